@@ -280,8 +280,8 @@ int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
             PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS, NULL, 0);
     if (r < 0)
         return fail(r, ret_error, "give up the rights of", PV_RIGHTS_USER,
-                    "it runs on Linux 3.17 and later, with seccomp");
-    pv_confine_read(&report, rights->landlock);
+                    "it runs on Linux 4.14 and later, where seccomp(2) is allowed");
+    pv_confine_read(&report, true, rights->landlock);
     pv_log(log, PV_LOG_INFO, "rights %s", pv_confine_format(&report, rights->text));
     return PV_OK;
 }

@@ -116,7 +116,7 @@ static int take_flag(struct daemon *d, int opt)
         return EXIT_OK;
     case 't':
         d->tun = optarg;
-        if (!pv_tun_name_is_valid(optarg))
+        if (!pv_ifname_is_valid(optarg))
             return say(EXIT_USAGE,
                        "--tun %s: an interface name has 1 to 15 letters, digits, '-', "
                        "'_' or '.'",
@@ -203,15 +203,15 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
     return EXIT_OK;
 }
 
-/* Everything may come from such a peer; sending everything to it would send the tunnel's own
- * packets into the tunnel, so that route is not set. */
+/* Everything may come from such a peer; sending everything to it, or half of it, would send the
+ * tunnel's own packets into the tunnel, so that route is not set. */
 static void warn_default_routes(const struct daemon *d)
 {
     char text[PV_ADDR_TEXT];
     for (size_t i = 0; i < d->settings.n_peers; i++) {
         const struct pv_static_peer *p = &d->settings.peers[i].peer;
         for (size_t k = 0; k < p->n_allowed; k++)
-            if (p->allowed[k].bits == 0)
+            if (!pv_netplan_is_target(&p->allowed[k]))
                 pv_log(&d->log, PV_LOG_WARN,
                        "peer=%s allowed-ips=%s what=\"no route is set for it\"", p->name,
                        pv_prefix_format(&p->allowed[k], text));
@@ -658,14 +658,24 @@ static int open_as_root(struct daemon *d)
     return code;
 }
 
+/* What the helper is told before it confines itself, and what this process keeps: nothing but the
+ * settings has been read yet. */
 static int give_up_rights(struct daemon *d)
 {
     const struct pv_rights_config cfg = {
         .state = d->state,
         .socket = d->socket,
         .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file};
+    struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
-    if (pv_helper_confine(d->helper, pv_rights_own_uid(&d->user), helper) < 0)
+    _Static_assert((int)PV_HELPER_MAX_RANGES >= PV_SETTINGS_MAX_ADDRS + PV_SETTINGS_MAX_RANGES,
+                   "all of them fit");
+    snprintf(fixed.ifname, sizeof(fixed.ifname), "%s", d->tun);
+    for (size_t i = 0; i < d->settings.n_addrs; i++)
+        fixed.ranges[fixed.n_ranges++] = pv_netplan_range(&d->settings.addrs[i]);
+    for (size_t i = 0; i < d->settings.n_ranges; i++)
+        fixed.ranges[fixed.n_ranges++] = d->settings.ranges[i];
+    if (pv_helper_confine(d->helper, &fixed, helper) < 0)
         return say(EXIT_FAILED, "%s", helper);
     int r = pv_rights_give_up(&d->user, &cfg, text);
     if (r < 0)

@@ -23,12 +23,23 @@ static void keep_text(char *now, const char *old, size_t size, const char *key, 
     add_key(waiting, key);
 }
 
+static bool same_ranges(const struct pv_settings *a, const struct pv_settings *b)
+{
+    bool same = a->n_ranges == b->n_ranges;
+    for (size_t i = 0; same && i < a->n_ranges; i++)
+        same = a->ranges[i].bits == b->ranges[i].bits &&
+               pv_addr_equal(&a->ranges[i].base, &b->ranges[i].base);
+    return same;
+}
+
 /* The keys that are KEPT (settings.c). The interface's name, the sockets and the notifier are made
  * with rights that are gone; the files of keys and authorities may lie where the daemon cannot read
  * any more. */
 static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, char *waiting)
 {
     keep_text(now->tun_name, old->tun_name, sizeof(now->tun_name), "[interface] name", waiting);
+    if (!same_ranges(now, old))
+        add_key(waiting, "[interface] range");
     if (now->port != old->port)
         add_key(waiting, "[interface] port");
     if (now->workers != old->workers || now->threads != old->threads)
@@ -42,6 +53,8 @@ static void keep_fixed(struct pv_settings *now, const struct pv_settings *old, c
         add_key(waiting, "[metrics] listen");
     if (now->metrics.remote != old->metrics.remote)
         add_key(waiting, "[metrics] allow-remote");
+    memcpy(now->ranges, old->ranges, sizeof(now->ranges));
+    now->n_ranges = old->n_ranges;
     now->port = old->port;
     now->workers = old->workers;
     now->threads = old->threads;

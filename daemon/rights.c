@@ -35,7 +35,7 @@ enum {
 bool pv_rights_suffice(void)
 {
     struct pv_confine_report now;
-    pv_confine_read(&now, 0);
+    pv_confine_read(&now, false, 0);
     return now.user.uid == 0 || (now.caps >> CAP_NET_ADMIN & 1) != 0;
 }
 
@@ -44,7 +44,7 @@ void pv_rights_choose(struct pv_confine_user *ret_user)
     const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID |
                             (uint64_t)1 << CAP_CHOWN | (uint64_t)1 << CAP_DAC_OVERRIDE;
     struct pv_confine_report now;
-    pv_confine_read(&now, 0);
+    pv_confine_read(&now, false, 0);
     *ret_user = now.user;
     if ((now.caps & needed) != needed) {
         /* A unit has started it as that user already. */
@@ -226,7 +226,7 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
 
 /* Beside what every daemon does: the interface is asked about itself, names are handed to the
  * helper in memory, and in the end helper and door are waited for. */
-static int keep_calls(void)
+static int keep_calls(bool *ret_seccomp)
 {
     static const struct pv_confine_call more[] = {
         {"ioctl", 1, TUNGETIFF},
@@ -244,6 +244,7 @@ static int keep_calls(void)
     int r =
         pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS,
                          more, PV_ARRAY_LEN(more));
+    *ret_seccomp = r == PV_OK;
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
@@ -253,6 +254,7 @@ int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights
     struct pv_confine_report report;
     struct rlimit locked;
     int landlock = 0;
+    bool seccomp = false;
     /* Keys are in locked memory, which costs a user without capabilities of its limit. */
     if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur < LOCKED_MAX) {
         locked.rlim_cur = LOCKED_MAX;
@@ -266,8 +268,8 @@ int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights
     if (r == PV_OK)
         r = keep_files(cfg, &landlock);
     if (r == PV_OK)
-        r = keep_calls();
-    pv_confine_read(&report, landlock);
+        r = keep_calls(&seccomp);
+    pv_confine_read(&report, seccomp, landlock);
     report.user = *user;
     (void)pv_confine_format(&report, ret_text);
     return r;

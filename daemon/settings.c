@@ -35,7 +35,7 @@ static int bad(struct ctx *c, const char *why)
 
 static int take_tun_name(struct ctx *c)
 {
-    if (!pv_tun_name_is_valid(c->value))
+    if (!pv_ifname_is_valid(c->value))
         return bad(c, "name: an interface name has 1 to 15 letters, digits, '-', '_' or '.'");
     snprintf(c->s->tun_name, sizeof(c->s->tun_name), "%s", c->value);
     return PV_OK;
@@ -68,6 +68,18 @@ static int take_address(struct ctx *c)
         return bad(c, "address: at most 4 are supported");
     p.bits = (uint8_t)bits;
     c->s->addrs[c->s->n_addrs++] = p;
+    return PV_OK;
+}
+
+/* A range that is not private, which the network may have all the same. */
+static int take_range(struct ctx *c)
+{
+    struct pv_prefix p;
+    if (pv_prefix_parse(c->value, &p) < 0 || !pv_netplan_is_target(&p))
+        return bad(c, "range: expected a network's range, such as 192.0.2.0/24");
+    if (c->s->n_ranges == PV_SETTINGS_MAX_RANGES)
+        return bad(c, "range: at most 4 are supported");
+    c->s->ranges[c->s->n_ranges++] = p;
     return PV_OK;
 }
 
@@ -456,6 +468,7 @@ struct key {
 static const struct key interface_keys[] = {
     {"name", take_tun_name, false, KEPT},
     {"address", take_address, true, TAKEN},
+    {"range", take_range, true, KEPT},
     {"port", take_port, false, KEPT},
     {"mtu", take_mtu, false, TAKEN},
     {"private-key-file", take_private_key_file, false, KEPT},

@@ -16,6 +16,7 @@
 
 enum {
     PV_SETTINGS_MAX_ADDRS = 4,         /* [interface] address lines: what the engine takes */
+    PV_SETTINGS_MAX_RANGES = 4,        /* [interface] range lines */
     PV_SETTINGS_MAX_RULES = 256,       /* auto-accept lines */
     PV_SETTINGS_PATH_MAX = 200,        /* a line is no longer */
     PV_SETTINGS_ERROR_MAX = 512,       /* "FILE:LINE: what: what to do", with the NUL */
@@ -35,6 +36,8 @@ struct pv_settings {
     char tun_name[PV_JOB_IFNAME]; /* "" = not given */
     struct pv_prefix addrs[PV_SETTINGS_MAX_ADDRS];
     size_t n_addrs;
+    struct pv_prefix ranges[PV_SETTINGS_MAX_RANGES]; /* [interface] range */
+    size_t n_ranges;
     uint16_t port;    /* 0 = not given */
     uint16_t mtu;     /* bytes */
     unsigned workers; /* 1..PV_FP_MAX_WORKERS */

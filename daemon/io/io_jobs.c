@@ -80,7 +80,7 @@ static void run_store(void *ctx, void *const *items, size_t n)
 static void open_dns(struct pv_helper *helper, struct work *w)
 {
     const struct pv_job_iface *job = w->job->u.iface;
-    for (size_t i = 0; job->n_domains > 0 && i < job->n_addrs; i++) {
+    for (size_t i = 0; job->zone[0] != '\0' && i < job->n_addrs; i++) {
         char error[PV_HELPER_ERROR_MAX];
         int fd = -1;
         if (pv_helper_open_dns(helper, &job->addrs[i].base, &fd, error) < 0) {
@@ -109,14 +109,11 @@ static void run_iface_up(void *ctx, struct work *w)
     char error[PV_HELPER_ERROR_MAX];
     _Static_assert(sizeof(iface.addrs) == sizeof(job->addrs), "both lists have one length");
     _Static_assert(sizeof(error) <= sizeof(w->result.error), "an error is not cut");
-    memcpy(iface.name, job->name, sizeof(iface.name));
     memcpy(iface.addrs, job->addrs, sizeof(iface.addrs));
-    _Static_assert(sizeof(iface.domains) == sizeof(job->domains), "both lists have one length");
-    memcpy(iface.domains, job->domains, sizeof(iface.domains));
-    iface.n_domains = job->n_domains;
+    memcpy(iface.zone, job->zone, sizeof(iface.zone));
     /* A route to everything would send the tunnel's own packets into the tunnel. */
     for (size_t i = 0; i < job->n_routes; i++)
-        if (job->routes[i].bits > 0)
+        if (pv_netplan_is_target(&job->routes[i]))
             iface.routes[iface.n_routes++] = job->routes[i];
     w->result.status = pv_helper_iface_up(ctx, &iface, &w->tun, error);
     memcpy(w->result.error, error, sizeof(error));

@@ -18,7 +18,8 @@ enum {
     PV_AF_NONE = 0, /* "no address" */
     PV_AF_INET = 2, /* the values of AF_INET and AF_INET6 on Linux */
     PV_AF_INET6 = 10,
-    PV_ADDR_TEXT = 56, /* bytes for any text form: "[ipv6]:65535" or a prefix, and the NUL */
+    PV_ADDR_ZONE_BUF = 80, /* bytes for a reverse zone, and the NUL */
+    PV_ADDR_TEXT = 56,     /* bytes for any text form: "[ipv6]:65535" or a prefix, and the NUL */
 };
 
 /* A UDP or TCP endpoint. port is in host byte order, 0 = none. Unused ip bytes are zero. */
@@ -57,6 +58,11 @@ PV_MUST_CHECK int pv_prefix_parse(const char *text, struct pv_prefix *ret_prefix
 const char *pv_addr_format(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_addr_format_ip(const struct pv_addr *a, char buf[static PV_ADDR_TEXT]);
 const char *pv_prefix_format(const struct pv_prefix *p, char buf[static PV_ADDR_TEXT]);
+
+/* The zone of names of a range whose length is whole bytes (IPv4) or nibbles (IPv6), RFC 1035 s3.5,
+ * RFC 3596 s2.5: "66.10.in-addr.arpa"; host bits do not count. PV_ERR_UNSUPPORTED: it is not. */
+PV_MUST_CHECK int pv_prefix_reverse_zone(const struct pv_prefix *range,
+                                         char ret_name[static PV_ADDR_ZONE_BUF]);
 
 bool pv_prefix_contains(const struct pv_prefix *p, const struct pv_addr *a);
 bool pv_prefix_overlaps(const struct pv_prefix *a, const struct pv_prefix *b);

@@ -23,12 +23,13 @@ enum {
 
 /* --- what may be said ---------------------------------------------------------------------- */
 
-/* As it may stand in a command's line and in a rule: no blanks, quotes or wildcards. */
-static bool ifname_is_sane(const char name[static PV_NETPLAN_IFNAME])
+bool pv_ifname_is_valid(const char *name)
 {
     size_t len = strnlen(name, PV_NETPLAN_IFNAME);
     return len > 0 && len < PV_NETPLAN_IFNAME && name[0] != '-' && name[0] != '.' &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               len &&
+           strcmp(name, "all") != 0 && strcmp(name, "default") != 0;
 }
 
 struct pv_prefix pv_netplan_range(const struct pv_prefix *addr)
@@ -51,14 +52,42 @@ static bool range_is_sane(const struct pv_prefix *p)
     return pv_addr_equal(&range.base, &p->base);
 }
 
-/* Where packets can be sent to by a route: never everything, this host itself, a link or a group.
- */
-static bool target_is_sane(const struct pv_prefix *p)
+static bool is_of_many(const struct pv_addr *a)
+{
+    return pv_addr_is_loopback(a) || pv_addr_is_unspecified(a) || pv_addr_is_link_local(a) ||
+           pv_addr_is_multicast(a) || pv_addr_is_broadcast(a);
+}
+
+bool pv_netplan_is_target(const struct pv_prefix *p)
 {
     return range_is_sane(p) && p->bits >= (p->base.family == PV_AF_INET6 ? LEAST6 : LEAST4) &&
-           !pv_addr_is_loopback(&p->base) && !pv_addr_is_unspecified(&p->base) &&
-           !pv_addr_is_link_local(&p->base) && !pv_addr_is_multicast(&p->base) &&
-           !pv_addr_is_broadcast(&p->base);
+           !is_of_many(&p->base);
+}
+
+static bool is_within(const struct pv_prefix *p, const struct pv_prefix *outer)
+{
+    return p->bits >= outer->bits && pv_prefix_contains(outer, &p->base);
+}
+
+bool pv_netplan_is_own(const struct pv_prefix *addr, const struct pv_prefix *more, size_t n_more)
+{
+    static const struct pv_prefix private[] = {
+        {.base = {.family = PV_AF_INET, .ip = {10}}, .bits = 8},
+        {.base = {.family = PV_AF_INET, .ip = {172, 16}}, .bits = 12},
+        {.base = {.family = PV_AF_INET, .ip = {192, 168}}, .bits = 16},
+        {.base = {.family = PV_AF_INET, .ip = {100, 64}}, .bits = 10},
+        {.base = {.family = PV_AF_INET6, .ip = {0xfc}}, .bits = 7},
+    };
+    const struct pv_prefix range = pv_netplan_range(addr);
+    bool found = false;
+    if (addr->base.port != 0 || is_of_many(&addr->base) ||
+        addr->bits > pv_addr_ip_len(&addr->base) * 8 || !pv_netplan_is_target(&range))
+        return false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(private); i++)
+        found = found || is_within(&range, &private[i]);
+    for (size_t i = 0; i < n_more; i++)
+        found = found || is_within(&range, &more[i]);
+    return found;
 }
 
 static bool is_everything(const struct pv_prefix *p)
@@ -68,23 +97,23 @@ static bool is_everything(const struct pv_prefix *p)
 
 static bool overlay_is_sane(const struct pv_prefix *p, uint16_t family)
 {
-    return p->base.family == PV_AF_NONE || (p->base.family == family && target_is_sane(p));
+    return p->base.family == PV_AF_NONE || (p->base.family == family && pv_netplan_is_target(p));
 }
 
 int pv_netplan_check(const struct pv_netplan *plan)
 {
-    if (!ifname_is_sane(plan->ifname) || !overlay_is_sane(&plan->overlay4, PV_AF_INET) ||
+    if (!pv_ifname_is_valid(plan->ifname) || !overlay_is_sane(&plan->overlay4, PV_AF_INET) ||
         !overlay_is_sane(&plan->overlay6, PV_AF_INET6) || plan->n_used > PV_NETPLAN_USED ||
         plan->n_offered > PV_NETPLAN_OFFERED)
         return PV_ERR_MALFORMED;
     for (size_t i = 0; i < plan->n_used; i++)
-        if (!target_is_sane(&plan->used[i].prefix))
+        if (!pv_netplan_is_target(&plan->used[i].prefix))
             return PV_ERR_MALFORMED;
     for (size_t i = 0; i < plan->n_offered; i++) {
         const struct pv_prefix *p = &plan->offered[i].prefix;
         const struct pv_prefix *from =
             p->base.family == PV_AF_INET6 ? &plan->overlay6 : &plan->overlay4;
-        if ((!target_is_sane(p) && !is_everything(p)) || from->base.family == PV_AF_NONE)
+        if ((!pv_netplan_is_target(p) && !is_everything(p)) || from->base.family == PV_AF_NONE)
             return PV_ERR_MALFORMED;
     }
     return PV_OK;

@@ -99,4 +99,19 @@ PV_MUST_CHECK int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan
 /* The range that an address of an interface lies in: the host bits become zero. */
 struct pv_prefix pv_netplan_range(const struct pv_prefix *addr);
 
+/*
+ * The checks of what reaches a command, a rule or a file in /proc as it is, and of what may be set;
+ * plans, settings and the helper have no others.
+ */
+
+/* The name of an interface: 1 to 15 of [a-zA-Z0-9._-], not first a '-' or '.', and neither "all"
+ * nor "default", which stand for every interface in /proc/sys/net. */
+bool pv_ifname_is_valid(const char *name);
+/* May a route lead there: host bits zero, /8 or longer (IPv6 /16), and not this host itself, a link
+ * or a group. A shorter one is the exit's, a setting of its own. */
+bool pv_netplan_is_target(const struct pv_prefix *p);
+/* May our interface have this address, with its range on the link? The range is private as a whole
+ * (RFC 1918, RFC 6598, RFC 4193), or lies in one of more, those that the settings name. */
+bool pv_netplan_is_own(const struct pv_prefix *addr, const struct pv_prefix *more, size_t n_more);
+
 #endif /* PV_NETPLAN_H */

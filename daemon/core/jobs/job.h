@@ -48,8 +48,6 @@ enum {
     PV_JOB_MARK_LEN = 16,       /* bytes of a stored statement's mark */
     PV_JOB_KEYS = 4,            /* transport keys of one node: in use, to come, and of before */
     PV_RECALL_ADDRS = 4,        /* addresses kept of one member, DESIGN 5 */
-    PV_IFACE_MAX_DOMAINS = 3,   /* the network's and two of addresses */
-    PV_IFACE_DOMAIN_BUF = 140,  /* bytes with the NUL */
     PV_IFACE_MAX_PREFIXES = 64, /* addresses, and routes, of one interface */
 };
 
@@ -129,10 +127,9 @@ struct pv_job_iface {
     struct pv_prefix routes[PV_IFACE_MAX_PREFIXES]; /* beyond the on-link ones of addrs */
     size_t n_routes;
     uint16_t mtu; /* bytes */
-    /* A name server listens on the addresses, and systemd-resolved is told that these domains are
-     * asked there; none: neither. */
-    char domains[PV_IFACE_MAX_DOMAINS][PV_IFACE_DOMAIN_BUF];
-    size_t n_domains;
+    /* The network whose names are asked at the addresses, where a name server listens; "": none
+     * does. */
+    char zone[PV_NAME_BUF];
 };
 
 /* The connection from local to remote, both with ports. */

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* ifacejob.c - addresses, routes and domains of the interface, from what the node is. */
+/* ifacejob.c - addresses, routes and zone of the interface, from what the node is. */
 #include "daemon/core/member/ifacejob.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include "proto/local/dns.h"
 
 /* An own address with the length of its range: on-link for the kernel. */
 static void add_addr(struct pv_job_iface *i, const struct pv_addr *ip, uint8_t bits)
@@ -26,21 +24,6 @@ static bool is_on_link(const struct pv_job_iface *i, const struct pv_prefix *rou
     return false;
 }
 
-/* The system's resolver sends only these domains to our name server: whatever else users look up
- * stays with their own servers. */
-static void add_domains(struct pv_job_iface *i, const struct pv_node *n)
-{
-    const struct pv_st_network *net = pv_roster_network(n->roster);
-    const struct pv_prefix ranges[] = {net->range, pv_network_ula(pv_roster_network_id(n->roster))};
-    snprintf(i->domains[i->n_domains++], PV_IFACE_DOMAIN_BUF, "%s.p2p", net->name);
-    for (size_t k = 0; k < PV_ARRAY_LEN(ranges); k++) {
-        char zone[PV_DNS_NAME_BUF];
-        /* A range that ends within a byte has no zone of its own: its addresses are not asked. */
-        if (pv_dns_reverse_zone(&ranges[k], zone) == PV_OK)
-            snprintf(i->domains[i->n_domains++], PV_IFACE_DOMAIN_BUF, "%.139s", zone);
-    }
-}
-
 /* A plain WireGuard node has addresses of its own and no network: its interface is up regardless of
  * what the network does. */
 void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
@@ -53,7 +36,7 @@ void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
         add_addr(i, &self->ip4, pv_roster_network(n->roster)->range.bits);
         add_addr(i, &self->ip6, 64);
         if (dns)
-            add_domains(i, n);
+            snprintf(i->zone, sizeof(i->zone), "%s", pv_roster_network(n->roster)->name);
     }
     for (size_t k = 0; k < n->n_own_addrs; k++)
         add_addr(i, &n->own_addrs[k].base, n->own_addrs[k].bits);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ifacejob.h - how the interface shall look: this node's addresses in the network, those of a plain
- * WireGuard node, routes to static peers, and the domains that are asked here.
+ * WireGuard node, routes to static peers, and the zone that is asked here.
  */
 #ifndef PV_IFACEJOB_H
 #define PV_IFACEJOB_H

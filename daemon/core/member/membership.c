@@ -47,7 +47,7 @@ struct membership {
     struct pv_roster *retired; /* owned: of the network that was left; others may still hold it */
     bool retired_told;         /* that PV_FACT_NETWORK reached everybody */
     bool news;                 /* statements came or went since the last settling */
-    bool dns;                  /* the name server listens: the interface says which domains */
+    bool dns;                  /* the name server listens: the interface says of which network */
     pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
     pv_ns members_at;          /* a member found no memory for its peer; PV_NEVER */

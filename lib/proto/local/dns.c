@@ -264,21 +264,3 @@ int pv_dns_reverse_parse(const char *name, struct pv_addr *ret_addr)
 {
     return reverse4(name, ret_addr) == PV_OK ? PV_OK : reverse6(name, ret_addr);
 }
-
-/* Zones end at whole bytes or nibbles; a range in between would need several of them. */
-int pv_dns_reverse_zone(const struct pv_prefix *range, char ret_name[static PV_DNS_NAME_BUF])
-{
-    bool v6 = range->base.family == PV_AF_INET6;
-    unsigned step = v6 ? 4 : 8;
-    size_t n = 0;
-    if (range->bits % step != 0 || range->bits == 0)
-        return PV_ERR_UNSUPPORTED;
-    for (unsigned i = range->bits / step; i-- > 0;) {
-        unsigned byte = range->base.ip[v6 ? i / 2 : i];
-        unsigned nibble = i % 2 == 0 ? byte >> 4 : byte & 0xf;
-        n += (size_t)snprintf(ret_name + n, PV_DNS_NAME_BUF - n, v6 ? "%x." : "%u.",
-                              v6 ? nibble : byte);
-    }
-    snprintf(ret_name + n, PV_DNS_NAME_BUF - n, "%s", v6 ? "ip6.arpa" : "in-addr.arpa");
-    return PV_OK;
-}

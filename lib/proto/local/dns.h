@@ -71,9 +71,5 @@ PV_MUST_CHECK int pv_dns_answer_build(const struct pv_dns_query *query,
 /* The address of "9.3.66.10.in-addr.arpa" or of 32 nibbles in ip6.arpa; lower case.
  * PV_ERR_NOT_FOUND: none, or only part of one. */
 PV_MUST_CHECK int pv_dns_reverse_parse(const char *name, struct pv_addr *ret_addr);
-/* The zone of a range whose length is whole bytes (IPv4) or nibbles (IPv6): "66.10.in-addr.arpa".
- * PV_ERR_UNSUPPORTED: it is not. */
-PV_MUST_CHECK int pv_dns_reverse_zone(const struct pv_prefix *range,
-                                      char ret_name[static PV_DNS_NAME_BUF]);
 
 #endif /* PV_DNS_H */

@@ -227,7 +227,7 @@ static void be_door(int daemon, pid_t parent)
     d.keeping = mmap(NULL, PORTERS * sizeof(*d.keeping), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (getppid() == parent && d.keeping != MAP_FAILED &&
-        pv_helper_confine_as(PV_HELPER_ROLE_DOOR) == PV_OK)
+        pv_helper_confine_as(PV_HELPER_ROLE_DOOR, NULL) == PV_OK)
         serve_door(&d);
     _exit(0);
 }

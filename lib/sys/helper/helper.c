@@ -2,7 +2,7 @@
 /*
  * helper.c - the daemon's end of the privileged helper: fork, requests, descriptors. The helper is
  * forked before any packet is read and before any thread starts, so a daemon that is taken over
- * later finds a process with rights that does ten things and checks each of them.
+ * later finds a process with rights that does six things and checks each of them.
  */
 #include "sys/helper/helper.h"
 
@@ -320,9 +320,10 @@ int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret
     return r;
 }
 
-int pv_helper_confine(struct pv_helper *h, uint32_t uid, char ret_text[static PV_HELPER_ERROR_MAX])
+int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
+                      char ret_text[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE, .uid = uid};
+    struct pv_helper_request req = {.kind = PV_HELPER_CONFINE, .fixed = *fixed};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
     uint32_t n = 0;
     return call_helper(h, &req, fds, &n, ret_text);

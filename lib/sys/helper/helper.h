@@ -4,7 +4,11 @@
  * MTU and routes; the daemon asks it over a socketpair and gets descriptors back (SCM_RIGHTS).
  *
  * Forked before any packet is read and before any thread starts. Requests are typed and of fixed
- * size; the helper checks every field again, for the daemon may have been taken over. It never
+ * size; the helper checks every field again, for the daemon may have been taken over. There are
+ * three phases, and no way back (helper_serve.c has the table): first the files, notify's program
+ * and what pv_helper_fixed holds are fixed, which ends with pv_helper_confine(); then the UDP port
+ * is opened, once; then the daemon runs, and may ask for the interface, its name server, names,
+ * tasks and plans. What another phase has is PV_ERR_STATE. It never
  * reads packets, configuration or files of the state directory. It ends when the daemon does, and
  * takes the interface and what else it set with it; its own end is seen on pv_helper_alive_fd().
  * Calls block until the helper has answered: any thread may, but not the control thread once the
@@ -19,14 +23,14 @@
 #include "base/addr.h"
 #include "base/netplan.h"
 #include "base/pv.h"
+#include "base/text.h"
 #include "sys/net/tun.h"
 #include "sys/net/udp.h"
 
 enum {
     PV_HELPER_ERROR_MAX = 240,      /* bytes, with the NUL */
     PV_HELPER_MAX_PREFIXES = 64,    /* addresses, and routes, of the interface */
-    PV_HELPER_MAX_DOMAINS = 3,      /* the network's zone and both reverse zones */
-    PV_HELPER_DOMAIN_BUF = 140,     /* bytes, with the NUL */
+    PV_HELPER_MAX_RANGES = 8,       /* that the settings name */
     PV_HELPER_MTU_MIN = 576,        /* bytes, RFC 791 s3.2: what every host takes; 1280 with IPv6 */
     PV_HELPER_TASK_ARGS = 256,      /* ours: bytes of arguments */
     PV_HELPER_TASKS = 4,            /* ours: at once; more are PV_ERR_LIMIT */
@@ -35,18 +39,32 @@ enum {
     PV_HELPER_NAMES_MAX = 64 << 20, /* bytes of the names file; a roster's names are fewer */
 };
 
+/* What a daemon says while it still knows nothing but its settings; it holds for the helper's life.
+ */
+struct pv_helper_fixed {
+    uint32_t uid; /* of the daemon from now on, when nobody else has it; 0: somebody has, so no exit
+                     can be used */
+    char ifname[PV_TUN_NAME]; /* of the one interface */
+    uint16_t udp_port;        /* of the settings; 0: one from 1024 on, of the daemon's choice */
+    /* What addresses of the interface may lie in beside the private ranges (pv_netplan_is_own()).
+     */
+    struct pv_prefix ranges[PV_HELPER_MAX_RANGES];
+    size_t n_ranges;
+};
+
 /* What the interface shall look like. */
 struct pv_helper_iface {
-    char name[PV_TUN_NAME];
     struct pv_prefix addrs[PV_HELPER_MAX_PREFIXES]; /* base.ip = own address, host bits and all */
     size_t n_addrs;
-    struct pv_prefix routes[PV_HELPER_MAX_PREFIXES]; /* beyond the on-link ones; never /0 */
+    /* Beyond the on-link ones (pv_netplan_is_target()); one that would take a network away from the
+     * host is left out, and told in ret_error. */
+    struct pv_prefix routes[PV_HELPER_MAX_PREFIXES];
     size_t n_routes;
     uint16_t mtu;
     uint8_t queues; /* 1..PV_TUN_QUEUES; it cannot change while the interface exists */
-    /* Told to systemd-resolved where it runs: asked at the addresses, on this link. */
-    char domains[PV_HELPER_MAX_DOMAINS][PV_HELPER_DOMAIN_BUF];
-    size_t n_domains;
+    /* The network's name, for systemd-resolved where it runs: "ZONE.p2p" and the reverse zones of
+     * the addresses are asked at the first address, on this link; "": nothing is. */
+    char zone[PV_NAME_BUF];
 };
 
 struct pv_helper; /* opaque, the daemon's end */
@@ -68,7 +86,8 @@ int pv_helper_alive_fd(const struct pv_helper *h);
 
 /* The main sockets on this UDP port of every address, n (1..PV_UDP_GROUP_MAX) for each family, and
  * one more that only sends.
- * PV_ERR_EXISTS: the port is in use. PV_ERR_STATE: the helper is confined and has opened a port. */
+ * PV_ERR_EXISTS: the port is in use, another may be tried. -EINVAL: not the one that was fixed, or
+ * below 1024. */
 PV_MUST_CHECK int pv_helper_open_udp(struct pv_helper *h, uint16_t port, unsigned n,
                                      struct pv_udp_group *ret_group,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
@@ -106,10 +125,10 @@ PV_MUST_CHECK int pv_helper_write_names(struct pv_helper *h, struct pv_view byte
  * only. */
 PV_MUST_CHECK int pv_helper_open_dns(struct pv_helper *h, const struct pv_addr *addr, int *ret_fd,
                                      char ret_error[static PV_HELPER_ERROR_MAX]);
-/* The helper gives up what its requests do not need: all capabilities but a few, and most system
- * calls (sys/proc/confine.h). uid: of the daemon from now on, when nobody else has it; 0: somebody
- * has, so no exit can be used. ret_text: what is in force, or why it failed. */
-PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, uint32_t uid,
+/* Ends the first phase: the helper keeps what is fixed, and gives up what its requests do not need,
+ * all capabilities but a few, and most system calls (sys/proc/confine.h). ret_text: what is in
+ * force, or why it failed. -EINVAL: not a name, or not a range. */
+PV_MUST_CHECK int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
                                     char ret_text[static PV_HELPER_ERROR_MAX]);
 
 /* Routes, offers and the exit shall be as the plan says, from now on (hostnet.h); the first plan

@@ -45,7 +45,7 @@ static const uint64_t door_caps = CAP(CAP_SETUID) | CAP(CAP_SETGID);
 
 /* The list of the calls is inherited by what runs later: the notifier has none, because it runs
  * programs of which nothing is known. */
-int pv_helper_confine_as(enum pv_helper_role role)
+int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
 {
     const uint64_t caps = role == PV_HELPER_ROLE_HELPER   ? helper_caps
                           : role == PV_HELPER_ROLE_NOTIFY ? notify_caps
@@ -67,5 +67,7 @@ int pv_helper_confine_as(enum pv_helper_role role)
     if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
         r = pv_confine_calls(role == PV_HELPER_ROLE_DOOR ? door_calls : helper_calls, user_calls,
                              PV_ARRAY_LEN(user_calls));
+    if (ret_seccomp != NULL)
+        *ret_seccomp = r == PV_OK && role != PV_HELPER_ROLE_NOTIFY;
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }

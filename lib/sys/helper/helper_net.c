@@ -34,13 +34,13 @@ static void tell(struct pv_helper_net *n)
 }
 
 /* Beside the file of names, which is told apart by instance as well. */
-static int begin(struct pv_helper_net *n, const char *names)
+static int begin(struct pv_helper_net *n)
 {
     char path[PV_HELPER_PATH_MAX + 8];
     struct pv_hostnet_config cfg = {.uids = {n->uid, n->task_uid}};
     cfg.n_uids = n->uid == 0 ? 0 : n->task_uid == 0 ? 1 : 2;
-    snprintf(path, sizeof(path), "%s.host", names);
-    cfg.path = names[0] == '\0' ? NULL : path;
+    snprintf(path, sizeof(path), "%s.host", n->names);
+    cfg.path = n->names[0] == '\0' ? NULL : path;
     return pv_hostnet_new(&n->net, &cfg);
 }
 
@@ -54,18 +54,19 @@ static void replace_events(struct pv_helper_net *n, const int pair[2], int *ret_
     *ret_daemon = pair[1];
 }
 
-int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req,
-                      const char *names, const char *ifname, int *ret_daemon,
-                      char ret_error[static PV_HELPER_ERROR_MAX])
+int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req, bool up,
+                      int *ret_daemon, char ret_error[static PV_HELPER_ERROR_MAX])
 {
     struct pv_netplan plan;
     int pair[2], r = PV_ERR_MALFORMED;
     *ret_daemon = -1;
     if (req->plan_len <= sizeof(req->plan))
         r = pv_netplan_decode(pv_view(req->plan, req->plan_len), &plan);
+    if (r == PV_OK && strcmp(plan.ifname, n->ifname) != 0)
+        r = PV_ERR_STATE;
     if (r == PV_OK && n->net == NULL)
-        r = begin(n, names);
-    if (r == PV_OK && req->events) {
+        r = begin(n);
+    if (r == PV_OK && req->events != 0) {
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
             r = -errno;
         else
@@ -76,7 +77,7 @@ int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *r
         return r;
     }
     pv_hostnet_port(n->net, n->udp_port);
-    pv_hostnet_iface(n->net, ifname);
+    pv_hostnet_iface(n->net, up ? n->ifname : "");
     r = pv_hostnet_set(n->net, &plan, ret_error);
     tell(n);
     return r;

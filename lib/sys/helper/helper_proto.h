@@ -26,8 +26,10 @@ enum pv_helper_kind {
     PV_HELPER_OPEN_DNS,
     PV_HELPER_CONFINE,
     PV_HELPER_NETPLAN,
+    PV_HELPER_KINDS,
 };
 
+/* No bool: one that is neither 0 nor 1 is undefined, and the sender may have been taken over. */
 struct pv_helper_request {
     uint32_t kind;
     uint16_t udp_port;
@@ -35,10 +37,10 @@ struct pv_helper_request {
     struct pv_helper_iface iface;
     char notify[PV_NOTIFY_COMMAND_MAX];
     char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX];
-    bool recent; /* NAMES: of those who came since */
+    uint8_t recent; /* NAMES, not 0: of those who came since */
     struct pv_addr dns;
-    uint32_t uid;
-    bool events; /* the daemon wants (other) events of its plans */
+    struct pv_helper_fixed fixed;
+    uint8_t events; /* not 0: the daemon wants (other) events of its plans */
     uint16_t plan_len;
     uint8_t plan[PV_NETPLAN_BYTES];
     uint16_t args_len;
@@ -66,6 +68,8 @@ void pv_helper_serve(int fd, pv_helper_task *task);
 /* helper_net.c: the host's network, as hostnet.h keeps it. */
 struct pv_helper_net {
     struct pv_hostnet *net; /* NULL: no plan yet */
+    const char *names;      /* path of the file of names, "": there is none; borrowed */
+    const char *ifname;     /* what a plan must be about; borrowed */
     int events;             /* our end; -1: none yet */
     uint32_t uid;           /* of the daemon; 0: unknown, or of others too */
     uint32_t task_uid;      /* of the helper's tasks; 0: of others too */
@@ -75,9 +79,10 @@ struct pv_helper_net {
 enum {
     PV_HELPER_NET_FDS = 2, /* to poll, PV_HOSTNET_FDS */
 };
-/* *ret_daemon: the daemon's end of the events, where it wants one; else -1. */
+/* up: the interface exists. *ret_daemon: the daemon's end of the events, where it wants one; else
+ * -1. */
 PV_MUST_CHECK int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req,
-                                    const char *names, const char *ifname, int *ret_daemon,
+                                    bool up, int *ret_daemon,
                                     char ret_error[static PV_HELPER_ERROR_MAX]);
 /* "": there is no interface. */
 void pv_helper_net_iface(struct pv_helper_net *n, const char *ifname);
@@ -123,6 +128,7 @@ enum pv_helper_role {
     PV_HELPER_ROLE_NOTIFY,
     PV_HELPER_ROLE_DOOR,
 };
-PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role);
+/* *ret_seccomp (NULL: not asked): our list of system calls is in force. */
+PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp);
 
 #endif /* PV_HELPER_PROTO_H */

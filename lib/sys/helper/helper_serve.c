@@ -2,8 +2,9 @@
 /*
  * helper_serve.c - the helper's side: checks each request and does it. Requests come from a process
  * that may have been taken over, so every field is checked again, and nothing is done that the
- * configuration did not imply: no path, no command and no file name crosses the socket, save the
- * one command of notify, once. What is set is set by `ip`, so that a person can repeat it.
+ * settings did not imply: no path, no command and no name of an interface crosses the socket but in
+ * the first phase, when the daemon has read nothing else yet. What is set is set by `ip`, so that a
+ * person can repeat it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/netplan.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
@@ -31,13 +33,23 @@
 enum {
     DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
-    NOBODY = 65534,    /* user and group, where every other number is taken */
-    TX_QUEUE = 1000,   /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
+    PORTS_OF_ROOT = 1024,
+    NOBODY = 65534,  /* user and group, where every other number is taken */
+    TX_QUEUE = 1000, /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
     HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
+};
+
+/* One way: from each to the next. */
+enum phase {
+    PHASE_FIX,  /* what holds for good is said; all rights are there */
+    PHASE_PORT, /* the UDP port is opened */
+    PHASE_RUN,  /* packets come */
 };
 
 struct helper_server {
     int fd;
+    enum phase phase;
+    struct pv_helper_fixed fixed; /* since PHASE_PORT */
     struct pv_tun tun;            /* n = 0: no interface */
     struct pv_helper_iface now;   /* what was set last */
     bool notify;                  /* its command is fixed */
@@ -49,7 +61,6 @@ struct helper_server {
     struct pv_helper_tasks tasks;
     struct pv_helper_files files;
     int passed; /* came with the request; -1: nothing */
-    bool confined;
     struct pv_helper_net net;
 };
 
@@ -73,8 +84,10 @@ static void give_fd(struct helper_server *s, int fd)
 /* --- UDP ----------------------------------------------------------------------------------- */
 
 /* A port below 1024 needs this process' rights; the datagrams are then read by one without any. */
-static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
+static int open_udp(struct helper_server *s, const struct pv_helper_request *req)
 {
+    const uint16_t port = req->udp_port;
+    const unsigned n = req->udp_sockets;
     const struct pv_udp_opts opts = {
         .df = true, .gro = true, .ecn = true, .waited = true, .mark = PV_NETWORDS_MARK};
     struct pv_addr any4 = {.family = PV_AF_INET, .port = port};
@@ -82,13 +95,10 @@ static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
     const struct pv_udp_opts cut = {.cut = true, .gro = true, .mark = PV_NETWORDS_MARK};
     struct pv_udp_group group = {.n = 0};
     bool has_v6 = true;
-    if (port == 0)
-        return fail_reply(s, -EINVAL, "open UDP sockets: no port given: give one with --port");
-    /* The daemon has its port before it reads a packet; whoever takes it over later gets no other
-     * one, such as that of a name server. */
-    if (s->confined && s->net.udp_port != 0)
-        return fail_reply(s, PV_ERR_STATE, "open UDP port %u: there is port %u already", port,
-                          s->net.udp_port);
+    /* A port that was kept is in the state directory, where a daemon that was taken over may have
+     * written that of a name server. */
+    if (s->fixed.udp_port != 0 ? port != s->fixed.udp_port : port < PORTS_OF_ROOT)
+        return fail_reply(s, -EINVAL, "open UDP port %u: below 1024: give it with --port", port);
     int r = pv_udp_open_group(&any4, &opts, n, group.fd4);
     if (r >= 0) {
         group.n = n;
@@ -116,6 +126,7 @@ static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
     }
     s->close_fds = true;
     s->net.udp_port = port;
+    s->phase = PHASE_RUN;
     for (unsigned i = 0; i < n; i++)
         give_fd(s, group.fd4[i]);
     give_fd(s, group.cut4);
@@ -128,77 +139,85 @@ static int serve_open_udp(struct helper_server *s, uint16_t port, unsigned n)
 
 /* --- checks of an interface request -------------------------------------------------------- */
 
-static bool host_bits_are_zero(const struct pv_prefix *p)
-{
-    size_t len = pv_addr_ip_len(&p->base);
-    for (size_t i = 0; i < len * 8; i++)
-        if (i >= p->bits && (p->base.ip[i / 8] & (0x80u >> (i % 8))) != 0)
-            return false;
-    return true;
-}
-
-static bool prefix_is_sane(const struct pv_prefix *p)
-{
-    size_t len = pv_addr_ip_len(&p->base);
-    return len != 0 && p->bits >= 1 && p->bits <= len * 8 && p->base.port == 0;
-}
-
-static bool address_is_sane(const struct pv_prefix *p)
-{
-    return prefix_is_sane(p) && !pv_addr_is_unspecified(&p->base) &&
-           !pv_addr_is_loopback(&p->base) && !pv_addr_is_multicast(&p->base) &&
-           !pv_addr_is_broadcast(&p->base);
-}
-
 /* An MTU below 1280 would silently disable IPv6 on the interface (RFC 8200 s5). */
 static int check_iface(struct helper_server *s, const struct pv_helper_iface *iface)
 {
     static const char *const what = "set up the interface";
-    if (memchr(iface->name, '\0', sizeof(iface->name)) == NULL ||
-        !pv_tun_name_is_valid(iface->name))
-        return fail_reply(s, -EINVAL, "%s: not a usable name: choose another with --tun", what);
     if (iface->n_addrs > PV_HELPER_MAX_PREFIXES || iface->n_routes > PV_HELPER_MAX_PREFIXES)
         return fail_reply(s, -EINVAL, "%s: more than 64 addresses or routes", what);
     if (iface->queues == 0 || iface->queues > PV_TUN_QUEUES)
         return fail_reply(s, -EINVAL, "%s: an interface has 1 to 8 queues", what);
     bool v6 = false;
     for (size_t i = 0; i < iface->n_addrs; i++) {
-        if (!address_is_sane(&iface->addrs[i]))
-            return fail_reply(s, -EINVAL, "%s: an address that no interface can have", what);
+        char text[PV_ADDR_TEXT];
+        if (!pv_netplan_is_own(&iface->addrs[i], s->fixed.ranges, s->fixed.n_ranges))
+            return fail_reply(s, -EINVAL,
+                              "%s: %s is not of a private range: give the network's range in "
+                              "[interface] range, then restart p2pvpnd",
+                              what, pv_prefix_format(&iface->addrs[i], text));
         v6 = v6 || iface->addrs[i].base.family == PV_AF_INET6;
     }
     for (size_t i = 0; i < iface->n_routes; i++)
-        if (!prefix_is_sane(&iface->routes[i]) || !host_bits_are_zero(&iface->routes[i]))
+        if (!pv_netplan_is_target(&iface->routes[i]))
             return fail_reply(s, -EINVAL, "%s: a route that cannot be set", what);
+    if (iface->zone[0] != '\0' &&
+        (memchr(iface->zone, '\0', sizeof(iface->zone)) == NULL || !pv_name_is_valid(iface->zone)))
+        return fail_reply(s, -EINVAL, "%s: not a network's name", what);
     if (iface->mtu < (v6 ? MTU_MIN_V6 : PV_HELPER_MTU_MIN))
         return fail_reply(s, -EINVAL, "%s: MTU %u is too small: IPv4 needs 576, IPv6 1280", what,
                           iface->mtu);
     return PV_OK;
 }
 
-/* Is one of the ranges in use on another interface of this host? Setting it would take that network
- * away from the host, and the user would look for the reason elsewhere. */
-static int check_overlap(struct helper_server *s, const struct pv_helper_iface *iface)
+static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
+                        const struct pv_net_addr *host, size_t n)
 {
-    struct pv_net_addr *host = calloc(HOST_ADDRS_MAX, sizeof(*host));
-    size_t n = 0;
-    int r = host == NULL ? PV_ERR_NOMEM : pv_net_addrs(host, HOST_ADDRS_MAX, &n);
-    if (r < 0)
-        r = fail_reply(s, r, "look at this host's addresses: %s", pv_strstatus(r));
-    for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++) {
-        for (size_t k = 0; r >= 0 && k < n; k++) {
-            char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
-            if (strcmp(host[k].ifname, iface->name) == 0 ||
-                !pv_prefix_overlaps(&iface->addrs[i], &host[k].addr))
-                continue;
-            r = fail_reply(
+    char text[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    for (size_t k = 0; k < n; k++) {
+        const struct pv_prefix *p = &host[k].addr;
+        if (strcmp(host[k].ifname, s->fixed.ifname) == 0 || route->bits < p->bits ||
+            !pv_prefix_overlaps(route, p))
+            continue;
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "no route to %s through %s: this host is in %s on %s",
+                 pv_prefix_format(route, text), s->fixed.ifname, pv_prefix_format(p, other),
+                 host[k].ifname);
+        return false;
+    }
+    return true;
+}
+
+static int check_address(struct helper_server *s, const struct pv_prefix *addr,
+                         const struct pv_net_addr *host, size_t n)
+{
+    char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
+    for (size_t k = 0; k < n; k++)
+        if (strcmp(host[k].ifname, s->fixed.ifname) != 0 && pv_prefix_overlaps(addr, &host[k].addr))
+            return fail_reply(
                 s, PV_ERR_EXISTS,
                 "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
                 "network with another range (create --cidr)",
-                pv_prefix_format(&iface->addrs[i], range), iface->name,
+                pv_prefix_format(addr, range), s->fixed.ifname,
                 pv_prefix_format(&host[k].addr, other), host[k].ifname);
-        }
-    }
+    return PV_OK;
+}
+
+/* What is in use on another interface of this host stays there, since a user who lost that network
+ * would look for the reason elsewhere: an own range is refused, a route to it or to a part of it is
+ * left out. A larger one does no harm: the kernel prefers the longer prefix. */
+static int check_overlap(struct helper_server *s, struct pv_helper_iface *iface)
+{
+    struct pv_net_addr *host = calloc(HOST_ADDRS_MAX, sizeof(*host));
+    size_t n = 0, kept = 0;
+    int r = host == NULL ? PV_ERR_NOMEM : pv_net_addrs(host, HOST_ADDRS_MAX, &n);
+    if (r < 0)
+        r = fail_reply(s, r, "look at this host's addresses: %s", pv_strstatus(r));
+    for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++)
+        r = check_address(s, &iface->addrs[i], host, n);
+    for (size_t i = 0; r >= 0 && i < iface->n_routes; i++)
+        if (keeps_route(s, &iface->routes[i], host, n))
+            iface->routes[kept++] = iface->routes[i];
+    iface->n_routes = kept;
     free(host);
     return r;
 }
@@ -206,22 +225,20 @@ static int check_overlap(struct helper_server *s, const struct pv_helper_iface *
 /* --- the interface ------------------------------------------------------------------------- */
 
 /* The queues are kept over repetitions, because packet threads read from them; only a deleted
- * interface or another name makes new ones. */
-static int open_tun(struct helper_server *s, const char *name, unsigned queues)
+ * interface makes new ones. */
+static int open_tun(struct helper_server *s, unsigned queues)
 {
+    const char *name = s->fixed.ifname;
     struct ifreq ifr;
     /* Deleted from outside (ip link del): the descriptor is dead, make a new one. */
-    if (s->tun.n > 0 && (strcmp(s->now.name, name) != 0 || s->tun.n != queues ||
-                         ioctl(s->tun.read[0], TUNGETIFF, &ifr) < 0))
+    if (s->tun.n > 0 && (s->tun.n != queues || ioctl(s->tun.read[0], TUNGETIFF, &ifr) < 0))
         pv_tun_close(&s->tun);
     if (s->tun.n > 0)
         return PV_OK;
     memset(&s->now, 0, sizeof(s->now));
     int r = pv_tun_open(name, queues, &s->tun);
-    if (r >= 0) {
-        memcpy(s->now.name, name, sizeof(s->now.name));
+    if (r >= 0)
         return PV_OK;
-    }
     if (r == PV_ERR_NOT_FOUND)
         return fail_reply(
             s, r,
@@ -341,77 +358,77 @@ static int set_new(struct helper_server *s, const struct pv_helper_iface *want, 
 static int configure(struct helper_server *s, const struct pv_helper_iface *want)
 {
     char complaint[PV_IPCMD_ERROR_MAX] = "", dev[PV_TUN_NAME + 8];
+    const char *name = s->fixed.ifname;
     struct line_batch *b = malloc(sizeof(*b));
     if (b == NULL)
-        return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", want->name);
-    s->v6 = enable_v6(want->name);
-    snprintf(dev, sizeof(dev), "dev %s", want->name);
+        return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", name);
+    s->v6 = enable_v6(name);
+    snprintf(dev, sizeof(dev), "dev %s", name);
     (void)!remove_old(s, want, dev, b);
     int r = set_new(s, want, dev, b, complaint);
     free(b);
     if (r == PV_ERR_NOT_FOUND)
-        return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", want->name);
+        return fail_reply(s, r, "set up %s: there is no ip program: install iproute2", name);
     if (r < 0)
-        return fail_reply(s, r, "set up %s: ip says: %s", want->name,
+        return fail_reply(s, r, "set up %s: ip says: %s", name,
                           complaint[0] != '\0' ? complaint : pv_strstatus(r));
     return PV_OK;
 }
 
-/* The name becomes an argument of resolvectl: no leading hyphen, and only characters of DNS
- * names. */
-static bool domain_is_sane(const char *d)
-{
-    size_t len = strnlen(d, PV_HELPER_DOMAIN_BUF);
-    return len > 0 && len < PV_HELPER_DOMAIN_BUF && d[0] != '-' && d[0] != '.' &&
-           strspn(d, "abcdefghijklmnopqrstuvwxyz0123456789-.") == len;
-}
-
-/* Names are not worth an interface: what goes wrong here is told and nothing more. */
+/* Names are not worth an interface: what goes wrong here is told and nothing more. The domains are
+ * those of the network and of the first address of each family. */
 static void tell_resolved(struct helper_server *s, const struct pv_helper_iface *want)
 {
-    struct pv_resolved_link link = {.ifname = want->name};
-    if (want->n_domains == 0 || want->n_addrs == 0 || !pv_resolved_is_there())
+    struct pv_resolved_link link = {.ifname = s->fixed.ifname, .n_domains = 1};
+    bool has4 = false, has6 = false;
+    if (want->zone[0] == '\0' || want->n_addrs == 0 || !pv_resolved_is_there())
         return;
     link.server = want->addrs[0].base;
-    for (size_t i = 0; i < want->n_domains && i < PV_HELPER_MAX_DOMAINS; i++) {
-        if (!domain_is_sane(want->domains[i]))
-            return;
-        snprintf(link.domains[link.n_domains++], PV_RESOLVED_DOMAIN_BUF, "%s", want->domains[i]);
+    snprintf(link.domains[0], PV_RESOLVED_DOMAIN_BUF, "%s.p2p", want->zone);
+    for (size_t i = 0; i < want->n_addrs; i++) {
+        bool *has = want->addrs[i].base.family == PV_AF_INET6 ? &has6 : &has4;
+        char zone[PV_ADDR_ZONE_BUF];
+        /* A range that ends within a byte has no zone of its own: its addresses are not asked. */
+        if (!*has && pv_prefix_reverse_zone(&want->addrs[i], zone) == PV_OK)
+            snprintf(link.domains[link.n_domains++], PV_RESOLVED_DOMAIN_BUF, "%s", zone);
+        *has = true;
     }
     int r = pv_resolved_set(&link);
     if (r < 0)
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "tell systemd-resolved about %s: %s: names work through libnss_p2pvpn only",
-                 want->name, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
+                 link.ifname, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));
 }
 
-static int iface_down(struct helper_server *s)
+static int iface_down(struct helper_server *s, const struct pv_helper_request *req)
 {
+    (void)req;
     pv_helper_net_iface(&s->net, "");
     pv_tun_close(&s->tun);
     return PV_OK;
 }
 
 /* Checks before changes: a refused request leaves the interface as it was. */
-static int iface_up(struct helper_server *s, const struct pv_helper_iface *want)
+static int iface_up(struct helper_server *s, const struct pv_helper_request *req)
 {
+    struct pv_helper_iface want = req->iface;
     bool had = s->tun.n > 0;
-    int r = check_iface(s, want);
+    int r = check_iface(s, &want);
     if (r >= 0)
-        r = check_overlap(s, want);
+        r = check_overlap(s, &want);
     if (r >= 0)
-        r = open_tun(s, want->name, want->queues);
+        r = open_tun(s, want.queues);
     if (r < 0)
         return r;
-    r = configure(s, want);
+    r = configure(s, &want);
     if (r < 0) {
         if (!had)
-            iface_down(s); /* half an interface is worse than none */
+            iface_down(s, req); /* half an interface is worse than none */
         return r;
     }
-    s->now = *want;
-    tell_resolved(s, want);
-    pv_helper_net_iface(&s->net, want->name);
+    s->now = want;
+    tell_resolved(s, &want);
+    pv_helper_net_iface(&s->net, s->fixed.ifname);
     s->reply.n_fds = (uint32_t)pv_tun_fds(&s->tun, s->fds);
     return PV_OK;
 }
@@ -420,8 +437,9 @@ static int iface_up(struct helper_server *s, const struct pv_helper_iface *want)
 
 /* A process of its own: a program that hangs must not hold up the interface. It ends when the
  * daemon does, by the end of its socket. */
-static int start_notify(struct helper_server *s, const char *command)
+static int start_notify(struct helper_server *s, const struct pv_helper_request *req)
 {
+    const char *command = req->notify;
     int pair[2];
     if (s->notify)
         return fail_reply(s, PV_ERR_STATE, "fix the notify command: it was fixed before");
@@ -436,7 +454,7 @@ static int start_notify(struct helper_server *s, const char *command)
         pv_helper_keep_fds(&pair[1], 1);
         prctl(PR_SET_PDEATHSIG, 0);
         prctl(PR_SET_NAME, "p2pvpnd-notify");
-        if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY) == PV_OK)
+        if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
             pv_notify_serve(pair[1], command);
         _exit(0);
     }
@@ -475,9 +493,9 @@ static int fix_files(struct helper_server *s, const struct pv_helper_request *re
                  : PV_OK;
 }
 
-static int write_names(struct helper_server *s, bool recent)
+static int write_names(struct helper_server *s, const struct pv_helper_request *req)
 {
-    int r = pv_helper_files_names(&s->files, s->passed, recent);
+    int r = pv_helper_files_names(&s->files, s->passed, req->recent != 0);
     return r < 0 ? fail_reply(s, r, "write %.150s: %s", s->files.names, pv_strstatus(r)) : PV_OK;
 }
 
@@ -491,10 +509,10 @@ static bool is_own_address(const struct helper_server *s, const struct pv_addr *
 }
 
 /* The one port below 1024 that the daemon has while it runs, at its own addresses only. */
-static int open_dns(struct helper_server *s, const struct pv_addr *asked)
+static int open_dns(struct helper_server *s, const struct pv_helper_request *req)
 {
-    struct pv_addr addr = *asked;
-    const struct pv_udp_opts opts = {.ifname = s->now.name};
+    struct pv_addr addr = req->dns;
+    const struct pv_udp_opts opts = {.ifname = s->fixed.ifname};
     int fd = -1;
     addr.port = DNS_PORT;
     if (s->tun.n == 0 || !is_own_address(s, &addr))
@@ -507,19 +525,31 @@ static int open_dns(struct helper_server *s, const struct pv_addr *asked)
     return PV_OK;
 }
 
+static bool fixed_is_sane(const struct pv_helper_fixed *f)
+{
+    if (!pv_ifname_is_valid(f->ifname) || f->n_ranges > PV_HELPER_MAX_RANGES)
+        return false;
+    for (size_t i = 0; i < f->n_ranges; i++)
+        if (!pv_netplan_is_target(&f->ranges[i]))
+            return false;
+    return true;
+}
+
 /* Half of it is worse than nothing: the process ends then. */
-static int confine(struct helper_server *s, uint32_t uid)
+static int confine(struct helper_server *s, const struct pv_helper_request *req)
 {
     struct pv_confine_report report;
     char text[PV_CONFINE_TEXT_MAX];
-    if (s->confined)
-        return fail_reply(s, PV_ERR_STATE, "confine the helper: it is confined");
-    int r = pv_helper_confine_as(PV_HELPER_ROLE_HELPER);
+    bool seccomp = false;
+    if (!fixed_is_sane(&req->fixed))
+        return fail_reply(s, -EINVAL, "confine the helper: not a usable name, or range");
+    int r = pv_helper_confine_as(PV_HELPER_ROLE_HELPER, &seccomp);
     if (r < 0)
         return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
-    s->confined = true;
-    s->net.uid = uid;
-    pv_confine_read(&report, 0);
+    s->phase = PHASE_PORT;
+    s->fixed = req->fixed;
+    s->net.uid = req->fixed.uid;
+    pv_confine_read(&report, seccomp, 0);
     snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
     return PV_OK;
 }
@@ -531,8 +561,7 @@ static int confine(struct helper_server *s, uint32_t uid)
 static int set_network(struct helper_server *s, const struct pv_helper_request *req)
 {
     int daemon = -1;
-    int r = pv_helper_net_set(&s->net, req, s->files.names, s->tun.n > 0 ? s->now.name : "",
-                              &daemon, s->reply.error);
+    int r = pv_helper_net_set(&s->net, req, s->tun.n > 0, &daemon, s->reply.error);
     s->reply.status = r;
     if (daemon >= 0) {
         s->close_fds = true;
@@ -567,47 +596,32 @@ static void send_reply(struct helper_server *s)
             close(s->fds[i]);
 }
 
+/* All that there is, each in its phase alone. What PHASE_RUN lists is what a daemon that was taken
+ * over can ask for (docs/SECURITY.md "Privilege"). */
+static const struct {
+    enum phase phase;
+    int (*serve)(struct helper_server *s, const struct pv_helper_request *req);
+} requests[PV_HELPER_KINDS] = {
+    [PV_HELPER_FILES] = {PHASE_FIX, fix_files},   [PV_HELPER_NOTIFY] = {PHASE_FIX, start_notify},
+    [PV_HELPER_CONFINE] = {PHASE_FIX, confine},   [PV_HELPER_OPEN_UDP] = {PHASE_PORT, open_udp},
+    [PV_HELPER_IFACE_UP] = {PHASE_RUN, iface_up}, [PV_HELPER_IFACE_DOWN] = {PHASE_RUN, iface_down},
+    [PV_HELPER_NAMES] = {PHASE_RUN, write_names}, [PV_HELPER_OPEN_DNS] = {PHASE_RUN, open_dns},
+    [PV_HELPER_TASK] = {PHASE_RUN, start_task},   [PV_HELPER_NETPLAN] = {PHASE_RUN, set_network},
+};
+
 /* Any answer is better than none: the daemon blocks until it has one. */
 static void serve_one(struct helper_server *s, const struct pv_helper_request *req)
 {
+    int r;
     memset(&s->reply, 0, sizeof(s->reply));
     s->close_fds = false;
-    int r;
-    switch (req->kind) {
-    case PV_HELPER_OPEN_UDP:
-        r = serve_open_udp(s, req->udp_port, req->udp_sockets);
-        break;
-    case PV_HELPER_IFACE_UP:
-        r = iface_up(s, &req->iface);
-        break;
-    case PV_HELPER_IFACE_DOWN:
-        r = iface_down(s);
-        break;
-    case PV_HELPER_NOTIFY:
-        r = start_notify(s, req->notify);
-        break;
-    case PV_HELPER_TASK:
-        r = start_task(s, req);
-        break;
-    case PV_HELPER_FILES:
-        r = fix_files(s, req);
-        break;
-    case PV_HELPER_NAMES:
-        r = write_names(s, req->recent);
-        break;
-    case PV_HELPER_OPEN_DNS:
-        r = open_dns(s, &req->dns);
-        break;
-    case PV_HELPER_CONFINE:
-        r = confine(s, req->uid);
-        break;
-    case PV_HELPER_NETPLAN:
-        r = set_network(s, req);
-        break;
-    default:
+    if (req->kind >= PV_HELPER_KINDS || requests[req->kind].serve == NULL)
         r = fail_reply(s, -EINVAL, "ask the privileged helper: unknown request");
-        break;
-    }
+    else if (requests[req->kind].phase != s->phase)
+        r = fail_reply(s, PV_ERR_STATE, "ask the privileged helper: too %s for this request",
+                       requests[req->kind].phase < s->phase ? "late" : "early");
+    else
+        r = requests[req->kind].serve(s, req);
     if (r < 0)
         s->reply.n_fds = 0;
     send_reply(s);
@@ -650,6 +664,8 @@ void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
     struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
+    s.net.names = s.files.names;
+    s.net.ifname = s.fixed.ifname;
     choose_task_user(&s);
     for (;;) {
         size_t n = 0;

@@ -110,7 +110,7 @@ static bool may_become(void)
 {
     const uint64_t needed = (uint64_t)1 << CAP_SETUID | (uint64_t)1 << CAP_SETGID;
     struct pv_confine_report now;
-    pv_confine_read(&now, 0);
+    pv_confine_read(&now, false, 0);
     return (now.caps & needed) == needed;
 }
 

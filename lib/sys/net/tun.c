@@ -16,20 +16,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/netplan.h"
 #include "sys/proc/compat.h"
-
-bool pv_tun_name_is_valid(const char *name)
-{
-    size_t len = strlen(name);
-    if (len == 0 || len >= PV_TUN_NAME || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        /* '%' would make the kernel number the interface. */
-        if (name[i] <= ' ' || name[i] > '~' || strchr("/%:", name[i]) != NULL)
-            return false;
-    }
-    return true;
-}
 
 /* Opens a queue of the interface: its first one (EXCL), or another. */
 static int open_queue(const char *name, int flags, int *ret_fd)
@@ -70,7 +58,7 @@ int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun)
 {
     int fds[2 * PV_TUN_QUEUES] = {-1};
     size_t have = 0, want = n == 1 ? 1 : 2 * (size_t)n;
-    if (!pv_tun_name_is_valid(name))
+    if (!pv_ifname_is_valid(name))
         return -EINVAL;
     if (n == 0 || n > PV_TUN_QUEUES)
         return PV_ERR_LIMIT;

@@ -17,10 +17,6 @@ enum {
     PV_TUN_QUEUES = 8,  /* of one interface, ours */
 };
 
-/* A usable interface name: 1..15 printable ASCII characters, no '/', '%', ':' or blank, and
- * neither "." nor "..". */
-bool pv_tun_name_is_valid(const char *name);
-
 /* What the device does for us, and we for it. */
 struct pv_tun_offloads {
     bool header; /* every packet has 10 bytes of struct virtio_net_hdr in front, both ways */

@@ -153,15 +153,14 @@ int pv_confine_no_new_privs(void)
 /* --- what is in force ----------------------------------------------------------------------- */
 
 /* The names come by number: after confinement the data base may be out of reach. */
-void pv_confine_read(struct pv_confine_report *ret_report, int landlock)
+void pv_confine_read(struct pv_confine_report *ret_report, bool seccomp, int landlock)
 {
-    struct pv_confine_report r = {.user = {.uid = geteuid(), .gid = getegid()},
-                                  .landlock = landlock};
+    struct pv_confine_report r = {
+        .user = {.uid = geteuid(), .gid = getegid()}, .seccomp = seccomp, .landlock = landlock};
     uint64_t permitted = 0, effective = 0;
     if (read_caps(&permitted, &effective) == PV_OK)
         r.caps = permitted | effective;
     r.no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-    r.seccomp = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2; /* SECCOMP_MODE_FILTER */
     snprintf(r.user.name, sizeof(r.user.name), r.user.uid == 0 ? "root" : "%u",
              (unsigned)r.user.uid);
     *ret_report = r;

@@ -135,13 +135,13 @@ struct pv_confine_report {
     struct pv_confine_user user;
     uint64_t caps; /* effective and permitted together, bits 1 << CAP_... */
     bool no_new_privs;
-    bool seccomp;
+    bool seccomp; /* the list of pv_confine_calls(), nobody else's */
     int landlock; /* version in force; 0: none */
 };
 
-/* Asks the kernel about the calling thread; about Landlock it does not tell, so that is handed in.
- */
-void pv_confine_read(struct pv_confine_report *ret_report, int landlock);
+/* Asks the kernel about the calling thread. Of Landlock it does not tell, and a list of calls may
+ * be that of a container or a unit: both are handed in, as they were installed. */
+void pv_confine_read(struct pv_confine_report *ret_report, bool seccomp, int landlock);
 /* "user p2pvpnd (997), no capabilities, no new privileges, seccomp, Landlock 6"; what is not in
  * force stands there as "no seccomp". */
 const char *pv_confine_format(const struct pv_confine_report *report,

@@ -357,6 +357,13 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
 
 int pv_confine_calls(unsigned groups, const struct pv_confine_call *more, size_t n)
 {
+    enum {
+        KILLS_PROCESSES = 3 /* seccomp_api_get(3): Linux 4.14 */
+    };
+    /* A container or a unit may forbid seccomp(2): then libseccomp counts as that of an old kernel.
+     */
+    if (seccomp_api_get() < KILLS_PROCESSES)
+        return PV_ERR_UNSUPPORTED;
 #ifdef PV_SANITIZED
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
 #else

@@ -135,9 +135,39 @@ static void the_range_of_an_address_has_no_host_bits(void **state)
     assert_string_equal(pv_prefix_format(&range, text), "192.168.4.0/22");
 }
 
+static void own_addresses_are_private_or_named(void **state)
+{
+    static const struct {
+        const char *ip;
+        uint8_t bits;
+        bool ok;
+    } rows[] = {
+        {"10.66.1.2", 16, true},    {"10.0.0.1", 8, true},      {"10.0.0.1", 7, false},
+        {"172.16.0.1", 12, true},   {"172.16.0.1", 11, false},  {"172.32.0.1", 16, false},
+        {"192.168.1.1", 32, true},  {"192.168.1.1", 15, false}, {"100.64.0.1", 10, true},
+        {"100.64.0.1", 9, false},   {"9.9.9.9", 32, false},     {"10.0.0.1", 33, false},
+        {"fd12::1", 64, true},      {"fd12::1", 128, true},     {"fd12::1", 15, false},
+        {"2001:db8::1", 64, false}, {"fe80::1", 64, false},     {"::1", 128, false},
+        {"127.0.0.1", 8, false},    {"0.0.0.0", 8, false},      {"25.1.2.3", 16, true},
+        {"25.1.2.3", 8, false},     {"25.2.2.3", 16, false},
+    };
+    const struct pv_prefix more = prefix("25.1.0.0/16");
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_prefix p = {.bits = rows[i].bits};
+        assert_int_equal(pv_addr_parse_ip(rows[i].ip, &p.base), PV_OK);
+        if (pv_netplan_is_own(&p, &more, 1) != rows[i].ok)
+            fail_msg("%s/%u", rows[i].ip, rows[i].bits);
+        p.base.port = 53;
+        assert_false(pv_netplan_is_own(&p, &more, 1));
+    }
+    assert_false(pv_netplan_is_own(&(struct pv_prefix){.bits = 0}, &more, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(own_addresses_are_private_or_named),
         cmocka_unit_test(a_full_plan_fits_and_comes_back),
         cmocka_unit_test(the_largest_plan_fits),
         cmocka_unit_test(what_no_plan_may_say_is_refused),

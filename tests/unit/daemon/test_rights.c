@@ -24,6 +24,7 @@
 
 #include "daemon/rights.h"
 #include "sys/net/unixsock.h"
+#include "tests/unit/outer_filter.h"
 #include "tests/unit/test_util.h"
 
 static int spare_tun = -1; /* a TUN device that no interface belongs to yet */
@@ -217,6 +218,29 @@ static int confined(const struct fixture *f, bool (*attempt)(const struct fixtur
         return REFUSED;
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
+}
+
+/* In a container whose list forbids further ones: it goes on, and does not call that list its own.
+ */
+static void a_list_of_others_is_not_told_as_ours(void **state)
+{
+    struct fixture *f = *state;
+    int status = 0;
+    need_root();
+    for (int boxed = 0; boxed < 2; boxed++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            char text[PV_CONFINE_TEXT_MAX], socket[64];
+            snprintf(socket, sizeof(socket), "%s/p2pvpnd.sock", f->other);
+            const struct pv_rights_config cfg = {.state = f->state, .socket = socket};
+            if ((boxed == 1 && !enter_outer_filter()) || pv_rights_give_up(&nobody, &cfg, text) < 0)
+                _exit(2);
+            bool none = strstr(text, ", no seccomp,") != NULL;
+            _exit(none == (boxed == 1) ? 0 : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
 }
 
 static bool open_in(const char *dir, const char *name, int flags)
@@ -452,6 +476,7 @@ static void what_an_intruder_would_do_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        EACH(a_list_of_others_is_not_told_as_ours),
         EACH(the_sockets_directory_is_not_taken_from_one_that_runs),
         EACH(the_directory_and_its_own_files_change_their_owner),
         EACH(a_link_is_no_state_directory),

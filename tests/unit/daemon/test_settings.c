@@ -44,6 +44,7 @@ static const char WHOLE[] = "[interface]\n"
                             "name = wg0\n"
                             "address = 10.0.0.1/24\n"
                             "address = fd00::1/64\n"
+                            "range = 25.0.0.0/8\n"
                             "port = 51820\n"
                             "mtu = 1380\n"
                             "workers = 2\n"
@@ -117,6 +118,8 @@ static void every_key_reaches_its_field(void **state)
     assert_int_equal(s.n_addrs, 2);
     assert_string_equal(pv_prefix_format(&s.addrs[0], text), "10.0.0.1/24");
     assert_string_equal(pv_prefix_format(&s.addrs[1], text), "fd00::1/64");
+    assert_int_equal(s.n_ranges, 1);
+    assert_string_equal(pv_prefix_format(&s.ranges[0], text), "25.0.0.0/8");
     for (size_t i = 0; pv_settings_key(i, name, &kept); i++) {
         if (s.said[i] == 0)
             fail_msg("WHOLE of unit/test_settings lacks %s: add it, and a look at its field", name);
@@ -204,7 +207,7 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
-         "conf:3: unknown key prot in [interface]: there are name, address, port, mtu, "
+         "conf:3: unknown key prot in [interface]: there are name, address, range, port, mtu, "
          "private-key-file, workers"},
         {"[interface]\nworkers = 9\n",
          "conf:2: workers: expected auto (or 0), single, or a number"},
@@ -553,14 +556,16 @@ static void what_was_made_with_rights_waits_for_a_restart(void **state)
     assert_true(fd >= 0);
     close(fd);
     pv_settings_init(&s);
-    write_conf(path, "[interface]\nname = new\nport = 7\nworkers = 2\nmtu = 1300\n"
-                     "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
-                     "listen = 127.0.0.1:9586\nallow-remote = on\n");
+    write_conf(path,
+               "[interface]\nname = new\nrange = 25.0.0.0/8\nport = 7\nworkers = 2\nmtu = 1300\n"
+               "private-key-file = /k\n[chat]\nnotify = /bin/true\n[metrics]\n"
+               "listen = 127.0.0.1:9586\nallow-remote = on\n");
     assert_int_equal(pv_reload_settings(&s, path, false, error, &keys), PV_OK);
-    assert_string_equal(keys.waiting,
-                        "[interface] name, [interface] port, [interface] workers, "
-                        "[interface] private-key-file, [chat] notify, [metrics] listen, "
-                        "[metrics] allow-remote");
+    assert_string_equal(
+        keys.waiting,
+        "[interface] name, [interface] range, [interface] port, "
+        "[interface] workers, [interface] private-key-file, [chat] notify, [metrics] listen, "
+        "[metrics] allow-remote");
     assert_string_equal(keys.changed, "[interface] mtu");
     assert_string_equal(s.tun_name, "");
     assert_int_equal(s.port, 0);

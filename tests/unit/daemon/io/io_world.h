@@ -18,6 +18,7 @@
 #include "sys/net/unixsock.h"
 #include "sys/proc/confine.h"
 #include "sys/proc/loop.h"
+#include "tests/unit/helper_ready.h"
 
 struct world {
     char dir[32], socket[64];
@@ -71,7 +72,7 @@ static int setup(void **state)
     world->engine.client = -1;
     int ctl = -1;
     return pv_door_start(&world->door) | pv_helper_start(&world->helper, task) |
-           pv_store_open(&world->store, world->dir, error) |
+           helper_ready(world->helper, "pvt0") | pv_store_open(&world->store, world->dir, error) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
            pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_door_open(world->door, ctl) |
            pv_signals_open(signals, 2, &world->signals);

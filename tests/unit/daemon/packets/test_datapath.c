@@ -16,6 +16,7 @@
 #include "sys/net/udp.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/faults.h"
+#include "tests/unit/helper_ready.h"
 #include "tests/unit/test_util.h"
 
 struct node {
@@ -476,12 +477,13 @@ static void snapshots_change_under_traffic(void **state)
  * keep theirs. */
 static struct pv_helper *enter_namespace(struct node *n)
 {
-    struct pv_helper_iface iface = {.name = "pvt0", .n_addrs = 1, .mtu = 1420, .queues = 1};
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     struct pv_tun tun;
     assert_int_equal(unshare(CLONE_NEWNET), 0);
     assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_int_equal(helper_ready(h, "pvt0"), PV_OK);
     iface.addrs[0] = (struct pv_prefix){.base = n->inner, .bits = 16};
     assert_int_equal(pv_helper_iface_up(h, &iface, &tun, error), PV_OK);
     close(n->tun);

@@ -170,13 +170,13 @@ static void reverse_names_are_addresses_and_zones(void **state)
          *bad != NULL; bad++)
         assert_int_equal(pv_dns_reverse_parse(*bad, &a), PV_ERR_NOT_FOUND);
 
-    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_OK);
+    assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_OK);
     assert_string_equal(name, "66.10.in-addr.arpa");
     p.bits = 20;
-    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_ERR_UNSUPPORTED);
     p = (struct pv_prefix){
         .base = {.family = PV_AF_INET6, .ip = {0xfd, 0xbc, 0xde, 0x01, 0x23, 0x45}}, .bits = 64};
-    assert_int_equal(pv_dns_reverse_zone(&p, name), PV_OK);
+    assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_OK);
     assert_string_equal(name, "0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f.ip6.arpa");
 }
 

@@ -17,8 +17,10 @@
 #include "sys/helper/helper.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/tun.h"
 #include "sys/net/udp.h"
+#include "tests/unit/helper_ready.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -37,10 +39,9 @@ static struct pv_prefix prefix(const char *text_ip, uint8_t bits)
     return p;
 }
 
-static struct pv_helper_iface iface_named(const char *name)
+static struct pv_helper_iface an_iface(void)
 {
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
-    snprintf(iface.name, sizeof(iface.name), "%s", name);
     iface.addrs[0] = prefix("10.66.1.2", 16);
     return iface;
 }
@@ -62,7 +63,7 @@ static int setup(void **state)
     if (pv_helper_start(&h, NULL) < 0)
         return -1;
     *state = h;
-    return 0;
+    return helper_ready(h, "pvt0");
 }
 
 static int teardown(void **state)
@@ -87,7 +88,7 @@ static int iface_up(struct pv_helper *h, const struct pv_helper_iface *iface, in
 
 static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
     struct pv_net_addr got[8];
     int fd = -1;
@@ -124,7 +125,7 @@ static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **s
 
 static void packets_pass_through_the_tun(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
     int tun = -1, sock = -1;
     assert_int_equal(iface_up(*state, &iface, &tun, error), PV_OK);
@@ -173,7 +174,7 @@ static void packets_pass_through_the_tun(void **state)
 
 static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     uint8_t packet[64];
     size_t n = 0;
@@ -192,7 +193,6 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
 {
     static const struct {
         const char *why;
-        const char *name;
         const char *addr;
         uint8_t bits;
         const char *route;
@@ -200,22 +200,32 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
         unsigned mtu;
         size_t n_addrs;
     } rows[] = {
-        {"not a usable name", "a/b", "10.66.1.2", 16, NULL, 0, 1420, 1},
-        {"not a usable name", "", "10.66.1.2", 16, NULL, 0, 1420, 1},
-        {"not a usable name", "x up; reboot", "10.66.1.2", 16, NULL, 0, 1420, 1},
-        {"no interface can have", "pvt0", "0.0.0.0", 16, NULL, 0, 1420, 1},
-        {"no interface can have", "pvt0", "127.0.0.5", 16, NULL, 0, 1420, 1},
-        {"no interface can have", "pvt0", "224.0.0.5", 16, NULL, 0, 1420, 1},
-        {"no interface can have", "pvt0", "10.66.1.2", 33, NULL, 0, 1420, 1},
-        {"no interface can have", "pvt0", "10.66.1.2", 0, NULL, 0, 1420, 1},
-        {"route that cannot", "pvt0", "10.66.1.2", 16, "0.0.0.0", 0, 1420, 1},
-        {"route that cannot", "pvt0", "10.66.1.2", 16, "172.30.0.1", 24, 1420, 1},
-        {"too small", "pvt0", "10.66.1.2", 16, NULL, 0, 575, 1},
-        {"too small", "pvt0", "fd12::1", 64, NULL, 0, 1279, 1},
-        {"more than 64", "pvt0", "10.66.1.2", 16, NULL, 0, 1420, 65},
+        {"not of a private range", "0.0.0.0", 16, NULL, 0, 1420, 1},
+        {"not of a private range", "127.0.0.5", 16, NULL, 0, 1420, 1},
+        {"not of a private range", "224.0.0.5", 16, NULL, 0, 1420, 1},
+        {"not of a private range", "10.66.1.2", 33, NULL, 0, 1420, 1},
+        {"not of a private range", "10.66.1.2", 0, NULL, 0, 1420, 1},
+        {"not of a private range", "9.9.9.9", 32, NULL, 0, 1420, 1},
+        {"not of a private range", "10.66.1.2", 7, NULL, 0, 1420, 1},
+        {"not of a private range", "172.16.0.1", 8, NULL, 0, 1420, 1},
+        {"not of a private range", "192.168.1.2", 15, NULL, 0, 1420, 1},
+        {"not of a private range", "100.64.0.1", 9, NULL, 0, 1420, 1},
+        {"not of a private range", "2001:db8::1", 64, NULL, 0, 1420, 1},
+        {"not of a private range", "fd12::1", 15, NULL, 0, 1420, 1},
+        {"not of a private range", "169.254.7.7", 24, NULL, 0, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "0.0.0.0", 0, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "0.0.0.0", 1, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "128.0.0.0", 1, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "2000::", 3, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "fe80::", 64, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "127.0.0.0", 8, 1420, 1},
+        {"route that cannot", "10.66.1.2", 16, "172.30.0.1", 24, 1420, 1},
+        {"too small", "10.66.1.2", 16, NULL, 0, 575, 1},
+        {"too small", "fd12::1", 64, NULL, 0, 1279, 1},
+        {"more than 64", "10.66.1.2", 16, NULL, 0, 1420, 65},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
-        struct pv_helper_iface iface = iface_named(rows[i].name);
+        struct pv_helper_iface iface = an_iface();
         char error[PV_HELPER_ERROR_MAX];
         int fd = -1;
         iface.addrs[0] = prefix(rows[i].addr, rows[i].bits);
@@ -230,7 +240,7 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
         assert_int_equal(fd, -1);
     }
     for (uint8_t queues = 0; queues <= PV_TUN_QUEUES + 1; queues += PV_TUN_QUEUES + 1) {
-        struct pv_helper_iface iface = iface_named("pvt0");
+        struct pv_helper_iface iface = an_iface();
         char error[PV_HELPER_ERROR_MAX];
         int fd = -1;
         iface.queues = queues;
@@ -241,7 +251,7 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
 
 static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     struct pv_net_addr got[8];
     int fd = -1;
@@ -259,14 +269,58 @@ static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
 
 static void a_name_in_use_is_refused(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvdummy");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
     int fd = -1;
-    assert_int_equal(pv_ipcmd_run("link add pvdummy type veth peer name pvpeer\n", complaint),
-                     PV_OK);
+    assert_int_equal(pv_ipcmd_run("link add pvt0 type veth peer name pvpeer\n", complaint), PV_OK);
     assert_int_equal(iface_up(*state, &iface, &fd, error), PV_ERR_EXISTS);
     assert_non_null(strstr(error, "--tun"));
-    assert_int_equal(pv_ipcmd_run("link del dev pvdummy\n", complaint), PV_OK);
+    assert_int_equal(pv_ipcmd_run("link del dev pvt0\n", complaint), PV_OK);
+}
+
+/* A route to a network that this host is in, or to a part of it, would take it away; a larger one
+ * does not. */
+static void routes_leave_the_hosts_networks_alone(void **state)
+{
+    struct pv_helper_iface iface = an_iface();
+    char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
+    struct pv_net_route routes[64];
+    const struct pv_net_route_query query = {.table = 254};
+    size_t n = 0, ours = 0;
+    int fd = -1;
+    assert_int_equal(
+        pv_ipcmd_run("link add pvlan type veth peer name pvpeer\nlink set dev pvpeer up\n"
+                     "link set dev pvlan up\n"
+                     "addr add 192.168.5.1/24 dev pvlan\n",
+                     complaint),
+        PV_OK);
+    iface.n_routes = 3;
+    iface.routes[0] = prefix("192.168.5.0", 24);
+    iface.routes[1] = prefix("192.168.5.9", 32);
+    iface.routes[2] = prefix("192.168.0.0", 16);
+    assert_int_equal(iface_up(*state, &iface, &fd, error), PV_OK);
+    assert_non_null(strstr(error, "this host is in 192.168.5.1/24 on pvlan"));
+    assert_int_equal(pv_net_routes(&query, routes, PV_ARRAY_LEN(routes), &n), PV_OK);
+    for (size_t i = 0; i < n; i++) {
+        if (routes[i].ifindex != if_nametoindex("pvt0"))
+            continue;
+        ours++;
+        assert_int_equal(routes[i].dst.bits, 16); /* its own range, and the larger one */
+    }
+    assert_int_equal(ours, 2);
+    close(fd);
+    assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
+}
+
+static int setup_port(void **state)
+{
+    struct pv_helper *h = NULL;
+    struct pv_helper_fixed fixed = {.ifname = "pvt0"};
+    char text[PV_HELPER_ERROR_MAX];
+    if (pv_helper_start(&h, NULL) < 0)
+        return -1;
+    *state = h;
+    return pv_helper_confine(h, &fixed, text);
 }
 
 /* Those that send without DF are on the same port. */
@@ -291,6 +345,19 @@ static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **sta
     char error[PV_HELPER_ERROR_MAX];
     struct pv_addr local;
     struct pv_udp_group group = {.n = 0}, other = {.n = 0};
+    struct pv_addr any = {.family = PV_AF_INET, .port = 23456};
+    const struct pv_udp_opts opts = {0};
+    int busy = -1;
+    assert_int_equal(pv_udp_open(&any, &opts, &busy), PV_OK);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
+    assert_non_null(strstr(error, "23456"));
+    assert_non_null(strstr(error, "--port"));
+    close(busy);
+    assert_int_equal(pv_helper_open_udp(*state, 0, 1, &other, error), -EINVAL);
+    assert_int_equal(pv_helper_open_udp(*state, 1023, 1, &other, error), -EINVAL);
+    assert_int_equal(pv_helper_open_udp(*state, 23456, PV_UDP_GROUP_MAX + 1, &other, error),
+                     PV_ERR_LIMIT);
+    assert_int_equal(other.n, 0);
     assert_int_equal(pv_helper_open_udp(*state, 23456, 3, &group, error), PV_OK);
     assert_int_equal(group.n, 3);
     for (unsigned i = 0; i < group.n; i++) {
@@ -301,17 +368,11 @@ static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **sta
         assert_int_equal(local.family, PV_AF_INET6);
     }
     check_cut(&group);
-    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &other, error), PV_ERR_EXISTS);
-    assert_non_null(strstr(error, "23456"));
-    assert_non_null(strstr(error, "--port"));
-    assert_int_equal(pv_helper_open_udp(*state, 0, 1, &other, error), -EINVAL);
     pv_udp_group_close(&group);
-    /* The helper kept nothing: the port is free again. */
-    assert_int_equal(pv_helper_open_udp(*state, 23456, 1, &group, error), PV_OK);
-    pv_udp_group_close(&group);
-    assert_int_equal(pv_helper_open_udp(*state, 23456, PV_UDP_GROUP_MAX + 1, &group, error),
-                     PV_ERR_LIMIT);
-    assert_int_equal(group.n, 0);
+    /* The helper kept nothing, since it has answered once more: the port is free again. */
+    assert_int_equal(pv_helper_iface_down(*state, error), PV_OK);
+    assert_int_equal(pv_udp_open(&any, &opts, &busy), PV_OK);
+    close(busy);
 }
 
 /* A UDP packet as the TUN takes it: 10.66.3.3 port 7 to us. */
@@ -360,7 +421,7 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
  */
 static void nobody_else_may_open_a_queue(void **state)
 {
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
     struct pv_tun tun;
     int status = 0;
@@ -371,7 +432,7 @@ static void nobody_else_may_open_a_queue(void **state)
         struct ifreq ifr = {.ifr_flags =
                                 (short)(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)};
         int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC); /* as root: its mode is not asked */
-        memcpy(ifr.ifr_name, iface.name, sizeof(iface.name));
+        memcpy(ifr.ifr_name, "pvt0", sizeof("pvt0"));
         if (fd < 0 || setgid(65534) < 0 || setuid(65534) < 0)
             _exit(2);
         _exit(ioctl(fd, TUNSETIFF, &ifr) < 0 && errno == EPERM ? 0 : 1);
@@ -388,7 +449,7 @@ static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **stat
     enum {
         FLOWS = 200 /* one of the four queues gets none of them once in 10^24 runs */
     };
-    struct pv_helper_iface iface = iface_named("pvt0");
+    struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
     struct pv_addr any = {.family = PV_AF_INET}, local;
     const struct pv_udp_opts opts = {0};
@@ -534,7 +595,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_in_use_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(udp_sockets_come_with_one_port_and_a_busy_port_is_refused,
-                                        setup, teardown),
+                                        setup_port, teardown),
+        cmocka_unit_test_setup_teardown(routes_leave_the_hosts_networks_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flow_keeps_its_queue_whichever_writer_gets_the_answers,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_else_may_open_a_queue, setup, teardown),

@@ -24,6 +24,7 @@
 #include "sys/helper/helper_proto.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/confine.h"
+#include "tests/unit/helper_ready.h"
 #include "tests/unit/test_util.h"
 
 struct fixture {
@@ -90,10 +91,10 @@ static void names_and_socket_are_fixed_once(void **state)
 {
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX];
-    assert_int_equal(pv_helper_write_names(f->helper, pv_view("x", 1), false, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_fix_files(f->helper, "/no/such", f->names, error), -ENOENT);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, "/etc/passwd", error), PV_ERR_STATE);
+    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     assert_int_equal(pv_helper_write_names(f->helper, pv_view("one", 3), false, error), PV_OK);
     assert_names(f, "one");
     assert_int_equal(pv_helper_write_names(f->helper, pv_view("two", 3), false, error), PV_OK);
@@ -144,12 +145,13 @@ static void a_socket_of_another_daemon_stays(void **state)
 static void the_name_servers_port_is_opened_at_own_addresses_only(void **state)
 {
     struct fixture *f = *state;
-    struct pv_helper_iface iface = {.name = "pvd0", .n_addrs = 1, .mtu = 1420, .queues = 1};
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
     struct pv_addr other = pv_addr4(127, 0, 0, 1, 53);
     char error[PV_HELPER_ERROR_MAX];
     struct pv_tun tun = {.n = 0};
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 77, 1, 2, 0), .bits = 16};
+    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), -EINVAL);
     assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_helper_open_dns(f->helper, &other, &fd, error), -EINVAL);
@@ -163,7 +165,7 @@ static void the_name_servers_port_is_opened_at_own_addresses_only(void **state)
 }
 
 /* With nft and ip in the same cage; where there is no nft, there is nothing to set. */
-static void set_plans(struct fixture *f, const struct pv_helper_iface *iface)
+static void set_plans(struct fixture *f)
 {
     struct pv_netplan p = {.n_used = 1, .exit = true, .exit4 = true, .n_offered = 1};
     struct pv_netplan_host host;
@@ -171,7 +173,7 @@ static void set_plans(struct fixture *f, const struct pv_helper_iface *iface)
     int events = -1;
     if (access("/usr/sbin/nft", X_OK) < 0)
         return;
-    memcpy(p.ifname, iface->name, sizeof(p.ifname));
+    snprintf(p.ifname, sizeof(p.ifname), "pvd1");
     p.overlay4 = (struct pv_prefix){.base = pv_addr4(10, 78, 0, 0, 0), .bits = 16};
     p.used[0].prefix = (struct pv_prefix){.base = pv_addr4(192, 168, 77, 0, 0), .bits = 24};
     p.offered[0].prefix = (struct pv_prefix){.base = pv_addr4(192, 168, 78, 0, 0), .bits = 24};
@@ -194,7 +196,7 @@ static void set_plans(struct fixture *f, const struct pv_helper_iface *iface)
 static void a_confined_helper_does_its_work(void **state)
 {
     struct fixture *f = *state;
-    struct pv_helper_iface iface = {.name = "pvd1", .n_addrs = 1, .mtu = 1420, .queues = 2};
+    struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 2};
     char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX], got[32] = "", want[32];
     struct pv_confine_user own;
     struct pv_tun tun = {.n = 0};
@@ -202,14 +204,15 @@ static void a_confined_helper_does_its_work(void **state)
     int fd = -1;
     iface.addrs[0] = (struct pv_prefix){.base = pv_addr4(10, 78, 1, 2, 0), .bits = 16};
     assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
-    assert_int_equal(pv_helper_confine(f->helper, 61300, text), PV_OK);
+    const struct pv_helper_fixed fixed = {.uid = 61300, .ifname = "pvd1", .udp_port = 600};
+    assert_int_equal(pv_helper_confine(f->helper, &fixed, text), PV_OK);
     assert_int_equal(pv_confine_spare_user("p2pvpn-task", &own), PV_OK);
     assert_non_null(strstr(text, "CAP_NET_ADMIN"));
     assert_non_null(strstr(text, "no new privileges"));
-    assert_int_equal(pv_helper_confine(f->helper, 0, error), PV_ERR_STATE);
+    assert_non_null(strstr(text, ", seccomp, "));
+    assert_int_equal(pv_helper_open_udp(f->helper, 53, 1, &group, error), -EINVAL);
     assert_int_equal(pv_helper_open_udp(f->helper, 600, 2, &group, error), PV_OK);
     pv_udp_group_close(&group);
-    assert_int_equal(pv_helper_open_udp(f->helper, 53, 1, &group, error), PV_ERR_STATE);
     assert_int_equal(pv_helper_iface_up(f->helper, &iface, &tun, error), PV_OK);
     assert_int_equal(pv_helper_open_dns(f->helper, &iface.addrs[0].base, &fd, error), PV_OK);
     close(fd);
@@ -220,7 +223,7 @@ static void a_confined_helper_does_its_work(void **state)
     snprintf(want, sizeof(want), "%u 3", (unsigned)own.uid);
     assert_string_equal(got, want);
     close(fd);
-    set_plans(f, &iface);
+    set_plans(f);
     assert_int_equal(pv_helper_iface_down(f->helper, error), PV_OK);
     pv_tun_close(&tun);
 }
@@ -238,7 +241,7 @@ static void serve_as_a_user(void)
     if (pv_confine_spare_user("p2pvpn-test", &user) < 0 || pv_confine_become(&user, caps) < 0 ||
         pv_helper_start(&h, say_who) < 0)
         _exit(1);
-    if (pv_helper_confine(h, 0, error) < 0 || strstr(error, "CAP_NET_ADMIN") == NULL)
+    if (helper_ready(h, "pvd0") < 0)
         _exit(2);
     if (pv_helper_run_task(h, pv_view("abc", 3), &fd, error) < 0)
         _exit(3);
@@ -301,7 +304,7 @@ static void no_role_can_do_more_than_it_needs(void **state)
         int status = 0;
         pid_t pid = fork();
         if (pid == 0)
-            _exit(pv_helper_confine_as(rows[i].role) < 0 ? 2 : attempt(rows[i].what) ? 1 : 0);
+            _exit(pv_helper_confine_as(rows[i].role, NULL) < 0 ? 2 : attempt(rows[i].what) ? 1 : 0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         bool refused = WIFSIGNALED(status) ? WTERMSIG(status) == SIGSYS : WEXITSTATUS(status) == 0;
         if (!refused)
@@ -371,9 +374,8 @@ static void a_task_can_do_nothing_but_speak(void **state)
 {
     static const char attempts[] = "uswprbitkfmndx";
     struct fixture *f = *state;
-    char error[PV_HELPER_ERROR_MAX], text[PV_HELPER_ERROR_MAX];
-    assert_int_equal(pv_helper_fix_files(f->helper, f->socket, f->names, error), PV_OK);
-    assert_int_equal(pv_helper_confine(f->helper, 61300, text), PV_OK);
+    char error[PV_HELPER_ERROR_MAX];
+    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     for (size_t i = 0; i < sizeof(attempts) - 1; i++) {
         char args[2] = {'?', attempts[i]}, said[16] = "";
         int fd = -1;
@@ -396,6 +398,7 @@ static void a_task_that_has_ended_leaves_no_zombie(void **state)
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
     int fd = -1;
+    assert_int_equal(helper_ready(f->helper, "pvd0"), PV_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(pv_helper_run_task(f->helper, pv_view("abc", 3), &fd, error), PV_OK);
         while (read(fd, text, sizeof(text)) > 0) {

@@ -71,11 +71,11 @@ static void become_spare(void *ctx)
     EXPECT(setuid(0) < 0 && setgid(0) < 0);
     EXPECT(open("/etc/shadow", O_RDONLY) < 0);
     EXPECT(socket(AF_INET, SOCK_RAW, 1) < 0);
-    pv_confine_read(&report, 0);
+    pv_confine_read(&report, false, 0);
     EXPECT(report.user.uid == user.uid && report.caps == bind);
     EXPECT(!report.no_new_privs && !report.seccomp);
     EXPECT(pv_confine_no_new_privs() == PV_OK);
-    pv_confine_read(&report, 0);
+    pv_confine_read(&report, false, 0);
     EXPECT(report.no_new_privs);
 }
 
@@ -92,7 +92,7 @@ static void drop_caps(void *ctx)
     (void)ctx;
     EXPECT(pv_confine_become(NULL, 0) == PV_OK);
     EXPECT(geteuid() == 0 && chown("/", 1, 1) < 0 && errno == EPERM);
-    pv_confine_read(&report, 0);
+    pv_confine_read(&report, false, 0);
     EXPECT(report.caps == 0);
 }
 
@@ -224,7 +224,7 @@ static void work_as_usual(void *ctx)
     EXPECT(fd >= 0 && close(fd) == 0);
     fd = socket(AF_NETLINK, SOCK_RAW, 0);
     EXPECT(fd >= 0 && close(fd) == 0);
-    pv_confine_read(&report, 0);
+    pv_confine_read(&report, true, 0);
     EXPECT(report.seccomp && report.no_new_privs);
 }
 

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT */
+/* A control process that was taken over: it has the helper's socket, and sends what it likes. In a
+ * network namespace of its own; needs root. */
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/helper/helper_proto.h"
+#include "sys/net/ipcmd.h"
+#include "tests/unit/outer_filter.h"
+#include "tests/unit/test_util.h"
+
+#define IFNAME "pvh0"
+
+enum {
+    SNAPSHOT_MAX = 32768,
+};
+
+struct fixture {
+    int fd;
+    pid_t helper;
+    struct pv_helper_request *req;
+    struct pv_helper_reply reply;
+    int got; /* descriptors that came with the reply; they are closed */
+};
+
+static void echo(struct pv_view args, int out)
+{
+    (void)!write(out, args.ptr, args.len);
+}
+
+static void start(struct fixture *f, bool boxed)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    f->helper = fork();
+    if (f->helper == 0) {
+        close(pair[0]);
+        if (!boxed || enter_outer_filter())
+            pv_helper_serve(pair[1], echo);
+        _exit(0);
+    }
+    close(pair[1]);
+    f->fd = pair[0];
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    f->req = calloc(1, sizeof(*f->req));
+    *state = f;
+    start(f, false);
+    return 0;
+}
+
+static int setup_boxed(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    f->req = calloc(1, sizeof(*f->req));
+    *state = f;
+    start(f, true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    int status = 0;
+    close(f->fd);
+    waitpid(f->helper, &status, 0);
+    free(f->req);
+    free(f);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+/* Sends f->req as it is; the answer's status. */
+static int ask(struct fixture *f)
+{
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
+    struct iovec iov = {.iov_base = &f->reply, .iov_len = sizeof(f->reply)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control,
+                         .msg_controllen = sizeof(control)};
+    assert_int_equal(send(f->fd, f->req, sizeof(*f->req), 0), sizeof(*f->req));
+    assert_int_equal(recvmsg(f->fd, &msg, 0), sizeof(f->reply));
+    f->got = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+        int fds[PV_HELPER_MAX_FDS];
+        f->got = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fds, CMSG_DATA(c), (size_t)f->got * sizeof(int));
+        for (int i = 0; i < f->got; i++)
+            close(fds[i]);
+    }
+    return f->reply.status;
+}
+
+static struct pv_helper_request *blank(struct fixture *f, uint32_t kind)
+{
+    memset(f->req, 0, sizeof(*f->req));
+    f->req->kind = kind;
+    return f->req;
+}
+
+static int confine(struct fixture *f)
+{
+    snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    return ask(f);
+}
+
+static int open_port(struct fixture *f)
+{
+    struct pv_helper_request *req = blank(f, PV_HELPER_OPEN_UDP);
+    req->udp_port = 23457;
+    req->udp_sockets = 1;
+    return ask(f);
+}
+
+static struct pv_prefix prefix(const char *ip, uint8_t bits)
+{
+    struct pv_prefix p = {.bits = bits};
+    assert_int_equal(pv_addr_parse_ip(ip, &p.base), PV_OK);
+    return p;
+}
+
+/* One that a daemon could ask for. */
+static struct pv_helper_iface *good_iface(struct fixture *f)
+{
+    struct pv_helper_iface *i = &blank(f, PV_HELPER_IFACE_UP)->iface;
+    i->addrs[0] = prefix("10.66.1.2", 16);
+    i->n_addrs = 1;
+    i->mtu = 1420;
+    i->queues = 1;
+    return i;
+}
+
+/* --- phases -------------------------------------------------------------------------------- */
+
+static void every_request_but_these_is_refused(struct fixture *f, const uint32_t *open, size_t n)
+{
+    static const uint32_t more[] = {1000, UINT32_MAX, 0x80000001};
+    for (uint32_t i = 0; i < 64 + PV_ARRAY_LEN(more); i++) {
+        uint32_t kind = i < 64 ? i : more[i - 64];
+        bool is_open = false;
+        for (size_t k = 0; k < n; k++)
+            is_open = is_open || open[k] == kind;
+        if (is_open)
+            continue;
+        good_iface(f)->mtu = 1420; /* with values that another phase would take */
+        f->req->kind = kind;
+        f->req->udp_port = 23458;
+        f->req->udp_sockets = 1;
+        snprintf(f->req->notify, sizeof(f->req->notify), "/bin/sh -c id");
+        snprintf(f->req->socket, sizeof(f->req->socket), "/tmp/socket");
+        snprintf(f->req->names, sizeof(f->req->names), "/etc/passwd");
+        snprintf(f->req->fixed.ifname, sizeof(f->req->fixed.ifname), "eth9");
+        int status = ask(f);
+        if (status != (kind >= 1 && kind < PV_HELPER_KINDS ? PV_ERR_STATE : -EINVAL) || f->got != 0)
+            fail_msg("request %u: %d, %d descriptors: %s", kind, status, f->got, f->reply.error);
+    }
+}
+
+static void go_through_the_phases(struct fixture *f)
+{
+    static const uint32_t fix[] = {PV_HELPER_FILES, PV_HELPER_NOTIFY, PV_HELPER_CONFINE};
+    static const uint32_t port[] = {PV_HELPER_OPEN_UDP};
+    static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_NAMES,
+                                   PV_HELPER_OPEN_DNS, PV_HELPER_TASK,       PV_HELPER_NETPLAN};
+    every_request_but_these_is_refused(f, fix, PV_ARRAY_LEN(fix));
+    assert_int_equal(confine(f), PV_OK);
+    every_request_but_these_is_refused(f, port, PV_ARRAY_LEN(port));
+    assert_int_equal(open_port(f), PV_OK);
+    every_request_but_these_is_refused(f, run, PV_ARRAY_LEN(run));
+    /* What a running daemon needs is served. */
+    good_iface(f);
+    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(f->got, 1);
+    blank(f, PV_HELPER_TASK)->args_len = 3;
+    assert_int_equal(ask(f), PV_OK);
+    blank(f, PV_HELPER_IFACE_DOWN);
+    assert_int_equal(ask(f), PV_OK);
+}
+
+static void each_phase_has_its_requests_alone(void **state)
+{
+    struct fixture *f = *state;
+    go_through_the_phases(f);
+}
+
+/* No list of calls keeps the helper from anything there: its own table has to. */
+static void the_phases_hold_where_no_list_of_calls_can_be_installed(void **state)
+{
+    struct fixture *f = *state;
+    go_through_the_phases(f);
+}
+
+static void a_list_of_others_is_not_told_as_ours(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(confine(f), PV_OK);
+    assert_non_null(strstr(f->reply.error, ", no seccomp,"));
+}
+
+/* The control run: the same request, at its time, starts that program's process. */
+static void notify_is_served_before_and_never_after(void **state)
+{
+    struct fixture *f = *state;
+    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
+    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(f->got, 1);
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
+    assert_int_equal(ask(f), PV_ERR_STATE);
+}
+
+static void what_is_fixed_is_checked(void **state)
+{
+    static const char *const names[] = {"",    "eth0#", "a b",     "a/b", "-a",     ".",
+                                        "..",  "p%d",   "a:b",     "a*",  "p\"",    "p;q",
+                                        "all", "p\n",   "default", "p@q", "p2p\x80"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
+        snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, "%s", names[i]);
+        assert_int_equal(ask(f), -EINVAL);
+    }
+    memset(blank(f, PV_HELPER_CONFINE)->fixed.ifname, 'a', PV_TUN_NAME); /* no end */
+    assert_int_equal(ask(f), -EINVAL);
+    snprintf(blank(f, PV_HELPER_CONFINE)->fixed.ifname, PV_TUN_NAME, IFNAME);
+    f->req->fixed.n_ranges = SIZE_MAX;
+    assert_int_equal(ask(f), -EINVAL);
+    f->req->fixed.n_ranges = 1;
+    f->req->fixed.ranges[0] = prefix("0.0.0.0", 0);
+    assert_int_equal(ask(f), -EINVAL);
+    /* A port of root's is opened when the settings name it. */
+    f->req->fixed.n_ranges = 0;
+    f->req->fixed.udp_port = 601;
+    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(open_port(f), -EINVAL);
+    blank(f, PV_HELPER_OPEN_UDP)->udp_port = 601;
+    f->req->udp_sockets = 1;
+    assert_int_equal(ask(f), PV_OK);
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+/* The network of the host but for the one interface. */
+static char *look_at_host(void)
+{
+    char *text = calloc(1, SNAPSHOT_MAX);
+    FILE *p = popen("{ ip -o addr; ip -o link; ip -4 route show table all; ip -6 route show table "
+                    "all; ip rule; ip -6 rule; } | grep -vw " IFNAME,
+                    "r");
+    assert_non_null(text);
+    assert_non_null(p);
+    size_t n = fread(text, 1, SNAPSHOT_MAX - 1, p);
+    assert_true(n > 0 && n < SNAPSHOT_MAX - 1);
+    pclose(p);
+    return text;
+}
+
+static void add_uplink(void)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    assert_int_equal(pv_ipcmd_run("link add eth9 type veth peer name peer9\n"
+                                  "link set peer9 addrgenmode none\nlink set peer9 up\n"
+                                  "link set eth9 addrgenmode none\nlink set eth9 up\n"
+                                  "addr add 192.168.9.2/24 dev eth9\n"
+                                  "route add default via 192.168.9.1\n",
+                                  complaint),
+                     PV_OK);
+}
+
+static void remove_uplink(void)
+{
+    char complaint[PV_IPCMD_ERROR_MAX];
+    assert_int_equal(pv_ipcmd_run("link del dev eth9\n", complaint), PV_OK);
+}
+
+static uint64_t rnd(uint64_t *x) /* xorshift64 */
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return *x;
+}
+
+/* Prefixes that somebody would want, as they are or with other lengths; now and then no prefix. */
+static struct pv_prefix any_prefix(uint64_t *x)
+{
+    static const char *const ips[] = {"10.66.1.2",   "10.0.0.0",  "192.168.9.2", "192.168.9.0",
+                                      "192.168.9.1", "0.0.0.0",   "128.0.0.0",   "9.9.9.9",
+                                      "127.0.0.1",   "224.0.0.1", "172.16.0.1",  "169.254.1.1",
+                                      "fd12::1",     "::",        "2000::",      "fe80::1",
+                                      "::1",         "ff02::1",   "fc00::",      "255.255.255.255"};
+    static const uint8_t lengths[] = {0, 1, 7, 8, 16, 24, 32, 64, 128, 255};
+    struct pv_prefix p =
+        prefix(ips[rnd(x) % PV_ARRAY_LEN(ips)], lengths[rnd(x) % PV_ARRAY_LEN(lengths)]);
+    if (rnd(x) % 16 == 0)
+        p.base.port = 53;
+    if (rnd(x) % 16 == 0)
+        p.base.family = (uint16_t)rnd(x);
+    return p;
+}
+
+static void any_iface(struct fixture *f, uint64_t *x)
+{
+    static const char *const zones[] = {"", "home", "a-b", "-d", "~com", "a b", "..", "com.evil"};
+    struct pv_helper_iface *i = good_iface(f);
+    if (rnd(x) % 3 == 0)
+        i->addrs[i->n_addrs++] = any_prefix(x);
+    if (rnd(x) % 3 == 0)
+        i->routes[i->n_routes++] = any_prefix(x);
+    if (rnd(x) % 32 == 0)
+        i->n_addrs = SIZE_MAX;
+    if (rnd(x) % 32 == 0)
+        i->n_routes = SIZE_MAX;
+    if (rnd(x) % 8 == 0)
+        i->mtu = (uint16_t)rnd(x);
+    if (rnd(x) % 8 == 0)
+        i->queues = (uint8_t)rnd(x);
+    if (rnd(x) % 4 == 0)
+        snprintf(i->zone, sizeof(i->zone), "%s", zones[rnd(x) % PV_ARRAY_LEN(zones)]);
+    if (rnd(x) % 32 == 0)
+        memset(i->zone, 'a', sizeof(i->zone)); /* no end */
+}
+
+static void any_bytes(struct fixture *f, uint64_t *x)
+{
+    uint8_t *bytes = (uint8_t *)f->req;
+    uint32_t kind = PV_HELPER_OPEN_UDP + (uint32_t)(rnd(x) % PV_HELPER_KINDS);
+    for (size_t i = 0; i < sizeof(*f->req); i++)
+        bytes[i] = (uint8_t)rnd(x);
+    f->req->kind = kind;
+}
+
+/* Everything that names the interface, and nothing of what it may not have. */
+static void check_interface(void)
+{
+    FILE *p = popen("{ ip -4 route show table main dev " IFNAME
+                    "; ip -6 route show table main dev " IFNAME "; } 2>/dev/null",
+                    "r");
+    char line[256];
+    assert_non_null(p);
+    while (fgets(line, sizeof(line), p) != NULL) {
+        struct pv_prefix dst;
+        line[strcspn(line, " \n")] = '\0';
+        /* `ip` leaves out the length of a whole address. */
+        bool whole = strchr(line, '/') == NULL && pv_addr_parse_ip(line, &dst.base) == PV_OK;
+        dst.bits = (uint8_t)(whole ? pv_addr_ip_len(&dst.base) * 8 : 0);
+        if ((!whole && pv_prefix_parse(line, &dst) < 0) || !pv_netplan_is_target(&dst))
+            fail_msg("a route to %s", line);
+    }
+    pclose(p);
+}
+
+static void no_values_reach_anything_but_the_interface(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t x = 0x9e3779b97f4a7c15;
+    unsigned served = 0, refused = 0;
+    add_uplink();
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    char *before = look_at_host();
+    for (int i = 0; i < 400; i++) {
+        if (i % 4 != 0)
+            any_iface(f, &x);
+        else
+            any_bytes(f, &x);
+        if (ask(f) == PV_OK && f->req->kind == PV_HELPER_IFACE_UP)
+            served++;
+        else
+            refused++;
+        if (i % 40 == 0)
+            check_interface();
+    }
+    assert_true(served > 30 && refused > 100); /* or the values say nothing */
+    check_interface();
+    char *after = look_at_host();
+    assert_string_equal(after, before);
+    free(before);
+    free(after);
+    remove_uplink();
+}
+
+/* What was seen to work before there was one check: each with the interface up. */
+static void what_others_tried_is_refused(void **state)
+{
+    static const struct {
+        const char *addr, *route;
+        uint8_t addr_bits, route_bits;
+    } rows[] = {
+        {"9.9.9.9", NULL, 32, 0},          {"10.66.1.2", "0.0.0.0", 16, 1},
+        {"10.66.1.2", "128.0.0.0", 16, 1}, {"192.0.2.7", NULL, 24, 0},
+        {"10.66.1.2", "8000::", 16, 1},    {"192.168.9.7", NULL, 24, 0},
+        {"192.168.9.7", NULL, 32, 0},      {"192.168.0.1", NULL, 16, 0},
+        {"10.66.1.2", "224.0.0.0", 16, 8},
+    };
+    struct fixture *f = *state;
+    add_uplink();
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    good_iface(f);
+    assert_int_equal(ask(f), PV_OK);
+    char *before = look_at_host();
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pv_helper_iface *want = good_iface(f);
+        want->addrs[0] = prefix(rows[i].addr, rows[i].addr_bits);
+        if (rows[i].route != NULL)
+            want->routes[want->n_routes++] = prefix(rows[i].route, rows[i].route_bits);
+        if (ask(f) >= 0)
+            fail_msg("%s and %s were set", rows[i].addr, rows[i].route);
+        blank(f, PV_HELPER_OPEN_DNS)->dns = prefix(rows[i].addr, 32).base;
+        if (strcmp(rows[i].addr, "10.66.1.2") != 0)
+            assert_int_equal(ask(f), -EINVAL);
+    }
+    char *after = look_at_host();
+    assert_string_equal(after, before);
+    free(before);
+    free(after);
+    remove_uplink();
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
+        puts("skipped: needs root");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        EACH(each_phase_has_its_requests_alone),
+        cmocka_unit_test_setup_teardown(the_phases_hold_where_no_list_of_calls_can_be_installed,
+                                        setup_boxed, teardown),
+        cmocka_unit_test_setup_teardown(a_list_of_others_is_not_told_as_ours, setup_boxed,
+                                        teardown),
+        EACH(notify_is_served_before_and_never_after),
+        EACH(what_is_fixed_is_checked),
+        EACH(what_others_tried_is_refused),
+        EACH(no_values_reach_anything_but_the_interface),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
