@@ -16,6 +16,7 @@
 
 struct presence {
     struct pv_node *node;
+    pv_ns ask_at; /* about those that are doubted; PV_NEVER: there was none */
 };
 
 static int make_presence(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -27,6 +28,7 @@ static int make_presence(struct pv_node *node, const struct pv_engine_config *cf
     if (x == NULL)
         return PV_ERR_NOMEM;
     x->node = node;
+    x->ask_at = PV_NEVER;
     *ret_part = x;
     return PV_OK;
 }
@@ -93,6 +95,7 @@ void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv
         if (p == NULL)
             continue;
         enum pv_presence was = pv_peer_presence(p);
+        pv_peer_notes(p)->there = x->online;
         pv_peer_set_presence(p, x->online ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, x->since_us,
                              now);
         pv_peers_touch(n->peers, p, now);
@@ -124,6 +127,7 @@ static void forget_all(struct pv_node *n, pv_ns now)
 {
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
         pv_peer_notes(p)->subscribed = false;
+        pv_peer_notes(p)->there = false;
         /* Whoever talks through its relay is cut off, and cannot say so once that path is gone. */
         const struct pv_ice_agent *agent = pv_peer_agent(p);
         if (pv_peer_is_relayed(p) && pv_peer_path(p)->via == 0 && agent != NULL &&
@@ -143,6 +147,30 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         forget_all(x->node, now);
 }
 
+/* It said goodbye, and the coordinator has said nothing of the kind. */
+static bool is_doubted(const struct pv_peer *p)
+{
+    return pv_peer_presence(p) == PV_PRESENCE_OFFLINE && pv_peer_notes_of(p)->there;
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct presence *x = part;
+    if (now < x->ask_at)
+        return;
+    x->ask_at = PV_NEVER;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(x->node->peers, p)) != NULL;) {
+        if (is_doubted(p))
+            pv_presence_subscribe(x->node, pv_peer_pk(p));
+    }
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct presence *x = part;
+    return x->ask_at;
+}
+
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct presence *x = part;
@@ -150,6 +178,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     bool reaching = pv_peer_state(p) == PV_PEER_REACHING;
     if (pv_peer_is_static(p))
         return;
+    if ((facts & PV_PEER_FACT_PRESENCE) != 0 && is_doubted(p))
+        x->ask_at = pv_min_ns(x->ask_at, now + PV_PRESENCE_DOUBT);
     if (reaching && !n->online)
         pv_coord_hurry(n, now + HURRY_REACHING, now);
     /* In a large network nobody asked before it was wanted; in a small one it may be new. */
@@ -164,6 +194,8 @@ const struct pv_part pv_part_presence = {
     .name = "presence",
     .make = make_presence,
     .free = free,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_answer = on_answer,

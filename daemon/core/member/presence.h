@@ -2,8 +2,9 @@
 /*
  * presence.h - the part that knows who of the members is connected to the coordinator. In a small
  * network it asks for everybody's presence, in a large one for that of peers in use. What it hears
- * it tells the peer, and every part by PV_PEER_FACT_PRESENCE. Without the coordinator nothing is
- * known.
+ * it tells the peer, and every part by PV_PEER_FACT_PRESENCE. A member that says goodbye is gone at
+ * once; if the coordinator does not say so as well, it is asked: another machine may have the same
+ * keys. Without the coordinator nothing is known.
  */
 #ifndef PV_PRESENCE_H
 #define PV_PRESENCE_H
@@ -13,6 +14,8 @@
 enum {
     PV_PRESENCE_ALL = 128, /* ours: in networks up to this size presence of all is wanted */
 };
+
+#define PV_PRESENCE_DOUBT PV_S(3) /* ours: from a goodbye until the coordinator is asked */
 
 extern const struct pv_part pv_part_presence;
 

@@ -284,6 +284,7 @@ const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 /* What the parts of folder member/ note about it. */
 struct pv_peer_notes {
     bool subscribed;         /* its presence was asked for on this connection */
+    bool there;              /* online, by the coordinator's last word on this connection */
     bool has_sealing;        /* it has this node's sealing key */
     bool in_sync;            /* in-band messages reach it: pv_peer_set_in_sync() */
     uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */

@@ -149,6 +149,39 @@ static void without_the_coordinator_nobody_knows(void **state)
     assert_int_equal(expect_asked(bob), 1);
 }
 
+/* Its state was copied: both machines have its keys, and the one that is connected stays. */
+static void a_goodbye_does_not_outlive_the_coordinators_word(void **state)
+{
+    (void)state;
+    struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
+    fake_peers_settle(&peers);
+    come_online();
+    assert_int_equal(expect_asked(bob), 1);
+    say(bob, true);
+    fake_peers_settle(&peers);
+    for (int i = 0; i < 2; i++) {
+        pv_peer_goodbye(bob, node.now);
+        pv_peers_touch(node.node.peers, bob, node.now);
+        fake_peers_settle(&peers);
+        assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
+        fake_node_wait(&node, PV_PRESENCE_DOUBT - 1);
+        assert_int_equal(fake_coord.n, 0); /* its connection ends a little later */
+        fake_node_wait(&node, 1);
+        assert_int_equal(expect_asked(bob), 1);
+        say(bob, true);
+        fake_peers_settle(&peers);
+        assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_ONLINE);
+    }
+    /* Where the coordinator says so as well there is nothing to ask. */
+    pv_peer_goodbye(bob, node.now);
+    pv_peers_touch(node.node.peers, bob, node.now);
+    fake_peers_settle(&peers);
+    say(bob, false);
+    fake_node_wait(&node, 2 * PV_PRESENCE_DOUBT);
+    assert_int_equal(fake_coord.n, 0);
+    assert_true(pv_part_presence.next_timeout(node.self) == PV_NEVER);
+}
+
 static void who_wants_somebody_hurries_to_the_coordinator(void **state)
 {
     (void)state;
@@ -172,6 +205,7 @@ int main(void)
         T(in_a_large_network_only_who_is_wanted_is_asked_for),
         T(the_coordinators_word_reaches_the_peer),
         T(without_the_coordinator_nobody_knows),
+        T(a_goodbye_does_not_outlive_the_coordinators_word),
         T(who_wants_somebody_hurries_to_the_coordinator),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
