@@ -154,6 +154,7 @@ first=$(pids | head -n 1)
         sleep 0.02
     done
 ) &
+watcher=$!
 install_debs "$newer/p2pvpn.deb" "$newer/p2pvpn-coordinator.deb"
 # No systemd has started them.
 [ "$first" = "$(pids | head -n 1)" ] || fail "the upgrade has restarted what root started by hand"
@@ -164,7 +165,7 @@ p2pvpnctl up >"$out/up" 2>&1 || fail "up"
 until_true 10 p2pvpnctl ip
 sleep 1
 touch "$out/enough"
-wait $!
+wait $watcher
 [ "$first" != "$(pids | head -n 1)" ] || fail "the old p2pvpnd still runs"
 [ "$(identity)" = "$before" ] || fail "the upgrade has changed the node"
 until_true 20 sh -c 'p2pvpnctl status | grep -q "coordinator"'
