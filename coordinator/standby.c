@@ -122,7 +122,7 @@ static pv_ns ask(void *ctx, pv_ns now)
         return PV_NEVER;
     s->error[0] = '\0';
     int r = pv_pg_lease_take(s->lease, s->other, s->error);
-    if (r == PV_ERR_AGAIN || r == PV_ERR_CLOSED || r == -EIO) {
+    if (r == PV_ERR_AGAIN || r == PV_ERR_CLOSED || r == PV_ERR_TIMEOUT || r == -EIO) {
         say(s);
         return now + PV_MS(PV_PG_LEASE_ASK_MS);
     }

@@ -22,6 +22,17 @@ enum {
     REPEATS = 2,    /* ours: of what was sent; nearby this is 0.6 s (RFC 6298 s5.5, Linux) */
 };
 
+/* Settings of the session, for the database's end of it. A transaction that its client has left
+ * must not hold its locks: idle it ends after 2 s; one that is sending, or waits for the rest of a
+ * pipeline, ends when the client's machine has confirmed nothing for 4 s, which only TCP notices.
+ * One that waits for somebody else's lock gives up well before a lease ends, or a queue of those
+ * who wait could keep coordinators from renewing theirs. */
+#define SESSION                                                    \
+    "-c idle_in_transaction_session_timeout=2s -c lock_timeout=1s" \
+    " -c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1"       \
+    " -c tcp_keepalives_count=3 -c tcp_user_timeout=4000"          \
+    " -c search_path=pg_catalog -c client_min_messages=error"
+
 struct pv_pg {
     struct pv_pg_config cfg;
     PGconn *conn; /* NULL: not connected */
@@ -92,6 +103,7 @@ static const struct {
     {"53100", -ENOSPC, "make room on the disk of the database"},
     {"53", -EIO, "give the database more memory or connections"},
     {"25006", -EROFS, "name the primary: target_session_attrs=read-write"},
+    {"55P03", PV_ERR_TIMEOUT, "another session holds a lock: see pg_stat_activity and pg_locks"},
     {"42501", -EACCES, "give the database user these rights"},
     {"28", PV_ERR_AUTH, "see user and password of [store] postgres"},
     {"57", PV_ERR_CLOSED, "it comes back by itself"},
@@ -281,23 +293,17 @@ static void pass_over(void *ctx, const char *message)
     (void)message;
 }
 
-/* A transaction that its client has left must not hold the fence, and one that waits for somebody
- * else's lock not for ever. Where an answer was lost there is nothing for TCP to repeat, so the
- * line is asked each second whether it holds. Before dbname stands what conninfo may say otherwise:
+/* Where an answer was lost there is nothing for TCP to repeat, so the line is asked each second
+ * whether it holds. Before dbname stands what conninfo may say otherwise:
  * without sslcert libpq looks into the home of who started this program, and fails where its user
  * may not. */
 static PGconn *start(const struct pv_pg *pg)
 {
     const char *const params[][2] = {
-        {"keepalives_idle", "1"},
-        {"keepalives_interval", "1"},
-        {"keepalives_count", "2"},
-        {"sslcert", "/nonexistent"},
-        {"dbname", pg->cfg.conninfo},
-        {"fallback_application_name", pg->cfg.who},
-        {"options", "-c idle_in_transaction_session_timeout=2s -c lock_timeout=5s"
-                    " -c search_path=pg_catalog -c client_min_messages=error"},
-        {"client_encoding", "UTF8"},
+        {"keepalives_idle", "1"},     {"keepalives_interval", "1"},
+        {"keepalives_count", "2"},    {"sslcert", "/nonexistent"},
+        {"dbname", pg->cfg.conninfo}, {"fallback_application_name", pg->cfg.who},
+        {"options", SESSION},         {"client_encoding", "UTF8"},
     };
     const char *keys[PV_ARRAY_LEN(params) + 1] = {NULL};
     const char *values[PV_ARRAY_LEN(params) + 1] = {NULL};
@@ -306,6 +312,11 @@ static PGconn *start(const struct pv_pg *pg)
         values[i] = params[i][1];
     }
     return PQconnectStartParams(keys, values, 1);
+}
+
+void pv_pg_set_wait(struct pv_pg *pg, pv_ns wait)
+{
+    pg->cfg.wait = wait;
 }
 
 int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])

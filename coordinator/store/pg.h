@@ -66,6 +66,8 @@ struct pv_pg; /* opaque */
 PV_MUST_CHECK int pv_pg_new(struct pv_pg **ret_pg, const struct pv_pg_config *cfg,
                             char ret_error[static PV_PG_ERROR_MAX]);
 struct pv_pg *pv_pg_free(struct pv_pg *pg); /* NULL is fine; returns NULL */
+/* Replaces pv_pg_config.wait. */
+void pv_pg_set_wait(struct pv_pg *pg, pv_ns wait);
 
 /*
  * Connects, unless it is connected, without preparing anything yet: before the schema is there
@@ -93,6 +95,7 @@ void pv_pg_send(struct pv_pg *pg, const char *statement, const struct pv_pg_valu
  * PV_ERR_CLOSED: the connection broke: whether it was committed is unknown; disconnected.
  * PV_ERR_REFUSED: the database says that another coordinator writes now (PV_PG_FENCED).
  * PV_ERR_NO_SPACE: a copy has no room before somebody makes it (PV_PG_ROOM).
+ * PV_ERR_TIMEOUT: another session held a lock for a second; nothing was done.
  * -ENOSPC, -EROFS, -EACCES, -EIO: a statement failed, nothing was done.
  * With ret_error: "write to the database: why: what to do".
  */

@@ -14,6 +14,8 @@
 
 enum {
     GIVEN_MS = 1500, /* ours: three renewals, in which a coordinator tells how many homes it has */
+    READ_S = 3,      /* ours: without a byte of a network, when another coordinator may read it */
+    UNREAD_S = 60,   /* ours: for which one that could not be read is left to others */
 };
 
 /* Was this node let in, and has it neither been removed since nor left? A leave ends what has no
@@ -107,6 +109,23 @@ void pv_pghomes_done(struct pv_pgstore *s)
         PV_MAP_DEL(s->homes, h);
         free(h);
     }
+}
+
+/* --- networks that cannot be read ------------------------------------------------------------ */
+
+static struct pv_pgunread *find_unread(struct pv_pgstore *s, const uint8_t *network)
+{
+    for (size_t i = 0; i < PV_PGSTORE_UNREAD; i++)
+        if (s->unread[i].until != 0 &&
+            memcmp(s->unread[i].network, network, PV_NETWORK_ID_LEN) == 0)
+            return &s->unread[i];
+    return NULL;
+}
+
+static bool is_unread(struct pv_pgstore *s, const uint8_t *network, pv_ns now)
+{
+    const struct pv_pgunread *u = find_unread(s, network);
+    return u != NULL && now < u->until;
 }
 
 /* --- facts ----------------------------------------------------------------------------------- */
@@ -220,6 +239,7 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
     a->f.least_homes += given(s, a->f.least, now);
     a->f.homes += more;
     a->f.draining = a->op->draining;
+    a->f.unread = is_unread(s, a->op->copy.network, now);
     if (a->op->kind == PV_STOREOP_HOME) {
         a->verdict = pv_home_judge(&a->f, a->pleads);
         a->to = a->verdict == PV_HOME_TAKE ? a->f.me : a->f.least;
@@ -247,7 +267,7 @@ static const char *reason(const struct asked *a)
     if (a->op->kind == PV_STOREOP_LEAVE)
         return a->op->idle ? "not used" : a->op->balance ? "balanced" : "drained";
     if (a->verdict == PV_HOME_GIVE)
-        return "balanced";
+        return a->f.unread ? "the other could not read it" : "balanced";
     if (a->f.holder != 0 && a->f.state == PV_HOME_SILENT)
         return "its coordinator was silent";
     if (a->f.holder != 0 && a->f.state == PV_HOME_ALIVE)
@@ -347,14 +367,37 @@ static size_t lock_holders(struct pv_pgstore *s, struct asked *const *order, siz
     return sent;
 }
 
+/* A line may carry short packets and lose long ones, as where a tunnel makes its MTU smaller and
+ * does not say so: the facts come, and the rows of a network never do. What can be read elsewhere
+ * is not tried here again for a while, and its members go there. */
+static void note_read(struct round *ro, int r)
+{
+    pv_ns now = pv_clock_now();
+    for (size_t i = 0; i < ro->n; i++) {
+        const uint8_t *network = ro->all[i].op->copy.network;
+        struct pv_pgunread *u = find_unread(ro->s, network);
+        if (ro->all[i].verdict != PV_HOME_TAKE || (r != PV_OK && r != PV_ERR_CLOSED))
+            continue;
+        if (r == PV_ERR_CLOSED && u == NULL)
+            u = &ro->s->unread[ro->s->next_unread++ % PV_PGSTORE_UNREAD];
+        if (u == NULL)
+            continue;
+        memcpy(u->network, network, sizeof(u->network));
+        u->until = r == PV_OK ? 0 : now + PV_S(UNREAD_S);
+    }
+}
+
 /* The rows are read behind the claim: nobody else writes from then on. */
 static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct asked *order[PV_PGSTORE_OPS_MAX];
     size_t n = 0, sent;
-    for (size_t i = 0; i < ro->n; i++)
+    bool others = true;
+    for (size_t i = 0; i < ro->n; i++) {
         if (changes_home(&ro->all[i]))
             order[n++] = &ro->all[i];
+        others &= ro->all[i].f.least != 0;
+    }
     if (n == 0)
         return PV_OK;
     int r = pv_pg_begin(ro->s->pg, ret_error);
@@ -366,7 +409,11 @@ static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
         order[i]->claim = sent;
         sent += send_claim(ro->s, order[i]);
     }
-    return pv_pg_finish(ro->s->pg, take_changes, ro, ret_error);
+    pv_pg_set_wait(ro->s->pg, others ? PV_S(READ_S) : PV_PGSTORE_WAIT);
+    r = pv_pg_finish(ro->s->pg, take_changes, ro, ret_error);
+    pv_pg_set_wait(ro->s->pg, PV_PGSTORE_WAIT);
+    note_read(ro, r);
+    return r;
 }
 
 /* It stays raised for all networks: an epoch is the coordinator's, not the network's. */
@@ -406,7 +453,8 @@ static void answer(struct pv_pgstore *s, struct asked *a)
         h->verdict = PV_HOME_WAIT; /* somebody was quicker: who is it? */
     if (h->verdict == PV_HOME_THERE && (a->verdict == PV_HOME_THERE || a->to != 0))
         pv_home_set_addrs(h, pv_view(to, strlen(to)));
-    if (a->op->kind == PV_STOREOP_LEAVE && h->verdict == PV_HOME_THERE)
+    if ((a->op->kind == PV_STOREOP_LEAVE && h->verdict == PV_HOME_THERE) ||
+        (a->verdict == PV_HOME_GIVE && a->got != 0))
         pv_pghomes_forget(s, a->op->copy.network);
     if (h->verdict != PV_HOME_TAKE)
         return;

@@ -32,13 +32,39 @@ struct pv_pg_lease {
     pv_ns renewed; /* when it last was; 0: not yet */
 };
 
+/* Who joins keeps away who has the lease, or takes it, but nobody who renews: ROW EXCLUSIVE stands
+ * against the mode of take_lease() and of p2pvpn.join_cluster(), which coordinators of before call,
+ * and not against itself. The same place again is one that was started anew; what its former self
+ * had has no holder any more. */
+static const char join_table[] = "LOCK TABLE p2pvpn.coordinators IN ROW EXCLUSIVE MODE";
+static const char join_row[] =
+    "WITH other AS (SELECT l.name FROM p2pvpn.lease l WHERE l.holder IS NOT NULL"
+    "  AND l.holder <> $1 AND l.until > clock_timestamp() FOR SHARE),"
+    " free AS (UPDATE p2pvpn.lease SET holder = NULL, until = '-infinity', fence = fence + 1"
+    "  WHERE NOT EXISTS(SELECT 1 FROM other)),"
+    " gone AS (DELETE FROM p2pvpn.coordinators WHERE place <> $1"
+    "  AND until < clock_timestamp() - interval '1 day' AND NOT EXISTS(SELECT 1 FROM other)),"
+    " me AS (INSERT INTO p2pvpn.coordinators(place, name, addrs, until, steady)"
+    "  SELECT $1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond',"
+    "   clock_timestamp() WHERE NOT EXISTS(SELECT 1 FROM other)"
+    "  ON CONFLICT(place) DO UPDATE SET id = excluded.id, name = excluded.name,"
+    "   addrs = excluded.addrs, until = excluded.until, steady = excluded.steady, lost = 0,"
+    "   homes = 0, draining = false RETURNING id)"
+    " SELECT (SELECT id FROM me), (SELECT name FROM other),"
+    "  CASE WHEN EXISTS(SELECT 1 FROM me) THEN p2pvpn.new_epoch(0) END,"
+    "  pg_try_advisory_lock(1882353764, (SELECT id FROM me)::int)";
+
 static const struct pv_pg_statement statements[] = {
     {"belong", "INSERT INTO p2pvpn.installation(pk) VALUES($1) ON CONFLICT DO NOTHING"},
     {"owner", "SELECT pk FROM p2pvpn.installation"},
     {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3, $4)"},
     {"renew", "SELECT got FROM p2pvpn.renew_lease($1, $2, $3)"},
     {"release", "SELECT p2pvpn.release_lease($1, $2)"},
-    {"join", "SELECT got, other, ep FROM p2pvpn.join_cluster($1, $2, $3, $4)"},
+    /* take_lease() locks the table, which nobody shall wait behind while there are coordinators. */
+    {"living", "SELECT NULL::bigint, name FROM p2pvpn.coordinators"
+               " WHERE until > clock_timestamp() ORDER BY id LIMIT 1"},
+    {"join table", join_table},
+    {"join", join_row},
     {"stay", "SELECT got, living, few FROM p2pvpn.renew_member($1, $2, $3, $4)"},
     {"silent", "SELECT id, name FROM p2pvpn.coordinators WHERE id <> $1"
                " AND until < clock_timestamp() + $2::bigint * interval '1 millisecond'"
@@ -200,7 +226,12 @@ static int join(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
     const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
                                     pv_pg_text(l->cfg.name), pv_pg_text(l->cfg.addrs),
                                     pv_pg_int(PV_PG_LEASE_MS)};
-    int r = ask(l, "join", v, PV_ARRAY_LEN(v), &a, ret_error);
+    int r = pv_pg_begin(l->pg, ret_error);
+    if (r < 0)
+        return r;
+    pv_pg_send(l->pg, "join table", NULL, 0);
+    pv_pg_send(l->pg, "join", v, PV_ARRAY_LEN(v));
+    r = pv_pg_finish(l->pg, take_lease_row, &a, ret_error);
     if (r < 0)
         return r;
     if (!a.got)
@@ -325,6 +356,8 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
                                     pv_pg_text(l->cfg.name), pv_pg_int(PV_PG_LEASE_MS),
                                     pv_pg_int(patient ? 1 : 0)};
     if (r == PV_OK)
+        r = ask(l, "living", NULL, 0, &a, ret_error);
+    if (r == PV_OK && ret_other[0] == '\0')
         r = ask(l, "take", v, PV_ARRAY_LEN(v), &a, ret_error);
     if (r < 0)
         return r;

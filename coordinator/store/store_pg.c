@@ -17,7 +17,6 @@
 #include "sys/proc/entropy.h"
 
 enum {
-    WAIT_S = 10,    /* without a sign of the database: it is away */
     RETRY_MS = 100, /* between two attempts to connect */
     OPS_MAX = PV_PGSTORE_OPS_MAX,
     HOMES_MAX = 1 << 20, /* ours: networks in one coordinator's memory, which is full before */
@@ -370,8 +369,9 @@ static void nap(void)
 }
 
 /* Does a batch wholly or not at all. Once it was sent and the connection broke, nobody knows what
- * came of it: then it is sent again until the database says, or the program ends. A database that
- * was away before is a reason to refuse. */
+ * came of it: then it is sent again until the database says, or the program ends; a lock that
+ * stands in its way may be its former self's, whose commit waits for a standby. A database that was
+ * away before is a reason to refuse. */
 static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_STOREOP_ERROR_MAX])
 {
     for (;;) {
@@ -381,8 +381,9 @@ static int do_batch(struct pv_pgstore *s, struct batch *b, char error[static PV_
             r = send_batch(s, b, &sent, error);
         else
             memcpy(error, s->away, PV_STOREOP_ERROR_MAX);
-        b->again |= sent;
-        if ((sent && r != PV_ERR_CLOSED) || !b->again || s->held || atomic_load(&s->stop))
+        bool waits = r == PV_ERR_CLOSED || (r == PV_ERR_TIMEOUT && b->again);
+        b->again |= sent && r == PV_ERR_CLOSED;
+        if ((sent && !waits) || !b->again || s->held || atomic_load(&s->stop))
             return r;
         nap();
     }
@@ -634,7 +635,7 @@ int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_stor
 {
     const struct pv_pg_config pg = {.conninfo = cfg->conninfo,
                                     .who = "p2pvpn-coordinator",
-                                    .wait = PV_S(WAIT_S),
+                                    .wait = PV_PGSTORE_WAIT,
                                     .statements = statements,
                                     .n_statements = PV_ARRAY_LEN(statements),
                                     .more = pv_pghomes_statements,

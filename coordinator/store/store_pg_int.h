@@ -17,9 +17,16 @@
 
 enum {
     PV_PGSTORE_OPS_MAX = 64, /* operations that share a transaction */
+    PV_PGSTORE_UNREAD = 256, /* ours: networks; the oldest gives way, and is read in vain again */
 };
 
 struct pv_pghome; /* a home of this coordinator */
+
+/* A network that could not be read: the connection ended, or carried nothing more. */
+struct pv_pgunread {
+    uint8_t network[PV_NETWORK_ID_LEN];
+    pv_ns until; /* it is left to others; 0: free */
+};
 
 struct pv_pgstore {
     struct pv_coordstore base;
@@ -29,10 +36,12 @@ struct pv_pgstore {
     uint64_t epoch; /* of the newest receipts that may be given */
     struct pv_map map;
     struct pv_pghome *homes;
-    int64_t given_to; /* the last one that was given homes, */
-    int64_t given;    /* how many, */
-    pv_ns given_at;   /* and since when: it says how many it has a little later */
-    pv_ns age_at;     /* copies that are too old are looked for no earlier */
+    struct pv_pgunread unread[PV_PGSTORE_UNREAD];
+    size_t next_unread; /* the place of the next one */
+    int64_t given_to;   /* the last one that was given homes, */
+    int64_t given;      /* how many, */
+    pv_ns given_at;     /* and since when: it says how many it has a little later */
+    pv_ns age_at;       /* copies that are too old are looked for no earlier */
     atomic_bool stop;
     bool held;      /* all operations are parts of one transaction */
     pv_ns retry_at; /* no attempt to connect before */
@@ -44,6 +53,8 @@ extern const struct pv_pg_statement pv_pghomes_statements[];
 enum {
     PV_PGHOMES_STATEMENTS = 7,
 };
+
+#define PV_PGSTORE_WAIT PV_S(10) /* without a sign of the database: it is away */
 
 void pv_pghomes_done(struct pv_pgstore *s);
 /* The fence of a home; 0: it is not here. */

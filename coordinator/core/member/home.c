@@ -9,6 +9,8 @@
  * clearly fewer. Few networks are spread evenly, many within an eighth. */
 static enum pv_home_verdict place(const struct pv_home_facts *f, bool pleads)
 {
+    if (f->least != 0 && f->unread)
+        return PV_HOME_GIVE;
     if (pleads || f->least == 0)
         return PV_HOME_TAKE;
     if (f->draining || f->homes > f->least_homes + f->least_homes / 8)
@@ -23,9 +25,11 @@ enum pv_home_verdict pv_home_judge(const struct pv_home_facts *f, bool pleads)
     if (!f->known)
         return PV_HOME_NONE;
     if (f->holder == f->me)
-        return PV_HOME_TAKE;
+        return f->unread && f->least != 0 ? PV_HOME_GIVE : PV_HOME_TAKE;
     switch (f->holder == 0 ? PV_HOME_NOBODY : f->state) {
     case PV_HOME_ALIVE:
+        if (f->unread)
+            return PV_HOME_THERE;
         if (!f->loaded && f->age_ms >= PV_HOME_EMPTY_MS)
             return PV_HOME_TAKE;
         return pleads && f->age_ms >= PV_HOME_PLEA_MS ? PV_HOME_TAKE : PV_HOME_THERE;

@@ -41,6 +41,7 @@ struct pv_home_facts {
     int64_t age_ms; /* since the holder has it */
     bool patient;   /* me has renewed for as long as a lease lasts, without a break */
     bool draining;  /* me gives its homes away */
+    bool unread;    /* me could not read this network lately, and who else takes it may */
     int64_t homes;  /* that me has */
     int64_t least;  /* living coordinator with the fewest, but for me; 0: there is none */
     int64_t least_homes;

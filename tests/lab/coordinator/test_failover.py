@@ -45,6 +45,27 @@ def the_primary_dies_and_its_standby_takes_over(lab):
 
 
 @scenario
+def a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere(lab):
+    """The home dies, and long packets from the database to the coordinator where its members knock next are lost."""
+    cluster = Cluster(lab, n=3)
+    a, b, first = cluster.pair()
+    deaf, sound = cluster.hosts[(first + 1) % 3], cluster.hosts[(first + 2) % 3]
+    deaf.run("nft", "-f", "-", stdin="table inet hole { chain in { type filter hook input priority 0;"
+             f" ip saddr {cluster.db.host.ip4} meta length > 1400 counter drop; }}; }}")
+    t0 = time.monotonic()
+    cluster.coordinators[first].program.kill()
+    wait_home([a, b], sound)
+    back = time.monotonic() - t0
+    print(f"members are where their network can be read after {back:.1f} s")
+    check(back <= 10 * SLOW, f"members were back after {back:.1f} s")
+    a.ctl("invite")
+    # A new start of the first is not held up by what the deaf one left behind.
+    cluster.coordinators[first].start()
+    wait("all to live", lambda: "3 coordinators" in cluster.status(first), 15)
+    cluster.check_stored()
+
+
+@scenario
 def clocks_that_jump_move_no_home(lab):
     """The database's clock and a coordinator's are set by an hour; what dies then is followed all the same."""
     cluster = Cluster(lab, clocks=True)

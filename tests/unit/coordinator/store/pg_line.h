@@ -20,11 +20,16 @@
 #include "tests/unit/coordinator/store/pg_server.h"
 #include "tests/unit/test_util.h"
 
+enum {
+    PG_LINE_SHORT = 1400, /* bytes that pass a narrow line */
+};
+
 enum pg_line_state {
     PG_LINE_WHOLE,
     PG_LINE_BEFORE_COMMIT, /* breaks at the next one: the database does not get it */
     PG_LINE_AFTER_COMMIT,  /* its answer does not come back */
     PG_LINE_SILENT,        /* nothing passes; nothing breaks */
+    PG_LINE_NARROW, /* what is long is lost, with all that comes behind it on its connection */
 };
 
 struct pg_line {
@@ -81,6 +86,9 @@ static inline bool pg_line_copy(const struct pg_line *l, int from, int to, int s
     ssize_t n = read(from, buf, sizeof(buf));
     if (n <= 0)
         return false;
+    while (state == PG_LINE_AFTER_COMMIT && n > PG_LINE_SHORT &&
+           atomic_load(&l->orders->state) == PG_LINE_NARROW)
+        pause();
     if (atomic_load(&l->orders->state) == state && memmem(buf, (size_t)n, "COMMIT", 6) != NULL &&
         atomic_fetch_sub(&l->orders->spare, 1) == 0) {
         atomic_store(&l->orders->state, PG_LINE_WHOLE);

@@ -548,6 +548,87 @@ static void the_name_of_another_is_shown_as_text(void **state)
     assert_memory_equal(one.renewal.silent[0].name, "?[2J????xxx", 11);
 }
 
+/* --- locks and lines ------------------------------------------------------------------------- */
+
+/* A coordinator that starts again and again in the place of machine 1. */
+static pid_t start_again_and_again(void)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX];
+        struct pv_pg_lease *l = lease_of(1, true);
+        (void)!pv_pg_lease_take(l, other, error);
+        pv_pg_lease_free(l);
+    }
+}
+
+static void end_child(void *pid)
+{
+    kill((pid_t)(intptr_t)pid, SIGKILL);
+    waitpid((pid_t)(intptr_t)pid, NULL, 0);
+}
+
+static void wait_for_waiters(void)
+{
+    const pv_ns until = pv_clock_now() + PV_S(60);
+    while (strcmp(pg_sql(&server, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), "t") != 0)
+        assert_true(pv_clock_now() < until);
+}
+
+/* Somebody's session has locked a coordinator's row and does not end: who starts in that place
+ * waits, and those who live go on. */
+static void who_starts_holds_up_nobody_who_lives(void **state)
+{
+    char error[PV_PG_ERROR_MAX] = "";
+    (void)state;
+    struct pv_pg *somebody = pg_sql_open(&server);
+    pg_sql_in(somebody, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;"
+                        "UPDATE p2pvpn.coordinators SET lost = lost WHERE name = 'machine 1'");
+    test_defer(end_child, (void *)(intptr_t)start_again_and_again());
+    for (int i = 0; i < 5; i++) {
+        wait_for_waiters();
+        assert_int_equal(renew(&two, 0), PV_OK);
+    }
+    /* The one whose row it is hears why, before its lease is over. */
+    const pv_ns began = pv_clock_now();
+    one.renewal = (struct pv_pg_renewal){.homes = 0};
+    assert_int_equal(pv_pg_lease_renew(one.lease, &one.renewal, error), PV_ERR_TIMEOUT);
+    assert_non_null(strstr(error, "another session holds a lock"));
+    assert_true(pv_clock_now() - began < PV_MS(PV_PG_LEASE_MS));
+    pv_pg_free(somebody);
+}
+
+/* Its questions are answered and the rows of a network never come: members are sent to the
+ * coordinator that can read them. */
+static void who_cannot_read_a_network_sends_its_members_elsewhere(void **state)
+{
+    (void)state;
+    struct pg_line *line = pg_line_new(&server, NULL);
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    for (uint64_t n = 9; n < 20; n++)
+        assert_int_equal(put(&one, n), PV_OK);
+    struct member three = join_by(3, line->conninfo);
+    pg_line_set(line, PG_LINE_NARROW);
+    silence(1);
+    run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
+    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '2.9 seconds',"
+            " draining = name <> 'machine 2' WHERE name <> 'machine 1'");
+    struct pv_storeop_result res = order(&three, PV_STOREOP_HOME, false);
+    pv_home_answer_free(res.home);
+    assert_int_equal(res.status, PV_ERR_CLOSED);
+    assert_int_equal(renew(&two, 0), PV_OK);
+    struct pv_home_answer *a = ask(&three, PV_STOREOP_HOME, false);
+    assert_int_equal(a->verdict, PV_HOME_THERE);
+    assert_string_equal(a->to[0], "192.0.2.2:3478");
+    pv_home_answer_free(a);
+    assert_int_equal(verdict(&two, false), PV_HOME_TAKE);
+    leave(&three);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -568,6 +649,8 @@ int main(void)
         TEST(copies_grow_old_by_the_clock_of_the_database),
         TEST(who_looks_sees_all_of_it),
         TEST(the_name_of_another_is_shown_as_text),
+        TEST(who_starts_holds_up_nobody_who_lives),
+        TEST(who_cannot_read_a_network_sends_its_members_elsewhere),
     };
     if (pv_crypto_init() < 0)
         return 1;

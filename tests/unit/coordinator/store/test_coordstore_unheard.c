@@ -6,6 +6,10 @@
 
 #include "tests/unit/coordinator/store/home_ops.h"
 
+enum {
+    LOW_PORT = 20000, /* below those that the kernel gives to clients */
+};
+
 /* Each kind of write over a line that breaks at its commit: it is done once, and answered as if
  * nothing had happened. */
 static void store_over(enum pg_line_state cut)
@@ -149,6 +153,72 @@ static void a_session_that_is_ended_in_a_statement_is_made_anew(void **state)
     pv_pg_free(pg);
 }
 
+/* The socket that leads to this port. */
+static int socket_to(unsigned port)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in at = {.sin_port = 0};
+        socklen_t len = sizeof(at);
+        if (getpeername(fd, (struct sockaddr *)&at, &len) == 0 && at.sin_family == AF_INET &&
+            ntohs(at.sin_port) == port)
+            return fd;
+    }
+    return -1;
+}
+
+/* A machine that is switched off in a transaction, while the database sends it more than the kernel
+ * takes: nothing that comes is confirmed, and the socket outlives its owner's giving up. */
+static void die_in_a_transaction(int told)
+{
+    char error[PV_PG_ERROR_MAX] = "", conninfo[96];
+    const struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+    const struct sock_fprog program = {.len = 1,
+                                       .filter = (struct sock_filter *)(uintptr_t)&nothing};
+    struct pv_pg_config cfg = {.conninfo = conninfo, .who = "dead", .wait = PV_S(60)};
+    struct pv_pg *pg = NULL;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(conninfo, sizeof(conninfo), "host=127.0.0.1 port=%u dbname=postgres user=postgres",
+             server.tcp_port);
+    if (pv_pg_new(&pg, &cfg, error) < 0 || pv_pg_connect(pg, error) < 0 ||
+        pv_pg_exec(pg, "BEGIN; UPDATE p2pvpn.coordinators SET lost = lost", NULL, NULL, error) < 0)
+        _exit(1);
+    int fd = dup(socket_to(server.tcp_port));
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+        pv_pg_exec(pg, "SELECT repeat('x', 50000000)", NULL, NULL, error) != PV_ERR_CLOSED ||
+        write(told, "", 1) != 1)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static void the_locks_of_a_machine_that_is_gone_end_in_seconds(void **state)
+{
+    int told[2];
+    char c;
+    (void)state;
+    server.tcp_port = LOW_PORT + (unsigned)getpid() % 10000; /* from the next start on */
+    leave(&one);
+    leave(&two);
+    pg_server_stop(&server, SIGINT);
+    pg_server_start(&server);
+    one = join(1);
+    two = join(2);
+    assert_int_equal(pipe(told), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        die_in_a_transaction(told[1]);
+    close(told[1]);
+    assert_int_equal(read(told[0], &c, 1), 1);
+    close(told[0]);
+    assert_int_equal(renew(&one, 0), PV_ERR_TIMEOUT);
+    const pv_ns until = pv_clock_now() + PV_S(30);
+    while (renew(&one, 0) != PV_OK)
+        assert_true(pv_clock_now() < until);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
 static uint8_t lost_network[PV_NETWORK_ID_LEN];
 
 static void lose_network(void)
@@ -201,6 +271,8 @@ int main(void)
         TEST(a_session_that_ended_at_night_refuses_nobody),
         TEST(a_session_that_is_ended_in_a_statement_is_made_anew),
         TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
+        /* From here on the server has a port. */
+        TEST(the_locks_of_a_machine_that_is_gone_end_in_seconds),
     };
     if (pv_crypto_init() < 0)
         return 1;

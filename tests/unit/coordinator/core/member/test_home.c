@@ -70,6 +70,25 @@ static void without_a_home_it_goes_where_there_is_room(void **state)
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE);
 }
 
+static void what_cannot_be_read_here_goes_to_who_may_read_it(void **state)
+{
+    (void)state;
+    static const int64_t holders[] = {0, 1, 2}; /* nobody, this one, one that is silent */
+    for (size_t i = 0; i < PV_ARRAY_LEN(holders); i++) {
+        struct pv_home_facts f =
+            facts(holders[i], holders[i] == 2 ? PV_HOME_SILENT : PV_HOME_ALIVE);
+        f.unread = true;
+        assert_int_equal(pv_home_judge(&f, false), PV_HOME_GIVE);
+        assert_int_equal(pv_home_judge(&f, true), PV_HOME_GIVE);
+        f.least = 0;
+        assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE); /* nobody else is there */
+    }
+    struct pv_home_facts f = facts(2, PV_HOME_ALIVE);
+    f.unread = true;
+    f.age_ms = PV_HOME_PLEA_MS;
+    assert_int_equal(pv_home_judge(&f, true), PV_HOME_THERE);
+}
+
 static void addresses_are_taken_apart(void **state)
 {
     (void)state;
@@ -154,6 +173,7 @@ int main(void)
         TEST(a_living_home_stays_where_it_is),
         TEST(a_silent_one_is_followed_by_who_was_not),
         TEST(without_a_home_it_goes_where_there_is_room),
+        TEST(what_cannot_be_read_here_goes_to_who_may_read_it),
         TEST(addresses_are_taken_apart),
         TEST(who_cannot_follow_is_turned_away_twice_and_then_heard),
         TEST(all_who_knock_wait_for_one_question),
