@@ -314,6 +314,8 @@ void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HA
 /* Digest of the active members as of the last settling (docs/PROTOCOL.md "Roster"): equal heads and
  * unequal digests mean that two nodes decide differently about the same statements. */
 void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
+/* BLAKE2b-256 over the ascending hashes of all tags and rules in force, as of the last settling. */
+void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
 /* First 4 bytes of a digest over the statements of a bucket and their receipts; 0 when empty. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket);
 /* First 4 bytes of BLAKE2b-256 over the ascending hashes with this first byte; 0 when empty. */

@@ -282,6 +282,8 @@ struct pv_roster {
     size_t n_by_pk, n_ordered;           /* in by_pk; the first of these ascend by key */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the active members, while members_ok */
     bool members_ok;
+    uint8_t rules_digest[PV_STATEMENT_HASH_LEN]; /* of tags and rules in force, while rules_ok */
+    bool rules_ok;
 
     struct pv_roster_coordinator *coordinators; /* every key that a record names */
     struct pv_roster_coordinator *stamped;      /* those that gave receipts lately */

@@ -83,7 +83,7 @@ void pv_roster_settle_rules(struct pv_roster *r)
 {
     if (!r->rules_dirty)
         return;
-    r->rules_dirty = false;
+    r->rules_dirty = r->rules_ok = false;
     for (struct pv_roster_item *e = r->rules; e != NULL; e = e->next_record) {
         e->ended = false;
         e->signer->rules_seen = false;

@@ -377,6 +377,25 @@ void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEME
     memcpy(ret_digest, r->members, sizeof(r->members));
 }
 
+/* Rules change seldom, so all statements may be walked over then: their order is kept there. */
+void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
+{
+    const struct pv_roster_slot *v;
+    uint8_t *p = r->scratch;
+    for (size_t b = 0; !r->rules_ok && b < PV_ROSTER_BUCKETS; b++) {
+        size_t n = statements_of(r, (uint8_t)b, &v);
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t type = v[i].item->pub.st.type;
+            if ((type == PV_ST_TAG || type == PV_ST_RULE) && v[i].item->effective)
+                p = put_hashes(p, &v[i], 1);
+        }
+    }
+    if (!r->rules_ok)
+        hash_scratch(r, p, r->rules_digest);
+    r->rules_ok = true;
+    memcpy(ret_digest, r->rules_digest, sizeof(r->rules_digest));
+}
+
 /* Asked for only when heads agree and members do not, so it is computed anew each time. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket)
 {

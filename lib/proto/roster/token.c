@@ -108,6 +108,18 @@ void pv_token_done(struct pv_token *token)
     pv_wipe(token, sizeof(*token));
 }
 
+void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                    const uint8_t rules[static PV_STATEMENT_HASH_LEN],
+                    uint8_t ret_mark[static PV_TOKEN_RULES_LEN])
+{
+    static const char context[] = "p2pvpn token rules v1"; /* hashed with its NUL */
+    uint8_t hash[PV_BLAKE2B_LEN];
+
+    pv_blake2b(hash, pv_view(context, sizeof(context)), pv_view(network_id, PV_NETWORK_ID_LEN),
+               pv_view(rules, PV_STATEMENT_HASH_LEN));
+    memcpy(ret_mark, hash, PV_TOKEN_RULES_LEN);
+}
+
 /* --- move tokens ------------------------------------------------------------------------------ */
 
 enum {

@@ -16,8 +16,9 @@
 enum {
     PV_TOKEN_LIST_MAX = 512, /* bytes of the coordinator list in a token */
     PV_TOKEN_BIN_MAX = 1 + PV_NETWORK_ID_LEN + PV_SIGN_SEED_LEN + 2 + PV_TOKEN_LIST_MAX + 4,
-    PV_TOKEN_TEXT_BUF = 7 + (PV_TOKEN_BIN_MAX * 4 + 2) / 3 + 1,           /* with the NUL */
-    PV_URL_SECRET_LEN = 16,                                               /* bytes */
+    PV_TOKEN_TEXT_BUF = 7 + (PV_TOKEN_BIN_MAX * 4 + 2) / 3 + 1, /* with the NUL */
+    PV_TOKEN_RULES_LEN = 16, /* bytes at the end of a seed that vouch for the rules */
+    PV_URL_SECRET_LEN = 16,  /* bytes */
     PV_URL_TEXT_BUF = 9 + PV_HOSTPORT_BUF + 1 + PV_KEY_TEXT + 3 + 22 + 1, /* with the NUL */
 };
 
@@ -36,6 +37,13 @@ PV_MUST_CHECK int pv_token_parse(const char *text, size_t len, struct pv_token *
 PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_t cap);
 /* Wipes. */
 void pv_token_done(struct pv_token *token);
+
+/* What the end of a token's seed is when the token vouches for the rules of this digest
+ * (pv_roster_rules()): 16 bytes, which are no secret. The rest of the seed is, and is drawn. In a
+ * token of a version before this they are drawn, too, and so vouch for no rules. */
+void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                    const uint8_t rules[static PV_STATEMENT_HASH_LEN],
+                    uint8_t ret_mark[static PV_TOKEN_RULES_LEN]);
 
 /* For members who can reach neither the old coordinator nor a member: the coordinators record in
  * force, and what gives its signer the right. It holds no secret, and says nothing that these

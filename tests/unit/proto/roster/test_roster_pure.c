@@ -375,8 +375,9 @@ static void give(struct machine *m, struct test_rng *rng, const struct item *it,
 static void restart(struct machine *m, struct offers *o, struct test_rng *rng)
 {
     take_events(m);
-    uint8_t before[32], after[32];
-    pv_roster_members(m->r, before);
+    uint8_t before[2][32], after[2][32];
+    pv_roster_members(m->r, before[0]);
+    pv_roster_rules(m->r, before[1]);
     test_end(m->r);
     m->n_members = 0;
     begin(m, &o->w);
@@ -388,7 +389,8 @@ static void restart(struct machine *m, struct offers *o, struct test_rng *rng)
         give(m, rng, &it, OFFERS);
     }
     take_events(m);
-    pv_roster_members(m->r, after);
+    pv_roster_members(m->r, after[0]);
+    pv_roster_rules(m->r, after[1]);
     assert_memory_equal(before, after, sizeof(before));
     for (size_t i = 0; i < OFFERS; i++) {
         if (m->given[i])

@@ -51,6 +51,27 @@ static void the_text_of_a_token_does_not_change(void **state)
                         "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMAEAAOMTkyLjAuMi4xOjM0Nzidhfs1");
 }
 
+/* Those of a token differ by network and rules, and by nothing else: who has the same rules finds
+ * what the token says of them. */
+static void a_mark_names_the_rules_of_one_network(void **state)
+{
+    static const uint8_t want[PV_TOKEN_RULES_LEN] = {0};
+    uint8_t network[PV_NETWORK_ID_LEN] = {1}, rules[PV_STATEMENT_HASH_LEN] = {2};
+    uint8_t first[PV_TOKEN_RULES_LEN], mark[PV_TOKEN_RULES_LEN];
+    (void)state;
+    pv_token_rules(network, rules, first);
+    assert_memory_not_equal(first, want, sizeof(want));
+    pv_token_rules(network, rules, mark);
+    assert_memory_equal(mark, first, sizeof(mark));
+    network[15] ^= 1;
+    pv_token_rules(network, rules, mark);
+    assert_memory_not_equal(mark, first, sizeof(mark));
+    network[15] ^= 1;
+    rules[31] ^= 1;
+    pv_token_rules(network, rules, mark);
+    assert_memory_not_equal(mark, first, sizeof(mark));
+}
+
 static void a_cut_or_mistyped_token_is_refused(void **state)
 {
     (void)state;
@@ -202,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_read_back),
         cmocka_unit_test(the_text_of_a_token_does_not_change),
+        cmocka_unit_test(a_mark_names_the_rules_of_one_network),
         cmocka_unit_test(a_cut_or_mistyped_token_is_refused),
         cmocka_unit_test(move_tokens_read_back_and_damaged_ones_are_refused),
         cmocka_unit_test(a_token_holds_512_bytes_of_coordinators_and_no_more),
