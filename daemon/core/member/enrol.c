@@ -12,6 +12,7 @@
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
 
 /* Tags of jobs; the attempt's number stands above, so that what an earlier one left is known. */
 enum {
@@ -263,6 +264,8 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     memcpy(x->list, token.list, token.list_len);
     x->list_len = token.list_len;
     pv_sign_keypair(token.seed, x->invite_sk, x->invite_pk);
+    memcpy(x->rules_mark, token.seed + sizeof(token.seed) - sizeof(x->rules_mark),
+           sizeof(x->rules_mark));
     pv_token_done(&token);
     connect_guest(x, now);
 }
@@ -356,6 +359,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     x->step = PV_ENROL_IFACE;
     pv_coord_forget_cursor(x->node);
     pv_node_put_meta(x->node, "up", pv_view("1", 1), &pv_part_enrol, TAG_STORE);
+    if (!x->create)
+        pv_rules_close(x->node, x->rules_mark, now);
     pv_membership_enter(x->node, r, true, now);
     /* Its interface comes up when an admin has admitted it. */
     if (x->step == PV_ENROL_IFACE && pv_node_waits(x->node))

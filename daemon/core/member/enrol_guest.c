@@ -7,6 +7,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/closed.h"
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/unsaved.h"
@@ -247,17 +248,21 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 
 /* --- membership is certain: store it, then become it ------------------------------------------ */
 
-/* What an attempt before this one left of its network goes first. */
+/* What an attempt before this one left of its network goes first. Who makes a network knows its
+ * rules: there are none. */
 static bool submit_statements(struct pv_enrol *x)
 {
+    const struct pv_view mark = pv_view(x->rules_mark, x->create ? 0 : sizeof(x->rules_mark));
     struct pv_unsaved unsaved = {.n = 0};
     struct pv_job *forget = pv_job_new(PV_JOB_FORGET_NETWORK);
     if (forget == NULL)
         return false;
     forget->u.forget = PV_FORGET_NETWORK;
-    bool all = pv_jobqueue_submit(&x->node->jobs, forget, &pv_part_enrol, pv_enrol_job_tag(x)) &&
-               pv_unsaved_add_all(&unsaved, x->node, x->roster) &&
-               pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x));
+    bool all =
+        pv_jobqueue_submit(&x->node->jobs, forget, &pv_part_enrol, pv_enrol_job_tag(x)) &&
+        pv_node_put_meta(x->node, PV_CLOSED_META, mark, &pv_part_enrol, pv_enrol_job_tag(x)) &&
+        pv_unsaved_add_all(&unsaved, x->node, x->roster) &&
+        pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, pv_enrol_job_tag(x));
     pv_unsaved_done(&unsaved);
     return all;
 }
@@ -278,7 +283,7 @@ static void save(struct pv_enrol *x, pv_ns now)
         return;
     }
     x->step = PV_ENROL_SAVE;
-    x->jobs = 2;
+    x->jobs = 3;
 }
 
 void pv_enrol_save_network(struct pv_enrol *x, pv_ns now)

@@ -43,6 +43,7 @@ struct pv_enrol {
     uint8_t invite_sk[PV_SIGN_SK_LEN]; /* join */
     uint8_t invite_pk[PV_SIGN_PK_LEN];
     uint8_t network_id[PV_NETWORK_ID_LEN];
+    uint8_t rules_mark[PV_TOKEN_RULES_LEN]; /* join: of the rules that the token vouches for */
     size_t list_len;
     uint8_t list[PV_TOKEN_LIST_MAX]; /* coordinators */
     struct pv_created created;

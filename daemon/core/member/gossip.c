@@ -4,9 +4,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rostersync.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 
@@ -122,6 +124,8 @@ static void run_gossip(void *part, pv_ns now)
 static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     struct gossip *g = part;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    memcpy(pk, pv_peer_pk(from), sizeof(pk));
     /* A member can send anything: at a higher level it could fill the log. */
     int r = pv_rostersync_handle(g->sync, pv_peer_pk(from), body, now);
     if (r != PV_OK)
@@ -129,6 +133,10 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
                pv_peer_name(from), pv_strstatus(r));
     run_gossip(g, now);
     pv_membership_settle(g->node, now);
+    /* What it sent may have ended its membership. */
+    const struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
+    if (p != NULL && pv_rostersync_knows(g->sync, pk))
+        pv_rules_heard(g->node, p, NULL, now);
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)

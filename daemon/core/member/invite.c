@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/member/rules.h"
 #include "proto/roster/token.h"
 
 /* Ours: the coordinator judges windows; a clock that is wrong by some minutes costs nothing. */
@@ -48,6 +49,18 @@ static void set_window(const struct pv_node *n, uint64_t expires_s, pv_ns now,
     inv->not_after = last < UINT64_MAX - expires_s ? last + expires_s : UINT64_MAX;
 }
 
+/* Its end vouches for the rules that are in force here, where these are known. */
+static void draw_seed(struct pv_node *n, uint8_t seed[static PV_SIGN_SEED_LEN])
+{
+    uint8_t rules[PV_STATEMENT_HASH_LEN];
+    pv_rng_fill(&n->rng, seed, PV_SIGN_SEED_LEN);
+    if (!pv_rules_are_known(n))
+        return;
+    pv_roster_rules(n->roster, rules);
+    pv_token_rules(pv_roster_network_id(n->roster), rules,
+                   seed + PV_SIGN_SEED_LEN - PV_TOKEN_RULES_LEN);
+}
+
 int pv_invite_make(struct pv_node *n, const uint8_t *sk, const struct pv_invite_terms *terms,
                    pv_ns now, struct pv_put **ret_put)
 {
@@ -63,7 +76,7 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, const struct pv_invite_
         pv_put_free(put);
         return PV_ERR_NOMEM;
     }
-    pv_rng_fill(&n->rng, token.seed, sizeof(token.seed));
+    draw_seed(n, token.seed);
     pv_sign_keypair(token.seed, invite_sk, inv.invite);
     /* Only the public half is needed here: who joins makes the secret one of the token's seed. */
     pv_wipe(invite_sk, sizeof(invite_sk));

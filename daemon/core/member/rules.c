@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/hash.h"
+#include "daemon/core/member/closed.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/rules/flow.h"
@@ -26,12 +27,13 @@ struct rules {
     struct pv_node *node;
     const struct pv_ports *firewall; /* of this node; NULL: none; points to own */
     struct pv_ports own;
-    struct pv_policy *policy;       /* NULL: there is none */
-    uint8_t digest[PV_BLAKE2B_LEN]; /* of the statements that it was made of */
-    struct pv_ruleline *lines;      /* owned: room for all rules */
-    uint64_t *denied;               /* owned: by each rule before the guard of now; [0]:
-                                     * by default, at the end: [firewall] */
-    struct shared *shared;          /* owned */
+    struct pv_policy *policy;              /* NULL: there is none */
+    uint8_t digest[PV_STATEMENT_HASH_LEN]; /* of the statements that it was made of */
+    struct pv_closed unknown;              /* whether there may be others */
+    struct pv_ruleline *lines;             /* owned: room for all rules */
+    uint64_t *denied;                      /* owned: by each rule before the guard of now; [0]:
+                                            * by default, at the end: [firewall] */
+    struct shared *shared;                 /* owned */
     size_t n_shared;
     struct pv_ruletable *closed;           /* lets nothing in; holds a reference */
     struct pv_prefix here[PV_FP_MAX_HERE]; /* what this node carries for members */
@@ -40,8 +42,10 @@ struct rules {
     struct pv_prefix regions[PV_FP_MAX_REGIONS];
     size_t n_regions;
     bool cut;
-    bool guarded; /* the packet threads have a guard */
-    bool started; /* the rules were looked at before: what comes now is news */
+    bool still_kept; /* the store has not forgotten yet that rules were unknown */
+    bool shut;       /* the packet threads let in answers only, as rules are unknown */
+    bool guarded;    /* the packet threads have a guard */
+    bool started;    /* the rules were looked at before: what comes now is news */
     struct pv_fp_doubt doubt;
     pv_ns retry_at; /* memory was missing; PV_NEVER */
 };
@@ -150,11 +154,12 @@ static int guard_beyond(struct rules *r, const struct pv_peer *p)
 {
     struct pv_fp_region regions[PV_FP_MAX_REGIONS];
     const uint8_t *self = r->node->identity->sign_pk;
-    bool allow = !r->cut && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
+    bool allow =
+        !r->cut && !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
     size_t n = r->guarded && !pv_peer_is_static(p) ? r->n_regions : 0;
     for (size_t i = 0; i < n; i++) {
         size_t lines =
-            r->policy == NULL || r->cut
+            r->policy == NULL || r->cut || r->unknown.is
                 ? 0
                 : pv_policy_lines_beyond(r->policy, pv_peer_pk(p), self, &r->regions[i], r->lines);
         regions[i] = (struct pv_fp_region){.prefix = r->regions[i],
@@ -181,7 +186,9 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
     struct pv_ruletable *table = NULL;
     size_t lines = 0;
     bool allow = true, had_rules = pv_fp_builder_has_rules(n->fp, pv_peer_id(p));
-    if (r->guarded) {
+    if (r->guarded && r->unknown.is && !pv_peer_is_static(p)) {
+        table = r->closed;
+    } else if (r->guarded) {
         if (!pv_peer_is_static(p) && r->policy != NULL) {
             lines = pv_policy_lines(r->policy, pv_peer_pk(p), n->identity->sign_pk, r->lines);
             allow = !pv_policy_denies_by_default(r->policy);
@@ -197,16 +204,6 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
 }
 
 /* --- from statements ---------------------------------------------------------------------- */
-
-/* The hash of what is in force, whatever order the roster has it in. */
-static void digest_rules(const struct pv_roster *roster, uint8_t digest[static PV_BLAKE2B_LEN])
-{
-    memset(digest, 0, PV_BLAKE2B_LEN);
-    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(roster, e)) != NULL;) {
-        for (size_t i = 0; i < PV_BLAKE2B_LEN; i++)
-            digest[i] ^= e->st.hash[i];
-    }
-}
 
 /* A statement of the roster in the words of the policy, which knows no signers. */
 static int add_statement(struct pv_policy *p, const struct pv_statement *st)
@@ -287,16 +284,17 @@ static void carry_counts(const struct rules *r, const struct pv_policy *fresh, u
 /* Without anything to keep out no packet is looked at. */
 static bool is_needed(const struct rules *r, const struct pv_policy *p)
 {
-    return r->firewall != NULL || (p != NULL && !pv_policy_is_empty(p));
+    return r->firewall != NULL || r->unknown.is || (p != NULL && !pv_policy_is_empty(p));
 }
 
 /* Flows that the packet threads have not seen begin: at the start of this daemon a peer may have
- * begun what it is allowed to; when the first rule comes, or another one so early, anything. */
+ * begun what it is allowed to; when the first rule comes, or another one so early, anything. Of a
+ * node that has just joined they see all. */
 static void cast_doubt(struct rules *r, pv_ns now)
 {
     if (!r->started)
         r->doubt.allowed_until = now + PV_S(PV_FLOW_LIFE);
-    else if (!r->guarded || now < r->doubt.allowed_until)
+    else if (!r->unknown.is && (!r->guarded || now < r->doubt.allowed_until))
         r->doubt.until = now + PV_S(PV_FLOW_LIFE);
 }
 
@@ -314,6 +312,7 @@ static int guard_all(struct rules *r, pv_ns now)
     if (status != PV_OK)
         return status;
     r->guarded = needed;
+    r->shut = r->unknown.is;
     for (struct pv_peer *p = NULL; (p = pv_peers_next(n->peers, p)) != NULL;) {
         int one = guard_peer(r, p);
         status = status == PV_OK ? one : status;
@@ -346,17 +345,34 @@ static int adopt(struct rules *r, struct pv_policy *policy, pv_ns now)
     return guard_all(r, now);
 }
 
+static void forget_mark(struct rules *r)
+{
+    r->still_kept = true;
+    (void)pv_node_put_meta(r->node, PV_CLOSED_META, pv_view(NULL, 0), &pv_part_rules, 0);
+}
+
+/* Nothing is missing any more. The store forgets that something was. */
+static void open_when_known(struct rules *r, pv_ns now)
+{
+    const struct pv_node *n = r->node;
+    if (n->roster == NULL || !pv_closed_opens(&r->unknown, n, now))
+        return;
+    pv_log(n->log, PV_LOG_INFO, "what=\"the rules of the network are known\"");
+    forget_mark(r);
+}
+
 /* Does nothing while the statements in force are the same ones. */
 static void look(struct rules *r, bool anew, pv_ns now)
 {
-    const struct pv_roster *roster = r->node->roster;
-    uint8_t digest[PV_BLAKE2B_LEN] = {0};
+    struct pv_roster *roster = r->node->roster;
+    uint8_t digest[PV_STATEMENT_HASH_LEN] = {0};
     struct pv_policy *policy = NULL;
     int status = PV_OK;
     if (roster != NULL)
-        digest_rules(roster, digest);
-    if (!anew && r->retry_at == PV_NEVER && (roster == NULL) == (r->policy == NULL) &&
-        memcmp(digest, r->digest, sizeof(digest)) == 0)
+        pv_roster_rules(roster, digest);
+    open_when_known(r, now);
+    if (!anew && r->retry_at == PV_NEVER && r->shut == r->unknown.is &&
+        (roster == NULL) == (r->policy == NULL) && memcmp(digest, r->digest, sizeof(digest)) == 0)
         return;
     r->retry_at = PV_NEVER;
     if (roster != NULL)
@@ -384,6 +400,8 @@ struct pv_verdict pv_rules_decide(const struct pv_node *n,
     if (r == NULL)
         return v;
     bool here = memcmp(to, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
+    if (here && r->unknown.is)
+        return (struct pv_verdict){.allow = false, .rule = PV_RULE_CLOSED};
     if (here && r->firewall != NULL && !pv_ports_has(r->firewall, proto, port))
         return (struct pv_verdict){.allow = false, .rule = PV_RULE_LOCAL};
     return r->policy == NULL ? v : pv_policy_decide(r->policy, from, to, proto, port);
@@ -438,6 +456,41 @@ const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
     return buf;
 }
 
+/* --- whether they are known ----------------------------------------------------------------- */
+
+void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now)
+{
+    struct rules *r = of(n);
+    if (r == NULL)
+        return;
+    r->still_kept = false;
+    pv_closed_begin(&r->unknown, mark, now);
+}
+
+bool pv_rules_are_known(const struct pv_node *n)
+{
+    const struct rules *r = of(n);
+    return r == NULL || !r->unknown.is;
+}
+
+void pv_rules_listed(struct pv_node *n, pv_ns now)
+{
+    struct rules *r = of(n);
+    if (r == NULL || !r->unknown.is)
+        return;
+    r->unknown.listed = true;
+    look(r, false, now);
+}
+
+void pv_rules_heard(struct pv_node *n, const struct pv_peer *p, const uint8_t *rules, pv_ns now)
+{
+    struct rules *r = of(n);
+    if (r == NULL || !r->unknown.is)
+        return;
+    pv_closed_heard(&r->unknown, n, p, rules, now);
+    look(r, false, now);
+}
+
 /* --- answers ------------------------------------------------------------------------------ */
 
 /* Names are those of today, the rule itself knows keys only. */
@@ -485,8 +538,9 @@ static void run_rules(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     (void)now;
     size_t n = count_of(r->policy);
     json_t *out = pv_ctlapi_rules_new(
-        r->policy == NULL || !pv_policy_denies_by_default(r->policy), denied_by(r, 0),
-        r->firewall == NULL ? NULL : pv_ports_format(r->firewall, firewall), denied_by(r, n + 1));
+        !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy)),
+        denied_by(r, 0), r->firewall == NULL ? NULL : pv_ports_format(r->firewall, firewall),
+        denied_by(r, n + 1));
     int status = out == NULL ? PV_ERR_NOMEM : PV_OK;
     for (size_t i = 1; i <= n && status == PV_OK; i++)
         status = list_rule(r, i, out);
@@ -539,7 +593,8 @@ static void free_rules(void *part)
 static int restore_rules(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rules *r = part;
-    (void)cfg;
+    if (cfg->saved->has_network)
+        pv_closed_restore(&r->unknown, pv_saved_value(cfg->saved, PV_CLOSED_META), now);
     look(r, true, now);
     r->started = true;
     return PV_OK;
@@ -547,8 +602,13 @@ static int restore_rules(void *part, const struct pv_engine_config *cfg, pv_ns n
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
+    struct rules *r = part;
+    if (r->node->roster == NULL)
+        r->unknown.is = r->still_kept = false; /* the next network writes its own */
+    if ((facts & PV_FACT_STORE) != 0 && r->still_kept)
+        forget_mark(r);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_STATEMENTS | PV_FACT_ROSTER)) != 0)
-        look(part, false, now);
+        look(r, false, now);
 }
 
 /* A member that is new has its rules before its first packet can come: the snapshot that lets it in
@@ -560,17 +620,26 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         r->retry_at = now + RETRY;
 }
 
+static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+{
+    struct rules *r = part;
+    (void)tag;
+    (void)now;
+    r->still_kept = r->still_kept && result->status != PV_OK;
+    pv_node_stored(r->node, result);
+}
+
 static void handle_timeout(void *part, pv_ns now)
 {
     struct rules *r = part;
-    if (now >= r->retry_at)
-        look(r, true, now);
+    pv_closed_handle_timeout(&r->unknown, r->node, now);
+    look(r, now >= r->retry_at, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct rules *r = part;
-    return r->retry_at;
+    return pv_min_ns(r->retry_at, pv_closed_next_timeout(&r->unknown));
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
@@ -579,6 +648,9 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     (void)now;
     st->s.rules = (unsigned)count_of(r->policy);
     st->s.deny_default = r->policy != NULL && pv_policy_denies_by_default(r->policy);
+    if (r->unknown.is)
+        pv_statuspage_problem(st, "closed, rules are not known yet, only answers come in: ",
+                              pv_closed_why(&r->unknown, r->node));
     if (r->cut)
         pv_statuspage_problem(st,
                               "rules name more than 64 parts of what this node carries, so it "
@@ -617,6 +689,7 @@ const struct pv_part pv_part_rules = {
     .on_peer = on_peer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
+    .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

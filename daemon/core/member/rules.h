@@ -11,6 +11,7 @@
 
 #include "crypto/sign.h"
 #include "daemon/core/node/part.h"
+#include "proto/roster/token.h"
 #include "proto/rules/policy.h"
 
 enum {
@@ -37,6 +38,16 @@ struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,
  * first packet may go there. PV_ERR_NOMEM: it is tried again. */
 PV_MUST_CHECK int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes,
                                        size_t count, pv_ns now);
+/* This node is about to join by a token with this mark: until it knows the rules that this vouches
+ * for it lets in answers only (closed.h). The caller has the store keep the mark. */
+void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now);
+/* Is that over, or was it never so? */
+bool pv_rules_are_known(const struct pv_node *n);
+/* The coordinator has listed all statements that it has. */
+void pv_rules_listed(struct pv_node *n, pv_ns now);
+/* A member names the digest of its rules (pv_roster_rules()). NULL: it has all statements that this
+ * node has. */
+void pv_rules_heard(struct pv_node *n, const struct pv_peer *p, const uint8_t *rules, pv_ns now);
 /* Whom a selector means, as users write it; names are those of today. Returns buf. */
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO]);

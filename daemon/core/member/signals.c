@@ -12,6 +12,7 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/highwater.h"
 #include "daemon/core/peer/ownkeys.h"
@@ -192,6 +193,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     pv_roster_head(n->roster, sig->head);
     pv_roster_members(n->roster, sig->members);
     sig->has_members = true;
+    pv_roster_rules(n->roster, sig->rules);
+    sig->has_rules = pv_rules_are_known(n);
     sig->has_desc = true;
     sig->desc = *desc;
     sig->seal = pv_sealkeys_cert_for(n, p);
@@ -254,6 +257,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
 {
     pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
+    if (sig->has_rules)
+        pv_rules_heard(s->node, p, sig->rules, now);
     pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);
     if (!sig->has_desc || !s->node->up)
         return;

@@ -8,6 +8,7 @@
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
+#include "daemon/core/member/rules.h"
 
 enum {
     TAG_PULL,   /* new statements */
@@ -155,6 +156,9 @@ static void end_pull(struct statements *s, const struct pv_ctl_statements *st, u
 {
     uint8_t head[PV_STATEMENT_HASH_LEN];
     bool other = has_other_members(s, st);
+    pv_roster_head(s->node->roster, head);
+    if (st->has_head && (tag == TAG_RELIST || memcmp(head, st->head, sizeof(head)) == 0))
+        pv_rules_listed(s->node, now);
     if (tag == TAG_RELIST) {
         s->differs = other;
         upload_missing(s, now);
@@ -162,7 +166,6 @@ static void end_pull(struct statements *s, const struct pv_ctl_statements *st, u
         return;
     }
     s->differs = s->differs && other;
-    pv_roster_head(s->node->roster, head);
     if (st->has_head && (other || memcmp(head, st->head, sizeof(head)) != 0) && !s->relisted) {
         s->relisted = true;
         drop_listed(s);

@@ -103,7 +103,7 @@ uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now)
     return pv_node_wall_us(n, now) / 1000000;
 }
 
-void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
+bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
                       const struct pv_part *owner, uint64_t tag)
 {
     struct pv_job *job = pv_job_new(PV_JOB_SET_META);
@@ -113,14 +113,16 @@ void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
     if (job == NULL || job->u.set_meta.value == NULL) {
         pv_job_free(job);
         pv_node_not_stored(n);
-        return;
+        return false;
     }
     memcpy(job->u.set_meta.name, name, strlen(name) + 1);
     if (value.len > 0)
         memcpy(job->u.set_meta.value, value.ptr, value.len);
     job->u.set_meta.len = value.len;
-    if (!pv_jobqueue_submit(&n->jobs, job, owner, tag))
-        pv_node_not_stored(n);
+    if (pv_jobqueue_submit(&n->jobs, job, owner, tag))
+        return true;
+    pv_node_not_stored(n);
+    return false;
 }
 
 void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,

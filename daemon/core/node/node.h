@@ -274,9 +274,9 @@ void pv_node_log_rest(struct pv_node *n, pv_ns now);
 pv_ns pv_node_next_rest(const struct pv_node *n);
 
 /* Has the store keep one named value, which is copied. owner is told the result with tag
- * (jobqueue.h), and hands it to pv_node_stored(). Where no job can be made there is no result: that
- * counts as a write that failed. */
-void pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
+ * (jobqueue.h), and hands it to pv_node_stored(). False: no job can be made, and there is no
+ * result; that counts as a write that failed. */
+bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
                       const struct pv_part *owner, uint64_t tag);
 
 void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,

@@ -65,6 +65,9 @@ static json_t *signal_to_json(const struct pv_signal *sig)
     if (sig->has_members)
         r |= json_object_set_new(obj, "members",
                                  base64_json(pv_view(sig->members, sizeof(sig->members))));
+    if (sig->has_rules)
+        r |=
+            json_object_set_new(obj, "rules", base64_json(pv_view(sig->rules, sizeof(sig->rules))));
     if (sig->seq != 0)
         r |= json_object_set_new(obj, "seq", json_integer((json_int_t)sig->seq));
     if (sig->has_desc)
@@ -167,6 +170,7 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
     const json_t *desc = json_object_get(obj, "desc");
     const char *head = json_string_value(json_object_get(obj, "head"));
     const char *members = json_string_value(json_object_get(obj, "members"));
+    const char *rules = json_string_value(json_object_get(obj, "rules"));
 
     int r = pv_jsonline_u64(obj, "seq", 1, INT64_MAX, &sig->seq);
     if (r != PV_OK && r != PV_ERR_NOT_FOUND)
@@ -174,6 +178,7 @@ static int signal_from_json(const json_t *obj, struct pv_signal_parsed *parsed)
     if (head == NULL || pv_key_parse(head, sig->head) != PV_OK)
         return PV_ERR_MALFORMED;
     sig->has_members = members != NULL && pv_key_parse(members, sig->members) == PV_OK;
+    sig->has_rules = rules != NULL && pv_key_parse(rules, sig->rules) == PV_OK;
     if (desc != NULL && !json_is_null(desc)) {
         r = pv_desc_from_json(desc, &sig->desc);
         if (r == PV_OK)

@@ -5,7 +5,7 @@
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn signal v1" || network id ||
  *            sender's identity key || receiver's identity key
- *   payload  JSON {"seq","head","desc","chain":[{"s","r"}],"seal","sealed"}
+ *   payload  JSON {"seq","head","members","rules","desc","chain":[{"s","r"}],"seal","sealed"}
  *
  * or a hybrid box (sealing.h) with the same prologue and payload.
  *
@@ -39,6 +39,8 @@ struct pv_signal {
     uint8_t head[PV_STATEMENT_HASH_LEN];    /* of the sender's roster */
     bool has_members;                       /* older nodes do not tell members */
     uint8_t members[PV_STATEMENT_HASH_LEN]; /* digest of the sender's active members */
+    bool has_rules;                         /* older nodes, and closed ones, do not tell rules */
+    uint8_t rules[PV_STATEMENT_HASH_LEN];   /* digest of the sender's rules in force */
     bool has_desc;
     struct pv_desc desc;
     bool has_pq; /* parsed: pq is there, and desc.pq points to it */

@@ -277,6 +277,8 @@ const char *pv_rule_format(uint16_t rule, char buf[static PV_RULE_TEXT])
         snprintf(buf, PV_RULE_TEXT, "[firewall] of this node");
     else if (rule == PV_RULE_UNSEEN)
         snprintf(buf, PV_RULE_TEXT, "want of ports");
+    else if (rule == PV_RULE_CLOSED)
+        snprintf(buf, PV_RULE_TEXT, "closed: rules are not known yet");
     else
         snprintf(buf, PV_RULE_TEXT, "rule %u", rule);
     return buf;

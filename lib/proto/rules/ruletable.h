@@ -15,8 +15,9 @@ enum {
     PV_RULE_DEFAULT = 0,     /* no rule is about it: what the network says by default */
     PV_RULE_LOCAL = 0x7fff,  /* [firewall] of this node */
     PV_RULE_UNSEEN = 0x7ffe, /* none: the ports of a packet are not to be seen */
-    PV_RULES_MAX = 0x7ffd,   /* rules with a number */
-    PV_RULE_TEXT = 32,       /* bytes of how a rule is called, with the NUL */
+    PV_RULE_CLOSED = 0x7ffd, /* none: the rules of the network are not known yet */
+    PV_RULES_MAX = 0x7ffc,   /* rules with a number */
+    PV_RULE_TEXT = 40,       /* bytes of how a rule is called, with the NUL */
 };
 
 /* One rule that is about these two nodes; the first one that has a port decides. */
@@ -28,7 +29,7 @@ struct pv_ruleline {
 
 struct pv_verdict {
     bool allow;
-    uint16_t rule; /* a number, PV_RULE_DEFAULT or PV_RULE_LOCAL */
+    uint16_t rule; /* a number, or one of PV_RULE_DEFAULT, _LOCAL, _UNSEEN and _CLOSED */
 };
 
 struct pv_ruletable; /* opaque */

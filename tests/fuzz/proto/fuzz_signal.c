@@ -20,6 +20,8 @@ static void compare(const struct pv_signal *a, const struct pv_signal *b)
     require(a->seq == b->seq && memcmp(a->head, b->head, sizeof(a->head)) == 0);
     require(a->has_desc == b->has_desc && a->n_chain == b->n_chain);
     require(a->has_pq == b->has_pq);
+    require(a->has_members == b->has_members && a->has_rules == b->has_rules);
+    require(!a->has_rules || memcmp(a->rules, b->rules, sizeof(a->rules)) == 0);
     require(pv_view_equal(a->seal, b->seal) && a->sealed == b->sealed);
     if (a->has_pq)
         require(memcmp(&a->pq, &b->pq, sizeof(a->pq)) == 0);

@@ -119,7 +119,7 @@ static void the_fullest_description_with_an_offer_fits(void **state)
             PV_OK);
     }
     s.desc.wg_len = PV_WGMSG_INITIATION_LEN;
-    s.has_members = true;
+    s.has_members = s.has_rules = true;
     s.n_chain = PV_SIGNAL_CHAIN_MAX;
     for (size_t i = 0; i < s.n_chain; i++)
         s.chain[i] =

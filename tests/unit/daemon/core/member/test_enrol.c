@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* create and join step by step, and how each step may fail. */
+#include "daemon/core/member/closed.h"
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/membership.h"
 #include "proto/roster/token.h"
@@ -272,6 +273,7 @@ static void without_its_statements_no_network_is_stored(void **state)
     (void)state;
     join_until_save();
     answer_job(PV_JOB_FORGET_NETWORK, PV_OK);
+    answer_job(PV_JOB_SET_META, PV_OK);
     answer_job(PV_JOB_PUT_STATEMENTS, PV_ERR_NO_SPACE);
     expect_failure("no room");
     assert_null(fake_node_job(&node));
@@ -283,7 +285,13 @@ static void join_ends_as_a_member_with_an_interface(void **state)
     (void)state;
     join_until_save();
     answer_job(PV_JOB_FORGET_NETWORK, PV_OK); /* what an attempt before may have left */
+    /* What it has to hear before it lets anything in outlives a restart. */
     struct pv_job *job = fake_node_job(&node);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);
+    assert_int_equal(job->u.set_meta.len, PV_TOKEN_RULES_LEN);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    job = fake_node_job(&node);
     assert_int_equal(job->kind, PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 6);
     assert_null(fake_node_job(&node));

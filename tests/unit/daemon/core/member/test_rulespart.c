@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that keeps rules: from statements to what the packet threads ask, counters, answers. */
+#include "crypto/hash.h"
+#include "daemon/core/member/closed.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/packets/fp_state.h"
 #include "proto/rules/flow.h"
@@ -225,6 +227,194 @@ static void rules_go_with_the_network(void **state)
     assert_non_null(seen(bob)->rules);
 }
 
+/* --- closed ------------------------------------------------------------------------------------
+ */
+
+/* The digest of rules that are one statement. */
+static void digest_of(const struct item *it, uint8_t digest[static PV_STATEMENT_HASH_LEN])
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(pv_view(it->s.raw, it->s.len), hash);
+    pv_blake2b(digest, pv_view(hash, sizeof(hash)), pv_view(NULL, 0), pv_view(NULL, 0));
+}
+
+static struct item deny_ssh(void)
+{
+    return make_rule(&node.world, &node.world.creator, 0, 1, PV_RULE_DENY, 22);
+}
+
+static void mark_of(const struct item *it, uint8_t mark[static PV_TOKEN_RULES_LEN])
+{
+    uint8_t digest[PV_STATEMENT_HASH_LEN];
+    digest_of(it, digest);
+    pv_token_rules(pv_roster_network_id(node.node.roster), digest, mark);
+}
+
+/* This node has just joined by a token that vouches for that rule alone. */
+static void join_by_token_of(const struct item *it)
+{
+    uint8_t mark[PV_TOKEN_RULES_LEN];
+    mark_of(it, mark);
+    pv_rules_close(&node.node, mark, node.now);
+    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    fake_peers_settle(&peers);
+}
+
+static bool is_closed(void)
+{
+    const bool closed = !pv_rules_are_known(&node.node);
+    const struct keys k = keys_of(BOB);
+    assert_int_equal(fake_node_has_problem(&node, "closed, rules are not known yet"), closed);
+    const struct pv_verdict v =
+        pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 80);
+    assert_int_equal(v.rule == PV_RULE_CLOSED, closed);
+    /* What the packet threads have of a peer says the same. */
+    assert_int_equal(seen(bob)->rules != NULL && !verdict(bob, 80).allow, closed);
+    return closed;
+}
+
+static void who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for(void **state)
+{
+    const struct item it = deny_ssh();
+    (void)state;
+    join_by_token_of(&it);
+    assert_true(is_closed());
+    pv_rules_listed(&node.node, node.now); /* without the rule */
+    assert_true(is_closed());
+    say(it);
+    assert_false(is_closed());
+    assert_false(verdict(bob, 22).allow);
+    assert_int_equal(verdict(bob, 22).rule, 1);
+    say_rule(1, 1, PV_RULE_DENY, 23); /* what comes later closes nothing */
+    assert_false(is_closed());
+
+    /* The other way round. */
+    say_rule(1, 2, PV_RULE_NONE, 0);
+    join_by_token_of(&it);
+    assert_true(is_closed());
+    pv_rules_listed(&node.node, node.now);
+    assert_false(is_closed());
+}
+
+static void a_network_without_rules_says_so_by_its_token(void **state)
+{
+    uint8_t mark[PV_TOKEN_RULES_LEN], none[PV_STATEMENT_HASH_LEN];
+    (void)state;
+    pv_blake2b(none, pv_view(NULL, 0), pv_view(NULL, 0), pv_view(NULL, 0));
+    pv_token_rules(pv_roster_network_id(node.node.roster), none, mark);
+    pv_rules_close(&node.node, mark, node.now);
+    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    fake_peers_settle(&peers);
+    assert_true(is_closed());
+    pv_rules_listed(&node.node, node.now);
+    assert_false(is_closed());
+    assert_null(seen(bob)->rules);
+    assert_null(snap->guard);
+}
+
+/* A token of before the rule, or of a version that vouched for nothing. */
+static void only_an_admins_word_stands_for_the_tokens(void **state)
+{
+    const struct item it = deny_ssh();
+    const struct keys k = keys_of(CAROL);
+    uint8_t mark[PV_TOKEN_RULES_LEN], rules[PV_STATEMENT_HASH_LEN];
+    (void)state;
+    memset(mark, 0x5a, sizeof(mark));
+    pv_rules_close(&node.node, mark, node.now);
+    struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    say(it);
+    pv_rules_listed(&node.node, node.now);
+    assert_true(fake_node_has_problem(&node, "an admin has to be online once"));
+    digest_of(&it, rules);
+    pv_rules_heard(&node.node, bob, rules, node.now);
+    pv_rules_heard(&node.node, bob, NULL, node.now);
+    assert_true(is_closed());
+    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
+    pv_rules_heard(&node.node, carol, rules, node.now);
+    fake_peers_settle(&peers);
+    assert_false(is_closed());
+
+    /* It has the same statements: it need not name its rules, nor the coordinator list anything. */
+    pv_rules_close(&node.node, mark, node.now);
+    pv_node_raise(&node.node, PV_FACT_NETWORK);
+    fake_peers_settle(&peers);
+    assert_true(is_closed());
+    pv_rules_heard(&node.node, carol, NULL, node.now);
+    fake_peers_settle(&peers);
+    assert_false(is_closed());
+}
+
+static void who_names_other_rules_is_asked_first_for_a_while(void **state)
+{
+    const struct item it = deny_ssh();
+    uint8_t other[PV_STATEMENT_HASH_LEN] = {1};
+    (void)state;
+    join_by_token_of(&it);
+    say(it);
+    pv_rules_heard(&node.node, bob, other, node.now);
+    pv_rules_listed(&node.node, node.now);
+    assert_true(is_closed());
+    fake_node_wait(&node, PV_CLOSED_ASK / 2);
+    other[0] = 2; /* and again, to gain time */
+    pv_rules_heard(&node.node, bob, other, node.now);
+    assert_true(is_closed());
+    fake_node_wait(&node, PV_CLOSED_ASK);
+    fake_peers_settle(&peers);
+    assert_false(is_closed());
+
+    /* It has come from there. */
+    join_by_token_of(&it);
+    const struct item newer = make_rule(&node.world, &node.world.creator, 0, 2, PV_RULE_DENY, 23);
+    digest_of(&newer, other);
+    pv_rules_heard(&node.node, bob, other, node.now);
+    pv_rules_listed(&node.node, node.now);
+    assert_true(is_closed());
+    struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    const struct keys k = keys_of(CAROL);
+    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
+    say(newer);
+    assert_true(is_closed()); /* newer than the token's: an admin says whether that is all */
+    pv_rules_heard(&node.node, carol, other, node.now);
+    fake_peers_settle(&peers);
+    assert_false(is_closed());
+}
+
+static void a_restart_opens_nothing(void **state)
+{
+    const struct item it = deny_ssh();
+    uint8_t mark[PV_TOKEN_RULES_LEN];
+    (void)state;
+    mark_of(&it, mark);
+    const struct pv_saved_meta meta = {.name = PV_CLOSED_META,
+                                       .value = pv_view(mark, sizeof(mark))};
+    const struct pv_saved saved = {.has_network = true, .meta = &meta, .n_meta = 1};
+    pv_part_rules.free(node.self);
+    node.node.n_parts = 0;
+    node.cfg.saved = &saved;
+    fake_node_start(&node);
+    node.node.parts[0].self = node.self;
+    node.node.n_parts = 1;
+    fake_peers_settle(&peers);
+    assert_true(is_closed());
+    say(it);
+    assert_true(is_closed());
+    pv_rules_listed(&node.node, node.now);
+    assert_false(is_closed());
+    /* The store forgets it, and is told again when it could not. */
+    struct pv_job *job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);
+    assert_int_equal(job->u.set_meta.len, 0);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
+    fake_node_raise(&node, PV_FACT_STORE);
+    job = fake_node_job(&node);
+    assert_non_null(job);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    fake_node_raise(&node, PV_FACT_STORE);
+    assert_null(fake_node_job(&node));
+}
+
 #define t(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 int main(void)
@@ -237,6 +427,11 @@ int main(void)
         t(a_rule_keeps_its_count_when_its_number_changes),
         cmocka_unit_test_teardown(the_firewall_of_this_node_comes_before_all_rules, stop),
         t(rules_go_with_the_network),
+        t(who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for),
+        t(a_network_without_rules_says_so_by_its_token),
+        t(only_an_admins_word_stands_for_the_tokens),
+        t(who_names_other_rules_is_asked_first_for_a_while),
+        t(a_restart_opens_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

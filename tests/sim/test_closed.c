@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_closed.c - machines that join a network with rules. Nothing that these forbid enters before
+ * they are known, whoever keeps them back and however slow the line is; and where nobody does, the
+ * machine is open a moment after it joined.
+ */
+#include <stdio.h>
+
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    SEEDS = 3,
+    FLOOD = 20, /* datagrams of mallory's in 100 ms */
+};
+
+static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};
+static const struct pv_link_config slow = {.delay = PV_MS(100), .rate_bps = 256000};
+
+/* A coordinator that hands out neither tags nor rules, nor its head, which would tell on it. */
+struct liar {
+    bool on;
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+};
+
+static void hook(void *ctx, struct pv_ctl_msg *msg)
+{
+    struct liar *l = ctx;
+    size_t n = 0;
+    if (!l->on || msg->type != PV_CTL_STATEMENTS)
+        return;
+    for (size_t i = 0; i < msg->u.statements.n; i++) {
+        const uint8_t type = msg->u.statements.items[i].statement.ptr[1];
+        if (type != PV_ST_TAG && type != PV_ST_RULE)
+            l->items[n++] = msg->u.statements.items[i];
+    }
+    msg->u.statements.items = l->items;
+    msg->u.statements.n = n;
+    msg->u.statements.has_head = false;
+}
+
+struct scene {
+    struct sim_world w;
+    struct liar liar;
+    struct sim_node *alice, *harry, *mallory, *victor;
+    char token[2048];
+    unsigned port;
+    size_t of_harry, of_mallory; /* packets that entered */
+};
+
+static int end(struct scene *s, uint64_t seed, const char *failure)
+{
+    if (failure != NULL)
+        printf("seed %llu at %.1f s: %s %s\n", (unsigned long long)seed,
+               (double)(sim_net_now(s->w.net) - PV_S(3600)) / 1e9, failure, s->w.why);
+    sim_world_done(&s->w);
+    free(s);
+    return failure != NULL ? 1 : 0;
+}
+
+/* Alice is the admin, harry and mallory are members; victor is not yet. */
+static struct scene *begin(uint64_t seed)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+    assert_non_null(s);
+    sim_world_init(&s->w, seed, &line);
+    sim_coord_set_hook(s->w.coord, hook, &s->liar);
+    s->alice = sim_world_node(&s->w, SIM_PUBLIC, "alice", false);
+    s->harry = sim_world_node(&s->w, SIM_PUBLIC, "harry", false);
+    s->mallory = sim_world_node(&s->w, SIM_PUBLIC, "mallory", false);
+    assert_true(sim_world_join_all(&s->w));
+    s->victor = sim_world_node(&s->w, SIM_PUBLIC, "victor", false);
+    sim_world_run(&s->w, PV_S(2));
+    return s;
+}
+
+static bool ask(struct scene *s, struct sim_node *n, const char *request)
+{
+    return sim_world_ask(&s->w, n, PV_S(60), request) != NULL;
+}
+
+static bool deny_mallory(struct scene *s)
+{
+    return ask(s, s->alice,
+               "\"cmd\":\"rule_add\",\"verdict\":\"allow\",\"from\":\"harry\",\"to\":\"any\","
+               "\"ports\":\"all\",\"place\":0") &&
+           ask(s, s->alice, "\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
+}
+
+static bool invite(struct scene *s)
+{
+    const char *answer = sim_world_ask(&s->w, s->alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
+    return answer != NULL && sim_world_field(answer, "token", s->token, sizeof(s->token));
+}
+
+static bool join(struct scene *s)
+{
+    char fields[2200];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"victor\"",
+             s->token);
+    return ask(s, s->victor, fields);
+}
+
+static bool is_closed(struct scene *s)
+{
+    const char *answer = sim_world_ask(&s->w, s->victor, PV_S(2), "\"cmd\":\"status\"");
+    const char *problems = answer == NULL ? NULL : strstr(answer, "\"problems\"");
+    snprintf(s->w.why, sizeof(s->w.why), "%.300s", problems == NULL ? "no answer" : problems);
+    return problems == NULL || strstr(problems, "rules are not known yet") != NULL;
+}
+
+/* Who it is says a member by the first byte. */
+static void send(struct scene *s, struct sim_node *from, const char *mark, unsigned n)
+{
+    const struct pv_addr to = sim_node_overlay(s->victor, PV_AF_INET);
+    for (unsigned i = 0; i < n; i++)
+        (void)sim_node_send_udp(from, &to, (uint16_t)(1024 + s->port++ % 60000), pv_view(mark, 1));
+}
+
+static void count_entered(struct scene *s)
+{
+    for (size_t i = 0; i < sim_node_n_sunk(s->victor); i++) {
+        const bool harrys = sim_node_sunk(s->victor, i)->bytes[0] == 'h';
+        s->of_harry += harrys ? 1 : 0;
+        s->of_mallory += harrys ? 0 : 1;
+    }
+    sim_node_forget_sunk(s->victor);
+}
+
+/* Both send for so long, mallory all that it can. True: harry is heard, if that is waited for. */
+static bool traffic(struct scene *s, pv_ns duration, bool until_harry)
+{
+    const size_t before = s->of_harry;
+    for (pv_ns t = 0; t < duration; t += PV_MS(100)) {
+        send(s, s->mallory, "m", FLOOD);
+        send(s, s->harry, "h", 1);
+        sim_world_run(&s->w, PV_MS(100));
+        count_entered(s);
+        if (until_harry && s->of_harry > before)
+            return true;
+    }
+    return !until_harry;
+}
+
+/* The coordinator keeps the rules back, mallory was never told of them, the admin is away, and the
+ * line is slow: nothing enters as long as that lasts, also after a restart. Then the admin comes.
+ */
+static int kept_back(uint64_t seed, void *ctx)
+{
+    struct scene *s = begin(seed);
+    (void)ctx;
+    s->liar.on = true;
+    if (!deny_mallory(s) || !invite(s))
+        return end(s, seed, "not begun:");
+    sim_node_kill(s->alice);
+    sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
+    if (!join(s))
+        return end(s, seed, "join:");
+    traffic(s, PV_S(60), false);
+    if (s->of_harry + s->of_mallory > 0)
+        return end(s, seed, "something entered:");
+    if (sim_node_drops(s->victor, PV_FP_DROP_RULES) < 100)
+        return end(s, seed, "nothing came:");
+    if (!is_closed(s))
+        return end(s, seed, "status does not say that it is closed:");
+    sim_node_kill(s->victor);
+    sim_node_start(s->victor);
+    traffic(s, PV_S(30), false);
+    if (s->of_harry + s->of_mallory > 0 || !is_closed(s))
+        return end(s, seed, "open after a restart:");
+    sim_node_start(s->alice);
+    if (!traffic(s, PV_S(90), true) || s->of_mallory > 0)
+        return end(s, seed, s->of_mallory > 0 ? "mallory entered:" : "never open:");
+    if (is_closed(s))
+        return end(s, seed, "status goes on to say that it is closed:");
+    return end(s, seed, NULL);
+}
+
+static void nothing_enters_while_the_rules_are_kept_back(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("closed", SEEDS, kept_back, NULL), 0);
+}
+
+/* The listing comes late, as on a line that mallory's packets fill, and nobody else tells. */
+static int held_up(uint64_t seed, void *ctx)
+{
+    struct scene *s = begin(seed);
+    (void)ctx;
+    if (!deny_mallory(s) || !invite(s))
+        return end(s, seed, "not begun:");
+    sim_node_kill(s->alice);
+    s->liar.on = true;
+    sim_net_set_line(s->w.net, sim_node_host(s->victor), &slow);
+    if (!join(s))
+        return end(s, seed, "join:");
+    traffic(s, PV_S(20), false);
+    if (s->of_harry + s->of_mallory > 0)
+        return end(s, seed, "something entered:");
+    s->liar.on = false;
+    sim_coord_kill(s->w.coord);
+    sim_coord_start(s->w.coord);
+    const bool opened = traffic(s, PV_S(60), true);
+    traffic(s, PV_S(5), false);
+    if (s->of_mallory > 0)
+        return end(s, seed, "mallory entered:");
+    return end(s, seed, opened ? NULL : "never open:");
+}
+
+static void nothing_enters_before_the_listing_is_whole(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("closed", SEEDS, held_up, NULL), 0);
+}
+
+/* Where nobody lies: harry is let in as soon as there is a path. */
+static int opens(uint64_t seed, void *ctx)
+{
+    const bool rules = *(const bool *)ctx;
+    struct scene *s = begin(seed);
+    if ((rules && !deny_mallory(s)) || !invite(s))
+        return end(s, seed, "not begun:");
+    sim_node_kill(s->alice); /* nobody needs her */
+    if (!join(s))
+        return end(s, seed, "join:");
+    if (!traffic(s, PV_S(1), true))
+        return end(s, seed, "harry is not let in within a second:");
+    if (is_closed(s))
+        return end(s, seed, "closed:");
+    traffic(s, PV_S(5), false);
+    if ((s->of_mallory > 0) == rules)
+        return end(s, seed, rules ? "mallory entered:" : "mallory is kept out:");
+    return end(s, seed, NULL);
+}
+
+static void an_honest_network_is_open_within_a_second(void **state)
+{
+    static bool rules[] = {false, true};
+    (void)state;
+    assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[0]), 0);
+    assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[1]), 0);
+}
+
+/* The token knows nothing of the rules of now, as one of an earlier version does. */
+static int old_token(uint64_t seed, void *ctx)
+{
+    const bool away = *(const bool *)ctx;
+    struct scene *s = begin(seed);
+    if (!invite(s) || !deny_mallory(s))
+        return end(s, seed, "not begun:");
+    if (away)
+        sim_node_kill(s->alice);
+    if (!join(s))
+        return end(s, seed, "join:");
+    const bool opened = traffic(s, PV_S(30), true);
+    if (s->of_mallory > 0)
+        return end(s, seed, "mallory entered:");
+    if (opened == away || is_closed(s) != away)
+        return end(s, seed, away ? "open without an admin:" : "never open:");
+    return end(s, seed, NULL);
+}
+
+static void by_an_old_token_it_opens_when_an_admin_is_there(void **state)
+{
+    static bool away[] = {false, true};
+    (void)state;
+    assert_int_equal(sim_seeds("closed", SEEDS, old_token, &away[0]), 0);
+    assert_int_equal(sim_seeds("closed", 1, old_token, &away[1]), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_enters_while_the_rules_are_kept_back),
+        cmocka_unit_test(nothing_enters_before_the_listing_is_whole),
+        cmocka_unit_test(an_honest_network_is_open_within_a_second),
+        cmocka_unit_test(by_an_old_token_it_opens_when_an_admin_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
