@@ -42,8 +42,6 @@ endforeach()
 pv_install(node lib/sysusers.d dist/sysusers/p2pvpn.conf)
 pv_install(coordinator lib/sysusers.d dist/sysusers/p2pvpn-coordinator.conf)
 pv_install(node lib/tmpfiles.d dist/tmpfiles/p2pvpn.conf)
-install(FILES dist/polkit.rules DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/polkit-1/rules.d RENAME p2pvpn.rules
-    COMPONENT node)
 install(PROGRAMS dist/setup DESTINATION lib/p2pvpn COMPONENT node)
 install(PROGRAMS dist/setup DESTINATION lib/p2pvpn-coordinator COMPONENT coordinator)
 

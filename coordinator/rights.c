@@ -276,8 +276,10 @@ int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
     if (r == PV_OK)
         r = pv_confine_become(NULL, rights->keep);
     if (r == PV_OK)
-        r = pv_confine_calls(
-            PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_SOCKETS, NULL, 0);
+        r = pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES |
+                                 PV_CONFINE_CALLS_SOCKETS | PV_CONFINE_CALLS_UNIX |
+                                 PV_CONFINE_CALLS_LOAD, /* PostgreSQL, the resolver */
+                             NULL, 0);
     if (r < 0)
         return fail(r, ret_error, "give up the rights of", PV_RIGHTS_USER,
                     "it runs on Linux 4.14 and later, where seccomp(2) is allowed");

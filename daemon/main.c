@@ -16,6 +16,7 @@
 #include "daemon/io/io.h"
 #include "daemon/io/io_jobs.h"
 #include "daemon/io/portmapper.h"
+#include "daemon/io/resolver.h"
 #include "daemon/process.h"
 #include "daemon/reload.h"
 #include "daemon/rights.h"
@@ -722,6 +723,14 @@ static void finish_daemon(struct daemon *d)
     close_fd(d->lock_fd);
 }
 
+/* Each answers what has the size of its own question. */
+static void run_task(struct pv_view args, int out)
+{
+    _Static_assert(sizeof(struct pv_portmapjob) != PV_JOB_HOST_MAX, "they are told apart");
+    pv_resolver_run(args, out);
+    pv_portmapper_run(args, out);
+}
+
 /* What needs root, from the first fork to the last close. */
 static int serve(struct daemon *d)
 {
@@ -729,7 +738,7 @@ static int serve(struct daemon *d)
     d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
     /* The helper and the door first: they must not inherit a key or a descriptor of a file. */
-    int r = pv_helper_start(&d->helper, pv_portmapper_run);
+    int r = pv_helper_start(&d->helper, run_task);
     if (r >= 0)
         r = pv_door_start(&d->door);
     if (r >= 0)

@@ -29,7 +29,7 @@
 
 enum {
     LOCKED_MAX = 64 << 20, /* bytes of locked memory, for keys: far more than they need */
-    PATHS_MAX = 32,
+    PATHS_MAX = 13,
 };
 
 bool pv_rights_suffice(void)
@@ -208,17 +208,17 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
         {"/sys/devices/system/cpu", PV_CONFINE_READ},
         {"/dev/null", PV_CONFINE_READ | PV_CONFINE_WRITE},
         {"/dev/urandom", PV_CONFINE_READ},
-        /* authorities, beside those in /etc and /usr/lib */
+        /* settings, groups, authorities */
+        {"/etc", PV_CONFINE_READ},
+        {"/usr/lib", PV_CONFINE_READ},
         {"/usr/share/ca-certificates", PV_CONFINE_READ},
         {"/usr/local/share/ca-certificates", PV_CONFINE_READ},
         {"/usr/share/pki", PV_CONFINE_READ},
         {"/usr/share/zoneinfo", PV_CONFINE_READ},
     };
-    size_t n = 10;
+    size_t n = 12;
     if (cfg->ca_file != NULL)
         paths[n++] = (struct pv_confine_path){parent_of(cfg->ca_file, ca), PV_CONFINE_READ};
-    for (size_t i = 0; i < pv_confine_n_resolver && n < PATHS_MAX; i++)
-        paths[n++] = pv_confine_resolver[i];
     int r =
         pv_confine_files(paths, n, PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, ret_landlock);
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;

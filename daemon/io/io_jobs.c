@@ -4,17 +4,15 @@
 #include "daemon/io/io_jobs.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/io/portmapper.h"
+#include "daemon/io/resolver.h"
 #include "sys/helper/notify.h"
-#include "sys/net/sockaddr.h"
 #include "sys/net/sockowner.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/worker.h"
@@ -39,8 +37,9 @@ struct pv_io_jobs {
         struct pv_worker *worker; /* NULL: nothing is configured for it */
         struct pv_watch *watch;
     } lanes[N_LANES];
-    bool has_events;             /* of the helper's thread: it was given host_events */
-    _Atomic pv_ns portmap_until; /* read by its thread: requests to routers end then */
+    bool has_events; /* of the helper's thread: it was given host_events */
+    /* Read by their threads: what is asked of routers, and of name servers, ends then. */
+    _Atomic pv_ns portmap_until, resolve_until;
 };
 
 /* A job on its way through a lane. */
@@ -144,35 +143,10 @@ static void run_names(void *ctx, struct work *w)
         w->result.status = pv_helper_write_names(ctx, bytes, names->recent, w->result.error);
 }
 
-/* Asks the resolver of the system, which may wait for a name server for half a minute. */
 static void run_resolve(void *ctx, struct work *w)
 {
-    const struct pv_job_resolve *job = &w->job->u.resolve;
-    struct pv_job_result *result = &w->result;
-    /* SOCK_STREAM only keeps the resolver from listing each address once for every protocol. */
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    char what[PV_JOB_HOST_MAX + 16];
-    (void)ctx;
-    int e = getaddrinfo(job->host, NULL, &hints, &list);
-    if (e != 0) {
-        snprintf(what, sizeof(what), "resolve %s", job->host);
-        result_error(result, PV_ERR_NOT_FOUND, what, gai_strerror(e));
-        return;
-    }
-    for (struct addrinfo *ai = list; ai != NULL && result->n_addrs < PV_JOB_MAX_ADDRS;
-         ai = ai->ai_next) {
-        struct sockaddr_storage ss = {0};
-        /* The length is another library's word. */
-        if (ai->ai_addrlen > sizeof(ss))
-            continue;
-        memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
-        struct pv_addr addr = pv_sockaddr_to(&ss);
-        addr.port = job->port;
-        if (addr.family != PV_AF_NONE)
-            result->addrs[result->n_addrs++] = addr;
-    }
-    freeaddrinfo(list);
+    struct pv_io_jobs *jobs = ctx;
+    pv_resolver_ask(jobs->cfg.helper, &w->job->u.resolve, &jobs->resolve_until, &w->result);
 }
 
 /* Hands the message to the process that runs the user's program. The descriptor comes by value: the
@@ -266,7 +240,7 @@ static const struct lane_kind {
     [LANE_STORE] = {"pv-store", 1, 8192, PV_WORKER_MAX_BATCH, run_store, false},
     [LANE_HELPER] = {"pv-helper", 1, 64, 1, run_each, false},
     /* Two threads: a name server that does not answer must not hold up all names. */
-    [LANE_RESOLVER] = {"pv-resolver", 2, 256, 1, run_each, true},
+    [LANE_RESOLVER] = {"pv-resolver", 2, 256, 1, run_each, false},
     /* The engine keeps fewer. A user's program need not be in a hurry. */
     [LANE_NOTIFIER] = {"pv-notifier", 1, 128, 1, run_each, true},
     [LANE_PORTMAP] = {"pv-portmap", 1, 16, 1, run_each, false},
@@ -367,14 +341,14 @@ int pv_io_jobs_new(struct pv_io_jobs **ret_jobs, const struct pv_io_jobs_config 
     if (jobs == NULL)
         return PV_ERR_NOMEM;
     jobs->cfg = *cfg;
-    jobs->portmap_until = PV_NEVER;
+    jobs->portmap_until = jobs->resolve_until = PV_NEVER;
     int r = start_lane(jobs, LANE_STORE, cfg->store);
     if (r >= 0)
         r = start_lane(jobs, LANE_PORTMAP, jobs);
     if (r >= 0)
         r = start_lane(jobs, LANE_HELPER, cfg->helper);
     if (r >= 0)
-        r = start_lane(jobs, LANE_RESOLVER, NULL);
+        r = start_lane(jobs, LANE_RESOLVER, jobs);
     if (r >= 0 && cfg->notify_fd >= 0)
         r = start_lane(jobs, LANE_NOTIFIER, (void *)(intptr_t)cfg->notify_fd);
     if (r < 0)
@@ -405,15 +379,16 @@ struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs)
         return NULL;
     for (enum lane i = 0; i < N_LANES; i++)
         pv_watch_free(jobs->lanes[i].watch);
-    /* A router that does not answer must not keep the daemon. */
+    /* A router or a name server that does not answer must not keep the daemon. */
+    atomic_store_explicit(&jobs->resolve_until, 0, memory_order_relaxed);
     atomic_store_explicit(&jobs->portmap_until, pv_clock_now() + PORTMAP_LAST,
                           memory_order_relaxed);
     /* Every job of the store is finished, for its writes were promised. */
     finish_lane(jobs->lanes[LANE_STORE].worker);
     finish_lane(jobs->lanes[LANE_PORTMAP].worker);
+    finish_lane(jobs->lanes[LANE_RESOLVER].worker);
     finish_lane(jobs->lanes[LANE_HELPER].worker);
-    /* These threads may sit in the resolver or in a user's program; the process ends without
-     * them. */
+    /* This thread may sit in a user's program; the process ends without it. */
     for (enum lane i = 0; i < N_LANES; i++)
         if (LANES[i].may_hang && jobs->lanes[i].worker != NULL)
             pv_worker_abandon(jobs->lanes[i].worker);

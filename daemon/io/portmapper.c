@@ -3,16 +3,15 @@
  * the task and distrusts what it says. */
 #include "daemon/io/portmapper.h"
 
-#include <errno.h>
 #include <miniupnpc/miniupnpc.h>
 #include <miniupnpc/upnpcommands.h>
 #include <natpmp.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/io/tasks.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -20,7 +19,6 @@ enum {
     CONFLICT = 718,            /* UPnP error: that port is taken (WANIPConnection:1 s2.4.16) */
     ONLY_PERMANENT = 725,      /* it cannot end a mapping by itself */
     PERMANENT_LIFETIME = 3600, /* seconds: asked for again then all the same */
-    SLICE_MS = 100,            /* between looks at *until */
 };
 #define NATPMP_TIME PV_S(3) /* requests at 0, 250, 750, 1750 ms (RFC 6886 s3.1) */
 
@@ -281,47 +279,21 @@ void pv_portmapper_run(struct pv_view args, int out)
     (void)!write(out, &r, sizeof(r)); /* less than PIPE_BUF: whole or not at all */
 }
 
-/* The whole result, or why there is none. */
-static int read_result(int fd, pv_ns deadline, const _Atomic pv_ns *until,
-                       struct pv_portmapjob_result *ret_result)
-{
-    uint8_t bytes[sizeof(*ret_result)];
-    size_t len = 0;
-    while (len < sizeof(bytes)) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        pv_ns now = pv_clock_now();
-        /* Two limits: that of the task, and the end of the daemon, which sets *until. */
-        if (now >= deadline || now >= atomic_load_explicit(until, memory_order_relaxed))
-            return PV_ERR_TIMEOUT;
-        if (poll(&p, 1, SLICE_MS) <= 0)
-            continue;
-        ssize_t n = read(fd, bytes + len, sizeof(bytes) - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return PV_ERR_CLOSED;
-        len += (size_t)n;
-    }
-    memcpy(ret_result, bytes, sizeof(bytes));
-    return PV_OK;
-}
-
 void pv_portmapper_ask(struct pv_helper *helper, const struct pv_portmapjob *job,
                        const _Atomic pv_ns *until, struct pv_portmapjob_result *ret_result)
 {
     struct pv_portmapjob_result *r = ret_result;
     char error[PV_HELPER_ERROR_MAX] = "";
-    int fd = -1;
     _Static_assert(sizeof(*job) <= PV_HELPER_TASK_ARGS, "a job fits");
     memset(r, 0, sizeof(*r));
-    int status = pv_helper_run_task(helper, pv_view(job, sizeof(*job)), &fd, error);
-    if (status < 0) {
+    int status = pv_task_ask(helper, pv_view(job, sizeof(*job)), until, r, sizeof(*r), error);
+    if (status < 0)
+        memset(r, 0, sizeof(*r)); /* part of an answer */
+    if (status < 0 && status != PV_ERR_TIMEOUT && status != PV_ERR_CLOSED) {
         r->status = status;
         snprintf(r->error, sizeof(r->error), "%.*s", (int)sizeof(r->error) - 1, error);
         return;
     }
-    status = read_result(fd, pv_clock_now() + PV_S(PV_HELPER_TASK_SECONDS), until, r);
-    close(fd);
     if (status == PV_ERR_TIMEOUT)
         refuse(r, PV_ERR_REFUSED, "it takes too long to answer");
     else if (status < 0)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the processes of p2pvpnd and the coordinator may still do: /proc/PID/status of each, whose its files are."""
 
+import os
+import re
+
 from lab import USERS, check, equal, scenario, wait
 
 UID = dict(USERS)["p2pvpn"]
@@ -158,3 +161,47 @@ def without_the_right_to_become_somebody_it_keeps_none(lab):
     look(a, a.p2pvpnd.pid, 0, 0, 2, "p2pvpnd")
     check("user root (0), no capabilities" in a.json("status")["confined"], "what status says")
     equal(owner(a, f"{STATE}/identity.key"), "0 600", "the key's owner")
+
+
+@scenario
+def a_captured_control_process_gets_nothing_more(lab):
+    """By programs/captive.c, in the confined process of a node that is in a network."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    env = {"LD_PRELOAD": lab.bin("libcaptive.so"), "CAPTIVE_DIR": STATE}
+    a.daemon(env=dict(env, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"))
+    a.create(coordinator.url())
+    b.daemon()
+    b.join(a.ctl("invite").out.strip())
+    a.wait_direct(b)
+    bus = """
+import os, socket
+os.umask(0)
+socks = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)]
+for s, name in zip(socks, ("/run/captive.bus", "\\0captive.bus")):
+    s.bind(name)
+    s.listen()
+print("listening", flush=True)
+while True:
+    socks[0].accept()
+"""
+    listener = a.start("python3", "-c", bus, name="bus")
+    wait("the bus", lambda: "listening" in listener.text())
+    # The control run: another process of that user reaches it.
+    a.run("setpriv", "--reuid", str(UID), "--clear-groups", "python3", "-c",
+          "import socket; socket.socket(socket.AF_UNIX).connect('/run/captive.bus')")
+    look_at = ("sh", "-c", "ip -o addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule")
+
+    def network():
+        return sorted(re.sub(r"valid_lft .*|expires .*", "", line) for line in a.run(*look_at).out.splitlines())
+    before = network()
+    a.run("sh", "-c", f"install -o {UID} -m 600 /dev/null {STATE}/attack")
+    said = wait("the attack", lambda: (a.ctl("version"), a.run("cat", f"{STATE}/attack.said", check_rc=False).out)[1]
+                .partition("end\n")[1] and a.run("cat", f"{STATE}/attack.said").out)
+    could = [line[7:] for line in said.splitlines() if line.startswith("could: ")]
+    not_ = [line for line in said.splitlines() if line.startswith("could not: ")]
+    equal(could, ["start a task"], f"what it could do, of:\n{said}")
+    equal(len(not_), 12, f"the attempts, of:\n{said}")
+    equal(network(), before, "the network of the host")
+    check(a.run("test", "-e", "/tmp/x", check_rc=False).code != 0, "a file of its choice")
+    a.ping(b)

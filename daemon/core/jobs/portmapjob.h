@@ -23,7 +23,7 @@ enum pv_portmapjob_protocol {
 
 struct pv_portmapjob {
     uint8_t protocol; /* enum pv_portmapjob_protocol */
-    bool release;     /* give the port back */
+    uint8_t release;  /* not 0: give the port back; no bool, it comes from another process */
     uint16_t external_port;
     uint32_t lifetime;           /* seconds */
     struct pv_addr router;       /* port 0 */

@@ -50,10 +50,10 @@ int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
     const uint64_t caps = role == PV_HELPER_ROLE_HELPER   ? helper_caps
                           : role == PV_HELPER_ROLE_NOTIFY ? notify_caps
                                                           : door_caps;
-    const unsigned door_calls =
-        PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS | PV_CONFINE_CALLS_SPAWN;
-    const unsigned helper_calls =
-        door_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_NETFILTER; /* the latter for nft */
+    const unsigned door_calls = PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS |
+                                PV_CONFINE_CALLS_UNIX | PV_CONFINE_CALLS_SPAWN;
+    const unsigned helper_calls = door_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_LOAD |
+                                  PV_CONFINE_CALLS_NETFILTER; /* the latter for nft */
     int landlock;
     int r = pv_confine_become(NULL, caps);
     if (r == PV_OK)

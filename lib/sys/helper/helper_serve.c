@@ -394,7 +394,14 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
         *has = true;
     }
     int r = pv_resolved_set(&link);
-    if (r < 0)
+    if (r == PV_ERR_REFUSED && geteuid() != 0) { /* as in a unit: it obeys root alone */
+        char server[PV_ADDR_TEXT];
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "names work through libnss_p2pvpn only; as root: "
+                 "resolvectl dns %s %s; resolvectl domain %s ~%.67s",
+                 link.ifname, pv_addr_format_ip(&link.server, server), link.ifname,
+                 link.domains[0]);
+    } else if (r < 0)
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "tell systemd-resolved about %s: %s: names work through libnss_p2pvpn only",
                  link.ifname, r == PV_ERR_NOT_FOUND ? "there is no resolvectl" : pv_strstatus(r));

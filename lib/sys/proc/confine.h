@@ -102,10 +102,12 @@ PV_MUST_CHECK int pv_confine_files(const struct pv_confine_path *paths, size_t n
 enum {
     PV_CONFINE_CALLS_RUN = 1 << 0,   /* memory, threads, time, waiting, open descriptors */
     PV_CONFINE_CALLS_FILES = 1 << 1, /* files by name: open, rename, remove, ... */
-    PV_CONFINE_CALLS_SOCKETS =
-        1 << 2, /* unix, IPv4, IPv6, route and diag netlink sockets, no others */
+    /* IPv4, IPv6, route and diag netlink sockets, and pairs of connected ones, no others. */
+    PV_CONFINE_CALLS_SOCKETS = 1 << 2,
     PV_CONFINE_CALLS_SPAWN = 1 << 3,     /* fork, exec, wait, signals to others */
     PV_CONFINE_CALLS_NETFILTER = 1 << 4, /* netlink sockets of netfilter */
+    PV_CONFINE_CALLS_UNIX = 1 << 5,      /* with SOCKETS: unix sockets to anywhere */
+    PV_CONFINE_CALLS_LOAD = 1 << 6,      /* programs and libraries: what can be run is mapped */
 };
 
 enum {
@@ -121,7 +123,8 @@ struct pv_confine_call {
 };
 
 /*
- * Only the calls of these groups, and these, are possible from now on, for all threads. What only
+ * Only the calls of these groups, and these, are possible from now on, for all threads. No memory
+ * is ever to be written and run at once, nor becomes one that is run, but on s390x. What only
  * an intruder would want (exec, ptrace, mount, modules, ...) ends the process with SIGSYS. Any
  * other call fails with ENOSYS, so that libc falls back to what it did before the call existed; in
  * sanitizer builds, which the tests run, it ends the process as well: a gap in a list is found

@@ -9,8 +9,10 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "sys/proc/confine.h"
 
@@ -24,8 +26,7 @@ static const char *const run_calls[] = {
     "eventfd2", "signalfd", "signalfd4", "timerfd_create", "timerfd_settime", "timerfd_settime64",
     "timerfd_gettime", "timerfd_gettime64",
     /* memory */
-    "brk", "mmap", "mmap2", "munmap", "mremap", "mprotect", "madvise", "mlock", "mlock2", "munlock",
-    "membarrier",
+    "brk", "munmap", "mremap", "madvise", "mlock", "mlock2", "munlock", "membarrier",
     /* threads */
     "futex", "futex_time64", "futex_waitv", "set_robust_list", "get_robust_list", "rseq",
     "set_tid_address", "set_thread_area", "arch_prctl", "sched_yield", "sched_getaffinity",
@@ -117,10 +118,10 @@ static const char *const file_calls[] = {"open",
                                          NULL};
 
 static const char *const socket_calls[] = {
-    "socketpair",      "bind",        "listen",     "accept",     "accept4", "connect",
-    "getsockname",     "getpeername", "getsockopt", "setsockopt", "send",    "sendto",
-    "sendmsg",         "sendmmsg",    "recv",       "recvfrom",   "recvmsg", "recvmmsg",
-    "recvmmsg_time64", "shutdown",    NULL};
+    "bind",        "listen",      "accept",          "accept4",    "connect",
+    "getsockname", "getpeername", "getsockopt",      "setsockopt", "send",
+    "sendto",      "sendmsg",     "sendmmsg",        "recv",       "recvfrom",
+    "recvmsg",     "recvmmsg",    "recvmmsg_time64", "shutdown",   NULL};
 
 static const char *const spawn_calls[] = {"fork",
                                           "vfork",
@@ -283,6 +284,32 @@ static int allow_threads(scmp_filter_ctx f)
     return r;
 }
 
+/* Written or run, never both; and run only by who loads programs. mmap() of s390x, and that of old
+ * 32-bit machines beside mmap2(), has its arguments in memory, where a filter cannot look. */
+static int allow_memory(scmp_filter_ctx f, bool load)
+{
+    enum {
+        PROT_AT = 2
+    };
+    const struct scmp_arg_cmp no_exec = {
+        .arg = PROT_AT, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
+    const struct scmp_arg_cmp no_write = {
+        .arg = PROT_AT, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_WRITE, .datum_b = 0};
+#ifdef __NR_mmap2
+    static const char map[] = "mmap2";
+#else
+    static const char map[] = "mmap";
+#endif
+#ifdef __s390x__
+    int r = add_rule(f, SCMP_ACT_ALLOW, map, 0, NULL);
+#else
+    int r = add_rule(f, SCMP_ACT_ALLOW, map, 1, &no_exec);
+    if (r == PV_OK && load)
+        r = add_rule(f, SCMP_ACT_ALLOW, map, 1, &no_write);
+#endif
+    return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "mprotect", 1, &no_exec);
+}
+
 static int allow_netlink(scmp_filter_ctx f, int protocol)
 {
     const struct scmp_arg_cmp c[] = {
@@ -292,10 +319,23 @@ static int allow_netlink(scmp_filter_ctx f, int protocol)
     return add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(c), c);
 }
 
-/* Families that have had holes, and that nothing of ours speaks, stay out of reach. */
-static int allow_sockets(scmp_filter_ctx f)
+/* A pair of streams stays what it is, while a datagram socket can be connected anew, to whatever
+ * listens on this machine. libc asks for unix sockets and does without. */
+static int allow_unix(scmp_filter_ctx f, bool all)
 {
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    const struct scmp_arg_cmp unix_socket = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_UNIX};
+    if (!all) {
+        int r = allow_if(f, "socketpair", 1, SOCK_STREAM | SOCK_CLOEXEC);
+        return r < 0 ? r : add_rule(f, SCMP_ACT_ERRNO(EACCES), "socket", 1, &unix_socket);
+    }
+    int r = add_rule(f, SCMP_ACT_ALLOW, "socketpair", 0, NULL);
+    return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "socket", 1, &unix_socket);
+}
+
+/* Families that have had holes, and that nothing of ours speaks, stay out of reach. */
+static int allow_sockets(scmp_filter_ctx f, bool unix_too)
+{
+    static const int families[] = {AF_INET, AF_INET6};
     /* Routes; and whose a socket of this machine is, which anybody may ask. */
     static const int netlink[] = {NETLINK_ROUTE, NETLINK_SOCK_DIAG};
     int r = allow_all(f, socket_calls);
@@ -303,7 +343,7 @@ static int allow_sockets(scmp_filter_ctx f)
         r = allow_if(f, "socket", 0, (uint64_t)families[i]);
     for (size_t i = 0; i < PV_ARRAY_LEN(netlink) && r == PV_OK; i++)
         r = allow_netlink(f, netlink[i]);
-    return r;
+    return r < 0 ? r : allow_unix(f, unix_too);
 }
 
 #ifndef PV_SANITIZED
@@ -340,10 +380,12 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
         r = allow_all(f, run_calls);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_RUN) != 0)
         r = allow_threads(f);
+    if (r == PV_OK && (groups & PV_CONFINE_CALLS_RUN) != 0)
+        r = allow_memory(f, (groups & PV_CONFINE_CALLS_LOAD) != 0);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_FILES) != 0)
         r = allow_all(f, file_calls);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_SOCKETS) != 0)
-        r = allow_sockets(f);
+        r = allow_sockets(f, (groups & PV_CONFINE_CALLS_UNIX) != 0);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_NETFILTER) != 0)
         r = allow_netlink(f, NETLINK_NETFILTER);
     for (size_t i = 0; i < n && r == PV_OK; i++)

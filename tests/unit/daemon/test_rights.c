@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -262,7 +263,15 @@ static bool open_sockets(const struct fixture *f)
 {
     (void)f;
     return socket(AF_INET, SOCK_DGRAM, 0) >= 0 && socket(AF_INET6, SOCK_STREAM, 0) >= 0 &&
-           socket(AF_UNIX, SOCK_STREAM, 0) >= 0 && socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
+           socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
+}
+
+/* As for a client's file. */
+static bool open_pair(const struct fixture *f)
+{
+    int pair[2];
+    (void)f;
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
 }
 
 /* In the end: whoever starts the daemon again finds nothing half closed. */
@@ -280,6 +289,7 @@ static void what_it_needs_is_left(void **state)
     for (int thread = 0; thread < 2; thread++) {
         assert_int_equal(confined(f, write_state, thread), DONE);
         assert_int_equal(confined(f, open_sockets, thread), DONE);
+        assert_int_equal(confined(f, open_pair, thread), DONE);
         assert_int_equal(confined(f, wait_for_helper, thread), DONE);
     }
 }
@@ -419,6 +429,41 @@ static bool use_io_uring(const struct fixture *f)
     return syscall(SYS_io_uring_setup, 4, params) >= 0;
 }
 
+/* To the system's bus, say. */
+static bool open_unix_socket(const struct fixture *f)
+{
+    (void)f;
+    return socket(AF_UNIX, SOCK_STREAM, 0) >= 0 || socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ||
+           socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0) >= 0;
+}
+/* Either end can be connected to whatever listens for datagrams. */
+static bool open_datagram_pair(const struct fixture *f)
+{
+    int pair[2];
+    (void)f;
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0;
+}
+static bool write_code(const struct fixture *f)
+{
+    (void)f;
+    return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                0) != MAP_FAILED;
+}
+static bool make_code_of_data(const struct fixture *f)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)f;
+    return page != MAP_FAILED && mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
+}
+static bool load_code_from_a_file(const struct fixture *f)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/code", f->state);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    return fd >= 0 && write(fd, "x", 1) == 1 &&
+           mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED;
+}
+
 static bool own_namespace(const struct fixture *f)
 {
     (void)f;
@@ -455,6 +500,11 @@ static void what_an_intruder_would_do_fails(void **state)
         {"load a program into the kernel", load_bpf},
         {"run what a descriptor holds", make_executable},
         {"use io_uring", use_io_uring},
+        {"open a unix socket", open_unix_socket},
+        {"open a pair of datagram sockets", open_datagram_pair},
+        {"have memory that is written and run", write_code},
+        {"make written memory run", make_code_of_data},
+        {"load code from a file of its own", load_code_from_a_file},
     };
     struct fixture *f = *state;
     char path[96];

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "crypto/ct.h"
+#include "daemon/io/resolver.h"
 #include "io_engine.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
@@ -42,6 +43,10 @@ static void task(struct pv_view args, int out)
 {
     struct pv_portmapjob job;
     struct pv_portmapjob_result r;
+    if (args.len == PV_JOB_HOST_MAX) {
+        pv_resolver_run(args, out);
+        return;
+    }
     memset(&r, 0, sizeof(r));
     memcpy(&job, args.ptr, sizeof(job));
     r.external_port = getuid() >= PV_CONFINE_SPARE_FIRST && getuid() <= PV_CONFINE_SPARE_LAST &&

@@ -405,10 +405,23 @@ static bool job_step(struct pv_engine *e, pv_ns now)
         snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "not a host name");
         e->job = job;
         return false;
-    default:
+    case 3:
         assert_int_equal(e->result.id, 9);
         assert_int_equal(e->result.status, PV_ERR_NOT_FOUND);
         assert_non_null(strstr(e->result.error, "resolve not a host name"));
+        job = calloc(1, sizeof(*job));
+        job->id = 10;
+        job->kind = PV_JOB_RESOLVE;
+        snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "localhost");
+        job->u.resolve.port = 7;
+        e->job = job;
+        return false;
+    default: /* by a task: what no address says needs nsswitch.conf */
+        assert_int_equal(e->result.id, 10);
+        assert_string_equal(e->result.error, "");
+        assert_true(e->result.n_addrs >= 1);
+        assert_true(pv_addr_is_loopback(&e->result.addrs[0]));
+        assert_int_equal(e->result.addrs[0].port, 7);
         return true;
     }
 }

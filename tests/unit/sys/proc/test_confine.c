@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -274,6 +275,48 @@ static void other_calls_do_not_exist(void **state)
 #endif
 }
 
+static void load_and_connect(void *ctx)
+{
+    int pair[2];
+    (void)ctx;
+    EXPECT(pv_confine_no_new_privs() == PV_OK);
+    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD | PV_CONFINE_CALLS_UNIX, NULL, 0) ==
+           PV_OK);
+    int fd = open("/proc/self/exe", O_RDONLY);
+    EXPECT(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED);
+    EXPECT(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+    EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+}
+
+static void without_unix_sockets(void *ctx)
+{
+    (void)ctx;
+    limit_calls();
+    EXPECT(socket(AF_UNIX, SOCK_STREAM, 0) < 0 && errno == EACCES);
+}
+
+static void write_code(void *ctx)
+{
+    (void)ctx;
+    EXPECT(pv_confine_no_new_privs() == PV_OK);
+    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD, NULL, 0) == PV_OK);
+    EXPECT(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                0) == MAP_FAILED);
+}
+
+static void unix_sockets_and_code_are_for_who_asks(void **state)
+{
+    (void)state;
+    expect_fine(load_and_connect, NULL);
+    expect_fine(without_unix_sockets, NULL);
+    int status = run_child(write_code, NULL);
+#ifdef PV_SANITIZED
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+#else
+    assert_int_equal(status, 0);
+#endif
+}
+
 static void spawn_and_one_more(void *ctx)
 {
     static const struct pv_confine_call more[] = {{"socket", 0, AF_PACKET},
@@ -333,6 +376,7 @@ int main(void)
         cmocka_unit_test(threads_files_and_sockets_work),
         cmocka_unit_test(what_only_an_intruder_wants_ends_the_process),
         cmocka_unit_test(other_calls_do_not_exist),
+        cmocka_unit_test(unix_sockets_and_code_are_for_who_asks),
         cmocka_unit_test(groups_and_single_calls_add_up),
         cmocka_unit_test(the_report_says_what_is_missing),
     };
