@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* How many signatures the coordinator's core verifies: each of them once, as they are most of what
  * a newcomer costs. */
-#include <dlfcn.h>
-
 #include "coord_world.h"
 
 static unsigned verified;
 
-/* This one stands before libsodium's. */
-int crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
-                                unsigned long long mlen, const unsigned char *pk);
-int crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
-                                unsigned long long mlen, const unsigned char *pk)
+/* The linker puts this one before libsodium's (tests/CMakeLists.txt). */
+int __real_crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
+                                       unsigned long long mlen, const unsigned char *pk);
+int __wrap_crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
+                                       unsigned long long mlen, const unsigned char *pk);
+int __wrap_crypto_sign_verify_detached(const unsigned char *sig, const unsigned char *m,
+                                       unsigned long long mlen, const unsigned char *pk)
 {
-    static int (*real)(const unsigned char *, const unsigned char *, unsigned long long,
-                       const unsigned char *);
-    if (real == NULL)
-        *(void **)&real = dlsym(RTLD_NEXT, "crypto_sign_verify_detached");
     verified++;
-    return real(sig, m, mlen, pk);
+    return __real_crypto_sign_verify_detached(sig, m, mlen, pk);
 }
 
 static void a_newcomer_costs_each_of_its_signatures_once(void **state)
