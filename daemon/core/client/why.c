@@ -400,6 +400,8 @@ static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t *
     } services[] = {{"ping", PV_PORTS_ICMP, PV_PORTS_PING},
                     {"chat", PV_PORTS_TCP, PV_CHAT_PORT},
                     {"files", PV_PORTS_TCP, PV_FILE_PORT}};
+    _Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,
+                   "rules and the packet threads know them by these names");
     const struct pv_policy *policy = pv_rules_policy(n);
     const uint8_t *self = n->identity->sign_pk;
     const struct pv_member *me = pv_node_self(n);

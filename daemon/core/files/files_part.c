@@ -165,6 +165,13 @@ static void take_notice(void *part, struct pv_peer *from, struct pv_view body, p
     pv_filelink_handle_notice(f->link, &peer, body, now);
 }
 
+/* A notice has the file's name: like the file it waits for hybrid keys where they are to come. */
+static bool may_tell(const struct pv_peer *p, pv_ns now)
+{
+    enum pv_peer_pq_state pq = pv_peer_pq(p, now).state;
+    return pv_peer_can_talk(p, now) && (pq == PV_PEER_PQ_HYBRID || pq == PV_PEER_PQ_UNABLE);
+}
+
 static void send_notices(struct files *f, pv_ns now)
 {
     struct pv_filelink_transmit tx;
@@ -172,7 +179,7 @@ static void send_notices(struct files *f, pv_ns now)
         struct pv_peer *p = pv_peers_by_pk(f->node->peers, tx.pk);
         if (p == NULL)
             continue;
-        if (pv_peer_can_talk(p, now)) {
+        if (may_tell(p, now)) {
             pv_peers_send(f->node->peers, p, PV_INBAND_FILE, pv_view(tx.buf, tx.len));
             continue;
         }

@@ -484,7 +484,7 @@ int pv_fp_builder_set_groups(struct pv_fp_builder *b, const struct pv_fp_group *
     return PV_OK;
 }
 
-int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict)
+int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, enum pv_fp_strict strict)
 {
     const struct pv_fp_peer *old = find_peer(b, peer);
     struct pv_fp_peer *p;

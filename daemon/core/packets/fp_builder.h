@@ -28,6 +28,13 @@ enum {
     PV_FP_COOKIE = 0x2112A442 /* STUN magic cookie, RFC 8489 s5: never a receiver index */
 };
 
+/* Which inner packets go under hybrid keys only. */
+enum pv_fp_strict {
+    PV_FP_STRICT_NONE,
+    PV_FP_STRICT_OWN, /* what daemons say to each other: the TCP ports of chat and files */
+    PV_FP_STRICT_ALL,
+};
+
 enum pv_fp_peer_kind {
     PV_FP_MEMBER, /* of the network: exact addresses, in-band control, groups */
     PV_FP_STATIC, /* [peer NAME]: allowed-ips as WireGuard */
@@ -98,9 +105,10 @@ PV_MUST_CHECK int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer,
 /* Known to be offline: packets to it are answered at once, unless it has a path. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline);
 
-/* Inner packets go under hybrid keys only: out they wait, in they are dropped. In-band control goes
- * under any keys. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, bool strict);
+/* Which inner packets go under hybrid keys only: out they wait, and what strictness ALL forbids is
+ * dropped when it comes in. In-band control goes under any keys. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer,
+                                           enum pv_fp_strict strict);
 /* What the peer may send here, whatever this node began excepted; NULL = everything. Takes a
  * reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,

@@ -206,7 +206,7 @@ static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
 /* A packet, whole or in parts, under keys that must not carry any. */
 static bool is_refused(const struct pv_fp_opening *o, struct pv_view inner)
 {
-    if (!o->peer->strict || o->keys->hybrid)
+    if (o->peer->strict != PV_FP_STRICT_ALL || o->keys->hybrid)
         return false;
     return inner.ptr[0] != PV_INBAND_FIRST || (inner.len > 1 && inner.ptr[1] == PV_INBAND_PACKET);
 }

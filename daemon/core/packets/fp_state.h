@@ -49,7 +49,7 @@ struct pv_fp_peer {
     uint32_t id; /* 0 = the slot is free */
     enum pv_fp_peer_kind kind;
     bool offline;
-    bool strict;                                  /* inner packets under hybrid keys only */
+    enum pv_fp_strict strict;                     /* which inner packets under hybrid keys only */
     bool unwanted;                                /* its discovery is not taken */
     uint16_t path_mtu;                            /* bytes of UDP payload, 0 = not known */
     struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */

@@ -11,6 +11,7 @@
 #include "proto/ip/inband.h"
 #include "proto/ip/ippkt.h"
 #include "proto/ip/offload.h"
+#include "proto/rules/ports.h"
 #include "proto/stun/turn.h"
 
 enum {
@@ -318,10 +319,33 @@ static void wait_all(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
 }
 
-/* May inner packets go under the keys in use? */
-static bool is_allowed(const struct pv_fp_peer *peer)
+/* Chat and files of the daemons, in either direction. */
+static bool is_of_daemons(const struct pv_ippkt *ip)
 {
-    return !peer->strict || peer->send->hybrid;
+    if (ip->proto != PV_PORTS_TCP || ip->later_fragment || ip->l4.len < 4)
+        return false;
+    uint16_t src = pv_load_be16(ip->l4.ptr), dst = pv_load_be16(ip->l4.ptr + 2);
+    return src == PV_PORTS_CHAT || dst == PV_PORTS_CHAT || src == PV_PORTS_FILES ||
+           dst == PV_PORTS_FILES;
+}
+
+/* May this packet go under the keys in use? */
+static bool is_allowed(const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
+{
+    if (peer->strict == PV_FP_STRICT_NONE || peer->send->hybrid)
+        return true;
+    return peer->strict == PV_FP_STRICT_OWN && !is_of_daemons(ip);
+}
+
+/* May the oldest packet that waits? The others wait behind it, since they came before these keys.
+ */
+static bool may_front(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len)
+{
+    struct pv_ippkt ip;
+    if (peer->strict == PV_FP_STRICT_NONE || peer->send->hybrid)
+        return true;
+    pv_fp_queue_front(w->queue, peer->id, w->whole);
+    return pv_ippkt_parse(pv_view(w->whole, len), &ip) == PV_OK && is_allowed(peer, &ip);
 }
 
 /* What is missing for sending to this peer? Punts it once, but of a peer without a place to note
@@ -337,7 +361,7 @@ static bool ask_for_missing(struct pv_fp_worker *w, const struct pv_fp_peer *pee
     else if (!can_seal(w, peer, now))
         pv_fp_worker_punt_once(w, PV_FP_PUNT_NEED_KEYS, peer->id, &live->asked_keys);
     else
-        return !is_allowed(peer);
+        return false;
     return true;
 }
 
@@ -393,13 +417,16 @@ static bool send_waiting_one(struct pv_fp_worker *w, const struct pv_fp_snapshot
     return true;
 }
 
-/* Sends what waits for a peer that can be reached. False: no room for all of it. */
+/* Sends what waits for a peer that can be reached, and may go. False: no room for all of it. */
 static bool send_waiting(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                          const struct pv_fp_peer *peer, pv_ns now)
 {
     bool no_use = w->no_use, all = true;
-    for (size_t len; all && (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;)
+    for (size_t len; all && (len = pv_fp_queue_front_len(w->queue, peer->id)) != 0;) {
+        if (!may_front(w, peer, len))
+            break;
         all = send_waiting_one(w, snap, peer, len, now);
+    }
     pv_fp_count_as_use(w, !no_use, now);
     return all;
 }
@@ -474,7 +501,7 @@ bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
     }
     if (peer->rules != NULL)
         pv_fp_guard_note(snap, peer, &in->ip, now);
-    if (ask_for_missing(w, peer, now)) {
+    if (ask_for_missing(w, peer, now) || !is_allowed(peer, &in->ip)) {
         if (!has_room(w, 0, PV_FP_INNER_MAX))
             return false;
         wait_all(w, snap, peer, in, now);

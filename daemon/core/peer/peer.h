@@ -241,7 +241,8 @@ enum pv_peer_pq_state {
     PV_PEER_PQ_NONE,     /* no keys are in use, or it is a static peer */
     PV_PEER_PQ_HYBRID,   /* the keys in use have an agreed preshared key in them */
     PV_PEER_PQ_UNABLE,   /* classical: this node, or the peer as far as it said, does not do it */
-    PV_PEER_PQ_EXCHANGE, /* classical: the exchange is under way, and packets pass meanwhile */
+    PV_PEER_PQ_EXCHANGE, /* classical: the exchange is under way; packets pass meanwhile, chat and
+                            files wait */
     PV_PEER_PQ_WITHHELD, /* classical: the peer announced it, and its half does not come; packets
                             wait */
     PV_PEER_PQ_REQUIRED, /* classical: packets wait because of our configuration */

@@ -72,13 +72,13 @@ struct pv_peer_seek {
 
 /* Preshared keys that are agreed on with it; peer_pq.c's. */
 struct pv_peer_agreed {
-    struct pv_pqx *x;      /* made with the agent; NULL: not possible, or not yet */
-    pv_ns classical_since; /* keys without one are in use since then; 0 = not so */
-    pv_ns classical_for;   /* how long that was, the last time */
-    pv_ns hybrid_since;    /* keys with one are in use since then; 0 = not so */
-    struct pv_bucket work; /* halves that it has this node compute */
-    bool stated;           /* its signed statement says that it does it */
-    bool strict;           /* inner packets pass under keys with one only */
+    struct pv_pqx *x;         /* made with the agent; NULL: not possible, or not yet */
+    pv_ns classical_since;    /* keys without one are in use since then; 0 = not so */
+    pv_ns classical_for;      /* how long that was, the last time */
+    pv_ns hybrid_since;       /* keys with one are in use since then; 0 = not so */
+    struct pv_bucket work;    /* halves that it has this node compute */
+    bool stated;              /* its signed statement says that it does it */
+    enum pv_fp_strict strict; /* which inner packets pass under keys with one only */
 };
 
 /* What a peer's machines want done that is not theirs to do. */

@@ -147,30 +147,33 @@ static pv_ns grace_ends(const struct pv_peer *p)
     return p->agreed.classical_since + PV_PEER_PQ_GRACE;
 }
 
-static bool wants_strict(const struct pv_peer *p, pv_ns now)
+/* Chat and files lose nothing by waiting a round trip, so the time without is not theirs. */
+static enum pv_fp_strict wants_strict(const struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
-        return false;
+        return PV_FP_STRICT_NONE;
     switch (p->env->pq) {
     case PV_PQ_REQUIRE:
-        return true;
+        return PV_FP_STRICT_ALL;
     case PV_PQ_ON:
-        return now >= grace_ends(p);
+        if (now >= grace_ends(p))
+            return PV_FP_STRICT_ALL;
+        return is_able(p) && is_announced(p) ? PV_FP_STRICT_OWN : PV_FP_STRICT_NONE;
     case PV_PQ_OFF:
-        return false;
+        return PV_FP_STRICT_NONE;
     }
-    return false;
+    return PV_FP_STRICT_NONE;
 }
 
 void pv_peer_pq_settle(struct pv_peer *p, pv_ns now)
 {
-    bool strict = wants_strict(p, now);
+    enum pv_fp_strict strict = wants_strict(p, now);
     if (strict == p->agreed.strict)
         return;
     if (pv_fp_builder_set_strict(p->env->fp, p->id, strict) != PV_OK)
         return; /* without memory: again with the next occasion */
     p->agreed.strict = strict;
-    if (strict && p->env->pq == PV_PQ_ON) {
+    if (strict == PV_FP_STRICT_ALL && p->env->pq == PV_PQ_ON) {
         pv_trace_add(&p->trace, now, "post-quantum: its half does not come: packets wait");
         pv_log(
             p->env->log, PV_LOG_WARN,
@@ -182,7 +185,8 @@ void pv_peer_pq_settle(struct pv_peer *p, pv_ns now)
 
 pv_ns pv_peer_pq_next(const struct pv_peer *p)
 {
-    return p->env->pq == PV_PQ_ON && !p->agreed.strict ? grace_ends(p) : PV_NEVER;
+    return p->env->pq == PV_PQ_ON && p->agreed.strict != PV_FP_STRICT_ALL ? grace_ends(p)
+                                                                          : PV_NEVER;
 }
 
 struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
@@ -204,6 +208,6 @@ struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
     else if (!is_able(p) || !v.announced)
         v.state = PV_PEER_PQ_UNABLE;
     else
-        v.state = a->strict ? PV_PEER_PQ_WITHHELD : PV_PEER_PQ_EXCHANGE;
+        v.state = a->strict == PV_FP_STRICT_ALL ? PV_PEER_PQ_WITHHELD : PV_PEER_PQ_EXCHANGE;
     return v;
 }

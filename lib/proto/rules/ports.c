@@ -22,8 +22,8 @@ static const struct service {
     bool shown;
 } services[] = {
     {"all", {PV_PORTS_PROTO_ALL, 0, UINT16_MAX}, false, true},
-    {"chat", {PV_PORTS_TCP, 2047, 2047}, false, true},
-    {"files", {PV_PORTS_TCP, 2048, 2048}, false, true},
+    {"chat", {PV_PORTS_TCP, PV_PORTS_CHAT, PV_PORTS_CHAT}, false, true},
+    {"files", {PV_PORTS_TCP, PV_PORTS_FILES, PV_PORTS_FILES}, false, true},
     {"ping", {PV_PORTS_ICMP, PV_PORTS_PING, PV_PORTS_PING}, false, true},
     {"icmp", {PV_PORTS_ICMP, 0, UINT16_MAX}, false, true},
     {"tcp", {PV_PORTS_TCP, 0, UINT16_MAX}, false, true},

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Peers to which inner packets go under hybrid keys only: others wait, and are dropped when they
  * come; in-band control passes under any keys. */
+#include "base/bytes.h"
 #include "fp_util.h"
 #include "proto/ip/inband.h"
+#include "proto/ip/ippkt.h"
+#include "proto/rules/ports.h"
 #include "tests/unit/test_util.h"
 
 struct pair {
@@ -56,7 +59,7 @@ static struct pair *make_pair(uint16_t mtu)
     return p;
 }
 
-static void set_strict(struct fp_node *n, uint32_t peer, bool strict)
+static void set_strict(struct fp_node *n, uint32_t peer, enum pv_fp_strict strict)
 {
     assert_int_equal(pv_fp_builder_set_strict(n->b, peer, strict), PV_OK);
     fp_publish(n);
@@ -86,7 +89,7 @@ static void packets_wait_for_hybrid_keys_in_order(void **state)
     uint8_t data[2000];
     size_t len;
     assert_int_equal(send(p, 100, data, &len), 1); /* nobody is strict */
-    set_strict(&p->a, p->b_at_a, true);
+    set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
     for (int i = 0; i < 3; i++)
         assert_int_equal(send(p, 100, data, &len), 0);
     add_keys(p, true);
@@ -101,12 +104,12 @@ static void who_waits_asks_for_nothing(void **state)
     (void)state;
     struct pair *p = make_pair(0);
     uint8_t packet[100];
-    set_strict(&p->a, p->b_at_a, true);
+    set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
     fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), 7);
     struct pv_fp_results r = fp_tx_one(&p->a, packet, sizeof(packet), p->now);
     for (size_t i = 0; i < r.n_punts; i++)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_NEED_KEYS);
-    set_strict(&p->a, p->b_at_a, false);
+    set_strict(&p->a, p->b_at_a, PV_FP_STRICT_NONE);
     assert_false(pv_fp_flush(p->a.w, p->a.snap, p->now));
     assert_int_equal(pv_fp_results(p->a.w).n_sends, 1);
 }
@@ -117,7 +120,7 @@ static void packets_that_come_under_other_keys_are_dropped(void **state)
     struct pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
-    set_strict(&p->b, p->a_at_b, true);
+    set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
     assert_int_equal(send(p, 100, data, &len), 1);
     assert_int_equal(arrive(p, data, len).n_writes, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 1);
@@ -134,7 +137,7 @@ static void parts_of_packets_are_dropped_too(void **state)
     struct pair *p = make_pair(700);
     uint8_t data[2000];
     size_t len;
-    set_strict(&p->b, p->a_at_b, true);
+    set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
     assert_true(send(p, 1200, data, &len) > 1);
     assert_int_equal(arrive(p, data, len).n_writes, 0);
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 1);
@@ -146,8 +149,8 @@ static void in_band_control_passes_under_any_keys(void **state)
     struct pair *p = make_pair(0);
     uint8_t packet[PV_INBAND_PACKET_MAX], data[2000];
     size_t len;
-    set_strict(&p->a, p->b_at_a, true);
-    set_strict(&p->b, p->a_at_b, true);
+    set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
+    set_strict(&p->b, p->a_at_b, PV_FP_STRICT_ALL);
     assert_int_equal(
         pv_inband_build(PV_INBAND_DESCRIPTION, 1, 0, pv_view("hello", 5), packet, &len), PV_OK);
     assert_int_equal(pv_fp_inject(p->a.w, p->a.snap, p->b_at_a, pv_view(packet, len), p->now),
@@ -164,6 +167,51 @@ static void in_band_control_passes_under_any_keys(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 0);
 }
 
+/* A packet of TCP from one port to another. */
+static size_t send_tcp(struct pair *p, uint16_t from, uint16_t to)
+{
+    uint8_t packet[100];
+    fp_packet(packet, fp_ip4(1), fp_ip4(2), sizeof(packet), 7);
+    packet[9] = PV_IP_PROTO_TCP;
+    pv_store_be16(packet + 20, from);
+    pv_store_be16(packet + 22, to);
+    return fp_tx_one(&p->a, packet, sizeof(packet), p->now).n_sends;
+}
+
+static void chat_and_files_wait_while_the_rest_passes(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t data[2000];
+    size_t len;
+    set_strict(&p->a, p->b_at_a, PV_FP_STRICT_OWN);
+    assert_int_equal(send_tcp(p, 40000, PV_PORTS_CHAT), 0);
+    assert_int_equal(send_tcp(p, PV_PORTS_CHAT, 40000), 0);
+    assert_int_equal(send_tcp(p, 40000, PV_PORTS_FILES), 0);
+    assert_int_equal(send_tcp(p, PV_PORTS_FILES, 40000), 0);
+    assert_int_equal(send_tcp(p, 40000, 22), 1);
+    assert_int_equal(send(p, 100, data, &len), 1);
+    assert_false(pv_fp_flush(p->a.w, p->a.snap, p->now));
+    assert_int_equal(pv_fp_results(p->a.w).n_sends, 0);
+    assert_int_equal(send_tcp(p, 40000, 22), 1); /* also after packets that wait were looked at */
+    add_keys(p, true);
+    assert_false(pv_fp_flush(p->a.w, p->a.snap, p->now));
+    assert_int_equal(pv_fp_results(p->a.w).n_sends, 4);
+    assert_int_equal(send_tcp(p, 40000, PV_PORTS_CHAT), 1);
+}
+
+/* A peer of an older version sends chat under the keys it has: it is on the line already. */
+static void what_is_only_to_wait_here_is_taken_from_others(void **state)
+{
+    (void)state;
+    struct pair *p = make_pair(0);
+    uint8_t data[2000];
+    size_t len;
+    set_strict(&p->b, p->a_at_b, PV_FP_STRICT_OWN);
+    assert_int_equal(send(p, 100, data, &len), 1);
+    assert_int_equal(arrive(p, data, len).n_writes, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +219,8 @@ int main(void)
         cmocka_unit_test(who_waits_asks_for_nothing),
         cmocka_unit_test(packets_that_come_under_other_keys_are_dropped),
         cmocka_unit_test(parts_of_packets_are_dropped_too),
+        cmocka_unit_test(chat_and_files_wait_while_the_rest_passes),
+        cmocka_unit_test(what_is_only_to_wait_here_is_taken_from_others),
         cmocka_unit_test(in_band_control_passes_under_any_keys),
     };
     return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

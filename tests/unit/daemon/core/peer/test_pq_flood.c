@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A member that sends one half of an exchange after the other: what that costs has a limit. */
+/* A member that announces post-quantum sessions: what waits for them, and that one half of an
+ * exchange after the other costs no more than a limit. */
 #include <stdio.h>
 
+#include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/pqx.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 #include "tests/unit/kem_double.h"
@@ -77,6 +79,22 @@ static void offers_without_end_are_answered_a_few_at_a_time(void **state)
     fake_peers_done(&x);
 }
 
+static void chat_waits_for_a_member_that_announced_it(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE); /* nothing is known of it */
+    send(1, 1);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_OWN);
+    x.env.pq = PV_PQ_OFF;
+    pv_peer_pq_settle(p, x.f.now);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE);
+    x.env.pq = PV_PQ_REQUIRE;
+    pv_peer_pq_settle(p, x.f.now);
+    assert_int_equal(p->agreed.strict, PV_FP_STRICT_ALL);
+    fake_peers_done(&x);
+}
+
 /* What was too much is not acknowledged, so it comes again and is answered then: an honest member
  * that started again and again would else wait for its next generation. */
 static void what_was_too_much_is_answered_when_it_is_repeated(void **state)
@@ -107,6 +125,7 @@ static void what_was_too_much_is_answered_when_it_is_repeated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chat_waits_for_a_member_that_announced_it),
         cmocka_unit_test(offers_without_end_are_answered_a_few_at_a_time),
         cmocka_unit_test(what_was_too_much_is_answered_when_it_is_repeated),
     };
