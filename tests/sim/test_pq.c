@@ -247,7 +247,8 @@ static int restarts(uint64_t seed, void *ctx)
         sim_node_start(victim);
         if (!both_carry(&w, n, PV_S(8)))
             return failed(&w, seed, "packets do not pass 8 s after a restart");
-        send_for(&w, n, PV_PEER_PQ_GRACE + PV_S(2));
+        for (int turn = 0; turn < 240 && !is_hybrid(n[0], n[1]); turn++)
+            send_for(&w, n, (PV_PEER_PQ_GRACE + PV_S(2)) / 240);
         if (!is_hybrid(n[0], n[1]))
             return failed(&w, seed, "not hybrid after a restart");
     }
