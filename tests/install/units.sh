@@ -140,7 +140,9 @@ check)
     ip addr add 198.51.100.7/32 dev lo
     systemctl start --no-block p2pvpn-coordinator.service
     until_true 20 test -s /var/lib/p2pvpn-coordinator/coordinator.key
-    url=$(p2pvpn-coordinator url --public 198.51.100.7)
+    # A name, which a task of the helper has to resolve in the unit's box.
+    echo '198.51.100.7 coordinator.test' >>/etc/hosts
+    url=$(p2pvpn-coordinator url --public coordinator.test)
     # A state directory that a daemon of root's made.
     mkdir -p -m 700 $state
     : >$state/lock
@@ -161,9 +163,9 @@ check)
     # nft and its netlink sockets in the unit's box.
     p2pvpnctl route offer 10.99.0.0/24
     until_true 10 sh -c 'nft list table inet p2pvpn-p2pvpn0 | grep -q "10.99.0.0/24 masquerade"'
-    until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]'
+    until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/conf/p2pvpn0/forwarding)" = 1 ]'
     p2pvpnctl route withdraw 10.99.0.0/24
-    until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ]'
+    until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/conf/p2pvpn0/forwarding)" = 0 ]'
     until_true 10 sh -c '[ -z "$(nft list tables)" ]'
     ip addr show p2pvpn0 >/run/out/addr
     has /run/out/addr 'inet 10'
