@@ -52,6 +52,24 @@ def owner(host, path):
     return host.run("stat", "-c", "%u %a", path).out.strip()
 
 
+def captive(lab):
+    """The environment of a p2pvpnd with an intruder in it."""
+    return {"LD_PRELOAD": lab.bin("libcaptive.so"), "CAPTIVE_DIR": STATE,
+            "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
+
+
+def attack(host):
+    """Has the intruder try everything: what it could, and all that it says."""
+    host.run("sh", "-c", f"install -o {UID} -m 600 /dev/null {STATE}/attack")
+
+    def done():
+        host.ctl("version")  # the loop turns
+        text = host.run("cat", f"{STATE}/attack.said", check_rc=False).out
+        return text if "end\n" in text else None
+    said = wait("the attack", done)
+    return [line[7:] for line in said.splitlines() if line.startswith("could: ")], said
+
+
 @scenario
 def every_process_has_what_it_needs_and_no_more(lab):
     """With and without a user made for it."""
@@ -163,13 +181,50 @@ def without_the_right_to_become_somebody_it_keeps_none(lab):
     equal(owner(a, f"{STATE}/identity.key"), "0 600", "the key's owner")
 
 
+# A list around a program, as containers and units have one: seccomp(2) and prctl(PR_SET_SECCOMP) are forbidden in it.
+BOX = """
+import ctypes, os, struct, sys
+seccomp = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
+prctl = {"x86_64": 157, "aarch64": 167}[os.uname().machine]
+def code(op, jt, jf, k):
+    return struct.pack("=HBBI", op, jt, jf, k)
+load, equal, ret = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+text = b"".join([code(load, 0, 0, 0), code(equal, 3, 0, seccomp), code(equal, 0, 3, prctl), code(load, 0, 0, 16),
+                 code(equal, 0, 1, 22), code(ret, 0, 0, 0x00050001), code(ret, 0, 0, 0x7fff0000)])
+buf = ctypes.create_string_buffer(text)
+libc = ctypes.CDLL(None, use_errno=True)
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+program = Program(len(text) // 8, ctypes.addressof(buf))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@scenario
+def in_a_box_that_forbids_lists_of_calls_it_goes_on_and_says_so(lab):
+    """The helper's table of phases does not need one: nobody chooses root's program there either."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.p2pvpnd = a.start("python3", "-c", BOX, lab.bin("p2pvpnd"), name="p2pvpnd", env=captive(lab))
+    a.wait_daemon()
+    a.create(coordinator.url())
+    told = a.json("status")["confined"]
+    equal(told.count(", no seccomp"), 2, f"lists that are not there, in: {told}")
+    equal(status_of(a, a.p2pvpnd.pid)["Seccomp"].strip(), "2", "the list of the box")
+    could, said = attack(a)
+    for what in ("choose a program for root", "choose files", "choose another interface", "open another port",
+                 "have an address of the Internet", "draw half of the Internet", "be the machine's name server"):
+        check(f"could not: {what}\n" in said, said)
+    check("start a task" in could, said)
+
+
 @scenario
 def a_captured_control_process_gets_nothing_more(lab):
     """By programs/captive.c, in the confined process of a node that is in a network."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    env = {"LD_PRELOAD": lab.bin("libcaptive.so"), "CAPTIVE_DIR": STATE}
-    a.daemon(env=dict(env, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"))
+    a.daemon(env=captive(lab))
     a.create(coordinator.url())
     b.daemon()
     b.join(a.ctl("invite").out.strip())
@@ -195,10 +250,7 @@ while True:
     def network():
         return sorted(re.sub(r"valid_lft .*|expires .*", "", line) for line in a.run(*look_at).out.splitlines())
     before = network()
-    a.run("sh", "-c", f"install -o {UID} -m 600 /dev/null {STATE}/attack")
-    said = wait("the attack", lambda: (a.ctl("version"), a.run("cat", f"{STATE}/attack.said", check_rc=False).out)[1]
-                .partition("end\n")[1] and a.run("cat", f"{STATE}/attack.said").out)
-    could = [line[7:] for line in said.splitlines() if line.startswith("could: ")]
+    could, said = attack(a)
     not_ = [line for line in said.splitlines() if line.startswith("could not: ")]
     equal(could, ["start a task"], f"what it could do, of:\n{said}")
     equal(len(not_), 12, f"the attempts, of:\n{said}")

@@ -249,19 +249,23 @@ static void what_is_fixed_is_checked(void **state)
 
 /* --- values -------------------------------------------------------------------------------- */
 
-/* The network of the host but for the one interface. */
-static char *look_at_host(void)
+static char *look(const char *commands)
 {
     char *text = calloc(1, SNAPSHOT_MAX);
-    FILE *p = popen("{ ip -o addr; ip -o link; ip -4 route show table all; ip -6 route show table "
-                    "all; ip rule; ip -6 rule; } | grep -vw " IFNAME,
-                    "r");
+    FILE *p = popen(commands, "r");
     assert_non_null(text);
     assert_non_null(p);
     size_t n = fread(text, 1, SNAPSHOT_MAX - 1, p);
     assert_true(n > 0 && n < SNAPSHOT_MAX - 1);
     pclose(p);
     return text;
+}
+
+/* The network of the host but for the one interface. */
+static char *look_at_host(void)
+{
+    return look("{ ip -o addr; ip -o link; ip -4 route show table all; ip -6 route show table all; "
+                "ip rule; ip -6 rule; } | grep -vw " IFNAME);
 }
 
 static void add_uplink(void)
@@ -427,6 +431,42 @@ static void what_others_tried_is_refused(void **state)
     remove_uplink();
 }
 
+/* What a plan says is done, and no more: routes through the one interface, to whatever it names. */
+static void plans_leave_the_hosts_own_networks_alone(void **state)
+{
+    static const char look_at[] = "{ ip -o addr; ip route; ip -6 route; } | grep -vw " IFNAME;
+    struct fixture *f = *state;
+    uint64_t x = 0x2545f4914f6cdd1d;
+    unsigned served = 0;
+    add_uplink();
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    good_iface(f);
+    assert_int_equal(ask(f), PV_OK);
+    char *before = look(look_at);
+    for (int i = 0; i < 240; i++) {
+        struct pv_netplan plan = {.ifname = IFNAME, .n_used = 1};
+        plan.used[0] = (struct pv_netplan_used){any_prefix(&x), (uint32_t)(rnd(&x) % 3)};
+        if (i % 4 == 0) /* the first one too: it could say for good what plans are about */
+            snprintf(plan.ifname, sizeof(plan.ifname), i % 8 == 0 ? "eth9" : "lo");
+        struct pv_helper_request *req = blank(f, PV_HELPER_NETPLAN);
+        int len = pv_netplan_encode(&plan, req->plan, sizeof(req->plan));
+        if (len < 0) /* unit/netplan has those that nobody can say */
+            continue;
+        req->plan_len = (uint16_t)len;
+        int status = ask(f);
+        served += status == PV_OK ? 1 : 0;
+        assert_int_equal(status == PV_OK, strcmp(plan.ifname, IFNAME) == 0);
+        char *after = look(look_at);
+        assert_string_equal(after, before);
+        free(after);
+    }
+    assert_true(served > 3);
+    check_interface();
+    free(before);
+    remove_uplink();
+}
+
 #define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -445,6 +485,7 @@ int main(void)
         EACH(what_is_fixed_is_checked),
         EACH(what_others_tried_is_refused),
         EACH(no_values_reach_anything_but_the_interface),
+        EACH(plans_leave_the_hosts_own_networks_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
