@@ -188,8 +188,8 @@ static void handle_join(struct request *q)
     else if (pv_ctl_join_verify(j, s->hash) != PV_OK)
         e = PV_CTL_E_BAD_SIGNATURE;
     else
-        e = pv_cnet_join(s->net, j, pv_registry_time(&q->c->registry, pv_coord_wall(q->c, q->now)),
-                         q->now, &m.u.reservation);
+        e = pv_cnet_join(s->net, j, pv_registry_time(s->net, pv_coord_wall(q->c, q->now)), q->now,
+                         &m.u.reservation);
     if (e == PV_CTL_E_FULL || e == PV_CTL_E_LIMIT)
         pv_coord_count(q->c, e == PV_CTL_E_FULL ? PV_COORD_LIMIT_FULL : PV_COORD_LIMIT_NETWORK);
     if (e != PV_CTL_E_NONE)

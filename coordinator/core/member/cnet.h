@@ -110,6 +110,7 @@ struct pv_cnet {
     bool leaving;                 /* it is being given away */
     bool pinned;                  /* its members cannot get to another coordinator */
     struct pv_askers *askers; /* who waits to be admitted, and from where; NULL: nobody did yet */
+    uint64_t last_time;       /* Unix seconds of the newest of our receipts: they never fall */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
     struct pv_cnet *next_dropped;
     bool unsettled; /* in the list of networks that are not settled yet */

@@ -208,20 +208,20 @@ static struct pv_view foreign_of(const struct pv_op *op, size_t part)
     return op->work->msg->u.put.items[op->parts[part].item].receipt;
 }
 
-uint64_t pv_registry_time(const struct pv_registry *reg, uint64_t wall)
+uint64_t pv_registry_time(const struct pv_cnet *net, uint64_t wall)
 {
-    return wall > reg->last_time ? wall : reg->last_time;
+    return wall > net->last_time ? wall : net->last_time;
 }
 
 /* Makes a receipt for the statement, at the next place of the log. Times never fall, whatever the
  * wall clock does, so the order of the log is also the order of its times. */
-static int give_receipt(struct pv_registry *reg, const struct pv_cnet *net,
-                        struct pv_view statement, uint64_t wall, struct pv_ctl_cursor *ret_at,
+static int give_receipt(struct pv_registry *reg, struct pv_cnet *net, struct pv_view statement,
+                        uint64_t wall, struct pv_ctl_cursor *ret_at,
                         uint8_t ret_receipt[static PV_RECEIPT_LEN])
 {
     struct pv_receipt r = {.epoch = reg->epoch, .n = reg->next_n};
-    reg->last_time = pv_registry_time(reg, wall);
-    r.time = reg->last_time;
+    net->last_time = pv_registry_time(net, wall);
+    r.time = net->last_time;
     memcpy(r.network_id, net->id, PV_NETWORK_ID_LEN);
     pv_statement_hash(statement, r.hash);
     int status = pv_receipt_make(&r, reg->sk, ret_receipt);
@@ -451,7 +451,7 @@ static void start_create(struct pv_registry *reg, struct pv_work *work, uint64_t
     if (work->net == NULL)
         place_create(reg, work, trial, wall);
     else
-        advance_put(reg, work, wall);
+        advance_put(reg, work, pv_registry_time(work->net, wall));
     pv_cnet_free(trial);
 }
 
@@ -515,7 +515,8 @@ static void start_register(struct pv_registry *reg, struct pv_work *work, uint64
  * still gets an answer. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
-    wall = pv_registry_time(reg, wall);
+    if (work->net != NULL)
+        wall = pv_registry_time(work->net, wall);
     switch (work->msg->type) {
     case PV_CTL_PUT:
         advance_put(reg, work, wall);
@@ -705,7 +706,7 @@ static void take_ripe(struct pv_registry *reg, uint64_t wall, pv_ns now)
                 reg->ops_tail = reg->ops_tail->next;
         }
         reg->n_ops--;
-        take_in(reg, ripe, taken, wall);
+        take_in(reg, ripe, taken, pv_registry_time(ripe->net, wall));
         op_free(ripe);
     }
 }
@@ -722,7 +723,7 @@ struct pv_cnet *pv_registry_retry(struct pv_registry *reg, uint64_t wall, pv_ns 
         (void)!pv_registry_settle_some(reg, net, now);
     if (pv_unsettled_next(&reg->unsettled) != NULL && reg->retry_at == PV_NEVER)
         reg->retry_at = now;
-    take_ripe(reg, pv_registry_time(reg, wall), now);
+    take_ripe(reg, wall, now);
     return net;
 }
 
@@ -741,6 +742,6 @@ struct pv_cnet *pv_registry_handle_job(struct pv_registry *reg,
     op->result = *result;
     memcpy(id, op->net->id, sizeof(id));
     warn_store(reg, result, now);
-    take_ripe(reg, pv_registry_time(reg, wall), now);
+    take_ripe(reg, wall, now);
     return pv_registry_find(reg, id); /* one whose creation failed is gone */
 }

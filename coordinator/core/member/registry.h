@@ -60,7 +60,6 @@ struct pv_registry {
     uint64_t known_epoch;                    /* the highest seen in the store */
     uint64_t epoch;                          /* of the receipts given in this run; 0 until start */
     uint64_t next_n;
-    uint64_t last_time; /* Unix seconds of the newest receipt: they never fall */
     uint64_t next_op;
     struct pv_op *ops_head; /* in order of their receipts */
     struct pv_op *ops_tail;
@@ -108,10 +107,11 @@ void pv_registry_came(struct pv_registry *reg, struct pv_cnet *net, uint64_t epo
 void pv_registry_sweep(struct pv_registry *reg,
                        bool (*is_used)(void *ctx, const struct pv_cnet *net), void *ctx);
 
-/* The time that a receipt given now has, Unix seconds: it never falls, and stands still while a
- * clock that was set back is behind it. What is let in is judged at this time, as everybody judges
- * it by the receipt. */
-uint64_t pv_registry_time(const struct pv_registry *reg, uint64_t wall);
+/* The time that a receipt given now in this network has, Unix seconds: it never falls, and stands
+ * still while a clock that was set back is behind it. What is let in is judged at this time, as
+ * everybody judges it by the receipt. Of other networks it says nothing: another coordinator's
+ * clock may have been wrong there. */
+uint64_t pv_registry_time(const struct pv_cnet *net, uint64_t wall);
 
 /* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */
 void pv_registry_submit(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now);

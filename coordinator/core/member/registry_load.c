@@ -6,7 +6,7 @@
 
 /* Notes our own receipts, also those that came back from members: after an old backup was restored
  * they tell of epochs and times that the store does not know, and that must not be used twice. */
-static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
+static void note_receipt(struct pv_registry *reg, struct pv_cnet *net, struct pv_view receipt)
 {
     struct pv_receipt r;
     if (receipt.len == 0 || pv_receipt_decode(receipt, &r) != PV_OK ||
@@ -14,8 +14,8 @@ static void note_receipt(struct pv_registry *reg, struct pv_view receipt)
         return;
     if (r.epoch > reg->known_epoch)
         reg->known_epoch = r.epoch;
-    if (r.time > reg->last_time)
-        reg->last_time = r.time;
+    if (net != NULL && r.time > net->last_time)
+        net->last_time = r.time;
 }
 
 /* The row of a network's record comes first in the log, and carries the id that follows from it. */
@@ -61,8 +61,8 @@ int pv_registry_load(struct pv_registry *reg, struct pv_storerow *row)
                (unsigned long long)row->epoch, (unsigned long long)row->n, pv_strstatus(r));
     if (row->epoch > reg->known_epoch)
         reg->known_epoch = row->epoch;
-    note_receipt(reg, row->receipt);
-    note_receipt(reg, row->foreign);
+    note_receipt(reg, net, row->receipt);
+    note_receipt(reg, net, row->foreign);
     return PV_OK;
 }
 

@@ -681,6 +681,29 @@ static void joins_are_judged_at_the_time_that_their_receipt_will_have(void **sta
     cw_ask_error(w, c, cw_join_msg(c, &ends, &bob, "bob"), PV_CTL_E_INVITE_EXPIRED);
 }
 
+/* A clock that was wrong while one network stored says nothing of another's invites. */
+static void the_time_of_a_network_is_its_own(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(17);
+    cw_start(w);
+    cw_create(w);
+    pv_coord_set_wall(w->coord, (CW_WALL + 7 * 86400) * UINT64_C(1000000), w->now);
+    cw_invite(w, cw_member(w, &w->alice), 1);
+    pv_coord_set_wall(w->coord, CW_WALL * UINT64_C(1000000), w->now);
+    cw_create(w); /* another one */
+    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
+    struct cw_node bob = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    /* The same where it was read out of the store. */
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+    invite = cw_invite(w, cw_member(w, &w->alice), 1);
+    struct cw_node carol = cw_node_make(w);
+    cw_join(w, &invite, &carol, "carol");
+}
+
 static void every_request_of_the_protocol_has_its_row(void **state)
 {
     (void)state;
@@ -700,6 +723,7 @@ static void every_request_of_the_protocol_has_its_row(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_time_of_a_network_is_its_own),
         cmocka_unit_test(every_request_of_the_protocol_has_its_row),
         cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
         cmocka_unit_test(a_member_with_another_transport_key_comes_back_by_either),
