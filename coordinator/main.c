@@ -113,12 +113,13 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
 static int print_status(const struct pv_coordset *set)
 {
     char why[PV_COORDSET_ERROR_MAX];
+    bool well = false;
     enum pv_statussock_form form = set->action == PV_COORDSET_METRICS ? PV_STATUSSOCK_METRICS
                                    : set->json                        ? PV_STATUSSOCK_JSON
                                                                       : PV_STATUSSOCK_LINES;
-    int r = pv_statussock_print(set->state, form, why, sizeof(why));
+    int r = pv_statussock_print(set->state, form, &well, why, sizeof(why));
     if (r == PV_OK)
-        return PV_COORDEXIT_DONE;
+        return set->check && !well ? PV_COORDEXIT_FAILED : PV_COORDEXIT_DONE;
     (void)pv_coord_print_error(why);
     return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING
            : r == -EACCES        ? PV_COORDEXIT_PERMISSION

@@ -57,14 +57,17 @@ static void run_jobs(void *ctx, void *const *items, size_t n)
 /* Answers of the store that are not about what was asked for say that it is failing; that another
  * coordinator has this network now is about it. One that succeeds takes it back: a disk that was
  * full may have room again. */
-static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result *result)
+static void note_stored(struct pv_coordserver *s, const struct pv_storeop_result *result, pv_ns now)
 {
     bool failed = result->status != PV_OK && result->status != PV_ERR_EXISTS &&
                   result->status != PV_ERR_EXPIRED && result->status != PV_ERR_REFUSED &&
                   result->status != -ESTALE;
     s->store_failures += failed ? 1 : 0;
-    if (result->status != PV_ERR_CLOSED) /* the keeper of the lease knows when it is back */
-        snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
+    if (result->status == PV_ERR_CLOSED) /* the keeper of the lease knows when it is back */
+        return;
+    snprintf(s->store_error, sizeof(s->store_error), "%s", failed ? result->error : "");
+    s->store_error_status = result->status;
+    s->store_error_at = now;
 }
 
 /* The core, or who ordered what the core knows nothing of, learns how it ended. */
@@ -72,7 +75,7 @@ static void give_result(struct pv_coordserver *s, const struct pv_storeop *op,
                         const struct pv_storeop_result *result, pv_ns now)
 {
     pv_ns began = pv_clock_now();
-    note_stored(s, result);
+    note_stored(s, result, now);
     if (op->kind == PV_STOREOP_DROP)
         pv_server_dropped(s, op, result, now);
     else
@@ -168,6 +171,7 @@ static json_t *make_report(void *ctx, pv_ns now)
         .store = {.failed = s->store_failures,
                   .postgres = s->lease != NULL,
                   .error = s->keep.away[0] != '\0'     ? s->keep.away
+                           : s->clock_error[0] != '\0' ? s->clock_error
                            : s->store_error[0] == '\0' ? NULL
                                                        : s->store_error},
     };
@@ -316,6 +320,37 @@ static void tell_silent(struct pv_coordserver *s)
     pv_coord_silent_are(s->coord, list, re->n_silent);
 }
 
+/* A renewal writes to the database, so that one which was asked for after a failure, and went well,
+ * says that the failure is over; but for a disk that is full, which may have room for a row that
+ * only changes. */
+static void forget_failure(struct pv_coordserver *s)
+{
+    if (s->store_error[0] != '\0' && s->keep.status == PV_OK && s->keep.renewal.wall_us != 0 &&
+        s->keep.asked_at > s->store_error_at && s->store_error_status != -ENOSPC)
+        s->store_error[0] = '\0';
+}
+
+/* Of two clocks that differ nobody knows here which one is right. */
+static void look_at_clock(struct pv_coordserver *s, pv_ns now)
+{
+    char time[PV_AMOUNT_BUF];
+    bool said = s->clock_error[0] != '\0';
+    if (!s->keep.asking && s->keep.renewal.wall_us != 0)
+        pv_coord_set_common(s->coord, s->keep.renewal.wall_us, s->keep.renewal.wall_at);
+    int64_t ahead = pv_coord_ahead(s->coord, now);
+    s->clock_error[0] = '\0';
+    if (ahead != 0)
+        snprintf(s->clock_error, sizeof(s->clock_error),
+                 "this machine's clock is %s %s the database's: set the one that is wrong "
+                 "(timedatectl on both); until then nothing that members sign is stored",
+                 pv_duration_format(ahead > 0 ? (double)ahead : -(double)ahead, time),
+                 ahead > 0 ? "ahead of" : "behind");
+    if (ahead != 0 && !said)
+        pv_log(s->log, PV_LOG_WARN, "%s", s->clock_error);
+    else if (ahead == 0 && said)
+        pv_log(s->log, PV_LOG_INFO, "this machine's clock and the database's agree again");
+}
+
 /* The database is told that this coordinator lives, and tells of homes that others took and of
  * others that are silent. */
 static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
@@ -328,8 +363,11 @@ static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
         pv_coord_balance(s->coord, s->keep.few, now);
     if (!s->keep.asking && pv_coord_homes_came(s->coord))
         s->keep.renewal.again = true;
-    if (!s->keep.asking)
+    if (!s->keep.asking) {
         tell_silent(s);
+        forget_failure(s);
+    }
+    look_at_clock(s, now);
     if (pv_leasekeep_take_list(&s->keep, &list, &n)) {
         take_list(s, list, n, now);
         free(list);

@@ -101,12 +101,15 @@ struct pv_coordserver {
     uint64_t drain_client; /* of ctl: waits until all homes are given away; 0: nobody */
     uint64_t drain_from;   /* homes given before */
     struct pv_metricsock metrics;
-    bool happened;                          /* anything but the timer woke this turn */
-    bool more;                              /* connections wait for the next turn */
-    pv_ns bulk_at;                          /* statements wait until then */
-    struct pv_server_queue members;         /* connections that had no time in the last turn */
-    struct pv_server_queue strangers;       /* connections of who is not a member (yet) */
-    uint64_t store_failures;                /* store operations that failed */
+    bool happened;                    /* anything but the timer woke this turn */
+    bool more;                        /* connections wait for the next turn */
+    pv_ns bulk_at;                    /* statements wait until then */
+    struct pv_server_queue members;   /* connections that had no time in the last turn */
+    struct pv_server_queue strangers; /* connections of who is not a member (yet) */
+    pv_ns store_error_at;
+    int store_error_status;
+    char clock_error[PV_PG_ERROR_MAX]; /* the clock is too far from the database's; empty: not so */
+    uint64_t store_failures;           /* store operations that failed */
     char store_error[PV_STOREOP_ERROR_MAX]; /* of the last operation; empty: it succeeded */
     uint8_t buf[PV_PEERIO_READ_MAX];        /* of the read under way */
 };

@@ -173,7 +173,7 @@ static int read_document(int fd, char *buf, size_t cap, size_t *ret_len)
 
 /* JSON is printed as it came: fields that this version does not know are not lost. It is parsed all
  * the same, to see that it is a report. */
-static int print_document(const char *buf, size_t len, enum pv_statussock_form form)
+static int print_document(const char *buf, size_t len, enum pv_statussock_form form, bool *ret_well)
 {
     char lines[PV_REPORT_TEXT_MAX], *metrics = NULL;
     size_t n = 0;
@@ -186,12 +186,14 @@ static int print_document(const char *buf, size_t len, enum pv_statussock_form f
         printf("%.*s\n", (int)len, buf);
     else if (r == PV_OK)
         fputs(form == PV_STATUSSOCK_METRICS ? metrics : lines, stdout);
+    *ret_well = r == PV_OK && pv_report_is_well(doc);
     free(metrics);
     json_decref(doc);
     return r;
 }
 
-int pv_statussock_print(const char *state, enum pv_statussock_form form, char *ret_why, size_t cap)
+int pv_statussock_print(const char *state, enum pv_statussock_form form, bool *ret_well,
+                        char *ret_why, size_t cap)
 {
     char path[PATH_MAX];
     char *buf = malloc(DOC_MAX);
@@ -205,7 +207,7 @@ int pv_statussock_print(const char *state, enum pv_statussock_form form, char *r
         close(fd);
     }
     if (r == PV_OK)
-        r = print_document(buf, len, form);
+        r = print_document(buf, len, form, ret_well);
     free(buf);
     return r == PV_OK ? r : explain_failure(r, path, ret_why, cap);
 }

@@ -46,9 +46,9 @@ enum pv_statussock_form {
     PV_STATUSSOCK_METRICS, /* for Prometheus */
 };
 /* The other side, `p2pvpn-coordinator status` and `metrics`: prints what the coordinator of this
- * state directory says. PV_OK; PV_ERR_NOT_FOUND: none runs; -EACCES; or another error; ret_why
- * is a sentence then. */
+ * state directory says. PV_OK, and whether it serves and can store; PV_ERR_NOT_FOUND: none runs;
+ * -EACCES; or another error; ret_why is a sentence then. */
 PV_MUST_CHECK int pv_statussock_print(const char *state, enum pv_statussock_form form,
-                                      char *ret_why, size_t cap);
+                                      bool *ret_well, char *ret_why, size_t cap);
 
 #endif /* PV_STATUSSOCK_H */

@@ -52,6 +52,7 @@ struct pv_coord_limits {
 };
 
 enum {
+    PV_COORD_CLOCK_S = 60, /* ours: by which the clock may differ from the database's */
     PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */
     PV_COORD_HELLO_S = 10, /* ours: seconds from accept to a valid hello, or to the end of STUN */
     /* Ours: while more than half of the guests' places are taken, seconds to the first byte, and
@@ -99,6 +100,14 @@ PV_MUST_CHECK int pv_coord_load(struct pv_coord *c, struct pv_storerow *row);
 
 /* Wall clock now, Unix microseconds; may jump. The first call fixes the epoch of the receipts. */
 void pv_coord_set_wall(struct pv_coord *c, uint64_t wall_us, pv_ns now);
+
+/* The clock that this coordinator has in common with others, the database's, says wall_us at `at`.
+ * While the wall clock differs from it by more than PV_COORD_CLOCK_S no statement gets a receipt:
+ * times of receipts never fall, so those of a clock that is wrong would outlast its correction. */
+void pv_coord_set_common(struct pv_coord *c, uint64_t wall_us, pv_ns at);
+/* By how many seconds the wall clock is ahead of that (negative: behind), once that is too much; 0:
+ * it is not, or there is none. */
+int64_t pv_coord_ahead(const struct pv_coord *c, pv_ns now);
 
 /* Sets the TLS addresses and pin in every welcome. The owner speaks TLS; this machine never sees
  * it. *tls is copied but for the addresses, which are kept until free. It may change at any time.

@@ -22,6 +22,24 @@ uint64_t pv_coord_wall(const struct pv_coord *c, pv_ns now)
     return pv_coord_wall_us(c, now) / 1000000u;
 }
 
+/* Between two looks at the common clock it goes on by the monotonic one, so a jump of the wall
+ * clock is seen at once. */
+int64_t pv_coord_ahead(const struct pv_coord *c, pv_ns now)
+{
+    if (c->common_us == 0)
+        return 0;
+    int64_t since = now >= c->common_at ? (int64_t)((now - c->common_at) / 1000u)
+                                        : -(int64_t)((c->common_at - now) / 1000u);
+    int64_t ahead = ((int64_t)pv_coord_wall_us(c, now) - (int64_t)c->common_us - since) / 1000000;
+    return ahead > PV_COORD_CLOCK_S || ahead < -PV_COORD_CLOCK_S ? ahead : 0;
+}
+
+void pv_coord_set_common(struct pv_coord *c, uint64_t wall_us, pv_ns at)
+{
+    c->common_us = wall_us;
+    c->common_at = at;
+}
+
 /* --- finding, and the list of poll_ready ----------------------------------------------------- */
 
 struct pv_conn *pv_coord_find(const struct pv_coord *c, uint64_t id)

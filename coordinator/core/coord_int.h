@@ -46,6 +46,9 @@ struct pv_coord {
     struct pv_ctl_tls tls;
     struct pv_coord_limits limits;
 
+    uint64_t
+        common_us; /* by the clock that it shares with others, at common_at; 0: there is none */
+    pv_ns common_at;
     uint64_t wall_us; /* wall clock at wall_at */
     pv_ns wall_at;
     bool started; /* the epoch is fixed */

@@ -333,6 +333,13 @@ static void put_cluster(struct report_lines *l, const json_t *doc)
              number_at(cluster, "taken"), number_at(cluster, "given"), number_at(cluster, "lost"));
 }
 
+bool pv_report_is_well(const json_t *doc)
+{
+    const json_t *store = json_object_get(doc, "store");
+    return !json_is_true(json_object_get(doc, "standby")) && json_is_object(store) &&
+           !json_is_string(json_object_get(store, "error"));
+}
+
 /* The document is not trusted to be whole: it comes from another process, perhaps of another
  * version. */
 int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])

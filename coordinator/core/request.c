@@ -89,6 +89,10 @@ static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n
     return false;
 }
 
+/* What a clock that is wrong would have dated. */
+static const char clock_text[] = "the coordinator's clock differs from its database's: nothing is "
+                                 "stored until the one that is wrong is set";
+
 /* Hands the request to the registry, which answers through pv_request_done(). */
 static void handle_change(struct request *q)
 {
@@ -96,6 +100,10 @@ static void handle_change(struct request *q)
     struct pv_conn *s = q->s;
     struct pv_ctl_msg *msg = q->msg;
     enum pv_ctl_error e = PV_CTL_E_NONE;
+    if (pv_coord_ahead(c, q->now) != 0) {
+        pv_answer_refuse(s, msg, PV_CTL_E_STORAGE, clock_text);
+        return;
+    }
     if (msg->type == PV_CTL_CREATE && !may_create(c, s, &msg->u.put, q->now, &e)) {
         pv_answer_refuse(s, msg, e,
                          e == PV_CTL_E_LIMIT ? pv_answer_text(e)
@@ -187,6 +195,8 @@ static void handle_join(struct request *q)
         e = PV_CTL_E_BAD_REQUEST;
     else if (pv_ctl_join_verify(j, s->hash) != PV_OK)
         e = PV_CTL_E_BAD_SIGNATURE;
+    else if (pv_coord_ahead(q->c, q->now) != 0)
+        e = PV_CTL_E_STORAGE;
     else
         e = pv_cnet_join(s->net, j, pv_registry_time(s->net, pv_coord_wall(q->c, q->now)), q->now,
                          &m.u.reservation);

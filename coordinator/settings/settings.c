@@ -21,7 +21,7 @@ const char pv_coordset_usage[] =
     "                          [--tls-listen ADDR:PORT]... [--relay-ports LO-HI] [--no-relay]\n"
     "                          [--state DIR] [--config FILE] [--open] [--check] [--version]\n"
     "       p2pvpn-coordinator url [--state DIR] [--public ADDR] [--config FILE] [--json]\n"
-    "       p2pvpn-coordinator status [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator status [--state DIR] [--json] [--check]\n"
     "       p2pvpn-coordinator metrics [--state DIR]\n"
     "       p2pvpn-coordinator reload [--state DIR] [--json]\n"
     "       p2pvpn-coordinator networks [--state DIR] [--config FILE] [--names] [--json]\n"
@@ -69,7 +69,8 @@ const char pv_coordset_usage[] =
     "  --state DIR     keys and database (default " PV_COORDSET_STATE ")\n"
     "  --config FILE   default " PV_COORDSET_CONFIG ", if it is there\n"
     "  --open          everybody may create networks here, without the URL's secret\n"
-    "  --check         checks the settings and does nothing\n"
+    "  --check         checks the settings and does nothing; with status: exit code 1 unless it\n"
+    "                  serves and can store\n"
     "  --json          the answer of a subcommand as JSON\n";
 
 /* --- values: the same on the command line and in the file ------------------------------------ */
@@ -518,6 +519,9 @@ static int take_switch(struct pv_coordset *set, const char *arg,
 {
     const struct action *now = find_action(set->action);
     bool wants = now != NULL && now->operand != NULL && set->operand == NULL;
+    set->check = set->check || (!wants && strcmp(arg, "--check") == 0);
+    if (set->check && set->action == PV_COORDSET_STATUS && strcmp(arg, "--check") == 0)
+        return PV_OK; /* of the status, not of the settings */
     for (size_t i = 0; i < PV_ARRAY_LEN(actions) && !wants; i++) {
         if (strcmp(arg, actions[i].name) == 0) {
             set->action = actions[i].action;

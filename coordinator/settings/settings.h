@@ -61,6 +61,7 @@ struct pv_coordset {
     bool open;
     bool names;          /* of networks */
     bool json;           /* the answer of a subcommand */
+    bool check;          /* status: its exit code says whether all is well */
     const char *operand; /* of a subcommand, such as a file; the command line's; NULL: none */
     const char *config;  /* the file as it was named, which may be missing; NULL: none was read */
     int argc;            /* the command line, borrowed */

@@ -151,17 +151,36 @@ static int give_up(struct pv_pg *pg, const char *what, int status, const char *r
 {
     char line[PV_PG_ERROR_MAX];
     const char *message = pg->conn == NULL ? "" : PQerrorMessage(pg->conn);
-    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.150s: %s", what,
-             message[0] == '\0' ? "no answer" : first_line(message, line), remedy);
+    (void)first_line(message, line);
+    size_t len = strlen(line);
+    /* libpq names the server, and has no reason where nothing came from it. */
+    bool blank = len == 0 || strcmp(line + len - (len < 2 ? len : 2), ": ") == 0;
+    snprintf(ret_error, PV_PG_ERROR_MAX, "%s the database: %.150s%s: %s", what, line,
+             blank ? "no answer" : "", remedy);
     pv_pg_disconnect(pg);
     return status;
 }
 
-static const char away[] = "is it running and reachable?";
+/* Does the other machine confirm nothing, not even what TCP has repeated? It repeats ever more
+ * seldom: after an outage of 10 s the connection would be silent for up to 10 more, and a new one
+ * is quicker. However long the database takes, its machine confirms at once. */
+static bool is_cut(int fd)
+{
+    struct tcp_info info = {.tcpi_retransmits = 0};
+    socklen_t len = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_retransmits >= REPEATS;
+}
 
+static const char away[] = "is it running and reachable?";
+static const char stuck[] = "its machine is there: see its locks and synchronous_standby_names";
+
+/* Of a connection that holds, and on which nothing came for too long, the database is to blame. */
 static int explain_away(struct pv_pg *pg, const char *what, char ret_error[static PV_PG_ERROR_MAX])
 {
-    return give_up(pg, what, PV_ERR_CLOSED, away, ret_error);
+    bool there = pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK &&
+                 PQerrorMessage(pg->conn)[0] == '\0' && !is_cut(PQsocket(pg->conn));
+    return give_up(pg, what, PV_ERR_CLOSED, there ? stuck : away, ret_error);
 }
 
 static int explain_obstacle(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
@@ -234,17 +253,6 @@ bool pv_pg_is_connected(const struct pv_pg *pg)
         (void)PQisBusy(pg->conn); /* looks at what was read */
     }
     return pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK;
-}
-
-/* Does the other machine confirm nothing, not even what TCP has repeated? It repeats ever more
- * seldom: after an outage of 10 s the connection would be silent for up to 10 more, and a new one
- * is quicker. However long the database takes, its machine confirms at once. */
-static bool is_cut(int fd)
-{
-    struct tcp_info info = {.tcpi_retransmits = 0};
-    socklen_t len = sizeof(info);
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-           info.tcpi_retransmits >= REPEATS;
 }
 
 /* Waits until the socket is ready, at most to the deadline, and no longer than the line holds. */

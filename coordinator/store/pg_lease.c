@@ -69,6 +69,7 @@ static const struct pv_pg_statement statements[] = {
     {"silent", "SELECT id, name FROM p2pvpn.coordinators WHERE id <> $1"
                " AND until < clock_timestamp() + $2::bigint * interval '1 millisecond'"
                " AND until > clock_timestamp() - interval '1 minute' ORDER BY id LIMIT $3::bigint"},
+    {"clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"},
     {"mine", "SELECT network, fence FROM p2pvpn.homes WHERE holder = $1"},
     {"leave", "SELECT p2pvpn.leave_cluster($1)"},
 };
@@ -275,6 +276,11 @@ static void take_stay(void *ctx, size_t i, PGresult *res)
         return;
     }
     st->now = pv_clock_now();
+    if (i == 2) {
+        re->wall_us = PQntuples(res) == 1 ? (uint64_t)pv_pg_get_int(res, 0, 0) : 0;
+        re->wall_at = st->now;
+        return;
+    }
     if (st->before == 0 || st->now - st->before >= PV_MS(PAUSED_MS))
         return;
     re->n_silent = 0;
@@ -302,6 +308,7 @@ static int renew_row(struct pv_pg_lease *l, struct stayed *st,
         return r;
     pv_pg_send(l->pg, "stay", stay, PV_ARRAY_LEN(stay));
     pv_pg_send(l->pg, "silent", silent, PV_ARRAY_LEN(silent));
+    pv_pg_send(l->pg, "clock", NULL, 0);
     r = pv_pg_finish(l->pg, take_stay, st, ret_error);
     if (r == PV_OK)
         l->renewed = st->now;

@@ -57,12 +57,14 @@ struct pv_pg_silent {
 
 /* What a renewal says, and brings back. */
 struct pv_pg_renewal {
-    uint64_t homes;  /* in: of this coordinator */
-    bool draining;   /* in: it gives them away */
-    uint64_t living; /* coordinators, this one too */
-    uint64_t few;    /* homes of the other one that has the fewest, of those that take any;
-                        UINT64_MAX: there is none */
-    bool again;      /* in: all homes are to be listed, whatever has happened */
+    uint64_t homes;   /* in: of this coordinator */
+    bool draining;    /* in: it gives them away */
+    uint64_t wall_us; /* by the database's clock, Unix microseconds; 0: nobody knows */
+    pv_ns wall_at;    /* when it said so */
+    uint64_t living;  /* coordinators, this one too */
+    uint64_t few;     /* homes of the other one that has the fewest, of those that take any;
+                         UINT64_MAX: there is none */
+    bool again;       /* in: all homes are to be listed, whatever has happened */
     struct pv_pg_silent silent[PV_PG_SILENT_MAX];
     size_t n_silent;
     /* All homes of this coordinator, when others may have taken some; owned by who takes it. */

@@ -40,7 +40,7 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
     snprintf(text, sizeof(text), "this machine's clock is %s %s the coordinator's: ",
              pv_duration_format((double)(off < 0 ? -off : off), time),
              off < 0 ? "behind" : "ahead of");
-    pv_statuspage_problem(st, text, "set it (timedatectl set-ntp true)");
+    pv_statuspage_problem(st, text, "one of the two is wrong: see timedatectl on both");
 }
 
 /* A name as it was given, of addresses the one in use: of several not all may be reached. */

@@ -66,6 +66,36 @@ def a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere(lab):
 
 
 @scenario
+def what_waits_goes_out_as_soon_as_the_database_is_back(lab):
+    """An admin removes a member, and writes to one that is away, while there is no database."""
+    cluster = Cluster(lab)
+    a, b, c, d = (lab.host(n) for n in "abcd")
+    cluster.network([a, b, c, d])
+    first = cluster.home()
+    wait_home([a, b, c, d], cluster.hosts[first])
+    well = [lab.bin("p2pvpn-coordinator"), "status", "--check"]
+    equal(cluster.hosts[first].run(*well, check_rc=False).code, 0, "status --check of one that is well")
+    for n in (c, d):
+        n.stop_daemon()
+    cluster.db.stop()
+    wait("status to say so", lambda: cluster.hosts[first].run(*well, check_rc=False).code == 1, 30)
+    a.ctl("remove", "d", check_rc=False)
+    for i in range(10):
+        a.ctl("send", "c", f"kept {i}")
+    pause(15, "who asked in vain has asked several times")
+    cluster.db.start()
+    t0 = time.monotonic()
+    wait("the removal and the messages to be stored", lambda: cluster.db.sql(
+        "SELECT (SELECT count(*) FROM p2pvpn.mail) >= 10 AND EXISTS(SELECT 1 FROM p2pvpn.statements"
+        " WHERE substring(statement FROM 2 FOR 1) = '\\x06')") == "t", 60)
+    took = time.monotonic() - t0
+    print(f"stored {took:.1f} s after the database is back")
+    check(took <= 2 * SLOW, f"stored after {took:.1f} s")
+    wait("status to be well", lambda: cluster.hosts[first].run(*well, check_rc=False).code == 0, 5)
+    cluster.check_stored()
+
+
+@scenario
 def clocks_that_jump_move_no_home(lab):
     """The database's clock and a coordinator's are set by an hour; what dies then is followed all the same."""
     cluster = Cluster(lab, clocks=True)
@@ -75,12 +105,16 @@ def clocks_that_jump_move_no_home(lab):
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
     wait_home([a, b], one)
     wait("a and b to talk through the relay", lambda: a.os_ping(a.addr(b), timeout=1) and relayed(a, b), 30)
-    for host, by in ((cluster.db.host, 3600), (one, 3600), (cluster.db.host, 0), (one, -3600)):
+    for host, by, differ in ((cluster.db.host, 3600, "behind"), (one, 3600, None), (cluster.db.host, 0, "ahead of"),
+                             (one, -3600, "behind")):
         host.set_clock(by)
         pause(4, "a lease would be over")
         equal(cluster.home(), first, f"the home after {host.name}'s clock was set to {by} s")
         check(connected(a, one) and connected(b, one), "a member lost its coordinator by a clock")
-        a.ctl("invite")  # something that is stored
+        r = a.ctl("invite", check_rc=False)  # something that is stored, with a time that would outlast its clock
+        equal(r.code != 0, differ is not None, f"an invite after {host.name}'s clock was set to {by} s was refused: {r}")
+        said = cluster.status(first)
+        equal(f"{differ} the database's" in said, differ is not None, f"status of the home: {said}")
 
     cluster.db.host.set_clock(-3600)
     t0 = time.monotonic()

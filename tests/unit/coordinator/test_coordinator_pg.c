@@ -50,6 +50,15 @@ static void status_until(size_t i, const char *part)
     fail_msg("status says \"%s\", not \"%s\"", p.text, part);
 }
 
+/* The exit code of `status --check`, whose answer has this part. */
+static void check_until(size_t i, const char *part, int code)
+{
+    struct program p;
+    status_until(i, part);
+    p = START("status", "--check", "--state", state[i]);
+    assert_int_equal(finish(&p), code);
+}
+
 static int setup_two(void **st)
 {
     if (setup(st) < 0)
@@ -142,11 +151,18 @@ static void it_goes_on_while_the_database_is_away(void **st)
     struct program a = start(0);
     (void)listening(&a);
     pg_server_stop(&server, SIGINT);
-    status_until(0, "is it running and reachable?");
+    check_until(0, "is it running and reachable?", 1);
     pg_server_start(&server);
-    status_until(0, "ok, in PostgreSQL");
+    check_until(0, "ok, in PostgreSQL", 0);
     assert_int_equal(stop(&a), 0);
     assert_non_null(strstr(a.text, "the database is back"));
+    /* One that stands by runs, and is not well either. */
+    pg_server_stop(&server, SIGINT);
+    a = start(0);
+    check_until(0, "standing by", 1);
+    pg_server_start(&server);
+    (void)listening(&a);
+    assert_int_equal(stop(&a), 0);
 }
 
 /* It answers who asks it, and tells the reason, while nobody answers it. */
@@ -159,7 +175,7 @@ static void it_goes_on_while_the_database_says_nothing(void **st)
     (void)listening(&a);
     status_until(0, "ok, in PostgreSQL");
     pg_line_set(line, PG_LINE_SILENT);
-    status_until(0, "is it running and reachable?");
+    status_until(0, "no answer: its machine is there: see its locks and synchronous_standby_names");
     pg_line_set(line, PG_LINE_WHOLE);
     status_until(0, "ok, in PostgreSQL");
     assert_int_equal(stop(&a), 0);

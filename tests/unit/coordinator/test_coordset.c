@@ -81,7 +81,14 @@ static void options_are_taken_in_both_forms(void **state)
     assert_int_equal(pv_coordset_port(&set), 4000);
     assert_int_equal(load("--check"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_CHECK);
+    assert_int_equal(load("status --check"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_STATUS);
+    assert_true(set.check);
+    assert_int_equal(load("--check status"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_STATUS);
+    assert_true(set.check);
     assert_int_equal(load("status --json --state=/tmp/y"), PV_OK);
+    assert_false(set.check);
     assert_int_equal(set.action, PV_COORDSET_STATUS);
     assert_true(set.json);
     assert_string_equal(set.state, "/tmp/y");

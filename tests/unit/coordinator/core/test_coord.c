@@ -704,6 +704,39 @@ static void the_time_of_a_network_is_its_own(void **state)
     cw_join(w, &invite, &carol, "carol");
 }
 
+/* The clock that it shares with others differs from its own: nothing gets a time that is wrong. */
+static void a_clock_that_differs_from_the_common_one_dates_nothing(void **state)
+{
+    (void)state;
+    struct cw *w = cw_new(17);
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 2);
+    const uint64_t us = CW_WALL * UINT64_C(1000000);
+    struct cw_node bob = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    static const struct {
+        int common_s, wall_s;
+        int64_t ahead;
+    } rows[] = {{-61, 0, 61}, {61, 0, -61}, {0, 7 * 86400, 7 * 86400}, {0, -600, -600}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        pv_coord_set_common(w->coord, us + (uint64_t)(rows[i].common_s * INT64_C(1000000)), w->now);
+        pv_coord_set_wall(w->coord, us + (uint64_t)(rows[i].wall_s * INT64_C(1000000)), w->now);
+        assert_int_equal(pv_coord_ahead(w->coord, w->now), rows[i].ahead);
+        struct pv_ctl_item item = cw_item(pv_made_view(&w->created.member));
+        cw_ask_error(w, alice,
+                     (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}},
+                     PV_CTL_E_STORAGE);
+        cw_ask_error(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_E_STORAGE);
+    }
+    pv_coord_set_common(w->coord, us + 60 * UINT64_C(1000000), w->now);
+    pv_coord_set_wall(w->coord, us, w->now);
+    assert_int_equal(pv_coord_ahead(w->coord, w->now), 0);
+    cw_invite(w, alice, 1);
+    cw_join(w, &invite, &bob, "bob");
+}
+
 static void every_request_of_the_protocol_has_its_row(void **state)
 {
     (void)state;
@@ -724,6 +757,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_time_of_a_network_is_its_own),
+        cmocka_unit_test(a_clock_that_differs_from_the_common_one_dates_nothing),
         cmocka_unit_test(every_request_of_the_protocol_has_its_row),
         cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
         cmocka_unit_test(a_member_with_another_transport_key_comes_back_by_either),

@@ -130,6 +130,15 @@ static void expect_silent(size_t n)
     assert_int_equal(one.renewal.n_silent, n);
 }
 
+static void a_renewal_says_what_time_it_is_there(void **state)
+{
+    (void)state;
+    const uint64_t before = pv_clock_wall_us();
+    assert_int_equal(renew(&one, 0), PV_OK);
+    assert_in_range(one.renewal.wall_us, before, pv_clock_wall_us());
+    assert_true(one.renewal.wall_at <= pv_clock_now());
+}
+
 static void others_that_do_not_renew_are_named(void **state)
 {
     (void)state;
@@ -641,6 +650,7 @@ int main(void)
         TEST(one_that_sleeps_is_followed_and_learns_of_it),
         TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead),
         TEST(one_that_was_killed_is_followed_before_its_time),
+        TEST(a_renewal_says_what_time_it_is_there),
         TEST(others_that_do_not_renew_are_named),
         TEST(what_members_cannot_reach_comes_back),
         TEST(who_was_removed_or_left_moves_nothing),
