@@ -12,13 +12,17 @@
 #include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
 #include "daemon/core/peer/peers.h"
 #include "proto/control/forward.h"
+#include "tests/sim/world/sim_net_i.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
+#include "tests/unit/heap_use.h"
 #include "tests/unit/test_util.h"
 
 enum {
     SEEDS = 4, /* per scenario; PV_SIM_SEEDS sets another number */
     MOST = 8,
+    HOURS_HEAP = 128 << 10,  /* bytes more after six hours than after three: 90 an attempt */
+    HOURS_DATAGRAMS = 16000, /* of two nodes in three hours: three in four seconds each */
 };
 
 /* From the moment the last node is started: trials leave after 0.5, 1.5, 3.5 and 5.5 s. Where one
@@ -685,6 +689,55 @@ static void strangers_who_try_change_nothing(void **state)
     assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_try, NULL), 0);
 }
 
+/* Without the streams that have ended, which the simulated network keeps for ever. */
+static size_t heap_of_machines(const struct sim_net *net)
+{
+    size_t use = heap_use() - malloc_usable_size(net->streams);
+    for (uint32_t i = 0; i < net->n_streams; i++) {
+        struct sim_stream *s = net->streams[i];
+        use -= malloc_usable_size(s);
+        for (unsigned k = 0; k < 2; k++)
+            use -= s->ends[k].in.items != NULL ? malloc_usable_size(s->ends[k].in.items) : 0;
+    }
+    return use;
+}
+
+/* At the coordinator's address nothing answers, or everything refuses. */
+static int hours_pass(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    size_t heap[2];
+    uint64_t sent[2];
+    (void)ctx;
+    begin(&s, "hours", seed);
+    add(&s, "a", NULL);
+    add(&s, "b", any_cone(&s));
+    if (!all_met(&s, 0, 0))
+        return failed(&s, "");
+    if (seed % 2 == 0)
+        sim_coord_kill(s.w.coord);
+    else
+        sim_coord_stop(s.w.coord);
+    for (int i = 0; i < 2; i++) {
+        sim_world_run(&s.w, PV_S(3 * 3600));
+        heap[i] = heap_of_machines(s.w.net);
+        sent[i] = sim_node_sent(s.n[0]) + sim_node_sent(s.n[1]);
+    }
+    if (heap[1] > heap[0] + HOURS_HEAP || sent[1] - sent[0] > HOURS_DATAGRAMS) {
+        snprintf(s.w.why, sizeof(s.w.why), "%zu, then %zu bytes; %llu, then %llu datagrams",
+                 heap[0], heap[1], (unsigned long long)sent[0],
+                 (unsigned long long)(sent[1] - sent[0]));
+        return failed(&s, "hours without the coordinator cost too much:");
+    }
+    return passed(&s);
+}
+
+static void hours_without_it_cost_no_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("nocoord", 2, hours_pass, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -700,6 +753,7 @@ int main(void)
         cmocka_unit_test(all_commands_agree_on_who_is_there),
         cmocka_unit_test(a_member_that_abuses_type_5_gets_nowhere),
         cmocka_unit_test(strangers_who_try_change_nothing),
+        cmocka_unit_test(hours_without_it_cost_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

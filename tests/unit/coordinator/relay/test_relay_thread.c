@@ -276,6 +276,19 @@ static void a_binding_request_is_answered(void **state)
     close(c.fd);
 }
 
+static void a_datagram_of_any_length_stops_nothing(void **state)
+{
+    struct world *w = *state;
+    static const size_t lengths[] = {0, 1, 19, 2049, 4097, 9001, 65507};
+    static uint8_t datagram[65507] = {0x40}; /* as ChannelData */
+    struct client c = new_client();
+    for (size_t i = 0; i < PV_ARRAY_LEN(lengths); i++) {
+        send_to(&c, &w->server, pv_view(datagram, lengths[i]));
+        a_binding_request_is_answered(state);
+    }
+    close(c.fd);
+}
+
 /* What the client says to its sentry; the answer. */
 static struct pv_sentry_word say(struct world *w, struct client *c, struct pv_sentry_word said)
 {
@@ -509,6 +522,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_binding_request_is_answered),
+        TEST(a_datagram_of_any_length_stops_nothing),
         TEST(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing),
         TEST(runs_pass_through_a_relay_socket_whole_and_in_order),
         TEST(a_stream_relays_through_the_link),

@@ -287,6 +287,33 @@ static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **sta
     }
 }
 
+/* From anybody: empty, longer than the receiver's buffers, and as long as there are any. */
+static void a_datagram_of_any_length_stops_nothing(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {0, 1, 31, 2049, 4097, 9001, 65507};
+    static uint8_t datagram[65507];
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        static struct world w;
+        struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
+        const struct pv_udp_opts opts = {0};
+        int fd = -1;
+        start_world(&w, threads, true);
+        assert_int_equal(pv_udp_open(&any, &opts, &fd), PV_OK);
+        for (uint32_t i = 0; i < PV_ARRAY_LEN(lengths); i++) {
+            struct pv_udp_out out = {.dst = w.node[1].addr, .data = {datagram, lengths[i]}};
+            struct pv_udp_counts counts = {0};
+            for (datagram[0] = 0; datagram[0] < 5; datagram[0]++)
+                pv_udp_send(fd, &out, 1, &counts);
+            assert_int_equal(counts.sent, 5);
+            send_packet(&w.node[0], &w.node[1], i);
+            assert_int_equal(receive_packet(&w.node[1]), i);
+        }
+        close(fd);
+        test_end(&w);
+    }
+}
+
 static void what_control_received_is_opened_like_the_rest(void **state)
 {
     (void)state;
@@ -565,6 +592,7 @@ int main(void)
         cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
         cmocka_unit_test(what_is_told_once_survives_a_full_ring),
         cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
+        cmocka_unit_test(a_datagram_of_any_length_stops_nothing),
         cmocka_unit_test(what_control_received_is_opened_like_the_rest),
         cmocka_unit_test(what_is_injected_while_a_static_peer_moves_is_sent),
         cmocka_unit_test(what_was_injected_before_the_end_is_sent),

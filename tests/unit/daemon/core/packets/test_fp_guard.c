@@ -83,7 +83,7 @@ static void let_in(const char *ports, pv_ns doubt_until)
 }
 
 struct inner {
-    uint8_t b[100];
+    uint8_t b[160];
     size_t len;
 };
 
@@ -310,6 +310,46 @@ static void a_ping_brings_no_other_icmp_with_it(void **state)
     pv_store_be16(redirect.b + 24, 0); /* the same on either side of who asks */
     assert_true(crosses(&t->b, &ours));
     assert_false(crosses(&t->a, &redirect));
+}
+
+/* Behind extension headers there are ports; behind whatever else no bytes are ports, however they
+ * look. Nebula had walked those headers, too, and other filters give up after some. */
+static void what_looks_like_ports_behind_other_headers_is_none(void **state)
+{
+    (void)state;
+    static const uint8_t extensions[] = {0, 43, 51, 60};
+    struct inner p;
+    let_in("udp/53", 0);
+    for (unsigned next = 0; next < 256; next++) {
+        bool walked = memchr(extensions, (int)next, sizeof(extensions)) != NULL;
+        p = packet(6, &t->a, (uint8_t)next, 0, 0, 0);
+        memset(p.b + 40, 0, 40);
+        p.b[40] = UDP; /* its length is 8 bytes, in the form of both kinds of headers */
+        pv_store_be16(p.b + 48, 53);
+        pv_store_be16(p.b + 50, 53);
+        pv_store_be16(p.b + 52, 32);
+        if (next != 44) /* a fragment header, of which there are tests below */
+            assert_int_equal(crosses(&t->a, &p), walked);
+        pv_store_be16(p.b + 40, 53); /* at the place of UDP's ports */
+        pv_store_be16(p.b + 42, 53);
+        pv_store_be16(p.b + 44, 40);
+        assert_int_equal(crosses(&t->a, &p), next == UDP);
+    }
+    /* More headers than are walked, and one that is longer than the packet. */
+    for (size_t n = 1; n <= PV_IPPKT_MAX_EXTENSIONS + 2; n++) {
+        p = packet(6, &t->a, 60, 0, 0, 0);
+        memset(p.b + 40, 0, sizeof(p.b) - 40);
+        for (size_t i = 0; i < n; i++)
+            p.b[40 + 8 * i] = i + 1 == n ? UDP : 60;
+        pv_store_be16(p.b + 40 + 8 * n, 53);
+        pv_store_be16(p.b + 40 + 8 * n + 2, 53);
+        pv_store_be16(p.b + 40 + 8 * n + 4, 8);
+        pv_store_be16(p.b + 4, (uint16_t)(8 * n + 8));
+        p.len = 40 + 8 * n + 8;
+        assert_int_equal(crosses(&t->a, &p), n <= PV_IPPKT_MAX_EXTENSIONS);
+        p.b[41] = 255;
+        assert_false(crosses(&t->a, &p));
+    }
 }
 
 static void fragments_enter_with_their_first_one_only(void **state)
@@ -574,6 +614,7 @@ int main(void)
         guarded(flows_older_than_the_first_rule_are_judged_by_their_port),
         guarded(pings_and_errors_follow_the_rules),
         guarded(a_ping_brings_no_other_icmp_with_it),
+        guarded(what_looks_like_ports_behind_other_headers_is_none),
         guarded(fragments_enter_with_their_first_one_only),
         guarded(what_this_node_asks_all_is_answered),
         guarded(what_the_peer_asks_all_stays_the_peers),
