@@ -92,6 +92,16 @@ def what_waits_goes_out_as_soon_as_the_database_is_back(lab):
     print(f"stored {took:.1f} s after the database is back")
     check(took <= 2 * SLOW, f"stored after {took:.1f} s")
     wait("status to be well", lambda: cluster.hosts[first].run(*well, check_rc=False).code == 0, 5)
+
+    # What failed once is over when the database can be written again, though nobody stores anything.
+    cluster.db.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+    cluster.db.sql("SELECT pg_reload_conf()")
+    wait("status to say so", lambda: "read-only" in cluster.status(first), 30)
+    r = a.ctl("invite", check_rc=False)
+    check(r.code != 0, f"an invite without a database that can be written: {r}")
+    cluster.db.sql("ALTER SYSTEM RESET default_transaction_read_only")
+    cluster.db.sql("SELECT pg_reload_conf()")
+    wait("status to be well", lambda: cluster.hosts[first].run(*well, check_rc=False).code == 0, 5)
     cluster.check_stored()
 
 

@@ -30,7 +30,7 @@ class Database:
         if not found:
             raise Skip("PostgreSQL is not installed (Debian package postgresql)")
         self.host, self.bin, self.owner = host, found[-1], owner
-        host.run("sh", "-c", "mkdir /run/pg && chown 65534:65534 /run/pg")
+        host.run("sh", "-c", "mkdir /run/pg && mount -t tmpfs -o size=320m tmpfs /run/pg && chown 65534:65534 /run/pg")
         if primary:
             self.as_nobody(f"{self.bin}/pg_basebackup", "-h", primary.host.ip4, "-U", owner, "-D", "/run/pg/data",
                            "-R", "-X", "stream", "-c", "fast")
