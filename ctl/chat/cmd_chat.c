@@ -54,7 +54,9 @@ static int print_sent(struct pv_cli *cli, const json_t *body)
         return 0;
     if (held[0] != '\0')
         fprintf(cli->out, "queued: %s's machine takes no more from you for now%s\n", to,
-                strcmp(held, "disk") == 0 ? ": its disk is nearly full" : "");
+                strcmp(held, "disk") == 0    ? ": its disk is nearly full"
+                : strcmp(held, "rules") == 0 ? ": a rule, or its [firewall], denies it"
+                                             : "");
     else if (pv_json_bool(body, "down"))
         fprintf(cli->out, "queued: this machine is down: `p2pvpnctl up` sends it\n");
     else if (pv_json_bool(body, "online"))

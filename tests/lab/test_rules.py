@@ -245,6 +245,132 @@ def a_node_lets_in_less_than_the_rules(lab):
     check("firewall" in b.ctl("rules").out, "rules do not show the firewall")
 
 
+def lines_of(host, *where):
+    return [(m["from"], m["text"]) for m in host.json("history", *where)["messages"]]
+
+
+def own_port_closed(host, other):
+    check(fetch(host, host.addr(other), 7000) is None, f"{host.name} reaches {other.name}'s port 7000")
+
+
+@scenario
+def services_go_the_way_that_can_says(lab):
+    """Chat, rooms, copies and files of g to b are denied, whatever brings them; b's to g are not."""
+    coordinator = lab.coordinator()
+    a, b, g = (lab.host(name) for name in "abg")
+    for h in (b, g):
+        h.configure("[chat]\nauto-accept = *\n")
+    lab.network(coordinator, [a, b, g])
+    for h in (a, b, g):
+        for other in (a, b, g):
+            if h is not other:
+                h.wait_direct(other)
+    for h in (b, g):
+        serve(h, 7000)
+    a.ctl("room", "create", "crew")
+    for h in (b, g):
+        a.ctl("room", "invite", "crew", h.name)
+        wait(f"{h.name} to be in the room", lambda: h.json("room", "list")["rooms"])
+
+    # A copy of before the rule lies at the coordinator, with one of a's behind it.
+    b.stop_daemon()
+    wait("b to be offline", lambda: not g.peer(b)["online"], timeout=40)
+    g.ctl("send", "b", "copied")
+    a.ctl("send", "b", "from a")
+    wait("the copies", lambda: coordinator.sql("SELECT count(*) FROM mail") == "2")
+    a.ctl("deny", "g", "b", "chat,files,ping,tcp/7000")
+    rules_at(g, 1, "allow")
+    g.stop_daemon()  # it has said nothing else to b
+    b.daemon()
+    rules_at(b, 1, "allow")
+    wait("a's copy", lambda: ("a", "from a") in lines_of(b))
+    g.daemon()
+    b.wait_direct(g)
+    g.wait_direct(b)
+
+    for service in ("chat", "files", "ping", "tcp/7000"):
+        cannot(g, "g", f"b:{service}")
+        equal(b.ctl("can", "b", f"g:{service}").code, 0, f"can b g:{service}")
+    # Who sends is told the rule; the other way all arrives, by b's connections.
+    for words in (("send", "b", "no"), ("send-file", "b", OPERATIONS), ("ping", "b")):
+        r = g.ctl(*words, code=11)
+        check("rule 1" in r.err, f"{words[0]} does not name the rule: {r.err!r}")
+    b.ctl("send", "g", "to g")
+    wait("b's message", lambda: ("b", "to g") in lines_of(g, "b"))
+    b.ctl("send-file", "g", OPERATIONS)
+    wait("b's file", lambda: [f["state"] for f in g.json("files")["files"]] == ["done"])
+    b.ctl("ping", "g", "-c", "1")
+    equal(fetch(b, b.addr(g), 7000), "g", "b reaches g's port")
+    own_port_closed(g, b)
+    # g's message of before waits at g, over b's connection, and says why.
+    wait("g to be told", lambda: "denies it chat" in g.ctl("why", "b").out)
+    g.ctl("send", "#crew", "in the room")
+    wait("a to have it", lambda: ("g", "in the room") in lines_of(a, "#crew"))
+    a.ctl("send", "#crew", "behind it")
+    wait("b to have what is behind it", lambda: ("a", "behind it") in lines_of(b, "#crew"))
+    b.ctl("send", "#crew", "of b")
+    wait("g to have b's line", lambda: ("b", "of b") in lines_of(g, "#crew"))
+    check(all(who != "g" for who, _ in lines_of(b)), f"b hears g: {lines_of(b)}")
+    equal([f["direction"] for f in b.json("files")["files"]], ["out"], "files b knows")
+
+    # Without the rule what waited comes, in the room what is said from now on.
+    a.ctl("rules", "remove", "1")
+    wait("g's message", lambda: ("g", "copied") in lines_of(b, "g"), 40)
+    g.ctl("send", "#crew", "again")
+    wait("g's line", lambda: ("g", "again") in lines_of(b, "#crew"))
+    check(("g", "in the room") not in lines_of(b, "#crew"), "what was denied came later")
+    g.ctl("send-file", "b", OPERATIONS)
+    wait("g's file", lambda: "in" in [f["direction"] for f in b.json("files")["files"]])
+
+    # What only b's own [firewall] says g cannot know: b answers.
+    b.configure("[chat]\nauto-accept = *\n[firewall]\nallow = tcp/22\n")
+    b.restart_daemon()
+    b.wait_direct(g)
+    g.wait_direct(b)
+    b.ctl("send", "g", "still")
+    wait("b's message", lambda: ("b", "still") in lines_of(g, "b"))
+    g.ctl("send", "b", "kept out")
+    wait("g to be told", lambda: "denies it chat" in g.ctl("why", "b").out)
+    r = g.ctl("send-file", "b", OPERATIONS, code=11)
+    check("denies it" in r.err, f"send-file does not say why: {r.err!r}")
+    b.ctl("send-file", "g", OPERATIONS)
+    wait("b's second file", lambda: [f["state"] for f in g.json("files")["files"]
+                                     if f["direction"] == "in"] == ["done"] * 2)
+    check(("g", "kept out") not in lines_of(b), "[firewall] lets chat in")
+
+
+@scenario(long="takes a minute: members are asked when the coordinator has been away for a while")
+def a_copy_that_a_member_holds_goes_the_way_that_can_says(lab):
+    coordinator = lab.coordinator()
+    a, b, c, g = (lab.host(name) for name in "abcg")
+    c.configure("[chat]\nhold = on\n")
+    lab.network(coordinator, [a, b, c, g])
+    for h in (a, g):
+        h.wait_peer(c)
+        h.ping(c)
+    b.stop_daemon()
+    wait("b to be offline", lambda: not g.peer(b)["online"], 40)
+    coordinator.end()
+    for h in (a, g):
+        h.ctl("send", "b", f"from {h.name}")
+    for h in (a, g):
+        wait("the copy to be at c", lambda: [m["state"] for m in h.json("history", "b")["messages"]]
+             == ["sent"], 60)
+    coordinator.start()
+    for h in (a, g):
+        h.wait_peer(c, 60)
+    a.ctl("deny", "g", "b", "chat")
+    for h in (a, g):
+        h.stop_daemon()
+    b.daemon()
+    wait("a's message from c", lambda: ("a", "from a") in lines_of(b), 60)
+    rules_at(b, 1, "allow")
+    a.daemon()
+    check(("g", "from g") not in lines_of(b), "a held copy of g's came")
+    a.ctl("rules", "remove", "1")
+    wait("g's message", lambda: ("g", "from g") in lines_of(b), 90)
+
+
 @scenario
 def bad_input_is_told_with_its_remedy(lab):
     a, b = network(lab, "a", "b")

@@ -9,6 +9,7 @@
 
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peers.h"
 
 enum {
@@ -36,6 +37,11 @@ struct chat {
     struct pv_bucket asked[QUESTION_ROWS];
 };
 
+bool pv_chat_may(const void *node, const uint8_t *pk)
+{
+    return pv_rules_serve(node, pk, PV_SERVICE_CHAT, false).allow;
+}
+
 /* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
  * of all of them to a peer. */
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -44,7 +50,9 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     struct pv_chatlink_config lc = {.rng = node->rng,
                                     .log = node->log,
                                     .keys = node->linkkeys,
-                                    .plain_off = cfg->chat_plain_off};
+                                    .plain_off = cfg->chat_plain_off,
+                                    .admits = pv_chat_may,
+                                    .owner = node};
     struct chat *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
@@ -86,6 +94,8 @@ static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct chat *c = part;
+    if ((facts & PV_FACT_RULES) != 0)
+        pv_chatlink_rules_changed(c->link, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     if (!pv_node_is_on_overlay(c->node))

@@ -11,4 +11,8 @@
 
 extern const struct pv_part pv_part_chat;
 
+/* Do rules and [firewall] let the member chat with this node? For whoever takes what it wrote, by
+ * its own connection or another's, from a copy, or in a room. node: a struct pv_node. */
+bool pv_chat_may(const void *node, const uint8_t *pk);
+
 #endif /* PV_CHAT_PART_H */

@@ -174,6 +174,8 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->log = cfg->log;
     link->keys = cfg->keys;
     link->plain = !cfg->plain_off;
+    link->admits = cfg->admits;
+    link->owner = cfg->owner;
     memcpy(link->own_pk, cfg->own_pk, sizeof(link->own_pk));
     link->peer_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_PEERS);
     link->conn_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_CONNS);

@@ -84,6 +84,9 @@ struct pv_chatlink_config {
     const struct pv_log *log;       /* borrowed; may be NULL */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     bool plain_off;                 /* plain text is refused ([chat] plain = off) */
+    /* May the member chat with this node? Asked for each message; NULL: all may. */
+    bool (*admits)(const void *owner, const uint8_t *pk);
+    const void *owner; /* borrowed */
 };
 
 struct pv_chatlink; /* opaque */
@@ -104,6 +107,9 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
 /* The binding of its name and addresses to pk ended (left, revoked): connections are closed. What
  * waits for it stays in the store. */
 void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+
+/* Other rules: what was not taken because of the old ones is sent again at once. */
+void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now);
 
 /* The interface goes, and with it every connection, also those that are being made: sockets are
  * tied to it and hear nothing of its end. What was not acknowledged is said again. */

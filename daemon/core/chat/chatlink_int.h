@@ -165,6 +165,8 @@ struct pv_chatlink {
     const struct pv_log *log;
     const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
     bool plain;                     /* plain text is taken */
+    bool (*admits)(const void *owner, const uint8_t *pk); /* NULL: all are */
+    const void *owner;
 
     struct pv_map peer_map, conn_map;
     struct pv_chatlink_peer *peers;

@@ -193,14 +193,31 @@ static void add_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     pv_chatlink_charge(link, peer, pv_chatlink_cost(1, text_len));
 }
 
+/* The connection may be ours, which a rule about the other direction does not close. Who sends is
+ * told, and keeps it; whoever types into nc sees that it was not taken. */
+static bool deny(struct pv_chatlink *link, struct pv_chatlink_conn *c,
+                 const struct pv_chat_frame *f, pv_ns now)
+{
+    size_t len = 0;
+    if (f->kind != PV_CHAT_MESSAGE)
+        return false;
+    c->refused_seq = f->seq;
+    if (pv_chat_write_later(f->id, PV_CHAT_LATER_RULES, PV_CHATLINK_LATER_MIN_S, link->line,
+                            &len) == PV_OK)
+        put_or_close(link, c, len, now);
+    return true;
+}
+
 /* A message came: it waits for the store, or with its connection for room. False when the peer
  * sends faster than it can store. */
 static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
-                    const struct pv_chat_frame *f)
+                    const struct pv_chat_frame *f, pv_ns now)
 {
     struct pv_chatlink_peer *peer = c->peer;
     if (f->kind == PV_CHAT_MESSAGE && is_held_back(c, f->seq))
         return true;
+    if (link->admits != NULL && !link->admits(link->owner, peer->pk))
+        return deny(link, c, f, now);
     if (peer->n_pending >= PV_CHATLINK_MAX_PENDING ||
         peer->pending_bytes + f->text_len > PV_CHATLINK_MAX_PENDING_BYTES)
         return false;
@@ -499,7 +516,7 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     switch (f->kind) {
     case PV_CHAT_MESSAGE:
     case PV_CHAT_PLAIN:
-        taken = receive(link, c, f);
+        taken = receive(link, c, f, now);
         break;
     case PV_CHAT_ACK:
         taken = handle_ack(c, f, now);

@@ -142,6 +142,22 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
     pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_STATE, 0, PV_OK, &told);
 }
 
+void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
+{
+    struct pv_chatlink_peer *peer, *next;
+    HASH_ITER(hh, link->peers, peer, next)
+    {
+        if (peer->held != PV_CHAT_LATER_RULES)
+            continue;
+        peer->held = PV_CHAT_LATER_NO;
+        peer->held_s = 0;
+        peer->held_until = now;
+        if (peer->active != NULL)
+            pv_chatlink_conn_rearm(link, peer->active);
+        pv_heap_set(&link->peer_timers, &peer->timer, now);
+    }
+}
+
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
 {
     const struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);

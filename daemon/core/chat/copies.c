@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/copies_int.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/peer/ownkeys.h"
 
@@ -62,9 +64,12 @@ static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *f
     return route;
 }
 
-/* Who wants no packet without wants no copy without: the message waits for the meeting. */
+/* Who wants no packet without wants no copy without: the message waits for the meeting. So does one
+ * that the receiver would not take. */
 bool pv_copies_may_seal(struct pv_copies *c, const struct pv_peer *to)
 {
+    if (!pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow)
+        return false;
     return pv_peers_env(c->node->peers)->pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
 }
 
@@ -129,6 +134,8 @@ int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box,
         return PV_ERR_AGAIN;
     if (m->state == PV_MEMBER_REVOKED)
         return PV_ERR_REFUSED;
+    if (!pv_chat_may(n, from))
+        return PV_ERR_LIMIT; /* it stays there: a rule may go */
     uint8_t *buf = malloc(PV_PARCEL_CONTENT_MAX);
     int r = buf == NULL ? PV_ERR_NOMEM : open_parcel(n, &route, box, buf, &parcel);
     if (r == PV_OK) {
@@ -231,6 +238,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_copies_coordinator_offline(c);
     if ((facts & PV_FACT_ONLINE) != 0 && c->node->online)
         pv_copies_coordinator_online(c, now);
+    else if ((facts & PV_FACT_RULES) != 0 && c->node->online)
+        pv_copies_coordinator_news(c, now); /* of what was left there some may come now */
 }
 
 /* Whoever is there gets what is held for it. Of whoever is not, messages may wait that need a copy

@@ -8,6 +8,7 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 
@@ -79,7 +80,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     }
     p = pv_peer_need(n, req->peer, "send", true, handle);
-    if (p != NULL)
+    if (p != NULL && !pv_rules_refuse(n, p, PV_SERVICE_CHAT, "send", handle))
         send_to(n, p, req, id, handle, now);
 }
 

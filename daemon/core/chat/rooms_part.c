@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peers.h"
@@ -20,7 +21,11 @@ struct rooms_part {
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
 {
-    struct pv_rooms_config rc = {.rng = node->rng, .sk = node->identity->sign_sk, .log = node->log};
+    struct pv_rooms_config rc = {.rng = node->rng,
+                                 .sk = node->identity->sign_sk,
+                                 .log = node->log,
+                                 .admits = pv_chat_may,
+                                 .owner = node};
     struct rooms_part *r = calloc(1, sizeof(*r));
     (void)cfg;
     (void)now;

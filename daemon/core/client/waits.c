@@ -181,18 +181,6 @@ static bool run_ping(struct waits *ws, struct wait *w, pv_ns now)
 
 /* A peer asks: it is answered at once. Or it answers: the ping that asked with this token is told.
  */
-/* Do the rules let this node ping the peer (asks), or the peer this node? */
-static bool may_ping(const struct pv_node *n, const struct pv_peer *p, bool asks,
-                     struct pv_verdict *ret_verdict)
-{
-    const uint8_t *self = n->identity->sign_pk, *peer = pv_peer_pk(p);
-    struct pv_verdict v =
-        pv_rules_decide(n, asks ? self : peer, asks ? peer : self, PV_PORTS_ICMP, PV_PORTS_PING);
-    if (ret_verdict != NULL)
-        *ret_verdict = v;
-    return v.allow;
-}
-
 static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns now)
 {
     struct waits *ws = part;
@@ -201,7 +189,8 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
         return;
     if (!echo.reply) {
         /* One without filler asks whether the path carries anything, and no rule is about that. */
-        if (echo.filler.len > 0 && !may_ping(ws->node, p, false, NULL))
+        if (echo.filler.len > 0 &&
+            !pv_rules_serve(ws->node, pv_peer_pk(p), PV_SERVICE_PING, false).allow)
             return;
         /* Daemons ask without a filler whether a path lives; with one somebody asked for it. */
         if (echo.filler.len > 0)
@@ -345,16 +334,8 @@ static void do_ping(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                        "ping: this machine is down: `p2pvpnctl up` first");
         return;
     }
-    struct pv_verdict v;
-    if (!may_ping(ws->node, p, true, &v)) {
-        char rule[PV_RULE_TEXT];
-        pv_ctlsrv_failf(
-            ws->node->ctl, handle, PV_CTLAPI_REFUSED,
-            "ping: %s does not answer this node: denied by %s: `p2pvpnctl rules` lists the "
-            "rules, admins change them",
-            pv_peer_name(p), pv_rule_format(v.rule, rule));
+    if (pv_rules_refuse(ws->node, p, PV_SERVICE_PING, "ping", handle))
         return;
-    }
     struct wait *w = add_wait(ws, p, "ping", handle);
     if (w == NULL)
         return;

@@ -366,8 +366,9 @@ static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **
     if (held != PV_CHAT_LATER_NO)
         line(lines, "  messages are queued: %s's machine takes no more from you for now (%s)",
              pv_peer_name(p),
-             held == PV_CHAT_LATER_DISK
-                 ? "its disk is nearly full"
+             held == PV_CHAT_LATER_DISK ? "its disk is nearly full"
+             : held == PV_CHAT_LATER_RULES
+                 ? "a rule, or its [firewall], denies it chat from here"
                  : "as many as it takes from one are unread there, or stored");
 }
 
@@ -393,29 +394,19 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
 /* What the rules keep out, either way: the peer is reached and does not answer all the same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    static const struct {
-        const char *name;
-        uint8_t proto;
-        uint16_t port;
-    } services[] = {{"ping", PV_PORTS_ICMP, PV_PORTS_PING},
-                    {"chat", PV_PORTS_TCP, PV_CHAT_PORT},
-                    {"files", PV_PORTS_TCP, PV_FILE_PORT}};
     _Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,
                    "rules and the packet threads know them by these names");
     const struct pv_policy *policy = pv_rules_policy(n);
-    const uint8_t *self = n->identity->sign_pk;
     const struct pv_member *me = pv_node_self(n);
     char rule[PV_RULE_TEXT];
     if (pv_peer_is_static(p) || me == NULL)
         return;
-    for (size_t i = 0; i < 2 * PV_ARRAY_LEN(services); i++) {
-        bool to = i < PV_ARRAY_LEN(services);
-        size_t k = i % PV_ARRAY_LEN(services);
-        struct pv_verdict v =
-            pv_rules_decide(n, to ? self : pv_peer_pk(p), to ? pv_peer_pk(p) : self,
-                            services[k].proto, services[k].port);
+    for (int i = 0; i < 2 * PV_SERVICES; i++) {
+        bool to = i < PV_SERVICES;
+        enum pv_service service = (enum pv_service)(i % PV_SERVICES);
+        struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, to);
         if (!v.allow)
-            line(lines, "  %s %s %s is denied by %s", services[k].name, to ? "to" : "from",
+            line(lines, "  %s %s %s is denied by %s", pv_service_name(service), to ? "to" : "from",
                  pv_peer_name(p), pv_rule_format(v.rule, rule));
     }
     if (policy != NULL && !pv_policy_is_empty(policy))

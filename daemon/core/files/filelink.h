@@ -90,6 +90,10 @@ struct pv_filelink_config {
     const struct pv_log *log;       /* borrowed; may be NULL */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     uint8_t own_pk[PV_SIGN_PK_LEN];
+    /* May files go to the member (to), or come from it? Asked when one is offered, when it begins
+     * to move, and by pv_filelink_rules_changed(); NULL: they may. */
+    bool (*admits)(const void *owner, const uint8_t *pk, bool to);
+    const void *owner; /* borrowed */
 };
 
 /* saved: what pv_filelink_save() gave, or empty. What cannot be read of it is left out, and said in
@@ -122,6 +126,8 @@ struct pv_filelink_peer {
 };
 /* Presence, path or address of a member changed. */
 void pv_filelink_set_peer(struct pv_filelink *link, const struct pv_filelink_peer *peer, pv_ns now);
+/* Other rules: what they deny stops, and what was denied goes on. */
+void pv_filelink_rules_changed(struct pv_filelink *link, pv_ns now);
 /* It left or was removed: transfers stop, offers are void. */
 void pv_filelink_peer_gone(struct pv_filelink *link, const uint8_t *pk, pv_ns now);
 

@@ -115,6 +115,8 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, const 
         op.why = f->e.why; /* it asks again: the first answer, or our notice, may still be coming */
     else if (f == NULL || pv_file_is_final(f) || offset > f->e.size)
         op.why = PV_FILE_WHY_GONE;
+    else if (!pv_file_may_move(l, f))
+        op.why = PV_FILE_WHY_RULES;
     else if (f->handle < 0)
         op.why = PV_FILE_WHY_ABSENT;
     else if (f->tag == 0 && !pv_filelink_has_room(l, f))

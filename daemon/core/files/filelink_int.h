@@ -64,6 +64,8 @@ struct pv_filelink {
     struct pv_rng rng;
     const struct pv_log *log;
     const struct pv_linkkeys *keys;
+    bool (*admits)(const void *owner, const uint8_t *pk, bool to);
+    const void *owner;
     uint8_t own_pk[PV_SIGN_PK_LEN];
     uint64_t unproven;
     struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
@@ -82,6 +84,8 @@ struct pv_filelink {
     size_t n_words;
 };
 
+/* Do the rules let it move the way it goes? */
+bool pv_file_may_move(const struct pv_filelink *l, const struct pv_file *f);
 bool pv_file_is_final(const struct pv_file *f);
 struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, const uint8_t *id,
                                   bool outgoing);

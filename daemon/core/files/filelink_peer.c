@@ -36,8 +36,16 @@ void pv_file_tell(struct pv_file *f, pv_ns now)
         tell(f, now);
 }
 
-static bool has_word(const struct pv_file *f)
+bool pv_file_may_move(const struct pv_filelink *l, const struct pv_file *f)
 {
+    return l->admits == NULL || l->admits(l->owner, f->e.peer, f->e.outgoing);
+}
+
+static bool has_word(const struct pv_filelink *l, const struct pv_file *f)
+{
+    /* An older receiver would take it. */
+    if (f->e.outgoing && !pv_file_is_final(f) && !pv_file_may_move(l, f))
+        return false;
     /* It was the receiver that ended it, so it need not be told. */
     if (f->e.outgoing)
         return f->e.state != PV_FILE_DONE && f->e.state != PV_FILE_REFUSED;
@@ -74,7 +82,7 @@ int pv_filelink_poll_transmit(struct pv_filelink *l, struct pv_filelink_transmit
         f->tell_now = false;
         const struct pv_file_notice n = notice_of(f);
         memcpy(ret_tx->pk, f->e.peer, sizeof(ret_tx->pk));
-        if (has_word(f) && pv_file_notice_build(&n, ret_tx->buf, &ret_tx->len) == PV_OK)
+        if (has_word(l, f) && pv_file_notice_build(&n, ret_tx->buf, &ret_tx->len) == PV_OK)
             return PV_OK;
     }
     return PV_ERR_AGAIN;
@@ -106,6 +114,10 @@ static void new_offer(struct pv_filelink *l, const struct pv_filelink_peer *from
     /* An offer that cannot be remembered is refused: silence would make the sender offer
      * for ever. */
     bool yes = may_come(from, n);
+    if (l->admits != NULL && !l->admits(l->owner, from->pk, false)) {
+        say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_RULES);
+        return;
+    }
     struct pv_file *f = pv_filelink_make_place(l, from->pk, yes, now) ? pv_filelink_add(l) : NULL;
     if (f == NULL) {
         say(l, from->pk, n->id, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY);
@@ -237,7 +249,7 @@ static bool waits(const struct pv_filelink *l, const struct pv_file *f)
 {
     enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
     return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
-           (state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED);
+           pv_file_may_move(l, f) && (state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED);
 }
 
 void pv_filelink_run(struct pv_filelink *l, pv_ns now)
@@ -247,6 +259,24 @@ void pv_filelink_run(struct pv_filelink *l, pv_ns now)
         if (waits(l, f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
             fetch(l, f, now);
     }
+}
+
+void pv_filelink_rules_changed(struct pv_filelink *l, pv_ns now)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *f = &l->files[i];
+        if (pv_file_is_final(f))
+            continue;
+        if (!pv_file_may_move(l, f)) {
+            pv_file_cancel(l, f);
+            pv_file_set_why(l, f, PV_FILE_WHY_RULES);
+        } else if (f->e.why == PV_FILE_WHY_RULES) {
+            pv_file_set_why(l, f, PV_FILE_WHY_NONE);
+            f->fetch_at = f->e.outgoing || f->e.state != PV_FILE_ACCEPTED ? PV_NEVER : now;
+            pv_file_tell(f, now);
+        }
+    }
+    pv_filelink_run(l, now);
 }
 
 static struct pv_file *by_tag(struct pv_filelink *l, uint64_t tag)

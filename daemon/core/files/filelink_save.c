@@ -25,7 +25,8 @@ static void save_file(struct pv_writer *w, const struct pv_file *f)
     pv_put_u8(
         w, (uint8_t)((e->outgoing ? FLAG_OUTGOING : 0) | (f->tell_at != PV_NEVER ? FLAG_TELL : 0)));
     pv_put_u8(w, (uint8_t)e->state);
-    pv_put_u8(w, (uint8_t)e->why);
+    /* It follows from the rules of the next life, and older versions do not know it. */
+    pv_put_u8(w, (uint8_t)(e->why == PV_FILE_WHY_RULES ? PV_FILE_WHY_NONE : e->why));
     pv_put_bytes(w, e->id, sizeof(e->id));
     pv_put_bytes(w, e->peer, sizeof(e->peer));
     pv_put_u64(w, e->size);

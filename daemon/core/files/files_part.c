@@ -9,6 +9,7 @@
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/files/autoaccept.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
@@ -32,10 +33,19 @@ struct files {
     size_t n_ops;
 };
 
+static bool may_move(const void *node, const uint8_t *pk, bool to)
+{
+    return pv_rules_serve(node, pk, PV_SERVICE_FILES, to).allow;
+}
+
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
 {
-    struct pv_filelink_config fc = {.rng = node->rng, .log = node->log, .keys = node->linkkeys};
+    struct pv_filelink_config fc = {.rng = node->rng,
+                                    .log = node->log,
+                                    .keys = node->linkkeys,
+                                    .admits = may_move,
+                                    .owner = node};
     struct files *f = calloc(1, sizeof(*f));
     (void)now;
     if (f == NULL)
@@ -133,6 +143,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         save(f);
         save_pins(f);
     }
+    if ((facts & PV_FACT_RULES) != 0)
+        pv_filelink_rules_changed(f->link, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(f->node->peers, p)) != NULL;)
@@ -456,6 +468,8 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                        "send-file: a transfer has 22 characters, as an id of a message");
         return;
     }
+    if (pv_rules_refuse(n, p, PV_SERVICE_FILES, "send-file", handle))
+        return; /* the next request drops the descriptor, or the connection's end */
     /* The descriptor must have come on the connection of the request: a client cannot send the file
      * of another. */
     if (f->passed.handle < 0 || f->passed_by != pv_ctlsrv_sid(n->ctl, handle)) {

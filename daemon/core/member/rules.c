@@ -304,6 +304,7 @@ static int guard_all(struct rules *r, pv_ns now)
     struct pv_node *n = r->node;
     bool needed = is_needed(r, r->policy);
     int status = PV_OK;
+    pv_node_raise(n, PV_FACT_RULES);
     cast_doubt(r, now);
     drop_shared(r);
     make_regions(r);
@@ -405,6 +406,43 @@ struct pv_verdict pv_rules_decide(const struct pv_node *n,
     if (here && r->firewall != NULL && !pv_ports_has(r->firewall, proto, port))
         return (struct pv_verdict){.allow = false, .rule = PV_RULE_LOCAL};
     return r->policy == NULL ? v : pv_policy_decide(r->policy, from, to, proto, port);
+}
+
+static const struct {
+    const char *name;
+    uint8_t proto;
+    uint16_t port;
+} services[PV_SERVICES] = {
+    [PV_SERVICE_PING] = {"ping", PV_PORTS_ICMP, PV_PORTS_PING},
+    [PV_SERVICE_CHAT] = {"chat", PV_PORTS_TCP, PV_PORTS_CHAT},
+    [PV_SERVICE_FILES] = {"files", PV_PORTS_TCP, PV_PORTS_FILES},
+};
+
+const char *pv_service_name(enum pv_service service)
+{
+    return services[service].name;
+}
+
+struct pv_verdict pv_rules_serve(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                 enum pv_service service, bool to)
+{
+    const uint8_t *self = n->identity->sign_pk;
+    return pv_rules_decide(n, to ? self : pk, to ? pk : self, services[service].proto,
+                           services[service].port);
+}
+
+bool pv_rules_refuse(const struct pv_node *n, const struct pv_peer *p, enum pv_service service,
+                     const char *cmd, uint64_t handle)
+{
+    const struct pv_verdict v = pv_rules_serve(n, pv_peer_pk(p), service, true);
+    char rule[PV_RULE_TEXT];
+    if (!v.allow)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: %s from this node to %s is denied by %s: `p2pvpnctl rules` lists the "
+                        "rules, admins change them",
+                        cmd, pv_service_name(service), pv_peer_name(p),
+                        pv_rule_format(v.rule, rule));
+    return !v.allow;
 }
 
 struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,

@@ -29,6 +29,22 @@ struct pv_verdict pv_rules_decide(const struct pv_node *n,
                                   const uint8_t from[static PV_SIGN_PK_LEN],
                                   const uint8_t to[static PV_SIGN_PK_LEN], uint8_t proto,
                                   uint16_t port);
+/* What daemons do for their users, by the member that it comes from: a file is sent, although the
+ * receiver fetches it. */
+enum pv_service {
+    PV_SERVICE_PING,
+    PV_SERVICE_CHAT,
+    PV_SERVICE_FILES,
+    PV_SERVICES,
+};
+const char *pv_service_name(enum pv_service service); /* as in rules: "ping", "chat", "files" */
+/* The same question of a service: may this node use it towards the member (to), or the member
+ * towards this node? All who receive ask this, whatever way something came. */
+struct pv_verdict pv_rules_serve(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                 enum pv_service service, bool to);
+/* Is this node's user kept from it? Then the request is answered with the rule. */
+bool pv_rules_refuse(const struct pv_node *n, const struct pv_peer *p, enum pv_service service,
+                     const char *cmd, uint64_t handle);
 /* The same of what `gateway` carries: the rules are kept there. */
 struct pv_verdict pv_rules_decide_beyond(const struct pv_node *n,
                                          const uint8_t from[static PV_SIGN_PK_LEN],

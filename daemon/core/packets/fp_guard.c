@@ -145,8 +145,14 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
     a->run = ++w->runs;
     a->verdict = (struct pv_verdict){.allow = false, .rule = PV_RULE_UNSEEN};
+    const struct pv_ruletable *rules = rules_for(snap, peer, &a->ip);
     if (has_ports(&a->flow))
-        a->verdict = pv_ruletable_look(rules_for(snap, peer, &a->ip), a->flow.proto, a->flow.port);
+        a->verdict = pv_ruletable_look(rules, a->flow.proto, a->flow.port);
+    /* A file goes against the connection that fetches it, so a rule about this direction says
+     * nothing: the daemon, which alone listens there, asks about the other one. */
+    if (a->flow.proto == PV_PORTS_TCP && a->flow.port == PV_PORTS_FILES && rules == peer->rules &&
+        has_ports(&a->flow))
+        a->verdict.allow = true;
     pv_flowtable_prefetch(t, a->verdict.allow ? PV_FLOW_THEIRS : PV_FLOW_OURS, a->spot);
     return true;
 }

@@ -22,6 +22,8 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->rng = cfg->rng;
     rs->sk = cfg->sk;
     rs->log = cfg->log;
+    rs->admits = cfg->admits;
+    rs->owner = cfg->owner;
     memcpy(rs->own_pk, cfg->own_pk, sizeof(rs->own_pk));
     rs->load_at = PV_NEVER;
     rs->peer_map = pv_map_make(&rs->rng, PV_ROOMS_MAX_PEERS);

@@ -54,6 +54,10 @@ struct pv_rooms_config {
     const uint8_t *sk; /* the node's identity: PV_SIGN_SK_LEN bytes, borrowed */
     uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log; /* borrowed; may be NULL */
+    /* May the member chat with this node? Of one that may not no text is shown, whoever brings it,
+     * and no invitation followed; NULL: all may. */
+    bool (*admits)(const void *owner, const uint8_t *pk);
+    const void *owner; /* borrowed */
 };
 
 struct pv_rooms; /* opaque */

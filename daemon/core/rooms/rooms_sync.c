@@ -23,6 +23,11 @@ bool pv_rooms_may_talk(const struct pv_rooms *rs, const uint8_t *pk)
 }
 
 /* A node that the roster does not name counts as revoked: nobody vouches for its key. */
+bool pv_rooms_admits(const struct pv_rooms *rs, const uint8_t *pk)
+{
+    return rs->admits == NULL || rs->admits(rs->owner, pk);
+}
+
 static bool is_revoked(const struct pv_rooms *rs, const uint8_t *pk)
 {
     const struct pv_member *m = pv_roster_known(rs->roster, pk);
@@ -245,7 +250,7 @@ static void begin_pending(struct pv_rooms *rs, const struct pv_room_frame *f, co
                           pv_ns now)
 {
     struct pv_rooms_room *room = NULL;
-    if (pv_rooms_is_being_forgotten(rs, f->room))
+    if (pv_rooms_is_being_forgotten(rs, f->room) || !pv_rooms_admits(rs, pk))
         return;
     if (!pv_rooms_has_own_place(rs) || !pv_rooms_make_pending_place(rs, pk) ||
         pv_rooms_room_new(rs, f->room, &room) < 0) {
@@ -515,13 +520,30 @@ static int take_record(struct pv_rooms *rs, struct pv_rooms_room *room, struct p
     return r;
 }
 
-/* A room we are invited to becomes ours, unless there are too many. False: it is forgotten. */
+/* The record that invited us, last. */
+static const struct pv_room_record *own_invitation(const struct pv_rooms *rs,
+                                                   const struct pv_rooms_room *room)
+{
+    for (size_t i = 0; i < room->n_records; i++) {
+        const struct pv_room_record *rec = &room->records[i].rec;
+        if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) &&
+            rec->round == room->self->round)
+            return rec;
+    }
+    return NULL;
+}
+
+/* A room we are invited to becomes ours, unless there are too many, or rules deny chat to who
+ * invited us. False: it is forgotten. */
 static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
 {
     if (!pv_rooms_has_place(rs, room->members[0]->pk)) {
         rs->counts.full++;
         return false;
     }
+    const struct pv_room_record *invitation = own_invitation(rs, room);
+    if (invitation != NULL && !pv_rooms_admits(rs, invitation->signer))
+        return false;
     struct pv_room_raw *raws = calloc(room->n_records, sizeof(*raws));
     for (size_t i = 0; raws != NULL && i < room->n_records; i++) {
         raws[i].bytes = malloc(room->records[i].len);
@@ -538,14 +560,8 @@ static bool adopt(struct pv_rooms *rs, struct pv_rooms_room *room)
     pv_rooms_begin_logs(room);
     if (raws == NULL || pv_rooms_keep(rs, room, raws, room->n_records, NULL) < 0)
         return false;
-    for (size_t i = 0; i < room->n_records; i++) {
-        const struct pv_room_record *rec = &room->records[i].rec;
-        if (rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk) &&
-            rec->round == room->self->round) {
-            tell_change(rs, room, rec);
-            break;
-        }
-    }
+    if (invitation != NULL)
+        tell_change(rs, room, invitation);
     return true;
 }
 

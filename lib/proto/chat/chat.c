@@ -77,6 +77,8 @@ const char *pv_chat_later_name(enum pv_chat_later why)
         return "full";
     case PV_CHAT_LATER_DISK:
         return "disk";
+    case PV_CHAT_LATER_RULES:
+        return "rules";
     }
     return "";
 }
@@ -137,9 +139,10 @@ static int parse_noted(const json_t *obj, struct pv_chat_frame *ret_frame)
     if (r < 0 || json_object_get(obj, "later") == NULL)
         return r;
     ret_frame->kind = PV_CHAT_LATER;
-    ret_frame->later = why != NULL && strcmp(why, pv_chat_later_name(PV_CHAT_LATER_DISK)) == 0
-                           ? PV_CHAT_LATER_DISK
-                           : PV_CHAT_LATER_FULL;
+    ret_frame->later = PV_CHAT_LATER_FULL;
+    for (enum pv_chat_later l = PV_CHAT_LATER_DISK; why != NULL && l <= PV_CHAT_LATER_RULES; l++)
+        if (strcmp(why, pv_chat_later_name(l)) == 0)
+            ret_frame->later = l;
     r = pv_jsonline_u64(obj, "later", 1, PV_CHAT_LATER_MAX_S, &wait_s);
     ret_frame->wait_s = (uint32_t)wait_s;
     return r;

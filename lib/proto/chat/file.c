@@ -45,6 +45,7 @@ const char *pv_file_why_text(enum pv_file_why why)
             "too many files wait at the receiver: it has to take or refuse some first",
         [PV_FILE_WHY_STOPPED] = "stopped by a user",
         [PV_FILE_WHY_LOST] = "the connection was lost",
+        [PV_FILE_WHY_RULES] = "a rule of the network, or the receiver's [firewall], denies it",
     };
     return why < PV_FILE_N_WHYS ? texts[why] : "unknown";
 }
@@ -83,10 +84,10 @@ static void get_notice_fields(struct pv_reader *r, struct pv_file_notice *n)
     case PV_FILE_STATE:
         state = pv_get_u8(r);
         why = pv_get_u8(r);
-        if (r->status == PV_OK && (state >= PV_FILE_N_STATES || why >= PV_FILE_N_WHYS))
+        if (r->status == PV_OK && state >= PV_FILE_N_STATES)
             pv_reader_fail(r, PV_ERR_MALFORMED);
         n->state = (enum pv_file_state)state;
-        n->why = (enum pv_file_why)why;
+        n->why = pv_file_why_parse(why);
         break;
     case PV_FILE_WITHDRAW:
         break;

@@ -55,6 +55,7 @@ enum pv_file_why {
     PV_FILE_WHY_TOO_MANY,   /* the receiver holds too many offers */
     PV_FILE_WHY_STOPPED,    /* by a user */
     PV_FILE_WHY_LOST,       /* the connection broke */
+    PV_FILE_WHY_RULES,      /* rules, or the receiver's [firewall], deny it */
     PV_FILE_N_WHYS,
 };
 

@@ -50,6 +50,7 @@ struct job {
 };
 
 struct node {
+    bool denies; /* rules let nobody chat with it */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     struct pv_addr addr;
@@ -97,11 +98,19 @@ static uint64_t wall_ms(void)
 
 /* --- nodes --------------------------------------------------------------------------------- */
 
+static bool admits(const void *owner, const uint8_t *pk)
+{
+    (void)pk;
+    return !((const struct node *)owner)->denies;
+}
+
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
-                                     .plain_off = w.plain_off};
+                                     .plain_off = w.plain_off,
+                                     .admits = admits,
+                                     .owner = n};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
         assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk, pv_view(NULL, 0)), PV_OK);

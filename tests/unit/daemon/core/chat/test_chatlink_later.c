@@ -90,6 +90,29 @@ static void a_receiver_that_has_enough_gets_the_rest_later(void **state)
     assert_conversation(1, true);
 }
 
+/* The connection is the receiver's own, which no rule about the sender closes. */
+static void what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone(void **state)
+{
+    (void)state;
+    w.nodes[1].denies = true;
+    send_text(1, "mine");
+    send_numbers(3);
+    both_online();
+    run_for(PV_S(20));
+    assert_string_equal(w.nodes[0].last_text, "mine");
+    assert_int_equal(w.nodes[1].messages, 0);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_RULES);
+    run_for(PV_S(3600));
+    assert_int_equal(w.nodes[1].messages, 0);
+    w.nodes[1].denies = false;
+    pv_chatlink_rules_changed(w.nodes[0].link, w.now);
+    run_for(PV_S(1));
+    assert_int_equal(w.nodes[1].messages, 3);
+    assert_int_equal(pv_chatlink_held(w.nodes[0].link, w.nodes[1].pk), PV_CHAT_LATER_NO);
+    assert_conversation(0, true);
+    assert_conversation(1, true);
+}
+
 static void what_is_left_for_later_survives_restarts_of_both(void **state)
 {
     (void)state;
@@ -172,6 +195,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_receiver_that_has_enough_gets_the_rest_later),
+        T(what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone),
         T(what_is_left_for_later_survives_restarts_of_both),
         T(who_does_not_wait_costs_nothing),
         T(plain_text_that_is_not_taken_ends_its_connection),

@@ -23,6 +23,7 @@ struct side {
     const char *name;
     bool up;
     uint64_t auto_max;
+    bool denied[2];  /* files that come, and that go */
     bool slow, full; /* its disk */
     uint8_t saved[PV_FILELINK_SAVE_MAX], writing[PV_FILELINK_SAVE_MAX];
     size_t saved_len, writing_len;
@@ -58,10 +59,16 @@ static struct world {
     int next_handle;
 } w;
 
+static inline bool admits(const void *owner, const uint8_t *pk, bool to)
+{
+    (void)pk;
+    return !((const struct side *)owner)->denied[to];
+}
+
 static inline void start(int i)
 {
     struct side *s = &w.side[i];
-    const struct pv_filelink_config cfg = {.rng = w.rng};
+    const struct pv_filelink_config cfg = {.rng = w.rng, .admits = admits, .owner = s};
     assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
     s->up = true;
 }

@@ -45,6 +45,50 @@ static void a_rule_accepts_up_to_its_size(void **state)
     assert_int_equal(count_open(0), 1);
 }
 
+static void change_rules(int i, bool comes, bool goes)
+{
+    w.side[i].denied[0] = !comes;
+    w.side[i].denied[1] = !goes;
+    pv_filelink_rules_changed(w.side[i].link, w.now);
+}
+
+static void files_go_the_way_that_rules_let_them(void **state)
+{
+    (void)state;
+    w.side[0].auto_max = w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    change_rules(1, false, true);
+    uint32_t a = must_offer(0, "denied", 10), b = must_offer(1, "allowed", 10);
+    turns(100);
+    assert_int_equal(file(0, a)->state, PV_FILE_REFUSED);
+    assert_int_equal(file(0, a)->why, PV_FILE_WHY_RULES);
+    assert_int_equal(file(1, b)->state, PV_FILE_DONE);
+    assert_null(pv_filelink_at(w.side[1].link, 1)); /* no trace of what was denied */
+}
+
+/* Whichever of both knows the rule first. */
+static void a_rule_stops_what_moves_and_its_end_goes_on(void **state)
+{
+    (void)state;
+    w.side[1].auto_max = PV_FILE_SIZE_MAX;
+    uint32_t a = must_offer(0, "big", 100000);
+    turns(20);
+    uint32_t in = pv_filelink_at(w.side[1].link, 0)->number;
+    for (int knows = 0; knows < 2; knows++) {
+        change_rules(knows, knows == 0, knows == 1);
+        turns(5);
+        uint64_t had = w.side[1].part[in];
+        turns(100);
+        assert_true(had > 0 && had < 100000);
+        assert_int_equal(w.side[1].part[in], had);
+        assert_int_equal(file(1, in)->why, PV_FILE_WHY_RULES);
+        change_rules(knows, true, true);
+        turns(100);
+        assert_true(w.side[1].part[in] > had);
+    }
+    turns(1000);
+    assert_int_equal(file(0, a)->state, PV_FILE_DONE);
+}
+
 static void refused_and_withdrawn_reach_the_other_side(void **state)
 {
     (void)state;
@@ -412,6 +456,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(a_file_is_offered_accepted_and_arrives),
         EACH(a_rule_accepts_up_to_its_size),
+        EACH(files_go_the_way_that_rules_let_them),
+        EACH(a_rule_stops_what_moves_and_its_end_goes_on),
         EACH(refused_and_withdrawn_reach_the_other_side),
         EACH(a_restarted_sender_waits_for_the_same_file_and_goes_on),
         EACH(an_offer_says_where_its_sender_is),

@@ -180,6 +180,18 @@ static void what_no_rule_allows_is_dropped_and_counted(void **state)
     assert_true(a_sends(TCP, 40000, 23, SYN));
 }
 
+/* A file goes against the connection that fetches it: the daemon decides about that one. */
+static void who_fetches_a_file_is_the_daemons_business(void **state)
+{
+    (void)state;
+    let_in("tcp/22", 0);
+    assert_true(a_sends(TCP, 40000, PV_PORTS_FILES, SYN));
+    assert_true(a_sends(TCP, 40000, PV_PORTS_FILES, ACK));
+    assert_false(a_sends(TCP, PV_PORTS_FILES, 40000, ACK));
+    assert_false(a_sends(UDP, 40000, PV_PORTS_FILES, 0));
+    assert_false(a_sends(TCP, 40000, PV_PORTS_CHAT, SYN));
+}
+
 static void answers_to_what_this_node_began_enter(void **state)
 {
     (void)state;
@@ -609,6 +621,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         guarded(what_no_rule_allows_is_dropped_and_counted),
+        guarded(who_fetches_a_file_is_the_daemons_business),
         guarded(answers_to_what_this_node_began_enter),
         guarded(a_flow_that_the_peer_began_ends_with_its_permission),
         guarded(flows_older_than_the_first_rule_are_judged_by_their_port),

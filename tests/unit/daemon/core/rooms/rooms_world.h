@@ -34,8 +34,9 @@ struct node {
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
-    bool choked;         /* its lines do not get out */
-    bool refuses[NODES]; /* whose connections were closed for what came on them */
+    const uint8_t *denies; /* whom rules let not chat with it; NULL: nobody */
+    bool choked;           /* its lines do not get out */
+    bool refuses[NODES];   /* whose connections were closed for what came on them */
 };
 
 static struct {
@@ -58,10 +59,18 @@ static inline int index_of(const uint8_t *pk)
     return -1;
 }
 
+static inline bool admits(const void *owner, const uint8_t *pk)
+{
+    const struct node *n = owner;
+    return n->denies == NULL || memcmp(n->denies, pk, PV_SIGN_PK_LEN) != 0;
+}
+
 static inline void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
-                                  .sk = w.n[i].keys.sk};
+                                  .sk = w.n[i].keys.sk,
+                                  .admits = admits,
+                                  .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
     pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);

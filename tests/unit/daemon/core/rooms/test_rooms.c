@@ -27,6 +27,31 @@ static void what_is_said_reaches_every_member_at_once(void **state)
     assert_int_equal(w.lines, before);
 }
 
+/* Of one whom the rules deny chat nothing is shown, whoever brings it; the others get it from here
+ * all the same. */
+static void what_a_rule_denies_is_passed_on_and_not_shown(void **state)
+{
+    (void)state;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "#crew", CARL), PV_OK);
+    w.n[BOB].denies = w.n[CARL].keys.pk;
+    assert_int_equal(say(CARL, "#crew", "denied"), PV_OK);
+    assert_int_equal(say(ANNA, "#crew", "allowed"), PV_OK);
+    assert_int_equal(say(BOB, "#crew", "answer"), PV_OK);
+    assert_string_equal(w.n[ANNA].said, "denied answer");
+    assert_string_equal(w.n[BOB].said, "allowed");
+    assert_string_equal(w.n[CARL].said, "allowed answer");
+    /* Nor is an invitation of it followed, whoever tells of the room. */
+    assert_int_equal(open_room(CARL, "lure"), PV_OK);
+    assert_int_equal(invite(CARL, "#lure", ANNA), PV_OK);
+    assert_int_equal(invite(CARL, "#lure", BOB), PV_OK);
+    run_for(PV_S(300));
+    assert_null(pv_rooms_find(w.n[BOB].rooms, "lure", true));
+    w.n[BOB].denies = NULL;
+    assert_int_equal(say(CARL, "#crew", "again"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "allowed again");
+}
+
 static void a_send_that_is_repeated_is_said_once(void **state)
 {
     (void)state;
@@ -664,6 +689,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(what_is_said_reaches_every_member_at_once),
+        T(what_a_rule_denies_is_passed_on_and_not_shown),
         T(a_send_that_is_repeated_is_said_once),
         T(what_found_no_room_in_the_output_is_said_again),
         T(who_was_away_gets_it_from_anybody),
