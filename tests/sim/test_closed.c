@@ -109,7 +109,7 @@ static bool is_closed(struct scene *s)
     return problems == NULL || strstr(problems, "rules are not known yet") != NULL;
 }
 
-/* Who it is says a member by the first byte. */
+/* The first byte says which member sent it. */
 static void send(struct scene *s, struct sim_node *from, const char *mark, unsigned n)
 {
     const struct pv_addr to = sim_node_overlay(s->victor, PV_AF_INET);
@@ -163,6 +163,11 @@ static int kept_back(uint64_t seed, void *ctx)
         return end(s, seed, "nothing came:");
     if (!is_closed(s))
         return end(s, seed, "status does not say that it is closed:");
+    const char *can = sim_world_ask(&s->w, s->victor, PV_S(2),
+                                    "\"cmd\":\"can\",\"from\":\"harry\",\"to\":\"victor\","
+                                    "\"ports\":\"22\"");
+    if (can == NULL || strstr(can, "closed: rules are not known yet") == NULL)
+        return end(s, seed, can == NULL ? "can is not answered:" : can);
     sim_node_kill(s->victor);
     sim_node_start(s->victor);
     traffic(s, PV_S(30), false);

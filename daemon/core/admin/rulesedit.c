@@ -407,7 +407,7 @@ static void say_why(const struct pv_node *n, struct pv_verdict v, char *text, si
 {
     const struct pv_policy *policy = pv_rules_policy(n);
     char from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT], name[PV_RULE_TEXT];
-    if (v.rule == PV_RULE_DEFAULT || v.rule == PV_RULE_LOCAL || policy == NULL) {
+    if (v.rule == PV_RULE_DEFAULT || v.rule > PV_RULES_MAX || policy == NULL) {
         snprintf(text, size, "%s", pv_rule_format(v.rule, name));
         return;
     }
@@ -508,7 +508,7 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     if (!decide(n, req, handle, &v, &port))
         return;
     say_why(n, v, why, sizeof(why));
-    unsigned rule = v.rule == PV_RULE_LOCAL ? 0 : v.rule;
+    unsigned rule = v.rule > PV_RULES_MAX ? 0 : v.rule;
     pv_ctlsrv_answer(n->ctl, handle,
                      pv_ctlapi_can_json(v.allow, rule, req->from, req->to,
                                         pv_ports_format_one(port.proto, port.first, text), why));

@@ -248,8 +248,8 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 
 /* --- membership is certain: store it, then become it ------------------------------------------ */
 
-/* What an attempt before this one left of its network goes first. Who makes a network knows its
- * rules: there are none. */
+/* What an attempt before this one left of its network goes first. A node that makes a network knows
+ * its rules: there are none. */
 static bool submit_statements(struct pv_enrol *x)
 {
     const struct pv_view mark = pv_view(x->rules_mark, x->create ? 0 : sizeof(x->rules_mark));
