@@ -134,9 +134,11 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     run_gossip(g, now);
     pv_membership_settle(g->node, now);
     /* What it sent may have ended its membership. */
-    const struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
-    if (p != NULL && pv_rostersync_knows(g->sync, pk))
-        pv_rules_heard(g->node, p, NULL, now);
+    struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
+    if (p == NULL || !pv_rostersync_knows(g->sync, pk))
+        return;
+    pv_peer_notes(p)->spread = g->node->spread;
+    pv_rules_heard(g->node, p, NULL, now);
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)

@@ -11,7 +11,9 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
+#include "daemon/core/member/signals.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/control/signal.h"
 
 enum {
     PUT_MAX = 16,      /* ours: statements of one attempt; all of them fit any message */
@@ -20,9 +22,24 @@ enum {
 #define FIRST_RETRY PV_S(2)
 #define SILENT      PV_S(5) /* ours: a coordinator that is there answers in a round trip */
 
+/* Statements, by their hashes: the newest of those that have no receipt. */
+struct spread_set {
+    size_t n;
+    uint8_t hashes[PV_SIGNAL_CHAIN_MAX][PV_STATEMENT_HASH_LEN];
+};
+
+struct spread {
+    struct spread_set set;
+    bool going;
+    pv_ns until; /* at least; and while the coordinator owes a receipt */
+    pv_ns tick_at;
+};
+
 struct owed {
     struct pv_node *node;
     struct pv_puts puts;
+    struct spread spread;         /* to members */
+    bool all_spread;              /* there was nothing else when last something was owed */
     size_t n;                     /* statements that the coordinator owes a receipt for */
     uint64_t set;                 /* which: a sum over their hashes */
     char first[PV_NAME_BUF + 24]; /* what the first of them says */
@@ -175,6 +192,157 @@ static void describe(struct owed *o, const struct pv_statement *st)
                                                : "was removed");
 }
 
+/* --- to members ------------------------------------------------------------------------------ */
+
+/* What admins take away, and say of rules; the rest of what is owed harms nobody who hears of it
+ * late. */
+static bool is_for_all(const struct pv_statement *st)
+{
+    switch (st->type) {
+    case PV_ST_REVOCATION:
+    case PV_ST_COORDINATORS:
+    case PV_ST_END:
+    case PV_ST_ROUTE:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Others tell what they said; else all would tell all. */
+static bool is_ours(const struct pv_node *n, const struct pv_statement *st)
+{
+    return memcmp(st->signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0 ||
+           (n->identity->has_root &&
+            memcmp(st->signer, pv_roster_root(n->roster), PV_SIGN_PK_LEN) == 0);
+}
+
+/* Adds a statement without a receipt, in order of arrival, if it is one that all are to know and
+ * this node's user said it; else false. */
+static bool spread_add(struct spread_set *set, const struct pv_node *n,
+                       const struct pv_roster_entry *x)
+{
+    if (!is_for_all(&x->st) || !is_ours(n, &x->st))
+        return false;
+    if (set->n == PV_ARRAY_LEN(set->hashes))
+        memmove(set->hashes[0], set->hashes[1], (--set->n) * sizeof(set->hashes[0]));
+    memcpy(set->hashes[set->n++], x->st.hash, sizeof(set->hashes[0]));
+    return true;
+}
+
+static bool is_in(const struct spread_set *set, const uint8_t *hash)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (memcmp(set->hashes[i], hash, sizeof(set->hashes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What has a receipt meanwhile stays in the set that is told. */
+static void spread_look(struct spread *s, struct pv_node *n, const struct spread_set *set,
+                        pv_ns now)
+{
+    bool news = false;
+    if (n->roster == NULL)
+        s->going = false;
+    for (size_t i = 0; i < set->n; i++)
+        news = news || !is_in(&s->set, set->hashes[i]);
+    if (!news)
+        return;
+    s->set = *set;
+    s->going = true;
+    s->until = now + PV_SPREAD_MIN;
+    s->tick_at = now + PV_SPREAD_SOON;
+    n->spread++;
+}
+
+/* Does the peer have all of it? */
+static bool has_all(const struct pv_node *n, const struct pv_peer *p)
+{
+    const struct pv_peer_notes *notes = pv_peer_notes_of(p);
+    return (n->spread != 0 && notes->spread == n->spread) ||
+           (notes->in_sync && pv_gossip_knows(n, p));
+}
+
+/* In a large network nobody is asked who is there: a signal to who is away comes back. */
+static bool may_be_there(const struct pv_peer *p, bool owed)
+{
+    return pv_peer_reach(p) != PV_REACH_NO || (owed && pv_peer_presence(p) == PV_PRESENCE_UNKNOWN);
+}
+
+static void tell(const struct spread *s, struct pv_node *n, struct pv_peer *p, pv_ns now)
+{
+    const struct pv_roster_entry *chain[PV_SIGNAL_CHAIN_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < s->set.n; i++) {
+        const struct pv_roster_entry *x = pv_roster_find(n->roster, s->set.hashes[i]);
+        if (x != NULL)
+            chain[count++] = x;
+    }
+    pv_signals_tell(n, p, chain, count, now);
+    pv_peer_notes(p)->spread_told = n->spread;
+    pv_peer_notes(p)->spread_at = now;
+}
+
+/* What there is room for in this tick. */
+struct room {
+    unsigned signals, woken;
+};
+
+static void care_for(const struct spread *s, struct pv_node *n, struct pv_peer *p,
+                     struct room *room, pv_ns now)
+{
+    struct pv_peer_notes *notes = pv_peer_notes(p);
+    const bool told = notes->spread_told == n->spread;
+    if (!told && notes->in_sync) {
+        notes->spread_told = n->spread; /* it hears of it in-band */
+        notes->spread_at = now;
+    } else if (!told && room->signals > 0) {
+        room->signals--;
+        tell(s, n, p, now);
+    } else if (told && now >= notes->spread_at + PV_SPREAD_WAKE && !pv_peer_is_wanted(p, now) &&
+               room->signals > 0 && room->woken > 0) {
+        room->signals--;
+        room->woken--;
+        tell(s, n, p, now);
+        pv_peer_want(p, "it is to know what was taken away", now);
+        pv_peers_touch(n->peers, p, now);
+    }
+}
+
+static void spread_handle_timeout(struct spread *s, struct pv_node *n, bool owed, pv_ns now)
+{
+    struct room room = {.signals = PV_SPREAD_SIGNALS, .woken = PV_SPREAD_WOKEN};
+    size_t lacking = 0;
+    if (!s->going || !n->online || n->roster == NULL || now < s->tick_at)
+        return;
+    s->tick_at = now + PV_SPREAD_TICK;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (!may_be_there(p, owed) || has_all(n, p))
+            continue;
+        lacking++;
+        room.woken -= room.woken > 0 && pv_peer_is_wanted(p, now) ? 1 : 0;
+    }
+    for (struct pv_peer *p = NULL;
+         lacking > 0 && (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (may_be_there(p, owed) && !has_all(n, p))
+            care_for(s, n, p, &room, now);
+    }
+    if (room.signals == PV_SPREAD_SIGNALS) /* nothing to say: who comes meanwhile can wait */
+        s->tick_at = now + PV_SPREAD_IDLE;
+    s->going = now < s->until || owed;
+}
+
+static pv_ns spread_next_timeout(const struct spread *s, const struct pv_node *n)
+{
+    return s->going && n->online ? s->tick_at : PV_NEVER;
+}
+
+/* --- to the coordinator ----------------------------------------------------------------------- */
+
 /* What takes somebody's rights goes before all else. */
 static bool is_urgent(const struct pv_roster_entry *x)
 {
@@ -182,8 +350,10 @@ static bool is_urgent(const struct pv_roster_entry *x)
 }
 
 /* Counted anew each time: receipts reach the roster by many ways that do not tell this part. */
-static void count(struct owed *o)
+static void count(struct owed *o, pv_ns now)
 {
+    struct spread_set ours = {.n = 0};
+    bool all = true;
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     o->n = 0;
     o->set = 0;
@@ -194,11 +364,15 @@ static void count(struct owed *o)
             continue;
         pv_statement_hash(x->st.raw, hash);
         o->set += pv_load_be64(hash);
+        all = spread_add(&ours, o->node, x) && all;
         if (o->n++ == 0)
             describe(o, &x->st);
     }
-    if (o->n > 0)
+    spread_look(&o->spread, o->node, &ours, now);
+    if (o->n > 0) {
+        o->all_spread = all;
         return;
+    }
     o->attempts = 0;
     o->refusal = NULL;
     o->retry_at = PV_NEVER;
@@ -276,7 +450,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         o->retry_at = now + PV_COORD_STORAGE_RETRY;
     pv_put_free(put);
     size_t before = o->n;
-    count(o);
+    count(o, now);
     /* What came while that put was under way goes next. An answer that settled nothing is not asked
      * for in a loop. */
     if (o->n == 0 || o->retry_at != PV_NEVER || o->asking)
@@ -292,7 +466,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void look(struct owed *o, pv_ns now)
 {
     uint64_t before = o->set;
-    count(o);
+    count(o, now);
     if (o->n > 0 && o->node->online && !o->asking && (o->retry_at == PV_NEVER || o->set != before))
         ask(o, now);
 }
@@ -326,6 +500,7 @@ static bool is_silent(const struct owed *o, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct owed *o = part;
+    spread_handle_timeout(&o->spread, o->node, o->n > 0, now);
     if (o->n == 0 || !o->node->online)
         return;
     /* The put without an answer stays: its receipts still count when they come. */
@@ -340,9 +515,10 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct owed *o = part;
+    const pv_ns spread_at = spread_next_timeout(&o->spread, o->node);
     if (o->n == 0 || !o->node->online)
-        return PV_NEVER;
-    return o->asking ? o->asked_at + SILENT : o->retry_at;
+        return spread_at;
+    return pv_min_ns(spread_at, o->asking ? o->asked_at + SILENT : o->retry_at);
 }
 
 /* --- who knows ------------------------------------------------------------------------------- */
@@ -359,10 +535,12 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
         if (pv_peer_reach(p) == PV_REACH_NO)
             continue;
-        bool knows = pv_gossip_knows(n, p);
+        /* Of the rest only its head says whether a member has it. */
+        bool knows = o->all_spread ? has_all(n, p) : pv_gossip_knows(n, p);
         t.online++;
         t.know += knows ? 1 : 0;
-        /* Those whom nothing in-band reaches are told by the coordinator, and tell nobody. */
+        /* Those whom nothing in-band reaches are told as well, and nobody waits for their answer.
+         */
         t.done = t.done && (knows || !pv_peer_notes(p)->in_sync);
     }
     if (o->n > 0 && !n->online)
@@ -376,13 +554,16 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct owed *o = part;
+    struct pv_owed_told t;
     char text[PV_ROSTER_TEXT];
     /* The part that talks to it names one that is away; a put on its way is no problem yet. */
     if (o->n == 0 || !o->node->online || (o->refusal == NULL && !is_silent(o, now)))
         return;
     bool quiet = o->refusal == NULL || strcmp(o->refusal, "silent") == 0;
-    snprintf(text, sizeof(text), "it %s%s; members are told all the same, and it is told again",
-             quiet ? "does not answer" : "said ", quiet ? "" : o->refusal);
+    pv_owed_told(o->node, &t);
+    snprintf(text, sizeof(text), "it %s%s; %zu of %zu members online lack it%s; it is told again",
+             quiet ? "does not answer" : "said ", quiet ? "" : o->refusal, t.online - t.know,
+             t.online, t.know < t.online ? " and are told" : "");
     char what[sizeof(o->first) + 48];
     snprintf(what, sizeof(what), "the coordinator has not stored that %s: ", o->first);
     pv_statuspage_problem(st, what, text);

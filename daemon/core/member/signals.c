@@ -22,6 +22,7 @@ enum {
     /* Ours: a description sent so often without an acknowledgement takes every way there is. */
     PATIENT_SENDS = 2,
 };
+#define TAG_TOLD ((uint64_t)1 << 32) /* beside a peer's id: nobody waits for who is away */
 
 struct signals {
     struct pv_node *node;
@@ -105,12 +106,13 @@ static void put_chain(struct signals *s, struct pv_signal *sig)
     }
 }
 
-static int give_to_coordinator(struct signals *s, const struct pv_peer *p, struct pv_view box)
+static int give_to_coordinator(struct signals *s, const struct pv_peer *p, struct pv_view box,
+                               uint64_t tag)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_SIGNAL};
     memcpy(msg.u.signal.node, pv_peer_pk(p), sizeof(msg.u.signal.node));
     msg.u.signal.box = box;
-    return pv_coord_ask(s->node, &pv_part_signals, &msg, pv_peer_id(p));
+    return pv_coord_ask(s->node, &pv_part_signals, &msg, tag);
 }
 
 /* Which ways a signal takes. */
@@ -162,7 +164,7 @@ static int send_signal(struct signals *s, struct pv_peer *p, struct pv_signal *s
     if (r == PV_OK && ways.peers)
         (void)pv_forwards_send(&s->forwards, n, p, sealed, now);
     if (r == PV_OK && ways.coordinator)
-        r = give_to_coordinator(s, p, sealed);
+        r = give_to_coordinator(s, p, sealed, pv_peer_id(p) | (sig->has_desc ? 0 : TAG_TOLD));
     pv_wipe(buf, PV_SIGNAL_TEXT_MAX);
     free(buf);
     return r;
@@ -182,6 +184,37 @@ static void send_inband(struct signals *s, struct pv_peer *p, struct pv_signal *
     free(buf);
 }
 
+static void put_roster(const struct pv_node *n, struct pv_signal *sig)
+{
+    pv_roster_head(n->roster, sig->head);
+    pv_roster_members(n->roster, sig->members);
+    sig->has_members = true;
+    pv_roster_rules(n->roster, sig->rules);
+    sig->has_rules = pv_rules_are_known(n);
+}
+
+void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
+                     const struct pv_roster_entry *const *entries, size_t count, pv_ns now)
+{
+    struct signals *s = pv_node_part(n, &pv_part_signals);
+    struct pv_signal *sig = n->roster == NULL ? NULL : calloc(1, sizeof(*sig));
+    const struct ways ways = {.coordinator = n->online, .peers = pv_peer_count_in_sync(p) > 0};
+    int r = PV_ERR_NO_SPACE;
+    if (sig == NULL)
+        return;
+    put_roster(n, sig);
+    for (size_t i = 0; i < count; i++)
+        put_item(sig, entries[i]);
+    for (; r == PV_ERR_NO_SPACE; sig->n_chain--) {
+        r = send_signal(s, p, sig, ways, now);
+        if (sig->n_chain == 0)
+            break;
+    }
+    if (r != PV_OK)
+        pv_trace_add(pv_peer_trace(p), now, "signal not sent: %s", pv_strstatus(r));
+    free(sig);
+}
+
 static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     struct pv_node *n = s->node;
@@ -190,11 +223,7 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     struct pv_signal *sig = calloc(1, sizeof(*sig));
     if (sig == NULL)
         return;
-    pv_roster_head(n->roster, sig->head);
-    pv_roster_members(n->roster, sig->members);
-    sig->has_members = true;
-    pv_roster_rules(n->roster, sig->rules);
-    sig->has_rules = pv_rules_are_known(n);
+    put_roster(n, sig);
     sig->has_desc = true;
     sig->desc = *desc;
     sig->seal = pv_sealkeys_cert_for(n, p);
@@ -249,13 +278,18 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     pv_peers_touch(n->peers, p, now);
     pv_peers_raise(n->peers, p, PV_PEER_FACT_AWAY);
     /* The coordinator then tells when the peer is back. */
-    pv_presence_subscribe(n, pv_peer_pk(p));
+    if ((tag & TAG_TOLD) == 0)
+        pv_presence_subscribe(n, pv_peer_pk(p));
 }
 
 /* --- in -------------------------------------------------------------------------------------- */
 
 static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal *sig, pv_ns now)
 {
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    pv_roster_head(s->node->roster, own);
+    if (memcmp(own, sig->head, sizeof(own)) == 0)
+        pv_peer_notes(p)->spread = s->node->spread;
     pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
     if (sig->has_rules)
         pv_rules_heard(s->node, p, sig->rules, now);
@@ -272,22 +306,48 @@ static bool is_sender(const struct pv_peer *p, const uint8_t *transport, pv_ns n
     return p != NULL && pv_peer_has_key(p, transport, now);
 }
 
-/* Statements that introduce the sender are merged before it is looked up: they verify themselves.
+/* Statements verify themselves. The peer of that key afterwards: it may have come or gone by them.
  */
+static struct pv_peer *merge_chain(struct pv_node *n, const uint8_t *pk,
+                                   const struct pv_signal *sig, pv_ns now)
+{
+    struct pv_ctl_item items[PV_SIGNAL_CHAIN_MAX];
+    for (size_t i = 0; i < sig->n_chain; i++)
+        items[i] = (struct pv_ctl_item){.statement = sig->chain[i].statement,
+                                        .receipt = sig->chain[i].receipt};
+    (void)pv_membership_add(n, items, sig->n_chain, now);
+    return n->roster == NULL ? NULL : pv_peers_by_pk(n->peers, pk);
+}
+
+/* Statements that introduce the sender are merged before it is looked up. */
 static struct pv_peer *sender_of(struct signals *s, const uint8_t *from, const uint8_t *transport,
                                  const struct pv_signal *sig, pv_ns now)
 {
     struct pv_node *n = s->node;
     struct pv_peer *p = pv_peers_by_pk(n->peers, from);
-    if (!is_sender(p, transport, now)) {
-        struct pv_ctl_item items[PV_SIGNAL_CHAIN_MAX];
-        for (size_t i = 0; i < sig->n_chain; i++)
-            items[i] = (struct pv_ctl_item){.statement = sig->chain[i].statement,
-                                            .receipt = sig->chain[i].receipt};
-        (void)pv_membership_add(n, items, sig->n_chain, now);
-        p = n->roster == NULL ? NULL : pv_peers_by_pk(n->peers, from);
-    }
+    if (!is_sender(p, transport, now))
+        p = merge_chain(n, from, sig, now);
     return is_sender(p, transport, now) ? p : NULL;
+}
+
+/* A signal of a member, and of nobody else. That of an admin without a description is there for
+ * what it carries (owed.h): the admin hears what has become of that. NULL: that ended its
+ * membership. */
+static struct pv_peer *take_member(struct signals *s, struct pv_peer *p,
+                                   const struct pv_signal *sig, pv_ns now)
+{
+    const bool news =
+        !sig->has_desc && sig->n_chain > 0 && pv_roster_rights(s->node->roster, pv_peer_pk(p)) != 0;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    memcpy(pk, pv_peer_pk(p), sizeof(pk));
+    if (news)
+        p = merge_chain(s->node, pk, sig, now);
+    if (p == NULL)
+        return NULL;
+    believe(s, p, sig, now);
+    if (news)
+        pv_signals_tell(s->node, p, NULL, 0, now);
+    return p;
 }
 
 static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const uint8_t *transport,
@@ -312,7 +372,7 @@ static struct pv_peer *take_text(struct signals *s, const uint8_t *from, const u
         pv_log(log, PV_LOG_DEBUG, "peer=%s what=\"signal dropped\" why=replayed", pv_peer_name(p));
         p = NULL;
     } else {
-        believe(s, p, &parsed->sig, now);
+        p = take_member(s, p, &parsed->sig, now);
     }
     pv_signal_parsed_done(parsed);
     free(parsed);

@@ -9,7 +9,15 @@
 #define PV_SIGNALS_H
 
 #include "daemon/core/node/part.h"
+#include "proto/roster/roster.h"
 
 extern const struct pv_part pv_part_signals;
+
+/* A signal without a description: the head of the roster, and these statements (at most
+ * PV_SIGNAL_CHAIN_MAX; the last are left out where they are too long), by the coordinator and by
+ * common peers. The receiver of some takes those of an admin, and answers with
+ * its own head. */
+void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
+                     const struct pv_roster_entry *const *entries, size_t count, pv_ns now);
 
 #endif /* PV_SIGNALS_H */

@@ -165,6 +165,9 @@ struct pv_node {
      * network. Nothing is pulled from it, or its list would count before it has everybody. */
     bool visiting;
 
+    /* Number of what members are to know without the coordinator (owed.h); written by owed. */
+    uint32_t spread;
+
     /* the store */
     struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
     char store_error[PV_JOB_ERROR_MAX];   /* why not all is kept; "" = it is, as far as is known */

@@ -288,6 +288,9 @@ struct pv_peer_notes {
     bool there;              /* online, by the coordinator's last word on this connection */
     bool has_sealing;        /* it has this node's sealing key */
     bool in_sync;            /* in-band messages reach it: pv_peer_set_in_sync() */
+    uint32_t spread;         /* it knows what has that number (node.spread); 0 = nothing */
+    uint32_t spread_told;    /* a signal about that went to it, */
+    pv_ns spread_at;         /* then */
     uint32_t passed_by;      /* the peer that last passed on a signal of this one; 0 = none */
     struct pv_bucket passed; /* signals it asked us to pass on */
     struct pv_bucket handed; /* signals of others that it passed on to us */

@@ -3,12 +3,15 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/signals.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
 static struct pv_peer *bob;
 static bool bob_knows;
+static unsigned n_told; /* signals about what is spread */
+static uint8_t last_told;
 
 /* Stands in for membership.c: receipts reach the roster. */
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
@@ -29,9 +32,19 @@ bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
     return p == bob && bob_knows;
 }
 
+/* Stands in for signals.c. */
+void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
+                     const struct pv_roster_entry *const *entries, size_t count, pv_ns now)
+{
+    (void)n, (void)p, (void)now;
+    n_told++;
+    last_told = entries[count - 1]->st.type;
+}
+
 static int start(void **state)
 {
     (void)state;
+    n_told = 0;
     bob_knows = false;
     fake_peers_init(&x, &pv_part_owed);
     fake_node_enter(&x.f);
@@ -384,6 +397,92 @@ static void a_hurry_counts_what_the_facts_have_not_told_yet(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
+/* --- to members ------------------------------------------------------------------------------ */
+
+static void be_there(struct pv_peer *p)
+{
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static void a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken(void **state)
+{
+    const struct item it = removal_of(50);
+    (void)state;
+    be_there(bob);
+    go_online(true);
+    add_unstored(it);
+    answer_stored(expect_put(1), &it, 1); /* a coordinator that stores may still hand nothing out */
+    assert_int_equal(n_told, 0);
+    fake_node_wait(&x.f, PV_SPREAD_SOON);
+    assert_int_equal(n_told, 1);
+    assert_int_equal(last_told, PV_ST_REVOCATION);
+    assert_false(pv_peer_is_wanted(bob, x.f.now));
+    assert_int_equal(told().know, 0);
+    fake_node_wait(&x.f, PV_SPREAD_WAKE - PV_S(1));
+    assert_int_equal(n_told, 1);
+    assert_false(pv_peer_is_wanted(bob, x.f.now));
+    fake_node_wait(&x.f, PV_S(1) + PV_SPREAD_IDLE);
+    assert_int_equal(n_told, 2);
+    assert_true(pv_peer_is_wanted(bob, x.f.now));
+    pv_peer_notes(bob)->spread = x.f.node.spread; /* it has named our head */
+    assert_int_equal(told().know, 1);
+    fake_node_wait(&x.f, PV_S(600));
+    assert_int_equal(n_told, 2);
+    assert_int_equal(pv_part_owed.next_timeout(x.f.self), PV_NEVER);
+    /* What comes next it does not know. */
+    add_unstored(removal_of(51));
+    assert_int_equal(told().know, 0);
+    fake_node_wait(&x.f, PV_SPREAD_SOON);
+    assert_int_equal(n_told, 3);
+}
+
+static void what_is_not_ours_or_harms_nobody_is_not_spread(void **state)
+{
+    const struct keys carol = keys_of(8);
+    (void)state;
+    be_there(bob);
+    fake_node_member(&x.f, 8, "carol", 8);
+    fake_node_add(&x.f, make_admin(&x.f.world, &x.f.world.root, &carol, PV_RIGHT_REVOKE));
+    go_online(true);
+    const struct keys k = keys_of(50);
+    add_unstored(make_revocation(&x.f.world, &carol, PV_REVOKE_NODE, k.pk, NULL, 0));
+    add_unstored(make_place(&x.f.world, &x.f.world.creator, &carol, "other", 9, 2));
+    fake_node_wait(&x.f, PV_S(60));
+    assert_int_equal(n_told, 0);
+}
+
+/* Thousands of members: some signals and paths at a time, and those that are away cost nothing. */
+static void many_members_are_told_and_woken_a_few_at_a_time(void **state)
+{
+    enum {
+        MANY = 100
+    };
+    struct pv_peer *peers[MANY];
+    unsigned wanted = 0;
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m%u", i);
+        peers[i] = fake_peers_member(&x, 100 + i, name, (uint16_t)(100 + i));
+        pv_peer_set_presence(peers[i], i < 80 ? PV_PRESENCE_ONLINE : PV_PRESENCE_OFFLINE, 1,
+                             x.f.now);
+    }
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 1, x.f.now);
+    fake_peers_settle(&x);
+    go_online(true);
+    add_unstored(removal_of(50));
+    fake_node_wait(&x.f, PV_SPREAD_SOON);
+    assert_int_equal(n_told, PV_SPREAD_SIGNALS);
+    fake_node_wait(&x.f, 4 * PV_SPREAD_TICK);
+    assert_int_equal(n_told, 80);
+    fake_node_wait(&x.f, PV_SPREAD_WAKE + PV_S(5));
+    for (unsigned i = 0; i < MANY; i++)
+        wanted += pv_peer_is_wanted(peers[i], x.f.now) ? 1 : 0;
+    assert_int_equal(wanted, PV_SPREAD_WOKEN);
+    assert_true(fake_node_has_problem(&x.f, "80 of 80 members online lack it and are told"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +490,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt, start, stop),
         cmocka_unit_test_setup_teardown(a_leave_is_owed_like_a_removal, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_not_ours_or_harms_nobody_is_not_spread, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(many_members_are_told_and_woken_a_few_at_a_time, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(the_renewal_of_another_is_owed_until_a_newer_key_holds,
                                         start, stop),
         cmocka_unit_test_setup_teardown(what_a_removed_admin_removed_is_not_owed, start, stop),

@@ -4,6 +4,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/signals.h"
+#include "proto/control/signal.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -43,6 +44,8 @@ static int start(void **state)
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_signals, .self = x.f.self};
+    x.f.node.n_parts = 1;
     x.f.node.marks[PV_MARK_SIGNAL]->safe = UINT64_MAX; /* its mark is on disk */
     fake_peers_settle(&x);
     return 0;
@@ -153,6 +156,123 @@ static void a_box_that_does_not_open_is_dropped(void **state)
     assert_int_equal(n_heads + n_merged, 0);
 }
 
+/* --- what members tell -------------------------------------------------------------------------
+ */
+
+static const uint8_t dana_sk[PV_DH_LEN] = {9};
+static struct pv_noise_static dana;
+static struct pv_peer *add_dana(void)
+{
+    const struct keys k = keys_of(9);
+    struct pv_st_member f = member_fields(&k, "dana", 9, 0);
+    dana.sk = dana_sk;
+    pv_dh_public(dana_sk, dana.pk);
+    memcpy(f.transport, dana.pk, sizeof(f.transport));
+    memcpy(x.f.identity.dh_pk, x.device.keys.pk, sizeof(x.f.identity.dh_pk));
+    fake_node_add(&x.f, make_member_f(&x.f.world, &x.f.world.creator, &k, &f));
+    assert_int_equal(
+        pv_peers_add_member(x.f.node.peers, pv_roster_by_name(x.f.node.roster, "dana"), x.f.now),
+        PV_OK);
+    struct pv_peer *p = pv_peers_by_pk(x.f.node.peers, k.pk);
+    assert_non_null(p);
+    return p;
+}
+
+/* Dana's signal through the coordinator. */
+static void bring(const struct pv_peer *p, const struct pv_signal *sig)
+{
+    static uint8_t text[PV_SIGNAL_TEXT_MAX], box[PV_SIGNAL_BOX_MAX];
+    struct pv_ctl_msg msg = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL};
+    struct pv_signal_route route;
+    size_t len;
+    memcpy(route.network_id, pv_roster_network_id(x.f.node.roster), sizeof(route.network_id));
+    memcpy(route.from, pv_peer_pk(p), sizeof(route.from));
+    memcpy(route.to, x.f.identity.sign_pk, sizeof(route.to));
+    assert_int_equal(pv_signal_write(sig, text, sizeof(text), &len), PV_OK);
+    assert_int_equal(
+        pv_signal_seal(&route, &dana, x.f.identity.dh_pk, &x.f.node.rng, pv_view(text, len), box),
+        PV_OK);
+    memcpy(msg.u.signal.node, pv_peer_pk(p), PV_SIGN_PK_LEN);
+    msg.u.signal.box = pv_view(box, len + PV_NOISE_X_OVERHEAD);
+    pv_part_signals.on_push(x.f.self, &msg, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static void statements_without_a_description_are_taken_and_answered_once(void **state)
+{
+    static struct pv_signal sig;
+    uint64_t tag;
+    (void)state;
+    struct pv_peer *p = add_dana();
+    const struct keys k = keys_of(50);
+    const struct item it =
+        make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk, NULL, 0);
+    x.f.node.spread = 3;
+    sig = (struct pv_signal){.seq = 1, .n_chain = 1};
+    sig.chain[0].statement = pv_view(it.s.raw, it.s.len);
+    bring(p, &sig);
+    assert_int_equal(n_merged, 0); /* of members who are no admins: anybody could have others check
+                                      signatures without end */
+    const struct keys dana_keys = keys_of(9);
+    fake_node_add(&x.f, make_admin(&x.f.world, &x.f.world.root, &dana_keys, PV_RIGHT_REVOKE));
+    sig.seq = 2;
+    bring(p, &sig);
+    assert_int_equal(n_merged, 1);
+    assert_int_equal(n_heads, 2);
+    assert_int_equal(pv_peer_notes(p)->spread, 0); /* it has another head */
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_SIGNAL, &tag);
+    assert_memory_equal(msg->u.signal.node, pv_peer_pk(p), PV_SIGN_PK_LEN);
+    pv_ctl_msg_free(msg);
+    bring(p, &sig); /* a replay */
+    assert_int_equal(n_merged, 1);
+    assert_int_equal(fake_coord.n, 0);
+
+    /* An answer: it is not answered. */
+    sig = (struct pv_signal){.seq = 3};
+    pv_roster_head(x.f.node.roster, sig.head);
+    bring(p, &sig);
+    assert_int_equal(n_heads, 3);
+    assert_int_equal(pv_peer_notes(p)->spread, 3);
+    assert_int_equal(fake_coord.n, 0);
+}
+
+/* Nobody waits for it: thousands that are away would fill the table of subscriptions. */
+static void who_is_told_and_away_is_not_waited_for(void **state)
+{
+    uint64_t tag;
+    (void)state;
+    pv_signals_tell(&x.f.node, bob, NULL, 0, x.f.now);
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_SIGNAL, &tag));
+    answer(tag, PV_CTL_E_OFFLINE);
+    assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
+    assert_int_equal(n_subscribed, 0);
+}
+
+/* Eight long ones do not fit: the first do. */
+static void as_many_statements_are_told_as_fit(void **state)
+{
+    static uint8_t stay[40][PV_SIGN_PK_LEN];
+    const struct pv_roster_entry *chain[PV_SIGNAL_CHAIN_MAX];
+    uint64_t tag;
+    (void)state;
+    for (uint8_t i = 0; i < PV_ARRAY_LEN(stay); i++)
+        stay[i][0] = i;
+    for (unsigned i = 0; i < PV_ARRAY_LEN(chain); i++) {
+        const struct keys k = keys_of(60 + i);
+        const struct item it = make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, k.pk,
+                                               stay[0], PV_ARRAY_LEN(stay));
+        uint8_t hash[PV_STATEMENT_HASH_LEN];
+        fake_node_add(&x.f, it);
+        pv_statement_hash(pv_view(it.s.raw, it.s.len), hash);
+        chain[i] = pv_roster_find(x.f.node.roster, hash);
+        assert_non_null(chain[i]);
+    }
+    pv_signals_tell(&x.f.node, bob, chain, PV_ARRAY_LEN(chain), x.f.now);
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_SIGNAL, &tag);
+    assert_in_range(msg->u.signal.box.len, 12000, PV_SIGNAL_BOX_MAX);
+    pv_ctl_msg_free(msg);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -165,6 +285,9 @@ int main(void)
         T(another_refusal_says_nothing_of_the_receiver),
         T(an_answer_about_a_peer_that_has_gone_is_nothing),
         T(a_box_that_does_not_open_is_dropped),
+        T(statements_without_a_description_are_taken_and_answered_once),
+        T(who_is_told_and_away_is_not_waited_for),
+        T(as_many_statements_are_told_as_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
