@@ -49,6 +49,19 @@ def everything_goes_by_the_exit_and_nothing_beside_it(lab):
     equal(alice.run("ip", "rule", "show").out.count("proto 112"), 0, "rules that stay")
 
 
+REFUSED = """
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.settimeout(30)
+s.connect((sys.argv[1], 53))
+s.send(b'x')
+try:
+    print(s.recv(100))
+except ConnectionRefusedError:
+    print('refused')
+"""
+
+
 @scenario
 def who_uses_an_exit_reaches_nothing_inside_it(lab):
     """The exit's own addresses, and what is in its networks (of containers, of machines in it, its LAN), private or
@@ -62,6 +75,7 @@ def who_uses_an_exit_reaches_nothing_inside_it(lab):
         for h in (host, neighbour):
             for address in (h.ip4, h.ip6):
                 h.answer_udp(7777, address)
+        neighbour.answer_udp(53, neighbour.ip4)
         near.update(neighbour=(neighbour.ip4, neighbour.ip6), itself=(host.ip4, host.ip6))
     near = {}
     _, _, alice, exit_, web = world(lab, at_exit=inside)
@@ -94,6 +108,15 @@ table ip published {{
     wait("an answer from a neighbour that was offered", lambda: alice.udp_ask(near["neighbour"][0], 7777), 15)
     equal(alice.udp_ask(near["neighbour"][1], 7777), None, "its other address")
     through(alice, exit_, web)
+
+    # The exit gets another server for names, and has none for questions by IPv6, which are refused at once.
+    router = f"{alice.lan.subnet4}.1"
+    check(alice.udp_ask(router, 53), "a question for a name is not answered")
+    check("over IPv6" in exit_.ctl("status").out, "nothing is said of IPv6")
+    equal(alice.run(sys.executable, "-c", REFUSED, "fd00:1::1", check_rc=False).out, "refused\n", "a question by IPv6 is")
+    web.dns.end()
+    exit_.run("sh", "-c", "cat >/run/resolv.conf", stdin=f"nameserver {near['neighbour'][0]}\n")
+    wait("answers of the other server", lambda: alice.udp_ask(router, 53), 20)
 
 
 @scenario

@@ -104,7 +104,7 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
 /* --- resolvers ----------------------------------------------------------------------------- */
 
 /* The first server of each family that can be reached from elsewhere than this host. */
-static void read_resolvers(const char *path, struct pv_networds_host *host)
+static void read_resolvers(const char *path, struct pv_addr *dns4, struct pv_addr *dns6)
 {
     char line[256], text[64];
     struct pv_addr a;
@@ -113,12 +113,21 @@ static void read_resolvers(const char *path, struct pv_networds_host *host)
         if (sscanf(line, "nameserver %63s", text) != 1 || pv_addr_parse_ip(text, &a) < 0 ||
             pv_addr_is_loopback(&a) || pv_addr_is_unspecified(&a) || pv_addr_is_link_local(&a))
             continue;
-        struct pv_addr *slot = a.family == PV_AF_INET6 ? &host->dns6 : &host->dns4;
+        struct pv_addr *slot = a.family == PV_AF_INET6 ? dns6 : dns4;
         if (slot->family == PV_AF_NONE)
             *slot = a;
     }
     if (f != NULL)
         fclose(f);
+}
+
+void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6)
+{
+    *ret_dns4 = *ret_dns6 = (struct pv_addr){.family = PV_AF_NONE};
+    read_resolvers("/etc/resolv.conf", ret_dns4, ret_dns6);
+    /* systemd-resolved stands in front of those; here are the ones behind it. */
+    if (ret_dns4->family == PV_AF_NONE && ret_dns6->family == PV_AF_NONE)
+        read_resolvers("/run/systemd/resolve/resolv.conf", ret_dns4, ret_dns6);
 }
 
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
@@ -128,11 +137,7 @@ void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);
     look_at_routes(ifname, host);
-    host->dns4 = host->dns6 = (struct pv_addr){.family = PV_AF_NONE};
-    read_resolvers("/etc/resolv.conf", host);
-    /* systemd-resolved stands in front of those; here are the ones behind it. */
-    if (host->dns4.family == PV_AF_NONE && host->dns6.family == PV_AF_NONE)
-        read_resolvers("/run/systemd/resolve/resolv.conf", host);
+    pv_hostlook_resolvers(&host->dns4, &host->dns6);
 }
 
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,

@@ -10,6 +10,8 @@
 
 /* Fills in the links and the name servers; the rest of *host stays. */
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host);
+/* The first name server of each family that can be reached from elsewhere than this host. */
+void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6);
 /* The same for the daemon: connected networks, and what overlaps used prefixes. */
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
                       struct pv_netplan_host *ret_said);

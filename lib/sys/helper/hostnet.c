@@ -34,6 +34,8 @@ enum {
 /* Others' changes come in bursts. */
 #define QUIET  PV_MS(50)
 #define LATEST PV_MS(500)
+/* Nothing tells of a change of the resolvers' file. */
+#define RESOLVERS_AGAIN PV_S(10)
 /* A manager that removes what we set is not to be fought harder. */
 #define AGAIN PV_MS(250)
 /* Listing others' tables costs a process each: a host that makes containers all day has large ones.
@@ -55,6 +57,7 @@ struct pv_hostnet {
     int table_rules;                     /* how many the watch had counted then */
     char forbids[PV_NETPLAN_FAULT];      /* what others drop, as it was seen last; "": nothing */
     pv_ns forbids_at;                    /* when */
+    pv_ns resolvers_at;                  /* to be read next; PV_NEVER: nobody asks them */
     pv_ns again;                         /* not before */
     pv_ns due;                           /* PV_NEVER: nothing */
     struct pv_netplan_host said;         /* the answer */
@@ -346,11 +349,27 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
     }
     if (net->plan.n_offered > 0 && net->forbids[0] != '\0')
         fault(net, "%s", net->forbids);
+}
+
+/* Members ask the server that they have at home, by IPv4 or IPv6, and get this host's answers. */
+static void look_at_resolvers(struct pv_hostnet *net)
+{
+    const struct pv_addr *dns[] = {&net->host.dns4, &net->host.dns6};
+    bool exits[2] = {false, false};
     for (size_t i = 0; i < net->plan.n_offered; i++)
-        if (net->plan.offered[i].prefix.bits == 0 && net->host.dns4.family == PV_AF_NONE &&
-            net->host.dns6.family == PV_AF_NONE)
+        if (net->plan.offered[i].prefix.bits == 0)
+            exits[net->plan.offered[i].prefix.base.family == PV_AF_INET6] = true;
+    net->resolvers_at = exits[0] || exits[1] ? pv_clock_now() + RESOLVERS_AGAIN : PV_NEVER;
+    for (size_t i = 0; i < 2; i++)
+        if (exits[i] && dns[i]->family == PV_AF_NONE && dns[1 - i]->family == PV_AF_NONE)
             fault(net, "resolve names for members that use this exit: this host's resolver is on "
                        "the host itself: they need a public one");
+        else if (exits[i] && dns[i]->family == PV_AF_NONE)
+            fault(net,
+                  "resolve names for members that use this exit and ask over %s: /etc/resolv.conf "
+                  "has no server with such an address: give it one, or them one of the other "
+                  "family or a public one",
+                  i == 0 ? "IPv4" : "IPv6");
 }
 
 /* A network that is not known could not be kept from those who use the exit. */
@@ -419,6 +438,7 @@ static int apply(struct pv_hostnet *net, bool patient)
     if (!pv_networds_wants_table(&net->plan) && net->ctl.n == 0)
         pv_hostctl_forget(&net->ctl);
     look_at_policies(net, patient);
+    look_at_resolvers(net);
     pv_hostlook_tell(&net->wanted, &net->host, &net->said);
     return r < 0 || !net->wanted.exit ? r : up;
 }
@@ -485,9 +505,10 @@ void pv_hostnet_poll(const struct pv_hostnet *net, struct pollfd ret_fds[static 
 
 int pv_hostnet_timeout(const struct pv_hostnet *net, pv_ns now)
 {
-    if (net->due == PV_NEVER)
+    pv_ns due = pv_min_ns(net->due, net->resolvers_at);
+    if (due == PV_NEVER)
         return -1;
-    return net->due <= now ? 0 : (int)((net->due - now) / PV_MS(1)) + 1;
+    return due <= now ? 0 : (int)((due - now) / PV_MS(1)) + 1;
 }
 
 /* A table that was flushed is set again at once; all else waits until it is quiet. */
@@ -497,6 +518,14 @@ void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
         bool flushed = net->table_now[0] != '\0' && !table_is_whole(net);
         pv_ns at = flushed ? now : pv_min_ns(net->watch.last + QUIET, net->watch.first + LATEST);
         net->due = at < net->again ? net->again : at;
+    }
+    if (now >= net->resolvers_at) {
+        struct pv_addr dns[2];
+        net->resolvers_at = now + RESOLVERS_AGAIN;
+        pv_hostlook_resolvers(&dns[0], &dns[1]);
+        if (!pv_addr_equal_ip(&dns[0], &net->host.dns4) ||
+            !pv_addr_equal_ip(&dns[1], &net->host.dns6))
+            net->due = now;
     }
     if (now < net->due)
         return;
@@ -526,7 +555,7 @@ int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *
     if (net == NULL)
         return PV_ERR_NOMEM;
     net->watch.route_fd = net->watch.nft_fd = net->exit_lock = -1;
-    net->due = PV_NEVER;
+    net->due = net->resolvers_at = PV_NEVER;
     net->host.n_uids = cfg->n_uids;
     memcpy(net->host.uids, cfg->uids, sizeof(net->host.uids));
     if (cfg->path != NULL)

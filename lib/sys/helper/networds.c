@@ -227,6 +227,9 @@ static void add_forward(struct words *w, const struct pv_netplan *plan,
         add(w, "  %s saddr %s jump offered\n  %s saddr %s counter drop\n",
             ip_of(&plan->used[i].prefix), pv_prefix_format(&plan->used[i].prefix, text),
             ip_of(&plan->used[i].prefix), text);
+    /* A question that nobody answers here is asked elsewhere at once. */
+    if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
+        add(w, "  meta l4proto { tcp, udp } th dport 53 counter reject\n");
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
             add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),

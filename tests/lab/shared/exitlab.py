@@ -127,7 +127,7 @@ def world(lab, at_exit=None):
     elsewhere(lab, web, 9)
     web.answer_udp(PORT, web.ip4)
     web.answer_udp(PORT, web.ip6)
-    web.answer_udp(53, web.ip4)
+    web.dns = web.answer_udp(53, web.ip4)
     for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         exit_.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
     resolver(exit_, f"nameserver {web.ip4}\n")
