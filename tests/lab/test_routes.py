@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Networks behind members: offered, allowed, used; with and without NAT, IPv6, two gateways."""
+import os
 import re
 import sys
 import time
@@ -105,6 +106,121 @@ def the_printer_at_home(lab):
     nas.ctl("route", "withdraw", lan4)
     wait_state(user, lan4, nas, "allowed")
     check(seen_from(user, printer) is None, "it is used although it was withdrawn")
+
+
+# The ways that packets to an address take, by the address they come from; "nowhere".
+WAYS = """
+import socket, sys, threading
+pause = threading.Event()
+while True:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        s.connect((sys.argv[1], 9))
+        print(s.getsockname()[0], flush=True)
+    except OSError:
+        print('nowhere', flush=True)
+    s.close()
+    pause.wait(0.005)
+"""
+LISTEN = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 7800))
+print('ready', flush=True)
+while True:
+    print(s.recv(100).decode(), flush=True)
+"""
+TELL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 0))
+s.sendto(sys.argv[3].encode(), (sys.argv[2], 7800))
+"""
+
+
+@scenario
+def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
+    """Restarts, kill -9 of everything, until `down`; at home, where it is the LAN, it is reached all the same. And in
+    that LAN nobody speaks as a member."""
+    printer, (admin, user, nas) = network(lab, "nas")
+    lan4 = f"{nas.lan.subnet4}.0/24"
+    nas.ctl("route", "offer", lan4, "--auto")
+    admin.ctl("route", "allow", "nas", lan4)
+    reaches(user, printer)
+    own = user.addr()
+    ways = user.start(sys.executable, "-c", WAYS, printer.ip4, name="ways")
+
+    def only(*allowed):
+        until = len(ways.text().splitlines()) + 20
+        wait("more ways", lambda: len(ways.text().splitlines()) >= until)
+        equal(sorted(set(ways.text().splitlines()) - {*allowed}), [], "other ways that packets went")
+    only(own)
+    user.restart_daemon()
+    reaches(user, printer)
+    only(own, "nowhere")
+    user.run("sh", "-c", f"kill -9 $(pgrep -P {user.p2pvpnd.pid}) {user.p2pvpnd.pid}")
+    user.p2pvpnd.kill()
+    wait("the interface to go", lambda: user.tun not in user.run("ip", "-br", "link").out)
+    only(own, "nowhere")
+    at_home = f"{nas.lan.subnet4}.99"
+    user.ip(f"addr add {at_home}/24 dev {user.dev}")
+    wait("the LAN", lambda: ways.text().splitlines()[-1] == at_home)
+    user.ip(f"addr del {at_home}/24 dev {user.dev}")
+    only(own, "nowhere", at_home)
+    # Who removes the program has it reopened.
+    user.run(os.path.join(os.path.dirname(__file__), "..", "..", "dist", "setup"), "reopen")
+    wait("the own way", lambda: ways.text().splitlines()[-1] == user.ip4)
+    check("p2pvpn" not in user.run("nft", "list", "tables").out, "a table stays")
+    user.daemon()
+    reaches(user, printer)
+    user.ctl("down")
+    wait("the own way", lambda: ways.text().splitlines()[-1] == user.ip4)
+    for family in ("-4", "-6"):
+        rules = user.run("ip", family, "rule", "show").out
+        check("suppress" not in rules and "fwmark" not in rules, f"rules that stay: {rules}")
+
+    # What a machine in the LAN says as a member, or to a member's own address, is not heard.
+    listener = nas.start(sys.executable, "-c", LISTEN, "0.0.0.0", name="listener")
+    wait("the listener", lambda: "ready" in listener.text())
+    printer.ip(f"addr add {admin.addr()}/32 dev lo", f"route add {nas.addr()}/32 via {nas.ip4}")
+    for source, to, text in ((admin.addr(), nas.ip4, "as a member"), (printer.ip4, nas.addr(), "to the address"),
+                             (printer.ip4, nas.ip4, "from the LAN")):
+        printer.run(sys.executable, "-c", TELL, source, to, text)
+    wait("what comes from the LAN", lambda: "from the LAN" in listener.text())
+    equal(listener.text().splitlines(), ["ready", "from the LAN"], "what is heard")
+
+
+@scenario
+def a_prefix_takes_no_packets_of_the_daemons(lab):
+    """An office with public addresses: gateway, coordinator and a member are in what is used."""
+    coordinator = lab.coordinator()
+    home = lab.masquerade("home", drop_input=True, ipv6=True)
+    gate, user, member = lab.host("gate"), lab.host("user", home), lab.host("member")
+    web = lab.host("web")
+    web.answer_udp(PORT, web.ip4)
+    lab.network(coordinator, [gate, user, member])
+    user.wait_direct(gate)
+    office = f"{gate.lan.subnet4}.0/24"
+    gate.ctl("route", "offer", office, "--auto")
+    wait_state(user, office, gate, "used")
+    equal(reaches(user, web), gate.ip4, "by the gateway the server sees")
+    uid = user.run("id", "-u", "p2pvpn").out.strip()
+    for host in (gate, member, coordinator.host):
+        for own in (("mark", "0x703276"), ("uid", uid)):
+            way = user.run("ip", "route", "get", host.ip4, *own).out
+            check(f"dev {user.dev}" in way, f"the daemon's own packets to {host.name} go {way}")
+    # All are found anew: by a daemon that starts where the prefix is closed already, and by one that runs.
+    user.restart_daemon()
+    for _ in range(2):
+        wait("the coordinator", lambda: user.json("status")["coordinator"]["connected"], 15)
+        user.wait_direct(gate)
+        user.wait_direct(member)
+        equal(reaches(user, web), gate.ip4, "by the gateway the server sees")
+        coordinator.restart()
+    wait("the coordinator", lambda: gate.json("status")["coordinator"]["connected"], 15)
+    gate.ctl("route", "withdraw", office)
+    wait_state(user, office, gate, "allowed")
+    wait("the own way", lambda: seen_from(user, web) == home.public)
 
 
 SERVE = """

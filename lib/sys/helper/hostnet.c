@@ -27,8 +27,7 @@
 #include "sys/proc/clock.h"
 
 enum {
-    RULES_TEXT = 2048, /* bytes of one family's rules */
-    TRIES = 20,        /* for the right to the one exit */
+    TRIES = 20, /* for the right to the one exit */
     TRY_MS = 50,
 };
 /* Others' changes come in bursts. */
@@ -50,18 +49,19 @@ struct pv_hostnet {
     bool known;               /* there was a plan */
     bool cleaned;             /* of what an earlier exit left */
     struct pv_networds_host host;
-    int exit_lock;                       /* -1: no exit of ours */
-    char ifname[PV_NETPLAN_IFNAME];      /* of the interface while it exists */
-    char table_now[PV_NETWORDS_TEXT];    /* as it was set last; "": none of ours */
-    char rules_now[2][RULES_TEXT];       /* of IPv4 and IPv6 */
-    int table_rules;                     /* how many the watch had counted then */
-    char forbids[PV_NETPLAN_FAULT];      /* what others drop, as it was seen last; "": nothing */
-    pv_ns forbids_at;                    /* when */
-    pv_ns resolvers_at;                  /* to be read next; PV_NEVER: nobody asks them */
-    pv_ns again;                         /* not before */
-    pv_ns due;                           /* PV_NEVER: nothing */
-    struct pv_netplan_host said;         /* the answer */
-    uint8_t told[PV_NETPLAN_HOST_BYTES]; /* the one that was handed out last */
+    int exit_lock;                        /* -1: no exit of ours */
+    char ifname[PV_NETPLAN_IFNAME];       /* of the interface while it exists */
+    char table_now[PV_NETWORDS_TEXT];     /* as it was set last; "": none of ours */
+    char rules_now[2][PV_NETWORDS_RULES]; /* of IPv4 and IPv6 */
+    char used_now[2][PV_NETWORDS_RULES];  /* the same of used prefixes */
+    int table_rules;                      /* how many the watch had counted then */
+    char forbids[PV_NETPLAN_FAULT];       /* what others drop, as it was seen last; "": nothing */
+    pv_ns forbids_at;                     /* when */
+    pv_ns resolvers_at;                   /* to be read next; PV_NEVER: nobody asks them */
+    pv_ns again;                          /* not before */
+    pv_ns due;                            /* PV_NEVER: nothing */
+    struct pv_netplan_host said;          /* the answer */
+    uint8_t told[PV_NETPLAN_HOST_BYTES];  /* the one that was handed out last */
     int told_len;
     /* Memory of one look; too large for a stack. */
     struct pv_networds_route routes[PV_NETWORDS_ROUTES];
@@ -107,8 +107,10 @@ static int set_table(struct pv_hostnet *net)
     pv_hostwatch_open_nft(&net->watch);
     r = pv_nftcmd_run(net->text, complaint);
     if (r == PV_ERR_NOT_FOUND)
-        fault(net, "set up %s: there is no nft program: install the package nftables",
-              net->plan.n_offered > 0 ? "forwarding" : "the exit");
+        fault(net, "%s: there is no nft program: install the package nftables",
+              net->plan.exit            ? "set up the exit"
+              : net->plan.n_offered > 0 ? "set up forwarding"
+                                        : "keep out who speaks as a member beside the interface");
     else if (r < 0)
         fault(net, "set up table inet %s: nft says: %s", net->watch.table,
               complaint[0] != '\0' ? complaint : pv_strstatus(r));
@@ -140,26 +142,65 @@ static int run_ip(uint16_t family, const char *lines, char complaint[static PV_I
     return family == PV_AF_INET6 ? pv_ipcmd_run6(lines, complaint) : pv_ipcmd_run(lines, complaint);
 }
 
+static int flush_rules(uint16_t family, unsigned proto)
+{
+    char line[64], complaint[PV_IPCMD_ERROR_MAX];
+    snprintf(line, sizeof(line), "rule flush protocol %u\n", proto);
+    return run_ip(family, line, complaint);
+}
+
+static int add_rules(struct pv_hostnet *net, uint16_t family, const char *lines)
+{
+    char complaint[PV_IPCMD_ERROR_MAX] = "";
+    int r = lines[0] == '\0' ? PV_OK : run_ip(family, lines, complaint);
+    if (r < 0)
+        fault(net, "set rules for %s: ip says: %s", net->plan.exit ? "the exit" : "used prefixes",
+              complaint[0] != '\0' ? complaint : pv_strstatus(r));
+    return r;
+}
+
 /* As a whole, since rules have no names: while they are away the guard holds. */
 static void set_rules(struct pv_hostnet *net)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++) {
-        char text[RULES_TEXT], complaint[PV_IPCMD_ERROR_MAX] = "";
         size_t want = 0, have = 0;
-        if (pv_networds_rules(&net->plan, &net->host, text, sizeof(text), &want) < 0 ||
+        if (pv_networds_rules(&net->plan, &net->host, net->text, PV_NETWORDS_RULES, &want) < 0 ||
             pv_net_rules(FAMILIES[i], PV_NET_PROTO_OWN, &have) < 0)
             continue; /* a kernel without IPv6 */
-        if (want == have && (want == 0 || strcmp(text, net->rules_now[i]) == 0))
+        if (want == have && (want == 0 || strcmp(net->text, net->rules_now[i]) == 0))
             continue;
-        char line[64];
-        snprintf(line, sizeof(line), "rule flush protocol %d\n", PV_NET_PROTO_OWN);
-        int r = have == 0 ? PV_OK : run_ip(FAMILIES[i], line, complaint);
-        if (r == PV_OK && want > 0)
-            r = run_ip(FAMILIES[i], text, complaint);
-        memcpy(net->rules_now[i], text, sizeof(text));
-        if (r < 0 && net->plan.exit)
-            fault(net, "set rules for the exit: ip says: %s",
-                  complaint[0] != '\0' ? complaint : pv_strstatus(r));
+        if (have == 0 || flush_rules(FAMILIES[i], PV_NET_PROTO_OWN) == PV_OK)
+            (void)add_rules(net, FAMILIES[i], net->text);
+        memcpy(net->rules_now[i], net->text, sizeof(net->rules_now[i]));
+    }
+}
+
+/* New ones are set beside the old ones, which go then: no prefix leaves by another way meanwhile.
+ */
+static void set_used_rules(struct pv_hostnet *net)
+{
+    const char *ifname = net->plan.ifname;
+    for (size_t i = 0; i < PV_ARRAY_LEN(FAMILIES); i++) {
+        size_t want = 0, have[2] = {0};
+        for (unsigned turn = 0; turn < 2; turn++)
+            if (pv_net_rules(FAMILIES[i], pv_networds_used_proto(ifname, turn), &have[turn]) < 0)
+                have[turn] = 0; /* a kernel without IPv6 */
+        unsigned turn = have[1] > 0;
+        if (pv_networds_used_rules(&net->plan, &net->host, FAMILIES[i], turn, net->text,
+                                   PV_NETWORDS_RULES, &want) < 0)
+            continue;
+        if (want == have[turn] && have[1 - turn] == 0 &&
+            (want == 0 || strcmp(net->text, net->used_now[i]) == 0))
+            continue;
+        turn = want == 0 ? turn : 1 - turn;
+        if (pv_networds_used_rules(&net->plan, &net->host, FAMILIES[i], turn, net->text,
+                                   PV_NETWORDS_RULES, &want) < 0)
+            continue;
+        if (have[turn] > 0)
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(ifname, turn));
+        if (add_rules(net, FAMILIES[i], net->text) == PV_OK && have[1 - turn] > 0)
+            (void)flush_rules(FAMILIES[i], pv_networds_used_proto(ifname, 1 - turn));
+        memcpy(net->used_now[i], net->text, sizeof(net->used_now[i]));
     }
 }
 
@@ -173,11 +214,13 @@ static bool is_same(const struct pv_networds_route *want, const struct pv_net_ro
            (want->type != PV_NET_ROUTE_UNICAST || have->ifindex == ifindex);
 }
 
-/* Of two daemons on one machine each has its own interface; only the one with the exit has the
- * exit's tables. */
+/* Of two daemons on one machine each has its own interface and table; only the one with the exit
+ * has the exit's tables. */
 static bool is_ours(const struct pv_hostnet *net, const struct pv_net_route *have, uint32_t ifindex)
 {
     bool of_exit = have->table == PV_NETWORDS_TABLE || have->table == PV_NETWORDS_TABLE_ALL;
+    if (have->table == PV_NETWORDS_TABLE_USED + pv_networds_slot(net->plan.ifname))
+        return true;
     return of_exit ? net->exit_lock >= 0 : ifindex != 0 && have->ifindex == ifindex;
 }
 
@@ -226,6 +269,7 @@ static void set_routes(struct pv_hostnet *net)
     if (len > 0 && pv_ipcmd_force(net->text) < 0)
         fault(net, "set routes through %s: ip refused some: see `ip route show proto %d`",
               net->plan.ifname, PV_NET_PROTO_OWN);
+    set_used_rules(net);
     if (stale_routes(net, n_want, n_have, ifindex) > 0)
         (void)pv_ipcmd_force(net->text);
 }
@@ -325,7 +369,7 @@ static void look_at_forwarding(struct pv_hostnet *net)
 static void set_switches(struct pv_hostnet *net)
 {
     char error[PV_HOSTCTL_ERROR_MAX];
-    struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit,
+    struct pv_hostctl_wants wants = {.valid_mark = net->plan.exit || net->plan.n_used > 0,
                                      .ifname = net->plan.ifname,
                                      .forward4 = offers_any(&net->plan, PV_AF_INET),
                                      .forward6 = offers_any(&net->plan, PV_AF_INET6),
@@ -449,7 +493,7 @@ static int apply(struct pv_hostnet *net, bool patient)
 static void take_over(struct pv_hostnet *net, const char *ifname)
 {
     bool left = pv_hostctl_load(&net->ctl) || net->ctl.path[0] == '\0';
-    if (left && !net->wanted.exit && net->wanted.n_offered == 0)
+    if (left && !pv_networds_wants_table(&net->wanted))
         snprintf(net->table_now, sizeof(net->table_now), "left");
     pv_networds_table(ifname, net->watch.table);
 }
@@ -570,14 +614,14 @@ struct pv_hostnet *pv_hostnet_end(struct pv_hostnet *net)
     if (net == NULL)
         return NULL;
     if (net->known) {
-        struct pv_netplan last = {.overlay4 = net->wanted.overlay4,
-                                  .overlay6 = net->wanted.overlay6};
-        memcpy(last.ifname, net->wanted.ifname, sizeof(last.ifname));
-        /* Only rules and the guard; routes into the interface go with it. */
-        if (net->plan.exit && net->wanted.exit_block) {
-            last = net->wanted;
-            last.n_used = last.n_offered = 0;
-        }
+        struct pv_netplan last = net->wanted;
+        bool blocks = net->plan.exit && net->wanted.exit_block;
+        /* What shall not leave by another way does not; routes into the interface go with it. */
+        last.n_offered = 0;
+        if (!blocks)
+            last.exit = last.exit4 = last.exit6 = last.exit_lan = last.exit_block = false;
+        if (!blocks && last.n_used == 0)
+            last.overlay4.base.family = last.overlay6.base.family = PV_AF_NONE;
         if (pv_hostnet_set(net, &last, error) < 0)
             fprintf(stderr, "p2pvpnd helper: %s\n", error); /* nobody else listens any more */
     }

@@ -78,7 +78,21 @@ const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWOR
 
 bool pv_networds_wants_table(const struct pv_netplan *plan)
 {
-    return plan->n_offered > 0 || plan->exit;
+    return plan->exit || plan->overlay4.base.family != PV_AF_NONE ||
+           plan->overlay6.base.family != PV_AF_NONE;
+}
+
+unsigned pv_networds_slot(const char *ifname)
+{
+    unsigned sum = 0;
+    for (const char *c = ifname; *c != '\0'; c++)
+        sum = 31 * sum + (unsigned char)*c;
+    return sum % PV_NETWORDS_SLOTS;
+}
+
+uint8_t pv_networds_used_proto(const char *ifname, unsigned turn)
+{
+    return (uint8_t)(PV_NETWORDS_PROTO_USED + 2 * pv_networds_slot(ifname) + turn);
 }
 
 /* --- what others have ---------------------------------------------------------------------- */
@@ -106,20 +120,12 @@ const struct pv_netplan_link *pv_networds_rival(const struct pv_networds_host *h
     return NULL;
 }
 
-/* Our route would take a network away from the host that it is connected to: the same, or a part of
- * it. A larger one does no harm, since the kernel prefers the longer prefix. */
+/* The host is connected to the same network, or to one around it, which goes before. A larger
+ * prefix does no harm. */
 static bool takes_away(const struct pv_prefix *used, const struct pv_networds_host *host, size_t i)
 {
     const struct pv_prefix *other = &host->links[i].prefix;
     return host->connected[i] && pv_prefix_overlaps(used, other) && used->bits >= other->bits;
-}
-
-static bool has_place(const struct pv_prefix *used, const struct pv_networds_host *host)
-{
-    for (size_t i = 0; i < host->n_links; i++)
-        if (takes_away(used, host, i))
-            return false;
-    return true;
 }
 
 size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,
@@ -378,6 +384,34 @@ static void add_postrouting(struct words *w, const struct pv_netplan *plan)
     add(w, " }\n");
 }
 
+/* --- the table: members' addresses ---------------------------------------------------------- */
+
+/* Nobody but members speaks for members, and what listens at this node's own address hears nobody
+ * else: a neighbour in a LAN could send both, as the kernel takes packets for all its addresses on
+ * every interface. Containers of this host are a part of it. */
+static void add_strangers(struct words *w, const struct pv_netplan *plan,
+                          const struct pv_networds_host *host)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w,
+        " chain strangers {\n  type filter hook prerouting priority raw; policy accept;\n"
+        "  iifname { \"lo\", \"%s\" } accept\n",
+        plan->ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s saddr %s counter drop\n", ip_of(overlay[i]),
+                pv_prefix_format(overlay[i], text));
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->links[i].kind == PV_NETPLAN_CONTAINER)
+            add(w, "  iifname \"%s\" accept\n", host->links[i].ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s daddr %s fib daddr type local counter drop\n", ip_of(overlay[i]),
+                pv_prefix_format(overlay[i], text));
+    add(w, " }\n");
+}
+
 /* --- the table: an exit that is used -------------------------------------------------------- */
 
 /* Our own packets carry the mark in both directions: a strict check of the source's way back
@@ -450,7 +484,13 @@ static void add_guard(struct words *w, const struct pv_netplan *plan,
 {
     add(w, " chain guard {\n  type filter hook postrouting priority 90; policy drop;\n");
     add_own(w, plan, host, "accept");
-    add(w, "  ct mark 0x%x accept\n  iifname \"%s\" accept\n", PV_NETWORDS_MARK, plan->ifname);
+    /* Answers, and what the kernel sends for a connection of ours that was closed. A port of UDP
+     * may be somebody else's by now. */
+    add(w,
+        "  ct direction reply ct mark 0x%x accept\n"
+        "  meta l4proto tcp tcp flags & syn == 0 ct mark 0x%x accept\n"
+        "  iifname \"%s\" accept\n",
+        PV_NETWORDS_MARK, PV_NETWORDS_MARK, plan->ifname);
     /* Without these a link has no addresses and no neighbours. */
     add(w, "  udp sport 68 udp dport 67 accept\n  udp sport 546 udp dport 547 accept\n"
            "  icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, "
@@ -476,9 +516,12 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
         if (offers_exit(plan, PV_AF_INET) || offers_exit(plan, PV_AF_INET6))
             add_local(&w, plan, host);
     }
-    add_postrouting(&w, plan);
-    if (plan->exit) {
+    add_strangers(&w, plan, host);
+    if (plan->n_offered > 0 || plan->exit)
+        add_postrouting(&w, plan);
+    if (plan->exit || plan->n_used > 0)
         add_marks(&w, plan, host);
+    if (plan->exit) {
         add_reroute(&w, plan, host);
         add_guard(&w, plan, host);
     }
@@ -547,11 +590,13 @@ size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_netword
         add_exit_routes(&l, plan, host, PV_AF_INET);
         add_exit_routes(&l, plan, host, PV_AF_INET6);
     }
-    for (size_t i = 0; i < plan->n_used && host->has_iface; i++) {
+    const uint32_t own = PV_NETWORDS_TABLE_USED + pv_networds_slot(plan->ifname);
+    for (size_t i = 0; i < plan->n_used; i++) {
         const struct pv_prefix *p = &plan->used[i].prefix;
-        if (!has_place(p, host))
+        add_route(&l, p, PV_NET_ROUTE_UNREACHABLE, own, PV_NETWORDS_LAST);
+        if (!host->has_iface)
             continue;
-        add_route(&l, p, PV_NET_ROUTE_UNICAST, 254, plan->used[i].metric); /* RT_TABLE_MAIN */
+        add_route(&l, p, PV_NET_ROUTE_UNICAST, own, plan->used[i].metric);
         /* The LAN's exception must not swallow it, nor the end of a family. */
         for (uint32_t t = 0; t < 2 && plan->exit; t++)
             add_route(&l, p, PV_NET_ROUTE_UNICAST, PV_NETWORDS_TABLE + t, 0);
@@ -579,6 +624,14 @@ int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, 
 
 /* --- rules --------------------------------------------------------------------------------- */
 
+static int count_lines(const struct words *w, size_t *ret_n)
+{
+    *ret_n = 0;
+    for (const char *c = w->text; *c != '\0'; c++)
+        *ret_n += *c == '\n';
+    return w->full ? PV_ERR_LIMIT : PV_OK;
+}
+
 int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_host *host, char *dst,
                       size_t cap, size_t *ret_n)
 {
@@ -586,7 +639,6 @@ int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_ho
                                         "tcp dport 853"};
     const int p = PV_NETWORDS_PRIORITY, proto = PV_NET_PROTO_OWN;
     struct words w = {.text = dst, .cap = cap};
-    size_t n = 0;
     dst[0] = '\0';
     *ret_n = 0;
     if (!plan->exit)
@@ -604,8 +656,52 @@ int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_ho
         add(&w, "rule add ipproto %s lookup %d priority %d protocol %d\n", asked[i],
             PV_NETWORDS_TABLE_ALL, p + 3, proto);
     add(&w, "rule add lookup %d priority %d protocol %d\n", PV_NETWORDS_TABLE, p + 4, proto);
-    for (const char *c = dst; *c != '\0'; c++)
-        n += *c == '\n';
-    *ret_n = n;
-    return w.full ? PV_ERR_LIMIT : PV_OK;
+    return count_lines(&w, ret_n);
+}
+
+/* Routes of others that are longer go before a used prefix, and a default route never does. One
+ * that is shorter does so where this host is connected to it. */
+static unsigned most_suppressed(const struct pv_prefix *used, const struct pv_networds_host *host)
+{
+    bool wider = false;
+    for (size_t i = 0; i < host->n_links; i++) {
+        const struct pv_prefix *other = &host->links[i].prefix;
+        if (takes_away(used, host, i))
+            return 0;
+        wider = wider || (pv_prefix_overlaps(used, other) && other->bits < used->bits);
+    }
+    return wider ? used->bits - 1u : 0;
+}
+
+/* The daemon's own packets go as if there were no used prefix, whoever is in one: a gateway, the
+ * coordinator, a relay. The rules name each prefix, so nothing else is touched; they are enough
+ * where nobody is left to look: a LAN that this host comes into goes before. */
+int pv_networds_used_rules(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                           uint16_t family, unsigned turn, char *dst, size_t cap, size_t *ret_n)
+{
+    const unsigned slot = pv_networds_slot(plan->ifname);
+    const unsigned p = PV_NETWORDS_PRIORITY_USED + 8 * slot + 4 * turn;
+    const unsigned proto = pv_networds_used_proto(plan->ifname, turn);
+    struct words w = {.text = dst, .cap = cap};
+    char text[PV_ADDR_TEXT];
+    dst[0] = '\0';
+    for (size_t i = 0; i < plan->n_used; i++) {
+        const struct pv_prefix *used = &plan->used[i].prefix;
+        if (used->base.family != family)
+            continue;
+        if (w.len == 0) {
+            add(&w, "rule add fwmark 0x%x lookup main priority %u protocol %u\n", PV_NETWORDS_MARK,
+                p, proto);
+            for (size_t k = 0; k < host->n_uids; k++)
+                add(&w, "rule add uidrange %u-%u lookup main priority %u protocol %u\n",
+                    host->uids[k], host->uids[k], p + 1, proto);
+        }
+        pv_prefix_format(used, text);
+        add(&w,
+            "rule add to %s lookup main suppress_prefixlength %u priority %u protocol %u\n"
+            "rule add to %s lookup %u priority %u protocol %u\n",
+            text, most_suppressed(used, host), p + 2, proto, text, PV_NETWORDS_TABLE_USED + slot,
+            p + 3, proto);
+    }
+    return count_lines(&w, ret_n);
 }

@@ -17,10 +17,17 @@ enum {
     PV_NETWORDS_TABLE_ALL = 28785, /* ours: the same for what may not stay in the LAN: names */
     PV_NETWORDS_MARK = 0x703276,   /* ours: on our own packets */
     PV_NETWORDS_MARK_ALL = 0x703277,
-    PV_NETWORDS_GROUP = 28784,     /* ours: of interfaces of p2pvpn, each network's */
+    PV_NETWORDS_GROUP = 28784, /* ours: of interfaces of p2pvpn, each network's */
+    /* Ours: of the tables of used prefixes, of the protocol numbers of rules about them (two of
+     * each network), and of their priorities (eight), the first ones. */
+    PV_NETWORDS_SLOTS = 32,
+    PV_NETWORDS_TABLE_USED = 28800,
+    PV_NETWORDS_PROTO_USED = 113,
+    PV_NETWORDS_PRIORITY_USED = 5420,
     PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
-    PV_NETWORDS_ROUTES = 512,      /* used prefixes, and thrice the networks in the tables */
+    PV_NETWORDS_ROUTES = 640,      /* four of a used prefix, and two of each network */
+    PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
     PV_NETWORDS_TEXT = 81920,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
     PV_NETWORDS_NAME = 24,         /* bytes of the table's name, with the NUL */
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
@@ -54,7 +61,8 @@ const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWOR
  */
 bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link);
 
-/* Does the plan need a table at all? */
+/* Does the plan need a table at all? Every member does: its addresses are reached through the
+ * interface alone. */
 bool pv_networds_wants_table(const struct pv_netplan *plan);
 /* Replaces the table in one transaction. PV_ERR_LIMIT: too long. */
 PV_MUST_CHECK int pv_networds_nft(const struct pv_netplan *plan,
@@ -71,17 +79,27 @@ struct pv_networds_route {
     uint32_t metric; /* as the kernel will tell it */
 };
 
-/* All of them; those whose place a network of the host has are left out. */
+/* Which of the slots this interface has; neighbours such as p2p0 and p2p1 have different ones. */
+unsigned pv_networds_slot(const char *ifname);
+/* All of them. What ends is the interface: a used prefix has an unreachable route besides. */
 size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_networds_host *host,
                           struct pv_networds_route ret_routes[static PV_NETWORDS_ROUTES]);
 /* "route VERB ..." with the newline. */
 int pv_networds_route_line(const char *verb, const struct pv_networds_route *r, const char *ifname,
                            char *dst, size_t cap);
 
-/* The rules of one family, one "rule add" line each; *ret_n: how many. None without an exit. */
+/* The exit's rules of one family, one "rule add" line each; *ret_n: how many. None without an exit.
+ */
 PV_MUST_CHECK int pv_networds_rules(const struct pv_netplan *plan,
                                     const struct pv_networds_host *host, char *dst, size_t cap,
                                     size_t *ret_n);
+/* The same about the used prefixes of one family. turn: 0 or 1, so that new ones can be set before
+ * old ones go. */
+PV_MUST_CHECK int pv_networds_used_rules(const struct pv_netplan *plan,
+                                         const struct pv_networds_host *host, uint16_t family,
+                                         unsigned turn, char *dst, size_t cap, size_t *ret_n);
+/* The protocol number that they have. */
+uint8_t pv_networds_used_proto(const char *ifname, unsigned turn);
 
 /* Used prefixes that a network of the host overlaps. */
 size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_networds_host *host,

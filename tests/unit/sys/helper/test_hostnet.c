@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* In a network namespace of its own, with a "LAN" and an "interface of ours"; needs root and nft.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -152,16 +153,45 @@ static int setup(void **state)
     return 0;
 }
 
-static bool has_route_in_main(struct pv_hostnet *net)
+/* As after `down`. */
+static struct pv_netplan no_plan(void)
 {
-    (void)net;
-    return routes_in(254) == 1;
+    return (struct pv_netplan){.ifname = "p2p0"};
 }
 
-static bool has_no_route_in_main(struct pv_hostnet *net)
+/* The address that this host sends from, which tells the way; "": there is none. */
+static const char *source_to(const char *ip)
+{
+    static char text[INET_ADDRSTRLEN];
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(9)};
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    inet_pton(AF_INET, ip, &sa.sin_addr);
+    bool found = connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 &&
+                 getsockname(fd, (struct sockaddr *)&sa, &len) == 0;
+    close(fd);
+    return found ? inet_ntop(AF_INET, &sa.sin_addr, text, sizeof(text)) : "";
+}
+
+static bool goes_by_members(struct pv_hostnet *net)
 {
     (void)net;
-    return routes_in(254) == 0;
+    return strcmp(source_to("192.168.7.20"), "10.66.0.2") == 0;
+}
+
+static size_t used_rules(void)
+{
+    size_t n[2] = {0};
+    for (unsigned turn = 0; turn < 2; turn++)
+        assert_int_equal(pv_net_rules(PV_AF_INET, pv_networds_used_proto("p2p0", turn), &n[turn]),
+                         PV_OK);
+    return n[0] + n[1];
+}
+
+static bool has_used_rules(struct pv_hostnet *net)
+{
+    (void)net;
+    return used_rules() == 4;
 }
 
 static void a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan(void **state)
@@ -169,30 +199,76 @@ static void a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan(
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
+    char line[80];
     (void)state;
     p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
     set(net, &p);
-    assert_int_equal(routes_in(254), 1);
+    assert_true(goes_by_members(net));
     assert_true(pv_hostnet_report(net, false, &host));
     assert_string_equal(host.fault, "");
     assert_int_equal(host.n_overlaps, 0);
     assert_int_equal(host.n_lan, 1);
     assert_string_equal(host.lan[0].ifname, "lan0");
     assert_false(pv_hostnet_report(net, false, &host));
-    assert_int_not_equal(access(FILE_PATH, F_OK), 0); /* nothing for which nft is needed */
 
-    ip("route del 192.168.7.0/24 dev p2p0\n");
-    work_until(net, has_route_in_main);
-    /* The laptop comes into a LAN with that range. */
+    snprintf(line, sizeof(line), "route flush table %u\n",
+             PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0"));
+    ip(line);
+    work_until(net, goes_by_members);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        snprintf(line, sizeof(line), "rule flush protocol %u\n",
+                 pv_networds_used_proto("p2p0", turn));
+        ip(line);
+    }
+    work_until(net, has_used_rules);
+    /* A network around it that is a router's. */
+    ip("route add 192.168.0.0/16 via 192.168.1.1\n");
+    work_until(net, goes_by_members);
+    assert_int_equal(used_rules(), 4);
+    /* The laptop comes into a LAN with that range, which goes before at once. */
     ip("addr add 192.168.7.9/24 dev lan0\n");
-    work_until(net, has_no_route_in_main);
+    assert_string_equal(source_to("192.168.7.20"), "192.168.7.9");
+    set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
-    assert_int_equal(host.n_overlaps, 1);
-    assert_true(host.overlaps[0].connected);
+    assert_true(host.n_overlaps > 0 && host.overlaps[0].connected);
     ip("addr del 192.168.7.9/24 dev lan0\n");
-    work_until(net, has_route_in_main);
+    work_until(net, goes_by_members);
+    p = no_plan();
+    set(net, &p);
     pv_hostnet_end(net);
-    assert_int_equal(routes_in(254), 0);
+}
+
+/* Nobody is left to look, and the interface goes. */
+static void a_used_prefix_leaves_by_no_other_way_until_the_next_plan(void **state)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    (void)state;
+    assert_string_equal(source_to("192.168.7.20"), "192.168.1.5");
+    p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
+    set(net, &p);
+    pv_hostnet_end(net);
+    ip("link del dev p2p0\n");
+    assert_string_equal(source_to("192.168.7.20"), "");
+    assert_string_equal(source_to("192.168.8.20"), "192.168.1.5");
+    ip("addr add 192.168.7.9/24 dev lan0\n"); /* at home, where it is the LAN */
+    assert_string_equal(source_to("192.168.7.20"), "192.168.7.9");
+    ip("addr del 192.168.7.9/24 dev lan0\n");
+    net = new_net();
+    assert_string_equal(source_to("192.168.7.20"), "");
+    p = no_plan();
+    set(net, &p);
+    assert_string_equal(source_to("192.168.7.20"), "192.168.1.5");
+    assert_int_equal(used_rules(), 0);
+    assert_int_equal(routes_in(PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0")), 0);
+    assert_int_not_equal(access(FILE_PATH, F_OK), 0);
+    pv_hostnet_end(net);
+}
+
+static bool sees_the_lan(struct pv_hostnet *net)
+{
+    struct pv_netplan_host host = {.n_lan = 0};
+    return pv_hostnet_report(net, true, &host) && host.n_overlaps > 0;
 }
 
 static bool has_table(struct pv_hostnet *net)
@@ -227,9 +303,12 @@ static void an_offer_forwards_survives_a_flush_and_goes(void **state)
     work_until(net, masquerades);
     p.n_offered = 0;
     set(net, &p);
-    assert_false(has_table(net));
+    assert_false(masquerades(net));
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
     assert_int_equal(read_switch("ipv4/conf/p2p0/forwarding"), 0);
+    p = no_plan();
+    set(net, &p);
+    assert_false(has_table(net));
     assert_int_not_equal(access(FILE_PATH, F_OK), 0);
     pv_hostnet_end(net);
 }
@@ -340,7 +419,7 @@ static void an_exit_has_rules_routes_and_a_guard_and_all_go(void **state)
     set(net, &p);
     assert_int_equal(rules_of(PV_AF_INET) + rules_of(PV_AF_INET6), 0);
     assert_int_equal(routes_in(PV_NETWORDS_TABLE) + routes_in(PV_NETWORDS_TABLE_ALL), 0);
-    assert_false(has_table(net));
+    assert_false(ruleset_has("chain guard"));
     assert_int_equal(read_switch("ipv4/conf/all/src_valid_mark"), 0);
     pv_hostnet_end(net);
 }
@@ -384,8 +463,7 @@ static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
 
     net = new_net(); /* nothing is given up before somebody says so */
     assert_true(ruleset_has("chain guard"));
-    p.exit = false;
-    p.n_offered = 0;
+    p = no_plan();
     set(net, &p);
     assert_false(has_table(net));
     assert_int_equal(rules_of(PV_AF_INET) + rules_of(PV_AF_INET6), 0);
@@ -534,14 +612,15 @@ static void what_changes_while_nft_runs_is_seen(void **state)
     assert_int_equal(mount("/usr/sbin/nft", "/run/nft", NULL, MS_BIND, NULL), 0);
     p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
     set(net, &p);
-    assert_int_equal(routes_in(254), 1);
     work_until(net, is_quiet);
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
     assert_int_equal(mount("/run/nft.sh", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
     set(net, &p);
     assert_int_equal(umount("/usr/sbin/nft"), 0);
-    work_until(net, has_no_route_in_main);
+    work_until(net, sees_the_lan);
     assert_true(has_table(net));
+    p = no_plan();
+    set(net, &p);
     pv_hostnet_end(net);
     write_switch("ipv6/conf/all/disable_ipv6", 0);
     write_switch("ipv4/ip_forward", 0);
@@ -551,7 +630,7 @@ static void what_changes_while_nft_runs_is_seen(void **state)
 static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
 {
     struct pv_hostnet *net = new_net();
-    struct pv_netplan p = plan_of(), none = plan_of();
+    struct pv_netplan p = plan_of(), none = no_plan();
     (void)state;
     p.exit = p.exit4 = true;
     p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
@@ -585,6 +664,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan,
                                setup),
+        cmocka_unit_test_setup(a_used_prefix_leaves_by_no_other_way_until_the_next_plan, setup),
         cmocka_unit_test_setup(an_offer_forwards_survives_a_flush_and_goes, setup),
         cmocka_unit_test_setup(forwarding_is_for_members_until_others_want_it, setup),
         cmocka_unit_test_setup(what_an_earlier_version_left_is_put_back, setup),

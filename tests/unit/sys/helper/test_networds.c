@@ -54,33 +54,105 @@ static bool has_route(const struct pv_netplan *plan, const struct pv_networds_ho
     return false;
 }
 
+static bool has_rule(const struct pv_netplan *plan, const struct pv_networds_host *host,
+                     const char *rule)
+{
+    static char text[PV_NETWORDS_RULES];
+    char want[128];
+    size_t n;
+    snprintf(want, sizeof(want), "rule add %s ", rule);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pv_networds_used_rules(plan, host, i == 0 ? PV_AF_INET : PV_AF_INET6, 0,
+                                                text, sizeof(text), &n),
+                         PV_OK);
+        if (strstr(text, want) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* A route of the host goes before one of ours that is no longer, or where it is connected. */
 static void used_prefixes_never_take_a_connected_network_away(void **state)
 {
     static const struct {
         const char *used;
-        bool set, connected;
+        unsigned suppressed;
+        bool connected;
         size_t overlaps;
     } rows[] = {
-        {"192.168.7.0/24", true, false, 0},   {"192.168.1.0/24", false, true, 1},
-        {"192.168.1.128/25", false, true, 1}, {"192.168.0.0/16", true, false, 1},
-        {"10.9.4.0/24", true, false, 1},      {"fd77::/48", true, false, 0},
+        {"192.168.7.0/24", 0, false, 0},  {"192.168.1.0/24", 0, true, 1},
+        {"192.168.1.128/25", 0, true, 1}, {"192.168.0.0/16", 0, false, 1},
+        {"10.9.4.0/24", 23, false, 1},    {"fd77::/48", 0, false, 0},
     };
     (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_netplan p = plan_of();
         struct pv_networds_host h = host_of();
         struct pv_netplan_overlap o[PV_NETPLAN_OVERLAPS];
-        char line[128];
+        const unsigned table = PV_NETWORDS_TABLE_USED + pv_networds_slot("p2p0");
+        char line[128], ends[128], rule[128];
         p.used[p.n_used++].prefix = prefix(rows[i].used);
-        snprintf(line, sizeof(line), "%s dev p2p0 table 254 metric %u", rows[i].used,
+        snprintf(line, sizeof(line), "%s dev p2p0 table %u metric %u", rows[i].used, table,
                  p.used[0].prefix.base.family == PV_AF_INET6 ? 1024 : 0);
-        assert_int_equal(has_route(&p, &h, line), rows[i].set);
+        snprintf(ends, sizeof(ends), "unreachable %s table %u metric 2147483647", rows[i].used,
+                 table);
+        snprintf(rule, sizeof(rule), "to %s lookup main suppress_prefixlength %u", rows[i].used,
+                 rows[i].suppressed);
+        assert_true(has_route(&p, &h, line));
+        assert_true(has_route(&p, &h, ends));
+        assert_true(has_rule(&p, &h, rule));
         assert_int_equal(pv_networds_overlaps(&p, &h, o), rows[i].overlaps);
         if (rows[i].overlaps > 0)
             assert_int_equal(o[0].connected, rows[i].connected);
         h.has_iface = false;
         assert_false(has_route(&p, &h, line));
+        assert_true(has_route(&p, &h, ends));
     }
+}
+
+/* They would look for the gateway behind the gateway. */
+static void our_own_packets_look_at_no_used_prefix(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT], rules[PV_NETWORDS_RULES];
+    size_t n = 9;
+    (void)state;
+    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n),
+                     PV_OK);
+    assert_int_equal(n, 0);
+    p.used[p.n_used++].prefix = prefix("192.0.2.0/24");
+    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 1, rules, sizeof(rules), &n),
+                     PV_OK);
+    assert_int_equal(n, 4);
+    const char *mark = strstr(rules, "rule add fwmark 0x703276 lookup main priority ");
+    const char *user = strstr(rules, "rule add uidrange 61300-61300 lookup main priority ");
+    const char *to = strstr(rules, "rule add to 192.0.2.0/24");
+    assert_true(mark != NULL && mark < user && user < to);
+    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n),
+                     PV_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "chain marked_in"));
+    assert_int_not_equal(pv_networds_slot("p2pvpn0"), pv_networds_slot("p2pvpn1"));
+}
+
+/* Only through the interface, or from this machine. */
+static void who_speaks_for_members_beside_the_interface_is_dropped(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    (void)state;
+    assert_true(pv_networds_wants_table(&p));
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    const char *own = strstr(text, "iifname { \"lo\", \"p2p0\" } accept");
+    const char *from = strstr(text, "ip6 saddr fd00:66::/64 counter drop");
+    const char *container = strstr(text, "iifname \"docker0\" accept");
+    const char *to = strstr(text, "ip daddr 10.66.0.0/16 fib daddr type local counter drop");
+    assert_true(own != NULL && own < from && from < container && container < to);
+    p.overlay4.base.family = p.overlay6.base.family = PV_AF_NONE;
+    assert_false(pv_networds_wants_table(&p));
 }
 
 static void an_exit_leaves_alone_what_stays_on_the_machine(void **state)
@@ -122,6 +194,9 @@ static void the_lan_is_left_alone_when_asked_for_and_private(void **state)
     assert_non_null(drop);
     assert_non_null(lan);
     assert_true(drop < lan);
+    /* Who gets a port that the daemon had may send from it as anybody may. */
+    assert_non_null(strstr(text, "  ct direction reply ct mark 0x703276 accept\n"));
+    assert_null(strstr(text, "\n  ct mark 0x703276 accept\n"));
     p.exit_lan = false;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_null(strstr(text, "eth0"));
@@ -243,15 +318,20 @@ static void the_longest_text_fits(void **state)
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     static struct pv_networds_route routes[PV_NETWORDS_ROUTES];
     assert_true(pv_networds_routes(&p, &h, routes) < PV_NETWORDS_ROUTES);
-    char rules[2048];
+    char rules[PV_NETWORDS_RULES];
     assert_int_equal(pv_networds_rules(&p, &h, rules, sizeof(rules), &n), PV_OK);
     assert_int_equal(n, 10);
+    assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n),
+                     PV_OK);
+    assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(used_prefixes_never_take_a_connected_network_away),
+        cmocka_unit_test(our_own_packets_look_at_no_used_prefix),
+        cmocka_unit_test(who_speaks_for_members_beside_the_interface_is_dropped),
         cmocka_unit_test(an_exit_leaves_alone_what_stays_on_the_machine),
         cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
         cmocka_unit_test(another_default_route_by_halves_is_found),
