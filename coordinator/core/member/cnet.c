@@ -308,6 +308,18 @@ void pv_cnet_compact(struct pv_cnet *net)
     net->log_cap = cap;
 }
 
+bool pv_cnet_place_of(const struct pv_cnet *net, const struct pv_roster_entry *entry,
+                      struct pv_ctl_cursor *ret_at)
+{
+    for (size_t i = net->log_len; i > 0; i--) {
+        if (net->log[i - 1].entry != entry)
+            continue;
+        *ret_at = net->log[i - 1].at;
+        return true;
+    }
+    return false;
+}
+
 static struct pv_ctl_item item_of(const struct pv_roster_entry *entry)
 {
     return (struct pv_ctl_item){.statement = entry->st.raw, .receipt = entry->receipt};

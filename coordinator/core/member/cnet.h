@@ -126,13 +126,23 @@ PV_MUST_CHECK int pv_cnet_new(struct pv_cnet **ret_net, struct pv_view record, b
                               const struct pv_rng *rng);
 struct pv_cnet *pv_cnet_free(struct pv_cnet *net); /* NULL is fine; returns NULL */
 
+enum pv_cnet_known {
+    PV_CNET_NEW,
+    PV_CNET_KNOWN,  /* it is in the set already */
+    PV_CNET_BETTER, /* the same, and it came with a genuine receipt that the roster prefers */
+};
 /*
  * May this statement be stored at the wall time (Unix seconds)? receipt: one that it came with, or
- * empty. PV_CTL_E_NONE and *ret_known: whether it is in the set already. Member statements signed
- * by an invite pass only with a receipt: joining is pv_cnet_judge_register()'s.
+ * empty. PV_CTL_E_NONE and *ret_known. Member statements signed by an invite pass only with a
+ * receipt: joining is pv_cnet_judge_register()'s.
  */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
-                                struct pv_view receipt, uint64_t wall, bool *ret_known);
+                                struct pv_view receipt, uint64_t wall,
+                                enum pv_cnet_known *ret_known);
+/* The place of a statement of the log, which it keeps when it gets another receipt. False: it is
+ * not there. Walks back from the end. */
+bool pv_cnet_place_of(const struct pv_cnet *net, const struct pv_roster_entry *entry,
+                      struct pv_ctl_cursor *ret_at);
 
 /* Is this a genuine receipt for the statement, by a coordinator of the network? */
 bool pv_cnet_receipt_is_good(const struct pv_cnet *net, struct pv_view statement,

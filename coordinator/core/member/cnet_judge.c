@@ -149,16 +149,21 @@ static bool statement_has_room(const struct pv_cnet *net, const struct pv_statem
 }
 
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before
- * anything that depends on who signed. */
+ * anything that depends on who signed, and that of a receipt only where the roster would keep it.
+ */
 enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statement,
-                                struct pv_view receipt, uint64_t wall, bool *ret_known)
+                                struct pv_view receipt, uint64_t wall,
+                                enum pv_cnet_known *ret_known)
 {
     struct pv_statement st;
-    *ret_known = false;
+    *ret_known = PV_CNET_NEW;
     if (pv_statement_decode(statement, &st) != PV_OK)
         return PV_CTL_E_BAD_REQUEST;
     if (pv_roster_find(net->roster, st.hash) != NULL) {
-        *ret_known = true;
+        *ret_known = pv_roster_wants_receipt(net->roster, st.hash, receipt) &&
+                             pv_cnet_receipt_is_good(net, statement, receipt)
+                         ? PV_CNET_BETTER
+                         : PV_CNET_KNOWN;
         return PV_CTL_E_NONE;
     }
     if (pv_roster_check_fields(net->roster, &st) != PV_OK)

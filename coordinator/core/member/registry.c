@@ -30,6 +30,7 @@ struct pv_op {
         uint8_t receipt[PV_RECEIPT_LEN];
         bool has_foreign; /* it came with a genuine one: a new network knows no coordinators yet
                              when its rows are taken */
+        bool is_stored;   /* the row is there, and gets that receipt beside the one it has */
     } parts[];
 };
 
@@ -232,16 +233,42 @@ static int give_receipt(struct pv_registry *reg, struct pv_cnet *net, struct pv_
     return PV_OK;
 }
 
+/* A statement that is in the log keeps its place there, and the receipt that it has. */
+static int keep_place(struct pv_op *op, size_t part, struct pv_view statement)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(statement, hash);
+    const struct pv_roster_entry *entry = pv_roster_find(op->net->roster, hash);
+    if (entry == NULL || entry->receipt.len != PV_RECEIPT_LEN ||
+        !pv_cnet_place_of(op->net, entry, &op->parts[part].at))
+        return PV_ERR_NOT_FOUND;
+    memcpy(op->parts[part].receipt, entry->receipt.ptr, PV_RECEIPT_LEN);
+    return PV_OK;
+}
+
+/* Takes the row of a statement that is stored away, in the same operation that puts it there again
+ * with another receipt. */
+static int replace_row(struct pv_op *op, const struct pv_storerow *row)
+{
+    struct pv_storerow old = {.n = 0};
+    memcpy(old.network, row->network, sizeof(old.network));
+    memcpy(old.hash, row->hash, sizeof(old.hash));
+    return pv_storeop_add(op->job, &old);
+}
+
 /* Each statement gets its place in the log and its receipt before it is stored, so that both are in
  * one row. */
 static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
 {
     for (size_t i = 0; i < op->n; i++) {
         struct pv_view statement = statement_of(op->work, op->parts[i].item);
-        int r = give_receipt(reg, op->net, statement, wall, &op->parts[i].at, op->parts[i].receipt);
+        int r = op->parts[i].is_stored ? keep_place(op, i, statement)
+                                       : give_receipt(reg, op->net, statement, wall,
+                                                      &op->parts[i].at, op->parts[i].receipt);
         if (r < 0)
             return r;
-        op->parts[i].has_foreign = has_foreign(op->work, op->net, op->parts[i].item);
+        op->parts[i].has_foreign =
+            op->parts[i].is_stored || has_foreign(op->work, op->net, op->parts[i].item);
         struct pv_storerow row = {
             .epoch = op->parts[i].at.epoch,
             .n = op->parts[i].at.n,
@@ -252,7 +279,9 @@ static int fill_job(struct pv_registry *reg, struct pv_op *op, uint64_t wall)
         memcpy(row.network, op->net->id, PV_NETWORK_ID_LEN);
         pv_statement_hash(statement, row.hash);
         pv_rowmark_set(reg->mark_key, &row);
-        r = pv_storeop_add(op->job, &row);
+        r = op->parts[i].is_stored ? replace_row(op, &row) : PV_OK;
+        if (r == PV_OK)
+            r = pv_storeop_add(op->job, &row);
         if (r < 0)
             return r;
     }
@@ -275,13 +304,19 @@ static int add_dropped(struct pv_op *op)
     return r;
 }
 
-/* Makes an operation of n statements of work (items says which) and queues it. NULL: no memory, or
+/* A statement of a work that goes to the store. */
+struct pick {
+    size_t item;    /* its place in the work's list */
+    bool is_stored; /* only its receipt is new */
+};
+
+/* Makes an operation of n statements of work (picks says which) and queues it. NULL: no memory, or
  * the receipts cannot be signed. Places in the log that were given to a failed one are lost; gaps
  * do no harm. */
 static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, struct pv_cnet *net,
-                              const size_t *items, size_t n, uint64_t wall)
+                              const struct pick *picks, size_t n, uint64_t wall)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, n_rows = n;
     struct pv_op *op = calloc(1, sizeof(*op) + n * sizeof(op->parts[0]));
     if (op == NULL)
         return NULL;
@@ -290,13 +325,15 @@ static struct pv_op *queue_op(struct pv_registry *reg, struct pv_work *work, str
     op->net = net;
     op->n = n;
     for (size_t i = 0; i < n; i++) {
-        op->parts[i].item = items[i];
-        bytes += statement_of(work, items[i]).len + 2 * (size_t)PV_RECEIPT_LEN;
+        op->parts[i].item = picks[i].item;
+        op->parts[i].is_stored = picks[i].is_stored;
+        n_rows += picks[i].is_stored ? 1 : 0;
+        bytes += statement_of(work, picks[i].item).len + 2 * (size_t)PV_RECEIPT_LEN;
     }
     enum pv_storeop_kind kind =
         work->msg->type == PV_CTL_REGISTER ? PV_STOREOP_REGISTER : PV_STOREOP_PUT;
     size_t n_dropped = kind == PV_STOREOP_PUT ? net->n_dropped : 0;
-    int r = pv_storeop_new(kind, n + n_dropped, bytes, &op->job);
+    int r = pv_storeop_new(kind, n_rows + n_dropped, bytes, &op->job);
     if (r == PV_OK)
         r = fill_job(reg, op, wall);
     if (r == PV_OK && n_dropped > 0)
@@ -353,27 +390,27 @@ static void give_result(struct pv_work *work, size_t item, const struct pv_cnet 
  * when that is stored. */
 static void advance_put(struct pv_registry *reg, struct pv_work *work, uint64_t wall)
 {
-    size_t items[PV_CTL_ITEMS_MAX];
+    struct pick picks[PV_CTL_ITEMS_MAX];
     size_t n = 0;
     const struct pv_ctl_put *put = &work->msg->u.put;
     for (; work->at < put->n && work->net->dropping; work->at++)
         work->results[work->at].error = PV_CTL_E_STORAGE;
     for (; work->at < put->n; work->at++) {
-        bool known = false;
+        enum pv_cnet_known known = PV_CNET_NEW;
         enum pv_ctl_error e = pv_cnet_judge(work->net, put->items[work->at].statement,
                                             put->items[work->at].receipt, wall, &known);
         if (e != PV_CTL_E_NONE && n > 0)
             break;
         if (e != PV_CTL_E_NONE)
             work->results[work->at].error = e;
-        else if (known)
+        else if (known == PV_CNET_KNOWN)
             give_result(work, work->at, work->net);
         else
-            items[n++] = work->at;
+            picks[n++] = (struct pick){.item = work->at, .is_stored = known == PV_CNET_BETTER};
     }
     if (n == 0)
         finish_work(reg, work, PV_CTL_E_NONE);
-    else if (queue_op(reg, work, work->net, items, n, wall) == NULL)
+    else if (queue_op(reg, work, work->net, picks, n, wall) == NULL)
         finish_work(reg, work, PV_CTL_E_STORAGE);
 }
 
@@ -419,7 +456,7 @@ static enum pv_ctl_error judge_create(struct pv_registry *reg, const struct pv_w
 static void place_create(struct pv_registry *reg, struct pv_work *work, const struct pv_cnet *trial,
                          uint64_t wall)
 {
-    size_t items[PV_CTL_ITEMS_MAX];
+    struct pick picks[PV_CTL_ITEMS_MAX];
     size_t n = work->msg->u.put.n;
     if (pv_registry_is_full(reg)) {
         finish_work(reg, work, PV_CTL_E_FULL);
@@ -430,10 +467,10 @@ static void place_create(struct pv_registry *reg, struct pv_work *work, const st
         return;
     }
     for (size_t i = 0; i < n; i++)
-        items[i] = i;
+        picks[i] = (struct pick){.item = i};
     work->at = n;
     work->trial = trial; /* it knows all coordinators whose receipts may come along */
-    if (queue_op(reg, work, work->fresh, items, n, wall) == NULL)
+    if (queue_op(reg, work, work->fresh, picks, n, wall) == NULL)
         finish_work(reg, work, PV_CTL_E_STORAGE);
     work->trial = NULL;
 }
@@ -483,7 +520,7 @@ static void finish_registered(struct pv_registry *reg, struct pv_work *work,
  * the serial and uses that it has to know. */
 static void start_register(struct pv_registry *reg, struct pv_work *work, uint64_t wall, pv_ns now)
 {
-    static const size_t first = 0;
+    static const struct pick first = {.item = 0};
     struct pv_cnet_register r;
     struct pv_op *op = NULL;
     enum pv_ctl_error e = PV_CTL_E_STORAGE;

@@ -40,8 +40,9 @@ struct pv_storerow {
 };
 
 enum pv_storeop_kind {
-    /* Insert the rows; a row whose (network, hash) is there already is skipped. A row without a
-     * statement deletes that (network, hash). Answers: PV_OK, or a failure. */
+    /* One row after the other: insert it; a row whose (network, hash) is there already is skipped.
+     * A row without a statement deletes that (network, hash): with one behind it that puts it there
+     * again a statement gets another receipt. Answers: PV_OK, or a failure. */
     PV_STOREOP_PUT,
     /*
      * Insert the one row, a member statement, if the invite has a use left for this node. In one

@@ -16,13 +16,19 @@ enum {
 
     PUT_SIZE = 16, /* ours: statements of one upload; all of them fit any message */
 };
+#define LOOK_AGAIN  PV_S(30) /* ours: between two looks that pushes lead to */
+#define LOOK_WITHIN PV_S(1)  /* ours: members look at random, and the first may mend it for all */
+#define LOOK_EACH   PV_MS(5) /* ours: and for each member so much later */
 
 struct statements {
     struct pv_node *node;
     struct pv_puts uploads;
     size_t n_paged; /* that came in pages since the last final one */
     bool relisted;  /* the whole log was asked for on this connection */
-    bool differs;   /* the coordinator has our statements and other members, also after that */
+    pv_ns look_at;  /* a push said that the coordinator has other members: it is asked; PV_NEVER */
+    pv_ns rest_until; /* not again before, for what a push says */
+    bool mends;       /* it is brought better receipts, and asked when it has them */
+    bool differs;     /* the coordinator has our statements and other members, also after that */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while RELISTING */
     size_t n_listed, cap_listed;
 };
@@ -36,6 +42,7 @@ static int make_statements(struct pv_node *node, const struct pv_engine_config *
     if (s == NULL)
         return PV_ERR_NOMEM;
     s->node = node;
+    s->look_at = PV_NEVER;
     pv_puts_init(&s->uploads, node, &pv_part_statements);
     *ret_part = s;
     return PV_OK;
@@ -110,8 +117,16 @@ static void upload_missing(struct statements *s, pv_ns now)
         upload(s, put, now);
 }
 
-static void note_listed(struct statements *s, struct pv_view statement)
+/* What the coordinator has with a worse receipt than this node counts as missing: it is put there
+ * again, and brings the better one. */
+static void note_listed(struct statements *s, const struct pv_ctl_item *item)
 {
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(item->statement, hash);
+    const struct pv_roster_entry *own = pv_roster_find(s->node->roster, hash);
+    if (own != NULL && own->receipt.len > 0 && !pv_view_equal(own->receipt, item->receipt))
+        return;
+
     /* No network has more; what a liar lists beyond is not worth memory. */
     if (s->n_listed == PV_ROSTER_MAX_STATEMENTS)
         return;
@@ -123,7 +138,7 @@ static void note_listed(struct statements *s, struct pv_view statement)
         s->listed = grown;
         s->cap_listed = cap;
     }
-    pv_statement_hash(statement, s->listed[s->n_listed++]);
+    memcpy(s->listed[s->n_listed++], hash, sizeof(hash));
 }
 
 /* --- pulling ---------------------------------------------------------------------------------- */
@@ -149,6 +164,18 @@ static bool has_other_members(const struct statements *s, const struct pv_ctl_st
            memcmp(members, st->members, sizeof(members)) != 0;
 }
 
+/* The last page has brought news. A coordinator that got them with other receipts may have other
+ * members since, for as long as nobody brings it the better ones. */
+static void end_push(struct statements *s, const struct pv_ctl_statements *st, pv_ns now)
+{
+    pv_ns within = LOOK_WITHIN + LOOK_EACH * pv_roster_count(s->node->roster);
+    bool other = has_other_members(s, st);
+    s->differs = s->differs && other;
+    if (other && s->look_at == PV_NEVER)
+        s->look_at = (now > s->rest_until ? now : s->rest_until) +
+                     PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(within / PV_MS(1))));
+}
+
 /* All pages are here. Where heads or members still differ, compare by the whole log with its
  * receipts, once a connection. */
 static void end_pull(struct statements *s, const struct pv_ctl_statements *st, uint64_t tag,
@@ -160,12 +187,13 @@ static void end_pull(struct statements *s, const struct pv_ctl_statements *st, u
     if (st->has_head && (tag == TAG_RELIST || memcmp(head, st->head, sizeof(head)) == 0))
         pv_rules_listed(s->node, now);
     if (tag == TAG_RELIST) {
-        s->differs = other;
         upload_missing(s, now);
         drop_listed(s);
+        s->mends = other && s->uploads.first != NULL;
+        s->differs = other && !s->mends;
         return;
     }
-    s->differs = s->differs && other;
+    s->differs = other && s->relisted;
     if (st->has_head && (other || memcmp(head, st->head, sizeof(head)) != 0) && !s->relisted) {
         s->relisted = true;
         drop_listed(s);
@@ -198,7 +226,7 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
      * not asked for again. A relist leaves the cursor alone. */
     if (tag == TAG_RELIST) {
         for (size_t i = 0; i < st->n; i++)
-            note_listed(s, st->items[i].statement);
+            note_listed(s, &st->items[i]);
     } else if (st->n > 0) {
         pv_coord_set_cursor(s->node, st->have);
         pv_membership_cursor_moved(s->node, now);
@@ -211,6 +239,8 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
     } else if (!st->more && msg->kind == PV_CTL_ANSWER) {
         s->n_paged = 0;
         end_pull(s, st, tag, now);
+    } else if (!st->more) {
+        end_push(s, st, now);
     }
 }
 
@@ -229,6 +259,28 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         return;
     (void)pv_membership_add(s->node, result.items, result.n_items, now);
     end_upload(s, put, result.error, now);
+    if (s->mends && s->uploads.first == NULL && s->node->roster != NULL) {
+        s->mends = false;
+        pull(s, pv_coord_cursor(s->node), TAG_PULL);
+    }
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct statements *s = part;
+    if (now < s->look_at)
+        return;
+    s->look_at = PV_NEVER;
+    s->rest_until = now + LOOK_AGAIN;
+    s->relisted = false;
+    if (s->node->online && !s->node->visiting && s->node->roster != NULL)
+        pull(s, pv_coord_cursor(s->node), TAG_PULL);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct statements *s = part;
+    return s->look_at;
 }
 
 /* After a welcome this node asks for what the log has behind the last connection's end. */
@@ -238,7 +290,8 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     if (msg->type == PV_CTL_STATEMENTS) {
         take_statements(s, msg, TAG_PULL, now);
     } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->visiting) {
-        s->relisted = s->differs = false;
+        s->relisted = s->differs = s->mends = false;
+        s->look_at = PV_NEVER;
         s->n_paged = 0;
         drop_listed(s);
         pull(s, pv_coord_cursor(s->node), TAG_PULL);
@@ -249,6 +302,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct statements *s = part;
     struct pv_put *put;
+    if ((facts & PV_FACT_OFFLINE) != 0) {
+        s->look_at = PV_NEVER;
+        s->mends = false;
+    }
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&s->uploads)) != NULL)
         end_upload(s, put, PV_CTL_E_OFFLINE, now);
 }
@@ -269,5 +326,7 @@ const struct pv_part pv_part_statements = {
     .on_facts = on_facts,
     .on_answer = on_answer,
     .on_push = on_push,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
     .status = show,
 };

@@ -216,6 +216,11 @@ uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_S
 /* Is this revocation, end, coordinators record, route, tag or rule in force: its signer had the
  * right to it, and of routes, tags and rules: nobody has ended it, and its slot is not empty? */
 bool pv_roster_in_force(const struct pv_roster_entry *entry);
+/* Would the statement with this hash, which is held, get this receipt instead of its own? The
+ * signature of the receipt is not looked at. */
+bool pv_roster_wants_receipt(const struct pv_roster *r,
+                             const uint8_t hash[static PV_STATEMENT_HASH_LEN],
+                             struct pv_view receipt);
 /* Does this statement, which needs a right and is in force, stay so when its signer loses the
  * right? It is root's, or has a receipt by which ends are ordered. */
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry);

@@ -270,6 +270,18 @@ bool pv_roster_prefers(const struct pv_roster_item *e, const struct pv_roster_re
     return pv_roster_cmp_receipts(receipt, e->receipt) < 0;
 }
 
+bool pv_roster_wants_receipt(const struct pv_roster *r,
+                             const uint8_t hash[static PV_STATEMENT_HASH_LEN],
+                             struct pv_view receipt)
+{
+    const struct pv_roster_item *e = pv_roster_set_find(r, hash, PV_STATEMENT_HASH_LEN);
+    struct pv_roster_receipt parsed;
+
+    return e != NULL && receipt.len > 0 && !pv_view_equal(receipt, e->pub.receipt) &&
+           pv_roster_check_receipt(r, receipt, hash, true, &parsed) == PV_OK &&
+           pv_roster_prefers(e, &parsed);
+}
+
 void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, bool comes)
 {
     if (!e->listed || !pv_roster_is_ordered(e->receipt) || e->receipt->by != r->clock ||

@@ -753,6 +753,82 @@ static void every_request_of_the_protocol_has_its_row(void **state)
     }
 }
 
+/* A receipt for a statement by another coordinator, whose key this is. */
+static void receive_elsewhere(struct cw *w, const struct cw_keys *other, struct pv_view statement,
+                              uint64_t time, uint8_t ret_receipt[static PV_RECEIPT_LEN])
+{
+    struct pv_receipt r = {.epoch = 1, .n = 1, .time = time};
+    memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
+    pv_statement_hash(statement, r.hash);
+    assert_int_equal(pv_receipt_make(&r, other->sk, ret_receipt), PV_OK);
+}
+
+/* Does alice get the statement with this receipt, in answer to a put and to a pull? */
+static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item item,
+                           const uint8_t *receipt)
+{
+    const struct pv_view expected = pv_view(receipt, PV_RECEIPT_LEN);
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    struct pv_ctl_msg *m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
+    assert_true(pv_view_equal(m->u.receipts.results[0].receipt, expected));
+    pv_ctl_msg_free(m);
+    m = cw_ask(w, c, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
+    size_t found = 0;
+    for (size_t i = 0; i < m->u.statements.n; i++) {
+        if (!pv_view_equal(m->u.statements.items[i].statement, item.statement))
+            continue;
+        found++;
+        assert_true(pv_view_equal(m->u.statements.items[i].receipt, expected));
+    }
+    assert_int_equal(found, 1);
+    pv_ctl_msg_free(m);
+}
+
+static void a_better_receipt_of_what_is_known_is_kept_and_handed_out(void **state)
+{
+    static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
+    (void)state;
+    struct cw *w = cw_new(31);
+    struct pv_made_long record;
+    struct pv_made tag;
+    uint8_t list[PV_STATEMENT_LIST_MAX], better[PV_RECEIPT_LEN], forged[PV_RECEIPT_LEN];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    cw_start(w);
+    cw_create(w);
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys other = cw_keys_make(w), stranger = cw_keys_make(w);
+    pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
+    pv_coordlist_put(&lw, other.pk, &addr, 1);
+    assert_int_equal(
+        pv_make_coordinators(w->created.network_id, w->root.sk, 2, pv_written(&lw), &record),
+        PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
+    struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
+    memcpy(red.node, w->alice.id.pk, sizeof(red.node));
+    assert_int_equal(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag), PV_OK);
+    assert_int_equal(cw_put(w, alice, pv_made_view(&tag)), PV_CTL_E_NONE);
+    /* One that the roster would prefer, but for its signer. */
+    receive_elsewhere(w, &stranger, pv_made_view(&tag), CW_WALL - 100, forged);
+    receive_elsewhere(w, &other, pv_made_view(&tag), CW_WALL - 100, better);
+    struct pv_ctl_item item = {.statement = pv_made_view(&tag),
+                               .receipt = pv_view(forged, sizeof(forged))};
+    size_t n_rows = w->n_rows;
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    cw_ask_ok(w, alice, put, PV_CTL_RECEIPTS);
+    assert_int_equal(w->n_rows, n_rows);
+    item.receipt = pv_view(better, sizeof(better));
+    expect_receipt(w, alice, item, better);
+    assert_int_equal(w->n_rows, n_rows + 1); /* and the second time nothing is stored */
+    expect_receipt(w, alice, item, better);
+    assert_int_equal(w->n_rows, n_rows + 1);
+    cw_drop_clients(w);
+    pv_coord_free(w->coord);
+    cw_start(w);
+    item.receipt = pv_view(NULL, 0);
+    expect_receipt(w, cw_member(w, &w->alice), item, better);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -779,6 +855,7 @@ int main(void)
         cmocka_unit_test(answers_of_the_store_in_any_order_keep_the_log_in_order),
         cmocka_unit_test(a_restart_brings_everything_back_under_a_higher_epoch),
         cmocka_unit_test(receipts_never_go_back_in_time),
+        cmocka_unit_test(a_better_receipt_of_what_is_known_is_kept_and_handed_out),
         cmocka_unit_test(joins_are_judged_at_the_time_that_their_receipt_will_have),
     };
     if (pv_crypto_init() != PV_OK)

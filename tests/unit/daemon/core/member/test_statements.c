@@ -169,6 +169,70 @@ static void heads_that_stay_different_are_compared_once_a_connection(void **stat
     (void)expect_pull(0); /* the whole log again */
 }
 
+/* The coordinator pushes: it has our statements, and other members. */
+static void push_other_members(void)
+{
+    struct pv_ctl_msg push = last_page(0, 5, true);
+    push.kind = PV_CTL_PUSH;
+    push.u.statements.has_members = true;
+    pv_roster_members(node.node.roster, push.u.statements.members);
+    push.u.statements.members[0] ^= 1;
+    pv_part_statements.on_push(node.self, &push, node.now);
+}
+
+static void later(void)
+{
+    node.now = pv_part_statements.next_timeout(node.self);
+    assert_int_not_equal(node.now, PV_NEVER);
+    pv_part_statements.handle_timeout(node.self, node.now);
+}
+
+/* It got one of them with another receipt than this node: it is brought ours, and asked again. */
+static void a_better_receipt_is_brought_to_a_coordinator_with_other_members(void **state)
+{
+    uint64_t tag;
+    (void)state;
+    fake_node_add(&node, bob());
+    size_t n = list_all(), with = 0;
+    while (with < n && items[with].receipt.len == 0)
+        with++;
+    assert_true(with < n);
+    const struct pv_view whose = items[with].statement;
+    uint8_t worse[PV_RECEIPT_LEN];
+    memcpy(worse, items[with].receipt.ptr, sizeof(worse));
+    worse[PV_RECEIPT_LEN - 1] ^= 1;
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, true));
+    push_other_members();
+    assert_int_equal(fake_coord.n, 0); /* at random, so that not all come at once */
+    later();
+    struct pv_ctl_msg other = last_page(0, 5, true);
+    other.u.statements.has_members = true; /* of nobody */
+    answer(expect_pull(0), other);
+    (void)list_all();
+    items[with].receipt = pv_view(worse, sizeof(worse));
+    struct pv_ctl_msg whole = last_page(n, 5, true);
+    whole.u.statements.has_members = true;
+    answer(expect_pull(0), whole);
+    struct pv_ctl_msg *put = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(put->u.put.n, 1);
+    assert_true(pv_view_equal(put->u.put.items[0].statement, whose));
+    assert_int_equal(put->u.put.items[0].receipt.len, PV_RECEIPT_LEN);
+    pv_ctl_msg_free(put);
+    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
+    struct pv_ctl_msg receipts = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    receipts.u.receipts.n = 1;
+    receipts.u.receipts.results = &result;
+    answer(tag, receipts);
+    answer(expect_pull(0), last_page(0, 5, true));
+    assert_int_equal(fake_coord.n, 0);
+    /* It is not looked at for each push. */
+    push_other_members();
+    pv_ns soon = node.now;
+    later();
+    assert_true(node.now - soon >= PV_S(20));
+}
+
 static void a_push_is_merged_and_moves_the_cursor(void **state)
 {
     const struct item it = bob();
@@ -249,6 +313,7 @@ int main(void)
         T(pages_are_asked_for_until_the_last),
         T(what_the_coordinator_lacks_is_brought_to_it),
         T(heads_that_stay_different_are_compared_once_a_connection),
+        T(a_better_receipt_is_brought_to_a_coordinator_with_other_members),
         T(a_push_is_merged_and_moves_the_cursor),
         T(a_guests_welcome_asks_for_nothing),
         T(uploads_end_with_the_connection),
