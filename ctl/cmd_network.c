@@ -614,8 +614,9 @@ static int replace(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     const char *fresh = cli->args.word[2];
     pv_ctlapi_request_init(&req, PV_CTLAPI_REPLACE, 0);
+    req.force = cli->args.value[0] != NULL;
     if (strcmp(cli->args.word[0], "replace") != 0)
-        return pv_cli_usage(cli, "there is node replace OLD NEW");
+        return pv_cli_usage(cli, "there is node replace OLD NEW [--force]");
     int code = pv_cli_peer(cli, &req, cli->args.word[1]);
     if (code == 0 && pv_name_parse(fresh, strlen(fresh), req.name) < 0)
         return pv_cli_usage(cli, "\"%.80s\" is not a member's name: see p2pvpnctl peers", fresh);
@@ -751,11 +752,15 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "node",
-        .args = "replace OLD NEW",
+        .args = "replace OLD NEW [--force]",
         .summary = "let a reinstalled machine take the place of its dead self",
-        .details = "An admin's word. The machine joins by any name, NEW; then OLD is removed for "
-                   "good, and NEW\nhas its name and address.\n",
+        .details =
+            "An admin's word. The machine joins by any name, NEW; then OLD is removed for "
+            "good, and NEW\nhas its name, address, tags, rules and routes; where the root key "
+            "is, its rights as an\nadmin, too.\n"
+            "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
+        .options = {{"force", 0, false}},
         .words = "replace",
         .min_words = 3,
         .max_words = 3,

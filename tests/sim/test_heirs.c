@@ -176,7 +176,7 @@ static bool have_rules(struct scene *s, size_t n)
 {
     for (enum who i = A; i <= D; i++) {
         size_t found = 0;
-        if (pv_node_self(pv_engine_node(s->m[i]->engine)) == NULL)
+        if (!sim_node_runs(s->m[i]) || pv_node_self(pv_engine_node(s->m[i]->engine)) == NULL)
             continue;
         for (const struct pv_roster_entry *x = NULL;
              (x = pv_roster_next_rule(roster_of(s, i), x)) != NULL;)
@@ -329,6 +329,84 @@ static void who_left_can_be_removed(void **state)
     assert_int_equal(sim_seeds("heirs", SEEDS, is_removed, NULL), 0);
 }
 
+/* --- a machine in the place of another ------------------------------------------------------- */
+
+/* d has a tag, is named by a rule and may carry a prefix; it is reinstalled, and e takes its place.
+ */
+static int is_replaced(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096];
+    (void)ctx;
+    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)))
+        return failed(&s, "not begun:");
+    if (ask(&s, s.m[B], "\"cmd\":\"tag\",\"peer\":\"d\",\"tag\":\"guest\"") == NULL ||
+        ask(&s, s.m[A],
+            "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"a\","
+            "\"ports\":\"tcp/22\"") == NULL ||
+        ask(&s, s.m[B], "\"cmd\":\"route_allow\",\"peer\":\"d\",\"prefix\":\"192.168.7.0/24\"") ==
+            NULL)
+        return failed(&s, "nothing is said of d:");
+    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
+    if (!join(&s, e, token, "e"))
+        return failed(&s, "not joined:");
+    sim_world_run(&s.w, PV_S(5));
+    static const char request[] = "\"cmd\":\"replace\",\"peer\":\"d\",\"name\":\"e\"";
+    if (ask(&s, s.m[A], request) != NULL || strstr(s.w.why, "replace e d") == NULL)
+        return failed(&s, "a machine that is online is removed");
+    sim_node_stop(s.m[D]);
+    sim_world_run(&s.w, PV_S(5));
+    if (ask(&s, s.m[A], request) == NULL)
+        return failed(&s, "not replaced:");
+    sim_world_run(&s.w, PV_S(5));
+    const char *rules = ask(&s, s.m[C], "\"cmd\":\"rules\"");
+    if (rules == NULL || strstr(rules, "\"from\":\"d\"") == NULL ||
+        strstr(rules, "former") != NULL || !have_rules(&s, 2))
+        return failed(&s, rules == NULL ? "no rules:" : rules);
+    const struct pv_roster_entry *route = pv_roster_next_route(roster_of(&s, C), NULL);
+    if (route == NULL || memcmp(route->st.u.route.node, sim_node_pk(e), PV_SIGN_PK_LEN) != 0 ||
+        pv_roster_next_route(roster_of(&s, C), route) != NULL)
+        return failed(&s, "the permission is not its");
+    const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "d");
+    if (m == NULL || memcmp(m->node, sim_node_pk(e), PV_SIGN_PK_LEN) != 0)
+        return failed(&s, "the name is not its");
+    return passed(&s);
+}
+
+static void a_machine_that_takes_a_place_has_what_was_said_of_the_other(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("heirs", SEEDS, is_replaced, NULL), 0);
+}
+
+/* A rule about c, who leaves; another machine comes by its name. */
+static int has_a_namesake(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096];
+    (void)ctx;
+    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
+        ask(&s, s.m[A],
+            "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"any\","
+            "\"ports\":\"all\"") == NULL ||
+        ask(&s, s.m[D], "\"cmd\":\"leave\"") == NULL)
+        return failed(&s, "not begun:");
+    struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);
+    sim_world_run(&s.w, PV_S(5));
+    if (!join(&s, e, token, "d"))
+        return failed(&s, "not joined:");
+    const char *rules = ask(&s, s.m[A], "\"cmd\":\"rules\"");
+    if (rules == NULL || strstr(rules, "d (former, key ") == NULL)
+        return failed(&s, rules == NULL ? "no rules:" : rules);
+    return passed(&s);
+}
+
+static void rules_tell_a_former_member_from_its_namesake(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("heirs", SEEDS, has_a_namesake, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +414,8 @@ int main(void)
         cmocka_unit_test(newcomers_get_in_where_a_former_admin_moved_the_network),
         cmocka_unit_test(an_admin_who_left_is_none_any_more),
         cmocka_unit_test(who_left_can_be_removed),
+        cmocka_unit_test(a_machine_that_takes_a_place_has_what_was_said_of_the_other),
+        cmocka_unit_test(rules_tell_a_former_member_from_its_namesake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

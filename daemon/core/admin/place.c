@@ -9,6 +9,7 @@
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -162,6 +163,40 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     move(n, m, &to, what, handle, now);
 }
 
+/* What would surprise the user is said before anything is done. */
+static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
+                        const struct pv_member *old, const struct pv_member *fresh, uint64_t handle)
+{
+    static const char what[] = "replace";
+    const struct pv_peer *p = pv_peers_by_pk(n->peers, old->node);
+    bool online = p != NULL && pv_peer_reach(p) != PV_REACH_NO;
+    char text[PV_CTLAPI_ERROR_BUF];
+    if (!req->force && online)
+        snprintf(text, sizeof(text),
+                 "%s is online, and would be removed for good: did you mean `node replace %s "
+                 "%s`? Else --force",
+                 old->name, fresh->name, old->name);
+    else if (!req->force && old->rights != 0 && fresh->rights == 0 && !pv_rootkey_is_here(n))
+        snprintf(text, sizeof(text),
+                 "%s is an admin, and its rights stay with its key, as the root key is not here: "
+                 "do it there, or with --force, and there `p2pvpnctl admin grant %s`",
+                 old->name, old->name);
+    else
+        return true;
+    fail(n, handle, PV_CTLAPI_REFUSED, what, text);
+    return false;
+}
+
+/* What the network says of the old machine it says of the new one. */
+static int carry_over(struct pv_node *n, const uint8_t *old, const uint8_t *fresh, bool rights,
+                      pv_ns now)
+{
+    int r = pv_rulesedit_carry(n, old, fresh, now);
+    if (r == PV_OK && rights && pv_rootkey_is_here(n))
+        r = pv_rootkey_grant(n, fresh, now);
+    return r;
+}
+
 /* The old one is removed for good, which frees what it had; then the new one is there. */
 static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                         uint64_t handle, pv_ns now)
@@ -171,6 +206,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
     const struct pv_member *fresh = pv_roster_by_name(n->roster, req->name);
     const struct pv_member *old = pv_roster_by_node(n->roster, pv_peer_pk(p));
     char text[PV_CTLAPI_ERROR_BUF / 2];
+    uint8_t old_pk[PV_SIGN_PK_LEN];
     if (!pv_admin_may_sign(n, what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, handle))
         return;
     if (fresh == NULL || old == NULL || fresh == old) {
@@ -180,11 +216,19 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
         fail(n, handle, PV_CTLAPI_UNKNOWN_PEER, what, text);
         return;
     }
+    if (!may_replace(n, req, old, fresh, handle))
+        return;
     struct pv_st_place to = at(old->name, &old->ip4);
-    int r = pv_ending_remove(n, old->node, now);
+    memcpy(old_pk, old->node, sizeof(old_pk));
+    int r = carry_over(n, old_pk, fresh->node, old->rights != 0 && fresh->rights == 0, now);
+    if (r == PV_OK)
+        r = pv_ending_remove(n, old_pk, now);
     fresh = pv_roster_by_name(n->roster, req->name);
     if (r != PV_OK || fresh == NULL)
-        fail(n, handle, PV_CTLAPI_FAILED, what, pv_strstatus(r));
+        fail(n, handle, PV_CTLAPI_FAILED, what,
+             r == PV_ERR_LIMIT ? "this node has said as many rules as there is room for: let "
+                                 "another admin do it, or take some back (`p2pvpnctl rules`)"
+                               : pv_strstatus(r));
     else
         move(n, fresh, &to, what, handle, now);
 }

@@ -181,6 +181,66 @@ int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
+/* --- one machine in another one's place ------------------------------------------------------- */
+
+static bool is_node(const struct pv_selector *s, const uint8_t *pk)
+{
+    return s->kind == PV_SELECT_NODE && memcmp(s->value, pk, PV_SIGN_PK_LEN) == 0;
+}
+
+/* Puts `to` wherever the statement names `from`. False: nowhere. */
+static bool rename_key(struct pv_statement *st, const uint8_t *from, const uint8_t *to)
+{
+    uint8_t *at[2] = {NULL, NULL};
+    if (st->type == PV_ST_TAG && memcmp(st->u.tag.node, from, PV_SIGN_PK_LEN) == 0)
+        at[0] = st->u.tag.node;
+    if (st->type == PV_ST_ROUTE && memcmp(st->u.route.node, from, PV_SIGN_PK_LEN) == 0)
+        at[0] = st->u.route.node;
+    if (st->type == PV_ST_RULE && is_node(&st->u.rule.from, from))
+        at[0] = st->u.rule.from.value;
+    if (st->type == PV_ST_RULE && is_node(&st->u.rule.to, from))
+        at[1] = st->u.rule.to.value;
+    for (size_t i = 0; i < PV_ARRAY_LEN(at); i++)
+        if (at[i] != NULL)
+            memcpy(at[i], to, PV_SIGN_PK_LEN);
+    return at[0] != NULL || at[1] != NULL;
+}
+
+/* The next one in force, routes behind rules. */
+static const struct pv_roster_entry *next_said(const struct pv_roster *r,
+                                               const struct pv_roster_entry *prev)
+{
+    const struct pv_roster_entry *x = NULL;
+    if (prev == NULL || prev->st.type != PV_ST_ROUTE)
+        x = pv_roster_next_rule(r, prev);
+    return x != NULL ? x
+                     : pv_roster_next_route(r, prev != NULL && prev->st.type == PV_ST_ROUTE ? prev
+                                                                                            : NULL);
+}
+
+/* The one in force that names `from` first; what was carried over names it no more. */
+int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_LEN],
+                       const uint8_t to[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    const struct pv_roster_entry *x = NULL;
+    while ((x = next_said(n->roster, x)) != NULL) {
+        struct pv_made_long made;
+        struct pv_statement st = x->st;
+        if (!rename_key(&st, from, to))
+            continue;
+        int r = pv_make_again(n->roster, n->identity->sign_sk, &st, pv_node_wall_s(n, now), &made);
+        const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
+        if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+            r = PV_ERR_REFUSED;
+        if (r == PV_OK)
+            r = pv_rulesedit_take_back(n, &x->st, now);
+        if (r != PV_OK)
+            return r;
+        x = NULL; /* it may be gone; from the start, as there are few */
+    }
+    return PV_OK;
+}
+
 /* A place before the rule of this number, or behind all (0). False: there is none between two. */
 static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_place)
 {

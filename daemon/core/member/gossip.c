@@ -90,6 +90,29 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rostersync_changed_alone(g->sync, now);
 }
 
+/* What an exchange could not settle is a problem until a later one has: both may be updated since.
+ */
+static void tell_outcome(struct pv_node *n, const char *peer, enum pv_rostersync_event_type type,
+                         pv_ns now)
+{
+    char differ[PV_ROSTER_TEXT], other[PV_ROSTER_TEXT];
+    snprintf(differ, sizeof(differ),
+             "this node and %s keep different statements although they exchanged them: one of them "
+             "was told something else",
+             peer);
+    snprintf(other, sizeof(other),
+             "this node and %s have the same statements and not the same members: update the older "
+             "of the two",
+             peer);
+    if (type != PV_ROSTERSYNC_EV_DISAGREES)
+        pv_node_report_over(n, PV_FROM_MEMBERS, differ);
+    if (type != PV_ROSTERSYNC_EV_DIFFERS)
+        pv_node_report_over(n, PV_FROM_MEMBERS, other);
+    if (type != PV_ROSTERSYNC_EV_AGREES)
+        pv_node_report(n, PV_FROM_MEMBERS, type == PV_ROSTERSYNC_EV_DISAGREES ? differ : other,
+                       now);
+}
+
 /* What the exchange has to say goes out, and what it could not settle is reported. */
 static void run_gossip(void *part, pv_ns now)
 {
@@ -103,17 +126,8 @@ static void run_gossip(void *part, pv_ns now)
     }
     while (pv_rostersync_poll_event(g->sync, &ev) == PV_OK) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, ev.peer);
-        if (p == NULL || ev.type == PV_ROSTERSYNC_EV_AGREES)
-            continue;
-        char text[PV_ROSTER_TEXT];
-        snprintf(text, sizeof(text),
-                 ev.type == PV_ROSTERSYNC_EV_DISAGREES
-                     ? "this node and %s keep different statements although they exchanged them: "
-                       "one of them was told something else"
-                     : "this node and %s have the same statements and not the same members: update "
-                       "the older of the two",
-                 pv_peer_name(p));
-        pv_node_report(n, PV_FROM_MEMBERS, text, now);
+        if (p != NULL)
+            tell_outcome(n, pv_peer_name(p), ev.type, now);
     }
     if (!g->can_forward)
         return;

@@ -279,6 +279,10 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
         if (r == PV_OK)
             continue;
         refused++;
+        /* Whoever is behind the others, as a coordinator that was restored, brings what newer ones
+         * have replaced: that is nobody's trouble. */
+        if (r == PV_ERR_REPLAY)
+            continue;
         snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
         /* Want of memory is this machine's trouble, not a sign of a liar: it stays out of the
          * reports. */

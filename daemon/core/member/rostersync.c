@@ -236,8 +236,9 @@ static void fill_places(struct pv_rostersync *s, pv_ns now)
 
 static void finish(struct pv_rostersync *s, struct peer *p, pv_ns now)
 {
-    if (p->state == WORKING) {
+    if (p->state == WORKING || p->rests > 0)
         tell(s, p, PV_ROSTERSYNC_EV_AGREES);
+    if (p->state == WORKING) {
         p->ask_state = p->drive; /* with the same statements, are they the same members? */
     }
     set_state(s, p, IDLE);

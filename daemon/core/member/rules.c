@@ -477,7 +477,6 @@ int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes, si
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO])
 {
-    const struct pv_member *m;
     struct pv_prefix prefix;
     _Static_assert((int)PV_RULES_WHO >= (int)PV_ADDR_TEXT, "prefixes, too");
     snprintf(buf, PV_RULES_WHO, "any");
@@ -486,8 +485,7 @@ const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
     } else if (s->kind == PV_SELECT_TAG) {
         snprintf(buf, PV_RULES_WHO, "tag:%s", (const char *)s->value);
     } else if (s->kind == PV_SELECT_NODE) {
-        m = n->roster == NULL ? NULL : pv_roster_known(n->roster, s->value);
-        snprintf(buf, PV_RULES_WHO, "%s", m == NULL ? "?" : m->name);
+        (void)pv_node_who(n, s->value, buf);
     } else if (s->kind != PV_SELECT_ANY) {
         snprintf(buf, PV_RULES_WHO, "?");
     }
@@ -536,15 +534,16 @@ static int list_rule(const struct rules *r, size_t number, json_t *out)
 {
     const struct pv_policy_rule *rule = pv_policy_at(r->policy, number);
     const struct pv_roster_entry *e = pv_roster_find(r->node->roster, rule->id);
-    const struct pv_member *by = e == NULL ? NULL : pv_roster_known(r->node->roster, e->st.signer);
-    char from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT];
+    char by[PV_NODE_WHO], from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT];
     const struct pv_ctlapi_rule x = {
         .number = (unsigned)number,
         .allow = rule->allow,
         .from = pv_rules_who(r->node, &rule->from, from),
         .to = pv_rules_who(r->node, &rule->to, to),
         .ports = pv_ports_format(&rule->ports, ports),
-        .by = by == NULL ? NULL : by->name,
+        .by = e == NULL || pv_roster_known(r->node->roster, e->st.signer) == NULL
+                  ? NULL
+                  : pv_node_who(r->node, e->st.signer, by),
         .denied = denied_by(r, number),
     };
     return pv_ctlapi_rules_add(out, &x);

@@ -10,12 +10,12 @@
 #define PV_RULES_H
 
 #include "crypto/sign.h"
-#include "daemon/core/node/part.h"
+#include "daemon/core/node/node.h"
 #include "proto/roster/token.h"
 #include "proto/rules/policy.h"
 
 enum {
-    PV_RULES_WHO = PV_NAME_BUF + 8, /* bytes of whom a rule means: "tag:NAME", and the NUL */
+    PV_RULES_WHO = PV_NODE_WHO, /* bytes of whom a rule means: "tag:NAME", a machine, and the NUL */
 };
 
 extern const struct pv_part pv_part_rules;

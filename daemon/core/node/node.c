@@ -49,6 +49,20 @@ const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
     return m;
 }
 
+const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                        char buf[static PV_NODE_WHO])
+{
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
+    char key[PV_KEY_TEXT_BUF];
+    if (m == NULL || m->name[0] == '\0')
+        snprintf(buf, PV_NODE_WHO, "?");
+    else if (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED)
+        snprintf(buf, PV_NODE_WHO, "%s (former, key %.4s)", m->name, pv_key_format(pk, key));
+    else
+        snprintf(buf, PV_NODE_WHO, "%s", m->name);
+    return buf;
+}
+
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
 {
     const struct pv_member *found = NULL;
@@ -213,6 +227,12 @@ static struct pv_report *find_report(struct pv_node *n, enum pv_report_source so
     return NULL;
 }
 
+static void drop_report(struct pv_node *n, size_t at)
+{
+    memmove(&n->reports[at], &n->reports[at + 1], (n->n_reports - at - 1) * sizeof(n->reports[0]));
+    n->n_reports--;
+}
+
 /* The newest reports are those somebody asks for; but a source that has many may only push out its
  * own. */
 static void make_room(struct pv_node *n, enum pv_report_source source)
@@ -228,9 +248,7 @@ static void make_room(struct pv_node *n, enum pv_report_source source)
         gone = oldest;
     else if (n->n_reports < PV_NODE_REPORTS)
         return;
-    memmove(&n->reports[gone], &n->reports[gone + 1],
-            (n->n_reports - gone - 1) * sizeof(n->reports[0]));
-    n->n_reports--;
+    drop_report(n, gone);
 }
 
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now)
@@ -253,6 +271,13 @@ void pv_node_report(struct pv_node *n, enum pv_report_source source, const char 
         r->more = 0;
         snprintf(r->text, sizeof(r->text), "%s", text);
     }
+}
+
+void pv_node_report_over(struct pv_node *n, enum pv_report_source source, const char *text)
+{
+    const struct pv_report *r = find_report(n, source, text);
+    if (r != NULL)
+        drop_report(n, (size_t)(r - n->reports));
 }
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)

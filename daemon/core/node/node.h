@@ -241,6 +241,13 @@ bool pv_node_waits(const struct pv_node *n);
 /* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
  */
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
+enum {
+    PV_NODE_WHO = PV_NAME_BUF + 24, /* bytes of a name, with what shows that its machine is gone */
+};
+/* The machine with this key as users are to read it, in buf: "kid", "kid (former, key dImW)" when
+ * another one may have its name today, or "?". Not for commands that are to be copied. */
+const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                        char buf[static PV_NODE_WHO]);
 /* A former member by its name, the last one that had it, or by its key; NULL: none. Walks over all
  * statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
@@ -264,6 +271,8 @@ void pv_node_not_stored(struct pv_node *n);
 /* Tells the user something that was nobody's request: log, and `status`. What repeats is counted
  * there. */
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now);
+/* Its cause has gone: `status` does not say it any more. */
+void pv_node_report_over(struct pv_node *n, enum pv_report_source source, const char *text);
 /* Shall a line be logged that the source causes, and that is of the kind that text names? Gives the
  * end of the line: " more=N" when lines of the source were left out since its last one, else "". */
 enum {

@@ -18,7 +18,7 @@ enum {
 /* A row while it is made: what the texts point at. */
 struct row {
     struct pv_ctlapi_route r;
-    char prefix[PV_ADDR_TEXT];
+    char peer[PV_NODE_WHO], prefix[PV_ADDR_TEXT];
     char why[SENTENCE], command[SENTENCE];
 };
 
@@ -38,10 +38,9 @@ static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_T
 static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
                   const struct pv_prefix *prefix)
 {
-    const struct pv_member *m = pv_roster_known(n->roster, pk);
     *row = (struct row){.r = {.rtt_ms = -1}};
     row->r.prefix = pv_prefix_format(prefix, row->prefix);
-    row->r.peer = m == NULL ? "?" : m->name;
+    row->r.peer = pv_node_who(n, pk, row->peer);
     row->r.self = is_self(n, pk);
     row->r.why = row->why;
 }

@@ -173,6 +173,7 @@ struct pv_ctlapi_request {
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
     bool last;            /* LEAVE: although nobody else is an admin */
+    bool force;           /* REPLACE: although the old one is online, or its rights stay behind */
     bool delete_root;     /* LEAVE with forget: the root key, too */
     uint32_t count;       /* PING: 1.., default 4 */
     uint32_t interval_ms; /* PING: 10..3600000, default 1000 */

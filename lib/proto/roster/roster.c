@@ -500,7 +500,8 @@ static int find_room(struct pv_roster *r, const struct pv_statement *st, struct 
     struct pv_roster_receipt receipt;
     int status = pv_roster_find_room(r, st, NULL, ret_drop);
 
-    if (status != PV_ERR_LIMIT || !pv_roster_quota_weighs(st->type) || raw_receipt.len == 0)
+    if ((status != PV_ERR_LIMIT && status != PV_ERR_REPLAY) || !pv_roster_quota_weighs(st->type) ||
+        raw_receipt.len == 0)
         return status;
     int known = pv_roster_check_receipt(r, raw_receipt, st->hash, verified, &receipt);
     if (known == PV_OK)

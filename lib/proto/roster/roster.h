@@ -142,6 +142,7 @@ struct pv_roster *pv_roster_free(struct pv_roster *r); /* NULL is fine; returns 
  *   PV_ERR_AUTH     a signature is wrong, or it belongs to another network
  *   PV_ERR_REFUSED  the signer may not sign this; an invited member without a receipt
  *   PV_ERR_LIMIT    a limit above
+ *   PV_ERR_REPLAY   newer statements have replaced it
  *   PV_ERR_NOMEM    the roster is as before
  */
 PV_MUST_CHECK int pv_roster_add(struct pv_roster *r, struct pv_view statement,

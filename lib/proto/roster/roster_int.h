@@ -371,7 +371,7 @@ enum pv_roster_quota pv_roster_quota_of(uint8_t type);
 /* Is a kept rather than b, of the same kind? The higher number, then the lower hash. */
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b);
 /* Is there room for a new statement with this receipt (NULL: none)? *ret_drop: the one that gives
- * way, or NULL. PV_ERR_LIMIT. */
+ * way, or NULL. PV_ERR_REPLAY: newer ones have replaced it; PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_roster_find_room(const struct pv_roster *r, const struct pv_statement *st,
                                       const struct pv_roster_receipt *receipt,
                                       struct pv_roster_item **ret_drop);

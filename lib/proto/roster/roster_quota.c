@@ -235,7 +235,8 @@ static size_t most_statements(const struct pv_roster *r, const struct pv_stateme
                : PV_ROSTER_MAX_STATEMENTS;
 }
 
-/* Is there room for x? *ret_drop: the one that gives way, or NULL. PV_ERR_LIMIT. */
+/* Is there room for x? *ret_drop: the one that gives way, or NULL. PV_ERR_REPLAY: newer ones have
+ * replaced it; PV_ERR_LIMIT. */
 static int find_room(const struct pv_roster *r, const struct contender *x,
                      struct pv_roster_item **ret_drop)
 {
@@ -249,7 +250,7 @@ static int find_room(const struct pv_roster *r, const struct contender *x,
                              : quota == PV_ROSTER_QUOTA_PLACE ? st->u.place.node
                                                               : st->signer);
     if (k != NULL && is_superfluous(r, k, x, NULL))
-        return PV_ERR_LIMIT;
+        return PV_ERR_REPLAY;
     *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, x);
     if (*ret_drop != NULL)
         return PV_OK;

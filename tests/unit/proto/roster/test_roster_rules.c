@@ -63,7 +63,7 @@ static void of_each_slot_the_newest_counts(void **state)
     (void)say(make_rule(&t.w, &t.w.creator, 0, 3, PV_RULE_ALLOW, 8));
     assert_int_equal(in_force(), 14);
     struct item old = make_rule(&t.w, &t.w.creator, 0, 2, PV_RULE_ALLOW, 16);
-    assert_int_equal(add_status(t.r, &old, &added), PV_ERR_LIMIT);
+    assert_int_equal(add_status(t.r, &old, &added), PV_ERR_REPLAY);
     (void)say(make_rule(&t.w, &t.w.creator, 1, 2, PV_RULE_NONE, 0));
     assert_int_equal(in_force(), 12);
     assert_int_equal(pv_roster_size(t.r), size); /* what is replaced leaves the set */
@@ -223,7 +223,7 @@ static void a_former_admin_takes_nothing_back(void **state)
             enum pv_roster_added added;
             int status = pv_roster_load(t.r, pv_view(said[j].s.raw, said[j].s.len), NULL,
                                         pv_view(said[j].r, said[j].r_len), &added);
-            assert_true(status == PV_OK || status == PV_ERR_LIMIT);
+            assert_true(status == PV_OK || status == PV_ERR_REPLAY);
             if (test_rng_next(&rng) % 4 == 0)
                 (void)settle(t.r);
         }

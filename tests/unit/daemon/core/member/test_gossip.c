@@ -84,6 +84,18 @@ static void a_peer_whose_keys_end_is_counted_no_more(void **state)
     assert_int_equal(x.env.n_in_sync, 0);
 }
 
+/* What the exchange could not settle with bob, and did later. */
+static void what_was_settled_since_is_no_problem(void **state)
+{
+    (void)state;
+    pv_node_report(&x.f.node, PV_FROM_MEMBERS, "first", x.f.now);
+    pv_node_report(&x.f.node, PV_FROM_MEMBERS, "second", x.f.now);
+    pv_node_report_over(&x.f.node, PV_FROM_MEMBERS, "first");
+    pv_node_report_over(&x.f.node, PV_FROM_MEMBERS, "third");
+    assert_int_equal(x.f.node.n_reports, 1);
+    assert_string_equal(x.f.node.reports[0].text, "second");
+}
+
 static void a_node_that_leaves_its_network_forgets_all(void **state)
 {
     (void)state;
@@ -105,6 +117,7 @@ int main(void)
             a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at, start, stop),
         cmocka_unit_test_setup_teardown(a_peer_that_goes_is_counted_no_more, start, stop),
         cmocka_unit_test_setup_teardown(a_peer_whose_keys_end_is_counted_no_more, start, stop),
+        cmocka_unit_test_setup_teardown(what_was_settled_since_is_no_problem, start, stop),
         cmocka_unit_test_setup_teardown(a_node_that_leaves_its_network_forgets_all, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

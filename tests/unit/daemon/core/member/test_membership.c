@@ -254,6 +254,18 @@ static void a_statement_that_does_not_verify_is_reported(void **state)
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
 }
 
+/* As a coordinator that was restored brings it. */
+static void what_newer_statements_have_replaced_is_no_problem(void **state)
+{
+    (void)state;
+    enter();
+    const struct item new = make_rule(&x.f.world, &x.f.world.creator, 0, 2, PV_RULE_ALLOW, 1);
+    const struct item old = make_rule(&x.f.world, &x.f.world.creator, 0, 1, PV_RULE_DENY, 1);
+    assert_int_equal(merge(&new), 0);
+    assert_int_equal(merge(&old), 1);
+    assert_int_equal(x.f.node.n_reports, 0);
+}
+
 static unsigned n_lines;
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
@@ -388,6 +400,7 @@ int main(void)
         T(what_waits_to_be_stored_is_stored_at_the_end),
         T(a_statement_that_could_not_be_stored_is_written_again),
         T(a_statement_that_does_not_verify_is_reported),
+        T(what_newer_statements_have_replaced_is_no_problem),
         T(rubbish_fills_neither_the_log_nor_the_list_of_problems),
         T(a_member_that_is_removed_has_no_peer_any_more),
         T(leaving_takes_everything_down),
