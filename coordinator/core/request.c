@@ -131,6 +131,37 @@ static void handle_change(struct request *q)
     pv_registry_submit(&c->registry, work, pv_coord_wall(c, q->now), q->now);
 }
 
+/* Is it a guest's word about itself: that it joined at another coordinator of the network, with
+ * that one's receipt, or that it leaves? */
+static bool is_own_word(const struct pv_conn *s, const struct pv_ctl_item *item)
+{
+    struct pv_statement st;
+    if (pv_statement_decode(item->statement, &st) != PV_OK)
+        return false;
+    return st.type == PV_ST_MEMBER
+               ? item->receipt.len > 0 && memcmp(st.u.member.node, s->node, PV_SIGN_PK_LEN) == 0
+               : st.type == PV_ST_LEAVE && memcmp(st.signer, s->node, PV_SIGN_PK_LEN) == 0;
+}
+
+/* A member brings whatever it has. A guest that joined where the network was before is known to
+ * nobody here, and nobody else brings its word. */
+static void handle_put(struct request *q)
+{
+    struct pv_conn *s = q->s;
+    const struct pv_ctl_put *put = &q->msg->u.put;
+    if (s->state == PV_CONN_GUEST) {
+        if (put->n != 1 || !is_own_word(s, &put->items[0])) {
+            pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "a guest may only join or create");
+            return;
+        }
+        if (!pv_bucket_take(&s->net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, q->now)) {
+            pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+            return;
+        }
+    }
+    handle_change(q);
+}
+
 /* The operator's log has names of networks and nodes, and nothing else of them. */
 static void log_done(const struct pv_coord *c, const struct pv_work *work)
 {
@@ -357,6 +388,7 @@ enum asker {
     CREATOR,  /* a guest that named no network */
     JOINER,   /* a guest of a network */
     MEMBER,
+    OF_NETWORK, /* a member, or a guest */
 };
 
 /* One row for each request that lib/proto/control/ctlmsg.c can read (checked by test_coord). */
@@ -366,7 +398,7 @@ static const struct request_handler {
     void (*handle)(struct request *q);
 } handlers[PV_CTL_TYPE_COUNT] = {
     [PV_CTL_HELLO] = {NEWCOMER, false, handle_hello},
-    [PV_CTL_PUT] = {MEMBER, true, handle_change},
+    [PV_CTL_PUT] = {OF_NETWORK, true, handle_put},
     [PV_CTL_PULL] = {MEMBER, false, handle_pull},
     [PV_CTL_SUBSCRIBE] = {MEMBER, false, handle_subscribe},
     [PV_CTL_LIST] = {MEMBER, false, handle_list},
@@ -411,6 +443,8 @@ static bool is_allowed(const struct pv_conn *s, enum asker asker)
         return s->state == PV_CONN_GUEST && s->net != NULL;
     case MEMBER:
         return s->state == PV_CONN_MEMBER;
+    case OF_NETWORK:
+        return s->net != NULL;
     }
     return false;
 }

@@ -9,6 +9,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
@@ -42,8 +43,18 @@ struct waiting {
     struct pv_ctlapi_told told; /* who knows so far; of DEED_REMOVE: the invite */
 };
 
+/* A machine that waits to be admitted takes that back: as a guest, for it is no member. */
+struct farewell {
+    bool active;
+    uint64_t handle;
+    enum pv_job_forget forget;
+    pv_ns until;
+    struct pv_made leave;
+};
+
 struct admin {
     struct pv_node *node;
+    struct farewell farewell;
     struct pv_puts puts;
     struct waiting waiting[MAX_WAITING];
     size_t n_waiting;
@@ -168,6 +179,54 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     a->left.coordinator = NULL;
 }
 
+/* --- taking back the wish to join ----------------------------------------------------------- */
+
+/* told: the coordinator has stored it, and admins see nobody ask any more. */
+static void end_farewell(struct admin *a, bool told, pv_ns now)
+{
+    const struct farewell f = a->farewell;
+    a->farewell = (struct farewell){.active = false};
+    a->node->visiting = false;
+    a->left = (struct pv_ctlapi_told){.coordinator = told ? "stored" : "away", .disk = "stored"};
+    forget_network(a, f.forget, f.handle, now);
+}
+
+static void begin_farewell(struct admin *a, uint64_t handle, enum pv_job_forget forget, pv_ns now)
+{
+    struct pv_node *n = a->node;
+    struct farewell *f = &a->farewell;
+    if (f->active)
+        end_farewell(a, false, now);
+    *f = (struct farewell){
+        .active = true, .handle = handle, .forget = forget, .until = now + TOLD_BY};
+    if (pv_make_leave(pv_roster_network_id(n->roster), n->identity->sign_sk,
+                      pv_roster_next_serial(n->roster, n->identity->sign_pk),
+                      pv_node_wall_s(n, now), &f->leave) != PV_OK) {
+        end_farewell(a, false, now);
+        return;
+    }
+    n->visiting = true;
+    pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_GUEST,
+                     pv_roster_network_id(n->roster), now);
+}
+
+/* The coordinator takes it for a guest. */
+static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    struct admin *a = part;
+    if (!a->farewell.active || a->node->as_member || msg->type != PV_CTL_WELCOME)
+        return;
+    struct pv_put *put = pv_put_new(1);
+    if (put != NULL) {
+        put->statements[0].len = a->farewell.leave.len;
+        memcpy(put->statements[0].raw, a->farewell.leave.raw, a->farewell.leave.len);
+    }
+    if (put == NULL || pv_puts_send(&a->puts, put) != PV_CTL_E_NONE) {
+        pv_put_free(put);
+        end_farewell(a, false, now);
+    }
+}
+
 /* --- who knows -------------------------------------------------------------------------------- */
 
 /* The others stay in the order in which they came. */
@@ -226,6 +285,8 @@ static void run_admin(void *part, pv_ns now)
 {
     struct admin *a = part;
     struct pv_owed_told told;
+    if (a->farewell.active && now >= a->farewell.until)
+        end_farewell(a, false, now);
     if (a->n_waiting == 0)
         return;
     pv_owed_told(a->node, &told);
@@ -242,7 +303,7 @@ static void run_admin(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct admin *a = part;
-    pv_ns next = PV_NEVER;
+    pv_ns next = a->farewell.active ? a->farewell.until : PV_NEVER;
     for (size_t i = 0; i < a->n_waiting; i++)
         next = pv_min_ns(next, a->waiting[i].until);
     return next;
@@ -286,6 +347,11 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     struct pv_put *put = pv_puts_take(&a->puts, tag, msg, &result);
     if (put == NULL)
         return;
+    if (a->farewell.active) {
+        pv_put_free(put);
+        end_farewell(a, result.error == PV_CTL_E_NONE, now);
+        return;
+    }
     /* Receipts reach the roster before the client is answered: its next command sees what this one
      * did. */
     (void)pv_membership_add(a->node, result.items, result.n_items, now);
@@ -650,8 +716,12 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (n->roster == NULL && !pv_node_need_network(n, "leave", handle))
         return;
-    /* A removed node has nothing to sign off from, nor one that was cut off while it left, nor one
-     * that waits; but one that has expired would come back. */
+    if (pv_node_waits(n) && n->up && !n->coord_info.denied) {
+        begin_farewell(a, handle, forget, now);
+        return;
+    }
+    /* A removed node has nothing to sign off from, nor one that was cut off while it left; but one
+     * that has expired would come back. */
     if (pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL || pv_node_waits(n) ||
         n->removed || n->coord_info.unknown) {
         forget_network(a, forget, handle, now);
@@ -696,6 +766,7 @@ const struct pv_part pv_part_admin = {
     .on_facts = on_facts,
     .on_job = on_job,
     .on_answer = on_answer,
+    .on_push = on_push,
     .on_cancel = on_cancel,
     .run = run_admin,
     .next_timeout = next_timeout,

@@ -433,7 +433,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
 {
     struct pv_node *n = c->node;
     n->coord_info.error[0] = '\0';
-    n->coord_info.unknown = false;
+    n->coord_info.unknown = n->coord_info.denied = false;
     n->coord_info.number = n->as_member ? welcome->u.welcome.number : 0;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
@@ -496,9 +496,11 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
 {
     struct pv_node *n = c->node;
     bool is_error = msg->type == PV_CTL_ERROR;
-    if (n->as_member)
-        n->coord_info.unknown = is_error && (msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE ||
-                                             msg->u.failure.error == PV_CTL_E_REVOKED);
+    if (n->as_member) {
+        n->coord_info.denied = is_error && msg->u.failure.error == PV_CTL_E_REVOKED;
+        n->coord_info.unknown =
+            n->coord_info.denied || (is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE);
+    }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
     /* It is reached: who waits for an admin has a line of its own in `status`. */
     if (n->as_member && is_error && msg->u.failure.error == PV_CTL_E_WAITING)

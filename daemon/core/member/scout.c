@@ -51,6 +51,7 @@ struct scout {
     struct place *at; /* who is visited; NULL: IDLE */
     pv_ns until;      /* the visit ends then */
     bool guest;       /* the visit is a guest's, who can only read the record */
+    bool brings;      /* and say that it joined at another one */
     uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about */
     uint8_t records[PV_STATEMENT_HASH_LEN]; /* all that count, as when it was looked at last */
 };
@@ -206,7 +207,8 @@ static bool is_needed(const struct scout *s, const struct place *p)
  */
 static bool is_for_guest(const struct scout *s, const struct place *p)
 {
-    return !s->node->online && (p->listed || p->as_guest || is_waiting(s));
+    return s->node->online ? p->preferred && p->as_guest
+                           : p->listed || p->as_guest || is_waiting(s);
 }
 
 static void plan(struct scout *s, struct place *p, pv_ns now)
@@ -338,6 +340,7 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
     target.role = is_for_guest(s, p) ? PV_CTL_GUEST : PV_CTL_MEMBER;
     s->guest = target.role == PV_CTL_GUEST;
+    s->brings = false;
     pv_coordclient_set_key(s->client, transport_key(s, p));
     pv_coordaddrs_find(&s->addrs, n, true, &pv_part_scout);
     if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
@@ -379,6 +382,40 @@ static void put_record(struct scout *s, const struct pv_roster_entry *record, pv
         fail(s, now);
 }
 
+/* The statement by which this node joined, with the receipt of the coordinator where it did; NULL:
+ * there is none. */
+static const struct pv_roster_entry *own_word(const struct scout *s)
+{
+    const struct pv_member *self = self_of(s);
+    const struct pv_roster_entry *e = NULL;
+    while (self != NULL && (e = pv_roster_next_entry(s->node->roster, e)) != NULL) {
+        if (e->st.type == PV_ST_MEMBER && e->receipt.len > 0 &&
+            memcmp(e->st.u.member.node, self->node, PV_SIGN_PK_LEN) == 0 &&
+            memcmp(e->st.signer, self->admitted_by, PV_SIGN_PK_LEN) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+/* A coordinator of the list that has never heard of this node: it joined by a token of before the
+ * network moved there, and nobody else was told. */
+static bool is_unheard_of(const struct scout *s)
+{
+    return s->guest && s->at->listed && (s->at->as_guest || s->node->coord_info.unknown) &&
+           own_word(s) != NULL;
+}
+
+static void bring_own(struct scout *s, pv_ns now)
+{
+    const struct pv_roster_entry *e = own_word(s);
+    struct pv_ctl_item item = {.statement = e->st.raw, .receipt = e->receipt};
+    struct pv_ctl_msg msg = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    s->step = TELL;
+    s->brings = true;
+    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+        fail(s, now);
+}
+
 /* Who waits, or was away for long, may not know the admin who signed that record: what this node's
  * invite rests on comes with what the record does. */
 static void fetch_chain(struct scout *s, pv_ns now)
@@ -405,7 +442,10 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         end_visit(s, now); /* the connection in use follows it, perhaps to here */
         return;
     }
-    if (s->guest && theirs.statement.len > 0 && !pv_view_equal(record->st.raw, theirs.statement))
+    if (is_unheard_of(s))
+        bring_own(s, now);
+    else if (s->guest && theirs.statement.len > 0 &&
+             !pv_view_equal(record->st.raw, theirs.statement))
         fetch_chain(s, now);
     else if (s->guest)
         fail(s, now); /* nothing new */
@@ -420,14 +460,19 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
 static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     const struct place *p = s->at;
+    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
+                 msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
+    if (s->brings && taken) { /* it lets this node in from now on */
+        s->at->as_guest = false;
+        done(s, false, now);
+        return;
+    }
     if (s->guest) {
         if (msg->type == PV_CTL_STATEMENTS)
             (void)pv_membership_add(s->node, msg->u.statements.items, msg->u.statements.n, now);
         fail(s, now); /* who follows a better record needs no visit, and others wait longer */
         return;
     }
-    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
-                 msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
     if (taken || p->at_home)
         done(s, taken, now);
     else
@@ -603,6 +648,23 @@ static const struct pv_stream_handler streams[] = {{
     .wrote = stream_wrote,
 }};
 
+/* Members are where the list says, and this node is not let in there. */
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct scout *s = part;
+    (void)now;
+    for (size_t i = 0; s->node->online && i < s->n; i++) {
+        if (!s->places[i].preferred || !s->places[i].as_guest)
+            continue;
+        pv_statuspage_problem(st,
+                              "the coordinator that the network prefers does not know this "
+                              "machine: ",
+                              "it is told within minutes; else `p2pvpnctl leave`, and join with a "
+                              "new token");
+        return;
+    }
+}
+
 const struct pv_part pv_part_scout = {
     .name = "scout",
     .make = make_scout,
@@ -612,6 +674,7 @@ const struct pv_part pv_part_scout = {
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .on_job = on_job,
+    .status = show,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
 };

@@ -106,6 +106,7 @@ enum {
 struct pv_coord_info {
     char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     bool unknown;                          /* it says that this node is no member */
+    bool denied;                           /* and that it was removed */
     uint64_t connects;                     /* as a member, ever */
     uint8_t pk[PV_SIGN_PK_LEN];            /* of the coordinator that is or shall be connected */
     struct pv_addr addr;                   /* its address, in use or tried last; PV_AF_NONE: none */

@@ -294,6 +294,9 @@ static void the_machine_that_waits_says_so(void **state)
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
     expect("this machine waits until an admin of network home admits it");
     x.f.node.coord_info.unknown = true;
+    assert_true(fake_node_has_problem(&x.f, "the network has moved"));
+    assert_false(fake_node_has_problem(&x.f, "denied"));
+    x.f.node.coord_info.denied = true;
     assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
 }
 
