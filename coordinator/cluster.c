@@ -13,6 +13,7 @@
 #include "coordinator/rights.h"
 #include "coordinator/settings/netid.h"
 #include "coordinator/store/pg_view.h"
+#include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 
 /* Reads as the user that runs the coordinator: the files that conninfo names are its own. */
@@ -117,7 +118,9 @@ int pv_cluster_homes(struct pv_coordset *set)
         return r == PV_ERR_STATE ? PV_COORDEXIT_USAGE : PV_COORDEXIT_FAILED;
     }
     if (!set->json) {
-        print_homes(&l);
+        /* Any coordinator of the database wrote these. */
+        if (pv_harmless_json(l.coordinators) == PV_OK && pv_harmless_json(l.homes) == PV_OK)
+            print_homes(&l);
         json_decref(l.coordinators);
         json_decref(l.homes);
         return PV_COORDEXIT_DONE;

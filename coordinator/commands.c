@@ -20,6 +20,8 @@
 #include "coordinator/settings/netid.h"
 #include "coordinator/store/store_sqlite.h"
 #include "crypto/ct.h"
+#include "proto/chat/chat.h"
+#include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
@@ -27,7 +29,10 @@
 
 int pv_coord_print_error(const char *error)
 {
-    fprintf(stderr, "p2pvpn-coordinator: %s\n", error);
+    char shown[2048]; /* it may quote the process that was asked, the database or another
+                         coordinator */
+    pv_chat_show(pv_view(error, strlen(error)), shown, sizeof(shown));
+    fprintf(stderr, "p2pvpn-coordinator: %s\n", shown);
     return PV_COORDEXIT_FAILED;
 }
 
@@ -40,11 +45,12 @@ static int exit_of(int r)
 /* One line, so that a shell reads it with one `read`. */
 int pv_coord_print_json(json_t *doc)
 {
-    char *text = doc == NULL ? NULL : json_dumps(doc, JSON_COMPACT);
+    size_t len = 0;
+    char *text = doc == NULL ? NULL : pv_harmless_dump(doc, &len);
     json_decref(doc);
     if (text == NULL)
         return pv_coord_print_error("out of memory");
-    printf("%s\n", text);
+    fputs(text, stdout);
     free(text);
     return PV_COORDEXIT_DONE;
 }

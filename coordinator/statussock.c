@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proto/local/harmless.h"
 #include "sys/net/stream.h"
 #include "sys/net/unixsock.h"
 
@@ -171,23 +172,23 @@ static int read_document(int fd, char *buf, size_t cap, size_t *ret_len)
     return PV_OK;
 }
 
-/* JSON is printed as it came: fields that this version does not know are not lost. It is parsed all
- * the same, to see that it is a report. */
+/* JSON is printed with fields that this version does not know, too. It is parsed to see that it is
+ * a report, and made harmless, since root reads what a process without rights wrote. */
 static int print_document(const char *buf, size_t len, enum pv_statussock_form form, bool *ret_well)
 {
-    char lines[PV_REPORT_TEXT_MAX], *metrics = NULL;
+    char lines[PV_REPORT_TEXT_MAX], *text = NULL;
     size_t n = 0;
     json_t *doc = json_loadb(buf, len, 0, NULL);
-    int r = PV_ERR_MALFORMED;
-    if (doc != NULL)
-        r = form == PV_STATUSSOCK_METRICS ? pv_report_metrics(doc, &metrics, &n)
+    int r = doc == NULL ? PV_ERR_MALFORMED : pv_harmless_json(doc);
+    if (r == PV_OK)
+        r = form == PV_STATUSSOCK_METRICS ? pv_report_metrics(doc, &text, &n)
                                           : pv_report_text(doc, lines);
-    if (r == PV_OK && form == PV_STATUSSOCK_JSON)
-        printf("%.*s\n", (int)len, buf);
-    else if (r == PV_OK)
-        fputs(form == PV_STATUSSOCK_METRICS ? metrics : lines, stdout);
+    if (r == PV_OK && form == PV_STATUSSOCK_JSON && (text = pv_harmless_dump(doc, &n)) == NULL)
+        r = PV_ERR_NOMEM;
+    if (r == PV_OK)
+        fputs(text != NULL ? text : lines, stdout);
     *ret_well = r == PV_OK && pv_report_is_well(doc);
-    free(metrics);
+    free(text);
     json_decref(doc);
     return r;
 }

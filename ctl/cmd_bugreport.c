@@ -289,6 +289,7 @@ static int bugreport(struct pv_cli *cli)
         free(r.words);
         return code;
     }
+    cli->client.exact = false; /* the file is for people, whatever is printed of it */
     put_all(&r);
     bool ok = ferror(r.out) == 0;
     ok = fclose(r.out) == 0 && ok;

@@ -4,30 +4,21 @@
 
 #include "ctl/commands.h"
 
-/* Names of peers as the daemon has them now; nothing when it does not answer. Made of tools that
- * every system has: a program that reads JSON may be missing. */
-#define PEERS                                                                                      \
-    "p2pvpnctl --timeout 1 --json peers 2>/dev/null | grep -o '\"name\":\"[^\"]*\"' | cut -d'\"' " \
-    "-f4"
+/* What the daemon knows now; nothing when it does not answer. Made of tools that every system has:
+ * a program that reads JSON may be missing. Whoever answers at the socket may say anything, so only
+ * what looks like a name of ours, a room with its "#" or a number is taken, and nothing that a
+ * shell would expand. */
+#define ASK(command) "p2pvpnctl --timeout 1 --json " command " 2>/dev/null | "
+#define PEERS        ASK("peers") "grep -o '\"name\":\"[a-z0-9-]*\"' | cut -d'\"' -f4"
+#define ROOMS        ASK("room list") "grep -o '\"room\":\"#[a-z0-9-]*\"' | cut -d'\"' -f4"
+#define FILE_IDS     ASK("files") "grep -o '\"id\":[0-9]*' | cut -d: -f2"
 
 /* The same inside fish's single quotes. */
-#define PEERS_FISH                                                       \
-    "p2pvpnctl --timeout 1 --json peers 2>/dev/null | string match -ar " \
-    "'\\''(?<=\"name\":\")[^\"]*'\\''"
-#define ROOMS_FISH                                                           \
-    "p2pvpnctl --timeout 1 --json room list 2>/dev/null | string match -ar " \
-    "'\\''(?<=\"room\":\")[^\"]*'\\''"
-#define FILE_IDS_FISH                                                    \
-    "p2pvpnctl --timeout 1 --json files 2>/dev/null | string match -ar " \
-    "'\\''(?<=\"id\":)[0-9]+'\\''"
-#define FISH_WORDS "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a "
-
-/* Names of rooms with their "#", and the numbers of files. */
-#define ROOMS                                                                                   \
-    "p2pvpnctl --timeout 1 --json room list 2>/dev/null | grep -o '\"room\":\"[^\"]*\"' | cut " \
-    "-d'\"' -f4"
-#define FILE_IDS \
-    "p2pvpnctl --timeout 1 --json files 2>/dev/null | grep -o '\"id\":[0-9]*' | cut -d: -f2"
+#define MATCH_FISH    "string match -ar "
+#define PEERS_FISH    ASK("peers") MATCH_FISH "'\\''(?<=\"name\":\")[a-z0-9-]*(?=\")'\\''"
+#define ROOMS_FISH    ASK("room list") MATCH_FISH "'\\''(?<=\"room\":\")#[a-z0-9-]*(?=\")'\\''"
+#define FILE_IDS_FISH ASK("files") MATCH_FISH "'\\''(?<=\"id\":)[0-9]+'\\''"
+#define FISH_WORDS    "complete -c p2pvpnctl -n '__fish_seen_subcommand_from %s' -a "
 
 #define GLOBAL_OPTIONS "--net --socket --json --timeout --quiet --help"
 
@@ -73,7 +64,7 @@ static void print_options(const struct pv_command *c, FILE *out)
 static void bash_script(const struct pv_command *const *groups, FILE *out)
 {
     const struct pv_command *c;
-    fputs("_p2pvpnctl()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} cmd= words= i\n"
+    fputs("_p2pvpnctl()\n{\n    local cur=${COMP_WORDS[COMP_CWORD]} cmd= words= quoted= list=() i\n"
           "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
           "        case ${COMP_WORDS[i]} in\n"
           "        --net | --socket | --timeout | -n | -S | -t) ((i++)) ;;\n"
@@ -91,7 +82,13 @@ static void bash_script(const struct pv_command *const *groups, FILE *out)
         print_asked(c, out);
         fputs("\" ;;\n", out);
     }
-    fputs("    esac\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n"
+    /* compgen -W would expand the words once more. */
+    fputs("    esac\n    COMPREPLY=()\n"
+          "    read -r -d '' -a list <<<\"$words\"\n"
+          "    for i in \"${list[@]}\"; do\n"
+          "        printf -v quoted %q \"$i\"\n"
+          "        [[ $i == \"$cur\"* || $quoted == \"$cur\"* ]] && COMPREPLY+=(\"$quoted\")\n"
+          "    done\n}\n"
           "complete -o default -F _p2pvpnctl p2pvpnctl\n",
           out);
 }

@@ -225,6 +225,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
         print_help(cli->cmd, cli->out);
         return PV_CTLAPI_DONE;
     }
+    cli->client.exact = cli->json;
     if (code == 0)
         code = cli->cmd->run(cli);
     /* The answer was printed, but it is old: scripts see that by the exit code. */

@@ -16,8 +16,11 @@ enum {
 /* The name before it is another machine's by now. */
 static void print_former(struct pv_cli *cli, const char *key)
 {
-    if (key[0] != '\0')
-        fprintf(cli->out, " (former, key %.4s)", key);
+    char text[PV_SHOW_BUF];
+    if (key[0] == '\0')
+        return;
+    snprintf(text, sizeof(text), " (former, key %.4s)", key);
+    pv_show_text(cli->out, text); /* what was cut need not be whole characters */
 }
 
 void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)

@@ -21,10 +21,9 @@ enum {
 struct raw {
     struct pv_cli *cli;
     char peer[PV_NAME_BUF];
-    bool harmless; /* a terminal reads along */
-    bool ended;    /* the input */
-    bool stale;    /* there may be unread messages that were not asked for */
-    bool asking;   /* an inbox is under way, or (reading) the word that it was printed */
+    bool ended;  /* the input */
+    bool stale;  /* there may be unread messages that were not asked for */
+    bool asking; /* an inbox is under way, or (reading) the word that it was printed */
     bool reading;
     uint64_t inbox_id, watch_id, read_id;
     char last[PV_CHAT_ID_TEXT_BUF]; /* message that was printed; "" = none */
@@ -104,12 +103,10 @@ static int print_inbox(struct raw *c, const json_t *body)
         const char *text = pv_json_text(msg, "text", "");
         if (!is_of_it(c, msg))
             continue;
-        /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying
-         * them. */
-        if (c->harmless)
-            pv_show_text(c->cli->out, text);
-        else
+        if (c->cli->client.exact)
             fputs(text, c->cli->out);
+        else
+            pv_show_text(c->cli->out, text);
         fputc('\n', c->cli->out);
         c->printed++;
     }
@@ -247,7 +244,8 @@ int pv_chatraw(struct pv_cli *cli)
     if (c == NULL)
         return pv_cli_no_memory(cli);
     c->cli = cli;
-    c->harmless = isatty(fileno(cli->out));
+    /* A pipe gets the bytes as they were sent; only a terminal must be kept from obeying them. */
+    cli->client.exact = !isatty(fileno(cli->out));
     int code = pv_chat_peer_name(cli, cli->args.word[0], c->peer);
     if (code == 0 && c->peer[0] == '\0')
         code = pv_cli_fail(cli, PV_CTLAPI_UNKNOWN_PEER, "%s: no other member has this name",

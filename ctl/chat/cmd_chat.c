@@ -277,9 +277,10 @@ static void print_change(struct pv_cli *cli, const json_t *body)
     const json_t *changed = json_object_get(body, "changed");
     if (changed == NULL)
         return;
-    fprintf(cli->out, "-- %s\n",
-            pv_show_change(cli->args.word[0], pv_json_real(changed, "since", 0),
-                           pv_json_text(changed, "key", "?"), text));
+    fputs("-- ", cli->out);
+    pv_show_text(cli->out, pv_show_change(cli->args.word[0], pv_json_real(changed, "since", 0),
+                                          pv_json_text(changed, "key", "?"), text));
+    fputc('\n', cli->out);
 }
 
 static int history(struct pv_cli *cli)

@@ -213,7 +213,7 @@ static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
         *ret_code = come_back(cli, j);
     json_array_foreach(json_object_get(body, "files"), i, file)
     {
-        if ((uint32_t)pv_json_real(file, "id", 0) == j->number)
+        if (found == NULL && (uint32_t)pv_json_real(file, "id", 0) == j->number)
             /* The copy outlives the body, which is freed below. */
             found = json_deep_copy(file);
     }

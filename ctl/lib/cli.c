@@ -12,6 +12,7 @@
 #include "crypto/ct.h"
 #include "ctl/lib/launch.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/local/harmless.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -30,7 +31,7 @@ void pv_cli_complain(struct pv_cli *cli, int code, const char *text)
         body = pv_ctlapi_pack("{s:i, s:i, s:s}", "format", PV_CTLAPI_FORMAT, "code", code, "error",
                               text);
     size_t len = 0;
-    char *line = body != NULL ? pv_ctlapi_dump(body, &len) : NULL;
+    char *line = body != NULL ? pv_harmless_dump(body, &len) : NULL;
     if (line != NULL) {
         fwrite(line, 1, len, cli->err);
     } else {
@@ -381,7 +382,7 @@ void pv_cli_print_json(struct pv_cli *cli, json_t *body)
     /* "version" says this in some answers and p2pvpnd's version in another, so scripts that came
      * later have a key of their own. */
     json_object_set_new(body, "format", json_integer(PV_CTLAPI_FORMAT));
-    char *line = pv_ctlapi_dump(body, &len);
+    char *line = pv_harmless_dump(body, &len);
     if (line != NULL)
         fwrite(line, 1, len, cli->out);
     free(line);

@@ -20,7 +20,7 @@ enum {
 
 int pv_client_open(struct pv_client *c, const char *path)
 {
-    *c = (struct pv_client){.fd = -1};
+    *c = (struct pv_client){.fd = -1, .exact = c->exact};
     return pv_unix_connect(path, &c->fd);
 }
 
@@ -33,7 +33,7 @@ void pv_client_close(struct pv_client *c)
     if (c->in != NULL)
         pv_wipe(c->in, c->in_cap); /* replies may carry tokens */
     free(c->in);
-    *c = (struct pv_client){.fd = -1};
+    *c = (struct pv_client){.fd = -1, .exact = c->exact};
 }
 
 /* Waits until the socket is ready. PV_ERR_TIMEOUT. */
@@ -150,7 +150,7 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
         if (nl != NULL) {
             size_t len = (size_t)(nl - start);
             c->in_off += len + 1;
-            return pv_ctlapi_reply_parse(pv_view(start, len), ret_reply);
+            return pv_ctlapi_reply_parse(pv_view(start, len), c->exact, ret_reply);
         }
         looked = have;
         int r = wait_for(c, POLLIN, deadline);

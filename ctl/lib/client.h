@@ -8,8 +8,11 @@
 #include "base/pv.h"
 #include "proto/local/ctlapi.h"
 
-/* Fields belong to client.c; .fd = -1 when not connected. */
+/* Fields belong to client.c; .fd = -1 when not connected. exact alone is the caller's: replies are
+ * as they came, for output as JSON or into a pipe; else their strings are harmless for a terminal
+ * (pv_ctlapi_reply_parse()). It outlives a connection. */
 struct pv_client {
+    bool exact;
     int fd;
     bool has_passed;
     int passed; /* a descriptor that came, owned */

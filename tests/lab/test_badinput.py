@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Bad input and bad machines: a clear error, the right exit code, nothing lost (DESIGN 10)."""
+import os
 import re
+import shutil
 
 from lab import check, equal, scenario, wait
+
+LIAR = os.path.join(os.path.dirname(__file__), "programs", "liar.py")
 
 
 def refused(result, code, *words):
@@ -319,3 +323,11 @@ def who_may_not_or_reaches_nobody(lab):
         says(a, command, 6, "p2pvpnctl peers")
     says(a, "rename b bert", 9, "is told when it is back")
     says(a, "admin grant bert", 9, "is told when it is back")
+
+
+@scenario(minutes=8)
+def nothing_of_an_answer_is_obeyed_by_a_terminal_or_a_shell(lab):
+    shells = [s for s in ("bash", "zsh", "fish") if shutil.which(s)]
+    said = lab.host("a").run("python3", LIAR, lab.build + "/bin", *shells, timeout=400)
+    equal(said.out, "", "what came out")
+    equal(said.err, "", "complaints")

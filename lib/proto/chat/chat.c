@@ -294,9 +294,8 @@ static bool is_harmful(uint32_t cp)
            (cp >= 0xe0000 && cp <= 0xe007f);
 }
 
-/* A newline is indented, so that no line of a message can pose as another message; cut at a
- * character, so that what is shown is valid UTF-8. */
-size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
+/* Cut at a character, so that what is shown is valid UTF-8. */
+size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, size_t cap)
 {
     size_t n = 0;
     while (text.len > 0) {
@@ -304,7 +303,7 @@ size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
         size_t step = utf8_step(text, &cp);
         struct pv_view piece = pv_view(text.ptr, step);
         if (step > 0 && cp == '\n')
-            piece = pv_view("\n    ", 5);
+            piece = pv_view(newline, strlen(newline));
         else if (step == 0 || is_harmful(cp))
             piece = pv_view(REPLACEMENT, 3);
         if (n + piece.len >= cap)
@@ -315,4 +314,9 @@ size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
     }
     dst[n] = '\0';
     return n;
+}
+
+size_t pv_chat_show(struct pv_view text, char *dst, size_t cap)
+{
+    return pv_chat_harmless(text, "\n    ", dst, cap);
 }

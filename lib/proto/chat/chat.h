@@ -115,12 +115,15 @@ const char *pv_chat_id_format(const uint8_t id[static PV_CHAT_ID_LEN],
 PV_MUST_CHECK int pv_chat_id_parse(const char *text, uint8_t ret_id[static PV_CHAT_ID_LEN]);
 
 /*
- * Text from a peer made harmless for a terminal: control characters (C0, DEL, C1), characters that
+ * Text of others made harmless for a terminal: control characters (C0, DEL, C1), characters that
  * change the direction of text or are invisible, and bytes that are not UTF-8 become U+FFFD; a
- * newline becomes a newline and four blanks, so that no line of a message can pose as another
- * message; a tab stays. Returns the length it wrote, without the NUL; what does not fit is cut at
- * a character. cap > 0.
+ * newline becomes the text newline; a tab stays. Returns the length it wrote, without the NUL; what
+ * does not fit is cut at a character. cap > 0; 3 * text.len + 1 is enough for a newline of at most
+ * three bytes.
  */
+size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, size_t cap);
+/* The same for showing: a newline becomes a newline and four blanks, so that no line of a message
+ * can pose as another message. */
 size_t pv_chat_show(struct pv_view text, char *dst, size_t cap);
 
 #endif /* PV_CHAT_H */

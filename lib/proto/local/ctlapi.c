@@ -12,6 +12,7 @@
 
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/local/harmless.h"
 
 enum {
     REAL_DIGITS = 15,           /* significant digits every double keeps */
@@ -743,15 +744,19 @@ static int read_answer(struct pv_ctlapi_reply *reply)
 
 /* An event has a name; everything else must be an answer. A null id means that the daemon could not
  * read the request. */
-int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply)
+int pv_ctlapi_reply_parse(struct pv_view line, bool exact, struct pv_ctlapi_reply *ret_reply)
 {
     if (line.len >= PV_CTLAPI_REPLY_MAX)
         return PV_ERR_LIMIT;
 
     struct pv_ctlapi_reply reply = {.id = UINT64_MAX};
     int r = pv_jsonline_parse(line, PV_CTLAPI_REPLY_DEPTH, MAX_REPLY_VALUES, &reply.body);
-    if (r < 0)
+    if (r == PV_OK && !exact)
+        r = pv_harmless_json(reply.body);
+    if (r < 0) {
+        json_decref(reply.body);
         return r;
+    }
     r = pv_jsonline_u64(reply.body, "id", 0, PV_JSONLINE_EXACT_MAX, &reply.id);
     reply.event = json_string_value(json_object_get(reply.body, "event"));
     reply.is_event = reply.event != NULL;

@@ -611,8 +611,11 @@ struct pv_ctlapi_reply {
     const char *error;        /* failed answers; borrowed from body */
     json_t *body;             /* the whole object; owned */
 };
-/* One line without its newline. PV_ERR_MALFORMED, PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_ctlapi_reply_parse(struct pv_view line, struct pv_ctlapi_reply *ret_reply);
+/* One line without its newline. Its strings are made harmless for a terminal (harmless.h), unless
+ * exact: that is for a reader that is no terminal, as JSON in ASCII. PV_ERR_MALFORMED,
+ * PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlapi_reply_parse(struct pv_view line, bool exact,
+                                        struct pv_ctlapi_reply *ret_reply);
 void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply);
 
 #endif /* PV_CTLAPI_H */

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     } else if (why[0] == '\0') {
         abort();
     }
-    if (pv_ctlapi_reply_parse(pv_view(data, len), &reply) == PV_OK) {
+    if (pv_ctlapi_reply_parse(pv_view(data, len), false, &reply) == PV_OK) {
         if (reply.is_event ? reply.event == NULL : !reply.ok && reply.error == NULL)
             abort();
         pv_ctlapi_reply_done(&reply);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/local/ctlapi.h"
+#include "proto/local/harmless.h"
 #include "tests/unit/test_util.h"
 
 static const uint8_t KEY[32] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -615,7 +616,7 @@ static void replies_are_told_apart(void **state)
     json_t *obj = pv_ctlapi_answer(5, pv_ctlapi_pinged_json(3, 2));
     char *line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line, "{\"id\":5,\"ok\":true,\"sent\":3,\"received\":2}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
     assert_true(reply.ok && !reply.is_event && reply.id == 5 && reply.code == PV_CTLAPI_DONE);
     pv_ctlapi_reply_done(&reply);
     free(line);
@@ -625,7 +626,7 @@ static void replies_are_told_apart(void **state)
     line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line,
                         "{\"id\":null,\"ok\":false,\"code\":6,\"error\":\"ping: no such peer\"}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
     assert_true(!reply.ok && reply.code == PV_CTLAPI_UNKNOWN_PEER && reply.id == UINT64_MAX);
     assert_string_equal(reply.error, "ping: no such peer");
     pv_ctlapi_reply_done(&reply);
@@ -637,12 +638,41 @@ static void replies_are_told_apart(void **state)
                           json_pack("{s:s, s:s, s:i}", "id", "x", "event", "y", "seq", 1));
     line = pv_ctlapi_dump(obj, &len);
     assert_string_equal(line, "{\"id\":6,\"event\":\"timeout\",\"seq\":1}\n");
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), &reply), PV_OK);
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, len - 1), false, &reply), PV_OK);
     assert_true(reply.is_event && reply.id == 6);
     assert_string_equal(reply.event, "timeout");
     pv_ctlapi_reply_done(&reply);
     free(line);
     json_decref(obj);
+}
+
+/* Strings at any depth; keys; newlines, which only texts may have. What is exact is escaped. */
+static void strings_of_replies_are_harmless(void **state)
+{
+    (void)state;
+    const char *line = "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001b[m\\u007f\\n\","
+                       "\"l\":[{\"text\":\"b\\n\xc2\x9b\xe2\x80\xae\xc3\xa9\"}],"
+                       "\"k\\u001b\":1}";
+    struct pv_ctlapi_reply reply;
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), false, &reply), PV_OK);
+    assert_string_equal(reply.error, "a\xef\xbf\xbd[m\xef\xbf\xbd\xef\xbf\xbd");
+    const json_t *element = json_array_get(json_object_get(reply.body, "l"), 0);
+    assert_string_equal(json_string_value(json_object_get(element, "text")),
+                        "b\n\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9");
+    assert_int_equal(json_object_size(reply.body), 5);
+    pv_ctlapi_reply_done(&reply);
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(line, strlen(line)), true, &reply), PV_OK);
+    assert_string_equal(reply.error, "a\x1b[m\x7f\n");
+    json_object_set_new(reply.body, "far", json_string("\xf0\x9f\x99\x82"));
+    size_t len = 0;
+    char *ascii = pv_harmless_dump(reply.body, &len);
+    assert_string_equal(ascii,
+                        "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001B[m\\u007f\\n\","
+                        "\"l\":[{\"text\":\"b\\n\\u009b\\u202e\\u00e9\"}],\"k\\u001B\":1,"
+                        "\"far\":\"\\ud83d\\ude42\"}\n");
+    assert_int_equal(len, strlen(ascii));
+    free(ascii);
+    pv_ctlapi_reply_done(&reply);
 }
 
 static void bad_replies_are_refused(void **state)
@@ -665,10 +695,11 @@ static void bad_replies_are_refused(void **state)
     };
     struct pv_ctlapi_reply reply;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++)
-        assert_int_equal(pv_ctlapi_reply_parse(pv_view(rows[i], strlen(rows[i])), &reply),
+        assert_int_equal(pv_ctlapi_reply_parse(pv_view(rows[i], strlen(rows[i])), false, &reply),
                          PV_ERR_MALFORMED);
     const char *deep = "{\"id\":1,\"ok\":true,\"x\":[[[[[[[[0]]]]]]]]}";
-    assert_int_equal(pv_ctlapi_reply_parse(pv_view(deep, strlen(deep)), &reply), PV_ERR_LIMIT);
+    assert_int_equal(pv_ctlapi_reply_parse(pv_view(deep, strlen(deep)), false, &reply),
+                     PV_ERR_LIMIT);
 }
 
 int main(void)
@@ -691,6 +722,7 @@ int main(void)
         cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
         cmocka_unit_test(small_answers_are_exactly_the_contract),
         cmocka_unit_test(replies_are_told_apart),
+        cmocka_unit_test(strings_of_replies_are_harmless),
         cmocka_unit_test(bad_replies_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

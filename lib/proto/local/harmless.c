@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Strings of answers made harmless, and JSON in ASCII. */
+#include "proto/local/harmless.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/ct.h"
+#include "proto/chat/chat.h"
+#include "proto/local/ctlapi.h"
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+enum {
+    GROWTH = 3, /* of a byte that becomes U+FFFD */
+    ESCAPE = 6, /* "\u1234", at most one for each byte of UTF-8 that is not ASCII, and for DEL */
+};
+
+/* A copy on the heap, *ret_len bytes, which the caller wipes and frees; NULL without memory. */
+static char *clean_copy(const char *text, size_t len, const char *newline, size_t *ret_len)
+{
+    char *clean = malloc(len * GROWTH + 1);
+    if (clean != NULL)
+        *ret_len = pv_chat_harmless(pv_view(text, len), newline, clean, len * GROWTH + 1);
+    return clean;
+}
+
+static int clean_string(json_t *string, const char *key)
+{
+    const char *text = json_string_value(string);
+    size_t len = json_string_length(string), n = 0;
+    char *clean =
+        clean_copy(text, len, key != NULL && strcmp(key, "text") == 0 ? "\n" : REPLACEMENT, &n);
+    if (clean == NULL)
+        return PV_ERR_NOMEM;
+    bool same = n == len && memcmp(clean, text, n) == 0;
+    int r = same || json_string_setn(string, clean, n) == 0 ? PV_OK : PV_ERR_NOMEM;
+    pv_wipe(clean, n); /* it may be a token */
+    free(clean);
+    return r;
+}
+
+/* 1 when it is harmless, else 0; PV_ERR_NOMEM. */
+static int key_is_clean(const char *key)
+{
+    size_t len = strlen(key), n = 0;
+    char *clean = clean_copy(key, len, REPLACEMENT, &n);
+    if (clean == NULL)
+        return PV_ERR_NOMEM;
+    bool same = n == len && memcmp(clean, key, n) == 0;
+    free(clean);
+    return same;
+}
+
+/* Not deeper than the parser lets an answer be. */
+static int clean_value(json_t *value, const char *name)
+{
+    int r = json_is_string(value) ? clean_string(value, name) : PV_OK;
+    const char *key;
+    json_t *member;
+    void *next;
+    size_t i;
+    json_array_foreach(value, i, member)
+    {
+        if (r == PV_OK)
+            r = clean_value(member, name);
+    }
+    json_object_foreach_safe(value, next, key, member)
+    {
+        int clean = key_is_clean(key);
+        if (r == PV_OK)
+            r = clean < 0 ? clean : clean_value(member, key);
+        if (clean == 0)
+            json_object_del(value, key);
+    }
+    return r;
+}
+
+int pv_harmless_json(json_t *value)
+{
+    return clean_value(value, NULL);
+}
+
+/* The next character of valid UTF-8, which the encoder of JSON gives. */
+static uint32_t take_character(const char **p)
+{
+    uint8_t first = (uint8_t) * (*p)++;
+    int more = first < 0x80 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    uint32_t cp = more == 0 ? first : first & (0x3fU >> more);
+    for (; more > 0; more--)
+        cp = cp << 6 | ((uint8_t) * (*p)++ & 0x3fU);
+    return cp;
+}
+
+/* What jansson leaves as it is behind its own escapes: DEL, and all that is not ASCII; above U+FFFF
+ * as two surrogates. */
+static size_t put_character(uint32_t cp, char *dst)
+{
+    if (cp < 0x7f) {
+        *dst = (char)cp;
+        return 1;
+    }
+    if (cp <= 0xffff)
+        return (size_t)snprintf(dst, ESCAPE + 1, "\\u%04x", cp);
+    cp -= 0x10000;
+    return (size_t)snprintf(dst, 2 * ESCAPE + 1, "\\u%04x\\u%04x", 0xd800 + (cp >> 10),
+                            0xdc00 + (cp & 0x3ff));
+}
+
+char *pv_harmless_dump(const json_t *obj, size_t *ret_len)
+{
+    size_t len = 0, n = 0, others = 0;
+    char *line = pv_ctlapi_dump(obj, &len);
+    for (size_t i = 0; i < len && line != NULL; i++)
+        others += (uint8_t)line[i] >= 0x7f;
+    char *ascii = line == NULL ? NULL : malloc(len + others * (ESCAPE - 1) + 1);
+    for (const char *p = line; ascii != NULL && p < line + len;)
+        n += put_character(take_character(&p), ascii + n);
+    if (line != NULL)
+        pv_wipe(line, len);
+    free(line);
+    if (ascii != NULL)
+        ascii[n] = '\0';
+    *ret_len = n;
+    return ascii;
+}
