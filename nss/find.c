@@ -21,6 +21,7 @@ struct wanted {
     const char *name; /* NULL: by address */
     const char *network;
     const struct pv_addr *addr;
+    bool claimed; /* out: the file looked at last says that it is of this network */
 };
 
 struct file_names {
@@ -49,13 +50,14 @@ static void list_files(DIR *dir, struct file_names *ret_files)
     }
 }
 
-static int search(struct pv_view bytes, const struct wanted *want, struct pv_nss_found *ret_found)
+static int search(struct pv_view bytes, struct wanted *want, struct pv_nss_found *ret_found)
 {
     struct pv_names names;
     struct pv_names_entry e;
     int r = pv_names_open(bytes, &names);
     if (r < 0)
         return PV_ERR_MALFORMED;
+    want->claimed = want->name != NULL && strcmp(want->network, names.network) == 0;
     /* "pi.home" must not be answered by a node "pi" of another network. */
     if (want->name == NULL)
         r = pv_names_by_ip(&names, want->addr, &e);
@@ -99,7 +101,7 @@ static int read_whole(int fd, uint8_t *dst, size_t size)
 }
 
 /* O_NONBLOCK: a FIFO in place of the file must not hang every program that resolves a name. */
-static int search_file(int dir_fd, const char *name, const struct wanted *want,
+static int search_file(int dir_fd, const char *name, struct wanted *want,
                        struct pv_nss_found *ret_found)
 {
     struct stat st;
@@ -128,37 +130,57 @@ static bool is_same(const struct pv_nss_found *a, const struct pv_nss_found *b)
            pv_addr_equal_ip(&a->ip6, &b->ip6);
 }
 
-/* A short name that two networks have is nobody's: whom a message reaches must not depend on the
- * order of files. */
-static int find(const char *path, const struct wanted *want, struct pv_nss_found *ret_found)
+/* How much of a file's name is that of its daemon: "work" in "work.names" and "work.recent.names",
+ * where those are who came lately. */
+static size_t daemon_len(const char *file)
+{
+    static const char recent[] = ".recent";
+    size_t len = strlen(file) - strlen(".names");
+    size_t less = len > strlen(recent) ? len - strlen(recent) : len;
+    return strncmp(file + less, recent, strlen(recent)) == 0 ? less : len;
+}
+
+static bool are_of_one_daemon(const char *a, const char *b)
+{
+    size_t n = daemon_len(a);
+    return n == daemon_len(b) && memcmp(a, b, n) == 0;
+}
+
+/* A short name that two networks have is nobody's, and so is a network that two daemons say is
+ * theirs: whom a message reaches must depend neither on the order of files nor on what the daemon
+ * of another network writes into its own. */
+static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_found)
 {
     struct file_names files;
     struct pv_nss_found found;
+    const char *claimant = NULL;
     DIR *dir = opendir(path);
     int status = PV_ERR_NOT_FOUND;
-    bool may_be_several = want->name != NULL && want->network[0] == '\0';
+    bool several = false;
     if (dir == NULL)
         return errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOT_FOUND : -errno;
     list_files(dir, &files);
-    for (size_t i = 0; i < files.n && (status != PV_OK || may_be_several); i++) {
+    for (size_t i = 0; i < files.n; i++) {
+        want->claimed = false;
         int r = search_file(dirfd(dir), files.name[i], want, &found);
-        if (r == PV_OK && status == PV_OK && !is_same(&found, ret_found)) {
-            closedir(dir);
-            return PV_ERR_NOT_FOUND;
-        }
+        several =
+            several || (r == PV_OK && status == PV_OK && !is_same(&found, ret_found)) ||
+            (want->claimed && claimant != NULL && !are_of_one_daemon(claimant, files.name[i]));
+        if (want->claimed)
+            claimant = files.name[i];
         if (r == PV_OK)
             *ret_found = found;
         if (r == PV_OK || (r != PV_ERR_NOT_FOUND && status != PV_OK))
             status = r; /* a broken file must not hide what a whole one has */
     }
     closedir(dir);
-    return status;
+    return several ? PV_ERR_NOT_FOUND : status;
 }
 
 int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found)
 {
     char name[PV_NAME_BUF], network[PV_NAME_BUF];
-    const struct wanted want = {.name = name, .network = network};
+    struct wanted want = {.name = name, .network = network};
     /* A name that is not of a form p2pvpnd gives out is left to the next service. */
     if (pv_names_split(text, name, network) < 0)
         return PV_ERR_NOT_FOUND;
@@ -167,7 +189,7 @@ int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_f
 
 int pv_nss_by_addr(const char *dir, const struct pv_addr *addr, struct pv_nss_found *ret_found)
 {
-    const struct wanted want = {.addr = addr};
+    struct wanted want = {.addr = addr};
     return find(dir, &want, ret_found);
 }
 
@@ -179,6 +201,12 @@ bool pv_nss_is_ours(const char *text)
     len -= len > 0 && text[len - 1] == '.';
     return len > sizeof(suffix) - 1 &&
            strncasecmp(text + len - (sizeof(suffix) - 1), suffix, sizeof(suffix) - 1) == 0;
+}
+
+bool pv_nss_is_short(const char *text)
+{
+    const char *dot = strchr(text, '.');
+    return dot == NULL || dot[1] == '\0';
 }
 
 /* Is this name among the words behind the address? The line is taken apart. */

@@ -30,6 +30,9 @@ PV_MUST_CHECK int pv_nss_by_name(const char *dir, const char *text, struct pv_ns
 PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,
                                  struct pv_nss_found *ret_found);
 
+/* Is it a name without a network, "bob" or "bob."? */
+bool pv_nss_is_short(const char *text);
+
 /* Does a hosts file (hosts(5)) have this short name, with an address of whatever family? Then it is
  * that machine's, also where only the other family is asked for. A file that cannot be read has
  * none. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * nss.c - the entry points of libnss_p2pvpn.so.2 that glibc looks for (glibc manual, "NSS Module
- * Function Names"). Nothing here but glue; what it answers is in find.c and answer.c.
+ * nss.c - the entry points that glibc looks for (glibc manual, "NSS Module Function Names").
+ * Nothing here but glue; what it answers is in find.c and answer.c. It is compiled twice:
+ * libnss_p2pvpn.so.2 has full names and addresses and stands before DNS in nsswitch.conf;
+ * libnss_p2pvpn_short.so.2 (PV_NSS_SHORT) has short names and stands behind it, since every member
+ * chooses its own.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,26 +16,36 @@
 #define HOSTS   "/etc/hosts"
 #define PUBLIC  __attribute__((visibility("default")))
 
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
-                                                    char *buffer, size_t buflen, int *errnop,
-                                                    int *h_errnop, int32_t *ttlp);
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af,
-                                                    struct hostent *result, char *buffer,
-                                                    size_t buflen, int *errnop, int *h_errnop,
-                                                    int32_t *ttlp, char **canonp);
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af,
-                                                    struct hostent *result, char *buffer,
-                                                    size_t buflen, int *errnop, int *h_errnop);
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyname_r(const char *name, struct hostent *result,
-                                                   char *buffer, size_t buflen, int *errnop,
-                                                   int *h_errnop);
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, int af,
-                                                    struct hostent *result, char *buffer,
-                                                    size_t buflen, int *errnop, int *h_errnop,
-                                                    int32_t *ttlp);
-PUBLIC enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,
-                                                   struct hostent *result, char *buffer,
-                                                   size_t buflen, int *errnop, int *h_errnop);
+#ifdef PV_NSS_SHORT
+#define ENTRY(function) _nss_p2pvpn_short_##function
+enum {
+    FOR_SHORT = true
+};
+#else
+#define ENTRY(function) _nss_p2pvpn_##function
+enum {
+    FOR_SHORT = false
+};
+#endif
+
+PUBLIC enum nss_status ENTRY(gethostbyname4_r)(const char *name, struct gaih_addrtuple **pat,
+                                               char *buffer, size_t buflen, int *errnop,
+                                               int *h_errnop, int32_t *ttlp);
+PUBLIC enum nss_status ENTRY(gethostbyname3_r)(const char *name, int af, struct hostent *result,
+                                               char *buffer, size_t buflen, int *errnop,
+                                               int *h_errnop, int32_t *ttlp, char **canonp);
+PUBLIC enum nss_status ENTRY(gethostbyname2_r)(const char *name, int af, struct hostent *result,
+                                               char *buffer, size_t buflen, int *errnop,
+                                               int *h_errnop);
+PUBLIC enum nss_status ENTRY(gethostbyname_r)(const char *name, struct hostent *result,
+                                              char *buffer, size_t buflen, int *errnop,
+                                              int *h_errnop);
+PUBLIC enum nss_status ENTRY(gethostbyaddr2_r)(const void *addr, socklen_t len, int af,
+                                               struct hostent *result, char *buffer, size_t buflen,
+                                               int *errnop, int *h_errnop, int32_t *ttlp);
+PUBLIC enum nss_status ENTRY(gethostbyaddr_r)(const void *addr, socklen_t len, int af,
+                                              struct hostent *result, char *buffer, size_t buflen,
+                                              int *errnop, int *h_errnop);
 
 /* The end of the search without an answer. TRYAGAIN is the one status that p2pvpn-nss can tell to
  * end it ("[TRYAGAIN=return]") without ending it for other names, or for all names where this
@@ -83,15 +96,16 @@ static enum nss_status name_status(const char *name, bool found, int status, int
  * more than what a member of a network calls itself. */
 static int look_up(const char *name, struct pv_nss_found *ret_found)
 {
+    if (pv_nss_is_short(name) != FOR_SHORT)
+        return PV_ERR_NOT_FOUND;
     int r = pv_nss_by_name(RUN_DIR, name, ret_found);
-    if (r == PV_OK && strchr(name, '.') == NULL && pv_nss_in_hosts(HOSTS, name))
+    if (r == PV_OK && FOR_SHORT && pv_nss_in_hosts(HOSTS, name))
         r = PV_ERR_NOT_FOUND;
     return r;
 }
 
-enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrtuple **pat,
-                                             char *buffer, size_t buflen, int *errnop,
-                                             int *h_errnop, int32_t *ttlp)
+enum nss_status ENTRY(gethostbyname4_r)(const char *name, struct gaih_addrtuple **pat, char *buffer,
+                                        size_t buflen, int *errnop, int *h_errnop, int32_t *ttlp)
 {
     struct pv_nss_found found;
     int r = look_up(name, &found);
@@ -104,9 +118,9 @@ enum nss_status _nss_p2pvpn_gethostbyname4_r(const char *name, struct gaih_addrt
     return name_status(name, known, r, errnop, h_errnop);
 }
 
-enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct hostent *result,
-                                             char *buffer, size_t buflen, int *errnop,
-                                             int *h_errnop, int32_t *ttlp, char **canonp)
+enum nss_status ENTRY(gethostbyname3_r)(const char *name, int af, struct hostent *result,
+                                        char *buffer, size_t buflen, int *errnop, int *h_errnop,
+                                        int32_t *ttlp, char **canonp)
 {
     struct pv_nss_found found;
     int r = look_up(name, &found);
@@ -121,30 +135,28 @@ enum nss_status _nss_p2pvpn_gethostbyname3_r(const char *name, int af, struct ho
     return name_status(name, known, r, errnop, h_errnop);
 }
 
-enum nss_status _nss_p2pvpn_gethostbyname2_r(const char *name, int af, struct hostent *result,
-                                             char *buffer, size_t buflen, int *errnop,
-                                             int *h_errnop)
+enum nss_status ENTRY(gethostbyname2_r)(const char *name, int af, struct hostent *result,
+                                        char *buffer, size_t buflen, int *errnop, int *h_errnop)
 {
-    return _nss_p2pvpn_gethostbyname3_r(name, af, result, buffer, buflen, errnop, h_errnop, NULL,
-                                        NULL);
+    return ENTRY(gethostbyname3_r)(name, af, result, buffer, buflen, errnop, h_errnop, NULL, NULL);
 }
 
-enum nss_status _nss_p2pvpn_gethostbyname_r(const char *name, struct hostent *result, char *buffer,
-                                            size_t buflen, int *errnop, int *h_errnop)
+enum nss_status ENTRY(gethostbyname_r)(const char *name, struct hostent *result, char *buffer,
+                                       size_t buflen, int *errnop, int *h_errnop)
 {
-    return _nss_p2pvpn_gethostbyname3_r(name, AF_INET, result, buffer, buflen, errnop, h_errnop,
-                                        NULL, NULL);
+    return ENTRY(gethostbyname3_r)(name, AF_INET, result, buffer, buflen, errnop, h_errnop, NULL,
+                                   NULL);
 }
 
-enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, int af,
-                                             struct hostent *result, char *buffer, size_t buflen,
-                                             int *errnop, int *h_errnop, int32_t *ttlp)
+enum nss_status ENTRY(gethostbyaddr2_r)(const void *addr, socklen_t len, int af,
+                                        struct hostent *result, char *buffer, size_t buflen,
+                                        int *errnop, int *h_errnop, int32_t *ttlp)
 {
     struct pv_nss_found found;
     struct pv_addr wanted = {.family = af == AF_INET6 ? PV_AF_INET6 : PV_AF_INET};
     int r = PV_ERR_NOT_FOUND;
     /* The length is the caller's word: memcpy() below relies on it. */
-    if ((af == AF_INET || af == AF_INET6) && len == pv_addr_ip_len(&wanted)) {
+    if (!FOR_SHORT && (af == AF_INET || af == AF_INET6) && len == pv_addr_ip_len(&wanted)) {
         memcpy(wanted.ip, addr, len);
         r = pv_nss_by_addr(RUN_DIR, &wanted, &found);
     }
@@ -155,10 +167,9 @@ enum nss_status _nss_p2pvpn_gethostbyaddr2_r(const void *addr, socklen_t len, in
     return glibc_status(r, errnop, h_errnop);
 }
 
-enum nss_status _nss_p2pvpn_gethostbyaddr_r(const void *addr, socklen_t len, int af,
-                                            struct hostent *result, char *buffer, size_t buflen,
-                                            int *errnop, int *h_errnop)
+enum nss_status ENTRY(gethostbyaddr_r)(const void *addr, socklen_t len, int af,
+                                       struct hostent *result, char *buffer, size_t buflen,
+                                       int *errnop, int *h_errnop)
 {
-    return _nss_p2pvpn_gethostbyaddr2_r(addr, len, af, result, buffer, buflen, errnop, h_errnop,
-                                        NULL);
+    return ENTRY(gethostbyaddr2_r)(addr, len, af, result, buffer, buflen, errnop, h_errnop, NULL);
 }

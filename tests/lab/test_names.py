@@ -162,7 +162,7 @@ def a_dns_server_never_hears_of_members(lab):
     for kind in ("wildcard", "silent"):
         server = a.start("python3", "-c", STRANGER, kind, name=kind)
         wait("the DNS server", lambda: "ready" in server.text())
-        for name in ("bob", "bob.home.p2p", "a"):
+        for name in ("bob.home.p2p", "a.home.p2p"):
             best = float(a.run("python3", "-c", TIMED, name, "known").out)
             check(best < 0.002, f"{kind}: {name} took {best} s")
         for name in ("nobody.home.p2p", "bob.other.p2p", "x.y.z.P2P", "nobody.p2p."):
@@ -170,10 +170,13 @@ def a_dns_server_never_hears_of_members(lab):
             check(best < 0.002, f"{kind}: {name} took {best} s")
             equal(getent(a, "hosts", name), [], name)
             equal(a.run("getent", "ahosts", name, check_rc=False).out, "", name)
-        equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), f"bob beside a {kind} server")
+        equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), f"bob beside a {kind} server")
         equal(getent(a, "ahostsv4", "bob2")[0], "192.0.2.9", "a name of /etc/hosts")
         equal("asked" in server.text(), False, f"what the {kind} server heard")
-        # Everything else still goes there.
+        # A member chose its short name itself: it has it where DNS knows none.
+        equal(getent(a, "ahostsv4", "bob")[0], "192.0.2.66" if kind == "wildcard" else a.addr(bob),
+              f"the short name beside a {kind} server")
+        # Everything else goes there, too.
         found = getent(a, "ahostsv4", "www.example.org")
         equal(found[:1], ["192.0.2.66"] if kind == "wildcard" else [], "a name of the world")
         check("asked www.example.org" in server.text(), "the server was not asked for a name of the world")

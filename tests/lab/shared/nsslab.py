@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What scenarios about names share: libnss_p2pvpn.so.2 in use on a host."""
+"""What scenarios about names share: libnss_p2pvpn.so.2 and libnss_p2pvpn_short.so.2 in use on a host."""
 import os
 
 from lab import ROOT, Skip, equal
 
-HOSTS_LINE = ["hosts:", "files", "p2pvpn", "[TRYAGAIN=return]", "dns"]
+HOSTS_LINE = ["hosts:", "files", "p2pvpn", "[TRYAGAIN=return]", "dns", "p2pvpn_short"]
 
 
 def use_module(lab, host):
     """What installing does, inside the machine's own mounts: library, linker cache, nsswitch."""
-    library = os.path.join(lab.build, "lib", "libnss_p2pvpn.so.2")
-    if not os.path.exists(library):
+    library = os.path.join(lab.build, "lib")
+    if not os.path.exists(library + "/libnss_p2pvpn.so.2"):
         raise Skip("libnss_p2pvpn.so.2 is not built")
     host.run("sh", "-ec", f"""
         mount -t tmpfs tmpfs /usr/local/lib
-        cp {library} /usr/local/lib/
+        cp {library}/libnss_p2pvpn*.so.2 /usr/local/lib/
         ldconfig -C /run/ld.so.cache
         mount --bind /run/ld.so.cache /etc/ld.so.cache
         echo 'passwd: files' >/run/nsswitch.conf

@@ -93,6 +93,31 @@ static void who_is_in_two_files_of_a_network_is_found(void **state)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
 }
 
+/* The daemon of another network says that it is of this one: it answers for nobody of it, also not
+ * for names that only its file has. */
+static void a_network_that_two_daemons_claim_is_nobodys(void **state)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    write_file(f, "b.names", "work", 2, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
+    write_file(f, "a.names", "work", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work.work.p2p", &found), PV_ERR_NOT_FOUND);
+    write_file(f, "a.names", "home", 1, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
+    assert_int_equal(found.ip4.ip[1], 2);
+}
+
+static void short_names_have_no_network(void **state)
+{
+    (void)state;
+    assert_true(pv_nss_is_short("bob"));
+    assert_true(pv_nss_is_short("bob."));
+    assert_false(pv_nss_is_short("bob.home.p2p"));
+    assert_false(pv_nss_is_short("bob.home"));
+}
+
 static void without_files_nobody_is_known(void **state)
 {
     struct fixture *f = *state;
@@ -261,6 +286,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
         cmocka_unit_test_setup_teardown(who_is_in_two_files_of_a_network_is_found, make, drop),
+        cmocka_unit_test_setup_teardown(a_network_that_two_daemons_claim_is_nobodys, make, drop),
+        cmocka_unit_test(short_names_have_no_network),
         cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
         cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
         cmocka_unit_test_setup_teardown(the_owner_of_the_directory_is_believed, make, drop),

@@ -155,18 +155,25 @@ with lab.alone(sys.argv[2], "a.b"):
 
 
 class HostsLine(unittest.TestCase):
-    """Each line as it is found, after p2pvpn-nss, after --last, and after --remove the first again."""
+    """Each line as it is found, after p2pvpn-nss, --first and --last, and after --remove the first again."""
 
+    FULL, SHORT = "p2pvpn [TRYAGAIN=return]", "p2pvpn_short"
     LINES = [
-        ("files dns", "files p2pvpn [TRYAGAIN=return] dns", "files dns p2pvpn"),
-        ("files mdns4_minimal [NOTFOUND=return] dns", "files p2pvpn [TRYAGAIN=return] mdns4_minimal [NOTFOUND=return] dns",
-         "files mdns4_minimal [NOTFOUND=return] dns p2pvpn"),
+        ("files dns", f"files {FULL} dns {SHORT}", f"files {FULL} {SHORT} dns", f"files dns {FULL} {SHORT}"),
+        ("files mdns4_minimal [NOTFOUND=return] dns",
+         f"files {FULL} mdns4_minimal [NOTFOUND=return] dns {SHORT}",
+         f"files {FULL} {SHORT} mdns4_minimal [NOTFOUND=return] dns",
+         f"files mdns4_minimal [NOTFOUND=return] dns {FULL} {SHORT}"),
         ("mymachines resolve [!UNAVAIL=return] files myhostname dns",
-         "p2pvpn [TRYAGAIN=return] mymachines resolve [!UNAVAIL=return] files myhostname dns",
-         "mymachines p2pvpn resolve [!UNAVAIL=return] files myhostname dns"),
-        ("myhostname files [SUCCESS=return] dns", "myhostname files [SUCCESS=return] p2pvpn [TRYAGAIN=return] dns",
-         "myhostname files [SUCCESS=return] dns p2pvpn"),
-        ("files", "files p2pvpn [TRYAGAIN=return]", "files p2pvpn"),
+         f"{FULL} mymachines resolve [!UNAVAIL=return NOTFOUND=continue] files myhostname dns {SHORT}",
+         f"{FULL} {SHORT} mymachines resolve [!UNAVAIL=return] files myhostname dns",
+         f"mymachines resolve [!UNAVAIL=return NOTFOUND=continue] files myhostname dns {FULL} {SHORT}"),
+        ("files ldap [NOTFOUND=return] dns", f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns",
+         f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns", f"files {FULL} {SHORT} ldap [NOTFOUND=return] dns"),
+        ("myhostname files [SUCCESS=return] dns", f"myhostname files [SUCCESS=return] {FULL} dns {SHORT}",
+         f"myhostname files [SUCCESS=return] {FULL} {SHORT} dns",
+         f"myhostname files [SUCCESS=return] dns {FULL} {SHORT}"),
+        ("files", f"files {FULL} {SHORT}", f"files {FULL} {SHORT}", f"files {FULL} {SHORT}"),
     ]
 
     def test_lines(self):
@@ -179,10 +186,10 @@ class HostsLine(unittest.TestCase):
                 self.assertTrue(r.stdout.startswith("p2pvpn-nss: "), r.stdout)
                 with open(path, encoding="utf-8") as f:
                     return " ".join(f.read().split()[1:])
-            for line, first, last in self.LINES:
+            for line, full, first, last in self.LINES:
                 with open(path, "w", encoding="utf-8") as f:
                     f.write(f"hosts: {line}\n")
-                for flags, want in (([], first), (["--first"], first), (["--last"], last), ([], first),
+                for flags, want in (([], full), (["--first"], first), (["--last"], last), ([], full), ([], full),
                                     (["--remove"], line)):
                     self.assertEqual(after(*flags), want, (line, flags))
 
