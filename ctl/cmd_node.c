@@ -16,7 +16,7 @@ static int up(struct pv_cli *cli)
     return code != 0 ? code : pv_cli_change(cli, &req, "up");
 }
 
-int pv_cli_down(struct pv_cli *cli)
+static int down(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 0);
@@ -102,7 +102,7 @@ const struct pv_command pv_cmds_node[] = {
         .summary = "disconnect; identity and membership stay",
         .details = "",
         .example = "sudo p2pvpnctl down",
-        .run = pv_cli_down,
+        .run = down,
     },
     {
         .name = "version",

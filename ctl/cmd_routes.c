@@ -193,8 +193,37 @@ static int exit_off(struct pv_cli *cli)
     return pv_cli_change(cli, &req, "everything goes out as before");
 }
 
-/* An exit is the offer of both default routes. Without a word it is what it was before there were
- * exits: this node leaves the network for a while. */
+/* Who offers to be one, and what is used. */
+static int print_exits(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
+    const json_t *route, *x = json_object_get(body, "exit");
+    struct pv_table t;
+    size_t i;
+    if (cli->quiet)
+        return 0;
+    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
+    json_array_foreach(json_object_get(body, "routes"), i, route)
+    {
+        if (strcmp(pv_json_text(route, "prefix", ""), "default") == 0)
+            route_row(&t, route);
+    }
+    int code = pv_cli_print_table(cli, &t);
+    print_exit(cli, x);
+    if (json_is_null(x) || x == NULL)
+        fputs("exit: none is used, everything goes out as ever\n", cli->out);
+    return code;
+}
+
+static int exit_list(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTES, 0);
+    return pv_cli_ask_and_print(cli, &req, print_exits);
+}
+
+/* An exit is the offer of both default routes. Without a word it shows what there is: it was `down`
+ * once, which ends --block and lets everything out in the clear. */
 static int exit_command(struct pv_cli *cli)
 {
     char **word = cli->args.word;
@@ -204,7 +233,7 @@ static int exit_command(struct pv_cli *cli)
     if (n == 2 && strcmp(word[0], "use") == 0)
         return exit_use(cli, word[1]);
     if (n == 0 && !flags)
-        return pv_cli_down(cli);
+        return exit_list(cli);
     if (flags)
         return pv_cli_usage(cli, "--lan and --block are said with exit use PEER");
     if (n == 1 && strcmp(word[0], "off") == 0)
@@ -257,7 +286,7 @@ const struct pv_command pv_cmds_routes[] = {
                    "    --lan       but for the networks that this machine is in\n"
                    "    --block     nothing goes out by another way, even when PEER is away\n"
                    "  off           as before\n"
-                   "Alone it is `p2pvpnctl down`.\n",
+                   "Alone it shows who offers to be one, and which is used.\n",
         .example = "sudo p2pvpnctl exit use office --lan",
         .words = "offer withdraw use off",
         .options = {{"lan", 0, false}, {"block", 0, false}},

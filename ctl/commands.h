@@ -25,8 +25,6 @@ extern const struct pv_command pv_cmds_doctor[];
 extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
 
-/* `down`, which `exit` alone stands for. */
-int pv_cli_down(struct pv_cli *cli);
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
 int pv_cli_deny_rule(struct pv_cli *cli);
 

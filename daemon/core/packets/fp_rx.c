@@ -66,10 +66,12 @@ static struct target target_of(const struct pv_fp_snapshot *snap, const struct p
 }
 
 /* A member that asks this kernel for its groups would make it speak IGMPv1, and answer at any rate;
- * what a node's own link is for no honest member sends. */
+ * one that plays a router would have it send elsewhere. What a node's own link is for no honest
+ * member sends. */
 static bool is_of_one_link(const struct pv_ippkt *ip, const struct target *to)
 {
-    return to->many ? pv_ippkt_is_housekeeping(ip) : pv_groupmsg_is(ip);
+    return pv_ippkt_is_steering(ip) ||
+           (to->many ? pv_ippkt_is_housekeeping(ip) : pv_groupmsg_is(ip));
 }
 
 /* Kernels believe an error whoever sends it, and make packets to a third one smaller by it: a peer

@@ -16,12 +16,33 @@ enum {
     DHCP6_CLIENT = 546, /* port, RFC 8415 s7.2 */
     DHCP6_SERVER = 547, /* port, RFC 8415 s7.2 */
     NEXT_FRAGMENT = 44, /* next header, RFC 8200 s4.5 */
+    NEXT_ROUTING = 43,  /* next header, RFC 8200 s4.4 */
     IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
-    IP6_LEN = 40,       /* bytes, RFC 8200 s3 */
-    REDIRECT6 = 137,    /* RFC 4861 s4.5 */
-    ICMP_LEN = 8,       /* bytes before the quoted packet, RFC 792, RFC 4443 */
-    QUOTE_TOTAL4 = 576  /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
+    IP4_OPTION_END = 0, /* RFC 791 s3.1, as the three below */
+    IP4_OPTION_NOP = 1,
+    IP4_LSRR = 131,
+    IP4_SSRR = 137,
+    IP6_LEN = 40,      /* bytes, RFC 8200 s3 */
+    REDIRECT6 = 137,   /* RFC 4861 s4.5 */
+    ICMP_LEN = 8,      /* bytes before the quoted packet, RFC 792, RFC 4443 */
+    QUOTE_TOTAL4 = 576 /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
 };
+
+/* Is there a loose or strict source route among the options (RFC 791 s3.1)? What cannot be walked
+ * ends the walk, as in kernels, which then drop the packet. */
+static bool has_source_route(struct pv_view options)
+{
+    for (size_t at = 0; at < options.len && options.ptr[at] != IP4_OPTION_END;) {
+        uint8_t type = options.ptr[at];
+        if (type == IP4_LSRR || type == IP4_SSRR)
+            return true;
+        size_t len = type == IP4_OPTION_NOP ? 1 : at + 1 < options.len ? options.ptr[at + 1] : 0;
+        if (len == 0)
+            return false;
+        at += len;
+    }
+    return false;
+}
 
 static int parse4(struct pv_view p, struct pv_ippkt *ip)
 {
@@ -38,6 +59,7 @@ static int parse4(struct pv_view p, struct pv_ippkt *ip)
     ip->proto = p.ptr[9];
     ip->later_fragment = (pv_load_be16(p.ptr + 6) & 0x1fff) != 0;
     ip->first_fragment = (pv_load_be16(p.ptr + 6) & 0x3fff) == 0x2000;
+    ip->source_route = has_source_route(pv_view(p.ptr + IP4_MIN, header - IP4_MIN));
     ip->src = p.ptr + PV_IP4_ADDRS;
     ip->dst = ip->src + PV_IP4_ADDRS_LEN / 2;
     ip->l4 = pv_view(p.ptr + header, total - header);
@@ -48,8 +70,8 @@ static int parse4(struct pv_view p, struct pv_ippkt *ip)
 static size_t extension_len(uint8_t type, struct pv_view rest)
 {
     switch (type) {
-    case 0:  /* hop-by-hop options, RFC 8200 s4.3 */
-    case 43: /* routing, s4.4 */
+    case 0: /* hop-by-hop options, RFC 8200 s4.3 */
+    case NEXT_ROUTING:
     case 60: /* destination options, s4.6 */
         return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 8;
     case NEXT_FRAGMENT:
@@ -79,6 +101,8 @@ static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view re
             ip->later_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff8) != 0;
             ip->first_fragment = (pv_load_be16(rest.ptr + 2) & 0xfff9) == 1;
         }
+        if (next == NEXT_ROUTING && rest.ptr[2] == 0) /* type 0 (RFC 5095) */
+            ip->source_route = true;
         next = rest.ptr[0];
         rest = pv_view(rest.ptr + len, rest.len - len);
     }
@@ -202,6 +226,18 @@ static bool is_icmp(const struct pv_ippkt *ip)
            ip->proto == (ip->version == 4 ? PV_IP_PROTO_ICMP : PV_IP_PROTO_ICMP6);
 }
 
+bool pv_ippkt_is_steering(const struct pv_ippkt *ip)
+{
+    if (ip->source_route)
+        return true;
+    if (!is_icmp(ip) || ip->l4.len == 0)
+        return false;
+    uint8_t type = ip->l4.ptr[0];
+    if (ip->version == 4)
+        return type == 5 || type == 9 || type == 10; /* redirect; RFC 1256 s3 */
+    return type == 134 || type == REDIRECT6 || type == 138 || (type >= 151 && type <= 153);
+}
+
 bool pv_ippkt_is_error(const struct pv_ippkt *ip)
 {
     if (!is_icmp(ip) || ip->l4.len == 0)
@@ -213,14 +249,11 @@ bool pv_ippkt_is_error(const struct pv_ippkt *ip)
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
-/* A redirect of IPv6 says it before what it quotes (RFC 4861 s4.5). */
 const uint8_t *pv_ippkt_quoted_dst(const struct pv_ippkt *ip)
 {
     if (!pv_ippkt_is_error(ip) || ip->first_fragment || ip->l4.len < ICMP_LEN)
         return NULL;
     struct pv_view quote = pv_view(ip->l4.ptr + ICMP_LEN, ip->l4.len - ICMP_LEN);
-    if (ip->version == 6 && ip->l4.ptr[0] == REDIRECT6)
-        return quote.len < 32 ? NULL : quote.ptr + 16;
     if (quote.len < (ip->version == 4 ? IP4_MIN : IP6_LEN) || quote.ptr[0] >> 4 != ip->version)
         return NULL;
     return ip->version == 4 ? quote.ptr + PV_IP4_ADDRS + 4 : quote.ptr + PV_IP6_ADDRS + 16;

@@ -35,6 +35,7 @@ struct pv_ippkt {
     uint8_t proto;        /* of l4; IPv6 extension headers skipped; PV_IPPKT_UNKNOWN */
     bool later_fragment;  /* not the first: l4 has no header */
     bool first_fragment;  /* of several */
+    bool source_route;    /* its sender chose the way: RFC 791 s3.1, RFC 5095 */
     const uint8_t *src;   /* 4 or 16 bytes, inside whole */
     const uint8_t *dst;
     struct pv_view l4; /* behind all IP headers; empty when PV_IPPKT_UNKNOWN */
@@ -52,6 +53,11 @@ struct pv_addr pv_ippkt_dst(const struct pv_ippkt *ip);
  * (RFC 2710, RFC 3810), router solicitations (RFC 4861 s4.1), DHCP (RFC 2131, RFC 8415). A
  * multicast packet that cannot be read is counted as such. */
 bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip);
+
+/* Would it tell a kernel where packets go? Router advertisements, redirects, renumbering and
+ * multicast routers (RFC 1256, RFC 792, RFC 4861, RFC 2894, RFC 4286), and packets whose sender
+ * chose their way. Only a link's own routers may. */
+bool pv_ippkt_is_steering(const struct pv_ippkt *ip);
 
 /* An ICMP error, or a redirect: it speaks of a packet that somebody else sent, and quotes it. */
 bool pv_ippkt_is_error(const struct pv_ippkt *ip);

@@ -301,6 +301,25 @@ static void invite_prints_the_token_alone_and_lists(void **state)
                         "{\"cmd\":\"invite_revoke\",\"invite\":\"AAA\"}\n");
 }
 
+/* It was `down`, which ends --block: who only wanted to look let everything out. */
+static void exit_alone_changes_nothing(void **state)
+{
+    (void)state;
+    answers("routes",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"use\":\"auto\",\"exit\":{\"peer\":\"nas\","
+            "\"lan\":false,\"block\":true,\"works\":true},\"routes\":["
+            "{\"prefix\":\"default\",\"peer\":\"nas\",\"state\":\"used\"},"
+            "{\"prefix\":\"192.168.1.0/24\",\"peer\":\"bob\",\"state\":\"off\"}]}\n");
+    assert_int_equal(RUN("exit"), 0);
+    assert_string_equal(t.requests, "{\"cmd\":\"routes\"}\n");
+    assert_string_equal(t.out, "PREFIX   BY   STATE  RTT  WHY\n"
+                               "default  nas  used   -    \n"
+                               "exit: nas; nothing goes around it\n");
+    answers("routes", "{\"id\":@,\"ok\":true,\"version\":1,\"exit\":null,\"routes\":[]}\n");
+    assert_int_equal(RUN("exit"), 0);
+    assert_non_null(strstr(t.out, "none is used"));
+}
+
 static void changes_are_sent_as_they_are(void **state)
 {
     (void)state;
@@ -312,12 +331,11 @@ static void changes_are_sent_as_they_are(void **state)
     answers("log", done);
     assert_int_equal(RUN("up"), 0);
     assert_int_equal(RUN("down"), 0);
-    assert_int_equal(RUN("exit"), 0);
     assert_int_equal(RUN("leave", "--forget"), 0);
     assert_int_equal(RUN("remove", "bob"), 0);
     assert_int_equal(RUN("log", "debug"), 0);
     assert_int_equal(t.out_len, 0);
-    assert_string_equal(t.requests, "{\"cmd\":\"up\"}\n{\"cmd\":\"down\"}\n{\"cmd\":\"down\"}\n"
+    assert_string_equal(t.requests, "{\"cmd\":\"up\"}\n{\"cmd\":\"down\"}\n"
                                     "{\"cmd\":\"leave\",\"forget\":true}\n"
                                     "{\"cmd\":\"remove\",\"peer\":\"bob\"}\n"
                                     "{\"cmd\":\"log\",\"level\":\"debug\"}\n");
@@ -438,6 +456,7 @@ int main(void)
         T(create_prints_the_token_alone),
         T(what_only_root_may_begin_says_so),
         T(invite_prints_the_token_alone_and_lists),
+        T(exit_alone_changes_nothing),
         T(changes_are_sent_as_they_are),
         T(a_leave_says_who_knows_and_what_brings_the_node_back),
         T(a_reload_says_what_came_of_it),
