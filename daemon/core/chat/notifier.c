@@ -52,21 +52,20 @@ static struct pv_job *make_job(const struct pv_ctlapi_message *msg)
 }
 
 /* A place for one more of this sender; PV_NOTIFIER_MAX_WAITING: there is none. One that writes
- * without end must not keep the user from hearing of others. */
+ * without end must not keep the user from hearing of others: it may have as many as it leaves free,
+ * so each further one that does leaves half of what the last one left. */
 static size_t place_for(const struct pv_notifier *n, const char *from)
 {
-    size_t place = PV_NOTIFIER_MAX_WAITING, used = 0, of_sender = 0;
+    size_t place = PV_NOTIFIER_MAX_WAITING, free_places = 0, of_sender = 0;
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
         if (!n->out[i].used) {
             place = i;
+            free_places++;
             continue;
         }
-        used++;
         of_sender += strcmp(n->out[i].from, from) == 0;
     }
-    return used < PV_NOTIFIER_MAX_WAITING / 2 || of_sender < PV_NOTIFIER_OF_SENDER
-               ? place
-               : PV_NOTIFIER_MAX_WAITING;
+    return of_sender < free_places ? place : PV_NOTIFIER_MAX_WAITING;
 }
 
 void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg, pv_ns now)

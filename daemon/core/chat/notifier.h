@@ -12,8 +12,6 @@
 enum {
     /* Ours: messages whose program has not ended; the user is not told of more by it. */
     PV_NOTIFIER_MAX_WAITING = 64,
-    /* Ours: those of one sender, once half of them wait. */
-    PV_NOTIFIER_OF_SENDER = 16,
 };
 
 struct pv_notifier; /* opaque */

@@ -89,11 +89,13 @@ static void without_a_program_nothing_is_run(void **state)
  * well or not, makes room for another. */
 static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next(void **state)
 {
-    static const char *const names[] = {"bob", "carol", "dave", "erin", "frank"};
     struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
     (void)state;
-    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++)
-        receive_from(names[i % PV_ARRAY_LEN(names)], NULL, "again");
+    for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++) {
+        char name[PV_NAME_BUF];
+        snprintf(name, sizeof(name), "n%zu", i);
+        receive_from(name, NULL, "again");
+    }
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++) {
         jobs[i] = fake_node_job(&node);
         assert_non_null(jobs[i]);
@@ -129,6 +131,23 @@ static void one_sender_leaves_room_for_others(void **state)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
+/* However many they write, it takes seven of them to have all places. */
+static void six_that_write_without_end_leave_room_for_others(void **state)
+{
+    static const char *const names[] = {"bob", "dave", "erin", "frank", "gina", "hugo"};
+    struct pv_job *job;
+    (void)state;
+    for (size_t i = 0; i < PV_ARRAY_LEN(names) * PV_NOTIFIER_MAX_WAITING; i++)
+        receive_from(names[i / PV_NOTIFIER_MAX_WAITING], NULL, "again");
+    while ((job = fake_node_job(&node)) != NULL)
+        pv_job_free(job);
+    receive_from("carol", NULL, "hello");
+    job = fake_node_job(&node);
+    assert_non_null(job);
+    assert_string_equal(job->u.notify->from, "carol");
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+}
+
 static void nobody_is_told_when_the_part_is_not_there(void **state)
 {
     (void)state;
@@ -149,6 +168,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop),
         cmocka_unit_test_setup_teardown(one_sender_leaves_room_for_others, start, stop),
+        cmocka_unit_test_setup_teardown(six_that_write_without_end_leave_room_for_others, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(nobody_is_told_when_the_part_is_not_there, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
