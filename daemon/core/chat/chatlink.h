@@ -66,6 +66,10 @@ enum {
                                       the connection */
     PV_CHATLINK_USELESS_RATE = 20, /* receipts a second and peer that tell nothing new; */
     PV_CHATLINK_USELESS_BURST = 1000, /* more closes its connections */
+    /* Plain text of a peer that neither root nor group p2pvpn typed, in bytes as they are stored:
+     * so much a second, which is 1 MiB a day, and so much at once. More closes its connection. */
+    PV_CHATLINK_PLAIN_RATE = 12,
+    PV_CHATLINK_PLAIN_BURST = 1048576,
     PV_CHATLINK_BACKOFF_MIN_S = 1,
     PV_CHATLINK_BACKOFF_MAX_S = 60,
     PV_CHATLINK_CONNECT_S = 20, /* then the attempt has failed */

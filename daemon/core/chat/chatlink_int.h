@@ -108,6 +108,7 @@ struct pv_chatlink_peer {
     struct pv_chatlink_ids delivered, read, noted; /* acknowledgements */
     uint32_t read_sid;                             /* the connection on which `read` came last */
     bool marking;                                  /* a job with `read` is out */
+    struct pv_bucket plain;                        /* text that nobody proved */
     struct pv_bucket useless;                      /* of receipts that tell nothing new */
 
     unsigned backoff_s; /* before the next attempt when this one fails */

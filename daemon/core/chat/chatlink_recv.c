@@ -208,6 +208,15 @@ static bool deny(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     return true;
 }
 
+/* Is there room for more plain text of that machine? Whoever types there has no rights, and shall
+ * not use up what its daemon may have stored here. */
+static bool may_type(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
+{
+    return f->kind != PV_CHAT_PLAIN || c->typist != PV_CHAT_SOMEBODY ||
+           pv_bucket_take(&c->peer->plain, PV_CHATLINK_PLAIN_RATE, PV_CHATLINK_PLAIN_BURST,
+                          (uint32_t)f->text_len + PV_CHATJOB_ROW_BYTES, now);
+}
+
 /* A message came: it waits for the store, or with its connection for room. False when the peer
  * sends faster than it can store. */
 static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
@@ -225,6 +234,8 @@ static bool receive(struct pv_chatlink *link, struct pv_chatlink_conn *c,
         pv_chatlink_conn_wait(link, c, true);
         return true;
     }
+    if (!may_type(c, f, now))
+        return false;
     struct pv_chatlink_pending *p = calloc(1, sizeof(*p));
     char *text = p == NULL ? NULL : strdup(f->text);
     if (text == NULL) {

@@ -290,6 +290,30 @@ static void a_file_piped_into_nc_arrives_whole(void **state)
     assert_int_equal(w.nodes[1].store.n_rows, 1000);
 }
 
+/* What the daemon of that machine sends comes all the same. */
+static void who_types_without_rights_has_a_small_budget(void **state)
+{
+    (void)state;
+    char line[1025];
+    unsigned typed = 0;
+    both_online();
+    memset(line, 'x', sizeof(line) - 2);
+    line[sizeof(line) - 2] = '\n';
+    line[sizeof(line) - 1] = '\0';
+    for (int round = 0; round < 40; round++) {
+        uint32_t sid = connect_by_hand();
+        for (int i = 0; i < 100; i++)
+            type_text(sid, line);
+        run_for(PV_S(2));
+        pv_chatlink_closed(w.nodes[1].link, sid, w.now);
+    }
+    typed = w.nodes[1].messages;
+    assert_in_range(typed, 500, PV_CHATLINK_PLAIN_BURST / 1024 + 10);
+    send_text(0, "proven");
+    run_for(PV_S(2));
+    assert_string_equal(w.nodes[1].last_text, "proven");
+}
+
 static void nobody_types_frames_at_nc(void **state)
 {
     (void)state;
@@ -765,6 +789,7 @@ int main(void)
         T(an_idle_connection_is_closed),
         T(plain_text_from_nc_is_stored),
         T(a_file_piped_into_nc_arrives_whole),
+        T(who_types_without_rights_has_a_small_budget),
         T(nobody_types_frames_at_nc),
         T(only_members_may_chat),
         T(the_end_of_the_binding_closes_the_connection),
