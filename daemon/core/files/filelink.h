@@ -53,6 +53,9 @@ enum {
     PV_FILELINK_MAX_CONNS = 32,       /* accepted connections that have not asked yet */
     PV_FILELINK_MAX_PEER_CONNS = 4,
 #endif
+    /* While others wait for its place, a transfer brings so many bytes in so many seconds. */
+    PV_FILELINK_LEAST_BYTES = 131072,
+    PV_FILELINK_LEAST_S = 30,
     PV_FILELINK_MAX_CORRUPT = 3,   /* then it has failed */
     PV_FILELINK_SAVE_MAX = 262144, /* bytes of pv_filelink_save() */
     PV_FILELINK_ASK_S = 10,        /* an accepted connection must have asked by then */

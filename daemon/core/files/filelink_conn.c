@@ -89,6 +89,7 @@ static void serve(struct pv_filelink *l, struct pv_file *f, uint32_t sid, uint64
     f->tag = op.tag;
     f->e.running = true;
     f->e.done = offset;
+    pv_file_judge(f, offset, now);
     f->heard = true;
     pv_file_set(l, f, PV_FILE_ACCEPTED, PV_FILE_WHY_NONE, now);
     f->tell_now = false; /* it asks: it knows */
@@ -119,7 +120,7 @@ static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, const 
         op.why = PV_FILE_WHY_RULES;
     else if (f->handle < 0)
         op.why = PV_FILE_WHY_ABSENT;
-    else if (f->tag == 0 && !pv_filelink_has_room(l, f))
+    else if (f->tag == 0 && !pv_filelink_make_room(l, f, now))
         op.why = PV_FILE_WHY_BUSY;
     else
         op.why = PV_FILE_WHY_NONE;

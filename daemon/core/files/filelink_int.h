@@ -27,10 +27,12 @@ struct pv_file {
     struct pv_file_entry e; /* number 0: the place is free */
     struct pv_file_stamp stamp;
     struct pv_addr addr;
-    int handle;     /* -1: none */
-    uint64_t tag;   /* of the transfer under way; 0: none */
-    pv_ns moved_at; /* the transfer began, or brought bytes */
-    pv_ns doubt_at; /* nothing moved until then since the sender offered again: it is dead */
+    int handle;      /* -1: none */
+    uint64_t tag;    /* of the transfer under way; 0: none */
+    pv_ns moved_at;  /* the transfer began, or brought bytes */
+    pv_ns judged_at; /* its speed was looked at, or it began */
+    uint64_t judged; /* bytes it had then */
+    pv_ns doubt_at;  /* nothing moved until then since the sender offered again: it is dead */
     unsigned corrupt;
     unsigned retries;
     pv_ns fetch_at; /* incoming ACCEPTED: not before */
@@ -91,6 +93,13 @@ struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, cons
                                   bool outgoing);
 /* A new place at the end of the table; NULL: it is full of files that matter. */
 struct pv_file *pv_filelink_add(struct pv_filelink *l);
+/* Has f's transfer a place, or is there one for it by another that gives way? That one is tried
+ * again later. */
+bool pv_filelink_make_room(struct pv_filelink *l, const struct pv_file *f, pv_ns now);
+/* When that is to be asked again, as far as time decides; PV_NEVER: when one has ended. */
+pv_ns pv_filelink_room_at(const struct pv_filelink *l, const struct pv_file *f);
+/* A transfer begins, at so many bytes. */
+void pv_file_judge(struct pv_file *f, uint64_t done, pv_ns now);
 /* Is there a place for one more incoming file of this peer, or does another's undecided offer give
  * way to it? It is refused then. decided: the new one does not wait for the user. */
 PV_MUST_CHECK bool pv_filelink_make_place(struct pv_filelink *l, const uint8_t *pk, bool decided,

@@ -236,6 +236,7 @@ static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
     memcpy(op.id, f->e.id, sizeof(op.id));
     f->tag = op.tag;
     f->moved_at = now;
+    pv_file_judge(f, f->e.done, now);
     f->e.running = true;
     f->fetch_at = PV_NEVER;
     f->changed = true;
@@ -256,7 +257,7 @@ void pv_filelink_run(struct pv_filelink *l, pv_ns now)
 {
     for (size_t i = 0; i < l->n; i++) {
         struct pv_file *f = &l->files[i];
-        if (waits(l, f) && f->e.online && f->fetch_at <= now && pv_filelink_has_room(l, f))
+        if (waits(l, f) && f->e.online && f->fetch_at <= now && pv_filelink_make_room(l, f, now))
             fetch(l, f, now);
     }
 }
@@ -408,9 +409,11 @@ pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
             continue;
         next = pv_min_ns(next, f->tell_at);
         /* Without room for one more transfer the time would be in the past and wake the daemon over
-         * and over. The end of a transfer runs the queue. */
-        if (waits(l, f) && f->fetch_at < next && pv_filelink_has_room(l, f))
-            next = pv_min_ns(next, f->fetch_at);
+         * and over. The end of a transfer runs the queue, or a look at how fast they are. */
+        if (waits(l, f) && f->fetch_at < next) {
+            pv_ns room_at = pv_filelink_room_at(l, f);
+            next = pv_min_ns(next, f->fetch_at > room_at ? f->fetch_at : room_at);
+        }
     }
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++)
         if (l->conns[i].sid != 0)

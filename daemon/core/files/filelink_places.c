@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* filelink_places.c - whose file gets one of the places that incoming files have. Each peer keeps
- * its first offer before anybody has a second one, so no number of offers of some members keeps the
- * others out. What the user or a rule decided on gives way to nobody. */
+/* filelink_places.c - whose file gets one of the places that incoming files have, and which may
+ * move. Each peer keeps its first offer before anybody has a second one, so no number of offers of
+ * some members keeps the others out. What the user or a rule decided on gives way to nobody. */
 #include <string.h>
 
 #include "daemon/core/files/filelink_int.h"
@@ -62,4 +62,93 @@ bool pv_filelink_make_place(struct pv_filelink *l, const uint8_t *pk, bool decid
         return false;
     pv_file_set(l, victim, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY, now);
     return true;
+}
+
+/* --- transfers ----------------------------------------------------------------------------- */
+
+void pv_file_judge(struct pv_file *f, uint64_t done, pv_ns now)
+{
+    f->judged_at = now;
+    f->judged = done;
+}
+
+/* Did it bring too little since it was looked at last? One that was fast enough has its time anew.
+ */
+static bool is_slow(struct pv_file *f, pv_ns now)
+{
+    if (now < f->judged_at + PV_S(PV_FILELINK_LEAST_S))
+        return false;
+    bool slow = f->e.done < f->judged + PV_FILELINK_LEAST_BYTES;
+    pv_file_judge(f, f->e.done, now);
+    return slow;
+}
+
+static size_t count_running(const struct pv_filelink *l, const uint8_t *pk)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n +=
+            l->files[i].tag != 0 && memcmp(l->files[i].e.peer, pk, sizeof(l->files[i].e.peer)) == 0;
+    return n;
+}
+
+/* A transfer that holds its place by a few bytes; else the newest of the peer that has most of
+ * them, for a peer that has none. */
+static struct pv_file *who_gives_way(struct pv_filelink *l, const struct pv_file *f, pv_ns now)
+{
+    struct pv_file *newest = NULL;
+    size_t most = 1;
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *other = &l->files[i];
+        size_t n = other->tag == 0 ? 0 : count_running(l, other->e.peer);
+        if (other->tag != 0 && is_slow(other, now))
+            return other;
+        if (n > most || (n == most && n > 1 && other->tag > newest->tag)) {
+            newest = other;
+            most = n;
+        }
+    }
+    return count_running(l, f->e.peer) == 0 ? newest : NULL;
+}
+
+static size_t count_one_way(const struct pv_filelink *l, const struct pv_file *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *other = &l->files[i];
+        n += other->tag != 0 && other->e.outgoing == f->e.outgoing &&
+             memcmp(other->e.peer, f->e.peer, sizeof(f->e.peer)) == 0;
+    }
+    return n;
+}
+
+bool pv_filelink_make_room(struct pv_filelink *l, const struct pv_file *f, pv_ns now)
+{
+    if (pv_filelink_has_room(l, f))
+        return true;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return false;
+    struct pv_file *victim = who_gives_way(l, f, now);
+    if (victim == NULL)
+        return false;
+    pv_file_cancel(l, victim);
+    pv_file_set_why(l, victim, PV_FILE_WHY_BUSY);
+    victim->changed = true;
+    if (!victim->e.outgoing)
+        victim->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
+    return true;
+}
+
+pv_ns pv_filelink_room_at(const struct pv_filelink *l, const struct pv_file *f)
+{
+    pv_ns at = PV_NEVER;
+    if (pv_filelink_has_room(l, f))
+        return 0;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return PV_NEVER;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->files[i].tag != 0)
+            at = pv_min_ns(at, l->files[i].judged_at + PV_S(PV_FILELINK_LEAST_S));
+    }
+    return at;
 }

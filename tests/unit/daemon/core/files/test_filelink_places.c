@@ -305,6 +305,75 @@ static void a_table_that_holds_more_than_the_limit_loses_nothing(void **unused)
 
 #define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+/* --- transfers ------------------------------------------------------------------------------- */
+
+/* The member offers one more file, which a rule accepts, and the disk has it at once. */
+static void offer_kept(unsigned member)
+{
+    static unsigned id;
+    uint64_t save;
+    offers_by_rule(member, ++id, UINT64_MAX);
+    (void)pv_filelink_save(node, saved, &save);
+    pv_filelink_kept(node, save, now);
+}
+
+/* Takes what the machine wants done; tags of what began go behind the *n there are. */
+static unsigned take_ops(uint64_t *tags, size_t *n)
+{
+    struct pv_fileop op;
+    unsigned cancelled = 0;
+    while (pv_filelink_poll_op(node, &op) == PV_OK) {
+        cancelled += op.type == PV_FILEOP_CANCEL;
+        if (op.type == PV_FILEOP_FETCH)
+            tags[(*n)++] = op.tag;
+    }
+    return cancelled;
+}
+
+static void offer_and_look(unsigned member, uint64_t *tags, size_t *n)
+{
+    offer_kept(member);
+    assert_int_equal(take_ops(tags, n), 0);
+}
+
+static void a_peer_without_a_transfer_gets_one_of_who_has_most(void **unused)
+{
+    uint64_t tags[64];
+    size_t n = 0;
+    (void)unused;
+    for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
+        offer_and_look(10 + i % 2, tags, &n);
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING);
+    offer_kept(12);
+    assert_int_equal(take_ops(tags, &n), 1);
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING + 1);
+    offer_kept(12); /* it has one */
+    assert_int_equal(take_ops(tags, &n), 0);
+}
+
+static void who_holds_a_place_by_a_few_bytes_gives_way(void **unused)
+{
+    uint64_t tags[64];
+    size_t n = 0;
+    (void)unused;
+    for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
+        offer_and_look(10 + i, tags, &n);
+    offer_kept(30);
+    assert_int_equal(take_ops(tags, &n), 0);
+    for (unsigned s = 1; s <= 2 * PV_FILELINK_LEAST_S; s++) {
+        now += PV_S(1);
+        for (size_t i = 1; i < PV_FILELINK_MAX_RUNNING; i++)
+            pv_filelink_progress(node, tags[i], s * PV_FILELINK_LEAST_BYTES / 10, now);
+        if (s <= PV_FILELINK_LEAST_S)
+            pv_filelink_progress(node, tags[0], s * PV_FILELINK_LEAST_BYTES / 10, now);
+        pv_filelink_handle_timeout(node, now);
+        (void)pv_filelink_take_dirty(node, now);
+        assert_true(pv_filelink_next_timeout(node) > now); /* it does not spin */
+        assert_int_equal(take_ops(tags, &n), s == 2 * PV_FILELINK_LEAST_S);
+    }
+    assert_int_equal(n, PV_FILELINK_MAX_RUNNING + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +385,8 @@ int main(void)
         EACH(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all),
         EACH(an_offer_that_comes_back_needs_a_place_like_another),
         EACH(a_table_that_holds_more_than_the_limit_loses_nothing),
+        EACH(a_peer_without_a_transfer_gets_one_of_who_has_most),
+        EACH(who_holds_a_place_by_a_few_bytes_gives_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
