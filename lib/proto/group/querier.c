@@ -51,8 +51,10 @@ static bool stands_at(const struct pv_querier *q, size_t i, const struct pv_grou
     return i < q->n && pv_group_equal(&q->groups[i].group, g);
 }
 
+/* There is a place again: who found none is heard again with the next question. */
 static void forget(struct pv_querier *q, size_t i)
 {
+    q->refused = 0;
     memmove(&q->groups[i], &q->groups[i + 1], (q->n - i - 1) * sizeof(q->groups[0]));
     q->n--;
     q->changes++;

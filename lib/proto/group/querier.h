@@ -31,7 +31,7 @@ struct pv_querier_entry {
 struct pv_querier {
     struct pv_querier_entry groups[PV_QUERIER_MAX]; /* in the order of pv_group_compare() */
     size_t n;
-    uint64_t refused;      /* joins beyond PV_QUERIER_MAX */
+    uint64_t refused;      /* joins beyond PV_QUERIER_MAX, since a place was free last */
     uint64_t changes;      /* counts up with every change of the set */
     pv_ns ask_at;          /* PV_NEVER: off */
     unsigned asked;        /* general questions since the start */

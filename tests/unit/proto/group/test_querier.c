@@ -147,6 +147,9 @@ static void there_is_a_limit(void **state)
     }
     assert_int_equal(q->n, PV_QUERIER_MAX);
     assert_int_equal(q->refused, 10);
+    pv_querier_handle_timeout(q, PV_S(2) + PV_QUERIER_LIFETIME); /* all were given up */
+    assert_int_equal(q->n, 0);
+    assert_int_equal(q->refused, 0);
     pv_querier_stop(q);
     assert_int_equal(q->n, 0);
     /* A report that comes late, after the interface went, counts for nothing. */
