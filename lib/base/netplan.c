@@ -17,6 +17,9 @@ enum {
     FLAG_LAN = 8,
     FLAG_BLOCK = 16,
     FLAGS = 31,
+    OFFER_SNAT = 1,
+    OFFER_LINKED = 2,
+    OFFER_FLAGS = 3,
     LEAST4 = 8, /* bits: two shorter ones would be a default route by another name */
     LEAST6 = 16,
 };
@@ -203,7 +206,8 @@ int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst, size_t cap)
     pv_put_u8(&w, (uint8_t)plan->n_offered);
     for (size_t i = 0; i < plan->n_offered; i++) {
         put_prefix(&w, &plan->offered[i].prefix);
-        pv_put_u8(&w, plan->offered[i].snat ? 1 : 0);
+        pv_put_u8(&w, (uint8_t)((plan->offered[i].snat ? OFFER_SNAT : 0) |
+                                (plan->offered[i].linked ? OFFER_LINKED : 0)));
     }
     return w.status < 0 ? w.status : (int)w.len;
 }
@@ -233,7 +237,11 @@ int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan)
     p.n_offered = get_count(&r, PV_NETPLAN_OFFERED);
     for (size_t i = 0; i < p.n_offered; i++) {
         p.offered[i].prefix = get_prefix(&r);
-        p.offered[i].snat = get_bool(&r);
+        uint8_t offer = pv_get_u8(&r);
+        if ((offer & ~OFFER_FLAGS) != 0)
+            pv_reader_fail(&r, PV_ERR_MALFORMED);
+        p.offered[i].snat = (offer & OFFER_SNAT) != 0;
+        p.offered[i].linked = (offer & OFFER_LINKED) != 0;
     }
     int end = pv_reader_end(&r);
     if (end == PV_OK)
@@ -282,6 +290,7 @@ int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst, siz
         pv_put_u8(&w, host->overlaps[i].connected ? 1 : 0);
     }
     pv_put_view16(&w, pv_view(host->fault, text));
+    pv_put_u8(&w, host->blocked ? 1 : 0);
     return w.status < 0 ? w.status : (int)w.len;
 }
 
@@ -308,6 +317,7 @@ int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_hos
         pv_reader_fail(&r, PV_ERR_MALFORMED);
     if (r.status == PV_OK && text.len > 0)
         memcpy(ret_host->fault, text.ptr, text.len);
+    ret_host->blocked = get_bool(&r);
     int end = pv_reader_end(&r);
     if (end < 0)
         memset(ret_host, 0, sizeof(*ret_host));

@@ -17,12 +17,12 @@
 enum {
     PV_NETPLAN_USED = 64,    /* ours: prefixes used through the overlay */
     PV_NETPLAN_OFFERED = 32, /* ours: prefixes offered to members */
-    PV_NETPLAN_LINKS = 64,   /* ours: networks of this host that are told */
+    PV_NETPLAN_LINKS = 128,  /* ours: networks of this host that are told */
     PV_NETPLAN_OVERLAPS = 32,
     PV_NETPLAN_IFNAME = 16,       /* bytes with the NUL, IFNAMSIZ */
     PV_NETPLAN_FAULT = 400,       /* bytes with the NUL */
     PV_NETPLAN_BYTES = 2304,      /* of an encoded plan, at most */
-    PV_NETPLAN_HOST_BYTES = 4864, /* of an encoded answer of the host, at most */
+    PV_NETPLAN_HOST_BYTES = 6912, /* of an encoded answer of the host, at most */
 };
 
 struct pv_netplan_used {
@@ -34,6 +34,7 @@ struct pv_netplan_used {
 struct pv_netplan_offered {
     struct pv_prefix prefix; /* 0.0.0.0/0, ::/0: this node is an exit */
     bool snat;               /* its packets get this host's address */
+    bool linked;             /* only through an interface of this host that is in it */
 };
 
 struct pv_netplan {
@@ -74,12 +75,14 @@ struct pv_netplan_overlap {
 
 /* What the host has and does. */
 struct pv_netplan_host {
-    struct pv_netplan_link lan[PV_NETPLAN_LINKS]; /* connected, other interfaces' */
+    /* Connected, by other interfaces that are up and have their cable. */
+    struct pv_netplan_link lan[PV_NETPLAN_LINKS];
     size_t n_lan;
     struct pv_netplan_overlap overlaps[PV_NETPLAN_OVERLAPS];
     size_t n_overlaps;
     /* What of the plan is not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
+    bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
 };
 
 /* PV_ERR_MALFORMED: not a plan that can be set. */

@@ -5,6 +5,7 @@ import re
 import sys
 import time
 
+from exitlab import WATCH
 from lab import SLOW, check, equal, scenario, wait
 
 PORT = 9100
@@ -289,15 +290,21 @@ def the_own_network_is_not_taken_over(lab):
           "large packets do not arrive")
 
 
+def second_card(lab, host, lan, dev):
+    """Beside the one by which the host goes on to reach the rest: its addresses, and its port at the switch."""
+    known = host.ip4, host.ip6, host.lan, host.dev
+    lab.attach(host, lan, dev=dev)
+    card = host.ip4, host.ip6, f"p{lab.links}"
+    host.ip4, host.ip6, host.lan, host.dev = known
+    host.ip(f"route replace default via {host.lan.subnet4}.1", f"route replace ::/0 via {host.lan.subnet6}::1")
+    return card
+
+
 def second_network(lab, host):
     """A network behind another card of this host, with a guest that has the host as its router."""
-    known = host.ip4, host.ip6, host.lan, host.dev
     guests = lab.masquerade("guests", drop_input=True, ipv6=True)
-    lab.attach(host, guests, dev="gst0")
-    at4, at6 = host.ip4, host.ip6
-    host.ip4, host.ip6, host.lan, host.dev = known
+    at4, at6, _ = second_card(lab, host, guests, "gst0")
     guest = lab.host("guest", guests)
-    host.ip(f"route replace default via {host.lan.subnet4}.1", f"route replace ::/0 via {host.lan.subnet6}::1")
     guest.ip(f"route replace default via {at4}", f"route replace ::/0 via {at6}")
     return guest, (f"{guests.subnet4}.0/24 via {host.ip4}", f"{guests.subnet6}::/64 via {host.ip6}")
 
@@ -377,6 +384,59 @@ def another_gateway_takes_over(lab):
     user.wait_direct(front, 60)
     wait_state(user, lan4, front, "standby")
     equal(seen_from(user, printer), other.ip4, "the printer sees")
+
+
+@scenario
+def a_gateway_carries_what_it_reaches(lab):
+    """Its cable, its address there, or what its firewall lets through is gone: another takes over, it says so, and
+    nothing leaves by its other card."""
+    coordinator = lab.coordinator()
+    office = lab.masquerade("office", drop_input=True, ipv6=True)
+    printer = lab.host("printer", office)
+    user, one, two = (lab.host(name) for name in ("user", "one", "two"))
+    cards = {g.name: second_card(lab, g, office, "lan0") for g in (one, two)}
+    lab.network(coordinator, [user, one, two])
+    lan4 = f"{office.subnet4}.0/24"
+    for gateway in (one, two):
+        gateway.ctl("route", "offer", lan4, "--auto")
+        user.ctl("route", "allow", gateway.name, lan4)
+        user.wait_direct(gateway)
+        wait_state(user, lan4, gateway, "used", "standby")
+    stream = user.start("ping", "-n", "-D", "-i", "0.1", printer.ip4, name="stream")
+    wait("answers", lambda: len(answered(stream)) > 5)
+    watch = [g.start(sys.executable, "-c", WATCH, g.dev, g.ip4, printer.ip4, name="watch") for g in (one, two)]
+    wait("the captures", lambda: all("ready" in w.text() for w in watch))
+
+    def lose(cause):
+        """At the one in front: how long nothing was answered."""
+        front, other = (one, two) if state(user, lan4, one) == "used" else (two, one)
+        cause(front)
+        gone = time.time()
+        wait("the other gateway to carry", lambda: state(user, lan4, other) == "used", 20)
+        wait("answers by the other", lambda: answered(stream)[-1] > gone + 3 * SLOW, 20)
+        times = [t for t in answered(stream) if t > gone - 1]
+        took = max(b - a for a, b in zip(times, times[1:]))
+        print(f"another gateway carried after {took:.1f} s")
+        check(took < 3.5 * SLOW, f"it took {took:.1f} s until another gateway carried the prefix")
+        leaks = [x for w in watch for x in w.text().splitlines() if printer.ip4 in x]
+        check(not leaks, f"packets for the printer in the clear: {leaks[:5]}")
+        return front
+
+    front = lose(lambda host: office.ns.ip(f"link set {cards[host.name][2]} down"))
+    wait_state(user, lan4, front, "away")
+    equal(state(front, lan4, front), "away", "its own list says")
+    check(f"{lan4} is not carried" in problems(front), f"its status does not say it: {problems(front)}")
+    office.ns.ip(f"link set {cards[front.name][2]} up")
+    wait_state(user, lan4, front, "standby")
+    check("not carried" not in problems(front), "the problem stays")
+    front = lose(lambda host: host.ip("addr flush dev lan0"))
+    # Not known after a restart either: by the default route there are strangers.
+    front.restart_daemon()
+    equal(state(front, lan4, front), "away", "after a restart its list says")
+    front.ip(f"addr add {cards[front.name][0]}/24 dev lan0")
+    wait_state(user, lan4, front, "standby")
+    lose(lambda host: host.nft("table inet other {\nchain forward {\n"
+                               "type filter hook forward priority 0; policy drop;\n}\n}\n"))
 
 
 @scenario

@@ -33,12 +33,14 @@ void pv_gateways_set(struct pv_gateways *x, const uint32_t *ids, size_t n)
         x->front = 0;
 }
 
-/* A distance that is not known is the largest; of equal ones the lower id counts, so that the order
- * does not depend on who was told first. */
+/* Who may drop packets is the last choice. A distance that is not known is the largest; of equal
+ * ones the lower id counts, so that the order does not depend on who was told first. */
 static bool is_nearer(const struct pv_gateway *a, const struct pv_gateway *b)
 {
     pv_ns x = a->seen.rtt == 0 ? PV_NEVER : a->seen.rtt;
     pv_ns y = b->seen.rtt == 0 ? PV_NEVER : b->seen.rtt;
+    if (a->seen.doubtful != b->seen.doubtful)
+        return b->seen.doubtful;
     return x != y ? x < y : a->id < b->id;
 }
 
@@ -156,9 +158,9 @@ unsigned pv_gateways_look(struct pv_gateways *x, pv_ns now)
         if (sent_to ? watch_one(g, now) : ask_other(g, now))
             ask |= 1u << i;
     }
-    struct pv_gateway *front = find(x, x->front);
-    if (front == NULL || !pv_gateway_is_alive(front)) {
-        struct pv_gateway *best = nearest_alive(x);
+    struct pv_gateway *front = find(x, x->front), *best = nearest_alive(x);
+    if (front == NULL || !pv_gateway_is_alive(front) ||
+        (front->seen.doubtful && best != NULL && !best->seen.doubtful)) {
         if (best == NULL && front == NULL && x->n > 0)
             best = &x->g[0];
         if (best != NULL)
@@ -182,11 +184,20 @@ pv_ns pv_gateways_next(const struct pv_gateways *x, pv_ns now)
     return next == PV_NEVER ? next : next > now ? next : now + PV_GATEWAYS_LOOK;
 }
 
+/* Flows stay with one that lives; but not with one that may drop them when another would not. */
+static bool keeps_flows(const struct pv_gateways *x, const struct pv_gateway *g)
+{
+    bool choice = false;
+    for (size_t i = 0; i < x->n; i++)
+        choice = choice || (pv_gateway_is_alive(&x->g[i]) && !x->g[i].seen.doubtful);
+    return pv_gateway_is_alive(g) && !(choice && g->seen.doubtful);
+}
+
 /* The one in front, then those that are alive, then the others. */
 static bool goes_before(const struct pv_gateways *x, const struct pv_gateway *a,
                         const struct pv_gateway *b)
 {
-    bool alive_a = pv_gateway_is_alive(a), alive_b = pv_gateway_is_alive(b);
+    bool alive_a = keeps_flows(x, a), alive_b = keeps_flows(x, b);
     if (alive_a != alive_b)
         return alive_a;
     if ((a->id == x->front) != (b->id == x->front))
@@ -211,6 +222,6 @@ void pv_gateways_order(const struct pv_gateways *x, struct pv_fp_carried *carrie
     carried->n_live = 0;
     for (size_t i = 0; i < carried->n; i++) {
         carried->ids[i] = best[i]->id;
-        carried->n_live = (uint8_t)(carried->n_live + (pv_gateway_is_alive(best[i]) ? 1 : 0));
+        carried->n_live = (uint8_t)(carried->n_live + (keeps_flows(x, best[i]) ? 1 : 0));
     }
 }

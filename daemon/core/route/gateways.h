@@ -33,6 +33,7 @@ enum {
 /* What is seen of one now. Times of the node's clock, 0: never. */
 struct pv_gateway_seen {
     bool reachable; /* as far as paths and presence say */
+    bool doubtful;  /* it says that it may drop packets: others go before */
     pv_ns rtt;      /* 0: not known */
     pv_ns last_rx;  /* anything */
     pv_ns last_tx;  /* inner packets */

@@ -73,7 +73,7 @@ static const struct pv_gateway *gateway_of(const struct pv_route *route, const s
 
 /* A prefix that is used, at one of those who carry it. */
 static void say_used(struct row *row, const struct pv_node *n, const struct pv_route *route,
-                     const struct pv_peer *p)
+                     const struct pv_peer *p, uint8_t flags)
 {
     const struct pv_gateway *g = gateway_of(route, p);
     const struct pv_peer *front = pv_peers_by_id(n->peers, route->gateways.front);
@@ -87,7 +87,9 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
                  front == NULL ? "another" : pv_peer_name(front), row->r.peer);
     } else {
         row->r.state = "away";
-        snprintf(row->why, sizeof(row->why), "%s does not answer", row->r.peer);
+        snprintf(row->why, sizeof(row->why),
+                 (flags & PV_OFFER_AWAY) != 0 ? "%s does not reach it now" : "%s does not answer",
+                 row->r.peer);
     }
 }
 
@@ -137,6 +139,13 @@ static void say_overlap(struct row *row, const struct pv_node *n, const struct p
     }
 }
 
+/* Does this node offer what it does not reach any more? */
+static bool is_away(const struct pv_node *n, const struct pv_prefix *prefix, uint8_t flags)
+{
+    const struct pv_offer offer = {.prefix = *prefix, .flags = flags};
+    return (pv_routes_reach(n, &offer) & PV_OFFER_AWAY) != 0;
+}
+
 /* One row for each member that carries the prefix, since each has a reason of its own. */
 static void say_route(struct row *row, const struct pv_node *n, const struct pv_route *route,
                       const struct pv_route_gateway *g)
@@ -151,15 +160,18 @@ static void say_route(struct row *row, const struct pv_node *n, const struct pv_
         row->r.rtt_ms = path.rtt_ms;
     }
     if (row->r.self) {
-        row->r.state = route->why == PV_ROUTE_HERE ? "here" : "refused";
-        snprintf(row->why, sizeof(row->why), "this node carries it for members");
+        bool away = is_away(n, &route->prefix, g->flags);
+        row->r.state = route->why != PV_ROUTE_HERE ? "refused" : away ? "away" : "here";
+        snprintf(row->why, sizeof(row->why), "%s",
+                 away ? "no interface of this machine is in it now"
+                      : "this node carries it for members");
         return;
     }
     if (route->why == PV_ROUTE_HERE) {
         row->r.state = "refused";
         snprintf(row->why, sizeof(row->why), "this node carries it itself");
     } else if (route->why == PV_ROUTE_USED && g->wanted) {
-        say_used(row, n, route, p);
+        say_used(row, n, route, p, g->flags);
         say_overlap(row, n, route);
     } else if (route->why == PV_ROUTE_USED || route->why == PV_ROUTE_UNWANTED) {
         say_unwanted(row, &route->prefix);
@@ -341,6 +353,24 @@ static void name_exit(const struct pv_ctlapi_exit *x, struct pv_statuspage *st)
     pv_statuspage_problem(st, text, "");
 }
 
+/* What others carry now, or nobody does. */
+static void name_away(const struct pv_node *n, const struct pv_route *route,
+                      struct pv_statuspage *st)
+{
+    char text[2 * SENTENCE], prefix[PV_ADDR_TEXT];
+    pv_prefix_format(&route->prefix, prefix);
+    for (size_t i = 0; i < route->n && route->why == PV_ROUTE_HERE; i++) {
+        if (!is_self(n, route->by[i].pk) || !is_away(n, &route->prefix, route->by[i].flags))
+            continue;
+        snprintf(text, sizeof(text),
+                 "%s is not carried for members: no interface of this machine is in it any more: "
+                 "look at its cable and address; if a router leads there now, say `p2pvpnctl route "
+                 "offer %s` again",
+                 prefix, prefix);
+        pv_statuspage_problem(st, text, "");
+    }
+}
+
 /* Members are walked over only because somebody asked for `status`. */
 void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
 {
@@ -357,6 +387,7 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     for (size_t i = 0; i < n_routes; i++) {
         st->routes.used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
         st->routes.carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
+        name_away(n, &all[i], st);
     }
     name_exit(&st->routes.exit, st);
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;

@@ -31,14 +31,16 @@ int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now)
     struct pv_prefix here[PV_FP_MAX_HERE] = {{.bits = 0}};
     bool up = r->node->up && !r->node->removed;
     size_t n = up ? fill_carried(r, carried, routes) : 0;
-    for (size_t i = 0; i < r->n_here; i++)
-        here[i] = r->here[i].prefix;
+    size_t n_here = 0;
+    for (size_t i = 0; i < r->n_here && up; i++) {
+        if ((pv_routes_reach(r->node, &r->here[i]) & PV_OFFER_AWAY) == 0)
+            here[n_here++] = r->here[i].prefix;
+    }
     /* Rules before packets. */
-    int status = pv_rules_set_carried(r->node, here, up ? r->n_here : 0, now);
+    int status = pv_rules_set_carried(r->node, here, n_here, now);
     if (status != PV_OK)
         return status;
-    status =
-        pv_fp_builder_set_carried(r->node->fp, carried, n, here, up ? r->n_here : 0, &r->node->rng);
+    status = pv_fp_builder_set_carried(r->node->fp, carried, n, here, n_here, &r->node->rng);
     for (size_t i = 0; i < n && status == PV_OK; i++)
         routes[i]->why = carried[i].taken ? PV_ROUTE_USED : PV_ROUTE_TAKEN;
     return status;
@@ -89,7 +91,9 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
     }
     for (size_t i = 0; i < r->n_here; i++)
         plan->offered[plan->n_offered++] = (struct pv_netplan_offered){
-            .prefix = r->here[i].prefix, .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0};
+            .prefix = r->here[i].prefix,
+            .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0,
+            .linked = (pv_routes_reach(n, &r->here[i]) & PV_OFFER_LINKED) != 0};
     plan_exit(r, plan);
 }
 

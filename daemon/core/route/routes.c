@@ -122,6 +122,7 @@ void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now)
         pv_routewatch_look(r, &r->all[i], now);
         r->look_at = pv_min_ns(r->look_at, pv_gateways_next(&r->all[i].gateways, now));
     }
+    pv_routereach_look(r, now, &r->look_at);
     if (status == PV_OK)
         status = pv_routeplan_tell_packets(r, now);
     if (status == PV_OK)

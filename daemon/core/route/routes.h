@@ -66,6 +66,10 @@ bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SI
 bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                           const struct pv_prefix *prefix, struct pv_offer *ret_offer);
 
+/* routereach.c */
+/* What this node offers, with what its host says of it now: PV_OFFER_LINKED and the like. */
+uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer);
+
 /* Is it a part of the network's own range? This node must be in one. */
 bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p);
 /* The network of another interface of this host that the prefix is, or is a part of; NULL: none. */

@@ -3,7 +3,7 @@
  * routes_int.h - part "routes" from within, for the files that are this part: routes.c (the part;
  * which prefixes are used), routeset.c (what members offer and may carry), routewatch.c (which
  * gateways live), routeplan.c (what the packet threads and the host are told), routechoice.c (what
- * the user says).
+ * the user says), routereach.c (what this node reaches of what it offers).
  */
 #ifndef PV_ROUTES_INT_H
 #define PV_ROUTES_INT_H
@@ -28,8 +28,12 @@ struct pv_routes {
     bool cut;     /* more than PV_ROUTES_MAX */
     bool pending; /* something changed: look */
     pv_ns look_at;
-    struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries */
+    struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries, or would if it reached it */
     size_t n_here;
+    /* What is to be said of the own offers (routereach.c). */
+    pv_ns differs_since; /* 0: what was said holds */
+    pv_ns back_wait;     /* before one that was away is offered again */
+    pv_ns away_at;       /* when one was said to be away; 0: never */
     /* The last plan that was handed on, as bytes: by them plans are compared. */
     uint8_t plan[PV_NETPLAN_BYTES];
     int plan_len; /* 0: none was */
@@ -52,6 +56,10 @@ PV_MUST_CHECK int pv_routeset_gather(struct pv_routes *r);
 
 /* Looks at the gateways of one prefix, and asks those that it wants to hear of. */
 void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now);
+
+/* Has one of the own offers to be said anew, since what this node reaches has changed? Then that is
+ * done when the change has lasted, and *look_at is when. */
+void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at);
 
 /* The packet threads know first: they are ready when the kernel's first packet comes. */
 PV_MUST_CHECK int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now);

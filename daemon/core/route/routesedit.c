@@ -141,6 +141,15 @@ static int say_offered(struct pv_node *n, const struct offered *o, pv_ns now)
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
+int pv_routesedit_say_again(struct pv_node *n, pv_ns now)
+{
+    struct offered o;
+    read_offered(n, &o);
+    for (size_t i = 0; i < o.n; i++)
+        o.list[i].flags = pv_routes_reach(n, &o.list[i]);
+    return say_offered(n, &o, now);
+}
+
 /* Asked, not demanded: who is no admin offers, and another one allows. */
 static bool may_allow(const struct pv_node *n)
 {
@@ -205,6 +214,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         o.list[at] = (struct pv_offer){.prefix = prefixes.p[i],
                                        .flags = (uint8_t)((req->automatic ? PV_OFFER_AUTO : 0) |
                                                           (req->no_snat ? PV_OFFER_NO_NAT : 0))};
+        o.list[at].flags = pv_routes_reach(n, &o.list[at]);
     }
     status = say_offered(n, &o, now);
     for (size_t i = 0; i < prefixes.n && status == PV_OK && may_allow(n); i++)

@@ -11,4 +11,8 @@
 
 extern const struct pv_part pv_part_routesedit;
 
+/* Says all own offers anew, with what this host reaches of them now. What statements may fail with.
+ */
+PV_MUST_CHECK int pv_routesedit_say_again(struct pv_node *n, pv_ns now);
+
 #endif /* PV_ROUTESEDIT_H */

@@ -2,6 +2,7 @@
 /* routewatch.c - which members that carry a prefix live: what is known of their paths, and echoes
  * to those of whom too little is known. gateways.h says who is in front. */
 #include <stdatomic.h>
+#include <string.h>
 
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -26,14 +27,17 @@ static void ask(struct pv_node *n, struct pv_peer *p, pv_ns now)
     pv_peers_touch(n->peers, p, now);
 }
 
-/* A member that was sought in vain is not there, whatever the coordinator says. */
-static struct pv_gateway_seen see(const struct pv_node *n, struct pv_peer *p)
+/* A member that was sought in vain is not there, whatever the coordinator says. Nor does one count
+ * that says that it does not reach the prefix. */
+static struct pv_gateway_seen see(const struct pv_node *n, struct pv_peer *p, uint8_t flags)
 {
     const struct pv_fp_live *live = pv_fp_builder_live(n->fp, pv_peer_id(p));
     struct pv_ctlapi_path path;
     struct pv_gateway_seen seen = {
-        .reachable = pv_peer_reach(p) == PV_REACH_PATH ||
-                     (pv_peer_reach(p) == PV_REACH_ONLINE && pv_peer_state(p) != PV_PEER_FAILED),
+        .reachable = (flags & PV_OFFER_AWAY) == 0 &&
+                     (pv_peer_reach(p) == PV_REACH_PATH ||
+                      (pv_peer_reach(p) == PV_REACH_ONLINE && pv_peer_state(p) != PV_PEER_FAILED)),
+        .doubtful = (flags & PV_OFFER_DOUBT) != 0,
     };
     pv_peer_show_path(p, &path);
     if (path.rtt_ms > 0)
@@ -45,13 +49,23 @@ static struct pv_gateway_seen see(const struct pv_node *n, struct pv_peer *p)
     return seen;
 }
 
+static uint8_t flags_of(const struct pv_route *route, const uint8_t *pk)
+{
+    for (size_t i = 0; i < route->n; i++) {
+        if (memcmp(route->by[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return route->by[i].flags;
+    }
+    return 0;
+}
+
 void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now)
 {
     struct pv_gateways *x = &route->gateways;
     uint32_t front = x->front;
     for (size_t i = 0; i < x->n; i++) {
         struct pv_peer *p = pv_peers_by_id(r->node->peers, x->g[i].id);
-        x->g[i].seen = p == NULL ? (struct pv_gateway_seen){.reachable = false} : see(r->node, p);
+        x->g[i].seen = p == NULL ? (struct pv_gateway_seen){.reachable = false}
+                                 : see(r->node, p, flags_of(route, pv_peer_pk(p)));
     }
     unsigned mask = pv_gateways_look(x, now);
     for (size_t i = 0; i < x->n; i++) {

@@ -196,6 +196,9 @@ struct pv_st_offers {
 enum pv_offer_flag {     /* bits; others mean something to later versions */
     PV_OFFER_AUTO = 1,   /* members use it unless they say otherwise */
     PV_OFFER_NO_NAT = 2, /* hosts of the prefix see the members' own addresses */
+    PV_OFFER_LINKED = 4, /* the node has had an interface in it since it was offered */
+    PV_OFFER_AWAY = 8,   /* and has none now, so it does not carry it */
+    PV_OFFER_DOUBT = 16, /* a firewall of the node's seems to drop it: another one goes before */
 };
 struct pv_offer {
     struct pv_prefix prefix;

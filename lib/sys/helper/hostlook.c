@@ -28,10 +28,15 @@ static enum pv_netplan_kind kind_of(bool tunnel, bool container)
     return container ? PV_NETPLAN_CONTAINER : tunnel ? PV_NETPLAN_TUNNEL : PV_NETPLAN_LAN;
 }
 
+/* As in struct pv_networds_host. */
+struct link_state {
+    bool connected, direct, up;
+};
+
 /* Names that could not stand in a rule are passed over: then the network counts as not there, which
  * leaves less alone and never more. */
 static void add_link(struct pv_networds_host *host, const struct pv_prefix *range,
-                     const char *ifname, enum pv_netplan_kind kind, bool connected, bool direct)
+                     const char *ifname, enum pv_netplan_kind kind, struct link_state state)
 {
     struct pv_netplan_link l = {.prefix = pv_netplan_range(range), .kind = kind};
     if (strlen(ifname) >= sizeof(l.ifname) || strpbrk(ifname, "\"\\;{} ") != NULL)
@@ -46,8 +51,9 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
     if (host->n_links == PV_NETWORDS_LINKS)
         return;
     host->links[host->n_links] = l;
-    host->connected[host->n_links] = connected;
-    host->direct[host->n_links++] = direct;
+    host->connected[host->n_links] = state.connected;
+    host->up[host->n_links] = state.up;
+    host->direct[host->n_links++] = state.direct;
 }
 
 static void look_at_addrs(const char *own, struct pv_networds_host *host)
@@ -58,8 +64,8 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
         n = 0;
     for (size_t i = 0; i < n; i++)
         if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
-            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container), true,
-                     true);
+            add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
+                     (struct link_state){true, true, a[i].up || a[i].container});
     host->cut = host->cut || n == ADDRS;
     free(a);
 }
@@ -94,7 +100,7 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
             r->proto == PV_NET_PROTO_OWN || (mine && r->proto == KERNEL))
             continue;
         add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
-                 r->proto == KERNEL, !r->via);
+                 (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container});
     }
     host->cut = host->cut || n == ROUTES;
     free(links);
@@ -144,7 +150,7 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
                       struct pv_netplan_host *ret_said)
 {
     for (size_t i = 0; i < host->n_links && ret_said->n_lan < PV_NETPLAN_LINKS; i++)
-        if (host->connected[i])
+        if (host->connected[i] && host->up[i])
             ret_said->lan[ret_said->n_lan++] = host->links[i];
     ret_said->n_overlaps = pv_networds_overlaps(plan, host, ret_said->overlaps);
 }
@@ -176,43 +182,53 @@ static void take_chain_line(void *ctx, const char *line)
 }
 
 struct mention {
-    const char *ifname; /* in quotes */
+    const struct pv_netplan *plan;
     bool found;
 };
 
+/* "p2pvpn0", or "p2p*", or members' addresses. */
 static void take_rule_line(void *ctx, const char *line)
 {
     struct mention *m = ctx;
-    m->found = m->found || strstr(line, m->ifname) != NULL;
+    char text[PV_ADDR_TEXT + PV_NETPLAN_IFNAME];
+    const struct pv_prefix *overlay[] = {&m->plan->overlay4, &m->plan->overlay6};
+    int len = (int)strlen(m->plan->ifname);
+    for (int n = 1; n <= len; n++) {
+        snprintf(text, sizeof(text), "\"%.*s%s\"", n, m->plan->ifname, n < len ? "*" : "");
+        m->found = m->found || strstr(line, text) != NULL;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            m->found = m->found || strstr(line, pv_prefix_format(overlay[i], text)) != NULL;
 }
 
 /* Somebody has thought of our interface there: then it is theirs to say what passes. */
-static bool mentions(const char *table, const char *ifname)
+static bool mentions(const char *table, const struct pv_netplan *plan)
 {
-    char quoted[PV_NETPLAN_IFNAME + 2], family[16], name[64];
-    struct mention m = {.ifname = quoted};
-    snprintf(quoted, sizeof(quoted), "\"%s\"", ifname);
+    char family[16], name[64];
+    struct mention m = {.plan = plan};
     if (sscanf(table, "%15s %63s", family, name) != 2)
         return true;
     const char *const words[] = {"table", family, name};
     return pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_rule_line, &m) < 0 || m.found;
 }
 
-bool pv_hostlook_forbids(const char *ifname, const char *own_table,
+bool pv_hostlook_forbids(const struct pv_netplan *plan, const char *own_table,
                          char ret_remedy[static PV_NETPLAN_FAULT])
 {
     static const char *const words[] = {"chains"};
+    const char *ifname = plan->ifname;
     struct policies p = {.own = own_table};
     if (pv_nftcmd_list(words, PV_ARRAY_LEN(words), take_chain_line, &p) < 0)
         return false;
-    if (p.firewalld && !mentions("inet firewalld", ifname)) {
+    if (p.firewalld && !mentions("inet firewalld", plan)) {
         snprintf(ret_remedy, PV_NETPLAN_FAULT,
                  "forward packets of members: firewalld does not let %s through: firewall-cmd "
                  "--permanent --zone=trusted --add-interface=%s && firewall-cmd --reload",
                  ifname, ifname);
         return true;
     }
-    if (p.dropping[0] == '\0' || mentions(p.dropping, ifname))
+    if (p.dropping[0] == '\0' || mentions(p.dropping, plan))
         return false;
     if (p.docker)
         snprintf(ret_remedy, PV_NETPLAN_FAULT,

@@ -12,12 +12,12 @@
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host);
 /* The first name server of each family that can be reached from elsewhere than this host. */
 void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6);
-/* The same for the daemon: connected networks, and what overlaps used prefixes. */
+/* The same for the daemon: connected networks that are up, and what overlaps used prefixes. */
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
                       struct pv_netplan_host *ret_said);
 /* Does a table of somebody else drop what is forwarded and not accepted there? ret_remedy: whose it
  * is and what to do. */
-bool pv_hostlook_forbids(const char *ifname, const char *own_table,
+bool pv_hostlook_forbids(const struct pv_netplan *plan, const char *own_table,
                          char ret_remedy[static PV_NETPLAN_FAULT]);
 
 #endif /* PV_HOSTLOOK_H */

@@ -195,6 +195,33 @@ static void add_members_only(struct words *w, const struct pv_netplan *plan,
         plan->ifname, plan->ifname, PV_NETWORDS_GROUP, PV_NETWORDS_GROUP);
 }
 
+/* Where such a prefix goes out: anywhere, or only by interfaces of this host that are in it. By
+ * another one strangers would read it: the one with the default route. An interface that is in a
+ * part of it says nothing of the rest. */
+static bool is_reached(const struct pv_netplan_offered *o, const struct pv_networds_host *host,
+                       size_t i)
+{
+    return host->connected[i] && host->up[i] &&
+           pv_prefix_overlaps(&o->prefix, &host->links[i].prefix);
+}
+
+static void add_offered(struct words *w, const struct pv_netplan_offered *o,
+                        const struct pv_networds_host *host)
+{
+    const struct pv_prefix *p = &o->prefix;
+    char text[PV_ADDR_TEXT];
+    bool anywhere = !o->linked;
+    pv_prefix_format(p, text);
+    for (size_t i = 0; i < host->n_links && o->linked; i++) {
+        if (!is_reached(o, host, i))
+            continue;
+        anywhere = anywhere || host->links[i].prefix.bits > p->bits;
+        add(w, "  oifname \"%s\" %s daddr %s accept\n", host->links[i].ifname, ip_of(p), text);
+    }
+    if (anywhere)
+        add(w, "  %s daddr %s accept\n", ip_of(p), text);
+}
+
 /* What members send goes where it was offered and nowhere else, whatever this host forwards for
  * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
  * sources are those of static peers, whose forwarding the user has set up. */
@@ -204,11 +231,9 @@ static void add_forward(struct words *w, const struct pv_netplan *plan,
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
     add(w, " chain offered {\n");
-    for (size_t i = 0; i < plan->n_offered; i++) {
-        const struct pv_prefix *p = &plan->offered[i].prefix;
-        if (!is_everything(p))
-            add(w, "  %s daddr %s accept\n", ip_of(p), pv_prefix_format(p, text));
-    }
+    for (size_t i = 0; i < plan->n_offered; i++)
+        if (!is_everything(&plan->offered[i].prefix))
+            add_offered(w, &plan->offered[i], host);
     add(w,
         " }\n chain forwarded {\n"
         "  type filter hook forward priority -5; policy accept;\n"
@@ -273,7 +298,13 @@ static void add_local(struct words *w, const struct pv_netplan *plan,
 {
     char text[PV_ADDR_TEXT];
     const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
-    add(w, " chain offered_inside {\n  jump offered\n  counter drop\n }\n");
+    add(w, " chain offered_inside {\n");
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (!is_everything(p)) /* by which way is asked later */
+            add(w, "  %s daddr %s accept\n", ip_of(p), pv_prefix_format(p, text));
+    }
+    add(w, "  counter drop\n }\n");
     add_inside(w, host, false);
     add_inside(w, host, true);
     add(w,

@@ -45,6 +45,7 @@ struct pv_networds_host {
     struct pv_netplan_link links[PV_NETWORDS_LINKS];
     bool connected[PV_NETWORDS_LINKS]; /* this host has an address there */
     bool direct[PV_NETWORDS_LINKS];    /* its hosts are neighbours: no router in between */
+    bool up[PV_NETWORDS_LINKS];        /* the interface is, and has its cable */
     size_t n_links;
     bool cut; /* there are more of them */
     /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and

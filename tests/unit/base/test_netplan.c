@@ -27,10 +27,11 @@ static struct pv_netplan full_plan(void)
     for (unsigned i = 0; i < PV_NETPLAN_OFFERED - 2; i++) {
         char text[PV_ADDR_TEXT];
         snprintf(text, sizeof(text), "192.168.%u.0/24", i);
-        p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix(text), i % 2 == 0};
+        p.offered[p.n_offered++] =
+            (struct pv_netplan_offered){prefix(text), i % 2 == 0, i % 3 == 0};
     }
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("::/0"), true};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true, false};
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("::/0"), true, false};
     return p;
 }
 
@@ -101,7 +102,10 @@ static void what_no_plan_may_say_is_refused(void **state)
 static void what_the_host_says_comes_back(void **state)
 {
     uint8_t buf[PV_NETPLAN_HOST_BYTES];
-    struct pv_netplan_host h = {.n_lan = PV_NETPLAN_LINKS, .n_overlaps = PV_NETPLAN_OVERLAPS}, g;
+    struct pv_netplan_host h = {.n_lan = PV_NETPLAN_LINKS,
+                                .n_overlaps = PV_NETPLAN_OVERLAPS,
+                                .blocked = true},
+                           g;
     struct pv_netplan_link wide = {prefix("2001:db8::/64"), "enp0s31f6long15", PV_NETPLAN_TUNNEL};
     (void)state;
     for (size_t i = 0; i < h.n_lan; i++)
@@ -113,7 +117,8 @@ static void what_the_host_says_comes_back(void **state)
     assert_true(n > 0);
     assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_OK);
     assert_int_equal(g.n_lan, PV_NETPLAN_LINKS);
-    assert_string_equal(g.lan[63].ifname, "enp0s31f6long15");
+    assert_true(g.blocked);
+    assert_string_equal(g.lan[PV_NETPLAN_LINKS - 1].ifname, "enp0s31f6long15");
     assert_int_equal(g.overlaps[31].other.kind, PV_NETPLAN_TUNNEL);
     assert_false(g.overlaps[31].connected);
     assert_string_equal(g.fault, h.fault);

@@ -289,7 +289,8 @@ static void an_offer_forwards_survives_a_flush_and_goes(void **state)
     struct pv_netplan p = plan_of();
     (void)state;
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
@@ -336,8 +337,10 @@ static void forwarding_is_for_members_until_others_want_it(void **state)
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     (void)state;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("fd77::/64"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("fd77::/64"), .snat = true};
     set(net, &p);
     assert_true(keeps_others_out_of_ipv4(net));
     assert_true(keeps_others_out_of_ipv6(net));
@@ -365,7 +368,8 @@ static void what_an_earlier_version_left_is_put_back(void **state)
     (void)state;
     assert_true(f != NULL && fputs("ipv4/ip_forward 0\n", f) >= 0 && fclose(f) == 0);
     write_switch("ipv4/ip_forward", 1);
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 1);
@@ -380,7 +384,8 @@ static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
     struct pv_netplan p = plan_of();
     (void)state;
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("fd77::/64"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("fd77::/64"), .snat = true};
     set(net, &p);
     assert_int_equal(read_switch("ipv6/conf/all/forwarding"), 1);
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 2);
@@ -396,7 +401,8 @@ static void forwarding_that_was_on_stays_on(void **state)
     struct pv_netplan p = plan_of();
     (void)state;
     write_switch("ipv4/ip_forward", 1);
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
     set(net, &p);
     pv_hostnet_end(net);
     assert_int_equal(read_switch("ipv4/ip_forward"), 1);
@@ -452,7 +458,8 @@ static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
     struct pv_netplan p = plan_of();
     (void)state;
     p.exit = p.exit4 = p.exit_block = true;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     pv_hostnet_end(net);
     assert_true(ruleset_has("chain guard"));
@@ -507,7 +514,8 @@ static void what_others_drop_is_told_with_the_remedy(void **state)
     nft("table ip filter { chain DOCKER-USER { }\n"
         "chain FORWARD { type filter hook forward priority filter; policy drop;\n"
         "jump DOCKER-USER;\n}\n}\n");
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_non_null(strstr(host.fault, "iptables -I DOCKER-USER -i p2p0 -j ACCEPT"));
@@ -527,7 +535,8 @@ static void firewalld_is_named_too(void **state)
     (void)state;
     nft("table inet firewalld { chain filter_FORWARD {\n"
         "type filter hook forward priority filter + 10; policy accept;\nreject\n}\n}\n");
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     assert_true(pv_hostnet_report(net, false, &host));
     assert_non_null(strstr(host.fault, "firewall-cmd"));
@@ -566,7 +575,8 @@ static void without_nft_the_package_is_named(void **state)
     p.exit = p.exit4 = true;
     int r = pv_hostnet_set(net, &p, error);
     p.exit = false;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     int q = pv_hostnet_set(net, &p, later);
     bool told = pv_hostnet_report(net, false, &host);
     int forward = read_switch("ipv4/conf/lan0/forwarding");
@@ -613,7 +623,8 @@ static void what_changes_while_nft_runs_is_seen(void **state)
     p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
     set(net, &p);
     work_until(net, is_quiet);
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
     assert_int_equal(mount("/run/nft.sh", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
     set(net, &p);
     assert_int_equal(umount("/usr/sbin/nft"), 0);
@@ -633,7 +644,8 @@ static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
     struct pv_netplan p = plan_of(), none = no_plan();
     (void)state;
     p.exit = p.exit4 = true;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     set(net, &p);
     /* As after SIGKILL: no end. The descriptors are closed by the kernel then. */
     struct pv_hostnet *dead = net;

@@ -24,6 +24,7 @@ static void add_link(struct pv_networds_host *host, const char *range, const cha
     l->prefix = prefix(range);
     l->kind = kind;
     snprintf(l->ifname, sizeof(l->ifname), "%s", ifname);
+    host->up[host->n_links] = true;
     host->direct[host->n_links] = connected;
     host->connected[host->n_links++] = connected;
 }
@@ -222,8 +223,10 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     (void)state;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.0.0/16"), true};
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), false};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.0.0/16"), .snat = true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     const char *plain = strstr(text, "ip daddr 192.168.1.0/24 return");
     const char *changed = strstr(text, "ip daddr 192.168.0.0/16 masquerade");
@@ -234,7 +237,8 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_null(strstr(text, "0.0.0.0/8")); /* no exit */
     assert_null(strstr(text, "guard"));
     assert_null(strstr(text, "chain inside"));
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("0.0.0.0/0"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("0.0.0.0/0"), .snat = true};
     h.dns4 = pv_addr4(192, 0, 2, 53, 0);
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
@@ -252,16 +256,40 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
     assert_null(strstr(text, "  ip daddr 8.8.8.8/32 goto")); /* by a router */
 }
 
+/* Packets of members for a LAN whose cable is out are not for the uplink. */
+static void what_an_interface_is_in_goes_out_by_it(void **state)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    (void)state;
+    p.offered[p.n_offered++] = (struct pv_netplan_offered){
+        .prefix = prefix("192.168.1.0/24"), .snat = true, .linked = true};
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "  oifname \"eth0\" ip daddr 192.168.1.0/24 accept\n"));
+    assert_null(strstr(text, "\n  ip daddr 192.168.1.0/24 accept\n"));
+    h.up[0] = false;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_null(strstr(text, "ip daddr 192.168.1.0/24 accept\n"));
+    /* Wider than the network there: the rest of it is behind a router. */
+    h.up[0] = true;
+    p.offered[0].prefix = prefix("192.168.0.0/16");
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "\n  ip daddr 192.168.0.0/16 accept\n"));
+}
+
 static void forwarding_of_ours_is_for_members(void **state)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
     (void)state;
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("192.168.1.0/24"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[1]));  /* eth1 */
     assert_false(pv_networds_forwards4(&p, &h.links[2])); /* docker0 */
-    p.offered[p.n_offered++] = (struct pv_netplan_offered){prefix("172.17.0.0/16"), true};
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("172.17.0.0/16"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[2]));
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_null(strstr(text, "nfproto"));
@@ -336,6 +364,7 @@ int main(void)
         cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
         cmocka_unit_test(another_default_route_by_halves_is_found),
         cmocka_unit_test(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides),
+        cmocka_unit_test(what_an_interface_is_in_goes_out_by_it),
         cmocka_unit_test(forwarding_of_ours_is_for_members),
         cmocka_unit_test(no_route_of_ours_leads_to_a_router),
         cmocka_unit_test(the_longest_text_fits),

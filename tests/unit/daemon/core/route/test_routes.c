@@ -348,6 +348,60 @@ static void of_two_the_one_that_is_there_carries(void **state)
     assert_false(new_plan()); /* the host sees nothing of it */
 }
 
+/* What gateways say of themselves counts, whatever paths there are to them. */
+static void who_does_not_reach_it_does_not_carry(void **state)
+{
+    static const uint8_t on = PV_OFFER_AUTO | PV_OFFER_LINKED;
+    (void)state;
+    (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
+    (void)allow(pv_peer_pk(carol), "192.168.1.0/24");
+    be_online(bob, true);
+    be_online(carol, true);
+    offer(BOB, "192.168.1.0/24", on);
+    offer(CAROL, "192.168.1.0/24", on);
+    assert_ptr_equal(goes_to("192.168.1.7"), bob);
+    offer(BOB, "192.168.1.0/24", on | PV_OFFER_AWAY);
+    assert_ptr_equal(goes_to("192.168.1.7"), carol);
+    ask("\"cmd\":\"routes\"");
+    expect("bob does not reach it now");
+    offer(BOB, "192.168.1.0/24", on);
+    assert_ptr_equal(goes_to("192.168.1.7"), carol);
+    /* One that may drop it is better than none. */
+    offer(CAROL, "192.168.1.0/24", on | PV_OFFER_DOUBT);
+    assert_ptr_equal(goes_to("192.168.1.7"), bob);
+    offer(BOB, "192.168.1.0/24", on | PV_OFFER_AWAY);
+    assert_ptr_equal(goes_to("192.168.1.7"), carol);
+    /* Nor does it leave by another way when nobody carries it. */
+    offer(CAROL, "192.168.1.0/24", on | PV_OFFER_AWAY);
+    assert_string_equal(used(), "192.168.1.0/24");
+}
+
+static void this_node_carries_what_it_reaches(void **state)
+{
+    const struct pv_netplan_link lan = {.prefix = prefix_of("192.168.1.0/24"), .ifname = "eth7"};
+    (void)state;
+    (void)allow(x.f.identity.sign_pk, "192.168.1.0/24");
+    offer_by(&x.f.world.creator, "192.168.1.0/24", 0);
+    assert_true(is_here("192.168.1.7")); /* behind a router */
+    (void)new_plan();
+    assert_false(plan.offered[0].linked);
+    offer_by(&x.f.world.creator, "192.168.1.0/24", PV_OFFER_LINKED);
+    assert_false(is_here("192.168.1.7")); /* the host has not been looked at */
+    x.f.node.hostnet = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
+    fake_node_raise(&x.f, PV_FACT_HOSTNET);
+    assert_true(is_here("192.168.1.7"));
+    (void)new_plan();
+    assert_true(plan.offered[0].linked);
+    x.f.node.hostnet.lan[0].prefix = prefix_of("192.168.2.0/24");
+    fake_node_raise(&x.f, PV_FACT_HOSTNET);
+    assert_false(is_here("192.168.1.7"));
+    assert_true(fake_node_has_problem(&x.f, "192.168.1.0/24 is not carried for members"));
+    ask("\"cmd\":\"routes\"");
+    expect("no interface of this machine is in it now");
+    (void)new_plan();
+    assert_int_equal(plan.n_offered, 1); /* the host says when it is back */
+}
+
 static void an_exit_is_used_on_demand(void **state)
 {
     (void)state;
@@ -459,6 +513,8 @@ int main(void)
         with(what_is_not_to_be_taken_over_is_not),
         with(this_node_carries_what_it_may),
         with(of_two_the_one_that_is_there_carries),
+        with(who_does_not_reach_it_does_not_carry),
+        with(this_node_carries_what_it_reaches),
         with(an_exit_is_used_on_demand),
         with(block_stays_when_the_permission_goes),
         with(who_leaves_the_network_uses_nothing),
