@@ -329,7 +329,7 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
     shown.admin = m != NULL && m->rights != 0;
     shown.standing = "member";
-    shown.expires_s = m != NULL && m->lifetime > 0 ? m->expires : 0;
+    shown.expires_s = m != NULL ? m->expires : 0;
     shown.former = NULL;
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK) {
         shown.former = former.node;

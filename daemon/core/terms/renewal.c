@@ -180,11 +180,14 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t
         return;
     if (self->state == PV_MEMBER_EXPIRED) {
         pv_statuspage_problem(st, "this node's membership has expired: ",
-                              "it is renewed as soon as the coordinator is reached, and nothing "
-                              "else is needed");
+                              self->lifetime > 0
+                                  ? "it is renewed as soon as the coordinator is reached, and "
+                                    "nothing else is needed"
+                                  : "the admin who let it in said when; a new token lets it in "
+                                    "again");
         return;
     }
-    st->s.expires_s = self->lifetime > 0 ? self->expires : 0;
+    st->s.expires_s = self->expires;
     if (!is_near_end(self, time))
         return;
     snprintf(text, sizeof(text),

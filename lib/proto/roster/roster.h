@@ -63,13 +63,13 @@ struct pv_member {
     uint8_t rights;               /* enum pv_st_right bits; 0 = no admin */
     uint8_t transport[PV_DH_LEN]; /* current transport key */
     char name[PV_NAME_BUF];
-    struct pv_addr ip4;                  /* port 0 */
-    struct pv_addr ip6;                  /* port 0 */
-    uint32_t abilities;                  /* enum pv_st_ability: what the node says it can */
-    uint64_t serial;                     /* of the member statement */
-    uint64_t issued;                     /* Unix seconds, the node's claim */
-    uint32_t lifetime;                   /* seconds, of its invite; 0 = for ever */
-    uint64_t expires;                    /* with a lifetime: Unix seconds, unless it is renewed */
+    struct pv_addr ip4; /* port 0 */
+    struct pv_addr ip6; /* port 0 */
+    uint32_t abilities; /* enum pv_st_ability: what the node says it can */
+    uint64_t serial;    /* of the member statement */
+    uint64_t issued;    /* Unix seconds, the node's claim */
+    uint32_t lifetime;  /* seconds, of its invite; 0 = for ever */
+    uint64_t expires;   /* Unix seconds, unless it is renewed or said anew; 0 = never */
     uint8_t admitted_by[PV_SIGN_PK_LEN]; /* invite pk or admin pk */
     uint64_t joined;                     /* Unix seconds of the receipt, 0 = no receipt */
 };

@@ -135,18 +135,22 @@ static uint64_t last_heard(const struct pv_roster *r, const struct pv_roster_key
 bool pv_roster_judge_life(struct pv_roster *r, struct pv_roster_key *k, struct pv_member *m)
 {
     const struct pv_st_invite *terms = pv_roster_terms(r, k->claim.item);
+    /* Only an admin can set it, and nothing renews it but another statement. */
+    const uint64_t fixed = k->claim.item->pub.st.u.member.expires;
 
     m->lifetime = terms == NULL ? 0 : terms->lifetime;
-    m->expires = 0;
-    if (m->lifetime == 0)
+    m->expires = fixed;
+    if (m->lifetime == 0 && fixed == 0)
         return false;
     if (!k->is_mortal) {
         k->is_mortal = true;
         k->next_mortal = r->mortals;
         r->mortals = k;
     }
-    uint64_t last = last_heard(r, k);
-    m->expires = last > UINT64_MAX - m->lifetime ? UINT64_MAX : last + m->lifetime;
+    if (fixed == 0) {
+        uint64_t last = last_heard(r, k);
+        m->expires = last > UINT64_MAX - m->lifetime ? UINT64_MAX : last + m->lifetime;
+    }
     bool expired = m->expires < r->time;
     if (!expired && m->expires < r->next_expiry)
         r->next_expiry = m->expires;

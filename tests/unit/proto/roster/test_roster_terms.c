@@ -93,6 +93,28 @@ static void who_is_not_heard_of_expires_and_comes_back_by_its_next_word(void **s
     assert_null(pv_roster_next_aside(n.r, NULL));
 }
 
+static void a_membership_ends_when_its_admin_said(void **state)
+{
+    (void)state;
+    struct net n = net_make(0, LIFETIME);
+    struct pv_st_member f = member_fields(&n.carol, "carol", 8, 0);
+    f.expires = T0 + 30 * DAY;
+    struct item carol = make_member_f(&n.w, &n.w.creator, &n.carol, &f);
+    add(n.r, &carol);
+    assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_ACTIVE);
+    assert_int_equal(pv_roster_by_name(n.r, "carol")->expires, f.expires);
+    time_passes(&n, 29 * DAY);
+    assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_ACTIVE);
+    time_passes(&n, 2 * DAY);
+    assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_EXPIRED);
+    /* Said anew it is one again. */
+    f.serial++;
+    f.expires = 0;
+    struct item again = make_member_f(&n.w, &n.w.creator, &n.carol, &f);
+    add(n.r, &again);
+    assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_ACTIVE);
+}
+
 static void a_word_in_time_keeps_a_member_without_a_break(void **state)
 {
     (void)state;
@@ -418,6 +440,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(who_is_not_heard_of_expires_and_comes_back_by_its_next_word),
         T(a_word_in_time_keeps_a_member_without_a_break),
+        T(a_membership_ends_when_its_admin_said),
         T(nobody_expires_by_the_clock_of_a_stranger),
         T(a_network_that_moves_has_another_clock),
         T(who_has_expired_outlives_the_invite),
