@@ -565,10 +565,26 @@ static bool meets_all(struct reign *g, const struct machine *x)
     return true;
 }
 
+/* Coordinators of one list do not speak with each other: a token is good where its invite is. */
+static bool all_at_home(struct sim_world *w, void *ctx)
+{
+    const struct reign *g = ctx;
+    (void)w;
+    for (unsigned i = 0; i < MOST; i++) {
+        const struct pv_node *n = g->m[i].is == IN ? pv_engine_node(g->m[i].n->engine) : NULL;
+        if (n != NULL &&
+            (!n->online || memcmp(n->coord_info.pk, sim_coord_pk(home_of(g)), PV_SIGN_PK_LEN) != 0))
+            return false;
+    }
+    return true;
+}
+
 static bool lets_join(struct reign *g, struct machine *x)
 {
     char token[4096];
     struct machine *by = any_admin(g);
+    if (!sim_world_until(&g->s.w, PV_S(300), all_at_home, g))
+        return false;
     note(g, "invites", by->name, x->name);
     const char *answer = ask(&g->s, by->n, "\"cmd\":\"invite\",\"uses\":2");
     if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
