@@ -243,13 +243,6 @@ class Comments(Tree):
         self.assertEqual(self.problems(head + "/* --- a section ----\n */\n"),
                          ["f.c:3: a ruler of two lines: shorten it"])
 
-    def test_a_folder_has_a_least_share_of_comments(self):
-        thin = load("check-comments").thin
-        self.assertEqual(thin({"a": 100, "b": 50, "all": 150}, {"a": 8, "b": 4, "all": 12}), [])
-        found = thin({"a": 100, "b": 50, "all": 150}, {"a": 8, "b": 3, "all": 11})
-        self.assertEqual(len(found), 1)
-        self.assertIn("b: 6.0 % of the lines of its .c files are comments (at least 8 %)", found[0])
-
 
 if __name__ == "__main__":
     unittest.main()

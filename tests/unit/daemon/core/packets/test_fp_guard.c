@@ -337,6 +337,7 @@ static void what_looks_like_ports_behind_other_headers_is_none(void **state)
         p = packet(6, &t->a, (uint8_t)next, 0, 0, 0);
         memset(p.b + 40, 0, 40);
         p.b[40] = UDP; /* its length is 8 bytes, in the form of both kinds of headers */
+        p.b[42] = 4;   /* a routing header that kernels pass by: those of type 0 never enter */
         pv_store_be16(p.b + 48, 53);
         pv_store_be16(p.b + 50, 53);
         pv_store_be16(p.b + 52, 32);
