@@ -494,26 +494,11 @@ static int admin(struct pv_cli *cli)
 
 static int print_removed(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *invite = json_object_get(body, "invite");
     char done[PV_SHOW_BUF];
     snprintf(done, sizeof(done), "%.40s is removed and cannot come back with its key",
              cli->args.word[0]);
     pv_cli_note_told(cli, done, body);
-    if (!json_is_object(invite))
-        return 0;
-    /* With uses left the removed machine could come back with the same token, under a new key: the
-     * user has to know. */
-    double left = pv_json_real(invite, "uses_left", 0);
-    if (json_is_true(json_object_get(invite, "revoked")))
-        pv_cli_note(cli,
-                    "the invite it came by is revoked too, %.0f uses were left: who joined by "
-                    "it stays (--keep-invite leaves it)",
-                    left);
-    else
-        pv_cli_note(cli,
-                    "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "
-                    "ends it",
-                    left, pv_json_text(invite, "id", "ID"));
+    pv_cli_note_invite(cli, body);
     return 0;
 }
 
@@ -559,8 +544,9 @@ static int deny(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     if (cli->args.n_words == 3)
         return pv_cli_deny_rule(cli);
-    if (cli->args.n_words != 1 || cli->args.value[0] != NULL)
-        return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N]");
+    if (cli->args.n_words != 1 || cli->args.value[0] != NULL || cli->args.value[1] != NULL)
+        return pv_cli_usage(cli, "there is deny PEER, and deny FROM TO PORTS [--before N] "
+                                 "[--keep-invite]");
     pv_ctlapi_request_init(&req, PV_CTLAPI_DENY, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_denied);
@@ -697,14 +683,15 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "deny",
-        .args = "PEER | FROM TO PORTS [--before N]",
+        .args = "PEER | FROM TO PORTS [--before N] [--keep-invite]",
         .summary = "keep out a machine that waits; or a rule: who may not reach what",
         .details =
             "PEER waits to be admitted: with another key and another token it can ask again.\n"
             "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"
-            "  --before N  as rule N, not as the last one\n",
+            "  --before N     as rule N, not as the last one\n"
+            "  --keep-invite  leave the invite that let FROM in, if that lets in more\n",
         .example = "sudo p2pvpnctl deny tag:guest any all",
-        .options = {{"before", 0, true}},
+        .options = {{"before", 0, true}, {"keep-invite", 0, false}},
         .min_words = 1,
         .max_words = 3,
         .run = deny,

@@ -9,11 +9,13 @@
 /* The places of their options in the rows below. */
 enum {
     ADD_BEFORE = 0,
+    DENY_KEEP = 1,
 };
 
 static int print_done(struct pv_cli *cli, const json_t *body)
 {
     pv_cli_note_told(cli, "done", body);
+    pv_cli_note_invite(cli, body);
     return 0;
 }
 
@@ -69,6 +71,7 @@ static int add(struct pv_cli *cli, const char *verdict)
     if (before != NULL)
         code = pv_cli_number(cli, "--before", before, 1, UINT32_MAX, &number);
     req.number = (uint32_t)number;
+    req.keep_invite = cli->args.value[DENY_KEEP] != NULL; /* `allow` has no such option */
     if (code == 0)
         code = take_who(cli, cli->args.word[0], req.from);
     if (code == 0)

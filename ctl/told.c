@@ -32,6 +32,26 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
                     pv_json_text(body, "disk", "unknown"));
 }
 
+/* With uses left a machine that was removed, or may not do something any more, could come back with
+ * the same token, under a new key: the user has to know. */
+void pv_cli_note_invite(struct pv_cli *cli, const json_t *body)
+{
+    const json_t *invite = json_object_get(body, "invite");
+    double left = pv_json_real(invite, "uses_left", 0);
+    if (!json_is_object(invite))
+        return;
+    if (json_is_true(json_object_get(invite, "revoked")))
+        pv_cli_note(cli,
+                    "the invite it came by is revoked too, %.0f uses were left: who joined by "
+                    "it stays (--keep-invite leaves it)",
+                    left);
+    else
+        pv_cli_note(cli,
+                    "the invite it came by still lets in %.0f: `p2pvpnctl invite revoke %s` "
+                    "ends it",
+                    left, pv_json_text(invite, "id", "ID"));
+}
+
 /* The coordinator is told later by members that know: the node itself has forgotten its network. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {

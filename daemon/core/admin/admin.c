@@ -40,7 +40,7 @@ struct waiting {
     enum deed deed;
     enum pv_job_forget forget; /* DEED_LEAVE */
     pv_ns until;
-    struct pv_ctlapi_told told; /* who knows so far; of DEED_REMOVE: the invite */
+    struct pv_ctlapi_told told; /* who knows so far, and what became of an invite */
 };
 
 /* A machine that waits to be admitted takes that back: as a guest, for it is no member. */
@@ -497,16 +497,6 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
     wait_until_told(a, &w, now);
 }
 
-/* The invite that let a member in, if it lets in more. */
-static bool open_invite(struct admin *a, const struct pv_member *m, pv_ns now,
-                        struct pv_roster_invite *ret_invite)
-{
-    if (m == NULL || pv_roster_invite(a->node->roster, m->admitted_by, ret_invite) != PV_OK)
-        return false;
-    return !ret_invite->revoked && ret_invite->used < ret_invite->uses &&
-           pv_node_wall_s(a->node, now) <= ret_invite->not_after;
-}
-
 /* Whom a removal, or an end of rights, is about: a member, who waits or has expired, and who left,
  * whose key still has its rights and would come back with them. NULL: the client was told why there
  * is nobody. */
@@ -533,25 +523,15 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
 {
     struct admin *a = part;
     struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
-    struct pv_roster_invite invite;
     uint8_t pk[PV_SIGN_PK_LEN];
     const struct pv_member *m = subject(a, req->peer, "remove", handle);
     (void)p;
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
     memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
-    bool open = open_invite(a, m, now, &invite);
-    int r = PV_OK;
-    if (open) {
-        w.told.invite = req->keep_invite ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
-        w.told.uses_left = invite.uses - invite.used;
-        memcpy(w.told.invite_id, invite.invite, sizeof(w.told.invite_id));
-    }
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
-    if (w.told.invite == PV_CTLAPI_INVITE_ENDED)
-        r = pv_ending_revoke(a->node, a->node->identity->sign_sk, PV_REVOKE_INVITE, invite.invite,
-                             now);
+    int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
     if (r != PV_OK)
@@ -658,10 +638,16 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
     return true;
 }
 
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    const struct waiting w = {.handle = handle, .deed = DEED_PLACE, .told = *told};
+    wait_until_told(of(n), &w, now);
+}
+
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    const struct waiting w = {.handle = handle, .deed = DEED_PLACE};
-    wait_until_told(of(n), &w, now);
+    pv_admin_answer_with(n, handle, &(struct pv_ctlapi_told){.online = 0}, now);
 }
 
 /* --- the command leave ------------------------------------------------------------------------ */

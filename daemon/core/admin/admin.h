@@ -19,5 +19,8 @@ PV_MUST_CHECK bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_
 /* A statement was made: handle is answered when those who are there know it, or after 3 s, with how
  * many do. */
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now);
+/* The same, with what told says of invites. */
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now);
 
 #endif /* PV_ADMIN_H */

@@ -161,17 +161,34 @@ int pv_ending_rights(struct pv_node *n, const uint8_t *sk, const uint8_t pk[stat
     return end_rights(n, sk, pk, now);
 }
 
+/* Does it let in somebody yet? */
+static bool is_open(const struct pv_node *n, const struct pv_roster_invite *inv, pv_ns now)
+{
+    return !inv->revoked && inv->used < inv->uses && pv_node_wall_s(n, now) <= inv->not_after;
+}
+
+int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                        struct pv_ctlapi_told *told, pv_ns now)
+{
+    struct pv_roster_invite inv;
+    if (pv_roster_invite(n->roster, m->admitted_by, &inv) != PV_OK || !is_open(n, &inv, now))
+        return PV_OK;
+    told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
+    told->uses_left = inv.uses - inv.used;
+    memcpy(told->invite_id, inv.invite, sizeof(told->invite_id));
+    return keep ? PV_OK
+                : pv_ending_revoke(n, n->identity->sign_sk, PV_REVOKE_INVITE, inv.invite, now);
+}
+
 int pv_ending_invites(struct pv_node *n, const uint8_t *sk, const uint8_t pk[static PV_SIGN_PK_LEN],
                       bool keep, struct pv_ctlapi_told *told, pv_ns now)
 {
-    const uint64_t wall = pv_node_wall_s(n, now);
     const void *iter = NULL;
     struct pv_roster_invite inv;
     int r = PV_OK;
     told->invites_kept = keep;
     while (r == PV_OK && pv_roster_next_invite(n->roster, &iter, &inv) == PV_OK) {
-        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || inv.revoked ||
-            inv.used >= inv.uses || wall > inv.not_after)
+        if (memcmp(inv.signer, pk, sizeof(inv.signer)) != 0 || !is_open(n, &inv, now))
             continue;
         told->invites++;
         if (!keep)

@@ -32,6 +32,12 @@ PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, const uint8_t *sk,
                                     const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
                                     struct pv_ctlapi_told *told, pv_ns now);
 
+/* Revokes the invite that let m in, when it lets in more: by its token m could come back as another
+ * machine. keep: only names it. told->invite, uses_left and invite_id say what was done; nothing is
+ * said where there is none. Errors as above. */
+PV_MUST_CHECK int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                                      struct pv_ctlapi_told *told, pv_ns now);
+
 /* This node revokes its own open invites (as above), and gives up its rights if nothing that it
  * said would fall with them. */
 void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now);

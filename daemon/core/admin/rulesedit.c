@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
@@ -251,6 +252,17 @@ static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_p
     return *ret_place > lo;
 }
 
+/* A rule is about a key, and whom it denies something could come back with another one by the token
+ * it has: the invite goes as with a removal. */
+static int shut_door(struct pv_node *n, const struct pv_st_rule *rule, bool keep,
+                     struct pv_ctlapi_told *told, pv_ns now)
+{
+    const struct pv_member *m = rule->kind == PV_RULE_DENY && rule->from.kind == PV_SELECT_NODE
+                                    ? pv_roster_by_node(n->roster, rule->from.value)
+                                    : NULL;
+    return m == NULL ? PV_OK : pv_ending_invite_of(n, m, keep, told, now);
+}
+
 /* All that may be wrong is said before anything is signed: a rule that nobody meant would hold at
  * every node. */
 static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -284,9 +296,12 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         return;
     }
     rule.kind = allow ? PV_RULE_ALLOW : PV_RULE_DENY;
-    int r = say_rule(n, &rule, now);
+    struct pv_ctlapi_told told = {.online = 0};
+    int r = shut_door(n, &rule, req->keep_invite, &told, now);
     if (r == PV_OK)
-        pv_admin_answer_when_told(n, handle, now);
+        r = say_rule(n, &rule, now);
+    if (r == PV_OK)
+        pv_admin_answer_with(n, handle, &told, now);
     else
         fail_made(n, handle, what, r);
 }

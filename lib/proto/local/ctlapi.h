@@ -171,7 +171,8 @@ struct pv_ctlapi_request {
     bool forget;          /* LEAVE: delete this node's keys too */
     bool statics;         /* KEY_ROTATE: although static peers know the present one */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
-    bool keep_invite;     /* REMOVE, ADMIN_REVOKE: the invite that let it in, or its own, stay */
+    bool keep_invite;     /* REMOVE, RULE_ADD, ADMIN_REVOKE: the invite that let it in, or its own,
+                             stays */
     bool last;            /* LEAVE: although nobody else is an admin */
     bool force;           /* REPLACE: although the old one is online, or its rights stay behind */
     bool delete_root;     /* LEAVE with forget: the root key, too */

@@ -133,7 +133,7 @@ static const struct command_row {
     [PV_CTLAPI_ADDRESS_SET] = {"address_set", true, "address ", "peer "},
     [PV_CTLAPI_REPLACE] = {"replace", true, "peer name ", "force "},
     [PV_CTLAPI_RULES] = {"rules", false, "", ""},
-    [PV_CTLAPI_RULE_ADD] = {"rule_add", true, "verdict from to ports ", "place "},
+    [PV_CTLAPI_RULE_ADD] = {"rule_add", true, "verdict from to ports ", "place keep_invite "},
     [PV_CTLAPI_RULE_REMOVE] = {"rule_remove", true, "number ", ""},
     [PV_CTLAPI_RULES_DEFAULT] = {"rules_default", true, "verdict ", ""},
     [PV_CTLAPI_CAN] = {"can", false, "from to ports ", ""},

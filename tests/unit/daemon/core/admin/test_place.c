@@ -27,6 +27,25 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(n->ctl, handle);
 }
 
+/* Rules, which share a file with what place asks for, are not made here. */
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    (void)told;
+    pv_admin_answer_when_told(n, handle, now);
+}
+
+int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                        struct pv_ctlapi_told *told, pv_ns now)
+{
+    (void)n;
+    (void)m;
+    (void)keep;
+    (void)told;
+    (void)now;
+    return PV_ERR_UNSUPPORTED;
+}
+
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
     (void)n, (void)what, (void)rights, (void)handle;

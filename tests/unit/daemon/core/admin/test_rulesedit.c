@@ -2,6 +2,7 @@
 /* An admin's word on rules and tags: whom a word means, where a rule goes, what is taken back, and
  * what is said of bad input. */
 #include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
@@ -42,6 +43,26 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
     (void)now;
     pv_ctlsrv_answer(n->ctl, handle, json_object());
+}
+
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    struct pv_ctlapi_told all = *told;
+    (void)now;
+    all.coordinator = all.disk = "stored";
+    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_told_json(&all));
+}
+
+int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                        struct pv_ctlapi_told *told, pv_ns now)
+{
+    (void)n;
+    (void)now;
+    assert_string_equal(m->name, "bob");
+    told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
+    told->uses_left = 2;
+    return PV_OK;
 }
 
 /* --- the scene -------------------------------------------------------------------------------- */
@@ -162,6 +183,26 @@ static void there_is_room_for_many_rules_at_one_place(void **state)
                     "\"ports\":\"udp\",\"place\":2");
     assert_in_range(n, 30, 40);
     assert_non_null(strstr(reply, "no rule fits before rule 2"));
+}
+
+/* Whom a rule denies something comes back by no token; rules about others end no invite. */
+static void the_invite_of_who_is_denied_goes(void **state)
+{
+    (void)state;
+    static const char about[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\","
+                                "\"to\":\"carol\",\"ports\":\"tcp/22\"";
+    char keeping[256];
+    assert_non_null(strstr(ask(about), "\"uses_left\":2,\"revoked\":true"));
+    snprintf(keeping, sizeof(keeping), "%s,\"keep_invite\":true", about);
+    assert_non_null(strstr(ask(keeping), "\"uses_left\":2,\"revoked\":false"));
+    const char *others[] = {"\"deny\",\"from\":\"any\"", "\"allow\",\"from\":\"bob\""};
+    for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "\"cmd\":\"rule_add\",\"verdict\":%s,\"to\":\"carol\",\"ports\":\"tcp/22\"",
+                 others[i]);
+        assert_non_null(strstr(ask(text), "\"invite\":null"));
+    }
 }
 
 /* A rule means machines: names are those of the moment in which it was made. */
@@ -285,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         t(rules_go_where_the_admin_says),
         t(there_is_room_for_many_rules_at_one_place),
+        t(the_invite_of_who_is_denied_goes),
         t(a_rule_stays_about_the_machine_when_names_change),
         t(a_name_that_is_a_tag_is_asked_back),
         t(a_tag_is_given_and_taken),
