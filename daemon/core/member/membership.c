@@ -9,6 +9,7 @@
 
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/ifacejob.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/member/stored.h"
 #include "daemon/core/member/unsaved.h"
 #include "daemon/core/nat/gatherer.h"
@@ -249,8 +250,10 @@ static void settle_roster(struct membership *m, pv_ns now)
         take_event(m, &ev, now);
     if (m->clashed)
         add_again(m, now);
-    if (m->news)
+    if (m->news) {
         pv_node_raise(n, PV_FACT_STATEMENTS);
+        pv_rules_look(n, now);
+    }
     m->news = false;
     save_in_time(m, now);
     /* The interface has the address of before. */

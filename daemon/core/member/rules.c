@@ -509,6 +509,13 @@ bool pv_rules_are_known(const struct pv_node *n)
     return r == NULL || !r->unknown.is;
 }
 
+void pv_rules_look(struct pv_node *n, pv_ns now)
+{
+    struct rules *r = of(n);
+    if (r != NULL)
+        look(r, false, now);
+}
+
 void pv_rules_listed(struct pv_node *n, pv_ns now)
 {
     struct rules *r = of(n);

@@ -59,6 +59,9 @@ PV_MUST_CHECK int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix
 void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now);
 /* Is that over, or was it never so? */
 bool pv_rules_are_known(const struct pv_node *n);
+/* The roster has new statements: rules among them hold for what comes behind them in the same read,
+ * such as a copy that the coordinator kept, before any fact is told. */
+void pv_rules_look(struct pv_node *n, pv_ns now);
 /* The coordinator has listed all statements that it has. */
 void pv_rules_listed(struct pv_node *n, pv_ns now);
 /* A member names the digest of its rules (pv_roster_rules()). NULL: it has all statements that this
