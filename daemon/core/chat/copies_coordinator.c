@@ -9,6 +9,7 @@
 
 #include "daemon/core/chat/copies_int.h"
 #include "daemon/core/coord/coordinator.h"
+#include "daemon/core/member/rules.h"
 
 enum {
     AT_ONCE = 16,        /* ours: messages taken out of the store at a time */
@@ -215,10 +216,12 @@ static void collect(struct pv_copies *c, uint64_t after, uint64_t taken, pv_ns n
                pv_strstatus(r));
 }
 
+/* As long as the rules are not known nobody may say anything here: a copy would be left there, and
+ * come behind those after it. The rules tell when they are. */
 void pv_copies_coordinator_news(struct pv_copies *c, pv_ns now)
 {
     struct pv_copies_coordinator *s = &c->coordinator;
-    if (!c->enabled || s->refused || c->node->roster == NULL)
+    if (!c->enabled || s->refused || c->node->roster == NULL || !pv_rules_are_known(c->node))
         return;
     if (s->collecting)
         s->again = true;
@@ -323,6 +326,7 @@ void pv_copies_coordinator_run(struct pv_copies *c, pv_ns now)
         return; /* online without a roster: a join is being stored */
     if (c->enabled && now >= s->collect_at) {
         s->collecting = false;
+        s->collect_at = PV_NEVER;
         pv_copies_coordinator_news(c, now);
     }
     if (c->enabled && now >= s->recopy_at) {
