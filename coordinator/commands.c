@@ -139,7 +139,7 @@ static int exchange(struct pv_coordset *set)
 
 int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
-    char why[1200];
+    char why[1200] = "out of memory: try again";
     json_t *doc = NULL;
     int r = request == NULL ? PV_ERR_NOMEM
                             : pv_ctlsock_ask(set->state, request, &doc, why, sizeof(why));
