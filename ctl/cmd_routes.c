@@ -193,7 +193,7 @@ static int exit_off(struct pv_cli *cli)
     return pv_cli_change(cli, &req, "everything goes out as before");
 }
 
-/* Who offers to be one, and what is used. */
+/* The members that offer to be one, and the one that is used. */
 static int print_exits(struct pv_cli *cli, const json_t *body)
 {
     static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};

@@ -32,10 +32,10 @@ struct pv_pg_lease {
     pv_ns renewed; /* when it last was; 0: not yet */
 };
 
-/* Who joins keeps away who has the lease, or takes it, but nobody who renews: ROW EXCLUSIVE stands
- * against the mode of take_lease() and of p2pvpn.join_cluster(), which coordinators of before call,
- * and not against itself. The same place again is one that was started anew; what its former self
- * had has no holder any more. */
+/* A coordinator that joins keeps others from taking a lease, and none from renewing: ROW EXCLUSIVE
+ * stands against the mode of take_lease() and of p2pvpn.join_cluster(), which coordinators of
+ * before call, and not against itself. The same place again is one that was started anew; what its
+ * former self had has no holder any more. */
 static const char join_table[] = "LOCK TABLE p2pvpn.coordinators IN ROW EXCLUSIVE MODE";
 static const char join_row[] =
     "WITH other AS (SELECT l.name FROM p2pvpn.lease l WHERE l.holder IS NOT NULL"

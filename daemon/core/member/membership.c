@@ -282,8 +282,8 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
         if (r == PV_OK)
             continue;
         refused++;
-        /* Whoever is behind the others, as a coordinator that was restored, brings what newer ones
-         * have replaced: that is nobody's trouble. */
+        /* A sender that is behind the others, as a coordinator that was restored, brings what newer
+         * statements have replaced: that is nobody's trouble. */
         if (r == PV_ERR_REPLAY)
             continue;
         snprintf(text, sizeof(text), "a statement was refused: %s", pv_strstatus(r));
