@@ -2,7 +2,8 @@
 /*
  * test_moves.c - coordinators that were away while the network moved, that come back, or that come
  * and go; and two admins who moved the network without knowing of each other. Members that do not
- * reach each other find the one list by themselves, or by one token. And who may move it.
+ * reach each other find the one list by themselves, or by one token. Who may move it, and where
+ * newcomers find their invite.
  */
 #include <stdio.h>
 
@@ -316,6 +317,86 @@ static void whom_a_former_admin_let_in_moves_the_network(void **state)
     assert_int_equal(sim_seeds("moves", SEEDS, by_an_heir, NULL), 0);
 }
 
+static bool make_token(struct scene *s, unsigned by, char *token, size_t cap)
+{
+    const char *answer = ask(s, by, "\"cmd\":\"invite\",\"uses\":5");
+    return answer != NULL && sim_world_field(answer, "token", token, cap);
+}
+
+static bool joins(struct scene *s, const char *name, const char *token)
+{
+    char fields[6000];
+    struct sim_node *n = sim_world_node(&s->w, SIM_PUBLIC, name, false);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
+             name);
+    return sim_world_ask(&s->w, n, PV_S(40), fields) != NULL;
+}
+
+/* The first of the list is away while an invite is made at the second one. Who joins by it finds
+ * that one, while the first is away and when it is back and knows nothing of the invite. */
+static int by_the_second(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096];
+    struct sim_coord *first = begin_moved(&s, seed);
+    (void)ctx;
+    if (first == NULL)
+        return failed(&s, "not begun, or not moved:");
+    sim_world_run(&s.w, PV_S(20));
+    sim_coord_kill(first);
+    s.at = s.w.coord;
+    if (!sim_world_until(&s.w, PV_S(90), all_there, &s) || !make_token(&s, 0, token, sizeof(token)))
+        return failed(&s, "no token of the second one:");
+    if (!joins(&s, "e", token))
+        return failed(&s, "not joined while the first is away:");
+    sim_coord_start(first);
+    sim_world_run(&s.w, PV_S(2));
+    if (!joins(&s, "f", token))
+        return failed(&s, "not joined when the first is back:");
+    return passed(&s);
+}
+
+static void who_joins_finds_the_coordinator_that_knows_the_invite(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, by_the_second, NULL), 0);
+}
+
+/* Nobody of the list knows the token: then the user is told that, and soon. */
+static int by_a_token_of_nobody(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096], other[4096];
+    struct sim_coord *first = begin_moved(&s, seed);
+    (void)ctx;
+    if (first == NULL)
+        return failed(&s, "not begun, or not moved:");
+    sim_world_run(&s.w, PV_S(20));
+    size_t before = sim_coord_n_rows(first);
+    if (!make_token(&s, 0, token, sizeof(token)) || !make_token(&s, 0, other, sizeof(other)))
+        return failed(&s, "no token:");
+    /* A backup of before is restored there. */
+    sim_coord_kill(first);
+    sim_coord_truncate(first, before);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        sim_node_kill(s.m[i]);
+    sim_coord_start(first);
+    if (draw(&s, 2) == 0)
+        sim_coord_kill(s.w.coord);
+    pv_ns began = sim_net_now(s.w.net);
+    if (joins(&s, "e", token) || strstr(s.w.why, "does not know this token") == NULL)
+        return failed(&s, "not told that nobody knows it:");
+    if (sim_net_now(s.w.net) - began > PV_S(20))
+        return failed(&s, "told late:");
+    return passed(&s);
+}
+
+static void a_token_that_no_coordinator_of_it_knows_is_refused_soon(void **state)
+{
+    (void)state;
+    assert_int_equal(sim_seeds("moves", SEEDS, by_a_token_of_nobody, NULL), 0);
+}
+
 static bool is_in(struct sim_world *w, void *ctx)
 {
     struct sim_node *e = ctx;
@@ -379,6 +460,8 @@ int main(void)
         cmocka_unit_test(a_new_key_at_the_old_address_relays_within_seconds),
         cmocka_unit_test(whom_a_former_admin_let_in_moves_the_network),
         cmocka_unit_test(who_waits_to_be_admitted_follows_too),
+        cmocka_unit_test(who_joins_finds_the_coordinator_that_knows_the_invite),
+        cmocka_unit_test(a_token_that_no_coordinator_of_it_knows_is_refused_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -275,6 +275,21 @@ static void turn_to_next(struct pv_coord *c, pv_ns now)
         pv_coordclient_set_addrs(n->coord, c->addrs.addrs, c->addrs.n_addrs, now);
 }
 
+void pv_coord_turn(struct pv_node *n, pv_ns now)
+{
+    turn_to_next(n->coordinator, now);
+}
+
+bool pv_coord_next(struct pv_node *n, pv_ns now)
+{
+    struct pv_coord *c = n->coordinator;
+    if (!aim(c, c->at + 1))
+        return false;
+    set_online(n, false);
+    start(c, now);
+    return true;
+}
+
 void pv_coord_disconnect(struct pv_node *n, pv_ns now)
 {
     set_online(n, false);

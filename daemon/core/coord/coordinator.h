@@ -56,6 +56,12 @@ bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SI
 /* One that stands before the one in use lets members in again: goes back to it. */
 void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 void pv_coord_disconnect(struct pv_node *n, pv_ns now);
+/* Leaves the one in use, or tried, and connects to the next of the list, as the same role. False:
+ * it was the last; nothing changes. */
+bool pv_coord_next(struct pv_node *n, pv_ns now);
+/* After a connection that failed: the next attempt, after the usual wait, is another's; behind the
+ * last one stands the first. A member's connection does that by itself. */
+void pv_coord_turn(struct pv_node *n, pv_ns now);
 /* Binds signatures to this connection (join). PV_ERR_STATE: there is none. */
 PV_MUST_CHECK int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN]);
 /* Somebody waits for the coordinator until then: attempts to connect begin more often. */

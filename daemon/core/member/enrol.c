@@ -12,6 +12,7 @@
 #include "daemon/core/member/enrol_int.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/refusal.h"
 #include "daemon/core/member/rules.h"
 
 /* Tags of jobs; the attempt's number stands above, so that what an earlier one left is known. */
@@ -418,9 +419,11 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
         end_invite(x, put, PV_CTL_E_OFFLINE);
     if ((facts & PV_FACT_COORDINATOR) != 0 && pv_enrol_is_guest(x) && x->step != PV_ENROL_ROOT) {
-        /* The client connects again by itself; what was asked is asked again. */
+        /* Tries go on, at each of the token's coordinators in turn; what was asked is asked again.
+         */
         snprintf(x->why, sizeof(x->why), "%s", n->coord_info.error);
         x->step = PV_ENROL_CONNECT;
+        pv_coord_turn(x->node, now);
     }
     if ((facts & PV_FACT_NETWORK) != 0 && n->roster == NULL && x->step >= PV_ENROL_IFACE)
         network_is_gone(x, now);
@@ -455,10 +458,14 @@ static void handle_timeout(void *part, pv_ns now)
         end_invite(x, put, PV_CTL_E_OFFLINE);
         return;
     }
-    if (!pv_enrol_is_guest(x) || now < x->deadline)
+    if (!pv_enrol_is_guest(x) || now < x->deadline || (now < x->until && pv_enrol_ask_next(x, now)))
         return;
     memcpy(why, x->why, sizeof(why));
-    pv_enrol_fail(x, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
+    const struct pv_refusal *f = pv_refusal_find(x->unknown);
+    if (f != NULL)
+        pv_enrol_fail(x, f->code, now, f->why, f->remedy);
+    else
+        pv_enrol_fail(x, PV_CTLAPI_UNREACHABLE, now, "cannot reach the coordinator", why);
 }
 
 static pv_ns next_timeout(const void *part)

@@ -15,8 +15,18 @@
 /* Ours: coordinators hand out serials of 32 bits; a clock that shows a year after 2096 is wrong. */
 #define SERIAL_MAX UINT64_C(4000000000)
 
+bool pv_enrol_ask_next(struct pv_enrol *x, pv_ns now)
+{
+    if (x->create || !pv_coord_next(x->node, now))
+        return false;
+    x->step = PV_ENROL_CONNECT;
+    x->deadline = pv_min_ns(x->until, now + PV_ENROL_ANSWER);
+    return true;
+}
+
 /* Refusals that a user can do something about have words of their own; the others show what the
- * coordinator wrote. */
+ * coordinator wrote. Coordinators of one list do not speak with each other: an invite that was made
+ * at one of them is unknown at the others. */
 static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type != PV_CTL_ERROR) {
@@ -24,7 +34,15 @@ static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv
                       "see its log; is it of this version?");
         return;
     }
-    const struct pv_refusal *f = pv_refusal_find(msg->u.failure.error);
+    const enum pv_ctl_error error = msg->u.failure.error;
+    if (error == PV_CTL_E_UNKNOWN_INVITE || error == PV_CTL_E_UNKNOWN_NETWORK) {
+        if (x->unknown == PV_CTL_E_NONE) /* the others answer soon, or the user reads this */
+            x->until = pv_min_ns(x->until, now + 2 * PV_ENROL_ANSWER);
+        x->unknown = error;
+        if (pv_enrol_ask_next(x, now))
+            return;
+    }
+    const struct pv_refusal *f = pv_refusal_find(error);
     if (f != NULL)
         pv_enrol_fail(x, f->code, now, f->why, f->remedy);
     else

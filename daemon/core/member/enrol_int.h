@@ -46,6 +46,8 @@ struct pv_enrol {
     uint8_t rules_mark[PV_TOKEN_RULES_LEN]; /* join: of the rules that the token vouches for */
     size_t list_len;
     uint8_t list[PV_TOKEN_LIST_MAX]; /* coordinators */
+    /* join: a coordinator of the list that is there does not know the token */
+    enum pv_ctl_error unknown;
     struct pv_created created;
     struct pv_roster *roster;            /* owned, until membership is certain */
     char why[PV_CTL_ERROR_TEXT_MAX + 1]; /* of the last failure, for the message at the deadline */
@@ -69,6 +71,8 @@ uint64_t pv_enrol_job_tag(const struct pv_enrol *x);
 
 /* --- enrol_guest.c ---------------------------------------------------------------------------- */
 
+/* A join goes on at the next coordinator of its token. False: there is none. */
+bool pv_enrol_ask_next(struct pv_enrol *x, pv_ns now);
 /* The guest's connection is there, or was refused. */
 void pv_enrol_guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now);
 /* The statements are stored: the network is next. */

@@ -83,6 +83,17 @@ void pv_coord_disconnect(struct pv_node *n, pv_ns now)
     fake_coord.connected = false;
 }
 
+bool pv_coord_next(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    return false;
+}
+
+void pv_coord_turn(struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+}
+
 int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
 {
     (void)n;
