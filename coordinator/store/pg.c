@@ -105,7 +105,6 @@ static const struct {
     {"25006", -EROFS, "name the primary: target_session_attrs=read-write"},
     {"55P03", PV_ERR_TIMEOUT, "another session holds a lock: see pg_stat_activity and pg_locks"},
     {"42501", -EACCES, "give the database user these rights"},
-    {"28", PV_ERR_AUTH, "see user and password of [store] postgres"},
     {"57", PV_ERR_CLOSED, "it comes back by itself"},
     {"08", PV_ERR_CLOSED, "it comes back by itself"},
 };
@@ -129,20 +128,20 @@ static int explain(const char *what, const char *message, const char *sqlstate,
 }
 
 /* Words of libpq and of the database that begins no session: there is no SQLSTATE then. The first
- * that is found counts. */
+ * that is found counts. All of it is mended elsewhere, or in a file that libpq reads anew each
+ * time: to the coordinator the database is away, and it says why. */
 static const struct {
     const char *word;
-    int status;
     const char *remedy;
 } obstacles[] = {
     /* "no pg_hba.conf entry for ..., SSL encryption": names TLS, too. */
-    {"pg_hba.conf", PV_ERR_CLOSED, "allow this user and machine there"},
-    {"certificate", PV_ERR_CLOSED, "see sslmode and sslrootcert of [store] postgres"},
-    {"private key", PV_ERR_CLOSED, "see sslkey of [store] postgres"},
-    {"SSL", PV_ERR_CLOSED, "see sslmode of [store] postgres"},
-    {"authentication failed", PV_ERR_AUTH, "see user and password of [store] postgres"},
-    {"password", PV_ERR_AUTH, "see password and passfile of [store] postgres"},
-    {"does not exist", PV_ERR_CLOSED, "make it, or name another"},
+    {"pg_hba.conf", "allow this user and machine there"},
+    {"certificate", "see sslmode and sslrootcert of [store] postgres"},
+    {"private key", "see sslkey of [store] postgres"},
+    {"SSL", "see sslmode of [store] postgres"},
+    {"authentication failed", "see user and password of [store] postgres"},
+    {"password", "see password and passfile of [store] postgres"},
+    {"does not exist", "make it, or name another"},
 };
 
 /* A connection that has failed once is not used again. */
@@ -188,7 +187,7 @@ static int explain_obstacle(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_
     const char *message = pg->conn == NULL ? "" : PQerrorMessage(pg->conn);
     for (size_t i = 0; i < PV_ARRAY_LEN(obstacles); i++)
         if (strstr(message, obstacles[i].word) != NULL)
-            return give_up(pg, "connect to", obstacles[i].status, obstacles[i].remedy, ret_error);
+            return give_up(pg, "connect to", PV_ERR_CLOSED, obstacles[i].remedy, ret_error);
     return explain_away(pg, "connect to", ret_error);
 }
 

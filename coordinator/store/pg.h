@@ -71,8 +71,8 @@ void pv_pg_set_wait(struct pv_pg *pg, pv_ns wait);
 
 /*
  * Connects, unless it is connected, without preparing anything yet: before the schema is there
- * nothing could be. PV_ERR_CLOSED (away), PV_ERR_AUTH (it lets us not in), with ret_error: "connect
- * to the database: why: what to do".
+ * nothing could be. PV_ERR_CLOSED (away, or it lets us not in), with ret_error: "connect to the
+ * database: why: what to do".
  */
 PV_MUST_CHECK int pv_pg_connect(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX]);
 /* Prepares the statements, once for each connection. Errors of pv_pg_finish(). */

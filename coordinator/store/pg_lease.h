@@ -87,8 +87,8 @@ struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l); /* NULL is fine; re
  * PV_OK: it is this one's. PV_ERR_AGAIN: ret_other does, or did until lately: a lease that is over
  * is taken only by who has asked for as long as it lasts, without a break. Its holder may have been
  * cut off from the database as everybody was, and comes back with it. PV_ERR_EXISTS: the database
- * is of coordinators with another key. PV_ERR_UNSUPPORTED: it is newer. PV_ERR_CLOSED (away),
- * PV_ERR_AUTH and others of pv_pg_finish(); with ret_error.
+ * is of coordinators with another key. PV_ERR_UNSUPPORTED: it is newer. PV_ERR_CLOSED (away,
+ * or it lets us not in) and others of pv_pg_finish(); with ret_error.
  */
 PV_MUST_CHECK int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                                    char ret_error[static PV_PG_ERROR_MAX]);

@@ -213,7 +213,7 @@ static void a_database_that_is_not_who_it_says_gets_nothing(void **st)
         pg_sql(&server, "SELECT count(*) FROM pg_namespace WHERE nspname = 'p2pvpn'"), "0");
 }
 
-/* What a person has to mend here ends it, and no part of a password is repeated. */
+/* Settings that cannot be read end it, and no part of a password is repeated. */
 static void end_with(const char *more, const char *why, const char *secret)
 {
     write_config(more);
@@ -227,14 +227,33 @@ static void end_with(const char *more, const char *why, const char *secret)
 static void a_password_that_is_wrong_is_not_repeated(void **st)
 {
     (void)st;
-    end_with("sslmode=require passfile=/nonexistent", "see password and passfile", password);
-    end_with("sslmode=require password=geheim", "see user and password", "geheim");
+    wait_with("sslmode=require passfile=/nonexistent", "no password supplied",
+              "see password and passfile");
+    wait_with("sslmode=require password=geheim", "password authentication failed",
+              "see user and password");
     end_with("password=very geheim", "[store] postgres: missing", "geheim");
     end_with("password=very geheim=1", "[store] postgres: invalid", "geheim");
     write_to(config, "[store]\npostgres = postgresql://guarded:geheim@[::1/x\n", 0, 0644);
     struct program a = start_it();
     assert_int_equal(finish(&a), 1);
     assert_non_null(strstr(a.text, "[store] postgres: "));
+    expect_silence(&a, "geheim");
+}
+
+/* The password is mended in its file while the coordinator stands by. */
+static void it_serves_as_soon_as_the_password_is_right(void **st)
+{
+    char text[256], more[256];
+    (void)st;
+    write_to(pass, "*:*:*:guarded:geheim\n", COORD_UID, 0600);
+    snprintf(more, sizeof(more), "sslmode=require passfile=%s", pass);
+    write_config(more);
+    struct program a = start_it();
+    status_until("see user and password of [store]");
+    snprintf(text, sizeof(text), "*:*:*:guarded:%s\n", password);
+    write_to(pass, text, COORD_UID, 0600);
+    status_until("\"store\"");
+    assert_int_equal(stop(&a), 0);
     expect_silence(&a, "geheim");
 }
 
@@ -246,6 +265,7 @@ int main(void)
         TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again),
         TEST(a_database_that_is_not_who_it_says_gets_nothing),
         TEST(a_password_that_is_wrong_is_not_repeated),
+        TEST(it_serves_as_soon_as_the_password_is_right),
     };
     if (!pg_server_make(&server)) {
         printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
