@@ -423,6 +423,11 @@ static int open_control(struct daemon *d)
                        "service too (systemctl start p2pvpnd@NAME), or choose a --socket in "
                        "another directory",
                        dir, d->user.name, other);
+        if (r == PV_ERR_REFUSED)
+            return say(EXIT_FAILED,
+                       "others than root may write to %s: choose a --socket in a directory of "
+                       "root's",
+                       dir);
     }
     if (r >= 0)
         r = pv_unix_listen(d->socket, PV_IO_GROUP, &fd);

@@ -170,18 +170,48 @@ static int find_listener(const char *dir, char ret_other[static PATH_MAX])
     return r;
 }
 
-/* A unit has given it to its user (RuntimeDirectory=). */
+/* Of what the former owner left there: no file that root opens, and nothing that leads elsewhere or
+ * is waited for. Other files stay, for the directory may be a wrong one. */
+static bool may_mislead(int dir, const char *name)
+{
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+        return false;
+    return !S_ISREG(st.st_mode) || strstr(name, ".names") != NULL;
+}
+
+/* The directory is root's by now, so nothing new comes. */
+static int clear_dir(const char *path)
+{
+    DIR *dir = opendir(path);
+    int r = PV_OK;
+    if (dir == NULL)
+        return -errno;
+    for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;)
+        if (may_mislead(dirfd(dir), e->d_name) && unlinkat(dirfd(dir), e->d_name, 0) < 0)
+            r = -errno;
+    closedir(dir);
+    return r;
+}
+
+/* A unit has given it to its user (RuntimeDirectory=), who may have let others write to it too. */
 int pv_rights_take_directory(const char *dir, const struct pv_confine_user *user,
                              char ret_other[static PATH_MAX])
 {
     struct stat st;
     int r = pv_dir_make(dir, 0755);
-    if (r < 0 || geteuid() != 0 || user->uid == 0 || stat(dir, &st) < 0 || st.st_uid != user->uid)
+    if (r < 0 || geteuid() != 0)
         return r;
+    if (stat(dir, &st) < 0)
+        return -errno;
+    if (st.st_uid == 0)
+        return (st.st_mode & 0022) == 0 || (st.st_mode & S_ISVTX) != 0 ? PV_OK : PV_ERR_REFUSED;
+    if (st.st_uid != user->uid)
+        return PV_ERR_REFUSED;
     r = find_listener(dir, ret_other);
-    if (r == PV_OK && chown(dir, 0, 0) < 0)
+    if (r == PV_OK && (chown(dir, 0, 0) < 0 || chmod(dir, 0755) < 0))
         r = -errno;
-    return r;
+    return r < 0 ? r : clear_dir(dir);
 }
 
 /* --- what is left -------------------------------------------------------------------------- */

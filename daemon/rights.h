@@ -33,9 +33,10 @@ uint32_t pv_rights_own_uid(const struct pv_confine_user *user);
 PV_MUST_CHECK int pv_rights_hand_over(const char *state, struct pv_confine_user *user);
 
 /*
- * Makes the directory of the control socket. As root it is root's from then on, since the helper
- * writes the names there without a right to others' directories; but for one of the user in which
- * another daemon listens: PV_ERR_EXISTS, and ret_other is its socket. -errno.
+ * Makes the directory of the control socket. As root it is root's alone from then on, since root
+ * opens files in it: links, sockets and names that the user left there go. But for one of the user
+ * in which another daemon listens: PV_ERR_EXISTS, and ret_other is its socket. PV_ERR_REFUSED: yet
+ * others may write to it. -errno.
  */
 PV_MUST_CHECK int pv_rights_take_directory(const char *dir, const struct pv_confine_user *user,
                                            char ret_other[static PATH_MAX]);

@@ -62,14 +62,24 @@ static bool find_program(struct pv_launch *l)
     return false;
 }
 
-/* The log, readable by root only: it names peers and addresses. */
+/* The log, readable by root only: it names peers and addresses. Its directory is the service's:
+ * what somebody else put there is neither followed, waited for nor written to. */
 static int open_log(const struct pv_launch *l, const struct pv_instance *node)
 {
+    struct stat dir, st;
     if (mkdir(node->state, 0700) < 0 && errno != EEXIST)
         return -errno;
-    /* O_NOFOLLOW: root must not append to a file that a link names. */
-    int fd = open(l->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd < 0 ? -errno : fd;
+    int fd = open(
+        l->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd < 0)
+        return -errno;
+    int r = stat(node->state, &dir) < 0 || fstat(fd, &st) < 0 ? -errno : PV_OK;
+    if (r == PV_OK && (!S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+                       (st.st_uid != geteuid() && st.st_uid != dir.st_uid)))
+        r = -EINVAL;
+    if (r < 0)
+        close(fd);
+    return r < 0 ? r : fd;
 }
 
 /* In the child: becomes p2pvpnd, with nothing of this terminal. */
@@ -98,23 +108,17 @@ static void become_daemon(const struct pv_launch *l, const struct pv_instance *n
 
 /* The last line that p2pvpnd wrote, for the user. What stood in the log before is no reason; what
  * it had to say may be missing, for the log's disk may be what is full. */
-static void last_words(const struct pv_launch *l, char *dst, size_t cap)
+static void last_words(const struct pv_launch *l, int log, char *dst, size_t cap)
 {
     char tail[1024] = "";
     struct statvfs fs;
-    size_t n = 0;
-    FILE *f = fopen(l->log, "re");
-    long end = -1;
-    if (f != NULL && fseek(f, 0, SEEK_END) == 0)
-        end = ftell(f);
-    long from =
-        end - (long)sizeof(tail) + 1 > l->log_size ? end - (long)sizeof(tail) + 1 : l->log_size;
-    if (f != NULL && end > l->log_size && fseek(f, from, SEEK_SET) == 0)
-        n = fread(tail, 1, sizeof(tail) - 1, f);
-    if (f != NULL)
-        fclose(f);
+    off_t end = lseek(log, 0, SEEK_END), from = end - (off_t)sizeof(tail) + 1;
+    if (from < l->log_size)
+        from = l->log_size;
+    ssize_t got = end > from ? pread(log, tail, sizeof(tail) - 1, from) : 0;
+    size_t n = got > 0 ? (size_t)got : 0;
     if (n == 0) {
-        bool full = statvfs(l->log, &fs) == 0 && fs.f_bavail == 0;
+        bool full = fstatvfs(log, &fs) == 0 && fs.f_bavail == 0;
         const char *slash = strrchr(l->log, '/');
         if (full && slash != NULL)
             snprintf(dst, cap, "the disk of %.*s is full: free some space", (int)(slash - l->log),
@@ -148,7 +152,7 @@ static bool is_answering(int fd, pv_ns deadline)
 }
 
 /* Waits until the socket answers or the child ends. */
-static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadline)
+static int wait_for_socket(struct pv_launch *l, int log, const char *socket, pv_ns deadline)
 {
     char words[LAST_WORDS];
     for (;;) {
@@ -162,7 +166,7 @@ static int wait_for_socket(struct pv_launch *l, const char *socket, pv_ns deadli
                 return PV_OK;
         }
         if (waitpid(l->pid, NULL, WNOHANG) == l->pid) {
-            last_words(l, words, sizeof(words));
+            last_words(l, log, words, sizeof(words));
             snprintf(l->why, sizeof(l->why), "p2pvpnd ended at once: %s", words);
             return PV_ERR_CLOSED;
         }
@@ -204,7 +208,9 @@ int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node, pv_ns 
     }
     int log = open_log(l, node);
     if (log < 0) {
-        snprintf(l->why, sizeof(l->why), "cannot write %s: %s", l->log, strerror(-log));
+        snprintf(l->why, sizeof(l->why), "cannot write %s: %s", l->log,
+                 log == -EINVAL ? "not a file of its directory's owner: remove it"
+                                : strerror(-log));
         return log;
     }
     off_t size = lseek(log, 0, SEEK_END);
@@ -212,12 +218,14 @@ int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node, pv_ns 
     pid_t pid = fork();
     if (pid == 0)
         become_daemon(l, node, log);
-    int err = errno;
-    close(log);
     if (pid < 0) {
+        int err = errno;
+        close(log);
         snprintf(l->why, sizeof(l->why), "cannot start p2pvpnd: %s", strerror(err));
         return -err;
     }
     l->pid = pid;
-    return wait_for_socket(l, node->socket, deadline);
+    r = wait_for_socket(l, log, node->socket, deadline);
+    close(log);
+    return r;
 }

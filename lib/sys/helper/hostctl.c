@@ -16,6 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/file/file.h"
+
+enum {
+    FILE_MAX = PV_HOSTCTL_KEPT * (PV_HOSTCTL_KEY_MAX + 4), /* bytes: a line has a key and a digit */
+};
+
 #define ROOT "/proc/sys/net/"
 
 static const char key_forward4[] = "ipv4/ip_forward";
@@ -73,34 +79,32 @@ static bool is_ours(const char *key)
 
 bool pv_hostctl_load(struct pv_hostctl *ctl)
 {
-    char line[PV_HOSTCTL_KEY_MAX + 8];
-    FILE *f = ctl->path[0] == '\0' ? NULL : fopen(ctl->path, "re");
+    char *text = NULL;
+    size_t len = 0;
     ctl->n = 0;
-    if (f == NULL)
+    if (ctl->path[0] == '\0' || pv_file_read(ctl->path, FILE_MAX, &text, &len) < 0)
         return false;
-    while (fgets(line, sizeof(line), f) != NULL && ctl->n < PV_HOSTCTL_KEPT) {
+    char *rest = text, *line;
+    while ((line = strsep(&rest, "\n")) != NULL && ctl->n < PV_HOSTCTL_KEPT) {
         struct pv_hostctl_kept *k = &ctl->kept[ctl->n];
         if (sscanf(line, "%63s %1d", k->key, &k->before) == 2 && is_ours(k->key))
             ctl->n++;
     }
-    fclose(f);
+    pv_file_free(text, len);
     return true;
 }
 
 /* As a whole: a reader after a crash finds the old list or the new one. */
 static void save(const struct pv_hostctl *ctl)
 {
-    char next[PV_HOSTCTL_PATH_MAX + 4];
+    char text[FILE_MAX];
+    size_t len = 0;
     if (ctl->path[0] == '\0')
         return;
-    snprintf(next, sizeof(next), "%s.new", ctl->path);
-    FILE *f = fopen(next, "we");
-    if (f == NULL)
-        return;
     for (size_t i = 0; i < ctl->n; i++)
-        fprintf(f, "%s %d\n", ctl->kept[i].key, ctl->kept[i].before);
-    if (fclose(f) == 0)
-        (void)rename(next, ctl->path);
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %d\n", ctl->kept[i].key,
+                                ctl->kept[i].before);
+    (void)!pv_file_write(ctl->path, pv_view(text, len), 0600);
 }
 
 void pv_hostctl_mark(const struct pv_hostctl *ctl)

@@ -109,6 +109,49 @@ static void the_sockets_directory_is_not_taken_from_one_that_runs(void **state)
     assert_int_equal(owner_of(f->base, "run"), 0);
 }
 
+/* Whoever took over the service's user had the directory before root starts a daemon by hand. */
+static void what_lies_in_the_sockets_directory_leads_root_nowhere(void **state)
+{
+    struct fixture *f = *state;
+    char dir[64], path[96], other[PATH_MAX];
+    struct stat st;
+    need_root();
+    make(f->other, "precious", 0);
+    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    assert_int_equal(chmod(dir, 0777), 0);
+    snprintf(path, sizeof(path), "%s/p2pvpnd.names.host.tmp", dir);
+    snprintf(other, sizeof(other), "%s/precious", f->other);
+    assert_int_equal(symlink(other, path), 0);
+    make(dir, "p2pvpnd.names.host", nobody.uid);
+    make(dir, "identity.key", nobody.uid); /* of a state directory, given by mistake */
+    assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
+    assert_int_equal(stat(dir, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+    assert_int_equal(owner_of(dir, "identity.key"), nobody.uid);
+    snprintf(path, sizeof(path), "%s/identity.key", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0); /* nothing else is in it */
+    assert_int_equal(owner_of(f->other, "precious"), 0);
+}
+
+static void a_sockets_directory_of_yet_others_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    char other[PATH_MAX];
+    need_root();
+    assert_int_equal(chmod(f->other, 0775), 0);
+    assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_REFUSED);
+    assert_int_equal(chmod(f->other, 01777), 0); /* /tmp: nobody replaces what is root's */
+    assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_OK);
+    assert_int_equal(chmod(f->other, 0755), 0);
+    assert_int_equal(chown(f->other, nobody.uid + 1, 0), 0);
+    assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_REFUSED);
+    assert_int_equal(owner_of(f->base, "other"), nobody.uid + 1);
+}
+
 static void the_directory_and_its_own_files_change_their_owner(void **state)
 {
     struct fixture *f = *state;
@@ -528,6 +571,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(a_list_of_others_is_not_told_as_ours),
         EACH(the_sockets_directory_is_not_taken_from_one_that_runs),
+        EACH(what_lies_in_the_sockets_directory_leads_root_nowhere),
+        EACH(a_sockets_directory_of_yet_others_is_refused),
         EACH(the_directory_and_its_own_files_change_their_owner),
         EACH(a_link_is_no_state_directory),
         EACH(below_a_closed_directory_it_stays_roots),

@@ -378,6 +378,27 @@ static void what_an_earlier_version_left_is_put_back(void **state)
     assert_int_equal(read_switch("ipv4/conf/lan0/forwarding"), 0);
 }
 
+/* The directory was another user's once. */
+static void a_link_beside_the_list_of_switches_is_not_followed(void **state)
+{
+    static const char *const names[] = {FILE_PATH ".new", FILE_PATH ".tmp"};
+    char victim[] = "/tmp/pvhostnet.XXXXXX";
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    int fd = mkstemp(victim);
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "precious", 8) == 8);
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        assert_int_equal(symlink(victim, names[i]), 0);
+    set(net, &p);
+    assert_int_equal(lseek(fd, 0, SEEK_END), 8);
+    pv_hostnet_end(net);
+    for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
+        (void)unlink(names[i]);
+    close(fd);
+    unlink(victim);
+}
+
 static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
 {
     struct pv_hostnet *net = new_net();
@@ -680,6 +701,7 @@ int main(void)
         cmocka_unit_test_setup(an_offer_forwards_survives_a_flush_and_goes, setup),
         cmocka_unit_test_setup(forwarding_is_for_members_until_others_want_it, setup),
         cmocka_unit_test_setup(what_an_earlier_version_left_is_put_back, setup),
+        cmocka_unit_test_setup(a_link_beside_the_list_of_switches_is_not_followed, setup),
         cmocka_unit_test_setup(forwarding_of_ipv6_keeps_what_routers_advertise, setup),
         cmocka_unit_test_setup(forwarding_that_was_on_stays_on, setup),
         cmocka_unit_test_setup(an_exit_has_rules_routes_and_a_guard_and_all_go, setup),

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What root meets in a directory of the service's when it starts p2pvpnd by hand. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/lib/launch.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    HELD_UP_S = 20, /* then the test is ended: something waits for whoever left it there */
+};
+
+static struct pv_instance node;
+static char victim[64], log_path[80];
+
+static int setup(void **state)
+{
+    (void)state;
+    node = (struct pv_instance){.socket = "/nonexistent/a.sock", .state = "/tmp/pvlaunch.XXXXXX"};
+    if (mkdtemp(node.state) == NULL)
+        return -1;
+    snprintf(victim, sizeof(victim), "%s/victim", node.state);
+    snprintf(log_path, sizeof(log_path), "%s/p2pvpnd.log", node.state);
+    FILE *f = fopen(victim, "we");
+    return f == NULL || fputs("precious", f) < 0 || fclose(f) != 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    alarm(0);
+    (void)unlink(log_path);
+    return unlink(victim) | rmdir(node.state);
+}
+
+static void nothing_is_started(void)
+{
+    struct pv_launch l;
+    struct stat st;
+    alarm(HELD_UP_S);
+    assert_true(pv_launch_daemon(&l, &node, 0) < 0);
+    assert_int_equal(l.pid, 0);
+    assert_non_null(strstr(l.why, log_path));
+    assert_int_equal(stat(victim, &st), 0);
+    assert_int_equal(st.st_size, 8);
+}
+
+static void a_log_that_is_a_link_is_not_followed(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink(victim, log_path), 0);
+    nothing_is_started();
+}
+
+static void a_log_that_is_another_files_second_name_is_not_written_to(void **state)
+{
+    (void)state;
+    assert_int_equal(link(victim, log_path), 0);
+    nothing_is_started();
+}
+
+static void a_log_that_is_a_pipe_is_not_waited_for(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo(log_path, 0600), 0);
+    nothing_is_started();
+}
+
+static void a_log_of_yet_another_user_is_not_written_to(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    FILE *f = fopen(log_path, "we");
+    assert_non_null(f);
+    assert_int_equal(fchown(fileno(f), 61234, 61234), 0);
+    assert_int_equal(fclose(f), 0);
+    nothing_is_started();
+}
+
+#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(a_log_that_is_a_link_is_not_followed),
+        EACH(a_log_that_is_another_files_second_name_is_not_written_to),
+        EACH(a_log_that_is_a_pipe_is_not_waited_for),
+        EACH(a_log_of_yet_another_user_is_not_written_to),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
