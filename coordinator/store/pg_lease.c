@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The lease is one row, and each coordinator has one; the functions that change them are in
- * pg_schema.c. */
+ * pg_1.sql and pg_2.sql. */
 #include "coordinator/store/pg_lease.h"
 
 #include <stdio.h>

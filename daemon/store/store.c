@@ -10,6 +10,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/store/identity.h"
+#include "daemon/store/schema.h"
 #include "daemon/store/store_age.h"
 #include "daemon/store/store_chat.h"
 #include "daemon/store/store_endpoints.h"
@@ -25,14 +26,6 @@ struct pv_store {
     char dir[PATH_MAX];
     uint64_t chat_max; /* bytes of all messages */
 };
-
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS network(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL,"
-    " name TEXT NOT NULL, node_name TEXT NOT NULL);"
-    /* In order of arrival: the roster has to get them back in the same order. */
-    "CREATE TABLE IF NOT EXISTS statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
-    " statement BLOB NOT NULL, receipt BLOB NOT NULL, mark BLOB);"
-    "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
 /* --- opening ------------------------------------------------------------------------------- */
 
@@ -65,48 +58,6 @@ static int exec(struct pv_store *s, const char *sql)
     return pv_sqlite_exec(s->file, sql);
 }
 
-/* The first version kept statements by their hash. They get the order in which it gave them to the
- * roster; claims that lost are settled again. */
-static int order_statements(struct pv_store *s)
-{
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(s->db, "SELECT seq FROM statements", -1, &st, NULL);
-    sqlite3_finalize(st);
-    if (code == SQLITE_OK)
-        return PV_OK; /* it has the order */
-    return exec(s, "ALTER TABLE statements RENAME TO unordered;"
-                   "CREATE TABLE statements(seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE,"
-                   " statement BLOB NOT NULL, receipt BLOB NOT NULL);"
-                   "INSERT INTO statements(hash, statement, receipt)"
-                   " SELECT hash, statement, receipt FROM unordered ORDER BY hash;"
-                   "DROP TABLE unordered;");
-}
-
-/* Earlier versions verified all statements at each start. */
-static int add_marks(struct pv_store *s)
-{
-    return exec(s, "ALTER TABLE statements ADD COLUMN mark BLOB");
-}
-
-/* Part of the first transaction: a change of an older database that breaks off leaves it as it was.
- */
-static int make_schema(struct pv_store *s, char ret_error[static PV_JOB_ERROR_MAX])
-{
-    int found = pv_sqlite_found(s->file);
-    int r = found == 1 ? order_statements(s) : PV_OK;
-    if (r >= 0 && found > 0 && found < 5)
-        r = add_marks(s);
-    if (r >= 0)
-        r = exec(s, schema);
-    if (r >= 0)
-        r = pv_store_chat_schema(s->db);
-    if (r >= 0)
-        r = pv_store_age_schema(s->db);
-    if (r >= 0)
-        r = pv_store_endpoints_schema(s->db);
-    return r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
-}
-
 int pv_store_open(struct pv_store **ret_store, const char *dir,
                   char ret_error[static PV_JOB_ERROR_MAX])
 {
@@ -119,7 +70,8 @@ int pv_store_open(struct pv_store **ret_store, const char *dir,
     int r = pv_sqlite_open(&s->file, &our_kind, dir, "p2pvpnd.db", ret_error);
     if (r >= 0) {
         s->db = pv_sqlite_handle(s->file);
-        r = make_schema(s, ret_error);
+        r = pv_store_schema(s->db);
+        r = r < 0 ? explain(s, "open", ret_error) : pv_sqlite_commit(s->file, ret_error);
     }
     if (r < 0)
         pv_store_close(s);

@@ -5,16 +5,6 @@
 #include "base/ageclock.h"
 #include "daemon/store/store_sql.h"
 
-int pv_store_age_schema(sqlite3 *db)
-{
-    return pv_query_status(sqlite3_exec(db,
-                                        "CREATE TABLE IF NOT EXISTS age_clock ("
-                                        " one INTEGER PRIMARY KEY CHECK (one = 1),"
-                                        " age_s INTEGER NOT NULL,"
-                                        " seen_s INTEGER NOT NULL) STRICT;",
-                                        NULL, NULL, NULL));
-}
-
 /* Before the first look it is the wall clock. */
 static int read_clock(sqlite3 *db, uint64_t wall_s, struct pv_ageclock *ret_clock, bool *ret_found)
 {

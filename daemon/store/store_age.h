@@ -10,8 +10,6 @@
 
 #include "base/pv.h"
 
-/* Creates the table when it is missing. -EIO: SQLite's error is in db, as below. */
-PV_MUST_CHECK int pv_store_age_schema(sqlite3 *db);
 /* The time by which jobs are done, while the wall clock shows wall_s. */
 PV_MUST_CHECK int pv_store_age_now(sqlite3 *db, uint64_t wall_s, uint64_t *ret_age_s);
 /* Looks at the wall clock, at the start and every hour. The first look begins the clock. */

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * store_budget.c - budgets, muting and deletion of chat. Tables:
- *   chat_usage  what each author has stored in each conversation; the row of two empty keys is the
- *               sum of everything. Triggers keep it, so that no way to store or delete a message
- *               can forget it
- *   chat_gone   deleted messages, for some weeks: one that comes again is not new
- *   chat_muted  conversations whose messages are stored as read
- */
+/* store_budget.c - budgets, muting and deletion of chat: chat_usage, chat_muted, chat_gone. */
 #include "daemon/store/store_budget.h"
 
 #include <stdio.h>
@@ -21,228 +14,8 @@ enum {
     MAX_GONE = 100000, /* deleted messages that are remembered, the newest: about 10 MB */
 };
 
-/* bytes of a message, in SQL; the 512 is PV_CHATJOB_ROW_BYTES */
-#define SIZE_OF(row) "(length(CAST(" row ".text AS BLOB)) + 512)"
-_Static_assert(PV_CHATJOB_ROW_BYTES == 512, "the triggers have the number in their text");
-
-static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS chat_usage ("
-    " author BLOB NOT NULL,"
-    " peer BLOB NOT NULL,"
-    " bytes INTEGER NOT NULL DEFAULT 0,"
-    " unread INTEGER NOT NULL DEFAULT 0,"
-    " unread_bytes INTEGER NOT NULL DEFAULT 0,"
-    " day INTEGER NOT NULL DEFAULT 0,"
-    " day_bytes INTEGER NOT NULL DEFAULT 0," /* stored on that day, also when deleted since */
-    " PRIMARY KEY (author, peer)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS chat_gone ("
-    " peer BLOB NOT NULL,"
-    " id BLOB NOT NULL,"
-    " arrived_s INTEGER NOT NULL,"
-    " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS chat_gone_time ON chat_gone (arrived_s);"
-    "CREATE TABLE IF NOT EXISTS chat_muted ("
-    " peer BLOB PRIMARY KEY,"
-    " name TEXT NOT NULL) STRICT, WITHOUT ROWID;"
-    /* Two statements and no upsert: the conflict rule of the statement that fires a trigger takes
-     * the place of the rule inside. */
-    "CREATE TRIGGER IF NOT EXISTS chat_usage_new AFTER INSERT ON chat_message"
-    " WHEN NEW.outgoing = 0 BEGIN"
-    " INSERT OR IGNORE INTO chat_usage (author, peer)"
-    " VALUES (coalesce(NEW.author, NEW.peer), NEW.peer);"
-    " UPDATE chat_usage SET bytes = bytes + " SIZE_OF(
-        "NEW") ","
-               " unread = unread + (NEW.state = 3),"
-               " unread_bytes = unread_bytes + (NEW.state = 3) * " SIZE_OF(
-                   "NEW") ","
-                          " day_bytes = (day = NEW.arrived_s / 86400) * day_bytes + " SIZE_OF(
-                              "NEW") ","
-                                     " day = NEW.arrived_s / 86400"
-                                     " WHERE author = coalesce(NEW.author, NEW.peer) AND peer = "
-                                     "NEW.peer; END;"
-                                     "CREATE TRIGGER IF NOT EXISTS chat_usage_read AFTER UPDATE OF "
-                                     "state ON chat_message"
-                                     " WHEN OLD.outgoing = 0 AND OLD.state = 3 AND NEW.state <> 3 "
-                                     "BEGIN"
-                                     " UPDATE chat_usage SET unread = unread - 1,"
-                                     " unread_bytes = unread_bytes - " SIZE_OF(
-                                         "OLD") " WHERE author = coalesce(OLD.author, OLD.peer) "
-                                                "AND peer = OLD.peer; END;"
-                                                "CREATE TRIGGER IF NOT EXISTS chat_usage_gone "
-                                                "AFTER DELETE ON chat_message"
-                                                " WHEN OLD.outgoing = 0 BEGIN"
-                                                " UPDATE chat_usage SET bytes = bytes - " SIZE_OF(
-                                                    "OLD") ","
-                                                           " unread = unread - (OLD.state = 3),"
-                                                           " unread_bytes = unread_bytes - "
-                                                           "(OLD.state = 3) * " SIZE_OF(
-                                                               "OLD") " WHERE author = "
-                                                                      "coalesce(OLD.author, "
-                                                                      "OLD.peer) AND peer = "
-                                                                      "OLD.peer; END;"
-                                                                      "CREATE TRIGGER IF NOT "
-                                                                      "EXISTS chat_sum_new AFTER "
-                                                                      "INSERT ON chat_message BEGIN"
-                                                                      " UPDATE chat_usage SET "
-                                                                      "bytes = bytes + " SIZE_OF(
-                                                                          "NEW") " WHERE author = "
-                                                                                 "x'' AND peer = "
-                                                                                 "x''; END;"
-                                                                                 "CREATE TRIGGER "
-                                                                                 "IF NOT EXISTS "
-                                                                                 "chat_sum_gone "
-                                                                                 "AFTER DELETE ON "
-                                                                                 "chat_message "
-                                                                                 "BEGIN"
-                                                                                 " UPDATE "
-                                                                                 "chat_usage SET "
-                                                                                 "bytes = bytes "
-                                                                                 "- " SIZE_OF(
-                                                                                     "OLD") " WHERE"
-                                                                                            " autho"
-                                                                                            "r = "
-                                                                                            "x'' "
-                                                                                            "AND "
-                                                                                            "peer "
-                                                                                            "= "
-                                                                                            "x''; "
-                                                                                            "END;"
-                                                                                            /* Plain
-                                                                                               text
-                                                                                               has
-                                                                                               an id
-                                                                                               of
-                                                                                               our
-                                                                                               own:
-                                                                                               it
-                                                                                               cannot
-                                                                                               come
-                                                                                               again.
-                                                                                             */
-                                                                                            "CREATE"
-                                                                                            " TRIGG"
-                                                                                            "ER IF "
-                                                                                            "NOT "
-                                                                                            "EXISTS"
-                                                                                            " chat_"
-                                                                                            "gone_"
-                                                                                            "new "
-                                                                                            "AFTER "
-                                                                                            "DELETE"
-                                                                                            " ON "
-                                                                                            "chat_"
-                                                                                            "messag"
-                                                                                            "e"
-                                                                                            " WHEN "
-                                                                                            "OLD."
-                                                                                            "outgoi"
-                                                                                            "ng = "
-                                                                                            "0 AND "
-                                                                                            "OLD."
-                                                                                            "author"
-                                                                                            " IS "
-                                                                                            "NULL "
-                                                                                            "AND "
-                                                                                            "OLD."
-                                                                                            "seq > "
-                                                                                            "0 "
-                                                                                            "BEGIN"
-                                                                                            " INSER"
-                                                                                            "T OR "
-                                                                                            "REPLAC"
-                                                                                            "E "
-                                                                                            "INTO "
-                                                                                            "chat_"
-                                                                                            "gone "
-                                                                                            "(peer,"
-                                                                                            " id, "
-                                                                                            "arrive"
-                                                                                            "d_s)"
-                                                                                            " VALUE"
-                                                                                            "S "
-                                                                                            "(OLD."
-                                                                                            "peer, "
-                                                                                            "OLD."
-                                                                                            "id, "
-                                                                                            "OLD."
-                                                                                            "arrive"
-                                                                                            "d_s); "
-                                                                                            "END;"
-                                                                                            /* A
-                                                                                               holder
-                                                                                               of a
-                                                                                               copy
-                                                                                               of a
-                                                                                               message
-                                                                                               that
-                                                                                               is
-                                                                                               forgotten
-                                                                                               here
-                                                                                               drops
-                                                                                               it
-                                                                                               after
-                                                                                               its
-                                                                                               time.
-                                                                                             */
-                                                                                            "CREATE"
-                                                                                            " TRIGG"
-                                                                                            "ER IF "
-                                                                                            "NOT "
-                                                                                            "EXISTS"
-                                                                                            " chat_"
-                                                                                            "held_"
-                                                                                            "gone "
-                                                                                            "AFTER "
-                                                                                            "DELETE"
-                                                                                            " ON "
-                                                                                            "chat_"
-                                                                                            "messag"
-                                                                                            "e"
-                                                                                            " WHEN "
-                                                                                            "OLD."
-                                                                                            "outgoi"
-                                                                                            "ng = "
-                                                                                            "1 "
-                                                                                            "BEGIN"
-                                                                                            " DELET"
-                                                                                            "E "
-                                                                                            "FROM "
-                                                                                            "chat_"
-                                                                                            "held "
-                                                                                            "WHERE "
-                                                                                            "peer "
-                                                                                            "= "
-                                                                                            "OLD."
-                                                                                            "peer "
-                                                                                            "AND "
-                                                                                            "id = "
-                                                                                            "OLD."
-                                                                                            "id; "
-                                                                                            "END;";
-
-/* The sums of what was stored before there were any. */
-static const char COUNT[] =
-    "INSERT INTO chat_usage (author, peer, bytes)"
-    " SELECT x'', x'', coalesce(sum" SIZE_OF(
-        "m") ", 0) FROM chat_message AS m;"
-             "INSERT INTO chat_usage (author, peer, bytes, unread, unread_bytes)"
-             " SELECT coalesce(author, peer), peer, sum" SIZE_OF(
-                 "m") ", sum(state = 3),"
-                      " sum((state = 3) * " SIZE_OF(
-                          "m") ") FROM chat_message AS m WHERE outgoing = 0 GROUP BY 1, 2;";
-
-int pv_store_budget_schema(sqlite3 *db)
-{
-    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return pv_query_status(rc);
-    struct pv_query q = pv_query(db, "SELECT 1 FROM chat_usage WHERE author = x'' AND peer = x''");
-    bool counted = pv_query_next(&q);
-    int r = pv_query_end(&q);
-    if (r < 0 || counted)
-        return r;
-    return pv_query_status(sqlite3_exec(db, COUNT, NULL, NULL, NULL));
-}
+/* bytes of a message, as the triggers of schema.sql count them */
+#define SIZE "(length(CAST(text AS BLOB)) + 512)"
 
 /* --- budgets ------------------------------------------------------------------------------- */
 
@@ -486,11 +259,10 @@ static int make_room(sqlite3 *db, bool unread, uint64_t bytes, struct pv_chatjob
 {
     /* The sum runs over the oldest rows only: the limit stands inside. */
     struct pv_query q = pv_query(
-        db,
-        "DELETE FROM chat_message WHERE n IN (SELECT n FROM (SELECT n,"
-        " sum(size) OVER (ORDER BY n) - size AS before FROM (SELECT n, " SIZE_OF(
-            "m") " AS size FROM chat_message AS m WHERE " DELETABLE
-                 " AND (outgoing = 0 AND state = 3) = ?1 ORDER BY n LIMIT ?2)) WHERE before < ?3)");
+        db, "DELETE FROM chat_message WHERE n IN (SELECT n FROM (SELECT n,"
+            " sum(size) OVER (ORDER BY n) - size AS before FROM (SELECT n, " SIZE
+            " AS size FROM chat_message WHERE " DELETABLE
+            " AND (outgoing = 0 AND state = 3) = ?1 ORDER BY n LIMIT ?2)) WHERE before < ?3)");
     pv_bind_u64(&q, unread);
     pv_bind_u64(&q, PV_CHATJOB_MAX_PURGE);
     pv_bind_u64(&q, bytes);
@@ -555,10 +327,9 @@ int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_terms *terms, boo
         return r;
     struct pv_query q = pv_query(
         db, "SELECT coalesce(max(n), 0) FROM (SELECT n, sum(size) OVER (ORDER BY n) - size AS"
-            " before FROM (SELECT n, " SIZE_OF(
-                "m") " AS size FROM chat_message AS m"
-                     " WHERE author IS NOT NULL AND (outgoing = 1 OR state <> 3 OR ?1)"
-                     " ORDER BY n LIMIT ?2)) WHERE before < ?3");
+            " before FROM (SELECT n, " SIZE " AS size FROM chat_message"
+            " WHERE author IS NOT NULL AND (outgoing = 1 OR state <> 3 OR ?1)"
+            " ORDER BY n LIMIT ?2)) WHERE before < ?3");
     pv_bind_u64(&q, unread);
     pv_bind_u64(&q, PV_ROOMJOB_MAX_SCAN);
     pv_bind_u64(&q, over);

@@ -12,10 +12,6 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
-/* Creates tables and triggers that are missing, and counts what is there when they are new. After
- * chat_message has all its columns. -EIO: SQLite's error is in db. */
-PV_MUST_CHECK int pv_store_budget_schema(sqlite3 *db);
-
 /* What one author may still store in one conversation. */
 struct pv_store_budget {
     uint64_t messages, bytes; /* left */

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Tables:
- *   chat_message  every message of both directions; rowid is the order of arrival here
- *   chat_seq      the last seq given out per conversation, so that it never goes back
- *   chat_kept     undelivered messages of which the coordinator had a copy within a day
- */
+/* store_chat.c - messages: chat_message, chat_seq and chat_kept of schema.sql. */
 #include "daemon/store/store_chat.h"
 
 #include <stdlib.h>
@@ -19,52 +14,6 @@ enum {
     FIRST_ROWS = 16, /* records allocated at first; the list doubles */
 };
 
-static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS chat_message ("
-    " n INTEGER PRIMARY KEY,"
-    " peer BLOB NOT NULL,"
-    " id BLOB NOT NULL,"
-    " outgoing INTEGER NOT NULL,"
-    " state INTEGER NOT NULL,"          /* see below */
-    " owed INTEGER NOT NULL DEFAULT 0," /* incoming: a read receipt is to be sent */
-    " seq INTEGER NOT NULL,"
-    " time_ms INTEGER NOT NULL,"
-    " peer_name TEXT NOT NULL,"
-    " text TEXT NOT NULL,"
-    " sent INTEGER NOT NULL DEFAULT 0,"      /* outgoing, not delivered: handed over */
-    " author BLOB,"                          /* of a text in a room, whose key peer then is */
-    " arrived_s INTEGER NOT NULL DEFAULT 0," /* our clock when it was stored; 0: not known */
-    " hidden INTEGER NOT NULL DEFAULT 0,"    /* deleted, but for members of its room */
-    " typist INTEGER NOT NULL DEFAULT 0,"    /* of plain text */
-    " UNIQUE (peer, id, outgoing)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS chat_outbox ON chat_message (peer, seq)"
-    " WHERE outgoing = 1 AND state = 0;"
-    "CREATE INDEX IF NOT EXISTS chat_inbox ON chat_message (n) WHERE outgoing = 0 AND state = 3;"
-    "CREATE INDEX IF NOT EXISTS chat_owed ON chat_message (peer, n) WHERE owed = 1;"
-    "CREATE INDEX IF NOT EXISTS chat_history ON chat_message (peer, n);"
-    "CREATE TABLE IF NOT EXISTS chat_seq ("
-    " peer BLOB PRIMARY KEY,"
-    " last INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS chat_kept ("
-    " peer BLOB NOT NULL,"
-    " id BLOB NOT NULL,"
-    " PRIMARY KEY (peer, id)) STRICT, WITHOUT ROWID;";
-
-/* What earlier versions of the table lack, and a query that fails without it. */
-static const struct {
-    const char *query, *sql;
-} ADDITIONS[] = {
-    {"SELECT author FROM chat_message",
-     "ALTER TABLE chat_message ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;"
-     "ALTER TABLE chat_message ADD COLUMN author BLOB;"},
-    {"SELECT arrived_s FROM chat_message",
-     "ALTER TABLE chat_message ADD COLUMN arrived_s INTEGER NOT NULL DEFAULT 0;"},
-    {"SELECT hidden FROM chat_message",
-     "ALTER TABLE chat_message ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;"},
-    {"SELECT typist FROM chat_message",
-     "ALTER TABLE chat_message ADD COLUMN typist INTEGER NOT NULL DEFAULT 0;"},
-};
-
 /* On disk, and in the partial indexes above, a state is 0 until the message is delivered, then 1
  * less than here: "sent" has a column of its own, so that it may be lost and the outbox stays
  * whole. */
@@ -74,34 +23,6 @@ _Static_assert(PV_CHAT_QUEUED == 0 && PV_CHAT_SENT == 1 && PV_CHAT_DELIVERED == 
 
 #define STATE   "CASE state WHEN 0 THEN sent ELSE state + 1 END"
 #define COLUMNS "id, peer, peer_name, outgoing, " STATE ", seq, time_ms, text, author, typist"
-
-static bool lacks_column(sqlite3 *db, const char *query)
-{
-    sqlite3_stmt *st = NULL;
-    /* A column that is missing shows when the statement is prepared; no row is read. */
-    int rc = sqlite3_prepare_v2(db, query, -1, &st, NULL);
-    sqlite3_finalize(st);
-    return rc == SQLITE_ERROR; /* no such column */
-}
-
-static int more_schema(sqlite3 *db)
-{
-    int r = pv_store_room_schema(db);
-    if (r == PV_OK)
-        r = pv_store_copies_schema(db);
-    return r < 0 ? r : pv_store_budget_schema(db);
-}
-
-int pv_store_chat_schema(sqlite3 *db)
-{
-    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
-    /* CREATE IF NOT EXISTS leaves an old table as it is, so its columns are added here. */
-    for (size_t i = 0; i < PV_ARRAY_LEN(ADDITIONS) && rc == SQLITE_OK; i++) {
-        if (lacks_column(db, ADDITIONS[i].query))
-            rc = sqlite3_exec(db, ADDITIONS[i].sql, NULL, NULL, NULL);
-    }
-    return rc != SQLITE_OK ? pv_query_status(rc) : more_schema(db);
-}
 
 /* --- statements ---------------------------------------------------------------------------- */
 

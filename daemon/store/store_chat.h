@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_chat.h - the chat part of the daemon's database: tables and jobs of
+ * store_chat.h - the chat part of the daemon's database: jobs of
  * daemon/core/jobs/chatjob.h.
  *
  * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
@@ -14,8 +14,6 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
-/* Creates the tables that are missing. -EIO: SQLite's error is in db. */
-PV_MUST_CHECK int pv_store_chat_schema(sqlite3 *db);
 /* Runs one job; *ret is written only on success and the caller's then (pv_chatjob_result_free()).
  * PV_ERR_LIMIT (outbox full), PV_ERR_MALFORMED (a job without its message, a damaged row),
  * PV_ERR_NOMEM; -EIO: SQLite's error is in db. */

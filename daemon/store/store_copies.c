@@ -1,40 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * store_copies.c - members' copies in SQLite. Tables:
- *   hold_copy  copies held for others; n is the order in which they came
- *   chat_held  own messages of which a member holds a copy
- */
+/* store_copies.c - members' copies: hold_copy and chat_held. */
 #include "daemon/store/store_copies.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/store/store_sql.h"
-
-static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS hold_copy ("
-    " n INTEGER PRIMARY KEY AUTOINCREMENT,"
-    " sender BLOB NOT NULL,"
-    " receiver BLOB NOT NULL,"
-    " key BLOB NOT NULL,"
-    " size INTEGER NOT NULL,"
-    " time_s INTEGER NOT NULL,"
-    " box BLOB NOT NULL,"
-    " UNIQUE (receiver, sender, key)) STRICT;"
-    "CREATE INDEX IF NOT EXISTS hold_sender ON hold_copy (sender, size);"
-    "CREATE INDEX IF NOT EXISTS hold_receiver ON hold_copy (receiver, n, size);"
-    "CREATE INDEX IF NOT EXISTS hold_time ON hold_copy (time_s);"
-    /* In the order of the key: "quick_check" of SQLite 3.40 takes others for damaged. */
-    "CREATE TABLE IF NOT EXISTS chat_held ("
-    " holder BLOB NOT NULL,"
-    " peer BLOB NOT NULL,"
-    " id BLOB NOT NULL,"
-    " PRIMARY KEY (holder, peer, id)) STRICT, WITHOUT ROWID;";
-
-int pv_store_copies_schema(sqlite3 *db)
-{
-    return pv_query_status(sqlite3_exec(db, SCHEMA, NULL, NULL, NULL));
-}
 
 static void bind_pk(struct pv_query *q, const uint8_t *pk)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_copies.h - members' copies in the daemon's database: tables and jobs of
+ * store_copies.h - members' copies in the daemon's database: jobs of
  * daemon/core/jobs/copyjob.h. Called by store_chat.c, under its rules (store_chat.h).
  */
 #ifndef PV_STORE_COPIES_H
@@ -11,8 +11,6 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
-/* Creates the tables that are missing. -EIO: SQLite's error is in db. */
-PV_MUST_CHECK int pv_store_copies_schema(sqlite3 *db);
 /* Runs one job and fills res, which the caller frees also on failure. PV_ERR_REFUSED (a quota),
  * PV_ERR_MALFORMED (a damaged row), PV_ERR_NOMEM; -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_copies_run(sqlite3 *db, const struct pv_copyjob *job,

@@ -12,18 +12,9 @@ enum {
     FIRST_ROWS = 64, /* allocated at first; the list doubles */
 };
 
-static const char SCHEMA[] =
-    "CREATE TABLE IF NOT EXISTS endpoints(node BLOB NOT NULL, address TEXT NOT NULL,"
-    " seen INTEGER NOT NULL, PRIMARY KEY(node, address)) WITHOUT ROWID";
-
 static int exec(sqlite3 *db, const char *sql)
 {
     return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? PV_OK : -EIO;
-}
-
-int pv_store_endpoints_schema(sqlite3 *db)
-{
-    return exec(db, SCHEMA);
 }
 
 int pv_store_endpoints_clear(sqlite3 *db)

@@ -15,8 +15,6 @@ enum {
     PV_STORE_MAX_ENDPOINTS = 65536, /* loaded at most, the newest: four a peer */
 };
 
-/* Makes the table when it is missing. -EIO with SQLite's error set, as all of them. */
-PV_MUST_CHECK int pv_store_endpoints_schema(sqlite3 *db);
 /* Replaces what is stored of one member. */
 PV_MUST_CHECK int pv_store_endpoints_put(sqlite3 *db, const struct pv_job_put_endpoints *put);
 PV_MUST_CHECK int pv_store_endpoints_clear(sqlite3 *db);

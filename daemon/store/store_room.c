@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Tables:
- *   room         the rooms of a network
- *   room_record  their signed records, texts not; n is the order in which they can be checked
- *   room_log     how far each author's texts go, and up to which they are deleted
- *   room_text    what a text's record has besides its row n in chat_message
- */
+/* store_room.c - rooms: the tables room, room_record, room_log and room_text of schema.sql. */
 #include "daemon/store/store_room.h"
 
 #include <stdio.h>
@@ -15,57 +9,6 @@
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_room_drop.h"
 #include "daemon/store/store_sql.h"
-
-static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS room ("
-                             " id BLOB PRIMARY KEY,"
-                             " network BLOB NOT NULL) STRICT, WITHOUT ROWID;"
-                             "CREATE TABLE IF NOT EXISTS room_record ("
-                             " n INTEGER PRIMARY KEY,"
-                             " room BLOB NOT NULL,"
-                             " hash BLOB NOT NULL,"
-                             " raw BLOB NOT NULL,"
-                             " UNIQUE (room, hash)) STRICT;"
-                             "CREATE TABLE IF NOT EXISTS room_log ("
-                             " room BLOB NOT NULL,"
-                             " author BLOB NOT NULL,"
-                             " last INTEGER NOT NULL,"
-                             " low INTEGER NOT NULL DEFAULT 0,"
-                             " PRIMARY KEY (room, author)) STRICT, WITHOUT ROWID;"
-                             "CREATE TABLE IF NOT EXISTS room_text ("
-                             " room BLOB NOT NULL,"
-                             " author BLOB NOT NULL,"
-                             " seq INTEGER NOT NULL,"
-                             " n INTEGER NOT NULL,"
-                             " sig BLOB NOT NULL,"
-                             " said BLOB," /* what our client called it */
-                             " PRIMARY KEY (room, author, seq)) STRICT, WITHOUT ROWID;"
-                             "CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);";
-
-/* What earlier versions of the tables lack, and a query that shows it. */
-static const struct {
-    const char *query, *sql;
-} ADDITIONS[] = {
-    {"SELECT low FROM room_log", "ALTER TABLE room_log ADD COLUMN low INTEGER NOT NULL DEFAULT 0;"},
-    {"SELECT said FROM room_text", "ALTER TABLE room_text ADD COLUMN said BLOB;"},
-};
-
-static const char INDEX_SAID[] = "CREATE UNIQUE INDEX IF NOT EXISTS room_said"
-                                 " ON room_text (room, said) WHERE said IS NOT NULL;";
-
-int pv_store_room_schema(sqlite3 *db)
-{
-    int rc = sqlite3_exec(db, SCHEMA, NULL, NULL, NULL);
-    for (size_t i = 0; i < PV_ARRAY_LEN(ADDITIONS) && rc == SQLITE_OK; i++) {
-        sqlite3_stmt *st = NULL;
-        int found = sqlite3_prepare_v2(db, ADDITIONS[i].query, -1, &st, NULL);
-        sqlite3_finalize(st);
-        if (found == SQLITE_ERROR)
-            rc = sqlite3_exec(db, ADDITIONS[i].sql, NULL, NULL, NULL);
-    }
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, INDEX_SAID, NULL, NULL, NULL);
-    return pv_query_status(rc);
-}
 
 static void bind_room(struct pv_query *q, const uint8_t *room)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_room.h - rooms in the daemon's database: tables and jobs of daemon/core/jobs/roomjob.h.
+ * store_room.h - rooms in the daemon's database: jobs of daemon/core/jobs/roomjob.h.
  * Called by store_chat.c, under its rules (store_chat.h).
  */
 #ifndef PV_STORE_ROOM_H
@@ -11,8 +11,6 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
-/* Creates the tables that are missing; after those of chat. -EIO: SQLite's error is in db. */
-PV_MUST_CHECK int pv_store_room_schema(sqlite3 *db);
 /* Runs one job and fills res, which the caller frees also on failure. PV_ERR_MALFORMED (a damaged
  * row), PV_ERR_NOMEM; -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_room_run(sqlite3 *db, const struct pv_roomjob *job,

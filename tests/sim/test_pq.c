@@ -189,8 +189,9 @@ static void first_packets_are_not_delayed(void **state)
  */
 
 enum {
-    RESTARTS = 20,       /* of a world */
-    RESTART_WORLDS = 10, /* 200 restarts: of who offers and of who answers, `on` and `require` */
+    RESTARTS = 20,            /* of a world */
+    RESTART_WORLDS = 2,       /* of who offers and of who answers, `on` and `require` */
+    MANY_RESTART_WORLDS = 10, /* 200 restarts, with PV_SIM_LONG */
 };
 
 /* Whoever of both runs sends, a packet each 20 ms. */
@@ -259,7 +260,8 @@ static int restarts(uint64_t seed, void *ctx)
 static void restarts_under_traffic_cut_nobody_off(void **state)
 {
     (void)state;
-    assert_int_equal(sim_seeds("pq", RESTART_WORLDS, restarts, NULL), 0);
+    unsigned worlds = sim_is_long() ? MANY_RESTART_WORLDS : RESTART_WORLDS;
+    assert_int_equal(sim_seeds("pq", worlds, restarts, NULL), 0);
 }
 
 /* --- mixed versions -----------------------------------------------------------------------------

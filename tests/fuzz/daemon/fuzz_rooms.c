@@ -15,6 +15,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/rooms/rooms.h"
+#include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
 #include "proto/chat/room.h"
 #include "proto/roster/roster_make.h"
@@ -136,7 +137,7 @@ static void make_network(void)
     memcpy(once.network, made.network_id, sizeof(once.network));
     for (int i = 0; i < NODES; i++) {
         must(sqlite3_open(":memory:", &once.db[i]) == SQLITE_OK);
-        must(pv_store_chat_schema(once.db[i]) == PV_OK);
+        must(pv_store_schema(once.db[i]) == PV_OK);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
 #include "sim_node_i.h"
 #include "tests/unit/kem_double.h"
@@ -92,7 +93,7 @@ struct sim_node *sim_node_new(struct sim_net *net, unsigned host, const char *na
     n->sunk = calloc(SIM_MAX_SINK, sizeof(*n->sunk));
     if (n->sunk == NULL)
         abort();
-    if (sqlite3_open(":memory:", &n->chat) != SQLITE_OK || pv_store_chat_schema(n->chat) != PV_OK)
+    if (sqlite3_open(":memory:", &n->chat) != SQLITE_OK || pv_store_schema(n->chat) != PV_OK)
         abort();
     make_identity(n);
     sim_net_listen(net, host, PV_CHAT_PORT);

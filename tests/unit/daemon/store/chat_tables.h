@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"

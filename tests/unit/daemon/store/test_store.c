@@ -21,14 +21,7 @@
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
-/* Chat's part has a test of its own; here it is something that writes a row and then fails. */
-int pv_store_chat_schema(sqlite3 *db)
-{
-    return sqlite3_exec(db, "CREATE TABLE IF NOT EXISTS fake(x)", NULL, NULL, NULL) == SQLITE_OK
-               ? PV_OK
-               : -EIO;
-}
-
+/* Chat's jobs have a test of their own; here one writes a row and then fails. */
 int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
 {
     (void)job;

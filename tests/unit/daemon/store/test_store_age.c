@@ -153,9 +153,9 @@ static int setup(void **state)
 {
     (void)state;
     store.sqlite = true;
-    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_chat_schema(store.db) != PV_OK)
+    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_schema(store.db) != PV_OK)
         return -1;
-    return pv_store_age_schema(store.db);
+    return 0;
 }
 
 static int teardown(void **state)

@@ -287,10 +287,10 @@ static void a_database_without_sums_gets_them(void **state)
     commit(CAROL, 4, 1, 1);
     changes(job_of(PV_CHATJOB_SEEN, BOB, 2));
     sql("DELETE FROM chat_usage");
-    assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(store.db), PV_OK);
     assert_usage_is_true();
     assert_int_equal(number("SELECT count(*) FROM chat_usage"), 3);
-    assert_int_equal(pv_store_chat_schema(store.db), PV_OK); /* once */
+    assert_int_equal(pv_store_schema(store.db), PV_OK); /* once */
     assert_usage_is_true();
 }
 
@@ -300,7 +300,7 @@ static int setup(void **state)
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
-    return pv_store_chat_schema(store.db);
+    return pv_store_schema(store.db);
 }
 
 static int teardown(void **state)

@@ -425,7 +425,7 @@ static void the_schema_can_be_made_again(void **state)
 {
     (void)state;
     enqueue(BOB, 1);
-    assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(store.db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
 }
 
@@ -439,7 +439,7 @@ static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
         "DROP TABLE chat_usage; ALTER TABLE chat_message DROP COLUMN arrived_s;"
         "ALTER TABLE chat_message DROP COLUMN author;"
         "ALTER TABLE chat_message DROP COLUMN sent");
-    assert_int_equal(pv_store_chat_schema(store.db), PV_OK);
+    assert_int_equal(pv_store_schema(store.db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
     assert_inbox(false, 0, "2");
     assert_true(mark(BOB, 1, PV_CHAT_SENT));
@@ -518,7 +518,7 @@ static int setup_sqlite(void **state)
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
-    return pv_store_chat_schema(store.db);
+    return pv_store_schema(store.db);
 }
 
 static int teardown_sqlite(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies held for others: who may have how many here, and who gives way when there is no room. */
+#include "daemon/store/schema.h"
 #include "daemon/store/store_copies.h"
 #include "sys/proc/clock.h"
 #include "tests/unit/test_util.h"
@@ -173,7 +174,7 @@ static void who_has_as_much_as_the_others_is_refused(void **state)
 static int setup(void **state)
 {
     (void)state;
-    return sqlite3_open(":memory:", &db) == SQLITE_OK ? pv_store_copies_schema(db) : -1;
+    return sqlite3_open(":memory:", &db) == SQLITE_OK ? pv_store_schema(db) : -1;
 }
 
 static int teardown(void **state)

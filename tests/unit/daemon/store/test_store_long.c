@@ -87,7 +87,7 @@ static int setup(void **state)
     char text[512];
     (void)state;
     store.sqlite = true;
-    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_chat_schema(store.db) != PV_OK)
+    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_schema(store.db) != PV_OK)
         return -1;
     snprintf(text, sizeof(text),
              "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)"

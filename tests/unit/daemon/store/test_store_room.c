@@ -101,7 +101,7 @@ static int setup(void **state)
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
-    return pv_store_chat_schema(store.db);
+    return pv_store_schema(store.db);
 }
 
 static int teardown(void **state)

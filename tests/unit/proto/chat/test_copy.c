@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 
+#include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
 #include "proto/chat/copy.h"
 #include "tests/unit/test_util.h"
@@ -98,7 +99,7 @@ static const uint8_t BOB[32] = {0xb0}, CARL[32] = {0xca}, DORA[32] = {0xd0};
 static int setup(void **state)
 {
     (void)state;
-    return sqlite3_open(":memory:", &db) == SQLITE_OK && pv_store_chat_schema(db) == PV_OK ? 0 : -1;
+    return sqlite3_open(":memory:", &db) == SQLITE_OK && pv_store_schema(db) == PV_OK ? 0 : -1;
 }
 
 static int teardown(void **state)

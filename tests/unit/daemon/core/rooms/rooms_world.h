@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include "daemon/core/rooms/rooms.h"
+#include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
@@ -93,7 +94,7 @@ static inline int setup(void **state)
         add(w.roster, &m);
         settle(w.roster);
         assert_int_equal(sqlite3_open(":memory:", &w.n[i].db), SQLITE_OK);
-        assert_int_equal(pv_store_chat_schema(w.n[i].db), PV_OK);
+        assert_int_equal(pv_store_schema(w.n[i].db), PV_OK);
         if (i != EVE)
             start(i);
     }
