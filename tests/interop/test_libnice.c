@@ -269,23 +269,12 @@ static void meet(bool we_control)
     (void)close(d.fd);
 }
 
-static void libnice_controls_and_a_pair_is_selected(void **state)
+PV_TEST(libnice_controls_and_a_pair_is_selected)
 {
-    (void)state;
     meet(false);
 }
 
-static void we_control_and_a_pair_is_selected(void **state)
+PV_TEST(we_control_and_a_pair_is_selected)
 {
-    (void)state;
     meet(true);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(libnice_controls_and_a_pair_is_selected),
-        cmocka_unit_test(we_control_and_a_pair_is_selected),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

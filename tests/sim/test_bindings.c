@@ -5,7 +5,6 @@
  */
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/pair.h"
 
 struct counted {
@@ -67,9 +66,8 @@ static int idle(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void an_idle_pair_is_silent_and_its_first_ping_answered(void **state)
+PV_TEST(an_idle_pair_is_silent_and_its_first_ping_answered)
 {
-    (void)state;
     assert_int_equal(sim_seeds("bindings", 4, idle, NULL), 0);
 }
 
@@ -137,9 +135,8 @@ static int lifetime_learnt(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void the_lifetime_of_bindings_is_learnt_and_kept_to(void **state)
+PV_TEST(the_lifetime_of_bindings_is_learnt_and_kept_to)
 {
-    (void)state;
     assert_int_equal(sim_seeds("bindings", 5, lifetime_learnt, NULL), 0);
 }
 
@@ -185,31 +182,20 @@ static int absolute_end(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void another_socket_is_there_before_a_binding_ends(void **state)
+PV_TEST(another_socket_is_there_before_a_binding_ends)
 {
     bool again = false;
-    (void)state;
     assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
     assert_int_equal(absolute_end(11, &again), 0); /* drew a port of an attempt by itself */
 }
 
-static void a_standby_socket_takes_no_port_whose_binding_still_stands(void **state)
+PV_TEST(a_standby_socket_takes_no_port_whose_binding_still_stands)
 {
     bool again = true;
-    (void)state;
     assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_idle_pair_is_silent_and_its_first_ping_answered),
-        cmocka_unit_test(the_lifetime_of_bindings_is_learnt_and_kept_to),
-        cmocka_unit_test(another_socket_is_there_before_a_binding_ends),
-        cmocka_unit_test(a_standby_socket_takes_no_port_whose_binding_still_stands),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -119,17 +118,15 @@ static int from_the_start(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void one_side_without_udp_is_reached_within_three_seconds(void **state)
+PV_TEST(one_side_without_udp_is_reached_within_three_seconds)
 {
-    (void)state;
     struct sides a = {.a = true}, b = {.b = true};
     assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &a), 0);
     assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &b), 0);
 }
 
-static void two_sides_without_udp_meet_within_three_seconds(void **state)
+PV_TEST(two_sides_without_udp_meet_within_three_seconds)
 {
-    (void)state;
     struct sides both = {.a = true, .b = true};
     assert_int_equal(sim_seeds("blocked", SEEDS, from_the_start, &both), 0);
 }
@@ -181,9 +178,8 @@ static int only_443(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void only_port_443_is_enough(void **state)
+PV_TEST(only_port_443_is_enough)
 {
-    (void)state;
     bool before = true, after = false;
     assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &before), 0);
     assert_int_equal(sim_seeds("blocked", SEEDS, only_443, &after), 0);
@@ -234,9 +230,8 @@ static int mid_life(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void udp_that_is_blocked_under_traffic_and_opened_again_is_survived(void **state)
+PV_TEST(udp_that_is_blocked_under_traffic_and_opened_again_is_survived)
 {
-    (void)state;
     assert_int_equal(sim_seeds("blocked", SEEDS, mid_life, NULL), 0);
 }
 
@@ -261,9 +256,8 @@ static int moved(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_change_of_network_is_a_reason_to_try_udp_at_once(void **state)
+PV_TEST(a_change_of_network_is_a_reason_to_try_udp_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("blocked", SEEDS, moved, NULL), 0);
 }
 
@@ -289,9 +283,8 @@ static int restarted(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_restarted_coordinator_relays_over_streams_within_three_seconds(void **state)
+PV_TEST(a_restarted_coordinator_relays_over_streams_within_three_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("blocked", SEEDS, restarted, NULL), 0);
 }
 
@@ -322,9 +315,8 @@ static int revoked(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_removed_member_is_not_relayed_over_its_stream(void **state)
+PV_TEST(a_removed_member_is_not_relayed_over_its_stream)
 {
-    (void)state;
     assert_int_equal(sim_seeds("blocked", SEEDS, revoked, NULL), 0);
 }
 
@@ -347,26 +339,12 @@ static int silent(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_stream_that_goes_silent_is_replaced(void **state)
+PV_TEST(a_stream_that_goes_silent_is_replaced)
 {
-    (void)state;
     assert_int_equal(sim_seeds("blocked", SEEDS, silent, NULL), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_side_without_udp_is_reached_within_three_seconds),
-        cmocka_unit_test(two_sides_without_udp_meet_within_three_seconds),
-        cmocka_unit_test(only_port_443_is_enough),
-        cmocka_unit_test(udp_that_is_blocked_under_traffic_and_opened_again_is_survived),
-        cmocka_unit_test(a_change_of_network_is_a_reason_to_try_udp_at_once),
-        cmocka_unit_test(a_restarted_coordinator_relays_over_streams_within_three_seconds),
-        cmocka_unit_test(a_removed_member_is_not_relayed_over_its_stream),
-        cmocka_unit_test(a_stream_that_goes_silent_is_replaced),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

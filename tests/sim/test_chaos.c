@@ -338,16 +338,7 @@ static int run(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void after_any_trouble_everybody_can_reach_everybody(void **state)
+PV_TEST(after_any_trouble_everybody_can_reach_everybody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chaos", SEEDS, run, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(after_any_trouble_everybody_can_reach_everybody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,9 +204,8 @@ static int converse(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void what_was_sent_arrives_once_and_in_order(void **state)
+PV_TEST(what_was_sent_arrives_once_and_in_order)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chat_life", SEEDS, converse, NULL), 0);
 }
 
@@ -233,9 +232,8 @@ static int online(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_line_to_a_peer_that_is_there_arrives_at_once(void **state)
+PV_TEST(a_line_to_a_peer_that_is_there_arrives_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chat_life", SEEDS, online, NULL), 0);
 }
 
@@ -282,9 +280,8 @@ static int apart(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void two_who_are_never_there_together_write_to_each_other(void **state)
+PV_TEST(two_who_are_never_there_together_write_to_each_other)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chat_life", SEEDS, apart, NULL), 0);
 }
 
@@ -312,9 +309,8 @@ static int slow_interface(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void what_waits_goes_out_when_the_interface_is_up(void **state)
+PV_TEST(what_waits_goes_out_when_the_interface_is_up)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chat_life", 4, slow_interface, NULL), 0);
 }
 
@@ -360,20 +356,7 @@ static int held(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_third_member_holds_what_the_coordinator_cannot(void **state)
+PV_TEST(a_third_member_holds_what_the_coordinator_cannot)
 {
-    (void)state;
     assert_int_equal(sim_seeds("chat_life", SEEDS / 3, held, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_line_to_a_peer_that_is_there_arrives_at_once),
-        cmocka_unit_test(what_was_sent_arrives_once_and_in_order),
-        cmocka_unit_test(two_who_are_never_there_together_write_to_each_other),
-        cmocka_unit_test(what_waits_goes_out_when_the_interface_is_up),
-        cmocka_unit_test(a_third_member_holds_what_the_coordinator_cannot),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,9 +181,8 @@ static int kept_back(uint64_t seed, void *ctx)
     return end(s, seed, NULL);
 }
 
-static void nothing_enters_while_the_rules_are_kept_back(void **state)
+PV_TEST(nothing_enters_while_the_rules_are_kept_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("closed", SEEDS, kept_back, NULL), 0);
 }
 
@@ -212,9 +211,8 @@ static int held_up(uint64_t seed, void *ctx)
     return end(s, seed, opened ? NULL : "never open:");
 }
 
-static void nothing_enters_before_the_listing_is_whole(void **state)
+PV_TEST(nothing_enters_before_the_listing_is_whole)
 {
-    (void)state;
     assert_int_equal(sim_seeds("closed", SEEDS, held_up, NULL), 0);
 }
 
@@ -238,10 +236,9 @@ static int opens(uint64_t seed, void *ctx)
     return end(s, seed, NULL);
 }
 
-static void an_honest_network_is_open_within_a_second(void **state)
+PV_TEST(an_honest_network_is_open_within_a_second)
 {
     static bool rules[] = {false, true};
-    (void)state;
     assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[0]), 0);
     assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[1]), 0);
 }
@@ -265,21 +262,9 @@ static int old_token(uint64_t seed, void *ctx)
     return end(s, seed, NULL);
 }
 
-static void by_an_old_token_it_opens_when_an_admin_is_there(void **state)
+PV_TEST(by_an_old_token_it_opens_when_an_admin_is_there)
 {
     static bool away[] = {false, true};
-    (void)state;
     assert_int_equal(sim_seeds("closed", SEEDS, old_token, &away[0]), 0);
     assert_int_equal(sim_seeds("closed", 1, old_token, &away[1]), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_enters_while_the_rules_are_kept_back),
-        cmocka_unit_test(nothing_enters_before_the_listing_is_whole),
-        cmocka_unit_test(an_honest_network_is_open_within_a_second),
-        cmocka_unit_test(by_an_old_token_it_opens_when_an_admin_is_there),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
@@ -245,9 +244,8 @@ static int withhold(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void a_withheld_revocation_is_found_by_the_first_pair_that_meets(void **state)
+PV_TEST(a_withheld_revocation_is_found_by_the_first_pair_that_meets)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, withhold, NULL), 0);
 }
 
@@ -295,9 +293,8 @@ static int invented(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void an_invented_member_is_believed_by_nobody(void **state)
+PV_TEST(an_invented_member_is_believed_by_nobody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, invented, NULL), 0);
 }
 
@@ -351,9 +348,8 @@ static int approved(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void a_coordinator_cannot_approve(void **state)
+PV_TEST(a_coordinator_cannot_approve)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, approved, NULL), 0);
 }
 
@@ -388,9 +384,8 @@ static int altered(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void an_altered_name_is_refused_and_reported(void **state)
+PV_TEST(an_altered_name_is_refused_and_reported)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, altered, NULL), 0);
 }
 
@@ -416,9 +411,8 @@ static int replayed(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void an_old_roster_brings_nobody_back(void **state)
+PV_TEST(an_old_roster_brings_nobody_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, replayed, NULL), 0);
 }
 
@@ -463,9 +457,8 @@ static int resent(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void an_old_signal_is_not_taken_again(void **state)
+PV_TEST(an_old_signal_is_not_taken_again)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, resent, NULL), 0);
 }
 
@@ -512,9 +505,8 @@ static int foreign(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void another_networks_record_is_refused_when_joining(void **state)
+PV_TEST(another_networks_record_is_refused_when_joining)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, foreign, NULL), 0);
 }
 
@@ -539,9 +531,8 @@ static int restored(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void members_repair_a_coordinator_restored_from_a_backup(void **state)
+PV_TEST(members_repair_a_coordinator_restored_from_a_backup)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", SEEDS, restored, NULL), 0);
 }
 
@@ -566,27 +557,12 @@ static int listed(uint64_t seed, void *ctx)
     return done(&s);
 }
 
-static void a_list_without_end_is_not_read_to_the_end(void **state)
+PV_TEST(a_list_without_end_is_not_read_to_the_end)
 {
-    (void)state;
     assert_int_equal(sim_seeds("evil", 1, listed, NULL), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_withheld_revocation_is_found_by_the_first_pair_that_meets),
-        cmocka_unit_test(an_invented_member_is_believed_by_nobody),
-        cmocka_unit_test(a_coordinator_cannot_approve),
-        cmocka_unit_test(an_altered_name_is_refused_and_reported),
-        cmocka_unit_test(an_old_roster_brings_nobody_back),
-        cmocka_unit_test(an_old_signal_is_not_taken_again),
-        cmocka_unit_test(another_networks_record_is_refused_when_joining),
-        cmocka_unit_test(members_repair_a_coordinator_restored_from_a_backup),
-        cmocka_unit_test(a_list_without_end_is_not_read_to_the_end),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

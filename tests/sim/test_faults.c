@@ -336,9 +336,8 @@ static void fail_at_each(enum sim_fault kind, uint64_t n)
     assert_int_equal(sim_faults_bad(), 0);
 }
 
-static void the_network_outlives_an_allocation_that_fails(void **state)
+PV_TEST(the_network_outlives_an_allocation_that_fails)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_ALLOC, 1);
 }
 
@@ -346,12 +345,11 @@ static void the_network_outlives_an_allocation_that_fails(void **state)
  * statements of a node that joins, the job that raises its interface, a peer that packets wait for,
  * the proof and the records of a room, the relay's members, a node's relay. They move a little with
  * the code. */
-static void the_network_outlives_what_it_once_did_not(void **state)
+PV_TEST(the_network_outlives_what_it_once_did_not)
 {
     static const struct sim_places places[] = {{426, 450, 1},   {488, 516, 1},   {852, 862, 1},
                                                {876, 886, 1},   {1464, 1486, 2}, {1700, 1720, 2},
                                                {1820, 1834, 1}, {2605, 2618, 1}};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(places) && getenv("PV_FAULT") == NULL; i++) {
         sim_faults_sweep(SIM_FAULT_ALLOC, &places[i], 1);
         assert_null(run());
@@ -359,50 +357,31 @@ static void the_network_outlives_what_it_once_did_not(void **state)
     }
 }
 
-static void the_network_outlives_a_while_without_memory(void **state)
+PV_TEST(the_network_outlives_a_while_without_memory)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_ALLOC, 30);
 }
 
-static void the_network_outlives_datagrams_that_are_not_sent(void **state)
+PV_TEST(the_network_outlives_datagrams_that_are_not_sent)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_SEND, 1);
     fail_at_each(SIM_FAULT_SEND, 20);
 }
 
-static void the_network_outlives_a_store_that_fails(void **state)
+PV_TEST(the_network_outlives_a_store_that_fails)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_STORE, 1);
     fail_at_each(SIM_FAULT_STORE, 5);
 }
 
-static void the_network_outlives_streams_that_are_reset(void **state)
+PV_TEST(the_network_outlives_streams_that_are_reset)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_STREAM, 1);
     fail_at_each(SIM_FAULT_STREAM, 3);
 }
 
-static void the_network_outlives_streams_that_take_little(void **state)
+PV_TEST(the_network_outlives_streams_that_take_little)
 {
-    (void)state;
     fail_at_each(SIM_FAULT_SHORT, 1);
     fail_at_each(SIM_FAULT_SHORT, 20);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_network_outlives_an_allocation_that_fails),
-        cmocka_unit_test(the_network_outlives_what_it_once_did_not),
-        cmocka_unit_test(the_network_outlives_a_while_without_memory),
-        cmocka_unit_test(the_network_outlives_datagrams_that_are_not_sent),
-        cmocka_unit_test(the_network_outlives_a_store_that_fails),
-        cmocka_unit_test(the_network_outlives_streams_that_are_reset),
-        cmocka_unit_test(the_network_outlives_streams_that_take_little),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/natcore/natcore_text.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
@@ -315,22 +314,19 @@ static void expect(const char *a, const char *b, double least)
         assert_true(o.started <= 1.3);
 }
 
-static void a_port_restricted_and_a_sequential_nat_are_crossed(void **state)
+PV_TEST(a_port_restricted_and_a_sequential_nat_are_crossed)
 {
-    (void)state;
     expect("port-restricted", "symmetric sequential", 99);
 }
 
-static void two_sequential_nats_are_crossed(void **state)
+PV_TEST(two_sequential_nats_are_crossed)
 {
-    (void)state;
     expect("symmetric sequential", "symmetric sequential", 95);
     expect("sequential by -1", "sequential by +2", 95);
 }
 
-static void a_port_restricted_and_a_random_nat_are_crossed(void **state)
+PV_TEST(a_port_restricted_and_a_random_nat_are_crossed)
 {
-    (void)state;
     expect("port-restricted", "symmetric random", 98);
     expect("symmetric block", "port-restricted", 99);
 }
@@ -338,9 +334,8 @@ static void a_port_restricted_and_a_random_nat_are_crossed(void **state)
 /* With K sockets a first attempt at a block of R ports succeeds in K / R of cases, and at two
  * blocks in its square: a half and a quarter here, after five attempts nearly all and three in
  * four. */
-static void ports_of_blocks_are_met_sooner_or_later(void **state)
+PV_TEST(ports_of_blocks_are_met_sooner_or_later)
 {
-    (void)state;
     struct outcome o =
         run_pair(kind_of("symmetric sequential"), kind_of("symmetric block"), SEEDS, true);
     assert_true(4 * (o.direct + o.later) >= 3 * o.runs);
@@ -348,9 +343,8 @@ static void ports_of_blocks_are_met_sooner_or_later(void **state)
     assert_true(2 * (o.direct + o.later) >= o.runs);
 }
 
-static void every_other_allocator_is_crossed_from_a_port_restricted_nat(void **state)
+PV_TEST(every_other_allocator_is_crossed_from_a_port_restricted_nat)
 {
-    (void)state;
     for (unsigned i = TABLE_KINDS; i < PV_ARRAY_LEN(kinds); i++) {
         const struct outcome o = run_pair(kind_of("port-restricted"), i, 2, false);
         assert_int_equal(o.direct, o.runs);
@@ -381,19 +375,9 @@ static int print_table(const char *which)
     return 0;
 }
 
-int main(void)
+void test_begin(void)
 {
     if (getenv("PV_HARD_TABLE") != NULL)
-        return print_table(getenv("PV_HARD_TABLE"));
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_port_restricted_and_a_sequential_nat_are_crossed),
-        cmocka_unit_test(two_sequential_nats_are_crossed),
-        cmocka_unit_test(a_port_restricted_and_a_random_nat_are_crossed),
-        cmocka_unit_test(ports_of_blocks_are_met_sooner_or_later),
-        cmocka_unit_test(every_other_allocator_is_crossed_from_a_port_restricted_nat),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
+        exit(print_table(getenv("PV_HARD_TABLE")));
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -223,13 +223,12 @@ static int stays_removed(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void whom_a_former_admin_removed_stays_removed(void **state)
+PV_TEST(whom_a_former_admin_removed_stays_removed)
 {
     static struct removal kinds[] = {
         {DEAD, A, "remove", false}, {DEAD, A, "admin_revoke", true},   {DEAD, B, "remove", true},
         {ALIVE, A, "remove", true}, {ALIVE, B, "admin_revoke", false},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
         assert_int_equal(sim_seeds("heirs", SEEDS, stays_removed, &kinds[i]), 0);
 }
@@ -261,13 +260,12 @@ static int lets_in(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void newcomers_get_in_where_a_former_admin_moved_the_network(void **state)
+PV_TEST(newcomers_get_in_where_a_former_admin_moved_the_network)
 {
     static struct handover kinds[] = {
         {ALIVE, C, "remove"}, {ALIVE, C, "admin_revoke"}, {ALIVE, A, "remove"},
         {DEAD, C, "remove"},  {DEAD, A, "admin_revoke"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(kinds); i++)
         assert_int_equal(sim_seeds("heirs", SEEDS, lets_in, &kinds[i]), 0);
 }
@@ -297,9 +295,8 @@ static int comes_back(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void an_admin_who_left_is_none_any_more(void **state)
+PV_TEST(an_admin_who_left_is_none_any_more)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_back, NULL), 0);
 }
 
@@ -323,9 +320,8 @@ static int is_removed(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_left_can_be_removed(void **state)
+PV_TEST(who_left_can_be_removed)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, is_removed, NULL), 0);
 }
 
@@ -373,9 +369,8 @@ static int is_replaced(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_machine_that_takes_a_place_has_what_was_said_of_the_other(void **state)
+PV_TEST(a_machine_that_takes_a_place_has_what_was_said_of_the_other)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, is_replaced, NULL), 0);
 }
 
@@ -401,9 +396,8 @@ static int has_a_namesake(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void rules_tell_a_former_member_from_its_namesake(void **state)
+PV_TEST(rules_tell_a_former_member_from_its_namesake)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, has_a_namesake, NULL), 0);
 }
 
@@ -445,9 +439,8 @@ static int takes_it_back(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_leaves_while_it_waits_takes_its_wish_back(void **state)
+PV_TEST(who_leaves_while_it_waits_takes_its_wish_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, takes_it_back, NULL), 0);
 }
 
@@ -479,10 +472,9 @@ static int comes_late(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_comes_by_a_token_of_before_is_heard_of(void **state)
+PV_TEST(who_comes_by_a_token_of_before_is_heard_of)
 {
     static bool approve[] = {false, true};
-    (void)state;
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[0]), 0);
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[1]), 0);
 }
@@ -761,24 +753,7 @@ static int at_random(uint64_t seed, void *ctx)
     return passed(&g.s);
 }
 
-static void what_admins_asked_for_holds_whoever_goes_later(void **state)
+PV_TEST(what_admins_asked_for_holds_whoever_goes_later)
 {
-    (void)state;
     assert_int_equal(sim_seeds("heirs", sim_is_long() ? LONG : RANDOM, at_random, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whom_a_former_admin_removed_stays_removed),
-        cmocka_unit_test(newcomers_get_in_where_a_former_admin_moved_the_network),
-        cmocka_unit_test(an_admin_who_left_is_none_any_more),
-        cmocka_unit_test(who_left_can_be_removed),
-        cmocka_unit_test(a_machine_that_takes_a_place_has_what_was_said_of_the_other),
-        cmocka_unit_test(rules_tell_a_former_member_from_its_namesake),
-        cmocka_unit_test(who_leaves_while_it_waits_takes_its_wish_back),
-        cmocka_unit_test(who_comes_by_a_token_of_before_is_heard_of),
-        cmocka_unit_test(what_admins_asked_for_holds_whoever_goes_later),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

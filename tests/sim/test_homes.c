@@ -522,19 +522,10 @@ static int run(uint64_t seed, void *ctx)
     return r;
 }
 
-static void homes_wander_and_nothing_is_lost(void **state)
+PV_TEST(homes_wander_and_nothing_is_lost)
 {
     unsigned moves = 0;
-    (void)state;
     assert_int_equal(sim_seeds("homes", SEEDS, run, &moves), 0);
     assert_true(moves > 0);
     printf("homes changed %u times\n", moves);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(homes_wander_and_nothing_is_lost, test_teardown),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -461,16 +461,7 @@ static int attack(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_member_that_sends_everything_harms_nobody(void **state)
+PV_TEST(a_member_that_sends_everything_harms_nobody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("hostile", 1, attack, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_member_that_sends_everything_harms_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

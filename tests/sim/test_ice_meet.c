@@ -216,29 +216,25 @@ static unsigned run_matrix(unsigned loss, pv_ns max_first, pv_ns max_agree, unsi
     return percentile(hist, 95);
 }
 
-static void all_filterings_meet_without_loss(void **state)
+PV_TEST(all_filterings_meet_without_loss)
 {
-    (void)state;
     /* DESIGN 14: 150 ms at 30 ms one way. */
     assert_true(run_matrix(0, PV_MS(250), PV_MS(500), 80) <= 150);
 }
 
-static void all_filterings_meet_with_5_percent_loss(void **state)
+PV_TEST(all_filterings_meet_with_5_percent_loss)
 {
-    (void)state;
     (void)run_matrix(50, PV_MS(1300), PV_MS(3000), 120);
 }
 
-static void all_filterings_meet_with_20_percent_loss(void **state)
+PV_TEST(all_filterings_meet_with_20_percent_loss)
 {
-    (void)state;
     /* One in some thousand loses all eight round trips of a check and needs a second one. */
     (void)run_matrix(200, PV_MS(6000), PV_MS(10000), 160);
 }
 
-static void the_same_lan_wins(void **state)
+PV_TEST(the_same_lan_wins)
 {
-    (void)state;
     unsigned hist[TIME_BUCKETS] = {0};
     for (unsigned hairpin = 0; hairpin < 2; hairpin++) {
         for (unsigned loss = 0; loss <= 200; loss += 100) {
@@ -253,9 +249,8 @@ static void the_same_lan_wins(void **state)
     }
 }
 
-static void ipv6_without_nat_wins_over_two_nats(void **state)
+PV_TEST(ipv6_without_nat_wins_over_two_nats)
 {
-    (void)state;
     unsigned hist[TIME_BUCKETS] = {0};
     for (unsigned loss = 0; loss <= 100; loss += 100) {
         struct cell c = {.side = {SIDE_APDF, SIDE_APDF},
@@ -266,18 +261,4 @@ static void ipv6_without_nat_wins_over_two_nats(void **state)
                          .max_sent = 200};
         run_cell(&c, "IPv6 behind firewalls, IPv4 behind NATs", hist);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_filterings_meet_without_loss),
-        cmocka_unit_test(all_filterings_meet_with_5_percent_loss),
-        cmocka_unit_test(all_filterings_meet_with_20_percent_loss),
-        cmocka_unit_test(the_same_lan_wins),
-        cmocka_unit_test(ipv6_without_nat_wins_over_two_nats),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,9 +183,8 @@ static unsigned env_number(const char *name, unsigned otherwise)
     return text == NULL ? otherwise : (unsigned)strtoul(text, NULL, 10);
 }
 
-static void two_agents_survive_what_networks_do(void **state)
+PV_TEST(two_agents_survive_what_networks_do)
 {
-    (void)state;
     unsigned only = env_number("PV_SIM_SEED", 0);
     unsigned first = only != 0 ? only : 1;
     unsigned seeds = only != 0 ? 1 : env_number("PV_SIM_SEEDS", 200) / 8;
@@ -200,14 +199,4 @@ static void two_agents_survive_what_networks_do(void **state)
         }
         w_done(&w);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_agents_survive_what_networks_do),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,9 +129,8 @@ static int stream(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void who_joined_gets_all_of_it_once_and_in_order(void **state)
+PV_TEST(who_joined_gets_all_of_it_once_and_in_order)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_lan", SEEDS, stream, (void *)(uintptr_t) "239.66.0.1"), 0);
     assert_int_equal(sim_seeds("sim_lan", 1, stream, (void *)(uintptr_t) "ff05::66"), 0);
 }
@@ -172,9 +171,8 @@ static int flood(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_flood_ends_at_its_budget(void **state)
+PV_TEST(a_flood_ends_at_its_budget)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_lan", SEEDS, flood, NULL), 0);
 }
 
@@ -210,9 +208,8 @@ static int circles(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void nothing_goes_in_circles(void **state)
+PV_TEST(nothing_goes_in_circles)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_lan", SEEDS, circles, NULL), 0);
 }
 
@@ -262,9 +259,8 @@ static int flapping(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void who_joins_and_leaves_all_the_time_costs_little(void **state)
+PV_TEST(who_joins_and_leaves_all_the_time_costs_little)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_lan", SEEDS, flapping, NULL), 0);
 }
 
@@ -326,20 +322,7 @@ static int silence(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void discovery_wakes_nobody(void **state)
+PV_TEST(discovery_wakes_nobody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_lan", SEEDS, silence, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_joined_gets_all_of_it_once_and_in_order),
-        cmocka_unit_test(a_flood_ends_at_its_budget),
-        cmocka_unit_test(nothing_goes_in_circles),
-        cmocka_unit_test(who_joins_and_leaves_all_the_time_costs_little),
-        cmocka_unit_test(discovery_wakes_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

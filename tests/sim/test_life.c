@@ -132,9 +132,8 @@ static int nat_forgets(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void a_nat_that_forgets_is_got_over(void **state)
+PV_TEST(a_nat_that_forgets_is_got_over)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, nat_forgets, NULL), 0);
 }
 
@@ -154,9 +153,8 @@ static int nats_forget_idle(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void peers_that_were_idle_are_found_again(void **state)
+PV_TEST(peers_that_were_idle_are_found_again)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, nats_forget_idle, NULL), 0);
 }
 
@@ -186,9 +184,8 @@ static int peer_restarts(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void a_peer_that_restarts_is_found_at_once(void **state)
+PV_TEST(a_peer_that_restarts_is_found_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", 2 * SEEDS, peer_restarts, NULL), 0);
 }
 
@@ -211,9 +208,8 @@ static int machine_sleeps(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void a_machine_that_slept_is_found_at_once(void **state)
+PV_TEST(a_machine_that_slept_is_found_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", 2 * SEEDS, machine_sleeps, NULL), 0);
 }
 
@@ -256,9 +252,8 @@ static int coordinator_away(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void sessions_outlive_the_coordinator(void **state)
+PV_TEST(sessions_outlive_the_coordinator)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, coordinator_away, NULL), 0);
 }
 
@@ -291,9 +286,8 @@ static int one_side_cut_off(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void who_is_offline_to_the_coordinator_keeps_its_paths(void **state)
+PV_TEST(who_is_offline_to_the_coordinator_keeps_its_paths)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, one_side_cut_off, NULL), 0);
 }
 
@@ -329,9 +323,8 @@ static int address_changes(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void a_new_address_on_either_side_heals(void **state)
+PV_TEST(a_new_address_on_either_side_heals)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, address_changes, NULL), 0);
 }
 
@@ -348,9 +341,8 @@ static int both_move(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void both_may_move_at_once(void **state)
+PV_TEST(both_may_move_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, both_move, NULL), 0);
 }
 
@@ -386,9 +378,8 @@ static int clock_jumps(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void clocks_may_jump(void **state)
+PV_TEST(clocks_may_jump)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, clock_jumps, NULL), 0);
 }
 
@@ -438,10 +429,9 @@ static int first_pings(uint64_t seed, void *ctx)
 
 /* Eight pages of the log are as many round trips, 240 ms and more in every run. When a relay has to
  * be asked first a ping takes 300 ms longer, with news or without. */
-static void a_first_ping_after_a_start_waits_for_no_roster(void **state)
+PV_TEST(a_first_ping_after_a_start_waits_for_no_roster)
 {
     struct firsts best = {.bare = PV_NEVER, .grown = PV_NEVER};
-    (void)state;
     assert_int_equal(sim_seeds("life", 3, first_pings, &best), 0);
     assert_in_range(best.grown, 0, best.bare + PV_MS(100));
 }
@@ -494,9 +484,8 @@ static int disk_full(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void a_full_disk_is_said_and_got_over(void **state)
+PV_TEST(a_full_disk_is_said_and_got_over)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", SEEDS, disk_full, NULL), 0);
 }
 
@@ -536,27 +525,7 @@ static int interface_fails(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-static void an_interface_that_cannot_come_up_is_said(void **state)
+PV_TEST(an_interface_that_cannot_come_up_is_said)
 {
-    (void)state;
     assert_int_equal(sim_seeds("life", 4, interface_fails, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_first_ping_after_a_start_waits_for_no_roster),
-        cmocka_unit_test(a_nat_that_forgets_is_got_over),
-        cmocka_unit_test(peers_that_were_idle_are_found_again),
-        cmocka_unit_test(a_peer_that_restarts_is_found_at_once),
-        cmocka_unit_test(a_machine_that_slept_is_found_at_once),
-        cmocka_unit_test(sessions_outlive_the_coordinator),
-        cmocka_unit_test(who_is_offline_to_the_coordinator_keeps_its_paths),
-        cmocka_unit_test(a_new_address_on_either_side_heals),
-        cmocka_unit_test(both_may_move_at_once),
-        cmocka_unit_test(clocks_may_jump),
-        cmocka_unit_test(a_full_disk_is_said_and_got_over),
-        cmocka_unit_test(an_interface_that_cannot_come_up_is_said),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -102,9 +101,8 @@ static int meet(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void cones_of_every_kind_meet(void **state)
+PV_TEST(cones_of_every_kind_meet)
 {
-    (void)state;
     static const char *const kinds[] = {NULL, "full-cone", "address-restricted", "port-restricted",
                                         "linux"};
     unsigned bad = 0;
@@ -148,9 +146,8 @@ static int first_packets(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void packets_that_wait_for_a_path_are_not_lost(void **state)
+PV_TEST(packets_that_wait_for_a_path_are_not_lost)
 {
-    (void)state;
     assert_int_equal(sim_seeds("meet", SEEDS_SOME, first_packets, NULL), 0);
 }
 
@@ -202,9 +199,8 @@ static int restart(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void what_restarts_is_found_again(void **state)
+PV_TEST(what_restarts_is_found_again)
 {
-    (void)state;
     assert_int_equal(sim_seeds("meet", SEEDS_SOME, restart, NULL), 0);
 }
 
@@ -247,9 +243,8 @@ static int chat(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void messages_arrive_also_across_restarts(void **state)
+PV_TEST(messages_arrive_also_across_restarts)
 {
-    (void)state;
     assert_int_equal(sim_seeds("meet", SEEDS_SOME, chat, NULL), 0);
 }
 
@@ -268,25 +263,14 @@ static uint64_t hash_of(uint64_t seed)
     return hash;
 }
 
-static void a_seed_repeats_a_meeting_exactly(void **state)
+PV_TEST(a_seed_repeats_a_meeting_exactly)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 5; seed++)
         assert_int_equal(hash_of(seed), hash_of(seed));
     assert_int_not_equal(hash_of(1), hash_of(2));
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_seed_repeats_a_meeting_exactly),
-        cmocka_unit_test(cones_of_every_kind_meet),
-        cmocka_unit_test(packets_that_wait_for_a_path_are_not_lost),
-        cmocka_unit_test(what_restarts_is_found_again),
-        cmocka_unit_test(messages_arrive_also_across_restarts),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,16 +123,7 @@ static int mesh(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void eighteen_nodes_all_meet_at_once(void **state)
+PV_TEST(eighteen_nodes_all_meet_at_once)
 {
-    (void)state;
     assert_int_equal(sim_seeds("mesh", SEEDS, mesh, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(eighteen_nodes_all_meet_at_once),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

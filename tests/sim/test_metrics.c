@@ -58,9 +58,8 @@ static void talk(struct sim_world *w, pv_ns duration)
     }
 }
 
-static void a_node_that_talks_to_nobody_has_all_families_and_no_paths(void **state)
+PV_TEST(a_node_that_talks_to_nobody_has_all_families_and_no_paths)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "port-restricted", "full-cone");
     struct grammar *g = ask(&w, w.nodes[0]);
@@ -82,9 +81,8 @@ static void a_node_that_talks_to_nobody_has_all_families_and_no_paths(void **sta
     sim_world_done(&w);
 }
 
-static void a_direct_path_is_told_with_its_ends_and_its_time(void **state)
+PV_TEST(a_direct_path_is_told_with_its_ends_and_its_time)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "port-restricted", "full-cone");
     talk(&w, PV_S(3));
@@ -111,9 +109,8 @@ static void a_direct_path_is_told_with_its_ends_and_its_time(void **state)
     sim_world_done(&w);
 }
 
-static void time_on_the_relay_is_counted_to_the_moment(void **state)
+PV_TEST(time_on_the_relay_is_counted_to_the_moment)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "symmetric", "symmetric");
     talk(&w, PV_S(20));
@@ -136,9 +133,8 @@ static void time_on_the_relay_is_counted_to_the_moment(void **state)
     sim_world_done(&w);
 }
 
-static void an_attempt_at_a_hard_nat_has_its_method_and_both_nats(void **state)
+PV_TEST(an_attempt_at_a_hard_nat_has_its_method_and_both_nats)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "port-restricted", "symmetric-sequential");
     talk(&w, PV_S(12));
@@ -155,9 +151,8 @@ static void an_attempt_at_a_hard_nat_has_its_method_and_both_nats(void **state)
     sim_world_done(&w);
 }
 
-static void counters_do_not_fall_when_a_member_is_removed(void **state)
+PV_TEST(counters_do_not_fall_when_a_member_is_removed)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "symmetric", "symmetric");
     talk(&w, PV_S(5));
@@ -182,9 +177,8 @@ static void counters_do_not_fall_when_a_member_is_removed(void **state)
     sim_world_done(&w);
 }
 
-static void a_restarted_coordinator_is_seen(void **state)
+PV_TEST(a_restarted_coordinator_is_seen)
 {
-    (void)state;
     struct sim_world w;
     begin(&w, "full-cone", "full-cone");
     sim_coord_kill(w.coord);
@@ -202,17 +196,4 @@ static void a_restarted_coordinator_is_seen(void **state)
     assert_true(grammar_value(g, "p2pvpn_coordinator_connects_total") == 2);
     grammar_done(g);
     sim_world_done(&w);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_node_that_talks_to_nobody_has_all_families_and_no_paths),
-        cmocka_unit_test(a_direct_path_is_told_with_its_ends_and_its_time),
-        cmocka_unit_test(time_on_the_relay_is_counted_to_the_moment),
-        cmocka_unit_test(an_attempt_at_a_hard_nat_has_its_method_and_both_nats),
-        cmocka_unit_test(counters_do_not_fall_when_a_member_is_removed),
-        cmocka_unit_test(a_restarted_coordinator_is_seen),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,9 +142,8 @@ static int told_later(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_coordinator_that_was_away_during_a_move_is_told(void **state)
+PV_TEST(a_coordinator_that_was_away_during_a_move_is_told)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, told_later, NULL), 0);
 }
 
@@ -177,9 +176,8 @@ static int back_again(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_fell_back_returns_within_a_minute_and_only_then(void **state)
+PV_TEST(who_fell_back_returns_within_a_minute_and_only_then)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, back_again, NULL), 0);
 }
 
@@ -210,9 +208,8 @@ static int comes_and_goes(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_that_comes_and_goes_is_left_alone_for_longer(void **state)
+PV_TEST(one_that_comes_and_goes_is_left_alone_for_longer)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, comes_and_goes, NULL), 0);
 }
 
@@ -245,9 +242,8 @@ static int apart(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_token_brings_two_halves_together(void **state)
+PV_TEST(one_token_brings_two_halves_together)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
 }
 
@@ -285,9 +281,8 @@ static int new_key(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_new_key_at_the_old_address_relays_within_seconds(void **state)
+PV_TEST(a_new_key_at_the_old_address_relays_within_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, new_key, NULL), 0);
 }
 
@@ -311,9 +306,8 @@ static int by_an_heir(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void whom_a_former_admin_let_in_moves_the_network(void **state)
+PV_TEST(whom_a_former_admin_let_in_moves_the_network)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, by_an_heir, NULL), 0);
 }
 
@@ -356,9 +350,8 @@ static int by_the_second(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_joins_finds_the_coordinator_that_knows_the_invite(void **state)
+PV_TEST(who_joins_finds_the_coordinator_that_knows_the_invite)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, by_the_second, NULL), 0);
 }
 
@@ -391,9 +384,8 @@ static int by_a_token_of_nobody(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_token_that_no_coordinator_of_it_knows_is_refused_soon(void **state)
+PV_TEST(a_token_that_no_coordinator_of_it_knows_is_refused_soon)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, by_a_token_of_nobody, NULL), 0);
 }
 
@@ -444,24 +436,7 @@ static int while_waiting(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_waits_to_be_admitted_follows_too(void **state)
+PV_TEST(who_waits_to_be_admitted_follows_too)
 {
-    (void)state;
     assert_int_equal(sim_seeds("moves", SEEDS, while_waiting, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_coordinator_that_was_away_during_a_move_is_told),
-        cmocka_unit_test(who_fell_back_returns_within_a_minute_and_only_then),
-        cmocka_unit_test(one_that_comes_and_goes_is_left_alone_for_longer),
-        cmocka_unit_test(one_token_brings_two_halves_together),
-        cmocka_unit_test(a_new_key_at_the_old_address_relays_within_seconds),
-        cmocka_unit_test(whom_a_former_admin_let_in_moves_the_network),
-        cmocka_unit_test(who_waits_to_be_admitted_follows_too),
-        cmocka_unit_test(who_joins_finds_the_coordinator_that_knows_the_invite),
-        cmocka_unit_test(a_token_that_no_coordinator_of_it_knows_is_refused_soon),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,21 +107,12 @@ static int run(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_path_that_narrows_without_a_word_is_found_within_5_seconds(void **state)
+PV_TEST(a_path_that_narrows_without_a_word_is_found_within_5_seconds)
 {
     unsigned bad = 0;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(CASES); i++) {
         struct narrowing n = CASES[i];
         bad += sim_seeds("mtu", SEEDS, run, &n);
     }
     assert_int_equal(bad, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_path_that_narrows_without_a_word_is_found_within_5_seconds),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,9 +59,8 @@ static bool next_event(struct sim_net *net, struct sim_event *e)
     return sim_net_next(net, sim_net_now(net) + PV_S(1), e) == PV_OK;
 }
 
-static void two_cones_meet_and_the_clock_is_exact(void **state)
+PV_TEST(two_cones_meet_and_the_clock_is_exact)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned za = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
@@ -86,9 +85,8 @@ static void two_cones_meet_and_the_clock_is_exact(void **state)
     sim_net_free(net);
 }
 
-static void the_same_lan_and_ipv6_need_no_translation(void **state)
+PV_TEST(the_same_lan_and_ipv6_need_no_translation)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
@@ -113,9 +111,8 @@ static void the_same_lan_and_ipv6_need_no_translation(void **state)
     sim_net_free(net);
 }
 
-static void a_low_ttl_opens_the_own_nat_only(void **state)
+PV_TEST(a_low_ttl_opens_the_own_nat_only)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
@@ -134,9 +131,8 @@ static void a_low_ttl_opens_the_own_nat_only(void **state)
     sim_net_free(net);
 }
 
-static void double_nat_shows_the_outer_address(void **state)
+PV_TEST(double_nat_shows_the_outer_address)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned outer = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
@@ -152,9 +148,8 @@ static void double_nat_shows_the_outer_address(void **state)
     sim_net_free(net);
 }
 
-static void streams_connect_carry_and_end(void **state)
+PV_TEST(streams_connect_carry_and_end)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned zone = add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1");
@@ -190,9 +185,8 @@ static void streams_connect_carry_and_end(void **state)
     sim_net_free(net);
 }
 
-static void a_power_cut_is_silent_until_the_host_is_back(void **state)
+PV_TEST(a_power_cut_is_silent_until_the_host_is_back)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
@@ -212,9 +206,8 @@ static void a_power_cut_is_silent_until_the_host_is_back(void **state)
     sim_net_free(net);
 }
 
-static void a_stream_is_short_or_reset_where_that_was_planned(void **state)
+PV_TEST(a_stream_is_short_or_reset_where_that_was_planned)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
@@ -247,9 +240,8 @@ static void a_stream_is_short_or_reset_where_that_was_planned(void **state)
     sim_net_free(net);
 }
 
-static void an_overlay_address_is_reached_through_any_nat(void **state)
+PV_TEST(an_overlay_address_is_reached_through_any_nat)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned a = add_host(net, add_nat(net, SIM_PUBLIC, "cone", "203.0.113.1"), "192.168.1.2");
@@ -267,9 +259,8 @@ static void an_overlay_address_is_reached_through_any_nat(void **state)
     sim_net_free(net);
 }
 
-static void timers_come_in_order(void **state)
+PV_TEST(timers_come_in_order)
 {
-    (void)state;
     struct sim_event e;
     struct sim_net *net = sim_net_new(1);
     unsigned a = add_host(net, SIM_PUBLIC, "198.51.100.2");
@@ -314,26 +305,8 @@ static int same_twice(uint64_t seed, void *ctx)
     return ok ? 0 : 1;
 }
 
-static void a_seed_repeats_a_run_exactly(void **state)
+PV_TEST(a_seed_repeats_a_run_exactly)
 {
-    (void)state;
     uint64_t last = 0;
     assert_int_equal(sim_seeds("net", 20, same_twice, &last), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_cones_meet_and_the_clock_is_exact),
-        cmocka_unit_test(the_same_lan_and_ipv6_need_no_translation),
-        cmocka_unit_test(a_low_ttl_opens_the_own_nat_only),
-        cmocka_unit_test(double_nat_shows_the_outer_address),
-        cmocka_unit_test(streams_connect_carry_and_end),
-        cmocka_unit_test(a_power_cut_is_silent_until_the_host_is_back),
-        cmocka_unit_test(a_stream_is_short_or_reset_where_that_was_planned),
-        cmocka_unit_test(an_overlay_address_is_reached_through_any_nat),
-        cmocka_unit_test(timers_come_in_order),
-        cmocka_unit_test(a_seed_repeats_a_run_exactly),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

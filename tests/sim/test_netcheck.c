@@ -256,25 +256,22 @@ static int every_row(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void every_nat_is_recognised_completely(void **state)
+PV_TEST(every_nat_is_recognised_completely)
 {
-    (void)state;
     struct pv_link_config line = {.delay = PV_MS(30)};
     assert_int_equal(sim_seeds("netcheck", 50, every_row, &line), 0);
 }
 
-static void a_jittering_line_changes_nothing(void **state)
+PV_TEST(a_jittering_line_changes_nothing)
 {
-    (void)state;
     struct pv_link_config line = {.delay = PV_MS(120), .jitter = PV_MS(4)};
     assert_int_equal(sim_seeds("netcheck", 30, every_row, &line), 0);
 }
 
 /* On a bad line something may stay unknown or be missed, but the class of mapping never errs, and
  * it is found nearly always, in time. */
-static void a_lossy_line_gives_no_wrong_mapping(void **state)
+PV_TEST(a_lossy_line_gives_no_wrong_mapping)
 {
-    (void)state;
     struct pv_link_config line = {.delay = PV_MS(30), .jitter = PV_MS(20), .loss = 0.05};
     unsigned found = 0;
     unsigned all = 0;
@@ -298,9 +295,8 @@ static void a_lossy_line_gives_no_wrong_mapping(void **state)
 
 /* --- what a lesser server can tell ------------------------------------------------------------ */
 
-static void what_the_server_cannot_tell_is_unknown(void **state)
+PV_TEST(what_the_server_cannot_tell_is_unknown)
 {
-    (void)state;
     static const struct {
         enum server_kind kind;
         size_t servers;
@@ -353,9 +349,8 @@ static void what_the_server_cannot_tell_is_unknown(void **state)
     }
 }
 
-static void a_server_that_is_down_is_replaced_by_another(void **state)
+PV_TEST(a_server_that_is_down_is_replaced_by_another)
 {
-    (void)state;
     struct pv_link_config line = {.delay = PV_MS(30)};
     struct world w;
     world_init(&w, 6, TWO_ADDRESSES, &line);
@@ -373,9 +368,8 @@ static void a_server_that_is_down_is_replaced_by_another(void **state)
 /* --- more than one of it ---------------------------------------------------------------------- */
 
 /* RFC 4787 s4.1 "arbitrary" pooling: every socket may get another address. */
-static void all_addresses_of_a_pool_are_found(void **state)
+PV_TEST(all_addresses_of_a_pool_are_found)
 {
-    (void)state;
     struct pv_link_config line = {.delay = PV_MS(30)};
     struct world w;
     world_init(&w, 9, TWO_ADDRESSES, &line);
@@ -390,9 +384,8 @@ static void all_addresses_of_a_pool_are_found(void **state)
 }
 
 /* Behind two NATs the worse rule of each kind counts (TRAVERSAL 3.7). */
-static void two_nats_are_as_bad_as_the_worse_one(void **state)
+PV_TEST(two_nats_are_as_bad_as_the_worse_one)
 {
-    (void)state;
     static const struct {
         const char *inner, *outer;
         enum pv_netcheck_name name;
@@ -427,9 +420,8 @@ static void two_nats_are_as_bad_as_the_worse_one(void **state)
 
 /* --- the lifetime ---------------------------------------------------------------------------- */
 
-static void the_lifetime_of_a_silent_binding_is_found(void **state)
+PV_TEST(the_lifetime_of_a_silent_binding_is_found)
 {
-    (void)state;
     static const struct {
         enum server_kind kind;
         const char *settings;
@@ -459,19 +451,4 @@ static void the_lifetime_of_a_silent_binding_is_found(void **state)
             assert_true(w.took < rows[i].max + PV_S(8));
         world_done(&w);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_nat_is_recognised_completely),
-        cmocka_unit_test(a_jittering_line_changes_nothing),
-        cmocka_unit_test(a_lossy_line_gives_no_wrong_mapping),
-        cmocka_unit_test(what_the_server_cannot_tell_is_unknown),
-        cmocka_unit_test(a_server_that_is_down_is_replaced_by_another),
-        cmocka_unit_test(all_addresses_of_a_pool_are_found),
-        cmocka_unit_test(two_nats_are_as_bad_as_the_worse_one),
-        cmocka_unit_test(the_lifetime_of_a_silent_binding_is_found),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,9 +195,8 @@ static int two_restart(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void two_that_restart_are_back_within_five_seconds(void **state)
+PV_TEST(two_that_restart_are_back_within_five_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, two_restart, NULL), 0);
 }
 
@@ -223,9 +222,8 @@ static int one_waits(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_that_comes_back_later_finds_the_other(void **state)
+PV_TEST(one_that_comes_back_later_finds_the_other)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, one_waits, NULL), 0);
 }
 
@@ -253,9 +251,8 @@ static int one_moved(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_that_moved_is_found_through_a_common_peer(void **state)
+PV_TEST(one_that_moved_is_found_through_a_common_peer)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, one_moved, NULL), 0);
 }
 
@@ -286,9 +283,8 @@ static int moves_alone(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_that_moves_alone_is_back_within_five_seconds(void **state)
+PV_TEST(one_that_moves_alone_is_back_within_five_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, moves_alone, NULL), 0);
 }
 
@@ -316,9 +312,8 @@ static int one_cut_off(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void one_that_alone_lost_the_coordinator_comes_back(void **state)
+PV_TEST(one_that_alone_lost_the_coordinator_comes_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, one_cut_off, NULL), 0);
 }
 
@@ -347,9 +342,8 @@ static int strangers(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void strangers_meet_through_a_common_peer(void **state)
+PV_TEST(strangers_meet_through_a_common_peer)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, strangers, NULL), 0);
 }
 
@@ -381,9 +375,8 @@ static int everybody(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void eight_nodes_are_all_back(void **state)
+PV_TEST(eight_nodes_are_all_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", 1, everybody, NULL), 0);
 }
 
@@ -422,9 +415,8 @@ static int comes_back(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_coordinator_that_comes_back_disturbs_nothing(void **state)
+PV_TEST(a_coordinator_that_comes_back_disturbs_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, comes_back, NULL), 0);
 }
 
@@ -490,9 +482,8 @@ static int removal(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_removal_spreads_without_the_coordinator(void **state)
+PV_TEST(a_removal_spreads_without_the_coordinator)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, removal, NULL), 0);
 }
 
@@ -556,9 +547,8 @@ static int one_answer(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void all_commands_agree_on_who_is_there(void **state)
+PV_TEST(all_commands_agree_on_who_is_there)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS, one_answer, NULL), 0);
 }
 
@@ -638,9 +628,8 @@ static int forged(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_member_that_abuses_type_5_gets_nowhere(void **state)
+PV_TEST(a_member_that_abuses_type_5_gets_nowhere)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS / 2, forged, NULL), 0);
 }
 
@@ -683,9 +672,8 @@ static int strangers_try(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void strangers_who_try_change_nothing(void **state)
+PV_TEST(strangers_who_try_change_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", SEEDS / 2, strangers_try, NULL), 0);
 }
 
@@ -732,28 +720,7 @@ static int hours_pass(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void hours_without_it_cost_no_memory(void **state)
+PV_TEST(hours_without_it_cost_no_memory)
 {
-    (void)state;
     assert_int_equal(sim_seeds("nocoord", 2, hours_pass, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_that_restart_are_back_within_five_seconds),
-        cmocka_unit_test(one_that_comes_back_later_finds_the_other),
-        cmocka_unit_test(one_that_moved_is_found_through_a_common_peer),
-        cmocka_unit_test(one_that_moves_alone_is_back_within_five_seconds),
-        cmocka_unit_test(one_that_alone_lost_the_coordinator_comes_back),
-        cmocka_unit_test(strangers_meet_through_a_common_peer),
-        cmocka_unit_test(eight_nodes_are_all_back),
-        cmocka_unit_test(a_coordinator_that_comes_back_disturbs_nothing),
-        cmocka_unit_test(a_removal_spreads_without_the_coordinator),
-        cmocka_unit_test(all_commands_agree_on_who_is_there),
-        cmocka_unit_test(a_member_that_abuses_type_5_gets_nowhere),
-        cmocka_unit_test(strangers_who_try_change_nothing),
-        cmocka_unit_test(hours_without_it_cost_no_memory),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

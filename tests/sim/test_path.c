@@ -6,7 +6,6 @@
  */
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/pair.h"
 
 enum {
@@ -45,9 +44,8 @@ static int nats_reboot(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void a_nat_that_reboots_under_traffic_costs_a_second_at_most(void **state)
+PV_TEST(a_nat_that_reboots_under_traffic_costs_a_second_at_most)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", SEEDS, nats_reboot, NULL), 0);
 }
 
@@ -128,9 +126,8 @@ static int roams(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void roaming_heals_within_a_second_of_the_new_link(void **state)
+PV_TEST(roaming_heals_within_a_second_of_the_new_link)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", SEEDS, roams, NULL), 0);
 }
 
@@ -281,9 +278,8 @@ static int leaves_the_relay(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void no_restart_is_needed_to_leave_the_relay(void **state)
+PV_TEST(no_restart_is_needed_to_leave_the_relay)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", 2, leaves_the_relay, NULL), 0);
 }
 
@@ -336,9 +332,8 @@ static int path_lies(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void a_path_that_lies_is_held_down(void **state)
+PV_TEST(a_path_that_lies_is_held_down)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", 3, path_lies, NULL), 0);
 }
 
@@ -395,9 +390,8 @@ static int told_truly(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void round_trip_and_loss_are_told_as_they_are(void **state)
+PV_TEST(round_trip_and_loss_are_told_as_they_are)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", 4, told_truly, NULL), 0);
 }
 
@@ -423,9 +417,8 @@ static int outage_over(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void an_outage_is_not_told_as_loss(void **state)
+PV_TEST(an_outage_is_not_told_as_loss)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", SEEDS, outage_over, NULL), 0);
 }
 
@@ -470,9 +463,8 @@ static int planned_switches(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void planned_changes_of_path_lose_nothing(void **state)
+PV_TEST(planned_changes_of_path_lose_nothing)
 {
-    (void)state;
     unsigned switches = 20;
     assert_int_equal(sim_seeds("path", 1, planned_switches, &switches), 0);
 }
@@ -513,9 +505,8 @@ static int only_pings(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void pings_alone_find_out_that_a_path_is_dead(void **state)
+PV_TEST(pings_alone_find_out_that_a_path_is_dead)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", SEEDS, only_pings, NULL), 0);
 }
 
@@ -554,27 +545,12 @@ static int first_packet(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void the_first_data_leaves_over_the_relay_within_two_round_trips(void **state)
+PV_TEST(the_first_data_leaves_over_the_relay_within_two_round_trips)
 {
-    (void)state;
     assert_int_equal(sim_seeds("path", 16, first_packet, NULL), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_nat_that_reboots_under_traffic_costs_a_second_at_most),
-        cmocka_unit_test(roaming_heals_within_a_second_of_the_new_link),
-        cmocka_unit_test(no_restart_is_needed_to_leave_the_relay),
-        cmocka_unit_test(a_path_that_lies_is_held_down),
-        cmocka_unit_test(round_trip_and_loss_are_told_as_they_are),
-        cmocka_unit_test(an_outage_is_not_told_as_loss),
-        cmocka_unit_test(pings_alone_find_out_that_a_path_is_dead),
-        cmocka_unit_test(the_first_data_leaves_over_the_relay_within_two_round_trips),
-        cmocka_unit_test(planned_changes_of_path_lose_nothing),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

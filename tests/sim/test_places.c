@@ -235,9 +235,8 @@ static int run(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void nodes_meet_wherever_they_stand(void **state)
+PV_TEST(nodes_meet_wherever_they_stand)
 {
-    (void)state;
     unsigned bad = 0;
     for (int kind = 0; kind < KINDS; kind++) {
         struct cell cell = {.kind = (enum kind)kind};
@@ -246,22 +245,12 @@ static void nodes_meet_wherever_they_stand(void **state)
     assert_int_equal(bad, 0);
 }
 
-static void nodes_meet_over_rough_lines(void **state)
+PV_TEST(nodes_meet_over_rough_lines)
 {
-    (void)state;
     unsigned bad = 0;
     for (int kind = 0; kind < KINDS; kind++) {
         struct cell cell = {.kind = (enum kind)kind, .rough = true};
         bad += sim_seeds("places", SEEDS, run, &cell);
     }
     assert_int_equal(bad, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nodes_meet_wherever_they_stand),
-        cmocka_unit_test(nodes_meet_over_rough_lines),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

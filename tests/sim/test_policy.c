@@ -302,16 +302,7 @@ static int one(uint64_t seed, void *ctx)
     return failure != NULL ? 1 : 0;
 }
 
-static void nothing_passes_that_no_rule_allows(void **state)
+PV_TEST(nothing_passes_that_no_rule_allows)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_policy", SEEDS, one, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_passes_that_no_rule_allows),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

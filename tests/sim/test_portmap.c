@@ -99,9 +99,8 @@ static int meet(uint64_t seed, void *ctx)
     return end(&p, NULL);
 }
 
-static void symmetric_nats_are_direct_when_one_speaks_pcp(void **state)
+PV_TEST(symmetric_nats_are_direct_when_one_speaks_pcp)
 {
-    (void)state;
     bool rough = false;
     assert_int_equal(sim_seeds("portmap", SEEDS, meet, &rough), 0);
     rough = true;
@@ -154,9 +153,8 @@ static int heal(uint64_t seed, void *ctx)
     return end(&p, NULL);
 }
 
-static void what_a_router_loses_is_mapped_again(void **state)
+PV_TEST(what_a_router_loses_is_mapped_again)
 {
-    (void)state;
     unsigned bad = 0;
     for (enum fault f = 0; f < FAULTS; f++)
         bad += sim_seeds("portmap", SEEDS, heal, &f);
@@ -178,18 +176,7 @@ static int lie(uint64_t seed, void *ctx)
     return end(&p, NULL);
 }
 
-static void a_router_that_lies_harms_nobody(void **state)
+PV_TEST(a_router_that_lies_harms_nobody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("portmap", SEEDS, lie, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(symmetric_nats_are_direct_when_one_speaks_pcp),
-        cmocka_unit_test(what_a_router_loses_is_mapped_again),
-        cmocka_unit_test(a_router_that_lies_harms_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

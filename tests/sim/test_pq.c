@@ -5,7 +5,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/peer/peer.h"
 #include "proto/control/sealing.h"
 #include "tests/sim/world/sim_world.h"
@@ -136,9 +135,8 @@ static int meetings(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void whoever_meets_agrees_on_a_key(void **state)
+PV_TEST(whoever_meets_agrees_on_a_key)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", WORLDS, meetings, NULL), 0);
 }
 
@@ -179,9 +177,8 @@ static int first_ping(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void first_packets_are_not_delayed(void **state)
+PV_TEST(first_packets_are_not_delayed)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 10, first_ping, NULL), 0);
 }
 
@@ -257,9 +254,8 @@ static int restarts(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void restarts_under_traffic_cut_nobody_off(void **state)
+PV_TEST(restarts_under_traffic_cut_nobody_off)
 {
-    (void)state;
     unsigned worlds = sim_is_long() ? MANY_RESTART_WORLDS : RESTART_WORLDS;
     assert_int_equal(sim_seeds("pq", worlds, restarts, NULL), 0);
 }
@@ -316,9 +312,8 @@ static int mixed(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void mixed_versions_and_settings_go_together(void **state)
+PV_TEST(mixed_versions_and_settings_go_together)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 5, mixed, NULL), 0);
 }
 
@@ -364,9 +359,8 @@ static int coordinator_versions(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void coordinators_of_all_versions_serve(void **state)
+PV_TEST(coordinators_of_all_versions_serve)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 2, coordinator_versions, NULL), 0);
 }
 
@@ -454,9 +448,8 @@ static int boxes(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void boxes_are_hybrid_from_the_first_meeting_on(void **state)
+PV_TEST(boxes_are_hybrid_from_the_first_meeting_on)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 2, boxes, NULL), 0);
 }
 
@@ -502,9 +495,8 @@ static int stripping_coordinator(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_coordinator_that_strips_the_exchange_gains_nothing(void **state)
+PV_TEST(a_coordinator_that_strips_the_exchange_gains_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 5, stripping_coordinator, NULL), 0);
 }
 
@@ -551,9 +543,8 @@ static int stripping_path(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_path_that_strips_the_exchange_carries_nothing(void **state)
+PV_TEST(a_path_that_strips_the_exchange_carries_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 5, stripping_path, NULL), 0);
 }
 
@@ -611,9 +602,8 @@ static int renewal(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void keys_are_renewed_each_hour_and_nothing_is_lost(void **state)
+PV_TEST(keys_are_renewed_each_hour_and_nothing_is_lost)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 1, renewal, NULL), 0);
 }
 
@@ -667,28 +657,12 @@ static int renewal_and_rotation(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void renewal_and_rotation_at_once_lose_nothing(void **state)
+PV_TEST(renewal_and_rotation_at_once_lose_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("pq", 2, renewal_and_rotation, NULL), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_packets_are_not_delayed),
-        cmocka_unit_test(whoever_meets_agrees_on_a_key),
-        cmocka_unit_test(restarts_under_traffic_cut_nobody_off),
-        cmocka_unit_test(mixed_versions_and_settings_go_together),
-        cmocka_unit_test(coordinators_of_all_versions_serve),
-        cmocka_unit_test(boxes_are_hybrid_from_the_first_meeting_on),
-        cmocka_unit_test(a_coordinator_that_strips_the_exchange_gains_nothing),
-        cmocka_unit_test(a_path_that_strips_the_exchange_carries_nothing),
-        cmocka_unit_test(keys_are_renewed_each_hour_and_nothing_is_lost),
-        cmocka_unit_test(renewal_and_rotation_at_once_lose_nothing),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -101,9 +100,8 @@ static int behind_symmetric(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void symmetric_nats_meet_over_the_relay_in_two_round_trips(void **state)
+PV_TEST(symmetric_nats_meet_over_the_relay_in_two_round_trips)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS, behind_symmetric, NULL), 0);
 }
 
@@ -137,9 +135,8 @@ static int behind_a_wall(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_wall_with_one_door_is_passed_and_its_fall_noticed(void **state)
+PV_TEST(a_wall_with_one_door_is_passed_and_its_fall_noticed)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS, behind_a_wall, NULL), 0);
 }
 
@@ -189,16 +186,14 @@ static int switching(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void the_relay_is_left_and_taken_again_without_loss(void **state)
+PV_TEST(the_relay_is_left_and_taken_again_without_loss)
 {
-    (void)state;
     struct load often = {.every = PV_MS(2), .rounds = 3};
     assert_int_equal(sim_seeds("relay", SEEDS, switching, &often), 0);
 }
 
-static void ten_thousand_packets_a_second_are_no_other_case(void **state)
+PV_TEST(ten_thousand_packets_a_second_are_no_other_case)
 {
-    (void)state;
     struct load heavy = {.every = PV_US(100), .rounds = 1};
     assert_int_equal(sim_seeds("relay", 1, switching, &heavy), 0);
 }
@@ -246,15 +241,13 @@ static int back_after_minutes(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back(void **state)
+PV_TEST(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS_SOME, back_after_minutes, NULL), 0);
 }
 
-static void a_restarted_coordinator_relays_again_within_three_seconds(void **state)
+PV_TEST(a_restarted_coordinator_relays_again_within_three_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS, restarted, NULL), 0);
 }
 
@@ -282,9 +275,8 @@ static int revoked(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_removed_member_is_not_relayed(void **state)
+PV_TEST(a_removed_member_is_not_relayed)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS_SOME, revoked, NULL), 0);
 }
 
@@ -307,26 +299,12 @@ static int remapped(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_nat_that_forgets_is_survived(void **state)
+PV_TEST(a_nat_that_forgets_is_survived)
 {
-    (void)state;
     assert_int_equal(sim_seeds("relay", SEEDS, remapped, NULL), 0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(symmetric_nats_meet_over_the_relay_in_two_round_trips),
-        cmocka_unit_test(a_wall_with_one_door_is_passed_and_its_fall_noticed),
-        cmocka_unit_test(the_relay_is_left_and_taken_again_without_loss),
-        cmocka_unit_test(ten_thousand_packets_a_second_are_no_other_case),
-        cmocka_unit_test(a_restarted_coordinator_relays_again_within_three_seconds),
-        cmocka_unit_test(where_packets_wait_it_is_soon_noticed_that_the_coordinator_is_back),
-        cmocka_unit_test(a_removed_member_is_not_relayed),
-        cmocka_unit_test(a_nat_that_forgets_is_survived),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,6 @@
  * until it has them. And what becomes of the invite that let the removed node in. */
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -133,9 +132,8 @@ static int vetoed(uint64_t seed, void *ctx)
     return end(&s, seed, until_quiet(&s, PV_S(300)) ? NULL : "never stored:");
 }
 
-static void a_coordinator_that_refuses_prevents_no_removal(void **state)
+PV_TEST(a_coordinator_that_refuses_prevents_no_removal)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, vetoed, NULL), 0);
 }
 
@@ -193,9 +191,8 @@ static int unmet_garbled(uint64_t seed, void *ctx)
     return unmet(seed, &(struct veto){.on = true, .garble = 2}, PV_S(30));
 }
 
-static void members_without_a_path_hear_of_a_removal_all_the_same(void **state)
+PV_TEST(members_without_a_path_hear_of_a_removal_all_the_same)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, unmet_vetoed, NULL), 0);
     assert_int_equal(sim_seeds("removal", SEEDS, unmet_hushed, NULL), 0);
     assert_int_equal(sim_seeds("removal", SEEDS, unmet_garbled, NULL), 0);
@@ -219,9 +216,8 @@ static int silent(uint64_t seed, void *ctx)
     return end(&s, seed, NULL);
 }
 
-static void a_coordinator_that_never_answers_holds_nobody_up(void **state)
+PV_TEST(a_coordinator_that_never_answers_holds_nobody_up)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, silent, NULL), 0);
 }
 
@@ -244,9 +240,8 @@ static int honest(uint64_t seed, void *ctx)
     return end(&s, seed, NULL);
 }
 
-static void the_client_hears_who_knows(void **state)
+PV_TEST(the_client_hears_who_knows)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, honest, NULL), 0);
 }
 
@@ -279,9 +274,8 @@ static int on_a_full_disk(uint64_t seed, void *ctx)
     return end(&s, seed, NULL);
 }
 
-static void a_disk_that_lacks_a_removal_is_told_and_gets_it_later(void **state)
+PV_TEST(a_disk_that_lacks_a_removal_is_told_and_gets_it_later)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, on_a_full_disk, NULL), 0);
 }
 
@@ -326,9 +320,8 @@ static int without_path(uint64_t seed, void *ctx)
     return end(&s, seed, NULL);
 }
 
-static void who_has_no_path_leaves_by_the_coordinator_or_not_at_all(void **state)
+PV_TEST(who_has_no_path_leaves_by_the_coordinator_or_not_at_all)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", SEEDS, without_path, NULL), 0);
 }
 
@@ -361,9 +354,8 @@ static int with_invite(uint64_t seed, void *ctx)
     return end(&s, seed, joined == keep ? NULL : "the same token:");
 }
 
-static void the_token_that_let_a_removed_node_in_ends_with_it(void **state)
+PV_TEST(the_token_that_let_a_removed_node_in_ends_with_it)
 {
-    (void)state;
     static bool keep[] = {false, true};
     assert_int_equal(sim_seeds("removal", SEEDS, with_invite, &keep[0]), 0);
     assert_int_equal(sim_seeds("removal", 1, with_invite, &keep[1]), 0);
@@ -385,25 +377,7 @@ static int other_members(uint64_t seed, void *ctx)
                says(&s, s.bob, "\"cmd\":\"status\"", "other members") ? NULL : "not named:");
 }
 
-static void a_coordinator_with_other_members_is_named(void **state)
+PV_TEST(a_coordinator_with_other_members_is_named)
 {
-    (void)state;
     assert_int_equal(sim_seeds("removal", 1, other_members, NULL), 0);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_coordinator_that_refuses_prevents_no_removal),
-        cmocka_unit_test(members_without_a_path_hear_of_a_removal_all_the_same),
-        cmocka_unit_test(a_coordinator_that_never_answers_holds_nobody_up),
-        cmocka_unit_test(the_client_hears_who_knows),
-        cmocka_unit_test(a_disk_that_lacks_a_removal_is_told_and_gets_it_later),
-        cmocka_unit_test(who_has_no_path_leaves_by_the_coordinator_or_not_at_all),
-        cmocka_unit_test(the_token_that_let_a_removed_node_in_ends_with_it),
-        cmocka_unit_test(a_coordinator_with_other_members_is_named),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

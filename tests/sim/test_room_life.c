@@ -392,25 +392,14 @@ static int converse(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_thousand_kills_cuts_and_reunions_lose_nothing(void **state)
+PV_TEST(a_thousand_kills_cuts_and_reunions_lose_nothing)
 {
     bool deletes = false;
-    (void)state;
     assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);
 }
 
-static void what_is_deleted_stays_away_and_nothing_else_is_lost(void **state)
+PV_TEST(what_is_deleted_stays_away_and_nothing_else_is_lost)
 {
     bool deletes = true;
-    (void)state;
     assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_thousand_kills_cuts_and_reunions_lose_nothing),
-        cmocka_unit_test(what_is_deleted_stays_away_and_nothing_else_is_lost),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,10 +144,9 @@ static int under_traffic(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void no_packet_is_lost_when_keys_change(void **state)
+PV_TEST(no_packet_is_lost_when_keys_change)
 {
     unsigned bad = 0;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(KINDS); i++) {
         struct kind k = KINDS[i];
         bad += sim_seeds("rotate", SEEDS, under_traffic, &k);
@@ -210,9 +209,8 @@ static int with_loss(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void only_the_network_loses_packets(void **state)
+PV_TEST(only_the_network_loses_packets)
 {
-    (void)state;
     assert_int_equal(sim_seeds("rotate", SEEDS, with_loss, NULL), 0);
 }
 
@@ -252,9 +250,8 @@ static int crash(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void a_crash_at_any_step_leaves_a_node_that_works(void **state)
+PV_TEST(a_crash_at_any_step_leaves_a_node_that_works)
 {
-    (void)state;
     assert_int_equal(sim_seeds("rotate", SEEDS, crash, NULL), 0);
 }
 
@@ -303,9 +300,8 @@ static int by_itself(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void an_old_key_is_replaced_by_itself_also_at_the_next_start(void **state)
+PV_TEST(an_old_key_is_replaced_by_itself_also_at_the_next_start)
 {
-    (void)state;
     assert_int_equal(sim_seeds("rotate", 3, by_itself, NULL), 0);
 }
 
@@ -337,9 +333,8 @@ static int set_back(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void a_machine_without_the_key_that_members_know_gets_another(void **state)
+PV_TEST(a_machine_without_the_key_that_members_know_gets_another)
 {
-    (void)state;
     assert_int_equal(sim_seeds("rotate", SEEDS, set_back, NULL), 0);
 }
 
@@ -435,21 +430,7 @@ static int with_static_peers(uint64_t seed, void *ctx)
     return passed(&t.p);
 }
 
-static void static_peers_go_on_with_the_former_key_and_then_with_the_new_one(void **state)
+PV_TEST(static_peers_go_on_with_the_former_key_and_then_with_the_new_one)
 {
-    (void)state;
     assert_int_equal(sim_seeds("rotate", 4, with_static_peers, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_packet_is_lost_when_keys_change),
-        cmocka_unit_test(only_the_network_loses_packets),
-        cmocka_unit_test(a_crash_at_any_step_leaves_a_node_that_works),
-        cmocka_unit_test(an_old_key_is_replaced_by_itself_also_at_the_next_start),
-        cmocka_unit_test(a_machine_without_the_key_that_members_know_gets_another),
-        cmocka_unit_test(static_peers_go_on_with_the_former_key_and_then_with_the_new_one),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

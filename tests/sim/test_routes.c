@@ -416,9 +416,8 @@ static int one(uint64_t seed, void *ctx)
     return end(&s, seed, failure);
 }
 
-static void nothing_passes_that_nobody_allowed(void **state)
+PV_TEST(nothing_passes_that_nobody_allowed)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sim_routes", SEEDS, one, NULL), 0);
 }
 
@@ -481,18 +480,8 @@ static int lied_to(uint64_t seed, void *ctx)
     return end(&s, seed, failure);
 }
 
-static void lies_about_routes_let_nothing_pass(void **state)
+PV_TEST(lies_about_routes_let_nothing_pass)
 {
-    (void)state;
     for (enum lie lie = HONEST + 1; lie < LIES; lie++)
         assert_int_equal(sim_seeds("sim_routes", 1, lied_to, &lie), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_passes_that_nobody_allowed),
-        cmocka_unit_test(lies_about_routes_let_nothing_pass),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/node/node.h"
 #include "proto/stun/sentrymsg.h"
@@ -243,9 +242,8 @@ static int homes_die(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void idle_nodes_leave_a_home_that_dies(void **state)
+PV_TEST(idle_nodes_leave_a_home_that_dies)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sentries", SEEDS, homes_die, NULL), 0);
 }
 
@@ -357,9 +355,8 @@ static int one_lies(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void a_sentry_that_lies_for_ever_moves_nobody(void **state)
+PV_TEST(a_sentry_that_lies_for_ever_moves_nobody)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sentries", SEEDS, one_lies, NULL), 0);
 }
 
@@ -382,9 +379,8 @@ static int one_lies_about_a_slow_home(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void nobody_leaves_a_home_that_is_only_slow(void **state)
+PV_TEST(nobody_leaves_a_home_that_is_only_slow)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sentries", SEEDS, one_lies_about_a_slow_home, NULL), 0);
 }
 
@@ -430,9 +426,8 @@ static int somebody_overheard(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_overheard_tickets_gains_nothing(void **state)
+PV_TEST(who_overheard_tickets_gains_nothing)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sentries", SEEDS, somebody_overheard, NULL), 0);
 }
 
@@ -456,20 +451,7 @@ static int alarms_are_lost(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-static void who_keeps_alarms_back_wins_seconds(void **state)
+PV_TEST(who_keeps_alarms_back_wins_seconds)
 {
-    (void)state;
     assert_int_equal(sim_seeds("sentries", SEEDS, alarms_are_lost, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_nodes_leave_a_home_that_dies),
-        cmocka_unit_test(a_sentry_that_lies_for_ever_moves_nobody),
-        cmocka_unit_test(nobody_leaves_a_home_that_is_only_slow),
-        cmocka_unit_test(who_overheard_tickets_gains_nothing),
-        cmocka_unit_test(who_keeps_alarms_back_wins_seconds),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

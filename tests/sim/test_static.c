@@ -124,9 +124,8 @@ static int life(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void static_peers_live_through_what_happens(void **state)
+PV_TEST(static_peers_live_through_what_happens)
 {
-    (void)state;
     assert_int_equal(sim_seeds("static", SEEDS, life, NULL), 0);
 }
 
@@ -145,9 +144,8 @@ static int keepalive(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void keepalives_keep_the_way_open_for_hours(void **state)
+PV_TEST(keepalives_keep_the_way_open_for_hours)
 {
-    (void)state;
     assert_int_equal(sim_seeds("static", SEEDS, keepalive, NULL), 0);
 }
 
@@ -170,9 +168,8 @@ static int wrong_psk(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void another_preshared_key_gets_nowhere(void **state)
+PV_TEST(another_preshared_key_gets_nowhere)
 {
-    (void)state;
     assert_int_equal(sim_seeds("static", SEEDS, wrong_psk, NULL), 0);
 }
 
@@ -236,19 +233,7 @@ static int narrow(uint64_t seed, void *ctx)
     return passed(&p);
 }
 
-static void a_path_over_ipv6_that_is_too_narrow_is_told(void **state)
+PV_TEST(a_path_over_ipv6_that_is_too_narrow_is_told)
 {
-    (void)state;
     assert_int_equal(sim_seeds("static", SEEDS, narrow, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(static_peers_live_through_what_happens),
-        cmocka_unit_test(keepalives_keep_the_way_open_for_hours),
-        cmocka_unit_test(another_preshared_key_gets_nowhere),
-        cmocka_unit_test(a_path_over_ipv6_that_is_too_narrow_is_told),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

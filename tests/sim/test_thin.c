@@ -169,9 +169,8 @@ static int costs(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void thin_traffic_costs_little_beside_itself(void **state)
+PV_TEST(thin_traffic_costs_little_beside_itself)
 {
-    (void)state;
     assert_int_equal(sim_seeds("thin", SEEDS, costs, NULL), 0);
 }
 
@@ -243,17 +242,7 @@ static int breaks_all(uint64_t seed, void *ctx)
     return bad;
 }
 
-static void a_path_that_dies_under_thin_traffic_costs_a_second_at_most(void **state)
+PV_TEST(a_path_that_dies_under_thin_traffic_costs_a_second_at_most)
 {
-    (void)state;
     assert_int_equal(sim_seeds("thin", SEEDS, breaks_all, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(thin_traffic_costs_little_beside_itself),
-        cmocka_unit_test(a_path_that_dies_under_thin_traffic_costs_a_second_at_most),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

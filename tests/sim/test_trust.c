@@ -128,9 +128,8 @@ static int two_joins(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void of_two_joins_with_one_use_exactly_one_wins(void **state)
+PV_TEST(of_two_joins_with_one_use_exactly_one_wins)
 {
-    (void)state;
     assert_int_equal(sim_seeds("trust", 2 * SEEDS, two_joins, NULL), 0);
 }
 
@@ -235,9 +234,8 @@ static int removal(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_removed_member_is_out_everywhere_within_2_s(void **state)
+PV_TEST(a_removed_member_is_out_everywhere_within_2_s)
 {
-    (void)state;
     assert_int_equal(sim_seeds("trust", SEEDS / 2, removal, NULL), 0);
 }
 
@@ -324,9 +322,8 @@ static int mutual_ends(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void of_two_admins_who_end_each_other_the_coordinator_keeps_one(void **state)
+PV_TEST(of_two_admins_who_end_each_other_the_coordinator_keeps_one)
 {
-    (void)state;
     assert_int_equal(sim_seeds("trust", SEEDS / 3, mutual_ends, NULL), 0);
 }
 
@@ -381,19 +378,7 @@ static int wrong_clock(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void a_coordinator_whose_clock_was_put_right_lets_nodes_in(void **state)
+PV_TEST(a_coordinator_whose_clock_was_put_right_lets_nodes_in)
 {
-    (void)state;
     assert_int_equal(sim_seeds("trust", 12, wrong_clock, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(of_two_joins_with_one_use_exactly_one_wins),
-        cmocka_unit_test(a_removed_member_is_out_everywhere_within_2_s),
-        cmocka_unit_test(a_coordinator_whose_clock_was_put_right_lets_nodes_in),
-        cmocka_unit_test(of_two_admins_who_end_each_other_the_coordinator_keeps_one),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,21 +94,12 @@ static int run(uint64_t seed, void *ctx)
     return why == NULL ? 0 : 1;
 }
 
-static void every_way_is_direct_and_soon(void **state)
+PV_TEST(every_way_is_direct_and_soon)
 {
-    (void)state;
     unsigned bad = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(WAYS); i++) {
         struct way way = WAYS[i];
         bad += sim_seeds("ways", SEEDS, run, &way);
     }
     assert_int_equal(bad, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_way_is_direct_and_soon),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

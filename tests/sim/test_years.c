@@ -771,16 +771,7 @@ static int run(uint64_t seed, void *ctx)
     return 0;
 }
 
-static void after_years_the_right_ones_are_members_everywhere(void **state)
+PV_TEST(after_years_the_right_ones_are_members_everywhere)
 {
-    (void)state;
     assert_int_equal(sim_seeds("years", SEEDS, run, NULL), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(after_years_the_right_ones_are_members_everywhere),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,15 +16,13 @@ static struct pv_prefix prefix(const char *text)
     return p;
 }
 
-static void addresses_survive_text_and_back(void **state)
+PV_TEST(addresses_survive_text_and_back)
 {
     static const char *const endpoints[] = {
         "192.0.2.1:3478", "0.0.0.0:0",   "255.255.255.255:65535",  "[2001:db8::1]:3478",
         "[::]:0",         "[fe80::1]:1", "[1:2:3:4:5:6:7:8]:65535"};
     char buf[PV_ADDR_TEXT];
     struct pv_addr a;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(endpoints); i++) {
         assert_int_equal(pv_addr_parse(endpoints[i], &a), PV_OK);
         assert_string_equal(pv_addr_format(&a, buf), endpoints[i]);
@@ -45,7 +43,7 @@ static void addresses_survive_text_and_back(void **state)
     assert_string_equal(pv_addr_format(&a, buf), "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
 }
 
-static void bad_addresses_are_refused(void **state)
+PV_TEST(bad_addresses_are_refused)
 {
     static const struct {
         const char *text, *why;
@@ -77,8 +75,6 @@ static void bad_addresses_are_refused(void **state)
         {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1", "too long"},
     };
     struct pv_addr a = pv_addr4(1, 2, 3, 4, 5);
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(endpoints); i++) {
         if (pv_addr_parse(endpoints[i].text, &a) != PV_ERR_MALFORMED)
             fail_msg("accepted %s: %s", endpoints[i].text, endpoints[i].why);
@@ -88,7 +84,7 @@ static void bad_addresses_are_refused(void **state)
     assert_int_equal(pv_addr_u32(&a), 0x01020304); /* failures leave the result alone */
 }
 
-static void bad_prefixes_are_refused(void **state)
+PV_TEST(bad_prefixes_are_refused)
 {
     static const char *const bad[] = {"",
                                       "10.66.0.1/16",
@@ -103,8 +99,6 @@ static void bad_prefixes_are_refused(void **state)
                                       "10.128.0.0/8",
                                       "fd00::/ 8"};
     struct pv_prefix p;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         if (pv_prefix_parse(bad[i], &p) != PV_ERR_MALFORMED)
             fail_msg("accepted %s", bad[i]);
@@ -115,7 +109,7 @@ static void bad_prefixes_are_refused(void **state)
     assert_int_equal(pv_prefix_parse("fd00::1/128", &p), PV_OK);
 }
 
-static void prefixes_contain_by_their_bits(void **state)
+PV_TEST(prefixes_contain_by_their_bits)
 {
     static const struct {
         const char *prefix, *inside, *outside;
@@ -130,8 +124,6 @@ static void prefixes_contain_by_their_bits(void **state)
         {"::1/128", "::1", "::"},
         {"::/0", "::1", "0.0.0.0"},
     };
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_prefix p = prefix(rows[i].prefix);
         struct pv_addr in = ip(rows[i].inside), out = ip(rows[i].outside);
@@ -143,12 +135,10 @@ static void prefixes_contain_by_their_bits(void **state)
     assert_false(pv_prefix_contains(&none, &no_addr));
 }
 
-static void prefixes_overlap_in_either_order(void **state)
+PV_TEST(prefixes_overlap_in_either_order)
 {
     struct pv_prefix wide = prefix("10.0.0.0/8"), narrow = prefix("10.66.0.0/16");
     struct pv_prefix other = prefix("10.67.0.0/16"), six = prefix("::/0");
-    (void)state;
-
     assert_true(pv_prefix_overlaps(&wide, &narrow));
     assert_true(pv_prefix_overlaps(&narrow, &wide));
     assert_true(pv_prefix_overlaps(&narrow, &narrow));
@@ -156,7 +146,7 @@ static void prefixes_overlap_in_either_order(void **state)
     assert_false(pv_prefix_overlaps(&six, &narrow));
 }
 
-static void classes_follow_their_ranges(void **state)
+PV_TEST(classes_follow_their_ranges)
 {
     static const struct {
         bool (*is)(const struct pv_addr *a);
@@ -178,8 +168,6 @@ static void classes_follow_their_ranges(void **state)
          {"172.16.0.0", "100.64.0.0", "fc00::", "fdff::"},
          {"fe00::", "fb00::"}},
     };
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(rows[i].yes) && rows[i].yes[k] != NULL; k++) {
             struct pv_addr a = ip(rows[i].yes[k]);
@@ -194,7 +182,7 @@ static void classes_follow_their_ranges(void **state)
     }
 }
 
-static void only_sane_remotes_are_usable(void **state)
+PV_TEST(only_sane_remotes_are_usable)
 {
     static const char *const good[] = {"192.0.2.1:1", "10.0.0.1:65535", "[2001:db8::1]:1",
                                        "[fd00::1]:1"};
@@ -203,8 +191,6 @@ static void only_sane_remotes_are_usable(void **state)
         "224.0.0.1:1", "240.0.0.1:1", "255.255.255.255:1", "[::]:1",      "[::1]:1",
         "[fe80::1]:1", "[ff02::1]:1", "[fd00::1]:0"};
     struct pv_addr a;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
         assert_int_equal(pv_addr_parse(good[i], &a), PV_OK);
         assert_true(pv_addr_is_usable_remote(&a));
@@ -218,11 +204,9 @@ static void only_sane_remotes_are_usable(void **state)
     assert_false(pv_addr_is_usable_remote(&a));
 }
 
-static void mapped_addresses_become_ipv4(void **state)
+PV_TEST(mapped_addresses_become_ipv4)
 {
     struct pv_addr a = ip("::ffff:192.0.2.1");
-    (void)state;
-
     a.port = 7;
     struct pv_addr u = pv_addr_unmap(a), want = pv_addr4(192, 0, 2, 1, 7);
     assert_true(pv_addr_equal(&u, &want));
@@ -231,7 +215,7 @@ static void mapped_addresses_become_ipv4(void **state)
     assert_true(pv_addr_equal(&u, &a));
 }
 
-static void equality_looks_at_family_address_and_port(void **state)
+PV_TEST(equality_looks_at_family_address_and_port)
 {
     struct pv_addr v[] = {{.family = PV_AF_NONE},
                           pv_addr4(1, 2, 3, 4, 5),
@@ -239,8 +223,6 @@ static void equality_looks_at_family_address_and_port(void **state)
                           pv_addr4(1, 2, 3, 5, 0),
                           ip("::"),
                           ip("::1")};
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(v); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(v); k++) {
             assert_int_equal(pv_addr_equal(&v[i], &v[k]), i == k);
@@ -250,20 +232,4 @@ static void equality_looks_at_family_address_and_port(void **state)
     struct pv_addr n = pv_addr4_u32(0xc0000201, 9);
     assert_int_equal(pv_addr_u32(&n), 0xc0000201);
     assert_int_equal(pv_addr_u32(&v[5]), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses_survive_text_and_back),
-        cmocka_unit_test(bad_addresses_are_refused),
-        cmocka_unit_test(bad_prefixes_are_refused),
-        cmocka_unit_test(prefixes_contain_by_their_bits),
-        cmocka_unit_test(prefixes_overlap_in_either_order),
-        cmocka_unit_test(classes_follow_their_ranges),
-        cmocka_unit_test(only_sane_remotes_are_usable),
-        cmocka_unit_test(mapped_addresses_become_ipv4),
-        cmocka_unit_test(equality_looks_at_family_address_and_port),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

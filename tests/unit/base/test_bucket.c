@@ -2,11 +2,9 @@
 #include "base/bucket.h"
 #include "tests/unit/test_util.h"
 
-static void a_zeroed_bucket_is_full(void **state)
+PV_TEST(a_zeroed_bucket_is_full)
 {
     struct pv_bucket b = {.last = 0};
-    (void)state;
-
     for (int i = 0; i < 5; i++)
         assert_true(pv_bucket_take(&b, 1, 5, 1, PV_S(9)));
     assert_false(pv_bucket_take(&b, 1, 5, 1, PV_S(9)));
@@ -16,11 +14,9 @@ static void a_zeroed_bucket_is_full(void **state)
     assert_false(pv_bucket_take(&b, 1, 5, 6, PV_S(100))); /* more than the burst never fits */
 }
 
-static void tokens_come_back_at_the_rate(void **state)
+PV_TEST(tokens_come_back_at_the_rate)
 {
     struct pv_bucket b = {.last = 0};
-    (void)state;
-
     assert_true(pv_bucket_take(&b, 10, 2, 2, PV_S(1)));
     assert_false(pv_bucket_take(&b, 10, 2, 1, PV_S(1) + PV_MS(99)));
     assert_true(pv_bucket_take(&b, 10, 2, 1, PV_S(1) + PV_MS(100)));
@@ -35,12 +31,10 @@ static void tokens_come_back_at_the_rate(void **state)
     assert_false(pv_bucket_take(&b, 5000, 14, 14, PV_S(1) + PV_US(2999)));
 }
 
-static void asking_often_loses_nothing(void **state)
+PV_TEST(asking_often_loses_nothing)
 {
     struct pv_bucket b = {.last = 0};
     unsigned got = 0;
-    (void)state;
-
     assert_true(pv_bucket_take(&b, 3, 1, 1, PV_S(1)));
     for (pv_ns t = PV_S(1); t <= PV_S(11); t += PV_US(7))
         got += pv_bucket_take(&b, 3, 1, 1, t);
@@ -52,15 +46,13 @@ static void asking_often_loses_nothing(void **state)
     assert_int_equal(got, 1000000);
 }
 
-static void sources_share_by_network_and_not_beyond(void **state)
+PV_TEST(sources_share_by_network_and_not_beyond)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
     struct pv_bucket_table *t;
     struct pv_addr a = pv_addr4(192, 0, 2, 1, 1), same = pv_addr4(192, 0, 2, 200, 9);
     struct pv_addr other = pv_addr4(192, 0, 3, 1, 1), a6, same6, other6;
-    (void)state;
-
     assert_int_equal(pv_addr_parse_ip("2001:db8:0:100::1", &a6), PV_OK);
     assert_int_equal(pv_addr_parse_ip("2001:db8:0:1ff::1", &same6), PV_OK);
     assert_int_equal(pv_addr_parse_ip("2001:db8:0:200::1", &other6), PV_OK);
@@ -77,9 +69,8 @@ static void sources_share_by_network_and_not_beyond(void **state)
     assert_int_equal(pv_bucket_table_new(&t, ((size_t)1 << 24) + 1, 1, 1, &rng), PV_ERR_LIMIT);
 }
 
-static void what_a_source_gets_back_it_may_take_again(void **state)
+PV_TEST(what_a_source_gets_back_it_may_take_again)
 {
-    (void)state;
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 4);
     struct pv_bucket_table *t;
@@ -99,14 +90,12 @@ static void what_a_source_gets_back_it_may_take_again(void **state)
     pv_bucket_table_free(t);
 }
 
-static void a_flood_of_sources_evicts_the_idle_first(void **state)
+PV_TEST(a_flood_of_sources_evicts_the_idle_first)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_bucket_table *t;
     struct pv_addr busy = pv_addr4(10, 0, 0, 1, 1);
-    (void)state;
-
     assert_int_equal(pv_bucket_table_new(&t, 4, 1, 2, &rng), PV_OK); /* one set of four */
     assert_true(pv_bucket_table_take(t, &busy, 2, PV_S(1)));
     for (uint32_t i = 0; i < 100; i++) {
@@ -116,17 +105,4 @@ static void a_flood_of_sources_evicts_the_idle_first(void **state)
         assert_false(pv_bucket_table_take(t, &busy, 1, PV_S(1) + 2 * i + 2));
     }
     pv_bucket_table_free(t);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_zeroed_bucket_is_full),
-        cmocka_unit_test(tokens_come_back_at_the_rate),
-        cmocka_unit_test(asking_often_loses_nothing),
-        cmocka_unit_test(sources_share_by_network_and_not_beyond),
-        cmocka_unit_test(what_a_source_gets_back_it_may_take_again),
-        cmocka_unit_test(a_flood_of_sources_evicts_the_idle_first),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

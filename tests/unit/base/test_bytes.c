@@ -2,12 +2,10 @@
 #include "base/bytes.h"
 #include "tests/unit/test_util.h"
 
-static void fields_survive_writing_and_reading(void **state)
+PV_TEST(fields_survive_writing_and_reading)
 {
     uint8_t buf[64];
     struct pv_writer w = pv_writer(buf, sizeof(buf));
-    (void)state;
-
     pv_put_u8(&w, 0x01);
     pv_put_u16(&w, 0x0203);
     pv_put_u32(&w, 0x04050607);
@@ -42,11 +40,9 @@ static void read_all(struct pv_reader *r)
     pv_get_view16(r, 9);
 }
 
-static void every_truncation_sticks(void **state)
+PV_TEST(every_truncation_sticks)
 {
     uint8_t buf[32] = {0}; /* 21 fixed bytes, then an empty view */
-    (void)state;
-
     for (size_t len = 0; len <= 24; len++) {
         struct pv_reader r = pv_reader(pv_view(buf, len));
         read_all(&r);
@@ -63,11 +59,9 @@ static void every_truncation_sticks(void **state)
     }
 }
 
-static void a_view_over_its_limit_is_malformed(void **state)
+PV_TEST(a_view_over_its_limit_is_malformed)
 {
     uint8_t buf[6] = {0, 4, 1, 2, 3, 4};
-    (void)state;
-
     struct pv_reader r = pv_reader(pv_view(buf, 6));
     assert_int_equal(pv_get_view16(&r, 4).len, 4);
     r = pv_reader(pv_view(buf, 6));
@@ -77,10 +71,8 @@ static void a_view_over_its_limit_is_malformed(void **state)
     assert_int_equal(r.status, PV_ERR_MALFORMED);
 }
 
-static void every_short_buffer_is_reported(void **state)
+PV_TEST(every_short_buffer_is_reported)
 {
-    (void)state;
-
     for (size_t cap = 0; cap <= 20; cap++) {
         uint8_t *buf = malloc(cap + 1);
         assert_non_null(buf);
@@ -100,11 +92,9 @@ static void every_short_buffer_is_reported(void **state)
     assert_int_equal(w.status, PV_ERR_NO_SPACE);
 }
 
-static void loads_and_stores_agree_in_both_orders(void **state)
+PV_TEST(loads_and_stores_agree_in_both_orders)
 {
     uint8_t b[8];
-    (void)state;
-
     pv_store_be64(b, 0x0102030405060708u);
     assert_true(pv_load_be64(b) == 0x0102030405060708u);
     assert_true(pv_load_le64(b) == 0x0807060504030201u);
@@ -116,13 +106,11 @@ static void loads_and_stores_agree_in_both_orders(void **state)
     assert_int_equal(pv_load_be32(b), 0xfcfdfeff);
 }
 
-static void random_numbers_below_a_bound_reach_all_of_it(void **state)
+PV_TEST(random_numbers_below_a_bound_reach_all_of_it)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 5);
     unsigned seen[7] = {0};
-    (void)state;
-
     for (int i = 0; i < 7000; i++) {
         uint32_t v = pv_rng_below(&rng, 7);
         assert_true(v < 7);
@@ -133,27 +121,11 @@ static void random_numbers_below_a_bound_reach_all_of_it(void **state)
     assert_int_equal(pv_rng_below(&rng, 1), 0);
 }
 
-static void every_status_has_a_phrase(void **state)
+PV_TEST(every_status_has_a_phrase)
 {
-    (void)state;
-
     for (int s = PV_ERR_AGAIN; s >= PV_ERR_CRYPTO; s--)
         assert_string_not_equal(pv_strstatus(s), "unknown status");
     assert_string_equal(pv_strstatus(PV_OK), "ok");
     assert_string_equal(pv_strstatus(-4711), "unknown status");
     assert_string_equal(pv_strstatus(-2), "No such file or directory");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_survive_writing_and_reading),
-        cmocka_unit_test(every_truncation_sticks),
-        cmocka_unit_test(a_view_over_its_limit_is_malformed),
-        cmocka_unit_test(every_short_buffer_is_reported),
-        cmocka_unit_test(loads_and_stores_agree_in_both_orders),
-        cmocka_unit_test(random_numbers_below_a_bound_reach_all_of_it),
-        cmocka_unit_test(every_status_has_a_phrase),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

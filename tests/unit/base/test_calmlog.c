@@ -28,9 +28,10 @@ static int setup(void **state)
     return 0;
 }
 
-static void a_flood_of_one_line_is_one_line_and_a_number(void **state)
+PV_TEST_WORLD(setup, NULL);
+
+PV_TEST(a_flood_of_one_line_is_one_line_and_a_number)
 {
-    (void)state;
     for (int i = 0; i < 100000; i++)
         pv_log(&w.calm.log, PV_LOG_WARN, "network=evil bad statement");
     assert_int_equal(w.n[PV_LOG_WARN], 1);
@@ -43,9 +44,8 @@ static void a_flood_of_one_line_is_one_line_and_a_number(void **state)
     assert_int_equal(pv_calmlog_next_timeout(&w.calm), PV_NEVER);
 }
 
-static void lines_that_differ_run_out_of_tokens(void **state)
+PV_TEST(lines_that_differ_run_out_of_tokens)
 {
-    (void)state;
     for (int i = 0; i < 100000; i++)
         pv_log(&w.calm.log, PV_LOG_WARN, "network=n%d bad statement", i);
     assert_int_equal(w.n[PV_LOG_WARN], PV_REPEATS_BURST);
@@ -55,9 +55,8 @@ static void lines_that_differ_run_out_of_tokens(void **state)
     assert_string_equal(w.last, "more of the like before this: more=99995");
 }
 
-static void warnings_hide_no_error_and_no_news(void **state)
+PV_TEST(warnings_hide_no_error_and_no_news)
 {
-    (void)state;
     for (int i = 0; i < 1000; i++)
         pv_log(&w.calm.log, PV_LOG_WARN, "network=n%d bad statement", i);
     pv_log(&w.calm.log, PV_LOG_ERROR, "cannot store: the disk is full");
@@ -67,14 +66,4 @@ static void warnings_hide_no_error_and_no_news(void **state)
     assert_int_equal(w.n[PV_LOG_INFO], 1000);
     pv_log(&w.calm.log, PV_LOG_DEBUG, "not wanted");
     assert_int_equal(w.n[PV_LOG_DEBUG], 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(a_flood_of_one_line_is_one_line_and_a_number, setup),
-        cmocka_unit_test_setup(lines_that_differ_run_out_of_tokens, setup),
-        cmocka_unit_test_setup(warnings_hide_no_error_and_no_news, setup),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

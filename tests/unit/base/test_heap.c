@@ -13,12 +13,10 @@ static struct child *pop(struct pv_heap *heap, pv_ns now)
     return n == NULL ? NULL : PV_CONTAINER_OF(n, struct child, node);
 }
 
-static void nodes_come_out_by_deadline_and_only_when_due(void **state)
+PV_TEST(nodes_come_out_by_deadline_and_only_when_due)
 {
     struct child c[3] = {{.id = 0}, {.id = 1}, {.id = 2}};
     struct pv_heap heap;
-    (void)state;
-
     pv_heap_init(&heap);
     assert_true(pv_heap_next(&heap) == PV_NEVER);
     assert_null(pop(&heap, PV_NEVER));
@@ -36,12 +34,10 @@ static void nodes_come_out_by_deadline_and_only_when_due(void **state)
     pv_heap_done(&heap);
 }
 
-static void equal_deadlines_keep_the_order_they_were_set_in(void **state)
+PV_TEST(equal_deadlines_keep_the_order_they_were_set_in)
 {
     struct child c[40];
     struct pv_heap heap;
-    (void)state;
-
     memset(c, 0, sizeof(c));
     pv_heap_init(&heap);
     assert_int_equal(pv_heap_reserve(&heap, 40), PV_OK);
@@ -59,12 +55,10 @@ static void equal_deadlines_keep_the_order_they_were_set_in(void **state)
     pv_heap_done(&heap);
 }
 
-static void never_takes_a_node_out_and_is_harmless_twice(void **state)
+PV_TEST(never_takes_a_node_out_and_is_harmless_twice)
 {
     struct child c = {.id = 1};
     struct pv_heap heap;
-    (void)state;
-
     pv_heap_init(&heap);
     assert_int_equal(pv_heap_reserve(&heap, 1), PV_OK);
     pv_heap_set(&heap, &c.node, PV_NEVER);
@@ -76,7 +70,7 @@ static void never_takes_a_node_out_and_is_harmless_twice(void **state)
     pv_heap_done(&heap);
 }
 
-static void random_use_agrees_with_a_linear_scan(void **state)
+PV_TEST(random_use_agrees_with_a_linear_scan)
 {
     enum {
         N = 50
@@ -85,8 +79,6 @@ static void random_use_agrees_with_a_linear_scan(void **state)
     struct pv_heap heap;
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 42);
-    (void)state;
-
     memset(c, 0, sizeof(c));
     pv_heap_init(&heap);
     assert_int_equal(pv_heap_reserve(&heap, N), PV_OK);
@@ -109,15 +101,4 @@ static void random_use_agrees_with_a_linear_scan(void **state)
             assert_ptr_equal(pop(&heap, PV_NEVER), best);
     }
     pv_heap_done(&heap);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nodes_come_out_by_deadline_and_only_when_due),
-        cmocka_unit_test(equal_deadlines_keep_the_order_they_were_set_in),
-        cmocka_unit_test(never_takes_a_node_out_and_is_harmless_twice),
-        cmocka_unit_test(random_use_agrees_with_a_linear_scan),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,8 @@ static pv_ns run(struct pv_linewait *l, size_t rate, pv_ns now)
     return now;
 }
 
-static void as_much_may_wait_as_the_line_takes_in_fifty_milliseconds(void **state)
+PV_TEST(as_much_may_wait_as_the_line_takes_in_fifty_milliseconds)
 {
-    (void)state;
     static const struct {
         size_t rate, limit;
     } rows[] = {
@@ -31,9 +30,8 @@ static void as_much_may_wait_as_the_line_takes_in_fifty_milliseconds(void **stat
     }
 }
 
-static void where_nothing_waits_the_line_is_not_slow(void **state)
+PV_TEST(where_nothing_waits_the_line_is_not_slow)
 {
-    (void)state;
     struct pv_linewait l = {0};
     pv_ns now = run(&l, 125000, PV_S(1));
     pv_linewait_took(&l, 100, false, now);
@@ -43,23 +41,12 @@ static void where_nothing_waits_the_line_is_not_slow(void **state)
     assert_int_equal(pv_linewait_limit(&l), PV_LINEWAIT_MOST);
 }
 
-static void the_first_writing_does_not_count(void **state)
+PV_TEST(the_first_writing_does_not_count)
 {
-    (void)state;
     struct pv_linewait l = {0};
     pv_linewait_took(&l, 1 << 20, true, PV_S(1)); /* into an empty socket */
     pv_linewait_took(&l, 1000, true, PV_S(1) + PV_LINEWAIT_MEASURE - 1);
     assert_int_equal(pv_linewait_limit(&l), PV_LINEWAIT_MOST);
     pv_linewait_took(&l, 1000, true, PV_S(1) + PV_LINEWAIT_MEASURE);
     assert_int_equal(pv_linewait_limit(&l), PV_LINEWAIT_LEAST);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_much_may_wait_as_the_line_takes_in_fifty_milliseconds),
-        cmocka_unit_test(where_nothing_waits_the_line_is_not_slow),
-        cmocka_unit_test(the_first_writing_does_not_count),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,12 +22,10 @@ static void keep(void *ctx, enum pv_log_level level, const char *line)
     memcpy(s->text, line, strlen(line) + 1);
 }
 
-static void lines_above_the_level_are_not_written(void **state)
+PV_TEST(lines_above_the_level_are_not_written)
 {
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
-    (void)state;
-
     pv_log(&log, PV_LOG_INFO, "no");
     pv_log(NULL, PV_LOG_ERROR, "nowhere");
     assert_int_equal(s.lines, 0);
@@ -37,13 +35,11 @@ static void lines_above_the_level_are_not_written(void **state)
     assert_string_equal(s.text, "peer=bob n=7");
 }
 
-static void a_line_is_cut_and_stays_one_line(void **state)
+PV_TEST(a_line_is_cut_and_stays_one_line)
 {
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_DEBUG, .sink = keep, .ctx = &s};
     char big[2 * PV_LOG_LINE_MAX];
-    (void)state;
-
     memset(big, 'x', sizeof(big));
     big[sizeof(big) - 1] = '\0';
     pv_log(&log, PV_LOG_DEBUG, "%s", big);
@@ -52,7 +48,7 @@ static void a_line_is_cut_and_stays_one_line(void **state)
     assert_string_equal(s.text, "name=a?level=error?[31m?");
 }
 
-static void the_message_stands_before_the_keys(void **state)
+PV_TEST(the_message_stands_before_the_keys)
 {
     static const struct {
         const char *line, *want;
@@ -68,18 +64,16 @@ static void the_message_stands_before_the_keys(void **state)
     };
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         pv_log(&log, PV_LOG_WARN, "%s", rows[i].line);
         assert_string_equal(s.text, rows[i].want);
     }
 }
 
-static void a_text_from_outside_cannot_pass_for_keys(void **state)
+PV_TEST(a_text_from_outside_cannot_pass_for_keys)
 {
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
-    (void)state;
     pv_log(&log, PV_LOG_WARN, "what=\"refused\" why=\"%s\"", "no\" peer=bob what=\"gone");
     assert_string_equal(s.text, "refused: why=\"no' peer=bob what='gone\"");
     pv_log(&log, PV_LOG_WARN, "why=%s peer=%s", "no peer=bob", "eve");
@@ -90,11 +84,10 @@ static void a_text_from_outside_cannot_pass_for_keys(void **state)
     assert_string_equal(s.text, "why=\"abc\" a=gh");
 }
 
-static void control_characters_of_all_kinds_are_replaced(void **state)
+PV_TEST(control_characters_of_all_kinds_are_replaced)
 {
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
-    (void)state;
     pv_log(&log, PV_LOG_WARN, "a=%s",
            "x\xc2\x9b"
            "2J"); /* U+009B, CSI */
@@ -107,12 +100,11 @@ static void control_characters_of_all_kinds_are_replaced(void **state)
     assert_string_equal(s.text, "a=\"na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80\"");
 }
 
-static void numbers_are_written_as_printf_does(void **state)
+PV_TEST(numbers_are_written_as_printf_does)
 {
     struct seen s = {.lines = 0};
     struct pv_log log = {.level = PV_LOG_WARN, .sink = keep, .ctx = &s};
     char want[PV_LOG_LINE_MAX];
-    (void)state;
     pv_log(&log, PV_LOG_WARN, "%d %d %u %x %#x %zu 5%%", INT_MIN, 0, UINT_MAX, 0xbeefu, 0x1fu,
            SIZE_MAX);
     snprintf(want, sizeof(want), "%d %d %u %x 0x1f %zu 5%%", INT_MIN, 0, UINT_MAX, 0xbeefu,
@@ -125,11 +117,9 @@ static void numbers_are_written_as_printf_does(void **state)
     assert_string_equal(s.text, want);
 }
 
-static void levels_have_names_both_ways(void **state)
+PV_TEST(levels_have_names_both_ways)
 {
     enum pv_log_level level;
-    (void)state;
-
     for (int i = PV_LOG_ERROR; i <= PV_LOG_DEBUG; i++) {
         assert_int_equal(pv_log_level_parse(pv_log_level_name((enum pv_log_level)i), &level),
                          PV_OK);
@@ -139,11 +129,9 @@ static void levels_have_names_both_ways(void **state)
     assert_int_equal(pv_log_level_parse("", &level), PV_ERR_MALFORMED);
 }
 
-static void a_trace_keeps_the_newest_events(void **state)
+PV_TEST(a_trace_keeps_the_newest_events)
 {
     static struct pv_trace t;
-    (void)state;
-
     memset(&t, 0, sizeof(t));
     assert_int_equal(pv_trace_len(&t), 0);
     for (unsigned i = 0; i < PV_TRACE_EVENTS + 10; i++) {
@@ -167,19 +155,4 @@ static void a_trace_keeps_the_newest_events(void **state)
     assert_int_equal(pv_trace_len(&t), 1);
     assert_in_range(t.cap, 1, 4); /* it is only as large as what is told */
     pv_trace_done(&t);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_above_the_level_are_not_written),
-        cmocka_unit_test(a_line_is_cut_and_stays_one_line),
-        cmocka_unit_test(the_message_stands_before_the_keys),
-        cmocka_unit_test(a_text_from_outside_cannot_pass_for_keys),
-        cmocka_unit_test(control_characters_of_all_kinds_are_replaced),
-        cmocka_unit_test(numbers_are_written_as_printf_does),
-        cmocka_unit_test(levels_have_names_both_ways),
-        cmocka_unit_test(a_trace_keeps_the_newest_events),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,27 +8,23 @@ struct entry {
     UT_hash_handle hh;
 };
 
-static void hash_is_siphash_1_3(void **state)
+PV_TEST(hash_is_siphash_1_3)
 {
     /* Key 00..0f, messages 00..(n-1): the vectors published with Rust's SipHasher13. */
     static const uint64_t want[] = {0xabac0158050fc4dcu, 0xc9f49bf37d57ca93u, 0x82cb9b024dc7d44du};
     struct pv_map map = {.k0 = 0x0706050403020100u, .k1 = 0x0f0e0d0c0b0a0908u, .limit = 1};
     uint8_t msg[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    (void)state;
-
     for (size_t n = 0; n < PV_ARRAY_LEN(want); n++)
         assert_int_equal(pv_map_hash(&map, msg, n), (uint32_t)(want[n] ^ (want[n] >> 32)));
 }
 
-static void entries_are_found_until_deleted(void **state)
+PV_TEST(entries_are_found_until_deleted)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 3);
     struct pv_map map = pv_map_make(&rng, 1000);
     struct entry *head = NULL, *e, *next;
     int status;
-    (void)state;
-
     for (int i = 0; i < 1000; i++) {
         e = calloc(1, sizeof(*e));
         assert_non_null(e);
@@ -59,14 +55,12 @@ static void entries_are_found_until_deleted(void **state)
 }
 
 /* Also what has no table yet may be asked for: the first entry makes it. */
-static void entries_with_hashes_computed_before_are_the_same(void **state)
+PV_TEST(entries_with_hashes_computed_before_are_the_same)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 5);
     struct pv_map map = pv_map_make(&rng, 2);
     struct entry all[3] = {{.key = {1}}, {.key = {2}}, {.key = {3}}}, *head = NULL, *e;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(all); i++) {
         uint32_t hash = pv_map_hash(&map, all[i].key, sizeof(all[i].key));
         int status;
@@ -86,23 +80,10 @@ static void entries_with_hashes_computed_before_are_the_same(void **state)
     assert_null(head);
 }
 
-static void tables_hash_under_their_own_keys(void **state)
+PV_TEST(tables_hash_under_their_own_keys)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 4);
     struct pv_map a = pv_map_make(&rng, 1), b = pv_map_make(&rng, 1);
-    (void)state;
-
     assert_int_not_equal(pv_map_hash(&a, "key", 3), pv_map_hash(&b, "key", 3));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hash_is_siphash_1_3),
-        cmocka_unit_test(entries_are_found_until_deleted),
-        cmocka_unit_test(entries_with_hashes_computed_before_are_the_same),
-        cmocka_unit_test(tables_hash_under_their_own_keys),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

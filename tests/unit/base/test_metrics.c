@@ -15,9 +15,8 @@ static char *take(struct pv_metrics *m)
     return text;
 }
 
-static void families_are_written_to_the_letter(void **state)
+PV_TEST(families_are_written_to_the_letter)
 {
-    (void)state;
     struct pv_metrics m;
     pv_metrics_init(&m);
     pv_metrics_family(&m, PV_METRICS_COUNTER, "p_drops_total", "Packets thrown away.");
@@ -37,9 +36,8 @@ static void families_are_written_to_the_letter(void **state)
     free(text);
 }
 
-static void values_of_labels_are_escaped_and_made_utf8(void **state)
+PV_TEST(values_of_labels_are_escaped_and_made_utf8)
 {
-    (void)state;
     static const struct {
         const char *value, *written;
     } rows[] = {
@@ -70,9 +68,8 @@ static void values_of_labels_are_escaped_and_made_utf8(void **state)
     }
 }
 
-static void numbers_that_are_none_have_words(void **state)
+PV_TEST(numbers_that_are_none_have_words)
 {
-    (void)state;
     static const struct {
         double value;
         const char *written;
@@ -98,9 +95,8 @@ static void numbers_that_are_none_have_words(void **state)
     }
 }
 
-static void histograms_are_cumulative(void **state)
+PV_TEST(histograms_are_cumulative)
 {
-    (void)state;
     static const double bounds[] = {0.1, 1, 10};
     struct pv_histogram h = {.bounds = bounds, .n_bounds = PV_ARRAY_LEN(bounds)};
     struct pv_metrics m;
@@ -122,9 +118,8 @@ static void histograms_are_cumulative(void **state)
     free(text);
 }
 
-static void a_long_text_comes_whole(void **state)
+PV_TEST(a_long_text_comes_whole)
 {
-    (void)state;
     struct pv_metrics m;
     char name[16];
     pv_metrics_init(&m);
@@ -141,9 +136,8 @@ static void a_long_text_comes_whole(void **state)
     free(text);
 }
 
-static void a_process_is_told_under_names_of_its_own(void **state)
+PV_TEST(a_process_is_told_under_names_of_its_own)
 {
-    (void)state;
     static const struct pv_metrics_process p = {
         .cpu_s = 1.5, .start_s = 1732125600, .resident = 9 << 20, .fds = 12, .max_fds = 1024};
     struct pv_metrics m;
@@ -158,17 +152,4 @@ static void a_process_is_told_under_names_of_its_own(void **state)
     assert_true(grammar_value(g, "x_process_max_fds") == 1024);
     grammar_done(g);
     free(text);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(families_are_written_to_the_letter),
-        cmocka_unit_test(values_of_labels_are_escaped_and_made_utf8),
-        cmocka_unit_test(numbers_that_are_none_have_words),
-        cmocka_unit_test(histograms_are_cumulative),
-        cmocka_unit_test(a_long_text_comes_whole),
-        cmocka_unit_test(a_process_is_told_under_names_of_its_own),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,12 +37,11 @@ static struct pv_names build(uint8_t file[SIZE])
     return names;
 }
 
-static void everybody_is_found_by_name_and_by_both_addresses(void **state)
+PV_TEST(everybody_is_found_by_name_and_by_both_addresses)
 {
     uint8_t file[SIZE];
     struct pv_names names = build(file);
     struct pv_names_entry want[N], e;
-    (void)state;
     fill(want);
     assert_int_equal(pv_names_check(&names), PV_OK);
     assert_string_equal(names.network, "home");
@@ -60,14 +59,13 @@ static void everybody_is_found_by_name_and_by_both_addresses(void **state)
     }
 }
 
-static void nobody_else_is_found(void **state)
+PV_TEST(nobody_else_is_found)
 {
     static const char *const rows[] = {"", "a", "bo", "bob-", "bob-20", "zz", "Bob", "home"};
     uint8_t file[SIZE];
     struct pv_names names = build(file);
     struct pv_names_entry e;
     char longest[80];
-    (void)state;
     for (unsigned i = 0; i < PV_ARRAY_LEN(rows); i++)
         assert_int_equal(pv_names_by_name(&names, rows[i], &e), PV_ERR_NOT_FOUND);
     memset(longest, 'a', sizeof(longest) - 1);
@@ -81,13 +79,12 @@ static void nobody_else_is_found(void **state)
     assert_int_equal(pv_names_by_ip(&names, &other, &e), PV_ERR_NOT_FOUND);
 }
 
-static void an_empty_file_knows_nobody(void **state)
+PV_TEST(an_empty_file_knows_nobody)
 {
     uint8_t file[PV_NAMES_SIZE(0)];
     struct pv_names names;
     struct pv_names_entry e;
     const struct pv_addr ip = pv_addr4(10, 66, 1, 1, 0);
-    (void)state;
     assert_int_equal(pv_names_build("home", NULL, 0, file, sizeof(file)), PV_OK);
     assert_int_equal(pv_names_open(pv_view(file, sizeof(file)), &names), PV_OK);
     assert_int_equal(pv_names_check(&names), PV_OK);
@@ -95,11 +92,10 @@ static void an_empty_file_knows_nobody(void **state)
     assert_int_equal(pv_names_by_ip(&names, &ip, &e), PV_ERR_NOT_FOUND);
 }
 
-static void build_refuses_what_no_file_can_hold(void **state)
+PV_TEST(build_refuses_what_no_file_can_hold)
 {
     struct pv_names_entry entries[N];
     uint8_t file[SIZE];
-    (void)state;
     fill(entries);
     assert_int_equal(pv_names_build("home", entries, N, file, SIZE - 1), PV_ERR_NO_SPACE);
     assert_int_equal(pv_names_build("Home", entries, N, file, SIZE), PV_ERR_MALFORMED);
@@ -111,11 +107,10 @@ static void build_refuses_what_no_file_can_hold(void **state)
     assert_int_equal(pv_names_build("home", entries, N, file, SIZE), PV_ERR_EXISTS);
 }
 
-static void open_rejects_every_truncation_and_one_byte_more(void **state)
+PV_TEST(open_rejects_every_truncation_and_one_byte_more)
 {
     uint8_t file[SIZE + 1] = {0};
     struct pv_names names;
-    (void)state;
     (void)build(file);
     for (size_t len = 0; len < SIZE; len++) {
         uint8_t *exact = malloc(len + 1);
@@ -126,7 +121,7 @@ static void open_rejects_every_truncation_and_one_byte_more(void **state)
     assert_int_equal(pv_names_open(pv_view(file, SIZE + 1), &names), PV_ERR_MALFORMED);
 }
 
-static void open_rejects_a_frame_that_is_not_ours(void **state)
+PV_TEST(open_rejects_a_frame_that_is_not_ours)
 {
     static const struct {
         size_t at;
@@ -146,7 +141,6 @@ static void open_rejects_a_frame_that_is_not_ours(void **state)
         {87, 'x', PV_ERR_MALFORMED, "bytes behind the network's NUL"},
         {95, 1, PV_ERR_MALFORMED, "the other zero"},
     };
-    (void)state;
     for (unsigned i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint8_t file[SIZE];
         struct pv_names names;
@@ -166,13 +160,12 @@ static void open_rejects_a_frame_that_is_not_ours(void **state)
     free(big);
 }
 
-static void a_damaged_record_is_not_given_out(void **state)
+PV_TEST(a_damaged_record_is_not_given_out)
 {
     uint8_t file[SIZE];
     struct pv_names names = build(file);
     struct pv_names_entry e;
     const struct pv_addr alice6 = pv_addr6((const uint8_t[16]){0xfd, 1, [15] = 197}, 0);
-    (void)state;
     file[PV_NAMES_HEAD + 10] = 'x'; /* behind alice's NUL */
     assert_int_equal(pv_names_check(&names), PV_ERR_MALFORMED);
     assert_int_equal(pv_names_by_ip(&names, &alice6, &e), PV_ERR_MALFORMED);
@@ -188,7 +181,7 @@ static void a_damaged_record_is_not_given_out(void **state)
     assert_int_equal(pv_names_check(&names), PV_ERR_MALFORMED);
 }
 
-static void host_names_come_apart(void **state)
+PV_TEST(host_names_come_apart)
 {
     static const struct {
         const char *text, *name, *network;
@@ -214,7 +207,6 @@ static void host_names_come_apart(void **state)
         {"fd00::1", NULL, NULL},
     };
     char name[PV_NAME_BUF], network[PV_NAME_BUF], full[PV_NAMES_FULL_BUF], text[400];
-    (void)state;
     for (unsigned i = 0; i < PV_ARRAY_LEN(rows); i++) {
         int r = pv_names_split(rows[i].text, name, network);
         assert_int_equal(r, rows[i].name == NULL ? PV_ERR_NOT_FOUND : PV_OK);
@@ -235,19 +227,4 @@ static void host_names_come_apart(void **state)
     text[sizeof(text) - 1] = '\0';
     assert_int_equal(pv_names_split(text, name, network), PV_ERR_NOT_FOUND);
     assert_string_equal(pv_names_full("bob", "home", full), "bob.home.p2p");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everybody_is_found_by_name_and_by_both_addresses),
-        cmocka_unit_test(nobody_else_is_found),
-        cmocka_unit_test(an_empty_file_knows_nobody),
-        cmocka_unit_test(build_refuses_what_no_file_can_hold),
-        cmocka_unit_test(open_rejects_every_truncation_and_one_byte_more),
-        cmocka_unit_test(open_rejects_a_frame_that_is_not_ours),
-        cmocka_unit_test(a_damaged_record_is_not_given_out),
-        cmocka_unit_test(host_names_come_apart),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

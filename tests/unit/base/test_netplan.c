@@ -35,11 +35,10 @@ static struct pv_netplan full_plan(void)
     return p;
 }
 
-static void a_full_plan_fits_and_comes_back(void **state)
+PV_TEST(a_full_plan_fits_and_comes_back)
 {
     uint8_t buf[PV_NETPLAN_BYTES], again[PV_NETPLAN_BYTES];
     struct pv_netplan p = full_plan(), q;
-    (void)state;
     int n = pv_netplan_encode(&p, buf, sizeof(buf));
     assert_true(n > 0);
     assert_int_equal(pv_netplan_decode(pv_view(buf, (size_t)n), &q), PV_OK);
@@ -54,18 +53,17 @@ static void a_full_plan_fits_and_comes_back(void **state)
 }
 
 /* The largest that can be: every prefix is an IPv6 one. */
-static void the_largest_plan_fits(void **state)
+PV_TEST(the_largest_plan_fits)
 {
     uint8_t buf[PV_NETPLAN_BYTES];
     struct pv_netplan p = full_plan();
-    (void)state;
     for (unsigned i = 0; i < PV_NETPLAN_OFFERED; i++)
         p.offered[i].prefix = prefix("fd01::/64");
     p.overlay4 = (struct pv_prefix){.bits = 0};
     assert_true(pv_netplan_encode(&p, buf, sizeof(buf)) > 0);
 }
 
-static void what_no_plan_may_say_is_refused(void **state)
+PV_TEST(what_no_plan_may_say_is_refused)
 {
     static const char *const targets[] = {
         "0.0.0.0/1",   "128.0.0.0/1", "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4",
@@ -74,7 +72,6 @@ static void what_no_plan_may_say_is_refused(void **state)
     static const char *const names[] = {"",   "p2p0 accept", "-p2p0", ".",   "p2p0\n",
                                         "a*", "\"",          "a/b",   "a:b", "a{b"};
     uint8_t buf[PV_NETPLAN_BYTES];
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(targets); i++) {
         struct pv_netplan p = {.ifname = "p2p0", .n_used = 1};
         p.used[0].prefix = prefix(targets[i]);
@@ -99,7 +96,7 @@ static void what_no_plan_may_say_is_refused(void **state)
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
 }
 
-static void what_the_host_says_comes_back(void **state)
+PV_TEST(what_the_host_says_comes_back)
 {
     uint8_t buf[PV_NETPLAN_HOST_BYTES];
     struct pv_netplan_host h = {.n_lan = PV_NETPLAN_LINKS,
@@ -107,7 +104,6 @@ static void what_the_host_says_comes_back(void **state)
                                 .blocked = true},
                            g;
     struct pv_netplan_link wide = {prefix("2001:db8::/64"), "enp0s31f6long15", PV_NETPLAN_TUNNEL};
-    (void)state;
     for (size_t i = 0; i < h.n_lan; i++)
         h.lan[i] = wide;
     for (size_t i = 0; i < h.n_overlaps; i++)
@@ -130,17 +126,16 @@ static void what_the_host_says_comes_back(void **state)
     assert_int_equal(pv_netplan_host_encode(&h, buf, sizeof(buf)), PV_ERR_MALFORMED);
 }
 
-static void the_range_of_an_address_has_no_host_bits(void **state)
+PV_TEST(the_range_of_an_address_has_no_host_bits)
 {
     char text[PV_ADDR_TEXT];
     struct pv_prefix a = prefix("192.168.5.77/32");
-    (void)state;
     a.bits = 22;
     const struct pv_prefix range = pv_netplan_range(&a);
     assert_string_equal(pv_prefix_format(&range, text), "192.168.4.0/22");
 }
 
-static void own_addresses_are_private_or_named(void **state)
+PV_TEST(own_addresses_are_private_or_named)
 {
     static const struct {
         const char *ip;
@@ -157,7 +152,6 @@ static void own_addresses_are_private_or_named(void **state)
         {"25.1.2.3", 8, false},     {"25.2.2.3", 16, false},
     };
     const struct pv_prefix more = prefix("25.1.0.0/16");
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_prefix p = {.bits = rows[i].bits};
         assert_int_equal(pv_addr_parse_ip(rows[i].ip, &p.base), PV_OK);
@@ -167,17 +161,4 @@ static void own_addresses_are_private_or_named(void **state)
         assert_false(pv_netplan_is_own(&p, &more, 1));
     }
     assert_false(pv_netplan_is_own(&(struct pv_prefix){.bits = 0}, &more, 1));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_addresses_are_private_or_named),
-        cmocka_unit_test(a_full_plan_fits_and_comes_back),
-        cmocka_unit_test(the_largest_plan_fits),
-        cmocka_unit_test(what_no_plan_may_say_is_refused),
-        cmocka_unit_test(what_the_host_says_comes_back),
-        cmocka_unit_test(the_range_of_an_address_has_no_host_bits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

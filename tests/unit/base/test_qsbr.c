@@ -23,11 +23,9 @@ static int *publish(struct pv_qsbr *q, int value)
     return object;
 }
 
-static void an_object_lives_while_a_worker_may_hold_it(void **state)
+PV_TEST(an_object_lives_while_a_worker_may_hold_it)
 {
     struct pv_qsbr *q;
-    (void)state;
-
     freed = 0;
     assert_int_equal(pv_qsbr_new(&q, 2), PV_OK);
     assert_null(pv_qsbr_online(q, 0));
@@ -54,11 +52,9 @@ static void an_object_lives_while_a_worker_may_hold_it(void **state)
     assert_null(pv_qsbr_free(q));
 }
 
-static void freeing_takes_what_still_waits(void **state)
+PV_TEST(freeing_takes_what_still_waits)
 {
     struct pv_qsbr *q;
-    (void)state;
-
     freed = 0;
     assert_int_equal(pv_qsbr_new(&q, PV_QSBR_MAX_WORKERS + 1), PV_ERR_LIMIT);
     assert_int_equal(pv_qsbr_new(&q, 1), PV_OK);
@@ -113,15 +109,13 @@ static void *read_snapshots(void *arg)
     return NULL;
 }
 
-static void workers_never_see_a_freed_or_torn_snapshot(void **state)
+PV_TEST(workers_never_see_a_freed_or_torn_snapshot)
 {
     enum {
         WORKERS = 3
     };
     struct shared sh = {.q = NULL};
     pthread_t threads[WORKERS];
-    (void)state;
-
     assert_int_equal(pv_qsbr_new(&sh.q, WORKERS), PV_OK);
     for (uint64_t i = 1; i <= 20000; i++) {
         struct snap *s = malloc(sizeof(*s));
@@ -141,14 +135,4 @@ static void workers_never_see_a_freed_or_torn_snapshot(void **state)
     assert_int_equal(pv_qsbr_reclaim(sh.q), 0);
     assert_true(atomic_load(&sh.reads) >= WORKERS);
     pv_qsbr_free(sh.q);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_object_lives_while_a_worker_may_hold_it),
-        cmocka_unit_test(freeing_takes_what_still_waits),
-        cmocka_unit_test(workers_never_see_a_freed_or_torn_snapshot),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

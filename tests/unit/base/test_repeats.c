@@ -18,9 +18,10 @@ static int start(void **state)
     return 0;
 }
 
-static void the_same_text_is_said_once_a_minute(void **state)
+PV_TEST_WORLD(start, NULL);
+
+PV_TEST(the_same_text_is_said_once_a_minute)
 {
-    (void)state;
     assert_true(pv_repeats_say(&r, "bad statement", now, &more));
     assert_int_equal(more, 0);
     for (unsigned i = 0; i < 1000000; i++)
@@ -33,9 +34,8 @@ static void the_same_text_is_said_once_a_minute(void **state)
     assert_true(pv_repeats_next_timeout(&r) == PV_NEVER);
 }
 
-static void the_count_is_told_alone_when_nothing_follows(void **state)
+PV_TEST(the_count_is_told_alone_when_nothing_follows)
 {
-    (void)state;
     assert_true(pv_repeats_next_timeout(&r) == PV_NEVER);
     assert_true(pv_repeats_say(&r, "bad", now, &more));
     assert_false(pv_repeats_say(&r, "bad", now, &more));
@@ -46,10 +46,9 @@ static void the_count_is_told_alone_when_nothing_follows(void **state)
     assert_false(pv_repeats_take_rest(&r, now + 2 * PV_REPEATS_AGAIN, &more));
 }
 
-static void texts_that_always_differ_run_out_of_tokens(void **state)
+PV_TEST(texts_that_always_differ_run_out_of_tokens)
 {
     unsigned said = 0;
-    (void)state;
     for (unsigned i = 0; i < 600000; i++) { /* for ten minutes */
         char text[32];
         snprintf(text, sizeof(text), "number %u", i);
@@ -60,9 +59,8 @@ static void texts_that_always_differ_run_out_of_tokens(void **state)
     assert_true(more > 0);
 }
 
-static void another_text_is_said_beside_one_that_repeats(void **state)
+PV_TEST(another_text_is_said_beside_one_that_repeats)
 {
-    (void)state;
     assert_true(pv_repeats_say(&r, "a", now, &more));
     assert_false(pv_repeats_say(&r, "a", now, &more));
     assert_true(pv_repeats_say(&r, "b", now, &more));
@@ -71,10 +69,9 @@ static void another_text_is_said_beside_one_that_repeats(void **state)
     assert_false(pv_repeats_say(&r, "b", now, &more));
 }
 
-static void long_texts_are_told_apart_by_their_beginning(void **state)
+PV_TEST(long_texts_are_told_apart_by_their_beginning)
 {
     char text[3 * PV_REPEATS_TEXT];
-    (void)state;
     memset(text, 'x', sizeof(text));
     text[sizeof(text) - 1] = '\0';
     assert_true(pv_repeats_say(&r, text, now, &more));
@@ -82,18 +79,4 @@ static void long_texts_are_told_apart_by_their_beginning(void **state)
     assert_false(pv_repeats_say(&r, text, now, &more));
     text[0] = 'y';
     assert_true(pv_repeats_say(&r, text, now, &more));
-}
-
-#define T(name) cmocka_unit_test_setup(name, start)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(the_same_text_is_said_once_a_minute),
-        T(the_count_is_told_alone_when_nothing_follows),
-        T(texts_that_always_differ_run_out_of_tokens),
-        T(another_text_is_said_beside_one_that_repeats),
-        T(long_texts_are_told_apart_by_their_beginning),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

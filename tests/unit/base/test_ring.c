@@ -5,13 +5,11 @@
 #include "base/ring.h"
 #include "tests/unit/test_util.h"
 
-static void records_come_out_as_they_went_in(void **state)
+PV_TEST(records_come_out_as_they_went_in)
 {
     struct pv_ring *ring;
     struct pv_view v;
     bool was_empty;
-    (void)state;
-
     assert_int_equal(pv_ring_new(&ring, 1), PV_OK);
     assert_int_equal(pv_ring_peek(ring, &v), PV_ERR_AGAIN);
     assert_int_equal(pv_ring_push(ring, pv_view("head", 4), pv_view("body", 4), &was_empty), PV_OK);
@@ -32,13 +30,11 @@ static void records_come_out_as_they_went_in(void **state)
     assert_null(pv_ring_free(ring));
 }
 
-static void sizes_beyond_the_limits_are_refused(void **state)
+PV_TEST(sizes_beyond_the_limits_are_refused)
 {
     static uint8_t big[8192];
     struct pv_ring *ring;
     bool unused;
-    (void)state;
-
     assert_int_equal(pv_ring_new(&ring, ((size_t)64 << 20) + 1), PV_ERR_LIMIT);
     assert_int_equal(pv_ring_new(&ring, 4096), PV_OK);
     assert_int_equal(pv_ring_push(ring, pv_view(big, 2041), pv_view(NULL, 0), &unused),
@@ -51,7 +47,7 @@ static void sizes_beyond_the_limits_are_refused(void **state)
     pv_ring_free(ring);
 }
 
-static void random_records_keep_order_and_content_through_many_wraps(void **state)
+PV_TEST(random_records_keep_order_and_content_through_many_wraps)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 11);
@@ -59,8 +55,6 @@ static void random_records_keep_order_and_content_through_many_wraps(void **stat
     struct pv_view v;
     uint32_t next_in = 0, next_out = 0, full = 0;
     uint8_t body[2048];
-    (void)state;
-
     assert_int_equal(pv_ring_new(&ring, 8192), PV_OK);
     for (int step = 0; step < 200000; step++) {
         if (pv_rng_below(&rng, 2) == 0) {
@@ -107,13 +101,11 @@ static void *write_records(void *arg)
     return NULL;
 }
 
-static void a_writer_and_a_reader_thread_agree(void **state)
+PV_TEST(a_writer_and_a_reader_thread_agree)
 {
     struct pv_ring *ring;
     struct pv_view v;
     pthread_t writer;
-    (void)state;
-
     assert_int_equal(pv_ring_new(&ring, 4096), PV_OK);
     assert_int_equal(pthread_create(&writer, NULL, write_records, ring), 0);
     for (uint64_t i = 0; i < RECORDS;) {
@@ -132,15 +124,4 @@ static void a_writer_and_a_reader_thread_agree(void **state)
     }
     pthread_join(writer, NULL);
     pv_ring_free(ring);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_come_out_as_they_went_in),
-        cmocka_unit_test(sizes_beyond_the_limits_are_refused),
-        cmocka_unit_test(random_records_keep_order_and_content_through_many_wraps),
-        cmocka_unit_test(a_writer_and_a_reader_thread_agree),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,14 +2,12 @@
 #include "base/text.h"
 #include "tests/unit/test_util.h"
 
-static void base64url_matches_rfc4648(void **state)
+PV_TEST(base64url_matches_rfc4648)
 {
     static const struct {
         const char *bytes, *text;
     } rows[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},         {"foo", "Zm9v"},
                 {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}};
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char text[16];
         uint8_t bytes[16];
@@ -26,7 +24,7 @@ static void base64url_matches_rfc4648(void **state)
     assert_string_equal(text, "-_-_");
 }
 
-static void base64url_refuses_other_spellings(void **state)
+PV_TEST(base64url_refuses_other_spellings)
 {
     static const struct {
         const char *text, *why;
@@ -35,8 +33,6 @@ static void base64url_refuses_other_spellings(void **state)
                 {"Zm 9", "blank"},      {"Zm9v\n", "new line"}, {"Zm9vY", "4n+1 characters"}};
     uint8_t bytes[16];
     size_t len = 99;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (pv_b64url_decode(rows[i].text, strlen(rows[i].text), bytes, sizeof(bytes), &len) !=
             PV_ERR_MALFORMED)
@@ -45,13 +41,11 @@ static void base64url_refuses_other_spellings(void **state)
     assert_int_equal(len, 99);
 }
 
-static void base64url_respects_every_capacity(void **state)
+PV_TEST(base64url_respects_every_capacity)
 {
     uint8_t bytes[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     char text[16];
     size_t len;
-    (void)state;
-
     for (size_t cap = 0; cap < PV_B64_LEN(8) + 1; cap++)
         assert_int_equal(pv_b64url_encode(pv_view(bytes, 8), text, cap), PV_ERR_NO_SPACE);
     assert_int_equal(pv_b64url_encode(pv_view(bytes, 8), text, PV_B64_LEN(8) + 1), PV_OK);
@@ -61,14 +55,12 @@ static void base64url_respects_every_capacity(void **state)
     assert_int_equal(len, 8);
 }
 
-static void keys_survive_both_text_forms(void **state)
+PV_TEST(keys_survive_both_text_forms)
 {
     uint8_t key[32], back[32];
     char text[PV_KEY_TEXT_BUF], wg[PV_WG_KEY_TEXT_BUF];
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
-    (void)state;
-
     for (int i = 0; i < 100; i++) {
         pv_rng_fill(&rng, key, sizeof(key));
         assert_int_equal(pv_key_parse(pv_key_format(key, text), back), PV_OK);
@@ -81,11 +73,9 @@ static void keys_survive_both_text_forms(void **state)
     }
 }
 
-static void keys_of_other_shapes_are_refused(void **state)
+PV_TEST(keys_of_other_shapes_are_refused)
 {
     uint8_t key[32];
-    (void)state;
-
     assert_int_equal(pv_key_parse("", key), PV_ERR_MALFORMED);
     assert_int_equal(pv_key_parse("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", key),
                      PV_ERR_MALFORMED);
@@ -103,14 +93,12 @@ static void keys_of_other_shapes_are_refused(void **state)
 
 #define A63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
-static void names_follow_the_dns_label_grammar(void **state)
+PV_TEST(names_follow_the_dns_label_grammar)
 {
     static const char *const good[] = {"a", "0", "bob", "a-b", "a--b", "x1", A63};
     static const char *const bad[] = {"",    "-a",        "a-",        "-",         "a_b",   "a.b",
                                       "a b", "b\xc3\xb6", "localhost", "LocalHost", A63 "a", "a\n"};
     char name[PV_NAME_BUF];
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
         assert_int_equal(pv_name_parse(good[i], strlen(good[i]), name), PV_OK);
         assert_string_equal(name, good[i]);
@@ -129,9 +117,8 @@ static void names_follow_the_dns_label_grammar(void **state)
     assert_false(pv_name_is_valid("BoB"));
 }
 
-static void switches_are_on_or_off(void **state)
+PV_TEST(switches_are_on_or_off)
 {
-    (void)state;
     static const char *const bad[] = {"", "On", "onn", "o", "1", "true", "yes ", "of"};
     bool on = false;
     assert_int_equal(pv_switch_parse("on", &on), PV_OK);
@@ -147,7 +134,7 @@ static void switches_are_on_or_off(void **state)
     assert_false(on);
 }
 
-static void numbers_are_bounded_and_whole(void **state)
+PV_TEST(numbers_are_bounded_and_whole)
 {
     static const char *const bad[] = {"",
                                       " 1",
@@ -159,8 +146,6 @@ static void numbers_are_bounded_and_whole(void **state)
                                       "18446744073709551616",
                                       "99999999999999999999999"};
     uint64_t v;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(pv_u64_parse(bad[i], 0, UINT64_MAX, &v), PV_ERR_MALFORMED);
     assert_int_equal(pv_u64_parse("18446744073709551615", 0, UINT64_MAX, &v), PV_OK);
@@ -171,7 +156,7 @@ static void numbers_are_bounded_and_whole(void **state)
     assert_int_equal(pv_u64_parse("9", 1, 9, &v), PV_OK);
 }
 
-static void durations_take_one_unit(void **state)
+PV_TEST(durations_take_one_unit)
 {
     static const struct {
         const char *text;
@@ -182,8 +167,6 @@ static void durations_take_one_unit(void **state)
     static const char *const bad[] = {
         "", "s", "1y", "1 h", "1h30m", "-1h", "1hh", "3162240001", "18446744073709551615w"};
     uint64_t v;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
         assert_int_equal(pv_duration_parse(good[i].text, &v), PV_OK);
         assert_true(v == good[i].seconds);
@@ -192,9 +175,8 @@ static void durations_take_one_unit(void **state)
         assert_int_equal(pv_duration_parse(bad[i], &v), PV_ERR_MALFORMED);
 }
 
-static void amounts_are_short_and_round(void **state)
+PV_TEST(amounts_are_short_and_round)
 {
-    (void)state;
     static const struct {
         double amount;
         const char *bytes, *time;
@@ -220,7 +202,7 @@ static void amounts_are_short_and_round(void **state)
     }
 }
 
-static void utf8_is_checked_as_rfc3629_says(void **state)
+PV_TEST(utf8_is_checked_as_rfc3629_says)
 {
     static const char *const good[] = {"",
                                        "plain",
@@ -243,8 +225,6 @@ static void utf8_is_checked_as_rfc3629_says(void **state)
                {"\xe2\x82", "cut short"},
                {"\xe2\x82z", "bad continuation"},
                {"\xc3", "cut short"}};
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++)
         assert_true(pv_utf8_is_valid(pv_view(good[i], strlen(good[i]))));
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
@@ -252,22 +232,4 @@ static void utf8_is_checked_as_rfc3629_says(void **state)
             fail_msg("accepted: %s", bad[i].why);
     }
     assert_false(pv_utf8_is_valid(pv_view("a\0b", 3)));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64url_matches_rfc4648),
-        cmocka_unit_test(base64url_refuses_other_spellings),
-        cmocka_unit_test(base64url_respects_every_capacity),
-        cmocka_unit_test(keys_survive_both_text_forms),
-        cmocka_unit_test(keys_of_other_shapes_are_refused),
-        cmocka_unit_test(names_follow_the_dns_label_grammar),
-        cmocka_unit_test(switches_are_on_or_off),
-        cmocka_unit_test(numbers_are_bounded_and_whole),
-        cmocka_unit_test(durations_take_one_unit),
-        cmocka_unit_test(amounts_are_short_and_round),
-        cmocka_unit_test(utf8_is_checked_as_rfc3629_says),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,19 +21,17 @@ static size_t lines_of(unsigned columns, bool utf8, char text[static 32768])
     return n;
 }
 
-static void the_command_is_shown_whole(void **state)
+PV_TEST(the_command_is_shown_whole)
 {
     static char text[32768];
-    (void)state;
     assert_int_equal(lines_of(80, false, text), 1);
     assert_non_null(strstr(text, "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/"));
     assert_non_null(strstr(text, URL));
 }
 
-static void a_code_is_drawn_where_it_fits(void **state)
+PV_TEST(a_code_is_drawn_where_it_fits)
 {
     static char text[32768];
-    (void)state;
     assert_int_equal(lines_of(20, true, text), 1);
     size_t n = lines_of(80, true, text);
 #ifdef PV_HAVE_QRENCODE
@@ -44,13 +42,4 @@ static void a_code_is_drawn_where_it_fits(void **state)
 #else
     assert_int_equal(n, 1);
 #endif
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_command_is_shown_whole),
-        cmocka_unit_test(a_code_is_drawn_where_it_fits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,9 +68,10 @@ static void make_backup(void)
     end_coordinator(&p);
 }
 
-static void a_running_coordinator_is_backed_up_and_comes_back_elsewhere(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(a_running_coordinator_is_backed_up_and_comes_back_elsewhere)
 {
-    (void)state;
     struct stat st;
     make_backup();
     assert_int_equal(stat(in_dir("b.p2pvpn"), &st), 0);
@@ -94,9 +95,8 @@ static void a_running_coordinator_is_backed_up_and_comes_back_elsewhere(void **s
     free(after);
 }
 
-static void what_was_there_is_kept_beside_it(void **state)
+PV_TEST(what_was_there_is_kept_beside_it)
 {
-    (void)state;
     make_backup();
     write_text("s/create.key", "AAAAAAAAAAAAAAAAAAAAAA\n");
     old_database_exec(in_dir("s/coordinator.db"), "DELETE FROM statements");
@@ -113,9 +113,8 @@ static void what_was_there_is_kept_beside_it(void **state)
     assert_int_equal(system(script), 0);
 }
 
-static void a_running_coordinator_is_not_replaced(void **state)
+PV_TEST(a_running_coordinator_is_not_replaced)
 {
-    (void)state;
     make_backup();
     struct program p = start_coordinator();
     expect(1, "end that one first", "restore", in_dir("b.p2pvpn"), NULL);
@@ -133,9 +132,8 @@ static void expect_refusal(const char *part, const char *file)
     free(after);
 }
 
-static void what_is_no_backup_is_refused(void **state)
+PV_TEST(what_is_no_backup_is_refused)
 {
-    (void)state;
     make_backup();
     expect_refusal("no such file", "none");
     expect_refusal("not a regular file", "s");
@@ -154,9 +152,8 @@ static void what_is_no_backup_is_refused(void **state)
     expect_refusal("restore ", "b.p2pvpn");
 }
 
-static void a_backup_goes_over_a_backup_and_over_nothing_else(void **state)
+PV_TEST(a_backup_goes_over_a_backup_and_over_nothing_else)
 {
-    (void)state;
     make_backup();
     expect(0, "\"statements\":2", "backup", in_dir("b.p2pvpn"), "--json");
     write_text("thesis.txt", "years of work\n");
@@ -167,17 +164,4 @@ static void a_backup_goes_over_a_backup_and_over_nothing_else(void **state)
     expect(2, "backup FILE: is missing", "backup", NULL, NULL);
     assert_int_equal(rename(in_dir("s"), in_dir("elsewhere")), 0);
     expect(1, "there is no database", "backup", in_dir("b.p2pvpn"), NULL);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        ROW(a_running_coordinator_is_backed_up_and_comes_back_elsewhere),
-        ROW(what_was_there_is_kept_beside_it),
-        ROW(a_running_coordinator_is_not_replaced),
-        ROW(what_is_no_backup_is_refused),
-        ROW(a_backup_goes_over_a_backup_and_over_nothing_else),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,9 +109,8 @@ static void try_files_and_sockets(const struct world *w)
     EXPECT(fd >= 0 && close(fd) == 0);
 }
 
-static void only_its_state_is_in_reach(void **state)
+PV_TEST(only_its_state_is_in_reach)
 {
-    (void)state;
     expect_fine(make_world(), try_files_and_sockets);
 }
 
@@ -237,7 +236,7 @@ static void expect_refusal(struct world *w, const char *what)
                  w->set.store.postgres[0] == '\0' ? "" : ", with PostgreSQL,", what);
 }
 
-static void what_an_intruder_would_do_fails(void **state)
+PV_TEST(what_an_intruder_would_do_fails)
 {
     static const struct {
         const char *what;
@@ -258,7 +257,6 @@ static void what_an_intruder_would_do_fails(void **state)
         {"read /etc/shadow", read_shadow},
         {"write to /tmp", write_tmp},
     };
-    (void)state;
     struct world *w = make_world();
     for (int postgres = 0; postgres < 2; postgres++) {
         snprintf(w->set.store.postgres, sizeof(w->set.store.postgres), "%s",
@@ -279,9 +277,8 @@ static void try_exec(const struct world *w)
     execl("/bin/true", "true", (char *)NULL);
 }
 
-static void who_runs_a_program_is_ended(void **state)
+PV_TEST(who_runs_a_program_is_ended)
 {
-    (void)state;
     int status = run_child(make_world(), try_exec);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGSYS);
@@ -294,10 +291,9 @@ static void read_cert(const struct world *w)
 }
 
 /* As programs that renew certificates leave it: a link to root's file in another directory. */
-static void a_certificate_of_roots_can_be_read_again(void **state)
+PV_TEST(a_certificate_of_roots_can_be_read_again)
 {
     char path[PATH_MAX];
-    (void)state;
     struct world *w = make_world();
     snprintf(path, sizeof(path), "%s/archive", w->dir);
     assert_int_equal(mkdir(path, 0700), 0);
@@ -327,11 +323,10 @@ static uid_t owner_of(const struct world *w, const char *name)
 }
 
 /* A coordinator that ran as root until now has left a directory of root's. */
-static void what_root_left_is_given_to_the_user(void **state)
+PV_TEST(what_root_left_is_given_to_the_user)
 {
     char path[PATH_MAX], outside[PATH_MAX];
     struct stat st;
-    (void)state;
     struct world *w = make_world();
     assert_int_equal(mkdir(w->set.state, 0700), 0);
     snprintf(path, sizeof(path), "%.4000s/coordinator.key", w->set.state);
@@ -356,25 +351,11 @@ static void be_the_owner(const struct world *w)
     EXPECT(geteuid() == 4242 && getegid() == 4243);
 }
 
-static void the_owner_of_the_directory_runs_it(void **state)
+PV_TEST(the_owner_of_the_directory_runs_it)
 {
-    (void)state;
     struct world *w = make_world();
     assert_int_equal(mkdir(w->set.state, 0700), 0);
     assert_int_equal(chown(w->set.state, 4242, 4243), 0);
     expect_fine(w, be_the_owner);
     assert_int_equal(owner_of(w, ""), 4242);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_its_state_is_in_reach),
-        cmocka_unit_test(what_an_intruder_would_do_fails),
-        cmocka_unit_test(who_runs_a_program_is_ended),
-        cmocka_unit_test(a_certificate_of_roots_can_be_read_again),
-        cmocka_unit_test(what_root_left_is_given_to_the_user),
-        cmocka_unit_test(the_owner_of_the_directory_runs_it),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

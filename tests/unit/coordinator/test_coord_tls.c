@@ -4,7 +4,6 @@
 
 #include "coord_run.h"
 #include "coordinator/cert.h"
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
@@ -208,9 +207,8 @@ static struct pv_addr tls_listening(struct program *p)
     return addr;
 }
 
-static void every_port_tells_tls_stun_and_control_apart(void **state)
+PV_TEST_IN(every_port_tells_tls_stun_and_control_apart, setup, teardown)
 {
-    (void)state;
     uint8_t pin[PV_TLS_PIN_LEN];
     read_url();
     struct program p =
@@ -233,9 +231,8 @@ static void every_port_tells_tls_stun_and_control_apart(void **state)
     assert_int_equal(stop(&p), 0);
 }
 
-static void what_speaks_neither_is_closed(void **state)
+PV_TEST_IN(what_speaks_neither_is_closed, setup, teardown)
 {
-    (void)state;
     struct program p = START("--listen", "127.0.0.1:0");
     struct pv_addr server = listening(&p);
     static const struct {
@@ -271,9 +268,8 @@ static void what_speaks_neither_is_closed(void **state)
 
 /* --- the certificate ----------------------------------------------------------------------- */
 
-static void its_own_certificate_stays_over_restarts(void **state)
+PV_TEST_IN(its_own_certificate_stays_over_restarts, setup, teardown)
 {
-    (void)state;
     uint8_t first[PV_TLS_PIN_LEN], again[PV_TLS_PIN_LEN];
     char path[96];
     struct stat st;
@@ -325,9 +321,8 @@ static void give_cert(bool foreign_key)
     assert_int_equal(pv_file_write(path, pv_view(text, (size_t)n), 0600), PV_OK);
 }
 
-static void a_given_certificate_is_read_again_when_it_is_told_so(void **state)
+PV_TEST_IN(a_given_certificate_is_read_again_when_it_is_told_so, setup, teardown)
 {
-    (void)state;
     uint8_t first[PV_TLS_PIN_LEN], second[PV_TLS_PIN_LEN], kept[PV_TLS_PIN_LEN];
     char conf[96];
     read_url();
@@ -371,9 +366,8 @@ static void a_given_certificate_is_read_again_when_it_is_told_so(void **state)
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
 }
 
-static void people_are_told_of_a_certificates_dates(void **state)
+PV_TEST(people_are_told_of_a_certificates_dates)
 {
-    (void)state;
     const int64_t day = 86400, now = 20000 * day;
     const struct {
         int64_t not_before, not_after;
@@ -397,20 +391,4 @@ static void people_are_told_of_a_certificates_dates(void **state)
         else
             assert_non_null(strstr(got, rows[i].part));
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        TEST(every_port_tells_tls_stun_and_control_apart),
-        TEST(what_speaks_neither_is_closed),
-        TEST(its_own_certificate_stays_over_restarts),
-        TEST(a_given_certificate_is_read_again_when_it_is_told_so),
-        cmocka_unit_test(people_are_told_of_a_certificates_dates),
-#undef TEST
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "coord_run.h"
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
@@ -20,9 +19,10 @@
 
 /* --- ends that a user meets ------------------------------------------------------------------ */
 
-static void the_url_is_the_same_before_and_after_the_first_start(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(the_url_is_the_same_before_and_after_the_first_start)
 {
-    (void)state;
     struct program u = START("url", "--public", "203.0.113.7");
     assert_int_equal(finish(&u), 0);
     struct pv_url url;
@@ -85,11 +85,10 @@ static void put_keys(bool back)
 
 /* A coordinator that starts for the first time has the lock before it has the keys, and keeps it.
  */
-static void the_url_waits_for_the_keys_of_a_first_start(void **state)
+PV_TEST(the_url_waits_for_the_keys_of_a_first_start)
 {
     struct program made, waited;
     int watch;
-    (void)state;
     int lock = hold_lock(&made, &watch);
     put_keys(false);
     waited = START("url", "--public", "203.0.113.7");
@@ -103,11 +102,10 @@ static void the_url_waits_for_the_keys_of_a_first_start(void **state)
 }
 
 /* `url`, `secret` and their kind have the lock for a moment. */
-static void a_start_waits_for_a_command_that_has_the_lock(void **state)
+PV_TEST(a_start_waits_for_a_command_that_has_the_lock)
 {
     struct program url, started;
     int watch;
-    (void)state;
     int lock = hold_lock(&url, &watch);
     started = START("--listen", "127.0.0.1:0");
     wait_for(watch, POLLIN);
@@ -119,13 +117,12 @@ static void a_start_waits_for_a_command_that_has_the_lock(void **state)
 
 /* A coordinator has the lock, and begins to listen to its operator after `secret` asked for both.
  */
-static void a_new_secret_waits_for_a_coordinator_that_starts(void **state)
+PV_TEST(a_new_secret_waits_for_a_coordinator_that_starts)
 {
     struct program url, rotate;
     char path[96], request[64] = "";
     struct pollfd p = {.fd = -1, .events = POLLIN};
     int watch;
-    (void)state;
     int lock = hold_lock(&url, &watch);
     rotate = START("secret", "rotate", "--public", "203.0.113.7");
     wait_for(watch, POLLIN);
@@ -145,18 +142,16 @@ static void a_new_secret_waits_for_a_coordinator_that_starts(void **state)
     close(lock);
 }
 
-static void an_open_coordinators_url_has_no_secret(void **state)
+PV_TEST(an_open_coordinators_url_has_no_secret)
 {
-    (void)state;
     struct program u = START("url", "--public", "a.example:77", "--open");
     assert_int_equal(finish(&u), 0);
     assert_null(strstr(u.text, "?c="));
     assert_non_null(strstr(u.text, "p2pvpn://a.example:77/"));
 }
 
-static void wrong_usage_exits_with_2_and_one_line(void **state)
+PV_TEST(wrong_usage_exits_with_2_and_one_line)
 {
-    (void)state;
     struct program p = START("--listen", "nowhere");
     assert_int_equal(finish(&p), 2);
     assert_ptr_equal(strchr(p.text, '\n'), p.text + p.len - 1);
@@ -182,9 +177,8 @@ static void wrong_usage_exits_with_2_and_one_line(void **state)
     assert_int_not_equal(access(path, F_OK), 0); /* nothing was made */
 }
 
-static void a_second_one_in_the_same_directory_or_port_is_refused(void **state)
+PV_TEST(a_second_one_in_the_same_directory_or_port_is_refused)
 {
-    (void)state;
     char taken[PV_ADDR_TEXT];
     struct program p = START("--listen", "127.0.0.1:0");
     struct pv_addr addr = listening(&p);
@@ -202,9 +196,8 @@ static void a_second_one_in_the_same_directory_or_port_is_refused(void **state)
     assert_int_equal(stop(&p), 0);
 }
 
-static void a_state_directory_without_rights_is_named(void **state)
+PV_TEST(a_state_directory_without_rights_is_named)
 {
-    (void)state;
     if (geteuid() != 0) {
         print_message("skipped: only root can become somebody without rights\n");
         return;
@@ -226,9 +219,8 @@ static void a_state_directory_without_rights_is_named(void **state)
     assert_non_null(strstr(p.text, "--state"));
 }
 
-static void broken_keys_and_databases_are_named_and_left_alone(void **state)
+PV_TEST(broken_keys_and_databases_are_named_and_left_alone)
 {
-    (void)state;
     static const char *const files[] = {"coordinator.key", "coordinator.db"};
     for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
         char path[128];
@@ -254,9 +246,8 @@ static void broken_keys_and_databases_are_named_and_left_alone(void **state)
     }
 }
 
-static void status_asks_the_one_that_runs(void **state)
+PV_TEST(status_asks_the_one_that_runs)
 {
-    (void)state;
     char path[96];
     struct stat st;
     struct program none = START("status");
@@ -317,9 +308,8 @@ static void status_asks_the_one_that_runs(void **state)
 
 /* Strangers have all descriptors: new connections wait without costing anything, and the operator
  * is told. */
-static void status_answers_while_all_descriptors_are_in_use(void **state)
+PV_TEST(status_answers_while_all_descriptors_are_in_use)
 {
-    (void)state;
     enum {
         FILES = 80,
         STRANGERS = 2 * FILES
@@ -351,9 +341,8 @@ static void status_answers_while_all_descriptors_are_in_use(void **state)
 }
 
 /* A path of 107 bytes is the longest that a socket can have. */
-static void a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop(void **state)
+PV_TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop)
 {
-    (void)state;
     char deep[128];
     size_t len = (size_t)snprintf(deep, sizeof(deep), "%s/", dir);
     memset(deep + len, 'd', 110 - len);
@@ -442,17 +431,15 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
 }
 
 /* A socket for all addresses would take it: nodes would ask it in vain. */
-static void an_alternate_address_of_somebody_else_is_refused(void **state)
+PV_TEST(an_alternate_address_of_somebody_else_is_refused)
 {
-    (void)state;
     struct program p = START("--listen", "0.0.0.0:0", "--alt-address", "203.0.113.99");
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "203.0.113.99: not an address of this machine"));
 }
 
-static void it_answers_on_tcp_and_udp_over_both_families(void **state)
+PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
 {
-    (void)state;
     static const char *const addrs[] = {"127.0.0.1:0", "[::1]:0"};
     struct program u = START("url", "--public", "203.0.113.7");
     struct pv_url url;
@@ -475,29 +462,4 @@ static void it_answers_on_tcp_and_udp_over_both_families(void **state)
             ;
         close(fd);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        TEST(the_url_is_the_same_before_and_after_the_first_start),
-        TEST(the_url_waits_for_the_keys_of_a_first_start),
-        TEST(a_start_waits_for_a_command_that_has_the_lock),
-        TEST(a_new_secret_waits_for_a_coordinator_that_starts),
-        TEST(an_open_coordinators_url_has_no_secret),
-        TEST(wrong_usage_exits_with_2_and_one_line),
-        TEST(a_second_one_in_the_same_directory_or_port_is_refused),
-        TEST(a_state_directory_without_rights_is_named),
-        TEST(status_asks_the_one_that_runs),
-        TEST(status_answers_while_all_descriptors_are_in_use),
-        TEST(a_state_directory_too_deep_for_the_socket_is_no_reason_to_stop),
-        TEST(broken_keys_and_databases_are_named_and_left_alone),
-        TEST(an_alternate_address_of_somebody_else_is_refused),
-        TEST(it_answers_on_tcp_and_udp_over_both_families),
-#undef TEST
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

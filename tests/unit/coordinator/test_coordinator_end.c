@@ -17,9 +17,8 @@ static struct pv_coordstore *open_ok(void)
 
 /* Nobody else can have the networks of a database of its own, so nobody is waited for: where they
  * are shared it would take 2 s, and 4 s more. */
-static void a_coordinator_of_its_own_waits_for_nobody(void **state)
+PV_TEST(a_coordinator_of_its_own_waits_for_nobody)
 {
-    (void)state;
     struct program p = START("--listen", "127.0.0.1:0"), q;
     (void)listening(&p);
     assert_int_equal(stop(&p), 0);
@@ -44,12 +43,4 @@ static int end(void **state)
     return test_teardown(state);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_coordinator_of_its_own_waits_for_nobody, setup, end),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, end);

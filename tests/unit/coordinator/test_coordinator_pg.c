@@ -7,7 +7,7 @@
 #include "tests/unit/coordinator/store/pg_sql.h"
 
 static struct pg_server server;
-static char config[96], state[2][96];
+static char config[96], state_of[2][96];
 
 static void write_config(const char *conninfo)
 {
@@ -21,8 +21,8 @@ static void write_config(const char *conninfo)
 static void copy_key(const char *name)
 {
     char from[160], to[160], key[256];
-    snprintf(from, sizeof(from), "%s/%s", state[0], name);
-    snprintf(to, sizeof(to), "%s/%s", state[1], name);
+    snprintf(from, sizeof(from), "%s/%s", state_of[0], name);
+    snprintf(to, sizeof(to), "%s/%s", state_of[1], name);
     FILE *in = fopen(from, "r"), *out = fopen(to, "w");
     assert_true(in != NULL && out != NULL);
     size_t n = fread(key, 1, sizeof(key), in);
@@ -34,7 +34,7 @@ static void copy_key(const char *name)
 
 static struct program start(size_t i)
 {
-    return START("--state", state[i], "--config", config, "--listen", "127.0.0.1:0");
+    return START("--state", state_of[i], "--config", config, "--listen", "127.0.0.1:0");
 }
 
 /* What `status` says of one of them; it runs, or it is waited for. */
@@ -42,7 +42,7 @@ static void status_until(size_t i, const char *part)
 {
     static struct program p;
     for (int n = 0; n < WAIT_MS / 50; n++) {
-        p = START("status", "--state", state[i]);
+        p = START("status", "--state", state_of[i]);
         if (finish(&p) == 0 && strstr(p.text, part) != NULL)
             return;
         poll(NULL, 0, 50);
@@ -55,21 +55,21 @@ static void check_until(size_t i, const char *part, int code)
 {
     struct program p;
     status_until(i, part);
-    p = START("status", "--check", "--state", state[i]);
+    p = START("status", "--check", "--state", state_of[i]);
     assert_int_equal(finish(&p), code);
 }
 
-static int setup_two(void **st)
+static int setup_two(void **state)
 {
-    if (setup(st) < 0)
+    if (setup(state) < 0)
         return -1;
     snprintf(config, sizeof(config), "%s/conf", dir);
     for (size_t i = 0; i < 2; i++)
-        snprintf(state[i], sizeof(state[i]), "%s/%c", dir, "ab"[i]);
+        snprintf(state_of[i], sizeof(state_of[i]), "%s/%c", dir, "ab"[i]);
     write_config(pg_server_conninfo(&server, "postgres"));
-    struct program url = START("url", "--state", state[0], "--public", "127.0.0.1");
+    struct program url = START("url", "--state", state_of[0], "--public", "127.0.0.1");
     assert_int_equal(finish(&url), 0);
-    assert_int_equal(mkdir(state[1], 0700), 0);
+    assert_int_equal(mkdir(state_of[1], 0700), 0);
     copy_key(PV_COORDKEYS_FILE);
     copy_key(PV_COORDKEYS_SECRET_FILE);
     if (server.pid == 0)
@@ -78,20 +78,21 @@ static int setup_two(void **st)
 }
 
 /* The next test has another key, so it needs another database. */
-static int teardown_two(void **st)
+static int teardown_two(void **state)
 {
     pg_server_stop(&server, SIGQUIT);
     struct pg_server fresh;
     pg_server_done(&server);
     assert_true(pg_server_make(&fresh));
     server = fresh;
-    (void)teardown(st);
-    return test_teardown(st);
+    (void)teardown(state);
+    return test_teardown(state);
 }
 
-static void both_serve_and_one_that_is_killed_is_missed(void **st)
+PV_TEST_WORLD(setup_two, teardown_two);
+
+PV_TEST(both_serve_and_one_that_is_killed_is_missed)
 {
-    (void)st;
     struct program a = start(0), b = start(1), p;
     (void)listening(&a);
     (void)listening(&b);
@@ -100,29 +101,31 @@ static void both_serve_and_one_that_is_killed_is_missed(void **st)
     kill(a.pid, SIGKILL);
     (void)finish(&a);
     status_until(1, "1 coordinator,");
-    p = START("drain", "--state", state[1]);
+    p = START("drain", "--state", state_of[1]);
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "no other coordinator"));
     a = start(0);
     (void)listening(&a);
     status_until(1, "2 coordinators");
-    p = START("drain", "--state", state[1]);
+    p = START("drain", "--state", state_of[1]);
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "0 networks given"));
-    p = START("homes", "--config", config, "--json", "--state", state[0]);
+    p = START("homes", "--config", config, "--json", "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "\"draining\":true"));
-    p = START("networks", "--config", config, "--state", state[0]);
+    p = START("networks", "--config", config, "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
     assert_null(strstr(p.text, "not counted"));
     assert_non_null(strstr(p.text, "lists those of all"));
-    p = START("networks", "--config", "/dev/null", "--state", state[0]);
+    p = START("networks", "--config", "/dev/null", "--state", state_of[0]);
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "copies are not counted: "));
-    p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state", state[0]);
+    p = START("drop", "00112233445566778899aabbccddeeff", "--config", config, "--state",
+              state_of[0]);
     assert_int_equal(finish(&p), 6);
     assert_non_null(strstr(p.text, "not the home of such a network: no coordinator is"));
-    p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state", state[0]);
+    p = START("secret", "rotate", "--public", "127.0.0.1", "--config", config, "--state",
+              state_of[0]);
     assert_int_equal(finish(&p), 0);
     assert_non_null(strstr(p.text, "other coordinators of this database take the old URL"));
     assert_int_equal(stop(&b), 0);
@@ -130,9 +133,8 @@ static void both_serve_and_one_that_is_killed_is_missed(void **st)
     assert_int_equal(stop(&a), 0);
 }
 
-static void one_that_slept_goes_on(void **st)
+PV_TEST(one_that_slept_goes_on)
 {
-    (void)st;
     struct program a = start(0), b = start(1);
     (void)listening(&a);
     (void)listening(&b);
@@ -145,9 +147,8 @@ static void one_that_slept_goes_on(void **st)
     assert_int_equal(stop(&a), 0);
 }
 
-static void it_goes_on_while_the_database_is_away(void **st)
+PV_TEST(it_goes_on_while_the_database_is_away)
 {
-    (void)st;
     struct program a = start(0);
     (void)listening(&a);
     pg_server_stop(&server, SIGINT);
@@ -166,9 +167,8 @@ static void it_goes_on_while_the_database_is_away(void **st)
 }
 
 /* It answers who asks it, and tells the reason, while nobody answers it. */
-static void it_goes_on_while_the_database_says_nothing(void **st)
+PV_TEST(it_goes_on_while_the_database_says_nothing)
 {
-    (void)st;
     struct pg_line *line = pg_line_new(&server, NULL);
     write_config(line->conninfo);
     struct program a = start(0);
@@ -205,9 +205,8 @@ static pid_t stranger(const char *where)
     _exit(0);
 }
 
-static void what_is_no_database_is_waited_for(void **st)
+PV_TEST(what_is_no_database_is_waited_for)
 {
-    (void)st;
     char conninfo[128], path[128];
     pid_t pid = stranger(dir);
     snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", dir);
@@ -221,14 +220,13 @@ static void what_is_no_database_is_waited_for(void **st)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static void it_waits_for_a_database_that_starts_later(void **st)
+PV_TEST(it_waits_for_a_database_that_starts_later)
 {
-    (void)st;
     pg_server_stop(&server, SIGINT);
     struct program a = start(0);
     status_until(0, "is it running and reachable?");
     /* What is to be read again is read when it serves. */
-    struct program p = START("reload", "--state", state[0]);
+    struct program p = START("reload", "--state", state_of[0]);
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "as soon as it serves"));
     pg_server_start(&server);
@@ -239,9 +237,8 @@ static void it_waits_for_a_database_that_starts_later(void **st)
 }
 
 /* The first of several that are upgraded says what it did to the others' database. */
-static void tables_of_an_earlier_version_are_changed_and_spoken_of(void **st)
+PV_TEST(tables_of_an_earlier_version_are_changed_and_spoken_of)
 {
-    (void)st;
     struct program a = start(0);
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
@@ -260,13 +257,12 @@ static void tables_of_an_earlier_version_are_changed_and_spoken_of(void **st)
 
 static int exchange(const char *what, size_t i, struct program *p)
 {
-    *p = START(what, "--state", state[i], "--config", config);
+    *p = START(what, "--state", state_of[i], "--config", config);
     return finish(p);
 }
 
-static void import_and_export_want_nobody_beside_them(void **st)
+PV_TEST(import_and_export_want_nobody_beside_them)
 {
-    (void)st;
     struct program p, a = start(0);
     (void)listening(&a);
     assert_int_equal(exchange("export", 0, &p), 1);
@@ -280,10 +276,10 @@ static void import_and_export_want_nobody_beside_them(void **st)
     /* The old file is not taken for the present one by anybody. */
     char file[160];
     snprintf(file, sizeof(file), "%s/backup", dir);
-    p = START("backup", file, "--state", state[1]);
+    p = START("backup", file, "--state", state_of[1]);
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "pg_dump"));
-    p = START("import", "--state", state[1], "--config", "/dev/null");
+    p = START("import", "--state", state_of[1], "--config", "/dev/null");
     assert_int_equal(finish(&p), 2);
 }
 
@@ -297,14 +293,13 @@ static void write_text(const char *path, const char *text)
 
 /* What is no database of a coordinator is named and stays where it is; one that was killed in an
  * import does not keep the next one out. */
-static void import_says_what_it_cannot_read(void **st)
+PV_TEST(import_says_what_it_cannot_read)
 {
-    (void)st;
     struct program p, a = start(0);
     char file[160];
     (void)listening(&a);
     assert_int_equal(stop(&a), 0);
-    snprintf(file, sizeof(file), "%s/coordinator.db", state[1]);
+    snprintf(file, sizeof(file), "%s/coordinator.db", state_of[1]);
     write_text(file,
                "these are no pages of a database, but as long as a header of one would be.\n"
                "these are no pages of a database, but as long as a header of one would be.\n");
@@ -317,9 +312,8 @@ static void import_says_what_it_cannot_read(void **st)
     assert_int_equal(exchange("export", 1, &p), 0);
 }
 
-static void what_never_works_is_said_at_the_start(void **st)
+PV_TEST(what_never_works_is_said_at_the_start)
 {
-    (void)st;
     struct program a = start(0);
     (void)listening(&a);
     /* Without the keys it makes keys of its own. */
@@ -338,27 +332,13 @@ static void what_never_works_is_said_at_the_start(void **st)
     assert_int_equal(stop(&a), 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_two, teardown_two)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(both_serve_and_one_that_is_killed_is_missed),
-        TEST(one_that_slept_goes_on),
-        TEST(it_goes_on_while_the_database_is_away),
-        TEST(it_goes_on_while_the_database_says_nothing),
-        TEST(what_is_no_database_is_waited_for),
-        TEST(it_waits_for_a_database_that_starts_later),
-        TEST(tables_of_an_earlier_version_are_changed_and_spoken_of),
-        TEST(import_and_export_want_nobody_beside_them),
-        TEST(import_says_what_it_cannot_read),
-        TEST(what_never_works_is_said_at_the_start),
-    };
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+}
+
+void test_done(void)
+{
     pg_server_done(&server);
-    return r;
 }

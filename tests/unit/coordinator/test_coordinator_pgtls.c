@@ -101,6 +101,8 @@ static int teardown_guarded(void **st)
     return teardown(st);
 }
 
+PV_TEST_WORLD(setup_guarded, teardown_guarded);
+
 static struct program start_it(void)
 {
     return START("--config", config, "--listen", "127.0.0.1:0", "--public", "127.0.0.1");
@@ -142,10 +144,9 @@ static void expect_no_argument(pid_t pid)
 
 static const char healthy[] = "\"error\":null";
 
-static void it_comes_by_tls_with_a_password_and_finds_its_files_again(void **st)
+PV_TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again)
 {
     char more[480];
-    (void)st;
     /* A key for its own TLS that only root reads leaves it a right, and fewer files. */
     snprintf(more, sizeof(more),
              "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s\n"
@@ -193,10 +194,9 @@ static void wait_with(const char *more, const char *why, const char *remedy)
     expect_silence(&a, password);
 }
 
-static void a_database_that_is_not_who_it_says_gets_nothing(void **st)
+PV_TEST(a_database_that_is_not_who_it_says_gets_nothing)
 {
     char more[320];
-    (void)st;
     snprintf(more, sizeof(more), "host=db.example sslmode=verify-full sslrootcert=%s passfile=%s",
              other_cert, pass);
     wait_with(more, "certificate verify failed", "see sslmode and sslrootcert of [store]");
@@ -224,9 +224,8 @@ static void end_with(const char *more, const char *why, const char *secret)
     expect_silence(&a, secret);
 }
 
-static void a_password_that_is_wrong_is_not_repeated(void **st)
+PV_TEST(a_password_that_is_wrong_is_not_repeated)
 {
-    (void)st;
     wait_with("sslmode=require passfile=/nonexistent", "no password supplied",
               "see password and passfile");
     wait_with("sslmode=require password=geheim", "password authentication failed",
@@ -241,10 +240,9 @@ static void a_password_that_is_wrong_is_not_repeated(void **st)
 }
 
 /* The password is mended in its file while the coordinator stands by. */
-static void it_serves_as_soon_as_the_password_is_right(void **st)
+PV_TEST(it_serves_as_soon_as_the_password_is_right)
 {
     char text[256], more[256];
-    (void)st;
     write_to(pass, "*:*:*:guarded:geheim\n", COORD_UID, 0600);
     snprintf(more, sizeof(more), "sslmode=require passfile=%s", pass);
     write_config(more);
@@ -257,20 +255,9 @@ static void it_serves_as_soon_as_the_password_is_right(void **st)
     expect_silence(&a, "geheim");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_guarded, teardown_guarded)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again),
-        TEST(a_database_that_is_not_who_it_says_gets_nothing),
-        TEST(a_password_that_is_wrong_is_not_repeated),
-        TEST(it_serves_as_soon_as_the_password_is_right),
-    };
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
     pg_server_done(&server);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

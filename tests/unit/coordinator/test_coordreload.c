@@ -53,9 +53,8 @@ static void expect(const char *before, const char *after, const char *changed, c
     assert_string_equal(again.waiting, waiting);
 }
 
-static void what_changes_is_named_by_its_key(void **state)
+PV_TEST_IN(what_changes_is_named_by_its_key, setup, teardown)
 {
-    (void)state;
     expect(BEGIN, BEGIN, "", "");
     expect(BEGIN, BEGIN "public = c.example\n", "public", "");
     assert_string_equal(again.stun.texts[0], "c.example:3478");
@@ -75,9 +74,8 @@ static void what_changes_is_named_by_its_key(void **state)
 }
 
 /* One that leaves something to [limits] has not changed when they have. */
-static void networks_are_compared_by_what_they_say(void **state)
+PV_TEST_IN(networks_are_compared_by_what_they_say, setup, teardown)
 {
-    (void)state;
     static const char named[] = "[network 0123456789abcdef0123456789abcdef]";
     expect(BEGIN, BEGIN NET "members = 3\n", named, "");
     assert_int_equal(again.net_limits.n, 1);
@@ -90,9 +88,8 @@ static void networks_are_compared_by_what_they_say(void **state)
     assert_int_equal(again.net_limits.nets[0].limits.stored, 1000000);
 }
 
-static void what_was_opened_at_the_start_waits(void **state)
+PV_TEST_IN(what_was_opened_at_the_start_waits, setup, teardown)
 {
-    (void)state;
     expect(
         BEGIN "tls-listen = 127.0.0.1:4443\n",
         "[coordinator]\nlisten = 127.0.0.1:9\nalt-address = 127.0.0.2\n"
@@ -118,16 +115,14 @@ static void what_was_opened_at_the_start_waits(void **state)
            "[turn-user c], [turn-user b], [turn-user a]");
 }
 
-static void a_mistake_is_named_with_file_and_line(void **state)
+PV_TEST_IN(a_mistake_is_named_with_file_and_line, setup, teardown)
 {
-    (void)state;
     assert_int_equal(reload(BEGIN, BEGIN "opne = yes\n"), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, "conf:3: unknown key opne"));
 }
 
-static void a_list_of_names_that_is_full_says_so(void **state)
+PV_TEST(a_list_of_names_that_is_full_says_so)
 {
-    (void)state;
     char list[PV_COORDRELOAD_TEXT_MAX] = "", name[64];
     for (int i = 0; i < 200; i++) {
         snprintf(name, sizeof(name), "[turn-user somebody-%d]", i);
@@ -170,9 +165,8 @@ static void expect_answer(const char *key, const char *want)
     json_decref(doc);
 }
 
-static void it_takes_all_or_nothing(void **state)
+PV_TEST_IN(it_takes_all_or_nothing, setup, teardown)
 {
-    (void)state;
     write_password("web", "sesame");
     write_config(BEGIN "[turn-user web]\npassword-file = web\n");
     char *cwd = getcwd(NULL, 0);
@@ -211,18 +205,4 @@ static void it_takes_all_or_nothing(void **state)
     assert_int_equal(unlink(config), 0);
     expect_answer("message", "no such file");
     assert_int_equal(stop(&p), 0);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        ROW(what_changes_is_named_by_its_key),
-        ROW(networks_are_compared_by_what_they_say),
-        ROW(what_was_opened_at_the_start_waits),
-        ROW(a_mistake_is_named_with_file_and_line),
-        cmocka_unit_test(a_list_of_names_that_is_full_says_so),
-        ROW(it_takes_all_or_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

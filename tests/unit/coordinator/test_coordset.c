@@ -28,6 +28,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static void write_config(const char *text)
 {
     FILE *f = fopen(config, "w");
@@ -51,9 +53,8 @@ static int load(const char *args)
     return pv_coordset_load(&set, argc, argv, error);
 }
 
-static void without_anything_it_runs_on_every_address(void **state)
+PV_TEST(without_anything_it_runs_on_every_address)
 {
-    (void)state;
     assert_int_equal(load(""), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_RUN);
     assert_int_equal(set.n_listen, 0);
@@ -63,9 +64,8 @@ static void without_anything_it_runs_on_every_address(void **state)
     assert_int_equal(pv_coordset_port(&set), 3478);
 }
 
-static void options_are_taken_in_both_forms(void **state)
+PV_TEST(options_are_taken_in_both_forms)
 {
-    (void)state;
     assert_int_equal(load("--listen 192.0.2.1:4000 --listen=[2001:db8::1]:4001 --public=c.example "
                           "--public 203.0.113.7:9 --state /tmp/x --open url"),
                      PV_OK);
@@ -104,9 +104,8 @@ static void options_are_taken_in_both_forms(void **state)
     assert_int_equal(set.action, PV_COORDSET_VERSION);
 }
 
-static void public_takes_names_and_addresses_with_and_without_port(void **state)
+PV_TEST(public_takes_names_and_addresses_with_and_without_port)
 {
-    (void)state;
     static const struct {
         const char *arg, *text;
     } rows[] = {
@@ -126,9 +125,8 @@ static void public_takes_names_and_addresses_with_and_without_port(void **state)
     }
 }
 
-static void nodes_are_told_where_tls_is(void **state)
+PV_TEST(nodes_are_told_where_tls_is)
 {
-    (void)state;
     static const struct {
         const char *args;
         const char *addrs[3]; /* NULL behind the last */
@@ -156,9 +154,8 @@ static void nodes_are_told_where_tls_is(void **state)
     }
 }
 
-static void wrong_options_say_what_and_why(void **state)
+PV_TEST(wrong_options_say_what_and_why)
 {
-    (void)state;
     static const struct {
         const char *args, *part;
     } rows[] = {
@@ -196,9 +193,8 @@ static void wrong_options_say_what_and_why(void **state)
     }
 }
 
-static void the_file_names_the_certificate(void **state)
+PV_TEST(the_file_names_the_certificate)
 {
-    (void)state;
     static const struct {
         const char *text, *part;
     } rows[] = {
@@ -227,9 +223,8 @@ static void the_file_names_the_certificate(void **state)
     }
 }
 
-static void the_file_fills_what_the_command_line_left_out(void **state)
+PV_TEST(the_file_fills_what_the_command_line_left_out)
 {
-    (void)state;
     write_config("# a comment\n[coordinator]\nlisten = 192.0.2.9:1\nlisten = [::]:2\n"
                  "public = a.example\npublic = b.example:7\nopen = yes\n");
     assert_int_equal(load(""), PV_OK);
@@ -244,9 +239,8 @@ static void the_file_fills_what_the_command_line_left_out(void **state)
     assert_string_equal(set.public[0].host, "c.example");
 }
 
-static void the_relay_is_set_up_by_the_file_and_the_command_line(void **state)
+PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
 {
-    (void)state;
     write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"
                  "allocations-per-user = 7\nallow-peer = 10.0.0.0/8\nallow-peer = 127.0.0.1\n"
                  "[turn-user alice]\npassword-file = /etc/p2pvpn/alice\n"
@@ -271,9 +265,8 @@ static void the_relay_is_set_up_by_the_file_and_the_command_line(void **state)
     assert_true(set.relay.off);
 }
 
-static void wrong_lines_are_named_with_file_and_line(void **state)
+PV_TEST(wrong_lines_are_named_with_file_and_line)
 {
-    (void)state;
     static const struct {
         const char *text, *part;
     } rows[] = {
@@ -315,9 +308,8 @@ static void wrong_lines_are_named_with_file_and_line(void **state)
     assert_int_equal(load("--listen 127.0.0.1:5"), PV_ERR_MALFORMED);
 }
 
-static void a_private_public_address_is_noted(void **state)
+PV_TEST(a_private_public_address_is_noted)
 {
-    (void)state;
     struct pv_hostport addr;
     char note[PV_COORDURL_NOTE_MAX];
     assert_int_equal(load("--public 10.0.0.5"), PV_OK);
@@ -332,9 +324,8 @@ static void a_private_public_address_is_noted(void **state)
     }
 }
 
-static void one_alternate_address_a_family_is_taken(void **state)
+PV_TEST(one_alternate_address_a_family_is_taken)
 {
-    (void)state;
     static const char *const bad[] = {"192.0.2.2:3478", "0.0.0.0", "224.0.0.1", "host", ""};
     struct pv_addr first;
     assert_int_equal(load("--alt-address 192.0.2.2 --alt-address=2001:db8::2"), PV_OK);
@@ -358,9 +349,8 @@ static void one_alternate_address_a_family_is_taken(void **state)
     assert_int_equal(set.alt[0].ip[3], 9);
 }
 
-static void networks_have_limits_of_their_own(void **state)
+PV_TEST(networks_have_limits_of_their_own)
 {
-    (void)state;
     write_config("[network 00112233445566778899AABBCCDDEEFF]\nmembers = 500\nrelay-bandwidth = 0\n"
                  "[limits]\nmembers = 100\nstored = 10M\n"
                  "[network 11112233445566778899aabbccddeeff]\nstatements = 9k\nstored = 0\n"
@@ -399,9 +389,8 @@ static void networks_have_limits_of_their_own(void **state)
     }
 }
 
-static void the_coordinator_itself_has_limits(void **state)
+PV_TEST(the_coordinator_itself_has_limits)
 {
-    (void)state;
     write_config("[limits]\nconnections = 100k\nmembers = 7\nguests = 4096\nnetworks = 10k\n"
                  "subscriptions = 2000\nconnections-per-source = 5k\n");
     assert_int_equal(load(""), PV_OK);
@@ -432,9 +421,8 @@ static void the_coordinator_itself_has_limits(void **state)
 }
 
 /* The value may hold a password: errors do not repeat it. */
-static void a_database_may_be_named(void **state)
+PV_TEST(a_database_may_be_named)
 {
-    (void)state;
     static const struct {
         const char *text, *part;
     } bad[] = {
@@ -451,27 +439,4 @@ static void a_database_may_be_named(void **state)
         if (strstr(error, bad[i].part) == NULL || strstr(error, "secret") != NULL)
             fail_msg("%s", error);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        TEST(without_anything_it_runs_on_every_address),
-        TEST(options_are_taken_in_both_forms),
-        TEST(public_takes_names_and_addresses_with_and_without_port),
-        TEST(a_private_public_address_is_noted),
-        TEST(one_alternate_address_a_family_is_taken),
-        TEST(nodes_are_told_where_tls_is),
-        TEST(wrong_options_say_what_and_why),
-        TEST(the_file_names_the_certificate),
-        TEST(a_database_may_be_named),
-        TEST(the_file_fills_what_the_command_line_left_out),
-        TEST(the_relay_is_set_up_by_the_file_and_the_command_line),
-        TEST(wrong_lines_are_named_with_file_and_line),
-        TEST(networks_have_limits_of_their_own),
-        TEST(the_coordinator_itself_has_limits),
-#undef TEST
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,9 +54,8 @@ static const char *answer_to(const char *request)
     return rest_of(fd);
 }
 
-static void requests_are_answered_and_nonsense_is_not(void **state)
+PV_TEST_IN(requests_are_answered_and_nonsense_is_not, setup, teardown)
 {
-    (void)state;
     char endless[1024];
     struct program p = start_coordinator();
     assert_non_null(strstr(answer_to("{\"do\":\"networks\"}\n"), "\"networks\":[]"));
@@ -76,9 +75,8 @@ static void requests_are_answered_and_nonsense_is_not(void **state)
 }
 
 /* Clients that say nothing make room for one that does; those that go are forgotten. */
-static void silent_clients_keep_nobody_out(void **state)
+PV_TEST_IN(silent_clients_keep_nobody_out, setup, teardown)
 {
-    (void)state;
     int fds[12];
     struct program p = start_coordinator();
     for (size_t i = 0; i < PV_ARRAY_LEN(fds); i++)
@@ -90,9 +88,8 @@ static void silent_clients_keep_nobody_out(void **state)
     end_coordinator(&p);
 }
 
-static void an_id_is_read_as_it_is_written(void **state)
+PV_TEST(an_id_is_read_as_it_is_written)
 {
-    (void)state;
     uint8_t id[PV_NETWORK_ID_LEN], back[PV_NETWORK_ID_LEN];
     char text[PV_NETID_BUF];
     for (size_t i = 0; i < sizeof(id); i++)
@@ -104,15 +101,4 @@ static void an_id_is_read_as_it_is_written(void **state)
     assert_int_equal(pv_netid_parse("00112233445566778899aabbccddeeff0", back), PV_ERR_MALFORMED);
     assert_int_equal(pv_netid_parse("0011223344556677g899aabbccddeeff", back), PV_ERR_MALFORMED);
     assert_int_equal(pv_netid_parse("", back), PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        ROW(requests_are_answered_and_nonsense_is_not),
-        ROW(silent_clients_keep_nobody_out),
-        cmocka_unit_test(an_id_is_read_as_it_is_written),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

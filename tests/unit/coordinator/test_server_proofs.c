@@ -104,9 +104,8 @@ static pv_ns turn(void *ctx, pv_ns now)
     return pv_coord_proofs(t->w->coord) == 0 ? now : PV_NEVER; /* else the threads wake it */
 }
 
-static void everybody_comes_in(void **state)
+PV_TEST(everybody_comes_in)
 {
-    (void)state;
     struct world *t = make_world();
     connect_all(t);
     pv_loop_run(t->s.loop, &(struct pv_loop_owner){.turn = turn, .ctx = t});
@@ -115,9 +114,8 @@ static void everybody_comes_in(void **state)
     assert_true(t->full || t->s.proofs_max >= NEWCOMERS);
 }
 
-static void the_end_comes_while_some_are_under_way(void **state)
+PV_TEST(the_end_comes_while_some_are_under_way)
 {
-    (void)state;
     struct world *t = make_world();
     connect_all(t);
     for (size_t i = 0; i < t->w->n_clients; i++)
@@ -127,9 +125,8 @@ static void the_end_comes_while_some_are_under_way(void **state)
 }
 
 /* The last one that there is room for, and one more: the core's thread does that itself. */
-static void what_is_too_much_is_done_here(void **state)
+PV_TEST(what_is_too_much_is_done_here)
 {
-    (void)state;
     struct world *t = make_world();
     struct cw *w = t->w;
     size_t ready = 0;
@@ -146,9 +143,8 @@ static void what_is_too_much_is_done_here(void **state)
 }
 
 /* Threads and this one share the work, whoever comes first; nothing is done twice or forgotten. */
-static void a_turn_with_nothing_else_to_do_helps(void **state)
+PV_TEST(a_turn_with_nothing_else_to_do_helps)
 {
-    (void)state;
     struct world *t = make_world();
     struct cw *w = t->w;
     size_t ready = 0;
@@ -173,17 +169,4 @@ static void a_turn_with_nothing_else_to_do_helps(void **state)
     for (size_t i = 0; i < w->n_clients; i++)
         ready += pv_coord_out(w->coord, w->clients[i]->conn).len > 0 ? 1 : 0;
     assert_int_equal(ready, NEWCOMERS);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everybody_comes_in),
-        cmocka_unit_test(the_end_comes_while_some_are_under_way),
-        cmocka_unit_test(what_is_too_much_is_done_here),
-        cmocka_unit_test(a_turn_with_nothing_else_to_do_helps),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

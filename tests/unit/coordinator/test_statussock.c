@@ -109,9 +109,8 @@ static bool is_ended(int fd)
     return poll(&p, 1, 0) == 1 && read(fd, text, sizeof(text)) >= 0;
 }
 
-static void the_operator_is_let_in_by_the_reserve(void **state)
+PV_TEST(the_operator_is_let_in_by_the_reserve)
 {
-    (void)state;
     static struct world w;
     begin(&w);
     pv_spare_open(&w.spare, w.status.fd);
@@ -129,9 +128,8 @@ static void the_operator_is_let_in_by_the_reserve(void **state)
     assert_int_equal(w.spare.n, PV_SPARE_FDS);
 }
 
-static void without_a_reserve_the_sockets_rest(void **state)
+PV_TEST(without_a_reserve_the_sockets_rest)
 {
-    (void)state;
     static struct world w;
     begin(&w);
     pv_spare_open(&w.spare, -1); /* there were none to keep */
@@ -156,14 +154,9 @@ static void without_a_reserve_the_sockets_rest(void **state)
     assert_true(is_ended(w.client));
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_operator_is_let_in_by_the_reserve),
-        cmocka_unit_test(without_a_reserve_the_sockets_rest),
-    };
     const struct rlimit files = {FILES, FILES};
     if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        exit(1);
 }

@@ -12,9 +12,8 @@
 
 static const struct pv_view NONE = {NULL, 0};
 
-static void one_message_matches_the_rfc(void **state)
+PV_TEST(one_message_matches_the_rfc)
 {
-    (void)state;
     static const char file[] = "rfc8439_a5.txt";
     struct test_vector key = test_vector(file, "key"), nonce = test_vector(file, "nonce");
     struct test_vector ad = test_vector(file, "ad"), pt = test_vector(file, "plaintext");
@@ -31,9 +30,8 @@ static void one_message_matches_the_rfc(void **state)
 }
 
 /* draft-irtf-cfrg-xchacha-03 appendix A.3.1. */
-static void xchacha_matches_the_draft(void **state)
+PV_TEST(xchacha_matches_the_draft)
 {
-    (void)state;
     static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
                                "only one tip for the future, sunscreen would be it.";
     static const size_t len = sizeof(text) - 1;
@@ -61,9 +59,8 @@ static void xchacha_matches_the_draft(void **state)
     assert_int_equal(pv_xaead_open(back, key, nonce, NONE, pv_view(out, 15)), PV_ERR_AUTH);
 }
 
-static void open_refuses_every_truncation_and_every_changed_bit(void **state)
+PV_TEST(open_refuses_every_truncation_and_every_changed_bit)
 {
-    (void)state;
     uint8_t key[32] = {1}, ct[20 + 16], pt[36], ad[3] = {1, 2, 3};
     pv_aead_seal(ct, key, 5, pv_view(ad, 3), pv_view(key, 20));
     for (size_t len = 0; len < sizeof(ct); len++)
@@ -82,9 +79,8 @@ static void open_refuses_every_truncation_and_every_changed_bit(void **state)
 
 /* Long messages are OpenSSL's: both libraries make the same bytes and take each other's, also in
  * place, and what was changed leaves no plaintext. */
-static void long_messages_are_the_same_by_both_libraries(void **state)
+PV_TEST(long_messages_are_the_same_by_both_libraries)
 {
-    (void)state;
     static const size_t lens[] = {2031, 2032, 2047, 2048, 2049, 4096, 61424, 65536};
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 9);
@@ -225,10 +221,9 @@ static const char KNOWN[] =
     "250dcc2df37e95e46c4a";
 
 /* Every library that this build knows and this processor runs. */
-static void batches_of_each_library_agree_with_single_messages(void **state)
+PV_TEST(batches_of_each_library_agree_with_single_messages)
 {
     size_t ran = 0;
-    (void)state;
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *engine = NULL;
         int r = pv_aead_engine_of(&engine, pv_aead_providers[i]);
@@ -287,10 +282,9 @@ static void *share_keys(void *arg)
     return NULL;
 }
 
-static void threads_share_a_key_when_each_has_a_number(void **state)
+PV_TEST(threads_share_a_key_when_each_has_a_number)
 {
     const uint8_t key[PV_AEAD_KEY_LEN] = {9};
-    (void)state;
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead *keys[PV_SUITES] = {NULL};
         struct sharer sharers[PV_AEAD_THREADS];
@@ -314,13 +308,12 @@ static void threads_share_a_key_when_each_has_a_number(void **state)
     }
 }
 
-static void each_library_gives_the_known_answer(void **state)
+PV_TEST(each_library_gives_the_known_answer)
 {
     static const char text[] = "Ladies and Gentlemen of the class of '99: If I could offer you "
                                "only one tip for the future, sunscreen would be it.";
     uint8_t key[32], data[200], want[200];
     struct pv_aead *aead = NULL;
-    (void)state;
     size_t len = sizeof(text) - 1;
     for (size_t i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)(0x80 + i);
@@ -346,9 +339,8 @@ static void each_library_gives_the_known_answer(void **state)
 }
 
 /* Test cases 13 and 14 of the GCM specification (McGrew and Viega): key, nonce and text zero. */
-static void aes_gcm_gives_the_answers_of_its_specification(void **state)
+PV_TEST(aes_gcm_gives_the_answers_of_its_specification)
 {
-    (void)state;
     uint8_t key[32] = {0}, zero[16] = {0}, want[32], data[32];
     struct pv_aead *aead = NULL;
     assert_int_equal(pv_aead_new(&aead, PV_SUITE_AES, key), PV_OK);
@@ -377,9 +369,8 @@ static void aes_gcm_gives_the_answers_of_its_specification(void **state)
 
 /* NIST's gcmEncryptExtIV256 has no nonce that begins with zeros: the counter's byte order is pinned
  * by libsodium here and by the Noise vectors. */
-static void gcm_open_refuses_every_truncation_and_every_changed_bit(void **state)
+PV_TEST(gcm_open_refuses_every_truncation_and_every_changed_bit)
 {
-    (void)state;
     uint8_t key[32] = {1}, ct[20 + 16], pt[36], ad[3] = {1, 2, 3};
     pv_gcm_seal(ct, key, 5, pv_view(ad, 3), pv_view(key, 20));
     for (size_t len = 0; len < sizeof(ct); len++)
@@ -410,11 +401,10 @@ static void credulous_open(void *state, struct pv_aead_op *ops, size_t n)
         ops[i].status = PV_OK;
 }
 
-static void a_library_that_errs_is_not_used(void **state)
+PV_TEST(a_library_that_errs_is_not_used)
 {
     struct pv_aead_engine *engine = NULL;
     struct pv_aead_provider wrong = pv_aead_openssl, credulous = pv_aead_openssl;
-    (void)state;
     wrong.seal = wrong_seal;
     credulous.open = credulous_open;
     assert_int_equal(pv_aead_engine_of(&engine, &wrong), PV_ERR_CRYPTO);
@@ -423,9 +413,8 @@ static void a_library_that_errs_is_not_used(void **state)
     pv_aead_engine_free(engine);
 }
 
-static void a_batch_open_shorter_than_a_tag_is_refused(void **state)
+PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
 {
-    (void)state;
     uint8_t key[32] = {9}, data[16] = {0};
     struct pv_aead *aead = NULL;
     struct pv_aead_engine *engine = NULL;
@@ -445,9 +434,8 @@ static void a_batch_open_shorter_than_a_tag_is_refused(void **state)
     pv_aead_engine_free(engine);
 }
 
-static void who_is_slow_says_why(void **state)
+PV_TEST(who_is_slow_says_why)
 {
-    (void)state;
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *e = NULL;
         if (pv_aead_engine_of(&e, pv_aead_providers[i]) != PV_OK)
@@ -456,25 +444,4 @@ static void who_is_slow_says_why(void **state)
         assert_int_equal(pv_aead_engine_why_slow(e) == NULL, fast);
         pv_aead_engine_free(e);
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_message_matches_the_rfc),
-        cmocka_unit_test(xchacha_matches_the_draft),
-        cmocka_unit_test(open_refuses_every_truncation_and_every_changed_bit),
-        cmocka_unit_test(long_messages_are_the_same_by_both_libraries),
-        cmocka_unit_test(batches_of_each_library_agree_with_single_messages),
-        cmocka_unit_test(threads_share_a_key_when_each_has_a_number),
-        cmocka_unit_test(each_library_gives_the_known_answer),
-        cmocka_unit_test(aes_gcm_gives_the_answers_of_its_specification),
-        cmocka_unit_test(gcm_open_refuses_every_truncation_and_every_changed_bit),
-        cmocka_unit_test(a_library_that_errs_is_not_used),
-        cmocka_unit_test(a_batch_open_shorter_than_a_tag_is_refused),
-        cmocka_unit_test(who_is_slow_says_why),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

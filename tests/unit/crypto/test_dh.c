@@ -9,9 +9,8 @@ static void unhex32(const char *hex, uint8_t out[32])
 }
 
 /* RFC 7748 section 5.2, the two single vectors. */
-static void scalar_multiplication_matches_the_rfc(void **state)
+PV_TEST(scalar_multiplication_matches_the_rfc)
 {
-    (void)state;
     static const struct {
         const char *scalar, *u, *out;
     } rows[] = {
@@ -33,9 +32,8 @@ static void scalar_multiplication_matches_the_rfc(void **state)
 }
 
 /* RFC 7748 section 5.2, one and a thousand iterations. */
-static void iterated_multiplication_matches_the_rfc(void **state)
+PV_TEST(iterated_multiplication_matches_the_rfc)
 {
-    (void)state;
     uint8_t k[32] = {9}, u[32] = {9}, r[32], want[32];
     for (int i = 1; i <= 1000; i++) {
         assert_int_equal(pv_dh(r, k, u), PV_OK);
@@ -51,9 +49,8 @@ static void iterated_multiplication_matches_the_rfc(void **state)
 }
 
 /* RFC 7748 section 6.1. */
-static void two_sides_agree_on_the_secret_of_the_rfc(void **state)
+PV_TEST(two_sides_agree_on_the_secret_of_the_rfc)
 {
-    (void)state;
     uint8_t a[32], b[32], pa[32], pb[32], ka[32], kb[32], want[32];
     unhex32("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", a);
     unhex32("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", b);
@@ -70,9 +67,8 @@ static void two_sides_agree_on_the_secret_of_the_rfc(void **state)
     assert_memory_equal(kb, want, 32);
 }
 
-static void public_keys_of_small_order_are_refused(void **state)
+PV_TEST(public_keys_of_small_order_are_refused)
 {
-    (void)state;
     static const char *const points[] = {
         "0000000000000000000000000000000000000000000000000000000000000000",
         "0100000000000000000000000000000000000000000000000000000000000000",
@@ -96,9 +92,8 @@ static void public_keys_of_small_order_are_refused(void **state)
     }
 }
 
-static void key_pairs_follow_from_the_randomness_passed_in(void **state)
+PV_TEST(key_pairs_follow_from_the_randomness_passed_in)
 {
-    (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 42);
     uint8_t sk1[32], pk1[32], sk2[32], pk2[32], pk[32];
@@ -115,9 +110,8 @@ static void key_pairs_follow_from_the_randomness_passed_in(void **state)
     assert_memory_not_equal(sk1, sk2, 32);
 }
 
-static void secrets_are_compared_wiped_and_kept(void **state)
+PV_TEST(secrets_are_compared_wiped_and_kept)
 {
-    (void)state;
     uint8_t a[32] = {1}, b[32] = {1};
     assert_true(pv_ct_equal(a, b, 32));
     b[31] = 1;
@@ -143,19 +137,4 @@ static void secrets_are_compared_wiped_and_kept(void **state)
     assert_null(pv_nodump_free(NULL, 5000));
     assert_null(pv_nodump_alloc(0));
     assert_null(pv_nodump_alloc(SIZE_MAX));
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scalar_multiplication_matches_the_rfc),
-        cmocka_unit_test(iterated_multiplication_matches_the_rfc),
-        cmocka_unit_test(two_sides_agree_on_the_secret_of_the_rfc),
-        cmocka_unit_test(public_keys_of_small_order_are_refused),
-        cmocka_unit_test(key_pairs_follow_from_the_randomness_passed_in),
-        cmocka_unit_test(secrets_are_compared_wiped_and_kept),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

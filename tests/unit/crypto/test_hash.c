@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "tests/unit/test_util.h"
 
@@ -18,9 +17,8 @@ static void assert_hex(const uint8_t *got, const char *want_hex, size_t len)
 }
 
 /* RFC 7693 appendix B. */
-static void blake2s_of_abc_is_that_of_the_rfc(void **state)
+PV_TEST(blake2s_of_abc_is_that_of_the_rfc)
 {
-    (void)state;
     uint8_t out[PV_BLAKE2S_LEN];
     pv_blake2s(out, text("abc"), NONE);
     assert_hex(out, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982", 32);
@@ -41,9 +39,8 @@ static void selftest_seq(uint8_t *out, size_t len, uint32_t seed)
     }
 }
 
-static void blake2s_passes_the_self_test_of_the_rfc(void **state)
+PV_TEST(blake2s_passes_the_self_test_of_the_rfc)
 {
-    (void)state;
     static const size_t md_len[] = {16, 20, 28, 32};
     static const size_t in_len[] = {0, 3, 64, 65, 255, 1024};
     uint8_t in[1024], md[32], key[32];
@@ -70,9 +67,8 @@ static void blake2s_passes_the_self_test_of_the_rfc(void **state)
     assert_hex(md, "6a411f08ce25adcdfb02aba641451cec53c598b24f4fc787fbdc88797f4c1dfe", 32);
 }
 
-static void blake2s_does_not_depend_on_how_the_input_is_cut(void **state)
+PV_TEST(blake2s_does_not_depend_on_how_the_input_is_cut)
 {
-    (void)state;
     uint8_t in[200], whole[32], cut[32];
     selftest_seq(in, sizeof(in), 7);
     pv_blake2s(whole, pv_view(in, sizeof(in)), NONE);
@@ -83,9 +79,8 @@ static void blake2s_does_not_depend_on_how_the_input_is_cut(void **state)
 }
 
 /* Made by Python's hashlib. */
-static void keyed_mac_matches_another_implementation(void **state)
+PV_TEST(keyed_mac_matches_another_implementation)
 {
-    (void)state;
     uint8_t key[32], data[116], out[PV_MAC_LEN];
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (uint8_t)i;
@@ -95,9 +90,8 @@ static void keyed_mac_matches_another_implementation(void **state)
 }
 
 /* Made by Python's hmac and hashlib. */
-static void hmac_blake2s_matches_another_implementation(void **state)
+PV_TEST(hmac_blake2s_matches_another_implementation)
 {
-    (void)state;
     uint8_t key[80], out[PV_BLAKE2S_LEN];
     for (size_t i = 0; i < 32; i++)
         key[i] = (uint8_t)i;
@@ -108,9 +102,8 @@ static void hmac_blake2s_matches_another_implementation(void **state)
     assert_hex(out, "9e56f653dec0667fcdcbdb9bec308c02565e5c4de18a9802a4ef06b9ff1d86bf", 32);
 }
 
-static void noise_hkdf_matches_another_implementation_and_may_alias(void **state)
+PV_TEST(noise_hkdf_matches_another_implementation_and_may_alias)
 {
-    (void)state;
     uint8_t ck[32], in[32], o1[32], o2[32], o3[32];
     for (size_t i = 0; i < 32; i++) {
         ck[i] = (uint8_t)i;
@@ -128,13 +121,12 @@ static void noise_hkdf_matches_another_implementation_and_may_alias(void **state
 }
 
 /* RFC 7693 appendix A. */
-static void blake2b512_is_the_rfcs_and_may_be_asked_on_the_way(void **state)
+PV_TEST(blake2b512_is_the_rfcs_and_may_be_asked_on_the_way)
 {
     static const char want[] = "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
                                "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923";
     uint8_t expected[PV_BLAKE2B512_LEN], out[PV_BLAKE2B512_LEN], empty[PV_BLAKE2B512_LEN];
     struct pv_blake2b512 *h;
-    (void)state;
     test_unhex(want, expected, sizeof(expected));
     assert_int_equal(pv_blake2b512_new(&h), PV_OK);
     assert_int_equal(pv_blake2b512_digest(h, empty), PV_OK);
@@ -149,9 +141,8 @@ static void blake2b512_is_the_rfcs_and_may_be_asked_on_the_way(void **state)
     pv_blake2b512_free(h);
 }
 
-static void blake2b_joins_its_three_parts(void **state)
+PV_TEST(blake2b_joins_its_three_parts)
 {
-    (void)state;
     uint8_t out[PV_BLAKE2B_LEN];
     pv_blake2b(out, text("abc"), NONE, NONE);
     assert_hex(out, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319", 32);
@@ -160,9 +151,8 @@ static void blake2b_joins_its_three_parts(void **state)
 }
 
 /* RFC 2202 section 3, cases 1, 2 and 6. */
-static void sha256_passes_the_cases_of_its_standards(void **state)
+PV_TEST(sha256_passes_the_cases_of_its_standards)
 {
-    (void)state;
     uint8_t key[20];
     uint8_t out[PV_SHA256_LEN];
     uint8_t want[PV_SHA256_LEN];
@@ -184,9 +174,8 @@ static void sha256_passes_the_cases_of_its_standards(void **state)
     assert_memory_equal(out, want, sizeof(want));
 }
 
-static void hmac_sha1_passes_the_cases_of_the_rfc(void **state)
+PV_TEST(hmac_sha1_passes_the_cases_of_the_rfc)
 {
-    (void)state;
     uint8_t key[80], out[PV_SHA1_LEN];
     memset(key, 0x0b, 20);
     assert_int_equal(pv_hmac_sha1(out, pv_view(key, 20), text("Hi There")), PV_OK);
@@ -203,32 +192,11 @@ static void hmac_sha1_passes_the_cases_of_the_rfc(void **state)
 }
 
 /* RFC 1321 appendix A.5 and the check value of CRC-32. */
-static void md5_and_crc32_match_published_values(void **state)
+PV_TEST(md5_and_crc32_match_published_values)
 {
-    (void)state;
     uint8_t out[PV_MD5_LEN];
     assert_int_equal(pv_md5(out, text("message digest")), PV_OK);
     assert_hex(out, "f96b697d7cb7938d525a2f31aaf161d0", sizeof(out));
     assert_int_equal(pv_crc32(text("123456789")), 0xcbf43926);
     assert_int_equal(pv_crc32(NONE), 0);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blake2s_of_abc_is_that_of_the_rfc),
-        cmocka_unit_test(blake2s_passes_the_self_test_of_the_rfc),
-        cmocka_unit_test(blake2s_does_not_depend_on_how_the_input_is_cut),
-        cmocka_unit_test(keyed_mac_matches_another_implementation),
-        cmocka_unit_test(hmac_blake2s_matches_another_implementation),
-        cmocka_unit_test(noise_hkdf_matches_another_implementation_and_may_alias),
-        cmocka_unit_test(blake2b512_is_the_rfcs_and_may_be_asked_on_the_way),
-        cmocka_unit_test(blake2b_joins_its_three_parts),
-        cmocka_unit_test(sha256_passes_the_cases_of_its_standards),
-        cmocka_unit_test(hmac_sha1_passes_the_cases_of_the_rfc),
-        cmocka_unit_test(md5_and_crc32_match_published_values),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

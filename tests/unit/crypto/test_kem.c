@@ -3,7 +3,6 @@
  * of ML-KEM-768, where the crypto library has it. */
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "crypto/kem.h"
 #include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
@@ -87,9 +86,8 @@ static void squeeze(struct shake *s, uint8_t *out, size_t len)
  */
 
 /* FIPS 202: SHAKE128 of nothing. */
-static void shake_matches_its_standard(void **state)
+PV_TEST(shake_matches_its_standard)
 {
-    (void)state;
     struct shake s = {0};
     uint8_t got[32], want[32];
     squeeze(&s, got, sizeof(got));
@@ -100,9 +98,8 @@ static void shake_matches_its_standard(void **state)
 /* The accumulated vectors of Go's crypto/mlkem (TestAccumulated), which other implementations use
  * too: key pairs, ciphertexts, secrets, and the secrets of random ciphertexts, all from one stream,
  * all into one hash. */
-static void it_matches_ten_thousand_keys_of_other_implementations(void **state)
+PV_TEST(it_matches_ten_thousand_keys_of_other_implementations)
 {
-    (void)state;
     enum {
         ROUNDS = 10000
     };
@@ -142,9 +139,8 @@ static void it_matches_ten_thousand_keys_of_other_implementations(void **state)
 }
 
 /* FIPS 203 s7.2: a coefficient of 3329 or more is no coefficient. */
-static void a_key_with_a_coefficient_out_of_range_is_refused(void **state)
+PV_TEST(a_key_with_a_coefficient_out_of_range_is_refused)
 {
-    (void)state;
     const struct pv_kem *kem = pv_kem_mlkem768();
     if (kem == NULL)
         skip();
@@ -170,9 +166,8 @@ static size_t every_kem(const struct pv_kem *ret_kems[static 2])
     return ret_kems[1] == NULL ? 1 : 2;
 }
 
-static void lengths_that_are_wrong_are_refused(void **state)
+PV_TEST(lengths_that_are_wrong_are_refused)
 {
-    (void)state;
     const struct pv_kem *kems[2];
     size_t n = every_kem(kems);
     for (size_t i = 0; i < n; i++) {
@@ -193,9 +188,8 @@ static void lengths_that_are_wrong_are_refused(void **state)
 
 /* Each bit of a ciphertext counts, and what comes of a wrong one says nothing about the right one:
  * it is the same each time, and another for another key. */
-static void a_damaged_ciphertext_gives_another_secret(void **state)
+PV_TEST(a_damaged_ciphertext_gives_another_secret)
 {
-    (void)state;
     const struct pv_kem *kems[2];
     size_t n = every_kem(kems);
     for (size_t i = 0; i < n; i++) {
@@ -221,21 +215,7 @@ static void a_damaged_ciphertext_gives_another_secret(void **state)
     }
 }
 
-static void a_program_without_one_says_why(void **state)
+PV_TEST(a_program_without_one_says_why)
 {
-    (void)state;
     assert_int_equal(pv_kem_mlkem768() == NULL, pv_kem_why_not()[0] != '\0');
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shake_matches_its_standard),
-        cmocka_unit_test(it_matches_ten_thousand_keys_of_other_implementations),
-        cmocka_unit_test(a_key_with_a_coefficient_out_of_range_is_refused),
-        cmocka_unit_test(lengths_that_are_wrong_are_refused),
-        cmocka_unit_test(a_damaged_ciphertext_gives_another_secret),
-        cmocka_unit_test(a_program_without_one_says_why),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

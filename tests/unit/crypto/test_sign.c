@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <sodium.h>
 
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/sign.h"
 #include "tests/unit/test_util.h"
@@ -29,9 +28,8 @@ static const struct {
      "4a27a2a99e8ce7071bb5a6475afac4555c6ce1422adfda8599c83227419e7306"},
 };
 
-static void keys_and_signatures_match_other_implementations(void **state)
+PV_TEST(keys_and_signatures_match_other_implementations)
 {
-    (void)state;
     static const uint8_t msg[2] = {0xaf, 0x82};
     for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
         uint8_t seed[32], want_pk[32], want_sig[64], sk[64], pk[32], sig[64];
@@ -59,9 +57,8 @@ static struct signed_message make_signed(const char *message)
     return m;
 }
 
-static void a_change_of_any_bit_is_refused(void **state)
+PV_TEST(a_change_of_any_bit_is_refused)
 {
-    (void)state;
     struct signed_message m = make_signed("hello");
     assert_int_equal(pv_sign_verify(m.sig, CONTEXT, text("hello"), NONE, m.pk), PV_OK);
     for (size_t bit = 0; bit < 8 * PV_SIGN_LEN; bit++) {
@@ -77,9 +74,8 @@ static void a_change_of_any_bit_is_refused(void **state)
     assert_int_equal(pv_sign_verify(m.sig, CONTEXT, text("hellp"), NONE, m.pk), PV_ERR_AUTH);
 }
 
-static void a_signature_is_bound_to_its_context(void **state)
+PV_TEST(a_signature_is_bound_to_its_context)
 {
-    (void)state;
     struct signed_message m = make_signed("hello");
     assert_int_equal(pv_sign_verify(m.sig, "p2pvpn test v2", text("hello"), NONE, m.pk),
                      PV_ERR_AUTH);
@@ -89,9 +85,8 @@ static void a_signature_is_bound_to_its_context(void **state)
 }
 
 /* RFC 8032 s5.1.7: S + L passes the equation and must be refused all the same. */
-static void a_signature_with_the_order_added_is_refused(void **state)
+PV_TEST(a_signature_with_the_order_added_is_refused)
 {
-    (void)state;
     static const uint8_t order[32] = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58,
                                       0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
                                       0,    0,    0,    0,    0,    0,    0,    0,
@@ -125,9 +120,8 @@ static const char *const SMALL_ORDER[] = {
     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
 };
 
-static void points_of_small_order_are_refused_as_key_and_as_r(void **state)
+PV_TEST(points_of_small_order_are_refused_as_key_and_as_r)
 {
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(SMALL_ORDER); i++) {
         for (size_t j = 0; j < PV_ARRAY_LEN(SMALL_ORDER); j++) {
             /* S = 0: under such a key this "signs" many messages when nobody checks. */
@@ -146,9 +140,8 @@ static void points_of_small_order_are_refused_as_key_and_as_r(void **state)
 }
 
 /* A + T with T of order 2: about every second signature passes libsodium's own verification. */
-static void a_key_with_a_small_order_component_is_refused(void **state)
+PV_TEST(a_key_with_a_small_order_component_is_refused)
 {
-    (void)state;
     struct signed_message m = make_signed("");
     uint8_t t[32], mixed[32], mixed_sk[64], dh_pk[32];
     test_unhex(SMALL_ORDER[2], t, 32);
@@ -169,9 +162,8 @@ static void a_key_with_a_small_order_component_is_refused(void **state)
     assert_int_equal(pv_sign_pk_to_dh(mixed, dh_pk), PV_ERR_AUTH);
 }
 
-static void both_forms_of_a_key_belong_together(void **state)
+PV_TEST(both_forms_of_a_key_belong_together)
 {
-    (void)state;
     struct signed_message m = make_signed("");
     uint8_t dh_sk[32], dh_pk[32], want[32];
     pv_sign_sk_to_dh(m.sk, dh_sk);
@@ -180,9 +172,8 @@ static void both_forms_of_a_key_belong_together(void **state)
     assert_memory_equal(dh_pk, want, 32);
 }
 
-static void sizes_beyond_the_limit_are_refused(void **state)
+PV_TEST(sizes_beyond_the_limit_are_refused)
 {
-    (void)state;
     struct signed_message m = make_signed("");
     uint8_t *big = calloc(1, 65537);
     char context[65];
@@ -197,21 +188,4 @@ static void sizes_beyond_the_limit_are_refused(void **state)
     assert_int_equal(pv_sign(m.sig, context + 1, NONE, NONE, m.sk), PV_OK);
     assert_int_equal(pv_sign_verify(m.sig, CONTEXT, pv_view(big, 65537), NONE, m.pk), PV_ERR_LIMIT);
     free(big);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_and_signatures_match_other_implementations),
-        cmocka_unit_test(a_change_of_any_bit_is_refused),
-        cmocka_unit_test(a_signature_is_bound_to_its_context),
-        cmocka_unit_test(a_signature_with_the_order_added_is_refused),
-        cmocka_unit_test(points_of_small_order_are_refused_as_key_and_as_r),
-        cmocka_unit_test(a_key_with_a_small_order_component_is_refused),
-        cmocka_unit_test(both_forms_of_a_key_belong_together),
-        cmocka_unit_test(sizes_beyond_the_limit_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,9 +33,10 @@ static void script(void)
     answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,\"text\":\"p2pvpn_up 1\\n\"}\n");
 }
 
-static void the_report_has_every_part(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(the_report_has_every_part)
 {
-    (void)state;
     script();
     assert_int_equal(RUN("bugreport", "-o", path), 0);
     read_report();
@@ -49,11 +50,10 @@ static void the_report_has_every_part(void **state)
     free(text);
 }
 
-static void a_redacted_report_names_nobody(void **state)
+PV_TEST(a_redacted_report_names_nobody)
 {
     static const char *const gone[] = {KEY,       "\"pi\"",     "\"lap\"", "\"home\"",
                                        "10.66.0", "198.51.100", "2001:db8"};
-    (void)state;
     script();
     assert_int_equal(RUN("bugreport", "--redact", "--output", path), 0);
     read_report();
@@ -68,9 +68,8 @@ static void a_redacted_report_names_nobody(void **state)
     free(text);
 }
 
-static void a_file_that_is_there_stays(void **state)
+PV_TEST(a_file_that_is_there_stays)
 {
-    (void)state;
     script();
     FILE *f = fopen(path, "we");
     assert_non_null(f);
@@ -84,24 +83,11 @@ static void a_file_that_is_there_stays(void **state)
     free(text);
 }
 
-static void a_script_hears_where_it_is(void **state)
+PV_TEST(a_script_hears_where_it_is)
 {
     char want[256];
-    (void)state;
     script();
     assert_int_equal(RUN("bugreport", "--json", "-o", path), 0);
     snprintf(want, sizeof(want), "{\"file\":\"%s\",\"format\":1}\n", path);
     assert_string_equal(t.out, want);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(the_report_has_every_part),
-        T(a_redacted_report_names_nobody),
-        T(a_file_that_is_there_stays),
-        T(a_script_hears_where_it_is),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,8 @@
 
 /* --- arguments ----------------------------------------------------------------------------- */
 
-static void options_and_words_may_stand_in_any_order(void **state)
+PV_TEST(options_and_words_may_stand_in_any_order)
 {
-    (void)state;
     static const struct pv_option table[] = {{"num", 'n', true}, {"flag", 'f', false}};
     char a[] = "x", b[] = "--num", c[] = "5", d[] = "-f", e[] = "-", f[] = "--num=7", g[] = "--",
          h[] = "-z";
@@ -28,9 +27,8 @@ static void options_and_words_may_stand_in_any_order(void **state)
 }
 
 /* "-fn5" is "-f -n 5". */
-static void short_flags_may_be_joined(void **state)
+PV_TEST(short_flags_may_be_joined)
 {
-    (void)state;
     static const struct pv_option table[] = {{"num", 'n', true}, {"flag", 'f', false}};
     char a[] = "-fn5", b[] = "-n7", c[] = "-fx";
     char *argv[] = {a, b, c};
@@ -48,9 +46,8 @@ static void short_flags_may_be_joined(void **state)
 }
 
 /* One key in 64 begins like a flag. */
-static void a_key_is_no_flag(void **state)
+PV_TEST(a_key_is_no_flag)
 {
-    (void)state;
     static const struct pv_option table[] = {{"num", 'n', true}};
     char key[] = "-8DU7oKT-LooyxIcoxNhwTUR-8xC3CHvi99TfDWssow";
     char *argv[] = {key};
@@ -62,9 +59,8 @@ static void a_key_is_no_flag(void **state)
     assert_string_equal(args.word[0], key);
 }
 
-static void bad_options_are_named(void **state)
+PV_TEST(bad_options_are_named)
 {
-    (void)state;
     static const struct pv_option table[] = {{"num", 'n', true}, {"flag", 'f', false}};
     static const struct {
         const char *arg, *error;
@@ -93,9 +89,8 @@ static void bad_options_are_named(void **state)
     assert_string_equal(error, "flag --num needs a value");
 }
 
-static void wrong_usage_is_exit_code_2_without_a_word_to_the_daemon(void **state)
+PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teardown)
 {
-    (void)state;
     static const char *const rows[][8] = {
         {NULL},
         {"dance"},
@@ -154,9 +149,8 @@ static void wrong_usage_is_exit_code_2_without_a_word_to_the_daemon(void **state
     assert_string_equal(t.requests, "");
 }
 
-static void help_is_a_command_and_mistyped_ones_are_guessed(void **state)
+PV_TEST_IN(help_is_a_command_and_mistyped_ones_are_guessed, setup, teardown)
 {
-    (void)state;
     assert_int_equal(RUN("help"), 0);
     assert_non_null(strstr(t.out, "usage: p2pvpnctl [flags] COMMAND"));
     assert_int_equal(RUN("help", "ping"), 0);
@@ -176,9 +170,8 @@ static void help_is_a_command_and_mistyped_ones_are_guessed(void **state)
     assert_non_null(strstr(t.err, "did you mean status?"));
 }
 
-static void errors_are_json_where_answers_are(void **state)
+PV_TEST_IN(errors_are_json_where_answers_are, setup, teardown)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":false,\"code\":4,\"error\":\"peers: what: why\"}\n");
     assert_int_equal(RUN("peers", "--json"), 4);
     assert_string_equal(t.out, "");
@@ -195,9 +188,8 @@ static void errors_are_json_where_answers_are(void **state)
 }
 
 /* "p2pvpnctl peers | head -1": the pipe is closed before the rest is written. */
-static void a_reader_that_goes_away_is_no_error(void **state)
+PV_TEST_IN(a_reader_that_goes_away_is_no_error, setup, teardown)
 {
-    (void)state;
     char program[] = "p2pvpnctl", word[] = "help";
     char *argv[] = {program, word, NULL}, *text = NULL;
     size_t len = 0;
@@ -213,9 +205,8 @@ static void a_reader_that_goes_away_is_no_error(void **state)
     free(text);
 }
 
-static void a_token_that_is_none_is_exit_code_12(void **state)
+PV_TEST_IN(a_token_that_is_none_is_exit_code_12, setup, teardown)
 {
-    (void)state;
     static char big[5001];
     memset(big, 'x', sizeof(big) - 1);
     const char *const bad[] = {"p2pvpn-", "p2pvpn-AAAA", "x", "", big};
@@ -234,9 +225,8 @@ static void a_token_that_is_none_is_exit_code_12(void **state)
     assert_string_equal(t.requests, "");
 }
 
-static void flags_may_stand_before_or_behind_the_command(void **state)
+PV_TEST_IN(flags_may_stand_before_or_behind_the_command, setup, teardown)
 {
-    (void)state;
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\",\"ip6\":null,\"wg_key\":\"k\"}\n");
     assert_int_equal(RUN("--json", "ip"), 0);
     char *first = strdup(t.out);
@@ -265,9 +255,8 @@ static const char *lacking(const struct pv_command *c)
     return c->max_words < c->min_words ? ".max_words is below .min_words" : NULL;
 }
 
-static void every_row_of_the_command_table_is_complete(void **state)
+PV_TEST_IN(every_row_of_the_command_table_is_complete, setup, teardown)
 {
-    (void)state;
     const struct pv_command *c;
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
         const char *what = lacking(c);
@@ -278,9 +267,8 @@ static void every_row_of_the_command_table_is_complete(void **state)
     }
 }
 
-static void every_command_has_help_with_an_example(void **state)
+PV_TEST_IN(every_command_has_help_with_an_example, setup, teardown)
 {
-    (void)state;
     const struct pv_command *c;
     assert_int_equal(RUN("-h"), 0);
     char *overview = strdup(t.out);
@@ -336,9 +324,8 @@ static bool is_entry(const char *page, const char *name)
     return false;
 }
 
-static void every_command_has_an_entry_in_the_manual(void **state)
+PV_TEST_IN(every_command_has_an_entry_in_the_manual, setup, teardown)
 {
-    (void)state;
     const struct pv_command *c;
     char *page = manual();
     for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
@@ -355,9 +342,8 @@ static void every_command_has_an_entry_in_the_manual(void **state)
     free(page);
 }
 
-static void completion_offers_every_command_and_its_options(void **state)
+PV_TEST_IN(completion_offers_every_command_and_its_options, setup, teardown)
 {
-    (void)state;
     const struct pv_command *c;
     char want[64];
     assert_int_equal(RUN("completion", "bash"), 0);
@@ -375,9 +361,8 @@ static void completion_offers_every_command_and_its_options(void **state)
     }
 }
 
-static void an_alias_works_but_is_not_listed(void **state)
+PV_TEST_IN(an_alias_works_but_is_not_listed, setup, teardown)
 {
-    (void)state;
     char row[64];
     assert_int_equal(RUN("-h"), 0);
     for (const struct pv_command_alias *a = pv_command_aliases; a->name != NULL; a++) {
@@ -393,9 +378,8 @@ static void an_alias_works_but_is_not_listed(void **state)
 
 /* --- exit codes ---------------------------------------------------------------------------- */
 
-static void the_daemons_refusal_is_the_exit_code(void **state)
+PV_TEST_IN(the_daemons_refusal_is_the_exit_code, setup, teardown)
 {
-    (void)state;
     static const char *const lines[] = {
         [1] = "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"peers: what: why\"}\n",
         [2] = "{\"id\":null,\"ok\":false,\"code\":2,\"error\":\"peers: what: why\"}\n",
@@ -418,17 +402,15 @@ static void the_daemons_refusal_is_the_exit_code(void **state)
     }
 }
 
-static void errors_of_the_daemon_cannot_drive_a_terminal(void **state)
+PV_TEST_IN(errors_of_the_daemon_cannot_drive_a_terminal, setup, teardown)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"a\\u001b[2Jb\\nc\"}\n");
     assert_int_equal(RUN("peers"), 1);
     assert_null(strchr(t.err, '\x1b'));
 }
 
-static void no_daemon_is_exit_code_8_with_a_remedy(void **state)
+PV_TEST_IN(no_daemon_is_exit_code_8_with_a_remedy, setup, teardown)
 {
-    (void)state;
     stop_daemon(); /* the socket's name stays */
     assert_int_equal(RUN("peers"), PV_CTLAPI_NOT_RUNNING);
     assert_one_line_error("start it");
@@ -439,16 +421,14 @@ static void no_daemon_is_exit_code_8_with_a_remedy(void **state)
     assert_string_equal(t.out, "p2pvpnctl " PV_VERSION "\n");
 }
 
-static void a_daemon_that_is_silent_is_exit_code_3(void **state)
+PV_TEST_IN(a_daemon_that_is_silent_is_exit_code_3, setup, teardown)
 {
-    (void)state;
     assert_int_equal(RUN("--timeout", "0.05", "peers"), PV_CTLAPI_TIMEOUT);
     assert_one_line_error("--timeout");
 }
 
-static void errors_name_the_command_and_not_the_request(void **state)
+PV_TEST_IN(errors_name_the_command_and_not_the_request, setup, teardown)
 {
-    (void)state;
     answers("room_create", "{\"id\":@,\"ok\":false,\"code\":2,\"error\":\"room_create: bad room: "
                            "give a name\"}\n");
     assert_int_equal(RUN("room", "create", "A!"), PV_CTLAPI_USAGE);
@@ -458,17 +438,15 @@ static void errors_name_the_command_and_not_the_request(void **state)
     assert_string_equal(t.err, "p2pvpnctl: send-file: no peer\n");
 }
 
-static void something_else_behind_the_socket_is_told(void **state)
+PV_TEST_IN(something_else_behind_the_socket_is_told, setup, teardown)
 {
-    (void)state;
     answers("peers", "SSH-2.0-OpenSSH\n");
     assert_int_equal(RUN("peers"), PV_CTLAPI_FAILED);
     assert_one_line_error("is the path right?");
 }
 
-static void a_name_that_changed_hands_is_told(void **state)
+PV_TEST_IN(a_name_that_changed_hands_is_told, setup, teardown)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"bob\",\"online\":"
                      "true,\"former\":\"AbCdEfGhIjKl\",\"another_since\":1700000000}]}\n");
     assert_int_equal(RUN("peers"), 0);
@@ -476,9 +454,8 @@ static void a_name_that_changed_hands_is_told(void **state)
     assert_non_null(strstr(t.err, "AbCdEfGh..."));
 }
 
-static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
+PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardown)
 {
-    (void)state;
     answers("remove", "{\"id\":@,\"ok\":true,\"code\":9,\"online\":4,\"know\":3,\"coordinator\":"
                       "\"limit\",\"invite\":{\"id\":\"AAA\",\"uses_left\":2,\"revoked\":true}}\n");
     assert_int_equal(RUN("remove", "bob"), PV_CTLAPI_UNREACHABLE);
@@ -494,9 +471,8 @@ static void a_removal_says_who_knows_and_what_the_coordinator_said(void **state)
     assert_non_null(strstr(t.requests, "\"keep_invite\":true"));
 }
 
-static void a_removal_that_this_disk_lacks_fails_for_scripts(void **state)
+PV_TEST_IN(a_removal_that_this_disk_lacks_fails_for_scripts, setup, teardown)
 {
-    (void)state;
     answers("remove",
             "{\"id\":@,\"ok\":true,\"code\":1,\"online\":1,\"know\":1,\"coordinator\":\"away\","
             "\"disk\":\"store: disk full: free some space\",\"invite\":null}\n");
@@ -507,9 +483,8 @@ static void a_removal_that_this_disk_lacks_fails_for_scripts(void **state)
     assert_non_null(strstr(t.out, "\"disk\":\"store: disk full"));
 }
 
-static void the_end_of_rights_says_what_became_of_invites(void **state)
+PV_TEST_IN(the_end_of_rights_says_what_became_of_invites, setup, teardown)
 {
-    (void)state;
     answers("admin_revoke", "{\"id\":@,\"ok\":true,\"online\":2,\"know\":2,\"coordinator\":"
                             "\"stored\",\"invites\":{\"open\":3,\"revoked\":true}}\n");
     assert_int_equal(RUN("admin", "revoke", "bob"), 0);
@@ -524,48 +499,15 @@ static void the_end_of_rights_says_what_became_of_invites(void **state)
     assert_int_equal(RUN("admin", "bless", "bob"), PV_CTLAPI_USAGE);
 }
 
-static void an_answer_from_the_cache_is_shown_with_exit_code_9(void **state)
+PV_TEST_IN(an_answer_from_the_cache_is_shown_with_exit_code_9, setup, teardown)
 {
-    (void)state;
     answers("ip", "{\"id\":@,\"ok\":true,\"code\":9,\"ip4\":\"10.66.0.1\"}\n");
     assert_int_equal(RUN("ip", "bob"), PV_CTLAPI_UNREACHABLE);
     assert_string_equal(t.out, "10.66.0.1\n");
     assert_non_null(strstr(t.err, "coordinator"));
 }
 
-int main(void)
+void test_begin(void)
 {
     setenv("TZ", "UTC", 1);
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        cmocka_unit_test(options_and_words_may_stand_in_any_order),
-        cmocka_unit_test(short_flags_may_be_joined),
-        cmocka_unit_test(a_key_is_no_flag),
-        cmocka_unit_test(bad_options_are_named),
-        T(help_is_a_command_and_mistyped_ones_are_guessed),
-        T(errors_are_json_where_answers_are),
-        T(a_reader_that_goes_away_is_no_error),
-        T(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon),
-        T(a_token_that_is_none_is_exit_code_12),
-        T(flags_may_stand_before_or_behind_the_command),
-        T(every_command_has_help_with_an_example),
-        T(every_row_of_the_command_table_is_complete),
-        T(every_command_has_an_entry_in_the_manual),
-        T(completion_offers_every_command_and_its_options),
-        T(an_alias_works_but_is_not_listed),
-        T(the_daemons_refusal_is_the_exit_code),
-        T(errors_of_the_daemon_cannot_drive_a_terminal),
-        T(no_daemon_is_exit_code_8_with_a_remedy),
-        T(a_daemon_that_is_silent_is_exit_code_3),
-        T(errors_name_the_command_and_not_the_request),
-        T(something_else_behind_the_socket_is_told),
-        T(a_name_that_changed_hands_is_told),
-        T(a_removal_says_who_knows_and_what_the_coordinator_said),
-        T(a_removal_that_this_disk_lacks_fails_for_scripts),
-        T(the_end_of_rights_says_what_became_of_invites),
-        T(an_answer_from_the_cache_is_shown_with_exit_code_9),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

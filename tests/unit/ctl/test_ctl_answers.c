@@ -8,9 +8,10 @@
 
 /* --- peers, status, ip --------------------------------------------------------------------- */
 
-static void peers_prints_json_as_it_is(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(peers_prints_json_as_it_is)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     assert_int_equal(RUN("peers", "--json"), 0);
     assert_string_equal(t.out, "{" PEERS ",\"format\":1}\n");
@@ -19,9 +20,8 @@ static void peers_prints_json_as_it_is(void **state)
     assert_string_equal(t.requests, "{\"cmd\":\"peers\"}\n{\"cmd\":\"peers\"}\n");
 }
 
-static void peers_prints_an_aligned_table(void **state)
+PV_TEST(peers_prints_an_aligned_table)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     assert_int_equal(RUN("peers"), 0);
     assert_string_equal(t.out, "NAME           ADDRESS    STATE                  PATH              "
@@ -40,9 +40,8 @@ static void peers_prints_an_aligned_table(void **state)
     assert_non_null(strstr(t.err, "invite"));
 }
 
-static void peers_shows_tags_where_somebody_has_one(void **state)
+PV_TEST(peers_shows_tags_where_somebody_has_one)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":["
                      "{\"name\":\"tv\",\"ip4\":\"10.66.0.9\",\"tags\":[\"guests\",\"media\"]},"
                      "{\"name\":\"pc\",\"ip4\":\"10.66.0.8\",\"tags\":[]}]}\n");
@@ -59,9 +58,8 @@ static void peers_shows_tags_where_somebody_has_one(void **state)
 }
 
 /* A membership with an end: as it ends, in the table of peers and of invites. */
-static void memberships_that_end_are_shown(void **state)
+PV_TEST(memberships_that_end_are_shown)
 {
-    (void)state;
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"old\",\"ip4\":"
                      "\"10.66.0.9\",\"online\":false,\"state\":\"expired\",\"expires\":1}]}\n");
     assert_int_equal(RUN("peers"), 0);
@@ -82,9 +80,8 @@ static void memberships_that_end_are_shown(void **state)
     assert_non_null(strstr(t.requests, "\"member_for\":7776000"));
 }
 
-static void status_shows_what_matters(void **state)
+PV_TEST(status_shows_what_matters)
 {
-    (void)state;
     answers("status",
             "{\"id\":@,\"ok\":true,\"version\":1,\"daemon\":\"0.1.0\",\"state\":\"up\","
             "\"uptime\":3700,\"network\":{\"name\":\"home\",\"id\":\"I\",\"cidr\":"
@@ -147,9 +144,8 @@ static void status_shows_what_matters(void **state)
     assert_string_equal(t.out, "state  not joined: p2pvpnctl join TOKEN, or create URL\n");
 }
 
-static void ip_prints_one_word(void **state)
+PV_TEST(ip_prints_one_word)
 {
-    (void)state;
     answers("ip",
             "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\",\"ip6\":\"fd00::1\",\"wg_key\":\"W=\"}\n");
     assert_int_equal(RUN("ip"), 0);
@@ -164,9 +160,8 @@ static void ip_prints_one_word(void **state)
     assert_int_equal(RUN("ip"), 1);
 }
 
-static void why_and_trace_print_lines(void **state)
+PV_TEST(why_and_trace_print_lines)
 {
-    (void)state;
     answers("why", "{\"id\":@,\"ok\":true,\"version\":1,\"lines\":[\"one\",\"  two\"]}\n");
     answers("trace",
             "{\"id\":@,\"ok\":true,\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}\n");
@@ -179,9 +174,8 @@ static void why_and_trace_print_lines(void **state)
                         "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}],\"format\":1}\n");
 }
 
-static void metrics_are_printed_as_they_come(void **state)
+PV_TEST(metrics_are_printed_as_they_come)
 {
-    (void)state;
     answers("metrics", "{\"id\":@,\"ok\":true,\"version\":1,"
                        "\"text\":\"# TYPE x gauge\\nx{a=\\\"b\\\"} 1\\n\"}\n");
     assert_int_equal(RUN("metrics"), 0);
@@ -207,9 +201,8 @@ static void make_url(char *buf, size_t cap)
     assert_int_equal(pv_url_format(&url, buf, cap), PV_OK);
 }
 
-static void create_prints_the_token_alone(void **state)
+PV_TEST(create_prints_the_token_alone)
 {
-    (void)state;
     char url[PV_URL_TEXT_BUF], want[512];
     make_url(url, sizeof(url));
     answers("create", "{\"id\":@,\"ok\":true," JOINED ",\"token\":\"p2pvpn-XYZ\"}\n");
@@ -240,9 +233,8 @@ static void create_prints_the_token_alone(void **state)
 }
 
 /* Who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
-static void what_only_root_may_begin_says_so(void **state)
+PV_TEST(what_only_root_may_begin_says_so)
 {
-    (void)state;
     char url[PV_URL_TEXT_BUF];
     if (geteuid() != 0)
         skip();
@@ -272,9 +264,8 @@ static void what_only_root_may_begin_says_so(void **state)
     assert_one_line_error("only root starts it: use sudo");
 }
 
-static void invite_prints_the_token_alone_and_lists(void **state)
+PV_TEST(invite_prints_the_token_alone_and_lists)
 {
-    (void)state;
     answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
     answers("invite_list",
             "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":["
@@ -302,9 +293,8 @@ static void invite_prints_the_token_alone_and_lists(void **state)
 }
 
 /* It was `down`, which ends --block: who only wanted to look let everything out. */
-static void exit_alone_changes_nothing(void **state)
+PV_TEST(exit_alone_changes_nothing)
 {
-    (void)state;
     answers("routes",
             "{\"id\":@,\"ok\":true,\"version\":1,\"use\":\"auto\",\"exit\":{\"peer\":\"nas\","
             "\"lan\":false,\"block\":true,\"works\":true},\"routes\":["
@@ -320,9 +310,8 @@ static void exit_alone_changes_nothing(void **state)
     assert_non_null(strstr(t.out, "none is used"));
 }
 
-static void changes_are_sent_as_they_are(void **state)
+PV_TEST(changes_are_sent_as_they_are)
 {
-    (void)state;
     const char *done = "{\"id\":@,\"ok\":true}\n";
     answers("up", done);
     answers("down", done);
@@ -352,9 +341,8 @@ static void expect_left(const char *answer, const char *flag, int code, const ch
         fail_msg("leave said: %s", t.err);
 }
 
-static void a_leave_says_who_knows_and_what_brings_the_node_back(void **state)
+PV_TEST(a_leave_says_who_knows_and_what_brings_the_node_back)
 {
-    (void)state;
     expect_left("{\"id\":@,\"ok\":true,\"removed\":false}\n", NULL, 0,
                 "left the network; a new token brings this node back\n");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", NULL, 0,
@@ -373,9 +361,8 @@ static void a_leave_says_who_knows_and_what_brings_the_node_back(void **state)
                 NULL, 0, "0 of 2 members online know, the coordinator has stored it and tells");
 }
 
-static void a_reload_says_what_came_of_it(void **state)
+PV_TEST(a_reload_says_what_came_of_it)
 {
-    (void)state;
     answers("reload", "{\"id\":@,\"ok\":true,\"file\":\"c\",\"changed\":[\"[a] b\"],"
                       "\"restart\":[\"[e] f\"]}\n");
     assert_int_equal(RUN("reload"), 0);
@@ -389,9 +376,8 @@ static void a_reload_says_what_came_of_it(void **state)
     "\",\"local\":null,\"remote\":\"192.0.2.9:18233\",\"via\":\"203.0.113.5:3478\"}}\n"
 #define LOST "{\"id\":@,\"event\":\"timeout\",\"seq\":2}\n"
 
-static void ping_says_which_way_each_answer_took(void **state)
+PV_TEST(ping_says_which_way_each_answer_took)
 {
-    (void)state;
     answers("ping", PONG("direct") LOST "{\"id\":@,\"ok\":true,\"sent\":2,\"received\":1}\n");
     assert_int_equal(RUN("ping", "pi", "-c", "2", "-i", "0.5", "-s", "100", "--direct"), 0);
     assert_string_equal(t.out, "1 from pi: 12.5 ms via direct 192.0.2.9:18233\n"
@@ -408,9 +394,8 @@ static void ping_says_which_way_each_answer_took(void **state)
                                "{\"sent\":2,\"received\":1,\"format\":1}\n");
 }
 
-static void ping_direct_is_exit_code_10_when_relayed(void **state)
+PV_TEST(ping_direct_is_exit_code_10_when_relayed)
 {
-    (void)state;
     answers("ping", PONG("relay") "{\"id\":@,\"ok\":true,\"sent\":1,\"received\":1}\n");
     assert_int_equal(RUN("ping", "pi", "-c", "1"), 0);
     assert_non_null(strstr(t.out, "1 from pi: 12.5 ms via relay 203.0.113.5:3478\n"));
@@ -418,17 +403,15 @@ static void ping_direct_is_exit_code_10_when_relayed(void **state)
     assert_one_line_error("not directly");
 }
 
-static void ping_without_an_answer_is_exit_code_3(void **state)
+PV_TEST(ping_without_an_answer_is_exit_code_3)
 {
-    (void)state;
     answers("ping", LOST "{\"id\":@,\"ok\":true,\"sent\":1,\"received\":0}\n");
     assert_int_equal(RUN("ping", "pi", "-c", "1"), PV_CTLAPI_TIMEOUT);
     assert_one_line_error("did not answer");
 }
 
-static void wait_blocks_until_the_answer(void **state)
+PV_TEST(wait_blocks_until_the_answer)
 {
-    (void)state;
     answers("wait", "{\"id\":@,\"ok\":true}\n");
     assert_int_equal(RUN("wait", "--peer", "pi", "--direct", "--online"), 0);
     assert_int_equal(t.out_len + t.err_len, 0);
@@ -438,32 +421,7 @@ static void wait_blocks_until_the_answer(void **state)
     assert_int_equal(RUN("wait", "--timeout", "0.05"), PV_CTLAPI_TIMEOUT);
 }
 
-int main(void)
+void test_begin(void)
 {
     setenv("TZ", "UTC", 1);
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(peers_prints_json_as_it_is),
-        T(peers_prints_an_aligned_table),
-        T(peers_shows_tags_where_somebody_has_one),
-        T(memberships_that_end_are_shown),
-        T(status_shows_what_matters),
-        T(ip_prints_one_word),
-        T(why_and_trace_print_lines),
-        T(metrics_are_printed_as_they_come),
-        T(create_prints_the_token_alone),
-        T(what_only_root_may_begin_says_so),
-        T(invite_prints_the_token_alone_and_lists),
-        T(exit_alone_changes_nothing),
-        T(changes_are_sent_as_they_are),
-        T(a_leave_says_who_knows_and_what_brings_the_node_back),
-        T(a_reload_says_what_came_of_it),
-        T(ping_says_which_way_each_answer_took),
-        T(ping_direct_is_exit_code_10_when_relayed),
-        T(ping_without_an_answer_is_exit_code_3),
-        T(wait_blocks_until_the_answer),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

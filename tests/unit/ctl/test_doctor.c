@@ -14,9 +14,10 @@
     "\"ipv4\",\"state\":\"waiting\",\"why\":\"no router answers\"}],\"problems\":[" problems      \
     "]}\n"
 
-static void doctor_goes_through_everything(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(doctor_goes_through_everything)
 {
-    (void)state;
     answers("status", DOCTOR_OF("open", ""));
     (void)RUN("doctor"); /* the exit code depends on this machine's TUN, disk and names too */
     assert_non_null(strstr(t.out, "ok   network       home\n"));
@@ -32,9 +33,8 @@ static void doctor_goes_through_everything(void **state)
 }
 
 /* A line for each thing that the page promises, and a remedy for each that is not well. */
-static void no_line_is_missing_and_each_that_is_not_well_has_a_remedy(void **state)
+PV_TEST(no_line_is_missing_and_each_that_is_not_well_has_a_remedy)
 {
-    (void)state;
     static const char *const names[] = {
         "tun",       "disk", "names",       "group", "daemon", "versions",     "rights", "network",
         "interface", "mtu",  "coordinator", "udp",   "nat",    "port mapping", "clock"};
@@ -55,9 +55,8 @@ static void no_line_is_missing_and_each_that_is_not_well_has_a_remedy(void **sta
         fail_msg("%s is not looked at", names[n]);
 }
 
-static void doctor_says_what_to_do(void **state)
+PV_TEST(doctor_says_what_to_do)
 {
-    (void)state;
     answers("status", DOCTOR_OF("blocked", "\"the clock is 3 days behind: set it\",\"odd\""));
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_non_null(strstr(t.out, "!!   udp           no answer by UDP"));
@@ -73,9 +72,8 @@ static void doctor_says_what_to_do(void **state)
     assert_int_equal(RUN("doctor", "now"), PV_CTLAPI_USAGE);
 }
 
-static void doctor_says_why_it_hears_nothing(void **state)
+PV_TEST(doctor_says_why_it_hears_nothing)
 {
-    (void)state;
     if (geteuid() == 0) {
         assert_int_equal(seteuid(65534), 0);
         int locked = RUN("doctor"); /* the socket's directory is root's */
@@ -87,16 +85,4 @@ static void doctor_says_why_it_hears_nothing(void **state)
     assert_int_equal(RUN("doctor"), PV_CTLAPI_FAILED);
     assert_non_null(strstr(t.out, "!!   daemon        p2pvpnd does not run\n"));
     assert_non_null(strstr(t.out, "to do: sudo p2pvpnctl up\n"));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(doctor_goes_through_everything),
-        T(no_line_is_missing_and_each_that_is_not_well_has_a_remedy),
-        T(doctor_says_what_to_do),
-        T(doctor_says_why_it_hears_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

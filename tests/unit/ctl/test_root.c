@@ -41,9 +41,10 @@ static int teardown_files(void **state)
     return teardown(state);
 }
 
-static void export_prints_lines_that_import_reads(void **state)
+PV_TEST_WORLD(setup, teardown_files);
+
+PV_TEST(export_prints_lines_that_import_reads)
 {
-    (void)state;
     char lines[256], paper[1024];
     struct pv_paperkey p;
     unsigned line;
@@ -78,9 +79,8 @@ static void export_prints_lines_that_import_reads(void **state)
                                   "an admin"));
 }
 
-static void import_takes_what_was_typed(void **state)
+PV_TEST(import_takes_what_was_typed)
 {
-    (void)state;
     answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":false}\n");
     const char *paper = file_of("paper", PAPER), *pass = file_of("pass", "open sesame");
     assert_int_equal(RUN("root", "import", paper, "--passphrase-file", pass), 0);
@@ -94,9 +94,8 @@ static void import_takes_what_was_typed(void **state)
     assert_int_equal(pv_paperkey_open(seed, key, p.box), PV_OK);
 }
 
-static void a_slip_is_told_before_anybody_is_asked(void **state)
+PV_TEST(a_slip_is_told_before_anybody_is_asked)
 {
-    (void)state;
     char slip[sizeof(PAPER)];
     memcpy(slip, PAPER, sizeof(PAPER));
     *strstr(slip, "7G2QF") = '8';
@@ -110,9 +109,8 @@ static void a_slip_is_told_before_anybody_is_asked(void **state)
     assert_string_equal(t.requests, "");
 }
 
-static void a_passphrase_that_could_be_guessed_is_not_taken(void **state)
+PV_TEST(a_passphrase_that_could_be_guessed_is_not_taken)
 {
-    (void)state;
     const char *pass = file_of("pass", "1234567\n");
     assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_USAGE);
     assert_one_line_error("the passphrase is too short");
@@ -123,17 +121,7 @@ static void a_passphrase_that_could_be_guessed_is_not_taken(void **state)
     assert_string_equal(t.requests, "");
 }
 
-int main(void)
+void test_begin(void)
 {
     setenv("TZ", "UTC", 1);
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown_files)
-        T(export_prints_lines_that_import_reads),
-        T(import_takes_what_was_typed),
-        T(a_slip_is_told_before_anybody_is_asked),
-        T(a_passphrase_that_could_be_guessed_is_not_taken),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,8 @@ static int teardown(void **state)
     return r;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static void need_root(void)
 {
     if (geteuid() != 0)
@@ -88,7 +90,7 @@ static uid_t owner_of(const char *dir, const char *name)
 /* --- the state directory --------------------------------------------------------------------- */
 
 /* What a unit left is taken over, what a unit's daemon listens in is not. */
-static void the_sockets_directory_is_not_taken_from_one_that_runs(void **state)
+PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
 {
     struct fixture *f = *state;
     char dir[64], path[96], other[PATH_MAX];
@@ -110,7 +112,7 @@ static void the_sockets_directory_is_not_taken_from_one_that_runs(void **state)
 }
 
 /* Whoever took over the service's user had the directory before root starts a daemon by hand. */
-static void what_lies_in_the_sockets_directory_leads_root_nowhere(void **state)
+PV_TEST(what_lies_in_the_sockets_directory_leads_root_nowhere)
 {
     struct fixture *f = *state;
     char dir[64], path[96], other[PATH_MAX];
@@ -137,7 +139,7 @@ static void what_lies_in_the_sockets_directory_leads_root_nowhere(void **state)
     assert_int_equal(owner_of(f->other, "precious"), 0);
 }
 
-static void a_sockets_directory_of_yet_others_is_refused(void **state)
+PV_TEST(a_sockets_directory_of_yet_others_is_refused)
 {
     struct fixture *f = *state;
     char other[PATH_MAX];
@@ -152,7 +154,7 @@ static void a_sockets_directory_of_yet_others_is_refused(void **state)
     assert_int_equal(owner_of(f->base, "other"), nobody.uid + 1);
 }
 
-static void the_directory_and_its_own_files_change_their_owner(void **state)
+PV_TEST(the_directory_and_its_own_files_change_their_owner)
 {
     struct fixture *f = *state;
     char path[96], target[96];
@@ -185,7 +187,7 @@ static void the_directory_and_its_own_files_change_their_owner(void **state)
     assert_int_equal(owner_of(f->state, "identity.key"), 0);
 }
 
-static void a_link_is_no_state_directory(void **state)
+PV_TEST(a_link_is_no_state_directory)
 {
     struct fixture *f = *state;
     char path[96];
@@ -196,7 +198,7 @@ static void a_link_is_no_state_directory(void **state)
     assert_int_equal(owner_of(f->base, "other"), 0);
 }
 
-static void below_a_closed_directory_it_stays_roots(void **state)
+PV_TEST(below_a_closed_directory_it_stays_roots)
 {
     struct fixture *f = *state;
     struct pv_confine_user user = nobody;
@@ -266,7 +268,7 @@ static int confined(const struct fixture *f, bool (*attempt)(const struct fixtur
 
 /* In a container whose list forbids further ones: it goes on, and does not call that list its own.
  */
-static void a_list_of_others_is_not_told_as_ours(void **state)
+PV_TEST(a_list_of_others_is_not_told_as_ours)
 {
     struct fixture *f = *state;
     int status = 0;
@@ -324,7 +326,7 @@ static bool wait_for_helper(const struct fixture *f)
     return waitpid(helper, NULL, 0) == helper;
 }
 
-static void what_it_needs_is_left(void **state)
+PV_TEST(what_it_needs_is_left)
 {
     struct fixture *f = *state;
     need_root();
@@ -513,7 +515,7 @@ static bool own_namespace(const struct fixture *f)
     return unshare(CLONE_NEWUSER) == 0;
 }
 
-static void what_an_intruder_would_do_fails(void **state)
+PV_TEST(what_an_intruder_would_do_fails)
 {
     static const struct {
         const char *what;
@@ -562,22 +564,4 @@ static void what_an_intruder_would_do_fails(void **state)
             fail_msg("%s could %s", i % 2 == 1 ? "a thread" : "it", rows[i / 2].what);
     if (spare_tun >= 0)
         close(spare_tun);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(a_list_of_others_is_not_told_as_ours),
-        EACH(the_sockets_directory_is_not_taken_from_one_that_runs),
-        EACH(what_lies_in_the_sockets_directory_leads_root_nowhere),
-        EACH(a_sockets_directory_of_yet_others_is_refused),
-        EACH(the_directory_and_its_own_files_change_their_owner),
-        EACH(a_link_is_no_state_directory),
-        EACH(below_a_closed_directory_it_stays_roots),
-        EACH(what_it_needs_is_left),
-        EACH(what_an_intruder_would_do_fails),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,9 +22,8 @@ static int parse(struct pv_settings *s, const char *text, char *error)
     return pv_settings_parse(s, "conf", pv_view(text, strlen(text)), error);
 }
 
-static void an_empty_file_gives_the_defaults(void **state)
+PV_TEST(an_empty_file_gives_the_defaults)
 {
-    (void)state;
     struct pv_settings s;
     char error[PV_SETTINGS_ERROR_MAX];
     assert_int_equal(parse(&s, "", error), PV_OK);
@@ -104,9 +103,8 @@ static void write_whole(const char *dir, char *buf, size_t cap)
     }
 }
 
-static void every_key_reaches_its_field(void **state)
+PV_TEST(every_key_reaches_its_field)
 {
-    (void)state;
     struct pv_settings s;
     char error[PV_SETTINGS_ERROR_MAX], text[PV_ADDR_TEXT], conf[2048], name[PV_SETTINGS_KEY_BUF];
     bool kept;
@@ -173,7 +171,7 @@ static void every_key_reaches_its_field(void **state)
     pv_settings_done(&s);
 }
 
-static void workers_are_a_number_automatic_or_a_single_thread(void **state)
+PV_TEST(workers_are_a_number_automatic_or_a_single_thread)
 {
     static const struct {
         const char *text;
@@ -183,7 +181,6 @@ static void workers_are_a_number_automatic_or_a_single_thread(void **state)
         {"[interface]\nworkers = single\n", 1, 1}, {"[interface]\nworkers = 1\n", 1, 2},
         {"[interface]\nworkers = 2\n", 2, 2},      {"[interface]\nworkers = 8\n", 8, 2},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_settings s;
         char error[PV_SETTINGS_ERROR_MAX];
@@ -194,9 +191,8 @@ static void workers_are_a_number_automatic_or_a_single_thread(void **state)
     }
 }
 
-static void every_bad_line_is_named_with_file_and_line(void **state)
+PV_TEST(every_bad_line_is_named_with_file_and_line)
 {
-    (void)state;
     static const struct {
         const char *text, *want;
     } rows[] = {
@@ -287,9 +283,8 @@ static void every_bad_line_is_named_with_file_and_line(void **state)
     }
 }
 
-static void bad_relays_are_named(void **state)
+PV_TEST(bad_relays_are_named)
 {
-    (void)state;
     static const struct {
         const char *text, *want;
     } rows[] = {
@@ -315,9 +310,8 @@ static void bad_relays_are_named(void **state)
     }
 }
 
-static void relays_are_uris(void **state)
+PV_TEST(relays_are_uris)
 {
-    (void)state;
     static const struct {
         const char *uri, *host;
         uint16_t port;
@@ -353,9 +347,8 @@ static void relays_are_uris(void **state)
 }
 
 /* The remedy is said before anything runs. */
-static void a_ca_file_has_to_hold_certificates(void **state)
+PV_TEST(a_ca_file_has_to_hold_certificates)
 {
-    (void)state;
     static const struct {
         const char *text, *want; /* NULL: the file is not there */
     } rows[] = {
@@ -392,9 +385,8 @@ static void a_ca_file_has_to_hold_certificates(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
-static void limits_hold_exactly(void **state)
+PV_TEST(limits_hold_exactly)
 {
-    (void)state;
     struct pv_settings s;
     char error[PV_SETTINGS_ERROR_MAX];
     static char text[1 << 16];
@@ -410,9 +402,8 @@ static void limits_hold_exactly(void **state)
     pv_settings_done(&s);
 }
 
-static void key_files_are_read_strictly(void **state)
+PV_TEST(key_files_are_read_strictly)
 {
-    (void)state;
     char path[] = "/tmp/pvkey.XXXXXX", error[PV_SETTINGS_ERROR_MAX] = "";
     uint8_t key[32];
     int fd = mkstemp(path);
@@ -432,9 +423,8 @@ static void key_files_are_read_strictly(void **state)
     assert_non_null(strstr(error, "no such file"));
 }
 
-static void what_the_service_may_not_read_is_named_with_what_to_type(void **state)
+PV_TEST(what_the_service_may_not_read_is_named_with_what_to_type)
 {
-    (void)state;
     struct pv_settings s;
     char path[] = "/tmp/pvkey.XXXXXX", error[2][PV_SETTINGS_ERROR_MAX];
     uint8_t key[32];
@@ -458,9 +448,8 @@ static void what_the_service_may_not_read_is_named_with_what_to_type(void **stat
     pv_settings_done(&s);
 }
 
-static void metrics_are_for_this_machine_unless_said_otherwise(void **state)
+PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
 {
-    (void)state;
     static const struct {
         const char *text, *error;
     } rows[] = {
@@ -491,9 +480,8 @@ static void write_conf(const char *path, const char *text)
     assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
 }
 
-static void a_program_that_is_not_there_is_named(void **state)
+PV_TEST(a_program_that_is_not_there_is_named)
 {
-    (void)state;
     static const struct {
         const char *notify, *why;
     } rows[] = {{"/no/such/program -u low", "[chat] notify = /no/such/program: no such file"},
@@ -512,12 +500,11 @@ static void a_program_that_is_not_there_is_named(void **state)
     }
 }
 
-static void a_reload_takes_all_or_nothing(void **state)
+PV_TEST(a_reload_takes_all_or_nothing)
 {
     struct pv_settings s;
     struct pv_reload_keys keys;
     char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
-    (void)state;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
@@ -546,12 +533,11 @@ static void a_reload_takes_all_or_nothing(void **state)
     pv_settings_done(&s);
 }
 
-static void what_was_made_with_rights_waits_for_a_restart(void **state)
+PV_TEST(what_was_made_with_rights_waits_for_a_restart)
 {
     struct pv_settings s;
     struct pv_reload_keys keys;
     char error[PV_SETTINGS_ERROR_MAX], path[] = "/tmp/pvreload.XXXXXX";
-    (void)state;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
@@ -584,7 +570,7 @@ static void write_in(const char *dir, const char *name, const char *text)
     write_conf(path, text);
 }
 
-static void each_key_is_taken_over_or_kept_and_named(void **state)
+PV_TEST(each_key_is_taken_over_or_kept_and_named)
 {
     static const char *const files[] = {"conf", "key", "psk", "password", "ca.pem"};
     struct pv_settings s;
@@ -593,7 +579,6 @@ static void each_key_is_taken_over_or_kept_and_named(void **state)
     char dir[] = "/tmp/pvreload.XXXXXX", conf[2048], path[128], error[PV_SETTINGS_ERROR_MAX] = "";
     char name[PV_SETTINGS_KEY_BUF];
     bool kept;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     write_whole(dir, conf, sizeof(conf));
     assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
@@ -625,7 +610,7 @@ static void each_key_is_taken_over_or_kept_and_named(void **state)
     pv_settings_done(&s);
 }
 
-static void what_changed_is_named(void **state)
+PV_TEST(what_changed_is_named)
 {
     struct pv_settings s;
     struct pv_reload_keys keys;
@@ -639,7 +624,6 @@ static void what_changed_is_named(void **state)
         {"[chat]\nauto-accept = bob\n[log]\nlevel = debug\n", "[chat] auto-accept, [log] level"},
         {"", "[chat] auto-accept, [log] level"},
     };
-    (void)state;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
@@ -655,37 +639,12 @@ static void what_changed_is_named(void **state)
 }
 
 /* Without room for all of them a change would go unnamed. */
-static void every_key_has_a_place_for_what_was_said(void **state)
+PV_TEST(every_key_has_a_place_for_what_was_said)
 {
     char key[PV_SETTINGS_KEY_BUF];
     bool kept;
-    (void)state;
     assert_true(pv_settings_key(0, key, &kept));
     assert_string_equal(key, "[interface] name");
     if (pv_settings_key(PV_SETTINGS_MAX_KEYS, key, &kept))
         fail_msg("there are more keys than PV_SETTINGS_MAX_KEYS of settings.h, such as %s", key);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_file_gives_the_defaults),
-        cmocka_unit_test(every_key_reaches_its_field),
-        cmocka_unit_test(workers_are_a_number_automatic_or_a_single_thread),
-        cmocka_unit_test(every_bad_line_is_named_with_file_and_line),
-        cmocka_unit_test(metrics_are_for_this_machine_unless_said_otherwise),
-        cmocka_unit_test(bad_relays_are_named),
-        cmocka_unit_test(relays_are_uris),
-        cmocka_unit_test(a_ca_file_has_to_hold_certificates),
-        cmocka_unit_test(limits_hold_exactly),
-        cmocka_unit_test(key_files_are_read_strictly),
-        cmocka_unit_test(what_the_service_may_not_read_is_named_with_what_to_type),
-        cmocka_unit_test(a_program_that_is_not_there_is_named),
-        cmocka_unit_test(a_reload_takes_all_or_nothing),
-        cmocka_unit_test(each_key_is_taken_over_or_kept_and_named),
-        cmocka_unit_test(what_changed_is_named),
-        cmocka_unit_test(every_key_has_a_place_for_what_was_said),
-        cmocka_unit_test(what_was_made_with_rights_waits_for_a_restart),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

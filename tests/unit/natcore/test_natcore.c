@@ -119,9 +119,8 @@ static uint64_t drops(const struct world *w, enum pv_nat_drop why)
 
 /* ---- mapping and filtering (RFC 4787 s4.1, s5) ---- */
 
-static void mapping_depends_on_what_it_is_told_to(void **state)
+PV_TEST(mapping_depends_on_what_it_is_told_to)
 {
-    (void)state;
     static const struct {
         const char *settings;
         bool same_for_port, same_for_address;
@@ -141,9 +140,8 @@ static void mapping_depends_on_what_it_is_told_to(void **state)
     }
 }
 
-static void filtering_lets_in_whom_it_is_told_to(void **state)
+PV_TEST(filtering_lets_in_whom_it_is_told_to)
 {
-    (void)state;
     static const struct {
         const char *settings;
         bool other_port, other_address;
@@ -170,9 +168,8 @@ static void filtering_lets_in_whom_it_is_told_to(void **state)
 
 /* ---- ports and addresses ---- */
 
-static void a_preserved_port_goes_to_the_first_who_asks(void **state)
+PV_TEST(a_preserved_port_goes_to_the_first_who_asks)
 {
-    (void)state;
     struct world w = start("");
     char text[PV_ADDR_TEXT];
     assert_string_equal(leaves_as(&w, host, server, text), "203.0.113.7:5000");
@@ -181,9 +178,8 @@ static void a_preserved_port_goes_to_the_first_who_asks(void **state)
     assert_int_equal(second, port_of(&w, "10.0.0.3:5000", other));
 }
 
-static void sequential_ports_step_in_both_directions_and_wrap(void **state)
+PV_TEST(sequential_ports_step_in_both_directions_and_wrap)
 {
-    (void)state;
     struct world up = start("profile=symmetric-sequential step=2");
     uint16_t first = port_of(&up, host, server);
     assert_int_equal(port_of(&up, host, server_port2), first + 2);
@@ -201,9 +197,8 @@ static void sequential_ports_step_in_both_directions_and_wrap(void **state)
     }
 }
 
-static void foreign_subscribers_move_the_sequence(void **state)
+PV_TEST(foreign_subscribers_move_the_sequence)
 {
-    (void)state;
     struct world w = start("profile=symmetric-sequential foreign=10 range=10000-60000");
     uint16_t first = port_of(&w, host, server);
     w.now += PV_S(100);
@@ -212,9 +207,8 @@ static void foreign_subscribers_move_the_sequence(void **state)
     assert_true(moved > 800 && moved < 1200);
 }
 
-static void a_block_keeps_a_subscriber_inside_and_runs_out(void **state)
+PV_TEST(a_block_keeps_a_subscriber_inside_and_runs_out)
 {
-    (void)state;
     struct world w = start("profile=symmetric-block block-size=16 range=1024-65535");
     uint16_t base = 0;
     for (int i = 0; i < 16; i++) {
@@ -231,9 +225,8 @@ static void a_block_keeps_a_subscriber_inside_and_runs_out(void **state)
     assert_int_not_equal(port_of(&w, "10.0.0.3:5000", server) / 16 * 16, base);
 }
 
-static void an_overloaded_port_serves_several_destinations(void **state)
+PV_TEST(an_overloaded_port_serves_several_destinations)
 {
-    (void)state;
     struct world w = start("profile=symmetric range=4000-4000 overload=yes filtering=apd");
     assert_int_equal(port_of(&w, host, server), 4000);
     assert_int_equal(port_of(&w, "10.0.0.3:6000", other), 4000);
@@ -245,9 +238,8 @@ static void an_overloaded_port_serves_several_destinations(void **state)
     assert_string_equal(leaves_as(&w, "10.0.0.4:1", server, text), "nothing");
 }
 
-static void pooling_is_paired_or_arbitrary(void **state)
+PV_TEST(pooling_is_paired_or_arbitrary)
 {
-    (void)state;
     for (int arbitrary = 0; arbitrary < 2; arbitrary++) {
         struct world w =
             start("mapping=apd ports=random public=203.0.113.7,203.0.113.8,203.0.113.9");
@@ -268,9 +260,8 @@ static void pooling_is_paired_or_arbitrary(void **state)
 
 /* ---- time ---- */
 
-static void a_mapping_dies_after_its_silence(void **state)
+PV_TEST(a_mapping_dies_after_its_silence)
 {
-    (void)state;
     static const struct {
         const char *settings;
         bool reply;
@@ -294,9 +285,8 @@ static void a_mapping_dies_after_its_silence(void **state)
     }
 }
 
-static void the_stream_timeout_needs_two_seconds_of_traffic(void **state)
+PV_TEST(the_stream_timeout_needs_two_seconds_of_traffic)
 {
-    (void)state;
     struct world w = start("udp-unreplied=30s udp-replied=120s stream-after=2s");
     for (int i = 0; i < 3; i++) {
         port_of(&w, host, server);
@@ -307,9 +297,8 @@ static void the_stream_timeout_needs_two_seconds_of_traffic(void **state)
     assert_true(comes_in(&w, server, "203.0.113.7:5000"));
 }
 
-static void an_absolute_lifetime_ends_a_busy_mapping(void **state)
+PV_TEST(an_absolute_lifetime_ends_a_busy_mapping)
 {
-    (void)state;
     struct world w = start("absolute=50s ports=random");
     uint16_t first = port_of(&w, host, server);
     for (int i = 0; i < 9; i++) {
@@ -320,9 +309,8 @@ static void an_absolute_lifetime_ends_a_busy_mapping(void **state)
     assert_int_not_equal(port_of(&w, host, server), first);
 }
 
-static void inbound_packets_refresh_only_when_told(void **state)
+PV_TEST(inbound_packets_refresh_only_when_told)
 {
-    (void)state;
     for (int refresh = 0; refresh < 2; refresh++) {
         struct world w = start("udp-unreplied=30s udp-replied=30s");
         w.config->inbound_refresh = refresh == 1;
@@ -335,9 +323,8 @@ static void inbound_packets_refresh_only_when_told(void **state)
     }
 }
 
-static void a_full_table_refuses_or_forgets_the_idlest(void **state)
+PV_TEST(a_full_table_refuses_or_forgets_the_idlest)
 {
-    (void)state;
     char text[PV_ADDR_TEXT];
     struct world w = start("max-mappings=2 full=refuse");
     port_of(&w, "10.0.0.2:1001", server);
@@ -353,9 +340,8 @@ static void a_full_table_refuses_or_forgets_the_idlest(void **state)
     assert_false(comes_in(&w, server, "203.0.113.7:1002"));
 }
 
-static void a_reboot_and_a_dropped_flow_are_forgotten(void **state)
+PV_TEST(a_reboot_and_a_dropped_flow_are_forgotten)
 {
-    (void)state;
     struct world w = start("");
     port_of(&w, host, server);
     port_of(&w, "10.0.0.2:5001", server);
@@ -372,9 +358,8 @@ static void a_reboot_and_a_dropped_flow_are_forgotten(void **state)
 
 /* ---- hairpin, pollution, policy ---- */
 
-static void hairpin_shows_the_sender_as_configured(void **state)
+PV_TEST(hairpin_shows_the_sender_as_configured)
 {
-    (void)state;
     static const struct {
         const char *settings;
         const char *seen;
@@ -405,9 +390,8 @@ static void hairpin_shows_the_sender_as_configured(void **state)
     assert_true(send_udp(&w, PV_NAT_INSIDE, "10.0.0.3:6000", "203.0.113.7:5000"));
 }
 
-static void a_forwarded_port_lets_in_and_answers(void **state)
+PV_TEST(a_forwarded_port_lets_in_and_answers)
 {
-    (void)state;
     char text[PV_ADDR_TEXT];
     struct world w = start("ports=random");
     leaves_as(&w, host, other, text); /* a mapping towards it by another port */
@@ -417,9 +401,8 @@ static void a_forwarded_port_lets_in_and_answers(void **state)
     assert_string_equal(leaves_as(&w, host, other, text), "203.0.113.7:4444");
 }
 
-static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
+PV_TEST(an_early_inbound_packet_turns_the_cone_symmetric)
 {
-    (void)state;
     struct world w = start("profile=linux");
     assert_int_equal(port_of(&w, host, server), 5000);
     assert_false(comes_in(&w, other, "203.0.113.7:5000"));
@@ -440,9 +423,8 @@ static void an_early_inbound_packet_turns_the_cone_symmetric(void **state)
     assert_int_equal(port_of(&quiet, host, other), 5000);
 }
 
-static void policy_blocks_udp_but_for_some_ports(void **state)
+PV_TEST(policy_blocks_udp_but_for_some_ports)
 {
-    (void)state;
     char text[PV_ADDR_TEXT];
     struct world w = start("udp=53,443 reject=yes");
     assert_string_equal(leaves_as(&w, host, "198.51.100.1:443", text), "203.0.113.7:5000");
@@ -455,9 +437,8 @@ static void policy_blocks_udp_but_for_some_ports(void **state)
 
 /* ---- hops, MTU, fragments, ICMP ---- */
 
-static void a_packet_out_of_hops_makes_no_mapping(void **state)
+PV_TEST(a_packet_out_of_hops_makes_no_mapping)
 {
-    (void)state;
     uint8_t buf[256];
     struct world w = start("");
     struct pv_addr s = addr(host);
@@ -483,9 +464,8 @@ static size_t big_packet(uint8_t *buf, size_t cap, const char *src, const char *
     return len;
 }
 
-static void what_does_not_fit_is_cut_refused_or_swallowed(void **state)
+PV_TEST(what_does_not_fit_is_cut_refused_or_swallowed)
 {
-    (void)state;
     uint8_t buf[2048];
     struct world w = start("mtu-out=1300");
     size_t len = big_packet(buf, sizeof(buf), host, server, 1400);
@@ -527,9 +507,8 @@ static void what_does_not_fit_is_cut_refused_or_swallowed(void **state)
     assert_int_equal(drops(&w, PV_NAT_DROP_TOO_BIG), 2);
 }
 
-static void icmp_errors_follow_their_flow(void **state)
+PV_TEST(icmp_errors_follow_their_flow)
 {
-    (void)state;
     char text[PV_ADDR_TEXT];
     uint8_t error[PV_NATPKT_ICMP_MAX];
     size_t len = 0;
@@ -590,9 +569,8 @@ static size_t echo(uint8_t *buf, const char *src, const char *dst, uint16_t id)
     return len;
 }
 
-static void pings_pass_and_are_answered_by_the_box(void **state)
+PV_TEST(pings_pass_and_are_answered_by_the_box)
 {
-    (void)state;
     uint8_t buf[64];
     struct world w = start("ports=random");
     assert_true(push(&w, PV_NAT_INSIDE, buf, echo(buf, "10.0.0.2:0", "198.51.100.1:0", 77)));
@@ -637,9 +615,8 @@ static bool send_tcp(struct world *w, enum pv_nat_side from, const char *src, co
     return push(w, from, buf, len);
 }
 
-static void a_closed_connection_is_forgotten_soon(void **state)
+PV_TEST(a_closed_connection_is_forgotten_soon)
 {
-    (void)state;
     struct world w = start("");
     assert_true(send_tcp(&w, PV_NAT_INSIDE, host, server, PV_NATPKT_SYN));
     assert_true(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", PV_NATPKT_SYN | 0x10));
@@ -653,9 +630,8 @@ static void a_closed_connection_is_forgotten_soon(void **state)
     assert_false(send_tcp(&w, PV_NAT_OUTSIDE, server, "203.0.113.7:5000", 0x10));
 }
 
-static void ipv6_is_filtered_but_not_translated(void **state)
+PV_TEST(ipv6_is_filtered_but_not_translated)
 {
-    (void)state;
     const char *inner = "[2001:db8:1::2]:5000";
     const char *outer = "[2001:db8:2::1]:3478";
     char text[PV_ADDR_TEXT];
@@ -673,9 +649,8 @@ static void ipv6_is_filtered_but_not_translated(void **state)
 
 /* ---- both lines of the box, words, broken packets ---- */
 
-static void both_lines_of_the_box_are_bad_as_told(void **state)
+PV_TEST(both_lines_of_the_box_are_bad_as_told)
 {
-    (void)state;
     struct world w = start("out-delay=30ms in-delay=20ms");
     assert_false(send_udp(&w, PV_NAT_INSIDE, host, server));
     assert_int_equal(pv_nat_next(w.nat), w.now + PV_MS(30));
@@ -688,9 +663,8 @@ static void both_lines_of_the_box_are_bad_as_told(void **state)
     assert_int_equal(pv_nat_next(w.nat), PV_NEVER);
 }
 
-static void both_lines_of_the_box_damage_packets(void **state)
+PV_TEST(both_lines_of_the_box_damage_packets)
 {
-    (void)state;
     struct world w = start("damage=100% mended=100% delay=1s");
     for (unsigned i = 0; i < 100; i++)
         assert_false(send_udp(&w, i % 2 == 0 ? PV_NAT_INSIDE : PV_NAT_OUTSIDE, host, server));
@@ -704,9 +678,8 @@ static void both_lines_of_the_box_damage_packets(void **state)
     assert_int_equal(in->mended, 50);
 }
 
-static void commands_answer_in_json(void **state)
+PV_TEST(commands_answer_in_json)
 {
-    (void)state;
     static const struct {
         const char *line, *part;
     } rows[] = {
@@ -734,9 +707,8 @@ static void commands_answer_in_json(void **state)
     }
 }
 
-static void broken_packets_are_dropped(void **state)
+PV_TEST(broken_packets_are_dropped)
 {
-    (void)state;
     uint8_t buf[256];
     struct world w = start("");
     size_t len = big_packet(buf, sizeof(buf), host, server, 20);
@@ -754,39 +726,4 @@ static void broken_packets_are_dropped(void **state)
         assert_false(push(&w, PV_NAT_OUTSIDE, exact, cut));
         free(exact);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mapping_depends_on_what_it_is_told_to),
-        cmocka_unit_test(filtering_lets_in_whom_it_is_told_to),
-        cmocka_unit_test(a_preserved_port_goes_to_the_first_who_asks),
-        cmocka_unit_test(sequential_ports_step_in_both_directions_and_wrap),
-        cmocka_unit_test(foreign_subscribers_move_the_sequence),
-        cmocka_unit_test(a_block_keeps_a_subscriber_inside_and_runs_out),
-        cmocka_unit_test(an_overloaded_port_serves_several_destinations),
-        cmocka_unit_test(pooling_is_paired_or_arbitrary),
-        cmocka_unit_test(a_mapping_dies_after_its_silence),
-        cmocka_unit_test(the_stream_timeout_needs_two_seconds_of_traffic),
-        cmocka_unit_test(an_absolute_lifetime_ends_a_busy_mapping),
-        cmocka_unit_test(inbound_packets_refresh_only_when_told),
-        cmocka_unit_test(a_full_table_refuses_or_forgets_the_idlest),
-        cmocka_unit_test(a_reboot_and_a_dropped_flow_are_forgotten),
-        cmocka_unit_test(hairpin_shows_the_sender_as_configured),
-        cmocka_unit_test(a_forwarded_port_lets_in_and_answers),
-        cmocka_unit_test(an_early_inbound_packet_turns_the_cone_symmetric),
-        cmocka_unit_test(policy_blocks_udp_but_for_some_ports),
-        cmocka_unit_test(a_packet_out_of_hops_makes_no_mapping),
-        cmocka_unit_test(what_does_not_fit_is_cut_refused_or_swallowed),
-        cmocka_unit_test(icmp_errors_follow_their_flow),
-        cmocka_unit_test(pings_pass_and_are_answered_by_the_box),
-        cmocka_unit_test(a_closed_connection_is_forgotten_soon),
-        cmocka_unit_test(ipv6_is_filtered_but_not_translated),
-        cmocka_unit_test(both_lines_of_the_box_are_bad_as_told),
-        cmocka_unit_test(both_lines_of_the_box_damage_packets),
-        cmocka_unit_test(commands_answer_in_json),
-        cmocka_unit_test(broken_packets_are_dropped),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,9 +5,8 @@
 #include "tests/natcore/natcore_text.h"
 #include "tests/unit/test_util.h"
 
-static void the_line_delays_loses_and_repeats(void **state)
+PV_TEST(the_line_delays_loses_and_repeats)
 {
-    (void)state;
     struct pv_link link;
     pv_link_init(&link, 3);
     link.config = (struct pv_link_config){
@@ -35,9 +34,8 @@ static void the_line_delays_loses_and_repeats(void **state)
     pv_link_done(&link);
 }
 
-static void the_line_reorders_only_when_told(void **state)
+PV_TEST(the_line_reorders_only_when_told)
 {
-    (void)state;
     struct pv_link link;
     pv_link_init(&link, 3);
     link.config = (struct pv_link_config){.reorder = 0.3, .reorder_by = PV_MS(5)};
@@ -58,9 +56,8 @@ static void the_line_reorders_only_when_told(void **state)
     pv_link_done(&link);
 }
 
-static void the_line_has_a_rate_and_a_queue(void **state)
+PV_TEST(the_line_has_a_rate_and_a_queue)
 {
-    (void)state;
     static const uint8_t kilobyte[1000];
     struct pv_link link;
     pv_link_init(&link, 3);
@@ -85,9 +82,8 @@ static void cross(struct pv_link *link, uint8_t *packet, size_t len)
     free(data);
 }
 
-static void damage_falls_everywhere_and_checksums_see_it(void **state)
+PV_TEST(damage_falls_everywhere_and_checksums_see_it)
 {
-    (void)state;
     struct pv_addr src, dst;
     assert_int_equal(pv_addr_parse("192.0.2.1:1000", &src), PV_OK);
     assert_int_equal(pv_addr_parse("198.51.100.2:53", &dst), PV_OK);
@@ -119,9 +115,8 @@ static void damage_falls_everywhere_and_checksums_see_it(void **state)
     pv_link_done(&link);
 }
 
-static void mended_damage_is_seen_by_no_checksum(void **state)
+PV_TEST(mended_damage_is_seen_by_no_checksum)
 {
-    (void)state;
     static const char *const ends[][2] = {{"192.0.2.1:1000", "198.51.100.2:53"},
                                           {"[2001:db8::1]:1000", "[2001:db8::2]:53"}};
     static const uint8_t payload[101];
@@ -156,9 +151,8 @@ static void mended_damage_is_seen_by_no_checksum(void **state)
     }
 }
 
-static void settings_are_taken_whole_or_not_at_all(void **state)
+PV_TEST(settings_are_taken_whole_or_not_at_all)
 {
-    (void)state;
     static const struct {
         const char *key, *value;
         int status;
@@ -203,17 +197,4 @@ static void settings_are_taken_whole_or_not_at_all(void **state)
         if (r < 0)
             assert_memory_equal(&before, &after, sizeof(before));
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_line_delays_loses_and_repeats),
-        cmocka_unit_test(the_line_reorders_only_when_told),
-        cmocka_unit_test(the_line_has_a_rate_and_a_queue),
-        cmocka_unit_test(damage_falls_everywhere_and_checksums_see_it),
-        cmocka_unit_test(mended_damage_is_seen_by_no_checksum),
-        cmocka_unit_test(settings_are_taken_whole_or_not_at_all),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

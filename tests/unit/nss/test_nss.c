@@ -53,7 +53,7 @@ static void write_file(struct fixture *f, const char *file, const char *network,
     assert_int_equal(pv_file_write(path, pv_view(bytes, sizeof(bytes)), mode), PV_OK);
 }
 
-static void finds_in_one_network_and_in_several(void **state)
+PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -81,7 +81,7 @@ static void finds_in_one_network_and_in_several(void **state)
 }
 
 /* Who came lately is in a file of its own, and for a moment in both. */
-static void who_is_in_two_files_of_a_network_is_found(void **state)
+PV_TEST_IN(who_is_in_two_files_of_a_network_is_found, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -95,7 +95,7 @@ static void who_is_in_two_files_of_a_network_is_found(void **state)
 
 /* The daemon of another network says that it is of this one: it answers for nobody of it, also not
  * for names that only its file has. */
-static void a_network_that_two_daemons_claim_is_nobodys(void **state)
+PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -109,16 +109,15 @@ static void a_network_that_two_daemons_claim_is_nobodys(void **state)
     assert_int_equal(found.ip4.ip[1], 2);
 }
 
-static void short_names_have_no_network(void **state)
+PV_TEST(short_names_have_no_network)
 {
-    (void)state;
     assert_true(pv_nss_is_short("bob"));
     assert_true(pv_nss_is_short("bob."));
     assert_false(pv_nss_is_short("bob.home.p2p"));
     assert_false(pv_nss_is_short("bob.home"));
 }
 
-static void without_files_nobody_is_known(void **state)
+PV_TEST_IN(without_files_nobody_is_known, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -128,7 +127,7 @@ static void without_files_nobody_is_known(void **state)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_NOT_FOUND);
 }
 
-static void a_broken_or_foreign_file_hides_nothing(void **state)
+PV_TEST_IN(a_broken_or_foreign_file_hides_nothing, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -149,7 +148,7 @@ static void a_broken_or_foreign_file_hides_nothing(void **state)
 }
 
 /* A unit runs the daemon as a user of its own, and makes the directory for that user. */
-static void the_owner_of_the_directory_is_believed(void **state)
+PV_TEST_IN(the_owner_of_the_directory_is_believed, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;
@@ -167,9 +166,8 @@ static void the_owner_of_the_directory_is_believed(void **state)
     assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_ERR_MALFORMED);
 }
 
-static void names_below_p2p_are_ours(void **state)
+PV_TEST(names_below_p2p_are_ours)
 {
-    (void)state;
     assert_true(pv_nss_is_ours("bob.home.p2p"));
     assert_true(pv_nss_is_ours("x.y.z.P2P."));
     assert_true(pv_nss_is_ours("nobody.p2p"));
@@ -182,7 +180,7 @@ static void names_below_p2p_are_ours(void **state)
     assert_false(pv_nss_is_ours("notp2p"));
 }
 
-static void a_hosts_file_is_read_as_hosts_5_says(void **state)
+PV_TEST_IN(a_hosts_file_is_read_as_hosts_5_says, make, drop)
 {
     struct fixture *f = *state;
     static const char text[] = "127.0.0.1\tlocalhost\n192.0.2.1 long.example  Bob\tpi # carol\n"
@@ -208,10 +206,9 @@ static struct pv_nss_found a_host(void)
     return found;
 }
 
-static void a_hostent_fits_or_says_that_it_does_not(void **state)
+PV_TEST(a_hostent_fits_or_says_that_it_does_not)
 {
     const struct pv_nss_found found = a_host();
-    (void)state;
     for (int family = AF_INET; family != 0; family = family == AF_INET ? AF_INET6 : 0) {
         bool fitted = false;
         for (size_t len = 0; len < 128; len++) {
@@ -237,13 +234,12 @@ static void a_hostent_fits_or_says_that_it_does_not(void **state)
     }
 }
 
-static void a_family_that_is_missing_is_not_found(void **state)
+PV_TEST(a_family_that_is_missing_is_not_found)
 {
     struct pv_nss_found found = a_host();
     struct hostent host;
     struct gaih_addrtuple *tuple = NULL;
     char buf[256];
-    (void)state;
     found.ip6 = (struct pv_addr){0};
     assert_int_equal(pv_nss_fill_host(&found, AF_INET6, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_nss_fill_host(&found, AF_UNIX, &host, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
@@ -254,10 +250,9 @@ static void a_family_that_is_missing_is_not_found(void **state)
     assert_int_equal(pv_nss_fill_tuples(&found, &tuple, buf, sizeof(buf)), PV_ERR_NOT_FOUND);
 }
 
-static void tuples_fit_or_say_that_they_do_not(void **state)
+PV_TEST(tuples_fit_or_say_that_they_do_not)
 {
     const struct pv_nss_found found = a_host();
-    (void)state;
     for (int given = 0; given < 2; given++) {
         bool fitted = false;
         for (size_t len = 0; len < 256; len++) {
@@ -279,23 +274,4 @@ static void tuples_fit_or_say_that_they_do_not(void **state)
         }
         assert_true(fitted);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(finds_in_one_network_and_in_several, make, drop),
-        cmocka_unit_test_setup_teardown(who_is_in_two_files_of_a_network_is_found, make, drop),
-        cmocka_unit_test_setup_teardown(a_network_that_two_daemons_claim_is_nobodys, make, drop),
-        cmocka_unit_test(short_names_have_no_network),
-        cmocka_unit_test_setup_teardown(without_files_nobody_is_known, make, drop),
-        cmocka_unit_test_setup_teardown(a_broken_or_foreign_file_hides_nothing, make, drop),
-        cmocka_unit_test_setup_teardown(the_owner_of_the_directory_is_believed, make, drop),
-        cmocka_unit_test(names_below_p2p_are_ours),
-        cmocka_unit_test_setup_teardown(a_hosts_file_is_read_as_hosts_5_says, make, drop),
-        cmocka_unit_test(a_hostent_fits_or_says_that_it_does_not),
-        cmocka_unit_test(a_family_that_is_missing_is_not_found),
-        cmocka_unit_test(tuples_fit_or_say_that_they_do_not),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,9 +91,8 @@ static void take_news(size_t i, size_t max)
     assert_true(n == max || left == 0);
 }
 
-static void subscriptions_are_those_that_were_asked_for(void **state)
+PV_TEST(subscriptions_are_those_that_were_asked_for)
 {
-    (void)state;
     struct world w = world_make(1);
     struct pv_rng rng = world_rng(&w);
     m = (struct model){.net = {.roster = roster_of(&w)}};
@@ -131,14 +130,4 @@ static void subscriptions_are_those_that_were_asked_for(void **state)
     assert_int_equal(m.broker.online, 0);
     assert_int_equal(m.net.n_presence, 0);
     pv_broker_done(&m.broker);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(subscriptions_are_those_that_were_asked_for),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,8 @@
 
 /* --- create and join ------------------------------------------------------------------------- */
 
-static void a_network_is_created_and_its_creator_comes_back_as_member(void **state)
+PV_TEST(a_network_is_created_and_its_creator_comes_back_as_member)
 {
-    (void)state;
     struct cw *w = cw_new(1);
     cw_start(w);
     cw_create(w);
@@ -29,9 +28,8 @@ static void a_network_is_created_and_its_creator_comes_back_as_member(void **sta
 }
 
 /* With the key in use, or one it had before: a machine that was set back has no other. */
-static void a_member_with_another_transport_key_comes_back_by_either(void **state)
+PV_TEST(a_member_with_another_transport_key_comes_back_by_either)
 {
-    (void)state;
     struct cw *w = cw_new(1);
     struct cw_node fresh, stranger;
     struct pv_made made;
@@ -56,9 +54,8 @@ static void a_member_with_another_transport_key_comes_back_by_either(void **stat
                  PV_CTL_E_NOT_ALLOWED);
 }
 
-static void members_are_told_where_tls_is_and_by_what_key(void **state)
+PV_TEST(members_are_told_where_tls_is_and_by_what_key)
 {
-    (void)state;
     static const char *const addrs[] = {"coord.example:443"};
     const struct pv_ctl_tls tls = {.pin = {1, 2, 3}, .n = 1, .addrs = addrs};
     struct cw *w = cw_new(1);
@@ -79,9 +76,8 @@ static void members_are_told_where_tls_is_and_by_what_key(void **state)
     }
 }
 
-static void create_is_repeatable_and_gives_the_same_receipts(void **state)
+PV_TEST(create_is_repeatable_and_gives_the_same_receipts)
 {
-    (void)state;
     struct cw *w = cw_new(2);
     struct pv_ctl_item items[4];
     cw_start(w);
@@ -97,9 +93,8 @@ static void create_is_repeatable_and_gives_the_same_receipts(void **state)
     assert_int_equal(w->n_rows, 1);
 }
 
-static void two_creates_of_one_network_at_once_end_alike(void **state)
+PV_TEST(two_creates_of_one_network_at_once_end_alike)
 {
-    (void)state;
     struct cw *w = cw_new(3);
     struct pv_ctl_item items[4];
     cw_start(w);
@@ -124,9 +119,8 @@ static void two_creates_of_one_network_at_once_end_alike(void **state)
     pv_ctl_msg_free(mb);
 }
 
-static void create_needs_the_secret_unless_the_coordinator_is_open(void **state)
+PV_TEST(create_needs_the_secret_unless_the_coordinator_is_open)
 {
-    (void)state;
     for (int open = 0; open <= 1; open++) {
         struct cw *w = cw_new(4);
         struct pv_ctl_item items[4];
@@ -148,9 +142,8 @@ static void create_needs_the_secret_unless_the_coordinator_is_open(void **state)
     }
 }
 
-static void create_is_all_or_nothing(void **state)
+PV_TEST(create_is_all_or_nothing)
 {
-    (void)state;
     struct cw *w = cw_new(5);
     struct pv_ctl_item items[4];
     cw_start(w);
@@ -185,9 +178,8 @@ static void create_is_all_or_nothing(void **state)
     cw_ask_ok(w, c, cw_create_msg(w, items), PV_CTL_RECEIPTS);
 }
 
-static void a_node_joins_with_a_token(void **state)
+PV_TEST(a_node_joins_with_a_token)
 {
-    (void)state;
     struct cw *w = cw_new(6);
     cw_start(w);
     cw_create(w);
@@ -233,9 +225,8 @@ static void a_node_joins_with_a_token(void **state)
     cw_member(w, &bob);
 }
 
-static void of_two_registers_with_a_one_use_token_at_once_one_wins(void **state)
+PV_TEST(of_two_registers_with_a_one_use_token_at_once_one_wins)
 {
-    (void)state;
     for (int backwards = 0; backwards <= 1; backwards++) {
         struct cw *w = cw_new(7);
         cw_start(w);
@@ -277,9 +268,8 @@ static void of_two_registers_with_a_one_use_token_at_once_one_wins(void **state)
     }
 }
 
-static void joining_and_registering_again_gives_the_same_answer(void **state)
+PV_TEST(joining_and_registering_again_gives_the_same_answer)
 {
-    (void)state;
     struct cw *w = cw_new(8);
     cw_start(w);
     cw_create(w);
@@ -314,9 +304,8 @@ static void joining_and_registering_again_gives_the_same_answer(void **state)
     pv_ctl_msg_free(first);
 }
 
-static void the_same_node_registering_twice_at_once_uses_one_use(void **state)
+PV_TEST(the_same_node_registering_twice_at_once_uses_one_use)
 {
-    (void)state;
     struct cw *w = cw_new(9);
     cw_start(w);
     cw_create(w);
@@ -354,9 +343,8 @@ static void the_same_node_registering_twice_at_once_uses_one_use(void **state)
 /* Two changes that the store has done are taken in at once when their network has rested. The first
  * is answered with a statement that its node had already, and that the second makes one too many.
  * An admin who invites with the key that signs its own statements can have that at will. */
-static void a_registration_is_answered_though_its_statement_goes_at_once(void **state)
+PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
 {
-    (void)state;
     struct cw *w = cw_new(19);
     cw_start(w);
     cw_create(w);
@@ -404,9 +392,8 @@ static void a_registration_is_answered_though_its_statement_goes_at_once(void **
     pv_ctl_msg_free(m);
 }
 
-static void a_taken_name_gets_a_number_and_addresses_never_clash(void **state)
+PV_TEST(a_taken_name_gets_a_number_and_addresses_never_clash)
 {
-    (void)state;
     struct cw *w = cw_new(10);
     cw_start(w);
     cw_create(w);
@@ -428,9 +415,8 @@ static void a_taken_name_gets_a_number_and_addresses_never_clash(void **state)
     }
 }
 
-static void a_reservation_holds_for_its_node_and_ends_after_sixty_seconds(void **state)
+PV_TEST(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds)
 {
-    (void)state;
     struct cw *w = cw_new(11);
     cw_start(w);
     cw_create(w);
@@ -465,9 +451,8 @@ static void a_reservation_holds_for_its_node_and_ends_after_sixty_seconds(void *
     pv_ctl_msg_free(m);
 }
 
-static void invites_end_by_time_by_use_and_by_revocation(void **state)
+PV_TEST(invites_end_by_time_by_use_and_by_revocation)
 {
-    (void)state;
     struct cw *w = cw_new(12);
     struct pv_made_long rev;
     cw_start(w);
@@ -506,9 +491,8 @@ static void invites_end_by_time_by_use_and_by_revocation(void **state)
 
 /* --- what is stored is what counts ----------------------------------------------------------- */
 
-static void nothing_is_answered_or_shown_before_it_is_stored(void **state)
+PV_TEST(nothing_is_answered_or_shown_before_it_is_stored)
 {
-    (void)state;
     struct cw *w = cw_new(13);
     cw_start(w);
     cw_create(w);
@@ -542,9 +526,8 @@ static void nothing_is_answered_or_shown_before_it_is_stored(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void a_store_that_fails_is_an_answer_and_the_rest_goes_on(void **state)
+PV_TEST(a_store_that_fails_is_an_answer_and_the_rest_goes_on)
 {
-    (void)state;
     struct cw *w = cw_new(14);
     cw_start(w);
     cw_create(w);
@@ -563,9 +546,8 @@ static void a_store_that_fails_is_an_answer_and_the_rest_goes_on(void **state)
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
 }
 
-static void answers_of_the_store_in_any_order_keep_the_log_in_order(void **state)
+PV_TEST(answers_of_the_store_in_any_order_keep_the_log_in_order)
 {
-    (void)state;
     struct cw *w = cw_new(15);
     cw_start(w);
     cw_create(w);
@@ -608,9 +590,8 @@ static void answers_of_the_store_in_any_order_keep_the_log_in_order(void **state
     pv_ctl_msg_free(m);
 }
 
-static void a_restart_brings_everything_back_under_a_higher_epoch(void **state)
+PV_TEST(a_restart_brings_everything_back_under_a_higher_epoch)
 {
-    (void)state;
     struct cw *w = cw_new(16);
     cw_start(w);
     cw_create(w);
@@ -643,9 +624,8 @@ static void a_restart_brings_everything_back_under_a_higher_epoch(void **state)
     pv_ctl_msg_free(after);
 }
 
-static void receipts_never_go_back_in_time(void **state)
+PV_TEST(receipts_never_go_back_in_time)
 {
-    (void)state;
     struct cw *w = cw_new(17);
     cw_start(w);
     cw_create(w);
@@ -665,9 +645,8 @@ static void receipts_never_go_back_in_time(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void joins_are_judged_at_the_time_that_their_receipt_will_have(void **state)
+PV_TEST(joins_are_judged_at_the_time_that_their_receipt_will_have)
 {
-    (void)state;
     struct cw *w = cw_new(17);
     cw_start(w);
     cw_create(w);
@@ -682,9 +661,8 @@ static void joins_are_judged_at_the_time_that_their_receipt_will_have(void **sta
 }
 
 /* A clock that was wrong while one network stored says nothing of another's invites. */
-static void the_time_of_a_network_is_its_own(void **state)
+PV_TEST(the_time_of_a_network_is_its_own)
 {
-    (void)state;
     struct cw *w = cw_new(17);
     cw_start(w);
     cw_create(w);
@@ -705,9 +683,8 @@ static void the_time_of_a_network_is_its_own(void **state)
 }
 
 /* The clock that it shares with others differs from its own: nothing gets a time that is wrong. */
-static void a_clock_that_differs_from_the_common_one_dates_nothing(void **state)
+PV_TEST(a_clock_that_differs_from_the_common_one_dates_nothing)
 {
-    (void)state;
     struct cw *w = cw_new(17);
     cw_start(w);
     cw_create(w);
@@ -737,9 +714,8 @@ static void a_clock_that_differs_from_the_common_one_dates_nothing(void **state)
     cw_join(w, &invite, &bob, "bob");
 }
 
-static void every_request_of_the_protocol_has_its_row(void **state)
+PV_TEST(every_request_of_the_protocol_has_its_row)
 {
-    (void)state;
     for (int i = 0; i < PV_CTL_TYPE_COUNT; i++) {
         bool spoken = (pv_ctl_words[i].kinds & (1u << PV_CTL_REQUEST)) != 0;
         if (spoken && !pv_request_is_handled((enum pv_ctl_type)i))
@@ -785,10 +761,9 @@ static void expect_receipt(struct cw *w, struct cw_client *c, struct pv_ctl_item
     pv_ctl_msg_free(m);
 }
 
-static void a_better_receipt_of_what_is_known_is_kept_and_handed_out(void **state)
+PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
 {
     static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
-    (void)state;
     struct cw *w = cw_new(31);
     struct pv_made_long record;
     struct pv_made tag;
@@ -827,38 +802,4 @@ static void a_better_receipt_of_what_is_known_is_kept_and_handed_out(void **stat
     cw_start(w);
     item.receipt = pv_view(NULL, 0);
     expect_receipt(w, cw_member(w, &w->alice), item, better);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_time_of_a_network_is_its_own),
-        cmocka_unit_test(a_clock_that_differs_from_the_common_one_dates_nothing),
-        cmocka_unit_test(every_request_of_the_protocol_has_its_row),
-        cmocka_unit_test(a_network_is_created_and_its_creator_comes_back_as_member),
-        cmocka_unit_test(a_member_with_another_transport_key_comes_back_by_either),
-        cmocka_unit_test(members_are_told_where_tls_is_and_by_what_key),
-        cmocka_unit_test(create_is_repeatable_and_gives_the_same_receipts),
-        cmocka_unit_test(two_creates_of_one_network_at_once_end_alike),
-        cmocka_unit_test(create_needs_the_secret_unless_the_coordinator_is_open),
-        cmocka_unit_test(create_is_all_or_nothing),
-        cmocka_unit_test(a_node_joins_with_a_token),
-        cmocka_unit_test(of_two_registers_with_a_one_use_token_at_once_one_wins),
-        cmocka_unit_test(joining_and_registering_again_gives_the_same_answer),
-        cmocka_unit_test(the_same_node_registering_twice_at_once_uses_one_use),
-        cmocka_unit_test(a_registration_is_answered_though_its_statement_goes_at_once),
-        cmocka_unit_test(a_taken_name_gets_a_number_and_addresses_never_clash),
-        cmocka_unit_test(a_reservation_holds_for_its_node_and_ends_after_sixty_seconds),
-        cmocka_unit_test(invites_end_by_time_by_use_and_by_revocation),
-        cmocka_unit_test(nothing_is_answered_or_shown_before_it_is_stored),
-        cmocka_unit_test(a_store_that_fails_is_an_answer_and_the_rest_goes_on),
-        cmocka_unit_test(answers_of_the_store_in_any_order_keep_the_log_in_order),
-        cmocka_unit_test(a_restart_brings_everything_back_under_a_higher_epoch),
-        cmocka_unit_test(receipts_never_go_back_in_time),
-        cmocka_unit_test(a_better_receipt_of_what_is_known_is_kept_and_handed_out),
-        cmocka_unit_test(joins_are_judged_at_the_time_that_their_receipt_will_have),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

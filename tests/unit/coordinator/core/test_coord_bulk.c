@@ -67,9 +67,8 @@ static size_t count_pushes(struct cw_client *c, size_t *ret_items)
     return n;
 }
 
-static void a_signal_passes_statements_that_wait(void **state)
+PV_TEST(a_signal_passes_statements_that_wait)
 {
-    (void)state;
     struct bulk_net n = bulk_net(1);
     struct pv_ctl_msg m = {.type = PV_CTL_SIGNAL};
     struct pv_coord_ready ready;
@@ -91,9 +90,8 @@ static void a_signal_passes_statements_that_wait(void **state)
     assert_int_equal(n_bulk, MEMBERS);
 }
 
-static void statements_that_come_during_a_round_share_its_messages(void **state)
+PV_TEST(statements_that_come_during_a_round_share_its_messages)
 {
-    (void)state;
     struct bulk_net n = bulk_net(2);
     struct pv_coord_ready ready = {.bulk = false};
     put_invite(&n);
@@ -109,9 +107,8 @@ static void statements_that_come_during_a_round_share_its_messages(void **state)
 }
 
 /* Who comes or goes in the middle of a round keeps nobody from being told. */
-static void a_round_survives_its_members(void **state)
+PV_TEST(a_round_survives_its_members)
 {
-    (void)state;
     struct bulk_net n = bulk_net(3);
     struct pv_coord_ready ready = {.bulk = false};
     uint64_t gone = 0;
@@ -133,9 +130,8 @@ static void a_round_survives_its_members(void **state)
 }
 
 /* Two requests for pages at once are answered one after the other, each from where it stands. */
-static void pages_are_answered_one_by_one(void **state)
+PV_TEST(pages_are_answered_one_by_one)
 {
-    (void)state;
     struct bulk_net n = bulk_net(4);
     struct pv_ctl_msg all = {.type = PV_CTL_PULL};
     uint64_t first = cw_send(n.clients[0], all);
@@ -162,9 +158,8 @@ static void pages_are_answered_one_by_one(void **state)
 
 /* Members that ask from wherever the log ended for them, as newcomers of a rush do, leave no more
  * pages than the network may have, and each is answered from where it stands. */
-static void pages_take_no_more_than_their_log(void **state)
+PV_TEST(pages_take_no_more_than_their_log)
 {
-    (void)state;
     enum {
         PLACES = 16
     };
@@ -192,9 +187,8 @@ static void pages_take_no_more_than_their_log(void **state)
 }
 
 /* A member that reads nothing gets what it missed when it reads again. */
-static void who_has_no_room_is_told_later(void **state)
+PV_TEST(who_has_no_room_is_told_later)
 {
-    (void)state;
     struct bulk_net n = bulk_net(5);
     size_t items = 0, sent = 0;
     struct cw_client *bob = n.clients[0];
@@ -239,9 +233,8 @@ static void put_many_invites(struct bulk_net *n)
 }
 
 /* Who has begun to read the log goes on before others begin. */
-static void who_came_first_has_the_whole_log_first(void **state)
+PV_TEST(who_came_first_has_the_whole_log_first)
 {
-    (void)state;
     struct bulk_net n = bulk_net(8);
     struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
     struct pv_coord_ready ready = {.bulk = false};
@@ -268,9 +261,8 @@ static void who_came_first_has_the_whole_log_first(void **state)
 }
 
 /* Both kinds of nodes get the same, and each only what it reads. */
-static void pages_are_packed_for_who_reads_them(void **state)
+PV_TEST(pages_are_packed_for_who_reads_them)
 {
-    (void)state;
     struct bulk_net n = bulk_net(6);
     n.w->pages = true;
     struct cw_client *carol = cw_member(n.w, &n.nodes[0]), *old = n.clients[1];
@@ -322,9 +314,8 @@ static bool lists(const struct pv_ctl_msg *m, const struct pv_made *made)
 
 /* A page that was made is not sent any more when one of its statements was replaced, and not kept
  * when nobody asks. */
-static void pages_do_not_outlive_what_they_say(void **state)
+PV_TEST(pages_do_not_outlive_what_they_say)
 {
-    (void)state;
     struct bulk_net n = bulk_net(7);
     struct pv_made first, second;
     const struct pv_ctl_msg pull = {.type = PV_CTL_PULL};
@@ -342,22 +333,4 @@ static void pages_do_not_outlive_what_they_say(void **state)
     assert_true(n.w->coord->pages.bytes > 0);
     cw_sleep(n.w, PV_PAGES_KEPT);
     assert_int_equal(n.w->coord->pages.bytes, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_signal_passes_statements_that_wait),
-        cmocka_unit_test(statements_that_come_during_a_round_share_its_messages),
-        cmocka_unit_test(a_round_survives_its_members),
-        cmocka_unit_test(pages_are_answered_one_by_one),
-        cmocka_unit_test(pages_take_no_more_than_their_log),
-        cmocka_unit_test(who_has_no_room_is_told_later),
-        cmocka_unit_test(who_came_first_has_the_whole_log_first),
-        cmocka_unit_test(pages_are_packed_for_who_reads_them),
-        cmocka_unit_test(pages_do_not_outlive_what_they_say),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

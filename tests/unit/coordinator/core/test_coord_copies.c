@@ -52,10 +52,9 @@ static uint64_t expect(struct scene *s, struct cw_client *c, struct pv_ctl_msg a
     return n;
 }
 
-static void a_copy_waits_for_its_receiver_through_a_restart(void **state)
+PV_TEST(a_copy_waits_for_its_receiver_through_a_restart)
 {
     struct scene s = begin(71);
-    (void)state;
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one"), PV_CTL_DONE);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 2, "two"), PV_CTL_DONE);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one again"), PV_CTL_DONE); /* as it was */
@@ -76,10 +75,9 @@ static void a_copy_waits_for_its_receiver_through_a_restart(void **state)
     expect(&s, bob, collect(0, 0), NULL);
 }
 
-static void a_receiver_who_is_there_is_told(void **state)
+PV_TEST(a_receiver_who_is_there_is_told)
 {
     struct scene s = begin(72);
-    (void)state;
     struct cw_client *bob = cw_member(s.w, &s.bob);
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "one"), PV_CTL_DONE);
     cw_pump(s.w);
@@ -90,11 +88,10 @@ static void a_receiver_who_is_there_is_told(void **state)
     expect(&s, bob, collect(0, 0), "one");
 }
 
-static void only_members_keep_and_only_for_members(void **state)
+PV_TEST(only_members_keep_and_only_for_members)
 {
     struct scene s = begin(73);
     struct cw_node stranger = cw_node_make(s.w);
-    (void)state;
     cw_ask_error(s.w, s.alice, keep(stranger.id.pk, 1, "x"), PV_CTL_E_UNKNOWN_NODE);
     cw_ask_error(s.w, s.alice, keep(s.w->alice.id.pk, 1, "x"), PV_CTL_E_NOT_ALLOWED);
     struct cw_client *guest = cw_login(s.w, &stranger, s.w->created.network_id, PV_CTL_GUEST);
@@ -102,10 +99,9 @@ static void only_members_keep_and_only_for_members(void **state)
     cw_ask_error(s.w, guest, collect(0, 0), PV_CTL_E_NOT_ALLOWED);
 }
 
-static void a_full_box_and_a_failing_disk_are_told(void **state)
+PV_TEST(a_full_box_and_a_failing_disk_are_told)
 {
     struct scene s = begin(74);
-    (void)state;
     s.w->fail_status = -28;
     cw_ask_error(s.w, s.alice, keep(s.bob.id.pk, 1, "x"), PV_CTL_E_STORAGE);
     cw_ask_error(s.w, s.alice, collect(0, 0), PV_CTL_E_STORAGE);
@@ -115,10 +111,9 @@ static void a_full_box_and_a_failing_disk_are_told(void **state)
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "x"), PV_CTL_DONE);
 }
 
-static void what_is_under_way_is_bounded_and_survives_its_connection(void **state)
+PV_TEST(what_is_under_way_is_bounded_and_survives_its_connection)
 {
     struct scene s = begin(75);
-    (void)state;
     s.w->hold_jobs = true;
     for (uint8_t i = 0; i < PV_COPIES_PENDING_CONN; i++)
         (void)cw_send(s.alice, keep(s.bob.id.pk, i, "x"));
@@ -129,18 +124,4 @@ static void what_is_under_way_is_bounded_and_survives_its_connection(void **stat
     cw_release(s.w, true);
     cw_pump(s.w);
     assert_int_equal(s.w->copies.n_rows, PV_COPIES_PENDING_CONN);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_copy_waits_for_its_receiver_through_a_restart),
-        cmocka_unit_test(a_receiver_who_is_there_is_told),
-        cmocka_unit_test(only_members_keep_and_only_for_members),
-        cmocka_unit_test(a_full_box_and_a_failing_disk_are_told),
-        cmocka_unit_test(what_is_under_way_is_bounded_and_survives_its_connection),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,8 @@ static struct pv_coord_stats stats(const struct cw *w)
     return st;
 }
 
-static void one_network_has_a_rate_of_connections(void **state)
+PV_TEST(one_network_has_a_rate_of_connections)
 {
-    (void)state;
     struct cw *w = cw_new(15);
     w->cfg.limits.source_rate = 10;
     w->cfg.limits.source_burst = 30;
@@ -37,9 +36,8 @@ static void one_network_has_a_rate_of_connections(void **state)
 /* Many members behind one address, and the coordinator was restarted: each that shows who it is
  * costs the address nothing. Strangers from there do, and so does a member that comes all the time.
  */
-static void members_behind_one_address_come_back_at_once(void **state)
+PV_TEST(members_behind_one_address_come_back_at_once)
 {
-    (void)state;
     enum {
         MEMBERS = 40,
         BURST = 4,
@@ -95,9 +93,8 @@ static size_t come_and_go(struct cw *w, uint64_t first, size_t n)
 
 /* Thousands of members behind one address come back at once, and those that were not served in
  * time begin anew: what cost nothing does not keep the others out. A stranger's address pays. */
-static void what_ends_unheard_costs_a_members_address_nothing(void **state)
+PV_TEST(what_ends_unheard_costs_a_members_address_nothing)
 {
-    (void)state;
     enum {
         BURST = 4
     };
@@ -133,9 +130,8 @@ static void flood(struct cw *w, uint64_t first, size_t n)
     }
 }
 
-static void a_flood_from_many_networks_displaces_itself(void **state)
+PV_TEST(a_flood_from_many_networks_displaces_itself)
 {
-    (void)state;
     struct cw *w = cw_new(15);
     w->cfg.limits.guests = 40;
     w->cfg.limits.regulars = 4;
@@ -165,9 +161,8 @@ static void a_flood_from_many_networks_displaces_itself(void **state)
 
 /* Sixty guests ask to join as often as they may, half the time by an invite that is used up: the
  * members' work goes on. */
-static void guests_do_not_use_up_what_members_need(void **state)
+PV_TEST(guests_do_not_use_up_what_members_need)
 {
-    (void)state;
     struct cw *w = cw_new(33);
     w->cfg.limits.network_rate = 10;
     w->cfg.limits.network_burst = 20;
@@ -189,9 +184,8 @@ static void guests_do_not_use_up_what_members_need(void **state)
 }
 
 /* A network fills its share of the table of presence, and no more; members come in all the same. */
-static void a_network_has_a_share_of_presence(void **state)
+PV_TEST(a_network_has_a_share_of_presence)
 {
-    (void)state;
     struct cw *w = cw_new(91);
     w->cfg.limits.subscriptions = 100000;
     cw_start(w);
@@ -213,9 +207,8 @@ static void a_network_has_a_share_of_presence(void **state)
 
 /* A network whose requests take long rests, and goes on by itself; guests of it, and everybody
  * else, notice nothing. Its owner's clock is played here. */
-static void a_network_that_takes_long_rests(void **state)
+PV_TEST(a_network_that_takes_long_rests)
 {
-    (void)state;
     struct cw *w = cw_new(92);
     cw_start(w);
     cw_create(w);
@@ -262,9 +255,8 @@ static void a_network_that_takes_long_rests(void **state)
 
 /* A network pays also for requests that waited in the coordinator behind others, and for nothing
  * else that is sent to it. */
-static void what_waited_is_paid_for_too(void **state)
+PV_TEST(what_waited_is_paid_for_too)
 {
-    (void)state;
     struct cw *w = cw_new(95);
     cw_start(w);
     cw_create(w);
@@ -293,9 +285,8 @@ static void what_waited_is_paid_for_too(void **state)
 
 /* What concerns a whole network is decided a few steps at a time, and others are served between.
  * Who asks for that network meanwhile is not told that it is no member. */
-static void a_network_that_takes_long_to_settle_keeps_nobody_waiting(void **state)
+PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
 {
-    (void)state;
     struct cw *w = cw_new(93);
     cw_start(w);
     cw_create(w);
@@ -365,9 +356,8 @@ static size_t count_closed(struct cw_client *const *members, size_t n)
 }
 
 /* Thousands may be subscribed to each of them, and each is told why: others are served between. */
-static void members_that_are_removed_at_once_keep_nobody_waiting(void **state)
+PV_TEST(members_that_are_removed_at_once_keep_nobody_waiting)
 {
-    (void)state;
     struct cw_client *members[20];
     struct cw *w = cw_new(96);
     cw_start(w);
@@ -398,9 +388,8 @@ static void members_that_are_removed_at_once_keep_nobody_waiting(void **state)
 }
 
 /* All but a quarter of the connections, where there are others. */
-static void one_network_leaves_connections_to_others(void **state)
+PV_TEST(one_network_leaves_connections_to_others)
 {
-    (void)state;
     struct cw_client *members[16];
     struct cw *w = cw_new(98);
     w->cfg.limits.conns = 16;
@@ -427,9 +416,8 @@ static void one_network_leaves_connections_to_others(void **state)
 }
 
 /* As when a whole network loses its way here. */
-static void members_that_fall_silent_at_once_keep_nobody_waiting(void **state)
+PV_TEST(members_that_fall_silent_at_once_keep_nobody_waiting)
 {
-    (void)state;
     struct cw_client *members[20];
     struct cw *w = cw_new(97);
     cw_start(w);
@@ -453,9 +441,8 @@ static void members_that_fall_silent_at_once_keep_nobody_waiting(void **state)
 }
 
 /* Answers of the store wait too while a network rests. */
-static void a_network_that_rests_takes_nothing_in(void **state)
+PV_TEST(a_network_that_rests_takes_nothing_in)
 {
-    (void)state;
     struct cw *w = cw_new(94);
     cw_start(w);
     cw_create(w);
@@ -490,9 +477,8 @@ static bool is_answered(struct cw *w, const struct pv_addr *src)
 }
 
 /* The relay hears from control where members come from. */
-static void strangers_leave_members_their_stun_answers(void **state)
+PV_TEST(strangers_leave_members_their_stun_answers)
 {
-    (void)state;
     struct cw *w = cw_new(21);
     const struct pv_addr member = pv_addr4(203, 0, 113, 9, 5000);
     const struct pv_addr stranger = pv_addr4(203, 0, 113, 10, 5000);
@@ -507,27 +493,4 @@ static void strangers_leave_members_their_stun_answers(void **state)
     }
     assert_false(is_answered(w, &stranger));
     assert_true(is_answered(w, &member));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_network_has_a_rate_of_connections),
-        cmocka_unit_test(members_behind_one_address_come_back_at_once),
-        cmocka_unit_test(what_ends_unheard_costs_a_members_address_nothing),
-        cmocka_unit_test(a_flood_from_many_networks_displaces_itself),
-        cmocka_unit_test(guests_do_not_use_up_what_members_need),
-        cmocka_unit_test(a_network_has_a_share_of_presence),
-        cmocka_unit_test(a_network_that_takes_long_rests),
-        cmocka_unit_test(what_waited_is_paid_for_too),
-        cmocka_unit_test(a_network_that_takes_long_to_settle_keeps_nobody_waiting),
-        cmocka_unit_test(a_network_that_rests_takes_nothing_in),
-        cmocka_unit_test(members_that_are_removed_at_once_keep_nobody_waiting),
-        cmocka_unit_test(members_that_fall_silent_at_once_keep_nobody_waiting),
-        cmocka_unit_test(one_network_leaves_connections_to_others),
-        cmocka_unit_test(strangers_leave_members_their_stun_answers),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

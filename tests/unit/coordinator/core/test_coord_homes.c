@@ -21,9 +21,8 @@ static bool hear_of_none(struct cw *w, pv_ns asked_at)
 }
 
 /* The store was asked before it had the network, and its answer comes when the core has it. */
-static void a_list_that_is_older_than_a_network_does_not_end_it(void **state)
+PV_TEST(a_list_that_is_older_than_a_network_does_not_end_it)
 {
-    (void)state;
     struct cw *w = cw_new(1);
     w->cfg.homes = true;
     cw_start(w);
@@ -59,9 +58,8 @@ static struct pv_storeop *knock(struct cw *w)
 
 /* Who was told where the home is, twice, and knocks again, pleads, and the store learns who it is.
  */
-static void who_cannot_get_there_pleads_by_name(void **state)
+PV_TEST(who_cannot_get_there_pleads_by_name)
 {
-    (void)state;
     struct cw *w = cw_new(4);
     w->cfg.homes = w->hold_jobs = true;
     cw_start(w);
@@ -82,9 +80,8 @@ static void who_cannot_get_there_pleads_by_name(void **state)
 
 /* Where there is room for one network, a second is to go elsewhere; when nobody else lives, who
  * knocks is told. */
-static void a_coordinator_without_room_takes_no_network(void **state)
+PV_TEST(a_coordinator_without_room_takes_no_network)
 {
-    (void)state;
     struct cw *w = cw_new(5);
     w->cfg.homes = true;
     w->cfg.limits.networks = 1;
@@ -119,9 +116,8 @@ static size_t leaves(struct cw *w)
 }
 
 /* The last of the others ends while this one drains: who would be sent away would come back. */
-static void a_coordinator_that_drains_alone_keeps_its_networks(void **state)
+PV_TEST(a_coordinator_that_drains_alone_keeps_its_networks)
 {
-    (void)state;
     struct cw *w = shared(3);
     struct cw_client *alice = cw_member(w, &w->alice);
     pv_coord_balance(w->coord, UINT64_MAX, w->now);
@@ -133,9 +129,8 @@ static void a_coordinator_that_drains_alone_keeps_its_networks(void **state)
 }
 
 /* One of a few networks goes, some of many: thousands would take hours else. Small ones first. */
-static void the_more_there_are_the_more_are_given_at_once(void **state)
+PV_TEST(the_more_there_are_the_more_are_given_at_once)
 {
-    (void)state;
     enum {
         MANY = 70
     };
@@ -159,9 +154,8 @@ static void the_more_there_are_the_more_are_given_at_once(void **state)
 
 /* A network that rests, and whose pages are kept, is dropped: nothing points to it when its memory
  * is freed. */
-static void a_network_that_ends_leaves_nothing_behind(void **state)
+PV_TEST(a_network_that_ends_leaves_nothing_behind)
 {
-    (void)state;
     struct cw *w = shared(2);
     struct cw_client *alice = cw_member(w, &w->alice);
     cw_ask_ok(w, alice, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
@@ -177,19 +171,4 @@ static void a_network_that_ends_leaves_nothing_behind(void **state)
     pv_coord_idle(w->coord, w->now);
     cw_create(w);
     (void)cw_member(w, &w->alice);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(a_list_that_is_older_than_a_network_does_not_end_it,
-                                  test_teardown),
-        cmocka_unit_test_teardown(who_cannot_get_there_pleads_by_name, test_teardown),
-        cmocka_unit_test_teardown(a_coordinator_without_room_takes_no_network, test_teardown),
-        cmocka_unit_test_teardown(a_coordinator_that_drains_alone_keeps_its_networks,
-                                  test_teardown),
-        cmocka_unit_test_teardown(the_more_there_are_the_more_are_given_at_once, test_teardown),
-        cmocka_unit_test_teardown(a_network_that_ends_leaves_nothing_behind, test_teardown),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

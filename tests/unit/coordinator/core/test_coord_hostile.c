@@ -32,9 +32,8 @@ static bool raw_is_closed(struct cw *w, uint64_t id)
     return closed;
 }
 
-static void garbage_is_dropped_without_an_answer(void **state)
+PV_TEST(garbage_is_dropped_without_an_answer)
 {
-    (void)state;
     static const char *const rows[] = {
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -55,9 +54,8 @@ static void garbage_is_dropped_without_an_answer(void **state)
     assert_int_equal(stats(w).failed, PV_ARRAY_LEN(rows));
 }
 
-static void random_bytes_behind_a_good_preamble_are_dropped(void **state)
+PV_TEST(random_bytes_behind_a_good_preamble_are_dropped)
 {
-    (void)state;
     struct cw *w = cw_new(2);
     cw_start(w);
     for (int i = 0; i < 200; i++) {
@@ -71,9 +69,8 @@ static void random_bytes_behind_a_good_preamble_are_dropped(void **state)
     }
 }
 
-static void a_slow_handshake_ends_after_ten_seconds(void **state)
+PV_TEST(a_slow_handshake_ends_after_ten_seconds)
 {
-    (void)state;
     struct cw *w = cw_new(3);
     cw_start(w);
     uint64_t id = raw_open(w);
@@ -98,9 +95,8 @@ static void a_slow_handshake_ends_after_ten_seconds(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void a_forged_frame_in_an_open_channel_ends_it(void **state)
+PV_TEST(a_forged_frame_in_an_open_channel_ends_it)
 {
-    (void)state;
     struct cw *w = cw_new(4);
     static const uint8_t frame[2 + 40] = {0, 40, 1, 2, 3};
     cw_start(w);
@@ -120,9 +116,8 @@ static void say(struct cw *w, struct cw_client *c, const char *text)
     cw_pump(w);
 }
 
-static void messages_that_are_no_requests_end_the_connection(void **state)
+PV_TEST(messages_that_are_no_requests_end_the_connection)
 {
-    (void)state;
     static const char *const rows[] = {
         "hello",
         "{}",
@@ -144,9 +139,8 @@ static void messages_that_are_no_requests_end_the_connection(void **state)
     }
 }
 
-static void unknown_and_wrong_requests_get_an_error_and_no_more(void **state)
+PV_TEST(unknown_and_wrong_requests_get_an_error_and_no_more)
 {
-    (void)state;
     struct cw *w = cw_new(6);
     cw_start(w);
     cw_create(w);
@@ -165,9 +159,8 @@ static void unknown_and_wrong_requests_get_an_error_and_no_more(void **state)
 
 /* --- hello --------------------------------------------------------------------------------- */
 
-static void a_hello_is_good_for_one_connection_and_one_key(void **state)
+PV_TEST(a_hello_is_good_for_one_connection_and_one_key)
 {
-    (void)state;
     struct cw *w = cw_new(7);
     cw_start(w);
     cw_create(w);
@@ -205,9 +198,8 @@ static void a_hello_is_good_for_one_connection_and_one_key(void **state)
     cw_ask_error(w, first, hello, PV_CTL_E_STATE); /* once is enough */
 }
 
-static void nothing_goes_before_hello(void **state)
+PV_TEST(nothing_goes_before_hello)
 {
-    (void)state;
     struct cw *w = cw_new(8);
     struct pv_ctl_item items[4];
     cw_start(w);
@@ -221,9 +213,8 @@ static void nothing_goes_before_hello(void **state)
 
 /* --- guests -------------------------------------------------------------------------------- */
 
-static void guests_may_only_join_or_create(void **state)
+PV_TEST(guests_may_only_join_or_create)
 {
-    (void)state;
     struct cw *w = cw_new(9);
     struct pv_ctl_item items[4];
     static const uint8_t nodes[1][PV_SIGN_PK_LEN] = {{1}};
@@ -253,9 +244,8 @@ static void guests_may_only_join_or_create(void **state)
     cw_ask_error(w, alice, cw_create_msg(w, items), PV_CTL_E_NOT_ALLOWED);
 }
 
-static void a_guest_has_thirty_seconds(void **state)
+PV_TEST(a_guest_has_thirty_seconds)
 {
-    (void)state;
     struct cw *w = cw_new(10);
     cw_start(w);
     cw_create(w);
@@ -271,9 +261,8 @@ static void a_guest_has_thirty_seconds(void **state)
     assert_true(c->closed);
 }
 
-static void a_guest_has_one_request_under_way(void **state)
+PV_TEST(a_guest_has_one_request_under_way)
 {
-    (void)state;
     struct cw *w = cw_new(11);
     cw_start(w);
     cw_create(w);
@@ -300,9 +289,8 @@ static void a_guest_has_one_request_under_way(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void a_registration_is_for_the_connections_own_keys(void **state)
+PV_TEST(a_registration_is_for_the_connections_own_keys)
 {
-    (void)state;
     struct cw *w = cw_new(12);
     static const uint8_t ip4[4] = {10, 66, 3, 4};
     cw_start(w);
@@ -345,9 +333,8 @@ static void a_registration_is_for_the_connections_own_keys(void **state)
 
 /* --- members ------------------------------------------------------------------------------- */
 
-static void members_may_not_sign_what_is_not_theirs(void **state)
+PV_TEST(members_may_not_sign_what_is_not_theirs)
 {
-    (void)state;
     struct cw *w = cw_new(13);
     struct pv_made made;
     struct pv_made_long rev;
@@ -407,9 +394,8 @@ static void members_may_not_sign_what_is_not_theirs(void **state)
 }
 
 /* Whatever no roster takes must not reach the disk either: nothing would ever take it off. */
-static void a_place_out_of_bounds_is_not_stored(void **state)
+PV_TEST(a_place_out_of_bounds_is_not_stored)
 {
-    (void)state;
     struct cw *w = cw_new(33);
     struct pv_made made;
     struct pv_st_place place = {.serial = 7, .name = "alice2", .ip4 = {10, 67, 0, 1}};
@@ -428,9 +414,8 @@ static void a_place_out_of_bounds_is_not_stored(void **state)
     assert_int_equal(w->n_rows, rows);
 }
 
-static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
+PV_TEST(a_flood_of_requests_is_answered_with_limit_and_ends)
 {
-    (void)state;
     struct cw *w = cw_new(14);
     w->cfg.limits.request_rate = 10;
     w->cfg.limits.request_burst = 20;
@@ -458,9 +443,8 @@ static void a_flood_of_requests_is_answered_with_limit_and_ends(void **state)
     assert_int_equal(stats(w).online, 0);
 }
 
-static void a_reader_that_does_not_read_costs_a_bounded_queue(void **state)
+PV_TEST(a_reader_that_does_not_read_costs_a_bounded_queue)
 {
-    (void)state;
     struct cw *w = cw_new(16);
     static const uint8_t box[PV_CTL_BOX_MAX];
     cw_start(w);
@@ -502,9 +486,8 @@ static void a_reader_that_does_not_read_costs_a_bounded_queue(void **state)
     cw_ask_ok(w, b, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
 
-static void requests_wait_while_no_answer_fits(void **state)
+PV_TEST(requests_wait_while_no_answer_fits)
 {
-    (void)state;
     struct cw *w = cw_new(17);
     w->cfg.limits.request_burst = 100000;
     cw_start(w);
@@ -531,9 +514,8 @@ static void requests_wait_while_no_answer_fits(void **state)
     assert_int_equal(n, 400);
 }
 
-static void signals_and_subscriptions_have_limits(void **state)
+PV_TEST(signals_and_subscriptions_have_limits)
 {
-    (void)state;
     struct cw *w = cw_new(18);
     w->cfg.limits.signal_rate = 1;
     w->cfg.limits.signal_burst = 5;
@@ -569,9 +551,8 @@ static void signals_and_subscriptions_have_limits(void **state)
     cw_ask_error(w, alice, sub, PV_CTL_E_LIMIT);
 }
 
-static void reservations_under_one_invite_are_bounded(void **state)
+PV_TEST(reservations_under_one_invite_are_bounded)
 {
-    (void)state;
     struct cw *w = cw_new(19);
     cw_start(w);
     cw_create(w);
@@ -600,9 +581,8 @@ static void reservations_under_one_invite_are_bounded(void **state)
     cw_join(w, &other, &bob, "bob"); /* the holder of another invite is not in the way */
 }
 
-static void a_coordinator_has_room_for_so_many_networks(void **state)
+PV_TEST(a_coordinator_has_room_for_so_many_networks)
 {
-    (void)state;
     struct cw *w = cw_new(20);
     struct pv_ctl_item items[4];
     w->cfg.limits.networks = 2;
@@ -622,9 +602,8 @@ static void a_coordinator_has_room_for_so_many_networks(void **state)
     assert_int_equal(stats(w).networks, 2);
 }
 
-static void connections_that_end_in_the_middle_leave_nothing_behind(void **state)
+PV_TEST(connections_that_end_in_the_middle_leave_nothing_behind)
 {
-    (void)state;
     struct cw *w = cw_new(21);
     cw_start(w);
     cw_create(w);
@@ -647,9 +626,8 @@ static void connections_that_end_in_the_middle_leave_nothing_behind(void **state
     cw_member(w, &bob); /* the registration was stored: it stands */
 }
 
-static void operations_that_never_come_back_end_with_the_coordinator(void **state)
+PV_TEST(operations_that_never_come_back_end_with_the_coordinator)
 {
-    (void)state;
     struct cw *w = cw_new(22);
     struct pv_ctl_item items[4];
     cw_start(w);
@@ -664,9 +642,8 @@ static void operations_that_never_come_back_end_with_the_coordinator(void **stat
     assert_int_equal(stats(w).jobs, 1);
 }
 
-static void a_receipt_that_is_not_genuine_never_reaches_the_disk(void **state)
+PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
 {
-    (void)state;
     struct cw *w = cw_new(23);
     struct pv_made made;
     uint8_t junk[PV_RECEIPT_LEN] = {1, 128};
@@ -695,9 +672,8 @@ static void a_receipt_that_is_not_genuine_never_reaches_the_disk(void **state)
     cw_join(w, &next, &carol, "carol");
 }
 
-static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state)
+PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
 {
-    (void)state;
     struct cw *w = cw_new(24);
     static struct pv_made made[PV_CTL_ITEMS_MAX];
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
@@ -760,37 +736,4 @@ static void a_node_cannot_fill_the_store_with_statements_of_its_own(void **state
     all = cw_ask(w, b, again, PV_CTL_STATEMENTS);
     assert_int_equal(all->u.statements.n, 0);
     pv_ctl_msg_free(all);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(garbage_is_dropped_without_an_answer),
-        cmocka_unit_test(random_bytes_behind_a_good_preamble_are_dropped),
-        cmocka_unit_test(a_slow_handshake_ends_after_ten_seconds),
-        cmocka_unit_test(a_forged_frame_in_an_open_channel_ends_it),
-        cmocka_unit_test(messages_that_are_no_requests_end_the_connection),
-        cmocka_unit_test(unknown_and_wrong_requests_get_an_error_and_no_more),
-        cmocka_unit_test(a_hello_is_good_for_one_connection_and_one_key),
-        cmocka_unit_test(nothing_goes_before_hello),
-        cmocka_unit_test(guests_may_only_join_or_create),
-        cmocka_unit_test(a_guest_has_thirty_seconds),
-        cmocka_unit_test(a_guest_has_one_request_under_way),
-        cmocka_unit_test(a_registration_is_for_the_connections_own_keys),
-        cmocka_unit_test(members_may_not_sign_what_is_not_theirs),
-        cmocka_unit_test(a_place_out_of_bounds_is_not_stored),
-        cmocka_unit_test(a_flood_of_requests_is_answered_with_limit_and_ends),
-        cmocka_unit_test(a_reader_that_does_not_read_costs_a_bounded_queue),
-        cmocka_unit_test(requests_wait_while_no_answer_fits),
-        cmocka_unit_test(signals_and_subscriptions_have_limits),
-        cmocka_unit_test(reservations_under_one_invite_are_bounded),
-        cmocka_unit_test(a_coordinator_has_room_for_so_many_networks),
-        cmocka_unit_test(connections_that_end_in_the_middle_leave_nothing_behind),
-        cmocka_unit_test(a_receipt_that_is_not_genuine_never_reaches_the_disk),
-        cmocka_unit_test(a_node_cannot_fill_the_store_with_statements_of_its_own),
-        cmocka_unit_test(operations_that_never_come_back_end_with_the_coordinator),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

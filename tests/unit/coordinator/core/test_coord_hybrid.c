@@ -28,10 +28,9 @@ static uint64_t say_hello(struct cw *w, struct cw_client *c, uint8_t ek[static P
     return cw_send(c, m);
 }
 
-static void a_node_that_offers_is_welcomed_under_hybrid_keys(void **state)
+PV_TEST(a_node_that_offers_is_welcomed_under_hybrid_keys)
 {
     const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
         struct cw *w = world(kems[i]);
         struct cw_client *c = cw_connect(w, &w->alice);
@@ -56,10 +55,9 @@ static void a_node_that_offers_is_welcomed_under_hybrid_keys(void **state)
 }
 
 /* An older node says nothing of it, and an older library of the coordinator answers nothing. */
-static void others_go_on_as_before(void **state)
+PV_TEST(others_go_on_as_before)
 {
     uint8_t ek[PV_KEM_EK_LEN];
-    (void)state;
     struct cw *w = world(&kem_double);
     cw_ask_ok(w, cw_member(w, &w->alice), (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
     assert_int_equal(hybrids(w), 0);
@@ -76,10 +74,9 @@ static void others_go_on_as_before(void **state)
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
 
-static void what_is_no_key_ends_the_connection(void **state)
+PV_TEST(what_is_no_key_ends_the_connection)
 {
     uint8_t ek[PV_KEM_EK_LEN];
-    (void)state;
     struct cw *w = world(&kem_double);
     struct cw_client *c = cw_connect(w, &w->alice);
     memset(ek, 0xff, sizeof(ek));
@@ -104,11 +101,10 @@ static int count_encapsulate(struct pv_view ek, const uint8_t random[static PV_K
 }
 
 /* The work is done for who was let in, once: strangers, replays and second hellos cost none. */
-static void nobody_causes_the_work_who_is_not_let_in(void **state)
+PV_TEST(nobody_causes_the_work_who_is_not_let_in)
 {
     static struct pv_kem counting;
     uint8_t ek[PV_KEM_EK_LEN];
-    (void)state;
     counting = kem_double;
     counting.encapsulate = count_encapsulate;
     encapsulated = 0;
@@ -130,17 +126,4 @@ static void nobody_causes_the_work_who_is_not_let_in(void **state)
     m.u.hello.mlkem768 = pv_view(ek, sizeof(ek));
     cw_ask_error(w, c, m, PV_CTL_E_STATE);
     assert_int_equal(encapsulated, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_node_that_offers_is_welcomed_under_hybrid_keys),
-        cmocka_unit_test(others_go_on_as_before),
-        cmocka_unit_test(what_is_no_key_ends_the_connection),
-        cmocka_unit_test(nobody_causes_the_work_who_is_not_let_in),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,9 +26,8 @@ static void expect_presence(struct cw_client *c, const struct cw_node *node, boo
     pv_ctl_msg_free(m);
 }
 
-static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
+PV_TEST(presence_goes_to_subscribers_only_and_tells_restarts)
 {
-    (void)state;
     struct cw *w = cw_new(18);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t s1 = 0;
@@ -76,9 +75,8 @@ static void presence_goes_to_subscribers_only_and_tells_restarts(void **state)
 }
 
 /* A restored backup knows less than the nodes, which subscribe before they repair it. */
-static void a_node_that_is_not_known_yet_can_be_subscribed_to(void **state)
+PV_TEST(a_node_that_is_not_known_yet_can_be_subscribed_to)
 {
-    (void)state;
     struct cw *w = cw_new(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
@@ -96,9 +94,8 @@ static void a_node_that_is_not_known_yet_can_be_subscribed_to(void **state)
     expect_presence(alice, &bob, true, &since);
 }
 
-static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
+PV_TEST(a_node_that_vanished_is_offline_within_25_seconds)
 {
-    (void)state;
     struct cw *w = cw_new(19);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
@@ -124,9 +121,8 @@ static void a_node_that_vanished_is_offline_within_25_seconds(void **state)
     expect_presence(alice, &bob, false, &since);
 }
 
-static void list_pages_through_everybody_online_in_order(void **state)
+PV_TEST(list_pages_through_everybody_online_in_order)
 {
-    (void)state;
     struct cw *w = cw_new(20);
     cw_start(w);
     cw_create(w);
@@ -156,9 +152,8 @@ static void list_pages_through_everybody_online_in_order(void **state)
     pv_ctl_msg_free(rest);
 }
 
-static void signals_reach_the_node_they_are_for(void **state)
+PV_TEST(signals_reach_the_node_they_are_for)
 {
-    (void)state;
     struct cw *w = cw_new(21);
     static const uint8_t box[300] = {1, 2, 3};
     cw_start(w);
@@ -184,9 +179,8 @@ static void signals_reach_the_node_they_are_for(void **state)
 }
 
 /* However long the store takes: who needs it waits, nobody else does. */
-static void a_slow_store_keeps_only_those_waiting_who_need_it(void **state)
+PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
 {
-    (void)state;
     struct cw *w = cw_new(28);
     uint8_t buf[1][PV_SIGN_PK_LEN];
     uint64_t since = 0;
@@ -231,9 +225,8 @@ static void a_slow_store_keeps_only_those_waiting_who_need_it(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
+PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
 {
-    (void)state;
     struct cw *w = cw_new(22);
     struct pv_made_long rev;
     cw_start(w);
@@ -269,9 +262,8 @@ static void removing_a_node_drops_it_at_once_and_tells_everybody(void **state)
     }
 }
 
-static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
+PV_TEST(a_node_that_left_may_join_again_by_the_same_invite)
 {
-    (void)state;
     struct cw *w = cw_new(23);
     struct pv_made leave;
     cw_start(w);
@@ -299,9 +291,8 @@ static void a_node_that_left_may_join_again_by_the_same_invite(void **state)
 
 /* --- paging and repair ----------------------------------------------------------------------- */
 
-static void two_thousand_statements_are_paged_and_news_follow(void **state)
+PV_TEST(two_thousand_statements_are_paged_and_news_follow)
 {
-    (void)state;
     struct cw *w = cw_new(24);
     cw_start(w);
     cw_create(w);
@@ -353,9 +344,8 @@ static void two_thousand_statements_are_paged_and_news_follow(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void a_restored_backup_is_repaired_by_what_a_node_still_has(void **state)
+PV_TEST(a_restored_backup_is_repaired_by_what_a_node_still_has)
 {
-    (void)state;
     struct cw *w = cw_new(25);
     struct pv_made_long rev;
     cw_start(w);
@@ -435,9 +425,8 @@ static size_t allocate(struct cw *w, const struct pv_ctl_turn *turn)
     return n_allocations(w);
 }
 
-static void welcome_opens_the_relay_and_removal_closes_it(void **state)
+PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
 {
-    (void)state;
     static const struct pv_turns_config relay = {.enabled = true};
     struct cw *w = cw_new(27);
     w->cfg.relay = &relay;
@@ -470,9 +459,8 @@ static void welcome_opens_the_relay_and_removal_closes_it(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void without_a_relay_welcome_has_none(void **state)
+PV_TEST(without_a_relay_welcome_has_none)
 {
-    (void)state;
     struct cw *w = cw_new(28);
     cw_start(w);
     cw_create(w);
@@ -483,9 +471,8 @@ static void without_a_relay_welcome_has_none(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void a_datagram_gets_its_answer(void **state)
+PV_TEST(a_datagram_gets_its_answer)
 {
-    (void)state;
     struct cw *w = cw_new(26);
     uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
     struct pv_stuns_place place = {.local = pv_addr4(198, 51, 100, 10, 3478)};
@@ -529,9 +516,8 @@ static bool is_closed(struct cw *w, uint64_t id)
     return closed;
 }
 
-static void a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time(void **state)
+PV_TEST(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time)
 {
-    (void)state;
     static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
     struct cw *w = cw_new(28);
     uint8_t twice[2 * sizeof(request)];
@@ -555,9 +541,8 @@ static void a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time(voi
     assert_true(is_closed(w, 900));
 }
 
-static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_word(void **state)
+PV_TEST(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word)
 {
-    (void)state;
     static const uint8_t rows[][20] = {
         {0, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42},       /* Allocate */
         {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43},       /* no cookie */
@@ -576,9 +561,8 @@ static void a_stream_that_says_anything_else_than_binding_is_closed_without_a_wo
     }
 }
 
-static void a_stream_that_relays_stays_open(void **state)
+PV_TEST(a_stream_that_relays_stays_open)
 {
-    (void)state;
     static const struct pv_turns_config relay = {.enabled = true};
     struct cw *w = cw_new(31);
     uint8_t request[512];
@@ -633,9 +617,8 @@ static void a_stream_that_relays_stays_open(void **state)
     assert_int_equal(n_allocations(w), 1);
 }
 
-static void a_stream_whose_allocation_ended_is_closed(void **state)
+PV_TEST(a_stream_whose_allocation_ended_is_closed)
 {
-    (void)state;
     static const struct pv_turns_user users[] = {{"alice", "secret"}};
     static const struct pv_turns_config relay = {.enabled = true, .users = users, .n_users = 1};
     struct cw *w = cw_new(33);
@@ -661,9 +644,8 @@ static void a_stream_whose_allocation_ended_is_closed(void **state)
     assert_true(is_closed(w, 900));
 }
 
-static void shutting_down_says_bye_to_everybody(void **state)
+PV_TEST(shutting_down_says_bye_to_everybody)
 {
-    (void)state;
     struct cw *w = cw_new(27);
     struct pv_addr src = pv_addr4(203, 0, 113, 9, 5555);
     cw_start(w);
@@ -678,31 +660,4 @@ static void shutting_down_says_bye_to_everybody(void **state)
     assert_non_null(m);
     assert_int_equal(m->u.failure.error, PV_CTL_E_SHUTDOWN);
     pv_ctl_msg_free(m);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(presence_goes_to_subscribers_only_and_tells_restarts),
-        cmocka_unit_test(a_node_that_is_not_known_yet_can_be_subscribed_to),
-        cmocka_unit_test(a_node_that_vanished_is_offline_within_25_seconds),
-        cmocka_unit_test(list_pages_through_everybody_online_in_order),
-        cmocka_unit_test(signals_reach_the_node_they_are_for),
-        cmocka_unit_test(a_slow_store_keeps_only_those_waiting_who_need_it),
-        cmocka_unit_test(removing_a_node_drops_it_at_once_and_tells_everybody),
-        cmocka_unit_test(a_node_that_left_may_join_again_by_the_same_invite),
-        cmocka_unit_test(two_thousand_statements_are_paged_and_news_follow),
-        cmocka_unit_test(a_restored_backup_is_repaired_by_what_a_node_still_has),
-        cmocka_unit_test(welcome_opens_the_relay_and_removal_closes_it),
-        cmocka_unit_test(without_a_relay_welcome_has_none),
-        cmocka_unit_test(a_datagram_gets_its_answer),
-        cmocka_unit_test(a_stream_that_begins_with_stun_gets_its_answers_and_ends_in_time),
-        cmocka_unit_test(a_stream_that_relays_stays_open),
-        cmocka_unit_test(a_stream_whose_allocation_ended_is_closed),
-        cmocka_unit_test(a_stream_that_says_anything_else_than_binding_is_closed_without_a_word),
-        cmocka_unit_test(shutting_down_says_bye_to_everybody),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the operator says about networks: their limits, and their end. */
 #include "coordinator/core/member/cnet.h"
-#include "crypto/ct.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 static struct pv_netlimits_table table;
@@ -50,9 +49,8 @@ static void expect_join(struct cw *w, const struct cw_keys *invite, const struct
     cw_hang_up(w, c);
 }
 
-static void a_network_has_so_many_members(void **state)
+PV_TEST(a_network_has_so_many_members)
 {
-    (void)state;
     struct cw *w = begin(1, (struct pv_netlimits){.members = 2});
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 9);
@@ -70,9 +68,8 @@ static void a_network_has_so_many_members(void **state)
 }
 
 /* The last place is promised to many, and taken by one. */
-static void the_last_place_is_taken_once(void **state)
+PV_TEST(the_last_place_is_taken_once)
 {
-    (void)state;
     struct cw *w = begin(2, (struct pv_netlimits){.members = 2});
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
     struct cw_node nodes[2] = {cw_node_make(w), cw_node_make(w)};
@@ -109,9 +106,8 @@ static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct
 }
 
 /* Whose rights have ended is believed no more. */
-static void rights_end_by_who_may_revoke(void **state)
+PV_TEST(rights_end_by_who_may_revoke)
 {
-    (void)state;
     struct cw *w = begin(6, (struct pv_netlimits){.members = 0});
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 9);
@@ -150,9 +146,8 @@ static enum pv_ctl_error put_tag(struct cw *w, struct cw_client *c, uint16_t pla
 }
 
 /* A network that cannot grow goes on: what was allowed is taken back, and its members stay. */
-static void a_full_log_still_takes_what_takes_no_place(void **state)
+PV_TEST(a_full_log_still_takes_what_takes_no_place)
 {
-    (void)state;
     struct cw *w = begin(8, (struct pv_netlimits){.members = 0});
     struct cw_client *alice = cw_member(w, &w->alice);
     assert_int_equal(put_tag(w, alice, 1, true), PV_CTL_E_NONE);
@@ -166,9 +161,8 @@ static void a_full_log_still_takes_what_takes_no_place(void **state)
     assert_int_equal(put_statement(w, alice, &key, w->alice.id.sk, hash), PV_CTL_E_NONE);
 }
 
-static void a_full_log_still_takes_what_ends_something(void **state)
+PV_TEST(a_full_log_still_takes_what_ends_something)
 {
-    (void)state;
     struct cw *w = begin(3, (struct pv_netlimits){.members = 0});
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 9);
@@ -191,9 +185,8 @@ static void set_wall(struct cw *w, uint64_t seconds)
 }
 
 /* The window of receipts is wider than that: whoever was promised a place in time may take it. */
-static void an_invite_ends_when_it_says(void **state)
+PV_TEST(an_invite_ends_when_it_says)
 {
-    (void)state;
     struct cw *w = begin(7, (struct pv_netlimits){.members = 0});
     const uint64_t end = CW_WALL + 86400; /* as cw_invite() has it */
     struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 9);
@@ -225,9 +218,8 @@ static void note_network(void *ctx, const struct pv_coord_network *n)
     *(struct pv_coord_network *)ctx = *n;
 }
 
-static void a_dropped_network_is_gone_with_what_was_under_way(void **state)
+PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
 {
-    (void)state;
     struct cw *w = begin(4, (struct pv_netlimits){.members = 0});
     const uint8_t *id = w->created.network_id;
     struct pv_coord_network seen = {.members = 0};
@@ -269,9 +261,8 @@ static void a_dropped_network_is_gone_with_what_was_under_way(void **state)
     cw_sleep(w, PV_S(60));
 }
 
-static void a_new_secret_counts_at_once(void **state)
+PV_TEST(a_new_secret_counts_at_once)
 {
-    (void)state;
     struct cw *w = begin(5, (struct pv_netlimits){.members = 0});
     struct pv_ctl_item items[4];
     uint8_t secret[PV_CTL_SECRET_LEN] = {7};
@@ -285,9 +276,8 @@ static void a_new_secret_counts_at_once(void **state)
 
 /* Limits hold for networks that are there, addresses for who comes next, and whoever creates needs
  * no secret any more. */
-static void a_policy_holds_from_now_on(void **state)
+PV_TEST(a_policy_holds_from_now_on)
 {
-    (void)state;
     static const char *const stun[] = {"new.example:3478"};
     static const struct pv_netlimits_table none = {.nets = NULL};
     struct cw *w = begin(6, (struct pv_netlimits){.members = 1});
@@ -350,9 +340,8 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
 
 /* The network has moved to another coordinator, and a token leads to this one. Who joins here sees
  * that it became a member, although the list in force does not name who signed its receipt. */
-static void a_former_coordinator_lets_nodes_in_that_understand_it(void **state)
+PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
 {
-    (void)state;
     static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
     struct cw *w = cw_new(11);
     uint8_t list[PV_STATEMENT_LIST_MAX];
@@ -392,9 +381,8 @@ static void a_former_coordinator_lets_nodes_in_that_understand_it(void **state)
 
 /* The former coordinator is gone for good. An invite that has ended since let two nodes in there:
  * bob, who moves the network, and carol, of whose removal this one hears first. */
-static void whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves(void **state)
+PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
 {
-    (void)state;
     static const struct pv_hostport addr = {.host = "former.example", .port = 3478};
     struct cw *w = cw_new(10);
     uint8_t list[PV_STATEMENT_LIST_MAX], receipts[2][PV_RECEIPT_LEN];
@@ -434,24 +422,4 @@ static void whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves(voi
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
     pv_ctl_msg_free(m);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_network_has_so_many_members),
-        cmocka_unit_test(the_last_place_is_taken_once),
-        cmocka_unit_test(a_full_log_still_takes_what_ends_something),
-        cmocka_unit_test(a_full_log_still_takes_what_takes_no_place),
-        cmocka_unit_test(rights_end_by_who_may_revoke),
-        cmocka_unit_test(an_invite_ends_when_it_says),
-        cmocka_unit_test(a_dropped_network_is_gone_with_what_was_under_way),
-        cmocka_unit_test(a_new_secret_counts_at_once),
-        cmocka_unit_test(a_policy_holds_from_now_on),
-        cmocka_unit_test(a_former_coordinator_lets_nodes_in_that_understand_it),
-        cmocka_unit_test(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

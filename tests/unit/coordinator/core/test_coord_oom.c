@@ -63,9 +63,8 @@ static void expect_all(struct cw *w)
     cw_join(w, &invite, &bob, "bob");
 }
 
-static void a_network_is_created_when_there_is_memory_again(void **state)
+PV_TEST(a_network_is_created_when_there_is_memory_again)
 {
-    (void)state;
     unsigned n = 0;
     bool failed = true;
     while (failed) {
@@ -80,9 +79,8 @@ static void a_network_is_created_when_there_is_memory_again(void **state)
     assert_true(n > 3); /* a place in the log, one among the admins, another */
 }
 
-static void an_invite_is_good_when_there_is_memory_again(void **state)
+PV_TEST(an_invite_is_good_when_there_is_memory_again)
 {
-    (void)state;
     unsigned n = 0;
     bool failed = true;
     while (failed) {
@@ -105,12 +103,11 @@ static void an_invite_is_good_when_there_is_memory_again(void **state)
 }
 
 /* Those who came by one invite, more than there are places for from the start. */
-static void everybody_who_is_removed_is_dropped(void **state)
+PV_TEST(everybody_who_is_removed_is_dropped)
 {
     enum {
         GUESTS = 20
     };
-    (void)state;
     unsigned n = 0;
     bool failed = true;
     while (failed) {
@@ -200,9 +197,8 @@ static void count_members(void *ctx, const struct pv_coord_network *net)
 }
 
 /* A network of which rows are missing would let in whom it has removed. */
-static void a_home_is_taken_whole_or_not_at_all(void **state)
+PV_TEST(a_home_is_taken_whole_or_not_at_all)
 {
-    (void)state;
     unsigned n = 0, n_refused = 0;
     bool failed = true;
     while (failed) {
@@ -218,17 +214,4 @@ static void a_home_is_taken_whole_or_not_at_all(void **state)
         n_refused += members == 0;
     }
     assert_true(n_refused > 0 && n_refused < n);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_network_is_created_when_there_is_memory_again),
-        cmocka_unit_test(an_invite_is_good_when_there_is_memory_again),
-        cmocka_unit_test(everybody_who_is_removed_is_dropped),
-        cmocka_unit_test(a_home_is_taken_whole_or_not_at_all),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,9 +51,8 @@ static unsigned alarms(struct cw *w)
     return n;
 }
 
-static void the_welcome_has_its_number(void **state)
+PV_TEST(the_welcome_has_its_number)
 {
-    (void)state;
     for (unsigned several = 0; several < 2; several++) {
         struct cw *w = cw_new(42);
         cw_start(w);
@@ -68,9 +67,8 @@ static void the_welcome_has_its_number(void **state)
     }
 }
 
-static void each_silence_is_told_once(void **state)
+PV_TEST(each_silence_is_told_once)
 {
-    (void)state;
     struct cw *w = joined();
     const struct pv_relaystats *stats = pv_coord_relay_stats(w->coord);
     struct pv_sentry_word got = say(w, (struct pv_sentry_word){.coordinator = A.number});
@@ -92,9 +90,8 @@ static void each_silence_is_told_once(void **state)
     assert_int_equal(pv_relaystat_get(stats, PV_RELAYSTAT_ALARMS), 2);
 }
 
-static void more_than_it_looks_at_harm_nothing(void **state)
+PV_TEST(more_than_it_looks_at_harm_nothing)
 {
-    (void)state;
     struct cw *w = joined();
     struct pv_coord_silent many[2 * PV_COORD_SILENT];
     for (uint64_t i = 0; i < PV_ARRAY_LEN(many); i++)
@@ -104,26 +101,12 @@ static void more_than_it_looks_at_harm_nothing(void **state)
 }
 
 /* One that is alone stands sentry for nobody. */
-static void alone_it_gives_no_tickets(void **state)
+PV_TEST(alone_it_gives_no_tickets)
 {
-    (void)state;
     struct cw *w = cw_new(43);
     cw_start(w);
     assert_true(say(w, (struct pv_sentry_word){.coordinator = A.number}).ticket == 0);
     pv_coord_silent_are(w->coord, &A, 1);
     assert_int_equal(alarms(w), 0);
     assert_true(pv_relaycore_next_timeout(pv_coord_relay(w->coord)) == PV_NEVER);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_welcome_has_its_number),
-        cmocka_unit_test(each_silence_is_told_once),
-        cmocka_unit_test(more_than_it_looks_at_harm_nothing),
-        cmocka_unit_test(alone_it_gives_no_tickets),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,9 +33,8 @@ static size_t bytes_of(unsigned networks, unsigned members)
     return before - heap_use();
 }
 
-static void a_small_network_costs_little(void **state)
+PV_TEST(a_small_network_costs_little)
 {
-    (void)state;
     size_t none = bytes_of(0, 0), small = bytes_of(NETWORKS, 1), full = bytes_of(NETWORKS, MEMBERS);
     assert_true(full > small && small > none);
     size_t member = (full - small) / ((MEMBERS - 1) * NETWORKS);
@@ -43,14 +42,4 @@ static void a_small_network_costs_little(void **state)
     printf("%zu bytes a network, %zu a member\n", network, member);
     assert_true(network <= NETWORK_BYTES);
     assert_true(member <= MEMBER_BYTES);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_small_network_costs_little),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,9 +47,8 @@ static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct 
     return cw_put(w, by, pv_made_view(&made));
 }
 
-static void who_waits_is_told_so_until_an_admin_admits_it(void **state)
+PV_TEST(who_waits_is_told_so_until_an_admin_admits_it)
 {
-    (void)state;
     struct cw *w = begin(1);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, PV_INVITE_APPROVAL, 0);
@@ -75,9 +74,8 @@ static void who_waits_is_told_so_until_an_admin_admits_it(void **state)
     (void)cw_member(w, &bob);
 }
 
-static void admins_hear_from_where_it_asks(void **state)
+PV_TEST(admins_hear_from_where_it_asks)
 {
-    (void)state;
     struct cw *w = begin(2);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, PV_INVITE_APPROVAL, 0), open = cw_invite(w, alice, 1);
@@ -106,9 +104,8 @@ static void admins_hear_from_where_it_asks(void **state)
 }
 
 /* Of more than the table holds those who asked longest ago are forgotten; who is denied is, too. */
-static void the_table_of_who_asks_is_bounded(void **state)
+PV_TEST(the_table_of_who_asks_is_bounded)
 {
-    (void)state;
     struct cw *w = begin(3);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_node last = {0};
@@ -137,9 +134,8 @@ static void the_table_of_who_asks_is_bounded(void **state)
 }
 
 /* Its first word after the end is taken like any other, and it is a member again. */
-static void who_has_expired_may_renew_itself(void **state)
+PV_TEST(who_has_expired_may_renew_itself)
 {
-    (void)state;
     struct cw *w = begin(4);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = terms(w, alice, 0, 90 * DAY);
@@ -162,19 +158,4 @@ static void who_has_expired_may_renew_itself(void **state)
     struct pv_ctl_msg signal = {.type = PV_CTL_SIGNAL, .u.signal.box = pv_view("x", 1)};
     memcpy(signal.u.signal.node, bob.id.pk, PV_SIGN_PK_LEN);
     cw_ask_ok(w, alice, signal, PV_CTL_DONE);
-}
-
-#define T(name) cmocka_unit_test(name)
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        T(who_waits_is_told_so_until_an_admin_admits_it),
-        T(admins_hear_from_where_it_asks),
-        T(the_table_of_who_asks_is_bounded),
-        T(who_has_expired_may_renew_itself),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

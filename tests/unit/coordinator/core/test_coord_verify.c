@@ -17,9 +17,8 @@ int __wrap_crypto_sign_verify_detached(const unsigned char *sig, const unsigned 
     return __real_crypto_sign_verify_detached(sig, m, mlen, pk);
 }
 
-static void a_newcomer_costs_each_of_its_signatures_once(void **state)
+PV_TEST(a_newcomer_costs_each_of_its_signatures_once)
 {
-    (void)state;
     struct cw *w = cw_new(1);
     cw_start(w);
     cw_create(w);
@@ -43,9 +42,8 @@ static void a_newcomer_costs_each_of_its_signatures_once(void **state)
     assert_int_equal(verified, 1);
 }
 
-static void what_is_put_again_costs_none(void **state)
+PV_TEST(what_is_put_again_costs_none)
 {
-    (void)state;
     struct cw *w = cw_new(2);
     cw_start(w);
     cw_create(w);
@@ -53,15 +51,4 @@ static void what_is_put_again_costs_none(void **state)
     verified = 0;
     assert_int_equal(cw_put(w, alice, pv_made_view(&w->created.member)), PV_CTL_E_NONE);
     assert_int_equal(verified, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_newcomer_costs_each_of_its_signatures_once),
-        cmocka_unit_test(what_is_put_again_costs_none),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,9 +59,8 @@ static struct pv_place *enter(struct world *w, size_t i, struct pv_addr source)
     return evicted;
 }
 
-static void one_network_displaces_itself_beyond_its_share(void **state)
+PV_TEST(one_network_displaces_itself_beyond_its_share)
 {
-    (void)state;
     struct world *w = make_world();
     for (size_t i = 0; i < SHARE; i++)
         assert_null(enter(w, i, ip4(7, i)));
@@ -69,9 +68,8 @@ static void one_network_displaces_itself_beyond_its_share(void **state)
     assert_null(enter(w, SHARE + 1, ip4(8, 1)));
 }
 
-static void a_full_house_loses_the_oldest_of_the_largest_source(void **state)
+PV_TEST(a_full_house_loses_the_oldest_of_the_largest_source)
 {
-    (void)state;
     struct world *w = make_world();
     assert_null(enter(w, 0, ip4(1, 1))); /* the oldest of all, alone in its network */
     for (size_t i = 1; i < MAX; i++)
@@ -82,9 +80,8 @@ static void a_full_house_loses_the_oldest_of_the_largest_source(void **state)
     assert_int_equal(w->places.n, MAX);
 }
 
-static void a_neighbour_in_the_same_network_stays(void **state)
+PV_TEST(a_neighbour_in_the_same_network_stays)
 {
-    (void)state;
     struct world *w = make_world();
     assert_null(enter(w, 0, ip4(7, 1)));
     for (size_t i = 1; i < 2 * MAX; i++)
@@ -93,9 +90,8 @@ static void a_neighbour_in_the_same_network_stays(void **state)
 }
 
 /* Those of a source that have begun go last, the oldest of them first. */
-static void who_has_begun_stays_while_others_are_silent(void **state)
+PV_TEST(who_has_begun_stays_while_others_are_silent)
 {
-    (void)state;
     struct world *w = make_world();
     for (size_t i = 0; i < SHARE; i++)
         assert_null(enter(w, i, ip4(7, 1)));
@@ -116,9 +112,8 @@ static void who_has_begun_stays_while_others_are_silent(void **state)
 
 /* One place each, all of them begun: whoever comes from elsewhere gets one nevertheless, and is the
  * first to lose it again to the next who is as silent. */
-static void who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun(void **state)
+PV_TEST(who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun)
 {
-    (void)state;
     struct world *w = make_world();
     for (size_t i = 0; i < MAX; i++) {
         assert_null(enter(w, i, ip4(i, 1)));
@@ -130,9 +125,8 @@ static void who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun(voi
     assert_int_equal(w->places.n, MAX);
 }
 
-static void a_neighbour_is_not_kept_out_by_many_that_have_begun(void **state)
+PV_TEST(a_neighbour_is_not_kept_out_by_many_that_have_begun)
 {
-    (void)state;
     struct world *w = make_world();
     for (size_t i = 0; i < SHARE; i++) {
         assert_null(enter(w, i, ip4(7, i)));
@@ -142,9 +136,8 @@ static void a_neighbour_is_not_kept_out_by_many_that_have_begun(void **state)
     assert_true(w->at[SHARE].places != NULL);
 }
 
-static void a_slash_48_counts_as_one_source(void **state)
+PV_TEST(a_slash_48_counts_as_one_source)
 {
-    (void)state;
     struct world *w = make_world();
     assert_null(enter(w, 0, ip6(1, 1, 1)));
     assert_null(enter(w, 1, ip6(2, 0, 1)));
@@ -154,9 +147,8 @@ static void a_slash_48_counts_as_one_source(void **state)
     assert_int_equal(w->places.n, 1 + SHARE);
 }
 
-static void half_full_is_no_crowd(void **state)
+PV_TEST(half_full_is_no_crowd)
 {
-    (void)state;
     struct world *w = make_world();
     for (size_t i = 0; i < MAX / 2; i++)
         (void)enter(w, i, ip4(i, 1));
@@ -168,9 +160,8 @@ static void half_full_is_no_crowd(void **state)
     assert_false(pv_places_crowded(&w->places));
 }
 
-static void members_addresses_are_known_for_a_week(void **state)
+PV_TEST(members_addresses_are_known_for_a_week)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_addr a = ip4(7, 1), b = ip4(7, 2), c = ip6(1, 2, 3), d = ip6(1, 2, 99);
     pv_regulars_note(&w->regulars, &a, PV_S(1));
@@ -181,20 +172,4 @@ static void members_addresses_are_known_for_a_week(void **state)
     assert_false(pv_regulars_has(&w->regulars, &a, PV_S(1 + PV_REGULARS_KEEP_S)));
     pv_regulars_note(&w->regulars, &a, PV_S(PV_REGULARS_KEEP_S));
     assert_true(pv_regulars_has(&w->regulars, &a, PV_S(1 + PV_REGULARS_KEEP_S)));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_network_displaces_itself_beyond_its_share),
-        cmocka_unit_test(a_full_house_loses_the_oldest_of_the_largest_source),
-        cmocka_unit_test(a_neighbour_in_the_same_network_stays),
-        cmocka_unit_test(who_has_begun_stays_while_others_are_silent),
-        cmocka_unit_test(who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun),
-        cmocka_unit_test(a_neighbour_is_not_kept_out_by_many_that_have_begun),
-        cmocka_unit_test(a_slash_48_counts_as_one_source),
-        cmocka_unit_test(half_full_is_no_crowd),
-        cmocka_unit_test(members_addresses_are_known_for_a_week),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,9 +62,8 @@ static void expect_answer(struct cw_client *c, uint64_t id, enum pv_ctl_type typ
     pv_ctl_msg_free(m);
 }
 
-static void a_newcomer_proves_twice_and_waits_for_each(void **state)
+PV_TEST(a_newcomer_proves_twice_and_waits_for_each)
 {
-    (void)state;
     struct cw *w = world();
     struct cw_client *c = cw_connect(w, &w->alice);
     assert_int_equal(pv_coord_proofs(w->coord), 1);
@@ -89,9 +88,8 @@ static void a_newcomer_proves_twice_and_waits_for_each(void **state)
 }
 
 /* A client may send its first requests behind hello. */
-static void what_comes_behind_a_hello_is_answered_behind_it(void **state)
+PV_TEST(what_comes_behind_a_hello_is_answered_behind_it)
 {
-    (void)state;
     struct cw *w = world();
     struct cw_client *c = shaken(w);
     uint64_t hello = cw_send(c, cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER));
@@ -107,13 +105,12 @@ static void what_comes_behind_a_hello_is_answered_behind_it(void **state)
 }
 
 /* Nothing can come behind the handshake that is worth reading, as its keys are not known yet. */
-static void junk_behind_a_handshake_ends_the_connection_after_it(void **state)
+PV_TEST(junk_behind_a_handshake_ends_the_connection_after_it)
 {
     uint8_t bytes[256] = {0};
     struct pv_control *client;
     struct pv_addr src = pv_addr4(198, 51, 100, 8, 40000);
     struct pv_coord_ready ready;
-    (void)state;
     struct cw *w = world();
     assert_int_equal(
         pv_control_new_client(&client, w->alice.transport_sk, w->coordinator_dh, &w->rng), PV_OK);
@@ -133,9 +130,8 @@ static void junk_behind_a_handshake_ends_the_connection_after_it(void **state)
     assert_int_equal(stats(w).failed, failed + 1);
 }
 
-static void a_wrong_handshake_ends_the_connection(void **state)
+PV_TEST(a_wrong_handshake_ends_the_connection)
 {
-    (void)state;
     struct cw *w = world();
     w->coordinator_dh[5] ^= 1; /* it wants another coordinator */
     struct cw_client *c = cw_connect(w, &w->alice);
@@ -146,9 +142,8 @@ static void a_wrong_handshake_ends_the_connection(void **state)
     assert_int_equal(stats(w).conns, 0);
 }
 
-static void a_forged_hello_is_refused(void **state)
+PV_TEST(a_forged_hello_is_refused)
 {
-    (void)state;
     struct cw *w = world();
     struct cw_client *c = shaken(w);
     struct pv_ctl_msg m = cw_hello(c, &w->alice, w->created.network_id, PV_CTL_MEMBER);
@@ -165,9 +160,8 @@ static void a_forged_hello_is_refused(void **state)
 }
 
 /* Others' proofs are good for none but their own connection, in whatever order they come back. */
-static void each_proof_counts_for_its_own_connection(void **state)
+PV_TEST(each_proof_counts_for_its_own_connection)
 {
-    (void)state;
     struct cw *w = world();
     struct cw_client *forger = shaken(w), *honest = shaken(w);
     struct pv_ctl_msg m = cw_hello(forger, &w->alice, w->created.network_id, PV_CTL_MEMBER);
@@ -191,9 +185,8 @@ static struct cw_client *under_way(struct cw *w, bool hello)
     return c;
 }
 
-static void a_connection_that_is_closed_leaves_nothing(void **state)
+PV_TEST(a_connection_that_is_closed_leaves_nothing)
 {
-    (void)state;
     for (int hello = 0; hello < 2; hello++) {
         struct cw *w = world();
         struct cw_client *c = under_way(w, hello != 0);
@@ -205,9 +198,8 @@ static void a_connection_that_is_closed_leaves_nothing(void **state)
     }
 }
 
-static void a_connection_that_took_too_long_is_closed_meanwhile(void **state)
+PV_TEST(a_connection_that_took_too_long_is_closed_meanwhile)
 {
-    (void)state;
     for (int hello = 0; hello < 2; hello++) {
         struct cw *w = world();
         struct cw_client *c = under_way(w, hello != 0);
@@ -220,9 +212,8 @@ static void a_connection_that_took_too_long_is_closed_meanwhile(void **state)
 }
 
 /* The last message has not been written yet when the proof comes back. */
-static void a_shutdown_ends_connections_meanwhile(void **state)
+PV_TEST(a_shutdown_ends_connections_meanwhile)
 {
-    (void)state;
     for (int hello = 0; hello < 2; hello++) {
         struct cw *w = world();
         struct cw_client *c = under_way(w, hello != 0);
@@ -235,9 +226,8 @@ static void a_shutdown_ends_connections_meanwhile(void **state)
 }
 
 /* The sanitizer says whether anything is left. */
-static void the_end_comes_while_some_are_under_way(void **state)
+PV_TEST(the_end_comes_while_some_are_under_way)
 {
-    (void)state;
     struct cw *w = world();
     (void)under_way(w, true);
     (void)cw_connect(w, &w->alice);
@@ -255,9 +245,8 @@ static void the_end_comes_while_some_are_under_way(void **state)
     assert_int_equal(pv_coord_proofs(w->coord), 3);
 }
 
-static void without_memory_the_core_works_itself(void **state)
+PV_TEST(without_memory_the_core_works_itself)
 {
-    (void)state;
     struct cw *w = world();
     no_memory = true;
     struct cw_client *c = cw_connect(w, &w->alice);
@@ -266,24 +255,4 @@ static void without_memory_the_core_works_itself(void **state)
     no_memory = false;
     assert_int_equal(w->n_proofs, 0);
     expect_answer(c, id, PV_CTL_WELCOME);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_newcomer_proves_twice_and_waits_for_each),
-        cmocka_unit_test(what_comes_behind_a_hello_is_answered_behind_it),
-        cmocka_unit_test(junk_behind_a_handshake_ends_the_connection_after_it),
-        cmocka_unit_test(a_wrong_handshake_ends_the_connection),
-        cmocka_unit_test(a_forged_hello_is_refused),
-        cmocka_unit_test(each_proof_counts_for_its_own_connection),
-        cmocka_unit_test(a_connection_that_is_closed_leaves_nothing),
-        cmocka_unit_test(a_connection_that_took_too_long_is_closed_meanwhile),
-        cmocka_unit_test(a_shutdown_ends_connections_meanwhile),
-        cmocka_unit_test(the_end_comes_while_some_are_under_way),
-        cmocka_unit_test(without_memory_the_core_works_itself),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,9 +60,8 @@ static json_int_t at(const json_t *doc, const char *object, const char *key)
     return json_integer_value(value);
 }
 
-static void every_number_has_its_place(void **state)
+PV_TEST(every_number_has_its_place)
 {
-    (void)state;
     const struct pv_report r = busy();
     json_t *doc = pv_report_json(&r);
     assert_non_null(doc);
@@ -147,9 +146,8 @@ static struct grammar *metrics_of(const json_t *doc)
     return g;
 }
 
-static void every_number_has_its_sample(void **state)
+PV_TEST(every_number_has_its_sample)
 {
-    (void)state;
     static const struct {
         const char *series;
         double value;
@@ -243,9 +241,8 @@ static void every_field_has_its_row(const char *name, size_t offset, size_t size
     }
 }
 
-static void nothing_is_counted_that_is_not_shown(void **state)
+PV_TEST(nothing_is_counted_that_is_not_shown)
 {
-    (void)state;
     every_field_has_its_row("pv_coord_stats", offsetof(struct pv_report, coord),
                             offsetof(struct pv_coord_stats, refused)); /* a sum, and the limits */
     every_field_has_its_row("pv_coord_kinds", offsetof(struct pv_report, kinds),
@@ -283,9 +280,8 @@ static void series_of(const struct pv_stat_row *row, char *series, size_t cap)
         snprintf(series, cap, "%s{%s=\"%s\"}", row->family, row->label, row->value);
 }
 
-static void every_row_is_in_the_json_and_has_its_sample(void **state)
+PV_TEST(every_row_is_in_the_json_and_has_its_sample)
 {
-    (void)state;
     const struct pv_report r = busy();
     json_t *doc = pv_report_json(&r);
     struct grammar *g = metrics_of(doc);
@@ -323,9 +319,8 @@ static void lines(const struct pv_report *r, char text[static PV_REPORT_TEXT_MAX
     json_decref(doc);
 }
 
-static void lines_say_it_in_words(void **state)
+PV_TEST(lines_say_it_in_words)
 {
-    (void)state;
     struct pv_report r = busy();
     static char text[PV_REPORT_TEXT_MAX];
     for (int i = 0; i < PV_COORD_LIMITS; i++)
@@ -363,9 +358,8 @@ static void lines_say_it_in_words(void **state)
               "restart\n");
 }
 
-static void udp_that_never_came_is_a_problem(void **state)
+PV_TEST(udp_that_never_came_is_a_problem)
 {
-    (void)state;
     struct pv_report r = busy();
     static char text[PV_REPORT_TEXT_MAX];
     r.waiting = 0;
@@ -387,9 +381,8 @@ static void udp_that_never_came_is_a_problem(void **state)
     assert_null(strstr(text, "problem"));
 }
 
-static void what_is_off_or_well_is_short(void **state)
+PV_TEST(what_is_off_or_well_is_short)
 {
-    (void)state;
     struct pv_report r = {.version = "1", .relay = &stats};
     static char text[PV_REPORT_TEXT_MAX];
     memset(&stats, 0, sizeof(stats));
@@ -401,9 +394,8 @@ static void what_is_off_or_well_is_short(void **state)
 }
 
 /* A newer or a broken coordinator may answer anything. */
-static void other_documents_are_refused_or_survived(void **state)
+PV_TEST(other_documents_are_refused_or_survived)
 {
-    (void)state;
     static char text[PV_REPORT_TEXT_MAX], doc_text[2 * PV_REPORT_TEXT_MAX];
     static const char *const refused[] = {"{}", "[]", "{\"version\":2}", "{\"version\":\"1\"}"};
     static const char *const survived[] = {
@@ -434,9 +426,8 @@ static void other_documents_are_refused_or_survived(void **state)
     json_decref(doc);
 }
 
-static void who_stands_by_says_whom_it_waits_for(void **state)
+PV_TEST(who_stands_by_says_whom_it_waits_for)
 {
-    (void)state;
     static char text[PV_REPORT_TEXT_MAX];
     static const struct {
         const char *doc, *part;
@@ -457,20 +448,4 @@ static void who_stands_by_says_whom_it_waits_for(void **state)
         free(metrics);
         json_decref(doc);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_counted_that_is_not_shown),
-        cmocka_unit_test(who_stands_by_says_whom_it_waits_for),
-        cmocka_unit_test(every_number_has_its_place),
-        cmocka_unit_test(every_number_has_its_sample),
-        cmocka_unit_test(every_row_is_in_the_json_and_has_its_sample),
-        cmocka_unit_test(lines_say_it_in_words),
-        cmocka_unit_test(udp_that_never_came_is_a_problem),
-        cmocka_unit_test(what_is_off_or_well_is_short),
-        cmocka_unit_test(other_documents_are_refused_or_survived),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

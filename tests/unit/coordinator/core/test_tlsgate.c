@@ -42,7 +42,8 @@ static size_t end_overdue(struct world *w, pv_ns now)
     return n;
 }
 
-static void one_more_than_there_are_places_displaces_the_oldest_of_the_largest(void **state)
+PV_TEST_IN(one_more_than_there_are_places_displaces_the_oldest_of_the_largest, make_world,
+           end_world)
 {
     struct world *w = *state;
     for (size_t i = 0; i < PV_TLSGATE_MAX; i++) {
@@ -59,7 +60,7 @@ static void one_more_than_there_are_places_displaces_the_oldest_of_the_largest(v
     assert_int_equal(w->gate.n, PV_TLSGATE_MAX);
 }
 
-static void one_source_displaces_itself(void **state)
+PV_TEST_IN(one_source_displaces_itself, make_world, end_world)
 {
     struct world *w = *state;
     for (size_t i = 0; i <= PV_TLSGATE_SOURCE_MAX; i++) {
@@ -75,7 +76,7 @@ static void one_source_displaces_itself(void **state)
 
 /* A flood of 24 networks that begin far more than the gate lets in: whoever comes once goes in and
  * stays until its handshake is done, and so does a member's address. */
-static void a_flood_keeps_nobody_else_out(void **state)
+PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
 {
     struct world *w = *state;
     for (size_t ms = 0; ms < 5000; ms++) {
@@ -102,7 +103,7 @@ static void a_flood_keeps_nobody_else_out(void **state)
     pv_tlsgate_leave(&w->gate, &member);
 }
 
-static void who_comes_to_a_crowd_has_less_time(void **state)
+PV_TEST_IN(who_comes_to_a_crowd_has_less_time, make_world, end_world)
 {
     struct world *w = *state;
     size_t n = PV_TLSGATE_MAX / 2 + 1;
@@ -115,7 +116,7 @@ static void who_comes_to_a_crowd_has_less_time(void **state)
     assert_int_equal(end_overdue(w, PV_S(1 + PV_TLSGATE_TIME_S)), n - 1);
 }
 
-static void nobody_goes_in_and_out_too_often(void **state)
+PV_TEST_IN(nobody_goes_in_and_out_too_often, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_addr src = source(7, 1);
@@ -154,7 +155,7 @@ static size_t let_in(struct world *w, uint32_t *next, pv_ns from, size_t seconds
 }
 
 /* After a restart all come at once; a flood of as many networks finds less when that is used up. */
-static void a_crowd_goes_in_at_a_pace_while_its_budget_lasts(void **state)
+PV_TEST_IN(a_crowd_goes_in_at_a_pace_while_its_budget_lasts, make_world, end_world)
 {
     struct world *w = *state;
     const size_t daily = PV_TLSGATE_RATE + PV_TLSGATE_OWN_RATE;
@@ -170,7 +171,7 @@ static void a_crowd_goes_in_at_a_pace_while_its_budget_lasts(void **state)
     assert_true(let_in(w, &next, PV_S(121), 5) > 5 * (daily + PV_TLSGATE_PACE_RATE));
 }
 
-static void the_slow_are_named_in_the_order_they_came(void **state)
+PV_TEST_IN(the_slow_are_named_in_the_order_they_came, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_addr src = source(7, 1);
@@ -190,9 +191,8 @@ static void the_slow_are_named_in_the_order_they_came(void **state)
     assert_int_equal(w->gate.n, 0);
 }
 
-static void the_first_byte_says_what_is_spoken(void **state)
+PV_TEST(the_first_byte_says_what_is_spoken)
 {
-    (void)state;
     for (unsigned b = 0; b < 256; b++) {
         enum pv_sniff want = b < 4      ? PV_SNIFF_STUN
                              : b == 22  ? PV_SNIFF_TLS
@@ -200,21 +200,4 @@ static void the_first_byte_says_what_is_spoken(void **state)
                                         : PV_SNIFF_FOREIGN;
         assert_int_equal(pv_sniff((uint8_t)b), want);
     }
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(one_more_than_there_are_places_displaces_the_oldest_of_the_largest),
-        TEST(one_source_displaces_itself),
-        TEST(a_flood_keeps_nobody_else_out),
-        TEST(who_comes_to_a_crowd_has_less_time),
-        TEST(nobody_goes_in_and_out_too_often),
-        TEST(a_crowd_goes_in_at_a_pace_while_its_budget_lasts),
-        TEST(the_slow_are_named_in_the_order_they_came),
-        cmocka_unit_test(the_first_byte_says_what_is_spoken),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

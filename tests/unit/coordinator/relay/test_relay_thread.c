@@ -262,7 +262,7 @@ static void barrier(struct world *w)
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void a_binding_request_is_answered(void **state)
+PV_TEST_IN(a_binding_request_is_answered, make_world, end_world)
 {
     struct world *w = *state;
     static const uint8_t request[20] = {0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3};
@@ -276,7 +276,7 @@ static void a_binding_request_is_answered(void **state)
     close(c.fd);
 }
 
-static void a_datagram_of_any_length_stops_nothing(void **state)
+PV_TEST_IN(a_datagram_of_any_length_stops_nothing, make_world, end_world)
 {
     struct world *w = *state;
     static const size_t lengths[] = {0, 1, 19, 2049, 4097, 9001, 65507};
@@ -305,7 +305,7 @@ static struct pv_sentry_word say(struct world *w, struct client *c, struct pv_se
     return said;
 }
 
-static void nodes_of_a_silent_coordinator_are_told(void **state)
+PV_TEST_IN(nodes_of_a_silent_coordinator_are_told, prepare_world, end_world)
 {
     struct world *w = *state;
     struct client c = new_client();
@@ -350,7 +350,8 @@ static void *send_flood(void *arg)
     return NULL;
 }
 
-static void others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing(void **state)
+PV_TEST_IN(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing, make_world,
+           end_world)
 {
     struct world *w = *state;
     struct client a = member(w, 1);
@@ -417,7 +418,7 @@ static void send_run(const struct client *c, const struct pv_addr *to, struct pv
     assert_int_equal(counts.sent, RUN);
 }
 
-static void runs_pass_through_a_relay_socket_whole_and_in_order(void **state)
+PV_TEST_IN(runs_pass_through_a_relay_socket_whole_and_in_order, make_world, end_world)
 {
     struct world *w = *state;
     struct client c = new_client();
@@ -453,7 +454,7 @@ static void runs_pass_through_a_relay_socket_whole_and_in_order(void **state)
     close(peer.fd);
 }
 
-static void a_stream_relays_through_the_link(void **state)
+PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
 {
     struct world *w = *state;
     struct client peer = new_client();
@@ -498,7 +499,7 @@ static void a_stream_relays_through_the_link(void **state)
     close(peer.fd);
 }
 
-static void what_was_not_read_in_time_is_counted(void **state)
+PV_TEST_IN(what_was_not_read_in_time_is_counted, prepare_world, end_world)
 {
     struct world *w = *state;
     static const uint8_t run[RUN * 1400];
@@ -514,22 +515,4 @@ static void what_was_not_read_in_time_is_counted(void **state)
         (void)!poll(NULL, 0, 1);
     barrier(w);
     close(c.fd);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(a_binding_request_is_answered),
-        TEST(a_datagram_of_any_length_stops_nothing),
-        TEST(others_come_and_go_while_one_floods_and_who_is_removed_gets_nothing),
-        TEST(runs_pass_through_a_relay_socket_whole_and_in_order),
-        TEST(a_stream_relays_through_the_link),
-        cmocka_unit_test_setup_teardown(nodes_of_a_silent_coordinator_are_told, prepare_world,
-                                        end_world),
-        cmocka_unit_test_setup_teardown(what_was_not_read_in_time_is_counted, prepare_world,
-                                        end_world),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

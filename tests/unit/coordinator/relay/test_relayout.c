@@ -12,9 +12,8 @@ static struct pv_turns_out to(uint16_t port, size_t at, size_t len)
                                  .data = {bytes + at, len}};
 }
 
-static void equal_datagrams_of_one_way_are_one_message(void **state)
+PV_TEST(equal_datagrams_of_one_way_are_one_message)
 {
-    (void)state;
     struct pv_turns_out out[5];
     static struct pv_relayout ro;
     for (size_t i = 0; i < 5; i++)
@@ -31,9 +30,8 @@ static void equal_datagrams_of_one_way_are_one_message(void **state)
     assert_int_equal(ro.msgs[0].data.len, 100);
 }
 
-static void a_shorter_one_ends_its_run_and_a_longer_one_begins_another(void **state)
+PV_TEST(a_shorter_one_ends_its_run_and_a_longer_one_begins_another)
 {
-    (void)state;
     const struct pv_turns_out out[] = {to(7, 0, 100),  to(7, 100, 90), to(7, 200, 90),
                                        to(7, 300, 95), to(7, 400, 0),  to(7, 500, 0)};
     static struct pv_relayout ro;
@@ -47,9 +45,8 @@ static void a_shorter_one_ends_its_run_and_a_longer_one_begins_another(void **st
     }
 }
 
-static void interleaved_flows_become_a_run_each_and_keep_their_order(void **state)
+PV_TEST(interleaved_flows_become_a_run_each_and_keep_their_order)
 {
-    (void)state;
     enum {
         FLOWS = PV_TURNS_BATCH / 16
     };
@@ -72,9 +69,8 @@ static void interleaved_flows_become_a_run_each_and_keep_their_order(void **stat
     assert_int_equal(ro.n, PV_TURNS_BATCH);
 }
 
-static void what_may_not_be_in_one_run_is_not(void **state)
+PV_TEST(what_may_not_be_in_one_run_is_not)
 {
-    (void)state;
     struct pv_turns_out out[8];
     static struct pv_relayout ro;
     for (size_t i = 0; i < 8; i++)
@@ -93,9 +89,8 @@ static void what_may_not_be_in_one_run_is_not(void **state)
     assert_true(ro.df[2]);
 }
 
-static void a_run_is_not_longer_than_a_datagram_may_be(void **state)
+PV_TEST(a_run_is_not_longer_than_a_datagram_may_be)
 {
-    (void)state;
     struct pv_turns_out out[100];
     static struct pv_relayout ro;
     for (size_t i = 0; i < 100; i++)
@@ -109,16 +104,4 @@ static void a_run_is_not_longer_than_a_datagram_may_be(void **state)
     assert_int_equal(ro.n, 2);
     assert_int_equal(ro.msgs[0].n_parts, 64);
     assert_int_equal(ro.msgs[1].n_parts, 36);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_datagrams_of_one_way_are_one_message),
-        cmocka_unit_test(a_shorter_one_ends_its_run_and_a_longer_one_begins_another),
-        cmocka_unit_test(interleaved_flows_become_a_run_each_and_keep_their_order),
-        cmocka_unit_test(what_may_not_be_in_one_run_is_not),
-        cmocka_unit_test(a_run_is_not_longer_than_a_datagram_may_be),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

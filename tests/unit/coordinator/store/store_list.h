@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_list.h - what every kind of store must do: one list of tests, run over SQLite, PostgreSQL
- * and the store in memory.
+ * store_list.h - what every kind of store must do: tests that a program takes by including them,
+ * over SQLite, PostgreSQL and the store in memory. Each starts in the world of the program, with an
+ * empty store.
  */
 #ifndef PV_STORE_LIST_H
 #define PV_STORE_LIST_H
@@ -10,9 +11,8 @@
 
 /* --- operations ---------------------------------------------------------------------------- */
 
-static void what_was_put_is_there_after_a_restart_in_order(void **state)
+PV_TEST(what_was_put_is_there_after_a_restart_in_order)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
     assert_int_equal(run(s, member_op(&a, 9, 0, 5)).status, PV_OK);
@@ -29,9 +29,8 @@ static void what_was_put_is_there_after_a_restart_in_order(void **state)
     pv_coordstore_close(s);
 }
 
-static void an_invite_is_redeemed_as_often_as_it_says(void **state)
+PV_TEST(an_invite_is_redeemed_as_often_as_it_says)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
     struct cw_node b = cw_node_make(world);
@@ -253,9 +252,8 @@ static void expect_dropped(const uint8_t network[static PV_NETWORK_ID_LEN])
     assert_int_equal(run_copy(PV_STOREOP_DROP, what, 0).status, PV_OK);
 }
 
-static void a_network_is_dropped_whole_and_no_other(void **state)
+PV_TEST(a_network_is_dropped_whole_and_no_other)
 {
-    (void)state;
     static const uint8_t copies_of[PV_NETWORK_ID_LEN] = {1};
     uint64_t n = 0;
     disk = open_ok();
@@ -272,9 +270,8 @@ static void a_network_is_dropped_whole_and_no_other(void **state)
     disk = pv_coordstore_close(disk);
 }
 
-static void a_network_may_have_less_room_for_copies(void **state)
+PV_TEST(a_network_may_have_less_room_for_copies)
 {
-    (void)state;
     struct pv_storeop_copy m = {.network = {1}, .from = {1}, .to = {2}, .room = 250};
     disk = open_ok();
     for (uint8_t i = 1; i <= 3; i++) {
@@ -302,9 +299,8 @@ static void a_network_may_have_less_room_for_copies(void **state)
 }
 
 /* The sums are put there, as a gigabyte of copies would take long. */
-static void on_a_full_disk_the_network_with_most_gives_way(void **state)
+PV_TEST(on_a_full_disk_the_network_with_most_gives_way)
 {
-    (void)state;
     struct pv_storeop_copy m = {.network = {2}, .from = {1}, .to = {2}};
     unsigned counts[256];
     disk = open_ok();
@@ -330,7 +326,7 @@ static void on_a_full_disk_the_network_with_most_gives_way(void **state)
 /* A thousand small copies would have to go, and not even then would there be room. Senders ask a
  * hundred times a second, and all that others store waits behind each: it took seconds when one
  * copy after the other was deleted, and put back. */
-static void a_copy_that_is_refused_costs_little(void **state)
+PV_TEST(a_copy_that_is_refused_costs_little)
 {
     enum {
         SMALL = PV_STOREOP_COPY_TO / 2,
@@ -338,7 +334,6 @@ static void a_copy_that_is_refused_costs_little(void **state)
     };
     const size_t part = PV_STOREOP_COPY_TO_BYTES / 8;
     uint64_t n = 0;
-    (void)state;
     disk = open_ok();
     for (unsigned i = 0; i < SMALL; i++)
         assert_int_equal(keep(1, 18, 1, i, 1), PV_OK);
@@ -359,11 +354,10 @@ static void a_copy_that_is_refused_costs_little(void **state)
 }
 
 /* The newest of who has most give way, whatever their size, as many as it takes and no more. */
-static void as_many_give_way_as_it_takes(void **state)
+PV_TEST(as_many_give_way_as_it_takes)
 {
     const size_t part = PV_STOREOP_COPY_TO_BYTES / 8;
     unsigned counts[256];
-    (void)state;
     disk = open_ok();
     assert_int_equal(keep(1, 19, 1, 0, 2 * part - 100), PV_OK);
     for (unsigned i = 0; i < 100; i++)
@@ -380,9 +374,8 @@ static void as_many_give_way_as_it_takes(void **state)
     disk = pv_coordstore_close(disk);
 }
 
-static void copies_wait_and_have_quotas(void **state)
+PV_TEST(copies_wait_and_have_quotas)
 {
-    (void)state;
     copies_wait_in_order_until_they_are_taken();
     quotas_of_copies_hold_at_their_edge();
     one_sender_leaves_room_for_others();
@@ -400,9 +393,8 @@ static void copies_wait_and_have_quotas(void **state)
     disk = pv_coordstore_close(disk);
 }
 
-static void uses_taken_by_repaired_statements_count(void **state)
+PV_TEST(uses_taken_by_repaired_statements_count)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
     struct cw_node b = cw_node_make(world);
@@ -425,9 +417,8 @@ static struct pv_storeop *forget_op(const struct pv_storeop *of)
 }
 
 /* A use is a node that stands there, however often and in how many statements. */
-static void uses_follow_the_statements_that_are_there(void **state)
+PV_TEST(uses_follow_the_statements_that_are_there)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
     struct pv_storeop *first = member_op(&a, 1, 0, 2), *second = member_op(&a, 2, 7, 2);
@@ -451,9 +442,8 @@ static void uses_follow_the_statements_that_are_there(void **state)
     pv_coordstore_close(s);
 }
 
-static void of_many_redemptions_in_one_transaction_the_first_win(void **state)
+PV_TEST(of_many_redemptions_in_one_transaction_the_first_win)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct pv_storeop *ops[10];
     struct pv_storeop_result res[10];
@@ -470,9 +460,8 @@ static void of_many_redemptions_in_one_transaction_the_first_win(void **state)
     pv_coordstore_close(s);
 }
 
-static void one_bad_operation_does_not_undo_its_neighbours(void **state)
+PV_TEST(one_bad_operation_does_not_undo_its_neighbours)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
     struct cw_node b = cw_node_make(world);
@@ -487,16 +476,5 @@ static void one_bad_operation_does_not_undo_its_neighbours(void **state)
     assert_int_equal(all_of(s).n, 2);
     pv_coordstore_close(s);
 }
-
-/* Each starts with an empty store. */
-#define STORE_LIST(T)                                                                              \
-    T(what_was_put_is_there_after_a_restart_in_order),                                             \
-        T(an_invite_is_redeemed_as_often_as_it_says), T(a_network_is_dropped_whole_and_no_other),  \
-        T(a_network_may_have_less_room_for_copies),                                                \
-        T(on_a_full_disk_the_network_with_most_gives_way), T(copies_wait_and_have_quotas),         \
-        T(uses_taken_by_repaired_statements_count), T(uses_follow_the_statements_that_are_there),  \
-        T(of_many_redemptions_in_one_transaction_the_first_win),                                   \
-        T(one_bad_operation_does_not_undo_its_neighbours), T(a_copy_that_is_refused_costs_little), \
-        T(as_many_give_way_as_it_takes)
 
 #endif /* PV_STORE_LIST_H */

@@ -48,6 +48,8 @@ static int teardown(void **state)
     return test_teardown(state); /* the world */
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_coordstore *open_ok(void)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
@@ -91,9 +93,8 @@ static void store_until_killed(int out, uint64_t first, unsigned n_members)
         pause();
 }
 
-static void nothing_answered_is_lost_when_it_is_killed_at_any_moment(void **state)
+PV_TEST(nothing_answered_is_lost_when_it_is_killed_at_any_moment)
 {
-    (void)state;
     static uint8_t told[ROUNDS * (ROUNDS + AHEAD)][PV_STATEMENT_HASH_LEN];
     size_t n_told = 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -157,9 +158,8 @@ static void set_bytes(uint8_t network, uint64_t bytes)
     exec_sql(sql);
 }
 
-static void a_damaged_database_is_named_and_left_alone(void **state)
+PV_TEST(a_damaged_database_is_named_and_left_alone)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct stat before;
     struct stat after;
@@ -177,18 +177,16 @@ static void a_damaged_database_is_named_and_left_alone(void **state)
     assert_true(before.st_size == after.st_size);
 }
 
-static void what_is_no_database_is_named(void **state)
+PV_TEST(what_is_no_database_is_named)
 {
-    (void)state;
     char junk[4096];
     memset(junk, 'j', sizeof(junk));
     overwrite(0, junk, sizeof(junk));
     open_fails(PV_ERR_MALFORMED, "damaged");
 }
 
-static void a_foreign_or_newer_database_is_refused(void **state)
+PV_TEST(a_foreign_or_newer_database_is_refused)
 {
-    (void)state;
     exec_sql("CREATE TABLE cats(name); PRAGMA application_id = 5;");
     open_fails(PV_ERR_MALFORMED, "not a database of p2pvpn-coordinator");
     assert_int_equal(unlink(db_path()), 0);
@@ -199,9 +197,8 @@ static void a_foreign_or_newer_database_is_refused(void **state)
 
 /* --- disks that fail ------------------------------------------------------------------------- */
 
-static void a_directory_without_rights_is_named(void **state)
+PV_TEST(a_directory_without_rights_is_named)
 {
-    (void)state;
     if (geteuid() != 0) {
         print_message("skipped: only root can become somebody without rights\n");
         return;
@@ -250,9 +247,8 @@ static struct marks load_and_mark(void)
 
 /* The database as versions without marks made it: it is opened, its rows are there and are marked
  * once. */
-static void rows_of_an_older_version_are_kept_and_marked(void **state)
+PV_TEST(rows_of_an_older_version_are_kept_and_marked)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     assert_int_equal(run(s, network_op(1)).status, PV_OK);
     pv_coordstore_close(s);
@@ -265,9 +261,8 @@ static void rows_of_an_older_version_are_kept_and_marked(void **state)
 }
 
 /* Nor had they a count of each invite's uses: it is made once. */
-static void uses_of_an_older_version_count(void **state)
+PV_TEST(uses_of_an_older_version_count)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world), b = cw_node_make(world), c = cw_node_make(world);
     assert_int_equal(run(s, member_op(&a, 1, 0, 2)).status, PV_OK);
@@ -287,9 +282,8 @@ static const uint64_t YEARS = 3600 * UINT64_C(86400);
 
 /* The wall clock is years ahead and is corrected: that counts as a day, and what came meanwhile is
  * not kept for years. */
-static void a_clock_that_jumps_deletes_no_copies(void **state)
+PV_TEST(a_clock_that_jumps_deletes_no_copies)
 {
-    (void)state;
     uint64_t n = 0;
     disk = open_ok();
     assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
@@ -308,9 +302,8 @@ static void a_clock_that_jumps_deletes_no_copies(void **state)
 }
 
 /* One that begins in the past, until a time server says when it is. */
-static void a_clock_that_was_behind_deletes_no_copies(void **state)
+PV_TEST(a_clock_that_was_behind_deletes_no_copies)
 {
-    (void)state;
     uint64_t n = 0;
     disk = open_ok();
     assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
@@ -321,9 +314,8 @@ static void a_clock_that_was_behind_deletes_no_copies(void **state)
 }
 
 /* Stored by a version without this clock while the wall clock was ahead. */
-static void copies_of_an_older_version_are_not_from_the_future(void **state)
+PV_TEST(copies_of_an_older_version_are_not_from_the_future)
 {
-    (void)state;
     uint64_t n = 0;
     disk = open_ok();
     assert_int_equal(keep(1, 2, 1, YEARS, 100), PV_OK);
@@ -345,9 +337,8 @@ static int take_time(void *ctx, const struct pv_storeop_copy *copy, struct pv_vi
 
 /* A copy that goes to another database is as old there: its time is told by the wall clock, from
  * which that of its store may differ by all the days that this coordinator was off. */
-static void copies_take_their_age_along(void **state)
+PV_TEST(copies_take_their_age_along)
 {
-    (void)state;
     char text[128], error[PV_STOREOP_ERROR_MAX];
     const uint64_t wall_s = pv_clock_wall_us() / 1000000;
     uint64_t before = 0, after = 0;
@@ -365,9 +356,8 @@ static void copies_take_their_age_along(void **state)
 
 /* A network that has more than its part is refused while others are not: the sums are put there, as
  * half a gigabyte of copies would take long. */
-static void one_network_leaves_disk_for_others(void **state)
+PV_TEST(one_network_leaves_disk_for_others)
 {
-    (void)state;
     disk = open_ok();
     assert_int_equal(keep(1, 2, 1, 0, 100), PV_OK);
     exec_sql("UPDATE mail_use SET bytes = 600 << 20");
@@ -421,9 +411,8 @@ static int try_full_disk(void)
     return right ? 0 : 1;
 }
 
-static void a_full_disk_is_an_answer_and_passes(void **state)
+PV_TEST(a_full_disk_is_an_answer_and_passes)
 {
-    (void)state;
     if (geteuid() != 0) {
         print_message("skipped: only root can mount a small disk\n");
         return;
@@ -439,29 +428,4 @@ static void a_full_disk_is_an_answer_and_passes(void **state)
         print_message("skipped: no mount namespaces here\n");
     else
         assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        STORE_LIST(TEST),
-        TEST(nothing_answered_is_lost_when_it_is_killed_at_any_moment),
-        TEST(a_damaged_database_is_named_and_left_alone),
-        TEST(what_is_no_database_is_named),
-        TEST(a_foreign_or_newer_database_is_refused),
-        TEST(a_directory_without_rights_is_named),
-        TEST(rows_of_an_older_version_are_kept_and_marked),
-        TEST(uses_of_an_older_version_count),
-        TEST(a_clock_that_jumps_deletes_no_copies),
-        TEST(a_clock_that_was_behind_deletes_no_copies),
-        TEST(copies_of_an_older_version_are_not_from_the_future),
-        TEST(copies_take_their_age_along),
-        TEST(one_network_leaves_disk_for_others),
-        TEST(a_full_disk_is_an_answer_and_passes),
-#undef TEST
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,9 +179,8 @@ static void check_state(size_t cut, unsigned left)
 
 /* --- the test --------------------------------------------------------------------------------- */
 
-static void nothing_answered_is_lost_or_given_out_twice_after_a_power_cut(void **state)
+PV_TEST(nothing_answered_is_lost_or_given_out_twice_after_a_power_cut)
 {
-    (void)state;
     crash_begin(dir);
     struct pv_coordstore *s = open_in(dir);
     for (unsigned op = 1; op <= OPS; op++) {
@@ -211,9 +210,8 @@ static int count_row(void *ctx, struct pv_storerow *row)
 
 /* Whenever the power goes, the database is the old one or the new one, and the next start goes on
  * from there. */
-static void an_upgrade_may_be_cut_short_at_any_write(void **state)
+PV_TEST(an_upgrade_may_be_cut_short_at_any_write)
 {
-    (void)state;
     char path[96];
     (void)snprintf(path, sizeof(path), "%s/coordinator.db", dir);
     crash_begin(dir);
@@ -269,13 +267,9 @@ static int teardown(void **state)
     return test_teardown(state); /* the world */
 }
 
-int main(void)
+PV_TEST_WORLD(setup, teardown);
+
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            nothing_answered_is_lost_or_given_out_twice_after_a_power_cut, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_upgrade_may_be_cut_short_at_any_write, setup, teardown),
-    };
     crash_init();
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

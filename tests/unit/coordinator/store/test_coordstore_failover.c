@@ -136,9 +136,8 @@ static pid_t killer(int answers)
     _exit(ask(&standby, "SELECT pg_promote()") ? 0 : 2);
 }
 
-static void nothing_answered_is_lost_when_the_primary_dies(void **state)
+PV_TEST(nothing_answered_is_lost_when_the_primary_dies)
 {
-    (void)state;
     static uint8_t told[MEMBERS][PV_STATEMENT_HASH_LEN];
     size_t n_told = 0, n_refused = 0;
     int fds[2], status = 0;
@@ -184,17 +183,18 @@ static void nothing_answered_is_lost_when_the_primary_dies(void **state)
     close(fds[1]);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(nothing_answered_is_lost_when_the_primary_dies, test_teardown),
-    };
-    if (!pg_server_make(&primary)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = ask(&primary, "SELECT 1") && follow() ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+    if (!pg_server_make(&primary))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+    if (ask(&primary, "SELECT 1") && follow())
+        return;
+    pg_server_done(&primary);
+    exit(1);
+}
+
+void test_done(void)
+{
     pg_server_done(&standby);
     pg_server_done(&primary);
-    return r;
 }

@@ -8,9 +8,10 @@
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-static void one_stores_and_the_other_is_told_where(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(one_stores_and_the_other_is_told_where)
 {
-    (void)state;
     assert_int_equal(verdict(&two, false), PV_HOME_NONE);
     struct pv_storeop_result res = create(&one, 1);
     assert_int_equal(res.status, PV_OK);
@@ -28,9 +29,8 @@ static void one_stores_and_the_other_is_told_where(void **state)
 }
 
 /* In one batch of the store two networks may be written, of which one was taken away. */
-static void a_network_that_was_lost_does_not_hurt_others(void **state)
+PV_TEST(a_network_that_was_lost_does_not_hurt_others)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     struct cw *first = world;
     struct cw_keys first_invite = invite;
@@ -55,9 +55,8 @@ static void a_network_that_was_lost_does_not_hurt_others(void **state)
     pv_storeop_free(ops[1]);
 }
 
-static void what_is_given_away_goes_with_all_its_rows(void **state)
+PV_TEST(what_is_given_away_goes_with_all_its_rows)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
     assert_int_equal(a->verdict, PV_HOME_THERE);
@@ -80,9 +79,8 @@ static void what_is_given_away_goes_with_all_its_rows(void **state)
 }
 
 /* The other drains too, or has ended: what nobody can have is not given to nobody. */
-static void what_nobody_takes_stays(void **state)
+PV_TEST(what_nobody_takes_stays)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
     assert_int_equal(renew(&one, 1), PV_OK);
@@ -97,9 +95,8 @@ static void what_nobody_takes_stays(void **state)
     assert_int_equal(put(&one, 9), PV_OK);
 }
 
-static void one_that_sleeps_is_followed_and_learns_of_it(void **state)
+PV_TEST(one_that_sleeps_is_followed_and_learns_of_it)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     assert_int_equal(renew(&one, 1), PV_OK);
     assert_int_equal(one.renewal.n, 1);
@@ -130,18 +127,16 @@ static void expect_silent(size_t n)
     assert_int_equal(one.renewal.n_silent, n);
 }
 
-static void a_renewal_says_what_time_it_is_there(void **state)
+PV_TEST(a_renewal_says_what_time_it_is_there)
 {
-    (void)state;
     const uint64_t before = pv_clock_wall_us();
     assert_int_equal(renew(&one, 0), PV_OK);
     assert_in_range(one.renewal.wall_us, before, pv_clock_wall_us());
     assert_true(one.renewal.wall_at <= pv_clock_now());
 }
 
-static void others_that_do_not_renew_are_named(void **state)
+PV_TEST(others_that_do_not_renew_are_named)
 {
-    (void)state;
     assert_int_equal(renew(&one, 0), PV_OK);
     assert_int_equal(one.renewal.n_silent, 0); /* it has just begun */
     run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.4 seconds'"
@@ -178,9 +173,8 @@ static void both_have_renewed_for_long(void)
 
 /* Whoever asks first after a jump takes nothing from who lives and has not renewed since; one that
  * died before it is followed, and does not live for the hour that it seems to have. */
-static void a_jump_of_the_clock_moves_no_home_and_buries_no_dead(void **state)
+PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
 {
-    (void)state;
     static const char *const jumps[] = {"1 hour", "4 seconds", "-1 hour", "-4 seconds"};
     assert_int_equal(create(&one, 1).status, PV_OK);
     for (size_t i = 0; i < PV_ARRAY_LEN(jumps); i++) {
@@ -206,9 +200,8 @@ static void a_jump_of_the_clock_moves_no_home_and_buries_no_dead(void **state)
     assert_int_equal(put(&one, 21), -ESTALE);
 }
 
-static void one_that_was_killed_is_followed_before_its_time(void **state)
+PV_TEST(one_that_was_killed_is_followed_before_its_time)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX], other[PV_PG_NAME_MAX];
     assert_int_equal(create(&one, 1).status, PV_OK);
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
@@ -237,9 +230,8 @@ static void one_that_was_killed_is_followed_before_its_time(void **state)
     pv_pg_lease_free(alone);
 }
 
-static void what_members_cannot_reach_comes_back(void **state)
+PV_TEST(what_members_cannot_reach_comes_back)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     memcpy(pleader, world->alice.id.pk, sizeof(pleader));
     assert_int_equal(verdict(&two, true), PV_HOME_THERE);
@@ -273,9 +265,8 @@ static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t 
 }
 
 /* What a removed machine knows of the network lets it knock as before. */
-static void who_was_removed_or_left_moves_nothing(void **state)
+PV_TEST(who_was_removed_or_left_moves_nothing)
 {
-    (void)state;
     struct cw_node bob = cw_node_make(world), eve = cw_node_make(world);
     assert_int_equal(create(&one, 1).status, PV_OK);
     assert_int_equal(run(one.store, member_op(&bob, 9, 3, 100)).status, PV_OK);
@@ -330,9 +321,8 @@ static void look_for_old_copies(void)
 
 /* Copies have the time of the database, whatever the clocks of coordinators say; and those that are
  * too old go when that clock has stood for a while: it may have jumped. */
-static void copies_grow_old_by_the_clock_of_the_database(void **state)
+PV_TEST(copies_grow_old_by_the_clock_of_the_database)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     assert_int_equal(keep_one(&one), PV_OK); /* two days ago, says this one's clock */
     assert_in_range(age_of_copy(), 0, 100);
@@ -435,9 +425,8 @@ static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
 /* When a coordinator has died, the others take its networks in batches that overlap. They lock what
  * they change in one order: who loses, then homes by their networks. Or they would wait for each
  * other, and the database would end one of them a second later. */
-static void who_follow_at_once_do_not_wait_for_each_other(void **state)
+PV_TEST(who_follow_at_once_do_not_wait_for_each_other)
 {
-    (void)state;
     uint8_t ids[2][PV_NETWORK_ID_LEN];
     char low[2 * PV_NETWORK_ID_LEN + 1], high[2 * PV_NETWORK_ID_LEN + 1], sql[160];
     for (uint64_t i = 0; i < 2; i++) {
@@ -472,9 +461,8 @@ static void who_follow_at_once_do_not_wait_for_each_other(void **state)
 
 /* What OPERATIONS.md tells to grant is enough for all that a coordinator does with tables that are
  * there. */
-static void least_rights_are_enough(void **state)
+PV_TEST(least_rights_are_enough)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n[3] = {0};
     const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
@@ -518,9 +506,8 @@ static void least_rights_are_enough(void **state)
 
 /* --- looking --------------------------------------------------------------------------------- */
 
-static void who_looks_sees_all_of_it(void **state)
+PV_TEST(who_looks_sees_all_of_it)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n[3] = {0};
     const struct pv_pgview view = {.ctx = n, .coordinator = count_coordinator, .home = note_home};
@@ -541,9 +528,8 @@ static void expect_harmless(void *ctx, const struct pv_pgview_coordinator *c)
 }
 
 /* What another coordinator calls itself moves no terminal's cursor, however long it is. */
-static void the_name_of_another_is_shown_as_text(void **state)
+PV_TEST(the_name_of_another_is_shown_as_text)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n = 0;
     const struct pv_pgview view = {.ctx = &n, .coordinator = expect_harmless};
@@ -590,10 +576,9 @@ static void wait_for_waiters(void)
 
 /* Somebody's session has locked a coordinator's row and does not end: who starts in that place
  * waits, and those who live go on. */
-static void who_starts_holds_up_nobody_who_lives(void **state)
+PV_TEST(who_starts_holds_up_nobody_who_lives)
 {
     char error[PV_PG_ERROR_MAX] = "";
-    (void)state;
     struct pv_pg *somebody = pg_sql_open(&server);
     pg_sql_in(somebody, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;"
                         "UPDATE p2pvpn.coordinators SET lost = lost WHERE name = 'machine 1'");
@@ -613,9 +598,8 @@ static void who_starts_holds_up_nobody_who_lives(void **state)
 
 /* Its questions are answered and the rows of a network never come: members are sent to the
  * coordinator that can read them. */
-static void who_cannot_read_a_network_sends_its_members_elsewhere(void **state)
+PV_TEST(who_cannot_read_a_network_sends_its_members_elsewhere)
 {
-    (void)state;
     struct pg_line *line = pg_line_new(&server, NULL);
     assert_int_equal(create(&one, 1).status, PV_OK);
     for (uint64_t n = 9; n < 20; n++)
@@ -638,37 +622,13 @@ static void who_cannot_read_a_network_sends_its_members_elsewhere(void **state)
     leave(&three);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(one_stores_and_the_other_is_told_where),
-        TEST(a_network_that_was_lost_does_not_hurt_others),
-        TEST(what_is_given_away_goes_with_all_its_rows),
-        TEST(what_nobody_takes_stays),
-        TEST(one_that_sleeps_is_followed_and_learns_of_it),
-        TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead),
-        TEST(one_that_was_killed_is_followed_before_its_time),
-        TEST(a_renewal_says_what_time_it_is_there),
-        TEST(others_that_do_not_renew_are_named),
-        TEST(what_members_cannot_reach_comes_back),
-        TEST(who_was_removed_or_left_moves_nothing),
-        TEST(who_follow_at_once_do_not_wait_for_each_other),
-        TEST(least_rights_are_enough),
-        TEST(copies_grow_old_by_the_clock_of_the_database),
-        TEST(who_looks_sees_all_of_it),
-        TEST(the_name_of_another_is_shown_as_text),
-        TEST(who_starts_holds_up_nobody_who_lives),
-        TEST(who_cannot_read_a_network_sends_its_members_elsewhere),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+}
+
+void test_done(void)
+{
     pg_server_done(&server);
-    return r;
 }

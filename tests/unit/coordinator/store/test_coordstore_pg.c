@@ -93,6 +93,8 @@ static int teardown(void **state)
     return test_teardown(state);
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static int open_with(const char *with, struct pv_coordstore **ret_store,
                      char error[static PV_STOREOP_ERROR_MAX])
 {
@@ -137,24 +139,21 @@ static void store_over(enum pg_line_state cut)
     pv_coordstore_close(s);
 }
 
-static void a_commit_whose_answer_is_lost_counts_once(void **state)
+PV_TEST(a_commit_whose_answer_is_lost_counts_once)
 {
-    (void)state;
     store_over(PG_LINE_AFTER_COMMIT);
 }
 
-static void a_commit_that_never_came_is_done_again(void **state)
+PV_TEST(a_commit_that_never_came_is_done_again)
 {
-    (void)state;
     store_over(PG_LINE_BEFORE_COMMIT);
 }
 
 /* The machine of the database has the batch and goes before it answers: nothing is left that TCP
  * would repeat, so keepalives alone tell of it, after 3 s. Without them it would be the 10 s after
  * which a database that says nothing counts as away. */
-static void an_answer_that_a_dead_machine_owes_is_asked_for_soon(void **state)
+PV_TEST(an_answer_that_a_dead_machine_owes_is_asked_for_soon)
 {
-    (void)state;
     struct pg_line *line = pg_line_new_tcp(&server);
     conninfo = line->conninfo;
     struct pv_coordstore *s = open_ok();
@@ -169,9 +168,8 @@ static void an_answer_that_a_dead_machine_owes_is_asked_for_soon(void **state)
 }
 
 /* An answer that takes twice as long as a silence may, and comes bit by bit. */
-static void an_answer_may_take_long_while_it_comes(void **state)
+PV_TEST(an_answer_may_take_long_while_it_comes)
 {
-    (void)state;
     const struct pv_pg_config cfg = {
         .conninfo = pg_server_conninfo(&server, "postgres"), .who = "test", .wait = PV_S(2)};
     char error[PV_PG_ERROR_MAX] = "";
@@ -189,9 +187,8 @@ static void an_answer_may_take_long_while_it_comes(void **state)
 
 /* --- a database that goes -------------------------------------------------------------------- */
 
-static void a_database_that_is_away_refuses_with_a_reason_and_comes_back(void **state)
+PV_TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back)
 {
-    (void)state;
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);
     assert_int_equal(run(s, network_op(1)).status, PV_OK);
@@ -236,13 +233,12 @@ static in_port_t deaf_port(int fds[static CALLERS + 1])
 
 /* Of the machines that stand in the list the first does not answer, as after its end; the kernel
  * would ask it for two minutes. */
-static void a_machine_that_says_nothing_is_passed_over(void **state)
+PV_TEST(a_machine_that_says_nothing_is_passed_over)
 {
     char list[160], error[PV_STOREOP_ERROR_MAX] = "";
     int fds[CALLERS + 1];
     struct pv_coordstore *s = NULL;
     const in_port_t port = deaf_port(fds);
-    (void)state;
     snprintf(list, sizeof(list), "host=127.0.0.1,%s port=%u,5432 dbname=postgres user=postgres",
              server.dir, port);
     const pv_ns began = pv_clock_now();
@@ -273,9 +269,8 @@ static void wait_for_no_session(void)
         poll(NULL, 0, 20);
 }
 
-static void who_lost_the_lease_stores_nothing(void **state)
+PV_TEST(who_lost_the_lease_stores_nothing)
 {
-    (void)state;
     const struct pv_pg_lease_config first = lease_config(1), second = lease_config(2);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     struct pv_pg_lease *one = lease_new(&first), *two = lease_new(&second);
@@ -317,9 +312,8 @@ static void who_lost_the_lease_stores_nothing(void **state)
     pv_pg_lease_free(two);
 }
 
-static void coordinators_of_another_key_are_refused(void **state)
+PV_TEST(coordinators_of_another_key_are_refused)
 {
-    (void)state;
     struct pv_pg_lease_config cfg = lease_config(2);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     cfg.pk[0] = 2;
@@ -331,9 +325,8 @@ static void coordinators_of_another_key_are_refused(void **state)
 
 /* --- schemas and rights ---------------------------------------------------------------------- */
 
-static void of_many_that_start_at_once_one_makes_the_schema(void **state)
+PV_TEST(of_many_that_start_at_once_one_makes_the_schema)
 {
-    (void)state;
     pid_t pids[4];
     run_sql("DROP SCHEMA p2pvpn CASCADE");
     for (uint8_t i = 0; i < 4; i++) {
@@ -358,9 +351,8 @@ static void of_many_that_start_at_once_one_makes_the_schema(void **state)
     assert_int_equal(n_holders, 1);
 }
 
-static void a_newer_database_is_refused(void **state)
+PV_TEST(a_newer_database_is_refused)
 {
-    (void)state;
     const struct pv_pg_lease_config cfg = lease_config(1);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     run_sql("UPDATE p2pvpn.version SET version = 99");
@@ -372,9 +364,8 @@ static void a_newer_database_is_refused(void **state)
 
 /* A user who may read and write rows, and nothing else, is enough where the schema is made; without
  * these rights it is told what it lacks. */
-static void a_user_with_few_rights_is_enough(void **state)
+PV_TEST(a_user_with_few_rights_is_enough)
 {
-    (void)state;
     struct pv_pg_lease_config cfg = lease_config(1);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
     run_sql("DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
@@ -399,9 +390,8 @@ static void a_user_with_few_rights_is_enough(void **state)
     run_sql("DROP OWNED BY few; DROP ROLE few");
 }
 
-static void what_is_no_address_of_a_database_is_named(void **state)
+PV_TEST(what_is_no_address_of_a_database_is_named)
 {
-    (void)state;
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     assert_int_equal(open_with("host", &s, error), PV_ERR_MALFORMED);
@@ -426,9 +416,8 @@ static int mark_row(void *ctx, struct pv_storerow *row)
     return PV_OK;
 }
 
-static void marks_that_a_load_made_are_there_at_the_next(void **state)
+PV_TEST(marks_that_a_load_made_are_there_at_the_next)
 {
-    (void)state;
     struct marker m = {.key = {5}};
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = open_ok();
@@ -515,11 +504,10 @@ static struct whole whole_of(struct pv_coordstore *s)
 
 /* Hundreds of members and of copies go there and back, and are what they were to the last byte, and
  * so are the uses of an invite and the order of copies. */
-static void all_of_it_goes_to_sqlite_and_back(void **state)
+PV_TEST(all_of_it_goes_to_sqlite_and_back)
 {
     char where[64];
     uint64_t n = 0;
-    (void)state;
     assert_non_null(test_dir_make(where, sizeof(where)));
     struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
     assert_int_equal(run(pg, network_op(1)).status, PV_OK);
@@ -567,10 +555,9 @@ static void expect_failure(struct pv_coordstore *from, struct pv_coordstore *to,
 
 /* The last of many copies cannot be written, or read: nothing of what came before stays, in either
  * direction, and the reason is told. */
-static void a_transfer_that_fails_has_changed_nothing(void **state)
+PV_TEST(a_transfer_that_fails_has_changed_nothing)
 {
     char where[64];
-    (void)state;
     assert_non_null(test_dir_make(where, sizeof(where)));
     struct pv_coordstore *pg = open_ok(), *file = open_sqlite(where);
     assert_int_equal(run(file, network_op(1)).status, PV_OK);
@@ -604,9 +591,8 @@ static void a_transfer_that_fails_has_changed_nothing(void **state)
 }
 
 /* However long a transfer takes, no coordinator joins and none takes the lease. */
-static void nobody_gets_a_store_that_is_held(void **state)
+PV_TEST(nobody_gets_a_store_that_is_held)
 {
-    (void)state;
     char error[PV_STOREOP_ERROR_MAX] = "";
     static const char *const tries[] = {
         "SELECT p2pvpn.join_cluster('\\x09', 'another', 'a', 3000)",
@@ -634,34 +620,13 @@ static void nobody_gets_a_store_that_is_held(void **state)
     pv_pg_free(other);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        STORE_LIST(TEST),
-        TEST(a_commit_whose_answer_is_lost_counts_once),
-        TEST(a_commit_that_never_came_is_done_again),
-        TEST(an_answer_may_take_long_while_it_comes),
-        TEST(an_answer_that_a_dead_machine_owes_is_asked_for_soon),
-        TEST(a_database_that_is_away_refuses_with_a_reason_and_comes_back),
-        TEST(a_machine_that_says_nothing_is_passed_over),
-        TEST(who_lost_the_lease_stores_nothing),
-        TEST(coordinators_of_another_key_are_refused),
-        TEST(of_many_that_start_at_once_one_makes_the_schema),
-        TEST(a_newer_database_is_refused),
-        TEST(a_user_with_few_rights_is_enough),
-        TEST(what_is_no_address_of_a_database_is_named),
-        TEST(marks_that_a_load_made_are_there_at_the_next),
-        TEST(all_of_it_goes_to_sqlite_and_back),
-        TEST(a_transfer_that_fails_has_changed_nothing),
-        TEST(nobody_gets_a_store_that_is_held),
-    };
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+}
+
+void test_done(void)
+{
     pg_server_done(&server);
-    return r;
 }

@@ -164,13 +164,14 @@ static void expect_no_deadlock(void)
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
+PV_TEST_WORLD(setup, teardown);
+
 /* Each has changed the copies of a large network, and needs room of the other's. */
-static void two_batches_that_make_room_are_stored(void **state)
+PV_TEST(two_batches_that_make_room_are_stored)
 {
     const struct net large[2] = {net_make(&one, 2), net_make(&two, 3)};
     const struct net small[2] = {net_make(&one, 4), net_make(&two, 5)};
     struct job a = {.n = 2}, b = {.n = 2};
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         fill(&large[i], 5);
         set_bytes_of(&large[i], PV_STOREOP_COPY_BYTES / 2);
@@ -190,11 +191,10 @@ static void two_batches_that_make_room_are_stored(void **state)
 }
 
 /* The home of the network that gives way goes on with the same copies. */
-static void who_makes_room_waits_for_the_home_and_not_the_other_way_round(void **state)
+PV_TEST(who_makes_room_waits_for_the_home_and_not_the_other_way_round)
 {
     const struct net here = net_make(&one, 2), large = net_make(&two, 3), small = net_make(&two, 4);
     struct job a = {.n = 1}, b = {.n = 3};
-    (void)state;
     fill(&large, 5);
     set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
     a.ops[0] = keep_op(&here, 1, 2 * BOX);
@@ -213,13 +213,12 @@ static void who_makes_room_waits_for_the_home_and_not_the_other_way_round(void *
 }
 
 /* Both take from the network that has most, and never the same copy. */
-static void all_that_has_room_is_stored_by_both(void **state)
+PV_TEST(all_that_has_room_is_stored_by_both)
 {
     const struct net large = net_make(&one, 2);
     const struct net nets[4] = {net_make(&one, 3), net_make(&one, 4), net_make(&two, 5),
                                 net_make(&two, 6)};
     struct job jobs[2] = {{.n = 0}};
-    (void)state;
     fill(&large, 2 * ROUNDS * AT_ONCE + 1);
     set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -237,12 +236,11 @@ static void all_that_has_room_is_stored_by_both(void **state)
 }
 
 /* Who deletes what is too old, of all networks, waits for no home that stores just now. */
-static void old_copies_of_a_busy_network_stay_until_the_next_look(void **state)
+PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
 {
     const struct net busy = net_make(&one, 2), idle = net_make(&one, 3);
     struct member third = join(3); /* has not looked yet */
     char hex[2 * PV_NETWORK_ID_LEN + 1];
-    (void)state;
     fill(&busy, 1);
     fill(&idle, 1);
     run_sql("UPDATE p2pvpn.mail SET time = time - 15 * 86400;"
@@ -259,11 +257,10 @@ static void old_copies_of_a_busy_network_stay_until_the_next_look(void **state)
 }
 
 /* It may have other networks in the same transaction, and would wait with their rows. */
-static void a_coordinator_of_before_is_refused_where_others_make_room(void **state)
+PV_TEST(a_coordinator_of_before_is_refused_where_others_make_room)
 {
     const struct net here = net_make(&one, 2), large = net_make(&two, 3);
     char hex[2 * PV_NETWORK_ID_LEN + 1], sql[512];
-    (void)state;
     fill(&large, 2);
     set_bytes_of(&large, PV_STOREOP_COPY_BYTES);
     hex_of(here.id, hex);
@@ -278,24 +275,13 @@ static void a_coordinator_of_before_is_refused_where_others_make_room(void **sta
     assert_string_equal(pg_sql(&server, "SELECT count(*) FROM p2pvpn.mail"), "2");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(two_batches_that_make_room_are_stored),
-        TEST(who_makes_room_waits_for_the_home_and_not_the_other_way_round),
-        TEST(all_that_has_room_is_stored_by_both),
-        TEST(old_copies_of_a_busy_network_stay_until_the_next_look),
-        TEST(a_coordinator_of_before_is_refused_where_others_make_room),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+}
+
+void test_done(void)
+{
     pg_server_done(&server);
-    return r;
 }

@@ -99,6 +99,8 @@ static int teardown(void **state)
     return test_teardown(state);
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* --- tests ----------------------------------------------------------------------------------- */
 
 static void keep_one(struct pv_coordstore *s, uint8_t key)
@@ -181,15 +183,13 @@ static void expect_all_rows_kept(int version)
     assert_string_equal(pg_sql(&server, catalog), made);
 }
 
-static void a_database_of_version_1_keeps_all_its_rows(void **state)
+PV_TEST(a_database_of_version_1_keeps_all_its_rows)
 {
-    (void)state;
     expect_all_rows_kept(1);
 }
 
-static void a_database_of_version_2_keeps_all_its_rows(void **state)
+PV_TEST(a_database_of_version_2_keeps_all_its_rows)
 {
-    (void)state;
     expect_all_rows_kept(2);
 }
 
@@ -199,9 +199,8 @@ static const char prepare_keep[] =
     " 2000, 16777216, 2000, 16777216, 1073741824, 250, 2097152, 67108864)";
 
 /* Version 3 changes a function that coordinators of version 2 have prepared, and go on to call. */
-static void a_coordinator_that_runs_goes_on_while_the_functions_change(void **state)
+PV_TEST(a_coordinator_that_runs_goes_on_while_the_functions_change)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     int was = 0;
     make_old(2);
@@ -217,9 +216,8 @@ static void a_coordinator_that_runs_goes_on_while_the_functions_change(void **st
     pv_pg_free(older);
 }
 
-static void a_change_that_fails_leaves_what_was_there(void **state)
+PV_TEST(a_change_that_fails_leaves_what_was_there)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "", before[PV_PG_ERROR_MAX];
     make_old(1);
     pg_sql(&server, "CREATE TABLE p2pvpn.homes()"); /* in the way */
@@ -233,9 +231,8 @@ static void a_change_that_fails_leaves_what_was_there(void **state)
 }
 
 /* A later version makes its tables while this one waits to make its own. */
-static void of_two_versions_that_start_at_once_the_later_one_stays(void **state)
+PV_TEST(of_two_versions_that_start_at_once_the_later_one_stays)
 {
-    (void)state;
     int status = 0;
     make_old(1);
     struct pv_pg *later = pg_sql_open(&server);
@@ -262,9 +259,8 @@ static void of_two_versions_that_start_at_once_the_later_one_stays(void **state)
     pv_pg_free(later);
 }
 
-static void who_may_not_make_tables_is_told_who_may(void **state)
+PV_TEST(who_may_not_make_tables_is_told_who_may)
 {
-    (void)state;
     char error[PV_PG_ERROR_MAX] = "";
     pg_sql(&server, "DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL;"
                     " END $$");
@@ -280,23 +276,13 @@ static void who_may_not_make_tables_is_told_who_may(void **state)
     pg_sql(&server, "DROP OWNED BY few; DROP ROLE few");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(a_database_of_version_1_keeps_all_its_rows),
-        TEST(a_database_of_version_2_keeps_all_its_rows),
-        TEST(a_coordinator_that_runs_goes_on_while_the_functions_change),
-        TEST(a_change_that_fails_leaves_what_was_there),
-        TEST(of_two_versions_that_start_at_once_the_later_one_stays),
-        TEST(who_may_not_make_tables_is_told_who_may),
-    };
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
+}
+
+void test_done(void)
+{
     pg_server_done(&server);
-    return r;
 }

@@ -36,15 +36,15 @@ static void store_over(enum pg_line_state cut)
     assert_int_equal(verdict(&two, false), PV_HOME_NONE);
 }
 
-static void a_commit_whose_answer_is_lost_counts_once(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(a_commit_whose_answer_is_lost_counts_once)
 {
-    (void)state;
     store_over(PG_LINE_AFTER_COMMIT);
 }
 
-static void a_commit_that_never_came_is_done_again(void **state)
+PV_TEST(a_commit_that_never_came_is_done_again)
 {
-    (void)state;
     store_over(PG_LINE_BEFORE_COMMIT);
 }
 
@@ -60,9 +60,8 @@ static int put_again(uint64_t n)
 
 /* A home that could not be given away is its giver's still. One that was given without the giver's
  * hearing of it is not, and the giver learns of it. The first of two commits is the question's. */
-static void of_a_gift_that_nobody_heard_the_database_knows(void **state)
+PV_TEST(of_a_gift_that_nobody_heard_the_database_knows)
 {
-    (void)state;
     struct pg_line *line = pg_line_new(&server, NULL);
     leave(&one);
     one = join_by(1, line->conninfo);
@@ -105,9 +104,8 @@ static void end_sessions(void)
 }
 
 /* The database was started anew while nobody stored anything: the next who does is not refused. */
-static void a_session_that_ended_at_night_refuses_nobody(void **state)
+PV_TEST(a_session_that_ended_at_night_refuses_nobody)
 {
-    (void)state;
     assert_int_equal(create(&one, 1).status, PV_OK);
     end_sessions();
     assert_int_equal(put(&one, 9), PV_OK);
@@ -121,7 +119,7 @@ static void a_session_that_ended_at_night_refuses_nobody(void **state)
 
 /* The database says why it ends a session, and then closes the connection: in a statement as text,
  * in one whose rows come one by one, and in a batch. */
-static void a_session_that_is_ended_in_a_statement_is_made_anew(void **state)
+PV_TEST(a_session_that_is_ended_in_a_statement_is_made_anew)
 {
     static const char end[] = "SELECT pg_terminate_backend(pg_backend_pid())";
     static const struct pv_pg_statement statements[] = {{"end", end}};
@@ -132,7 +130,6 @@ static void a_session_that_is_ended_in_a_statement_is_made_anew(void **state)
                                      .n_statements = PV_ARRAY_LEN(statements)};
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *pg = NULL;
-    (void)state;
     assert_int_equal(pv_pg_new(&pg, &cfg, error), PV_OK);
     for (int i = 0; i < 30; i++) {
         int r = pv_pg_connect(pg, error);
@@ -151,6 +148,46 @@ static void a_session_that_is_ended_in_a_statement_is_made_anew(void **state)
         assert_false(pv_pg_is_connected(pg));
     }
     pv_pg_free(pg);
+}
+
+static uint8_t lost_network[PV_NETWORK_ID_LEN];
+
+static void lose_network(void)
+{
+    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
+    hex_of(lost_network, hex);
+    snprintf(sql, sizeof(sql),
+             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
+    run_sql(sql);
+}
+
+/* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
+ * again: the other's member is answered that it is in, and has not come second to itself. */
+PV_TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost)
+{
+    struct cw *first = world;
+    struct cw_keys first_invite = invite;
+    world = cw_new(2);
+    cw_make_network(world);
+    invite = cw_keys_make(world);
+    memcpy(lost_network, world->created.network_id, sizeof(lost_network));
+    struct pg_line *line = pg_line_new(&server, lose_network);
+    leave(&one);
+    one = join_by(1, line->conninfo);
+    struct cw_node a = cw_node_make(world), b = cw_node_make(first);
+    assert_int_equal(create(&one, 20).status, PV_OK);
+    struct pv_storeop *lost = member_op(&a, 30, 0, 1);
+    world = first;
+    invite = first_invite;
+    assert_int_equal(create(&one, 1).status, PV_OK);
+    struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
+    struct pv_storeop_result res[2];
+    pg_line_set(line, PG_LINE_AFTER_COMMIT);
+    pv_coordstore_run(one.store, ops, res, 2);
+    assert_int_equal(res[0].status, PV_OK);
+    assert_int_equal(res[1].status, -ESTALE);
+    pv_storeop_free(ops[0]);
+    pv_storeop_free(ops[1]);
 }
 
 /* The socket that leads to this port. */
@@ -191,11 +228,10 @@ static void die_in_a_transaction(int told)
         pause();
 }
 
-static void the_locks_of_a_machine_that_is_gone_end_in_seconds(void **state)
+PV_TEST(the_locks_of_a_machine_that_is_gone_end_in_seconds)
 {
     int told[2];
     char c;
-    (void)state;
     server.tcp_port = LOW_PORT + (unsigned)getpid() % 10000; /* from the next start on */
     leave(&one);
     leave(&two);
@@ -219,68 +255,13 @@ static void the_locks_of_a_machine_that_is_gone_end_in_seconds(void **state)
     waitpid(pid, NULL, 0);
 }
 
-static uint8_t lost_network[PV_NETWORK_ID_LEN];
-
-static void lose_network(void)
+void test_begin(void)
 {
-    char sql[160], hex[2 * PV_NETWORK_ID_LEN + 1];
-    hex_of(lost_network, hex);
-    snprintf(sql, sizeof(sql),
-             "UPDATE p2pvpn.homes SET fence = fence + 1 WHERE network = decode('%s', 'hex')", hex);
-    run_sql(sql);
+    if (!pg_server_make(&server))
+        test_skip_all("PostgreSQL is not installed (scripts/deps)");
 }
 
-/* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
- * again: the other's member is answered that it is in, and has not come second to itself. */
-static void what_was_stored_is_known_again_beside_a_network_that_was_lost(void **state)
+void test_done(void)
 {
-    (void)state;
-    struct cw *first = world;
-    struct cw_keys first_invite = invite;
-    world = cw_new(2);
-    cw_make_network(world);
-    invite = cw_keys_make(world);
-    memcpy(lost_network, world->created.network_id, sizeof(lost_network));
-    struct pg_line *line = pg_line_new(&server, lose_network);
-    leave(&one);
-    one = join_by(1, line->conninfo);
-    struct cw_node a = cw_node_make(world), b = cw_node_make(first);
-    assert_int_equal(create(&one, 20).status, PV_OK);
-    struct pv_storeop *lost = member_op(&a, 30, 0, 1);
-    world = first;
-    invite = first_invite;
-    assert_int_equal(create(&one, 1).status, PV_OK);
-    struct pv_storeop *ops[2] = {member_op(&b, 9, 0, 1), lost};
-    struct pv_storeop_result res[2];
-    pg_line_set(line, PG_LINE_AFTER_COMMIT);
-    pv_coordstore_run(one.store, ops, res, 2);
-    assert_int_equal(res[0].status, PV_OK);
-    assert_int_equal(res[1].status, -ESTALE);
-    pv_storeop_free(ops[0]);
-    pv_storeop_free(ops[1]);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(a_commit_whose_answer_is_lost_counts_once),
-        TEST(a_commit_that_never_came_is_done_again),
-        TEST(of_a_gift_that_nobody_heard_the_database_knows),
-        TEST(a_session_that_ended_at_night_refuses_nobody),
-        TEST(a_session_that_is_ended_in_a_statement_is_made_anew),
-        TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost),
-        /* From here on the server has a port. */
-        TEST(the_locks_of_a_machine_that_is_gone_end_in_seconds),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    if (!pg_server_make(&server)) {
-        printf("skipped: PostgreSQL is not installed (scripts/deps)\n");
-        return 77;
-    }
-    int r = cmocka_run_group_tests(tests, NULL, NULL);
     pg_server_done(&server);
-    return r;
 }

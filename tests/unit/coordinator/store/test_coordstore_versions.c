@@ -42,9 +42,8 @@ static void expect_statements(void)
     pv_coordstore_close(s);
 }
 
-static void every_earlier_version_is_migrated_and_kept(void **state)
+PV_TEST(every_earlier_version_is_migrated_and_kept)
 {
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(versions); i++) {
         struct stat st;
         make_old(versions[i]);
@@ -66,9 +65,8 @@ static void every_earlier_version_is_migrated_and_kept(void **state)
 }
 
 /* A table of ours that is a view cannot get its trigger: the migration fails in its midst. */
-static void a_migration_that_breaks_off_leaves_the_old_database_whole(void **state)
+PV_TEST(a_migration_that_breaks_off_leaves_the_old_database_whole)
 {
-    (void)state;
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     make_old("coordinator-v1-first");
@@ -85,9 +83,8 @@ static void a_migration_that_breaks_off_leaves_the_old_database_whole(void **sta
     assert_int_equal(test_dir_remove(dir), 0);
 }
 
-static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void **state)
+PV_TEST(a_newer_database_is_refused_with_both_versions_and_the_remedy)
 {
-    (void)state;
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;
     make_old("coordinator-v1-marks");
@@ -96,14 +93,4 @@ static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void *
     assert_non_null(strstr(error, "newer p2pvpn-coordinator (schema 77; this one knows up to 2): "
                                   "install that version"));
     assert_int_equal(test_dir_remove(dir), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_earlier_version_is_migrated_and_kept),
-        cmocka_unit_test(a_migration_that_breaks_off_leaves_the_old_database_whole),
-        cmocka_unit_test(a_newer_database_is_refused_with_both_versions_and_the_remedy),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,9 +27,10 @@ static const char *without_ids(char *requests)
     return requests;
 }
 
-static void send_joins_words_and_says_what_became_of_it(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(send_joins_words_and_says_what_became_of_it)
 {
-    (void)state;
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("A", "lap", "pi", "x",
                                                              "queued") ",\"online\":true}\n");
     assert_int_equal(RUN("send", "pi", "see", "you", "--json", "-8"), 0);
@@ -50,18 +51,16 @@ static void send_joins_words_and_says_what_became_of_it(void **state)
 }
 
 /* Nothing can arrive of what nobody was asked to send. */
-static void a_send_without_a_daemon_leaves_no_doubt(void **state)
+PV_TEST(a_send_without_a_daemon_leaves_no_doubt)
 {
-    (void)state;
     stop_daemon();
     assert_int_equal(RUN("send", "pi", "x"), PV_CTLAPI_NOT_RUNNING);
     assert_one_line_error("p2pvpnd is not running");
 }
 
 /* What was sent and not answered may arrive: whoever repeats it can say which it was. */
-static void a_send_without_an_answer_says_how_it_is_repeated(void **state)
+PV_TEST(a_send_without_an_answer_says_how_it_is_repeated)
 {
-    (void)state;
     answers("send", "");
     assert_int_equal(RUN("--timeout", "1", "send", "pi", "x"), PV_CTLAPI_TIMEOUT);
     const char *id = strstr(t.requests, "\"message\":\"");
@@ -82,9 +81,8 @@ static void a_send_without_an_answer_says_how_it_is_repeated(void **state)
                                     "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
 }
 
-static void a_text_of_the_limit_passes_and_one_more_byte_does_not(void **state)
+PV_TEST(a_text_of_the_limit_passes_and_one_more_byte_does_not)
 {
-    (void)state;
     static char text[PV_CHAT_TEXT_MAX + 2];
     memset(text, 'x', PV_CHAT_TEXT_MAX);
     answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
@@ -104,9 +102,8 @@ static int send_input(FILE *in)
 }
 
 /* All of the input is sent, or nothing of it. */
-static void no_part_of_an_input_is_sent(void **state)
+PV_TEST(no_part_of_an_input_is_sent)
 {
-    (void)state;
     static char text[PV_CHAT_TEXT_MAX + 8];
     memset(text, 'x', PV_CHAT_TEXT_MAX);
     answers("send", "{\"id\":@,\"ok\":true,\"message\":{},\"online\":true}\n");
@@ -124,9 +121,8 @@ static void no_part_of_an_input_is_sent(void **state)
     assert_int_equal(send_input(input(text)), 0);
 }
 
-static void inbox_shows_who_and_what(void **state)
+PV_TEST(inbox_shows_who_and_what)
 {
-    (void)state;
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "hi\\u001b[2J\\nthere", "unread") "]}\n");
     answers("read", "{\"id\":@,\"ok\":true,\"read\":1}\n");
@@ -152,9 +148,8 @@ static void inbox_shows_who_and_what(void **state)
     assert_string_equal(t.err, "no new messages\n");
 }
 
-static void history_shows_both_directions(void **state)
+PV_TEST(history_shows_both_directions)
 {
-    (void)state;
     answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"more\":true,\"messages\":[" MSG(
                            "A", "pi", "lap", "hi", "read") "," MSG("B", "lap", "pi", "yes",
                                                                    "delivered") "]}\n");
@@ -165,9 +160,8 @@ static void history_shows_both_directions(void **state)
     assert_null(strstr(t.out, "more"));
 }
 
-static void what_the_other_machine_does_not_take_is_said(void **state)
+PV_TEST(what_the_other_machine_does_not_take_is_said)
 {
-    (void)state;
 #define HELD                                                                                \
     "{\"id\":\"A\",\"from\":\"lap\",\"to\":\"pi\",\"room\":null,\"text\":\"yes\",\"time\":" \
     "1790000000.5,\"state\":\"queued\",\"held\":\"full\"}"
@@ -179,9 +173,8 @@ static void what_the_other_machine_does_not_take_is_said(void **state)
     assert_non_null(strstr(t.out, "lap to pi: yes  (queued: pi takes no more from you for now)\n"));
 }
 
-static void a_former_holder_of_a_name_is_told_apart(void **state)
+PV_TEST(a_former_holder_of_a_name_is_told_apart)
 {
-    (void)state;
     answers(
         "history",
         "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"A\",\"from\":\"pi\",\"to\":"
@@ -193,9 +186,8 @@ static void a_former_holder_of_a_name_is_told_apart(void **state)
                         "[2001-09-09 01:46] pi (former, key AbCd) to lap: hi\n");
 }
 
-static void history_is_cleared_when_one_is_sure(void **state)
+PV_TEST(history_is_cleared_when_one_is_sure)
 {
-    (void)state;
     answers("history_clear", "{\"id\":@,\"ok\":true,\"deleted\":12}\n");
     assert_int_equal(RUN("history", "clear", "pi", "--yes"), 0);
     assert_string_equal(t.out, "12 messages deleted on this machine\n");
@@ -214,9 +206,8 @@ static void history_is_cleared_when_one_is_sure(void **state)
     assert_string_equal(t.requests, both);
 }
 
-static void mute_says_what_it_does(void **state)
+PV_TEST(mute_says_what_it_does)
 {
-    (void)state;
     answers("mute", "{\"id\":@,\"ok\":true,\"changed\":true}\n");
     answers("unmute", "{\"id\":@,\"ok\":true,\"changed\":false}\n");
     answers("muted", "{\"id\":@,\"ok\":true,\"version\":1,\"muted\":[\"#crew\",\"pi\"]}\n");
@@ -231,9 +222,8 @@ static void mute_says_what_it_does(void **state)
     assert_int_equal(RUN("mute", "pi", "bob"), PV_CTLAPI_USAGE);
 }
 
-static void chat_converses_on_a_pipe(void **state)
+PV_TEST(chat_converses_on_a_pipe)
 {
-    (void)state;
     answers("watch", "{\"id\":@,\"event\":\"message\",\"message\":" MSG("B", "pi", "lap", "live",
                                                                         "unread") "}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
@@ -269,9 +259,8 @@ static void chat_converses_on_a_pipe(void **state)
     "\",\"former\":\"AbCdEf\",\"another_since\":1000000000}"
 
 /* Who knew the former pi has to hear it before the first line, and once. */
-static void chat_says_that_a_name_changed_hands(void **state)
+PV_TEST(chat_says_that_a_name_changed_hands)
 {
-    (void)state;
     static const char said[] =
         "-- pi is another machine since 2001-09-09 01:46 (before: key AbCd)\n";
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" NEWS(
@@ -300,9 +289,8 @@ static void chat_says_that_a_name_changed_hands(void **state)
     assert_non_null(strstr(t.out, "\"another_since\":1000000000"));
 }
 
-static void chat_with_a_peer_sends_plain_lines_there(void **state)
+PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 {
-    (void)state;
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\"}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: disk full\"}\n");
@@ -321,9 +309,8 @@ static void chat_with_a_peer_sends_plain_lines_there(void **state)
 }
 
 /* Whoever takes the id of another's message must not keep that one from being shown. */
-static void one_id_in_two_conversations_is_two_messages(void **state)
+PV_TEST(one_id_in_two_conversations_is_two_messages)
 {
-    (void)state;
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "eve", "lap", "first", "unread") "," MSG("A", "pi", "lap", "second",
                                                                        "unread") "]}\n");
@@ -336,9 +323,8 @@ static void one_id_in_two_conversations_is_two_messages(void **state)
 }
 
 /* One refused line ends nothing, and is not forgotten: a script sees it by the exit code. */
-static void a_refused_line_is_told_as_everything_is_told(void **state)
+PV_TEST(a_refused_line_is_told_as_everything_is_told)
 {
-    (void)state;
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"send: no peer pj\"}\n");
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
@@ -374,9 +360,8 @@ static int run_unheard(const char *text, const char *const *words)
 }
 
 /* p2pvpnd takes for read what it tells a chat, so a chat that nobody reads must end. */
-static void chat_ends_when_nobody_reads_it_any_more(void **state)
+PV_TEST(chat_ends_when_nobody_reads_it_any_more)
 {
-    (void)state;
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
@@ -396,9 +381,8 @@ static void chat_ends_when_nobody_reads_it_any_more(void **state)
     "\",\"text\":\"" text "\",\"time\":1000000000.5,\"state\":\"unread\"}"
 
 /* A raw conversation prints the lines of the peer, or of the room, and of nobody else. */
-static void raw_prints_the_lines_of_one_conversation(void **state)
+PV_TEST(raw_prints_the_lines_of_one_conversation)
 {
-    (void)state;
     answers("room_members", "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[]}\n");
     answers(
         "inbox",
@@ -425,11 +409,10 @@ static void raw_prints_the_lines_of_one_conversation(void **state)
     assert_string_equal(t.out, "private\n");
 }
 
-static void what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command(void **state)
+PV_TEST(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command)
 {
     char path[] = "/tmp/ctlchatXXXXXX";
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
@@ -441,11 +424,10 @@ static void what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command(void
     assert_null(strchr(t.err, 0x1b));
 }
 
-static void each_file_that_is_sent_has_an_id_of_its_own(void **state)
+PV_TEST(each_file_that_is_sent_has_an_id_of_its_own)
 {
     char path[] = "/tmp/ctlchatXXXXXX";
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.1.5\"}\n");
@@ -498,11 +480,10 @@ static size_t longest_line(unsigned short cols, const char *path)
     return longest;
 }
 
-static void progress_fits_the_terminal(void **state)
+PV_TEST(progress_fits_the_terminal)
 {
     char path[] = "/tmp/ctlchatXXXXXX";
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0 && write(fd, "x", 1) == 1);
     close(fd);
     answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
@@ -514,16 +495,14 @@ static void progress_fits_the_terminal(void **state)
     assert_int_equal(wide, 79);
 }
 
-static void chat_with_an_unknown_peer_is_told_at_once(void **state)
+PV_TEST(chat_with_an_unknown_peer_is_told_at_once)
 {
-    (void)state;
     answers("ip", "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"ip: no peer pj\"}\n");
     assert_int_equal(RUN("chat", "pj"), PV_CTLAPI_UNKNOWN_PEER);
 }
 
-static void chat_without_a_network_ends(void **state)
+PV_TEST(chat_without_a_network_ends)
 {
-    (void)state;
     answers("watch", "{\"id\":@,\"ok\":false,\"code\":4,\"error\":\"chat: not joined\"}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     int fds[2];
@@ -534,9 +513,8 @@ static void chat_without_a_network_ends(void **state)
     close(fds[1]);
 }
 
-static void chat_tells_states_of_what_it_sent(void **state)
+PV_TEST(chat_tells_states_of_what_it_sent)
 {
-    (void)state;
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "pi", "hello\\nyou",
                                                              "queued") ",\"online\":false}\n");
@@ -563,36 +541,8 @@ static void chat_tells_states_of_what_it_sent(void **state)
         "-- nobody else is in this network yet\n");
 }
 
-int main(void)
+void test_begin(void)
 {
     setenv("TZ", "UTC", 1);
     signal(SIGPIPE, SIG_IGN); /* as main() of p2pvpnctl does */
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(send_joins_words_and_says_what_became_of_it),
-        T(a_send_without_a_daemon_leaves_no_doubt),
-        T(a_send_without_an_answer_says_how_it_is_repeated),
-        T(a_text_of_the_limit_passes_and_one_more_byte_does_not),
-        T(no_part_of_an_input_is_sent),
-        T(inbox_shows_who_and_what),
-        T(history_shows_both_directions),
-        T(what_the_other_machine_does_not_take_is_said),
-        T(a_former_holder_of_a_name_is_told_apart),
-        T(history_is_cleared_when_one_is_sure),
-        T(mute_says_what_it_does),
-        T(chat_converses_on_a_pipe),
-        T(chat_says_that_a_name_changed_hands),
-        T(chat_with_a_peer_sends_plain_lines_there),
-        T(one_id_in_two_conversations_is_two_messages),
-        T(a_refused_line_is_told_as_everything_is_told),
-        T(chat_ends_when_nobody_reads_it_any_more),
-        T(raw_prints_the_lines_of_one_conversation),
-        T(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command),
-        T(each_file_that_is_sent_has_an_id_of_its_own),
-        T(progress_fits_the_terminal),
-        T(chat_with_an_unknown_peer_is_told_at_once),
-        T(chat_without_a_network_ends),
-        T(chat_tells_states_of_what_it_sent),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,8 @@ static int end(void **state)
     return rmdir(dir) != 0 || rmdir(top) != 0 ? -1 : 0; /* nothing else is anywhere */
 }
 
+PV_TEST_WORLD(begin, end);
+
 static unsigned count(void)
 {
     const struct dirent *e;
@@ -78,9 +80,8 @@ static void assert_text(const char *where, const char *want)
     assert_string_equal(text, want);
 }
 
-static void it_gets_its_name_or_the_users(void **state)
+PV_TEST(it_gets_its_name_or_the_users)
 {
-    (void)state;
     assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_OK);
     assert_text(in_dir("photo.jpg"), "what bob sent");
     assert_int_equal(pv_fetch(from, ".", "photo.jpg", in_dir("mine")), PV_OK);
@@ -88,9 +89,8 @@ static void it_gets_its_name_or_the_users(void **state)
     assert_int_equal(count(), 2);
 }
 
-static void nothing_is_overwritten_and_no_link_followed(void **state)
+PV_TEST(nothing_is_overwritten_and_no_link_followed)
 {
-    (void)state;
     write_text(in_dir("photo.jpg"), "mine");
     assert_int_equal(pv_fetch(from, dir, "photo.jpg", NULL), PV_ERR_EXISTS);
     assert_int_equal(pv_fetch(from, dir, "x", in_dir("photo.jpg")), PV_ERR_EXISTS);
@@ -100,10 +100,9 @@ static void nothing_is_overwritten_and_no_link_followed(void **state)
     assert_int_equal(pv_fetch(from, dir, "x", in_dir("link")), PV_ERR_EXISTS);
 }
 
-static void no_name_leaves_the_directory(void **state)
+PV_TEST(no_name_leaves_the_directory)
 {
     static const char *const names[] = {"../up", "/tmp/pv_fetch_up", "a/b/c", "..", ".bashrc"};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
         assert_int_equal(pv_fetch(from, dir, names[i], NULL), PV_OK);
     assert_int_equal(count(), PV_ARRAY_LEN(names));
@@ -111,9 +110,8 @@ static void no_name_leaves_the_directory(void **state)
     assert_text(in_dir("_bashrc"), "what bob sent");
 }
 
-static void what_cannot_be_copied_leaves_nothing_behind(void **state)
+PV_TEST(what_cannot_be_copied_leaves_nothing_behind)
 {
-    (void)state;
     int no_file = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(pv_fetch(no_file, dir, "photo.jpg", NULL) < 0);
     assert_true(pv_fetch(no_file, dir, "x", in_dir("mine")) < 0);
@@ -121,17 +119,4 @@ static void what_cannot_be_copied_leaves_nothing_behind(void **state)
     assert_int_equal(count(), 0);
     assert_true(pv_fetch(from, "/nowhere", "photo.jpg", NULL) < 0);
     assert_true(pv_fetch(from, dir, "x", in_dir("")) < 0);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(it_gets_its_name_or_the_users),
-        EACH(nothing_is_overwritten_and_no_link_followed),
-        EACH(no_name_leaves_the_directory),
-        EACH(what_cannot_be_copied_leaves_nothing_behind),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

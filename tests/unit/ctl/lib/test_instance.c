@@ -10,9 +10,8 @@
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
 
-static void paths_follow_from_the_name(void **state)
+PV_TEST(paths_follow_from_the_name)
 {
-    (void)state;
     struct pv_instance i;
     assert_int_equal(pv_instance_named("", &i), PV_OK);
     assert_string_equal(i.socket, "/run/p2pvpn/p2pvpnd.sock");
@@ -28,9 +27,8 @@ static void paths_follow_from_the_name(void **state)
     assert_string_equal(i.unit, "p2pvpnd@work-at-ho1.service");
 }
 
-static void names_that_could_be_another_file_are_refused(void **state)
+PV_TEST(names_that_could_be_another_file_are_refused)
 {
-    (void)state;
     static const char *const bad[] = {"work-at-home", "-work",   "work-", "Work", "a/b",
                                       "..",           "w.x",     "a b",   "@",    "p2pvpnd",
                                       "coordinator",  "\xc3\xa4"};
@@ -39,9 +37,8 @@ static void names_that_could_be_another_file_are_refused(void **state)
         assert_int_equal(pv_instance_named(bad[k], &i), PV_ERR_MALFORMED);
 }
 
-static void a_socket_tells_the_node(void **state)
+PV_TEST(a_socket_tells_the_node)
 {
-    (void)state;
     char longer[PATH_MAX + 8];
     struct pv_instance i;
     assert_int_equal(pv_instance_behind("/run/p2pvpn/work.sock", &i), PV_OK);
@@ -76,9 +73,8 @@ static void touch(const char *dir, const char *file)
     fclose(f);
 }
 
-static void lists_what_has_a_socket_or_settings_once_and_in_order(void **state)
+PV_TEST(lists_what_has_a_socket_or_settings_once_and_in_order)
 {
-    (void)state;
     char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64], run[96], etc[96], many[32];
     assert_non_null(test_dir_make(dir, sizeof(dir)));
     test_defer(remove_dir, strdup(dir));
@@ -105,15 +101,4 @@ static void lists_what_has_a_socket_or_settings_once_and_in_order(void **state)
         touch(etc, many);
     }
     assert_int_equal(pv_instance_list(run, etc, names), PV_INSTANCE_MAX);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_follow_from_the_name),
-        cmocka_unit_test(names_that_could_be_another_file_are_refused),
-        cmocka_unit_test(a_socket_tells_the_node),
-        cmocka_unit_test(lists_what_has_a_socket_or_settings_once_and_in_order),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

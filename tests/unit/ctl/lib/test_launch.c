@@ -35,6 +35,8 @@ static int teardown(void **state)
     return unlink(victim) | rmdir(node.state);
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static void nothing_is_started(void)
 {
     struct pv_launch l;
@@ -47,30 +49,26 @@ static void nothing_is_started(void)
     assert_int_equal(st.st_size, 8);
 }
 
-static void a_log_that_is_a_link_is_not_followed(void **state)
+PV_TEST(a_log_that_is_a_link_is_not_followed)
 {
-    (void)state;
     assert_int_equal(symlink(victim, log_path), 0);
     nothing_is_started();
 }
 
-static void a_log_that_is_another_files_second_name_is_not_written_to(void **state)
+PV_TEST(a_log_that_is_another_files_second_name_is_not_written_to)
 {
-    (void)state;
     assert_int_equal(link(victim, log_path), 0);
     nothing_is_started();
 }
 
-static void a_log_that_is_a_pipe_is_not_waited_for(void **state)
+PV_TEST(a_log_that_is_a_pipe_is_not_waited_for)
 {
-    (void)state;
     assert_int_equal(mkfifo(log_path, 0600), 0);
     nothing_is_started();
 }
 
-static void a_log_of_yet_another_user_is_not_written_to(void **state)
+PV_TEST(a_log_of_yet_another_user_is_not_written_to)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     FILE *f = fopen(log_path, "we");
@@ -78,17 +76,4 @@ static void a_log_of_yet_another_user_is_not_written_to(void **state)
     assert_int_equal(fchown(fileno(f), 61234, 61234), 0);
     assert_int_equal(fclose(f), 0);
     nothing_is_started();
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(a_log_that_is_a_link_is_not_followed),
-        EACH(a_log_that_is_another_files_second_name_is_not_written_to),
-        EACH(a_log_that_is_a_pipe_is_not_waited_for),
-        EACH(a_log_of_yet_another_user_is_not_written_to),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,12 +23,11 @@ static char *print(const char *const *cells, size_t n)
 
 /* Two characters of Japanese take four columns, an accent of its own none, ü and an emoji one and
  * two; the locale is that of a program that has set none. */
-static void columns_are_as_wide_as_on_the_screen(void **state)
+PV_TEST(columns_are_as_wide_as_on_the_screen)
 {
     static const char *const cells[] = {
         "abcd",     "1", "\xe5\x86\x99\xe7\x9c\x9f", "2", "cafe\xcc\x81", "3",
         "\xc3\xbc", "4", "\xf0\x9f\x98\x80",         "5"};
-    (void)state;
     char *text = print(cells, PV_ARRAY_LEN(cells));
     assert_string_equal(text, "abcd  1\n"
                               "\xe5\x86\x99\xe7\x9c\x9f  2\n"
@@ -39,20 +38,10 @@ static void columns_are_as_wide_as_on_the_screen(void **state)
 }
 
 /* What is no UTF-8 is shown as something else, and is counted as that. */
-static void what_is_no_text_keeps_its_column(void **state)
+PV_TEST(what_is_no_text_keeps_its_column)
 {
     static const char *const cells[] = {"a\xff", "1", "abc", "2"};
-    (void)state;
     char *text = print(cells, PV_ARRAY_LEN(cells));
     assert_string_equal(text, "a\xef\xbf\xbd   1\nabc  2\n");
     free(text);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(columns_are_as_wide_as_on_the_screen),
-        cmocka_unit_test(what_is_no_text_keeps_its_column),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

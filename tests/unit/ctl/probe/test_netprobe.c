@@ -3,9 +3,8 @@
 #include "ctl/probe/netprobe.h"
 #include "tests/unit/test_util.h"
 
-static void servers_are_taken_in_every_form(void **state)
+PV_TEST(servers_are_taken_in_every_form)
 {
-    (void)state;
     static const struct {
         const char *text;
         size_t n4, n6;
@@ -31,9 +30,8 @@ static void servers_are_taken_in_every_form(void **state)
     }
 }
 
-static void what_is_no_server_is_refused_without_a_look_up(void **state)
+PV_TEST(what_is_no_server_is_refused_without_a_look_up)
 {
-    (void)state;
     static const char *const rows[] = {
         "",        ",",           ":3478", "host:0", "host:65536",  "host:x",     "a host",
         "host:1:", "192.0.2.1:0", "[::1",  "[host]", "http://host", "192.0.2.1,", "192.0.2.1,-!"};
@@ -54,21 +52,10 @@ static void what_is_no_server_is_refused_without_a_look_up(void **state)
     assert_int_equal(pv_netprobe_resolve(longest, 3478, &s, error), PV_ERR_MALFORMED);
 }
 
-static void without_a_server_of_a_family_nothing_is_tried(void **state)
+PV_TEST(without_a_server_of_a_family_nothing_is_tried)
 {
-    (void)state;
     struct pv_netprobe_servers s = {0};
     struct pv_netprobe_report report;
     assert_int_equal(pv_netprobe_run(&s, false, &report), PV_OK);
     assert_false(report.tried[0] || report.tried[1]);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(servers_are_taken_in_every_form),
-        cmocka_unit_test(what_is_no_server_is_refused_without_a_look_up),
-        cmocka_unit_test(without_a_server_of_a_family_nothing_is_tried),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,9 @@
 
 /* --- the input line -------------------------------------------------------------------------- */
 
-static void the_line_is_edited_by_characters_not_bytes(void **state)
+PV_TEST_WORLD(make, drop);
+
+PV_TEST(the_line_is_edited_by_characters_not_bytes)
 {
     struct fixture *f = *state;
     struct pv_tuiedit *e = &f->t.edit;
@@ -32,7 +34,7 @@ static void the_line_is_edited_by_characters_not_bytes(void **state)
     assert_int_equal(e->len, 0);
 }
 
-static void the_line_takes_no_control_characters_and_has_an_end(void **state)
+PV_TEST(the_line_takes_no_control_characters_and_has_an_end)
 {
     struct fixture *f = *state;
     static const wchar_t bad[] = {0, 1, 0x1b, 0x7f, 0x9b, 0xd800, 0x110000};
@@ -49,7 +51,7 @@ static void the_line_takes_no_control_characters_and_has_an_end(void **state)
     assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX - 1);
 }
 
-static void what_was_typed_comes_back(void **state)
+PV_TEST(what_was_typed_comes_back)
 {
     struct fixture *f = *state;
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
@@ -75,7 +77,7 @@ static void what_was_typed_comes_back(void **state)
 
 /* --- commands and completion ----------------------------------------------------------------- */
 
-static void lines_go_where_they_belong(void **state)
+PV_TEST(lines_go_where_they_belong)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -118,7 +120,7 @@ static void lines_go_where_they_belong(void **state)
     assert_true(t->ended);
 }
 
-static void older_history_comes_page_by_page(void **state)
+PV_TEST(older_history_comes_page_by_page)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -156,7 +158,7 @@ static void older_history_comes_page_by_page(void **state)
     assert_nothing_asked(t); /* that was all */
 }
 
-static void files_are_told_once_and_answered(void **state)
+PV_TEST(files_are_told_once_and_answered)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -185,7 +187,7 @@ static void files_are_told_once_and_answered(void **state)
 
 /* A chat that begins, or a daemon that comes back, is told of all files: what is over is no news. A
  * transfer under way shows how far it is. */
-static void files_that_are_over_are_no_news_and_others_show_how_far_they_are(void **state)
+PV_TEST(files_that_are_over_are_no_news_and_others_show_how_far_they_are)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -204,7 +206,7 @@ static void files_that_are_over_are_no_news_and_others_show_how_far_they_are(voi
 }
 
 /* Silent until it is asked for, and only for what somebody else wrote. */
-static void the_bell_rings_for_who_asked_for_it(void **state)
+PV_TEST(the_bell_rings_for_who_asked_for_it)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -225,7 +227,7 @@ static void the_bell_rings_for_who_asked_for_it(void **state)
 }
 
 /* Once, where the message stands, and again when the name goes to yet another machine. */
-static void a_name_that_changed_hands_is_said_before_the_first_message(void **state)
+PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -259,7 +261,7 @@ static void a_name_that_changed_hands_is_said_before_the_first_message(void **st
     assert_non_null(strstr(t->convs[alice].lines[1].text, "alice is another machine since "));
 }
 
-static void unread_comes_first_and_who_is_away_last(void **state)
+PV_TEST(unread_comes_first_and_who_is_away_last)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -274,7 +276,7 @@ static void unread_comes_first_and_who_is_away_last(void **state)
         assert_string_equal(t->convs[t->order[i + 1]].name, after[i]);
 }
 
-static void getu_lists_who_is_there(void **state)
+PV_TEST(getu_lists_who_is_there)
 {
     struct fixture *f = *state;
     line(&f->t, "getu");
@@ -288,7 +290,7 @@ static void getu_lists_who_is_there(void **state)
     assert_int_equal(f->t.convs[0].n_lines, 1);
 }
 
-static void tab_completes_as_far_as_it_is_certain(void **state)
+PV_TEST(tab_completes_as_far_as_it_is_certain)
 {
     static const struct {
         const char *typed, *then;
@@ -314,7 +316,7 @@ static void tab_completes_as_far_as_it_is_certain(void **state)
     assert_string_equal(f->t.note, "bob bobby");
 }
 
-static void a_long_list_of_choices_is_cut(void **state)
+PV_TEST(a_long_list_of_choices_is_cut)
 {
     struct fixture *f = *state;
     struct pv_tui_choice choice;
@@ -332,7 +334,7 @@ static void a_long_list_of_choices_is_cut(void **state)
 
 /* --- what the daemon says -------------------------------------------------------------------- */
 
-static void messages_are_counted_until_they_are_seen(void **state)
+PV_TEST(messages_are_counted_until_they_are_seen)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -365,7 +367,7 @@ static void messages_are_counted_until_they_are_seen(void **state)
     drop_actions(t);
 }
 
-static void history_and_live_messages_make_one_list(void **state)
+PV_TEST(history_and_live_messages_make_one_list)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -390,7 +392,7 @@ static void history_and_live_messages_make_one_list(void **state)
     drop_actions(t);
 }
 
-static void a_conversation_keeps_the_newest_lines(void **state)
+PV_TEST(a_conversation_keeps_the_newest_lines)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -404,7 +406,7 @@ static void a_conversation_keeps_the_newest_lines(void **state)
     assert_string_equal(t->convs[pi].lines[0].text, "n5");
 }
 
-static void a_failed_send_is_given_back(void **state)
+PV_TEST(a_failed_send_is_given_back)
 {
     struct fixture *f = *state;
     char text[] = "my text", other[] = "/etc is full";
@@ -438,7 +440,7 @@ static void a_failed_send_is_given_back(void **state)
     assert_string_equal(f->t.edit.text, "one too many");
 }
 
-static void each_conversation_keeps_its_own_line(void **state)
+PV_TEST(each_conversation_keeps_its_own_line)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -454,7 +456,7 @@ static void each_conversation_keeps_its_own_line(void **state)
     drop_actions(t);
 }
 
-static void several_pasted_lines_are_sent_when_one_says_so(void **state)
+PV_TEST(several_pasted_lines_are_sent_when_one_says_so)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -478,7 +480,7 @@ static void several_pasted_lines_are_sent_when_one_says_so(void **state)
     assert_string_equal(t->edit.text, "");
 }
 
-static void a_daemon_that_was_gone_is_asked_again(void **state)
+PV_TEST(a_daemon_that_was_gone_is_asked_again)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -501,7 +503,7 @@ static void a_daemon_that_was_gone_is_asked_again(void **state)
     assert_action(t, PV_TUI_HISTORY, "pi", "");
 }
 
-static void the_bar_forgets_that_a_message_waited(void **state)
+PV_TEST(the_bar_forgets_that_a_message_waited)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -516,7 +518,7 @@ static void the_bar_forgets_that_a_message_waited(void **state)
     drop_actions(t);
 }
 
-static void nonsense_of_the_daemon_is_ignored(void **state)
+PV_TEST(nonsense_of_the_daemon_is_ignored)
 {
     static const char *const rows[] = {
         "{}",
@@ -555,7 +557,7 @@ static void next_action(struct pv_tui *t, enum pv_tui_action_kind kind, const ch
     free(a.text);
 }
 
-static void rooms_are_conversations_with_unread_counts(void **state)
+PV_TEST(rooms_are_conversations_with_unread_counts)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -610,36 +612,10 @@ static void rooms_are_conversations_with_unread_counts(void **state)
     drop_actions(t);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        U(the_line_is_edited_by_characters_not_bytes),
-        U(the_line_takes_no_control_characters_and_has_an_end),
-        U(what_was_typed_comes_back),
-        U(lines_go_where_they_belong),
-        U(older_history_comes_page_by_page),
-        U(files_are_told_once_and_answered),
-        U(files_that_are_over_are_no_news_and_others_show_how_far_they_are),
-        U(the_bell_rings_for_who_asked_for_it),
-        U(unread_comes_first_and_who_is_away_last),
-        U(getu_lists_who_is_there),
-        U(tab_completes_as_far_as_it_is_certain),
-        U(a_long_list_of_choices_is_cut),
-        U(messages_are_counted_until_they_are_seen),
-        U(a_name_that_changed_hands_is_said_before_the_first_message),
-        U(history_and_live_messages_make_one_list),
-        U(a_conversation_keeps_the_newest_lines),
-        U(a_failed_send_is_given_back),
-        U(each_conversation_keeps_its_own_line),
-        U(several_pasted_lines_are_sent_when_one_says_so),
-        U(a_daemon_that_was_gone_is_asked_again),
-        U(the_bar_forgets_that_a_message_waited),
-        U(nonsense_of_the_daemon_is_ignored),
-        U(rooms_are_conversations_with_unread_counts),
-    };
     setenv("TZ", "UTC", 1);
     tzset();
     if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
-        return 77;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        test_skip_all("there is no locale C.UTF-8");
 }

@@ -2,7 +2,9 @@
 /* The terminal chat without a terminal: what stands on the screen. */
 #include "tests/unit/ctl/tui/tui_fixture.h"
 
-static void the_usual_screen(void **state)
+PV_TEST_WORLD(make, drop);
+
+PV_TEST(the_usual_screen)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -35,7 +37,7 @@ static void the_usual_screen(void **state)
     drop_actions(t);
 }
 
-static void what_is_new_what_was_done_and_who_typed_it_are_seen(void **state)
+PV_TEST(what_is_new_what_was_done_and_who_typed_it_are_seen)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -72,7 +74,7 @@ static void what_is_new_what_was_done_and_who_typed_it_are_seen(void **state)
     drop_actions(t);
 }
 
-static void a_search_goes_to_what_is_older(void **state)
+PV_TEST(a_search_goes_to_what_is_older)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -99,7 +101,7 @@ static void a_search_goes_to_what_is_older(void **state)
     assert_nothing_asked(t); /* nobody was sent the word */
 }
 
-static void help_fits_beside_the_roster(void **state)
+PV_TEST(help_fits_beside_the_roster)
 {
     struct fixture *f = *state;
     for (size_t i = 0; pv_tui_help[i] != NULL; i++) {
@@ -114,14 +116,14 @@ static void help_fits_beside_the_roster(void **state)
     assert_non_null(strstr(row(f, 37), "10:00 \xe2\x97\x8f online"));
 }
 
-static void an_empty_home_says_how_to_begin(void **state)
+PV_TEST(an_empty_home_says_how_to_begin)
 {
     struct fixture *f = *state;
     draw(f, 12, 80);
     assert_non_null(strstr(row(f, 9), "Ctrl-N or /open alice opens a conversation"));
 }
 
-static void long_texts_break_at_blanks_and_wide_characters_never_in_two(void **state)
+PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -139,7 +141,7 @@ static void long_texts_break_at_blanks_and_wide_characters_never_in_two(void **s
     drop_actions(t);
 }
 
-static void scrolling_stays_inside_what_there_is(void **state)
+PV_TEST(scrolling_stays_inside_what_there_is)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -170,7 +172,7 @@ static void scrolling_stays_inside_what_there_is(void **state)
     drop_actions(t);
 }
 
-static void every_size_can_be_drawn(void **state)
+PV_TEST(every_size_can_be_drawn)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -193,7 +195,7 @@ static void every_size_can_be_drawn(void **state)
     drop_actions(t);
 }
 
-static void many_peers_are_shown_around_the_open_one(void **state)
+PV_TEST(many_peers_are_shown_around_the_open_one)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -209,22 +211,10 @@ static void many_peers_are_shown_around_the_open_one(void **state)
     drop_actions(t);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        U(the_usual_screen),
-        U(what_is_new_what_was_done_and_who_typed_it_are_seen),
-        U(a_search_goes_to_what_is_older),
-        U(help_fits_beside_the_roster),
-        U(an_empty_home_says_how_to_begin),
-        U(long_texts_break_at_blanks_and_wide_characters_never_in_two),
-        U(scrolling_stays_inside_what_there_is),
-        U(every_size_can_be_drawn),
-        U(many_peers_are_shown_around_the_open_one),
-    };
     setenv("TZ", "UTC", 1);
     tzset();
     if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
-        return 77;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        test_skip_all("there is no locale C.UTF-8");
 }

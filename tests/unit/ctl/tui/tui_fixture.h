@@ -136,6 +136,4 @@ static inline void draw(struct fixture *f, size_t rows, size_t cols)
     assert_int_equal(pv_tui_render(&f->t, rows, cols, &f->screen), PV_OK);
 }
 
-#define U(test) cmocka_unit_test_setup_teardown(test, make, drop)
-
 #endif /* PV_TUI_FIXTURE_H */

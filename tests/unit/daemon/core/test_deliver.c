@@ -86,9 +86,10 @@ static int stop(void **state)
     return 0;
 }
 
-static void every_part_hears_and_then_what_follows(void **state)
+PV_TEST_WORLD(start, stop);
+
+PV_TEST(every_part_hears_and_then_what_follows)
 {
-    (void)state;
     left = 1;
     pv_node_raise(&node.node, PV_FACT_UP);
     assert_true(pv_deliver(&node.node, node.now));
@@ -96,18 +97,16 @@ static void every_part_hears_and_then_what_follows(void **state)
     assert_int_equal(n_lines, 0);
 }
 
-static void the_node_comes_before_its_peers(void **state)
+PV_TEST(the_node_comes_before_its_peers)
 {
-    (void)state;
     pv_peers_touch(node.node.peers, bob, node.now);
     pv_node_raise(&node.node, PV_FACT_UP);
     assert_true(pv_deliver(&node.node, node.now));
     assert_string_equal(heard, "U2p");
 }
 
-static void facts_that_never_end_are_left_for_the_next_call(void **state)
+PV_TEST(facts_that_never_end_are_left_for_the_next_call)
 {
-    (void)state;
     left = 1000000;
     pv_node_raise(&node.node, PV_FACT_UP);
     assert_false(pv_deliver(&node.node, node.now));
@@ -117,9 +116,8 @@ static void facts_that_never_end_are_left_for_the_next_call(void **state)
     assert_true(pv_deliver(&node.node, node.now));
 }
 
-static void a_peer_that_is_touched_for_ever_is_left_for_the_next_call(void **state)
+PV_TEST(a_peer_that_is_touched_for_ever_is_left_for_the_next_call)
 {
-    (void)state;
     left = 1000000;
     pv_peers_touch(node.node.peers, bob, node.now);
     assert_false(pv_deliver(&node.node, node.now));
@@ -128,17 +126,4 @@ static void a_peer_that_is_touched_for_ever_is_left_for_the_next_call(void **sta
     left = 0;
     assert_true(pv_deliver(&node.node, node.now));
     assert_false(pv_peers_has_news(node.node.peers));
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(every_part_hears_and_then_what_follows),
-        T(the_node_comes_before_its_peers),
-        T(facts_that_never_end_are_left_for_the_next_call),
-        T(a_peer_that_is_touched_for_ever_is_left_for_the_next_call),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,11 +11,9 @@
 static const struct pv_part *const *parts;
 static size_t n_parts;
 
-static int setup(void **state)
+void test_begin(void)
 {
-    (void)state;
     parts = pv_engine_parts(&n_parts);
-    return 0;
 }
 
 static void expect_one(const char *what, const char *name, const struct pv_part *one,
@@ -29,9 +27,8 @@ static void expect_one(const char *what, const char *name, const struct pv_part 
                  one->name, two->name, what, name);
 }
 
-static void every_command_has_one_row(void **state)
+PV_TEST(every_command_has_one_row)
 {
-    (void)state;
     for (unsigned cmd = 0; cmd < PV_CTLAPI_N_CMDS; cmd++) {
         const struct pv_part *found[2] = {NULL, NULL};
         for (size_t i = 0; i < n_parts; i++) {
@@ -44,9 +41,8 @@ static void every_command_has_one_row(void **state)
     }
 }
 
-static void every_in_band_type_has_one_row(void **state)
+PV_TEST(every_in_band_type_has_one_row)
 {
-    (void)state;
 #define ROW(name, number, ...) {#name, number},
     static const struct {
         const char *name;
@@ -64,9 +60,8 @@ static void every_in_band_type_has_one_row(void **state)
     }
 }
 
-static void every_kind_of_stream_has_one_row(void **state)
+PV_TEST(every_kind_of_stream_has_one_row)
 {
-    (void)state;
 #define NAME(name) #name,
     static const char *const names[PV_STREAM_KINDS] = {PV_STREAM_ROWS(NAME)};
     for (unsigned kind = 0; kind < PV_STREAM_KINDS; kind++) {
@@ -81,9 +76,8 @@ static void every_kind_of_stream_has_one_row(void **state)
     }
 }
 
-static void every_part_has_a_name_of_its_own(void **state)
+PV_TEST(every_part_has_a_name_of_its_own)
 {
-    (void)state;
     for (size_t i = 0; i < n_parts; i++) {
         assert_non_null(parts[i]->name);
         assert_non_null(parts[i]->make);
@@ -94,15 +88,4 @@ static void every_part_has_a_name_of_its_own(void **state)
                          parts[i]->name);
         }
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_command_has_one_row),
-        cmocka_unit_test(every_in_band_type_has_one_row),
-        cmocka_unit_test(every_kind_of_stream_has_one_row),
-        cmocka_unit_test(every_part_has_a_name_of_its_own),
-    };
-    return cmocka_run_group_tests(tests, setup, NULL);
 }

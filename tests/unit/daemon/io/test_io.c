@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "crypto/ct.h"
 #include "daemon/io/io_jobs.h"
 #include "io_world.h"
 #include "sys/net/ipcmd.h"
@@ -95,9 +94,8 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void a_control_client_gets_every_byte_also_after_close(void **state)
+PV_TEST_IN(a_control_client_gets_every_byte_also_after_close, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(ctl_step), PV_OK);
 }
 
@@ -115,9 +113,8 @@ static bool leave_step(struct pv_engine *e, pv_ns now)
     return e->streams[0].closed;
 }
 
-static void a_client_that_leaves_is_told_to_the_engine_once(void **state)
+PV_TEST_IN(a_client_that_leaves_is_told_to_the_engine_once, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(leave_step), PV_OK);
     assert_int_equal(world->engine.streams[0].status, PV_ERR_CLOSED);
 }
@@ -160,9 +157,8 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void connections_are_made_and_refusals_reported(void **state)
+PV_TEST_IN(connections_are_made_and_refusals_reported, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(connect_step), PV_OK);
     assert_memory_equal(world->engine.streams[3].in, "hi", 2);
     assert_int_equal(world->engine.streams[4].status, -ECONNREFUSED);
@@ -209,9 +205,8 @@ static bool full_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void a_stream_that_the_engine_cannot_take_is_not_read(void **state)
+PV_TEST_IN(a_stream_that_the_engine_cannot_take_is_not_read, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(full_step), PV_OK);
     assert_memory_equal(world->engine.streams[0].in, "ab", 2);
 }
@@ -292,9 +287,8 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
     return false;
 }
 
-static void streams_to_relays_open_carry_and_end(void **state)
+PV_TEST_IN(streams_to_relays_open_carry_and_end, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(relay_step), PV_OK);
 }
 
@@ -353,15 +347,13 @@ static bool sock_step(struct pv_engine *e, pv_ns now)
     return false;
 }
 
-static void another_socket_is_watched_then_carried_then_closed(void **state)
+PV_TEST_IN(another_socket_is_watched_then_carried_then_closed, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(sock_step), PV_OK);
 }
 
-static void datagrams_reach_the_engine_and_leave_it(void **state)
+PV_TEST_IN(datagrams_reach_the_engine_and_leave_it, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(datagram_step), PV_OK);
 }
 
@@ -426,11 +418,10 @@ static bool job_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void jobs_run_elsewhere_and_their_results_return(void **state)
+PV_TEST_IN(jobs_run_elsewhere_and_their_results_return, setup, teardown)
 {
     struct pv_store_saved saved;
     char error[PV_JOB_ERROR_MAX];
-    (void)state;
     assert_int_equal(run(job_step), PV_OK);
     assert_int_equal(pv_store_load(world->store, &saved, error), PV_OK);
     assert_int_equal(saved.saved.n_meta, 1);
@@ -527,10 +518,9 @@ static bool iface_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void the_interface_comes_up_heals_and_goes_down(void **state)
+PV_TEST_IN(the_interface_comes_up_heals_and_goes_down, setup, teardown)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    (void)state;
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
         printf("skipped: needs root and /dev/net/tun\n");
         skip();
@@ -564,10 +554,9 @@ static bool address_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void an_address_that_could_not_be_read_is_read_later(void **state)
+PV_TEST_IN(an_address_that_could_not_be_read_is_read_later, setup, teardown)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    (void)state;
     if (geteuid() != 0) {
         printf("skipped: needs root\n");
         skip();
@@ -586,15 +575,13 @@ static bool hup_step(struct pv_engine *e, pv_ns now)
     return e->stage == 5; /* still running some turns later */
 }
 
-static void sighup_is_survived(void **state)
+PV_TEST_IN(sighup_is_survived, setup, teardown)
 {
-    (void)state;
     assert_int_equal(run(hup_step), PV_OK);
 }
 
-static void every_kind_of_job_is_served(void **state)
+PV_TEST(every_kind_of_job_is_served)
 {
-    (void)state;
     for (int kind = 0; kind < PV_JOB_KINDS; kind++) {
         if (!pv_io_jobs_serve((enum pv_job_kind)kind))
             fail_msg("nothing serves jobs of kind %d: add a row to HANDLERS in daemon/io/io_jobs.c "
@@ -603,26 +590,10 @@ static void every_kind_of_job_is_served(void **state)
     }
 }
 
-int main(void)
+void test_begin(void)
 {
-#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        ROW(a_control_client_gets_every_byte_also_after_close),
-        ROW(a_client_that_leaves_is_told_to_the_engine_once),
-        ROW(connections_are_made_and_refusals_reported),
-        ROW(a_stream_that_the_engine_cannot_take_is_not_read),
-        ROW(datagrams_reach_the_engine_and_leave_it),
-        ROW(another_socket_is_watched_then_carried_then_closed),
-        ROW(streams_to_relays_open_carry_and_end),
-        ROW(jobs_run_elsewhere_and_their_results_return),
-        ROW(the_interface_comes_up_heals_and_goes_down),
-        ROW(an_address_that_could_not_be_read_is_read_later),
-        ROW(sighup_is_survived),
-        cmocka_unit_test(every_kind_of_job_is_served),
-    };
     if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0) {
         char complaint[PV_IPCMD_ERROR_MAX];
         (void)!pv_ipcmd_run("link set dev lo up\n", complaint);
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

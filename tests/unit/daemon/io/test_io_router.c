@@ -30,9 +30,10 @@ static bool task_step(struct pv_engine *e, pv_ns now)
     return e->results == 2;
 }
 
-static void a_request_to_a_router_runs_as_nobody(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(a_request_to_a_router_runs_as_nobody)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     assert_int_equal(run(task_step), PV_OK);
@@ -47,9 +48,8 @@ static bool hang_step(struct pv_engine *e, pv_ns now)
     return now - e->started > PV_MS(200);
 }
 
-static void a_router_that_hangs_does_not_keep_the_daemon(void **state)
+PV_TEST(a_router_that_hangs_does_not_keep_the_daemon)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     assert_int_equal(run(hang_step), PV_OK);
@@ -87,22 +87,9 @@ static bool router_step(struct pv_engine *e, pv_ns now)
     }
 }
 
-static void routers_are_asked_from_a_socket_of_their_own(void **state)
+PV_TEST(routers_are_asked_from_a_socket_of_their_own)
 {
-    (void)state;
     assert_int_equal(run(router_step), PV_OK);
     assert_memory_equal(world->engine.router_got, "granted", 7);
     assert_true(pv_addr_equal(&world->engine.router_from, &world->engine.addr));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_request_to_a_router_runs_as_nobody, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_router_that_hangs_does_not_keep_the_daemon, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(routers_are_asked_from_a_socket_of_their_own, setup,
-                                        teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,8 @@
 #include "tests/unit/test_util.h"
 
 /* Nobody makes this machine ask its own services, or a stranger's (TRAVERSAL 3.7, THREATS 5). */
-static void only_machines_of_the_own_network_are_asked(void **state)
+PV_TEST(only_machines_of_the_own_network_are_asked)
 {
-    (void)state;
     const struct pv_portmapjob job = {.router = pv_addr4(192, 168, 1, 1, 0),
                                       .local = pv_addr4(192, 168, 1, 30, 40015)};
     static const struct {
@@ -37,12 +36,4 @@ static void only_machines_of_the_own_network_are_asked(void **state)
     const struct pv_portmapjob outside = {.router = pv_addr4(203, 0, 113, 1, 0),
                                           .local = pv_addr4(203, 0, 113, 30, 40015)};
     assert_true(pv_portmapper_may_ask(&outside, "http://203.0.113.1:80/d.xml"));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_machines_of_the_own_network_are_asked),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

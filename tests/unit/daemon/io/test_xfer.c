@@ -71,6 +71,8 @@ static int end(void **state)
     return rmdir(base);
 }
 
+PV_TEST_WORLD(begin, end);
+
 /* --- the sender's side, on a thread of its own ---------------------------------------------- */
 
 struct sender {
@@ -200,11 +202,10 @@ static size_t part_size(void)
     return fstatat(dir_fd, "5-abcd010203040506.part", &st, 0) == 0 ? (size_t)st.st_size : SIZE_MAX;
 }
 
-static void a_whole_file_arrives(void **state)
+PV_TEST(a_whole_file_arrives)
 {
     struct sender s = {.offset = 0};
     uint64_t done = 0;
-    (void)state;
     assert_int_equal(fetch(&s, &done), PV_FILE_WHY_NONE);
     assert_int_equal(s.why, PV_FILE_WHY_NONE);
     assert_int_equal(done, SIZE);
@@ -212,23 +213,21 @@ static void a_whole_file_arrives(void **state)
     assert_kept();
 }
 
-static void it_goes_on_where_it_was(void **state)
+PV_TEST(it_goes_on_where_it_was)
 {
     struct sender s = {.offset = 0};
     uint64_t done = 0;
-    (void)state;
     write_at("5-abcd010203040506.part", bytes, PV_FILE_CHUNK_MAX + 77);
     assert_int_equal(fetch(&s, &done), PV_FILE_WHY_NONE);
     assert_int_equal(s.offset, PV_FILE_CHUNK_MAX + 77);
     assert_kept();
 }
 
-static void another_beginning_is_thrown_away(void **state)
+PV_TEST(another_beginning_is_thrown_away)
 {
     struct sender s = {.offset = 0}, again = {.offset = 0};
     uint8_t wrong[500] = {1};
     uint64_t done = 0;
-    (void)state;
     write_at("5-abcd010203040506.part", wrong, sizeof(wrong));
     assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CORRUPT);
     assert_int_equal(s.why, PV_FILE_WHY_CORRUPT);
@@ -238,21 +237,19 @@ static void another_beginning_is_thrown_away(void **state)
     assert_kept();
 }
 
-static void a_changed_file_is_told(void **state)
+PV_TEST(a_changed_file_is_told)
 {
     struct sender s = {.offset = 0};
     uint64_t done = 0;
-    (void)state;
     assert_int_equal(pwrite(source_fd, "x", 1, SIZE), 1);
     assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CHANGED);
     assert_int_equal(s.why, PV_FILE_WHY_CHANGED);
 }
 
 /* A reader that says nothing, as one does whose file hangs. */
-static void a_file_that_does_not_answer_can_be_cancelled(void **state)
+PV_TEST(a_file_that_does_not_answer_can_be_cancelled)
 {
     int pair[2], sock[2];
-    (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sock), 0);
     struct pv_xfer x = {
@@ -266,13 +263,12 @@ static void a_file_that_does_not_answer_can_be_cancelled(void **state)
     close(sock[1]);
 }
 
-static void what_is_kept_already_needs_no_connection(void **state)
+PV_TEST(what_is_kept_already_needs_no_connection)
 {
     struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE},
                         .sock = -1,
                         .file = -1,
                         .dir = dir_fd};
-    (void)state;
     memcpy(x.op.id, id, sizeof(id));
     write_at("5-abcd010203040506", bytes, SIZE);
     assert_int_equal(pv_xfer_init(&x), PV_OK);
@@ -281,13 +277,12 @@ static void what_is_kept_already_needs_no_connection(void **state)
     pv_xfer_done(&x);
 }
 
-static void a_link_in_the_place_of_the_file_is_not_followed(void **state)
+PV_TEST(a_link_in_the_place_of_the_file_is_not_followed)
 {
     struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE, .addr = server},
                         .sock = -1,
                         .file = -1,
                         .dir = dir_fd};
-    (void)state;
     memcpy(x.op.id, id, sizeof(id));
     assert_int_equal(symlinkat("source", dir_fd, "5-abcd010203040506.part"), 0);
     assert_int_equal(pv_xfer_init(&x), PV_OK);
@@ -296,13 +291,12 @@ static void a_link_in_the_place_of_the_file_is_not_followed(void **state)
     pv_xfer_done(&x);
 }
 
-static void a_cancelled_transfer_ends_at_once(void **state)
+PV_TEST(a_cancelled_transfer_ends_at_once)
 {
     struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE, .addr = server},
                         .sock = -1,
                         .file = -1,
                         .dir = dir_fd};
-    (void)state;
     memcpy(x.op.id, id, sizeof(id));
     assert_int_equal(pv_xfer_init(&x), PV_OK);
     pv_xfer_cancel(&x); /* nobody accepts: it would wait */
@@ -311,7 +305,7 @@ static void a_cancelled_transfer_ends_at_once(void **state)
     pv_xfer_done(&x);
 }
 
-static void a_sender_that_lies_is_found_out(void **state)
+PV_TEST(a_sender_that_lies_is_found_out)
 {
     static uint8_t script[2 * PV_FILE_CHUNK_MAX];
     static const struct {
@@ -322,7 +316,6 @@ static void a_sender_that_lies_is_found_out(void **state)
         {0xffffffff, "a length without sense"},
         {0, "the end before all bytes, with a hash of nothing"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct sender s = {.script = script, .script_len = sizeof(script)};
         uint64_t done = 0;
@@ -334,35 +327,15 @@ static void a_sender_that_lies_is_found_out(void **state)
     }
 }
 
-static void nothing_is_written_behind_the_size_that_was_offered(void **state)
+PV_TEST(nothing_is_written_behind_the_size_that_was_offered)
 {
     static uint8_t script[SIZE + 4 * 8 + PV_FILE_CHUNK_MAX];
     struct sender s = {.script = script};
     uint64_t done = 0;
-    (void)state;
     while (s.script_len + 4 + PV_FILE_CHUNK_MAX <= sizeof(script)) {
         pv_store_be32(script + s.script_len, PV_FILE_CHUNK_MAX);
         s.script_len += 4 + PV_FILE_CHUNK_MAX;
     }
     assert_int_equal(fetch(&s, &done), PV_FILE_WHY_CORRUPT);
     assert_int_equal(done, 3 * PV_FILE_CHUNK_MAX);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(a_whole_file_arrives),
-        EACH(it_goes_on_where_it_was),
-        EACH(another_beginning_is_thrown_away),
-        EACH(a_changed_file_is_told),
-        EACH(a_file_that_does_not_answer_can_be_cancelled),
-        EACH(what_is_kept_already_needs_no_connection),
-        EACH(a_link_in_the_place_of_the_file_is_not_followed),
-        EACH(a_cancelled_transfer_ends_at_once),
-        EACH(a_sender_that_lies_is_found_out),
-        EACH(nothing_is_written_behind_the_size_that_was_offered),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,9 +176,8 @@ static struct pv_datapath_counts counts_after(const struct node *n, uint64_t wri
     return c;
 }
 
-static void packets_go_both_ways_in_order(void **state)
+PV_TEST(packets_go_both_ways_in_order)
 {
-    (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
         static struct world w;
         start_world(&w, threads, true);
@@ -200,9 +199,8 @@ static void packets_go_both_ways_in_order(void **state)
     }
 }
 
-static void packets_wait_for_a_path_and_then_go_in_order(void **state)
+PV_TEST(packets_wait_for_a_path_and_then_go_in_order)
 {
-    (void)state;
     static struct world w;
     uint8_t bytes[64];
     start_world(&w, 2, false);
@@ -231,9 +229,8 @@ static bool drain_punts(struct node *n, uint32_t peer)
 
 /* Control stands still, while packets for a peer that was never used fill the ring: what another
  * peer needs finds no room then, and is told with its next packet. */
-static void what_is_told_once_survives_a_full_ring(void **state)
+PV_TEST(what_is_told_once_survives_a_full_ring)
 {
-    (void)state;
     static struct world w;
     struct node *n = &w.node[0];
     const struct node unused = {.inner = pv_addr4(10, 66, 0, 9, 0)};
@@ -261,9 +258,8 @@ static void what_is_told_once_survives_a_full_ring(void **state)
     assert_true(told);
 }
 
-static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **state)
+PV_TEST(injected_packets_arrive_as_punts_and_datagrams_are_punted)
 {
-    (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
         static struct world w;
         uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
@@ -288,9 +284,8 @@ static void injected_packets_arrive_as_punts_and_datagrams_are_punted(void **sta
 }
 
 /* From anybody: empty, longer than the receiver's buffers, and as long as there are any. */
-static void a_datagram_of_any_length_stops_nothing(void **state)
+PV_TEST(a_datagram_of_any_length_stops_nothing)
 {
-    (void)state;
     static const size_t lengths[] = {0, 1, 31, 2049, 4097, 9001, 65507};
     static uint8_t datagram[65507];
     for (unsigned threads = 1; threads <= 2; threads++) {
@@ -314,9 +309,8 @@ static void a_datagram_of_any_length_stops_nothing(void **state)
     }
 }
 
-static void what_control_received_is_opened_like_the_rest(void **state)
+PV_TEST(what_control_received_is_opened_like_the_rest)
 {
-    (void)state;
     for (unsigned threads = 1; threads <= 2; threads++) {
         static struct world w;
         const struct pv_udp_opts opts = {.df = true};
@@ -348,9 +342,8 @@ static void what_control_received_is_opened_like_the_rest(void **state)
 
 /* The one thread waits a little for control to follow the static peer, and after its sends: what
  * control has for it meanwhile is not slept over. */
-static void what_is_injected_while_a_static_peer_moves_is_sent(void **state)
+PV_TEST(what_is_injected_while_a_static_peer_moves_is_sent)
 {
-    (void)state;
     static struct world w;
     const struct pv_udp_opts opts = {.df = true};
     struct pv_addr at = pv_addr4(127, 0, 0, 1, 0);
@@ -375,9 +368,8 @@ static void what_is_injected_while_a_static_peer_moves_is_sent(void **state)
     close(fd);
 }
 
-static void what_was_injected_before_the_end_is_sent(void **state)
+PV_TEST(what_was_injected_before_the_end_is_sent)
 {
-    (void)state;
     static struct world w;
     uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};
     start_world(&w, 2, true);
@@ -390,9 +382,8 @@ static void what_was_injected_before_the_end_is_sent(void **state)
         (void)wait_punt(&w.node[1], PV_FP_PUNT_INBAND, bytes);
 }
 
-static void the_tun_may_come_go_and_change(void **state)
+PV_TEST(the_tun_may_come_go_and_change)
 {
-    (void)state;
     static struct world w;
     start_world(&w, 2, true);
     for (uint32_t round = 0; round < 20; round++) {
@@ -450,11 +441,10 @@ static const char *why_off(const struct node *n, const char *what)
     return NULL;
 }
 
-static void super_packets_that_the_tun_refuses_are_given_up(void **state)
+PV_TEST(super_packets_that_the_tun_refuses_are_given_up)
 {
     static struct world w;
     uint8_t mark = 0;
-    (void)state;
     faults.tun = true;
     faults.tun_takes = 0x07; /* before Linux 6.2 */
     start_world(&w, 2, true);
@@ -482,9 +472,8 @@ static void super_packets_that_the_tun_refuses_are_given_up(void **state)
     memset(&faults, 0, sizeof(faults));
 }
 
-static void snapshots_change_under_traffic(void **state)
+PV_TEST(snapshots_change_under_traffic)
 {
-    (void)state;
     static struct world w;
     start_world(&w, 2, true);
     for (uint32_t i = 0; i < 500; i++) {
@@ -554,12 +543,11 @@ static void transfer(int from, int to, size_t total)
     }
 }
 
-static void real_tuns_carry_tcp_between_two_namespaces(void **state)
+PV_TEST(real_tuns_carry_tcp_between_two_namespaces)
 {
     const struct pv_stream_bind nowhere = {0};
     char complaint[PV_IPCMD_ERROR_MAX];
     static struct world w;
-    (void)state;
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
         printf("skipped: needs root, /dev/net/tun and network namespaces\n");
         skip();
@@ -583,23 +571,4 @@ static void real_tuns_carry_tcp_between_two_namespaces(void **state)
     close(listener);
     pv_helper_stop(h0);
     pv_helper_stop(h1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packets_go_both_ways_in_order),
-        cmocka_unit_test(packets_wait_for_a_path_and_then_go_in_order),
-        cmocka_unit_test(what_is_told_once_survives_a_full_ring),
-        cmocka_unit_test(injected_packets_arrive_as_punts_and_datagrams_are_punted),
-        cmocka_unit_test(a_datagram_of_any_length_stops_nothing),
-        cmocka_unit_test(what_control_received_is_opened_like_the_rest),
-        cmocka_unit_test(what_is_injected_while_a_static_peer_moves_is_sent),
-        cmocka_unit_test(what_was_injected_before_the_end_is_sent),
-        cmocka_unit_test(the_tun_may_come_go_and_change),
-        cmocka_unit_test(super_packets_that_the_tun_refuses_are_given_up),
-        cmocka_unit_test(snapshots_change_under_traffic),
-        cmocka_unit_test(real_tuns_carry_tcp_between_two_namespaces),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

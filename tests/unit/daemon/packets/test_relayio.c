@@ -72,6 +72,8 @@ static int end_world(void **state)
     return r;
 }
 
+PV_TEST_WORLD(make_world, end_world);
+
 static void wait_fd(int fd, short events)
 {
     struct pollfd p = {.fd = fd, .events = events};
@@ -198,7 +200,7 @@ static void converse(struct world *w)
     expect_message(w, CHANNEL_5, 9);
 }
 
-static void messages_go_both_ways_until_the_server_closes(void **state)
+PV_TEST(messages_go_both_ways_until_the_server_closes)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -213,7 +215,7 @@ static void messages_go_both_ways_until_the_server_closes(void **state)
     assert_string_not_equal(w->ev.why, "");
 }
 
-static void refusal_is_an_event_with_words(void **state)
+PV_TEST(refusal_is_an_event_with_words)
 {
     struct world *w = *state;
     struct pv_relaystream_to to = {.tls = false};
@@ -225,7 +227,7 @@ static void refusal_is_an_event_with_words(void **state)
     close(closed);
 }
 
-static void what_is_no_turn_ends_the_stream(void **state)
+PV_TEST(what_is_no_turn_ends_the_stream)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -238,7 +240,7 @@ static void what_is_no_turn_ends_the_stream(void **state)
 }
 
 /* A server that does not read: memory stays bounded, the rest is dropped and counted. */
-static void what_a_full_line_does_not_take_is_dropped(void **state)
+PV_TEST(what_a_full_line_does_not_take_is_dropped)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -265,7 +267,7 @@ static void what_a_full_line_does_not_take_is_dropped(void **state)
         PV_ERR_LIMIT);
 }
 
-static void a_closed_stream_tells_nobody_and_takes_nothing(void **state)
+PV_TEST(a_closed_stream_tells_nobody_and_takes_nothing)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -306,7 +308,7 @@ static unsigned open_until_full(struct world *w)
 }
 
 /* Control is stuck for long, and finds the end of each stream afterwards. */
-static void no_event_is_lost_while_control_takes_none(void **state)
+PV_TEST(no_event_is_lost_while_control_takes_none)
 {
     struct world *w = *state;
     unsigned opened = open_until_full(w);
@@ -322,7 +324,7 @@ static void no_event_is_lost_while_control_takes_none(void **state)
 
 /* Commands and messages of control fill the ring, as its thread stands still: a close of every
  * stream is taken nevertheless, and is done as soon as there is room for events again. */
-static void a_close_finds_room_in_a_full_ring(void **state)
+PV_TEST(a_close_finds_room_in_a_full_ring)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -346,7 +348,7 @@ static void a_close_finds_room_in_a_full_ring(void **state)
     while (read(w->server, &byte, 1) == 1);
 }
 
-static void tls_carries_the_same(void **state)
+PV_TEST(tls_carries_the_same)
 {
     struct world *w = *state;
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
@@ -359,7 +361,7 @@ static void tls_carries_the_same(void **state)
     assert_int_equal(pv_relayio_do(w->io, &(struct pv_relaystream_op){.stream = STREAM}), PV_OK);
 }
 
-static void a_server_with_another_key_is_refused_in_words(void **state)
+PV_TEST(a_server_with_another_key_is_refused_in_words)
 {
     struct world *w = *state;
     struct pv_relaystream_to to = {.addr = w->addr, .tls = true, .pinned = true};
@@ -372,7 +374,7 @@ static void a_server_with_another_key_is_refused_in_words(void **state)
 }
 
 /* Its certificate is for turn.example, from an authority that only the CA file knows. */
-static void a_name_needs_a_certificate_of_an_authority(void **state)
+PV_TEST(a_name_needs_a_certificate_of_an_authority)
 {
     static const struct {
         const char *host;
@@ -403,22 +405,4 @@ static void a_name_needs_a_certificate_of_an_authority(void **state)
     pv_relayio_free(w->io);
     w->io = NULL;
     assert_int_equal(pv_relayio_new(&w->io, 1, "/nonexistent"), PV_ERR_REFUSED);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
-    const struct CMUnitTest tests[] = {
-        ROW(messages_go_both_ways_until_the_server_closes),
-        ROW(refusal_is_an_event_with_words),
-        ROW(what_is_no_turn_ends_the_stream),
-        ROW(what_a_full_line_does_not_take_is_dropped),
-        ROW(a_closed_stream_tells_nobody_and_takes_nothing),
-        ROW(no_event_is_lost_while_control_takes_none),
-        ROW(a_close_finds_room_in_a_full_ring),
-        ROW(tls_carries_the_same),
-        ROW(a_server_with_another_key_is_refused_in_words),
-        ROW(a_name_needs_a_certificate_of_an_authority),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

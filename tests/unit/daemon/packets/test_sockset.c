@@ -4,9 +4,8 @@
 #include "daemon/packets/sockset.h"
 #include "tests/unit/test_util.h"
 
-static void a_set_has_what_it_was_given_and_no_more(void **state)
+PV_TEST(a_set_has_what_it_was_given_and_no_more)
 {
-    (void)state;
     struct pv_sockset set = {0};
     struct pv_sockset_sock socks[PV_SOCKSET_MAX + 1], got;
     for (size_t i = 0; i < PV_ARRAY_LEN(socks); i++)
@@ -63,9 +62,8 @@ static void *use(void *arg)
     return NULL;
 }
 
-static void no_thread_uses_a_descriptor_after_the_wait(void **state)
+PV_TEST(no_thread_uses_a_descriptor_after_the_wait)
 {
-    (void)state;
     static struct rig r;
     pthread_t threads[USERS];
     for (unsigned i = 0; i < USERS; i++)
@@ -83,13 +81,4 @@ static void no_thread_uses_a_descriptor_after_the_wait(void **state)
     for (unsigned i = 0; i < USERS; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&r.wrong), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_set_has_what_it_was_given_and_no_more),
-        cmocka_unit_test(no_thread_uses_a_descriptor_after_the_wait),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "crypto/ct.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/packets/datapath.h"
 #include "sys/net/udp.h"
@@ -409,38 +408,22 @@ static void run_world(unsigned workers, unsigned threads)
     assert_int_equal(c.drops[PV_FP_DROP_REPLAY] + c.drops[PV_FP_DROP_AUTH], 0);
 }
 
-static void one_thread_carries_both_ways(void **state)
+PV_TEST(one_thread_carries_both_ways)
 {
-    (void)state;
     run_world(1, 1);
 }
 
-static void one_pair_of_threads_carries_packets(void **state)
+PV_TEST(one_pair_of_threads_carries_packets)
 {
-    (void)state;
     run_world(1, 2);
 }
 
-static void two_pairs_carry_packets(void **state)
+PV_TEST(two_pairs_carry_packets)
 {
-    (void)state;
     run_world(2, 2);
 }
 
-static void four_pairs_carry_packets(void **state)
+PV_TEST(four_pairs_carry_packets)
 {
-    (void)state;
     run_world(4, 2);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_thread_carries_both_ways),
-        cmocka_unit_test(one_pair_of_threads_carries_packets),
-        cmocka_unit_test(two_pairs_carry_packets),
-        cmocka_unit_test(four_pairs_carry_packets),
-    };
-    assert_int_equal(pv_crypto_init(), PV_OK);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

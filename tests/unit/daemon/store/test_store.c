@@ -57,6 +57,8 @@ static int teardown(void **state)
     return rmdir(dir);
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_store *open_store(void)
 {
     struct pv_store *s = NULL;
@@ -146,9 +148,8 @@ static struct pv_job *marked_job(const char *receipt, uint8_t mark)
 }
 
 /* It is about statement and receipt together, so it stays and goes with the receipt. */
-static void a_mark_belongs_to_the_receipt_that_is_kept(void **state)
+PV_TEST(a_mark_belongs_to_the_receipt_that_is_kept)
 {
-    (void)state;
     struct pv_store *s = open_store();
     assert_int_equal(run(s, marked_job("", 0)), PV_OK);
     assert_int_equal(mark_of(s), 0);
@@ -163,9 +164,8 @@ static void a_mark_belongs_to_the_receipt_that_is_kept(void **state)
     pv_store_close(s);
 }
 
-static void what_was_stored_is_there_after_reopening(void **state)
+PV_TEST(what_was_stored_is_there_after_reopening)
 {
-    (void)state;
     struct pv_store *s = open_store();
     struct stat st;
     assert_int_equal(stat(db_path(), &st), 0);
@@ -202,9 +202,8 @@ static void what_was_stored_is_there_after_reopening(void **state)
     pv_store_close(s);
 }
 
-static void statements_come_back_in_the_order_they_were_stored_first(void **state)
+PV_TEST(statements_come_back_in_the_order_they_were_stored_first)
 {
-    (void)state;
     static const char *const texts[] = {"z", "a", "m", "b"};
     struct pv_store *s = open_store();
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
@@ -218,9 +217,8 @@ static void statements_come_back_in_the_order_they_were_stored_first(void **stat
     pv_store_close(s);
 }
 
-static void statements_are_stored_once_and_keep_their_receipt(void **state)
+PV_TEST(statements_are_stored_once_and_keep_their_receipt)
 {
-    (void)state;
     struct pv_store *s = open_store();
     assert_int_equal(run(s, statement_job("a", "")), PV_OK);
     assert_int_equal(run(s, statement_job("a", "r1")), PV_OK);
@@ -280,12 +278,11 @@ static struct pv_store *open_large_store(void)
 }
 
 /* With pages of 4096 bytes it was 14 KB. */
-static void a_newcomer_alone_writes_less_than_4_kib(void **state)
+PV_TEST(a_newcomer_alone_writes_less_than_4_kib)
 {
     enum {
         N = 50
     };
-    (void)state;
     struct pv_store *s = open_large_store();
     put_newcomer(s, MANY);
     off_t before = size_of_log();
@@ -296,12 +293,11 @@ static void a_newcomer_alone_writes_less_than_4_kib(void **state)
 }
 
 /* SQLite would keep the pages that it has read and written, up to 2 MB. */
-static void what_was_read_or_written_leaves_no_pages_in_memory(void **state)
+PV_TEST(what_was_read_or_written_leaves_no_pages_in_memory)
 {
     enum {
         SMALL = 256 * 1024 /* bytes */
     };
-    (void)state;
     struct pv_store *s = open_large_store();
     struct pv_store_saved saved = load(s);
     assert_int_equal(saved.saved.n_statements, MANY);
@@ -312,9 +308,8 @@ static void what_was_read_or_written_leaves_no_pages_in_memory(void **state)
     pv_store_close(s);
 }
 
-static void a_job_that_fails_takes_only_its_own_work_back(void **state)
+PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
 {
-    (void)state;
     struct pv_store *s = open_store();
     struct pv_job_result results[3];
     struct pv_job *chat = new_job(PV_JOB_CHAT, 9);
@@ -330,9 +325,8 @@ static void a_job_that_fails_takes_only_its_own_work_back(void **state)
     pv_store_close(s);
 }
 
-static void forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked(void **state)
+PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
 {
-    (void)state;
     struct pv_store *s = open_store();
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
@@ -384,9 +378,8 @@ static struct pv_job *endpoints_job(uint8_t node, size_t n)
     return job;
 }
 
-static void addresses_of_members_are_replaced_forgotten_and_come_back_newest_first(void **state)
+PV_TEST(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first)
 {
-    (void)state;
     struct pv_store *s = open_store();
     assert_int_equal(run(s, endpoints_job(1, 4)), PV_OK);
     assert_int_equal(run(s, endpoints_job(2, 2)), PV_OK);
@@ -415,9 +408,8 @@ static void addresses_of_members_are_replaced_forgotten_and_come_back_newest_fir
     pv_store_close(s);
 }
 
-static void rows_that_are_no_addresses_are_left_out(void **state)
+PV_TEST(rows_that_are_no_addresses_are_left_out)
 {
-    (void)state;
     struct pv_store *s = open_store();
     sqlite3 *db;
     assert_int_equal(run(s, endpoints_job(1, 1)), PV_OK);
@@ -442,9 +434,8 @@ static void rows_that_are_no_addresses_are_left_out(void **state)
 
 /* --- identity ------------------------------------------------------------------------------ */
 
-static void keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept(void **state)
+PV_TEST(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept)
 {
-    (void)state;
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
     struct pv_identity id, again;
@@ -471,9 +462,8 @@ static void keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept(void **stat
     assert_true(pv_ct_is_zero(&again, sizeof(again)));
 }
 
-static void transport_keys_are_replaced_all_at_once_and_come_back_in_order(void **state)
+PV_TEST(transport_keys_are_replaced_all_at_once_and_come_back_in_order)
 {
-    (void)state;
     struct pv_store *s = open_store();
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 2);
@@ -517,9 +507,8 @@ static void transport_keys_are_replaced_all_at_once_and_come_back_in_order(void 
     pv_store_close(s);
 }
 
-static void a_file_of_transport_keys_with_a_bad_line_is_refused_whole(void **state)
+PV_TEST(a_file_of_transport_keys_with_a_bad_line_is_refused_whole)
 {
-    (void)state;
     static const char key[] = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8";
     static const char *const bad[] = {"",
                                       "%s 5\n",
@@ -575,18 +564,16 @@ static void expect_refusal(const char *want)
     pv_file_free(after, len_after);
 }
 
-static void a_file_that_is_no_database_is_refused_and_kept(void **state)
+PV_TEST(a_file_that_is_no_database_is_refused_and_kept)
 {
-    (void)state;
     static char junk[8192];
     memset(junk, 'x', sizeof(junk));
     assert_int_equal(pv_file_write(db_path(), pv_view(junk, sizeof(junk)), 0600), PV_OK);
     expect_refusal("damaged");
 }
 
-static void a_damaged_database_is_refused_and_kept(void **state)
+PV_TEST(a_damaged_database_is_refused_and_kept)
 {
-    (void)state;
     char value[200];
     struct pv_store *s = open_store();
     memset(value, 'v', sizeof(value) - 1);
@@ -606,9 +593,8 @@ static void a_damaged_database_is_refused_and_kept(void **state)
     expect_refusal("damaged");
 }
 
-static void somebody_elses_and_newer_databases_are_refused(void **state)
+PV_TEST(somebody_elses_and_newer_databases_are_refused)
 {
-    (void)state;
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(db_path(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "CREATE TABLE t(x)", NULL, NULL, NULL), SQLITE_OK);
@@ -643,9 +629,8 @@ static void child(int tell)
     }
 }
 
-static void nothing_acknowledged_is_lost_when_the_daemon_is_killed(void **state)
+PV_TEST(nothing_acknowledged_is_lost_when_the_daemon_is_killed)
 {
-    (void)state;
     unsigned told = 0;
     for (unsigned round = 0; round < 12; round++) {
         int pipe_fd[2];
@@ -677,9 +662,8 @@ static void nothing_acknowledged_is_lost_when_the_daemon_is_killed(void **state)
     }
 }
 
-static void a_full_disk_is_told_and_what_was_stored_stays(void **state)
+PV_TEST(a_full_disk_is_told_and_what_was_stored_stays)
 {
-    (void)state;
     if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("pvstore", dir, "tmpfs", 0, "size=1m") < 0) {
@@ -720,30 +704,4 @@ static void a_full_disk_is_told_and_what_was_stored_stays(void **state)
     pv_store_saved_done(&saved);
     pv_store_close(s);
     umount(dir);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        ROW(what_was_stored_is_there_after_reopening),
-        ROW(a_mark_belongs_to_the_receipt_that_is_kept),
-        ROW(statements_come_back_in_the_order_they_were_stored_first),
-        ROW(statements_are_stored_once_and_keep_their_receipt),
-        ROW(a_newcomer_alone_writes_less_than_4_kib),
-        ROW(what_was_read_or_written_leaves_no_pages_in_memory),
-        ROW(a_job_that_fails_takes_only_its_own_work_back),
-        ROW(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked),
-        ROW(addresses_of_members_are_replaced_forgotten_and_come_back_newest_first),
-        ROW(rows_that_are_no_addresses_are_left_out),
-        ROW(transport_keys_are_replaced_all_at_once_and_come_back_in_order),
-        ROW(a_file_of_transport_keys_with_a_bad_line_is_refused_whole),
-        ROW(keys_are_made_once_with_mode_0600_and_a_bad_file_is_kept),
-        ROW(a_file_that_is_no_database_is_refused_and_kept),
-        ROW(a_damaged_database_is_refused_and_kept),
-        ROW(somebody_elses_and_newer_databases_are_refused),
-        ROW(nothing_acknowledged_is_lost_when_the_daemon_is_killed),
-        ROW(a_full_disk_is_told_and_what_was_stored_stays),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

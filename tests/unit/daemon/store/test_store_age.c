@@ -65,9 +65,8 @@ static uint64_t messages(void)
     return number("SELECT count(*) FROM chat_message");
 }
 
-static void what_is_too_old_goes_as_days_pass(void **state)
+PV_TEST(what_is_too_old_goes_as_days_pass)
 {
-    (void)state;
     purge(BEGIN);
     hold_copy(1, BEGIN);
     say(1, BEGIN);
@@ -81,9 +80,8 @@ static void what_is_too_old_goes_as_days_pass(void **state)
 }
 
 /* An empty battery: the clock comes up in the future, and is corrected some time later. */
-static void a_clock_that_jumps_ahead_deletes_nothing(void **state)
+PV_TEST(a_clock_that_jumps_ahead_deletes_nothing)
 {
-    (void)state;
     purge(BEGIN);
     hold_copy(1, BEGIN);
     say(1, BEGIN);
@@ -103,9 +101,8 @@ static void a_clock_that_jumps_ahead_deletes_nothing(void **state)
 }
 
 /* A machine without a battery: each start is in 1970, until a time server says when it is. */
-static void a_clock_that_begins_in_the_past_deletes_nothing(void **state)
+PV_TEST(a_clock_that_begins_in_the_past_deletes_nothing)
 {
-    (void)state;
     purge(BEGIN);
     hold_copy(1, BEGIN);
     say(1, BEGIN);
@@ -122,9 +119,8 @@ static void a_clock_that_begins_in_the_past_deletes_nothing(void **state)
 }
 
 /* The time that a machine was off is not known to be true: it counts as a day. */
-static void a_year_that_nobody_saw_counts_as_a_day(void **state)
+PV_TEST(a_year_that_nobody_saw_counts_as_a_day)
 {
-    (void)state;
     purge(BEGIN);
     assert_int_equal(now_at(BEGIN + DAY - 1), BEGIN + DAY - 1);
     assert_int_equal(now_at(BEGIN + 365 * DAY), BEGIN + DAY);
@@ -134,9 +130,8 @@ static void a_year_that_nobody_saw_counts_as_a_day(void **state)
 }
 
 /* Of a program without this clock, whose wall clock was wrong as these came. */
-static void what_is_from_the_future_has_come_today(void **state)
+PV_TEST(what_is_from_the_future_has_come_today)
 {
-    (void)state;
     hold_copy(1, BEGIN + 3600 * DAY);
     say(1, BEGIN + 3600 * DAY);
     commit(CAROL, 2, 1, 1);
@@ -164,15 +159,4 @@ static int teardown(void **state)
     return sqlite3_close(store.db);
 }
 
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(what_is_too_old_goes_as_days_pass),
-        T(a_clock_that_jumps_ahead_deletes_nothing),
-        T(a_clock_that_begins_in_the_past_deletes_nothing),
-        T(a_year_that_nobody_saw_counts_as_a_day),
-        T(what_is_from_the_future_has_come_today),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

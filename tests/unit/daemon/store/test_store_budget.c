@@ -2,9 +2,8 @@
 /* What others may have stored in the chat tables, and what is deleted and silenced: SQLite only. */
 #include "tests/unit/daemon/store/chat_tables.h"
 
-static void a_muted_conversation_has_nothing_unread(void **state)
+PV_TEST(a_muted_conversation_has_nothing_unread)
 {
-    (void)state;
     struct pv_chatjob mute = job_of(PV_CHATJOB_MUTE, BOB, 0);
     mute.mute = true;
     snprintf(mute.peer_name, sizeof(mute.peer_name), "bob");
@@ -46,9 +45,8 @@ static size_t deletes(struct pv_chatjob job, bool *ret_more)
     return n;
 }
 
-static void clearing_deletes_what_is_past_and_nothing_else(void **state)
+PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
 {
-    (void)state;
     bool more;
     enqueue(BOB, 1);
     enqueue(BOB, 2);
@@ -125,9 +123,8 @@ static size_t flood(const uint8_t *peer, uint32_t first, size_t n, size_t text_l
 
 #define DAY(n) ((n)*UINT64_C(86400) + 7)
 
-static void a_sender_has_so_many_unread_messages_and_no_more(void **state)
+PV_TEST(a_sender_has_so_many_unread_messages_and_no_more)
 {
-    (void)state;
     const struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     size_t taken = 0;
@@ -151,9 +148,8 @@ static void a_sender_has_so_many_unread_messages_and_no_more(void **state)
     assert_usage_is_true();
 }
 
-static void a_sender_has_so_many_unread_bytes_and_no_more(void **state)
+PV_TEST(a_sender_has_so_many_unread_bytes_and_no_more)
 {
-    (void)state;
     const struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     size_t want = PV_CHATJOB_MAX_UNREAD_BYTES / (PV_CHAT_TEXT_MAX + PV_CHATJOB_ROW_BYTES);
@@ -164,9 +160,8 @@ static void a_sender_has_so_many_unread_bytes_and_no_more(void **state)
     assert_usage_is_true();
 }
 
-static void a_sender_has_a_budget_for_each_day(void **state)
+PV_TEST(a_sender_has_a_budget_for_each_day)
 {
-    (void)state;
     struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     /* Most of the day's budget is used up, of what is deleted since. */
@@ -184,9 +179,8 @@ static void a_sender_has_a_budget_for_each_day(void **state)
     assert_usage_is_true();
 }
 
-static void a_sender_has_a_share_of_all_there_is(void **state)
+PV_TEST(a_sender_has_a_share_of_all_there_is)
 {
-    (void)state;
     const struct pv_chatjob_terms terms = {.now_s = DAY(20000), .max_bytes = 4 << 20};
     enum pv_chat_later later;
     const size_t share = (1 << 20) / (1024 + PV_CHATJOB_ROW_BYTES);
@@ -202,9 +196,8 @@ static void a_sender_has_a_share_of_all_there_is(void **state)
     assert_usage_is_true();
 }
 
-static void nothing_is_taken_while_the_disk_is_nearly_full(void **state)
+PV_TEST(nothing_is_taken_while_the_disk_is_nearly_full)
 {
-    (void)state;
     struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     assert_int_equal(flood(BOB, 1, 1, 4, &terms, &later), 1);
@@ -214,9 +207,8 @@ static void nothing_is_taken_while_the_disk_is_nearly_full(void **state)
     enqueue(BOB, 9); /* what this node's users send is theirs to decide */
 }
 
-static void old_messages_go_but_no_unread_and_no_waiting_ones(void **state)
+PV_TEST(old_messages_go_but_no_unread_and_no_waiting_ones)
 {
-    (void)state;
     struct pv_chatjob_terms terms = {.now_s = DAY(20000)};
     enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
@@ -240,9 +232,8 @@ static void old_messages_go_but_no_unread_and_no_waiting_ones(void **state)
     assert_int_equal(number("SELECT count(*) FROM chat_gone"), 0); /* nobody sends them again */
 }
 
-static void a_full_history_loses_its_oldest_read_messages_first(void **state)
+PV_TEST(a_full_history_loses_its_oldest_read_messages_first)
 {
-    (void)state;
     struct pv_chatjob_terms terms = {.now_s = DAY(20000), .max_bytes = 4 << 20};
     enum pv_chat_later later;
     struct pv_chatjob job = job_of(PV_CHATJOB_PURGE, BOB, 0);
@@ -279,9 +270,8 @@ static void a_full_history_loses_its_oldest_read_messages_first(void **state)
     assert_usage_is_true();
 }
 
-static void a_database_without_sums_gets_them(void **state)
+PV_TEST(a_database_without_sums_gets_them)
 {
-    (void)state;
     enqueue(BOB, 1);
     commit(BOB, 2, 2, 1);
     commit(CAROL, 4, 1, 1);
@@ -309,20 +299,4 @@ static int teardown(void **state)
     return sqlite3_close(store.db);
 }
 
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(a_muted_conversation_has_nothing_unread),
-        T(clearing_deletes_what_is_past_and_nothing_else),
-        T(a_sender_has_so_many_unread_messages_and_no_more),
-        T(a_sender_has_so_many_unread_bytes_and_no_more),
-        T(a_sender_has_a_budget_for_each_day),
-        T(a_sender_has_a_share_of_all_there_is),
-        T(nothing_is_taken_while_the_disk_is_nearly_full),
-        T(old_messages_go_but_no_unread_and_no_waiting_ones),
-        T(a_full_history_loses_its_oldest_read_messages_first),
-        T(a_database_without_sums_gets_them),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

@@ -24,27 +24,57 @@ static void assert_owed(const uint8_t *peer, const char *want)
 
 /* --- the list ------------------------------------------------------------------------------ */
 
-static void seq_counts_up_for_each_conversation(void **state)
+static int setup_sqlite(void **state)
 {
     (void)state;
+    store.sqlite = true;
+    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
+        return -1;
+    return pv_store_schema(store.db);
+}
+
+static int teardown_sqlite(void **state)
+{
+    (void)state;
+    return sqlite3_close(store.db);
+}
+
+static int setup_mem(void **state)
+{
+    (void)state;
+    store.sqlite = false;
+    return 0;
+}
+
+static int teardown_mem(void **state)
+{
+    (void)state;
+    memstore_done(&store.mem);
+    return 0;
+}
+
+/* Every store does these the same. */
+static const struct test_world both[] = {{setup_sqlite, teardown_sqlite},
+                                         {setup_mem, teardown_mem}};
+
+PV_TEST_EACH(seq_counts_up_for_each_conversation, both)
+{
     assert_int_equal(enqueue(BOB, 1), 1);
     assert_int_equal(enqueue(BOB, 2), 2);
     assert_int_equal(enqueue(CAROL, 3), 1);
     assert_int_equal(enqueue(BOB, 4), 3);
 }
 
-static void enqueueing_again_gives_the_same_answer(void **state)
+PV_TEST_EACH(enqueueing_again_gives_the_same_answer, both)
 {
-    (void)state;
     assert_int_equal(enqueue(BOB, 1), 1);
     assert_int_equal(enqueue(BOB, 1), 1);
     assert_int_equal(enqueue(BOB, 2), 2);
     assert_outbox(BOB, 0, 0, "1 2");
 }
 
-static void an_incoming_message_is_stored_exactly_once(void **state)
+PV_TEST_EACH(an_incoming_message_is_stored_exactly_once, both)
 {
-    (void)state;
     assert_int_equal(commit(BOB, 1, 3, 1), 3);
     assert_int_equal(commit(BOB, 1, 3, 1), 0);
     assert_int_equal(commit(BOB, 2, 4, 2), 2);
@@ -52,9 +82,8 @@ static void an_incoming_message_is_stored_exactly_once(void **state)
     assert_inbox(false, 0, "1 2 3 4 5 1");
 }
 
-static void one_id_twice_in_a_batch_is_stored_once(void **state)
+PV_TEST_EACH(one_id_twice_in_a_batch_is_stored_once, both)
 {
-    (void)state;
     char text[] = "in";
     struct pv_chat_record msgs[2] = {record(BOB, 7, text), record(BOB, 7, text)};
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
@@ -64,9 +93,8 @@ static void one_id_twice_in_a_batch_is_stored_once(void **state)
     assert_inbox(false, 0, "7");
 }
 
-static void a_message_may_have_the_same_id_in_both_directions(void **state)
+PV_TEST_EACH(a_message_may_have_the_same_id_in_both_directions, both)
 {
-    (void)state;
     enqueue(BOB, 1);
     assert_int_equal(commit(BOB, 1, 1, 1), 1);
     assert_true(mark(BOB, 1, PV_CHAT_DELIVERED));
@@ -74,9 +102,8 @@ static void a_message_may_have_the_same_id_in_both_directions(void **state)
     assert_outbox(BOB, 0, 0, "");
 }
 
-static void states_only_go_forward(void **state)
+PV_TEST_EACH(states_only_go_forward, both)
 {
-    (void)state;
     enqueue(BOB, 1);
     enqueue(BOB, 2);
     assert_false(mark(CAROL, 1, PV_CHAT_DELIVERED)); /* not sent to her */
@@ -89,9 +116,8 @@ static void states_only_go_forward(void **state)
     assert_outbox(BOB, 0, 0, "");
 }
 
-static void outbox_lists_undelivered_in_order_in_pages(void **state)
+PV_TEST_EACH(outbox_lists_undelivered_in_order_in_pages, both)
 {
-    (void)state;
     for (uint8_t i = 1; i <= 5; i++)
         enqueue(BOB, i);
     enqueue(CAROL, 9);
@@ -103,9 +129,8 @@ static void outbox_lists_undelivered_in_order_in_pages(void **state)
     assert_outbox(BOB, 0, 4, "1 3 4 5");
 }
 
-static void what_is_kept_elsewhere_is_not_listed_again(void **state)
+PV_TEST_EACH(what_is_kept_elsewhere_is_not_listed_again, both)
 {
-    (void)state;
     for (uint8_t i = 1; i <= 4; i++)
         enqueue(BOB, i);
     struct pv_chatjob list = job_of(PV_CHATJOB_UNCOPIED, BOB, 0);
@@ -133,9 +158,8 @@ static void what_is_kept_elsewhere_is_not_listed_again(void **state)
     assert_list(list, "3 4");
 }
 
-static void what_was_handed_over_is_sent_and_stays_in_the_outbox(void **state)
+PV_TEST_EACH(what_was_handed_over_is_sent_and_stays_in_the_outbox, both)
 {
-    (void)state;
     enqueue(BOB, 1);
     enqueue(BOB, 2);
     assert_true(mark(BOB, 1, PV_CHAT_SENT));
@@ -154,10 +178,9 @@ static void what_was_handed_over_is_sent_and_stays_in_the_outbox(void **state)
     assert_outbox(BOB, 0, 0, "2");
 }
 
-static void inbox_of_one_peer_leaves_the_others_unread(void **state)
+PV_TEST_EACH(inbox_of_one_peer_leaves_the_others_unread, both)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 0);
-    (void)state;
     commit(BOB, 1, 2, 1);
     commit(CAROL, 3, 1, 1);
     job.of_peer = job.mark_read = true;
@@ -167,10 +190,9 @@ static void inbox_of_one_peer_leaves_the_others_unread(void **state)
 }
 
 /* A client asks page by page, and says how far it got. */
-static void the_inbox_is_read_as_far_as_the_client_says(void **state)
+PV_TEST_EACH(the_inbox_is_read_as_far_as_the_client_says, both)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
-    (void)state;
     commit(BOB, 1, 3, 1);
     commit(CAROL, 4, 2, 1);
     job.after = true;
@@ -204,10 +226,9 @@ static uint64_t upto_of(const struct pv_chatjob *job, uint8_t last)
 
 /* Ids are their senders' choice: who talks to this node in two conversations may give one twice.
  * Clients that go by the place of a message get on all the same. */
-static void an_id_that_is_there_twice_holds_up_nobody(void **state)
+PV_TEST_EACH(an_id_that_is_there_twice_holds_up_nobody, both)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 2);
-    (void)state;
     commit(BOB, 1, 2, 1);
     commit(CAROL, 1, 3, 1);
     job.limit = 4;
@@ -229,11 +250,10 @@ static void an_id_that_is_there_twice_holds_up_nobody(void **state)
 
 /* What comes after a list whose messages were deleted stands where they stood: it is not taken for
  * what the client has. */
-static void what_takes_the_place_of_deleted_messages_is_not_read(void **state)
+PV_TEST_IN(what_takes_the_place_of_deleted_messages_is_not_read, setup_sqlite, teardown_sqlite)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 3);
     struct pv_chatjob clear = job_of(PV_CHATJOB_CLEAR, BOB, 0);
-    (void)state;
     commit(BOB, 1, 3, 1);
     job.limit = 4;
     job.upto = upto_of(&job, 3);
@@ -248,9 +268,8 @@ static void what_takes_the_place_of_deleted_messages_is_not_read(void **state)
     assert_list(job, "4 5");
 }
 
-static void inbox_marks_what_it_gives_and_no_more(void **state)
+PV_TEST_EACH(inbox_marks_what_it_gives_and_no_more, both)
 {
-    (void)state;
     commit(BOB, 1, 3, 1);
     commit(CAROL, 4, 1, 1);
     assert_inbox(false, 0, "1 2 3 4");
@@ -262,9 +281,8 @@ static void inbox_marks_what_it_gives_and_no_more(void **state)
     assert_owed(CAROL, "4");
 }
 
-static void receipts_are_owed_until_told(void **state)
+PV_TEST_EACH(receipts_are_owed_until_told, both)
 {
-    (void)state;
     commit(BOB, 1, 3, 1);
     assert_true(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
     assert_false(changes(job_of(PV_CHATJOB_SEEN, BOB, 2)));
@@ -281,17 +299,15 @@ static void receipts_are_owed_until_told(void **state)
     assert_owed(BOB, "");
 }
 
-static void plain_text_is_read_without_a_receipt(void **state)
+PV_TEST_EACH(plain_text_is_read_without_a_receipt, both)
 {
-    (void)state;
     commit(BOB, 1, 1, 0);
     assert_inbox(true, 0, "1");
     assert_owed(BOB, "");
 }
 
-static void history_gives_the_newest_oldest_first(void **state)
+PV_TEST_EACH(history_gives_the_newest_oldest_first, both)
 {
-    (void)state;
     enqueue(BOB, 1);
     commit(BOB, 2, 1, 1);
     enqueue(CAROL, 3);
@@ -319,9 +335,8 @@ static void history_gives_the_newest_oldest_first(void **state)
     assert_list(job, "1 2 3 4");
 }
 
-static void counts_say_who_waits_for_what(void **state)
+PV_TEST_EACH(counts_say_who_waits_for_what, both)
 {
-    (void)state;
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
     struct pv_chatjob_result *res = must(&job);
     assert_true(res->unread == 0 && res->queued == 0 && res->n_backlog == 0);
@@ -347,9 +362,8 @@ static void counts_say_who_waits_for_what(void **state)
     pv_chatjob_result_free(res);
 }
 
-static void lists_are_limited_in_bytes_too(void **state)
+PV_TEST_EACH(lists_are_limited_in_bytes_too, both)
 {
-    (void)state;
     static char big[PV_CHAT_TEXT_MAX + 1];
     size_t total = 0;
     memset(big, 'x', PV_CHAT_TEXT_MAX);
@@ -371,9 +385,8 @@ static void lists_are_limited_in_bytes_too(void **state)
     pv_chatjob_result_free(res);
 }
 
-static void a_job_without_its_message_is_refused(void **state)
+PV_TEST_EACH(a_job_without_its_message_is_refused, both)
 {
-    (void)state;
     struct pv_chatjob_result *res = NULL;
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE};
     assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
@@ -383,9 +396,8 @@ static void a_job_without_its_message_is_refused(void **state)
 
 /* --- SQLite only --------------------------------------------------------------------------- */
 
-static void a_failed_commit_changes_nothing(void **state)
+PV_TEST_IN(a_failed_commit_changes_nothing, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     char text[] = "in", bad[] = "second";
     struct pv_chat_record msgs[2] = {record(BOB, 1, text), record(BOB, 2, bad)};
     struct pv_chatjob job = {.kind = PV_CHATJOB_COMMIT, .msgs = msgs, .n_msgs = 2};
@@ -398,9 +410,8 @@ static void a_failed_commit_changes_nothing(void **state)
     assert_int_equal(commit(BOB, 1, 2, 1), 2);
 }
 
-static void a_failed_enqueue_uses_no_seq(void **state)
+PV_TEST_IN(a_failed_enqueue_uses_no_seq, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     char text[] = "out";
     struct pv_chat_record m = record(BOB, 1, text);
     struct pv_chatjob job = {.kind = PV_CHATJOB_ENQUEUE, .msgs = &m, .n_msgs = 1};
@@ -411,9 +422,8 @@ static void a_failed_enqueue_uses_no_seq(void **state)
     assert_int_equal(enqueue(BOB, 1), 1);
 }
 
-static void a_damaged_row_is_an_error_and_no_message(void **state)
+PV_TEST_IN(a_damaged_row_is_an_error_and_no_message, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     struct pv_chatjob job = {.kind = PV_CHATJOB_INBOX};
     struct pv_chatjob_result *res = NULL;
     commit(BOB, 1, 1, 1);
@@ -421,17 +431,15 @@ static void a_damaged_row_is_an_error_and_no_message(void **state)
     assert_int_equal(run(&job, &res), PV_ERR_MALFORMED);
 }
 
-static void the_schema_can_be_made_again(void **state)
+PV_TEST_IN(the_schema_can_be_made_again, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     enqueue(BOB, 1);
     assert_int_equal(pv_store_schema(store.db), PV_OK);
     assert_outbox(BOB, 0, 0, "1");
 }
 
-static void a_database_of_the_first_version_is_brought_up_to_date(void **state)
+PV_TEST_IN(a_database_of_the_first_version_is_brought_up_to_date, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     enqueue(BOB, 1);
     commit(BOB, 2, 1, 1);
     sql("DROP TRIGGER chat_usage_new; DROP TRIGGER chat_usage_read; DROP TRIGGER chat_usage_gone;"
@@ -502,9 +510,8 @@ static void fill_history(unsigned n)
     sql(text);
 }
 
-static void a_hundred_thousand_messages_are_as_quick_as_a_few(void **state)
+PV_TEST_IN(a_hundred_thousand_messages_are_as_quick_as_a_few, setup_sqlite, teardown_sqlite)
 {
-    (void)state;
     fill_history(300);
     unsigned few = work_of_a_day(1);
     fill_history(100000);
@@ -512,78 +519,12 @@ static void a_hundred_thousand_messages_are_as_quick_as_a_few(void **state)
     assert_in_range(many, 1, 2 * few);
 }
 
-static int setup_sqlite(void **state)
+PV_TEST(every_kind_of_job_is_served)
 {
-    (void)state;
-    store.sqlite = true;
-    if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
-        return -1;
-    return pv_store_schema(store.db);
-}
-
-static int teardown_sqlite(void **state)
-{
-    (void)state;
-    return sqlite3_close(store.db);
-}
-
-static int setup_mem(void **state)
-{
-    (void)state;
-    store.sqlite = false;
-    return 0;
-}
-
-static int teardown_mem(void **state)
-{
-    (void)state;
-    memstore_done(&store.mem);
-    return 0;
-}
-
-static void every_kind_of_job_is_served(void **state)
-{
-    (void)state;
     for (int kind = 0; kind < PV_CHATJOB_KINDS; kind++) {
         if (!pv_store_chat_serves((enum pv_chatjob_kind)kind))
             fail_msg("nothing serves chat jobs of kind %d: add a row to HANDLERS in "
                      "daemon/store/store_chat.c",
                      kind);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define SQL(name)  cmocka_unit_test_setup_teardown(name, setup_sqlite, teardown_sqlite)
-#define BOTH(name) SQL(name), cmocka_unit_test_setup_teardown(name, setup_mem, teardown_mem)
-        cmocka_unit_test(every_kind_of_job_is_served),
-        BOTH(seq_counts_up_for_each_conversation),
-        BOTH(enqueueing_again_gives_the_same_answer),
-        BOTH(an_incoming_message_is_stored_exactly_once),
-        BOTH(one_id_twice_in_a_batch_is_stored_once),
-        BOTH(a_message_may_have_the_same_id_in_both_directions),
-        BOTH(states_only_go_forward),
-        BOTH(outbox_lists_undelivered_in_order_in_pages),
-        BOTH(what_is_kept_elsewhere_is_not_listed_again),
-        BOTH(what_was_handed_over_is_sent_and_stays_in_the_outbox),
-        BOTH(inbox_of_one_peer_leaves_the_others_unread),
-        BOTH(the_inbox_is_read_as_far_as_the_client_says),
-        BOTH(an_id_that_is_there_twice_holds_up_nobody),
-        SQL(what_takes_the_place_of_deleted_messages_is_not_read),
-        BOTH(inbox_marks_what_it_gives_and_no_more),
-        BOTH(receipts_are_owed_until_told),
-        BOTH(plain_text_is_read_without_a_receipt),
-        BOTH(history_gives_the_newest_oldest_first),
-        BOTH(counts_say_who_waits_for_what),
-        BOTH(lists_are_limited_in_bytes_too),
-        BOTH(a_job_without_its_message_is_refused),
-        SQL(a_failed_commit_changes_nothing),
-        SQL(a_failed_enqueue_uses_no_seq),
-        SQL(a_damaged_row_is_an_error_and_no_message),
-        SQL(the_schema_can_be_made_again),
-        SQL(a_database_of_the_first_version_is_brought_up_to_date),
-        SQL(a_hundred_thousand_messages_are_as_quick_as_a_few),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,9 +67,8 @@ static unsigned fill(uint8_t from, uint8_t to, size_t len)
     return n;
 }
 
-static void a_sender_has_so_many_for_one_receiver_and_for_all(void **state)
+PV_TEST(a_sender_has_so_many_for_one_receiver_and_for_all)
 {
-    (void)state;
     assert_int_equal(fill(1, 100, SMALL), PV_COPIES_MAX_OF_PAIR);
     assert_int_equal(put(1, 100, 0, SMALL), PV_OK); /* that is here already */
     for (uint8_t to = 101; to < 104; to++)
@@ -80,10 +79,9 @@ static void a_sender_has_so_many_for_one_receiver_and_for_all(void **state)
 
 /* Four senders have all that is there for a receiver: the fifth one has its part all the same, and
  * the others keep theirs, from the first one on. */
-static void who_has_most_for_a_receiver_gives_way_to_who_has_less(void **state)
+PV_TEST(who_has_most_for_a_receiver_gives_way_to_who_has_less)
 {
     const size_t lens[] = {SMALL, PV_PARCEL_BOX_MAX};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         uint8_t to = (uint8_t)(100 + i);
         for (uint8_t from = 1; from <= 4; from++)
@@ -99,9 +97,8 @@ static void who_has_most_for_a_receiver_gives_way_to_who_has_less(void **state)
 
 /* Each copy counts for more than its bytes, or who has many small ones would keep their places at
  * the cost of few large ones. */
-static void who_has_many_small_ones_has_more_than_who_has_few_large_ones(void **state)
+PV_TEST(who_has_many_small_ones_has_more_than_who_has_few_large_ones)
 {
-    (void)state;
     for (unsigned n = 0; n < 30; n++)
         assert_int_equal(put(1, 100, n, PV_PARCEL_BOX_MAX), PV_OK);
     for (uint8_t from = 2; from <= 5; from++)
@@ -113,9 +110,8 @@ static void who_has_many_small_ones_has_more_than_who_has_few_large_ones(void **
 }
 
 /* The same for all that a node holds: ten senders have it. */
-static void who_has_most_of_all_gives_way_to_who_has_less(void **state)
+PV_TEST(who_has_most_of_all_gives_way_to_who_has_less)
 {
-    (void)state;
     assert_int_equal(
         sqlite3_exec(db,
                      "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c LIMIT 10000)"
@@ -134,10 +130,9 @@ static void who_has_most_of_all_gives_way_to_who_has_less(void **state)
 
 /* Members that have thousands of small copies here, and one that asks for room which those would
  * not make, in a store whose bytes others have: all that chat stores waits behind each answer. */
-static void a_copy_that_is_refused_costs_little(void **state)
+PV_TEST(a_copy_that_is_refused_costs_little)
 {
     char sql[800];
-    (void)state;
     snprintf(sql, sizeof(sql),
              "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c LIMIT 9573)"
              " INSERT INTO hold_copy (sender, receiver, key, size, time_s, box)"
@@ -160,9 +155,8 @@ static void a_copy_that_is_refused_costs_little(void **state)
 }
 
 /* Nothing is deleted for a copy that is not taken in the end. */
-static void who_has_as_much_as_the_others_is_refused(void **state)
+PV_TEST(who_has_as_much_as_the_others_is_refused)
 {
-    (void)state;
     for (uint8_t from = 1; from <= 5; from++)
         for (unsigned n = 0; n < PV_COPIES_MAX_OF_NODE / 5; n++)
             assert_int_equal(put(from, 100, n, SMALL), PV_OK);
@@ -183,16 +177,4 @@ static int teardown(void **state)
     return sqlite3_close(db);
 }
 
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(a_sender_has_so_many_for_one_receiver_and_for_all),
-        T(who_has_most_for_a_receiver_gives_way_to_who_has_less),
-        T(who_has_many_small_ones_has_more_than_who_has_few_large_ones),
-        T(who_has_most_of_all_gives_way_to_who_has_less),
-        T(who_has_as_much_as_the_others_is_refused),
-        T(a_copy_that_is_refused_costs_little),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

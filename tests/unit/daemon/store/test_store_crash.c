@@ -201,9 +201,8 @@ static void check_state(size_t cut, unsigned left)
 
 /* --- the tests --------------------------------------------------------------------------- */
 
-static void nothing_answered_is_lost_by_a_power_cut(void **state)
+PV_TEST(nothing_answered_is_lost_by_a_power_cut)
 {
-    (void)state;
     crash_begin(dir);
     struct pv_store *s = open_in(dir);
     for (unsigned op = 1; op <= OPS / 2; op++)
@@ -238,11 +237,9 @@ static int teardown(void **state)
     return test_dir_remove(dir);
 }
 
-int main(void)
+PV_TEST_WORLD(setup, teardown);
+
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_answered_is_lost_by_a_power_cut, setup, teardown),
-    };
     crash_init();
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

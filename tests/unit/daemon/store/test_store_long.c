@@ -25,9 +25,8 @@ static unsigned cost(struct pv_chatjob job)
     return beats;
 }
 
-static void counts_do_not_read_the_history(void **state)
+PV_TEST(counts_do_not_read_the_history)
 {
-    (void)state;
     enqueue(BOB, 1);
     assert_in_range(cost(job_of(PV_CHATJOB_COUNTS, BOB, 0)), 0, MAX_BEATS);
     struct pv_chatjob job = {.kind = PV_CHATJOB_COUNTS};
@@ -37,9 +36,8 @@ static void counts_do_not_read_the_history(void **state)
     pv_chatjob_result_free(res);
 }
 
-static void an_id_is_found_without_reading_the_history(void **state)
+PV_TEST(an_id_is_found_without_reading_the_history)
 {
-    (void)state;
     commit(BOB, 1, 3, 1);
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 1);
     job.after = true;
@@ -51,9 +49,8 @@ static void an_id_is_found_without_reading_the_history(void **state)
     assert_list(job, "1");
 }
 
-static void older_messages_are_found_without_reading_the_conversation(void **state)
+PV_TEST(older_messages_are_found_without_reading_the_conversation)
 {
-    (void)state;
     commit(CAROL, 1, 3, 1);
     struct pv_chatjob job = job_of(PV_CHATJOB_HISTORY, CAROL, 3);
     job.before = true;
@@ -62,18 +59,16 @@ static void older_messages_are_found_without_reading_the_conversation(void **sta
     assert_list(job, "1 2!");
 }
 
-static void clearing_one_conversation_does_not_read_the_others(void **state)
+PV_TEST(clearing_one_conversation_does_not_read_the_others)
 {
-    (void)state;
     commit(BOB, 1, 3, 1);
     assert_in_range(cost(job_of(PV_CHATJOB_CLEAR, BOB, 0)), 0, MAX_BEATS);
     assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "");
 }
 
 /* A page of deletions costs the same at the beginning as near the end. */
-static void clearing_everything_reads_no_more_than_it_deletes(void **state)
+PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 {
-    (void)state;
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
     unsigned first = cost(job);
     sql("DELETE FROM chat_message WHERE n > 3000");
@@ -103,15 +98,4 @@ static int teardown(void **state)
     return sqlite3_close(store.db);
 }
 
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(counts_do_not_read_the_history),
-        T(an_id_is_found_without_reading_the_history),
-        T(older_messages_are_found_without_reading_the_conversation),
-        T(clearing_one_conversation_does_not_read_the_others),
-        T(clearing_everything_reads_no_more_than_it_deletes),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

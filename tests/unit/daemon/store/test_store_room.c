@@ -60,10 +60,9 @@ static int number(const char *query)
     return n;
 }
 
-static void a_room_is_forgotten_page_by_page_and_no_other(void **state)
+PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
 {
     size_t n = 0;
-    (void)state;
     make_room(CREW);
     make_room(CLUB);
     for (uint64_t first = 1; first < 1281; first += PV_ROOMJOB_MAX_TEXTS)
@@ -110,11 +109,4 @@ static int teardown(void **state)
     return sqlite3_close(store.db);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_room_is_forgotten_page_by_page_and_no_other, setup,
-                                        teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

@@ -49,9 +49,8 @@ static void expect_network(struct pv_store *s)
     pv_store_saved_done(&saved);
 }
 
-static void every_earlier_version_is_migrated_and_kept(void **state)
+PV_TEST(every_earlier_version_is_migrated_and_kept)
 {
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(versions); i++) {
         struct stat st;
         make_old(versions[i]);
@@ -83,9 +82,8 @@ static void every_earlier_version_is_migrated_and_kept(void **state)
     }
 }
 
-static void a_new_database_leaves_no_copy(void **state)
+PV_TEST(a_new_database_leaves_no_copy)
 {
-    (void)state;
     make_old(NULL);
     pv_store_close(open_store());
     assert_int_equal(access(kept, F_OK), -1);
@@ -93,9 +91,8 @@ static void a_new_database_leaves_no_copy(void **state)
 }
 
 /* A table of ours that is a view cannot get its index: the migration fails in its midst. */
-static void a_migration_that_breaks_off_leaves_the_old_database_whole(void **state)
+PV_TEST(a_migration_that_breaks_off_leaves_the_old_database_whole)
 {
-    (void)state;
     for (size_t i = 0; i < 3; i++) {
         char error[PV_JOB_ERROR_MAX] = "";
         struct pv_store *s = NULL;
@@ -117,9 +114,8 @@ static void a_migration_that_breaks_off_leaves_the_old_database_whole(void **sta
 }
 
 /* The name of the copy is taken by what cannot be replaced. */
-static void without_a_copy_nothing_is_migrated(void **state)
+PV_TEST(without_a_copy_nothing_is_migrated)
 {
-    (void)state;
     char error[PV_JOB_ERROR_MAX] = "", inside[160];
     struct pv_store *s = NULL;
     make_old("p2pvpnd-v2-rooms");
@@ -138,9 +134,8 @@ static void without_a_copy_nothing_is_migrated(void **state)
     assert_int_equal(test_dir_remove(dir), 0);
 }
 
-static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void **state)
+PV_TEST(a_newer_database_is_refused_with_both_versions_and_the_remedy)
 {
-    (void)state;
     char error[PV_JOB_ERROR_MAX] = "", older[128];
     struct pv_store *s = NULL;
     make_old(NULL);
@@ -156,16 +151,4 @@ static void a_newer_database_is_refused_with_both_versions_and_the_remedy(void *
         strstr(error, ", or put the older copy in its place, with the end .before-v77"));
     assert_int_equal(old_database_int(path, "PRAGMA user_version"), 77);
     assert_int_equal(test_dir_remove(dir), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_earlier_version_is_migrated_and_kept),
-        cmocka_unit_test(a_new_database_leaves_no_copy),
-        cmocka_unit_test(a_migration_that_breaks_off_leaves_the_old_database_whole),
-        cmocka_unit_test(without_a_copy_nothing_is_migrated),
-        cmocka_unit_test(a_newer_database_is_refused_with_both_versions_and_the_remedy),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

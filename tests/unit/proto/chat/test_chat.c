@@ -15,9 +15,8 @@ static int parse(const char *line)
     return pv_chat_frame_parse(pv_view(line, strlen(line)), &frame);
 }
 
-static void message_survives_the_wire(void **state)
+PV_TEST(message_survives_the_wire)
 {
-    (void)state;
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
     const char *text = "caf\xc3\xa9 \"quoted\" \\ \n second line";
@@ -59,11 +58,10 @@ static bool write_sample(unsigned kind, char line[static PV_CHAT_LINE_MAX], size
     return *ret_len > 0;
 }
 
-static void frames_of_every_kind_are_known_again(void **state)
+PV_TEST(frames_of_every_kind_are_known_again)
 {
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
-    (void)state;
     for (unsigned kind = 0; write_sample(kind, line, &len); kind++) {
         int r = pv_chat_frame_parse(pv_view(line, len - 1), &frame);
         if (r < 0 || frame.kind != kind)
@@ -72,9 +70,8 @@ static void frames_of_every_kind_are_known_again(void **state)
     }
 }
 
-static void message_has_the_fields_of_the_design_in_order(void **state)
+PV_TEST(message_has_the_fields_of_the_design_in_order)
 {
-    (void)state;
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
     assert_int_equal(pv_chat_write_message(ID, 7, 1790000000250, "hi", line, &len), PV_OK);
@@ -84,9 +81,8 @@ static void message_has_the_fields_of_the_design_in_order(void **state)
     assert_memory_equal(line, "{\"ack\":\"" ID_TEXT "\",\"state\":\"read\"}\n", len);
 }
 
-static void ack_survives_the_wire(void **state)
+PV_TEST(ack_survives_the_wire)
 {
-    (void)state;
     assert_int_equal(parse("{\"ack\":\"" ID_TEXT "\",\"state\":\"delivered\",\"more\":[1]}"),
                      PV_OK);
     assert_int_equal(frame.kind, PV_CHAT_ACK);
@@ -94,12 +90,11 @@ static void ack_survives_the_wire(void **state)
     assert_memory_equal(frame.id, ID, sizeof(ID));
 }
 
-static void later_is_a_noted_with_two_more_fields(void **state)
+PV_TEST(later_is_a_noted_with_two_more_fields)
 {
     static const char wire[] = "{\"noted\":\"" ID_TEXT "\",\"later\":30,\"why\":\"disk\"}\n";
     static char line[PV_CHAT_LINE_MAX];
     size_t len = 0;
-    (void)state;
     assert_int_equal(pv_chat_write_later(ID, PV_CHAT_LATER_DISK, 30, line, &len), PV_OK);
     assert_int_equal(len, strlen(wire));
     assert_memory_equal(line, wire, len);
@@ -123,9 +118,8 @@ static void later_is_a_noted_with_two_more_fields(void **state)
                      PV_ERR_MALFORMED);
 }
 
-static void write_refuses_what_may_not_be_sent(void **state)
+PV_TEST(write_refuses_what_may_not_be_sent)
 {
-    (void)state;
     static char big[PV_CHAT_TEXT_MAX + 2], line[PV_CHAT_LINE_MAX];
     size_t len = 0;
     memset(big, '\x01', PV_CHAT_TEXT_MAX); /* the worst case: six bytes each */
@@ -138,9 +132,8 @@ static void write_refuses_what_may_not_be_sent(void **state)
     assert_int_equal(pv_chat_write_ack(ID, PV_CHAT_QUEUED, line, &len), PV_ERR_MALFORMED);
 }
 
-static void parse_rejects_every_truncation(void **state)
+PV_TEST(parse_rejects_every_truncation)
 {
-    (void)state;
     const char *lines[] = {MSG, "{\"ack\":\"" ID_TEXT "\",\"state\":\"read\"}"};
     for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
         for (size_t n = 1; n < strlen(lines[i]); n++) {
@@ -153,9 +146,8 @@ static void parse_rejects_every_truncation(void **state)
     }
 }
 
-static void parse_rejects_what_is_not_a_frame(void **state)
+PV_TEST(parse_rejects_what_is_not_a_frame)
 {
-    (void)state;
     static const struct {
         const char *line;
         int status;
@@ -201,9 +193,8 @@ static void parse_rejects_what_is_not_a_frame(void **state)
     }
 }
 
-static void text_of_exactly_the_limit_passes_and_one_more_does_not(void **state)
+PV_TEST(text_of_exactly_the_limit_passes_and_one_more_does_not)
 {
-    (void)state;
     static char text[PV_CHAT_TEXT_MAX + 2], line[PV_CHAT_TEXT_MAX + 256];
     memset(text, 'a', PV_CHAT_TEXT_MAX);
     for (int over = 0; over < 2; over++) {
@@ -219,9 +210,8 @@ static void text_of_exactly_the_limit_passes_and_one_more_does_not(void **state)
     assert_int_equal(pv_chat_frame_parse(pv_view(longest, sizeof(longest)), &frame), PV_ERR_LIMIT);
 }
 
-static void plain_text_of_nc_is_a_message(void **state)
+PV_TEST(plain_text_of_nc_is_a_message)
 {
-    (void)state;
     assert_int_equal(parse("hello there\r"), PV_OK);
     assert_int_equal(frame.kind, PV_CHAT_PLAIN);
     assert_string_equal(frame.text, "hello there");
@@ -234,9 +224,8 @@ static void plain_text_of_nc_is_a_message(void **state)
     assert_true(pv_chat_text_is_valid(pv_view(frame.text, frame.text_len)));
 }
 
-static void shown_text_cannot_drive_a_terminal(void **state)
+PV_TEST(shown_text_cannot_drive_a_terminal)
 {
-    (void)state;
     static const struct {
         const char *in, *out;
     } rows[] = {
@@ -264,9 +253,8 @@ static void shown_text_cannot_drive_a_terminal(void **state)
     assert_int_equal(pv_chat_show(pv_view("ab", 2), out, 1), 0);
 }
 
-static void number_fields_are_bounded(void **state)
+PV_TEST(number_fields_are_bounded)
 {
-    (void)state;
     json_t *obj = NULL;
     uint64_t v = 5;
     const char *text = "{\"a\":3,\"b\":\"3\",\"c\":null,\"d\":-3,\"e\":3.0}";
@@ -286,23 +274,4 @@ static void number_fields_are_bounded(void **state)
     assert_int_equal(pv_jsonline_parse(pv_view("}", 1), 2, 4, &obj), PV_ERR_MALFORMED);
     assert_int_equal(pv_jsonline_parse(pv_view("{\"a\":\"\\\"]]\"}", 12), 1, 4, &obj), PV_OK);
     json_decref(obj);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(message_survives_the_wire),
-        cmocka_unit_test(frames_of_every_kind_are_known_again),
-        cmocka_unit_test(message_has_the_fields_of_the_design_in_order),
-        cmocka_unit_test(ack_survives_the_wire),
-        cmocka_unit_test(later_is_a_noted_with_two_more_fields),
-        cmocka_unit_test(write_refuses_what_may_not_be_sent),
-        cmocka_unit_test(parse_rejects_every_truncation),
-        cmocka_unit_test(parse_rejects_what_is_not_a_frame),
-        cmocka_unit_test(text_of_exactly_the_limit_passes_and_one_more_does_not),
-        cmocka_unit_test(plain_text_of_nc_is_a_message),
-        cmocka_unit_test(shown_text_cannot_drive_a_terminal),
-        cmocka_unit_test(number_fields_are_bounded),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,9 +29,8 @@ static void cross(void)
     assert_memory_equal(in.box, out.box, in.box_len);
 }
 
-static void frames_survive_the_wire_up_to_their_bounds(void **state)
+PV_TEST(frames_survive_the_wire_up_to_their_bounds)
 {
-    (void)state;
     memset(&out, 0, sizeof(out));
     memset(out.key, 7, sizeof(out.key));
     memset(out.node, 8, sizeof(out.node));
@@ -62,7 +61,7 @@ static void frames_survive_the_wire_up_to_their_bounds(void **state)
     assert_int_equal(pv_copy_frame_write(&out, line, &len), PV_ERR_LIMIT);
 }
 
-static void a_frame_that_is_none_is_refused(void **state)
+PV_TEST(a_frame_that_is_none_is_refused)
 {
 #define ID  "AAECAwQFBgcICQoLDA0ODw"
 #define KEY "AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8"
@@ -82,7 +81,6 @@ static void a_frame_that_is_none_is_refused(void **state)
         "{\"copy\":\"short\",\"to\":\"" KEY "\",\"kept\":true}",
         "{\"copy\":[],\"to\":\"" KEY "\",\"kept\":true}",
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         if (pv_copy_frame_parse(pv_view(bad[i], strlen(bad[i])), &in) >= 0)
             fail_msg("taken: %s", bad[i]);
@@ -143,10 +141,9 @@ static uint64_t next(const uint8_t *to, uint64_t n, unsigned *ret_key)
     return found;
 }
 
-static void copies_come_out_in_order_and_once(void **state)
+PV_TEST_IN(copies_come_out_in_order_and_once, setup, teardown)
 {
     unsigned key = 0;
-    (void)state;
     assert_int_equal(do_put(BOB, CARL, 1, 100, 50), PV_OK);
     assert_int_equal(do_put(DORA, CARL, 1, 100, 50), PV_OK); /* another's may have the same key */
     assert_int_equal(do_put(BOB, CARL, 2, 100, 50), PV_OK);
@@ -169,10 +166,9 @@ static void copies_come_out_in_order_and_once(void **state)
     assert_int_equal(next(CARL, 0, &key), second);
 }
 
-static void quotas_bound_a_sender_a_receiver_and_all(void **state)
+PV_TEST_IN(quotas_bound_a_sender_a_receiver_and_all, setup, teardown)
 {
     uint8_t from[32] = {1}, to[32] = {2};
-    (void)state;
     /* One sender has a quarter of what a receiver may have, and there are four quarters. */
     for (unsigned i = 0; i < PV_COPIES_MAX_OF_PAIR; i++)
         assert_int_equal(do_put(BOB, CARL, i, 10, 50), PV_OK);
@@ -199,12 +195,11 @@ static void quotas_bound_a_sender_a_receiver_and_all(void **state)
 }
 
 /* A holder that is asked for nothing any more keeps no word of who wrote to whom. */
-static void old_copies_go_though_nobody_brings_new_ones(void **state)
+PV_TEST_IN(old_copies_go_though_nobody_brings_new_ones, setup, teardown)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_PURGE};
     struct pv_chatjob_result *res = NULL;
     unsigned key = 0;
-    (void)state;
     assert_int_equal(do_put(BOB, CARL, 1, 10, 50), PV_OK);
     assert_int_equal(do_put(BOB, CARL, 2, 10, 51), PV_OK);
     job.terms.now_s = 51 + PV_COPIES_DAYS * 86400;
@@ -215,14 +210,13 @@ static void old_copies_go_though_nobody_brings_new_ones(void **state)
     assert_int_equal(next(CARL, n, &key), 0);
 }
 
-static void nothing_is_held_while_the_disk_is_nearly_full(void **state)
+PV_TEST_IN(nothing_is_held_while_the_disk_is_nearly_full, setup, teardown)
 {
     static uint8_t box[PV_PARCEL_BOX_MAX];
     struct pv_copyjob hold = {.kind = PV_COPYJOB_PUT, .box = box, .box_len = 10};
     struct pv_chatjob job = {
         .kind = PV_CHATJOB_COPIES, .copies = &hold, .terms = {.low_disk = true}};
     struct pv_chatjob_result *res = NULL;
-    (void)state;
     assert_int_equal(pv_store_chat_run(db, &job, &res), PV_ERR_REFUSED);
     job.terms.low_disk = false;
     assert_int_equal(pv_store_chat_run(db, &job, &res), PV_OK);
@@ -233,10 +227,9 @@ static void nothing_is_held_while_the_disk_is_nearly_full(void **state)
 }
 
 /* Own messages: which have no copy at a holder, and which copies may go. */
-static void a_sender_knows_who_has_what(void **state)
+PV_TEST_IN(a_sender_knows_who_has_what, setup, teardown)
 {
     struct pv_chatjob_result *res = NULL;
-    (void)state;
     for (uint8_t i = 1; i <= 2; i++) {
         char text[] = "hello", name[] = "carl";
         struct pv_chat_record m = {.outgoing = true, .text = text, .id = {i}};
@@ -301,19 +294,4 @@ static void a_sender_knows_who_has_what(void **state)
     assert_int_equal(run(&hold, &res), PV_OK);
     assert_int_equal(res->n_msgs, 0); /* told once */
     pv_chatjob_result_free(res);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames_survive_the_wire_up_to_their_bounds),
-        cmocka_unit_test(a_frame_that_is_none_is_refused),
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(copies_come_out_in_order_and_once),
-        T(quotas_bound_a_sender_a_receiver_and_all),
-        T(old_copies_go_though_nobody_brings_new_ones),
-        T(nothing_is_held_while_the_disk_is_nearly_full),
-        T(a_sender_knows_who_has_what),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,10 +34,9 @@ static bool sample(unsigned kind, struct pv_file_notice *ret_notice)
     return false;
 }
 
-static void notices_come_out_as_they_went_in(void **state)
+PV_TEST(notices_come_out_as_they_went_in)
 {
     struct pv_file_notice in, n;
-    (void)state;
     for (unsigned kind = 0; kind < 256; kind++) {
         uint8_t buf[PV_FILE_NOTICE_MAX];
         size_t len;
@@ -55,10 +54,9 @@ static void notices_come_out_as_they_went_in(void **state)
     }
 }
 
-static void every_truncation_and_every_extra_byte_is_refused(void **state)
+PV_TEST(every_truncation_and_every_extra_byte_is_refused)
 {
     struct pv_file_notice in, n;
-    (void)state;
     for (unsigned kind = 0; kind < 256; kind++) {
         uint8_t buf[PV_FILE_NOTICE_MAX + 1] = {0};
         size_t len;
@@ -71,12 +69,11 @@ static void every_truncation_and_every_extra_byte_is_refused(void **state)
     }
 }
 
-static void numbers_one_over_their_bounds_are_refused(void **state)
+PV_TEST(numbers_one_over_their_bounds_are_refused)
 {
     struct pv_file_notice n = offer_of("x");
     uint8_t buf[PV_FILE_NOTICE_MAX];
     size_t len;
-    (void)state;
     n.size = PV_FILE_SIZE_MAX;
     assert_int_equal(pv_file_notice_build(&n, buf, &len), PV_OK);
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_OK);
@@ -101,13 +98,12 @@ static void numbers_one_over_their_bounds_are_refused(void **state)
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len), &n), PV_ERR_UNSUPPORTED);
 }
 
-static void the_longest_name_fits_and_one_byte_more_does_not(void **state)
+PV_TEST(the_longest_name_fits_and_one_byte_more_does_not)
 {
     char name[PV_FILE_NAME_BUF + 1];
     uint8_t buf[PV_FILE_NOTICE_MAX + 2];
     struct pv_file_notice n;
     size_t len;
-    (void)state;
     memset(name, 'a', sizeof(name));
     name[PV_FILE_NAME_MAX] = '\0';
     n = offer_of(name);
@@ -119,7 +115,7 @@ static void the_longest_name_fits_and_one_byte_more_does_not(void **state)
     assert_int_equal(pv_file_notice_parse(pv_view(buf, len + 1), &n), PV_ERR_MALFORMED);
 }
 
-static void names_of_others_lose_what_could_hurt(void **state)
+PV_TEST(names_of_others_lose_what_could_hurt)
 {
     static const struct {
         const char *in, *out, *why;
@@ -146,7 +142,6 @@ static void names_of_others_lose_what_could_hurt(void **state)
          "a_b", "an invisible character"},
         {"\xf0\x9f\x98\x80.png", "\xf0\x9f\x98\x80.png", "four bytes"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char out[PV_FILE_NAME_BUF];
         assert_int_equal(pv_file_name_clean(pv_view(rows[i].in, strlen(rows[i].in)), out), PV_OK);
@@ -154,10 +149,9 @@ static void names_of_others_lose_what_could_hurt(void **state)
     }
 }
 
-static void a_long_name_is_cut_at_a_character(void **state)
+PV_TEST(a_long_name_is_cut_at_a_character)
 {
     char in[2 * PV_FILE_NAME_MAX], out[PV_FILE_NAME_BUF];
-    (void)state;
     for (size_t i = 0; i + 1 < sizeof(in); i += 2)
         memcpy(in + i, "\xc3\xa9", 2);
     assert_int_equal(pv_file_name_clean(pv_view(in, sizeof(in)), out), PV_OK);
@@ -167,7 +161,7 @@ static void a_long_name_is_cut_at_a_character(void **state)
     assert_int_equal(pv_file_name_clean(pv_view("a\0b", 3), out), PV_ERR_MALFORMED);
 }
 
-static void frames_come_out_as_they_went_in(void **state)
+PV_TEST(frames_come_out_as_they_went_in)
 {
     const uint8_t id[PV_FILE_ID_LEN] = {1, 2, 3, 4};
     const uint8_t hash[PV_FILE_HASH_LEN] = {9, 8, 7};
@@ -175,7 +169,6 @@ static void frames_come_out_as_they_went_in(void **state)
     const uint8_t *got_hash;
     enum pv_file_why why;
     uint64_t n;
-    (void)state;
     pv_file_get_build(id, PV_FILE_SIZE_MAX, get);
     assert_int_equal(pv_file_get_parse(get, got, &n), PV_OK);
     assert_memory_equal(got, id, sizeof(id));
@@ -198,18 +191,4 @@ static void frames_come_out_as_they_went_in(void **state)
     pv_file_answer_build(PV_FILE_WHY_NONE, PV_FILE_SIZE_MAX + 1, hash, answer);
     assert_int_equal(pv_file_answer_parse(answer, &why, &n, &got_hash), PV_ERR_MALFORMED);
     assert_int_equal(pv_file_why_parse(PV_FILE_N_WHYS), PV_FILE_WHY_LOST);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(notices_come_out_as_they_went_in),
-        cmocka_unit_test(every_truncation_and_every_extra_byte_is_refused),
-        cmocka_unit_test(numbers_one_over_their_bounds_are_refused),
-        cmocka_unit_test(the_longest_name_fits_and_one_byte_more_does_not),
-        cmocka_unit_test(names_of_others_lose_what_could_hurt),
-        cmocka_unit_test(a_long_name_is_cut_at_a_character),
-        cmocka_unit_test(frames_come_out_as_they_went_in),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

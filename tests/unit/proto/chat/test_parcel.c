@@ -2,7 +2,6 @@
 /* Sealed copies of chat messages: only for their receiver, only from their author. */
 #include <stdlib.h>
 
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/chat/parcel.h"
 #include "tests/unit/kem_double.h"
@@ -61,26 +60,26 @@ static int begin(void **state)
     return seal_as(&t.alice, &p) == PV_OK ? 0 : -1;
 }
 
+PV_TEST_WORLD(begin, NULL);
+
 static int open_box(const struct pv_signal_route *route, size_t len, struct pv_parcel *ret_parcel)
 {
     return pv_parcel_open(route, &t.bob.noise, pv_view(t.box, len), t.buf, ret_parcel);
 }
 
-static void the_receiver_reads_what_the_author_wrote(void **state)
+PV_TEST(the_receiver_reads_what_the_author_wrote)
 {
     struct pv_parcel p;
-    (void)state;
     assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
     assert_memory_equal(p.id, hello().id, sizeof(p.id));
     assert_true(p.seq == 7 && p.time_ms == 1795161600123);
     assert_true(pv_view_equal(p.text, pv_view("hello", 5)));
 }
 
-static void nobody_else_can_open_it_and_nothing_can_be_changed(void **state)
+PV_TEST(nobody_else_can_open_it_and_nothing_can_be_changed)
 {
     struct pv_parcel p;
     struct pv_signal_route other = t.route;
-    (void)state;
     assert_int_equal(pv_parcel_open(&t.route, &t.eve.noise, pv_view(t.box, t.len), t.buf, &p),
                      PV_ERR_AUTH);
     other.network_id[0]++;
@@ -98,12 +97,11 @@ static void nobody_else_can_open_it_and_nothing_can_be_changed(void **state)
 }
 
 /* Whoever has a member's transport key is not that member: the signature decides. */
-static void a_copy_of_somebody_else_in_the_authors_name_is_refused(void **state)
+PV_TEST(a_copy_of_somebody_else_in_the_authors_name_is_refused)
 {
     const struct pv_parcel in = hello();
     struct pv_parcel p;
     struct side forger = t.eve;
-    (void)state;
     forger.noise = t.alice.noise;
     assert_int_equal(seal_as(&forger, &in), PV_OK);
     assert_int_equal(open_box(&t.route, t.len, &p), PV_ERR_AUTH);
@@ -115,11 +113,10 @@ static void a_copy_of_somebody_else_in_the_authors_name_is_refused(void **state)
 }
 
 /* A receiver cannot pass a copy on: it is signed for him. */
-static void the_content_is_for_one_receiver_in_one_network(void **state)
+PV_TEST(the_content_is_for_one_receiver_in_one_network)
 {
     struct pv_parcel p;
     struct pv_signal_route other = t.route;
-    (void)state;
     assert_int_equal(open_box(&t.route, t.len, &p), PV_OK);
     struct pv_view content = pv_view(t.buf, t.len - PV_NOISE_X_OVERHEAD);
     assert_int_equal(pv_parcel_parse(&t.route, content, &p), PV_OK);
@@ -131,7 +128,7 @@ static void the_content_is_for_one_receiver_in_one_network(void **state)
 }
 
 /* The longest message as a hybrid box: its receiver reads it with both secrets only. */
-static void a_hybrid_copy_is_read_like_another_one(void **state)
+PV_TEST(a_hybrid_copy_is_read_like_another_one)
 {
     struct pv_parcel in = hello(), p;
     static char text[PV_CHAT_TEXT_MAX];
@@ -139,7 +136,6 @@ static void a_hybrid_copy_is_read_like_another_one(void **state)
     const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
     const struct pv_parcel_keys keys = {
         .local = &t.alice.noise, .remote = t.bob.noise.pk, .sk = t.alice.sk, .hybrid = &to};
-    (void)state;
     memset(text, 'x', sizeof(text));
     in.text = pv_view(text, sizeof(text));
     assert_int_equal(pv_sealing_certify(&kem_double, t.bob.sk, cert), PV_OK);
@@ -157,11 +153,10 @@ static void a_hybrid_copy_is_read_like_another_one(void **state)
                      PV_ERR_AUTH);
 }
 
-static void limits_hold_at_their_edge(void **state)
+PV_TEST(limits_hold_at_their_edge)
 {
     struct pv_parcel in = hello(), p;
     char *text = malloc(PV_CHAT_TEXT_MAX + 1);
-    (void)state;
     assert_non_null(text);
     memset(text, 'x', PV_CHAT_TEXT_MAX + 1);
     in.text = pv_view(text, PV_CHAT_TEXT_MAX);
@@ -186,7 +181,7 @@ static void limits_hold_at_their_edge(void **state)
 }
 
 /* The author signs what he likes: it is looked at all the same. */
-static void signed_nonsense_is_refused(void **state)
+PV_TEST(signed_nonsense_is_refused)
 {
     static const struct {
         size_t at;
@@ -201,7 +196,6 @@ static void signed_nonsense_is_refused(void **state)
         {PV_PARCEL_HEAD, 0xff, PV_ERR_MALFORMED}, /* no UTF-8 */
         {PV_PARCEL_HEAD, 0, PV_ERR_MALFORMED},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint8_t content[PV_PARCEL_HEAD + 2 + PV_SIGN_LEN] = {1, [24] = 1, [PV_PARCEL_HEAD] = 'h',
                                                              'i'};
@@ -218,20 +212,4 @@ static void signed_nonsense_is_refused(void **state)
         for (size_t len = 0; len < sizeof(content); len++)
             assert_true(pv_parcel_parse(&t.route, pv_view(content, len), &p) < 0);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(the_receiver_reads_what_the_author_wrote, begin),
-        cmocka_unit_test_setup(nobody_else_can_open_it_and_nothing_can_be_changed, begin),
-        cmocka_unit_test_setup(a_copy_of_somebody_else_in_the_authors_name_is_refused, begin),
-        cmocka_unit_test_setup(the_content_is_for_one_receiver_in_one_network, begin),
-        cmocka_unit_test_setup(a_hybrid_copy_is_read_like_another_one, begin),
-        cmocka_unit_test_setup(limits_hold_at_their_edge, begin),
-        cmocka_unit_test_setup(signed_nonsense_is_refused, begin),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

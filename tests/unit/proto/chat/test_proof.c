@@ -11,11 +11,10 @@ static struct pv_view text(const char *s)
     return pv_view(s, strlen(s));
 }
 
-static void a_secret_survives_the_way(void **state)
+PV_TEST(a_secret_survives_the_way)
 {
     struct pv_proof_secret msg = {.known = {7, 8}, .asks = true}, got;
     uint8_t body[PV_PROOF_BODY_LEN + 5] = {0};
-    (void)state;
     memcpy(msg.secret, one, sizeof(msg.secret));
     pv_proof_secret_build(&msg, body);
     assert_int_equal(pv_proof_secret_parse(pv_view(body, PV_PROOF_BODY_LEN), &got), PV_OK);
@@ -29,11 +28,10 @@ static void a_secret_survives_the_way(void **state)
     assert_int_equal(pv_proof_secret_parse(pv_view(body, sizeof(body)), &got), PV_ERR_UNSUPPORTED);
 }
 
-static void both_sides_make_one_key_of_both_secrets(void **state)
+PV_TEST(both_sides_make_one_key_of_both_secrets)
 {
     const struct pv_proof_side a = {alice, one}, b = {bob, two}, other = {bob, one};
     uint8_t key[3][PV_PROOF_KEY_LEN], tag[2][PV_PROOF_TAG_LEN];
-    (void)state;
     pv_proof_key(&a, &b, key[0]);
     pv_proof_key(&b, &a, key[1]);
     pv_proof_key(&a, &other, key[2]);
@@ -46,7 +44,7 @@ static void both_sides_make_one_key_of_both_secrets(void **state)
 }
 
 /* Each field counts: who opened, who accepted, both nonces, the key and what it is for. */
-static void a_proof_of_one_thing_is_none_of_another(void **state)
+PV_TEST(a_proof_of_one_thing_is_none_of_another)
 {
     static const uint8_t n1[PV_PROOF_NONCE_LEN] = {1}, n2[PV_PROOF_NONCE_LEN] = {2};
     const struct pv_proof right = {one, alice, bob, n1, n2};
@@ -56,7 +54,6 @@ static void a_proof_of_one_thing_is_none_of_another(void **state)
                                      {one, alice, bob, n1, n1},
                                      {one, alice, alice, n1, n2}};
     uint8_t mac[PV_PROOF_MAC_LEN];
-    (void)state;
     pv_proof_mac(&right, PV_PROOF_CHAT_OPENED, mac);
     assert_true(pv_proof_is_right(&right, PV_PROOF_CHAT_OPENED, mac));
     for (int role = 1; role <= 4; role++)
@@ -68,10 +65,9 @@ static void a_proof_of_one_thing_is_none_of_another(void **state)
     assert_false(pv_proof_is_right(&right, PV_PROOF_CHAT_OPENED, mac));
 }
 
-static void lines_survive_the_way(void **state)
+PV_TEST(lines_survive_the_way)
 {
     char buf[PV_PROOF_LINE_MAX];
-    (void)state;
     for (int i = 1; i < 4; i++) {
         struct pv_proof_line line = {.has_nonce = (i & 1) != 0, .has_mac = (i & 2) != 0}, got;
         memset(line.nonce, line.has_nonce ? 0xff : 0, sizeof(line.nonce));
@@ -85,7 +81,7 @@ static void lines_survive_the_way(void **state)
     }
 }
 
-static void bad_lines_are_refused(void **state)
+PV_TEST(bad_lines_are_refused)
 {
     static const char *const bad[] = {
         "{\"prove\":1}",
@@ -102,7 +98,6 @@ static void bad_lines_are_refused(void **state)
     };
     struct pv_proof_line got;
     char big[PV_PROOF_LINE_MAX + 1];
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         if (pv_proof_line_parse(text(bad[i]), &got) >= 0)
             fail_msg("taken: %s", bad[i]);
@@ -116,7 +111,7 @@ static void bad_lines_are_refused(void **state)
     assert_false(pv_proof_is_line(text("{\"pro")));
 }
 
-static void the_word_on_an_owner_survives_the_wire(void **state)
+PV_TEST(the_word_on_an_owner_survives_the_wire)
 {
     static const struct pv_proof_owner messages[] = {
         {.port = 40000},
@@ -126,7 +121,6 @@ static void the_word_on_an_owner_survives_the_wire(void **state)
     };
     uint8_t buf[PV_PROOF_OWNER_LEN];
     struct pv_proof_owner got;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(messages); i++) {
         pv_proof_owner_build(&messages[i], buf);
         assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_OK);
@@ -147,17 +141,4 @@ static void the_word_on_an_owner_survives_the_wire(void **state)
     assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_ERR_MALFORMED);
     buf[0] = 2;
     assert_int_equal(pv_proof_owner_parse(pv_view(buf, sizeof(buf)), &got), PV_ERR_UNSUPPORTED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_word_on_an_owner_survives_the_wire),
-        cmocka_unit_test(a_secret_survives_the_way),
-        cmocka_unit_test(both_sides_make_one_key_of_both_secrets),
-        cmocka_unit_test(a_proof_of_one_thing_is_none_of_another),
-        cmocka_unit_test(lines_survive_the_way),
-        cmocka_unit_test(bad_lines_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

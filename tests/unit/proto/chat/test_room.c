@@ -24,6 +24,8 @@ static int setup(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, NULL);
+
 static int make(struct pv_room_record rec, size_t n_base)
 {
     struct pv_room_make with = {.network = NETWORK, .sk = sk, .base = base, .n_base = n_base};
@@ -47,11 +49,10 @@ static struct pv_room_record record(enum pv_room_type type)
     return rec;
 }
 
-static void every_record_comes_back_as_it_was_made(void **state)
+PV_TEST(every_record_comes_back_as_it_was_made)
 {
     struct pv_room_record got;
     struct pv_room_have h;
-    (void)state;
     assert_int_equal(make(record(PV_ROOM_CREATE), 0), PV_OK);
     assert_int_equal(parse(&got), PV_OK);
     assert_string_equal(got.name, "crew");
@@ -74,12 +75,11 @@ static void every_record_comes_back_as_it_was_made(void **state)
     assert_int_equal(got.time_ms, 1790000000123u);
 }
 
-static void a_text_is_put_together_again_from_what_is_stored(void **state)
+PV_TEST(a_text_is_put_together_again_from_what_is_stored)
 {
     struct pv_room_record got;
     uint8_t again[PV_ROOM_RECORD_MAX], sig[PV_SIGN_LEN];
     size_t len = 0;
-    (void)state;
     assert_int_equal(make(record(PV_ROOM_TEXT), 0), PV_OK);
     assert_int_equal(parse(&got), PV_OK);
     memcpy(sig, raw + raw_len - PV_SIGN_LEN, sizeof(sig));
@@ -103,10 +103,9 @@ static bool is_type(unsigned type)
     return false;
 }
 
-static void every_cut_and_every_flipped_byte_is_refused(void **state)
+PV_TEST(every_cut_and_every_flipped_byte_is_refused)
 {
     struct pv_room_record got;
-    (void)state;
     for (unsigned type = 0; type < 256; type++) {
         if (!is_type(type))
             continue;
@@ -124,11 +123,10 @@ static void every_cut_and_every_flipped_byte_is_refused(void **state)
     }
 }
 
-static void what_is_out_of_its_range_is_not_made(void **state)
+PV_TEST(what_is_out_of_its_range_is_not_made)
 {
     static char text[PV_CHAT_TEXT_MAX + 2];
     struct pv_room_record rec = record(PV_ROOM_CREATE), got;
-    (void)state;
     memset(rec.name, 'a', PV_ROOM_NAME_MAX);
     assert_int_equal(make(rec, 0), PV_OK);
     snprintf(rec.name, sizeof(rec.name), "Not a name");
@@ -181,9 +179,8 @@ static void cross(void)
     assert_int_equal(pv_room_frame_parse(pv_view(line, len - 1), &in), PV_OK);
 }
 
-static void frames_survive_the_wire_up_to_their_bounds(void **state)
+PV_TEST(frames_survive_the_wire_up_to_their_bounds)
 {
-    (void)state;
     memset(&out, 0, sizeof(out));
     memset(out.room, 3, sizeof(out.room));
     memset(out.digest, 4, sizeof(out.digest));
@@ -242,10 +239,9 @@ static bool is_kind(unsigned kind)
     return false;
 }
 
-static void frames_of_every_kind_are_known_again(void **state)
+PV_TEST(frames_of_every_kind_are_known_again)
 {
     size_t len = 0;
-    (void)state;
     memset(&out, 0, sizeof(out));
     for (unsigned kind = 0; is_kind(kind); kind++) {
         out.kind = (enum pv_room_frame_kind)kind;
@@ -257,7 +253,7 @@ static void frames_of_every_kind_are_known_again(void **state)
     }
 }
 
-static void a_frame_that_is_none_is_refused(void **state)
+PV_TEST(a_frame_that_is_none_is_refused)
 {
 #define ID  "AAECAwQFBgcICQoLDA0ODw"
 #define KEY "AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8"
@@ -280,7 +276,6 @@ static void a_frame_that_is_none_is_refused(void **state)
         "[]",
     };
     char many[2048] = "{\"room\":\"" ID "\",\"records\":[\"\"";
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         if (pv_room_frame_parse(pv_view(bad[i], strlen(bad[i])), &in) >= 0)
             fail_msg("taken: %s", bad[i]);
@@ -295,19 +290,4 @@ static void a_frame_that_is_none_is_refused(void **state)
     assert_int_equal(pv_room_frame_parse(pv_view(line, PV_CHAT_LINE_MAX), &in), PV_ERR_LIMIT);
     assert_false(pv_room_is_frame(pv_view("{\"id\":1}", 8)));
     assert_false(pv_room_is_frame(pv_view("{\"roo", 5)));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup(name, setup)
-        T(every_record_comes_back_as_it_was_made),
-        T(a_text_is_put_together_again_from_what_is_stored),
-        T(every_cut_and_every_flipped_byte_is_refused),
-        T(what_is_out_of_its_range_is_not_made),
-        T(frames_survive_the_wire_up_to_their_bounds),
-        T(frames_of_every_kind_are_known_again),
-        T(a_frame_that_is_none_is_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

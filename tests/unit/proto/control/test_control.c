@@ -75,9 +75,8 @@ static struct pv_view text(const char *s)
     return pv_view(s, strlen(s));
 }
 
-static void both_sides_agree_on_hash_and_keys(void **state)
+PV_TEST(both_sides_agree_on_hash_and_keys)
 {
-    (void)state;
     struct pair p;
     uint8_t a[32];
     uint8_t b[32];
@@ -97,9 +96,8 @@ static void both_sides_agree_on_hash_and_keys(void **state)
     teardown(&p);
 }
 
-static void messages_cross_both_ways_in_pieces_of_any_size(void **state)
+PV_TEST(messages_cross_both_ways_in_pieces_of_any_size)
 {
-    (void)state;
     for (size_t step = 1; step < 120; step += step < 12 ? 1 : 13) {
         struct pair p;
         setup(&p);
@@ -118,9 +116,8 @@ static void messages_cross_both_ways_in_pieces_of_any_size(void **state)
     }
 }
 
-static void input_stops_at_a_message_until_it_is_polled(void **state)
+PV_TEST(input_stops_at_a_message_until_it_is_polled)
 {
-    (void)state;
     struct pair p;
     size_t used = 0;
     setup(&p);
@@ -141,9 +138,8 @@ static void input_stops_at_a_message_until_it_is_polled(void **state)
     teardown(&p);
 }
 
-static void the_longest_message_passes_and_one_more_byte_does_not(void **state)
+PV_TEST(the_longest_message_passes_and_one_more_byte_does_not)
 {
-    (void)state;
     struct pair p;
     struct pv_view got;
     static uint8_t big[PV_CONTROL_TEXT_MAX + 1];
@@ -161,9 +157,8 @@ static void the_longest_message_passes_and_one_more_byte_does_not(void **state)
     teardown(&p);
 }
 
-static void full_output_is_an_answer_and_room_says_so_before(void **state)
+PV_TEST(full_output_is_an_answer_and_room_says_so_before)
 {
-    (void)state;
     struct pair p;
     static uint8_t big[PV_CONTROL_TEXT_MAX];
     memset(big, 'x', sizeof(big));
@@ -190,9 +185,8 @@ static void full_output_is_an_answer_and_room_says_so_before(void **state)
     teardown(&p);
 }
 
-static void a_wrong_byte_anywhere_in_the_handshake_ends_it(void **state)
+PV_TEST(a_wrong_byte_anywhere_in_the_handshake_ends_it)
 {
-    (void)state;
     for (size_t at = 0; at < 9 + 2 + 96; at++) {
         struct pair p;
         uint8_t bytes[9 + 2 + 96];
@@ -224,9 +218,8 @@ static void a_wrong_byte_anywhere_in_the_handshake_ends_it(void **state)
     }
 }
 
-static void no_truncated_handshake_gets_an_answer(void **state)
+PV_TEST(no_truncated_handshake_gets_an_answer)
 {
-    (void)state;
     for (size_t cut = 0; cut < 9 + 2 + 96; cut++) {
         struct pair p;
         size_t used = 0;
@@ -240,9 +233,8 @@ static void no_truncated_handshake_gets_an_answer(void **state)
     }
 }
 
-static void forged_replayed_and_misplaced_frames_end_it(void **state)
+PV_TEST(forged_replayed_and_misplaced_frames_end_it)
 {
-    (void)state;
     static const struct {
         uint8_t frame[40];
         size_t len;
@@ -281,9 +273,8 @@ static void forged_replayed_and_misplaced_frames_end_it(void **state)
     teardown(&p);
 }
 
-static void a_server_with_another_key_is_not_believed(void **state)
+PV_TEST(a_server_with_another_key_is_not_believed)
 {
-    (void)state;
     struct pair p;
     setup(&p);
     p.server_sk[5] ^= 4;
@@ -293,9 +284,8 @@ static void a_server_with_another_key_is_not_believed(void **state)
     teardown(&p);
 }
 
-static void a_server_key_of_small_order_is_refused_at_once(void **state)
+PV_TEST(a_server_key_of_small_order_is_refused_at_once)
 {
-    (void)state;
     struct pair p;
     struct pv_control *c = NULL;
     static const uint8_t zero[PV_DH_LEN];
@@ -305,9 +295,8 @@ static void a_server_key_of_small_order_is_refused_at_once(void **state)
     teardown(&p);
 }
 
-static void a_failed_machine_says_nothing_more(void **state)
+PV_TEST(a_failed_machine_says_nothing_more)
 {
-    (void)state;
     struct pair p;
     struct pv_view got;
     setup(&p);
@@ -343,10 +332,9 @@ static void go_over(struct pair *p, const struct pv_kem *kem, struct pv_view *re
     *ret_ct = pv_view(ct, sizeof(ct));
 }
 
-static void both_sides_go_over_to_hybrid_keys(void **state)
+PV_TEST(both_sides_go_over_to_hybrid_keys)
 {
     const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
         struct pair p;
         struct pv_view ct;
@@ -369,9 +357,8 @@ static void both_sides_go_over_to_hybrid_keys(void **state)
 }
 
 /* Whoever takes the answer for another one has other keys: nothing passes. */
-static void another_answer_gives_other_keys(void **state)
+PV_TEST(another_answer_gives_other_keys)
 {
-    (void)state;
     for (size_t at = 0; at < PV_KEM_CT_LEN; at += 97) {
         struct pair p;
         struct pv_view ct;
@@ -390,9 +377,8 @@ static void another_answer_gives_other_keys(void **state)
 }
 
 /* Who recorded the channel and breaks X25519 later has the keys of the handshake, and no more. */
-static void the_handshakes_keys_open_nothing_that_follows(void **state)
+PV_TEST(the_handshakes_keys_open_nothing_that_follows)
 {
-    (void)state;
     for (int hybrid = 0; hybrid < 2; hybrid++) {
         struct pair p;
         struct pv_view ct;
@@ -411,9 +397,8 @@ static void the_handshakes_keys_open_nothing_that_follows(void **state)
     }
 }
 
-static void hybrid_keys_are_asked_for_once_and_in_turn(void **state)
+PV_TEST(hybrid_keys_are_asked_for_once_and_in_turn)
 {
-    (void)state;
     struct pair p;
     struct pv_control_keys keys;
     struct pv_view ct;
@@ -478,34 +463,8 @@ static void deferred(bool spoilt)
     teardown(&p);
 }
 
-static void a_handshake_may_wait_for_its_owner(void **state)
+PV_TEST(a_handshake_may_wait_for_its_owner)
 {
-    (void)state;
     deferred(false);
     deferred(true);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_sides_agree_on_hash_and_keys),
-        cmocka_unit_test(messages_cross_both_ways_in_pieces_of_any_size),
-        cmocka_unit_test(input_stops_at_a_message_until_it_is_polled),
-        cmocka_unit_test(the_longest_message_passes_and_one_more_byte_does_not),
-        cmocka_unit_test(full_output_is_an_answer_and_room_says_so_before),
-        cmocka_unit_test(a_wrong_byte_anywhere_in_the_handshake_ends_it),
-        cmocka_unit_test(no_truncated_handshake_gets_an_answer),
-        cmocka_unit_test(forged_replayed_and_misplaced_frames_end_it),
-        cmocka_unit_test(a_server_with_another_key_is_not_believed),
-        cmocka_unit_test(a_server_key_of_small_order_is_refused_at_once),
-        cmocka_unit_test(a_failed_machine_says_nothing_more),
-        cmocka_unit_test(both_sides_go_over_to_hybrid_keys),
-        cmocka_unit_test(another_answer_gives_other_keys),
-        cmocka_unit_test(the_handshakes_keys_open_nothing_that_follows),
-        cmocka_unit_test(hybrid_keys_are_asked_for_once_and_in_turn),
-        cmocka_unit_test(a_handshake_may_wait_for_its_owner),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

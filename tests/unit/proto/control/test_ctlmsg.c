@@ -2,7 +2,6 @@
 /* ctlmsg: every message survives a round trip, every bound holds one over, no truncation parses. */
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/control/ctlmsg_words.h"
 #include "tests/unit/test_util.h"
@@ -129,9 +128,8 @@ static size_t build(const struct pv_ctl_msg *msg, char *buf)
     return len;
 }
 
-static void every_message_survives_a_round_trip(void **state)
+PV_TEST(every_message_survives_a_round_trip)
 {
-    (void)state;
     struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     static char again[PV_CTL_TEXT_MAX];
@@ -150,9 +148,8 @@ static void every_message_survives_a_round_trip(void **state)
     }
 }
 
-static void the_fields_arrive_as_they_were_sent(void **state)
+PV_TEST(the_fields_arrive_as_they_were_sent)
 {
-    (void)state;
     struct pv_ctl_msg *m = NULL;
     const char text[] =
         "{\"id\":1,\"t\":\"hello\",\"v\":3,\"network\":\"AQIDAAAAAAAAAAAAAAAAAA\",\"node\":"
@@ -173,9 +170,8 @@ static void the_fields_arrive_as_they_were_sent(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void no_truncation_of_a_message_parses(void **state)
+PV_TEST(no_truncation_of_a_message_parses)
 {
-    (void)state;
     struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -193,9 +189,8 @@ static void no_truncation_of_a_message_parses(void **state)
     }
 }
 
-static void no_short_buffer_is_overrun(void **state)
+PV_TEST(no_short_buffer_is_overrun)
 {
-    (void)state;
     struct pv_ctl_msg all[42];
     static char text[PV_CTL_TEXT_MAX];
     size_t n = every_message(all);
@@ -217,9 +212,8 @@ static void no_short_buffer_is_overrun(void **state)
     }
 }
 
-static void bad_envelopes_are_refused(void **state)
+PV_TEST(bad_envelopes_are_refused)
 {
-    (void)state;
     static const struct {
         const char *text;
         int status;
@@ -259,9 +253,8 @@ static void bad_envelopes_are_refused(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void unknown_words_and_wrong_fields_keep_their_id(void **state)
+PV_TEST(unknown_words_and_wrong_fields_keep_their_id)
 {
-    (void)state;
 #define WELCOME                                              \
     "{\"id\":5,\"ok\":true,\"t\":\"welcome\",\"time_us\":1," \
     "\"have\":{\"epoch\":0,\"n\":0},\"stun\":[]"
@@ -343,9 +336,8 @@ static void unknown_words_and_wrong_fields_keep_their_id(void **state)
     }
 }
 
-static void a_word_of_a_later_version_is_another_error(void **state)
+PV_TEST(a_word_of_a_later_version_is_another_error)
 {
-    (void)state;
     struct pv_ctl_msg *m = NULL;
     const char text[] = "{\"id\":2,\"ok\":false,\"error\":\"moonphase\",\"more\":1}";
     assert_int_equal(pv_ctl_parse(pv_view(text, sizeof(text) - 1), &m), PV_OK);
@@ -355,9 +347,8 @@ static void a_word_of_a_later_version_is_another_error(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void lists_hold_one_over_their_limit_is_refused(void **state)
+PV_TEST(lists_hold_one_over_their_limit_is_refused)
 {
-    (void)state;
     static char text[PV_CTL_TEXT_MAX];
     static uint8_t nodes[PV_CTL_NODES_MAX + 1][PV_SIGN_PK_LEN];
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX + 1];
@@ -400,9 +391,8 @@ static void lists_hold_one_over_their_limit_is_refused(void **state)
     assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
 }
 
-static void a_value_one_byte_over_its_limit_is_refused(void **state)
+PV_TEST(a_value_one_byte_over_its_limit_is_refused)
 {
-    (void)state;
     static char text[PV_CTL_TEXT_MAX];
     static char b64[PV_B64_LEN(PV_CTL_STATEMENT_MAX + 1) + 1];
     assert_int_equal(pv_b64url_encode(some(PV_CTL_STATEMENT_MAX + 1), b64, sizeof(b64)), PV_OK);
@@ -421,9 +411,8 @@ static void a_value_one_byte_over_its_limit_is_refused(void **state)
     }
 }
 
-static void the_whole_message_has_a_limit(void **state)
+PV_TEST(the_whole_message_has_a_limit)
 {
-    (void)state;
     static char text[PV_CTL_TEXT_MAX + 1];
     struct pv_ctl_msg *m = NULL;
     memset(text, ' ', sizeof(text));
@@ -449,9 +438,8 @@ static void the_whole_message_has_a_limit(void **state)
     assert_int_equal(pv_ctl_parse(pv_view(text, used + 4), &m), PV_ERR_LIMIT);
 }
 
-static void a_full_page_fits_and_is_measured_right(void **state)
+PV_TEST(a_full_page_fits_and_is_measured_right)
 {
-    (void)state;
     static char text[PV_CTL_TEXT_MAX];
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     size_t n = 0;
@@ -473,9 +461,8 @@ static void a_full_page_fits_and_is_measured_right(void **state)
     assert_int_equal(len - empty + 1, PV_CTL_PAGE_ROOM - room); /* the first item has no comma */
 }
 
-static void relay_credentials_have_limits(void **state)
+PV_TEST(relay_credentials_have_limits)
 {
-    (void)state;
     char text[1024];
     char user[PV_CTL_TURN_TEXT_MAX + 2];
     size_t len = 0;
@@ -499,9 +486,8 @@ static void relay_credentials_have_limits(void **state)
     assert_int_equal(pv_ctl_build(&m, text, sizeof(text), &len), PV_ERR_STATE);
 }
 
-static void messages_without_a_form_are_not_built(void **state)
+PV_TEST(messages_without_a_form_are_not_built)
 {
-    (void)state;
     char text[256];
     size_t len = 0;
     struct pv_ctl_msg m = {.kind = PV_CTL_REQUEST, .type = PV_CTL_UNKNOWN, .id = 1};
@@ -519,9 +505,8 @@ static void messages_without_a_form_are_not_built(void **state)
     assert_int_equal(len, 0);
 }
 
-static void the_signatures_bind_connection_key_and_name(void **state)
+PV_TEST(the_signatures_bind_connection_key_and_name)
 {
-    (void)state;
     uint8_t seed[32] = {1};
     uint8_t sk[64];
     uint8_t hash[32] = {2};
@@ -550,9 +535,8 @@ static void the_signatures_bind_connection_key_and_name(void **state)
     assert_int_equal(pv_ctl_join_verify(&join, hash), PV_ERR_AUTH);
 }
 
-static void every_type_and_error_has_its_word(void **state)
+PV_TEST(every_type_and_error_has_its_word)
 {
-    (void)state;
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
         const struct pv_ctl_word *w = &pv_ctl_words[t];
         if (w->kinds == 0 || (w->word == NULL && t != PV_CTL_ERROR))
@@ -569,11 +553,10 @@ static void every_type_and_error_has_its_word(void **state)
 }
 
 /* A type that every_message() lacks would be neither tested here nor be in the corpus. */
-static void every_type_is_tried_here_in_each_of_its_kinds(void **state)
+PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
 {
     struct pv_ctl_msg all[42];
     size_t n = every_message(all);
-    (void)state;
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
         unsigned tried = 0;
         for (size_t i = 0; i < n; i++)
@@ -606,33 +589,12 @@ static void write_corpus(const char *dir)
     }
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_and_error_has_its_word),
-        cmocka_unit_test(every_type_is_tried_here_in_each_of_its_kinds),
-        cmocka_unit_test(every_message_survives_a_round_trip),
-        cmocka_unit_test(the_fields_arrive_as_they_were_sent),
-        cmocka_unit_test(no_truncation_of_a_message_parses),
-        cmocka_unit_test(no_short_buffer_is_overrun),
-        cmocka_unit_test(bad_envelopes_are_refused),
-        cmocka_unit_test(unknown_words_and_wrong_fields_keep_their_id),
-        cmocka_unit_test(a_word_of_a_later_version_is_another_error),
-        cmocka_unit_test(lists_hold_one_over_their_limit_is_refused),
-        cmocka_unit_test(a_value_one_byte_over_its_limit_is_refused),
-        cmocka_unit_test(the_whole_message_has_a_limit),
-        cmocka_unit_test(a_full_page_fits_and_is_measured_right),
-        cmocka_unit_test(relay_credentials_have_limits),
-        cmocka_unit_test(messages_without_a_form_are_not_built),
-        cmocka_unit_test(the_signatures_bind_connection_key_and_name),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
     for (size_t i = 0; i < sizeof(bytes_a); i++)
         bytes_a[i] = (uint8_t)(i * 7);
     if (getenv("PV_WRITE_CORPUS") != NULL) {
         write_corpus(getenv("PV_WRITE_CORPUS"));
-        return 0;
+        exit(0);
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

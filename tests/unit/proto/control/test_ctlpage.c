@@ -55,9 +55,8 @@ static void assert_same(const struct pv_ctl_msg *a, const struct pv_ctl_msg *b)
     assert_memory_equal(x, y, n);
 }
 
-static void pages_survive_a_round_trip(void **state)
+PV_TEST(pages_survive_a_round_trip)
 {
-    (void)state;
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     static uint8_t buf[PV_CTL_TEXT_MAX];
     static const size_t sizes[] = {0, 1, 2, 3, 64, 127, PV_CTL_ITEMS_MAX};
@@ -85,9 +84,8 @@ static void pages_survive_a_round_trip(void **state)
 }
 
 /* The worst that bytes can do: nothing alike, or alike by twos, so that no run is worth it. */
-static void no_page_is_longer_than_it_may_be(void **state)
+PV_TEST(no_page_is_longer_than_it_may_be)
 {
-    (void)state;
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     static uint8_t fields[2][PV_CTL_STATEMENT_MAX], buf[PV_CTL_TEXT_MAX];
     struct test_rng r;
@@ -119,9 +117,8 @@ static void no_page_is_longer_than_it_may_be(void **state)
 
 /* What is shorter, longer or says something else than it holds is refused, and reads nothing beyond
  * its end (the sanitizer's word). */
-static void damaged_pages_are_refused(void **state)
+PV_TEST(damaged_pages_are_refused)
 {
-    (void)state;
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 3);
@@ -152,9 +149,8 @@ static void damaged_pages_are_refused(void **state)
     assert_int_equal(pv_ctl_parse(pv_view(buf, len), &back), PV_ERR_MALFORMED);
 }
 
-static void what_is_no_page_is_not_packed(void **state)
+PV_TEST(what_is_no_page_is_not_packed)
 {
-    (void)state;
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     static uint8_t buf[PV_CTL_TEXT_MAX];
     struct test_rng r;
@@ -172,15 +168,4 @@ static void what_is_no_page_is_not_packed(void **state)
     assert_int_equal(pv_ctlpage_build(&m, buf, sizeof(buf), &len), PV_ERR_STATE);
     m = (struct pv_ctl_msg){.kind = PV_CTL_REQUEST, .type = PV_CTL_PULL, .id = 1};
     assert_int_equal(pv_ctlpage_build(&m, buf, sizeof(buf), &len), PV_ERR_STATE);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_survive_a_round_trip),
-        cmocka_unit_test(no_page_is_longer_than_it_may_be),
-        cmocka_unit_test(damaged_pages_are_refused),
-        cmocka_unit_test(what_is_no_page_is_not_packed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

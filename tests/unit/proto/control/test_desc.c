@@ -40,9 +40,8 @@ static struct pv_desc sample(size_t n_cands)
     return d;
 }
 
-static void descriptions_read_back(void **state)
+PV_TEST(descriptions_read_back)
 {
-    (void)state;
     struct pv_desc want = sample(6), got;
     json_t *obj = pv_desc_to_json(&want);
     assert_non_null(obj);
@@ -75,9 +74,8 @@ static bool is_type(unsigned value)
     return false;
 }
 
-static void candidates_of_every_type_read_back(void **state)
+PV_TEST(candidates_of_every_type_read_back)
 {
-    (void)state;
     for (unsigned value = 0; value < 256; value++) {
         struct pv_desc want = sample(1), got;
         if (!is_type(value))
@@ -92,9 +90,8 @@ static void candidates_of_every_type_read_back(void **state)
     }
 }
 
-static void more_local_candidates_than_allowed_are_left_out(void **state)
+PV_TEST(more_local_candidates_than_allowed_are_left_out)
 {
-    (void)state;
     struct pv_desc want = sample(PV_ICE_MAX_LOCAL + 1), got;
     want.cands[0].base = PV_ICE_MAX_LOCAL; /* a base that is left out */
     json_t *obj = pv_desc_to_json(&want);
@@ -105,9 +102,8 @@ static void more_local_candidates_than_allowed_are_left_out(void **state)
     json_decref(obj);
 }
 
-static void the_form_is_the_documented_one(void **state)
+PV_TEST(the_form_is_the_documented_one)
 {
-    (void)state;
     struct pv_desc d = sample(1);
     d.wg_len = 0;
     json_t *obj = pv_desc_to_json(&d);
@@ -119,9 +115,8 @@ static void the_form_is_the_documented_one(void **state)
     json_decref(obj);
 }
 
-static void what_is_unknown_is_skipped(void **state)
+PV_TEST(what_is_unknown_is_skipped)
 {
-    (void)state;
     struct pv_desc d;
     assert_int_equal(
         parse(
@@ -142,9 +137,8 @@ static void what_is_unknown_is_skipped(void **state)
     assert_int_equal(d.wg_len, 0);
 }
 
-static void what_is_wrong_is_refused(void **state)
+PV_TEST(what_is_wrong_is_refused)
 {
-    (void)state;
     static const struct {
         const char *text;
         const char *why;
@@ -202,9 +196,8 @@ static void what_is_wrong_is_refused(void **state)
     assert_int_equal(parse("{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[]}", &d), PV_OK);
 }
 
-static void thirty_two_candidates_pass_and_no_more(void **state)
+PV_TEST(thirty_two_candidates_pass_and_no_more)
 {
-    (void)state;
     for (size_t n = PV_ICE_MAX_REMOTE; n <= PV_ICE_MAX_REMOTE + 1; n++) {
         char text[8192];
         struct pv_desc d;
@@ -219,9 +212,8 @@ static void thirty_two_candidates_pass_and_no_more(void **state)
 
 #define HEAD "{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],"
 
-static void what_was_measured_about_a_nat_reads_back(void **state)
+PV_TEST(what_was_measured_about_a_nat_reads_back)
 {
-    (void)state;
     static const struct pv_desc_nat nats[] = {
         {.mapping = PV_DESC_MAPPING_SAME},
         {.mapping = PV_DESC_MAPPING_SAME, .early = true},
@@ -245,9 +237,8 @@ static void what_was_measured_about_a_nat_reads_back(void **state)
     }
 }
 
-static void whoever_holds_copies_for_others_says_so(void **state)
+PV_TEST(whoever_holds_copies_for_others_says_so)
 {
-    (void)state;
     struct pv_desc want = sample(0), got;
     want.caps = PV_DESC_CAP_HOLD;
     json_t *obj = pv_desc_to_json(&want);
@@ -258,9 +249,8 @@ static void whoever_holds_copies_for_others_says_so(void **state)
     json_decref(obj);
 }
 
-static void nat_data_outside_the_bounds_is_refused(void **state)
+PV_TEST(nat_data_outside_the_bounds_is_refused)
 {
-    (void)state;
     static const struct {
         const char *text;
         int status;
@@ -291,21 +281,4 @@ static void nat_data_outside_the_bounds_is_refused(void **state)
         if (parse(rows[i].text, &d) != rows[i].status)
             fail_msg("%s", rows[i].text);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(descriptions_read_back),
-        cmocka_unit_test(candidates_of_every_type_read_back),
-        cmocka_unit_test(more_local_candidates_than_allowed_are_left_out),
-        cmocka_unit_test(the_form_is_the_documented_one),
-        cmocka_unit_test(what_is_unknown_is_skipped),
-        cmocka_unit_test(what_is_wrong_is_refused),
-        cmocka_unit_test(thirty_two_candidates_pass_and_no_more),
-        cmocka_unit_test(what_was_measured_about_a_nat_reads_back),
-        cmocka_unit_test(whoever_holds_copies_for_others_says_so),
-        cmocka_unit_test(nat_data_outside_the_bounds_is_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,10 +14,9 @@ static struct pv_forward make(size_t box_len)
     return f;
 }
 
-static void a_forwarded_signal_comes_back_as_it_was(void **state)
+PV_TEST(a_forwarded_signal_comes_back_as_it_was)
 {
     static const size_t lens[] = {PV_NOISE_X_OVERHEAD, 500, PV_SIGNAL_BOX_MAX};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         const struct pv_forward f = make(lens[i]);
         struct pv_forward got;
@@ -33,12 +32,11 @@ static void a_forwarded_signal_comes_back_as_it_was(void **state)
     }
 }
 
-static void every_truncation_is_refused(void **state)
+PV_TEST(every_truncation_is_refused)
 {
     const struct pv_forward f = make(PV_NOISE_X_OVERHEAD);
     struct pv_forward got = {.to = {7}};
     size_t len;
-    (void)state;
     assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
     for (size_t i = 0; i < len; i++)
         assert_int_equal(pv_forward_parse(pv_view(body, i), &got), PV_ERR_TRUNCATED);
@@ -47,11 +45,10 @@ static void every_truncation_is_refused(void **state)
         assert_int_equal(pv_forward_build(&f, body, cap, &len), PV_ERR_NO_SPACE);
 }
 
-static void one_byte_too_many_and_signals_to_oneself_are_refused(void **state)
+PV_TEST(one_byte_too_many_and_signals_to_oneself_are_refused)
 {
     struct pv_forward f = make(PV_SIGNAL_BOX_MAX), got;
     size_t len;
-    (void)state;
     assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
     assert_int_equal(pv_forward_parse(pv_view(body, len + 1), &got), PV_ERR_LIMIT);
     f = make(PV_SIGNAL_BOX_MAX + 1);
@@ -60,14 +57,4 @@ static void one_byte_too_many_and_signals_to_oneself_are_refused(void **state)
     memcpy(f.from, f.to, sizeof(f.from));
     assert_int_equal(pv_forward_build(&f, body, sizeof(body), &len), PV_OK);
     assert_int_equal(pv_forward_parse(pv_view(body, len), &got), PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_forwarded_signal_comes_back_as_it_was),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(one_byte_too_many_and_signals_to_oneself_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,6 @@
  * differs gives another. */
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "proto/control/hybrid.h"
 #include "tests/unit/test_util.h"
 
@@ -49,9 +48,8 @@ static struct pv_hybrid_key derive(struct exchange *x)
 }
 
 /* Computed by tests/vectors/hybrid.py from the text of PROTOCOL.md. */
-static void the_key_is_the_documented_one(void **state)
+PV_TEST(the_key_is_the_documented_one)
 {
-    (void)state;
     struct exchange x;
     uint8_t want[PV_NOISE_PSK_LEN];
     fill(&x);
@@ -68,9 +66,8 @@ static void flip(void *at)
 }
 
 /* Each thing that was said or known is in the key. */
-static void whatever_differs_gives_another_key(void **state)
+PV_TEST(whatever_differs_gives_another_key)
 {
-    (void)state;
     struct exchange x;
     fill(&x);
     const struct pv_hybrid_key want = derive(&x);
@@ -93,9 +90,8 @@ static void whatever_differs_gives_another_key(void **state)
 }
 
 /* A character that moves from one text to the next is another transcript. */
-static void texts_cannot_run_into_each_other(void **state)
+PV_TEST(texts_cannot_run_into_each_other)
 {
-    (void)state;
     struct exchange x;
     fill(&x);
     const struct pv_hybrid_key want = derive(&x);
@@ -105,9 +101,8 @@ static void texts_cannot_run_into_each_other(void **state)
     assert_memory_not_equal(got.psk, want.psk, sizeof(want.psk));
 }
 
-static void an_id_is_never_that_of_no_key(void **state)
+PV_TEST(an_id_is_never_that_of_no_key)
 {
-    (void)state;
     struct exchange x;
     fill(&x);
     for (unsigned i = 0; i < 2000; i++) {
@@ -115,15 +110,4 @@ static void an_id_is_never_that_of_no_key(void **state)
         const struct pv_hybrid_key key = derive(&x);
         assert_in_range(key.id, 1, PV_DESC_PQ_ID_MAX);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_key_is_the_documented_one),
-        cmocka_unit_test(whatever_differs_gives_another_key),
-        cmocka_unit_test(texts_cannot_run_into_each_other),
-        cmocka_unit_test(an_id_is_never_that_of_no_key),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

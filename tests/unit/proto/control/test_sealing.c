@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Hybrid boxes: only for their receiver, only with both secrets; and certificates of their keys. */
-#include "crypto/ct.h"
 #include "proto/control/sealing.h"
 #include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
@@ -66,10 +65,9 @@ static int open_as(const struct side *who, const struct side *whose, struct pv_v
     return r == PV_OK ? pv_sealing_open(psk, prologue, &whose->noise, box, sender, out) : r;
 }
 
-static void its_receiver_opens_a_box(void **state)
+PV_TEST(its_receiver_opens_a_box)
 {
     const struct pv_kem *const kems[] = {&kem_double, pv_kem_mlkem768()};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(kems) && kems[i] != NULL; i++) {
         uint8_t sender[PV_DH_LEN], out[TEXT_LEN];
         begin(kems[i]);
@@ -87,21 +85,19 @@ static void its_receiver_opens_a_box(void **state)
 
 /* Each of both secrets alone is not enough: who broke X25519 lacks the identity's seed, and who has
  * that lacks the transport key. */
-static void one_of_both_secrets_opens_nothing(void **state)
+PV_TEST(one_of_both_secrets_opens_nothing)
 {
     uint8_t sender[PV_DH_LEN], out[TEXT_LEN];
     const struct pv_view box = pv_view(t.box, BOX_LEN);
-    (void)state;
     begin(&kem_double);
     assert_int_equal(open_as(&t.eve, &t.bob, box, sender, out), PV_ERR_AUTH);
     assert_int_equal(open_as(&t.bob, &t.eve, box, sender, out), PV_ERR_AUTH);
     assert_int_equal(open_as(&t.eve, &t.eve, box, sender, out), PV_ERR_AUTH);
 }
 
-static void nothing_of_a_box_can_be_changed(void **state)
+PV_TEST(nothing_of_a_box_can_be_changed)
 {
     uint8_t sender[PV_DH_LEN], out[TEXT_LEN], psk[PV_NOISE_PSK_LEN];
-    (void)state;
     begin(&kem_double);
     for (size_t i = 0; i < BOX_LEN; i++) {
         t.box[i] ^= 1;
@@ -121,10 +117,9 @@ static void nothing_of_a_box_can_be_changed(void **state)
 }
 
 /* The same text to the same receiver twice: nobody sees that. */
-static void two_boxes_are_never_alike(void **state)
+PV_TEST(two_boxes_are_never_alike)
 {
     uint8_t first[BOX_LEN];
-    (void)state;
     begin(&kem_double);
     memcpy(first, t.box, sizeof(first));
     assert_int_equal(seal_for(&t.bob), PV_OK);
@@ -132,10 +127,9 @@ static void two_boxes_are_never_alike(void **state)
         assert_memory_not_equal(first + at, t.box + at, 32);
 }
 
-static void what_is_no_key_seals_nothing(void **state)
+PV_TEST(what_is_no_key_seals_nothing)
 {
     uint8_t bad[PV_SEALING_CERT_LEN], big[250];
-    (void)state;
     begin(&kem_double);
     memset(bad, 0xff, sizeof(bad));
     struct pv_sealing_to to = {.kem = t.kem, .ek = bad};
@@ -150,10 +144,9 @@ static void what_is_no_key_seals_nothing(void **state)
 }
 
 /* Anybody may pass a certificate on, and nobody can make one for somebody else. */
-static void a_certificate_is_its_owners(void **state)
+PV_TEST(a_certificate_is_its_owners)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
-    (void)state;
     begin(&kem_double);
     assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.bob.pk), PV_OK);
     assert_int_equal(pv_sealing_check(pv_view(t.bob.cert, sizeof(cert)), t.eve.pk), PV_ERR_AUTH);
@@ -164,19 +157,4 @@ static void a_certificate_is_its_owners(void **state)
         cert[i] ^= 1;
         assert_int_equal(pv_sealing_check(pv_view(cert, sizeof(cert)), t.bob.pk), PV_ERR_AUTH);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(its_receiver_opens_a_box),
-        cmocka_unit_test(one_of_both_secrets_opens_nothing),
-        cmocka_unit_test(nothing_of_a_box_can_be_changed),
-        cmocka_unit_test(two_boxes_are_never_alike),
-        cmocka_unit_test(what_is_no_key_seals_nothing),
-        cmocka_unit_test(a_certificate_is_its_owners),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

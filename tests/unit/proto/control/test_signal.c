@@ -2,7 +2,6 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "proto/control/signal.h"
 #include "tests/unit/kem_double.h"
@@ -31,9 +30,8 @@ static struct pv_signal sample(void)
     return s;
 }
 
-static void payloads_read_back(void **state)
+PV_TEST(payloads_read_back)
 {
-    (void)state;
     struct pv_signal want = sample();
     struct pv_signal_parsed got;
     char buf[PV_SIGNAL_TEXT_MAX];
@@ -76,9 +74,8 @@ static void fill_pq(struct pv_desc_pq *pq, enum pv_desc_pq_kind kind)
         memset(pq->to, 0x32, sizeof(pq->to));
 }
 
-static void halves_of_an_exchange_read_back(void **state)
+PV_TEST(halves_of_an_exchange_read_back)
 {
-    (void)state;
     for (int kind = PV_DESC_PQ_NONE; kind <= PV_DESC_PQ_ANSWER; kind++) {
         struct pv_signal want = sample();
         struct pv_signal_parsed got;
@@ -98,9 +95,8 @@ static void halves_of_an_exchange_read_back(void **state)
 }
 
 /* The longest that a node writes: all candidates, a handshake, an offer, and who introduces it. */
-static void the_fullest_description_with_an_offer_fits(void **state)
+PV_TEST(the_fullest_description_with_an_offer_fits)
 {
-    (void)state;
     struct pv_signal s = sample();
     struct pv_desc_pq pq;
     char buf[PV_SIGNAL_TEXT_MAX];
@@ -132,9 +128,8 @@ static void the_fullest_description_with_an_offer_fits(void **state)
     assert_in_range(len, 10000, PV_SIGNAL_HYBRID_TEXT_MAX);
 }
 
-static void a_sealing_key_reads_back(void **state)
+PV_TEST(a_sealing_key_reads_back)
 {
-    (void)state;
     struct pv_signal want = sample();
     struct pv_signal_parsed got;
     uint8_t cert[PV_SEALING_CERT_LEN + 1];
@@ -161,9 +156,8 @@ static void a_sealing_key_reads_back(void **state)
     pv_signal_parsed_done(&got);
 }
 
-static void a_half_that_is_wrong_is_refused(void **state)
+PV_TEST(a_half_that_is_wrong_is_refused)
 {
-    (void)state;
 #define PQ_X "\"n\":[1,1],\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""
     static const char *const bad[] = {
         "1",
@@ -189,9 +183,8 @@ static void a_half_that_is_wrong_is_refused(void **state)
     }
 }
 
-static void a_cut_payload_is_refused(void **state)
+PV_TEST(a_cut_payload_is_refused)
 {
-    (void)state;
     struct pv_signal s = sample();
     struct pv_signal_parsed got;
     char buf[PV_SIGNAL_TEXT_MAX];
@@ -208,9 +201,8 @@ static void a_cut_payload_is_refused(void **state)
     }
 }
 
-static void writing_keeps_its_limits(void **state)
+PV_TEST(writing_keeps_its_limits)
 {
-    (void)state;
     struct pv_signal s = sample();
     char buf[PV_SIGNAL_TEXT_MAX + 1000];
     size_t len = 0, need = 0;
@@ -229,9 +221,8 @@ static void writing_keeps_its_limits(void **state)
 
 #define HEAD "\"head\":\"ISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhISE\""
 
-static void what_is_wrong_is_refused(void **state)
+PV_TEST(what_is_wrong_is_refused)
 {
-    (void)state;
     static const struct {
         const char *text;
         int status;
@@ -266,9 +257,8 @@ static void what_is_wrong_is_refused(void **state)
     }
 }
 
-static void a_text_of_15000_bytes_passes_and_one_more_does_not(void **state)
+PV_TEST(a_text_of_15000_bytes_passes_and_one_more_does_not)
 {
-    (void)state;
     char buf[PV_SIGNAL_TEXT_MAX + 1];
     struct pv_signal_parsed got;
     memset(buf, ' ', sizeof(buf));
@@ -304,9 +294,8 @@ static struct pair pair_make(void)
     return p;
 }
 
-static void boxes_open_for_their_receiver_only(void **state)
+PV_TEST(boxes_open_for_their_receiver_only)
 {
-    (void)state;
     struct pair p = pair_make();
     uint8_t box[100 + PV_NOISE_X_OVERHEAD], text[100], out[sizeof(box)], sender[32];
 
@@ -332,9 +321,8 @@ static void boxes_open_for_their_receiver_only(void **state)
     }
 }
 
-static void a_box_belongs_to_its_network_sender_and_receiver(void **state)
+PV_TEST(a_box_belongs_to_its_network_sender_and_receiver)
 {
-    (void)state;
     struct pair p = pair_make();
     uint8_t box[4 + PV_NOISE_X_OVERHEAD], out[sizeof(box)], sender[32];
     struct pv_signal_route other;
@@ -356,9 +344,8 @@ static void a_box_belongs_to_its_network_sender_and_receiver(void **state)
                      PV_ERR_AUTH);
 }
 
-static void boxes_have_a_limit(void **state)
+PV_TEST(boxes_have_a_limit)
 {
-    (void)state;
     struct pair p = pair_make();
     static uint8_t text[PV_SIGNAL_TEXT_MAX + 1], box[PV_SIGNAL_BOX_MAX + 1], out[sizeof(box)];
     uint8_t sender[32];
@@ -377,9 +364,8 @@ static void boxes_have_a_limit(void **state)
 }
 
 /* Helpers of earlier versions pass on no longer ones. */
-static void hybrid_boxes_are_as_long_as_others_at_most(void **state)
+PV_TEST(hybrid_boxes_are_as_long_as_others_at_most)
 {
-    (void)state;
     struct pair p = pair_make();
     static uint8_t text[PV_SIGNAL_HYBRID_TEXT_MAX + 1], box[PV_SIGNAL_BOX_MAX + 1],
         out[sizeof(box)];
@@ -410,26 +396,4 @@ static void hybrid_boxes_are_as_long_as_others_at_most(void **state)
         pv_signal_open_hybrid(&p.route, psk, &p.bob, pv_view(box, sizeof(box)), sender, out),
         PV_ERR_LIMIT);
     assert_int_equal(pv_signal_open(&p.route, &p.bob, whole, sender, out), PV_ERR_AUTH);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(payloads_read_back),
-        cmocka_unit_test(halves_of_an_exchange_read_back),
-        cmocka_unit_test(the_fullest_description_with_an_offer_fits),
-        cmocka_unit_test(a_sealing_key_reads_back),
-        cmocka_unit_test(a_half_that_is_wrong_is_refused),
-        cmocka_unit_test(a_cut_payload_is_refused),
-        cmocka_unit_test(writing_keeps_its_limits),
-        cmocka_unit_test(what_is_wrong_is_refused),
-        cmocka_unit_test(a_text_of_15000_bytes_passes_and_one_more_does_not),
-        cmocka_unit_test(boxes_open_for_their_receiver_only),
-        cmocka_unit_test(a_box_belongs_to_its_network_sender_and_receiver),
-        cmocka_unit_test(boxes_have_a_limit),
-        cmocka_unit_test(hybrid_boxes_are_as_long_as_others_at_most),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

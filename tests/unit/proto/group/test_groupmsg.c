@@ -10,7 +10,7 @@ static int read_packet(const struct group_packet *p, struct pv_groupmsg *msg)
     return pv_groupmsg_read(&ip, msg);
 }
 
-static void groups_are_told_apart(void **state)
+PV_TEST(groups_are_told_apart)
 {
     static const struct {
         const char *ip;
@@ -43,7 +43,6 @@ static void groups_are_told_apart(void **state)
         {"10.66.0.1", PV_GROUP_LOCAL, false},
         {"fd00::1", PV_GROUP_LOCAL, false},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
         struct pv_group g = group_named(cases[i].ip);
         if (pv_group_kind(&g) != cases[i].kind || pv_group_is_everybodys(&g) != cases[i].everybody)
@@ -64,7 +63,7 @@ static void groups_are_told_apart(void **state)
     assert_int_equal(n, 13);
 }
 
-static void each_kind_of_report_is_read(void **state)
+PV_TEST(each_kind_of_report_is_read)
 {
     static const struct {
         uint8_t type;
@@ -91,7 +90,6 @@ static void each_kind_of_report_is_read(void **state)
         {TO_IN, 0, false, "ff05::c", PV_GROUP_LEFT},
         {BLOCK, 2, false, "ff3e::8000:1", PV_GROUP_DOUBTED},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
         struct group_packet p = cases[i].old
                                     ? group_old(cases[i].type, cases[i].group)
@@ -108,14 +106,13 @@ static void each_kind_of_report_is_read(void **state)
 }
 
 /* Auxiliary data and sources are stepped over, an unknown type too. */
-static void many_records_are_read(void **state)
+PV_TEST(many_records_are_read)
 {
     struct group_packet p = igmp_begin();
     struct pv_groupmsg msg;
     struct pv_group g;
     enum pv_group_change change;
     size_t n = 0;
-    (void)state;
     group_put(&p, "\x22\0\0\0\0\0\0\x05", 8);
     group_record(&p, IS_EX, "239.1.1.1", 2, 3);
     group_record(&p, 77, "239.1.1.9", 1, 0);
@@ -131,12 +128,11 @@ static void many_records_are_read(void **state)
     assert_int_equal(n, 3);
 }
 
-static void what_is_no_report_is_refused(void **state)
+PV_TEST(what_is_no_report_is_refused)
 {
     struct pv_groupmsg msg;
     struct pv_group g;
     enum pv_group_change change;
-    (void)state;
     struct group_packet query = group_old(0x11, "224.0.0.1"), mld_query = group_old(130, "ff02::1");
     struct group_packet other = group_old(143, "239.1.1.1"), echo = group_old(128, "ff02::1");
     assert_int_equal(read_packet(&query, &msg), PV_ERR_UNSUPPORTED);
@@ -163,12 +159,11 @@ static void what_is_no_report_is_refused(void **state)
     assert_false(pv_groupmsg_next(&msg, &g, &change));
 }
 
-static void queries_are_packets_that_sum_up(void **state)
+PV_TEST(queries_are_packets_that_sum_up)
 {
     uint8_t buf[PV_GROUPMSG_QUERY_MAX];
     struct pv_ippkt ip;
     size_t len;
-    (void)state;
     const struct pv_group one4 = group_named("239.1.1.1"), one6 = group_named("ff05::c");
     for (int i = 0; i < 4; i++) {
         uint8_t version = i < 2 ? 4 : 6;
@@ -193,16 +188,4 @@ static void queries_are_packets_that_sum_up(void **state)
                             group == NULL ? (const uint8_t[16]){0} : group->ip,
                             version == 4 ? 4 : 16);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_are_told_apart),
-        cmocka_unit_test(each_kind_of_report_is_read),
-        cmocka_unit_test(many_records_are_read),
-        cmocka_unit_test(what_is_no_report_is_refused),
-        cmocka_unit_test(queries_are_packets_that_sum_up),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 #include "tests/unit/proto/group/group_packets.h"
 #include "tests/unit/test_util.h"
 
-static void what_is_told_is_read(void **state)
+PV_TEST(what_is_told_is_read)
 {
     struct pv_grouptell t = {.flags = PV_GROUPTELL_ASKS | 0x80,
                              .own = {0xdeadbeef, 7},
@@ -13,7 +13,6 @@ static void what_is_told_is_read(void **state)
     struct pv_grouptell u;
     uint8_t body[PV_GROUPTELL_BODY_MAX];
     size_t len;
-    (void)state;
     t.groups[0] = group_named("224.0.0.251");
     t.groups[1] = group_named("239.1.1.1");
     t.groups[2] = group_named("ff05::c");
@@ -50,9 +49,8 @@ static int parse(uint16_t n4, uint16_t n6, const char *const *groups, size_t n)
     return pv_grouptell_parse(pv_view(body, len), &t);
 }
 
-static void what_makes_no_set_is_refused(void **state)
+PV_TEST(what_makes_no_set_is_refused)
 {
-    (void)state;
     assert_int_equal(parse(0, 0, NULL, 0), PV_OK);
     assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.1", "239.1.1.2"}, 2), PV_OK);
     assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.2", "239.1.1.1"}, 2), PV_ERR_MALFORMED);
@@ -69,12 +67,11 @@ static void what_makes_no_set_is_refused(void **state)
     assert_int_equal(parse(1, 0, NULL, 0), PV_ERR_TRUNCATED);
 }
 
-static void a_full_set_fits(void **state)
+PV_TEST(a_full_set_fits)
 {
     static struct pv_grouptell t, u;
     uint8_t body[PV_GROUPTELL_BODY_MAX];
     size_t len;
-    (void)state;
     t.n = PV_GROUPTELL_MAX;
     for (size_t i = 0; i < t.n; i++) {
         t.groups[i] = group_named("ff0e::");
@@ -84,14 +81,4 @@ static void a_full_set_fits(void **state)
     assert_int_equal(len, PV_GROUPTELL_BODY_MAX);
     assert_int_equal(pv_grouptell_parse(pv_view(body, len), &u), PV_OK);
     assert_int_equal(u.n, PV_GROUPTELL_MAX);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_told_is_read),
-        cmocka_unit_test(what_makes_no_set_is_refused),
-        cmocka_unit_test(a_full_set_fits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,9 +41,8 @@ static const char *questions(struct pv_querier *q)
     return text;
 }
 
-static void it_asks_twice_and_then_every_two_minutes(void **state)
+PV_TEST(it_asks_twice_and_then_every_two_minutes)
 {
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     assert_string_equal(questions(q), "46");
     assert_int_equal(pv_querier_next_timeout(q), PV_S(1) + PV_QUERIER_STARTUP);
@@ -61,9 +60,8 @@ static void it_asks_twice_and_then_every_two_minutes(void **state)
     assert_string_equal(questions(q), "");
 }
 
-static void what_is_reported_is_wanted_until_it_is_left(void **state)
+PV_TEST(what_is_reported_is_wanted_until_it_is_left)
 {
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     uint64_t changes = q->changes;
     hear(q, group_report(TO_EX, "239.1.1.1", 0), PV_S(2));
@@ -86,20 +84,18 @@ static void what_is_reported_is_wanted_until_it_is_left(void **state)
         assert_true(pv_group_compare(&q->groups[i - 1].group, &q->groups[i].group) < 0);
 }
 
-static void groups_of_everybody_and_nobody_do_not_count(void **state)
+PV_TEST(groups_of_everybody_and_nobody_do_not_count)
 {
     static const char *const none[] = {"224.0.0.1", "ff02::1", "ff02::1:ff00:7", "ff01::5",
                                        "224.0.0.22"};
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     for (size_t i = 0; i < PV_ARRAY_LEN(none); i++)
         hear(q, group_report(IS_EX, none[i], 0), PV_S(2));
     assert_int_equal(q->n, 0);
 }
 
-static void silence_ends_a_group(void **state)
+PV_TEST(silence_ends_a_group)
 {
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     hear(q, group_report(IS_EX, "239.1.1.1", 0), PV_S(2));
     hear(q, group_report(IS_EX, "239.1.1.2", 0), PV_S(100));
@@ -110,9 +106,8 @@ static void silence_ends_a_group(void **state)
     assert_true(wants(q, "239.1.1.2"));
 }
 
-static void a_group_in_doubt_is_asked_about(void **state)
+PV_TEST(a_group_in_doubt_is_asked_about)
 {
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     questions(q);
     hear(q, group_report(IS_IN, "239.1.1.1", 2), PV_S(2));
@@ -136,9 +131,8 @@ static void a_group_in_doubt_is_asked_about(void **state)
     assert_string_equal(questions(q), "464");
 }
 
-static void there_is_a_limit(void **state)
+PV_TEST(there_is_a_limit)
 {
-    (void)state;
     struct pv_querier *q = started(PV_S(1));
     for (unsigned i = 0; i < PV_QUERIER_MAX + 10; i++) {
         char group[32];
@@ -155,17 +149,4 @@ static void there_is_a_limit(void **state)
     /* A report that comes late, after the interface went, counts for nothing. */
     hear(q, group_report(IS_EX, "239.1.1.1", 0), PV_S(3));
     assert_int_equal(q->n, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_asks_twice_and_then_every_two_minutes),
-        cmocka_unit_test(what_is_reported_is_wanted_until_it_is_left),
-        cmocka_unit_test(groups_of_everybody_and_nobody_do_not_count),
-        cmocka_unit_test(silence_ends_a_group),
-        cmocka_unit_test(a_group_in_doubt_is_asked_about),
-        cmocka_unit_test(there_is_a_limit),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
-#include "crypto/ct.h"
 #include "ice_lone.h"
 #include "proto/ice/ice.h"
 
 /* --- checks on the wire ----------------------------------------------------------------------- */
 
-static void checks_are_sent_at_0_20_60_140_300_620_and_doubling(void **state)
+PV_TEST(checks_are_sent_at_0_20_60_140_300_620_and_doubling)
 {
-    (void)state;
     static const unsigned AT_MS[] = {0, 20, 60, 140, 300, 620, 1260, 2540};
     struct lone l;
     struct pv_ice_transmit tx;
@@ -40,9 +38,8 @@ static void checks_are_sent_at_0_20_60_140_300_620_and_doubling(void **state)
     assert_true(pv_ice_next_timeout(l.agent) == PV_NEVER);
 }
 
-static void foreign_agents_are_checked_by_the_rfcs_timers(void **state)
+PV_TEST(foreign_agents_are_checked_by_the_rfcs_timers)
 {
-    (void)state;
     static const unsigned AT_MS[] = {0, 500, 1500, 3500, 7500, 15500, 31500};
     struct lone l;
     lone_begin(&l, true, true, true);
@@ -59,9 +56,8 @@ static void foreign_agents_are_checked_by_the_rfcs_timers(void **state)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
 }
 
-static void a_request_is_answered_only_when_it_is_authentic(void **state)
+PV_TEST(a_request_is_answered_only_when_it_is_authentic)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -90,9 +86,8 @@ static void a_request_is_answered_only_when_it_is_authentic(void **state)
     assert_int_equal(drain(&l), 0); /* no description yet: nothing can be checked */
 }
 
-static void every_truncation_of_a_request_is_dropped(void **state)
+PV_TEST(every_truncation_of_a_request_is_dropped)
 {
-    (void)state;
     struct lone l;
     uint8_t buf[256];
     struct pv_ice_carrier c = {0};
@@ -116,9 +111,8 @@ static void every_truncation_of_a_request_is_dropped(void **state)
     assert_int_equal(drain(&l), 0);
 }
 
-static void faulty_requests_get_the_errors_of_the_rfc(void **state)
+PV_TEST(faulty_requests_get_the_errors_of_the_rfc)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -162,13 +156,12 @@ static struct pv_ice_agent *make_other(struct lone *l)
     return other;
 }
 
-static void a_check_carries_nothing_that_another_agent_refuses(void **state)
+PV_TEST(a_check_carries_nothing_that_another_agent_refuses)
 {
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
     struct pv_view unknown;
-    (void)state;
     lone_begin(&l, true, false, true);
     struct pv_ice_agent *other = make_other(&l);
     const struct pv_ice_carrier at = {.local = l.remote};
@@ -186,9 +179,8 @@ static void a_check_carries_nothing_that_another_agent_refuses(void **state)
     assert_int_equal(msg.cls, PV_STUN_SUCCESS);
 }
 
-static void the_ufrag_is_found_only_within_its_bounds(void **state)
+PV_TEST(the_ufrag_is_found_only_within_its_bounds)
 {
-    (void)state;
     char ufrag[PV_ICE_UFRAG_MAX + 1];
     char longest[PV_ICE_UFRAG_MAX + 2];
     uint8_t buf[256];
@@ -206,9 +198,8 @@ static void the_ufrag_is_found_only_within_its_bounds(void **state)
     assert_int_equal(pv_ice_request_ufrag(pv_view(buf, len), ufrag), PV_ERR_NOT_FOUND);
 }
 
-static void a_flood_of_authentic_requests_is_bounded(void **state)
+PV_TEST(a_flood_of_authentic_requests_is_bounded)
 {
-    (void)state;
     struct lone l;
     unsigned answered = 0;
     lone_begin(&l, true, false, false);
@@ -225,9 +216,8 @@ static void a_flood_of_authentic_requests_is_bounded(void **state)
     assert_int_equal(drain(&l), 16);
 }
 
-static void answers_count_only_from_the_pair_with_its_secret(void **state)
+PV_TEST(answers_count_only_from_the_pair_with_its_secret)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_ice_transmit copy;
@@ -266,9 +256,8 @@ static void answers_count_only_from_the_pair_with_its_secret(void **state)
     assert_true(path.rtt == PV_MS(7));
 }
 
-static void a_check_before_the_description_is_answered_and_honoured_later(void **state)
+PV_TEST(a_check_before_the_description_is_answered_and_honoured_later)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -293,9 +282,8 @@ static void a_check_before_the_description_is_answered_and_honoured_later(void *
     assert_int_equal(ev.path.remote_type, PV_ICE_PRFLX);
 }
 
-static void checks_for_other_credentials_of_the_peer_move_nothing(void **state)
+PV_TEST(checks_for_other_credentials_of_the_peer_move_nothing)
 {
-    (void)state;
     struct lone l;
     struct pv_addr elsewhere = pv_addr4(192, 0, 2, 77, 7);
     lone_begin(&l, false, false, true);
@@ -315,9 +303,8 @@ static void checks_for_other_credentials_of_the_peer_move_nothing(void **state)
 
 /* --- nomination ------------------------------------------------------------------------------- */
 
-static void the_controlled_side_follows_the_highest_counter(void **state)
+PV_TEST(the_controlled_side_follows_the_highest_counter)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -351,9 +338,8 @@ static void the_controlled_side_follows_the_highest_counter(void **state)
     assert_true(pv_addr_equal(&path.remote, &other));
 }
 
-static void a_nominated_pair_is_used_once_it_is_proven(void **state)
+PV_TEST(a_nominated_pair_is_used_once_it_is_proven)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -416,9 +402,8 @@ static uint32_t play(struct lone *l, pv_ns time, const struct pv_addr *to, pv_ns
     return highest;
 }
 
-static void a_late_answer_to_the_check_before_does_not_end_a_nomination(void **state)
+PV_TEST(a_late_answer_to_the_check_before_does_not_end_a_nomination)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit first, second, tx;
     struct pv_stun_msg msg;
@@ -442,9 +427,8 @@ static void a_late_answer_to_the_check_before_does_not_end_a_nomination(void **s
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
-static void an_abandoned_nomination_is_followed_by_a_newer_one(void **state)
+PV_TEST(an_abandoned_nomination_is_followed_by_a_newer_one)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_path path;
     struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
@@ -468,9 +452,8 @@ static void an_abandoned_nomination_is_followed_by_a_newer_one(void **state)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
-static void a_path_that_turns_round_in_a_shared_nat_is_the_last_resort(void **state)
+PV_TEST(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_path path;
     struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
@@ -487,9 +470,8 @@ static void a_path_that_turns_round_in_a_shared_nat_is_the_last_resort(void **st
     assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
 }
 
-static void a_use_candidate_counts_once_the_pair_is_proven(void **state)
+PV_TEST(a_use_candidate_counts_once_the_pair_is_proven)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -504,9 +486,8 @@ static void a_use_candidate_counts_once_the_pair_is_proven(void **state)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
-static void a_nominated_pair_that_fails_gives_way_with_a_notice(void **state)
+PV_TEST(a_nominated_pair_that_fails_gives_way_with_a_notice)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -529,9 +510,8 @@ static void a_nominated_pair_that_fails_gives_way_with_a_notice(void **state)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_CONNECTED);
 }
 
-static void a_path_in_use_outlives_its_place_in_the_description(void **state)
+PV_TEST(a_path_in_use_outlives_its_place_in_the_description)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -555,9 +535,8 @@ static void a_path_in_use_outlives_its_place_in_the_description(void **state)
     assert_int_equal(pv_ice_paths(l.agent, paths, 4), 1);
 }
 
-static void names_are_those_of_the_interface(void **state)
+PV_TEST(names_are_those_of_the_interface)
 {
-    (void)state;
     assert_string_equal(pv_ice_cand_type_name(PV_ICE_HOST), "own");
     assert_string_equal(pv_ice_cand_type_name(PV_ICE_SRFLX), "public (STUN)");
     assert_string_equal(pv_ice_cand_type_name(PV_ICE_PRFLX), "seen by the peer");
@@ -567,9 +546,8 @@ static void names_are_those_of_the_interface(void **state)
 
 /* --- roles ------------------------------------------------------------------------------------ */
 
-static void role_conflicts_are_settled_with_foreign_agents_only(void **state)
+PV_TEST(role_conflicts_are_settled_with_foreign_agents_only)
 {
-    (void)state;
     static const struct {
         bool controlling, foreign, we_win;
         bool answered_487, stays;
@@ -606,9 +584,8 @@ static void role_conflicts_are_settled_with_foreign_agents_only(void **state)
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-static void addresses_that_cannot_be_reached_are_not_paired(void **state)
+PV_TEST(addresses_that_cannot_be_reached_are_not_paired)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_path paths[8];
     static const uint8_t LL6[16] = {0xfe, 0x80, [15] = 1}, VIRTUAL[16] = {0xfd, [15] = 1};
@@ -625,9 +602,8 @@ static void addresses_that_cannot_be_reached_are_not_paired(void **state)
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 0);
 }
 
-static void tables_stop_at_their_limits(void **state)
+PV_TEST(tables_stop_at_their_limits)
 {
-    (void)state;
     struct lone l;
     static struct pv_ice_path paths[PV_ICE_MAX_PAIRS + 1];
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL + 1];
@@ -677,9 +653,8 @@ static void tables_stop_at_their_limits(void **state)
     assert_true(is_proven(&l, &proven));
 }
 
-static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
+PV_TEST(until_the_peer_knows_us_only_our_own_nat_is_opened)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -718,9 +693,8 @@ static void until_the_peer_knows_us_only_our_own_nat_is_opened(void **state)
     assert_int_equal(real, 2);
 }
 
-static void an_acknowledgement_that_never_comes_delays_checks_by_a_second(void **state)
+PV_TEST(an_acknowledgement_that_never_comes_delays_checks_by_a_second)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     lone_begin(&l, false, false, false);
@@ -740,38 +714,4 @@ static void an_acknowledgement_that_never_comes_delays_checks_by_a_second(void *
     pv_ice_handle_timeout(l.agent, l.now);
     assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
     assert_int_equal(tx.ttl, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(checks_are_sent_at_0_20_60_140_300_620_and_doubling),
-        cmocka_unit_test(foreign_agents_are_checked_by_the_rfcs_timers),
-        cmocka_unit_test(a_request_is_answered_only_when_it_is_authentic),
-        cmocka_unit_test(every_truncation_of_a_request_is_dropped),
-        cmocka_unit_test(faulty_requests_get_the_errors_of_the_rfc),
-        cmocka_unit_test(a_check_carries_nothing_that_another_agent_refuses),
-        cmocka_unit_test(the_ufrag_is_found_only_within_its_bounds),
-        cmocka_unit_test(a_flood_of_authentic_requests_is_bounded),
-        cmocka_unit_test(answers_count_only_from_the_pair_with_its_secret),
-        cmocka_unit_test(a_check_before_the_description_is_answered_and_honoured_later),
-        cmocka_unit_test(checks_for_other_credentials_of_the_peer_move_nothing),
-        cmocka_unit_test(the_controlled_side_follows_the_highest_counter),
-        cmocka_unit_test(a_nominated_pair_is_used_once_it_is_proven),
-        cmocka_unit_test(a_late_answer_to_the_check_before_does_not_end_a_nomination),
-        cmocka_unit_test(an_abandoned_nomination_is_followed_by_a_newer_one),
-        cmocka_unit_test(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort),
-        cmocka_unit_test(a_use_candidate_counts_once_the_pair_is_proven),
-        cmocka_unit_test(a_nominated_pair_that_fails_gives_way_with_a_notice),
-        cmocka_unit_test(a_path_in_use_outlives_its_place_in_the_description),
-        cmocka_unit_test(names_are_those_of_the_interface),
-        cmocka_unit_test(role_conflicts_are_settled_with_foreign_agents_only),
-        cmocka_unit_test(addresses_that_cannot_be_reached_are_not_paired),
-        cmocka_unit_test(tables_stop_at_their_limits),
-        cmocka_unit_test(until_the_peer_knows_us_only_our_own_nat_is_opened),
-        cmocka_unit_test(an_acknowledgement_that_never_comes_delays_checks_by_a_second),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

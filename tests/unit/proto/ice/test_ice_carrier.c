@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ice_lone.h"
 
-static void another_socket_is_a_base_for_the_pairs_the_peer_makes(void **state)
+PV_TEST(another_socket_is_a_base_for_the_pairs_the_peer_makes)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_path paths[8];
     struct pv_ice_transmit tx;
@@ -76,9 +75,8 @@ static uint32_t answer_from(struct lone *l, uint16_t sock)
     return highest;
 }
 
-static void a_retiring_socket_serves_until_another_pair_is_proven(void **state)
+PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
 {
-    (void)state;
     for (int controlling = 0; controlling <= 1; controlling++) {
         struct lone l;
         struct pv_ice_path path;
@@ -118,13 +116,4 @@ static void a_retiring_socket_serves_until_another_pair_is_proven(void **state)
         assert_int_equal(path.carrier.sock, 9);
         test_end(l.agent);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(another_socket_is_a_base_for_the_pairs_the_peer_makes),
-        cmocka_unit_test(a_retiring_socket_serves_until_another_pair_is_proven),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,17 +3,15 @@
 #include "ice_lone.h"
 #include "proto/ice/ice.h"
 
-static void priorities_are_those_of_the_rfc(void **state)
+PV_TEST(priorities_are_those_of_the_rfc)
 {
-    (void)state;
     assert_int_equal(pv_ice_priority(PV_ICE_HOST, 65535), 0x7effffff);
     assert_int_equal(pv_ice_priority(PV_ICE_PRFLX, 1), 0x6e0001ff);
     assert_int_equal(pv_ice_priority(PV_ICE_RELAY, 0), 0x000000ff);
 }
 
-static void credentials_outside_the_bounds_are_refused(void **state)
+PV_TEST(credentials_outside_the_bounds_are_refused)
 {
-    (void)state;
     struct test_rng seed;
     struct pv_ice_config cfg = {.rng = test_rng_make(&seed, 3)};
     struct pv_ice_agent *agent = NULL;
@@ -44,13 +42,4 @@ static void credentials_outside_the_bounds_are_refused(void **state)
     assert_int_equal(pv_ice_restart(agent, &colon, 1), PV_ERR_MALFORMED);
     pv_ice_free(agent);
     assert_null(pv_ice_free(NULL));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(priorities_are_those_of_the_rfc),
-        cmocka_unit_test(credentials_outside_the_bounds_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

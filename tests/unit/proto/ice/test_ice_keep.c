@@ -72,9 +72,8 @@ static void assert_state(int host, enum pv_ice_state state)
     }
 }
 
-static void the_controlling_side_answers_a_fall_back_with_a_new_nomination(void **state)
+PV_TEST(the_controlling_side_answers_a_fall_back_with_a_new_nomination)
 {
-    (void)state;
     two_homes(5);
     meet(false);
     w_run(&w, PV_S(3));
@@ -93,9 +92,8 @@ static void the_controlling_side_answers_a_fall_back_with_a_new_nomination(void 
     assert_state(1, PV_ICE_COMPLETED);
 }
 
-static void foreign_agents_meet_with_one_nomination(void **state)
+PV_TEST(foreign_agents_meet_with_one_nomination)
 {
-    (void)state;
     two_nats(4);
     meet(true);
     w_run(&w, PV_S(5));
@@ -113,9 +111,8 @@ static void foreign_agents_meet_with_one_nomination(void **state)
     assert_state(0, PV_ICE_FAILED);
 }
 
-static void foreign_agents_in_the_same_role_settle_it_and_meet(void **state)
+PV_TEST(foreign_agents_in_the_same_role_settle_it_and_meet)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         two_nats(seed);
         w.roles = seed % 2 == 0 ? W_BOTH_CONTROL : W_NONE_CONTROLS;
@@ -130,9 +127,8 @@ static void foreign_agents_in_the_same_role_settle_it_and_meet(void **state)
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
-static void a_path_in_use_is_checked_every_5_seconds(void **state)
+PV_TEST(a_path_in_use_is_checked_every_5_seconds)
 {
-    (void)state;
     two_nats(1);
     meet(false);
     w_run(&w, PV_S(8));
@@ -146,9 +142,8 @@ static void a_path_in_use_is_checked_every_5_seconds(void **state)
     assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
 }
 
-static void an_idle_path_is_kept_then_dormant_and_silent(void **state)
+PV_TEST(an_idle_path_is_kept_then_dormant_and_silent)
 {
-    (void)state;
     two_nats(2);
     meet(false);
     w_run(&w, PV_S(10));
@@ -167,9 +162,8 @@ static void an_idle_path_is_kept_then_dormant_and_silent(void **state)
     assert_int_equal(w.hosts[0].losts, 0);
 }
 
-static void an_idle_path_is_kept_at_the_learnt_lifetime(void **state)
+PV_TEST(an_idle_path_is_kept_at_the_learnt_lifetime)
 {
-    (void)state;
     two_nats(3);
     meet(false);
     w_run(&w, PV_S(3));
@@ -195,9 +189,8 @@ static void make_dormant(uint64_t seed, pv_ns timeout)
     assert_state(1, PV_ICE_DORMANT);
 }
 
-static void the_peers_check_wakes_a_dormant_agent_for_a_moment_only(void **state)
+PV_TEST(the_peers_check_wakes_a_dormant_agent_for_a_moment_only)
 {
-    (void)state;
     make_dormant(3, PV_S(3600)); /* the mappings live, so one side alone gets through */
     unsigned selects = w.hosts[1].selects;
     pv_ice_kick(w.hosts[0].agent, w.now);
@@ -212,9 +205,8 @@ static void the_peers_check_wakes_a_dormant_agent_for_a_moment_only(void **state
     assert_state(1, PV_ICE_DORMANT);
 }
 
-static void both_kicked_a_dormant_path_is_back_within_two_round_trips(void **state)
+PV_TEST(both_kicked_a_dormant_path_is_back_within_two_round_trips)
 {
-    (void)state;
     make_dormant(4, PV_S(60)); /* the filters have forgotten: both sides have to send */
     pv_ns begin = w.now;
     w.hosts[0].first_path = 0;
@@ -229,9 +221,8 @@ static void both_kicked_a_dormant_path_is_back_within_two_round_trips(void **sta
     assert_true(w_agree(&w));
 }
 
-static void traffic_wakes_a_dormant_agent(void **state)
+PV_TEST(traffic_wakes_a_dormant_agent)
 {
-    (void)state;
     make_dormant(5, PV_S(3600));
     pv_ice_note_traffic(w.hosts[0].agent, w.now, 0, w.now);
     assert_state(0, PV_ICE_CHECKING);
@@ -239,9 +230,8 @@ static void traffic_wakes_a_dormant_agent(void **state)
     assert_state(0, PV_ICE_COMPLETED);
 }
 
-static void consent_ends_after_30_seconds_without_an_answer(void **state)
+PV_TEST(consent_ends_after_30_seconds_without_an_answer)
 {
-    (void)state;
     two_nats(6);
     meet(false);
     w_run(&w, PV_S(3));
@@ -258,9 +248,8 @@ static void consent_ends_after_30_seconds_without_an_answer(void **state)
 
 /* A machine that was in use wakes, and its programs send before the agent has looked at anything:
  * nobody has refused consent while it slept. */
-static void a_path_that_slept_is_checked_before_it_is_given_up(void **state)
+PV_TEST(a_path_that_slept_is_checked_before_it_is_given_up)
 {
-    (void)state;
     struct pv_ice_path path;
     two_nats(6);
     meet(false);
@@ -278,9 +267,8 @@ static void a_path_that_slept_is_checked_before_it_is_given_up(void **state)
     assert_true(pv_ice_next_timeout(agent) <= morning + PV_S(1)); /* the check */
 }
 
-static void kicks_close_together_are_one(void **state)
+PV_TEST(kicks_close_together_are_one)
 {
-    (void)state;
     two_nats(7);
     meet(false);
     w_run(&w, PV_S(9));
@@ -294,9 +282,8 @@ static void kicks_close_together_are_one(void **state)
 
 /* --- dead paths ------------------------------------------------------------------------------- */
 
-static void a_dead_path_under_traffic_is_replaced_within_a_second(void **state)
+PV_TEST(a_dead_path_under_traffic_is_replaced_within_a_second)
 {
-    (void)state;
     static const unsigned DELAYS[] = {1, 30, 60, 100};
     for (size_t d = 0; d < PV_ARRAY_LEN(DELAYS); d++) {
         for (uint64_t seed = 1; seed <= 10; seed++) {
@@ -337,9 +324,8 @@ static void a_dead_path_under_traffic_is_replaced_within_a_second(void **state)
     }
 }
 
-static void a_better_path_that_died_is_used_again_when_it_lives(void **state)
+PV_TEST(a_better_path_that_died_is_used_again_when_it_lives)
 {
-    (void)state;
     begin_world(21);
     int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_APDF);
     w.nodes[nat].hairpin = true;
@@ -365,9 +351,8 @@ static void a_better_path_that_died_is_used_again_when_it_lives(void **state)
     assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
 }
 
-static void a_one_way_flow_costs_three_checks_a_second(void **state)
+PV_TEST(a_one_way_flow_costs_three_checks_a_second)
 {
-    (void)state;
     two_nats(8);
     meet(false);
     w_run(&w, PV_S(3));
@@ -384,9 +369,8 @@ static void a_one_way_flow_costs_three_checks_a_second(void **state)
 }
 
 /* Each packet has its check, which is answered in time: nobody else is asked. */
-static void standbys_are_asked_only_when_the_answer_is_late(void **state)
+PV_TEST(standbys_are_asked_only_when_the_answer_is_late)
 {
-    (void)state;
     two_homes(10);
     meet(false);
     w_run(&w, PV_S(3));
@@ -410,9 +394,8 @@ static void standbys_are_asked_only_when_the_answer_is_late(void **state)
     assert_int_equal(w.hosts[0].losts, 0);
 }
 
-static void the_only_path_is_suspect_before_it_is_lost(void **state)
+PV_TEST(the_only_path_is_suspect_before_it_is_lost)
 {
-    (void)state;
     two_nats(9);
     meet(false);
     w_run(&w, PV_S(3));
@@ -441,9 +424,8 @@ static void the_only_path_is_suspect_before_it_is_lost(void **state)
     assert_state(0, PV_ICE_COMPLETED);
 }
 
-static void a_nat_that_began_anew_heals_before_the_path_is_given_up(void **state)
+PV_TEST(a_nat_that_began_anew_heals_before_the_path_is_given_up)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 10; seed++) {
         for (int which = 0; which < 2; which++) {
             two_nats(seed);
@@ -473,9 +455,8 @@ static void a_nat_that_began_anew_heals_before_the_path_is_given_up(void **state
 
 /* --- candidates come and go ------------------------------------------------------------------- */
 
-static void a_reflexive_address_is_learnt_on_both_sides(void **state)
+PV_TEST(a_reflexive_address_is_learnt_on_both_sides)
 {
-    (void)state;
     begin_world(12);
     int sym = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_APDF);
     w.nodes[sym].per_destination = true;
@@ -501,9 +482,8 @@ static void a_reflexive_address_is_learnt_on_both_sides(void **state)
     assert_int_equal(pv_ice_locals(w.hosts[0].agent, cands, PV_ARRAY_LEN(cands)), 0);
 }
 
-static void a_better_candidate_that_appears_later_takes_over(void **state)
+PV_TEST(a_better_candidate_that_appears_later_takes_over)
 {
-    (void)state;
     begin_world(13);
     int nat = w_add_nat(&w, W_INTERNET, pv_addr4(203, 0, 113, 1, 0), W_EIF);
     w_add_if(&w, 0, nat, pv_addr4(192, 168, 1, 10, 5000), 65000);
@@ -533,9 +513,8 @@ static void a_better_candidate_that_appears_later_takes_over(void **state)
     assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
 }
 
-static void without_any_base_the_path_is_lost(void **state)
+PV_TEST(without_any_base_the_path_is_lost)
 {
-    (void)state;
     two_nats(14);
     meet(false);
     w_run(&w, PV_S(3));
@@ -551,9 +530,8 @@ static void without_any_base_the_path_is_lost(void **state)
 
 /* --- restarts --------------------------------------------------------------------------------- */
 
-static void after_a_restart_old_checks_are_refused_and_the_path_stays(void **state)
+PV_TEST(after_a_restart_old_checks_are_refused_and_the_path_stays)
 {
-    (void)state;
     two_nats(15);
     meet(false);
     w_run(&w, PV_S(3));
@@ -583,9 +561,8 @@ static void after_a_restart_old_checks_are_refused_and_the_path_stays(void **sta
     assert_int_equal(w.hosts[0].losts + w.hosts[1].losts, 0);
 }
 
-static void a_peer_that_lost_its_memory_is_met_again(void **state)
+PV_TEST(a_peer_that_lost_its_memory_is_met_again)
 {
-    (void)state;
     for (int which = 0; which < 2; which++) {
         two_nats(16);
         meet(false);
@@ -601,36 +578,4 @@ static void a_peer_that_lost_its_memory_is_met_again(void **state)
         assert_state(1, PV_ICE_COMPLETED);
         test_end(&w);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_controlling_side_answers_a_fall_back_with_a_new_nomination),
-        cmocka_unit_test(foreign_agents_meet_with_one_nomination),
-        cmocka_unit_test(foreign_agents_in_the_same_role_settle_it_and_meet),
-        cmocka_unit_test(a_path_in_use_is_checked_every_5_seconds),
-        cmocka_unit_test(an_idle_path_is_kept_at_the_learnt_lifetime),
-        cmocka_unit_test(an_idle_path_is_kept_then_dormant_and_silent),
-        cmocka_unit_test(the_peers_check_wakes_a_dormant_agent_for_a_moment_only),
-        cmocka_unit_test(both_kicked_a_dormant_path_is_back_within_two_round_trips),
-        cmocka_unit_test(traffic_wakes_a_dormant_agent),
-        cmocka_unit_test(consent_ends_after_30_seconds_without_an_answer),
-        cmocka_unit_test(a_path_that_slept_is_checked_before_it_is_given_up),
-        cmocka_unit_test(kicks_close_together_are_one),
-        cmocka_unit_test(a_dead_path_under_traffic_is_replaced_within_a_second),
-        cmocka_unit_test(a_better_path_that_died_is_used_again_when_it_lives),
-        cmocka_unit_test(a_one_way_flow_costs_three_checks_a_second),
-        cmocka_unit_test(standbys_are_asked_only_when_the_answer_is_late),
-        cmocka_unit_test(the_only_path_is_suspect_before_it_is_lost),
-        cmocka_unit_test(a_nat_that_began_anew_heals_before_the_path_is_given_up),
-        cmocka_unit_test(a_reflexive_address_is_learnt_on_both_sides),
-        cmocka_unit_test(a_better_candidate_that_appears_later_takes_over),
-        cmocka_unit_test(without_any_base_the_path_is_lost),
-        cmocka_unit_test(after_a_restart_old_checks_are_refused_and_the_path_stays),
-        cmocka_unit_test(a_peer_that_lost_its_memory_is_met_again),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The relayed pair of an ICE agent: who is paired, when it is used, when it is left. */
-#include "crypto/ct.h"
 #include "ice_lone.h"
 #include "proto/stun/turn.h"
 
@@ -86,9 +85,8 @@ static void pass(struct lone *l, pv_ns time, bool direct, bool relayed)
     }
 }
 
-static void relay_is_paired_with_relay_of_the_same_coordinator_only(void **state)
+PV_TEST(relay_is_paired_with_relay_of_the_same_coordinator_only)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_path paths[8];
     begin(&l, true);
@@ -100,9 +98,8 @@ static void relay_is_paired_with_relay_of_the_same_coordinator_only(void **state
     assert_int_equal(pv_ice_paths(l.agent, paths, 8), 2); /* and not each with each */
 }
 
-static void the_relayed_pair_is_used_before_its_check_is_answered(void **state)
+PV_TEST(the_relayed_pair_is_used_before_its_check_is_answered)
 {
-    (void)state;
     struct lone l;
     begin(&l, false);
     describe(&l, COORD, true);
@@ -116,9 +113,8 @@ static void the_relayed_pair_is_used_before_its_check_is_answered(void **state)
     assert_true(checked);
 }
 
-static void of_a_peer_that_may_be_away_it_has_to_be_proven(void **state)
+PV_TEST(of_a_peer_that_may_be_away_it_has_to_be_proven)
 {
-    (void)state;
     struct lone l;
     begin(&l, false);
     struct pv_ice_cand theirs = relay_cand(COORD, THEM);
@@ -136,9 +132,8 @@ static void of_a_peer_that_may_be_away_it_has_to_be_proven(void **state)
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
 }
 
-static void a_proven_direct_pair_takes_over(void **state)
+PV_TEST(a_proven_direct_pair_takes_over)
 {
-    (void)state;
     struct lone l;
     begin(&l, true);
     describe(&l, COORD, true);
@@ -149,9 +144,8 @@ static void a_proven_direct_pair_takes_over(void **state)
     assert_true(selected(&l, PV_ICE_CARRIER_UDP));
 }
 
-static void a_dying_direct_path_gives_way_to_the_relay_within_a_second(void **state)
+PV_TEST(a_dying_direct_path_gives_way_to_the_relay_within_a_second)
 {
-    (void)state;
     struct lone l;
     begin(&l, true);
     describe(&l, COORD, true);
@@ -167,9 +161,8 @@ static void a_dying_direct_path_gives_way_to_the_relay_within_a_second(void **st
     assert_true(selected(&l, PV_ICE_CARRIER_CHANNEL));
 }
 
-static void a_relay_that_does_not_answer_either_is_given_up(void **state)
+PV_TEST(a_relay_that_does_not_answer_either_is_given_up)
 {
-    (void)state;
     struct lone l;
     begin(&l, true);
     describe(&l, COORD, true);
@@ -178,9 +171,8 @@ static void a_relay_that_does_not_answer_either_is_given_up(void **state)
     assert_true(told(&l, PV_ICE_EV_LOST));
 }
 
-static void the_relayed_pair_stands_by_for_a_dormant_path(void **state)
+PV_TEST(the_relayed_pair_stands_by_for_a_dormant_path)
 {
-    (void)state;
     struct lone l;
     begin(&l, true);
     describe(&l, COORD, true);
@@ -195,9 +187,8 @@ static void the_relayed_pair_stands_by_for_a_dormant_path(void **state)
     assert_true(selected(&l, PV_ICE_CARRIER_UDP));
 }
 
-static void a_lost_allocation_takes_its_pair_along(void **state)
+PV_TEST(a_lost_allocation_takes_its_pair_along)
 {
-    (void)state;
     struct lone l;
     begin(&l, true);
     describe(&l, COORD, true);
@@ -316,9 +307,8 @@ static void two_pass(struct two *t, pv_ns time)
     }
 }
 
-static void of_two_relays_the_nearer_one_is_used(void **state)
+PV_TEST(of_two_relays_the_nearer_one_is_used)
 {
-    (void)state;
     static struct two t;
     two_begin(&t, true);
     two_pass(&t, PV_MS(500));
@@ -327,9 +317,8 @@ static void of_two_relays_the_nearer_one_is_used(void **state)
     assert_int_equal(two_selected(&t), NEAR);
 }
 
-static void a_nearer_relay_that_comes_later_takes_over(void **state)
+PV_TEST(a_nearer_relay_that_comes_later_takes_over)
 {
-    (void)state;
     static struct two t;
     two_begin(&t, false);
     two_pass(&t, PV_S(5));
@@ -339,9 +328,8 @@ static void a_nearer_relay_that_comes_later_takes_over(void **state)
     assert_int_equal(two_selected(&t), NEAR);
 }
 
-static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
+PV_TEST(a_relay_hardly_nearer_is_no_reason_to_change)
 {
-    (void)state;
     static struct two t;
     two_begin(&t, false);
     t.rtt[NEAR] = PV_MS(140);
@@ -351,9 +339,8 @@ static void a_relay_hardly_nearer_is_no_reason_to_change(void **state)
     assert_int_equal(two_selected(&t), FAR);
 }
 
-static void the_nearer_relay_falls_silent_and_comes_back(void **state)
+PV_TEST(the_nearer_relay_falls_silent_and_comes_back)
 {
-    (void)state;
     static struct two t;
     two_begin(&t, true);
     two_pass(&t, PV_S(20));
@@ -365,23 +352,4 @@ static void the_nearer_relay_falls_silent_and_comes_back(void **state)
     t.silent[NEAR] = false;
     two_pass(&t, PV_S(40));
     assert_int_equal(two_selected(&t), NEAR);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(relay_is_paired_with_relay_of_the_same_coordinator_only),
-        cmocka_unit_test(the_relayed_pair_is_used_before_its_check_is_answered),
-        cmocka_unit_test(of_a_peer_that_may_be_away_it_has_to_be_proven),
-        cmocka_unit_test(a_proven_direct_pair_takes_over),
-        cmocka_unit_test(a_dying_direct_path_gives_way_to_the_relay_within_a_second),
-        cmocka_unit_test(a_relay_that_does_not_answer_either_is_given_up),
-        cmocka_unit_test(the_relayed_pair_stands_by_for_a_dormant_path),
-        cmocka_unit_test(a_lost_allocation_takes_its_pair_along),
-        cmocka_unit_test(of_two_relays_the_nearer_one_is_used),
-        cmocka_unit_test(a_nearer_relay_that_comes_later_takes_over),
-        cmocka_unit_test(a_relay_hardly_nearer_is_no_reason_to_change),
-        cmocka_unit_test(the_nearer_relay_falls_silent_and_comes_back),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,9 +48,8 @@ static unsigned run_until(struct lone *l, pv_ns end)
     return n;
 }
 
-static void a_victim_gets_a_few_checks_and_then_silence(void **state)
+PV_TEST(a_victim_gets_a_few_checks_and_then_silence)
 {
-    (void)state;
     struct lone l;
     lone_begin(&l, true, false, false);
     name_victim(&l, 5000);
@@ -63,9 +62,8 @@ static void a_victim_gets_a_few_checks_and_then_silence(void **state)
 
 /* New candidates all the time: a pair's first check every 20 ms (Ta), each repeated four times
  * before the next description, whatever is asked for. */
-static void naming_ever_new_ports_of_a_victim_is_paced(void **state)
+PV_TEST(naming_ever_new_ports_of_a_victim_is_paced)
 {
-    (void)state;
     struct lone l;
     unsigned n = 0;
     lone_begin(&l, true, false, false);
@@ -79,9 +77,8 @@ static void naming_ever_new_ports_of_a_victim_is_paced(void **state)
     assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
 }
 
-static void an_address_known_from_data_gets_three_times_what_came(void **state)
+PV_TEST(an_address_known_from_data_gets_three_times_what_came)
 {
-    (void)state;
     struct lone l;
     struct pv_ice_transmit tx;
     struct pv_stun_msg msg;
@@ -116,14 +113,4 @@ static void an_address_known_from_data_gets_three_times_what_came(void **state)
     }
     assert_true(asked);
     assert_true(is_proven(&l, &stray));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_victim_gets_a_few_checks_and_then_silence),
-        cmocka_unit_test(naming_ever_new_ports_of_a_victim_is_paced),
-        cmocka_unit_test(an_address_known_from_data_gets_three_times_what_came),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

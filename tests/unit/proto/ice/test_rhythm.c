@@ -14,10 +14,9 @@ static struct pv_rhythm of(const unsigned *ms, size_t n)
 
 #define OF(...) of((const unsigned[]){__VA_ARGS__}, PV_ARRAY_LEN(((const unsigned[]){__VA_ARGS__})))
 
-static void nothing_is_known_of_no_or_of_dense_traffic(void **state)
+PV_TEST(nothing_is_known_of_no_or_of_dense_traffic)
 {
     struct pv_rhythm r = {0};
-    (void)state;
     for (int i = 0; i < 10; i++) {
         assert_int_equal(pv_rhythm_beat(&r), 0);
         assert_int_equal(pv_rhythm_unusual(&r), 0);
@@ -26,10 +25,9 @@ static void nothing_is_known_of_no_or_of_dense_traffic(void **state)
     }
 }
 
-static void a_beat_is_believed_however_slow_it_is(void **state)
+PV_TEST(a_beat_is_believed_however_slow_it_is)
 {
     static const unsigned beats[] = {200, 1000, 3000, 10000};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(beats); i++) {
         unsigned b = beats[i];
         struct pv_rhythm r = OF(100, b, b + b / 20, b);
@@ -43,10 +41,9 @@ static void a_beat_is_believed_however_slow_it_is(void **state)
     }
 }
 
-static void irregular_waits_are_believed_for_a_second_at_most(void **state)
+PV_TEST(irregular_waits_are_believed_for_a_second_at_most)
 {
     struct pv_rhythm r = OF(300, 2500, 700, 1900);
-    (void)state;
     assert_int_equal(pv_rhythm_beat(&r), 0);
     assert_int_equal(pv_rhythm_unusual(&r), pv_rhythm_late(PV_RHYTHM_LOOSE));
     assert_true(pv_rhythm_unusual(&r) <= PV_S(1));
@@ -54,40 +51,24 @@ static void irregular_waits_are_believed_for_a_second_at_most(void **state)
     assert_int_equal(pv_rhythm_unusual(&r), pv_rhythm_late(PV_MS(400)));
 }
 
-static void a_pause_says_nothing_of_the_packets_of_a_burst(void **state)
+PV_TEST(a_pause_says_nothing_of_the_packets_of_a_burst)
 {
     struct pv_rhythm r = OF(100, 100, 3000, 100);
-    (void)state;
     assert_int_equal(pv_rhythm_unusual(&r), 0);
 }
 
-static void bursts_have_a_beat(void **state)
+PV_TEST(bursts_have_a_beat)
 {
     struct pv_rhythm r = OF(100, 2900, 100, 100, 2900, 100, 100, 2900, 100, 100, 2900, 100);
-    (void)state;
     assert_int_equal(pv_rhythm_beat(&r), PV_MS(2900));
     assert_false(pv_rhythm_is_steady(&r));
     assert_int_equal(pv_rhythm_unusual(&r), 0);
 }
 
-static void another_rhythm_is_learnt_within_four_waits(void **state)
+PV_TEST(another_rhythm_is_learnt_within_four_waits)
 {
     struct pv_rhythm r = OF(3000, 3000, 3000, 3000, 1000, 1000, 1000);
-    (void)state;
     assert_int_equal(pv_rhythm_beat(&r), 0);
     pv_rhythm_note(&r, PV_S(1));
     assert_int_equal(pv_rhythm_beat(&r), PV_S(1));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_known_of_no_or_of_dense_traffic),
-        cmocka_unit_test(a_beat_is_believed_however_slow_it_is),
-        cmocka_unit_test(irregular_waits_are_believed_for_a_second_at_most),
-        cmocka_unit_test(a_pause_says_nothing_of_the_packets_of_a_burst),
-        cmocka_unit_test(bursts_have_a_beat),
-        cmocka_unit_test(another_rhythm_is_learnt_within_four_waits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,15 +18,13 @@ static size_t build(uint32_t id, uint8_t part, size_t len, uint8_t *buf)
     return n;
 }
 
-static void a_short_message_is_one_part(void **state)
+PV_TEST(a_short_message_is_one_part)
 {
     uint8_t buf[PV_INBAND_PACKET_MAX],
         want[] = {0xc1, 3, 0, 2, 0x01, 0x02, 0x03, 0x04, 0, 1, 'h', 'i'};
     struct pv_inband_receiver rx = {.whole = NULL};
     struct pv_inband_message m;
     size_t len;
-    (void)state;
-
     assert_int_equal(pv_inband_build(PV_INBAND_ECHO, 0x01020304, 0, pv_view("hi", 2), buf, &len),
                      PV_OK);
     assert_int_equal(len, sizeof(want));
@@ -40,14 +38,12 @@ static void a_short_message_is_one_part(void **state)
     pv_inband_receiver_done(&rx);
 }
 
-static void long_messages_come_together_in_any_order(void **state)
+PV_TEST(long_messages_come_together_in_any_order)
 {
     static const size_t lens[] = {1201, 2400, 2401, 10000, PV_INBAND_WHOLE_MAX};
     struct pv_inband_receiver rx = {.whole = NULL};
     uint8_t buf[PV_INBAND_PACKET_MAX];
     struct pv_inband_message m;
-    (void)state;
-
     fill_body();
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         uint8_t parts;
@@ -76,13 +72,11 @@ static void long_messages_come_together_in_any_order(void **state)
     pv_inband_receiver_done(&rx);
 }
 
-static void only_types_of_the_table_are_known(void **state)
+PV_TEST(only_types_of_the_table_are_known)
 {
 #define HAS_ROW(name, number, ...) [number] = true,
     static const bool has_row[256] = {PV_INBAND_TYPES(HAS_ROW)};
     struct pv_inband_part p;
-    (void)state;
-
     for (unsigned type = 0; type <= UINT8_MAX; type++) {
         const uint8_t bytes[] = {0xc1, (uint8_t)type, 0, 1, 0, 0, 0, 0, 0, 1, 9};
         int want = has_row[type] ? PV_OK : PV_ERR_UNSUPPORTED;
@@ -91,7 +85,7 @@ static void only_types_of_the_table_are_known(void **state)
     }
 }
 
-static void every_truncation_and_bad_field_is_refused(void **state)
+PV_TEST(every_truncation_and_bad_field_is_refused)
 {
     static const struct {
         uint8_t bytes[28];
@@ -113,8 +107,6 @@ static void every_truncation_and_bad_field_is_refused(void **state)
     };
     uint8_t buf[PV_INBAND_PACKET_MAX + 1];
     struct pv_inband_part p;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (pv_inband_parse(pv_view(rows[i].bytes, rows[i].len), &p) != rows[i].status)
             fail_msg("%s", rows[i].why);
@@ -133,14 +125,12 @@ static void every_truncation_and_bad_field_is_refused(void **state)
     assert_int_equal(pv_inband_parse(pv_view(buf, n + 1), &p), PV_ERR_LIMIT);
 }
 
-static void parts_that_contradict_are_refused(void **state)
+PV_TEST(parts_that_contradict_are_refused)
 {
     struct pv_inband_receiver rx = {.whole = NULL};
     uint8_t buf[PV_INBAND_PACKET_MAX];
     struct pv_inband_message m;
     size_t n;
-    (void)state;
-
     n = build(7, 0, 3000, buf);
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), 1, &m), PV_ERR_AGAIN);
     n = build(7, 1, 4000, buf); /* other number of parts */
@@ -156,13 +146,11 @@ static void parts_that_contradict_are_refused(void **state)
     pv_inband_receiver_done(&rx);
 }
 
-static void a_message_grows_to_its_limit_and_no_further(void **state)
+PV_TEST(a_message_grows_to_its_limit_and_no_further)
 {
     struct pv_inband_receiver rx = {.whole = NULL};
     uint8_t buf[PV_INBAND_PACKET_MAX];
     struct pv_inband_message m;
-    (void)state;
-
     for (uint8_t part = 0; part < 14; part++) {
         size_t n = build(9, 0, 1200, buf);
         buf[8] = part;
@@ -175,14 +163,12 @@ static void a_message_grows_to_its_limit_and_no_further(void **state)
     pv_inband_receiver_done(&rx);
 }
 
-static void unfinished_messages_are_few_and_short_lived(void **state)
+PV_TEST(unfinished_messages_are_few_and_short_lived)
 {
     struct pv_inband_receiver rx = {.whole = NULL};
     uint8_t buf[PV_INBAND_PACKET_MAX];
     struct pv_inband_message m;
     size_t n;
-    (void)state;
-
     for (uint32_t id = 0; id <= PV_INBAND_UNFINISHED; id++) {
         n = build(id, 0, 2000, buf);
         assert_int_equal(pv_inband_receive(&rx, pv_view(buf, n), PV_MS(1) * (id + 1), &m),
@@ -203,7 +189,7 @@ static void unfinished_messages_are_few_and_short_lived(void **state)
     pv_inband_receiver_done(&rx);
 }
 
-static void echoes_survive_both_ways(void **state)
+PV_TEST(echoes_survive_both_ways)
 {
     struct pv_inband_echo e = {.reply = true,
                                .path = PV_INBAND_PATH_RELAY,
@@ -212,8 +198,6 @@ static void echoes_survive_both_ways(void **state)
     struct pv_inband_echo back;
     uint8_t buf[PV_INBAND_PART_MAX];
     size_t len;
-    (void)state;
-
     assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_OK);
     assert_memory_equal(buf,
                         "\x01\x01\x02\x03\x04\x05\x06\x07\x08\x02"
@@ -234,14 +218,13 @@ static void echoes_survive_both_ways(void **state)
     assert_int_equal(pv_inband_echo_build(&e, buf, sizeof(buf), &len), PV_ERR_LIMIT);
 }
 
-static void a_probe_is_as_long_as_asked_and_names_its_token(void **state)
+PV_TEST(a_probe_is_as_long_as_asked_and_names_its_token)
 {
     static const size_t lens[] = {PV_INBAND_PROBE_MIN, 1210, 1211, 1420, PV_INBAND_PROBE_MAX};
     static uint8_t buf[PV_INBAND_PROBE_MAX + PV_INBAND_PADDING];
     struct pv_inband_receiver rx = {.whole = NULL};
     struct pv_inband_message m;
     uint32_t token;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(lens); i++) {
         memset(buf, 0, sizeof(buf));
         assert_int_equal(pv_inband_probe_build(0x01020304, lens[i], buf), PV_OK);
@@ -270,20 +253,4 @@ static void a_probe_is_as_long_as_asked_and_names_its_token(void **state)
     buf[9] = 2;
     assert_int_equal(pv_inband_receive(&rx, pv_view(buf, 1211), 0, &m), PV_ERR_MALFORMED);
     pv_inband_receiver_done(&rx);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_short_message_is_one_part),
-        cmocka_unit_test(long_messages_come_together_in_any_order),
-        cmocka_unit_test(only_types_of_the_table_are_known),
-        cmocka_unit_test(every_truncation_and_bad_field_is_refused),
-        cmocka_unit_test(parts_that_contradict_are_refused),
-        cmocka_unit_test(a_message_grows_to_its_limit_and_no_further),
-        cmocka_unit_test(unfinished_messages_are_few_and_short_lived),
-        cmocka_unit_test(echoes_survive_both_ways),
-        cmocka_unit_test(a_probe_is_as_long_as_asked_and_names_its_token),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

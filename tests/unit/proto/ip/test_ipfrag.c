@@ -78,7 +78,7 @@ static void cut(struct receiver *rx, const uint8_t *whole, struct pv_ippkt ip, s
     assert_int_equal(f.at, f.end);
 }
 
-static void fragments_put_together_are_the_packet(void **state)
+PV_TEST(fragments_put_together_are_the_packet)
 {
     /* Record route is not copied, loose source route (0x83) is, RFC 791 s3.1. */
     static const struct {
@@ -98,7 +98,6 @@ static void fragments_put_together_are_the_packet(void **state)
     struct test_rng source;
     struct pv_rng rng = test_rng_make(&source, 1);
     uint8_t *p = malloc(BIG + 60);
-    (void)state;
     assert_non_null(p);
     for (unsigned i = 0; i < 3000; i++) {
         const size_t k = i % PV_ARRAY_LEN(options);
@@ -115,7 +114,7 @@ static void fragments_put_together_are_the_packet(void **state)
     free(p);
 }
 
-static void options_go_into_later_fragments_as_they_say(void **state)
+PV_TEST(options_go_into_later_fragments_as_they_say)
 {
     static const char options[] =
         "\x07\x07\x04\x00\x00\x00\x00\x01\x83\x07\x04\x0a\x00\x00\x01\x00";
@@ -123,7 +122,6 @@ static void options_go_into_later_fragments_as_they_say(void **state)
     struct pv_rng rng = test_rng_make(&source, 2);
     uint8_t p[600], out[600];
     struct pv_ipfrag f;
-    (void)state;
     struct pv_ippkt ip = parsed(p, make(&rng, p, options, 16, 500));
     assert_int_equal(pv_ipfrag_init(&f, &ip, 300), PV_OK);
     pv_ipfrag_cut(&f, out);
@@ -135,13 +133,12 @@ static void options_go_into_later_fragments_as_they_say(void **state)
     assert_int_equal(out[27], 0);
 }
 
-static void what_must_not_be_cut_is_refused(void **state)
+PV_TEST(what_must_not_be_cut_is_refused)
 {
     struct test_rng source;
     struct pv_rng rng = test_rng_make(&source, 3);
     uint8_t p[2000];
     struct pv_ipfrag f;
-    (void)state;
     struct pv_ippkt ip = parsed(p, make(&rng, p, "", 0, 1500));
     assert_true(pv_ipfrag_is_allowed(&ip));
     assert_int_equal(pv_ipfrag_init(&f, &ip, PV_IPFRAG_MIN - 1), PV_ERR_LIMIT);
@@ -159,14 +156,4 @@ static void what_must_not_be_cut_is_refused(void **state)
     ip = parsed(p, 1440);
     assert_false(pv_ipfrag_is_allowed(&ip));
     assert_int_equal(pv_ipfrag_init(&f, &ip, 1280), PV_ERR_REFUSED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fragments_put_together_are_the_packet),
-        cmocka_unit_test(options_go_into_later_fragments_as_they_say),
-        cmocka_unit_test(what_must_not_be_cut_is_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,12 +39,10 @@ static int parse_exact(const uint8_t *p, size_t len, struct pv_ippkt *ip)
     return r;
 }
 
-static void headers_are_read_and_padding_is_cut(void **state)
+PV_TEST(headers_are_read_and_padding_is_cut)
 {
     uint8_t p[128];
     struct pv_ippkt ip;
-    (void)state;
-
     size_t len = make4(p, PV_IP_PROTO_UDP, 16);
     assert_int_equal(pv_ippkt_parse(pv_view(p, len + 12), &ip), PV_OK);
     assert_int_equal(ip.whole.len, len);
@@ -62,12 +60,10 @@ static void headers_are_read_and_padding_is_cut(void **state)
     assert_int_equal(pv_ippkt_dst(&ip).ip[15], 2);
 }
 
-static void every_truncation_is_refused(void **state)
+PV_TEST(every_truncation_is_refused)
 {
     uint8_t p[128];
     struct pv_ippkt ip;
-    (void)state;
-
     size_t len = make4(p, PV_IP_PROTO_UDP, 16);
     for (size_t n = 0; n < len; n++)
         assert_int_equal(parse_exact(p, n, &ip), PV_ERR_TRUNCATED);
@@ -78,12 +74,10 @@ static void every_truncation_is_refused(void **state)
     assert_int_equal(parse_exact(p, len, &ip), PV_OK);
 }
 
-static void wrong_headers_are_refused(void **state)
+PV_TEST(wrong_headers_are_refused)
 {
     uint8_t p[128];
     struct pv_ippkt ip;
-    (void)state;
-
     size_t len = make4(p, PV_IP_PROTO_UDP, 16);
     p[0] = 0x55;
     assert_int_equal(parse_exact(p, len, &ip), PV_ERR_MALFORMED);
@@ -98,12 +92,10 @@ static void wrong_headers_are_refused(void **state)
     assert_int_equal(parse_exact(p, len, &ip), PV_ERR_MALFORMED);
 }
 
-static void extension_headers_are_walked_within_bounds(void **state)
+PV_TEST(extension_headers_are_walked_within_bounds)
 {
     uint8_t p[256];
     struct pv_ippkt ip;
-    (void)state;
-
     /* hop-by-hop (8), destination options (16), fragment (8), then UDP */
     size_t len = make6(p, 0, 40);
     p[40] = 60;
@@ -142,14 +134,12 @@ static bool quiet(const uint8_t *p, size_t len)
     return pv_ippkt_is_housekeeping(&ip);
 }
 
-static void housekeeping_is_told_from_traffic(void **state)
+PV_TEST(housekeeping_is_told_from_traffic)
 {
     static const uint8_t mld[] = {130, 131, 132, 133, 143}, other6[] = {128, 134, 135, 136, 142};
     static const uint16_t dhcp4[] = {67, 68}, dhcp6[] = {546, 547}, other[] = {66, 69, 545, 5353};
     uint8_t p[128];
     size_t len;
-    (void)state;
-
     assert_true(quiet(p, make4(p, PV_IP_PROTO_IGMP, 8)));
     assert_false(quiet(p, make4(p, PV_IP_PROTO_ICMP, 8)));
     assert_false(quiet(p, make4(p, PV_IP_PROTO_UDP, 3))); /* no port to see */
@@ -176,11 +166,9 @@ static void housekeeping_is_told_from_traffic(void **state)
     }
 }
 
-static void checksums_match_rfc1071(void **state)
+PV_TEST(checksums_match_rfc1071)
 {
     static const uint8_t sample[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
-    (void)state;
-
     assert_int_equal(pv_ippkt_sum(pv_view(sample, 8), 0), 0xddf2); /* RFC 1071 s3 */
     assert_int_equal(pv_ippkt_sum(pv_view(sample, 0), 7), 7);
     assert_int_equal(pv_ippkt_sum(pv_view("\xff\xff", 2), 0x10000), 1); /* folds twice */
@@ -189,13 +177,11 @@ static void checksums_match_rfc1071(void **state)
     assert_int_equal(split, 0xddf2);
 }
 
-static void errors_over_ipv4_quote_and_sum_right(void **state)
+PV_TEST(errors_over_ipv4_quote_and_sum_right)
 {
     uint8_t p[1500], e[PV_IPPKT_ERROR_MAX];
     struct pv_ippkt ip, err;
     size_t len;
-    (void)state;
-
     assert_int_equal(parse_exact(p, make4(p, PV_IP_PROTO_UDP, 8), &ip), PV_OK);
     assert_int_equal(pv_ippkt_parse(pv_view(p, 28), &ip), PV_OK);
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len), PV_OK);
@@ -223,13 +209,11 @@ static void errors_over_ipv4_quote_and_sum_right(void **state)
                          PV_ERR_NO_SPACE);
 }
 
-static void errors_over_ipv6_quote_and_sum_right(void **state)
+PV_TEST(errors_over_ipv6_quote_and_sum_right)
 {
     uint8_t p[1600], e[PV_IPPKT_ERROR_MAX];
     struct pv_ippkt ip, err;
     size_t len = make6(p, PV_IP_PROTO_UDP, 1460);
-    (void)state;
-
     assert_int_equal(pv_ippkt_parse(pv_view(p, len), &ip), PV_OK);
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_TOO_BIG, 1280, e, sizeof(e), &len), PV_OK);
     assert_int_equal(len, PV_IPPKT_ERROR_MAX);
@@ -245,14 +229,12 @@ static void errors_over_ipv6_quote_and_sum_right(void **state)
     assert_memory_equal(e + 40, "\x01\x03", 2);
 }
 
-static void no_error_answers_what_must_not_be_answered(void **state)
+PV_TEST(no_error_answers_what_must_not_be_answered)
 {
     static const uint8_t icmp4[] = {3, 4, 5, 11, 12}, hosts[] = {0, 127, 224, 240, 255};
     uint8_t p[128], e[PV_IPPKT_ERROR_MAX];
     struct pv_ippkt ip;
     size_t len = 0;
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(icmp4); i++) {
         make4(p, PV_IP_PROTO_ICMP, 8);
         p[20] = icmp4[i];
@@ -287,20 +269,4 @@ static void no_error_answers_what_must_not_be_answered(void **state)
     p[24] = 0xff;
     assert_int_equal(pv_ippkt_error(&ip, PV_IPPKT_UNREACHABLE, 0, e, sizeof(e), &len),
                      PV_ERR_REFUSED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers_are_read_and_padding_is_cut),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(wrong_headers_are_refused),
-        cmocka_unit_test(extension_headers_are_walked_within_bounds),
-        cmocka_unit_test(housekeeping_is_told_from_traffic),
-        cmocka_unit_test(checksums_match_rfc1071),
-        cmocka_unit_test(errors_over_ipv4_quote_and_sum_right),
-        cmocka_unit_test(errors_over_ipv6_quote_and_sum_right),
-        cmocka_unit_test(no_error_answers_what_must_not_be_answered),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

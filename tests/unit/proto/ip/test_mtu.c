@@ -90,10 +90,9 @@ static unsigned used(const struct path *p)
     return (p->size == 0 ? p->m.wanted : p->size) + HEADER;
 }
 
-static void a_path_that_carries_all_is_never_narrowed(void **state)
+PV_TEST(a_path_that_carries_all_is_never_narrowed)
 {
     struct path p;
-    (void)state;
     start(&p, 1500, PV_MS(40), 1);
     run(&p, PV_S(60));
     assert_int_equal(p.changes, 0);
@@ -101,12 +100,11 @@ static void a_path_that_carries_all_is_never_narrowed(void **state)
     assert_true(p.probes <= 2 * 32);
 }
 
-static void narrow_paths_are_found_within_2_seconds_to_20_bytes(void **state)
+PV_TEST(narrow_paths_are_found_within_2_seconds_to_20_bytes)
 {
     static const unsigned links[] = {576, 700, 1000, 1199, 1280, 1281, 1299, 1399, 1400, 1479};
     static const unsigned rtts[] = {1, 40, 150, 300};
     struct path p;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(links); i++) {
         for (size_t k = 0; k < PV_ARRAY_LEN(rtts); k++) {
             start(&p, links[i], PV_MS(rtts[k]), i * 10 + k);
@@ -121,11 +119,10 @@ static void narrow_paths_are_found_within_2_seconds_to_20_bytes(void **state)
     }
 }
 
-static void a_path_that_narrows_is_noticed_within_5_seconds_in_use(void **state)
+PV_TEST(a_path_that_narrows_is_noticed_within_5_seconds_in_use)
 {
     static const unsigned rtts[] = {1, 40, 150, 300};
     struct path p;
-    (void)state;
     for (size_t i = 0; i < 40; i++) {
         start(&p, 1500, PV_MS(rtts[i % 4]), i);
         run(&p, PV_S(10) + PV_MS(53 * i));
@@ -135,10 +132,9 @@ static void a_path_that_narrows_is_noticed_within_5_seconds_in_use(void **state)
     }
 }
 
-static void a_path_that_widens_is_noticed_within_10_minutes(void **state)
+PV_TEST(a_path_that_widens_is_noticed_within_10_minutes)
 {
     struct path p;
-    (void)state;
     start(&p, 1300, PV_MS(20), 3);
     run(&p, PV_S(10));
     p.link = 1500;
@@ -147,10 +143,9 @@ static void a_path_that_widens_is_noticed_within_10_minutes(void **state)
 }
 
 /* It was full rather than narrow, or the detour is over. */
-static void a_path_that_narrowed_in_use_is_looked_at_again_soon(void **state)
+PV_TEST(a_path_that_narrowed_in_use_is_looked_at_again_soon)
 {
     struct path p;
-    (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         start(&p, 1500, PV_MS(20), seed);
         run(&p, PV_S(10));
@@ -169,11 +164,10 @@ static void a_path_that_narrowed_in_use_is_looked_at_again_soon(void **state)
     }
 }
 
-static void loss_alone_does_not_narrow_a_path(void **state)
+PV_TEST(loss_alone_does_not_narrow_a_path)
 {
     struct path p;
     unsigned wrong = 0;
-    (void)state;
     for (uint64_t seed = 0; seed < 40; seed++) {
         start(&p, 1500, PV_MS(30), seed);
         p.loss = 10;
@@ -183,10 +177,9 @@ static void loss_alone_does_not_narrow_a_path(void **state)
     assert_true(wrong <= 1); /* 3 probes lost in a row, and again in the search */
 }
 
-static void a_silent_path_keeps_what_was_known_and_is_asked_ever_less(void **state)
+PV_TEST(a_silent_path_keeps_what_was_known_and_is_asked_ever_less)
 {
     struct path p;
-    (void)state;
     start(&p, 1400, PV_MS(20), 4);
     run(&p, PV_S(10));
     assert_int_equal(used(&p), 1400);
@@ -201,10 +194,9 @@ static void a_silent_path_keeps_what_was_known_and_is_asked_ever_less(void **sta
     assert_int_equal(p.m.state, PV_MTU_KNOWN);
 }
 
-static void an_idle_path_is_not_probed(void **state)
+PV_TEST(an_idle_path_is_not_probed)
 {
     struct path p;
-    (void)state;
     start(&p, 1500, PV_MS(20), 5);
     p.idle = true;
     run(&p, PV_S(20));
@@ -219,10 +211,9 @@ static void an_idle_path_is_not_probed(void **state)
 }
 
 /* What is small passes everywhere. The first large packet after an hour has the size looked at. */
-static void small_packets_need_no_checks(void **state)
+PV_TEST(small_packets_need_no_checks)
 {
     struct path p;
-    (void)state;
     start(&p, 1500, PV_MS(20), 9);
     p.packet = 200;
     run(&p, PV_S(10));
@@ -236,10 +227,9 @@ static void small_packets_need_no_checks(void **state)
 }
 
 /* A silent path is asked again even so: it is not known yet. */
-static void small_packets_ask_what_is_not_known(void **state)
+PV_TEST(small_packets_ask_what_is_not_known)
 {
     struct path p;
-    (void)state;
     start(&p, 0, PV_MS(20), 10);
     p.packet = 200;
     run(&p, PV_S(20));
@@ -248,10 +238,9 @@ static void small_packets_ask_what_is_not_known(void **state)
     assert_int_equal(used(&p), 1400);
 }
 
-static void few_large_packets_are_checked_ever_more_rarely(void **state)
+PV_TEST(few_large_packets_are_checked_ever_more_rarely)
 {
     struct path p;
-    (void)state;
     start(&p, 1500, PV_MS(20), 11);
     p.packet = 1452;
     run(&p, PV_S(60));
@@ -267,10 +256,9 @@ static void few_large_packets_are_checked_ever_more_rarely(void **state)
     assert_int_equal(used(&p), 1200);
 }
 
-static void jumbo_paths_are_used_as_far_as_they_go(void **state)
+PV_TEST(jumbo_paths_are_used_as_far_as_they_go)
 {
     struct path p;
-    (void)state;
     start(&p, 9000, PV_MS(1), 6);
     pv_mtu_start(&p.m, &p.rng, HEADER, 8972, p.now);
     run(&p, PV_S(5));
@@ -281,12 +269,11 @@ static void jumbo_paths_are_used_as_far_as_they_go(void **state)
     assert_int_equal(used(&p), 4352);
 }
 
-static void answers_of_another_path_or_made_up_ones_change_nothing(void **state)
+PV_TEST(answers_of_another_path_or_made_up_ones_change_nothing)
 {
     struct path p;
     uint16_t size;
     uint32_t token;
-    (void)state;
     start(&p, 1400, PV_MS(20), 7);
     assert_int_equal(pv_mtu_poll_probe(&p.m, &size, &token), PV_OK);
     pv_mtu_start(&p.m, &p.rng, HEADER, WANTED, p.now);
@@ -302,10 +289,9 @@ static void answers_of_another_path_or_made_up_ones_change_nothing(void **state)
     assert_int_equal(pv_mtu_next_timeout(&p.m), PV_NEVER);
 }
 
-static void a_doubt_is_looked_into_at_once(void **state)
+PV_TEST(a_doubt_is_looked_into_at_once)
 {
     struct path p;
-    (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         start(&p, 1500, PV_MS(20), seed);
         run(&p, PV_S(10) + PV_MS(97 * seed));
@@ -321,12 +307,11 @@ static void a_doubt_is_looked_into_at_once(void **state)
     }
 }
 
-static void what_is_told_of_a_path_holds_for_10_minutes(void **state)
+PV_TEST(what_is_told_of_a_path_holds_for_10_minutes)
 {
     struct pv_mtu m = {.state = PV_MTU_OFF};
     pv_ns now = PV_S(100);
     uint16_t size = 1;
-    (void)state;
     pv_mtu_tell(&m, 1452, 1452, now); /* no less than wanted */
     assert_false(pv_mtu_take_change(&m, &size));
     pv_mtu_tell(&m, 1352, 1452, now);
@@ -351,26 +336,4 @@ static void what_is_told_of_a_path_holds_for_10_minutes(void **state)
     run(&p, PV_S(5));
     assert_int_equal(used(&p), 1480);
     assert_int_equal(p.changes, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_path_that_carries_all_is_never_narrowed),
-        cmocka_unit_test(narrow_paths_are_found_within_2_seconds_to_20_bytes),
-        cmocka_unit_test(a_path_that_narrows_is_noticed_within_5_seconds_in_use),
-        cmocka_unit_test(a_path_that_widens_is_noticed_within_10_minutes),
-        cmocka_unit_test(a_path_that_narrowed_in_use_is_looked_at_again_soon),
-        cmocka_unit_test(loss_alone_does_not_narrow_a_path),
-        cmocka_unit_test(a_silent_path_keeps_what_was_known_and_is_asked_ever_less),
-        cmocka_unit_test(an_idle_path_is_not_probed),
-        cmocka_unit_test(small_packets_need_no_checks),
-        cmocka_unit_test(small_packets_ask_what_is_not_known),
-        cmocka_unit_test(few_large_packets_are_checked_ever_more_rarely),
-        cmocka_unit_test(jumbo_paths_are_used_as_far_as_they_go),
-        cmocka_unit_test(a_doubt_is_looked_into_at_once),
-        cmocka_unit_test(what_is_told_of_a_path_holds_for_10_minutes),
-        cmocka_unit_test(answers_of_another_path_or_made_up_ones_change_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,11 +394,10 @@ static void tear_down(struct world *w)
     free(w->back.bytes);
 }
 
-static void cutting_then_joining_is_the_identity_on_random_streams(void **state)
+PV_TEST(cutting_then_joining_is_the_identity_on_random_streams)
 {
     static struct world w;
     size_t longest = 0;
-    (void)state;
     for (uint64_t seed = 1; seed <= 60; seed++) {
         set_up(&w, seed);
         fill_stream(&w);
@@ -410,12 +409,11 @@ static void cutting_then_joining_is_the_identity_on_random_streams(void **state)
     assert_true(longest > 20); /* the test is about joining, so some must have happened */
 }
 
-static void a_damaged_packet_is_never_part_of_a_super_packet(void **state)
+PV_TEST(a_damaged_packet_is_never_part_of_a_super_packet)
 {
     static struct world w;
     static uint8_t super[65536];
     struct pv_offload o;
-    (void)state;
     for (uint32_t bit = 0; bit < 160 * 8; bit++) {
         set_up(&w, 7);
         w.flow[0] = (struct flow){.tcp = true, .df = true, .v6 = bit % 2 == 0};
@@ -447,12 +445,11 @@ static void a_damaged_packet_is_never_part_of_a_super_packet(void **state)
     }
 }
 
-static void the_sum_is_that_of_rfc_1071_for_every_length_and_start(void **state)
+PV_TEST(the_sum_is_that_of_rfc_1071_for_every_length_and_start)
 {
     uint8_t bytes[200];
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 3);
-    (void)state;
     pv_rng_fill(&rng, bytes, sizeof(bytes));
     memset(bytes + 100, 0xff, 60);
     for (size_t at = 0; at < 100; at++) {
@@ -468,10 +465,9 @@ static void the_sum_is_that_of_rfc_1071_for_every_length_and_start(void **state)
     }
 }
 
-static void the_sum_of_a_whole_super_packet_does_not_overflow(void **state)
+PV_TEST(the_sum_of_a_whole_super_packet_does_not_overflow)
 {
     static uint8_t bytes[65535], copy[sizeof(bytes)];
-    (void)state;
     memset(bytes, 0xff, sizeof(bytes));
     for (size_t len = sizeof(bytes) - 70; len <= sizeof(bytes); len++) {
         uint32_t want = plain_sum(bytes, len, 0xffff);
@@ -481,13 +477,12 @@ static void the_sum_of_a_whole_super_packet_does_not_overflow(void **state)
     assert_memory_equal(copy, bytes, sizeof(bytes));
 }
 
-static void a_small_packet_gets_the_checksum_the_kernel_left_out(void **state)
+PV_TEST(a_small_packet_gets_the_checksum_the_kernel_left_out)
 {
     static const struct {
         bool v6, tcp;
     } rows[] = {{false, false}, {false, true}, {true, false}, {true, true}};
     static struct world w;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         set_up(&w, i);
         uint8_t p[200] = {0};
@@ -557,14 +552,13 @@ static const struct {
      "inside the IP header"},
 };
 
-static void offloads_that_do_not_fit_the_packet_are_refused(void **state)
+PV_TEST(offloads_that_do_not_fit_the_packet_are_refused)
 {
     static struct world w;
     uint8_t p[1542] = {0};
     struct flow f = {.tcp = true};
     struct pv_ippkt ip;
     struct pv_cutter c;
-    (void)state;
     set_up(&w, 1);
     put_ip(&w, &f, p, sizeof(p), 0);
     p[32] = 0x50;
@@ -581,11 +575,10 @@ static void offloads_that_do_not_fit_the_packet_are_refused(void **state)
     tear_down(&w);
 }
 
-static void the_virtio_header_is_read_and_written(void **state)
+PV_TEST(the_virtio_header_is_read_and_written)
 {
     uint8_t header[PV_VNET_LEN], again[PV_VNET_LEN];
     struct pv_offload o;
-    (void)state;
     for (unsigned type = 0; type < 256; type++) {
         unsigned plain = type & 0x7f;
         bool known = plain == 0 || plain == 1 || plain == 4 || plain == 5;
@@ -601,10 +594,9 @@ static void the_virtio_header_is_read_and_written(void **state)
     }
 }
 
-static void nothing_is_joined_unless_allowed(void **state)
+PV_TEST(nothing_is_joined_unless_allowed)
 {
     static struct world w;
-    (void)state;
     set_up(&w, 5);
     w.joiner.tcp = w.joiner.udp = false;
     fill_stream(&w);
@@ -680,11 +672,10 @@ static const struct {
     {true, false, true, 43, 1, 2, "another flow over IPv6"},
 };
 
-static void packets_are_joined_by_the_rules(void **state)
+PV_TEST(packets_are_joined_by_the_rules)
 {
     static struct world w;
     static uint8_t p[3][200];
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(join_rules); i++) {
         struct flow f = {.v6 = join_rules[i].v6,
                          .tcp = join_rules[i].tcp,
@@ -708,7 +699,7 @@ static void packets_are_joined_by_the_rules(void **state)
     }
 }
 
-static void a_super_packet_has_at_most_65535_bytes_and_so_many_packets(void **state)
+PV_TEST(a_super_packet_has_at_most_65535_bytes_and_so_many_packets)
 {
     static const struct {
         bool tcp;
@@ -720,7 +711,6 @@ static void a_super_packet_has_at_most_65535_bytes_and_so_many_packets(void **st
         {true, 65483, 1},
     };
     static struct world w;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct flow f = {.tcp = rows[i].tcp, .df = true};
         set_up(&w, i);
@@ -735,12 +725,11 @@ static void a_super_packet_has_at_most_65535_bytes_and_so_many_packets(void **st
     }
 }
 
-static void only_the_first_keeps_cwr_and_only_the_last_fin_and_psh(void **state)
+PV_TEST(only_the_first_keeps_cwr_and_only_the_last_fin_and_psh)
 {
     static struct world w;
     uint8_t p[452];
     struct flow f = {.tcp = true};
-    (void)state;
     set_up(&w, 1);
     size_t len = nth_packet(p, &f, 0, 400);
     p[33] = 0x80 | 0x40 | 0x10 | 0x08 | 0x01;
@@ -758,22 +747,4 @@ static void only_the_first_keeps_cwr_and_only_the_last_fin_and_psh(void **state)
         assert_true(is_right(w.sent.bytes + w.sent.item[i].at, w.sent.item[i].len));
     }
     tear_down(&w);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cutting_then_joining_is_the_identity_on_random_streams),
-        cmocka_unit_test(a_damaged_packet_is_never_part_of_a_super_packet),
-        cmocka_unit_test(the_sum_is_that_of_rfc_1071_for_every_length_and_start),
-        cmocka_unit_test(the_sum_of_a_whole_super_packet_does_not_overflow),
-        cmocka_unit_test(a_small_packet_gets_the_checksum_the_kernel_left_out),
-        cmocka_unit_test(offloads_that_do_not_fit_the_packet_are_refused),
-        cmocka_unit_test(the_virtio_header_is_read_and_written),
-        cmocka_unit_test(nothing_is_joined_unless_allowed),
-        cmocka_unit_test(packets_are_joined_by_the_rules),
-        cmocka_unit_test(a_super_packet_has_at_most_65535_bytes_and_so_many_packets),
-        cmocka_unit_test(only_the_first_keeps_cwr_and_only_the_last_fin_and_psh),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,10 +61,9 @@ static int add_part(uint32_t owner, const struct pv_parts_plan *plan, uint8_t i,
     return r;
 }
 
-static void a_plan_has_the_fewest_parts_that_fit(void **state)
+PV_TEST(a_plan_has_the_fewest_parts_that_fit)
 {
     struct pv_parts_plan plan;
-    (void)state;
     for (size_t limit = 0; limit <= 1500; limit++) {
         for (size_t whole = 0; whole <= PV_PARTS_WHOLE + 1; whole += 1 + whole % 7) {
             size_t room = limit > PV_PARTS_HEADER ? limit - PV_PARTS_HEADER : 0, n = 2;
@@ -89,12 +88,11 @@ static void a_plan_has_the_fewest_parts_that_fit(void **state)
     assert_int_equal(plan_of(1280, 492).n, 3);  /* underlay 576, IPv6 and a channel */
 }
 
-static void parts_come_together_in_any_order_and_twice(void **state)
+PV_TEST_IN(parts_come_together_in_any_order_and_twice, set_up, tear_down)
 {
     static const uint8_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     struct pv_parts_plan plan = plan_of(1279, 500);
-    (void)state;
     assert_int_equal(plan.n, 3);
     for (uint32_t i = 0; i < PV_ARRAY_LEN(orders); i++) {
         assert_int_equal(add_part(owners[0], &plan, orders[i][0], i, 1), PV_ERR_AGAIN);
@@ -158,11 +156,10 @@ static size_t send_packets(struct pv_rng *rng, struct sent *sent, struct flight 
     return n;
 }
 
-static void apart_and_together_is_the_identity_and_losses_take_whole_packets(void **state)
+PV_TEST_IN(apart_and_together_is_the_identity_and_losses_take_whole_packets, set_up, tear_down)
 {
     struct sent *sent = calloc(PACKETS, sizeof(*sent));
     struct flight *flight = calloc(PACKETS * PV_PARTS_MAX, sizeof(*flight));
-    (void)state;
     assert_true(sent != NULL && flight != NULL);
     for (uint64_t seed = 0; seed < 50; seed++) {
         struct test_rng source;
@@ -191,11 +188,10 @@ static void apart_and_together_is_the_identity_and_losses_take_whole_packets(voi
 
 /* --- what must not come together -------------------------------------------------------------- */
 
-static void parts_of_different_packets_never_mix(void **state)
+PV_TEST_IN(parts_of_different_packets_never_mix, set_up, tear_down)
 {
     struct pv_parts_plan plan = plan_of(1280, 1220), other = plan_of(1278, 1220);
     uint32_t id = 42;
-    (void)state;
     /* Of another sender, with the same id. */
     assert_int_equal(add_part(owners[0], &plan, 0, id, 1), PV_ERR_AGAIN);
     assert_int_equal(add_part(owners[1], &plan, 1, id, 1), PV_ERR_AGAIN);
@@ -219,10 +215,9 @@ static void parts_of_different_packets_never_mix(void **state)
     assert_int_equal(pv_parts_take_lost(parts), 0);
 }
 
-static void who_completes_nothing_does_not_hinder_others(void **state)
+PV_TEST_IN(who_completes_nothing_does_not_hinder_others, set_up, tear_down)
 {
     struct pv_parts_plan plan = plan_of(1280, 1220);
-    (void)state;
     for (uint32_t i = 0; i < 10000; i++) {
         for (size_t k = 1; k < OWNERS; k++)
             assert_int_equal(add_part(owners[k], &plan, 0, i * 3, 1), PV_ERR_AGAIN);
@@ -233,7 +228,7 @@ static void who_completes_nothing_does_not_hinder_others(void **state)
     }
 }
 
-static void every_truncation_and_bad_field_is_refused(void **state)
+PV_TEST_IN(every_truncation_and_bad_field_is_refused, set_up, tear_down)
 {
     static const struct {
         uint8_t bytes[16];
@@ -258,7 +253,6 @@ static void every_truncation_and_bad_field_is_refused(void **state)
     struct pv_parts_plan plan = plan_of(1280, 1220);
     struct pv_parts_out out;
     uint8_t buf[PADDED];
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         if (add_bytes(owners[0], rows[i].bytes, 14, 0, 1, &out) != rows[i].status)
             fail_msg("%s", rows[i].why);
@@ -276,7 +270,7 @@ static void every_truncation_and_bad_field_is_refused(void **state)
     assert_int_equal(add_part(owners[1], &plan, 1, 7, 1), PV_OK);
 }
 
-static void congestion_met_by_one_part_is_met_by_the_packet(void **state)
+PV_TEST_IN(congestion_met_by_one_part_is_met_by_the_packet, set_up, tear_down)
 {
     static const uint8_t rows[][3] = {
         {PV_ECN_0, PV_ECN_0, PV_ECN_0},          {PV_ECN_0, PV_ECN_CE, PV_ECN_CE},
@@ -285,7 +279,6 @@ static void congestion_met_by_one_part_is_met_by_the_packet(void **state)
         {PV_ECN_NONE, PV_ECN_NONE, PV_ECN_NONE}, {PV_ECN_1, PV_ECN_1, PV_ECN_1},
     };
     struct pv_parts_plan plan = plan_of(1280, 1220);
-    (void)state;
     for (uint32_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_parts_out out;
         uint8_t buf[PADDED];
@@ -297,23 +290,4 @@ static void congestion_met_by_one_part_is_met_by_the_packet(void **state)
                          PV_OK);
         assert_int_equal(out.ecn, rows[i][2]);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_plan_has_the_fewest_parts_that_fit),
-        cmocka_unit_test_setup_teardown(parts_come_together_in_any_order_and_twice, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(
-            apart_and_together_is_the_identity_and_losses_take_whole_packets, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(parts_of_different_packets_never_mix, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_completes_nothing_does_not_hinder_others, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(every_truncation_and_bad_field_is_refused, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(congestion_met_by_one_part_is_met_by_the_packet, set_up,
-                                        tear_down),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,18 +86,16 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     pv_ctlapi_request_done(&b);
 }
 
-static void every_command_has_its_row(void **state)
+PV_TEST(every_command_has_its_row)
 {
-    (void)state;
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         if (pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c) == NULL)
             fail_msg("command %u has no row in COMMANDS of lib/proto/local/ctlapi_request.c", c);
     }
 }
 
-static void a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory(void **state)
+PV_TEST(a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory)
 {
-    (void)state;
     const struct pv_addr none = {.family = PV_AF_NONE};
     json_t *obj = pv_ctlapi_joined_json(NULL, "alice", &none, &none, NULL, false);
     assert_non_null(obj);
@@ -105,16 +103,14 @@ static void a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory(void **sta
     json_decref(obj);
 }
 
-static void every_request_survives_the_wire(void **state)
+PV_TEST(every_request_survives_the_wire)
 {
-    (void)state;
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++)
         request_survives_the_wire((enum pv_ctlapi_cmd)c);
 }
 
-static void fields_arrive_where_they_belong(void **state)
+PV_TEST(fields_arrive_where_they_belong)
 {
-    (void)state;
     struct pv_ctlapi_request req = {0};
     assert_int_equal(parse("{\"id\":1,\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":3,"
                            "\"interval_ms\":200,\"size\":1000,\"future\":{}}",
@@ -142,9 +138,8 @@ static void fields_arrive_where_they_belong(void **state)
     pv_ctlapi_request_done(&req);
 }
 
-static void bad_requests_are_refused_with_their_reason(void **state)
+PV_TEST(bad_requests_are_refused_with_their_reason)
 {
-    (void)state;
     static const struct {
         const char *line;
         int status;
@@ -197,9 +192,8 @@ static void bad_requests_are_refused_with_their_reason(void **state)
     }
 }
 
-static void every_truncation_of_a_request_is_refused(void **state)
+PV_TEST(every_truncation_of_a_request_is_refused)
 {
-    (void)state;
     const char *line = "{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\"}";
     for (size_t n = 0; n < strlen(line); n++) {
         struct pv_ctlapi_request req = {0};
@@ -227,9 +221,8 @@ static int parse_long(const char *head, size_t len)
     return r;
 }
 
-static void strings_are_bounded_to_the_character(void **state)
+PV_TEST(strings_are_bounded_to_the_character)
 {
-    (void)state;
     static const struct {
         const char *head;
         size_t max;
@@ -252,9 +245,8 @@ static void strings_are_bounded_to_the_character(void **state)
     assert_int_equal(parse_long(head, room + 1), PV_ERR_LIMIT);
 }
 
-static void only_commands_that_change_nothing_are_for_everybody(void **state)
+PV_TEST(only_commands_that_change_nothing_are_for_everybody)
 {
-    (void)state;
     static const enum pv_ctlapi_cmd everybody[] = {
         PV_CTLAPI_VERSION,      PV_CTLAPI_INVITE_LIST,
         PV_CTLAPI_STATUS,       PV_CTLAPI_PEERS,
@@ -284,9 +276,8 @@ static void only_commands_that_change_nothing_are_for_everybody(void **state)
     assert_true(pv_ctlapi_cmd_changes(PV_CTLAPI_N_CMDS));
 }
 
-static void peers_json_is_exactly_the_contract(void **state)
+PV_TEST(peers_json_is_exactly_the_contract)
 {
-    (void)state;
     json_t *peers = pv_ctlapi_peers_new();
     const struct pv_addr groups[] = {pv_addr4(224, 0, 0, 251, 0),
                                      pv_addr6((const uint8_t[16]){0xff, 0x05, [15] = 0x0c}, 0)};
@@ -345,9 +336,8 @@ static void peers_json_is_exactly_the_contract(void **state)
                 "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[]}]}");
 }
 
-static void messages_json_is_exactly_the_contract(void **state)
+PV_TEST(messages_json_is_exactly_the_contract)
 {
-    (void)state;
     struct pv_ctlapi_message msg = {.id = ID,
                                     .from = "bob",
                                     .to = "lap",
@@ -370,9 +360,8 @@ static void messages_json_is_exactly_the_contract(void **state)
     assert_json(pv_ctlapi_watch_presence_json("bob", false), "{\"peer\":\"bob\",\"online\":false}");
 }
 
-static void status_json_is_exactly_the_contract(void **state)
+PV_TEST(status_json_is_exactly_the_contract)
 {
-    (void)state;
     struct pv_ctlapi_status none = {.state = "none", .coordinator_rtt_ms = -1};
     assert_json(pv_ctlapi_status_json(&none),
                 "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
@@ -445,9 +434,8 @@ static void status_json_is_exactly_the_contract(void **state)
         "\"confined\":\"user p2pvpn (997), no capabilities\"}");
 }
 
-static void rules_and_answers_about_them(void **state)
+PV_TEST(rules_and_answers_about_them)
 {
-    (void)state;
     json_t *list = pv_ctlapi_rules_new(false, 4, "ping,tcp/22", 5);
     const struct pv_ctlapi_rule rule = {.number = 1,
                                         .allow = true,
@@ -468,9 +456,8 @@ static void rules_and_answers_about_them(void **state)
                 "\"port\":\"ping\",\"why\":\"default\"}");
 }
 
-static void relays_are_added_to_status(void **state)
+PV_TEST(relays_are_added_to_status)
 {
-    (void)state;
     const struct pv_ctlapi_relay relays[] = {
         {.name = "coordinator",
          .address = "203.0.113.5:3478",
@@ -505,12 +492,11 @@ static void *scarce_malloc(size_t size)
 }
 
 /* Nothing leaks wherever memory ends (LeakSanitizer says so). */
-static void relays_are_added_whole_or_not_at_all(void **state)
+PV_TEST(relays_are_added_whole_or_not_at_all)
 {
     const struct pv_ctlapi_relay relays[2] = {{.name = "a", .transport = "udp", .state = "up"},
                                               {.name = "b", .transport = "udp", .state = "up"}};
     int r = PV_ERR_NOMEM;
-    (void)state;
     for (unsigned n = 0; n < 1000 && r != PV_OK; n++) {
         json_t *obj = json_object();
         allocations_left = n;
@@ -522,9 +508,8 @@ static void relays_are_added_whole_or_not_at_all(void **state)
     assert_int_equal(r, PV_OK);
 }
 
-static void what_is_known_about_the_nat_is_added_to_status(void **state)
+PV_TEST(what_is_known_about_the_nat_is_added_to_status)
 {
-    (void)state;
     struct pv_ctlapi_hard hard = {.mapping = "varies",
                                   .ports = "random",
                                   .birthday = true,
@@ -563,9 +548,8 @@ static void what_is_known_about_the_nat_is_added_to_status(void **state)
                      "\"why\":\"needs Linux 6.2\"}]}}");
 }
 
-static void small_answers_are_exactly_the_contract(void **state)
+PV_TEST(small_answers_are_exactly_the_contract)
 {
-    (void)state;
     struct pv_addr ip4 = pv_addr4(10, 66, 1, 2, 0), ip6 = {0};
     struct pv_ctlapi_path path = {.rtt_ms = -1, .loss = -1};
     struct pv_ctlapi_invite invite = {.uses = 2,
@@ -607,9 +591,8 @@ static void small_answers_are_exactly_the_contract(void **state)
     assert_json(list, "{\"version\":1,\"events\":[{\"t\":1.5,\"text\":\"x\"}]}");
 }
 
-static void replies_are_told_apart(void **state)
+PV_TEST(replies_are_told_apart)
 {
-    (void)state;
     struct pv_ctlapi_reply reply = {0};
     size_t len = 0;
 
@@ -647,9 +630,8 @@ static void replies_are_told_apart(void **state)
 }
 
 /* Strings at any depth; keys; newlines, which only texts may have. What is exact is escaped. */
-static void strings_of_replies_are_harmless(void **state)
+PV_TEST(strings_of_replies_are_harmless)
 {
-    (void)state;
     const char *line = "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001b[m\\u007f\\n\","
                        "\"l\":[{\"text\":\"b\\n\xc2\x9b\xe2\x80\xae\xc3\xa9\"}],"
                        "\"k\\u001b\":1}";
@@ -675,9 +657,8 @@ static void strings_of_replies_are_harmless(void **state)
     pv_ctlapi_reply_done(&reply);
 }
 
-static void bad_replies_are_refused(void **state)
+PV_TEST(bad_replies_are_refused)
 {
-    (void)state;
     static const char *const rows[] = {
         "",
         "[]",
@@ -700,30 +681,4 @@ static void bad_replies_are_refused(void **state)
     const char *deep = "{\"id\":1,\"ok\":true,\"x\":[[[[[[[[0]]]]]]]]}";
     assert_int_equal(pv_ctlapi_reply_parse(pv_view(deep, strlen(deep)), false, &reply),
                      PV_ERR_LIMIT);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_command_has_its_row),
-        cmocka_unit_test(a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory),
-        cmocka_unit_test(every_request_survives_the_wire),
-        cmocka_unit_test(fields_arrive_where_they_belong),
-        cmocka_unit_test(bad_requests_are_refused_with_their_reason),
-        cmocka_unit_test(every_truncation_of_a_request_is_refused),
-        cmocka_unit_test(strings_are_bounded_to_the_character),
-        cmocka_unit_test(only_commands_that_change_nothing_are_for_everybody),
-        cmocka_unit_test(peers_json_is_exactly_the_contract),
-        cmocka_unit_test(messages_json_is_exactly_the_contract),
-        cmocka_unit_test(status_json_is_exactly_the_contract),
-        cmocka_unit_test(rules_and_answers_about_them),
-        cmocka_unit_test(relays_are_added_to_status),
-        cmocka_unit_test(relays_are_added_whole_or_not_at_all),
-        cmocka_unit_test(what_is_known_about_the_nat_is_added_to_status),
-        cmocka_unit_test(small_answers_are_exactly_the_contract),
-        cmocka_unit_test(replies_are_told_apart),
-        cmocka_unit_test(strings_of_replies_are_harmless),
-        cmocka_unit_test(bad_replies_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

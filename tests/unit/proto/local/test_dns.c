@@ -20,9 +20,8 @@ static struct pv_dns_query parse_ok(const char *text)
     return q;
 }
 
-static void a_query_is_taken_apart(void **state)
+PV_TEST(a_query_is_taken_apart)
 {
-    (void)state;
     struct pv_dns_query q = parse_ok(BOB);
     assert_int_equal(q.id, 0x1234);
     assert_int_equal(q.flags, 0x0100);
@@ -39,9 +38,8 @@ static void a_query_is_taken_apart(void **state)
     assert_string_equal(q.name, "a\?\?"); /* a name nobody has */
 }
 
-static void edns_is_seen_behind_the_question(void **state)
+PV_TEST(edns_is_seen_behind_the_question)
 {
-    (void)state;
     assert_true(
         parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 00000000 0000").edns);
     /* An option (a cookie), and a record of another kind before it. */
@@ -51,9 +49,8 @@ static void edns_is_seen_behind_the_question(void **state)
     assert_false(parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 0000").edns);
 }
 
-static void every_truncation_is_refused(void **state)
+PV_TEST(every_truncation_is_refused)
 {
-    (void)state;
     struct pv_view whole = hex(BOB);
     struct pv_dns_query q;
     for (size_t n = 0; n < whole.len; n++)
@@ -61,7 +58,7 @@ static void every_truncation_is_refused(void **state)
                          n < 12 ? PV_ERR_TRUNCATED : PV_ERR_MALFORMED);
 }
 
-static void what_is_no_plain_query_is_refused(void **state)
+PV_TEST(what_is_no_plain_query_is_refused)
 {
     static const struct {
         const char *packet;
@@ -75,7 +72,6 @@ static void what_is_no_plain_query_is_refused(void **state)
         {"1234 0100 0001 0000 0000 0000 c00c 0001 0001", PV_ERR_MALFORMED, "a pointer to itself"},
         {"1234 0100 0001 0000 0000 0000 40 0001 0001", PV_ERR_MALFORMED, "a label of 64"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_dns_query q;
         if (pv_dns_query_parse(hex(rows[i].packet), &q) != rows[i].status)
@@ -83,12 +79,11 @@ static void what_is_no_plain_query_is_refused(void **state)
     }
 }
 
-static void the_longest_name_fits_and_a_longer_one_does_not(void **state)
+PV_TEST(the_longest_name_fits_and_a_longer_one_does_not)
 {
     uint8_t p[300] = {0x12, 0x34, 1, 0, 0, 1};
     struct pv_dns_query q;
     size_t n = 12;
-    (void)state;
     for (int i = 0; i < 4; i++) { /* 3 x 64 + 62 + 1 = 255 bytes */
         uint8_t len = i < 3 ? 63 : 61;
         p[n++] = len;
@@ -116,7 +111,7 @@ static void assert_answer(const char *query, const struct pv_dns_answer *a, cons
     assert_memory_equal(buf, expected, m);
 }
 
-static void answers_are_byte_for_byte_what_the_rfc_says(void **state)
+PV_TEST(answers_are_byte_for_byte_what_the_rfc_says)
 {
     const struct pv_dns_answer a = {.authoritative = true,
                                     .type = PV_DNS_A,
@@ -128,7 +123,6 @@ static void answers_are_byte_for_byte_what_the_rfc_says(void **state)
     const struct pv_dns_answer refused = {.rcode = PV_DNS_REFUSED};
     const struct pv_dns_answer ptr = {
         .authoritative = true, .type = PV_DNS_PTR, .target = "bob.home.p2p", .ttl = 30};
-    (void)state;
     assert_answer(BOB, &a,
                   "1234 8500 0001 0001 0000 0000 03 626f62 04 686f6d65 03 703270 00 0001 0001"
                   "c00c 0001 0001 0000001e 0004 0a420309");
@@ -150,13 +144,12 @@ static void answers_are_byte_for_byte_what_the_rfc_says(void **state)
                   "0001 a004 0000 0000 0000 0000");
 }
 
-static void reverse_names_are_addresses_and_zones(void **state)
+PV_TEST(reverse_names_are_addresses_and_zones)
 {
     static const char nibbles[] = "9.0.3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f";
     char name[PV_DNS_NAME_BUF];
     struct pv_addr a;
     struct pv_prefix p = {.base = {.family = PV_AF_INET, .ip = {10, 66}}, .bits = 16};
-    (void)state;
     assert_int_equal(pv_dns_reverse_parse("9.3.66.10.in-addr.arpa", &a), PV_OK);
     assert_memory_equal(a.ip, "\x0a\x42\x03\x09", 4);
     snprintf(name, sizeof(name), "%s.ip6.arpa", nibbles);
@@ -178,18 +171,4 @@ static void reverse_names_are_addresses_and_zones(void **state)
         .base = {.family = PV_AF_INET6, .ip = {0xfd, 0xbc, 0xde, 0x01, 0x23, 0x45}}, .bits = 64};
     assert_int_equal(pv_prefix_reverse_zone(&p, name), PV_OK);
     assert_string_equal(name, "0.0.0.0.5.4.3.2.1.0.e.d.c.b.d.f.ip6.arpa");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_query_is_taken_apart),
-        cmocka_unit_test(edns_is_seen_behind_the_question),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(what_is_no_plain_query_is_refused),
-        cmocka_unit_test(the_longest_name_fits_and_a_longer_one_does_not),
-        cmocka_unit_test(answers_are_byte_for_byte_what_the_rfc_says),
-        cmocka_unit_test(reverse_names_are_addresses_and_zones),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

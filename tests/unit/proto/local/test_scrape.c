@@ -16,9 +16,8 @@ static unsigned status_of(const char *request, bool local)
 
 #define HOST "Host: 127.0.0.1:9586\r\n"
 
-static void requests_are_judged_as_rfc_9112_says(void **state)
+PV_TEST(requests_are_judged_as_rfc_9112_says)
 {
-    (void)state;
     static const struct {
         unsigned status; /* 0: more is needed */
         const char *request, *why;
@@ -61,9 +60,8 @@ static void requests_are_judged_as_rfc_9112_says(void **state)
     }
 }
 
-static void a_local_page_is_not_for_foreign_names(void **state)
+PV_TEST(a_local_page_is_not_for_foreign_names)
 {
-    (void)state;
     static const struct {
         unsigned status;
         const char *host;
@@ -93,9 +91,8 @@ static void a_local_page_is_not_for_foreign_names(void **state)
     }
 }
 
-static void every_truncation_asks_for_more(void **state)
+PV_TEST(every_truncation_asks_for_more)
 {
-    (void)state;
     static const char request[] = "GET /metrics HTTP/1.1\r\n" HOST "Accept: text/plain\r\n\r\n";
     struct pv_scrape s;
     for (size_t n = 0; n + 1 < sizeof(request); n++) {
@@ -110,9 +107,8 @@ static void every_truncation_asks_for_more(void **state)
     assert_int_equal(s.status, 200);
 }
 
-static void a_head_without_end_is_refused_at_the_limit(void **state)
+PV_TEST(a_head_without_end_is_refused_at_the_limit)
 {
-    (void)state;
     static char request[PV_SCRAPE_REQUEST_MAX];
     struct pv_scrape s;
     memset(request, 'x', sizeof(request));
@@ -138,9 +134,8 @@ static char *answer(unsigned status, bool head, const char *page)
     return copy;
 }
 
-static void answers_have_their_length_and_end_the_connection(void **state)
+PV_TEST(answers_have_their_length_and_end_the_connection)
 {
-    (void)state;
     char *text = answer(200, false, "x 1\n");
     assert_string_equal(text, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
                               "Content-Length: 4\r\nCache-Control: no-store\r\n"
@@ -165,9 +160,8 @@ static void answers_have_their_length_and_end_the_connection(void **state)
     }
 }
 
-static void settings_refuse_what_the_world_could_read(void **state)
+PV_TEST(settings_refuse_what_the_world_could_read)
 {
-    (void)state;
     static const struct {
         const char *listen, *remote; /* NULL: not said */
         bool ok;
@@ -206,17 +200,4 @@ static void settings_refuse_what_the_world_could_read(void **state)
     assert_int_equal(pv_scrapeset_take(&set, "listen", "127.0.0.1:1", &why), PV_OK);
     assert_int_equal(pv_scrapeset_take(&set, "listen", "127.0.0.1:2", &why), PV_ERR_MALFORMED);
     assert_int_equal(pv_scrapeset_take(&set, "port", "1", &why), PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_judged_as_rfc_9112_says),
-        cmocka_unit_test(a_local_page_is_not_for_foreign_names),
-        cmocka_unit_test(every_truncation_asks_for_more),
-        cmocka_unit_test(a_head_without_end_is_refused_at_the_limit),
-        cmocka_unit_test(answers_have_their_length_and_end_the_connection),
-        cmocka_unit_test(settings_refuse_what_the_world_could_read),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

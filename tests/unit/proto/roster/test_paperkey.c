@@ -24,9 +24,8 @@ static int parse(const char *text, unsigned *ret_line)
     return pv_paperkey_parse(text, strlen(text), &p, ret_line);
 }
 
-static void a_key_comes_back_by_its_passphrase_only(void **state)
+PV_TEST(a_key_comes_back_by_its_passphrase_only)
 {
-    (void)state;
     uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
     char text[PV_PAPERKEY_TEXT_BUF];
     struct pv_paperkey p = sample(key), back;
@@ -43,9 +42,8 @@ static void a_key_comes_back_by_its_passphrase_only(void **state)
 }
 
 /* The form is final: papers outlive programs. */
-static void the_text_does_not_change(void **state)
+PV_TEST(the_text_does_not_change)
 {
-    (void)state;
     uint8_t key[PV_PWHASH_KEY_LEN];
     char text[PV_PAPERKEY_TEXT_BUF];
     struct pv_paperkey p = sample(key);
@@ -57,9 +55,8 @@ static void the_text_does_not_change(void **state)
                               "R9GT5 50WDG 49RNT 854Z\n");
 }
 
-static void it_is_read_as_people_type_it(void **state)
+PV_TEST(it_is_read_as_people_type_it)
 {
-    (void)state;
     uint8_t key[PV_PWHASH_KEY_LEN];
     char text[PV_PAPERKEY_TEXT_BUF], code[PV_PAPERKEY_CHARS + 1], typed[1024];
     struct pv_paperkey p = sample(key);
@@ -85,9 +82,8 @@ static void it_is_read_as_people_type_it(void **state)
 }
 
 /* Every wrong letter is found, and the line named; also letters that were swapped or left out. */
-static void a_slip_is_told_with_its_line(void **state)
+PV_TEST(a_slip_is_told_with_its_line)
 {
-    (void)state;
     uint8_t key[PV_PWHASH_KEY_LEN];
     char code[PV_PAPERKEY_CHARS + 2];
     struct pv_paperkey p = sample(key);
@@ -121,9 +117,8 @@ static void a_slip_is_told_with_its_line(void **state)
     assert_int_equal(line, 2);
 }
 
-static void what_is_missing_or_too_much_is_told(void **state)
+PV_TEST(what_is_missing_or_too_much_is_told)
 {
-    (void)state;
     uint8_t key[PV_PWHASH_KEY_LEN];
     char code[PV_PAPERKEY_CHARS + 2];
     struct pv_paperkey p = sample(key);
@@ -141,26 +136,10 @@ static void what_is_missing_or_too_much_is_told(void **state)
 }
 
 /* A text from elsewhere cannot make this machine do more than it should. */
-static void costs_have_bounds(void **state)
+PV_TEST(costs_have_bounds)
 {
-    (void)state;
     static const struct pv_pwhash_cost bad[] = {{0, 20}, {17, 20}, {1, 12}, {1, 31}, {255, 255}};
     uint8_t key[PV_PWHASH_KEY_LEN], salt[PV_PWHASH_SALT_LEN] = {0};
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++)
         assert_int_equal(pv_pwhash(key, pv_view("x", 1), salt, bad[i]), PV_ERR_LIMIT);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_key_comes_back_by_its_passphrase_only),
-        cmocka_unit_test(the_text_does_not_change),
-        cmocka_unit_test(it_is_read_as_people_type_it),
-        cmocka_unit_test(a_slip_is_told_with_its_line),
-        cmocka_unit_test(what_is_missing_or_too_much_is_told),
-        cmocka_unit_test(costs_have_bounds),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 
 /* --- the honest life of a network ------------------------------------------------------------ */
 
-static void the_creator_is_a_member_and_admin(void **state)
+PV_TEST(the_creator_is_a_member_and_admin)
 {
-    (void)state;
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);
     const struct pv_member *m = pv_roster_by_node(r, w.creator.pk);
@@ -33,9 +32,8 @@ static void the_creator_is_a_member_and_admin(void **state)
     assert_null(pv_roster_by_name(r, "bob"));
 }
 
-static void an_invited_node_becomes_a_member(void **state)
+PV_TEST(an_invited_node_becomes_a_member)
 {
-    (void)state;
     struct world w = world_make(2);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), bob = keys_of(2);
@@ -64,9 +62,8 @@ static void an_invited_node_becomes_a_member(void **state)
     assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
 }
 
-static void the_window_has_ten_minutes_of_slack_and_no_more(void **state)
+PV_TEST(the_window_has_ten_minutes_of_slack_and_no_more)
 {
-    (void)state;
     static const struct {
         uint64_t time;
         bool ok;
@@ -95,9 +92,8 @@ static void the_window_has_ten_minutes_of_slack_and_no_more(void **state)
     }
 }
 
-static void statements_may_arrive_in_any_order(void **state)
+PV_TEST(statements_may_arrive_in_any_order)
 {
-    (void)state;
     struct world w = world_make(4);
     struct pv_roster *a = roster_of(&w), *b = NULL;
     struct keys invite = keys_of(1), bob = keys_of(2), helper = keys_of(5), sub = keys_of(6),
@@ -135,9 +131,8 @@ static void statements_may_arrive_in_any_order(void **state)
     assert_int_equal(pv_roster_known(b, bob.pk)->state, PV_MEMBER_LEFT);
 }
 
-static void adding_twice_changes_nothing(void **state)
+PV_TEST(adding_twice_changes_nothing)
 {
-    (void)state;
     struct world w = world_make(5);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1);
@@ -153,9 +148,8 @@ static void adding_twice_changes_nothing(void **state)
     assert_memory_equal(&h, &none, sizeof(h));
 }
 
-static void who_left_may_come_back_with_a_higher_serial(void **state)
+PV_TEST(who_left_may_come_back_with_a_higher_serial)
 {
-    (void)state;
     struct world w = world_make(6);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), bob = keys_of(2);
@@ -193,9 +187,8 @@ static void who_left_may_come_back_with_a_higher_serial(void **state)
     assert_int_equal(info.used, 1);
 }
 
-static void a_removed_node_never_comes_back(void **state)
+PV_TEST(a_removed_node_never_comes_back)
 {
-    (void)state;
     struct world w = world_make(7);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), bob = keys_of(2);
@@ -222,9 +215,8 @@ static void a_removed_node_never_comes_back(void **state)
     assert_null(pv_roster_by_node(r, bob.pk));
 }
 
-static void revoking_an_invite_keeps_those_who_stay(void **state)
+PV_TEST(revoking_an_invite_keeps_those_who_stay)
 {
-    (void)state;
     struct world w = world_make(8);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), bob = keys_of(2), carol = keys_of(3), dave = keys_of(4);
@@ -264,9 +256,8 @@ static void revoking_an_invite_keeps_those_who_stay(void **state)
     assert_int_equal(h.refused, 1);
 }
 
-static void more_than_one_list_of_those_who_stay(void **state)
+PV_TEST(more_than_one_list_of_those_who_stay)
 {
-    (void)state;
     struct world w = world_make(9);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1);
@@ -301,9 +292,8 @@ static void more_than_one_list_of_those_who_stay(void **state)
     assert_int_equal(pv_roster_count(r), N + 1);
 }
 
-static void admins_have_the_rights_root_gave_and_no_more(void **state)
+PV_TEST(admins_have_the_rights_root_gave_and_no_more)
 {
-    (void)state;
     struct world w = world_make(10);
     struct pv_roster *r = roster_of(&w);
     struct keys inviter = keys_of(1), revoker = keys_of(2), nobody = keys_of(3), inv = keys_of(4),
@@ -339,9 +329,8 @@ static void admins_have_the_rights_root_gave_and_no_more(void **state)
     assert_int_equal(settle(r).gone, 1);
 }
 
-static void removing_an_admin_removes_what_it_admitted_unless_it_stays(void **state)
+PV_TEST(removing_an_admin_removes_what_it_admitted_unless_it_stays)
 {
-    (void)state;
     struct world w = world_make(11);
     struct pv_roster *r = roster_of(&w);
     struct keys admin = keys_of(1), inv = keys_of(2), bob = keys_of(3), carol = keys_of(4),
@@ -373,9 +362,8 @@ static void removing_an_admin_removes_what_it_admitted_unless_it_stays(void **st
     assert_int_equal(h.refused, 1);
 }
 
-static void root_cannot_be_revoked(void **state)
+PV_TEST(root_cannot_be_revoked)
 {
-    (void)state;
     struct world w = world_make(12);
     struct pv_roster *r = roster_of(&w);
     struct keys inv = keys_of(1);
@@ -391,9 +379,8 @@ static void root_cannot_be_revoked(void **state)
     assert_int_equal(pv_roster_check_invite(r, inv.pk, bob.pk, T0), PV_OK);
 }
 
-static void a_transport_key_statement_replaces_the_key(void **state)
+PV_TEST(a_transport_key_statement_replaces_the_key)
 {
-    (void)state;
     struct world w = world_make(13);
     struct pv_roster *r = roster_of(&w);
     struct pv_statement st = {.type = PV_ST_TRANSPORT};
@@ -412,9 +399,8 @@ static void a_transport_key_statement_replaces_the_key(void **state)
     assert_int_equal(pv_roster_next_serial(r, w.creator.pk), 2);
 }
 
-static void a_former_transport_key_is_known_as_the_nodes(void **state)
+PV_TEST(a_former_transport_key_is_known_as_the_nodes)
 {
-    (void)state;
     struct world w = world_make(13);
     struct pv_roster *r = roster_of(&w);
     uint8_t first[32], later[32], other[32];
@@ -443,9 +429,8 @@ static void a_former_transport_key_is_known_as_the_nodes(void **state)
     assert_false(pv_roster_had_transport(r, w.root.pk, first));
 }
 
-static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
+PV_TEST(a_member_may_change_its_name_and_frees_the_old_one)
 {
-    (void)state;
     struct world w = world_make(14);
     struct pv_roster *r = roster_of(&w);
     struct keys bob = keys_of(2), carol = keys_of(3);
@@ -468,9 +453,8 @@ static void a_member_may_change_its_name_and_frees_the_old_one(void **state)
     assert_memory_equal(pv_roster_by_name(r, "robert")->node, bob.pk, 32);
 }
 
-static void the_newest_coordinators_record_wins(void **state)
+PV_TEST(the_newest_coordinators_record_wins)
 {
-    (void)state;
     struct world w = world_make(15);
     struct pv_roster *r = roster_of(&w);
     struct keys other = keys_of(9);
@@ -497,9 +481,8 @@ static void the_newest_coordinators_record_wins(void **state)
 
 /* --- unknown types --------------------------------------------------------------------------- */
 
-static void unknown_types_are_kept_from_members_eight_each(void **state)
+PV_TEST(unknown_types_are_kept_from_members_eight_each)
 {
-    (void)state;
     struct world w = world_make(16);
     struct pv_roster *a = roster_of(&w), *b = NULL;
     struct item items[12];
@@ -541,9 +524,8 @@ static void unknown_types_are_kept_from_members_eight_each(void **state)
 
 /* --- the set --------------------------------------------------------------------------------- */
 
-static void heads_and_buckets_are_the_documented_hashes(void **state)
+PV_TEST(heads_and_buckets_are_the_documented_hashes)
 {
-    (void)state;
     struct world w = world_make(17);
     struct pv_roster *r = roster_of(&w);
     uint8_t hashes[64][32], want[32], head[32], last[32] = {0};
@@ -614,9 +596,8 @@ static struct pv_roster *load(struct world *w, const struct disk *d)
     return r;
 }
 
-static void a_stored_roster_loads_as_it_was(void **state)
+PV_TEST(a_stored_roster_loads_as_it_was)
 {
-    (void)state;
     for (int batches = 0; batches < 2; batches++) {
         struct world w = world_make(18);
         struct keys i1 = keys_of(1), i2 = keys_of(2), bob = keys_of(3), carol = keys_of(4),
@@ -661,9 +642,8 @@ static void a_stored_roster_loads_as_it_was(void **state)
     }
 }
 
-static void a_free_address_is_found_and_a_full_range_noticed(void **state)
+PV_TEST(a_free_address_is_found_and_a_full_range_noticed)
 {
-    (void)state;
     struct world w = world_make(19);
     struct pv_roster *r = roster_of(&w);
     struct keys bob = keys_of(2), carol = keys_of(3);
@@ -687,9 +667,8 @@ static bool everything_is_taken(const void *ctx, uint32_t ip4)
     return true;
 }
 
-static void no_free_address_is_an_error(void **state)
+PV_TEST(no_free_address_is_an_error)
 {
-    (void)state;
     struct world w = world_make(20);
     struct pv_roster *r = roster_of(&w);
     uint32_t ip4 = 7;
@@ -698,9 +677,8 @@ static void no_free_address_is_an_error(void **state)
     assert_int_equal(ip4, 7);
 }
 
-static void invites_can_be_listed(void **state)
+PV_TEST(invites_can_be_listed)
 {
-    (void)state;
     struct world w = world_make(21);
     struct pv_roster *r = roster_of(&w);
     struct keys i1 = keys_of(1), i2 = keys_of(2);
@@ -719,9 +697,8 @@ static void invites_can_be_listed(void **state)
     assert_int_equal(pv_roster_invite(r, none.pk, &info), PV_ERR_NOT_FOUND);
 }
 
-static void a_name_that_changed_hands_is_told(void **state)
+PV_TEST(a_name_that_changed_hands_is_told)
 {
-    (void)state;
     struct world w = world_make(22);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), bob = keys_of(2), late = keys_of(3);
@@ -747,36 +724,4 @@ static void a_name_that_changed_hands_is_told(void **state)
     assert_memory_equal(former.node, bob.pk, sizeof(bob.pk));
     assert_int_equal(former.since, m->joined);
     assert_int_equal(pv_roster_former(r, pv_roster_by_name(r, "alice"), &former), PV_ERR_NOT_FOUND);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_creator_is_a_member_and_admin),
-        cmocka_unit_test(an_invited_node_becomes_a_member),
-        cmocka_unit_test(the_window_has_ten_minutes_of_slack_and_no_more),
-        cmocka_unit_test(statements_may_arrive_in_any_order),
-        cmocka_unit_test(adding_twice_changes_nothing),
-        cmocka_unit_test(who_left_may_come_back_with_a_higher_serial),
-        cmocka_unit_test(a_removed_node_never_comes_back),
-        cmocka_unit_test(revoking_an_invite_keeps_those_who_stay),
-        cmocka_unit_test(more_than_one_list_of_those_who_stay),
-        cmocka_unit_test(admins_have_the_rights_root_gave_and_no_more),
-        cmocka_unit_test(removing_an_admin_removes_what_it_admitted_unless_it_stays),
-        cmocka_unit_test(root_cannot_be_revoked),
-        cmocka_unit_test(a_transport_key_statement_replaces_the_key),
-        cmocka_unit_test(a_former_transport_key_is_known_as_the_nodes),
-        cmocka_unit_test(a_member_may_change_its_name_and_frees_the_old_one),
-        cmocka_unit_test(the_newest_coordinators_record_wins),
-        cmocka_unit_test(unknown_types_are_kept_from_members_eight_each),
-        cmocka_unit_test(heads_and_buckets_are_the_documented_hashes),
-        cmocka_unit_test(a_stored_roster_loads_as_it_was),
-        cmocka_unit_test(a_free_address_is_found_and_a_full_range_noticed),
-        cmocka_unit_test(no_free_address_is_an_error),
-        cmocka_unit_test(invites_can_be_listed),
-        cmocka_unit_test(a_name_that_changed_hands_is_told),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

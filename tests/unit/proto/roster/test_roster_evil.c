@@ -24,9 +24,8 @@ static struct net net_make(unsigned seed)
 
 /* --- it adds a machine ----------------------------------------------------------------------- */
 
-static void the_coordinator_cannot_add_a_member_by_itself(void **state)
+PV_TEST(the_coordinator_cannot_add_a_member_by_itself)
 {
-    (void)state;
     struct net n = net_make(1);
     struct item by_itself = make_member(&n.w, &n.w.coordinator, &n.bob, "bob", 1);
 
@@ -44,9 +43,8 @@ static void the_coordinator_cannot_add_a_member_by_itself(void **state)
     assert_null(pv_roster_by_node(n.r, n.bob.pk));
 }
 
-static void a_member_cannot_admit_or_revoke(void **state)
+PV_TEST(a_member_cannot_admit_or_revoke)
 {
-    (void)state;
     struct net n = net_make(2);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct item carol = make_member(&n.w, &n.bob, &n.carol, "carol", 2);
@@ -61,9 +59,8 @@ static void a_member_cannot_admit_or_revoke(void **state)
     assert_int_equal(h.gone, 0);
 }
 
-static void an_invited_member_without_a_receipt_is_not_merged(void **state)
+PV_TEST(an_invited_member_without_a_receipt_is_not_merged)
 {
-    (void)state;
     struct net n = net_make(3);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
 
@@ -72,9 +69,8 @@ static void an_invited_member_without_a_receipt_is_not_merged(void **state)
     assert_int_equal(settle(n.r).added, 0);
 }
 
-static void an_invited_member_cannot_give_itself_an_expiry(void **state)
+PV_TEST(an_invited_member_cannot_give_itself_an_expiry)
 {
-    (void)state;
     struct net n = net_make(4);
     struct pv_st_member f = member_fields(&n.bob, "bob", 1, 0);
     f.expires = T0 + 10;
@@ -90,9 +86,8 @@ static void an_invited_member_cannot_give_itself_an_expiry(void **state)
 
 /* --- it alters what others signed ------------------------------------------------------------ */
 
-static void every_altered_byte_is_noticed(void **state)
+PV_TEST(every_altered_byte_is_noticed)
 {
-    (void)state;
     struct net n = net_make(5);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
 
@@ -107,9 +102,8 @@ static void every_altered_byte_is_noticed(void **state)
     assert_null(pv_roster_by_name(n.r, "bob"));
 }
 
-static void a_name_or_address_changed_by_the_invites_holder_is_noticed(void **state)
+PV_TEST(a_name_or_address_changed_by_the_invites_holder_is_noticed)
 {
-    (void)state;
     /* Coordinator and invite together: they can sign anew, but not for the node. */
     struct net n = net_make(6);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
@@ -125,9 +119,8 @@ static void a_name_or_address_changed_by_the_invites_holder_is_noticed(void **st
     assert_int_equal(add_status(n.r, &other_name, &added), PV_ERR_AUTH);
 }
 
-static void claims_against_the_networks_rules_are_refused(void **state)
+PV_TEST(claims_against_the_networks_rules_are_refused)
 {
-    (void)state;
     struct net n = net_make(7);
     struct pv_st_member f = member_fields(&n.bob, "home", 1, 0);
     struct item it = make_member_f(&n.w, &n.invite, &n.bob, &f);
@@ -159,9 +152,8 @@ static void claims_against_the_networks_rules_are_refused(void **state)
 
 /* --- receipts -------------------------------------------------------------------------------- */
 
-static void a_forged_receipt_is_refused(void **state)
+PV_TEST(a_forged_receipt_is_refused)
 {
-    (void)state;
     struct net n = net_make(8);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct world other = n.w;
@@ -184,9 +176,8 @@ static void a_forged_receipt_is_refused(void **state)
     assert_int_equal(settle(n.r).added, 1);
 }
 
-static void one_number_for_two_statements_is_reported(void **state)
+PV_TEST(one_number_for_two_statements_is_reported)
 {
-    (void)state;
     struct net n = net_make(9);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct item carol = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
@@ -203,9 +194,8 @@ static void one_number_for_two_statements_is_reported(void **state)
     assert_int_equal(pv_roster_count(n.r), 3);
 }
 
-static void a_receipt_dated_against_its_number_is_reported(void **state)
+PV_TEST(a_receipt_dated_against_its_number_is_reported)
 {
-    (void)state;
     struct net n = net_make(10);
     struct keys dave = keys_of(4), erin = keys_of(5);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
@@ -226,9 +216,8 @@ static void a_receipt_dated_against_its_number_is_reported(void **state)
     assert_int_equal(settle(n.r).breaks, 1);
 }
 
-static void a_later_lie_about_the_time_takes_no_membership_away(void **state)
+PV_TEST(a_later_lie_about_the_time_takes_no_membership_away)
 {
-    (void)state;
     /* The coordinator signs other receipts for bob's statement: lower ones, outside the window. */
     struct net n = net_make(11);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
@@ -249,9 +238,8 @@ static void a_later_lie_about_the_time_takes_no_membership_away(void **state)
     }
 }
 
-static void the_lowest_receipt_counts(void **state)
+PV_TEST(the_lowest_receipt_counts)
 {
-    (void)state;
     struct net n = net_make(12);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct item low = bob, high = bob;
@@ -272,9 +260,8 @@ static void the_lowest_receipt_counts(void **state)
 
 /* --- uses ------------------------------------------------------------------------------------ */
 
-static void a_coordinator_that_ignores_the_uses_is_named_and_throws_nobody_out(void **state)
+PV_TEST(a_coordinator_that_ignores_the_uses_is_named_and_throws_nobody_out)
 {
-    (void)state;
     /* The coordinator, with somebody who knows the used up token, makes claims whose receipts come
      * before all others, and claims bob's name with one of them. */
     for (int order = 0; order < 2; order++) {
@@ -317,9 +304,8 @@ static void a_coordinator_that_ignores_the_uses_is_named_and_throws_nobody_out(v
     }
 }
 
-static void an_honest_coordinator_lets_in_no_more_than_the_uses(void **state)
+PV_TEST(an_honest_coordinator_lets_in_no_more_than_the_uses)
 {
-    (void)state;
     struct world w = world_make(14);
     struct pv_roster *r = roster_of(&w);
     struct keys invite = keys_of(1), a = keys_of(2), b = keys_of(3);
@@ -363,16 +349,14 @@ static void conflict_case(bool same_batch, bool low_first, bool by_name)
     test_end(n.r);
 }
 
-static void of_two_claims_the_one_with_the_earlier_receipt_counts(void **state)
+PV_TEST(of_two_claims_the_one_with_the_earlier_receipt_counts)
 {
-    (void)state;
     for (unsigned i = 0; i < 8; i++)
         conflict_case((i & 1) != 0, (i & 2) != 0, (i & 4) != 0);
 }
 
-static void somebody_elses_transport_key_cannot_be_claimed(void **state)
+PV_TEST(somebody_elses_transport_key_cannot_be_claimed)
 {
-    (void)state;
     struct net n = net_make(17);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct pv_st_member f = member_fields(&n.carol, "carol", 2, 0);
@@ -404,9 +388,8 @@ static void somebody_elses_transport_key_cannot_be_claimed(void **state)
     assert_memory_equal(pv_roster_by_node(n.r, n.carol.pk)->transport, g.transport, 32);
 }
 
-static void taken_names_and_addresses_are_told_before_a_receipt_is_given(void **state)
+PV_TEST(taken_names_and_addresses_are_told_before_a_receipt_is_given)
 {
-    (void)state;
     struct net n = net_make(18);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     add(n.r, &bob);
@@ -429,9 +412,8 @@ static void taken_names_and_addresses_are_told_before_a_receipt_is_given(void **
 
 /* --- it withholds, replays, confuses --------------------------------------------------------- */
 
-static void a_withheld_revocation_shows_in_the_head(void **state)
+PV_TEST(a_withheld_revocation_shows_in_the_head)
 {
-    (void)state;
     struct net a = net_make(19), b = net_make(19);
     struct item bob = make_member(&a.w, &a.invite, &a.bob, "bob", 1);
     struct item rev = make_revocation(&a.w, &a.w.creator, PV_REVOKE_NODE, a.bob.pk, NULL, 0);
@@ -455,9 +437,8 @@ static void a_withheld_revocation_shows_in_the_head(void **state)
     assert_true(same_head(a.r, b.r));
 }
 
-static void replaying_an_old_roster_changes_nothing(void **state)
+PV_TEST(replaying_an_old_roster_changes_nothing)
 {
-    (void)state;
     struct net n = net_make(20);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct item rev = make_revocation(&n.w, &n.w.creator, PV_REVOKE_NODE, n.bob.pk, NULL, 0);
@@ -482,9 +463,8 @@ static void replaying_an_old_roster_changes_nothing(void **state)
     assert_memory_equal(before, after, 32);
 }
 
-static void a_removed_member_that_never_was_seen_stays_out(void **state)
+PV_TEST(a_removed_member_that_never_was_seen_stays_out)
 {
-    (void)state;
     /* A new node gets the revocation before, with, or after the member statement. */
     for (int order = 0; order < 3; order++) {
         struct net n = net_make(21);
@@ -501,9 +481,8 @@ static void a_removed_member_that_never_was_seen_stays_out(void **state)
     }
 }
 
-static void another_networks_record_and_statements_are_refused(void **state)
+PV_TEST(another_networks_record_and_statements_are_refused)
 {
-    (void)state;
     struct world home = world_make(22), other = world_make(23);
     struct pv_rng rng = world_rng(&home);
     struct pv_roster *r = NULL;
@@ -528,9 +507,8 @@ static void another_networks_record_and_statements_are_refused(void **state)
     assert_int_equal(added, PV_ROSTER_NEW);
 }
 
-static void a_leave_cannot_be_made_for_somebody_else(void **state)
+PV_TEST(a_leave_cannot_be_made_for_somebody_else)
 {
-    (void)state;
     struct net n = net_make(24);
     struct item bob = make_member(&n.w, &n.invite, &n.bob, "bob", 1);
     struct item leave = make_leave(&n.w, &n.w.coordinator, 1);
@@ -541,9 +519,8 @@ static void a_leave_cannot_be_made_for_somebody_else(void **state)
     assert_int_equal(settle(n.r).gone, 0);
 }
 
-static void of_a_flood_of_own_statements_all_keep_the_same_few(void **state)
+PV_TEST(of_a_flood_of_own_statements_all_keep_the_same_few)
 {
-    (void)state;
     struct world w = world_make(25);
     struct pv_roster *a = roster_of(&w);
     struct world again = world_make(25);
@@ -571,9 +548,8 @@ static void of_a_flood_of_own_statements_all_keep_the_same_few(void **state)
     assert_int_equal(pv_roster_by_name(a, "alice")->transport[0], 200);
 }
 
-static void orphans_are_bounded_and_the_newest_kept(void **state)
+PV_TEST(orphans_are_bounded_and_the_newest_kept)
 {
-    (void)state;
     struct net n = net_make(26);
     struct keys invite = keys_of(60);
     struct item wanted = make_member(&n.w, &invite, &n.bob, "bob", 1);
@@ -587,37 +563,4 @@ static void orphans_are_bounded_and_the_newest_kept(void **state)
     struct item inv = make_invite(&n.w, &n.w.creator, &invite, 1);
     add(n.r, &inv);
     assert_int_equal(settle(n.r).added, 1);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_coordinator_cannot_add_a_member_by_itself),
-        cmocka_unit_test(a_member_cannot_admit_or_revoke),
-        cmocka_unit_test(an_invited_member_without_a_receipt_is_not_merged),
-        cmocka_unit_test(an_invited_member_cannot_give_itself_an_expiry),
-        cmocka_unit_test(every_altered_byte_is_noticed),
-        cmocka_unit_test(a_name_or_address_changed_by_the_invites_holder_is_noticed),
-        cmocka_unit_test(claims_against_the_networks_rules_are_refused),
-        cmocka_unit_test(a_forged_receipt_is_refused),
-        cmocka_unit_test(one_number_for_two_statements_is_reported),
-        cmocka_unit_test(a_receipt_dated_against_its_number_is_reported),
-        cmocka_unit_test(a_later_lie_about_the_time_takes_no_membership_away),
-        cmocka_unit_test(the_lowest_receipt_counts),
-        cmocka_unit_test(a_coordinator_that_ignores_the_uses_is_named_and_throws_nobody_out),
-        cmocka_unit_test(an_honest_coordinator_lets_in_no_more_than_the_uses),
-        cmocka_unit_test(of_two_claims_the_one_with_the_earlier_receipt_counts),
-        cmocka_unit_test(somebody_elses_transport_key_cannot_be_claimed),
-        cmocka_unit_test(taken_names_and_addresses_are_told_before_a_receipt_is_given),
-        cmocka_unit_test(a_withheld_revocation_shows_in_the_head),
-        cmocka_unit_test(replaying_an_old_roster_changes_nothing),
-        cmocka_unit_test(a_removed_member_that_never_was_seen_stays_out),
-        cmocka_unit_test(another_networks_record_and_statements_are_refused),
-        cmocka_unit_test(a_leave_cannot_be_made_for_somebody_else),
-        cmocka_unit_test(of_a_flood_of_own_statements_all_keep_the_same_few),
-        cmocka_unit_test(orphans_are_bounded_and_the_newest_kept),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,9 +44,8 @@ static uint32_t fill(struct pv_roster *r, struct world *w, const struct keys *in
     return i;
 }
 
-static void a_full_roster_can_be_repaired(void **state)
+PV_TEST(a_full_roster_can_be_repaired)
 {
-    (void)state;
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);
     struct keys good = keys_of(1), bad = keys_of(2), next = keys_of(3), bob = keys_of(4),
@@ -109,9 +108,8 @@ static struct item make_record(struct world *w, const struct keys *signer)
 
 /* For every type of statement and whoever may sign it. A coordinator asks check_room before it
  * gives a receipt, and a node add: both have the same limit. */
-static void each_finds_the_room_that_is_its_own_in_a_full_roster(void **state)
+PV_TEST(each_finds_the_room_that_is_its_own_in_a_full_roster)
 {
-    (void)state;
     struct world w = world_make(7);
     struct pv_roster *r = roster_of(&w);
     struct keys bad = keys_of(2), bob = keys_of(4), carol = keys_of(5), dave = keys_of(6),
@@ -170,9 +168,8 @@ static void each_finds_the_room_that_is_its_own_in_a_full_roster(void **state)
     }
 }
 
-static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **state)
+PV_TEST(a_flood_of_coordinators_records_costs_as_much_as_any_other)
 {
-    (void)state;
     struct world w = world_make(3);
     struct pv_roster *r = roster_of(&w);
     struct keys named[8];
@@ -205,9 +202,8 @@ static void a_flood_of_coordinators_records_costs_as_much_as_any_other(void **st
 
 /* As many admins as make more coordinators than there may be statements: none is left out, whoever
  * comes first. */
-static void all_whom_records_name_are_coordinators(void **state)
+PV_TEST(all_whom_records_name_are_coordinators)
 {
-    (void)state;
     enum {
         EACH = PV_COORDINATORS_MAX,
         ADMINS = PV_ROSTER_MAX_STATEMENTS / EACH / PV_ROSTER_MAX_RECORDS + 1,
@@ -275,9 +271,8 @@ static struct dispute dispute_make(void)
     return d;
 }
 
-static void a_removed_admin_counts_no_more_in_whatever_order_it_is_heard(void **state)
+PV_TEST(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard)
 {
-    (void)state;
     for (int order = 0; order < 6; order++) {
         static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                          {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -294,9 +289,8 @@ static void a_removed_admin_counts_no_more_in_whatever_order_it_is_heard(void **
     }
 }
 
-static void what_an_admin_said_before_its_removal_stays(void **state)
+PV_TEST(what_an_admin_said_before_its_removal_stays)
 {
-    (void)state;
     struct dispute d = dispute_make();
     struct item after = make_revocation(&d.w, &d.w.creator, PV_REVOKE_NODE, d.b.pk, NULL, 0);
 
@@ -308,9 +302,8 @@ static void what_an_admin_said_before_its_removal_stays(void **state)
     assert_null(pv_roster_by_name(d.r, "bob"));
 }
 
-static void without_the_coordinators_word_both_are_out_and_with_it_the_first_stays(void **state)
+PV_TEST(without_the_coordinators_word_both_are_out_and_with_it_the_first_stays)
 {
-    (void)state;
     struct dispute d = dispute_make();
     struct item one = d.a_ends_b, other = d.b_ends_a;
 
@@ -326,9 +319,8 @@ static void without_the_coordinators_word_both_are_out_and_with_it_the_first_sta
     assert_null(pv_roster_by_name(d.r, "b"));
 }
 
-static void a_coordinator_that_an_admin_named_gives_it_no_place_in_order(void **state)
+PV_TEST(a_coordinator_that_an_admin_named_gives_it_no_place_in_order)
 {
-    (void)state;
     struct dispute d = dispute_make();
     struct keys own = keys_of(77);
     struct pv_statement st = {.type = PV_ST_COORDINATORS};
@@ -365,9 +357,8 @@ static size_t settle_by_steps(struct pv_roster *r)
     return n;
 }
 
-static void settling_in_steps_comes_to_the_same(void **state)
+PV_TEST(settling_in_steps_comes_to_the_same)
 {
-    (void)state;
     struct world w = world_make(6), again = world_make(6);
     struct pv_roster *at_once = roster_of(&w), *by_steps = roster_of(&again);
     struct keys bad = keys_of(2), some = keys_of(4000);
@@ -398,22 +389,4 @@ static void settling_in_steps_comes_to_the_same(void **state)
         assert_memory_equal(digest[0], digest[1], sizeof(digest[0]));
         assert_true(same_head(at_once, by_steps));
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_full_roster_can_be_repaired),
-        cmocka_unit_test(settling_in_steps_comes_to_the_same),
-        cmocka_unit_test(each_finds_the_room_that_is_its_own_in_a_full_roster),
-        cmocka_unit_test(a_flood_of_coordinators_records_costs_as_much_as_any_other),
-        cmocka_unit_test(all_whom_records_name_are_coordinators),
-        cmocka_unit_test(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard),
-        cmocka_unit_test(what_an_admin_said_before_its_removal_stays),
-        cmocka_unit_test(without_the_coordinators_word_both_are_out_and_with_it_the_first_stays),
-        cmocka_unit_test(a_coordinator_that_an_admin_named_gives_it_no_place_in_order),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

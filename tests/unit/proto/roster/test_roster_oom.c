@@ -104,9 +104,8 @@ static unsigned add_all(struct pv_roster *r, const struct item *items, size_t n_
     return failures;
 }
 
-static void without_memory_a_roster_decides_as_others_do(void **state)
+PV_TEST(without_memory_a_roster_decides_as_others_do)
 {
-    (void)state;
     struct world w = world_make(1);
     struct item items[ITEMS];
     struct pv_roster *clean = roster_of(&w);
@@ -127,9 +126,8 @@ static void without_memory_a_roster_decides_as_others_do(void **state)
 
 /* The room that a large network needs is many allocations at once, and without it the roster goes
  * on as a small one. */
-static void without_memory_a_roster_grows_as_others_do(void **state)
+PV_TEST(without_memory_a_roster_grows_as_others_do)
 {
-    (void)state;
     enum {
         DOORS = 80
     };
@@ -147,15 +145,4 @@ static void without_memory_a_roster_grows_as_others_do(void **state)
     assert_int_equal(add_all(starved, items + DOORS - 1, 1, false, false), 0);
     assert_non_null(starved->buckets);
     assert_true(same_head(clean, starved));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_memory_a_roster_decides_as_others_do),
-        cmocka_unit_test(without_memory_a_roster_grows_as_others_do),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

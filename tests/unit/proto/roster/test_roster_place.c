@@ -24,6 +24,8 @@ static int start(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, NULL);
+
 static void assert_is(const struct keys *node, const char *name, uint8_t last)
 {
     const struct pv_member *m = pv_roster_by_node(t.r, node->pk);
@@ -42,9 +44,8 @@ static struct heard place(const struct keys *by, const struct keys *node, const 
     return settle(t.r);
 }
 
-static void a_member_is_where_its_newest_place_says(void **state)
+PV_TEST(a_member_is_where_its_newest_place_says)
 {
-    (void)state;
     assert_int_equal(pv_roster_next_serial(t.r, t.bob.pk), 1);
     assert_int_equal(place(&t.bob, &t.bob, "rob", 5, 1).changed, 1);
     assert_is(&t.bob, "rob", 5);
@@ -57,9 +58,8 @@ static void a_member_is_where_its_newest_place_says(void **state)
     assert_is(&t.bob, "bob", 5);
 }
 
-static void its_first_name_stays_its_own(void **state)
+PV_TEST(its_first_name_stays_its_own)
 {
-    (void)state;
     (void)place(&t.bob, &t.bob, "rob", 9, 1);
     assert_null(pv_roster_by_name(t.r, "bob"));
     assert_false(pv_roster_name_is_free(t.r, "bob", t.carol.pk));
@@ -71,9 +71,8 @@ static void its_first_name_stays_its_own(void **state)
     assert_true(pv_roster_ip4_is_free(t.r, seven, t.carol.pk));
 }
 
-static void a_removed_node_leaves_name_and_address_to_its_successor(void **state)
+PV_TEST(a_removed_node_leaves_name_and_address_to_its_successor)
 {
-    (void)state;
     struct keys fresh = keys_of(4);
     struct item m = make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8);
     add(t.r, &m);
@@ -88,9 +87,8 @@ static void a_removed_node_leaves_name_and_address_to_its_successor(void **state
     assert_memory_equal(former.node, t.bob.pk, PV_SIGN_PK_LEN);
 }
 
-static void who_may_not_say_it_changes_nothing(void **state)
+PV_TEST(who_may_not_say_it_changes_nothing)
 {
-    (void)state;
     struct item it = make_place(&t.w, &t.carol, &t.bob, "fool", 9, 9);
     enum pv_roster_added added;
     assert_int_equal(add_status(t.r, &it, &added), PV_OK);
@@ -114,9 +112,8 @@ static void who_may_not_say_it_changes_nothing(void **state)
     assert_is(&t.bob, "bob", 5);
 }
 
-static void a_place_outside_the_network_is_refused(void **state)
+PV_TEST(a_place_outside_the_network_is_refused)
 {
-    (void)state;
     enum pv_roster_added added;
     struct item it = make_place(&t.w, &t.bob, &t.bob, "home", 9, 1); /* the network's own name */
     assert_int_equal(add_status(t.r, &it, &added), PV_ERR_MALFORMED);
@@ -129,9 +126,8 @@ static void a_place_outside_the_network_is_refused(void **state)
     assert_int_equal(add_status(t.r, &it, &added), PV_ERR_MALFORMED);
 }
 
-static void of_a_node_eight_places_are_kept(void **state)
+PV_TEST(of_a_node_eight_places_are_kept)
 {
-    (void)state;
     char name[8];
     for (unsigned i = 1; i <= 12; i++) {
         snprintf(name, sizeof(name), "n%u", i);
@@ -146,13 +142,10 @@ static void of_a_node_eight_places_are_kept(void **state)
     assert_int_equal(n, 8);
 }
 
-#define T(name) cmocka_unit_test_setup(name, start)
-
 /* The owner has one name and one address for each, so it hears of the former node's end first,
  * whichever of the two statements came first. */
-static void a_former_node_is_told_gone_before_its_successor_takes_its_place(void **state)
+PV_TEST(a_former_node_is_told_gone_before_its_successor_takes_its_place)
 {
-    (void)state;
     struct keys fresh = keys_of(4);
     struct item m = make_member(&t.w, &t.w.creator, &fresh, "bob-2", 8);
     struct item taken = make_place(&t.w, &t.w.creator, &fresh, "bob", 5, 1);
@@ -178,18 +171,4 @@ static void a_former_node_is_told_gone_before_its_successor_takes_its_place(void
         assert_int_equal(told[0], PV_ROSTER_EV_MEMBER_GONE);
         assert_int_equal(told[1], PV_ROSTER_EV_MEMBER_CHANGED);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(a_member_is_where_its_newest_place_says),
-        T(its_first_name_stays_its_own),
-        T(a_removed_node_leaves_name_and_address_to_its_successor),
-        T(a_former_node_is_told_gone_before_its_successor_takes_its_place),
-        T(who_may_not_say_it_changes_nothing),
-        T(a_place_outside_the_network_is_refused),
-        T(of_a_node_eight_places_are_kept),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

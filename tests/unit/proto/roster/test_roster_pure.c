@@ -583,9 +583,8 @@ static void free_memory(void *p)
     free(p);
 }
 
-static void members_do_not_depend_on_order_batches_or_restarts(void **state)
+PV_TEST(members_do_not_depend_on_order_batches_or_restarts)
 {
-    (void)state;
     const char *one = getenv("SEED"), *many = getenv("PV_TEST_WORLDS");
     unsigned first = one != NULL ? (unsigned)strtoul(one, NULL, 10) : 1;
     unsigned worlds = one != NULL ? 1 : many != NULL ? (unsigned)strtoul(many, NULL, 10) : 25;
@@ -601,14 +600,4 @@ static void members_do_not_depend_on_order_batches_or_restarts(void **state)
     /* Here a further claim of a member had come before its own one, by its hash. */
     if (one == NULL)
         run_world(289);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members_do_not_depend_on_order_batches_or_restarts),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,9 +54,8 @@ static struct item end_of(struct office *o, const struct keys *signer, const str
     return make_end(&o->w, signer, about->pk, hash_of(grant).bytes, NULL, 0);
 }
 
-static void what_was_said_before_stays(void **state)
+PV_TEST(what_was_said_before_stays)
 {
-    (void)state;
     struct office o = office_make(1);
     struct keys carol = keys_of(5), dave = keys_of(6), inv2 = keys_of(7);
     struct item by_anna = make_member(&o.w, &o.anna, &carol, "carol", 4);
@@ -90,9 +89,8 @@ static void what_was_said_before_stays(void **state)
 }
 
 /* Two admins end each other: the coordinator's order decides, and without one both are out. */
-static void the_first_end_voids_the_second(void **state)
+PV_TEST(the_first_end_voids_the_second)
 {
-    (void)state;
     struct office o = office_make(2);
     struct item first = end_of(&o, &o.ben, &o.anna, &o.grant_anna);
     struct item second = end_of(&o, &o.anna, &o.ben, &o.grant_ben);
@@ -114,9 +112,8 @@ static void the_first_end_voids_the_second(void **state)
     assert_true(h.changed >= 2);
 }
 
-static void root_may_grant_again(void **state)
+PV_TEST(root_may_grant_again)
 {
-    (void)state;
     struct office o = office_make(3);
     struct item end = end_of(&o, &o.ben, &o.anna, &o.grant_anna);
     struct item again = make_admin(&o.w, &o.w.root, &o.anna, PV_RIGHT_INVITE);
@@ -141,9 +138,8 @@ static void root_may_grant_again(void **state)
 }
 
 /* Who may: root, who has the right to revoke, and each admin about itself. Nobody about root. */
-static void only_some_may_end_rights(void **state)
+PV_TEST(only_some_may_end_rights)
 {
-    (void)state;
     struct office o = office_make(4);
     struct keys inviter = keys_of(8);
     struct item grant = make_admin(&o.w, &o.w.root, &inviter, PV_RIGHT_INVITE);
@@ -171,9 +167,8 @@ static void only_some_may_end_rights(void **state)
 
 /* Without a receipt nobody can say that an admin's word came before its end; whoever ends its
  * rights names those who stay. */
-static void who_rests_on_a_word_without_receipt_stays_if_named(void **state)
+PV_TEST(who_rests_on_a_word_without_receipt_stays_if_named)
 {
-    (void)state;
     struct office o = office_make(5);
     struct keys nodes[12];
     struct pv_made made;
@@ -228,9 +223,8 @@ static struct item record_by(struct office *o, const struct keys *signer, uint64
 }
 
 /* An admin may have put a coordinators record above all others; ended by name, it makes room. */
-static void an_ended_coordinators_record_is_not_in_force(void **state)
+PV_TEST(an_ended_coordinators_record_is_not_in_force)
 {
-    (void)state;
     struct office o = office_make(6);
     struct item top = record_by(&o, &o.anna, UINT64_MAX), mine = record_by(&o, &o.ben, 2);
     struct item end = end_of(&o, &o.ben, &o.anna, &top);
@@ -249,9 +243,8 @@ static void an_ended_coordinators_record_is_not_in_force(void **state)
 
 /* What somebody ended without the right to it has ended once root grants that right, whichever of
  * the two came first. */
-static void a_right_counts_for_what_was_said_before_it_came(void **state)
+PV_TEST(a_right_counts_for_what_was_said_before_it_came)
 {
-    (void)state;
     struct office o = office_make(7);
     struct keys dora = keys_of(5);
     struct item inviter = make_admin(&o.w, &o.w.root, &dora, PV_RIGHT_INVITE);
@@ -274,9 +267,8 @@ static void a_right_counts_for_what_was_said_before_it_came(void **state)
 
 /* Two admins signed one invite key. Once the rights of the one whose word counted have ended, the
  * other's says how many may join. */
-static void the_other_invite_of_a_key_counts_once_the_first_does_not(void **state)
+PV_TEST(the_other_invite_of_a_key_counts_once_the_first_does_not)
 {
-    (void)state;
     struct office o = office_make(8);
     struct keys key, dave = keys_of(6), erin = keys_of(7);
     struct item many, one;
@@ -300,21 +292,4 @@ static void the_other_invite_of_a_key_counts_once_the_first_does_not(void **stat
     h = settle(o.r);
     assert_int_equal(h.gone, 0);
     assert_int_equal(h.breaks, 1); /* one may join by it, and two have */
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_said_before_stays),
-        cmocka_unit_test(the_first_end_voids_the_second),
-        cmocka_unit_test(root_may_grant_again),
-        cmocka_unit_test(only_some_may_end_rights),
-        cmocka_unit_test(who_rests_on_a_word_without_receipt_stays_if_named),
-        cmocka_unit_test(an_ended_coordinators_record_is_not_in_force),
-        cmocka_unit_test(a_right_counts_for_what_was_said_before_it_came),
-        cmocka_unit_test(the_other_invite_of_a_key_counts_once_the_first_does_not),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

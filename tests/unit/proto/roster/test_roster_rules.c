@@ -28,6 +28,8 @@ static int start(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, NULL);
+
 static struct item say(struct item it)
 {
     add(t.r, &it);
@@ -51,10 +53,9 @@ static const uint8_t *hash_of(const struct item *it)
     return hash;
 }
 
-static void of_each_slot_the_newest_counts(void **state)
+PV_TEST(of_each_slot_the_newest_counts)
 {
     enum pv_roster_added added;
-    (void)state;
     (void)say(make_rule(&t.w, &t.w.creator, 0, 1, PV_RULE_ALLOW, 1));
     (void)say(make_rule(&t.w, &t.w.creator, 1, 1, PV_RULE_DENY, 2));
     (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 4)); /* another signer's slot 0 */
@@ -69,11 +70,10 @@ static void of_each_slot_the_newest_counts(void **state)
     assert_int_equal(pv_roster_size(t.r), size); /* what is replaced leaves the set */
 }
 
-static void only_who_may_remove_makes_rules(void **state)
+PV_TEST(only_who_may_remove_makes_rules)
 {
     enum pv_roster_added added;
     struct keys dave = keys_of(4);
-    (void)state;
     struct item grant = make_admin(&t.w, &t.w.root, &dave, PV_RIGHT_INVITE);
     (void)say(grant);
     struct item by_member = make_rule(&t.w, &t.carol, 0, 1, PV_RULE_ALLOW, 1);
@@ -88,9 +88,8 @@ static void only_who_may_remove_makes_rules(void **state)
     assert_int_equal(in_force(), 5);
 }
 
-static void another_admin_ends_a_rule_by_name(void **state)
+PV_TEST(another_admin_ends_a_rule_by_name)
 {
-    (void)state;
     struct item it = say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_ALLOW, 1));
     (void)say(make_rule(&t.w, &t.bob, 1, 1, PV_RULE_ALLOW, 2));
     (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
@@ -100,9 +99,8 @@ static void another_admin_ends_a_rule_by_name(void **state)
     assert_int_equal(in_force(), 6);
 }
 
-static void an_end_may_come_before_its_rule(void **state)
+PV_TEST(an_end_may_come_before_its_rule)
 {
-    (void)state;
     struct item it = make_rule(&t.w, &t.bob, 0, 1, PV_RULE_ALLOW, 1);
     (void)say(make_end(&t.w, &t.w.creator, t.bob.pk, hash_of(&it), NULL, 0));
     (void)say(it);
@@ -110,9 +108,8 @@ static void an_end_may_come_before_its_rule(void **state)
 }
 
 /* A removal or an end of rights ends what comes after it, not what was said before. */
-static void rules_of_a_former_admin_stay_as_they_were(void **state)
+PV_TEST(rules_of_a_former_admin_stay_as_they_were)
 {
-    (void)state;
     (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 1));
     (void)say(make_end(&t.w, &t.w.root, t.bob.pk, hash_of(&t.grant), NULL, 0));
     (void)say(make_rule(&t.w, &t.bob, 1, 1, PV_RULE_ALLOW, 2));
@@ -200,7 +197,7 @@ static void assert_as_in_office(void)
 
 /* By gossip, in any order and in batches of any size: all rosters agree in the end, whether they
  * heard of the end first or last. */
-static void a_former_admin_takes_nothing_back(void **state)
+PV_TEST(a_former_admin_takes_nothing_back)
 {
     struct test_rng rng = {.state = 5};
     uint8_t head[PV_STATEMENT_HASH_LEN], first[PV_STATEMENT_HASH_LEN];
@@ -237,9 +234,8 @@ static void a_former_admin_takes_nothing_back(void **state)
 }
 
 /* Until the coordinator has put a replacement in order both are kept; then the first one leaves. */
-static void a_replacement_is_there_before_its_receipt(void **state)
+PV_TEST(a_replacement_is_there_before_its_receipt)
 {
-    (void)state;
     (void)say(make_rule(&t.w, &t.bob, 0, 1, PV_RULE_DENY, 1));
     size_t size = pv_roster_size(t.r);
     struct item it = make_rule(&t.w, &t.bob, 0, 2, PV_RULE_ALLOW, 2);
@@ -259,10 +255,9 @@ static void a_replacement_is_there_before_its_receipt(void **state)
     assert_int_equal(slot.seq, 4);
 }
 
-static void tags_are_listed_while_they_are_set(void **state)
+PV_TEST(tags_are_listed_while_they_are_set)
 {
     const struct pv_roster_entry *e;
-    (void)state;
     (void)say(make_tag(&t.w, &t.w.creator, 0, 1, &t.carol, "guest"));
     e = pv_roster_next_rule(t.r, NULL);
     assert_non_null(e);
@@ -273,10 +268,9 @@ static void tags_are_listed_while_they_are_set(void **state)
     assert_null(pv_roster_next_rule(t.r, NULL));
 }
 
-static void a_free_slot_is_one_in_which_nothing_is_in_force(void **state)
+PV_TEST(a_free_slot_is_one_in_which_nothing_is_in_force)
 {
     struct pv_st_slot slot;
-    (void)state;
     assert_int_equal(pv_roster_free_slot(t.r, t.bob.pk, PV_ST_RULE, &slot), PV_OK);
     assert_int_equal(slot.number, 0);
     assert_int_equal(slot.seq, 0);
@@ -309,10 +303,9 @@ static unsigned allowed(void)
 }
 
 /* Like tags: in slots, by who may remove, ended by name; and neither listed among the other. */
-static void routes_are_allowed_as_tags_are_set(void **state)
+PV_TEST(routes_are_allowed_as_tags_are_set)
 {
     enum pv_roster_added added;
-    (void)state;
     struct item it = say(make_route(&t.w, &t.bob, 0, 1, &t.carol, 1));
     (void)say(make_route(&t.w, &t.w.creator, 0, 1, &t.carol, 2));
     assert_int_equal(allowed(), 3);
@@ -330,9 +323,8 @@ static void routes_are_allowed_as_tags_are_set(void **state)
     assert_int_equal(slot.seq, 2);
 }
 
-static void the_newest_offers_of_a_node_count(void **state)
+PV_TEST(the_newest_offers_of_a_node_count)
 {
-    (void)state;
     assert_null(pv_roster_offers(t.r, t.carol.pk));
     (void)say(make_offering(&t.w, &t.carol, 7, 1));
     struct pv_view list = pv_roster_offers(t.r, t.carol.pk)->list;
@@ -346,24 +338,4 @@ static void the_newest_offers_of_a_node_count(void **state)
     assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->serial, 7);
     (void)say(make_offering(&t.w, &t.carol, 8, 0));
     assert_int_equal(pv_roster_offers(t.r, t.carol.pk)->list.len, 0);
-}
-
-#define started(f) cmocka_unit_test_setup_teardown(f, start, NULL)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        started(of_each_slot_the_newest_counts),
-        started(only_who_may_remove_makes_rules),
-        started(another_admin_ends_a_rule_by_name),
-        started(an_end_may_come_before_its_rule),
-        started(rules_of_a_former_admin_stay_as_they_were),
-        started(a_former_admin_takes_nothing_back),
-        started(a_replacement_is_there_before_its_receipt),
-        started(tags_are_listed_while_they_are_set),
-        started(routes_are_allowed_as_tags_are_set),
-        started(the_newest_offers_of_a_node_count),
-        started(a_free_slot_is_one_in_which_nothing_is_in_force),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

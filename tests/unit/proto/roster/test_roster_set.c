@@ -67,9 +67,8 @@ static void expect_bucket(struct pv_roster *r, uint8_t bucket)
     assert_null(pv_roster_bucket_at(r, bucket, h.n));
 }
 
-static void what_is_compared_follows_from_the_statements_alone(void **state)
+PV_TEST(what_is_compared_follows_from_the_statements_alone)
 {
-    (void)state;
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);
     bool was_one = false, is_split = false;
@@ -90,9 +89,8 @@ static void what_is_compared_follows_from_the_statements_alone(void **state)
 }
 
 /* A coordinator has thousands of networks of ten. */
-static void a_small_network_keeps_no_room_for_a_large_one(void **state)
+PV_TEST(a_small_network_keeps_no_room_for_a_large_one)
 {
-    (void)state;
     struct world w = world_make(2);
     struct pv_roster *r = roster_of(&w);
     struct keys door = keys_of(50);
@@ -114,9 +112,8 @@ static void a_small_network_keeps_no_room_for_a_large_one(void **state)
 }
 
 /* The ring of reports doubles while none is taken, keeps the newest, and goes with the last. */
-static void reports_wait_in_order_and_the_newest_are_kept(void **state)
+PV_TEST(reports_wait_in_order_and_the_newest_are_kept)
 {
-    (void)state;
     struct world w = world_make(3);
     struct pv_roster *r = roster_of(&w);
     struct pv_roster_report report;
@@ -133,16 +130,4 @@ static void reports_wait_in_order_and_the_newest_are_kept(void **state)
         assert_int_equal(pv_roster_take_report(r, &report), PV_ERR_AGAIN);
         assert_null(r->reports);
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_compared_follows_from_the_statements_alone),
-        cmocka_unit_test(a_small_network_keeps_no_room_for_a_large_one),
-        cmocka_unit_test(reports_wait_in_order_and_the_newest_are_kept),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,9 +58,8 @@ static void bob_joins(struct net *n)
 
 /* --- expiry ----------------------------------------------------------------------------------- */
 
-static void who_is_not_heard_of_expires_and_comes_back_by_its_next_word(void **state)
+PV_TEST(who_is_not_heard_of_expires_and_comes_back_by_its_next_word)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     bob_joins(&n);
     assert_int_equal(settle(n.r).added, 1);
@@ -93,9 +92,8 @@ static void who_is_not_heard_of_expires_and_comes_back_by_its_next_word(void **s
     assert_null(pv_roster_next_aside(n.r, NULL));
 }
 
-static void a_membership_ends_when_its_admin_said(void **state)
+PV_TEST(a_membership_ends_when_its_admin_said)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     struct pv_st_member f = member_fields(&n.carol, "carol", 8, 0);
     f.expires = T0 + 30 * DAY;
@@ -115,9 +113,8 @@ static void a_membership_ends_when_its_admin_said(void **state)
     assert_int_equal(state_of(&n, &n.carol), PV_MEMBER_ACTIVE);
 }
 
-static void a_word_in_time_keeps_a_member_without_a_break(void **state)
+PV_TEST(a_word_in_time_keeps_a_member_without_a_break)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     bob_joins(&n);
     settle(n.r);
@@ -131,9 +128,8 @@ static void a_word_in_time_keeps_a_member_without_a_break(void **state)
 
 /* By a coordinator that only an admin names nobody's time is over, and without receipts it stands
  * still. */
-static void nobody_expires_by_the_clock_of_a_stranger(void **state)
+PV_TEST(nobody_expires_by_the_clock_of_a_stranger)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     struct keys second = keys_of(60);
     struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 0};
@@ -155,9 +151,8 @@ static void nobody_expires_by_the_clock_of_a_stranger(void **state)
 
 /* The clock of a coordinator was wrong by years. The network moves: from then on the new one tells
  * the time, and who was cut off by the lie is a member again. */
-static void a_network_that_moves_has_another_clock(void **state)
+PV_TEST(a_network_that_moves_has_another_clock)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     struct keys second = keys_of(60);
     struct pv_statement st = {.type = PV_ST_COORDINATORS, .u.coordinators.seq = 2};
@@ -181,9 +176,8 @@ static void a_network_that_moves_has_another_clock(void **state)
 }
 
 /* What lives by its inviter's word stays if that word ends, expired or not. */
-static void who_has_expired_outlives_the_invite(void **state)
+PV_TEST(who_has_expired_outlives_the_invite)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     struct pv_st_revocation what = {.kind = PV_REVOKE_INVITE, .time = T0};
     struct pv_made_long made;
@@ -201,9 +195,8 @@ static void who_has_expired_outlives_the_invite(void **state)
 
 /* Somebody claims the transport key that bob has had since his rotation. Bob's renewals say the
  * same again, and must not put him behind. */
-static void a_renewal_keeps_its_place_in_order(void **state)
+PV_TEST(a_renewal_keeps_its_place_in_order)
 {
-    (void)state;
     struct net n = net_make(0, LIFETIME);
     struct pv_statement st = {.type = PV_ST_TRANSPORT, .u.transport = {.serial = 5, .time = T0}};
     uint8_t key[PV_DH_LEN];
@@ -228,12 +221,11 @@ static void a_renewal_keeps_its_place_in_order(void **state)
 
 /* More often than a node's statements of one kind are kept: the first one stays as well, in
  * whatever order they come, until the key is another. */
-static void renewals_do_not_push_out_what_they_repeat(void **state)
+PV_TEST(renewals_do_not_push_out_what_they_repeat)
 {
     enum {
         RENEWALS = 2 * PV_ROSTER_MAX_SELF
     };
-    (void)state;
     struct net n = net_make(0, 0);
     struct pv_statement st = {.type = PV_ST_TRANSPORT, .u.transport = {.time = T0}};
     struct item thief = make_member(&n.w, &n.guest, &n.carol, "carol", 8), said[RENEWALS + 1];
@@ -280,9 +272,8 @@ static void renewals_do_not_push_out_what_they_repeat(void **state)
 
 /* --- approval --------------------------------------------------------------------------------- */
 
-static void who_waits_is_no_member_until_an_admin_says_so(void **state)
+PV_TEST(who_waits_is_no_member_until_an_admin_says_so)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     bob_joins(&n);
     struct heard h = settle(n.r);
@@ -309,9 +300,8 @@ static void who_waits_is_no_member_until_an_admin_says_so(void **state)
 }
 
 /* The coordinator, the one who waits, and a member without the right: nobody of them can. */
-static void nobody_else_can_approve(void **state)
+PV_TEST(nobody_else_can_approve)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     enum pv_roster_added added;
     bob_joins(&n);
@@ -324,9 +314,8 @@ static void nobody_else_can_approve(void **state)
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_WAITING);
 }
 
-static void a_denied_one_is_out_and_frees_the_name(void **state)
+PV_TEST(a_denied_one_is_out_and_frees_the_name)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     bob_joins(&n);
     settle(n.r);
@@ -340,9 +329,8 @@ static void a_denied_one_is_out_and_frees_the_name(void **state)
 }
 
 /* A coordinator dates the claim of a friend back: the friend comes in order when it is admitted. */
-static void who_was_admitted_later_takes_no_name(void **state)
+PV_TEST(who_was_admitted_later_takes_no_name)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys open = keys_of(33);
     struct item invite = make_invite(&n.w, &n.w.creator, &open, 5);
@@ -360,9 +348,8 @@ static void who_was_admitted_later_takes_no_name(void **state)
 
 /* The admin that admitted is removed: whom the removal names stays, and that is everybody whom it
  * let in. */
-static void who_was_admitted_outlives_the_admin(void **state)
+PV_TEST(who_was_admitted_outlives_the_admin)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys admin = keys_of(50);
     struct item grant = make_admin(&n.w, &n.w.root, &admin, 3);
@@ -392,9 +379,8 @@ static void who_was_admitted_outlives_the_admin(void **state)
 
 /* A later version's condition takes part of a permission away: who does not know it admits nobody.
  */
-static void an_unknown_condition_admits_nobody(void **state)
+PV_TEST(an_unknown_condition_admits_nobody)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL | 0x40, 0);
     bob_joins(&n);
     struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
@@ -404,9 +390,8 @@ static void an_unknown_condition_admits_nobody(void **state)
 }
 
 /* The same invite has one form: without conditions it is a type 3. */
-static void conditions_that_are_none_have_no_form(void **state)
+PV_TEST(conditions_that_are_none_have_no_form)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct pv_statement st = {.type = PV_ST_CONDITIONAL, .u.invite = {.not_after = T0, .uses = 1}};
     struct pv_made_long m;
@@ -421,9 +406,8 @@ static void conditions_that_are_none_have_no_form(void **state)
 }
 
 /* Who waited longer than the lifetime is a member from the admission on. */
-static void an_admission_counts_as_a_sign_of_life(void **state)
+PV_TEST(an_admission_counts_as_a_sign_of_life)
 {
-    (void)state;
     struct net n = net_make(PV_INVITE_APPROVAL, LIFETIME);
     bob_joins(&n);
     time_passes(&n, 2 * (uint64_t)LIFETIME);
@@ -431,29 +415,4 @@ static void an_admission_counts_as_a_sign_of_life(void **state)
     struct item yes = make_admission(&n.w, &n.w.creator, &n.bob);
     add(n.r, &yes);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
-}
-
-#define T(f) cmocka_unit_test(f)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(who_is_not_heard_of_expires_and_comes_back_by_its_next_word),
-        T(a_word_in_time_keeps_a_member_without_a_break),
-        T(a_membership_ends_when_its_admin_said),
-        T(nobody_expires_by_the_clock_of_a_stranger),
-        T(a_network_that_moves_has_another_clock),
-        T(who_has_expired_outlives_the_invite),
-        T(a_renewal_keeps_its_place_in_order),
-        T(renewals_do_not_push_out_what_they_repeat),
-        T(who_waits_is_no_member_until_an_admin_says_so),
-        T(nobody_else_can_approve),
-        T(a_denied_one_is_out_and_frees_the_name),
-        T(who_was_admitted_later_takes_no_name),
-        T(who_was_admitted_outlives_the_admin),
-        T(an_unknown_condition_admits_nobody),
-        T(conditions_that_are_none_have_no_form),
-        T(an_admission_counts_as_a_sign_of_life),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

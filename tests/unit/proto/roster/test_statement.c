@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "crypto/ct.h"
 #include "tests/unit/proto/roster/statement_fixture.h"
 
 struct keys {
@@ -133,9 +132,8 @@ static struct made make_sample(uint8_t type)
     return make(&st, &signer, type == PV_ST_MEMBER ? &node : NULL);
 }
 
-static void what_is_made_reads_back_the_same(void **state)
+PV_TEST(what_is_made_reads_back_the_same)
 {
-    (void)state;
     struct keys signer = keys_of(1);
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct pv_statement want = sample(type), got;
@@ -178,9 +176,8 @@ static void what_is_made_reads_back_the_same(void **state)
 }
 
 /* The encodings are final: these hashes change only when somebody breaks them. */
-static void encodings_do_not_change(void **state)
+PV_TEST(encodings_do_not_change)
 {
-    (void)state;
     static const char *const want[] = {
         "fd3ffebc2d0c929f6e751edd8af6396a5e5196913593776ea01803e08e61e322",
         "c45e83c8e9c9db5b859f429b632827316798d98783ffcd530e0e322ce252d03f",
@@ -201,36 +198,32 @@ static void encodings_do_not_change(void **state)
     }
 }
 
-static void decode_rejects_every_truncation(void **state)
+PV_TEST(decode_rejects_every_truncation)
 {
-    (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
         assert_truncation_is_refused(&m);
     }
 }
 
-static void decode_rejects_one_trailing_byte(void **state)
+PV_TEST(decode_rejects_one_trailing_byte)
 {
-    (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
         assert_trailing_byte_is_refused(&m);
     }
 }
 
-static void every_flipped_bit_is_noticed(void **state)
+PV_TEST(every_flipped_bit_is_noticed)
 {
-    (void)state;
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {
         struct made m = make_sample(type);
         assert_flipped_bits_are_noticed(&m);
     }
 }
 
-static void member_needs_the_nodes_own_signature(void **state)
+PV_TEST(member_needs_the_nodes_own_signature)
 {
-    (void)state;
     struct keys signer = keys_of(1), other = keys_of(3);
     struct pv_statement st = sample(PV_ST_MEMBER), got;
     struct made m = make(&st, &signer, &other);
@@ -239,9 +232,8 @@ static void member_needs_the_nodes_own_signature(void **state)
     assert_int_equal(pv_statement_verify(&got), PV_ERR_AUTH);
 }
 
-static void member_may_be_signed_in_two_steps(void **state)
+PV_TEST(member_may_be_signed_in_two_steps)
 {
-    (void)state;
     struct keys signer = keys_of(1), node = keys_of(2);
     struct pv_statement st = sample(PV_ST_MEMBER), first, got;
     struct made m = make(&st, &signer, &node);
@@ -270,9 +262,8 @@ static void expect_unmakeable(const struct pv_statement *st, const char *why)
     assert_int_equal(len, 0);
 }
 
-static void values_just_outside_their_range_are_refused(void **state)
+PV_TEST(values_just_outside_their_range_are_refused)
 {
-    (void)state;
     struct pv_statement st = sample(PV_ST_ADMIN);
     st.u.admin.rights = 0;
     expect_unmakeable(&st, "no rights");
@@ -302,9 +293,8 @@ static void values_just_outside_their_range_are_refused(void **state)
     expect_unmakeable(&st, "kind 3");
 }
 
-static void only_canonical_names_pass(void **state)
+PV_TEST(only_canonical_names_pass)
 {
-    (void)state;
     static const char *const bad[] = {"",    "Bob", "-bob",      "bob-",
                                       "b_b", "b.b", "localhost", "b\xc3\xa9"};
     struct pv_statement st = sample(PV_ST_MEMBER);
@@ -321,18 +311,16 @@ static void only_canonical_names_pass(void **state)
     make(&st, &signer, &node);
 }
 
-static void a_name_with_a_nul_inside_is_refused(void **state)
+PV_TEST(a_name_with_a_nul_inside_is_refused)
 {
-    (void)state;
     struct made m = make_sample(PV_ST_NETWORK);
     struct pv_statement st;
     m.buf[2 + 32 + 2 + 1] = '\0'; /* h?me */
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_MALFORMED);
 }
 
-static void only_sensible_ranges_pass(void **state)
+PV_TEST(only_sensible_ranges_pass)
 {
-    (void)state;
     static const struct {
         const char *range;
         bool ok;
@@ -361,9 +349,8 @@ static void only_sensible_ranges_pass(void **state)
     expect_unmakeable(&st, "host bits set");
 }
 
-static void stay_lists_are_ascending_and_bounded(void **state)
+PV_TEST(stay_lists_are_ascending_and_bounded)
 {
-    (void)state;
     struct keys signer = keys_of(1);
     struct pv_statement st = sample(PV_ST_REVOCATION);
 
@@ -392,9 +379,8 @@ static void stay_lists_are_ascending_and_bounded(void **state)
     expect_unmakeable(&st, "eleven nodes");
 }
 
-static void places_of_tls_are_added_as_far_as_they_fit(void **state)
+PV_TEST(places_of_tls_are_added_as_far_as_they_fit)
 {
-    (void)state;
     static const char *const addrs[] = {"vpn.example:443",    "not an address",  "tls:x.example:1",
                                         "[2001:db8::1]:8443", "vpn.example:443", "10.0.0.1:1"};
     const struct pv_coordlist_more tls = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs), .tls = true};
@@ -438,9 +424,8 @@ static void places_of_tls_are_added_as_far_as_they_fit(void **state)
     assert_memory_equal(out, list, len);
 }
 
-static void other_addresses_of_a_coordinator_are_added(void **state)
+PV_TEST(other_addresses_of_a_coordinator_are_added)
 {
-    (void)state;
     static const char *const addrs[] = {"[2001:db8::1]:3478", "192.0.2.1:3478", "vpn.example:3478"};
     const struct pv_coordlist_more more = {.addrs = addrs, .n = PV_ARRAY_LEN(addrs)};
     uint8_t list[PV_STATEMENT_LIST_MAX], out[PV_STATEMENT_LIST_MAX];
@@ -460,9 +445,8 @@ static void other_addresses_of_a_coordinator_are_added(void **state)
     assert_false(pv_coordlist_next_addr(&one.addrs, &hp));
 }
 
-static void coordinator_lists_are_canonical_and_bounded(void **state)
+PV_TEST(coordinator_lists_are_canonical_and_bounded)
 {
-    (void)state;
     uint8_t list[4096];
     size_t len = list_of(list, sizeof(list), PV_COORDINATORS_MAX, 2);
     assert_int_equal(pv_coordlist_check(pv_view(list, len), PV_STATEMENT_LIST_MAX), PV_OK);
@@ -488,9 +472,8 @@ static void coordinator_lists_are_canonical_and_bounded(void **state)
     assert_int_equal(pv_coordlist_check(none, 4096), PV_ERR_MALFORMED);
 }
 
-static void coordinator_lists_read_back(void **state)
+PV_TEST(coordinator_lists_read_back)
 {
-    (void)state;
     uint8_t list[512];
     struct pv_view rest = pv_view(list, list_of(list, sizeof(list), 2, 3));
     struct pv_coordinator c;
@@ -508,9 +491,8 @@ static void coordinator_lists_read_back(void **state)
     assert_int_equal(n_addrs, 6);
 }
 
-static void only_canonical_addresses_pass(void **state)
+PV_TEST(only_canonical_addresses_pass)
 {
-    (void)state;
     static const struct {
         const char *text;
         bool ok;
@@ -568,9 +550,8 @@ static void only_canonical_addresses_pass(void **state)
     assert_int_equal(pv_hostport_parse(text, 256, &hp), PV_ERR_MALFORMED);
 }
 
-static void versions_and_types_that_are_not_statements_are_refused(void **state)
+PV_TEST(versions_and_types_that_are_not_statements_are_refused)
 {
-    (void)state;
     struct made m = make_sample(PV_ST_LEAVE);
     struct pv_statement st;
 
@@ -583,9 +564,8 @@ static void versions_and_types_that_are_not_statements_are_refused(void **state)
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &st), PV_ERR_UNSUPPORTED);
 }
 
-static void unknown_types_are_read_up_to_512_bytes(void **state)
+PV_TEST(unknown_types_are_read_up_to_512_bytes)
 {
-    (void)state;
     struct keys signer = keys_of(1);
     uint8_t buf[PV_STATEMENT_SHORT_MAX + 1] = {1, 200};
     struct pv_statement st;
@@ -604,9 +584,8 @@ static void unknown_types_are_read_up_to_512_bytes(void **state)
     expect_unmakeable(&st, "an unknown type cannot be made");
 }
 
-static void make_leaves_a_short_buffer_alone(void **state)
+PV_TEST(make_leaves_a_short_buffer_alone)
 {
-    (void)state;
     struct keys signer = keys_of(1);
     struct pv_statement st = sample(PV_ST_LEAVE);
     uint8_t buf[512];
@@ -634,9 +613,8 @@ static struct pv_receipt sample_receipt(uint8_t out[static PV_RECEIPT_LEN])
     return f;
 }
 
-static void receipts_read_back_and_notice_every_change(void **state)
+PV_TEST(receipts_read_back_and_notice_every_change)
 {
-    (void)state;
     uint8_t data[PV_RECEIPT_LEN + 1] = {0};
     struct pv_receipt want = sample_receipt(data), got;
 
@@ -656,9 +634,8 @@ static void receipts_read_back_and_notice_every_change(void **state)
     }
 }
 
-static void a_signature_for_one_purpose_serves_no_other(void **state)
+PV_TEST(a_signature_for_one_purpose_serves_no_other)
 {
-    (void)state;
     /* The same key and bytes, signed as a receipt: not a valid statement of an unknown type. */
     uint8_t data[PV_RECEIPT_LEN];
     struct pv_statement st;
@@ -674,9 +651,8 @@ static void a_signature_for_one_purpose_serves_no_other(void **state)
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-static void the_search_visits_every_address(void **state)
+PV_TEST(the_search_visits_every_address)
 {
-    (void)state;
     struct keys k = keys_of(5);
     struct pv_prefix range;
     bool seen[256] = {false};
@@ -699,9 +675,8 @@ static void the_search_visits_every_address(void **state)
     assert_false(pv_ip4_is_usable(&range, pv_addr_u32(&range.base) - 1));
 }
 
-static void a_search_leaves_a_part_of_the_range_that_is_full(void **state)
+PV_TEST(a_search_leaves_a_part_of_the_range_that_is_full)
 {
-    (void)state;
     struct pv_prefix range;
     size_t far = 0;
     assert_int_equal(pv_prefix_parse("10.0.0.0/8", &range), PV_OK);
@@ -721,9 +696,8 @@ static void a_search_leaves_a_part_of_the_range_that_is_full(void **state)
     assert_int_equal(pv_ip4_try(&range, own, pv_ip4_tries(&range) - 1), last);
 }
 
-static void ip6_is_the_networks_ula_and_a_hash_of_the_key(void **state)
+PV_TEST(ip6_is_the_networks_ula_and_a_hash_of_the_key)
 {
-    (void)state;
     struct keys k = keys_of(5), other = keys_of(6);
     uint8_t id[PV_NETWORK_ID_LEN] = {1, 2, 3, 4, 5, 6}, ip6[16], again[16];
     static const uint8_t start[8] = {0xfd, 1, 2, 3, 4, 5, 0, 0};
@@ -735,38 +709,4 @@ static void ip6_is_the_networks_ula_and_a_hash_of_the_key(void **state)
     struct pv_prefix ula = pv_network_ula(id);
     struct pv_addr a = pv_addr6(ip6, 0);
     assert_true(pv_prefix_contains(&ula, &a));
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_made_reads_back_the_same),
-        cmocka_unit_test(encodings_do_not_change),
-        cmocka_unit_test(decode_rejects_every_truncation),
-        cmocka_unit_test(decode_rejects_one_trailing_byte),
-        cmocka_unit_test(every_flipped_bit_is_noticed),
-        cmocka_unit_test(member_needs_the_nodes_own_signature),
-        cmocka_unit_test(member_may_be_signed_in_two_steps),
-        cmocka_unit_test(values_just_outside_their_range_are_refused),
-        cmocka_unit_test(only_canonical_names_pass),
-        cmocka_unit_test(a_name_with_a_nul_inside_is_refused),
-        cmocka_unit_test(only_sensible_ranges_pass),
-        cmocka_unit_test(stay_lists_are_ascending_and_bounded),
-        cmocka_unit_test(places_of_tls_are_added_as_far_as_they_fit),
-        cmocka_unit_test(other_addresses_of_a_coordinator_are_added),
-        cmocka_unit_test(coordinator_lists_are_canonical_and_bounded),
-        cmocka_unit_test(coordinator_lists_read_back),
-        cmocka_unit_test(only_canonical_addresses_pass),
-        cmocka_unit_test(versions_and_types_that_are_not_statements_are_refused),
-        cmocka_unit_test(unknown_types_are_read_up_to_512_bytes),
-        cmocka_unit_test(make_leaves_a_short_buffer_alone),
-        cmocka_unit_test(receipts_read_back_and_notice_every_change),
-        cmocka_unit_test(a_signature_for_one_purpose_serves_no_other),
-        cmocka_unit_test(the_search_visits_every_address),
-        cmocka_unit_test(a_search_leaves_a_part_of_the_range_that_is_full),
-        cmocka_unit_test(ip6_is_the_networks_ula_and_a_hash_of_the_key),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,9 +17,8 @@ static int add_raw(struct pv_roster *r, struct pv_view raw)
     return status;
 }
 
-static void it_reads_back_and_its_encoding_stays(void **state)
+PV_TEST(it_reads_back_and_its_encoding_stays)
 {
-    (void)state;
     struct pv_statement st = {.type = PV_ST_ABLE}, got;
     const struct keys node = keys_of(5);
     uint8_t buf[PV_STATEMENT_SHORT_MAX];
@@ -42,9 +41,8 @@ static void it_reads_back_and_its_encoding_stays(void **state)
 }
 
 /* The newest counts, in whatever order they come, and eight are kept. */
-static void the_highest_serial_counts(void **state)
+PV_TEST(the_highest_serial_counts)
 {
-    (void)state;
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);
     struct pv_made made[12];
@@ -63,9 +61,8 @@ static void the_highest_serial_counts(void **state)
     assert_int_equal(pv_roster_by_name(r, "bob")->state, PV_MEMBER_ACTIVE);
 }
 
-static void who_is_no_node_says_nothing(void **state)
+PV_TEST(who_is_no_node_says_nothing)
 {
-    (void)state;
     struct world w = world_make(2);
     struct pv_roster *r = roster_of(&w);
     struct pv_made made;
@@ -74,14 +71,4 @@ static void who_is_no_node_says_nothing(void **state)
     assert_int_equal(pv_roster_by_node(r, w.creator.pk)->abilities, 0);
     (void)add_raw(r, able(r, &stranger, PV_ABLE_PQ, &made)); /* waits for its member statement */
     assert_null(pv_roster_by_node(r, stranger.pk));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_reads_back_and_its_encoding_stays),
-        cmocka_unit_test(the_highest_serial_counts),
-        cmocka_unit_test(who_is_no_node_says_nothing),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

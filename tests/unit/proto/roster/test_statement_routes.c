@@ -48,13 +48,12 @@ static struct pv_statement sample_offers(void)
     return st;
 }
 
-static void what_is_made_reads_back_the_same(void **state)
+PV_TEST(what_is_made_reads_back_the_same)
 {
     struct pv_statement want = sample_route(), got;
     struct made m = make_signed(&want);
     struct pv_offer offer;
     char text[PV_ADDR_TEXT];
-    (void)state;
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
     assert_int_equal(pv_statement_verify(&got), PV_OK);
     assert_int_equal(got.u.route.slot.number, 3);
@@ -80,12 +79,11 @@ static void what_is_made_reads_back_the_same(void **state)
     assert_false(pv_offerlist_next(&got.u.offers.list, &offer));
 }
 
-static void encodings_do_not_change(void **state)
+PV_TEST(encodings_do_not_change)
 {
     static const char *const want[] = {
         "ebbbcb4904961c4222c4fbe71f05e3aab443299c116c34070978cce3dd50f5cf",
         "b0d0451c63b063b9d717c20903ce12d298dfcaea00d4baed55f675135aef4a54"};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
         struct pv_statement st = i == 0 ? sample_route() : sample_offers();
         struct made m = make_signed(&st);
@@ -93,9 +91,8 @@ static void encodings_do_not_change(void **state)
     }
 }
 
-static void damage_is_noticed(void **state)
+PV_TEST(damage_is_noticed)
 {
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct pv_statement st = i == 0 ? sample_route() : sample_offers();
         struct made m = make_signed(&st);
@@ -105,7 +102,7 @@ static void damage_is_noticed(void **state)
     }
 }
 
-static void only_what_can_be_carried_is_a_route(void **state)
+PV_TEST(only_what_can_be_carried_is_a_route)
 {
     static const char *const bad[] = {
         "127.0.0.0/8",        "127.0.0.1/32", "169.254.0.0/16", "224.0.0.0/4", "224.0.0.0/8",
@@ -113,7 +110,6 @@ static void only_what_can_be_carried_is_a_route(void **state)
         "128.0.0.0/1",        "10.0.0.0/7",   "2000::/3"};
     static const char *const good[] = {"0.0.0.0/0",  "::/0",           "10.0.0.0/9",
                                        "10.0.0.0/8", "192.168.1.7/32", "2001:db8::/32"};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
         struct pv_statement st = sample_route();
         st.u.route.prefix = prefix_of(bad[i]);
@@ -128,10 +124,9 @@ static void only_what_can_be_carried_is_a_route(void **state)
     }
 }
 
-static void each_has_one_form(void **state)
+PV_TEST(each_has_one_form)
 {
     struct pv_statement st = sample_route();
-    (void)state;
     st.u.route.slot.number = PV_RULE_SLOTS;
     assert_unmade(&st);
     st = sample_route();
@@ -162,11 +157,10 @@ static void each_has_one_form(void **state)
 }
 
 /* What is longer earlier versions refuse, and with it whoever brings it. */
-static void the_longest_is_short(void **state)
+PV_TEST(the_longest_is_short)
 {
     struct pv_offer offers[PV_OFFERS_MAX + 1];
     struct pv_statement st = sample_offers();
-    (void)state;
     for (size_t i = 0; i <= PV_OFFERS_MAX; i++) {
         offers[i] = (struct pv_offer){.prefix = prefix_of("2001:db8::/128")};
         offers[i].prefix.base.ip[15] = (uint8_t)i;
@@ -176,17 +170,4 @@ static void the_longest_is_short(void **state)
     st.u.offers.list = list_of(offers, PV_OFFERS_MAX + 1);
     struct made m;
     assert_int_not_equal(sign_statement(&st, &m), PV_OK);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_made_reads_back_the_same),
-        cmocka_unit_test(encodings_do_not_change),
-        cmocka_unit_test(damage_is_noticed),
-        cmocka_unit_test(only_what_can_be_carried_is_a_route),
-        cmocka_unit_test(each_has_one_form),
-        cmocka_unit_test(the_longest_is_short),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,12 +32,11 @@ static struct pv_statement sample_rule(void)
     return st;
 }
 
-static void what_is_made_reads_back_the_same(void **state)
+PV_TEST(what_is_made_reads_back_the_same)
 {
     struct pv_statement want = sample_tag(), got;
     struct made m = make_signed(&want);
     char text[PV_PORTS_TEXT];
-    (void)state;
     assert_int_equal(pv_statement_decode(pv_view(m.buf, m.len), &got), PV_OK);
     assert_int_equal(pv_statement_verify(&got), PV_OK);
     assert_int_equal(got.u.tag.slot.number, 3);
@@ -61,12 +60,11 @@ static void what_is_made_reads_back_the_same(void **state)
     assert_int_equal(got.u.rule.time, T0 + 1);
 }
 
-static void encodings_do_not_change(void **state)
+PV_TEST(encodings_do_not_change)
 {
     static const char *const want[] = {
         "00dfcd6a0ea9aad5c919ca703bbc2037227a38ca9a5359ee58fb01f446ae61e6",
         "fd5b1235579585613419257a5a6305104d8543fef69d594f6fec7b888959729a"};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
         struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
         struct made m = make_signed(&st);
@@ -74,9 +72,8 @@ static void encodings_do_not_change(void **state)
     }
 }
 
-static void damage_is_noticed(void **state)
+PV_TEST(damage_is_noticed)
 {
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct pv_statement st = i == 0 ? sample_tag() : sample_rule();
         struct made m = make_signed(&st);
@@ -86,10 +83,9 @@ static void damage_is_noticed(void **state)
     }
 }
 
-static void each_has_one_form(void **state)
+PV_TEST(each_has_one_form)
 {
     struct pv_statement st = sample_rule();
-    (void)state;
     st.u.rule.slot.number = PV_RULE_SLOTS;
     assert_unmade(&st);
     st = sample_rule();
@@ -117,10 +113,9 @@ static void each_has_one_form(void **state)
 }
 
 /* What is longer earlier versions refuse, and with it whoever brings it. */
-static void the_longest_is_short(void **state)
+PV_TEST(the_longest_is_short)
 {
     struct pv_statement st = sample_rule();
-    (void)state;
     st.u.rule.ports.n = PV_PORTS_MAX;
     for (uint16_t i = 0; i < PV_PORTS_MAX; i++)
         st.u.rule.ports.v[i] =
@@ -129,16 +124,4 @@ static void the_longest_is_short(void **state)
     memset(st.u.rule.from.value, 'a', 63);
     memset(st.u.rule.to.value, 'b', 63);
     assert_true(make_signed(&st).len <= PV_STATEMENT_SHORT_MAX);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_made_reads_back_the_same),
-        cmocka_unit_test(encodings_do_not_change),
-        cmocka_unit_test(damage_is_noticed),
-        cmocka_unit_test(each_has_one_form),
-        cmocka_unit_test(the_longest_is_short),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,9 +22,8 @@ static struct pv_token sample_token(void)
     return t;
 }
 
-static void tokens_read_back(void **state)
+PV_TEST(tokens_read_back)
 {
-    (void)state;
     struct pv_token want = sample_token(), got;
     char text[PV_TOKEN_TEXT_BUF];
 
@@ -39,9 +38,8 @@ static void tokens_read_back(void **state)
     assert_true(pv_ct_is_zero(&got, sizeof(got)));
 }
 
-static void the_text_of_a_token_does_not_change(void **state)
+PV_TEST(the_text_of_a_token_does_not_change)
 {
-    (void)state;
     struct pv_token t = sample_token();
     char text[PV_TOKEN_TEXT_BUF];
     assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
@@ -53,12 +51,11 @@ static void the_text_of_a_token_does_not_change(void **state)
 
 /* Those of a token differ by network and rules, and by nothing else: who has the same rules finds
  * what the token says of them. */
-static void a_mark_names_the_rules_of_one_network(void **state)
+PV_TEST(a_mark_names_the_rules_of_one_network)
 {
     static const uint8_t want[PV_TOKEN_RULES_LEN] = {0};
     uint8_t network[PV_NETWORK_ID_LEN] = {1}, rules[PV_STATEMENT_HASH_LEN] = {2};
     uint8_t first[PV_TOKEN_RULES_LEN], mark[PV_TOKEN_RULES_LEN];
-    (void)state;
     pv_token_rules(network, rules, first);
     assert_memory_not_equal(first, want, sizeof(want));
     pv_token_rules(network, rules, mark);
@@ -72,9 +69,8 @@ static void a_mark_names_the_rules_of_one_network(void **state)
     assert_memory_not_equal(mark, first, sizeof(mark));
 }
 
-static void a_cut_or_mistyped_token_is_refused(void **state)
+PV_TEST(a_cut_or_mistyped_token_is_refused)
 {
-    (void)state;
     struct pv_token t = sample_token(), got;
     char text[PV_TOKEN_TEXT_BUF + 1];
     assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_OK);
@@ -94,9 +90,8 @@ static void a_cut_or_mistyped_token_is_refused(void **state)
     assert_int_equal(pv_token_parse(text, len + 1, &got), PV_ERR_MALFORMED);
 }
 
-static void move_tokens_read_back_and_damaged_ones_are_refused(void **state)
+PV_TEST(move_tokens_read_back_and_damaged_ones_are_refused)
 {
-    (void)state;
     static struct pv_movetoken want, got;
     static char text[PV_MOVETOKEN_TEXT_BUF + 1];
     struct pv_token invite = sample_token();
@@ -132,9 +127,8 @@ static void move_tokens_read_back_and_damaged_ones_are_refused(void **state)
     assert_int_equal(pv_movetoken_format(&want, text, sizeof(text)), PV_ERR_NO_SPACE);
 }
 
-static void a_token_holds_512_bytes_of_coordinators_and_no_more(void **state)
+PV_TEST(a_token_holds_512_bytes_of_coordinators_and_no_more)
 {
-    (void)state;
     struct pv_token t = sample_token(), got;
     struct pv_hostport hp[2] = {{.port = 3478}, {.port = 3478}};
     char text[PV_TOKEN_TEXT_BUF];
@@ -161,9 +155,8 @@ static void a_token_holds_512_bytes_of_coordinators_and_no_more(void **state)
     assert_int_equal(pv_token_format(&t, text, sizeof(text)), PV_ERR_MALFORMED);
 }
 
-static void urls_read_back_with_and_without_a_secret(void **state)
+PV_TEST(urls_read_back_with_and_without_a_secret)
 {
-    (void)state;
     static const char *const hosts[] = {"192.0.2.1", "2001:db8::1", "vpn.example.org"};
     for (size_t i = 0; i < 2 * PV_ARRAY_LEN(hosts); i++) {
         struct pv_url want, got;
@@ -191,9 +184,8 @@ static void urls_read_back_with_and_without_a_secret(void **state)
     }
 }
 
-static void only_the_one_form_of_a_url_passes(void **state)
+PV_TEST(only_the_one_form_of_a_url_passes)
 {
-    (void)state;
 #define KEY "REREREREREREREREREREREREREREREREREREREREREQ"
     static const char *const bad[] = {
         "http://192.0.2.1:3478/" KEY,
@@ -214,21 +206,4 @@ static void only_the_one_form_of_a_url_passes(void **state)
         if (pv_url_parse(bad[i], strlen(bad[i]), &url) != PV_ERR_MALFORMED)
             fail_msg("%s", bad[i]);
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_read_back),
-        cmocka_unit_test(the_text_of_a_token_does_not_change),
-        cmocka_unit_test(a_mark_names_the_rules_of_one_network),
-        cmocka_unit_test(a_cut_or_mistyped_token_is_refused),
-        cmocka_unit_test(move_tokens_read_back_and_damaged_ones_are_refused),
-        cmocka_unit_test(a_token_holds_512_bytes_of_coordinators_and_no_more),
-        cmocka_unit_test(urls_read_back_with_and_without_a_secret),
-        cmocka_unit_test(only_the_one_form_of_a_url_passes),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

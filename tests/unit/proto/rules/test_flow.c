@@ -81,9 +81,8 @@ static void assert_same(const struct pv_flow *a, const struct pv_flow *b, bool s
     assert_int_equal(memcmp(a->key, b->key, sizeof(a->key)) == 0, same);
 }
 
-static void both_directions_are_one_flow(void **state)
+PV_TEST(both_directions_are_one_flow)
 {
-    (void)state;
     for (int v = 4; v <= 6; v += 2) {
         for (uint8_t proto = PV_PORTS_TCP; proto <= PV_PORTS_UDP; proto += 11) {
             struct packet out = ports_packet(v, OWN, PEER, proto, PORTS(40000, 22), 2);
@@ -107,9 +106,8 @@ static void both_directions_are_one_flow(void **state)
     }
 }
 
-static void an_echo_belongs_to_who_asked(void **state)
+PV_TEST(an_echo_belongs_to_who_asked)
 {
-    (void)state;
     for (int v = 4; v <= 6; v += 2) {
         uint8_t ask = v == 4 ? 8 : 128, reply = v == 4 ? 0 : 129;
         struct packet ours = icmp_packet(v, OWN, PEER, ask, 7);
@@ -130,9 +128,8 @@ static void an_echo_belongs_to_who_asked(void **state)
     }
 }
 
-static void an_error_belongs_to_the_packet_it_quotes(void **state)
+PV_TEST(an_error_belongs_to_the_packet_it_quotes)
 {
-    (void)state;
     for (int v = 4; v <= 6; v += 2) {
         struct packet out = ports_packet(v, OWN, PEER, PV_PORTS_UDP, PORTS(5353, 9), 0);
         struct packet ask = icmp_packet(v, OWN, PEER, v == 4 ? 8 : 128, 3);
@@ -166,9 +163,8 @@ static void an_error_belongs_to_the_packet_it_quotes(void **state)
     }
 }
 
-static void fragments_belong_to_their_first_one(void **state)
+PV_TEST(fragments_belong_to_their_first_one)
 {
-    (void)state;
     struct packet first = ports_packet(4, PEER, OWN, PV_PORTS_UDP, PORTS(9, 53), 0);
     struct packet later = first;
     pv_store_be16(first.b + 4, 77);
@@ -202,9 +198,8 @@ static void fragments_belong_to_their_first_one(void **state)
 }
 
 /* What this reads must be what the kernel acts on. */
-static void what_may_be_read_in_two_ways_is_bad(void **state)
+PV_TEST(what_may_be_read_in_two_ways_is_bad)
 {
-    (void)state;
     /* IPv4: to be sent on elsewhere by an option, or padded only. */
     static const struct {
         uint8_t options[8];
@@ -249,9 +244,8 @@ static void what_may_be_read_in_two_ways_is_bad(void **state)
     assert_int_equal(flow_of(&p, true).port, 53);
 }
 
-static void packets_without_their_ports_are_bad(void **state)
+PV_TEST(packets_without_their_ports_are_bad)
 {
-    (void)state;
     uint8_t l4[20] = {0};
     for (size_t len = 0; len < 20; len++) {
         struct packet p = ip_packet(4, PEER, OWN, PV_PORTS_TCP, l4, len);
@@ -286,9 +280,8 @@ static void put(struct pv_flowtable *t, enum pv_flow_side side, const uint32_t *
     pv_flowtable_put(t, side, pv_flowtable_spot(t, key), now_s, PV_FLOW_LIFE);
 }
 
-static void a_flow_is_known_until_its_life_is_over(void **state)
+PV_TEST(a_flow_is_known_until_its_life_is_over)
 {
-    (void)state;
     struct pv_flowtable *t = new_table();
     uint32_t key[PV_FLOW_WORDS] = {1, 2, 3}, other[PV_FLOW_WORDS] = {1, 2, 4};
     assert_false(knows(t, PV_FLOW_OURS, key, 100));
@@ -313,9 +306,8 @@ static void a_flow_is_known_until_its_life_is_over(void **state)
 
 /* Against a list of all that was put: what the table knows is true, and the newest ones are known.
  */
-static void the_table_forgets_the_oldest_and_invents_nothing(void **state)
+PV_TEST(the_table_forgets_the_oldest_and_invents_nothing)
 {
-    (void)state;
     struct pv_flowtable *t = new_table();
     const uint32_t places = PV_FLOW_SETS * PV_FLOW_WAYS, flood = 4 * places;
     uint32_t known = 0, key[PV_FLOW_WORDS] = {9, 9};
@@ -340,9 +332,8 @@ static void the_table_forgets_the_oldest_and_invents_nothing(void **state)
 }
 
 /* One peer that begins as many flows as it can leaves others room, and only its own are doubted. */
-static void a_flood_pushes_out_its_own_flows(void **state)
+PV_TEST(a_flood_pushes_out_its_own_flows)
 {
-    (void)state;
     struct pv_flowtable *t = new_table();
     const uint32_t others = 1000, flood = 4 * PV_FLOW_SETS * PV_FLOW_WAYS;
     uint32_t key[PV_FLOW_WORDS] = {1}, evil[PV_FLOW_WORDS] = {2}, known = 0;
@@ -367,9 +358,8 @@ static void a_flood_pushes_out_its_own_flows(void **state)
 }
 
 /* Places of flows that are over are taken before those of any that is not, and that is no loss. */
-static void what_is_over_makes_room(void **state)
+PV_TEST(what_is_over_makes_room)
 {
-    (void)state;
     struct pv_flowtable *t = new_table();
     const uint32_t many = PV_FLOW_SETS * PV_FLOW_WAYS * 2;
     uint32_t key[PV_FLOW_WORDS] = {1}, late[PV_FLOW_WORDS] = {1};
@@ -391,9 +381,8 @@ static void what_is_over_makes_room(void **state)
 }
 
 /* Of the answer only the port and the family are known before. */
-static void a_question_to_all_is_answered_by_one(void **state)
+PV_TEST(a_question_to_all_is_answered_by_one)
 {
-    (void)state;
     uint32_t q[PV_FLOW_WORDS], a[PV_FLOW_WORDS], x[PV_FLOW_WORDS];
     for (int v = 4; v <= 6; v += 2) {
         struct packet ask = ports_packet(v, OWN, 255, PV_PORTS_UDP, PORTS(40000, 1900), 0);
@@ -420,22 +409,4 @@ static void a_question_to_all_is_answered_by_one(void **state)
         assert_memory_equal(q, a, sizeof(q));
         assert_memory_not_equal(q, x, sizeof(q));
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_directions_are_one_flow),
-        cmocka_unit_test(an_echo_belongs_to_who_asked),
-        cmocka_unit_test(an_error_belongs_to_the_packet_it_quotes),
-        cmocka_unit_test(fragments_belong_to_their_first_one),
-        cmocka_unit_test(packets_without_their_ports_are_bad),
-        cmocka_unit_test(a_flow_is_known_until_its_life_is_over),
-        cmocka_unit_test(the_table_forgets_the_oldest_and_invents_nothing),
-        cmocka_unit_test(a_flood_pushes_out_its_own_flows),
-        cmocka_unit_test(what_is_over_makes_room),
-        cmocka_unit_test(a_question_to_all_is_answered_by_one),
-        cmocka_unit_test(what_may_be_read_in_two_ways_is_bad),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

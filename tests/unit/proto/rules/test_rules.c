@@ -13,9 +13,8 @@ static size_t below(struct test_rng *g, uint32_t n)
 
 /* --- ports -------------------------------------------------------------------------------- */
 
-static void texts_have_one_form(void **state)
+PV_TEST(texts_have_one_form)
 {
-    (void)state;
     static const struct {
         const char *text, *form;
     } rows[] = {
@@ -52,9 +51,8 @@ static void texts_have_one_form(void **state)
     }
 }
 
-static void bad_texts_are_refused(void **state)
+PV_TEST(bad_texts_are_refused)
 {
-    (void)state;
     static const char *const bad[] = {
         "",
         ",",
@@ -88,9 +86,8 @@ static void bad_texts_are_refused(void **state)
     assert_int_equal(pv_ports_parse("1,3,5,7,9,11,13,15,17", &p), PV_ERR_LIMIT);
 }
 
-static void bytes_read_back_and_have_one_form(void **state)
+PV_TEST(bytes_read_back_and_have_one_form)
 {
-    (void)state;
     struct pv_ports p, got;
     uint8_t buf[PV_PORTS_BYTES];
     assert_int_equal(pv_ports_parse("ping,tcp/22,udp/5-9,proto/47", &p), PV_OK);
@@ -165,9 +162,8 @@ static struct pv_verdict by_reading(const struct pv_ruleline *lines, size_t n, b
     return (struct pv_verdict){.allow = allow_default, .rule = PV_RULE_DEFAULT};
 }
 
-static void a_table_says_what_its_rules_say(void **state)
+PV_TEST(a_table_says_what_its_rules_say)
 {
-    (void)state;
     struct test_rng g = {.state = 7};
     for (size_t round = 0; round < 400; round++) {
         struct pv_ports ports[40], own = random_ports(&g);
@@ -194,9 +190,8 @@ static void a_table_says_what_its_rules_say(void **state)
     }
 }
 
-static void a_number_beyond_the_limit_is_refused(void **state)
+PV_TEST(a_number_beyond_the_limit_is_refused)
 {
-    (void)state;
     struct pv_ports all;
     struct pv_ruletable *t;
     assert_int_equal(pv_ports_parse("all", &all), PV_OK);
@@ -274,9 +269,8 @@ static void sort_rules(struct pv_policy_rule *r, size_t n)
     }
 }
 
-static void a_policy_says_what_its_rules_say(void **state)
+PV_TEST(a_policy_says_what_its_rules_say)
 {
-    (void)state;
     struct test_rng g = {.state = 11};
     for (size_t round = 0; round < 300; round++) {
         struct pv_policy *p;
@@ -335,9 +329,8 @@ static void a_policy_says_what_its_rules_say(void **state)
     }
 }
 
-static void tags_are_listed_once_and_in_order(void **state)
+PV_TEST(tags_are_listed_once_and_in_order)
 {
-    (void)state;
     struct pv_policy *p;
     uint8_t key[PV_KEY_LEN], other[PV_KEY_LEN];
     node_key(0, key);
@@ -357,9 +350,8 @@ static void tags_are_listed_once_and_in_order(void **state)
     pv_policy_free(p);
 }
 
-static void selectors_read_back_or_are_refused(void **state)
+PV_TEST(selectors_read_back_or_are_refused)
 {
-    (void)state;
     struct test_rng g = {.state = 3};
     uint8_t buf[PV_SELECTOR_BYTES];
     for (size_t i = 0; i < 50; i++) {
@@ -381,14 +373,13 @@ static void selectors_read_back_or_are_refused(void **state)
 
 /* Rules about a prefix hold for what lies in it, those about anybody for all, and of those about
  * the gateway the ones that deny. */
-static void what_is_behind_a_node_has_rules_of_its_own(void **state)
+PV_TEST(what_is_behind_a_node_has_rules_of_its_own)
 {
     static const uint8_t alice[PV_KEY_LEN] = {1}, nas[PV_KEY_LEN] = {2};
     struct pv_policy *p;
     struct pv_prefix lan, printer, other, got;
     struct pv_ruleline lines[8];
     const struct pv_port_range web = {PV_PORTS_TCP, 80, 80}, ssh = {PV_PORTS_TCP, 22, 22};
-    (void)state;
     assert_int_equal(pv_prefix_parse("192.168.1.0/24", &lan), PV_OK);
     assert_int_equal(pv_prefix_parse("192.168.1.7/32", &printer), PV_OK);
     assert_int_equal(pv_prefix_parse("192.168.2.0/24", &other), PV_OK);
@@ -431,20 +422,4 @@ static void what_is_behind_a_node_has_rules_of_its_own(void **state)
     assert_false(pv_selector_prefix(&bad, &got));
     bad.value[0] = 5;
     assert_false(pv_selector_prefix(&bad, &got));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_have_one_form),
-        cmocka_unit_test(bad_texts_are_refused),
-        cmocka_unit_test(bytes_read_back_and_have_one_form),
-        cmocka_unit_test(a_table_says_what_its_rules_say),
-        cmocka_unit_test(a_number_beyond_the_limit_is_refused),
-        cmocka_unit_test(a_policy_says_what_its_rules_say),
-        cmocka_unit_test(tags_are_listed_once_and_in_order),
-        cmocka_unit_test(selectors_read_back_or_are_refused),
-        cmocka_unit_test(what_is_behind_a_node_has_rules_of_its_own),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

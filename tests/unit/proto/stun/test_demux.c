@@ -22,9 +22,8 @@ static enum pv_demux kind(uint32_t head, size_t len, bool cookie)
     return k;
 }
 
-static void tells_the_kinds_apart_at_their_exact_bounds(void **state)
+PV_TEST(tells_the_kinds_apart_at_their_exact_bounds)
 {
-    (void)state;
     static const struct {
         uint32_t head;
         size_t len;
@@ -80,9 +79,8 @@ static void tells_the_kinds_apart_at_their_exact_bounds(void **state)
     }
 }
 
-static void no_length_makes_a_wireguard_message_out_of_stun(void **state)
+PV_TEST(no_length_makes_a_wireguard_message_out_of_stun)
 {
-    (void)state;
     /* Every class of every assigned method, whatever its length (TRAVERSAL 3.2). */
     for (unsigned method = 1; method <= 15; method++) {
         for (unsigned cls = 0; cls < 4; cls++) {
@@ -101,13 +99,4 @@ static void no_length_makes_a_wireguard_message_out_of_stun(void **state)
             }
         }
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_the_kinds_apart_at_their_exact_bounds),
-        cmocka_unit_test(no_length_makes_a_wireguard_message_out_of_stun),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,9 +110,8 @@ static void run(struct fixture *f, pv_ns duration)
     }
 }
 
-static void the_time_a_silent_binding_lives_is_found(void **state)
+PV_TEST(the_time_a_silent_binding_lives_is_found)
 {
-    (void)state;
     static const struct {
         unsigned idle, min, max; /* seconds; max 0 = more than was tried */
     } cases[] = {{5, 0, 14},    {20, 14, 22},    {30, 22, 32}, {60, 48, 72},
@@ -135,9 +134,8 @@ static void the_time_a_silent_binding_lives_is_found(void **state)
     }
 }
 
-static void an_absolute_end_is_seen_when_it_comes_again(void **state)
+PV_TEST(an_absolute_end_is_seen_when_it_comes_again)
 {
-    (void)state;
     static const unsigned ends[] = {40, 60, 75, 140};
     for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++) {
         struct fixture f;
@@ -148,9 +146,8 @@ static void an_absolute_end_is_seen_when_it_comes_again(void **state)
     }
 }
 
-static void a_nat_that_restarts_has_no_absolute_end(void **state)
+PV_TEST(a_nat_that_restarts_has_no_absolute_end)
 {
-    (void)state;
     struct fixture f;
     begin(&f, PV_S(300), 0);
     f.reboot_at = f.now + PV_S(60);
@@ -159,9 +156,8 @@ static void a_nat_that_restarts_has_no_absolute_end(void **state)
     assert_int_equal(pv_natlife_result(&f.l)->absolute, 0);
 }
 
-static void what_the_server_leaves_open_stays_unknown(void **state)
+PV_TEST(what_the_server_leaves_open_stays_unknown)
 {
-    (void)state;
     struct fixture f;
     begin(&f, PV_S(60), 0);
     f.old = true;
@@ -184,9 +180,8 @@ static void what_the_server_leaves_open_stays_unknown(void **state)
     assert_false(pv_natlife_result(&f.l)->known);
 }
 
-static void answers_of_strangers_count_nothing(void **state)
+PV_TEST(answers_of_strangers_count_nothing)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[PV_STUNC_MTU], junk[3] = {0};
     size_t len;
@@ -201,16 +196,4 @@ static void answers_of_strangers_count_nothing(void **state)
     assert_int_equal(
         pv_natlife_handle_input(&f.l, PV_NATLIFE_SOCKETS, &f.server, pv_view(buf, len), f.now),
         PV_ERR_NOT_FOUND);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_time_a_silent_binding_lives_is_found),
-        cmocka_unit_test(an_absolute_end_is_seen_when_it_comes_again),
-        cmocka_unit_test(a_nat_that_restarts_has_no_absolute_end),
-        cmocka_unit_test(what_the_server_leaves_open_stays_unknown),
-        cmocka_unit_test(answers_of_strangers_count_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,9 +72,8 @@ static struct pv_netcheck_result run_out(struct fixture *f, size_t *ret_sent)
     return f->nc.result;
 }
 
-static void silence_is_called_blocked_after_three_seconds(void **state)
+PV_TEST(silence_is_called_blocked_after_three_seconds)
 {
-    (void)state;
     struct fixture f;
     size_t sent;
     begin(&f);
@@ -85,9 +84,8 @@ static void silence_is_called_blocked_after_three_seconds(void **state)
     assert_int_equal(res.name, PV_NETCHECK_BLOCKED);
 }
 
-static void without_a_server_it_ends_at_once(void **state)
+PV_TEST(without_a_server_it_ends_at_once)
 {
-    (void)state;
     struct fixture f;
     struct pv_netcheck_result res;
     begin(&f);
@@ -99,9 +97,8 @@ static void without_a_server_it_ends_at_once(void **state)
     assert_false(res.reached);
 }
 
-static void only_the_server_can_answer_and_only_what_was_asked(void **state)
+PV_TEST(only_the_server_can_answer_and_only_what_was_asked)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[128];
     struct pv_addr port = SERVER, stranger = pv_addr4(192, 0, 2, 2, 3478);
@@ -130,9 +127,8 @@ static void only_the_server_can_answer_and_only_what_was_asked(void **state)
     assert_int_equal(f.send.sock, PV_NETCHECK_FIRST_FRESH);
 }
 
-static void a_server_that_falls_silent_or_refuses_leaves_all_unknown(void **state)
+PV_TEST(a_server_that_falls_silent_or_refuses_leaves_all_unknown)
 {
-    (void)state;
     for (int refuses = 0; refuses < 2; refuses++) {
         struct fixture f;
         uint8_t buf[128];
@@ -162,9 +158,8 @@ static void a_server_that_falls_silent_or_refuses_leaves_all_unknown(void **stat
 
 /* A server could name a victim as its other address: nowhere that no server can be, and no more
  * than one test's worth. */
-static void a_lying_server_sends_us_nowhere_special(void **state)
+PV_TEST(a_lying_server_sends_us_nowhere_special)
 {
-    (void)state;
     const struct pv_addr lies[] = {
         pv_addr4(127, 0, 0, 1, 3479),       pv_addr4(224, 0, 0, 1, 3479),
         pv_addr4(255, 255, 255, 255, 3479), pv_addr4(0, 0, 0, 0, 3479),
@@ -192,9 +187,8 @@ static void a_lying_server_sends_us_nowhere_special(void **state)
     }
 }
 
-static void calls_too_early_or_too_late_are_harmless(void **state)
+PV_TEST(calls_too_early_or_too_late_are_harmless)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[128];
     size_t sent;
@@ -210,9 +204,8 @@ static void calls_too_early_or_too_late_are_harmless(void **state)
     assert_false(next_request(&f));
 }
 
-static void one_server_address_tells_something_too(void **state)
+PV_TEST(one_server_address_tells_something_too)
 {
-    (void)state;
     struct pv_netcheck_result res = {.reached = true, .translated = PV_NETCHECK_NO};
     assert_non_null(strstr(pv_netcheck_verdict(&res), "No NAT: "));
     res.translated = PV_NETCHECK_YES;
@@ -224,9 +217,8 @@ static void one_server_address_tells_something_too(void **state)
 }
 
 /* Else our own server would have no room for its second address (stuns.h PV_STUNS_GAIN). */
-static void by_ipv6_a_request_makes_room_for_the_answer(void **state)
+PV_TEST(by_ipv6_a_request_makes_room_for_the_answer)
 {
-    (void)state;
     static const uint8_t IP6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
     struct pv_stun_msg msg;
     for (int v6 = 0; v6 < 2; v6++) {
@@ -243,9 +235,8 @@ static void by_ipv6_a_request_makes_room_for_the_answer(void **state)
     }
 }
 
-static void everything_has_its_words(void **state)
+PV_TEST(everything_has_its_words)
 {
-    (void)state;
     struct pv_netcheck_result res = {.reached = true};
     for (int i = 0; i <= PV_NETCHECK_BLOCKED; i++) {
         res.name = (enum pv_netcheck_name)i;
@@ -258,20 +249,4 @@ static void everything_has_its_words(void **state)
     }
     assert_string_equal(pv_netcheck_answer_text(PV_NETCHECK_YES), "yes");
     assert_string_equal(pv_netcheck_rule_text(PV_NETCHECK_APD), "address- and port-dependent");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(silence_is_called_blocked_after_three_seconds),
-        cmocka_unit_test(without_a_server_it_ends_at_once),
-        cmocka_unit_test(only_the_server_can_answer_and_only_what_was_asked),
-        cmocka_unit_test(a_server_that_falls_silent_or_refuses_leaves_all_unknown),
-        cmocka_unit_test(a_lying_server_sends_us_nowhere_special),
-        cmocka_unit_test(calls_too_early_or_too_late_are_harmless),
-        cmocka_unit_test(one_server_address_tells_something_too),
-        cmocka_unit_test(by_ipv6_a_request_makes_room_for_the_answer),
-        cmocka_unit_test(everything_has_its_words),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,9 +76,8 @@ static void hold(struct pv_portmap *p, uint32_t lifetime, uint32_t epoch, pv_ns 
 
 /* --- messages -------------------------------------------------------------------------------- */
 
-static void a_request_is_what_the_rfc_says(void **state)
+PV_TEST(a_request_is_what_the_rfc_says)
 {
-    (void)state;
     uint8_t buf[60];
     struct pv_portmap_request req = {.client = pv_addr4(192, 168, 1, 30, 40015),
                                      .suggested = pv_addr4(203, 0, 113, 7, 41641),
@@ -100,9 +99,8 @@ static void a_request_is_what_the_rfc_says(void **state)
     assert_memory_equal(buf, REQUEST, 60);
 }
 
-static void an_ipv6_request_has_whole_addresses(void **state)
+PV_TEST(an_ipv6_request_has_whole_addresses)
 {
-    (void)state;
     static const uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 5};
     uint8_t buf[60], zero[16] = {0};
     struct pv_portmap_request req = {.client = pv_addr6(ip, 9), .lifetime = 1};
@@ -111,9 +109,8 @@ static void an_ipv6_request_has_whole_addresses(void **state)
     assert_memory_equal(buf + 44, zero, 16); /* s5: any IPv6 address */
 }
 
-static void an_answer_is_read_whole(void **state)
+PV_TEST(an_answer_is_read_whole)
 {
-    (void)state;
     struct pv_portmap_answer a;
     struct pv_addr want = pv_addr4(203, 0, 113, 7, 41641);
     assert_int_equal(pv_portmap_decode(pv_view(GRANTED, 60), &a), PV_OK);
@@ -127,9 +124,8 @@ static void an_answer_is_read_whole(void **state)
     assert_true(pv_addr_equal(&a.external, &want));
 }
 
-static void every_truncation_is_refused(void **state)
+PV_TEST(every_truncation_is_refused)
 {
-    (void)state;
     for (size_t n = 0; n < 60; n++) {
         struct pv_portmap_answer a = {.epoch = 77};
         uint8_t *copy = malloc(n + 1); /* exactly as long as it says, for the sanitizer */
@@ -140,9 +136,8 @@ static void every_truncation_is_refused(void **state)
     }
 }
 
-static void bounds_are_kept(void **state)
+PV_TEST(bounds_are_kept)
 {
-    (void)state;
     static uint8_t big[1104];
     struct pv_portmap_answer a;
     memcpy(big, GRANTED, 60);
@@ -162,9 +157,8 @@ static void bounds_are_kept(void **state)
     assert_int_equal(pv_portmap_decode(pv_view(big, 60), &a), PV_ERR_MALFORMED);
 }
 
-static void another_version_is_told_whatever_its_form(void **state)
+PV_TEST(another_version_is_told_whatever_its_form)
 {
-    (void)state;
     static const uint8_t natpmp[8] = {0, 129, 0, 1, 0, 0, 0, 9}; /* RFC 6886 s3.5 */
     struct pv_portmap_answer a;
     assert_int_equal(pv_portmap_decode(pv_view(natpmp, 8), &a), PV_OK);
@@ -174,9 +168,8 @@ static void another_version_is_told_whatever_its_form(void **state)
         assert_true(strlen(pv_portmap_code_text(c)) > 8);
 }
 
-static void the_epoch_shows_a_restart(void **state)
+PV_TEST(the_epoch_shows_a_restart)
 {
-    (void)state;
     static const struct {
         uint32_t first, second;
         unsigned seconds;
@@ -209,9 +202,8 @@ static void the_epoch_shows_a_restart(void **state)
 
 /* --- the client ------------------------------------------------------------------------------ */
 
-static void a_mapping_is_asked_for_and_held(void **state)
+PV_TEST(a_mapping_is_asked_for_and_held)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     struct pv_addr want = pv_addr4(203, 0, 113, 7, 41641);
@@ -229,9 +221,8 @@ static void a_mapping_is_asked_for_and_held(void **state)
     assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
 }
 
-static void answers_to_others_do_not_count(void **state)
+PV_TEST(answers_to_others_do_not_count)
 {
-    (void)state;
     struct pv_portmap p;
     uint8_t buf[60], bytes[60];
     struct pv_addr other = ROUTER;
@@ -253,9 +244,8 @@ static void answers_to_others_do_not_count(void **state)
     assert_int_equal(p.state, PV_PORTMAP_ASKING);
 }
 
-static void silence_ends_after_four_requests(void **state)
+PV_TEST(silence_ends_after_four_requests)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t buf[60];
@@ -274,9 +264,8 @@ static void silence_ends_after_four_requests(void **state)
     assert_int_equal(pv_portmap_next_timeout(&p), PV_NEVER);
 }
 
-static void a_refusal_says_why_and_for_how_long(void **state)
+PV_TEST(a_refusal_says_why_and_for_how_long)
 {
-    (void)state;
     static const struct {
         uint8_t code;
         uint32_t lifetime;
@@ -299,9 +288,8 @@ static void a_refusal_says_why_and_for_how_long(void **state)
     }
 }
 
-static void a_natpmp_router_is_told_apart(void **state)
+PV_TEST(a_natpmp_router_is_told_apart)
 {
-    (void)state;
     static const uint8_t natpmp[8] = {0, 129, 0, 1};
     struct pv_portmap p;
     struct pv_portmap_event ev;
@@ -316,9 +304,8 @@ static void a_natpmp_router_is_told_apart(void **state)
     assert_int_equal(p.state, PV_PORTMAP_HELD);
 }
 
-static void a_mapping_to_nowhere_is_none(void **state)
+PV_TEST(a_mapping_to_nowhere_is_none)
 {
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct pv_portmap p;
         struct pv_portmap_event ev;
@@ -336,9 +323,8 @@ static void a_mapping_to_nowhere_is_none(void **state)
     }
 }
 
-static void it_is_renewed_from_half_its_life_on_and_then_lost(void **state)
+PV_TEST(it_is_renewed_from_half_its_life_on_and_then_lost)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t buf[60];
@@ -365,9 +351,8 @@ static void it_is_renewed_from_half_its_life_on_and_then_lost(void **state)
 }
 
 /* A machine that was suspended for hours wakes up when the mapping is over. */
-static void one_that_expired_unasked_is_asked_for_before_it_counts_as_lost(void **state)
+PV_TEST(one_that_expired_unasked_is_asked_for_before_it_counts_as_lost)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t buf[60], bytes[60];
@@ -394,9 +379,8 @@ static void one_that_expired_unasked_is_asked_for_before_it_counts_as_lost(void 
     assert_int_equal(p.sends, 4);
 }
 
-static void a_renewal_starts_the_life_anew(void **state)
+PV_TEST(a_renewal_starts_the_life_anew)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t buf[60], bytes[60];
@@ -410,9 +394,8 @@ static void a_renewal_starts_the_life_anew(void **state)
     assert_true(p.expires == now + PV_S(86400)); /* s15: no absurd lifetimes */
 }
 
-static void an_update_of_the_router_is_believed(void **state)
+PV_TEST(an_update_of_the_router_is_believed)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t bytes[60];
@@ -425,9 +408,8 @@ static void an_update_of_the_router_is_believed(void **state)
     assert_int_equal(ev.external.ip[3], 99);
 }
 
-static void an_announced_restart_makes_it_ask_again(void **state)
+PV_TEST(an_announced_restart_makes_it_ask_again)
 {
-    (void)state;
     struct pv_portmap p;
     uint8_t announce[24] = {2, 128}, buf[60];
     hold(&p, 7200, 1000, PV_S(100));
@@ -443,9 +425,8 @@ static void an_announced_restart_makes_it_ask_again(void **state)
     assert_int_equal(pv_load_be16(buf + 42), 41641); /* the same port, please */
 }
 
-static void asking_again_is_at_once(void **state)
+PV_TEST(asking_again_is_at_once)
 {
-    (void)state;
     struct pv_portmap p;
     uint8_t buf[60];
     hold(&p, 7200, 1000, PV_S(100));
@@ -454,9 +435,8 @@ static void asking_again_is_at_once(void **state)
     assert_memory_equal(buf + 24, NONCE, 12);
 }
 
-static void a_mapping_is_given_back_with_its_own_nonce(void **state)
+PV_TEST(a_mapping_is_given_back_with_its_own_nonce)
 {
-    (void)state;
     struct pv_portmap p;
     struct pv_portmap_event ev;
     uint8_t buf[60];
@@ -473,31 +453,4 @@ static void a_mapping_is_given_back_with_its_own_nonce(void **state)
     assert_int_equal(pv_portmap_poll_event(&p, &ev), PV_ERR_AGAIN);
     pv_portmap_release(&p, PV_S(200)); /* nothing to give back */
     assert_int_equal(pv_portmap_poll_transmit(&p, buf), PV_ERR_AGAIN);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_request_is_what_the_rfc_says),
-        cmocka_unit_test(an_ipv6_request_has_whole_addresses),
-        cmocka_unit_test(an_answer_is_read_whole),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(bounds_are_kept),
-        cmocka_unit_test(another_version_is_told_whatever_its_form),
-        cmocka_unit_test(the_epoch_shows_a_restart),
-        cmocka_unit_test(a_mapping_is_asked_for_and_held),
-        cmocka_unit_test(answers_to_others_do_not_count),
-        cmocka_unit_test(silence_ends_after_four_requests),
-        cmocka_unit_test(a_refusal_says_why_and_for_how_long),
-        cmocka_unit_test(a_natpmp_router_is_told_apart),
-        cmocka_unit_test(a_mapping_to_nowhere_is_none),
-        cmocka_unit_test(it_is_renewed_from_half_its_life_on_and_then_lost),
-        cmocka_unit_test(one_that_expired_unasked_is_asked_for_before_it_counts_as_lost),
-        cmocka_unit_test(a_renewal_starts_the_life_anew),
-        cmocka_unit_test(an_update_of_the_router_is_believed),
-        cmocka_unit_test(an_announced_restart_makes_it_ask_again),
-        cmocka_unit_test(asking_again_is_at_once),
-        cmocka_unit_test(a_mapping_is_given_back_with_its_own_nonce),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,9 +41,8 @@ static size_t run_out(struct pv_routercheck *rc, struct pv_routercheck_result *r
     return n;
 }
 
-static void the_requests_are_what_the_standards_say(void **state)
+PV_TEST(the_requests_are_what_the_standards_say)
 {
-    (void)state;
     static const uint8_t PCP[24] = {2, [18] = 0xff, [19] = 0xff, [20] = 192, [21] = 168, [23] = 2};
     struct pv_routercheck rc;
     uint8_t buf[PV_ROUTERCHECK_MTU];
@@ -65,9 +64,8 @@ static void the_requests_are_what_the_standards_say(void **state)
     assert_int_equal(pv_routercheck_poll_transmit(&rc, buf, &dst, &len), PV_ERR_AGAIN);
 }
 
-static void a_router_that_answers_all_ends_it_at_once(void **state)
+PV_TEST(a_router_that_answers_all_ends_it_at_once)
 {
-    (void)state;
     struct pv_routercheck rc;
     struct pv_routercheck_result res;
     struct pv_addr want = pv_addr4(203, 0, 113, 7, 0);
@@ -84,9 +82,8 @@ static void a_router_that_answers_all_ends_it_at_once(void **state)
     assert_int_equal(give(&rc, 5351, PMP_OK, sizeof(PMP_OK)), PV_ERR_NOT_FOUND);
 }
 
-static void silence_means_no_and_costs_three_requests_each(void **state)
+PV_TEST(silence_means_no_and_costs_three_requests_each)
 {
-    (void)state;
     struct pv_routercheck rc;
     struct pv_routercheck_result res;
     pv_routercheck_start(&rc, &ROUTER, &LOCAL, PV_S(1));
@@ -96,9 +93,8 @@ static void silence_means_no_and_costs_three_requests_each(void **state)
     assert_int_equal(res.external.family, PV_AF_NONE);
 }
 
-static void without_a_router_all_is_unknown(void **state)
+PV_TEST(without_a_router_all_is_unknown)
 {
-    (void)state;
     struct pv_routercheck rc;
     struct pv_routercheck_result res;
     const struct pv_addr none = {.family = PV_AF_NONE};
@@ -107,9 +103,8 @@ static void without_a_router_all_is_unknown(void **state)
     assert_true(res.pcp == PV_NETCHECK_UNKNOWN && res.upnp == PV_NETCHECK_UNKNOWN);
 }
 
-static void refusals_strangers_and_damage_do_not_count(void **state)
+PV_TEST(refusals_strangers_and_damage_do_not_count)
 {
-    (void)state;
     static const uint8_t PCP_NOT_FOR_US[24] = {2, 128, 0, 2};
     static const uint8_t PMP_FAILED[12] = {0, 128, 0, 3};
     static const uint8_t PMP_OLD[8] = {0, 128, 0, 1}; /* to a PCP request: unsupported version */
@@ -146,9 +141,8 @@ static void refusals_strangers_and_damage_do_not_count(void **state)
     assert_int_equal(res.external.family, PV_AF_NONE);
 }
 
-static void levels_follow_from_both_addresses(void **state)
+PV_TEST(levels_follow_from_both_addresses)
 {
-    (void)state;
     struct pv_netcheck_result nat = {.reached = false, .translated = PV_NETCHECK_YES};
     struct pv_routercheck_result router = {.external = pv_addr4(203, 0, 113, 7, 0)};
     static const struct pv_routercheck_trace silent = {.n = 0};
@@ -165,9 +159,8 @@ static void levels_follow_from_both_addresses(void **state)
     assert_int_equal(pv_routercheck_levels(&router, &nat, &silent), 0);
 }
 
-static void without_the_routers_word_private_addresses_on_the_way_tell(void **state)
+PV_TEST(without_the_routers_word_private_addresses_on_the_way_tell)
 {
-    (void)state;
     enum {
         END = 0, /* of the hops */
         SILENT = 255,
@@ -214,18 +207,4 @@ static void without_the_routers_word_private_addresses_on_the_way_tell(void **st
         if (got != rows[i].want)
             fail_msg("%s: %d", rows[i].why, got);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_requests_are_what_the_standards_say),
-        cmocka_unit_test(a_router_that_answers_all_ends_it_at_once),
-        cmocka_unit_test(silence_means_no_and_costs_three_requests_each),
-        cmocka_unit_test(without_a_router_all_is_unknown),
-        cmocka_unit_test(refusals_strangers_and_damage_do_not_count),
-        cmocka_unit_test(levels_follow_from_both_addresses),
-        cmocka_unit_test(without_the_routers_word_private_addresses_on_the_way_tell),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

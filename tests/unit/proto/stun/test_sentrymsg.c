@@ -7,9 +7,8 @@ static const uint8_t TXID[PV_STUN_TXID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 static const struct pv_sentry_word WORD = {.coordinator = 0x0102030405060708,
                                            .ticket = 0xfffefdfcfbfaf9f8};
 
-static void an_alarm_is_read_as_it_was_written(void **state)
+PV_TEST(an_alarm_is_read_as_it_was_written)
 {
-    (void)state;
     static const uint8_t WANT[] = {0,    0x11, 0,    28,   0x21, 0x12, 0xa4, 0x42, 1,    2,
                                    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,
                                    0xc5, 0xe1, 0,    16,   1,    2,    3,    4,    5,    6,
@@ -45,9 +44,8 @@ static int read_one(enum pv_stun_class cls, uint16_t method, size_t len, bool fp
     return pv_sentry_read_alarm(pv_view(buf, n), &got);
 }
 
-static void other_messages_are_no_alarm(void **state)
+PV_TEST(other_messages_are_no_alarm)
 {
-    (void)state;
     assert_int_equal(read_one(PV_STUN_INDICATION, PV_STUN_BINDING, 16, true), PV_OK);
     assert_int_equal(read_one(PV_STUN_REQUEST, PV_STUN_BINDING, 16, true), PV_ERR_NOT_FOUND);
     assert_int_equal(read_one(PV_STUN_SUCCESS, PV_STUN_BINDING, 16, true), PV_ERR_NOT_FOUND);
@@ -56,13 +54,4 @@ static void other_messages_are_no_alarm(void **state)
     for (size_t len = 0; len <= 32; len++)
         assert_int_equal(read_one(PV_STUN_INDICATION, PV_STUN_BINDING, len, true),
                          len == 16 ? PV_OK : PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_alarm_is_read_as_it_was_written),
-        cmocka_unit_test(other_messages_are_no_alarm),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
-#include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/test_util.h"
@@ -42,9 +41,8 @@ static struct pv_stun_msg decode_hex(const char *hex, uint8_t *buf, size_t cap)
     return msg;
 }
 
-static void decodes_the_sample_request(void **state)
+PV_TEST(decodes_the_sample_request)
 {
-    (void)state;
     uint8_t buf[256];
     struct pv_stun_msg msg = decode_hex(REQUEST_2_1, buf, sizeof(buf));
     struct pv_view v;
@@ -65,9 +63,8 @@ static void decodes_the_sample_request(void **state)
     assert_int_equal(pv_stun_check_fingerprint(&msg), PV_OK);
 }
 
-static void decodes_the_sample_responses(void **state)
+PV_TEST(decodes_the_sample_responses)
 {
-    (void)state;
     static const uint8_t IP6[16] = {0x20, 0x01, 0x0d, 0xb8, 0x12, 0x34, 0x56, 0x78,
                                     0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77};
     uint8_t buf[256];
@@ -89,9 +86,8 @@ static void decodes_the_sample_responses(void **state)
     assert_int_equal(pv_stun_check_fingerprint(&msg), PV_OK);
 }
 
-static void checks_the_long_term_sample(void **state)
+PV_TEST(checks_the_long_term_sample)
 {
-    (void)state;
     uint8_t buf[256];
     uint8_t key[PV_MD5_LEN];
     struct pv_stun_msg msg = decode_hex(REQUEST_2_4, buf, sizeof(buf));
@@ -103,9 +99,8 @@ static void checks_the_long_term_sample(void **state)
     assert_int_equal(pv_stun_check_fingerprint(&msg), PV_ERR_NOT_FOUND);
 }
 
-static void decode_rejects_every_truncation_and_one_byte_more(void **state)
+PV_TEST(decode_rejects_every_truncation_and_one_byte_more)
 {
-    (void)state;
     static const char *const SAMPLES[] = {REQUEST_2_1, RESPONSE_2_2, RESPONSE_2_3, REQUEST_2_4};
     for (size_t i = 0; i < PV_ARRAY_LEN(SAMPLES); i++) {
         uint8_t buf[256];
@@ -125,9 +120,8 @@ static void decode_rejects_every_truncation_and_one_byte_more(void **state)
     }
 }
 
-static void a_changed_bit_breaks_integrity_or_fingerprint(void **state)
+PV_TEST(a_changed_bit_breaks_integrity_or_fingerprint)
 {
-    (void)state;
     uint8_t buf[256];
     struct pv_view whole = unhex(REQUEST_2_1, buf, sizeof(buf));
     for (size_t bit = 0; bit < whole.len * 8; bit++) {
@@ -143,9 +137,8 @@ static void a_changed_bit_breaks_integrity_or_fingerprint(void **state)
     }
 }
 
-static void decode_rejects_malformed_messages(void **state)
+PV_TEST(decode_rejects_malformed_messages)
 {
-    (void)state;
     static const struct {
         const char *hex;
         int status;
@@ -173,9 +166,8 @@ static void decode_rejects_malformed_messages(void **state)
     }
 }
 
-static void decode_takes_32_attributes_and_not_33(void **state)
+PV_TEST(decode_takes_32_attributes_and_not_33)
 {
-    (void)state;
     uint8_t buf[512];
     struct pv_stun_writer w;
     struct pv_stun_msg msg;
@@ -194,9 +186,8 @@ static void decode_takes_32_attributes_and_not_33(void **state)
     assert_int_equal(pv_stun_decode(pv_view(buf, len), &msg), PV_ERR_LIMIT);
 }
 
-static void classes_and_methods_survive_the_type_field(void **state)
+PV_TEST(classes_and_methods_survive_the_type_field)
 {
-    (void)state;
     for (unsigned cls = 0; cls < 4; cls++) {
         for (unsigned method = 0; method < 0x1000; method++) {
             uint8_t buf[PV_STUN_HEADER_LEN];
@@ -238,9 +229,8 @@ static size_t write_everything(uint8_t *buf, size_t cap, int *ret_status)
     return len;
 }
 
-static void what_was_written_is_read_back(void **state)
+PV_TEST(what_was_written_is_read_back)
 {
-    (void)state;
     uint8_t buf[512];
     struct pv_stun_msg msg;
     struct pv_addr addr;
@@ -274,9 +264,8 @@ static void what_was_written_is_read_back(void **state)
     assert_int_equal(v.len, 5);
 }
 
-static void the_writer_respects_every_short_buffer(void **state)
+PV_TEST(the_writer_respects_every_short_buffer)
 {
-    (void)state;
     uint8_t big[512];
     int status;
     size_t whole = write_everything(big, sizeof(big), &status);
@@ -294,9 +283,8 @@ static void the_writer_respects_every_short_buffer(void **state)
     free(exact);
 }
 
-static void sha256_integrity_is_made_and_checked(void **state)
+PV_TEST(sha256_integrity_is_made_and_checked)
 {
-    (void)state;
     static const uint8_t txid[PV_STUN_TXID_LEN] = {1, 2, 3};
     uint8_t buf[160];
     struct pv_stun_writer w;
@@ -326,9 +314,8 @@ static void sha256_integrity_is_made_and_checked(void **state)
     assert_int_equal(pv_stun_check_integrity_sha256(&msg, key_view("k")), PV_ERR_AUTH);
 }
 
-static void attributes_behind_integrity_are_not_found(void **state)
+PV_TEST(attributes_behind_integrity_are_not_found)
 {
-    (void)state;
     uint8_t buf[256];
     struct pv_stun_writer w;
     struct pv_stun_msg msg;
@@ -350,9 +337,8 @@ static void attributes_behind_integrity_are_not_found(void **state)
     assert_int_equal(unknown[0], PV_STUN_ATTR_MESSAGE_INTEGRITY);
 }
 
-static void a_fingerprint_that_is_not_last_is_refused(void **state)
+PV_TEST(a_fingerprint_that_is_not_last_is_refused)
 {
-    (void)state;
     uint8_t buf[128];
     struct pv_stun_writer w;
     struct pv_stun_msg msg;
@@ -366,9 +352,8 @@ static void a_fingerprint_that_is_not_last_is_refused(void **state)
     assert_int_equal(pv_stun_check_fingerprint(&msg), PV_ERR_AUTH);
 }
 
-static void unknown_required_attributes_are_listed_once(void **state)
+PV_TEST(unknown_required_attributes_are_listed_once)
 {
-    (void)state;
     static const uint16_t KNOWN[] = {PV_STUN_ATTR_PADDING};
     uint8_t buf[128];
     struct pv_stun_writer w;
@@ -390,9 +375,8 @@ static void unknown_required_attributes_are_listed_once(void **state)
     assert_int_equal(pv_stun_list_unknown(&msg, KNOWN, 1, unknown, 1), 1);
 }
 
-static void fixed_size_attributes_refuse_other_sizes(void **state)
+PV_TEST(fixed_size_attributes_refuse_other_sizes)
 {
-    (void)state;
     static const struct {
         uint16_t type;
         size_t len;
@@ -434,9 +418,8 @@ static void fixed_size_attributes_refuse_other_sizes(void **state)
     }
 }
 
-static void error_codes_are_300_to_699(void **state)
+PV_TEST(error_codes_are_300_to_699)
 {
-    (void)state;
     for (unsigned hundreds = 0; hundreds < 8; hundreds++) {
         for (unsigned rest = 98; rest < 102; rest++) {
             uint8_t buf[64];
@@ -455,9 +438,8 @@ static void error_codes_are_300_to_699(void **state)
     }
 }
 
-static void integrity_covers_2048_bytes_and_not_one_more_word(void **state)
+PV_TEST(integrity_covers_2048_bytes_and_not_one_more_word)
 {
-    (void)state;
     static uint8_t buf[4096];
     for (size_t extra = 0; extra <= 4; extra += 4) {
         struct pv_stun_writer w;
@@ -484,9 +466,8 @@ static void integrity_covers_2048_bytes_and_not_one_more_word(void **state)
     }
 }
 
-static void classic_requests_are_recognised_and_answered_in_their_form(void **state)
+PV_TEST(classic_requests_are_recognised_and_answered_in_their_form)
 {
-    (void)state;
     uint8_t buf[64];
     uint8_t answer[64];
     struct pv_stun_msg msg;
@@ -511,31 +492,4 @@ static void classic_requests_are_recognised_and_answered_in_their_form(void **st
     assert_int_equal(pv_stun_decode_classic(req, &msg), PV_ERR_MALFORMED);
     req = unhex("000200000000a442000000000000000000000000", buf, sizeof(buf));
     assert_int_equal(pv_stun_decode_classic(req, &msg), PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_the_sample_request),
-        cmocka_unit_test(decodes_the_sample_responses),
-        cmocka_unit_test(checks_the_long_term_sample),
-        cmocka_unit_test(decode_rejects_every_truncation_and_one_byte_more),
-        cmocka_unit_test(a_changed_bit_breaks_integrity_or_fingerprint),
-        cmocka_unit_test(decode_rejects_malformed_messages),
-        cmocka_unit_test(decode_takes_32_attributes_and_not_33),
-        cmocka_unit_test(classes_and_methods_survive_the_type_field),
-        cmocka_unit_test(what_was_written_is_read_back),
-        cmocka_unit_test(the_writer_respects_every_short_buffer),
-        cmocka_unit_test(sha256_integrity_is_made_and_checked),
-        cmocka_unit_test(attributes_behind_integrity_are_not_found),
-        cmocka_unit_test(a_fingerprint_that_is_not_last_is_refused),
-        cmocka_unit_test(unknown_required_attributes_are_listed_once),
-        cmocka_unit_test(fixed_size_attributes_refuse_other_sizes),
-        cmocka_unit_test(error_codes_are_300_to_699),
-        cmocka_unit_test(integrity_covers_2048_bytes_and_not_one_more_word),
-        cmocka_unit_test(classic_requests_are_recognised_and_answered_in_their_form),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

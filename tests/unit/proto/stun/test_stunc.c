@@ -43,9 +43,8 @@ static struct pv_view answer(const struct fixture *f, uint8_t *buf, size_t cap, 
     return pv_view(buf, len);
 }
 
-static void reports_the_mapped_address_and_the_round_trip(void **state)
+PV_TEST(reports_the_mapped_address_and_the_round_trip)
 {
-    (void)state;
     static const uint16_t ATTRS[] = {PV_STUN_ATTR_XOR_MAPPED_ADDRESS, PV_STUN_ATTR_MAPPED_ADDRESS};
     for (size_t i = 0; i < 2; i++) {
         struct fixture f;
@@ -67,9 +66,8 @@ static void reports_the_mapped_address_and_the_round_trip(void **state)
     }
 }
 
-static void ignores_other_sources_ids_and_kinds(void **state)
+PV_TEST(ignores_other_sources_ids_and_kinds)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[128];
     struct pv_addr stranger = pv_addr4(192, 0, 2, 2, 3478);
@@ -90,9 +88,8 @@ static void ignores_other_sources_ids_and_kinds(void **state)
     assert_int_equal(pv_stunc_handle_input(&f.c, &f.cfg.server, ans, PV_S(1)), PV_OK);
 }
 
-static void an_answer_from_elsewhere_counts_where_it_was_asked_for(void **state)
+PV_TEST(an_answer_from_elsewhere_counts_where_it_was_asked_for)
 {
-    (void)state;
     static const struct {
         unsigned change;
         struct pv_addr src;
@@ -135,9 +132,8 @@ static void an_answer_from_elsewhere_counts_where_it_was_asked_for(void **state)
     }
 }
 
-static void repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds(void **state)
+PV_TEST(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds)
 {
-    (void)state;
     static const unsigned AT_MS[] = {500, 1500, 3500, 7500, 15500, 31500};
     struct fixture f;
     struct pv_stunc_event ev;
@@ -165,9 +161,8 @@ static void repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds(void **state)
     assert_false(pv_stunc_is_running(&f.c));
 }
 
-static void asks_again_without_padding_when_the_server_does_not_know_it(void **state)
+PV_TEST(asks_again_without_padding_when_the_server_does_not_know_it)
 {
-    (void)state;
     struct fixture f;
     struct pv_stunc_event ev;
     struct pv_stun_msg msg;
@@ -196,9 +191,8 @@ static void asks_again_without_padding_when_the_server_does_not_know_it(void **s
     assert_int_equal(ev.error, 420);
 }
 
-static void an_answer_without_an_address_is_a_failure(void **state)
+PV_TEST(an_answer_without_an_address_is_a_failure)
 {
-    (void)state;
     struct fixture f;
     struct pv_stunc_event ev;
     uint8_t buf[128];
@@ -209,9 +203,8 @@ static void an_answer_without_an_address_is_a_failure(void **state)
     assert_int_equal(ev.status, PV_ERR_MALFORMED);
 }
 
-static void a_server_may_name_another_one(void **state)
+PV_TEST(a_server_may_name_another_one)
 {
-    (void)state;
     const struct pv_addr other = pv_addr4(192, 0, 2, 7, 3479);
     for (unsigned named = 0; named < 2; named++) {
         struct fixture f;
@@ -239,9 +232,8 @@ static void a_server_may_name_another_one(void **state)
     }
 }
 
-static void a_short_buffer_keeps_the_request_due(void **state)
+PV_TEST(a_short_buffer_keeps_the_request_due)
 {
-    (void)state;
     struct fixture f;
     size_t len;
     f.rng = test_rng_make(&f.seed, 7);
@@ -254,9 +246,8 @@ static void a_short_buffer_keeps_the_request_due(void **state)
 }
 
 /* Of a server that is not asked to be a sentry nothing is taken. */
-static void what_a_sentry_says_comes_with_its_answer(void **state)
+PV_TEST(what_a_sentry_says_comes_with_its_answer)
 {
-    (void)state;
     for (unsigned asked = 0; asked < 2; asked++) {
         struct fixture f = {.cfg = {.server = pv_addr4(192, 0, 2, 1, 3478),
                                     .padding = PV_SENTRY_PADDING,
@@ -288,9 +279,8 @@ static void what_a_sentry_says_comes_with_its_answer(void **state)
     }
 }
 
-static void stopped_it_is_silent(void **state)
+PV_TEST(stopped_it_is_silent)
 {
-    (void)state;
     struct fixture f;
     struct pv_stunc_event ev;
     uint8_t buf[128];
@@ -301,21 +291,4 @@ static void stopped_it_is_silent(void **state)
     pv_stunc_handle_timeout(&f.c, PV_S(100));
     assert_int_equal(pv_stunc_poll_event(&f.c, &ev), PV_ERR_AGAIN);
     assert_true(pv_stunc_next_timeout(&f.c) == PV_NEVER);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reports_the_mapped_address_and_the_round_trip),
-        cmocka_unit_test(ignores_other_sources_ids_and_kinds),
-        cmocka_unit_test(an_answer_from_elsewhere_counts_where_it_was_asked_for),
-        cmocka_unit_test(repeats_as_the_rfc_says_and_gives_up_at_39_5_seconds),
-        cmocka_unit_test(asks_again_without_padding_when_the_server_does_not_know_it),
-        cmocka_unit_test(an_answer_without_an_address_is_a_failure),
-        cmocka_unit_test(a_server_may_name_another_one),
-        cmocka_unit_test(a_short_buffer_keeps_the_request_due),
-        cmocka_unit_test(what_a_sentry_says_comes_with_its_answer),
-        cmocka_unit_test(stopped_it_is_silent),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

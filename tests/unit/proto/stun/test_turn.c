@@ -5,9 +5,8 @@
 
 static const uint8_t TXID[PV_STUN_TXID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
-static void long_term_key_is_that_of_the_rfc(void **state)
+PV_TEST(long_term_key_is_that_of_the_rfc)
 {
-    (void)state;
     /* RFC 8489 s9.2.2: "user", "realm", "pass" */
     static const uint8_t WANT[PV_MD5_LEN] = {0x84, 0x93, 0xfb, 0xc5, 0x3b, 0xa5, 0x82, 0xfb,
                                              0x4c, 0x04, 0x4c, 0x45, 0x6b, 0xdc, 0x40, 0xeb};
@@ -23,9 +22,8 @@ static void long_term_key_is_that_of_the_rfc(void **state)
     assert_int_equal(pv_turn_key("u", longest, "p", key), PV_ERR_NO_SPACE);
 }
 
-static void virtual_addresses_name_coordinator_and_node(void **state)
+PV_TEST(virtual_addresses_name_coordinator_and_node)
 {
-    (void)state;
     uint8_t c1[32] = {1}, c2[32] = {2}, n1[32] = {3}, n2[32] = {4};
     struct pv_addr a = pv_turn_virtual_addr(c1, n1);
     struct pv_addr b = pv_turn_virtual_addr(c1, n2);
@@ -46,9 +44,8 @@ static void virtual_addresses_name_coordinator_and_node(void **state)
     assert_false(pv_turn_is_virtual_of(&v4, n1));
 }
 
-static void channel_data_survives_a_round_trip_and_every_truncation(void **state)
+PV_TEST(channel_data_survives_a_round_trip_and_every_truncation)
 {
-    (void)state;
     uint8_t buf[12] = {0, 0, 0, 0, 'a', 'b', 'c', 'd', 'e'};
     uint16_t channel = 0;
     struct pv_view data;
@@ -72,9 +69,8 @@ static void channel_data_survives_a_round_trip_and_every_truncation(void **state
     assert_int_equal(data.len, 0);
 }
 
-static void indications_survive_a_round_trip_and_every_truncation(void **state)
+PV_TEST(indications_survive_a_round_trip_and_every_truncation)
 {
-    (void)state;
     uint8_t c[32] = {1}, n[32] = {2}, buf[64 + PV_TURN_INDICATION_MAX];
     struct pv_addr peer = pv_turn_virtual_addr(c, n), got;
     uint8_t payload[61];
@@ -102,9 +98,8 @@ static void indications_survive_a_round_trip_and_every_truncation(void **state)
     assert_int_equal(other, 99);
 }
 
-static void an_indication_without_peer_or_data_is_none(void **state)
+PV_TEST(an_indication_without_peer_or_data_is_none)
 {
-    (void)state;
     uint8_t buf[64];
     struct pv_addr peer = pv_addr4(192, 0, 2, 1, 9), got;
     struct pv_view data;
@@ -124,16 +119,4 @@ static void an_indication_without_peer_or_data_is_none(void **state)
     assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
     assert_int_equal(pv_turn_indication_parse(pv_view(buf, len), PV_TURN_DATA, &got, &data),
                      PV_ERR_NOT_FOUND);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_term_key_is_that_of_the_rfc),
-        cmocka_unit_test(virtual_addresses_name_coordinator_and_node),
-        cmocka_unit_test(channel_data_survives_a_round_trip_and_every_truncation),
-        cmocka_unit_test(indications_survive_a_round_trip_and_every_truncation),
-        cmocka_unit_test(an_indication_without_peer_or_data_is_none),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

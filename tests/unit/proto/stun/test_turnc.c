@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
-#include "crypto/ct.h"
 #include "proto/stun/turnc.h"
 #include "proto/stun/turnc_past.h"
 #include "tests/unit/test_util.h"
@@ -135,9 +134,8 @@ static void up(struct fixture *f)
     no_event(f);
 }
 
-static void credentials_of_welcome_allocate_in_one_round_trip(void **state)
+PV_TEST(credentials_of_welcome_allocate_in_one_round_trip)
 {
-    (void)state;
     struct fixture f;
     uint32_t v;
     start(&f);
@@ -159,9 +157,8 @@ static void credentials_of_welcome_allocate_in_one_round_trip(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_ERR_NOT_FOUND); /* a duplicate */
 }
 
-static void without_realm_and_nonce_it_asks_first(void **state)
+PV_TEST(without_realm_and_nonce_it_asks_first)
 {
-    (void)state;
     struct fixture f;
     setup(&f);
     f.cfg.nonce[0] = f.cfg.realm[0] = '\0';
@@ -174,9 +171,8 @@ static void without_realm_and_nonce_it_asks_first(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_UP);
 }
 
-static void a_lost_request_is_repeated_and_given_up_in_the_end(void **state)
+PV_TEST(a_lost_request_is_repeated_and_given_up_in_the_end)
 {
-    (void)state;
     struct fixture f;
     start(&f);
     unsigned sends = 0;
@@ -200,9 +196,8 @@ static void a_lost_request_is_repeated_and_given_up_in_the_end(void **state)
     expect(&f, PV_TURN_ALLOCATE, "n0");
 }
 
-static void a_stale_nonce_is_followed_but_not_for_ever(void **state)
+PV_TEST(a_stale_nonce_is_followed_but_not_for_ever)
 {
-    (void)state;
     struct fixture f;
     start(&f);
     expect(&f, PV_TURN_ALLOCATE, "n0");
@@ -217,9 +212,8 @@ static void a_stale_nonce_is_followed_but_not_for_ever(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
 }
 
-static void wrong_credentials_are_told(void **state)
+PV_TEST(wrong_credentials_are_told)
 {
-    (void)state;
     struct fixture f;
     start(&f);
     expect(&f, PV_TURN_ALLOCATE, "n0");
@@ -230,9 +224,8 @@ static void wrong_credentials_are_told(void **state)
     assert_int_equal(ev.error, 401);
 }
 
-static void answers_of_strangers_and_forged_ones_count_nothing(void **state)
+PV_TEST(answers_of_strangers_and_forged_ones_count_nothing)
 {
-    (void)state;
     struct fixture f;
     start(&f);
     expect(&f, PV_TURN_ALLOCATE, "n0");
@@ -251,9 +244,8 @@ static void answers_of_strangers_and_forged_ones_count_nothing(void **state)
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
 }
 
-static void channels_are_bound_and_bound_again_in_time(void **state)
+PV_TEST(channels_are_bound_and_bound_again_in_time)
 {
-    (void)state;
     struct fixture f;
     uint32_t number;
     struct pv_addr peer;
@@ -289,9 +281,8 @@ static void channels_are_bound_and_bound_again_in_time(void **state)
     assert_false(next_request(&f));
 }
 
-static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
+PV_TEST(a_peer_that_comes_back_gets_the_channel_it_had)
 {
-    (void)state;
     struct fixture f;
     const struct pv_addr other = pv_addr4(192, 0, 2, 77, 7);
     up(&f);
@@ -306,9 +297,8 @@ static void a_peer_that_comes_back_gets_the_channel_it_had(void **state)
     assert_int_equal(pv_turnc_number(f.c, &other), 0x4001);
 }
 
-static void numbers_that_were_given_up_are_remembered_for_a_while(void **state)
+PV_TEST(numbers_that_were_given_up_are_remembered_for_a_while)
 {
-    (void)state;
     struct pv_turnc_past past = {.next = 0};
     const struct pv_addr peer = pv_addr4(192, 0, 2, 1, 1);
     assert_int_equal(pv_turnc_past_take(&past, &peer, 5), 0);
@@ -328,9 +318,8 @@ static void numbers_that_were_given_up_are_remembered_for_a_while(void **state)
     assert_int_equal(pv_turnc_past_take(&past, &peer, 6), 0);
 }
 
-static void a_kick_ends_the_wait_for_a_server(void **state)
+PV_TEST(a_kick_ends_the_wait_for_a_server)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     pv_turnc_kick(f.c, f.now); /* nothing waits */
@@ -347,9 +336,8 @@ static void a_kick_ends_the_wait_for_a_server(void **state)
     expect(&f, PV_TURN_ALLOCATE, "n0");
 }
 
-static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
+PV_TEST(a_moved_client_allocates_anew_and_keeps_its_channels)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
@@ -368,9 +356,8 @@ static void a_moved_client_allocates_anew_and_keeps_its_channels(void **state)
     assert_false(next_request(&f));
 }
 
-static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
+PV_TEST(a_server_that_forgot_us_is_asked_for_all_again)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
@@ -389,9 +376,8 @@ static void a_server_that_forgot_us_is_asked_for_all_again(void **state)
     assert_int_equal(event(&f).channel, pv_turnc_number(f.c, &f.peer));
 }
 
-static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
+PV_TEST(new_credentials_keep_the_channels_and_bind_them_again)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
@@ -418,9 +404,8 @@ static void new_credentials_keep_the_channels_and_bind_them_again(void **state)
     assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
 }
 
-static void what_a_former_life_left_is_released_first(void **state)
+PV_TEST(what_a_former_life_left_is_released_first)
 {
-    (void)state;
     struct fixture f;
     uint32_t lifetime;
     start(&f);
@@ -435,9 +420,8 @@ static void what_a_former_life_left_is_released_first(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_UP);
 }
 
-static void a_stock_server_gets_permissions(void **state)
+PV_TEST(a_stock_server_gets_permissions)
 {
-    (void)state;
     struct fixture f;
     setup(&f);
     f.cfg.permissions = true;
@@ -467,9 +451,8 @@ static void stock_up(struct fixture *f)
     assert_false(next_request(f));
 }
 
-static void a_server_that_forgets_permissions_early_is_found_out(void **state)
+PV_TEST(a_server_that_forgets_permissions_early_is_found_out)
 {
-    (void)state;
     struct fixture f;
     stock_up(&f);
     f.now += PV_TURNC_SUSPECT - 1;
@@ -495,9 +478,8 @@ static void a_server_that_forgets_permissions_early_is_found_out(void **state)
     assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
 }
 
-static void what_heals_for_other_reasons_teaches_nothing(void **state)
+PV_TEST(what_heals_for_other_reasons_teaches_nothing)
 {
-    (void)state;
     for (unsigned how = 0; how < 4; how++) {
         struct fixture f;
         stock_up(&f);
@@ -534,9 +516,8 @@ static void what_heals_for_other_reasons_teaches_nothing(void **state)
 }
 
 /* 300: where it sends us is told, if we can go there. */
-static void an_alternate_server_is_told(void **state)
+PV_TEST(an_alternate_server_is_told)
 {
-    (void)state;
     static const struct pv_addr ok = {.family = PV_AF_INET, .port = 3478, .ip = {192, 0, 2, 7}};
     static const struct {
         struct pv_addr to;
@@ -577,9 +558,8 @@ static void an_alternate_server_is_told(void **state)
     }
 }
 
-static void in_haste_an_address_is_given_up_soon(void **state)
+PV_TEST(in_haste_an_address_is_given_up_soon)
 {
-    (void)state;
     struct fixture f;
     setup(&f);
     f.cfg.sends = 3;
@@ -621,9 +601,8 @@ static void expect_family(struct fixture *f, bool ipv6)
 }
 
 /* A stock server with addresses of one family only says so; one with none is not asked for ever. */
-static void a_server_of_the_other_family_is_asked_for_that(void **state)
+PV_TEST(a_server_of_the_other_family_is_asked_for_that)
 {
-    (void)state;
     struct fixture f;
     setup(&f);
     f.cfg.permissions = true;
@@ -659,9 +638,8 @@ static void a_server_of_the_other_family_is_asked_for_that(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
 }
 
-static void an_address_that_is_none_is_no_allocation(void **state)
+PV_TEST(an_address_that_is_none_is_no_allocation)
 {
-    (void)state;
     struct fixture f;
     start(&f);
     f.relayed = (struct pv_addr){.family = PV_AF_INET};
@@ -670,9 +648,8 @@ static void an_address_that_is_none_is_no_allocation(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
 }
 
-static void data_goes_by_indication_until_there_is_a_channel(void **state)
+PV_TEST(data_goes_by_indication_until_there_is_a_channel)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[256];
     size_t len;
@@ -699,9 +676,8 @@ static void data_goes_by_indication_until_there_is_a_channel(void **state)
     assert_true(pv_view_equal(data, pv_view("hi", 2)));
 }
 
-static void the_table_of_channels_has_a_limit(void **state)
+PV_TEST(the_table_of_channels_has_a_limit)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     struct pv_addr peer = f.peer;
@@ -714,9 +690,8 @@ static void the_table_of_channels_has_a_limit(void **state)
 }
 
 /* A server refuses another number for ten minutes. */
-static void a_peer_that_comes_back_gets_the_number_it_had(void **state)
+PV_TEST(a_peer_that_comes_back_gets_the_number_it_had)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     for (uint16_t i = 0; i < 50; i++) {
@@ -733,9 +708,8 @@ static void a_peer_that_comes_back_gets_the_number_it_had(void **state)
     }
 }
 
-static void a_stopped_client_is_silent(void **state)
+PV_TEST(a_stopped_client_is_silent)
 {
-    (void)state;
     struct fixture f;
     up(&f);
     assert_int_equal(pv_turnc_bind(f.c, &f.peer, f.now), PV_OK);
@@ -743,36 +717,4 @@ static void a_stopped_client_is_silent(void **state)
     assert_int_equal(event(&f).type, PV_TURNC_DOWN);
     assert_false(next_request(&f));
     assert_true(pv_turnc_next_timeout(f.c) == PV_NEVER);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(credentials_of_welcome_allocate_in_one_round_trip),
-        cmocka_unit_test(without_realm_and_nonce_it_asks_first),
-        cmocka_unit_test(a_lost_request_is_repeated_and_given_up_in_the_end),
-        cmocka_unit_test(a_stale_nonce_is_followed_but_not_for_ever),
-        cmocka_unit_test(wrong_credentials_are_told),
-        cmocka_unit_test(answers_of_strangers_and_forged_ones_count_nothing),
-        cmocka_unit_test(channels_are_bound_and_bound_again_in_time),
-        cmocka_unit_test(a_peer_that_comes_back_gets_the_channel_it_had),
-        cmocka_unit_test(numbers_that_were_given_up_are_remembered_for_a_while),
-        cmocka_unit_test(a_kick_ends_the_wait_for_a_server),
-        cmocka_unit_test(a_moved_client_allocates_anew_and_keeps_its_channels),
-        cmocka_unit_test(a_server_that_forgot_us_is_asked_for_all_again),
-        cmocka_unit_test(new_credentials_keep_the_channels_and_bind_them_again),
-        cmocka_unit_test(what_a_former_life_left_is_released_first),
-        cmocka_unit_test(a_stock_server_gets_permissions),
-        cmocka_unit_test(a_server_that_forgets_permissions_early_is_found_out),
-        cmocka_unit_test(what_heals_for_other_reasons_teaches_nothing),
-        cmocka_unit_test(an_alternate_server_is_told),
-        cmocka_unit_test(in_haste_an_address_is_given_up_soon),
-        cmocka_unit_test(a_server_of_the_other_family_is_asked_for_that),
-        cmocka_unit_test(an_address_that_is_none_is_no_allocation),
-        cmocka_unit_test(data_goes_by_indication_until_there_is_a_channel),
-        cmocka_unit_test(the_table_of_channels_has_a_limit),
-        cmocka_unit_test(a_peer_that_comes_back_gets_the_number_it_had),
-        cmocka_unit_test(a_stopped_client_is_silent),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

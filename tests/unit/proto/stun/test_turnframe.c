@@ -24,9 +24,8 @@ static struct pv_turnframe *fresh(void)
     return f;
 }
 
-static void messages_are_cut_wherever_the_bytes_are_cut(void **state)
+PV_TEST(messages_are_cut_wherever_the_bytes_are_cut)
 {
-    (void)state;
     for (size_t piece = 1; piece <= sizeof(STREAM); piece++) {
         struct pv_turnframe *f = fresh();
         size_t n = 0, begin = 0;
@@ -50,9 +49,8 @@ static void messages_are_cut_wherever_the_bytes_are_cut(void **state)
     }
 }
 
-static void what_is_neither_loses_the_stream(void **state)
+PV_TEST(what_is_neither_loses_the_stream)
 {
-    (void)state;
     for (unsigned first = 0; first < 256; first++) {
         uint8_t bytes[24] = {(uint8_t)first};
         pv_store_be32(bytes + 4, 0x2112a442);
@@ -74,9 +72,8 @@ static void what_is_neither_loses_the_stream(void **state)
 }
 
 /* The bytes before the break are taken, those behind it lose the stream whenever they come. */
-static void a_broken_message_behind_a_cut_loses_the_stream_too(void **state)
+PV_TEST(a_broken_message_behind_a_cut_loses_the_stream_too)
 {
-    (void)state;
     static const uint8_t BYTES[] = {0x40, 1, 0, 1, 'x', 0, 0, 0, 0x90};
     struct pv_turnframe *f = fresh();
     struct pv_view data = pv_view(BYTES, 6), m;
@@ -88,9 +85,8 @@ static void a_broken_message_behind_a_cut_loses_the_stream_too(void **state)
     free(f);
 }
 
-static void the_longest_messages_fit_one_byte_at_a_time(void **state)
+PV_TEST(the_longest_messages_fit_one_byte_at_a_time)
 {
-    (void)state;
     static uint8_t big[PV_TURNFRAME_MAX];
     static const struct {
         uint16_t type, len;
@@ -110,15 +106,4 @@ static void the_longest_messages_fit_one_byte_at_a_time(void **state)
         assert_int_equal(m.len, cases[i].message);
         free(f);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_are_cut_wherever_the_bytes_are_cut),
-        cmocka_unit_test(what_is_neither_loses_the_stream),
-        cmocka_unit_test(a_broken_message_behind_a_cut_loses_the_stream_too),
-        cmocka_unit_test(the_longest_messages_fit_one_byte_at_a_time),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,9 +61,8 @@ static void get_cookie(struct world *w, pv_ns now)
                      PV_OK);
 }
 
-static void without_load_mac1_is_enough(void **state)
+PV_TEST(without_load_mac1_is_enough)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     start(&w);
@@ -75,9 +74,8 @@ static void without_load_mac1_is_enough(void **state)
     pv_cookie_checker_free(w.checker);
 }
 
-static void under_load_the_cookie_lets_its_source_in_and_no_other(void **state)
+PV_TEST(under_load_the_cookie_lets_its_source_in_and_no_other)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     start(&w);
@@ -100,9 +98,8 @@ static void under_load_the_cookie_lets_its_source_in_and_no_other(void **state)
     pv_cookie_checker_free(w.checker);
 }
 
-static void the_secret_changes_after_120_s(void **state)
+PV_TEST(the_secret_changes_after_120_s)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     start(&w);
@@ -113,9 +110,8 @@ static void the_secret_changes_after_120_s(void **state)
     pv_cookie_checker_free(w.checker);
 }
 
-static void the_jar_gives_a_cookie_up_after_115_s(void **state)
+PV_TEST(the_jar_gives_a_cookie_up_after_115_s)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     start(&w);
@@ -127,9 +123,8 @@ static void the_jar_gives_a_cookie_up_after_115_s(void **state)
     pv_cookie_checker_free(w.checker);
 }
 
-static void a_proven_source_has_its_share_and_no_more(void **state)
+PV_TEST(a_proven_source_has_its_share_and_no_more)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     unsigned accepted = 0;
@@ -144,9 +139,8 @@ static void a_proven_source_has_its_share_and_no_more(void **state)
     pv_cookie_checker_free(w.checker);
 }
 
-static void the_jar_takes_one_genuine_answer_to_its_last_message(void **state)
+PV_TEST(the_jar_takes_one_genuine_answer_to_its_last_message)
 {
-    (void)state;
     struct world w = make_world();
     uint8_t msg[PV_WGMSG_INITIATION_LEN], old[PV_WGMSG_COOKIE_LEN], reply[PV_WGMSG_COOKIE_LEN];
     start(&w);
@@ -169,19 +163,4 @@ static void the_jar_takes_one_genuine_answer_to_its_last_message(void **state)
     pv_cookie_jar_stamp(&w.jar, msg, sizeof(msg), false, 4);
     assert_true(pv_ct_is_zero(msg + sizeof(msg) - 16, 16));
     pv_cookie_checker_free(w.checker);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_load_mac1_is_enough),
-        cmocka_unit_test(under_load_the_cookie_lets_its_source_in_and_no_other),
-        cmocka_unit_test(the_secret_changes_after_120_s),
-        cmocka_unit_test(the_jar_gives_a_cookie_up_after_115_s),
-        cmocka_unit_test(a_proven_source_has_its_share_and_no_more),
-        cmocka_unit_test(the_jar_takes_one_genuine_answer_to_its_last_message),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,11 +32,9 @@ static uint32_t find(const struct pv_cryptokey *t, const char *ip)
     return a.family == PV_AF_INET ? pv_cryptokey_find4(t, a.ip) : pv_cryptokey_find6(t, a.ip);
 }
 
-static void the_longest_prefix_wins(void **state)
+PV_TEST(the_longest_prefix_wins)
 {
     struct pv_cryptokey *t = table(1);
-    (void)state;
-
     assert_int_equal(find(t, "10.0.0.1"), 0);
     assert_int_equal(add(t, "0.0.0.0/0", 1), PV_OK);
     assert_int_equal(add(t, "10.0.0.0/8", 2), PV_OK);
@@ -55,12 +53,10 @@ static void the_longest_prefix_wins(void **state)
     pv_cryptokey_free(t);
 }
 
-static void a_prefix_belongs_to_one_peer(void **state)
+PV_TEST(a_prefix_belongs_to_one_peer)
 {
     struct pv_cryptokey *t = table(2);
     struct pv_prefix bad = {.base = {.family = PV_AF_NONE}};
-    (void)state;
-
     assert_int_equal(add(t, "10.66.0.7", 3), PV_OK);
     assert_int_equal(add(t, "10.66.0.7", 3), PV_OK);
     assert_int_equal(add(t, "10.66.0.7", 4), PV_ERR_EXISTS);
@@ -76,11 +72,9 @@ static void a_prefix_belongs_to_one_peer(void **state)
     pv_cryptokey_free(t);
 }
 
-static void a_copy_lives_on_its_own(void **state)
+PV_TEST(a_copy_lives_on_its_own)
 {
     struct pv_cryptokey *t = table(3), *copy;
-    (void)state;
-
     assert_int_equal(add(t, "10.66.0.0/24", 1), PV_OK);
     assert_int_equal(pv_cryptokey_copy(t, &copy), PV_OK);
     take(t, "10.66.0.0/24", 1);
@@ -119,15 +113,13 @@ static struct pv_prefix random_prefix(const struct pv_rng *rng)
     return p;
 }
 
-static void random_changes_agree_with_a_naive_reference(void **state)
+PV_TEST(random_changes_agree_with_a_naive_reference)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 77);
     struct pv_cryptokey *t = table(4);
     static struct pv_prefix p[N_PREFIXES];
     static uint32_t owner[N_PREFIXES];
-    (void)state;
-
     memset(owner, 0, sizeof(owner));
     for (int i = 0; i < N_PREFIXES; i++) {
         p[i] = random_prefix(&rng);
@@ -156,15 +148,4 @@ static void random_changes_agree_with_a_naive_reference(void **state)
         assert_int_equal(got, naive(p, owner, &a));
     }
     pv_cryptokey_free(t);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_longest_prefix_wins),
-        cmocka_unit_test(a_prefix_belongs_to_one_peer),
-        cmocka_unit_test(a_copy_lives_on_its_own),
-        cmocka_unit_test(random_changes_agree_with_a_naive_reference),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

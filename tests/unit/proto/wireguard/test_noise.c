@@ -36,9 +36,8 @@ static struct pv_view ik_prologue(void)
     return pv_view("P2PVPN/1\n", 9);
 }
 
-static void ik_makes_the_messages_of_another_implementation(void **state)
+PV_TEST(ik_makes_the_messages_of_another_implementation)
 {
-    (void)state;
     struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
     struct test_vector ei = test_vector(FILE_NAME, "ik_ei"), er = test_vector(FILE_NAME, "ik_er");
     struct pv_rng irng = {fill_from, &ei}, rrng = {fill_from, &er};
@@ -79,9 +78,8 @@ static void ik_makes_the_messages_of_another_implementation(void **state)
     }
 }
 
-static void x_makes_and_opens_the_box_of_another_implementation(void **state)
+PV_TEST(x_makes_and_opens_the_box_of_another_implementation)
 {
-    (void)state;
     struct pv_noise_static si = keys_of("x_si"), sr = keys_of("x_sr");
     struct test_vector ei = test_vector(FILE_NAME, "x_ei");
     struct test_vector prologue = test_vector(FILE_NAME, "x_prologue");
@@ -101,9 +99,8 @@ static void x_makes_and_opens_the_box_of_another_implementation(void **state)
     assert_memory_equal(sender, si.pk, 32);
 }
 
-static void xpsk_makes_and_opens_the_box_of_another_implementation(void **state)
+PV_TEST(xpsk_makes_and_opens_the_box_of_another_implementation)
 {
-    (void)state;
     struct pv_noise_static si = keys_of("xpsk_si"), sr = keys_of("xpsk_sr");
     struct test_vector ei = test_vector(FILE_NAME, "xpsk_ei");
     struct test_vector psk = test_vector(FILE_NAME, "xpsk_psk");
@@ -129,9 +126,8 @@ static void xpsk_makes_and_opens_the_box_of_another_implementation(void **state)
     assert_int_equal(pv_noise_xpsk_open(&at, pv_view(box, box_len), sender, out), PV_ERR_AUTH);
 }
 
-static void x_refuses_every_truncation_changed_bit_and_other_prologue(void **state)
+PV_TEST(x_refuses_every_truncation_changed_bit_and_other_prologue)
 {
-    (void)state;
     struct pv_noise_static sr = keys_of("x_sr"), other = keys_of("x_si");
     struct test_vector prologue = test_vector(FILE_NAME, "x_prologue");
     struct test_vector box = test_vector(FILE_NAME, "x_box");
@@ -157,9 +153,8 @@ static void x_refuses_every_truncation_changed_bit_and_other_prologue(void **sta
                      PV_ERR_AUTH);
 }
 
-static void x_seals_up_to_the_largest_noise_message_and_no_more(void **state)
+PV_TEST(x_seals_up_to_the_largest_noise_message_and_no_more)
 {
-    (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
     struct pv_noise_static a = keys_of("x_si"), b = keys_of("x_sr");
@@ -178,9 +173,8 @@ static void x_seals_up_to_the_largest_noise_message_and_no_more(void **state)
     free(box);
 }
 
-static void ik_refuses_every_truncation_and_every_changed_byte(void **state)
+PV_TEST(ik_refuses_every_truncation_and_every_changed_byte)
 {
-    (void)state;
     struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
     struct test_vector msg1 = test_vector(FILE_NAME, "ik_msg1");
     struct test_vector msg2 = test_vector(FILE_NAME, "ik_msg2");
@@ -218,9 +212,8 @@ static void ik_refuses_every_truncation_and_every_changed_byte(void **state)
     }
 }
 
-static void ik_refuses_calls_out_of_turn(void **state)
+PV_TEST(ik_refuses_calls_out_of_turn)
 {
-    (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
     struct pv_noise_static si = keys_of("ik_si"), sr = keys_of("ik_sr");
@@ -244,9 +237,8 @@ static void ik_refuses_calls_out_of_turn(void **state)
     assert_int_equal(pv_noise_ik_write2(&ik, &rng, out), PV_ERR_STATE);
 }
 
-static void a_server_key_of_small_order_ends_the_handshake(void **state)
+PV_TEST(a_server_key_of_small_order_ends_the_handshake)
 {
-    (void)state;
     struct test_rng r;
     struct pv_rng rng = test_rng_make(&r, 1);
     struct pv_noise_static si = keys_of("ik_si");
@@ -257,9 +249,8 @@ static void a_server_key_of_small_order_ends_the_handshake(void **state)
     assert_int_equal(ik.state, PV_NOISE_IK_DEAD);
 }
 
-static void transport_refuses_reorder_and_the_last_nonce(void **state)
+PV_TEST(transport_refuses_reorder_and_the_last_nonce)
 {
-    (void)state;
     struct pv_noise_cipher a = {.key = {1}}, b = {.key = {1}};
     uint8_t one[17], two[17], byte = 7;
     assert_int_equal(pv_noise_seal(&a, one, pv_view(&byte, 1)), PV_OK);
@@ -272,22 +263,4 @@ static void transport_refuses_reorder_and_the_last_nonce(void **state)
     assert_int_equal(pv_noise_open(&a, &byte, pv_view(two, 17)), PV_ERR_LIMIT);
     pv_noise_cipher_wipe(&a);
     assert_true(pv_ct_is_zero(a.key, 32));
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ik_makes_the_messages_of_another_implementation),
-        cmocka_unit_test(x_makes_and_opens_the_box_of_another_implementation),
-        cmocka_unit_test(xpsk_makes_and_opens_the_box_of_another_implementation),
-        cmocka_unit_test(x_refuses_every_truncation_changed_bit_and_other_prologue),
-        cmocka_unit_test(x_seals_up_to_the_largest_noise_message_and_no_more),
-        cmocka_unit_test(ik_refuses_every_truncation_and_every_changed_byte),
-        cmocka_unit_test(ik_refuses_calls_out_of_turn),
-        cmocka_unit_test(a_server_key_of_small_order_ends_the_handshake),
-        cmocka_unit_test(transport_refuses_reorder_and_the_last_nonce),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,22 +2,18 @@
 #include "proto/wireguard/replay.h"
 #include "tests/unit/test_util.h"
 
-static void a_counter_is_accepted_once(void **state)
+PV_TEST(a_counter_is_accepted_once)
 {
     struct pv_replay r = {.next = 0};
-    (void)state;
-
     for (uint64_t c = 0; c < 3 * PV_REPLAY_WINDOW; c++) {
         assert_int_equal(pv_replay_accept(&r, c), PV_OK);
         assert_int_equal(pv_replay_accept(&r, c), PV_ERR_REPLAY);
     }
 }
 
-static void the_window_ends_exactly_where_it_says(void **state)
+PV_TEST(the_window_ends_exactly_where_it_says)
 {
     static const uint64_t tops[] = {PV_REPLAY_WINDOW, 100000, 100031, 100032, 1ull << 40};
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(tops); i++) {
         struct pv_replay r = {.next = 0};
         uint64_t top = tops[i];
@@ -30,11 +26,9 @@ static void the_window_ends_exactly_where_it_says(void **state)
     }
 }
 
-static void the_first_counter_may_be_any(void **state)
+PV_TEST(the_first_counter_may_be_any)
 {
     static const uint64_t firsts[] = {0, 1, 63, 64, 8191, 8192, UINT64_MAX - 1};
-    (void)state;
-
     for (size_t i = 0; i < PV_ARRAY_LEN(firsts); i++) {
         struct pv_replay r = {.next = 0};
         assert_true(pv_replay_is_new(&r, firsts[i]));
@@ -47,7 +41,7 @@ static void the_first_counter_may_be_any(void **state)
 }
 
 /* The same question answered from a list of everything seen. */
-static void random_order_agrees_with_a_naive_list(void **state)
+PV_TEST(random_order_agrees_with_a_naive_list)
 {
     enum {
         SPAN = 40000
@@ -58,8 +52,6 @@ static void random_order_agrees_with_a_naive_list(void **state)
     struct pv_rng rng = test_rng_make(&seed, 6479);
     uint64_t highest = 0, centre = 0;
     bool any = false;
-    (void)state;
-
     memset(seen, 0, sizeof(seen));
     while (centre < SPAN) {
         uint32_t kind = pv_rng_below(&rng, 1000);
@@ -77,15 +69,4 @@ static void random_order_agrees_with_a_naive_list(void **state)
             any = true;
         }
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_counter_is_accepted_once),
-        cmocka_unit_test(the_window_ends_exactly_where_it_says),
-        cmocka_unit_test(the_first_counter_may_be_any),
-        cmocka_unit_test(random_order_agrees_with_a_naive_list),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,9 +15,8 @@ static bool reaches(struct world *w, int i)
     return w->n[1 - i].data_in == before + 1;
 }
 
-static void a_handshake_gives_both_sides_the_same_keys(void **state)
+PV_TEST(a_handshake_gives_both_sides_the_same_keys)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world *w = w_new(MEMBERS);
         w_connect(w, i);
@@ -37,9 +36,8 @@ static void a_handshake_gives_both_sides_the_same_keys(void **state)
     }
 }
 
-static void the_responder_does_not_send_before_the_keys_are_proven(void **state)
+PV_TEST(the_responder_does_not_send_before_the_keys_are_proven)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->delay = PV_MS(100);
     w_want(w, 0);
@@ -53,9 +51,8 @@ static void the_responder_does_not_send_before_the_keys_are_proven(void **state)
     assert_int_not_equal(w->n[1].use, 0);
 }
 
-static void a_lost_message_is_retried_after_5_s_and_jitter(void **state)
+PV_TEST(a_lost_message_is_retried_after_5_s_and_jitter)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->loss = 100;
     w_want(w, 0);
@@ -72,9 +69,8 @@ static void a_lost_message_is_retried_after_5_s_and_jitter(void **state)
     assert_true(reaches(w, 1));
 }
 
-static void an_attempt_ends_after_90_s(void **state)
+PV_TEST(an_attempt_ends_after_90_s)
 {
-    (void)state;
     struct world *w = w_new(STATIC);
     w->loss = 100;
     w_want(w, 0);
@@ -92,9 +88,8 @@ static void an_attempt_ends_after_90_s(void **state)
     assert_int_equal(w->n[0].msg1, sent + 1);
 }
 
-static void an_attempt_that_nobody_needs_any_more_ends_without_a_word(void **state)
+PV_TEST(an_attempt_that_nobody_needs_any_more_ends_without_a_word)
 {
-    (void)state;
     struct world *w = w_new(STATIC);
     pv_session_cancel(w->n[0].session); /* nothing is under way */
     w->loss = 100;
@@ -108,9 +103,8 @@ static void an_attempt_that_nobody_needs_any_more_ends_without_a_word(void **sta
     assert_int_equal(w->n[0].msg1, sent);
 }
 
-static void a_wish_during_an_attempt_lengthens_it(void **state)
+PV_TEST(a_wish_during_an_attempt_lengthens_it)
 {
-    (void)state;
     struct world *w = w_new(STATIC);
     w->loss = 100;
     w_want(w, 0);
@@ -122,9 +116,8 @@ static void a_wish_during_an_attempt_lengthens_it(void **state)
     assert_int_equal(w->n[0].give_ups, 1);
 }
 
-static void when_messages_of_members_cross_the_lower_identity_wins(void **state)
+PV_TEST(when_messages_of_members_cross_the_lower_identity_wins)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_want(w, 0);
     w_want(w, 1);
@@ -143,9 +136,8 @@ static void when_messages_of_members_cross_the_lower_identity_wins(void **state)
     assert_int_equal(w->n[1].msg2, 1);
 }
 
-static void a_lost_message_of_the_lower_identity_is_repeated_when_they_cross(void **state)
+PV_TEST(a_lost_message_of_the_lower_identity_is_repeated_when_they_cross)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->loss = 100;
     w_want(w, 0);
@@ -159,9 +151,8 @@ static void a_lost_message_of_the_lower_identity_is_repeated_when_they_cross(voi
     assert_int_equal(w->n[1].done, 1);
 }
 
-static void the_lower_identity_answers_when_its_own_messages_do_not_arrive(void **state)
+PV_TEST(the_lower_identity_answers_when_its_own_messages_do_not_arrive)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->cut[1] = true; /* node 1 can send but not receive */
     w_want(w, 0);
@@ -177,9 +168,8 @@ static void the_lower_identity_answers_when_its_own_messages_do_not_arrive(void 
     assert_true(reaches(w, 1));
 }
 
-static void crossing_messages_of_static_peers_resolve_by_retry(void **state)
+PV_TEST(crossing_messages_of_static_peers_resolve_by_retry)
 {
-    (void)state;
     struct world *w = w_new(STATIC);
     w_want(w, 0);
     w_want(w, 1);
@@ -205,9 +195,8 @@ static void flow(struct world *w, pv_ns duration, bool from0, bool from1)
     }
 }
 
-static void the_initiator_rekeys_at_120_s_when_it_sends(void **state)
+PV_TEST(the_initiator_rekeys_at_120_s_when_it_sends)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     pv_ns start = w->n[0].last_msg1;
@@ -225,9 +214,8 @@ static void the_initiator_rekeys_at_120_s_when_it_sends(void **state)
     assert_int_equal(w->n[0].give_ups + w->n[1].give_ups, 0);
 }
 
-static void packets_under_the_former_keys_are_still_taken_during_a_rekey(void **state)
+PV_TEST(packets_under_the_former_keys_are_still_taken_during_a_rekey)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     uint32_t old = w->n[0].use;
@@ -239,9 +227,8 @@ static void packets_under_the_former_keys_are_still_taken_during_a_rekey(void **
     assert_true(reaches(w, 1));
 }
 
-static void an_initiator_that_only_receives_rekeys_at_165_s(void **state)
+PV_TEST(an_initiator_that_only_receives_rekeys_at_165_s)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     pv_ns born = w->n[0].keys[0].born;
@@ -257,9 +244,8 @@ static void an_initiator_that_only_receives_rekeys_at_165_s(void **state)
     assert_in_range(w->n[0].last_msg1, born + PV_S(165), born + PV_S(166));
 }
 
-static void keys_are_void_after_180_s_and_all_memory_of_them_after_540_s(void **state)
+PV_TEST(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     w_run(w, PV_S(179));
@@ -288,9 +274,8 @@ static struct w_packet catch_msg1(struct world *w)
     return copy;
 }
 
-static void a_replayed_message_1_is_refused(void **state)
+PV_TEST(a_replayed_message_1_is_refused)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct w_packet old = catch_msg1(w);
     w_run(w, PV_S(6)); /* the retry is answered */
@@ -304,9 +289,8 @@ static void a_replayed_message_1_is_refused(void **state)
     assert_int_equal(w->n[1].msg2, 2);
 }
 
-static void a_message_2_that_nobody_waits_for_is_refused(void **state)
+PV_TEST(a_message_2_that_nobody_waits_for_is_refused)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct pv_session_event e;
     w_want(w, 0);
@@ -325,9 +309,8 @@ static void a_message_2_that_nobody_waits_for_is_refused(void **state)
     }
 }
 
-static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
+PV_TEST(fifty_messages_1_a_second_are_accepted_and_no_more)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct w_node *n = &w->n[0];
     unsigned accepted = 0;
@@ -349,9 +332,8 @@ static void fifty_messages_1_a_second_are_accepted_and_no_more(void **state)
     assert_int_equal(accepted, 50);
 }
 
-static void under_load_a_cookie_is_asked_and_the_retry_carries_it(void **state)
+PV_TEST(under_load_a_cookie_is_asked_and_the_retry_carries_it)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->n[1].under_load = true;
     w_want(w, 0);
@@ -367,9 +349,8 @@ static void under_load_a_cookie_is_asked_and_the_retry_carries_it(void **state)
     assert_true(reaches(w, 1));
 }
 
-static void with_different_psks_no_handshake_is_ever_done(void **state)
+PV_TEST(with_different_psks_no_handshake_is_ever_done)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.other_psk = true});
     w_want(w, 0);
     w_run(w, PV_S(30));
@@ -381,9 +362,8 @@ static void with_different_psks_no_handshake_is_ever_done(void **state)
     assert_int_equal(w->n[0].indices + w->n[1].indices, 0);
 }
 
-static void timestamps_grow_when_the_clock_is_set_back(void **state)
+PV_TEST(timestamps_grow_when_the_clock_is_set_back)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     w->n[0].stamp_us = 5; /* 1970 */
@@ -394,9 +374,8 @@ static void timestamps_grow_when_the_clock_is_set_back(void **state)
     assert_int_equal(w->n[0].done, 2);
 }
 
-static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
+PV_TEST(an_older_static_key_of_the_peer_or_of_ours_still_works)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct pv_wg_device fresh;
     uint8_t sk[32], psk[32] = {0}, tai64n[PV_TAI64N_LEN] = {0x41};
@@ -429,9 +408,8 @@ static void an_older_static_key_of_the_peer_or_of_ours_still_works(void **state)
     assert_int_equal(pv_wgmsg_read_response(&pending, &w->n[0].dev, &to1, msg2, &keys), PV_OK);
 }
 
-static void a_remote_key_of_small_order_makes_no_session(void **state)
+PV_TEST(a_remote_key_of_small_order_makes_no_session)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct pv_session_config cfg = {.device = &w->n[0].dev, .rng = w->rng};
     struct pv_session *s = NULL;
@@ -440,9 +418,8 @@ static void a_remote_key_of_small_order_makes_no_session(void **state)
     assert_null(pv_session_free(NULL));
 }
 
-static void an_owner_that_does_not_drain_loses_nothing(void **state)
+PV_TEST(an_owner_that_does_not_drain_loses_nothing)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     struct w_node *n = &w->n[1];
@@ -468,9 +445,8 @@ static void an_owner_that_does_not_drain_loses_nothing(void **state)
 
 /* A peer that has our answer sends with its keys, and begins anew at once: when its message 1
  * overtakes the data, these keys must be there still. */
-static void keys_of_the_answer_before_are_received_with(void **state)
+PV_TEST(keys_of_the_answer_before_are_received_with)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct w_node *n = &w->n[1];
     struct pv_session_event e;
@@ -496,9 +472,8 @@ static void keys_of_the_answer_before_are_received_with(void **state)
 
 /* Both sides send now and then over a bad wire for an hour: it never stays silent, and all that
  * arrives was sealed with keys both have (w_deliver asserts it). */
-static void an_hour_over_a_bad_wire_ends_with_a_working_session(void **state)
+PV_TEST(an_hour_over_a_bad_wire_ends_with_a_working_session)
 {
-    (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         struct world *w = w_new((struct w_options){.members = seed % 2 == 0, .seed = seed});
         w->loss = 30;
@@ -520,38 +495,4 @@ static void an_hour_over_a_bad_wire_ends_with_a_working_session(void **state)
         assert_true(w->n[0].done > 20);
         test_end(w);
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_handshake_gives_both_sides_the_same_keys),
-        cmocka_unit_test(the_responder_does_not_send_before_the_keys_are_proven),
-        cmocka_unit_test(a_lost_message_is_retried_after_5_s_and_jitter),
-        cmocka_unit_test(an_attempt_ends_after_90_s),
-        cmocka_unit_test(an_attempt_that_nobody_needs_any_more_ends_without_a_word),
-        cmocka_unit_test(a_wish_during_an_attempt_lengthens_it),
-        cmocka_unit_test(when_messages_of_members_cross_the_lower_identity_wins),
-        cmocka_unit_test(a_lost_message_of_the_lower_identity_is_repeated_when_they_cross),
-        cmocka_unit_test(the_lower_identity_answers_when_its_own_messages_do_not_arrive),
-        cmocka_unit_test(crossing_messages_of_static_peers_resolve_by_retry),
-        cmocka_unit_test(the_initiator_rekeys_at_120_s_when_it_sends),
-        cmocka_unit_test(packets_under_the_former_keys_are_still_taken_during_a_rekey),
-        cmocka_unit_test(an_initiator_that_only_receives_rekeys_at_165_s),
-        cmocka_unit_test(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s),
-        cmocka_unit_test(a_replayed_message_1_is_refused),
-        cmocka_unit_test(a_message_2_that_nobody_waits_for_is_refused),
-        cmocka_unit_test(fifty_messages_1_a_second_are_accepted_and_no_more),
-        cmocka_unit_test(under_load_a_cookie_is_asked_and_the_retry_carries_it),
-        cmocka_unit_test(with_different_psks_no_handshake_is_ever_done),
-        cmocka_unit_test(timestamps_grow_when_the_clock_is_set_back),
-        cmocka_unit_test(an_older_static_key_of_the_peer_or_of_ours_still_works),
-        cmocka_unit_test(a_remote_key_of_small_order_makes_no_session),
-        cmocka_unit_test(an_owner_that_does_not_drain_loses_nothing),
-        cmocka_unit_test(keys_of_the_answer_before_are_received_with),
-        cmocka_unit_test(an_hour_over_a_bad_wire_ends_with_a_working_session),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

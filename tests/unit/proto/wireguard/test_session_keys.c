@@ -34,9 +34,8 @@ static void talk(struct world *w, pv_ns duration)
         assert_int_equal(w->n[i].data_in - before[i], sent[1 - i]);
 }
 
-static void sessions_go_on_and_the_next_keys_are_made_with_the_new_key(void **state)
+PV_TEST(sessions_go_on_and_the_next_keys_are_made_with_the_new_key)
 {
-    (void)state;
     for (int who = 1; who <= 3; who++) {
         for (int initiator = 0; initiator < 2; initiator++) {
             struct world *w = w_new(MEMBERS);
@@ -61,9 +60,8 @@ static void sessions_go_on_and_the_next_keys_are_made_with_the_new_key(void **st
     }
 }
 
-static void who_has_not_heard_of_it_is_answered_under_the_key_of_before(void **state)
+PV_TEST(who_has_not_heard_of_it_is_answered_under_the_key_of_before)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 1);
     change_key(w, 0);
@@ -75,9 +73,8 @@ static void who_has_not_heard_of_it_is_answered_under_the_key_of_before(void **s
     assert_ptr_equal(w->n[0].agreed, &w->n[0].old_dev);
 }
 
-static void a_change_in_the_middle_of_a_handshake_costs_nothing(void **state)
+PV_TEST(a_change_in_the_middle_of_a_handshake_costs_nothing)
 {
-    (void)state;
     for (int who = 0; who < 2; who++) {
         struct world *w = w_new(MEMBERS);
         w_connect(w, 0);
@@ -92,9 +89,8 @@ static void a_change_in_the_middle_of_a_handshake_costs_nothing(void **state)
     }
 }
 
-static void changes_under_loss_leave_no_time_without_keys(void **state)
+PV_TEST(changes_under_loss_leave_no_time_without_keys)
 {
-    (void)state;
     for (unsigned seed = 0; seed < 20; seed++) {
         struct w_options o = MEMBERS;
         o.seed = seed;
@@ -115,9 +111,8 @@ static void changes_under_loss_leave_no_time_without_keys(void **state)
     }
 }
 
-static void what_was_begun_with_a_wiped_key_is_begun_anew(void **state)
+PV_TEST(what_was_begun_with_a_wiped_key_is_begun_anew)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->cut[1] = true;
     w_want(w, 0);
@@ -136,9 +131,8 @@ static void what_was_begun_with_a_wiped_key_is_begun_anew(void **state)
     talk(w, PV_S(1));
 }
 
-static void an_initiation_to_a_wiped_key_is_not_answered(void **state)
+PV_TEST(an_initiation_to_a_wiped_key_is_not_answered)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     struct pv_session_transmit tx;
     struct pv_wg_initiation in;
@@ -152,9 +146,8 @@ static void an_initiation_to_a_wiped_key_is_not_answered(void **state)
     assert_int_equal(pv_session_poll_transmit(w->n[0].session, 8, 1, w->now, &tx), PV_ERR_AGAIN);
 }
 
-static void messages_of_an_attempt_are_counted(void **state)
+PV_TEST(messages_of_an_attempt_are_counted)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->cut[0] = w->cut[1] = true;
     assert_int_equal(pv_session_tries(w->n[0].session), 0);
@@ -168,26 +161,10 @@ static void messages_of_an_attempt_are_counted(void **state)
     assert_int_equal(pv_session_tries(w->n[0].session), 1);
 }
 
-static void a_key_of_small_order_changes_nothing(void **state)
+PV_TEST(a_key_of_small_order_changes_nothing)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     const uint8_t zero[32] = {0};
     assert_int_equal(pv_session_set_remote(w->n[0].session, zero), PV_ERR_AUTH);
     w_connect(w, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sessions_go_on_and_the_next_keys_are_made_with_the_new_key),
-        cmocka_unit_test(who_has_not_heard_of_it_is_answered_under_the_key_of_before),
-        cmocka_unit_test(a_change_in_the_middle_of_a_handshake_costs_nothing),
-        cmocka_unit_test(changes_under_loss_leave_no_time_without_keys),
-        cmocka_unit_test(what_was_begun_with_a_wiped_key_is_begun_anew),
-        cmocka_unit_test(an_initiation_to_a_wiped_key_is_not_answered),
-        cmocka_unit_test(messages_of_an_attempt_are_counted),
-        cmocka_unit_test(a_key_of_small_order_changes_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

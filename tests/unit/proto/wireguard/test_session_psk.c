@@ -23,9 +23,8 @@ static bool both_use(struct world *w, uint32_t id)
     return pv_session_psk(w->n[0].session) == id && pv_session_psk(w->n[1].session) == id;
 }
 
-static void a_timestamp_carries_a_number(void **state)
+PV_TEST(a_timestamp_carries_a_number)
 {
-    (void)state;
     static const uint64_t times[] = {
         0, 1, PV_TAI64N_TICK - 1, PV_TAI64N_TICK, 999999999, 1700000000123456789u};
     static const uint32_t tags[] = {0, 1, 0x800000, 0xffffff};
@@ -42,9 +41,8 @@ static void a_timestamp_carries_a_number(void **state)
     }
 }
 
-static void a_key_that_both_have_is_in_the_first_keys(void **state)
+PV_TEST(a_key_that_both_have_is_in_the_first_keys)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world *w = w_new(MEMBERS);
         give(w, 0, FIRST, true);
@@ -59,9 +57,8 @@ static void a_key_that_both_have_is_in_the_first_keys(void **state)
 
 /* 20 ms one way: the exchange is done when node 1 has the key, and a round trip and a half later
  * both send under it. */
-static void keys_in_use_are_replaced_within_a_round_trip_and_nothing_is_lost(void **state)
+PV_TEST(keys_in_use_are_replaced_within_a_round_trip_and_nothing_is_lost)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world *w = w_new(MEMBERS);
         unsigned sent = 0, changed = 0;
@@ -86,9 +83,8 @@ static void keys_in_use_are_replaced_within_a_round_trip_and_nothing_is_lost(voi
     }
 }
 
-static void a_newer_key_replaces_the_older_one(void **state)
+PV_TEST(a_newer_key_replaces_the_older_one)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     for (uint32_t id = 1; id <= 10; id++) {
@@ -103,9 +99,8 @@ static void a_newer_key_replaces_the_older_one(void **state)
 }
 
 /* Message by message is lost, however often: it heals by itself. */
-static void what_is_lost_is_made_up_for(void **state)
+PV_TEST(what_is_lost_is_made_up_for)
 {
-    (void)state;
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct w_options o = MEMBERS;
         o.seed = seed;
@@ -125,9 +120,8 @@ static void what_is_lost_is_made_up_for(void **state)
 }
 
 /* Node 1, whose turn it is, does not come through; node 0 waits for it, and then begins itself. */
-static void the_other_side_begins_when_the_first_does_not(void **state)
+PV_TEST(the_other_side_begins_when_the_first_does_not)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
     give(w, 0, FIRST, true);
@@ -145,9 +139,8 @@ static void the_other_side_begins_when_the_first_does_not(void **state)
 }
 
 /* A peer that began a new life answers without; who named the key forgets it and asks no more. */
-static void a_key_that_the_peer_lost_is_forgotten(void **state)
+PV_TEST(a_key_that_the_peer_lost_is_forgotten)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world *w = w_new(MEMBERS);
         give(w, i, FIRST, true);
@@ -168,9 +161,8 @@ static void a_key_that_the_peer_lost_is_forgotten(void **state)
 }
 
 /* Message 1 came before the exchange: the answer by signal is made with what the signal carries. */
-static void an_answer_by_signal_uses_the_key_that_goes_with_it(void **state)
+PV_TEST(an_answer_by_signal_uses_the_key_that_goes_with_it)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     for (int i = 0; i < 2; i++)
         pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
@@ -196,9 +188,8 @@ static void an_answer_by_signal_uses_the_key_that_goes_with_it(void **state)
 /* The other side begins anew, and its new offer replaces the one that was answered: what was made
  * with that key cannot be read there. Message 1 comes again, as it is, and is answered with the new
  * one. */
-static void an_answer_whose_key_was_replaced_is_made_anew(void **state)
+PV_TEST(an_answer_whose_key_was_replaced_is_made_anew)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     for (int i = 0; i < 2; i++)
         pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
@@ -232,9 +223,8 @@ static void an_answer_whose_key_was_replaced_is_made_anew(void **state)
 }
 
 /* A message 2 over the path uses nothing that its receiver may not have. */
-static void an_answer_over_the_path_uses_no_key_that_is_not_proven(void **state)
+PV_TEST(an_answer_over_the_path_uses_no_key_that_is_not_proven)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_want(w, 1);
     give(w, 0, FIRST, false);
@@ -243,9 +233,8 @@ static void an_answer_over_the_path_uses_no_key_that_is_not_proven(void **state)
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
 }
 
-static void a_key_that_will_not_get_there_is_dropped(void **state)
+PV_TEST(a_key_that_will_not_get_there_is_dropped)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     for (int i = 0; i < 2; i++)
         pv_session_set_reach(w->n[i].session, PV_SESSION_BY_SIGNAL, w->now);
@@ -261,9 +250,8 @@ static void a_key_that_will_not_get_there_is_dropped(void **state)
     assert_true(both_use(w, FIRST));
 }
 
-static void a_static_peer_has_the_key_of_its_configuration(void **state)
+PV_TEST(a_static_peer_has_the_key_of_its_configuration)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.members = false});
     give(w, 0, FIRST, true);
     give(w, 1, FIRST, true);
@@ -272,9 +260,8 @@ static void a_static_peer_has_the_key_of_its_configuration(void **state)
     assert_int_equal(w->n[0].done, 1);
 }
 
-static void numbers_that_are_none_are_not_taken(void **state)
+PV_TEST(numbers_that_are_none_are_not_taken)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     for (int i = 0; i < 2; i++) {
         give(w, i, 0, true);
@@ -282,24 +269,4 @@ static void numbers_that_are_none_are_not_taken(void **state)
     }
     w_connect(w, 0);
     assert_true(both_use(w, 0));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_timestamp_carries_a_number),
-        cmocka_unit_test(a_key_that_both_have_is_in_the_first_keys),
-        cmocka_unit_test(keys_in_use_are_replaced_within_a_round_trip_and_nothing_is_lost),
-        cmocka_unit_test(a_newer_key_replaces_the_older_one),
-        cmocka_unit_test(what_is_lost_is_made_up_for),
-        cmocka_unit_test(the_other_side_begins_when_the_first_does_not),
-        cmocka_unit_test(a_key_that_the_peer_lost_is_forgotten),
-        cmocka_unit_test(an_answer_by_signal_uses_the_key_that_goes_with_it),
-        cmocka_unit_test(an_answer_whose_key_was_replaced_is_made_anew),
-        cmocka_unit_test(an_answer_over_the_path_uses_no_key_that_is_not_proven),
-        cmocka_unit_test(a_key_that_will_not_get_there_is_dropped),
-        cmocka_unit_test(a_static_peer_has_the_key_of_its_configuration),
-        cmocka_unit_test(numbers_that_are_none_are_not_taken),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

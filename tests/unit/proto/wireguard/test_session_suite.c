@@ -15,9 +15,8 @@ static bool both_speak(struct world *w, enum pv_suite suite)
     return true;
 }
 
-static void the_initiator_chooses_the_suite(void **state)
+PV_TEST(the_initiator_chooses_the_suite)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct w_options o = MEMBERS;
         o.suite[0] = o.suite[1] = PV_SUITE_AES;
@@ -29,9 +28,8 @@ static void the_initiator_chooses_the_suite(void **state)
     }
 }
 
-static void members_that_learn_of_aes_change_over_without_losing_a_packet(void **state)
+PV_TEST(members_that_learn_of_aes_change_over_without_losing_a_packet)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world *w = w_new(MEMBERS);
         unsigned sent = 0;
@@ -54,9 +52,8 @@ static void members_that_learn_of_aes_change_over_without_losing_a_packet(void *
     }
 }
 
-static void a_change_that_came_before_the_first_keys_is_made_up_for(void **state)
+PV_TEST(a_change_that_came_before_the_first_keys_is_made_up_for)
 {
-    (void)state;
     struct w_options o = MEMBERS;
     o.suite[0] = PV_SUITE_AES; /* node 1 has not heard of it, and begins */
     struct world *w = w_new(o);
@@ -65,9 +62,8 @@ static void a_change_that_came_before_the_first_keys_is_made_up_for(void **state
     assert_true(both_speak(w, PV_SUITE_AES));
 }
 
-static void static_peers_refuse_the_suite_that_is_not_theirs(void **state)
+PV_TEST(static_peers_refuse_the_suite_that_is_not_theirs)
 {
-    (void)state;
     struct w_options o = {.strict = true, .suite = {PV_SUITE_AES, PV_SUITE_CHACHA}};
     struct world *w = w_new(o);
     for (int i = 0; i < 2; i++) {
@@ -79,9 +75,8 @@ static void static_peers_refuse_the_suite_that_is_not_theirs(void **state)
 }
 
 /* DESIGN 7: after 2^26 messages; ChaCha20-Poly1305 goes on. */
-static void keys_of_aes_are_replaced_after_2_to_the_26_messages(void **state)
+PV_TEST(keys_of_aes_are_replaced_after_2_to_the_26_messages)
 {
-    (void)state;
     for (int suite = 0; suite < PV_SUITES; suite++) {
         struct w_options o = MEMBERS;
         o.suite[0] = o.suite[1] = (enum pv_suite)suite;
@@ -99,16 +94,4 @@ static void keys_of_aes_are_replaced_after_2_to_the_26_messages(void **state)
         assert_int_equal(w->n[0].done, before + (suite == PV_SUITE_AES ? 1u : 0u));
         test_end(w);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_initiator_chooses_the_suite),
-        cmocka_unit_test(members_that_learn_of_aes_change_over_without_losing_a_packet),
-        cmocka_unit_test(a_change_that_came_before_the_first_keys_is_made_up_for),
-        cmocka_unit_test(static_peers_refuse_the_suite_that_is_not_theirs),
-        cmocka_unit_test(keys_of_aes_are_replaced_after_2_to_the_26_messages),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

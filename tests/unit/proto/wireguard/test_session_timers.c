@@ -16,9 +16,8 @@ static struct world *connected(struct w_options o)
     return w;
 }
 
-static void one_keepalive_answers_data_after_10_s(void **state)
+PV_TEST(one_keepalive_answers_data_after_10_s)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     assert_true(w_send(w, 0, false));
     w_run(w, w->delay);
@@ -31,9 +30,8 @@ static void one_keepalive_answers_data_after_10_s(void **state)
     assert_int_equal(w->n[0].msg1, 1);
 }
 
-static void data_the_other_way_saves_the_keepalive(void **state)
+PV_TEST(data_the_other_way_saves_the_keepalive)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     assert_true(w_send(w, 0, false));
     w_run(w, PV_S(9));
@@ -44,9 +42,8 @@ static void data_the_other_way_saves_the_keepalive(void **state)
     assert_int_equal(w->n[0].keepalives, 1);
 }
 
-static void silence_after_data_begins_a_handshake_after_15_s(void **state)
+PV_TEST(silence_after_data_begins_a_handshake_after_15_s)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     w->cut[1] = true;
     pv_ns first = w->now;
@@ -61,9 +58,8 @@ static void silence_after_data_begins_a_handshake_after_15_s(void **state)
     assert_int_equal(w->n[0].done, 2);
 }
 
-static void an_answer_in_time_begins_nothing(void **state)
+PV_TEST(an_answer_in_time_begins_nothing)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     for (int i = 0; i < 8; i++) {
         assert_true(w_send(w, 0, false));
@@ -72,9 +68,8 @@ static void an_answer_in_time_begins_nothing(void **state)
     assert_int_equal(w->n[0].msg1, 1);
 }
 
-static void without_a_path_both_timers_stand_still(void **state)
+PV_TEST(without_a_path_both_timers_stand_still)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     w->loss = 100;
     assert_true(w_send(w, 0, false)); /* unheard after 15 s */
@@ -97,9 +92,8 @@ static void without_a_path_both_timers_stand_still(void **state)
     assert_int_equal(w->n[0].msg1, 2);
 }
 
-static void persistent_keepalives_begin_at_once_and_never_give_up(void **state)
+PV_TEST(persistent_keepalives_begin_at_once_and_never_give_up)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.persistent = 25});
     w_run(w, PV_S(1));
     assert_int_equal(w->n[0].done, 1); /* nobody had asked for it */
@@ -116,9 +110,8 @@ static void persistent_keepalives_begin_at_once_and_never_give_up(void **state)
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
 }
 
-static void nothing_is_sent_to_a_peer_that_cannot_be_reached(void **state)
+PV_TEST(nothing_is_sent_to_a_peer_that_cannot_be_reached)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_reach(w, 0, PV_SESSION_NOWHERE);
     w_want(w, 0);
@@ -131,9 +124,8 @@ static void nothing_is_sent_to_a_peer_that_cannot_be_reached(void **state)
     assert_int_equal(w->n[0].done, 1);
 }
 
-static void messages_by_signal_make_keys_before_there_is_a_path(void **state)
+PV_TEST(messages_by_signal_make_keys_before_there_is_a_path)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
     w_reach(w, 1, PV_SESSION_BY_SIGNAL);
@@ -159,9 +151,8 @@ static void messages_by_signal_make_keys_before_there_is_a_path(void **state)
     assert_int_equal(w->n[1].msg1, 0);
 }
 
-static void a_responder_that_waits_in_vain_for_the_proof_begins_itself(void **state)
+PV_TEST(a_responder_that_waits_in_vain_for_the_proof_begins_itself)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
     w_reach(w, 1, PV_SESSION_BY_SIGNAL);
@@ -176,9 +167,8 @@ static void a_responder_that_waits_in_vain_for_the_proof_begins_itself(void **st
     assert_int_equal(w->n[1].done, 1);
 }
 
-static void a_message_lost_as_signal_is_repeated_when_the_path_begins(void **state)
+PV_TEST(a_message_lost_as_signal_is_repeated_when_the_path_begins)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->loss = 100;
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
@@ -196,9 +186,8 @@ static void a_message_lost_as_signal_is_repeated_when_the_path_begins(void **sta
     assert_int_equal(w->n[1].done, 1);
 }
 
-static void messages_by_signal_carry_no_mac2(void **state)
+PV_TEST(messages_by_signal_carry_no_mac2)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->n[1].under_load = true;
     w_want(w, 0);
@@ -213,9 +202,8 @@ static void messages_by_signal_carry_no_mac2(void **state)
     assert_int_equal(w->n[1].msg2, 1);
 }
 
-static void a_new_gen_lifts_the_limit_on_sending_once(void **state)
+PV_TEST(a_new_gen_lifts_the_limit_on_sending_once)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->loss = 100;
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
@@ -253,9 +241,8 @@ static int signal_to_node1(struct world *w)
     return r;
 }
 
-static void messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once(void **state)
+PV_TEST(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w_reach(w, 0, PV_SESSION_BY_SIGNAL);
     w_reach(w, 1, PV_SESSION_BY_SIGNAL);
@@ -270,9 +257,8 @@ static void messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once(void 
     assert_int_equal(signal_to_node1(w), PV_OK);
 }
 
-static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
+PV_TEST(a_peer_that_restarted_gets_new_keys_at_once)
 {
-    (void)state;
     struct world *w = connected(MEMBERS);
     /* Node 1 restarts: it has no keys and does not know. Node 0 hears of its new gen. */
     pv_session_free(w->n[1].session);
@@ -287,9 +273,8 @@ static void a_peer_that_restarted_gets_new_keys_at_once(void **state)
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
 }
 
-static void a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling(void **state)
+PV_TEST(a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.members = true, .repeat = true});
     w->cut[1] = true;
     w_want(w, 0);
@@ -312,9 +297,8 @@ static void a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubli
     assert_int_equal(w->n[0].msg1, 5);
 }
 
-static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state)
+PV_TEST(a_message_2_that_was_lost_is_given_again_to_who_repeats)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.members = true, .repeat = true});
     w->cut[0] = true;
     w_want(w, 0);
@@ -328,9 +312,8 @@ static void a_message_2_that_was_lost_is_given_again_to_who_repeats(void **state
     assert_int_equal(w->n[1].done, 1);
 }
 
-static void a_message_1_that_a_dead_path_took_is_repeated_by_signal(void **state)
+PV_TEST(a_message_1_that_a_dead_path_took_is_repeated_by_signal)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->cut[1] = true;
     w_want(w, 0);
@@ -345,9 +328,8 @@ static void a_message_1_that_a_dead_path_took_is_repeated_by_signal(void **state
     assert_int_equal(w->n[0].done, 1);
 }
 
-static void retries_that_cross_make_keys_at_once(void **state)
+PV_TEST(retries_that_cross_make_keys_at_once)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->no_messages = true;
     w_want(w, 0);
@@ -362,9 +344,8 @@ static void retries_that_cross_make_keys_at_once(void **state)
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
 }
 
-static void keys_are_proven_again_until_the_peer_uses_them(void **state)
+PV_TEST(keys_are_proven_again_until_the_peer_uses_them)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.members = true, .repeat = true});
     w_want(w, 0);
     w_run(w, 2 * w->delay);
@@ -380,9 +361,8 @@ static void keys_are_proven_again_until_the_peer_uses_them(void **state)
     assert_in_range(w->n[0].keepalives, sent, sent + 1);
 }
 
-static void static_peers_repeat_nothing(void **state)
+PV_TEST(static_peers_repeat_nothing)
 {
-    (void)state;
     struct world *w = w_new((struct w_options){.members = false});
     w->cut[0] = true;
     w_want(w, 0);
@@ -391,9 +371,8 @@ static void static_peers_repeat_nothing(void **state)
     assert_int_equal(w->n[1].msg2, 1);
 }
 
-static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
+PV_TEST(a_new_life_that_began_a_handshake_needs_none_of_ours)
 {
-    (void)state;
     struct world *w = w_new(MEMBERS);
     w->delay = PV_MS(50);
     w_reach(w, 0, PV_SESSION_BY_UDP);
@@ -408,34 +387,4 @@ static void a_new_life_that_began_a_handshake_needs_none_of_ours(void **state)
     assert_int_equal(w->n[1].msg1, 0);
     assert_int_equal(w->n[0].done, 1);
     assert_int_equal(w->n[1].done, 1);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_keepalive_answers_data_after_10_s),
-        cmocka_unit_test(data_the_other_way_saves_the_keepalive),
-        cmocka_unit_test(silence_after_data_begins_a_handshake_after_15_s),
-        cmocka_unit_test(an_answer_in_time_begins_nothing),
-        cmocka_unit_test(without_a_path_both_timers_stand_still),
-        cmocka_unit_test(persistent_keepalives_begin_at_once_and_never_give_up),
-        cmocka_unit_test(nothing_is_sent_to_a_peer_that_cannot_be_reached),
-        cmocka_unit_test(messages_by_signal_make_keys_before_there_is_a_path),
-        cmocka_unit_test(a_responder_that_waits_in_vain_for_the_proof_begins_itself),
-        cmocka_unit_test(a_message_lost_as_signal_is_repeated_when_the_path_begins),
-        cmocka_unit_test(messages_by_signal_carry_no_mac2),
-        cmocka_unit_test(a_new_gen_lifts_the_limit_on_sending_once),
-        cmocka_unit_test(messages_1_by_signal_are_limited_and_a_new_gen_lifts_that_once),
-        cmocka_unit_test(a_peer_that_restarted_gets_new_keys_at_once),
-        cmocka_unit_test(a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling),
-        cmocka_unit_test(a_message_2_that_was_lost_is_given_again_to_who_repeats),
-        cmocka_unit_test(a_message_1_that_a_dead_path_took_is_repeated_by_signal),
-        cmocka_unit_test(retries_that_cross_make_keys_at_once),
-        cmocka_unit_test(keys_are_proven_again_until_the_peer_uses_them),
-        cmocka_unit_test(static_peers_repeat_nothing),
-        cmocka_unit_test(a_new_life_that_began_a_handshake_needs_none_of_ours),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,11 +31,10 @@ static int trial(struct world *w, int i, struct pv_session_transmit *ret_tx)
     return PV_OK;
 }
 
-static void a_trial_is_answered_and_makes_keys(void **state)
+PV_TEST(a_trial_is_answered_and_makes_keys)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
-    (void)state;
     assert_int_equal(trial(w, 0, &tx), PV_OK);
     assert_int_equal(tx.type, PV_WGMSG_INITIATION);
     w_run(w, PV_S(1));
@@ -48,11 +47,10 @@ static void a_trial_is_answered_and_makes_keys(void **state)
     assert_int_equal(w->n[0].done + w->n[1].done, 2);
 }
 
-static void within_five_seconds_the_same_message_is_given_again(void **state)
+PV_TEST(within_five_seconds_the_same_message_is_given_again)
 {
     struct world *w = apart();
     struct pv_session_transmit first, second;
-    (void)state;
     w->no_messages = true;
     w->cut[1] = true;
     assert_int_equal(trial(w, 0, &first), PV_OK);
@@ -70,11 +68,10 @@ static void within_five_seconds_the_same_message_is_given_again(void **state)
     assert_int_equal(w->n[0].indices, 0); /* given up, nothing is left behind */
 }
 
-static void a_trial_under_load_comes_back_with_the_cookie(void **state)
+PV_TEST(a_trial_under_load_comes_back_with_the_cookie)
 {
     struct world *w = apart();
     struct pv_session_transmit first, second;
-    (void)state;
     w->n[1].under_load = true;
     assert_int_equal(trial(w, 0, &first), PV_OK);
     w_run(w, PV_S(1));
@@ -88,11 +85,10 @@ static void a_trial_under_load_comes_back_with_the_cookie(void **state)
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
 }
 
-static void trials_that_cross_make_one_session(void **state)
+PV_TEST(trials_that_cross_make_one_session)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
-    (void)state;
     assert_int_equal(trial(w, 0, &tx), PV_OK);
     assert_int_equal(trial(w, 1, &tx), PV_OK);
     w_run(w, PV_S(1));
@@ -104,11 +100,10 @@ static void trials_that_cross_make_one_session(void **state)
 }
 
 /* The answer to the peer's message was lost: one's own next trial repeats it. */
-static void a_trial_repeats_the_answer_to_the_peers_own(void **state)
+PV_TEST(a_trial_repeats_the_answer_to_the_peers_own)
 {
     struct world *w = apart();
     struct pv_session_transmit tx;
-    (void)state;
     w->cut[0] = true;
     assert_int_equal(trial(w, 0, &tx), PV_OK);
     assert_int_equal(trial(w, 1, &tx), PV_OK);
@@ -120,16 +115,4 @@ static void a_trial_repeats_the_answer_to_the_peers_own(void **state)
     w_run(w, PV_S(1));
     assert_int_equal(w->n[1].msg2, 2);
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_trial_is_answered_and_makes_keys),
-        cmocka_unit_test(within_five_seconds_the_same_message_is_given_again),
-        cmocka_unit_test(a_trial_under_load_comes_back_with_the_cookie),
-        cmocka_unit_test(trials_that_cross_make_one_session),
-        cmocka_unit_test(a_trial_repeats_the_answer_to_the_peers_own),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

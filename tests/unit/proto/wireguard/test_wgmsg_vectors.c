@@ -6,7 +6,6 @@
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "crypto/aead.h"
-#include "crypto/ct.h"
 #include "crypto/dh.h"
 #include "crypto/hash.h"
 #include "proto/wireguard/wgmsg.h"
@@ -111,27 +110,23 @@ static void check_handshake(const char *tag, enum pv_suite suite, const uint8_t 
     check_transport(tag, &ik, &rk);
 }
 
-static void handshake_without_psk_matches_another_implementation(void **state)
+PV_TEST(handshake_without_psk_matches_another_implementation)
 {
-    (void)state;
     check_handshake("plain", PV_SUITE_CHACHA, NULL);
 }
 
-static void handshake_with_psk_and_cookie_matches_another_implementation(void **state)
+PV_TEST(handshake_with_psk_and_cookie_matches_another_implementation)
 {
-    (void)state;
     check_handshake("psk", PV_SUITE_CHACHA, test_vector(FILE_NAME, "cookie_value").ptr);
 }
 
-static void handshake_of_the_aes_suite_matches_another_implementation(void **state)
+PV_TEST(handshake_of_the_aes_suite_matches_another_implementation)
 {
-    (void)state;
     check_handshake("aes", PV_SUITE_AES, NULL);
 }
 
-static void cookie_reply_matches_another_implementation(void **state)
+PV_TEST(cookie_reply_matches_another_implementation)
 {
-    (void)state;
     struct pair p = make_pair("plain");
     struct test_vector msg1 = field("plain", "msg1"), msg3 = test_vector(FILE_NAME, "cookie_msg3");
     struct test_vector nonce = test_vector(FILE_NAME, "cookie_nonce");
@@ -153,9 +148,8 @@ static void cookie_reply_matches_another_implementation(void **state)
 }
 
 /* 1,700,000,000.123456789 s cut to 2^24 ns: a row of the vectors, and the start of the epoch. */
-static void timestamps_are_tai64n_cut_to_a_tick(void **state)
+PV_TEST(timestamps_are_tai64n_cut_to_a_tick)
 {
-    (void)state;
     uint8_t a[PV_TAI64N_LEN], b[PV_TAI64N_LEN];
     static const uint8_t epoch[PV_TAI64N_LEN] = {0x40, 0, 0, 0, 0, 0, 0, 0x0a};
     pv_tai64n(a, 0);
@@ -176,9 +170,8 @@ static void timestamps_are_tai64n_cut_to_a_tick(void **state)
     }
 }
 
-static void types_are_told_by_first_bytes_and_length(void **state)
+PV_TEST(types_are_told_by_first_bytes_and_length)
 {
-    (void)state;
     static const struct {
         uint8_t head[4];
         size_t len;
@@ -219,9 +212,8 @@ static void types_are_told_by_first_bytes_and_length(void **state)
     }
 }
 
-static void every_truncation_and_changed_byte_of_a_message_is_refused(void **state)
+PV_TEST(every_truncation_and_changed_byte_of_a_message_is_refused)
 {
-    (void)state;
     struct pair p = make_pair("psk");
     struct test_vector ei = field("psk", "ei"), stamp = field("psk", "timestamp");
     struct test_vector m1 = field("psk", "msg1"), m2 = field("psk", "msg2");
@@ -269,9 +261,8 @@ static void every_truncation_and_changed_byte_of_a_message_is_refused(void **sta
         PV_OK); /* the forgeries did no harm */
 }
 
-static void another_psk_or_static_key_is_refused(void **state)
+PV_TEST(another_psk_or_static_key_is_refused)
 {
-    (void)state;
     struct pair p = make_pair("psk"), other = make_pair("plain");
     struct test_vector ei = field("psk", "ei"), stamp = field("psk", "timestamp");
     struct test_vector m1 = field("psk", "msg1"), m2 = field("psk", "msg2");
@@ -294,21 +285,4 @@ static void another_psk_or_static_key_is_refused(void **state)
     assert_int_equal(pv_wgmsg_accept(&in, &other.to_init, tai64n), PV_ERR_AUTH);
     struct pv_wg_remote remote;
     assert_int_equal(pv_wg_remote_init(&remote, &p.init, zero, zero), PV_ERR_AUTH);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(handshake_without_psk_matches_another_implementation),
-        cmocka_unit_test(handshake_with_psk_and_cookie_matches_another_implementation),
-        cmocka_unit_test(handshake_of_the_aes_suite_matches_another_implementation),
-        cmocka_unit_test(cookie_reply_matches_another_implementation),
-        cmocka_unit_test(timestamps_are_tai64n_cut_to_a_tick),
-        cmocka_unit_test(types_are_told_by_first_bytes_and_length),
-        cmocka_unit_test(every_truncation_and_changed_byte_of_a_message_is_refused),
-        cmocka_unit_test(another_psk_or_static_key_is_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

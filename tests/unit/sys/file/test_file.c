@@ -35,6 +35,8 @@ static int teardown(void **state)
     return rmdir(f->dir);
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static const char *path_of(void **state, const char *name)
 {
     static char path[64];
@@ -42,7 +44,7 @@ static const char *path_of(void **state, const char *name)
     return path;
 }
 
-static void write_then_read_gives_the_same_bytes_and_mode(void **state)
+PV_TEST(write_then_read_gives_the_same_bytes_and_mode)
 {
     const char *path = path_of(state, "a");
     umask(0);
@@ -58,7 +60,7 @@ static void write_then_read_gives_the_same_bytes_and_mode(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
 }
 
-static void read_refuses_longer_missing_and_special_files(void **state)
+PV_TEST(read_refuses_longer_missing_and_special_files)
 {
     char *data = NULL;
     size_t len = 0;
@@ -72,7 +74,7 @@ static void read_refuses_longer_missing_and_special_files(void **state)
     assert_null(data);
 }
 
-static void write_replaces_atomically_and_leaves_no_temporary(void **state)
+PV_TEST(write_replaces_atomically_and_leaves_no_temporary)
 {
     const char *path = path_of(state, "a");
     assert_int_equal(pv_file_write(path, pv_view("old old old", 11), 0600), PV_OK);
@@ -85,12 +87,12 @@ static void write_replaces_atomically_and_leaves_no_temporary(void **state)
     assert_int_equal(access(path_of(state, "a.tmp"), F_OK), -1);
 }
 
-static void write_into_a_missing_directory_fails_with_enoent(void **state)
+PV_TEST(write_into_a_missing_directory_fails_with_enoent)
 {
     assert_int_equal(pv_file_write(path_of(state, "sub/a"), pv_view("x", 1), 0600), -2);
 }
 
-static void dir_make_makes_parents_and_closes_an_open_directory(void **state)
+PV_TEST(dir_make_makes_parents_and_closes_an_open_directory)
 {
     struct stat st;
     assert_int_equal(pv_dir_make(path_of(state, "sub/deep"), 0700), PV_OK);
@@ -104,7 +106,7 @@ static void dir_make_makes_parents_and_closes_an_open_directory(void **state)
     assert_int_equal(pv_dir_make(path_of(state, "a"), 0700), -20);
 }
 
-static void lock_is_held_against_another_process_and_freed_by_close(void **state)
+PV_TEST(lock_is_held_against_another_process_and_freed_by_close)
 {
     int fd = -1, other = -1;
     assert_int_equal(pv_file_lock(path_of(state, "lock"), &fd), PV_OK);
@@ -112,23 +114,4 @@ static void lock_is_held_against_another_process_and_freed_by_close(void **state
     close(fd);
     assert_int_equal(pv_file_lock(path_of(state, "lock"), &other), PV_OK);
     close(other);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(write_then_read_gives_the_same_bytes_and_mode, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(read_refuses_longer_missing_and_special_files, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(write_replaces_atomically_and_leaves_no_temporary, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(write_into_a_missing_directory_fails_with_enoent, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(dir_make_makes_parents_and_closes_an_open_directory, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(lock_is_held_against_another_process_and_freed_by_close,
-                                        setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,9 +92,8 @@ static void assert_content(const char *want)
 }
 
 /* The new name may be on the platter from the rename on, its content is there from the sync on. */
-static void a_cut_at_any_moment_leaves_the_old_file_or_the_new_one(void **state)
+PV_TEST(a_cut_at_any_moment_leaves_the_old_file_or_the_new_one)
 {
-    (void)state;
     size_t written = 0, safe = 0;
     bool named = false, kept = false;
     disk.most = 3;
@@ -112,9 +111,8 @@ static void a_cut_at_any_moment_leaves_the_old_file_or_the_new_one(void **state)
     assert_content(text);
 }
 
-static void a_failure_is_told_and_what_was_there_stays(void **state)
+PV_TEST(a_failure_is_told_and_what_was_there_stays)
 {
-    (void)state;
     for (int fails = WROTE; fails <= RENAMED; fails++) {
         disk.fails = fails;
         assert_int_equal(write_new(), -EIO);
@@ -146,13 +144,4 @@ static int teardown(void **state)
     return test_dir_remove(dir);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_cut_at_any_moment_leaves_the_old_file_or_the_new_one,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failure_is_told_and_what_was_there_stays, setup,
-                                        teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+PV_TEST_WORLD(setup, teardown);

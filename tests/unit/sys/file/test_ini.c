@@ -25,9 +25,8 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
     return PV_OK;
 }
 
-static void sections_and_keys_come_in_order_with_their_lines(void **state)
+PV_TEST(sections_and_keys_come_in_order_with_their_lines)
 {
-    (void)state;
     static const char *const text =
         "\xef\xbb\xbf# comment\n"
         "\n"
@@ -51,9 +50,8 @@ static void sections_and_keys_come_in_order_with_their_lines(void **state)
                    "10 peer a-name-that-is-longer-than-what-inih-keeps-of-a-section-name/last=1;");
 }
 
-static void a_mark_at_the_beginning_hides_no_section(void **state)
+PV_TEST(a_mark_at_the_beginning_hides_no_section)
 {
-    (void)state;
     static const char *const text = "\xef\xbb\xbf[log]\nlevel = debug\n";
     struct seen seen = {0};
     struct pv_ini_error error = {0};
@@ -61,9 +59,8 @@ static void a_mark_at_the_beginning_hides_no_section(void **state)
     assert_string_equal(seen.text, "1[log];2 log/level=debug;");
 }
 
-static void bad_lines_are_named(void **state)
+PV_TEST(bad_lines_are_named)
 {
-    (void)state;
     static const struct {
         const char *text;
         size_t len; /* 0 = strlen */
@@ -90,9 +87,8 @@ static void bad_lines_are_named(void **state)
     }
 }
 
-static void a_line_of_198_characters_fits_and_one_more_does_not(void **state)
+PV_TEST(a_line_of_198_characters_fits_and_one_more_does_not)
 {
-    (void)state;
     char text[256];
     memset(text, 'v', sizeof(text));
     text[1] = '=';
@@ -105,15 +101,4 @@ static void a_line_of_198_characters_fits_and_one_more_does_not(void **state)
     text[199] = '\n';
     assert_int_equal(pv_ini_parse(pv_view(text, 200), on_item, &seen, &error), PV_ERR_MALFORMED);
     assert_int_equal(error.line, 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sections_and_keys_come_in_order_with_their_lines),
-        cmocka_unit_test(a_mark_at_the_beginning_hides_no_section),
-        cmocka_unit_test(bad_lines_are_named),
-        cmocka_unit_test(a_line_of_198_characters_fits_and_one_more_does_not),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,8 @@ static int drop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(make, drop);
+
 /* All that stands in the file. */
 static const char *content(const char *path)
 {
@@ -58,7 +60,7 @@ static const char *content(const char *path)
     return text;
 }
 
-static void lines_have_a_time_and_a_level(void **state)
+PV_TEST(lines_have_a_time_and_a_level)
 {
     struct fixture *f = *state;
     struct pv_logsink sink;
@@ -94,7 +96,7 @@ static void expect_entry(int fd, const char *text)
     assert_string_equal(got, text);
 }
 
-static void the_journal_gets_fields(void **state)
+PV_TEST(the_journal_gets_fields)
 {
     struct fixture *f = *state;
     struct pv_logsink sink;
@@ -119,7 +121,7 @@ static void the_journal_gets_fields(void **state)
     unlink(at.sun_path);
 }
 
-static void the_journal_gets_levels_only_where_it_listens(void **state)
+PV_TEST(the_journal_gets_levels_only_where_it_listens)
 {
     struct fixture *f = *state;
     struct pv_logsink sink;
@@ -135,7 +137,7 @@ static void the_journal_gets_levels_only_where_it_listens(void **state)
     }
 }
 
-static void a_full_file_steps_aside(void **state)
+PV_TEST(a_full_file_steps_aside)
 {
     struct fixture *f = *state;
     struct pv_logsink sink;
@@ -153,7 +155,7 @@ static void a_full_file_steps_aside(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
 }
 
-static void files_of_others_are_left_alone(void **state)
+PV_TEST(files_of_others_are_left_alone)
 {
     struct fixture *f = *state;
     struct pv_logsink sink;
@@ -161,16 +163,4 @@ static void files_of_others_are_left_alone(void **state)
     struct pv_log log = pv_logsink_open(&sink, "other", PV_LOG_INFO);
     pv_log(&log, PV_LOG_INFO, "what=more");
     assert_int_equal(access(f->old, F_OK), -1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(lines_have_a_time_and_a_level, make, drop),
-        cmocka_unit_test_setup_teardown(the_journal_gets_fields, make, drop),
-        cmocka_unit_test_setup_teardown(the_journal_gets_levels_only_where_it_listens, make, drop),
-        cmocka_unit_test_setup_teardown(a_full_file_steps_aside, make, drop),
-        cmocka_unit_test_setup_teardown(files_of_others_are_left_alone, make, drop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,11 +50,10 @@ static int use_database(const char *dir)
     return r < 0;
 }
 
-static void large_statements_need_no_file_elsewhere(void **state)
+PV_TEST(large_statements_need_no_file_elsewhere)
 {
     char dir[] = "/tmp/pvsqlite.XXXXXX", path[64];
     int status = -1;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     pid_t pid = fork();
     if (pid == 0)
@@ -67,12 +66,4 @@ static void large_statements_need_no_file_elsewhere(void **state)
     if (WEXITSTATUS(status) == UNCONFINED)
         skip();
     assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(large_statements_need_no_file_elsewhere),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

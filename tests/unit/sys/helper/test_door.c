@@ -52,6 +52,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static bool is_ready(int fd, short events, int ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
@@ -87,7 +89,7 @@ static void assert_ended(int fd)
     assert_int_equal(pv_stream_read(fd, &byte, 1, &n), PV_ERR_CLOSED);
 }
 
-static void bytes_go_both_ways_and_so_do_the_ends(void **state)
+PV_TEST(bytes_go_both_ways_and_so_do_the_ends)
 {
     int client, way;
     meet(*state, &client, &way);
@@ -104,7 +106,7 @@ static void bytes_go_both_ways_and_so_do_the_ends(void **state)
     close(client);
 }
 
-static void a_large_answer_waits_for_a_slow_client(void **state)
+PV_TEST(a_large_answer_waits_for_a_slow_client)
 {
     static uint8_t out[1 << 20], in[sizeof(out)];
     struct test_rng r = {.state = 3};
@@ -166,7 +168,7 @@ static void read_range(int reading, uint64_t offset, uint64_t len, uint32_t want
     assert_string_equal(got, text);
 }
 
-static void a_file_is_read_by_its_clients_process(void **state)
+PV_TEST(a_file_is_read_by_its_clients_process)
 {
     struct pv_source_info info = {0};
     int client, way, one = -1, two = -1;
@@ -204,7 +206,7 @@ static void a_file_is_read_by_its_clients_process(void **state)
     close(file);
 }
 
-static void only_regular_files_that_can_be_read_are_taken(void **state)
+PV_TEST(only_regular_files_that_can_be_read_are_taken)
 {
     struct fixture *f = *state;
     const int fds[] = {open(f->dir, O_PATH), open("/dev/null", O_RDONLY), open(f->path, O_PATH),
@@ -311,7 +313,7 @@ static void halt(pid_t pid)
     while (p.state != 'T');
 }
 
-static void what_one_client_passes_holds_up_nobody_else(void **state)
+PV_TEST(what_one_client_passes_holds_up_nobody_else)
 {
     struct fixture *f = *state;
     int stuck, way, peer, client, other;
@@ -334,7 +336,7 @@ static void what_one_client_passes_holds_up_nobody_else(void **state)
 }
 
 /* Each is sent away when its user has too many; what it passed must not be let go of here. */
-static void a_user_has_a_share_and_the_door_lives(void **state)
+PV_TEST(a_user_has_a_share_and_the_door_lives)
 {
     struct fixture *f = *state;
     int clients[PV_DOOR_CLIENTS], ways[PV_DOOR_CLIENTS], peers[3];
@@ -393,7 +395,7 @@ static void be_other_user(const char *path, size_t n)
     _exit(0);
 }
 
-static void one_user_does_not_lock_out_root(void **state)
+PV_TEST(one_user_does_not_lock_out_root)
 {
     struct fixture *f = *state;
     int client, way = -1;
@@ -419,20 +421,4 @@ static void one_user_does_not_lock_out_root(void **state)
         close(ways[i]);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(bytes_go_both_ways_and_so_do_the_ends),
-        EACH(a_large_answer_waits_for_a_slow_client),
-        EACH(a_file_is_read_by_its_clients_process),
-        EACH(only_regular_files_that_can_be_read_are_taken),
-        EACH(what_one_client_passes_holds_up_nobody_else),
-        EACH(a_user_has_a_share_and_the_door_lives),
-        EACH(one_user_does_not_lock_out_root),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,7 +86,7 @@ static int iface_up(struct pv_helper *h, const struct pv_helper_iface *iface, in
     return PV_OK;
 }
 
-static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **state)
+PV_TEST_IN(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
@@ -123,7 +123,7 @@ static void iface_up_sets_addresses_mtu_and_routes_and_down_removes_all(void **s
     assert_int_equal(addresses_of("pvt0", got), 0);
 }
 
-static void packets_pass_through_the_tun(void **state)
+PV_TEST_IN(packets_pass_through_the_tun, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
@@ -172,7 +172,7 @@ static void packets_pass_through_the_tun(void **state)
     close(tun);
 }
 
-static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **state)
+PV_TEST_IN(a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
@@ -189,7 +189,7 @@ static void a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up(void **
     close(again);
 }
 
-static void every_bad_interface_request_is_refused_by_the_helper(void **state)
+PV_TEST_IN(every_bad_interface_request_is_refused_by_the_helper, setup, teardown)
 {
     static const struct {
         const char *why;
@@ -249,7 +249,7 @@ static void every_bad_interface_request_is_refused_by_the_helper(void **state)
     }
 }
 
-static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
+PV_TEST_IN(a_range_in_use_on_this_host_is_refused_with_both_named, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
@@ -267,7 +267,7 @@ static void a_range_in_use_on_this_host_is_refused_with_both_named(void **state)
     assert_int_equal(pv_ipcmd_run("link del dev pvlan\n", complaint), PV_OK);
 }
 
-static void a_name_in_use_is_refused(void **state)
+PV_TEST_IN(a_name_in_use_is_refused, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
@@ -280,7 +280,7 @@ static void a_name_in_use_is_refused(void **state)
 
 /* A route to a network that this host is in, or to a part of it, would take it away; a larger one
  * does not. */
-static void routes_leave_the_hosts_networks_alone(void **state)
+PV_TEST_IN(routes_leave_the_hosts_networks_alone, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX], complaint[PV_IPCMD_ERROR_MAX];
@@ -340,7 +340,7 @@ static void check_cut(const struct pv_udp_group *group)
     assert_int_equal(mode, IPV6_PMTUDISC_DONT);
 }
 
-static void udp_sockets_come_with_one_port_and_a_busy_port_is_refused(void **state)
+PV_TEST_IN(udp_sockets_come_with_one_port_and_a_busy_port_is_refused, setup_port, teardown)
 {
     char error[PV_HELPER_ERROR_MAX];
     struct pv_addr local;
@@ -419,7 +419,7 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
 
 /* Without an owner, a queue of such an interface is anybody's (DATAPATH 3: of 40 flows it read 14).
  */
-static void nobody_else_may_open_a_queue(void **state)
+PV_TEST_IN(nobody_else_may_open_a_queue, setup, teardown)
 {
     struct pv_helper_iface iface = an_iface();
     char error[PV_HELPER_ERROR_MAX];
@@ -444,7 +444,7 @@ static void nobody_else_may_open_a_queue(void **state)
 }
 
 /* Its packets would overtake each other at the change. */
-static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **state)
+PV_TEST_IN(a_flow_keeps_its_queue_whichever_writer_gets_the_answers, setup, teardown)
 {
     enum {
         FLOWS = 200 /* one of the four queues gets none of them once in 10^24 runs */
@@ -484,9 +484,8 @@ static void a_flow_keeps_its_queue_whichever_writer_gets_the_answers(void **stat
     pv_tun_close(&tun);
 }
 
-static void the_death_of_the_helper_is_seen_and_told(void **state)
+PV_TEST(the_death_of_the_helper_is_seen_and_told)
 {
-    (void)state;
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX];
     struct pollfd p = {.events = POLLIN};
@@ -507,9 +506,8 @@ static void the_death_of_the_helper_is_seen_and_told(void **state)
     pv_helper_stop(h);
 }
 
-static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
+PV_TEST(changes_are_noticed_debounced_and_own_ones_ignored)
 {
-    (void)state;
     struct pv_net_monitor *mon = NULL;
     char complaint[PV_IPCMD_ERROR_MAX];
     bool rerouted = false;
@@ -550,7 +548,7 @@ static void changes_are_noticed_debounced_and_own_ones_ignored(void **state)
 }
 
 /* Of the messages that were lost any may have been about our own interface. */
-static void lost_messages_count_as_changes_of_all(void **state)
+PV_TEST(lost_messages_count_as_changes_of_all)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     struct pv_net_monitor *mon = NULL;
@@ -558,7 +556,6 @@ static void lost_messages_count_as_changes_of_all(void **state)
     bool rerouted = false;
     const int small = 1;
     pv_ns now = PV_S(1);
-    (void)state;
     assert_int_equal(pv_ipcmd_run("link add pvlan type veth peer name pvpeer\n"
                                   "addr add 192.0.2.1/24 dev pvlan\n",
                                   complaint),
@@ -581,32 +578,8 @@ static void lost_messages_count_as_changes_of_all(void **state)
     pv_net_monitor_free(mon);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(iface_up_sets_addresses_mtu_and_routes_and_down_removes_all,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(packets_pass_through_the_tun, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            a_tun_deleted_from_outside_reads_closed_and_comes_back_by_up, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_bad_interface_request_is_refused_by_the_helper, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_range_in_use_on_this_host_is_refused_with_both_named,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(a_name_in_use_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(udp_sockets_come_with_one_port_and_a_busy_port_is_refused,
-                                        setup_port, teardown),
-        cmocka_unit_test_setup_teardown(routes_leave_the_hosts_networks_alone, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_flow_keeps_its_queue_whichever_writer_gets_the_answers,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(nobody_else_may_open_a_queue, setup, teardown),
-        cmocka_unit_test(the_death_of_the_helper_is_seen_and_told),
-        cmocka_unit_test(changes_are_noticed_debounced_and_own_ones_ignored),
-        cmocka_unit_test(lost_messages_count_as_changes_of_all),
-    };
-    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0) {
-        printf("skipped: needs root, /dev/net/tun and network namespaces\n");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0)
+        test_skip_all("needs root, /dev/net/tun and network namespaces");
 }

@@ -186,20 +186,20 @@ static void go_through_the_phases(struct fixture *f)
     assert_int_equal(ask(f), PV_OK);
 }
 
-static void each_phase_has_its_requests_alone(void **state)
+PV_TEST_IN(each_phase_has_its_requests_alone, setup, teardown)
 {
     struct fixture *f = *state;
     go_through_the_phases(f);
 }
 
 /* No list of calls keeps the helper from anything there: its own table has to. */
-static void the_phases_hold_where_no_list_of_calls_can_be_installed(void **state)
+PV_TEST_IN(the_phases_hold_where_no_list_of_calls_can_be_installed, setup_boxed, teardown)
 {
     struct fixture *f = *state;
     go_through_the_phases(f);
 }
 
-static void a_list_of_others_is_not_told_as_ours(void **state)
+PV_TEST_IN(a_list_of_others_is_not_told_as_ours, setup_boxed, teardown)
 {
     struct fixture *f = *state;
     assert_int_equal(confine(f), PV_OK);
@@ -207,7 +207,7 @@ static void a_list_of_others_is_not_told_as_ours(void **state)
 }
 
 /* The control run: the same request, at its time, starts that program's process. */
-static void notify_is_served_before_and_never_after(void **state)
+PV_TEST_IN(notify_is_served_before_and_never_after, setup, teardown)
 {
     struct fixture *f = *state;
     snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/sh");
@@ -219,7 +219,7 @@ static void notify_is_served_before_and_never_after(void **state)
     assert_int_equal(ask(f), PV_ERR_STATE);
 }
 
-static void what_is_fixed_is_checked(void **state)
+PV_TEST_IN(what_is_fixed_is_checked, setup, teardown)
 {
     static const char *const names[] = {"",    "eth0#", "a b",     "a/b", "-a",     ".",
                                         "..",  "p%d",   "a:b",     "a*",  "p\"",    "p;q",
@@ -363,7 +363,7 @@ static void check_interface(void)
     pclose(p);
 }
 
-static void no_values_reach_anything_but_the_interface(void **state)
+PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
 {
     struct fixture *f = *state;
     uint64_t x = 0x9e3779b97f4a7c15;
@@ -394,7 +394,7 @@ static void no_values_reach_anything_but_the_interface(void **state)
 }
 
 /* What was seen to work before there was one check: each with the interface up. */
-static void what_others_tried_is_refused(void **state)
+PV_TEST_IN(what_others_tried_is_refused, setup, teardown)
 {
     static const struct {
         const char *addr, *route;
@@ -432,7 +432,7 @@ static void what_others_tried_is_refused(void **state)
 }
 
 /* What a plan says is done, and no more: routes through the one interface, to whatever it names. */
-static void plans_leave_the_hosts_own_networks_alone(void **state)
+PV_TEST_IN(plans_leave_the_hosts_own_networks_alone, setup, teardown)
 {
     static const char look_at[] = "{ ip -o addr; ip route; ip -6 route; } | grep -vw " IFNAME;
     struct fixture *f = *state;
@@ -467,25 +467,8 @@ static void plans_leave_the_hosts_own_networks_alone(void **state)
     remove_uplink();
 }
 
-#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
-        puts("skipped: needs root");
-        return 77;
-    }
-    const struct CMUnitTest tests[] = {
-        EACH(each_phase_has_its_requests_alone),
-        cmocka_unit_test_setup_teardown(the_phases_hold_where_no_list_of_calls_can_be_installed,
-                                        setup_boxed, teardown),
-        cmocka_unit_test_setup_teardown(a_list_of_others_is_not_told_as_ours, setup_boxed,
-                                        teardown),
-        EACH(notify_is_served_before_and_never_after),
-        EACH(what_is_fixed_is_checked),
-        EACH(what_others_tried_is_refused),
-        EACH(no_values_reach_anything_but_the_interface),
-        EACH(plans_leave_the_hosts_own_networks_alone),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
+        test_skip_all("needs root");
 }

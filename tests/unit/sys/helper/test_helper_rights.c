@@ -73,6 +73,8 @@ static int teardown(void **state)
     return r;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static void assert_names(const struct fixture *f, const char *want)
 {
     char got[64] = "";
@@ -87,7 +89,7 @@ static void assert_names(const struct fixture *f, const char *want)
     close(fd);
 }
 
-static void names_and_socket_are_fixed_once(void **state)
+PV_TEST(names_and_socket_are_fixed_once)
 {
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX];
@@ -116,7 +118,7 @@ static void names_and_socket_are_fixed_once(void **state)
 }
 
 /* A new socket often has the inode of the one that it replaced: only its time is another. */
-static void a_later_socket_with_the_same_inode_stays(void **state)
+PV_TEST(a_later_socket_with_the_same_inode_stays)
 {
     struct fixture *f = *state;
     const struct timespec later[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 4000000000}};
@@ -127,7 +129,7 @@ static void a_later_socket_with_the_same_inode_stays(void **state)
     assert_int_equal(access(f->socket, F_OK), 0);
 }
 
-static void a_socket_of_another_daemon_stays(void **state)
+PV_TEST(a_socket_of_another_daemon_stays)
 {
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX], aside[80];
@@ -142,7 +144,7 @@ static void a_socket_of_another_daemon_stays(void **state)
     unlink(aside);
 }
 
-static void the_name_servers_port_is_opened_at_own_addresses_only(void **state)
+PV_TEST(the_name_servers_port_is_opened_at_own_addresses_only)
 {
     struct fixture *f = *state;
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 1};
@@ -193,7 +195,7 @@ static void set_plans(struct fixture *f)
 }
 
 /* All that the daemon asks for still works. */
-static void a_confined_helper_does_its_work(void **state)
+PV_TEST(a_confined_helper_does_its_work)
 {
     struct fixture *f = *state;
     struct pv_helper_iface iface = {.n_addrs = 1, .mtu = 1420, .queues = 2};
@@ -252,10 +254,9 @@ static void serve_as_a_user(void)
     _exit(0);
 }
 
-static void a_user_with_three_capabilities_is_enough(void **state)
+PV_TEST(a_user_with_three_capabilities_is_enough)
 {
     int status = 0;
-    (void)state;
     pid_t pid = fork();
     if (pid == 0)
         serve_as_a_user();
@@ -287,7 +288,7 @@ static bool attempt(int what)
 }
 
 /* The attempts that each role must not succeed with. */
-static void no_role_can_do_more_than_it_needs(void **state)
+PV_TEST(no_role_can_do_more_than_it_needs)
 {
     static const struct {
         enum pv_helper_role role;
@@ -299,7 +300,6 @@ static void no_role_can_do_more_than_it_needs(void **state)
         {PV_HELPER_ROLE_NOTIFY, 0}, {PV_HELPER_ROLE_NOTIFY, 2}, {PV_HELPER_ROLE_NOTIFY, 4},
         {PV_HELPER_ROLE_NOTIFY, 6},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         int status = 0;
         pid_t pid = fork();
@@ -370,7 +370,7 @@ static void try_in_task(char what, int out)
 }
 
 /* Router mapping runs there, in a C library that parses the XML of whoever answers. */
-static void a_task_can_do_nothing_but_speak(void **state)
+PV_TEST(a_task_can_do_nothing_but_speak)
 {
     static const char attempts[] = "uswprbitkfmndx";
     struct fixture *f = *state;
@@ -393,7 +393,7 @@ static void a_task_can_do_nothing_but_speak(void **state)
 }
 
 /* The helper has nobody who waits for its tasks but itself. */
-static void a_task_that_has_ended_leaves_no_zombie(void **state)
+PV_TEST(a_task_that_has_ended_leaves_no_zombie)
 {
     struct fixture *f = *state;
     char error[PV_HELPER_ERROR_MAX], command[128], text[32] = "";
@@ -419,24 +419,8 @@ static void a_task_that_has_ended_leaves_no_zombie(void **state)
     assert_true(gone);
 }
 
-#define EACH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(void)
+void test_begin(void)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
-        puts("skipped: needs root");
-        return 77;
-    }
-    const struct CMUnitTest tests[] = {
-        EACH(names_and_socket_are_fixed_once),
-        EACH(a_user_with_three_capabilities_is_enough),
-        EACH(a_socket_of_another_daemon_stays),
-        EACH(a_later_socket_with_the_same_inode_stays),
-        EACH(the_name_servers_port_is_opened_at_own_addresses_only),
-        EACH(a_confined_helper_does_its_work),
-        EACH(no_role_can_do_more_than_it_needs),
-        EACH(a_task_can_do_nothing_but_speak),
-        EACH(a_task_that_has_ended_leaves_no_zombie),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
+        test_skip_all("needs root");
 }

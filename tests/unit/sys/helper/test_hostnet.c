@@ -153,6 +153,8 @@ static int setup(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, NULL);
+
 /* As after `down`. */
 static struct pv_netplan no_plan(void)
 {
@@ -194,13 +196,12 @@ static bool has_used_rules(struct pv_hostnet *net)
     return used_rules() == 4;
 }
 
-static void a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan(void **state)
+PV_TEST(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan)
 {
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     char line[80];
-    (void)state;
     p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
     set(net, &p);
     assert_true(goes_by_members(net));
@@ -239,11 +240,10 @@ static void a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan(
 }
 
 /* Nobody is left to look, and the interface goes. */
-static void a_used_prefix_leaves_by_no_other_way_until_the_next_plan(void **state)
+PV_TEST(a_used_prefix_leaves_by_no_other_way_until_the_next_plan)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     assert_string_equal(source_to("192.168.7.20"), "192.168.1.5");
     p.used[p.n_used++].prefix = prefix("192.168.7.0/24");
     set(net, &p);
@@ -283,11 +283,10 @@ static bool masquerades(struct pv_hostnet *net)
     return ruleset_has("ip daddr 192.168.1.0/24 masquerade");
 }
 
-static void an_offer_forwards_survives_a_flush_and_goes(void **state)
+PV_TEST(an_offer_forwards_survives_a_flush_and_goes)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     assert_int_equal(read_switch("ipv4/ip_forward"), 0);
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
@@ -332,11 +331,10 @@ static bool lets_all_pass(struct pv_hostnet *net)
 }
 
 /* Docker and libvirt write what is there already, as it seems to them or as it is. */
-static void forwarding_is_for_members_until_others_want_it(void **state)
+PV_TEST(forwarding_is_for_members_until_others_want_it)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     p.offered[p.n_offered++] =
@@ -360,12 +358,11 @@ static void forwarding_is_for_members_until_others_want_it(void **state)
 }
 
 /* They switched it on for everybody. */
-static void what_an_earlier_version_left_is_put_back(void **state)
+PV_TEST(what_an_earlier_version_left_is_put_back)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     FILE *f = fopen(FILE_PATH, "we");
-    (void)state;
     assert_true(f != NULL && fputs("ipv4/ip_forward 0\n", f) >= 0 && fclose(f) == 0);
     write_switch("ipv4/ip_forward", 1);
     p.offered[p.n_offered++] =
@@ -379,14 +376,13 @@ static void what_an_earlier_version_left_is_put_back(void **state)
 }
 
 /* The directory was another user's once. */
-static void a_link_beside_the_list_of_switches_is_not_followed(void **state)
+PV_TEST(a_link_beside_the_list_of_switches_is_not_followed)
 {
     static const char *const names[] = {FILE_PATH ".new", FILE_PATH ".tmp"};
     char victim[] = "/tmp/pvhostnet.XXXXXX";
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     int fd = mkstemp(victim);
-    (void)state;
     assert_true(fd >= 0 && write(fd, "precious", 8) == 8);
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
         assert_int_equal(symlink(victim, names[i]), 0);
@@ -399,11 +395,10 @@ static void a_link_beside_the_list_of_switches_is_not_followed(void **state)
     unlink(victim);
 }
 
-static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
+PV_TEST(forwarding_of_ipv6_keeps_what_routers_advertise)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("fd77::/64"), .snat = true};
@@ -416,11 +411,10 @@ static void forwarding_of_ipv6_keeps_what_routers_advertise(void **state)
 }
 
 /* Who had switched forwarding on keeps it. */
-static void forwarding_that_was_on_stays_on(void **state)
+PV_TEST(forwarding_that_was_on_stays_on)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     write_switch("ipv4/ip_forward", 1);
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = false};
@@ -430,11 +424,10 @@ static void forwarding_that_was_on_stays_on(void **state)
     write_switch("ipv4/ip_forward", 0);
 }
 
-static void an_exit_has_rules_routes_and_a_guard_and_all_go(void **state)
+PV_TEST(an_exit_has_rules_routes_and_a_guard_and_all_go)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     p.exit = p.exit4 = true;
     set(net, &p);
     assert_int_equal(rules_of(PV_AF_INET), rules_of(PV_AF_INET6));
@@ -457,11 +450,10 @@ static bool has_rules(struct pv_hostnet *net)
     return rules_of(PV_AF_INET) > 4 && routes_in(PV_NETWORDS_TABLE) > 4;
 }
 
-static void what_a_manager_removes_of_an_exit_comes_back(void **state)
+PV_TEST(what_a_manager_removes_of_an_exit_comes_back)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     p.exit = p.exit4 = true;
     set(net, &p);
     ip("rule flush protocol 112\n");
@@ -473,11 +465,10 @@ static void what_a_manager_removes_of_an_exit_comes_back(void **state)
 }
 
 /* The helper ends with its daemon: what blocks stays, and the next one takes it over. */
-static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
+PV_TEST(an_exit_that_blocks_stays_until_the_next_plan)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     p.exit = p.exit4 = p.exit_block = true;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
@@ -501,13 +492,12 @@ static void an_exit_that_blocks_stays_until_the_next_plan(void **state)
     pv_hostnet_end(net);
 }
 
-static void a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused(void **state)
+PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
 {
     const struct pv_hostnet_config nobody = {.n_uids = 0};
     char error[PV_HOSTNET_ERROR_MAX];
     struct pv_hostnet *net = new_net(), *other = NULL;
     struct pv_netplan p = plan_of(), q = plan_of();
-    (void)state;
     p.exit = p.exit4 = true;
     set(net, &p);
     other = new_net();
@@ -526,12 +516,11 @@ static void a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused(void
     pv_hostnet_end(other);
 }
 
-static void what_others_drop_is_told_with_the_remedy(void **state)
+PV_TEST(what_others_drop_is_told_with_the_remedy)
 {
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     nft("table ip filter { chain DOCKER-USER { }\n"
         "chain FORWARD { type filter hook forward priority filter; policy drop;\n"
         "jump DOCKER-USER;\n}\n}\n");
@@ -548,12 +537,11 @@ static void what_others_drop_is_told_with_the_remedy(void **state)
     nft("flush ruleset\n");
 }
 
-static void firewalld_is_named_too(void **state)
+PV_TEST(firewalld_is_named_too)
 {
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     nft("table inet firewalld { chain filter_FORWARD {\n"
         "type filter hook forward priority filter + 10; policy accept;\nreject\n}\n}\n");
     p.offered[p.n_offered++] =
@@ -566,12 +554,11 @@ static void firewalld_is_named_too(void **state)
 }
 
 /* A static peer's network is reached while an exit without IPv6 is used. */
-static void routes_of_static_peers_stay_beside_an_exit(void **state)
+PV_TEST(routes_of_static_peers_stay_beside_an_exit)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
     struct pv_netplan_host host = {.n_lan = 0};
-    (void)state;
     ip("route add fd99::/48 dev p2p0\n");
     p.exit = p.exit4 = true;
     set(net, &p);
@@ -585,13 +572,12 @@ static void routes_of_static_peers_stay_beside_an_exit(void **state)
 }
 
 /* Nothing may look like an exit or an offer then. */
-static void without_nft_the_package_is_named(void **state)
+PV_TEST(without_nft_the_package_is_named)
 {
     char error[PV_HOSTNET_ERROR_MAX], later[PV_HOSTNET_ERROR_MAX];
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     assert_int_equal(mount("/dev/null", "/usr/sbin/nft", NULL, MS_BIND, NULL), 0);
     p.exit = p.exit4 = true;
     int r = pv_hostnet_set(net, &p, error);
@@ -628,14 +614,13 @@ static bool is_quiet(struct pv_hostnet *net)
 
 /* After the look at the host's networks and before the table is there the LAN changes, and we
  * change nothing afterwards that would make us look again. */
-static void what_changes_while_nft_runs_is_seen(void **state)
+PV_TEST(what_changes_while_nft_runs_is_seen)
 {
     static const char script[] = "#!/bin/sh\n"
                                  "[ \"$1\" = -f ] && ip addr add 192.168.7.9/24 dev lan0\n"
                                  "exec /run/nft \"$@\"\n";
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
-    (void)state;
     write_switch("ipv4/ip_forward", 1);
     write_switch("ipv6/conf/all/disable_ipv6", 1); /* whose addresses are probed for seconds */
     write_script("/run/nft", "");
@@ -659,11 +644,10 @@ static void what_changes_while_nft_runs_is_seen(void **state)
     assert_int_equal(umount("/run/nft"), 0);
 }
 
-static void a_helper_that_was_killed_is_cleaned_up_after(void **state)
+PV_TEST(a_helper_that_was_killed_is_cleaned_up_after)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of(), none = no_plan();
-    (void)state;
     p.exit = p.exit4 = true;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
@@ -692,33 +676,8 @@ static bool can_run(void)
            mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0;
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(a_used_prefix_gets_a_route_that_comes_back_and_gives_way_to_the_lan,
-                               setup),
-        cmocka_unit_test_setup(a_used_prefix_leaves_by_no_other_way_until_the_next_plan, setup),
-        cmocka_unit_test_setup(an_offer_forwards_survives_a_flush_and_goes, setup),
-        cmocka_unit_test_setup(forwarding_is_for_members_until_others_want_it, setup),
-        cmocka_unit_test_setup(what_an_earlier_version_left_is_put_back, setup),
-        cmocka_unit_test_setup(a_link_beside_the_list_of_switches_is_not_followed, setup),
-        cmocka_unit_test_setup(forwarding_of_ipv6_keeps_what_routers_advertise, setup),
-        cmocka_unit_test_setup(forwarding_that_was_on_stays_on, setup),
-        cmocka_unit_test_setup(an_exit_has_rules_routes_and_a_guard_and_all_go, setup),
-        cmocka_unit_test_setup(what_a_manager_removes_of_an_exit_comes_back, setup),
-        cmocka_unit_test_setup(an_exit_that_blocks_stays_until_the_next_plan, setup),
-        cmocka_unit_test_setup(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused,
-                               setup),
-        cmocka_unit_test_setup(what_others_drop_is_told_with_the_remedy, setup),
-        cmocka_unit_test_setup(firewalld_is_named_too, setup),
-        cmocka_unit_test_setup(routes_of_static_peers_stay_beside_an_exit, setup),
-        cmocka_unit_test_setup(without_nft_the_package_is_named, setup),
-        cmocka_unit_test_setup(what_changes_while_nft_runs_is_seen, setup),
-        cmocka_unit_test_setup(a_helper_that_was_killed_is_cleaned_up_after, setup),
-    };
-    if (!can_run()) {
-        printf("skipped: needs root, nft and namespaces\n");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (!can_run())
+        test_skip_all("needs root, nft and namespaces");
 }

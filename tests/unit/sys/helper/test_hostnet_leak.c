@@ -227,6 +227,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_hostnet *new_net(void)
 {
     struct pv_hostnet *net = NULL;
@@ -269,12 +271,11 @@ static void work(struct pv_hostnet *net)
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void nothing_leaks_while_an_exit_is_disturbed(void **state)
+PV_TEST(nothing_leaks_while_an_exit_is_disturbed)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = exit_plan();
-    (void)state;
     assert_open(); /* the wire is seen */
     set(net, &p);
     (void)look_after_rounds(1); /* what was under way before */
@@ -309,11 +310,10 @@ static void nothing_leaks_while_an_exit_is_disturbed(void **state)
     pv_hostnet_end(net);
 }
 
-static void an_exit_that_blocks_is_tight_until_it_is_off(void **state)
+PV_TEST(an_exit_that_blocks_is_tight_until_it_is_off)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = exit_plan();
-    (void)state;
     p.exit_block = true;
     set(net, &p);
     (void)look_after_rounds(1);
@@ -334,11 +334,10 @@ static void an_exit_that_blocks_is_tight_until_it_is_off(void **state)
     pv_hostnet_end(net);
 }
 
-static void the_lan_is_reached_when_it_is_left_alone_and_names_are_not_asked_there(void **state)
+PV_TEST(the_lan_is_reached_when_it_is_left_alone_and_names_are_not_asked_there)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = exit_plan();
-    (void)state;
     set(net, &p);
     send_udp4(PLAIN, "192.168.1.7", 80);
     assert_int_equal(look_after_rounds(2).lan, 0);
@@ -382,11 +381,10 @@ static bool question_goes_to_the_exit(enum how how, const char *server, uint8_t 
 }
 
 /* Whatever way a resolver sends; but for one that insists on a device, which gets nothing. */
-static void questions_to_the_lans_server_go_to_the_exit(void **state)
+PV_TEST(questions_to_the_lans_server_go_to_the_exit)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = exit_plan();
-    (void)state;
     for (unsigned lan = 0; lan < 2; lan++) {
         p.exit_lan = lan == 1;
         set(net, &p);
@@ -445,7 +443,7 @@ static void send_from_afar(uint16_t to_port)
 }
 
 /* Debian's own setting is loose; hardened hosts have this one. */
-static void strict_checks_of_the_way_back_let_our_own_packets_in(void **state)
+PV_TEST(strict_checks_of_the_way_back_let_our_own_packets_in)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(OWN_PORT)};
     struct pv_hostnet *net = new_net();
@@ -453,7 +451,6 @@ static void strict_checks_of_the_way_back_let_our_own_packets_in(void **state)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     char byte;
     FILE *f = fopen("/proc/sys/net/ipv4/conf/all/rp_filter", "we");
-    (void)state;
     assert_non_null(f);
     assert_true(fputs("1", f) >= 0);
     assert_int_equal(fclose(f), 0);
@@ -477,23 +474,8 @@ static bool can_run(void)
            mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_leaks_while_an_exit_is_disturbed, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_exit_that_blocks_is_tight_until_it_is_off, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(
-            the_lan_is_reached_when_it_is_left_alone_and_names_are_not_asked_there, setup,
-            teardown),
-        cmocka_unit_test_setup_teardown(questions_to_the_lans_server_go_to_the_exit, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(strict_checks_of_the_way_back_let_our_own_packets_in, setup,
-                                        teardown),
-    };
-    if (!can_run()) {
-        printf("skipped: needs root, nft, /dev/net/tun and namespaces\n");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (!can_run())
+        test_skip_all("needs root, nft, /dev/net/tun and namespaces");
 }

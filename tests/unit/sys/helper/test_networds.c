@@ -73,7 +73,7 @@ static bool has_rule(const struct pv_netplan *plan, const struct pv_networds_hos
 }
 
 /* A route of the host goes before one of ours that is no longer, or where it is connected. */
-static void used_prefixes_never_take_a_connected_network_away(void **state)
+PV_TEST(used_prefixes_never_take_a_connected_network_away)
 {
     static const struct {
         const char *used;
@@ -85,7 +85,6 @@ static void used_prefixes_never_take_a_connected_network_away(void **state)
         {"192.168.1.128/25", 0, true, 1}, {"192.168.0.0/16", 0, false, 1},
         {"10.9.4.0/24", 23, false, 1},    {"fd77::/48", 0, false, 0},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_netplan p = plan_of();
         struct pv_networds_host h = host_of();
@@ -112,13 +111,12 @@ static void used_prefixes_never_take_a_connected_network_away(void **state)
 }
 
 /* They would look for the gateway behind the gateway. */
-static void our_own_packets_look_at_no_used_prefix(void **state)
+PV_TEST(our_own_packets_look_at_no_used_prefix)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT], rules[PV_NETWORDS_RULES];
     size_t n = 9;
-    (void)state;
     assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET, 0, rules, sizeof(rules), &n),
                      PV_OK);
     assert_int_equal(n, 0);
@@ -139,12 +137,11 @@ static void our_own_packets_look_at_no_used_prefix(void **state)
 }
 
 /* Only through the interface, or from this machine. */
-static void who_speaks_for_members_beside_the_interface_is_dropped(void **state)
+PV_TEST(who_speaks_for_members_beside_the_interface_is_dropped)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    (void)state;
     assert_true(pv_networds_wants_table(&p));
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     const char *own = strstr(text, "iifname { \"lo\", \"p2p0\" } accept");
@@ -156,11 +153,10 @@ static void who_speaks_for_members_beside_the_interface_is_dropped(void **state)
     assert_false(pv_networds_wants_table(&p));
 }
 
-static void an_exit_leaves_alone_what_stays_on_the_machine(void **state)
+PV_TEST(an_exit_leaves_alone_what_stays_on_the_machine)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
-    (void)state;
     p.exit = p.exit4 = true;
     assert_true(has_route(&p, &h, "0.0.0.0/0 dev p2p0 table 28784 metric 0"));
     assert_true(has_route(&p, &h, "throw 172.17.0.0/16 table 28784 metric 0"));
@@ -177,12 +173,11 @@ static void an_exit_leaves_alone_what_stays_on_the_machine(void **state)
     assert_true(has_route(&p, &h, "::/0 dev p2p0 table 28784 metric 1024"));
 }
 
-static void the_lan_is_left_alone_when_asked_for_and_private(void **state)
+PV_TEST(the_lan_is_left_alone_when_asked_for_and_private)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    (void)state;
     p.exit = p.exit4 = p.exit_lan = true;
     assert_true(has_route(&p, &h, "throw 192.168.1.0/24 table 28784 metric 0"));
     assert_false(has_route(&p, &h, "throw 203.0.113.0/24 table 28784 metric 0"));
@@ -203,10 +198,9 @@ static void the_lan_is_left_alone_when_asked_for_and_private(void **state)
     assert_null(strstr(text, "eth0"));
 }
 
-static void another_default_route_by_halves_is_found(void **state)
+PV_TEST(another_default_route_by_halves_is_found)
 {
     struct pv_networds_host h = host_of();
-    (void)state;
     assert_null(pv_networds_rival(&h));
     add_link(&h, "128.0.0.0/1", "tun9", PV_NETPLAN_TUNNEL, false);
     const struct pv_netplan_link *rival = pv_networds_rival(&h);
@@ -217,12 +211,11 @@ static void another_default_route_by_halves_is_found(void **state)
     assert_false(has_route(&p, &h, "throw 128.0.0.0/1 table 28784 metric 0"));
 }
 
-static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void **state)
+PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    (void)state;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.0.0/16"), .snat = true};
     p.offered[p.n_offered++] =
@@ -257,12 +250,11 @@ static void only_what_is_offered_is_forwarded_and_the_longer_prefix_decides(void
 }
 
 /* Packets of members for a LAN whose cable is out are not for the uplink. */
-static void what_an_interface_is_in_goes_out_by_it(void **state)
+PV_TEST(what_an_interface_is_in_goes_out_by_it)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    (void)state;
     p.offered[p.n_offered++] = (struct pv_netplan_offered){
         .prefix = prefix("192.168.1.0/24"), .snat = true, .linked = true};
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
@@ -278,12 +270,11 @@ static void what_an_interface_is_in_goes_out_by_it(void **state)
     assert_non_null(strstr(text, "\n  ip daddr 192.168.0.0/16 accept\n"));
 }
 
-static void forwarding_of_ours_is_for_members(void **state)
+PV_TEST(forwarding_of_ours_is_for_members)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
     char text[PV_NETWORDS_TEXT];
-    (void)state;
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("192.168.1.0/24"), .snat = true};
     assert_true(pv_networds_forwards4(&p, &h.links[1]));  /* eth1 */
@@ -302,12 +293,11 @@ static void forwarding_of_ours_is_for_members(void **state)
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
-static void no_route_of_ours_leads_to_a_router(void **state)
+PV_TEST(no_route_of_ours_leads_to_a_router)
 {
     const struct pv_networds_route v4 = {.dst = prefix("0.0.0.0/0"), .table = 28784};
     const struct pv_networds_route v6 = {.dst = prefix("::/0"), .table = 28784, .metric = 1024};
     char text[256];
-    (void)state;
     assert_true(pv_networds_route_line("replace", &v4, "p2p0", text, sizeof(text)) > 0);
     assert_string_equal(
         text, "route replace 0.0.0.0/0 dev p2p0 scope global table 28784 metric 0 proto 112\n");
@@ -318,13 +308,12 @@ static void no_route_of_ours_leads_to_a_router(void **state)
 }
 
 /* The most that a plan and a host can have. */
-static void the_longest_text_fits(void **state)
+PV_TEST(the_longest_text_fits)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = {.has_iface = true, .n_uids = 2};
     char text[PV_NETWORDS_TEXT], range[PV_ADDR_TEXT];
     size_t n = 0;
-    (void)state;
     p.exit = p.exit4 = p.exit6 = p.exit_lan = true;
     for (unsigned i = 0; i < PV_NETPLAN_USED; i++) {
         snprintf(range, sizeof(range), "fd01:2345:6789:%x::/64", 0xf000 + i);
@@ -352,22 +341,4 @@ static void the_longest_text_fits(void **state)
     assert_int_equal(pv_networds_used_rules(&p, &h, PV_AF_INET6, 1, rules, sizeof(rules), &n),
                      PV_OK);
     assert_int_equal(n, 3 + 2 * PV_NETPLAN_USED);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(used_prefixes_never_take_a_connected_network_away),
-        cmocka_unit_test(our_own_packets_look_at_no_used_prefix),
-        cmocka_unit_test(who_speaks_for_members_beside_the_interface_is_dropped),
-        cmocka_unit_test(an_exit_leaves_alone_what_stays_on_the_machine),
-        cmocka_unit_test(the_lan_is_left_alone_when_asked_for_and_private),
-        cmocka_unit_test(another_default_route_by_halves_is_found),
-        cmocka_unit_test(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides),
-        cmocka_unit_test(what_an_interface_is_in_goes_out_by_it),
-        cmocka_unit_test(forwarding_of_ours_is_for_members),
-        cmocka_unit_test(no_route_of_ours_leads_to_a_router),
-        cmocka_unit_test(the_longest_text_fits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

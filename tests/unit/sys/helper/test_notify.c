@@ -41,6 +41,8 @@ static int end(void **state)
     return rmdir(dir);
 }
 
+PV_TEST_WORLD(begin, end);
+
 static void write_script(const char *text, unsigned mode)
 {
     FILE *f = fopen(script, "w");
@@ -79,10 +81,9 @@ static int run(const char *args)
     return r;
 }
 
-static void it_gets_text_and_environment_and_nothing_else(void **state)
+PV_TEST(it_gets_text_and_environment_and_nothing_else)
 {
     char text[1024];
-    (void)state;
     write_script(
         "#!/bin/sh\n{ echo \"$# $1 $2\"; env | grep ^P2PVPN | sort; cat; ls -l /proc/self/fd "
         "| grep -c socket; } >\"$(dirname \"$0\")/output\"\nexit 0\n",
@@ -93,9 +94,8 @@ static void it_gets_text_and_environment_and_nothing_else(void **state)
                               "P2PVPN_TIME=1795161600.500\nP2PVPN_TO=alice\nhi; $(reboot)\n0\n");
 }
 
-static void its_code_and_signal_are_told(void **state)
+PV_TEST(its_code_and_signal_are_told)
 {
-    (void)state;
     write_script("#!/bin/sh\nexit 3\n", 0755);
     assert_int_equal(run(""), PV_ERR_STATE);
     assert_non_null(strstr(error, "code 3"));
@@ -104,9 +104,8 @@ static void its_code_and_signal_are_told(void **state)
     assert_non_null(strstr(error, "signal 9"));
 }
 
-static void a_program_others_may_write_is_not_run(void **state)
+PV_TEST(a_program_others_may_write_is_not_run)
 {
-    (void)state;
     write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0775);
     assert_int_equal(run(""), PV_ERR_REFUSED);
     assert_non_null(strstr(error, "chmod go-w"));
@@ -118,10 +117,9 @@ static void a_program_others_may_write_is_not_run(void **state)
 }
 
 /* Else whoever owns the directory could put root's shell there, and write to it. */
-static void a_path_that_others_may_change_is_not_run(void **state)
+PV_TEST(a_path_that_others_may_change_is_not_run)
 {
     char link[sizeof(script) + 8];
-    (void)state;
     write_script("#!/bin/sh\ntouch \"$(dirname \"$0\")/output\"\n", 0755);
     assert_int_equal(chmod(dir, 0777), 0);
     assert_int_equal(run(""), PV_ERR_REFUSED);
@@ -144,10 +142,9 @@ static void a_path_that_others_may_change_is_not_run(void **state)
     unlink(link);
 }
 
-static void it_runs_as_the_owner_of_its_file(void **state)
+PV_TEST(it_runs_as_the_owner_of_its_file)
 {
     char text[64];
-    (void)state;
     if (geteuid() != 0)
         skip();
     write_script(
@@ -161,10 +158,9 @@ static void it_runs_as_the_owner_of_its_file(void **state)
 }
 
 /* Nobody in particular has to run what is root's; another user's program is for that user alone. */
-static void who_may_become_nobody_runs_roots_programs_only(void **state)
+PV_TEST(who_may_become_nobody_runs_roots_programs_only)
 {
     int status = 0;
-    (void)state;
     if (geteuid() != 0)
         skip();
     write_script("#!/bin/sh\n[ \"$(id -u)\" = 12345 ]\n", 0755);
@@ -184,10 +180,9 @@ static void who_may_become_nobody_runs_roots_programs_only(void **state)
     }
 }
 
-static void commands_are_absolute_paths_with_few_words(void **state)
+PV_TEST(commands_are_absolute_paths_with_few_words)
 {
     char longest[PV_NOTIFY_COMMAND_MAX + 1];
-    (void)state;
     assert_true(pv_notify_command_is_valid("/usr/bin/notify-send -u low"));
     assert_false(pv_notify_command_is_valid("notify-send"));
     assert_false(pv_notify_command_is_valid(""));
@@ -199,20 +194,4 @@ static void commands_are_absolute_paths_with_few_words(void **state)
     assert_false(pv_notify_command_is_valid(longest));
     longest[PV_NOTIFY_COMMAND_MAX - 1] = '\0';
     assert_true(pv_notify_command_is_valid(longest));
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(it_gets_text_and_environment_and_nothing_else),
-        EACH(its_code_and_signal_are_told),
-        EACH(a_program_others_may_write_is_not_run),
-        EACH(it_runs_as_the_owner_of_its_file),
-        EACH(who_may_become_nobody_runs_roots_programs_only),
-        EACH(a_path_that_others_may_change_is_not_run),
-        EACH(commands_are_absolute_paths_with_few_words),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,10 +73,9 @@ static void expect_run(struct ends *e)
     pv_udp_receiver_free(rx);
 }
 
-static void a_refused_run_goes_one_by_one_and_is_not_tried_again(void **state)
+PV_TEST(a_refused_run_goes_one_by_one_and_is_not_tried_again)
 {
     static const int errs[] = {EIO, EINVAL};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(errs); i++) {
         struct ends e;
         open_ends(&e);
@@ -93,10 +92,9 @@ static void a_refused_run_goes_one_by_one_and_is_not_tried_again(void **state)
     }
 }
 
-static void a_run_that_is_too_large_for_a_path_says_nothing_about_others(void **state)
+PV_TEST(a_run_that_is_too_large_for_a_path_says_nothing_about_others)
 {
     struct ends e;
-    (void)state;
     open_ends(&e);
     faults.segment = EMSGSIZE;
     send_run(&e);
@@ -113,10 +111,9 @@ static void a_run_that_is_too_large_for_a_path_says_nothing_about_others(void **
 }
 
 /* EINVAL also says that a source address has gone. */
-static void a_way_that_takes_nothing_says_nothing_about_runs(void **state)
+PV_TEST(a_way_that_takes_nothing_says_nothing_about_runs)
 {
     static const int errs[] = {EINVAL, EIO};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(errs); i++) {
         struct ends e;
         open_ends(&e);
@@ -133,10 +130,9 @@ static void a_way_that_takes_nothing_says_nothing_about_runs(void **state)
     }
 }
 
-static void a_datagram_that_is_too_large_is_counted_and_the_others_go(void **state)
+PV_TEST(a_datagram_that_is_too_large_is_counted_and_the_others_go)
 {
     struct ends e;
-    (void)state;
     open_ends(&e);
     faults.single = EMSGSIZE;
     const struct pv_udp_out one = {.dst = e.to, .data = pv_view(e.bytes, SIZE)};
@@ -149,10 +145,9 @@ static void a_datagram_that_is_too_large_is_counted_and_the_others_go(void **sta
     close_ends(&e);
 }
 
-static void without_udp_gro_datagrams_come_one_by_one(void **state)
+PV_TEST(without_udp_gro_datagrams_come_one_by_one)
 {
     struct ends e;
-    (void)state;
     faults.gro = ENOPROTOOPT;
     open_ends(&e);
     assert_false(pv_udp_has_gro(e.rx));
@@ -164,7 +159,7 @@ static void without_udp_gro_datagrams_come_one_by_one(void **state)
     close_ends(&e);
 }
 
-static void a_tun_is_asked_for_all_and_then_for_less(void **state)
+PV_TEST(a_tun_is_asked_for_all_and_then_for_less)
 {
     static const struct {
         unsigned long takes;
@@ -175,7 +170,6 @@ static void a_tun_is_asked_for_all_and_then_for_less(void **state)
         {0x01, {.header = true, .csum = true}},
         {0x00, {.header = true}},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         faults.tun = true;
         faults.tun_takes = rows[i].takes;
@@ -187,17 +181,4 @@ static void a_tun_is_asked_for_all_and_then_for_less(void **state)
     }
     memset(&faults, 0, sizeof(faults));
     assert_false(pv_tun_set_offloads(-1).header);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_refused_run_goes_one_by_one_and_is_not_tried_again),
-        cmocka_unit_test(a_run_that_is_too_large_for_a_path_says_nothing_about_others),
-        cmocka_unit_test(a_way_that_takes_nothing_says_nothing_about_runs),
-        cmocka_unit_test(a_datagram_that_is_too_large_is_counted_and_the_others_go),
-        cmocka_unit_test(without_udp_gro_datagrams_come_one_by_one),
-        cmocka_unit_test(a_tun_is_asked_for_all_and_then_for_less),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,10 +37,9 @@ static void make_batch(const char *verb)
     assert_true(len > 9 * PIPE);
 }
 
-static void long_batches_are_written_and_their_complaints_read(void **state)
+PV_TEST(long_batches_are_written_and_their_complaints_read)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
-    (void)state;
     alarm(60);
     make_batch("add");
     assert_int_equal(pv_ipcmd_run(batch, complaint), PV_OK);
@@ -61,12 +60,11 @@ static void count_line(void *ctx, const char *line)
     *n += line[0] != '\0';
 }
 
-static void a_long_ruleset_is_set_and_listed(void **state)
+PV_TEST(a_long_ruleset_is_set_and_listed)
 {
     static const char *const words[] = {"table", "inet", "t"};
     char complaint[PV_IPCMD_ERROR_MAX];
     size_t len = 0, n = 0;
-    (void)state;
     if (access("/usr/sbin/nft", X_OK) != 0) {
         printf("skipped: needs nft\n");
         skip();
@@ -82,17 +80,10 @@ static void a_long_ruleset_is_set_and_listed(void **state)
     alarm(0);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_batches_are_written_and_their_complaints_read),
-        cmocka_unit_test(a_long_ruleset_is_set_and_listed),
-    };
     char complaint[PV_IPCMD_ERROR_MAX];
     if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0 ||
-        pv_ipcmd_run("link set dev lo up\n", complaint) != PV_OK) {
-        printf("skipped: needs root, ip and network namespaces\n");
-        return 77;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        pv_ipcmd_run("link set dev lo up\n", complaint) != PV_OK)
+        test_skip_all("needs root, ip and network namespaces");
 }

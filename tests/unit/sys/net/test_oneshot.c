@@ -123,9 +123,8 @@ static bool was_asked(struct world *w)
     return w->asked > 0;
 }
 
-static void a_question_in_parts_is_answered_once_and_the_connection_ends(void **state)
+PV_TEST(a_question_in_parts_is_answered_once_and_the_connection_ends)
 {
-    (void)state;
     static struct world w;
     begin(&w, 5);
     w.fd = client(&w);
@@ -137,9 +136,8 @@ static void a_question_in_parts_is_answered_once_and_the_connection_ends(void **
     assert_int_equal(w.got, 5);
 }
 
-static void a_long_answer_comes_whole_though_more_was_said_meanwhile(void **state)
+PV_TEST(a_long_answer_comes_whole_though_more_was_said_meanwhile)
 {
-    (void)state;
     static struct world w;
     begin(&w, BIG);
     w.fd = client(&w);
@@ -149,9 +147,8 @@ static void a_long_answer_comes_whole_though_more_was_said_meanwhile(void **stat
     assert_int_equal(w.got, BIG);
 }
 
-static void who_is_refused_or_says_too_much_is_cut_off(void **state)
+PV_TEST(who_is_refused_or_says_too_much_is_cut_off)
 {
-    (void)state;
     static char much[PV_ONESHOT_ASK_MAX + 1];
     memset(much, 'x', PV_ONESHOT_ASK_MAX);
     const char *const said[] = {"no!", much};
@@ -166,9 +163,8 @@ static void who_is_refused_or_says_too_much_is_cut_off(void **state)
     }
 }
 
-static void silent_clients_hold_their_places_for_two_seconds_and_no_longer(void **state)
+PV_TEST(silent_clients_hold_their_places_for_two_seconds_and_no_longer)
 {
-    (void)state;
     static struct world w;
     int idle[PV_ONESHOT_CONNS];
     begin(&w, 5);
@@ -190,9 +186,8 @@ static void silent_clients_hold_their_places_for_two_seconds_and_no_longer(void 
         close(idle[i]);
 }
 
-static void freeing_it_ends_open_connections(void **state)
+PV_TEST(freeing_it_ends_open_connections)
 {
-    (void)state;
     static struct world w;
     begin(&w, BIG);
     w.fd = client(&w);
@@ -205,9 +200,8 @@ static void freeing_it_ends_open_connections(void **state)
     assert_true(w.ended);
 }
 
-static void the_process_knows_itself(void **state)
+PV_TEST(the_process_knows_itself)
 {
-    (void)state;
     struct pv_metrics_process p, q;
     pv_procinfo_read(&p);
     assert_true(p.start_s > 1.6e9);
@@ -220,17 +214,4 @@ static void the_process_knows_itself(void **state)
     assert_true(q.cpu_s >= p.cpu_s);
     assert_true(q.start_s - p.start_s < 1 && p.start_s - q.start_s < 1);
     close(fd);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_question_in_parts_is_answered_once_and_the_connection_ends),
-        cmocka_unit_test(a_long_answer_comes_whole_though_more_was_said_meanwhile),
-        cmocka_unit_test(who_is_refused_or_says_too_much_is_cut_off),
-        cmocka_unit_test(silent_clients_hold_their_places_for_two_seconds_and_no_longer),
-        cmocka_unit_test(freeing_it_ends_open_connections),
-        cmocka_unit_test(the_process_knows_itself),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

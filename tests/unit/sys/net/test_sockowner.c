@@ -55,10 +55,9 @@ static void hang_up(void)
     close(listener);
 }
 
-static void the_holder_of_a_connection_is_found(void **state)
+PV_TEST(the_holder_of_a_connection_is_found)
 {
     static const int families[] = {AF_INET, AF_INET6};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(families); i++) {
         uint32_t uid = UINT32_MAX;
         if (connect_to(families[i]) < 0)
@@ -79,10 +78,9 @@ static void the_holder_of_a_connection_is_found(void **state)
     }
 }
 
-static void what_nobody_holds_any_more_is_nobodys(void **state)
+PV_TEST(what_nobody_holds_any_more_is_nobodys)
 {
     uint32_t uid = 4711;
-    (void)state;
     assert_int_equal(connect_to(AF_INET), 0);
     close(client); /* the kernel goes on with it, and would say that it is root's */
     int r = pv_sockowner_find(&local, &remote, &uid);
@@ -94,12 +92,11 @@ static void what_nobody_holds_any_more_is_nobodys(void **state)
     close(listener);
 }
 
-static void another_users_connection_is_that_users(void **state)
+PV_TEST(another_users_connection_is_that_users)
 {
     uint32_t uid = 0;
     int pipe_fd[2];
     char c;
-    (void)state;
     if (getuid() != 0)
         skip();
     assert_int_equal(pipe(pipe_fd), 0);
@@ -140,10 +137,9 @@ static void another_users_connection_is_that_users(void **state)
     assert_int_equal(uid, 65534);
 }
 
-static void a_user_is_in_a_group_by_its_entry_or_the_groups(void **state)
+PV_TEST(a_user_is_in_a_group_by_its_entry_or_the_groups)
 {
     char dir[64], passwd[96], group[96];
-    (void)state;
     assert_non_null(test_dir_make(dir, sizeof(dir)));
     snprintf(passwd, sizeof(passwd), "%s/passwd", dir);
     snprintf(group, sizeof(group), "%s/group", dir);
@@ -165,15 +161,4 @@ static void a_user_is_in_a_group_by_its_entry_or_the_groups(void **state)
     assert_false(pv_sockowner_in_group(1000, "p2pvpn", passwd, "/nowhere"));
     assert_false(pv_sockowner_in_group(1000, "p2pvpn", "/nowhere", group));
     assert_int_equal(test_dir_remove(dir), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_holder_of_a_connection_is_found),
-        cmocka_unit_test(what_nobody_holds_any_more_is_nobodys),
-        cmocka_unit_test(another_users_connection_is_that_users),
-        cmocka_unit_test(a_user_is_in_a_group_by_its_entry_or_the_groups),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,9 +25,8 @@ static struct pv_addr loopback(int v6, uint16_t port)
     return v6 ? pv_addr6(one, port) : pv_addr4(127, 0, 0, 1, port);
 }
 
-static void tcp_connects_both_ways_and_closes_orderly(void **state)
+PV_TEST(tcp_connects_both_ways_and_closes_orderly)
 {
-    (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr addr = loopback(v6, 0), remote, local, client_local;
         int listener = -1, client = -1, server = -1;
@@ -59,9 +58,8 @@ static void tcp_connects_both_ways_and_closes_orderly(void **state)
     }
 }
 
-static void connecting_to_a_closed_port_says_refused(void **state)
+PV_TEST(connecting_to_a_closed_port_says_refused)
 {
-    (void)state;
     struct pv_addr addr;
     int closed = test_port_refusing(&addr), client = -1;
     int r = pv_stream_connect(&addr, &nowhere, &client);
@@ -74,9 +72,8 @@ static void connecting_to_a_closed_port_says_refused(void **state)
     close(closed);
 }
 
-static void a_taken_port_is_an_error(void **state)
+PV_TEST(a_taken_port_is_an_error)
 {
-    (void)state;
     struct pv_addr addr = loopback(0, 0);
     int listener = -1, other = -1;
     assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
@@ -85,9 +82,8 @@ static void a_taken_port_is_an_error(void **state)
     close(listener);
 }
 
-static void write_to_a_full_socket_says_again(void **state)
+PV_TEST(write_to_a_full_socket_says_again)
 {
-    (void)state;
     int pair[2];
     static uint8_t chunk[65536];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -125,7 +121,7 @@ static int remove_dir(void **state)
     return rmdir(*state);
 }
 
-static void unix_socket_says_who_connects_and_has_mode_0660(void **state)
+PV_TEST_IN(unix_socket_says_who_connects_and_has_mode_0660, make_dir, remove_dir)
 {
     const char *path = sock_path(state);
     int listener = -1, client = -1, server = -1;
@@ -144,7 +140,7 @@ static void unix_socket_says_who_connects_and_has_mode_0660(void **state)
     close(listener);
 }
 
-static void a_stale_socket_is_replaced_and_a_living_one_is_not(void **state)
+PV_TEST_IN(a_stale_socket_is_replaced_and_a_living_one_is_not, make_dir, remove_dir)
 {
     const char *path = sock_path(state);
     int first = -1, second = -1;
@@ -156,7 +152,7 @@ static void a_stale_socket_is_replaced_and_a_living_one_is_not(void **state)
     close(first);
 }
 
-static void a_file_in_place_of_the_socket_is_left_alone(void **state)
+PV_TEST_IN(a_file_in_place_of_the_socket_is_left_alone, make_dir, remove_dir)
 {
     const char *path = sock_path(state);
     int fd = -1;
@@ -167,9 +163,8 @@ static void a_file_in_place_of_the_socket_is_left_alone(void **state)
     assert_int_equal(access(path, F_OK), 0);
 }
 
-static void paths_that_do_not_fit_are_refused(void **state)
+PV_TEST(paths_that_do_not_fit_are_refused)
 {
-    (void)state;
     char path[200];
     int fd = -1;
     memset(path, 'a', sizeof(path) - 1);
@@ -177,22 +172,4 @@ static void paths_that_do_not_fit_are_refused(void **state)
     assert_int_equal(pv_unix_listen(path, "p2pvpn", &fd), -ENAMETOOLONG);
     assert_int_equal(pv_unix_connect("", &fd), -ENAMETOOLONG);
     assert_int_equal(pv_unix_connect("/nonexistent/x", &fd), PV_ERR_NOT_FOUND);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tcp_connects_both_ways_and_closes_orderly),
-        cmocka_unit_test(connecting_to_a_closed_port_says_refused),
-        cmocka_unit_test(a_taken_port_is_an_error),
-        cmocka_unit_test(write_to_a_full_socket_says_again),
-        cmocka_unit_test_setup_teardown(unix_socket_says_who_connects_and_has_mode_0660, make_dir,
-                                        remove_dir),
-        cmocka_unit_test_setup_teardown(a_stale_socket_is_replaced_and_a_living_one_is_not,
-                                        make_dir, remove_dir),
-        cmocka_unit_test_setup_teardown(a_file_in_place_of_the_socket_is_left_alone, make_dir,
-                                        remove_dir),
-        cmocka_unit_test(paths_that_do_not_fit_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,8 @@ static int end_world(void **state)
     return r;
 }
 
+PV_TEST_WORLD(make_world, end_world);
+
 static void dial(struct world *w, const struct pv_tls_peer *peer)
 {
     static const int size = SMALL_BUFFER;
@@ -124,7 +126,7 @@ static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
 
 /* The kernel takes a few KiB at a time: what TLS holds meanwhile shows as is_full, and a writer is
  * told to wait. Every byte comes once and in order. */
-static void a_long_text_crosses_a_narrow_line_both_ways(void **state)
+PV_TEST(a_long_text_crosses_a_narrow_line_both_ways)
 {
     struct world *w = *state;
     uint8_t buf[3000];
@@ -162,7 +164,7 @@ static void a_long_text_crosses_a_narrow_line_both_ways(void **state)
     }
 }
 
-static void what_was_said_before_the_end_is_heard(void **state)
+PV_TEST(what_was_said_before_the_end_is_heard)
 {
     struct world *w = *state;
     uint8_t buf[64];
@@ -185,7 +187,7 @@ static void what_was_said_before_the_end_is_heard(void **state)
 }
 
 /* A line that is cut is an end as well, and without a word. */
-static void a_cut_line_is_an_end(void **state)
+PV_TEST(a_cut_line_is_an_end)
 {
     struct world *w = *state;
     uint8_t buf[64];
@@ -201,7 +203,7 @@ static void a_cut_line_is_an_end(void **state)
     assert_true(r < 0 && r != PV_ERR_AGAIN);
 }
 
-static void a_key_is_known_by_its_pin(void **state)
+PV_TEST(a_key_is_known_by_its_pin)
 {
     struct world *w = *state;
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_PIN};
@@ -222,7 +224,7 @@ static void a_key_is_known_by_its_pin(void **state)
     }
 }
 
-static void a_name_is_known_by_its_certificate(void **state)
+PV_TEST(a_name_is_known_by_its_certificate)
 {
     struct world *w = *state;
     struct pv_tls_peer peer = {.trust = PV_TLS_TRUST_CA, .host = "turn.example"};
@@ -235,7 +237,7 @@ static void a_name_is_known_by_its_certificate(void **state)
     assert_string_equal(pv_tls_error(w->tls[0]), "the server's certificate is for another name");
 }
 
-static void who_speaks_no_tls_is_told_apart(void **state)
+PV_TEST(who_speaks_no_tls_is_told_apart)
 {
     struct world *w = *state;
     static const char answer[] = "HTTP/1.0 400 Bad Request\r\n\r\n";
@@ -247,18 +249,4 @@ static void who_speaks_no_tls_is_told_apart(void **state)
     dial(w, &anybody);
     assert_int_equal(write(w->fd[0], request, sizeof(request)), sizeof(request));
     assert_int_equal(step(w, 1), PV_ERR_MALFORMED);
-}
-
-int main(void)
-{
-#define ROW(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
-    const struct CMUnitTest tests[] = {
-        ROW(a_long_text_crosses_a_narrow_line_both_ways),
-        ROW(what_was_said_before_the_end_is_heard),
-        ROW(a_cut_line_is_an_end),
-        ROW(a_key_is_known_by_its_pin),
-        ROW(a_name_is_known_by_its_certificate),
-        ROW(who_speaks_no_tls_is_told_apart),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

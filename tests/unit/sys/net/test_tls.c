@@ -112,7 +112,7 @@ static void say(struct pv_tls *from, struct pv_tls *to, const char *text)
     assert_int_equal(pv_tls_read(to, buf, sizeof(buf), &n), PV_ERR_AGAIN);
 }
 
-static void both_sides_talk_in_pieces_of_any_size(void **state)
+PV_TEST_IN(both_sides_talk_in_pieces_of_any_size, make_world, end_world)
 {
     struct world *w = *state;
     static const size_t chunks[] = {1, 7, 1200, SIZE_MAX};
@@ -134,7 +134,7 @@ static void both_sides_talk_in_pieces_of_any_size(void **state)
     }
 }
 
-static void a_pin_lets_its_server_through_and_no_other(void **state)
+PV_TEST_IN(a_pin_lets_its_server_through_and_no_other, make_world, end_world)
 {
     struct world *w = *state;
     for (int wrong = 0; wrong < 2; wrong++) {
@@ -158,7 +158,7 @@ static void a_pin_lets_its_server_through_and_no_other(void **state)
     }
 }
 
-static void an_authority_vouches_for_names_and_addresses(void **state)
+PV_TEST_IN(an_authority_vouches_for_names_and_addresses, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_tls_ctx *trusting = NULL;
@@ -198,7 +198,7 @@ static bool has_text(struct pv_view bytes, const char *text)
     return memmem(bytes.ptr, bytes.len, text, strlen(text)) != NULL;
 }
 
-static void names_are_sent_as_sni_and_addresses_are_not(void **state)
+PV_TEST_IN(names_are_sent_as_sni_and_addresses_are_not, make_world, end_world)
 {
     struct world *w = *state;
     const char *const hosts[] = {"turn.example", "192.0.2.1", "2001:db8::1"};
@@ -211,7 +211,7 @@ static void names_are_sent_as_sni_and_addresses_are_not(void **state)
     }
 }
 
-static void everything_arrives_and_nothing_waits_beyond_the_limits(void **state)
+PV_TEST_IN(everything_arrives_and_nothing_waits_beyond_the_limits, make_world, end_world)
 {
     struct world *w = *state;
     enum {
@@ -263,7 +263,7 @@ static void everything_arrives_and_nothing_waits_beyond_the_limits(void **state)
     pv_tls_free(s);
 }
 
-static void an_unread_connection_takes_no_more_than_its_limit(void **state)
+PV_TEST_IN(an_unread_connection_takes_no_more_than_its_limit, make_world, end_world)
 {
     struct world *w = *state;
     static uint8_t chunk[65536];
@@ -287,7 +287,7 @@ static void an_unread_connection_takes_no_more_than_its_limit(void **state)
     pv_tls_free(s);
 }
 
-static void an_orderly_end_is_told_apart(void **state)
+PV_TEST_IN(an_orderly_end_is_told_apart, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_tls *c = NULL, *s = NULL;
@@ -307,7 +307,7 @@ static void an_orderly_end_is_told_apart(void **state)
     pv_tls_free(s);
 }
 
-static void what_is_not_tls_ends_at_once(void **state)
+PV_TEST_IN(what_is_not_tls_ends_at_once, make_world, end_world)
 {
     struct world *w = *state;
     static const uint8_t long_hello[] = {22, 3, 1, 2, 0, 1, 0, 0x40, 1};
@@ -344,7 +344,7 @@ static void what_is_not_tls_ends_at_once(void **state)
 }
 
 /* Every truncation and every changed byte of a client's first flight: an answer, never a crash. */
-static void a_damaged_hello_never_makes_a_connection(void **state)
+PV_TEST_IN(a_damaged_hello_never_makes_a_connection, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_tls *c = NULL;
@@ -417,7 +417,7 @@ static void stock_done(struct stock *k)
     SSL_CTX_free(k->ctx);
 }
 
-static void old_versions_are_refused_and_both_new_ones_work(void **state)
+PV_TEST_IN(old_versions_are_refused_and_both_new_ones_work, make_world, end_world)
 {
     struct world *w = *state;
     const struct {
@@ -440,7 +440,7 @@ static void old_versions_are_refused_and_both_new_ones_work(void **state)
     }
 }
 
-static void renegotiation_is_refused(void **state)
+PV_TEST_IN(renegotiation_is_refused, make_world, end_world)
 {
     struct world *w = *state;
     struct stock k;
@@ -484,7 +484,7 @@ static void a_locked_key(const char *from, const char *to)
     EVP_PKEY_free(key);
 }
 
-static void wrong_files_are_named_with_a_reason(void **state)
+PV_TEST_IN(wrong_files_are_named_with_a_reason, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_tlscert other;
@@ -508,7 +508,7 @@ static void wrong_files_are_named_with_a_reason(void **state)
     assert_int_equal(pv_tls_ctx_new_client(&ctx, w->key, w->error), PV_ERR_REFUSED);
 }
 
-static void connections_outlive_their_context(void **state)
+PV_TEST_IN(connections_outlive_their_context, make_world, end_world)
 {
     struct world *w = *state;
     struct pv_tls *c = NULL, *s = NULL;
@@ -525,9 +525,8 @@ static void connections_outlive_their_context(void **state)
 
 /* --- certificates ---------------------------------------------------------------------------- */
 
-static void the_certificate_says_what_it_is_for(void **state)
+PV_TEST(the_certificate_says_what_it_is_for)
 {
-    (void)state;
     struct pv_tlscert a, b;
     assert_int_equal(pv_tlscert_make(&a, names, PV_ARRAY_LEN(names)), PV_OK);
     assert_int_equal(pv_tlscert_make(&b, names, PV_ARRAY_LEN(names)), PV_OK);
@@ -548,9 +547,8 @@ static void the_certificate_says_what_it_is_for(void **state)
     BIO_free(bio);
 }
 
-static void a_certificate_takes_no_name_and_long_names_and_not_too_many(void **state)
+PV_TEST(a_certificate_takes_no_name_and_long_names_and_not_too_many)
 {
-    (void)state;
     struct pv_tlscert made;
     char label[200];
     memset(label, 'a', sizeof(label) - 1);
@@ -562,28 +560,4 @@ static void a_certificate_takes_no_name_and_long_names_and_not_too_many(void **s
     assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
     assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX), PV_OK);
     assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX + 1), PV_ERR_LIMIT);
-}
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, make_world, end_world)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(both_sides_talk_in_pieces_of_any_size),
-        TEST(a_pin_lets_its_server_through_and_no_other),
-        TEST(an_authority_vouches_for_names_and_addresses),
-        TEST(names_are_sent_as_sni_and_addresses_are_not),
-        TEST(everything_arrives_and_nothing_waits_beyond_the_limits),
-        TEST(an_unread_connection_takes_no_more_than_its_limit),
-        TEST(an_orderly_end_is_told_apart),
-        TEST(what_is_not_tls_ends_at_once),
-        TEST(a_damaged_hello_never_makes_a_connection),
-        TEST(old_versions_are_refused_and_both_new_ones_work),
-        TEST(renegotiation_is_refused),
-        TEST(wrong_files_are_named_with_a_reason),
-        TEST(connections_outlive_their_context),
-        cmocka_unit_test(the_certificate_says_what_it_is_for),
-        cmocka_unit_test(a_certificate_takes_no_name_and_long_names_and_not_too_many),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

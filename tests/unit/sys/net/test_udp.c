@@ -40,9 +40,8 @@ static int open_on(struct pv_addr addr, const struct pv_udp_opts *opts, struct p
     return fd;
 }
 
-static void batches_arrive_in_order_with_both_addresses(void **state)
+PV_TEST(batches_arrive_in_order_with_both_addresses)
 {
-    (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET}, to, from;
         int rx_fd = share_on(any, &to);
@@ -133,10 +132,9 @@ static void receive_calls(size_t len, size_t calls[static 100])
     close(tx_fd);
 }
 
-static void a_call_takes_many_small_datagrams_and_few_long_ones(void **state)
+PV_TEST(a_call_takes_many_small_datagrams_and_few_long_ones)
 {
     size_t calls[100];
-    (void)state;
     receive_calls(10, calls);
     assert_int_equal(calls[0], 8);
     for (unsigned i = 1; i < 6; i++)
@@ -146,9 +144,8 @@ static void a_call_takes_many_small_datagrams_and_few_long_ones(void **state)
         assert_int_equal(calls[i], 8);
 }
 
-static void a_datagram_longer_than_the_buffer_is_marked(void **state)
+PV_TEST(a_datagram_longer_than_the_buffer_is_marked)
 {
-    (void)state;
     struct pv_addr to, from;
     int a = open_on(loopback(0, 0), &plain, &to), b = open_on(loopback(0, 0), &plain, &from);
     uint8_t body[65] = {0};
@@ -169,9 +166,8 @@ static void a_datagram_longer_than_the_buffer_is_marked(void **state)
     close(b);
 }
 
-static void a_port_in_use_is_an_error_also_for_a_shared_socket(void **state)
+PV_TEST(a_port_in_use_is_an_error_also_for_a_shared_socket)
 {
-    (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct pv_addr any = {.family = v6 ? PV_AF_INET6 : PV_AF_INET}, addr;
         int fd = share_on(any, &addr), other = -1, others[PV_UDP_GROUP_MAX] = {-1};
@@ -183,9 +179,8 @@ static void a_port_in_use_is_an_error_also_for_a_shared_socket(void **state)
     }
 }
 
-static void both_families_may_have_the_same_port(void **state)
+PV_TEST(both_families_may_have_the_same_port)
 {
-    (void)state;
     struct pv_addr any4 = {.family = PV_AF_INET}, any6 = {.family = PV_AF_INET6}, got;
     int fd4 = share_on(any4, &got);
     any6.port = got.port;
@@ -194,9 +189,8 @@ static void both_families_may_have_the_same_port(void **state)
     close(fd6);
 }
 
-static void a_waiting_icmp_error_does_not_eat_the_next_datagram(void **state)
+PV_TEST(a_waiting_icmp_error_does_not_eat_the_next_datagram)
 {
-    (void)state;
     struct pv_addr gone, to, from;
     int dead = test_port_unreachable(&gone);
     int rx_fd = open_on(loopback(0, 0), &plain, &to),
@@ -227,9 +221,8 @@ static void a_waiting_icmp_error_does_not_eat_the_next_datagram(void **state)
     close(tx_fd);
 }
 
-static void errors_name_the_destination_and_the_reason(void **state)
+PV_TEST(errors_name_the_destination_and_the_reason)
 {
-    (void)state;
     struct pv_addr gone, from;
     int dead = test_port_unreachable(&gone);
     int fd = open_on(loopback(0, 0), &plain, &from);
@@ -246,9 +239,8 @@ static void errors_name_the_destination_and_the_reason(void **state)
     close(fd);
 }
 
-static void a_datagram_that_fails_does_not_stop_the_others(void **state)
+PV_TEST(a_datagram_that_fails_does_not_stop_the_others)
 {
-    (void)state;
     struct pv_addr to, from;
     int rx_fd = open_on(loopback(0, 0), &plain, &to),
         tx_fd = open_on(loopback(0, 0), &plain, &from);
@@ -304,12 +296,11 @@ static void pass_run(const struct pv_udp_opts *rx_opts, struct pv_udp_out out,
     close(tx_fd);
 }
 
-static void a_run_is_sent_as_one_and_comes_merged_where_asked_for(void **state)
+PV_TEST(a_run_is_sent_as_one_and_comes_merged_where_asked_for)
 {
     static const struct pv_udp_opts merged = {.gro = true, .ecn = true};
     static uint8_t body[60000];
     size_t datagrams, reads;
-    (void)state;
     for (size_t i = 0; i < sizeof(body); i++)
         body[i] = (uint8_t)(i ^ i >> 8);
     for (int v6 = 0; v6 < 2; v6++) {
@@ -330,14 +321,13 @@ static void a_run_is_sent_as_one_and_comes_merged_where_asked_for(void **state)
     }
 }
 
-static void a_run_whose_datagrams_lie_apart_is_sent_as_one(void **state)
+PV_TEST(a_run_whose_datagrams_lie_apart_is_sent_as_one)
 {
     static const struct pv_udp_opts merged = {.gro = true};
     static uint8_t body[20 * 300], apart[20 * 1000];
     struct pv_view parts[20];
     struct pv_udp_counts counts = {0};
     size_t datagrams, reads;
-    (void)state;
     for (size_t i = 0; i < sizeof(body); i++)
         body[i] = (uint8_t)(i ^ i >> 8);
     for (size_t i = 0; i < PV_ARRAY_LEN(parts); i++) {
@@ -365,7 +355,7 @@ static void a_run_whose_datagrams_lie_apart_is_sent_as_one(void **state)
     assert_int_equal(counts.sent, 61);
 }
 
-static void a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers(void **state)
+PV_TEST(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers)
 {
     enum {
         ROWS = 3,
@@ -381,7 +371,6 @@ static void a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buf
     struct pv_udp_in *in = NULL;
     size_t n = 0, total = 0;
     bool is_long = true;
-    (void)state;
     int rx_fd = open_on(loopback(0, 0), &merged, &to);
     int tx_fd = open_on(loopback(0, 0), &plain, &from);
     assert_int_equal(pv_udp_receiver_new_deep(&rx, ROWS, CAP), PV_OK);
@@ -424,12 +413,11 @@ static void a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buf
     close(tx_fd);
 }
 
-static void a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on(void **state)
+PV_TEST(a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on)
 {
     static uint8_t body[1300];
     size_t datagrams, reads;
     struct pv_udp_counts counts = {0};
-    (void)state;
     for (size_t i = 0; i < sizeof(body); i++)
         body[i] = (uint8_t)i;
     /* More segments than any kernel takes: EINVAL, as if it did not know them. */
@@ -502,7 +490,7 @@ static int who_got(struct group *g)
     return who;
 }
 
-static void a_group_gives_transport_data_to_the_owner_of_its_index(void **state)
+PV_TEST(a_group_gives_transport_data_to_the_owner_of_its_index)
 {
     static const struct {
         const char *what;
@@ -525,7 +513,6 @@ static void a_group_gives_transport_data_to_the_owner_of_its_index(void **state)
         {"junk", {0xff, 0, 0, 0, 1}, 5, 0},
         {"an empty datagram", {0}, 0, 0},
     };
-    (void)state;
     for (int v6 = 0; v6 < 2; v6++) {
         struct group g;
         open_group(&g, v6);
@@ -542,7 +529,7 @@ static void a_group_gives_transport_data_to_the_owner_of_its_index(void **state)
 }
 
 /* The kernel merges by addresses and ports alone, and steers by the first. */
-static void a_run_for_one_owner_stays_whole(void **state)
+PV_TEST(a_run_for_one_owner_stays_whole)
 {
     enum {
         ONE = 100,
@@ -552,7 +539,6 @@ static void a_run_for_one_owner_stays_whole(void **state)
     struct group g;
     struct pv_udp_in *in = NULL;
     size_t n = 0, got = 0;
-    (void)state;
     open_group(&g, 0);
     for (size_t i = 0; i < MANY; i++) {
         run[i * ONE] = 4;
@@ -572,12 +558,11 @@ static void a_run_for_one_owner_stays_whole(void **state)
     close_group(&g);
 }
 
-static void all_members_send_from_the_port_of_the_group(void **state)
+PV_TEST(all_members_send_from_the_port_of_the_group)
 {
     struct group g;
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    (void)state;
     open_group(&g, 0);
     for (int i = 0; i <= GROUP; i++) {
         struct pv_udp_out out = {.dst = g.from, .data = pv_view("hi", 2)};
@@ -590,7 +575,7 @@ static void all_members_send_from_the_port_of_the_group(void **state)
     close_group(&g);
 }
 
-static void what_does_not_fit_the_buffer_is_told(void **state)
+PV_TEST(what_does_not_fit_the_buffer_is_told)
 {
     struct pv_addr to, from;
     int a = open_on(loopback(0, 0), &plain, &to), b = open_on(loopback(0, 0), &plain, &from);
@@ -598,7 +583,6 @@ static void what_does_not_fit_the_buffer_is_told(void **state)
     uint8_t body[1000] = {0};
     struct pv_udp_out out[20];
     struct pv_udp_counts counts = {0};
-    (void)state;
     assert_int_equal(setsockopt(a, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(out); i++)
         out[i] = (struct pv_udp_out){.dst = to, .data = pv_view(body, sizeof(body))};
@@ -611,11 +595,10 @@ static void what_does_not_fit_the_buffer_is_told(void **state)
     close(b);
 }
 
-static void a_group_has_a_size(void **state)
+PV_TEST(a_group_has_a_size)
 {
     struct pv_addr any = {.family = PV_AF_INET}, nowhere = {.family = PV_AF_NONE};
     int fds[PV_UDP_GROUP_MAX];
-    (void)state;
     assert_int_equal(pv_udp_open_group(&any, &plain, 0, fds), PV_ERR_LIMIT);
     assert_int_equal(pv_udp_open_group(&any, &plain, PV_UDP_GROUP_MAX + 1, fds), PV_ERR_LIMIT);
     assert_int_equal(pv_udp_open_group(&nowhere, &plain, 1, fds), -EAFNOSUPPORT);
@@ -626,28 +609,4 @@ static void a_group_has_a_size(void **state)
     pv_udp_group_close(&group);
     assert_int_equal(group.n, 0);
     assert_int_equal(pv_udp_local(fds[0], &any), -EBADF);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches_arrive_in_order_with_both_addresses),
-        cmocka_unit_test(a_call_takes_many_small_datagrams_and_few_long_ones),
-        cmocka_unit_test(a_datagram_longer_than_the_buffer_is_marked),
-        cmocka_unit_test(a_port_in_use_is_an_error_also_for_a_shared_socket),
-        cmocka_unit_test(a_group_gives_transport_data_to_the_owner_of_its_index),
-        cmocka_unit_test(a_run_for_one_owner_stays_whole),
-        cmocka_unit_test(all_members_send_from_the_port_of_the_group),
-        cmocka_unit_test(a_group_has_a_size),
-        cmocka_unit_test(what_does_not_fit_the_buffer_is_told),
-        cmocka_unit_test(both_families_may_have_the_same_port),
-        cmocka_unit_test(a_waiting_icmp_error_does_not_eat_the_next_datagram),
-        cmocka_unit_test(errors_name_the_destination_and_the_reason),
-        cmocka_unit_test(a_datagram_that_fails_does_not_stop_the_others),
-        cmocka_unit_test(a_run_is_sent_as_one_and_comes_merged_where_asked_for),
-        cmocka_unit_test(a_run_whose_datagrams_lie_apart_is_sent_as_one),
-        cmocka_unit_test(a_deep_receiver_keeps_its_rows_and_takes_what_is_longer_than_its_buffers),
-        cmocka_unit_test(a_run_the_kernel_refuses_is_sent_one_by_one_from_then_on),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

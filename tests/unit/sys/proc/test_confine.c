@@ -80,9 +80,8 @@ static void become_spare(void *ctx)
     EXPECT(report.no_new_privs);
 }
 
-static void another_user_keeps_the_capabilities_that_were_named(void **state)
+PV_TEST(another_user_keeps_the_capabilities_that_were_named)
 {
-    (void)state;
     need_root();
     expect_fine(become_spare, NULL);
 }
@@ -97,9 +96,8 @@ static void drop_caps(void *ctx)
     EXPECT(report.caps == 0);
 }
 
-static void root_without_capabilities_is_no_root(void **state)
+PV_TEST(root_without_capabilities_is_no_root)
 {
-    (void)state;
     need_root();
     expect_fine(drop_caps, NULL);
 }
@@ -121,17 +119,15 @@ static void drop_all_but_one(void *ctx)
     EXPECT(false);
 }
 
-static void what_a_user_keeps_its_programs_have_too(void **state)
+PV_TEST(what_a_user_keeps_its_programs_have_too)
 {
-    (void)state;
     need_root();
     expect_fine(drop_all_but_one, NULL);
 }
 
-static void a_spare_user_is_the_same_every_time_and_nobody_else(void **state)
+PV_TEST(a_spare_user_is_the_same_every_time_and_nobody_else)
 {
     struct pv_confine_user a, b, c;
-    (void)state;
     assert_int_equal(pv_confine_spare_user("p2pvpn-one", &a), PV_OK);
     assert_int_equal(pv_confine_spare_user("p2pvpn-one", &b), PV_OK);
     assert_int_equal(pv_confine_spare_user("p2pvpn-two", &c), PV_OK);
@@ -182,10 +178,9 @@ static void remove_dir(void *ctx)
     free(ctx);
 }
 
-static void only_named_files_can_be_opened(void **state)
+PV_TEST(only_named_files_can_be_opened)
 {
     char path[512];
-    (void)state;
     char *dir = strdup("/tmp/pv-confine-XXXXXX");
     assert_non_null(mkdtemp(dir));
     test_defer(remove_dir, dir);
@@ -229,9 +224,8 @@ static void work_as_usual(void *ctx)
     EXPECT(report.seccomp && report.no_new_privs);
 }
 
-static void threads_files_and_sockets_work(void **state)
+PV_TEST(threads_files_and_sockets_work)
 {
-    (void)state;
     expect_fine(work_as_usual, NULL);
 }
 
@@ -241,11 +235,10 @@ static void call_number(void *ctx)
     (void)syscall(*(long *)ctx, 0, 0, 0, 0, 0);
 }
 
-static void what_only_an_intruder_wants_ends_the_process(void **state)
+PV_TEST(what_only_an_intruder_wants_ends_the_process)
 {
     static long numbers[] = {SYS_execve, SYS_mount,  SYS_bpf,         SYS_unshare,   SYS_setns,
                              SYS_chroot, SYS_setuid, SYS_init_module, SYS_setgroups, SYS_capset};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(numbers); i++) {
         int status = run_child(call_number, &numbers[i]);
         assert_true(WIFSIGNALED(status));
@@ -262,9 +255,8 @@ static void open_packet_socket(void *ctx)
 
 /* In sanitizer builds, where a gap in a list must be found, by the signal; else as if the call did
  * not exist. */
-static void other_calls_do_not_exist(void **state)
+PV_TEST(other_calls_do_not_exist)
 {
-    (void)state;
     int status = run_child(open_packet_socket, NULL);
 #ifdef PV_SANITIZED
     assert_true(WIFSIGNALED(status));
@@ -304,9 +296,8 @@ static void write_code(void *ctx)
                 0) == MAP_FAILED);
 }
 
-static void unix_sockets_and_code_are_for_who_asks(void **state)
+PV_TEST(unix_sockets_and_code_are_for_who_asks)
 {
-    (void)state;
     expect_fine(load_and_connect, NULL);
     expect_fine(without_unix_sockets, NULL);
     int status = run_child(write_code, NULL);
@@ -335,19 +326,17 @@ static void spawn_and_one_more(void *ctx)
     EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
 }
 
-static void groups_and_single_calls_add_up(void **state)
+PV_TEST(groups_and_single_calls_add_up)
 {
-    (void)state;
     expect_fine(spawn_and_one_more, NULL);
 }
 
 /* --- the line for status --------------------------------------------------------------------- */
 
-static void the_report_says_what_is_missing(void **state)
+PV_TEST(the_report_says_what_is_missing)
 {
     struct pv_confine_report r = {.user = {.uid = 0, .name = "root"}};
     char text[PV_CONFINE_TEXT_MAX];
-    (void)state;
     assert_string_equal(pv_confine_format(&r, text),
                         "user root (0), no capabilities, new privileges by exec, no seccomp, "
                         "no Landlock");
@@ -363,22 +352,4 @@ static void the_report_says_what_is_missing(void **state)
     r.caps = UINT64_MAX;
     assert_non_null(strstr(pv_confine_format(&r, text),
                            "CAP_IPC_LOCK CAP_SETUID CAP_SETGID capabilities ffff"));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(another_user_keeps_the_capabilities_that_were_named),
-        cmocka_unit_test(root_without_capabilities_is_no_root),
-        cmocka_unit_test(what_a_user_keeps_its_programs_have_too),
-        cmocka_unit_test(a_spare_user_is_the_same_every_time_and_nobody_else),
-        cmocka_unit_test(only_named_files_can_be_opened),
-        cmocka_unit_test(threads_files_and_sockets_work),
-        cmocka_unit_test(what_only_an_intruder_wants_ends_the_process),
-        cmocka_unit_test(other_calls_do_not_exist),
-        cmocka_unit_test(unix_sockets_and_code_are_for_who_asks),
-        cmocka_unit_test(groups_and_single_calls_add_up),
-        cmocka_unit_test(the_report_says_what_is_missing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,9 +39,8 @@ static void on_event(void *ctx, unsigned ready, pv_ns now)
     w->watch = pv_watch_free(w->watch); /* freeing inside the callback is allowed */
 }
 
-static void the_timer_wakes_the_loop_at_the_deadline(void **state)
+PV_TEST(the_timer_wakes_the_loop_at_the_deadline)
 {
-    (void)state;
     struct world w = {.stop_after = 2, .deadline = PV_MS(5)};
     struct pv_loop_owner owner = {turn, &w};
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
@@ -69,9 +68,8 @@ static pv_ns sleepy_turn(void *ctx, pv_ns now)
     return turn(ctx, now);
 }
 
-static void the_loop_knows_its_slow_turns(void **state)
+PV_TEST(the_loop_knows_its_slow_turns)
 {
-    (void)state;
     struct world w = {.stop_after = 3, .deadline = 0};
     struct pv_loop_owner owner = {slow_turn, &w};
     struct pv_loop_stats stats;
@@ -94,9 +92,8 @@ static void the_loop_knows_its_slow_turns(void **state)
     pv_loop_free(w.loop);
 }
 
-static void a_deadline_in_the_past_makes_a_turn_at_once(void **state)
+PV_TEST(a_deadline_in_the_past_makes_a_turn_at_once)
 {
-    (void)state;
     struct world w = {.stop_after = 4, .deadline = 0};
     struct pv_loop_owner owner = {turn, &w};
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
@@ -105,9 +102,8 @@ static void a_deadline_in_the_past_makes_a_turn_at_once(void **state)
     pv_loop_free(w.loop);
 }
 
-static void a_raised_event_calls_its_watcher_once(void **state)
+PV_TEST(a_raised_event_calls_its_watcher_once)
 {
-    (void)state;
     struct world w = {.stop_after = 2, .deadline = PV_NEVER};
     struct pv_loop_owner owner = {turn, &w};
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
@@ -122,9 +118,8 @@ static void a_raised_event_calls_its_watcher_once(void **state)
     pv_loop_free(w.loop);
 }
 
-static void signals_are_read_instead_of_delivered(void **state)
+PV_TEST(signals_are_read_instead_of_delivered)
 {
-    (void)state;
     const int signals[] = {SIGUSR1, SIGHUP};
     int fd = -1, signo = 0;
     assert_int_equal(pv_signals_open(signals, 2, &fd), PV_OK);
@@ -135,26 +130,12 @@ static void signals_are_read_instead_of_delivered(void **state)
     close(fd);
 }
 
-static void the_clocks_go_forward_and_entropy_differs(void **state)
+PV_TEST(the_clocks_go_forward_and_entropy_differs)
 {
-    (void)state;
     pv_ns a = pv_clock_now();
     assert_true(pv_clock_now() >= a);
     assert_true(pv_clock_wall_us() > 1600000000000000u);
     assert_true(pv_clock_slept() <= pv_clock_now());
     struct pv_rng rng = pv_entropy();
     assert_true(pv_rng_u64(&rng) != pv_rng_u64(&rng));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_timer_wakes_the_loop_at_the_deadline),
-        cmocka_unit_test(the_loop_knows_its_slow_turns),
-        cmocka_unit_test(a_deadline_in_the_past_makes_a_turn_at_once),
-        cmocka_unit_test(a_raised_event_calls_its_watcher_once),
-        cmocka_unit_test(signals_are_read_instead_of_delivered),
-        cmocka_unit_test(the_clocks_go_forward_and_entropy_differs),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

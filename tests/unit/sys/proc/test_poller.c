@@ -6,9 +6,8 @@
 #include "sys/proc/poller.h"
 #include "tests/unit/test_util.h"
 
-static void what_can_be_read_is_told_until_it_is_read(void **state)
+PV_TEST(what_can_be_read_is_told_until_it_is_read)
 {
-    (void)state;
     struct pv_poller *p = NULL;
     int fds[2];
     uint32_t tags[4];
@@ -35,9 +34,8 @@ static void what_can_be_read_is_told_until_it_is_read(void **state)
     pv_poller_free(p);
 }
 
-static void a_wait_lasts_at_least_as_long_as_asked(void **state)
+PV_TEST(a_wait_lasts_at_least_as_long_as_asked)
 {
-    (void)state;
     struct pv_poller *p = NULL;
     uint32_t tag;
     assert_int_equal(pv_poller_new(&p), PV_OK);
@@ -45,13 +43,4 @@ static void a_wait_lasts_at_least_as_long_as_asked(void **state)
     assert_int_equal(pv_poller_wait(p, PV_MS(5) + 1, &tag, 1), 0);
     assert_true(pv_clock_now() - began >= PV_MS(5));
     pv_poller_free(p);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_can_be_read_is_told_until_it_is_read),
-        cmocka_unit_test(a_wait_lasts_at_least_as_long_as_asked),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,9 +25,8 @@ static void give_back(const int *fds, size_t n)
         close(fds[--n]);
 }
 
-static void what_is_kept_is_there_when_nothing_else_is(void **state)
+PV_TEST(what_is_kept_is_there_when_nothing_else_is)
 {
-    (void)state;
     struct pv_spare s;
     int fds[FILES], more[FILES];
     pv_spare_open(&s, STDOUT_FILENO);
@@ -53,13 +52,9 @@ static void what_is_kept_is_there_when_nothing_else_is(void **state)
     give_back(more, n + PV_SPARE_FDS);
 }
 
-int main(void)
+void test_begin(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_kept_is_there_when_nothing_else_is),
-    };
     const struct rlimit files = {FILES, FILES};
     if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+        exit(1);
 }

@@ -47,6 +47,8 @@ static int drop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(make, drop);
+
 /* The next datagram that has come; "" when none has. */
 static const char *heard(struct fixture *f)
 {
@@ -65,7 +67,7 @@ static pv_ns turn(void *ctx, pv_ns now)
     return PV_NEVER;
 }
 
-static void ready_alive_and_ending_are_told(void **state)
+PV_TEST(ready_alive_and_ending_are_told)
 {
     struct fixture *f = *state;
     const struct pv_loop_owner owner = {.turn = turn, .ctx = f};
@@ -95,7 +97,7 @@ static void ready_alive_and_ending_are_told(void **state)
     assert_string_equal(heard(f), "");
 }
 
-static void a_reload_is_told_with_its_time_and_its_end(void **state)
+PV_TEST(a_reload_is_told_with_its_time_and_its_end)
 {
     struct fixture *f = *state;
     struct timespec now;
@@ -112,7 +114,7 @@ static void a_reload_is_told_with_its_time_and_its_end(void **state)
     pv_supervisor_reloaded(NULL);
 }
 
-static void a_watchdog_for_another_process_is_not_ours(void **state)
+PV_TEST(a_watchdog_for_another_process_is_not_ours)
 {
     struct fixture *f = *state;
     setenv("NOTIFY_SOCKET", f->path, 1);
@@ -123,7 +125,7 @@ static void a_watchdog_for_another_process_is_not_ours(void **state)
     assert_true(f->s.fd >= 0);
 }
 
-static void without_a_supervisor_nothing_happens(void **state)
+PV_TEST(without_a_supervisor_nothing_happens)
 {
     struct fixture *f = *state;
     static const char *const wrong[] = {"", "/", "relative", "/nonexistent/socket", "@"};
@@ -137,15 +139,4 @@ static void without_a_supervisor_nothing_happens(void **state)
         pv_supervisor_close(&s);
     }
     assert_string_equal(heard(f), "");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(ready_alive_and_ending_are_told, make, drop),
-        cmocka_unit_test_setup_teardown(a_reload_is_told_with_its_time_and_its_end, make, drop),
-        cmocka_unit_test_setup_teardown(a_watchdog_for_another_process_is_not_ours, make, drop),
-        cmocka_unit_test_setup_teardown(without_a_supervisor_nothing_happens, make, drop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

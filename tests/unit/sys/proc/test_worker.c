@@ -63,9 +63,8 @@ static struct pv_worker *start(size_t limit, size_t batch)
     return w;
 }
 
-static void items_come_back_in_order_with_their_result(void **state)
+PV_TEST(items_come_back_in_order_with_their_result)
 {
-    (void)state;
     struct pv_worker *w = start(8, 1);
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
@@ -81,9 +80,8 @@ static void items_come_back_in_order_with_their_result(void **state)
     assert_int_equal(poll(&p, 1, 0), 0); /* quiet once everything is taken */
 }
 
-static void what_waits_is_run_as_one_batch(void **state)
+PV_TEST(what_waits_is_run_as_one_batch)
 {
-    (void)state;
     struct pv_worker *w = start(32, 8);
     for (size_t i = 0; i < 20; i++)
         assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
@@ -95,9 +93,8 @@ static void what_waits_is_run_as_one_batch(void **state)
         assert_true(world.batches[i] <= 8);
 }
 
-static void the_limit_counts_until_items_are_taken(void **state)
+PV_TEST(the_limit_counts_until_items_are_taken)
 {
-    (void)state;
     struct pv_worker *w = start(2, 1);
     assert_int_equal(pv_worker_submit(w, &world.items[0]), PV_OK);
     assert_int_equal(pv_worker_submit(w, &world.items[1]), PV_OK);
@@ -113,9 +110,8 @@ static void the_limit_counts_until_items_are_taken(void **state)
 }
 
 /* The first may have been begun. */
-static void what_no_thread_has_begun_can_be_taken_back(void **state)
+PV_TEST(what_no_thread_has_begun_can_be_taken_back)
 {
-    (void)state;
     struct pv_worker *w = start(3, 1);
     void *item = NULL;
     size_t n = 0;
@@ -133,15 +129,4 @@ static void what_no_thread_has_begun_can_be_taken_back(void **state)
     assert_int_equal(world.items[0], 1);
     assert_int_equal(world.items[1], 1);
     assert_int_equal(world.items[2], 2);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(items_come_back_in_order_with_their_result),
-        cmocka_unit_test(what_waits_is_run_as_one_batch),
-        cmocka_unit_test(the_limit_counts_until_items_are_taken),
-        cmocka_unit_test(what_no_thread_has_begun_can_be_taken_back),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 #include "sys/term/qr.h"
 #include "tests/unit/test_util.h"
 
-static void the_locale_says_whether_text_is_utf8(void **state)
+PV_TEST(the_locale_says_whether_text_is_utf8)
 {
-    (void)state;
     unsetenv("LC_ALL");
     unsetenv("LC_CTYPE");
     setenv("LANG", "de_DE.UTF-8", 1);
@@ -18,12 +17,4 @@ static void the_locale_says_whether_text_is_utf8(void **state)
     unsetenv("LC_ALL");
     unsetenv("LANG");
     assert_false(pv_term_is_utf8());
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_locale_says_whether_text_is_utf8),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

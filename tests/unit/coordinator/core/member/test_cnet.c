@@ -71,9 +71,8 @@ static void make_member_of(struct world *w, const struct keys *node, const struc
     settle_net();
 }
 
-static void machines_of_one_image_all_get_a_name(void **state)
+PV_TEST(machines_of_one_image_all_get_a_name)
 {
-    (void)state;
     const struct keys invite = keys_of(50);
     struct world w = make_net(&invite);
     char name[PV_NAME_BUF];
@@ -89,9 +88,8 @@ static void machines_of_one_image_all_get_a_name(void **state)
 }
 
 /* A name may be so long that numbers shorten it. */
-static void numbers_fit_the_longest_name(void **state)
+PV_TEST(numbers_fit_the_longest_name)
 {
-    (void)state;
     const struct keys invite = keys_of(50), node = keys_of(9), other = keys_of(8);
     struct world w = make_net(&invite);
     char asked[PV_NAME_BUF];
@@ -112,9 +110,8 @@ static void numbers_fit_the_longest_name(void **state)
 
 /* Who asked for a name that is taken asks for another one, or for the same when its owner is gone.
  */
-static void who_joins_again_may_ask_for_another_name(void **state)
+PV_TEST(who_joins_again_may_ask_for_another_name)
 {
-    (void)state;
     const struct keys invite = keys_of(50), owner = keys_of(9), node = keys_of(8);
     struct world w = make_net(&invite);
     struct pv_ctl_reservation r = reserve(&owner, &invite, "laptop", PV_S(1)), first;
@@ -134,16 +131,4 @@ static void who_joins_again_may_ask_for_another_name(void **state)
     /* The other one lets its name go; a minute later so has the coordinator. */
     r = reserve(&node, &invite, "laptop", PV_S(103 + PV_COORD_RESERVE_S));
     assert_string_equal(r.name, "laptop-2");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_joins_again_may_ask_for_another_name),
-        cmocka_unit_test(machines_of_one_image_all_get_a_name),
-        cmocka_unit_test(numbers_fit_the_longest_name),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

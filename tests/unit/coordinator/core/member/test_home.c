@@ -19,9 +19,8 @@ static struct pv_home_facts facts(int64_t holder, enum pv_home_holder state)
                                   .least_homes = 3};
 }
 
-static void a_living_home_stays_where_it_is(void **state)
+PV_TEST(a_living_home_stays_where_it_is)
 {
-    (void)state;
     struct pv_home_facts f = facts(2, PV_HOME_ALIVE);
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_THERE);
     assert_int_equal(pv_home_judge(&f, true), PV_HOME_THERE);
@@ -38,9 +37,8 @@ static void a_living_home_stays_where_it_is(void **state)
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE); /* its own: it goes by itself */
 }
 
-static void a_silent_one_is_followed_by_who_was_not(void **state)
+PV_TEST(a_silent_one_is_followed_by_who_was_not)
 {
-    (void)state;
     struct pv_home_facts f = facts(2, PV_HOME_SILENT);
     f.least = 0;
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE);
@@ -49,9 +47,8 @@ static void a_silent_one_is_followed_by_who_was_not(void **state)
     assert_int_equal(pv_home_judge(&f, true), PV_HOME_WAIT);
 }
 
-static void without_a_home_it_goes_where_there_is_room(void **state)
+PV_TEST(without_a_home_it_goes_where_there_is_room)
 {
-    (void)state;
     struct pv_home_facts f = facts(0, PV_HOME_NOBODY);
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE);
     f.homes = 4;
@@ -70,9 +67,8 @@ static void without_a_home_it_goes_where_there_is_room(void **state)
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE);
 }
 
-static void what_cannot_be_read_here_goes_to_who_may_read_it(void **state)
+PV_TEST(what_cannot_be_read_here_goes_to_who_may_read_it)
 {
-    (void)state;
     static const int64_t holders[] = {0, 1, 2}; /* nobody, this one, one that is silent */
     for (size_t i = 0; i < PV_ARRAY_LEN(holders); i++) {
         struct pv_home_facts f =
@@ -89,9 +85,8 @@ static void what_cannot_be_read_here_goes_to_who_may_read_it(void **state)
     assert_int_equal(pv_home_judge(&f, true), PV_HOME_THERE);
 }
 
-static void addresses_are_taken_apart(void **state)
+PV_TEST(addresses_are_taken_apart)
 {
-    (void)state;
     struct pv_home_answer a = {.n_to = 9};
     pv_home_set_addrs(&a, pv_view("", 0));
     assert_int_equal(a.n_to, 0);
@@ -108,9 +103,8 @@ static void done(void *ctx)
     pv_homes_done(ctx);
 }
 
-static void who_cannot_follow_is_turned_away_twice_and_then_heard(void **state)
+PV_TEST(who_cannot_follow_is_turned_away_twice_and_then_heard)
 {
-    (void)state;
     static struct pv_homes h;
     static const uint8_t old[PV_DH_LEN] = {1, 2, 3}, new[PV_DH_LEN] = {4, 5, 6};
     const pv_ns now = PV_S(100), later = now + PV_S(PV_HOMES_TOLD_S);
@@ -131,9 +125,8 @@ static void who_cannot_follow_is_turned_away_twice_and_then_heard(void **state)
     assert_false(pv_homes_pleads(&h, new, now));
 }
 
-static void all_who_knock_wait_for_one_question(void **state)
+PV_TEST(all_who_knock_wait_for_one_question)
 {
-    (void)state;
     static struct pv_homes h;
     static const uint8_t net[2][PV_NETWORK_ID_LEN] = {{1}, {2}};
     struct pv_storeop *op = NULL;
@@ -163,20 +156,4 @@ static void all_who_knock_wait_for_one_question(void **state)
     assert_null(pv_homes_take(&h, op->id));
     pv_homes_ask_free(ask);
     pv_storeop_free(op);
-}
-
-#define TEST(f) cmocka_unit_test_teardown(f, test_teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        TEST(a_living_home_stays_where_it_is),
-        TEST(a_silent_one_is_followed_by_who_was_not),
-        TEST(without_a_home_it_goes_where_there_is_room),
-        TEST(what_cannot_be_read_here_goes_to_who_may_read_it),
-        TEST(addresses_are_taken_apart),
-        TEST(who_cannot_follow_is_turned_away_twice_and_then_heard),
-        TEST(all_who_knock_wait_for_one_question),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

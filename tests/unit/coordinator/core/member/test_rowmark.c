@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/core/member/rowmark.h"
-#include "crypto/ct.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
 /* A network with an invite in the store of w; *ret_row is that invite's row. */
@@ -27,11 +26,10 @@ static uint64_t count_after_restart(struct cw *w)
     return st.statements;
 }
 
-static void what_the_coordinator_stores_has_a_mark(void **state)
+PV_TEST(what_the_coordinator_stores_has_a_mark)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN];
-    (void)state;
     struct cw *w = make_world(&row, key);
     for (size_t i = 0; i < w->n_rows; i++)
         for (size_t k = 0; k < w->rows[i]->n_rows; k++)
@@ -40,11 +38,10 @@ static void what_the_coordinator_stores_has_a_mark(void **state)
     assert_false(pv_rowmark_is_good(key, row));
 }
 
-static void any_change_breaks_it(void **state)
+PV_TEST(any_change_breaks_it)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN];
-    (void)state;
     (void)make_world(&row, key);
     struct pv_storerow changed = *row;
     changed.n++;
@@ -65,11 +62,10 @@ static void any_change_breaks_it(void **state)
 
 /* The signature of the row's receipt is wrong: only a mark can make it be believed, and it is
  * looked at when there is none. */
-static void a_marked_row_is_not_verified_again(void **state)
+PV_TEST(a_marked_row_is_not_verified_again)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
-    (void)state;
     struct cw *w = make_world(&row, key);
     struct pv_coord_stats st;
     pv_coord_stats(w->coord, &st);
@@ -83,11 +79,10 @@ static void a_marked_row_is_not_verified_again(void **state)
 }
 
 /* A record whose signature is wrong names another network, so it stands alone. */
-static void a_marked_record_is_not_verified_again(void **state)
+PV_TEST(a_marked_record_is_not_verified_again)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN], *bytes;
-    (void)state;
     struct cw *w = make_world(&row, key);
     struct pv_coord_stats st;
     row = &w->rows[0]->rows[0];
@@ -106,28 +101,13 @@ static void a_marked_record_is_not_verified_again(void **state)
 }
 
 /* As an older version left it: verified once, and marked from then on. */
-static void a_row_without_a_mark_gets_one(void **state)
+PV_TEST(a_row_without_a_mark_gets_one)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN];
-    (void)state;
     struct cw *w = make_world(&row, key);
     memset(row->mark, 0, sizeof(row->mark));
     row->has_mark = false;
     (void)count_after_restart(w);
     assert_true(pv_rowmark_is_good(key, row));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_the_coordinator_stores_has_a_mark),
-        cmocka_unit_test(any_change_breaks_it),
-        cmocka_unit_test(a_marked_row_is_not_verified_again),
-        cmocka_unit_test(a_marked_record_is_not_verified_again),
-        cmocka_unit_test(a_row_without_a_mark_gets_one),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

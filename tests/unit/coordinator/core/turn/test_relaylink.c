@@ -27,9 +27,8 @@ static void make(struct world *w, bool has_relay, size_t bytes)
     assert_int_equal(pv_relaylink_new(&w->link, &cfg), PV_OK);
 }
 
-static void commands_arrive_whole_and_in_order(void **state)
+PV_TEST(commands_arrive_whole_and_in_order)
 {
-    (void)state;
     struct world w;
     struct pv_turnauth_creds creds, again;
     struct pv_relaycmd cmd;
@@ -74,9 +73,8 @@ static void commands_arrive_whole_and_in_order(void **state)
     pv_relaylink_free(w.link);
 }
 
-static void data_of_streams_leaves_room_for_what_must_not_be_lost(void **state)
+PV_TEST(data_of_streams_leaves_room_for_what_must_not_be_lost)
 {
-    (void)state;
     static const uint8_t message[1000];
     struct world w;
     struct pv_relaycmd cmd;
@@ -98,9 +96,8 @@ static void data_of_streams_leaves_room_for_what_must_not_be_lost(void **state)
     pv_relaylink_free(w.link);
 }
 
-static void what_is_lost_all_the_same_makes_the_relay_forget_everything(void **state)
+PV_TEST(what_is_lost_all_the_same_makes_the_relay_forget_everything)
 {
-    (void)state;
     struct world w;
     struct pv_relaycmd cmd;
     struct pv_turnauth_creds creds;
@@ -135,9 +132,8 @@ static struct pv_turns_policy *policy_of(uint32_t bandwidth)
 
 /* Its thread looks whether there is a command before it sends what it has, and then takes it: a
  * removed member would go on relaying if the first look used the order up. */
-static void looking_does_not_take_the_order_to_forget(void **state)
+PV_TEST(looking_does_not_take_the_order_to_forget)
 {
-    (void)state;
     struct world w;
     struct pv_relaycmd cmd;
     struct pv_turnauth_creds creds;
@@ -160,9 +156,8 @@ static void looking_does_not_take_the_order_to_forget(void **state)
     pv_relaylink_free(w.link);
 }
 
-static void news_come_back_and_answers_have_room_before_data(void **state)
+PV_TEST(news_come_back_and_answers_have_room_before_data)
 {
-    (void)state;
     static const uint8_t data[1000];
     struct world w;
     struct pv_relaynews news = {.stream = 3, .holds = true, .data = {data, sizeof(data)}};
@@ -188,9 +183,8 @@ static void news_come_back_and_answers_have_room_before_data(void **state)
     pv_relaylink_free(w.link);
 }
 
-static void without_a_relay_members_are_no_matter(void **state)
+PV_TEST(without_a_relay_members_are_no_matter)
 {
-    (void)state;
     struct world w;
     struct pv_relaycmd cmd;
     struct pv_turnauth_creds creds;
@@ -203,9 +197,8 @@ static void without_a_relay_members_are_no_matter(void **state)
 }
 
 /* However full the ring is; one that was never read gives way to the next. */
-static void the_last_policy_arrives_once(void **state)
+PV_TEST(the_last_policy_arrives_once)
 {
-    (void)state;
     struct world w;
     struct pv_relaycmd cmd;
     make(&w, true, 16384);
@@ -231,28 +224,12 @@ static void the_last_policy_arrives_once(void **state)
     pv_relaylink_free(w.link); /* with both */
 }
 
-static void every_command_has_its_handler(void **state)
+PV_TEST(every_command_has_its_handler)
 {
-    (void)state;
     for (int i = 0; i < PV_RELAYCMD_N; i++) {
         if (!pv_relaycore_is_handled((enum pv_relaycmd_kind)i))
             fail_msg("kind %d of enum pv_relaycmd_kind has no handler: add it to handlers[] of "
                      "coordinator/core/turn/relaycore.c",
                      i);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_command_has_its_handler),
-        cmocka_unit_test(commands_arrive_whole_and_in_order),
-        cmocka_unit_test(data_of_streams_leaves_room_for_what_must_not_be_lost),
-        cmocka_unit_test(what_is_lost_all_the_same_makes_the_relay_forget_everything),
-        cmocka_unit_test(looking_does_not_take_the_order_to_forget),
-        cmocka_unit_test(news_come_back_and_answers_have_room_before_data),
-        cmocka_unit_test(without_a_relay_members_are_no_matter),
-        cmocka_unit_test(the_last_policy_arrives_once),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,9 +21,8 @@ static size_t write_messages(uint8_t *buf, size_t lens[static 4])
     return sizeof(messages);
 }
 
-static void messages_are_cut_wherever_the_bytes_are_cut(void **state)
+PV_TEST(messages_are_cut_wherever_the_bytes_are_cut)
 {
-    (void)state;
     uint8_t buf[128];
     size_t lens[4];
     size_t total = write_messages(buf, lens);
@@ -53,9 +52,8 @@ static void messages_are_cut_wherever_the_bytes_are_cut(void **state)
     }
 }
 
-static void what_is_no_message_ends_the_stream(void **state)
+PV_TEST(what_is_no_message_ends_the_stream)
 {
-    (void)state;
     static const struct {
         uint8_t bytes[20];
         int status;
@@ -106,9 +104,8 @@ static void check_passed_over(const uint8_t head[static 8], size_t len, int stat
     pv_stunconn_done(&s);
 }
 
-static void what_is_too_long_is_passed_over(void **state)
+PV_TEST(what_is_too_long_is_passed_over)
 {
-    (void)state;
     static const struct {
         uint8_t head[8];
         size_t len;
@@ -128,9 +125,8 @@ static void what_is_too_long_is_passed_over(void **state)
     }
 }
 
-static void output_is_padded_and_has_a_limit(void **state)
+PV_TEST(output_is_padded_and_has_a_limit)
 {
-    (void)state;
     static uint8_t data[2048];
     struct pv_stunconn s = {0};
     size_t n = 0;
@@ -162,9 +158,8 @@ static void output_is_padded_and_has_a_limit(void **state)
 }
 
 /* A client behind a slow line: a peer's data waits no longer than the line needs for a little. */
-static void a_slow_line_holds_little(void **state)
+PV_TEST(a_slow_line_holds_little)
 {
-    (void)state;
     static uint8_t data[1000] = {0x40, 0x00, 0x03, 0xe4};
     struct pv_stunconn s = {0};
     pv_ns now = PV_S(1);
@@ -180,16 +175,4 @@ static void a_slow_line_holds_little(void **state)
         n++;
     assert_int_equal(n, PV_LINEWAIT_MOST / sizeof(data));
     pv_stunconn_done(&s);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages_are_cut_wherever_the_bytes_are_cut),
-        cmocka_unit_test(what_is_no_message_ends_the_stream),
-        cmocka_unit_test(what_is_too_long_is_passed_over),
-        cmocka_unit_test(a_slow_line_holds_little),
-        cmocka_unit_test(output_is_padded_and_has_a_limit),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

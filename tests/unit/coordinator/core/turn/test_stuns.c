@@ -47,9 +47,8 @@ static struct pv_view request(uint8_t *buf, size_t cap, const uint16_t *types, s
     return pv_view(buf, len);
 }
 
-static void tells_both_families_their_address(void **state)
+PV_TEST(tells_both_families_their_address)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
     for (size_t i = 0; i < 2; i++) {
@@ -72,9 +71,8 @@ static void tells_both_families_their_address(void **state)
     }
 }
 
-static void a_mapped_source_is_reported_as_ipv4(void **state)
+PV_TEST(a_mapped_source_is_reported_as_ipv4)
 {
-    (void)state;
     static const uint8_t MAPPED[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1};
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr6(MAPPED, 99);
@@ -84,9 +82,8 @@ static void a_mapped_source_is_reported_as_ipv4(void **state)
     assert_int_equal(a.len, 44);
 }
 
-static void unknown_attributes_are_named_in_a_420(void **state)
+PV_TEST(unknown_attributes_are_named_in_a_420)
 {
-    (void)state;
     static const uint16_t TYPES[] = {
         0x0101, PV_STUN_ATTR_PADDING, 0x0102, 0x0107, 0x0103, 0x0104, 0x0105, 0x0106, 0x8100};
     struct pv_stuns *s = server();
@@ -110,9 +107,8 @@ static void unknown_attributes_are_named_in_a_420(void **state)
     assert_int_equal(pv_load_be16(v.ptr + 4), 0x0107);
 }
 
-static void a_change_request_is_refused_only_when_it_asks_for_something(void **state)
+PV_TEST(a_change_request_is_refused_only_when_it_asks_for_something)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
     for (unsigned flags = 0; flags <= 6; flags += 2) {
@@ -130,9 +126,8 @@ static void a_change_request_is_refused_only_when_it_asks_for_something(void **s
     }
 }
 
-static void classic_requests_get_classic_answers(void **state)
+PV_TEST(classic_requests_get_classic_answers)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
     uint8_t req[PV_STUN_HEADER_LEN + 8] = {0, 1, 0, 0, 1, 2, 3, 4, 5};
@@ -159,9 +154,8 @@ static void classic_requests_get_classic_answers(void **state)
     assert_int_equal(pv_load_be32(a.buf + 32), 0x00020002);
 }
 
-static void everything_else_gets_no_answer(void **state)
+PV_TEST(everything_else_gets_no_answer)
 {
-    (void)state;
     static const struct {
         uint16_t type;
         int status;
@@ -194,9 +188,8 @@ static void everything_else_gets_no_answer(void **state)
     assert_int_equal(answer(s, &from, r, &a), PV_ERR_AUTH);
 }
 
-static void unanswerable_sources_are_refused(void **state)
+PV_TEST(unanswerable_sources_are_refused)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 0),
                              pv_addr4(0, 0, 0, 0, 5),
@@ -226,9 +219,8 @@ static unsigned flood(struct pv_stuns *s, struct pv_addr from, unsigned n, uint3
 }
 
 /* Strangers from everywhere, and from the member's own network, leave it its answers. */
-static void members_have_answers_of_their_own_under_a_flood(void **state)
+PV_TEST(members_have_answers_of_their_own_under_a_flood)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr member = pv_addr4(198, 51, 100, 7, 5000);
     struct pv_addr neighbour = pv_addr4(198, 51, 100, 8, 5000);
@@ -252,9 +244,8 @@ static void members_have_answers_of_their_own_under_a_flood(void **state)
 
 /* Whoever forges the addresses of all members takes nothing from strangers' answers beyond theirs.
  */
-static void the_answers_of_members_are_bounded_in_all(void **state)
+PV_TEST(the_answers_of_members_are_bounded_in_all)
 {
-    (void)state;
     struct pv_stuns *s = server();
     unsigned answered = 0;
     for (uint8_t i = 0; i < 60; i++) {
@@ -267,9 +258,8 @@ static void the_answers_of_members_are_bounded_in_all(void **state)
                      PV_STUNS_TOTAL_BURST - (answered - PV_STUNS_REGULARS_BURST));
 }
 
-static void a_flood_is_bounded_per_network_and_in_all(void **state)
+PV_TEST(a_flood_is_bounded_per_network_and_in_all)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr net = pv_addr4(198, 51, 100, 0, 1024);
     struct pv_addr other = pv_addr4(198, 51, 101, 0, 1024);
@@ -327,9 +317,8 @@ static struct pv_view discovery_request(uint8_t *buf, size_t cap, const struct d
     return pv_view(buf, len);
 }
 
-static void answers_come_from_where_the_change_request_says(void **state)
+PV_TEST(answers_come_from_where_the_change_request_says)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
     /* Every one of the four addresses, every flag, both families, both generations. */
@@ -367,9 +356,8 @@ static void answers_come_from_where_the_change_request_says(void **state)
     }
 }
 
-static void plain_answers_stay_within_their_bounds(void **state)
+PV_TEST(plain_answers_stay_within_their_bounds)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
     for (unsigned i = 0; i < 8; i++) {
@@ -398,9 +386,8 @@ static void plain_answers_stay_within_their_bounds(void **state)
 
 /* Whatever is asked by UDP, of a server that has all there is to tell: whoever forges the source of
  * a request has at most three times its bytes sent there. */
-static void no_answer_is_longer_than_three_times_its_request(void **state)
+PV_TEST(no_answer_is_longer_than_three_times_its_request)
 {
-    (void)state;
     static const uint16_t TYPES[] = {0x0101, 0x0102, PV_STUN_ATTR_USERNAME, 0x8100};
     struct pv_addr from[] = {pv_addr4(198, 51, 100, 3, 1024), pv_addr6(IP6, 65535)};
     unsigned answers = 0;
@@ -425,9 +412,8 @@ static void no_answer_is_longer_than_three_times_its_request(void **state)
 }
 
 /* By IPv4 there is always room for all. */
-static void by_ipv4_a_bare_request_is_told_everything(void **state)
+PV_TEST(by_ipv4_a_bare_request_is_told_everything)
 {
-    (void)state;
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
     const struct pv_stuns_place place = {.local = server_at(0, 0, 3478),
                                          .other = server_at(0, 1, 3479)};
@@ -443,9 +429,8 @@ static void by_ipv4_a_bare_request_is_told_everything(void **state)
 
 /* RFC 5780 s6.1: every answer names its origin; a port to answer to makes no sense on a
  * connection. */
-static void a_connection_is_told_its_origin_and_granted_nothing(void **state)
+PV_TEST(a_connection_is_told_its_origin_and_granted_nothing)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024), origin;
     const struct pv_stuns_place place = {.local = server_at(0, 0, 443), .stream = true};
@@ -468,9 +453,8 @@ static void a_connection_is_told_its_origin_and_granted_nothing(void **state)
     assert_int_equal(a.to.port, from.port);
 }
 
-static void classic_answers_name_source_and_changed_address(void **state)
+PV_TEST(classic_answers_name_source_and_changed_address)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
     struct discovery d = {.change = 6, .response_port = -1, .padding = -1, .classic = true};
@@ -488,9 +472,8 @@ static void classic_answers_name_source_and_changed_address(void **state)
     assert_memory_equal(a.buf + PV_STUN_HEADER_LEN, WANT, sizeof(WANT));
 }
 
-static void requests_of_behaviour_discovery_are_granted_or_refused(void **state)
+PV_TEST(requests_of_behaviour_discovery_are_granted_or_refused)
 {
-    (void)state;
     enum {
         NOTHING,
         PORT,
@@ -548,9 +531,8 @@ static void requests_of_behaviour_discovery_are_granted_or_refused(void **state)
     }
 }
 
-static void a_classic_client_is_not_served_at_another_port(void **state)
+PV_TEST(a_classic_client_is_not_served_at_another_port)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
     struct discovery d = {.change = -1, .response_port = 7, .padding = -1, .classic = true};
@@ -562,9 +544,8 @@ static void a_classic_client_is_not_served_at_another_port(void **state)
     assert_true(pv_addr_equal(&a.to, &from));
 }
 
-static void a_response_port_may_lack_its_padding_but_nothing_else(void **state)
+PV_TEST(a_response_port_may_lack_its_padding_but_nothing_else)
 {
-    (void)state;
     struct pv_stuns *s = server();
     struct pv_addr from = pv_addr4(198, 51, 100, 3, 1024);
     for (size_t n = 0; n < 8; n++) {
@@ -617,9 +598,8 @@ static struct pv_sentry_word ask_ward(struct pv_stuns *s, const struct pv_addr *
     return word;
 }
 
-static void a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from(void **state)
+PV_TEST(a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from)
 {
-    (void)state;
     const struct pv_sentry_word said = {.coordinator = 8};
     struct pv_stuns *s = server();
     struct test_rng seed;
@@ -646,31 +626,4 @@ static void a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from(void
         ask_ward(s, &from[0], &place, (struct pv_sentry_word){.coordinator = 7}, 0).ticket == 0);
     pv_stuns_set_wards(s, NULL);
     pv_wards_free(wards);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_both_families_their_address),
-        cmocka_unit_test(a_mapped_source_is_reported_as_ipv4),
-        cmocka_unit_test(unknown_attributes_are_named_in_a_420),
-        cmocka_unit_test(a_change_request_is_refused_only_when_it_asks_for_something),
-        cmocka_unit_test(classic_requests_get_classic_answers),
-        cmocka_unit_test(answers_come_from_where_the_change_request_says),
-        cmocka_unit_test(plain_answers_stay_within_their_bounds),
-        cmocka_unit_test(no_answer_is_longer_than_three_times_its_request),
-        cmocka_unit_test(by_ipv4_a_bare_request_is_told_everything),
-        cmocka_unit_test(a_connection_is_told_its_origin_and_granted_nothing),
-        cmocka_unit_test(classic_answers_name_source_and_changed_address),
-        cmocka_unit_test(requests_of_behaviour_discovery_are_granted_or_refused),
-        cmocka_unit_test(a_classic_client_is_not_served_at_another_port),
-        cmocka_unit_test(a_response_port_may_lack_its_padding_but_nothing_else),
-        cmocka_unit_test(everything_else_gets_no_answer),
-        cmocka_unit_test(unanswerable_sources_are_refused),
-        cmocka_unit_test(members_have_answers_of_their_own_under_a_flood),
-        cmocka_unit_test(the_answers_of_members_are_bounded_in_all),
-        cmocka_unit_test(a_flood_is_bounded_per_network_and_in_all),
-        cmocka_unit_test(a_node_of_another_coordinator_gets_a_ticket_where_it_asked_from),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,9 +19,8 @@ static bool allowed(const char *text, const struct pv_turnpeer_rules *rules)
     return pv_turnpeer_is_allowed(&a, rules);
 }
 
-static void every_encoding_leads_to_its_ipv4_address(void **state)
+PV_TEST(every_encoding_leads_to_its_ipv4_address)
 {
-    (void)state;
     static const char *const rows[][2] = {
         {"::ffff:127.0.0.1", "127.0.0.1"},
         {"::ffff:0:10.1.2.3", "10.1.2.3"},
@@ -48,9 +47,8 @@ static void every_encoding_leads_to_its_ipv4_address(void **state)
     }
 }
 
-static void forbidden_peers_are_refused_in_every_encoding(void **state)
+PV_TEST(forbidden_peers_are_refused_in_every_encoding)
 {
-    (void)state;
     static const char *const forms[] = {
         "%s",
         "::ffff:%s",
@@ -125,9 +123,8 @@ static void forbidden_peers_are_refused_in_every_encoding(void **state)
     }
 }
 
-static void the_internet_is_allowed(void **state)
+PV_TEST(the_internet_is_allowed)
 {
-    (void)state;
     static const char *const rows[] = {
         "8.8.8.8",
         "1.0.0.0",
@@ -160,9 +157,8 @@ static void the_internet_is_allowed(void **state)
     }
 }
 
-static void the_configuration_allows_a_range_and_no_more(void **state)
+PV_TEST(the_configuration_allows_a_range_and_no_more)
 {
-    (void)state;
     struct pv_prefix allow[3];
     struct pv_addr own[] = {ip("127.0.0.1")};
     assert_int_equal(pv_prefix_parse("127.0.0.1/32", &allow[0]), PV_OK);
@@ -182,15 +178,4 @@ static void the_configuration_allows_a_range_and_no_more(void **state)
     assert_false(allowed("::1", &rules));
     struct pv_addr none = {0};
     assert_false(pv_turnpeer_is_allowed(&none, &rules));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_encoding_leads_to_its_ipv4_address),
-        cmocka_unit_test(forbidden_peers_are_refused_in_every_encoding),
-        cmocka_unit_test(the_internet_is_allowed),
-        cmocka_unit_test(the_configuration_allows_a_range_and_no_more),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 
 /* --- one round trip ------------------------------------------------------------------------ */
 
-static void a_member_allocates_in_one_round_trip(void **state)
+PV_TEST(a_member_allocates_in_one_round_trip)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
     struct pv_turnauth_key key;
@@ -33,9 +32,8 @@ static void a_member_allocates_in_one_round_trip(void **state)
     assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
 }
 
-static void data_passes_before_and_after_channels_are_bound(void **state)
+PV_TEST(data_passes_before_and_after_channels_are_bound)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -66,9 +64,8 @@ static void data_passes_before_and_after_channels_are_bound(void **state)
     assert_int_equal(tw_permit(w, &a, &vb, 1), 0); /* not needed, answered */
 }
 
-static void padding_of_channel_data_is_not_passed_on(void **state)
+PV_TEST(padding_of_channel_data_is_not_passed_on)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -83,9 +80,8 @@ static void padding_of_channel_data_is_not_passed_on(void **state)
         assert_false(tw_in(w, &a, padded, len));
 }
 
-static void members_of_another_network_are_out_of_reach(void **state)
+PV_TEST(members_of_another_network_are_out_of_reach)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_client(2, 40002);
@@ -103,9 +99,8 @@ static void members_of_another_network_are_out_of_reach(void **state)
     assert_true(pv_addr_equal(&w->out.dst, &b1.src));
 }
 
-static void real_addresses_are_no_peers_of_members(void **state)
+PV_TEST(real_addresses_are_no_peers_of_members)
 {
-    (void)state;
     static const uint8_t other[16] = {0xfd, 1, 2, 3, [15] = 1};
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
@@ -121,9 +116,8 @@ static void real_addresses_are_no_peers_of_members(void **state)
 
 /* --- life of an allocation ------------------------------------------------------------------- */
 
-static void the_newest_allocate_moves_the_allocation_with_its_channels(void **state)
+PV_TEST(the_newest_allocate_moves_the_allocation_with_its_channels)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -145,9 +139,8 @@ static void the_newest_allocate_moves_the_allocation_with_its_channels(void **st
     assert_false(tw_channel_data(w, &old, 0x4002, "from the past"));
 }
 
-static void revocation_ends_relayed_traffic_at_once(void **state)
+PV_TEST(revocation_ends_relayed_traffic_at_once)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -170,9 +163,8 @@ static void revocation_ends_relayed_traffic_at_once(void **state)
     assert_int_equal(tc_members(w->turns), 1);
 }
 
-static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **state)
+PV_TEST(an_allocation_lives_with_the_control_channel_or_its_lifetime)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     uint8_t pk[32];
@@ -198,9 +190,8 @@ static void an_allocation_lives_with_the_control_channel_or_its_lifetime(void **
     assert_int_equal(tc_members(w->turns), 0);
 }
 
-static void refresh_with_zero_deletes_and_other_lifetimes_have_bounds(void **state)
+PV_TEST(refresh_with_zero_deletes_and_other_lifetimes_have_bounds)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     static const uint32_t rows[][2] = {
@@ -216,9 +207,8 @@ static void refresh_with_zero_deletes_and_other_lifetimes_have_bounds(void **sta
     assert_int_equal(tw_allocate(w, &a, 6), 0);
 }
 
-static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **state)
+PV_TEST(a_channel_ends_after_ten_minutes_unless_it_is_bound_again)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -241,9 +231,8 @@ static void a_channel_ends_after_ten_minutes_unless_it_is_bound_again(void **sta
 }
 
 /* It may have restarted, and knows nothing of what it bound before. */
-static void a_member_may_pair_numbers_and_peers_anew(void **state)
+PV_TEST(a_member_may_pair_numbers_and_peers_anew)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1), b = tw_member(w, 2), c = tw_member(w, 3);
     struct pv_addr va = tw_virtual(1), vb = tw_virtual(2), vc = tw_virtual(3);
@@ -261,9 +250,8 @@ static void a_member_may_pair_numbers_and_peers_anew(void **state)
     tw_assert_data(w, &vb, "z");
 }
 
-static void channel_numbers_have_bounds(void **state)
+PV_TEST(channel_numbers_have_bounds)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct pv_addr vb = tw_virtual(2);
@@ -272,9 +260,8 @@ static void channel_numbers_have_bounds(void **state)
     assert_int_equal(tw_bind(w, &a, 0x4fff, &vb), 0);
 }
 
-static void channels_of_one_member_have_a_limit(void **state)
+PV_TEST(channels_of_one_member_have_a_limit)
 {
-    (void)state;
     struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.channels = 3}});
     struct tw_client a = tw_member(w, 1);
     for (uint8_t i = 0; i < 3; i++) {
@@ -285,9 +272,8 @@ static void channels_of_one_member_have_a_limit(void **state)
     assert_int_equal(tw_bind(w, &a, 0x4100, &one_more), PV_TURN_E_NO_CAPACITY);
 }
 
-static void bandwidth_has_a_limit(void **state)
+PV_TEST(bandwidth_has_a_limit)
 {
-    (void)state;
     struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -315,9 +301,8 @@ static void bandwidth_has_a_limit(void **state)
 
 /* Strangers of many networks use up all answers to requests that nobody has signed; a member's
  * nonce expires meanwhile, and it goes on. */
-static void a_member_is_answered_while_strangers_flood(void **state)
+PV_TEST(a_member_is_answered_while_strangers_flood)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001), stranger = tw_client(1, 4);
     struct pv_stun_writer sw;
@@ -342,9 +327,8 @@ static void a_member_is_answered_while_strangers_flood(void **state)
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), -1); /* it, too, has a limit */
 }
 
-static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
+PV_TEST(the_nonce_of_welcome_is_good_for_one_allocate)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
     uint8_t buf[512];
@@ -382,9 +366,8 @@ static void the_nonce_of_welcome_is_good_for_one_allocate(void **state)
     assert_int_equal(tw_code(w, tw_in(w, &first, buf, len)), PV_TURN_E_STALE_NONCE);
 }
 
-static void nonces_expire(void **state)
+PV_TEST(nonces_expire)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
     uint8_t buf[512];
@@ -409,9 +392,8 @@ static void nonces_expire(void **state)
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), PV_TURN_E_STALE_NONCE);
 }
 
-static void a_nonce_is_bound_to_its_source(void **state)
+PV_TEST(a_nonce_is_bound_to_its_source)
 {
-    (void)state;
     struct pv_turnauth auth;
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
@@ -441,9 +423,8 @@ static void a_nonce_is_bound_to_its_source(void **state)
     pv_turnauth_done(&auth);
 }
 
-static void unauthenticated_answers_are_small_and_shared(void **state)
+PV_TEST(unauthenticated_answers_are_small_and_shared)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client c = tw_client(1, 1000);
     uint8_t buf[512];
@@ -486,9 +467,8 @@ static int ask_unsigned(struct tw *w, const struct tw_client *c, uint16_t method
 
 /* An Allocate as the simplest clients write it, 28 bytes, is offered what there was before RFC
  * 8489; a request without any attribute is no client's. */
-static void no_unsigned_answer_is_longer_than_three_times_its_request(void **state)
+PV_TEST(no_unsigned_answer_is_longer_than_three_times_its_request)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client c = tw_client(1, 1000);
     size_t len = 0;
@@ -515,9 +495,8 @@ static void no_unsigned_answer_is_longer_than_three_times_its_request(void **sta
     assert_int_equal(w->out.data.len, PV_TURNS_UNAUTH_FEATURES);
 }
 
-static void wrong_credentials_are_refused(void **state)
+PV_TEST(wrong_credentials_are_refused)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
     tw_online(w, &a, TW_NET, 1);
@@ -535,9 +514,8 @@ static void wrong_credentials_are_refused(void **state)
     assert_int_equal(tw_refresh(w, &b, 600), PV_TURN_E_WRONG_CREDENTIALS);
 }
 
-static void a_member_gets_no_real_address(void **state)
+PV_TEST(a_member_gets_no_real_address)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_client(1, 40001);
     tw_online(w, &a, TW_NET, 1);
@@ -546,9 +524,8 @@ static void a_member_gets_no_real_address(void **state)
     assert_int_equal(tw_allocate(w, &a, 6), 0);
 }
 
-static void a_disabled_relay_says_nothing(void **state)
+PV_TEST(a_disabled_relay_says_nothing)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client c = tw_client(1, 1000);
     struct pv_turns *off = NULL;
@@ -565,9 +542,8 @@ static void a_disabled_relay_says_nothing(void **state)
 
 /* --- size ---------------------------------------------------------------------------------- */
 
-static void ten_thousand_allocations_come_and_go(void **state)
+PV_TEST(ten_thousand_allocations_come_and_go)
 {
-    (void)state;
     struct tw *w = tw_new();
     uint8_t pk[32] = {0};
     struct tw_client served[2] = {tw_member(w, 250), tw_member(w, 251)};
@@ -595,9 +571,8 @@ static void ten_thousand_allocations_come_and_go(void **state)
     assert_true(tw_send(w, &served[0], &to, "after", false));
 }
 
-static void a_batch_answers_each_of_its_datagrams(void **state)
+PV_TEST(a_batch_answers_each_of_its_datagrams)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = tw_member(w, 1);
     struct tw_client b = tw_member(w, 2);
@@ -623,9 +598,8 @@ static void a_batch_answers_each_of_its_datagrams(void **state)
     }
 }
 
-static void turn_is_told_from_binding_and_junk(void **state)
+PV_TEST(turn_is_told_from_binding_and_junk)
 {
-    (void)state;
     uint8_t buf[64];
     struct pv_stun_writer sw;
     const uint8_t txid[12] = {0};
@@ -654,9 +628,8 @@ static void turn_is_told_from_binding_and_junk(void **state)
 }
 
 /* TW_NET has a limit of its own here, the others that of all. */
-static void a_network_may_have_its_own_bandwidth(void **state)
+PV_TEST(a_network_may_have_its_own_bandwidth)
 {
-    (void)state;
     struct pv_turns_net own[2] = {{.net = {0xee}, .bandwidth = 1000}, {.bandwidth = 200000}};
     memcpy(own[1].net, TW_NET, sizeof(own[1].net));
     struct tw *w = tw_new_with(&(struct pv_turns_config){
@@ -686,9 +659,8 @@ static size_t count_passed(struct tw *w, struct tw_client *a)
 }
 
 /* Members that are there have the new limits, and so have those who come. */
-static void a_policy_takes_effect_at_once(void **state)
+PV_TEST(a_policy_takes_effect_at_once)
 {
-    (void)state;
     static struct pv_turns_policy policy = {.nets = {{.bandwidth = 100000}}, .n_nets = 1};
     struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
     struct tw_client a = tw_member(w, 1), b = tw_member(w, 2);
@@ -703,9 +675,8 @@ static void a_policy_takes_effect_at_once(void **state)
     assert_int_equal(count_passed(w, &a), 600);
 }
 
-static void drops_are_counted_by_their_reason(void **state)
+PV_TEST(drops_are_counted_by_their_reason)
 {
-    (void)state;
     struct tw *w = tw_new_with(&(struct pv_turns_config){.limits = {.bandwidth = 65536}});
     const struct pv_relaystats *st = pv_turns_counters(w->turns);
     struct tw_client a = tw_member(w, 1);
@@ -742,40 +713,4 @@ static void drops_are_counted_by_their_reason(void **state)
     for (int i = 0; i < PV_RELAYSTAT_N; i++)
         assert_true(strlen(pv_relaystat_row((enum pv_relaystat)i)->key) > 4);
     (void)b;
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_member_allocates_in_one_round_trip),
-        cmocka_unit_test(data_passes_before_and_after_channels_are_bound),
-        cmocka_unit_test(padding_of_channel_data_is_not_passed_on),
-        cmocka_unit_test(members_of_another_network_are_out_of_reach),
-        cmocka_unit_test(real_addresses_are_no_peers_of_members),
-        cmocka_unit_test(the_newest_allocate_moves_the_allocation_with_its_channels),
-        cmocka_unit_test(revocation_ends_relayed_traffic_at_once),
-        cmocka_unit_test(an_allocation_lives_with_the_control_channel_or_its_lifetime),
-        cmocka_unit_test(refresh_with_zero_deletes_and_other_lifetimes_have_bounds),
-        cmocka_unit_test(a_channel_ends_after_ten_minutes_unless_it_is_bound_again),
-        cmocka_unit_test(a_member_may_pair_numbers_and_peers_anew),
-        cmocka_unit_test(channel_numbers_have_bounds),
-        cmocka_unit_test(channels_of_one_member_have_a_limit),
-        cmocka_unit_test(bandwidth_has_a_limit),
-        cmocka_unit_test(a_network_may_have_its_own_bandwidth),
-        cmocka_unit_test(a_member_is_answered_while_strangers_flood),
-        cmocka_unit_test(the_nonce_of_welcome_is_good_for_one_allocate),
-        cmocka_unit_test(nonces_expire),
-        cmocka_unit_test(a_nonce_is_bound_to_its_source),
-        cmocka_unit_test(unauthenticated_answers_are_small_and_shared),
-        cmocka_unit_test(no_unsigned_answer_is_longer_than_three_times_its_request),
-        cmocka_unit_test(wrong_credentials_are_refused),
-        cmocka_unit_test(a_member_gets_no_real_address),
-        cmocka_unit_test(a_disabled_relay_says_nothing),
-        cmocka_unit_test(a_policy_takes_effect_at_once),
-        cmocka_unit_test(drops_are_counted_by_their_reason),
-        cmocka_unit_test(ten_thousand_allocations_come_and_go),
-        cmocka_unit_test(a_batch_answers_each_of_its_datagrams),
-        cmocka_unit_test(turn_is_told_from_binding_and_junk),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

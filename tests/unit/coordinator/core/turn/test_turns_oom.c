@@ -32,9 +32,8 @@ static struct tw_client unmet(struct tw *w, uint8_t i)
     return c;
 }
 
-static void who_came_without_memory_relays_when_there_is_some(void **state)
+PV_TEST(who_came_without_memory_relays_when_there_is_some)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client a = unmet(w, 1), b = unmet(w, 2), patient = a;
     struct pv_addr va = tw_virtual(1);
@@ -46,9 +45,8 @@ static void who_came_without_memory_relays_when_there_is_some(void **state)
     assert_true(tw_send(w, &b, &va, "hello", false));
 }
 
-static void who_went_meanwhile_does_not(void **state)
+PV_TEST(who_went_meanwhile_does_not)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client left = unmet(w, 1), removed = unmet(w, 2), lost = unmet(w, 3);
     uint8_t pk[32];
@@ -62,9 +60,8 @@ static void who_went_meanwhile_does_not(void **state)
     assert_int_not_equal(tw_allocate(w, &lost, 6), 0);
 }
 
-static void of_too_many_the_oldest_waits_for_its_next_welcome(void **state)
+PV_TEST(of_too_many_the_oldest_waits_for_its_next_welcome)
 {
-    (void)state;
     struct tw *w = tw_new();
     struct tw_client first = unmet(w, 1), last = {.user = ""};
     for (uint8_t i = 2; i <= PV_TUNMET_MAX + 1; i++)
@@ -73,16 +70,4 @@ static void of_too_many_the_oldest_waits_for_its_next_welcome(void **state)
     assert_int_not_equal(tw_allocate(w, &first, 6), 0);
     tw_online(w, &first, TW_NET, 1);
     assert_int_equal(tw_allocate(w, &first, 6), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_came_without_memory_relays_when_there_is_some),
-        cmocka_unit_test(who_went_meanwhile_does_not),
-        cmocka_unit_test(of_too_many_the_oldest_waits_for_its_next_welcome),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,8 @@
 /* The TURN server for stock clients: whom it relays to, and whom not. */
 #include "turn_static.h"
 
-static void forbidden_peers_are_refused_everywhere(void **state)
+PV_TEST(forbidden_peers_are_refused_everywhere)
 {
-    (void)state;
     static const char *const rows[] = {"127.0.0.1", "10.0.0.1", "169.254.169.254",
                                        "192.0.2.1", "0.0.0.0",  "224.0.0.1"};
     struct pv_turns_config cfg = config();
@@ -30,9 +29,8 @@ static void forbidden_peers_are_refused_everywhere(void **state)
     assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
 }
 
-static void no_ipv6_clothes_lead_a_peer_inside(void **state)
+PV_TEST(no_ipv6_clothes_lead_a_peer_inside)
 {
-    (void)state;
     /* 10.0.0.1, mapped, translated, compatible, by NAT64, 6to4, Teredo (client, server), ISATAP;
      * and what is inside by itself. */
     static const char *const rows[] = {
@@ -82,9 +80,8 @@ static void no_ipv6_clothes_lead_a_peer_inside(void **state)
     assert_true(tw_send(w, &c, &good, "x", false));
 }
 
-static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **state)
+PV_TEST(two_clients_meet_on_their_relays_and_reach_nothing_else_here)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct pv_addr own[2] = {pv_addr4(192, 0, 2, 1, 0), pv_addr4(203, 0, 113, 1, 0)};
     cfg.own = own;
@@ -127,9 +124,8 @@ static void two_clients_meet_on_their_relays_and_reach_nothing_else_here(void **
     assert_int_equal(tw_permit(w, &a, &at[1], 1), PV_TURN_E_FORBIDDEN);
 }
 
-static void a_reservation_is_nobodys_relayed_address(void **state)
+PV_TEST(a_reservation_is_nobodys_relayed_address)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct pv_addr own = pv_addr4(203, 0, 113, 1, 0);
     cfg.own = &own;
@@ -154,15 +150,4 @@ static void a_reservation_is_nobodys_relayed_address(void **state)
     assert_int_equal(tw_permit(w, &b, &own, 1), 0);
     assert_int_equal(tw_refresh(w, &a, 0), 0);
     assert_int_equal(tw_permit(w, &b, &own, 1), PV_TURN_E_FORBIDDEN);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forbidden_peers_are_refused_everywhere),
-        cmocka_unit_test(no_ipv6_clothes_lead_a_peer_inside),
-        cmocka_unit_test(two_clients_meet_on_their_relays_and_reach_nothing_else_here),
-        cmocka_unit_test(a_reservation_is_nobodys_relayed_address),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 
 /* --- allocating ---------------------------------------------------------------------------- */
 
-static void a_stock_client_allocates_and_relays(void **state)
+PV_TEST(a_stock_client_allocates_and_relays)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -59,9 +58,8 @@ static void a_stock_client_allocates_and_relays(void **state)
                      pv_relaystat_get(stats, PV_RELAYSTAT_STATIC_BYTES));
 }
 
-static void channels_carry_data_both_ways(void **state)
+PV_TEST(channels_carry_data_both_ways)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -82,9 +80,8 @@ static void channels_carry_data_both_ways(void **state)
     assert_true(tw_channel_data(w, &c, 0x4001, "out"));
 }
 
-static void a_repeated_allocate_gets_the_same_answer(void **state)
+PV_TEST(a_repeated_allocate_gets_the_same_answer)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -106,9 +103,8 @@ static void a_repeated_allocate_gets_the_same_answer(void **state)
     assert_int_equal(tc_sockets(w->turns), 1);
 }
 
-static void sha256_and_userhash_are_used_where_the_client_offers_them(void **state)
+PV_TEST(sha256_and_userhash_are_used_where_the_client_offers_them)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -127,9 +123,8 @@ static void sha256_and_userhash_are_used_where_the_client_offers_them(void **sta
     assert_int_equal(pv_stun_check_integrity(&w->msg, pv_view(key.md5, 16)), PV_OK);
 }
 
-static void half_an_algorithm_is_a_bad_request(void **state)
+PV_TEST(half_an_algorithm_is_a_bad_request)
 {
-    (void)state;
     static const uint8_t md5_only[4] = {0, 1, 0, 0};
     static const uint8_t offered[8] = {0, 2, 0, 0, 0, 1, 0, 0};
     static const uint8_t third[4] = {0, 3, 0, 0};
@@ -157,9 +152,8 @@ static void half_an_algorithm_is_a_bad_request(void **state)
     }
 }
 
-static void what_the_rfc_refuses_is_refused(void **state)
+PV_TEST(what_the_rfc_refuses_is_refused)
 {
-    (void)state;
     static const struct {
         uint16_t type[2];
         uint8_t len[2];
@@ -224,9 +218,8 @@ static void what_the_rfc_refuses_is_refused(void **state)
 }
 
 /* Which of several things is wrong a client is told: RFC 8656 s7.2 has an order. */
-static void of_several_errors_the_first_of_the_rfc_is_told(void **state)
+PV_TEST(of_several_errors_the_first_of_the_rfc_is_told)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1), free_one = alice(2);
@@ -242,9 +235,8 @@ static void of_several_errors_the_first_of_the_rfc_is_told(void **state)
     assert_int_equal(tw_request(w, &free_one, &sw), PV_STUN_E_BAD_REQUEST);
 }
 
-static void a_refused_channel_brings_no_permission(void **state)
+PV_TEST(a_refused_channel_brings_no_permission)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -261,9 +253,8 @@ static void a_refused_channel_brings_no_permission(void **state)
 
 /* --- ports --------------------------------------------------------------------------------- */
 
-static void a_port_in_use_is_replaced_by_another(void **state)
+PV_TEST(a_port_in_use_is_replaced_by_another)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -286,9 +277,8 @@ static void a_port_in_use_is_replaced_by_another(void **state)
     assert_int_equal(tw_code(w, true), 0);
 }
 
-static void out_of_descriptors_is_508(void **state)
+PV_TEST(out_of_descriptors_is_508)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client c = alice(1);
@@ -302,9 +292,8 @@ static void out_of_descriptors_is_508(void **state)
     assert_int_equal(tc_allocations(w->turns), 0);
 }
 
-static void an_even_port_and_its_reserved_neighbour(void **state)
+PV_TEST(an_even_port_and_its_reserved_neighbour)
 {
-    (void)state;
     static const uint8_t even = 0x00;
     static const uint8_t reserve = 0x80;
     struct pv_turns_config cfg = config();
@@ -352,9 +341,8 @@ static void an_even_port_and_its_reserved_neighbour(void **state)
     assert_int_equal(tw_request(w, &e, &sw), PV_TURN_E_NO_CAPACITY); /* once */
 }
 
-static void a_reservation_ends_after_thirty_seconds(void **state)
+PV_TEST(a_reservation_ends_after_thirty_seconds)
 {
-    (void)state;
     static const uint8_t reserve = 0x80;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
@@ -379,9 +367,8 @@ static void a_reservation_ends_after_thirty_seconds(void **state)
     assert_int_equal(tc_allocations(w->turns), 0);
 }
 
-static void two_families_in_one_allocation(void **state)
+PV_TEST(two_families_in_one_allocation)
 {
-    (void)state;
     static const uint8_t own6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
     static const uint8_t far6[16] = {0x20, 0x01, 0x0d, 0xb8, 9, [15] = 1};
     struct pv_turns_config cfg = config();
@@ -421,9 +408,8 @@ static void two_families_in_one_allocation(void **state)
     assert_int_equal(tw_request(w, &c, &sw), PV_TURN_E_PEER_FAMILY_MISMATCH);
 }
 
-static void half_of_two_families_is_said_to_be_missing(void **state)
+PV_TEST(half_of_two_families_is_said_to_be_missing)
 {
-    (void)state;
     static const uint16_t numbers[][2] = {
         {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY, PV_TURN_ATTR_ADDRESS_ERROR_CODE},
         {PV_TURN_ATTR_ADDITIONAL_ADDRESS_FAMILY_OLD, PV_TURN_ATTR_ADDRESS_ERROR_CODE_OLD},
@@ -445,9 +431,8 @@ static void half_of_two_families_is_said_to_be_missing(void **state)
     }
 }
 
-static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
+PV_TEST(the_public_address_of_a_nat_is_what_clients_are_told)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     cfg.relay_bind[0] = pv_addr4(10, 0, 0, 5, 0);
     cfg.relay_public[0] = pv_addr4(203, 0, 113, 200, 0);
@@ -464,9 +449,8 @@ static void the_public_address_of_a_nat_is_what_clients_are_told(void **state)
 
 /* --- what is refused ----------------------------------------------------------------------- */
 
-static void quotas_have_their_answers(void **state)
+PV_TEST(quotas_have_their_answers)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     cfg.limits = (struct pv_turns_limits){.relays = 4, .per_user = 3, .permissions = 2};
     struct tw *w = tw_new_with(&cfg);
@@ -512,9 +496,8 @@ static int reserve_and_leave(struct tw *w, struct tw_client *c)
     return 0;
 }
 
-static void reserved_ports_count_and_are_limited(void **state)
+PV_TEST(reserved_ports_count_and_are_limited)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     cfg.limits = (struct pv_turns_limits){.relays = 64, .per_user = 4};
     struct tw *w = tw_new_with(&cfg);
@@ -538,9 +521,8 @@ static void reserved_ports_count_and_are_limited(void **state)
     assert_int_equal(reserve_and_leave(w, &c[0]), 0);
 }
 
-static void many_clients_of_one_user_may_each_reserve_a_port(void **state)
+PV_TEST(many_clients_of_one_user_may_each_reserve_a_port)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     cfg.limits = (struct pv_turns_limits){.relays = 256, .per_user = 128};
     struct tw *w = tw_new_with(&cfg);
@@ -550,9 +532,8 @@ static void many_clients_of_one_user_may_each_reserve_a_port(void **state)
     assert_int_equal(reserve_and_leave(w, &c), PV_TURN_E_QUOTA_REACHED);
 }
 
-static void each_user_finds_its_part_of_the_sockets(void **state)
+PV_TEST(each_user_finds_its_part_of_the_sockets)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     cfg.limits = (struct pv_turns_limits){.relays = 16, .per_user = 100};
     struct tw *w = tw_new_with(&cfg);
@@ -573,9 +554,8 @@ static void each_user_finds_its_part_of_the_sockets(void **state)
     assert_int_equal(got[1], 4);
 }
 
-static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **state)
+PV_TEST(ten_thousand_allocations_are_abandoned_and_nothing_stays)
 {
-    (void)state;
     enum {
         N = 10000
     };
@@ -621,9 +601,8 @@ static void ten_thousand_allocations_are_abandoned_and_nothing_stays(void **stat
     }
 }
 
-static void one_user_does_not_touch_anothers_allocation(void **state)
+PV_TEST(one_user_does_not_touch_anothers_allocation)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1);
@@ -638,9 +617,8 @@ static void one_user_does_not_touch_anothers_allocation(void **state)
     assert_int_equal(tw_refresh(w, &a, 600), PV_TURN_E_ALLOCATION_MISMATCH);
 }
 
-static void a_closed_stream_ends_its_allocation(void **state)
+PV_TEST(a_closed_stream_ends_its_allocation)
 {
-    (void)state;
     struct pv_turns_config cfg = config();
     struct tw *w = tw_new_with(&cfg);
     struct tw_client a = alice(1);
@@ -655,33 +633,4 @@ static void a_closed_stream_ends_its_allocation(void **state)
     assert_false(from_peer(w, &sock, &PEER, "in"));
     assert_int_equal(closed_sockets(w), 1);
     assert_int_equal(tc_allocations(w->turns), 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_stock_client_allocates_and_relays),
-        cmocka_unit_test(channels_carry_data_both_ways),
-        cmocka_unit_test(a_repeated_allocate_gets_the_same_answer),
-        cmocka_unit_test(sha256_and_userhash_are_used_where_the_client_offers_them),
-        cmocka_unit_test(half_an_algorithm_is_a_bad_request),
-        cmocka_unit_test(what_the_rfc_refuses_is_refused),
-        cmocka_unit_test(of_several_errors_the_first_of_the_rfc_is_told),
-        cmocka_unit_test(a_refused_channel_brings_no_permission),
-        cmocka_unit_test(a_port_in_use_is_replaced_by_another),
-        cmocka_unit_test(out_of_descriptors_is_508),
-        cmocka_unit_test(an_even_port_and_its_reserved_neighbour),
-        cmocka_unit_test(a_reservation_ends_after_thirty_seconds),
-        cmocka_unit_test(reserved_ports_count_and_are_limited),
-        cmocka_unit_test(many_clients_of_one_user_may_each_reserve_a_port),
-        cmocka_unit_test(each_user_finds_its_part_of_the_sockets),
-        cmocka_unit_test(two_families_in_one_allocation),
-        cmocka_unit_test(half_of_two_families_is_said_to_be_missing),
-        cmocka_unit_test(the_public_address_of_a_nat_is_what_clients_are_told),
-        cmocka_unit_test(quotas_have_their_answers),
-        cmocka_unit_test(ten_thousand_allocations_are_abandoned_and_nothing_stays),
-        cmocka_unit_test(one_user_does_not_touch_anothers_allocation),
-        cmocka_unit_test(a_closed_stream_ends_its_allocation),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,8 @@ static int end(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, end);
+
 /* Another source network for each i. */
 static struct pv_addr node_at(uint32_t i)
 {
@@ -78,9 +80,8 @@ static unsigned raise_and_count(uint64_t coordinator, struct pv_wards_alarm *las
     return told(last);
 }
 
-static void who_shows_a_ticket_is_known_and_told(void **state)
+PV_TEST(who_shows_a_ticket_is_known_and_told)
 {
-    (void)state;
     struct pv_addr node = node_at(1);
     struct pv_wards_alarm alarm;
     struct pv_sentry_word word;
@@ -102,9 +103,8 @@ static void who_shows_a_ticket_is_known_and_told(void **state)
     assert_int_equal(raise_and_count(OTHER, NULL), 1);
 }
 
-static void a_ticket_is_good_for_its_address_and_its_time(void **state)
+PV_TEST(a_ticket_is_good_for_its_address_and_its_time)
 {
-    (void)state;
     struct pv_addr node = node_at(1), port = node, victim = node_at(2);
     port.port++;
     uint64_t ticket = say(&node, OTHER, 0).ticket;
@@ -127,9 +127,8 @@ static void a_ticket_is_good_for_its_address_and_its_time(void **state)
     assert_true(say(&node, OTHER, ticket).coordinator == 0);
 }
 
-static void who_is_at_this_coordinator_gets_no_ticket(void **state)
+PV_TEST(who_is_at_this_coordinator_gets_no_ticket)
 {
-    (void)state;
     struct pv_addr node = node_at(1);
     struct pv_sentry_word got = say(&node, OWN, 0);
     assert_true(got.ticket == 0 && got.coordinator == 0);
@@ -137,9 +136,8 @@ static void who_is_at_this_coordinator_gets_no_ticket(void **state)
     assert_true(got.ticket == 0 && got.coordinator == 0);
 }
 
-static void who_moves_is_told_of_its_new_one(void **state)
+PV_TEST(who_moves_is_told_of_its_new_one)
 {
-    (void)state;
     struct pv_addr node = node_at(1);
     assert_true(become_known(&node, OTHER));
     assert_true(become_known(&node, THIRD));
@@ -148,9 +146,8 @@ static void who_moves_is_told_of_its_new_one(void **state)
     assert_int_equal(raise_and_count(THIRD, NULL), 1);
 }
 
-static void who_does_not_come_again_is_forgotten(void **state)
+PV_TEST(who_does_not_come_again_is_forgotten)
 {
-    (void)state;
     struct pv_addr stays = node_at(1), goes = node_at(2);
     assert_true(become_known(&stays, OTHER) && become_known(&goes, OTHER));
     f.now += PV_S(100);
@@ -171,9 +168,8 @@ static void who_does_not_come_again_is_forgotten(void **state)
     assert_true(pv_wards_next_timeout(f.w) == PV_NEVER);
 }
 
-static void a_network_brings_so_many_and_no_more(void **state)
+PV_TEST(a_network_brings_so_many_and_no_more)
 {
-    (void)state;
     unsigned known = 0;
     struct pv_addr other = node_at(1);
     for (uint16_t i = 0; i < 2 * PV_WARDS_SOURCE_BURST; i++) {
@@ -194,9 +190,8 @@ static void a_network_brings_so_many_and_no_more(void **state)
     assert_int_equal(known, PV_WARDS_SOURCE_RATE);
 }
 
-static void a_full_table_keeps_who_is_there(void **state)
+PV_TEST(a_full_table_keeps_who_is_there)
 {
-    (void)state;
     const uint32_t slots = PV_WARDS_SETS * PV_WARDS_WAYS;
     struct pv_addr first = node_at(0);
     assert_true(become_known(&first, THIRD));
@@ -213,9 +208,8 @@ static void a_full_table_keeps_who_is_there(void **state)
     assert_true(f.now - before >= PV_WARDS_PACE * ((known - 1) / PV_WARDS_TURN - 1));
 }
 
-static void coordinators_that_fall_silent_together_are_told_of_one_after_the_other(void **state)
+PV_TEST(coordinators_that_fall_silent_together_are_told_of_one_after_the_other)
 {
-    (void)state;
     for (uint32_t i = 0; i < 300; i++) {
         struct pv_addr a = node_at(i);
         assert_true(become_known(&a, i % 3 == 0 ? OTHER : THIRD));
@@ -228,20 +222,4 @@ static void coordinators_that_fall_silent_together_are_told_of_one_after_the_oth
         pv_wards_raise(f.w, i < PV_WARDS_SILENT ? 100 + i : THIRD, f.now);
     assert_int_equal(told(NULL), 0);
     assert_int_equal(raise_and_count(THIRD, NULL), 200);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
-    const struct CMUnitTest tests[] = {
-        T(who_shows_a_ticket_is_known_and_told),
-        T(a_ticket_is_good_for_its_address_and_its_time),
-        T(who_is_at_this_coordinator_gets_no_ticket),
-        T(who_moves_is_told_of_its_new_one),
-        T(who_does_not_come_again_is_forgotten),
-        T(a_network_brings_so_many_and_no_more),
-        T(a_full_table_keeps_who_is_there),
-        T(coordinators_that_fall_silent_together_are_told_of_one_after_the_other),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void ask(const char *fields)
 {
     fake_client_ask(&x, client, fields);
@@ -128,10 +130,9 @@ static struct pv_roster_invite door_now(void)
 static const char *const of_admins[] = {"\"cmd\":\"invite\",\"uses\":1,\"expires\":60", REMOVE_BOB,
                                         "\"cmd\":\"invite_revoke\",\"invite\":\"x\""};
 
-static void only_an_admin_signs(void **state)
+PV_TEST(only_an_admin_signs)
 {
     const struct keys other = keys_of(7);
-    (void)state;
     memcpy(x.f.identity.sign_pk, other.pk, sizeof(other.pk));
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
         ask(of_admins[i]);
@@ -140,9 +141,8 @@ static void only_an_admin_signs(void **state)
     assert_true(is_member("bob"));
 }
 
-static void a_node_that_is_down_signs_nothing(void **state)
+PV_TEST(a_node_that_is_down_signs_nothing)
 {
-    (void)state;
     x.f.node.up = false;
     for (size_t i = 0; i < PV_ARRAY_LEN(of_admins); i++) {
         ask(of_admins[i]);
@@ -168,21 +168,19 @@ static void answer(uint64_t tag, const struct pv_ctl_msg *msg)
     fake_peers_settle(&x);
 }
 
-static void an_invite_is_told_when_the_coordinator_has_it(void **state)
+PV_TEST(an_invite_is_told_when_the_coordinator_has_it)
 {
     const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
     const struct pv_ctl_msg msg = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS, .u.receipts = {.n = 1, .results = &result}};
-    (void)state;
     answer(invite(), &msg);
     expect("\"token\":\"");
 }
 
-static void an_invite_that_is_refused_or_lost_is_not_told(void **state)
+PV_TEST(an_invite_that_is_refused_or_lost_is_not_told)
 {
     const struct pv_ctl_msg no = {
         .kind = PV_CTL_ANSWER, .type = PV_CTL_ERROR, .u.failure.error = PV_CTL_E_LIMIT};
-    (void)state;
     answer(invite(), &no);
     expect("invite: the coordinator said limit: try again");
     (void)invite();
@@ -190,9 +188,8 @@ static void an_invite_that_is_refused_or_lost_is_not_told(void **state)
     expect("invite: the coordinator was lost: try again");
 }
 
-static void without_the_coordinator_nobody_is_invited(void **state)
+PV_TEST(without_the_coordinator_nobody_is_invited)
 {
-    (void)state;
     x.f.node.online = false;
     ask("\"cmd\":\"invite\",\"uses\":1,\"expires\":60");
     expect("invite: the coordinator cannot be reached (connecting)");
@@ -202,9 +199,8 @@ static void without_the_coordinator_nobody_is_invited(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void the_list_has_every_invite(void **state)
+PV_TEST(the_list_has_every_invite)
 {
-    (void)state;
     ask("\"cmd\":\"invite_list\"");
     expect("\"uses\":2,\"used\":1,");
     assert_non_null(strstr(fake_client_output, "\"revoked\":false"));
@@ -218,9 +214,8 @@ static void revoke_door(void)
     ask(fields);
 }
 
-static void an_invite_ends_here_at_once_and_the_client_hears_who_knows(void **state)
+PV_TEST(an_invite_ends_here_at_once_and_the_client_hears_who_knows)
 {
-    (void)state;
     revoke_door();
     assert_true(door_now().revoked);
     assert_int_equal(others.told_owed, 1);
@@ -233,9 +228,8 @@ static void an_invite_ends_here_at_once_and_the_client_hears_who_knows(void **st
         "\"online\":4,\"know\":4,\"coordinator\":\"stored\",\"disk\":\"stored\",\"invite\":null");
 }
 
-static void an_invite_that_does_not_exist_cannot_end(void **state)
+PV_TEST(an_invite_that_does_not_exist_cannot_end)
 {
-    (void)state;
     ask("\"cmd\":\"invite_revoke\",\"invite\":\"xyz\"");
     expect("that is no invite id");
     door = keys_of(51);
@@ -246,9 +240,8 @@ static void an_invite_that_does_not_exist_cannot_end(void **state)
 
 /* --- removing --------------------------------------------------------------------------------- */
 
-static void who_is_removed_cannot_come_back_by_the_same_token(void **state)
+PV_TEST(who_is_removed_cannot_come_back_by_the_same_token)
 {
-    (void)state;
     ask(REMOVE_BOB);
     assert_false(is_member("bob"));
     assert_true(door_now().revoked);
@@ -257,9 +250,8 @@ static void who_is_removed_cannot_come_back_by_the_same_token(void **state)
     expect("\"uses_left\":1,\"revoked\":true");
 }
 
-static void the_invite_stays_where_the_user_says_so(void **state)
+PV_TEST(the_invite_stays_where_the_user_says_so)
 {
-    (void)state;
     ask(REMOVE_BOB ",\"keep_invite\":true");
     assert_false(is_member("bob"));
     assert_false(door_now().revoked);
@@ -268,9 +260,8 @@ static void the_invite_stays_where_the_user_says_so(void **state)
     expect("\"uses_left\":1,\"revoked\":false");
 }
 
-static void nobody_hears_of_a_removal_that_is_not_on_the_disk(void **state)
+PV_TEST(nobody_hears_of_a_removal_that_is_not_on_the_disk)
 {
-    (void)state;
     others.says.done = others.unsaved = true;
     ask(REMOVE_BOB);
     fake_peers_settle(&x);
@@ -280,9 +271,8 @@ static void nobody_hears_of_a_removal_that_is_not_on_the_disk(void **state)
     expect("\"disk\":\"stored\"");
 }
 
-static void a_full_disk_is_told_after_three_seconds(void **state)
+PV_TEST(a_full_disk_is_told_after_three_seconds)
 {
-    (void)state;
     others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
     others.unsaved = true;
     memcpy(x.f.node.store_error, "disk full", 10);
@@ -295,9 +285,8 @@ static void a_full_disk_is_told_after_three_seconds(void **state)
     assert_non_null(strstr(fake_client_output, "\"code\":1"));
 }
 
-static void a_client_waits_three_seconds_to_hear_who_knows(void **state)
+PV_TEST(a_client_waits_three_seconds_to_hear_who_knows)
 {
-    (void)state;
     ask(REMOVE_BOB);
     fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
     expect_nothing();
@@ -306,13 +295,12 @@ static void a_client_waits_three_seconds_to_hear_who_knows(void **state)
     assert_int_equal(pv_part_admin.next_timeout(x.f.self), PV_NEVER);
 }
 
-static void when_too_many_wait_the_oldest_hears_at_once(void **state)
+PV_TEST(when_too_many_wait_the_oldest_hears_at_once)
 {
     enum {
         PLACES = 16
     };
     const uint32_t first = client;
-    (void)state;
     /* Each invite that ends has a waiting client; the one who came first is the client above. */
     for (unsigned i = 0; i < PLACES; i++) {
         door = keys_of(60 + i);
@@ -339,9 +327,8 @@ static void when_too_many_wait_the_oldest_hears_at_once(void **state)
     assert_int_equal(n, PLACES);
 }
 
-static void nobody_is_answered_who_went_away(void **state)
+PV_TEST(nobody_is_answered_who_went_away)
 {
-    (void)state;
     ask(REMOVE_BOB);
     fake_client_leave(&x, client);
     assert_int_equal(pv_part_admin.next_timeout(x.f.self), PV_NEVER);
@@ -366,9 +353,8 @@ static uint8_t rights_of_bob(void)
     return pv_roster_by_name(x.f.node.roster, "bob")->rights;
 }
 
-static void who_has_the_root_key_makes_admins(void **state)
+PV_TEST(who_has_the_root_key_makes_admins)
 {
-    (void)state;
     give_root();
     ask(GRANT_BOB);
     assert_int_equal(rights_of_bob(), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
@@ -382,9 +368,8 @@ static void who_has_the_root_key_makes_admins(void **state)
     expect("\"ok\":true");
 }
 
-static void an_admin_without_the_root_key_makes_none(void **state)
+PV_TEST(an_admin_without_the_root_key_makes_none)
 {
-    (void)state;
     ask(GRANT_BOB);
     expect("the root key of home is not on this machine");
     give_root();
@@ -394,9 +379,8 @@ static void an_admin_without_the_root_key_makes_none(void **state)
     assert_int_equal(rights_of_bob(), 0);
 }
 
-static void root_itself_signs_an_invite_for_admins(void **state)
+PV_TEST(root_itself_signs_an_invite_for_admins)
 {
-    (void)state;
     uint64_t tag;
     struct pv_statement st;
     ask("\"cmd\":\"invite\",\"admin\":true");
@@ -410,9 +394,8 @@ static void root_itself_signs_an_invite_for_admins(void **state)
     pv_ctl_msg_free(msg);
 }
 
-static void an_invite_says_how_long_members_stay(void **state)
+PV_TEST(an_invite_says_how_long_members_stay)
 {
-    (void)state;
     uint64_t tag;
     struct pv_statement st;
     ask("\"cmd\":\"invite\",\"member_for\":7776000");
@@ -428,9 +411,8 @@ static void an_invite_says_how_long_members_stay(void **state)
 }
 
 /* Nobody's peer any more, but still to be removed for good. */
-static void who_has_expired_can_be_removed(void **state)
+PV_TEST(who_has_expired_can_be_removed)
 {
-    (void)state;
     const struct keys guest = keys_of(51), eve = keys_of(52);
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &guest, 0, 3600));
     fake_node_add(&x.f, make_member(&x.f.world, &guest, &eve, "eve", 9));
@@ -447,9 +429,8 @@ static void who_has_expired_can_be_removed(void **state)
 
 #define REVOKE_BOB "\"cmd\":\"admin_revoke\",\"peer\":\"bob\""
 
-static void who_is_an_admin_no_more_stays_a_member(void **state)
+PV_TEST(who_is_an_admin_no_more_stays_a_member)
 {
-    (void)state;
     ask(REVOKE_BOB);
     expect("admin revoke: bob is no admin");
     give_root();
@@ -469,9 +450,8 @@ static void who_is_an_admin_no_more_stays_a_member(void **state)
 
 /* Another admin has ended the rights of the machine that made the network; its root key stands
  * above that. */
-static void the_root_key_makes_its_own_node_an_admin_again(void **state)
+PV_TEST(the_root_key_makes_its_own_node_an_admin_again)
 {
-    (void)state;
     struct pv_made made;
     size_t iter = 0;
     const uint8_t *own = x.f.world.creator.pk;
@@ -501,9 +481,8 @@ static const uint8_t *remover(void)
     return NULL;
 }
 
-static void an_admin_is_removed_by_the_root_key_where_it_is(void **state)
+PV_TEST(an_admin_is_removed_by_the_root_key_where_it_is)
 {
-    (void)state;
     give_root();
     ask(GRANT_BOB);
     ask(REMOVE_BOB);
@@ -511,9 +490,8 @@ static void an_admin_is_removed_by_the_root_key_where_it_is(void **state)
     assert_memory_equal(remover(), x.f.world.root.pk, PV_SIGN_PK_LEN);
 }
 
-static void a_member_is_removed_by_the_admins_own_key(void **state)
+PV_TEST(a_member_is_removed_by_the_admins_own_key)
 {
-    (void)state;
     give_root();
     ask(REMOVE_BOB);
     assert_false(is_member("bob"));
@@ -540,17 +518,15 @@ static void expect_invite_of_bob(const struct keys *inv, const char *answer, boo
     assert_int_equal(now.revoked, revoked);
 }
 
-static void open_invites_of_a_former_admin_are_revoked(void **state)
+PV_TEST(open_invites_of_a_former_admin_are_revoked)
 {
-    (void)state;
     struct keys inv = invite_of_bob();
     ask(REVOKE_BOB);
     expect_invite_of_bob(&inv, "\"invites\":{\"open\":1,\"revoked\":true}", true);
 }
 
-static void open_invites_of_a_former_admin_stay_where_the_user_says_so(void **state)
+PV_TEST(open_invites_of_a_former_admin_stay_where_the_user_says_so)
 {
-    (void)state;
     struct keys inv = invite_of_bob();
     ask(REVOKE_BOB ",\"keep_invite\":true");
     expect_invite_of_bob(&inv, "\"invites\":{\"open\":1,\"revoked\":false}", false);
@@ -571,9 +547,8 @@ static void forget(enum pv_job_forget what, int status)
     fake_node_answer(&x.f, job, &result);
 }
 
-static void the_only_admin_does_not_leave_others_behind(void **state)
+PV_TEST(the_only_admin_does_not_leave_others_behind)
 {
-    (void)state;
     ask("\"cmd\":\"leave\"");
     expect("`p2pvpnctl admin grant bob` first, or leave --last");
     assert_true(is_member("alice"));
@@ -584,26 +559,23 @@ static void the_only_admin_does_not_leave_others_behind(void **state)
     assert_false(is_member("alice"));
 }
 
-static void a_network_without_others_is_left_at_once(void **state)
+PV_TEST(a_network_without_others_is_left_at_once)
 {
-    (void)state;
     ask(REMOVE_BOB);
     ask("\"cmd\":\"leave\"");
     assert_false(is_member("alice"));
 }
 
-static void the_root_key_goes_only_when_it_is_named(void **state)
+PV_TEST(the_root_key_goes_only_when_it_is_named)
 {
-    (void)state;
     ask("\"cmd\":\"leave\",\"forget\":true,\"delete_root\":true,\"last\":true");
     others.says.done = true;
     fake_peers_settle(&x);
     forget(PV_FORGET_ROOT, PV_OK);
 }
 
-static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
+PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
 {
-    (void)state;
     ask("\"cmd\":\"leave\",\"last\":true");
     assert_false(is_member("alice"));
     assert_int_equal(others.told_owed, 1);
@@ -618,9 +590,8 @@ static void a_leave_is_told_to_others_before_this_node_forgets(void **state)
 }
 
 /* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */
-static void a_leave_names_those_who_were_online(void **state)
+PV_TEST(a_leave_names_those_who_were_online)
 {
-    (void)state;
     ask("\"cmd\":\"leave\",\"last\":true");
     fake_peers_settle(&x);
     others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
@@ -629,18 +600,16 @@ static void a_leave_names_those_who_were_online(void **state)
     expect("\"online\":2,\"know\":1");
 }
 
-static void the_client_of_a_leave_need_not_wait_for_it(void **state)
+PV_TEST(the_client_of_a_leave_need_not_wait_for_it)
 {
-    (void)state;
     ask("\"cmd\":\"leave\",\"last\":true");
     fake_client_leave(&x, client);
     client = fake_client_open(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
 }
 
-static void who_can_tell_nobody_leaves_only_by_force(void **state)
+PV_TEST(who_can_tell_nobody_leaves_only_by_force)
 {
-    (void)state;
     x.f.node.online = false;
     ask("\"cmd\":\"leave\",\"last\":true");
     expect("leave: neither the coordinator nor a member can be told");
@@ -653,10 +622,9 @@ static void who_can_tell_nobody_leaves_only_by_force(void **state)
     expect("\"coordinator\":\"silent\"");
 }
 
-static void a_member_that_is_reached_is_enough_to_leave(void **state)
+PV_TEST(a_member_that_is_reached_is_enough_to_leave)
 {
     const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
-    (void)state;
     x.f.node.online = false;
     fake_peers_path(&x, bob, &at);
     ask("\"cmd\":\"leave\",\"last\":true");
@@ -664,9 +632,8 @@ static void a_member_that_is_reached_is_enough_to_leave(void **state)
     expect_nothing();
 }
 
-static void who_is_no_member_any_more_tells_nobody(void **state)
+PV_TEST(who_is_no_member_any_more_tells_nobody)
 {
-    (void)state;
     x.f.node.removed = true;
     ask("\"cmd\":\"leave\",\"last\":true");
     assert_int_equal(others.told_owed, 0);
@@ -674,9 +641,8 @@ static void who_is_no_member_any_more_tells_nobody(void **state)
     expect("\"removed\":true");
 }
 
-static void what_the_disk_still_has_is_forgotten_by_the_next_leave(void **state)
+PV_TEST(what_the_disk_still_has_is_forgotten_by_the_next_leave)
 {
-    (void)state;
     x.f.node.removed = true;
     ask("\"cmd\":\"leave\"");
     forget(PV_FORGET_NETWORK, PV_ERR_NO_SPACE);
@@ -691,9 +657,8 @@ static void what_the_disk_still_has_is_forgotten_by_the_next_leave(void **state)
     expect("\"error\"");
 }
 
-static void keys_are_forgotten_without_a_network_too(void **state)
+PV_TEST(keys_are_forgotten_without_a_network_too)
 {
-    (void)state;
     pv_membership_leave(&x.f.node, x.f.now);
     others.left = 0;
     ask("\"cmd\":\"leave\",\"last\":true");
@@ -703,57 +668,4 @@ static void keys_are_forgotten_without_a_network_too(void **state)
     forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
     expect("the disk is gone; then `p2pvpnctl leave --forget` again");
     assert_false(x.f.node.keys_forgotten);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(only_an_admin_signs, start, stop),
-        cmocka_unit_test_setup_teardown(a_node_that_is_down_signs_nothing, start, stop),
-        cmocka_unit_test_setup_teardown(an_invite_is_told_when_the_coordinator_has_it, start, stop),
-        cmocka_unit_test_setup_teardown(an_invite_that_is_refused_or_lost_is_not_told, start, stop),
-        cmocka_unit_test_setup_teardown(without_the_coordinator_nobody_is_invited, start, stop),
-        cmocka_unit_test_setup_teardown(the_list_has_every_invite, start, stop),
-        cmocka_unit_test_setup_teardown(an_invite_ends_here_at_once_and_the_client_hears_who_knows,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(an_invite_that_does_not_exist_cannot_end, start, stop),
-        cmocka_unit_test_setup_teardown(who_is_removed_cannot_come_back_by_the_same_token, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(the_invite_stays_where_the_user_says_so, start, stop),
-        cmocka_unit_test_setup_teardown(nobody_hears_of_a_removal_that_is_not_on_the_disk, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_full_disk_is_told_after_three_seconds, start, stop),
-        cmocka_unit_test_setup_teardown(a_client_waits_three_seconds_to_hear_who_knows, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(when_too_many_wait_the_oldest_hears_at_once, start, stop),
-        cmocka_unit_test_setup_teardown(nobody_is_answered_who_went_away, start, stop),
-        cmocka_unit_test_setup_teardown(who_has_the_root_key_makes_admins, start, stop),
-        cmocka_unit_test_setup_teardown(an_admin_without_the_root_key_makes_none, start, stop),
-        cmocka_unit_test_setup_teardown(root_itself_signs_an_invite_for_admins, start, stop),
-        cmocka_unit_test_setup_teardown(an_invite_says_how_long_members_stay, start, stop),
-        cmocka_unit_test_setup_teardown(who_has_expired_can_be_removed, start, stop),
-        cmocka_unit_test_setup_teardown(who_is_an_admin_no_more_stays_a_member, start, stop),
-        cmocka_unit_test_setup_teardown(the_root_key_makes_its_own_node_an_admin_again, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(an_admin_is_removed_by_the_root_key_where_it_is, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_member_is_removed_by_the_admins_own_key, start, stop),
-        cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_are_revoked, start, stop),
-        cmocka_unit_test_setup_teardown(open_invites_of_a_former_admin_stay_where_the_user_says_so,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(the_only_admin_does_not_leave_others_behind, start, stop),
-        cmocka_unit_test_setup_teardown(a_network_without_others_is_left_at_once, start, stop),
-        cmocka_unit_test_setup_teardown(the_root_key_goes_only_when_it_is_named, start, stop),
-        cmocka_unit_test_setup_teardown(a_leave_is_told_to_others_before_this_node_forgets, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_leave_names_those_who_were_online, start, stop),
-        cmocka_unit_test_setup_teardown(the_client_of_a_leave_need_not_wait_for_it, start, stop),
-        cmocka_unit_test_setup_teardown(who_can_tell_nobody_leaves_only_by_force, start, stop),
-        cmocka_unit_test_setup_teardown(a_member_that_is_reached_is_enough_to_leave, start, stop),
-        cmocka_unit_test_setup_teardown(who_is_no_member_any_more_tells_nobody, start, stop),
-        cmocka_unit_test_setup_teardown(what_the_disk_still_has_is_forgotten_by_the_next_leave,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(keys_are_forgotten_without_a_network_too, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

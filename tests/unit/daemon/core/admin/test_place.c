@@ -81,6 +81,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static const char *run_line(const char *line)
 {
     struct pv_ctlapi_request req;
@@ -114,9 +116,8 @@ static bool renames(unsigned i)
     return ok;
 }
 
-static void a_new_name_and_address_are_in_force_when_it_says_so(void **state)
+PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
 {
-    (void)state;
     assert_true(renames(1) && renames(2));
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
                                 "\"10.66.0.7\"}\n");
@@ -133,13 +134,12 @@ static void a_new_name_and_address_are_in_force_when_it_says_so(void **state)
 
 /* Of two statements with the last number one wins by its hash: whoever says another one hears
  * whether it did. */
-static void the_last_number_is_told(void **state)
+PV_TEST(the_last_number_is_told)
 {
     unsigned yes = 0;
     const struct pv_member *self = pv_node_self(&node.node);
     struct pv_st_place last = {.serial = UINT64_MAX, .name = "last", .time = T0};
     struct pv_made made;
-    (void)state;
     memcpy(last.node, self->node, sizeof(last.node));
     memcpy(last.ip4, self->ip4.ip, sizeof(last.ip4));
     assert_int_equal(
@@ -150,14 +150,4 @@ static void the_last_number_is_told(void **state)
     for (unsigned i = 0; i < 32; i++)
         yes += renames(i) ? 1 : 0;
     assert_true(yes < 32);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_new_name_and_address_are_in_force_when_it_says_so, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(the_last_number_is_told, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static const char *read_reply(void)
 {
     struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
@@ -164,9 +166,8 @@ static void expect_preferred(const uint8_t *pk, size_t n_all)
 
 /* --- add -------------------------------------------------------------------------------------- */
 
-static void a_new_coordinator_is_given_everything_before_the_list_counts(void **state)
+PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
 {
-    (void)state;
     add_fresh();
     assert_false(fake_coord.as_member);
     assert_memory_equal(fake_coord.pk, fresh.pk, PV_SIGN_PK_LEN);
@@ -205,9 +206,8 @@ static void a_new_coordinator_is_given_everything_before_the_list_counts(void **
     expect_reply("\"online\":2,\"know\":1,\"former\":true");
 }
 
-static void a_former_one_that_is_gone_is_not_waited_for(void **state)
+PV_TEST(a_former_one_that_is_gone_is_not_waited_for)
 {
-    (void)state;
     add_fresh();
     node.node.online = false;
     push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
@@ -221,9 +221,8 @@ static void a_former_one_that_is_gone_is_not_waited_for(void **state)
     expect_reply("\"former\":false");
 }
 
-static void a_new_one_that_refuses_or_is_silent_changes_nothing(void **state)
+PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
 {
-    (void)state;
     add_fresh();
     push((struct pv_ctl_msg){.type = PV_CTL_ERROR,
                              .u.failure = {.error = PV_CTL_E_BUSY, .message = "because"}});
@@ -258,9 +257,8 @@ static void a_new_one_that_refuses_or_is_silent_changes_nothing(void **state)
     assert_int_equal(n_added, 0);
 }
 
-static void what_cannot_be_sent_after_a_pause_ends_the_change(void **state)
+PV_TEST(what_cannot_be_sent_after_a_pause_ends_the_change)
 {
-    (void)state;
     add_fresh();
     push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
     pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_NONE));
@@ -275,9 +273,8 @@ static void what_cannot_be_sent_after_a_pause_ends_the_change(void **state)
 
 /* --- remove, address, token ------------------------------------------------------------------- */
 
-static void the_last_one_stays_and_addresses_are_checked(void **state)
+PV_TEST(the_last_one_stays_and_addresses_are_checked)
 {
-    (void)state;
     run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.77\"}\n");
     expect_reply("which one");
     run_line("{\"id\":1,\"cmd\":\"coordinators\"}\n");
@@ -293,10 +290,9 @@ static void the_last_one_stays_and_addresses_are_checked(void **state)
     expect_reply("needs a coordinator");
 }
 
-static void who_is_no_admin_changes_nothing(void **state)
+PV_TEST(who_is_no_admin_changes_nothing)
 {
     const struct keys bob = keys_of(60);
-    (void)state;
     memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
     memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
     add_fresh();
@@ -312,11 +308,10 @@ static void add_statement(struct pv_view statement)
 }
 
 /* As the thief of an admin's machine may: what it signed in time stays good, but can be ended. */
-static void the_last_number_in_lists_that_count_is_ended(void **state)
+PV_TEST(the_last_number_in_lists_that_count_is_ended)
 {
     const struct keys bob = keys_of(60);
     struct item right = make_admin(&node.world, &node.world.root, &bob, 3);
-    (void)state;
     fake_node_add(&node, right);
     for (uint8_t i = 0; i < 3; i++) {
         uint8_t list[256];
@@ -340,7 +335,7 @@ static void the_last_number_in_lists_that_count_is_ended(void **state)
 
 /* An admin signs a list with the last number there is, and loses its rights: the list is void, and
  * the next one has a number all the same. */
-static void the_last_number_in_a_void_list_stops_nobody(void **state)
+PV_TEST(the_last_number_in_a_void_list_stops_nobody)
 {
     const struct keys bob = keys_of(60);
     struct pv_st_admin right = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = T0};
@@ -351,7 +346,6 @@ static void the_last_number_in_a_void_list_stops_nobody(void **state)
     const uint64_t in_force =
         pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq;
     size_t iter = 0;
-    (void)state;
     memcpy(right.node, bob.pk, sizeof(right.node));
     assert_int_equal(pv_make_admin(network_id, node.world.root.sk, &right, &made), PV_OK);
     add_statement(pv_view(made.raw, made.len));
@@ -378,10 +372,9 @@ static void the_last_number_in_a_void_list_stops_nobody(void **state)
     assert_int_equal(hp.port, 99);
 }
 
-static void a_token_tells_the_list_to_members_only(void **state)
+PV_TEST(a_token_tells_the_list_to_members_only)
 {
     char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
-    (void)state;
     run_line("{\"id\":1,\"cmd\":\"coordinator_token\"}\n");
     const char *at = strstr(read_reply(), "p2pvpn-");
     assert_non_null(at);
@@ -401,22 +394,4 @@ static void a_token_tells_the_list_to_members_only(void **state)
     expect_reply("another network");
     run_line("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"p2pvpn-AAAA\"}\n");
     expect_reply("damaged");
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(a_new_coordinator_is_given_everything_before_the_list_counts),
-        T(a_former_one_that_is_gone_is_not_waited_for),
-        T(a_new_one_that_refuses_or_is_silent_changes_nothing),
-        T(what_cannot_be_sent_after_a_pause_ends_the_change),
-        T(the_last_one_stays_and_addresses_are_checked),
-        T(who_is_no_admin_changes_nothing),
-        T(the_last_number_in_a_void_list_stops_nobody),
-        T(the_last_number_in_lists_that_count_is_ended),
-        T(a_token_tells_the_list_to_members_only),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

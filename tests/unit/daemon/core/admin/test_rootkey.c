@@ -45,6 +45,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* A node joins by this invite, and this node hears of it. */
 static void join(const struct keys *invite, unsigned seed, const char *name)
 {
@@ -62,9 +64,8 @@ static uint8_t rights_of(unsigned seed)
     return pv_roster_rights(x.f.node.roster, k.pk);
 }
 
-static void who_joins_by_an_invite_of_roots_becomes_an_admin(void **state)
+PV_TEST(who_joins_by_an_invite_of_roots_becomes_an_admin)
 {
-    (void)state;
     const struct keys plain = keys_of(51);
     fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &plain, 2));
     join(&plain, 7, "bob");
@@ -74,9 +75,8 @@ static void who_joins_by_an_invite_of_roots_becomes_an_admin(void **state)
 }
 
 /* Its rights were ended since: the token does not bring them back. */
-static void nobody_becomes_an_admin_twice_by_one_token(void **state)
+PV_TEST(nobody_becomes_an_admin_twice_by_one_token)
 {
-    (void)state;
     const struct keys carol = keys_of(8);
     struct pv_made made;
     size_t iter = 0;
@@ -89,9 +89,8 @@ static void nobody_becomes_an_admin_twice_by_one_token(void **state)
     assert_int_equal(rights_of(8), 0);
 }
 
-static void a_coordinator_that_lets_in_more_makes_no_admins_of_them(void **state)
+PV_TEST(a_coordinator_that_lets_in_more_makes_no_admins_of_them)
 {
-    (void)state;
     x.f.identity.has_root = false;
     join(&door, 7, "bob");
     join(&door, 8, "carol");
@@ -102,9 +101,8 @@ static void a_coordinator_that_lets_in_more_makes_no_admins_of_them(void **state
     assert_int_equal(rights_of(7) | rights_of(8) | rights_of(9), 0);
 }
 
-static void who_came_while_the_root_key_was_away_becomes_one_when_it_is_back(void **state)
+PV_TEST(who_came_while_the_root_key_was_away_becomes_one_when_it_is_back)
 {
-    (void)state;
     x.f.identity.root_seed[0] ^= 1; /* that of another network is none */
     join(&door, 7, "bob");
     assert_int_equal(rights_of(7), 0);
@@ -114,9 +112,8 @@ static void who_came_while_the_root_key_was_away_becomes_one_when_it_is_back(voi
     assert_int_equal(rights_of(7), PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
 }
 
-static void a_revoked_invite_makes_none(void **state)
+PV_TEST(a_revoked_invite_makes_none)
 {
-    (void)state;
     const struct keys bob = keys_of(7);
     x.f.identity.has_root = false;
     join(&door, 7, "bob");
@@ -182,9 +179,8 @@ static const char *save(int status)
     return fake_client_read(&x, client);
 }
 
-static void an_exported_key_is_usable_where_it_is_imported(void **state)
+PV_TEST(an_exported_key_is_usable_where_it_is_imported)
 {
-    (void)state;
     export_it();
     lose_root(false);
     assert_int_equal(pv_roster_rights(x.f.node.roster, x.f.world.creator.pk), 0);
@@ -198,9 +194,8 @@ static void an_exported_key_is_usable_where_it_is_imported(void **state)
     assert_null(fake_node_job(&x.f));
 }
 
-static void a_key_that_cannot_be_opened_changes_nothing(void **state)
+PV_TEST(a_key_that_cannot_be_opened_changes_nothing)
 {
-    (void)state;
     export_it();
     lose_root(true);
     assert_non_null(strstr(ask("root_import", OTHER, box), "the passphrase is not the one"));
@@ -214,9 +209,8 @@ static void a_key_that_cannot_be_opened_changes_nothing(void **state)
     assert_false(x.f.identity.has_root);
 }
 
-static void the_key_of_another_network_is_not_mistaken(void **state)
+PV_TEST(the_key_of_another_network_is_not_mistaken)
 {
-    (void)state;
     export_it();
     x.f.identity.root_seed[0] ^= 1;
     assert_non_null(
@@ -228,23 +222,4 @@ static void the_key_of_another_network_is_not_mistaken(void **state)
     lose_root(true);
     assert_non_null(strstr(ask("root_import", KEY, box), "of another network than home"));
     assert_null(fake_node_job(&x.f));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(who_joins_by_an_invite_of_roots_becomes_an_admin, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(nobody_becomes_an_admin_twice_by_one_token, start, stop),
-        cmocka_unit_test_setup_teardown(a_coordinator_that_lets_in_more_makes_no_admins_of_them,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(
-            who_came_while_the_root_key_was_away_becomes_one_when_it_is_back, start, stop),
-        cmocka_unit_test_setup_teardown(a_revoked_invite_makes_none, start, stop),
-        cmocka_unit_test_setup_teardown(an_exported_key_is_usable_where_it_is_imported, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_key_that_cannot_be_opened_changes_nothing, start, stop),
-        cmocka_unit_test_setup_teardown(the_key_of_another_network_is_not_mistaken, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* What is answered to a command with these fields. */
 static const char *ask(const char *fields)
 {
@@ -154,9 +156,8 @@ static bool may(unsigned from, unsigned to, uint16_t port)
 
 /* --- tests ------------------------------------------------------------------------------------ */
 
-static void rules_go_where_the_admin_says(void **state)
+PV_TEST(rules_go_where_the_admin_says)
 {
-    (void)state;
     add_rule("deny", "any", "any", "tcp/22", 0);
     add_rule("deny", "any", "any", "tcp/24", 0);
     add_rule("deny", "any", "any", "tcp/23", 2);
@@ -171,11 +172,10 @@ static void rules_go_where_the_admin_says(void **state)
 }
 
 /* Halving the way to the rule before ends after some dozen rules, which is told. */
-static void there_is_room_for_many_rules_at_one_place(void **state)
+PV_TEST(there_is_room_for_many_rules_at_one_place)
 {
     unsigned n = 0;
     const char *reply = "\"ok\":true";
-    (void)state;
     add_rule("deny", "any", "any", "tcp/22", 0);
     add_rule("deny", "any", "any", "tcp/23", 0);
     for (; n < 200 && strstr(reply, "\"ok\":true") != NULL; n++)
@@ -186,9 +186,8 @@ static void there_is_room_for_many_rules_at_one_place(void **state)
 }
 
 /* Whom a rule denies something comes back by no token; rules about others end no invite. */
-static void the_invite_of_who_is_denied_goes(void **state)
+PV_TEST(the_invite_of_who_is_denied_goes)
 {
-    (void)state;
     static const char about[] = "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\","
                                 "\"to\":\"carol\",\"ports\":\"tcp/22\"";
     char keeping[256];
@@ -206,9 +205,8 @@ static void the_invite_of_who_is_denied_goes(void **state)
 }
 
 /* A rule means machines: names are those of the moment in which it was made. */
-static void a_rule_stays_about_the_machine_when_names_change(void **state)
+PV_TEST(a_rule_stays_about_the_machine_when_names_change)
 {
-    (void)state;
     add_rule("deny", "bob", "carol", "all", 0);
     assert_false(may(BOB, CAROL, 1));
     const struct keys b = keys_of(BOB), c = keys_of(CAROL);
@@ -223,9 +221,8 @@ static void a_rule_stays_about_the_machine_when_names_change(void **state)
 }
 
 /* A guest that calls itself like a tag is not taken for it, nor the tag for the guest. */
-static void a_name_that_is_a_tag_is_asked_back(void **state)
+PV_TEST(a_name_that_is_a_tag_is_asked_back)
 {
-    (void)state;
     must("\"cmd\":\"tag\",\"peer\":\"carol\",\"tag\":\"bob\"");
     must_say("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"bob\",\"to\":\"any\","
              "\"ports\":\"all\"",
@@ -237,9 +234,8 @@ static void a_name_that_is_a_tag_is_asked_back(void **state)
     assert_false(may(BOB, CAROL, 1));
 }
 
-static void a_tag_is_given_and_taken(void **state)
+PV_TEST(a_tag_is_given_and_taken)
 {
-    (void)state;
     must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guests\"");
     must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guests\""); /* again: nothing new */
     add_rule("deny", "guests", "any", "all", 0);
@@ -252,9 +248,8 @@ static void a_tag_is_given_and_taken(void **state)
 }
 
 /* Both denials of two admins are taken back, also the one that this node did not say. */
-static void the_default_is_taken_back_for_all_admins(void **state)
+PV_TEST(the_default_is_taken_back_for_all_admins)
 {
-    (void)state;
     const struct keys b = keys_of(BOB);
     fake_node_add(&node, make_admin(&node.world, &node.world.root, &b, PV_RIGHT_REVOKE));
     must("\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
@@ -266,9 +261,8 @@ static void the_default_is_taken_back_for_all_admins(void **state)
     must_say("\"cmd\":\"rules_default\",\"verdict\":\"maybe\"", "give allow or deny");
 }
 
-static void slots_of_rules_that_are_gone_are_used_again(void **state)
+PV_TEST(slots_of_rules_that_are_gone_are_used_again)
 {
-    (void)state;
     for (unsigned i = 0; i < 2 * PV_RULE_SLOTS; i++) {
         add_rule("deny", "any", "any", "tcp/22", 0);
         must("\"cmd\":\"rule_remove\",\"number\":1");
@@ -276,9 +270,8 @@ static void slots_of_rules_that_are_gone_are_used_again(void **state)
     assert_string_equal(in_order(), "");
 }
 
-static void only_an_admin_says_rules_and_anybody_asks(void **state)
+PV_TEST(only_an_admin_says_rules_and_anybody_asks)
 {
-    (void)state;
     add_rule("deny", "bob", "carol", "tcp/22", 0);
     is_admin = false;
     must_say("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
@@ -298,7 +291,7 @@ static void only_an_admin_says_rules_and_anybody_asks(void **state)
              "nobody is called zoe");
 }
 
-static void bad_words_are_told(void **state)
+PV_TEST(bad_words_are_told)
 {
     static const char *const rows[][3] = {
         {"zoe", "22", "nobody is called zoe"},
@@ -307,7 +300,6 @@ static void bad_words_are_told(void **state)
         {"bob", "tcp/99999", "are no ports"},
         {"bob", "1,3,5,7,9,11,13,15,17", "at most 16 ranges"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char fields[300];
         snprintf(fields, sizeof(fields),
@@ -317,23 +309,4 @@ static void bad_words_are_told(void **state)
         must_say(fields, rows[i][2]);
     }
     assert_string_equal(in_order(), "");
-}
-
-#define t(f) cmocka_unit_test_setup_teardown(f, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        t(rules_go_where_the_admin_says),
-        t(there_is_room_for_many_rules_at_one_place),
-        t(the_invite_of_who_is_denied_goes),
-        t(a_rule_stays_about_the_machine_when_names_change),
-        t(a_name_that_is_a_tag_is_asked_back),
-        t(a_tag_is_given_and_taken),
-        t(the_default_is_taken_back_for_all_admins),
-        t(slots_of_rules_that_are_gone_are_used_again),
-        t(only_an_admin_says_rules_and_anybody_asks),
-        t(bad_words_are_told),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

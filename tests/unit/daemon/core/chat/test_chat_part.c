@@ -25,6 +25,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Whether a connection to bob is opened now. */
 static bool opens(void)
 {
@@ -59,26 +61,23 @@ static void watch(bool seen)
     pv_ctlapi_request_done(&req);
 }
 
-static void what_waits_goes_out_when_the_peer_is_there(void **state)
+PV_TEST(what_waits_goes_out_when_the_peer_is_there)
 {
-    (void)state;
     send_to_bob();
     assert_false(opens());
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     assert_true(opens());
 }
 
-static void a_path_is_enough_without_the_coordinators_word(void **state)
+PV_TEST(a_path_is_enough_without_the_coordinators_word)
 {
-    (void)state;
     send_to_bob();
     fake_peers_path(&chat.peers, chat.bob, true);
     assert_true(opens());
 }
 
-static void nobody_is_there_before_the_interface_is(void **state)
+PV_TEST(nobody_is_there_before_the_interface_is)
 {
-    (void)state;
     node->node.iface = PV_IFACE_RISING;
     send_to_bob();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
@@ -90,9 +89,8 @@ static void nobody_is_there_before_the_interface_is(void **state)
 }
 
 /* `down`: the interface stays a moment longer, for the word of it. */
-static void nobody_is_called_after_the_goodbye(void **state)
+PV_TEST(nobody_is_called_after_the_goodbye)
 {
-    (void)state;
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     node->node.up = false;
     pv_node_raise(&node->node, PV_FACT_UP);
@@ -106,9 +104,8 @@ static void nobody_is_called_after_the_goodbye(void **state)
     assert_true(opens());
 }
 
-static void a_lost_coordinator_makes_nobody_go_away(void **state)
+PV_TEST(a_lost_coordinator_makes_nobody_go_away)
 {
-    (void)state;
     watch(false);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     assert_reply(node, chat.client, "\"online\":true");
@@ -128,11 +125,10 @@ static int accept_from(const struct pv_addr *ip, uint32_t *ret_sid)
     return pv_part_chat.streams[0].accepted(node->self, &who, ret_sid, node->now);
 }
 
-static void only_members_may_connect(void **state)
+PV_TEST(only_members_may_connect)
 {
     const struct pv_addr stranger = pv_addr4(10, 66, 9, 9, 0);
     uint32_t sid;
-    (void)state;
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     assert_int_equal(accept_from(&stranger, &sid), PV_ERR_REFUSED);
     assert_int_equal(accept_from(&pv_node_self(&node->node)->ip4, &sid), PV_ERR_REFUSED);
@@ -146,11 +142,10 @@ static void wait_for_word(void)
     fake_peers_settle(&chat.peers);
 }
 
-static void a_line_that_came_is_told_once_it_is_stored(void **state)
+PV_TEST(a_line_that_came_is_told_once_it_is_stored)
 {
     static const char line[] = "hi there\n";
     uint32_t sid;
-    (void)state;
     watch(true);
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
@@ -167,11 +162,10 @@ static void a_line_that_came_is_told_once_it_is_stored(void **state)
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_SEEN), PV_OK, NULL);
 }
 
-static void a_line_that_is_not_stored_is_not_told(void **state)
+PV_TEST(a_line_that_is_not_stored_is_not_told)
 {
     static const char line[] = "hi there\n";
     uint32_t sid;
-    (void)state;
     watch(true);
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     pv_part_chat.streams[0].bytes(node->self, sid, pv_view(line, sizeof(line) - 1), node->now);
@@ -180,11 +174,10 @@ static void a_line_that_is_not_stored_is_not_told(void **state)
     assert_string_equal(fake_ctl_reply(node, chat.client), "");
 }
 
-static void connections_of_a_member_that_leaves_are_closed(void **state)
+PV_TEST(connections_of_a_member_that_leaves_are_closed)
 {
     struct pv_stream_op op;
     uint32_t sid;
-    (void)state;
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     fake_peers_leaves(&chat.peers, chat.bob);
     assert_int_equal(pv_part_chat.streams[0].poll_op(node->self, &op), PV_OK);
@@ -193,11 +186,10 @@ static void connections_of_a_member_that_leaves_are_closed(void **state)
 }
 
 /* Bob asks whose a connection is; the shell looks, and answers. */
-static void a_peer_is_told_whose_a_connection_is(void **state)
+PV_TEST(a_peer_is_told_whose_a_connection_is)
 {
     const struct pv_proof_owner question = {.port = 40000};
     uint8_t body[PV_PROOF_OWNER_LEN];
-    (void)state;
     pv_proof_owner_build(&question, body);
     assert_int_equal(pv_part_chat.inband[0].type, PV_INBAND_OWNER);
     pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
@@ -231,12 +223,11 @@ static unsigned ask_often(struct pv_peer *p, int times)
 }
 
 /* What bob asks too often is not looked up, at once or one after the other; carol's is. */
-static void a_peer_that_asks_without_end_leaves_room_for_others(void **state)
+PV_TEST(a_peer_that_asks_without_end_leaves_room_for_others)
 {
     const struct pv_proof_owner question = {.port = 40000};
     uint8_t body[PV_PROOF_OWNER_LEN];
     struct pv_job *job;
-    (void)state;
     assert_int_equal(ask_often(chat.bob, 50), 4);
     unsigned jobs = 0;
     for (int i = 0; i < 100; i++)
@@ -253,23 +244,4 @@ static void a_peer_that_asks_without_end_leaves_room_for_others(void **state)
     assert_int_equal(ask_often(chat.carol, 1), 5);
     while ((job = fake_node_job(node)) != NULL)
         pv_job_free(job);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_peer_is_told_whose_a_connection_is, start, stop),
-        T(a_peer_that_asks_without_end_leaves_room_for_others),
-        T(what_waits_goes_out_when_the_peer_is_there),
-        T(a_path_is_enough_without_the_coordinators_word),
-        T(nobody_is_there_before_the_interface_is),
-        T(nobody_is_called_after_the_goodbye),
-        T(a_lost_coordinator_makes_nobody_go_away),
-        T(only_members_may_connect),
-        T(a_line_that_came_is_told_once_it_is_stored),
-        T(a_line_that_is_not_stored_is_not_told),
-        T(connections_of_a_member_that_leaves_are_closed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,10 @@
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void a_message_arrives_and_is_acknowledged(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(a_message_arrives_and_is_acknowledged)
 {
-    (void)state;
     both_online();
     run_for(PV_MS(50));
     assert_int_equal(w.nodes[0].opens + w.nodes[1].opens, 0); /* nothing to say, no connection */
@@ -23,9 +24,8 @@ static void a_message_arrives_and_is_acknowledged(void **state)
     assert_int_equal(w.nodes[0].opens, 1);
 }
 
-static void answers_use_the_same_connection(void **state)
+PV_TEST(answers_use_the_same_connection)
 {
-    (void)state;
     both_online();
     send_text(0, "hello");
     run_for(PV_S(1));
@@ -37,9 +37,8 @@ static void answers_use_the_same_connection(void **state)
     assert_conversation(1, true);
 }
 
-static void both_may_open_at_once(void **state)
+PV_TEST(both_may_open_at_once)
 {
-    (void)state;
     both_online();
     send_text(0, "hello");
     send_text(1, "hi");
@@ -51,9 +50,8 @@ static void both_may_open_at_once(void **state)
     assert_int_equal(w.nodes[1].messages, 1);
 }
 
-static void a_message_to_an_absent_node_waits_across_restarts(void **state)
+PV_TEST(a_message_to_an_absent_node_waits_across_restarts)
 {
-    (void)state;
     send_text(0, "first");
     run_for(PV_S(3600));
     assert_int_equal(w.nodes[0].opens, 0);
@@ -71,9 +69,8 @@ static void a_message_to_an_absent_node_waits_across_restarts(void **state)
     assert_string_equal(w.nodes[1].last_text, "second");
 }
 
-static void many_messages_flow_in_windows(void **state)
+PV_TEST(many_messages_flow_in_windows)
 {
-    (void)state;
     for (int i = 0; i < 200; i++) {
         char text[16];
         snprintf(text, sizeof(text), "%d", i);
@@ -88,9 +85,8 @@ static void many_messages_flow_in_windows(void **state)
     assert_int_equal(w.nodes[0].opens, 1);
 }
 
-static void a_dead_peer_is_not_called_in_a_loop(void **state)
+PV_TEST(a_dead_peer_is_not_called_in_a_loop)
 {
-    (void)state;
     w.network = false;
     online(0, true);
     send_text(0, "hello");
@@ -108,9 +104,8 @@ static void a_dead_peer_is_not_called_in_a_loop(void **state)
     assert_conversation(0, true);
 }
 
-static void offline_stops_the_attempts(void **state)
+PV_TEST(offline_stops_the_attempts)
 {
-    (void)state;
     w.network = false;
     online(0, true);
     send_text(0, "hello");
@@ -121,9 +116,8 @@ static void offline_stops_the_attempts(void **state)
     assert_int_equal(w.nodes[0].opens, before);
 }
 
-static void a_cut_connection_loses_nothing(void **state)
+PV_TEST(a_cut_connection_loses_nothing)
 {
-    (void)state;
     both_online();
     for (int round = 0; round < 40; round++) {
         send_text(0, "a");
@@ -139,9 +133,8 @@ static void a_cut_connection_loses_nothing(void **state)
     assert_conversation(1, true);
 }
 
-static void a_silent_connection_is_given_up(void **state)
+PV_TEST(a_silent_connection_is_given_up)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -156,9 +149,8 @@ static void a_silent_connection_is_given_up(void **state)
     assert_conversation(0, true);
 }
 
-static void a_silent_connection_is_replaced_when_the_peer_comes_back(void **state)
+PV_TEST(a_silent_connection_is_replaced_when_the_peer_comes_back)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -171,9 +163,8 @@ static void a_silent_connection_is_replaced_when_the_peer_comes_back(void **stat
     assert_conversation(0, true);
 }
 
-static void a_peer_that_was_away_gets_a_new_connection_at_once(void **state)
+PV_TEST(a_peer_that_was_away_gets_a_new_connection_at_once)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -197,9 +188,8 @@ static void hold_attempt(void)
         p->connect_at = PV_NEVER;
 }
 
-static void an_attempt_from_before_the_peer_went_away_is_not_waited_for(void **state)
+PV_TEST(an_attempt_from_before_the_peer_went_away_is_not_waited_for)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     hold_attempt();
@@ -211,9 +201,8 @@ static void an_attempt_from_before_the_peer_went_away_is_not_waited_for(void **s
     assert_int_equal(w.nodes[0].opens, 2);
 }
 
-static void connections_go_with_the_interface(void **state)
+PV_TEST(connections_go_with_the_interface)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -228,9 +217,8 @@ static void connections_go_with_the_interface(void **state)
     assert_int_equal(w.nodes[0].opens, 2);
 }
 
-static void an_idle_connection_is_closed(void **state)
+PV_TEST(an_idle_connection_is_closed)
 {
-    (void)state;
     both_online();
     send_text(0, "hello");
     run_for(PV_S(PV_CHATLINK_IDLE_S - 1));
@@ -255,9 +243,8 @@ static void type_text(uint32_t sid, const char *text)
     pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(text, strlen(text)), wall_ms(), w.now);
 }
 
-static void plain_text_from_nc_is_stored(void **state)
+PV_TEST(plain_text_from_nc_is_stored)
 {
-    (void)state;
     uint32_t sid = connect_by_hand();
     type_text(sid, "hel");
     type_text(sid, "lo\r\n\nwor");
@@ -276,9 +263,8 @@ static void plain_text_from_nc_is_stored(void **state)
     assert_in_range(m->time_ms, wall_ms() - 2000, wall_ms());
 }
 
-static void a_file_piped_into_nc_arrives_whole(void **state)
+PV_TEST(a_file_piped_into_nc_arrives_whole)
 {
-    (void)state;
     static char text[1000 * 4 + 1];
     for (int i = 0; i < 1000; i++)
         memcpy(text + i * 4, "abc\n", 5);
@@ -291,9 +277,8 @@ static void a_file_piped_into_nc_arrives_whole(void **state)
 }
 
 /* What the daemon of that machine sends comes all the same. */
-static void who_types_without_rights_has_a_small_budget(void **state)
+PV_TEST(who_types_without_rights_has_a_small_budget)
 {
-    (void)state;
     char line[1025];
     unsigned typed = 0;
     both_online();
@@ -314,9 +299,8 @@ static void who_types_without_rights_has_a_small_budget(void **state)
     assert_string_equal(w.nodes[1].last_text, "proven");
 }
 
-static void nobody_types_frames_at_nc(void **state)
+PV_TEST(nobody_types_frames_at_nc)
 {
-    (void)state;
     uint32_t sid = connect_by_hand();
     type_text(sid, "hello\n");
     send_text(1, "an answer");
@@ -329,9 +313,8 @@ static void nobody_types_frames_at_nc(void **state)
     assert_conversation(1, true);
 }
 
-static void only_members_may_chat(void **state)
+PV_TEST(only_members_may_chat)
 {
-    (void)state;
     struct pv_chatlink *link = w.nodes[1].link;
     uint32_t sid = 0;
     for (unsigned who = PV_CHATLINK_STRANGER; who < PV_CHATLINK_MEMBER; who++) {
@@ -358,9 +341,8 @@ static void assert_closed_by_bob(uint32_t sid)
     assert_int_equal(op.sid, sid);
 }
 
-static void the_end_of_the_binding_closes_the_connection(void **state)
+PV_TEST(the_end_of_the_binding_closes_the_connection)
 {
-    (void)state;
     uint32_t sid = connect_by_hand();
     run_for(PV_MS(1));
     type_text(sid, "hel");
@@ -371,9 +353,8 @@ static void the_end_of_the_binding_closes_the_connection(void **state)
     assert_int_equal(w.nodes[1].messages, 0);
 }
 
-static void a_bad_frame_closes_the_connection(void **state)
+PV_TEST(a_bad_frame_closes_the_connection)
 {
-    (void)state;
     static char big[PV_CHAT_LINE_MAX + 1];
     memset(big, 'x', sizeof(big) - 1);
     const char *const bad[] = {"{\"id\":1}\n", "{\n", big};
@@ -386,9 +367,8 @@ static void a_bad_frame_closes_the_connection(void **state)
     assert_int_equal(w.nodes[1].messages, 0);
 }
 
-static void who_sends_faster_than_the_disk_is_closed(void **state)
+PV_TEST(who_sends_faster_than_the_disk_is_closed)
 {
-    (void)state;
     uint32_t sid = connect_by_hand();
     w.job_ms = 100000;
     run_for(PV_MS(1));
@@ -399,9 +379,8 @@ static void who_sends_faster_than_the_disk_is_closed(void **state)
     assert_closed_by_bob(sid);
 }
 
-static void connections_of_one_peer_are_limited_to_the_newest(void **state)
+PV_TEST(connections_of_one_peer_are_limited_to_the_newest)
 {
-    (void)state;
     uint32_t first = connect_by_hand();
     for (int i = 1; i < PV_CHATLINK_MAX_PEER_CONNS; i++) {
         w.now += PV_S(1);
@@ -412,9 +391,8 @@ static void connections_of_one_peer_are_limited_to_the_newest(void **state)
     assert_closed_by_bob(first);
 }
 
-static void read_receipts_reach_the_sender_also_later(void **state)
+PV_TEST(read_receipts_reach_the_sender_also_later)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     send_text(0, "two");
@@ -446,9 +424,8 @@ static void read_receipts_reach_the_sender_also_later(void **state)
     assert_int_equal(w.nodes[1].opens, opens); /* told once */
 }
 
-static void a_read_receipt_survives_the_reader_and_the_writer(void **state)
+PV_TEST(a_read_receipt_survives_the_reader_and_the_writer)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -468,9 +445,8 @@ static void a_read_receipt_survives_the_reader_and_the_writer(void **state)
     assert_false(w.nodes[1].store.rows[0].owed);
 }
 
-static void a_message_that_was_handed_over_is_sent(void **state)
+PV_TEST(a_message_that_was_handed_over_is_sent)
 {
-    (void)state;
     send_text(0, "one");
     run_for(PV_S(1));
     assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
@@ -488,9 +464,8 @@ static void a_message_that_was_handed_over_is_sent(void **state)
     assert_conversation(0, true);
 }
 
-static void a_flood_of_receipts_is_refused_and_counted(void **state)
+PV_TEST(a_flood_of_receipts_is_refused_and_counted)
 {
-    (void)state;
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "mallory", .pk = {9}};
     char line[PV_CHAT_LINE_MAX];
     uint32_t sid = 0;
@@ -533,9 +508,8 @@ static int give_copy(uint64_t seq, uint64_t number)
     return r;
 }
 
-static void a_stored_copy_and_the_message_itself_are_one(void **state)
+PV_TEST(a_stored_copy_and_the_message_itself_are_one)
 {
-    (void)state;
     send_text(0, "one");
     send_text(0, "two");
     run_for(PV_S(1));
@@ -554,9 +528,8 @@ static void a_stored_copy_and_the_message_itself_are_one(void **state)
     assert_conversation(0, true);
 }
 
-static void a_stored_copy_that_cannot_be_stored_is_told(void **state)
+PV_TEST(a_stored_copy_that_cannot_be_stored_is_told)
 {
-    (void)state;
     send_text(0, "one");
     run_for(PV_S(1));
     w.job_fail_pc = 100;
@@ -571,9 +544,8 @@ static void a_stored_copy_that_cannot_be_stored_is_told(void **state)
     assert_int_equal(pv_chatlink_take_copy(w.nodes[1].link, &own, w.now), PV_ERR_REFUSED);
 }
 
-static void a_stored_copy_behind_one_that_fails_is_told_too(void **state)
+PV_TEST(a_stored_copy_behind_one_that_fails_is_told_too)
 {
-    (void)state;
     send_text(0, "one");
     send_text(0, "two");
     run_for(PV_S(1));
@@ -588,9 +560,8 @@ static void a_stored_copy_behind_one_that_fails_is_told_too(void **state)
     assert_int_equal(w.nodes[1].copy_status, PV_OK);
 }
 
-static void a_message_seen_live_is_read(void **state)
+PV_TEST(a_message_seen_live_is_read)
 {
-    (void)state;
     both_online();
     send_text(0, "one");
     run_for(PV_S(1));
@@ -602,7 +573,7 @@ static void a_message_seen_live_is_read(void **state)
 }
 
 /* Whatever kind of job fails: nothing is asked of the store in a loop, and it heals. */
-static void a_store_that_fails_is_not_asked_in_a_loop(void **state)
+PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
 {
     for (unsigned kind = PV_CHATJOB_ENQUEUE; kind <= PV_CHATJOB_COUNTS; kind++) {
         both_online();
@@ -629,9 +600,8 @@ static void a_store_that_fails_is_not_asked_in_a_loop(void **state)
     }
 }
 
-static void a_full_disk_is_told_and_heals(void **state)
+PV_TEST(a_full_disk_is_told_and_heals)
 {
-    (void)state;
     both_online();
     run_for(PV_S(1));
     w.job_fail_pc = 100;
@@ -651,9 +621,8 @@ static void a_full_disk_is_told_and_heals(void **state)
     assert_conversation(0, true);
 }
 
-static void a_store_that_never_answers_is_given_up(void **state)
+PV_TEST(a_store_that_never_answers_is_given_up)
 {
-    (void)state;
     both_online();
     run_for(PV_S(1));
     send_text(0, "hello");
@@ -666,7 +635,7 @@ static void a_store_that_never_answers_is_given_up(void **state)
 }
 
 /* The page asked for belongs to a window that is gone when it comes. */
-static void a_page_of_the_outbox_that_comes_too_late_is_dropped(void **state)
+PV_TEST(a_page_of_the_outbox_that_comes_too_late_is_dropped)
 {
     for (int which = 0; which < 2; which++) {
         for (int i = 0; i < 60; i++)
@@ -737,7 +706,7 @@ static void disturb(void)
     }
 }
 
-static void whatever_happens_every_message_arrives_once_and_in_order(void **state)
+PV_TEST(whatever_happens_every_message_arrives_once_and_in_order)
 {
     for (unsigned seed = 1; seed <= 150; seed++) {
         w.rng.state = w.seed = seed;
@@ -767,48 +736,4 @@ static void whatever_happens_every_message_arrives_once_and_in_order(void **stat
         teardown(state);
         setup(state);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(a_message_arrives_and_is_acknowledged),
-        T(answers_use_the_same_connection),
-        T(both_may_open_at_once),
-        T(a_message_to_an_absent_node_waits_across_restarts),
-        T(many_messages_flow_in_windows),
-        T(a_dead_peer_is_not_called_in_a_loop),
-        T(offline_stops_the_attempts),
-        T(a_cut_connection_loses_nothing),
-        T(a_silent_connection_is_given_up),
-        T(a_silent_connection_is_replaced_when_the_peer_comes_back),
-        T(a_peer_that_was_away_gets_a_new_connection_at_once),
-        T(an_attempt_from_before_the_peer_went_away_is_not_waited_for),
-        T(connections_go_with_the_interface),
-        T(an_idle_connection_is_closed),
-        T(plain_text_from_nc_is_stored),
-        T(a_file_piped_into_nc_arrives_whole),
-        T(who_types_without_rights_has_a_small_budget),
-        T(nobody_types_frames_at_nc),
-        T(only_members_may_chat),
-        T(the_end_of_the_binding_closes_the_connection),
-        T(a_bad_frame_closes_the_connection),
-        T(who_sends_faster_than_the_disk_is_closed),
-        T(connections_of_one_peer_are_limited_to_the_newest),
-        T(read_receipts_reach_the_sender_also_later),
-        T(a_read_receipt_survives_the_reader_and_the_writer),
-        T(a_message_that_was_handed_over_is_sent),
-        T(a_flood_of_receipts_is_refused_and_counted),
-        T(a_stored_copy_and_the_message_itself_are_one),
-        T(a_stored_copy_that_cannot_be_stored_is_told),
-        T(a_stored_copy_behind_one_that_fails_is_told_too),
-        T(a_message_seen_live_is_read),
-        T(a_store_that_fails_is_not_asked_in_a_loop),
-        T(a_full_disk_is_told_and_heals),
-        T(a_store_that_never_answers_is_given_up),
-        T(a_page_of_the_outbox_that_comes_too_late_is_dropped),
-        T(whatever_happens_every_message_arrives_once_and_in_order),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,9 +53,10 @@ static void read_all(void)
         w.nodes[1].store.rows[i].rec.state = PV_CHAT_READ;
 }
 
-static void a_receiver_that_has_enough_gets_the_rest_later(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
 {
-    (void)state;
     const char *name;
     w.nodes[1].store.max_unread = 10;
     send_numbers(40);
@@ -91,9 +92,8 @@ static void a_receiver_that_has_enough_gets_the_rest_later(void **state)
 }
 
 /* The connection is the receiver's own, which no rule about the sender closes. */
-static void what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone(void **state)
+PV_TEST(what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
 {
-    (void)state;
     w.nodes[1].denies = true;
     send_text(1, "mine");
     send_numbers(3);
@@ -113,9 +113,8 @@ static void what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone(void *
     assert_conversation(1, true);
 }
 
-static void what_is_left_for_later_survives_restarts_of_both(void **state)
+PV_TEST(what_is_left_for_later_survives_restarts_of_both)
 {
-    (void)state;
     w.nodes[1].store.max_unread = 3;
     send_numbers(30);
     both_online();
@@ -132,9 +131,8 @@ static void what_is_left_for_later_survives_restarts_of_both(void **state)
 }
 
 /* An attacker, or a program that does not know the answer, sends on and on. */
-static void who_does_not_wait_costs_nothing(void **state)
+PV_TEST(who_does_not_wait_costs_nothing)
 {
-    (void)state;
     char line[PV_CHAT_LINE_MAX];
     w.nodes[1].store.max_unread = 1;
     uint32_t sid = connect_by_hand();
@@ -159,9 +157,8 @@ static void who_does_not_wait_costs_nothing(void **state)
     assert_string_equal(w.nodes[1].last_text, "second");
 }
 
-static void plain_text_that_is_not_taken_ends_its_connection(void **state)
+PV_TEST(plain_text_that_is_not_taken_ends_its_connection)
 {
-    (void)state;
     w.nodes[1].store.max_unread = 1;
     uint32_t sid = connect_by_hand();
     type_text(sid, "one\n");
@@ -175,9 +172,8 @@ static void plain_text_that_is_not_taken_ends_its_connection(void **state)
     assert_int_equal(w.nodes[1].messages, 1);
 }
 
-static void a_stored_copy_without_room_is_told_so(void **state)
+PV_TEST(a_stored_copy_without_room_is_told_so)
 {
-    (void)state;
     w.nodes[1].store.max_unread = 1;
     send_text(0, "one");
     send_text(0, "two");
@@ -188,18 +184,4 @@ static void a_stored_copy_without_room_is_told_so(void **state)
     assert_int_equal(w.nodes[1].copies, 2);
     assert_int_equal(w.nodes[1].copy, 42);
     assert_int_equal(w.nodes[1].copy_status, PV_ERR_REFUSED);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(a_receiver_that_has_enough_gets_the_rest_later),
-        T(what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone),
-        T(what_is_left_for_later_survives_restarts_of_both),
-        T(who_does_not_wait_costs_nothing),
-        T(plain_text_that_is_not_taken_ends_its_connection),
-        T(a_stored_copy_without_room_is_told_so),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

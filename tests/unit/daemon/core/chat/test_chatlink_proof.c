@@ -17,6 +17,8 @@ static int begin(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, teardown);
+
 /* A connection to node 1 from node 0's address, by whoever is there. */
 static uint32_t dial(void)
 {
@@ -81,9 +83,8 @@ static void prove(const uint8_t *nonce, const char *answer, struct pv_proof_line
     pv_proof_mac(&proof, PV_PROOF_CHAT_OPENED, ret_line->mac);
 }
 
-static void two_daemons_prove_themselves_and_talk(void **state)
+PV_TEST(two_daemons_prove_themselves_and_talk)
 {
-    (void)state;
     assert_int_equal(pv_linkkeys_state(w.nodes[0].keys, w.nodes[1].pk), PV_LINKKEYS_CONFIRMED);
     for (int i = 0; i < 20; i++) {
         assert_int_equal(send_text(0, "hello"), PV_OK);
@@ -97,7 +98,7 @@ static void two_daemons_prove_themselves_and_talk(void **state)
 }
 
 /* Frames by which a stranger on the peer's machine took messages, rooms and receipts. */
-static void a_frame_without_a_proof_ends_the_connection(void **state)
+PV_TEST(a_frame_without_a_proof_ends_the_connection)
 {
     static const char *const frames[] = {
         "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"delivered\"}\n",
@@ -107,7 +108,6 @@ static void a_frame_without_a_proof_ends_the_connection(void **state)
         "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n",
         "{\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
     };
-    (void)state;
     w.network = false; /* node 1 cannot reach the daemon itself */
     assert_int_equal(send_text(1, "a secret"), PV_OK);
     run_for(PV_S(1));
@@ -122,9 +122,8 @@ static void a_frame_without_a_proof_ends_the_connection(void **state)
     assert_int_equal(w.nodes[1].store.rows[0].rec.state, PV_CHAT_QUEUED);
 }
 
-static void plain_text_goes_in_and_nothing_comes_out(void **state)
+PV_TEST(plain_text_goes_in_and_nothing_comes_out)
 {
-    (void)state;
     w.network = false;
     uint32_t sid = dial();
     type_line(sid, "typed by somebody\n");
@@ -158,9 +157,8 @@ static const struct pv_chat_record *stored(size_t i)
     return &w.nodes[1].store.rows[i].rec;
 }
 
-static void plain_text_waits_for_the_word_on_who_types_it(void **state)
+PV_TEST(plain_text_waits_for_the_word_on_who_types_it)
 {
-    (void)state;
     uint32_t sid = dial_from(4000);
     type_line(sid, "first\nsec");
     run_for(PV_MS(500));
@@ -182,10 +180,9 @@ static void plain_text_waits_for_the_word_on_who_types_it(void **state)
     assert_int_equal(stored(2)->seq, 0);
 }
 
-static void without_a_word_it_was_somebody(void **state)
+PV_TEST(without_a_word_it_was_somebody)
 {
     static char much[PV_CHAT_LINE_MAX];
-    (void)state;
     uint32_t sid = dial_from(4000);
     type_line(sid, "no answer\n");
     run_for(PV_S(2));
@@ -221,9 +218,8 @@ static void without_a_word_it_was_somebody(void **state)
     assert_int_equal(stored(51)->typist, PV_CHAT_SOMEBODY);
 }
 
-static void plain_text_can_be_refused(void **state)
+PV_TEST(plain_text_can_be_refused)
 {
-    (void)state;
     kill_node(1);
     w.plain_off = true;
     start(1);
@@ -239,7 +235,7 @@ static void plain_text_can_be_refused(void **state)
 }
 
 /* Somebody has taken the peer's port while its daemon did not listen. */
-static void who_only_has_the_port_gets_nothing(void **state)
+PV_TEST(who_only_has_the_port_gets_nothing)
 {
     static const char *const answers[] = {
         "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"delivered\"}\n",
@@ -251,7 +247,6 @@ static void who_only_has_the_port_gets_nothing(void **state)
     };
     struct pv_chatlink *link = w.nodes[0].link;
     struct pv_chatlink_stream_op op;
-    (void)state;
     w.network = false;
     assert_int_equal(send_text(0, "a secret"), PV_OK);
     for (size_t i = 0; i < PV_ARRAY_LEN(answers); i++) {
@@ -275,11 +270,10 @@ static void who_only_has_the_port_gets_nothing(void **state)
     assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
 }
 
-static void a_proof_counts_for_its_connection_only(void **state)
+PV_TEST(a_proof_counts_for_its_connection_only)
 {
     const struct pv_proof_line hello = {.has_nonce = true, .nonce = {1, 2, 3}};
     struct pv_proof_line proof;
-    (void)state;
     uint32_t first = dial(), second = dial();
     type_proof(first, &hello);
     prove(hello.nonce, heard(first), &proof);
@@ -293,11 +287,10 @@ static void a_proof_counts_for_its_connection_only(void **state)
     assert_int_equal(pv_chatlink_say(w.nodes[1].link, w.nodes[0].pk, pv_view("x\n", 2)), PV_OK);
 }
 
-static void an_acceptors_proof_is_none_of_an_opener(void **state)
+PV_TEST(an_acceptors_proof_is_none_of_an_opener)
 {
     const struct pv_proof_line hello = {.has_nonce = true, .nonce = {1, 2, 3}};
     struct pv_proof_line echo;
-    (void)state;
     uint32_t sid = dial();
     type_proof(sid, &hello);
     const char *answer = heard(sid);
@@ -311,9 +304,8 @@ static void an_acceptors_proof_is_none_of_an_opener(void **state)
     assert_true(closes(sid));
 }
 
-static void another_life_of_the_daemon_needs_another_proof(void **state)
+PV_TEST(another_life_of_the_daemon_needs_another_proof)
 {
-    (void)state;
     assert_int_equal(send_text(0, "one"), PV_OK);
     run_for(PV_S(2));
     assert_int_equal(w.nodes[1].messages, 1);
@@ -334,9 +326,8 @@ static void another_life_of_the_daemon_needs_another_proof(void **state)
     assert_int_equal(w.nodes[0].messages, 1);
 }
 
-static void nothing_is_opened_before_there_is_a_key(void **state)
+PV_TEST(nothing_is_opened_before_there_is_a_key)
 {
-    (void)state;
     kill_node(0);
     w.nodes[1].mute = true;
     start(0);
@@ -349,9 +340,8 @@ static void nothing_is_opened_before_there_is_a_key(void **state)
     assert_int_equal(w.nodes[1].messages, 1);
 }
 
-static void an_older_daemon_is_taken_as_it_is(void **state)
+PV_TEST(an_older_daemon_is_taken_as_it_is)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         kill_node(i);
         w.nodes[i].proves = i == 1;
@@ -393,10 +383,9 @@ static bool is_there(uint32_t sid)
     return w.nodes[1].store.n_rows > rows;
 }
 
-static void many_connections_of_some_keep_nobody_out(void **state)
+PV_TEST(many_connections_of_some_keep_nobody_out)
 {
     uint32_t sid = 0, honest = 0;
-    (void)state;
     assert_int_equal(connect_as(200, &honest), PV_OK);
     for (uint8_t round = 0; round < 20; round++) {
         for (uint8_t bad = 0; bad < 32; bad++) {
@@ -426,7 +415,7 @@ static void know_the_backlog(struct pv_chatlink *link, pv_ns now)
 }
 
 /* As many members as there are connections talk all the time: this node's own message goes out. */
-static void members_that_talk_leave_room_for_what_this_node_has_to_say(void **state)
+PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
 {
     static const char line[] = "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n";
     struct test_rng seed;
@@ -437,7 +426,6 @@ static void members_that_talk_leave_room_for_what_this_node_has_to_say(void **st
     struct pv_chatlink *link;
     uint32_t sid, first = 0;
     pv_ns now = PV_S(1000);
-    (void)state;
     assert_int_equal(pv_chatlink_new(&link, &cfg, now), PV_OK);
     know_the_backlog(link, now);
     for (unsigned i = 0; i < PV_CHATLINK_MAX_CONNS; i++, now += PV_MS(1)) {
@@ -459,26 +447,4 @@ static void members_that_talk_leave_room_for_what_this_node_has_to_say(void **st
     assert_true(op.open);
     assert_memory_equal(op.pk, source.pk, sizeof(op.pk));
     pv_chatlink_free(link);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, teardown)
-        T(two_daemons_prove_themselves_and_talk),
-        T(a_frame_without_a_proof_ends_the_connection),
-        T(plain_text_goes_in_and_nothing_comes_out),
-        T(plain_text_waits_for_the_word_on_who_types_it),
-        T(without_a_word_it_was_somebody),
-        T(plain_text_can_be_refused),
-        T(who_only_has_the_port_gets_nothing),
-        T(a_proof_counts_for_its_connection_only),
-        T(an_acceptors_proof_is_none_of_an_opener),
-        T(another_life_of_the_daemon_needs_another_proof),
-        T(nothing_is_opened_before_there_is_a_key),
-        T(an_older_daemon_is_taken_as_it_is),
-        T(many_connections_of_some_keep_nobody_out),
-        T(members_that_talk_leave_room_for_what_this_node_has_to_say),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

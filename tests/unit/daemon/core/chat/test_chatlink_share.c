@@ -189,6 +189,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static size_t all_unstored(void)
 {
     size_t n = 0;
@@ -197,12 +199,11 @@ static size_t all_unstored(void)
     return n;
 }
 
-static void members_that_send_without_end_share_a_limit_and_another_is_read(void **state)
+PV_TEST(members_that_send_without_end_share_a_limit_and_another_is_read)
 {
     enum {
         HOSTILE = MEMBERS - 1
     };
-    (void)state;
     for (size_t i = 0; i < MEMBERS; i++)
         connect_member(i);
     for (size_t i = 0; i < HOSTILE; i++)
@@ -221,13 +222,12 @@ static void members_that_send_without_end_share_a_limit_and_another_is_read(void
     assert_int_equal(w.members[HOSTILE].stored, OWN);
 }
 
-static void who_waited_goes_on_and_nothing_is_lost(void **state)
+PV_TEST(who_waited_goes_on_and_nothing_is_lost)
 {
     enum {
         HOSTILE = 60
     };
     bool more = true;
-    (void)state;
     for (size_t i = 0; i < HOSTILE; i++)
         connect_member(i);
     for (unsigned turn = 0; more; turn++) {
@@ -249,7 +249,7 @@ static void who_waited_goes_on_and_nothing_is_lost(void **state)
 
 /* What comes in one piece with a message for which there is no room is not lost, be it plain text
  * without an end: who typed it hears nothing of it. */
-static void plain_text_waits_although_its_stream_has_ended(void **state)
+PV_TEST(plain_text_waits_although_its_stream_has_ended)
 {
     static const char typed[] = "one\ntwo\nthree";
     enum {
@@ -258,7 +258,6 @@ static void plain_text_waits_although_its_stream_has_ended(void **state)
     size_t lines = 0;
     struct member *nc = &w.members[HOSTILE];
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "anna"};
-    (void)state;
     for (size_t i = 0; i < HOSTILE; i++)
         connect_member(i);
     for (size_t i = 0; i < HOSTILE; i++)
@@ -289,12 +288,11 @@ static void connect_all(void)
     }
 }
 
-static void what_a_store_has_that_does_not_answer_stays_counted(void **state)
+PV_TEST(what_a_store_has_that_does_not_answer_stays_counted)
 {
     enum {
         TURNS = 1 + PV_CHATLINK_MAX_UNSTORED / (MEMBERS * TEXT)
     };
-    (void)state;
     for (int turn = 0; turn < TURNS; turn++) {
         connect_all();
         for (size_t i = 0; i < MEMBERS; i++)
@@ -330,12 +328,11 @@ static int take_copy(size_t from)
     return pv_chatlink_take_copy(w.link, &copy, w.now);
 }
 
-static void a_stored_copy_has_no_room_beyond_the_share_either(void **state)
+PV_TEST(a_stored_copy_has_no_room_beyond_the_share_either)
 {
     enum {
         HOSTILE = MEMBERS - 1
     };
-    (void)state;
     for (size_t i = 0; i < HOSTILE; i++)
         connect_member(i);
     for (size_t i = 0; i < HOSTILE; i++)
@@ -345,27 +342,12 @@ static void a_stored_copy_has_no_room_beyond_the_share_either(void **state)
 }
 
 /* As much as one may have in memory at all, whatever the others' room. */
-static void who_sends_alone_never_waits(void **state)
+PV_TEST(who_sends_alone_never_waits)
 {
-    (void)state;
     connect_member(0);
     for (int k = 0; k < 1 + PV_CHATLINK_MAX_PENDING_BYTES / TEXT; k++) {
         say(0);
         assert_false(is_full(0));
     }
     assert_false(w.members[0].closed);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(members_that_send_without_end_share_a_limit_and_another_is_read),
-        T(who_waited_goes_on_and_nothing_is_lost),
-        T(plain_text_waits_although_its_stream_has_ended),
-        T(what_a_store_has_that_does_not_answer_stays_counted),
-        T(a_stored_copy_has_no_room_beyond_the_share_either),
-        T(who_sends_alone_never_waits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,9 +37,8 @@ static void expect_noted(void)
 
 static const struct pv_ctl_msg done = {.type = PV_CTL_DONE};
 
-static void what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other(void **state)
+PV_TEST_IN(what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other, start, stop)
 {
-    (void)state;
     have_waiting(2);
     assert_int_equal(fake_coord.n, 1);
     answer(PV_CTL_KEEP, &done);
@@ -50,10 +49,9 @@ static void what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other(voi
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_copy_can_be_opened_by_its_receiver_alone(void **state)
+PV_TEST_IN(a_copy_can_be_opened_by_its_receiver_alone, start, stop)
 {
     uint64_t tag;
-    (void)state;
     have_waiting(1);
     struct pv_ctl_msg *m = fake_coord_take(PV_CTL_KEEP, &tag);
     struct pv_signal_route route;
@@ -76,9 +74,8 @@ static void a_copy_can_be_opened_by_its_receiver_alone(void **state)
     pv_ctl_msg_free(m);
 }
 
-static void who_comes_back_gets_the_rest_directly(void **state)
+PV_TEST_IN(who_comes_back_gets_the_rest_directly, start, stop)
 {
-    (void)state;
     have_waiting(2);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     answer(PV_CTL_KEEP, &done);
@@ -86,9 +83,8 @@ static void who_comes_back_gets_the_rest_directly(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection(void **state)
+PV_TEST_IN(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection, start, stop)
 {
-    (void)state;
     have_waiting(1);
     answer_error(PV_CTL_KEEP, PV_CTL_E_NOT_ALLOWED);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
@@ -98,9 +94,8 @@ static void a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connect
     assert_int_equal(fake_coord.n, 1); /* another coordinator, perhaps */
 }
 
-static void a_full_coordinator_is_asked_again_after_a_minute(void **state)
+PV_TEST_IN(a_full_coordinator_is_asked_again_after_a_minute, start, stop)
 {
-    (void)state;
     have_waiting(2);
     answer_error(PV_CTL_KEEP, PV_CTL_E_LIMIT);
     fake_node_wait(node, PV_S(59));
@@ -112,9 +107,8 @@ static void a_full_coordinator_is_asked_again_after_a_minute(void **state)
 }
 
 /* Its database may be back any moment, and then nobody waits for long. */
-static void a_coordinator_that_cannot_store_now_is_asked_again_each_second(void **state)
+PV_TEST_IN(a_coordinator_that_cannot_store_now_is_asked_again_each_second, start, stop)
 {
-    (void)state;
     have_waiting(2);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
     for (int i = 0; i < 4; i++) {
@@ -129,9 +123,8 @@ static void a_coordinator_that_cannot_store_now_is_asked_again_each_second(void 
     answer(PV_CTL_KEEP, &done);
 }
 
-static void what_cannot_be_collected_now_is_asked_for_each_second(void **state)
+PV_TEST_IN(what_cannot_be_collected_now_is_asked_for_each_second, start, stop)
 {
-    (void)state;
     set_online(true);
     for (int i = 0; i < 4; i++) {
         answer_error(PV_CTL_COLLECT, PV_CTL_E_STORAGE);
@@ -141,9 +134,8 @@ static void what_cannot_be_collected_now_is_asked_for_each_second(void **state)
     nothing_to_collect();
 }
 
-static void what_waits_is_stored_anew_an_hour_after_the_start_and_each_day(void **state)
+PV_TEST_IN(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day, start, stop)
 {
-    (void)state;
     have_waiting(0);
     for (pv_ns t = PV_S(3600); t <= PV_S(86400); t += PV_S(82800)) {
         fake_node_wait(node, t - PV_S(1));
@@ -157,9 +149,8 @@ static void what_waits_is_stored_anew_an_hour_after_the_start_and_each_day(void 
 }
 
 /* One whose room there is full holds up the others by its part of the minute. */
-static void who_has_no_room_there_does_not_hold_up_the_others_for_a_minute(void **state)
+PV_TEST_IN(who_has_no_room_there_does_not_hold_up_the_others_for_a_minute, start, stop)
 {
-    (void)state;
     have_waiting(1);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
     answer_error(PV_CTL_KEEP, PV_CTL_E_LIMIT);
@@ -173,9 +164,8 @@ static void who_has_no_room_there_does_not_hold_up_the_others_for_a_minute(void 
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 0));
 }
 
-static void a_lost_connection_forgets_what_was_asked_and_begins_anew(void **state)
+PV_TEST_IN(a_lost_connection_forgets_what_was_asked_and_begins_anew, start, stop)
 {
-    (void)state;
     have_waiting(2);
     set_online(false);
     fake_coord_done();
@@ -186,9 +176,8 @@ static void a_lost_connection_forgets_what_was_asked_and_begins_anew(void **stat
     assert_int_equal(fake_coord.n, 1);
 }
 
-static void messages_of_another_peer_are_never_sealed_for_this_one(void **state)
+PV_TEST_IN(messages_of_another_peer_are_never_sealed_for_this_one, start, stop)
 {
-    (void)state;
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
@@ -197,9 +186,8 @@ static void messages_of_another_peer_are_never_sealed_for_this_one(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_store_that_fails_is_asked_again_later(void **state)
+PV_TEST_IN(a_store_that_fails_is_asked_again_later, start, stop)
 {
-    (void)state;
     set_online(true);
     nothing_to_collect();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
@@ -210,9 +198,8 @@ static void a_store_that_fails_is_asked_again_later(void **state)
                      fake_chat_messages(chat.bob_keys.pk, 0));
 }
 
-static void without_store_in_the_configuration_nothing_is_kept_or_collected(void **state)
+PV_TEST_IN(without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop)
 {
-    (void)state;
     set_online(true);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_OFFLINE);
     assert_int_equal(fake_coord.n, 0);
@@ -234,9 +221,8 @@ static void commit(int status)
     fake_peers_settle(&chat.peers);
 }
 
-static void a_copy_is_forgotten_there_only_once_it_is_on_disk_here(void **state)
+PV_TEST_IN(a_copy_is_forgotten_there_only_once_it_is_on_disk_here, start, stop)
 {
-    (void)state;
     set_online(true);
     expect_collect(0, 0);
     hand_over(17, false);
@@ -261,9 +247,8 @@ static void change_key_twice(void)
     }
 }
 
-static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
+PV_TEST_IN(a_copy_that_was_sealed_to_a_former_key_is_opened, start, stop)
 {
-    (void)state;
     change_key_twice();
     set_online(true);
     sealed_to = node->identity.others[2].pk;
@@ -274,11 +259,10 @@ static void a_copy_that_was_sealed_to_a_former_key_is_opened(void **state)
 }
 
 /* With the longest text as well, whose hybrid box is longer than any other one. */
-static void a_long_hybrid_copy_to_a_former_key_is_opened(void **state)
+PV_TEST_IN(a_long_hybrid_copy_to_a_former_key_is_opened, start, stop)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
-    (void)state;
     change_key_twice();
     assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
     set_online(true);
@@ -298,11 +282,10 @@ static void a_long_hybrid_copy_to_a_former_key_is_opened(void **state)
 }
 
 /* A hybrid one is read by who has a KEM, and else stays for the time when this node has one. */
-static void a_hybrid_copy_is_read_or_left_where_it_is(void **state)
+PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct pv_sealing_to to = {.kem = &kem_double, .ek = cert};
-    (void)state;
     assert_int_equal(pv_sealing_certify(&kem_double, node->identity.sign_sk, cert), PV_OK);
     set_online(true);
     sealed_hybrid = &to;
@@ -320,9 +303,8 @@ static void a_hybrid_copy_is_read_or_left_where_it_is(void **state)
 
 /* [security] pq = require: for who was never met there is no key, so nothing is stored elsewhere.
  */
-static void who_requires_it_stores_no_other_copy(void **state)
+PV_TEST_IN(who_requires_it_stores_no_other_copy, start, stop)
 {
-    (void)state;
     chat.peers.env.pq = PV_PQ_REQUIRE;
     set_online(true);
     nothing_to_collect();
@@ -335,9 +317,8 @@ static void who_requires_it_stores_no_other_copy(void **state)
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_UNCOPIED), PV_OK, NULL);
 }
 
-static void a_copy_that_could_not_be_stored_is_asked_for_again(void **state)
+PV_TEST_IN(a_copy_that_could_not_be_stored_is_asked_for_again, start, stop)
 {
-    (void)state;
     set_online(true);
     hand_over(17, false);
     commit(PV_ERR_NO_SPACE);
@@ -346,18 +327,16 @@ static void a_copy_that_could_not_be_stored_is_asked_for_again(void **state)
     expect_collect(0, 0);
 }
 
-static void a_forged_copy_is_deleted_there_and_the_next_asked_for(void **state)
+PV_TEST_IN(a_forged_copy_is_deleted_there_and_the_next_asked_for, start, stop)
 {
-    (void)state;
     set_online(true);
     hand_over(17, true);
     expect_collect(17, 17);
 }
 
-static void news_while_collecting_is_looked_at_afterwards(void **state)
+PV_TEST_IN(news_while_collecting_is_looked_at_afterwards, start, stop)
 {
     const struct pv_ctl_msg news = {.type = PV_CTL_COPY};
-    (void)state;
     set_online(true);
     pv_part_copies.on_push(node->self, &news, node->now);
     assert_int_equal(fake_coord.n, 1);
@@ -365,34 +344,4 @@ static void news_while_collecting_is_looked_at_afterwards(void **state)
     expect_collect(0, 0);
     nothing_to_collect();
     assert_int_equal(fake_coord.n, 0);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other),
-        T(a_copy_can_be_opened_by_its_receiver_alone),
-        T(who_comes_back_gets_the_rest_directly),
-        T(a_coordinator_that_stores_nothing_is_not_asked_again_on_this_connection),
-        T(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day),
-        T(a_full_coordinator_is_asked_again_after_a_minute),
-        T(a_coordinator_that_cannot_store_now_is_asked_again_each_second),
-        T(what_cannot_be_collected_now_is_asked_for_each_second),
-        T(who_has_no_room_there_does_not_hold_up_the_others_for_a_minute),
-        T(a_lost_connection_forgets_what_was_asked_and_begins_anew),
-        T(messages_of_another_peer_are_never_sealed_for_this_one),
-        T(a_store_that_fails_is_asked_again_later),
-        cmocka_unit_test_setup_teardown(
-            without_store_in_the_configuration_nothing_is_kept_or_collected, start_unwanted, stop),
-        T(a_copy_is_forgotten_there_only_once_it_is_on_disk_here),
-        T(a_copy_that_was_sealed_to_a_former_key_is_opened),
-        T(a_long_hybrid_copy_to_a_former_key_is_opened),
-        T(a_hybrid_copy_is_read_or_left_where_it_is),
-        T(who_requires_it_stores_no_other_copy),
-        T(a_copy_that_could_not_be_stored_is_asked_for_again),
-        T(a_forged_copy_is_deleted_there_and_the_next_asked_for),
-        T(news_while_collecting_is_looked_at_afterwards),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

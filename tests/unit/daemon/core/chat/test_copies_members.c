@@ -3,9 +3,8 @@
  * them. */
 #include "tests/unit/daemon/core/chat/copies_world.h"
 
-static void members_are_asked_when_the_coordinator_is_away_for_long_enough(void **state)
+PV_TEST_IN(members_are_asked_when_the_coordinator_is_away_for_long_enough, start, stop)
 {
-    (void)state;
     fake_node_wait(node, PV_S(9));
     assert_null(fake_node_job(node));
     fake_node_wait(node, PV_S(2));
@@ -60,9 +59,8 @@ static void expect_said(uint32_t sid, enum pv_copy_kind kind, bool yes)
 
 static const uint8_t some_box[100] = {1};
 
-static void a_node_that_holds_nothing_refuses_to(void **state)
+PV_TEST_IN(a_node_that_holds_nothing_refuses_to, start, stop)
 {
-    (void)state;
     uint32_t bob = connection_of(chat.bob);
     say(bob, PV_COPY_KEEP, 0, chat.carol_keys.pk, pv_view(some_box, sizeof(some_box)));
     expect_said(bob, PV_COPY_KEPT, false);
@@ -113,9 +111,8 @@ static unsigned look_on(pv_ns t)
 
 /* A holder says to nobody what it gave up: an hour after the start, and each day, all that waits is
  * offered to holders anew. */
-static void what_waits_is_offered_anew_each_day(void **state)
+PV_TEST_IN(what_waits_is_offered_anew_each_day, start, stop)
 {
-    (void)state;
     assert_int_equal(look_on(PV_S(3500)), 0);
     assert_int_equal(look_on(PV_S(200)), 1);
     assert_int_equal(look_on(PV_S(86000)), 0);
@@ -132,12 +129,11 @@ static void answer_put(struct pv_job *job)
 }
 
 /* A member that sends copies faster than the disk takes them leaves room for those of others. */
-static void one_sender_does_not_fill_the_way_to_the_disk(void **state)
+PV_TEST_IN(one_sender_does_not_fill_the_way_to_the_disk, start_holding, stop)
 {
     const struct pv_peer *dave = fake_peers_member(&chat.peers, 9, "dave", 9);
     uint32_t bob = connection_of(chat.bob), carol = connection_of(chat.carol);
     const struct pv_view box = pv_view(some_box, sizeof(some_box));
-    (void)state;
     for (uint8_t id = 1; id <= PV_COPIES_OF_MEMBER; id++)
         say(bob, PV_COPY_KEEP, id, pv_peer_pk(dave), box);
     assert_int_equal(pv_chatlink_out(node->node.chatlink, bob).len, 0);
@@ -179,10 +175,9 @@ static void deliver(uint32_t holder, uint8_t id)
 }
 
 /* The same for a holder that hands over more than one copy at a time. */
-static void one_holder_does_not_fill_the_way_to_the_disk(void **state)
+PV_TEST_IN(one_holder_does_not_fill_the_way_to_the_disk, start, stop)
 {
     uint32_t bob = connection_of(chat.bob), carol = connection_of(chat.carol);
-    (void)state;
     for (uint8_t id = 1; id <= PV_COPIES_TAKES + 8; id++)
         deliver(bob, id);
     deliver(carol, 100);
@@ -192,7 +187,7 @@ static void one_holder_does_not_fill_the_way_to_the_disk(void **state)
 
 /* Bob sends more than is taken at a time: his copies stay where they are, and those behind them, of
  * others, are collected. */
-static void an_author_who_sends_too_much_does_not_hold_up_the_copies_of_others(void **state)
+PV_TEST_IN(an_author_who_sends_too_much_does_not_hold_up_the_copies_of_others, start, stop)
 {
     static char text[PV_CHAT_TEXT_MAX];
     struct pv_chatlink_copy copy = {.pk = chat.bob_keys.pk,
@@ -201,7 +196,6 @@ static void an_author_who_sends_too_much_does_not_hold_up_the_copies_of_others(v
                                     .seq = 1,
                                     .number = 1000};
     int r = PV_OK;
-    (void)state;
     memset(text, 'x', sizeof(text));
     set_online(true);
     expect_collect(0, 0);
@@ -255,11 +249,10 @@ static void many_come(struct pv_peer *ret_many[static PV_COPIES_GIVES],
 }
 
 /* They are handed a copy and never answer. */
-static void receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out(void **state)
+PV_TEST_IN(receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out, start_holding, stop)
 {
     struct pv_peer *many[PV_COPIES_GIVES];
     struct pv_job *jobs[PV_COPIES_GIVES];
-    (void)state;
     many_come(many, jobs);
     for (unsigned i = 0; i < PV_COPIES_GIVES; i++)
         find_one(jobs[i], many[i]);
@@ -274,11 +267,10 @@ static void receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out(vo
 }
 
 /* What it finds for one receiver when that has lost its turn is not for who has it now. */
-static void a_slow_store_hands_nobody_the_copy_of_another(void **state)
+PV_TEST_IN(a_slow_store_hands_nobody_the_copy_of_another, start_holding, stop)
 {
     struct pv_peer *many[PV_COPIES_GIVES];
     struct pv_job *jobs[PV_COPIES_GIVES];
-    (void)state;
     many_come(many, jobs);
     uint32_t carol = connection_of(chat.carol);
     say(carol, PV_COPY_TAKEN, 1, chat.bob_keys.pk, pv_view(NULL, 0));
@@ -326,11 +318,10 @@ static void have_backlog(unsigned n)
     fake_chat_answer(&chat, job, PV_OK, r);
 }
 
-static void a_silent_holder_holds_up_one_message_and_not_all(void **state)
+PV_TEST_IN(a_silent_holder_holds_up_one_message_and_not_all, start, stop)
 {
     struct pv_job *job;
     unsigned silent = 0, refused = 0;
-    (void)state;
     become_holder(chat.bob);
     uint32_t carol = become_holder(chat.carol);
     have_backlog(5);
@@ -354,12 +345,11 @@ static void a_silent_holder_holds_up_one_message_and_not_all(void **state)
     assert_in_range(silent, 0, 1);
 }
 
-static void a_flood_of_frames_ends_the_connection(void **state)
+PV_TEST_IN(a_flood_of_frames_ends_the_connection, start, stop)
 {
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     struct pv_chatlink_stream_op op;
     uint32_t sid;
-    (void)state;
     memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
     assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
     static const char line[] = "{\"copy\":\"what\"}\n";
@@ -369,25 +359,4 @@ static void a_flood_of_frames_ends_the_connection(void **state)
     assert_int_equal(fake_node_drops(node, "copy-frame"), 1);
     assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
     assert_false(op.open);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(members_are_asked_when_the_coordinator_is_away_for_long_enough),
-        T(what_waits_is_offered_anew_each_day),
-        T(a_node_that_holds_nothing_refuses_to),
-        cmocka_unit_test_setup_teardown(one_sender_does_not_fill_the_way_to_the_disk, start_holding,
-                                        stop),
-        T(one_holder_does_not_fill_the_way_to_the_disk),
-        T(an_author_who_sends_too_much_does_not_hold_up_the_copies_of_others),
-        cmocka_unit_test_setup_teardown(
-            receivers_that_do_not_answer_delay_the_others_and_shut_nobody_out, start_holding, stop),
-        cmocka_unit_test_setup_teardown(a_slow_store_hands_nobody_the_copy_of_another,
-                                        start_holding, stop),
-        T(a_silent_holder_holds_up_one_message_and_not_all),
-        T(a_flood_of_frames_ends_the_connection),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

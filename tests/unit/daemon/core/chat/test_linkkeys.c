@@ -40,6 +40,8 @@ static int end(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, end);
+
 static bool look(int i, bool described, bool capable, bool there)
 {
     const struct pv_linkkeys_seen seen = {
@@ -86,9 +88,8 @@ static void assert_one_key(void)
     assert_memory_equal(key[0], key[1], sizeof(key[0]));
 }
 
-static void both_get_one_key_in_a_few_messages(void **state)
+PV_TEST(both_get_one_key_in_a_few_messages)
 {
-    (void)state;
     assert_int_equal(state_of(0), PV_LINKKEYS_UNKNOWN);
     assert_true(look(0, true, true, true));
     assert_int_equal(state_of(0), PV_LINKKEYS_CAPABLE);
@@ -99,10 +100,9 @@ static void both_get_one_key_in_a_few_messages(void **state)
     assert_int_equal(exchange(), 0);
 }
 
-static void what_is_lost_is_repeated_ever_more_rarely(void **state)
+PV_TEST(what_is_lost_is_repeated_ever_more_rarely)
 {
     unsigned sent = 0;
-    (void)state;
     look(0, true, true, true);
     sent += tell(0, true);
     assert_true(pv_linkkeys_take_dirty(w.side[0], w.now + PV_S(PV_LINKKEYS_SAVE_S)));
@@ -133,9 +133,8 @@ static void give(int i, const struct pv_linkkeys_transmit *tx)
 }
 
 /* Who has what it needs must still answer who has not: its last answer did not come. */
-static void an_answer_that_is_lost_is_given_again(void **state)
+PV_TEST(an_answer_that_is_lost_is_given_again)
 {
-    (void)state;
     look(0, true, true, true);
     look(1, true, true, true);
     struct pv_linkkeys_transmit from[2] = {message_of(0), message_of(1)};
@@ -152,9 +151,8 @@ static void an_answer_that_is_lost_is_given_again(void **state)
     assert_one_key();
 }
 
-static void a_message_that_was_overtaken_takes_nothing_back(void **state)
+PV_TEST(a_message_that_was_overtaken_takes_nothing_back)
 {
-    (void)state;
     look(0, true, true, true);
     look(1, true, true, true);
     struct pv_linkkeys_transmit first = message_of(0);
@@ -166,10 +164,9 @@ static void a_message_that_was_overtaken_takes_nothing_back(void **state)
     assert_one_key();
 }
 
-static void a_new_life_has_a_new_key(void **state)
+PV_TEST(a_new_life_has_a_new_key)
 {
     uint8_t before[PV_PROOF_KEY_LEN], after[PV_PROOF_KEY_LEN];
-    (void)state;
     look(0, true, true, true);
     exchange();
     assert_true(pv_linkkeys_key(w.side[0], w.pk[1], before));
@@ -182,10 +179,9 @@ static void a_new_life_has_a_new_key(void **state)
     assert_memory_not_equal(before, after, sizeof(before));
 }
 
-static void who_once_proved_itself_is_never_old_again(void **state)
+PV_TEST(who_once_proved_itself_is_never_old_again)
 {
     size_t len;
-    (void)state;
     look(0, true, false, true);
     assert_int_equal(state_of(0), PV_LINKKEYS_OLD);
     assert_int_equal(exchange(), 0); /* it would not understand */
@@ -209,21 +205,19 @@ static void who_once_proved_itself_is_never_old_again(void **state)
     assert_true(pv_linkkeys_take_dirty(w.side[0], w.now));
 }
 
-static void its_own_message_says_that_it_can(void **state)
+PV_TEST(its_own_message_says_that_it_can)
 {
-    (void)state;
     look(1, true, false, true);
     look(0, true, true, true);
     exchange();
     assert_one_key();
 }
 
-static void a_flood_of_secrets_is_not_answered_by_one(void **state)
+PV_TEST(a_flood_of_secrets_is_not_answered_by_one)
 {
     struct pv_proof_secret msg = {.known = {0}};
     uint8_t body[PV_PROOF_BODY_LEN];
     unsigned answers = 0;
-    (void)state;
     for (unsigned i = 0; i < 1000; i++) {
         msg.secret[0] = (uint8_t)i;
         msg.secret[1] = (uint8_t)(i >> 8);
@@ -233,20 +227,4 @@ static void a_flood_of_secrets_is_not_answered_by_one(void **state)
     }
     assert_in_range(answers, 1, PV_LINKKEYS_ANSWER_BURST);
     assert_false(pv_linkkeys_take(w.side[0], w.pk[1], pv_view(body, 5), w.now));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
-        T(both_get_one_key_in_a_few_messages),
-        T(what_is_lost_is_repeated_ever_more_rarely),
-        T(a_new_life_has_a_new_key),
-        T(who_once_proved_itself_is_never_old_again),
-        T(its_own_message_says_that_it_can),
-        T(a_flood_of_secrets_is_not_answered_by_one),
-        T(an_answer_that_is_lost_is_given_again),
-        T(a_message_that_was_overtaken_takes_nothing_back),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,9 +105,8 @@ static unsigned carry_from_bob(void)
     return all;
 }
 
-static void a_description_decides_what_is_believed(void **state)
+PV_TEST_IN(a_description_decides_what_is_believed, start, stop)
 {
-    (void)state;
     assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
     assert_int_equal(describe(0) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
     assert_int_equal(state_of_bob(), PV_LINKKEYS_OLD);
@@ -116,10 +115,9 @@ static void a_description_decides_what_is_believed(void **state)
     assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
 }
 
-static void secrets_go_in_band_until_both_have_one_key(void **state)
+PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start, stop)
 {
     uint8_t ours[PV_PROOF_KEY_LEN], his[PV_PROOF_KEY_LEN];
-    (void)state;
     describe(PV_DESC_CAP_PROOF);
     assert_int_equal(carry_to_bob(), 0); /* there is no path */
     fake_far_talk(&x, &bob, &there);
@@ -133,10 +131,9 @@ static void secrets_go_in_band_until_both_have_one_key(void **state)
     assert_memory_equal(ours, his, sizeof(ours));
 }
 
-static void what_is_lost_is_sent_again(void **state)
+PV_TEST_IN(what_is_lost_is_sent_again, start, stop)
 {
     struct pv_engine_inject lost;
-    (void)state;
     describe(PV_DESC_CAP_PROOF);
     fake_far_talk(&x, &bob, &there);
     while (pv_peers_poll_inject(x.f.node.peers, &lost) == PV_OK)
@@ -157,10 +154,9 @@ static struct pv_job *expect_saved(size_t n_peers)
     return job;
 }
 
-static void who_proves_himself_is_stored_and_again_after_a_failure(void **state)
+PV_TEST_IN(who_proves_himself_is_stored_and_again_after_a_failure, start, stop)
 {
     struct pv_job_result failed = {.status = PV_ERR_NO_SPACE}, kept = {.status = PV_OK};
-    (void)state;
     describe(PV_DESC_CAP_PROOF);
     assert_null(fake_node_job(&x.f));
     fake_node_wait(&x.f, PV_S(PV_LINKKEYS_SAVE_S));
@@ -173,32 +169,29 @@ static void who_proves_himself_is_stored_and_again_after_a_failure(void **state)
 }
 
 /* Else whoever restarts this node could speak for bob until his next description. */
-static void who_proved_himself_before_a_restart_is_still_believed_nothing_else(void **state)
+PV_TEST_IN(who_proved_himself_before_a_restart_is_still_believed_nothing_else, NULL, stop)
 {
     const struct keys k = keys_of(7);
-    (void)state;
     begin_with(pv_view(k.pk, sizeof(k.pk)));
     assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
     describe(0);
     assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
 }
 
-static void a_member_that_is_gone_is_forgotten(void **state)
+PV_TEST_IN(a_member_that_is_gone_is_forgotten, start, stop)
 {
-    (void)state;
     describe(PV_DESC_CAP_PROOF);
     pv_part_linkkeys.on_member_gone(x.f.self, pv_peer_pk(bob.peer), x.f.now);
     assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
 }
 
 /* A start with a list that names bob, carol, dave and erin, of whom the roster has other news. */
-static void at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else(void **state)
+PV_TEST_IN(at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else, NULL, stop)
 {
     const struct keys b = keys_of(7), c = keys_of(8), d = keys_of(9), e = keys_of(10);
     const struct keys *all[] = {&b, &c, &d, &e};
     uint8_t list[4][PV_SIGN_PK_LEN];
     struct pv_job_result kept = {.status = PV_OK};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
         memcpy(list[i], all[i]->pk, sizeof(list[i]));
     enter_with(pv_view(list, sizeof(list)));
@@ -217,29 +210,10 @@ static void at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else(vo
     assert_null(fake_node_job(&x.f));
 }
 
-static void chat_finds_no_machine_behind_its_end(void **state)
+PV_TEST_IN(chat_finds_no_machine_behind_its_end, start, stop)
 {
-    (void)state;
     assert_non_null(x.f.node.linkkeys);
     pv_part_linkkeys.free(x.f.self);
     x.f.self = NULL;
     assert_null(x.f.node.linkkeys);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_description_decides_what_is_believed, start, stop),
-        cmocka_unit_test_setup_teardown(secrets_go_in_band_until_both_have_one_key, start, stop),
-        cmocka_unit_test_setup_teardown(what_is_lost_is_sent_again, start, stop),
-        cmocka_unit_test_setup_teardown(who_proves_himself_is_stored_and_again_after_a_failure,
-                                        start, stop),
-        cmocka_unit_test_teardown(
-            who_proved_himself_before_a_restart_is_still_believed_nothing_else, stop),
-        cmocka_unit_test_setup_teardown(a_member_that_is_gone_is_forgotten, start, stop),
-        cmocka_unit_test_teardown(at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else,
-                                  stop),
-        cmocka_unit_test_setup_teardown(chat_finds_no_machine_behind_its_end, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

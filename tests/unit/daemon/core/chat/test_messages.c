@@ -23,6 +23,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void say(const char *line)
 {
     fake_ctl_say(node, chat.client, line);
@@ -43,34 +45,30 @@ static unsigned enqueued(void)
     return n;
 }
 
-static void a_message_to_a_member_is_given_to_chatlink(void **state)
+PV_TEST(a_message_to_a_member_is_given_to_chatlink)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
     assert_int_equal(enqueued(), 1);
     assert_string_equal(fake_ctl_reply(node, chat.client), ""); /* answered once it is stored */
     assert_true(pv_peer_is_wanted(chat.bob, node->now));
 }
 
-static void a_message_to_nobody_is_refused(void **state)
+PV_TEST(a_message_to_nobody_is_refused)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"dave\",\"text\":\"hello\"}");
     assert_reply(node, chat.client, "no peer dave");
     assert_int_equal(enqueued(), 0);
 }
 
-static void a_message_to_a_room_goes_to_rooms(void **state)
+PV_TEST(a_message_to_a_room_goes_to_rooms)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"hello\"}");
     assert_reply(node, chat.client, "the rooms are not loaded yet");
     assert_int_equal(enqueued(), 0);
 }
 
-static void the_inbox_is_marked_read_unless_one_only_peeks(void **state)
+PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"inbox\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_true(job->u.chat->mark_read);
@@ -92,9 +90,8 @@ static void the_inbox_is_marked_read_unless_one_only_peeks(void **state)
 }
 
 /* Only what a client has is read: it peeks, and says then how far it got. */
-static void what_a_client_has_is_read(void **state)
+PV_TEST(what_a_client_has_is_read)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
     assert_true(job->u.chat->mark_read && job->u.chat->through);
@@ -122,9 +119,8 @@ static void what_a_client_has_is_read(void **state)
     assert_reply(node, chat.client, "is the id of a message");
 }
 
-static void a_send_may_choose_its_id(void **state)
+PV_TEST(a_send_may_choose_its_id)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hi\","
         "\"message\":\"AAECAwQFBgcICQoLDA0ODw\"}");
     fake_peers_settle(&chat.peers);
@@ -140,9 +136,8 @@ static void a_send_may_choose_its_id(void **state)
     assert_reply(node, chat.client, "22 characters");
 }
 
-static void history_of_all_and_of_one_are_different_questions(void **state)
+PV_TEST(history_of_all_and_of_one_are_different_questions)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"history\",\"limit\":5}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
     assert_true(job->u.chat->all_peers);
@@ -157,9 +152,8 @@ static void history_of_all_and_of_one_are_different_questions(void **state)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 0));
 }
 
-static void what_somebody_said_who_left_is_still_found_by_name(void **state)
+PV_TEST(what_somebody_said_who_left_is_still_found_by_name)
 {
-    (void)state;
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
     say("{\"id\":1,\"cmd\":\"history\",\"peer\":\"bob\"}");
@@ -171,9 +165,8 @@ static void what_somebody_said_who_left_is_still_found_by_name(void **state)
     assert_reply(node, chat.client, "left the network");
 }
 
-static void a_name_that_changed_hands_is_said(void **state)
+PV_TEST(a_name_that_changed_hands_is_said)
 {
-    (void)state;
     const struct keys other = keys_of(9);
     uint8_t sk[32], pk[32];
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
@@ -217,38 +210,17 @@ static void a_name_that_changed_hands_is_said(void **state)
     assert_non_null(strstr(reply, want));
 }
 
-static void a_store_that_fails_is_said(void **state)
+PV_TEST(a_store_that_fails_is_said)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"inbox\"}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_INBOX), PV_ERR_NO_SPACE, NULL);
     assert_reply(node, chat.client, "no room");
 }
 
-static void an_answer_for_a_client_that_is_gone_is_dropped(void **state)
+PV_TEST(an_answer_for_a_client_that_is_gone_is_dropped)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"history\"}");
     pv_ctlsrv_closed(node->node.ctl, chat.client);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_HISTORY), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 3));
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(a_message_to_a_member_is_given_to_chatlink),
-        T(a_message_to_nobody_is_refused),
-        T(a_message_to_a_room_goes_to_rooms),
-        T(the_inbox_is_marked_read_unless_one_only_peeks),
-        T(what_a_client_has_is_read),
-        T(a_send_may_choose_its_id),
-        T(history_of_all_and_of_one_are_different_questions),
-        T(what_somebody_said_who_left_is_still_found_by_name),
-        T(a_name_that_changed_hands_is_said),
-        T(a_store_that_fails_is_said),
-        T(an_answer_for_a_client_that_is_gone_is_dropped),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

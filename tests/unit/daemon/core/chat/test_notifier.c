@@ -50,10 +50,9 @@ static void receive(const char *room, const char *text)
     receive_from("bob", room, text);
 }
 
-static void the_program_is_told_who_said_what_to_whom_and_when(void **state)
+PV_TEST_IN(the_program_is_told_who_said_what_to_whom_and_when, start, stop)
 {
     char text[PV_CHAT_ID_TEXT_BUF];
-    (void)state;
     pv_chat_id_format(id, text);
     receive(NULL, "hello");
     struct pv_job *job = fake_node_job(&node);
@@ -68,9 +67,8 @@ static void the_program_is_told_who_said_what_to_whom_and_when(void **state)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-static void a_message_of_a_room_names_the_room(void **state)
+PV_TEST_IN(a_message_of_a_room_names_the_room, start, stop)
 {
-    (void)state;
     receive("#crew", "ahoy");
     struct pv_job *job = fake_node_job(&node);
     assert_non_null(job);
@@ -78,19 +76,17 @@ static void a_message_of_a_room_names_the_room(void **state)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-static void without_a_program_nothing_is_run(void **state)
+PV_TEST_IN(without_a_program_nothing_is_run, start_without_a_program, stop)
 {
-    (void)state;
     receive(NULL, "hello");
     assert_null(fake_node_job(&node));
 }
 
 /* More messages than a slow program keeps up with are not queued without end; each run that ends,
  * well or not, makes room for another. */
-static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next(void **state)
+PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop)
 {
     struct pv_job *jobs[PV_NOTIFIER_MAX_WAITING];
-    (void)state;
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING + 3; i++) {
         char name[PV_NAME_BUF];
         snprintf(name, sizeof(name), "n%zu", i);
@@ -112,11 +108,10 @@ static void a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-static void one_sender_leaves_room_for_others(void **state)
+PV_TEST_IN(one_sender_leaves_room_for_others, start, stop)
 {
     struct pv_job *job;
     size_t n = 0;
-    (void)state;
     for (size_t i = 0; i < PV_NOTIFIER_MAX_WAITING; i++)
         receive(i % 2 == 0 ? NULL : "#crew", "again");
     while ((job = fake_node_job(&node)) != NULL) {
@@ -132,11 +127,10 @@ static void one_sender_leaves_room_for_others(void **state)
 }
 
 /* However many they write, it takes seven of them to have all places. */
-static void six_that_write_without_end_leave_room_for_others(void **state)
+PV_TEST_IN(six_that_write_without_end_leave_room_for_others, start, stop)
 {
     static const char *const names[] = {"bob", "dave", "erin", "frank", "gina", "hugo"};
     struct pv_job *job;
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(names) * PV_NOTIFIER_MAX_WAITING; i++)
         receive_from(names[i / PV_NOTIFIER_MAX_WAITING], NULL, "again");
     while ((job = fake_node_job(&node)) != NULL)
@@ -148,29 +142,10 @@ static void six_that_write_without_end_leave_room_for_others(void **state)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
-static void nobody_is_told_when_the_part_is_not_there(void **state)
+PV_TEST_IN(nobody_is_told_when_the_part_is_not_there, start, stop)
 {
-    (void)state;
     node.part->free(node.self);
     node.self = NULL;
     receive(NULL, "too late");
     assert_null(fake_node_job(&node));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_program_is_told_who_said_what_to_whom_and_when, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_message_of_a_room_names_the_room, start, stop),
-        cmocka_unit_test_setup_teardown(without_a_program_nothing_is_run, start_without_a_program,
-                                        stop),
-        cmocka_unit_test_setup_teardown(
-            a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_next, start, stop),
-        cmocka_unit_test_setup_teardown(one_sender_leaves_room_for_others, start, stop),
-        cmocka_unit_test_setup_teardown(six_that_write_without_end_leave_room_for_others, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(nobody_is_told_when_the_part_is_not_there, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

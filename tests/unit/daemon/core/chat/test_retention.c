@@ -28,6 +28,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void say(const char *line)
 {
     fake_ctl_say(node, chat.client, line);
@@ -42,9 +44,8 @@ static struct pv_chatjob_result *deleted(size_t n, bool more)
     return r;
 }
 
-static void old_messages_are_looked_for_at_the_start_and_every_hour(void **state)
+PV_TEST(old_messages_are_looked_for_at_the_start_and_every_hour)
 {
-    (void)state;
     pv_part_retention.handle_timeout(node->self, node->now);
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_PURGE);
     assert_int_equal(job->u.chat->keep_s, 90 * 86400);
@@ -60,9 +61,8 @@ static void old_messages_are_looked_for_at_the_start_and_every_hour(void **state
     assert_null(fake_node_job(node)); /* a store that fails is not asked in a loop */
 }
 
-static void clearing_goes_on_until_nothing_is_left(void **state)
+PV_TEST(clearing_goes_on_until_nothing_is_left)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_false(job->u.chat->all_peers);
@@ -75,9 +75,8 @@ static void clearing_goes_on_until_nothing_is_left(void **state)
     assert_reply(node, chat.client, "\"deleted\":1005");
 }
 
-static void clearing_all_and_nobody_are_told_apart(void **state)
+PV_TEST(clearing_all_and_nobody_are_told_apart)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"history_clear\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_CLEAR);
     assert_true(job->u.chat->all_peers);
@@ -90,9 +89,8 @@ static void clearing_all_and_nobody_are_told_apart(void **state)
     assert_null(fake_node_job(node));
 }
 
-static void what_somebody_said_who_left_can_be_deleted(void **state)
+PV_TEST(what_somebody_said_who_left_can_be_deleted)
 {
-    (void)state;
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
     say("{\"id\":1,\"cmd\":\"history_clear\",\"peer\":\"bob\"}");
@@ -112,9 +110,8 @@ static struct pv_chatjob_result *bob_alone(void)
     return r;
 }
 
-static void muting_is_asked_of_the_store_by_key(void **state)
+PV_TEST(muting_is_asked_of_the_store_by_key)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"mute\",\"peer\":\"bob\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
     assert_true(job->u.chat->mute);
@@ -141,9 +138,8 @@ static void muting_is_asked_of_the_store_by_key(void **state)
 }
 
 /* Else one reading that failed would have the muted heard for an hour. */
-static void who_was_muted_stays_so_where_the_list_cannot_be_read(void **state)
+PV_TEST(who_was_muted_stays_so_where_the_list_cannot_be_read)
 {
-    (void)state;
     pv_part_retention.handle_timeout(node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, bob_alone());
@@ -159,9 +155,8 @@ static void who_was_muted_stays_so_where_the_list_cannot_be_read(void **state)
     assert_false(pv_retention_is_muted(&node->node, chat.bob_keys.pk));
 }
 
-static void the_muted_are_listed_by_their_present_names(void **state)
+PV_TEST(the_muted_are_listed_by_their_present_names)
 {
-    (void)state;
     say("{\"id\":1,\"cmd\":\"muted\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
     struct pv_chatjob_result *r = deleted(0, false);
@@ -173,19 +168,4 @@ static void the_muted_are_listed_by_their_present_names(void **state)
     memcpy(r->backlog[1].peer_name, "gone", 5);
     fake_chat_answer(&chat, job, PV_OK, r);
     assert_reply(node, chat.client, "\"muted\":[\"bob\",\"gone\"]");
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(old_messages_are_looked_for_at_the_start_and_every_hour),
-        T(clearing_goes_on_until_nothing_is_left),
-        T(clearing_all_and_nobody_are_told_apart),
-        T(what_somebody_said_who_left_can_be_deleted),
-        T(muting_is_asked_of_the_store_by_key),
-        T(who_was_muted_stays_so_where_the_list_cannot_be_read),
-        T(the_muted_are_listed_by_their_present_names),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

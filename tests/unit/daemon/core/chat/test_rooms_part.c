@@ -24,6 +24,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static struct pv_chatjob_result *no_rooms(void)
 {
     struct pv_chatjob_result *r = calloc(1, sizeof(*r));
@@ -53,9 +55,8 @@ static void open_crew(void)
     assert_reply(node, chat.client, "\"room\":\"#crew\"");
 }
 
-static void rooms_are_loaded_when_the_node_is_in_a_network(void **state)
+PV_TEST(rooms_are_loaded_when_the_node_is_in_a_network)
 {
-    (void)state;
     assert_false(pv_rooms_are_ready(node->node.rooms));
     say("{\"id\":1,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     assert_reply(node, chat.client, "not loaded yet");
@@ -65,9 +66,8 @@ static void rooms_are_loaded_when_the_node_is_in_a_network(void **state)
     assert_reply(node, chat.client, "no room #crew");
 }
 
-static void a_node_that_left_its_network_has_no_rooms(void **state)
+PV_TEST(a_node_that_left_its_network_has_no_rooms)
 {
-    (void)state;
     load();
     open_crew();
     node->node.roster = NULL; /* the fixture frees it */
@@ -76,9 +76,8 @@ static void a_node_that_left_its_network_has_no_rooms(void **state)
     assert_null(pv_rooms_find(node->node.rooms, "crew", true));
 }
 
-static void a_room_is_answered_once_it_is_stored(void **state)
+PV_TEST(a_room_is_answered_once_it_is_stored)
 {
-    (void)state;
     load();
     open_crew();
     say("{\"id\":2,\"cmd\":\"room_list\"}");
@@ -95,10 +94,9 @@ static void change(const char *line)
 }
 
 /* What the answer and `status` say makes the place. */
-static void one_room_too_many_is_told_why(void **state)
+PV_TEST(one_room_too_many_is_told_why)
 {
     char line[64];
-    (void)state;
     load();
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"room_create\",\"room\":\"r%d\"}", i);
@@ -112,9 +110,8 @@ static void one_room_too_many_is_told_why(void **state)
     change("{\"id\":4,\"cmd\":\"room_create\",\"room\":\"more\"}");
 }
 
-static void a_room_that_cannot_be_stored_is_said(void **state)
+PV_TEST(a_room_that_cannot_be_stored_is_said)
 {
-    (void)state;
     load();
     say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), -ENOSPC, NULL);
@@ -122,9 +119,8 @@ static void a_room_that_cannot_be_stored_is_said(void **state)
 }
 
 /* Rooms begin anew with what the disk has, which may be that one already. */
-static void who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do(void **state)
+PV_TEST(who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
 {
-    (void)state;
     load();
     say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");
     struct pv_job *crew = fake_chat_job(&chat, PV_CHATJOB_ROOM);
@@ -135,9 +131,8 @@ static void who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do(void *
     pv_job_free(fake_chat_job(&chat, PV_CHATJOB_ROOM));
 }
 
-static void members_are_shown_as_present_by_the_one_answer_to_that(void **state)
+PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
 {
-    (void)state;
     load();
     open_crew();
     say("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
@@ -163,10 +158,9 @@ static void bob_says(const char *line)
     fake_peers_settle(&chat.peers);
 }
 
-static void a_sleep_ends_nobody_s_time(void **state)
+PV_TEST(a_sleep_ends_nobody_s_time)
 {
     char line[256], id[32], own[PV_KEY_TEXT_BUF];
-    (void)state;
     load();
     open_crew();
     change("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
@@ -187,31 +181,13 @@ static void a_sleep_ends_nobody_s_time(void **state)
     assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_OK);
 }
 
-static void a_peer_that_sends_nonsense_is_cut_off(void **state)
+PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
 {
     struct pv_chatlink_stream_op op;
-    (void)state;
     load();
     bob_says("{\"room\":\"what\"}\n");
     assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
     assert_false(op.open);
     assert_int_equal(fake_node_drops(node, "room-frame"), 1);
     assert_int_equal(fake_node_drops(node, "room-flood"), 0);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(rooms_are_loaded_when_the_node_is_in_a_network),
-        T(a_node_that_left_its_network_has_no_rooms),
-        T(a_room_is_answered_once_it_is_stored),
-        T(one_room_too_many_is_told_why),
-        T(a_room_that_cannot_be_stored_is_said),
-        T(who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do),
-        T(members_are_shown_as_present_by_the_one_answer_to_that),
-        T(a_sleep_ends_nobody_s_time),
-        T(a_peer_that_sends_nonsense_is_cut_off),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

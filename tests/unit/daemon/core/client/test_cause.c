@@ -34,6 +34,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static struct pv_cause find(void)
 {
     struct pv_cause c;
@@ -49,9 +51,8 @@ static void expect_cause(const char *text)
         fail_msg("the cause is: %s", c.text);
 }
 
-static void what_is_wrong_here_hides_all_else(void **state)
+PV_TEST(what_is_wrong_here_hides_all_else)
 {
-    (void)state;
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     expect_cause("bob is offline");
     assert_string_equal(find().code, "peer_offline");
@@ -68,34 +69,30 @@ static void what_is_wrong_here_hides_all_else(void **state)
     expect_cause("removed from the network");
 }
 
-static void an_overlap_elsewhere_in_the_range_is_no_cause(void **state)
+PV_TEST(an_overlap_elsewhere_in_the_range_is_no_cause)
 {
-    (void)state;
     own.overlap = "10.66.9.1/24 on lan0 is in this network's range";
     own.overlap_net = (struct pv_prefix){.base = pv_addr4(10, 66, 9, 0, 0), .bits = 24};
     expect_cause("nobody has asked for a path to bob yet");
 }
 
-static void a_peer_that_nobody_wanted_has_no_path(void **state)
+PV_TEST(a_peer_that_nobody_wanted_has_no_path)
 {
-    (void)state;
     const struct pv_cause c = find();
     assert_string_equal(c.text, "nobody has asked for a path to bob yet");
     assert_string_equal(c.todo, "`p2pvpnctl ping bob`");
 }
 
-static void without_the_coordinator_nobody_can_be_asked(void **state)
+PV_TEST(without_the_coordinator_nobody_can_be_asked)
 {
-    (void)state;
     x.f.node.online = false;
     expect_cause("cannot reach the coordinator (connecting), so bob cannot be asked");
     own.coord_error = "no route";
     expect_cause("cannot reach the coordinator (no route)");
 }
 
-static void a_direct_path_is_well_whatever_the_coordinator_knows(void **state)
+PV_TEST(a_direct_path_is_well_whatever_the_coordinator_knows)
 {
-    (void)state;
     fake_peers_path(&x, bob, &there);
     x.f.node.online = false;
     const struct pv_cause c = find();
@@ -103,9 +100,8 @@ static void a_direct_path_is_well_whatever_the_coordinator_knows(void **state)
     assert_string_equal(c.todo, "");
 }
 
-static void a_peer_that_does_not_answer_descriptions_is_asleep(void **state)
+PV_TEST(a_peer_that_does_not_answer_descriptions_is_asleep)
 {
-    (void)state;
     struct pv_desc desc;
     pv_peer_want(bob, "test", x.f.now);
     x.env.signalling = true;
@@ -117,9 +113,8 @@ static void a_peer_that_does_not_answer_descriptions_is_asleep(void **state)
     expect_cause("bob does not answer, neither through the coordinator nor on any path");
 }
 
-static void a_member_that_is_being_reached_is_given_time(void **state)
+PV_TEST(a_member_that_is_being_reached_is_given_time)
 {
-    (void)state;
     pv_peer_want(bob, "test", x.f.now);
     expect_cause("it is being found out: 0 checks have no answer yet");
     x.f.node.udp_blocked = true;
@@ -129,9 +124,8 @@ static void a_member_that_is_being_reached_is_given_time(void **state)
     expect_cause("UDP is closed at the coordinator: UDP from here reaches others");
 }
 
-static void a_static_peer_needs_something_to_send(void **state)
+PV_TEST(a_static_peer_needs_something_to_send)
 {
-    (void)state;
     const struct pv_static_peer conf = {.name = "phone", .public_key = {9}};
     assert_int_equal(pv_peers_add_static(x.f.node.peers, &conf, x.f.now), PV_OK);
     bob = pv_peers_find(x.f.node.peers, "phone");
@@ -152,9 +146,8 @@ static void bob_says(unsigned rev, unsigned caps)
     pv_peer_handle_desc(bob, &d, x.f.now);
 }
 
-static void a_peer_without_udp_is_told_by_its_description(void **state)
+PV_TEST(a_peer_without_udp_is_told_by_its_description)
 {
-    (void)state;
     x.env.locals[x.env.n_locals++] =
         (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
     pv_peer_want(bob, "test", x.f.now);
@@ -194,9 +187,8 @@ static void bob_shakes_hands(void)
     pv_session_free(theirs);
 }
 
-static void packets_that_wait_for_a_preshared_key_have_a_cause(void **state)
+PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
 {
-    (void)state;
     fake_peers_path(&x, bob, &there);
     bob_shakes_hands();
     expect_cause("nothing is wrong");
@@ -220,22 +212,4 @@ static void packets_that_wait_for_a_preshared_key_have_a_cause(void **state)
     expect_cause(
         "bob announced post-quantum sessions, but its half of the key exchange does not come");
     assert_string_equal(find().code, "pq_withheld");
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
-    const struct CMUnitTest tests[] = {
-        TEST(what_is_wrong_here_hides_all_else),
-        TEST(an_overlap_elsewhere_in_the_range_is_no_cause),
-        TEST(a_peer_that_nobody_wanted_has_no_path),
-        TEST(without_the_coordinator_nobody_can_be_asked),
-        TEST(a_direct_path_is_well_whatever_the_coordinator_knows),
-        TEST(a_peer_that_does_not_answer_descriptions_is_asleep),
-        TEST(a_member_that_is_being_reached_is_given_time),
-        TEST(packets_that_wait_for_a_preshared_key_have_a_cause),
-        TEST(a_static_peer_needs_something_to_send),
-        TEST(a_peer_without_udp_is_told_by_its_description),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Sends one line and lets the part run. What the client reads then is in reply. */
 static const char *ask(uint32_t sid, const char *line)
 {
@@ -97,9 +99,8 @@ static const char *ask(uint32_t sid, const char *line)
     return reply;
 }
 
-static void a_command_runs_where_its_needs_are_met(void **state)
+PV_TEST(a_command_runs_where_its_needs_are_met)
 {
-    (void)state;
     assert_string_equal(ask(client, "{\"id\":1,\"cmd\":\"version\"}"), ""); /* the part answers */
     assert_string_equal(ask(client, "{\"id\":2,\"cmd\":\"up\"}"), "");
     assert_null(given);
@@ -110,9 +111,8 @@ static void a_command_runs_where_its_needs_are_met(void **state)
     assert_int_equal(n_runs, 4);
 }
 
-static void without_a_network_it_is_said_what_to_do(void **state)
+PV_TEST(without_a_network_it_is_said_what_to_do)
 {
-    (void)state;
     struct pv_roster *roster = node.node.roster;
     node.node.roster = NULL;
     const char *reply = ask(client, "{\"id\":2,\"cmd\":\"up\"}");
@@ -123,24 +123,21 @@ static void without_a_network_it_is_said_what_to_do(void **state)
     assert_int_equal(n_runs, 1);
 }
 
-static void a_peer_that_is_not_there_is_named(void **state)
+PV_TEST(a_peer_that_is_not_there_is_named)
 {
-    (void)state;
     assert_non_null(strstr(ask(client, "{\"id\":3,\"cmd\":\"why\",\"peer\":\"eve\"}"), "eve"));
     assert_non_null(strstr(ask(client, "{\"id\":4,\"cmd\":\"remove\",\"peer\":\"eve\"}"), "eve"));
     assert_int_equal(n_runs, 0);
 }
 
-static void a_command_that_no_part_has_is_answered(void **state)
+PV_TEST(a_command_that_no_part_has_is_answered)
 {
-    (void)state;
     assert_non_null(strstr(ask(client, "{\"id\":5,\"cmd\":\"peers\"}"), "no such command"));
     assert_int_equal(n_runs, 0);
 }
 
-static void who_may_only_read_changes_nothing(void **state)
+PV_TEST(who_may_only_read_changes_nothing)
 {
-    (void)state;
     uint32_t guest = connect_client(false);
     assert_non_null(strstr(ask(guest, "{\"id\":2,\"cmd\":\"up\"}"), "\"ok\":false"));
     assert_int_equal(n_runs, 0);
@@ -148,24 +145,11 @@ static void who_may_only_read_changes_nothing(void **state)
     assert_int_equal(n_runs, 1);
 }
 
-static void parts_are_told_that_a_client_went(void **state)
+PV_TEST(parts_are_told_that_a_client_went)
 {
-    (void)state;
     assert_string_equal(ask(client, "{\"id\":1,\"cmd\":\"version\"}"), "");
     stream()->closed(node.self, client, 0, node.now);
     fake_node_settle(&node);
     assert_int_equal(n_cancels, 1);
     assert_int_equal(cancelled, waiting);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(a_command_runs_where_its_needs_are_met), T(without_a_network_it_is_said_what_to_do),
-        T(a_peer_that_is_not_there_is_named),      T(a_command_that_no_part_has_is_answered),
-        T(who_may_only_read_changes_nothing),      T(parts_are_told_that_a_client_went),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

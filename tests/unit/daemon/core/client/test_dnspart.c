@@ -27,6 +27,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Asks for that name ("bob.home.p2p") and type in class IN. Is there an answer? */
 static bool ask(const struct pv_addr *src, const char *name, uint16_t type)
 {
@@ -55,9 +57,8 @@ static unsigned answers(void)
     return pv_load_be16(answer + 6);
 }
 
-static void a_member_is_found_by_its_name(void **state)
+PV_TEST(a_member_is_found_by_its_name)
 {
-    (void)state;
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
     assert_int_equal(rcode(), PV_DNS_OK);
     assert_int_equal(answers(), 1);
@@ -66,9 +67,8 @@ static void a_member_is_found_by_its_name(void **state)
     assert_int_equal(answers(), 1);
 }
 
-static void a_name_without_such_a_record_exists_all_the_same(void **state)
+PV_TEST(a_name_without_such_a_record_exists_all_the_same)
 {
-    (void)state;
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_NS));
     assert_int_equal(rcode(), PV_DNS_OK);
     assert_int_equal(answers(), 0);
@@ -76,18 +76,16 @@ static void a_name_without_such_a_record_exists_all_the_same(void **state)
     assert_int_equal(answers(), 1);
 }
 
-static void an_unknown_name_of_the_zone_does_not_exist(void **state)
+PV_TEST(an_unknown_name_of_the_zone_does_not_exist)
 {
-    (void)state;
     assert_true(ask(&bob, "carol.home.p2p", PV_DNS_A));
     assert_int_equal(rcode(), PV_DNS_NXDOMAIN);
     assert_true(ask(&bob, "xhome.p2p", PV_DNS_A)); /* not of the zone, though it ends alike */
     assert_int_equal(rcode(), PV_DNS_REFUSED);
 }
 
-static void an_address_leads_to_the_name(void **state)
+PV_TEST(an_address_leads_to_the_name)
 {
-    (void)state;
     assert_true(ask(&bob, "7.0.66.10.in-addr.arpa", PV_DNS_PTR));
     assert_int_equal(rcode(), PV_DNS_OK);
     assert_int_equal(answers(), 1);
@@ -97,18 +95,16 @@ static void an_address_leads_to_the_name(void **state)
     assert_int_equal(rcode(), PV_DNS_REFUSED);
 }
 
-static void only_members_are_answered(void **state)
+PV_TEST(only_members_are_answered)
 {
-    (void)state;
     const struct pv_addr stranger = pv_addr4(10, 66, 0, 9, 40000);
     assert_false(ask(&stranger, "bob.home.p2p", PV_DNS_A));
     node.node.roster = NULL; /* the test's world frees it */
     assert_false(ask(&bob, "bob.home.p2p", PV_DNS_A));
 }
 
-static void a_member_that_floods_silences_nobody_else(void **state)
+PV_TEST(a_member_that_floods_silences_nobody_else)
 {
-    (void)state;
     const struct pv_addr carol = pv_addr4(10, 66, 0, 8, 40000);
     unsigned n = 0;
     fake_node_member(&node, 8, "carol", 8);
@@ -120,28 +116,12 @@ static void a_member_that_floods_silences_nobody_else(void **state)
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
 }
 
-static void malformed_questions_are_told_so_or_nothing(void **state)
+PV_TEST(malformed_questions_are_told_so_or_nothing)
 {
-    (void)state;
     const uint8_t no_question[12] = {0x12, 0x34, 1};
     if (pv_dns_serve(&node.node, &bob, pv_view(no_question, sizeof(no_question)), answer,
                      &answer_len, node.now))
         assert_int_not_equal(rcode(), PV_DNS_OK);
     assert_false(
         pv_dns_serve(&node.node, &bob, pv_view(no_question, 3), answer, &answer_len, node.now));
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
-    const struct CMUnitTest tests[] = {
-        TEST(a_member_is_found_by_its_name),
-        TEST(a_name_without_such_a_record_exists_all_the_same),
-        TEST(an_unknown_name_of_the_zone_does_not_exist),
-        TEST(an_address_leads_to_the_name),
-        TEST(only_members_are_answered),
-        TEST(a_member_that_floods_silences_nobody_else),
-        TEST(malformed_questions_are_told_so_or_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void expect_said(const char *text)
 {
     const char *all = fake_client_read(&x, client);
@@ -89,9 +91,8 @@ static void expect_status(const char *text)
         fail_msg("status is: %s", fake_client_output);
 }
 
-static void status_has_the_share_of_every_part(void **state)
+PV_TEST(status_has_the_share_of_every_part)
 {
-    (void)state;
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "something happened", x.f.now);
     ask_status(PV_OK);
     expect_status("\"unread\":4,\"queued\":2");
@@ -102,17 +103,15 @@ static void status_has_the_share_of_every_part(void **state)
     expect_status("\"state\":\"connecting\"");
 }
 
-static void status_says_what_it_can_when_the_store_does_not_count(void **state)
+PV_TEST(status_says_what_it_can_when_the_store_does_not_count)
 {
-    (void)state;
     ask_status(PV_ERR_NO_SPACE);
     expect_status("\"unread\":0,\"queued\":0");
     expect_status("the printer is on fire");
 }
 
-static void the_state_is_one_word(void **state)
+PV_TEST(the_state_is_one_word)
 {
-    (void)state;
     struct pv_node *n = &x.f.node;
     n->online = true;
     n->iface = PV_IFACE_UP;
@@ -139,9 +138,8 @@ static void report(enum pv_report_source source, const char *what, unsigned numb
     pv_node_report(&x.f.node, source, text, x.f.now);
 }
 
-static void the_newest_reports_are_kept(void **state)
+PV_TEST(the_newest_reports_are_kept)
 {
-    (void)state;
     for (unsigned i = 0; i < PV_NODE_SOURCE_REPORTS + 2; i++)
         report(PV_FROM_STATEMENTS, "report", i);
     ask_status(PV_OK);
@@ -151,9 +149,8 @@ static void the_newest_reports_are_kept(void **state)
     assert_true(oldest != NULL && newest != NULL && oldest < newest);
 }
 
-static void a_source_with_many_reports_hides_no_others(void **state)
+PV_TEST(a_source_with_many_reports_hides_no_others)
 {
-    (void)state;
     report(PV_FROM_MEMBERS, "bob differs", 0);
     for (unsigned i = 0; i < 100; i++)
         report(PV_FROM_STATEMENTS, "refused", i);
@@ -165,9 +162,8 @@ static void a_source_with_many_reports_hides_no_others(void **state)
     assert_null(strstr(fake_client_output, "refused 91."));
 }
 
-static void reports_that_repeat_are_counted(void **state)
+PV_TEST(reports_that_repeat_are_counted)
 {
-    (void)state;
     for (unsigned i = 0; i < 5041; i++)
         pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "a statement was refused", x.f.now);
     assert_int_equal(x.f.node.n_reports, 1);
@@ -193,10 +189,9 @@ static void keep_line(void *ctx, enum pv_log_level level, const char *line)
     snprintf(last_line, sizeof(last_line), "%s", line);
 }
 
-static void the_log_says_at_last_how_many_lines_it_left_out(void **state)
+PV_TEST(the_log_says_at_last_how_many_lines_it_left_out)
 {
     const struct pv_log log = {.level = PV_LOG_WARN, .sink = keep_line};
-    (void)state;
     x.f.node.log = &log;
     for (unsigned i = 0; i < 4; i++)
         pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "refused", x.f.now);
@@ -206,9 +201,8 @@ static void the_log_says_at_last_how_many_lines_it_left_out(void **state)
     x.f.node.log = NULL;
 }
 
-static void ports_that_others_have_are_told(void **state)
+PV_TEST(ports_that_others_have_are_told)
 {
-    (void)state;
     struct pv_engine_datapath d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
@@ -221,9 +215,8 @@ static void ports_that_others_have_are_told(void **state)
     expect_status("another program listens at port 2048");
 }
 
-static void metrics_have_the_share_of_every_part(void **state)
+PV_TEST(metrics_have_the_share_of_every_part)
 {
-    (void)state;
     char *text = NULL;
     size_t len = 0;
     struct pv_engine_datapath d = {.workers = 2, .threads = 4, .aead = "test", .not_sent = 7};
@@ -257,9 +250,8 @@ static const char *peer_name(unsigned i)
 
 /* --- the other commands ----------------------------------------------------------------------- */
 
-static void peers_without_the_coordinator_are_marked_as_remembered(void **state)
+PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
 {
-    (void)state;
     fake_peers_member(&x, 7, "bob", 7);
     fake_client_ask(&x, client, "\"cmd\":\"peers\"");
     expect_said("\"code\":9"); /* PV_CTLAPI_UNREACHABLE */
@@ -271,9 +263,8 @@ static void peers_without_the_coordinator_are_marked_as_remembered(void **state)
 }
 
 /* In a large network the coordinator is asked who is there; it may go before it answers. */
-static void peers_are_answered_when_the_coordinator_goes(void **state)
+PV_TEST(peers_are_answered_when_the_coordinator_goes)
 {
-    (void)state;
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
         fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
     x.f.node.online = true;
@@ -289,12 +280,11 @@ static void peers_are_answered_when_the_coordinator_goes(void **state)
     assert_string_equal(fake_client_read(&x, client), "");
 }
 
-static void the_presence_of_all_is_asked_for_page_by_page(void **state)
+PV_TEST(the_presence_of_all_is_asked_for_page_by_page)
 {
     struct pv_ctl_presence last = {.online = true};
     struct pv_ctl_msg page = {.kind = PV_CTL_ANSWER, .type = PV_CTL_PRESENCE};
     uint64_t tag;
-    (void)state;
     for (unsigned i = 0; i < PV_PRESENCE_ALL; i++)
         fake_node_member(&x.f, 1000 + i, peer_name(i), (uint16_t)(1000 + i));
     x.f.node.online = true;
@@ -315,9 +305,8 @@ static void the_presence_of_all_is_asked_for_page_by_page(void **state)
     assert_string_not_equal(fake_client_read(&x, client), "");
 }
 
-static void ip_is_that_of_this_node_or_of_the_named_peer(void **state)
+PV_TEST(ip_is_that_of_this_node_or_of_the_named_peer)
 {
-    (void)state;
     fake_peers_member(&x, 7, "bob", 7);
     fake_client_ask(&x, client, "\"cmd\":\"ip\",\"peer\":\"bob\"");
     expect_said("10.66.0.7");
@@ -327,9 +316,8 @@ static void ip_is_that_of_this_node_or_of_the_named_peer(void **state)
     expect_said("no peer carol");
 }
 
-static void the_log_level_is_set_at_once(void **state)
+PV_TEST(the_log_level_is_set_at_once)
 {
-    (void)state;
     fake_client_ask(&x, client, "\"cmd\":\"log\",\"level\":\"debug\"");
     expect_said("\"ok\":true");
     assert_int_equal(x.f.node.log_copy.level, PV_LOG_DEBUG);
@@ -339,12 +327,11 @@ static void the_log_level_is_set_at_once(void **state)
     expect_said(PV_VERSION);
 }
 
-static void a_reload_is_asked_of_the_shell_once(void **state)
+PV_TEST(a_reload_is_asked_of_the_shell_once)
 {
     const struct pv_engine_reloaded good = {
         .file = "/c", .changed = "[chat] keep, [log] level", .waiting = "[interface] port"};
     const struct pv_engine_reloaded bad = {.file = "/c", .error = "/c:4: level: no such level"};
-    (void)state;
     assert_false(pv_info_poll_reload(&x.f.node));
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
     assert_string_equal(fake_client_read(&x, client), "");
@@ -364,9 +351,8 @@ static void a_reload_is_asked_of_the_shell_once(void **state)
 }
 
 /* By the coordinator's word, or since it does not tell of the peer any more. */
-static void a_peer_that_went_was_last_seen_then(void **state)
+PV_TEST(a_peer_that_went_was_last_seen_then)
 {
-    (void)state;
     struct pv_peer *p = fake_peers_member(&x, 7, "bob", 7);
     struct pv_ctlapi_peer seen;
     const uint64_t start_us = 1790000000000000;
@@ -389,28 +375,4 @@ static void a_peer_that_went_was_last_seen_then(void **state)
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, start_us + 900000000, now + PV_S(60));
     pv_peer_show(p, &seen, now + PV_S(60));
     assert_int_equal(seen.last_seen_ms, start_us / 1000 + 60000);
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
-    const struct CMUnitTest tests[] = {
-        TEST(status_has_the_share_of_every_part),
-        TEST(status_says_what_it_can_when_the_store_does_not_count),
-        TEST(the_state_is_one_word),
-        TEST(the_newest_reports_are_kept),
-        TEST(a_source_with_many_reports_hides_no_others),
-        TEST(reports_that_repeat_are_counted),
-        TEST(the_log_says_at_last_how_many_lines_it_left_out),
-        TEST(ports_that_others_have_are_told),
-        TEST(metrics_have_the_share_of_every_part),
-        TEST(peers_without_the_coordinator_are_marked_as_remembered),
-        TEST(peers_are_answered_when_the_coordinator_goes),
-        TEST(the_presence_of_all_is_asked_for_page_by_page),
-        TEST(ip_is_that_of_this_node_or_of_the_named_peer),
-        TEST(the_log_level_is_set_at_once),
-        TEST(a_reload_is_asked_of_the_shell_once),
-        TEST(a_peer_that_went_was_last_seen_then),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* The next job, which must write a file of n names; answered with status. */
 static void expect_written(size_t n, int status)
 {
@@ -43,18 +45,16 @@ static void expect_silence(void)
     assert_null(fake_node_job(&node));
 }
 
-static void a_node_in_no_network_removes_the_file_of_an_earlier_life(void **state)
+PV_TEST(a_node_in_no_network_removes_the_file_of_an_earlier_life)
 {
-    (void)state;
     fake_node_start(&node);
     expect_written(0, PV_OK);
     fake_node_wait(&node, PV_S(3600));
     expect_silence();
 }
 
-static void members_are_written_when_they_come(void **state)
+PV_TEST(members_are_written_when_they_come)
 {
-    (void)state;
     fake_node_enter(&node);
     fake_node_start(&node);
     expect_written(1, PV_OK);
@@ -99,9 +99,8 @@ static void enter_large(unsigned n)
     expect_file(n + 1, false);
 }
 
-static void who_joins_a_large_network_is_written_alone(void **state)
+PV_TEST(who_joins_a_large_network_is_written_alone)
 {
-    (void)state;
     enter_large(300);
     come(300, 1);
     fake_node_settle(&node);
@@ -120,9 +119,8 @@ static void who_joins_a_large_network_is_written_alone(void **state)
 
 /* The file of all is not written anew for each of hundreds that join: 1 ms passes for each name in
  * it. */
-static void many_who_join_end_in_the_file_of_all(void **state)
+PV_TEST(many_who_join_end_in_the_file_of_all)
 {
-    (void)state;
     enter_large(300);
     come(300, PV_NAMESFILE_RECENT);
     fake_node_settle(&node);
@@ -141,9 +139,8 @@ static void many_who_join_end_in_the_file_of_all(void **state)
 }
 
 /* What a file says of somebody is never wrong for longer than until the file of all is written. */
-static void whoever_changes_or_goes_is_written_with_all(void **state)
+PV_TEST(whoever_changes_or_goes_is_written_with_all)
 {
-    (void)state;
     const struct keys first = keys_of(1000), last = keys_of(1300);
     enter_large(300);
     come(300, 2);
@@ -162,9 +159,8 @@ static void whoever_changes_or_goes_is_written_with_all(void **state)
     expect_silence();
 }
 
-static void after_a_failure_all_are_written(void **state)
+PV_TEST(after_a_failure_all_are_written)
 {
-    (void)state;
     enter_large(300);
     come(300, 1);
     fake_node_settle(&node);
@@ -174,9 +170,8 @@ static void after_a_failure_all_are_written(void **state)
     expect_file(302, false);
 }
 
-static void a_change_during_a_write_is_written_after_it(void **state)
+PV_TEST(a_change_during_a_write_is_written_after_it)
 {
-    (void)state;
     fake_node_enter(&node);
     fake_node_start(&node);
     struct pv_job *job = fake_node_job(&node);
@@ -187,9 +182,8 @@ static void a_change_during_a_write_is_written_after_it(void **state)
     expect_written(2, PV_OK);
 }
 
-static void a_failed_write_is_tried_again_after_a_while(void **state)
+PV_TEST(a_failed_write_is_tried_again_after_a_while)
 {
-    (void)state;
     fake_node_enter(&node);
     fake_node_start(&node);
     expect_written(1, PV_ERR_NO_SPACE);
@@ -197,20 +191,4 @@ static void a_failed_write_is_tried_again_after_a_while(void **state)
     expect_silence();
     fake_node_wait(&node, PV_S(2));
     expect_written(1, PV_OK);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_node_in_no_network_removes_the_file_of_an_earlier_life,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(members_are_written_when_they_come, start, stop),
-        cmocka_unit_test_setup_teardown(who_joins_a_large_network_is_written_alone, start, stop),
-        cmocka_unit_test_setup_teardown(many_who_join_end_in_the_file_of_all, start, stop),
-        cmocka_unit_test_setup_teardown(whoever_changes_or_goes_is_written_with_all, start, stop),
-        cmocka_unit_test_setup_teardown(after_a_failure_all_are_written, start, stop),
-        cmocka_unit_test_setup_teardown(a_change_during_a_write_is_written_after_it, start, stop),
-        cmocka_unit_test_setup_teardown(a_failed_write_is_tried_again_after_a_while, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void expect_said(const char *text)
 {
     const char *all = fake_client_read(&x, client);
@@ -69,9 +71,8 @@ static struct fake_far bob(bool talks)
     return far;
 }
 
-static void an_answered_ping_tells_the_time_it_took(void **state)
+PV_TEST(an_answered_ping_tells_the_time_it_took)
 {
-    (void)state;
     struct fake_far b = bob(true);
     fake_client_ask(&x, client,
                     "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":2,\"interval_ms\":1000");
@@ -92,9 +93,8 @@ static void an_answered_ping_tells_the_time_it_took(void **state)
     assert_int_equal(x.f.part->next_timeout(x.f.self), PV_NEVER);
 }
 
-static void an_echo_without_an_answer_is_lost_after_five_seconds(void **state)
+PV_TEST(an_echo_without_an_answer_is_lost_after_five_seconds)
 {
-    (void)state;
     bob(true);
     fake_client_ask(&x, client,
                     "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1,\"interval_ms\":1000");
@@ -107,9 +107,8 @@ static void an_echo_without_an_answer_is_lost_after_five_seconds(void **state)
     assert_non_null(strstr(said, "\"sent\":1,\"received\":0"));
 }
 
-static void a_ping_wants_a_path_and_gives_up_after_half_a_minute(void **state)
+PV_TEST(a_ping_wants_a_path_and_gives_up_after_half_a_minute)
 {
-    (void)state;
     struct fake_far b = bob(false);
     fake_client_ask(&x, client,
                     "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1,\"interval_ms\":1000");
@@ -120,18 +119,16 @@ static void a_ping_wants_a_path_and_gives_up_after_half_a_minute(void **state)
     expect_said("\"sent\":1,\"received\":0");
 }
 
-static void a_ping_to_an_offline_peer_fails_at_once(void **state)
+PV_TEST(a_ping_to_an_offline_peer_fails_at_once)
 {
-    (void)state;
     struct fake_far b = bob(false);
     pv_peer_set_presence(b.peer, PV_PRESENCE_OFFLINE, 0, x.f.now);
     fake_client_ask(&x, client, "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1");
     expect_said("bob is offline: try again when it is back");
 }
 
-static void a_ping_ends_when_the_peer_leaves_the_network(void **state)
+PV_TEST(a_ping_ends_when_the_peer_leaves_the_network)
 {
-    (void)state;
     struct fake_far b = bob(false);
     fake_client_ask(&x, client, "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":1");
     expect_silence();
@@ -140,9 +137,8 @@ static void a_ping_ends_when_the_peer_leaves_the_network(void **state)
     expect_said("ping: the peer left the network");
 }
 
-static void an_echo_of_a_peer_is_answered_with_its_own_content(void **state)
+PV_TEST(an_echo_of_a_peer_is_answered_with_its_own_content)
 {
-    (void)state;
     struct fake_far b = bob(true);
     const struct pv_inband_echo asked = {
         .path = PV_INBAND_PATH_RELAY, .token = 9, .filler = pv_view("abc", 3)};
@@ -154,9 +150,8 @@ static void an_echo_of_a_peer_is_answered_with_its_own_content(void **state)
     assert_int_equal(answer.filler.len, 3);
 }
 
-static void a_wait_for_this_node_ends_when_its_interface_is_up(void **state)
+PV_TEST(a_wait_for_this_node_ends_when_its_interface_is_up)
 {
-    (void)state;
     fake_client_ask(&x, client, "\"cmd\":\"wait\"");
     expect_silence();
     x.f.node.iface = PV_IFACE_UP;
@@ -164,9 +159,8 @@ static void a_wait_for_this_node_ends_when_its_interface_is_up(void **state)
     expect_said("\"ok\":true");
 }
 
-static void a_wait_for_the_coordinator_ends_when_it_hears_this_node(void **state)
+PV_TEST(a_wait_for_the_coordinator_ends_when_it_hears_this_node)
 {
-    (void)state;
     fake_client_ask(&x, client, "\"cmd\":\"wait\",\"online\":true");
     expect_silence();
     x.f.node.online = true;
@@ -174,9 +168,8 @@ static void a_wait_for_the_coordinator_ends_when_it_hears_this_node(void **state
     expect_said("\"ok\":true");
 }
 
-static void a_wait_for_a_peer_to_be_online_wants_no_path(void **state)
+PV_TEST(a_wait_for_a_peer_to_be_online_wants_no_path)
 {
-    (void)state;
     struct fake_far b = bob(false);
     fake_client_ask(&x, client, "\"cmd\":\"wait\",\"peer\":\"bob\",\"online\":true");
     expect_silence();
@@ -186,9 +179,8 @@ static void a_wait_for_a_peer_to_be_online_wants_no_path(void **state)
     expect_said("\"ok\":true");
 }
 
-static void a_wait_for_a_path_ends_when_in_band_messages_reach_the_peer(void **state)
+PV_TEST(a_wait_for_a_path_ends_when_in_band_messages_reach_the_peer)
 {
-    (void)state;
     struct fake_far b = bob(false);
     fake_client_ask(&x, client, "\"cmd\":\"wait\",\"peer\":\"bob\",\"direct\":true");
     expect_silence();
@@ -197,9 +189,8 @@ static void a_wait_for_a_path_ends_when_in_band_messages_reach_the_peer(void **s
     expect_said("\"ok\":true");
 }
 
-static void a_client_that_goes_ends_what_it_waited_for(void **state)
+PV_TEST(a_client_that_goes_ends_what_it_waited_for)
 {
-    (void)state;
     struct fake_far b = bob(true);
     fake_client_ask(&x, client,
                     "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":9,\"interval_ms\":1000");
@@ -213,9 +204,8 @@ static void a_client_that_goes_ends_what_it_waited_for(void **state)
     give_echo(b.peer, echo); /* comes too late for anybody */
 }
 
-static void what_cannot_be_waited_for_is_refused_with_the_reason(void **state)
+PV_TEST(what_cannot_be_waited_for_is_refused_with_the_reason)
 {
-    (void)state;
     bob(false);
     fake_client_ask(&x, client, "\"cmd\":\"wait\",\"direct\":true");
     expect_said("--direct needs --peer PEER");
@@ -223,9 +213,8 @@ static void what_cannot_be_waited_for_is_refused_with_the_reason(void **state)
     expect_said("no peer carol");
 }
 
-static void more_waits_than_there_is_room_for_are_refused(void **state)
+PV_TEST(more_waits_than_there_is_room_for_are_refused)
 {
-    (void)state;
     uint32_t sid = client;
     for (unsigned i = 0; i < PV_WAITS_MAX; i++) {
         if (i % 8 == 0)
@@ -237,25 +226,4 @@ static void more_waits_than_there_is_room_for_are_refused(void **state)
     fake_client_leave(&x, sid);
     fake_client_ask(&x, client, "\"cmd\":\"wait\"");
     expect_silence();
-}
-
-int main(void)
-{
-#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
-    const struct CMUnitTest tests[] = {
-        TEST(an_answered_ping_tells_the_time_it_took),
-        TEST(an_echo_without_an_answer_is_lost_after_five_seconds),
-        TEST(a_ping_wants_a_path_and_gives_up_after_half_a_minute),
-        TEST(a_ping_to_an_offline_peer_fails_at_once),
-        TEST(a_ping_ends_when_the_peer_leaves_the_network),
-        TEST(an_echo_of_a_peer_is_answered_with_its_own_content),
-        TEST(a_wait_for_this_node_ends_when_its_interface_is_up),
-        TEST(a_wait_for_the_coordinator_ends_when_it_hears_this_node),
-        TEST(a_wait_for_a_peer_to_be_online_wants_no_path),
-        TEST(a_wait_for_a_path_ends_when_in_band_messages_reach_the_peer),
-        TEST(a_client_that_goes_ends_what_it_waited_for),
-        TEST(what_cannot_be_waited_for_is_refused_with_the_reason),
-        TEST(more_waits_than_there_is_room_for_are_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

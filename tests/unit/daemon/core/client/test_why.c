@@ -117,6 +117,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Asks why; the answer is in fake_client_output. */
 static void ask(void)
 {
@@ -145,9 +147,8 @@ static void expect_not(const char *text)
 
 /* --- how it is reached ------------------------------------------------------------------------ */
 
-static void the_first_reason_hides_those_after_it(void **state)
+PV_TEST(the_first_reason_hides_those_after_it)
 {
-    (void)state;
     expect("bob has no path because nothing wanted one: try `p2pvpnctl ping bob`");
     pv_peer_set_state(bob, PV_PEER_REACHING, "a test", x.f.now);
     expect("bob has no path yet: reaching");
@@ -162,9 +163,8 @@ static void the_first_reason_hides_those_after_it(void **state)
     assert_false(said("offline"));
 }
 
-static void a_path_is_told_with_its_address_and_age(void **state)
+PV_TEST(a_path_is_told_with_its_address_and_age)
 {
-    (void)state;
     fake_peers_path(&x, bob, &there);
     x.f.now += PV_S(12);
     expect("bob has been reached directly at 192.0.2.7:51820 for 12 s\"");
@@ -175,10 +175,9 @@ static void a_path_is_told_with_its_address_and_age(void **state)
     assert_true(said("no direct path is proven"));
 }
 
-static void missing_keys_are_named(void **state)
+PV_TEST(missing_keys_are_named)
 {
     struct fake_far carol;
-    (void)state;
     fake_far_init(&x, &carol, 8, "carol", 8);
     fake_far_talk(&x, &carol, &there);
     fake_client_ask(&x, client, "\"cmd\":\"why\",\"peer\":\"carol\"");
@@ -189,9 +188,8 @@ static void missing_keys_are_named(void **state)
     expect("there are no session keys; a handshake is under way");
 }
 
-static void the_cause_is_a_line_for_people_and_a_field_for_programs(void **state)
+PV_TEST(the_cause_is_a_line_for_people_and_a_field_for_programs)
 {
-    (void)state;
     ask();
     assert_true(said("  cause: nothing is wrong"));
     assert_true(
@@ -205,9 +203,8 @@ static void the_cause_is_a_line_for_people_and_a_field_for_programs(void **state
 
 /* --- what stands in the way ------------------------------------------------------------------- */
 
-static void blocked_udp_is_told_where_it_matters(void **state)
+PV_TEST(blocked_udp_is_told_where_it_matters)
 {
-    (void)state;
     expect("the coordinator offers no relay that would carry it meanwhile");
     others.udp.blocked = true;
     expect("UDP is blocked here, and the coordinator offers no relay");
@@ -218,9 +215,8 @@ static void blocked_udp_is_told_where_it_matters(void **state)
     expect_not("UDP is blocked");
 }
 
-static void a_relay_that_is_not_reached_is_named(void **state)
+PV_TEST(a_relay_that_is_not_reached_is_named)
 {
-    (void)state;
     assert_int_equal(pv_relayway_new(&x.env.relays[2], 2, &x.f.node.rng), PV_OK);
     expect_not("cannot reach the relay");
     pv_relayway_failed(x.env.relays[2], "its name is not found");
@@ -229,9 +225,8 @@ static void a_relay_that_is_not_reached_is_named(void **state)
     expect_not("cannot reach the relay");
 }
 
-static void the_router_is_told_of_when_it_helps_or_could(void **state)
+PV_TEST(the_router_is_told_of_when_it_helps_or_could)
 {
-    (void)state;
     memcpy(others.mapper.why, "the router is silent", 21);
     expect("  no port is mapped here: the router is silent");
     fake_peers_path(&x, bob, &there);
@@ -241,9 +236,8 @@ static void the_router_is_told_of_when_it_helps_or_could(void **state)
     expect("  the router maps 198.51.100.1:999 by PCP, proven from outside");
 }
 
-static void whose_nat_stands_in_the_way_is_said_with_what_would_help(void **state)
+PV_TEST(whose_nat_stands_in_the_way_is_said_with_what_would_help)
 {
-    (void)state;
     expect_not("NAT"); /* nobody looked at it yet */
     bob->hard.tried = true;
     bob->hard.packets = 170;
@@ -264,10 +258,9 @@ static void whose_nat_stands_in_the_way_is_said_with_what_would_help(void **stat
     assert_false(said("no opening was found"));
 }
 
-static void waiting_messages_and_old_daemons_are_told(void **state)
+PV_TEST(waiting_messages_and_old_daemons_are_told)
 {
     static char link; /* only its address counts */
-    (void)state;
     others.held = PV_CHAT_LATER_DISK;
     expect_not("messages are queued"); /* chat is not there */
     x.f.node.chatlink = (struct pv_chatlink *)(void *)&link;
@@ -279,9 +272,8 @@ static void waiting_messages_and_old_daemons_are_told(void **state)
     expect("its p2pvpnd is too old to prove that chat and files come from it");
 }
 
-static void who_proves_itself_no_more_is_named(void **state)
+PV_TEST(who_proves_itself_no_more_is_named)
 {
-    (void)state;
     others.proof = PV_LINKKEYS_CAPABLE;
     expect_not("proves itself, as it did before"); /* it is not there */
     fake_peers_path(&x, bob, &there);
@@ -290,9 +282,8 @@ static void who_proves_itself_no_more_is_named(void **state)
 
 /* --- without the coordinator ------------------------------------------------------------------ */
 
-static void where_it_is_looked_for_is_told_while_the_coordinator_is_away(void **state)
+PV_TEST(where_it_is_looked_for_is_told_while_the_coordinator_is_away)
 {
-    (void)state;
     expect_not("no address is known");
     x.f.node.online = false;
     expect("  and no address is known at which it was reached directly before");
@@ -302,9 +293,8 @@ static void where_it_is_looked_for_is_told_while_the_coordinator_is_away(void **
     x.env.n_in_sync = 0;
 }
 
-static void how_it_was_found_is_told(void **state)
+PV_TEST(how_it_was_found_is_told)
 {
-    (void)state;
     struct pv_peer *carol = fake_peers_member(&x, 8, "carol", 8);
     fake_peers_path(&x, bob, &there);
     expect_not("found without the coordinator");
@@ -318,9 +308,8 @@ static void how_it_was_found_is_told(void **state)
 
 /* --- trace ------------------------------------------------------------------------------------ */
 
-static void a_trace_is_what_happened_and_how_long_ago(void **state)
+PV_TEST(a_trace_is_what_happened_and_how_long_ago)
 {
-    (void)state;
     pv_trace_add(pv_peer_trace(bob), x.f.now, "the first thing");
     x.f.now += PV_S(3);
     pv_trace_add(pv_peer_trace(bob), x.f.now, "the second thing");
@@ -330,27 +319,4 @@ static void a_trace_is_what_happened_and_how_long_ago(void **state)
     const char *second = strstr(fake_client_output, "the second thing");
     assert_true(first != NULL && second != NULL && first < second);
     assert_true(said("3.0"));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_first_reason_hides_those_after_it, start, stop),
-        cmocka_unit_test_setup_teardown(a_path_is_told_with_its_address_and_age, start, stop),
-        cmocka_unit_test_setup_teardown(missing_keys_are_named, start, stop),
-        cmocka_unit_test_setup_teardown(the_cause_is_a_line_for_people_and_a_field_for_programs,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(blocked_udp_is_told_where_it_matters, start, stop),
-        cmocka_unit_test_setup_teardown(a_relay_that_is_not_reached_is_named, start, stop),
-        cmocka_unit_test_setup_teardown(the_router_is_told_of_when_it_helps_or_could, start, stop),
-        cmocka_unit_test_setup_teardown(whose_nat_stands_in_the_way_is_said_with_what_would_help,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(waiting_messages_and_old_daemons_are_told, start, stop),
-        cmocka_unit_test_setup_teardown(who_proves_itself_no_more_is_named, start, stop),
-        cmocka_unit_test_setup_teardown(
-            where_it_is_looked_for_is_told_while_the_coordinator_is_away, start, stop),
-        cmocka_unit_test_setup_teardown(how_it_was_found_is_told, start, stop),
-        cmocka_unit_test_setup_teardown(a_trace_is_what_happened_and_how_long_ago, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-static void it_connects_says_hello_and_is_online(void **state)
+PV_TEST(it_connects_says_hello_and_is_online)
 {
-    (void)state;
     struct world *w = world_make();
     uint8_t hash[PV_CTL_HASH_LEN];
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_STOPPED);
@@ -23,9 +22,8 @@ static void it_connects_says_hello_and_is_online(void **state)
     assert_int_equal(w->n_hellos, 1);
 }
 
-static void addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins(void **state)
+PV_TEST(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = MUTE; /* accepts the connection: not enough to win */
@@ -43,9 +41,8 @@ static void addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins(void 
     assert_int_equal(w->n_opened, 3); /* the fourth is not tried any more */
 }
 
-static void a_refused_address_is_followed_by_the_next_at_once(void **state)
+PV_TEST(a_refused_address_is_followed_by_the_next_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = w->behaviours[1] = REFUSES;
     start(w, 3);
@@ -53,9 +50,8 @@ static void a_refused_address_is_followed_by_the_next_at_once(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-static void attempts_go_on_with_growing_jittered_pauses(void **state)
+PV_TEST(attempts_go_on_with_growing_jittered_pauses)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     start(w, 1);
@@ -78,9 +74,8 @@ static void attempts_go_on_with_growing_jittered_pauses(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], w->n_opened);
 }
 
-static void while_somebody_waits_the_pauses_stay_short(void **state)
+PV_TEST(while_somebody_waits_the_pauses_stay_short)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     start(w, 1);
@@ -111,9 +106,8 @@ static void while_somebody_waits_the_pauses_stay_short(void **state)
     assert_true(longest > PV_S(10));
 }
 
-static void a_round_that_hangs_ends_after_ten_seconds(void **state)
+PV_TEST(a_round_that_hangs_ends_after_ten_seconds)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = MUTE;
@@ -127,9 +121,8 @@ static void a_round_that_hangs_ends_after_ten_seconds(void **state)
 
 /* A coordinator that starts again refuses where TLS goes, and a firewall swallows the rest: who
  * waited for that would be away for ten seconds. */
-static void a_round_that_is_refused_does_not_wait_for_what_hangs(void **state)
+PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = HANGS;
     w->behaviours[1] = REFUSES;
@@ -144,9 +137,8 @@ static void a_round_that_is_refused_does_not_wait_for_what_hangs(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
 }
 
-static void only_what_goes_through_tls_gets_through(void **state)
+PV_TEST(only_what_goes_through_tls_gets_through)
 {
-    (void)state;
     struct world *w = world_make();
     for (size_t i = 0; i < 4; i++)
         w->behaviours[i] = HANGS;
@@ -157,9 +149,8 @@ static void only_what_goes_through_tls_gets_through(void **state)
     assert_true(pv_coordclient_is_tls(w->client));
 }
 
-static void a_guess_is_tried_beside_what_hangs(void **state)
+PV_TEST(a_guess_is_tried_beside_what_hangs)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = HANGS;
     start_guessing(w);
@@ -168,9 +159,8 @@ static void a_guess_is_tried_beside_what_hangs(void **state)
     assert_true(the_stream(w)->tls);
 }
 
-static void a_guess_keeps_nobody_waiting_and_says_nothing(void **state)
+PV_TEST(a_guess_keeps_nobody_waiting_and_says_nothing)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     w->behaviours[1] = MUTE; /* some web server */
@@ -182,9 +172,8 @@ static void a_guess_keeps_nobody_waiting_and_says_nothing(void **state)
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
 }
 
-static void addresses_may_come_later(void **state)
+PV_TEST(addresses_may_come_later)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 0);
     pass(w, PV_S(100));
@@ -196,9 +185,8 @@ static void addresses_may_come_later(void **state)
 }
 
 /* Names are looked up anew while an attempt runs: for a moment there may be no address at all. */
-static void an_attempt_that_runs_outlives_a_change_of_the_addresses(void **state)
+PV_TEST(an_attempt_that_runs_outlives_a_change_of_the_addresses)
 {
-    (void)state;
     struct world *w = world_make();
     const struct pv_coordclient_addr other = {.addr = addr_of(1)};
     w->behaviours[0] = HANGS;
@@ -213,9 +201,8 @@ static void an_attempt_that_runs_outlives_a_change_of_the_addresses(void **state
     assert_int_equal(w->n_closed, w->n_opened - 1); /* the one that hung was closed */
 }
 
-static void a_stream_that_was_never_opened_is_not_closed(void **state)
+PV_TEST(a_stream_that_was_never_opened_is_not_closed)
 {
-    (void)state;
     struct world *w = world_make();
     struct pv_coordclient_stream_op op;
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER};
@@ -233,9 +220,8 @@ static void a_stream_that_was_never_opened_is_not_closed(void **state)
     assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_ERR_AGAIN);
 }
 
-static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
+PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)
 {
-    (void)state;
     struct world *w = world_make();
     w->coord_dh[5] ^= 0x40; /* the server has another key than the URL says */
     start(w, 1);
@@ -245,9 +231,8 @@ static void another_key_than_the_pinned_one_is_no_coordinator(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
 }
 
-static void a_refused_hello_is_told_and_tried_again_later(void **state)
+PV_TEST(a_refused_hello_is_told_and_tried_again_later)
 {
-    (void)state;
     struct world *w = world_make();
     w->hello_error = PV_CTL_E_REVOKED;
     start(w, 1);
@@ -262,9 +247,8 @@ static void a_refused_hello_is_told_and_tried_again_later(void **state)
 
 /* --- staying --------------------------------------------------------------------------------- */
 
-static void silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds(void **state)
+PV_TEST(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_MS(1));
@@ -284,9 +268,8 @@ static void silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds(void
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
 }
 
-static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
+PV_TEST(a_client_that_only_listens_is_heard_of_all_the_same)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -300,9 +283,8 @@ static void a_client_that_only_listens_is_heard_of_all_the_same(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
 }
 
-static void a_closed_connection_is_made_again_within_a_second(void **state)
+PV_TEST(a_closed_connection_is_made_again_within_a_second)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     for (size_t i = 1; i <= 20; i++) {
@@ -313,9 +295,8 @@ static void a_closed_connection_is_made_again_within_a_second(void **state)
     }
 }
 
-static void a_kick_makes_a_waiting_client_connect_at_once(void **state)
+PV_TEST(a_kick_makes_a_waiting_client_connect_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     start(w, 1);
@@ -328,9 +309,8 @@ static void a_kick_makes_a_waiting_client_connect_at_once(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-static void a_kicked_connection_must_answer_within_three_seconds(void **state)
+PV_TEST(a_kicked_connection_must_answer_within_three_seconds)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -345,9 +325,8 @@ static void a_kicked_connection_must_answer_within_three_seconds(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
 }
 
-static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void **state)
+PV_TEST(a_connection_silent_after_a_kick_is_made_again_without_waiting)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -366,10 +345,9 @@ static void a_connection_silent_after_a_kick_is_made_again_without_waiting(void 
 }
 
 /* The time of what was under way has passed in sleep, and says nothing of the coordinator. */
-static void who_slept_while_connecting_begins_anew(void **state)
+PV_TEST(who_slept_while_connecting_begins_anew)
 {
     static const enum behaviour before[] = {HANGS, MUTE, SERVES};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(before); i++) {
         struct world *w = world_make();
         w->behaviours[0] = before[i];
@@ -388,9 +366,8 @@ static void who_slept_while_connecting_begins_anew(void **state)
     }
 }
 
-static void who_slept_while_waiting_or_connected_connects_at_once(void **state)
+PV_TEST(who_slept_while_waiting_or_connected_connects_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     start(w, 1);
@@ -406,9 +383,8 @@ static void who_slept_while_waiting_or_connected_connects_at_once(void **state)
     }
 }
 
-static void a_node_whose_address_is_gone_connects_at_once(void **state)
+PV_TEST(a_node_whose_address_is_gone_connects_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     pv_coordclient_moved(w->client, w->now); /* not started: nothing to do */
     start(w, 1);
@@ -431,9 +407,8 @@ static void a_node_whose_address_is_gone_connects_at_once(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
+PV_TEST(who_was_replaced_does_not_push_the_other_out_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -453,9 +428,8 @@ static void who_was_replaced_does_not_push_the_other_out_at_once(void **state)
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 3);
 }
 
-static void stop_closes_and_stays_quiet(void **state)
+PV_TEST(stop_closes_and_stays_quiet)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -470,9 +444,8 @@ static void stop_closes_and_stays_quiet(void **state)
 
 /* --- talking --------------------------------------------------------------------------------- */
 
-static void answers_find_their_requests(void **state)
+PV_TEST(answers_find_their_requests)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -496,9 +469,8 @@ static void answers_find_their_requests(void **state)
     assert_int_equal(w->last[PV_COORDCLIENT_EV_ANSWER].msg->u.failure.error, PV_CTL_E_LIMIT);
 }
 
-static void unknown_pushes_are_ignored_and_bad_json_ends_the_connection(void **state)
+PV_TEST(unknown_pushes_are_ignored_and_bad_json_ends_the_connection)
 {
-    (void)state;
     static const char news[] = "{\"t\":\"news\"}", bad[] = "{\"t\":";
     struct world *w = world_make();
     start(w, 1);
@@ -513,9 +485,8 @@ static void unknown_pushes_are_ignored_and_bad_json_ends_the_connection(void **s
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
 }
 
-static void requests_without_answers_are_bounded(void **state)
+PV_TEST(requests_without_answers_are_bounded)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
@@ -525,42 +496,4 @@ static void requests_without_answers_are_bounded(void **state)
                          i < PV_COORDCLIENT_MAX_PENDING ? PV_OK : PV_ERR_LIMIT);
         pump(w);
     }
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_connects_says_hello_and_is_online),
-        cmocka_unit_test(addresses_are_tried_250_ms_apart_and_the_first_proven_one_wins),
-        cmocka_unit_test(a_refused_address_is_followed_by_the_next_at_once),
-        cmocka_unit_test(attempts_go_on_with_growing_jittered_pauses),
-        cmocka_unit_test(while_somebody_waits_the_pauses_stay_short),
-        cmocka_unit_test(a_round_that_hangs_ends_after_ten_seconds),
-        cmocka_unit_test(a_round_that_is_refused_does_not_wait_for_what_hangs),
-        cmocka_unit_test(only_what_goes_through_tls_gets_through),
-        cmocka_unit_test(a_guess_is_tried_beside_what_hangs),
-        cmocka_unit_test(a_guess_keeps_nobody_waiting_and_says_nothing),
-        cmocka_unit_test(addresses_may_come_later),
-        cmocka_unit_test(an_attempt_that_runs_outlives_a_change_of_the_addresses),
-        cmocka_unit_test(a_stream_that_was_never_opened_is_not_closed),
-        cmocka_unit_test(another_key_than_the_pinned_one_is_no_coordinator),
-        cmocka_unit_test(a_refused_hello_is_told_and_tried_again_later),
-        cmocka_unit_test(silence_is_probed_after_ten_and_fatal_after_twenty_five_seconds),
-        cmocka_unit_test(a_client_that_only_listens_is_heard_of_all_the_same),
-        cmocka_unit_test(a_closed_connection_is_made_again_within_a_second),
-        cmocka_unit_test(a_kick_makes_a_waiting_client_connect_at_once),
-        cmocka_unit_test(a_kicked_connection_must_answer_within_three_seconds),
-        cmocka_unit_test(a_connection_silent_after_a_kick_is_made_again_without_waiting),
-        cmocka_unit_test(who_slept_while_connecting_begins_anew),
-        cmocka_unit_test(who_slept_while_waiting_or_connected_connects_at_once),
-        cmocka_unit_test(a_node_whose_address_is_gone_connects_at_once),
-        cmocka_unit_test(who_was_replaced_does_not_push_the_other_out_at_once),
-        cmocka_unit_test(stop_closes_and_stays_quiet),
-        cmocka_unit_test(answers_find_their_requests),
-        cmocka_unit_test(unknown_pushes_are_ignored_and_bad_json_ends_the_connection),
-        cmocka_unit_test(requests_without_answers_are_bounded),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

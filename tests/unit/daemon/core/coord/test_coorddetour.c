@@ -2,9 +2,8 @@
 /* A coordinator client that is sent to the home of its network. */
 #include "tests/unit/daemon/core/coord/coordclient_world.h"
 
-static void it_goes_round_until_one_is_the_home(void **state)
+PV_TEST(it_goes_round_until_one_is_the_home)
 {
-    (void)state;
     struct world *w = world_make();
     w->home = 2;
     start(w, 3);
@@ -16,9 +15,8 @@ static void it_goes_round_until_one_is_the_home(void **state)
     assert_true(w->request->type != PV_CTL_HELLO || w->request->u.hello.moved);
 }
 
-static void it_goes_where_it_is_sent_before_all_others(void **state)
+PV_TEST(it_goes_where_it_is_sent_before_all_others)
 {
-    (void)state;
     struct world *w = world_make();
     const struct pv_addr home = addr_of(7);
     w->home = 7; /* not in the list */
@@ -34,9 +32,8 @@ static void it_goes_where_it_is_sent_before_all_others(void **state)
     assert_int_equal(w->n_hellos, 2);
 }
 
-static void where_a_former_coordinator_sent_it_counts_no_more(void **state)
+PV_TEST(where_a_former_coordinator_sent_it_counts_no_more)
 {
-    (void)state;
     struct world *w = world_make();
     const struct pv_addr home = addr_of(7);
     w->home = 7;
@@ -53,9 +50,8 @@ static void where_a_former_coordinator_sent_it_counts_no_more(void **state)
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
 }
 
-static void two_that_disagree_do_not_keep_it_running(void **state)
+PV_TEST(two_that_disagree_do_not_keep_it_running)
 {
-    (void)state;
     struct world *w = world_make();
     w->home = 9;
     start(w, 2);
@@ -65,9 +61,8 @@ static void two_that_disagree_do_not_keep_it_running(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
 }
 
-static void a_bye_that_says_moved_is_followed_at_once(void **state)
+PV_TEST(a_bye_that_says_moved_is_followed_at_once)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 2);
     pass(w, PV_MS(10));
@@ -103,9 +98,8 @@ static size_t send_away(struct world *w, pv_ns time)
 
 /* Coordinators that lie in turn, or a quarrel of theirs, must not have all members knock without a
  * pause. */
-static void who_is_let_in_and_sent_away_for_ever_takes_its_time(void **state)
+PV_TEST(who_is_let_in_and_sent_away_for_ever_takes_its_time)
 {
-    (void)state;
     struct world *w = world_make();
     w->tells = true;
     start(w, 2);
@@ -118,17 +112,4 @@ static void who_is_let_in_and_sent_away_for_ever_takes_its_time(void **state)
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
     assert_int_equal(send_away(w, PV_S(1)), PV_COORDDETOUR_HOPS);
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], before + PV_COORDDETOUR_HOPS);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_goes_round_until_one_is_the_home),
-        cmocka_unit_test(it_goes_where_it_is_sent_before_all_others),
-        cmocka_unit_test(where_a_former_coordinator_sent_it_counts_no_more),
-        cmocka_unit_test(two_that_disagree_do_not_keep_it_running),
-        cmocka_unit_test(a_bye_that_says_moved_is_followed_at_once),
-        cmocka_unit_test(who_is_let_in_and_sent_away_for_ever_takes_its_time),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

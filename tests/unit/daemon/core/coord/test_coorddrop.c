@@ -41,9 +41,8 @@ static void fall_silent(struct world *w)
     w->silent = false;
 }
 
-static void who_is_let_in_and_dropped_for_ever_takes_its_time(void **state)
+PV_TEST(who_is_let_in_and_dropped_for_ever_takes_its_time)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     /* A few restarts in a row are followed as each of them would be. */
@@ -53,9 +52,8 @@ static void who_is_let_in_and_dropped_for_ever_takes_its_time(void **state)
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator"));
 }
 
-static void who_was_dropped_is_back_soon_when_that_ends(void **state)
+PV_TEST(who_was_dropped_is_back_soon_when_that_ends)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     drop(w, PV_S(1500), NULL);
@@ -71,9 +69,8 @@ static void who_was_dropped_is_back_soon_when_that_ends(void **state)
 }
 
 /* A coordinator that stays silent after its welcome is of no more use than one that closes. */
-static void who_hears_nothing_after_the_welcome_was_dropped(void **state)
+PV_TEST(who_hears_nothing_after_the_welcome_was_dropped)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     for (int i = 0; i <= PV_COORDWAIT_WELCOMES; i++) {
@@ -94,9 +91,8 @@ static void remap(struct world *w)
     pv_coordclient_remapped(w->client, w->now);
 }
 
-static void neither_haste_nor_what_servers_say_shortens_the_wait(void **state)
+PV_TEST(neither_haste_nor_what_servers_say_shortens_the_wait)
 {
-    (void)state;
     void (*const others[])(struct world *) = {hurry, remap};
     for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
         struct world *w = world_make();
@@ -107,9 +103,8 @@ static void neither_haste_nor_what_servers_say_shortens_the_wait(void **state)
 }
 
 /* It is let in, servers say that its address changed, and the connection falls silent. */
-static void silence_after_a_change_is_followed_at_once_a_few_times(void **state)
+PV_TEST(silence_after_a_change_is_followed_at_once_a_few_times)
 {
-    (void)state;
     struct world *w = world_make();
     start(w, 1);
     size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
@@ -121,9 +116,8 @@ static void silence_after_a_change_is_followed_at_once_a_few_times(void **state)
     assert_in_range(w->n_events[PV_COORDCLIENT_EV_ONLINE] - before, 10, 10 * MANY_PER_MINUTE);
 }
 
-static void a_new_address_ends_an_ordinary_wait_but_not_a_rest(void **state)
+PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
 {
-    (void)state;
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
     start(w, 1);
@@ -145,19 +139,4 @@ static void a_new_address_ends_an_ordinary_wait_but_not_a_rest(void **state)
     pv_coordclient_kick(w->client, w->now); /* a link of this machine came up */
     pass(w, 0);
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_is_let_in_and_dropped_for_ever_takes_its_time),
-        cmocka_unit_test(who_was_dropped_is_back_soon_when_that_ends),
-        cmocka_unit_test(who_hears_nothing_after_the_welcome_was_dropped),
-        cmocka_unit_test(neither_haste_nor_what_servers_say_shortens_the_wait),
-        cmocka_unit_test(silence_after_a_change_is_followed_at_once_a_few_times),
-        cmocka_unit_test(a_new_address_ends_an_ordinary_wait_but_not_a_rest),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,9 +14,8 @@ static struct world *world_online(uint8_t n_addrs)
     return w;
 }
 
-static void a_silent_one_is_left_for_one_that_answers(void **state)
+PV_TEST(a_silent_one_is_left_for_one_that_answers)
 {
-    (void)state;
     struct world *w = world_online(2);
     w->behaviours[0] = HANGS;
     pv_coordclient_doubt(w->client, w->now);
@@ -32,9 +31,8 @@ static void a_silent_one_is_left_for_one_that_answers(void **state)
 }
 
 /* Another coordinator has said so. */
-static void after_an_alarm_it_is_left_sooner(void **state)
+PV_TEST(after_an_alarm_it_is_left_sooner)
 {
-    (void)state;
     struct world *w = world_online(2);
     w->behaviours[0] = HANGS;
     pv_coordclient_alarm(w->client, w->now);
@@ -46,9 +44,8 @@ static void after_an_alarm_it_is_left_sooner(void **state)
 }
 
 /* The ping was out before. */
-static void an_alarm_hurries_a_look_that_is_due_anyway(void **state)
+PV_TEST(an_alarm_hurries_a_look_that_is_due_anyway)
 {
-    (void)state;
     struct world *w = world_online(2);
     w->behaviours[0] = HANGS;
     pv_coordclient_doubt(w->client, w->now);
@@ -58,9 +55,8 @@ static void an_alarm_hurries_a_look_that_is_due_anyway(void **state)
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
 }
 
-static void a_false_alarm_costs_one_ping(void **state)
+PV_TEST(a_false_alarm_costs_one_ping)
 {
-    (void)state;
     struct world *w = world_online(3);
     size_t before = w->n_pings;
     pv_coordclient_alarm(w->client, w->now);
@@ -77,9 +73,8 @@ static void a_false_alarm_costs_one_ping(void **state)
 }
 
 /* The ping that is due finds it out, too. */
-static void without_a_doubt_it_takes_twelve_seconds_at_most(void **state)
+PV_TEST(without_a_doubt_it_takes_twelve_seconds_at_most)
 {
-    (void)state;
     struct world *w = world_online(3);
     w->behaviours[0] = w->behaviours[1] = HANGS;
     pass(w, PV_MS(12500));
@@ -88,9 +83,8 @@ static void without_a_doubt_it_takes_twelve_seconds_at_most(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-static void a_network_that_pauses_ends_nothing(void **state)
+PV_TEST(a_network_that_pauses_ends_nothing)
 {
-    (void)state;
     struct world *w = world_online(3);
     for (int i = 0; i < 3; i++)
         w->behaviours[i] = PAUSES;
@@ -106,9 +100,8 @@ static void a_network_that_pauses_ends_nothing(void **state)
     assert_int_equal(the_stream(w)->addr.ip[3], 0);
 }
 
-static void pings_that_are_answered_cost_no_look(void **state)
+PV_TEST(pings_that_are_answered_cost_no_look)
 {
-    (void)state;
     struct world *w = world_online(3);
     pv_coordclient_doubt(w->client, w->now);
     pv_coordclient_doubt(w->client, w->now);
@@ -118,9 +111,8 @@ static void pings_that_are_answered_cost_no_look(void **state)
 }
 
 /* The others send it back to a home that only paused. */
-static void a_home_that_paused_is_found_again(void **state)
+PV_TEST(a_home_that_paused_is_found_again)
 {
-    (void)state;
     struct world *w = world_make();
     w->home = 2;
     start(w, 3);
@@ -136,9 +128,8 @@ static void a_home_that_paused_is_found_again(void **state)
     assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
 }
 
-static void without_another_address_it_waits(void **state)
+PV_TEST(without_another_address_it_waits)
 {
-    (void)state;
     struct world *w = world_make();
     start_guessing(w);
     pass(w, PV_S(5));
@@ -152,9 +143,8 @@ static void without_another_address_it_waits(void **state)
 }
 
 /* The one in use may end while another is being tried. */
-static void a_look_outlives_nothing(void **state)
+PV_TEST(a_look_outlives_nothing)
 {
-    (void)state;
     struct world *w = world_online(3);
     w->behaviours[1] = w->behaviours[2] = HANGS;
     w->silent = true;
@@ -170,9 +160,8 @@ static void a_look_outlives_nothing(void **state)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-static void a_look_is_due_once_a_silence(void **state)
+PV_TEST(a_look_is_due_once_a_silence)
 {
-    (void)state;
     struct pv_coordpulse p = {.pinged_at = PV_S(1)};
     pv_coordpulse_begin(&p, PV_MS(1100));
     assert_true(p.rtt == PV_MS(100));
@@ -193,9 +182,8 @@ static void a_look_is_due_once_a_silence(void **state)
 }
 
 /* Who says that a home is silent which is only far must not have it left. */
-static void on_a_slow_line_a_look_waits_two_round_trips(void **state)
+PV_TEST(on_a_slow_line_a_look_waits_two_round_trips)
 {
-    (void)state;
     struct pv_coordpulse p = {.pinged_at = PV_S(1)};
     pv_coordpulse_begin(&p, PV_MS(2500)); /* a round trip of 1.5 s */
     pv_coordpulse_pinged(&p, true, PV_S(12));
@@ -207,25 +195,4 @@ static void on_a_slow_line_a_look_waits_two_round_trips(void **state)
     pv_coordpulse_begin(&p, PV_S(21));
     pv_coordpulse_pinged(&p, true, PV_S(31));
     assert_true(pv_coordpulse_next(&p) == PV_S(31) + PV_COORDPULSE_SLOW);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_silent_one_is_left_for_one_that_answers),
-        cmocka_unit_test(after_an_alarm_it_is_left_sooner),
-        cmocka_unit_test(an_alarm_hurries_a_look_that_is_due_anyway),
-        cmocka_unit_test(a_false_alarm_costs_one_ping),
-        cmocka_unit_test(without_a_doubt_it_takes_twelve_seconds_at_most),
-        cmocka_unit_test(a_network_that_pauses_ends_nothing),
-        cmocka_unit_test(pings_that_are_answered_cost_no_look),
-        cmocka_unit_test(a_home_that_paused_is_found_again),
-        cmocka_unit_test(without_another_address_it_waits),
-        cmocka_unit_test(a_look_outlives_nothing),
-        cmocka_unit_test(a_look_is_due_once_a_silence),
-        cmocka_unit_test(on_a_slow_line_a_look_waits_two_round_trips),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

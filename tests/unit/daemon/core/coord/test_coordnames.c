@@ -21,10 +21,11 @@ static void answer(struct pv_job *job, struct pv_job_result result)
     fake_node_answer(&node, job, &result);
 }
 
-static void a_name_is_looked_up_and_its_failure_told(void **state)
+PV_TEST_WORLD(coordpart_start, coordpart_stop);
+
+PV_TEST(a_name_is_looked_up_and_its_failure_told)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -36,11 +37,10 @@ static void a_name_is_looked_up_and_its_failure_told(void **state)
     assert_false(next_open(&op));
 }
 
-static void addresses_of_a_name_are_tried_when_they_come(void **state)
+PV_TEST(addresses_of_a_name_are_tried_when_they_come)
 {
     struct pv_stream_op op;
     struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
-    (void)state;
     fake_node_start(&node);
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -51,12 +51,11 @@ static void addresses_of_a_name_are_tried_when_they_come(void **state)
 }
 
 /* As on a machine that starts before its network is there. */
-static void a_name_that_is_not_found_is_looked_up_again(void **state)
+PV_TEST(a_name_that_is_not_found_is_looked_up_again)
 {
     struct pv_stream_op op;
     struct pv_job *job;
     unsigned lookups = 0;
-    (void)state;
     fake_node_start(&node);
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -77,11 +76,10 @@ static void a_name_that_is_not_found_is_looked_up_again(void **state)
 }
 
 /* Its network has come. */
-static void a_kick_has_names_looked_up_at_once(void **state)
+PV_TEST(a_kick_has_names_looked_up_at_once)
 {
     struct pv_stream_op op;
     struct pv_job *job;
-    (void)state;
     fake_node_start(&node);
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -95,12 +93,11 @@ static void a_kick_has_names_looked_up_at_once(void **state)
     assert_true(next_open(&op));
 }
 
-static void a_coordinator_without_an_address_makes_way_for_the_next(void **state)
+PV_TEST(a_coordinator_without_an_address_makes_way_for_the_next)
 {
     const struct keys other = keys_of(77);
     struct pv_stream_op op;
     struct pv_job *job;
-    (void)state;
     fake_node_start(&node);
     at_two("coord.example", "192.0.2.7", other.pk);
     connect_as(PV_CTL_MEMBER);
@@ -113,10 +110,9 @@ static void a_coordinator_without_an_address_makes_way_for_the_next(void **state
 }
 
 /* What was asked about a former coordinator is not where the present one is. */
-static void a_late_answer_about_another_coordinator_is_not_taken(void **state)
+PV_TEST(a_late_answer_about_another_coordinator_is_not_taken)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("old.example");
     connect_as(PV_CTL_MEMBER);
@@ -132,10 +128,9 @@ static void a_late_answer_about_another_coordinator_is_not_taken(void **state)
     assert_false(next_open(&op));
 }
 
-static void a_name_that_is_not_found_is_no_error_beside_an_address(void **state)
+PV_TEST(a_name_that_is_not_found_is_no_error_beside_an_address)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     also = "192.0.2.9";
     at("coord.example");
@@ -146,10 +141,9 @@ static void a_name_that_is_not_found_is_no_error_beside_an_address(void **state)
 }
 
 /* A name server that does not answer for long is not asked the same again and again. */
-static void what_is_being_looked_up_is_not_asked_again(void **state)
+PV_TEST(what_is_being_looked_up_is_not_asked_again)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     also = "192.0.2.9";
     at("coord.example");
@@ -162,20 +156,4 @@ static void what_is_being_looked_up_is_not_asked_again(void **state)
         assert_null(fake_node_job(&node));
     }
     pv_job_free(job);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, coordpart_start, coordpart_stop)
-    const struct CMUnitTest tests[] = {
-        T(a_name_is_looked_up_and_its_failure_told),
-        T(addresses_of_a_name_are_tried_when_they_come),
-        T(a_name_that_is_not_found_is_looked_up_again),
-        T(a_kick_has_names_looked_up_at_once),
-        T(a_coordinator_without_an_address_makes_way_for_the_next),
-        T(a_late_answer_about_another_coordinator_is_not_taken),
-        T(a_name_that_is_not_found_is_no_error_beside_an_address),
-        T(what_is_being_looked_up_is_not_asked_again),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,10 +16,9 @@ static int start(void **state)
     return coordpart_start(state);
 }
 
-static void an_address_is_tried_at_once(void **state)
+PV_TEST_IN(an_address_is_tried_at_once, start, coordpart_stop)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -30,10 +29,9 @@ static void an_address_is_tried_at_once(void **state)
     assert_memory_equal(node.node.coord_info.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
 }
 
-static void a_connection_that_fails_is_told_and_made_again(void **state)
+PV_TEST_IN(a_connection_that_fails_is_told_and_made_again, start, coordpart_stop)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -63,11 +61,10 @@ static void fail_with(int status)
     fake_node_settle(&node);
 }
 
-static void attempts_without_end_fill_no_log(void **state)
+PV_TEST_IN(attempts_without_end_fill_no_log, start, coordpart_stop)
 {
     unsigned lines = 0;
     const struct pv_log log = {.level = PV_LOG_INFO, .sink = count_line, .ctx = &lines};
-    (void)state;
     node.node.log = &log;
     fake_node_start(&node);
     at("192.0.2.9");
@@ -92,12 +89,11 @@ static void refuse_connection(const struct pv_stream_op *op)
     fake_node_settle(&node);
 }
 
-static void one_that_does_not_answer_makes_way_for_the_next_in_a_circle(void **state)
+PV_TEST_IN(one_that_does_not_answer_makes_way_for_the_next_in_a_circle, start, coordpart_stop)
 {
     static const uint8_t tried[] = {9, 7, 9, 7};
     const struct keys other = keys_of(77);
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at_two("192.0.2.9", "192.0.2.7", other.pk);
     connect_as(PV_CTL_MEMBER);
@@ -111,11 +107,10 @@ static void one_that_does_not_answer_makes_way_for_the_next_in_a_circle(void **s
     }
 }
 
-static void a_record_that_names_another_is_followed_at_once(void **state)
+PV_TEST_IN(a_record_that_names_another_is_followed_at_once, start, coordpart_stop)
 {
     const struct keys other = keys_of(77);
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -134,13 +129,12 @@ static void a_record_that_names_another_is_followed_at_once(void **state)
     assert_false(next_open(&op)); /* down stays down */
 }
 
-static void only_members_are_looked_for_where_it_once_spoke_tls(void **state)
+PV_TEST_IN(only_members_are_looked_for_where_it_once_spoke_tls, start, coordpart_stop)
 {
     static const char learnt[] = "tls:192.0.2.10:8443\n";
     const struct pv_saved_meta meta = {.name = "tls-hosts",
                                        .value = pv_view(learnt, strlen(learnt))};
     struct pv_stream_op op;
-    (void)state;
     node.saved.meta = &meta;
     node.saved.n_meta = 1;
     fake_node_start(&node);
@@ -194,11 +188,10 @@ static size_t count_tls(size_t *ret_near)
 
 /* What it said of itself must not have this node connect to its own machine or network, now or
  * after years; nor may a name that it said. */
-static void where_it_said_that_it_speaks_tls_is_not_near_this_node(void **state)
+PV_TEST_IN(where_it_said_that_it_speaks_tls_is_not_near_this_node, start, coordpart_stop)
 {
     struct pv_job_result found = {.n_addrs = 3};
     size_t near;
-    (void)state;
     begin_learnt();
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -210,11 +203,10 @@ static void where_it_said_that_it_speaks_tls_is_not_near_this_node(void **state)
     assert_int_equal(near, 0);
 }
 
-static void a_coordinator_of_the_own_network_may_speak_tls_there(void **state)
+PV_TEST_IN(a_coordinator_of_the_own_network_may_speak_tls_there, start, coordpart_stop)
 {
     struct pv_job_result found = {.n_addrs = 1};
     size_t near;
-    (void)state;
     begin_learnt();
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -227,10 +219,9 @@ static void a_coordinator_of_the_own_network_may_speak_tls_there(void **state)
 }
 
 /* What was learnt is all there is where its own name cannot be looked up. */
-static void without_names_it_is_looked_for_where_it_spoke_tls(void **state)
+PV_TEST_IN(without_names_it_is_looked_for_where_it_spoke_tls, start, coordpart_stop)
 {
     size_t near;
-    (void)state;
     begin_learnt();
     at("coord.example");
     connect_as(PV_CTL_MEMBER);
@@ -240,19 +231,17 @@ static void without_names_it_is_looked_for_where_it_spoke_tls(void **state)
     assert_int_equal(near, 0);
 }
 
-static void nobody_can_ask_without_a_connection(void **state)
+PV_TEST_IN(nobody_can_ask_without_a_connection, start, coordpart_stop)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PULL};
     uint8_t hash[PV_CTL_HASH_LEN];
-    (void)state;
     fake_node_start(&node);
     assert_int_equal(pv_coord_ask(&node.node, &pv_part_coordinator, &msg, 1), PV_ERR_STATE);
     assert_int_equal(pv_coord_hash(&node.node, hash), PV_ERR_STATE);
 }
 
-static void the_cursor_is_kept_over_restarts(void **state)
+PV_TEST_IN(the_cursor_is_kept_over_restarts, start, coordpart_stop)
 {
-    (void)state;
     fake_node_start(&node);
     pv_coord_set_cursor(&node.node, (struct pv_ctl_cursor){.epoch = 5, .n = 9});
     assert_null(fake_node_job(&node)); /* what it stands for is stored first */
@@ -270,10 +259,9 @@ static void the_cursor_is_kept_over_restarts(void **state)
     assert_int_equal(pv_coord_cursor(&node.node).n, 0);
 }
 
-static void a_disconnected_node_tries_nothing(void **state)
+PV_TEST_IN(a_disconnected_node_tries_nothing, start, coordpart_stop)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -282,10 +270,9 @@ static void a_disconnected_node_tries_nothing(void **state)
     assert_false(next_open(&op));
 }
 
-static void a_list_of_none_ends_what_was_tried(void **state)
+PV_TEST_IN(a_list_of_none_ends_what_was_tried, start, coordpart_stop)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
@@ -297,10 +284,9 @@ static void a_list_of_none_ends_what_was_tried(void **state)
     assert_int_equal(op.type, PV_STREAM_CLOSE);
 }
 
-static void status_says_where_it_is_and_why_it_is_not_reached(void **state)
+PV_TEST_IN(status_says_where_it_is_and_why_it_is_not_reached, start, coordpart_stop)
 {
     struct pv_stream_op op;
-    (void)state;
     fake_node_start(&node);
     assert_null(fake_node_status(&node)->s.coordinator);
     at("192.0.2.9");
@@ -422,11 +408,11 @@ static bool has_server(const char *text)
 }
 
 /* The address in use is not another's, and TLS is not for datagrams. */
-static void one_of_several_is_known_by_its_number_and_the_others_by_their_addresses(void **state)
+PV_TEST_IN(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses, start,
+           stop_server)
 {
     const struct pv_coord_info *info = &node.node.coord_info;
     struct pv_addr want;
-    (void)state;
     also = "203.0.113.10";
     number = 12;
     fake_node_start(&node);
@@ -437,9 +423,8 @@ static void one_of_several_is_known_by_its_number_and_the_others_by_their_addres
     assert_true(pv_addr_equal(&info->others[0], &want));
 }
 
-static void one_that_is_alone_has_neither(void **state)
+PV_TEST_IN(one_that_is_alone_has_neither, start, stop_server)
 {
-    (void)state;
     fake_node_start(&node);
     go_online("203.0.113.9", NULL, 0);
     assert_true(node.node.coord_info.number == 0);
@@ -452,17 +437,15 @@ static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "16
                                     "[2001:db8::5]:3478"};
 
 /* A coordinator in the internet cannot have this node speak to what is near it. */
-static void servers_near_this_node_are_not_believed(void **state)
+PV_TEST_IN(servers_near_this_node_are_not_believed, start, stop_server)
 {
-    (void)state;
     fake_node_start(&node);
     go_online("192.0.2.9", named, 8);
     assert_int_equal(node.node.coord_info.n_servers, 0);
 }
 
-static void servers_in_the_internet_are_believed(void **state)
+PV_TEST_IN(servers_in_the_internet_are_believed, start, stop_server)
 {
-    (void)state;
     fake_node_start(&node);
     go_online("192.0.2.9", named + 2, 8);
     assert_int_equal(node.node.coord_info.n_servers, 2);
@@ -471,9 +454,8 @@ static void servers_in_the_internet_are_believed(void **state)
 }
 
 /* Where it is a machine of this network, its STUN server may be one as well. */
-static void a_coordinator_of_the_own_network_may_name_servers_there(void **state)
+PV_TEST_IN(a_coordinator_of_the_own_network_may_name_servers_there, start, stop_server)
 {
-    (void)state;
     fake_node_start(&node);
     go_online("192.168.7.2", named, 8);
     assert_true(has_server("192.168.7.1:3478"));
@@ -483,10 +465,9 @@ static void a_coordinator_of_the_own_network_may_name_servers_there(void **state
     assert_false(has_server("224.0.0.1:3478"));
 }
 
-static void a_coordinator_on_this_machine_may_name_it(void **state)
+PV_TEST_IN(a_coordinator_on_this_machine_may_name_it, start, stop_server)
 {
     static const char *const own[] = {"127.0.0.1:3478", "[::1]:3478", "0.0.0.0:3478"};
-    (void)state;
     fake_node_start(&node);
     go_online("127.0.0.1", own, 3);
     assert_true(has_server("127.0.0.1:3478"));
@@ -494,17 +475,14 @@ static void a_coordinator_on_this_machine_may_name_it(void **state)
     assert_int_equal(node.node.coord_info.n_servers, 2);
 }
 
-static void without_any_server_the_coordinators_own_address_is_one(void **state)
+PV_TEST_IN(without_any_server_the_coordinators_own_address_is_one, start, stop_server)
 {
-    (void)state;
     fake_node_start(&node);
     go_online("192.168.7.2", NULL, 0);
     assert_true(has_server("192.168.7.2:3478"));
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connected 1"));
     assert_true(fake_node_has_metric(&node, "p2pvpn_coordinator_connects_total 1"));
 }
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, coordpart_stop)
 
 /* --- hybrid keys ------------------------------------------------------------------------------ */
 
@@ -538,7 +516,7 @@ static bool is_shown_as(const char *kind)
 }
 
 /* What a coordinator once did and does no more is told, and not done without under `require`. */
-static void a_coordinator_that_stops_being_hybrid_is_named(void **state)
+PV_TEST_IN(a_coordinator_that_stops_being_hybrid_is_named, start, stop_server)
 {
     const enum pv_pq_policy policies[] = {PV_PQ_ON, PV_PQ_REQUIRE};
     for (size_t i = 0; i < PV_ARRAY_LEN(policies); i++) {
@@ -581,9 +559,8 @@ static void expect_hybrids_stored(int status)
 }
 
 /* It is stored again after a failure, and counts after a restart. */
-static void a_hybrid_coordinator_is_remembered_over_restarts(void **state)
+PV_TEST_IN(a_hybrid_coordinator_is_remembered_over_restarts, start, stop_server)
 {
-    (void)state;
     start_with(PV_PQ_ON);
     meet_again(true);
     expect_hybrids_stored(PV_ERR_NO_SPACE);
@@ -602,9 +579,8 @@ static void a_hybrid_coordinator_is_remembered_over_restarts(void **state)
 }
 
 /* [security] pq = off offers nothing, and has nothing to miss. */
-static void who_switched_it_off_offers_nothing(void **state)
+PV_TEST_IN(who_switched_it_off_offers_nothing, start, stop_server)
 {
-    (void)state;
     start_with(PV_PQ_OFF);
     meet_again(true);
     assert_true(node.node.online && is_shown_as("classical"));
@@ -612,13 +588,12 @@ static void who_switched_it_off_offers_nothing(void **state)
 }
 
 /* What its last word was is known until the next connection has ended. */
-static void whether_it_gave_the_network_away_is_known(void **state)
+PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
 {
     const struct pv_coord_info *info = &node.node.coord_info;
     const struct pv_ctl_msg away = {.kind = PV_CTL_PUSH,
                                     .type = PV_CTL_BYE,
                                     .u.failure = {.error = PV_CTL_E_MOVED, .message = "x"}};
-    (void)state;
     fake_node_start(&node);
     struct pv_stream_op op;
     uint32_t sid = go_online("203.0.113.9", NULL, 0);
@@ -639,12 +614,11 @@ static void whether_it_gave_the_network_away_is_known(void **state)
 
 /* It lets this node in and closes the connection: the next attempt is another's after a few of
  * these. */
-static void one_that_drops_this_node_again_and_again_makes_way_for_the_next(void **state)
+PV_TEST_IN(one_that_drops_this_node_again_and_again_makes_way_for_the_next, start, stop_server)
 {
     const struct keys other = keys_of(77);
     struct pv_stream_op op = {0};
     size_t n = 0;
-    (void)state;
     fake_node_start(&node);
     at_two("192.0.2.9", "192.0.2.7", other.pk);
     connect_as(PV_CTL_MEMBER);
@@ -658,38 +632,4 @@ static void one_that_drops_this_node_again_and_again_makes_way_for_the_next(void
     }
     assert_int_equal(n, 4);
     assert_memory_equal(node.node.coord_info.pk, other.pk, PV_SIGN_PK_LEN);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(an_address_is_tried_at_once),
-        T(a_connection_that_fails_is_told_and_made_again),
-        T(attempts_without_end_fill_no_log),
-        T(one_that_does_not_answer_makes_way_for_the_next_in_a_circle),
-        T(a_record_that_names_another_is_followed_at_once),
-        T(only_members_are_looked_for_where_it_once_spoke_tls),
-        T(where_it_said_that_it_speaks_tls_is_not_near_this_node),
-        T(a_coordinator_of_the_own_network_may_speak_tls_there),
-        T(without_names_it_is_looked_for_where_it_spoke_tls),
-        T(nobody_can_ask_without_a_connection),
-        T(the_cursor_is_kept_over_restarts),
-        T(a_disconnected_node_tries_nothing),
-        T(a_list_of_none_ends_what_was_tried),
-        T(status_says_where_it_is_and_why_it_is_not_reached),
-#define S(name) cmocka_unit_test_setup_teardown(name, start, stop_server)
-        S(one_that_drops_this_node_again_and_again_makes_way_for_the_next),
-        S(servers_near_this_node_are_not_believed),
-        S(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses),
-        S(one_that_is_alone_has_neither),
-        S(whether_it_gave_the_network_away_is_known),
-        S(servers_in_the_internet_are_believed),
-        S(a_coordinator_of_the_own_network_may_name_servers_there),
-        S(a_coordinator_on_this_machine_may_name_it),
-        S(without_any_server_the_coordinators_own_address_is_one),
-        S(a_coordinator_that_stops_being_hybrid_is_named),
-        S(a_hybrid_coordinator_is_remembered_over_restarts),
-        S(who_switched_it_off_offers_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,8 @@
 #include "tests/unit/test_util.h"
 
 /* A machine with one kind of address and a coordinator with the other is told so. */
-static void no_way_to_the_only_kind_of_address_is_said(void **state)
+PV_TEST(no_way_to_the_only_kind_of_address_is_said)
 {
-    (void)state;
     static const char *const only[] = {
         "no route to the coordinator's IPv4 address, and no IPv6 address of it is known",
         "no route to the coordinator's IPv6 address, and no IPv4 address of it is known"};
@@ -17,20 +16,10 @@ static void no_way_to_the_only_kind_of_address_is_said(void **state)
     }
 }
 
-static void every_end_has_a_sentence_of_its_own(void **state)
+PV_TEST(every_end_has_a_sentence_of_its_own)
 {
-    (void)state;
     for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++)
         for (int k = PV_COORDROUND_SILENT; k < i; k++)
             assert_string_not_equal(pv_coordround_text((enum pv_coordround)i, false, false),
                                     pv_coordround_text((enum pv_coordround)k, false, false));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_way_to_the_only_kind_of_address_is_said),
-        cmocka_unit_test(every_end_has_a_sentence_of_its_own),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

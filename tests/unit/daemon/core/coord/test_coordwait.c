@@ -26,9 +26,8 @@ static void expect_window(const struct pv_coordwait *w, pv_ns now, pv_ns window)
     assert_true(least >= PV_COORDWAIT_MIN && least <= PV_COORDWAIT_MIN + window / 10);
 }
 
-static void the_window_doubles_up_to_half_a_minute(void **state)
+PV_TEST(the_window_doubles_up_to_half_a_minute)
 {
-    (void)state;
     struct pv_coordwait w = {.failures = 1};
     for (pv_ns window = PV_S(1); window <= PV_S(16); window *= 2, w.failures++)
         expect_window(&w, BEGIN, window);
@@ -38,9 +37,8 @@ static void the_window_doubles_up_to_half_a_minute(void **state)
 
 /* The slowest of those that a restart refused come soon after it, and after a minute it is taken
  * for more than a restart. */
-static void the_window_stays_short_in_the_first_minute_of_refusals(void **state)
+PV_TEST(the_window_stays_short_in_the_first_minute_of_refusals)
 {
-    (void)state;
     struct pv_coordwait w = {.failures = 20};
     pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
     expect_window(&w, BEGIN, PV_COORDWAIT_REFUSE);
@@ -51,9 +49,8 @@ static void the_window_stays_short_in_the_first_minute_of_refusals(void **state)
 
 /* Who closes connections has too many of them, and who is silent is away; but after a restart the
  * crowd is over soon. */
-static void the_window_is_short_for_refusals_and_the_crowd_after_them(void **state)
+PV_TEST(the_window_is_short_for_refusals_and_the_crowd_after_them)
 {
-    (void)state;
     for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++) {
         bool is_short = i == PV_COORDROUND_REFUSED || i == PV_COORDROUND_CLOSED;
         struct pv_coordwait w = {.failures = 20};
@@ -68,9 +65,8 @@ static void the_window_is_short_for_refusals_and_the_crowd_after_them(void **sta
     }
 }
 
-static void a_welcome_begins_the_minute_anew_but_not_the_hurry(void **state)
+PV_TEST(a_welcome_begins_the_minute_anew_but_not_the_hurry)
 {
-    (void)state;
     struct pv_coordwait w = {.failures = 20, .hurry_until = BEGIN + PV_S(200)};
     pv_coordwait_note(&w, PV_COORDROUND_REFUSED, BEGIN);
     expect_window(&w, BEGIN, PV_COORDWAIT_HURRY);
@@ -82,9 +78,8 @@ static void a_welcome_begins_the_minute_anew_but_not_the_hurry(void **state)
     expect_window(&w, BEGIN + PV_S(250), PV_COORDWAIT_MAX);
 }
 
-static void only_a_few_welcomes_in_a_row_are_believed(void **state)
+PV_TEST(only_a_few_welcomes_in_a_row_are_believed)
 {
-    (void)state;
     struct pv_coordwait w = {.hurry_until = BEGIN + PV_S(200)};
     for (unsigned i = 0; i < 100; i++) {
         w.failures = 20;
@@ -100,9 +95,8 @@ static void only_a_few_welcomes_in_a_row_are_believed(void **state)
     expect_window(&w, BEGIN, PV_COORDWAIT_HURRY);
 }
 
-static void two_machines_with_one_key_wait_long(void **state)
+PV_TEST(two_machines_with_one_key_wait_long)
 {
-    (void)state;
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
     for (unsigned i = 0; i < 1000; i++) {
@@ -111,9 +105,8 @@ static void two_machines_with_one_key_wait_long(void **state)
     }
 }
 
-static void others_get_longer_with_each_refusal(void **state)
+PV_TEST(others_get_longer_with_each_refusal)
 {
-    (void)state;
     struct pv_coordwait w = {.failures = 0};
     const pv_ns end = BEGIN + PV_S(10);
     assert_true(pv_coordwait_others(&w, PV_COORDROUND_SILENT, end, BEGIN) == end);
@@ -123,18 +116,4 @@ static void others_get_longer_with_each_refusal(void **state)
     assert_true(pv_coordwait_others(&w, PV_COORDROUND_REFUSED, end, BEGIN) == BEGIN + PV_S(8));
     w.failures = UINT32_MAX;
     assert_true(pv_coordwait_others(&w, PV_COORDROUND_REFUSED, end, BEGIN) == end);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_window_doubles_up_to_half_a_minute),
-        cmocka_unit_test(the_window_stays_short_in_the_first_minute_of_refusals),
-        cmocka_unit_test(the_window_is_short_for_refusals_and_the_crowd_after_them),
-        cmocka_unit_test(a_welcome_begins_the_minute_anew_but_not_the_hurry),
-        cmocka_unit_test(only_a_few_welcomes_in_a_row_are_believed),
-        cmocka_unit_test(two_machines_with_one_key_wait_long),
-        cmocka_unit_test(others_get_longer_with_each_refusal),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

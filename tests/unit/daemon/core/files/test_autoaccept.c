@@ -51,6 +51,8 @@ static int end(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, end);
+
 /* What this life has kept is there in the next one, which has these rules. */
 static void live_on(const struct pv_auto_accept *rules, size_t n)
 {
@@ -61,9 +63,8 @@ static void live_on(const struct pv_auto_accept *rules, size_t n)
     free(saved);
 }
 
-static void a_rule_holds_for_who_had_its_name_first(void **state)
+PV_TEST(a_rule_holds_for_who_had_its_name_first)
 {
-    (void)state;
     assert_false(pv_autoaccept_take_dirty(a));
     assert_int_equal(pv_autoaccept_max(a, "bob", bob), 1000);
     assert_true(pv_autoaccept_take_dirty(a));
@@ -79,9 +80,8 @@ static void a_rule_holds_for_who_had_its_name_first(void **state)
     assert_false(pv_autoaccept_take_dirty(a));
 }
 
-static void a_pin_lasts_through_restarts(void **state)
+PV_TEST(a_pin_lasts_through_restarts)
 {
-    (void)state;
     (void)pv_autoaccept_max(a, "bob", bob);
     live_on(just_bob, 1);
     assert_int_equal(pv_autoaccept_max(a, "bob", eve), 0);
@@ -89,18 +89,16 @@ static void a_pin_lasts_through_restarts(void **state)
     assert_false(pv_autoaccept_take_dirty(a));
 }
 
-static void who_is_renamed_has_the_rule_again_with_the_name(void **state)
+PV_TEST(who_is_renamed_has_the_rule_again_with_the_name)
 {
-    (void)state;
     (void)pv_autoaccept_max(a, "bob", bob);
     assert_int_equal(pv_autoaccept_max(a, "robert", bob), 0);
     assert_int_equal(pv_autoaccept_max(a, "bob", eve), 0);
     assert_int_equal(pv_autoaccept_max(a, "bob", bob), 1000);
 }
 
-static void accepting_by_hand_moves_the_pin(void **state)
+PV_TEST(accepting_by_hand_moves_the_pin)
 {
-    (void)state;
     (void)pv_autoaccept_max(a, "bob", bob);
     assert_int_equal(pv_autoaccept_max(a, "bob", eve), 0);
     (void)pv_autoaccept_take_dirty(a);
@@ -117,9 +115,8 @@ static void accepting_by_hand_moves_the_pin(void **state)
     assert_int_equal(pv_autoaccept_max(a, "carol", bob), 0);
 }
 
-static void a_rule_that_is_taken_out_begins_anew(void **state)
+PV_TEST(a_rule_that_is_taken_out_begins_anew)
 {
-    (void)state;
     (void)pv_autoaccept_max(a, "bob", bob);
     live_on(NULL, 0);
     assert_true(pv_autoaccept_take_dirty(a)); /* the disk forgets it, too */
@@ -129,9 +126,8 @@ static void a_rule_that_is_taken_out_begins_anew(void **state)
 }
 
 /* Names belong to a network: bob of another one is somebody else, and no stranger. */
-static void another_network_begins_anew(void **state)
+PV_TEST(another_network_begins_anew)
 {
-    (void)state;
     (void)pv_autoaccept_max(a, "bob", bob);
     (void)pv_autoaccept_take_dirty(a);
     pv_autoaccept_enter(a, home);
@@ -142,11 +138,10 @@ static void another_network_begins_anew(void **state)
     assert_int_equal(pv_autoaccept_max(a, "bob", eve), 1000);
 }
 
-static void the_largest_rule_counts_and_everybody_s_needs_no_pin(void **state)
+PV_TEST(the_largest_rule_counts_and_everybody_s_needs_no_pin)
 {
     static const struct pv_auto_accept rules[] = {
         {"bob", 10}, {"", 50}, {"bob", 1000}, {"carol", 20}, {"", 5}};
-    (void)state;
     live(rules, PV_ARRAY_LEN(rules), pv_view(NULL, 0));
     assert_int_equal(pv_autoaccept_max(a, "bob", bob), 1000);
     assert_int_equal(pv_autoaccept_max(a, "bob", eve), 50);
@@ -162,10 +157,9 @@ static void the_largest_rule_counts_and_everybody_s_needs_no_pin(void **state)
     assert_int_equal(warnings, 0);
 }
 
-static void as_many_rules_as_there_may_be_are_kept(void **state)
+PV_TEST(as_many_rules_as_there_may_be_are_kept)
 {
     static struct pv_auto_accept rules[MOST_RULES];
-    (void)state;
     for (unsigned i = 0; i < MOST_RULES; i++) {
         rules[i].max = GIB;
         snprintf(rules[i].name, sizeof(rules[i].name), "%0*u", PV_NAME_MAX, i);
@@ -179,11 +173,10 @@ static void as_many_rules_as_there_may_be_are_kept(void **state)
 }
 
 /* Whatever the disk brings, the daemon starts, and the rules hold for somebody. */
-static void what_is_damaged_is_said_and_hurts_nobody(void **state)
+PV_TEST(what_is_damaged_is_said_and_hurts_nobody)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}, {"carol", 1000}};
     size_t len;
-    (void)state;
     live(rules, PV_ARRAY_LEN(rules), pv_view(NULL, 0));
     (void)pv_autoaccept_max(a, "bob", bob);
     (void)pv_autoaccept_max(a, "carol", bob);
@@ -207,22 +200,4 @@ static void what_is_damaged_is_said_and_hurts_nobody(void **state)
         saved[i] ^= 0x80;
     }
     free(saved);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(a_rule_holds_for_who_had_its_name_first),
-        EACH(a_pin_lasts_through_restarts),
-        EACH(who_is_renamed_has_the_rule_again_with_the_name),
-        EACH(accepting_by_hand_moves_the_pin),
-        EACH(a_rule_that_is_taken_out_begins_anew),
-        EACH(another_network_begins_anew),
-        EACH(the_largest_rule_counts_and_everybody_s_needs_no_pin),
-        EACH(as_many_rules_as_there_may_be_are_kept),
-        EACH(what_is_damaged_is_said_and_hurts_nobody),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,10 @@
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void a_file_is_offered_accepted_and_arrives(void **state)
+PV_TEST_WORLD(begin, end);
+
+PV_TEST(a_file_is_offered_accepted_and_arrives)
 {
-    (void)state;
     uint32_t a = must_offer(0, "photo.jpg", 5000);
     turns(3);
     const struct pv_file_entry *f = pv_filelink_at(w.side[1].link, 0);
@@ -32,9 +33,8 @@ static void a_file_is_offered_accepted_and_arrives(void **state)
     assert_int_equal(pv_filelink_accept(w.side[1].link, 99, w.now), PV_ERR_NOT_FOUND);
 }
 
-static void a_rule_accepts_up_to_its_size(void **state)
+PV_TEST(a_rule_accepts_up_to_its_size)
 {
-    (void)state;
     w.side[1].auto_max = 1000;
     uint32_t small = must_offer(0, "small", 1000), large = must_offer(0, "large", 1001);
     uint32_t empty = must_offer(0, "empty", 0);
@@ -52,9 +52,8 @@ static void change_rules(int i, bool comes, bool goes)
     pv_filelink_rules_changed(w.side[i].link, w.now);
 }
 
-static void files_go_the_way_that_rules_let_them(void **state)
+PV_TEST(files_go_the_way_that_rules_let_them)
 {
-    (void)state;
     w.side[0].auto_max = w.side[1].auto_max = PV_FILE_SIZE_MAX;
     change_rules(1, false, true);
     uint32_t a = must_offer(0, "denied", 10), b = must_offer(1, "allowed", 10);
@@ -66,9 +65,8 @@ static void files_go_the_way_that_rules_let_them(void **state)
 }
 
 /* Whichever of both knows the rule first. */
-static void a_rule_stops_what_moves_and_its_end_goes_on(void **state)
+PV_TEST(a_rule_stops_what_moves_and_its_end_goes_on)
 {
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     uint32_t a = must_offer(0, "big", 100000);
     turns(20);
@@ -89,9 +87,8 @@ static void a_rule_stops_what_moves_and_its_end_goes_on(void **state)
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
 }
 
-static void refused_and_withdrawn_reach_the_other_side(void **state)
+PV_TEST(refused_and_withdrawn_reach_the_other_side)
 {
-    (void)state;
     uint32_t a = must_offer(0, "no", 10), b = must_offer(0, "never mind", 10);
     turns(3);
     uint32_t in_a = pv_filelink_at(w.side[1].link, 0)->number;
@@ -106,9 +103,8 @@ static void refused_and_withdrawn_reach_the_other_side(void **state)
     assert_int_equal(count_open(0), 0);
 }
 
-static void a_restarted_sender_waits_for_the_same_file_and_goes_on(void **state)
+PV_TEST(a_restarted_sender_waits_for_the_same_file_and_goes_on)
 {
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     uint32_t a = must_offer(0, "big", 100000);
     turns(20);
@@ -133,13 +129,12 @@ static void a_restarted_sender_waits_for_the_same_file_and_goes_on(void **state)
 }
 
 /* After a restart its word may come before anything else is heard of it. */
-static void an_offer_says_where_its_sender_is(void **state)
+PV_TEST(an_offer_says_where_its_sender_is)
 {
     struct pv_file_notice n = {.kind = PV_FILE_OFFER};
     uint8_t body[PV_FILE_NOTICE_MAX];
     struct pv_fileop op = {.type = PV_FILEOP_DROP};
     size_t len = 0;
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     must_offer(0, "big", 100000);
     turns(20);
@@ -177,9 +172,8 @@ static size_t count_files(int i)
     return n;
 }
 
-static void what_is_offered_by_its_id_again_comes_once(void **state)
+PV_TEST(what_is_offered_by_its_id_again_comes_once)
 {
-    (void)state;
     static const uint8_t id[PV_FILE_ID_LEN] = {7};
     uint32_t a = 0, again = 0;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
@@ -197,9 +191,8 @@ static void what_is_offered_by_its_id_again_comes_once(void **state)
     assert_int_equal(count_open(0), 0);
 }
 
-static void a_file_that_its_sender_forgot_comes_when_it_is_offered_again(void **state)
+PV_TEST(a_file_that_its_sender_forgot_comes_when_it_is_offered_again)
 {
-    (void)state;
     static const uint8_t id[PV_FILE_ID_LEN] = {7};
     for (int yes = 0; yes < 2; yes++) {
         uint32_t a = 0;
@@ -226,9 +219,8 @@ static void a_file_that_its_sender_forgot_comes_when_it_is_offered_again(void **
     }
 }
 
-static void nothing_is_fetched_of_what_the_disk_does_not_know(void **state)
+PV_TEST(nothing_is_fetched_of_what_the_disk_does_not_know)
 {
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     w.side[1].full = true;
     uint32_t a = must_offer(0, "big", 3000);
@@ -243,9 +235,8 @@ static void nothing_is_fetched_of_what_the_disk_does_not_know(void **state)
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
 }
 
-static void a_full_disk_is_told_and_tried_again(void **state)
+PV_TEST(a_full_disk_is_told_and_tried_again)
 {
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     w.full = 1;
     uint32_t a = must_offer(0, "big", 3000);
@@ -260,12 +251,11 @@ static void a_full_disk_is_told_and_tried_again(void **state)
     assert_int_equal(file(0, a)->state, PV_FILE_DONE);
 }
 
-static void a_flood_of_offers_is_refused_and_hurts_nobody(void **state)
+PV_TEST(a_flood_of_offers_is_refused_and_hurts_nobody)
 {
     struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x"};
     const struct pv_filelink_peer from = peer_of(1);
     size_t known = 0;
-    (void)state;
     for (unsigned i = 0; i < 1000; i++) {
         uint8_t buf[PV_FILE_NOTICE_MAX];
         size_t len;
@@ -291,12 +281,11 @@ static void tell_1(const struct pv_file_notice *n)
     pv_filelink_handle_notice(w.side[1].link, &from, pv_view(buf, len), w.now);
 }
 
-static void a_trusted_peer_fills_neither_the_table_nor_all_transfers(void **state)
+PV_TEST(a_trusted_peer_fills_neither_the_table_nor_all_transfers)
 {
     struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x"};
     size_t known = 0, running = 0;
     const struct pv_file_entry *f;
-    (void)state;
     w.side[1].auto_max = 100;
     for (unsigned i = 0; i < PV_FILELINK_MAX; i++) {
         n.id[0] = (uint8_t)i;
@@ -312,10 +301,9 @@ static void a_trusted_peer_fills_neither_the_table_nor_all_transfers(void **stat
     assert_int_equal(running, PV_FILELINK_MAX_PEER_RUNNING);
 }
 
-static void a_flood_of_notices_is_not_one_of_writes(void **state)
+PV_TEST(a_flood_of_notices_is_not_one_of_writes)
 {
     unsigned saves = 0;
-    (void)state;
     for (unsigned i = 0; i < 10000; i++) {
         struct pv_file_notice n = {.kind = PV_FILE_OFFER, .size = 1, .name = "x", .id = {1}};
         n.kind = i % 2 == 0 ? PV_FILE_OFFER : PV_FILE_WITHDRAW;
@@ -331,10 +319,9 @@ static void a_flood_of_notices_is_not_one_of_writes(void **state)
     assert_false(pv_filelink_take_dirty(w.side[1].link, w.now));
 }
 
-static void a_table_full_of_living_files_takes_no_more_and_old_ones_give_way(void **state)
+PV_TEST(a_table_full_of_living_files_takes_no_more_and_old_ones_give_way)
 {
     uint32_t number = 0;
-    (void)state;
     for (unsigned i = 0; i < PV_FILELINK_MAX; i++)
         assert_int_equal(must_offer(0, "x", i), i + 1);
     assert_int_equal(offer(0, "x", 10000, &number), PV_ERR_LIMIT);
@@ -349,13 +336,12 @@ static void a_table_full_of_living_files_takes_no_more_and_old_ones_give_way(voi
     free(buf);
 }
 
-static void only_the_receiver_gets_a_file(void **state)
+PV_TEST(only_the_receiver_gets_a_file)
 {
     const uint8_t eve[PV_SIGN_PK_LEN] = {66};
     uint8_t get[PV_FILE_GET_LEN];
     struct pv_fileop op;
     uint32_t sid = 0;
-    (void)state;
     uint32_t a = must_offer(0, "secret", 10);
     pv_file_get_build(file(0, a)->id, 0, get);
     while (pv_filelink_poll_op(w.side[0].link, &op) == PV_OK)
@@ -368,12 +354,11 @@ static void only_the_receiver_gets_a_file(void **state)
     assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_ERR_AGAIN);
 }
 
-static void connections_that_do_not_ask_are_closed_and_few(void **state)
+PV_TEST(connections_that_do_not_ask_are_closed_and_few)
 {
     struct pv_fileop op;
     uint32_t sid = 0;
     unsigned closed = 0;
-    (void)state;
     for (unsigned i = 0; i < PV_FILELINK_MAX_PEER_CONNS; i++)
         assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
     /* One more takes the place of the oldest. */
@@ -406,14 +391,13 @@ static size_t count_closed(const uint32_t *sids, size_t n)
 }
 
 /* A few members may take all places there are: the others come in all the same, and stay. */
-static void members_with_many_connections_keep_nobody_out(void **state)
+PV_TEST(members_with_many_connections_keep_nobody_out)
 {
     enum {
         HOSTILE = PV_FILELINK_MAX_CONNS / PV_FILELINK_MAX_PEER_CONNS
     };
     uint8_t pk[HOSTILE + 1][PV_SIGN_PK_LEN] = {{0}};
     uint32_t theirs[PV_FILELINK_MAX_CONNS], sid = 0, honest = 0;
-    (void)state;
     for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
         pk[i % HOSTILE][0] = (uint8_t)(i % HOSTILE + 1);
         assert_int_equal(
@@ -431,9 +415,8 @@ static void members_with_many_connections_keep_nobody_out(void **state)
     }
 }
 
-static void a_corrupt_file_fails_at_the_third_time(void **state)
+PV_TEST(a_corrupt_file_fails_at_the_third_time)
 {
-    (void)state;
     w.side[1].auto_max = PV_FILE_SIZE_MAX;
     uint32_t a = must_offer(0, "x", 1000000);
     turns(5);
@@ -447,32 +430,4 @@ static void a_corrupt_file_fails_at_the_third_time(void **state)
     }
     assert_int_equal(file(1, in)->state, PV_FILE_FAILED);
     assert_int_equal(file(0, a)->state, PV_FILE_FAILED);
-}
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(a_file_is_offered_accepted_and_arrives),
-        EACH(a_rule_accepts_up_to_its_size),
-        EACH(files_go_the_way_that_rules_let_them),
-        EACH(a_rule_stops_what_moves_and_its_end_goes_on),
-        EACH(refused_and_withdrawn_reach_the_other_side),
-        EACH(a_restarted_sender_waits_for_the_same_file_and_goes_on),
-        EACH(an_offer_says_where_its_sender_is),
-        EACH(what_is_offered_by_its_id_again_comes_once),
-        EACH(a_file_that_its_sender_forgot_comes_when_it_is_offered_again),
-        EACH(nothing_is_fetched_of_what_the_disk_does_not_know),
-        EACH(a_full_disk_is_told_and_tried_again),
-        EACH(a_flood_of_offers_is_refused_and_hurts_nobody),
-        EACH(a_trusted_peer_fills_neither_the_table_nor_all_transfers),
-        EACH(a_flood_of_notices_is_not_one_of_writes),
-        EACH(a_table_full_of_living_files_takes_no_more_and_old_ones_give_way),
-        EACH(only_the_receiver_gets_a_file),
-        EACH(connections_that_do_not_ask_are_closed_and_few),
-        EACH(members_with_many_connections_keep_nobody_out),
-        EACH(a_corrupt_file_fails_at_the_third_time),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,19 +92,12 @@ static void live_through(uint64_t seed)
     assert_int_equal(end(NULL), 0);
 }
 
-static void files_arrive_through_kills_cuts_and_losses(void **state)
+PV_TEST_WORLD(begin, end);
+
+PV_TEST(files_arrive_through_kills_cuts_and_losses)
 {
-    (void)state;
     end(NULL);
     for (uint64_t seed = 1; seed <= 100; seed++)
         live_through(seed);
     begin(NULL);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(files_arrive_through_kills_cuts_and_losses, begin, end),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

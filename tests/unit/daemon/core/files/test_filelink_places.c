@@ -11,7 +11,7 @@ enum {
 };
 
 static struct pv_filelink *node;
-static struct test_rng state;
+static struct test_rng seed;
 static struct pv_rng rng;
 static uint8_t saved[PV_FILELINK_SAVE_MAX];
 static pv_ns now;
@@ -19,7 +19,7 @@ static pv_ns now;
 static int begin(void **unused)
 {
     (void)unused;
-    rng = test_rng_make(&state, 1);
+    rng = test_rng_make(&seed, 1);
     now = PV_S(100);
     const struct pv_filelink_config cfg = {.rng = rng};
     assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(NULL, 0)), PV_OK);
@@ -32,6 +32,8 @@ static int end(void **unused)
     node = pv_filelink_free(node);
     return 0;
 }
+
+PV_TEST_WORLD(begin, end);
 
 /* --- what happens -------------------------------------------------------------------------- */
 
@@ -123,9 +125,8 @@ static void accept_all(void)
 
 /* --- tests ---------------------------------------------------------------------------------- */
 
-static void users_send_whatever_members_offer(void **unused)
+PV_TEST(users_send_whatever_members_offer)
 {
-    (void)unused;
     offer_all_they_may(GREEDY);
     assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
     for (unsigned i = 0; i < HELD_BY_USERS; i++) {
@@ -136,9 +137,8 @@ static void users_send_whatever_members_offer(void **unused)
     assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
 }
 
-static void who_offers_most_makes_room_and_hears_why(void **unused)
+PV_TEST(who_offers_most_makes_room_and_hears_why)
 {
-    (void)unused;
     for (unsigned member = 1; member <= 23; member++)
         for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
             offers(member, id);
@@ -160,12 +160,11 @@ static void who_offers_most_makes_room_and_hears_why(void **unused)
     assert_int_equal(count(23, PV_FILE_OFFERED), PV_FILELINK_MAX_OFFERS - 1);
 }
 
-static void members_that_have_the_same_leave_each_other_alone(void **unused)
+PV_TEST(members_that_have_the_same_leave_each_other_alone)
 {
     enum {
         EQUALS = PV_FILELINK_MAX_INCOMING / PV_FILELINK_MAX_OFFERS
     };
-    (void)unused;
     offer_all_they_may(EQUALS);
     assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
     for (unsigned id = 100; id < 200; id++)
@@ -183,9 +182,8 @@ static void members_that_have_the_same_leave_each_other_alone(void **unused)
     assert_int_equal(count(0, PV_FILE_REFUSED), PV_FILELINK_MAX_OFFERS - 1);
 }
 
-static void each_keeps_its_first_offer(void **unused)
+PV_TEST(each_keeps_its_first_offer)
 {
-    (void)unused;
     for (unsigned member = 1; member <= PV_FILELINK_MAX_INCOMING; member++)
         offers(member, 0);
     for (unsigned id = 1; id < 10; id++)
@@ -197,10 +195,9 @@ static void each_keeps_its_first_offer(void **unused)
     assert_int_equal(count(0, PV_FILE_REFUSED), 0);
 }
 
-static void what_was_accepted_or_received_gives_way_to_nobody(void **unused)
+PV_TEST(what_was_accepted_or_received_gives_way_to_nobody)
 {
     uint32_t number = 0;
-    (void)unused;
     offer_all_they_may(GREEDY);
     accept_all();
     /* One of them has arrived, and waits for its user. */
@@ -231,9 +228,8 @@ static void what_was_accepted_or_received_gives_way_to_nobody(void **unused)
 }
 
 /* A rule says that the user wants its files; it does not say that nobody else may have any. */
-static void a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all(void **unused)
+PV_TEST(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all)
 {
-    (void)unused;
     offer_all_they_may(GREEDY);
     for (unsigned id = 0; id < PV_FILELINK_MAX; id++)
         offers_by_rule(HONEST, id, 100);
@@ -244,9 +240,8 @@ static void a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all(void 
 }
 
 /* Its daemon said that it knows nothing of a file, and offers it again. */
-static void an_offer_that_comes_back_needs_a_place_like_another(void **unused)
+PV_TEST(an_offer_that_comes_back_needs_a_place_like_another)
 {
-    (void)unused;
     for (unsigned id = 0; id < PV_FILELINK_MAX; id++) {
         struct pv_fileop op;
         uint64_t save;
@@ -273,7 +268,7 @@ static void an_offer_that_comes_back_needs_a_place_like_another(void **unused)
 }
 
 /* Versions before this limit kept up to 512. */
-static void a_table_that_holds_more_than_the_limit_loses_nothing(void **unused)
+PV_TEST(a_table_that_holds_more_than_the_limit_loses_nothing)
 {
     enum {
         KEPT = PV_FILELINK_MAX_INCOMING + 16,
@@ -281,7 +276,6 @@ static void a_table_that_holds_more_than_the_limit_loses_nothing(void **unused)
         FLAGS = 4, /* of an entry, behind its number; the lowest bit: it goes out */
     };
     uint64_t save;
-    (void)unused;
     for (unsigned i = 0; i < KEPT; i++)
         assert_int_equal(user_sends(i), PV_OK);
     size_t len = pv_filelink_save(node, saved, &save);
@@ -302,8 +296,6 @@ static void a_table_that_holds_more_than_the_limit_loses_nothing(void **unused)
     offers(HONEST, 0);
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);
 }
-
-#define EACH(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 /* --- transfers ------------------------------------------------------------------------------- */
 
@@ -336,11 +328,10 @@ static void offer_and_look(unsigned member, uint64_t *tags, size_t *n)
     assert_int_equal(take_ops(tags, n), 0);
 }
 
-static void a_peer_without_a_transfer_gets_one_of_who_has_most(void **unused)
+PV_TEST(a_peer_without_a_transfer_gets_one_of_who_has_most)
 {
     uint64_t tags[64];
     size_t n = 0;
-    (void)unused;
     for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
         offer_and_look(10 + i % 2, tags, &n);
     assert_int_equal(n, PV_FILELINK_MAX_RUNNING);
@@ -351,11 +342,10 @@ static void a_peer_without_a_transfer_gets_one_of_who_has_most(void **unused)
     assert_int_equal(take_ops(tags, &n), 0);
 }
 
-static void who_holds_a_place_by_a_few_bytes_gives_way(void **unused)
+PV_TEST(who_holds_a_place_by_a_few_bytes_gives_way)
 {
     uint64_t tags[64];
     size_t n = 0;
-    (void)unused;
     for (unsigned i = 0; i < PV_FILELINK_MAX_RUNNING; i++)
         offer_and_look(10 + i, tags, &n);
     offer_kept(30);
@@ -372,21 +362,4 @@ static void who_holds_a_place_by_a_few_bytes_gives_way(void **unused)
         assert_int_equal(take_ops(tags, &n), s == 2 * PV_FILELINK_LEAST_S);
     }
     assert_int_equal(n, PV_FILELINK_MAX_RUNNING + 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        EACH(users_send_whatever_members_offer),
-        EACH(who_offers_most_makes_room_and_hears_why),
-        EACH(members_that_have_the_same_leave_each_other_alone),
-        EACH(each_keeps_its_first_offer),
-        EACH(what_was_accepted_or_received_gives_way_to_nobody),
-        EACH(a_peer_with_a_rule_goes_before_spare_offers_and_not_before_all),
-        EACH(an_offer_that_comes_back_needs_a_place_like_another),
-        EACH(a_table_that_holds_more_than_the_limit_loses_nothing),
-        EACH(a_peer_without_a_transfer_gets_one_of_who_has_most),
-        EACH(who_holds_a_place_by_a_few_bytes_gives_way),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void pass_descriptor(int handle)
 {
     const struct pv_files_passed file = {.handle = handle, .size = 5000};
@@ -113,9 +115,8 @@ static void expect_saved(int status)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = status, .error = "no room"});
 }
 
-static void a_file_is_offered_with_the_descriptor_that_came_before_the_request(void **state)
+PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
 {
-    (void)state;
     offer(5);
     expect_no_op(); /* the offer has it now */
     fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
@@ -139,11 +140,10 @@ static void mute(void *retention, const uint8_t *pk)
     pv_chatjob_result_free(list);
 }
 
-static void an_offer_of_a_muted_peer_is_listed_and_not_told(void **state)
+PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 {
     uint32_t watcher = fake_ctl_open(&node);
     void *retention = NULL;
-    (void)state;
     assert_int_equal(pv_part_retention.make(&node.node, &node.cfg, node.now, &retention), PV_OK);
     node.node.parts[1] = (struct pv_part_slot){&pv_part_retention, retention};
     node.node.n_parts = 2;
@@ -166,17 +166,15 @@ static void an_offer_of_a_muted_peer_is_listed_and_not_told(void **state)
     node.node.n_parts = 1;
 }
 
-static void without_a_descriptor_there_is_no_offer(void **state)
+PV_TEST(without_a_descriptor_there_is_no_offer)
 {
-    (void)state;
     fake_ctl_say(&node, client,
                  "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\",\"file\":\"a.txt\"}");
     assert_reply(&node, client, "no regular file came with the request");
 }
 
-static void a_descriptor_of_another_client_is_not_used(void **state)
+PV_TEST(a_descriptor_of_another_client_is_not_used)
 {
-    (void)state;
     uint32_t other = fake_ctl_open(&node);
     pass_descriptor(5);
     fake_ctl_say(&node, other,
@@ -185,9 +183,8 @@ static void a_descriptor_of_another_client_is_not_used(void **state)
     expect_no_op();
 }
 
-static void a_descriptor_goes_back_when_another_comes_or_the_client_goes(void **state)
+PV_TEST(a_descriptor_goes_back_when_another_comes_or_the_client_goes)
 {
-    (void)state;
     pass_descriptor(5);
     pass_descriptor(6);
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 5);
@@ -198,9 +195,8 @@ static void a_descriptor_goes_back_when_another_comes_or_the_client_goes(void **
     assert_int_equal(expect_op(PV_FILEOP_RELEASE).op.handle, 6);
 }
 
-static void a_descriptor_goes_back_when_the_daemon_ends(void **state)
+PV_TEST(a_descriptor_goes_back_when_the_daemon_ends)
 {
-    (void)state;
     offer(5);
     pass_descriptor(6);
     pv_part_files.on_stop(node.self, node.now);
@@ -211,9 +207,8 @@ static void a_descriptor_goes_back_when_the_daemon_ends(void **state)
     expect_no_op();
 }
 
-static void a_small_offer_of_a_trusted_peer_is_fetched_from_its_address(void **state)
+PV_TEST(a_small_offer_of_a_trusted_peer_is_fetched_from_its_address)
 {
-    (void)state;
     bob_offers(1, 900);
     expect_no_op(); /* not before the disk knows of it */
     expect_saved(PV_OK);
@@ -223,9 +218,8 @@ static void a_small_offer_of_a_trusted_peer_is_fetched_from_its_address(void **s
     assert_true(pv_addr_equal_ip(&op.local, &self->ip4));
 }
 
-static void a_transfer_that_is_named_is_one_file_however_often_it_is_offered(void **state)
+PV_TEST(a_transfer_that_is_named_is_one_file_however_often_it_is_offered)
 {
-    (void)state;
     static const char *const ids[] = {"AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAA",
                                       "AQAAAAAAAAAAAAAAAAAAAA", "short"};
     static const char *const answers[] = {"\"id\":1,", "\"id\":1,", "\"id\":1,", "22 characters"};
@@ -242,9 +236,8 @@ static void a_transfer_that_is_named_is_one_file_however_often_it_is_offered(voi
     }
 }
 
-static void a_large_offer_waits_for_the_user(void **state)
+PV_TEST(a_large_offer_waits_for_the_user)
 {
-    (void)state;
     bob_offers(1, 5000);
     expect_saved(PV_OK);
     expect_no_op();
@@ -261,9 +254,8 @@ static void a_large_offer_waits_for_the_user(void **state)
     assert_reply(&node, client, "\"ok\":false");
 }
 
-static void a_whole_file_is_passed_to_the_client_that_gets_it(void **state)
+PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
 {
-    (void)state;
     bob_offers(1, 900);
     expect_saved(PV_OK);
     struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
@@ -279,9 +271,8 @@ static void a_whole_file_is_passed_to_the_client_that_gets_it(void **state)
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
 }
 
-static void nobody_is_asked_while_the_interface_is_down(void **state)
+PV_TEST(nobody_is_asked_while_the_interface_is_down)
 {
-    (void)state;
     node.node.iface = PV_IFACE_DOWN;
     pv_node_raise(&node.node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
@@ -298,9 +289,8 @@ static void nobody_is_asked_while_the_interface_is_down(void **state)
     expect_op(PV_FILEOP_FETCH);
 }
 
-static void a_member_that_leaves_takes_its_offers_along(void **state)
+PV_TEST(a_member_that_leaves_takes_its_offers_along)
 {
-    (void)state;
     bob_offers(1, 5000);
     fake_peers_leaves(&peers, bob);
     expect_op(PV_FILEOP_DROP); /* nothing of it is kept */
@@ -308,9 +298,8 @@ static void a_member_that_leaves_takes_its_offers_along(void **state)
     assert_reply(&node, client, "\"ok\":false");
 }
 
-static void only_members_may_fetch(void **state)
+PV_TEST(only_members_may_fetch)
 {
-    (void)state;
     uint32_t sid;
     struct pv_stream_peer who = {.remote = *pv_peer_ip4(bob)};
     const struct pv_stream_handler *h = &pv_part_files.streams[0];
@@ -323,9 +312,8 @@ static void only_members_may_fetch(void **state)
     assert_int_equal(h->accepted(node.self, &who, &sid, node.now), PV_ERR_REFUSED);
 }
 
-static void a_table_that_could_not_be_kept_is_kept_later(void **state)
+PV_TEST(a_table_that_could_not_be_kept_is_kept_later)
 {
-    (void)state;
     bob_offers(1, 5000);
     expect_saved(PV_ERR_NO_SPACE);
     assert_true(node.node.store_failed);
@@ -339,10 +327,9 @@ static void a_table_that_could_not_be_kept_is_kept_later(void **state)
 }
 
 /* A file that is taken unasked waits for the disk; there is no result to wait for. */
-static void a_file_is_fetched_although_its_table_found_no_place_among_the_jobs(void **state)
+PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
 {
     const size_t limit = node.node.jobs.map.limit;
-    (void)state;
     node.node.jobs.map.limit = 0;
     bob_offers(1, 500);
     assert_null(fake_node_job(&node));
@@ -395,9 +382,8 @@ static void expect_taken(uint8_t id, bool taken)
     assert_true(!taken || op.op.type == PV_FILEOP_FETCH);
 }
 
-static void a_rule_does_not_hold_for_who_gets_the_name_later(void **state)
+PV_TEST(a_rule_does_not_hold_for_who_gets_the_name_later)
 {
-    (void)state;
     assert_false(fake_node_has_problem(&node, "auto-accept"));
     another_machine_is_bob(8);
     assert_null(fake_node_job(&node));
@@ -409,9 +395,8 @@ static void a_rule_does_not_hold_for_who_gets_the_name_later(void **state)
     assert_true(fake_node_has_problem(&node, "does not hold for bob"));
 }
 
-static void accepting_a_file_by_hand_makes_the_rule_hold(void **state)
+PV_TEST(accepting_a_file_by_hand_makes_the_rule_hold)
 {
-    (void)state;
     another_machine_is_bob(8);
     expect_taken(1, false);
     fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_accept\",\"number\":1}");
@@ -427,9 +412,8 @@ static void accepting_a_file_by_hand_makes_the_rule_hold(void **state)
     expect_taken(3, true);
 }
 
-static void without_its_line_the_rule_forgets_whose_it_was(void **state)
+PV_TEST(without_its_line_the_rule_forgets_whose_it_was)
 {
-    (void)state;
     another_machine_is_bob(8);
     restart(false);
     expect_pins_saved(PV_OK);
@@ -441,10 +425,9 @@ static void without_its_line_the_rule_forgets_whose_it_was(void **state)
 }
 
 /* It has a session, but the roster knows nothing of it any more. */
-static void who_is_no_member_pins_no_rule_and_has_none(void **state)
+PV_TEST(who_is_no_member_pins_no_rule_and_has_none)
 {
     const struct keys k = keys_of(7);
-    (void)state;
     restart(false);
     expect_pins_saved(PV_OK);
     fake_node_add(&node, make_leave(&node.world, &k, 1));
@@ -453,9 +436,8 @@ static void who_is_no_member_pins_no_rule_and_has_none(void **state)
     assert_null(fake_node_job(&node));
 }
 
-static void a_pin_that_could_not_be_kept_is_kept_later(void **state)
+PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
 {
-    (void)state;
     restart(false);
     expect_pins_saved(PV_OK);
     restart(true);
@@ -466,32 +448,4 @@ static void a_pin_that_could_not_be_kept_is_kept_later(void **state)
     expect_pins_saved(PV_OK);
     fake_node_wait(&node, PV_S(100));
     assert_null(fake_node_job(&node));
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(a_file_is_offered_with_the_descriptor_that_came_before_the_request),
-        T(an_offer_of_a_muted_peer_is_listed_and_not_told),
-        T(without_a_descriptor_there_is_no_offer),
-        T(a_descriptor_of_another_client_is_not_used),
-        T(a_descriptor_goes_back_when_another_comes_or_the_client_goes),
-        T(a_descriptor_goes_back_when_the_daemon_ends),
-        T(a_small_offer_of_a_trusted_peer_is_fetched_from_its_address),
-        T(a_transfer_that_is_named_is_one_file_however_often_it_is_offered),
-        T(a_large_offer_waits_for_the_user),
-        T(a_whole_file_is_passed_to_the_client_that_gets_it),
-        T(nobody_is_asked_while_the_interface_is_down),
-        T(a_member_that_leaves_takes_its_offers_along),
-        T(only_members_may_fetch),
-        T(a_table_that_could_not_be_kept_is_kept_later),
-        T(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs),
-        T(a_rule_does_not_hold_for_who_gets_the_name_later),
-        T(accepting_a_file_by_hand_makes_the_rule_hold),
-        T(without_its_line_the_rule_forgets_whose_it_was),
-        T(who_is_no_member_pins_no_rule_and_has_none),
-        T(a_pin_that_could_not_be_kept_is_kept_later),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

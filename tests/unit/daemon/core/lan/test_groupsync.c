@@ -125,9 +125,8 @@ static struct pair *met(void)
     return p;
 }
 
-static void two_who_meet_tell_and_are_silent(void **state)
+PV_TEST(two_who_meet_tell_and_are_silent)
 {
-    (void)state;
     struct pair *p = met();
     assert_in_range(p->passed, 2, 6);
     unsigned passed = p->passed;
@@ -140,9 +139,8 @@ static void two_who_meet_tell_and_are_silent(void **state)
     assert_int_equal(p->passed, passed);
 }
 
-static void one_that_does_not_understand_is_told_nothing(void **state)
+PV_TEST(one_that_does_not_understand_is_told_nothing)
 {
-    (void)state;
     struct pair *p = make_pair();
     want(p, 0, "239.1.1.1");
     look(p, 0, false, true);
@@ -152,9 +150,8 @@ static void one_that_does_not_understand_is_told_nothing(void **state)
     assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
 }
 
-static void changes_are_told(void **state)
+PV_TEST(changes_are_told)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     want(p, 0, "ff05::c");
@@ -165,9 +162,8 @@ static void changes_are_told(void **state)
     assert_string_equal(known(p, 1), "capable heard confirmed");
 }
 
-static void what_is_lost_is_repeated_ever_less_often(void **state)
+PV_TEST(what_is_lost_is_repeated_ever_less_often)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     unsigned before = p->passed;
@@ -189,9 +185,8 @@ static void what_is_lost_is_repeated_ever_less_often(void **state)
     assert_in_range(p->passed - before, 0, 1);
 }
 
-static void a_new_life_is_told_and_tells(void **state)
+PV_TEST(a_new_life_is_told_and_tells)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     start(p, 1); /* it forgot everything */
@@ -204,10 +199,9 @@ static void a_new_life_is_told_and_tells(void **state)
     assert_string_equal(known(p, 1), "capable heard confirmed");
 }
 
-static void what_was_overtaken_does_not_count(void **state)
+PV_TEST(what_was_overtaken_does_not_count)
 {
     static struct pv_groupsync_transmit first, second;
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     want(p, 0, "239.2.2.2");
@@ -224,9 +218,8 @@ static void what_was_overtaken_does_not_count(void **state)
 }
 
 /* Programs that join and leave a thousand times a second make a few messages. */
-static void who_changes_all_the_time_makes_no_flood(void **state)
+PV_TEST(who_changes_all_the_time_makes_no_flood)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     unsigned before = p->passed;
@@ -240,9 +233,8 @@ static void who_changes_all_the_time_makes_no_flood(void **state)
 }
 
 /* A member that floods is heard at its rate, and what it told last counts in the end. */
-static void a_flood_of_sets_is_not_taken(void **state)
+PV_TEST(a_flood_of_sets_is_not_taken)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     struct pv_grouptell t = {.flags = PV_GROUPTELL_ASKS, .own = {9, 1}, .n = 1};
@@ -263,9 +255,8 @@ static void a_flood_of_sets_is_not_taken(void **state)
     assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(NULL, 0), p->now));
 }
 
-static void whether_discovery_is_taken_is_told_too(void **state)
+PV_TEST(whether_discovery_is_taken_is_told_too)
 {
-    (void)state;
     struct pair *p = met();
     pass(p, PV_S(10));
     const struct pv_groupsync_seen no = {.capable = true, .there = true, .takes_discovery = false};
@@ -275,11 +266,10 @@ static void whether_discovery_is_taken_is_told_too(void **state)
     assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
 }
 
-static void a_member_is_reached_a_few_times(void **state)
+PV_TEST(a_member_is_reached_a_few_times)
 {
     pv_ns again;
     unsigned wakes = 0;
-    (void)state;
     struct pair *p = make_pair();
     for (int s = 0; s < 600; s++, p->now += PV_S(1))
         wakes += pv_groupsync_wake(p->sync[0], OTHER, false, p->now, &again);
@@ -298,22 +288,4 @@ static void a_member_is_reached_a_few_times(void **state)
     assert_string_equal(known(p, 0), "old");
     pass(p, PV_S(5));
     assert_int_equal(p->passed, 0);
-}
-
-#define T(test) cmocka_unit_test_teardown(test, test_teardown)
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(two_who_meet_tell_and_are_silent),
-        T(one_that_does_not_understand_is_told_nothing),
-        T(changes_are_told),
-        T(what_is_lost_is_repeated_ever_less_often),
-        T(a_new_life_is_told_and_tells),
-        T(what_was_overtaken_does_not_count),
-        T(who_changes_all_the_time_makes_no_flood),
-        T(a_flood_of_sets_is_not_taken),
-        T(whether_discovery_is_taken_is_told_too),
-        T(a_member_is_reached_a_few_times),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

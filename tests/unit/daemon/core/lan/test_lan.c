@@ -38,6 +38,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(NULL, stop);
+
 static void pass(pv_ns t)
 {
     fake_node_wait(&node, t);
@@ -117,9 +119,8 @@ static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell
     return n;
 }
 
-static void who_has_not_told_gets_all_discovery(void **state)
+PV_TEST(who_has_not_told_gets_all_discovery)
 {
-    (void)state;
     start_with(PV_LAN_AUTO, false);
     assert_string_equal(receivers("255.255.255.255"), "bob");
     assert_string_equal(receivers("224.0.0.251"), "bob");
@@ -128,9 +129,8 @@ static void who_has_not_told_gets_all_discovery(void **state)
     assert_true(takes_discovery_of(bob));
 }
 
-static void who_told_gets_what_it_wants(void **state)
+PV_TEST(who_told_gets_what_it_wants)
 {
-    (void)state;
     start_with(PV_LAN_AUTO, false);
     TELLS(bob, PV_GROUPTELL_DISCOVERY, 1, "224.0.0.251", "239.66.0.1", );
     assert_string_equal(receivers("255.255.255.255"), "bob");
@@ -147,9 +147,8 @@ static void who_told_gets_what_it_wants(void **state)
     assert_string_equal(receivers("239.66.0.1"), "");
 }
 
-static void broadcast_off_leaves_what_programs_joined(void **state)
+PV_TEST(broadcast_off_leaves_what_programs_joined)
 {
-    (void)state;
     start_with(PV_LAN_OFF, false);
     TELLS(bob, PV_GROUPTELL_DISCOVERY | PV_GROUPTELL_ASKS, 1, "224.0.0.251", "239.66.0.1", );
     assert_string_equal(receivers("255.255.255.255"), "");
@@ -159,9 +158,8 @@ static void broadcast_off_leaves_what_programs_joined(void **state)
     assert_false(takes_discovery_of(bob));
 }
 
-static void it_may_be_on_with_some_only(void **state)
+PV_TEST(it_may_be_on_with_some_only)
 {
-    (void)state;
     start_with(PV_LAN_PEERS, false);
     struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);
     fake_peers_path(&peers, carol, true);
@@ -170,9 +168,8 @@ static void it_may_be_on_with_some_only(void **state)
     assert_true(takes_discovery_of(bob));
 }
 
-static void it_ends_by_itself_where_there_are_many(void **state)
+PV_TEST(it_ends_by_itself_where_there_are_many)
 {
-    (void)state;
     for (int on = 0; on < 2; on++) {
         start_with(on ? PV_LAN_ON : PV_LAN_AUTO, false);
         struct pv_peer *last = NULL;
@@ -198,20 +195,18 @@ static void it_ends_by_itself_where_there_are_many(void **state)
     }
 }
 
-static void wake_is_for_discovery_alone(void **state)
+PV_TEST(wake_is_for_discovery_alone)
 {
-    (void)state;
     start_with(PV_LAN_AUTO, true);
     TELLS(bob, PV_GROUPTELL_DISCOVERY, 1, "224.0.0.251", "239.66.0.1", );
     assert_string_equal(receivers("224.0.0.251"), "bob!");
     assert_string_equal(receivers("239.66.0.1"), "bob");
 }
 
-static void the_kernel_is_asked_and_its_reports_are_shown(void **state)
+PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
 {
     struct pv_engine_inject inject;
     unsigned queries = 0;
-    (void)state;
     start_with(PV_LAN_AUTO, false);
     pass(PV_MS(1));
     while (pv_peers_poll_inject(node.node.peers, &inject) == PV_OK) {
@@ -242,10 +237,9 @@ static void the_kernel_is_asked_and_its_reports_are_shown(void **state)
     assert_int_equal(fake_node_status(&node)->lan.n_groups, 0);
 }
 
-static void members_are_told_what_is_joined(void **state)
+PV_TEST(members_are_told_what_is_joined)
 {
     struct pv_grouptell t;
-    (void)state;
     start_with(PV_LAN_AUTO, false);
     pass(PV_S(1));
     (void)take_told(bob, &t);
@@ -264,9 +258,8 @@ static void members_are_told_what_is_joined(void **state)
     assert_int_equal(pv_lan_known(&node.node, bob).heard, true);
 }
 
-static void who_is_online_is_reached_for_what_programs_joined(void **state)
+PV_TEST(who_is_online_is_reached_for_what_programs_joined)
 {
-    (void)state;
     start_with(PV_LAN_AUTO, false);
     struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
@@ -288,21 +281,4 @@ static void who_is_online_is_reached_for_what_programs_joined(void **state)
     pass(PV_S(1));
     assert_true(pv_peer_is_wanted(carol, node.now));
     assert_false(pv_peer_is_wanted(bob, node.now));
-}
-
-#define T(test) cmocka_unit_test_teardown(test, stop)
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(who_has_not_told_gets_all_discovery),
-        T(who_told_gets_what_it_wants),
-        T(broadcast_off_leaves_what_programs_joined),
-        T(it_may_be_on_with_some_only),
-        T(it_ends_by_itself_where_there_are_many),
-        T(wake_is_for_discovery_alone),
-        T(the_kernel_is_asked_and_its_reports_are_shown),
-        T(members_are_told_what_is_joined),
-        T(who_is_online_is_reached_for_what_programs_joined),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* A handle that a client waits for. */
 static uint64_t handle_of(void)
 {
@@ -268,9 +270,8 @@ static void answer_job(enum pv_job_kind kind, int status)
 /* --- join ------------------------------------------------------------------------------------- */
 
 /* A network without its statements would keep the daemon from starting. */
-static void without_its_statements_no_network_is_stored(void **state)
+PV_TEST(without_its_statements_no_network_is_stored)
 {
-    (void)state;
     join_until_save();
     answer_job(PV_JOB_FORGET_NETWORK, PV_OK);
     answer_job(PV_JOB_SET_META, PV_OK);
@@ -280,9 +281,8 @@ static void without_its_statements_no_network_is_stored(void **state)
     expect_nothing_left();
 }
 
-static void join_ends_as_a_member_with_an_interface(void **state)
+PV_TEST(join_ends_as_a_member_with_an_interface)
 {
-    (void)state;
     join_until_save();
     answer_job(PV_JOB_FORGET_NETWORK, PV_OK); /* what an attempt before may have left */
     /* What it has to hear before it lets anything in outlives a restart. */
@@ -310,7 +310,7 @@ static void join_ends_as_a_member_with_an_interface(void **state)
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
-static void a_refusal_in_any_step_ends_the_attempt(void **state)
+PV_TEST(a_refusal_in_any_step_ends_the_attempt)
 {
     static const struct {
         enum pv_ctl_error error;
@@ -321,7 +321,6 @@ static void a_refusal_in_any_step_ends_the_attempt(void **state)
         {PV_CTL_E_REVOKED, "this machine was removed"},
         {PV_CTL_E_BUSY, "because"},
     };
-    (void)state;
     for (int step = 0; step < 3; step++) {
         for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
             join();
@@ -343,9 +342,8 @@ static void a_refusal_in_any_step_ends_the_attempt(void **state)
 }
 
 /* Two networks that share addresses take each other's packets. */
-static void a_range_in_the_way_is_named_before_the_token_is_used(void **state)
+PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
 {
-    (void)state;
     struct pv_link_addr *link = &node.node.links[0];
     *link = (struct pv_link_addr){.addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24},
                                   .ifname = "p2p-work"};
@@ -364,9 +362,8 @@ static void a_range_in_the_way_is_named_before_the_token_is_used(void **state)
     expect_nothing_left();
 }
 
-static void a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind(void **state)
+PV_TEST(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind)
 {
-    (void)state;
     join();
     push((struct pv_ctl_msg){.type = PV_CTL_ERROR, .u.failure = {.error = PV_CTL_E_BUSY}});
     expect_silence();
@@ -376,9 +373,8 @@ static void a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind(v
     expect_nothing_left();
 }
 
-static void a_connection_lost_in_any_step_is_made_again_and_asked_again(void **state)
+PV_TEST(a_connection_lost_in_any_step_is_made_again_and_asked_again)
 {
-    (void)state;
     join();
     welcome();
     uint64_t late = expect_asked(PV_CTL_FETCH);
@@ -399,9 +395,8 @@ static void a_connection_lost_in_any_step_is_made_again_and_asked_again(void **s
     expect_nothing_left();
 }
 
-static void time_over_says_what_stood_in_the_way(void **state)
+PV_TEST(time_over_says_what_stood_in_the_way)
 {
-    (void)state;
     join();
     fake_node_wait(&node, PV_ENROL_ANSWER - PV_S(1));
     expect_silence();
@@ -410,9 +405,8 @@ static void time_over_says_what_stood_in_the_way(void **state)
     expect_nothing_left();
 }
 
-static void a_coordinator_that_is_there_has_all_the_time(void **state)
+PV_TEST(a_coordinator_that_is_there_has_all_the_time)
 {
-    (void)state;
     join();
     fake_node_wait(&node, PV_S(8));
     welcome();
@@ -423,9 +417,8 @@ static void a_coordinator_that_is_there_has_all_the_time(void **state)
     expect_failure("cannot reach the coordinator");
 }
 
-static void a_request_that_cannot_be_sent_waits_for_another_connection(void **state)
+PV_TEST(a_request_that_cannot_be_sent_waits_for_another_connection)
 {
-    (void)state;
     join();
     fake_coord.status = PV_ERR_LIMIT;
     welcome();
@@ -436,9 +429,8 @@ static void a_request_that_cannot_be_sent_waits_for_another_connection(void **st
     expect_silence();
 }
 
-static void a_client_that_goes_away_ends_it(void **state)
+PV_TEST(a_client_that_goes_away_ends_it)
 {
-    (void)state;
     uint64_t handle = join();
     welcome();
     pv_part_enrol.on_cancel(node.self, handle + 1, node.now);
@@ -450,9 +442,8 @@ static void a_client_that_goes_away_ends_it(void **state)
     expect_nothing_left();
 }
 
-static void membership_that_is_certain_is_not_cancelled(void **state)
+PV_TEST(membership_that_is_certain_is_not_cancelled)
 {
-    (void)state;
     uint64_t handle = join();
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), true);
@@ -463,9 +454,8 @@ static void membership_that_is_certain_is_not_cancelled(void **state)
     assert_int_equal(n_entered, 1);
 }
 
-static void another_name_than_the_one_asked_for_is_not_taken(void **state)
+PV_TEST(another_name_than_the_one_asked_for_is_not_taken)
 {
-    (void)state;
     join();
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), true);
@@ -476,9 +466,8 @@ static void another_name_than_the_one_asked_for_is_not_taken(void **state)
     expect_nothing_left();
 }
 
-static void a_record_without_the_invite_is_not_believed(void **state)
+PV_TEST(a_record_without_the_invite_is_not_believed)
 {
-    (void)state;
     join();
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), false);
@@ -486,9 +475,8 @@ static void a_record_without_the_invite_is_not_believed(void **state)
     expect_nothing_left();
 }
 
-static void a_wrong_receipt_is_not_believed(void **state)
+PV_TEST(a_wrong_receipt_is_not_believed)
 {
-    (void)state;
     join();
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), true);
@@ -498,18 +486,16 @@ static void a_wrong_receipt_is_not_believed(void **state)
     expect_nothing_left();
 }
 
-static void a_store_that_fails_ends_it(void **state)
+PV_TEST(a_store_that_fails_ends_it)
 {
-    (void)state;
     join_until_save();
     store_all(PV_ERR_NO_SPACE);
     expect_failure("store: no room");
     expect_nothing_left();
 }
 
-static void a_result_of_an_earlier_attempt_is_not_this_ones(void **state)
+PV_TEST(a_result_of_an_earlier_attempt_is_not_this_ones)
 {
-    (void)state;
     join_until_save();
     struct pv_job *first = fake_node_job(&node), *late = fake_node_job(&node);
     fake_node_answer(&node, first, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
@@ -521,9 +507,8 @@ static void a_result_of_an_earlier_attempt_is_not_this_ones(void **state)
     assert_int_equal(n_entered, 1);
 }
 
-static void an_interface_that_does_not_come_up_is_told_but_membership_stays(void **state)
+PV_TEST(an_interface_that_does_not_come_up_is_told_but_membership_stays)
 {
-    (void)state;
     join_until_save();
     store_all(PV_OK);
     set_iface(PV_IFACE_DOWN, "pv0: busy");
@@ -531,9 +516,8 @@ static void an_interface_that_does_not_come_up_is_told_but_membership_stays(void
     assert_int_equal(n_entered, 1);
 }
 
-static void one_attempt_at_a_time_and_none_in_a_network(void **state)
+PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
 {
-    (void)state;
     join();
     join();
     expect_failure("another create or join is under way");
@@ -546,9 +530,8 @@ static void one_attempt_at_a_time_and_none_in_a_network(void **state)
     expect_failure("this node is in network home already");
 }
 
-static void what_is_no_token_is_refused_at_once(void **state)
+PV_TEST(what_is_no_token_is_refused_at_once)
 {
-    (void)state;
     run_command(PV_CTLAPI_JOIN, "p2pvpn-nonsense", "bob");
     expect_failure("not a token");
     run_command(PV_CTLAPI_CREATE, "nonsense", "bob");
@@ -568,9 +551,8 @@ static void create(void)
     run_command(PV_CTLAPI_CREATE, text, "alice");
 }
 
-static void no_network_is_made_in_a_range_that_is_taken(void **state)
+PV_TEST(no_network_is_made_in_a_range_that_is_taken)
 {
-    (void)state;
     node.node.links[0] = (struct pv_link_addr){
         .addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
     node.node.n_links = 1;
@@ -631,9 +613,8 @@ static void create_until_invite(void)
     expect_silence();
 }
 
-static void create_ends_with_a_token(void **state)
+PV_TEST(create_ends_with_a_token)
 {
-    (void)state;
     create_until_invite();
     assert_int_equal(fake_coord.n, 0); /* it takes a member's connection */
     node.node.online = true;
@@ -643,7 +624,7 @@ static void create_ends_with_a_token(void **state)
 }
 
 /* Every member of the network would connect to what its first record says. */
-static void the_record_of_a_new_network_has_no_place_near_its_members(void **state)
+PV_TEST(the_record_of_a_new_network_has_no_place_near_its_members)
 {
     static const char *const named[] = {"127.0.0.1:22", "192.168.7.1:80", "192.0.2.9:3478"};
     struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
@@ -653,7 +634,6 @@ static void the_record_of_a_new_network_has_no_place_near_its_members(void **sta
     char texts[8][PV_HOSTPORT_BUF];
     uint64_t tag;
     size_t n = 0;
-    (void)state;
     create();
     save_root(PV_OK);
     node.node.coord_info.addr = pv_addr4(192, 0, 2, 1, 3478);
@@ -673,18 +653,16 @@ static void the_record_of_a_new_network_has_no_place_near_its_members(void **sta
     assert_string_equal(texts[2], "tls:192.0.2.9:3478");
 }
 
-static void a_root_that_cannot_be_kept_ends_it(void **state)
+PV_TEST(a_root_that_cannot_be_kept_ends_it)
 {
-    (void)state;
     create();
     save_root(PV_ERR_NO_SPACE);
     expect_failure("root: no room");
     expect_nothing_left();
 }
 
-static void a_coordinator_that_refuses_a_network_says_why(void **state)
+PV_TEST(a_coordinator_that_refuses_a_network_says_why)
 {
-    (void)state;
     create();
     save_root(PV_OK);
     welcome();
@@ -693,18 +671,16 @@ static void a_coordinator_that_refuses_a_network_says_why(void **state)
     expect_nothing_left();
 }
 
-static void without_a_members_connection_the_network_is_there_without_a_token(void **state)
+PV_TEST(without_a_members_connection_the_network_is_there_without_a_token)
 {
-    (void)state;
     create_until_invite();
     fake_node_wait(&node, PV_ENROL_TIME);
     expect_failure("the network is there; make a token with");
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
-static void an_invite_lost_on_its_way_is_told(void **state)
+PV_TEST(an_invite_lost_on_its_way_is_told)
 {
-    (void)state;
     create_until_invite();
     node.node.online = true;
     fake_node_raise(&node, PV_FACT_ONLINE);
@@ -716,48 +692,11 @@ static void an_invite_lost_on_its_way_is_told(void **state)
     expect_silence();
 }
 
-static void a_network_left_meanwhile_ends_it(void **state)
+PV_TEST(a_network_left_meanwhile_ends_it)
 {
-    (void)state;
     create_until_invite();
     test_end(node.node.roster);
     node.node.roster = NULL;
     fake_node_raise(&node, PV_FACT_NETWORK);
     expect_failure("left the network meanwhile");
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(join_ends_as_a_member_with_an_interface),
-        T(without_its_statements_no_network_is_stored),
-        T(a_refusal_in_any_step_ends_the_attempt),
-        T(no_network_is_made_in_a_range_that_is_taken),
-        T(a_range_in_the_way_is_named_before_the_token_is_used),
-        T(a_refused_hello_ends_it_unless_the_coordinator_may_change_its_mind),
-        T(a_connection_lost_in_any_step_is_made_again_and_asked_again),
-        T(time_over_says_what_stood_in_the_way),
-        T(a_coordinator_that_is_there_has_all_the_time),
-        T(a_request_that_cannot_be_sent_waits_for_another_connection),
-        T(a_client_that_goes_away_ends_it),
-        T(membership_that_is_certain_is_not_cancelled),
-        T(another_name_than_the_one_asked_for_is_not_taken),
-        T(a_record_without_the_invite_is_not_believed),
-        T(a_wrong_receipt_is_not_believed),
-        T(a_store_that_fails_ends_it),
-        T(a_result_of_an_earlier_attempt_is_not_this_ones),
-        T(an_interface_that_does_not_come_up_is_told_but_membership_stays),
-        T(one_attempt_at_a_time_and_none_in_a_network),
-        T(what_is_no_token_is_refused_at_once),
-        T(create_ends_with_a_token),
-        T(the_record_of_a_new_network_has_no_place_near_its_members),
-        T(a_root_that_cannot_be_kept_ends_it),
-        T(a_coordinator_that_refuses_a_network_says_why),
-        T(without_a_members_connection_the_network_is_there_without_a_token),
-        T(an_invite_lost_on_its_way_is_told),
-        T(a_network_left_meanwhile_ends_it),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

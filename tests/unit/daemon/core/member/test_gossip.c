@@ -34,6 +34,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Nothing of the exchange was sent. */
 static void expect_silence(void)
 {
@@ -41,9 +43,8 @@ static void expect_silence(void)
     assert_int_equal(pv_peers_poll_inject(x.f.node.peers, &inject), PV_ERR_AGAIN);
 }
 
-static void a_peer_that_cannot_be_talked_to_hears_nothing(void **state)
+PV_TEST(a_peer_that_cannot_be_talked_to_hears_nothing)
 {
-    (void)state;
     assert_false(pv_peer_notes(bob)->in_sync);
     fake_node_raise(&x.f, PV_FACT_STATEMENTS);
     fake_node_wait(&x.f, PV_S(60));
@@ -55,19 +56,17 @@ static void a_peer_that_cannot_be_talked_to_hears_nothing(void **state)
     assert_int_equal(pv_peer_count_in_sync(bob), 0);
 }
 
-static void a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at(void **state)
+PV_TEST(a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at)
 {
     const uint8_t body[] = {0, 1, 2};
-    (void)state;
     pv_part_gossip.inband[0].take(x.f.self, bob, pv_view(body, sizeof(body)), x.f.now);
     assert_int_equal(pv_part_gossip.inband[0].type, PV_INBAND_STATEMENTS);
     assert_int_equal(n_settled, 1);
     expect_silence();
 }
 
-static void a_peer_that_goes_is_counted_no_more(void **state)
+PV_TEST(a_peer_that_goes_is_counted_no_more)
 {
-    (void)state;
     pv_peer_set_in_sync(bob, true);
     assert_int_equal(x.env.n_in_sync, 1);
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
@@ -75,9 +74,8 @@ static void a_peer_that_goes_is_counted_no_more(void **state)
     assert_int_equal(x.n_gone, 1);
 }
 
-static void a_peer_whose_keys_end_is_counted_no_more(void **state)
+PV_TEST(a_peer_whose_keys_end_is_counted_no_more)
 {
-    (void)state;
     pv_peer_set_in_sync(bob, true);
     pv_peers_touch(x.f.node.peers, bob, x.f.now);
     fake_peers_settle(&x);
@@ -85,9 +83,8 @@ static void a_peer_whose_keys_end_is_counted_no_more(void **state)
 }
 
 /* What the exchange could not settle with bob, and did later. */
-static void what_was_settled_since_is_no_problem(void **state)
+PV_TEST(what_was_settled_since_is_no_problem)
 {
-    (void)state;
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "first", x.f.now);
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "second", x.f.now);
     pv_node_report_over(&x.f.node, PV_FROM_MEMBERS, "first");
@@ -96,9 +93,8 @@ static void what_was_settled_since_is_no_problem(void **state)
     assert_string_equal(x.f.node.reports[0].text, "second");
 }
 
-static void a_node_that_leaves_its_network_forgets_all(void **state)
+PV_TEST(a_node_that_leaves_its_network_forgets_all)
 {
-    (void)state;
     pv_peers_drop_members(x.f.node.peers, x.f.now);
     struct pv_roster *old = x.f.node.roster;
     x.f.node.roster = NULL;
@@ -107,18 +103,4 @@ static void a_node_that_leaves_its_network_forgets_all(void **state)
     fake_node_raise(&x.f, PV_FACT_STATEMENTS);
     fake_node_wait(&x.f, PV_S(60));
     expect_silence();
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_peer_that_cannot_be_talked_to_hears_nothing, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at, start, stop),
-        cmocka_unit_test_setup_teardown(a_peer_that_goes_is_counted_no_more, start, stop),
-        cmocka_unit_test_setup_teardown(a_peer_whose_keys_end_is_counted_no_more, start, stop),
-        cmocka_unit_test_setup_teardown(what_was_settled_since_is_no_problem, start, stop),
-        cmocka_unit_test_setup_teardown(a_node_that_leaves_its_network_forgets_all, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static struct pv_job *expect_job(enum pv_job_kind kind)
 {
     struct pv_job *job = fake_node_job(&x.f);
@@ -60,9 +62,8 @@ static struct item member(unsigned seed, const char *name, uint16_t ip)
     return make_member(&x.f.world, &x.f.world.creator, &k, name, ip);
 }
 
-static void entering_a_network_brings_up_its_interface(void **state)
+PV_TEST(entering_a_network_brings_up_its_interface)
 {
-    (void)state;
     enter();
     assert_true(fake_coord.connected && fake_coord.as_member);
     struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
@@ -73,9 +74,8 @@ static void entering_a_network_brings_up_its_interface(void **state)
     assert_string_equal(x.f.node.node_name, "alice");
 }
 
-static void an_interface_that_fails_is_tried_again(void **state)
+PV_TEST(an_interface_that_fails_is_tried_again)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
     assert_int_equal(x.f.node.iface, PV_IFACE_DOWN);
@@ -88,9 +88,8 @@ static void an_interface_that_fails_is_tried_again(void **state)
 }
 
 /* Nor is it tried again. */
-static void what_kept_the_interface_down_is_no_problem_after_leaving(void **state)
+PV_TEST(what_kept_the_interface_down_is_no_problem_after_leaving)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
     pv_membership_leave(&x.f.node, x.f.now);
@@ -102,9 +101,8 @@ static void what_kept_the_interface_down_is_no_problem_after_leaving(void **stat
     assert_null(fake_node_job(&x.f));
 }
 
-static void a_result_that_comes_after_the_interface_was_taken_down_is_nothing(void **state)
+PV_TEST(a_result_that_comes_after_the_interface_was_taken_down_is_nothing)
 {
-    (void)state;
     enter();
     struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
     pv_membership_leave(&x.f.node, x.f.now);
@@ -122,9 +120,8 @@ static void wait_for_more(void)
     fake_peers_settle(&x);
 }
 
-static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
+PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
@@ -138,9 +135,8 @@ static void a_member_gets_a_peer_and_its_statement_is_stored(void **state)
 }
 
 /* By an earlier version, which made no marks; the next start finds them. */
-static void what_was_stored_without_a_mark_is_stored_again_with_it(void **state)
+PV_TEST(what_was_stored_without_a_mark_is_stored_again_with_it)
 {
-    (void)state;
     static struct item items[4];
     static struct pv_stored_statement stored[PV_ARRAY_LEN(items)];
     items[0] = item_of(&x.f.world, &x.f.world.created.network);
@@ -181,9 +177,8 @@ static void what_was_stored_without_a_mark_is_stored_again_with_it(void **state)
 
 /* In the order in which they came, with the cursor behind them; a removal takes all with it at
  * once. */
-static void newcomers_are_stored_together(void **state)
+PV_TEST(newcomers_are_stored_together)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     for (unsigned i = 0; i < 20; i++) {
@@ -215,9 +210,8 @@ static void newcomers_are_stored_together(void **state)
     finish(job, PV_OK);
 }
 
-static void what_waits_to_be_stored_is_stored_at_the_end(void **state)
+PV_TEST(what_waits_to_be_stored_is_stored_at_the_end)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
@@ -227,9 +221,8 @@ static void what_waits_to_be_stored_is_stored_at_the_end(void **state)
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_OK);
 }
 
-static void a_statement_that_could_not_be_stored_is_written_again(void **state)
+PV_TEST(a_statement_that_could_not_be_stored_is_written_again)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
@@ -243,9 +236,8 @@ static void a_statement_that_could_not_be_stored_is_written_again(void **state)
     finish(job, PV_OK);
 }
 
-static void a_statement_that_does_not_verify_is_reported(void **state)
+PV_TEST(a_statement_that_does_not_verify_is_reported)
 {
-    (void)state;
     enter();
     struct item bob = member(7, "bob", 7);
     bob.s.raw[bob.s.len - 1] ^= 1;
@@ -255,9 +247,8 @@ static void a_statement_that_does_not_verify_is_reported(void **state)
 }
 
 /* As a coordinator that was restored brings it. */
-static void what_newer_statements_have_replaced_is_no_problem(void **state)
+PV_TEST(what_newer_statements_have_replaced_is_no_problem)
 {
-    (void)state;
     enter();
     const struct item new = make_rule(&x.f.world, &x.f.world.creator, 0, 2, PV_RULE_ALLOW, 1);
     const struct item old = make_rule(&x.f.world, &x.f.world.creator, 0, 1, PV_RULE_DENY, 1);
@@ -275,10 +266,9 @@ static void count_line(void *ctx, enum pv_log_level level, const char *line)
 }
 
 /* A coordinator or a member may send the same rubbish for ever. */
-static void rubbish_fills_neither_the_log_nor_the_list_of_problems(void **state)
+PV_TEST(rubbish_fills_neither_the_log_nor_the_list_of_problems)
 {
     const struct pv_log log = {.level = PV_LOG_WARN, .sink = count_line};
-    (void)state;
     enter();
     x.f.node.log = &log;
     n_lines = 0;
@@ -292,9 +282,8 @@ static void rubbish_fills_neither_the_log_nor_the_list_of_problems(void **state)
     assert_int_equal(x.f.node.reports[0].more, 999);
 }
 
-static void a_member_that_is_removed_has_no_peer_any_more(void **state)
+PV_TEST(a_member_that_is_removed_has_no_peer_any_more)
 {
-    (void)state;
     const struct keys k = keys_of(7);
     enter();
     const struct item bob = member(7, "bob", 7);
@@ -306,9 +295,8 @@ static void a_member_that_is_removed_has_no_peer_any_more(void **state)
     assert_int_equal(x.n_gone, 1);
 }
 
-static void leaving_takes_everything_down(void **state)
+PV_TEST(leaving_takes_everything_down)
 {
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     const struct item bob = member(7, "bob", 7);
@@ -321,10 +309,9 @@ static void leaving_takes_everything_down(void **state)
     assert_false(fake_coord.connected);
 }
 
-static void peers_are_told_before_the_interface_goes(void **state)
+PV_TEST(peers_are_told_before_the_interface_goes)
 {
     struct pv_ctlapi_request req;
-    (void)state;
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
     pv_ctlapi_request_init(&req, PV_CTLAPI_DOWN, 1);
@@ -341,10 +328,9 @@ static void peers_are_told_before_the_interface_goes(void **state)
     assert_true(fake_coord.connected);
 }
 
-static void an_address_in_the_networks_range_is_noticed(void **state)
+PV_TEST(an_address_in_the_networks_range_is_noticed)
 {
     struct pv_prefix range;
-    (void)state;
     enter();
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
     x.f.node.links[0] = (struct pv_link_addr){
@@ -359,9 +345,8 @@ static void an_address_in_the_networks_range_is_noticed(void **state)
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
 }
 
-static void status_shows_the_network_and_one_trouble_of_the_interface(void **state)
+PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
 {
-    (void)state;
     assert_null(fake_node_status(&x.f)->s.network);
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_members 0"));
     enter();
@@ -383,30 +368,4 @@ static void status_shows_the_network_and_one_trouble_of_the_interface(void **sta
     assert_false(fake_node_has_problem(&x.f, "somebody"));
     x.f.node.removed = true;
     assert_true(fake_node_has_problem(&x.f, "this node was removed from the network"));
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(entering_a_network_brings_up_its_interface),
-        T(an_interface_that_fails_is_tried_again),
-        T(what_kept_the_interface_down_is_no_problem_after_leaving),
-        T(a_result_that_comes_after_the_interface_was_taken_down_is_nothing),
-        T(a_member_gets_a_peer_and_its_statement_is_stored),
-        T(what_was_stored_without_a_mark_is_stored_again_with_it),
-        T(newcomers_are_stored_together),
-        T(what_waits_to_be_stored_is_stored_at_the_end),
-        T(a_statement_that_could_not_be_stored_is_written_again),
-        T(a_statement_that_does_not_verify_is_reported),
-        T(what_newer_statements_have_replaced_is_no_problem),
-        T(rubbish_fills_neither_the_log_nor_the_list_of_problems),
-        T(a_member_that_is_removed_has_no_peer_any_more),
-        T(leaving_takes_everything_down),
-        T(peers_are_told_before_the_interface_goes),
-        T(an_address_in_the_networks_range_is_noticed),
-        T(status_shows_the_network_and_one_trouble_of_the_interface),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

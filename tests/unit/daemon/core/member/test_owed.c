@@ -64,6 +64,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void go_online(bool online)
 {
     x.f.node.online = online;
@@ -129,9 +131,8 @@ static struct pv_owed_told told(void)
     return t;
 }
 
-static void nothing_is_owed_of_what_has_a_receipt(void **state)
+PV_TEST(nothing_is_owed_of_what_has_a_receipt)
 {
-    (void)state;
     go_online(true);
     fake_node_add(&x.f, removal_of(50));
     fake_node_raise(&x.f, PV_FACT_STATEMENTS);
@@ -140,9 +141,8 @@ static void nothing_is_owed_of_what_has_a_receipt(void **state)
     assert_true(told().done);
 }
 
-static void a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt(void **state)
+PV_TEST(a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt)
 {
-    (void)state;
     const struct item it = removal_of(7);
     add_unstored(it);
     assert_int_equal(fake_coord.n, 0);
@@ -157,9 +157,8 @@ static void a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_rec
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_leave_is_owed_like_a_removal(void **state)
+PV_TEST(a_leave_is_owed_like_a_removal)
 {
-    (void)state;
     const struct keys k = keys_of(7);
     go_online(true);
     add_unstored(make_leave(&x.f.world, &k, 1));
@@ -169,9 +168,8 @@ static void a_leave_is_owed_like_a_removal(void **state)
 }
 
 /* A node that does not reach the coordinator itself is renewed by whoever does. */
-static void the_renewal_of_another_is_owed_until_a_newer_key_holds(void **state)
+PV_TEST(the_renewal_of_another_is_owed_until_a_newer_key_holds)
 {
-    (void)state;
     const struct keys k = keys_of(7);
     struct pv_statement st = {.type = PV_ST_TRANSPORT, .u.transport = {.serial = 3, .time = T0}};
     memcpy(st.u.transport.transport, pv_roster_by_name(x.f.node.roster, "bob")->transport,
@@ -189,9 +187,8 @@ static void the_renewal_of_another_is_owed_until_a_newer_key_holds(void **state)
 }
 
 /* The same statement would be refused for ever. */
-static void what_a_removed_admin_removed_is_not_owed(void **state)
+PV_TEST(what_a_removed_admin_removed_is_not_owed)
 {
-    (void)state;
     const struct keys carol = keys_of(8), dave = keys_of(9);
     fake_node_member(&x.f, 8, "carol", 8);
     fake_node_add(&x.f, make_admin(&x.f.world, &x.f.world.root, &carol, PV_RIGHT_REVOKE));
@@ -203,10 +200,9 @@ static void what_a_removed_admin_removed_is_not_owed(void **state)
     assert_string_equal(told().coordinator, "stored");
 }
 
-static void a_refusal_is_named_and_asked_again_ever_more_rarely(void **state)
+PV_TEST(a_refusal_is_named_and_asked_again_ever_more_rarely)
 {
     static const unsigned waits_s[] = {2, 4, 8, 16, 32, 64, 128, 256, 256};
-    (void)state;
     go_online(true);
     add_unstored(removal_of(7));
     for (size_t i = 0; i < PV_ARRAY_LEN(waits_s); i++) {
@@ -224,10 +220,9 @@ static void a_refusal_is_named_and_asked_again_ever_more_rarely(void **state)
 }
 
 /* Its database may be back any moment, and a removal does not wait long then. */
-static void a_coordinator_that_cannot_store_now_is_asked_each_second(void **state)
+PV_TEST(a_coordinator_that_cannot_store_now_is_asked_each_second)
 {
     const struct item it = removal_of(7);
-    (void)state;
     go_online(true);
     add_unstored(it);
     for (int i = 0; i < 300; i++) {
@@ -241,9 +236,8 @@ static void a_coordinator_that_cannot_store_now_is_asked_each_second(void **stat
 }
 
 /* A tag's refusal for good is no reason for a removal to wait for minutes. */
-static void a_new_statement_goes_at_once_though_an_older_one_was_refused(void **state)
+PV_TEST(a_new_statement_goes_at_once_though_an_older_one_was_refused)
 {
-    (void)state;
     go_online(true);
     add_unstored(removal_of(50));
     for (unsigned i = 0; i < 5; i++) {
@@ -258,12 +252,11 @@ static void a_new_statement_goes_at_once_though_an_older_one_was_refused(void **
 }
 
 /* More is owed than a message carries: the removal is among the first, though it came last. */
-static void a_removal_goes_before_all_else(void **state)
+PV_TEST(a_removal_goes_before_all_else)
 {
     uint64_t tag;
     bool found = false;
     const struct item removal = removal_of(7);
-    (void)state;
     for (unsigned i = 0; i < 20; i++) {
         const struct keys k = keys_of(50 + i);
         add_unstored(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE));
@@ -280,9 +273,8 @@ static void a_removal_goes_before_all_else(void **state)
     assert_true(found);
 }
 
-static void a_receipt_that_comes_after_a_long_silence_counts(void **state)
+PV_TEST(a_receipt_that_comes_after_a_long_silence_counts)
 {
-    (void)state;
     const struct item it = removal_of(7);
     go_online(true);
     add_unstored(it);
@@ -300,9 +292,8 @@ static void a_receipt_that_comes_after_a_long_silence_counts(void **state)
     assert_false(fake_node_has_problem(&x.f, "has not stored"));
 }
 
-static void a_new_connection_is_asked_at_once(void **state)
+PV_TEST(a_new_connection_is_asked_at_once)
 {
-    (void)state;
     go_online(true);
     add_unstored(removal_of(7));
     for (unsigned i = 0; i < 5; i++) {
@@ -318,14 +309,13 @@ static void a_new_connection_is_asked_at_once(void **state)
     (void)expect_put(1);
 }
 
-static void more_than_one_message_carries_goes_in_several(void **state)
+PV_TEST(more_than_one_message_carries_goes_in_several)
 {
     enum {
         N = 20,
         FIRST = 16
     };
     struct item items[N];
-    (void)state;
     for (unsigned i = 0; i < N; i++) {
         items[i] = removal_of(50 + i);
         add_unstored(items[i]);
@@ -353,10 +343,9 @@ static void more_than_one_message_carries_goes_in_several(void **state)
 }
 
 /* An answer without a receipt and without an error must not become a loop of puts. */
-static void an_answer_that_settles_nothing_is_waited_out(void **state)
+PV_TEST(an_answer_that_settles_nothing_is_waited_out)
 {
     const struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
-    (void)state;
     go_online(true);
     add_unstored(removal_of(7));
     answer(expect_put(1), &msg);
@@ -365,10 +354,9 @@ static void an_answer_that_settles_nothing_is_waited_out(void **state)
     (void)expect_put(1);
 }
 
-static void members_that_are_there_are_waited_for_until_they_know(void **state)
+PV_TEST(members_that_are_there_are_waited_for_until_they_know)
 {
     const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
-    (void)state;
     assert_int_equal(told().online, 0);
     fake_peers_path(&x, bob, &at);
     assert_int_equal(told().online, 1);
@@ -381,10 +369,9 @@ static void members_that_are_there_are_waited_for_until_they_know(void **state)
     assert_true(told().done);
 }
 
-static void a_hurry_counts_what_the_facts_have_not_told_yet(void **state)
+PV_TEST(a_hurry_counts_what_the_facts_have_not_told_yet)
 {
     struct item it = removal_of(7);
-    (void)state;
     x.f.node.online = true;
     it.r_len = 0;
     add(x.f.node.roster, &it);
@@ -405,10 +392,9 @@ static void be_there(struct pv_peer *p)
     fake_peers_settle(&x);
 }
 
-static void a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken(void **state)
+PV_TEST(a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken)
 {
     const struct item it = removal_of(50);
-    (void)state;
     be_there(bob);
     go_online(true);
     add_unstored(it);
@@ -437,10 +423,9 @@ static void a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken(voi
     assert_int_equal(n_told, 3);
 }
 
-static void what_is_not_ours_or_harms_nobody_is_not_spread(void **state)
+PV_TEST(what_is_not_ours_or_harms_nobody_is_not_spread)
 {
     const struct keys carol = keys_of(8);
-    (void)state;
     be_there(bob);
     fake_node_member(&x.f, 8, "carol", 8);
     fake_node_add(&x.f, make_admin(&x.f.world, &x.f.world.root, &carol, PV_RIGHT_REVOKE));
@@ -453,14 +438,13 @@ static void what_is_not_ours_or_harms_nobody_is_not_spread(void **state)
 }
 
 /* Thousands of members: some signals and paths at a time, and those that are away cost nothing. */
-static void many_members_are_told_and_woken_a_few_at_a_time(void **state)
+PV_TEST(many_members_are_told_and_woken_a_few_at_a_time)
 {
     enum {
         MANY = 100
     };
     struct pv_peer *peers[MANY];
     unsigned wanted = 0;
-    (void)state;
     for (unsigned i = 0; i < MANY; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%u", i);
@@ -481,40 +465,4 @@ static void many_members_are_told_and_woken_a_few_at_a_time(void **state)
         wanted += pv_peer_is_wanted(peers[i], x.f.now) ? 1 : 0;
     assert_int_equal(wanted, PV_SPREAD_WOKEN);
     assert_true(fake_node_has_problem(&x.f, "80 of 80 members online lack it and are told"));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_is_owed_of_what_has_a_receipt, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_removal_is_put_when_the_coordinator_is_there_and_ends_with_its_receipt, start, stop),
-        cmocka_unit_test_setup_teardown(a_leave_is_owed_like_a_removal, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken, start, stop),
-        cmocka_unit_test_setup_teardown(what_is_not_ours_or_harms_nobody_is_not_spread, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(many_members_are_told_and_woken_a_few_at_a_time, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(the_renewal_of_another_is_owed_until_a_newer_key_holds,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(what_a_removed_admin_removed_is_not_owed, start, stop),
-        cmocka_unit_test_setup_teardown(a_refusal_is_named_and_asked_again_ever_more_rarely, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_coordinator_that_cannot_store_now_is_asked_each_second,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_new_statement_goes_at_once_though_an_older_one_was_refused, start, stop),
-        cmocka_unit_test_setup_teardown(a_removal_goes_before_all_else, start, stop),
-        cmocka_unit_test_setup_teardown(a_receipt_that_comes_after_a_long_silence_counts, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_new_connection_is_asked_at_once, start, stop),
-        cmocka_unit_test_setup_teardown(more_than_one_message_carries_goes_in_several, start, stop),
-        cmocka_unit_test_setup_teardown(an_answer_that_settles_nothing_is_waited_out, start, stop),
-        cmocka_unit_test_setup_teardown(members_that_are_there_are_waited_for_until_they_know,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(a_hurry_counts_what_the_facts_have_not_told_yet, start,
-                                        stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void come_online(void)
 {
     const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
@@ -74,9 +76,8 @@ static void say(const struct pv_peer *p, bool online)
     pv_part_presence.on_push(node.self, &msg, node.now);
 }
 
-static void in_a_small_network_everybody_is_asked_for(void **state)
+PV_TEST(in_a_small_network_everybody_is_asked_for)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_member(&peers, 8, "carol", 8);
     fake_peers_settle(&peers);
@@ -86,9 +87,8 @@ static void in_a_small_network_everybody_is_asked_for(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_new_member_of_a_small_network_is_asked_for_once(void **state)
+PV_TEST(a_new_member_of_a_small_network_is_asked_for_once)
 {
-    (void)state;
     come_online();
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
@@ -98,9 +98,8 @@ static void a_new_member_of_a_small_network_is_asked_for_once(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void in_a_large_network_only_who_is_wanted_is_asked_for(void **state)
+PV_TEST(in_a_large_network_only_who_is_wanted_is_asked_for)
 {
-    (void)state;
     make_large();
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_member(&peers, 8, "carol", 8);
@@ -116,9 +115,8 @@ static void in_a_large_network_only_who_is_wanted_is_asked_for(void **state)
     assert_int_equal(expect_asked(bob), 1);
 }
 
-static void the_coordinators_word_reaches_the_peer(void **state)
+PV_TEST(the_coordinators_word_reaches_the_peer)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     unsigned facts;
     fake_peers_settle(&peers);
@@ -136,9 +134,8 @@ static void the_coordinators_word_reaches_the_peer(void **state)
     fake_peers_settle(&peers);
 }
 
-static void without_the_coordinator_nobody_knows(void **state)
+PV_TEST(without_the_coordinator_nobody_knows)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     come_online();
     assert_int_equal(expect_asked(bob), 1);
@@ -150,9 +147,8 @@ static void without_the_coordinator_nobody_knows(void **state)
 }
 
 /* Its state was copied: both machines have its keys, and the one that is connected stays. */
-static void a_goodbye_does_not_outlive_the_coordinators_word(void **state)
+PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     come_online();
@@ -182,9 +178,8 @@ static void a_goodbye_does_not_outlive_the_coordinators_word(void **state)
     assert_true(pv_part_presence.next_timeout(node.self) == PV_NEVER);
 }
 
-static void who_wants_somebody_hurries_to_the_coordinator(void **state)
+PV_TEST(who_wants_somebody_hurries_to_the_coordinator)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);
     assert_int_equal(fake_coord.n_hurry, 0);
@@ -193,20 +188,4 @@ static void who_wants_somebody_hurries_to_the_coordinator(void **state)
     fake_peers_settle(&peers);
     assert_true(fake_coord.n_hurry > 0);
     assert_int_equal(fake_coord.n, 0);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(in_a_small_network_everybody_is_asked_for),
-        T(a_new_member_of_a_small_network_is_asked_for_once),
-        T(in_a_large_network_only_who_is_wanted_is_asked_for),
-        T(the_coordinators_word_reaches_the_peer),
-        T(without_the_coordinator_nobody_knows),
-        T(a_goodbye_does_not_outlive_the_coordinators_word),
-        T(who_wants_somebody_hurries_to_the_coordinator),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

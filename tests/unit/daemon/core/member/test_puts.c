@@ -25,6 +25,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* A put of n invites of alice's. */
 static struct pv_put *put_of(size_t n)
 {
@@ -52,7 +54,7 @@ static uint64_t send_it(struct pv_put *put)
     return tag;
 }
 
-static void a_put_ends_with_the_receipts_of_what_was_taken(void **state)
+PV_TEST(a_put_ends_with_the_receipts_of_what_was_taken)
 {
     static const uint8_t receipt[PV_RECEIPT_LEN] = {1};
     const struct pv_ctl_result results[] = {
@@ -64,7 +66,6 @@ static void a_put_ends_with_the_receipts_of_what_was_taken(void **state)
     struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
     struct pv_put_result result;
     struct pv_put *put = put_of(4);
-    (void)state;
     uint64_t tag = send_it(put);
     msg.u.receipts.n = 4;
     msg.u.receipts.results = results;
@@ -77,13 +78,12 @@ static void a_put_ends_with_the_receipts_of_what_was_taken(void **state)
     pv_put_free(put);
 }
 
-static void more_receipts_than_statements_are_not_looked_at(void **state)
+PV_TEST(more_receipts_than_statements_are_not_looked_at)
 {
     const struct pv_ctl_result results[3] = {{.error = PV_CTL_E_NONE}};
     struct pv_ctl_msg msg = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
     struct pv_put_result result;
     struct pv_put *put = put_of(1);
-    (void)state;
     uint64_t tag = send_it(put);
     msg.u.receipts.n = 3;
     msg.u.receipts.results = results;
@@ -92,7 +92,7 @@ static void more_receipts_than_statements_are_not_looked_at(void **state)
     pv_put_free(put);
 }
 
-static void an_answer_of_another_type_is_a_refusal(void **state)
+PV_TEST(an_answer_of_another_type_is_a_refusal)
 {
     static const struct {
         struct pv_ctl_msg msg;
@@ -102,7 +102,6 @@ static void an_answer_of_another_type_is_a_refusal(void **state)
         {{.type = PV_CTL_ERROR, .u.failure = {.error = PV_CTL_E_BUSY}}, PV_CTL_E_BUSY, "as said"},
         {{.type = PV_CTL_PONG}, PV_CTL_E_BAD_REQUEST, "no answer to a put"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         struct pv_put_result result;
         struct pv_put *put = put_of(1);
@@ -114,12 +113,11 @@ static void an_answer_of_another_type_is_a_refusal(void **state)
     }
 }
 
-static void two_puts_may_be_answered_in_any_order(void **state)
+PV_TEST(two_puts_may_be_answered_in_any_order)
 {
     const struct pv_ctl_msg msg = {.type = PV_CTL_ERROR, .u.failure = {.error = PV_CTL_E_BUSY}};
     struct pv_put_result result;
     struct pv_put *a = put_of(1), *b = put_of(1);
-    (void)state;
     uint64_t tag_a = send_it(a), tag_b = send_it(b);
     assert_ptr_equal(pv_puts_take(&under_way, tag_b, &msg, &result), b);
     assert_ptr_equal(pv_puts_take(&under_way, tag_a, &msg, &result), a);
@@ -127,10 +125,9 @@ static void two_puts_may_be_answered_in_any_order(void **state)
     pv_put_free(b);
 }
 
-static void a_lost_connection_ends_all(void **state)
+PV_TEST(a_lost_connection_ends_all)
 {
     struct pv_put *a = put_of(1), *b = put_of(1);
-    (void)state;
     uint64_t tag = send_it(a);
     (void)send_it(b);
     assert_ptr_equal(pv_puts_take_lost(&under_way), b);
@@ -144,10 +141,9 @@ static void a_lost_connection_ends_all(void **state)
     pv_put_free(b);
 }
 
-static void what_cannot_be_sent_stays_the_callers(void **state)
+PV_TEST(what_cannot_be_sent_stays_the_callers)
 {
     struct pv_put *put = put_of(1);
-    (void)state;
     fake_coord.status = PV_ERR_STATE;
     assert_int_equal(pv_puts_send(&under_way, put), PV_CTL_E_OFFLINE);
     fake_coord.status = PV_ERR_LIMIT;
@@ -159,34 +155,16 @@ static void what_cannot_be_sent_stays_the_callers(void **state)
     pv_put_free(put);
 }
 
-static void a_statement_that_the_roster_has_goes_with_its_receipt(void **state)
+PV_TEST(a_statement_that_the_roster_has_goes_with_its_receipt)
 {
     const struct keys invite = keys_of(50);
     struct item it = make_invite(&node.world, &node.world.creator, &invite, 1);
     struct pv_put *put = pv_put_new(1);
     uint64_t tag;
-    (void)state;
     put->statements[0] = it.s;
     fake_node_add(&node, it);
     assert_int_equal(pv_puts_send(&under_way, put), PV_CTL_E_NONE);
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
     assert_int_equal(msg->u.put.items[0].receipt.len, it.r_len);
     pv_ctl_msg_free(msg);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_put_ends_with_the_receipts_of_what_was_taken, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(more_receipts_than_statements_are_not_looked_at, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(an_answer_of_another_type_is_a_refusal, start, stop),
-        cmocka_unit_test_setup_teardown(two_puts_may_be_answered_in_any_order, start, stop),
-        cmocka_unit_test_setup_teardown(a_lost_connection_ends_all, start, stop),
-        cmocka_unit_test_setup_teardown(what_cannot_be_sent_stays_the_callers, start, stop),
-        cmocka_unit_test_setup_teardown(a_statement_that_the_roster_has_goes_with_its_receipt,
-                                        start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,9 +190,8 @@ static void give_members(struct net *net, unsigned first, unsigned n, unsigned m
 
 /* --- tests ----------------------------------------------------------------------------------- */
 
-static void peers_that_agree_exchange_head_and_members_and_are_silent(void **state)
+PV_TEST(peers_that_agree_exchange_head_and_members_and_are_silent)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     connect_all(net);
     run(net, PV_S(600));
@@ -201,9 +200,8 @@ static void peers_that_agree_exchange_head_and_members_and_are_silent(void **sta
     assert_int_equal(next_moment(net), PV_NEVER);
 }
 
-static void a_withheld_revocation_crosses_within_two_seconds(void **state)
+PV_TEST(a_withheld_revocation_crosses_within_two_seconds)
 {
-    (void)state;
     for (size_t knows = 0; knows < 2; knows++) {
         struct net *net = net_make(2, 0);
         struct keys bob = keys_of(5);
@@ -228,9 +226,8 @@ static void a_withheld_revocation_crosses_within_two_seconds(void **state)
     }
 }
 
-static void both_sides_get_what_they_lack_also_over_a_bad_network(void **state)
+PV_TEST(both_sides_get_what_they_lack_also_over_a_bad_network)
 {
-    (void)state;
     static const unsigned losses[] = {0, 10, 30};
     for (size_t i = 0; i < PV_ARRAY_LEN(losses); i++) {
         struct net *net = net_make(2, losses[i]);
@@ -248,9 +245,8 @@ static void both_sides_get_what_they_lack_also_over_a_bad_network(void **state)
     }
 }
 
-static void a_new_node_gets_everything_within_the_rate(void **state)
+PV_TEST(a_new_node_gets_everything_within_the_rate)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     give_members(net, 0, 300, 2);
     connect_all(net);
@@ -262,9 +258,8 @@ static void a_new_node_gets_everything_within_the_rate(void **state)
     assert_int_equal(pv_roster_count(net->nodes[0].roster), 301);
 }
 
-static void everybody_learns_it_through_common_peers(void **state)
+PV_TEST(everybody_learns_it_through_common_peers)
 {
-    (void)state;
     struct net *net = net_make(MAX_NODES, 5);
     give_members(net, 0, 5, 1);
     give_members(net, 5, 5, 1u << (MAX_NODES - 1));
@@ -274,9 +269,8 @@ static void everybody_learns_it_through_common_peers(void **state)
         assert_int_equal(pv_roster_count(net->nodes[i].roster), 11);
 }
 
-static void a_change_is_announced_to_connected_peers(void **state)
+PV_TEST(a_change_is_announced_to_connected_peers)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     connect_all(net);
     run(net, PV_S(10));
@@ -286,9 +280,8 @@ static void a_change_is_announced_to_connected_peers(void **state)
     assert_true(agreed - began < PV_S(5));
 }
 
-static void a_head_in_a_description_starts_the_work(void **state)
+PV_TEST(a_head_in_a_description_starts_the_work)
 {
-    (void)state;
     for (size_t who = 0; who < 2; who++) {
         struct net *net = net_make(2, 0);
         connect_all(net);
@@ -303,9 +296,8 @@ static void a_head_in_a_description_starts_the_work(void **state)
     }
 }
 
-static void a_deaf_peer_is_left_alone_without_a_report(void **state)
+PV_TEST(a_deaf_peer_is_left_alone_without_a_report)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     give_members(net, 0, 1, 1);
     connect_all(net);
@@ -317,9 +309,8 @@ static void a_deaf_peer_is_left_alone_without_a_report(void **state)
     assert_true(net->nodes[0].sent_messages < 60);
 }
 
-static void equal_heads_with_other_members_are_healed_by_receipts(void **state)
+PV_TEST(equal_heads_with_other_members_are_healed_by_receipts)
 {
-    (void)state;
     /* The coordinator told one of them a time outside of the invite's: there bob is no member. */
     struct net *net = net_make(2, 0);
     struct keys invite = keys_of(3), bob = keys_of(4);
@@ -342,12 +333,11 @@ static void equal_heads_with_other_members_are_healed_by_receipts(void **state)
 
 /* A key has few places for a kind of statements, and each side filled them with others: what gives
  * way on one side gives way on the other, so that both end with the same ones. */
-static void places_that_were_filled_differently_are_healed(void **state)
+PV_TEST(places_that_were_filled_differently_are_healed)
 {
     enum {
         MANY = 5 * PV_ROSTER_MAX_SELF
     };
-    (void)state;
     struct net *net = net_make(2, 10);
     size_t before = pv_roster_size(net->nodes[0].roster);
     for (unsigned i = 0; i < MANY; i++) {
@@ -373,9 +363,8 @@ static void places_that_were_filled_differently_are_healed(void **state)
                          before + PV_ROSTER_MAX_SELF + PV_ROSTER_MAX_UNKNOWN);
 }
 
-static void a_peer_that_keeps_differing_is_reported_and_rests(void **state)
+PV_TEST(a_peer_that_keeps_differing_is_reported_and_rests)
 {
-    (void)state;
     /* Each has a statement of its own, as from its disk, that the other refuses: it is forged. */
     struct net *net = net_make(2, 0);
     struct keys invite = keys_of(3);
@@ -410,9 +399,8 @@ static size_t count_digests(struct net *net, struct node *n)
     return digests;
 }
 
-static void no_more_than_two_peers_at_a_time(void **state)
+PV_TEST(no_more_than_two_peers_at_a_time)
 {
-    (void)state;
     struct net *net = net_make(MAX_NODES, 0);
     give_members(net, 0, 2, 2);
     for (size_t j = 1; j < MAX_NODES; j++)
@@ -430,9 +418,8 @@ static void no_more_than_two_peers_at_a_time(void **state)
     assert_int_equal(digests, 2 * PV_ROSTERSYNC_MAX_WORKING);
 }
 
-static void malformed_bodies_are_dropped(void **state)
+PV_TEST(malformed_bodies_are_dropped)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     connect_all(net);
     uint8_t head[32] = {1}, body[2048];
@@ -482,9 +469,8 @@ static void malformed_bodies_are_dropped(void **state)
                      PV_ERR_NOT_FOUND);
 }
 
-static void leaving_the_network_forgets_all(void **state)
+PV_TEST(leaving_the_network_forgets_all)
 {
-    (void)state;
     struct net *net = net_make(2, 0);
     give_members(net, 0, 3, 1);
     connect_all(net);
@@ -494,27 +480,4 @@ static void leaving_the_network_forgets_all(void **state)
     assert_int_equal(pv_rostersync_next_timeout(net->nodes[0].sync), PV_NEVER);
     assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[1].pk, net->now),
                      PV_ERR_STATE);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(peers_that_agree_exchange_head_and_members_and_are_silent),
-        cmocka_unit_test(a_withheld_revocation_crosses_within_two_seconds),
-        cmocka_unit_test(both_sides_get_what_they_lack_also_over_a_bad_network),
-        cmocka_unit_test(a_new_node_gets_everything_within_the_rate),
-        cmocka_unit_test(everybody_learns_it_through_common_peers),
-        cmocka_unit_test(a_change_is_announced_to_connected_peers),
-        cmocka_unit_test(a_head_in_a_description_starts_the_work),
-        cmocka_unit_test(a_deaf_peer_is_left_alone_without_a_report),
-        cmocka_unit_test(equal_heads_with_other_members_are_healed_by_receipts),
-        cmocka_unit_test(places_that_were_filled_differently_are_healed),
-        cmocka_unit_test(a_peer_that_keeps_differing_is_reported_and_rests),
-        cmocka_unit_test(no_more_than_two_peers_at_a_time),
-        cmocka_unit_test(malformed_bodies_are_dropped),
-        cmocka_unit_test(leaving_the_network_forgets_all),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

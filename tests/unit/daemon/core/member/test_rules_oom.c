@@ -112,21 +112,12 @@ static bool scene(unsigned n)
     return clean;
 }
 
-static void nobody_comes_in_for_want_of_memory(void **state)
+PV_TEST(nobody_comes_in_for_want_of_memory)
 {
     unsigned n = 1;
-    (void)state;
     while (!scene(n)) {
         n++;
         assert_true(n < AT_MOST);
     }
     assert_true(n > 3);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nobody_comes_in_for_want_of_memory),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,9 +83,8 @@ static struct pv_verdict verdict(const struct pv_peer *p, uint16_t port)
     return pv_ruletable_look(x->rules, PV_PORTS_TCP, port);
 }
 
-static void without_rules_no_packet_is_looked_at(void **state)
+PV_TEST_IN(without_rules_no_packet_is_looked_at, start, stop)
 {
-    (void)state;
     assert_null(seen(bob)->rules);
     assert_null(snap->guard);
     say_rule(0, 1, PV_RULE_DENY, 22);
@@ -99,9 +98,8 @@ static void without_rules_no_packet_is_looked_at(void **state)
 }
 
 /* Its packets may come with the snapshot that has it. */
-static void a_new_member_has_its_rules_at_once(void **state)
+PV_TEST_IN(a_new_member_has_its_rules_at_once, start, stop)
 {
-    (void)state;
     say_rule(0, 1, PV_RULE_DENY, 22);
     const struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
     fake_peers_settle(&peers);
@@ -109,10 +107,9 @@ static void a_new_member_has_its_rules_at_once(void **state)
     assert_ptr_equal(seen(carol)->rules, seen(bob)->rules); /* the same rules are about both */
 }
 
-static void a_tag_brings_the_rules_about_it(void **state)
+PV_TEST_IN(a_tag_brings_the_rules_about_it, start, stop)
 {
     struct pv_statement st = {.type = PV_ST_RULE};
-    (void)state;
     const struct keys k = keys_of(BOB);
     st.u.rule.slot = (struct pv_st_slot){.number = 0, .seq = 1};
     st.u.rule.kind = PV_RULE_DENY;
@@ -134,9 +131,8 @@ static void a_tag_brings_the_rules_about_it(void **state)
 }
 
 /* Flows that nobody saw begin: what the packet threads are told of them. */
-static void doubt_is_cast_where_flows_may_be_older(void **state)
+PV_TEST_IN(doubt_is_cast_where_flows_may_be_older, start, stop)
 {
-    (void)state;
     const pv_ns life = PV_S(PV_FLOW_LIFE), begun = node.now;
     fake_node_wait(&node, 2 * life);
     say_rule(0, 1, PV_RULE_DENY, 22);
@@ -171,9 +167,8 @@ static void drop(const struct pv_peer *p, uint16_t rule, uint64_t n)
     atomic_fetch_add(&snap->guard->denied[pv_fp_guard_counter(snap->guard, rule)], n);
 }
 
-static void a_rule_keeps_its_count_when_its_number_changes(void **state)
+PV_TEST_IN(a_rule_keeps_its_count_when_its_number_changes, start, stop)
 {
-    (void)state;
     say_rule(0, 1, PV_RULE_DENY, 22);
     say_rule(1, 1, PV_RULE_DENY_DEFAULT, 0);
     drop(bob, 1, 5);
@@ -192,9 +187,8 @@ static void a_rule_keeps_its_count_when_its_number_changes(void **state)
     assert_reply(&node, client, "\"denied\":6");
 }
 
-static void the_firewall_of_this_node_comes_before_all_rules(void **state)
+PV_TEST_IN(the_firewall_of_this_node_comes_before_all_rules, NULL, stop)
 {
-    (void)state;
     start_with("tcp/80-90");
     assert_true(verdict(bob, 80).allow);
     assert_false(verdict(bob, 22).allow);
@@ -212,9 +206,8 @@ static void the_firewall_of_this_node_comes_before_all_rules(void **state)
     assert_true(v.allow); /* of others it knows none */
 }
 
-static void rules_go_with_the_network(void **state)
+PV_TEST_IN(rules_go_with_the_network, start, stop)
 {
-    (void)state;
     say_rule(0, 1, PV_RULE_DENY, 22);
     assert_non_null(seen(bob)->rules);
     struct pv_roster *roster = node.node.roster;
@@ -273,10 +266,9 @@ static bool is_closed(void)
     return closed;
 }
 
-static void who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for(void **state)
+PV_TEST_IN(who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for, start, stop)
 {
     const struct item it = deny_ssh();
-    (void)state;
     join_by_token_of(&it);
     assert_true(is_closed());
     pv_rules_listed(&node.node, node.now); /* without the rule */
@@ -296,10 +288,9 @@ static void who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for(void
     assert_false(is_closed());
 }
 
-static void a_network_without_rules_says_so_by_its_token(void **state)
+PV_TEST_IN(a_network_without_rules_says_so_by_its_token, start, stop)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN], none[PV_STATEMENT_HASH_LEN];
-    (void)state;
     pv_blake2b(none, pv_view(NULL, 0), pv_view(NULL, 0), pv_view(NULL, 0));
     pv_token_rules(pv_roster_network_id(node.node.roster), none, mark);
     pv_rules_close(&node.node, mark, node.now);
@@ -313,12 +304,11 @@ static void a_network_without_rules_says_so_by_its_token(void **state)
 }
 
 /* A token of before the rule, or of a version that vouched for nothing. */
-static void only_an_admins_word_stands_for_the_tokens(void **state)
+PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
 {
     const struct item it = deny_ssh();
     const struct keys k = keys_of(CAROL);
     uint8_t mark[PV_TOKEN_RULES_LEN], rules[PV_STATEMENT_HASH_LEN];
-    (void)state;
     memset(mark, 0x5a, sizeof(mark));
     pv_rules_close(&node.node, mark, node.now);
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
@@ -344,11 +334,10 @@ static void only_an_admins_word_stands_for_the_tokens(void **state)
     assert_false(is_closed());
 }
 
-static void who_names_other_rules_is_asked_first_for_a_while(void **state)
+PV_TEST_IN(who_names_other_rules_is_asked_first_for_a_while, start, stop)
 {
     const struct item it = deny_ssh();
     uint8_t other[PV_STATEMENT_HASH_LEN] = {1};
-    (void)state;
     join_by_token_of(&it);
     say(it);
     pv_rules_heard(&node.node, bob, other, node.now);
@@ -379,11 +368,10 @@ static void who_names_other_rules_is_asked_first_for_a_while(void **state)
     assert_false(is_closed());
 }
 
-static void a_restart_opens_nothing(void **state)
+PV_TEST_IN(a_restart_opens_nothing, start, stop)
 {
     const struct item it = deny_ssh();
     uint8_t mark[PV_TOKEN_RULES_LEN];
-    (void)state;
     mark_of(&it, mark);
     const struct pv_saved_meta meta = {.name = PV_CLOSED_META,
                                        .value = pv_view(mark, sizeof(mark))};
@@ -413,25 +401,4 @@ static void a_restart_opens_nothing(void **state)
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
     fake_node_raise(&node, PV_FACT_STORE);
     assert_null(fake_node_job(&node));
-}
-
-#define t(f) cmocka_unit_test_setup_teardown(f, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        t(without_rules_no_packet_is_looked_at),
-        t(a_new_member_has_its_rules_at_once),
-        t(a_tag_brings_the_rules_about_it),
-        t(doubt_is_cast_where_flows_may_be_older),
-        t(a_rule_keeps_its_count_when_its_number_changes),
-        cmocka_unit_test_teardown(the_firewall_of_this_node_comes_before_all_rules, stop),
-        t(rules_go_with_the_network),
-        t(who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for),
-        t(a_network_without_rules_says_so_by_its_token),
-        t(only_an_admins_word_stands_for_the_tokens),
-        t(who_names_other_rules_is_asked_first_for_a_while),
-        t(a_restart_opens_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* A record of root's with these, at 192.0.2.9 and 192.0.2.7, in this order. */
 static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)
 {
@@ -77,20 +79,18 @@ static pv_ns next_visit(pv_ns within, uint8_t *ret_last)
     return PV_NEVER;
 }
 
-static void nobody_is_visited_where_all_is_known(void **state)
+PV_TEST(nobody_is_visited_where_all_is_known)
 {
     uint8_t last;
-    (void)state;
     online_at(node.world.coordinator.pk);
     assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
 }
 
-static void a_preferred_one_is_visited_every_minute_for_a_moment(void **state)
+PV_TEST(a_preferred_one_is_visited_every_minute_for_a_moment)
 {
     struct pv_stream_op op;
     uint8_t last = 0;
-    (void)state;
     say(5, other.pk, node.world.coordinator.pk);
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER); /* this node is not online */
     online_at(node.world.coordinator.pk);
@@ -110,11 +110,10 @@ static void a_preferred_one_is_visited_every_minute_for_a_moment(void **state)
     }
 }
 
-static void one_of_before_is_visited_soon_and_then_more_and_more_rarely(void **state)
+PV_TEST(one_of_before_is_visited_soon_and_then_more_and_more_rarely)
 {
     uint8_t last = 0;
     pv_ns before = 0;
-    (void)state;
     for (unsigned i = 0; i < 3; i++)
         fake_node_member(&node, 60 + i, (const char *[]){"bob", "carol", "dave"}[i],
                          (uint16_t)(7 + i));
@@ -134,12 +133,11 @@ static void one_of_before_is_visited_soon_and_then_more_and_more_rarely(void **s
     assert_true(next_visit(PV_S(100), &last) <= PV_SCOUT_LIMIT + 5 * PV_SCOUT_TELL + PV_S(1));
 }
 
-static void one_whose_receipt_the_record_has_is_not_visited(void **state)
+PV_TEST(one_whose_receipt_the_record_has_is_not_visited)
 {
     struct pv_receipt receipt = {.time = T0, .n = 900};
     uint8_t raw[PV_RECEIPT_LEN], last;
     enum pv_roster_added added;
-    (void)state;
     say(5, other.pk, NULL);
     const struct pv_roster_entry *e = pv_roster_coordinators_record(node.node.roster);
     memcpy(receipt.network_id, node.world.created.network_id, PV_NETWORK_ID_LEN);
@@ -152,10 +150,9 @@ static void one_whose_receipt_the_record_has_is_not_visited(void **state)
     assert_true(next_visit(PV_S(3700), &last) == PV_NEVER);
 }
 
-static void who_is_visiting_another_way_or_down_visits_nobody(void **state)
+PV_TEST(who_is_visiting_another_way_or_down_visits_nobody)
 {
     uint8_t last;
-    (void)state;
     say(5, other.pk, NULL);
     online_at(other.pk);
     node.node.visiting = true;
@@ -166,11 +163,10 @@ static void who_is_visiting_another_way_or_down_visits_nobody(void **state)
 }
 
 /* The connection in use is lost in the middle of a visit: that may be its next place. */
-static void a_visit_ends_with_the_connection_in_use(void **state)
+PV_TEST(a_visit_ends_with_the_connection_in_use)
 {
     struct pv_stream_op op;
     uint8_t last;
-    (void)state;
     say(5, other.pk, NULL);
     online_at(other.pk);
     assert_true(next_visit(PV_S(100), &last) != PV_NEVER);
@@ -185,10 +181,9 @@ static void a_visit_ends_with_the_connection_in_use(void **state)
 }
 
 /* Those of the list are being tried, so a visit there would meet the other connection. */
-static void who_reaches_none_of_the_list_asks_the_others(void **state)
+PV_TEST(who_reaches_none_of_the_list_asks_the_others)
 {
     uint8_t last = 0;
-    (void)state;
     say(5, other.pk, NULL);
     online_at(other.pk);
     node.node.online = false;
@@ -209,7 +204,7 @@ static void who_reaches_none_of_the_list_asks_the_others(void **state)
     assert_true(pv_part_scout.next_timeout(node.self) == PV_NEVER);
 }
 
-static void names_are_looked_up_for_a_visit(void **state)
+PV_TEST(names_are_looked_up_for_a_visit)
 {
     uint8_t list[512];
     struct pv_made_long made;
@@ -217,7 +212,6 @@ static void names_are_looked_up_for_a_visit(void **state)
     struct pv_hostport hp = {.host = "coord.example", .port = 3478};
     struct pv_writer w = pv_writer(list, sizeof(list));
     struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
-    (void)state;
     pv_coordlist_put(&w, other.pk, &hp, 1);
     assert_int_equal(pv_make_coordinators(node.world.created.network_id, node.world.root.sk, 5,
                                           pv_view(list, w.len), &made),
@@ -238,23 +232,4 @@ static void names_are_looked_up_for_a_visit(void **state)
     fake_node_wait(&node, PV_MS(100));
     assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
     assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nobody_is_visited_where_all_is_known, start, stop),
-        cmocka_unit_test_setup_teardown(a_preferred_one_is_visited_every_minute_for_a_moment, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(one_of_before_is_visited_soon_and_then_more_and_more_rarely,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(one_whose_receipt_the_record_has_is_not_visited, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(who_is_visiting_another_way_or_down_visits_nobody, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_visit_ends_with_the_connection_in_use, start, stop),
-        cmocka_unit_test_setup_teardown(who_reaches_none_of_the_list_asks_the_others, start, stop),
-        cmocka_unit_test_setup_teardown(names_are_looked_up_for_a_visit, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,9 +80,8 @@ static struct pv_job *stored(void)
     return job;
 }
 
-static void a_key_is_told_until_it_is_known_there(void **state)
+PV_TEST_IN(a_key_is_told_until_it_is_known_there, start, stop)
 {
-    (void)state;
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* nobody said he can use it */
     state_of_bob(PV_ABLE_PQ);
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, 0); /* an earlier version */
@@ -95,9 +94,8 @@ static void a_key_is_told_until_it_is_known_there(void **state)
     assert_int_equal(pv_sealkeys_cert_for(&x.f.node, bob).len, PV_SEALING_CERT_LEN);
 }
 
-static void a_key_that_was_heard_is_used_and_stored(void **state)
+PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
 {
-    (void)state;
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     assert_true(pv_sealkeys_expected(&x.f.node, bob));
     assert_null(pv_sealkeys_to(&x.f.node, bob));
@@ -130,9 +128,8 @@ static void a_key_that_was_heard_is_used_and_stored(void **state)
 }
 
 /* Who says that he can it no more gets what he can open. */
-static void who_went_back_to_an_older_version_gets_older_boxes(void **state)
+PV_TEST_IN(who_went_back_to_an_older_version_gets_older_boxes, start, stop)
 {
-    (void)state;
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
     assert_non_null(pv_sealkeys_to(&x.f.node, bob));
@@ -144,11 +141,10 @@ static void who_went_back_to_an_older_version_gets_older_boxes(void **state)
     fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
 }
 
-static void a_key_that_somebody_else_signed_is_not_believed(void **state)
+PV_TEST_IN(a_key_that_somebody_else_signed_is_not_believed, start, stop)
 {
     uint8_t cert[PV_SEALING_CERT_LEN];
     const struct keys eve = keys_of(8);
-    (void)state;
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     assert_int_equal(pv_sealing_certify(&kem_double, eve.sk, cert), PV_OK);
     hear(whole(cert), true);
@@ -158,9 +154,8 @@ static void a_key_that_somebody_else_signed_is_not_believed(void **state)
     assert_null(stored());
 }
 
-static void keys_of_who_was_removed_go(void **state)
+PV_TEST_IN(keys_of_who_was_removed_go, start, stop)
 {
-    (void)state;
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
     fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
@@ -195,11 +190,10 @@ static struct pv_peer *meet(unsigned seed)
 }
 
 /* However many members a node meets, a row has its limit, and the oldest makes way. */
-static void a_row_has_a_limit(void **state)
+PV_TEST_IN(a_row_has_a_limit, start, stop)
 {
     struct pv_peer *first = NULL, *last = NULL;
     unsigned n = 0;
-    (void)state;
     for (unsigned seed = 20; n <= PV_SEALKEYS_OF_ROW; seed++) {
         assert_true(seed < 10000);
         if (row_of(seed) != row_of(20))
@@ -220,10 +214,9 @@ static void a_row_has_a_limit(void **state)
 }
 
 /* Identities that were made to look alike do not push out the key of somebody else. */
-static void who_chooses_identities_fills_no_row(void **state)
+PV_TEST_IN(who_chooses_identities_fills_no_row, start, stop)
 {
     unsigned n = 0;
-    (void)state;
     state_of_bob(PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
     fake_node_answer(&x.f, stored(), &(struct pv_job_result){.status = PV_OK});
@@ -247,12 +240,11 @@ static bool is_row(const struct pv_job *job, size_t row)
 }
 
 /* As an earlier version stored it, or as this one did under another identity. */
-static void a_key_in_another_row_is_taken_over(void **state)
+PV_TEST_IN(a_key_in_another_row_is_taken_over, start, stop)
 {
     uint8_t row[PV_SIGN_PK_LEN + PV_KEM_EK_LEN];
     struct pv_saved_meta meta = {.name = ""};
     const size_t right = row_of(7), other = (right + 1) % PV_SEALKEYS_ROWS;
-    (void)state;
     memcpy(row, bob_keys.pk, PV_SIGN_PK_LEN);
     memcpy(row + PV_SIGN_PK_LEN, bob_cert, PV_KEM_EK_LEN);
     meta.value = pv_view(row, sizeof(row));
@@ -275,13 +267,12 @@ static void a_key_in_another_row_is_taken_over(void **state)
 }
 
 /* Without a KEM, or switched off, it says and seals nothing; what came before can still be read. */
-static void who_cannot_or_does_not_want_to_takes_no_part(void **state)
+PV_TEST(who_cannot_or_does_not_want_to_takes_no_part)
 {
     static const struct {
         const struct pv_kem *kem;
         enum pv_pq_policy policy;
     } rows[] = {{NULL, PV_PQ_ON}, {&kem_double, PV_PQ_OFF}};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint8_t cert[PV_SEALING_CERT_LEN], box[PV_SEALING_OVERHEAD], psk[PV_NOISE_PSK_LEN];
         begin(rows[i].kem, rows[i].policy);
@@ -304,9 +295,8 @@ static void who_cannot_or_does_not_want_to_takes_no_part(void **state)
     }
 }
 
-static void boxes_are_counted_by_kind(void **state)
+PV_TEST_IN(boxes_are_counted_by_kind, start, stop)
 {
-    (void)state;
     pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);
     pv_sealkeys_count(&x.f.node, PV_SEALKEYS_SIGNAL, true);
     pv_sealkeys_count(&x.f.node, PV_SEALKEYS_COPY, false);
@@ -316,24 +306,4 @@ static void boxes_are_counted_by_kind(void **state)
         fake_node_has_metric(&x.f, "p2pvpn_boxes_sealed_total{of=\"copy\",kind=\"classical\"} 1"));
     assert_true(
         fake_node_has_metric(&x.f, "p2pvpn_boxes_sealed_total{of=\"copy\",kind=\"hybrid\"} 0"));
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(a_key_is_told_until_it_is_known_there),
-        T(a_key_that_was_heard_is_used_and_stored),
-        T(who_went_back_to_an_older_version_gets_older_boxes),
-        T(a_key_that_somebody_else_signed_is_not_believed),
-        T(keys_of_who_was_removed_go),
-        T(a_row_has_a_limit),
-        T(who_chooses_identities_fills_no_row),
-        T(a_key_in_another_row_is_taken_over),
-        cmocka_unit_test(who_cannot_or_does_not_want_to_takes_no_part),
-        T(boxes_are_counted_by_kind),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Somebody wants bob: a description of ours is due. */
 static void want(void)
 {
@@ -85,25 +87,22 @@ static void answer(uint64_t tag, enum pv_ctl_error error)
     fake_peers_settle(&x);
 }
 
-static void without_a_path_the_coordinator_carries_it(void **state)
+PV_TEST(without_a_path_the_coordinator_carries_it)
 {
-    (void)state;
     want();
     (void)expect_signal();
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void nothing_is_sent_where_nobody_can_carry_it(void **state)
+PV_TEST(nothing_is_sent_where_nobody_can_carry_it)
 {
-    (void)state;
     x.env.signalling = x.f.node.online = false;
     want();
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_coordinator_that_cannot_send_now_is_noted_and_asked_again(void **state)
+PV_TEST(a_coordinator_that_cannot_send_now_is_noted_and_asked_again)
 {
-    (void)state;
     fake_coord.status = PV_ERR_LIMIT;
     want();
     assert_int_equal(fake_coord.n, 0);
@@ -114,27 +113,24 @@ static void a_coordinator_that_cannot_send_now_is_noted_and_asked_again(void **s
     (void)expect_signal();
 }
 
-static void a_receiver_that_is_not_connected_is_away(void **state)
+PV_TEST(a_receiver_that_is_not_connected_is_away)
 {
-    (void)state;
     want();
     answer(expect_signal(), PV_CTL_E_OFFLINE);
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
     assert_int_equal(n_subscribed, 1);
 }
 
-static void another_refusal_says_nothing_of_the_receiver(void **state)
+PV_TEST(another_refusal_says_nothing_of_the_receiver)
 {
-    (void)state;
     want();
     answer(expect_signal(), PV_CTL_E_BUSY);
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_UNKNOWN);
     assert_int_equal(n_subscribed, 0);
 }
 
-static void an_answer_about_a_peer_that_has_gone_is_nothing(void **state)
+PV_TEST(an_answer_about_a_peer_that_has_gone_is_nothing)
 {
-    (void)state;
     want();
     uint64_t tag = expect_signal();
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
@@ -142,11 +138,10 @@ static void an_answer_about_a_peer_that_has_gone_is_nothing(void **state)
     assert_int_equal(n_subscribed, 0);
 }
 
-static void a_box_that_does_not_open_is_dropped(void **state)
+PV_TEST(a_box_that_does_not_open_is_dropped)
 {
     const uint8_t box[200] = {1};
     struct pv_ctl_msg msg = {.kind = PV_CTL_PUSH, .type = PV_CTL_SIGNAL};
-    (void)state;
     memcpy(msg.u.signal.node, pv_peer_pk(bob), PV_SIGN_PK_LEN);
     msg.u.signal.box = pv_view(box, sizeof(box));
     pv_part_signals.on_push(x.f.self, &msg, x.f.now);
@@ -198,11 +193,10 @@ static void bring(const struct pv_peer *p, const struct pv_signal *sig)
     fake_peers_settle(&x);
 }
 
-static void statements_without_a_description_are_taken_and_answered_once(void **state)
+PV_TEST(statements_without_a_description_are_taken_and_answered_once)
 {
     static struct pv_signal sig;
     uint64_t tag;
-    (void)state;
     struct pv_peer *p = add_dana();
     const struct keys k = keys_of(50);
     const struct item it =
@@ -237,10 +231,9 @@ static void statements_without_a_description_are_taken_and_answered_once(void **
 }
 
 /* Nobody waits for it: thousands that are away would fill the table of subscriptions. */
-static void who_is_told_and_away_is_not_waited_for(void **state)
+PV_TEST(who_is_told_and_away_is_not_waited_for)
 {
     uint64_t tag;
-    (void)state;
     pv_signals_tell(&x.f.node, bob, NULL, 0, x.f.now);
     pv_ctl_msg_free(fake_coord_take(PV_CTL_SIGNAL, &tag));
     answer(tag, PV_CTL_E_OFFLINE);
@@ -249,12 +242,11 @@ static void who_is_told_and_away_is_not_waited_for(void **state)
 }
 
 /* Eight long ones do not fit: the first do. */
-static void as_many_statements_are_told_as_fit(void **state)
+PV_TEST(as_many_statements_are_told_as_fit)
 {
     static uint8_t stay[40][PV_SIGN_PK_LEN];
     const struct pv_roster_entry *chain[PV_SIGNAL_CHAIN_MAX];
     uint64_t tag;
-    (void)state;
     for (uint8_t i = 0; i < PV_ARRAY_LEN(stay); i++)
         stay[i][0] = i;
     for (unsigned i = 0; i < PV_ARRAY_LEN(chain); i++) {
@@ -271,23 +263,4 @@ static void as_many_statements_are_told_as_fit(void **state)
     struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_SIGNAL, &tag);
     assert_in_range(msg->u.signal.box.len, 12000, PV_SIGNAL_BOX_MAX);
     pv_ctl_msg_free(msg);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(without_a_path_the_coordinator_carries_it),
-        T(nothing_is_sent_where_nobody_can_carry_it),
-        T(a_coordinator_that_cannot_send_now_is_noted_and_asked_again),
-        T(a_receiver_that_is_not_connected_is_away),
-        T(another_refusal_says_nothing_of_the_receiver),
-        T(an_answer_about_a_peer_that_has_gone_is_nothing),
-        T(a_box_that_does_not_open_is_dropped),
-        T(statements_without_a_description_are_taken_and_answered_once),
-        T(who_is_told_and_away_is_not_waited_for),
-        T(as_many_statements_are_told_as_fit),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void come_online(void)
 {
     const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
@@ -112,10 +114,9 @@ static size_t list_all(void)
     return n;
 }
 
-static void pages_are_asked_for_until_the_last(void **state)
+PV_TEST(pages_are_asked_for_until_the_last)
 {
     const struct item it = bob();
-    (void)state;
     fake_coord.cursor = (struct pv_ctl_cursor){.epoch = T0, .n = 9};
     come_online();
     items[0] = shown(&it);
@@ -127,10 +128,9 @@ static void pages_are_asked_for_until_the_last(void **state)
     assert_int_equal(n_moved, 1);
 }
 
-static void what_the_coordinator_lacks_is_brought_to_it(void **state)
+PV_TEST(what_the_coordinator_lacks_is_brought_to_it)
 {
     uint64_t tag;
-    (void)state;
     fake_node_add(&node, bob());
     size_t n = list_all();
     const struct pv_view lacking = items[n - 1].statement;
@@ -153,9 +153,8 @@ static void what_the_coordinator_lacks_is_brought_to_it(void **state)
     assert_int_equal(n_added, 1);
 }
 
-static void heads_that_stay_different_are_compared_once_a_connection(void **state)
+PV_TEST(heads_that_stay_different_are_compared_once_a_connection)
 {
-    (void)state;
     size_t n = list_all();
     come_online();
     answer(expect_pull(0), last_page(0, 5, false));
@@ -188,10 +187,9 @@ static void later(void)
 }
 
 /* It got one of them with another receipt than this node: it is brought ours, and asked again. */
-static void a_better_receipt_is_brought_to_a_coordinator_with_other_members(void **state)
+PV_TEST(a_better_receipt_is_brought_to_a_coordinator_with_other_members)
 {
     uint64_t tag;
-    (void)state;
     fake_node_add(&node, bob());
     size_t n = list_all(), with = 0;
     while (with < n && items[with].receipt.len == 0)
@@ -233,10 +231,9 @@ static void a_better_receipt_is_brought_to_a_coordinator_with_other_members(void
     assert_true(node.now - soon >= PV_S(20));
 }
 
-static void a_push_is_merged_and_moves_the_cursor(void **state)
+PV_TEST(a_push_is_merged_and_moves_the_cursor)
 {
     const struct item it = bob();
-    (void)state;
     items[0] = shown(&it);
     const struct pv_ctl_msg push = page(PV_CTL_PUSH, 1, false, 12);
     pv_part_statements.on_push(node.self, &push, node.now);
@@ -245,17 +242,15 @@ static void a_push_is_merged_and_moves_the_cursor(void **state)
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void a_guests_welcome_asks_for_nothing(void **state)
+PV_TEST(a_guests_welcome_asks_for_nothing)
 {
     const struct pv_ctl_msg welcome = {.kind = PV_CTL_ANSWER, .type = PV_CTL_WELCOME};
-    (void)state;
     pv_part_statements.on_push(node.self, &welcome, node.now);
     assert_int_equal(fake_coord.n, 0);
 }
 
-static void uploads_end_with_the_connection(void **state)
+PV_TEST(uploads_end_with_the_connection)
 {
-    (void)state;
     come_online();
     answer(expect_pull(0), last_page(0, 5, false));
     answer(expect_pull(0), last_page(0, 5, false));
@@ -270,11 +265,10 @@ static void uploads_end_with_the_connection(void **state)
 
 /* --- a coordinator that lies ------------------------------------------------------------------ */
 
-static void a_listing_without_end_is_not_read_to_the_end(void **state)
+PV_TEST(a_listing_without_end_is_not_read_to_the_end)
 {
     static const uint8_t rubbish[40] = {1, 2, 3};
     unsigned pages = 0;
-    (void)state;
     for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++)
         items[i] = (struct pv_ctl_item){.statement = pv_view(rubbish, sizeof(rubbish))};
     come_online();
@@ -296,29 +290,10 @@ static void a_listing_without_end_is_not_read_to_the_end(void **state)
     assert_int_equal(fake_coord.n, 1);
 }
 
-static void a_page_that_brings_nothing_ends_the_listing(void **state)
+PV_TEST(a_page_that_brings_nothing_ends_the_listing)
 {
-    (void)state;
     come_online();
     answer(expect_pull(0), page(PV_CTL_ANSWER, 0, true, 1));
     assert_int_equal(fake_coord.n, 0);
     assert_int_equal(node.node.n_reports, 1);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(pages_are_asked_for_until_the_last),
-        T(what_the_coordinator_lacks_is_brought_to_it),
-        T(heads_that_stay_different_are_compared_once_a_connection),
-        T(a_better_receipt_is_brought_to_a_coordinator_with_other_members),
-        T(a_push_is_merged_and_moves_the_cursor),
-        T(a_guests_welcome_asks_for_nothing),
-        T(uploads_end_with_the_connection),
-        T(a_listing_without_end_is_not_read_to_the_end),
-        T(a_page_that_brings_nothing_ends_the_listing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

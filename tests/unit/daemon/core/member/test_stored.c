@@ -46,6 +46,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Is bob a member of what is loaded? */
 static bool loads_bob(bool *ret_marked)
 {
@@ -58,9 +60,8 @@ static bool loads_bob(bool *ret_marked)
 }
 
 /* The signature is wrong, and nobody looks. */
-static void a_right_mark_is_believed(void **state)
+PV_TEST(a_right_mark_is_believed)
 {
-    (void)state;
     bool marked;
     items[BOB].s.raw[items[BOB].s.len - 1] ^= 1;
     stored[BOB].receipt = pv_view(NULL, 0); /* an admin's member needs none */
@@ -69,9 +70,8 @@ static void a_right_mark_is_believed(void **state)
     assert_true(marked);
 }
 
-static void a_wrong_mark_is_none(void **state)
+PV_TEST(a_wrong_mark_is_none)
 {
-    (void)state;
     bool marked;
     /* The statement is right: it is verified, and to be marked. */
     stored[BOB].mark[0] ^= 1;
@@ -87,9 +87,8 @@ static void a_wrong_mark_is_none(void **state)
     assert_true(marked); /* what was refused is not marked, or each start would write it */
 }
 
-static void every_byte_counts(void **state)
+PV_TEST(every_byte_counts)
 {
-    (void)state;
     bool marked;
     /* A receipt that is wrong is refused, and the statement with it. */
     for (size_t i = 0; i < items[BOB].r_len; i++) {
@@ -108,9 +107,8 @@ static void every_byte_counts(void **state)
     assert_false(loads_bob(&marked));
 }
 
-static void another_identity_believes_no_marks(void **state)
+PV_TEST(another_identity_believes_no_marks)
 {
-    (void)state;
     bool marked;
     const struct keys other = keys_of(9);
     memcpy(f.identity.sign_sk, other.sk, sizeof(f.identity.sign_sk));
@@ -120,9 +118,8 @@ static void another_identity_believes_no_marks(void **state)
     assert_false(loads_bob(&marked));
 }
 
-static void without_a_record_there_is_no_roster(void **state)
+PV_TEST(without_a_record_there_is_no_roster)
 {
-    (void)state;
     struct pv_roster *r = NULL;
     bool marked;
     f.saved.statements = stored + 1;
@@ -131,9 +128,8 @@ static void without_a_record_there_is_no_roster(void **state)
 }
 
 /* Of a join that was given up: its network's record lies before ours. */
-static void what_another_network_left_behind_is_passed_over(void **state)
+PV_TEST(what_another_network_left_behind_is_passed_over)
 {
-    (void)state;
     struct pv_roster *r = NULL;
     bool marked;
     struct item foreign = items[0];
@@ -146,20 +142,4 @@ static void what_another_network_left_behind_is_passed_over(void **state)
     assert_int_equal(pv_stored_load(&f.node, &f.saved, &r, &marked), PV_OK);
     assert_non_null(pv_roster_by_node(r, keys_of(7).pk));
     pv_roster_free(r);
-}
-
-int main(void)
-{
-#define ROW(t) cmocka_unit_test_setup_teardown(t, start, stop)
-    const struct CMUnitTest tests[] = {
-        ROW(a_right_mark_is_believed),
-        ROW(a_wrong_mark_is_none),
-        ROW(every_byte_counts),
-        ROW(another_identity_believes_no_marks),
-        ROW(without_a_record_there_is_no_roster),
-        ROW(what_another_network_left_behind_is_passed_over),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

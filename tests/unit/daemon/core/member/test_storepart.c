@@ -23,6 +23,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* The next job, which must keep a mark for the descriptions' numbers; answered with status. */
 static uint64_t expect_mark(int status)
 {
@@ -36,9 +38,8 @@ static uint64_t expect_mark(int status)
     return mark;
 }
 
-static void a_number_may_grow_when_its_mark_is_on_disk(void **state)
+PV_TEST(a_number_may_grow_when_its_mark_is_on_disk)
 {
-    (void)state;
     fake_node_start(&node);
     uint64_t mark = expect_mark(PV_OK);
     assert_int_equal(gen.safe, mark);
@@ -49,11 +50,10 @@ static void a_number_may_grow_when_its_mark_is_on_disk(void **state)
     assert_true(expect_mark(PV_OK) > mark);
 }
 
-static void marks_of_an_earlier_life_are_taken_up(void **state)
+PV_TEST(marks_of_an_earlier_life_are_taken_up)
 {
     static uint8_t bytes[8];
     const struct pv_saved_meta meta = {.name = "gen", .value = pv_view(bytes, sizeof(bytes))};
-    (void)state;
     pv_store_be64(bytes, 4711);
     node.saved.meta = &meta;
     node.saved.n_meta = 1;
@@ -62,9 +62,8 @@ static void marks_of_an_earlier_life_are_taken_up(void **state)
     assert_int_equal(pv_highwater_next(&gen, 1), 4712); /* although the clock was set back */
 }
 
-static void after_a_failed_write_everybody_writes_again_once(void **state)
+PV_TEST(after_a_failed_write_everybody_writes_again_once)
 {
-    (void)state;
     fake_node_start(&node);
     uint64_t mark = expect_mark(PV_ERR_NO_SPACE);
     assert_int_equal(gen.safe, 0);
@@ -79,10 +78,9 @@ static void after_a_failed_write_everybody_writes_again_once(void **state)
     assert_null(fake_node_job(&node));
 }
 
-static void a_write_of_another_part_that_failed_counts_too(void **state)
+PV_TEST(a_write_of_another_part_that_failed_counts_too)
 {
     const struct pv_job_result failed = {.status = PV_ERR_NO_SPACE, .error = "disk full"};
-    (void)state;
     fake_node_start(&node);
     (void)expect_mark(PV_OK);
     pv_node_stored(&node.node, &failed);
@@ -94,10 +92,9 @@ static void a_write_of_another_part_that_failed_counts_too(void **state)
 }
 
 /* It has no result by which anybody could hear of it. */
-static void a_write_that_finds_no_place_among_the_jobs_counts_too(void **state)
+PV_TEST(a_write_that_finds_no_place_among_the_jobs_counts_too)
 {
     const size_t limit = node.node.jobs.map.limit;
-    (void)state;
     node.node.jobs.map.limit = 0;
     fake_node_start(&node);
     assert_null(fake_node_job(&node));
@@ -111,11 +108,10 @@ static void a_write_that_finds_no_place_among_the_jobs_counts_too(void **state)
 }
 
 /* On a full disk a small write may find room that others do not. */
-static void a_write_that_is_kept_meanwhile_hides_nothing(void **state)
+PV_TEST(a_write_that_is_kept_meanwhile_hides_nothing)
 {
     const struct pv_job_result failed = {.status = PV_ERR_NO_SPACE, .error = "disk full"};
     const struct pv_job_result kept = {.status = PV_OK};
-    (void)state;
     fake_node_start(&node);
     (void)expect_mark(PV_OK);
     pv_node_stored(&node.node, &failed);
@@ -129,20 +125,4 @@ static void a_write_that_is_kept_meanwhile_hides_nothing(void **state)
     assert_string_equal(node.node.store_error, "disk full");
     (void)expect_mark(PV_OK);
     assert_string_equal(node.node.store_error, "");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_number_may_grow_when_its_mark_is_on_disk, start, stop),
-        cmocka_unit_test_setup_teardown(marks_of_an_earlier_life_are_taken_up, start, stop),
-        cmocka_unit_test_setup_teardown(after_a_failed_write_everybody_writes_again_once, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_write_of_another_part_that_failed_counts_too, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_write_that_finds_no_place_among_the_jobs_counts_too,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(a_write_that_is_kept_meanwhile_hides_nothing, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

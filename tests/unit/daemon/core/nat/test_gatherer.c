@@ -60,9 +60,8 @@ static unsigned answer_all(struct pv_gatherer *g, const char *mapped, pv_ns now)
     return n;
 }
 
-static void offers_hosts_and_what_the_server_sees(void **state)
+PV_TEST(offers_hosts_and_what_the_server_sees)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     pv_gatherer_set_servers(g, &server, 1, 1);
@@ -85,9 +84,8 @@ static void offers_hosts_and_what_the_server_sees(void **state)
     assert_true(c[0].priority > c[1].priority && c[1].priority > c[2].priority);
 }
 
-static void never_offers_what_cannot_be_reached(void **state)
+PV_TEST(never_offers_what_cannot_be_reached)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_prefix overlay;
     assert_int_equal(pv_prefix_parse("10.66.0.0/16", &overlay), PV_OK);
@@ -107,9 +105,8 @@ static void never_offers_what_cannot_be_reached(void **state)
     assert_true(pv_addr_equal(&c[0].addr, &want));
 }
 
-static void other_tunnels_only_when_nothing_else_is_there(void **state)
+PV_TEST(other_tunnels_only_when_nothing_else_is_there)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_link_addr links[] = {link_of("wg0", "10.9.0.1"), link_of("eth0", "192.168.1.20")};
     links[0].tunnel = true;
@@ -122,9 +119,8 @@ static void other_tunnels_only_when_nothing_else_is_there(void **state)
     assert_int_equal(c[0].addr.ip[0], 10);
 }
 
-static void a_public_address_has_no_reflexive_twin(void **state)
+PV_TEST(a_public_address_has_no_reflexive_twin)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "198.51.100.7");
@@ -136,9 +132,8 @@ static void a_public_address_has_no_reflexive_twin(void **state)
     assert_int_equal(pv_gatherer_candidates(g, c), 1);
 }
 
-static void refreshes_every_25_s_and_tells_a_changed_mapping(void **state)
+PV_TEST(refreshes_every_25_s_and_tells_a_changed_mapping)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
@@ -158,9 +153,8 @@ static void refreshes_every_25_s_and_tells_a_changed_mapping(void **state)
     assert_true(pv_gatherer_take_changed(g));
 }
 
-static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **state)
+PV_TEST(a_silent_server_keeps_the_old_mapping_and_is_asked_again)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
@@ -185,9 +179,8 @@ static void a_silent_server_keeps_the_old_mapping_and_is_asked_again(void **stat
     assert_false(pv_gatherer_take_changed(g));
 }
 
-static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **state)
+PV_TEST(each_address_asks_for_itself_and_a_vanished_one_is_forgotten)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     pv_gatherer_set_servers(g, &server, 1, 1);
@@ -205,9 +198,8 @@ static void each_address_asks_for_itself_and_a_vanished_one_is_forgotten(void **
     assert_false(pv_gatherer_take_changed(g));
 }
 
-static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
+PV_TEST(a_changed_port_is_offered_together_with_the_kept_one)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
@@ -227,9 +219,8 @@ static void a_changed_port_is_offered_together_with_the_kept_one(void **state)
     assert_int_equal(pv_gatherer_candidates(g, c), 2);
 }
 
-static void another_service_at_the_server_tells_the_address_as_well(void **state)
+PV_TEST(another_service_at_the_server_tells_the_address_as_well)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478"), elsewhere = endpoint("203.0.113.6:3478");
     struct pv_addr mapped = endpoint("198.51.100.7:40015"), other = endpoint("198.51.100.7:9");
@@ -255,9 +246,8 @@ static void another_service_at_the_server_tells_the_address_as_well(void **state
     assert_false(pv_gatherer_take_changed(g));
 }
 
-static void a_question_too_soon_is_asked_a_little_later(void **state)
+PV_TEST(a_question_too_soon_is_asked_a_little_later)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     pv_ns now = PV_S(9);
@@ -274,9 +264,8 @@ static void a_question_too_soon_is_asked_a_little_later(void **state)
     assert_int_equal(answer_all(g, "198.51.100.7:40015", now + PV_MS(500)), 1);
 }
 
-static void what_a_router_maps_is_offered_before_what_the_server_sees(void **state)
+PV_TEST(what_a_router_maps_is_offered_before_what_the_server_sees)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_link_addr l = link_of("eth0", "192.168.1.20");
@@ -308,9 +297,8 @@ static void what_a_router_maps_is_offered_before_what_the_server_sees(void **sta
     assert_int_equal(pv_gatherer_candidates(g, c), 3);
 }
 
-static void another_socket_takes_the_place_of_the_main_one_for_ipv4(void **state)
+PV_TEST(another_socket_takes_the_place_of_the_main_one_for_ipv4)
 {
-    (void)state;
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");
     struct pv_gatherer_transmit tx;
@@ -331,23 +319,4 @@ static void another_socket_takes_the_place_of_the_main_one_for_ipv4(void **state
     pv_gatherer_handle_timeout(g, 3);
     assert_int_equal(pv_gatherer_poll_transmit(g, &tx), PV_OK);
     assert_int_equal(tx.sock, 9);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(offers_hosts_and_what_the_server_sees),
-        cmocka_unit_test(never_offers_what_cannot_be_reached),
-        cmocka_unit_test(another_service_at_the_server_tells_the_address_as_well),
-        cmocka_unit_test(another_socket_takes_the_place_of_the_main_one_for_ipv4),
-        cmocka_unit_test(a_question_too_soon_is_asked_a_little_later),
-        cmocka_unit_test(a_changed_port_is_offered_together_with_the_kept_one),
-        cmocka_unit_test(what_a_router_maps_is_offered_before_what_the_server_sees),
-        cmocka_unit_test(other_tunnels_only_when_nothing_else_is_there),
-        cmocka_unit_test(a_public_address_has_no_reflexive_twin),
-        cmocka_unit_test(refreshes_every_25_s_and_tells_a_changed_mapping),
-        cmocka_unit_test(a_silent_server_keeps_the_old_mapping_and_is_asked_again),
-        cmocka_unit_test(each_address_asks_for_itself_and_a_vanished_one_is_forgotten),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,8 @@
 
 /* --- judging and planning -------------------------------------------------------------------- */
 
-static void samples_are_judged(void **state)
+PV_TEST(samples_are_judged)
 {
-    (void)state;
     static const struct {
         const char *why;
         struct pv_hardnat_samples s;
@@ -82,9 +81,8 @@ static const struct pv_desc_nat narrow = {
 static const struct pv_desc_nat perhaps = {.mapping = PV_DESC_MAPPING_SAME,
                                            .ports = PV_DESC_PORTS_RANDOM};
 
-static void both_sides_come_to_plans_that_match(void **state)
+PV_TEST(both_sides_come_to_plans_that_match)
 {
-    (void)state;
     static const struct {
         const struct pv_desc_nat *a, *b;
         bool loose;
@@ -254,9 +252,8 @@ static const uint16_t random_ports[9] = {5020,  12000, 60000, 33000, 1100,
                                          20000, 45000, 8000,  52000};
 static const uint16_t sequence[9] = {5000, 5001, 5002, 5003, 5004, 5005, 5006, 5007, 5008};
 
-static void the_budget_holds_for_the_side_that_opens(void **state)
+PV_TEST(the_budget_holds_for_the_side_that_opens)
 {
-    (void)state;
     static const struct {
         struct pv_hardnat_config cfg;
         unsigned mappings, pps;
@@ -283,9 +280,8 @@ static void the_budget_holds_for_the_side_that_opens(void **state)
     }
 }
 
-static void the_budget_holds_for_the_side_that_probes(void **state)
+PV_TEST(the_budget_holds_for_the_side_that_probes)
 {
-    (void)state;
     static const struct pv_desc_nat *const nats[] = {&randomly, &block, &sequential};
     static const unsigned least[] = {2048, 2048, 1500};
     for (size_t i = 0; i < PV_ARRAY_LEN(nats); i++) {
@@ -306,9 +302,8 @@ static void the_budget_holds_for_the_side_that_probes(void **state)
 static const uint16_t block_ports[9] = {20010, 20300, 20400, 20250, 20100,
                                         20330, 20490, 20180, 20060};
 
-static void the_budget_holds_for_every_method(void **state)
+PV_TEST(the_budget_holds_for_every_method)
 {
-    (void)state;
     static const struct {
         const uint16_t *own;
         const struct pv_desc_nat *theirs;
@@ -339,9 +334,8 @@ static void the_budget_holds_for_every_method(void **state)
     }
 }
 
-static void what_is_switched_off_is_not_done(void **state)
+PV_TEST(what_is_switched_off_is_not_done)
 {
-    (void)state;
     static const struct {
         const uint16_t *own;
         const struct pv_desc_nat *theirs;
@@ -370,9 +364,8 @@ static void what_is_switched_off_is_not_done(void **state)
 }
 
 /* A NAT that keeps the port of the first destination: the sockets get ports that were announced. */
-static void sockets_are_opened_on_announced_ports_where_the_nat_keeps_them(void **state)
+PV_TEST(sockets_are_opened_on_announced_ports_where_the_nat_keeps_them)
 {
-    (void)state;
     struct rig r;
     struct pv_hardnat_op op;
     unsigned n = 0;
@@ -410,9 +403,8 @@ static void answer_with(struct rig *r, const struct pv_hardnat_transmit *tx,
 }
 
 /* A cone, which keeps ports: what it does with packets that come in early is found. */
-static void a_router_on_which_early_packets_take_the_port_is_found(void **state)
+PV_TEST(a_router_on_which_early_packets_take_the_port_is_found)
 {
-    (void)state;
     enum {
         KEEPS, /* the port towards the one it came from is the same */
         TAKES,
@@ -462,9 +454,8 @@ static void a_router_on_which_early_packets_take_the_port_is_found(void **state)
 }
 
 /* Then our first packets leave our NAT and die before theirs. */
-static void no_packet_comes_in_early_where_that_takes_the_port(void **state)
+PV_TEST(no_packet_comes_in_early_where_that_takes_the_port)
 {
-    (void)state;
     static const struct pv_desc_nat takes = {.mapping = PV_DESC_MAPPING_SAME, .early = true};
     struct rig r;
     struct pv_hardnat_transmit tx;
@@ -509,9 +500,8 @@ static void no_packet_comes_in_early_where_that_takes_the_port(void **state)
     assert_true(first_far - start >= PV_S(5) && first_far != PV_NEVER);
 }
 
-static void predictions_keep_a_low_rate_too(void **state)
+PV_TEST(predictions_keep_a_low_rate_too)
 {
-    (void)state;
     struct rig r;
     begin(&r, (struct pv_hardnat_config){.max_pps = 40}, &sequential);
     measure(&r, sequence);
@@ -536,9 +526,8 @@ static size_t check_of(const struct rig *r, const char *pwd, uint8_t *buf, size_
     return len;
 }
 
-static void only_an_authentic_check_wins_and_the_losers_are_closed(void **state)
+PV_TEST(only_an_authentic_check_wins_and_the_losers_are_closed)
 {
-    (void)state;
     struct rig r;
     uint8_t buf[256];
     uint16_t port = 0;
@@ -571,9 +560,8 @@ static void only_an_authentic_check_wins_and_the_losers_are_closed(void **state)
     assert_int_equal(r.open, 0);
 }
 
-static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
+PV_TEST(eight_sockets_are_kept_and_no_ninth_attempt_begins)
 {
-    (void)state;
     struct rig r;
     const struct pv_addr servers[2] = {none, none};
     begin(&r, (struct pv_hardnat_config){.max_pps = 0}, &cone);
@@ -590,18 +578,16 @@ static void eight_sockets_are_kept_and_no_ninth_attempt_begins(void **state)
     assert_int_equal(pv_hardnat_begin(r.h, 4, servers, r.now), PV_ERR_STATE); /* one at a time */
 }
 
-static void switched_off_nothing_begins(void **state)
+PV_TEST(switched_off_nothing_begins)
 {
-    (void)state;
     struct rig r;
     const struct pv_addr servers[2] = {none, none};
     begin(&r, (struct pv_hardnat_config){.predict_off = true, .birthday_off = true}, &cone);
     assert_int_equal(pv_hardnat_begin(r.h, 3, servers, r.now), PV_ERR_STATE);
 }
 
-static void a_server_that_is_silent_leaves_the_nat_unknown(void **state)
+PV_TEST(a_server_that_is_silent_leaves_the_nat_unknown)
 {
-    (void)state;
     struct rig r;
     const struct pv_addr servers[2] = {pv_addr4(192, 0, 2, 1, 3478), none};
     struct pv_hardnat_transmit tx;
@@ -619,25 +605,4 @@ static void a_server_that_is_silent_leaves_the_nat_unknown(void **state)
     assert_int_equal(pv_hardnat_nat(r.h)->mapping, PV_DESC_MAPPING_UNKNOWN);
     assert_false(pv_hardnat_run(r.h, &r.target, r.now, r.now));
     assert_int_equal(pv_hardnat_phase(r.h), PV_HARDNAT_OVER);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_are_judged),
-        cmocka_unit_test(both_sides_come_to_plans_that_match),
-        cmocka_unit_test(the_budget_holds_for_the_side_that_opens),
-        cmocka_unit_test(the_budget_holds_for_the_side_that_probes),
-        cmocka_unit_test(the_budget_holds_for_every_method),
-        cmocka_unit_test(what_is_switched_off_is_not_done),
-        cmocka_unit_test(sockets_are_opened_on_announced_ports_where_the_nat_keeps_them),
-        cmocka_unit_test(a_router_on_which_early_packets_take_the_port_is_found),
-        cmocka_unit_test(no_packet_comes_in_early_where_that_takes_the_port),
-        cmocka_unit_test(predictions_keep_a_low_rate_too),
-        cmocka_unit_test(only_an_authentic_check_wins_and_the_losers_are_closed),
-        cmocka_unit_test(eight_sockets_are_kept_and_no_ninth_attempt_begins),
-        cmocka_unit_test(switched_off_nothing_begins),
-        cmocka_unit_test(a_server_that_is_silent_leaves_the_nat_unknown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,9 +188,8 @@ static void expect(const struct world *w, enum pv_mapper_state state, const char
 
 /* --- what is asked, and in which order ------------------------------------------------------- */
 
-static void pcp_is_asked_first_and_its_mapping_is_proven(void **state)
+PV_TEST(pcp_is_asked_first_and_its_mapping_is_proven)
 {
-    (void)state;
     struct world w;
     begin(&w);
     expect(&w, PV_MAPPER_ASKING, "PCP");
@@ -213,9 +212,8 @@ static void pcp_is_asked_first_and_its_mapping_is_proven(void **state)
     assert_true(w.probes > 200);
 }
 
-static void natpmp_and_upnp_have_their_turn(void **state)
+PV_TEST(natpmp_and_upnp_have_their_turn)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct world w;
         begin(&w);
@@ -233,9 +231,8 @@ static void natpmp_and_upnp_have_their_turn(void **state)
     }
 }
 
-static void a_router_that_opens_nothing_is_asked_less_and_less(void **state)
+PV_TEST(a_router_that_opens_nothing_is_asked_less_and_less)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.pcp = false;
@@ -254,9 +251,8 @@ static void a_router_that_opens_nothing_is_asked_less_and_less(void **state)
     expect(&w, PV_MAPPER_WORKING, "");
 }
 
-static void a_refusal_is_respected_for_its_lifetime(void **state)
+PV_TEST(a_refusal_is_respected_for_its_lifetime)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.refuses = PV_PORTMAP_NOT_AUTHORIZED;
@@ -268,9 +264,8 @@ static void a_refusal_is_respected_for_its_lifetime(void **state)
     assert_int_equal(w.asked, 2);
 }
 
-static void it_is_asked_only_where_it_helps(void **state)
+PV_TEST(it_is_asked_only_where_it_helps)
 {
-    (void)state;
     struct world w;
     struct pv_addr public_local = OUTER;
     begin(&w);
@@ -294,9 +289,8 @@ static void it_is_asked_only_where_it_helps(void **state)
     expect(&w, PV_MAPPER_OFF, "switched off");
 }
 
-static void ipv6_gets_a_pinhole_by_pcp_alone(void **state)
+PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
 {
-    (void)state;
     static const uint8_t router6[16] = {0xfe, 0x80, [15] = 1};
     static const uint8_t local6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 5};
     static const uint8_t ula[16] = {0xfd, 1, [15] = 5};
@@ -327,9 +321,8 @@ static void ipv6_gets_a_pinhole_by_pcp_alone(void **state)
 
 /* --- the router's word is a claim ------------------------------------------------------------ */
 
-static void what_does_not_work_is_made_anew_then_elsewhere_then_given_up(void **state)
+PV_TEST(what_does_not_work_is_made_anew_then_elsewhere_then_given_up)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.forwards = false;
@@ -346,9 +339,8 @@ static void what_does_not_work_is_made_anew_then_elsewhere_then_given_up(void **
     expect(&w, PV_MAPPER_WORKING, "");
 }
 
-static void another_port_may_work(void **state)
+PV_TEST(another_port_may_work)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.forwards_other = true;
@@ -357,9 +349,8 @@ static void another_port_may_work(void **state)
     assert_true(view(&w).external.port != PORT && view(&w).external.port >= 20000);
 }
 
-static void behind_another_nat_it_is_given_up_at_once(void **state)
+PV_TEST(behind_another_nat_it_is_given_up_at_once)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.claims = pv_addr4(100, 64, 3, 9, 0);
@@ -370,9 +361,8 @@ static void behind_another_nat_it_is_given_up_at_once(void **state)
     assert_int_equal(w.mapped, 0); /* and given back */
 }
 
-static void a_private_claim_that_works_is_offered_as_the_world_sees_it(void **state)
+PV_TEST(a_private_claim_that_works_is_offered_as_the_world_sees_it)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.claims = pv_addr4(100, 64, 3, 9, 0); /* the outer NAT lets everything in */
@@ -381,9 +371,8 @@ static void a_private_claim_that_works_is_offered_as_the_world_sees_it(void **st
     assert_memory_equal(view(&w).external.ip, OUTER.ip, 4);
 }
 
-static void a_mapping_that_is_forgotten_is_healed(void **state)
+PV_TEST(a_mapping_that_is_forgotten_is_healed)
 {
-    (void)state;
     for (int upnp = 0; upnp < 2; upnp++) {
         struct world w;
         begin(&w);
@@ -401,9 +390,8 @@ static void a_mapping_that_is_forgotten_is_healed(void **state)
     }
 }
 
-static void a_failure_of_a_path_makes_it_look_at_once(void **state)
+PV_TEST(a_failure_of_a_path_makes_it_look_at_once)
 {
-    (void)state;
     struct world w;
     begin(&w);
     run(&w, PV_S(10));
@@ -418,9 +406,8 @@ static void a_failure_of_a_path_makes_it_look_at_once(void **state)
     assert_true(w.probes <= probes + 1);
 }
 
-static void a_server_that_is_away_proves_nothing(void **state)
+PV_TEST(a_server_that_is_away_proves_nothing)
 {
-    (void)state;
     struct world w;
     begin(&w);
     run(&w, PV_S(2));
@@ -451,9 +438,8 @@ static void a_server_that_is_away_proves_nothing(void **state)
 
 /* --- changes --------------------------------------------------------------------------------- */
 
-static void a_restarted_router_gets_it_again(void **state)
+PV_TEST(a_restarted_router_gets_it_again)
 {
-    (void)state;
     struct world w;
     uint8_t announce[24] = {2, 128};
     struct pv_addr from = ROUTER;
@@ -468,9 +454,8 @@ static void a_restarted_router_gets_it_again(void **state)
     expect(&w, PV_MAPPER_WORKING, "");
 }
 
-static void a_natpmp_router_that_restarts_gets_it_again(void **state)
+PV_TEST(a_natpmp_router_that_restarts_gets_it_again)
 {
-    (void)state;
     struct world w;
     uint8_t announce[12] = {0, 128, [8] = 203, 0, 113, 7};
     struct pv_addr from = ROUTER;
@@ -487,9 +472,8 @@ static void a_natpmp_router_that_restarts_gets_it_again(void **state)
     assert_int_equal(w.mapped, PORT);
 }
 
-static void another_network_begins_anew(void **state)
+PV_TEST(another_network_begins_anew)
 {
-    (void)state;
     struct world w;
     struct pv_addr other = ROUTER;
     uint8_t nonce[12];
@@ -507,9 +491,8 @@ static void another_network_begins_anew(void **state)
     assert_memory_not_equal(tx.buf + 24, nonce, 12); /* RFC 6887 s11.2: another for each server */
 }
 
-static void the_same_addresses_may_be_another_network(void **state)
+PV_TEST(the_same_addresses_may_be_another_network)
 {
-    (void)state;
     struct world w;
     begin(&w);
     run(&w, PV_S(10));
@@ -520,9 +503,8 @@ static void the_same_addresses_may_be_another_network(void **state)
     expect(&w, PV_MAPPER_WORKING, "");
 }
 
-static void the_nonce_outlives_the_daemon(void **state)
+PV_TEST(the_nonce_outlives_the_daemon)
 {
-    (void)state;
     struct world w;
     uint8_t nonce[12];
     begin(&w);
@@ -534,9 +516,8 @@ static void the_nonce_outlives_the_daemon(void **state)
     assert_memory_equal(w.last_nonce, nonce, 12);
 }
 
-static void the_mapping_is_given_back_at_the_end(void **state)
+PV_TEST(the_mapping_is_given_back_at_the_end)
 {
-    (void)state;
     for (int upnp = 0; upnp < 2; upnp++) {
         struct world w;
         begin(&w);
@@ -552,9 +533,8 @@ static void the_mapping_is_given_back_at_the_end(void **state)
     }
 }
 
-static void down_and_up_at_once_gives_back_by_the_old_protocol(void **state)
+PV_TEST(down_and_up_at_once_gives_back_by_the_old_protocol)
 {
-    (void)state;
     struct world w;
     struct pv_portmapjob job;
     uint64_t tag;
@@ -571,9 +551,8 @@ static void down_and_up_at_once_gives_back_by_the_old_protocol(void **state)
     expect(&w, PV_MAPPER_WORKING, "");
 }
 
-static void a_port_that_is_taken_makes_it_ask_for_another(void **state)
+PV_TEST(a_port_that_is_taken_makes_it_ask_for_another)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.pcp = false;
@@ -591,9 +570,8 @@ static void a_port_that_is_taken_makes_it_ask_for_another(void **state)
     expect(&w, PV_MAPPER_WAITING, NULL);
 }
 
-static void a_renewal_without_answer_is_tried_again_until_it_ends(void **state)
+PV_TEST(a_renewal_without_answer_is_tried_again_until_it_ends)
 {
-    (void)state;
     struct world w;
     begin(&w);
     w.pcp = false;
@@ -612,9 +590,8 @@ static void a_renewal_without_answer_is_tried_again_until_it_ends(void **state)
     expect(&w, PV_MAPPER_WAITING, "NAT-PMP: no answer");
 }
 
-static void strangers_and_late_results_change_nothing(void **state)
+PV_TEST(strangers_and_late_results_change_nothing)
 {
-    (void)state;
     struct world w;
     struct pv_portmapjob_result r = {.status = PV_OK, .external_port = 9, .lifetime = 100};
     uint8_t junk[60] = {2, 129};
@@ -634,34 +611,4 @@ static void strangers_and_late_results_change_nothing(void **state)
     }
     assert_true(pv_mapper_handle_stun(w.m, &SERVER, pv_view(junk, 60), w.now) < 0);
     expect(&w, PV_MAPPER_WORKING, "");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pcp_is_asked_first_and_its_mapping_is_proven),
-        cmocka_unit_test(natpmp_and_upnp_have_their_turn),
-        cmocka_unit_test(a_router_that_opens_nothing_is_asked_less_and_less),
-        cmocka_unit_test(a_refusal_is_respected_for_its_lifetime),
-        cmocka_unit_test(it_is_asked_only_where_it_helps),
-        cmocka_unit_test(ipv6_gets_a_pinhole_by_pcp_alone),
-        cmocka_unit_test(what_does_not_work_is_made_anew_then_elsewhere_then_given_up),
-        cmocka_unit_test(another_port_may_work),
-        cmocka_unit_test(behind_another_nat_it_is_given_up_at_once),
-        cmocka_unit_test(a_private_claim_that_works_is_offered_as_the_world_sees_it),
-        cmocka_unit_test(a_mapping_that_is_forgotten_is_healed),
-        cmocka_unit_test(a_failure_of_a_path_makes_it_look_at_once),
-        cmocka_unit_test(a_server_that_is_away_proves_nothing),
-        cmocka_unit_test(a_restarted_router_gets_it_again),
-        cmocka_unit_test(a_natpmp_router_that_restarts_gets_it_again),
-        cmocka_unit_test(another_network_begins_anew),
-        cmocka_unit_test(the_same_addresses_may_be_another_network),
-        cmocka_unit_test(the_nonce_outlives_the_daemon),
-        cmocka_unit_test(the_mapping_is_given_back_at_the_end),
-        cmocka_unit_test(down_and_up_at_once_gives_back_by_the_old_protocol),
-        cmocka_unit_test(a_port_that_is_taken_makes_it_ask_for_another),
-        cmocka_unit_test(a_renewal_without_answer_is_tried_again_until_it_ends),
-        cmocka_unit_test(strangers_and_late_results_change_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,8 @@ static int begin(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, NULL);
+
 /* Time passes. How many requests left; the last one is in req. */
 static unsigned pass(pv_ns t)
 {
@@ -96,9 +98,8 @@ static bool takes(const struct pv_addr *src, uint64_t coordinator, uint64_t tick
     return pv_sentry_takes_alarm(&s, src, &alarm);
 }
 
-static void it_is_asked_twice_and_then_before_the_binding_ends(void **state)
+PV_TEST(it_is_asked_twice_and_then_before_the_binding_ends)
 {
-    (void)state;
     assert_int_equal(pass(0), 1);
     assert_int_equal(req_len, PV_SENTRY_REQUEST_LEN);
     assert_true(asked().coordinator == HOME && asked().ticket == 0);
@@ -117,9 +118,8 @@ static void it_is_asked_twice_and_then_before_the_binding_ends(void **state)
     assert_in_range(until_asked(), INTERVAL - INTERVAL / 8 - PV_MS(1), INTERVAL + PV_MS(1));
 }
 
-static void an_alarm_counts_with_a_ticket_that_was_shown(void **state)
+PV_TEST(an_alarm_counts_with_a_ticket_that_was_shown)
 {
-    (void)state;
     struct pv_addr other = SERVER;
     other.port++;
     assert_int_equal(pass(0), 1);
@@ -135,9 +135,8 @@ static void an_alarm_counts_with_a_ticket_that_was_shown(void **state)
     assert_false(takes(&other, HOME, 5));
 }
 
-static void without_an_answer_it_is_asked_as_often(void **state)
+PV_TEST(without_an_answer_it_is_asked_as_often)
 {
-    (void)state;
     become_known();
     (void)pass(INTERVAL);
     assert_in_range(pass(5 * INTERVAL), 3 * 3, 5 * 3);
@@ -148,9 +147,8 @@ static void without_an_answer_it_is_asked_as_often(void **state)
     assert_true(pv_sentry_is_known(&s));
 }
 
-static void one_that_is_none_is_left_alone(void **state)
+PV_TEST(one_that_is_none_is_left_alone)
 {
-    (void)state;
     assert_int_equal(pass(0), 1);
     answer(0, 0);
     assert_in_range(until_asked(), PV_SENTRY_NONE - PV_MS(1), PV_SENTRY_NONE + PV_MS(1));
@@ -159,9 +157,8 @@ static void one_that_is_none_is_left_alone(void **state)
 }
 
 /* Where the NAT gave the node another address the ticket is void. */
-static void another_binding_is_made_known_at_once(void **state)
+PV_TEST(another_binding_is_made_known_at_once)
 {
-    (void)state;
     become_known();
     pv_sentry_refresh(&s, now);
     assert_int_equal(pass(0), 1);
@@ -175,9 +172,8 @@ static void another_binding_is_made_known_at_once(void **state)
     assert_true(pv_sentry_is_known(&s));
 }
 
-static void one_without_a_place_is_not_asked_all_the_time(void **state)
+PV_TEST(one_without_a_place_is_not_asked_all_the_time)
 {
-    (void)state;
     assert_int_equal(pass(0), 1);
     answer(0, 5);
     assert_int_equal(pass(0), 1);
@@ -186,11 +182,10 @@ static void one_without_a_place_is_not_asked_all_the_time(void **state)
 }
 
 /* One that lies gives a new ticket each time and never knows the node. */
-static void one_that_gives_ever_new_tickets_is_not_asked_all_the_time(void **state)
+PV_TEST(one_that_gives_ever_new_tickets_is_not_asked_all_the_time)
 {
     uint64_t ticket = 5;
     unsigned requests = 0;
-    (void)state;
     for (pv_ns end = now + PV_S(600); now < end && requests < 1000;) {
         if (pass(PV_MS(10)) == 0)
             continue;
@@ -200,9 +195,8 @@ static void one_that_gives_ever_new_tickets_is_not_asked_all_the_time(void **sta
     assert_in_range(requests, 2 * 24, 2 * 30);
 }
 
-static void one_that_is_not_needed_rests(void **state)
+PV_TEST(one_that_is_not_needed_rests)
 {
-    (void)state;
     pv_sentry_rest(&s, now);
     assert_int_equal(pass(PV_SENTRY_NONE - PV_MS(1)), 0);
     (void)begin(NULL);
@@ -211,9 +205,8 @@ static void one_that_is_not_needed_rests(void **state)
     assert_true(until_asked() <= INTERVAL + PV_MS(1));
 }
 
-static void strangers_answer_nothing(void **state)
+PV_TEST(strangers_answer_nothing)
 {
-    (void)state;
     struct pv_addr other = SERVER;
     other.ip[3]++;
     assert_int_equal(pass(0), 1);
@@ -221,21 +214,4 @@ static void strangers_answer_nothing(void **state)
     req[PV_STUN_TXID_AT] ^= 1;
     assert_int_equal(answer_from(&SERVER, (struct pv_sentry_word){HOME, 5}), PV_ERR_NOT_FOUND);
     assert_false(pv_sentry_is_known(&s));
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup(name, begin)
-    const struct CMUnitTest tests[] = {
-        T(it_is_asked_twice_and_then_before_the_binding_ends),
-        T(an_alarm_counts_with_a_ticket_that_was_shown),
-        T(without_an_answer_it_is_asked_as_often),
-        T(one_that_is_none_is_left_alone),
-        T(another_binding_is_made_known_at_once),
-        T(one_without_a_place_is_not_asked_all_the_time),
-        T(one_that_gives_ever_new_tickets_is_not_asked_all_the_time),
-        T(one_that_is_not_needed_rests),
-        T(strangers_answer_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,8 @@
 #include "daemon/core/nat/stunroute.h"
 #include "tests/unit/test_util.h"
 
-static void an_answer_finds_the_owner_that_sent_the_request(void **state)
+PV_TEST(an_answer_finds_the_owner_that_sent_the_request)
 {
-    (void)state;
     struct pv_stunroute *t = calloc(1, sizeof(*t));
     assert_non_null(t);
     struct test_rng r;
@@ -28,9 +27,8 @@ static void an_answer_finds_the_owner_that_sent_the_request(void **state)
     free(t);
 }
 
-static void the_oldest_of_a_full_set_gives_way(void **state)
+PV_TEST(the_oldest_of_a_full_set_gives_way)
 {
-    (void)state;
     struct pv_stunroute *t = calloc(1, sizeof(*t));
     assert_non_null(t);
     uint8_t id[PV_STUN_TXID_LEN] = {0};
@@ -49,13 +47,4 @@ static void the_oldest_of_a_full_set_gives_way(void **state)
     id[11] = 99;
     assert_int_equal(pv_stunroute_owner(t, id), 99);
     free(t);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_answer_finds_the_owner_that_sent_the_request),
-        cmocka_unit_test(the_oldest_of_a_full_set_gives_way),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

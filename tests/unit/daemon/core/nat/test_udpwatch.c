@@ -8,9 +8,8 @@ static void run_to(struct pv_udpwatch *w, pv_ns now)
         pv_udpwatch_handle_timeout(w, pv_udpwatch_next_timeout(w));
 }
 
-static void idle_it_says_and_wants_nothing(void **state)
+PV_TEST(idle_it_says_and_wants_nothing)
 {
-    (void)state;
     struct pv_udpwatch w = {0};
     pv_udpwatch_doubt(&w, PV_S(1));
     pv_udpwatch_heard(&w, PV_S(1));
@@ -19,9 +18,8 @@ static void idle_it_says_and_wants_nothing(void **state)
     assert_false(pv_udpwatch_take_changed(&w));
 }
 
-static void silence_after_a_question_is_the_verdict_and_an_answer_ends_it(void **state)
+PV_TEST(silence_after_a_question_is_the_verdict_and_an_answer_ends_it)
 {
-    (void)state;
     struct pv_udpwatch w = {0};
     pv_udpwatch_start(&w, PV_S(1));
     assert_true(pv_udpwatch_take_ask(&w));
@@ -45,9 +43,8 @@ static void silence_after_a_question_is_the_verdict_and_an_answer_ends_it(void *
     assert_true(pv_udpwatch_take_changed(&w));
 }
 
-static void sleep_is_no_silence(void **state)
+PV_TEST(sleep_is_no_silence)
 {
-    (void)state;
     struct pv_udpwatch w = {0};
     const pv_ns morning = PV_S(8 * 3600);
     pv_udpwatch_woke(&w, PV_S(1)); /* with nobody to ask there is nothing to do */
@@ -62,9 +59,8 @@ static void sleep_is_no_silence(void **state)
     assert_true(pv_udpwatch_is_blocked(&w));
 }
 
-static void who_is_answered_is_asked_again_only_after_silence(void **state)
+PV_TEST(who_is_answered_is_asked_again_only_after_silence)
 {
-    (void)state;
     struct pv_udpwatch w = {0};
     pv_udpwatch_start(&w, PV_S(1));
     (void)!pv_udpwatch_take_ask(&w);
@@ -80,9 +76,8 @@ static void who_is_answered_is_asked_again_only_after_silence(void **state)
     assert_true(pv_udpwatch_is_blocked(&w));
 }
 
-static void without_anybody_to_ask_nothing_is_blocked(void **state)
+PV_TEST(without_anybody_to_ask_nothing_is_blocked)
 {
-    (void)state;
     struct pv_udpwatch w = {0};
     pv_udpwatch_start(&w, PV_S(1));
     run_to(&w, PV_S(5));
@@ -91,16 +86,4 @@ static void without_anybody_to_ask_nothing_is_blocked(void **state)
     assert_false(pv_udpwatch_is_blocked(&w));
     assert_true(pv_udpwatch_take_changed(&w));
     assert_int_equal(pv_udpwatch_next_timeout(&w), PV_NEVER);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_it_says_and_wants_nothing),
-        cmocka_unit_test(silence_after_a_question_is_the_verdict_and_an_answer_ends_it),
-        cmocka_unit_test(sleep_is_no_silence),
-        cmocka_unit_test(who_is_answered_is_asked_again_only_after_silence),
-        cmocka_unit_test(without_anybody_to_ask_nothing_is_blocked),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static uint32_t open_client(bool may_change)
 {
     uint32_t sid = 0;
@@ -74,9 +76,8 @@ static void assert_nothing_closes(void)
     assert_int_equal(pv_ctlsrv_poll_close(srv, &closing), PV_ERR_AGAIN);
 }
 
-static void a_request_split_anywhere_is_one_request(void **state)
+PV_TEST(a_request_split_anywhere_is_one_request)
 {
-    (void)state;
     const char *line = "{\"id\":3,\"cmd\":\"peers\"}\n";
     uint32_t sid = open_client(false);
     for (size_t cut = 0; cut <= strlen(line); cut++) {
@@ -90,9 +91,8 @@ static void a_request_split_anywhere_is_one_request(void **state)
     }
 }
 
-static void several_requests_run_side_by_side(void **state)
+PV_TEST(several_requests_run_side_by_side)
 {
-    (void)state;
     uint32_t sid = open_client(true), writable = 0;
     say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n\n{\"id\":2,\"cmd\":\"up\"}\n");
     uint64_t watch = take_request(PV_CTLAPI_WATCH);
@@ -117,10 +117,9 @@ static void several_requests_run_side_by_side(void **state)
 }
 
 /* What a user typed may stand in an error, however long it is. */
-static void a_long_error_is_cut(void **state)
+PV_TEST(a_long_error_is_cut)
 {
     char word[2 * PV_CTLAPI_ERROR_BUF];
-    (void)state;
     memset(word, 'x', sizeof(word) - 1);
     word[sizeof(word) - 1] = '\0';
     uint32_t sid = open_client(false);
@@ -134,9 +133,8 @@ static void a_long_error_is_cut(void **state)
     assert_nothing_closes();
 }
 
-static void who_is_not_root_may_read_and_chat_only(void **state)
+PV_TEST(who_is_not_root_may_read_and_chat_only)
 {
-    (void)state;
     uint32_t sid = open_client(false);
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         struct pv_ctlapi_request req;
@@ -170,9 +168,8 @@ static void who_is_not_root_may_read_and_chat_only(void **state)
     }
 }
 
-static void bad_lines_are_answered_and_the_next_one_works(void **state)
+PV_TEST(bad_lines_are_answered_and_the_next_one_works)
 {
-    (void)state;
     uint32_t sid = open_client(true);
     say(sid, "hello\n");
     assert_non_null(strstr(take_output(sid), "{\"id\":null,\"ok\":false,\"code\":2,"));
@@ -184,9 +181,8 @@ static void bad_lines_are_answered_and_the_next_one_works(void **state)
     assert_nothing_closes();
 }
 
-static void a_line_of_64_kib_ends_the_connection(void **state)
+PV_TEST(a_line_of_64_kib_ends_the_connection)
 {
-    (void)state;
     uint32_t sid = open_client(true);
     for (size_t i = 0; i < PV_CTLAPI_LINE_MAX - 1; i++)
         say(sid, "x");
@@ -200,9 +196,8 @@ static void a_line_of_64_kib_ends_the_connection(void **state)
     assert_nothing_closes();
 }
 
-static void a_client_that_goes_cancels_what_it_asked(void **state)
+PV_TEST(a_client_that_goes_cancels_what_it_asked)
 {
-    (void)state;
     uint32_t sid = open_client(true);
     uint64_t cancelled = 0;
     say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n{\"id\":2,\"cmd\":\"peers\"}\n");
@@ -219,9 +214,8 @@ static void a_client_that_goes_cancels_what_it_asked(void **state)
     assert_no_request();
 }
 
-static void too_many_requests_are_refused_one_by_one(void **state)
+PV_TEST(too_many_requests_are_refused_one_by_one)
 {
-    (void)state;
     uint32_t sid = open_client(true);
     for (int i = 0; i < PV_CTLSRV_MAX_REQUESTS; i++)
         say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
@@ -234,9 +228,8 @@ static void too_many_requests_are_refused_one_by_one(void **state)
     assert_string_equal(take_output(sid), "");
 }
 
-static void connections_are_limited_and_come_back(void **state)
+PV_TEST(connections_are_limited_and_come_back)
 {
-    (void)state;
     uint32_t sid = 0, first = open_client(true);
     for (int i = 1; i < PV_CTLSRV_MAX_CONNS; i++)
         open_client(true);
@@ -245,9 +238,8 @@ static void connections_are_limited_and_come_back(void **state)
     assert_true(open_client(true) != first);
 }
 
-static void a_reader_that_is_too_slow_is_closed(void **state)
+PV_TEST(a_reader_that_is_too_slow_is_closed)
 {
-    (void)state;
     uint32_t sid = open_client(true), writable = 0;
     uint64_t cancelled = 0;
     say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
@@ -269,9 +261,8 @@ static void a_reader_that_is_too_slow_is_closed(void **state)
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
 }
 
-static void output_is_written_in_pieces_in_order(void **state)
+PV_TEST(output_is_written_in_pieces_in_order)
 {
-    (void)state;
     uint32_t sid = open_client(true);
     char all[512] = "";
     size_t n = 0;
@@ -289,23 +280,4 @@ static void output_is_written_in_pieces_in_order(void **state)
     assert_string_equal(all, "{\"id\":1,\"ok\":true}\n{\"id\":1,\"ok\":true}\n"
                              "{\"id\":1,\"ok\":true}\n");
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(a_request_split_anywhere_is_one_request),
-        T(several_requests_run_side_by_side),
-        T(a_long_error_is_cut),
-        T(who_is_not_root_may_read_and_chat_only),
-        T(bad_lines_are_answered_and_the_next_one_works),
-        T(a_line_of_64_kib_ends_the_connection),
-        T(a_client_that_goes_cancels_what_it_asked),
-        T(too_many_requests_are_refused_one_by_one),
-        T(connections_are_limited_and_come_back),
-        T(a_reader_that_is_too_slow_is_closed),
-        T(output_is_written_in_pieces_in_order),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,7 @@ static size_t sealed(struct pair *p, const void *content, size_t len, uint8_t *o
 
 /* --- the way there and back ------------------------------------------------------------------ */
 
-static void a_packet_crosses_and_keeps_its_bytes(void **state)
+PV_TEST_IN(a_packet_crosses_and_keeps_its_bytes, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t in[1420];
@@ -121,7 +121,7 @@ static void a_packet_crosses_and_keeps_its_bytes(void **state)
     assert_true(atomic_load(&at_b->last_rx_selected) == p->now);
 }
 
-static void counters_start_at_zero_and_rise_by_one(void **state)
+PV_TEST_IN(counters_start_at_zero_and_rise_by_one, setup, teardown)
 {
     struct pair *p = *state;
 
@@ -131,7 +131,7 @@ static void counters_start_at_zero_and_rise_by_one(void **state)
     }
 }
 
-static void a_large_batch_keeps_its_order(void **state)
+PV_TEST_IN(a_large_batch_keeps_its_order, setup, teardown)
 {
     enum {
         N = 5000
@@ -170,7 +170,7 @@ static void a_large_batch_keeps_its_order(void **state)
     assert_int_equal(got, N);
 }
 
-static void merged_datagrams_are_taken_apart(void **state)
+PV_TEST_IN(merged_datagrams_are_taken_apart, setup, teardown)
 {
     struct pair *p = *state;
     static uint8_t merged[10 * 112];
@@ -194,7 +194,7 @@ static void merged_datagrams_are_taken_apart(void **state)
 
 /* --- rx: what is refused --------------------------------------------------------------------- */
 
-static void a_replayed_packet_is_dropped(void **state)
+PV_TEST_IN(a_replayed_packet_is_dropped, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t old[128], newer[128];
@@ -220,7 +220,7 @@ static void a_replayed_packet_is_dropped(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_REPLAY), 3);
 }
 
-static void an_old_counter_is_dropped(void **state)
+PV_TEST_IN(an_old_counter_is_dropped, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t first[128], last[128];
@@ -234,7 +234,7 @@ static void an_old_counter_is_dropped(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_REPLAY), 1);
 }
 
-static void every_truncation_and_every_flipped_byte_is_dropped(void **state)
+PV_TEST_IN(every_truncation_and_every_flipped_byte_is_dropped, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t out[128], in[60];
@@ -257,7 +257,7 @@ static void every_truncation_and_every_flipped_byte_is_dropped(void **state)
     assert_int_equal(rx(&p->b, out, len, 1, p->now).n_writes, 1); /* none of it did harm */
 }
 
-static void an_unknown_index_is_dropped(void **state)
+PV_TEST_IN(an_unknown_index_is_dropped, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t out[128];
@@ -277,7 +277,7 @@ static void an_unknown_index_is_dropped(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_INDEX), 4);
 }
 
-static void keys_expire_for_receiving_exactly_at_their_time(void **state)
+PV_TEST_IN(keys_expire_for_receiving_exactly_at_their_time, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t one[128], two[128];
@@ -294,7 +294,7 @@ static void keys_expire_for_receiving_exactly_at_their_time(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_EXPIRED_KEYS), 2);
 }
 
-static void a_member_may_only_speak_for_itself_to_this_node(void **state)
+PV_TEST_IN(a_member_may_only_speak_for_itself_to_this_node, setup, teardown)
 {
     struct pair *p = *state;
     struct pv_addr bcast = fp_ip4(0xffff), all = pv_addr4(255, 255, 255, 255, 0);
@@ -349,7 +349,7 @@ static void a_member_may_only_speak_for_itself_to_this_node(void **state)
 }
 
 /* Merged datagrams are opened in one batch: whose packet came before must not matter. */
-static void each_packet_of_a_batch_is_asked_for_its_own_source(void **state)
+PV_TEST_IN(each_packet_of_a_batch_is_asked_for_its_own_source, setup, teardown)
 {
     struct pair *p = *state;
     const struct pv_addr sources[] = {fp_ip4(1), fp_ip4(3), fp_ip6(1), fp_ip6(3),
@@ -373,7 +373,7 @@ static void each_packet_of_a_batch_is_asked_for_its_own_source(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_SOURCE), PV_ARRAY_LEN(sources) - expected);
 }
 
-static void broken_inner_packets_are_dropped(void **state)
+PV_TEST_IN(broken_inner_packets_are_dropped, setup, teardown)
 {
     static const uint8_t rows[][24] = {{0x00},           {0x50, 0x01},     {0xff}, {0x45, 0, 0, 60},
                                        {0x44, 0, 0, 20}, {0x45, 0, 0, 19}, {0x60}};
@@ -390,7 +390,7 @@ static void broken_inner_packets_are_dropped(void **state)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
 }
 
-static void other_datagrams_are_punted_or_dropped_by_their_first_bytes(void **state)
+PV_TEST_IN(other_datagrams_are_punted_or_dropped_by_their_first_bytes, setup, teardown)
 {
     static const struct {
         uint8_t head[8];
@@ -448,7 +448,7 @@ static void other_datagrams_are_punted_or_dropped_by_their_first_bytes(void **st
 
 /* --- rx: what control is told ---------------------------------------------------------------- */
 
-static void the_first_packet_confirms_its_keys_once(void **state)
+PV_TEST_IN(the_first_packet_confirms_its_keys_once, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t one[64], lost[64], two[64];
@@ -470,7 +470,7 @@ static void the_first_packet_confirms_its_keys_once(void **state)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_data) == 0);
 }
 
-static void activity_is_told_once_until_rearmed(void **state)
+PV_TEST_IN(activity_is_told_once_until_rearmed, setup, teardown)
 {
     struct pair *p = *state;
     struct pv_fp_results r = tx_to(&p->a, fp_ip4(1), fp_ip4(2), p->now);
@@ -486,7 +486,7 @@ static void activity_is_told_once_until_rearmed(void **state)
     assert_non_null(punt(&r, PV_FP_PUNT_ACTIVE));
 }
 
-static void a_packet_from_elsewhere_is_delivered_and_told(void **state)
+PV_TEST_IN(a_packet_from_elsewhere_is_delivered_and_told, setup, teardown)
 {
     struct pair *p = *state;
     static uint8_t bufs[4][128];
@@ -517,11 +517,9 @@ static void a_packet_from_elsewhere_is_delivered_and_told(void **state)
     assert_true(atomic_load(&live(&p->b, p->a_at_b)->last_rx_selected) == 0);
 }
 
-static void the_selected_path_is_socket_and_remote_and_local_if_known(void **state)
+PV_TEST_IN(the_selected_path_is_socket_and_remote_and_local_if_known, setup, teardown)
 {
     struct pv_carrier a = fp_carrier(1), b = fp_carrier(1);
-    (void)state;
-
     a.local = pv_addr4(10, 0, 0, 1, 1);
     assert_true(pv_carrier_same(&a, &b));
     b.local = pv_addr4(10, 0, 0, 1, 2);
@@ -551,7 +549,7 @@ static void the_selected_path_is_socket_and_remote_and_local_if_known(void **sta
     assert_false(pv_carrier_same(&a, &b));
 }
 
-static void inband_control_of_a_member_is_punted(void **state)
+PV_TEST_IN(inband_control_of_a_member_is_punted, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t buf[64], want[16] = {0xc1, 3, 0, 0};
@@ -569,7 +567,7 @@ static void inband_control_of_a_member_is_punted(void **state)
 }
 
 /* A member that floods is bounded by itself, and is heard again a second later. */
-static void a_flood_of_inband_control_does_not_reach_control(void **state)
+PV_TEST_IN(a_flood_of_inband_control_does_not_reach_control, setup, teardown)
 {
     struct pair *p = *state;
     size_t punts = 0;
@@ -590,7 +588,7 @@ static void a_flood_of_inband_control_does_not_reach_control(void **state)
 
 /* --- static peers ---------------------------------------------------------------------------- */
 
-static void a_static_peer_is_held_to_its_allowed_ips_only(void **state)
+PV_TEST_IN(a_static_peer_is_held_to_its_allowed_ips_only, setup, teardown)
 {
     struct pair *p = *state;
     uint8_t in[60], buf[128];
@@ -634,42 +632,12 @@ static void a_static_peer_is_held_to_its_allowed_ips_only(void **state)
     assert_int_equal(tx_to(&p->a, fp_ip4(1), pv_addr4(224, 0, 0, 251, 0), p->now).n_sends, 1);
 }
 
-static void every_reason_for_a_drop_has_its_name(void **state)
+PV_TEST(every_reason_for_a_drop_has_its_name)
 {
-    (void)state;
     for (int i = 0; i < PV_FP_DROP_REASONS; i++) {
         if (pv_fp_drop_name((enum pv_fp_drop)i) == NULL)
             fail_msg("reason %d of enum pv_fp_drop has no name in pv_fp_drop_name() of "
                      "daemon/core/packets/fastpath.c: `status` and `metrics` show it by that name",
                      i);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        cmocka_unit_test(every_reason_for_a_drop_has_its_name),
-        T(a_packet_crosses_and_keeps_its_bytes),
-        T(counters_start_at_zero_and_rise_by_one),
-        T(a_large_batch_keeps_its_order),
-        T(merged_datagrams_are_taken_apart),
-        T(a_replayed_packet_is_dropped),
-        T(an_old_counter_is_dropped),
-        T(every_truncation_and_every_flipped_byte_is_dropped),
-        T(an_unknown_index_is_dropped),
-        T(keys_expire_for_receiving_exactly_at_their_time),
-        T(a_member_may_only_speak_for_itself_to_this_node),
-        T(each_packet_of_a_batch_is_asked_for_its_own_source),
-        T(broken_inner_packets_are_dropped),
-        T(other_datagrams_are_punted_or_dropped_by_their_first_bytes),
-        T(the_first_packet_confirms_its_keys_once),
-        T(activity_is_told_once_until_rearmed),
-        T(a_packet_from_elsewhere_is_delivered_and_told),
-        T(the_selected_path_is_socket_and_remote_and_local_if_known),
-        T(inband_control_of_a_member_is_punted),
-        T(a_flood_of_inband_control_does_not_reach_control),
-        T(a_static_peer_is_held_to_its_allowed_ips_only),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_fp_key_init keys_with(uint32_t local_index)
 {
     return (struct pv_fp_key_init){.local_index = local_index, .remote_index = 7, .birth = 1};
@@ -33,7 +35,7 @@ static uint32_t owner_of(struct fp_node *n, uint32_t local_index)
     return pv_fp_index_find(n->snap->index, local_index);
 }
 
-static void a_snapshot_does_not_see_later_changes(void **state)
+PV_TEST(a_snapshot_does_not_see_later_changes)
 {
     struct fp_node *n = *state;
     struct pv_fp_snapshot *before, *after;
@@ -75,7 +77,7 @@ static void a_snapshot_does_not_see_later_changes(void **state)
     pv_fp_snapshot_free(after);
 }
 
-static void groups_replace_those_before(void **state)
+PV_TEST(groups_replace_those_before)
 {
     struct fp_node *n = *state;
     struct pv_fp_group groups[2] = {
@@ -115,7 +117,7 @@ static void groups_replace_those_before(void **state)
     pv_fp_snapshot_free(after);
 }
 
-static void setting_what_is_so_changes_nothing(void **state)
+PV_TEST(setting_what_is_so_changes_nothing)
 {
     struct fp_node *n = *state;
     uint32_t id = fp_add_member(n, 2);
@@ -137,7 +139,7 @@ static void setting_what_is_so_changes_nothing(void **state)
     assert_true(pv_fp_builder_changed(n->b));
 }
 
-static void snapshots_outlive_the_builder_and_each_other(void **state)
+PV_TEST(snapshots_outlive_the_builder_and_each_other)
 {
     struct fp_node *n = *state;
     struct pv_fp_snapshot *s[3];
@@ -159,7 +161,7 @@ static void snapshots_outlive_the_builder_and_each_other(void **state)
     pv_fp_snapshot_free(NULL);
 }
 
-static void what_did_not_change_is_shared(void **state)
+PV_TEST(what_did_not_change_is_shared)
 {
     struct fp_node *n = *state;
     struct pv_fp_snapshot *a, *b;
@@ -181,7 +183,7 @@ static void what_did_not_change_is_shared(void **state)
 }
 
 /* Two relays of ours may be at one server: its address alone does not tell them apart. */
-static void a_path_by_another_relay_is_another_path(void **state)
+PV_TEST(a_path_by_another_relay_is_another_path)
 {
     struct fp_node *n = *state;
     struct pv_carrier path = {.kind = PV_CARRIER_CHANNEL,
@@ -200,7 +202,7 @@ static void a_path_by_another_relay_is_another_path(void **state)
     assert_int_equal(pv_fp_snapshot_peer(n->snap, id)->path.via, 1);
 }
 
-static void ids_of_removed_peers_mean_nobody(void **state)
+PV_TEST(ids_of_removed_peers_mean_nobody)
 {
     struct fp_node *n = *state;
     uint32_t old = fp_add_member(n, 2), id;
@@ -233,7 +235,7 @@ static void ids_of_removed_peers_mean_nobody(void **state)
     assert_int_equal(pv_fp_builder_remove_keys(n->b, old, 1), PV_ERR_NOT_FOUND);
 }
 
-static void routes_and_ranges_do_not_collide(void **state)
+PV_TEST(routes_and_ranges_do_not_collide)
 {
     struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2), b;
@@ -266,7 +268,7 @@ static void routes_and_ranges_do_not_collide(void **state)
     assert_int_equal(pv_fp_builder_set_interface(n->b, &iface), PV_ERR_LIMIT);
 }
 
-static void keys_have_unique_indices_and_few_slots(void **state)
+PV_TEST(keys_have_unique_indices_and_few_slots)
 {
     struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2), b = fp_add_member(n, 3);
@@ -302,7 +304,7 @@ static void feed_fill(void *ctx, uint8_t *dst, size_t len)
     memcpy(dst, f->next++, 4);
 }
 
-static void indices_name_their_worker_and_are_never_the_cookie(void **state)
+PV_TEST(indices_name_their_worker_and_are_never_the_cookie)
 {
     struct fp_node *n = *state;
     uint32_t a = fp_add_member(n, 2);
@@ -320,7 +322,7 @@ static void indices_name_their_worker_and_are_never_the_cookie(void **state)
     assert_int_equal(pv_fp_builder_draw_index(n->b, &rng, 0x21), 0x42a41321);
 }
 
-static void a_large_network_is_built_and_taken_down(void **state)
+PV_TEST(a_large_network_is_built_and_taken_down)
 {
     enum {
         PEERS = 3000
@@ -352,24 +354,4 @@ static void a_large_network_is_built_and_taken_down(void **state)
         assert_int_equal(pv_fp_snapshot_route(n->snap, 4, fp_ip4(2 + i).ip) != NULL, there);
         assert_int_equal(pv_fp_snapshot_keys(n->snap, (i + 1) << 8, &keys) != NULL, there);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_snapshot_does_not_see_later_changes, setup, teardown),
-        cmocka_unit_test_setup_teardown(setting_what_is_so_changes_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(groups_replace_those_before, setup, teardown),
-        cmocka_unit_test_setup_teardown(snapshots_outlive_the_builder_and_each_other, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(what_did_not_change_is_shared, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_path_by_another_relay_is_another_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(ids_of_removed_peers_mean_nobody, setup, teardown),
-        cmocka_unit_test_setup_teardown(routes_and_ranges_do_not_collide, setup, teardown),
-        cmocka_unit_test_setup_teardown(keys_have_unique_indices_and_few_slots, setup, teardown),
-        cmocka_unit_test_setup_teardown(indices_name_their_worker_and_are_never_the_cookie, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_large_network_is_built_and_taken_down, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

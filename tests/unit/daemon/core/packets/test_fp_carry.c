@@ -56,6 +56,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* From now on these carry `text` for a, in this order; id 0: nobody more. */
 static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_t n_live)
 {
@@ -122,9 +124,8 @@ static uint64_t drops_of(const struct fp_node *n, enum pv_fp_drop reason)
     return pv_fp_drops(n->w, reason);
 }
 
-static void the_longest_prefix_goes_to_its_carrier(void **state)
+PV_TEST(the_longest_prefix_goes_to_its_carrier)
 {
-    (void)state;
     assert_int_equal(goes_by("192.168.1.7", 1), 0);
     struct pv_fp_carried all[] = {
         {.prefix = prefix_of("0.0.0.0/0"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
@@ -142,9 +143,8 @@ static void the_longest_prefix_goes_to_its_carrier(void **state)
     assert_int_equal(goes_by("10.66.7.7", 1), 0);        /* the network's range goes nowhere else */
 }
 
-static void only_who_carries_a_prefix_speaks_for_it(void **state)
+PV_TEST(only_who_carries_a_prefix_speaks_for_it)
 {
-    (void)state;
     assert_false(comes_from(&t.b, "192.168.1.7", "10.66.0.1"));
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_SOURCE), 1);
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, 0, 1));
@@ -160,9 +160,8 @@ static void only_who_carries_a_prefix_speaks_for_it(void **state)
 }
 
 /* Who carries the default route speaks for all the world, and for no member. */
-static void an_exit_speaks_for_no_member(void **state)
+PV_TEST(an_exit_speaks_for_no_member)
 {
-    (void)state;
     assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
     assert_true(comes_from(&t.b, "8.8.8.8", "10.66.0.1"));
     assert_false(comes_from(&t.b, "10.66.0.3", "10.66.0.1"));
@@ -175,9 +174,8 @@ static void an_exit_speaks_for_no_member(void **state)
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_DESTINATION), 1);
 }
 
-static void what_this_node_carries_goes_to_the_kernel(void **state)
+PV_TEST(what_this_node_carries_goes_to_the_kernel)
 {
-    (void)state;
     assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
     assert_false(arrives_at_b("192.168.1.7"));
     assert_int_equal(drops_of(&t.b, PV_FP_DROP_DESTINATION), 1);
@@ -190,11 +188,10 @@ static void what_this_node_carries_goes_to_the_kernel(void **state)
 }
 
 /* What it would send on into the network again it does not take: no packet goes in circles. */
-static void nothing_is_carried_to_members(void **state)
+PV_TEST(nothing_is_carried_to_members)
 {
     struct pv_prefix here = prefix_of("0.0.0.0/0");
     struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1};
-    (void)state;
     c.ids[0] = t.a_at_b;
     assert_int_equal(pv_fp_builder_set_carried(t.b.b, &c, 1, &here, 1, &t.b.rng), PV_OK);
     fp_publish(&t.b);
@@ -208,9 +205,8 @@ static void nothing_is_carried_to_members(void **state)
     assert_false(arrives_at_b("10.66.7.7")); /* an address of the network that nobody has */
 }
 
-static void of_several_carriers_the_first_is_used_and_flows_stay(void **state)
+PV_TEST(of_several_carriers_the_first_is_used_and_flows_stay)
 {
-    (void)state;
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     assert_int_equal(goes_by("192.168.1.7", 1), t.b_at_a);
     assert_true(carried_by("192.168.1.0/24", t.c_at_a, t.b_at_a, 2)); /* c is nearer now */
@@ -226,10 +222,9 @@ static void of_several_carriers_the_first_is_used_and_flows_stay(void **state)
 }
 
 /* Answers go back by the carrier through which a flow came: another one's would not know it. */
-static void what_came_by_one_goes_back_by_it(void **state)
+PV_TEST(what_came_by_one_goes_back_by_it)
 {
     uint8_t p[100];
-    (void)state;
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     assert_true(comes_from(&t.c, "192.168.1.7", "10.66.0.1"));
     size_t len = fp_packet(p, fp_ip4(1), ip_of("192.168.1.7"), 80, 7);
@@ -242,11 +237,10 @@ static void what_came_by_one_goes_back_by_it(void **state)
 }
 
 /* Fragments have no ports; they follow the first one of their packet. */
-static void fragments_go_where_their_first_one_went(void **state)
+PV_TEST(fragments_go_where_their_first_one_went)
 {
     uint8_t p[100];
     struct pv_addr dst = ip_of("192.168.1.7");
-    (void)state;
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     size_t len = fp_packet(p, fp_ip4(1), dst, 80, 7);
     pv_store_be16(p + 4, 77);
@@ -259,9 +253,8 @@ static void fragments_go_where_their_first_one_went(void **state)
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).sends[0].peer, t.c_at_a);
 }
 
-static void what_is_somebodys_is_left_out(void **state)
+PV_TEST(what_is_somebodys_is_left_out)
 {
-    (void)state;
     uint32_t s = fp_add_static(&t.a, "192.168.1.0/24");
     struct pv_fp_carried all[] = {
         {.prefix = prefix_of("192.168.1.0/24"), .n = 1, .n_live = 1, .ids = {t.b_at_a}},
@@ -286,9 +279,8 @@ static void what_is_somebodys_is_left_out(void **state)
 }
 
 /* The same again makes no snapshot; a carrier that is gone is nobody. */
-static void nothing_new_changes_nothing(void **state)
+PV_TEST(nothing_new_changes_nothing)
 {
-    (void)state;
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
     assert_false(pv_fp_builder_changed(t.a.b));
     struct pv_fp_carried c = {.prefix = prefix_of("192.168.1.0/24"), .n = 2, .n_live = 2};
@@ -313,12 +305,11 @@ static struct pv_ruletable *table_of(const char *ports, uint16_t rule)
 }
 
 /* What is behind this node has rules of its own: those of the longest region. */
-static void what_is_behind_has_rules_of_its_own(void **state)
+PV_TEST(what_is_behind_has_rules_of_its_own)
 {
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *own = table_of("udp/5001", 1), *lan = table_of("tcp/80", 2),
                         *printer = table_of("udp/5001", 3);
-    (void)state;
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, 0, 1));
     carries(&t.b, "192.168.1.0/24");
     assert_int_equal(pv_fp_builder_set_guard(t.b.b, 3, &none, &t.b.rng), PV_OK);
@@ -342,24 +333,4 @@ static void what_is_behind_has_rules_of_its_own(void **state)
     assert_true(arrives_at_b("192.168.1.9"));
     assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, PV_FP_MAX_REGIONS + 1),
                      PV_ERR_LIMIT);
-}
-
-#define with(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        with(the_longest_prefix_goes_to_its_carrier),
-        with(only_who_carries_a_prefix_speaks_for_it),
-        with(an_exit_speaks_for_no_member),
-        with(what_this_node_carries_goes_to_the_kernel),
-        with(nothing_is_carried_to_members),
-        with(of_several_carriers_the_first_is_used_and_flows_stay),
-        with(what_came_by_one_goes_back_by_it),
-        with(fragments_go_where_their_first_one_went),
-        with(what_is_somebodys_is_left_out),
-        with(nothing_new_changes_nothing),
-        with(what_is_behind_has_rules_of_its_own),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,9 +82,8 @@ static struct pv_fp_results received(struct fp_node *n, const struct pv_addr *fr
     return fp_rx_one(n, carrier, data, len, PV_S(2));
 }
 
-static void packets_go_through_channels(void **state)
+PV_TEST(packets_go_through_channels)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     uint16_t number;
@@ -104,9 +103,8 @@ static void packets_go_through_channels(void **state)
     }
 }
 
-static void the_header_of_a_channel_counts_against_the_mtu(void **state)
+PV_TEST(the_header_of_a_channel_counts_against_the_mtu)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     begin(&p);
@@ -120,9 +118,8 @@ static void the_header_of_a_channel_counts_against_the_mtu(void **state)
     }
 }
 
-static void data_is_received_by_indications_too(void **state)
+PV_TEST(data_is_received_by_indications_too)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600], ind[1700];
     size_t ind_len;
@@ -139,9 +136,8 @@ static void data_is_received_by_indications_too(void **state)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY);
 }
 
-static void control_messages_inside_come_from_the_virtual_address(void **state)
+PV_TEST(control_messages_inside_come_from_the_virtual_address)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[300] = {0};
     begin(&p);
@@ -163,9 +159,8 @@ static void control_messages_inside_come_from_the_virtual_address(void **state)
     assert_int_equal(r.punts[0].from.kind, PV_CARRIER_UDP);
 }
 
-static void what_is_not_of_our_server_is_dropped(void **state)
+PV_TEST(what_is_not_of_our_server_is_dropped)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600], copy[1600];
     struct pv_addr stranger = pv_addr4(192, 0, 2, 98, 3478);
@@ -191,9 +186,8 @@ static void what_is_not_of_our_server_is_dropped(void **state)
 }
 
 /* The former server goes on relaying for a while, in channels of the same numbers. */
-static void what_the_former_server_sends_is_received(void **state)
+PV_TEST(what_the_former_server_sends_is_received)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     begin(&p);
@@ -274,9 +268,8 @@ static void land(struct world *w, pv_ns now)
 }
 
 /* 10,000 packets a second each way, the relay 60 ms long and the direct path 9 ms. */
-static void a_thousand_switches_lose_and_double_nothing(void **state)
+PV_TEST(a_thousand_switches_lose_and_double_nothing)
 {
-    (void)state;
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
     test_defer(free, w);
@@ -310,18 +303,4 @@ static void a_thousand_switches_lose_and_double_nothing(void **state)
     for (unsigned d = 0; d < 2; d++)
         for (uint32_t i = 0; i < mark; i++)
             assert_int_equal(w->seen[d][i], 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packets_go_through_channels),
-        cmocka_unit_test(the_header_of_a_channel_counts_against_the_mtu),
-        cmocka_unit_test(data_is_received_by_indications_too),
-        cmocka_unit_test(control_messages_inside_come_from_the_virtual_address),
-        cmocka_unit_test(what_is_not_of_our_server_is_dropped),
-        cmocka_unit_test(what_the_former_server_sends_is_received),
-        cmocka_unit_test(a_thousand_switches_lose_and_double_nothing),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,10 +2,9 @@
 #include "daemon/core/packets/fp_codel.h"
 #include "tests/unit/test_util.h"
 
-static void a_queue_that_empties_now_and_then_is_left_alone(void **state)
+PV_TEST(a_queue_that_empties_now_and_then_is_left_alone)
 {
     struct pv_fp_codel c = {.count = 0};
-    (void)state;
     for (unsigned i = 0; i < 10000; i++) {
         pv_ns now = PV_S(1000) + i * PV_MS(1);
         pv_ns waited =
@@ -28,12 +27,11 @@ static unsigned stand(struct pv_fp_codel *c, pv_ns *now, pv_ns length, pv_ns *wh
     return n;
 }
 
-static void one_that_stands_is_told_after_an_interval_and_then_more_often(void **state)
+PV_TEST(one_that_stands_is_told_after_an_interval_and_then_more_often)
 {
     struct pv_fp_codel c = {.count = 0};
     const pv_ns start = PV_S(1000);
     pv_ns now = start, when[64] = {0};
-    (void)state;
     assert_int_equal(stand(&c, &now, PV_MS(20), when, 64), 0);
     unsigned n = stand(&c, &now, PV_MS(300), when, 64);
     assert_true(n > 30 && n < 64);
@@ -48,11 +46,10 @@ static void one_that_stands_is_told_after_an_interval_and_then_more_often(void *
     assert_in_range(when[n - 1] - when[n - 2], 4980000, 5020000);
 }
 
-static void it_ends_when_the_target_is_met_and_soon_goes_on_where_it_was(void **state)
+PV_TEST(it_ends_when_the_target_is_met_and_soon_goes_on_where_it_was)
 {
     struct pv_fp_codel c = {.count = 0};
     pv_ns now = PV_S(1000), when[4] = {0};
-    (void)state;
     assert_true(stand(&c, &now, PV_MS(200), when, 4) > 10);
     assert_false(pv_fp_codel_leaves(&c, 0, now));
     assert_false(c.signalling);
@@ -67,7 +64,7 @@ static void it_ends_when_the_target_is_met_and_soon_goes_on_where_it_was(void **
 }
 
 /* TCP in a sentence: the window grows by a packet a round trip, and falls by a third at a loss. */
-static void flows_that_listen_are_brought_to_the_target(void **state)
+PV_TEST(flows_that_listen_are_brought_to_the_target)
 {
     enum {
         FLOWS = 4,
@@ -77,7 +74,6 @@ static void flows_that_listen_are_brought_to_the_target(void **state)
     struct test_rng rng = {.state = 1};
     double window[FLOWS] = {2000, 2000, 2000, 2000}; /* 16 ms in all */
     pv_ns worst = 0, now = PV_S(1000);
-    (void)state;
     for (unsigned i = 0; i < 1500000; i++, now += PACKET_NS) {
         double all = 0;
         for (unsigned f = 0; f < FLOWS; f++)
@@ -92,15 +88,4 @@ static void flows_that_listen_are_brought_to_the_target(void **state)
     }
     assert_true(worst <= 2 * PV_FP_CODEL_TARGET);
     assert_true(worst >= PV_FP_CODEL_TARGET / 2); /* and no further than needed */
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_queue_that_empties_now_and_then_is_left_alone),
-        cmocka_unit_test(one_that_stands_is_told_after_an_interval_and_then_more_often),
-        cmocka_unit_test(it_ends_when_the_target_is_met_and_soon_goes_on_where_it_was),
-        cmocka_unit_test(flows_that_listen_are_brought_to_the_target),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* --- packets ------------------------------------------------------------------------------- */
 
 /* A datagram of flow (its source port) that carries a number. IPv6 when the flow is odd. */
@@ -88,7 +90,7 @@ static bool push(struct world *w, uint16_t flow, uint32_t number, size_t len, pv
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void each_packet_leaves_once_and_each_flow_in_its_order(void **state)
+PV_TEST(each_packet_leaves_once_and_each_flow_in_its_order)
 {
     enum {
         FLOWS = 300
@@ -127,7 +129,7 @@ static void each_packet_leaves_once_and_each_flow_in_its_order(void **state)
     assert_int_equal(pv_fp_fair_bytes(w->f), 0);
 }
 
-static void places_are_so_many_and_come_back(void **state)
+PV_TEST(places_are_so_many_and_come_back)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -146,7 +148,7 @@ static void places_are_so_many_and_come_back(void **state)
     }
 }
 
-static void a_batch_has_so_many_bytes_and_a_packet_more(void **state)
+PV_TEST(a_batch_has_so_many_bytes_and_a_packet_more)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -156,7 +158,7 @@ static void a_batch_has_so_many_bytes_and_a_packet_more(void **state)
     assert_int_equal(pv_fp_fair_pop(w->f, p, 2, 0), 2);
 }
 
-static void what_has_just_begun_goes_first(void **state)
+PV_TEST(what_has_just_begun_goes_first)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -172,7 +174,7 @@ static void what_has_just_begun_goes_first(void **state)
     }
 }
 
-static void one_that_sends_more_than_its_turn_does_not_go_first(void **state)
+PV_TEST(one_that_sends_more_than_its_turn_does_not_go_first)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -193,7 +195,7 @@ static void one_that_sends_more_than_its_turn_does_not_go_first(void **state)
     assert_in_range(bytes[0] * 100 / (bytes[0] + bytes[1]), 48, 52);
 }
 
-static void fragments_stay_behind_each_other(void **state)
+PV_TEST(fragments_stay_behind_each_other)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
     struct world *w = *state;
@@ -212,7 +214,7 @@ static void fragments_stay_behind_each_other(void **state)
         assert_int_equal(number_of(&p[i]), i);
 }
 
-static void what_is_no_packet_is_passed_on(void **state)
+PV_TEST(what_is_no_packet_is_passed_on)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
     struct world *w = *state;
@@ -227,7 +229,7 @@ static void what_is_no_packet_is_passed_on(void **state)
         assert_int_equal(p[len].len, len);
 }
 
-static void random_bytes_do_no_harm(void **state)
+PV_TEST(random_bytes_do_no_harm)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -341,7 +343,7 @@ static void drive(struct world *w, struct line *l)
     }
 }
 
-static void a_ping_does_not_stand_behind_a_file(void **state)
+PV_TEST(a_ping_does_not_stand_behind_a_file)
 {
     struct world *w = *state;
     /* 5.6 Gb/s; 3 MB on their way all the time, which alone would be more than 4 ms */
@@ -352,7 +354,7 @@ static void a_ping_does_not_stand_behind_a_file(void **state)
     assert_true(l.worst_ping <= PV_MS(2));
 }
 
-static void nor_behind_sixteen(void **state)
+PV_TEST(nor_behind_sixteen)
 {
     struct world *w = *state;
     struct line l = {.per_kb = 1430, .window = 200e3, .flows = 16};
@@ -361,7 +363,7 @@ static void nor_behind_sixteen(void **state)
     assert_true(l.worst_ping <= PV_MS(2));
 }
 
-static void flows_that_listen_do_not_fill_the_tun(void **state)
+PV_TEST(flows_that_listen_do_not_fill_the_tun)
 {
     struct world *w = *state;
     for (unsigned ecn = 0; ecn < 2; ecn++) {
@@ -377,33 +379,11 @@ static void flows_that_listen_do_not_fill_the_tun(void **state)
     }
 }
 
-static void a_flow_that_is_no_trouble_is_never_told(void **state)
+PV_TEST(a_flow_that_is_no_trouble_is_never_told)
 {
     struct world *w = *state;
     struct line l = {.per_kb = 1430, .window = 1e6, .flows = 1}; /* 1.4 ms */
     drive(w, &l);
     assert_true(l.sent > 50000);
     assert_int_equal(l.lost + l.marked, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_packet_leaves_once_and_each_flow_in_its_order, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(places_are_so_many_and_come_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_batch_has_so_many_bytes_and_a_packet_more, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(what_has_just_begun_goes_first, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_that_sends_more_than_its_turn_does_not_go_first, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(fragments_stay_behind_each_other, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_packet_is_passed_on, setup, teardown),
-        cmocka_unit_test_setup_teardown(random_bytes_do_no_harm, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_ping_does_not_stand_behind_a_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(nor_behind_sixteen, setup, teardown),
-        cmocka_unit_test_setup_teardown(flows_that_listen_do_not_fill_the_tun, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_flow_that_is_no_trouble_is_never_told, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,6 +50,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
 {
     return fp_tx_one(&w->a, data, len, w->now);
@@ -84,7 +86,7 @@ static struct pv_fp_results carry(struct world *w, const struct pv_fp_results *r
 
 /* --- in parts --------------------------------------------------------------------------------- */
 
-static void members_carry_1280_bytes_over_any_path(void **state)
+PV_TEST(members_carry_1280_bytes_over_any_path)
 {
     /* UDP payloads: underlays of 1280, 1300 and 576 bytes, IPv4 and IPv6. */
     static const uint16_t paths[] = {1252, 1272, 1232, 548, 528};
@@ -121,7 +123,7 @@ static void members_carry_1280_bytes_over_any_path(void **state)
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_PARTS), 0);
 }
 
-static void parts_arrive_in_any_order_and_among_others(void **state)
+PV_TEST(parts_arrive_in_any_order_and_among_others)
 {
     static const size_t order[] = {3, 0, 4, 1, 2, 5};
     struct world *w = *state;
@@ -141,7 +143,7 @@ static void parts_arrive_in_any_order_and_among_others(void **state)
     }
 }
 
-static void a_full_batch_of_parts_is_written(void **state)
+PV_TEST(a_full_batch_of_parts_is_written)
 {
     struct world *w = *state;
     static uint8_t p[512][1280];
@@ -162,7 +164,7 @@ static void a_full_batch_of_parts_is_written(void **state)
     }
 }
 
-static void the_whole_is_judged_as_any_packet(void **state)
+PV_TEST(the_whole_is_judged_as_any_packet)
 {
     struct world *w = *state;
     uint8_t p[1280];
@@ -226,7 +228,7 @@ static struct pv_fp_datagram half(struct world *w, uint32_t at_a, uint32_t from,
 
 /* Members that together send first halves in one call and second halves in another: more than a
  * call has room for. */
-static void more_than_a_call_holds_is_dropped_and_counted(void **state)
+PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
 {
     enum {
         MEMBERS = 16,
@@ -258,7 +260,7 @@ static void more_than_a_call_holds_is_dropped_and_counted(void **state)
 
 /* --- in fragments ----------------------------------------------------------------------------- */
 
-static void who_lets_routers_cut_gets_fragments(void **state)
+PV_TEST(who_lets_routers_cut_gets_fragments)
 {
     struct world *w = *state;
     uint8_t p[9000], whole[9000];
@@ -313,7 +315,7 @@ static bool is_sum_right(const struct pv_ippkt *ip)
 }
 
 /* The answer is about a packet as it would have gone on the wire. */
-static void the_first_packet_of_a_super_packet_is_quoted(void **state)
+PV_TEST(the_first_packet_of_a_super_packet_is_quoted)
 {
     struct world *w = *state;
     struct pv_ippkt ip, quoted;
@@ -346,7 +348,7 @@ static void the_first_packet_of_a_super_packet_is_quoted(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_TOO_BIG), 2 * 29);
 }
 
-static void a_super_packet_of_1280_goes_in_parts_of_one_size(void **state)
+PV_TEST(a_super_packet_of_1280_goes_in_parts_of_one_size)
 {
     struct world *w = *state;
     struct pv_fp_packet packet = make_super(w, true, 40 * 1220 + 100);
@@ -374,7 +376,7 @@ static uint32_t add_static(struct world *w, struct pv_addr remote, uint16_t mtu)
     return at_a;
 }
 
-static void a_static_peer_gets_no_parts_and_sends_none(void **state)
+PV_TEST(a_static_peer_gets_no_parts_and_sends_none)
 {
     struct world *w = *state;
     uint8_t p[1280], part[1280] = {0};
@@ -399,7 +401,7 @@ static struct pv_fp_results to_static(struct world *w, size_t len)
     return tx(w, p, len);
 }
 
-static void datagrams_to_a_static_peer_over_ipv4_may_be_cut(void **state)
+PV_TEST(datagrams_to_a_static_peer_over_ipv4_may_be_cut)
 {
     struct world *w = *state;
     add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
@@ -412,7 +414,7 @@ static void datagrams_to_a_static_peer_over_ipv4_may_be_cut(void **state)
     assert_false(r.sends[0].cut); /* a member's path is probed */
 }
 
-static void a_static_peer_over_ipv6_is_told_what_its_path_carries(void **state)
+PV_TEST(a_static_peer_over_ipv6_is_told_what_its_path_carries)
 {
     const uint8_t ip[16] = {0x20, 1, 13, 0xb8};
     struct world *w = *state;
@@ -445,7 +447,7 @@ static void a_static_peer_over_ipv6_is_told_what_its_path_carries(void **state)
     assert_int_equal(to_static(w, 1280).n_sends, 0);
 }
 
-static void only_what_was_just_sent_counts_as_quoted(void **state)
+PV_TEST(only_what_was_just_sent_counts_as_quoted)
 {
     struct world *w = *state;
     uint32_t id = add_static(w, pv_addr4(192, 0, 2, 3, 4242), 0);
@@ -462,7 +464,7 @@ static void only_what_was_just_sent_counts_as_quoted(void **state)
     }
 }
 
-static void what_waited_goes_in_parts_too(void **state)
+PV_TEST(what_waited_goes_in_parts_too)
 {
     struct world *w = *state;
     uint8_t p[3][1280];
@@ -480,7 +482,7 @@ static void what_waited_goes_in_parts_too(void **state)
         assert_memory_equal(r.writes[i].data, p[i], 1280);
 }
 
-static void broadcast_goes_in_parts_where_it_must(void **state)
+PV_TEST(broadcast_goes_in_parts_where_it_must)
 {
     struct world *w = *state;
     uint8_t p[1280];
@@ -493,32 +495,4 @@ static void broadcast_goes_in_parts_where_it_must(void **state)
     r = carry(w, &r, NULL, PV_ECN_NONE);
     assert_int_equal(r.n_writes, 1);
     assert_memory_equal(r.writes[0].data, p, 1280);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(members_carry_1280_bytes_over_any_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(parts_arrive_in_any_order_and_among_others, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_full_batch_of_parts_is_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_whole_is_judged_as_any_packet, setup, teardown),
-        cmocka_unit_test_setup_teardown(more_than_a_call_holds_is_dropped_and_counted, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(who_lets_routers_cut_gets_fragments, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_first_packet_of_a_super_packet_is_quoted, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_super_packet_of_1280_goes_in_parts_of_one_size, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_static_peer_gets_no_parts_and_sends_none, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(datagrams_to_a_static_peer_over_ipv4_may_be_cut, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_static_peer_over_ipv6_is_told_what_its_path_carries,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(only_what_was_just_sent_counts_as_quoted, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_waited_goes_in_parts_too, setup, teardown),
-        cmocka_unit_test_setup_teardown(broadcast_goes_in_parts_where_it_must, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* From now on b lets in of a what these ports say, and denies the rest by RULE. */
 static void let_in_since(const char *ports, struct pv_fp_doubt doubt)
 {
@@ -161,9 +163,8 @@ static void b_sends(uint8_t proto, uint16_t sport, uint16_t dport, uint8_t flags
     assert_true(crosses(&t->b, &p6));
 }
 
-static void what_no_rule_allows_is_dropped_and_counted(void **state)
+PV_TEST(what_no_rule_allows_is_dropped_and_counted)
 {
-    (void)state;
     assert_true(a_sends(TCP, 40000, 23, SYN));
     let_in("tcp/22", 0);
     assert_true(a_sends(TCP, 40000, 22, SYN));
@@ -181,9 +182,8 @@ static void what_no_rule_allows_is_dropped_and_counted(void **state)
 }
 
 /* A file goes against the connection that fetches it: the daemon decides about that one. */
-static void who_fetches_a_file_is_the_daemons_business(void **state)
+PV_TEST(who_fetches_a_file_is_the_daemons_business)
 {
-    (void)state;
     let_in("tcp/22", 0);
     assert_true(a_sends(TCP, 40000, PV_PORTS_FILES, SYN));
     assert_true(a_sends(TCP, 40000, PV_PORTS_FILES, ACK));
@@ -192,9 +192,8 @@ static void who_fetches_a_file_is_the_daemons_business(void **state)
     assert_false(a_sends(TCP, 40000, PV_PORTS_CHAT, SYN));
 }
 
-static void answers_to_what_this_node_began_enter(void **state)
+PV_TEST(answers_to_what_this_node_began_enter)
 {
-    (void)state;
     let_in("tcp/22", 0);
     assert_false(a_sends(TCP, 80, 40000, SYN | ACK));
     b_sends(TCP, 40000, 80, SYN);
@@ -214,9 +213,8 @@ static void answers_to_what_this_node_began_enter(void **state)
 }
 
 /* While a service goes on talking to a client that the rules shut out, the client stays out. */
-static void a_flow_that_the_peer_began_ends_with_its_permission(void **state)
+PV_TEST(a_flow_that_the_peer_began_ends_with_its_permission)
 {
-    (void)state;
     let_in("27015,tcp/22", 0);
     assert_true(a_sends(UDP, 50000, 27015, 0));
     assert_true(a_sends(TCP, 50000, 22, SYN));
@@ -235,9 +233,8 @@ static void a_flow_that_the_peer_began_ends_with_its_permission(void **state)
     assert_true(a_sends(UDP, 50000, 27015, 0));
 }
 
-static void flows_older_than_the_first_rule_are_judged_by_their_port(void **state)
+PV_TEST(flows_older_than_the_first_rule_are_judged_by_their_port)
 {
-    (void)state;
     assert_true(a_sends(UDP, 50000, 27015, 0));
     b_sends(UDP, 27015, 50000, 0);
     b_sends(UDP, 41000, 7000, 0);
@@ -264,9 +261,8 @@ static struct inner echo(const struct fp_node *from, bool reply, uint16_t id)
     return p;
 }
 
-static void pings_and_errors_follow_the_rules(void **state)
+PV_TEST(pings_and_errors_follow_the_rules)
 {
-    (void)state;
     let_in("tcp/22", t->now + PV_S(60)); /* whoever asks has begun it */
     struct inner ask = echo(&t->a, false, 7), answer = echo(&t->a, true, 7);
     struct inner ours = echo(&t->b, false, 7);
@@ -308,9 +304,8 @@ static size_t cross_together(const struct inner *p, const struct inner *q)
     return pv_fp_results(t->b.w).n_writes;
 }
 
-static void a_ping_brings_no_other_icmp_with_it(void **state)
+PV_TEST(a_ping_brings_no_other_icmp_with_it)
 {
-    (void)state;
     struct inner ask = echo(&t->a, false, 7), redirect = ask, ours = echo(&t->b, false, 0);
     redirect.b[20] = 5; /* RFC 792; the identifier's place is in the address of a router */
     let_in("ping", 0);
@@ -326,9 +321,8 @@ static void a_ping_brings_no_other_icmp_with_it(void **state)
 
 /* Behind extension headers there are ports; behind whatever else no bytes are ports, however they
  * look. Nebula had walked those headers, too, and other filters give up after some. */
-static void what_looks_like_ports_behind_other_headers_is_none(void **state)
+PV_TEST(what_looks_like_ports_behind_other_headers_is_none)
 {
-    (void)state;
     static const uint8_t extensions[] = {0, 43, 51, 60};
     struct inner p;
     let_in("udp/53", 0);
@@ -365,9 +359,8 @@ static void what_looks_like_ports_behind_other_headers_is_none(void **state)
     }
 }
 
-static void fragments_enter_with_their_first_one_only(void **state)
+PV_TEST(fragments_enter_with_their_first_one_only)
 {
-    (void)state;
     let_in("udp/53", 0);
     struct inner first = packet(4, &t->a, UDP, 9, 53, 0), later = first;
     pv_store_be16(first.b + 4, 77);
@@ -406,9 +399,8 @@ static bool one_crosses(struct fp_node *from, uint16_t sport, uint16_t dport)
 }
 
 /* A game looks for servers, and each one answers it alone. */
-static void what_this_node_asks_all_is_answered(void **state)
+PV_TEST(what_this_node_asks_all_is_answered)
 {
-    (void)state;
     join_group(&t->b, t->a_at_b);
     let_in("tcp/22", 0);
     assert_false(one_crosses(&t->a, 27015, 40000));
@@ -436,9 +428,8 @@ static void what_this_node_asks_all_is_answered(void **state)
 }
 
 /* mDNS: the question goes to all, the answer to who asked, and neither begins a flow of b. */
-static void what_the_peer_asks_all_stays_the_peers(void **state)
+PV_TEST(what_the_peer_asks_all_stays_the_peers)
 {
-    (void)state;
     join_group(&t->a, t->b_at_a);
     let_in("udp/5353", 0);
     struct inner ask = to_group(packet(4, &t->a, UDP, 5353, 5353, 0));
@@ -452,9 +443,8 @@ static void what_the_peer_asks_all_stays_the_peers(void **state)
 }
 
 /* The peer makes this node forget its flow by beginning as many as it can, and is shut out then. */
-static void a_flood_makes_no_flow_of_the_peers_our_own(void **state)
+PV_TEST(a_flood_makes_no_flow_of_the_peers_our_own)
 {
-    (void)state;
     let_in("udp/1000-60000", 0);
     assert_true(one_crosses(&t->a, 50000, 27015));
     for (uint32_t i = 0; i < 2 * PV_FLOW_SETS * PV_FLOW_WAYS; i++) {
@@ -471,9 +461,8 @@ static void a_flood_makes_no_flow_of_the_peers_our_own(void **state)
 }
 
 /* After a restart the service of b may be the first that speaks. */
-static void a_flow_that_is_older_than_this_daemon_is_the_peers(void **state)
+PV_TEST(a_flow_that_is_older_than_this_daemon_is_the_peers)
 {
-    (void)state;
     const struct pv_fp_doubt young = {.allowed_until = t->now + PV_S(PV_FLOW_LIFE)};
     let_in_since("udp/27015", young);
     assert_true(one_crosses(&t->b, 27015, 50000));
@@ -485,9 +474,8 @@ static void a_flow_that_is_older_than_this_daemon_is_the_peers(void **state)
 }
 
 /* A connection between two ports that had one before belongs to who begins it. */
-static void a_syn_says_who_begins(void **state)
+PV_TEST(a_syn_says_who_begins)
 {
-    (void)state;
     let_in("tcp/9000", 0);
     b_sends(TCP, 9000, 80, SYN);
     assert_true(a_sends(TCP, 80, 9000, SYN | ACK));
@@ -501,9 +489,8 @@ static void a_syn_says_who_begins(void **state)
     assert_true(a_sends(TCP, 80, 9000, ACK));
 }
 
-static void a_denial_is_told_now_and_then(void **state)
+PV_TEST(a_denial_is_told_now_and_then)
 {
-    (void)state;
     struct inner p = packet(4, &t->a, TCP, 40000, 23, SYN);
     size_t told = 0;
     let_in("tcp/22", 0);
@@ -573,9 +560,8 @@ static size_t cross_in_parts(const struct inner *packets, size_t n)
 }
 
 /* A member that takes its packets apart, which it may at any size, gets no further by it. */
-static void what_comes_in_parts_follows_the_rules(void **state)
+PV_TEST(what_comes_in_parts_follows_the_rules)
 {
-    (void)state;
     let_in("udp/53", 0);
     const struct inner good = packet(4, &t->a, UDP, 40000, 53, 0);
     const struct inner bad[] = {packet(4, &t->a, UDP, 40000, 54, 0),
@@ -590,11 +576,10 @@ static void what_comes_in_parts_follows_the_rules(void **state)
 }
 
 /* Whatever the rules were and are: what enters is allowed now, or answers what b began. */
-static void nothing_enters_that_no_rule_of_the_moment_allows(void **state)
+PV_TEST(nothing_enters_that_no_rule_of_the_moment_allows)
 {
     struct test_rng seed = {.state = 42};
     struct pv_rng rng = {.fill = test_rng_fill, .ctx = &seed};
-    (void)state;
     memset(&known, 0, sizeof(known));
     random_rules(&rng);
     for (size_t i = 0; i < STEPS; i++) {
@@ -614,30 +599,4 @@ static void nothing_enters_that_no_rule_of_the_moment_allows(void **state)
         }
         t->now += PV_MS(1);
     }
-}
-
-#define guarded(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        guarded(what_no_rule_allows_is_dropped_and_counted),
-        guarded(who_fetches_a_file_is_the_daemons_business),
-        guarded(answers_to_what_this_node_began_enter),
-        guarded(a_flow_that_the_peer_began_ends_with_its_permission),
-        guarded(flows_older_than_the_first_rule_are_judged_by_their_port),
-        guarded(pings_and_errors_follow_the_rules),
-        guarded(a_ping_brings_no_other_icmp_with_it),
-        guarded(what_looks_like_ports_behind_other_headers_is_none),
-        guarded(fragments_enter_with_their_first_one_only),
-        guarded(what_this_node_asks_all_is_answered),
-        guarded(what_the_peer_asks_all_stays_the_peers),
-        guarded(a_flood_makes_no_flow_of_the_peers_our_own),
-        guarded(a_flow_that_is_older_than_this_daemon_is_the_peers),
-        guarded(a_syn_says_who_begins),
-        guarded(a_denial_is_told_now_and_then),
-        guarded(what_comes_in_parts_follows_the_rules),
-        guarded(nothing_enters_that_no_rule_of_the_moment_allows),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

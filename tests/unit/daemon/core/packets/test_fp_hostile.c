@@ -42,6 +42,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* A packet of a with this behind its header. */
 struct inner {
     uint8_t b[200];
@@ -81,11 +83,10 @@ static bool sends(const char *dst, uint8_t proto, const uint8_t *l4, size_t len)
 }
 
 /* An IGMPv1 query would make the kernel speak IGMPv1, which leaves no group. */
-static void it_asks_no_kernel_for_its_groups(void **state)
+PV_TEST(it_asks_no_kernel_for_its_groups)
 {
     static const uint8_t query1[12] = {0x11}, query3[12] = {0x11, 10}, report[12] = {0x16};
     static const uint8_t mld[24] = {130}, done[24] = {132}, echo[24] = {128}, solicit[24] = {133};
-    (void)state;
     assert_false(sends("224.0.0.1", IGMP, query1, sizeof(query1)));
     assert_false(sends("10.66.0.2", IGMP, query3, sizeof(query3)));
     assert_false(sends("239.1.2.3", IGMP, report, sizeof(report)));
@@ -97,11 +98,10 @@ static void it_asks_no_kernel_for_its_groups(void **state)
     assert_true(sends("ff02::1", ICMP6, echo, sizeof(echo)));
 }
 
-static void it_is_nobodys_dhcp_server(void **state)
+PV_TEST(it_is_nobodys_dhcp_server)
 {
     static const uint8_t offer[12] = {0, 67, 0, 68, 0, 12}, offer6[12] = {2, 35, 2, 34, 0, 12};
     static const uint8_t beacon[12] = {0, 67, 0, 69, 0, 12};
-    (void)state;
     assert_false(sends("255.255.255.255", 17, offer, sizeof(offer)));
     assert_false(sends("10.66.255.255", 17, offer, sizeof(offer)));
     assert_false(sends("ff02::1", 17, offer6, sizeof(offer6)));
@@ -127,10 +127,9 @@ static struct pv_addr addr(const char *text)
 }
 
 /* Else a makes what b sends to c, or to the internet, as small as it likes. */
-static void it_speaks_of_no_packet_that_went_elsewhere(void **state)
+PV_TEST(it_speaks_of_no_packet_that_went_elsewhere)
 {
     static const uint8_t types4[] = {3, 4, 11, 12}, types6[] = {1, 2, 3, 100};
-    (void)state;
     for (size_t i = 0; i < sizeof(types4); i++) {
         struct inner own = error(4, types4[i], fp_ip4(1)), other = error(4, types4[i], fp_ip4(3));
         struct inner far = error(4, types4[i], addr("192.0.2.1"));
@@ -148,10 +147,9 @@ static void it_speaks_of_no_packet_that_went_elsewhere(void **state)
 }
 
 /* Router advertisements and the like, to one and to all; and packets whose sender chose the way. */
-static void it_is_nobodys_router(void **state)
+PV_TEST(it_is_nobodys_router)
 {
     static const uint8_t types4[] = {5, 9, 10}, types6[] = {134, 137, 138, 151, 152, 153};
-    (void)state;
     for (size_t i = 0; i < sizeof(types4); i++) {
         struct inner own = error(4, types4[i], fp_ip4(1));
         assert_false(passes(&own));
@@ -179,9 +177,8 @@ static void it_is_nobodys_router(void **state)
     assert_int_equal(pv_fp_drops(t.b.w, PV_FP_DROP_QUIET), 18 + 1 + 2);
 }
 
-static void it_hides_nothing_behind_fragments_and_headers(void **state)
+PV_TEST(it_hides_nothing_behind_fragments_and_headers)
 {
-    (void)state;
     struct inner first = error(4, 3, fp_ip4(1));
     first.b[6] = 0x20; /* more follow */
     assert_false(passes(&first));
@@ -199,18 +196,4 @@ static void it_hides_nothing_behind_fragments_and_headers(void **state)
     assert_false(sends("fd00::2", 44, part, sizeof(part)));
     part[8] = 128;
     assert_true(sends("fd00::2", 44, part, sizeof(part)));
-}
-
-#define evil(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        evil(it_is_nobodys_router),
-        evil(it_asks_no_kernel_for_its_groups),
-        evil(it_is_nobodys_dhcp_server),
-        evil(it_speaks_of_no_packet_that_went_elsewhere),
-        evil(it_hides_nothing_behind_fragments_and_headers),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

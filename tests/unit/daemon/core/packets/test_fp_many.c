@@ -39,6 +39,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_fp_live *live_of(struct world *w, uint32_t i)
 {
     struct pv_fp_live *l = pv_fp_builder_live(w->a.b, w->ids[i]);
@@ -96,7 +98,7 @@ static size_t count_punts(const struct pv_fp_results *r, enum pv_fp_punt_kind ki
     return n;
 }
 
-static void a_copy_goes_to_each_who_wants_it(void **state)
+PV_TEST(a_copy_goes_to_each_who_wants_it)
 {
     static const char *const groups[] = {"255.255.255.255", "224.0.0.251", "239.1.2.3",
                                          "ff02::fb",        "ff05::1",     "ff02::1"};
@@ -121,7 +123,7 @@ static void a_copy_goes_to_each_who_wants_it(void **state)
 }
 
 /* A link changes nothing of a packet, its TTL neither. */
-static void what_arrives_is_what_was_sent(void **state)
+PV_TEST(what_arrives_is_what_was_sent)
 {
     static const uint8_t hops[] = {1, 2, 255};
     struct world *w = *state;
@@ -144,7 +146,7 @@ static void what_arrives_is_what_was_sent(void **state)
     }
 }
 
-static void discovery_lets_idle_peers_sleep(void **state)
+PV_TEST(discovery_lets_idle_peers_sleep)
 {
     struct world *w = *state;
     add_members(w, 3);
@@ -175,7 +177,7 @@ static void discovery_lets_idle_peers_sleep(void **state)
 }
 
 /* As by `p2pvpnctl ping`. */
-static void a_question_of_a_client_is_use(void **state)
+PV_TEST(a_question_of_a_client_is_use)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -186,7 +188,7 @@ static void a_question_of_a_client_is_use(void **state)
     assert_int_equal(send(w, "224.0.0.251", 100).n_sends, 1);
 }
 
-static void discovery_may_wake_who_is_asked_to(void **state)
+PV_TEST(discovery_may_wake_who_is_asked_to)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -202,7 +204,7 @@ static void discovery_may_wake_who_is_asked_to(void **state)
     assert_int_equal(r.n_writes, 0); /* no ICMP about a packet to many */
 }
 
-static void what_programs_joined_is_data(void **state)
+PV_TEST(what_programs_joined_is_data)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -219,7 +221,7 @@ static void what_programs_joined_is_data(void **state)
 }
 
 /* Data that was sent with it counts all the same. */
-static void data_beside_discovery_counts_as_use(void **state)
+PV_TEST(data_beside_discovery_counts_as_use)
 {
     struct world *w = *state;
     static uint8_t p[3][100];
@@ -241,7 +243,7 @@ static void data_beside_discovery_counts_as_use(void **state)
     assert_int_equal(atomic_load(&live_of(w, 0)->last_tx_data), w->now + 6);
 }
 
-static void copies_go_behind_what_waits(void **state)
+PV_TEST(copies_go_behind_what_waits)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -264,7 +266,7 @@ static size_t send_times(struct world *w, const char *dst, size_t len, size_t ti
     return n;
 }
 
-static void each_group_has_a_budget(void **state)
+PV_TEST(each_group_has_a_budget)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -316,7 +318,7 @@ static size_t send_fragments(struct world *w, uint16_t id, size_t n, size_t len)
     return sent;
 }
 
-static void fragments_go_all_or_none(void **state)
+PV_TEST(fragments_go_all_or_none)
 {
     struct world *w = *state;
     size_t whole = 0;
@@ -348,7 +350,7 @@ static void fragments_go_all_or_none(void **state)
     assert_int_equal(fp_tx_one(&w->a, p, 200, w->now).n_sends, 1);
 }
 
-static void what_is_not_of_this_node_is_not_copied(void **state)
+PV_TEST(what_is_not_of_this_node_is_not_copied)
 {
     struct world *w = *state;
     uint8_t p[100];
@@ -367,7 +369,7 @@ static void what_is_not_of_this_node_is_not_copied(void **state)
     assert_int_equal(drops(w, PV_FP_DROP_LOOP), 4);
 }
 
-static void reports_are_handed_up_and_go_nowhere(void **state)
+PV_TEST(reports_are_handed_up_and_go_nowhere)
 {
     struct world *w = *state;
     struct group_packet p[] = {group_report(IS_EX, "239.1.1.1", 0),
@@ -394,7 +396,7 @@ static void reports_are_handed_up_and_go_nowhere(void **state)
     assert_int_equal(drops(w, PV_FP_DROP_RATE), 500 - handed);
 }
 
-static void housekeeping_stays_at_home(void **state)
+PV_TEST(housekeeping_stays_at_home)
 {
     struct world *w = *state;
     uint8_t p[60];
@@ -418,7 +420,7 @@ static void housekeeping_stays_at_home(void **state)
     assert_int_equal(fp_tx_one(&w->a, p, len, w->now).n_sends, 1);
 }
 
-static void a_range_of_two_addresses_has_no_broadcast(void **state)
+PV_TEST(a_range_of_two_addresses_has_no_broadcast)
 {
     struct world *w = *state;
     struct pv_fp_interface iface = {.n_own = 1, .own = {fp_ip4(1)}, .mtu = 1420};
@@ -430,7 +432,7 @@ static void a_range_of_two_addresses_has_no_broadcast(void **state)
 }
 
 /* 256 copies of a packet of 9000 bytes are more than one call holds. */
-static void copies_that_do_not_fit_follow(void **state)
+PV_TEST(copies_that_do_not_fit_follow)
 {
     struct world *w = *state;
     static uint8_t p[3][9000];
@@ -465,7 +467,7 @@ static void copies_that_do_not_fit_follow(void **state)
     assert_int_equal(total, PV_FP_MAX_COPIES + 2);
 }
 
-static void what_comes_as_discovery_is_no_use_and_may_be_unwanted(void **state)
+PV_TEST(what_comes_as_discovery_is_no_use_and_may_be_unwanted)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -490,7 +492,7 @@ static void what_comes_as_discovery_is_no_use_and_may_be_unwanted(void **state)
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_UNWANTED), 1);
 }
 
-static void a_static_peer_gets_what_its_routes_say(void **state)
+PV_TEST(a_static_peer_gets_what_its_routes_say)
 {
     struct world *w = *state;
     uint32_t at_b;
@@ -506,7 +508,7 @@ static void a_static_peer_gets_what_its_routes_say(void **state)
     assert_int_equal(drops(w, PV_FP_DROP_QUIET), 0);
 }
 
-static void control_writes_to_the_tun(void **state)
+PV_TEST(control_writes_to_the_tun)
 {
     struct world *w = *state;
     uint8_t p[60];
@@ -518,30 +520,4 @@ static void control_writes_to_the_tun(void **state)
     assert_int_equal(r.n_writes, 1);
     assert_int_equal(r.writes[0].len, sizeof(p));
     assert_memory_equal(r.writes[0].data, p, sizeof(p));
-}
-
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(a_copy_goes_to_each_who_wants_it),
-        T(what_arrives_is_what_was_sent),
-        T(discovery_lets_idle_peers_sleep),
-        T(a_question_of_a_client_is_use),
-        T(discovery_may_wake_who_is_asked_to),
-        T(what_programs_joined_is_data),
-        T(data_beside_discovery_counts_as_use),
-        T(copies_go_behind_what_waits),
-        T(each_group_has_a_budget),
-        T(fragments_go_all_or_none),
-        T(what_is_not_of_this_node_is_not_copied),
-        T(reports_are_handed_up_and_go_nowhere),
-        T(housekeeping_stays_at_home),
-        T(a_range_of_two_addresses_has_no_broadcast),
-        T(copies_that_do_not_fit_follow),
-        T(what_comes_as_discovery_is_no_use_and_may_be_unwanted),
-        T(a_static_peer_gets_what_its_routes_say),
-        T(control_writes_to_the_tun),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* A TCP super-packet from a to b as the TUN gives it, all L4 sums still to be made. */
 static struct pv_fp_packet make_super(struct world *w, size_t payload, uint16_t mss)
 {
@@ -110,7 +112,7 @@ static size_t payload_of(const struct pv_join_out *out, uint8_t *dst)
     return n;
 }
 
-static void a_super_packet_leaves_in_runs_and_arrives_as_one(void **state)
+PV_TEST(a_super_packet_leaves_in_runs_and_arrives_as_one)
 {
     struct world *w = *state;
     static uint8_t got[65536];
@@ -131,7 +133,7 @@ static void a_super_packet_leaves_in_runs_and_arrives_as_one(void **state)
     assert_int_equal(pv_load_be16(r.writes[0].data + 2), SUPER + 40);
 }
 
-static void a_flow_in_the_way_loses_the_first_packet_of_a_super_packet(void **state)
+PV_TEST(a_flow_in_the_way_loses_the_first_packet_of_a_super_packet)
 {
     struct world *w = *state;
     static uint8_t got[65536];
@@ -153,7 +155,7 @@ static void a_flow_in_the_way_loses_the_first_packet_of_a_super_packet(void **st
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_CONGESTION), 2);
 }
 
-static void a_queue_that_stands_marks_one_of_those_merged_or_loses_it(void **state)
+PV_TEST(a_queue_that_stands_marks_one_of_those_merged_or_loses_it)
 {
     struct world *w = *state;
     static uint8_t got[65536];
@@ -181,7 +183,7 @@ static void a_queue_that_stands_marks_one_of_those_merged_or_loses_it(void **sta
     }
 }
 
-static void runs_have_at_most_64_datagrams_and_65000_bytes(void **state)
+PV_TEST(runs_have_at_most_64_datagrams_and_65000_bytes)
 {
     struct world *w = *state;
     static const uint16_t sizes[] = {8, 48, 500, 984, 985, 1380, 8000};
@@ -196,7 +198,7 @@ static void runs_have_at_most_64_datagrams_and_65000_bytes(void **state)
     }
 }
 
-static void a_run_ends_where_length_or_peer_changes(void **state)
+PV_TEST(a_run_ends_where_length_or_peer_changes)
 {
     static const struct {
         uint32_t to;
@@ -227,7 +229,7 @@ static void a_run_ends_where_length_or_peer_changes(void **state)
         assert_int_equal(r.sends[i].run, rows[i].run);
 }
 
-static void a_run_has_one_ecn_and_one_way_with_routers(void **state)
+PV_TEST(a_run_has_one_ecn_and_one_way_with_routers)
 {
     static const uint8_t ecn[] = {PV_ECN_0, PV_ECN_0, PV_ECN_NONE, PV_ECN_0};
     static const uint16_t runs[] = {2, 1, 1, 1};
@@ -262,7 +264,7 @@ static void a_run_has_one_ecn_and_one_way_with_routers(void **state)
     assert_int_equal(r.sends[0].run, 1);
 }
 
-static void a_super_packet_waits_as_the_packets_in_it(void **state)
+PV_TEST(a_super_packet_waits_as_the_packets_in_it)
 {
     struct world *w = *state;
     static uint8_t got[65536];
@@ -282,7 +284,7 @@ static void a_super_packet_waits_as_the_packets_in_it(void **state)
     assert_memory_equal(got, w->super + 40, SUPER);
 }
 
-static void the_packets_in_it_must_fit_the_path_not_all_of_it(void **state)
+PV_TEST(the_packets_in_it_must_fit_the_path_not_all_of_it)
 {
     struct world *w = *state;
     fp_set_path(&w->a, w->b_at_a, 2, MSS + 40 + PV_FP_OVERHEAD);
@@ -298,7 +300,7 @@ static void the_packets_in_it_must_fit_the_path_not_all_of_it(void **state)
     assert_int_equal(pv_load_be16(r.writes[0].data + 26), MSS + 40);
 }
 
-static void what_the_offload_gets_wrong_is_dropped(void **state)
+PV_TEST(what_the_offload_gets_wrong_is_dropped)
 {
     struct world *w = *state;
     struct pv_fp_packet packet = make_super(w, SUPER, MSS);
@@ -309,7 +311,7 @@ static void what_the_offload_gets_wrong_is_dropped(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 2);
 }
 
-static void congestion_marks_travel_as_in_rfc_6040(void **state)
+PV_TEST(congestion_marks_travel_as_in_rfc_6040)
 {
     enum {
         DROP = 9
@@ -346,22 +348,4 @@ static void congestion_marks_travel_as_in_rfc_6040(void **state)
         }
     }
     assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_CONGESTION), 2);
-}
-
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(a_super_packet_leaves_in_runs_and_arrives_as_one),
-        T(a_flow_in_the_way_loses_the_first_packet_of_a_super_packet),
-        T(a_queue_that_stands_marks_one_of_those_merged_or_loses_it),
-        T(runs_have_at_most_64_datagrams_and_65000_bytes),
-        T(a_run_ends_where_length_or_peer_changes),
-        T(a_run_has_one_ecn_and_one_way_with_routers),
-        T(a_super_packet_waits_as_the_packets_in_it),
-        T(the_packets_in_it_must_fit_the_path_not_all_of_it),
-        T(what_the_offload_gets_wrong_is_dropped),
-        T(congestion_marks_travel_as_in_rfc_6040),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,14 +112,12 @@ static void check_usable(struct pv_fp_builder *b, const struct pv_fp_snapshot *o
     pv_fp_snapshot_free(snap);
 }
 
-static void every_allocation_may_fail(void **state)
+PV_TEST(every_allocation_may_fail)
 {
     uint64_t seed = 1;
     struct pv_rng rng = {.fill = fp_rng_fill, .ctx = &seed};
     unsigned failures = 0;
     bool done = false;
-    (void)state;
-
     assert_int_equal(pv_crypto_init(), PV_OK);
     for (unsigned n = 1; !done; n++) {
         struct pv_fp_builder *b = NULL;
@@ -135,12 +133,4 @@ static void every_allocation_may_fail(void **state)
         pv_fp_builder_free(b);
     }
     assert_true(failures > 150);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_allocation_may_fail),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

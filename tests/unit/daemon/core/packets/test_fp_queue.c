@@ -31,9 +31,8 @@ static uint32_t pop(struct pv_fp_queue *q, uint32_t peer, size_t len)
     return mark;
 }
 
-static void queues_that_share_have_their_part(void **state)
+PV_TEST(queues_that_share_have_their_part)
 {
-    (void)state;
     for (unsigned n = 1; n <= PV_FP_MAX_WORKERS; n++) {
         struct pv_fp_queue *q = queue();
         uint32_t peer = 1;
@@ -45,12 +44,10 @@ static void queues_that_share_have_their_part(void **state)
     }
 }
 
-static void each_peer_keeps_its_own_order(void **state)
+PV_TEST(each_peer_keeps_its_own_order)
 {
     struct pv_fp_queue *q = queue();
     pv_ns since = 0;
-    (void)state;
-
     assert_false(pv_fp_queue_has(q, 7));
     assert_int_equal(pv_fp_queue_front_len(q, 7), 0);
     assert_int_equal(pv_fp_queue_oldest(q, &since), 0);
@@ -72,11 +69,9 @@ static void each_peer_keeps_its_own_order(void **state)
     pv_fp_queue_free(q);
 }
 
-static void limits_hold_per_peer_and_in_all(void **state)
+PV_TEST(limits_hold_per_peer_and_in_all)
 {
     struct pv_fp_queue *q = queue();
-    (void)state;
-
     for (uint32_t i = 0; i < PV_FP_QUEUE_PACKETS; i++) {
         assert_true(pv_fp_queue_fits_peer(q, 1, 40));
         push(q, 1, i, 40, 1);
@@ -102,13 +97,11 @@ static void limits_hold_per_peer_and_in_all(void **state)
     pv_fp_queue_free(q);
 }
 
-static void as_many_peers_wait_as_there_are_blocks(void **state)
+PV_TEST(as_many_peers_wait_as_there_are_blocks)
 {
     static uint32_t peers[PV_FP_QUEUE_MAX_PEERS];
     static bool seen[PV_FP_QUEUE_MAX_PEERS + 1];
     struct pv_fp_queue *q = queue();
-    (void)state;
-
     for (uint32_t i = 1; i <= PV_FP_QUEUE_MAX_PEERS; i++)
         push(q, i, i, 40, i);
     assert_false(pv_fp_queue_fits_all(q, 1));
@@ -125,7 +118,7 @@ static void as_many_peers_wait_as_there_are_blocks(void **state)
     pv_fp_queue_free(q);
 }
 
-static void random_use_agrees_with_plain_lists(void **state)
+PV_TEST(random_use_agrees_with_plain_lists)
 {
     enum {
         PEERS = 40,
@@ -140,8 +133,6 @@ static void random_use_agrees_with_plain_lists(void **state)
     struct pv_rng rng = test_rng_make(&seed, 9);
     struct pv_fp_queue *q = queue();
     size_t total = 0;
-    (void)state;
-
     memset(want, 0, sizeof(want));
     for (uint32_t step = 0; step < STEPS; step++) {
         uint32_t k = pv_rng_below(&rng, PEERS), peer = (k + 1) << 16 | k;
@@ -171,16 +162,4 @@ static void random_use_agrees_with_plain_lists(void **state)
         assert_true(since == oldest);
     }
     pv_fp_queue_free(q);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_peer_keeps_its_own_order),
-        cmocka_unit_test(queues_that_share_have_their_part),
-        cmocka_unit_test(limits_hold_per_peer_and_in_all),
-        cmocka_unit_test(as_many_peers_wait_as_there_are_blocks),
-        cmocka_unit_test(random_use_agrees_with_plain_lists),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

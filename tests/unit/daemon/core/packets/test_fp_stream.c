@@ -78,9 +78,8 @@ static struct pv_fp_results received(struct pair *p, const struct pv_carrier *fr
 
 static const struct pv_carrier FROM_STREAM = {.kind = PV_CARRIER_STREAM, .sock = STREAM};
 
-static void packets_go_through_streams(void **state)
+PV_TEST(packets_go_through_streams)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     uint16_t number;
@@ -99,9 +98,8 @@ static void packets_go_through_streams(void **state)
     }
 }
 
-static void a_batch_is_one_message_for_each_packet(void **state)
+PV_TEST(a_batch_is_one_message_for_each_packet)
 {
-    (void)state;
     static struct pair p;
     static uint8_t bytes[8][1500];
     struct pv_fp_packet in[8];
@@ -124,9 +122,8 @@ static void a_batch_is_one_message_for_each_packet(void **state)
     assert_int_equal(pv_fp_drops(p.a.w, PV_FP_DROP_STREAM), 1);
 }
 
-static void data_is_received_by_indications_too(void **state)
+PV_TEST(data_is_received_by_indications_too)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600], ind[1700];
     static const uint8_t txid[PV_STUN_TXID_LEN] = {9};
@@ -144,9 +141,8 @@ static void data_is_received_by_indications_too(void **state)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY);
 }
 
-static void what_is_not_from_the_present_stream_is_dropped(void **state)
+PV_TEST(what_is_not_from_the_present_stream_is_dropped)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600], copy[1600];
     struct pv_carrier others[] = {
@@ -183,9 +179,8 @@ static void what_is_not_from_the_present_stream_is_dropped(void **state)
 }
 
 /* The former server goes on relaying for a while, through its own connection. */
-static void what_the_former_stream_brings_is_received(void **state)
+PV_TEST(what_the_former_stream_brings_is_received)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     begin(&p, 0);
@@ -208,9 +203,8 @@ static void what_the_former_stream_brings_is_received(void **state)
     }
 }
 
-static void the_servers_own_words_go_up_with_their_stream(void **state)
+PV_TEST(the_servers_own_words_go_up_with_their_stream)
 {
-    (void)state;
     static struct pair p;
     uint8_t answer[20] = {0x01, 0x03, 0, 0, 0x21, 0x12, 0xa4, 0x42};
     uint8_t message1[152] = {0};
@@ -230,9 +224,8 @@ static void the_servers_own_words_go_up_with_their_stream(void **state)
 }
 
 /* Each relay's bytes are its own, and what goes directly is nobody's. */
-static void bytes_are_counted_for_the_relay_they_went_through(void **state)
+PV_TEST(bytes_are_counted_for_the_relay_they_went_through)
 {
-    (void)state;
     static struct pair p;
     uint8_t buf[1600];
     begin(&p, 0);
@@ -264,18 +257,4 @@ static void bytes_are_counted_for_the_relay_they_went_through(void **state)
         assert_int_equal(atomic_load(&to->tx_relayed[i]), i == VIA ? 2100 : 0);
         assert_int_equal(atomic_load(&at->rx_relayed[i]), i == VIA ? 500 : i == 0 ? 700 : 0);
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packets_go_through_streams),
-        cmocka_unit_test(a_batch_is_one_message_for_each_packet),
-        cmocka_unit_test(data_is_received_by_indications_too),
-        cmocka_unit_test(what_is_not_from_the_present_stream_is_dropped),
-        cmocka_unit_test(what_the_former_stream_brings_is_received),
-        cmocka_unit_test(the_servers_own_words_go_up_with_their_stream),
-        cmocka_unit_test(bytes_are_counted_for_the_relay_they_went_through),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

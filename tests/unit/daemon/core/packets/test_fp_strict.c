@@ -82,9 +82,8 @@ static struct pv_fp_results arrive(struct pair *p, uint8_t *data, size_t len)
     return fp_rx_one(&p->b, fp_carrier(1), data, len, p->now);
 }
 
-static void packets_wait_for_hybrid_keys_in_order(void **state)
+PV_TEST(packets_wait_for_hybrid_keys_in_order)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
@@ -99,9 +98,8 @@ static void packets_wait_for_hybrid_keys_in_order(void **state)
 }
 
 /* They ask for no keys either: what is missing is not a handshake. */
-static void who_waits_asks_for_nothing(void **state)
+PV_TEST(who_waits_asks_for_nothing)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t packet[100];
     set_strict(&p->a, p->b_at_a, PV_FP_STRICT_ALL);
@@ -114,9 +112,8 @@ static void who_waits_asks_for_nothing(void **state)
     assert_int_equal(pv_fp_results(p->a.w).n_sends, 1);
 }
 
-static void packets_that_come_under_other_keys_are_dropped(void **state)
+PV_TEST(packets_that_come_under_other_keys_are_dropped)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
@@ -131,9 +128,8 @@ static void packets_that_come_under_other_keys_are_dropped(void **state)
 }
 
 /* A packet in parts is a packet. */
-static void parts_of_packets_are_dropped_too(void **state)
+PV_TEST(parts_of_packets_are_dropped_too)
 {
-    (void)state;
     struct pair *p = make_pair(700);
     uint8_t data[2000];
     size_t len;
@@ -143,9 +139,8 @@ static void parts_of_packets_are_dropped_too(void **state)
     assert_int_equal(pv_fp_drops(p->b.w, PV_FP_DROP_CLASSICAL), 1);
 }
 
-static void in_band_control_passes_under_any_keys(void **state)
+PV_TEST(in_band_control_passes_under_any_keys)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t packet[PV_INBAND_PACKET_MAX], data[2000];
     size_t len;
@@ -178,9 +173,8 @@ static size_t send_tcp(struct pair *p, uint16_t from, uint16_t to)
     return fp_tx_one(&p->a, packet, sizeof(packet), p->now).n_sends;
 }
 
-static void chat_and_files_wait_while_the_rest_passes(void **state)
+PV_TEST(chat_and_files_wait_while_the_rest_passes)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
@@ -201,27 +195,12 @@ static void chat_and_files_wait_while_the_rest_passes(void **state)
 }
 
 /* A peer of an older version sends chat under the keys it has: it is on the line already. */
-static void what_is_only_to_wait_here_is_taken_from_others(void **state)
+PV_TEST(what_is_only_to_wait_here_is_taken_from_others)
 {
-    (void)state;
     struct pair *p = make_pair(0);
     uint8_t data[2000];
     size_t len;
     set_strict(&p->b, p->a_at_b, PV_FP_STRICT_OWN);
     assert_int_equal(send(p, 100, data, &len), 1);
     assert_int_equal(arrive(p, data, len).n_writes, 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packets_wait_for_hybrid_keys_in_order),
-        cmocka_unit_test(who_waits_asks_for_nothing),
-        cmocka_unit_test(packets_that_come_under_other_keys_are_dropped),
-        cmocka_unit_test(parts_of_packets_are_dropped_too),
-        cmocka_unit_test(chat_and_files_wait_while_the_rest_passes),
-        cmocka_unit_test(what_is_only_to_wait_here_is_taken_from_others),
-        cmocka_unit_test(in_band_control_passes_under_any_keys),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

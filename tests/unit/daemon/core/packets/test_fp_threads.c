@@ -178,13 +178,11 @@ static void stop(void *ctx)
     fp_node_done(&s->b);
 }
 
-static void workers_run_while_control_publishes(void **state)
+PV_TEST(workers_run_while_control_publishes)
 {
     static struct shared s;
     pthread_t tx, rx;
     uint32_t stays[2], goes[2], index[2], round = 0;
-    (void)state;
-
     assert_int_equal(pv_crypto_init(), PV_OK);
     s.now = PV_S(1000);
     fp_node_init(&s.a, 1);
@@ -216,12 +214,4 @@ static void workers_run_while_control_publishes(void **state)
      * replaced while they were on the wire may be missing. */
     assert_true(s.received > PACKETS / 10);
     assert_true(round >= PACKETS / STEP);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(workers_run_while_control_publishes),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

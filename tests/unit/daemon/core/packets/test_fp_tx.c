@@ -38,6 +38,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 static struct pv_fp_results tx(struct world *w, const uint8_t *data, size_t len)
 {
     return fp_tx_one(&w->a, data, len, w->now);
@@ -93,7 +95,7 @@ static void use_peer(struct world *w)
 
 /* --- waiting --------------------------------------------------------------------------------- */
 
-static void packets_wait_for_a_path_then_keys_and_leave_in_order(void **state)
+PV_TEST(packets_wait_for_a_path_then_keys_and_leave_in_order)
 {
     struct world *w = *state;
     uint32_t marks[16];
@@ -129,7 +131,7 @@ static void packets_wait_for_a_path_then_keys_and_leave_in_order(void **state)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
-static void what_waits_goes_before_newer_packets_without_a_flush_too(void **state)
+PV_TEST(what_waits_goes_before_newer_packets_without_a_flush_too)
 {
     struct world *w = *state;
     uint32_t marks[80];
@@ -144,7 +146,7 @@ static void what_waits_goes_before_newer_packets_without_a_flush_too(void **stat
         assert_int_equal(marks[i], i);
 }
 
-static void the_oldest_gives_way_when_the_queue_is_full(void **state)
+PV_TEST(the_oldest_gives_way_when_the_queue_is_full)
 {
     struct world *w = *state;
     uint32_t marks[80];
@@ -164,7 +166,7 @@ static void the_oldest_gives_way_when_the_queue_is_full(void **state)
     assert_int_equal(marks[63], 68);
 }
 
-static void the_queues_of_all_peers_share_one_limit(void **state)
+PV_TEST(the_queues_of_all_peers_share_one_limit)
 {
     enum {
         PEERS = 40
@@ -183,7 +185,7 @@ static void the_queues_of_all_peers_share_one_limit(void **state)
                      PEERS * PV_FP_QUEUE_PACKETS - PV_FP_QUEUE_TOTAL / 2048);
 }
 
-static void packets_wait_for_30_seconds_at_most(void **state)
+PV_TEST(packets_wait_for_30_seconds_at_most)
 {
     struct world *w = *state;
 
@@ -202,7 +204,7 @@ static void packets_wait_for_30_seconds_at_most(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_OLD), 2);
 }
 
-static void what_waits_for_a_peer_that_went_is_answered(void **state)
+PV_TEST(what_waits_for_a_peer_that_went_is_answered)
 {
     struct world *w = *state;
     struct pv_ippkt ip;
@@ -228,7 +230,7 @@ static void what_waits_for_a_peer_that_went_is_answered(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_NO_PEER), 1);
 }
 
-static void a_long_flush_comes_in_pieces_and_loses_nothing(void **state)
+PV_TEST(a_long_flush_comes_in_pieces_and_loses_nothing)
 {
     enum {
         PEERS = 30
@@ -256,7 +258,7 @@ static void a_long_flush_comes_in_pieces_and_loses_nothing(void **state)
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
-static void keys_expire_for_sending_exactly_at_their_time(void **state)
+PV_TEST(keys_expire_for_sending_exactly_at_their_time)
 {
     struct world *w = *state;
     pv_ns birth = w->now;
@@ -276,7 +278,7 @@ static void keys_expire_for_sending_exactly_at_their_time(void **state)
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 1).n_punts, 1);
 }
 
-static void a_used_up_counter_stops_sending(void **state)
+PV_TEST(a_used_up_counter_stops_sending)
 {
     struct world *w = *state;
 
@@ -296,7 +298,7 @@ static void a_used_up_counter_stops_sending(void **state)
 
 /* --- nobody there ---------------------------------------------------------------------------- */
 
-static void an_address_without_member_is_unreachable(void **state)
+PV_TEST(an_address_without_member_is_unreachable)
 {
     struct world *w = *state;
     struct pv_ippkt ip;
@@ -318,7 +320,7 @@ static void an_address_without_member_is_unreachable(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
 }
 
-static void a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path(void **state)
+PV_TEST(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path)
 {
     struct world *w = *state;
 
@@ -334,7 +336,7 @@ static void a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path(voi
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
 }
 
-static void icmp_answers_have_a_rate(void **state)
+PV_TEST(icmp_answers_have_a_rate)
 {
     struct world *w = *state;
     size_t answers = 0;
@@ -349,7 +351,7 @@ static void icmp_answers_have_a_rate(void **state)
 
 /* --- MTU ------------------------------------------------------------------------------------- */
 
-static void the_paths_mtu_bounds_packets_and_padding(void **state)
+PV_TEST(the_paths_mtu_bounds_packets_and_padding)
 {
     struct world *w = *state;
     struct pv_ippkt ip;
@@ -383,7 +385,7 @@ static void the_paths_mtu_bounds_packets_and_padding(void **state)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
 }
 
-static void what_waited_and_does_not_fit_the_path_is_answered(void **state)
+PV_TEST(what_waited_and_does_not_fit_the_path_is_answered)
 {
     struct world *w = *state;
 
@@ -402,7 +404,7 @@ static void what_waited_and_does_not_fit_the_path_is_answered(void **state)
 
 /* --- control --------------------------------------------------------------------------------- */
 
-static void control_injects_keepalives_and_inband_packets(void **state)
+PV_TEST(control_injects_keepalives_and_inband_packets)
 {
     struct world *w = *state;
     struct pv_fp_results r;
@@ -431,7 +433,7 @@ static void control_injects_keepalives_and_inband_packets(void **state)
 }
 
 /* Padded, one for a link of 576 bytes would not fit it, and no other size is smaller. */
-static void a_probe_is_as_long_as_the_datagram_it_asks_about(void **state)
+PV_TEST(a_probe_is_as_long_as_the_datagram_it_asks_about)
 {
     struct world *w = *state;
     static uint8_t probe[PV_INBAND_PROBE_MAX];
@@ -445,9 +447,8 @@ static void a_probe_is_as_long_as_the_datagram_it_asks_about(void **state)
     }
 }
 
-static void every_drop_has_a_name(void **state)
+PV_TEST(every_drop_has_a_name)
 {
-    (void)state;
     for (int i = 0; i < PV_FP_DROP_REASONS; i++) {
         assert_non_null(pv_fp_drop_name((enum pv_fp_drop)i));
         for (int k = 0; k < i; k++)
@@ -455,29 +456,4 @@ static void every_drop_has_a_name(void **state)
                                     pv_fp_drop_name((enum pv_fp_drop)k));
     }
     assert_string_equal(pv_fp_drop_name(PV_FP_DROP_REASONS), "?");
-}
-
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(packets_wait_for_a_path_then_keys_and_leave_in_order),
-        T(what_waits_goes_before_newer_packets_without_a_flush_too),
-        T(the_oldest_gives_way_when_the_queue_is_full),
-        T(the_queues_of_all_peers_share_one_limit),
-        T(packets_wait_for_30_seconds_at_most),
-        T(what_waits_for_a_peer_that_went_is_answered),
-        T(a_long_flush_comes_in_pieces_and_loses_nothing),
-        T(keys_expire_for_sending_exactly_at_their_time),
-        T(a_used_up_counter_stops_sending),
-        T(an_address_without_member_is_unreachable),
-        T(a_member_known_to_be_offline_is_unreachable_unless_it_has_a_path),
-        T(icmp_answers_have_a_rate),
-        T(the_paths_mtu_bounds_packets_and_padding),
-        T(what_waited_and_does_not_fit_the_path_is_answered),
-        T(control_injects_keepalives_and_inband_packets),
-        T(a_probe_is_as_long_as_the_datagram_it_asks_about),
-        T(every_drop_has_a_name),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,8 @@ static int teardown(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, teardown);
+
 /* One packet of a's, sealed. */
 static size_t sealed(struct pair *p, struct pv_fp_worker *w, uint32_t mark, uint8_t *ret)
 {
@@ -87,7 +89,7 @@ static struct pv_fp_results received(struct pair *p, unsigned worker, struct pv_
     return pv_fp_results(p->more[worker]);
 }
 
-static void the_owner_opens_it_and_others_hand_it_over(void **state)
+PV_TEST(the_owner_opens_it_and_others_hand_it_over)
 {
     struct pair *p = *state;
     uint8_t bytes[WORKERS][256], copy[256];
@@ -120,7 +122,7 @@ static void the_owner_opens_it_and_others_hand_it_over(void **state)
 }
 
 /* Both ways to the relay: a datagram and a stream. */
-static void what_a_relay_wrapped_is_handed_over_without_its_wrapping(void **state)
+PV_TEST(what_a_relay_wrapped_is_handed_over_without_its_wrapping)
 {
     struct pair *p = *state;
     const struct pv_carrier ways[] = {
@@ -149,7 +151,7 @@ static void what_a_relay_wrapped_is_handed_over_without_its_wrapping(void **stat
     assert_int_equal(atomic_load(&live->rx_relayed[0]), 2 * LEN);
 }
 
-static void only_transport_data_is_handed_over(void **state)
+PV_TEST(only_transport_data_is_handed_over)
 {
     struct pair *p = *state;
     uint8_t unknown[32] = {4, 0, 0, 0, 1, 99}, message1[148] = {1}, stun[20] = {0, 1};
@@ -172,7 +174,7 @@ static void only_transport_data_is_handed_over(void **state)
     assert_int_equal(pv_fp_drops(p->more[1], PV_FP_DROP_JUNK), 2);
 }
 
-static void what_does_not_reach_its_owner_is_counted(void **state)
+PV_TEST(what_does_not_reach_its_owner_is_counted)
 {
     struct pair *p = *state;
     uint8_t bytes[256];
@@ -185,7 +187,7 @@ static void what_does_not_reach_its_owner_is_counted(void **state)
     assert_string_equal(pv_fp_drop_name(PV_FP_DROP_HANDOVER), "handover");
 }
 
-static void workers_that_send_never_use_a_counter_twice(void **state)
+PV_TEST(workers_that_send_never_use_a_counter_twice)
 {
     struct pair *p = *state;
     struct pv_fp_worker *w[2] = {p->a.w, NULL};
@@ -218,20 +220,4 @@ static void workers_that_send_never_use_a_counter_twice(void **state)
     assert_int_equal(pv_fp_results(w[0]).n_sends, 1);
     assert_true(atomic_load(&keys->next_counter) < PV_FP_REJECT_COUNT);
     pv_fp_worker_free(w[1]);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_owner_opens_it_and_others_hand_it_over, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(what_a_relay_wrapped_is_handed_over_without_its_wrapping,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(only_transport_data_is_handed_over, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_does_not_reach_its_owner_is_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(workers_that_send_never_use_a_counter_twice, setup,
-                                        teardown),
-    };
-    FP_MUST(pv_crypto_init() == PV_OK);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,8 @@ static int end(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, end);
+
 /* A NAT shows itself: one more candidate, with another address than ours. */
 static void see_nat(uint8_t last)
 {
@@ -55,16 +57,14 @@ static unsigned take_ops(enum pv_hardnat_op_type type)
     return n;
 }
 
-static void without_a_nat_nothing_is_measured(void **state)
+PV_TEST(without_a_nat_nothing_is_measured)
 {
-    (void)state;
     fake_node_wait(&peers.f, PV_S(3600));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
 }
 
-static void a_nat_is_measured_once_after_a_minute(void **state)
+PV_TEST(a_nat_is_measured_once_after_a_minute)
 {
-    (void)state;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(59));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
@@ -75,9 +75,8 @@ static void a_nat_is_measured_once_after_a_minute(void **state)
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), 0);
 }
 
-static void a_measurement_that_waits_for_the_coordinator_is_tried_again(void **state)
+PV_TEST(a_measurement_that_waits_for_the_coordinator_is_tried_again)
 {
-    (void)state;
     peers.f.node.online = false;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(120));
@@ -87,9 +86,8 @@ static void a_measurement_that_waits_for_the_coordinator_is_tried_again(void **s
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
 }
 
-static void a_socket_that_fails_ends_the_measurement_for_ten_minutes(void **state)
+PV_TEST(a_socket_that_fails_ends_the_measurement_for_ten_minutes)
 {
-    (void)state;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
@@ -114,9 +112,8 @@ static void measure(void)
     assert_true(fake_node_status(&peers.f)->binding.measuring);
 }
 
-static void another_network_is_measured_anew(void **state)
+PV_TEST(another_network_is_measured_anew)
 {
-    (void)state;
     measure();
     see_nat(2);
     assert_false(fake_node_status(&peers.f)->binding.measuring);
@@ -125,9 +122,8 @@ static void another_network_is_measured_anew(void **state)
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
 }
 
-static void a_measurement_that_slept_is_made_anew(void **state)
+PV_TEST(a_measurement_that_slept_is_made_anew)
 {
-    (void)state;
     measure();
     peers.f.now += PV_S(240);
     fake_node_raise(&peers.f, PV_FACT_RESUMED);
@@ -139,11 +135,10 @@ static void a_measurement_that_slept_is_made_anew(void **state)
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0);
 }
 
-static void a_measurement_asks_the_server_from_its_own_sockets(void **state)
+PV_TEST(a_measurement_asks_the_server_from_its_own_sockets)
 {
     struct pv_engine_transmit tx;
     unsigned n = 0;
-    (void)state;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     for (uint16_t i = 0; i < PV_NATLIFE_SOCKETS; i++)
@@ -160,9 +155,8 @@ static void a_measurement_asks_the_server_from_its_own_sockets(void **state)
     assert_true(n > 0);
 }
 
-static void sockets_of_others_are_left_to_them(void **state)
+PV_TEST(sockets_of_others_are_left_to_them)
 {
-    (void)state;
     see_nat(1);
     fake_node_wait(&peers.f, PV_S(61));
     assert_int_equal(take_ops(PV_HARDNAT_OPEN), PV_NATLIFE_SOCKETS);
@@ -171,22 +165,4 @@ static void sockets_of_others_are_left_to_them(void **state)
     assert_int_equal(take_ops(PV_HARDNAT_CLOSE), 0); /* as when one of ours fails */
     const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .sock = 7, .remote = server};
     assert_false(peers.f.part->handle_stun(peers.f.self, &from, pv_view("x", 1), peers.f.now));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(without_a_nat_nothing_is_measured, begin, end),
-        cmocka_unit_test_setup_teardown(a_nat_is_measured_once_after_a_minute, begin, end),
-        cmocka_unit_test_setup_teardown(a_measurement_that_waits_for_the_coordinator_is_tried_again,
-                                        begin, end),
-        cmocka_unit_test_setup_teardown(a_socket_that_fails_ends_the_measurement_for_ten_minutes,
-                                        begin, end),
-        cmocka_unit_test_setup_teardown(another_network_is_measured_anew, begin, end),
-        cmocka_unit_test_setup_teardown(a_measurement_that_slept_is_made_anew, begin, end),
-        cmocka_unit_test_setup_teardown(a_measurement_asks_the_server_from_its_own_sockets, begin,
-                                        end),
-        cmocka_unit_test_setup_teardown(sockets_of_others_are_left_to_them, begin, end),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* This machine has these two addresses, of eth0 and eth1; NULL: none. */
 static void set_links(const char *first, const char *second)
 {
@@ -92,9 +94,8 @@ static bool answer(const char *mapped, enum pv_carrier_kind kind, bool of_ours)
     return x.f.part->handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now);
 }
 
-static void addresses_of_the_machine_are_listed_and_told(void **state)
+PV_TEST(addresses_of_the_machine_are_listed_and_told)
 {
-    (void)state;
     x.f.node.n_links = 1;
     x.f.node.links[0] = (struct pv_link_addr){
         .up = true, .ifindex = 2, .addr = {.base = pv_addr4(192, 168, 1, 20, 0), .bits = 24}};
@@ -109,9 +110,8 @@ static void addresses_of_the_machine_are_listed_and_told(void **state)
     assert_int_equal(x.f.node.facts, 0);
 }
 
-static void addresses_of_the_overlay_are_no_candidates(void **state)
+PV_TEST(addresses_of_the_overlay_are_no_candidates)
 {
-    (void)state;
     set_links("192.168.1.20", "10.66.5.1"); /* the network has 10.66.0.0/16 */
     assert_non_null(listed("192.168.1.20:51820"));
     assert_null(listed("10.66.5.1:51820"));
@@ -122,9 +122,8 @@ static void addresses_of_the_overlay_are_no_candidates(void **state)
     assert_non_null(listed("10.66.5.1:51820"));
 }
 
-static void what_a_server_sees_is_a_candidate(void **state)
+PV_TEST(what_a_server_sees_is_a_candidate)
 {
-    (void)state;
     set_links("192.168.1.20", NULL);
     set_server();
     assert_true(pv_gatherer_is_asking(x.f.node.gatherer));
@@ -138,9 +137,8 @@ static void what_a_server_sees_is_a_candidate(void **state)
                      2); /* that, and the guess of a kept port */
 }
 
-static void answers_of_others_are_left_to_them(void **state)
+PV_TEST(answers_of_others_are_left_to_them)
 {
-    (void)state;
     set_links("192.168.1.20", NULL);
     set_server();
     assert_false(answer("198.51.100.7:40000", PV_CARRIER_UDP, false));
@@ -148,9 +146,8 @@ static void answers_of_others_are_left_to_them(void **state)
     assert_null(listed("198.51.100.7:40000"));
 }
 
-static void what_comes_through_a_relay_says_nothing_of_our_nat(void **state)
+PV_TEST(what_comes_through_a_relay_says_nothing_of_our_nat)
 {
-    (void)state;
     set_links("192.168.1.20", NULL);
     set_server();
     assert_true(answer("198.51.100.7:40000", PV_CARRIER_CHANNEL, true));
@@ -158,9 +155,8 @@ static void what_comes_through_a_relay_says_nothing_of_our_nat(void **state)
     assert_null(listed("198.51.100.7:40000"));
 }
 
-static void what_peers_see_stands_in_below_everything_else(void **state)
+PV_TEST(what_peers_see_stands_in_below_everything_else)
 {
-    (void)state;
     set_links("192.168.1.20", NULL);
     x.f.node.told[0] = (struct pv_told){.peer = 1,
                                         .local = pv_addr4(192, 168, 1, 20, 0),
@@ -181,9 +177,8 @@ static void what_peers_see_stands_in_below_everything_else(void **state)
     assert_int_equal(x.env.n_locals, n);
 }
 
-static void a_machine_without_addresses_is_told_so(void **state)
+PV_TEST(a_machine_without_addresses_is_told_so)
 {
-    (void)state;
     assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
     set_links("192.168.1.20", NULL);
     assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
@@ -192,20 +187,4 @@ static void a_machine_without_addresses_is_told_so(void **state)
     assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
     x.f.node.up = false;
     assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(addresses_of_the_machine_are_listed_and_told),
-        T(addresses_of_the_overlay_are_no_candidates),
-        T(what_a_server_sees_is_a_candidate),
-        T(answers_of_others_are_left_to_them),
-        T(what_comes_through_a_relay_says_nothing_of_our_nat),
-        T(what_peers_see_stands_in_below_everything_else),
-        T(a_machine_without_addresses_is_told_so),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static enum pv_mapper_state state4(void)
 {
     return pv_mapper_view(pv_portmap_mapper(&x.f.node), PV_AF_INET).state;
@@ -90,10 +92,9 @@ static void map_it(void)
     fake_node_answer(&x.f, job, &result);
 }
 
-static void the_router_is_asked_from_the_address_on_its_link(void **state)
+PV_TEST(the_router_is_asked_from_the_address_on_its_link)
 {
     struct pv_engine_transmit tx;
-    (void)state;
     assert_true(x.f.part->poll_transmit(x.f.self, &tx));
     assert_true(tx.router);
     const struct pv_addr router = pv_addr4(192, 168, 1, 1, 5351),
@@ -103,10 +104,9 @@ static void the_router_is_asked_from_the_address_on_its_link(void **state)
     assert_int_equal(state4(), PV_MAPPER_ASKING);
 }
 
-static void nothing_is_asked_without_a_network_that_is_up(void **state)
+PV_TEST(nothing_is_asked_without_a_network_that_is_up)
 {
     struct pv_engine_transmit tx;
-    (void)state;
     x.f.node.up = false;
     fake_node_settle(&x.f);
     pass(1000);
@@ -115,9 +115,8 @@ static void nothing_is_asked_without_a_network_that_is_up(void **state)
     assert_int_equal(state4(), PV_MAPPER_OFF);
 }
 
-static void who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown(void **state)
+PV_TEST(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown)
 {
-    (void)state;
     struct pv_job *job = expect_job();
     assert_int_equal(job->u.portmap.protocol, PV_PORTMAPJOB_NATPMP);
     assert_false(job->u.portmap.release);
@@ -137,9 +136,8 @@ static void who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown(void **
 }
 
 /* Another network may have the same addresses, and the last one made it wait for up to an hour. */
-static void who_wakes_asks_the_router_at_once(void **state)
+PV_TEST(who_wakes_asks_the_router_at_once)
 {
-    (void)state;
     for (int i = 0; i < 2; i++)
         fake_node_answer(&x.f, expect_job(),
                          &(struct pv_job_result){.status = PV_ERR_REFUSED, .error = "no helper"});
@@ -150,10 +148,9 @@ static void who_wakes_asks_the_router_at_once(void **state)
 }
 
 /* What a router says counts only once the server got in through it. */
-static void a_mapping_is_proven_through_the_server(void **state)
+PV_TEST(a_mapping_is_proven_through_the_server)
 {
     struct pv_engine_transmit tx;
-    (void)state;
     map_it();
     assert_int_equal(state4(), PV_MAPPER_CHECKING);
     assert_int_equal(x.env.portmapped[0].family, PV_AF_NONE);
@@ -164,19 +161,17 @@ static void a_mapping_is_proven_through_the_server(void **state)
     assert_int_equal(pv_stunroute_owner(&route, tx.buf + PV_STUN_TXID_AT), PV_STUN_OWNER_MAPPER);
 }
 
-static void stun_of_others_is_left_to_them(void **state)
+PV_TEST(stun_of_others_is_left_to_them)
 {
     uint8_t msg[PV_STUN_HEADER_LEN] = {1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 9};
     const struct pv_carrier from = {.kind = PV_CARRIER_UDP,
                                     .remote = x.f.node.coord_info.servers[0]};
-    (void)state;
     assert_false(x.f.part->handle_stun(x.f.self, &from, pv_view(msg, sizeof(msg)), x.f.now));
     assert_false(x.f.part->handle_stun(x.f.self, &from, pv_view(msg, 8), x.f.now));
 }
 
-static void what_is_mapped_is_given_back_at_the_end(void **state)
+PV_TEST(what_is_mapped_is_given_back_at_the_end)
 {
-    (void)state;
     map_it();
     x.f.part->on_stop(x.f.self, x.f.now);
     struct pv_job *job = fake_node_job(&x.f);
@@ -184,20 +179,4 @@ static void what_is_mapped_is_given_back_at_the_end(void **state)
     bool release = job->u.portmap.release;
     pv_job_free(job);
     assert_true(release);
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(the_router_is_asked_from_the_address_on_its_link),
-        T(nothing_is_asked_without_a_network_that_is_up),
-        T(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown),
-        T(who_wakes_asks_the_router_at_once),
-        T(a_mapping_is_proven_through_the_server),
-        T(stun_of_others_is_left_to_them),
-        T(what_is_mapped_is_given_back_at_the_end),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* The coordinator's first word, with a relay or without; nothing has followed yet. */
 static void push_welcome(bool has_turn)
 {
@@ -127,9 +129,8 @@ static const struct pv_relayway *members(void)
     return x.env.relays[0];
 }
 
-static void an_offer_becomes_an_allocation_that_everybody_hears_of(void **state)
+PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
 {
-    (void)state;
     welcome(true);
     assert_true(pv_relayway_is_on(members()));
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
@@ -145,9 +146,8 @@ static void an_offer_becomes_an_allocation_that_everybody_hears_of(void **state)
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 0"));
 }
 
-static void only_a_member_that_is_up_allocates(void **state)
+PV_TEST(only_a_member_that_is_up_allocates)
 {
-    (void)state;
     x.f.node.as_member = false;
     welcome(true);
     assert_false(pv_relayway_is_on(members()));
@@ -158,9 +158,8 @@ static void only_a_member_that_is_up_allocates(void **state)
     assert_false(pv_relayway_is_on(members()));
 }
 
-static void an_offer_waits_until_a_server_is_known(void **state)
+PV_TEST(an_offer_waits_until_a_server_is_known)
 {
-    (void)state;
     x.f.node.coord_info.n_servers = 0;
     welcome(true);
     assert_false(pv_relayway_is_on(members()));
@@ -173,7 +172,7 @@ static void an_offer_waits_until_a_server_is_known(void **state)
     assert_true(pv_addr_equal(pv_relayway_server(members()), &server));
 }
 
-static void the_server_is_the_one_that_the_control_channel_proved(void **state)
+PV_TEST(the_server_is_the_one_that_the_control_channel_proved)
 {
     const struct pv_addr a = pv_addr4(203, 0, 113, 9, 3478), b = server;
     const struct pv_addr six = {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8}, .port = 3478};
@@ -187,7 +186,6 @@ static void the_server_is_the_one_that_the_control_channel_proved(void **state)
         {other, {a, b}, a, "the first of the family"},
         {{.family = PV_AF_NONE}, {six, a}, six, "the first"},
     };
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         x.f.node.coord_info.addr = rows[i].by;
         memcpy(x.f.node.coord_info.servers, rows[i].servers, sizeof(rows[i].servers));
@@ -199,9 +197,8 @@ static void the_server_is_the_one_that_the_control_channel_proved(void **state)
     }
 }
 
-static void a_coordinator_without_a_relay_ends_the_one_that_was(void **state)
+PV_TEST(a_coordinator_without_a_relay_ends_the_one_that_was)
 {
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     welcome(false);
@@ -218,11 +215,10 @@ static void bob_is(enum pv_peer_state now)
     fake_peers_settle(&x);
 }
 
-static void a_peer_has_a_channel_while_it_is_in_use(void **state)
+PV_TEST(a_peer_has_a_channel_while_it_is_in_use)
 {
     const struct pv_addr want = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     struct pv_carrier c;
-    (void)state;
     bob_is(PV_PEER_REACHING);
     assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE); /* there is no relay yet */
     welcome(true);
@@ -238,10 +234,9 @@ static void a_peer_has_a_channel_while_it_is_in_use(void **state)
     assert_int_equal(pv_relayway_number(members(), &want), 0);
 }
 
-static void a_peer_that_goes_gives_its_channel_back(void **state)
+PV_TEST(a_peer_that_goes_gives_its_channel_back)
 {
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     bob_is(PV_PEER_UP);
@@ -266,10 +261,9 @@ static bool threads_know(const struct pv_addr *by)
 
 /* The same coordinator, known by its key, answers at another address: a second machine that took
  * over, or a new address of the first. */
-static void at_another_server_the_packet_threads_know_the_channels_again(void **state)
+PV_TEST(at_another_server_the_packet_threads_know_the_channels_again)
 {
     const struct pv_addr moved = pv_addr4(203, 0, 113, 77, 3478);
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     bob_is(PV_PEER_UP);
@@ -283,10 +277,9 @@ static void at_another_server_the_packet_threads_know_the_channels_again(void **
 }
 
 /* A coordinator whose key was lost with its disk: peers have other addresses at its relay. */
-static void with_another_key_at_the_same_server_channels_are_bound_anew(void **state)
+PV_TEST(with_another_key_at_the_same_server_channels_are_bound_anew)
 {
     const struct pv_addr was = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     bob_is(PV_PEER_UP);
@@ -302,12 +295,11 @@ static void with_another_key_at_the_same_server_channels_are_bound_anew(void **s
 }
 
 /* The coordinator gave the network to another one, and relays on. */
-static void a_network_that_is_given_away_keeps_its_channels(void **state)
+PV_TEST(a_network_that_is_given_away_keeps_its_channels)
 {
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     const struct pv_addr other = pv_addr4(203, 0, 113, 77, 3478);
     struct pv_carrier c;
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     bob_is(PV_PEER_UP);
@@ -326,9 +318,8 @@ static void a_network_that_is_given_away_keeps_its_channels(void **state)
     assert_true(pv_addr_equal(&c.relay, &other));
 }
 
-static void teardown_ends_allocation_and_channels(void **state)
+PV_TEST(teardown_ends_allocation_and_channels)
 {
-    (void)state;
     welcome(true);
     (void)serve(PV_TURN_ALLOCATE);
     bob_is(PV_PEER_UP);
@@ -340,11 +331,10 @@ static void teardown_ends_allocation_and_channels(void **state)
 
 /* --- without UDP ------------------------------------------------------------------------------ */
 
-static void silence_by_udp_opens_a_stream_and_is_told(void **state)
+PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
 {
     struct pv_relaystream_op op;
     struct pv_stun_msg req;
-    (void)state;
     welcome(true);
     assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_ERR_AGAIN);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
@@ -371,9 +361,8 @@ static void silence_by_udp_opens_a_stream_and_is_told(void **state)
 
 /* A member that is reached at a public address proves that UDP gets out; one in the same network
  * does not. */
-static void closed_at_the_coordinator_is_not_blocked_here(void **state)
+PV_TEST(closed_at_the_coordinator_is_not_blocked_here)
 {
-    (void)state;
     const struct pv_addr near = pv_addr4(192, 168, 1, 9, 1), far = pv_addr4(198, 51, 100, 9, 1);
     struct pv_carrier path = {.kind = PV_CARRIER_UDP, .remote = near};
     welcome(true);
@@ -390,9 +379,8 @@ static void closed_at_the_coordinator_is_not_blocked_here(void **state)
     assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
 }
 
-static void one_answer_by_udp_ends_the_verdict(void **state)
+PV_TEST(one_answer_by_udp_ends_the_verdict)
 {
-    (void)state;
     welcome(true);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
     assert_true(x.f.node.udp_blocked);
@@ -403,9 +391,8 @@ static void one_answer_by_udp_ends_the_verdict(void **state)
 }
 
 /* A laptop is closed while a verdict is pending: its network ends first, which is reason to ask. */
-static void a_night_of_sleep_is_no_verdict(void **state)
+PV_TEST(a_night_of_sleep_is_no_verdict)
 {
-    (void)state;
     welcome(true);
     x.f.now += PV_S(8 * 3600);
     fake_node_raise(&x.f, PV_FACT_RESUMED);
@@ -416,33 +403,30 @@ static void a_night_of_sleep_is_no_verdict(void **state)
 }
 
 /* The relay's own answer is as good as any. */
-static void an_answer_of_the_relay_keeps_udp_open(void **state)
+PV_TEST(an_answer_of_the_relay_keeps_udp_open)
 {
-    (void)state;
     welcome(true);
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
     assert_false(x.f.node.udp_blocked);
 }
 
-static void nobody_else_speaks_on_a_relays_stream(void **state)
+PV_TEST(nobody_else_speaks_on_a_relays_stream)
 {
     const uint8_t noise[20] = {0};
     const struct pv_carrier stream = {.kind = PV_CARRIER_STREAM, .sock = 16};
     const struct pv_carrier udp = {.kind = PV_CARRIER_UDP, .remote = server};
-    (void)state;
     assert_true(pv_part_relays.handle_stun(x.f.self, &stream, pv_view(noise, 20), x.f.now));
     assert_false(pv_part_relays.handle_stun(x.f.self, &udp, pv_view(noise, 20), x.f.now));
 }
 
 /* --- other relays ----------------------------------------------------------------------------- */
 
-static void relays_of_the_configuration_begin_with_the_first_welcome(void **state)
+PV_TEST(relays_of_the_configuration_begin_with_the_first_welcome)
 {
     struct pv_job_result result = {.status = PV_OK, .n_addrs = 1};
     char name[PV_TURNSERVERS_NAME];
     struct pv_stun_msg req;
-    (void)state;
     assert_null(fake_node_job(&x.f));
     welcome(false);
     struct pv_job *job = fake_node_job(&x.f);
@@ -457,36 +441,4 @@ static void relays_of_the_configuration_begin_with_the_first_welcome(void **stat
     assert_true(pv_addr_equal(&sent.dst, &at));
     fake_node_raise(&x.f, PV_FACT_TEARDOWN);
     assert_false(pv_relayway_is_on(x.env.relays[1]));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_offer_becomes_an_allocation_that_everybody_hears_of,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(only_a_member_that_is_up_allocates, start, stop),
-        cmocka_unit_test_setup_teardown(an_offer_waits_until_a_server_is_known, start, stop),
-        cmocka_unit_test_setup_teardown(the_server_is_the_one_that_the_control_channel_proved,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(a_coordinator_without_a_relay_ends_the_one_that_was, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_peer_has_a_channel_while_it_is_in_use, start, stop),
-        cmocka_unit_test_setup_teardown(a_peer_that_goes_gives_its_channel_back, start, stop),
-        cmocka_unit_test_setup_teardown(
-            at_another_server_the_packet_threads_know_the_channels_again, start, stop),
-        cmocka_unit_test_setup_teardown(with_another_key_at_the_same_server_channels_are_bound_anew,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(a_network_that_is_given_away_keeps_its_channels, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(teardown_ends_allocation_and_channels, start, stop),
-        cmocka_unit_test_setup_teardown(silence_by_udp_opens_a_stream_and_is_told, start, stop),
-        cmocka_unit_test_setup_teardown(one_answer_by_udp_ends_the_verdict, start, stop),
-        cmocka_unit_test_setup_teardown(closed_at_the_coordinator_is_not_blocked_here, start, stop),
-        cmocka_unit_test_setup_teardown(a_night_of_sleep_is_no_verdict, start, stop),
-        cmocka_unit_test_setup_teardown(an_answer_of_the_relay_keeps_udp_open, start, stop),
-        cmocka_unit_test_setup_teardown(nobody_else_speaks_on_a_relays_stream, start, stop),
-        cmocka_unit_test_setup_teardown(relays_of_the_configuration_begin_with_the_first_welcome,
-                                        start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Hands the part a datagram of its main socket. */
 static bool give(const struct pv_addr *from, struct pv_view data)
 {
@@ -109,9 +111,8 @@ static unsigned serve(pv_ns t, bool knows, unsigned *of_each)
     return n;
 }
 
-static void one_coordinator_costs_no_packet(void **state)
+PV_TEST(one_coordinator_costs_no_packet)
 {
-    (void)state;
     connect(0, 3); /* its addresses are its own, or it is older */
     assert_int_equal(serve(PV_S(3600), true, NULL), 0);
     connect(HOME, 0);
@@ -119,9 +120,8 @@ static void one_coordinator_costs_no_packet(void **state)
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_sentries 0"));
 }
 
-static void an_alarm_reaches_the_connection(void **state)
+PV_TEST(an_alarm_reaches_the_connection)
 {
-    (void)state;
     struct pv_addr two = server(2), stranger = server(9);
     connect(HOME, 1);
     assert_int_equal(serve(PV_S(6), true, NULL), 2);
@@ -140,9 +140,8 @@ static void an_alarm_reaches_the_connection(void **state)
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_alarms_total 2"));
 }
 
-static void through_a_relay_nothing_counts(void **state)
+PV_TEST(through_a_relay_nothing_counts)
 {
-    (void)state;
     static const uint8_t txid[PV_STUN_TXID_LEN] = {3};
     uint8_t buf[PV_SENTRY_ALARM_LEN];
     const struct pv_carrier c = {.kind = PV_CARRIER_CHANNEL, .remote = server(2)};
@@ -153,9 +152,8 @@ static void through_a_relay_nothing_counts(void **state)
     assert_int_equal(alarms, 0);
 }
 
-static void two_that_know_it_are_enough(void **state)
+PV_TEST(two_that_know_it_are_enough)
 {
-    (void)state;
     unsigned of[8] = {0};
     connect(HOME, 4);
     unsigned n = serve(PV_S(500), true, of);
@@ -165,17 +163,15 @@ static void two_that_know_it_are_enough(void **state)
     assert_int_equal((of[2] > 0) + (of[3] > 0) + (of[4] > 0) + (of[5] > 0), 2);
 }
 
-static void older_coordinators_are_asked_once_in_ten_minutes(void **state)
+PV_TEST(older_coordinators_are_asked_once_in_ten_minutes)
 {
-    (void)state;
     connect(HOME, 2);
     assert_in_range(serve(PV_S(3000), false, NULL), 2 * 5, 2 * 6);
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_sentries 0"));
 }
 
-static void another_home_begins_anew(void **state)
+PV_TEST(another_home_begins_anew)
 {
-    (void)state;
     struct pv_addr two = server(2);
     connect(HOME, 1);
     (void)serve(PV_S(6), true, NULL);
@@ -190,9 +186,8 @@ static void another_home_begins_anew(void **state)
     assert_false(alarm_from(&two, HOME + 1, 2));
 }
 
-static void without_udp_nobody_is_asked(void **state)
+PV_TEST(without_udp_nobody_is_asked)
 {
-    (void)state;
     x.f.node.udp_blocked = true;
     connect(HOME, 1);
     assert_int_equal(serve(PV_S(100), true, NULL), 0);
@@ -201,9 +196,8 @@ static void without_udp_nobody_is_asked(void **state)
     assert_int_equal(serve(PV_S(6), true, NULL), 2);
 }
 
-static void a_list_that_changes_keeps_who_stays(void **state)
+PV_TEST(a_list_that_changes_keeps_who_stays)
 {
-    (void)state;
     unsigned of[8] = {0};
     connect(HOME, 1);
     (void)serve(PV_S(6), true, NULL);
@@ -220,28 +214,10 @@ static void a_list_that_changes_keeps_who_stays(void **state)
     assert_false(alarm_from(&two, HOME, 2));
 }
 
-static void after_a_change_of_network_it_is_asked_at_once(void **state)
+PV_TEST(after_a_change_of_network_it_is_asked_at_once)
 {
-    (void)state;
     connect(HOME, 1);
     (void)serve(PV_S(6), true, NULL);
     fake_node_raise(&x.f, PV_FACT_MOVED);
     assert_int_equal(serve(PV_S(1), true, NULL), 1);
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-    const struct CMUnitTest tests[] = {
-        T(one_coordinator_costs_no_packet),
-        T(an_alarm_reaches_the_connection),
-        T(through_a_relay_nothing_counts),
-        T(two_that_know_it_are_enough),
-        T(older_coordinators_are_asked_once_in_ten_minutes),
-        T(another_home_begins_anew),
-        T(without_udp_nobody_is_asked),
-        T(a_list_that_changes_keeps_who_stays),
-        T(after_a_change_of_network_it_is_asked_at_once),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,8 @@ static int end(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(begin, end);
+
 static struct pv_hardnat_op take_op(void)
 {
     struct pv_hardnat_op op = {.sock = 0};
@@ -45,16 +47,14 @@ static struct pv_hardnat_op take_op(void)
     return op;
 }
 
-static void a_nat_without_an_end_needs_no_other_socket(void **state)
+PV_TEST(a_nat_without_an_end_needs_no_other_socket)
 {
-    (void)state;
     fake_node_wait(&peers.f, PV_S(86400));
     assert_int_equal(take_op().sock, 0);
 }
 
-static void another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_end(void **state)
+PV_TEST(another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_end)
 {
-    (void)state;
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1)); /* the age of the main socket's binding is not known */
     struct pv_hardnat_op op = take_op();
@@ -79,9 +79,8 @@ static void another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_e
     assert_int_equal(op.sock, PV_STANDBY_SOCK);
 }
 
-static void a_socket_that_cannot_be_opened_is_tried_again(void **state)
+PV_TEST(a_socket_that_cannot_be_opened_is_tried_again)
 {
-    (void)state;
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
     struct pv_hardnat_op op = take_op();
@@ -109,10 +108,9 @@ static unsigned draw(const uint16_t *ports, unsigned n_ports)
     }
 }
 
-static void a_port_that_was_just_used_is_drawn_again(void **state)
+PV_TEST(a_port_that_was_just_used_is_drawn_again)
 {
     static const uint16_t first[] = {4001}, then[] = {4007, 4001, 4002}, late[] = {4007};
-    (void)state;
     peers.f.part->sock_opened(peers.f.self, 7, 4007, peers.f.now); /* of an attempt */
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
@@ -127,26 +125,12 @@ static void a_port_that_was_just_used_is_drawn_again(void **state)
     assert_int_equal(draw(late, 1), 1);
 }
 
-static void the_fourth_port_is_taken_as_it_is(void **state)
+PV_TEST(the_fourth_port_is_taken_as_it_is)
 {
     static const uint16_t same[] = {4007, 4007, 4007, 4007};
-    (void)state;
     peers.f.part->sock_opened(peers.f.self, 7, 4007, peers.f.now);
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
     assert_int_equal(draw(same, 4), 4);
     assert_int_not_equal(peers.f.node.sock, 0);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_nat_without_an_end_needs_no_other_socket, begin, end),
-        cmocka_unit_test_setup_teardown(
-            another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_end, begin, end),
-        cmocka_unit_test_setup_teardown(a_port_that_was_just_used_is_drawn_again, begin, end),
-        cmocka_unit_test_setup_teardown(the_fourth_port_is_taken_as_it_is, begin, end),
-        cmocka_unit_test_setup_teardown(a_socket_that_cannot_be_opened_is_tried_again, begin, end),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

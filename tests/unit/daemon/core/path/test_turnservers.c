@@ -44,6 +44,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* The next job looks up that host; answered with one address, or none and this status. */
 static void expect_lookup(const char *host, int status)
 {
@@ -59,9 +61,8 @@ static void expect_lookup(const char *host, int status)
     fake_node_answer(&node, job, &result);
 }
 
-static void each_server_is_looked_up_once(void **state)
+PV_TEST(each_server_is_looked_up_once)
 {
-    (void)state;
     pv_turnservers_start(servers, &owner, node.now);
     pv_turnservers_start(servers, &owner, node.now); /* while the first answers are missing */
     expect_lookup("turn.example", PV_OK);
@@ -73,9 +74,8 @@ static void each_server_is_looked_up_once(void **state)
     assert_null(fake_node_job(&node));
 }
 
-static void a_name_that_is_not_found_is_asked_for_again_after_a_while(void **state)
+PV_TEST(a_name_that_is_not_found_is_asked_for_again_after_a_while)
 {
-    (void)state;
     pv_turnservers_start(servers, &owner, node.now);
     expect_lookup("turn.example", PV_ERR_NOT_FOUND);
     expect_lookup("2001:db8::1", PV_OK);
@@ -91,10 +91,9 @@ static void a_name_that_is_not_found_is_asked_for_again_after_a_while(void **sta
 }
 
 /* A relay that nobody answers at, whose server is back before its name is due. */
-static void a_name_is_not_asked_for_when_its_server_is_back(void **state)
+PV_TEST(a_name_is_not_asked_for_when_its_server_is_back)
 {
     const struct pv_addr back = pv_addr4(192, 0, 2, 10, 3478);
-    (void)state;
     pv_turnservers_start(servers, &owner, node.now);
     expect_lookup("turn.example", PV_OK);
     expect_lookup("2001:db8::1", PV_OK);
@@ -120,9 +119,8 @@ static void a_name_is_not_asked_for_when_its_server_is_back(void **state)
     assert_int_equal(pv_turnservers_next_timeout(servers), PV_NEVER);
 }
 
-static void an_answer_after_the_network_went_down_begins_nothing(void **state)
+PV_TEST(an_answer_after_the_network_went_down_begins_nothing)
 {
-    (void)state;
     pv_turnservers_start(servers, &owner, node.now);
     node.node.up = false;
     expect_lookup("turn.example", PV_OK);
@@ -131,9 +129,8 @@ static void an_answer_after_the_network_went_down_begins_nothing(void **state)
     assert_false(pv_relayway_is_on(relays[2]));
 }
 
-static void servers_are_left_when_they_are_stopped(void **state)
+PV_TEST(servers_are_left_when_they_are_stopped)
 {
-    (void)state;
     pv_turnservers_start(servers, &owner, node.now);
     expect_lookup("turn.example", PV_OK);
     expect_lookup("2001:db8::1", PV_ERR_NOT_FOUND);
@@ -142,20 +139,18 @@ static void servers_are_left_when_they_are_stopped(void **state)
     assert_int_equal(pv_turnservers_next_timeout(servers), PV_NEVER);
 }
 
-static void relays_are_called_as_they_are_written(void **state)
+PV_TEST(relays_are_called_as_they_are_written)
 {
     char name[PV_TURNSERVERS_NAME];
-    (void)state;
     assert_string_equal(pv_turnservers_name(servers, 0, name), "coordinator");
     assert_string_equal(pv_turnservers_name(servers, 1, name), "turn:turn.example:3478");
     assert_string_equal(pv_turnservers_name(servers, 2, name), "turns:[2001:db8::1]:5349");
 }
 
-static void without_servers_everything_is_a_no_op(void **state)
+PV_TEST(without_servers_everything_is_a_no_op)
 {
     struct pv_turnservers *none;
     char name[PV_TURNSERVERS_NAME];
-    (void)state;
     node.cfg.n_relays = 0;
     assert_int_equal(pv_turnservers_new(&none, &node.node, &node.cfg, relays), PV_OK);
     assert_null(none);
@@ -165,21 +160,4 @@ static void without_servers_everything_is_a_no_op(void **state)
     assert_int_equal(pv_turnservers_next_timeout(none), PV_NEVER);
     assert_string_equal(pv_turnservers_name(none, 0, name), "coordinator");
     assert_null(fake_node_job(&node));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_server_is_looked_up_once, start, stop),
-        cmocka_unit_test_setup_teardown(a_name_that_is_not_found_is_asked_for_again_after_a_while,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(a_name_is_not_asked_for_when_its_server_is_back, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(an_answer_after_the_network_went_down_begins_nothing, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(servers_are_left_when_they_are_stopped, start, stop),
-        cmocka_unit_test_setup_teardown(relays_are_called_as_they_are_written, start, stop),
-        cmocka_unit_test_setup_teardown(without_servers_everything_is_a_no_op, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* Time passes in small steps; bob is looked at in each. */
 static void wait_for(pv_ns t)
 {
@@ -70,9 +72,8 @@ static unsigned open_sockets(void)
     return n;
 }
 
-static void an_attempt_begins_when_ordinary_checks_had_their_time(void **state)
+PV_TEST(an_attempt_begins_when_ordinary_checks_had_their_time)
 {
-    (void)state;
     wait_for(PV_MS(100));
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
     wait_for(PV_MS(150));
@@ -84,25 +85,22 @@ static void an_attempt_begins_when_ordinary_checks_had_their_time(void **state)
     assert_true(pv_addr_equal_ip(&tx.local, &x.env.locals[0].addr));
 }
 
-static void no_attempt_where_udp_does_not_pass(void **state)
+PV_TEST(no_attempt_where_udp_does_not_pass)
 {
-    (void)state;
     x.f.node.udp_blocked = true;
     wait_for(PV_S(2));
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
 }
 
-static void no_attempt_for_a_peer_that_is_offline(void **state)
+PV_TEST(no_attempt_for_a_peer_that_is_offline)
 {
-    (void)state;
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     wait_for(PV_S(2));
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
 }
 
-static void a_direct_path_ends_the_attempt(void **state)
+PV_TEST(a_direct_path_ends_the_attempt)
 {
-    (void)state;
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     wait_for(PV_MS(300));
     assert_int_equal(phase(), PV_HARDNAT_MEASURING);
@@ -112,9 +110,8 @@ static void a_direct_path_ends_the_attempt(void **state)
     assert_int_equal(bob->hard.backoff, 0);
 }
 
-static void our_description_announces_the_attempt_once_our_nat_is_measured(void **state)
+PV_TEST(our_description_announces_the_attempt_once_our_nat_is_measured)
 {
-    (void)state;
     x.f.node.coord_clock = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = x.f.now};
     wait_for(PV_MS(300));
     open_sockets();
@@ -125,9 +122,8 @@ static void our_description_announces_the_attempt_once_our_nat_is_measured(void 
     assert_true(bob->hard.at_us > (uint64_t)T0 * 1000000);
 }
 
-static void an_attempt_that_fails_is_backed_off_until_the_network_changes(void **state)
+PV_TEST(an_attempt_that_fails_is_backed_off_until_the_network_changes)
 {
-    (void)state;
     wait_for(PV_MS(300));
     open_sockets();
     wait_for(PV_S(10)); /* the other side never gets ready */
@@ -140,18 +136,16 @@ static void an_attempt_that_fails_is_backed_off_until_the_network_changes(void *
     assert_int_equal(bob->hard.not_before, 0);
 }
 
-static void an_attempt_ends_with_its_peer(void **state)
+PV_TEST(an_attempt_ends_with_its_peer)
 {
-    (void)state;
     wait_for(PV_MS(300));
     open_sockets();
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
 }
 
-static void messages_on_other_sockets_are_for_others(void **state)
+PV_TEST(messages_on_other_sockets_are_for_others)
 {
-    (void)state;
     struct pv_carrier from = {.kind = PV_CARRIER_UDP, .sock = 0};
     assert_false(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
     from.sock = PV_HARDNAT_END_ID;
@@ -160,22 +154,4 @@ static void messages_on_other_sockets_are_for_others(void **state)
     assert_true(open_sockets() > 0);
     from.sock = 1;
     assert_true(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_attempt_begins_when_ordinary_checks_had_their_time,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(no_attempt_where_udp_does_not_pass, start, stop),
-        cmocka_unit_test_setup_teardown(no_attempt_for_a_peer_that_is_offline, start, stop),
-        cmocka_unit_test_setup_teardown(a_direct_path_ends_the_attempt, start, stop),
-        cmocka_unit_test_setup_teardown(
-            our_description_announces_the_attempt_once_our_nat_is_measured, start, stop),
-        cmocka_unit_test_setup_teardown(
-            an_attempt_that_fails_is_backed_off_until_the_network_changes, start, stop),
-        cmocka_unit_test_setup_teardown(an_attempt_ends_with_its_peer, start, stop),
-        cmocka_unit_test_setup_teardown(messages_on_other_sockets_are_for_others, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,8 @@ static enum pv_descx_verdict deliver(struct pv_descx *a, struct pv_descx *b)
     return pv_descx_receive(b, a->own, a->theirs);
 }
 
-static void both_sides_agree_and_fall_silent(void **state)
+PV_TEST(both_sides_agree_and_fall_silent)
 {
-    (void)state;
     struct pv_descx a = {0};
     struct pv_descx b = {0};
     pv_descx_begin(&a, 100);
@@ -28,9 +27,8 @@ static void both_sides_agree_and_fall_silent(void **state)
     assert_int_equal(pv_descx_next_timeout(&b), PV_NEVER);
 }
 
-static void resends_after_250_ms_doubling_to_8_s_until_acked(void **state)
+PV_TEST(resends_after_250_ms_doubling_to_8_s_until_acked)
 {
-    (void)state;
     struct pv_descx a = {0};
     pv_descx_begin(&a, 1);
     pv_ns now = PV_S(1);
@@ -44,9 +42,8 @@ static void resends_after_250_ms_doubling_to_8_s_until_acked(void **state)
     }
 }
 
-static void gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew(void **state)
+PV_TEST(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew)
 {
-    (void)state;
     struct pv_descx a = {0};
     pv_descx_begin(&a, 1);
     unsigned sends = 0;
@@ -57,9 +54,8 @@ static void gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew(void *
     assert_true(pv_descx_take_due(&a, PV_S(601)));
 }
 
-static void a_lost_answer_is_repeated_when_the_peer_repeats(void **state)
+PV_TEST(a_lost_answer_is_repeated_when_the_peer_repeats)
 {
-    (void)state;
     struct pv_descx a = {0};
     struct pv_descx b = {0};
     pv_descx_begin(&a, 1);
@@ -81,9 +77,8 @@ static void a_lost_answer_is_repeated_when_the_peer_repeats(void **state)
     assert_true(a.acked);
 }
 
-static void two_acked_sides_do_not_answer_each_other_for_ever(void **state)
+PV_TEST(two_acked_sides_do_not_answer_each_other_for_ever)
 {
-    (void)state;
     struct pv_descx a = {0};
     struct pv_descx b = {0};
     pv_descx_begin(&a, 1);
@@ -105,9 +100,8 @@ static void two_acked_sides_do_not_answer_each_other_for_ever(void **state)
     assert_true(sent <= 4 + 2 * PV_DESCX_DUP_ANSWERS);
 }
 
-static void older_ones_are_stale_and_a_new_gen_restarts(void **state)
+PV_TEST(older_ones_are_stale_and_a_new_gen_restarts)
 {
-    (void)state;
     struct pv_descx a = {0};
     const struct pv_descx_id none = {0};
     assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){5, 3}, none), PV_DESCX_NEW_GEN);
@@ -117,9 +111,8 @@ static void older_ones_are_stale_and_a_new_gen_restarts(void **state)
     assert_int_equal(pv_descx_receive(&a, (struct pv_descx_id){6, 1}, none), PV_DESCX_NEW_GEN);
 }
 
-static void a_change_before_the_first_send_needs_no_new_revision(void **state)
+PV_TEST(a_change_before_the_first_send_needs_no_new_revision)
 {
-    (void)state;
     struct pv_descx a = {0};
     pv_descx_begin(&a, 1);
     pv_descx_changed(&a);
@@ -131,9 +124,8 @@ static void a_change_before_the_first_send_needs_no_new_revision(void **state)
 
 /* What left under a number is known by it: kick() and repeat() send it again, and a change behind
  * them is another revision all the same. */
-static void a_change_behind_a_repetition_takes_the_next_revision(void **state)
+PV_TEST(a_change_behind_a_repetition_takes_the_next_revision)
 {
-    (void)state;
     void (*const again[])(struct pv_descx *) = {pv_descx_kick, pv_descx_repeat};
     for (size_t i = 0; i < PV_ARRAY_LEN(again); i++) {
         struct pv_descx a = {0};
@@ -151,9 +143,8 @@ static void a_change_behind_a_repetition_takes_the_next_revision(void **state)
 
 /* An acknowledgement that says something else is a new revision, and is repeated until it is
  * acknowledged itself. */
-static void other_content_never_leaves_under_a_number_that_was_sent(void **state)
+PV_TEST(other_content_never_leaves_under_a_number_that_was_sent)
 {
-    (void)state;
     struct pv_descx a = {0};
     pv_descx_begin(&a, 1);
     pv_descx_says(&a, 10);
@@ -174,9 +165,8 @@ static void other_content_never_leaves_under_a_number_that_was_sent(void **state
     assert_int_equal(a.own.rev, 1); /* nothing left under this number */
 }
 
-static void repeat_brings_it_to_a_peer_that_forgot(void **state)
+PV_TEST(repeat_brings_it_to_a_peer_that_forgot)
 {
-    (void)state;
     struct pv_descx a = {0};
     struct pv_descx b = {0};
     pv_descx_begin(&a, 1);
@@ -194,21 +184,4 @@ static void repeat_brings_it_to_a_peer_that_forgot(void **state)
     assert_true(pv_descx_take_due(&b, 1));
     assert_int_equal(deliver(&b, &a), PV_DESCX_NEW_GEN);
     assert_true(a.acked);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_change_behind_a_repetition_takes_the_next_revision),
-        cmocka_unit_test(other_content_never_leaves_under_a_number_that_was_sent),
-        cmocka_unit_test(repeat_brings_it_to_a_peer_that_forgot),
-        cmocka_unit_test(both_sides_agree_and_fall_silent),
-        cmocka_unit_test(resends_after_250_ms_doubling_to_8_s_until_acked),
-        cmocka_unit_test(gives_up_after_a_bounded_number_of_sends_and_kick_starts_anew),
-        cmocka_unit_test(a_lost_answer_is_repeated_when_the_peer_repeats),
-        cmocka_unit_test(two_acked_sides_do_not_answer_each_other_for_ever),
-        cmocka_unit_test(older_ones_are_stale_and_a_new_gen_restarts),
-        cmocka_unit_test(a_change_before_the_first_send_needs_no_new_revision),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,6 +37,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* A message 1 of the caller's for x. */
 static void call(uint8_t msg[static PV_WGMSG_INITIATION_LEN])
 {
@@ -50,9 +52,8 @@ static void take(const uint8_t *msg, size_t len)
     pv_handshakes_take(x.f.self, &from, pv_view(msg, len), x.f.now);
 }
 
-static void a_handshake_with_an_unknown_key_is_remembered_as_a_strangers(void **state)
+PV_TEST(a_handshake_with_an_unknown_key_is_remembered_as_a_strangers)
 {
-    (void)state;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     assert_int_equal(pv_handshakes_stranger(x.f.self)->from.family, PV_AF_NONE);
     call(msg);
@@ -62,9 +63,8 @@ static void a_handshake_with_an_unknown_key_is_remembered_as_a_strangers(void **
     assert_memory_equal(who->key, caller.device.keys.pk, 32);
 }
 
-static void a_static_peers_handshake_says_where_it_is(void **state)
+PV_TEST(a_static_peers_handshake_says_where_it_is)
 {
-    (void)state;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     struct pv_peer *p = add_static(&x, "caller", &caller.device);
     call(msg);
@@ -74,9 +74,8 @@ static void a_static_peers_handshake_says_where_it_is(void **state)
     assert_int_equal(pv_handshakes_stranger(x.f.self)->from.family, PV_AF_NONE);
 }
 
-static void what_is_no_handshake_for_us_is_dropped(void **state)
+PV_TEST(what_is_no_handshake_for_us_is_dropped)
 {
-    (void)state;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     struct pv_engine_transmit tx;
     call(msg);
@@ -89,9 +88,8 @@ static void what_is_no_handshake_for_us_is_dropped(void **state)
     assert_false(pv_part_handshakes.poll_transmit(x.f.self, &tx));
 }
 
-static void under_load_a_cookie_is_asked_for(void **state)
+PV_TEST(under_load_a_cookie_is_asked_for)
 {
-    (void)state;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     struct pv_engine_transmit tx;
     call(msg);
@@ -111,16 +109,4 @@ static void under_load_a_cookie_is_asked_for(void **state)
         take(msg, sizeof(msg));
     }
     assert_false(pv_part_handshakes.poll_transmit(x.f.self, &tx));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            a_handshake_with_an_unknown_key_is_remembered_as_a_strangers, start, stop),
-        cmocka_unit_test_setup_teardown(a_static_peers_handshake_says_where_it_is, start, stop),
-        cmocka_unit_test_setup_teardown(what_is_no_handshake_for_us_is_dropped, start, stop),
-        cmocka_unit_test_setup_teardown(under_load_a_cookie_is_asked_for, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,11 +21,10 @@ static uint64_t live(struct pv_highwater *h, uint64_t wall_us, unsigned n, bool 
     return last;
 }
 
-static void values_follow_the_clock_once_the_mark_is_stored(void **state)
+PV_TEST(values_follow_the_clock_once_the_mark_is_stored)
 {
     struct pv_highwater h = pv_highwater_load(0);
     uint64_t mark;
-    (void)state;
     assert_int_equal(pv_highwater_next(&h, WALL), 1);
     assert_true(pv_highwater_take_mark(&h, &mark));
     assert_int_equal(mark, WALL + PV_HIGHWATER_AHEAD_US);
@@ -37,10 +36,9 @@ static void values_follow_the_clock_once_the_mark_is_stored(void **state)
 }
 
 /* The clock leaps ahead on a full disk, and back before the next start. */
-static void a_life_that_could_store_nothing_does_not_shut_out_the_next(void **state)
+PV_TEST(a_life_that_could_store_nothing_does_not_shut_out_the_next)
 {
     uint64_t disk = 0;
-    (void)state;
     struct pv_highwater h = pv_highwater_load(disk);
     uint64_t before = live(&h, WALL, 100, true, &disk);
     uint64_t seen = live(&h, WALL + UINT64_C(86400000000), 1000, false, &disk);
@@ -55,20 +53,9 @@ static void a_life_that_could_store_nothing_does_not_shut_out_the_next(void **st
 }
 
 /* A backup restored: what is on disk is old, the clock is right. */
-static void an_old_mark_is_left_behind_as_soon_as_a_new_one_is_stored(void **state)
+PV_TEST(an_old_mark_is_left_behind_as_soon_as_a_new_one_is_stored)
 {
     uint64_t disk = WALL - UINT64_C(86400000000);
-    (void)state;
     struct pv_highwater h = pv_highwater_load(disk);
     assert_true(live(&h, WALL, 3, true, &disk) >= WALL);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_follow_the_clock_once_the_mark_is_stored),
-        cmocka_unit_test(a_life_that_could_store_nothing_does_not_shut_out_the_next),
-        cmocka_unit_test(an_old_mark_is_left_behind_as_soon_as_a_new_one_is_stored),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

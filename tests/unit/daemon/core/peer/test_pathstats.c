@@ -17,9 +17,8 @@
         .type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 8, 5) \
     }
 
-static void nats_have_their_class(void **state)
+PV_TEST(nats_have_their_class)
 {
-    (void)state;
     static const uint8_t global6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
     const struct {
         struct pv_desc_nat nat;
@@ -54,9 +53,8 @@ static void nats_have_their_class(void **state)
 }
 
 /* The most there can be is well-formed too, and small enough for any scraper. */
-static void all_numbers_at_once_are_well_formed(void **state)
+PV_TEST(all_numbers_at_once_are_well_formed)
 {
-    (void)state;
     static struct pv_pathstats s;
     struct pv_metrics m;
     char *text = NULL;
@@ -74,13 +72,4 @@ static void all_numbers_at_once_are_well_formed(void **state)
     assert_int_equal(g->n_series, attempts + ends + 4 + s.to_direct.n_bounds + 1 + 2);
     grammar_done(g);
     free(text);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nats_have_their_class),
-        cmocka_unit_test(all_numbers_at_once_are_well_formed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

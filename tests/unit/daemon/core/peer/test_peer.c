@@ -7,9 +7,8 @@
 
 /* --- meeting ------------------------------------------------------------------------------- */
 
-static void a_wish_makes_a_path_and_keys_on_both_sides(void **state)
+PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
 {
-    (void)state;
     struct world *w = make_world();
     want(w, 0);
     pass(w, PV_S(1));
@@ -21,9 +20,8 @@ static void a_wish_makes_a_path_and_keys_on_both_sides(void **state)
                 0); /* proves the keys to the responder */
 }
 
-static void nothing_is_sent_without_a_wish(void **state)
+PV_TEST(nothing_is_sent_without_a_wish)
 {
-    (void)state;
     struct world *w = make_world();
     pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, 1, w->now);
     pv_peer_env_changed(w->n[0].peers[0], true, w->now);
@@ -31,9 +29,8 @@ static void nothing_is_sent_without_a_wish(void **state)
     assert_int_equal(w->n[0].n_descs + w->datagrams, 0);
 }
 
-static void a_peer_that_is_offline_is_reached_when_it_comes(void **state)
+PV_TEST(a_peer_that_is_offline_is_reached_when_it_comes)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
@@ -46,9 +43,8 @@ static void a_peer_that_is_offline_is_reached_when_it_comes(void **state)
     assert_true(is_up(w, 0));
 }
 
-static void nobody_waits_a_minute_for_a_peer_to_come(void **state)
+PV_TEST(nobody_waits_a_minute_for_a_peer_to_come)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
@@ -61,9 +57,8 @@ static void nobody_waits_a_minute_for_a_peer_to_come(void **state)
 
 /* --- failing and trying again ---------------------------------------------------------------- */
 
-static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
+PV_TEST(attempts_end_after_30_s_and_come_back_ever_slower)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     static const unsigned pauses[] = {5, 35, 60, 60};
@@ -88,9 +83,8 @@ static void attempts_end_after_30_s_and_come_back_ever_slower(void **state)
     assert_int_equal(p->retry, PV_PEER_RETRY_FIRST);
 }
 
-static void checks_that_all_failed_are_followed_by_silence(void **state)
+PV_TEST(checks_that_all_failed_are_followed_by_silence)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true; /* descriptions arrive, checks do not */
@@ -109,9 +103,8 @@ static void checks_that_all_failed_are_followed_by_silence(void **state)
     assert_int_equal(p->state, PV_PEER_UP);
 }
 
-static void without_a_wish_a_failed_attempt_is_the_last(void **state)
+PV_TEST(without_a_wish_a_failed_attempt_is_the_last)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = w->no_signals = true;
@@ -126,9 +119,8 @@ static void without_a_wish_a_failed_attempt_is_the_last(void **state)
 
 /* A relay that went away leaves a peer that is up without a path. A wish begins nothing as long as
  * the agent trusts what it chose, for the relay may be back at once. */
-static void a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect(void **state)
+PV_TEST(a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     want(w, 0);
@@ -148,9 +140,8 @@ static void a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect(void
     assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
-static void another_network_is_news_for_a_failed_peer(void **state)
+PV_TEST(another_network_is_news_for_a_failed_peer)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true;
@@ -186,9 +177,8 @@ static void crowd(struct world *w, size_t n)
     pump(w);
 }
 
-static void twenty_attempts_begin_a_second_and_32_run_at_once(void **state)
+PV_TEST(twenty_attempts_begin_a_second_and_32_run_at_once)
 {
-    (void)state;
     struct world *w = make_world();
     w->no_signals = w->no_network = true;
     crowd(w, 60);
@@ -215,9 +205,8 @@ static void ask_for_path(struct world *w, struct pv_peer *p)
     pump(w);
 }
 
-static void a_peer_is_noted_once_a_packet_waits_for_it(void **state)
+PV_TEST(a_peer_is_noted_once_a_packet_waits_for_it)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
@@ -228,9 +217,8 @@ static void a_peer_is_noted_once_a_packet_waits_for_it(void **state)
     assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
-static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
+PV_TEST(packets_may_ask_again_whenever_nothing_is_under_way)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_network = true;
@@ -253,9 +241,8 @@ static void packets_may_ask_again_whenever_nothing_is_under_way(void **state)
 }
 
 /* The NAT may have forgotten it, and a handshake over it would be repeated for 90 s. */
-static void packets_that_wait_for_keys_wake_a_dormant_path(void **state)
+PV_TEST(packets_that_wait_for_keys_wake_a_dormant_path)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_KEYS};
@@ -268,9 +255,8 @@ static void packets_that_wait_for_keys_wake_a_dormant_path(void **state)
     assert_int_not_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
 }
 
-static void who_wants_to_reach_us_needs_no_turn(void **state)
+PV_TEST(who_wants_to_reach_us_needs_no_turn)
 {
-    (void)state;
     struct world *w = make_world();
     w->no_signals = w->no_network = true;
     struct pv_peer *first = w->n[0].peers[0];
@@ -289,9 +275,8 @@ static void who_wants_to_reach_us_needs_no_turn(void **state)
 
 /* --- goodbye ------------------------------------------------------------------------------- */
 
-static void a_goodbye_ends_the_path_at_once_and_a_return_is_noticed(void **state)
+PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
 {
-    (void)state;
     struct world *w = make_world();
     want(w, 0);
     pass(w, PV_S(1));
@@ -315,9 +300,8 @@ static void a_goodbye_ends_the_path_at_once_and_a_return_is_noticed(void **state
     assert_true(is_up(w, 1));
 }
 
-static void a_restart_is_noticed_by_the_new_connection(void **state)
+PV_TEST(a_restart_is_noticed_by_the_new_connection)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
@@ -333,29 +317,4 @@ static void a_restart_is_noticed_by_the_new_connection(void **state)
     assert_true(is_up(w, 1));
     assert_true(pv_session_has_keys(w->n[1].peers[0]->session, w->now) ||
                 pv_session_has_keys(p->session, w->now));
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_wish_makes_a_path_and_keys_on_both_sides),
-        cmocka_unit_test(nothing_is_sent_without_a_wish),
-        cmocka_unit_test(a_peer_that_is_offline_is_reached_when_it_comes),
-        cmocka_unit_test(nobody_waits_a_minute_for_a_peer_to_come),
-        cmocka_unit_test(attempts_end_after_30_s_and_come_back_ever_slower),
-        cmocka_unit_test(checks_that_all_failed_are_followed_by_silence),
-        cmocka_unit_test(a_wish_without_a_carrier_begins_anew_when_the_choice_is_suspect),
-        cmocka_unit_test(without_a_wish_a_failed_attempt_is_the_last),
-        cmocka_unit_test(another_network_is_news_for_a_failed_peer),
-        cmocka_unit_test(twenty_attempts_begin_a_second_and_32_run_at_once),
-        cmocka_unit_test(a_peer_is_noted_once_a_packet_waits_for_it),
-        cmocka_unit_test(packets_may_ask_again_whenever_nothing_is_under_way),
-        cmocka_unit_test(packets_that_wait_for_keys_wake_a_dormant_path),
-        cmocka_unit_test(who_wants_to_reach_us_needs_no_turn),
-        cmocka_unit_test(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed),
-        cmocka_unit_test(a_restart_is_noticed_by_the_new_connection),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,8 @@
 /* --- descriptions ---------------------------------------------------------------------------- */
 
 /* Who takes it drops its own message 1 for it, and then neither gets an answer that it can use. */
-static void a_description_holds_no_handshake_that_was_given_up(void **state)
+PV_TEST(a_description_holds_no_handshake_that_was_given_up)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     w->no_signals = true;
@@ -35,9 +34,8 @@ static struct pv_desc describe(struct world *w)
     return w->n[1].last;
 }
 
-static void what_was_relayed_outlives_the_peer(void **state)
+PV_TEST(what_was_relayed_outlives_the_peer)
 {
-    (void)state;
     struct world *w = make_world();
     struct node *n = &w->n[1];
     struct pv_peer_relayed sum = {.tx = 1};
@@ -57,12 +55,11 @@ static void what_was_relayed_outlives_the_peer(void **state)
 
 /* A former life had no room on its disk for its mark and used numbers above it. This one begins at
  * the same mark, but can store the next. */
-static void a_generation_too_low_is_renumbered_once_its_mark_is_stored(void **state)
+PV_TEST(a_generation_too_low_is_renumbered_once_its_mark_is_stored)
 {
     enum {
         MARK = 1000, /* µs */
     };
-    (void)state;
     struct world *w = make_world();
     struct pv_highwater *gen = &w->n[0].env.gen;
     *gen = pv_highwater_load(MARK);
@@ -78,9 +75,8 @@ static void a_generation_too_low_is_renumbered_once_its_mark_is_stored(void **st
     assert_true(is_up(w, 1));
 }
 
-static void old_descriptions_change_nothing(void **state)
+PV_TEST(old_descriptions_change_nothing)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_desc d = describe(w);
     struct pv_peer *p = w->n[0].peers[0];
@@ -105,9 +101,8 @@ static void repeat_behind(struct world *w)
     pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, w->now, w->now);
 }
 
-static void candidates_that_change_behind_a_repetition_arrive(void **state)
+PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer_env *env = &w->n[0].env;
     want(w, 0);
@@ -129,9 +124,8 @@ static void candidates_that_change_behind_a_repetition_arrive(void **state)
 
 /* Nobody describes a dormant path whose candidates changed, until it is used. Where the other side
  * is the one that uses it, the acknowledgement is the first to say them. */
-static void candidates_that_change_while_a_path_is_dormant_arrive_with_its_use(void **state)
+PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer_env *env = &w->n[0].env;
     want(w, 0);
@@ -151,9 +145,8 @@ static void candidates_that_change_while_a_path_is_dormant_arrive_with_its_use(v
 }
 
 /* The offer crosses a change of the one that answers, and comes while that one repeats itself. */
-static void an_answer_behind_a_repetition_arrives(void **state)
+PV_TEST(an_answer_behind_a_repetition_arrives)
 {
-    (void)state;
     struct world *w = make_world();
     for (int i = 0; i < 2; i++) {
         w->n[i].env.kem = &kem_double;
@@ -178,9 +171,8 @@ static void an_answer_behind_a_repetition_arrives(void **state)
     assert_int_not_equal(pv_pqx_say(p->agreed.x)->have, before);
 }
 
-static void a_handshake_for_somebody_else_is_not_taken(void **state)
+PV_TEST(a_handshake_for_somebody_else_is_not_taken)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_desc d = describe(w);
     struct pv_peer *p = w->n[0].peers[0];
@@ -200,9 +192,8 @@ static void a_handshake_for_somebody_else_is_not_taken(void **state)
     assert_true(is_up(w, 0));
 }
 
-static void descriptions_without_use_do_no_harm(void **state)
+PV_TEST(descriptions_without_use_do_no_harm)
 {
-    (void)state;
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     struct pv_desc d = describe(w);
@@ -231,9 +222,8 @@ static void descriptions_without_use_do_no_harm(void **state)
     assert_true(is_up(w, 0));
 }
 
-static void two_wishes_at_once_make_one_session(void **state)
+PV_TEST(two_wishes_at_once_make_one_session)
 {
-    (void)state;
     struct world *w = make_world();
     pv_peer_want(w->n[0].peers[0], "a test", w->now);
     pv_peer_want(w->n[1].peers[0], "a test", w->now);
@@ -245,9 +235,8 @@ static void two_wishes_at_once_make_one_session(void **state)
 
 /* --- datagrams ----------------------------------------------------------------------------- */
 
-static void an_initiation_out_of_the_blue_is_answered_to_its_source(void **state)
+PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
 {
-    (void)state;
     struct world *w = make_world();
     w->n[0].env.signalling = w->n[1].env.signalling = false;
     struct pv_peer *p = w->n[1].peers[0];
@@ -280,21 +269,19 @@ static void an_initiation_out_of_the_blue_is_answered_to_its_source(void **state
     pv_session_free(s);
 }
 
-static void a_path_on_trial_is_not_relayed_because_the_last_one_was(void **state)
+PV_TEST(a_path_on_trial_is_not_relayed_because_the_last_one_was)
 {
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_carrier there = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
-    (void)state;
     p->far_relay = true;
     pv_peer_proven_at(p, &there, w->now);
     assert_int_equal(p->path_state, PV_PATH_STATE_TRIAL);
     assert_true(pv_peer_is_direct(p));
 }
 
-static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
+PV_TEST(stun_for_a_peer_without_an_agent_is_dropped)
 {
-    (void)state;
     struct world *w = make_world();
     const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
     uint8_t junk[20] = {0, 1};
@@ -306,7 +293,7 @@ static void stun_for_a_peer_without_an_agent_is_dropped(void **state)
                      PV_ERR_STATE);
 }
 
-static void all_indices_of_a_peer_are_one_workers(void **state)
+PV_TEST(all_indices_of_a_peer_are_one_workers)
 {
     enum {
         WORKERS = 3,
@@ -315,7 +302,6 @@ static void all_indices_of_a_peer_are_one_workers(void **state)
     struct world *w = make_world();
     struct node *n = &w->n[0];
     unsigned of_worker[WORKERS] = {0};
-    (void)state;
     n->env.workers = WORKERS;
     for (uint8_t i = 1; i < WORKERS * EACH; i++) {
         uint8_t pk[32] = {9, i};
@@ -330,27 +316,4 @@ static void all_indices_of_a_peer_are_one_workers(void **state)
     }
     for (unsigned i = 0; i < WORKERS; i++)
         assert_int_equal(of_worker[i], EACH);
-}
-
-int main(void)
-{
-    if (pv_crypto_init() < 0)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_relayed_outlives_the_peer),
-        cmocka_unit_test(a_description_holds_no_handshake_that_was_given_up),
-        cmocka_unit_test(a_generation_too_low_is_renumbered_once_its_mark_is_stored),
-        cmocka_unit_test(old_descriptions_change_nothing),
-        cmocka_unit_test(candidates_that_change_behind_a_repetition_arrive),
-        cmocka_unit_test(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use),
-        cmocka_unit_test(an_answer_behind_a_repetition_arrives),
-        cmocka_unit_test(a_handshake_for_somebody_else_is_not_taken),
-        cmocka_unit_test(descriptions_without_use_do_no_harm),
-        cmocka_unit_test(two_wishes_at_once_make_one_session),
-        cmocka_unit_test(an_initiation_out_of_the_blue_is_answered_to_its_source),
-        cmocka_unit_test(a_path_on_trial_is_not_relayed_because_the_last_one_was),
-        cmocka_unit_test(stun_for_a_peer_without_an_agent_is_dropped),
-        cmocka_unit_test(all_indices_of_a_peer_are_one_workers),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,9 +53,8 @@ static void rekey(struct world *w, int i)
     assert_int_equal(w->n[i].env.stats.handshakes, before + 1);
 }
 
-static void a_member_with_another_key_keeps_its_session_and_path(void **state)
+PV_TEST(a_member_with_another_key_keeps_its_session_and_path)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer *p = w->n[1].peers[0];
@@ -72,9 +71,8 @@ static void a_member_with_another_key_keeps_its_session_and_path(void **state)
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));
 }
 
-static void the_former_key_is_taken_for_three_minutes(void **state)
+PV_TEST(the_former_key_is_taken_for_three_minutes)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer *p = w->n[1].peers[0];
@@ -87,9 +85,8 @@ static void the_former_key_is_taken_for_three_minutes(void **state)
     assert_false(pv_peer_has_key(p, k->device[1].keys.pk, w->now));
 }
 
-static void who_may_not_have_heard_is_asked_with_the_former_key_first(void **state)
+PV_TEST(who_may_not_have_heard_is_asked_with_the_former_key_first)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer *p = w->n[0].peers[0];
@@ -108,9 +105,8 @@ static void who_may_not_have_heard_is_asked_with_the_former_key_first(void **sta
 }
 
 /* Nobody answers: the next message 1 tries the other key, and then the one before that. */
-static void each_further_message_tries_another_key(void **state)
+PV_TEST(each_further_message_tries_another_key)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer *p = w->n[0].peers[0];
@@ -130,9 +126,8 @@ static void each_further_message_tries_another_key(void **state)
     assert_ptr_equal(pv_peer_own_key(p, w->now), &k->device[1]);
 }
 
-static void all_keys_of_ours_are_answered_also_one_that_is_not_announced(void **state)
+PV_TEST(all_keys_of_ours_are_answered_also_one_that_is_not_announced)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer_env *env = &w->n[0].env;
@@ -149,9 +144,8 @@ static void all_keys_of_ours_are_answered_also_one_that_is_not_announced(void **
     assert_true(pv_peer_knows_own_key(w->n[0].peers[0]));
 }
 
-static void a_forgotten_key_is_not_answered_and_its_sessions_go_on(void **state)
+PV_TEST(a_forgotten_key_is_not_answered_and_its_sessions_go_on)
 {
-    (void)state;
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
     struct pv_peer *p = w->n[0].peers[0];
@@ -164,17 +158,4 @@ static void a_forgotten_key_is_not_answered_and_its_sessions_go_on(void **state)
     assert_true(pv_session_has_keys(p->session, w->now));
     rekey(w, 0);
     rekey(w, 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_member_with_another_key_keeps_its_session_and_path),
-        cmocka_unit_test(the_former_key_is_taken_for_three_minutes),
-        cmocka_unit_test(who_may_not_have_heard_is_asked_with_the_former_key_first),
-        cmocka_unit_test(each_further_message_tries_another_key),
-        cmocka_unit_test(all_keys_of_ours_are_answered_also_one_that_is_not_announced),
-        cmocka_unit_test(a_forgotten_key_is_not_answered_and_its_sessions_go_on),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,11 +23,10 @@ static void add_members(struct fake_peers *peers, unsigned from, unsigned to)
     }
 }
 
-static void a_member_that_is_not_used_costs_little(void **state)
+PV_TEST(a_member_that_is_not_used_costs_little)
 {
     static struct fake_node f;
     struct fake_peers peers;
-    (void)state;
     fake_node_init(&f, &no_part);
     fake_node_enter(&f);
     fake_peers_init(&peers, &f);
@@ -39,12 +38,4 @@ static void a_member_that_is_not_used_costs_little(void **state)
     assert_true(each <= BYTES);
     fake_peers_done(&peers);
     fake_node_done(&f);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_member_that_is_not_used_costs_little),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static struct pv_peers *table(void)
 {
     return x.f.node.peers;
@@ -38,9 +40,8 @@ static struct pv_peer *add_static(const char *name, const char *host)
     return pv_peers_find(table(), name);
 }
 
-static void a_peer_is_found_by_all_that_names_it(void **state)
+PV_TEST(a_peer_is_found_by_all_that_names_it)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
     struct pv_peer *printer = add_static("printer", "");
@@ -65,9 +66,8 @@ static void a_peer_is_found_by_all_that_names_it(void **state)
     assert_int_equal(n, 3);
 }
 
-static void facts_about_a_peer_are_told_once_and_together(void **state)
+PV_TEST(facts_about_a_peer_are_told_once_and_together)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     unsigned facts;
     pv_peers_touch(table(), bob, x.f.now);
@@ -80,9 +80,8 @@ static void facts_about_a_peer_are_told_once_and_together(void **state)
     assert_false(pv_peers_has_news(table()));
 }
 
-static void nobody_is_told_of_a_peer_that_is_gone(void **state)
+PV_TEST(nobody_is_told_of_a_peer_that_is_gone)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_peer *carol = fake_peers_member(&x, 2, "carol", 3);
     unsigned facts;
@@ -97,9 +96,8 @@ static void nobody_is_told_of_a_peer_that_is_gone(void **state)
     assert_int_equal(pv_peers_count_members(table()), 0);
 }
 
-static void a_path_that_becomes_suspect_casts_doubt_on_our_nat(void **state)
+PV_TEST(a_path_that_becomes_suspect_casts_doubt_on_our_nat)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     fake_peers_path(&x, bob, &there);
@@ -111,9 +109,8 @@ static void a_path_that_becomes_suspect_casts_doubt_on_our_nat(void **state)
 }
 
 /* One answer to "is it there?", with and without the coordinator's word. */
-static void a_path_or_the_coordinators_word_makes_a_peer_reachable(void **state)
+PV_TEST(a_path_or_the_coordinators_word_makes_a_peer_reachable)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     assert_int_equal(pv_peer_reach(bob), PV_REACH_NO);
@@ -133,9 +130,8 @@ static void a_path_or_the_coordinators_word_makes_a_peer_reachable(void **state)
     assert_int_equal(pv_peer_reach(bob), PV_REACH_ONLINE);
 }
 
-static void more_packets_than_fit_are_dropped(void **state)
+PV_TEST(more_packets_than_fit_are_dropped)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     struct pv_engine_inject out;
     size_t n = 0;
@@ -160,9 +156,8 @@ static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
     return NULL;
 }
 
-static void a_probe_is_answered_and_a_goodbye_ends_the_path(void **state)
+PV_TEST(a_probe_is_answered_and_a_goodbye_ends_the_path)
 {
-    (void)state;
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
     const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
     struct pv_engine_inject out;
@@ -176,9 +171,8 @@ static void a_probe_is_answered_and_a_goodbye_ends_the_path(void **state)
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
 }
 
-static void a_static_peers_name_is_looked_up_until_it_is_found(void **state)
+PV_TEST(a_static_peers_name_is_looked_up_until_it_is_found)
 {
-    (void)state;
     struct pv_peer *vpn = add_static("vpn", "vpn.example.org");
     struct pv_job *job = fake_node_job(&x.f);
     assert_non_null(job);
@@ -197,33 +191,12 @@ static void a_static_peers_name_is_looked_up_until_it_is_found(void **state)
     assert_int_equal(pv_peer_path(vpn)->remote.port, 51820);
 }
 
-static void static_routes_are_those_of_all_static_peers(void **state)
+PV_TEST(static_routes_are_those_of_all_static_peers)
 {
-    (void)state;
     size_t n;
     add_static("one", "192.0.2.1");
     add_static("two", "192.0.2.2");
     assert_non_null(pv_peers_static_routes(table(), &n));
     assert_int_equal(n, 2);
     assert_int_equal(pv_peers_count_statics(table()), 2);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_peer_is_found_by_all_that_names_it, start, stop),
-        cmocka_unit_test_setup_teardown(facts_about_a_peer_are_told_once_and_together, start, stop),
-        cmocka_unit_test_setup_teardown(nobody_is_told_of_a_peer_that_is_gone, start, stop),
-        cmocka_unit_test_setup_teardown(a_path_that_becomes_suspect_casts_doubt_on_our_nat, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_path_or_the_coordinators_word_makes_a_peer_reachable,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(more_packets_than_fit_are_dropped, start, stop),
-        cmocka_unit_test_setup_teardown(a_probe_is_answered_and_a_goodbye_ends_the_path, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(a_static_peers_name_is_looked_up_until_it_is_found, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(static_routes_are_those_of_all_static_peers, start, stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

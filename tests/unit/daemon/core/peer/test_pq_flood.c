@@ -60,9 +60,8 @@ static void send(uint64_t gen, uint64_t rev)
     pv_peer_handle_desc(p, &d, x.f.now);
 }
 
-static void offers_without_end_are_answered_a_few_at_a_time(void **state)
+PV_TEST(offers_without_end_are_answered_a_few_at_a_time)
 {
-    (void)state;
     start();
     for (unsigned i = 1; i <= FLOOD; i++)
         send(1, i);
@@ -79,9 +78,8 @@ static void offers_without_end_are_answered_a_few_at_a_time(void **state)
     fake_peers_done(&x);
 }
 
-static void chat_waits_for_a_member_that_announced_it(void **state)
+PV_TEST(chat_waits_for_a_member_that_announced_it)
 {
-    (void)state;
     start();
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE); /* nothing is known of it */
     send(1, 1);
@@ -97,9 +95,8 @@ static void chat_waits_for_a_member_that_announced_it(void **state)
 
 /* What was too much is not acknowledged, so it comes again and is answered then: an honest member
  * that started again and again would else wait for its next generation. */
-static void what_was_too_much_is_answered_when_it_is_repeated(void **state)
+PV_TEST(what_was_too_much_is_answered_when_it_is_repeated)
 {
-    (void)state;
     struct pv_desc ours;
     start();
     for (unsigned i = 1; i <= FLOOD; i++)
@@ -120,16 +117,4 @@ static void what_was_too_much_is_answered_when_it_is_repeated(void **state)
         answered = ours.re_gen == FLOOD && ours.pq != NULL && ours.pq->kind == PV_DESC_PQ_ANSWER;
     assert_true(answered);
     fake_peers_done(&x);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(chat_waits_for_a_member_that_announced_it),
-        cmocka_unit_test(offers_without_end_are_answered_a_few_at_a_time),
-        cmocka_unit_test(what_was_too_much_is_answered_when_it_is_repeated),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,10 +165,9 @@ static struct pv_rng start(const struct pv_kem *kem)
 
 /* --- the exchanges ---------------------------------------------------------------------------- */
 
-static void members_leave_nothing_of_their_exchange(void **state)
+PV_TEST(members_leave_nothing_of_their_exchange)
 {
     const struct pv_kem *const kems[] = {NULL, pv_kem_mlkem768()};
-    (void)state;
     for (size_t k = 0; k < PV_ARRAY_LEN(kems) && (k == 0 || kems[k] != NULL); k++) {
         struct pv_rng rng = start(kems[k]);
         struct pv_pqx *x[2];
@@ -207,9 +206,8 @@ static void members_leave_nothing_of_their_exchange(void **state)
 }
 
 /* One that is given up in the middle. */
-static void an_exchange_that_ends_early_leaves_nothing(void **state)
+PV_TEST(an_exchange_that_ends_early_leaves_nothing)
 {
-    (void)state;
     for (int end = 0; end < 2; end++) {
         struct pv_rng rng = start(NULL);
         struct pv_pqx_config cfg = {.kem = &telling, .rng = rng, .own_pk = {1}};
@@ -237,10 +235,9 @@ static void carry(struct pv_control *from, struct pv_control *to)
     pv_control_wrote(from, used);
 }
 
-static void both_ends_of_a_control_channel_leave_nothing(void **state)
+PV_TEST(both_ends_of_a_control_channel_leave_nothing)
 {
     const struct pv_kem *const kems[] = {NULL, pv_kem_mlkem768()};
-    (void)state;
     for (size_t k = 0; k < 2 * PV_ARRAY_LEN(kems) && (k < 2 || kems[k / 2] != NULL); k++) {
         const bool answered = k % 2 == 0;
         struct pv_rng rng = start(kems[k / 2]);
@@ -270,10 +267,9 @@ static void both_ends_of_a_control_channel_leave_nothing(void **state)
     }
 }
 
-static void boxes_leave_nothing(void **state)
+PV_TEST(boxes_leave_nothing)
 {
     const struct pv_kem *const kems[] = {NULL, pv_kem_mlkem768()};
-    (void)state;
     for (size_t k = 0; k < PV_ARRAY_LEN(kems) && (k == 0 || kems[k] != NULL); k++) {
         struct pv_rng rng = start(kems[k]);
         uint8_t asf[PV_DH_LEN], bsf[PV_DH_LEN], sender[PV_DH_LEN], psk[PV_NOISE_PSK_LEN];
@@ -297,17 +293,4 @@ static void boxes_leave_nothing(void **state)
         pv_wipe(psk, sizeof(psk));
         expect_none("opening a box");
     }
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members_leave_nothing_of_their_exchange),
-        cmocka_unit_test(an_exchange_that_ends_early_leaves_nothing),
-        cmocka_unit_test(both_ends_of_a_control_channel_leave_nothing),
-        cmocka_unit_test(boxes_leave_nothing),
-    };
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,6 @@
  * ML-KEM-768 where the crypto library has it. */
 #include <stdio.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/peer/pqx.h"
 #include "tests/unit/kem_double.h"
 #include "tests/unit/test_util.h"
@@ -199,9 +198,8 @@ static size_t every_kem(const struct pv_kem *ret_kems[static 2])
 }
 
 /* Whoever begins: three or four descriptions, and one key. */
-static void two_members_agree(void **state)
+PV_TEST(two_members_agree)
 {
-    (void)state;
     const struct pv_kem *kems[2];
     size_t n = every_kem(kems);
     for (size_t k = 0; k < n; k++) {
@@ -221,9 +219,8 @@ static void two_members_agree(void **state)
 }
 
 /* The side that encapsulates knows the key first, and that the other has it only when told. */
-static void a_key_is_proven_when_the_other_side_has_it(void **state)
+PV_TEST(a_key_is_proven_when_the_other_side_has_it)
 {
-    (void)state;
     struct world *w = make_world(&kem_double, 2);
     begin(w, 1);
     turn(w, 0, 0, 0); /* the offer */
@@ -239,9 +236,8 @@ static void a_key_is_proven_when_the_other_side_has_it(void **state)
 }
 
 /* Loss, reordering, doubles, and generations that change under way: a thousand meetings. */
-static void whatever_happens_on_the_way_both_have_the_same_key(void **state)
+PV_TEST(whatever_happens_on_the_way_both_have_the_same_key)
 {
-    (void)state;
     unsigned bad = 0;
     for (uint64_t seed = 1; seed <= 1000; seed++) {
         struct world *w = make_world(&kem_double, seed);
@@ -269,9 +265,8 @@ static void whatever_happens_on_the_way_both_have_the_same_key(void **state)
     assert_int_equal(bad, 0);
 }
 
-static void it_is_renewed_within_the_hour(void **state)
+PV_TEST(it_is_renewed_within_the_hour)
 {
-    (void)state;
     struct world *w = make_world(&kem_double, 3);
     begin(w, 0);
     assert_true(settle(w, 0));
@@ -298,9 +293,8 @@ static void it_is_renewed_within_the_hour(void **state)
 }
 
 /* Somebody who never answers an offer gets none in every description, and is no error. */
-static void a_member_that_does_not_do_it_is_left_alone(void **state)
+PV_TEST(a_member_that_does_not_do_it_is_left_alone)
 {
-    (void)state;
     struct world *w = make_world(&kem_double, 4);
     begin(w, 1);
     assert_non_null(pv_pqx_say(w->s[1].x));
@@ -314,9 +308,8 @@ static void a_member_that_does_not_do_it_is_left_alone(void **state)
 }
 
 /* A half belongs to the generation of its description: one of another is not looked at. */
-static void a_half_of_another_generation_is_not_taken(void **state)
+PV_TEST(a_half_of_another_generation_is_not_taken)
 {
-    (void)state;
     struct world *w = make_world(&kem_double, 5);
     begin(w, 0);
     begin(w, 1);
@@ -335,9 +328,8 @@ static void a_half_of_another_generation_is_not_taken(void **state)
     assert_int_equal(w->s[0].n_keys, 0);
 }
 
-static void keys_that_are_none_are_named(void **state)
+PV_TEST(keys_that_are_none_are_named)
 {
-    (void)state;
     struct world *w = make_world(&kem_double, 6);
     begin(w, 0);
     begin(w, 1);
@@ -377,18 +369,4 @@ static void keys_that_are_none_are_named(void **state)
     arrive(w, &l);
     assert_int_equal(w->s[1].n_keys, 1);
     assert_memory_equal(&w->s[0].keys[0].key, &w->s[1].keys[0].key, sizeof(w->s[0].keys[0].key));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_members_agree),
-        cmocka_unit_test(a_key_is_proven_when_the_other_side_has_it),
-        cmocka_unit_test(whatever_happens_on_the_way_both_have_the_same_key),
-        cmocka_unit_test(it_is_renewed_within_the_hour),
-        cmocka_unit_test(a_member_that_does_not_do_it_is_left_alone),
-        cmocka_unit_test(a_half_of_another_generation_is_not_taken),
-        cmocka_unit_test(keys_that_are_none_are_named),
-    };
-    return pv_crypto_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

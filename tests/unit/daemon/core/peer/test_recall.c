@@ -70,13 +70,12 @@ static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_
     return PV_NEVER;
 }
 
-static void trials_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
+PV_TEST(trials_leave_at_0_1_3_5_and_then_every_15_seconds)
 {
     static const unsigned at[] = {0, 1, 3, 5, 20, 35, 50};
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     load(r, 1, addr(1), 10);
     load(r, 1, addr(2), 30);
     load(r, 1, addr(3), 20);
@@ -91,12 +90,11 @@ static void trials_leave_at_0_1_3_5_and_then_every_15_seconds(void **state)
     }
 }
 
-static void nobody_is_tried_while_the_coordinator_is_there(void **state)
+PV_TEST(nobody_is_tried_while_the_coordinator_is_there)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_want(r, pk(1), now);
     assert_int_equal(next_trial(r, &now, PV_S(1000), &item), PV_NEVER);
@@ -106,12 +104,11 @@ static void nobody_is_tried_while_the_coordinator_is_there(void **state)
     assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
 }
 
-static void a_member_that_is_reached_is_left_alone_until_its_path_is_gone(void **state)
+PV_TEST(a_member_that_is_reached_is_left_alone_until_its_path_is_gone)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
     assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
@@ -125,13 +122,12 @@ static void a_member_that_is_reached_is_left_alone_until_its_path_is_gone(void *
     assert_int_equal(next_trial(r, &now, PV_S(1001), &item), PV_S(1000));
 }
 
-static void trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(void **state)
+PV_TEST(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100), last = 0;
     unsigned n = 0;
-    (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
     for (pv_ns t; (t = next_trial(r, &now, PV_S(5000), &item)) != PV_NEVER; n++)
@@ -149,12 +145,11 @@ static void trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew(vo
 }
 
 /* The owner repeats a wish as often as it likes: that alone makes nothing due. */
-static void a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest(void **state)
+PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest)
 {
     struct pv_recall *r = make(PV_RECALL_AT_ONCE + 8);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
         load(r, i, addr(i), 10);
     pv_recall_set_on(r, true, now);
@@ -172,13 +167,12 @@ static void a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest(void **st
 }
 
 /* Somebody pings every second: trials stay 15 s apart, and do not end. */
-static void wishes_that_go_on_do_not_make_more_trials(void **state)
+PV_TEST(wishes_that_go_on_do_not_make_more_trials)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     unsigned n = 0;
-    (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
     for (pv_ns t = PV_S(101); t < PV_S(2101); t += PV_S(1)) {
@@ -197,7 +191,7 @@ static void wishes_that_go_on_do_not_make_more_trials(void **state)
     assert_in_range(next_trial(r, &now, PV_S(2400), &item), PV_S(2310), PV_S(2311));
 }
 
-static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **state)
+PV_TEST(thirty_two_at_once_those_reached_last_first_and_all_in_turn)
 {
     enum {
         MEMBERS = 100
@@ -206,7 +200,6 @@ static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **s
     struct pv_recall_item item;
     pv_ns now = PV_S(100), start = now;
     unsigned seen[MEMBERS] = {0}, different = 0;
-    (void)state;
     for (unsigned i = 0; i < MEMBERS; i++)
         load(r, i, addr(i), 1000 + i);
     pv_recall_set_on(r, true, now);
@@ -228,7 +221,7 @@ static void thirty_two_at_once_those_reached_last_first_and_all_in_turn(void **s
         assert_true(seen[i] > 0);
 }
 
-static void no_more_than_thirty_two_members_are_tried_in_any_second(void **state)
+PV_TEST(no_more_than_thirty_two_members_are_tried_in_any_second)
 {
     enum {
         MEMBERS = 300
@@ -237,7 +230,6 @@ static void no_more_than_thirty_two_members_are_tried_in_any_second(void **state
     struct pv_recall_item item;
     struct test_rng draw = {.state = 9};
     pv_ns now = PV_S(100);
-    (void)state;
     for (unsigned i = 0; i < MEMBERS; i++)
         load(r, i, addr(i), test_rng_next(&draw) % 1000);
     pv_recall_set_on(r, true, now);
@@ -271,12 +263,11 @@ static void no_more_than_thirty_two_members_are_tried_in_any_second(void **state
     }
 }
 
-static void the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart(void **state)
+PV_TEST(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     for (unsigned i = 0; i < 6; i++)
         note(r, 1, addr(i), 1000 + i, now);
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_OK);
@@ -300,12 +291,11 @@ static void the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart(void
     assert_int_equal(pv_recall_next_timeout(r), now + PV_RECALL_REFRESH);
 }
 
-static void a_member_that_is_gone_is_forgotten_on_disk_too(void **state)
+PV_TEST(a_member_that_is_gone_is_forgotten_on_disk_too)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
-    (void)state;
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
     assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
@@ -319,13 +309,12 @@ static void a_member_that_is_gone_is_forgotten_on_disk_too(void **state)
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
 }
 
-static void what_failed_to_be_stored_is_stored_again(void **state)
+PV_TEST(what_failed_to_be_stored_is_stored_again)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     unsigned n = 0;
-    (void)state;
     note(r, 1, addr(1), 10, now);
     note(r, 2, addr(2), 10, now);
     while (pv_recall_poll_store(r, now, &item) == PV_OK)
@@ -339,11 +328,10 @@ static void what_failed_to_be_stored_is_stored_again(void **state)
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
 }
 
-static void limits_hold_and_unusable_addresses_are_ignored(void **state)
+PV_TEST(limits_hold_and_unusable_addresses_are_ignored)
 {
     struct pv_recall *r = make(2);
     struct pv_recall_item item;
-    (void)state;
     for (unsigned i = 0; i < 5; i++)
         load(r, i, addr(i), i);
     pv_recall_get(r, pk(1), &item);
@@ -362,23 +350,4 @@ static void limits_hold_and_unusable_addresses_are_ignored(void **state)
     assert_int_equal(item.n, 1);
     test_end(r);
     assert_null(pv_recall_free(NULL));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trials_leave_at_0_1_3_5_and_then_every_15_seconds),
-        cmocka_unit_test(nobody_is_tried_while_the_coordinator_is_there),
-        cmocka_unit_test(a_member_that_is_reached_is_left_alone_until_its_path_is_gone),
-        cmocka_unit_test(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew),
-        cmocka_unit_test(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest),
-        cmocka_unit_test(wishes_that_go_on_do_not_make_more_trials),
-        cmocka_unit_test(thirty_two_at_once_those_reached_last_first_and_all_in_turn),
-        cmocka_unit_test(no_more_than_thirty_two_members_are_tried_in_any_second),
-        cmocka_unit_test(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart),
-        cmocka_unit_test(a_member_that_is_gone_is_forgotten_on_disk_too),
-        cmocka_unit_test(what_failed_to_be_stored_is_stored_again),
-        cmocka_unit_test(limits_hold_and_unusable_addresses_are_ignored),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

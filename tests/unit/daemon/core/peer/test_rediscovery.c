@@ -23,6 +23,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void wait_for(pv_ns t)
 {
     fake_node_wait(&x.f, t);
@@ -69,9 +71,8 @@ static struct pv_peer *start_with_bob(void)
     return bob;
 }
 
-static void a_lost_member_is_tried_while_the_coordinator_is_away(void **state)
+PV_TEST(a_lost_member_is_tried_while_the_coordinator_is_away)
 {
-    (void)state;
     struct pv_peer *bob = start_with_bob();
     fake_peers_path(&x, bob, &bobs);
     fake_peers_path(&x, bob, NULL);
@@ -98,9 +99,8 @@ static void a_lost_member_is_tried_while_the_coordinator_is_away(void **state)
     assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
-static void nothing_is_missed_when_the_network_is_down(void **state)
+PV_TEST(nothing_is_missed_when_the_network_is_down)
 {
-    (void)state;
     struct pv_peer *bob = start_with_bob();
     fake_peers_path(&x, bob, &bobs);
     fake_peers_path(&x, bob, NULL);
@@ -111,9 +111,8 @@ static void nothing_is_missed_when_the_network_is_down(void **state)
     assert_int_equal(fake_node_status(&x.f)->s.away_since_s, 0);
 }
 
-static void addresses_are_stored_and_again_after_a_failure(void **state)
+PV_TEST(addresses_are_stored_and_again_after_a_failure)
 {
-    (void)state;
     struct pv_peer *bob = start_with_bob();
     uint8_t pk[32];
     memcpy(pk, pv_peer_pk(bob), sizeof(pk));
@@ -132,9 +131,8 @@ static void addresses_are_stored_and_again_after_a_failure(void **state)
     expect_stored(pk, 0, PV_OK);
 }
 
-static void stored_addresses_of_nobody_are_removed(void **state)
+PV_TEST(stored_addresses_of_nobody_are_removed)
 {
-    (void)state;
     const struct keys bob = keys_of(1), gone = keys_of(2);
     memcpy(saved[0].node, bob.pk, 32);
     memcpy(saved[1].node, gone.pk, 32);
@@ -154,9 +152,8 @@ static void stored_addresses_of_nobody_are_removed(void **state)
     assert_int_equal(trials_at(&bobs), 1);
 }
 
-static void who_leaves_the_network_forgets_all(void **state)
+PV_TEST(who_leaves_the_network_forgets_all)
 {
-    (void)state;
     struct pv_peer *bob = start_with_bob();
     uint8_t pk[32];
     struct pv_recall_item item;
@@ -170,9 +167,8 @@ static void who_leaves_the_network_forgets_all(void **state)
     assert_int_equal(item.n, 0);
 }
 
-static void what_peers_told_is_void_once_a_server_can_tell(void **state)
+PV_TEST(what_peers_told_is_void_once_a_server_can_tell)
 {
-    (void)state;
     fake_node_start(&x.f);
     x.f.node.told[1] = (struct pv_told){.peer = 3, .local = bobs, .mapped = bobs};
     pv_node_raise(&x.f.node, PV_FACT_ONLINE);
@@ -181,20 +177,4 @@ static void what_peers_told_is_void_once_a_server_can_tell(void **state)
     pv_part_rediscovery.on_facts(x.f.self, facts, x.f.now);
     assert_int_equal(x.f.node.told[1].peer, 0);
     assert_int_equal(x.f.node.facts, PV_FACT_TOLD);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_lost_member_is_tried_while_the_coordinator_is_away, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(nothing_is_missed_when_the_network_is_down, start, stop),
-        cmocka_unit_test_setup_teardown(addresses_are_stored_and_again_after_a_failure, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(stored_addresses_of_nobody_are_removed, start, stop),
-        cmocka_unit_test_setup_teardown(who_leaves_the_network_forgets_all, start, stop),
-        cmocka_unit_test_setup_teardown(what_peers_told_is_void_once_a_server_can_tell, start,
-                                        stop),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,9 +23,8 @@ static struct pv_relayaddrs make(size_t n)
     return a;
 }
 
-static void each_has_its_turn_and_then_all_have_time(void **state)
+PV_TEST(each_has_its_turn_and_then_all_have_time)
 {
-    (void)state;
     struct pv_relayaddrs a = make(3);
     expect(&a, 1);
     assert_true(pv_relayaddrs_is_hasty(&a));
@@ -47,9 +46,8 @@ static void each_has_its_turn_and_then_all_have_time(void **state)
     assert_true(pv_relayaddrs_is_hasty(&a));
 }
 
-static void a_single_one_is_never_left(void **state)
+PV_TEST(a_single_one_is_never_left)
 {
-    (void)state;
     struct pv_relayaddrs a = {0};
     assert_int_equal(pv_relayaddrs_now(&a)->family, PV_AF_NONE);
     assert_false(pv_relayaddrs_next(&a));
@@ -60,9 +58,8 @@ static void a_single_one_is_never_left(void **state)
     assert_true(pv_relayaddrs_are_silent(&a));
 }
 
-static void a_new_list_keeps_the_present_one(void **state)
+PV_TEST(a_new_list_keeps_the_present_one)
 {
-    (void)state;
     struct pv_relayaddrs a = make(2);
     const struct pv_addr list[3] = {at(7), at(2), at(8)}, other[1] = {at(9)};
     assert_true(pv_relayaddrs_next(&a));
@@ -79,9 +76,8 @@ static void a_new_list_keeps_the_present_one(void **state)
     assert_int_equal(a.n, PV_RELAYADDRS_MAX);
 }
 
-static void servers_may_send_us_on_but_not_in_circles(void **state)
+PV_TEST(servers_may_send_us_on_but_not_in_circles)
 {
-    (void)state;
     struct pv_relayaddrs a = make(2);
     const struct pv_addr x = at(50), y = at(51), first = at(1), none = {.family = PV_AF_NONE};
     pv_ns now = PV_S(1000);
@@ -100,24 +96,11 @@ static void servers_may_send_us_on_but_not_in_circles(void **state)
     assert_true(pv_relayaddrs_redirect(&a, &y, now + 2 * PV_RELAYADDRS_LOOP));
 }
 
-static void a_long_chain_of_servers_is_not_followed(void **state)
+PV_TEST(a_long_chain_of_servers_is_not_followed)
 {
-    (void)state;
     struct pv_relayaddrs a = make(1);
     unsigned n = 0;
     for (struct pv_addr to = at(100); pv_relayaddrs_redirect(&a, &to, PV_S(1)); to = at(100 + n))
         n++;
     assert_int_equal(n, PV_RELAYADDRS_ASKED - 1); /* the first one counts too */
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_has_its_turn_and_then_all_have_time),
-        cmocka_unit_test(a_single_one_is_never_left),
-        cmocka_unit_test(a_new_list_keeps_the_present_one),
-        cmocka_unit_test(servers_may_send_us_on_but_not_in_circles),
-        cmocka_unit_test(a_long_chain_of_servers_is_not_followed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,8 @@
 /* The way to a TURN server: by UDP, by a stream, and from one to the other. */
 #include "tests/unit/daemon/core/relay/relayway_world.h"
 
-static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
+PV_TEST(a_members_channel_goes_from_udp_to_the_stream_and_back)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     up_by_udp(&f, false);
@@ -46,9 +45,8 @@ static void a_members_channel_goes_from_udp_to_the_stream_and_back(void **state)
 }
 
 /* The coordinator came back, and its welcome was there before the stream. */
-static void what_left_by_udp_is_asked_again_by_the_stream(void **state)
+PV_TEST(what_left_by_udp_is_asked_again_by_the_stream)
 {
-    (void)state;
     struct fixture f;
     setup(&f, false);
     pv_relayway_set_blocked(f.r, true, f.now);
@@ -64,9 +62,8 @@ static void what_left_by_udp_is_asked_again_by_the_stream(void **state)
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
 }
 
-static void a_stream_that_ends_is_made_again_ever_slower(void **state)
+PV_TEST(a_stream_that_ends_is_made_again_ever_slower)
 {
-    (void)state;
     struct fixture f;
     uint16_t stream = up_by_stream(&f, false), last = stream;
     pv_ns least = 0;
@@ -91,9 +88,8 @@ static void a_stream_that_ends_is_made_again_ever_slower(void **state)
     assert_int_not_equal(opened(&f), 0);
 }
 
-static void a_stream_that_says_nothing_is_given_up(void **state)
+PV_TEST(a_stream_that_says_nothing_is_given_up)
 {
-    (void)state;
     struct fixture f;
     uint16_t stream = up_by_stream(&f, false);
     f.now += PV_RELAYWAY_KEEP_STREAM;
@@ -110,9 +106,8 @@ static void a_stream_that_says_nothing_is_given_up(void **state)
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_NONE);
 }
 
-static void a_connection_that_takes_too_long_is_given_up(void **state)
+PV_TEST(a_connection_that_takes_too_long_is_given_up)
 {
-    (void)state;
     struct fixture f;
     up_by_udp(&f, false);
     pv_relayway_set_blocked(f.r, true, f.now);
@@ -123,9 +118,8 @@ static void a_connection_that_takes_too_long_is_given_up(void **state)
 }
 
 /* STUN passes by UDP, TURN does not: the stream, and UDP is left alone for a while. */
-static void udp_that_does_not_carry_turn_is_left_alone(void **state)
+PV_TEST(udp_that_does_not_carry_turn_is_left_alone)
 {
-    (void)state;
     struct fixture f;
     uint16_t stream;
     setup(&f, false);
@@ -152,9 +146,8 @@ static void udp_that_does_not_carry_turn_is_left_alone(void **state)
                 f.now - from <= PV_RELAYWAY_UDP_HOLD);
 }
 
-static void a_stock_server_that_knows_only_streams_waits_for_one(void **state)
+PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     uint8_t buf[256];
@@ -208,9 +201,8 @@ static const char *told(struct fixture *f)
     return words;
 }
 
-static void why_it_is_not_reached_is_told_once_in_words(void **state)
+PV_TEST(why_it_is_not_reached_is_told_once_in_words)
 {
-    (void)state;
     struct fixture f;
     setup(&f, true);
     f.cfg.udp = false;
@@ -261,9 +253,8 @@ static uint8_t server(const struct fixture *f)
     return pv_relayway_server(f->r)->ip[3];
 }
 
-static void a_dead_address_is_left_for_the_next_by_udp(void **state)
+PV_TEST(a_dead_address_is_left_for_the_next_by_udp)
 {
-    (void)state;
     struct fixture f;
     start_three(&f, true, false);
     pv_ns begun = f.now;
@@ -310,9 +301,8 @@ static uint16_t next_stream(struct fixture *f, uint8_t last)
     return 0;
 }
 
-static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
+PV_TEST(a_dead_address_is_left_for_the_next_by_a_stream)
 {
-    (void)state;
     struct fixture f;
     start_three(&f, false, true);
     pv_ns begun = f.now;
@@ -336,9 +326,8 @@ static void a_dead_address_is_left_for_the_next_by_a_stream(void **state)
     assert_int_not_equal(next_stream(&f, 1), 0);
 }
 
-static void what_no_address_gives_by_udp_is_asked_for_by_a_stream(void **state)
+PV_TEST(what_no_address_gives_by_udp_is_asked_for_by_a_stream)
 {
-    (void)state;
     struct fixture f;
     start_three(&f, true, true);
     uint16_t stream = next_stream(&f, 1);
@@ -370,9 +359,8 @@ static void send_on(struct fixture *f, uint8_t to)
     assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
 }
 
-static void a_server_that_sends_us_on_is_obeyed(void **state)
+PV_TEST(a_server_that_sends_us_on_is_obeyed)
 {
-    (void)state;
     struct fixture f;
     setup(&f, true);
     assert_int_equal(pv_relayway_start(f.r, &f.cfg, f.now), PV_OK);
@@ -408,9 +396,8 @@ static void a_server_that_sends_us_on_is_obeyed(void **state)
     assert_int_equal(pv_relayway_way(f.r), PV_RELAYWAY_STREAM);
 }
 
-static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **state)
+PV_TEST(an_allocation_that_nothing_gets_through_to_is_not_reached)
 {
-    (void)state;
     struct fixture f;
     up_by_udp(&f, false);
     assert_true(pv_relayway_is_reached(f.r));
@@ -423,9 +410,8 @@ static void an_allocation_that_nothing_gets_through_to_is_not_reached(void **sta
     assert_true(pv_relayway_is_reached(f.r));
 }
 
-static void channels_nobody_uses_are_given_up(void **state)
+PV_TEST(channels_nobody_uses_are_given_up)
 {
-    (void)state;
     struct fixture f;
     uint8_t buf[256];
     struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
@@ -447,9 +433,8 @@ static void channels_nobody_uses_are_given_up(void **state)
     assert_int_equal(pv_relayway_number(f.r, &last), 0);
 }
 
-static void stopping_closes_and_forgets(void **state)
+PV_TEST(stopping_closes_and_forgets)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     uint16_t stream = up_by_stream(&f, false);
@@ -459,28 +444,4 @@ static void stopping_closes_and_forgets(void **state)
     assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
     assert_int_equal(pv_relayway_next_timeout(f.r), PV_NEVER);
     assert_int_equal(pv_relayway_server(f.r)->family, PV_AF_NONE);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_members_channel_goes_from_udp_to_the_stream_and_back),
-        cmocka_unit_test(what_left_by_udp_is_asked_again_by_the_stream),
-        cmocka_unit_test(a_stream_that_ends_is_made_again_ever_slower),
-        cmocka_unit_test(a_stream_that_says_nothing_is_given_up),
-        cmocka_unit_test(a_connection_that_takes_too_long_is_given_up),
-        cmocka_unit_test(udp_that_does_not_carry_turn_is_left_alone),
-        cmocka_unit_test(a_stock_server_that_knows_only_streams_waits_for_one),
-        cmocka_unit_test(why_it_is_not_reached_is_told_once_in_words),
-        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_udp),
-        cmocka_unit_test(a_dead_address_is_left_for_the_next_by_a_stream),
-        cmocka_unit_test(what_no_address_gives_by_udp_is_asked_for_by_a_stream),
-        cmocka_unit_test(a_server_that_sends_us_on_is_obeyed),
-        cmocka_unit_test(an_allocation_that_nothing_gets_through_to_is_not_reached),
-        cmocka_unit_test(channels_nobody_uses_are_given_up),
-        cmocka_unit_test(stopping_closes_and_forgets),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,9 +28,8 @@ static bool goes_through(struct fixture *f, const struct pv_addr *peer,
            c.channel == pv_relayway_number(f->r, peer) && pv_addr_equal(&c.relay, server);
 }
 
-static void the_server_that_is_left_carries_until_the_peer_has_left_it_too(void **state)
+PV_TEST(the_server_that_is_left_carries_until_the_peer_has_left_it_too)
 {
-    (void)state;
     struct fixture f;
     struct pv_addr left = leave_for_another(&f), late = f.peer;
     uint16_t number = pv_relayway_number(f.r, &f.peer);
@@ -67,9 +66,8 @@ static void the_server_that_is_left_carries_until_the_peer_has_left_it_too(void 
     assert_int_equal(ways(&f), 0);
 }
 
-static void a_server_that_is_left_is_not_held_for_ever(void **state)
+PV_TEST(a_server_that_is_left_is_not_held_for_ever)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     struct pv_addr left = leave_for_another(&f);
@@ -82,9 +80,8 @@ static void a_server_that_is_left_is_not_held_for_ever(void **state)
 }
 
 /* A path that is suspect may be so because the former server ended after all. */
-static void a_server_that_is_left_and_silent_is_not_sent_to(void **state)
+PV_TEST(a_server_that_is_left_and_silent_is_not_sent_to)
 {
-    (void)state;
     struct fixture f;
     struct pv_addr left = leave_for_another(&f);
     expect(&f, PV_TURN_ALLOCATE, 0);
@@ -99,9 +96,8 @@ static void a_server_that_is_left_and_silent_is_not_sent_to(void **state)
     assert_true(pv_addr_equal(&fp.former, &left));
 }
 
-static void what_is_left_is_not_sent_to_without_udp(void **state)
+PV_TEST(what_is_left_is_not_sent_to_without_udp)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     (void)leave_for_another(&f);
@@ -151,9 +147,8 @@ static uint16_t up_again_by_stream(struct fixture *f)
     return stream;
 }
 
-static void a_stream_to_the_server_that_is_left_carries_beside_the_new_one(void **state)
+PV_TEST(a_stream_to_the_server_that_is_left_carries_beside_the_new_one)
 {
-    (void)state;
     struct fixture f;
     uint16_t former = leave_by_stream(&f, true);
     assert_true(streams_by(&f, former));
@@ -174,9 +169,8 @@ static void a_stream_to_the_server_that_is_left_carries_beside_the_new_one(void 
     assert_true(streams_by(&f, stream));
 }
 
-static void a_stream_to_the_server_that_is_left_may_end_before(void **state)
+PV_TEST(a_stream_to_the_server_that_is_left_may_end_before)
 {
-    (void)state;
     struct fixture f;
     uint16_t former = leave_by_stream(&f, true);
     uint16_t stream = up_again_by_stream(&f);
@@ -187,29 +181,12 @@ static void a_stream_to_the_server_that_is_left_may_end_before(void **state)
 }
 
 /* Requests to the new server would go to the former one. */
-static void a_stream_to_a_server_that_is_gone_is_closed(void **state)
+PV_TEST(a_stream_to_a_server_that_is_gone_is_closed)
 {
-    (void)state;
     struct fixture f;
     struct pv_carrier c;
     uint16_t former = leave_by_stream(&f, false);
     assert_true(closed(&f, former));
     assert_false(pv_relayway_carrier(f.r, &f.peer, &c));
     assert_true(streams_by(&f, up_again_by_stream(&f)));
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_server_that_is_left_carries_until_the_peer_has_left_it_too),
-        cmocka_unit_test(a_server_that_is_left_is_not_held_for_ever),
-        cmocka_unit_test(a_server_that_is_left_and_silent_is_not_sent_to),
-        cmocka_unit_test(what_is_left_is_not_sent_to_without_udp),
-        cmocka_unit_test(a_stream_to_the_server_that_is_left_carries_beside_the_new_one),
-        cmocka_unit_test(a_stream_to_the_server_that_is_left_may_end_before),
-        cmocka_unit_test(a_stream_to_a_server_that_is_gone_is_closed),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

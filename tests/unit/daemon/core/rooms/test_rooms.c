@@ -5,9 +5,10 @@
 
 /* --- tests --------------------------------------------------------------------------------- */
 
-static void what_is_said_reaches_every_member_at_once(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(what_is_said_reaches_every_member_at_once)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(w.n[BOB].invited, 1);
     assert_int_equal(invite(BOB, "#crew", CARL), PV_OK); /* any member may */
@@ -29,9 +30,8 @@ static void what_is_said_reaches_every_member_at_once(void **state)
 
 /* Of one whom the rules deny chat nothing is shown, whoever brings it; the others get it from here
  * all the same. */
-static void what_a_rule_denies_is_passed_on_and_not_shown(void **state)
+PV_TEST(what_a_rule_denies_is_passed_on_and_not_shown)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "#crew", CARL), PV_OK);
     w.n[BOB].denies = w.n[CARL].keys.pk;
@@ -52,9 +52,8 @@ static void what_a_rule_denies_is_passed_on_and_not_shown(void **state)
     assert_string_equal(w.n[BOB].said, "allowed again");
 }
 
-static void a_send_that_is_repeated_is_said_once(void **state)
+PV_TEST(a_send_that_is_repeated_is_said_once)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
     assert_int_equal(say_as(ANNA, "crew", "one", 1), PV_OK);
@@ -84,9 +83,8 @@ static void a_send_that_is_repeated_is_said_once(void **state)
     assert_string_equal(w.n[ANNA].said, "five");
 }
 
-static void what_found_no_room_in_the_output_is_said_again(void **state)
+PV_TEST(what_found_no_room_in_the_output_is_said_again)
 {
-    (void)state;
     anna_and_bob();
     w.n[ANNA].choked = true;
     assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
@@ -99,9 +97,8 @@ static void what_found_no_room_in_the_output_is_said_again(void **state)
     assert_string_equal(w.n[BOB].said, "one");
 }
 
-static void who_was_away_gets_it_from_anybody(void **state)
+PV_TEST(who_was_away_gets_it_from_anybody)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
     alone(CARL);
@@ -119,9 +116,8 @@ static void who_was_away_gets_it_from_anybody(void **state)
 }
 
 /* Of thousands of members most are never there. */
-static void who_was_never_there_takes_no_memory(void **state)
+PV_TEST(who_was_never_there_takes_no_memory)
 {
-    (void)state;
     anna_and_bob();
     struct pv_rooms *rooms = w.n[ANNA].rooms;
     assert_non_null(pv_rooms_peer_find(rooms, w.n[BOB].keys.pk));
@@ -132,9 +128,8 @@ static void who_was_never_there_takes_no_memory(void **state)
     assert_non_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
 }
 
-static void who_comes_late_gets_what_was_said_since_the_invitation(void **state)
+PV_TEST(who_comes_late_gets_what_was_said_since_the_invitation)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "before"), PV_OK);
     assert_int_equal(say(BOB, "crew", "too"), PV_OK);
@@ -150,10 +145,9 @@ static void who_comes_late_gets_what_was_said_since_the_invitation(void **state)
     assert_string_equal(w.n[BOB].said, "before after hi");
 }
 
-static void nothing_is_lost_or_doubled_through_restarts_and_full_disks(void **state)
+PV_TEST(nothing_is_lost_or_doubled_through_restarts_and_full_disks)
 {
     char want[2048] = "";
-    (void)state;
     anna_and_bob();
     for (int i = 0; i < 120; i++) {
         char text[16];
@@ -179,9 +173,8 @@ static void nothing_is_lost_or_doubled_through_restarts_and_full_disks(void **st
     assert_true(strlen(want) > 100);
 }
 
-static void texts_that_are_not_taken_are_fetched_later(void **state)
+PV_TEST(texts_that_are_not_taken_are_fetched_later)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
     w.n[BOB].low_disk = true;
@@ -196,9 +189,8 @@ static void texts_that_are_not_taken_are_fetched_later(void **state)
     assert_string_equal(w.n[BOB].said, "one two three");
 }
 
-static void who_left_hears_and_says_no_more_and_may_be_invited_again(void **state)
+PV_TEST(who_left_hears_and_says_no_more_and_may_be_invited_again)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
     assert_int_equal(leave(BOB, "crew"), PV_OK);
@@ -217,9 +209,8 @@ static void who_left_hears_and_says_no_more_and_may_be_invited_again(void **stat
     assert_string_equal(w.n[ANNA].said, "back");
 }
 
-static void a_node_that_was_revoked_is_heard_no_more(void **state)
+PV_TEST(a_node_that_was_revoked_is_heard_no_more)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
     assert_int_equal(say(CARL, "crew", "one"), PV_OK);
@@ -234,11 +225,10 @@ static void a_node_that_was_revoked_is_heard_no_more(void **state)
     assert_int_equal(invite(ANNA, "crew", CARL), PV_ERR_NOT_FOUND);
 }
 
-static void two_rooms_of_one_name_are_told_apart(void **state)
+PV_TEST(two_rooms_of_one_name_are_told_apart)
 {
     char a[PV_ROOMS_NAME_BUF], b[PV_ROOMS_NAME_BUF];
     struct pv_rooms_info one, two;
-    (void)state;
     anna_and_bob();
     assert_int_equal(open_room(CARL, "crew"), PV_OK);
     assert_int_equal(open_room(CARL, "crew"), PV_ERR_EXISTS);
@@ -257,9 +247,8 @@ static void two_rooms_of_one_name_are_told_apart(void **state)
     assert_string_equal(w.n[ANNA].said, "");
 }
 
-static void what_cannot_be_is_refused_with_its_reason(void **state)
+PV_TEST(what_cannot_be_is_refused_with_its_reason)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(open_room(ANNA, "Not a name"), PV_ERR_MALFORMED);
     assert_int_equal(invite(ANNA, "crew", BOB), PV_ERR_EXISTS);
@@ -275,10 +264,9 @@ static void what_cannot_be_is_refused_with_its_reason(void **state)
     assert_string_equal(w.n[BOB].said, "kept");
 }
 
-static void rooms_are_limited_in_number(void **state)
+PV_TEST(rooms_are_limited_in_number)
 {
     char name[16];
-    (void)state;
     run_for(PV_MS(1));
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(name, sizeof(name), "r%d", i);
@@ -387,9 +375,8 @@ static bool has_place(int i, unsigned k)
     return false;
 }
 
-static void who_is_gone_gives_its_place_to_who_comes(void **state)
+PV_TEST(who_is_gone_gives_its_place_to_who_comes)
 {
-    (void)state;
     make_ghosts();
     anna_and_bob();
     connect(ANNA, EVE, true);
@@ -446,10 +433,9 @@ static void who_is_gone_gives_its_place_to_who_comes(void **state)
     assert_string_equal(w.n[ANNA].said, "full still here now again");
 }
 
-static void forged_senders_are_refused_and_counted(void **state)
+PV_TEST(forged_senders_are_refused_and_counted)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    (void)state;
     anna_and_bob();
     connect(ANNA, EVE, true);
     assert_int_equal(eve_hands(ANNA, text, EVE, BOB), PV_ERR_REFUSED); /* bob never said it */
@@ -468,11 +454,10 @@ static void forged_senders_are_refused_and_counted(void **state)
     assert_string_equal(w.n[ANNA].said, "all is well");
 }
 
-static void records_out_of_form_are_counted_and_those_before_them_stay(void **state)
+PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
     connect(ANNA, EVE, true);
@@ -508,10 +493,9 @@ static void records_out_of_form_are_counted_and_those_before_them_stay(void **st
     assert_string_equal(w.n[ANNA].said, "hi there");
 }
 
-static void a_member_cannot_speak_for_another_nor_say_a_number_twice(void **state)
+PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
     connect(ANNA, EVE, true);
@@ -531,11 +515,10 @@ static void a_member_cannot_speak_for_another_nor_say_a_number_twice(void **stat
 }
 
 /* What one may write in a room has an end, for who is here and for what others send. */
-static void the_log_of_an_author_has_an_end(void **state)
+PV_TEST(the_log_of_an_author_has_an_end)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("first", 5)};
     char sql[64];
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
     connect(ANNA, EVE, true);
@@ -559,9 +542,8 @@ static void the_log_of_an_author_has_an_end(void **state)
 }
 
 /* A member that says it has more of our texts than there are makes none count as delivered. */
-static void what_a_member_claims_to_have_is_not_delivered_before_it_is_said(void **state)
+PV_TEST(what_a_member_claims_to_have_is_not_delivered_before_it_is_said)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
     alone(ANNA);
@@ -583,9 +565,8 @@ static void what_a_member_claims_to_have_is_not_delivered_before_it_is_said(void
     assert_int_equal(w.n[ANNA].delivered, 1);
 }
 
-static void a_stranger_gets_nothing_of_a_room(void **state)
+PV_TEST(a_stranger_gets_nothing_of_a_room)
 {
-    (void)state;
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "secret"), PV_OK);
     connect(ANNA, EVE, true);
@@ -604,10 +585,9 @@ static void a_stranger_gets_nothing_of_a_room(void **state)
 }
 
 /* Else one member could fill a room's places with keys that nobody has. */
-static void only_members_of_the_network_can_be_invited(void **state)
+PV_TEST(only_members_of_the_network_can_be_invited)
 {
     struct pv_rooms_member m;
-    (void)state;
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
     connect(ANNA, EVE, true);
@@ -626,12 +606,11 @@ static void only_members_of_the_network_can_be_invited(void **state)
     assert_string_equal(w.n[ANNA].said, "here");
 }
 
-static void floods_and_rubbish_close_the_connection_and_nothing_else(void **state)
+PV_TEST(floods_and_rubbish_close_the_connection_and_nothing_else)
 {
     static const char rubbish[] = "{\"room\":\"x\"}";
     int r = PV_OK;
     unsigned i = 0;
-    (void)state;
     anna_and_bob();
     connect(ANNA, EVE, true);
     assert_int_equal(pv_rooms_handle_frame(w.n[ANNA].rooms, w.n[EVE].keys.pk,
@@ -662,10 +641,9 @@ static void floods_and_rubbish_close_the_connection_and_nothing_else(void **stat
     assert_false(pv_rooms_info(w.n[ANNA].rooms, 2, &info));
 }
 
-static void a_node_with_an_older_disk_fetches_its_own_lines_first(void **state)
+PV_TEST(a_node_with_an_older_disk_fetches_its_own_lines_first)
 {
     sqlite3 *older = NULL;
-    (void)state;
     anna_and_bob();
     assert_int_equal(say(BOB, "crew", "one"), PV_OK);
     assert_int_equal(sqlite3_open(":memory:", &older), SQLITE_OK);
@@ -682,36 +660,4 @@ static void a_node_with_an_older_disk_fetches_its_own_lines_first(void **state)
     run_for(PV_S(2));
     assert_int_equal(say(BOB, "crew", "three"), PV_OK);
     assert_string_equal(w.n[ANNA].said, "one two three");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(what_is_said_reaches_every_member_at_once),
-        T(what_a_rule_denies_is_passed_on_and_not_shown),
-        T(a_send_that_is_repeated_is_said_once),
-        T(what_found_no_room_in_the_output_is_said_again),
-        T(who_was_away_gets_it_from_anybody),
-        T(who_was_never_there_takes_no_memory),
-        T(who_comes_late_gets_what_was_said_since_the_invitation),
-        T(nothing_is_lost_or_doubled_through_restarts_and_full_disks),
-        T(texts_that_are_not_taken_are_fetched_later),
-        T(who_left_hears_and_says_no_more_and_may_be_invited_again),
-        T(a_node_that_was_revoked_is_heard_no_more),
-        T(two_rooms_of_one_name_are_told_apart),
-        T(what_cannot_be_is_refused_with_its_reason),
-        T(rooms_are_limited_in_number),
-        T(who_is_gone_gives_its_place_to_who_comes),
-        T(forged_senders_are_refused_and_counted),
-        T(records_out_of_form_are_counted_and_those_before_them_stay),
-        T(a_member_cannot_speak_for_another_nor_say_a_number_twice),
-        T(the_log_of_an_author_has_an_end),
-        T(what_a_member_claims_to_have_is_not_delivered_before_it_is_said),
-        T(a_stranger_gets_nothing_of_a_room),
-        T(only_members_of_the_network_can_be_invited),
-        T(floods_and_rubbish_close_the_connection_and_nothing_else),
-        T(a_node_with_an_older_disk_fetches_its_own_lines_first),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

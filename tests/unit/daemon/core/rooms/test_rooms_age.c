@@ -77,9 +77,10 @@ static void all_three(void)
     assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
 }
 
-static void what_is_cleared_goes_from_the_disk_and_does_not_come_back(void **state)
+PV_TEST_WORLD(setup, teardown);
+
+PV_TEST(what_is_cleared_goes_from_the_disk_and_does_not_come_back)
 {
-    (void)state;
     all_three();
     say_many(ANNA, 1, 5);
     assert_int_equal(shown(BOB), 5);
@@ -100,11 +101,10 @@ static void what_is_cleared_goes_from_the_disk_and_does_not_come_back(void **sta
 
 /* Who has left a network hands nothing on: what is cleared goes at once, and back there it goes on
  * behind it. */
-static void what_is_cleared_of_a_network_that_was_left_goes_at_once(void **state)
+PV_TEST(what_is_cleared_of_a_network_that_was_left_goes_at_once)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
     struct pv_chatjob_result *res = NULL;
-    (void)state;
     all_three();
     say_many(ANNA, 1, 3);
     alone(BOB);
@@ -123,9 +123,8 @@ static void what_is_cleared_of_a_network_that_was_left_goes_at_once(void **state
     assert_int_equal(on_disk(BOB), 2);
 }
 
-static void what_a_member_lacks_stays_until_it_has_it(void **state)
+PV_TEST(what_a_member_lacks_stays_until_it_has_it)
 {
-    (void)state;
     all_three();
     say_many(ANNA, 1, 2);
     alone(CARL);
@@ -149,9 +148,8 @@ static void what_a_member_lacks_stays_until_it_has_it(void **state)
     assert_int_equal(on_disk(ANNA), 1);
 }
 
-static void old_texts_go_after_the_time_that_was_set(void **state)
+PV_TEST(old_texts_go_after_the_time_that_was_set)
 {
-    (void)state;
     all_three();
     say_many(ANNA, 1, 3);
     run_store(BOB, PV_CHATJOB_INBOX); /* carl did not read his */
@@ -184,9 +182,8 @@ static void carl_is_away_too_long(void)
     assert_int_equal(on_disk(ANNA), 2);
 }
 
-static void who_was_away_for_too_long_goes_on_behind_the_gap(void **state)
+PV_TEST(who_was_away_for_too_long_goes_on_behind_the_gap)
 {
-    (void)state;
     carl_is_away_too_long();
     clear(BOB);
     connect(ANNA, CARL, true);
@@ -209,9 +206,8 @@ static void who_was_away_for_too_long_goes_on_behind_the_gap(void **state)
     assert_in_range(w.lines - before, 0, 40);
 }
 
-static void who_still_has_it_is_asked_first(void **state)
+PV_TEST(who_still_has_it_is_asked_first)
 {
-    (void)state;
     carl_is_away_too_long(); /* bob has not cleared */
     connect(ANNA, CARL, true);
     run_for(PV_S(300));
@@ -222,9 +218,8 @@ static void who_still_has_it_is_asked_first(void **state)
 }
 
 /* Carl's machine is closed while it waits for somebody who has them. */
-static void hours_of_sleep_are_no_time_for_others_to_come(void **state)
+PV_TEST(hours_of_sleep_are_no_time_for_others_to_come)
 {
-    (void)state;
     carl_is_away_too_long(); /* bob has not cleared */
     connect(ANNA, CARL, true);
     run_for(PV_S(300));
@@ -237,10 +232,9 @@ static void hours_of_sleep_are_no_time_for_others_to_come(void **state)
     assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6 7");
 }
 
-static void rooms_give_way_when_there_is_too_much(void **state)
+PV_TEST(rooms_give_way_when_there_is_too_much)
 {
     char text[1900];
-    (void)state;
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     w.max_bytes = 200000; /* rooms: half of it, one author: a quarter */
@@ -294,9 +288,8 @@ static void eve_is_in_the_room(void)
     assert_int_equal(say(BOB, "crew", "one"), PV_OK);
 }
 
-static void made_up_numbers_silence_nobody(void **state)
+PV_TEST(made_up_numbers_silence_nobody)
 {
-    (void)state;
     eve_is_in_the_room();
     for (int i = 0; i < 40; i++) {
         eve_claims();
@@ -311,9 +304,8 @@ static void made_up_numbers_silence_nobody(void **state)
 }
 
 /* His disk may be an older one: he must not use a number twice because his machine slept. */
-static void who_claims_has_its_time_after_a_sleep(void **state)
+PV_TEST(who_claims_has_its_time_after_a_sleep)
 {
-    (void)state;
     eve_is_in_the_room();
     eve_claims();
     w.now += PV_S(3600);
@@ -329,10 +321,9 @@ static void who_claims_has_its_time_after_a_sleep(void **state)
 }
 
 /* She says that she has what anna said, and gives nothing. */
-static void who_gives_nothing_is_asked_behind_the_others(void **state)
+PV_TEST(who_gives_nothing_is_asked_behind_the_others)
 {
     char line[512], room[32], anna[64];
-    (void)state;
     anna_and_bob();
     alone(BOB);
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
@@ -365,12 +356,11 @@ static void mute(int i, const uint8_t *key, bool on)
     pv_chatjob_result_free(res);
 }
 
-static void a_muted_room_and_a_muted_member_leave_nothing_unread(void **state)
+PV_TEST(a_muted_room_and_a_muted_member_leave_nothing_unread)
 {
     static const char unread[] =
         "SELECT count(*) FROM chat_message WHERE outgoing = 0 AND state = 3";
     uint8_t key[PV_SIGN_PK_LEN];
-    (void)state;
     all_three();
     mute(BOB, w.n[ANNA].keys.pk, true);
     assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
@@ -389,9 +379,8 @@ static void a_muted_room_and_a_muted_member_leave_nothing_unread(void **state)
 }
 
 /* One author has in a room what a sender has in a conversation; the others are not concerned. */
-static void an_author_fills_its_own_part_of_the_disk(void **state)
+PV_TEST(an_author_fills_its_own_part_of_the_disk)
 {
-    (void)state;
     w.max_bytes = 40000; /* an author: a quarter, 19 short texts */
     all_three();
     for (int i = 0; i < 40; i++)
@@ -411,25 +400,4 @@ static void an_author_fills_its_own_part_of_the_disk(void **state)
     clear(CARL);
     run_for(PV_S(700));
     assert_int_equal(number(BOB, "SELECT max(last) FROM room_log"), 2 * 19 - 1);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        T(what_is_cleared_goes_from_the_disk_and_does_not_come_back),
-        T(what_is_cleared_of_a_network_that_was_left_goes_at_once),
-        T(what_a_member_lacks_stays_until_it_has_it),
-        T(old_texts_go_after_the_time_that_was_set),
-        T(who_was_away_for_too_long_goes_on_behind_the_gap),
-        T(who_still_has_it_is_asked_first),
-        T(hours_of_sleep_are_no_time_for_others_to_come),
-        T(rooms_give_way_when_there_is_too_much),
-        T(made_up_numbers_silence_nobody),
-        T(who_claims_has_its_time_after_a_sleep),
-        T(a_muted_room_and_a_muted_member_leave_nothing_unread),
-        T(an_author_fills_its_own_part_of_the_disk),
-        T(who_gives_nothing_is_asked_behind_the_others),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,8 @@ static int setup_makers(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup_makers, teardown);
+
 static size_t make(const struct keys *who, struct pv_room_record *rec,
                    uint8_t raw[static PV_ROOM_RECORD_MAX])
 {
@@ -136,10 +138,9 @@ static int count_rows(const char *table)
     return n;
 }
 
-static void others_fill_their_part_and_the_user_frees_it_by_leaving(void **state)
+PV_TEST(others_fill_their_part_and_the_user_frees_it_by_leaving)
 {
     unsigned in = 0;
-    (void)state;
     for (unsigned by = 0; by < 4; by++)
         in += draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
     assert_int_equal(in, PV_ROOMS_MAX_OF_OTHERS);
@@ -156,9 +157,8 @@ static void others_fill_their_part_and_the_user_frees_it_by_leaving(void **state
 }
 
 /* It would go on for ever, with all records of the room five times a second. */
-static void who_has_no_place_is_not_told_of_it_without_end(void **state)
+PV_TEST(who_has_no_place_is_not_told_of_it_without_end)
 {
-    (void)state;
     for (unsigned by = 0; by < 3; by++)
         draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
     connect(ANNA, BOB, true);
@@ -177,10 +177,9 @@ static void who_has_no_place_is_not_told_of_it_without_end(void **state)
 }
 
 /* An invitation back into a room takes a place like any other. */
-static void rooms_that_were_left_do_not_come_back_into_the_users_own_places(void **state)
+PV_TEST(rooms_that_were_left_do_not_come_back_into_the_users_own_places)
 {
     unsigned back = 0;
-    (void)state;
     assert_int_equal(draws_in_many(0, 0, PV_ROOMS_MAX_OF_CREATOR), PV_ROOMS_MAX_OF_CREATOR);
     bob_leaves(0, 0, PV_ROOMS_MAX_OF_CREATOR);
     for (unsigned by = 1; by < 4; by++)
@@ -199,10 +198,9 @@ static void rooms_that_were_left_do_not_come_back_into_the_users_own_places(void
 }
 
 /* Of a user's own places all 128 may be used; others invite to none then. */
-static void own_rooms_take_all_places(void **state)
+PV_TEST(own_rooms_take_all_places)
 {
     char name[16];
-    (void)state;
     for (int i = 0; i < PV_ROOM_MAX_ROOMS; i++) {
         snprintf(name, sizeof(name), "own%d", i);
         assert_int_equal(open_room(BOB, name), PV_OK);
@@ -228,9 +226,8 @@ static void fill_with_left_rooms(void)
     assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT);
 }
 
-static void of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke(void **state)
+PV_TEST(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke)
 {
-    (void)state;
     fill_with_left_rooms();
     assert_true(draws_in(4, 0));
     assert_int_equal(count_rooms(BOB), PV_ROOM_MAX_LEFT + 1);
@@ -250,9 +247,8 @@ static void of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke(void *
     assert_int_equal(again, 1);
 }
 
-static void what_the_disk_does_not_forget_comes_back_and_is_forgotten_later(void **state)
+PV_TEST(what_the_disk_does_not_forget_comes_back_and_is_forgotten_later)
 {
-    (void)state;
     fill_with_left_rooms();
     assert_true(draws_in(4, 0));
     w.n[BOB].keeps_all = true;
@@ -281,9 +277,8 @@ static void makes_up(unsigned by, unsigned n)
     }
 }
 
-static void made_up_rooms_keep_no_invitation_out(void **state)
+PV_TEST(made_up_rooms_keep_no_invitation_out)
 {
-    (void)state;
     for (unsigned by = 0; by < MAKERS; by++) {
         assert_int_equal(pv_rooms_peer_online(w.n[BOB].rooms, maker[by].pk, true, w.now), PV_OK);
         pv_rooms_peer_up(w.n[BOB].rooms, maker[by].pk, true, w.now);
@@ -296,19 +291,4 @@ static void made_up_rooms_keep_no_invitation_out(void **state)
     assert_int_equal(pv_rooms_counts(w.n[BOB].rooms).full, refused + 1);
     assert_int_equal(invite(CARL, "crew", BOB), PV_OK);
     assert_non_null(room_of(BOB, "crew"));
-}
-
-int main(void)
-{
-#define T(name) cmocka_unit_test_setup_teardown(name, setup_makers, teardown)
-    const struct CMUnitTest tests[] = {
-        T(others_fill_their_part_and_the_user_frees_it_by_leaving),
-        T(who_has_no_place_is_not_told_of_it_without_end),
-        T(rooms_that_were_left_do_not_come_back_into_the_users_own_places),
-        T(own_rooms_take_all_places),
-        T(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke),
-        T(made_up_rooms_keep_no_invitation_out),
-        T(what_the_disk_does_not_forget_comes_back_and_is_forgotten_later),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

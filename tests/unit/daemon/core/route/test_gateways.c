@@ -30,6 +30,8 @@ static int setup(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(setup, NULL);
+
 static struct pv_fp_carried order(void)
 {
     struct pv_fp_carried c = {.n = 0};
@@ -63,9 +65,8 @@ static void pass(pv_ns by)
     }
 }
 
-static void the_nearest_is_in_front(void **state)
+PV_TEST(the_nearest_is_in_front)
 {
-    (void)state;
     t.x.g[0].seen.rtt = 0; /* not known: the farthest */
     pass(PV_MS(50));
     assert_int_equal(t.x.front, 12);
@@ -73,9 +74,8 @@ static void the_nearest_is_in_front(void **state)
     assert_int_equal(order().ids[0], 12);
 }
 
-static void another_takes_over_within_three_seconds(void **state)
+PV_TEST(another_takes_over_within_three_seconds)
 {
-    (void)state;
     pass(PV_S(20));
     assert_int_equal(t.x.front, 11);
     t.down[0] = true;
@@ -92,9 +92,8 @@ static void another_takes_over_within_three_seconds(void **state)
     assert_int_equal(t.x.front, 11);
 }
 
-static void what_is_sent_one_way_is_no_death(void **state)
+PV_TEST(what_is_sent_one_way_is_no_death)
 {
-    (void)state;
     pass(PV_S(1));
     t.answers = false; /* a camera's stream: nothing comes back but answers to questions */
     pass(PV_S(30));
@@ -103,9 +102,8 @@ static void what_is_sent_one_way_is_no_death(void **state)
     assert_true(t.asked[0] > 10);
 }
 
-static void a_single_answer_may_be_lost(void **state)
+PV_TEST(a_single_answer_may_be_lost)
 {
-    (void)state;
     pass(PV_S(1));
     t.answers = false;
     pass(PV_MS(600));
@@ -115,9 +113,8 @@ static void a_single_answer_may_be_lost(void **state)
     assert_int_equal(order().n_live, 3);
 }
 
-static void nobody_is_asked_without_traffic(void **state)
+PV_TEST(nobody_is_asked_without_traffic)
 {
-    (void)state;
     pass(PV_S(1));
     t.traffic = false;
     pass(PV_S(6));
@@ -128,9 +125,8 @@ static void nobody_is_asked_without_traffic(void **state)
     assert_int_equal(pv_gateways_next(&t.x, t.now), PV_NEVER);
 }
 
-static void who_is_unreachable_is_behind(void **state)
+PV_TEST(who_is_unreachable_is_behind)
 {
-    (void)state;
     pass(PV_S(1));
     t.x.g[0].seen.reachable = false;
     pass(PV_MS(50));
@@ -143,9 +139,8 @@ static void who_is_unreachable_is_behind(void **state)
     assert_int_equal(t.x.front, 12); /* somebody has to be */
 }
 
-static void a_nearer_one_takes_over_after_a_while(void **state)
+PV_TEST(a_nearer_one_takes_over_after_a_while)
 {
-    (void)state;
     pass(PV_S(1));
     t.x.g[0].seen.rtt = PV_MS(36);
     pass(PV_S(30));
@@ -167,10 +162,9 @@ static void a_nearer_one_takes_over_after_a_while(void **state)
     assert_int_equal(t.x.front, 11);
 }
 
-static void who_stays_is_remembered(void **state)
+PV_TEST(who_stays_is_remembered)
 {
     const uint32_t ids[] = {13, 11}, one[] = {12};
-    (void)state;
     pass(PV_S(1));
     t.down[0] = true;
     pass(PV_S(4));
@@ -188,10 +182,9 @@ static void who_stays_is_remembered(void **state)
 }
 
 /* One that has no stand-by is watched when the caller wants that, and asked until it is back. */
-static void an_exit_that_died_is_asked_until_it_is_back(void **state)
+PV_TEST(an_exit_that_died_is_asked_until_it_is_back)
 {
     const uint32_t one[] = {11};
-    (void)state;
     pv_gateways_set(&t.x, one, 1);
     pass(PV_S(1));
     t.down[0] = true;
@@ -208,22 +201,4 @@ static void an_exit_that_died_is_asked_until_it_is_back(void **state)
     pass(PV_S(6));
     assert_false(t.x.g[0].dead);
     assert_int_equal(order().n_live, 1);
-}
-
-#define with(f) cmocka_unit_test_setup(f, setup)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        with(the_nearest_is_in_front),
-        with(another_takes_over_within_three_seconds),
-        with(what_is_sent_one_way_is_no_death),
-        with(a_single_answer_may_be_lost),
-        with(nobody_is_asked_without_traffic),
-        with(who_is_unreachable_is_behind),
-        with(a_nearer_one_takes_over_after_a_while),
-        with(who_stays_is_remembered),
-        with(an_exit_that_died_is_asked_until_it_is_back),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static struct pv_prefix prefix_of(const char *text)
 {
     struct pv_prefix p;
@@ -183,9 +185,8 @@ static void be_online(struct pv_peer *p, bool online)
     fake_peers_settle(&x);
 }
 
-static void the_host_gets_a_plan_at_the_start(void **state)
+PV_TEST(the_host_gets_a_plan_at_the_start)
 {
-    (void)state;
     assert_true(new_plan());
     assert_string_equal(plan.ifname, "pv0");
     assert_string_equal(used(), "");
@@ -195,9 +196,8 @@ static void the_host_gets_a_plan_at_the_start(void **state)
     assert_false(new_plan()); /* the same once more is none */
 }
 
-static void offer_and_permission_are_both_needed(void **state)
+PV_TEST(offer_and_permission_are_both_needed)
 {
-    (void)state;
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
     assert_string_equal(used(), "");
     assert_null(goes_to("192.168.1.7"));
@@ -227,9 +227,8 @@ static void offer_and_permission_are_both_needed(void **state)
     assert_null(goes_to("192.168.1.7"));
 }
 
-static void the_user_chooses(void **state)
+PV_TEST(the_user_chooses)
 {
-    (void)state;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     (void)allow(pv_peer_pk(carol), "2001:db8::/32");
     offer(BOB, "192.168.1.0/24", 0);
@@ -254,12 +253,11 @@ static void the_user_chooses(void **state)
 }
 
 /* What was chosen is there after a restart. */
-static void the_choice_is_kept(void **state)
+PV_TEST(the_choice_is_kept)
 {
     struct pv_saved_meta meta = {.name = "routes"};
     uint8_t copy[PV_ROUTEUSE_BYTES];
     bool found = false;
-    (void)state;
     (void)new_plan();
     ask("\"cmd\":\"route_use\",\"peer\":\"all\"");
     for (struct pv_job *job; (job = fake_node_job(&x.f)) != NULL;) {
@@ -281,10 +279,9 @@ static void the_choice_is_kept(void **state)
     assert_true(new_plan());
 }
 
-static void what_is_not_to_be_taken_over_is_not(void **state)
+PV_TEST(what_is_not_to_be_taken_over_is_not)
 {
     struct pv_netplan_link lan = {.prefix = prefix_of("192.168.0.0/23"), .ifname = "eth7"};
-    (void)state;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     (void)allow(pv_peer_pk(bob), "192.168.0.0/16");
     (void)allow(pv_peer_pk(bob), "10.66.7.0/24");
@@ -302,9 +299,8 @@ static void what_is_not_to_be_taken_over_is_not(void **state)
     assert_null(goes_to("10.66.7.7"));
 }
 
-static void this_node_carries_what_it_may(void **state)
+PV_TEST(this_node_carries_what_it_may)
 {
-    (void)state;
     offer_by(&x.f.world.creator, "172.16.0.0/12 192.168.1.0/24", PV_OFFER_NO_NAT);
     assert_false(is_here("192.168.1.7"));
     assert_true(fake_node_has_problem(&x.f, "no admin has allowed"));
@@ -328,9 +324,8 @@ static void this_node_carries_what_it_may(void **state)
     assert_false(is_here("192.168.1.7"));
 }
 
-static void of_two_the_one_that_is_there_carries(void **state)
+PV_TEST(of_two_the_one_that_is_there_carries)
 {
-    (void)state;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     (void)allow(pv_peer_pk(carol), "192.168.1.0/24");
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
@@ -349,10 +344,9 @@ static void of_two_the_one_that_is_there_carries(void **state)
 }
 
 /* What gateways say of themselves counts, whatever paths there are to them. */
-static void who_does_not_reach_it_does_not_carry(void **state)
+PV_TEST(who_does_not_reach_it_does_not_carry)
 {
     static const uint8_t on = PV_OFFER_AUTO | PV_OFFER_LINKED;
-    (void)state;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     (void)allow(pv_peer_pk(carol), "192.168.1.0/24");
     be_online(bob, true);
@@ -376,10 +370,9 @@ static void who_does_not_reach_it_does_not_carry(void **state)
     assert_string_equal(used(), "192.168.1.0/24");
 }
 
-static void this_node_carries_what_it_reaches(void **state)
+PV_TEST(this_node_carries_what_it_reaches)
 {
     const struct pv_netplan_link lan = {.prefix = prefix_of("192.168.1.0/24"), .ifname = "eth7"};
-    (void)state;
     (void)allow(x.f.identity.sign_pk, "192.168.1.0/24");
     offer_by(&x.f.world.creator, "192.168.1.0/24", 0);
     assert_true(is_here("192.168.1.7")); /* behind a router */
@@ -402,9 +395,8 @@ static void this_node_carries_what_it_reaches(void **state)
     assert_int_equal(plan.n_offered, 1); /* the host says when it is back */
 }
 
-static void an_exit_is_used_on_demand(void **state)
+PV_TEST(an_exit_is_used_on_demand)
 {
-    (void)state;
     offer(BOB, "0.0.0.0/0 ::/0", PV_OFFER_AUTO);
     ask("\"cmd\":\"exit_use\",\"peer\":\"bob\"");
     expect("bob is no exit");
@@ -437,9 +429,8 @@ static void an_exit_is_used_on_demand(void **state)
 }
 
 /* Nothing may go around an exit with --block, whatever has become of it. */
-static void block_stays_when_the_permission_goes(void **state)
+PV_TEST(block_stays_when_the_permission_goes)
 {
-    (void)state;
     uint16_t number = allow(pv_peer_pk(bob), "0.0.0.0/0");
     offer(BOB, "0.0.0.0/0", 0);
     ask("\"cmd\":\"exit_use\",\"peer\":\"bob\",\"block\":true");
@@ -452,9 +443,8 @@ static void block_stays_when_the_permission_goes(void **state)
     assert_true(fake_node_has_problem(&x.f, "nothing goes out"));
 }
 
-static void who_leaves_the_network_uses_nothing(void **state)
+PV_TEST(who_leaves_the_network_uses_nothing)
 {
-    (void)state;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
     assert_string_equal(used(), "192.168.1.0/24");
@@ -471,10 +461,9 @@ static void who_leaves_the_network_uses_nothing(void **state)
 }
 
 /* The client hears it, and the host gets a plan without the exit. */
-static void what_the_host_does_not_do_is_said(void **state)
+PV_TEST(what_the_host_does_not_do_is_said)
 {
     struct pv_job_result failed = {.status = PV_ERR_REFUSED};
-    (void)state;
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");
     offer(BOB, "0.0.0.0/0", 0);
     be_online(bob, true);
@@ -499,26 +488,4 @@ static void what_the_host_does_not_do_is_said(void **state)
     ask("\"cmd\":\"routes\"");
     expect("install nftables");
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_routes_used 0"));
-}
-
-#define with(f) cmocka_unit_test_setup_teardown(f, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        with(the_host_gets_a_plan_at_the_start),
-        with(offer_and_permission_are_both_needed),
-        with(the_user_chooses),
-        with(the_choice_is_kept),
-        with(what_is_not_to_be_taken_over_is_not),
-        with(this_node_carries_what_it_may),
-        with(of_two_the_one_that_is_there_carries),
-        with(who_does_not_reach_it_does_not_carry),
-        with(this_node_carries_what_it_reaches),
-        with(an_exit_is_used_on_demand),
-        with(block_stays_when_the_permission_goes),
-        with(who_leaves_the_network_uses_nothing),
-        with(what_the_host_does_not_do_is_said),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,12 +26,11 @@ static void say_prefix(struct pv_routeuse *u, const char *text, bool on)
     assert_int_equal(pv_routeuse_set(u, &e), PV_OK);
 }
 
-static void the_mode_decides_where_nothing_was_said(void **state)
+PV_TEST(the_mode_decides_where_nothing_was_said)
 {
     struct pv_routeuse u = {.n = 0};
     const struct pv_offer plain = offer_of("10.1.0.0/16", 0);
     const struct pv_offer automatic = offer_of("10.2.0.0/16", PV_OFFER_AUTO);
-    (void)state;
     assert_false(pv_routeuse_wants(&u, bob, &plain));
     assert_true(pv_routeuse_wants(&u, bob, &automatic));
     pv_routeuse_set_mode(&u, PV_ROUTEUSE_ALL);
@@ -40,11 +39,10 @@ static void the_mode_decides_where_nothing_was_said(void **state)
     assert_false(pv_routeuse_wants(&u, bob, &automatic));
 }
 
-static void the_more_precise_word_counts(void **state)
+PV_TEST(the_more_precise_word_counts)
 {
     struct pv_routeuse u = {.n = 0};
     const struct pv_offer x = offer_of("10.1.0.0/16", 0), y = offer_of("10.2.0.0/16", 0);
-    (void)state;
     say_peer(&u, bob, true);
     assert_true(pv_routeuse_wants(&u, bob, &x));
     assert_false(pv_routeuse_wants(&u, carol, &x));
@@ -62,11 +60,10 @@ static void the_more_precise_word_counts(void **state)
 }
 
 /* Neither `route use all` nor --auto send everything by a member. */
-static void everything_goes_by_the_exit_alone(void **state)
+PV_TEST(everything_goes_by_the_exit_alone)
 {
     struct pv_routeuse u = {.mode = PV_ROUTEUSE_ALL};
     const struct pv_offer all = offer_of("0.0.0.0/0", PV_OFFER_AUTO), six = offer_of("::/0", 0);
-    (void)state;
     say_peer(&u, bob, true);
     assert_false(pv_routeuse_wants(&u, bob, &all));
     u.exit = true;
@@ -76,11 +73,10 @@ static void everything_goes_by_the_exit_alone(void **state)
     assert_false(pv_routeuse_wants(&u, carol, &all));
 }
 
-static void what_is_stored_reads_back_the_same(void **state)
+PV_TEST(what_is_stored_reads_back_the_same)
 {
     struct pv_routeuse u = {.mode = PV_ROUTEUSE_OFF, .exit = true, .exit_block = true}, got;
     uint8_t buf[PV_ROUTEUSE_BYTES], again[PV_ROUTEUSE_BYTES];
-    (void)state;
     memcpy(u.exit_pk, carol, sizeof(u.exit_pk));
     say_peer(&u, bob, true);
     say_prefix(&u, "2001:db8::/32", false);
@@ -103,12 +99,11 @@ static void what_is_stored_reads_back_the_same(void **state)
     assert_int_equal(pv_routeuse_decode(pv_view(buf, len), &got), PV_ERR_MALFORMED);
 }
 
-static void there_is_room_for_so_many(void **state)
+PV_TEST(there_is_room_for_so_many)
 {
     struct pv_routeuse u = {.n = 0};
     struct pv_routeuse_entry e = {.on = true};
     uint8_t buf[PV_ROUTEUSE_BYTES];
-    (void)state;
     for (uint8_t i = 0; i < PV_ROUTEUSE_MAX; i++) {
         e.pk[0] = i;
         assert_int_equal(pv_routeuse_set(&u, &e), PV_OK);
@@ -118,16 +113,4 @@ static void there_is_room_for_so_many(void **state)
     assert_int_equal(pv_routeuse_set(&u, &e), PV_OK); /* of one that is there */
     e.pk[0] = PV_ROUTEUSE_MAX;
     assert_int_equal(pv_routeuse_set(&u, &e), PV_ERR_LIMIT);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_mode_decides_where_nothing_was_said),
-        cmocka_unit_test(the_more_precise_word_counts),
-        cmocka_unit_test(everything_goes_by_the_exit_alone),
-        cmocka_unit_test(what_is_stored_reads_back_the_same),
-        cmocka_unit_test(there_is_room_for_so_many),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,14 +42,15 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static uint32_t said(void)
 {
     return pv_roster_by_node(x.f.node.roster, x.f.identity.sign_pk)->abilities;
 }
 
-static void a_node_says_what_it_can_once(void **state)
+PV_TEST(a_node_says_what_it_can_once)
 {
-    (void)state;
     x.env.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
@@ -60,9 +61,8 @@ static void a_node_says_what_it_can_once(void **state)
     assert_int_equal(made, 1);
 }
 
-static void one_that_can_nothing_special_says_nothing(void **state)
+PV_TEST(one_that_can_nothing_special_says_nothing)
 {
-    (void)state;
     x.env.caps = PV_DESC_CAP_AES;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
@@ -70,9 +70,8 @@ static void one_that_can_nothing_special_says_nothing(void **state)
     assert_int_equal(made, 0);
 }
 
-static void one_that_can_it_no_more_takes_it_back(void **state)
+PV_TEST(one_that_can_it_no_more_takes_it_back)
 {
-    (void)state;
     x.env.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
@@ -84,9 +83,8 @@ static void one_that_can_it_no_more_takes_it_back(void **state)
     assert_int_equal(said(), 0);
 }
 
-static void what_is_refused_is_said_again_a_minute_later(void **state)
+PV_TEST(what_is_refused_is_said_again_a_minute_later)
 {
-    (void)state;
     refused = true;
     x.env.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
@@ -103,9 +101,8 @@ static void what_is_refused_is_said_again_a_minute_later(void **state)
 }
 
 /* What a member signed counts for its peer, whatever its descriptions say. */
-static void members_know_it_from_the_statement(void **state)
+PV_TEST(members_know_it_from_the_statement)
 {
-    (void)state;
     struct pv_made able;
     enum pv_roster_added added;
     const struct keys bob = keys_of(7);
@@ -129,18 +126,7 @@ static void members_know_it_from_the_statement(void **state)
     assert_true(pv_peer_pq(p, x.f.now).contradicts);
 }
 
-int main(void)
+void test_begin(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
-    const struct CMUnitTest tests[] = {
-        TEST(a_node_says_what_it_can_once),
-        TEST(one_that_can_nothing_special_says_nothing),
-        TEST(one_that_can_it_no_more_takes_it_back),
-        TEST(what_is_refused_is_said_again_a_minute_later),
-        TEST(members_know_it_from_the_statement),
-    };
-    if (pv_crypto_init() < 0)
-        return 1;
     json_object_seed(1);
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

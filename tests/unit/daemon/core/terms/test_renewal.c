@@ -59,6 +59,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void wait_days(unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
@@ -86,9 +88,8 @@ static void coordinator_stores(void)
     fake_node_raise(&f, PV_FACT_STATEMENTS | PV_FACT_ROSTER);
 }
 
-static void a_third_before_the_end_it_is_renewed_once(void **state)
+PV_TEST(a_third_before_the_end_it_is_renewed_once)
 {
-    (void)state;
     join(LIFETIME);
     wait_days(50);
     assert_int_equal(made, 0);
@@ -106,9 +107,8 @@ static void a_third_before_the_end_it_is_renewed_once(void **state)
 }
 
 /* A key that was replaced before the coordinator heard of it never gets a receipt. */
-static void a_key_that_nobody_stored_stops_no_renewal(void **state)
+PV_TEST(a_key_that_nobody_stored_stops_no_renewal)
 {
-    (void)state;
     join(LIFETIME);
     for (uint8_t i = 0; i < 2; i++) {
         struct pv_made key;
@@ -130,9 +130,8 @@ static void a_key_that_nobody_stored_stops_no_renewal(void **state)
     assert_int_equal(made, 1);
 }
 
-static void who_came_by_a_plain_invite_never_renews(void **state)
+PV_TEST(who_came_by_a_plain_invite_never_renews)
 {
-    (void)state;
     fake_node_enter(&f);
     fake_node_settle(&f);
     wait_days(400);
@@ -140,9 +139,8 @@ static void who_came_by_a_plain_invite_never_renews(void **state)
     assert_int_equal(fake_node_status(&f)->s.expires_s, 0);
 }
 
-static void a_node_that_is_down_is_not_in_use(void **state)
+PV_TEST(a_node_that_is_down_is_not_in_use)
 {
-    (void)state;
     f.node.up = false;
     join(LIFETIME);
     wait_days(80);
@@ -154,9 +152,8 @@ static void a_node_that_is_down_is_not_in_use(void **state)
 
 /* Switched on after half a year: its own roster knows nothing of that time, but the coordinator's
  * clock does. */
-static void after_a_long_absence_the_coordinators_clock_counts(void **state)
+PV_TEST(after_a_long_absence_the_coordinators_clock_counts)
 {
-    (void)state;
     join(LIFETIME);
     f.node.wall = (struct pv_wall){.us = 1, .at = f.now}; /* its battery is empty */
     fake_node_raise(&f, PV_FACT_ROSTER);
@@ -168,9 +165,8 @@ static void after_a_long_absence_the_coordinators_clock_counts(void **state)
 
 /* A coordinator that gives receipts of long ago: no end is reached by renewing, and not in a hurry.
  */
-static void a_renewal_that_does_not_help_is_not_repeated_in_a_loop(void **state)
+PV_TEST(a_renewal_that_does_not_help_is_not_repeated_in_a_loop)
 {
-    (void)state;
     join(LIFETIME);
     f.node.coord_clock = (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
     fake_node_raise(&f, PV_FACT_ONLINE);
@@ -183,9 +179,8 @@ static void a_renewal_that_does_not_help_is_not_repeated_in_a_loop(void **state)
 
 /* --- what it says ----------------------------------------------------------------------------- */
 
-static void a_node_is_warned_fourteen_days_before(void **state)
+PV_TEST(a_node_is_warned_fourteen_days_before)
 {
-    (void)state;
     join(LIFETIME);
     assert_int_equal(fake_node_status(&f)->s.expires_s,
                      pv_roster_by_node(f.node.roster, f.identity.sign_pk)->expires);
@@ -196,9 +191,8 @@ static void a_node_is_warned_fourteen_days_before(void **state)
     assert_true(fake_node_has_problem(&f, "reach the coordinator"));
 }
 
-static void of_a_short_membership_the_last_quarter_is_told(void **state)
+PV_TEST(of_a_short_membership_the_last_quarter_is_told)
 {
-    (void)state;
     join(4 * DAY);
     wait_days(2);
     assert_false(fake_node_has_problem(&f, "membership ends"));
@@ -207,9 +201,8 @@ static void of_a_short_membership_the_last_quarter_is_told(void **state)
 }
 
 /* Others renew themselves: of whom an admin is told were away for long. */
-static void an_admin_is_told_of_machines_that_are_about_to_go(void **state)
+PV_TEST(an_admin_is_told_of_machines_that_are_about_to_go)
 {
-    (void)state;
     static const char *const names[] = {"bob", "carol", "dave", "erin"};
     fake_node_enter(&f);
     fake_node_add(&f, make_terms(&f.world, &f.world.creator, &guest, 0, LIFETIME));
@@ -226,9 +219,8 @@ static void an_admin_is_told_of_machines_that_are_about_to_go(void **state)
 }
 
 /* Here nobody else is there to tell it the time: it says so of itself once others did. */
-static void who_has_expired_is_told_what_it_needs(void **state)
+PV_TEST(who_has_expired_is_told_what_it_needs)
 {
-    (void)state;
     join(LIFETIME);
     f.world.time = T0 + 100 * DAY;
     const struct keys other = keys_of(77);
@@ -239,25 +231,4 @@ static void who_has_expired_is_told_what_it_needs(void **state)
     f.now += PV_S(100 * DAY);
     coordinator_stores();
     assert_false(fake_node_has_problem(&f, "expired"));
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        T(a_third_before_the_end_it_is_renewed_once),
-        T(a_key_that_nobody_stored_stops_no_renewal),
-        T(who_came_by_a_plain_invite_never_renews),
-        T(a_node_that_is_down_is_not_in_use),
-        T(after_a_long_absence_the_coordinators_clock_counts),
-        T(a_renewal_that_does_not_help_is_not_repeated_in_a_loop),
-        T(a_node_is_warned_fourteen_days_before),
-        T(of_a_short_membership_the_last_quarter_is_told),
-        T(an_admin_is_told_of_machines_that_are_about_to_go),
-        T(who_has_expired_is_told_what_it_needs),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 /* As after a crash: keys as they are in the identity, the roster as it is. */
 static void restart(void)
 {
@@ -184,10 +186,9 @@ static void pass(unsigned days)
 
 /* --- the steps -------------------------------------------------------------------------------- */
 
-static void a_key_is_on_the_disk_before_anybody_hears_of_it(void **state)
+PV_TEST(a_key_is_on_the_disk_before_anybody_hears_of_it)
 {
     uint8_t old[32], old_sk[32];
-    (void)state;
     size_t before = n_statements();
     memcpy(old, id->dh_pk, 32);
     memcpy(old_sk, id->dh_sk, 32);
@@ -219,10 +220,9 @@ static void a_key_is_on_the_disk_before_anybody_hears_of_it(void **state)
     answer(job, PV_OK);
 }
 
-static void a_key_that_cannot_be_stored_is_told_to_nobody(void **state)
+PV_TEST(a_key_that_cannot_be_stored_is_told_to_nobody)
 {
     uint8_t old[32];
-    (void)state;
     size_t before = n_statements();
     memcpy(old, id->dh_pk, 32);
     (void)ask(false);
@@ -236,9 +236,8 @@ static void a_key_that_cannot_be_stored_is_told_to_nobody(void **state)
     change(2); /* later it can */
 }
 
-static void the_second_of_two_commands_at_once_is_refused(void **state)
+PV_TEST(the_second_of_two_commands_at_once_is_refused)
 {
-    (void)state;
     (void)ask(false);
     assert_non_null(strstr(ask(false), "another change is under way"));
     answer(keys_job(2), PV_OK);
@@ -246,9 +245,8 @@ static void the_second_of_two_commands_at_once_is_refused(void **state)
     change(3);
 }
 
-static void a_change_goes_on_without_its_client(void **state)
+PV_TEST(a_change_goes_on_without_its_client)
 {
-    (void)state;
     (void)ask(false);
     fake_client_leave(&x, client);
     answer(keys_job(2), PV_OK);
@@ -258,10 +256,9 @@ static void a_change_goes_on_without_its_client(void **state)
     answer(keys_job(2), PV_OK);
 }
 
-static void three_former_keys_are_answered_and_the_oldest_gives_way(void **state)
+PV_TEST(three_former_keys_are_answered_and_the_oldest_gives_way)
 {
     uint8_t sk[5][32];
-    (void)state;
     for (size_t i = 0; i < 5; i++) {
         memcpy(sk[i], id->dh_sk, 32);
         x.f.node.wall.us += 60 * 1000000; /* one a minute */
@@ -272,10 +269,9 @@ static void three_former_keys_are_answered_and_the_oldest_gives_way(void **state
         assert_memory_equal(x.env.former[i]->keys.sk, sk[4 - i], 32); /* the newest first */
 }
 
-static void a_statement_that_is_not_taken_is_tried_again(void **state)
+PV_TEST(a_statement_that_is_not_taken_is_tried_again)
 {
     uint8_t old[32];
-    (void)state;
     memcpy(old, id->dh_pk, 32);
     (void)ask(false);
     refuses = true;
@@ -289,9 +285,8 @@ static void a_statement_that_is_not_taken_is_tried_again(void **state)
 }
 
 /* However often it is asked for: a former key that peers still use does not give way to it. */
-static void a_key_that_is_not_taken_gets_no_second_one_beside_it(void **state)
+PV_TEST(a_key_that_is_not_taken_gets_no_second_one_beside_it)
 {
-    (void)state;
     change(2);
     uint8_t next[32], former[32];
     memcpy(former, x.env.former[0]->keys.sk, 32);
@@ -318,9 +313,8 @@ static void a_key_that_is_not_taken_gets_no_second_one_beside_it(void **state)
 
 /* --- starts ----------------------------------------------------------------------------------- */
 
-static void a_start_goes_on_with_a_key_that_was_to_be_announced(void **state)
+PV_TEST(a_start_goes_on_with_a_key_that_was_to_be_announced)
 {
-    (void)state;
     (void)ask(false);
     pv_job_free(keys_job(2)); /* it was done, and the power went */
     uint8_t next[32];
@@ -331,10 +325,9 @@ static void a_start_goes_on_with_a_key_that_was_to_be_announced(void **state)
 }
 
 /* Others were told, the file is as before. */
-static void a_start_uses_the_key_that_the_roster_names(void **state)
+PV_TEST(a_start_uses_the_key_that_the_roster_names)
 {
     uint8_t new_pk[32], new_sk[32];
-    (void)state;
     (void)ask(false);
     answer(keys_job(2), PV_OK);
     pv_job_free(next_job());
@@ -355,9 +348,8 @@ static void a_start_uses_the_key_that_the_roster_names(void **state)
     answer(job, PV_OK);
 }
 
-static void a_key_that_members_know_and_nobody_has_is_replaced_at_once(void **state)
+PV_TEST(a_key_that_members_know_and_nobody_has_is_replaced_at_once)
 {
-    (void)state;
     memset(id->dh_pk, 0x55, sizeof(id->dh_pk));
     restart();
     fake_node_wait(&x.f, PV_MS(10));
@@ -368,9 +360,8 @@ static void a_key_that_members_know_and_nobody_has_is_replaced_at_once(void **st
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-static void a_former_key_is_wiped_after_15_days(void **state)
+PV_TEST(a_former_key_is_wiped_after_15_days)
 {
-    (void)state;
     x.f.cfg.rotate_s = 0;
     restart();
     change(2);
@@ -383,9 +374,8 @@ static void a_former_key_is_wiped_after_15_days(void **state)
     answer(keys_job(1), PV_OK);
 }
 
-static void a_clock_that_was_wrong_keeps_no_key_for_ever(void **state)
+PV_TEST(a_clock_that_was_wrong_keeps_no_key_for_ever)
 {
-    (void)state;
     x.f.cfg.rotate_s = 0;
     restart();
     x.f.node.wall.us += UINT64_C(3000) * DAY * 1000000;
@@ -409,9 +399,8 @@ static bool is_made(void)
     return true;
 }
 
-static void a_key_is_replaced_between_27_and_33_days_old(void **state)
+PV_TEST(a_key_is_replaced_between_27_and_33_days_old)
 {
-    (void)state;
     x.f.node.online = true;
     pass(26);
     assert_false(is_made());
@@ -420,18 +409,16 @@ static void a_key_is_replaced_between_27_and_33_days_old(void **state)
     assert_memory_equal(announced(), id->dh_pk, 32);
 }
 
-static void without_the_coordinator_it_waits_a_week(void **state)
+PV_TEST(without_the_coordinator_it_waits_a_week)
 {
-    (void)state;
     pass(33);
     assert_false(is_made());
     pass(8);
     assert_true(is_made());
 }
 
-static void a_node_that_was_off_waits_a_moment_at_its_start(void **state)
+PV_TEST(a_node_that_was_off_waits_a_moment_at_its_start)
 {
-    (void)state;
     x.f.node.online = true;
     x.f.node.wall.us += UINT64_C(100) * DAY * 1000000;
     restart();
@@ -441,9 +428,8 @@ static void a_node_that_was_off_waits_a_moment_at_its_start(void **state)
     assert_true(is_made());
 }
 
-static void nothing_happens_by_itself_where_it_is_not_wanted(void **state)
+PV_TEST(nothing_happens_by_itself_where_it_is_not_wanted)
 {
-    (void)state;
     x.f.node.online = true;
     x.f.cfg.rotate_s = 0;
     restart();
@@ -461,9 +447,8 @@ static void nothing_happens_by_itself_where_it_is_not_wanted(void **state)
     assert_false(is_made());
 }
 
-static void status_says_how_old_the_key_is_and_when_it_is_replaced(void **state)
+PV_TEST(status_says_how_old_the_key_is_and_when_it_is_replaced)
 {
-    (void)state;
     const struct pv_statuspage *st = fake_node_status(&x.f);
     uint64_t issued = pv_node_self(&x.f.node)->issued;
     assert_int_equal(st->s.wg_key_since_s, issued);
@@ -479,9 +464,8 @@ static void status_says_how_old_the_key_is_and_when_it_is_replaced(void **state)
 }
 
 /* A node with a lifetime says its key again and again, and its older statements go. */
-static void renewals_make_no_key_younger(void **state)
+PV_TEST(renewals_make_no_key_younger)
 {
-    (void)state;
     pass(3);
     change(2);
     uint64_t since = pv_node_wall_s(&x.f.node, x.f.now);
@@ -502,9 +486,8 @@ static void renewals_make_no_key_younger(void **state)
 
 /* --- who knows -------------------------------------------------------------------------------- */
 
-static void a_peer_with_all_our_statements_knows_the_key(void **state)
+PV_TEST(a_peer_with_all_our_statements_knows_the_key)
 {
-    (void)state;
     assert_true(pv_peer_knows_own_key(bob));
     pv_peer_want(bob, "test", x.f.now); /* it is used */
     change(2);
@@ -520,19 +503,17 @@ static void a_peer_with_all_our_statements_knows_the_key(void **state)
     pv_peer_set_in_sync(bob, false);
 }
 
-static void a_peer_that_was_never_used_is_met_with_the_new_key(void **state)
+PV_TEST(a_peer_that_was_never_used_is_met_with_the_new_key)
 {
-    (void)state;
     change(2);
     assert_true(pv_peer_knows_own_key(bob));
 }
 
 /* One of an earlier version takes only the key that it knows. */
-static void the_coordinator_is_met_with_the_key_that_it_knows(void **state)
+PV_TEST(the_coordinator_is_met_with_the_key_that_it_knows)
 {
     const struct pv_ctl_msg no = {.type = PV_CTL_ERROR,
                                   .u.failure = {.error = PV_CTL_E_NOT_ALLOWED}};
-    (void)state;
     assert_ptr_equal(coord_key, id->dh_sk);
     change(2);
     assert_ptr_equal(coord_key, id->others[0].sk); /* no receipt says that it has the statement */
@@ -544,10 +525,9 @@ static void the_coordinator_is_met_with_the_key_that_it_knows(void **state)
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
-static void static_peers_are_asked_about(void **state)
+PV_TEST(static_peers_are_asked_about)
 {
     struct pv_static_peer conf = {.name = "phone"};
-    (void)state;
     memset(conf.public_key, 9, sizeof(conf.public_key));
     assert_int_equal(pv_peers_add_static(x.f.node.peers, &conf, x.f.now), PV_OK);
     assert_non_null(strstr(ask(false), "static peer phone knows this node by its present key"));
@@ -561,9 +541,8 @@ static void static_peers_are_asked_about(void **state)
                                             "15 days more"));
 }
 
-static void a_key_of_the_configuration_is_not_replaced(void **state)
+PV_TEST(a_key_of_the_configuration_is_not_replaced)
 {
-    (void)state;
     x.f.cfg.key_given = true;
     restart();
     assert_non_null(strstr(ask(false), "private-key-file"));
@@ -574,43 +553,9 @@ static void a_key_of_the_configuration_is_not_replaced(void **state)
     assert_true(fake_node_has_problem(&x.f, "members know another key of this node"));
 }
 
-static void a_node_that_is_down_is_told_to_go_up(void **state)
+PV_TEST(a_node_that_is_down_is_told_to_go_up)
 {
-    (void)state;
     x.f.node.up = false;
     assert_non_null(strstr(ask(false), "`p2pvpnctl up` first"));
     assert_null(next_job());
-}
-
-#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        T(a_key_is_on_the_disk_before_anybody_hears_of_it),
-        T(a_key_that_cannot_be_stored_is_told_to_nobody),
-        T(the_second_of_two_commands_at_once_is_refused),
-        T(a_change_goes_on_without_its_client),
-        T(three_former_keys_are_answered_and_the_oldest_gives_way),
-        T(a_statement_that_is_not_taken_is_tried_again),
-        T(a_key_that_is_not_taken_gets_no_second_one_beside_it),
-        T(a_start_goes_on_with_a_key_that_was_to_be_announced),
-        T(a_start_uses_the_key_that_the_roster_names),
-        T(a_key_that_members_know_and_nobody_has_is_replaced_at_once),
-        T(a_former_key_is_wiped_after_15_days),
-        T(a_clock_that_was_wrong_keeps_no_key_for_ever),
-        T(a_key_is_replaced_between_27_and_33_days_old),
-        T(without_the_coordinator_it_waits_a_week),
-        T(a_node_that_was_off_waits_a_moment_at_its_start),
-        T(nothing_happens_by_itself_where_it_is_not_wanted),
-        T(status_says_how_old_the_key_is_and_when_it_is_replaced),
-        T(renewals_make_no_key_younger),
-        T(a_peer_with_all_our_statements_knows_the_key),
-        T(a_peer_that_was_never_used_is_met_with_the_new_key),
-        T(the_coordinator_is_met_with_the_key_that_it_knows),
-        T(static_peers_are_asked_about),
-        T(a_key_of_the_configuration_is_not_replaced),
-        T(a_node_that_is_down_is_told_to_go_up),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,8 @@ static int stop(void **state)
     return 0;
 }
 
+PV_TEST_WORLD(start, stop);
+
 static void eve_asks(void)
 {
     fake_node_add(&x.f, make_member(&x.f.world, &door, &eve, "eve", 9));
@@ -109,9 +111,8 @@ static void expect(const char *text)
         fail_msg("the client read: %s", all);
 }
 
-static void an_admin_is_told_who_asks_and_from_where(void **state)
+PV_TEST(an_admin_is_told_who_asks_and_from_where)
 {
-    (void)state;
     assert_int_equal(fake_coord.n, 0); /* nobody waits: nobody is asked */
     eve_asks();
     assert_null(pv_waiting_from(&x.f.node, eve.pk));
@@ -124,9 +125,8 @@ static void an_admin_is_told_who_asks_and_from_where(void **state)
     assert_string_equal(pv_waiting_from(&x.f.node, eve.pk), "2001:db8::7");
 }
 
-static void watchers_are_told_once(void **state)
+PV_TEST(watchers_are_told_once)
 {
-    (void)state;
     eve_asks();
     others.refuses = others.holds = true;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
@@ -152,11 +152,10 @@ static void watchers_are_told_once(void **state)
 }
 
 /* Whoever has a token makes as many machines ask as there are uses; those of others are told of. */
-static void who_floods_one_invite_does_not_hide_who_has_another(void **state)
+PV_TEST(who_floods_one_invite_does_not_hide_who_has_another)
 {
     const struct keys gate = keys_of(52);
     char name[16];
-    (void)state;
     for (unsigned i = 0; i < 100; i++) {
         const struct keys k = keys_of(100 + i);
         snprintf(name, sizeof(name), "flood%u", i);
@@ -179,9 +178,8 @@ static void who_floods_one_invite_does_not_hide_who_has_another(void **state)
     assert_int_equal(n, 17); /* the program runs for her, too */
 }
 
-static void who_is_admitted_is_a_member(void **state)
+PV_TEST(who_is_admitted_is_a_member)
 {
-    (void)state;
     eve_asks();
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
     expect("\"ok\":true");
@@ -194,9 +192,8 @@ static void who_is_admitted_is_a_member(void **state)
 }
 
 /* Root's word outlives every admin. */
-static void the_root_key_signs_where_it_is(void **state)
+PV_TEST(the_root_key_signs_where_it_is)
 {
-    (void)state;
     uint8_t seed[PV_SIGN_SEED_LEN];
     memcpy(seed, x.f.world.root.sk, sizeof(seed)); /* a secret key begins with its seed */
     memcpy(x.f.identity.root_seed, seed, sizeof(seed));
@@ -209,9 +206,8 @@ static void the_root_key_signs_where_it_is(void **state)
                         PV_SIGN_PK_LEN);
 }
 
-static void who_is_denied_is_removed(void **state)
+PV_TEST(who_is_denied_is_removed)
 {
-    (void)state;
     eve_asks();
     fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"eve\"");
     expect("\"ok\":true");
@@ -220,9 +216,8 @@ static void who_is_denied_is_removed(void **state)
     expect("nobody called eve waits to be admitted");
 }
 
-static void only_admins_and_only_of_who_waits(void **state)
+PV_TEST(only_admins_and_only_of_who_waits)
 {
-    (void)state;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"nobody\"");
     expect("nobody called nobody waits");
     fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"alice\"");
@@ -238,9 +233,8 @@ static void only_admins_and_only_of_who_waits(void **state)
 }
 
 /* Of two that ask by one name the admin says which one, whoever of them came first. */
-static void a_name_that_two_ask_by_admits_neither(void **state)
+PV_TEST(a_name_that_two_ask_by_admits_neither)
 {
-    (void)state;
     char ask[128], key[PV_KEY_TEXT_BUF];
     struct keys other = keys_of(52);
     eve_asks();
@@ -266,9 +260,8 @@ static void a_name_that_two_ask_by_admits_neither(void **state)
 }
 
 /* A coordinator that knows no answer, or gives none, hides nobody. */
-static void a_silent_coordinator_keeps_nobody_from_being_told_of(void **state)
+PV_TEST(a_silent_coordinator_keeps_nobody_from_being_told_of)
 {
-    (void)state;
     eve_asks();
     assert_null(fake_node_job(&x.f));
     fake_node_wait(&x.f, PV_S(61));
@@ -283,9 +276,8 @@ static void a_silent_coordinator_keeps_nobody_from_being_told_of(void **state)
 
 /* On the machine itself: by its own statements it waits; that it was denied only the coordinator
  * tells it. */
-static void the_machine_that_waits_says_so(void **state)
+PV_TEST(the_machine_that_waits_says_so)
 {
-    (void)state;
     eve_asks();
     memcpy(x.f.identity.sign_pk, eve.pk, sizeof(eve.pk));
     assert_true(pv_node_waits(&x.f.node));
@@ -298,25 +290,4 @@ static void the_machine_that_waits_says_so(void **state)
     assert_false(fake_node_has_problem(&x.f, "denied"));
     x.f.node.coord_info.denied = true;
     assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
-int main(void)
-{
-    if (pv_crypto_init() != PV_OK)
-        return 1;
-    const struct CMUnitTest tests[] = {
-        T(an_admin_is_told_who_asks_and_from_where),
-        T(watchers_are_told_once),
-        T(who_floods_one_invite_does_not_hide_who_has_another),
-        T(who_is_admitted_is_a_member),
-        T(the_root_key_signs_where_it_is),
-        T(who_is_denied_is_removed),
-        T(only_admins_and_only_of_who_waits),
-        T(a_name_that_two_ask_by_admits_neither),
-        T(a_silent_coordinator_keeps_nobody_from_being_told_of),
-        T(the_machine_that_waits_says_so),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test.c - runs the tests of a program: each with its setup, what it deferred, its teardown, and
+ * without a word of LeakSanitizer about what a failed one left.
+ */
+#include "tests/test.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- teardown ------------------------------------------------------------------------------ */
+
+enum {
+    TEST_DEFERRED = 256
+};
+
+static struct test_deferred {
+    void (*run)(void *);
+    void *ctx;
+} test_deferred[TEST_DEFERRED];
+static size_t test_n_deferred;
+
+void test_defer(void (*run)(void *), void *ctx)
+{
+    assert_true(test_n_deferred < TEST_DEFERRED);
+    test_deferred[test_n_deferred++] = (struct test_deferred){run, ctx};
+}
+
+void test_end(void *ctx)
+{
+    for (size_t i = test_n_deferred; i-- > 0;) {
+        struct test_deferred d = test_deferred[i];
+        if (d.ctx != ctx)
+            continue;
+        test_n_deferred--;
+        memmove(&test_deferred[i], &test_deferred[i + 1], (test_n_deferred - i) * sizeof(d));
+        d.run(ctx);
+        return;
+    }
+    fail_msg("nothing was deferred for this");
+}
+
+static void test_end_down_to(size_t n)
+{
+    while (test_n_deferred > n) {
+        struct test_deferred d = test_deferred[--test_n_deferred];
+        d.run(d.ctx);
+    }
+}
+
+int test_teardown(void **state)
+{
+    (void)state;
+    test_end_down_to(0);
+    return 0;
+}
+
+/* --- what a failed test leaves on the heap --------------------------------------------------- */
+
+/* LeakSanitizer is not told of what a failed test had allocated: its body did not come to free it,
+ * and a page of leaks would only hide the assertion. Leaks of the tests that passed are reported
+ * all the same. Without AddressSanitizer these functions do not exist. */
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
+                                              void (*on_free)(const volatile void *))
+    __attribute__((weak));
+int __sanitizer_get_ownership(const volatile void *p) __attribute__((weak));
+void __lsan_ignore_object(const void *p) __attribute__((weak));
+
+enum {
+    TEST_ALLOCATIONS = 1 << 16, /* of one test; what it allocates beyond them may be reported */
+};
+
+static const volatile void *test_allocated[TEST_ALLOCATIONS];
+static _Atomic size_t test_n_allocated;
+
+/* The hook: no lock and no allocation in here. */
+static void test_note_allocation(const volatile void *p, size_t size)
+{
+    (void)size;
+    size_t i = atomic_fetch_add_explicit(&test_n_allocated, 1, memory_order_relaxed);
+    if (i < TEST_ALLOCATIONS)
+        test_allocated[i] = p;
+}
+
+static void test_note_free(const volatile void *p)
+{
+    (void)p;
+}
+
+static void test_forget_allocations(void)
+{
+    size_t n = test_n_allocated;
+    for (size_t i = 0; i < n && i < TEST_ALLOCATIONS; i++) {
+        if (__sanitizer_get_ownership(test_allocated[i]))
+            __lsan_ignore_object((const void *)(uintptr_t)test_allocated[i]);
+    }
+}
+
+/* --- every test's setup, body and teardown --------------------------------------------------- */
+
+static const struct test_run *test_now;
+static size_t test_n_deferred_by_setup;
+static bool test_is_whole = true; /* the body of the last test came to its end */
+
+static void test_close(void)
+{
+    test_end_down_to(0);
+    if (!test_is_whole && __lsan_ignore_object != NULL)
+        test_forget_allocations();
+    test_is_whole = true;
+}
+
+int test_run_setup(void **state)
+{
+    static bool hooked;
+    int rc = 0;
+    test_close(); /* a setup that failed has no teardown */
+    test_now = *state;
+    *state = NULL;
+    if (!hooked && __sanitizer_install_malloc_and_free_hooks != NULL)
+        (void)__sanitizer_install_malloc_and_free_hooks(test_note_allocation, test_note_free);
+    hooked = true;
+    test_n_allocated = 0;
+    test_is_whole = false;
+    if (test_now->world != NULL && test_now->world->setup != NULL)
+        rc = test_now->world->setup(state);
+    test_n_deferred_by_setup = test_n_deferred;
+    return rc;
+}
+
+void test_run_body(void **state)
+{
+    test_now->body(state);
+    test_is_whole = true;
+}
+
+/* What the body deferred ends first, then what the setup made. */
+int test_run_teardown(void **state)
+{
+    int rc = 0;
+    test_end_down_to(test_n_deferred_by_setup);
+    if (test_now->world != NULL && test_now->world->teardown != NULL)
+        rc = test_now->world->teardown(state);
+    test_close();
+    return rc;
+}
+
+/* --- the tests of a program ------------------------------------------------------------------ */
+
+enum {
+    TEST_MAX = 256, /* of one program; no allocation, for some count those of their tests */
+};
+
+static struct test *test_first;
+static size_t test_n;
+
+/* Constructors may run in any order. */
+void test_register(struct test *t)
+{
+    struct test **at = &test_first;
+    while (*at != NULL && (*at)->number < t->number)
+        at = &(*at)->next;
+    t->next = *at;
+    *at = t;
+    test_n += t->n_worlds;
+    if (test_n > TEST_MAX) {
+        fprintf(stderr, "more than %d tests in one program\n", TEST_MAX);
+        exit(1);
+    }
+}
+
+int test_run_group(const struct CMUnitTest *tests, size_t n)
+{
+    int failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
+    test_close();
+    return failed;
+}
+
+bool test_run_all(void)
+{
+    static struct test_run runs[TEST_MAX];
+    static struct CMUnitTest tests[TEST_MAX];
+    size_t n = 0;
+    for (const struct test *t = test_first; t != NULL; t = t->next) {
+        for (size_t i = 0; i < t->n_worlds; i++, n++) {
+            runs[n] = (struct test_run){t->body, t->worlds == NULL ? NULL : &t->worlds[i]};
+            tests[n] = (struct CMUnitTest){t->name, test_run_body, test_run_setup,
+                                           test_run_teardown, &runs[n]};
+        }
+    }
+    return test_run_group(tests, n) == 0;
+}
+
+void test_skip_all(const char *why)
+{
+    printf("skipped: %s\n", why);
+    exit(77);
+}

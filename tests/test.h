@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test.h - the frame of every test program. A test is
+ *
+ *     PV_TEST(a_sentence_that_says_what_is_promised)
+ *     {
+ *         ...
+ *     }
+ *
+ * and needs no table: main.c runs the tests of a program in the order in which they are defined,
+ * each with the teardown below. `state` is what the test's setup made, or NULL. A program runs
+ * those of its tests alone whose names fit its argument, in which * stands for anything.
+ */
+#ifndef PV_TEST_H
+#define PV_TEST_H
+
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include <stdbool.h>
+
+/* --- what a program has -------------------------------------------------------------------- */
+
+/* What a test starts in: setup(&state) before it, teardown(&state) behind it; both may be NULL. */
+struct test_world {
+    CMFixtureFunction setup, teardown;
+};
+
+struct test {
+    const char *name;
+    CMUnitTestFunction body;
+    const struct test_world *worlds; /* or NULL */
+    size_t n_worlds;
+    int number;        /* grows in the order of definition */
+    struct test *next; /* the frame's */
+};
+
+/* The frame's: PV_TEST() calls it before main(). */
+void test_register(struct test *t);
+
+#define PV_TEST_AS(name, worlds, n)                                            \
+    static void name(void **state);                                            \
+    static struct test name##_test = {#name, name, worlds, n, __COUNTER__, 0}; \
+    __attribute__((constructor)) static void name##_is_there(void)             \
+    {                                                                          \
+        test_register(&name##_test);                                           \
+    }                                                                          \
+    static void name(__attribute__((unused)) void **state)
+
+/* A test; in the world of the program, where it says one. */
+#define PV_TEST(name) PV_TEST_AS(name, &test_world, 1)
+
+/* A test in a world of its own. */
+#define PV_TEST_IN(name, setup, teardown) \
+    PV_TEST_AS(name, (&(struct test_world){setup, teardown}), 1)
+
+/* A test that runs in each world of an array. */
+#define PV_TEST_EACH(name, worlds) PV_TEST_AS(name, worlds, sizeof(worlds) / sizeof((worlds)[0]))
+
+/* The world of every PV_TEST() of this program. */
+#define PV_TEST_WORLD(setup, teardown) const struct test_world test_world = {setup, teardown}
+extern const struct test_world test_world __attribute__((weak));
+
+/* A program that has them does the one before its first test and the other behind its last.
+ * libsodium is ready by then. */
+void test_begin(void) __attribute__((weak));
+void test_done(void) __attribute__((weak));
+
+/* For test_begin(), where this machine cannot run any of the tests: says why, and ends the program
+ * with what ctest takes for a skip (77). */
+void test_skip_all(const char *why) __attribute__((noreturn));
+
+/* --- teardown ------------------------------------------------------------------------------ */
+
+/* Has run(ctx) called by the test's teardown, the last one first, also after a failed assertion.
+ * The constructor of a test's world says so, and the body frees nothing. A failed assertion leaves
+ * the frame of the body, so ctx must not lie in it: it is on the heap or static. */
+void test_defer(void (*run)(void *), void *ctx);
+
+/* Does now what was deferred for ctx. */
+void test_end(void *ctx);
+
+/* Does all that was deferred. Every test ends with it; a teardown of its own may need it sooner. */
+int test_teardown(void **state);
+
+/* --- the frame's own --------------------------------------------------------------------- */
+
+/* Runs every test there is; whether all passed. */
+bool test_run_all(void);
+
+/* One run of a body, in one world. */
+struct test_run {
+    CMUnitTestFunction body;
+    const struct test_world *world; /* or NULL */
+};
+
+/* Tables of cmocka_unit_test() and a main() of the program's own do the same, until no file has
+ * them. */
+void test_run_body(void **state);
+int test_run_setup(void **state);
+int test_run_teardown(void **state);
+int test_run_group(const struct CMUnitTest *tests, size_t n);
+
+/* clang-format off */
+#undef cmocka_unit_test_setup_teardown
+#define cmocka_unit_test_setup_teardown(f, setup, teardown)  \
+    {#f, test_run_body, test_run_setup, test_run_teardown,   \
+     &(struct test_run){f, &(struct test_world){setup, teardown}}}
+/* clang-format on */
+#undef cmocka_unit_test
+#define cmocka_unit_test(f) cmocka_unit_test_setup_teardown(f, NULL, NULL)
+#undef cmocka_run_group_tests
+#define cmocka_run_group_tests(tests, setup, teardown) \
+    test_run_group(tests, sizeof(tests) / sizeof((tests)[0]))
+
+#endif /* PV_TEST_H */
