@@ -183,9 +183,12 @@ def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
     # What a machine in the LAN says as a member, or to a member's own address, is not heard.
     listener = nas.start(sys.executable, "-c", LISTEN, "0.0.0.0", name="listener")
     wait("the listener", lambda: "ready" in listener.text())
-    printer.ip(f"addr add {admin.addr()}/32 dev lo", f"route add {nas.addr()}/32 via {nas.ip4}")
+    local = nas.run("ip", "route", "show", "table", "local", "dev", nas.tun).out
+    everybody = re.search(r"broadcast ([0-9.]+)", local)[1]
+    printer.ip(f"addr add {admin.addr()}/32 dev lo", f"route add {nas.addr()}/32 via {nas.ip4}",
+               f"route add {everybody}/32 via {nas.ip4}")
     for source, to, text in ((admin.addr(), nas.ip4, "as a member"), (printer.ip4, nas.addr(), "to the address"),
-                             (printer.ip4, nas.ip4, "from the LAN")):
+                             (printer.ip4, everybody, "to all members"), (printer.ip4, nas.ip4, "from the LAN")):
         printer.run(sys.executable, "-c", TELL, source, to, text)
     wait("what comes from the LAN", lambda: "from the LAN" in listener.text())
     equal(listener.text().splitlines(), ["ready", "from the LAN"], "what is heard")
