@@ -318,7 +318,10 @@ def forwarding_is_for_members_only(lab):
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
     printer, (admin, user, nas) = network(lab, "nas")
     guest, back = second_network(lab, nas)
-    printer.ip(*(f"route add {way}" for way in back))
+    near = lab.host("near", nas.lan)
+    near.answer_udp(PORT)
+    near.answer_udp(PORT, near.ip6)
+    printer.ip(*(f"route add {way}" for way in (*back, f"{near.ip4}/32 via {nas.ip4}", f"{near.ip6}/128 via {nas.ip6}")))
 
     def switch(to):
         for s in switches:
@@ -326,6 +329,10 @@ def forwarding_is_for_members_only(lab):
 
     def guest_reaches():
         return [a for a in (printer.ip4, printer.ip6) if guest.udp_ask(a, PORT)]
+
+    def printer_reaches():
+        """By the way of this host, to one in the same network."""
+        return [a for a in (near.ip4, near.ip6) if printer.udp_ask(a, PORT)]
     switch(1)
     wait("the guest's way where the host is a router", lambda: len(guest_reaches()) == 2)
     switch(0)
@@ -336,10 +343,12 @@ def forwarding_is_for_members_only(lab):
     reaches(user, printer)
     reaches(user, printer, printer.ip6)
     equal(guest_reaches(), [], "an offer lets a guest pass to")
+    equal(printer_reaches(), [], "an offer lets the printer pass to its neighbour")
     nas.ctl("exit", "offer")
     admin.ctl("route", "allow", "nas", "default")
     wait_state(nas, "0.0.0.0/0", nas, "here")
     equal(guest_reaches(), [], "an exit lets a guest pass to")
+    equal(printer_reaches(), [], "an exit lets the printer pass to its neighbour")
     # As docker and libvirt do when they are started.
     switch(1)
     wait("the guest's way", lambda: len(guest_reaches()) == 2)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
@@ -26,6 +27,13 @@ enum {
 static enum pv_netplan_kind kind_of(bool tunnel, bool container)
 {
     return container ? PV_NETPLAN_CONTAINER : tunnel ? PV_NETPLAN_TUNNEL : PV_NETPLAN_LAN;
+}
+
+static bool is_bridge(const char *ifname)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", ifname);
+    return access(path, F_OK) == 0;
 }
 
 /* As in struct pv_networds_host. */
@@ -53,6 +61,7 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
     host->links[host->n_links] = l;
     host->connected[host->n_links] = state.connected;
     host->up[host->n_links] = state.up;
+    host->bridge[host->n_links] = is_bridge(ifname);
     host->direct[host->n_links++] = state.direct;
 }
 

@@ -183,9 +183,17 @@ static size_t by_length(const struct pv_netplan *plan,
     return n;
 }
 
+static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
+{
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->bridge[i] && strcmp(host->links[i].ifname, ifname) == 0)
+            return true;
+    return false;
+}
+
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
- * it was off, no packet of others passed. Bridged packets, which netfilter may see as well, stay on
- * their interface. */
+ * it was off, no packet of others passed, nor came back by the interface that it had come by. But
+ * bridged packets, which netfilter may see as well, do. */
 static void add_members_only(struct words *w, const struct pv_netplan *plan,
                              const struct pv_networds_host *host)
 {
@@ -193,11 +201,13 @@ static void add_members_only(struct words *w, const struct pv_netplan *plan,
         add(w,
             "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
             "counter drop\n",
-            host->alone4[i], host->alone4[i], plan->ifname, PV_NETWORDS_GROUP);
+            host->alone4[i], is_bridge(host, host->alone4[i]) ? host->alone4[i] : "lo",
+            plan->ifname, PV_NETWORDS_GROUP);
     if (!host->alone6)
         return;
     for (size_t i = 0; i < host->n_links; i++)
-        if (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0)
+        if (host->bridge[i] &&
+            (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0))
             add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
                 host->links[i].ifname, host->links[i].ifname);
     add(w,

@@ -46,6 +46,7 @@ struct pv_networds_host {
     bool connected[PV_NETWORDS_LINKS]; /* this host has an address there */
     bool direct[PV_NETWORDS_LINKS];    /* its hosts are neighbours: no router in between */
     bool up[PV_NETWORDS_LINKS];        /* the interface is, and has its cable */
+    bool bridge[PV_NETWORDS_LINKS];    /* it is one, whose own packets netfilter may see as well */
     size_t n_links;
     /* Neighbours that rules and tables of the user's lead to, or other networks of ours. */
     struct pv_prefix beside[PV_NETWORDS_LINKS];

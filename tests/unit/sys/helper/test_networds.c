@@ -297,8 +297,14 @@ PV_TEST(forwarding_of_ours_is_for_members)
     h.alone6 = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(
-        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" } oifgroup != 28784"));
+        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
+    assert_null(strstr(text, "return\n  meta nfproto ipv6 iifname !="));
     assert_non_null(strstr(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784"));
+    /* What a bridge passes on within itself. */
+    h.bridge[1] = true;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }"));
+    assert_non_null(strstr(text, "ipv6 iifname \"eth1\" oifname \"eth1\" return\n"));
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
