@@ -478,3 +478,282 @@ PV_TEST(who_comes_by_a_token_of_before_is_heard_of)
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[0]), 0);
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[1]), 0);
 }
+
+/* --- at random -------------------------------------------------------------------------------- */
+
+enum {
+    MOST = 7,     /* machines, the last of which joins in the end */
+    COORDS = 3,   /* ever */
+    EVENTS = 14,  /* of one sequence */
+    RANDOM = 12,  /* sequences; PV_SIM_SEEDS sets another number */
+    LONG = 10000, /* of them with PV_SIM_LONG */
+};
+
+enum standing {
+    OUT, /* it never joined */
+    IN,
+    REMOVED,
+    LEFT,
+};
+
+/* The rule, told by what people asked for: what was asked of an admin in office holds for ever. */
+struct machine {
+    struct sim_node *n;
+    char name[2];
+    enum standing is;
+    bool admin;
+};
+
+struct reign {
+    struct scene s;
+    struct machine m[MOST];
+    struct sim_coord *c[COORDS];
+    unsigned n_coords; /* the last one is the network's */
+    unsigned rules;
+};
+
+static uint32_t draw(struct reign *g, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(g->s.w.net), bound);
+}
+
+static void note(const struct reign *g, const char *what, const char *by, const char *whom)
+{
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("heirs, seed %llu: %10.3f %s %s %s\n", (unsigned long long)g->s.seed,
+               (double)(sim_net_now(g->s.w.net) - PV_S(3600)) / 1e9, by, what, whom);
+}
+
+static struct sim_coord *home_of(const struct reign *g)
+{
+    return g->c[g->n_coords - 1];
+}
+
+/* Some admin; a is one always. */
+static struct machine *any_admin(struct reign *g)
+{
+    unsigned at = draw(g, MOST);
+    while (g->m[at].is != IN || !g->m[at].admin)
+        at = (at + 1) % MOST;
+    return &g->m[at];
+}
+
+static bool tells(struct reign *g, struct machine *by, const char *cmd, const struct machine *whom)
+{
+    char fields[256];
+    note(g, cmd, by->name, whom->name);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", cmd, whom->name);
+    return ask(&g->s, by->n, fields) != NULL;
+}
+
+/* Whoever is there has a path to everybody, so that all hear of it without a coordinator. */
+static bool meets_all(struct reign *g, const struct machine *x)
+{
+    for (unsigned i = 0; i < MOST; i++) {
+        if (g->m[i].is == IN && &g->m[i] != x &&
+            sim_world_reach(&g->s.w, x->n, g->m[i].n, PV_MS(200), PV_S(20)) == PV_NEVER)
+            return false;
+    }
+    return true;
+}
+
+/* Coordinators of one list do not speak with each other: a token is good where its invite is. */
+static bool all_at_home(struct sim_world *w, void *ctx)
+{
+    const struct reign *g = ctx;
+    (void)w;
+    for (unsigned i = 0; i < MOST; i++) {
+        const struct pv_node *n = g->m[i].is == IN ? pv_engine_node(g->m[i].n->engine) : NULL;
+        if (n != NULL &&
+            (!n->online || memcmp(n->coord_info.pk, sim_coord_pk(home_of(g)), PV_SIGN_PK_LEN) != 0))
+            return false;
+    }
+    return true;
+}
+
+static bool lets_join(struct reign *g, struct machine *x)
+{
+    char token[4096];
+    struct machine *by = any_admin(g);
+    if (!sim_world_until(&g->s.w, PV_S(300), all_at_home, g))
+        return false;
+    note(g, "invites", by->name, x->name);
+    const char *answer = ask(&g->s, by->n, "\"cmd\":\"invite\",\"uses\":2");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)) ||
+        !join(&g->s, x->n, token, x->name) || !sim_world_until(&g->s.w, PV_S(60), is_in, x->n))
+        return false;
+    x->is = IN;
+    return meets_all(g, x);
+}
+
+/* What it was an admin for may have to stay with its key. */
+static bool leaves(struct reign *g, struct machine *x)
+{
+    note(g, "leaves", x->name, "");
+    if (ask(&g->s, x->n, "\"cmd\":\"leave\",\"last\":true") == NULL)
+        return false;
+    sim_world_run(&g->s.w, PV_S(3));
+    x->is = LEFT;
+    x->admin = x->admin &&
+               pv_roster_rights(pv_engine_node(g->m[0].n->engine)->roster, sim_node_pk(x->n)) != 0;
+    return true;
+}
+
+static bool makes_a_rule(struct reign *g)
+{
+    char fields[256];
+    struct machine *by = any_admin(g);
+    note(g, "makes a rule", by->name, "");
+    snprintf(fields, sizeof(fields),
+             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
+             "\"ports\":\"tcp/%u\"",
+             1000 + g->rules);
+    g->rules++;
+    return ask(&g->s, by->n, fields) != NULL;
+}
+
+/* The former one dies before, or goes on. */
+static bool moves(struct reign *g)
+{
+    char fields[512];
+    struct machine *by = any_admin(g);
+    if (g->n_coords == COORDS)
+        return true;
+    if (draw(g, 2) == 0 && sim_coord_core(home_of(g)) != NULL)
+        sim_coord_kill(home_of(g));
+    struct sim_coord *next = sim_world_coord(&g->s.w, (uint8_t)(200 + g->n_coords), &line);
+    note(g, "moves the network", by->name,
+         sim_coord_core(home_of(g)) == NULL ? "from a dead one" : "");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
+             sim_coord_url(next));
+    g->c[g->n_coords++] = next;
+    return ask(&g->s, by->n, fields) != NULL;
+}
+
+static bool reigns(struct reign *g)
+{
+    struct machine *by = any_admin(g), *x = &g->m[1 + draw(g, MOST - 2)];
+    bool away = sim_coord_core(home_of(g)) == NULL;
+    switch (draw(g, 9)) {
+    case 0:
+    case 1:
+        if (x->is != IN || x->admin)
+            return true;
+        x->admin = true;
+        return tells(g, &g->m[0], "admin_grant", x);
+    case 2:
+        if (x == by || x->is == OUT || x->is == REMOVED || !x->admin)
+            return true;
+        x->admin = false;
+        return tells(g, by, "admin_revoke", x);
+    case 3:
+    case 4:
+        if (x == by || x->is == OUT || x->is == REMOVED)
+            return true;
+        x->is = REMOVED;
+        x->admin = false;
+        return tells(g, by, "remove", x);
+    case 5:
+        return away || x->is != OUT || lets_join(g, x);
+    case 6:
+        return x->is != IN || draw(g, 2) == 0 || leaves(g, x);
+    case 7:
+        return draw(g, 2) == 0 ? moves(g) : makes_a_rule(g);
+    default:
+        note(g, away ? "is back" : "is away", "the coordinator", "");
+        if (away)
+            sim_coord_start(home_of(g));
+        else
+            sim_coord_kill(home_of(g));
+        sim_world_run(&g->s.w, PV_S(10));
+        return true;
+    }
+}
+
+/* Does this roster say what the model does? */
+static bool obeys(struct reign *g, struct pv_roster *r, const char *where)
+{
+    static const enum pv_member_state states[] = {PV_MEMBER_NONE, PV_MEMBER_ACTIVE,
+                                                  PV_MEMBER_REVOKED, PV_MEMBER_LEFT};
+    unsigned rules = 0;
+    for (unsigned i = 0; i < MOST; i++) {
+        const struct machine *m = &g->m[i];
+        if (m->is == OUT)
+            continue;
+        if (!is(&g->s, r, where, m->n, states[m->is]))
+            return false;
+        bool admin = pv_roster_rights(r, sim_node_pk(m->n)) != 0;
+        snprintf(g->s.w.why, sizeof(g->s.w.why), "%s: %s is %s admin", where, m->name,
+                 admin ? "an" : "no");
+        if (admin != m->admin)
+            return false;
+    }
+    for (const struct pv_roster_entry *x = NULL; (x = pv_roster_next_rule(r, x)) != NULL;)
+        rules++;
+    snprintf(g->s.w.why, sizeof(g->s.w.why), "%s has %u of %u rules", where, rules, g->rules);
+    return rules == g->rules;
+}
+
+static bool all_obey(struct sim_world *w, void *ctx)
+{
+    struct reign *g = ctx;
+    const uint8_t *network = pv_roster_network_id(pv_engine_node(g->m[0].n->engine)->roster);
+    struct pv_roster *there = sim_coord_roster(home_of(g), network);
+    (void)w;
+    for (unsigned i = 0; i < MOST; i++) {
+        if (g->m[i].is == IN && !obeys(g, pv_engine_node(g->m[i].n->engine)->roster, g->m[i].name))
+            return false;
+    }
+    return there != NULL && obeys(g, there, "the coordinator");
+}
+
+static bool starts(struct reign *g, uint64_t seed)
+{
+    memset(g, 0, sizeof(*g));
+    g->s.seed = seed;
+    sim_world_init(&g->s.w, seed, &line);
+    g->c[g->n_coords++] = g->s.w.coord;
+    for (unsigned i = 0; i < MOST; i++) {
+        g->m[i].name[0] = (char)('a' + i);
+        if (i < MEMBERS)
+            g->m[i].n = sim_world_node(&g->s.w, SIM_PUBLIC, g->m[i].name, false);
+    }
+    if (!sim_world_join_all(&g->s.w))
+        return false;
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        g->m[i].is = IN;
+        if (!meets_all(g, &g->m[i]))
+            return false;
+    }
+    for (unsigned i = MEMBERS; i < MOST; i++)
+        g->m[i].n = sim_world_node(&g->s.w, SIM_PUBLIC, g->m[i].name, false);
+    g->m[0].admin = true;
+    g->m[1].admin = true;
+    return tells(g, &g->m[0], "admin_grant", &g->m[1]);
+}
+
+static int at_random(uint64_t seed, void *ctx)
+{
+    static struct reign g;
+    (void)ctx;
+    if (!starts(&g, seed))
+        return failed(&g.s, "not begun:");
+    for (unsigned i = 0; i < EVENTS; i++) {
+        sim_world_run(&g.s.w, PV_S(4));
+        if (!reigns(&g))
+            return failed(&g.s, "a command failed:");
+    }
+    if (sim_coord_core(home_of(&g)) == NULL)
+        sim_coord_start(home_of(&g));
+    sim_world_run(&g.s.w, PV_S(20));
+    if (!lets_join(&g, &g.m[MOST - 1]))
+        return failed(&g.s, "no newcomer:");
+    if (!sim_world_until(&g.s.w, PV_S(120), all_obey, &g))
+        return failed(&g.s, "not as it was asked for:");
+    return passed(&g.s);
+}
+
+PV_TEST(what_admins_asked_for_holds_whoever_goes_later)
+{
+    assert_int_equal(sim_seeds("heirs", sim_is_long() ? LONG : RANDOM, at_random, NULL), 0);
+}

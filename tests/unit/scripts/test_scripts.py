@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Scripts that people type: what they say about themselves, and what p2pvpn-nss makes of a line."""
+"""Scripts that people type: what they say about themselves, what p2pvpn-nss makes of a line, and what
+scripts/corpus keeps."""
 import fcntl
+import importlib.machinery
+import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -20,7 +24,7 @@ class Usage(unittest.TestCase):
     """Help and typing errors are answered before anything is installed or built."""
 
     def test_help(self):
-        for script in ("scripts/test", "scripts/demo", "scripts/deps", "nss/p2pvpn-nss"):
+        for script in ("scripts/test", "scripts/demo", "scripts/deps", "scripts/corpus", "nss/p2pvpn-nss"):
             for flag in ("-h", "--help"):
                 r = run(script, flag)
                 self.assertEqual((r.returncode, r.stderr), (0, ""), script)
@@ -152,6 +156,60 @@ with lab.alone(sys.argv[2], "a.b"):
                 second = self.second(build)
                 self.assertIn("waits", second.stdout.readline())
             self.assertEqual(second.communicate(timeout=60)[0], "begins\n")
+
+
+class Corpus(unittest.TestCase):
+    """Kept inputs come back byte for byte, as files and in the replay."""
+
+    INPUTS = {"empty": b"", "every-byte": bytes(range(256)), "blank": b"a word and a blank ", "digits": b"\x010",
+              "backslash": b"\\x41\\", "lines": b"one\n\ttwo\r\n"}
+
+    def setUp(self):
+        loader = importlib.machinery.SourceFileLoader("corpus", os.path.join(ROOT, "scripts/corpus"))
+        self.corpus = importlib.util.module_from_spec(importlib.util.spec_from_loader("corpus", loader))
+        loader.exec_module(self.corpus)
+        tree = tempfile.TemporaryDirectory()
+        self.addCleanup(tree.cleanup)
+        self.tree = pathlib.Path(tree.name)
+        self.corpus.KEPT, self.corpus.UNPACKED = self.tree, self.tree / "out"
+        files = [self.tree / name for name in self.INPUTS]
+        for f in files:
+            f.write_bytes(self.INPUTS[f.name])
+        self.corpus.add("fuzz_x", files)
+
+    def test_files(self):
+        (self.tree / "out/fuzz_x").mkdir(parents=True)
+        (self.tree / "out/fuzz_x/of-yesterday").write_bytes(b"")
+        self.corpus.unpack(["fuzz_x"])
+        self.assertEqual({f.name: f.read_bytes() for f in (self.tree / "out/fuzz_x").iterdir()}, self.INPUTS)
+        self.corpus.remove("fuzz_x", ["digits"])
+        self.assertNotIn("digits", self.corpus.read("fuzz_x"))
+        (self.tree / "no name").write_bytes(b"")
+        with self.assertRaises(SystemExit):
+            self.corpus.add("fuzz_x", [self.tree / "no name"])
+
+    def test_replay(self):
+        (self.tree / "target.c").write_text("""
+            #include <stdio.h>
+            #include "base/pv.h"
+            int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+            int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+            {
+                for (size_t i = 0; i < len; i++)
+                    printf("%02x", data[i]);
+                return puts("") < 0;
+            }""")
+        subprocess.run([os.environ.get("CC", "cc"), "-D_GNU_SOURCE", "-iquote", f"{ROOT}/lib", "-o", self.tree / "replay",
+                        self.tree / "target.c", f"{ROOT}/tests/fuzz/replay.c"], check=True)
+        replay = [self.tree / "replay", self.tree / "fuzz_x"]
+        r = subprocess.run(replay, capture_output=True, text=True, check=True)
+        want = [self.INPUTS[name].hex() for name in sorted(self.INPUTS)]
+        self.assertEqual(r.stdout.splitlines(), [*want, f"{len(want)} inputs"])
+        r = subprocess.run([*replay, "blank"], capture_output=True, text=True, check=True)
+        self.assertEqual(r.stdout.splitlines(), [self.INPUTS["blank"].hex(), "1 inputs"])
+        self.assertEqual(subprocess.run([*replay, "nothing"], capture_output=True, check=False).returncode, 1)
+        (self.tree / "fuzz_x").write_text("bad \\xg0\n")
+        self.assertEqual(subprocess.run(replay, capture_output=True, check=False).returncode, 1)
 
 
 class HostsLine(unittest.TestCase):

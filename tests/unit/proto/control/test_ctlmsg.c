@@ -563,7 +563,8 @@ PV_TEST(every_type_is_tried_here_in_each_of_its_kinds)
             tried |= all[i].type == (enum pv_ctl_type)t ? 1u << all[i].kind : 0;
         if (tried != pv_ctl_words[t].kinds)
             fail_msg("every_message() lacks a message of type %d (\"%s\"): add one, then write the "
-                     "corpus anew: PV_WRITE_CORPUS=tests/fuzz/corpus/fuzz_ctlmsg test_ctlmsg",
+                     "corpus anew: PV_WRITE_CORPUS=DIR test_ctlmsg, and scripts/corpus add "
+                     "fuzz_ctlmsg DIR/*",
                      t, pv_ctl_words[t].word);
     }
 }
