@@ -212,6 +212,32 @@ class Size(Tree):
         self.assertEqual(len(self.problems(["switch (a) {", *rows, "}"])), 1)
 
 
+class Shape(unittest.TestCase):
+    """check-shape counts what it says."""
+
+    def test_members(self):
+        shape = load("check-shape")
+        body = """
+            bool a, b; /* bool no; */
+            struct { bool c; int d; } inner[2];
+            _Atomic bool e;
+            void (*run)(void *ctx, bool f);
+            const struct pv_log *log, *other;
+        """
+        self.assertEqual([kind for kind, _ in shape.members(body)],
+                         ["bool", "bool", "inner", "_Atomic bool", "void", "const struct pv_log", "const struct pv_log"])
+
+    def test_actors(self):
+        shape = load("check-shape")
+        text = "Who knocks is let in. What came is read: who asks, hears. What now? A peer that knocks waits."
+        self.assertEqual(shape.hidden_actors(text), (2, 5))
+
+    def test_report(self):
+        r = subprocess.run([os.path.join(ROOT, "scripts/check-shape")], capture_output=True, text=True, check=True)
+        self.assertIn("members of struct pv_node", r.stdout)
+        self.assertNotRegex(r.stdout, r"(?m)^ +0 .*(objects|lines|tables|trackers|labels)")
+
+
 class Comments(Tree):
     def problems(self, text):
         return load("check-comments").check("f.c", text.splitlines())
