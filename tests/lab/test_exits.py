@@ -5,6 +5,8 @@ import sys
 from exitlab import PORT, Uplink, seen_as, through, use, world
 from lab import check, equal, scenario, wait
 
+FAR = "203.0.113.77/32"
+
 
 @scenario
 def everything_goes_by_the_exit_and_nothing_beside_it(lab):
@@ -117,6 +119,32 @@ table ip published {{
     web.dns.end()
     exit_.run("sh", "-c", "cat >/run/resolv.conf", stdin=f"nameserver {near['neighbour'][0]}\n")
     wait("answers of the other server", lambda: alice.udp_ask(router, 53), 20)
+
+
+@scenario
+def what_was_begun_inside_an_exit_ends_with_its_offer(lab):
+    """Neither a flow of before, nor a route that only a table of the exit's user has, leads inside."""
+    def inside(host):
+        host.ip("link add inside0 type veth peer name inside1", "link set inside1 up", "link set inside0 up",
+                "addr add 172.30.0.1/24 dev inside0")
+        host.answer_udp(7777, "172.30.0.1")
+        neighbour = lab.host("neighbour")
+        neighbour.ip(f"addr add {FAR} dev {neighbour.dev}")
+        neighbour.answer_udp(7777, FAR.split("/")[0])
+        host.ip(f"route add {FAR} dev {host.dev} table 100", f"rule add to {FAR} lookup 100 priority 100")
+    _, _, alice, exit_, web = world(lab, at_exit=inside)
+    far = FAR.split("/")[0]
+    check(exit_.udp_ask(far, 7777), "the neighbour does not answer the exit either")
+    use(alice)
+    through(alice, exit_, web)
+    equal(alice.udp_ask(far, 7777), None, "a neighbour that only a table of the user's leads to")
+    exit_.ctl("route", "offer", "172.30.0.0/24", "--auto")
+    alice.ctl("route", "allow", "exit", "172.30.0.0/24")
+    wait("an answer from inside", lambda: alice.udp_ask("172.30.0.1", 7777, 5555), 15)
+    exit_.ctl("route", "withdraw", "172.30.0.0/24")
+    wait("the end of the flow", lambda: alice.udp_ask("172.30.0.1", 7777, 5555) is None, 15)
+    through(alice, exit_, web)
+    equal(alice.udp_ask("172.30.0.1", 7777, 5555), None, "a flow of before the offer was withdrawn")
 
 
 @scenario

@@ -183,9 +183,12 @@ def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
     # What a machine in the LAN says as a member, or to a member's own address, is not heard.
     listener = nas.start(sys.executable, "-c", LISTEN, "0.0.0.0", name="listener")
     wait("the listener", lambda: "ready" in listener.text())
-    printer.ip(f"addr add {admin.addr()}/32 dev lo", f"route add {nas.addr()}/32 via {nas.ip4}")
+    local = nas.run("ip", "route", "show", "table", "local", "dev", nas.tun).out
+    everybody = re.search(r"broadcast ([0-9.]+)", local)[1]
+    printer.ip(f"addr add {admin.addr()}/32 dev lo", f"route add {nas.addr()}/32 via {nas.ip4}",
+               f"route add {everybody}/32 via {nas.ip4}")
     for source, to, text in ((admin.addr(), nas.ip4, "as a member"), (printer.ip4, nas.addr(), "to the address"),
-                             (printer.ip4, nas.ip4, "from the LAN")):
+                             (printer.ip4, everybody, "to all members"), (printer.ip4, nas.ip4, "from the LAN")):
         printer.run(sys.executable, "-c", TELL, source, to, text)
     wait("what comes from the LAN", lambda: "from the LAN" in listener.text())
     equal(listener.text().splitlines(), ["ready", "from the LAN"], "what is heard")
@@ -315,7 +318,10 @@ def forwarding_is_for_members_only(lab):
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
     printer, (admin, user, nas) = network(lab, "nas")
     guest, back = second_network(lab, nas)
-    printer.ip(*(f"route add {way}" for way in back))
+    near = lab.host("near", nas.lan)
+    near.answer_udp(PORT)
+    near.answer_udp(PORT, near.ip6)
+    printer.ip(*(f"route add {way}" for way in (*back, f"{near.ip4}/32 via {nas.ip4}", f"{near.ip6}/128 via {nas.ip6}")))
 
     def switch(to):
         for s in switches:
@@ -323,6 +329,10 @@ def forwarding_is_for_members_only(lab):
 
     def guest_reaches():
         return [a for a in (printer.ip4, printer.ip6) if guest.udp_ask(a, PORT)]
+
+    def printer_reaches():
+        """By the way of this host, to one in the same network."""
+        return [a for a in (near.ip4, near.ip6) if printer.udp_ask(a, PORT)]
     switch(1)
     wait("the guest's way where the host is a router", lambda: len(guest_reaches()) == 2)
     switch(0)
@@ -333,10 +343,12 @@ def forwarding_is_for_members_only(lab):
     reaches(user, printer)
     reaches(user, printer, printer.ip6)
     equal(guest_reaches(), [], "an offer lets a guest pass to")
+    equal(printer_reaches(), [], "an offer lets the printer pass to its neighbour")
     nas.ctl("exit", "offer")
     admin.ctl("route", "allow", "nas", "default")
     wait_state(nas, "0.0.0.0/0", nas, "here")
     equal(guest_reaches(), [], "an exit lets a guest pass to")
+    equal(printer_reaches(), [], "an exit lets the printer pass to its neighbour")
     # As docker and libvirt do when they are started.
     switch(1)
     wait("the guest's way", lambda: len(guest_reaches()) == 2)

@@ -268,3 +268,56 @@ PV_TEST(by_an_old_token_it_opens_when_an_admin_is_there)
     assert_int_equal(sim_seeds("closed", SEEDS, old_token, &away[0]), 0);
     assert_int_equal(sim_seeds("closed", 1, old_token, &away[1]), 0);
 }
+
+/* She joins by a token of before the rules, which the coordinator keeps from her, and becomes an
+ * admin while she is away, as mallory is; then alice, who knows the rules, goes. */
+static bool invite_heidi(struct scene *s, struct sim_node *heidi, const char *fields)
+{
+    sim_node_kill(s->alice);
+    s->liar.on = true;
+    if (!ask(s, heidi, fields))
+        return false;
+    sim_node_kill(heidi);
+    sim_node_kill(s->mallory);
+    sim_node_start(s->alice);
+    sim_world_run(&s->w, PV_S(3));
+    if (!ask(s, s->alice, "\"cmd\":\"admin_grant\",\"peer\":\"heidi\"") || !deny_mallory(s) ||
+        !invite(s))
+        return false;
+    sim_world_run(&s->w, PV_S(3));
+    sim_node_kill(s->alice);
+    sim_node_start(heidi);
+    sim_node_start(s->mallory);
+    sim_world_run(&s->w, PV_S(3));
+    return true;
+}
+
+/* An admin that is closed itself lacks what victor lacks: that they have the same says nothing. */
+static int closed_admin(uint64_t seed, void *ctx)
+{
+    struct scene *s = begin(seed);
+    struct sim_node *heidi = sim_world_node(&s->w, SIM_PUBLIC, "heidi", false);
+    char fields[2200];
+    (void)ctx;
+    sim_world_run(&s->w, PV_S(2));
+    if (!invite(s))
+        return end(s, seed, "not begun:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"heidi\"",
+             s->token);
+    sim_node_kill(s->harry);
+    if (!invite_heidi(s, heidi, fields))
+        return end(s, seed, "heidi:");
+    if (!join(s))
+        return end(s, seed, "join:");
+    traffic(s, PV_S(60), false);
+    if (s->of_mallory > 0)
+        return end(s, seed, "mallory entered:");
+    if (!is_closed(s))
+        return end(s, seed, "open by the word of one that is closed:");
+    return end(s, seed, NULL);
+}
+
+PV_TEST(an_admin_that_is_closed_vouches_for_nothing)
+{
+    assert_int_equal(sim_seeds("closed", SEEDS, closed_admin, NULL), 0);
+}

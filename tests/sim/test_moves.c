@@ -105,7 +105,7 @@ static uint64_t connects(const struct scene *s)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < MEMBERS; i++)
-        sum += node_of(s, i)->coord_info.connects;
+        sum += sim_node_runs(s->m[i]) ? node_of(s, i)->coord_info.connects : 0;
     return sum;
 }
 
@@ -309,6 +309,46 @@ static int by_an_heir(uint64_t seed, void *ctx)
 PV_TEST(whom_a_former_admin_let_in_moves_the_network)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, by_an_heir, NULL), 0);
+}
+
+/* Is d removed, for the former coordinator, which is in the list and used by nobody? */
+static bool knows_of_removal(struct sim_world *w, void *ctx)
+{
+    const struct scene *s = ctx;
+    const struct pv_roster *r =
+        sim_coord_roster(w->coord, pv_roster_network_id(node_of(s, 0)->roster));
+    const struct pv_member *d = r == NULL ? NULL : pv_roster_known(r, sim_node_pk(s->m[3]));
+    return d != NULL && d->state == PV_MEMBER_REVOKED;
+}
+
+/* All are at the first of the list, and an admin removes another one: for the second coordinator
+ * that one would be an admin for ever, and what it says there would have a receipt. */
+static int second_hears(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    struct sim_coord *first = begin_moved(&s, seed);
+    (void)ctx;
+    s.at = first;
+    if (first == NULL || !sim_world_until(&s.w, PV_S(30), all_there, &s) ||
+        ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"d\"") == NULL ||
+        ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not begun:");
+    sim_world_run(&s.w, PV_S(40));
+    sim_node_kill(s.m[3]); /* or it would tell that itself, if it is honest */
+    if (ask(&s, 1, "\"cmd\":\"remove\",\"peer\":\"d\"") == NULL)
+        return failed(&s, "not removed:");
+    if (!sim_world_until(&s.w, PV_S(60), knows_of_removal, &s))
+        return failed(&s, "the second coordinator is not told");
+    uint64_t before = connects(&s);
+    sim_world_run(&s.w, PV_S(600));
+    if (connects(&s) != before)
+        return failed(&s, "not calm:");
+    return passed(&s);
+}
+
+PV_TEST(a_removal_reaches_coordinators_that_nobody_uses)
+{
+    assert_int_equal(sim_seeds("moves", SEEDS, second_hears, NULL), 0);
 }
 
 static bool make_token(struct scene *s, unsigned by, char *token, size_t cap)

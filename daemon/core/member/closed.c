@@ -7,6 +7,9 @@
 #include "daemon/core/peer/peers.h"
 
 enum {
+    TELLS = 0, /* in-band type 13: then the head and the rules' digest, or nothing while closed */
+    ASKS = 1,
+    TOLD_LEN = 1 + 2 * PV_STATEMENT_HASH_LEN,
     WAKE_MAX = 4, /* ours: admins at once; a network has few, and one that is there is enough */
 };
 
@@ -16,8 +19,11 @@ static void begin(struct pv_closed *c, struct pv_view mark, pv_ns now)
     memcpy(c->mark, mark.ptr, sizeof(c->mark));
 }
 
-void pv_closed_begin(struct pv_closed *c, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now)
+void pv_closed_begin(struct pv_closed *c, const struct pv_node *n,
+                     const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now)
 {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+        pv_peer_notes(p)->rules = (struct pv_peer_rules){.is_named = false};
     begin(c, pv_view(mark, PV_TOKEN_RULES_LEN), now);
 }
 
@@ -32,55 +38,143 @@ static bool is_admin(const struct pv_node *n, const struct pv_peer *p)
     return pv_roster_rights(n->roster, pv_peer_pk(p)) != 0;
 }
 
-void pv_closed_heard(struct pv_closed *c, const struct pv_node *n, const struct pv_peer *p,
-                     const uint8_t *rules, pv_ns now)
+static bool is_same(const uint8_t *a, const uint8_t *b)
 {
+    return memcmp(a, b, PV_STATEMENT_HASH_LEN) == 0;
+}
+
+/* Each has its own time, from the first other rules that it names on: nobody uses up, or ends, that
+ * of another. */
+static void note_other(struct pv_peer_rules *r, const uint8_t *own, const uint8_t *named, pv_ns now)
+{
+    if (!is_same(own, named) && r->ask_until == 0)
+        r->ask_until = now + PV_CLOSED_ASK;
+}
+
+void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                     const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now)
+{
+    struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
     uint8_t own[PV_STATEMENT_HASH_LEN];
     if (!c->is || n->roster == NULL)
         return;
     pv_roster_rules(n->roster, own);
-    const uint8_t *named = rules != NULL ? rules : own;
-    if (is_admin(n, p)) {
-        c->has_word = true;
-        memcpy(c->word, named, sizeof(c->word));
-    }
-    /* The coordinator may hold back what an admin has: the whole of it is what that one has. */
-    c->listed = c->listed || (rules == NULL && is_admin(n, p));
-    if (memcmp(own, named, sizeof(own)) == 0) {
-        c->asked = c->asked == pv_peer_id(p) ? 0 : c->asked;
+    r->is_named = true;
+    memcpy(r->named, rules, sizeof(r->named));
+    note_other(r, own, rules, now);
+}
+
+static void ask(const struct pv_node *n, struct pv_peer *p, pv_ns now)
+{
+    static const uint8_t asks = ASKS;
+    struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
+    pv_peers_send(n->peers, p, PV_INBAND_RULES, pv_view(&asks, 1));
+    r->asked_at = r->asked_at == 0 ? now : r->asked_at;
+}
+
+void pv_closed_meets(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                     pv_ns now)
+{
+    if (c->is && n->roster != NULL && pv_peer_notes(p)->rules.asked_at == 0 && is_admin(n, p) &&
+        pv_peer_can_talk(p, now))
+        ask(n, p, now);
+}
+
+static void tell(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p)
+{
+    uint8_t body[TOLD_LEN] = {TELLS};
+    pv_roster_head(n->roster, body + 1);
+    pv_roster_rules(n->roster, body + 1 + PV_STATEMENT_HASH_LEN);
+    pv_peers_send(n->peers, p, PV_INBAND_RULES, pv_view(body, c->is ? 1 : sizeof(body)));
+}
+
+/* The coordinator may hold back what an admin has: the whole of it is what that one has. */
+static void take_word(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                      const uint8_t *head, const uint8_t *rules, pv_ns now)
+{
+    struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    r->is_word = true;
+    memcpy(r->word, rules, sizeof(r->word));
+    pv_roster_head(n->roster, own);
+    c->listed = c->listed || (is_admin(n, p) && is_same(own, head));
+    pv_roster_rules(n->roster, own);
+    note_other(r, own, rules, now);
+}
+
+void pv_closed_take(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                    struct pv_view body, pv_ns now)
+{
+    struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
+    if (n->roster == NULL || body.len < 1)
+        return;
+    if (body.ptr[0] == ASKS) {
+        tell(c, n, p);
         return;
     }
-    c->asked = pv_peer_id(p);
-    memcpy(c->other, named, sizeof(c->other));
-    if (c->ask_until == 0)
-        c->ask_until = now + PV_CLOSED_ASK;
+    if (!c->is || body.ptr[0] != TELLS)
+        return;
+    r->answered = true;
+    r->is_word = false;
+    if (body.len == TOLD_LEN)
+        take_word(c, n, p, body.ptr + 1, body.ptr + 1 + PV_STATEMENT_HASH_LEN, now);
 }
 
-/* Is there somebody who names other rules, and is to be asked before anything enters? */
-static bool is_asking(const struct pv_closed *c, const struct pv_node *n, const uint8_t *own,
-                      pv_ns now)
+/* One of an earlier version, which tells nothing of its rules, was asked in vain: it stands by the
+ * statements that it has. */
+static void take_silence(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p, pv_ns now)
 {
-    const struct pv_peer *p = c->asked == 0 ? NULL : pv_peers_by_id(n->peers, c->asked);
-    if (p == NULL || memcmp(own, c->other, sizeof(c->other)) == 0)
-        return false;
-    return now < c->ask_until || (is_admin(n, p) && pv_peer_can_talk(p, now));
+    const struct pv_peer_rules *r = &pv_peer_notes(p)->rules;
+    uint8_t head[PV_STATEMENT_HASH_LEN], rules[PV_STATEMENT_HASH_LEN];
+    pv_roster_head(n->roster, head);
+    if (r->answered || r->is_named || now < r->asked_at + PV_CLOSED_ASK || !is_same(head, r->head))
+        return;
+    pv_roster_rules(n->roster, rules);
+    take_word(c, n, p, head, rules, now);
 }
 
-static bool is_vouched(const struct pv_closed *c, const struct pv_node *n, const uint8_t *own)
+/* What admins say of the rules that are here. */
+struct words {
+    bool agree, differ; /* some do */
+    bool asking;        /* somebody names others, and is asked */
+};
+
+static void add_words(const struct pv_node *n, const struct pv_peer *p, const uint8_t *own,
+                      struct words *w, pv_ns now)
+{
+    const struct pv_peer_rules *r = &pv_peer_notes_of(p)->rules;
+    if (!r->is_word && !r->is_named)
+        return;
+    const bool admin = is_admin(n, p), word = admin && r->is_word;
+    const bool other = !is_same(own, r->is_word ? r->word : r->named);
+    w->agree = w->agree || (word && !other);
+    w->differ = w->differ || (word && other);
+    w->asking = w->asking || (other && (now < r->ask_until || (admin && pv_peer_can_talk(p, now))));
+}
+
+static struct words hear_all(const struct pv_node *n, const uint8_t *own, pv_ns now)
+{
+    struct words w = {.agree = false};
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+        add_words(n, p, own, &w, now);
+    return w;
+}
+
+static bool is_marked(const struct pv_closed *c, const struct pv_node *n, const uint8_t *own)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN];
     pv_token_rules(pv_roster_network_id(n->roster), own, mark);
-    return memcmp(mark, c->mark, sizeof(mark)) == 0 ||
-           (c->has_word && memcmp(c->word, own, sizeof(c->word)) == 0);
+    return memcmp(mark, c->mark, sizeof(mark)) == 0;
 }
 
 bool pv_closed_opens(struct pv_closed *c, const struct pv_node *n, pv_ns now)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
-    if (!c->is)
+    if (!c->is || !c->listed)
         return false;
     pv_roster_rules(n->roster, own);
-    if (!c->listed || !is_vouched(c, n, own) || is_asking(c, n, own, now))
+    const struct words w = hear_all(n, own, now);
+    if (w.asking || !(w.agree || (is_marked(c, n, own) && !w.differ)))
         return false;
     c->is = false;
     return true;
@@ -101,11 +195,24 @@ static void wake_admins(const struct pv_node *n, pv_ns now)
     }
 }
 
+/* Asked again each time: its rules may be others by now, as it may hear of more itself. */
+static void ask_admins(struct pv_closed *c, const struct pv_node *n, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        if (!pv_peer_can_talk(p, now) || !is_admin(n, p))
+            continue;
+        ask(n, p, now);
+        take_silence(c, n, p, now);
+    }
+}
+
 void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_ns now)
 {
     if (!c->is || now < c->look_at)
         return;
     c->look_at = now + PV_CLOSED_LOOK;
+    if (n->roster != NULL)
+        ask_admins(c, n, now);
     if (now < c->wake_at)
         return;
     c->wake_at = now + PV_CLOSED_WAKE;
@@ -118,11 +225,14 @@ pv_ns pv_closed_next_timeout(const struct pv_closed *c)
     return c->is ? c->look_at : PV_NEVER;
 }
 
-const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n)
+const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
     pv_roster_rules(n->roster, own);
-    if (!is_vouched(c, n, own))
+    const struct words w = hear_all(n, own, now);
+    if (w.differ && !w.agree)
+        return "an admin names others: it has to be online until they are here";
+    if (!w.agree && !is_marked(c, n, own))
         return "they are not those of the token: an admin has to be online once, or join again "
                "with a new token";
     if (!c->listed)

@@ -7,15 +7,17 @@
  * stays closed until all of these are so:
  *
  *   - the coordinator has listed all that it has, or an admin has what this node has
- *   - the rules here are those that its token vouches for (token.h), or those that an admin names:
- *     rules changed since the token was made, or an earlier version made it
- *   - no member names other rules; who does is asked first, an admin for as long as it can be
- *     talked to, others for PV_CLOSED_ASK in all, as anybody can name anything
+ *   - the rules here are those that an admin's word names; where no admin named others they may be
+ *     those that its token vouches for (token.h)
+ *   - no member names other rules. Each that does is asked first: an admin for as long as it can be
+ *     talked to, another one for PV_CLOSED_ASK, as anybody can name anything
  *
  *   OPEN    --this node joins-->   CLOSED    kept by the store: a restart opens nothing
  *   CLOSED  --all of the above-->  OPEN      for as long as this node stays in the network
  *
- * While it waits for an admin it wakes the paths to them.
+ * A word is what an admin answers within a session (in-band type 13), so nobody can repeat an old
+ * one; an admin that is closed itself has none. One of a version that answers nothing, and names no
+ * rules either, stands by what it has when it has the same statements. Paths to admins are woken.
  */
 #ifndef PV_CLOSED_H
 #define PV_CLOSED_H
@@ -32,30 +34,32 @@ struct pv_peer;
 struct pv_closed {
     bool is;
     uint8_t mark[PV_TOKEN_RULES_LEN]; /* of the rules that the token vouches for */
-    bool listed;                      /* the coordinator has told all that it has */
-    bool has_word;                    /* an admin named rules */
-    uint8_t word[PV_STATEMENT_HASH_LEN];
-    uint32_t asked; /* the peer that named other rules than there are here; 0 = none */
-    uint8_t other[PV_STATEMENT_HASH_LEN];
-    pv_ns ask_until; /* 0: nobody was asked yet */
+    bool listed;                      /* the coordinator, or an admin, has told all that it has */
     pv_ns wake_at, look_at;
 };
 
 /* This node is about to enter a network by a token with this mark; what the store keeps for it is
  * the caller's to write (PV_CLOSED_META). */
 #define PV_CLOSED_META "rules_mark"
-void pv_closed_begin(struct pv_closed *c, const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now);
+void pv_closed_begin(struct pv_closed *c, const struct pv_node *n,
+                     const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now);
 /* What the store kept: a node that was closed is closed. */
 void pv_closed_restore(struct pv_closed *c, struct pv_view kept, pv_ns now);
-/* A member's word on its rules; rules NULL: it has all statements that this node has. */
-void pv_closed_heard(struct pv_closed *c, const struct pv_node *n, const struct pv_peer *p,
-                     const uint8_t *rules, pv_ns now);
+/* A description of a member named its rules. */
+void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                     const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now);
+/* Something is new about a peer: an admin that can be talked to now is asked. */
+void pv_closed_meets(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                     pv_ns now);
+/* In-band type 13, of whoever asks and whoever is asked. */
+void pv_closed_take(struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,
+                    struct pv_view body, pv_ns now);
 /* Has it just become open? There is a roster, and its statements are settled. */
 bool pv_closed_opens(struct pv_closed *c, const struct pv_node *n, pv_ns now);
-/* Wakes paths to admins where their word is wanted. */
+/* Asks admins, and wakes the paths to them. */
 void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_ns now);
 pv_ns pv_closed_next_timeout(const struct pv_closed *c); /* PV_NEVER: it is open */
 /* Closed: what is missing, and what to do about it. Static. */
-const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n);
+const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now);
 
 #endif /* PV_CLOSED_H */

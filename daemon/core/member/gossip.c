@@ -8,7 +8,6 @@
 
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rostersync.h"
-#include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 
@@ -152,7 +151,7 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     if (p == NULL || !pv_rostersync_knows(g->sync, pk))
         return;
     pv_peer_notes(p)->spread = g->node->spread;
-    pv_rules_heard(g->node, p, NULL, now);
+    pv_roster_head(g->node->roster, pv_peer_notes(p)->rules.head);
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)

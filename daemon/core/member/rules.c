@@ -500,7 +500,7 @@ void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_
     if (r == NULL)
         return;
     r->still_kept = false;
-    pv_closed_begin(&r->unknown, mark, now);
+    pv_closed_begin(&r->unknown, n, mark, now);
 }
 
 bool pv_rules_are_known(const struct pv_node *n)
@@ -525,13 +525,22 @@ void pv_rules_listed(struct pv_node *n, pv_ns now)
     look(r, false, now);
 }
 
-void pv_rules_heard(struct pv_node *n, const struct pv_peer *p, const uint8_t *rules, pv_ns now)
+void pv_rules_named(struct pv_node *n, struct pv_peer *p,
+                    const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now)
 {
     struct rules *r = of(n);
     if (r == NULL || !r->unknown.is)
         return;
-    pv_closed_heard(&r->unknown, n, p, rules, now);
+    pv_closed_named(&r->unknown, n, p, rules, now);
     look(r, false, now);
+}
+
+static void take_word(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct rules *r = part;
+    pv_closed_take(&r->unknown, r->node, from, body, now);
+    if (r->unknown.is)
+        look(r, false, now);
 }
 
 /* --- answers ------------------------------------------------------------------------------ */
@@ -660,6 +669,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct rules *r = part;
+    pv_closed_meets(&r->unknown, r->node, p, now);
     if ((facts & PV_PEER_FACT_MEMBER) != 0 && r->guarded && guard_peer(r, p) != PV_OK)
         r->retry_at = now + RETRY;
 }
@@ -689,12 +699,11 @@ static pv_ns next_timeout(const void *part)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct rules *r = part;
-    (void)now;
     st->s.rules = (unsigned)count_of(r->policy);
     st->s.deny_default = r->policy != NULL && pv_policy_denies_by_default(r->policy);
     if (r->unknown.is)
         pv_statuspage_problem(st, "closed, rules are not known yet, only answers come in: ",
-                              pv_closed_why(&r->unknown, r->node));
+                              pv_closed_why(&r->unknown, r->node, now));
     if (r->cut)
         pv_statuspage_problem(st,
                               "rules name more than 64 parts of what this node carries, so it "
@@ -724,6 +733,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     }
 }
 
+static const struct pv_inband_handler inband[] = {{PV_INBAND_RULES, take_word}};
+
 const struct pv_part pv_part_rules = {
     .name = "rules",
     .make = make_rules,
@@ -736,6 +747,8 @@ const struct pv_part pv_part_rules = {
     .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
     .status = show,
     .metrics = put_metrics,
 };

@@ -64,9 +64,9 @@ bool pv_rules_are_known(const struct pv_node *n);
 void pv_rules_look(struct pv_node *n, pv_ns now);
 /* The coordinator has listed all statements that it has. */
 void pv_rules_listed(struct pv_node *n, pv_ns now);
-/* A member names the digest of its rules (pv_roster_rules()). NULL: it has all statements that this
- * node has. */
-void pv_rules_heard(struct pv_node *n, const struct pv_peer *p, const uint8_t *rules, pv_ns now);
+/* A description of a member named the digest of its rules (pv_roster_rules()). */
+void pv_rules_named(struct pv_node *n, struct pv_peer *p,
+                    const uint8_t rules[static PV_STATEMENT_HASH_LEN], pv_ns now);
 /* Whom a selector means, as users write it; names are those of today. Returns buf. */
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO]);

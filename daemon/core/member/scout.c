@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordinator.h"
@@ -13,7 +14,9 @@
 
 enum {
     PLACES_MAX = 32,   /* ours: coordinators that are looked after; the list in force has 8 */
-    GRANTS_MAX = 3,    /* ours: of the record's signer; root grants all rights at once */
+    GRANTS_MAX = 3,    /* ours: of one signer; root grants all rights at once */
+    ENDS_MAX = 64,     /* ours: removals and ends that one visit tells */
+    TELL_ROOM = 30000, /* ours: bytes of what one visit tells; a message takes half as much more */
     DOUBLINGS_MAX = 9, /* PV_SCOUT_TELL to PV_SCOUT_TELL_LAST */
     PER_MEMBER_MS = 5, /* PV_SCOUT_HOME */
 };
@@ -24,7 +27,8 @@ struct place {
     bool named;                          /* a record still names it */
     bool listed;                         /* the record in force does */
     bool preferred;                      /* it stands before the one in use in the list in force */
-    uint8_t told[PV_STATEMENT_HASH_LEN]; /* the record that it has; zero: not known */
+    uint8_t told[PV_STATEMENT_HASH_LEN]; /* what it has been told; zero: not known */
+    uint8_t ends[PV_STATEMENT_HASH_LEN]; /* those that have no receipt of its; zero: none */
     unsigned failures;                   /* of visits, in a row */
     bool old_key;                        /* the next one shows the key that this node had before */
     bool as_guest;                       /* it let no member in, and the next visit only asks */
@@ -52,7 +56,9 @@ struct scout {
     pv_ns until;      /* the visit ends then */
     bool guest;       /* the visit is a guest's, who can only read the record */
     bool brings;      /* and say that it joined at another one */
-    uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about */
+    uint8_t record[PV_STATEMENT_HASH_LEN];  /* that the visit is about, */
+    uint8_t word[PV_STATEMENT_HASH_LEN];    /* and that with all that is told with it */
+    size_t at_record;                       /* its place in what was told */
     uint8_t records[PV_STATEMENT_HASH_LEN]; /* all that count, as when it was looked at last */
 };
 
@@ -109,6 +115,56 @@ static void add_list(struct scout *s, struct pv_view list)
     }
 }
 
+/* A receipt of a place says that it has the statement, whoever brought it there. */
+static bool has_receipt(const struct pv_roster_entry *e, const struct place *p)
+{
+    struct pv_receipt receipt;
+    return pv_receipt_decode(e->receipt, &receipt) == PV_OK &&
+           memcmp(receipt.coordinator, p->pk, sizeof(p->pk)) == 0;
+}
+
+/* Removals, and ends of rights. Whoever is removed is a member, and perhaps an admin, for a
+ * coordinator that has not heard of it. */
+static bool is_end(const struct pv_roster_entry *e)
+{
+    return (e->st.type == PV_ST_REVOCATION || e->st.type == PV_ST_END) && pv_roster_in_force(e);
+}
+
+/* What of it each place has not put in order itself. */
+static void sum_ends(struct scout *s)
+{
+    const struct pv_roster *r = s->node->roster;
+    for (size_t i = 0; i < s->n; i++)
+        memset(s->places[i].ends, 0, sizeof(s->places[i].ends));
+    for (const struct pv_roster_entry *e = s->n < 2 ? NULL : pv_roster_next_entry(r, NULL);
+         e != NULL; e = pv_roster_next_entry(r, e)) {
+        for (size_t i = 0; is_end(e) && i < s->n; i++) {
+            struct place *p = &s->places[i];
+            for (size_t k = 0; !has_receipt(e, p) && k < sizeof(p->ends); k++)
+                p->ends[k] ^= e->st.hash[k];
+        }
+    }
+}
+
+/* All that a place is to be told, as one hash. */
+static void sum_word(const struct place *p, const uint8_t *record,
+                     uint8_t ret_word[static PV_STATEMENT_HASH_LEN])
+{
+    for (size_t k = 0; k < PV_STATEMENT_HASH_LEN; k++)
+        ret_word[k] = record[k] ^ p->ends[k];
+}
+
+static bool is_told(const struct scout *s, const struct place *p)
+{
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(s->node->roster);
+    uint8_t word[PV_STATEMENT_HASH_LEN];
+    if (record == NULL)
+        return true;
+    sum_word(p, record->st.hash, word);
+    return memcmp(p->told, word, sizeof(word)) == 0 ||
+           (has_receipt(record, p) && pv_ct_is_zero(p->ends, sizeof(p->ends)));
+}
+
 /* Which coordinators there are, by all records. Not while one is visited: places move. */
 static void collect(struct scout *s)
 {
@@ -136,21 +192,7 @@ static void collect(struct scout *s)
         if (p != NULL)
             p->preferred = before;
     }
-}
-
-/* Its receipt says that it has the record, whoever brought it there. */
-static bool has_receipt(const struct pv_roster_entry *record, const struct place *p)
-{
-    struct pv_receipt receipt;
-    return pv_receipt_decode(record->receipt, &receipt) == PV_OK &&
-           memcmp(receipt.coordinator, p->pk, sizeof(p->pk)) == 0;
-}
-
-static bool is_told(const struct scout *s, const struct place *p)
-{
-    const struct pv_roster_entry *record = pv_roster_coordinators_record(s->node->roster);
-    return record == NULL || memcmp(p->told, record->st.hash, sizeof(p->told)) == 0 ||
-           has_receipt(record, p);
+    sum_ends(s);
 }
 
 /* --- when ------------------------------------------------------------------------------------- */
@@ -335,6 +377,7 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
         return;
     }
     memcpy(s->record, record->st.hash, sizeof(s->record));
+    sum_word(p, s->record, s->word);
     memcpy(target.coordinator, p->pk, sizeof(target.coordinator));
     memcpy(target.network, pv_roster_network_id(n->roster), sizeof(target.network));
     target.must_hybrid = pv_coord_must_hybrid(n, p->pk);
@@ -355,7 +398,7 @@ static void done(struct scout *s, bool told, pv_ns now)
     bool home = p->at_home;
     memcpy(pk, p->pk, sizeof(pk));
     if (told)
-        memcpy(p->told, s->record, sizeof(p->told));
+        memcpy(p->told, s->word, sizeof(p->told));
     p->failures = s->node->online ? 0 : p->failures + 1; /* it may know more later */
     p->at = PV_NEVER;
     p->returned = home ? now : 0;
@@ -364,22 +407,63 @@ static void done(struct scout *s, bool told, pv_ns now)
         pv_coord_return(s->node, pk, now);
 }
 
-/* The record, behind the grants that it rests on. */
-static void put_record(struct scout *s, const struct pv_roster_entry *record, pv_ns now)
+struct word {
+    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
+    size_t n, bytes;
+};
+
+static void add_item(struct word *w, const struct pv_roster_entry *e)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->items[i].statement.ptr == e->st.raw.ptr)
+            return;
+    }
+    w->items[w->n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
+    w->bytes += e->st.raw.len + e->receipt.len;
+}
+
+/* A statement, behind the grants that it rests on; nothing where it has no room. */
+static void add_word(struct word *w, const struct pv_roster *r, const struct pv_roster_entry *x)
+{
+    size_t n = 0;
+    if (w->n + GRANTS_MAX + 1 > PV_CTL_ITEMS_MAX || w->bytes > TELL_ROOM)
+        return;
+    for (const struct pv_roster_entry *e = pv_roster_next_proof(r, x->st.signer, NULL);
+         e != NULL && n < GRANTS_MAX; e = pv_roster_next_proof(r, x->st.signer, e), n++)
+        add_item(w, e);
+    add_item(w, x);
+}
+
+/* The ends that the place may not have, the newest if they are many. */
+static void add_ends(struct word *w, const struct scout *s)
 {
     const struct pv_roster *r = s->node->roster;
-    struct pv_ctl_item items[GRANTS_MAX + 1];
+    const struct pv_roster_entry *e = NULL;
+    size_t lacks = 0, met = 0;
+    while ((e = pv_roster_next_entry(r, e)) != NULL)
+        lacks += is_end(e) && !has_receipt(e, s->at) ? 1 : 0;
+    while ((e = pv_roster_next_entry(r, e)) != NULL) {
+        if (is_end(e) && !has_receipt(e, s->at) && ++met + ENDS_MAX > lacks)
+            add_word(w, r, e);
+    }
+}
+
+/* The record, and the ends. */
+static void put_word(struct scout *s, const struct pv_roster_entry *record, pv_ns now)
+{
+    struct word *w = calloc(1, sizeof(*w));
     struct pv_ctl_msg msg = {.type = PV_CTL_PUT};
-    size_t n = 0;
-    for (const struct pv_roster_entry *e = pv_roster_next_proof(r, record->st.signer, NULL);
-         e != NULL && n < GRANTS_MAX; e = pv_roster_next_proof(r, record->st.signer, e))
-        items[n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
-    items[n++] = (struct pv_ctl_item){.statement = record->st.raw, .receipt = record->receipt};
-    msg.u.put.n = n;
-    msg.u.put.items = items;
     s->step = TELL;
-    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+    if (w != NULL) {
+        add_word(w, s->node->roster, record);
+        s->at_record = w->n - 1;
+        add_ends(w, s);
+        msg.u.put.n = w->n;
+        msg.u.put.items = w->items;
+    }
+    if (w == NULL || pv_coordclient_request(s->client, &msg, 0) != PV_OK)
         fail(s, now);
+    free(w);
 }
 
 /* The statement by which this node joined, with the receipt of the coordinator where it did; NULL:
@@ -449,19 +533,21 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         fetch_chain(s, now);
     else if (s->guest)
         fail(s, now); /* nothing new */
-    else if (pv_view_equal(record->st.raw, theirs.statement))
+    else if (pv_view_equal(record->st.raw, theirs.statement) &&
+             pv_ct_is_zero(s->at->ends, sizeof(s->at->ends)))
         done(s, true, now);
     else
-        put_record(s, record, now);
+        put_word(s, record, now);
 }
 
-/* The record came last. A preferred one that refuses it is used all the same: as its member this
- * node brings it all that it lacks. */
+/* A preferred one that refuses the record is used all the same: as its member this node brings it
+ * all that it lacks. */
 static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     const struct place *p = s->at;
-    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > 0 &&
-                 msg->u.receipts.results[msg->u.receipts.n - 1].error == PV_CTL_E_NONE;
+    size_t last = s->brings ? 0 : s->at_record;
+    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > last &&
+                 msg->u.receipts.results[last].error == PV_CTL_E_NONE;
     if (s->brings && taken) { /* it lets this node in from now on */
         s->at->as_guest = false;
         done(s, false, now);

@@ -14,8 +14,8 @@
  * more they are, so that a coordinator that comes back is not run down.
  *
  *   IDLE  --a place's time-->                    VISIT  connects
- *   VISIT --welcome, with another record-->      TELL   puts the record in force; a guest asks for
- *                                                       what the other one rests on
+ *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals; a
+ *                                                       guest asks for what the other one rests on
  *   VISIT --welcome, TELL --answer-->            IDLE   back to it, if it is preferred
  *   any   --refused, lost, silent-->             IDLE   tried again later
  *   any   --the one in use comes or goes-->      IDLE   planned anew

@@ -292,7 +292,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
         pv_peer_notes(p)->spread = s->node->spread;
     pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
     if (sig->has_rules)
-        pv_rules_heard(s->node, p, sig->rules, now);
+        pv_rules_named(s->node, p, sig->rules, now);
     pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);
     if (!sig->has_desc || !s->node->up)
         return;

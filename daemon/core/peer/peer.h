@@ -282,8 +282,20 @@ void pv_peer_leave_relay(struct pv_peer *p, pv_ns now);
 /* Where the last path on trial led; PV_AF_NONE: there was none. */
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 
+/* What it says of the rules of the network to this node, which does not know them yet
+ * (member/closed.h). Digests as of pv_roster_rules(). */
+struct pv_peer_rules {
+    bool is_named, is_word, answered;
+    uint8_t named[PV_BLAKE2B_LEN]; /* by its last description, which may be an old one */
+    uint8_t word[PV_BLAKE2B_LEN];  /* by its last answer, within a session */
+    uint8_t head[PV_BLAKE2B_LEN];  /* of the roster, when it had the same last */
+    pv_ns ask_until;               /* it named others than were here; 0: never */
+    pv_ns asked_at;                /* for its word, first; 0: never */
+};
+
 /* What the parts of folder member/ note about it. */
 struct pv_peer_notes {
+    struct pv_peer_rules rules;
     bool subscribed;         /* its presence was asked for on this connection */
     bool there;              /* online, by the coordinator's last word on this connection */
     bool has_sealing;        /* it has this node's sealing key */

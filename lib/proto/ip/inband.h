@@ -58,7 +58,8 @@ enum {
     X(FILE, 9, PV_INBAND_PART_MAX, true)                       \
     X(LINK, 10, PV_INBAND_PART_MAX, true)                      \
     X(OWNER, 11, PV_INBAND_PART_MAX, true)                     \
-    X(GROUPS, 12, PV_INBAND_PART_MAX, true)
+    X(GROUPS, 12, PV_INBAND_PART_MAX, true)                    \
+    X(RULES, 13, PV_INBAND_PART_MAX, true)
 
 #define PV_INBAND_ENUMERATOR(name, number, part_max, in_parts) PV_INBAND_##name = (number),
 enum pv_inband_type {

@@ -8,17 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
 #include "sys/net/netroutes.h"
 
 enum {
-    ADDRS = 512,  /* addresses of this host looked at */
-    LINKS = 1024, /* interfaces */
-    ROUTES = 1024,
-    MAIN = 254, /* RT_TABLE_MAIN */
-    KERNEL = 2, /* RTPROT_KERNEL */
+    ADDRS = 512,   /* addresses of this host looked at */
+    LINKS = 1024,  /* interfaces */
+    ROUTES = 4096, /* of all tables */
+    MAIN = 254,    /* RT_TABLE_MAIN */
+    KERNEL = 2,    /* RTPROT_KERNEL */
 };
 
 /* --- networks ------------------------------------------------------------------------------ */
@@ -26,6 +27,13 @@ enum {
 static enum pv_netplan_kind kind_of(bool tunnel, bool container)
 {
     return container ? PV_NETPLAN_CONTAINER : tunnel ? PV_NETPLAN_TUNNEL : PV_NETPLAN_LAN;
+}
+
+static bool is_bridge(const char *ifname)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", ifname);
+    return access(path, F_OK) == 0;
 }
 
 /* As in struct pv_networds_host. */
@@ -53,6 +61,7 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
     host->links[host->n_links] = l;
     host->connected[host->n_links] = state.connected;
     host->up[host->n_links] = state.up;
+    host->bridge[host->n_links] = is_bridge(ifname);
     host->direct[host->n_links++] = state.direct;
 }
 
@@ -60,8 +69,10 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
 {
     struct pv_net_addr *a = calloc(ADDRS, sizeof(*a));
     size_t n = 0;
-    if (a != NULL && pv_net_addrs(a, ADDRS, &n) < 0)
+    if (a == NULL || pv_net_addrs(a, ADDRS, &n) < 0) {
         n = 0;
+        host->cut = true;
+    }
     for (size_t i = 0; i < n; i++)
         if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
             add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
@@ -79,28 +90,45 @@ static const struct pv_net_link *find_link(const struct pv_net_link *links, size
     return NULL;
 }
 
+/* Which table leads a member's packet is decided by rules of the user's that may say anything. */
+static void add_beside(struct pv_networds_host *host, const struct pv_prefix *dst)
+{
+    for (size_t i = 0; i < host->n_beside; i++)
+        if (host->beside[i].bits == dst->bits &&
+            pv_addr_equal_ip(&host->beside[i].base, &dst->base))
+            return;
+    host->cut = host->cut || host->n_beside == PV_NETWORDS_LINKS;
+    if (host->n_beside < PV_NETWORDS_LINKS)
+        host->beside[host->n_beside++] = *dst;
+}
+
 /* Routes in the main table, but for the default, and ours: of the plan, and of our addresses. The
  * kernel has some for which there is no address: of a prefix that a router says is on the link.
- * Static peers' are through our interface too. */
+ * Static peers' are through our interface too. Of other tables, those without a router. */
 static void look_at_routes(const char *own, struct pv_networds_host *host)
 {
-    const struct pv_net_route_query query = {.table = MAIN};
+    const struct pv_net_route_query query = {.table = 0};
     struct pv_net_link *links = calloc(LINKS, sizeof(*links));
     struct pv_net_route *routes = calloc(ROUTES, sizeof(*routes));
     size_t n_links = 0, n = 0;
     if (links == NULL || routes == NULL || pv_net_links(links, LINKS, &n_links) < 0 ||
-        pv_net_routes(&query, routes, ROUTES, &n) < 0)
+        pv_net_routes(&query, routes, ROUTES, &n) < 0) {
         n = 0;
+        host->cut = true;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
         bool mine = l != NULL && strcmp(l->name, own) == 0;
         if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST || l == NULL || l->loopback ||
             pv_addr_is_link_local(&r->dst.base) || pv_addr_is_multicast(&r->dst.base) ||
-            r->proto == PV_NET_PROTO_OWN || (mine && r->proto == KERNEL))
+            (mine && (r->proto == PV_NET_PROTO_OWN || r->proto == KERNEL)))
             continue;
-        add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
-                 (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container});
+        if (!mine && !r->via && (r->table != MAIN || r->proto == PV_NET_PROTO_OWN))
+            add_beside(host, &r->dst);
+        if (r->table == MAIN && r->proto != PV_NET_PROTO_OWN)
+            add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
+                     (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container});
     }
     host->cut = host->cut || n == ROUTES;
     free(links);
@@ -138,7 +166,7 @@ void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6)
 
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
 {
-    host->n_links = 0;
+    host->n_links = host->n_beside = 0;
     host->cut = false;
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);

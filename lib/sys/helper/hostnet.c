@@ -424,7 +424,9 @@ static void close_exit(struct pv_hostnet *net)
         if (net->plan.offered[i].prefix.bits != 0)
             continue;
         net->plan.offered[i] = net->plan.offered[--net->plan.n_offered];
-        fault(net, "be an exit: this host has more than %d networks: have fewer, or offer prefixes",
+        fault(net,
+              "be an exit: this host has more than %d networks, or they could not be read: have "
+              "fewer, or offer prefixes",
               PV_NETWORDS_LINKS);
     }
 }

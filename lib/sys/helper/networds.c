@@ -18,11 +18,22 @@ enum {
 /* Never forwarded by an exit: what is not the internet (RFC 6890). */
 #define PRIVATE4                                                                           \
     "{ 0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, " \
-    "192.168.0.0/16, 224.0.0.0-255.255.255.255 }"
-#define PRIVATE6 "{ ::/96, fc00::/7, fe80::/10, ff00::/8 }"
+    "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0-255.255.255.255 }"
+/* With the same behind a NAT64: its prefix for local use (RFC 8215), and of the well-known one, by
+ * which IPv4 addresses of the internet are reached, those that are none (RFC 6052 s3.1). */
+#define PRIVATE6                                                                             \
+    "{ ::/96, 64:ff9b::/104, 64:ff9b::a00:0/104, 64:ff9b::6440:0/106, 64:ff9b::7f00:0/104, " \
+    "64:ff9b::a9fe:0/112, 64:ff9b::ac10:0/108, 64:ff9b::c000:0/120, 64:ff9b::c0a8:0/112, "   \
+    "64:ff9b::c612:0/111, 64:ff9b::e000:0/99, 64:ff9b:1::/48, fc00::/7, fe80::/9, ff00::/8 }"
+/* What this host itself takes: broadcasts too, whichever interface they come by. */
+#define HERE "{ local, broadcast, anycast }"
 /* To everybody on a link. */
 #define GROUPS4 "{ 224.0.0.0/4, 255.255.255.255 }"
 #define GROUPS6 "ff00::/8"
+
+/* To what others began. What a member began is judged packet by packet: what it was allowed when it
+ * began, or led elsewhere then, may be forbidden by now. */
+#define ANSWERS "  ct state established ct direction reply accept\n  ct state related accept\n"
 
 struct words {
     char *text;
@@ -172,9 +183,17 @@ static size_t by_length(const struct pv_netplan *plan,
     return n;
 }
 
+static bool is_bridge(const struct pv_networds_host *host, const char *ifname)
+{
+    for (size_t i = 0; i < host->n_links; i++)
+        if (host->bridge[i] && strcmp(host->links[i].ifname, ifname) == 0)
+            return true;
+    return false;
+}
+
 /* Forwarding that is on for members, of any of this host's networks, is on for nobody else: where
- * it was off, no packet of others passed. Bridged packets, which netfilter may see as well, stay on
- * their interface. */
+ * it was off, no packet of others passed, nor came back by the interface that it had come by. But
+ * bridged packets, which netfilter may see as well, do. */
 static void add_members_only(struct words *w, const struct pv_netplan *plan,
                              const struct pv_networds_host *host)
 {
@@ -182,11 +201,13 @@ static void add_members_only(struct words *w, const struct pv_netplan *plan,
         add(w,
             "  meta nfproto ipv4 iifname \"%s\" oifname != { \"%s\", \"%s\" } oifgroup != %d "
             "counter drop\n",
-            host->alone4[i], host->alone4[i], plan->ifname, PV_NETWORDS_GROUP);
+            host->alone4[i], is_bridge(host, host->alone4[i]) ? host->alone4[i] : "lo",
+            plan->ifname, PV_NETWORDS_GROUP);
     if (!host->alone6)
         return;
     for (size_t i = 0; i < host->n_links; i++)
-        if (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0)
+        if (host->bridge[i] &&
+            (i == 0 || strcmp(host->links[i - 1].ifname, host->links[i].ifname) != 0))
             add(w, "  meta nfproto ipv6 iifname \"%s\" oifname \"%s\" return\n",
                 host->links[i].ifname, host->links[i].ifname);
     add(w,
@@ -240,11 +261,7 @@ static void add_forward(struct words *w, const struct pv_netplan *plan,
         "  oifname \"%s\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n",
         plan->ifname);
     add_members_only(w, plan, host);
-    add(w,
-        "  iifname != \"%s\" return\n"
-        "  ct state established,related accept\n"
-        "  ct status dnat accept\n",
-        plan->ifname);
+    add(w, "  iifname != \"%s\" return\n" ANSWERS "  ct status dnat accept\n", plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         if (overlay[i]->base.family == PV_AF_NONE)
             continue;
@@ -278,7 +295,7 @@ static void add_inside(struct words *w, const struct pv_networds_host *host, boo
     add(w,
         " chain inside_%s {\n  %s daddr %s return\n"
         "  %s daddr %s meta l4proto { tcp, udp } th dport 53 return\n"
-        "  fib daddr type local goto offered_inside\n"
+        "  fib daddr type " HERE " goto offered_inside\n"
         "  %s daddr %s goto offered_inside\n",
         ip, ip, v6 ? GROUPS6 : GROUPS4, ip, private, ip, private);
     for (size_t i = 0; i < host->n_links; i++)
@@ -286,6 +303,10 @@ static void add_inside(struct words *w, const struct pv_networds_host *host, boo
             host->links[i].prefix.bits >= LEAST)
             add(w, "  %s daddr %s goto offered_inside\n", ip,
                 pv_prefix_format(&host->links[i].prefix, text));
+    for (size_t i = 0; i < host->n_beside; i++)
+        if (is_v6(&host->beside[i]) == v6 && host->beside[i].bits >= LEAST)
+            add(w, "  %s daddr %s goto offered_inside\n", ip,
+                pv_prefix_format(&host->beside[i], text));
     add(w, " }\n");
 }
 
@@ -309,8 +330,7 @@ static void add_local(struct words *w, const struct pv_netplan *plan,
     add_inside(w, host, true);
     add(w,
         " chain inside {\n  type filter hook prerouting priority mangle; policy accept;\n"
-        "  iifname != \"%s\" return\n"
-        "  ct state established,related accept\n",
+        "  iifname != \"%s\" return\n" ANSWERS,
         plan->ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
         const char *ip = ip_of(overlay[i]);
@@ -438,7 +458,7 @@ static void add_strangers(struct words *w, const struct pv_netplan *plan,
             add(w, "  iifname \"%s\" accept\n", host->links[i].ifname);
     for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
         if (overlay[i]->base.family != PV_AF_NONE)
-            add(w, "  %s daddr %s fib daddr type local counter drop\n", ip_of(overlay[i]),
+            add(w, "  %s daddr %s fib daddr type " HERE " counter drop\n", ip_of(overlay[i]),
                 pv_prefix_format(overlay[i], text));
     add(w, " }\n");
 }

@@ -46,8 +46,12 @@ struct pv_networds_host {
     bool connected[PV_NETWORDS_LINKS]; /* this host has an address there */
     bool direct[PV_NETWORDS_LINKS];    /* its hosts are neighbours: no router in between */
     bool up[PV_NETWORDS_LINKS];        /* the interface is, and has its cable */
+    bool bridge[PV_NETWORDS_LINKS];    /* it is one, whose own packets netfilter may see as well */
     size_t n_links;
-    bool cut; /* there are more of them */
+    /* Neighbours that rules and tables of the user's lead to, or other networks of ours. */
+    struct pv_prefix beside[PV_NETWORDS_LINKS];
+    size_t n_beside;
+    bool cut; /* there are more of either, or they could not be read */
     /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and
      * nobody else does. */
     char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME];

@@ -332,6 +332,17 @@ static void route(struct sim_net *net, unsigned zone, bool may_rise, uint8_t *da
         net->unroutable++;
 }
 
+/* Is it an address of somebody on another side? */
+static bool is_apart(const struct sim_net *net, const struct sim_host *host,
+                     const struct pv_addr *dst)
+{
+    for (unsigned i = 0; net->in_pieces && i < net->n_hosts; i++) {
+        if (net->hosts[i]->side != host->side && sim_host_has(net->hosts[i], dst, false))
+            return true;
+    }
+    return false;
+}
+
 bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
                   const struct pv_addr *dst, uint8_t ttl, struct pv_view payload)
 {
@@ -341,7 +352,7 @@ bool sim_net_send(struct sim_net *net, unsigned id, const struct pv_addr *src,
         return false;
     if (net->tap != NULL && !net->tap(net->tap_ctx, id, dst, payload))
         return true;
-    if (host->no_datagrams)
+    if (host->no_datagrams || is_apart(net, host, dst))
         return true;
     if (net->walled && id != net->wall && !sim_host_has(net->hosts[net->wall], dst, false))
         return true;

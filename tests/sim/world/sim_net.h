@@ -115,6 +115,10 @@ void sim_net_set_tap(struct sim_net *net,
  * down. */
 void sim_net_set_wall(struct sim_net *net, unsigned host);
 
+/* The network is in pieces: hosts with public addresses on different sides reach each other neither
+ * by datagrams nor by streams, which go silent. All are on side 0 at first. */
+void sim_net_set_side(struct sim_net *net, unsigned host, unsigned side);
+
 /* One timer a host: PV_NEVER stops it. A time in the past is due at once. */
 void sim_net_timer(struct sim_net *net, unsigned host, pv_ns when);
 /* A SIM_AT event of the test's own. */

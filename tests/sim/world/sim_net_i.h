@@ -35,6 +35,7 @@ struct sim_host {
     bool on;
     bool no_streams;    /* blocked */
     bool no_datagrams;  /* blocked */
+    unsigned side;      /* see sim_net_set_side() */
     uint16_t only_port; /* streams to another one are blocked; 0 = none is */
     struct pv_addr addrs[SIM_HOST_ADDRS];
     bool overlay[SIM_HOST_ADDRS];
@@ -88,6 +89,7 @@ struct sim_net {
     void *tap_ctx;
     bool walled; /* see sim_net_set_wall() */
     unsigned wall;
+    bool in_pieces; /* see sim_net_set_side() */
     struct sim_stream **streams;
     uint32_t n_streams, cap_streams;
     struct sim_at *ats;

@@ -120,7 +120,9 @@ static struct way find_way(struct sim_net *net, unsigned host, const struct pv_a
             zone = net->zones[zone]->outer;
         }
     }
-    if (way.seen.family == PV_AF_NONE || h->no_streams || (outside && !passes(h, remote->port)))
+    if (way.seen.family == PV_AF_NONE || h->no_streams ||
+        (way.found && net->hosts[way.host]->side != h->side) ||
+        (outside && !passes(h, remote->port)))
         way.found = false;
     if (way.found) {
         const struct sim_host *there = net->hosts[way.host];
@@ -364,6 +366,18 @@ void sim_net_block_streams(struct sim_net *net, unsigned host, bool blocked)
 void sim_net_block_datagrams(struct sim_net *net, unsigned host, bool blocked)
 {
     net->hosts[host]->no_datagrams = blocked;
+}
+
+void sim_net_set_side(struct sim_net *net, unsigned host, unsigned side)
+{
+    net->hosts[host]->side = side;
+    net->in_pieces = net->in_pieces || side != 0;
+    for (uint32_t i = 0; i < net->n_streams; i++) {
+        const struct sim_stream *s = net->streams[i];
+        if (s != NULL && s->ends[1].open && (s->ends[0].host == host || s->ends[1].host == host) &&
+            net->hosts[s->ends[0].host]->side != net->hosts[s->ends[1].host]->side)
+            silence(net, i);
+    }
 }
 
 void sim_net_only_port(struct sim_net *net, unsigned host, uint16_t port)

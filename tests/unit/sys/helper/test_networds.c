@@ -147,7 +147,8 @@ PV_TEST(who_speaks_for_members_beside_the_interface_is_dropped)
     const char *own = strstr(text, "iifname { \"lo\", \"p2p0\" } accept");
     const char *from = strstr(text, "ip6 saddr fd00:66::/64 counter drop");
     const char *container = strstr(text, "iifname \"docker0\" accept");
-    const char *to = strstr(text, "ip daddr 10.66.0.0/16 fib daddr type local counter drop");
+    const char *to = strstr(
+        text, "ip daddr 10.66.0.0/16 fib daddr type { local, broadcast, anycast } counter drop");
     assert_true(own != NULL && own < from && from < container && container < to);
     p.overlay4.base.family = p.overlay6.base.family = PV_AF_NONE;
     assert_false(pv_networds_wants_table(&p));
@@ -233,6 +234,8 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     p.offered[p.n_offered++] =
         (struct pv_netplan_offered){.prefix = prefix("0.0.0.0/0"), .snat = true};
     h.dns4 = pv_addr4(192, 0, 2, 53, 0);
+    h.beside[h.n_beside++] = prefix("198.51.100.7/32");
+    h.beside[h.n_beside++] = prefix("2001:db8:7::/64");
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
     assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
@@ -243,10 +246,16 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     assert_true(own != NULL && inside != NULL && own < inside);
     assert_null(strstr(text, "jump inside_ip6"));
     /* Nor is what is in its networks, be it private or not. */
-    assert_non_null(strstr(text, "  fib daddr type local goto offered_inside\n"));
+    assert_non_null(
+        strstr(text, "  fib daddr type { local, broadcast, anycast } goto offered_inside\n"));
     assert_non_null(strstr(text, "  ip daddr 203.0.113.0/24 goto offered_inside\n"));
     assert_non_null(strstr(text, "  ip daddr 172.17.0.0/16 goto offered_inside\n"));
     assert_null(strstr(text, "  ip daddr 8.8.8.8/32 goto")); /* by a router */
+    assert_non_null(strstr(text, "  ip daddr 198.51.100.7/32 goto offered_inside\n"));
+    assert_non_null(strstr(text, "  ip6 daddr 2001:db8:7::/64 goto offered_inside\n"));
+    assert_non_null(strstr(text, "64:ff9b::a00:0/104")); /* 10.0.0.0/8 behind a NAT64 */
+    /* What members began is judged anew, packet by packet. */
+    assert_null(strstr(text, "ct state established,related accept"));
 }
 
 /* Packets of members for a LAN whose cable is out are not for the uplink. */
@@ -288,8 +297,14 @@ PV_TEST(forwarding_of_ours_is_for_members)
     h.alone6 = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(
-        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" } oifgroup != 28784"));
+        strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
+    assert_null(strstr(text, "return\n  meta nfproto ipv6 iifname !="));
     assert_non_null(strstr(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784"));
+    /* What a bridge passes on within itself. */
+    h.bridge[1] = true;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_non_null(strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }"));
+    assert_non_null(strstr(text, "ipv6 iifname \"eth1\" oifname \"eth1\" return\n"));
 }
 
 /* A default route that somebody sets by its router alone asks the policy rules how to get there. */
@@ -330,6 +345,8 @@ PV_TEST(the_longest_text_fits)
         add_link(&h, range, "enp0s31f6long15", i % 2 == 0 ? PV_NETPLAN_LAN : PV_NETPLAN_TUNNEL,
                  true);
         snprintf(h.alone4[h.n_alone4++], sizeof(h.alone4[0]), "enp0s31f6long%02x", i);
+        snprintf(range, sizeof(range), "fd04:2345:6789:%x::/64", 0xf000 + i);
+        h.beside[h.n_beside++] = prefix(range);
     }
     h.alone6 = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);

@@ -303,6 +303,20 @@ PV_TEST_IN(a_network_without_rules_says_so_by_its_token, start, stop)
     assert_null(snap->guard);
 }
 
+/* What a member answers within a session, NULL: that it does not know the rules itself. same: it
+ * has the statements of this node. */
+static void answer(struct pv_peer *p, const uint8_t *rules, bool same)
+{
+    uint8_t body[1 + 2 * PV_STATEMENT_HASH_LEN] = {0};
+    if (same)
+        pv_roster_head(node.node.roster, body + 1);
+    if (rules != NULL)
+        memcpy(body + 1 + PV_STATEMENT_HASH_LEN, rules, PV_STATEMENT_HASH_LEN);
+    pv_part_rules.inband[0].take(node.self, p, pv_view(body, rules == NULL ? 1 : sizeof(body)),
+                                 node.now);
+    fake_peers_settle(&peers);
+}
+
 /* A token of before the rule, or of a version that vouched for nothing. */
 PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
 {
@@ -316,21 +330,46 @@ PV_TEST_IN(only_an_admins_word_stands_for_the_tokens, start, stop)
     pv_rules_listed(&node.node, node.now);
     assert_true(fake_node_has_problem(&node, "an admin has to be online once"));
     digest_of(&it, rules);
-    pv_rules_heard(&node.node, bob, rules, node.now);
-    pv_rules_heard(&node.node, bob, NULL, node.now);
+    answer(bob, rules, true);
     assert_true(is_closed());
     say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
-    pv_rules_heard(&node.node, carol, rules, node.now);
-    fake_peers_settle(&peers);
+    pv_rules_named(&node.node, carol, rules, node.now); /* it may be years old, and repeated */
+    assert_true(is_closed());
+    answer(carol, NULL, true);
+    assert_true(is_closed());
+    answer(carol, rules, true);
     assert_false(is_closed());
 
-    /* It has the same statements: it need not name its rules, nor the coordinator list anything. */
+    /* It has the same statements: the coordinator need not list anything. */
     pv_rules_close(&node.node, mark, node.now);
     pv_node_raise(&node.node, PV_FACT_NETWORK);
     fake_peers_settle(&peers);
     assert_true(is_closed());
-    pv_rules_heard(&node.node, carol, NULL, node.now);
-    fake_peers_settle(&peers);
+    answer(carol, rules, false);
+    assert_true(is_closed());
+    answer(carol, rules, true);
+    assert_false(is_closed());
+}
+
+PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
+{
+    const struct item it = deny_ssh();
+    const struct keys k = keys_of(CAROL);
+    uint8_t own[PV_STATEMENT_HASH_LEN], newer[PV_STATEMENT_HASH_LEN] = {1};
+    digest_of(&it, own);
+    struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
+    join_by_token_of(&it);
+    say(it);
+    answer(carol, newer, false);
+    pv_rules_listed(&node.node, node.now);
+    fake_node_wait(&node, 2 * PV_CLOSED_ASK); /* nobody can talk to it any more */
+    assert_true(is_closed());
+    assert_true(fake_node_has_problem(&node, "an admin names others"));
+    pv_rules_named(&node.node, carol, own, node.now); /* held up on its way, or repeated */
+    answer(bob, own, true);
+    assert_true(is_closed());
+    answer(carol, own, true);
     assert_false(is_closed());
 }
 
@@ -340,12 +379,12 @@ PV_TEST_IN(who_names_other_rules_is_asked_first_for_a_while, start, stop)
     uint8_t other[PV_STATEMENT_HASH_LEN] = {1};
     join_by_token_of(&it);
     say(it);
-    pv_rules_heard(&node.node, bob, other, node.now);
+    pv_rules_named(&node.node, bob, other, node.now);
     pv_rules_listed(&node.node, node.now);
     assert_true(is_closed());
     fake_node_wait(&node, PV_CLOSED_ASK / 2);
     other[0] = 2; /* and again, to gain time */
-    pv_rules_heard(&node.node, bob, other, node.now);
+    pv_rules_named(&node.node, bob, other, node.now);
     assert_true(is_closed());
     fake_node_wait(&node, PV_CLOSED_ASK);
     fake_peers_settle(&peers);
@@ -355,7 +394,7 @@ PV_TEST_IN(who_names_other_rules_is_asked_first_for_a_while, start, stop)
     join_by_token_of(&it);
     const struct item newer = make_rule(&node.world, &node.world.creator, 0, 2, PV_RULE_DENY, 23);
     digest_of(&newer, other);
-    pv_rules_heard(&node.node, bob, other, node.now);
+    pv_rules_named(&node.node, bob, other, node.now);
     pv_rules_listed(&node.node, node.now);
     assert_true(is_closed());
     struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
@@ -363,9 +402,36 @@ PV_TEST_IN(who_names_other_rules_is_asked_first_for_a_while, start, stop)
     say(make_admin(&node.world, &node.world.root, &k, PV_RIGHT_REVOKE));
     say(newer);
     assert_true(is_closed()); /* newer than the token's: an admin says whether that is all */
-    pv_rules_heard(&node.node, carol, other, node.now);
+    answer(carol, other, true);
+    assert_false(is_closed());
+}
+
+/* A member that names rules of its own, and takes that back, ends nothing for others. */
+PV_TEST_IN(nobody_cuts_short_that_another_is_asked, start, stop)
+{
+    const struct item it = deny_ssh();
+    uint8_t newer[PV_STATEMENT_HASH_LEN] = {1}, lie[PV_STATEMENT_HASH_LEN] = {2};
+    uint8_t own[PV_STATEMENT_HASH_LEN];
+    digest_of(&it, own);
+    join_by_token_of(&it);
+    say(it);
+    struct pv_peer *carol = fake_peers_member(&peers, CAROL, "carol", 8);
+    pv_rules_named(&node.node, bob, newer, node.now);
+    pv_rules_named(&node.node, carol, lie, node.now);
+    pv_rules_named(&node.node, carol, own, node.now);
+    pv_rules_listed(&node.node, node.now);
+    assert_true(is_closed());
+
+    /* Nor is the time used up that others have, when this one has had its own. */
+    fake_node_wait(&node, PV_CLOSED_ASK + PV_CLOSED_LOOK);
     fake_peers_settle(&peers);
     assert_false(is_closed());
+    join_by_token_of(&it);
+    pv_rules_named(&node.node, carol, lie, node.now);
+    fake_node_wait(&node, 2 * PV_CLOSED_ASK);
+    pv_rules_named(&node.node, bob, newer, node.now);
+    pv_rules_listed(&node.node, node.now);
+    assert_true(is_closed());
 }
 
 PV_TEST_IN(a_restart_opens_nothing, start, stop)

@@ -133,6 +133,22 @@ PV_TEST(one_of_before_is_visited_soon_and_then_more_and_more_rarely)
     assert_true(next_visit(PV_S(100), &last) <= PV_SCOUT_LIMIT + 5 * PV_SCOUT_TELL + PV_S(1));
 }
 
+/* No coordinator has put it in order. */
+static void remove_bob(void)
+{
+    struct pv_st_revocation what = {.kind = PV_REVOKE_NODE, .time = T0};
+    struct pv_made_long made;
+    size_t iter = 0;
+    fake_node_member(&node, 60, "bob", 7);
+    memcpy(what.pk, pv_roster_by_name(node.node.roster, "bob")->node, sizeof(what.pk));
+    assert_int_equal(pv_make_revocation(node.node.roster, node.world.root.sk, &what, &iter, &made),
+                     PV_OK);
+    struct item it = {.s.len = made.len};
+    memcpy(it.s.raw, made.raw, made.len);
+    fake_node_add(&node, it);
+    fake_node_raise(&node, PV_FACT_STATEMENTS);
+}
+
 PV_TEST(one_whose_receipt_the_record_has_is_not_visited)
 {
     struct pv_receipt receipt = {.time = T0, .n = 900};
@@ -148,6 +164,9 @@ PV_TEST(one_whose_receipt_the_record_has_is_not_visited)
     (void)settle(node.node.roster);
     online_at(other.pk);
     assert_true(next_visit(PV_S(3700), &last) == PV_NEVER);
+    remove_bob();
+    assert_true(next_visit(PV_S(100), &last) <= 3 * PV_SCOUT_TELL + PV_S(1));
+    assert_int_not_equal(last, 9);
 }
 
 PV_TEST(who_is_visiting_another_way_or_down_visits_nobody)

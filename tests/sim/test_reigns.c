@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_reigns.c - admins at random: they grant and end rights, remove, invite, make rules, move the
+ * network and leave, all of them, while coordinators are away or die, and while the network is in
+ * two pieces that see different coordinators and heal later. Each time that all is whole again, and
+ * in the end, with a newcomer, every member and every coordinator of the list says the same, and
+ * says what the rule of docs/PROTOCOL.md makes of all that was said (world/sim_rulebook.h). And
+ * what was asked of an admin in office holds for ever, unless the other piece ended that admin
+ * meanwhile without knowing of it: then the rule alone decides.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/core/engine.h"
+#include "daemon/core/node/node.h"
+#include "tests/sim/world/sim_node_i.h"
+#include "tests/sim/world/sim_rulebook.h"
+#include "tests/sim/world/sim_world.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    RANDOM = 12,  /* sequences; PV_SIM_SEEDS sets another number */
+    LONG = 10000, /* of them with PV_SIM_LONG */
+    EVENTS = 14,  /* of one sequence */
+    FIRST = 4,    /* members at the beginning */
+    MOST = 7,     /* machines, the last of which joins in the end */
+    COORDS = 4,   /* ever */
+    DEEDS = 64,
+    ROUNDS = 60, /* of looking whether all agree */
+};
+#define ROUND PV_S(10)
+
+enum standing {
+    OUT, /* it never joined */
+    IN,
+    REMOVED,
+    LEFT,
+};
+
+/* What people asked for, as one piece of the network knows it. */
+struct opinion {
+    enum standing is;
+    bool admin;
+};
+
+/* What somebody said while the network was in pieces. */
+struct deed {
+    unsigned side;
+    unsigned by, whom; /* whom = MOST: a rule, or the list of coordinators */
+};
+
+struct reign {
+    struct sim_world w;
+    uint64_t seed;
+    struct sim_node *n[MOST];
+    char name[MOST][2];
+    unsigned side[MOST];
+    struct opinion o[2][MOST]; /* of each piece; while all is whole the two are equal */
+    struct opinion before[MOST];
+    bool unsure[MOST]; /* the rule alone decides */
+    unsigned rules[2], rules_before;
+    bool rules_unsure;
+    struct deed deeds[DEEDS];
+    unsigned n_deeds;
+    bool in_pieces;
+    struct sim_coord *c[COORDS];
+    unsigned c_side[COORDS];
+    bool dead[COORDS]; /* for good */
+    unsigned n_coords;
+    unsigned ports; /* of rules */
+    struct rulebook book;
+};
+
+static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2)};
+
+static int failed(struct reign *g, const char *what)
+{
+    printf("reigns, seed %llu at %.3f s: %s %s\n", (unsigned long long)g->seed,
+           (double)(sim_net_now(g->w.net) - PV_S(3600)) / 1e9, what, g->w.why);
+    sim_world_done(&g->w);
+    return 1;
+}
+
+static uint32_t draw(struct reign *g, uint32_t bound)
+{
+    return pv_natrng_below(sim_net_rng(g->w.net), bound);
+}
+
+static void note(const struct reign *g, const char *what, const char *by, const char *whom)
+{
+    if (getenv("PV_SIM_TIMES") != NULL)
+        printf("reigns, seed %llu: %10.3f %s %s %s\n", (unsigned long long)g->seed,
+               (double)(sim_net_now(g->w.net) - PV_S(3600)) / 1e9, by, what, whom);
+}
+
+static const char *ask(struct reign *g, unsigned i, const char *fields)
+{
+    return sim_world_ask(&g->w, g->n[i], PV_S(40), fields);
+}
+
+static const struct pv_node *node_of(const struct reign *g, unsigned i)
+{
+    return pv_engine_node(g->n[i]->engine);
+}
+
+static const struct pv_roster *roster_of(const struct reign *g, unsigned i)
+{
+    return node_of(g, i)->roster;
+}
+
+/* --- who knows what ----------------------------------------------------------------------------
+ */
+
+/* As its own piece knows it. */
+static const struct opinion *opinion(const struct reign *g, unsigned i)
+{
+    return &g->o[g->side[i]][i];
+}
+
+static bool is_admin(const struct reign *g, unsigned i)
+{
+    return opinion(g, i)->is == IN && opinion(g, i)->admin;
+}
+
+/* Whoever is in this piece knows it; while all is whole everybody does. */
+static void put(struct reign *g, unsigned side, unsigned i, struct opinion o)
+{
+    g->o[side][i] = o;
+    if (!g->in_pieces)
+        g->o[1 - side][i] = o;
+}
+
+static void did(struct reign *g, unsigned by, unsigned whom)
+{
+    if (g->in_pieces && g->n_deeds < DEEDS)
+        g->deeds[g->n_deeds++] = (struct deed){.side = g->side[by], .by = by, .whom = whom};
+}
+
+/* Some admin; MOST: the piece that was drawn has none. */
+static unsigned any_admin(struct reign *g)
+{
+    unsigned side = g->in_pieces ? draw(g, 2) : 0, at = draw(g, MOST);
+    for (unsigned i = 0; i < MOST; i++) {
+        unsigned k = (at + i) % MOST;
+        if (is_admin(g, k) && (!g->in_pieces || g->side[k] == side))
+            return k;
+    }
+    return MOST;
+}
+
+static bool are_together(const struct reign *g, unsigned i, unsigned k)
+{
+    return !g->in_pieces || g->side[i] == g->side[k];
+}
+
+/* --- what they do ------------------------------------------------------------------------------
+ */
+
+static bool tells(struct reign *g, unsigned by, const char *cmd, unsigned whom)
+{
+    char fields[256];
+    note(g, cmd, g->name[by], g->name[whom]);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"%s\",\"peer\":\"%s\"", cmd, g->name[whom]);
+    did(g, by, whom);
+    return ask(g, by, fields) != NULL;
+}
+
+/* Whoever is there has a path to everybody, so that all hear of it without a coordinator. */
+static bool meets_all(struct reign *g, unsigned x)
+{
+    for (unsigned i = 0; i < MOST; i++) {
+        if (opinion(g, i)->is == IN && i != x && are_together(g, i, x) &&
+            sim_world_reach(&g->w, g->n[x], g->n[i], PV_MS(200), PV_S(120)) == PV_NEVER) {
+            snprintf(g->w.why, sizeof(g->w.why), "%s does not reach %s", g->name[x], g->name[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct one {
+    struct reign *g;
+    unsigned i;
+};
+
+static bool is_online(struct sim_world *w, void *ctx)
+{
+    const struct one *x = ctx;
+    const struct pv_node *n = node_of(x->g, x->i);
+    snprintf(w->why, sizeof(w->why), "%s: %s", x->g->name[x->i], n->coord_info.error);
+    return n->online && pv_node_self(n) != NULL;
+}
+
+/* By a token of that admin, if a coordinator is there to make one. */
+static bool lets_join(struct reign *g, unsigned by, unsigned x)
+{
+    char token[4096], fields[6000];
+    struct one inviter = {g, by}, newcomer = {g, x};
+    const char *answer = NULL;
+    note(g, "invites", g->name[by], g->name[x]);
+    /* A connection may be dead, which it learns by a request. */
+    for (unsigned tries = 0; tries < 3 && answer == NULL; tries++) {
+        if (!sim_world_until(&g->w, PV_S(60), is_online, &inviter))
+            return true;
+        answer = ask(g, by, "\"cmd\":\"invite\",\"uses\":2");
+        if (answer == NULL && strstr(g->w.why, "\"code\":9") == NULL)
+            return false;
+    }
+    if (answer == NULL)
+        return true;
+    if (!sim_world_field(answer, "token", token, sizeof(token)))
+        return false;
+    g->side[x] = g->side[by];
+    sim_net_set_side(g->w.net, sim_node_host(g->n[x]), g->in_pieces ? g->side[x] : 0);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
+             g->name[x]);
+    if (ask(g, x, fields) == NULL || !sim_world_until(&g->w, PV_S(60), is_online, &newcomer))
+        return false;
+    did(g, by, x);
+    put(g, g->side[x], x, (struct opinion){IN, opinion(g, x)->admin});
+    return meets_all(g, x);
+}
+
+/* What it was an admin for may have to stay with its key. */
+static bool leaves(struct reign *g, unsigned x)
+{
+    unsigned heard = 0;
+    while (heard < MOST &&
+           (heard == x || opinion(g, heard)->is != IN || !are_together(g, heard, x)))
+        heard++;
+    if (heard == MOST)
+        return true; /* nobody would know */
+    note(g, "leaves", g->name[x], "");
+    if (ask(g, x, "\"cmd\":\"leave\",\"last\":true") == NULL)
+        return false;
+    sim_world_run(&g->w, PV_S(3));
+    did(g, x, x);
+    bool admin = pv_roster_rights(roster_of(g, heard), sim_node_pk(g->n[x])) != 0;
+    put(g, g->side[x], x, (struct opinion){LEFT, opinion(g, x)->admin && admin});
+    return true;
+}
+
+static bool makes_a_rule(struct reign *g, unsigned by)
+{
+    char fields[256];
+    note(g, "makes a rule", g->name[by], "");
+    snprintf(fields, sizeof(fields),
+             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"any\",\"to\":\"any\","
+             "\"ports\":\"tcp/%u\"",
+             1000 + g->ports++);
+    did(g, by, MOST);
+    for (unsigned side = 0; side < 2; side++)
+        g->rules[side] += !g->in_pieces || side == g->side[by] ? 1 : 0;
+    return ask(g, by, fields) != NULL;
+}
+
+/* The coordinator that this node's list begins with. */
+static unsigned home_of(const struct reign *g, unsigned i)
+{
+    struct pv_view list = pv_roster_coordinators(roster_of(g, i));
+    struct pv_coordinator first;
+    unsigned k = 0;
+    if (!pv_coordlist_next(&list, &first))
+        return COORDS;
+    while (k < g->n_coords && memcmp(sim_coord_pk(g->c[k]), first.pk, PV_SIGN_PK_LEN) != 0)
+        k++;
+    return k;
+}
+
+static void set_up(struct reign *g, unsigned k, bool up)
+{
+    if (up && sim_coord_core(g->c[k]) == NULL)
+        sim_coord_start(g->c[k]);
+    else if (!up && sim_coord_core(g->c[k]) != NULL)
+        sim_coord_kill(g->c[k]);
+}
+
+/* The former one dies before, or goes on. */
+static bool moves(struct reign *g, unsigned by)
+{
+    char fields[512];
+    unsigned home = home_of(g, by);
+    if (g->n_coords == COORDS || home >= g->n_coords)
+        return true;
+    if (draw(g, 2) == 0 && (!g->in_pieces || g->c_side[home] == g->side[by])) {
+        set_up(g, home, false);
+        g->dead[home] = true;
+    }
+    note(g, "moves the network", g->name[by], g->dead[home] ? "from a dead one" : "");
+    struct sim_coord *next = sim_world_coord(&g->w, (uint8_t)(200 + g->n_coords), &line);
+    g->c_side[g->n_coords] = g->side[by];
+    sim_net_set_side(g->w.net, sim_coord_host(next), g->in_pieces ? g->side[by] : 0);
+    g->c[g->n_coords++] = next;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_add\",\"url\":\"%s\"",
+             sim_coord_url(next));
+    did(g, by, MOST);
+    return ask(g, by, fields) != NULL;
+}
+
+static void goes_away(struct reign *g)
+{
+    unsigned k = draw(g, g->n_coords);
+    bool away = sim_coord_core(g->c[k]) == NULL;
+    if (g->dead[k])
+        return;
+    note(g, away ? "is back" : "is away", sim_coord_url(g->c[k]), "");
+    set_up(g, k, away);
+    sim_world_run(&g->w, PV_S(10));
+}
+
+/* --- pieces ------------------------------------------------------------------------------------
+ */
+
+static void set_sides(struct reign *g, bool apart)
+{
+    for (unsigned i = 0; i < MOST; i++)
+        sim_net_set_side(g->w.net, sim_node_host(g->n[i]), apart ? g->side[i] : 0);
+    for (unsigned k = 0; k < g->n_coords; k++)
+        sim_net_set_side(g->w.net, sim_coord_host(g->c[k]), apart ? g->c_side[k] : 0);
+}
+
+/* Machines and coordinators are on either side by chance; a is on side 0. */
+static void falls_apart(struct reign *g)
+{
+    char text[MOST + 1] = "";
+    for (unsigned i = 0; i < MOST; i++) {
+        g->side[i] = i == 0 ? 0 : draw(g, 2);
+        text[i] = (char)('0' + g->side[i]);
+    }
+    for (unsigned k = 0; k < g->n_coords; k++)
+        g->c_side[k] = draw(g, 2);
+    memcpy(g->before, g->o[0], sizeof(g->before));
+    g->rules_before = g->rules[0];
+    g->n_deeds = 0;
+    g->in_pieces = true;
+    note(g, "falls apart", "the network", text);
+    set_sides(g, true);
+    sim_world_run(&g->w, PV_S(10));
+}
+
+/* What an admin said in one piece, who was ended in the other one, is in doubt; and where it moved
+ * that piece all that was said there, for that may have no receipt that counts. */
+static void doubt(struct reign *g)
+{
+    for (unsigned d = 0; d < g->n_deeds; d++) {
+        const struct deed *x = &g->deeds[d];
+        const struct opinion *there = &g->o[1 - x->side][x->by];
+        bool ended = g->before[x->by].admin && (!there->admin || there->is != IN);
+        if (!ended || (x->by == x->whom && there->is != REMOVED))
+            continue;
+        g->rules_unsure = true;
+        for (unsigned i = 0; i < MOST; i++)
+            g->unsure[i] = g->unsure[i] || i == x->whom || x->whom == MOST;
+    }
+}
+
+static bool differ(struct opinion a, struct opinion b)
+{
+    return a.is != b.is || a.admin != b.admin;
+}
+
+/* Two pieces learn what each has said. Whoever is removed is so whatever else was said of it. */
+static void merge(struct reign *g)
+{
+    doubt(g);
+    for (unsigned i = 0; i < MOST; i++) {
+        struct opinion x = g->o[0][i], y = g->o[1][i], was = g->before[i];
+        bool both = differ(x, was) && differ(y, was) && differ(x, y);
+        struct opinion now = differ(x, was) ? x : y;
+        if (x.is == REMOVED || y.is == REMOVED)
+            now = (struct opinion){REMOVED, false};
+        else if (both)
+            g->unsure[i] = true;
+        g->o[0][i] = g->o[1][i] = now;
+    }
+    g->rules[0] = g->rules[1] = g->rules[0] + g->rules[1] - g->rules_before;
+}
+
+/* --- what holds --------------------------------------------------------------------------------
+ */
+
+static bool says(struct reign *g, bool well, const char *where, const char *what, unsigned whom)
+{
+    snprintf(g->w.why, sizeof(g->w.why), "%s: %s %s", where, whom == MOST ? "" : g->name[whom],
+             what);
+    return well;
+}
+
+/* Does this roster say what the book does? */
+static bool obeys(struct reign *g, const struct pv_roster *r, const char *where)
+{
+    size_t rules = 0;
+    const struct pv_statement *record = rulebook_record(&g->book);
+    const struct pv_roster_entry *own = pv_roster_coordinators_record(r);
+    for (unsigned i = 0; i < MOST; i++) {
+        const uint8_t *pk = sim_node_pk(g->n[i]);
+        const struct pv_member *m = pv_roster_known(r, pk);
+        bool member = rulebook_is_member(&g->book, pk);
+        if (!says(g, member == (m != NULL && m->state == PV_MEMBER_ACTIVE), where,
+                  member ? "is no member" : "is a member", i) ||
+            !says(g,
+                  m == NULL ||
+                      rulebook_is_removed(&g->book, pk) == (m->state == PV_MEMBER_REVOKED) ||
+                      !rulebook_is_removed(&g->book, pk),
+                  where, "is not removed", i) ||
+            !says(g, rulebook_rights(&g->book, pk) == pv_roster_rights(r, pk), where,
+                  "has other rights", i))
+            return false;
+    }
+    for (const struct pv_roster_entry *x = NULL; (x = pv_roster_next_rule(r, x)) != NULL;)
+        rules++;
+    return says(g, rules == rulebook_count_rules(&g->book), where, "other rules", MOST) &&
+           says(g,
+                record != NULL && own != NULL &&
+                    memcmp(record->hash, own->st.hash, PV_STATEMENT_HASH_LEN) == 0,
+                where, "another list of coordinators", MOST);
+}
+
+/* Does the book say what people asked for? */
+static bool as_asked(struct reign *g)
+{
+    for (unsigned i = 0; i < MOST; i++) {
+        const uint8_t *pk = sim_node_pk(g->n[i]);
+        const struct opinion *o = &g->o[0][i];
+        if (g->unsure[i])
+            continue;
+        if (!says(g, rulebook_is_member(&g->book, pk) == (o->is == IN), "the book",
+                  o->is == IN ? "is no member" : "is a member", i) ||
+            !says(g, rulebook_is_removed(&g->book, pk) == (o->is == REMOVED), "the book",
+                  o->is == REMOVED ? "is not removed" : "is removed", i) ||
+            !says(g, (rulebook_rights(&g->book, pk) != 0 && o->is != REMOVED) == o->admin,
+                  "the book", o->admin ? "is no admin" : "is an admin", i))
+            return false;
+    }
+    return says(g, g->rules_unsure || rulebook_count_rules(&g->book) == g->rules[0], "the book",
+                "other rules", MOST);
+}
+
+static const uint8_t *network_of(const struct reign *g)
+{
+    return pv_roster_network_id(roster_of(g, 0));
+}
+
+/* What is made of all that a coordinator holds itself. */
+static bool obeys_itself(struct reign *g, const struct pv_roster *r, const char *where)
+{
+    rulebook_clear(&g->book);
+    rulebook_add(&g->book, r);
+    rulebook_judge(&g->book);
+    return obeys(g, r, where);
+}
+
+static bool uses(const struct reign *g, unsigned i, unsigned k)
+{
+    const struct pv_node *n = node_of(g, i);
+    return n->online && memcmp(n->coord_info.pk, sim_coord_pk(g->c[k]), PV_SIGN_PK_LEN) == 0;
+}
+
+/* Does one of these use it? Coordinators of one list do not speak with each other. */
+static bool is_used(const struct reign *g, unsigned k, const bool *by)
+{
+    bool used = false;
+    for (unsigned i = 0; i < MOST; i++)
+        used = used || (by[i] && uses(g, i, k));
+    return used && sim_coord_roster(g->c[k], network_of(g)) != NULL;
+}
+
+/* All that members and the coordinators that they use hold: a is one, and whoever is one by that.
+ * Somebody who was removed, and has not heard of it, may live on alone with a coordinator. */
+static void open_book(struct reign *g, bool member[static MOST])
+{
+    memset(member, 0, MOST * sizeof(member[0]));
+    for (bool more = member[0] = true; more;) {
+        more = false;
+        rulebook_clear(&g->book);
+        for (unsigned i = 0; i < MOST; i++) {
+            if (member[i])
+                rulebook_add(&g->book, roster_of(g, i));
+        }
+        for (unsigned k = 0; k < g->n_coords; k++) {
+            if (is_used(g, k, member))
+                rulebook_add(&g->book, sim_coord_roster(g->c[k], network_of(g)));
+        }
+        rulebook_judge(&g->book);
+        for (unsigned i = 0; i < MOST; i++) {
+            bool is = rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
+                      pv_node_self(node_of(g, i)) != NULL;
+            more = more || (is && !member[i]);
+            member[i] = member[i] || is;
+        }
+    }
+}
+
+/* Members and the coordinators that they use say the same, which is what the book says; others say
+ * what it makes of what they hold. The book is that of the members in the end. */
+static bool all_obey(struct reign *g)
+{
+    bool member[MOST], any = false;
+    open_book(g, member);
+    for (unsigned i = 0; i < MOST; i++) {
+        if (rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
+            (!says(g, roster_of(g, i) != NULL, g->name[i], "has no network", MOST) ||
+             !obeys(g, roster_of(g, i), g->name[i])))
+            return false;
+    }
+    for (unsigned k = 0; k < g->n_coords; k++) {
+        bool used = is_used(g, k, member);
+        any = any || used;
+        if (used && !obeys(g, sim_coord_roster(g->c[k], network_of(g)), sim_coord_url(g->c[k])))
+            return false;
+    }
+    for (unsigned k = 0; k < g->n_coords; k++) {
+        const struct pv_roster *r = sim_coord_roster(g->c[k], network_of(g));
+        if (r != NULL && !is_used(g, k, member) && !obeys_itself(g, r, sim_coord_url(g->c[k])))
+            return false;
+    }
+    open_book(g, member);
+    return says(g, any, "the network", "has no coordinator", MOST);
+}
+
+/* Looks again and again until all agree. What was in doubt is as the rule says from then on. */
+static const char *agree(struct reign *g)
+{
+    unsigned round = 0;
+    while (!all_obey(g)) {
+        if (++round == ROUNDS)
+            return "not as the rule says:";
+        sim_world_run(&g->w, ROUND);
+    }
+    if (!as_asked(g))
+        return "not as it was asked for:";
+    for (unsigned i = 0; i < MOST; i++) {
+        const uint8_t *pk = sim_node_pk(g->n[i]);
+        struct opinion *o = &g->o[0][i];
+        if (!g->unsure[i])
+            continue;
+        o->is = rulebook_is_member(&g->book, pk)    ? IN
+                : rulebook_is_removed(&g->book, pk) ? REMOVED
+                : o->is == OUT                      ? OUT
+                                                    : LEFT;
+        o->admin = rulebook_rights(&g->book, pk) != 0 && o->is != REMOVED;
+        g->o[1][i] = *o;
+        g->unsure[i] = false;
+    }
+    if (g->rules_unsure)
+        g->rules[0] = g->rules[1] = (unsigned)rulebook_count_rules(&g->book);
+    g->rules_unsure = false;
+    return NULL;
+}
+
+/* The pieces are one network again, and people use it. */
+static const char *heals(struct reign *g)
+{
+    note(g, "is whole again", "the network", "");
+    set_sides(g, false);
+    if (g->in_pieces)
+        merge(g);
+    g->in_pieces = false;
+    for (unsigned k = 0; k < g->n_coords; k++) {
+        if (!g->dead[k])
+            set_up(g, k, true);
+    }
+    for (unsigned i = 0; i < MOST; i++) {
+        for (unsigned k = 0; k < i; k++) {
+            if (pv_node_self(node_of(g, i)) != NULL && pv_node_self(node_of(g, k)) != NULL &&
+                g->side[i] != g->side[k])
+                (void)sim_world_reach(&g->w, g->n[i], g->n[k], PV_MS(500), PV_S(5));
+        }
+    }
+    return agree(g);
+}
+
+/* --- a sequence --------------------------------------------------------------------------------
+ */
+
+/* NULL: all is well. */
+static const char *reigns(struct reign *g)
+{
+    static const char command[] = "a command failed:";
+    unsigned by = any_admin(g), x = 1 + draw(g, MOST - 2), what = draw(g, 11);
+    if (what == 8) {
+        goes_away(g);
+        return NULL;
+    }
+    if (what >= 9 && g->in_pieces)
+        return what == 9 ? NULL : heals(g);
+    if (what >= 9) {
+        falls_apart(g);
+        return NULL;
+    }
+    if (by == MOST)
+        return NULL;
+    struct opinion o = g->o[g->side[by]][x];
+    switch (what) {
+    case 0:
+    case 1: /* with the root key, which a has */
+        o = g->o[0][x];
+        if (o.is != IN || o.admin)
+            return NULL;
+        o.admin = true;
+        put(g, 0, x, o);
+        return tells(g, 0, "admin_grant", x) ? NULL : command;
+    case 2:
+        if (x == by || o.is == OUT || o.is == REMOVED || !o.admin)
+            return NULL;
+        o.admin = false;
+        put(g, g->side[by], x, o);
+        return tells(g, by, "admin_revoke", x) ? NULL : command;
+    case 3:
+    case 4:
+        if (x == by || o.is == OUT || o.is == REMOVED)
+            return NULL;
+        put(g, g->side[by], x, (struct opinion){REMOVED, false});
+        return tells(g, by, "remove", x) ? NULL : command;
+    case 5:
+        if (g->o[0][x].is != g->o[1][x].is || (o.is != OUT && o.is != LEFT))
+            return NULL;
+        return lets_join(g, by, x) ? NULL : "not joined:";
+    case 6:
+        return opinion(g, x)->is != IN || draw(g, 2) == 0 || leaves(g, x) ? NULL : command;
+    default:
+        return (draw(g, 2) == 0 ? moves(g, by) : makes_a_rule(g, by)) ? NULL : command;
+    }
+}
+
+static bool starts(struct reign *g, uint64_t seed)
+{
+    memset(g, 0, sizeof(*g));
+    g->seed = seed;
+    sim_world_init(&g->w, seed, &line);
+    g->c[g->n_coords++] = g->w.coord;
+    for (unsigned i = 0; i < MOST; i++) {
+        g->name[i][0] = (char)('a' + i);
+        if (i < FIRST)
+            g->n[i] = sim_world_node(&g->w, SIM_PUBLIC, g->name[i], false);
+    }
+    if (!sim_world_join_all(&g->w))
+        return false;
+    for (unsigned i = 0; i < FIRST; i++) {
+        put(g, 0, i, (struct opinion){IN, i < 2});
+        if (!meets_all(g, i))
+            return false;
+    }
+    for (unsigned i = FIRST; i < MOST; i++)
+        g->n[i] = sim_world_node(&g->w, SIM_PUBLIC, g->name[i], false);
+    return tells(g, 0, "admin_grant", 1);
+}
+
+static int at_random(uint64_t seed, void *ctx)
+{
+    static struct reign g;
+    const char *why = NULL;
+    (void)ctx;
+    if (!starts(&g, seed))
+        return failed(&g, "not begun:");
+    for (unsigned i = 0; i < EVENTS && why == NULL; i++) {
+        sim_world_run(&g.w, PV_S(4));
+        why = reigns(&g);
+    }
+    if (why == NULL)
+        why = heals(&g);
+    if (why == NULL && !lets_join(&g, 0, MOST - 1))
+        why = "no newcomer:";
+    if (why == NULL)
+        why = g.o[0][MOST - 1].is == IN ? agree(&g) : "nobody is there to let a newcomer in:";
+    if (why != NULL)
+        return failed(&g, why);
+    sim_world_done(&g.w);
+    return 0;
+}
+
+PV_TEST(all_say_what_the_rule_says)
+{
+    assert_int_equal(sim_seeds("reigns", sim_is_long() ? LONG : RANDOM, at_random, NULL), 0);
+}
