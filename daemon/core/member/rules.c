@@ -15,6 +15,17 @@
 
 #define RETRY PV_S(1) /* ours: until rules that found no memory are made again */
 
+/* What becomes of the mark that the store keeps, once the rules are known. A write behind that of
+ * the rules shows that these are there: else a start after a crash, or after a full disk that had
+ * room for the smaller one of the two, would find neither rules nor a reason to wait for them. */
+enum mark {
+    MARK_DONE,   /* it is gone, or still needed */
+    MARK_BEHIND, /* it is to be written again, behind what is on its way */
+    MARK_PROVES, /* that is under way */
+    MARK_GOES,   /* it is deleted */
+    MARK_FAILED, /* until the store takes something again */
+};
+
 /* Peers about which the same rules are share a table. */
 struct shared {
     struct pv_ruletable *table; /* holds a reference */
@@ -42,10 +53,10 @@ struct rules {
     struct pv_prefix regions[PV_FP_MAX_REGIONS];
     size_t n_regions;
     bool cut;
-    bool still_kept; /* the store has not forgotten yet that rules were unknown */
-    bool shut;       /* the packet threads let in answers only, as rules are unknown */
-    bool guarded;    /* the packet threads have a guard */
-    bool started;    /* the rules were looked at before: what comes now is news */
+    enum mark mark;
+    bool shut;    /* the packet threads let in answers only, as rules are unknown */
+    bool guarded; /* the packet threads have a guard */
+    bool started; /* the rules were looked at before: what comes now is news */
     struct pv_fp_doubt doubt;
     pv_ns retry_at; /* memory was missing; PV_NEVER */
 };
@@ -346,10 +357,13 @@ static int adopt(struct rules *r, struct pv_policy *policy, pv_ns now)
     return guard_all(r, now);
 }
 
-static void forget_mark(struct rules *r)
+static void put_mark(struct rules *r, enum mark mark)
 {
-    r->still_kept = true;
-    (void)pv_node_put_meta(r->node, PV_CLOSED_META, pv_view(NULL, 0), &pv_part_rules, 0);
+    const size_t len = mark == MARK_PROVES ? sizeof(r->unknown.mark) : 0;
+    r->mark = mark;
+    if (!pv_node_put_meta(r->node, PV_CLOSED_META, pv_view(r->unknown.mark, len), &pv_part_rules,
+                          0))
+        r->mark = MARK_FAILED;
 }
 
 /* Nothing is missing any more. The store forgets that something was. */
@@ -359,7 +373,7 @@ static void open_when_known(struct rules *r, pv_ns now)
     if (n->roster == NULL || !pv_closed_opens(&r->unknown, n, now))
         return;
     pv_log(n->log, PV_LOG_INFO, "what=\"the rules of the network are known\"");
-    forget_mark(r);
+    r->mark = MARK_BEHIND;
 }
 
 /* Does nothing while the statements in force are the same ones. */
@@ -499,7 +513,7 @@ void pv_rules_close(struct pv_node *n, const uint8_t mark[static PV_TOKEN_RULES_
     struct rules *r = of(n);
     if (r == NULL)
         return;
-    r->still_kept = false;
+    r->mark = MARK_DONE;
     pv_closed_begin(&r->unknown, n, mark, now);
 }
 
@@ -656,10 +670,12 @@ static int restore_rules(void *part, const struct pv_engine_config *cfg, pv_ns n
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct rules *r = part;
-    if (r->node->roster == NULL)
-        r->unknown.is = r->still_kept = false; /* the next network writes its own */
-    if ((facts & PV_FACT_STORE) != 0 && r->still_kept)
-        forget_mark(r);
+    if (r->node->roster == NULL) { /* the next network writes its own */
+        r->unknown.is = false;
+        r->mark = MARK_DONE;
+    }
+    if ((facts & PV_FACT_STORE) != 0 && r->mark != MARK_DONE)
+        r->mark = MARK_BEHIND;
     if ((facts & (PV_FACT_NETWORK | PV_FACT_STATEMENTS | PV_FACT_ROSTER)) != 0)
         look(r, false, now);
 }
@@ -679,8 +695,22 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     struct rules *r = part;
     (void)tag;
     (void)now;
-    r->still_kept = r->still_kept && result->status != PV_OK;
     pv_node_stored(r->node, result);
+    if (result->status != PV_OK || (r->mark == MARK_PROVES && r->node->store_failed))
+        r->mark = r->mark == MARK_DONE ? MARK_DONE : MARK_FAILED;
+    else if (r->mark == MARK_PROVES)
+        put_mark(r, MARK_GOES);
+    else if (r->mark == MARK_GOES)
+        r->mark = MARK_DONE;
+}
+
+/* Not where the rules become known: what brought them may not be on its way to the store yet. */
+static void run(void *part, pv_ns now)
+{
+    struct rules *r = part;
+    (void)now;
+    if (r->mark == MARK_BEHIND)
+        put_mark(r, MARK_PROVES);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -745,6 +775,7 @@ const struct pv_part pv_part_rules = {
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .on_job = on_job,
+    .run = run,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .inband = inband,

@@ -454,17 +454,47 @@ PV_TEST_IN(a_restart_opens_nothing, start, stop)
     assert_true(is_closed());
     pv_rules_listed(&node.node, node.now);
     assert_false(is_closed());
-    /* The store forgets it, and is told again when it could not. */
+}
+
+/* The store's next job: to write the mark, or to delete it. */
+static void take_mark(size_t len, int status)
+{
     struct pv_job *job = fake_node_job(&node);
     assert_non_null(job);
     assert_int_equal(job->kind, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);
-    assert_int_equal(job->u.set_meta.len, 0);
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
-    fake_node_raise(&node, PV_FACT_STORE);
-    job = fake_node_job(&node);
-    assert_non_null(job);
-    fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
-    fake_node_raise(&node, PV_FACT_STORE);
+    assert_int_equal(job->u.set_meta.len, len);
+    fake_node_answer(&node, job, &(struct pv_job_result){.status = status});
+    fake_peers_settle(&peers);
+}
+
+static void store_works_again(void)
+{
+    node.node.store_failed = false;
+    pv_node_raise(&node.node, PV_FACT_STORE);
+    fake_peers_settle(&peers);
+}
+
+/* What was written before it is there, then: the rules among it. */
+PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, stop)
+{
+    const struct item it = deny_ssh();
+    join_by_token_of(&it);
+    pv_rules_listed(&node.node, node.now);
+    say(it);
+    assert_false(is_closed());
+    node.node.store_failed = true; /* the rules found no room, and the mark does */
+    take_mark(PV_TOKEN_RULES_LEN, PV_OK);
+    assert_null(fake_node_job(&node));
+    store_works_again();
+    take_mark(PV_TOKEN_RULES_LEN, PV_ERR_NO_SPACE);
+    assert_null(fake_node_job(&node));
+    store_works_again();
+    take_mark(PV_TOKEN_RULES_LEN, PV_OK);
+    take_mark(0, PV_ERR_NO_SPACE);
+    store_works_again();
+    take_mark(PV_TOKEN_RULES_LEN, PV_OK);
+    take_mark(0, PV_OK);
+    store_works_again();
     assert_null(fake_node_job(&node));
 }
