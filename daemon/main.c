@@ -508,7 +508,6 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .max_mappings = s->max_mappings,
         .max_pps = s->max_pps,
         .chat_store = s->chat_store,
-        .chat_hold = s->chat_hold,
         .chat_keep_s = s->chat_keep_s,
         .chat_plain_off = s->chat_plain_off,
         .lan = s->lan,
@@ -760,6 +759,9 @@ static int serve(struct daemon *d)
         /* The log's level stands in the file, so nothing before this can be logged. */
         d->log = pv_logsink_open(&d->sink, "p2pvpnd", d->settings.log_level);
         warn_default_routes(d);
+        if (d->settings.chat_held)
+            pv_log(&d->log, PV_LOG_WARN,
+                   "what=\"[chat] hold does nothing any more: take it out of the settings\"");
         code = start(d, d->settings.private_key_file[0] != '\0' ? transport_key : NULL);
     }
     pv_secret_free(transport_key);

@@ -327,7 +327,7 @@ static int take_plain(struct ctx *c)
 
 static int take_hold(struct ctx *c)
 {
-    return take_switch(c, true, "hold: expected on or off", &c->s->chat_hold);
+    return take_switch(c, true, "hold: expected on or off", &c->s->chat_held);
 }
 
 static int take_keep(struct ctx *c)

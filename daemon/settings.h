@@ -50,10 +50,10 @@ struct pv_settings {
     size_t n_auto_accept;
     struct pv_lan_config lan; /* [lan] */
     bool dns;                 /* [dns] listen = on */
-    bool chat_hold;           /* [chat] hold = on; the default is off */
     uint64_t chat_keep_s;     /* [chat] keep: messages read are deleted then; 0 = for ever */
     uint64_t chat_max;        /* [chat] max-size, bytes of all messages; 0 = not given */
     bool chat_store;          /* [chat] store = coordinator, the default; false: off */
+    bool chat_held;           /* [chat] hold = on, of an earlier version: it does nothing */
     bool chat_plain_off;      /* [chat] plain = off; the default is on */
     uint64_t rotate_s;        /* [security] rotate: the age of a transport key; 0 = off */
     struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */

@@ -250,8 +250,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->env.workers = cfg->workers;
     /* What our descriptions say that we can do. Every node of this version proves itself on
      * connections of chat and files, and tells its groups; there is no setting for it. */
-    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | (cfg->chat_hold ? PV_DESC_CAP_HOLD : 0) |
-                  PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
+    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
                   (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
     e->env.kem = cfg->kem;
     e->env.kem_why = cfg->kem_why;

@@ -125,34 +125,10 @@ CREATE TABLE IF NOT EXISTS room_text (
 CREATE INDEX IF NOT EXISTS room_text_n ON room_text (room, n);
 CREATE UNIQUE INDEX IF NOT EXISTS room_said ON room_text (room, said) WHERE said IS NOT NULL;
 
--- --- copies --------------------------------------------------------------------------------------
-
--- Those that this node holds for others.
-CREATE TABLE IF NOT EXISTS hold_copy (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    sender BLOB NOT NULL,
-    receiver BLOB NOT NULL,
-    key BLOB NOT NULL,
-    size INTEGER NOT NULL,
-    time_s INTEGER NOT NULL,
-    box BLOB NOT NULL,
-    UNIQUE (receiver, sender, key)) STRICT;
-CREATE INDEX IF NOT EXISTS hold_sender ON hold_copy (sender, size);
-CREATE INDEX IF NOT EXISTS hold_receiver ON hold_copy (receiver, n, size);
-CREATE INDEX IF NOT EXISTS hold_time ON hold_copy (time_s);
-
--- Those that others hold for this node. The columns stand in the order of the key: "quick_check" of
--- SQLite 3.40 takes others for damaged.
-CREATE TABLE IF NOT EXISTS chat_held (
-    holder BLOB NOT NULL,
-    peer BLOB NOT NULL,
-    id BLOB NOT NULL,
-    PRIMARY KEY (holder, peer, id)) STRICT, WITHOUT ROWID;
-
--- A holder of a copy of a message that is forgotten here drops it after its time.
-CREATE TRIGGER IF NOT EXISTS chat_held_gone AFTER DELETE ON chat_message WHEN OLD.outgoing = 1 BEGIN
-    DELETE FROM chat_held WHERE peer = OLD.peer AND id = OLD.id;
-END;
+-- Copies that earlier versions held for others: their senders have the messages still.
+DROP TABLE IF EXISTS hold_copy;
+DROP TRIGGER IF EXISTS chat_held_gone;
+DROP TABLE IF EXISTS chat_held;
 
 -- --- what is used --------------------------------------------------------------------------------
 

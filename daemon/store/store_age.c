@@ -32,8 +32,7 @@ static int begin(sqlite3 *db, uint64_t wall_s)
     static const char *const pasts[] = {
         "UPDATE chat_message SET arrived_s = ?1 WHERE arrived_s > ?1",
         "UPDATE chat_message SET arrived_s = ?1 WHERE arrived_s = 0 AND time_ms / 1000 > ?1",
-        "UPDATE chat_gone SET arrived_s = ?1 WHERE arrived_s > ?1",
-        "UPDATE hold_copy SET time_s = ?1 WHERE time_s > ?1"};
+        "UPDATE chat_gone SET arrived_s = ?1 WHERE arrived_s > ?1"};
     int r = PV_OK;
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(pasts); i++) {
         struct pv_query q = pv_query(db, pasts[i]);

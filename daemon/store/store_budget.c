@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/store/store_copies.h"
 #include "daemon/store/store_sql.h"
 
 enum {
@@ -295,8 +294,6 @@ int pv_store_purge(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
         r = read_sum(db, &sum);
     if (r == PV_OK && over > 0 && !res->more && sum > max - max / 20)
         r = make_room(db, true, sum - (max - max / 10), res);
-    if (r == PV_OK)
-        r = pv_store_copies_purge(db, job->terms.now_s);
     return r < 0 ? r : forget_gone(db, &job->terms);
 }
 

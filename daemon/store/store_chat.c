@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "daemon/store/store_budget.h"
-#include "daemon/store/store_copies.h"
 #include "daemon/store/store_room.h"
 #include "daemon/store/store_sql.h"
 
@@ -544,12 +543,6 @@ static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
                              : pv_store_room_run(db, job->room, &job->terms, res);
 }
 
-static int copies(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
-{
-    return job->copies == NULL ? PV_ERR_MALFORMED
-                               : pv_store_copies_run(db, job->copies, &job->terms, res);
-}
-
 /* What serves each kind of job. */
 static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
                                                struct pv_chatjob_result *res) = {
@@ -571,7 +564,6 @@ static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chat
     [PV_CHATJOB_CLEAR] = pv_store_clear,
     [PV_CHATJOB_PURGE] = pv_store_purge,
     [PV_CHATJOB_ROOM] = room,
-    [PV_CHATJOB_COPIES] = copies,
 };
 
 bool pv_store_chat_serves(enum pv_chatjob_kind kind)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rooms, a full disk, and copies that members hold."""
+"""Rooms, and a full disk."""
 import base64
 import signal
 
@@ -10,11 +10,9 @@ def said(host, *where):
     return [(m["from"], m["text"]) for m in host.json("history", *where)["messages"]]
 
 
-def three(lab, willing=()):
+def three(lab):
     coordinator = lab.coordinator()
     hosts = [lab.host(name) for name in ("a", "b", "c")]
-    for h in willing:
-        hosts["abc".index(h)].run("sh", "-c", "printf '[chat]\\nhold = on\\n' >/etc/p2pvpn/p2pvpnd.conf")
     lab.network(coordinator, hosts)
     for h in hosts:
         for other in hosts:
@@ -100,42 +98,6 @@ def a_full_disk(lab):
     equal(len(said(b)), 3, "messages after a restart")
     b.ctl("send", "a", "all is well")
     wait("a to have it", lambda: said(a)[-1] == ("b", "all is well"))
-
-
-@scenario(long="takes half a minute, and sim/chat_life has it too")
-def a_member_holds_copies(lab):
-    """The coordinator and the receiver are away, then the sender too: a willing member has it."""
-    coordinator, (a, b, c) = three(lab, willing="c")
-    a.ping(c)
-    b.stop_daemon()
-    wait("b to be offline", lambda: not a.peer(b)["online"], 40)
-    coordinator.end()
-    for text in ("one", "two", "three"):
-        a.ctl("send", "b", text)
-    wait("copies to be at c", lambda: [m["state"] for m in a.json("history", "b")["messages"]]
-         == ["sent"] * 3, 60)
-    a.stop_daemon(signal.SIGKILL)
-    coordinator.start()
-    b.daemon()
-    wait("b to get them from c", lambda: said(b) == [("a", "one"), ("a", "two"), ("a", "three")], 60)
-    a.daemon()
-    wait("a to know", lambda: [m["state"] for m in a.json("history", "b")["messages"]]
-         == ["delivered"] * 3, 60)
-    equal(len(said(b)), 3, "messages of b, which came both ways")
-
-
-RAW = """
-import socket, sys
-s = socket.create_connection((sys.argv[1], 2047), 10)
-s.settimeout(10)
-try:
-    s.sendall(sys.stdin.buffer.read())
-    s.shutdown(socket.SHUT_WR)
-    while s.recv(65536):
-        pass
-except OSError:
-    pass
-"""
 
 
 @scenario

@@ -339,38 +339,6 @@ def services_go_the_way_that_can_says(lab):
     check(("g", "kept out") not in lines_of(b), "[firewall] lets chat in")
 
 
-@scenario(long="takes a minute: members are asked when the coordinator has been away for a while")
-def a_copy_that_a_member_holds_goes_the_way_that_can_says(lab):
-    coordinator = lab.coordinator()
-    a, b, c, g = (lab.host(name) for name in "abcg")
-    c.configure("[chat]\nhold = on\n")
-    lab.network(coordinator, [a, b, c, g])
-    for h in (a, g):
-        h.wait_peer(c)
-        h.ping(c)
-    b.stop_daemon()
-    wait("b to be offline", lambda: not g.peer(b)["online"], 40)
-    coordinator.end()
-    for h in (a, g):
-        h.ctl("send", "b", f"from {h.name}")
-    for h in (a, g):
-        wait("the copy to be at c", lambda: [m["state"] for m in h.json("history", "b")["messages"]]
-             == ["sent"], 60)
-    coordinator.start()
-    for h in (a, g):
-        h.wait_peer(c, 60)
-    a.ctl("deny", "g", "b", "chat")
-    for h in (a, g):
-        h.stop_daemon()
-    b.daemon()
-    wait("a's message from c", lambda: ("a", "from a") in lines_of(b), 60)
-    rules_at(b, 1, "allow")
-    a.daemon()
-    check(("g", "from g") not in lines_of(b), "a held copy of g's came")
-    a.ctl("rules", "remove", "1")
-    wait("g's message", lambda: ("g", "from g") in lines_of(b), 90)
-
-
 @scenario
 def bad_input_is_told_with_its_remedy(lab):
     a, b = network(lab, "a", "b")

@@ -46,7 +46,7 @@ static uint32_t draw(struct talk *t, uint32_t bound)
     return pv_natrng_below(sim_net_rng(t->w.net), bound);
 }
 
-static bool begin_with(struct talk *t, uint64_t seed, struct sim_node **ret_third)
+static bool begin(struct talk *t, uint64_t seed)
 {
     static const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     memset(t, 0, sizeof(*t));
@@ -58,16 +58,9 @@ static bool begin_with(struct talk *t, uint64_t seed, struct sim_node **ret_thir
     t->side[1].node = sim_world_node(&t->w, t->side[1].zone, "b", false);
     t->side[0].peer = "b";
     t->side[1].peer = "a";
-    if (ret_third != NULL)
-        *ret_third = sim_world_node(&t->w, SIM_PUBLIC, "c", false);
     for (int i = 0; i < 2; i++)
         sim_node_set_job_delay(t->side[i].node, PV_MS(20));
     return sim_world_join_all(&t->w);
-}
-
-static bool begin(struct talk *t, uint64_t seed)
-{
-    return begin_with(t, seed, NULL);
 }
 
 static void say(struct side *s)
@@ -312,51 +305,4 @@ static int slow_interface(uint64_t seed, void *ctx)
 PV_TEST(what_waits_goes_out_when_the_interface_is_up)
 {
     assert_int_equal(sim_seeds("chat_life", 4, slow_interface, NULL), 0);
-}
-
-/* The coordinator is away, and so is the receiver; the sender is gone before they are back. A third
- * member that is willing has kept what was said, the sender, should it come back, is told. */
-static int held(uint64_t seed, void *ctx)
-{
-    struct talk t;
-    struct sim_node *third = NULL;
-    bool missing = false;
-    (void)ctx;
-    if (!begin_with(&t, seed, &third))
-        return failed(&t, "joining:");
-    sim_world_run(&t.w, PV_S(2));
-    /* a and c have met. */
-    if (sim_world_ask(&t.w, t.side[0].node, PV_S(10),
-                      "\"cmd\":\"ping\",\"peer\":\"c\",\"count\":2") == NULL)
-        return failed(&t, "ping:");
-    sim_node_stop(t.side[1].node);
-    sim_world_run(&t.w, PV_S(3));
-    sim_coord_kill(t.w.coord);
-    for (unsigned n = 20; n > 0; n--) {
-        say(&t.side[0]);
-        sim_world_run(&t.w, PV_MS(draw(&t, 2000)));
-    }
-    sim_world_run(&t.w, PV_S(60));
-    sim_node_kill(t.side[0].node);
-    sim_coord_start(t.w.coord);
-    sim_node_start(t.side[1].node);
-    sim_world_run(&t.w, PV_S(60));
-    sim_node_start(t.side[0].node); /* its answers are looked at */
-    sim_node_stop(third);
-    const char *why = check(&t, &t.side[0], &t.side[1], &missing);
-    if (why != NULL || missing)
-        return failed(&t, why != NULL ? why : "what a member held was not delivered");
-    say(&t.side[0]);
-    sim_node_start(third);
-    sim_world_run(&t.w, PV_S(90)); /* both ways bring it: once */
-    why = check(&t, &t.side[0], &t.side[1], &missing);
-    if (why != NULL || missing)
-        return failed(&t, why != NULL ? why : "a line is lost");
-    sim_world_done(&t.w);
-    return 0;
-}
-
-PV_TEST(a_third_member_holds_what_the_coordinator_cannot)
-{
-    assert_int_equal(sim_seeds("chat_life", SEEDS / 3, held, NULL), 0);
 }

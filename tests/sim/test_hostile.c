@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_hostile.c - a member with a valid key that sends another one everything that members can
- * send: each in-band type, each frame of chat, rooms and copies, and connections for chat and files
+ * send: each in-band type, each frame of chat and rooms, and connections for chat and files
  * that prove nothing, malformed, out of order, too many and too large. The victim lives, keeps
  * bounded disk, memory and log, answers no more than it is asked, and others' messages arrive
  * meanwhile.
@@ -18,7 +18,6 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
-#include "proto/chat/copy.h"
 #include "proto/chat/file.h"
 #include "proto/ip/inband.h"
 #include "tests/sim/world/sim_node_i.h"
@@ -219,18 +218,12 @@ static size_t room_line(struct scene *s, char *buf)
     return pv_room_frame_write(&f, buf, &len) == PV_OK ? len : 0;
 }
 
+/* What members of earlier versions said about copies. */
 static size_t copy_line(struct scene *s, char *buf)
 {
-    static struct pv_copy_frame f;
-    size_t len = 0;
-    memset(&f, 0, sizeof(f));
-    f.kind = (enum pv_copy_kind)draw(s, PV_COPY_TAKEN + 1);
-    scribble(s, f.key, sizeof(f.key));
-    memcpy(f.node, sim_node_pk(draw(s, 2) ? s->friend : s->mallory), sizeof(f.node));
-    f.yes = draw(s, 2) != 0;
-    f.box_len = 1 + draw(s, 2000);
-    scribble(s, f.box, 64);
-    return pv_copy_frame_write(&f, buf, &len) == PV_OK ? len : 0;
+    return (size_t)snprintf(buf, 200, "{\"copy\":\"%022u\",\"%s\":\"%043u\",\"box\":\"%u\"}\n",
+                            draw(s, 1000), draw(s, 2) ? "to" : "from", draw(s, 1000),
+                            draw(s, 1000));
 }
 
 /* Each closes the connection: noise, JSON that is none, too deep, or too long. */

@@ -253,7 +253,7 @@ pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
 enum pv_chatlink_reader {
     PV_CHATLINK_FOR_CHAT,   /* MESSAGE, STATE, SENT, SEND_FAILED, NO_KEY, OWNER */
     PV_CHATLINK_FOR_ROOMS,  /* UP, DOWN, LINE */
-    PV_CHATLINK_FOR_COPIES, /* UP, LINE, QUEUED, COPY */
+    PV_CHATLINK_FOR_COPIES, /* QUEUED, COPY */
     PV_CHATLINK_READERS,
 };
 
@@ -264,7 +264,7 @@ enum pv_chatlink_event_type {
     PV_CHATLINK_SEND_FAILED, /* tag: status says why */
     PV_CHATLINK_UP,          /* msg.peer: a connection that carries frames is there, a new one */
     PV_CHATLINK_DOWN,        /* msg.peer: the last one is gone */
-    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms or about copies */
+    PV_CHATLINK_LINE,        /* msg.peer sent msg.text, a line of rooms */
     PV_CHATLINK_QUEUED,      /* msg.peer: a message for it was stored */
     PV_CHATLINK_NO_KEY,      /* msg.peer: what waits needs a path, on which a key is agreed */
     PV_CHATLINK_OWNER, /* msg.peer shall be asked whose a connection is: tag is its port, status

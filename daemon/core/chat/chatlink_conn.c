@@ -53,11 +53,10 @@ void pv_chatlink_conn_speaks(struct pv_chatlink *link, struct pv_chatlink_conn *
     if (c->speaks)
         return;
     c->speaks = true;
-    /* A connection that speaks ends at a daemon. Rooms and copies never use one on which somebody
-     * sends plain text. */
+    /* A connection that speaks ends at a daemon. Rooms never use one on which somebody sends plain
+     * text. */
     c->peer->wanted = false;
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_UP, c->peer->pk);
-    pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_UP, c->peer->pk);
 }
 
 /* The connection for lines: that of the outbox, else any. */

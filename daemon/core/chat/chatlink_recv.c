@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "daemon/core/chat/chatlink_int.h"
-#include "proto/chat/copy.h"
 
 enum {
     QUIET_S = 60, /* ours: between two lines of a kind in the log */
@@ -464,15 +463,14 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
 
 /* --- lines --------------------------------------------------------------------------------- */
 
-/* A frame of rooms, or about copies. */
-static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c,
-                    enum pv_chatlink_reader reader, struct pv_view line)
+/* A frame of rooms. */
+static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view line)
 {
     struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
     memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
     pv_chatlink_conn_speaks(link, c);
     if (rec.text != NULL) /* else it is said again */
-        pv_chatlink_event_push(link, reader, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+        pv_chatlink_event_push(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_LINE, 0, PV_OK, &rec);
     return true;
 }
 
@@ -505,11 +503,9 @@ bool pv_chatlink_handle_line(struct pv_chatlink *link, struct pv_chatlink_conn *
     }
     if (!may_come(link, c, line, now))
         return false;
-    /* Rooms and copies share the connection, each with its reader; the rest is chat's own. */
+    /* Rooms share the connection and read their own; the rest is chat's. */
     if (pv_room_is_frame(line))
-        return pass_on(link, c, PV_CHATLINK_FOR_ROOMS, line);
-    if (pv_copy_is_frame(line))
-        return pass_on(link, c, PV_CHATLINK_FOR_COPIES, line);
+        return pass_on(link, c, line);
     int r = pv_chat_frame_parse(line, f);
     /* A kind that we do not know comes from a newer version: it is skipped, and the connection
      * lives. */

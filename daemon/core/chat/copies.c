@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* copies.c - what both stores of copies need: seals, jobs, and what the part is told. */
+/*
+ * copies.c - copies at the coordinator. Sending: peers that are away wait in a list; of the first,
+ * one message after another is sealed and stored. Collecting: one copy at a time is asked for; the
+ * request for the next says that the last is on disk here, and may be forgotten.
+ */
 #include "daemon/core/chat/copies.h"
 
 #include <stdlib.h>
@@ -7,48 +11,74 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/chat_part.h"
-#include "daemon/core/chat/copies_int.h"
+#include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/peer/ownkeys.h"
+#include "daemon/core/peer/peers.h"
+#include "proto/chat/parcel.h"
 
 enum {
-    FRAME_RATE = 50, /* ours: frames a second and peer; more closes its connections */
-    FRAME_BURST = 400,
+    AT_ONCE = 16,        /* ours: messages taken out of the store at a time */
+    MAX_WAITING = 16384, /* peers; PV_CHATLINK_MAX_PEERS */
+};
+#define SEND_RETRY    PV_S(60)  /* ours: after an answer that may change by itself */
+#define SEND_LEAST    PV_S(1)   /* ours: the same while many wait, each for its turn */
+#define LEFT_RETRY    PV_S(600) /* ours: what there was no room for */
+#define COLLECT_RETRY PV_S(60)  /* ours: an answer or a commit that did not come */
+
+/* Ours: a copy may have given way to those of others, or its time is over, and the coordinator does
+ * not say so. So all that waits is stored anew: an hour after the start, for machines that are
+ * switched off at night, and each day. */
+#define RECOPY_FIRST PV_S(3600)
+#define RECOPY_EVERY PV_S(86400)
+
+/* What a request was for: its tag. */
+enum request {
+    REQUEST_KEEP,
+    REQUEST_COLLECT,
 };
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* What a job's result means: its tag. */
+enum job {
+    JOB_AWAY,   /* messages for away.peer without a copy */
+    JOB_RECOPY, /* for whom messages wait, of which copies are stored anew */
+    JOB_NOTED,  /* a copy is there: the message is SENT, which is told */
+};
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+struct copies {
+    struct pv_node *node;
+    bool enabled;    /* [chat] store = coordinator: own messages may wait there */
+    bool refused;    /* this coordinator does not store, until the next connection */
+    uint64_t forged; /* copies that do not come from their author, or are not for us */
+    /* One message on its way there. */
+    uint8_t (*waiting)[PV_SIGN_PK_LEN]; /* owned: peers that are away, for whom some may wait */
+    size_t n_waiting, cap;
+    bool sending;                   /* copies of peer's messages are made */
+    uint8_t peer[PV_SIGN_PK_LEN];   /* receiver of those */
+    struct pv_chatjob_result *list; /* owned: its messages; NULL: asked for, or none */
+    size_t at;                      /* in list: the one under way */
+    pv_ns send_at;                  /* not before */
+    pv_ns recopy_at;                /* what waits is stored there anew */
+    /* One copy on its way from there. */
+    bool collecting;  /* a request or a commit is under way */
+    bool again;       /* news came meanwhile */
+    bool left;        /* one was passed over for want of room */
+    pv_ns collect_at; /* try (again) then; PV_NEVER */
+};
+
+static bool is_away(const struct pv_peer *p)
 {
-    struct pv_copies *c = calloc(1, sizeof(*c));
-    if (c == NULL)
-        return PV_ERR_NOMEM;
-    c->node = node;
-    c->enabled = cfg->chat_store;
-    c->willing = cfg->chat_hold;
-    c->coordinator.collect_at = PV_NEVER;
-    c->coordinator.recopy_at = c->members.anew_at = now + PV_COPIES_RECOPY_FIRST;
-    c->members.look_at = c->members.answer_by = PV_NEVER;
-    c->peer_map = pv_map_make(&node->rng, PV_PEER_MAX);
-    *ret_part = c;
-    return PV_OK;
+    return !pv_peer_is_static(p) && pv_peer_presence(p) == PV_PRESENCE_OFFLINE &&
+           pv_peer_reach(p) == PV_REACH_NO;
 }
 
-static void free_copies(void *part)
+static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
 {
-    struct pv_copies *c = part;
-    struct pv_copies_peer *peer, *next;
-    pv_copies_coordinator_done(c);
-    pv_copies_members_done(c);
-    HASH_ITER(hh, c->peers, peer, next)
-    {
-        PV_MAP_DEL(c->peers, peer);
-        free(peer);
-    }
-    free(c);
+    return pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_copies, what);
 }
 
 /* --- seals ----------------------------------------------------------------------------------- */
@@ -66,15 +96,15 @@ static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *f
 
 /* Who wants no packet without wants no copy without: the message waits for the meeting. So does one
  * that the receiver would not take. */
-bool pv_copies_may_seal(struct pv_copies *c, const struct pv_peer *to)
+static bool may_seal(struct copies *c, const struct pv_peer *to)
 {
     if (!pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow)
         return false;
     return pv_peers_env(c->node->peers)->pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
 }
 
-int pv_copies_seal(struct pv_copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
-                   uint8_t *ret_box, size_t *ret_len)
+static int seal(struct copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
+                uint8_t *ret_box, size_t *ret_len)
 {
     struct pv_node *n = c->node;
     /* A list that was asked for another peer may come late: its texts are not for this one. */
@@ -121,8 +151,8 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
                : r;
 }
 
-int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
-                   pv_ns now)
+static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, uint64_t number,
+                     pv_ns now)
 {
     struct pv_node *n = c->node;
     struct pv_signal_route route = route_of(n, from, n->identity->sign_pk);
@@ -155,197 +185,404 @@ int pv_copies_open(struct pv_copies *c, const uint8_t *from, struct pv_view box,
     return r;
 }
 
-/* --- what chatlink says ---------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------- */
 
-/* The peer's allowance, made when its first frame comes; NULL without memory. */
-static struct pv_copies_peer *peer_of(struct pv_copies *c, uint32_t id)
+static void note_away(struct copies *c, const struct pv_peer *p)
 {
-    struct pv_copies_peer *peer;
-    int r = PV_OK;
-    PV_MAP_FIND(&c->peer_map, c->peers, &id, sizeof(id), peer);
-    if (peer != NULL || (peer = calloc(1, sizeof(*peer))) == NULL)
-        return peer;
-    peer->id = id;
-    PV_MAP_ADD(&c->peer_map, c->peers, id, peer, r);
-    if (r == PV_OK)
-        return peer;
-    free(peer);
-    return NULL;
+    /* The coordinator that refused is not asked again on this connection. */
+    if (!c->enabled || c->refused || !is_away(p) || !may_seal(c, p))
+        return;
+    for (size_t i = 0; i < c->n_waiting; i++) {
+        if (memcmp(c->waiting[i], pv_peer_pk(p), sizeof(c->waiting[i])) == 0)
+            return;
+    }
+    if (c->n_waiting == c->cap) {
+        size_t cap = c->cap == 0 ? 16 : 2 * c->cap;
+        uint8_t(*grown)[PV_SIGN_PK_LEN] =
+            cap > MAX_WAITING ? NULL : realloc(c->waiting, cap * sizeof(*grown));
+        if (grown == NULL)
+            return; /* it is told again when it goes away the next time */
+        c->waiting = grown;
+        c->cap = cap;
+    }
+    memcpy(c->waiting[c->n_waiting++], pv_peer_pk(p), sizeof(c->waiting[0]));
 }
 
-static void take_line(struct pv_copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+static void stop_sending(struct copies *c)
 {
-    struct pv_node *n = c->node;
-    struct pv_peer *p = pv_peers_by_pk(n->peers, ev->msg.peer);
-    struct pv_copies_peer *allowance = p == NULL ? NULL : peer_of(c, pv_peer_id(p));
-    if (allowance == NULL || n->roster == NULL)
-        return;
-    struct pv_copy_frame *f = malloc(sizeof(*f));
-    if (f == NULL)
-        return;
-    int r = pv_copy_frame_parse(pv_view(ev->msg.text, strlen(ev->msg.text)), f);
-    /* The allowance is taken for bad frames too: a peer pays for whatever it sends. */
-    bool flood = !pv_bucket_take(&allowance->frames, FRAME_RATE, FRAME_BURST, 1, now);
-    if (flood || (r < 0 && r != PV_ERR_NOMEM)) {
-        c->counts.bad_frames++;
-        pv_chatlink_refuse(n->chatlink, ev->msg.peer, now);
-    } else if (r == PV_OK) {
-        pv_copies_members_frame(c, p, f, now);
-    }
-    free(f);
+    c->sending = false;
+    c->list = pv_chatjob_result_free(c->list);
+    c->at = 0;
 }
 
-static void take_event(struct pv_copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+/* Once more, but not at once. */
+static void send_later(struct copies *c, enum pv_ctl_error why, pv_ns now)
 {
-    const struct pv_peer *p;
-    switch (ev->type) {
-    case PV_CHATLINK_UP:
-        pv_copies_members_up(c, ev->msg.peer, now);
-        break;
-    case PV_CHATLINK_LINE:
-        take_line(c, ev, now);
-        break;
-    case PV_CHATLINK_QUEUED:
-        p = pv_peers_by_pk(c->node->peers, ev->msg.peer);
-        if (p != NULL)
-            pv_copies_coordinator_away(c, p);
-        break;
-    case PV_CHATLINK_COPY:
-        /* Members' numbers carry a bit of their own, so the first that knows the number
-         * takes it. */
-        if (!pv_copies_members_committed(c, ev->tag, ev->status))
-            pv_copies_coordinator_committed(c, ev->tag, ev->status, now);
-        break;
-    case PV_CHATLINK_MESSAGE:
-    case PV_CHATLINK_STATE:
-    case PV_CHATLINK_SENT:
-    case PV_CHATLINK_SEND_FAILED:
-    case PV_CHATLINK_DOWN:
-    case PV_CHATLINK_NO_KEY:
-    case PV_CHATLINK_OWNER:
-        break; /* for the other readers */
+    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
+    stop_sending(c);
+    /* One whose room there is full, as of a member that is away for months, holds up the others for
+     * its part of that time and not for all of it. */
+    pv_ns pause = SEND_RETRY / (c->n_waiting + 1);
+    pause = pause > SEND_LEAST ? pause : SEND_LEAST;
+    c->send_at = now + (why == PV_CTL_E_STORAGE ? PV_COORD_STORAGE_RETRY : pause);
+    if (p != NULL)
+        note_away(c, p);
+}
+
+static bool ask_for_list(struct copies *c)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_UNCOPIED);
+    if (job == NULL)
+        return false;
+    memcpy(job->peer, c->peer, sizeof(job->peer));
+    job->limit = AT_ONCE;
+    return submit(c, job, JOB_AWAY);
+}
+
+/* Seals the message under way and sends it; false: not now. */
+static bool send_one(struct copies *c, const struct pv_peer *p)
+{
+    const struct pv_chat_record *m = &c->list->msgs[c->at];
+    struct pv_ctl_msg msg = {.type = PV_CTL_KEEP};
+    uint8_t *box = malloc(PV_PARCEL_BOX_MAX);
+    size_t len = 0;
+    int r = box == NULL ? PV_ERR_NOMEM : seal(c, p, m, box, &len);
+    if (r == PV_OK) {
+        memcpy(msg.u.keep.to, pv_peer_pk(p), sizeof(msg.u.keep.to));
+        memcpy(msg.u.keep.key, m->id, sizeof(msg.u.keep.key));
+        msg.u.keep.box = pv_view(box, len);
+        r = pv_coord_ask(c->node, &pv_part_copies, &msg, REQUEST_KEEP);
     }
+    free(box);
+    if (r != PV_OK)
+        pv_log(c->node->log, PV_LOG_WARN, "peer=%s what=\"copy not stored\" why=\"%s\"",
+               pv_peer_name(p), pv_strstatus(r));
+    return r == PV_OK;
+}
+
+/* The next message of the list, the next list, or the next peer. */
+static void go_on(struct copies *c, pv_ns now)
+{
+    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
+    if (p == NULL || !is_away(p)) { /* it is back: what waits goes there directly */
+        stop_sending(c);
+        return;
+    }
+    if (c->at < c->list->n_msgs) {
+        if (!send_one(c, p))
+            send_later(c, PV_CTL_E_NONE, now);
+        return;
+    }
+    /* The flag is read first: stop_sending() frees the list. */
+    bool more = c->list->more;
+    stop_sending(c);
+    if (more)
+        note_away(c, p);
+}
+
+static void take_list(struct copies *c, struct pv_job_result *result, pv_ns now)
+{
+    if (!c->sending || c->list != NULL)
+        return; /* the connection ended meanwhile */
+    if (result->status != PV_OK || result->chat == NULL || !c->node->online) {
+        send_later(c, PV_CTL_E_NONE, now);
+        return;
+    }
+    c->list = result->chat;
+    result->chat = NULL;
+    c->at = 0;
+    go_on(c, now);
+}
+
+static void take_recopy(struct copies *c, const struct pv_job_result *result)
+{
+    for (size_t i = 0; result->chat != NULL && i < result->chat->n_backlog; i++) {
+        const struct pv_chat_backlog *b = &result->chat->backlog[i];
+        const struct pv_peer *p = pv_peers_by_pk(c->node->peers, b->peer);
+        if (b->queued > 0 && p != NULL)
+            note_away(c, p);
+    }
+}
+
+static void note_stored(struct copies *c, const struct pv_chat_record *m)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIED);
+    if (job != NULL)
+        job->ids = calloc(1, sizeof(*job->ids));
+    if (job == NULL || job->ids == NULL) { /* it is stored once more: the same key, no harm */
+        pv_chatjob_free(job);
+        return;
+    }
+    memcpy(job->peer, m->peer, sizeof(job->peer));
+    memcpy(job->ids[0], m->id, sizeof(job->ids[0]));
+    job->n_ids = 1;
+    (void)submit(c, job, JOB_NOTED);
+}
+
+static void take_stored(struct copies *c, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    /* An answer may come after its task ended: it must not count for another message. */
+    if (!c->sending || c->list == NULL || c->at >= c->list->n_msgs)
+        return;
+    if (msg->type == PV_CTL_DONE) {
+        note_stored(c, &c->list->msgs[c->at++]);
+        go_on(c, now);
+        return;
+    }
+    enum pv_ctl_error error =
+        msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_BAD_REQUEST;
+    char more[PV_NODE_MORE];
+    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_ctl_error_word(error), now, more))
+        pv_log(c->node->log, PV_LOG_INFO, "what=\"copy not stored\" why=%s%s",
+               pv_ctl_error_word(error), more);
+    /* An older coordinator, or one that holds no copies, will not change its mind on this
+     * connection. */
+    if (error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED) {
+        c->refused = true;
+        stop_sending(c);
+    } else if (error == PV_CTL_E_UNKNOWN_NODE || error == PV_CTL_E_BAD_REQUEST) {
+        stop_sending(c);
+    } else {
+        send_later(c, error, now); /* the messages behind it wait too: order is kept */
+    }
+}
+
+/* --- collecting ------------------------------------------------------------------------------ */
+
+/* Asks for the copy behind number `after`; `taken` may be forgotten, 0: none. */
+static void collect(struct copies *c, uint64_t after, uint64_t taken, pv_ns now)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_COLLECT};
+    msg.u.collect = (struct pv_ctl_collect){.after = after, .taken = taken};
+    c->collecting = true;
+    /* The time is set before the request: a request that could not be sent is then repeated as one
+     * without an answer. */
+    c->collect_at = now + COLLECT_RETRY;
+    int r = pv_coord_ask(c->node, &pv_part_copies, &msg, REQUEST_COLLECT);
+    if (r != PV_OK)
+        pv_log(c->node->log, PV_LOG_DEBUG, "what=\"copies not asked for\" why=\"%s\"",
+               pv_strstatus(r));
+}
+
+/* As long as the rules are not known nobody may say anything here: a copy would be left there, and
+ * come behind those after it. The rules tell when they are. */
+static void take_news(struct copies *c, pv_ns now)
+{
+    if (!c->enabled || c->refused || c->node->roster == NULL || !pv_rules_are_known(c->node))
+        return;
+    if (c->collecting)
+        c->again = true;
+    else
+        collect(c, 0, 0, now);
+}
+
+/* Its sender has no room here for now: it stays there, and those of others are collected. */
+static void leave_there(struct copies *c, uint64_t number, pv_ns now)
+{
+    c->left = true;
+    collect(c, number, 0, now);
+}
+
+static void take_copy(struct copies *c, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    if (!c->collecting || c->node->roster == NULL)
+        return;
+    if (msg->type != PV_CTL_COPY) {
+        enum pv_ctl_error error = msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
+        bool never = error == PV_CTL_E_UNKNOWN_REQUEST || error == PV_CTL_E_NOT_ALLOWED;
+        c->refused = c->refused || never;
+        c->collect_at = never                       ? PV_NEVER
+                        : error == PV_CTL_E_STORAGE ? now + PV_COORD_STORAGE_RETRY
+                                                    : now + COLLECT_RETRY;
+        return;
+    }
+    const struct pv_ctl_copy *in = &msg->u.copy;
+    if (in->n == 0) {
+        /* A copy may have been stored behind our back after the last request: its news came while
+         * we collected. */
+        bool again = c->again;
+        c->again = c->collecting = false;
+        c->collect_at = c->left ? now + LEFT_RETRY : PV_NEVER;
+        c->left = false;
+        if (again)
+            collect(c, 0, 0, now);
+        return;
+    }
+    int r = open_copy(c, in->from, in->box, in->n, now);
+    if (r == PV_OK || r == PV_ERR_NOMEM)
+        return; /* goes on when it is on disk, or later */
+    if (r == PV_ERR_LIMIT) {
+        leave_there(c, in->n, now); /* its author sends more than is taken at a time */
+        return;
+    }
+    c->forged += r != PV_ERR_AGAIN;
+    /* A forged copy is deleted there, that of an author who may become known is passed over. */
+    char more[PV_NODE_MORE];
+    if (pv_node_may_log(c->node, PV_FROM_COPIES, pv_strstatus(r), now, more))
+        pv_log(c->node->log, PV_LOG_WARN, "what=\"stored copy refused\" why=\"%s\"%s",
+               pv_strstatus(r), more);
+    collect(c, in->n, r == PV_ERR_AGAIN ? 0 : in->n, now);
+}
+
+static void take_committed(struct copies *c, uint64_t number, int status, pv_ns now)
+{
+    /* Only a copy on our disk may be forgotten there. After a failure collect_at asks for the same
+     * copy again. */
+    if (!c->collecting || !c->node->online)
+        return;
+    if (status == PV_OK)
+        collect(c, number, number, now);
+    else if (status == PV_ERR_REFUSED)
+        leave_there(c, number, now);
+}
+
+/* --- the connection -------------------------------------------------------------------------- */
+
+static void go_online(struct copies *c, pv_ns now)
+{
+    c->refused = c->collecting = c->again = false;
+    c->send_at = now;
+    take_news(c, now);
+}
+
+static void go_offline(struct copies *c)
+{
+    const struct pv_peer *p = c->sending ? pv_peers_by_pk(c->node->peers, c->peer) : NULL;
+    stop_sending(c);
+    c->collecting = c->again = false;
+    c->collect_at = PV_NEVER;
+    if (p != NULL)
+        note_away(c, p);
+}
+
+static void go_on_there(struct copies *c, pv_ns now)
+{
+    if (!c->node->online || c->node->roster == NULL)
+        return; /* online without a roster: a join is being stored */
+    if (c->enabled && now >= c->collect_at) {
+        c->collecting = false;
+        c->collect_at = PV_NEVER;
+        take_news(c, now);
+    }
+    if (c->enabled && now >= c->recopy_at) {
+        c->recopy_at = now + RECOPY_EVERY;
+        (void)submit(c, pv_chatjob_new(PV_CHATJOB_RECOPY), JOB_RECOPY);
+    }
+    while (!c->sending && c->n_waiting > 0 && now >= c->send_at) {
+        memcpy(c->peer, c->waiting[0], sizeof(c->peer));
+        memmove(c->waiting, c->waiting + 1, --c->n_waiting * sizeof(c->waiting[0]));
+        const struct pv_peer *p = pv_peers_by_pk(c->node->peers, c->peer);
+        /* The peer may be back or gone since it was put on the list: then the next one is tried at
+         * once. */
+        c->sending = p != NULL && is_away(p) && ask_for_list(c);
+    }
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct copies *c = part;
+    if (!c->enabled || !c->node->online || c->node->roster == NULL)
+        return PV_NEVER;
+    pv_ns next = pv_min_ns(c->refused ? PV_NEVER : c->collect_at, c->recopy_at);
+    return pv_min_ns(next, c->n_waiting > 0 && !c->sending ? c->send_at : PV_NEVER);
 }
 
 /* --- what the part is told ------------------------------------------------------------------- */
 
+static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                void **ret_part)
+{
+    struct copies *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return PV_ERR_NOMEM;
+    c->node = node;
+    c->enabled = cfg->chat_store;
+    c->collect_at = PV_NEVER;
+    c->recopy_at = now + RECOPY_FIRST;
+    *ret_part = c;
+    return PV_OK;
+}
+
+static void free_copies(void *part)
+{
+    struct copies *c = part;
+    stop_sending(c);
+    free(c->waiting);
+    free(c);
+}
+
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct pv_copies *c = part;
+    struct copies *c = part;
     /* The connection may have been lost and made again since facts were last delivered: what was
      * asked on the old one has no answer any more. */
     if ((facts & PV_FACT_OFFLINE) != 0)
-        pv_copies_coordinator_offline(c);
+        go_offline(c);
     if ((facts & PV_FACT_ONLINE) != 0 && c->node->online)
-        pv_copies_coordinator_online(c, now);
+        go_online(c, now);
     else if ((facts & PV_FACT_RULES) != 0 && c->node->online)
-        pv_copies_coordinator_news(c, now); /* of what was left there some may come now */
+        take_news(c, now); /* of what was left there some may come now */
 }
 
-/* Whoever is there gets what is held for it. Of whoever is not, messages may wait that need a copy
- * at the coordinator. */
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    struct pv_copies *c = part;
-    if (pv_peer_is_static(p) || (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
-                                          PV_PEER_FACT_MEMBER | PV_PEER_FACT_AWAY)) == 0)
-        return;
-    if (pv_node_is_on_overlay(c->node) && pv_peer_reach(p) != PV_REACH_NO)
-        pv_copies_members_give(c, p, now);
-    else
-        pv_copies_coordinator_away(c, p);
-}
-
-static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
-{
-    struct pv_copies *c = part;
-    uint32_t id = pv_peer_id(p);
-    struct pv_copies_peer *peer;
+    struct copies *c = part;
     (void)now;
-    PV_MAP_FIND(&c->peer_map, c->peers, &id, sizeof(id), peer);
-    if (peer == NULL)
-        return;
-    PV_MAP_DEL(c->peers, peer);
-    free(peer);
+    if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER |
+                  PV_PEER_FACT_AWAY)) != 0)
+        note_away(c, p);
 }
 
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     if (msg->type == PV_CTL_COPY)
-        pv_copies_coordinator_news(part, now);
+        take_news(part, now);
 }
 
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
-    pv_copies_coordinator_answer(part, tag, msg, now);
-}
-
-struct pv_chatjob *pv_copies_job_new(enum pv_copyjob_kind kind)
-{
-    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_COPIES);
-    if (job != NULL)
-        job->copies = calloc(1, sizeof(*job->copies));
-    if (job == NULL || job->copies == NULL)
-        return pv_chatjob_free(job);
-    job->copies->kind = kind;
-    return job;
-}
-
-bool pv_copies_submit(struct pv_copies *c, struct pv_chatjob *job, enum pv_copies_job what,
-                      uint64_t arg)
-{
-    return pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_copies,
-                                   arg << PV_COPIES_JOB_BITS | what);
+    if (tag == REQUEST_KEEP)
+        take_stored(part, msg, now);
+    else
+        take_copy(part, msg, now);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_copies *c = part;
-    enum pv_copies_job what = (enum pv_copies_job)(tag & ((UINT64_C(1) << PV_COPIES_JOB_BITS) - 1));
-    if (result->chat != NULL && result->chat->copies != NULL)
-        /* Every answer of the store about copies carries the total: while it is 0 no receiver needs
-         * a look at the disk. */
-        c->members.total = result->chat->copies->total;
-    if (what == PV_COPIES_JOB_AWAY)
-        pv_copies_coordinator_listed(c, result, now);
-    else if (what == PV_COPIES_JOB_RECOPY)
-        pv_copies_coordinator_recopy(c, result);
-    else if (what == PV_COPIES_JOB_NOTED && result->status == PV_OK && result->chat != NULL)
+    struct copies *c = part;
+    if (tag == JOB_AWAY)
+        take_list(c, result, now);
+    else if (tag == JOB_RECOPY)
+        take_recopy(c, result);
+    else if (result->status == PV_OK && result->chat != NULL)
         pv_tell_states(c->node, result->chat);
-    else if (what != PV_COPIES_JOB_NONE && what != PV_COPIES_JOB_NOTED)
-        pv_copies_members_job(c, what, tag >> PV_COPIES_JOB_BITS, result, now);
+}
+
+static void take_event(struct copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, ev->msg.peer);
+    if (ev->type == PV_CHATLINK_COPY)
+        take_committed(c, ev->tag, ev->status, now);
+    else if (ev->type == PV_CHATLINK_QUEUED && p != NULL)
+        note_away(c, p);
 }
 
 static void run(void *part, pv_ns now)
 {
-    struct pv_copies *c = part;
+    struct copies *c = part;
     struct pv_chatlink_event ev;
-    if (!c->counted) {
-        /* Whether anybody's copies lie here: an earlier life may have taken some. */
-        c->counted = true;
-        (void)pv_copies_submit(c, pv_copies_job_new(PV_COPYJOB_COUNT), PV_COPIES_JOB_NONE, 0);
-    }
     while (pv_chatlink_poll_event(c->node->chatlink, PV_CHATLINK_FOR_COPIES, &ev) == PV_OK) {
         take_event(c, &ev, now);
         pv_chat_record_done(&ev.msg);
     }
-    pv_copies_coordinator_run(c, now);
-    pv_copies_members_run(c, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct pv_copies *c = part;
-    return pv_min_ns(pv_copies_coordinator_next(c), pv_copies_members_next(c));
+    go_on_there(c, now);
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct pv_copies *c = part;
+    const struct copies *c = part;
     (void)now;
-    pv_statuspage_drop(st, "copy-refused", c->counts.refused);
-    pv_statuspage_drop(st, "copy-forged", c->counts.forged);
-    pv_statuspage_drop(st, "copy-frame", c->counts.bad_frames);
+    pv_statuspage_drop(st, "copy-forged", c->forged);
 }
 
 const struct pv_part pv_part_copies = {
@@ -354,7 +591,6 @@ const struct pv_part pv_part_copies = {
     .free = free_copies,
     .on_facts = on_facts,
     .on_peer = on_peer,
-    .on_peer_gone = on_peer_gone,
     .on_push = on_push,
     .on_answer = on_answer,
     .on_job = on_job,

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * copies.h - the part that has sealed copies of messages kept elsewhere for who is away, and
- * collects those that were kept for this node (DESIGN 8, docs/PROTOCOL.md "Stored copies").
+ * copies.h - the part that has sealed copies of messages kept by the coordinator for members that
+ * are away ([chat] store), and collects those that were kept for this node (docs/PROTOCOL.md
+ * "Stored copies").
  *
- * Two stores take copies: the coordinator (copies_coordinator.c, [chat] store), and, while that is
- * away, members who are willing (copies_members.c, [chat] hold). Both do the same three things:
- * one message after another of one receiver goes there, so that order is kept; what came back is
- * opened here and given to chatlink; and once that is on disk the store may forget its copy. A copy
- * and the message itself are one: whoever comes second is known.
+ * One message after another of one receiver goes there, so that order is kept; what comes back is
+ * opened here and given to chatlink; and once that is on disk the coordinator may forget its copy.
+ * A copy and the message itself are one: whichever comes second is known.
  */
 #ifndef PV_COPIES_H
 #define PV_COPIES_H

@@ -29,7 +29,6 @@ struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
     records_free(job->msgs, job->n_msgs);
     free(job->ids);
     pv_roomjob_free(job->room);
-    pv_copyjob_free(job->copies);
     free(job);
     return NULL;
 }
@@ -42,7 +41,6 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
     records_free(result->msgs, result->n_msgs);
     free(result->backlog);
     pv_roomjob_result_free(result->room);
-    pv_copyjob_result_free(result->copies);
     free(result);
     return NULL;
 }

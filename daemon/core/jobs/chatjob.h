@@ -13,7 +13,6 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "crypto/sign.h"
-#include "daemon/core/jobs/copyjob.h"
 #include "daemon/core/jobs/roomjob.h"
 #include "proto/chat/chat.h"
 
@@ -123,8 +122,6 @@ enum pv_chatjob_kind {
     PV_CHATJOB_PURGE,
     /* See roomjob.h. In: room. Out: room (may be NULL), and msgs where it says messages. */
     PV_CHATJOB_ROOM,
-    /* See copyjob.h. In: copies. Out: copies, and msgs where it says messages. */
-    PV_CHATJOB_COPIES,
     PV_CHATJOB_KINDS, /* no kind: how many there are */
 };
 
@@ -150,8 +147,7 @@ struct pv_chatjob {
     size_t n_msgs;
     uint8_t (*ids)[PV_CHAT_ID_LEN]; /* TOLD, MARK, COPIED: owned */
     size_t n_ids;
-    struct pv_roomjob *room;   /* ROOM: owned */
-    struct pv_copyjob *copies; /* COPIES: owned */
+    struct pv_roomjob *room; /* ROOM: owned */
 };
 
 /* What one peer still has to get from this node. */
@@ -175,8 +171,7 @@ struct pv_chatjob_result {
     uint64_t queued;                 /* COUNTS: of all peers */
     struct pv_chat_backlog *backlog; /* COUNTS: owned; peers with queued or owed > 0 */
     size_t n_backlog;
-    struct pv_roomjob_result *room;   /* ROOM: owned */
-    struct pv_copyjob_result *copies; /* COPIES: owned */
+    struct pv_roomjob_result *room; /* ROOM: owned */
 };
 
 /* A zeroed job of this kind; NULL without memory. */

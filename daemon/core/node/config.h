@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/aead.h"
 #include "crypto/dh.h"
 #include "crypto/kem.h"
 #include "crypto/sign.h"
@@ -153,7 +154,6 @@ struct pv_engine_config {
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
     bool has_firewall;        /* false: whatever the rules of the network allow */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
-    bool chat_hold;             /* [chat] hold = on: sealed copies are held for other members */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     uint64_t chat_keep_s;       /* [chat] keep: what was read is deleted after it; 0: never */
     bool chat_plain_off;        /* [chat] plain = off: text that is not proven is refused */

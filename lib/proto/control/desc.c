@@ -98,8 +98,8 @@ static const struct {
     enum pv_desc_cap cap;
     const char *word;
 } caps_words[] = {
-    {PV_DESC_CAP_AES, "aes"},     {PV_DESC_CAP_HOLD, "hold"}, {PV_DESC_CAP_NO_UDP, "udp-blocked"},
-    {PV_DESC_CAP_PROOF, "proof"}, {PV_DESC_CAP_PQ, "pq"},     {PV_DESC_CAP_GROUPS, "groups"},
+    {PV_DESC_CAP_AES, "aes"}, {PV_DESC_CAP_NO_UDP, "udp-blocked"}, {PV_DESC_CAP_PROOF, "proof"},
+    {PV_DESC_CAP_PQ, "pq"},   {PV_DESC_CAP_GROUPS, "groups"},
 };
 
 /* NULL without memory. */

@@ -56,7 +56,6 @@ const char *pv_desc_ports_word(enum pv_desc_ports ports);
 /* What the sender can; a bit each. Words we do not know are skipped. */
 enum pv_desc_cap {
     PV_DESC_CAP_AES = 1 << 0,    /* "aes": suite 1 of the handshake (DESIGN 7) */
-    PV_DESC_CAP_HOLD = 1 << 1,   /* "hold": keeps copies of messages for members who are away (8) */
     PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */
     PV_DESC_CAP_PROOF = 1 << 3,  /* "proof": its daemon proves itself on connections (proof.h) */
     PV_DESC_CAP_PQ = 1 << 4,     /* "pq": it agrees on preshared keys by ML-KEM-768 (hybrid.h) */

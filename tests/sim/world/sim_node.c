@@ -211,7 +211,6 @@ void sim_node_start(struct sim_node *n)
         .kem = n->kem_less ? NULL : &kem_double,
         .kem_why = "this machine has no KEM",
         .pq = n->pq,
-        .chat_hold = true,
         .chat_keep_s = n->chat_keep_s,
         .rotate_s = n->rotate_s,
         .wall_us = sim_node_wall_us(n),

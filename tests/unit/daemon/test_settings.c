@@ -34,7 +34,7 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
     assert_true(s.chat_store);
-    assert_false(s.chat_hold);
+    assert_false(s.chat_held);
     assert_int_equal(s.n_peers + s.n_addrs, 0);
 }
 
@@ -130,7 +130,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_true(s.portmap_off);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
-    assert_true(!s.chat_store && s.chat_hold && s.chat_plain_off);
+    assert_true(!s.chat_store && s.chat_held && s.chat_plain_off);
     assert_int_equal(s.pq, PV_PQ_REQUIRE);
     assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     char ports[PV_PORTS_TEXT];

@@ -34,16 +34,6 @@ static void purge(uint64_t wall_s)
     pv_chatjob_result_free(must(&job));
 }
 
-static void hold_copy(uint8_t key, uint64_t wall_s)
-{
-    uint8_t box[] = {1};
-    struct pv_copyjob hold = {
-        .kind = PV_COPYJOB_PUT, .from = {1}, .to = {2}, .key = {key}, .box = box, .box_len = 1};
-    struct pv_chatjob job = {
-        .kind = PV_CHATJOB_COPIES, .copies = &hold, .terms = {.now_s = now_at(wall_s)}};
-    pv_chatjob_result_free(must(&job));
-}
-
 /* A message to Bob that he has. */
 static void say(uint8_t id, uint64_t wall_s)
 {
@@ -55,11 +45,6 @@ static void say(uint8_t id, uint64_t wall_s)
     assert_true(mark(BOB, id, PV_CHAT_DELIVERED));
 }
 
-static uint64_t copies(void)
-{
-    return number("SELECT count(*) FROM hold_copy");
-}
-
 static uint64_t messages(void)
 {
     return number("SELECT count(*) FROM chat_message");
@@ -68,11 +53,9 @@ static uint64_t messages(void)
 PV_TEST(what_is_too_old_goes_as_days_pass)
 {
     purge(BEGIN);
-    hold_copy(1, BEGIN);
     say(1, BEGIN);
     for (uint64_t day = 1; day <= 90; day++) {
         purge(BEGIN + day * DAY);
-        assert_int_equal(copies(), day <= 14);
         assert_int_equal(messages(), 1);
     }
     purge(BEGIN + 90 * DAY + 1);
@@ -83,39 +66,35 @@ PV_TEST(what_is_too_old_goes_as_days_pass)
 PV_TEST(a_clock_that_jumps_ahead_deletes_nothing)
 {
     purge(BEGIN);
-    hold_copy(1, BEGIN);
     say(1, BEGIN);
     purge(BEGIN + 3600 * DAY);
-    hold_copy(2, BEGIN + 3600 * DAY + 60);
+    say(2, BEGIN + 3600 * DAY + 60);
     purge(BEGIN + 3600 * DAY + 3600);
     purge(BEGIN + 7200);
-    assert_int_equal(copies(), 2);
-    assert_int_equal(messages(), 1);
+    assert_int_equal(messages(), 2);
     /* The jump counts as a day, and what came meanwhile is not kept for ever. */
-    for (uint64_t day = 1; day <= 14; day++)
+    for (uint64_t day = 1; day <= 89; day++)
         purge(BEGIN + day * DAY);
-    assert_int_equal(copies(), 1);
-    purge(BEGIN + 15 * DAY);
-    assert_int_equal(copies(), 0);
+    assert_int_equal(messages(), 2);
+    purge(BEGIN + 90 * DAY);
     assert_int_equal(messages(), 1);
+    purge(BEGIN + 91 * DAY);
+    assert_int_equal(messages(), 0);
 }
 
 /* A machine without a battery: each start is in 1970, until a time server says when it is. */
 PV_TEST(a_clock_that_begins_in_the_past_deletes_nothing)
 {
     purge(BEGIN);
-    hold_copy(1, BEGIN);
     say(1, BEGIN);
     purge(60);
-    hold_copy(2, 120);
     say(2, 120);
     purge(3600 + 60);
     purge(BEGIN + 7200);
-    assert_int_equal(copies(), 2);
     assert_int_equal(messages(), 2);
-    for (uint64_t day = 1; day <= 15; day++)
+    for (uint64_t day = 1; day <= 91; day++)
         purge(BEGIN + day * DAY);
-    assert_int_equal(copies(), 0);
+    assert_int_equal(messages(), 0);
 }
 
 /* The time that a machine was off is not known to be true: it counts as a day. */
@@ -132,13 +111,11 @@ PV_TEST(a_year_that_nobody_saw_counts_as_a_day)
 /* Of a program without this clock, whose wall clock was wrong as these came. */
 PV_TEST(what_is_from_the_future_has_come_today)
 {
-    hold_copy(1, BEGIN + 3600 * DAY);
     say(1, BEGIN + 3600 * DAY);
     commit(CAROL, 2, 1, 1);
     sql("UPDATE chat_message SET arrived_s = 0, time_ms = 9000000000000 WHERE outgoing = 0");
     sql("INSERT INTO chat_gone VALUES (x'01', x'02', 9000000000)");
     purge(BEGIN);
-    assert_int_equal(number("SELECT max(time_s) FROM hold_copy"), BEGIN);
     assert_int_equal(number("SELECT min(arrived_s) FROM chat_message"), BEGIN);
     assert_int_equal(number("SELECT max(arrived_s) FROM chat_message"), BEGIN);
     assert_int_equal(number("SELECT max(arrived_s) FROM chat_gone"), BEGIN);

@@ -7,8 +7,6 @@
 #define PV_COPIES_WORLD_H
 
 #include "daemon/core/chat/copies.h"
-#include "daemon/core/chat/copies_int.h"
-#include "proto/chat/copy.h"
 #include "proto/chat/parcel.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
@@ -16,25 +14,20 @@
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.node;
 
-static inline int begin(bool store, bool hold)
+static inline int begin(bool store)
 {
-    struct pv_job *job;
     fake_chat_init(&chat, &pv_part_copies);
     node->cfg.chat_store = store;
-    node->cfg.chat_hold = hold;
     fake_chat_make_link(&chat);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
-    job = fake_chat_job(&chat, PV_CHATJOB_COPIES); /* how many lie here */
-    assert_int_equal(job->u.chat->copies->kind, PV_COPYJOB_COUNT);
-    fake_chat_answer(&chat, job, PV_OK, NULL);
     return 0;
 }
 
 static inline int start(void **state)
 {
     (void)state;
-    return begin(true, false);
+    return begin(true);
 }
 
 static inline int stop(void **state)

@@ -7,7 +7,7 @@
 static int start_unwanted(void **state)
 {
     (void)state;
-    return begin(false, false);
+    return begin(false);
 }
 
 static void answer_error(enum pv_ctl_type asked, enum pv_ctl_error error)

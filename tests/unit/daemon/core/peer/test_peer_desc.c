@@ -134,14 +134,14 @@ PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
     env->locals[1] = env->locals[0];
     env->locals[1].addr.port++;
     env->n_locals = 2;
-    env->caps = PV_DESC_CAP_HOLD;
+    env->caps = PV_DESC_CAP_GROUPS;
     pv_peer_env_changed(w->n[0].peers[0], true, w->now);
     pass(w, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
     want(w, 1);
     pass(w, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
-    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_HOLD);
+    assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_GROUPS);
 }
 
 /* The offer crosses a change of the one that answers, and comes while that one repeats itself. */
