@@ -38,10 +38,10 @@ static const char *const run_calls[] = {
     /* this process */
     "getrandom", "getpid", "getppid", "getuid", "getuid32", "geteuid", "geteuid32", "getgid",
     "getgid32", "getegid", "getegid32", "getresuid", "getresuid32", "getresgid", "getresgid32",
-    "getgroups", "getgroups32", "capget", "getrusage", "getrlimit", "ugetrlimit", "prlimit64",
-    "setrlimit", "sysinfo", "uname", "restart_syscall", "rt_sigaction", "rt_sigprocmask",
-    "rt_sigreturn", "sigreturn", "rt_sigtimedwait", "rt_sigtimedwait_time64", "rt_sigpending",
-    "rt_sigsuspend", "sigaltstack", NULL};
+    "getgroups", "getgroups32", "capget", "getrusage", "getrlimit", "ugetrlimit", "setrlimit",
+    "sysinfo", "uname", "restart_syscall", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "sigreturn", "rt_sigtimedwait", "rt_sigtimedwait_time64", "rt_sigpending", "rt_sigsuspend",
+    "sigaltstack", NULL};
 
 static const char *const file_calls[] = {"open",
                                          "openat",
@@ -277,6 +277,10 @@ static int allow_threads(scmp_filter_ctx f)
     int r = add_rule(f, SCMP_ACT_ALLOW, "clone", 1, &c);
     if (r == PV_OK)
         r = add_rule(f, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
+    /* Its own limits: those of other processes of the same user, another network's daemon among
+     * them, end these, and no Landlock keeps it from that. */
+    if (r == PV_OK)
+        r = allow_if(f, "prlimit64", 0, 0);
     for (size_t i = 0; i < PV_ARRAY_LEN(questions) && r == PV_OK; i++)
         r = allow_if(f, "prctl", 0, (uint64_t)questions[i]);
     for (size_t i = 0; i < PV_ARRAY_LEN(requests) && r == PV_OK; i++)

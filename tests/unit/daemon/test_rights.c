@@ -15,7 +15,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,6 +32,7 @@
 
 static int spare_tun = -1; /* a TUN device that no interface belongs to yet */
 static pid_t helper = -1;  /* made before rights were given up */
+static pid_t beside = -1;  /* another process of the user's, as another network's daemon is */
 static struct pv_confine_user nobody = {.uid = 61999, .gid = 61999, .name = "61999"};
 
 struct fixture {
@@ -399,6 +402,18 @@ static bool end_parent(const struct fixture *f)
     (void)f;
     return kill(getppid(), 0) == 0;
 }
+/* CPU time of 0 ends it. */
+static bool limit_another(const struct fixture *f)
+{
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    (void)f;
+    return prlimit(beside, RLIMIT_CPU, &none, NULL) == 0;
+}
+static bool signal_another(const struct fixture *f)
+{
+    (void)f;
+    return syscall(SYS_tgkill, beside, beside, 0) == 0;
+}
 static bool mount_something(const struct fixture *f)
 {
     return mount("tmpfs", f->other, "tmpfs", 0, NULL) == 0;
@@ -515,6 +530,27 @@ static bool own_namespace(const struct fixture *f)
     return unshare(CLONE_NEWUSER) == 0;
 }
 
+static pid_t start_beside(void)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setresgid(nobody.gid, nobody.gid, nobody.gid) < 0 ||
+            setresuid(nobody.uid, nobody.uid, nobody.uid) < 0)
+            _exit(1);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of user clears it */
+        (void)!write(ready[1], "", 1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return pid;
+}
+
 PV_TEST(what_an_intruder_would_do_fails)
 {
     static const struct {
@@ -534,6 +570,8 @@ PV_TEST(what_an_intruder_would_do_fails)
         {"open a raw socket", raw_socket},
         {"bind a low port", low_port},
         {"send a signal to another process", end_parent},
+        {"limit another process of its user", limit_another},
+        {"send a signal to another process of its user", signal_another},
         {"mount", mount_something},
         {"trace another process", trace_parent},
         {"make an interface", make_interface},
@@ -559,9 +597,12 @@ PV_TEST(what_an_intruder_would_do_fails)
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(pv_rights_hand_over(f->state, &nobody), PV_OK);
     spare_tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    beside = start_beside();
     for (size_t i = 0; i < 2 * PV_ARRAY_LEN(rows); i++)
         if (confined(f, rows[i / 2].attempt, i % 2 == 1) != REFUSED)
             fail_msg("%s could %s", i % 2 == 1 ? "a thread" : "it", rows[i / 2].what);
     if (spare_tun >= 0)
         close(spare_tun);
+    assert_int_equal(kill(beside, SIGKILL), 0);
+    assert_int_equal(waitpid(beside, NULL, 0), beside);
 }
