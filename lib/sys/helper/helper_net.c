@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * helper_net.c - plans of the host's network on their way: the daemon's calls, and the helper's
- * side of them. A plan is checked here once more, by its reader; the answers go over a socket of
- * their own, since nobody waits for them.
+ * helper_net.c - plans of the host's network on their way to who sets them. The answers go over a
+ * socket of their own, since nobody waits for them.
  */
 #include <errno.h>
 #include <poll.h>
@@ -54,19 +53,12 @@ static void replace_events(struct pv_helper_net *n, const int pair[2], int *ret_
     *ret_daemon = pair[1];
 }
 
-int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req, bool up,
+int pv_helper_net_set(struct pv_helper_net *n, const struct pv_netplan *plan, bool events, bool up,
                       int *ret_daemon, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    struct pv_netplan plan;
-    int pair[2], r = PV_ERR_MALFORMED;
+    int pair[2], r = n->net == NULL ? begin(n) : PV_OK;
     *ret_daemon = -1;
-    if (req->plan_len <= sizeof(req->plan))
-        r = pv_netplan_decode(pv_view(req->plan, req->plan_len), &plan);
-    if (r == PV_OK && strcmp(plan.ifname, n->ifname) != 0)
-        r = PV_ERR_STATE;
-    if (r == PV_OK && n->net == NULL)
-        r = begin(n);
-    if (r == PV_OK && req->events != 0) {
+    if (r == PV_OK && events) {
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
             r = -errno;
         else
@@ -77,8 +69,8 @@ int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *r
         return r;
     }
     pv_hostnet_port(n->net, n->udp_port);
-    pv_hostnet_iface(n->net, up ? n->ifname : "");
-    r = pv_hostnet_set(n->net, &plan, ret_error);
+    pv_hostnet_iface(n->net, up ? plan->ifname : "");
+    r = pv_hostnet_set(n->net, plan, ret_error);
     tell(n);
     return r;
 }

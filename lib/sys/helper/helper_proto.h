@@ -62,14 +62,14 @@ struct pv_helper_reply {
  * every other one. A lock or listener that a child holds by accident would outlive the daemon. */
 void pv_helper_keep_fds(const int *fds, size_t n);
 
-/* The helper's life: serves requests until the other end closes. */
+/* The helper's life: serves requests until the other end closes, or its parent, the daemon, ends.
+ */
 void pv_helper_serve(int fd, pv_helper_task *task);
 
 /* helper_net.c: the host's network, as hostnet.h keeps it. */
 struct pv_helper_net {
     struct pv_hostnet *net; /* NULL: no plan yet */
     const char *names;      /* path of the file of names, "": there is none; borrowed */
-    const char *ifname;     /* what a plan must be about; borrowed */
     int events;             /* our end; -1: none yet */
     uint32_t uid;           /* of the daemon; 0: unknown, or of others too */
     uint32_t task_uid;      /* of the helper's tasks; 0: of others too */
@@ -79,10 +79,10 @@ struct pv_helper_net {
 enum {
     PV_HELPER_NET_FDS = 2, /* to poll, PV_HOSTNET_FDS */
 };
-/* up: the interface exists. *ret_daemon: the daemon's end of the events, where it wants one; else
- * -1. */
-PV_MUST_CHECK int pv_helper_net_set(struct pv_helper_net *n, const struct pv_helper_request *req,
-                                    bool up, int *ret_daemon,
+/* A plan that was checked. events: the daemon wants (other) events, and *ret_daemon is its end of
+ * them; else -1. up: the interface exists. */
+PV_MUST_CHECK int pv_helper_net_set(struct pv_helper_net *n, const struct pv_netplan *plan,
+                                    bool events, bool up, int *ret_daemon,
                                     char ret_error[static PV_HELPER_ERROR_MAX]);
 /* "": there is no interface. */
 void pv_helper_net_iface(struct pv_helper_net *n, const char *ifname);

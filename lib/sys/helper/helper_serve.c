@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/netplan.h"
@@ -25,6 +27,7 @@
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
+#include "sys/net/netroutes.h"
 #include "sys/net/resolved.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
@@ -36,7 +39,10 @@ enum {
     PORTS_OF_ROOT = 1024,
     NOBODY = 65534,  /* user and group, where every other number is taken */
     TX_QUEUE = 1000, /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
-    HOST_ADDRS_MAX = 1024, /* addresses of this host looked at for overlaps */
+    /* of this host, looked at for overlaps */
+    HOST_ADDRS_MAX = 1024,
+    HOST_ROUTES_MAX = 4096,
+    METRIC_V6 = 1024, /* what the kernel gives an IPv6 route that says none (IP6_RT_PRIO_USER) */
 };
 
 /* One way: from each to the next. */
@@ -48,6 +54,7 @@ enum phase {
 
 struct helper_server {
     int fd;
+    int daemon; /* readable when that process has ended; -1: the kernel has none */
     enum phase phase;
     struct pv_helper_fixed fixed; /* since PHASE_PORT */
     struct pv_tun tun;            /* n = 0: no interface */
@@ -169,36 +176,72 @@ static int check_iface(struct helper_server *s, const struct pv_helper_iface *if
     return PV_OK;
 }
 
-static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
-                        const struct pv_net_addr *host, size_t n)
+/* This host as it is now. */
+struct host {
+    struct pv_net_addr addrs[HOST_ADDRS_MAX];
+    struct pv_net_route routes[HOST_ROUTES_MAX]; /* of the main table */
+    size_t n_addrs, n_routes;
+};
+
+static struct host *look_at_host(struct helper_server *s)
 {
-    char text[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
-    for (size_t k = 0; k < n; k++) {
-        const struct pv_prefix *p = &host[k].addr;
-        if (strcmp(host[k].ifname, s->fixed.ifname) == 0 || route->bits < p->bits ||
+    const struct pv_net_route_query query = {.table = RT_TABLE_MAIN};
+    struct host *h = calloc(1, sizeof(*h));
+    int r = h == NULL ? PV_ERR_NOMEM : pv_net_addrs(h->addrs, HOST_ADDRS_MAX, &h->n_addrs);
+    if (r >= 0)
+        r = pv_net_routes(&query, h->routes, HOST_ROUTES_MAX, &h->n_routes);
+    if (r >= 0)
+        return h;
+    free(h);
+    fail_reply(s, r, "look at this host's addresses and routes: %s", pv_strstatus(r));
+    return NULL;
+}
+
+/* A network of the host's, or a route that ours would take the place of. */
+static bool keeps_route(struct helper_server *s, const struct pv_prefix *route,
+                        const struct host *h)
+{
+    const uint32_t metric = route->base.family == PV_AF_INET6 ? METRIC_V6 : 0;
+    const uint32_t own = if_nametoindex(s->fixed.ifname);
+    char text[PV_ADDR_TEXT], other[PV_ADDR_TEXT], name[IF_NAMESIZE];
+    for (size_t k = 0; k < h->n_addrs; k++) {
+        const struct pv_prefix *p = &h->addrs[k].addr;
+        if (strcmp(h->addrs[k].ifname, s->fixed.ifname) == 0 || route->bits < p->bits ||
             !pv_prefix_overlaps(route, p))
             continue;
         snprintf(s->reply.error, sizeof(s->reply.error),
                  "no route to %s through %s: this host is in %s on %s",
                  pv_prefix_format(route, text), s->fixed.ifname, pv_prefix_format(p, other),
-                 host[k].ifname);
+                 h->addrs[k].ifname);
+        return false;
+    }
+    for (size_t k = 0; k < h->n_routes; k++) {
+        const struct pv_net_route *r = &h->routes[k];
+        if (r->metric != metric || r->dst.bits != route->bits || (own != 0 && r->ifindex == own) ||
+            !pv_addr_equal_ip(&r->dst.base, &route->base))
+            continue;
+        snprintf(s->reply.error, sizeof(s->reply.error),
+                 "no route to %s through %s: this host has another one, on %s",
+                 pv_prefix_format(route, text), s->fixed.ifname,
+                 if_indextoname(r->ifindex, name) != NULL ? name : "no interface");
         return false;
     }
     return true;
 }
 
 static int check_address(struct helper_server *s, const struct pv_prefix *addr,
-                         const struct pv_net_addr *host, size_t n)
+                         const struct host *h)
 {
     char range[PV_ADDR_TEXT], other[PV_ADDR_TEXT];
-    for (size_t k = 0; k < n; k++)
-        if (strcmp(host[k].ifname, s->fixed.ifname) != 0 && pv_prefix_overlaps(addr, &host[k].addr))
+    for (size_t k = 0; k < h->n_addrs; k++)
+        if (strcmp(h->addrs[k].ifname, s->fixed.ifname) != 0 &&
+            pv_prefix_overlaps(addr, &h->addrs[k].addr))
             return fail_reply(
                 s, PV_ERR_EXISTS,
                 "use %s on %s: its range overlaps %s on %s: remove that address, or make the "
                 "network with another range (create --cidr)",
                 pv_prefix_format(addr, range), s->fixed.ifname,
-                pv_prefix_format(&host[k].addr, other), host[k].ifname);
+                pv_prefix_format(&h->addrs[k].addr, other), h->addrs[k].ifname);
     return PV_OK;
 }
 
@@ -207,19 +250,25 @@ static int check_address(struct helper_server *s, const struct pv_prefix *addr,
  * left out. A larger one does no harm: the kernel prefers the longer prefix. */
 static int check_overlap(struct helper_server *s, struct pv_helper_iface *iface)
 {
-    struct pv_net_addr *host = calloc(HOST_ADDRS_MAX, sizeof(*host));
-    size_t n = 0, kept = 0;
-    int r = host == NULL ? PV_ERR_NOMEM : pv_net_addrs(host, HOST_ADDRS_MAX, &n);
-    if (r < 0)
-        r = fail_reply(s, r, "look at this host's addresses: %s", pv_strstatus(r));
+    struct host *h = look_at_host(s);
+    size_t kept = 0;
+    int r = h == NULL ? s->reply.status : PV_OK;
     for (size_t i = 0; r >= 0 && i < iface->n_addrs; i++)
-        r = check_address(s, &iface->addrs[i], host, n);
+        r = check_address(s, &iface->addrs[i], h);
     for (size_t i = 0; r >= 0 && i < iface->n_routes; i++)
-        if (keeps_route(s, &iface->routes[i], host, n))
+        if (keeps_route(s, &iface->routes[i], h))
             iface->routes[kept++] = iface->routes[i];
     iface->n_routes = kept;
-    free(host);
+    free(h);
     return r;
+}
+
+/* What a plan calls members' range is kept from coming by other interfaces: one that ours could
+ * have. */
+static bool may_be_members(const struct helper_server *s, const struct pv_prefix *range)
+{
+    return range->base.family == PV_AF_NONE ||
+           pv_netplan_is_own(range, s->fixed.ranges, s->fixed.n_ranges);
 }
 
 /* --- the interface ------------------------------------------------------------------------- */
@@ -320,11 +369,11 @@ static void prefix_lines(struct line_batch *b, const char *verb, const char *dev
     }
 }
 
-/* What was set before and is not wanted now. Lines may fail: a route goes with its address. */
-static int remove_old(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
-                      struct line_batch *b)
+/* What was set before and is not wanted now. Lines may fail, and hold up no other: a route goes
+ * with its address. */
+static void remove_old(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
+                       struct line_batch *b)
 {
-    char complaint[PV_IPCMD_ERROR_MAX];
     const struct pv_helper_iface *now = &s->now;
     b->len = 0;
     b->text[0] = '\0';
@@ -332,7 +381,8 @@ static int remove_old(struct helper_server *s, const struct pv_helper_iface *wan
                  (struct prefix_list){want->routes, want->n_routes}, s->v6);
     prefix_lines(b, "addr del", dev, (struct prefix_list){now->addrs, now->n_addrs},
                  (struct prefix_list){want->addrs, want->n_addrs}, s->v6);
-    return b->len == 0 ? PV_OK : pv_ipcmd_run(b->text, complaint);
+    if (b->len > 0)
+        (void)!pv_ipcmd_force(b->text);
 }
 
 /* addrgenmode none (addr_gen_mode 1) before up: without it the kernel makes a link-local address
@@ -364,7 +414,7 @@ static int configure(struct helper_server *s, const struct pv_helper_iface *want
         return fail_reply(s, PV_ERR_NOMEM, "set up %s: out of memory", name);
     s->v6 = enable_v6(name);
     snprintf(dev, sizeof(dev), "dev %s", name);
-    (void)!remove_old(s, want, dev, b);
+    remove_old(s, want, dev, b);
     int r = set_new(s, want, dev, b, complaint);
     free(b);
     if (r == PV_ERR_NOT_FOUND)
@@ -567,8 +617,17 @@ static int confine(struct helper_server *s, const struct pv_helper_request *req)
  * of the events goes with a failure too. */
 static int set_network(struct helper_server *s, const struct pv_helper_request *req)
 {
-    int daemon = -1;
-    int r = pv_helper_net_set(&s->net, req, s->tun.n > 0, &daemon, s->reply.error);
+    struct pv_netplan plan;
+    int daemon = -1, r = PV_ERR_MALFORMED;
+    if (req->plan_len <= sizeof(req->plan))
+        r = pv_netplan_decode(pv_view(req->plan, req->plan_len), &plan);
+    if (r == PV_OK && strcmp(plan.ifname, s->fixed.ifname) != 0)
+        r = PV_ERR_STATE;
+    if (r == PV_OK && !(may_be_members(s, &plan.overlay4) && may_be_members(s, &plan.overlay6)))
+        r = PV_ERR_REFUSED;
+    if (r < 0)
+        return fail_reply(s, r, "set routes: %s", pv_strstatus(r));
+    r = pv_helper_net_set(&s->net, &plan, req->events != 0, s->tun.n > 0, &daemon, s->reply.error);
     s->reply.status = r;
     if (daemon >= 0) {
         s->close_fds = true;
@@ -596,7 +655,8 @@ static void send_reply(struct helper_server *s)
         c->cmsg_len = CMSG_LEN(bytes);
         memcpy(CMSG_DATA(c), s->fds, bytes);
     }
-    while (sendmsg(s->fd, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR) {
+    /* Who does not read its answers does without. */
+    while (sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
     }
     if (s->close_fds)
         for (uint32_t i = 0; i < s->reply.n_fds; i++)
@@ -634,15 +694,18 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
     send_reply(s);
 }
 
-/* Sleeps until there is a request; tasks that end meanwhile are waited for. */
-static void await_request(struct helper_server *s)
+/* Sleeps until there is a request; tasks that end meanwhile are waited for. False: the daemon has
+ * ended. Its end of the socket tells that too, unless it gave it to another process. */
+static bool await_request(struct helper_server *s)
 {
     enum {
-        NET = 1 + PV_HELPER_TASKS
+        DAEMON = 1 + PV_HELPER_TASKS,
+        NET
     };
     struct pollfd p[NET + PV_HELPER_NET_FDS];
     do {
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
+        p[DAEMON] = (struct pollfd){.fd = s->daemon, .events = POLLIN};
         for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
             bool runs = s->tasks.running[i].pid != 0;
             p[1 + i] =
@@ -652,9 +715,10 @@ static void await_request(struct helper_server *s)
         if (poll(p, PV_ARRAY_LEN(p), pv_helper_net_timeout(&s->net)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
-            p[0].revents = 0;
+            p[0].revents = p[DAEMON].revents = 0;
         pv_helper_net_work(&s->net);
-    } while (p[0].revents == 0);
+    } while (p[0].revents == 0 && p[DAEMON].revents == 0);
+    return p[DAEMON].revents == 0;
 }
 
 /* A number that no program has, so that an exit can tell the packets of tasks from others. */
@@ -671,12 +735,11 @@ void pv_helper_serve(int fd, pv_helper_task *task)
 {
     struct pv_helper_request req;
     struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
+    s.daemon = (int)syscall(SYS_pidfd_open, getppid(), 0);
     s.net.names = s.files.names;
-    s.net.ifname = s.fixed.ifname;
     choose_task_user(&s);
-    for (;;) {
+    while (await_request(&s)) {
         size_t n = 0;
-        await_request(&s);
         int r = pv_unix_read(fd, &req, sizeof(req), &n, &s.passed);
         if (r == PV_ERR_AGAIN)
             continue;

@@ -47,7 +47,7 @@ static void add_link(struct pv_networds_host *host, const struct pv_prefix *rang
                      const char *ifname, enum pv_netplan_kind kind, struct link_state state)
 {
     struct pv_netplan_link l = {.prefix = pv_netplan_range(range), .kind = kind};
-    if (strlen(ifname) >= sizeof(l.ifname) || strpbrk(ifname, "\"\\;{} ") != NULL)
+    if (strlen(ifname) >= sizeof(l.ifname) || strpbrk(ifname, "\"\\;{} *") != NULL)
         return;
     memcpy(l.ifname, ifname, strlen(ifname));
     for (size_t i = 0; i < host->n_links; i++)
@@ -74,7 +74,9 @@ static void look_at_addrs(const char *own, struct pv_networds_host *host)
         host->cut = true;
     }
     for (size_t i = 0; i < n; i++)
-        if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
+        if (strcmp(a[i].ifname, own) == 0 && host->n_own < PV_NETWORDS_OWN)
+            host->own[host->n_own++] = pv_netplan_range(&a[i].addr);
+        else if (!a[i].loopback && strcmp(a[i].ifname, own) != 0)
             add_link(host, &a[i].addr, a[i].ifname, kind_of(a[i].tunnel, a[i].container),
                      (struct link_state){true, true, a[i].up || a[i].container});
     host->cut = host->cut || n == ADDRS;
@@ -166,7 +168,7 @@ void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6)
 
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
 {
-    host->n_links = host->n_beside = 0;
+    host->n_links = host->n_beside = host->n_own = 0;
     host->cut = false;
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);

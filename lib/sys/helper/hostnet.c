@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "sys/helper/hostctl.h"
@@ -24,6 +22,7 @@
 #include "sys/helper/hostwatch.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
+#include "sys/net/tun.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -49,7 +48,7 @@ struct pv_hostnet {
     bool known;               /* there was a plan */
     bool cleaned;             /* of what an earlier exit left */
     struct pv_networds_host host;
-    int exit_lock;                        /* -1: no exit of ours */
+    struct pv_tun exit_lock;              /* n = 0: no exit of ours */
     char ifname[PV_NETPLAN_IFNAME];       /* of the interface while it exists */
     char table_now[PV_NETWORDS_TEXT];     /* as it was set last; "": none of ours */
     char rules_now[2][PV_NETWORDS_RULES]; /* of IPv4 and IPv6 */
@@ -221,7 +220,7 @@ static bool is_ours(const struct pv_hostnet *net, const struct pv_net_route *hav
     bool of_exit = have->table == PV_NETWORDS_TABLE || have->table == PV_NETWORDS_TABLE_ALL;
     if (have->table == PV_NETWORDS_TABLE_USED + pv_networds_slot(net->plan.ifname))
         return true;
-    return of_exit ? net->exit_lock >= 0 : ifindex != 0 && have->ifindex == ifindex;
+    return of_exit ? net->exit_lock.n > 0 : ifindex != 0 && have->ifindex == ifindex;
 }
 
 static size_t add_lines(struct pv_hostnet *net, const char *verb, const struct pv_networds_route *r,
@@ -276,31 +275,17 @@ static void set_routes(struct pv_hostnet *net)
 
 /* --- the exit ------------------------------------------------------------------------------ */
 
-/* One exit on a machine: held by a name that the kernel gives back by itself. The name belongs to
- * the network namespace, as routes and rules do. */
+/* One exit on a machine: held by the name of an interface, which the kernel gives back by itself
+ * and which belongs to the network namespace, as routes and rules do. Nobody without rights can
+ * take it, unlike a socket's. */
 static bool take_exit(struct pv_hostnet *net)
 {
-    static const char name[] = "p2pvpn-exit";
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    if (net->exit_lock >= 0)
-        return true;
-    memcpy(un.sun_path + 1, name, sizeof(name) - 1);
-    net->exit_lock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (net->exit_lock >= 0 &&
-        bind(net->exit_lock, (struct sockaddr *)&un,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name))) == 0)
-        return true;
-    if (net->exit_lock >= 0)
-        close(net->exit_lock);
-    net->exit_lock = -1;
-    return false;
+    return net->exit_lock.n > 0 || pv_tun_open("p2pvpn-exit", 1, &net->exit_lock) == PV_OK;
 }
 
 static void give_exit(struct pv_hostnet *net)
 {
-    if (net->exit_lock >= 0)
-        close(net->exit_lock);
-    net->exit_lock = -1;
+    pv_tun_close(&net->exit_lock);
 }
 
 /* An exit that would not be one is not begun. */
@@ -431,6 +416,26 @@ static void close_exit(struct pv_hostnet *net)
     }
 }
 
+/* A range that the interface cannot have is not kept from coming by the one that has it. */
+static void leave_out_taken(struct pv_hostnet *net)
+{
+    struct pv_prefix *overlay[] = {&net->plan.overlay4, &net->plan.overlay6};
+    char text[PV_ADDR_TEXT];
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++) {
+        if (overlay[i]->base.family == PV_AF_NONE ||
+            pv_networds_may_be_members(&net->host, net->plan.ifname, overlay[i]))
+            continue;
+        fault(net,
+              "keep members' range %s to %s: this host is in it by another interface: leave that "
+              "network",
+              pv_prefix_format(overlay[i], text), net->plan.ifname);
+        for (size_t k = net->plan.n_offered; k-- > 0;)
+            if (net->plan.offered[k].prefix.base.family == overlay[i]->base.family)
+                net->plan.offered[k] = net->plan.offered[--net->plan.n_offered];
+        overlay[i]->base.family = PV_AF_NONE;
+    }
+}
+
 /* Everything that needs our table; without the table nothing of it is begun. */
 static int set_up(struct pv_hostnet *net, bool had_exit)
 {
@@ -449,7 +454,7 @@ static int set_up(struct pv_hostnet *net, bool had_exit)
         return PV_OK;
     }
     /* Once, for what an earlier life left; unless it is another daemon's. */
-    if (net->exit_lock >= 0 || (!net->cleaned && take_exit(net)))
+    if (net->exit_lock.n > 0 || (!net->cleaned && take_exit(net)))
         set_rules(net);
     set_routes(net);
     give_exit(net);
@@ -473,6 +478,7 @@ static int apply(struct pv_hostnet *net, bool patient)
         close_exit(net);
     if (net->plan.exit)
         r = allow_exit(net, patient);
+    leave_out_taken(net);
     if (r < 0 && !had_exit)
         net->plan.exit = false;
     if (had_exit && !net->plan.exit) {
@@ -601,7 +607,7 @@ int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *
     struct pv_hostnet *net = calloc(1, sizeof(*net));
     if (net == NULL)
         return PV_ERR_NOMEM;
-    net->watch.route_fd = net->watch.nft_fd = net->exit_lock = -1;
+    net->watch.route_fd = net->watch.nft_fd = -1;
     net->due = net->resolvers_at = PV_NEVER;
     net->host.n_uids = cfg->n_uids;
     memcpy(net->host.uids, cfg->uids, sizeof(net->host.uids));

@@ -156,6 +156,20 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
     return n;
 }
 
+/* One that has joined us stays out: whoever gives addresses in a LAN could choose this one. */
+bool pv_networds_may_be_members(const struct pv_networds_host *host, const char *ifname,
+                                const struct pv_prefix *range)
+{
+    bool free = true;
+    for (size_t i = 0; i < host->n_own; i++)
+        if (host->own[i].bits == range->bits && pv_addr_equal_ip(&host->own[i].base, &range->base))
+            return true;
+    for (size_t i = 0; i < host->n_links; i++)
+        free = free && !(host->connected[i] && strcmp(host->links[i].ifname, ifname) != 0 &&
+                         pv_prefix_overlaps(range, &host->links[i].prefix));
+    return free;
+}
+
 /* Containers' networks forward by themselves, unless one of them is offered. */
 bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link)
 {

@@ -26,6 +26,7 @@ enum {
     PV_NETWORDS_PRIORITY_USED = 5420,
     PV_NETWORDS_PRIORITY = 5410,   /* ours: behind 5210 to 5270, which tailscale has */
     PV_NETWORDS_LINKS = 128,       /* ours: networks of this host */
+    PV_NETWORDS_OWN = 64,          /* addresses of our interface looked at */
     PV_NETWORDS_ROUTES = 640,      /* four of a used prefix, and two of each network */
     PV_NETWORDS_RULES = 16384,     /* bytes, with the NUL: of one family */
     PV_NETWORDS_TEXT = 81920,      /* bytes, with the NUL: what pv_nftcmd_run() takes */
@@ -52,6 +53,9 @@ struct pv_networds_host {
     struct pv_prefix beside[PV_NETWORDS_LINKS];
     size_t n_beside;
     bool cut; /* there are more of either, or they could not be read */
+    /* Ranges of the interface's own addresses. */
+    struct pv_prefix own[PV_NETWORDS_OWN];
+    size_t n_own;
     /* Interfaces that forward IPv4, and whether IPv6 is forwarded at all, because we say so and
      * nobody else does. */
     char alone4[PV_NETWORDS_LINKS][PV_NETPLAN_IFNAME];
@@ -65,6 +69,11 @@ const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWOR
 /* Has the packet of a member that goes out by this network, or its answer, to be forwarded there?
  */
 bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link);
+
+/* Could the interface have this range: does it, or is no other network of this host's in it? What
+ * comes from there by another interface is dropped. */
+bool pv_networds_may_be_members(const struct pv_networds_host *host, const char *ifname,
+                                const struct pv_prefix *range);
 
 /* Does the plan need a table at all? Every member does: its addresses are reached through the
  * interface alone. */

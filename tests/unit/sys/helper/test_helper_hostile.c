@@ -2,7 +2,9 @@
 /* A control process that was taken over: it has the helper's socket, and sends what it likes. In a
  * network namespace of its own; needs root. */
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -429,6 +431,144 @@ PV_TEST_IN(what_others_tried_is_refused, setup, teardown)
     free(before);
     free(after);
     remove_uplink();
+}
+
+/* A network that the host reaches by a router is no network that it is in. */
+PV_TEST_IN(routes_that_others_have_set_stay, setup, teardown)
+{
+    struct fixture *f = *state;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    add_uplink();
+    assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n"
+                                  "route add 10.20.0.0/16 via 192.168.9.1\n"
+                                  "route add fd20::/32 via fd09::1\n",
+                                  complaint),
+                     PV_OK);
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    char *before = look_at_host();
+    struct pv_helper_iface *want = good_iface(f);
+    want->routes[0] = prefix("10.20.0.0", 16);
+    want->routes[1] = prefix("fd20::", 32);
+    want->routes[2] = prefix("10.21.0.0", 16);
+    want->n_routes = 3;
+    assert_int_equal(ask(f), PV_OK);
+    assert_non_null(strstr(f->reply.error, "fd20::/32"));
+    char *during = look("ip route show dev " IFNAME);
+    assert_non_null(strstr(during, "10.21.0.0/16"));
+    assert_int_equal(ask(f), PV_OK); /* ours is no other's */
+    blank(f, PV_HELPER_IFACE_DOWN);
+    assert_int_equal(ask(f), PV_OK);
+    char *after = look_at_host();
+    assert_string_equal(after, before);
+    free(before);
+    free(during);
+    free(after);
+    remove_uplink();
+}
+
+/* More of them than one request can name would be there in the end. */
+PV_TEST_IN(no_route_is_left_of_a_request_that_names_one_twice, setup, teardown)
+{
+    struct fixture *f = *state;
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    struct pv_helper_iface *want = good_iface(f);
+    want->routes[0] = want->routes[1] = prefix("10.20.0.0", 16);
+    want->routes[2] = prefix("10.21.0.0", 16);
+    want->n_routes = 3;
+    assert_int_equal(ask(f), PV_OK);
+    good_iface(f);
+    assert_int_equal(ask(f), PV_OK);
+    char *after = look("ip route show dev " IFNAME);
+    assert_null(strstr(after, "10.21.0.0/16"));
+    free(after);
+}
+
+static int set_members(struct fixture *f, const char *ip, uint8_t bits)
+{
+    struct pv_netplan plan = {.ifname = IFNAME};
+    struct pv_prefix *p = strchr(ip, ':') == NULL ? &plan.overlay4 : &plan.overlay6;
+    struct pv_helper_request *req = blank(f, PV_HELPER_NETPLAN);
+    *p = prefix(ip, bits);
+    int len = pv_netplan_encode(&plan, req->plan, sizeof(req->plan));
+    assert_true(len > 0);
+    req->plan_len = (uint16_t)len;
+    return ask(f);
+}
+
+static bool drops(const char *range)
+{
+    char *text = look("nft list ruleset; echo");
+    char line[64];
+    snprintf(line, sizeof(line), "saddr %s counter", range);
+    bool found = strstr(text, line) != NULL;
+    free(text);
+    return found;
+}
+
+/* Packets with members' addresses that come by another interface are dropped: the host would lose
+ * whatever network a plan calls members'. */
+PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
+{
+    static const struct {
+        const char *ip, *range;
+        uint8_t bits;
+    } rows[] = {{"192.168.9.0", "192.168.9.0/24", 24}, {"192.168.9.1", "192.168.9.1", 32},
+                {"192.168.0.0", "192.168.0.0/16", 16}, {"fd09::", "fd09::/64", 64},
+                {"8.0.0.0", "8.0.0.0/8", 8},           {"2000::", "2000::/16", 16}};
+    struct fixture *f = *state;
+    char complaint[PV_IPCMD_ERROR_MAX];
+    if (system("command -v nft >/dev/null") != 0)
+        skip();
+    add_uplink();
+    assert_int_equal(pv_ipcmd_run("addr add fd09::2/64 dev eth9 nodad\n", complaint), PV_OK);
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    for (size_t up = 0; up < 2; up++) {
+        for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+            assert_int_equal(set_members(f, rows[i].ip, rows[i].bits) == PV_OK, i < 4);
+            if (drops(rows[i].range))
+                fail_msg("%s is dropped", rows[i].range);
+        }
+        assert_int_equal(set_members(f, "10.66.0.0", 16), PV_OK);
+        assert_true(drops("10.66.0.0/16"));
+        good_iface(f);
+        assert_int_equal(ask(f), PV_OK);
+    }
+    /* A LAN that this host comes into later does not end what the interface has. */
+    assert_int_equal(pv_ipcmd_run("addr add 10.66.9.9/24 dev eth9\n", complaint), PV_OK);
+    assert_int_equal(set_members(f, "10.66.0.0", 16), PV_OK);
+    assert_true(drops("10.66.0.0/16"));
+    remove_uplink();
+}
+
+/* A daemon that was taken over can give its end to a process that stays. */
+PV_TEST_IN(a_helper_ends_with_its_daemon_whoever_has_the_socket, setup, teardown)
+{
+    struct fixture *f = *state;
+    const int own = f->fd;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    pid_t daemon = fork();
+    if (daemon == 0) {
+        close(pair[0]);
+        if (fork() == 0) {
+            pv_helper_serve(pair[1], echo);
+            _exit(0);
+        }
+        for (;;)
+            pause();
+    }
+    close(pair[1]);
+    f->fd = pair[0];
+    assert_int_equal(confine(f), PV_OK); /* it runs */
+    f->fd = own;
+    assert_int_equal(kill(daemon, SIGKILL), 0);
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    struct pollfd p = {.fd = pair[0], .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 20000), 1); /* its end is closed */
+    close(pair[0]);
 }
 
 /* What a plan says is done, and no more: routes through the one interface, to whatever it names. */

@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "sys/helper/hostctl.h"
@@ -516,6 +518,25 @@ PV_TEST(a_second_exit_and_an_exit_without_a_user_of_its_own_are_refused)
     pv_hostnet_end(other);
 }
 
+/* By the name of an abstract socket, for instance: anybody may have any. */
+PV_TEST(no_user_of_the_machine_can_keep_it_from_using_an_exit)
+{
+    static const char name[] = "p2pvpn-exit";
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    memcpy(un.sun_path + 1, name, sizeof(name) - 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&un,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name))),
+                     0);
+    p.exit = p.exit4 = true;
+    set(net, &p);
+    assert_true(has_rules(net));
+    pv_hostnet_end(net);
+    close(fd);
+}
+
 PV_TEST(what_others_drop_is_told_with_the_remedy)
 {
     struct pv_netplan_host host = {.n_lan = 0};
@@ -670,7 +691,7 @@ static bool can_run(void)
 {
     char complaint[PV_IPCMD_ERROR_MAX];
     return geteuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 &&
-           unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
+           access("/dev/net/tun", R_OK | W_OK) == 0 && unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            pv_nftcmd_run("table inet t\ndelete table inet t\n", complaint) == PV_OK &&
            mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0;
@@ -679,5 +700,5 @@ static bool can_run(void)
 void test_begin(void)
 {
     if (!can_run())
-        test_skip_all("needs root, nft and namespaces");
+        test_skip_all("needs root, nft, /dev/net/tun and namespaces");
 }
