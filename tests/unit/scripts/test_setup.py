@@ -201,10 +201,18 @@ class Inside(unittest.TestCase):
         held = [open(f"/etc/p2pvpn/{name}", "a", encoding="utf-8") for name in os.listdir("/etc/p2pvpn")]
         os.symlink("/etc/hostname", "/etc/p2pvpn/link.conf")
         write("/etc/p2pvpn/alice.conf", "[log]\n", 0o640, 1000)
+        write("/etc/p2pvpn/home.conf", "[log]\n")
         alike = [os.lstat("/etc/hostname"), os.lstat("/etc/p2pvpn/alice.conf")]
-        for _ in range(2):
-            self.script("node", "postinst", "configure", "0.9")
-            self.script("coordinator", "postinst", "configure", "0.9")
+        for again in range(2):
+            said = ""
+            for kind in ("node", "coordinator"):
+                self.script(kind, "postinst", "configure", "0.9")
+                said += self.said
+            # What an intruder wrote there is root's word from now on.
+            for name, user in (("p2pvpnd", "p2pvpn"), ("work", "p2pvpn"), ("coordinator", "p2pvpn-coordinator")):
+                warned = f"/etc/p2pvpn/{name}.conf is root's now.*look at what it says, for user {user} could"
+                self.assertEqual(re.search(warned, said) is None, bool(again), said)
+            self.assertNotRegex(said, "home.conf.*look")
         for f in held:
             f.write("[chat]\nnotify = /bin/sh\n")
             f.close()
@@ -217,7 +225,7 @@ class Inside(unittest.TestCase):
             self.assertNotIn("notify", read(path))
         self.assertEqual([os.lstat("/etc/hostname"), os.lstat("/etc/p2pvpn/alice.conf")], alike)
         self.assertTrue(os.path.islink("/etc/p2pvpn/link.conf"))
-        self.assertEqual(self.said, "", "the second time changes nothing")
+        self.assertEqual(said, "", "the second time changes nothing")
 
     def test_settings_in_others_hands(self):
         """A directory of settings that another user may write to is left alone."""
