@@ -18,9 +18,10 @@ static char victim[64], log_path[80];
 static int setup(void **state)
 {
     (void)state;
-    node = (struct pv_instance){.socket = "/nonexistent/a.sock", .state = "/tmp/pvlaunch.XXXXXX"};
+    node = (struct pv_instance){.state = "/tmp/pvlaunch.XXXXXX"};
     if (mkdtemp(node.state) == NULL)
         return -1;
+    snprintf(node.socket, sizeof(node.socket), "%s/a.sock", node.state);
     snprintf(victim, sizeof(victim), "%s/victim", node.state);
     snprintf(log_path, sizeof(log_path), "%s/p2pvpnd.log", node.state);
     FILE *f = fopen(victim, "we");
