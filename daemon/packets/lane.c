@@ -15,9 +15,10 @@
 #include "sys/proc/event.h"
 
 enum {
-    TUN_BATCH = 64,    /* packets read, and sent, before the other work of the lane gets its turn */
-    UDP_BATCHES = 2,   /* recvmmsg calls a socket before the other one gets its turn */
-    UDP_BUFFERS = 16,  /* a recvmmsg; each may hold many merged datagrams (DATAPATH 1: 8 do) */
+    TUN_BATCH = 64,  /* packets read, and sent, before the other work of the lane gets its turn */
+    UDP_BATCHES = 2, /* recvmmsg calls a socket before the other one gets its turn */
+    UDP_BUFFERS =
+        16, /* a recvmmsg; each may hold many merged datagrams (PERFORMANCE "Conclusions": 8 do) */
     UDP_READ = 65536,  /* bytes of one */
     STREAM_BATCH = 64, /* messages of streams to relays, or of another worker */
     STREAM_BYTES = 256 << 10,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * aead_ipsec_mb.c - Intel's IPsec-MB: the fastest ChaCha20-Poly1305 and AES-GCM there are for
- * x86-64. For 1,420 bytes it takes 365 and 82 ns where OpenSSL 3.0 takes 767 and 404 (DATAPATH 2).
- * Its manager holds scratch memory, so each thread has one.
+ * x86-64. For 1,420 bytes it takes 365 and 82 ns where OpenSSL 3.0 takes 767 and 404 (PERFORMANCE
+ * "Ciphers"). Its manager holds scratch memory, so each thread has one.
  */
 #ifdef PV_HAVE_IPSEC_MB
 
@@ -40,7 +40,8 @@ static void mb_state_free(void *state)
     free_mb_mgr(mgr);
 }
 
-/* --- AES-256-GCM: direct calls, as jobs of it cost more (DATAPATH 2) ------------------------- */
+/* --- AES-256-GCM: direct calls, as jobs of it cost more (PERFORMANCE "Ciphers")
+ * ------------------------- */
 
 /* Which instructions the key is expanded for depends on the processor alone: any thread's manager
  * can use it. */

@@ -78,10 +78,10 @@ class Machine:
 
 
 def lines_of_readme():
-    """The indented blocks of "Use it", line by line."""
+    """The indented blocks from "Install" on, line by line."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
         text = f.read()
-    part = text[text.index("## Use it"):text.index("## Find your way")]
+    part = text[text.index("## Install"):text.index("## What now?")]
     return [m.group(1) for m in re.finditer(r"(?m)^    (\S.*)$", part)]
 
 

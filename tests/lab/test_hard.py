@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Symmetric NATs are crossed: emulated ones and the kernel's own (TRAVERSAL 3.6)."""
+"""Symmetric NATs are crossed: emulated ones and the kernel's own (TRAVERSAL 6)."""
 import time
 
 from lab import check, equal, scenario, wait
@@ -64,7 +64,7 @@ def linux_masquerading_fully_random(lab):
 
 @scenario
 def linux_routers_that_take_early_packets(lab):
-    """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 3.5)."""
+    """Neither of them drops what comes in unasked: an early packet takes the port (TRAVERSAL 5)."""
     a, _ = meet(lab, lab.masquerade("la", drop_input=False),
                 lab.masquerade("lb", drop_input=False, random=True), 75)
     check("takes the port" in a.ctl("why", "b").out, a.ctl("why", "b").out)

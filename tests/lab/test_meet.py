@@ -93,7 +93,7 @@ def ipv6_is_all_there_is(lab):
 @scenario
 def linux_masquerading(lab):
     """Plain nftables on both sides, dropping unsolicited packets (as most routers) and accepting
-    them, which lets an early packet turn a cone into a symmetric NAT (TRAVERSAL 3.5)."""
+    them, which lets an early packet turn a cone into a symmetric NAT (TRAVERSAL 5)."""
     coordinator = lab.coordinator()
     shut = [lab.masquerade(n, drop_input=True) for n in ("s1", "s2")]
     opened = [lab.masquerade(n, drop_input=False) for n in ("o1", "o2")]

@@ -133,7 +133,7 @@ def ipv6_and_double_nat(lab):
 
 @scenario
 def masquerading_linux_as_described(lab):
-    """The artefact of TRAVERSAL 3.5 on a real Linux router, and on the emulator told to do it."""
+    """The artefact of TRAVERSAL 5 on a real Linux router, and on the emulator told to do it."""
     pub = lab.host("pub")
     pub2 = lab.host("pub2")
     for h in (pub, pub2):

@@ -383,7 +383,7 @@ PV_TEST(all_addresses_of_a_pool_are_found)
     world_done(&w);
 }
 
-/* Behind two NATs the worse rule of each kind counts (TRAVERSAL 3.7). */
+/* Behind two NATs the worse rule of each kind counts (TRAVERSAL 7). */
 PV_TEST(two_nats_are_as_bad_as_the_worse_one)
 {
     static const struct {

@@ -46,10 +46,9 @@ enum pv_storeop_kind {
     PV_STOREOP_PUT,
     /*
      * Insert the one row, a member statement, if the invite has a use left for this node. In one
-     * SQL statement (THREATS 3, TS-2025-007). Let M = member statements stored under the invite:
-     *   PV_ERR_EXISTS   M has one of this node with a serial >= min_serial; existing = its hash
-     *   PV_ERR_EXPIRED  M has statements of `uses` other nodes
-     *   PV_OK           inserted
+     * SQL statement (SECURITY "Membership", TS-2025-007). Let M = member statements stored under
+     * the invite: PV_ERR_EXISTS   M has one of this node with a serial >= min_serial; existing =
+     * its hash PV_ERR_EXPIRED  M has statements of `uses` other nodes PV_OK           inserted
      */
     PV_STOREOP_REGISTER,
     /* Keep a copy: copy, box. When one with the same network, from, to and key is there already,

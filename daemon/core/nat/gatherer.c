@@ -83,7 +83,7 @@ static bool is_excluded(const struct pv_gatherer *g, const struct pv_addr *a)
     return false;
 }
 
-/* Can it be offered at all, and how good is its interface? (TRAVERSAL 3.8 rule 9) */
+/* Can it be offered at all, and how good is its interface? (TRAVERSAL 8 rule 9) */
 static bool rank_link(const struct pv_gatherer *g, const struct pv_link_addr *l, unsigned *ret_rank)
 {
     const struct pv_addr *a = &l->addr.base;

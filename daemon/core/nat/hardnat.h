@@ -2,12 +2,12 @@
 /*
  * hardnat.h - attempts to cross NATs that give every destination another public port: measures the
  * own NAT from fresh sockets, then opens many mappings or probes many ports, so that one of each
- * side meet (TRAVERSAL 3.6, DESIGN 5 "Hard NATs"). IPv4.
+ * side meet (TRAVERSAL 6, DESIGN 5 "Hard NATs"). IPv4.
  *
  * It finds an opening, and no more: what it sends are connectivity checks of the peer's ICE
  * credentials; when an authenticated check of the peer comes in on one of its sockets, the owner
  * makes that socket a carrier of the ICE agent, which proves and uses it. One attempt at a time
- * for the whole node, within the budget of TRAVERSAL 3.8. Not here: which peer needs an attempt,
+ * for the whole node, within the budget of TRAVERSAL 8. Not here: which peer needs an attempt,
  * and when the other side is ready (peer/attempts.h). It owns no socket: it asks for them by id.
  * Not thread-safe.
  *
@@ -27,17 +27,17 @@
 
 enum {
     PV_HARDNAT_END_ID = 0xff00,    /* socket ids are below; others are somebody else's */
-    PV_HARDNAT_MAX_MAPPINGS = 256, /* live on our NAT, TRAVERSAL 3.8 */
-    PV_HARDNAT_MAX_PPS = 200,      /* packets a second, TRAVERSAL 3.8 */
-    PV_HARDNAT_MAX_PACKETS = 2048, /* of one attempt, TRAVERSAL 3.8 */
-    PV_HARDNAT_SAMPLES = 8,        /* fresh sockets that measure, TRAVERSAL 3.1 */
+    PV_HARDNAT_MAX_MAPPINGS = 256, /* live on our NAT, TRAVERSAL 8 */
+    PV_HARDNAT_MAX_PPS = 200,      /* packets a second, TRAVERSAL 8 */
+    PV_HARDNAT_MAX_PACKETS = 2048, /* of one attempt, TRAVERSAL 8 */
+    PV_HARDNAT_SAMPLES = 8,        /* fresh sockets that measure, TRAVERSAL 1 */
     PV_HARDNAT_KEPT = 8,           /* sockets adopted as carriers, DESIGN 5 */
-    PV_HARDNAT_FAN_SOCKETS = 8,    /* TRAVERSAL 3.6: port-restricted x sequential */
-    PV_HARDNAT_FAN_PORTS = 32,     /* TRAVERSAL 3.6 */
+    PV_HARDNAT_FAN_SOCKETS = 8,    /* TRAVERSAL 6: port-restricted x sequential */
+    PV_HARDNAT_FAN_PORTS = 32,     /* TRAVERSAL 6 */
     PV_HARDNAT_WALK = 512,         /* ours: ports ahead that are tried when the fan failed */
-    PV_HARDNAT_VOLLEY = 25,        /* TRAVERSAL 3.6: sequential x sequential */
-    PV_HARDNAT_VOLLEY_AHEAD = 20,  /* TRAVERSAL 3.6: mappings after the newest one */
-    PV_HARDNAT_BLOCK_SOCKETS = 64, /* TRAVERSAL 3.6: inside a block */
+    PV_HARDNAT_VOLLEY = 25,        /* TRAVERSAL 6: sequential x sequential */
+    PV_HARDNAT_VOLLEY_AHEAD = 20,  /* TRAVERSAL 6: mappings after the newest one */
+    PV_HARDNAT_BLOCK_SOCKETS = 64, /* TRAVERSAL 6: inside a block */
 };
 
 enum pv_hardnat_method {

@@ -97,7 +97,7 @@ void pv_hardnat_open_upto(struct pv_hardnat *h, size_t upto);
 struct pv_hardnat_out *pv_hardnat_push_out(struct pv_hardnat *h, uint16_t sock,
                                            const struct pv_addr *dst);
 /* RUNNING, and a socket is open that has not looked yet: looks how far the routers between the two
- * NATs are (TRAVERSAL 3.5). */
+ * NATs are (TRAVERSAL 5). */
 void pv_hardnat_look(struct pv_hardnat *h, pv_ns now);
 /* RUNNING: sends what is due, and ends the attempt when its time is over. */
 void pv_hardnat_go_on(struct pv_hardnat *h, pv_ns now);

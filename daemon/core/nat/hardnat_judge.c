@@ -115,7 +115,7 @@ static bool judge_rising(const struct series *s, struct pv_desc_nat *nat)
     return true;
 }
 
-/* The spread of k samples is about R (k - 1) / (k + 1) (TRAVERSAL 3.6). Carriers cut the range into
+/* The spread of k samples is about R (k - 1) / (k + 1) (TRAVERSAL 6). Carriers cut the range into
  * blocks of a power of two: the nearest that holds them. Where it begins is not known, so the rest
  * is shared between both sides. */
 static void judge_block(const struct series *s, struct pv_desc_nat *nat)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The packets of an attempt: what goes where and when, within the budget of TRAVERSAL 3.8. */
+/* The packets of an attempt: what goes where and when, within the budget of TRAVERSAL 8. */
 #include <string.h>
 
 #include "daemon/core/nat/hardnat_int.h"
@@ -20,13 +20,13 @@ enum {
 #define LATER      PV_S(5)     /* ours: 1,000 ports have been tried then */
 #define LONGEST    PV_S(15)    /* ours: with a low max_pps; the first mappings expire after 30 s */
 
-/* When the few packets of a prediction are repeated: TRAVERSAL 3.8 rule 6. */
+/* When the few packets of a prediction are repeated: TRAVERSAL 8 rule 6. */
 static const pv_ns rounds[ROUNDS] = {PV_MS(0),   PV_MS(20),  PV_MS(60),
                                      PV_MS(140), PV_MS(300), PV_MS(620)};
 
 /*
  * Two sequential NATs: fresh sockets of both sides aim at one future port of the other (TRAVERSAL
- * 3.6). It works when the foreign mappings since the measurement, on each side, are between
+ * 6). It works when the foreign mappings since the measurement, on each side, are between
  * `ahead` minus what we took ourselves and that minus the sockets of the volley: 0 to 20 for the
  * first, then up to 40 and up to 100, since they go on meanwhile. Times keep any second below 200
  * packets.
@@ -256,7 +256,7 @@ static bool wants_short_ttl(const struct pv_hardnat *h)
 
 /*
  * The TTL with which a packet leaves our NAT and does not reach theirs. One that comes in early
- * takes the port on some routers, and with it every way in (TRAVERSAL 3.5); a mapping of ours is
+ * takes the port on some routers, and with it every way in (TRAVERSAL 5); a mapping of ours is
  * made all the same, and that is all they need to find it. 0: it need not be short.
  */
 static uint8_t short_ttl(const struct pv_hardnat *h)

@@ -45,8 +45,9 @@ enum {
     PV_FP_ICMP_RATE = 100,        /* ours: ICMP answers a second */
     PV_FP_RUN_MAX = 64,           /* sends of a run: UDP_MAX_SEGMENTS before Linux 6.10 */
     PV_FP_MAX_RELAYS = 8,         /* TURN servers at once; 0 is the coordinator's */
-    PV_FP_RUN_BYTES = 65000, /* of a run: above 65,473 the kernel cuts it itself (DATAPATH 4) */
-    PV_FP_MAX_WORKERS = 8,   /* pairs of tx and rx, ours */
+    PV_FP_RUN_BYTES =
+        65000, /* of a run: above 65,473 the kernel cuts it itself (PERFORMANCE "UDP sockets") */
+    PV_FP_MAX_WORKERS = 8, /* pairs of tx and rx, ours */
 };
 /* Since data went either way; then discovery lets a peer sleep: as long as its path is kept
  * (PV_ICE_IDLE_LIMIT). */

@@ -13,13 +13,14 @@
 #include "proto/rules/flow.h"
 
 enum {
-    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, DATAPATH 1 */
+    PV_FP_ARENA = 1 << 20,  /* bytes sealed per call, PERFORMANCE "Conclusions" */
     PV_FP_MAX_SENDS = 2048, /* per call: what is cut from one super-packet, and to spare */
     PV_FP_MAX_WRITES = PV_JOIN_PACKETS,
     PV_FP_MAX_PUNTS = 4096,   /* per call */
     PV_FP_MAX_RELAYED = 1024, /* carriers of relayed datagrams, per call */
     PV_FP_MAX_HANDED = 1024,  /* per call */
-    PV_FP_MAX_SEGMENTS = 128, /* datagrams merged into one, as received from Linux (DATAPATH 4) */
+    PV_FP_MAX_SEGMENTS =
+        128, /* datagrams merged into one, as received from Linux (PERFORMANCE "UDP sockets") */
 };
 
 /* A datagram that waits for its batch to be opened. */

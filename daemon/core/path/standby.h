@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * standby.h - the part that makes before it breaks (TRAVERSAL 3.4): some NATs end every binding at
+ * standby.h - the part that makes before it breaks (TRAVERSAL 4): some NATs end every binding at
  * a certain age, whatever passes. Where that was measured (bindings.h), a standby socket with a
  * fresh binding takes the place of the one in use at 70 % of that age. Its addresses are gathered
  * and described as any change of address is; the former socket stays open, and its pairs serve

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * attempts.c - which peer needs an attempt at a hard NAT, and when both sides are ready for it
- * (DESIGN 5, TRAVERSAL 3.6 and 3.8). hardnat.h is the attempt itself.
+ * (DESIGN 5, TRAVERSAL 6 and 8). hardnat.h is the attempt itself.
  *
  * One peer's attempt runs at a time. It begins when both sides know each other's description and no
  * direct path answered within the grace period; it waits until our NAT is measured, announces
@@ -22,8 +22,8 @@
 #define READY_FOR     PV_S(5)    /* the other side may take so long to be ready */
 #define START_MARGIN  PV_MS(50)  /* beside the round trip that the announcement takes */
 #define START_MAX     PV_S(2)    /* no start is waited for longer: a clock is wrong */
-#define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 3.8 */
-#define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 3.8 */
+#define BACKOFF_FIRST PV_S(60)   /* TRAVERSAL 8 */
+#define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 8 */
 #define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
 
 struct pv_attempts {

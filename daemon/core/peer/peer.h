@@ -61,9 +61,9 @@ enum {
 #define PV_PEER_REACH_TIME  PV_S(30) /* one attempt; as long as a packet waits, DESIGN 5 */
 #define PV_PEER_RETRY_FIRST PV_S(5)  /* after a failed attempt; then NAT entries time out: */
 /* After checks that all failed: a router on the way may have taken one for its own, and forgets it
- * when nothing comes for 30 s (TRAVERSAL 3.5). */
+ * when nothing comes for 30 s (TRAVERSAL 5). */
 #define PV_PEER_SILENCE      PV_S(35)
-#define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 3.4 */
+#define PV_PEER_RETRY_SECOND PV_S(35)   /* 30 s unreplied on Linux, TRAVERSAL 4 */
 #define PV_PEER_RETRY_MAX    PV_S(60)   /* "backed off to one a minute", DESIGN 5 */
 #define PV_PEER_TURN         PV_MS(250) /* a wish above the limits: asks again after this */
 #define PV_PEER_WANTED_FOR   PV_S(60)   /* a wish counts this long */

@@ -41,7 +41,7 @@ struct pv_desc_nat {
     int step;                 /* SEQUENTIAL: -16..16, not 0 */
     uint16_t last;            /* SEQUENTIAL: port of the newest mapping */
     uint16_t lo, hi;          /* BLOCK */
-    bool early; /* SAME: a packet that comes in early takes the port (TRAVERSAL 3.5) */
+    bool early;               /* SAME: a packet that comes in early takes the port (TRAVERSAL 5) */
 };
 /* An attempt at a hard NAT that the sender is ready for. */
 struct pv_desc_try {

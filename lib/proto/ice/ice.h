@@ -111,7 +111,7 @@ const char *pv_ice_state_name(enum pv_ice_state state);
 struct pv_ice_config {
     bool controlling;       /* ours: the lower identity key, always */
     bool foreign;           /* the RFC profile */
-    pv_ns binding_lifetime; /* between checks of an idle path; 0 = 25 s (TRAVERSAL 3.4) */
+    pv_ns binding_lifetime; /* between checks of an idle path; 0 = 25 s (TRAVERSAL 4) */
     struct pv_ice_creds local;
     struct pv_rng rng;      /* transaction ids, tie-breaker, jitter */
     struct pv_trace *trace; /* decisions in words; borrowed for the agent's life, may be NULL */
@@ -165,7 +165,7 @@ PV_MUST_CHECK int pv_ice_set_remote(struct pv_ice_agent *agent, const struct pv_
  * Does the peer know our candidates (it acknowledged our description)? A new agent takes it as not
  * known. Ours, IPv4: a check that crosses the peer's NAT before the peer has sent anything to us
  * can make that NAT give the peer another port for us, and then nothing passes any more (TRAVERSAL
- * 3.5). So until the peer knows us, each such pair gets three packets that leave our own NAT and
+ * 5). So until the peer knows us, each such pair gets three packets that leave our own NAT and
  * die on the next hop: the peer's first check finds our side open. Ends by itself after a second. A
  * public address of ours that is still being asked for is one that the peer cannot know.
  */

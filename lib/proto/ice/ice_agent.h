@@ -33,7 +33,7 @@ enum {
     PV_ICE_UDP_OVERHEAD = 28,
     /* Ours: new pairs that are checked at once, without waiting for their turn. */
     PV_ICE_MAX_OPENED = 8,
-    PV_ICE_PRIMER_TTL = 2, /* through one NAT and no further, TRAVERSAL 3.5 (measured) */
+    PV_ICE_PRIMER_TTL = 2, /* through one NAT and no further, TRAVERSAL 5 (measured) */
     /* Ours: checks answered without data, until the peer is asked in-band for an answer. */
     PV_ICE_NO_DATA_ECHO = 3,
     /* Ours: checks answered without data, until the path counts as one that carries none. */
@@ -50,13 +50,13 @@ enum {
 #define PV_ICE_RESEND_OURS      PV_MS(20)    /* first interval, doubling: DESIGN 5 */
 #define PV_ICE_PATIENCE_OURS    PV_S(10)     /* ours: before FAILED */
 #define PV_ICE_PATIENCE_RFC     PV_MS(39500) /* RFC 8863 s4 */
-#define PV_ICE_LIFETIME         PV_S(25)     /* default, TRAVERSAL 3.4 */
+#define PV_ICE_LIFETIME         PV_S(25)     /* default, TRAVERSAL 4 */
 #define PV_ICE_CONSENT_EVERY    PV_S(5)      /* RFC 7675 s5.1 */
 #define PV_ICE_CONSENT_EXPIRES  PV_S(30)     /* RFC 7675 s5.1 */
 #define PV_ICE_IN_USE           PV_S(15)     /* ours: since the last traffic */
 #define PV_ICE_IDLE_LIMIT       PV_S(600)    /* DESIGN 5: then dormant */
 #define PV_ICE_REVIVED_FOR      PV_S(10)     /* ours: awake without traffic after a peer's check */
-#define PV_ICE_STANDBY_EVERY    PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 3.4 */
+#define PV_ICE_STANDBY_EVERY    PV_S(15)     /* ours: below the shortest lifetimes, TRAVERSAL 4 */
 #define PV_ICE_RELAY_EVERY      PV_S(30)     /* ours: its binding is kept by refreshes of its own */
 #define PV_ICE_MEASURE_EVERY    PV_S(2)     /* ours: a pair that looks quicker, until it is known */
 #define PV_ICE_STALE_AFTER      PV_S(45)    /* ours: a valid pair without answer for so long */

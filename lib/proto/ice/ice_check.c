@@ -13,7 +13,7 @@
 #include "proto/stun/turn.h"
 
 enum {
-    CHECKS_A_SECOND = 200,  /* TRAVERSAL 3.8 rule 4 */
+    CHECKS_A_SECOND = 200,  /* TRAVERSAL 8 rule 4 */
     CHECKS_AT_ONCE = 64,    /* ours: a burst after a description, then the rate above */
     ANSWERS_A_SECOND = 200, /* ours: the same budget for what the other side makes us send */
     ANSWERS_AT_ONCE = 100,  /* ours: a burst of answers, as many as a peer has pairs */
@@ -312,7 +312,7 @@ static bool is_primer(const struct pv_ice_agent *a, const struct pv_ice_pair *p)
 }
 
 /* The first PV_ICE_MAX_OPENED pairs do not wait for their turn: our own NAT must be open before the
- * peer's first check arrives (TRAVERSAL 3.5). */
+ * peer's first check arrives (TRAVERSAL 5). */
 void pv_ice_check_open(struct pv_ice_agent *a)
 {
     unsigned n = 0;
@@ -369,7 +369,7 @@ static void primed(const struct pv_ice_agent *a, struct pv_ice_pair *p)
 
 /* Answers go before checks: the peer waits for them, and they are limited already where requests
  * come in. A bucket bounds the checks, so that a description full of addresses cannot turn this
- * node into a flood (TRAVERSAL 3.8 rule 4). */
+ * node into a flood (TRAVERSAL 8 rule 4). */
 int pv_ice_poll_transmit(struct pv_ice_agent *a, struct pv_ice_transmit *ret_tx)
 {
     ret_tx->ttl = 0;

@@ -14,7 +14,7 @@
 /* Handicaps: how much faster a path of the lesser kind must be before it is preferred. */
 #define HANDICAP_NAT      PV_MS(20)  /* ours: a NAT in the path; the same LAN must win */
 #define HANDICAP_HAIRPIN  PV_MS(500) /* DESIGN 5: "hairpin is the last resort" */
-#define HANDICAP_IPV4     PV_MS(3)   /* TRAVERSAL 3.8 rule 8 */
+#define HANDICAP_IPV4     PV_MS(3)   /* TRAVERSAL 8 rule 8 */
 #define HANDICAP_RETIRING PV_S(2)    /* ours: any other direct path is preferred */
 #define HANDICAP_RELAY    PV_S(10)   /* ours: any direct path is preferred */
 #define RTT_UNKNOWN       PV_MS(500) /* ours: a pair that was never measured counts as slow */

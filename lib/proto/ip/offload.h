@@ -25,7 +25,7 @@ enum {
     PV_VNET_LEN = 10,          /* bytes: struct virtio_net_hdr as TUN has it by default */
     PV_OFFLOAD_MAX = 65535,    /* bytes of a super-packet with its IP header */
     PV_OFFLOAD_MAX_CUT = 1400, /* packets cut from one: 65535 / TCP's smallest segment, 48 bytes */
-    PV_JOIN_FLOWS = 16,        /* flows joined at a time, DATAPATH 1 */
+    PV_JOIN_FLOWS = 16,        /* flows joined at a time, PERFORMANCE "Conclusions" */
     PV_JOIN_PACKETS = 1024,    /* packets of one batch */
     PV_JOIN_TCP = 256,         /* segments of a super-packet, ours: below IOV_MAX */
     PV_JOIN_UDP = 64,          /* UDP_MAX_SEGMENTS of kernels before 6.10 */

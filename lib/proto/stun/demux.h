@@ -3,7 +3,7 @@
  * demux.h - what kind of datagram is this? WireGuard, STUN and ChannelData share our UDP ports.
  *
  * Looks at the fixed bytes and the length only; it neither parses nor authenticates. Pure, no
- * state, any thread. The kinds cannot be mistaken for each other (TRAVERSAL 3.2): a WireGuard
+ * state, any thread. The kinds cannot be mistaken for each other (TRAVERSAL 2): a WireGuard
  * message has byte 1 = 0, every STUN response byte 1 != 0, a STUN message the cookie and its own
  * length, and no sender index equals the cookie.
  */

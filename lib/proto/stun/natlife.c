@@ -31,7 +31,7 @@ enum {
     MAX_ENDS = 4,
 };
 #define STUN_RTO     PV_MS(250)
-#define SECOND_AFTER PV_S(3)    /* Linux: a stream after 2 s of traffic both ways, TRAVERSAL 3.4 */
+#define SECOND_AFTER PV_S(3)    /* Linux: a stream after 2 s of traffic both ways, TRAVERSAL 4 */
 #define ASK_EVERY    PV_MS(700) /* ours: between the questions */
 /* Ours: the longest silence, both openings and the questions with room to spare. */
 #define GIVE_UP PV_S(480)

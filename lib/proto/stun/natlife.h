@@ -32,8 +32,8 @@ enum {
     PV_NATLIFE_SOCKETS, /* how many sockets the owner opens: the silences' and the watch's */
 };
 #define PV_NATLIFE_EVERY PV_S(5)   /* ours: between questions of the watch; how exact an end is */
-#define PV_NATLIFE_LOOK  PV_S(150) /* ours: for an absolute end, TRAVERSAL 3.4 has 50 to 75 s */
-#define PV_NATLIFE_MOST  PV_S(110) /* TRAVERSAL 3.4: no more is ever made of it */
+#define PV_NATLIFE_LOOK  PV_S(150) /* ours: for an absolute end, TRAVERSAL 4 has 50 to 75 s */
+#define PV_NATLIFE_MOST  PV_S(110) /* TRAVERSAL 4: no more is ever made of it */
 /* ours: keepalives closer together would cost more than they keep */
 #define PV_NATLIFE_LEAST PV_S(10)
 

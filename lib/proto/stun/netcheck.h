@@ -25,7 +25,7 @@
 
 enum {
     PV_NETCHECK_SERVERS = 4, /* ours: STUN servers that the config may name */
-    PV_NETCHECK_FRESH = 16,  /* sockets whose ports show how the NAT chooses, TRAVERSAL 3.1 */
+    PV_NETCHECK_FRESH = 16,  /* sockets whose ports show how the NAT chooses, TRAVERSAL 1 */
     PV_NETCHECK_LIVES = 14,  /* ours: silences tried for the lifetime, a socket for each */
     /* Sockets by number: first the one that measures the mapping, then the one for the filter. */
     PV_NETCHECK_MAIN = 0,
@@ -38,7 +38,7 @@ enum {
     PV_NETCHECK_PROBES = 64,    /* transactions of one measurement */
     PV_NETCHECK_PUBLICS = 8,    /* ours: public addresses remembered */
     PV_NETCHECK_BLOCK = 8192,   /* ours: ports; a wider range is called random */
-    PV_NETCHECK_FIND_MS = 3000, /* without an answer for so long UDP is blocked, TRAVERSAL 3.7 */
+    PV_NETCHECK_FIND_MS = 3000, /* without an answer for so long UDP is blocked, TRAVERSAL 7 */
     PV_NETCHECK_MAX_MS = 4700,  /* ours: what is not known by then stays unknown */
 };
 

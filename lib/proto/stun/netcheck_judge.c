@@ -228,7 +228,7 @@ static bool judge_sequence(const struct pv_netcheck *nc, struct pv_netcheck_resu
 }
 
 /* Estimates a block of ports that the NAT draws from at random: k samples of R ports spread over R
- * (k-1)/(k+1) of them on average (TRAVERSAL 3.6). A hard-NAT attempt probes the whole block, so the
+ * (k-1)/(k+1) of them on average (TRAVERSAL 6). A hard-NAT attempt probes the whole block, so the
  * estimate is widened to the power of two that holds it. */
 static void judge_block(const struct samples *s, struct pv_netcheck_result *res)
 {

@@ -37,8 +37,9 @@ enum {
     DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
     MTU_MIN_V6 = 1280, /* bytes, RFC 8200 s5 */
     PORTS_OF_ROOT = 1024,
-    NOBODY = 65534,  /* user and group, where every other number is taken */
-    TX_QUEUE = 1000, /* packets, DATAPATH 3: 500 is no burst limit a fast local sender meets */
+    NOBODY = 65534, /* user and group, where every other number is taken */
+    /* packets, PERFORMANCE "The TUN": 500 is no burst limit a fast local sender meets */
+    TX_QUEUE = 1000,
     /* of this host, looked at for overlaps */
     HOST_ADDRS_MAX = 1024,
     HOST_ROUTES_MAX = 4096,

@@ -14,7 +14,8 @@ enum {
     PV_STREAM_BACKLOG =
         4096, /* ours: connections waiting for accept; net.core.somaxconn counts too */
     /* ms until unacknowledged data ends a connection (TCP_USER_TIMEOUT). A living peer that does
-     * not read is ended too, so it is longer than any reader may stall (DATAPATH 5). */
+     * not read is ended too, so it is longer than any reader may stall (PERFORMANCE "TCP to
+     * relays"). */
     PV_STREAM_USER_TIMEOUT = 30000,
     PV_STREAM_SEGMENT = 1200, /* bytes, ours: what an IPv6 link of 1280 carries, and to spare */
 };

@@ -25,8 +25,8 @@ struct pv_tun_offloads {
     bool uso;    /* the same with UDP (Linux 6.2) */
 };
 
-/* Asks for all offloads, then for less (DATAPATH 3), and tells what was got. Anybody who holds the
- * descriptor may. All false when fd is no TUN with a header. */
+/* Asks for all offloads, then for less (PERFORMANCE "The TUN"), and tells what was got. Anybody who
+ * holds the descriptor may. All false when fd is no TUN with a header. */
 struct pv_tun_offloads pv_tun_set_offloads(int fd);
 
 /*

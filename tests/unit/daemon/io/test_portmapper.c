@@ -2,7 +2,8 @@
 #include "daemon/io/portmapper.h"
 #include "tests/unit/test_util.h"
 
-/* Nobody makes this machine ask its own services, or a stranger's (TRAVERSAL 3.7, THREATS 5). */
+/* Nobody makes this machine ask its own services, or a stranger's (TRAVERSAL 7, SECURITY "The
+ * machine"). */
 PV_TEST(only_machines_of_the_own_network_are_asked)
 {
     const struct pv_portmapjob job = {.router = pv_addr4(192, 168, 1, 1, 0),

@@ -81,7 +81,7 @@ PV_TEST(tells_the_kinds_apart_at_their_exact_bounds)
 
 PV_TEST(no_length_makes_a_wireguard_message_out_of_stun)
 {
-    /* Every class of every assigned method, whatever its length (TRAVERSAL 3.2). */
+    /* Every class of every assigned method, whatever its length (TRAVERSAL 2). */
     for (unsigned method = 1; method <= 15; method++) {
         for (unsigned cls = 0; cls < 4; cls++) {
             for (size_t body = 0; body <= 512; body += 4) {

@@ -417,7 +417,8 @@ static unsigned queue_of(const struct pv_tun *tun, int sock)
     return tun->n;
 }
 
-/* Without an owner, a queue of such an interface is anybody's (DATAPATH 3: of 40 flows it read 14).
+/* Without an owner, a queue of such an interface is anybody's (PERFORMANCE "The TUN": of 40 flows
+ * it read 14).
  */
 PV_TEST_IN(nobody_else_may_open_a_queue, setup, teardown)
 {
