@@ -40,8 +40,7 @@ static void mb_state_free(void *state)
     free_mb_mgr(mgr);
 }
 
-/* --- AES-256-GCM: direct calls, as jobs of it cost more (PERFORMANCE "Ciphers")
- * ------------------------- */
+/* --- AES-256-GCM: direct calls, as jobs cost more (PERFORMANCE "Ciphers") --------------------- */
 
 /* Which instructions the key is expanded for depends on the processor alone: any thread's manager
  * can use it. */
