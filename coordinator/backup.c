@@ -94,14 +94,15 @@ struct adding {
     uint64_t wall;
 };
 
-/* One file of the state directory as a row. */
+/* One file of the state directory as a row. Root reads it, and whoever restores gives it to the
+ * directory's user. */
 static int add_file(const char *state, const struct kept_file *kept, sqlite3_stmt *st)
 {
     char path[PATH_MAX], *text = NULL;
     size_t len = 0;
     if (snprintf(path, sizeof(path), "%s/%s", state, kept->name) >= (int)sizeof(path))
         return -ENAMETOOLONG;
-    int r = pv_file_read(path, CONTENT_MAX, &text, &len);
+    int r = pv_file_read_here(path, CONTENT_MAX, &text, &len);
     if (r == PV_ERR_NOT_FOUND && kept->key_len == 0)
         return PV_OK;
     if (r == PV_OK && kept->key_len > 0 && !pv_coordkeys_is_key(pv_view(text, len), kept->key_len))

@@ -35,11 +35,12 @@ static int read_all(int fd, char *dst, size_t len, size_t *ret_len)
 }
 
 /* The size is asked first and the file read to one byte more: a file that grows meanwhile is not
- * taken half. */
-int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
+ * taken half. Non-blocking: a FIFO in place of the file must not hang us before fstat() refuses it.
+ */
+static int read_file(const char *path, int flags, nlink_t names, size_t max, char **ret_data,
+                     size_t *ret_len)
 {
-    /* Non-blocking: a FIFO in place of the file must not hang us before fstat() refuses it. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
     if (fd < 0)
         return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
 
@@ -49,6 +50,8 @@ int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
     int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
     if (r >= 0 && (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max))
         r = PV_ERR_LIMIT;
+    if (r >= 0 && names > 0 && st.st_nlink > names)
+        r = -EMLINK;
     if (r >= 0) {
         /* One byte more than the size, so that a file that grew meanwhile is noticed. */
         data = malloc((size_t)st.st_size + 2);
@@ -65,6 +68,16 @@ int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
     *ret_data = data;
     *ret_len = len;
     return PV_OK;
+}
+
+int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+    return read_file(path, 0, 0, max, ret_data, ret_len);
+}
+
+int pv_file_read_here(const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+    return read_file(path, O_NOFOLLOW, 1, max, ret_data, ret_len);
 }
 
 char *pv_file_free(char *data, size_t len)

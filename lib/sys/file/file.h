@@ -14,6 +14,9 @@
  * PV_ERR_NOT_FOUND, PV_ERR_LIMIT (longer than max, or not a regular file), PV_ERR_NOMEM, -errno.
  */
 PV_MUST_CHECK int pv_file_read(const char *path, size_t max, char **ret_data, size_t *ret_len);
+/* The same of a file in a directory of somebody else's, who could have it lead to a file that this
+ * process may read and that user may not: -ELOOP a link, -EMLINK a file with a second name. */
+PV_MUST_CHECK int pv_file_read_here(const char *path, size_t max, char **ret_data, size_t *ret_len);
 /* Wipes, for the file may hold a key. NULL is fine; returns NULL. */
 char *pv_file_free(char *data, size_t len);
 

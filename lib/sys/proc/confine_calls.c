@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -314,10 +315,10 @@ static int allow_memory(scmp_filter_ctx f, bool load)
     return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "mprotect", 1, &no_exec);
 }
 
-static int allow_netlink(scmp_filter_ctx f, int protocol)
+static int allow_socket(scmp_filter_ctx f, int family, int protocol)
 {
     const struct scmp_arg_cmp c[] = {
-        {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_NETLINK},
+        {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)family},
         {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)protocol},
     };
     return add_rule(f, SCMP_ACT_ALLOW, "socket", PV_ARRAY_LEN(c), c);
@@ -336,17 +337,20 @@ static int allow_unix(scmp_filter_ctx f, bool all)
     return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "socket", 1, &unix_socket);
 }
 
-/* Families that have had holes, and that nothing of ours speaks, stay out of reach. */
+/* Families and protocols that have had holes, and that nothing of ours speaks, stay out of reach:
+ * whoever opens one has the kernel load it. */
 static int allow_sockets(scmp_filter_ctx f, bool unix_too)
 {
     static const int families[] = {AF_INET, AF_INET6};
+    static const int protocols[] = {0 /* of the type */, IPPROTO_TCP, IPPROTO_UDP};
     /* Routes; and whose a socket of this machine is, which anybody may ask. */
     static const int netlink[] = {NETLINK_ROUTE, NETLINK_SOCK_DIAG};
     int r = allow_all(f, socket_calls);
-    for (size_t i = 0; i < PV_ARRAY_LEN(families) && r == PV_OK; i++)
-        r = allow_if(f, "socket", 0, (uint64_t)families[i]);
+    for (size_t i = 0; i < PV_ARRAY_LEN(families) * PV_ARRAY_LEN(protocols) && r == PV_OK; i++)
+        r = allow_socket(f, families[i / PV_ARRAY_LEN(protocols)],
+                         protocols[i % PV_ARRAY_LEN(protocols)]);
     for (size_t i = 0; i < PV_ARRAY_LEN(netlink) && r == PV_OK; i++)
-        r = allow_netlink(f, netlink[i]);
+        r = allow_socket(f, AF_NETLINK, netlink[i]);
     return r < 0 ? r : allow_unix(f, unix_too);
 }
 
@@ -391,7 +395,7 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_SOCKETS) != 0)
         r = allow_sockets(f, (groups & PV_CONFINE_CALLS_UNIX) != 0);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_NETFILTER) != 0)
-        r = allow_netlink(f, NETLINK_NETFILTER);
+        r = allow_socket(f, AF_NETLINK, NETLINK_NETFILTER);
     for (size_t i = 0; i < n && r == PV_OK; i++)
         r = allow_if(f, more[i].name, more[i].arg, more[i].value);
 #ifdef PV_SANITIZED

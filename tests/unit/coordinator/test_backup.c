@@ -95,6 +95,20 @@ PV_TEST(a_running_coordinator_is_backed_up_and_comes_back_elsewhere)
     free(after);
 }
 
+/* Root makes backups, and what is restored is the coordinator's user's. */
+PV_TEST(no_file_of_others_comes_into_a_backup)
+{
+    make_backup();
+    write_text("secret", "of root's\n");
+    assert_int_equal(unlink(in_dir("s/tls.pem")), 0);
+    assert_int_equal(symlink(in_dir("secret"), in_dir("s/tls.pem")), 0);
+    expect(1, "ymbolic links", "backup", in_dir("c.p2pvpn"), NULL);
+    assert_int_equal(unlink(in_dir("s/tls.pem")), 0);
+    assert_int_equal(link(in_dir("secret"), in_dir("s/tls.pem")), 0);
+    expect(1, "links", "backup", in_dir("c.p2pvpn"), NULL);
+    assert_int_equal(access(in_dir("c.p2pvpn"), F_OK), -1);
+}
+
 PV_TEST(what_was_there_is_kept_beside_it)
 {
     make_backup();

@@ -391,6 +391,13 @@ static bool raw_socket(const struct fixture *f)
     (void)f;
     return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0;
 }
+/* MPTCP; where the kernel has SCTP or others, they would be loaded. */
+static bool another_protocol(const struct fixture *f)
+{
+    (void)f;
+    return socket(AF_INET, SOCK_STREAM, 262) >= 0 || socket(AF_INET6, SOCK_STREAM, 132) >= 0 ||
+           socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE) >= 0;
+}
 static bool low_port(const struct fixture *f)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
@@ -568,6 +575,7 @@ PV_TEST(what_an_intruder_would_do_fails)
         {"write to /tmp", write_tmp},
         {"see all packets", sniff},
         {"open a raw socket", raw_socket},
+        {"speak another protocol than TCP and UDP", another_protocol},
         {"bind a low port", low_port},
         {"send a signal to another process", end_parent},
         {"limit another process of its user", limit_another},
