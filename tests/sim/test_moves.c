@@ -119,6 +119,25 @@ static struct sim_coord *begin_moved(struct scene *s, uint64_t seed)
     return move_to(s, 0, first) ? first : NULL;
 }
 
+/* Does this one's status say that members may be elsewhere? */
+static bool says_apart(struct scene *s, unsigned i)
+{
+    const char *answer = ask(s, i, "\"cmd\":\"status\"");
+    snprintf(s->w.why, sizeof(s->w.why), "%s", sim_node_name(s->m[i]));
+    return answer != NULL &&
+           strstr(answer, "2 of 3 other members have not been seen since the network moved") !=
+               NULL &&
+           strstr(answer, "network coordinators token") != NULL;
+}
+
+static bool any_says_apart(struct scene *s)
+{
+    bool any = false;
+    for (unsigned i = 0; i < MEMBERS; i++)
+        any = any || says_apart(s, i);
+    return any;
+}
+
 /* b and d are off and the coordinator is away while a moves the network. Then all are back, and b
  * and d know of the former coordinator alone. */
 static int told_later(uint64_t seed, void *ctx)
@@ -139,6 +158,8 @@ static int told_later(uint64_t seed, void *ctx)
     sim_node_start(s.m[3]);
     if (!sim_world_until(&s.w, PV_S(150), all_there, &s))
         return failed(&s, "not told:");
+    if (any_says_apart(&s))
+        return failed(&s, "all are there, but for one's status:");
     return passed(&s);
 }
 
@@ -228,9 +249,18 @@ static int apart(uint64_t seed, void *ctx)
     if (!move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) ||
         !move_to(&s, 1, sim_world_coord(&s.w, 21, &line)))
         return failed(&s, "not moved:");
-    sim_world_run(&s.w, PV_S(60));
+    sim_world_run(&s.w, PV_S(90));
     if (all_there(&s.w, &s))
         return failed(&s, "they are not apart");
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        if (!says_apart(&s, i))
+            return failed(&s, "no word of it in the status of");
+    }
+    sim_node_kill(s.m[2]);
+    sim_node_start(s.m[2]);
+    sim_world_run(&s.w, PV_S(90));
+    if (!says_apart(&s, 2))
+        return failed(&s, "after a restart no word of it in the status of");
     const char *answer = ask(&s, from, "\"cmd\":\"coordinator_token\"");
     if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
         return failed(&s, "no token:");
@@ -239,6 +269,17 @@ static int apart(uint64_t seed, void *ctx)
         return failed(&s, "the token is not taken:");
     if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
         return failed(&s, "still apart:");
+    sim_world_run(&s.w, PV_S(90));
+    if (any_says_apart(&s))
+        return failed(&s, "it still says so:");
+    /* Who was there and goes is just off, also for one that has started anew. */
+    sim_node_stop(s.m[1]);
+    sim_node_stop(s.m[3]);
+    sim_node_kill(s.m[0]);
+    sim_node_start(s.m[0]);
+    sim_world_run(&s.w, PV_S(90));
+    if (says_apart(&s, 0))
+        return failed(&s, "it misses machines that were there:");
     return passed(&s);
 }
 

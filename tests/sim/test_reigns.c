@@ -24,7 +24,8 @@ enum {
     EVENTS = 14,  /* of one sequence */
     FIRST = 4,    /* members at the beginning */
     MOST = 7,     /* machines, the last of which joins in the end */
-    COORDS = 4,   /* ever */
+    MOVES = 3,    /* that are asked for */
+    COORDS = 8,   /* ever; who finds the list dead moves once more */
     DEEDS = 64,
     ROUNDS = 60, /* of looking whether all agree */
 };
@@ -58,6 +59,7 @@ struct reign {
     struct opinion o[2][MOST]; /* of each piece; while all is whole the two are equal */
     struct opinion before[MOST];
     bool unsure[MOST]; /* the rule alone decides */
+    bool alone[MOST];  /* it left in a's absence: who heard it may have been removed */
     unsigned rules[2], rules_before;
     bool rules_unsure;
     struct deed deeds[DEEDS];
@@ -235,6 +237,7 @@ static bool leaves(struct reign *g, unsigned x)
         return false;
     sim_world_run(&g->w, PV_S(3));
     did(g, x, x);
+    g->alone[x] = !are_together(g, x, 0);
     bool admin = pv_roster_rights(roster_of(g, heard), sim_node_pk(g->n[x])) != 0;
     put(g, g->side[x], x, (struct opinion){LEFT, opinion(g, x)->admin && admin});
     return true;
@@ -275,18 +278,9 @@ static void set_up(struct reign *g, unsigned k, bool up)
         sim_coord_kill(g->c[k]);
 }
 
-/* The former one dies before, or goes on. */
-static bool moves(struct reign *g, unsigned by)
+static bool moves_to_a_new_one(struct reign *g, unsigned by)
 {
     char fields[512];
-    unsigned home = home_of(g, by);
-    if (g->n_coords == COORDS || home >= g->n_coords)
-        return true;
-    if (draw(g, 2) == 0 && (!g->in_pieces || g->c_side[home] == g->side[by])) {
-        set_up(g, home, false);
-        g->dead[home] = true;
-    }
-    note(g, "moves the network", g->name[by], g->dead[home] ? "from a dead one" : "");
     struct sim_coord *next = sim_world_coord(&g->w, (uint8_t)(200 + g->n_coords), &line);
     g->c_side[g->n_coords] = g->side[by];
     sim_net_set_side(g->w.net, sim_coord_host(next), g->in_pieces ? g->side[by] : 0);
@@ -295,6 +289,20 @@ static bool moves(struct reign *g, unsigned by)
              sim_coord_url(next));
     did(g, by, MOST);
     return ask(g, by, fields) != NULL;
+}
+
+/* The former one dies before, or goes on. */
+static bool moves(struct reign *g, unsigned by)
+{
+    unsigned home = home_of(g, by);
+    if (g->n_coords > MOVES || home >= g->n_coords)
+        return true;
+    if (draw(g, 2) == 0 && (!g->in_pieces || g->c_side[home] == g->side[by])) {
+        set_up(g, home, false);
+        g->dead[home] = true;
+    }
+    note(g, "moves the network", g->name[by], g->dead[home] ? "from a dead one" : "");
+    return moves_to_a_new_one(g, by);
 }
 
 static void goes_away(struct reign *g)
@@ -422,7 +430,7 @@ static bool as_asked(struct reign *g)
     for (unsigned i = 0; i < MOST; i++) {
         const uint8_t *pk = sim_node_pk(g->n[i]);
         const struct opinion *o = &g->o[0][i];
-        if (g->unsure[i])
+        if (g->unsure[i] || g->alone[i])
             continue;
         if (!says(g, rulebook_is_member(&g->book, pk) == (o->is == IN), "the book",
                   o->is == IN ? "is no member" : "is a member", i) ||
@@ -498,7 +506,7 @@ static bool all_obey(struct reign *g)
     bool member[MOST], any = false;
     open_book(g, member);
     for (unsigned i = 0; i < MOST; i++) {
-        if (rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
+        if (!g->alone[i] && rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
             (!says(g, roster_of(g, i) != NULL, g->name[i], "has no network", MOST) ||
              !obeys(g, roster_of(g, i), g->name[i])))
             return false;
@@ -518,37 +526,66 @@ static bool all_obey(struct reign *g)
     return says(g, any, "the network", "has no coordinator", MOST);
 }
 
-/* Looks again and again until all agree. What was in doubt is as the rule says from then on. */
-static const char *agree(struct reign *g)
+/* What was in doubt is as the rule says from then on. Whose leave nobody passed on is removed. */
+static bool take_word(struct reign *g, unsigned i)
 {
-    unsigned round = 0;
-    while (!all_obey(g)) {
-        if (++round == ROUNDS)
-            return "not as the rule says:";
+    const uint8_t *pk = sim_node_pk(g->n[i]);
+    struct opinion *o = &g->o[0][i];
+    bool member = rulebook_is_member(&g->book, pk), gone = pv_node_self(node_of(g, i)) == NULL;
+    o->is = rulebook_is_removed(&g->book, pk) || (member && gone) ? REMOVED
+            : member                                              ? IN
+            : o->is == OUT                                        ? OUT
+                                                                  : LEFT;
+    o->admin = rulebook_rights(&g->book, pk) != 0 && o->is != REMOVED;
+    g->o[1][i] = *o;
+    g->unsure[i] = g->alone[i] = false;
+    return !member || !gone || tells(g, 0, "remove", i);
+}
+
+static bool is_settled(struct reign *g)
+{
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        if (all_obey(g))
+            return true;
         sim_world_run(&g->w, ROUND);
     }
+    return false;
+}
+
+/* Looks again and again until all agree. */
+static const char *agree(struct reign *g)
+{
+    bool removed = true;
+    if (!is_settled(g))
+        return "not as the rule says:";
     if (!as_asked(g))
         return "not as it was asked for:";
     for (unsigned i = 0; i < MOST; i++) {
-        const uint8_t *pk = sim_node_pk(g->n[i]);
-        struct opinion *o = &g->o[0][i];
-        if (!g->unsure[i])
-            continue;
-        o->is = rulebook_is_member(&g->book, pk)    ? IN
-                : rulebook_is_removed(&g->book, pk) ? REMOVED
-                : o->is == OUT                      ? OUT
-                                                    : LEFT;
-        o->admin = rulebook_rights(&g->book, pk) != 0 && o->is != REMOVED;
-        g->o[1][i] = *o;
-        g->unsure[i] = false;
+        if (g->unsure[i] || g->alone[i])
+            removed = take_word(g, i) && removed;
     }
     if (g->rules_unsure)
         g->rules[0] = g->rules[1] = (unsigned)rulebook_count_rules(&g->book);
     g->rules_unsure = false;
-    return NULL;
+    return removed ? NULL : "who left unheard cannot be removed:";
 }
 
-/* The pieces are one network again, and people use it. */
+/* Does the list of a name a coordinator that lives? */
+static bool has_home(const struct reign *g)
+{
+    struct pv_view list = pv_roster_coordinators(roster_of(g, 0));
+    struct pv_coordinator c;
+    while (pv_coordlist_next(&list, &c)) {
+        for (unsigned k = 0; k < g->n_coords; k++) {
+            if (!g->dead[k] && memcmp(sim_coord_pk(g->c[k]), c.pk, PV_SIGN_PK_LEN) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The pieces are one network again, and people use it. Where the list of an admin has fallen, and
+ * all that the one before names are dead, somebody moves the network once more. */
 static const char *heals(struct reign *g)
 {
     note(g, "is whole again", "the network", "");
@@ -567,6 +604,9 @@ static const char *heals(struct reign *g)
                 (void)sim_world_reach(&g->w, g->n[i], g->n[k], PV_MS(500), PV_S(5));
         }
     }
+    sim_world_run(&g->w, ROUND);
+    if (!has_home(g) && (g->n_coords == COORDS || !moves_to_a_new_one(g, 0)))
+        return "a network without a coordinator cannot be moved:";
     return agree(g);
 }
 

@@ -2,6 +2,7 @@
 /* scout.c - when which coordinator is visited, and what is said there. */
 #include "daemon/core/member/scout.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,11 @@
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/presence.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
+#include "daemon/core/peer/apart.h"
+#include "daemon/core/peer/peer.h"
 
 enum {
     PLACES_MAX = 32,   /* ours: coordinators that are looked after; the list in force has 8 */
@@ -19,6 +24,7 @@ enum {
     TELL_ROOM = 30000, /* ours: bytes of what one visit tells; a message takes half as much more */
     DOUBLINGS_MAX = 9, /* PV_SCOUT_TELL to PV_SCOUT_TELL_LAST */
     PER_MEMBER_MS = 5, /* PV_SCOUT_HOME */
+    TAG_STORE = 1,     /* of jobs, beside those of coordaddrs.h */
 };
 
 /* A coordinator that some record names. */
@@ -26,8 +32,10 @@ struct place {
     uint8_t pk[PV_SIGN_PK_LEN];
     bool named;                          /* a record still names it */
     bool listed;                         /* the record in force does */
+    bool former;                         /* another record does: members may know of it alone */
     bool preferred;                      /* it stands before the one in use in the list in force */
     uint8_t told[PV_STATEMENT_HASH_LEN]; /* what it has been told; zero: not known */
+    uint8_t has[PV_STATEMENT_HASH_LEN];  /* the record that it has, likewise */
     uint8_t ends[PV_STATEMENT_HASH_LEN]; /* those that have no receipt of its; zero: none */
     unsigned failures;                   /* of visits, in a row */
     bool old_key;                        /* the next one shows the key that this node had before */
@@ -51,6 +59,7 @@ struct scout {
     struct pv_coordaddrs addrs;    /* of the place that is visited */
     struct place places[PLACES_MAX];
     size_t n;
+    struct pv_apart apart;
     enum step step;
     struct place *at; /* who is visited; NULL: IDLE */
     pv_ns until;      /* the visit ends then */
@@ -72,6 +81,14 @@ static int make_scout(struct pv_node *node, const struct pv_engine_config *cfg, 
     s->node = node;
     s->kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem;
     *ret_part = s;
+    return PV_OK;
+}
+
+static int restore_scout(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct scout *s = part;
+    (void)now;
+    pv_apart_restore(&s->apart, pv_saved_value(cfg->saved, PV_APART_META));
     return PV_OK;
 }
 
@@ -165,6 +182,21 @@ static bool is_told(const struct scout *s, const struct place *p)
            (has_receipt(record, p) && pv_ct_is_zero(p->ends, sizeof(p->ends)));
 }
 
+/* Those of another list than the one in force. */
+static void add_former(struct scout *s, const struct pv_roster_entry *e)
+{
+    struct pv_view list = e->st.u.coordinators.list;
+    struct pv_coordinator named;
+    if (e == pv_roster_coordinators_record(s->node->roster))
+        return;
+    add_list(s, list);
+    while (pv_coordlist_next(&list, &named)) {
+        struct place *p = find(s, named.pk);
+        if (p != NULL)
+            p->former = true;
+    }
+}
+
 /* Which coordinators there are, by all records. Not while one is visited: places move. */
 static void collect(struct scout *s)
 {
@@ -173,13 +205,14 @@ static void collect(struct scout *s)
     struct pv_coordinator named;
     bool before = true;
     for (size_t i = 0; i < s->n; i++)
-        s->places[i].named = s->places[i].listed = s->places[i].preferred = false;
+        s->places[i].named = s->places[i].listed = s->places[i].preferred = s->places[i].former =
+            false;
     add_list(s, list); /* the limit does not concern these */
     for (size_t i = 0; i < s->n; i++)
         s->places[i].listed = s->places[i].named;
     for (const struct pv_roster_entry *e = pv_roster_next_record(r, NULL); e != NULL;
          e = pv_roster_next_record(r, e))
-        add_list(s, e->st.u.coordinators.list);
+        add_former(s, e);
     size_t kept = 0;
     for (size_t i = 0; i < s->n; i++) {
         if (s->places[i].named)
@@ -397,8 +430,10 @@ static void done(struct scout *s, bool told, pv_ns now)
     uint8_t pk[PV_SIGN_PK_LEN];
     bool home = p->at_home;
     memcpy(pk, p->pk, sizeof(pk));
-    if (told)
+    if (told) {
         memcpy(p->told, s->word, sizeof(p->told));
+        memcpy(p->has, s->record, sizeof(p->has));
+    }
     p->failures = s->node->online ? 0 : p->failures + 1; /* it may know more later */
     p->at = PV_NEVER;
     p->returned = home ? now : 0;
@@ -620,6 +655,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & PV_FACT_NETWORK) != 0)
         s->n = 0;
+    if (s->node->roster == NULL || pv_roster_count(s->node->roster) <= PV_PRESENCE_ALL)
+        pv_apart_note(&s->apart, s->node, (facts & (PV_FACT_ONLINE | PV_FACT_OFFLINE)) != 0, now);
     if ((facts & PV_FACT_ONLINE) != 0 && s->node->online) {
         note_flight(s, now);
         for (size_t i = 0; i < s->n; i++)
@@ -630,9 +667,21 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         look(s, now);
 }
 
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    (void)part;
+    (void)now;
+    if ((facts & PV_PEER_FACT_PRESENCE) != 0 && pv_peer_presence(p) == PV_PRESENCE_ONLINE)
+        pv_peer_notes(p)->was_here = true;
+}
+
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct scout *s = part;
+    if (tag == TAG_STORE) {
+        pv_node_stored(s->node, result);
+        return;
+    }
     if (!pv_coordaddrs_take(&s->addrs, s->node, tag, result, &pv_part_scout) || s->step != VISIT ||
         result->status != PV_OK)
         return;
@@ -654,6 +703,10 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct scout *s = part;
     size_t next = next_place(s);
+    if (pv_apart_handle_timeout(&s->apart, s->node, now))
+        pv_node_put_meta(s->node, PV_APART_META,
+                         pv_view(s->apart.together, sizeof(s->apart.together)), &pv_part_scout,
+                         TAG_STORE);
     if (s->client != NULL)
         pv_coordclient_handle_timeout(s->client, now);
     if (s->step != IDLE && now >= s->until)
@@ -666,9 +719,10 @@ static pv_ns next_timeout(const void *part)
 {
     const struct scout *s = part;
     size_t next = next_place(s);
+    pv_ns at = next == s->n || !may_visit(s) ? PV_NEVER : s->places[next].at;
     if (s->step != IDLE)
-        return pv_min_ns(s->until, pv_coordclient_next_timeout(s->client));
-    return next == s->n || !may_visit(s) ? PV_NEVER : s->places[next].at;
+        at = pv_min_ns(s->until, pv_coordclient_next_timeout(s->client));
+    return s->apart.look_at == 0 ? at : pv_min_ns(at, s->apart.look_at);
 }
 
 /* --- its streams ------------------------------------------------------------------------------ */
@@ -735,11 +789,9 @@ static const struct pv_stream_handler streams[] = {{
 }};
 
 /* Members are where the list says, and this node is not let in there. */
-static void show(void *part, struct pv_statuspage *st, pv_ns now)
+static void show_unknown(const struct scout *s, struct pv_statuspage *st)
 {
-    const struct scout *s = part;
-    (void)now;
-    for (size_t i = 0; s->node->online && i < s->n; i++) {
+    for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_guest)
             continue;
         pv_statuspage_problem(st,
@@ -751,11 +803,49 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     }
 }
 
+/* Has the network moved from coordinators none of which knows where to? */
+static bool is_without_trace(const struct scout *s)
+{
+    const struct pv_roster_entry *record = pv_roster_coordinators_record(s->node->roster);
+    bool moved = false;
+    for (size_t i = 0; record != NULL && i < s->n; i++) {
+        const struct place *p = &s->places[i];
+        if (p->former && (is_used(s, p->pk) || has_receipt(record, p) ||
+                          memcmp(p->has, record->st.hash, sizeof(p->has)) == 0))
+            return false;
+        moved = moved || p->former;
+    }
+    return moved;
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct scout *s = part;
+    char text[160];
+    size_t others = 0;
+    (void)now;
+    if (!s->node->online || s->node->roster == NULL)
+        return;
+    show_unknown(s, st);
+    size_t missing = pv_apart_missing(&s->apart, s->node, &others);
+    if (missing == 0 || !is_without_trace(s))
+        return;
+    snprintf(text, sizeof(text),
+             "%zu of %zu other members have not been seen since the network moved to another "
+             "coordinator: ",
+             missing, others);
+    pv_statuspage_problem(st, text,
+                          "those that are on use another one: type `p2pvpnctl network coordinators "
+                          "token` here, and at one of them `p2pvpnctl join TOKEN`");
+}
+
 const struct pv_part pv_part_scout = {
     .name = "scout",
     .make = make_scout,
     .free = free_scout,
+    .restore = restore_scout,
     .on_facts = on_facts,
+    .on_peer = on_peer,
     .run = run_scout,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

@@ -297,6 +297,7 @@ struct pv_peer_rules {
 struct pv_peer_notes {
     struct pv_peer_rules rules;
     bool subscribed;         /* its presence was asked for on this connection */
+    bool was_here;           /* online at some time since the list of coordinators is this one */
     bool there;              /* online, by the coordinator's last word on this connection */
     bool has_sealing;        /* it has this node's sealing key */
     bool in_sync;            /* in-band messages reach it: pv_peer_set_in_sync() */

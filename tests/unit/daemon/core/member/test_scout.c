@@ -2,9 +2,11 @@
 /* When which coordinator is visited. What comes of a visit is in sim/moves. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/scout.h"
+#include "tests/unit/daemon/core/fake_peers.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;
+static struct fake_peers peers;
 static struct keys other; /* a second coordinator */
 
 /* Stands in for membership.c: no welcome comes here. */
@@ -19,6 +21,7 @@ static int start(void **state)
 {
     (void)state;
     fake_node_init(&node, &pv_part_scout);
+    fake_peers_init(&peers, &node);
     other = keys_of(77);
     fake_node_start(&node);
     fake_node_enter(&node);
@@ -30,6 +33,7 @@ static int stop(void **state)
 {
     (void)state;
     fake_coord_done();
+    fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;
 }
