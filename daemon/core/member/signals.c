@@ -290,6 +290,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
     pv_roster_head(s->node->roster, own);
     if (memcmp(own, sig->head, sizeof(own)) == 0)
         pv_peer_notes(p)->spread = s->node->spread;
+    memcpy(pv_peer_notes(p)->rules.head, sig->head, sizeof(sig->head));
     pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
     if (sig->has_rules)
         pv_rules_named(s->node, p, sig->rules, now);

@@ -288,7 +288,7 @@ struct pv_peer_rules {
     bool is_named, is_word, answered;
     uint8_t named[PV_BLAKE2B_LEN]; /* by its last description, which may be an old one */
     uint8_t word[PV_BLAKE2B_LEN];  /* by its last answer, within a session */
-    uint8_t head[PV_BLAKE2B_LEN];  /* of the roster, when it had the same last */
+    uint8_t head[PV_BLAKE2B_LEN];  /* of its roster, by its description, or as it agreed last */
     pv_ns ask_until;               /* it named others than were here; 0: never */
     pv_ns asked_at;                /* for its word, first; 0: never */
 };
