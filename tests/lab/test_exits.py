@@ -2,7 +2,7 @@
 """Exits: all traffic of a machine by another member, and nothing beside it, at every moment."""
 import sys
 
-from exitlab import PORT, Uplink, seen_as, through, use, world
+from exitlab import LISTEN, PORT, TELL, Uplink, seen_as, through, use, world
 from lab import check, equal, scenario, wait
 
 FAR = "203.0.113.77/32"
@@ -145,6 +145,24 @@ def what_was_begun_inside_an_exit_ends_with_its_offer(lab):
     wait("the end of the flow", lambda: alice.udp_ask("172.30.0.1", 7777, 5555) is None, 15)
     through(alice, exit_, web)
     equal(alice.udp_ask("172.30.0.1", 7777, 5555), None, "a flow of before the offer was withdrawn")
+
+
+@scenario
+def an_exit_speaks_for_no_neighbour(lab):
+    """It speaks for the internet, and not for what its user reaches without it."""
+    _, _, alice, exit_, web = world(lab)
+    alice.ip("link add inside0 type veth peer name inside1", "link set inside1 up", "link set inside0 up",
+             "addr add 172.30.0.1/24 dev inside0")
+    use(alice)
+    through(alice, exit_, web)
+    listener = alice.start(sys.executable, "-c", LISTEN, "0.0.0.0", name="listener")
+    wait("the listener", lambda: "ready" in listener.text())
+    sources = {f"{alice.lan.subnet4}.77": "from the LAN", "172.30.0.7": "from inside", "8.8.4.4": "from the internet"}
+    for source, text in sources.items():
+        exit_.ip(f"addr add {source}/32 dev lo")
+        exit_.run(sys.executable, "-c", TELL, source, alice.addr(), text)
+    wait("what comes from the internet", lambda: "from the internet" in listener.text())
+    equal(listener.text().splitlines(), ["ready", "from the internet"], "what is heard")
 
 
 @scenario

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 
-from exitlab import WATCH
+from exitlab import LISTEN, TELL, WATCH
 from lab import SLOW, check, equal, scenario, wait
 
 PORT = 9100
@@ -122,20 +122,6 @@ while True:
         print('nowhere', flush=True)
     s.close()
     pause.wait(0.005)
-"""
-LISTEN = """
-import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[1], 7800))
-print('ready', flush=True)
-while True:
-    print(s.recv(100).decode(), flush=True)
-"""
-TELL = """
-import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[1], 0))
-s.sendto(sys.argv[3].encode(), (sys.argv[2], 7800))
 """
 
 

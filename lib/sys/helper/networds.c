@@ -491,13 +491,39 @@ static void add_marks(struct words *w, const struct pv_netplan *plan,
     if (host->udp_port != 0)
         add(w, "  fib daddr type local udp dport %u meta mark set 0x%x\n", host->udp_port,
             PV_NETWORDS_MARK);
-    add(w, "  udp sport 67 udp dport 68 meta mark set 0x%x\n }\n", PV_NETWORDS_MARK);
+    add(w, "  fib daddr type " HERE " udp sport 67 udp dport 68 meta mark set 0x%x\n }\n",
+        PV_NETWORDS_MARK);
     add(w,
         " chain marked_out {\n  type filter hook postrouting priority mangle; policy accept;\n"
         "  meta mark 0x%x ct mark set 0x%x\n",
         PV_NETWORDS_MARK, PV_NETWORDS_MARK);
     for (size_t i = 0; i < host->n_uids; i++)
         add(w, "  meta skuid %u ct mark set 0x%x\n", host->uids[i], PV_NETWORDS_MARK);
+    add(w, " }\n");
+}
+
+/* An exit speaks for the internet, and for nobody whom this host reaches without it, but where it
+ * answers for a name server there. Public networks that the host is in do not count: neighbours
+ * there are reached by the exit as well. */
+static void add_neighbours(struct words *w, const struct pv_netplan *plan,
+                           const struct pv_networds_host *host)
+{
+    char text[PV_ADDR_TEXT];
+    const struct pv_prefix *overlay[] = {&plan->overlay4, &plan->overlay6};
+    add(w,
+        " chain neighbours {\n  type filter hook prerouting priority mangle; policy accept;\n"
+        "  iifname != \"%s\" return\n" ANSWERS,
+        plan->ifname);
+    for (size_t i = 0; i < PV_ARRAY_LEN(overlay); i++)
+        if (overlay[i]->base.family != PV_AF_NONE)
+            add(w, "  %s saddr %s accept\n", ip_of(overlay[i]), pv_prefix_format(overlay[i], text));
+    for (size_t i = 0; i < host->n_links; i++) {
+        const struct pv_netplan_link *l = &host->links[i];
+        if (host->connected[i] &&
+            (l->kind == PV_NETPLAN_CONTAINER || pv_addr_is_private(&l->prefix.base)))
+            add(w, "  %s saddr %s counter drop\n", ip_of(&l->prefix),
+                pv_prefix_format(&l->prefix, text));
+    }
     add(w, " }\n");
 }
 
@@ -587,6 +613,7 @@ int pv_networds_nft(const struct pv_netplan *plan, const struct pv_networds_host
     if (plan->exit || plan->n_used > 0)
         add_marks(&w, plan, host);
     if (plan->exit) {
+        add_neighbours(&w, plan, host);
         add_reroute(&w, plan, host);
         add_guard(&w, plan, host);
     }

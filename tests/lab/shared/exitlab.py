@@ -67,6 +67,22 @@ while True:
     pause.wait(0.02)
 """
 
+# What is heard at a port of UDP, and one datagram from an address of the sender's choice.
+LISTEN = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 7800))
+print('ready', flush=True)
+while True:
+    print(s.recv(100).decode(), flush=True)
+"""
+TELL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 0))
+s.sendto(sys.argv[3].encode(), (sys.argv[2], 7800))
+"""
+
 
 class Uplink:
     """What leaves by it in the clear, while a program sends all the time."""

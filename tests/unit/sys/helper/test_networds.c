@@ -154,6 +154,27 @@ PV_TEST(who_speaks_for_members_beside_the_interface_is_dropped)
     assert_false(pv_networds_wants_table(&p));
 }
 
+/* Its answers may have a neighbour's address: a name server's. */
+PV_TEST(an_exit_speaks_for_nobody_near_its_user)
+{
+    struct pv_netplan p = plan_of();
+    struct pv_networds_host h = host_of();
+    char text[PV_NETWORDS_TEXT];
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    assert_null(strstr(text, "chain neighbours"));
+    p.exit = p.exit4 = true;
+    assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
+    const char *chain = strstr(text, "chain neighbours"), *end = strstr(chain, " }\n");
+    const char *answers = strstr(chain, "  ct state established ct direction reply accept\n");
+    const char *members = strstr(chain, "  ip saddr 10.66.0.0/16 accept\n");
+    const char *lan = strstr(chain, "  ip saddr 192.168.1.0/24 counter drop\n");
+    assert_non_null(strstr(chain, "  ip saddr 172.17.0.0/16 counter drop\n"));
+    assert_true(answers != NULL && answers < members && members < lan && lan < end);
+    assert_true(strstr(chain, "203.0.113.0/24") == NULL || strstr(chain, "203.0.113.0/24") > end);
+    /* What it marks of DHCP is for this host: what is forwarded goes around no exit by that. */
+    assert_non_null(strstr(text, "fib daddr type { local, broadcast, anycast } udp sport 67"));
+}
+
 PV_TEST(an_exit_leaves_alone_what_stays_on_the_machine)
 {
     struct pv_netplan p = plan_of();
