@@ -122,13 +122,15 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
         const struct pv_net_route *r = &routes[i];
         const struct pv_net_link *l = find_link(links, n_links, r->ifindex);
         bool mine = l != NULL && strcmp(l->name, own) == 0;
-        if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST || l == NULL || l->loopback ||
+        if (r->dst.bits == 0 || r->type != PV_NET_ROUTE_UNICAST ||
             pv_addr_is_link_local(&r->dst.base) || pv_addr_is_multicast(&r->dst.base) ||
+            (l == NULL ? r->ifindex != 0 : l->loopback) ||
             (mine && (r->proto == PV_NET_PROTO_OWN || r->proto == KERNEL)))
             continue;
-        if (!mine && !r->via && (r->table != MAIN || r->proto == PV_NET_PROTO_OWN))
+        const bool told = l != NULL && r->table == MAIN && r->proto != PV_NET_PROTO_OWN;
+        if (!mine && !r->via && !told)
             add_beside(host, &r->dst);
-        if (r->table == MAIN && r->proto != PV_NET_PROTO_OWN)
+        if (told)
             add_link(host, &r->dst, l->name, kind_of(l->tunnel || mine, l->container),
                      (struct link_state){r->proto == KERNEL, !r->via, l->up || l->container});
     }

@@ -102,6 +102,36 @@ static void copy_u32(struct pv_view v, uint32_t *dst)
         memcpy(dst, v.ptr, sizeof(*dst));
 }
 
+/* Whether packets go to a router, and not to their destination itself. */
+static bool names_router(const struct pv_net_route *r, const struct pv_nl_attr *a)
+{
+    const size_t len = pv_addr_ip_len(&r->dst.base);
+    return a->type == RTA_VIA ||
+           (a->type == RTA_GATEWAY && (r->dst.bits < len * 8 || a->value.len < len ||
+                                       memcmp(a->value.ptr, r->dst.base.ip, len) != 0));
+}
+
+/* RTA_MULTIPATH: one way of several without a router is enough. */
+static bool all_have_routers(const struct pv_net_route *r, struct pv_view hops)
+{
+    struct rtnexthop hop;
+    while (hops.len >= sizeof(hop)) {
+        struct pv_nl_attr a;
+        bool via = false;
+        memcpy(&hop, hops.ptr, sizeof(hop));
+        if (hop.rtnh_len < sizeof(hop) || hop.rtnh_len > hops.len)
+            return false;
+        struct pv_view attrs = pv_view(hops.ptr + sizeof(hop), hop.rtnh_len - sizeof(hop));
+        while (pv_nl_attr_next(&attrs, &a))
+            via = via || names_router(r, &a);
+        if (!via)
+            return false;
+        size_t step = ((size_t)hop.rtnh_len + RTNH_ALIGNTO - 1) / RTNH_ALIGNTO * RTNH_ALIGNTO;
+        hops = step < hops.len ? pv_view(hops.ptr + step, hops.len - step) : pv_view(NULL, 0);
+    }
+    return true;
+}
+
 /* RTM_NEWROUTE: the header has the table's low byte, the attribute all of it. */
 static void take_route(void *ctx, uint16_t type, struct pv_view body)
 {
@@ -128,8 +158,10 @@ static void take_route(void *ctx, uint16_t type, struct pv_view body)
             copy_u32(a.value, &r.ifindex);
         else if (a.type == RTA_PRIORITY)
             copy_u32(a.value, &r.metric);
-        else if (a.type == RTA_GATEWAY || a.type == RTA_VIA || a.type == RTA_MULTIPATH)
-            r.via = true;
+        else if (a.type == RTA_MULTIPATH)
+            r.via = all_have_routers(&r, a.value);
+        else
+            r.via = r.via || names_router(&r, &a);
     }
     if (is_wanted(d->query, &r))
         d->routes[d->n++] = r;

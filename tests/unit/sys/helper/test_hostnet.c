@@ -333,6 +333,30 @@ static bool lets_all_pass(struct pv_hostnet *net)
 }
 
 /* Docker and libvirt write what is there already, as it seems to them or as it is. */
+/* Rules of the user's may lead to each; what one table says of a prefix is no reason to trust it.
+ */
+PV_TEST(an_exit_knows_its_neighbours_by_every_table)
+{
+    struct pv_hostnet *net = new_net();
+    struct pv_netplan p = plan_of();
+    p.offered[p.n_offered++] =
+        (struct pv_netplan_offered){.prefix = prefix("0.0.0.0/0"), .snat = true};
+    ip("route add 203.0.113.1/32 dev lan0 table 100\n"
+       "route add 203.0.113.2/32 nexthop dev lan0 nexthop dev lan1\n"
+       "route add 203.0.113.3/32 via 203.0.113.3 dev lan0 onlink\n"
+       "route add 203.0.113.4/32 via 192.168.1.1 dev lan0 table 100\n"
+       "route add 203.0.113.5/32 nexthop via 192.168.1.1 nexthop via 192.168.1.2\n");
+    set(net, &p);
+    assert_true(ruleset_has("ip daddr 203.0.113.1 goto offered_inside"));
+    assert_true(ruleset_has("ip daddr 203.0.113.2 goto offered_inside"));
+    assert_true(ruleset_has("ip daddr 203.0.113.3 goto offered_inside"));
+    assert_false(ruleset_has("203.0.113.4"));
+    assert_false(ruleset_has("203.0.113.5"));
+    p = no_plan();
+    set(net, &p);
+    pv_hostnet_end(net);
+}
+
 PV_TEST(forwarding_is_for_members_until_others_want_it)
 {
     struct pv_hostnet *net = new_net();
