@@ -266,8 +266,8 @@ bool pv_addr_is_private(const struct pv_addr *a)
            ip >> 22 == 0x6440u >> 6;                                    /* RFC 6598 */
 }
 
-/* Candidates and other answers name addresses to which this node then sends. Whatever would stay on
- * this machine, or go to many, is refused here, so that nobody can aim us. */
+/* Candidates and other answers name addresses to which this node then sends. An address that would
+ * stay on this machine, or go to many, is refused here, so that nobody can aim us. */
 bool pv_addr_is_usable_remote(const struct pv_addr *a)
 {
     if (a->family == PV_AF_NONE || a->port == 0 || pv_addr_is_unspecified(a) ||

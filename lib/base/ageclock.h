@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ageclock.h - the time by which what is stored grows old. A wall clock may jump: a battery is
- * empty, a time server corrects it. What is deleted after some weeks must neither go at once
+ * empty, a time server corrects it. Data that are deleted after some weeks must neither go at once
  * because of that, nor stay for ever.
  *
  * This clock is stored beside what it is for. It runs as the wall clock does from one look to the

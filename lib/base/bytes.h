@@ -104,7 +104,7 @@ void pv_put_u64(struct pv_writer *w, uint64_t v);
 void pv_put_bytes(struct pv_writer *w, const void *src, size_t len);
 /* u16 length, then the bytes; more than 65535 is PV_ERR_NO_SPACE. */
 void pv_put_view16(struct pv_writer *w, struct pv_view v);
-/* What has been written, valid as long as the buffer. */
+/* The bytes written so far, valid as long as the buffer. */
 static inline struct pv_view pv_written(const struct pv_writer *w)
 {
     return pv_view(w->buf, w->len);

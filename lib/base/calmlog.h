@@ -17,7 +17,7 @@ struct pv_calmlog {
     struct pv_repeats repeats[PV_LOG_WARN + 1]; /* by level */
 };
 
-/* What is written to calm->log goes to a copy of to. calm must stay where it is. */
+/* Lines written to calm->log go to a copy of to. calm must stay where it is. */
 void pv_calmlog_init(struct pv_calmlog *calm, const struct pv_log *to, pv_ns now);
 /* The time of the lines that follow; tells what was left out when that is due. */
 void pv_calmlog_handle_timeout(struct pv_calmlog *calm, pv_ns now);

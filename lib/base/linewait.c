@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * linewait.c - how much may wait before a line of unknown speed. What the line takes while
+ * linewait.c - how much may wait before a line of unknown speed. The rate that the line takes while
  * something waits is its speed; a line with nothing waiting is not the slow part and gets the
  * largest limit.
  */

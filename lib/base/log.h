@@ -31,9 +31,10 @@ struct pv_log {
 /* fmt gives key=value pairs; the value of what= is the message and is put first:
  * "peer=%s what=\"not told\" why=\"%s\"" becomes "not told: peer=pi why=\"it is away\"".
  * Without what= a line stays as it is. log may be NULL: nothing is written. Of printf's conversions
- * it has %s, %.Ns, %.*s, %d, %i, %u, %x, %#x and %%, with l, ll and z. What %s brings behind "=" or
- * inside quotes cannot pass for keys: quotes in it become apostrophes, and a value of several words
- * gets quotes. Control characters and bytes that are no UTF-8 become '?': one call is one line. */
+ * it has %s, %.Ns, %.*s, %d, %i, %u, %x, %#x and %%, with l, ll and z. A text that %s brings behind
+ * "=" or inside quotes cannot pass for keys: quotes in it become apostrophes, and a value of
+ * several words gets quotes. Control characters and bytes that are no UTF-8 become '?': one call is
+ * one line. */
 void pv_log(const struct pv_log *log, enum pv_log_level level, const char *fmt, ...)
     PV_PRINTF(3, 4);
 const char *pv_log_level_name(enum pv_log_level level); /* "error", "warn", "info", "debug" */

@@ -61,8 +61,8 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
 #define PV_MAP_DEL(head, entry) HASH_DEL(head, entry)
 
 /*
- * Who looks for several keys computes their hashes first, and asks the processor to fetch what the
- * searches will read: in a large table each of these reads would wait for memory.
+ * A caller that looks for several keys computes their hashes first, and asks the processor to fetch
+ * what the searches will read: in a large table each of these reads would wait for memory.
  *
  * PV_MAP_FETCH(head, hash)                             the chain of this hash
  * PV_MAP_FETCH_FIRST(head, hash)                       its first entry; the chain was fetched

@@ -26,7 +26,7 @@ struct pv_metrics {
     const char *family; /* the present one */
 };
 
-/* What the text is, for HTTP. */
+/* The type of the text, for HTTP. */
 #define PV_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 void pv_metrics_init(struct pv_metrics *m);
@@ -59,7 +59,7 @@ void pv_histogram_add(struct pv_histogram *h, double value);
 /* The samples of a family that is one histogram without labels. */
 void pv_metrics_histogram(struct pv_metrics *m, const struct pv_histogram *h);
 
-/* What Prometheus' own libraries tell of their process. */
+/* The facts that Prometheus' own libraries tell of their process. */
 struct pv_metrics_process {
     double cpu_s;      /* all threads, user and system */
     double start_s;    /* Unix seconds; 0: nothing is known */

@@ -73,14 +73,14 @@ struct pv_netplan_overlap {
     bool connected; /* the host has an address in it: it goes before, our route is not set */
 };
 
-/* What the host has and does. */
+/* The host beside the plan: its links, and how much of the plan is in force. */
 struct pv_netplan_host {
     /* Connected, by other interfaces that are up and have their cable. */
     struct pv_netplan_link lan[PV_NETPLAN_LINKS];
     size_t n_lan;
     struct pv_netplan_overlap overlaps[PV_NETPLAN_OVERLAPS];
     size_t n_overlaps;
-    /* What of the plan is not in force: "what failed: why: what to do"; "" = all of it is. */
+    /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
     bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
 };
@@ -89,8 +89,8 @@ struct pv_netplan_host {
 PV_MUST_CHECK int pv_netplan_check(const struct pv_netplan *plan);
 /* The length of the encoded plan; PV_ERR_MALFORMED, PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_netplan_encode(const struct pv_netplan *plan, uint8_t *dst, size_t cap);
-/* What it returns in *ret_plan has passed pv_netplan_check(). PV_ERR_TRUNCATED, PV_ERR_MALFORMED,
- * PV_ERR_LIMIT. */
+/* A plan that it returns in *ret_plan has passed pv_netplan_check(). PV_ERR_TRUNCATED,
+ * PV_ERR_MALFORMED, PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan);
 
 /* The same of what the host says, with the same errors; a text that is too long is

@@ -2,10 +2,10 @@
 /*
  * repeats.h - which of many lines are worth saying.
  *
- * What others cause (a coordinator's bad statements, a member's bad copies) may come a million
- * times, and each time in other words; neither the log nor the memory may grow with it, and other
- * lines must still be seen. One struct pv_repeats stands for one source of such lines. A text that
- * it did not say in the last minute is said while the source has tokens; everything else is
+ * Lines that others cause (a coordinator's bad statements, a member's bad copies) may come a
+ * million times, and each time in other words; neither the log nor the memory may grow with it, and
+ * other lines must still be seen. One struct pv_repeats stands for one source of such lines. A text
+ * that it did not say in the last minute is said while the source has tokens; everything else is
  * counted, and the count is told with the next line, or alone a minute after the last one.
  */
 #ifndef PV_REPEATS_H

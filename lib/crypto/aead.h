@@ -72,7 +72,7 @@ struct pv_aead_op {
     int status;           /* set by the call: PV_OK, PV_ERR_AUTH, PV_ERR_CRYPTO */
 };
 
-/* What a thread works on batches with; used by one thread at a time. */
+/* The tool with which a thread works on batches; used by one thread at a time. */
 struct pv_aead_engine; /* opaque */
 /* The fastest library that this processor runs and that seals and opens here as libsodium does; it
  * is tried out first, which takes about 0.1 ms. PV_ERR_NOMEM. */

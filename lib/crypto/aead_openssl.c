@@ -106,8 +106,8 @@ static EVP_CIPHER_CTX *evp_begin(enum pv_suite suite, const uint8_t *key, uint64
     return NULL;
 }
 
-/* What failed in the middle becomes zeros: no plaintext leaves, and no receiver takes zeros for
- * genuine. */
+/* A batch that failed in the middle becomes zeros: no plaintext leaves, and no receiver takes zeros
+ * for genuine. */
 static void evp_seal_all(EVP_CIPHER_CTX *ctx, uint8_t *ct, struct pv_view pt)
 {
     int n = 0;

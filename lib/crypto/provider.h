@@ -15,8 +15,8 @@
 
 struct pv_aead_provider {
     const char *name;
-    /* What a thread needs, NULL where nothing. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor cannot
-     * run it, or another would be faster. NULL function: nothing is needed. */
+    /* The state that a thread needs, NULL where none. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor
+     * cannot run it, or another would be faster. NULL function: nothing is needed. */
     int (*state_new)(void **ret_state);
     void (*state_free)(void *state); /* wipes; not called with NULL */
     /* As pv_aead_seal_batch() and pv_aead_open_batch(). */

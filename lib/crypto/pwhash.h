@@ -15,7 +15,7 @@ enum {
     PV_PWHASH_MEMORY_MAX = 30, /* log2 of bytes: 1 GiB */
 };
 
-/* What one guess costs. */
+/* The cost of one guess. */
 struct pv_pwhash_cost {
     uint8_t passes; /* over the memory, 1..PV_PWHASH_PASSES_MAX */
     uint8_t memory; /* log2 of bytes */

@@ -71,8 +71,8 @@ int pv_sign_verify(const uint8_t sig[static PV_SIGN_LEN], const char *context, s
                    struct pv_view b, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
     /* libsodium refuses S >= L, small orders of both points and a non-canonical key, and compares R
-     * byte by byte with the point it computes, which leaves no second encoding. What it lets pass
-     * is a key with a small-order component: other libraries disagree on those. */
+     * byte by byte with the point it computes, which leaves no second encoding. It lets pass a key
+     * with a small-order component: other libraries disagree on those. */
     if (!key_is_strict(pk))
         return PV_ERR_AUTH;
 

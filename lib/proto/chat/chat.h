@@ -37,8 +37,8 @@ enum pv_chat_state {
     PV_CHAT_UNREAD,
 };
 
-/* Who typed plain text, by the word of the daemon on that machine. The numbers are the wire's and
- * the disk's. */
+/* The author of plain text, by the word of the daemon on that machine. The numbers are the wire's
+ * and the disk's. */
 enum pv_chat_typist {
     PV_CHAT_SOMEBODY, /* not known, or a user who may not chat */
     PV_CHAT_GROUP,    /* a user who is listed in the group of the control socket */

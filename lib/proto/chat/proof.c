@@ -78,7 +78,7 @@ int pv_proof_owner_parse(struct pv_view body, struct pv_proof_owner *ret_msg)
         return PV_ERR_MALFORMED;
     ret_msg->answer = body.ptr[1] == KIND_ANSWER;
     ret_msg->ip6 = body.ptr[2] == 6;
-    /* What a later version knows better is nothing that we may show. */
+    /* A typist that only a later version knows is nobody that we may show. */
     ret_msg->typist = ret_msg->answer && body.ptr[3] < PV_CHAT_TYPISTS
                           ? (enum pv_chat_typist)body.ptr[3]
                           : PV_CHAT_SOMEBODY;
@@ -115,8 +115,8 @@ void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
     pv_wipe(all, sizeof(all));
 }
 
-/* Who opened and who accepted are in it, and both nonces: a proof is of no use on another
- * connection, in the other direction, or another time. */
+/* Its input names the end that opened and the end that accepted, and has both nonces: a proof is of
+ * no use on another connection, in the other direction, or another time. */
 void pv_proof_mac(const struct pv_proof *proof, enum pv_proof_role role,
                   uint8_t ret_mac[static PV_PROOF_MAC_LEN])
 {

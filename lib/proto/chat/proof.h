@@ -36,8 +36,8 @@ struct pv_proof_secret {
 };
 void pv_proof_secret_build(const struct pv_proof_secret *msg,
                            uint8_t buf[static PV_PROOF_BODY_LEN]);
-/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED (kind), PV_ERR_UNSUPPORTED (version: ignore it). What follows
- * the fields is for later versions and skipped. */
+/* PV_ERR_TRUNCATED, PV_ERR_MALFORMED (kind), PV_ERR_UNSUPPORTED (version: ignore it). Bytes behind
+ * the fields are for later versions and skipped. */
 PV_MUST_CHECK int pv_proof_secret_parse(struct pv_view body, struct pv_proof_secret *ret_msg);
 /* Names a secret. */
 void pv_proof_tag(const uint8_t secret[static PV_PROOF_SECRET_LEN],
@@ -64,8 +64,8 @@ struct pv_proof_side {
 void pv_proof_key(const struct pv_proof_side *a, const struct pv_proof_side *b,
                   uint8_t ret_key[static PV_PROOF_KEY_LEN]);
 
-/* What the connection is for, and which end proves itself: a proof for one role is wrong for the
- * others. */
+/* The purpose of the connection, and the end that proves itself: a proof for one role is wrong for
+ * the others. */
 enum pv_proof_role {
     PV_PROOF_CHAT_ACCEPTED = 1, /* TCP 2047, by who accepted it */
     PV_PROOF_CHAT_OPENED = 2,

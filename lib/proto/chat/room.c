@@ -202,7 +202,7 @@ int pv_room_record_make(const struct pv_room_make *make, const struct pv_room_re
     if (r < 0)
         return r;
     pv_put_bytes(&w, sig, sizeof(sig));
-    /* What is not canonical would be refused everywhere. */
+    /* Every receiver would refuse a record that is not canonical. */
     if (w.status != PV_OK || pv_room_record_parse(pv_written(&w), NULL, &check) < 0)
         return PV_ERR_MALFORMED;
     *ret_len = w.len;

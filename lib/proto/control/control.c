@@ -25,7 +25,7 @@ static const uint8_t preamble_text[PV_CONTROL_PREAMBLE_LEN] = {'P', '2', 'P', 'V
 
 static const char HYBRID[] = "p2pvpn control hybrid v1";
 
-/* What a client offered, until it is answered. */
+/* A client's offer, until it is answered. */
 struct offer {
     const struct pv_kem *kem;
     uint8_t seed[PV_KEM_SEED_LEN];

@@ -7,7 +7,7 @@
  *   server to client  frame(Noise message 2, 48 bytes), frames...
  *   frame             u16 big-endian length, that many bytes
  *
- * Bytes in, bytes out, whole messages in and out; no socket, no clock. What the messages say is
+ * Bytes in, bytes out, whole messages in and out; no socket, no clock. The contents of messages are
  * ctlmsg.h's. Timeouts (a handshake that does not come, silence) are the owner's: it knows when it
  * opened the connection and sees every handle_bytes. Input is taken one frame at a time: the owner
  * polls messages before it feeds more, so that a peer cannot make this side hold more than one.

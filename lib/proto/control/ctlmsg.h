@@ -137,7 +137,7 @@ struct pv_ctl_item {
     struct pv_view receipt;
 };
 
-/* What became of one statement of a put or create: a receipt, or why not. */
+/* The outcome of one statement of a put or create: a receipt, or why not. */
 struct pv_ctl_result {
     struct pv_view receipt;  /* empty when refused */
     enum pv_ctl_error error; /* PV_CTL_E_NONE when accepted (now or earlier) */
@@ -169,8 +169,8 @@ struct pv_ctl_hybrid {
     struct pv_view mlkem768; /* PV_KEM_CT_LEN bytes */
 };
 
-/* What a member allocates its relay with (DESIGN 6): TURN at the stun addresses, long-term
- * credentials. Each text has 1..PV_CTL_TURN_TEXT_MAX characters of UTF-8. */
+/* The account with which a member allocates its relay (DESIGN 6): TURN at the stun addresses,
+ * long-term credentials. Each text has 1..PV_CTL_TURN_TEXT_MAX characters of UTF-8. */
 struct pv_ctl_turn {
     const char *user;
     const char *password;

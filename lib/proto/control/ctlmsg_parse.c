@@ -16,7 +16,7 @@
 #include "proto/control/ctlpage.h"
 #include "proto/control/jsonline.h"
 
-/* What a message is turned into takes less than four times its text wherever its values are long
+/* The parsed form of a message takes less than four times its text wherever its values are long
  * enough to be right: a node in a list has 46 characters and becomes 32 bytes, after 48 for
  * decoding; a presence has 80 and becomes 48 + 48. Lists of empty values do not fit and are invalid
  * anyway. */
@@ -248,7 +248,7 @@ static enum pv_ctl_error get_error(struct msg_parser *p, const json_t *obj)
 
 /* --- messages ------------------------------------------------------------------------------ */
 
-/* Is the word among hello's caps? Whatever else stands there is passed over. */
+/* Is the word among hello's caps? Other words there are passed over. */
 static bool has_cap(const json_t *obj, const char *word)
 {
     size_t i;

@@ -23,7 +23,7 @@ enum {
     PV_DESC_JSON_VALUES = 600, /* 32 candidates of 7 values, a chain of 16, and room to grow */
 };
 
-/* What was measured about the sender's IPv4 NAT; it orders methods and forbids none (DESIGN 5). */
+/* The findings about the sender's IPv4 NAT; it orders methods and forbids none (DESIGN 5). */
 enum pv_desc_mapping {
     PV_DESC_MAPPING_UNKNOWN,
     PV_DESC_MAPPING_SAME,   /* one public port per socket, whatever the destination */
@@ -53,7 +53,7 @@ struct pv_desc_try {
 const char *pv_desc_mapping_word(enum pv_desc_mapping mapping);
 const char *pv_desc_ports_word(enum pv_desc_ports ports);
 
-/* What the sender can; a bit each. Words we do not know are skipped. */
+/* The sender's abilities; a bit each. Words we do not know are skipped. */
 enum pv_desc_cap {
     PV_DESC_CAP_AES = 1 << 0,    /* "aes": suite 1 of the handshake (DESIGN 7) */
     PV_DESC_CAP_NO_UDP = 1 << 2, /* "udp-blocked": no UDP gets through where it is; for `why` */

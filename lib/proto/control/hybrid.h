@@ -24,7 +24,7 @@ enum {
     PV_HYBRID_HASH_LEN = PV_BLAKE2B_LEN,
 };
 
-/* What one side says, and in which description it said so first. */
+/* The words of one side, and the description that said them first. */
 struct pv_hybrid_half {
     uint8_t by[PV_SIGN_PK_LEN];      /* its identity key */
     uint64_t gen, rev;               /* of the description */
@@ -41,7 +41,7 @@ void pv_hybrid_hash_answer(const struct pv_hybrid_half *answer,
                            const uint8_t offer[static PV_HYBRID_HASH_LEN],
                            uint8_t ret_hash[static PV_HYBRID_HASH_LEN]);
 
-/* What both sides know in the end. */
+/* The facts that both sides know in the end. */
 struct pv_hybrid_shared {
     uint8_t network_id[PV_NETWORK_ID_LEN];
     uint8_t answer[PV_HYBRID_HASH_LEN]; /* its hash, which covers the offer's */

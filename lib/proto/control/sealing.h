@@ -48,8 +48,8 @@ PV_MUST_CHECK int pv_sealing_seal(const struct pv_sealing_to *to,
                                   struct pv_view text, uint8_t *ret_box);
 /* May it be a hybrid box? Of other boxes one in 2^32 looks like one. */
 bool pv_sealing_is(struct pv_view box);
-/* What the ciphertext of a hybrid box holds for this node, once for all its transport keys. A
- * secret: wipe it. PV_ERR_MALFORMED (no such box), PV_ERR_CRYPTO. */
+/* The secret that the ciphertext of a hybrid box holds for this node, once for all its transport
+ * keys. A secret: wipe it. PV_ERR_MALFORMED (no such box), PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_sealing_secret(const struct pv_kem *kem,
                                     const uint8_t identity_sk[static PV_SIGN_SK_LEN],
                                     struct pv_view box, uint8_t ret_psk[static PV_NOISE_PSK_LEN]);

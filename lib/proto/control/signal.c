@@ -56,7 +56,7 @@ static json_t *chain_to_json(const struct pv_signal *sig)
     return list;
 }
 
-/* What is absent has no field at all: most signals are only a head and a description. */
+/* An absent value has no field at all: most signals are only a head and a description. */
 static json_t *signal_to_json(const struct pv_signal *sig)
 {
     json_t *obj = json_object();

@@ -3,8 +3,8 @@
  * group.h - groups of receivers on the virtual LAN: multicast addresses of both families, and the
  * broadcast of IPv4 as one more group, to which every node belongs.
  *
- * What is known of a group by its address alone. Who wants one is querier.h's (this machine) and
- * grouptell.h's (what members tell each other). Thread-safe.
+ * A group by its address alone. Its receivers are querier.h's (this machine) and grouptell.h's
+ * (what members tell each other). Thread-safe.
  */
 #ifndef PV_GROUP_H
 #define PV_GROUP_H

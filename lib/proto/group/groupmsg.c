@@ -82,7 +82,7 @@ int pv_groupmsg_read(const struct pv_ippkt *ip, struct pv_groupmsg *ret_msg)
     return PV_OK;
 }
 
-/* What a record with so many sources says. INCLUDE of no source is "nothing". */
+/* The meaning of a record with so many sources. INCLUDE of no source is "nothing". */
 static enum pv_group_change change_of(uint8_t type, uint16_t sources)
 {
     switch (type) {
@@ -188,7 +188,7 @@ static void query4(const struct pv_group *group, uint8_t wait_ds, uint8_t *p)
 static void query6(const struct pv_group *group, uint8_t wait_ds, uint8_t *p)
 {
     static const uint8_t all[16] = {0xff, 0x02, [15] = 0x01};
-    /* Whoever asks must have a link-local address. */
+    /* A querier must have a link-local address. */
     static const uint8_t from[16] = {0xfe, 0x80, [14] = 0x70, [15] = 0x76};
     memset(p, 0, IP6_LEN + MLD2_QUERY_LEN);
     p[0] = 0x60;

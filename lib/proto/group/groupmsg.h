@@ -25,7 +25,7 @@ enum pv_group_change {
     PV_GROUP_DOUBTED, /* it wants fewer sources than before, perhaps none: ask */
 };
 
-/* What is still to be read of one report. */
+/* The unread rest of one report. */
 struct pv_groupmsg {
     uint8_t version; /* 4 or 6 */
     uint8_t type;

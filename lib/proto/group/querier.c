@@ -15,8 +15,8 @@ void pv_querier_init(struct pv_querier *q)
     *q = (struct pv_querier){.ask_at = PV_NEVER};
 }
 
-/* What the kernel joined before is in its answer; it also reports everything when the interface
- * comes up. */
+/* The kernel's answer has the groups that it joined before; it also reports everything when the
+ * interface comes up. */
 void pv_querier_start(struct pv_querier *q, pv_ns now)
 {
     q->asked = 0;

@@ -186,7 +186,7 @@ void pv_ice_try_others(struct pv_ice_agent *agent, pv_ns now);
 /* Between checks of an idle path from now on (the learnt NAT binding lifetime with its margin). */
 void pv_ice_set_lifetime(struct pv_ice_agent *agent, pv_ns lifetime, pv_ns now);
 
-/* What the packet threads saw, about every 100 ms while there is traffic: the times of the last
+/* The packet threads' sightings, about every 100 ms while there is traffic: the times of the last
  * data sent to this peer and of the last authenticated packet received on the selected path (0 =
  * never). These decide whether the path is in use, idle, dormant or dead. */
 void pv_ice_note_traffic(struct pv_ice_agent *agent, pv_ns last_tx_data, pv_ns last_rx_selected,

@@ -270,7 +270,7 @@ bool pv_ice_pair_is_members(const struct pv_ice_agent *a, const struct pv_ice_pa
 int pv_ice_pair_relayed(const struct pv_ice_agent *a);
 enum pv_ice_cand_type pv_ice_pair_local_type(const struct pv_ice_agent *a,
                                              const struct pv_ice_pair *p);
-/* What the path costs: its RTT plus a handicap for its kind, ns. Lower is better. */
+/* The cost of the path: its RTT plus a handicap for its kind, ns. Lower is better. */
 pv_ns pv_ice_pair_cost(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 pv_ns pv_ice_pair_handicap(const struct pv_ice_agent *a, const struct pv_ice_pair *p);
 /* The cheapest valid pair other than `except`; pairs held down only when there is no other one.
@@ -352,7 +352,7 @@ pv_ns pv_ice_keep_next_timeout(const struct pv_ice_agent *a);
 /* The other side has news: is our path still good, as it sees it? */
 void pv_ice_keep_confirm(struct pv_ice_agent *a);
 void pv_ice_keep_kick(struct pv_ice_agent *a);
-/* What pv_ice_keep_kick() does about all pairs but the one in use. */
+/* The part of pv_ice_keep_kick() for all pairs but the one in use. */
 void pv_ice_keep_try_others(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
 void pv_ice_keep_reset(struct pv_ice_agent *a);

@@ -2,8 +2,8 @@
 /*
  * ice_check.c - connectivity checks: transactions, requests and answers on the wire (RFC 8445 s7).
  * Every request is authenticated with the receiver's password and every answer with the same one,
- * so nothing that arrives changes state before its integrity has been checked. What an authentic
- * request asks for is decided in ice_choose.c.
+ * so nothing that arrives changes state before its integrity has been checked. The pair that an
+ * authentic request asks for is judged in ice_choose.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -62,7 +62,7 @@ static void account_lost(const struct pv_ice_agent *a, struct pv_ice_pair *p,
     if (p->answers == 0)
         return;
     for (unsigned i = 0; i < txn->sends; i++)
-        /* What was sent before the way was open on both sides says nothing of what it loses. */
+        /* A check sent before the way was open on both sides says nothing of what it loses. */
         if (((txn->answered >> i) & 1u) == 0 && txn->sent[i] >= p->open_since &&
             a->now >= txn->sent[i] + pv_ice_max_ns(SINGLE_MIN, 4 * p->srtt))
             push_loss(p, true);
@@ -475,7 +475,7 @@ static bool role_conflict(struct pv_ice_agent *a, const struct pv_stun_msg *msg)
     return false;
 }
 
-/* What an authentic request implies: its source becomes a candidate if it is none yet (s7.3.1.3),
+/* The effects of an authentic request: its source becomes a candidate if it is none yet (s7.3.1.3),
  * the pair is checked in return (s7.3.1.4), a nomination counts (s7.3.1.5). */
 void pv_ice_check_effects(struct pv_ice_agent *a, const struct pv_ice_early *req)
 {

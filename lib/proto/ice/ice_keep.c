@@ -120,8 +120,8 @@ static pv_ns silence_min(const struct pv_ice_agent *a)
     return pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[a->selected].srtt);
 }
 
-/* Data that went out is not answered. Who sends on without an answer does not wait for one that
- * usually takes long. */
+/* Data that went out is not answered. A program that sends on without an answer does not wait for
+ * one that usually takes long. */
 static pv_ns reply_due(const struct pv_ice_agent *a)
 {
     if (a->unanswered == 0)
@@ -131,7 +131,7 @@ static pv_ns reply_due(const struct pv_ice_agent *a)
            pv_ice_max_ns(silence_min(a), goes_on ? 0 : pv_rhythm_unusual(&a->replies));
 }
 
-/* What comes in a beat is overdue, whatever was checked before it was due. */
+/* A packet of a beat is overdue, whatever was checked before it was due. */
 static pv_ns beat_due(const struct pv_ice_agent *a)
 {
     pv_ns beat = pv_rhythm_beat(&a->pauses);
@@ -143,8 +143,8 @@ static pv_ns beat_due(const struct pv_ice_agent *a)
 
 /* Where data came in and then ended, either there is no more or the way is broken, and only we can
  * find out: a NAT of ours that lost its binding is silent to the sender. An answer says that there
- * was no more until then: the doubt comes back, more slowly each time. What comes in a beat alone
- * is not in doubt before beat_due(). */
+ * was no more until then: the doubt comes back, more slowly each time. A path with traffic in a
+ * beat alone is not in doubt before beat_due(). */
 static pv_ns end_due(const struct pv_ice_agent *a)
 {
     static const unsigned WAITS[PV_ICE_MAX_DOUBTS] = {1, 1, 2};

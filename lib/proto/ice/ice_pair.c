@@ -170,7 +170,7 @@ static int remote_slot(struct pv_ice_agent *a)
     return expendable;
 }
 
-/* What the other side says about itself replaces what was guessed from its packets; a guess never
+/* The other side's word about itself replaces what was guessed from its packets; a guess never
  * replaces a description. */
 int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bool described)
 {

@@ -7,7 +7,7 @@
  *   - Usual: the second longest of the last four. One pause between two bursts says nothing of the
  *     packets within a burst, and two alike are no accident.
  *   - Beat: waits that can be told from none (those within a burst cannot), when the last four are
- *     alike. What comes in a beat is due at a time, however slow the beat is.
+ *     alike. A packet of a beat is due at a time, however slow the beat is.
  */
 #ifndef PV_RHYTHM_H
 #define PV_RHYTHM_H

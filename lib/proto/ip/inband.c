@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 
-/* What the parser has to know of a type. */
+/* The facts about a type that the parser needs. */
 struct type_rule {
     uint8_t type;
     bool in_parts;

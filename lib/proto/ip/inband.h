@@ -7,7 +7,7 @@
  *        0xC1  type  body length  id    part  parts  body
  *
  * Body length counts this part's body; bytes behind it are the session's padding: zeros, fewer
- * than 16. What the bodies mean, type 3 excepted, is their owners' business. Not thread-safe.
+ * than 16. The meaning of the bodies, type 3 excepted, is their owners' business. Not thread-safe.
  */
 #ifndef PV_INBAND_H
 #define PV_INBAND_H

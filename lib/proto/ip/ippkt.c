@@ -28,8 +28,8 @@ enum {
     QUOTE_TOTAL4 = 576 /* bytes of an ICMP error over IPv4, RFC 1812 s4.3.2.3 */
 };
 
-/* Is there a loose or strict source route among the options (RFC 791 s3.1)? What cannot be walked
- * ends the walk, as in kernels, which then drop the packet. */
+/* Is there a loose or strict source route among the options (RFC 791 s3.1)? A broken option ends
+ * the walk, as in kernels, which then drop the packet. */
 static bool has_source_route(struct pv_view options)
 {
     for (size_t at = 0; at < options.len && options.ptr[at] != IP4_OPTION_END;) {
@@ -83,9 +83,9 @@ static size_t extension_len(uint8_t type, struct pv_view rest)
     }
 }
 
-/* Walks the extension headers (RFC 8200 s4). What cannot be walked leaves proto unknown and l4
- * empty. The number of headers is bounded, since a packet may consist of nothing else and would be
- * walked for each of its appearances. */
+/* Walks the extension headers (RFC 8200 s4). A broken chain leaves proto unknown and l4 empty. The
+ * number of headers is bounded, since a packet may consist of nothing else and would be walked for
+ * each of its appearances. */
 static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view rest)
 {
     for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS; n++) {

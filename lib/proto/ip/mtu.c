@@ -115,8 +115,8 @@ static size_t largest(const struct pv_mtu *m)
     return i;
 }
 
-/* What the round found: nothing (wait and ask again later), less than the wanted size (search), or
- * a size. A narrow result counts only while the size was doubted, since a full queue loses large
+/* The round's finding: nothing (wait and ask again later), less than the wanted size (search), or a
+ * size. A narrow result counts only while the size was doubted, since a full queue loses large
  * probes first and must not shrink a path that is fine. */
 static void end_round(struct pv_mtu *m, pv_ns now)
 {

@@ -31,7 +31,7 @@ enum {
     PV_JOIN_UDP = 64,          /* UDP_MAX_SEGMENTS of kernels before 6.10 */
 };
 
-/* What the kernel says beside a packet, or is told. All zero: a packet as it is on the wire. */
+/* The kernel's word beside a packet, or ours to it. All zero: a packet as it is on the wire. */
 struct pv_offload {
     enum pv_offload_kind kind;
     bool needs_csum;      /* the L4 checksum field holds the sum of the pseudo header only */

@@ -2,7 +2,7 @@
 /*
  * ctlapi.c - replies of the control socket: the builders, and the one parser for all of them.
  * Scripts read these objects, so names and order of fields are a contract (PROTOCOL.md "Control
- * socket"): fields may be added at the end and never change their meaning. What is not known is
+ * socket"): fields may be added at the end and never change their meaning. An unknown value is
  * null, never zero.
  */
 #include "proto/local/ctlapi.h"
@@ -208,7 +208,7 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         msg->from, "unproven", msg->unproven, "to", msg->to, "room", msg->room, "text", msg->text,
         "time", json_real((double)msg->time_ms / 1000.0), "state", pv_chat_state_name(msg->state));
     bool ok = obj != NULL;
-    /* What is rare is left out where it does not apply. */
+    /* A rare field is left out where it does not apply. */
     if (ok && msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
         ok = json_object_set_new(obj, "typist",
                                  json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group")) == 0;
@@ -455,7 +455,7 @@ int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding 
     return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
-/* What is off says why, so that a slow node needs no second look at its kernel. */
+/* A feature that is off says why, so that a slow node needs no second look at its kernel. */
 int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d)
 {
     json_t *off = json_array();

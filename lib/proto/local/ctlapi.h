@@ -388,7 +388,7 @@ struct pv_ctlapi_status {
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 
-/* What is known about the own NAT, and the budget of attempts to cross hard ones. */
+/* The facts known about the own NAT, and the budget of attempts to cross hard ones. */
 struct pv_ctlapi_hard {
     const char *mapping, *ports;            /* words */
     bool predict, birthday;                 /* what is switched on */
@@ -415,7 +415,7 @@ struct pv_ctlapi_pq {
  * "sealing_keys"} to a status. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq);
 
-/* What was measured about the own NAT's bindings, in seconds. */
+/* The measured life of the own NAT's bindings, in seconds. */
 struct pv_ctlapi_binding {
     bool measuring; /* a measurement is under way */
     double idle_s;  /* a silent binding lives at least this long; < 0: null, not known */
@@ -504,13 +504,14 @@ json_t *pv_ctlapi_root_json(const char *network, struct pv_view box);
 /* ROOT_IMPORT: {"network","granted"}: this node became an admin by it. */
 json_t *pv_ctlapi_imported_json(const char *network, bool granted);
 
-/* What REMOVE did about the invite that let the node in. */
+/* The action of REMOVE on the invite that let the node in. */
 enum pv_ctlapi_invite_end {
     PV_CTLAPI_INVITE_NONE,  /* it admits nobody any more, or there is none */
     PV_CTLAPI_INVITE_KEPT,  /* it still admits others */
     PV_CTLAPI_INVITE_ENDED, /* it was revoked as well */
 };
-/* Who knows of a removal, the end of an invite or of rights, or this node's leaving. */
+/* The count of members that know of a removal, the end of an invite or of rights, or this node's
+ * leaving. */
 struct pv_ctlapi_told {
     size_t online;           /* members that are there */
     size_t know;             /* online members that have said that they know */

@@ -199,7 +199,8 @@ const char *pv_ctlapi_cmd_name(enum pv_ctlapi_cmd cmd)
     return cmd < PV_CTLAPI_N_CMDS ? COMMANDS[cmd].name : "unknown";
 }
 
-/* What is not in the table counts as a change: without a row there is only the stricter right. */
+/* A command that is not in the table counts as a change: without a row there is only the stricter
+ * right. */
 bool pv_ctlapi_cmd_changes(enum pv_ctlapi_cmd cmd)
 {
     return cmd >= PV_CTLAPI_N_CMDS || COMMANDS[cmd].changes;

@@ -72,7 +72,7 @@ static void skip_name(struct pv_reader *r)
     }
 }
 
-/* Is there an OPT record among what follows? What cannot be read is not there. */
+/* Is there an OPT record among what follows? An unreadable record is not there. */
 static bool find_edns(struct pv_reader r, unsigned records)
 {
     for (unsigned i = 0; i < records && i < MAX_EXTRA; i++) {
@@ -88,8 +88,8 @@ static bool find_edns(struct pv_reader r, unsigned records)
     return false;
 }
 
-/* Whatever can be answered is answered: a server that stays silent costs the asking program its
- * timeout. Only answers (QR set) are ignored, or two servers could talk for ever. */
+/* Every query that can be answered is answered: a server that stays silent costs the asking program
+ * its timeout. Only answers (QR set) are ignored, or two servers could talk for ever. */
 int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query)
 {
     struct pv_reader r = pv_reader(packet);

@@ -52,7 +52,7 @@ struct pv_dns_query {
  */
 PV_MUST_CHECK int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query);
 
-/* What is said to it. */
+/* The answer to it. */
 struct pv_dns_answer {
     enum pv_dns_rcode rcode;
     bool authoritative;

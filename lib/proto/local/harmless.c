@@ -93,8 +93,8 @@ static uint32_t take_character(const char **p)
     return cp;
 }
 
-/* What jansson leaves as it is behind its own escapes: DEL, and all that is not ASCII; above U+FFFF
- * as two surrogates. */
+/* The characters that jansson leaves as they are behind its own escapes: DEL, and all that is not
+ * ASCII; above U+FFFF as two surrogates. */
 static size_t put_character(uint32_t cp, char *dst)
 {
     if (cp < 0x7f) {

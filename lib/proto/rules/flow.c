@@ -59,7 +59,7 @@ static void put_addresses(uint32_t *key, const struct pv_ippkt *ip, bool incomin
     put_words(key + ADDRESSES_AT + 4, other, 4);
 }
 
-/* What is not used is zero, so that equal flows have equal keys. */
+/* Unused words are zero, so that equal flows have equal keys. */
 static void put_key(uint32_t *key, const struct pv_ippkt *ip, bool incoming, uint32_t class,
                     uint8_t proto, uint32_t middle)
 {
@@ -361,8 +361,8 @@ static bool is_alive(const struct place *p, uint32_t now_s)
                      atomic_load_explicit(&p->about, memory_order_relaxed) >> OWNER_BITS);
 }
 
-/* Who finds a mark finds the time that was written before it. With a branch for each place the
- * processor guesses on while the line is on its way; without one it waits for it. */
+/* A thread that finds a mark finds the time that was written before it. With a branch for each
+ * place the processor guesses on while the line is on its way; without one it waits for it. */
 static const struct place *find(const struct place *at, uint64_t mark)
 {
     for (size_t i = 0; i < PV_FLOW_WAYS; i++) {
@@ -433,7 +433,7 @@ static void note_loss(struct pv_flowtable *t, const struct place *p, uint32_t no
         atomic_store_explicit(&t->lost[about % OWNERS], now_s, memory_order_relaxed);
 }
 
-/* What is said of the flow goes in before the mark: who finds the mark finds it. */
+/* The facts about the flow go in before the mark: a thread that finds the mark finds them. */
 void pv_flowtable_put(struct pv_flowtable *t, enum pv_flow_side side, struct pv_flowspot spot,
                       uint32_t now_s, uint32_t life_s)
 {

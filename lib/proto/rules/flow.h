@@ -28,7 +28,7 @@ enum {
 #define PV_FLOW_PIECE_LIFE 30  /* seconds, of a packet in fragments; Linux joins as long */
 #define PV_FLOW_MANY_LIFE  30  /* seconds in which what went to many is answered; ours */
 
-/* What a packet is in its flow. */
+/* The place of a packet in its flow. */
 enum pv_flow_kind {
     PV_FLOW_FIRST,  /* it may begin one: TCP's SYN, any UDP, an echo request, other protocols */
     PV_FLOW_LATER,  /* TCP after the SYN */
@@ -51,16 +51,16 @@ struct pv_flow {
 /* Reads an inner packet. incoming: this node's side is its destination. */
 void pv_flow_read(const struct pv_ippkt *ip, bool incoming, struct pv_flow *ret_flow);
 
-/* Who began it. Each side has places of its own: a peer that begins many cannot push out those that
- * this node began. */
+/* The side that began it. Each side has places of its own: a peer that begins many cannot push out
+ * those that this node began. */
 enum pv_flow_side {
     PV_FLOW_OURS,
     PV_FLOW_THEIRS,
     PV_FLOW_SIDES,
 };
 
-/* What went to many (broadcast, multicast) is answered by one: the key that question and answer
- * share. asked: who sent it to many. */
+/* A packet to many (broadcast, multicast) is answered by one: the key that question and answer
+ * share. asked: the side that sent it to many. */
 void pv_flow_to_many(const struct pv_flow *f, enum pv_flow_side asked,
                      uint32_t key[static PV_FLOW_WORDS]);
 

@@ -27,8 +27,8 @@ enum pv_selector_kind {
     PV_SELECT_ANY = 0,
     PV_SELECT_NODE = 1, /* value: identity key */
     PV_SELECT_TAG = 2,  /* value: the tag, a valid name */
-    /* What is behind nodes, only in `to`. Value: family u8 (4 or 6), bits u8, address; any other
-     * value means nothing. */
+    /* The addresses behind nodes, only in `to`. Value: family u8 (4 or 6), bits u8, address; any
+     * other value means nothing. */
     PV_SELECT_PREFIX = 3,
 };
 
@@ -80,10 +80,10 @@ const char *pv_policy_tag_of(const struct pv_policy *p, const uint8_t node[stati
 bool pv_policy_has_tag(const struct pv_policy *p, const char *tag); /* any node has it */
 
 /* The rules that are about this way from one node to another, in order, into lines, which has room
- * for pv_policy_count(). What they point to lives as long as the policy. Returns how many. */
+ * for pv_policy_count(). Their pointers are good as long as the policy. Returns how many. */
 size_t pv_policy_lines(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
                        const uint8_t to[static PV_KEY_LEN], struct pv_ruleline *lines);
-/* What a table of these lines would say. */
+/* The verdict that a table of these lines would give. */
 struct pv_verdict pv_policy_decide(const struct pv_policy *p, const uint8_t from[static PV_KEY_LEN],
                                    const uint8_t to[static PV_KEY_LEN], uint8_t proto,
                                    uint16_t port);

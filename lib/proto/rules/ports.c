@@ -234,7 +234,7 @@ const char *pv_ports_format_one(uint8_t proto, uint16_t port, char buf[static PV
 
 /* --- bytes -------------------------------------------------------------------------------- */
 
-/* What one range may be by itself. */
+/* The limits of one range by itself. */
 static bool range_is_good(const struct pv_port_range *r)
 {
     if (r->proto == PV_PORTS_ICMP6 || r->first > r->last)

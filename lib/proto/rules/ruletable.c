@@ -32,7 +32,7 @@ struct pv_ruletable {
     uint16_t others[PROTOS];            /* colours of the protocols without ports */
 };
 
-/* What is painted: pieces and, while that goes on, where the next bare one may be. */
+/* The painted parts: pieces and, while that goes on, where the next bare one may be. */
 struct painting {
     struct pieces p;
     uint32_t *next; /* owned: the first piece from here on that may be bare; n + 1 of them */
@@ -168,7 +168,7 @@ static void paint_local(struct painting *x, uint8_t proto, const struct pv_ports
     }
 }
 
-/* What is still bare is the default's. Fewer pieces are fewer steps for each packet. */
+/* Bare pieces are the default's. Fewer pieces are fewer steps for each packet. */
 static void join(struct pieces *p, uint16_t bare)
 {
     uint32_t n = 0;
@@ -211,7 +211,7 @@ static uint16_t colour_other(uint8_t proto, const struct pv_ruleline *lines, siz
     return colour_of(PV_RULE_DEFAULT, allow_default);
 }
 
-/* Whatever was made is freed again when the next part finds no memory. */
+/* The parts made so far are freed again when the next one finds no memory. */
 int pv_ruletable_new(const struct pv_ruleline *lines, size_t n, bool allow_default,
                      const struct pv_ports *local, struct pv_ruletable **ret_table)
 {

@@ -17,7 +17,7 @@
  *   any       --stop, start-->                                      IDLE, MEASURING
  *
  * A NAT that restarts once is not one with an absolute end: the second binding has to die at the
- * same age. What the server or the line leaves open stays unknown.
+ * same age. A question that the server or the line leaves open stays unknown.
  */
 #ifndef PV_NATLIFE_H
 #define PV_NATLIFE_H
@@ -91,7 +91,7 @@ pv_ns pv_natlife_next_timeout(const struct pv_natlife *l); /* PV_NEVER when idle
 PV_MUST_CHECK int pv_natlife_poll_transmit(struct pv_natlife *l, uint8_t buf[static PV_STUNC_MTU],
                                            size_t *ret_len, unsigned *ret_sock);
 
-/* What is known so far; after the end, what was known then. */
+/* The findings so far; after the end, those of then. */
 const struct pv_natlife_result *pv_natlife_result(const struct pv_natlife *l);
 /* The keepalive interval that follows from a result: four fifths of the proven life, between
  * PV_NATLIFE_LEAST and PV_NATLIFE_MOST. Returns `otherwise` while the life is not known. */

@@ -49,7 +49,7 @@ enum pv_netcheck_answer {
     PV_NETCHECK_YES,
 };
 
-/* What a NAT looks at when it maps (RFC 4787 s4.1) or filters (s5). */
+/* The fields that a NAT looks at when it maps (RFC 4787 s4.1) or filters (s5). */
 enum pv_netcheck_rule {
     PV_NETCHECK_RULE_UNKNOWN,
     PV_NETCHECK_EI,  /* endpoint-independent */

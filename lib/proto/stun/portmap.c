@@ -2,8 +2,8 @@
 /*
  * portmap.c - PCP (RFC 6887): messages, and a client that keeps one UDP port mapped at one router.
  * PCP has no authentication, so an answer counts only from the router's address and PCP port, with
- * our nonce, protocol and inner port (s11.4). Who can forge that stands on the local network and
- * could redirect the traffic anyway.
+ * our nonce, protocol and inner port (s11.4). An attacker who can forge that stands on the local
+ * network and could redirect the traffic anyway.
  */
 #include "proto/stun/portmap.h"
 
@@ -282,8 +282,8 @@ int pv_portmap_handle_input(struct pv_portmap *p, const struct pv_addr *src,
     return PV_OK;
 }
 
-/* Who slept through all renewals, as a suspended machine does, knows nothing of the router: it is
- * asked as at the beginning. */
+/* A client that slept through all renewals, as on a suspended machine, knows nothing of the router:
+ * it is asked as at the beginning. */
 void pv_portmap_handle_timeout(struct pv_portmap *p, pv_ns now)
 {
     p->now = now;

@@ -60,7 +60,7 @@ enum pv_portmap_code { /* RFC 6887 s7.4 */
     PV_PORTMAP_ADDRESS_MISMATCH = 12,
     PV_PORTMAP_EXCESSIVE_REMOTE_PEERS = 13,
 };
-/* What a router means by a result code, as the end of a sentence about it: "it does not map
+/* The meaning of a router's result code, as the end of a sentence about it: "it does not map
  * ports". */
 const char *pv_portmap_code_text(unsigned code);
 
@@ -149,7 +149,7 @@ struct pv_portmap {
     struct pv_portmap_event event;
 };
 
-/* Asks for a mapping; the first request is due at once. What was held before is forgotten, not
+/* Asks for a mapping; the first request is due at once. A mapping held before is forgotten, not
  * given back; what is known of the same router's epoch stays. A zeroed struct is idle. */
 void pv_portmap_start(struct pv_portmap *p, const struct pv_portmap_config *cfg,
                       const struct pv_rng *rng, pv_ns now);
@@ -167,7 +167,7 @@ pv_ns pv_portmap_next_timeout(const struct pv_portmap *p); /* PV_NEVER when idle
 /* The next request, for cfg.router at PV_PORTMAP_PORT. PV_ERR_AGAIN: none is due. */
 PV_MUST_CHECK int pv_portmap_poll_transmit(struct pv_portmap *p,
                                            uint8_t buf[static PV_PORTMAP_MAP_LEN]);
-/* What happened, once. PV_ERR_AGAIN: nothing did. */
+/* The next event, once. PV_ERR_AGAIN: nothing happened. */
 PV_MUST_CHECK int pv_portmap_poll_event(struct pv_portmap *p, struct pv_portmap_event *ret_event);
 
 #endif /* PV_PORTMAP_H */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stun.c - encodes and decodes STUN messages (RFC 8489; without cookie, RFC 3489). Decoding copies
- * nothing: attributes are views into the datagram. Whatever follows MESSAGE-INTEGRITY is hidden
- * from readers, because nobody has signed it (s14.5). Writing is sticky: the first failure is
+ * nothing: attributes are views into the datagram. Attributes behind MESSAGE-INTEGRITY are hidden
+ * from readers, because nobody has signed them (s14.5). Writing is sticky: the first failure is
  * reported at the end, and a length never shares a return value with an error.
  */
 #include "proto/stun/stun.h"

@@ -34,7 +34,7 @@ struct pv_stunc_config {
     unsigned change;        /* PV_STUNC_CHANGE_*: the answer counts only from such a place; a server
                                that cannot refuses with 420 */
     uint16_t response_port; /* the answer shall go to this port of our public address; 0 = usual */
-    /* What a sentry is told (sentrymsg.h); coordinator 0: it is not asked to be one. */
+    /* The message to a sentry (sentrymsg.h); coordinator 0: it is not asked to be one. */
     struct pv_sentry_word sentry;
 };
 

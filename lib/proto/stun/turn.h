@@ -4,8 +4,8 @@
  * attributes, errors, ChannelData framing, Data and Send indications, and the virtual relayed
  * addresses of members (DESIGN 6).
  *
- * No state, no allocation; thread-safe. Decoders take anything a network may bring. What a message
- * means is the business of turnc.h (client) and the coordinator.
+ * No state, no allocation; thread-safe. Decoders take anything a network may bring. The meaning of
+ * a message is the business of turnc.h (client) and the coordinator.
  */
 #ifndef PV_TURN_H
 #define PV_TURN_H

@@ -34,7 +34,7 @@ PV_MUST_CHECK int pv_cookie_checker_new(struct pv_cookie_checker **ret_checker,
                                         const struct pv_rng *rng);
 struct pv_cookie_checker *pv_cookie_checker_free(struct pv_cookie_checker *checker);
 
-/* What to do with a message 1 or 2 (type and length already checked by pv_wgmsg_type()) to the key
+/* The verdict on a message 1 or 2 (type and length already checked by pv_wgmsg_type()) to the key
  * dev of ours from src: over a relay the peer address that TURN reports. */
 enum pv_cookie_verdict pv_cookie_check(struct pv_cookie_checker *checker,
                                        const struct pv_wg_device *dev, struct pv_view msg,

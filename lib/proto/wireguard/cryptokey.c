@@ -169,8 +169,8 @@ int pv_cryptokey_add(struct pv_cryptokey *t, const struct pv_prefix *prefix, uin
     return PV_OK;
 }
 
-/* Whatever probed past the hole is moved back into it; otherwise a later search would stop at the
- * hole and miss it. A prefix given to another peer meanwhile is not ours to remove. */
+/* An entry that probed past the hole is moved back into it; otherwise a later search would stop at
+ * the hole and miss it. A prefix given to another peer meanwhile is not ours to remove. */
 void pv_cryptokey_remove(struct pv_cryptokey *t, const struct pv_prefix *prefix, uint32_t peer)
 {
     struct prefix_key key;

@@ -140,7 +140,7 @@ void pv_session_cancel(struct pv_session *s);
  * messages by signal and the 5 s between messages 1. Starts nothing. */
 void pv_session_peer_new_gen(struct pv_session *s);
 
-/* What the fast path saw, sampled as often as the owner likes (100 ms is fine). Times are 0 =
+/* The fast path's sightings, sampled as often as the owner likes (100 ms is fine). Times are 0 =
  * never, and never fall. */
 struct pv_session_traffic {
     pv_ns data_sent;     /* last inner packet sent */

@@ -35,7 +35,7 @@ enum pv_session_slot_name {
     PV_SESSION_SLOTS,
 };
 
-/* What the session knows of a pair of keys; the keys themselves are the fast path's. */
+/* The session's knowledge of a pair of keys; the keys themselves are the fast path's. */
 struct pv_session_slot {
     bool used;
     bool initiator;      /* this node sent message 1 */

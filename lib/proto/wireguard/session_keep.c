@@ -62,7 +62,7 @@ void pv_session_want(struct pv_session *s, pv_ns now)
     if (s->phase != PV_SESSION_PHASE_IDLE && s->give_up_at != PV_NEVER)
         s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
     if (s->phase != PV_SESSION_PHASE_IDLE && s->send_lifted) {
-        /* What is under way was meant for the peer's former life. */
+        /* A handshake under way was meant for the peer's former life. */
         s->phase = PV_SESSION_PHASE_WANTED;
         s->first_sent = PV_NEVER;
         s->tries = 0;

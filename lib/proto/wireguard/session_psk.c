@@ -19,8 +19,9 @@ static struct pv_session_psk *find(struct pv_session *s, uint32_t id)
     return NULL;
 }
 
-/* What would have brought that key to the peer is not sent any more. An answer made with it cannot
- * be read there, so the message 1 that asked for it may come again and be answered anew. */
+/* A message that would have brought that key to the peer is not sent any more. An answer made with
+ * it cannot be read there, so the message 1 that asked for it may come again and be answered
+ * anew. */
 static void note_lost(struct pv_session *s, uint32_t id)
 {
     const struct pv_session_slot *next = &s->slots[PV_SESSION_SLOT_NEXT];

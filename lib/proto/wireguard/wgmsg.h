@@ -28,9 +28,9 @@ enum {
     PV_TAI64N_LEN = 12,    /* bytes, whitepaper s5.4.2 */
 };
 
-/* What kind of message a datagram is, by its first bytes and its length: PV_WGMSG_INITIATION to
- * PV_WGMSG_DATA. PV_ERR_MALFORMED for anything else, PV_ERR_UNSUPPORTED for a message 1 or 2 of
- * a suite we do not know. Says nothing about authenticity. */
+/* The kind of message that a datagram is, by its first bytes and its length: PV_WGMSG_INITIATION to
+ * PV_WGMSG_DATA. PV_ERR_MALFORMED for anything else, PV_ERR_UNSUPPORTED for a message 1 or 2 of a
+ * suite we do not know. Says nothing about authenticity. */
 PV_MUST_CHECK int pv_wgmsg_type(struct pv_view msg, uint8_t *ret_type);
 /* The receiver index of a message 2, 3 or 4: whose it is. */
 uint32_t pv_wgmsg_receiver(struct pv_view msg);

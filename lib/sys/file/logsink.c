@@ -26,7 +26,7 @@ static void format_time(char text[static 32])
         snprintf(text, 32, "%s.%03dZ", seconds, (int)(now.tv_nsec / 1000000));
 }
 
-/* The full file steps aside and a new one takes its place as standard error. Whatever fails, the
+/* The full file steps aside and a new one takes its place as standard error. When a step fails, the
  * old one goes on: a log that is too long is better than none. */
 static void begin_new_file(struct pv_logsink *sink)
 {

@@ -109,7 +109,7 @@ static int copy_path(const struct pv_sqlite *s, int schema, char ret_path[static
                                                                                      : PV_ERR_NOMEM;
 }
 
-/* Who went back to an older version may have the copy that the newer one kept. */
+/* A user who went back to an older version may have the copy that the newer one kept. */
 static int refuse_newer(const struct pv_sqlite *s, int version,
                         char ret_error[static PV_SQLITE_ERROR_MAX])
 {
@@ -236,7 +236,8 @@ static const char *vfs_for(const char *path)
     return path[0] == '/' ? NULL : pv_sqlite_vfs();
 }
 
-/* What an older program wrote is kept until somebody deletes it: a user who goes back needs it. */
+/* A file that an older program wrote is kept until somebody deletes it: a user who goes back needs
+ * it. */
 static int keep_older(const struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERROR_MAX])
 {
     char path[PATH_MAX];
@@ -321,7 +322,8 @@ int pv_sqlite_open(struct pv_sqlite **ret_db, const struct pv_sqlite_kind *kind,
     if (s == NULL)
         return PV_ERR_NOMEM;
     /* Made here, so that it is never readable by others, not even for a moment; SQLite gives its
-     * companions (-wal, -shm) the same mode. What goes wrong here SQLite meets again and names. */
+     * companions (-wal, -shm) the same mode. SQLite meets every fault of this call again and names
+     * it. */
     int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0)
         close(fd);

@@ -14,7 +14,7 @@ enum {
     PV_SQLITE_ERROR_MAX = 240, /* bytes of a sentence, with the NUL */
 };
 
-/* What makes a database this program's. Constant, kept by reference. */
+/* The marks of a database of this program. Constant, kept by reference. */
 struct pv_sqlite_kind {
     int application_id;  /* PRAGMA application_id */
     int schema;          /* PRAGMA user_version: of what is written; newer ones are refused */
@@ -55,12 +55,12 @@ PV_MUST_CHECK int pv_sqlite_commit(struct pv_sqlite *db,
 int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX]);
 
-/* What was read makes no sense: the same for the caller's own finding. PV_ERR_MALFORMED. */
+/* The rows read make no sense: the same for the caller's own finding. PV_ERR_MALFORMED. */
 int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX]);
 
-/* The schema that the database had when it was opened; 0: it is new. What its owner does about an
- * older one is part of the first transaction: broken off, it leaves all as it was. */
+/* The schema that the database had when it was opened; 0: it is new. The owner's changes to an
+ * older one are part of the first transaction: broken off, it leaves all as it was. */
 int pv_sqlite_found(const struct pv_sqlite *db);
 
 /* Opens the database of a program to read it beside a program that runs: it is checked as by

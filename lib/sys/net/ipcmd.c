@@ -84,7 +84,7 @@ static int spawn_program(const char *path, const struct command *c, const struct
     return -e;
 }
 
-/* What the program says: its lines go to line(), and the first is kept. */
+/* The program's words: its lines go to line(), and the first is kept. */
 struct output {
     pv_nftcmd_line *line; /* may be NULL */
     void *ctx;

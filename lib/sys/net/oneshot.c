@@ -86,7 +86,7 @@ static void write_more(struct oneshot_conn *c)
     finish_conn(c);
 }
 
-/* Whatever comes after the answer is read and dropped, for the reason above. */
+/* Bytes behind the answer are read and dropped, for the reason above. */
 static void read_more(struct oneshot_conn *c, pv_ns now)
 {
     struct pv_oneshot *o = c->owner;

@@ -4,8 +4,8 @@
  * requests, one a family for what routers announce to everybody on the link.
  *
  * Apart from the main sockets, so that nothing a router says goes near the packets' way, and
- * because an IPv6 router is reached at a link-local address, which needs its interface. What cannot
- * be opened is done without. One thread.
+ * because an IPv6 router is reached at a link-local address, which needs its interface. A socket
+ * that cannot be opened is done without. One thread.
  */
 #ifndef PV_ROUTERSOCK_H
 #define PV_ROUTERSOCK_H

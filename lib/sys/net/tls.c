@@ -235,7 +235,7 @@ static int end_by_library(struct pv_tls *t)
     return end_tls(t, PV_ERR_MALFORMED, reason);
 }
 
-/* What a call of OpenSSL that did not succeed means. */
+/* The status of a call of OpenSSL that did not succeed. */
 static int status_of_call(struct pv_tls *t, int ret)
 {
     switch (SSL_get_error(t->ssl, ret)) {
@@ -296,7 +296,7 @@ int pv_tls_new_server(struct pv_tls **ret_tls, struct pv_tls_ctx *ctx)
     return PV_OK;
 }
 
-/* What is asked for (SNI: names only, RFC 6066 s3) and what the certificate is held against. */
+/* The name asked for (SNI: names only, RFC 6066 s3), against which the certificate is held. */
 static int set_host(struct pv_tls *t, const struct pv_tls_peer *peer)
 {
     uint8_t ip[16];

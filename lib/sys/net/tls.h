@@ -40,7 +40,7 @@ enum {
 
 struct pv_tls_ctx; /* opaque; connections keep theirs alive */
 
-/* What is known about the certificate that a server shows. */
+/* The facts about the certificate that a server shows. */
 struct pv_tls_cert {
     /* SHA-256 of its SubjectPublicKeyInfo (DER), as in RFC 7469 s2.4: a renewed certificate with
      * the same key keeps the pin, so peers need not learn a new one. */
@@ -56,7 +56,7 @@ struct pv_tls_cert {
 PV_MUST_CHECK int pv_tls_ctx_new_server(struct pv_tls_ctx **ret_ctx, const char *cert_file,
                                         const char *key_file,
                                         char ret_error[static PV_TLS_ERROR_MAX]);
-/* What a server's context says about its own certificate. */
+/* The facts about the own certificate of a server's context. */
 struct pv_tls_cert pv_tls_ctx_cert(const struct pv_tls_ctx *ctx);
 
 /*

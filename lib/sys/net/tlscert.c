@@ -102,7 +102,7 @@ static bool fill_certificate(X509 *cert, EVP_PKEY *key, const char *const *names
            X509_sign(cert, key, EVP_sha256()) > 0;
 }
 
-/* What was written to bio as text. */
+/* The text that was written to bio. */
 static bool take_text(BIO *bio, char text[static PV_TLSCERT_PEM_MAX])
 {
     char *data = NULL;

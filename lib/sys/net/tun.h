@@ -17,7 +17,7 @@ enum {
     PV_TUN_QUEUES = 8,  /* of one interface, ours */
 };
 
-/* What the device does for us, and we for it. */
+/* The work that the device does for us, and we for it. */
 struct pv_tun_offloads {
     bool header; /* every packet has 10 bytes of struct virtio_net_hdr in front, both ways */
     bool csum;   /* L4 checksums of what is read may be left out */
@@ -61,7 +61,7 @@ PV_MUST_CHECK int pv_tun_read(int fd, void *buf, size_t cap, size_t *ret_n);
  * interface is gone. PV_ERR_LIMIT: more than PV_TUN_PARTS. -errno: refused (EINVAL not an IP packet
  * or not what its header says, EIO interface down). */
 PV_MUST_CHECK int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n);
-/* What the interface with that name is now, whoever set it: up, and its MTU in bytes.
+/* The state of the interface with that name now, whoever set it: up, and its MTU in bytes.
  * PV_ERR_NOT_FOUND; -errno. */
 PV_MUST_CHECK int pv_tun_look(const char *name, bool *ret_up, unsigned *ret_mtu);
 

@@ -126,7 +126,7 @@ static int check_free(const struct pv_addr *addr)
     return r;
 }
 
-/* What a socket is within the group of its port. */
+/* The role of a socket within the group of its port. */
 struct membership {
     bool shares;       /* it is in a group */
     unsigned steer_to; /* how many sockets of the group receive; 0: it is not the first */

@@ -92,14 +92,14 @@ struct pv_udp_receiver; /* opaque: buffers for one recvmmsg */
 PV_MUST_CHECK int pv_udp_receiver_new(struct pv_udp_receiver **ret_rx, size_t n, size_t cap);
 /*
  * PV_UDP_BATCH buffers of cap bytes for each of `rows` calls, so that what one call brought is
- * still there after the next. What is longer than cap lies in buffers of 64 KB that all rows share:
- * *ptr of such a datagram is good until the next call only. Not wiped. PV_ERR_NOMEM.
+ * still there after the next. A datagram longer than cap lies in buffers of 64 KB that all rows
+ * share: *ptr of such a datagram is good until the next call only. Not wiped. PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_udp_receiver_new_deep(struct pv_udp_receiver **ret_rx, size_t rows,
                                            size_t cap);
 struct pv_udp_receiver *pv_udp_receiver_free(struct pv_udp_receiver *rx);
-/* What waits in the socket, at most n. Drains the error queue when the kernel reports an ICMP
- * error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
+/* The datagrams that wait in the socket, at most n. Drains the error queue when the kernel reports
+ * an ICMP error instead. PV_ERR_AGAIN: nothing waits. -errno: the socket is unusable. */
 PV_MUST_CHECK int pv_udp_recv(struct pv_udp_receiver *rx, int fd, struct pv_udp_in **ret_in,
                               size_t *ret_n);
 /* The "too big" errors that pv_udp_recv() drained; the receiver's own. */
@@ -129,7 +129,7 @@ enum {
     PV_UDP_QUOTED = 20, /* bytes of a datagram that came back in an ICMP error and are kept */
     PV_UDP_HINTS = 4,   /* ours: "too big" errors kept between two looks */
 };
-/* What an ICMP error (or the local kernel) says about a datagram of ours. Trust none of it. */
+/* The word of an ICMP error (or the local kernel) about a datagram of ours. Trust none of it. */
 struct pv_udp_error {
     struct pv_addr dst;      /* where the datagram went */
     int err;                 /* errno value: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH, ... */
@@ -141,13 +141,13 @@ struct pv_udp_error {
     uint8_t quoted[PV_UDP_QUOTED]; /* how the datagram began */
 };
 /* Errors that say "too big", taken out of the queue on the way; more than fit are forgotten.
- * Whoever has looked at them sets n = 0. */
+ * The caller that has looked at them sets n = 0. */
 struct pv_udp_hints {
     unsigned n;
     struct pv_udp_error errors[PV_UDP_HINTS];
 };
 
-/* What became of datagrams; the caller zeroes it once and may read it any time. */
+/* The fate of datagrams; the caller zeroes it once and may read it any time. */
 struct pv_udp_counts {
     uint64_t sent;    /* datagrams the kernel took */
     uint64_t full;    /* dropped without room in socket or interface; a run counts as one */

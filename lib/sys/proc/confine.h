@@ -67,7 +67,8 @@ enum {
     PV_CONFINE_EXEC = 1 << 2,
 };
 
-/* What a process may no longer do at all, beside what its files allow; older kernels ignore it. */
+/* The actions that a process gives up entirely, beside what its files allow; older kernels ignore
+ * it. */
 enum {
     PV_CONFINE_NO_TCP_CONNECT = 1 << 0,
     PV_CONFINE_NO_TCP_BIND = 1 << 1,
@@ -82,7 +83,7 @@ struct pv_confine_path {
     unsigned access; /* PV_CONFINE_READ and so on */
 };
 
-/* What getaddrinfo() reads, and libraries that it loads: for pv_confine_files(). */
+/* The files that getaddrinfo() reads, and libraries that it loads: for pv_confine_files(). */
 extern const struct pv_confine_path pv_confine_resolver[];
 extern const size_t pv_confine_n_resolver;
 
@@ -124,8 +125,8 @@ struct pv_confine_call {
 
 /*
  * Only the calls of these groups, and these, are possible from now on, for all threads. No memory
- * is ever to be written and run at once, nor becomes one that is run, but on s390x. What only
- * an intruder would want (exec, ptrace, mount, modules, ...) ends the process with SIGSYS. Any
+ * is ever to be written and run at once, nor becomes one that is run, but on s390x. A call that
+ * only an intruder would want (exec, ptrace, mount, modules, ...) ends the process with SIGSYS. Any
  * other call fails with ENOSYS, so that libc falls back to what it did before the call existed; in
  * sanitizer builds, which the tests run, it ends the process as well: a gap in a list is found
  * there. PV_ERR_UNSUPPORTED: the kernel has no seccomp; PV_ERR_NOMEM; -errno.

@@ -145,8 +145,9 @@ static const char *const spawn_calls[] = {"fork",
                                           NULL};
 
 #ifndef PV_SANITIZED
-/* What none of our programs does after its start unless a group says so: an attempt is an intruder,
- * or a mistake that must not go unseen. In sanitizer builds any call outside the lists is. */
+/* Calls that none of our programs makes after its start unless a group says so: an attempt is an
+ * intruder, or a mistake that must not go unseen. In sanitizer builds any call outside the lists
+ * is. */
 static const char *const deadly_calls[] = {"execve",
                                            "execveat",
                                            "fork",

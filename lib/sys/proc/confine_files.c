@@ -65,7 +65,7 @@ const struct pv_confine_path pv_confine_resolver[] = {
 const size_t pv_confine_n_resolver = PV_ARRAY_LEN(pv_confine_resolver);
 
 #ifdef PV_SANITIZED
-/* What reports of sanitizers and their leak check read. */
+/* The files that reports of sanitizers and their leak check read. */
 static const struct pv_confine_path sanitizer[] = {{"/proc", PV_CONFINE_READ},
                                                    {"/sys/kernel/mm", PV_CONFINE_READ},
                                                    {"/usr", PV_CONFINE_READ | PV_CONFINE_EXEC}};

@@ -21,8 +21,8 @@ enum {
     PV_LOOP_WRITE = 2, /* writable, or an error is pending */
 };
 
-/* What happens at the end of each turn. Returns the next deadline, PV_NEVER for none; a deadline
- * in the past makes the next turn follow at once. */
+/* The owner's work at the end of each turn. Returns the next deadline, PV_NEVER for none; a
+ * deadline in the past makes the next turn follow at once. */
 struct pv_loop_owner {
     pv_ns (*turn)(void *ctx, pv_ns now);
     void *ctx;

@@ -20,8 +20,8 @@ struct pv_supervisor {
 
 /* Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID (sd_notify(3), sd_watchdog_enabled(3)) and
  * takes them out of the environment: what this program starts must not speak for it. To be called
- * before rights are given up and before other threads start. What does not work is left out: a
- * program that runs is better than one that says so. */
+ * before rights are given up and before other threads start. A notice that does not work is left
+ * out: a program that runs is better than one that says so. */
 struct pv_supervisor pv_supervisor_open(void);
 
 /* "READY=1" and, from then on, "WATCHDOG=1" from the loop as often as wanted: a loop that hangs is

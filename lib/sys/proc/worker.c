@@ -164,7 +164,8 @@ int pv_worker_reclaim(struct pv_worker *w, void **ret_item)
     return r;
 }
 
-/* What was submitted is still run: messages that wait to be stored must not be lost at the end. */
+/* Work that was submitted is still run: messages that wait to be stored must not be lost at the
+ * end. */
 void pv_worker_finish(struct pv_worker *w)
 {
     pthread_mutex_lock(&w->lock);
