@@ -124,7 +124,7 @@ int test_run_setup(void **state)
     hooked = true;
     test_n_allocated = 0;
     test_is_whole = false;
-    if (test_now->world != NULL && test_now->world->setup != NULL)
+    if (test_now->world->setup != NULL)
         rc = test_now->world->setup(state);
     test_n_deferred_by_setup = test_n_deferred;
     return rc;
@@ -141,7 +141,7 @@ int test_run_teardown(void **state)
 {
     int rc = 0;
     test_end_down_to(test_n_deferred_by_setup);
-    if (test_now->world != NULL && test_now->world->teardown != NULL)
+    if (test_now->world->teardown != NULL)
         rc = test_now->world->teardown(state);
     test_close();
     return rc;
@@ -154,7 +154,6 @@ enum {
 };
 
 static struct test *test_first;
-static size_t test_n;
 
 /* Constructors may run in any order. */
 void test_register(struct test *t)
@@ -164,11 +163,6 @@ void test_register(struct test *t)
         at = &(*at)->next;
     t->next = *at;
     *at = t;
-    test_n += t->n_worlds;
-    if (test_n > TEST_MAX) {
-        fprintf(stderr, "more than %d tests in one program\n", TEST_MAX);
-        exit(1);
-    }
 }
 
 int test_run_group(const struct CMUnitTest *tests, size_t n)
@@ -178,16 +172,42 @@ int test_run_group(const struct CMUnitTest *tests, size_t n)
     return failed;
 }
 
+/* The name of a test's run in a world that has one. */
+static const char *test_name_in(const char *test, const char *world)
+{
+    static char names[32 * TEST_MAX];
+    static size_t used;
+    size_t room = sizeof(names) - used;
+    int n = snprintf(names + used, room, "%s, %s", test, world);
+    if (n < 0 || (size_t)n >= room)
+        return test;
+    used += (size_t)n + 1;
+    return names + used - (size_t)n - 1;
+}
+
 bool test_run_all(void)
 {
+    static const struct test_world none;
     static struct test_run runs[TEST_MAX];
     static struct CMUnitTest tests[TEST_MAX];
     size_t n = 0;
     for (const struct test *t = test_first; t != NULL; t = t->next) {
-        for (size_t i = 0; i < t->n_worlds; i++, n++) {
-            runs[n] = (struct test_run){t->body, t->worlds == NULL ? NULL : &t->worlds[i]};
-            tests[n] = (struct CMUnitTest){t->name, test_run_body, test_run_setup,
-                                           test_run_teardown, &runs[n]};
+        const struct test_world *worlds = t->worlds;
+        size_t n_worlds = t->n_worlds;
+        if (worlds == NULL) {
+            worlds = &test_n_worlds == NULL ? &none : test_worlds;
+            n_worlds = &test_n_worlds == NULL ? 1 : test_n_worlds;
+        }
+        for (size_t i = 0; i < n_worlds; i++, n++) {
+            const char *name =
+                worlds[i].name == NULL ? t->name : test_name_in(t->name, worlds[i].name);
+            if (n == TEST_MAX) {
+                fprintf(stderr, "more than %d tests in one program\n", TEST_MAX);
+                return false;
+            }
+            runs[n] = (struct test_run){t->body, &worlds[i]};
+            tests[n] = (struct CMUnitTest){name, test_run_body, test_run_setup, test_run_teardown,
+                                           &runs[n]};
         }
     }
     return test_run_group(tests, n) == 0;

@@ -26,15 +26,17 @@
 
 /* --- what a program has -------------------------------------------------------------------- */
 
-/* What a test starts in: setup(&state) before it, teardown(&state) behind it; both may be NULL. */
+/* What a test starts in: setup(&state) before it, teardown(&state) behind it; both may be NULL. The
+ * name stands behind that of the test when it runs in several. */
 struct test_world {
+    const char *name;
     CMFixtureFunction setup, teardown;
 };
 
 struct test {
     const char *name;
     CMUnitTestFunction body;
-    const struct test_world *worlds; /* or NULL */
+    const struct test_world *worlds; /* NULL: those of the program */
     size_t n_worlds;
     int number;        /* grows in the order of definition */
     struct test *next; /* the frame's */
@@ -52,19 +54,23 @@ void test_register(struct test *t);
     }                                                                          \
     static void name(__attribute__((unused)) void **state)
 
-/* A test; in the world of the program, where it says one. */
-#define PV_TEST(name) PV_TEST_AS(name, &test_world, 1)
+/* A test; in the world of the program, where it says one, and in each where it says several. */
+#define PV_TEST(name) PV_TEST_AS(name, NULL, 0)
 
 /* A test in a world of its own. */
 #define PV_TEST_IN(name, setup, teardown) \
-    PV_TEST_AS(name, (&(struct test_world){setup, teardown}), 1)
+    PV_TEST_AS(name, (&(struct test_world){NULL, setup, teardown}), 1)
 
 /* A test that runs in each world of an array. */
 #define PV_TEST_EACH(name, worlds) PV_TEST_AS(name, worlds, sizeof(worlds) / sizeof((worlds)[0]))
 
-/* The world of every PV_TEST() of this program. */
-#define PV_TEST_WORLD(setup, teardown) const struct test_world test_world = {setup, teardown}
-extern const struct test_world test_world __attribute__((weak));
+/* The world of every PV_TEST() of this program, or all of these: {name, setup, teardown}, ... */
+#define PV_TEST_WORLD(setup, teardown) PV_TEST_WORLDS({NULL, setup, teardown})
+#define PV_TEST_WORLDS(...)                                \
+    const struct test_world test_worlds[] = {__VA_ARGS__}; \
+    const size_t test_n_worlds = sizeof(test_worlds) / sizeof(test_worlds[0])
+extern const struct test_world test_worlds[] __attribute__((weak));
+extern const size_t test_n_worlds __attribute__((weak));
 
 /* A program that has them does the one before its first test and the other behind its last.
  * libsodium is ready by then. */
@@ -96,7 +102,7 @@ bool test_run_all(void);
 /* One run of a body, in one world. */
 struct test_run {
     CMUnitTestFunction body;
-    const struct test_world *world; /* or NULL */
+    const struct test_world *world;
 };
 
 /* Tables of cmocka_unit_test() and a main() of the program's own do the same, until no file has
@@ -110,7 +116,7 @@ int test_run_group(const struct CMUnitTest *tests, size_t n);
 #undef cmocka_unit_test_setup_teardown
 #define cmocka_unit_test_setup_teardown(f, setup, teardown)  \
     {#f, test_run_body, test_run_setup, test_run_teardown,   \
-     &(struct test_run){f, &(struct test_world){setup, teardown}}}
+     &(struct test_run){f, &(struct test_world){NULL, setup, teardown}}}
 /* clang-format on */
 #undef cmocka_unit_test
 #define cmocka_unit_test(f) cmocka_unit_test_setup_teardown(f, NULL, NULL)

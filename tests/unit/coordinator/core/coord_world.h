@@ -25,10 +25,30 @@ enum {
     CW_ROWS = 4096,
 };
 
-/* A test that includes this may say otherwise: the core's owner works on what newcomers prove. */
-#ifndef CW_LENDS
-#define CW_LENDS false
-#endif
+/* Whether the core's owner works on what newcomers prove, in the worlds that are made from now on.
+ */
+static bool cw_lends;
+
+static inline int cw_core_proves(void **state)
+{
+    (void)state;
+    cw_lends = false;
+    return 0;
+}
+
+static inline int cw_owner_proves(void **state)
+{
+    (void)state;
+    cw_lends = true;
+    return 0;
+}
+
+/* The worlds of tests whose results must not depend on who works on it. */
+#define CW_EACH_PROVES                        \
+    {"as ever", cw_core_proves, NULL},        \
+    {                                         \
+        "by its owner", cw_owner_proves, NULL \
+    }
 
 #define CW_WALL 1795161600u /* 2026-11-20, Unix seconds */
 
@@ -169,7 +189,7 @@ static inline struct cw *cw_new(uint64_t seed)
     w->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = cw_log};
     w->now = PV_S(1000);
     w->next_conn = 1;
-    w->lends = CW_LENDS;
+    w->lends = cw_lends;
     w->coordinator = cw_keys_make(w);
     assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
     pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));

@@ -3,6 +3,8 @@
 #include "coord_world.h"
 #include "coordinator/core/coord_int.h"
 
+PV_TEST_WORLDS(CW_EACH_PROVES);
+
 static struct pv_coord_stats stats(const struct cw *w)
 {
     struct pv_coord_stats st;

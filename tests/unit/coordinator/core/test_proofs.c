@@ -17,8 +17,9 @@ static void *try_calloc(size_t n, size_t size)
 /* clang-format on */
 #undef calloc
 
-#define CW_LENDS true
 #include "coord_world.h"
+
+PV_TEST_WORLD(cw_owner_proves, NULL);
 
 /* A network, whose next newcomers wait. */
 static struct cw *world(void)

@@ -54,8 +54,8 @@ static int teardown_mem(void **state)
 }
 
 /* Every store does these the same. */
-static const struct test_world both[] = {{setup_sqlite, teardown_sqlite},
-                                         {setup_mem, teardown_mem}};
+static const struct test_world both[] = {{"SQLite", setup_sqlite, teardown_sqlite},
+                                         {"in memory", setup_mem, teardown_mem}};
 
 PV_TEST_EACH(seq_counts_up_for_each_conversation, both)
 {
