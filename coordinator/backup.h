@@ -3,7 +3,7 @@
  * backup.h - a coordinator's state in one file, and back: an SQLite database of its own kind with
  * the tables of the store, and the keys of the state directory in a table beside them.
  *
- * Whoever has the file is the coordinator: its mode is 0600.
+ * A thief of the file is the coordinator: its mode is 0600.
  */
 #ifndef PV_COORD_BACKUP_H
 #define PV_COORD_BACKUP_H
@@ -16,7 +16,7 @@ enum {
     PV_BACKUP_END_MAX = 48,    /* bytes of what is added to the names of older files */
 };
 
-/* What is in a backup. */
+/* The contents of a backup. */
 struct pv_backup {
     uint64_t made; /* Unix seconds */
     uint64_t networks;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is looked at comes out of the database, whether a coordinator runs here or not; what is
- * changed is for the coordinator that runs here. */
+/* These commands read the database, whether a coordinator runs here or not; changes are for the
+ * coordinator that runs here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

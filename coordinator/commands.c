@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the subcommands print, for people and as JSON; backup.c does the work. */
+/* The output of the subcommands, for people and as JSON; backup.c does the work. */
 #include "coordinator/commands.h"
 
 #include <errno.h>
@@ -111,8 +111,8 @@ static int restore(struct pv_coordset *set)
 
 /* --- between SQLite and PostgreSQL ----------------------------------------------------------- */
 
-/* What is to be done next is said, too: with the configuration as it is the coordinator would serve
- * from the store that was left. */
+/* It says the next step, too: with the configuration as it is the coordinator would serve from the
+ * store that was left. */
 static int exchange(struct pv_coordset *set)
 {
     char error[PV_EXCHANGE_ERROR_MAX];

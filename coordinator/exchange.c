@@ -44,8 +44,8 @@ static int check_empty(struct pv_coordstore *store, const char *what,
     return PV_ERR_EXISTS;
 }
 
-/* What was imported is no longer what the coordinator serves: a backup of it, or a start with it,
- * would bring old times back. It stays under a name of its own. */
+/* The imported directory is no longer what the coordinator serves: a backup of it, or a start with
+ * it, would bring old times back. It stays under a name of its own. */
 static int put_aside(const char *state, char error[static PV_EXCHANGE_ERROR_MAX])
 {
     char from[PATH_MAX], to[PATH_MAX];

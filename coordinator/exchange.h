@@ -16,7 +16,7 @@ enum {
 /*
  * Takes over the directory's user as a start does. PV_ERR_STATE: the configuration names no
  * database. PV_ERR_EXISTS: the target has statements already, or a coordinator uses the directory.
- * PV_ERR_AGAIN: another one serves from the database. Errors of both stores; ret_error. What
+ * PV_ERR_AGAIN: another one serves from the database. Errors of both stores; ret_error. A call that
  * failed, or was killed, has changed nothing.
  */
 PV_MUST_CHECK int pv_exchange(struct pv_coordset *set, bool import,

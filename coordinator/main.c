@@ -89,8 +89,9 @@ static int print_url(struct pv_coordset *set)
     return code;
 }
 
-/* Whoever starts the coordinator at a terminal needs its URL next. Into a file or the journal it
- * does not go: it holds a secret. A coordinator whose address nobody knows yet starts all the same.
+/* An operator who starts the coordinator at a terminal needs its URL next. Into a file or the
+ * journal it does not go: it holds a secret. A coordinator whose address nobody knows yet starts
+ * all the same.
  */
 static void announce(const struct pv_coordset *set, const struct pv_coordkeys *keys)
 {
@@ -223,7 +224,7 @@ static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
     return r == PV_OK || ended ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
 }
 
-/* What was not given stays 0, which stands for the built-in limit. */
+/* A limit that was not given stays 0, which stands for the built-in limit. */
 static struct pv_coord_limits core_limits(const struct pv_coordset_general *g)
 {
     return (struct pv_coord_limits){.conns = g->conns,

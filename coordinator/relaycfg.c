@@ -82,7 +82,7 @@ static void set_first(struct pv_addr slots[static 2], const struct pv_addr *a)
     slot->port = 0;
 }
 
-/* What clients are told, where it is an address and no name. */
+/* The public addresses that clients are told, names left out. */
 static void take_public(const struct pv_coordset *set, struct pv_addr slots[static 2])
 {
     for (size_t i = 0; i < set->n_public; i++) {

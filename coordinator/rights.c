@@ -187,8 +187,8 @@ static size_t add_directories(const char *file, char dirs[static 2][PATH_MAX],
     return n;
 }
 
-/* The configuration is read again. Who may read every file gets no directory full of keys for it: a
- * file that was replaced since is read after a restart. */
+/* The configuration is read again. A process that may read every file gets no directory full of
+ * keys for it: a file that was replaced since is read after a restart. */
 static size_t add_config(const struct pv_coordset *set, bool reads_all,
                          char dirs[static 2][PATH_MAX], struct pv_confine_path *paths)
 {
@@ -203,9 +203,9 @@ static size_t add_config(const struct pv_coordset *set, bool reads_all,
     return 1;
 }
 
-/* What connecting to the database reads again each time: names of machines, and the files that the
- * conninfo names. Who may read every file gets no directory whole for it: a file that was replaced
- * since is read after a restart. */
+/* The files that each connection to the database reads again: names of machines, and the files that
+ * the conninfo names. A process that may read every file gets no directory whole for it: a file
+ * that was replaced since is read after a restart. */
 static size_t add_postgres(const struct pv_coordset *set, bool reads_all,
                            char dirs[static 2 * PV_PG_FILES_MAX][PATH_MAX],
                            struct pv_confine_path *paths)
@@ -252,7 +252,8 @@ static int confine_files(const struct pv_coordset *set, bool reads_all, int *ret
     n += add_directories(set->tls_key, key, paths + n);
     n += add_config(set, reads_all, config, paths + n);
     n += add_postgres(set, reads_all, postgres, paths + n);
-    /* Whoever started it may want to be told how it is (sd_notify), by an abstract socket. */
+    /* The manager that started it may want to be told how it is (sd_notify), by an abstract
+     * socket. */
     const char *notify = getenv("NOTIFY_SOCKET");
     unsigned deny = PV_CONFINE_NO_TCP_BIND | PV_CONFINE_NO_SIGNALS |
                     (set->store.postgres[0] == '\0' ? PV_CONFINE_NO_TCP_CONNECT : 0) |

@@ -29,8 +29,8 @@ struct pv_rights {
 /*
  * By root: makes the state directory, gives it to its user, and becomes that user. It is the owner
  * of the directory, when that is not root; else "p2pvpn-coordinator"; where nobody made that user,
- * a uid that nobody else has (pv_confine_spare_user()). What is in a directory that changes hands
- * changes hands with it. set->state becomes "." when the user could not reach it by its path. By
+ * a uid that nobody else has (pv_confine_spare_user()). The files in a directory that changes hands
+ * change hands with it. set->state becomes "." when the user could not reach it by its path. By
  * anybody else, and in a user namespace that has nobody but root: nothing. Capabilities that
  * opening ports needs are kept until pv_rights_close(). -errno and PV_ERR_NOT_FOUND, with
  * ret_error.

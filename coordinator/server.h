@@ -22,7 +22,7 @@ enum {
 
 struct pv_coordserver; /* opaque */
 
-/* What the server works with. */
+/* The parts that the server works with. */
 struct pv_coordserver_parts {
     struct pv_coord *coord;
     struct pv_coordstore *store;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the operator asks of the running coordinator by its control socket. An answer is
+/* The operator's requests to the running coordinator by its control socket. An answer is
  * {"version":1, …}, or {"version":1,"error":CODE,"message":…}. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -115,7 +115,7 @@ struct pv_coordserver {
 };
 
 /*
- * Ours: a turn has 5 ms (PV_LOOP_SLOW). Who is not served in one is served in the next, which
+ * Ours: a turn has 5 ms (PV_LOOP_SLOW). A connection not served in one is served in the next, which
  * comes at once. Members' requests come before strangers' handshakes, each of which costs as much
  * as a hundred signals, and both before statements. Strangers are served in the order in which they
  * came; libev would call the latest first.

@@ -147,8 +147,8 @@ static void serve_ready(struct pv_coordserver *s, const struct pv_coord_ready *r
         (void)peer_io(p, now);
 }
 
-/* What waits is known to be ready: it is not watched, or the system would say so again each turn of
- * all that wait. */
+/* A connection that waits is known to be ready: it is not watched, or the system would say so again
+ * each turn of all that wait. */
 static void enqueue(struct pv_server_queue *q, struct pv_server_peer *p)
 {
     pv_watch_set(p->watch, 0);
@@ -203,7 +203,7 @@ static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_
     s->more |= may_serve(s, q);
 }
 
-/* What members asked for goes out before strangers have their part of the turn. */
+/* The answers to members go out before strangers have their part of the turn. */
 void pv_server_serve_queues(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_ready ready;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What connections prove - handshakes, signatures of hellos - is worked on by threads of its own,
- * where there are processors for them. */
+/* The proofs of connections - handshakes, signatures of hellos - are worked on by threads of its
+ * own, where there are processors for them. */
 #include <sched.h>
 
 #include "coordinator/server_int.h"

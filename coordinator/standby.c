@@ -104,7 +104,7 @@ static void say(struct standby *s)
     pv_log(s->log, s->other[0] == '\0' ? PV_LOG_WARN : PV_LOG_INFO, "%s", text);
 }
 
-/* Whoever looks after several of them reads here that the others want to be upgraded. */
+/* An operator who looks after several of them reads here that the others want to be upgraded. */
 static void say_version(const struct standby *s)
 {
     int was = pv_pg_lease_schema_was(s->lease);

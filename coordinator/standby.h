@@ -3,8 +3,8 @@
  * standby.h - a coordinator that waits until it may serve from PostgreSQL: the database is not
  * there yet, or somebody has it alone (store/pg_lease.h).
  *
- * Who waits opens no port, so that nodes go to others; `status` says what it waits for. Settings
- * that are to be read again meanwhile are read as soon as it serves.
+ * A coordinator that waits opens no port, so that nodes go to others; `status` says what it waits
+ * for. Settings that are to be read again meanwhile are read as soon as it serves.
  */
 #ifndef PV_STANDBY_H
 #define PV_STANDBY_H

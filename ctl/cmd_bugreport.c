@@ -2,9 +2,9 @@
 /*
  * cmd_bugreport.c - one file with what somebody who looks for a fault asks for: versions, status,
  * peers, why and trace of each, metrics, the configuration. Keys that are secret are in none of
- * these: the daemon gives none away, and the configuration names files. What looks like one is left
- * out of the configuration all the same. --redact replaces names, addresses and public keys, each
- * by the same word everywhere.
+ * these: the daemon gives none away, and the configuration names files. A line that looks like one
+ * is left out of the configuration all the same. --redact replaces names, addresses and public
+ * keys, each by the same word everywhere.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -67,7 +67,7 @@ static bool is_address(const char *word)
     return strpbrk(word, ".:") != NULL && pv_addr_parse_ip(word, &addr) == PV_OK;
 }
 
-/* What may be part of a name, an address or a key. */
+/* The characters of names, addresses and keys. */
 static bool is_part(char c)
 {
     return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '+' || c == '=';

@@ -4,10 +4,10 @@
 
 #include "ctl/commands.h"
 
-/* What the daemon knows now; nothing when it does not answer. Made of tools that every system has:
- * a program that reads JSON may be missing. Whoever answers at the socket may say anything, so only
- * what looks like a name of ours, a room with its "#" or a number is taken, and nothing that a
- * shell would expand. */
+/* The names that the daemon knows now; nothing when it does not answer. Made of tools that every
+ * system has: a program that reads JSON may be missing. A stranger who answers at the socket may
+ * say anything, so only what looks like a name of ours, a room with its "#" or a number is taken,
+ * and nothing that a shell would expand. */
 #define ASK(command) "p2pvpnctl --timeout 1 --json " command " 2>/dev/null | "
 #define PEERS        ASK("peers") "grep -o '\"name\":\"[a-z0-9-]*\"' | cut -d'\"' -f4"
 #define ROOMS        ASK("room list") "grep -o '\"room\":\"#[a-z0-9-]*\"' | cut -d'\"' -f4"
@@ -38,7 +38,7 @@ static bool takes_file_id(const struct pv_command *c)
     return strstr(c->args, "accept ID") != NULL;
 }
 
-/* What is asked of the daemon when the key is pressed, as words of bash and zsh: names change with
+/* The questions to the daemon when the key is pressed, as words of bash and zsh: names change with
  * the network. The short timeout keeps the shell from hanging. */
 static void print_asked(const struct pv_command *c, FILE *out)
 {

@@ -232,7 +232,7 @@ static void look_at_way_out(struct page *p, const json_t *status)
     }
 }
 
-/* What p2pvpnd names itself, the clock among it; each sentence says what to do. */
+/* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. */
 static void look_at_problems(struct page *p, const json_t *status)
 {
     const json_t *problem;

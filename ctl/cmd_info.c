@@ -106,7 +106,7 @@ static bool has_tags(const json_t *list)
     return false;
 }
 
-/* Who trusts a name has to hear that another machine has it now. */
+/* A user who trusts a name has to hear that another machine has it now. */
 static void note_former(struct pv_cli *cli, const json_t *peer, double now)
 {
     char when[PV_SHOW_BUF];
@@ -276,7 +276,7 @@ static const char *since(const json_t *coord, char buf[static PV_SHOW_BUF])
     return buf;
 }
 
-/* What this node has to do with the world: interface, coordinator, relays, public addresses. */
+/* The node's ways to the world: interface, coordinator, relays, public addresses. */
 static void status_outside(struct pv_table *t, const json_t *s)
 {
     char text[2 * PV_SHOW_BUF], rtt[PV_SHOW_BUF], when[PV_SHOW_BUF];
@@ -502,7 +502,7 @@ static void status_pq(struct pv_table *t, const json_t *s)
     row(t, "post-quantum", waiting > 0 ? PV_YELLOW : PV_PLAIN, text);
 }
 
-/* What goes to many, and what programs here want of it. */
+/* The packets to many, and the groups that programs here want. */
 static void status_lan(struct pv_table *t, const json_t *s)
 {
     char text[PV_SHOW_BUF];

@@ -279,7 +279,7 @@ static void family_rows(struct pv_table *t, const struct check *c, size_t f)
     row(t, "  server", PV_DIM, text);
 }
 
-/* What the router does when asked for a port, and whether it is the only NAT. */
+/* The router's answer when asked for a port, and whether it is the only NAT. */
 static void router_rows(struct pv_table *t, const struct check *c)
 {
     char text[PV_SHOW_BUF], a[PV_ADDR_TEXT];

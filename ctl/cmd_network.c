@@ -53,7 +53,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     struct pv_prefix range;
     struct pv_url url;
     int code = pv_cli_secret(cli, cli->args.word[0], req);
-    /* Whoever says "-n work create" means a network called work. */
+    /* A user who says "-n work create" means a network called work. */
     const char *network = value[CREATE_NETWORK] != NULL ? value[CREATE_NETWORK] : cli->node.name;
     if (code == 0 && network[0] != '\0')
         code = pv_cli_name(cli, "network", network, req->network);
@@ -96,8 +96,8 @@ static void set_patience(struct pv_cli *cli, struct pv_ctlapi_request *req)
             (uint32_t)((cli->timeout - pv_min_ns(cli->timeout / 4, PV_S(1))) / PV_MS(1));
 }
 
-/* Whatever would keep the interface from coming up is told before a token is used up or a network
- * is made. Only where p2pvpnd surely is on this machine, and who asks may look. */
+/* A fault that would keep the interface from coming up is told before a token is used up or a
+ * network is made. Only where p2pvpnd surely is on this machine, and the user may look. */
 static int look_ahead(struct pv_cli *cli, const struct pv_ctlapi_request *req)
 {
     static const char usual[] = "10.66.0.0/16"; /* as --help says */
@@ -227,7 +227,7 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     return 0;
 }
 
-/* Who joined by an invite with approval is no member before an admin has said so. */
+/* A node that joined by an invite with approval is no member before an admin has said so. */
 static void note_waiting(struct pv_cli *cli, const json_t *body)
 {
     const char *name = pv_json_text(body, "name", "?");
@@ -453,8 +453,8 @@ static int print_granted(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-/* What became of invites is told either way: their tokens are in the hands of somebody who is no
- * admin any more. */
+/* The fate of invites is told either way: their tokens are in the hands of somebody who is no admin
+ * any more. */
 static int print_rights_end(struct pv_cli *cli, const json_t *body)
 {
     const json_t *invites = json_object_get(body, "invites");

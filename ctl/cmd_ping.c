@@ -73,7 +73,7 @@ static void on_ping_event(struct pv_cli *cli, const struct pv_ctlapi_reply *even
     fflush(cli->out);
 }
 
-/* What is not given stays as pv_ctlapi_request_init() has it, which the help names. */
+/* An option not given stays as pv_ctlapi_request_init() has it, which the help names. */
 static int ping_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
 {
     const char *const *value = cli->args.value;

@@ -118,7 +118,7 @@ static int make_key(struct pv_cli *cli, bool fresh, const struct pv_paperkey *pa
 
 /* --- export ----------------------------------------------------------------------------------- */
 
-/* What is printed explains itself: it may be found in a drawer in ten years. The lines for people
+/* The printed page explains itself: it may be found in a drawer in ten years. The lines for people
  * begin with '#', which import leaves out, so the whole page can be given back. */
 static void print_paper(struct pv_cli *cli, const struct pv_paperkey *paper, const char *network)
 {
@@ -185,9 +185,9 @@ static int export_root(struct pv_cli *cli)
 
 /* --- import ----------------------------------------------------------------------------------- */
 
-/* What was typed or scanned, from a file or standard input. 0 or an exit code.
- * Each kind of slip is told in words of its own, and with its line: who types 119 letters wants to
- * know where to look. */
+/* The typed or scanned key, from a file or standard input. 0 or an exit code. Each kind of slip is
+ * told in words of its own, and with its line: a user who types 119 letters wants to know where to
+ * look. */
 static int read_paper(struct pv_cli *cli, const char *path, struct pv_paperkey *ret_paper)
 {
     FILE *f = strcmp(path, "-") == 0 ? cli->in : fopen(path, "re");

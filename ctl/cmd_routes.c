@@ -31,7 +31,7 @@ static enum pv_colour colour_of(const char *state)
     return strcmp(state, "off") == 0 || strcmp(state, "standby") == 0 ? PV_PLAIN : PV_YELLOW;
 }
 
-/* What is missing stands behind the reason: it is what the user wants to copy. */
+/* The missing command stands behind the reason: it is what the user wants to copy. */
 static void route_row(struct pv_table *t, const json_t *r)
 {
     char text[PV_SHOW_BUF];
@@ -93,7 +93,7 @@ static int list(struct pv_cli *cli)
 
 /* --- offers, permissions, choice ----------------------------------------------------------- */
 
-/* What it is the daemon decides: it knows the network's range. 0 or an exit code. */
+/* The daemon decides what it is: it knows the network's range. 0 or an exit code. */
 static int take_prefix(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word)
 {
     if (word[0] == '\0' || strlen(word) >= sizeof(req->cidr))

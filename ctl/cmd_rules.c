@@ -21,7 +21,8 @@ static int print_done(struct pv_cli *cli, const json_t *body)
 
 /* --- allow, deny -------------------------------------------------------------------------- */
 
-/* Who allows something means to shut out the rest: without `rules default deny` nothing is. */
+/* An admin who allows something means to shut out the rest: without `rules default deny` nothing
+ * is. */
 static void warn_of_default(struct pv_cli *cli)
 {
     struct pv_ctlapi_request req;

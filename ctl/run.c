@@ -106,7 +106,7 @@ static int use_globals(struct pv_cli *cli, const struct pv_args *args)
     return 0;
 }
 
-/* What is left are words, whatever they look like. */
+/* The rest are words, whatever they look like. */
 static bool take_rest(struct pv_args *args, const struct pv_args_rest *rest)
 {
     for (int i = 0; i < rest->argc; i++) {

@@ -10,9 +10,9 @@
 
 /* "DONE: 3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
-/* What became of the invite that let somebody in; nothing where it lets in nobody more. */
+/* The fate of the invite that let somebody in; nothing where it lets in nobody more. */
 void pv_cli_note_invite(struct pv_cli *cli, const json_t *body);
-/* What has become of a leave; forget: of one that was to delete the keys, too. */
+/* The outcome of a leave; forget: of one that was to delete the keys, too. */
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
 /* As pv_cli_ask_and_print(); the exit code says whether all have stored it. */
 int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);

@@ -22,7 +22,7 @@ void pv_answer_send(struct pv_conn *s, const struct pv_ctl_msg *msg);
 /* Refuses a request; the message is for people, programs go by the error. */
 void pv_answer_refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum pv_ctl_error error,
                       const char *message);
-/* What people are told of an error; static. */
+/* The text for people about an error; static. */
 const char *pv_answer_text(enum pv_ctl_error error);
 
 #endif /* PV_ANSWER_H */

@@ -90,9 +90,9 @@ static size_t first_untold(const struct pv_cnet *net)
     return low;
 }
 
-/* The next member to be told of the round. What comes during a round is told by it to those who
- * have not had their turn, and by the next one to the others: so the more there is to tell, the
- * more statements share a message. NULL: everybody knows everything. */
+/* The next member to be told of the round. A statement that comes during a round is told by it to
+ * those who have not had their turn, and by the next one to the others: so the more there is to
+ * tell, the more statements share a message. NULL: everybody knows everything. */
 static struct pv_conn *next_told(struct pv_cnet *net)
 {
     while (net->telling || net->has_news) {

@@ -135,7 +135,7 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
 /* False while an earlier request is under way or output is full: leave bytes in the socket, until
  * poll_ready names the connection again. */
 bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id);
-/* Is it a member's? Whoever has no time for all serves these first. */
+/* Is it a member's? An owner that has no time for all serves these first. */
 bool pv_coord_is_member(const struct pv_coord *c, uint64_t id);
 /* Bytes to write; empty when none. Valid until the next call that is not a question. */
 struct pv_view pv_coord_out(struct pv_coord *c, uint64_t id);
@@ -177,7 +177,7 @@ PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready 
 /* --- work for other threads ------------------------------------------------------------------ */
 
 /*
- * What a connection proves before it counts: the handshake, then the signature of its hello. That
+ * The proofs of a connection before it counts: the handshake, then the signature of its hello. That
  * is most of the time that a newcomer costs, so an owner with several processors may work on it
  * elsewhere; else this machine does, within handle_bytes(). A connection is not read meanwhile, and
  * may end.

@@ -176,8 +176,8 @@ static void give_back(struct pv_coord *c, const struct pv_conn *s, pv_ns now)
         pv_bucket_table_give(c->sources, &s->source, 1);
 }
 
-/* Whoever has a network may bring it as many members as there are connections. Where it is the only
- * one there is nobody to leave some for; who takes the place of its own connection takes none. */
+/* A network's admin may bring it as many members as there are connections. Where it is the only one
+ * there is nobody to leave some for; who takes the place of its own connection takes none. */
 static bool may_enter(const struct pv_coord *c, const struct pv_conn *s)
 {
     return s->net->n_members < c->limits.conns - c->limits.conns / OTHERS_PART ||
@@ -185,9 +185,8 @@ static bool may_enter(const struct pv_coord *c, const struct pv_conn *s)
            pv_broker_find(&c->broker, s->net, s->node) != NULL;
 }
 
-/* What can fail goes first. The older connection of the node ends last, when
- * presence already belongs to the new one: subscribers see one change of `since`, not offline and
- * online. */
+/* The steps that can fail go first. The older connection of the node ends last, when presence
+ * already belongs to the new one: subscribers see one change of `since`, not offline and online. */
 int pv_coord_enter(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 {
     struct pv_conn *old = NULL;

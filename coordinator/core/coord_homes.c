@@ -92,7 +92,7 @@ bool pv_coord_homes_are(struct pv_coord *c, struct pv_coord_home *list, size_t n
 
 /* --- seeking --------------------------------------------------------------------------------- */
 
-/* Who waited is answered as if it had said hello now. */
+/* A connection that waited is answered as if it had said hello now. */
 static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_home_verdict verdict,
                   const struct pv_home_answer *to, pv_ns now)
 {

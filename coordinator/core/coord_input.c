@@ -174,7 +174,7 @@ void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now)
 }
 
 /* Statements that replace others leave empty places behind, without end: these go when they are
- * most of the log. What was sent to a member ends at the same statement as before. Without memory
+ * most of the log. A member's part of the log ends at the same statement as before. Without memory
  * the places stay until the next change. */
 static void compact_log(struct pv_cnet *net)
 {
@@ -254,7 +254,7 @@ void pv_coord_handle_proof(struct pv_coord *c, struct pv_coord_proof *proof, pv_
     pv_coord_settle(c, now);
 }
 
-/* Who is held off is looked at again when its network has rested. */
+/* A connection that is held off is looked at again when its network has rested. */
 bool pv_coord_wants_bytes(struct pv_coord *c, uint64_t id)
 {
     struct pv_conn *s = pv_coord_find(c, id);

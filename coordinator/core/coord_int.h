@@ -166,7 +166,7 @@ PV_MUST_CHECK int pv_proofs_lend_hello(struct pv_coord *c, struct pv_conn *s,
 /* Whose it is. */
 uint64_t pv_proofs_conn(const struct pv_coord_proof *proof);
 /* It comes back, and is freed: its connection (NULL: that has ended) has what it lent, or knows of
- * the hello that it holds. What came of it. */
+ * the hello that it holds. Returns the proof's result. */
 int pv_proofs_back(struct pv_coord *c, struct pv_conn *s, struct pv_coord_proof *proof);
 void pv_proofs_done(struct pv_coord *c);
 
@@ -202,7 +202,7 @@ void pv_request_push(struct pv_conn *s);
 
 /* --- coord_input.c --------------------------------------------------------------------------- */
 
-/* What the connection held back goes on, as far as it may, at its network's cost. */
+/* Requests that the connection held back go on, as far as it may, at its network's cost. */
 void pv_coord_resume(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* Answers finished works of the registry, and wakes the members of changed networks. It follows
  * everything that may have reached the registry, so that no answer waits for another event. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the operator of a coordinator may do about the networks on it: look at them, end one, and
- * change the secret that makes new ones. */
+/* The operator's calls about the networks on a coordinator: look at them, end one, and change the
+ * secret that makes new ones. */
 #include <string.h>
 
 #include "coordinator/core/coord_int.h"

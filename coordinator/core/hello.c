@@ -7,7 +7,7 @@
 #include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"
 
-/* Did the node sign it for this connection? What another thread found is of this very hello, and
+/* Did the node sign it for this connection? Another thread's finding is of this very hello, and
  * good for this once. */
 static bool is_signed(struct pv_conn *s, const struct pv_ctl_hello *h)
 {
@@ -36,7 +36,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
         return PV_CTL_E_UNKNOWN_NETWORK;
     *ret_net = net;
     const struct pv_member *known = pv_roster_known(net->roster, h->node);
-    /* Who is a member is not decided yet, and a node would believe that it is none. */
+    /* The members are not decided yet, and a node would believe that it is none. */
     if (net->unsettled && (known != NULL || h->role == PV_CTL_MEMBER) &&
         pv_roster_enrolled(net->roster, h->node) == NULL)
         return PV_CTL_E_STORAGE;
@@ -45,7 +45,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
         return PV_CTL_E_REVOKED;
     if (h->role == PV_CTL_GUEST)
         return PV_CTL_E_NONE;
-    /* Who has expired renews its membership by what it puts. */
+    /* A member that has expired renews its membership by what it puts. */
     const struct pv_member *m = pv_roster_enrolled(net->roster, h->node);
     if (m == NULL)
         return PV_CTL_E_UNKNOWN_NODE;
@@ -119,7 +119,7 @@ static void seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, 
                         now);
 }
 
-/* What a node is told that is let in. The cursor in a member's hello says how far it has the log;
+/* The answer to a node that is let in. The cursor in a member's hello says how far it has the log;
  * it pulls the rest, and pushes begin where that ends (bulk.c). */
 static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_msg *msg,
                     struct pv_cnet *net, pv_ns now)

@@ -155,7 +155,7 @@ void pv_place_leave(struct pv_place *place)
     drop_if_empty(p, network);
 }
 
-/* What is on top of a heap, left where it is. */
+/* The source on top of a heap, left where it is. */
 static struct pv_place_source *largest(const struct pv_heap *heap)
 {
     return PV_CONTAINER_OF(heap->nodes[0], struct pv_place_source, rank);

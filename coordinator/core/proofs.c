@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What connections have to prove, as work for the owner's threads: a queue of it, and the two ways
- * to work on one. A piece has copies, or owns, what it needs, so that its connection may end
+/* The proofs of connections, as work for the owner's threads: a queue of it, and the two ways to
+ * work on one. A piece has copies, or owns, what it needs, so that its connection may end
  * meanwhile. */
 #include <stdlib.h>
 #include <string.h>

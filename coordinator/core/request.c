@@ -89,7 +89,7 @@ static bool network_has_room(struct pv_coord *c, struct pv_cnet *net, uint32_t n
     return false;
 }
 
-/* What a clock that is wrong would have dated. */
+/* The answer to statements that a wrong clock would have dated. */
 static const char clock_text[] = "the coordinator's clock differs from its database's: nothing is "
                                  "stored until the one that is wrong is set";
 
@@ -357,7 +357,7 @@ static void handle_copy(struct request *q)
     pv_answer_refuse(s, msg, error, pv_answer_text(error));
 }
 
-/* Who waits to be admitted, and from where, is for those who can admit it. */
+/* The list of nodes that wait to be admitted, and from where, is for those who can admit them. */
 static void handle_askers(struct request *q)
 {
     struct pv_conn *s = q->s;

@@ -34,10 +34,10 @@ void pv_tlsgate_done(struct pv_tlsgate *g)
     g->quiets = pv_bucket_table_free(g->quiets);
 }
 
-/* Who floods uses up the rate of all; so whoever comes now and then, or from where members are, is
- * paid from elsewhere first. The source's rate is asked before the rate of all: one source alone
- * does not use up what others need. After a restart thousands of sources come at once, so there is
- * more for a while. */
+/* A client that floods uses up the rate of all; so whoever comes now and then, or from where
+ * members are, is paid from elsewhere first. The source's rate is asked before the rate of all: one
+ * source alone does not use up what others need. After a restart thousands of sources come at once,
+ * so there is more for a while. */
 static bool has_rate(struct pv_tlsgate *g, const struct pv_addr *source, bool regular, pv_ns now)
 {
     if (regular && pv_bucket_take(&g->members, PV_TLSGATE_OWN_RATE, PV_TLSGATE_OWN_BURST, 1, now))

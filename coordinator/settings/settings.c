@@ -338,7 +338,8 @@ int pv_coordset_parse(struct pv_coordset *set, const char *file, struct pv_view 
             return r;
         }
     }
-    /* What belongs together may stand in any order, so it is compared when all has been read. */
+    /* Settings that belong together may stand in any order, so they are compared when all has been
+     * read. */
     if (r == PV_OK && (set->tls_cert[0] == '\0') != (set->tls_key[0] == '\0')) {
         bool has = set->tls_cert[0] != '\0';
         snprintf(ret_error, PV_COORDSET_ERROR_MAX,

@@ -217,7 +217,7 @@ void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth)
     }
 }
 
-/* What a network leaves to [limits] and [relay] is theirs, not its own. */
+/* A limit that a network leaves to [limits] and [relay] is theirs, not its own. */
 bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
                              const struct pv_coordset_limits *b, size_t k)
 {

@@ -14,7 +14,7 @@ struct pv_coordset_store {
     char postgres[PV_COORDSET_POSTGRES_MAX]; /* a conninfo of libpq; empty: SQLite */
 };
 
-/* One line of the section, or its beginning. What stands in the conninfo is checked by libpq when
+/* One line of the section, or its beginning. The contents of the conninfo are checked by libpq when
  * it is used. PV_ERR_MALFORMED; error. */
 PV_MUST_CHECK int pv_coordset_store_item(struct pv_coordset_store *s,
                                          const struct pv_ini_item *item, char *error, size_t cap);

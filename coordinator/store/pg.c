@@ -193,7 +193,7 @@ static int explain_obstacle(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_
 
 /* --- connecting ------------------------------------------------------------------------------ */
 
-/* What libpq quotes of a conninfo that it cannot read may be a part of the password in it. */
+/* A quote in libpq's complaint about a conninfo may be a part of the password in it. */
 static void leave_out_quoted(const char *conninfo, char *line)
 {
     if (strstr(conninfo, "password") == NULL && strstr(conninfo, "://") == NULL)
@@ -292,8 +292,8 @@ static bool connect_by(PGconn *conn, pv_ns until)
     return false;
 }
 
-/* What the database says of its own accord, such as that it goes, is known by what follows; libpq
- * would write it to stderr, between the lines of the log. */
+/* A notice that the database sends of its own accord, such as that it goes, is known by what
+ * follows; libpq would write it to stderr, between the lines of the log. */
 static void pass_over(void *ctx, const char *message)
 {
     (void)ctx;
@@ -526,7 +526,7 @@ int pv_pg_take_number(void *number, PGresult *res)
     return PV_OK;
 }
 
-/* Who reads much beside is not idle. */
+/* A caller that reads much beside is not idle. */
 int pv_pg_hold(struct pv_pg *pg, char ret_error[static PV_PG_ERROR_MAX])
 {
     int r = pv_pg_exec(pg, "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0", NULL, NULL,

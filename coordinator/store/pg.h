@@ -5,7 +5,7 @@
  *
  * Everything blocks, at most as long as pv_pg_config.wait, but for the lookup of a host's name
  * while connecting: libpq asks the C library, which nobody can interrupt, so that takes as long as
- * the resolver does. Whoever must not block has a thread for it. Values travel in binary
+ * the resolver does. A caller that must not block has a thread for it. Values travel in binary
  * (libpq 34.3), so that no statement is built from strings. One thread at a time. [libpq:
  * PostgreSQL 15 documentation, chapter 34; errors: appendix A]
  */
@@ -31,7 +31,7 @@ enum pv_pg_type {
     PV_PG_TEXT
 };
 
-/* A value of a statement; make them with the functions below. What it points to must live until
+/* A value of a statement; make them with the functions below. Its pointer must be good until
  * pv_pg_finish(). */
 struct pv_pg_value {
     enum pv_pg_type type;
@@ -133,8 +133,8 @@ size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][
  * value of another length. */
 struct pv_view pv_pg_get_bytes(const PGresult *res, int row, int column);
 int64_t pv_pg_get_int(const PGresult *res, int row, int column);
-/* A text that another coordinator wrote, such as its name, cut to cap. What is no printable ASCII
- * becomes '?': people read it on their terminals. */
+/* A text that another coordinator wrote, such as its name, cut to cap. A character that is no
+ * printable ASCII becomes '?': people read it on their terminals. */
 void pv_pg_get_text(const PGresult *res, int row, int column, char *text, size_t cap);
 
 #endif /* PV_PG_H */

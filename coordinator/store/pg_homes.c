@@ -220,8 +220,8 @@ static int ask_facts(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MA
 
 /* --- conclusions ----------------------------------------------------------------------------- */
 
-/* What was given to the one with the fewest counts as its own before it says so itself, or a storm
- * of members would all be sent to one. */
+/* A home given to the one with the fewest counts as its own before it says so itself, or a storm of
+ * members would all be sent to one. */
 static int64_t given(struct pv_pgstore *s, int64_t to, pv_ns now)
 {
     if (s->given_to != to || now - s->given_at > PV_MS(GIVEN_MS)) {
@@ -244,7 +244,7 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
         a->verdict = pv_home_judge(&a->f, a->pleads);
         a->to = a->verdict == PV_HOME_TAKE ? a->f.me : a->f.least;
     } else {
-        /* What another has taken meanwhile is not given away by this one. */
+        /* A home that another has taken meanwhile is not given away by this one. */
         bool mine =
             a->f.holder == a->f.me && a->f.fence == pv_pghomes_fence(s, a->op->copy.network);
         a->verdict = mine ? PV_HOME_GIVE : PV_HOME_THERE;
@@ -258,7 +258,7 @@ static void judge(struct pv_pgstore *s, struct asked *a, int64_t more)
         s->given++;
 }
 
-/* For people: `p2pvpn-coordinator homes` shows it, and the log. What was given to this coordinator
+/* For people: `p2pvpn-coordinator homes` shows it, and the log. A home given to this coordinator
  * keeps its giver's reason in the former. */
 static const char *reason(const struct asked *a)
 {
@@ -368,8 +368,8 @@ static size_t lock_holders(struct pv_pgstore *s, struct asked *const *order, siz
 }
 
 /* A line may carry short packets and lose long ones, as where a tunnel makes its MTU smaller and
- * does not say so: the facts come, and the rows of a network never do. What can be read elsewhere
- * is not tried here again for a while, and its members go there. */
+ * does not say so: the facts come, and the rows of a network never do. A network that can be read
+ * elsewhere is not tried here again for a while, and its members go there. */
 static void note_read(struct round *ro, int r)
 {
     pv_ns now = pv_clock_now();

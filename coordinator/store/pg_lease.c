@@ -121,7 +121,7 @@ int pv_pg_lease_schema_was(const struct pv_pg_lease *l)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
-/* What one question brings back. */
+/* The answer to one question. */
 struct answer {
     bool got; /* fence is ours */
     int64_t fence;
@@ -259,7 +259,7 @@ static void take_home(void *ctx, size_t i, PGresult *res)
     }
 }
 
-/* What a renewal brings back. */
+/* The answer to a renewal. */
 struct stayed {
     struct answer a;
     struct pv_pg_renewal *re;

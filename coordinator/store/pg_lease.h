@@ -3,8 +3,8 @@
  * pg_lease.h - who may use a database that several share, and that they are alive.
  *
  * Coordinators share it: each has a row that it renews, and takes homes of networks (home.h) while
- * it does. Whoever wants the database alone, to import or export all of it, takes the lease, which
- * nobody gets while a coordinator lives, and while which no coordinator joins.
+ * it does. A process that wants the database alone, to import or export all of it, takes the lease,
+ * which nobody gets while a coordinator lives, and while which no coordinator joins.
  *
  * Both end PV_PG_LEASE_MS after they were last renewed, by the clock of the database. Each taking
  * of the lease gives it a higher number, the fence, which every transaction of the store checks
@@ -55,7 +55,7 @@ struct pv_pg_silent {
     char name[PV_PG_NAME_MAX];
 };
 
-/* What a renewal says, and brings back. */
+/* The words of a renewal, and the answer to it. */
 struct pv_pg_renewal {
     uint64_t homes;   /* in: of this coordinator */
     bool draining;    /* in: it gives them away */

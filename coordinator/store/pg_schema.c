@@ -11,7 +11,7 @@
 #include "coordinator/store/pg_2.sql.h"
 #include "coordinator/store/pg_3.sql.h"
 
-/* What each version adds to the one before. */
+/* The additions of each version to the one before. */
 static const char *const versions[PV_PG_SCHEMA] = {pv_pg_1_sql, pv_pg_2_sql, pv_pg_3_sql};
 
 /* The first coordinator makes the table that the others look at. */
@@ -22,7 +22,7 @@ static const char begin[] = "BEGIN; SELECT pg_advisory_xact_lock(1882353763);" /
                             " version int NOT NULL);"
                             "INSERT INTO p2pvpn.version(version) VALUES(0) ON CONFLICT DO NOTHING;";
 
-/* What there is; -1 without our schema. */
+/* The version that is there; -1 without our schema. */
 static int read_version(struct pv_pg *pg, int *ret_version, char ret_error[static PV_PG_ERROR_MAX])
 {
     int there = 0;

@@ -14,7 +14,7 @@
 
 struct pv_coordstore;
 
-/* What every kind of store does; see the functions below, which call these. */
+/* The calls of every kind of store; see the functions below, which call these. */
 struct pv_coordstore_ops {
     int (*load)(struct pv_coordstore *store, int (*take)(void *ctx, struct pv_storerow *row),
                 void *ctx, char ret_error[static PV_STOREOP_ERROR_MAX]);

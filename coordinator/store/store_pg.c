@@ -142,8 +142,8 @@ static void send_redeem(struct pv_pgstore *s, const struct pv_storeop *op)
     pv_pg_send(s->pg, "redeem", v, PV_ARRAY_LEN(v));
 }
 
-/* Copies of before this time are over. Who shares the database goes by its clock: see "age" above.
- * A transfer brings copies with the times that they have, and must lose none. */
+/* Copies of before this time are over. A coordinator that shares the database goes by its clock:
+ * see "age" above. A transfer brings copies with the times that they have, and must lose none. */
 static int64_t oldest(const struct pv_pgstore *s, const struct pv_storeop_copy *m)
 {
     return s->member != 0 || s->held || m->wall_s < PV_STOREOP_COPY_S
@@ -349,8 +349,8 @@ static int send_batch(struct pv_pgstore *s, struct batch *b, bool *ret_sent,
     return pv_pg_finish(s->pg, take_result, b, error);
 }
 
-/* What stands in the database is known here from now on. Without memory for it the next write asks
- * the database in vain, and the network is asked for again. */
+/* The homes written to the database are known here from now on. Without memory for it the next
+ * write asks the database in vain, and the network is asked for again. */
 static void note_homes(struct pv_pgstore *s, const struct batch *b)
 {
     for (size_t i = 0; s->member != 0 && i < b->n; i++) {
@@ -434,7 +434,7 @@ static bool is_home(const struct pv_storeop *op)
     return op->kind == PV_STOREOP_HOME || op->kind == PV_STOREOP_LEAVE;
 }
 
-/* Whoever waits for a home asks again. */
+/* A network that waits for a home asks again. */
 static void run_homes(struct pv_pgstore *s, struct pv_storeop *const *ops,
                       struct pv_storeop_result *results, size_t n)
 {
@@ -513,7 +513,7 @@ static int take_row(void *ctx, PGresult *res)
     return r;
 }
 
-/* What fails here costs time at the next start, and nothing else. */
+/* A failure here costs time at the next start, and nothing else. */
 static void store_marks(struct pv_pgstore *s, const struct marks *m)
 {
     char error[PV_STOREOP_ERROR_MAX];

@@ -19,7 +19,7 @@ enum {
 
 #define PV_COORDSTORE_FILE "coordinator.db"
 
-/* What makes a database the coordinator's, for who opens it beside a running one. */
+/* The marks of a coordinator's database, for a program that opens it beside a running one. */
 extern const struct pv_sqlite_kind pv_coordstore_kind;
 
 /*

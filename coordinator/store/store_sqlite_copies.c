@@ -80,7 +80,7 @@ enum {
     TURNS_MAX = 32, /* ours: so often others give way to one copy: on a full disk, a network each */
 };
 
-/* What there is of copies, in the order of PV_SQL_COPY_ROOM. */
+/* The sums of stored copies, in the order of PV_SQL_COPY_ROOM. */
 struct sums {
     sqlite3_int64 to, to_bytes, from, from_bytes, there, pair, pair_bytes, network, all;
 };
@@ -193,7 +193,7 @@ static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, struc
     return r == PV_OK && sqlite3_changes(s->db) == 0 ? PV_ERR_REFUSED : r;
 }
 
-/* What was deleted for a copy that is refused in the end comes back. */
+/* Copies deleted for one that is refused in the end come back. */
 static int make_room(struct pv_sqlitestore *s, const struct pv_storeop *op)
 {
     struct room room;

@@ -108,7 +108,7 @@ int pv_transfer(struct pv_coordstore *from, struct pv_coordstore *to,
         r = pv_coordstore_keep(to, ret_error);
     if (r == PV_OK)
         r = pv_coordstore_keep(from, ret_error); /* nothing has changed there: it is let go */
-    /* What the target says is nearer to the cause than what its source makes of that. */
+    /* The target's error is nearer to the cause than what its source makes of that. */
     if (r < 0 && t->error[0] != '\0')
         memcpy(ret_error, t->error, sizeof(t->error));
     for (size_t i = 0; i < t->n_boxes; i++)

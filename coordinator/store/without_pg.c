@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a coordinator says that was built without libpq (CMake: PV_STATIC, or it was not found):
- * then this file stands in for pg.c, pg_*.c and store_pg.c. */
+/* The answers of a coordinator that was built without libpq (CMake: PV_STATIC, or it was not
+ * found): then this file stands in for pg.c, pg_*.c and store_pg.c. */
 #include <stdio.h>
 
 #include "coordinator/store/pg_lease.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What all ways to chat share: printing a message, asking for a name, reading lines. */
+/* The parts that all ways to chat share: printing a message, asking for a name, reading lines. */
 #include "ctl/chat/chatmsg.h"
 
 #include <errno.h>

@@ -55,7 +55,7 @@ static int ask_inbox(struct raw *c)
     return code;
 }
 
-/* What was printed, up to the last of these messages, is read. */
+/* The printed messages, up to the last of these, are read. */
 static int read_through(struct raw *c, const json_t *messages)
 {
     struct pv_ctlapi_request req;

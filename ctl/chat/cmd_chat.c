@@ -232,7 +232,7 @@ static int print_cleared(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
-/* What is deleted does not come back: a person is asked, a script says --yes. */
+/* A deleted message does not come back: a person is asked, a script says --yes. */
 static int confirm_clear(struct pv_cli *cli, const char *whom)
 {
     struct pv_chat_input *in = calloc(1, sizeof(*in));

@@ -95,7 +95,7 @@ static void draw(struct pv_cli *cli, struct job *j, double done, double size)
     j->on_line = true;
 }
 
-/* What there is to say while a file is not there yet. */
+/* The words about a file that is not there yet. */
 static void show_progress(struct pv_cli *cli, struct job *j, const json_t *file)
 {
     char text[PV_SHOW_BUF + 64];
@@ -174,7 +174,7 @@ static int offer(struct pv_cli *cli, struct job *j, int *ret_status)
 }
 
 /* p2pvpnd went away: waits until it is there again, and offers the file again, for it has lost the
- * descriptor. What has arrived stays, and by its id it is still the same file. */
+ * descriptor. The part that has arrived stays, and by its id it is still the same file. */
 static int come_back(struct pv_cli *cli, struct job *j)
 {
     note_once(cli, j, "p2pvpnd has ended: waiting for it to come back");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rooms: create, invite, leave, list, members. What is said in them is cmd_chat.c's. */
+/* Rooms: create, invite, leave, list, members. The talk in them is cmd_chat.c's. */
 #include <string.h>
 
 #include "ctl/chat/chatcmds.h"

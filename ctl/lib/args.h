@@ -22,7 +22,8 @@ struct pv_option {
     bool has_value;
 };
 
-/* What was found; strings are borrowed from argv. Zeroed at first; several calls add up. */
+/* The options and words found; strings are borrowed from argv. Zeroed at first; several calls add
+ * up. */
 struct pv_args {
     const char *value[PV_ARGS_MAX_OPTIONS]; /* by place in the table; NULL: absent; flags: "" */
     char *word[PV_ARGS_MAX_WORDS];          /* arguments that are no options, in order */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What commands of p2pvpnctl share: requests to p2pvpnd with their errors told, and arguments. */
+/* The parts that commands of p2pvpnctl share: requests to p2pvpnd with their errors told, and
+ * arguments. */
 #include "ctl/lib/cli.h"
 
 #include <errno.h>

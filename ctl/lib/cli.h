@@ -3,9 +3,8 @@
  * cli.h - what every command of p2pvpnctl gets and may call: its arguments, p2pvpnd behind the
  * control socket, and ways to tell the user something.
  *
- * A command's run() returns the exit code (enum pv_ctlapi_code). What was asked for goes to out,
- * everything else to err; errors are one line "p2pvpnctl: what failed: why: what to do", with
- * --json
+ * A command's run() returns the exit code (enum pv_ctlapi_code). The answer goes to out, everything
+ * else to err; errors are one line "p2pvpnctl: what failed: why: what to do", with --json
  * {"format","code","error"}.
  */
 #ifndef PV_CLI_H
@@ -91,8 +90,8 @@ typedef void pv_cli_event_fn(struct pv_cli *cli, const struct pv_ctlapi_reply *e
  * reference. Else an exit code, and the user has been told why. on_event may be NULL. */
 PV_MUST_CHECK int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req,
                               pv_cli_event_fn *on_event, void *ctx, json_t **ret_body);
-/* What most commands do: connects, sends req, waits at most 30 s (or --timeout) for its answer. As
- * pv_cli_call(). */
+/* The way of most commands: connects, sends req, waits at most 30 s (or --timeout) for its answer.
+ * As pv_cli_call(). */
 PV_MUST_CHECK int pv_cli_ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body);
 /* Prints an answer for people; returns the exit code. */
 typedef int pv_cli_print_fn(struct pv_cli *cli, const json_t *body);

@@ -92,8 +92,8 @@ int pv_client_send_fd(struct pv_client *c, const struct pv_ctlapi_request *req, 
     return r;
 }
 
-/* Makes room behind what is there. What was handed out is overwritten; a line longer than p2pvpnd
- * sends means that somebody else answers. */
+/* Makes room behind what is there. Lines that were handed out are overwritten; a line longer than
+ * p2pvpnd sends means that somebody else answers. */
 static int make_room(struct pv_client *c)
 {
     if (c->in_off > 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What follows from the name of a network's node on this machine, and which of them there are. */
+/* The paths that follow from the name of a network's node on this machine, and the list of nodes
+ * here. */
 #include "ctl/lib/instance.h"
 
 #include <dirent.h>

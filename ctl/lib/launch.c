@@ -106,8 +106,8 @@ static void become_daemon(const struct pv_launch *l, const struct pv_instance *n
     _exit(127);
 }
 
-/* The last line that p2pvpnd wrote, for the user. What stood in the log before is no reason; what
- * it had to say may be missing, for the log's disk may be what is full. */
+/* The last line that p2pvpnd wrote, for the user. A line that stood in the log before is no reason;
+ * what it had to say may be missing, for the log's disk may be what is full. */
 static void last_words(const struct pv_launch *l, int log, char *dst, size_t cap)
 {
     char tail[1024] = "";

@@ -9,7 +9,7 @@
 
 #include "ctl/lib/instance.h"
 
-/* What was started, for the user. */
+/* The started program, for the user. */
 struct pv_launch {
     char program[PATH_MAX];
     char log[PV_INSTANCE_PATH_BUF + 16]; /* file its messages go to; "": systemd's journal */

@@ -61,7 +61,7 @@ void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n
 }
 
 /* Columns on the screen, by the locale of the thread: names of files have characters that take two,
- * or none. What that locale does not know takes one. */
+ * or none. A character that the locale does not know takes one. */
 static size_t width(const char *text)
 {
     size_t n = 0, left = strlen(text);
@@ -106,7 +106,7 @@ static void print_rows(const struct pv_table *t, FILE *out, bool colour)
 int pv_table_print(struct pv_table *t, FILE *out, bool colour)
 {
     int r = t->status;
-    /* What daemons say is UTF-8, whatever the locale of this program is. */
+    /* Daemons' texts are UTF-8, whatever the locale of this program is. */
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), was = uselocale(utf8);
     if (r == PV_OK)
         print_rows(t, out, colour);

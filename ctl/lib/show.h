@@ -56,8 +56,8 @@ const char *pv_show_time(double unix_s, double now_s, char buf[static PV_SHOW_BU
 /* Prints text of others: see pv_chat_show(). NULL prints nothing. */
 void pv_show_text(FILE *out, const char *text);
 
-/* Who typed a message that is not the daemon's own: "somebody", or by the daemon's word "root" or
- * "a p2pvpn user". */
+/* The author of a message that is not the daemon's own: "somebody", or by the daemon's word "root"
+ * or "a p2pvpn user". */
 const char *pv_show_typist(const json_t *msg);
 /* Prints whose message it is: "bob", or "somebody on bob's machine" when it is not his daemon's. */
 void pv_show_from(FILE *out, const json_t *msg);

@@ -480,7 +480,7 @@ int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
         }
         pump_router(&router, &report.router);
         pv_nettrace_handle_timeout(&trace, pv_clock_now());
-        /* What ended in this round needs no sleep. */
+        /* A check that ended in this round needs no sleep. */
         if (m[0].running || m[1].running || router.running || trace.running)
             step(m, PV_NETPROBE_FAMILIES, &router, &trace, rx);
     }

@@ -64,7 +64,7 @@ struct tui {
 
 /* --- the daemon ------------------------------------------------------------------------------ */
 
-/* What an action says. */
+/* The contents of an action. */
 static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *action)
 {
     bool of_room = req->cmd >= PV_CTLAPI_ROOM_CREATE;
@@ -484,8 +484,8 @@ static void key_of_character(struct tui *u, wint_t key)
     pv_tui_key(&u->model, PV_TUI_CHAR, (wchar_t)key);
 }
 
-/* One character of a paste. What would be a key is none here: only newlines and tabs stay of the
- * control characters. */
+/* One character of a paste. A key code is no key here: only newlines and tabs stay of the control
+ * characters. */
 static void paste_character(struct tui *u, wint_t key)
 {
     char bytes[8];

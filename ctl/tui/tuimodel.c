@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the chat knows: conversations, their lines, who is there; and what it wants asked. Pure: no
+/* The chat's knowledge: conversations, their lines, who is there; and what it wants asked. Pure: no
  * terminal and no socket, so that a test can type and answer. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -143,7 +143,8 @@ static void mark_read(struct pv_tui *t, struct pv_tui_conv *c)
     pv_tui_want(t, PV_TUI_READ, c->name, NULL);
 }
 
-/* What a person wants to see first: 0 the network's own, then unread, there, away, left. */
+/* The order in which a person wants to see them: 0 the network's own, then unread, there, away,
+ * left. */
 static int rank_of(const struct pv_tui_conv *c)
 {
     if (c->name[0] == '\0')
@@ -330,7 +331,7 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     const json_t *msg = json_object_get(body, "message");
     size_t index = pv_tui_find(t, pv_json_text(msg, "to", ""), false);
     pv_tui_take_message(t, msg);
-    /* Who answers has seen what was new. */
+    /* A user who answers has seen what was new. */
     if (index != SIZE_MAX)
         t->convs[index].new_from[0] = '\0';
     if (!pv_json_bool(body, "online") && json_is_string(json_object_get(msg, "room")))
@@ -385,7 +386,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
     }
-    /* What came in the meantime, and notices. */
+    /* Lines that came in the meantime, and notices. */
     for (i = 0; i < old.n_lines; i++) {
         if (find_line(c, old.lines[i].id) == NULL)
             insert_line(c, old.lines[i]);

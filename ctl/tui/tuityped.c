@@ -126,7 +126,7 @@ static bool set_bell(struct pv_tui *t, const char *name)
     return true;
 }
 
-/* Whoever is named, or the one that is shown. */
+/* The conversation that is named, or the one that is shown. */
 static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
 {
     size_t index = name[0] == '\0' ? t->current : pv_tui_find(t, name, false);
@@ -277,7 +277,7 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
                 lines, t->convs[t->current].name);
 }
 
-/* The answer to the question above. What was typed before is the message's beginning. */
+/* The answer to the question above. The text typed before is the message's beginning. */
 static void answer_paste(struct pv_tui *t, bool yes)
 {
     size_t len = strlen(t->paste);

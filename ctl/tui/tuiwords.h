@@ -48,7 +48,7 @@ enum {
     PV_TUI_LIST = 160, /* bytes of the list of choices with the NUL */
 };
 
-/* What the word before the cursor may become. */
+/* The words that the one before the cursor may become. */
 struct pv_tui_choice {
     const char *word; /* its beginning; len bytes */
     size_t len, n;

@@ -132,16 +132,17 @@ static bool log_has_room(const struct pv_cnet *net)
     return net->limits.statements == 0 || pv_roster_size(net->roster) < net->limits.statements;
 }
 
-/* What ends something always has room, or a full network could not get rid of anybody; and a new
- * admin, who may have to; and the admission of who has a place already; and the word by which a
- * member stays one, or changes a stolen key: of each the roster keeps a few. */
+/* A statement that ends something always has room, or a full network could not get rid of anybody;
+ * and a new admin, who may have to; and the admission of who has a place already; and the word by
+ * which a member stays one, or changes a stolen key: of each the roster keeps a few. */
 static bool needs_no_room(uint8_t type)
 {
     return type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
            type == PV_ST_ADMIN || type == PV_ST_ADMISSION || type == PV_ST_TRANSPORT;
 }
 
-/* What takes the place of another, as does a rule or route that is taken back, fills nothing. */
+/* A statement that takes the place of another, as does a rule or route that is taken back, fills
+ * nothing. */
 static bool statement_has_room(const struct pv_cnet *net, const struct pv_statement *st)
 {
     return pv_roster_check_room(net->roster, st) == PV_OK &&
@@ -174,8 +175,8 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return PV_CTL_E_FULL;
     if (st.type == PV_ST_MEMBER)
         return judge_member(net, &st, receipt, wall);
-    /* What counted at another coordinator belongs to the set although its signer is out of office
-     * since: a network that moves here brings it in any order. */
+    /* A statement that counted at another coordinator belongs to the set although its signer is out
+     * of office since: a network that moves here brings it in any order. */
     return may_sign(net, &st) || pv_cnet_receipt_is_good(net, statement, receipt)
                ? PV_CTL_E_NONE
                : PV_CTL_E_NOT_ALLOWED;
@@ -531,7 +532,7 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         const struct pv_member *before = pv_roster_known(net->roster, node);
         enum pv_ctl_error e = invite_error(net, reg.st.signer, node, wall,
                                            pv_roster_check_verified(net->roster, &reg.st, wall));
-        /* Who was promised a place in time has the time of the promise to take it. */
+        /* A node that was promised a place in time has the time of the promise to take it. */
         if (e == PV_CTL_E_NONE && wall > PV_COORD_RESERVE_S &&
             invite_has_ended(net, reg.st.signer, wall - PV_COORD_RESERVE_S))
             e = PV_CTL_E_INVITE_EXPIRED;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who becomes the home of a network. */
+/* The choice of the coordinator that becomes the home of a network. */
 #include "coordinator/core/member/home.h"
 
 #include <stdlib.h>
@@ -18,8 +18,9 @@ static enum pv_home_verdict place(const struct pv_home_facts *f, bool pleads)
     return PV_HOME_TAKE;
 }
 
-/* Who has it already only reads it again. A holder that is silent may have been cut off from the
- * database as everybody was, and comes back with it: it is followed only by who has not. */
+/* A coordinator that has it already only reads it again. A holder that is silent may have been cut
+ * off from the database as everybody was, and comes back with it: only one that has not follows
+ * it. */
 enum pv_home_verdict pv_home_judge(const struct pv_home_facts *f, bool pleads)
 {
     if (!f->known)

@@ -23,14 +23,14 @@ enum {
     PV_HOME_PLEA_MS = 30000, /* ours: and one whose members cannot get there, after that */
 };
 
-/* What has become of the one that has the home. */
+/* The state of the one that has the home. */
 enum pv_home_holder {
     PV_HOME_NOBODY, /* there is none, or it has left */
     PV_HOME_ALIVE,
     PV_HOME_SILENT, /* it has not renewed, or was killed */
 };
 
-/* What the database says, at one moment of its clock. */
+/* The database's word, at one moment of its clock. */
 struct pv_home_facts {
     bool known;     /* the network exists */
     int64_t me;     /* number of the coordinator that asks */

@@ -8,7 +8,8 @@
 #include "base/pv.h"
 #include "proto/roster/statement.h"
 
-/* 0: no limit but the coordinator's own. What is there already stays when a limit becomes lower. */
+/* 0: no limit but the coordinator's own. Members and statements that are there stay when a limit
+ * becomes lower. */
 struct pv_netlimits {
     uint32_t members;    /* active ones; more do not join: error "full" */
     uint32_t statements; /* more are refused, "full"; but revocations and leaves always have room */

@@ -93,7 +93,7 @@ struct pv_cnet *pv_registry_find(const struct pv_registry *reg,
 /* Are there max_nets? */
 bool pv_registry_is_full(const struct pv_registry *reg);
 
-/* Other limits from now on; borrowed. What is there already stays. */
+/* Other limits from now on; borrowed. Entries that are there stay. */
 void pv_registry_set_limits(struct pv_registry *reg, const struct pv_netlimits_table *limits);
 
 /* Forgets a network whose rows are gone from the store. Its memory stays until done. */
@@ -108,9 +108,9 @@ void pv_registry_sweep(struct pv_registry *reg,
                        bool (*is_used)(void *ctx, const struct pv_cnet *net), void *ctx);
 
 /* The time that a receipt given now in this network has, Unix seconds: it never falls, and stands
- * still while a clock that was set back is behind it. What is let in is judged at this time, as
- * everybody judges it by the receipt. Of other networks it says nothing: another coordinator's
- * clock may have been wrong there. */
+ * still while a clock that was set back is behind it. A statement that comes in is judged at this
+ * time, as everybody judges it by the receipt. Of other networks it says nothing: another
+ * coordinator's clock may have been wrong there. */
 uint64_t pv_registry_time(const struct pv_cnet *net, uint64_t wall);
 
 /* Takes the work; it comes back by pv_registry_poll_done(), perhaps at once. wall: Unix seconds. */

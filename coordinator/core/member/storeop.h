@@ -32,7 +32,7 @@ struct pv_storerow {
     struct pv_view statement;
     struct pv_view receipt; /* of this coordinator, PV_RECEIPT_LEN bytes */
     struct pv_view foreign; /* a receipt the statement came with, or empty */
-    /* What proves to this coordinator, at its next start, that it has verified this very row: a MAC
+    /* The proof to this coordinator, at its next start, that it has verified this very row: a MAC
      * with a key that follows from its own. Without it (a database of an older version) the row is
      * verified, and marked by whoever loads it. */
     uint8_t mark[PV_STOREOP_MARK_LEN];
@@ -65,8 +65,8 @@ enum pv_storeop_kind {
     /* Where several coordinators share a store (home.h): whose is copy.network? It is taken when it
      * may be. */
     PV_STOREOP_HOME,
-    /* The same: copy.network is given to another coordinator, or to nobody. What was ordered before
-     * is stored before. */
+    /* The same: copy.network is given to another coordinator, or to nobody. Earlier orders are
+     * stored before. */
     PV_STOREOP_LEAVE,
 };
 
@@ -83,7 +83,8 @@ enum {
      * free. */
     PV_STOREOP_COPY_PAIR = PV_STOREOP_COPY_TO / 8,
     PV_STOREOP_COPY_PAIR_BYTES = PV_STOREOP_COPY_TO_BYTES / 8,
-    /* What one has of a receiver's room: bytes, and for each copy as many as there are for one. */
+    /* One sender's part of a receiver's room: bytes, and for each copy as many as there are for
+     * one. */
     PV_STOREOP_COPY_EACH = PV_STOREOP_COPY_TO_BYTES / PV_STOREOP_COPY_TO,
     PV_STOREOP_COPY_NET_BYTES = PV_STOREOP_COPY_BYTES / 16,
 };

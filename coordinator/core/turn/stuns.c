@@ -66,7 +66,8 @@ void pv_stuns_note_member(struct pv_stuns *s, const struct pv_addr *src, pv_ns n
     pv_regulars_note(&s->regulars, &seen, now);
 }
 
-/* Whoever forges the addresses of members uses up their share, and takes nothing from others. */
+/* A stranger who forges the addresses of members uses up their share, and takes nothing from
+ * others. */
 static bool may_answer_regular(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
 {
     return pv_regulars_has(&s->regulars, src, now) &&

@@ -16,8 +16,8 @@ enum {
 static const uint8_t algorithms[8] = {0, ALGORITHM_SHA256, 0, 0, 0, ALGORITHM_MD5, 0, 0};
 
 /* A member that relays goes on under a flood of strangers: every hour its nonce expires, and it
- * needs one answer to go on with the next. Whoever forges its source only makes it hear of a new
- * nonce. */
+ * needs one answer to go on with the next. A stranger who forges its source only makes it hear of a
+ * new nonce. */
 static bool may_answer(struct pv_turns *t, const struct pv_treq *q)
 {
     const struct pv_talloc *there = pv_talloc_find(t, q->way);
@@ -27,7 +27,7 @@ static bool may_answer(struct pv_turns *t, const struct pv_treq *q)
                                       q->now);
 }
 
-/* What an answer to a request that nobody has signed for offers. */
+/* The offer in an answer to a request that nobody has signed for. */
 enum offer {
     OFFER_NOTHING,  /* the request was a bad one: it is no use to try again */
     OFFER_PLAIN,    /* a nonce, as before RFC 8489 */

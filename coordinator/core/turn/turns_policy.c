@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the operator may change while the relay runs: limits, ports, peers, public addresses. */
+/* The settings that the operator may change while the relay runs: limits, ports, peers, public
+ * addresses. */
 #include <string.h>
 
 #include "coordinator/core/turn/turns_int.h"
@@ -20,8 +21,8 @@ uint32_t pv_tpolicy_bandwidth(const struct pv_turns *t, const uint8_t *net)
     return t->limits.bandwidth;
 }
 
-/* What clients are told leads to this machine, so it is refused as a peer (turnpeer.h). Addresses
- * that are public no more stay refused. */
+/* A public address, which clients are told, leads to this machine, so it is refused as a peer
+ * (turnpeer.h). Addresses that are public no more stay refused. */
 static void add_own(struct pv_turns *t, const struct pv_addr *a)
 {
     for (size_t i = 0; i < t->rules.n_own; i++) {

@@ -53,8 +53,8 @@ void *pv_turntab_find(const struct pv_turntab *t, const uint8_t *key)
     return t->slots[probe_slots(t, key, pv_map_hash(&t->key, key, t->key_len))].entry;
 }
 
-/* Who empties a table asks for each entry in turn: the search goes on where the last one ended,
- * for the slots before are free. */
+/* An owner that empties a table asks for each entry in turn: the search goes on where the last one
+ * ended, for the slots before are free. */
 void *pv_turntab_any(struct pv_turntab *t)
 {
     for (size_t i = 0; t->n > 0 && i < t->n_slots; i++) {

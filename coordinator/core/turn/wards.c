@@ -110,7 +110,7 @@ static struct ward *find_place(struct pv_wards *w, const struct pv_addr *node, p
     return spare;
 }
 
-/* Who is there stays: a flood of new ones takes no place of another. */
+/* A node that is there stays: a flood of new ones takes no place of another. */
 static bool put(struct pv_wards *w, const struct pv_addr *node, const struct pv_addr *place,
                 const struct pv_sentry_word *said, pv_ns now)
 {

@@ -4,11 +4,11 @@
  * coordinator, and the alarm that goes to them when that one falls silent (proto/stun/sentrymsg.h,
  * docs/PROTOCOL.md "Sentries").
  *
- * A table of fixed size. Who comes into it has shown a ticket, which went to the very address that
- * it is for: nobody can have alarms sent to others. A ticket follows from the address, the time and
- * a key of this process, so nothing is kept about who has not shown one. A network may bring
- * PV_WARDS_SOURCE_RATE new ones a second; who does not come again is forgotten. Alarms leave at a
- * pace, so that no turn is long and thousands of nodes do not all ask at once.
+ * A table of fixed size. A node in it has shown a ticket, which went to the very address that it is
+ * for: nobody can have alarms sent to others. A ticket follows from the address, the time and a key
+ * of this process, so nothing is kept about a node that has not shown one. A network may bring
+ * PV_WARDS_SOURCE_RATE new ones a second; a node that does not come again is forgotten. Alarms
+ * leave at a pace, so that no turn is long and thousands of nodes do not all ask at once.
  *
  * Pure: a machine of five calls, but that an answer is part of one of the STUN server. One thread.
  */
