@@ -151,23 +151,19 @@ static int find_listener(const char *dir, char ret_other[static PATH_MAX])
 {
     static const char end[] = ".sock";
     const struct dirent *e;
-    int r = PV_OK;
+    bool served = false;
     DIR *d = opendir(dir);
     if (d == NULL)
         return -errno;
-    while (r == PV_OK && (e = readdir(d)) != NULL) {
+    while (!served && (e = readdir(d)) != NULL) {
         size_t len = strlen(e->d_name);
-        int fd = -1;
         if (len < sizeof(end) || strcmp(e->d_name + len + 1 - sizeof(end), end) != 0 ||
             snprintf(ret_other, PATH_MAX, "%s/%s", dir, e->d_name) >= PATH_MAX)
             continue;
-        if (pv_unix_connect(ret_other, &fd) == PV_OK) {
-            close(fd);
-            r = PV_ERR_EXISTS;
-        }
+        (void)!pv_unix_is_served(ret_other, &served);
     }
     closedir(d);
-    return r;
+    return served ? PV_ERR_EXISTS : PV_OK;
 }
 
 /* Of what the former owner left there: no file that root opens, and nothing that leads elsewhere or

@@ -38,29 +38,39 @@ static int new_unix_socket(int flags, int *ret_fd)
     return PV_OK;
 }
 
-/* Removes a socket that nobody listens on; PV_ERR_EXISTS when somebody does. A connect is the only
- * way to tell: the file stays after a crash. */
-static int remove_stale(const char *path, const struct sockaddr_un *un)
+/* A connect is the only way to tell: the file stays after a crash. */
+int pv_unix_is_served(const char *path, bool *ret_served)
 {
+    struct sockaddr_un un;
     struct stat st;
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? PV_OK : -errno;
-    if (!S_ISSOCK(st.st_mode))
-        return -ENOTSOCK;
     int fd = -1;
-    int r = new_unix_socket(SOCK_NONBLOCK, &fd);
+    *ret_served = false;
+    int r = make_address(path, &un);
+    if (r >= 0 && lstat(path, &st) < 0)
+        return errno == ENOENT ? PV_ERR_NOT_FOUND : -errno;
+    if (r >= 0 && !S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
+    if (r >= 0)
+        r = new_unix_socket(SOCK_NONBLOCK, &fd);
     if (r < 0)
         return r;
-    int c = connect(fd, (const struct sockaddr *)un, sizeof(*un));
+    int c = connect(fd, (const struct sockaddr *)&un, sizeof(un));
     int err = errno;
     close(fd);
-    if (c == 0 || err == EAGAIN) /* EAGAIN: its queue is full */
-        return PV_ERR_EXISTS;
-    if (err == ENOENT)
-        return PV_OK;
-    if (err != ECONNREFUSED)
-        return -err;
-    return unlink(path) < 0 ? -errno : PV_OK;
+    if (c < 0 && err == ENOENT)
+        return PV_ERR_NOT_FOUND;
+    *ret_served = c == 0 || err == EAGAIN; /* EAGAIN: its queue is full */
+    return *ret_served || err == ECONNREFUSED ? PV_OK : -err;
+}
+
+/* Removes a socket that nobody listens on; PV_ERR_EXISTS when somebody does. */
+static int remove_stale(const char *path)
+{
+    bool served;
+    int r = pv_unix_is_served(path, &served);
+    if (r < 0)
+        return r == PV_ERR_NOT_FOUND ? PV_OK : r;
+    return served ? PV_ERR_EXISTS : unlink(path) < 0 ? -errno : PV_OK;
 }
 
 static int set_access(const char *path, const char *group)
@@ -79,7 +89,7 @@ int pv_unix_listen(const char *path, const char *group, int *ret_fd)
     int fd = -1;
     int r = make_address(path, &un);
     if (r >= 0)
-        r = remove_stale(path, &un);
+        r = remove_stale(path);
     if (r >= 0)
         r = new_unix_socket(SOCK_NONBLOCK, &fd);
     if (r < 0)

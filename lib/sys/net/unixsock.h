@@ -24,6 +24,9 @@ struct pv_unix_cred {
  * -errno.
  */
 PV_MUST_CHECK int pv_unix_listen(const char *path, const char *group, int *ret_fd);
+/* Does a living process listen there? Waits for nobody. PV_ERR_NOT_FOUND: nothing has that name.
+ * -ENOTSOCK: something else has it. Else -errno. */
+PV_MUST_CHECK int pv_unix_is_served(const char *path, bool *ret_served);
 /* PV_ERR_AGAIN: nobody waits. PV_ERR_LIMIT: out of descriptors, see pv_stream_accept(). */
 PV_MUST_CHECK int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred);
 /* Connects; the descriptor is blocking. PV_ERR_NOT_FOUND: no such socket or nobody listens.

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -140,6 +141,31 @@ PV_TEST(what_lies_in_the_sockets_directory_leads_root_nowhere)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(dir), 0); /* nothing else is in it */
     assert_int_equal(owner_of(f->other, "precious"), 0);
+}
+
+PV_TEST(a_socket_that_takes_nobody_is_not_waited_for_and_a_link_to_one_not_followed)
+{
+    struct fixture *f = *state;
+    char dir[64], other[PATH_MAX];
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    need_root();
+    snprintf(un.sun_path, sizeof(un.sun_path), "%s/a.sock", f->other);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0), client = -1;
+    assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    do /* until its queue is full */
+        client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    while (connect(client, (struct sockaddr *)&un, sizeof(un)) == 0);
+    assert_int_equal(chown(f->other, nobody.uid, nobody.gid), 0);
+    alarm(20);
+    assert_int_equal(pv_rights_take_directory(f->other, &nobody, other), PV_ERR_EXISTS);
+    alarm(0);
+    snprintf(dir, sizeof(dir), "%s/run", f->base);
+    assert_int_equal(mkdir(dir, 0755), 0);
+    snprintf(other, sizeof(other), "%s/a.sock", dir);
+    assert_int_equal(symlink(un.sun_path, other), 0);
+    assert_int_equal(chown(dir, nobody.uid, nobody.gid), 0);
+    assert_int_equal(pv_rights_take_directory(dir, &nobody, other), PV_OK);
 }
 
 PV_TEST(a_sockets_directory_of_yet_others_is_refused)

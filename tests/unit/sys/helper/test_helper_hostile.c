@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A control process that was taken over: it has the helper's socket, and sends what it likes. In a
  * network namespace of its own; needs root. */
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -14,6 +15,7 @@
 
 #include "sys/helper/helper_proto.h"
 #include "sys/net/ipcmd.h"
+#include "sys/net/unixsock.h"
 #include "tests/unit/outer_filter.h"
 #include "tests/unit/test_util.h"
 
@@ -541,6 +543,74 @@ PV_TEST_IN(no_network_of_the_hosts_is_called_members, setup, teardown)
     assert_int_equal(set_members(f, "10.66.0.0", 16), PV_OK);
     assert_true(drops("10.66.0.0/16"));
     remove_uplink();
+}
+
+/* Of the helper, once it has finished with the request before. */
+static size_t count_fds(struct fixture *f)
+{
+    char command[64], *text;
+    blank(f, 0);
+    assert_int_equal(ask(f), -EINVAL);
+    snprintf(command, sizeof(command), "ls /proc/%d/fd | wc -l", f->helper);
+    text = look(command);
+    size_t n = strtoul(text, NULL, 10);
+    free(text);
+    return n;
+}
+
+static void send_with(struct fixture *f, int pass)
+{
+    struct pv_helper_reply reply;
+    size_t n = 0;
+    assert_int_equal(pv_unix_write(f->fd, pv_view(f->req, sizeof(*f->req)), pass, &n), PV_OK);
+    assert_int_equal(recv(f->fd, &reply, sizeof(reply), 0), sizeof(reply));
+    f->reply = reply;
+}
+
+/* Pipes that nobody writes to, directories, devices, its own socket: none is read, waited for or
+ * kept, with whatever request it comes. */
+PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
+{
+    struct fixture *f = *state;
+    int pipe_ends[2], pair[2];
+    char dir[] = "/tmp/pvhostile.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    blank(f, PV_HELPER_FILES);
+    snprintf(f->req->socket, sizeof(f->req->socket), "%s", dir);
+    snprintf(f->req->names, sizeof(f->req->names), "%s/a.names", dir);
+    assert_int_equal(ask(f), PV_OK);
+    assert_int_equal(confine(f), PV_OK);
+    assert_int_equal(open_port(f), PV_OK);
+    assert_int_equal(pipe(pipe_ends), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+    const int passed[] = {pipe_ends[0],
+                          pair[0],
+                          f->fd,
+                          open("/", O_RDONLY | O_DIRECTORY),
+                          open("/dev/zero", O_RDWR),
+                          open("/etc/passwd", O_RDONLY),
+                          open("/etc/passwd", O_PATH),
+                          open("/dev/net/tun", O_RDWR),
+                          socket(AF_INET, SOCK_STREAM, 0)};
+    size_t before = count_fds(f);
+    for (size_t i = 0; i < PV_ARRAY_LEN(passed); i++) {
+        blank(f, PV_HELPER_NAMES);
+        send_with(f, passed[i]);
+        assert_true(f->reply.status < 0);
+        for (uint32_t kind = 0; kind < PV_HELPER_KINDS; kind++) {
+            if (kind == PV_HELPER_TASK) /* it has descriptors of its own until it ends */
+                continue;
+            blank(f, kind);
+            send_with(f, passed[i]);
+        }
+    }
+    assert_int_equal(count_fds(f), before);
+    assert_int_equal(rmdir(dir), 0); /* no names were written */
+    for (size_t i = 0; i < PV_ARRAY_LEN(passed); i++)
+        if (passed[i] != f->fd)
+            close(passed[i]);
+    close(pipe_ends[1]);
+    close(pair[1]);
 }
 
 /* A daemon that was taken over can give its end to a process that stays. */
