@@ -66,15 +66,14 @@ static int parse4(struct pv_view p, struct pv_ippkt *ip)
     return PV_OK;
 }
 
-/* Length of the extension header of this type at the start of rest; 0 = it is not one. */
-static size_t extension_len(uint8_t type, struct pv_view rest)
+size_t pv_ippkt_extension_len(uint8_t type, struct pv_view rest)
 {
     switch (type) {
     case 0: /* hop-by-hop options, RFC 8200 s4.3 */
     case NEXT_ROUTING:
     case 60: /* destination options, s4.6 */
         return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 8;
-    case NEXT_FRAGMENT:
+    case NEXT_FRAGMENT: /* what stands in the length's place is reserved */
         return 8;
     case 51: /* authentication, RFC 4302 s2.2 */
         return rest.len < 2 ? 8 : 8 + (size_t)rest.ptr[1] * 4;
@@ -89,7 +88,7 @@ static size_t extension_len(uint8_t type, struct pv_view rest)
 static void skip_extensions(struct pv_ippkt *ip, uint8_t next, struct pv_view rest)
 {
     for (int n = 0; n <= PV_IPPKT_MAX_EXTENSIONS; n++) {
-        size_t len = extension_len(next, rest);
+        size_t len = pv_ippkt_extension_len(next, rest);
         if (len == 0 || ip->later_fragment) {
             ip->proto = next;
             ip->l4 = rest;

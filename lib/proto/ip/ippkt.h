@@ -59,6 +59,10 @@ bool pv_ippkt_is_housekeeping(const struct pv_ippkt *ip);
  * chose their way. Only a link's own routers may. */
 bool pv_ippkt_is_steering(const struct pv_ippkt *ip);
 
+/* Length in bytes of the IPv6 extension header of this type at the start of rest, which may be
+ * shorter (RFC 8200 s4, RFC 4302 s2.2); 0: it is none. */
+size_t pv_ippkt_extension_len(uint8_t type, struct pv_view rest);
+
 /* An ICMP error, or a redirect: it speaks of a packet that somebody else sent, and quotes it. */
 bool pv_ippkt_is_error(const struct pv_ippkt *ip);
 /* Where the packet that it quotes was sent to: 4 or 16 bytes inside whole. NULL: that is not in it,

@@ -20,10 +20,8 @@ enum {
     ECHO_REPLY6 = 129,  /* RFC 4443 s4.2 */
     NEXT_FRAGMENT = 44, /* RFC 8200 s4.5 */
     NEXT_ROUTING = 43,  /* RFC 8200 s4.4 */
-    LOOSE_ROUTE = 131,  /* options, RFC 791 s3.1 */
-    STRICT_ROUTE = 137,
-    IP4_MIN = 20, /* bytes, RFC 791 s3.1 */
-    IP6_LEN = 40, /* RFC 8200 s3 */
+    IP4_MIN = 20,       /* bytes, RFC 791 s3.1 */
+    IP6_LEN = 40,       /* RFC 8200 s3 */
     MARK_KEYS = PV_FLOW_WORDS + 1,
     ADDRESSES_AT = 3, /* in a key */
     CLASS_FLOW = 1,   /* in key[1]: what the rest of the key is about */
@@ -94,25 +92,11 @@ static bool walk6(const struct pv_ippkt *ip, const uint8_t **ret_fragment)
             return false;
         if (next == NEXT_FRAGMENT)
             *ret_fragment = at;
-        size_t len = next == 51 ? 8 + (size_t)at[1] * 4 : 8 + (size_t)at[1] * 8;
+        size_t len = pv_ippkt_extension_len(next, pv_view(at, (size_t)(ip->l4.ptr - at)));
         next = at[0];
         at += len;
     }
     return true;
-}
-
-/* Is it to be sent on elsewhere? Options that are damaged no kernel takes. */
-static bool has_source_route(const struct pv_ippkt *ip)
-{
-    const uint8_t *p = ip->whole.ptr;
-    size_t end = (p[0] & 15u) * 4u;
-    for (size_t i = IP4_MIN; i < end && p[i] != 0; i += p[i] == 1 ? 1u : p[i + 1]) {
-        if (p[i] == LOOSE_ROUTE || p[i] == STRICT_ROUTE)
-            return true;
-        if (p[i] != 1 && (i + 1 == end || p[i + 1] < 2))
-            return false;
-    }
-    return false;
 }
 
 /* Whether it is one of several fragments, and of which packet. *ret_offset: the fragment's, in
@@ -122,7 +106,7 @@ static bool read_pieces(const struct pv_ippkt *ip, bool incoming, struct pv_flow
 {
     const uint8_t *h = ip->whole.ptr;
     *ret_offset = 0;
-    if (ip->version == 4 ? has_source_route(ip) : !walk6(ip, &h))
+    if (ip->version == 4 ? ip->source_route : !walk6(ip, &h))
         return false;
     if (h == NULL)
         return true;

@@ -238,7 +238,13 @@ PV_TEST(what_may_be_read_in_two_ways_is_bad)
     assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
     p.b[48 + 3] = 8 * 10 + 1; /* a later one inside */
     assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    for (unsigned reserved = 0; reserved < 256; reserved++) {
+        p.b[40 + 1] = (uint8_t)reserved; /* which is no length */
+        assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    }
     p = ip_packet(6, PEER, OWN, 44, hidden, sizeof(hidden));
+    assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
+    p.b[40 + 1] = 9;
     assert_int_equal(flow_of(&p, true).kind, PV_FLOW_BAD);
     p = ip_packet(6, PEER, OWN, 44, atomic, sizeof(atomic));
     assert_int_equal(flow_of(&p, true).port, 53);
