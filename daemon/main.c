@@ -103,8 +103,8 @@ static int say(int code, const char *fmt, ...)
 
 /* --- flags and configuration --------------------------------------------------------------- */
 
-/* One flag with its value. What can be judged without the system is judged here, before anything is
- * touched. */
+/* One flag with its value. A value that can be judged without the system is judged here, before
+ * anything is touched. */
 static int take_flag(struct daemon *d, int opt)
 {
     uint64_t port = 0;
@@ -644,8 +644,8 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
     return code;
 }
 
-/* What needs root: afterwards this process is one that could as well be started by a user, and only
- * the helper, the door and the notifier have rights, each a few. */
+/* The steps that need root: afterwards this process is one that could as well be started by a user,
+ * and only the helper, the door and the notifier have rights, each a few. */
 static int open_as_root(struct daemon *d)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -663,8 +663,8 @@ static int open_as_root(struct daemon *d)
     return code;
 }
 
-/* What the helper is told before it confines itself, and what this process keeps: nothing but the
- * settings has been read yet. */
+/* The helper's settings before it confines itself, and the rights that this process keeps: nothing
+ * but the settings has been read yet. */
 static int give_up_rights(struct daemon *d)
 {
     const struct pv_rights_config cfg = {
@@ -735,7 +735,7 @@ static void run_task(struct pv_view args, int out)
     pv_portmapper_run(args, out);
 }
 
-/* What needs root, from the first fork to the last close. */
+/* The daemon's life, from the first fork to the last close. */
 static int serve(struct daemon *d)
 {
     d->rng = pv_entropy();

@@ -25,8 +25,8 @@ void pv_process_prepare(void)
         lim.rlim_cur = lim.rlim_max < FILES_MAX ? lim.rlim_max : FILES_MAX;
         (void)!setrlimit(RLIMIT_NOFILE, &lim);
     }
-    /* What was large goes back to the kernel when it is freed. Else glibc raises this limit with
-     * the first such block, and lists, tables and snapshots leave holes among what small things
+    /* A large block goes back to the kernel when it is freed. Else glibc raises this limit with the
+     * first such block, and lists, tables and snapshots leave holes among what small things
      * take. */
     (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     /* A core dump would have the keys in it. */

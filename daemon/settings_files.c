@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads the files of the configuration: the configuration itself, and the keys and passwords that
- * it names. What a file says wrongly is told with the file's name. */
+ * it names. A mistake in a file is told with the file's name. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -19,7 +19,7 @@ static void deliver_peer(struct pv_node *n, pv_ns now)
     uint32_t id = pv_peer_id(p);
     PV_EACH_PART(n, slot)
     {
-        /* What one part does may end the membership that made the peer. */
+        /* One part's action may end the membership that made the peer. */
         if (slot->part->on_peer != NULL && pv_peers_by_id(n->peers, id) == p)
             slot->part->on_peer(slot->self, p, facts, now);
     }
@@ -55,7 +55,7 @@ bool pv_deliver(struct pv_node *n, pv_ns now)
             pv_log(n->log, PV_LOG_ERROR, "what=\"facts do not end\" facts=%#x", n->facts);
             return false;
         }
-        /* What concerns the node comes first: what a part does about a peer may depend on it. */
+        /* Facts about the node come first: what a part does about a peer may depend on it. */
         if (n->facts != 0)
             deliver_facts(n, now);
         else

@@ -9,9 +9,9 @@
 #include "daemon/core/node/node.h"
 
 /*
- * Delivers the node's facts and those about its peers in the order of the parts. What a part raises
- * while it is told comes in the next round. Parts that answer each other for ever are found out: it
- * is logged, false is returned, and what is left waits for the next call.
+ * Delivers the node's facts and those about its peers in the order of the parts. A fact that a part
+ * raises while it is told comes in the next round. Parts that answer each other for ever are found
+ * out: it is logged, false is returned, and what is left waits for the next call.
  */
 bool pv_deliver(struct pv_node *n, pv_ns now);
 

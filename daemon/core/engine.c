@@ -248,7 +248,7 @@ static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv
     e->node.fp = e->fp;
     e->env.mtu = e->node.mtu;
     e->env.workers = cfg->workers;
-    /* What our descriptions say that we can do. Every node of this version proves itself on
+    /* The abilities that our descriptions state. Every node of this version proves itself on
      * connections of chat and files, and tells its groups; there is no setting for it. */
     e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
                   (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
@@ -421,7 +421,7 @@ static void settle(struct pv_engine *e, pv_ns now)
 {
     if (!pv_deliver(&e->node, now))
         return;
-    /* What machines do about news may be news to others: none may be left when this returns. */
+    /* A machine's answer to news may be news to others: none may be left when this returns. */
     for (int round = 0; round < MAX_ROUNDS; round++) {
         run_parts(e, now);
         if (e->node.facts == 0 && !pv_peers_has_news(e->node.peers))

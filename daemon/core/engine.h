@@ -47,7 +47,7 @@ struct pv_part;
 /* Every part there is, in the order in which facts are delivered and timeouts handled. For
  * the test that names a command or a type that no part takes, or that two take. */
 const struct pv_part *const *pv_engine_parts(size_t *ret_n);
-/* What all parts see, for tests to look at; borrowed from e. */
+/* The node that all parts see, for tests to look at; borrowed from e. */
 const struct pv_node *pv_engine_node(const struct pv_engine *e);
 
 /* PV_ERR_NOMEM; PV_ERR_MALFORMED when what was stored does not verify (log says what). */
@@ -60,7 +60,8 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now);
 
 /* --- facts in ------------------------------------------------------------------------------ */
 
-/* What the workers hand up: datagrams that are not transport data, in-band packets, wishes. */
+/* The packets that the workers hand up: datagrams that are not transport data, in-band packets,
+ * wishes. */
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now);
 
 /* Whenever somebody may want to see it. */
@@ -82,7 +83,7 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem);
 /* The whole picture, after it changed. n <= PV_ENGINE_MAX_LINKS (the shell cuts). */
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now);
-/* What the host has beside our interface, and what of the last plan is not in force. */
+/* The host's state beside our interface, and the part of the last plan that is not in force. */
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now);
 /* The routers of the default routes, one a family at most, before handle_links() tells what else
  * changed; each time the links are told. */
@@ -119,7 +120,7 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
 PV_MUST_CHECK int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op);
 /* Streams that have output now, each once until it was written or has new output. */
 PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid);
-/* What to write next (empty: nothing); valid until the next call into the engine. */
+/* The bytes to write next (empty: nothing); valid until the next call into the engine. */
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
 /* The stream shall not be read for now; poll_writable names it when that changes. */
@@ -146,9 +147,9 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
 
 PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
 
-/* UDP sockets beside the main ones, by id: any port, IPv4. What comes in on one is handed to
- * pv_engine_handle_punt() as a datagram until it is adopted; then it is received and sent on like
- * the main sockets, its id in every carrier. CLOSE is for both. */
+/* UDP sockets beside the main ones, by id: any port, IPv4. A datagram that comes in on one is
+ * handed to pv_engine_handle_punt() until the socket is adopted; then it is received and sent on
+ * like the main sockets, its id in every carrier. CLOSE is for both. */
 PV_MUST_CHECK int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
 /* The answer to an OPEN: its port; 0 = it could not be opened. */
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);

@@ -156,7 +156,7 @@ static void on_host_events(void *ctx, int events_fd)
     pv_io_hostnet_listen(io->hostnet, events_fd);
 }
 
-/* What time has brought, before the engine's output is drained. */
+/* Tells the engine what time has brought, before its output is drained. */
 static void check_timers(struct pv_io *io, pv_ns now)
 {
     /* CLOCK_BOOTTIME counts suspended time, CLOCK_MONOTONIC does not (clock_gettime(2)). */

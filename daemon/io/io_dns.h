@@ -17,8 +17,8 @@ struct pv_io_dns_config {
 };
 
 PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg);
-/* Listens on these sockets of the interface, which are taken; NULL = on none. What listened before
- * is closed. */
+/* Listens on these sockets of the interface, which are taken; NULL = on none. The sockets before
+ * are closed. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets);
 struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns); /* NULL is fine; returns NULL */
 

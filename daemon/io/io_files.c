@@ -98,8 +98,8 @@ static void pass(struct pv_io_files *files, const struct pv_fileop *op)
 
 /* --- transfers ----------------------------------------------------------------------------- */
 
-/* Whatever goes wrong before the thread has it is told to the engine at once: no transfer is left
- * that nobody runs. */
+/* A fault before the thread has it is told to the engine at once: no transfer is left that nobody
+ * runs. */
 static void start(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
 {
     struct pv_io_xfer *t = calloc(1, sizeof(*t));

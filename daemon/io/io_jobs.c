@@ -17,10 +17,10 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/worker.h"
 
-/* What is given back to a router at the end may take that long; it is mostly one packet. Ours. */
+/* A port given back to a router at the end may take that long; it is mostly one packet. Ours. */
 #define PORTMAP_LAST PV_MS(1500)
 
-/* The workers. What one of them waits for must not hold up the jobs of another. */
+/* The workers. The waits of one of them must not hold up the jobs of another. */
 enum lane {
     LANE_STORE,
     LANE_HELPER,
@@ -125,7 +125,7 @@ static void run_iface_down(void *ctx, struct work *w)
     w->result.status = pv_helper_iface_down(ctx, w->result.error);
 }
 
-/* What the host says comes by itself from the first plan on. */
+/* The host's word comes by itself from the first plan on. */
 static void run_netplan(void *ctx, struct work *w)
 {
     struct pv_io_jobs *jobs = w->jobs;
@@ -183,7 +183,7 @@ static void run_portmap(void *ctx, struct work *w)
                       &w->result.portmap);
 }
 
-/* Who may use the control socket speaks for this machine. */
+/* A user who may use the control socket speaks for this machine. */
 static void run_owner(void *ctx, struct work *w)
 {
     const struct pv_job_owner *job = &w->job->u.owner;
@@ -198,8 +198,8 @@ static void run_owner(void *ctx, struct work *w)
         w->result.typist = PV_CHAT_GROUP;
 }
 
-/* What serves a job of each kind, but for those that pv_store_serves(): the store takes them in
- * batches. ctx is that of the lane. */
+/* The function that serves a job of each kind, but for those that pv_store_serves(): the store
+ * takes them in batches. ctx is that of the lane. */
 static const struct handler {
     enum lane lane;
     void (*run)(void *ctx, struct work *w);

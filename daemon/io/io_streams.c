@@ -87,7 +87,8 @@ static void resume_listeners(struct pv_io_streams *all)
             pv_watch_set(l->watch, PV_LOOP_READ);
 }
 
-/* Whatever the engine knows of it. The descriptor that was freed may be what listeners wait for. */
+/* Removes it whether or not the engine knows of it. The descriptor that was freed may be what
+ * listeners wait for. */
 static void remove_stream(struct pv_io_stream *st)
 {
     struct pv_io_streams *all = st->all;
@@ -201,8 +202,8 @@ static int write_some(struct pv_io_stream *st, struct pv_view out, size_t *ret_n
     return r;
 }
 
-/* What this stream waits for. Bytes that the engine cannot take now stay in the kernel, so that
- * their sender waits. */
+/* The events that this stream waits for. Bytes that the engine cannot take now stay in the kernel,
+ * so that their sender waits. */
 static void watch(struct pv_io_stream *st, bool writes)
 {
     bool full = pv_engine_stream_is_full(st->all->cfg.turn->engine, st->sid);
@@ -334,7 +335,7 @@ static void on_stream(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_stream *st = ctx;
     pv_io_turn_begin(st->all->cfg.turn, now);
-    /* What TLS has read meanwhile is of no interest any more. */
+    /* Bytes that TLS has read meanwhile are of no interest any more. */
     if (st->closing)
         write_tail(st, now);
     else if (st->connecting)
@@ -425,7 +426,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         remove_stream(st); /* the engine never knew it */
 }
 
-/* Whoever it is: what goes through it authenticates itself inside (Noise). */
+/* The other end may be anybody: the traffic authenticates itself inside (Noise). */
 static int make_tls(struct pv_io_streams *all, struct pv_tls **ret_tls)
 {
     static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
@@ -600,7 +601,7 @@ static const char *listener_name(enum pv_stream_kind kind)
     return kind == PV_STREAM_CHAT ? "chat" : "file";
 }
 
-/* What is missing is shown in status. */
+/* A missing capability is shown in status. */
 static void note_missing(struct pv_io_streams *all, pv_ns now)
 {
     struct pv_io_counts *counts = all->cfg.counts;

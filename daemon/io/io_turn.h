@@ -3,7 +3,7 @@
  * io_turn.h - what all parts of the control thread share: the loop, the engine, and the clock of
  * the loop's present turn.
  *
- * Every part is told so by a pointer in its config. Whoever calls the engine calls
+ * Every part is told so by a pointer in its config. A part that calls the engine calls
  * pv_io_turn_begin() first, so that the engine has the wall clock of the turn, read once.
  */
 #ifndef PV_IO_TURN_H

@@ -2,9 +2,8 @@
 /*
  * resolver.h - asks the resolver of the system for the addresses of a host.
  *
- * What getaddrinfo() needs, the libraries of nsswitch.conf and unix sockets to whatever answers
- * there, the control process must not have: it is asked in a task of the helper, one name a
- * process.
+ * The control process must not have what getaddrinfo() needs, the libraries of nsswitch.conf and
+ * unix sockets to whatever answers there: it is asked in a task of the helper, one name a process.
  */
 #ifndef PV_RESOLVER_H
 #define PV_RESOLVER_H

@@ -178,7 +178,7 @@ static int read_chunk(const struct pv_xfer *x, uint8_t *buf, size_t *ret_n)
     return r < 0 ? r : recv_from(x, x->file, buf, len, PV_XFER_IDLE_S);
 }
 
-/* What the receiver has already, hashed. As hash_head(). */
+/* The part that the receiver has already, hashed. As hash_head(). */
 static int hash_sent(struct pv_xfer *x, uint64_t len, uint8_t *buf)
 {
     const struct pv_source_request req = {.what = PV_SOURCE_READ, .len = len};
@@ -313,8 +313,8 @@ static enum pv_file_why write_failure(int err)
     return full ? PV_FILE_WHY_DISK_FULL : PV_FILE_WHY_UNWRITABLE;
 }
 
-/* Is there room for all of it, with something left for others? What there is is set aside, so that
- * a full disk is found now and not at the end. */
+/* Is there room for all of it, with something left for others? The room is set aside, so that a
+ * full disk is found now and not at the end. */
 static enum pv_file_why make_room(int fd, uint64_t have, uint64_t size)
 {
     struct statvfs fs;
@@ -402,7 +402,8 @@ static int connect_to(struct pv_xfer *x)
     return r < 0 ? r : pv_stream_connected(x->sock);
 }
 
-/* What came of it before, hashed; from the beginning when it cannot be part of this file. */
+/* The part of it that came before, hashed; from the beginning when it cannot be part of this
+ * file. */
 static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret_have)
 {
     char name[PV_XFER_NAME_BUF];
@@ -413,7 +414,7 @@ static enum pv_file_why open_part(struct pv_xfer *x, uint8_t *buf, uint64_t *ret
     if (x->file < 0 || fstat(x->file, &st) != 0)
         return write_failure(errno);
     uint64_t have = (uint64_t)st.st_size;
-    /* What is there cannot be a part of this file. */
+    /* The bytes that are there cannot be a part of this file. */
     if (have > x->op.size) {
         have = 0;
         if (ftruncate(x->file, 0) != 0)

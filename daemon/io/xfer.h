@@ -45,8 +45,8 @@ void pv_xfer_run(struct pv_xfer *x);
 void pv_xfer_cancel(struct pv_xfer *x); /* any thread */
 void pv_xfer_done(struct pv_xfer *x);
 
-/* What a received file is called in its directory: NUMBER-ID, and with ".part" while it is not
- * whole. Nothing of it comes from the other side but the random id, in hex. */
+/* The name of a received file in its directory: NUMBER-ID, and with ".part" while it is not whole.
+ * Nothing of it comes from the other side but the random id, in hex. */
 void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
                   char buf[static PV_XFER_NAME_BUF]);
 

@@ -263,7 +263,7 @@ void pv_datapath_pop_punt(struct pv_datapath *dp)
     dp->peeked = NULL;
 }
 
-/* What the TUN and the sockets cannot do, as asked when they came. */
+/* The missing abilities of the TUN and the sockets, as asked when they came. */
 static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts *sum)
 {
     const struct pv_tun_offloads *o = &dp->offloads;
@@ -283,7 +283,7 @@ static void add_missing(const struct pv_datapath *dp, struct pv_datapath_counts 
             "udp_gro", "the sockets do not merge datagrams: Linux 5.0 does"};
 }
 
-/* What a lane was refused. */
+/* The offloads that a lane was refused. */
 static void add_refused(const struct pv_datapath *dp, struct pv_datapath_counts *sum)
 {
     bool tcp = false, udp = false;

@@ -9,9 +9,9 @@
  * (qsbr), rings and counters.
  *
  * Of several workers each has a queue of the TUN, which gives it the flows of some hash, and a
- * socket of the port, which gives it the transport data of its peers (pv_udp_open_group). What
- * comes to worker 0 for another's peer, through relays, adopted sockets and streams, goes to that
- * one's ring. One reader each and rings in between: packets of a flow keep their order.
+ * socket of the port, which gives it the transport data of its peers (pv_udp_open_group). A packet
+ * that comes to worker 0 for another's peer, through relays, adopted sockets and streams, goes to
+ * that one's ring. One reader each and rings in between: packets of a flow keep their order.
  */
 #ifndef PV_DATAPATH_H
 #define PV_DATAPATH_H
@@ -73,7 +73,7 @@ int pv_datapath_event_fd(const struct pv_datapath *dp);
 PV_MUST_CHECK int pv_datapath_peek_punt(struct pv_datapath *dp, struct pv_fp_punt *ret_punt);
 void pv_datapath_pop_punt(struct pv_datapath *dp);
 
-/* What the threads did so far; each number is a moment old. */
+/* The threads' counts so far; each number is a moment old. */
 struct pv_datapath_counts {
     uint64_t udp_sent, udp_failed; /* datagrams; failed: no room, too big, no route */
     uint64_t udp_received;

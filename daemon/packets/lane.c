@@ -30,7 +30,7 @@ enum {
 };
 #define POOL_IDLE PV_MS(20) /* after a crowd, until its memory is given back */
 
-/* What waited for a path or keys goes out, in order, in as many batches as it takes. */
+/* Packets that waited for a path or keys go out, in order, in as many batches as it takes. */
 static void flush(struct pv_lane *lane, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     bool more;
@@ -60,8 +60,8 @@ static bool inject_round(struct pv_lane *lane, const struct pv_fp_snapshot *snap
     return n > 0;
 }
 
-/* What is behind the header; what cannot be read becomes a packet of one byte, which is counted as
- * a damaged one. */
+/* The packet behind the header; an unreadable one becomes a packet of one byte, which is counted as
+ * damaged. */
 static void push_packet(struct pv_lane *lane, const uint8_t *read, size_t len)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
@@ -74,7 +74,7 @@ static void push_packet(struct pv_lane *lane, const uint8_t *read, size_t len)
         pv_fp_fair_push(lane->fair, PV_VNET_LEN, len, &offload, lane->tun_empty);
 }
 
-/* What the TUN has, as far as there are places for it. */
+/* Takes the packets that the TUN has, as far as there are places for them. */
 static void read_tun(struct pv_lane *lane, pv_ns now)
 {
     uint8_t *space;
@@ -198,7 +198,7 @@ static bool rx_copies(struct pv_lane *lane, const struct copies *c, pv_ns now)
     return c->n > 0;
 }
 
-/* What streams to relays gave. */
+/* Takes the messages that streams to relays gave. */
 static bool stream_round(struct pv_lane *lane, pv_ns now)
 {
     struct pv_relayio *io = lane->dp->cfg.relayio;
@@ -214,7 +214,8 @@ static bool stream_round(struct pv_lane *lane, pv_ns now)
     return rx_copies(lane, &c, now);
 }
 
-/* What worker 0 received for us; worker 0's own: what control received (pv_datapath_hand). */
+/* Takes the datagrams that worker 0 received for us; worker 0: those that control received
+ * (pv_datapath_hand). */
 static bool handed_round(struct pv_lane *lane, pv_ns now)
 {
     struct copies c = {.n = 0};
@@ -231,7 +232,7 @@ static bool handed_round(struct pv_lane *lane, pv_ns now)
     return rx_copies(lane, &c, now);
 }
 
-/* What is ready; true when more may be there. */
+/* Serves what is ready; true when more may be there. */
 static bool tx_round(struct pv_lane *lane, pv_ns now)
 {
     /* The counter is read before the snapshot: a publication in between is then seen as new in
@@ -257,7 +258,7 @@ static bool others_round(struct pv_lane *lane, pv_ns now)
     return more;
 }
 
-/* What is ready; true when more may be there. */
+/* Serves what is ready; true when more may be there. */
 static bool rx_round(struct pv_lane *lane, pv_ns now)
 {
     const struct pv_datapath *dp = lane->dp;
@@ -341,7 +342,7 @@ static void wait_for_work(struct pv_lane *lane)
             pv_udp_drain_errors(fds[i].fd, pv_udp_receiver_hints(lane->receiver));
 }
 
-/* What was injected before the stop (goodbyes) still goes out. */
+/* Packets injected before the stop (goodbyes) still go out. */
 static void send_rest(struct pv_lane *lane)
 {
     const struct pv_fp_snapshot *snap = pv_qsbr_online(lane->dp->qsbr, lane->index);

@@ -34,7 +34,7 @@ struct pv_lane_counts {
     _Atomic bool no_join_tcp, no_join_udp; /* the TUN refused a super-packet */
 };
 
-/* What may have something to read, as poll() said or the last read of it. */
+/* The sources that may have something to read, as poll() said or the last read of it. */
 struct pv_lane_ready {
     bool tun, v4, v6, others;
 };

@@ -31,7 +31,7 @@ static void send_family(struct pv_lane *lane, int fd, const struct pv_udp_out *o
     pv_lane_add(&lane->counts.udp_failed, datagrams - (lane->udp.sent - before));
 }
 
-/* What the line does not take is lost, as on the network. */
+/* A message that the line does not take is lost, as on the network. */
 static void send_stream(struct pv_lane *lane, const struct pv_fp_send *sends, size_t n)
 {
     struct pv_relayio *io = lane->dp->cfg.relayio;
@@ -110,7 +110,7 @@ static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_
         send_family(lane, fd_of(lane, (enum way)way), out[way], queued[way]);
 }
 
-/* What ICMP said goes to control, as a hint. A full ring loses it; there will be more. */
+/* ICMP's word goes to control, as a hint. A full ring loses it; there will be more. */
 void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints)
 {
     for (unsigned i = 0; i < hints->n; i++) {

@@ -36,7 +36,7 @@ enum {
     READS_A_TURN = 4,     /* of one stream, before the others get their turn; ours */
 };
 
-/* What the rings of senders carry: commands are control's alone. */
+/* The records in the rings of senders: commands are control's alone. */
 enum record_kind {
     RECORD_MESSAGE,
     RECORD_OPEN,
@@ -326,7 +326,7 @@ static void open_stream(struct pv_relayio *io, uint16_t stream, const struct pv_
     forget(c);
 }
 
-/* What waits is written as far as it goes. */
+/* Waiting bytes are written as far as it goes. */
 static void close_stream(struct conn *c)
 {
     if (!c->connecting)
@@ -514,7 +514,7 @@ int pv_relayio_new(struct pv_relayio **ret_io, unsigned tx_lanes, const char *ca
     return r;
 }
 
-/* What is in the rings still goes out: goodbyes to relays give their allocations back. */
+/* Messages in the rings still go out: goodbyes to relays give their allocations back. */
 struct pv_relayio *pv_relayio_free(struct pv_relayio *io)
 {
     if (io == NULL)

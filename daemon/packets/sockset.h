@@ -38,7 +38,7 @@ void pv_sockset_enter(struct pv_sockset *set, unsigned thread);
 void pv_sockset_leave(struct pv_sockset *set, unsigned thread);
 /* The descriptor of an id; -1: it is not among them (any more). Inside only. */
 int pv_sockset_fd(const struct pv_sockset *set, uint16_t id);
-/* What is in place i of PV_SOCKSET_MAX; false: nothing. Inside only. */
+/* The socket in place i of PV_SOCKSET_MAX; false: nothing. Inside only. */
 bool pv_sockset_at(const struct pv_sockset *set, size_t i, struct pv_sockset_sock *ret_sock);
 
 /* --- control --------------------------------------------------------------------------------- */

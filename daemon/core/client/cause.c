@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cause.c - the diagnosis as a table of rules, in the order in which one cause hides the others:
- * the own machine, the peer's presence, the way to it. The first rule that applies speaks. What the
- * rules follow from is in the lines below the diagnosis (`why`). */
+ * the own machine, the peer's presence, the way to it. The first rule that applies speaks. The
+ * facts behind the rules are in the lines below the diagnosis (`why`). */
 #include "daemon/core/client/cause.h"
 
 #include <stdio.h>

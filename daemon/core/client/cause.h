@@ -9,7 +9,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
 
-/* What is wrong with this machine itself; texts "" = nothing. */
+/* The faults of this machine itself; texts "" = nothing. */
 struct pv_cause_own {
     const char *coord_error;      /* why there is no connection to the coordinator */
     const char *iface_error;      /* why the interface is not up */

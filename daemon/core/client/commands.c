@@ -81,8 +81,8 @@ static void run(void *part, pv_ns now)
 
 /* --- its streams ------------------------------------------------------------------------------ */
 
-/* Who may change things is decided by the socket's credentials when it connects: nothing that a
- * client sends later can raise it. */
+/* A client's right to change things is decided by the socket's credentials when it connects:
+ * nothing that a client sends later can raise it. */
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
     struct pv_node *n = part;

@@ -65,7 +65,7 @@ static struct pv_addr bucket_of(const struct pv_addr *src)
     return key;
 }
 
-/* What a name stands for. */
+/* The member that a name stands for. */
 static const struct pv_member *find(const struct pv_node *n, const struct pv_dns_query *q,
                                     const char *zone, bool *ret_ours)
 {

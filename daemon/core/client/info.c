@@ -159,8 +159,8 @@ static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
-/* What all parts say of themselves; free() it. NULL without memory: the page is far too large for
- * the stack. */
+/* The words of all parts about themselves; free() it. NULL without memory: the page is far too
+ * large for the stack. */
 static struct pv_statuspage *gather(const struct info *x, pv_ns now)
 {
     struct pv_statuspage *st = calloc(1, sizeof(*st));
@@ -270,7 +270,7 @@ static const char *proof_of(const struct pv_node *n, const struct pv_peer *p)
     return state == PV_LINKKEYS_OLD ? "none" : "daemon";
 }
 
-/* What its programs want on the LAN, by its word. */
+/* The groups that its programs want on the LAN, by its word. */
 static void show_groups(const struct pv_node *n, const struct pv_peer *p,
                         struct pv_addr ret_groups[static PV_GROUPTELL_MAX],
                         struct pv_ctlapi_peer *shown)
@@ -550,7 +550,7 @@ static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, body);
 }
 
-/* What was left out of the log is this part's business, as the reports are. */
+/* Lines left out of the log are this part's business, as the reports are. */
 static void handle_timeout(void *part, pv_ns now)
 {
     struct info *x = part;

@@ -17,7 +17,7 @@
 
 extern const struct pv_part pv_part_info;
 
-/* What the shell counted, whenever somebody may want to see it. */
+/* The shell's counts, whenever somebody may want to see it. */
 void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath);
 void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
 

@@ -27,7 +27,7 @@ struct namesfile {
     uint64_t recent; /* the sum of what the small one says; 0: there is none */
 };
 
-/* What the roster says beside the whole file. */
+/* The roster's members beside the whole file. */
 struct news {
     size_t n;    /* members that are not in it as they are now */
     size_t left; /* that are in it as they are now */
@@ -76,7 +76,7 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what is in the files --------------------------------------------------------------------- */
 
-/* What a file says of a member: its IPv4 address, which no other has, and a hash of all of it. The
+/* A file's word about a member: its IPv4 address, which no other has, and a hash of all of it. The
  * hash is keyed: nobody can choose a name that hides another. */
 static uint64_t print_of(const struct namesfile *f, const struct pv_member *m)
 {

@@ -189,7 +189,7 @@ static void why_pairs(struct pv_peer *p, json_t **lines)
     }
 }
 
-/* What one side's NAT does, in words. */
+/* The behaviour of one side's NAT, in words. */
 static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 {
     const char *words = "has not been measured";
@@ -207,7 +207,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
                  nat->early ? ", and a packet that comes in early takes the port" : "");
 }
 
-/* What our router does about it. */
+/* Our router's part in it. */
 static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(n), PV_AF_INET);
@@ -307,7 +307,7 @@ static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t 
     }
 }
 
-/* What the coordinator, or a member that keeps copies, holds of what is for it. */
+/* The copies for it that the coordinator, or a member that keeps copies, holds. */
 static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     if (pv_peer_is_static(p))
@@ -319,7 +319,7 @@ static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **line
                     "comes when both meet");
 }
 
-/* Who can be behind what comes from its machine by chat. */
+/* The possible authors of chat from its machine. */
 static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     const enum pv_linkkeys_state state = pv_linkkeys_state(n->linkkeys, pv_peer_pk(p));
@@ -391,7 +391,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     return PV_OK;
 }
 
-/* What the rules keep out, either way: the peer is reached and does not answer all the same. */
+/* The packets that the rules keep out, either way: the peer is reached and does not answer all the
+ * same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     _Static_assert(PV_CHAT_PORT == (int)PV_PORTS_CHAT && PV_FILE_PORT == (int)PV_PORTS_FILES,

@@ -57,7 +57,7 @@ static unsigned rank(const struct pv_coordclient_addr *addr)
     return addr->guess ? 2 : addr->tls ? 1 : 0;
 }
 
-/* Before those that are tried later. What is known already is no guess any more. */
+/* Before those that are tried later. An address that is known already is no guess any more. */
 static void insert(struct pv_coordaddrs *a, const struct pv_coordclient_addr *addr)
 {
     size_t at = 0;
@@ -91,7 +91,7 @@ void pv_coordaddrs_add(struct pv_coordaddrs *a, const struct pv_addr *addr, bool
     insert(a, &x);
 }
 
-/* Who said where it is; in the tag of a lookup. */
+/* The source of an address; in the tag of a lookup. */
 enum said {
     SAID_PLAIN,
     SAID_TLS,

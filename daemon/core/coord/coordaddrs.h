@@ -36,7 +36,7 @@ struct pv_coordaddrs {
 bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
                            const struct pv_part *owner, uint64_t tag);
 
-/* What the hosts are called; addrs is empty until pv_coordaddrs_find(). */
+/* The names of the hosts; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* And these, behind those that are there, as far as there is room. */
 void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
@@ -48,7 +48,7 @@ void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
  * of each is guessed: a network may let nothing else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
                         const struct pv_part *owner);
-/* What a lookup has brought. False: it was about hosts that are not looked for any more. */
+/* The result of a lookup. False: it was about hosts that are not looked for any more. */
 PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, uint64_t tag,
                                       const struct pv_job_result *result,
                                       const struct pv_part *owner);

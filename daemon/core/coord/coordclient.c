@@ -252,7 +252,7 @@ int pv_coordclient_start(struct pv_coordclient *c, const struct pv_coordclient_t
     drop_all(c);
     c->target = *target;
     memcpy(c->dh_pk, dh_pk, sizeof(dh_pk));
-    /* What the former coordinator said of a home, or of another machine, is not about this one. */
+    /* The former coordinator's word of a home, or of another machine, is not about this one. */
     pv_coorddetour_end(&c->detour);
     c->to_rest = false;
     pv_coordwait_reset(&c->wait);
@@ -357,7 +357,7 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
     if (c->state != PV_COORDCLIENT_ONLINE)
         return PV_ERR_STATE;
     int r = send_msg(c, c->used, msg, tag);
-    /* Who asks once a connection, as for the statements, asks again on the next one. */
+    /* A part that asks once a connection, as for the statements, asks again on the next one. */
     if (r == PV_ERR_NOMEM)
         c->pulse.must_hear_by = 0;
     return r;
@@ -522,7 +522,7 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
     return PV_OK;
 }
 
-/* What comes on the connection in use ends a look elsewhere. */
+/* A message on the connection in use ends a look elsewhere. */
 static void note_heard(struct pv_coordclient *c, const struct pv_coordattempt *a, pv_ns now)
 {
     if (a != c->used)
@@ -662,7 +662,7 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now)
     begin_round(c, now);
 }
 
-/* What was to connect, or to answer a hello, had no time in which it could. */
+/* A machine that was to connect, or to answer a hello, had no time in which it could. */
 void pv_coordclient_woke(struct pv_coordclient *c, pv_ns now)
 {
     if (c->state == PV_COORDCLIENT_CONNECTING || c->state == PV_COORDCLIENT_HELLO)

@@ -23,9 +23,9 @@
  * says so, and is tried last until one is; after PV_COORDDETOUR_HOPS of them it waits as after a
  * refusal, so that two that disagree are not run between.
  *
- * Whoever was replaced by a newer connection of its own key (a cloned machine), or sent away from
- * so many that let it in before, waits 15 to 30 s. A welcome makes the waits short again, but not
- * the fourth and further ones in a row after which no connection lasted for 10 s and a ping.
+ * A client that was replaced by a newer connection of its own key (a cloned machine), or sent away
+ * from so many that let it in before, waits 15 to 30 s. A welcome makes the waits short again, but
+ * not the fourth and further ones in a row after which no connection lasted for 10 s and a ping.
  */
 #ifndef PV_COORDCLIENT_H
 #define PV_COORDCLIENT_H
@@ -117,8 +117,8 @@ void pv_coordclient_woke(struct pv_coordclient *c, pv_ns now);
 /* Servers see this node at another address than before, or it found one more: as a kick, but it
  * shortens no later wait, and none at all of who was dropped. The coordinator is such a server. */
 void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now);
-/* What hangs on the coordinator may have failed: a connected client pings now. Silence ends nothing
- * by itself, but then other addresses are looked at (coordpulse.h). */
+/* The connection to the coordinator may have failed: a connected client pings now. Silence ends
+ * nothing by itself, but then other addresses are looked at (coordpulse.h). */
 void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now);
 /* The same on another coordinator's word, which makes the look come sooner. */
 void pv_coordclient_alarm(struct pv_coordclient *c, pv_ns now);

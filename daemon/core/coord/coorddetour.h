@@ -35,7 +35,7 @@ struct pv_coorddetour {
     unsigned sent_on; /* such connections that ended by "moved", since one lasted */
 };
 
-/* What was said of the home counts no more: it is found, or looked for later. */
+/* The word about the home counts no more: it is found, or looked for later. */
 void pv_coorddetour_end(struct pv_coorddetour *d);
 void pv_coorddetour_arrived(struct pv_coorddetour *d, pv_ns now);
 /* Is the connection in use PV_COORDDETOUR_LASTS old? */

@@ -400,7 +400,7 @@ static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
         save_tls_hosts(c);
 }
 
-/* What has been learnt of this coordinator is not lost silently. */
+/* The knowledge about this coordinator is not lost silently. */
 static void note_hybrid(struct pv_coord *c, bool hybrid)
 {
     struct pv_node *n = c->node;
@@ -431,7 +431,8 @@ static void push_to_all(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns 
     }
 }
 
-/* What others may know of the connection without its client: kept in step after every call. */
+/* The facts about the connection that others may know without its client: kept in step after every
+ * call. */
 static void show_connection(struct pv_coord *c, pv_ns now)
 {
     struct pv_coord_info *info = &c->node->coord_info;

@@ -44,7 +44,7 @@ PV_MUST_CHECK int pv_coord_ask(struct pv_node *n, const struct pv_part *owner,
                                struct pv_ctl_msg *msg, uint64_t tag);
 
 /* Connects as a member, or as a guest for enrolling, to the coordinators of list. network_id: NULL
- * = to create a network. What was there before is dropped. */
+ * = to create a network. The connection before is dropped. */
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now);
 /* The network's record names these coordinators now: a member's connection follows. To another

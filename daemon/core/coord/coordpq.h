@@ -22,7 +22,7 @@ struct pv_coordpq {
     size_t n;
 };
 
-/* What view() gave at an earlier start. Something else is taken for nothing. */
+/* The bytes that view() gave at an earlier start. Something else is taken for nothing. */
 void pv_coordpq_load(struct pv_coordpq *x, struct pv_view stored);
 struct pv_view pv_coordpq_view(const struct pv_coordpq *x);
 bool pv_coordpq_knows(const struct pv_coordpq *x, const uint8_t pk[static PV_SIGN_PK_LEN]);

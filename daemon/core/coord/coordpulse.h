@@ -40,7 +40,7 @@ void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now);
  */
 void pv_coordpulse_alarm(struct pv_coordpulse *p, pv_ns now);
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now); /* the ping */
-/* Whatever comes proves that the way still works. */
+/* Every message that comes proves that the way still works. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);
 /* The network may have changed: call after a ping has left. Only three round trips and a bit are
  * left for an answer. */

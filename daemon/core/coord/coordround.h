@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-/* What says most comes last. */
+/* The outcome that says most comes last. */
 enum pv_coordround {
     PV_COORDROUND_SILENT, /* no answer; so far */
     PV_COORDROUND_NO_WAY,

@@ -19,8 +19,8 @@
  * The sender's file is an open descriptor, given by who offered it: the daemon opens no path for a
  * user. It is lost when the daemon ends; then the file waits (WHY_ABSENT) until the same user
  * offers the same file again (same peer, name, size and stamp), which goes on with the old offer.
- * Who offers may name the file by an id of its own; then the same offer is the same file whatever
- * became of it, also where the daemon ended before the disk had it: no file comes twice.
+ * A user who offers may name the file by an id of its own; then the same offer is the same file
+ * whatever became of it, also where the daemon ended before the disk had it: no file comes twice.
  */
 #ifndef PV_FILELINK_H
 #define PV_FILELINK_H
@@ -99,7 +99,7 @@ struct pv_filelink_config {
     const void *owner; /* borrowed */
 };
 
-/* saved: what pv_filelink_save() gave, or empty. What cannot be read of it is left out, and said in
+/* saved: what pv_filelink_save() gave, or empty. Unreadable parts of it are left out, and said in
  * the log. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_filelink_new(struct pv_filelink **ret_link,
                                   const struct pv_filelink_config *cfg, struct pv_view saved);
@@ -110,8 +110,8 @@ bool pv_filelink_take_dirty(struct pv_filelink *link, pv_ns now);
 /* The table as bytes; returns how many. *ret_save: which save this is. */
 size_t pv_filelink_save(struct pv_filelink *link, uint8_t buf[static PV_FILELINK_SAVE_MAX],
                         uint64_t *ret_save);
-/* The disk has what that save gave. What comes in is fetched only then: of a file that its sender
- * was told is whole, the next life of this process must know. */
+/* The disk has what that save gave. Bytes that come in are fetched only then: of a file that its
+ * sender was told is whole, the next life of this process must know. */
 void pv_filelink_kept(struct pv_filelink *link, uint64_t save, pv_ns now);
 
 /* The process ends: descriptors are given back (poll_op). */
@@ -177,7 +177,7 @@ PV_MUST_CHECK int pv_filelink_poll_transmit(struct pv_filelink *link,
  * are never 0 and below 2^28. An older one may give way. PV_ERR_LIMIT: close it. */
 PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *pk, pv_ns now,
                                        uint32_t *ret_sid);
-/* What it asks for comes out as an operation; the sid is forgotten then. */
+/* Its wish comes out as an operation; the sid is forgotten then. */
 void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
                               pv_ns now);
 void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);

@@ -170,7 +170,7 @@ static bool take_hello(struct pv_filelink *l, struct pv_file_conn *c)
     return true;
 }
 
-/* What came is as long as it should be. False: the connection must be closed. */
+/* The bytes are as many as they should be. False: the connection must be closed. */
 static bool take_frame(struct pv_filelink *l, struct pv_file_conn *c, pv_ns now)
 {
     if (!c->challenged && c->want == PV_FILE_MAGIC_LEN) {

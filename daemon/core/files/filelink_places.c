@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* filelink_places.c - whose file gets one of the places that incoming files have, and which may
  * move. Each peer keeps its first offer before anybody has a second one, so no number of offers of
- * some members keeps the others out. What the user or a rule decided on gives way to nobody. */
+ * some members keeps the others out. A file that the user or a rule decided on gives way to
+ * nobody. */
 #include <string.h>
 
 #include "daemon/core/files/filelink_int.h"

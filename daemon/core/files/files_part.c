@@ -361,7 +361,7 @@ static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
 static void tell_watchers(const struct files *f, uint32_t number)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
-    /* Who is muted calls nobody to the screen: its offers stand in the list of files. */
+    /* A muted peer calls nobody to the screen: its offers stand in the list of files. */
     if (entry == NULL || (!entry->outgoing && entry->state == PV_FILE_OFFERED &&
                           pv_retention_is_muted(f->node, entry->peer)))
         return;
@@ -583,8 +583,8 @@ static void answer_failed(const struct files *f, uint32_t number, int status, ui
     pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
-/* Who accepts a file of a machine by hand has looked at who it is: the rule with its name holds for
- * it from now on. */
+/* A user who accepts a file of a machine by hand has looked at who it is: the rule with its name
+ * holds for it from now on. */
 static void trust(struct files *f, uint32_t number)
 {
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * files_part.h - the part around filelink (filelink.h): carries its notices in-band and its
- * connections, tells it who is there, serves the commands about files, and has its table kept. What
- * a transfer does is the shell's (daemon/io/io_files.c), by operations.
+ * connections, tells it who is there, serves the commands about files, and has its table kept. The
+ * work of a transfer is the shell's (daemon/io/io_files.c), by operations.
  *
  * A client that offers a file passes an open descriptor with its request. The shell hands it in
  * before the request is read, and gets it back by an operation RELEASE when no offer took it.
@@ -33,7 +33,7 @@ struct pv_files_proof {
     uint8_t opener[PV_SIGN_PK_LEN], acceptor[PV_SIGN_PK_LEN];
 };
 
-/* What the shell is to do. */
+/* An order to the shell. */
 struct pv_files_op {
     bool pass; /* give the received file op.number, op.id to the control client op.sid, with what
                   is written to it next */

@@ -24,8 +24,8 @@ enum {
     PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
                                        writes some characters in 6 bytes: see PV_CTLSRV_MAX_OUT */
 
-    /* What others may have stored here. A text counts with PV_CHATJOB_ROW_BYTES more: its row,
-     * index entries and names cost about that, and short texts shall not be free. */
+    /* The room that others have here. A text counts with PV_CHATJOB_ROW_BYTES more: its row, index
+     * entries and names cost about that, and short texts shall not be free. */
     PV_CHATJOB_ROW_BYTES = 512,
     PV_CHATJOB_MAX_UNREAD = 10000,          /* of one sender in one conversation: all that one
                                                PV_CHATJOB_MAX_QUEUED can bring */
@@ -107,7 +107,7 @@ enum pv_chatjob_kind {
     PV_CHATJOB_RECOPY,
     /* Out: unread, queued, backlog. */
     PV_CHATJOB_COUNTS,
-    /* Is a conversation silent from now on? What comes is stored as read. In: peer, peer_name,
+    /* Is a conversation silent from now on? Its messages are stored as read. In: peer, peer_name,
      * mute. Out: changed. */
     PV_CHATJOB_MUTE,
     /* Out: backlog = the muted conversations, without numbers. */
@@ -150,7 +150,7 @@ struct pv_chatjob {
     struct pv_roomjob *room; /* ROOM: owned */
 };
 
-/* What one peer still has to get from this node. */
+/* The messages that one peer still has to get from this node. */
 struct pv_chat_backlog {
     uint8_t peer[PV_SIGN_PK_LEN];
     char peer_name[PV_NAME_BUF]; /* of the newest message exchanged with it */

@@ -119,7 +119,7 @@ struct pv_job_notify {
     char *text; /* owned */
 };
 
-/* What the TUN interface shall look like. */
+/* The wanted state of the TUN interface. */
 struct pv_job_iface {
     char name[PV_JOB_IFNAME];
     struct pv_prefix addrs[PV_IFACE_MAX_PREFIXES]; /* base.ip is the own address, host bits set */
@@ -137,8 +137,8 @@ struct pv_job_owner {
     struct pv_addr local, remote;
 };
 
-/* What is deleted with a network. The root key is worth more than the node: it is deleted only for
- * a user who says so. */
+/* The files that are deleted with a network. The root key is worth more than the node: it is
+ * deleted only for a user who says so. */
 enum pv_job_forget {
     PV_FORGET_NETWORK,
     PV_FORGET_KEYS, /* the network, and the identity and transport keys */

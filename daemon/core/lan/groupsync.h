@@ -44,8 +44,8 @@ PV_MUST_CHECK int pv_groupsync_new(struct pv_groupsync **ret_sync, const struct 
 /* NULL is fine; returns NULL. */
 struct pv_groupsync *pv_groupsync_free(struct pv_groupsync *sync);
 
-/* What this node wants, in the order of pv_group_compare(), at most PV_GROUPTELL_MAX: told to all
- * when it is another set than before. */
+/* The groups that this node wants, in the order of pv_group_compare(), at most PV_GROUPTELL_MAX:
+ * told to all when it is another set than before. */
 void pv_groupsync_set_own(struct pv_groupsync *sync, const struct pv_group *groups, size_t n,
                           pv_ns now);
 /* Is discovery taken from this member, and are in-band messages understood (capable) and getting
@@ -69,7 +69,7 @@ void pv_groupsync_gone(struct pv_groupsync *sync, uint32_t id);
 /* An in-band message of the member. True when what it wants is something else now. */
 bool pv_groupsync_take(struct pv_groupsync *sync, uint32_t id, struct pv_view body, pv_ns now);
 
-/* What is known of a member. */
+/* The facts known of a member. */
 struct pv_groupsync_known {
     bool capable;
     bool heard;

@@ -95,7 +95,8 @@ static bool are_few(const struct lan *l)
 
 /* --- the list -------------------------------------------------------------------------------- */
 
-/* What has no place is left out and said in `status`, rather than that nobody gets anything. */
+/* A pair without a place is left out and said in `status`, rather than that nobody gets
+ * anything. */
 static void add_pair(struct lan *l, const struct pv_group *g, uint32_t id)
 {
     if (l->n == l->room) {
@@ -112,8 +113,9 @@ static void add_pair(struct lan *l, const struct pv_group *g, uint32_t id)
     l->pairs[l->n++] = (struct pair){.group = *g, .id = id};
 }
 
-/* Who has not told gets everything by which programs find each other, as before there were
- * messages about it. Of many members most are never used, and would take the places of others. */
+/* A member that has not told its groups gets everything by which programs find each other, as
+ * before there were messages about it. Of many members most are never used, and would take the
+ * places of others. */
 static void add_discovery(struct lan *l, const struct pv_peer *p, bool heard)
 {
     struct pv_group g;
@@ -215,8 +217,8 @@ static bool has_joined(const struct pv_querier *q)
     return false;
 }
 
-/* Whoever might send to a group that programs joined here must know of it before, and a sender
- * knows nobody to ask: so members that are online are reached for that, once. */
+/* A member that might send to a group that programs joined here must know of it before, and a
+ * sender knows nobody to ask: so members that are online are reached for that, once. */
 static void wake_members(struct lan *l, pv_ns now)
 {
     struct pv_node *n = l->node;
@@ -288,7 +290,7 @@ void pv_lan_report(struct pv_node *n, struct pv_view packet, pv_ns now)
         (void)!pv_querier_hear(&l->querier, packet, now); /* a query of others says nothing */
 }
 
-/* What it wants stays known while it is away: its programs mostly run on. */
+/* Its groups stay known while it is away: its programs mostly run on. */
 struct pv_groupsync_known pv_lan_known(const struct pv_node *n, const struct pv_peer *p)
 {
     const struct lan *l = pv_node_part(n, &pv_part_lan);

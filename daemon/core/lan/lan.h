@@ -26,7 +26,7 @@ extern const struct pv_part pv_part_lan;
 
 /* An IGMP or MLD packet of the local kernel (PV_FP_PUNT_REPORT). */
 void pv_lan_report(struct pv_node *n, struct pv_view packet, pv_ns now);
-/* What this member told. */
+/* The groups that this member told. */
 struct pv_groupsync_known pv_lan_known(const struct pv_node *n, const struct pv_peer *p);
 
 #endif /* PV_LAN_H */

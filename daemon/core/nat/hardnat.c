@@ -122,7 +122,7 @@ void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
-/* What is waiting moves to the front only when the end of the array is reached, so that most pushes
+/* The waiting ones move to the front only when the end of the array is reached, so that most pushes
  * copy nothing. */
 struct pv_hardnat_out *pv_hardnat_push_out(struct pv_hardnat *h, uint16_t sock,
                                            const struct pv_addr *dst)

@@ -51,7 +51,7 @@ enum pv_hardnat_method {
 };
 const char *pv_hardnat_method_name(enum pv_hardnat_method method);
 
-/* What one side does in an attempt. */
+/* One side's part in an attempt. */
 struct pv_hardnat_plan {
     enum pv_hardnat_method method;
     unsigned sockets; /* opened here at most; 0: it probes ports from the main socket */
@@ -75,7 +75,7 @@ struct pv_hardnat_samples {
 enum {
     PV_HARDNAT_OWN_RANGE = 64, /* local ports we open when the NAT keeps them */
 };
-/* What the samples say about the NAT; "unknown" where they do not say it. */
+/* The samples' verdict on the NAT; "unknown" where they do not say it. */
 struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples);
 /* Does a socket keep its port towards its first destination, and gets another one towards others?
  */

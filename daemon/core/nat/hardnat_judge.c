@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the samples tell about a NAT, and which method that calls for. */
+/* The samples' verdict on a NAT, and the method that it calls for. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,8 +174,8 @@ struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples)
 
 /* --- planning -------------------------------------------------------------------------------- */
 
-/* How a side counts in the choice. What is not known is taken as the easy kind: its main socket
- * then probes, which costs least. */
+/* How a side counts in the choice. An unknown NAT is taken as the easy kind: its main socket then
+ * probes, which costs least. */
 static enum pv_desc_ports kind_of(const struct pv_desc_nat *nat, bool loose)
 {
     if (nat->mapping == PV_DESC_MAPPING_SAME && loose)

@@ -515,7 +515,7 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
         ask_again(m, l, now);
         return;
     }
-    /* What was held there ends by itself: there is no way to it, or no address of ours. */
+    /* A mapping held there ends by itself: there is no way to it, or no address of ours. */
     pv_mapcheck_stop(&l->check);
     withdraw(m, l);
     l->pcp.state = PV_PORTMAP_IDLE;

@@ -3,7 +3,7 @@
  * mapper.h - gets the main sockets' port mapped by the router, and proves it: PCP first, then
  * NAT-PMP, then UPnP-IGD; for IPv6 a pinhole by PCP (DESIGN 5 "Gathering").
  *
- * What the router says is a claim. It becomes a candidate when the coordinator's STUN server has
+ * The router's word is a claim. It becomes a candidate when the coordinator's STUN server has
  * reached this node through it from a place we never sent to (mapcheck.h), under the public IP that
  * this server saw; that is repeated for as long as the mapping is offered. A mapping that does not
  * work (any more) is deleted and made again, then tried with another port, then given up, with the

@@ -33,7 +33,7 @@ void pv_udpwatch_doubt(struct pv_udpwatch *w, pv_ns now)
         ask(w, now);
 }
 
-/* Who sleeps hears nothing. */
+/* A machine that sleeps hears nothing. */
 void pv_udpwatch_woke(struct pv_udpwatch *w, pv_ns now)
 {
     w->verdict_at = 0;

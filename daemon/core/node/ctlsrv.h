@@ -41,7 +41,7 @@ void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid);
 
 /* Streams with output, each once until it was written or has new output. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid);
-/* What to write next; valid until the next call. Empty for an unknown sid. */
+/* The bytes to write next; valid until the next call. Empty for an unknown sid. */
 struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid);
 void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n);
 /* Streams to close now (their output is written, or nobody reads it); the sid is forgotten.

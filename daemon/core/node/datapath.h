@@ -24,7 +24,7 @@ struct pv_engine_datapath {
     bool no_chat, no_files; /* another program has the port at one of the overlay's addresses */
 };
 
-/* What came of reading the settings again. */
+/* The result of reading the settings again. */
 struct pv_engine_reloaded {
     const char *error;             /* nothing has changed, and why; NULL: all was read */
     const char *file;              /* the configuration */

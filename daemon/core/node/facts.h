@@ -4,9 +4,9 @@
  *
  * A fact says "look again", never "this happened so often": a fact that is raised twice before the
  * engine delivers it is one fact. So facts are bits, nothing is allocated, and nothing can
- * overflow. Whoever changes something raises the fact; the engine delivers after the call that
- * caused it, in the order of the parts, until no fact is left (part.h on_facts(), on_peer()). A
- * part that raises a fact while another is delivered is heard in the next round, so nothing
+ * overflow. The part that changes something raises the fact; the engine delivers after the call
+ * that caused it, in the order of the parts, until no fact is left (part.h on_facts(), on_peer()).
+ * A part that raises a fact while another is delivered is heard in the next round, so nothing
  * re-enters.
  */
 #ifndef PV_FACTS_H

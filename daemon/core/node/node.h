@@ -69,8 +69,8 @@ enum pv_mark {
     PV_MARKS,
 };
 
-/* Who causes lines in the log and in `status` that nobody here asked for. Each source is bounded by
- * itself (base/repeats.h): one that has a million lines hides no other's. */
+/* The sources of lines in the log and in `status` that nobody here asked for. Each source is
+ * bounded by itself (base/repeats.h): one that has a million lines hides no other's. */
 enum pv_report_source {
     PV_FROM_STATEMENTS,    /* statements that were refused, whoever brought them */
     PV_FROM_COORDINATOR,   /* what it says or does */
@@ -91,7 +91,7 @@ enum {
     PV_NODE_TOLD = 2, /* ours: addresses of this node that peers see, kept while no server tells */
 };
 
-/* What a peer's answers to checks say of our own address. */
+/* The word of a peer's answers to checks about our own address. */
 struct pv_told {
     uint32_t peer; /* 0 = nobody said anything */
     struct pv_addr local;
@@ -102,7 +102,7 @@ enum {
     PV_COORD_OTHERS = 4, /* ours: addresses that may be other coordinators' */
 };
 
-/* What is known of the coordinator beside its messages. */
+/* The facts known of the coordinator beside its messages. */
 struct pv_coord_info {
     char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     bool unknown;                          /* it says that this node is no member */
@@ -225,7 +225,7 @@ static inline void pv_node_raise(struct pv_node *n, unsigned facts)
     n->facts |= facts;
 }
 
-/* What the part's make() returned; NULL: it is not there. */
+/* The object that the part's make() returned; NULL: it is not there. */
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part);
 /* This node as a member; NULL: in no network, or no member any more. */
 const struct pv_member *pv_node_self(const struct pv_node *n);
@@ -239,7 +239,8 @@ const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct
 
 /* Does this node wait to be admitted by an admin? */
 bool pv_node_waits(const struct pv_node *n);
-/* Who waits to be admitted, or has expired, by this name or key; NULL: nobody. There is a roster.
+/* The member that waits to be admitted, or has expired, by this name or key; NULL: nobody. There is
+ * a roster.
  */
 const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name);
 enum {
@@ -269,7 +270,7 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
 /* A write failed before it could become a job: no memory, or too many jobs are under way. */
 void pv_node_not_stored(struct pv_node *n);
 
-/* Tells the user something that was nobody's request: log, and `status`. What repeats is counted
+/* Tells the user something that was nobody's request: log, and `status`. Repetitions are counted
  * there. */
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now);
 /* Its cause has gone: `status` does not say it any more. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes on their way to a client, in one block that grows. What was written is wiped, since answers
+/* Bytes on their way to a client, in one block that grows. Written bytes are wiped, since answers
  * may carry tokens and keys. */
 #include "daemon/core/node/outbuf.h"
 

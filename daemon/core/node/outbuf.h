@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outbuf.h - what a stream machine has still to write: a byte queue with a limit. What was written
- * or dropped is wiped, because replies may carry secrets. A zeroed struct is empty.
+ * outbuf.h - what a stream machine has still to write: a byte queue with a limit. Bytes written or
+ * dropped are wiped, because replies may carry secrets. A zeroed struct is empty.
  */
 #ifndef PV_OUTBUF_H
 #define PV_OUTBUF_H
@@ -16,7 +16,7 @@ struct pv_outbuf {
 
 /* Appends. PV_ERR_LIMIT when more than max bytes would wait; PV_ERR_NOMEM; nothing is appended. */
 PV_MUST_CHECK int pv_outbuf_put(struct pv_outbuf *b, struct pv_view bytes, size_t max);
-/* What waits, oldest byte first; valid until the next call. */
+/* The waiting bytes, oldest first; valid until the next call. */
 struct pv_view pv_outbuf_view(const struct pv_outbuf *b);
 /* n bytes were written; returns how many of them had been waiting. */
 size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n);

@@ -4,7 +4,7 @@
  * for.
  *
  * The engine is a loop over one array of parts (engine.c). A part includes the headers of lower
- * folders and of machines in its own (cmake/folders.txt), never a higher one's. What happens below
+ * folders and of machines in its own (cmake/folders.txt), never a higher one's. An event below
  * reaches it as a fact; what it wants of others is a question to the node (node.h), a call down, a
  * job, or a request to the coordinator whose answer comes back to it. Members that are NULL mean:
  * not interested. `part` is always what make() returned.
@@ -35,7 +35,7 @@ struct pv_inband_handler {
     void (*take)(void *part, struct pv_peer *from, struct pv_view body, pv_ns now);
 };
 
-/* What must be so before a command runs; the engine answers for the part when it is not. */
+/* The conditions of a command before it runs; the engine answers for the part when it is not. */
 enum pv_command_needs {
     PV_NEEDS_NOTHING, /* the command looks for itself */
     PV_NEEDS_NETWORK, /* this node is in a network */
@@ -81,7 +81,7 @@ struct pv_part {
     /* All parts are there: takes what the store held (cfg->saved). */
     int (*restore)(void *part, const struct pv_engine_config *cfg, pv_ns now);
 
-    /* What has changed: a set of enum pv_fact, and a set of enum pv_peer_fact about p. */
+    /* The changes: a set of enum pv_fact, and a set of enum pv_peer_fact about p. */
     void (*on_facts)(void *part, unsigned facts, pv_ns now);
     void (*on_peer)(void *part, struct pv_peer *p, unsigned facts, pv_ns now);
     /* p is about to be freed. Called at once, not queued. */
@@ -114,7 +114,7 @@ struct pv_part {
     void (*on_job)(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now);
     /* The coordinator's answer to a request that this part made with that tag. */
     void (*on_answer)(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now);
-    /* What the coordinator says of its own accord; every part is asked. */
+    /* A message that the coordinator sends of its own accord; every part is asked. */
     void (*on_push)(void *part, const struct pv_ctl_msg *msg, pv_ns now);
     /* The client that waits for handle is gone. */
     void (*on_cancel)(void *part, uint64_t handle, pv_ns now);

@@ -46,7 +46,7 @@ static inline enum pv_stream_kind pv_sid_kind(uint32_t sid)
     return (enum pv_stream_kind)(sid >> PV_STREAM_KIND_SHIFT);
 }
 
-/* Who is at the other end of an accepted stream. */
+/* The other end of an accepted stream. */
 struct pv_stream_peer {
     struct pv_addr remote; /* CHAT, FILE */
     struct pv_addr local;  /* CHAT, FILE */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * transmit.h - one datagram, or one packet for the inside of a tunnel, that a part of the daemon
- * wants sent, and through what. Whoever fills
- * it begins with pv_transmit_to(), which sets every field that says how.
+ * wants sent, and through what. The part that fills it begins with pv_transmit_to(), which sets
+ * every field that says how.
  */
 #ifndef PV_TRANSMIT_H
 #define PV_TRANSMIT_H

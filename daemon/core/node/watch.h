@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * watch.h - control clients that listen to what happens: messages, states, presence, files
- * (`chat`, the terminal interface). Whoever has news tells all of them at once.
+ * (`chat`, the terminal interface). A part that has news tells all of them at once.
  */
 #ifndef PV_WATCH_H
 #define PV_WATCH_H

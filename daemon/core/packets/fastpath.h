@@ -169,7 +169,7 @@ struct pv_fp_packet {
     bool lose_first; /* drop the first packet in it: its flow makes others wait (fp_fair.h) */
 };
 
-/* What a UDP socket gave, possibly several datagrams merged by the kernel (UDP_GRO). */
+/* A read of a UDP socket, possibly several datagrams merged by the kernel (UDP_GRO). */
 struct pv_fp_datagram {
     struct pv_carrier from; /* socket, own address, source */
     uint8_t *data;          /* opened in place; borrowed until the results are used */
@@ -288,11 +288,11 @@ pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
 
 /*
  * Datagrams from a UDP socket, in order. Transport data (type 4) is authenticated, checked and
- * written to the TUN, or dropped and counted; everything else that may be ours is punted. What a
- * TURN server passes on (ChannelData, Data indications) is taken out first, and comes from carrier
- * CHANNEL or STREAM and the address that the server names. What came through a stream is given one
- * message at a time, from carrier STREAM with the stream's number.
- * Returns how many of the n were taken, as pv_fp_tx(). snap may be NULL.
+ * written to the TUN, or dropped and counted; everything else that may be ours is punted. A
+ * datagram that a TURN server passes on (ChannelData, Data indications) is taken out first, and
+ * comes from carrier CHANNEL or STREAM and the address that the server names. Bytes of a stream are
+ * given one message at a time, from carrier STREAM with the stream's number. Returns how many of
+ * the n were taken, as pv_fp_tx(). snap may be NULL.
  */
 size_t pv_fp_rx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                 const struct pv_fp_datagram *datagrams, size_t n, pv_ns now);
@@ -314,7 +314,7 @@ void pv_fp_punt_lost(const struct pv_fp_punt *punt);
 /* A packet that was handed to another worker did not reach it: counts it as dropped. */
 void pv_fp_handed_lost(struct pv_fp_worker *w, const struct pv_fp_handed *handed);
 
-/* What the last call produced. */
+/* The results of the last call. */
 struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
 
 /* Packets dropped by this worker so far; any thread may ask. */

@@ -17,7 +17,7 @@ enum {
     MAX_ROUTES = 256, /* prefixes of one peer, ours */
 };
 
-/* What only the builder knows of a slot. */
+/* The facts about a slot that only the builder knows. */
 struct slot {
     uint16_t generation; /* of the last id given out */
     size_t n_routes;
@@ -266,7 +266,7 @@ int pv_fp_builder_add_peer(struct pv_fp_builder *b, enum pv_fp_peer_kind kind, u
     return PV_OK;
 }
 
-/* Of a peer that nobody uses nothing is noted: in networks of thousands nearly all are. Who has
+/* Of a peer that nobody uses nothing is noted: in networks of thousands nearly all are. A peer with
  * keys or a path has this. */
 static int need_live(struct pv_fp_peer *p)
 {
@@ -460,7 +460,7 @@ static bool same_groups(const struct pv_fp_groups *a, const struct pv_fp_groups 
     return true;
 }
 
-/* What is the same as before makes no snapshot: members tell again what they told. */
+/* An unchanged list makes no snapshot: members tell again what they told. */
 int pv_fp_builder_set_groups(struct pv_fp_builder *b, const struct pv_fp_group *groups, size_t n,
                              const uint32_t *ids, size_t n_ids)
 {

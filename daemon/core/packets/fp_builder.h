@@ -109,8 +109,8 @@ PV_MUST_CHECK int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t pe
  * dropped when it comes in. In-band control goes under any keys. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer,
                                            enum pv_fp_strict strict);
-/* What the peer may send here, whatever this node began excepted; NULL = everything. Takes a
- * reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
+/* The packets that the peer may send here, flows that this node began excepted; NULL = everything.
+ * Takes a reference. PV_ERR_STATE: there is no guard. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer,
                                           struct pv_ruletable *rules);
 /* A part of what this node carries, and what the peer may send there. */
@@ -149,9 +149,9 @@ struct pv_fp_carried {
     uint32_t ids[PV_FP_GATEWAYS];
 };
 /* All such prefixes, and those that this node carries for members; replaces the former. The longest
- * prefix counts, members' addresses among them. What is somebody's already (a static peer's, the
- * network's own range, given twice) is left out, see taken. Ids of peers that are gone do no harm.
- * PV_ERR_LIMIT, PV_ERR_NOMEM: nothing changed. */
+ * prefix counts, members' addresses among them. A prefix that is somebody's already (a static
+ * peer's, the network's own range, given twice) is left out, see taken. Ids of peers that are gone
+ * do no harm. PV_ERR_LIMIT, PV_ERR_NOMEM: nothing changed. */
 PV_MUST_CHECK int pv_fp_builder_set_carried(struct pv_fp_builder *b, struct pv_fp_carried *carried,
                                             size_t n, const struct pv_prefix *here, size_t n_here,
                                             const struct pv_rng *rng);

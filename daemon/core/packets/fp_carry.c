@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fp_carry.c - which peer carries a packet. Where several may, a flow stays with one: the other's
- * masquerading does not know it. What goes by which is in a table of flows, as adr 0032 has it for
- * rules; the peer is a part of the key.
+ * masquerading does not know it. The choice is in a table of flows, as adr 0032 has it for rules;
+ * the peer is a part of the key.
  */
 #include "daemon/core/packets/fp_carry.h"
 

@@ -10,8 +10,8 @@
 #include "daemon/core/packets/fp_state.h"
 #include "proto/ip/ippkt.h"
 
-/* Who carries this outgoing packet; NULL: nobody. Of several the one by which its flow goes
- * already, else the first. */
+/* The peer that carries this outgoing packet; NULL: nobody. Of several the one by which its flow
+ * goes already, else the first. */
 const struct pv_fp_peer *pv_fp_carry_to(const struct pv_fp_snapshot *snap,
                                         const struct pv_ippkt *ip, pv_ns now);
 /* Does the peer carry this address? */

@@ -144,7 +144,7 @@ static uint16_t flow_of(const struct pv_fp_fair *f, struct pv_view packet)
 {
     struct pv_ippkt ip;
     if (pv_ippkt_parse(packet, &ip) < 0)
-        /* Whatever is no IP packet shares a queue; tx drops and counts it. */
+        /* Packets that are not IP share a queue; tx drops and counts it. */
         return 0;
     uint64_t h = mix(f->seed, ip.proto);
     for (size_t i = 0, n = ip.version == 4 ? 4 : 16; i < n; i += 4)

@@ -36,10 +36,10 @@ enum {
 struct pv_fp_fair; /* opaque */
 
 /*
- * memory: PV_FP_FAIR_MEMORY bytes for the large places, the caller's, who wipes them. What lies in
- * them counts for nothing between a pop that returned 0 and the next space: they may then be given
- * back to the system. seed: secret, so that nobody outside can choose addresses that share a queue.
- * PV_ERR_NOMEM.
+ * memory: PV_FP_FAIR_MEMORY bytes for the large places, the caller's, who wipes them. Their
+ * contents count for nothing between a pop that returned 0 and the next space: they may then be
+ * given back to the system. seed: secret, so that nobody outside can choose addresses that share a
+ * queue. PV_ERR_NOMEM.
  */
 PV_MUST_CHECK int pv_fp_fair_new(struct pv_fp_fair **ret_fair, uint8_t *memory, uint64_t seed);
 /* Wipes the small places. NULL is fine; returns NULL. */
@@ -50,7 +50,7 @@ uint8_t *pv_fp_fair_space(struct pv_fp_fair *f);
 /*
  * A packet of len bytes lies in that space, head <= len bytes behind its beginning; offload as in
  * struct pv_fp_packet. since: it came later than that, as far as is known: when the TUN was last
- * found empty. What is no IP packet is passed on as well, the fast path counts it.
+ * found empty. A packet that is not IP is passed on as well, the fast path counts it.
  */
 void pv_fp_fair_push(struct pv_fp_fair *f, size_t head, size_t len,
                      const struct pv_offload *offload, pv_ns since);

@@ -5,9 +5,9 @@
  * branch, which is the caller's.
  *
  * A packet enters when the peer's table allows its port, or when it belongs to a flow that this
- * node began. Who began a flow is decided by its first packet: of TCP the SYN; of others what came
- * or left first. A flow that the peer began and the rules allowed stays the peer's, also when the
- * rules change: what this node then sends in it makes it none of its own.
+ * node began. The beginner of a flow is the sender of its first packet: of TCP the SYN; of others
+ * what came or left first. A flow that the peer began and the rules allowed stays the peer's, also
+ * when the rules change: what this node then sends in it makes it none of its own.
  */
 #ifndef PV_FP_GUARD_H
 #define PV_FP_GUARD_H

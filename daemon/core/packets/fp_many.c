@@ -35,7 +35,7 @@ bool pv_fp_is_to_many(const struct pv_fp_snapshot *snap, uint8_t version, const 
     return false;
 }
 
-/* What is for many and no multicast is a broadcast, whichever of the two addresses it has. */
+/* A packet for many that is no multicast is a broadcast, whichever of the two addresses it has. */
 struct pv_group pv_fp_group_of(uint8_t version, const uint8_t *dst)
 {
     if (version == 4 && (dst[0] & 0xf0) != 0xe0)
@@ -119,7 +119,7 @@ static struct pv_fp_fragment *find_fragment(struct pv_fp_worker *w, const struct
     return NULL;
 }
 
-/* What the whole takes, by its first fragment. */
+/* The size of the whole, by its first fragment. */
 static size_t whole_of(const struct pv_ippkt *ip)
 {
     bool says = ip->proto == PV_IP_PROTO_UDP && ip->l4.len >= 8;

@@ -3,9 +3,9 @@
  * fp_many.h - packets from the TUN that are for many: broadcast and multicast, copied to the
  * members that want them (adr/0031). Internal to the fast path.
  *
- * Who wants which group stands in the snapshot (pv_fp_builder_set_groups()). Discovery goes to
- * members in use only and counts as no use, so that machines that look for each other all day keep
- * no pair awake; what programs joined is data as any other. Only packets of this node's own
+ * The members that want a group stand in the snapshot (pv_fp_builder_set_groups()). Discovery goes
+ * to members in use only and counts as no use, so that machines that look for each other all day
+ * keep no pair awake; what programs joined is data as any other. Only packets of this node's own
  * addresses are copied: what came in from the overlay never goes out again. Each group has a budget
  * of packets and bytes a second. Nothing is cut in the middle: when the results are full, the rest
  * of the copies follows with the next call.
@@ -38,7 +38,7 @@ bool pv_fp_is_quiet(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip
 /* To one peer. False: no room in the results, nothing done. */
 bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                        const struct pv_fp_peer *peer, const struct pv_fp_inner *in, pv_ns now);
-/* What is noted from here on counts as use of the peer, or does not. */
+/* Packets noted from here on count as use of the peer, or do not. */
 void pv_fp_count_as_use(struct pv_fp_worker *w, bool use, pv_ns now);
 
 #endif /* PV_FP_MANY_H */

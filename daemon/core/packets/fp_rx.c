@@ -66,8 +66,8 @@ static struct target target_of(const struct pv_fp_snapshot *snap, const struct p
 }
 
 /* A member that asks this kernel for its groups would make it speak IGMPv1, and answer at any rate;
- * one that plays a router would have it send elsewhere. What a node's own link is for no honest
- * member sends. */
+ * one that plays a router would have it send elsewhere. An honest member sends nothing that is for
+ * a node's own link. */
 static bool is_of_one_link(const struct pv_ippkt *ip, const struct target *to)
 {
     return pv_ippkt_is_steering(ip) ||

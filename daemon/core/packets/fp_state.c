@@ -345,7 +345,7 @@ static bool same_prefix(const struct pv_prefix *a, const struct pv_prefix *b)
     return a->bits == b->bits && pv_addr_equal(&a->base, &b->base);
 }
 
-/* What a node without routes asks for at each change of its roster must make no snapshot. */
+/* A node without routes asks at each change of its roster: that must make no snapshot. */
 bool pv_fp_routes_carry_same(const struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
                              const struct pv_prefix *here, size_t n_here)
 {
@@ -389,7 +389,7 @@ static void take_out_carried(struct pv_fp_routes *r)
         pv_cryptokey_remove(r->table, &r->here[i], PV_FP_OWNER_HERE);
 }
 
-/* What is somebody else's stays so, and has no entry in the table. */
+/* A prefix of somebody else stays so, and has no entry in the table. */
 int pv_fp_routes_carry(struct pv_fp_routes *r, struct pv_fp_carried *carried, size_t n,
                        const struct pv_prefix *here, size_t n_here, const struct pv_rng *rng)
 {

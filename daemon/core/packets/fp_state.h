@@ -62,7 +62,7 @@ struct pv_fp_peer {
     struct pv_fp_regions *regions; /* holds a reference; NULL = rules hold for all */
 };
 
-/* What a peer may send on, by destination. */
+/* The packets that a peer may send on, by destination. */
 struct pv_fp_regions {
     unsigned refs; /* control */
     size_t n;
@@ -124,7 +124,7 @@ struct pv_fp_flows {
     struct pv_flowtable *table; /* workers */
 };
 
-/* What all rules of one moment share. */
+/* The common parts of all rules of one moment. */
 struct pv_fp_guard {
     unsigned refs;             /* control */
     struct pv_fp_flows *flows; /* holds a reference */
@@ -157,10 +157,10 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
 /* The owner of an inner address; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
                                               const uint8_t *ip);
-/* Who owns an inner address: a peer's id, an owner as above, or PV_CRYPTOKEY_NOBODY. */
+/* The owner of an inner address: a peer's id, an owner as above, or PV_CRYPTOKEY_NOBODY. */
 uint32_t pv_fp_snapshot_owner(const struct pv_fp_snapshot *snap, uint8_t version,
                               const uint8_t *ip);
-/* Who wants this group; NULL: nobody. */
+/* The members that want this group; NULL: nobody. */
 const struct pv_fp_group *pv_fp_snapshot_group(const struct pv_fp_snapshot *snap,
                                                const struct pv_group *group);
 /* The peer with keys of this receiver index, and the keys; NULL. */

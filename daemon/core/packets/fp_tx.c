@@ -92,7 +92,7 @@ static void settle(struct pv_fp_worker *w, pv_ns now)
     *t = (struct pv_fp_tally){.peer = NULL};
 }
 
-/* What was sent before still counts as it did. */
+/* Packets sent before still count as they did. */
 void pv_fp_count_as_use(struct pv_fp_worker *w, bool use, pv_ns now)
 {
     if (w->no_use == use)
@@ -128,7 +128,7 @@ static bool has_room(const struct pv_fp_worker *w, size_t packets, size_t bytes)
                PV_FP_ARENA;
 }
 
-/* What the path puts before our datagram. */
+/* The header that the path puts before our datagram. */
 static size_t wrap_len(const struct pv_fp_peer *peer)
 {
     return pv_carrier_is_relayed(&peer->path) ? PV_TURN_CHANNEL_HEADER : 0;
@@ -507,7 +507,7 @@ bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
         wait_all(w, snap, peer, in, now);
         return true;
     }
-    /* What waited goes first, so that the order stays. */
+    /* Packets that waited go first, so that the order stays. */
     if (pv_fp_queue_has(w->queue, peer->id) && !send_waiting(w, snap, peer, now))
         return false;
     if (!has_room_for(w, peer, in, fit))

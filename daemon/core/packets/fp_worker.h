@@ -37,7 +37,7 @@ struct pv_fp_sealing {
     struct pv_fp_keys *keys;
 };
 
-/* What was sent to or came from one peer in one run, and is not yet in its live facts. */
+/* The packets to or from one peer in one run that are not yet in its live facts. */
 struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
     uint64_t packets, bytes, relayed;
@@ -54,7 +54,7 @@ struct pv_fp_budget {
     struct pv_bucket packets, bytes;
 };
 
-/* What was decided on the first fragment of a packet to many. */
+/* The verdict on the first fragment of a packet to many. */
 struct pv_fp_fragment {
     struct pv_group group;
     uint32_t id;
@@ -72,7 +72,7 @@ struct pv_fp_many {
     bool copying;          /* nobody is told that a copy does not arrive (RFC 1122 s3.2.2) */
 };
 
-/* Who the last packet's inner source belongs to: the next one of a flow asks for the same. */
+/* The owner of the last packet's inner source: the next one of a flow asks for the same. */
 struct pv_fp_source {
     uint8_t ip[16];
     size_t len; /* 0: nothing is known */

@@ -101,7 +101,7 @@ static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 
 /* --- this network ----------------------------------------------------------------------------- */
 
-/* What is measured holds for every binding that this node makes. Agents and gatherer get the value
+/* The measured life holds for every binding that this node makes. Agents and gatherer get the value
  * themselves: what keeps a binding open must know it, and nobody may refresh by an older one. */
 static void apply(struct bindings *b, pv_ns now)
 {
@@ -132,7 +132,7 @@ static void take_result(struct bindings *b, pv_ns now)
            r->known, (unsigned)(r->idle_min / PV_S(1)), (unsigned)(r->absolute / PV_S(1)));
 }
 
-/* What was measured is void. A value from another NAT may be too long for this one, so until it is
+/* The measured life is void. A value from another NAT may be too long for this one, so until it is
  * measured the default holds. */
 static void begin_anew(struct bindings *b, pv_ns now)
 {

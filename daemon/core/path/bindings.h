@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bindings.h - the part that measures how long the own NAT keeps a binding, once per network
- * (TRAVERSAL 4), with sockets of its own (proto/stun/natlife.h). What it finds sets how often
+ * (TRAVERSAL 4), with sockets of its own (proto/stun/natlife.h). Its finding sets how often
  * everybody refreshes.
  *
  * State:  NONE --behind a NAT--> WAITING (60 s) --online--> MEASURING --done--> KNOWN

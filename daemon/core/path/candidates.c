@@ -73,7 +73,7 @@ static bool is_listed(const struct pv_peer_env *env, const struct pv_addr *addr)
     return false;
 }
 
-/* What peers see of us stands in for STUN servers while there are none. */
+/* The addresses of ours that peers see stand in for STUN servers while there are none. */
 static void add_told(const struct pv_node *n, struct pv_peer_env *env)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(n->told); i++) {

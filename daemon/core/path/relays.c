@@ -250,8 +250,8 @@ static void stop_members(struct pv_relays *r, pv_ns now)
     pv_relayway_stop(r->ways[MEMBERS], now);
 }
 
-/* What welcome offers. Other relays and the watch on UDP begin here as well: welcome is the moment
- * from which this node is a member that is connected. */
+/* The relays that welcome offers. Other relays and the watch on UDP begin here as well: welcome is
+ * the moment from which this node is a member that is connected. */
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_relays *r = part;

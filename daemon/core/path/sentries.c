@@ -115,7 +115,7 @@ static pv_ns next_timeout(const void *part)
 
 /* --- datagrams -------------------------------------------------------------------------------- */
 
-/* Whoever listens to every alarm could be made to ping all the time. */
+/* A node that listens to every alarm could be made to ping all the time. */
 static bool take_alarm(struct sentries *ss, const struct pv_addr *src,
                        const struct pv_sentry_word *alarm, pv_ns now)
 {

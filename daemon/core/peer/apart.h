@@ -2,9 +2,9 @@
 /*
  * apart.h - whether the network may be in two halves. Two admins who move it without knowing of
  * each other, or one whose word does not reach everybody before the former coordinator dies, leave
- * members at different coordinators, each content, and nobody can know of both. What a node can see
- * is that many members have not been there since the list of coordinators is another one. Whether
- * they could find it by themselves is for the owner to know (scout.h).
+ * members at different coordinators, each content, and nobody can know of both. A node can see that
+ * many members have not been there since the list of coordinators is another one. Whether they
+ * could find it by themselves is for the owner to know (scout.h).
  *
  * In the owner's memory; zeroed = nothing is known. Not for networks that are too large for the
  * presence of all.

@@ -55,13 +55,13 @@ enum pv_descx_verdict {
 void pv_descx_begin(struct pv_descx *x, uint64_t gen);
 /* Our description changed (or first has content): next rev, to be sent at once. */
 void pv_descx_changed(struct pv_descx *x);
-/* What own is about to say, as a hash, before it is sent: where something else left under its
- * number it takes the next one. For parts of it that change without a reason to send it. */
+/* The contents of own as a hash, before it is sent: where something else left under its number it
+ * takes the next one. For parts of it that change without a reason to send it. */
 void pv_descx_says(struct pv_descx *x, uint64_t content);
 /* The number of our generation turned out to be too low; it is the same generation under another
  * one. Only while it is not acknowledged. */
 void pv_descx_renumber(struct pv_descx *x, uint64_t gen);
-/* Forget our own description; nothing is sent until begin(). What was heard stays. */
+/* Forget our own description; nothing is sent until begin(). The heard one stays. */
 void pv_descx_end(struct pv_descx *x);
 
 /* One of theirs arrived: its number and its `re`. Schedules the answer it needs. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handshakes.c - WireGuard handshake messages from the network, before a peer sees them. Whoever
- * can send to us can make us spend a DH, so a message is checked for a MAC that needs our public
- * key, and in a second with very many of them for a cookie that only the address it came from can
- * have (whitepaper s5.3).
+ * handshakes.c - WireGuard handshake messages from the network, before a peer sees them. A stranger
+ * who can send to us can make us spend a DH, so a message is checked for a MAC that needs our
+ * public key, and in a second with very many of them for a cookie that only the address it came
+ * from can have (whitepaper s5.3).
  */
 #include "daemon/core/peer/handshakes.h"
 

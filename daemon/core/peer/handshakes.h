@@ -17,7 +17,8 @@ extern const struct pv_part pv_part_handshakes;
 void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, struct pv_view msg,
                         pv_ns now);
 
-/* Who last began a handshake with a key that nobody here has; from.family PV_AF_NONE: nobody. */
+/* The last stranger that began a handshake with a key that nobody here has; from.family PV_AF_NONE:
+ * nobody. */
 struct pv_handshakes_stranger {
     struct pv_addr from;
     uint8_t key[PV_DH_LEN];

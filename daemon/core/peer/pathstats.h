@@ -13,7 +13,7 @@
 #include "proto/control/desc.h"
 #include "proto/ice/ice.h"
 
-/* What stands between a node and the world in IPv4, as far as it is known. */
+/* The NAT between a node and the world in IPv4, as far as it is known. */
 enum pv_natclass {
     PV_NATCLASS_UNKNOWN,
     PV_NATCLASS_OPEN, /* an address of its own is public */
@@ -42,7 +42,7 @@ enum pv_path_result {
     PV_PATH_RESULTS,
 };
 
-/* What a direct path begins or ends at: a candidate's type, or something better known. */
+/* The begin or end of a direct path: a candidate's type, or something better known. */
 enum pv_path_end {
     PV_PATH_END_HOST,
     PV_PATH_END_SRFLX,

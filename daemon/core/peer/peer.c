@@ -467,7 +467,7 @@ void pv_peer_goodbye(struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
-    /* Whatever comes back is a new run of it: nothing of this one can be used again. */
+    /* A peer that comes back is a new run of it: nothing of this one can be used again. */
     pv_peer_forget_ufrag(p);
     p->ice = pv_ice_free(p->ice);
     pv_descx_end(&p->descx);

@@ -110,13 +110,13 @@ struct pv_peer_relayed {
     uint64_t tx, rx;
 };
 
-/* What the fast path counted of peers. */
+/* The fast path's counts of peers. */
 struct pv_peer_sums {
     uint64_t tx_bytes, rx_bytes;     /* of inner packets */
     uint64_t tx_packets, rx_packets; /* datagrams */
 };
 
-/* What all peers of a node share; owned by the engine. */
+/* The common parts of all peers of a node; owned by the engine. */
 struct pv_peer_env {
     struct pv_rng rng;
     const struct pv_log *log;
@@ -255,7 +255,7 @@ struct pv_peer_pq_view {
     pv_ns classical_for; /* HYBRID: so long it was not, before */
     const char *error;   /* what was wrong with its last half; "" = nothing */
 };
-/* What it shares with the other peers. */
+/* The parts that it shares with the other peers. */
 const struct pv_peer_env *pv_peer_env(const struct pv_peer *p);
 /* Whether its signed statement says that it does it. */
 void pv_peer_set_stated(struct pv_peer *p, bool stated);
@@ -282,7 +282,7 @@ void pv_peer_leave_relay(struct pv_peer *p, pv_ns now);
 /* Where the last path on trial led; PV_AF_NONE: there was none. */
 const struct pv_addr *pv_peer_recalled(const struct pv_peer *p);
 
-/* What it says of the rules of the network to this node, which does not know them yet
+/* Its word about the rules of the network to this node, which does not know them yet
  * (member/closed.h). Digests as of pv_roster_rules(). */
 struct pv_peer_rules {
     bool is_named, is_word, answered;
@@ -293,7 +293,7 @@ struct pv_peer_rules {
     pv_ns asked_at;                /* for its word, first; 0: never */
 };
 
-/* What the parts of folder member/ note about it. */
+/* The notes of the parts of folder member/ about it. */
 struct pv_peer_notes {
     struct pv_peer_rules rules;
     bool subscribed;         /* its presence was asked for on this connection */
@@ -314,7 +314,7 @@ void pv_peer_set_in_sync(struct pv_peer *p, bool in_sync);
 /* Of how many peers that is true; they pass signals on. */
 size_t pv_peer_count_in_sync(const struct pv_peer *p);
 
-/* What is configured of a static [peer]. */
+/* The settings of a static [peer]. */
 struct pv_peer_static {
     uint8_t public_key[PV_DH_LEN];
     uint8_t psk[PV_DH_LEN];        /* zero: none */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What all peers of a node share: the wall clock, and whose an index or ufrag is. */
+/* The common parts of all peers of a node: the wall clock, and whose an index or ufrag is. */
 #include <stdlib.h>
 
 #include "daemon/core/peer/peer_int.h"

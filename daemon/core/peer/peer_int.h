@@ -25,7 +25,8 @@ struct pv_peer_handshake {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
 
-/* What a peer needs once somebody talks to it: most members of a large network never get it. */
+/* The state that a peer needs once somebody talks to it: most members of a large network never get
+ * it. */
 struct pv_peer_talk {
     uint8_t former[PV_DH_LEN];   /* the key before transport, taken until former_until */
     pv_ns former_until;          /* 0: there is none */
@@ -81,7 +82,7 @@ struct pv_peer_agreed {
     enum pv_fp_strict strict; /* which inner packets pass under keys with one only */
 };
 
-/* What a peer's machines want done that is not theirs to do. */
+/* The wishes of a peer's machines that others fulfil. */
 enum pv_peer_due {
     PV_PEER_DUE_KEEPALIVE = 1u << 0,
     PV_PEER_DUE_ECHO = 1u << 1,      /* does its path carry data? */
@@ -233,7 +234,7 @@ PV_MUST_CHECK int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_s
                                        pv_ns now);
 /* The key of ours for its next message 1. */
 const struct pv_wg_device *pv_peer_own_key(const struct pv_peer *p, pv_ns now);
-/* What is spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
+/* The suite spoken with a member: AES when both latest descriptions say so (DESIGN 7). */
 enum pv_suite pv_peer_suite(const struct pv_peer *p);
 /* A handshake message in a description. */
 void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);

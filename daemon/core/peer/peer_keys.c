@@ -68,7 +68,8 @@ const struct pv_wg_device *pv_peer_own_key(const struct pv_peer *p, pv_ns now)
 {
     const struct pv_peer_env *env = p->env;
     size_t k = p->session == NULL ? 0 : pv_session_tries(p->session) % (1 + env->n_former);
-    /* A static peer learns of a change by its user. What it was reached by last stays first. */
+    /* A static peer learns of a change by its user. The key by which it was reached last stays
+     * first. */
     bool former_first =
         env->n_former > 0 && !pv_peer_knows_own_key(p) && (p->is_static || now < env->former_until);
     if (former_first && k < 2)

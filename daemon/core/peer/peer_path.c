@@ -96,7 +96,7 @@ static void renumber(struct pv_peer *p, pv_ns now)
 }
 
 /* Of what changes behind a peer's back: candidates while its path is dormant, what was measured of
- * the NAT, the state of UDP here. Whoever changes the rest says so (pv_descx_changed()). */
+ * the NAT, the state of UDP here. The part that changes the rest says so (pv_descx_changed()). */
 static uint64_t hash_content(const struct pv_desc *d)
 {
     const struct pv_desc_nat *nat = &d->nat;

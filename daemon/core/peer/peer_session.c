@@ -117,7 +117,7 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
         if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
             pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
         pv_peer_drop_index(p, ev->index);
-        /* What answers it could not be taken any more, and by asking for that answer we would make
+        /* An answer to it could not be taken any more, and by asking for that answer we would make
          * the peer drop a message of its own. */
         if (p->wg_index == ev->index)
             p->wg_len = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * peer_show.h - a peer as control clients are shown it (`peers`, `ping`, metrics), and the peer
- * that a client names. What is shown points into the peer: use it before the next call that changes
- * it.
+ * that a client names. The shown texts point into the peer: use it before the next call that
+ * changes it.
  */
 #ifndef PV_PEER_SHOW_H
 #define PV_PEER_SHOW_H
@@ -10,7 +10,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
 
-/* What its path is: kind, ends, round trip, loss, size. */
+/* Its path: kind, ends, round trip, loss, size. */
 void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
 /* All that `peers` says of it. A static peer, of which no coordinator tells, counts as online while
  * something authenticated came from it within the life of a session. */

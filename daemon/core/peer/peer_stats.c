@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a peer's life adds to the numbers about paths (pathstats.h). Static peers add nothing: they
- * are not sought. */
+/* The share of a peer's life in the numbers about paths (pathstats.h). Static peers add nothing:
+ * they are not sought. */
 #include "daemon/core/peer/peer_int.h"
 
 void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the packets' way sees of a peer, and how large a datagram its path carries. */
+/* The packets' way's view of a peer, and how large a datagram its path carries. */
 #include "daemon/core/peer/peer_int.h"
 #include "proto/ip/parts.h"
 #include "proto/rules/ruletable.h"
@@ -10,7 +10,8 @@ enum {
     HEADER6 = 48, /* bytes of IPv6 and UDP header, RFC 8200 */
 };
 
-/* What the path puts before a sealed datagram: so the sizes that are tried are those of links. */
+/* The bytes that the path puts before a sealed datagram: so the sizes that are tried are those of
+ * links. */
 static size_t bytes_before(const struct pv_carrier *path)
 {
     size_t headers = pv_carrier_dst(path)->family == PV_AF_INET6 ? HEADER6 : HEADER4;

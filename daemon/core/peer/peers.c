@@ -431,7 +431,8 @@ static int change_key(struct pv_peers *ps, struct pv_peer *p, const uint8_t *tra
     return pv_peer_set_transport(p, transport, now);
 }
 
-/* What statements say about a peer that is there already: name, addresses and key may be others. */
+/* The statements' news about a peer that is there already: name, addresses and key may be
+ * others. */
 static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv_member *m,
                          pv_ns now)
 {

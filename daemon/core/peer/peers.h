@@ -38,7 +38,7 @@ PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peer
 /* Frees the peers too, and tells nobody. NULL is fine; returns NULL. */
 struct pv_peers *pv_peers_free(struct pv_peers *ps);
 
-/* What all peers share. */
+/* The common parts of all peers. */
 struct pv_peer_env *pv_peers_env(struct pv_peers *ps);
 
 /* --- finding: NULL is nobody ----------------------------------------------------------------- */

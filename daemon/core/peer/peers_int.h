@@ -38,7 +38,8 @@ struct pv_peers {
 
 void pv_peers_out_init(struct pv_peers *ps);
 void pv_peers_out_done(struct pv_peers *ps);
-/* What p's machines want sent in-band now: probes of the path, an echo, a keepalive. */
+/* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
+ * keepalive. */
 void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p);
 /* Looks a static peer's endpoint up, at once or by a job. */
 void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now);

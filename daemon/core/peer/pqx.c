@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The exchange with one member. What either side says is hashed with the description that said it
- * first, so both sides compute a key only from the same words. */
+/* The exchange with one member. The words of either side are hashed with the description that said
+ * it first, so both sides compute a key only from the same words. */
 #include "daemon/core/peer/pqx.h"
 
 #include <string.h>
@@ -71,7 +71,7 @@ static void close_half(struct pv_pqx *x)
     x->said.kind = PV_DESC_PQ_NONE;
 }
 
-/* What both sides know becomes the key. hash: of the answer. */
+/* The secrets that both sides know become the key. hash: of the answer. */
 static void agree(struct pv_pqx *x, const uint8_t hash[static PV_HYBRID_HASH_LEN],
                   const uint8_t kem[static PV_KEM_SECRET_LEN], const uint8_t dh[static PV_DH_LEN],
                   pv_ns now)

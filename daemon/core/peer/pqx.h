@@ -63,7 +63,7 @@ void pv_pqx_have(struct pv_pqx *x, const struct pv_desc *theirs);
 /* The peer is in use: makes a new offer when the last key is an hour old. True: send ours. */
 PV_MUST_CHECK bool pv_pqx_renew(struct pv_pqx *x, const struct pv_pqx_own *own, pv_ns now);
 
-/* What our description says; NULL: nothing. Valid until the next call. */
+/* The words of our description; NULL: nothing. Valid until the next call. */
 const struct pv_desc_pq *pv_pqx_say(struct pv_pqx *x);
 
 /* A key that came of it, or of which something is known now; each once, PV_ERR_AGAIN. The caller

@@ -7,7 +7,7 @@
  * back after a restart. While the coordinator is away it says whom to try: at 0, 1, 3 and 5
  * s, then every 15 s, at most PV_RECALL_AT_ONCE members at a time, those first that are wanted or
  * were reached last. A member is left alone when it is reached, and 10 minutes after the last wish,
- * start or change of our own addresses. What a trial is (a WireGuard initiation to each of the
+ * start or change of our own addresses. The trial itself (a WireGuard initiation to each of the
  * addresses) is the owner's business. Not thread-safe.
  *
  * State of a member, while switched on:
@@ -45,8 +45,8 @@ struct pv_recall *pv_recall_free(struct pv_recall *r); /* NULL is fine; returns 
 
 /* --- facts in ------------------------------------------------------------------------------ */
 
-/* What was stored, at start: one address of a member. Unusable ones and those beyond the limits
- * are ignored. */
+/* The stored addresses, at start: one address of a member. Unusable ones and those beyond the
+ * limits are ignored. */
 void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_recall_addr *addr);
 /* The member is reached directly at this address, now (wall clock seen_s). */
@@ -91,7 +91,7 @@ PV_MUST_CHECK int pv_recall_poll_store(struct pv_recall *r, pv_ns now,
 
 /* --- questions ----------------------------------------------------------------------------- */
 
-/* What is known of a member; n = 0 when nothing is. */
+/* The facts known of a member; n = 0 when nothing is. */
 void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                    struct pv_recall_item *ret_item);
 /* Is it being tried? */

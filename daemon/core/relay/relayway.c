@@ -318,7 +318,7 @@ void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now)
 
 void pv_relayway_moved(struct pv_relayway *r, pv_ns now)
 {
-    /* What this network did to UDP says nothing about the next one. */
+    /* This network's treatment of UDP says nothing about the next one. */
     r->udp_hold_until = r->udp_hold = 0;
     if (r->on && r->running && !r->by_stream)
         pv_turnc_moved(r->turnc, now);

@@ -97,8 +97,8 @@ void pv_relayway_set_blocked(struct pv_relayway *r, bool blocked, pv_ns now);
 void pv_relayway_set_socket(struct pv_relayway *r, uint16_t sock, pv_ns now);
 /* Our address has changed: what failed may work now. */
 void pv_relayway_moved(struct pv_relayway *r, pv_ns now);
-/* The network is another, or a path through it is suspect: is the relay still there? What waits is
- * tried at once. */
+/* The network is another, or a path through it is suspect: is the relay still there? A waiting
+ * attempt is made at once. */
 void pv_relayway_kick(struct pv_relayway *r, pv_ns now);
 /* The path to this peer through it is suspect, or lives again: as pv_turnc_suspect(), _healed(). */
 void pv_relayway_suspect(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now);

@@ -7,8 +7,8 @@
 
 #include "proto/stun/turnc.h"
 
-/* What a DOWN event says, into text; nothing when it is this node that stopped. transport: "UDP",
- * "TCP" or "TLS", by which the server was asked. */
+/* The reason of a DOWN event, into text; nothing when it is this node that stopped. transport:
+ * "UDP", "TCP" or "TLS", by which the server was asked. */
 void pv_relaywhy(const struct pv_turnc_event *down, const char *transport, char *text, size_t cap);
 
 #endif /* PV_RELAYWHY_H */
