@@ -210,6 +210,10 @@ static void upnp_failed(int e, struct pv_portmapjob_result *r)
     }
 }
 
+/* What the router's list calls a mapping; some refuse one without. It goes over the LAN in clear
+ * and the next user of the router reads it, so it names no program. */
+#define LABEL "UDP"
+
 /* Routers that know only permanent mappings get one, and it is renewed as if it ended: the daemon
  * may be gone tomorrow, and then its release is the only end. */
 static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *urls,
@@ -227,11 +231,11 @@ static void upnp_map(const struct pv_portmapjob *job, const struct UPNPUrls *url
             upnp_failed(e, r);
         return;
     }
-    int e = UPNP_AddPortMapping(url, service, outer, inner, local, "p2pvpn", "UDP", NULL, lease);
+    int e = UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, lease);
     r->lifetime = job->lifetime;
     if (e == ONLY_PERMANENT) {
         /* Lease "0" means for ever. */
-        e = UPNP_AddPortMapping(url, service, outer, inner, local, "p2pvpn", "UDP", NULL, "0");
+        e = UPNP_AddPortMapping(url, service, outer, inner, local, LABEL, "UDP", NULL, "0");
         r->lifetime = PERMANENT_LIFETIME;
     }
     if (e != UPNPCOMMAND_SUCCESS) {

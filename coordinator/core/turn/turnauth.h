@@ -30,7 +30,8 @@ enum {
     PV_TURNAUTH_SOURCE_S = 3600,   /* ours: seconds a nonce bound to a source is good */
     PV_TURNAUTH_WELCOME_S = 600,   /* ours: seconds a nonce of welcome is good */
 };
-#define PV_TURNAUTH_REALM "p2pvpn"
+/* It goes in clear, so it is no name of ours: clients take it from welcome, or from a 401. */
+#define PV_TURNAUTH_REALM "relay"
 
 struct pv_turnauth {
     uint8_t secret[PV_BLAKE2S_LEN]; /* drawn at start: nonces and members' passwords end with the

@@ -18,7 +18,8 @@
  *
  * ours: no ALPN (stock TURN clients send none, servers that read it differ), no tickets and no
  * session cache (connections live for days, a ticket key would outlive their forward secrecy), no
- * early data, no compression, no renegotiation, no client certificates. A sender that fills
+ * early data, no compression, no renegotiation, no client certificates. A client offers X25519 and
+ * P-256, so that its hello is in the first segment of a connection. A sender that fills
  * records with single datagrams would wear a TLS 1.3 key out (RFC 8446 s5.5): it is updated.
  *
  * A context and its connections belong to one thread.

@@ -19,6 +19,10 @@
 
 /* Forward secrecy and AEAD only; TLS 1.3 has nothing else. */
 #define TLS12_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+/* What a client offers. A key of ML-KEM, which newer libraries send unasked, makes a hello of two
+ * segments, and boxes on the way that read only the first one drop it. It is no loss: what goes
+ * through a connection of ours is hybrid inside. A server takes whatever its library knows. */
+#define CLIENT_GROUPS "X25519:P-256"
 
 static int explain(char error[static PV_TLS_ERROR_MAX], const char *file, const char *why)
 {
@@ -61,7 +65,8 @@ static int new_ctx(struct pv_tls_ctx **ret_ctx, bool is_server)
     c->wire = pv_tls_wire_new();
     if (c->ssl == NULL || c->wire == NULL ||
         SSL_CTX_set_min_proto_version(c->ssl, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(c->ssl, TLS12_CIPHERS) != 1) {
+        SSL_CTX_set_cipher_list(c->ssl, TLS12_CIPHERS) != 1 ||
+        (!is_server && SSL_CTX_set1_groups_list(c->ssl, CLIENT_GROUPS) != 1)) {
         pv_tls_ctx_free(c);
         return PV_ERR_NOMEM;
     }

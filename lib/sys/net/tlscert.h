@@ -23,10 +23,18 @@ struct pv_tlscert {
 /*
  * A new P-256 key (stock clients do not take Ed25519) and a version 3 certificate that it signs for
  * server use. names: host names or addresses without port, n of them, at most
- * PV_TLSCERT_NAMES_MAX; each becomes a subjectAltName, the first also the common name; with none
- * that is "p2pvpn". Valid from 2020 and without an end (RFC 5280 s4.1.2.5), whatever the clocks
+ * PV_TLSCERT_NAMES_MAX; each becomes a subjectAltName, the first also the common name, unless it is
+ * too long; without one that is "localhost", as anybody's certificate may have it: TLS 1.2 sends it
+ * in clear. Valid from 2020 and without an end (RFC 5280 s4.1.2.5), whatever the clocks
  * say: trust ends when the key is replaced. PV_ERR_LIMIT, PV_ERR_CRYPTO.
  */
 PV_MUST_CHECK int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const *names, size_t n);
+/*
+ * Another certificate around the key of an earlier one, so that the pin stays: pem is the text that
+ * pv_tlscert_make() of an earlier version made, key and certificate, when that has the name of this
+ * program in it. PV_ERR_STATE: it has another name, or is no such text. As make.
+ */
+PV_MUST_CHECK int pv_tlscert_make_again(struct pv_tlscert *ret_cert, struct pv_view pem,
+                                        const char *const *names, size_t n);
 
 #endif /* PV_TLSCERT_H */

@@ -147,7 +147,7 @@ static void signed_request(struct world *w, uint8_t client, uint8_t who, uint8_t
     memcpy(w->buf + sw.len, attrs.ptr, attrs.len); /* as raw as they come */
     sw.len += attrs.len;
     pv_stun_put(&sw, PV_STUN_ATTR_USERNAME, pv_view(user, strlen(user)));
-    pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view("p2pvpn", 6));
+    pv_stun_put(&sw, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
     pv_stun_put(&sw, PV_STUN_ATTR_NONCE, pv_view(nonce_of(w, who), strlen(nonce_of(w, who))));
     pv_stun_put_integrity(&sw, pv_view(key.md5, sizeof(key.md5)));
     if (pv_stun_write_end(&sw, &len) == PV_OK)

@@ -440,7 +440,7 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     struct pv_ctl_msg *m =
         cw_ask(w, b, cw_hello(b, &bob, w->created.network_id, PV_CTL_MEMBER), PV_CTL_WELCOME);
     assert_true(m->u.welcome.has_turn);
-    assert_string_equal(m->u.welcome.turn.realm, "p2pvpn");
+    assert_string_equal(m->u.welcome.turn.realm, PV_TURNAUTH_REALM);
     assert_int_equal(allocate(w, &m->u.welcome.turn), 1);
 
     struct pv_statement st_rev = {.type = PV_ST_REVOCATION};

@@ -157,7 +157,7 @@ static struct pv_view finish(struct pv_stun_writer *sw, const struct pv_turnauth
     size_t len = 0;
     assert_int_equal(pv_turnauth_key(creds->user, creds->password, &key), PV_OK);
     pv_stun_put(sw, PV_STUN_ATTR_USERNAME, pv_view(creds->user, strlen(creds->user)));
-    pv_stun_put(sw, PV_STUN_ATTR_REALM, pv_view("p2pvpn", 6));
+    pv_stun_put(sw, PV_STUN_ATTR_REALM, pv_view(PV_TURNAUTH_REALM, strlen(PV_TURNAUTH_REALM)));
     pv_stun_put(sw, PV_STUN_ATTR_NONCE, pv_view(creds->nonce, strlen(creds->nonce)));
     pv_stun_put_integrity(sw, pv_view(key.md5, sizeof(key.md5)));
     assert_int_equal(pv_stun_write_end(sw, &len), PV_OK);

@@ -417,6 +417,44 @@ static void stock_done(struct stock *k)
     SSL_CTX_free(k->ctx);
 }
 
+/* 1,220 bytes: what a segment takes at the smallest MTU of IPv6 (RFC 8200 s5, RFC 9293 s3.7.1). */
+PV_TEST_IN(a_clients_hello_fits_one_segment_whatever_the_library_would_send, make_world, end_world)
+{
+    struct world *w = *state;
+    struct pv_tls_peer named = {.trust = PV_TLS_TRUST_CA};
+    char host[254];
+    memset(host, 'a', sizeof(host) - 1);
+    host[63] = host[127] = host[191] = '.';
+    host[253] = '\0';
+    named.host = host; /* the longest name there is */
+    struct pv_tls *c = NULL, *s = NULL;
+    pair(w, &named, &c, &s);
+    struct pv_view hello = pv_tls_out(c);
+    assert_in_range(hello.len, 100, 1220);
+    assert_int_equal(hello.ptr[0], 22);
+    assert_int_equal(hello.ptr[3] << 8 | hello.ptr[4], hello.len - 5); /* one record, whole */
+    pv_tls_free(c);
+    pv_tls_free(s);
+}
+
+/* Others may offer what they like; a server answers by the first that both know. */
+PV_TEST_IN(a_hello_of_several_segments_is_answered, make_world, end_world)
+{
+    struct world *w = *state;
+    struct stock k;
+    struct pv_tls *s = NULL;
+    static uint8_t protos[200 * 10];
+    for (size_t i = 0; i < sizeof(protos); i++)
+        protos[i] = i % 10 == 0 ? 9 : 'x';
+    stock_client(&k, TLS1_3_VERSION);
+    assert_int_equal(SSL_set_alpn_protos(k.ssl, protos, sizeof(protos)), 0);
+    assert_int_equal(pv_tls_new_server(&s, w->server), PV_OK);
+    assert_int_equal(stock_turn(&k, s), PV_OK);
+    assert_true(pv_tls_is_ready(s));
+    pv_tls_free(s);
+    stock_done(&k);
+}
+
 PV_TEST_IN(old_versions_are_refused_and_both_new_ones_work, make_world, end_world)
 {
     struct world *w = *state;
@@ -560,4 +598,88 @@ PV_TEST(a_certificate_takes_no_name_and_long_names_and_not_too_many)
     assert_int_equal(pv_tlscert_make(&made, NULL, 0), PV_OK);
     assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX), PV_OK);
     assert_int_equal(pv_tlscert_make(&made, many, PV_TLSCERT_NAMES_MAX + 1), PV_ERR_LIMIT);
+}
+
+static X509 *cert_of(const struct pv_tlscert *made)
+{
+    BIO *bio = BIO_new_mem_buf(made->cert, -1);
+    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    assert_non_null(cert);
+    BIO_free(bio);
+    return cert;
+}
+
+PV_TEST(the_name_of_the_program_is_in_no_certificate)
+{
+    struct pv_tlscert made;
+    char label[200], common[64];
+    memset(label, 'a', sizeof(label) - 1);
+    label[63] = label[127] = '.';
+    label[199] = '\0';
+    const char *const long_one = label;
+    for (size_t n = 0; n < 2; n++) {
+        assert_int_equal(pv_tlscert_make(&made, &long_one, n), PV_OK);
+        X509 *cert = cert_of(&made);
+        assert_true(X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, common,
+                                              sizeof(common)) > 0);
+        assert_string_equal(common, "localhost");
+        X509_free(cert);
+    }
+}
+
+/* What an earlier version made: its name as subject and issuer, signed by the key. */
+static void name_it(struct pv_tlscert *made, const char *common)
+{
+    X509 *cert = cert_of(made);
+    BIO *bio = BIO_new_mem_buf(made->key, -1);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    X509_NAME *name = X509_NAME_new();
+    assert_int_equal(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                                                (const unsigned char *)common, -1, -1, 0),
+                     1);
+    assert_int_equal(X509_set_subject_name(cert, name), 1);
+    assert_int_equal(X509_set_issuer_name(cert, name), 1);
+    X509_NAME_free(name);
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_X509(bio, cert), 1);
+    char *text = NULL;
+    long len = BIO_get_mem_data(bio, &text);
+    assert_in_range(len, 1, PV_TLSCERT_PEM_MAX - 1);
+    memcpy(made->cert, text, (size_t)len);
+    made->cert[len] = '\0';
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+}
+
+PV_TEST(a_certificate_of_an_earlier_version_is_made_again_around_its_key)
+{
+    static char pem[2 * PV_TLSCERT_PEM_MAX];
+    struct pv_tlscert old, fresh;
+    const struct {
+        const char *common;
+        int want;
+    } rows[] = {{"p2pvpn", PV_OK},
+                {"p2pvpn.example", PV_ERR_STATE}, /* a name that somebody chose */
+                {"turn.example", PV_ERR_STATE}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(pv_tlscert_make(&old, NULL, 0), PV_OK);
+        name_it(&old, rows[i].common);
+        int n = snprintf(pem, sizeof(pem), "%s%s", old.key, old.cert);
+        struct pv_view text = pv_view(pem, (size_t)n);
+        assert_int_equal(pv_tlscert_make_again(&fresh, text, names, 1), rows[i].want);
+        if (rows[i].want != PV_OK)
+            continue;
+        X509 *a = cert_of(&old), *b = cert_of(&fresh);
+        assert_int_equal(X509_check_host(b, names[0], 0, 0, NULL), 1);
+        assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(a), X509_get0_pubkey(b)), 1);
+        assert_string_equal(fresh.key, old.key);
+        X509_free(a);
+        X509_free(b);
+    }
+    assert_int_equal(pv_tlscert_make_again(&fresh, pv_view("junk", 4), names, 1), PV_ERR_STATE);
+    assert_int_equal(pv_tlscert_make_again(&fresh, pv_view(old.cert, strlen(old.cert)), names, 1),
+                     PV_ERR_STATE);
 }

@@ -145,7 +145,7 @@ static inline size_t tw_sign(const struct tw_client *c, struct pv_stun_writer *s
     } else {
         pv_stun_put(sw, PV_STUN_ATTR_USERNAME, tw_text(c->user));
     }
-    pv_stun_put(sw, PV_STUN_ATTR_REALM, tw_text("p2pvpn"));
+    pv_stun_put(sw, PV_STUN_ATTR_REALM, tw_text(PV_TURNAUTH_REALM));
     pv_stun_put(sw, PV_STUN_ATTR_NONCE, tw_text(c->nonce));
     if (c->sha256) {
         pv_stun_put(sw, PV_STUN_ATTR_PASSWORD_ALGORITHMS, pv_view(algorithms, 8));
