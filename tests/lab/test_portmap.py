@@ -45,6 +45,17 @@ insert rule inet filter forward jump upnp_forward
 """
 
 
+# For a router that knows NAT-PMP only: requests of PCP have version 2.
+NO_PCP = """
+table inet nopcp {
+    chain input {
+        type filter hook input priority 0;
+        udp dport 5351 @th,64,8 2 drop
+    }
+}
+"""
+
+
 class Router:
     """A Linux router that masquerades, with miniupnpd on it."""
 
@@ -130,14 +141,7 @@ def two_symmetric_nats_are_direct_with_pcp(lab):
 def natpmp_and_upnp_each_alone(lab):
     coordinator = lab.coordinator()
     pmp = Router(lab, "pmp", upnp=False)
-    pmp.ns.nft("""
-table inet nopcp {
-    chain input {
-        type filter hook input priority 0;
-        udp dport 5351 @th,64,8 2 drop
-    }
-}
-""")
+    pmp.ns.nft(NO_PCP)
     upnp = Router(lab, "upnp", pmp=False)
     a, b = lab.host("a", pmp.lan), lab.host("b", upnp.lan)
     lab.network(coordinator, [a, b])

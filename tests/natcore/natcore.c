@@ -37,8 +37,8 @@ struct pv_nat {
 const char *pv_nat_drop_name(enum pv_nat_drop drop)
 {
     static const char *const names[PV_NAT_DROP_COUNT] = {
-        "malformed", "not_ours", "ttl",     "blocked",  "no_mapping", "filtered",
-        "hairpin",   "full",     "too_big", "fragment", "family",     "nomem",
+        "malformed", "not_ours", "ttl",     "blocked",  "split",  "no_mapping", "filtered",
+        "hairpin",   "full",     "too_big", "fragment", "family", "nomem",
     };
     return names[drop];
 }
@@ -492,6 +492,23 @@ static bool allowed(const struct pv_nat *nat, const struct pv_natpkt *pkt)
     return false;
 }
 
+/* Does a segment begin a TLS hello, and lack some of it? Boxes that look for the name of the server
+ * in the first segment, and put none together, cannot judge such a one. RFC 8446 s4 and s5.1. */
+static bool splits_hello(const struct pv_natpkt *pkt)
+{
+    if (pkt->kind != PV_NATPKT_FLOW || pkt->proto != PV_NATPKT_TCP || pkt->len < pkt->l4 + 20)
+        return false;
+    const uint8_t *tcp = pkt->data + pkt->l4;
+    size_t head = (size_t)(tcp[12] >> 4) * 4, len = pkt->len - pkt->l4;
+    if (head < 20 || len < head + 2)
+        return false;
+    const uint8_t *p = tcp + head;
+    len -= head;
+    if (p[0] != 22 || p[1] != 3 || (len > 5 && p[5] != 1))
+        return false;
+    return len < 5 || len < 5 + ((size_t)p[3] << 8 | p[4]);
+}
+
 /* From inside to one of our public endpoints: out and in again without touching the line. */
 static void hairpin(struct pv_nat *nat, struct pv_natpkt *pkt, struct pv_natmap *map, pv_ns now)
 {
@@ -534,6 +551,10 @@ static bool inside_special(struct pv_nat *nat, struct pv_natpkt *pkt, pv_ns now)
         drop(nat, PV_NAT_DROP_BLOCKED);
         if (nat->config.reject)
             complain(nat, PV_NAT_INSIDE, pkt, PV_NATPKT_PROHIBITED, now);
+        return true;
+    }
+    if (nat->config.whole_hello && splits_hello(pkt)) {
+        drop(nat, PV_NAT_DROP_SPLIT);
         return true;
     }
     return false;

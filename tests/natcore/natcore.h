@@ -116,6 +116,7 @@ struct pv_nat_config {
     struct pv_nat_forward forwards[PV_NAT_FORWARDS]; /* none; what they let in lives on */
 
     struct pv_nat_policy udp, tcp; /* all allowed */
+    bool whole_hello;              /* a TLS hello passes in one segment only: false */
     bool reject;                   /* answer what is blocked or filtered by ICMP: false */
     bool answer_ping;              /* public addresses answer echo requests: true */
     uint32_t mtu_in, mtu_out;      /* bytes of the link on each side: 1500 */
@@ -129,6 +130,7 @@ enum pv_nat_drop {
     PV_NAT_DROP_NOT_OURS,   /* no such address here */
     PV_NAT_DROP_TTL,        /* out of hops */
     PV_NAT_DROP_BLOCKED,    /* policy */
+    PV_NAT_DROP_SPLIT,      /* begins a TLS hello and has not all of it */
     PV_NAT_DROP_NO_MAPPING, /* inbound, no mapping owns the port */
     PV_NAT_DROP_FILTERED,   /* inbound, a mapping is there and does not let this sender in */
     PV_NAT_DROP_HAIRPIN,    /* from inside to a public address of ours, hairpinning is off */

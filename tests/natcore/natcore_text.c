@@ -100,6 +100,7 @@ static const struct setting settings[] = {
     {"pollution-life", TIME, AT(pollution_life), NULL},
     {"udp", PORTS, AT(udp), NULL},
     {"tcp", PORTS, AT(tcp), NULL},
+    {"whole-hello", BOOL, AT(whole_hello), NULL},
     {"reject", BOOL, AT(reject), NULL},
     {"answer-ping", BOOL, AT(answer_ping), NULL},
     {"mtu-in", NUMBER, AT(mtu_in), NULL},

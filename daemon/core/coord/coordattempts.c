@@ -29,7 +29,8 @@ struct pv_coordattempt *pv_coordattempts_begin(struct pv_coordattempts *as,
 {
     struct pv_coordattempt *a = free_place(as);
     if (a == NULL || as->n_ops == PV_COORDATTEMPTS_OPS_MAX ||
-        pv_control_new_client(&a->control, dh_sk, dh_pk, rng) != PV_OK)
+        pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET, dh_sk,
+                              dh_pk, rng) != PV_OK)
         return NULL;
     /* Numbers of streams go round before one comes again: a late close of an old stream must not
      * end a new one. */

@@ -206,6 +206,29 @@ static const char *round_text(const struct pv_coordclient *c)
         pv_coorddetour_has_family(c->addrs, c->n_addrs, v6 ? PV_AF_INET : PV_AF_INET6));
 }
 
+/* Somebody took the connection there and closed it without a byte. A coordinator of an earlier
+ * version, which knows only the preamble that names us, does so, and so may a box on the way that
+ * lets known protocols through only: the place is tried next inside TLS, which every coordinator
+ * speaks on all its ports, and where nobody reads the preamble. */
+static void try_inside_tls(struct pv_coordclient *c, const struct pv_coordclient_addr *place,
+                           pv_ns now)
+{
+    struct pv_coordclient_addr addr = *place;
+    if (addr.tls || c->n_addrs == PV_COORDCLIENT_MAX_ADDRS)
+        return;
+    addr.tls = true;
+    for (size_t i = 0; i < c->n_addrs; i++)
+        if (c->addrs[i].tls && pv_addr_equal(&c->addrs[i].addr, &addr.addr))
+            return;
+    /* The list may have become shorter meanwhile. */
+    size_t at = c->next_addr < c->n_addrs ? c->next_addr : c->n_addrs;
+    memmove(&c->addrs[at + 1], &c->addrs[at], (c->n_addrs - at) * sizeof(c->addrs[0]));
+    c->addrs[at] = addr;
+    c->n_addrs++;
+    c->next_addr = at;
+    c->stagger_at = now;
+}
+
 /* Only the loss of the connection in use goes to the owner at once. A lost attempt leaves the
  * others to run, and the last one ends the round. */
 static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, int status,
@@ -214,6 +237,7 @@ static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, 
     bool was_used = a == c->used;
     bool dropped = c->state == PV_COORDCLIENT_ONLINE && pv_coordwait_is_dropped(&c->wait);
     bool connected = a->connected, heard = a->heard, guess = a->addr.guess;
+    struct pv_coordclient_addr place = a->addr;
     drop_attempt(c, a, close);
     if (was_used) {
         fail(c, status,
@@ -223,6 +247,8 @@ static void attempt_failed(struct pv_coordclient *c, struct pv_coordattempt *a, 
              now);
         return;
     }
+    if (connected && !heard && !guess)
+        try_inside_tls(c, &place, now);
     if (!guess)
         c->round = pv_coordround_worse(c->round, connected, heard, status);
     if (!guess && c->state == PV_COORDCLIENT_CONNECTING) {

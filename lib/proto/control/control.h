@@ -3,7 +3,7 @@
  * control.h - one connection of the control channel as a stream machine, either role: preamble,
  * Noise IK, length-prefixed encrypted messages (DESIGN 4).
  *
- *   client to server  "P2PVPN/1\n", frame(Noise message 1, 96 bytes), frames...
+ *   client to server  a preamble, frame(Noise message 1, 96 bytes), frames...
  *   server to client  frame(Noise message 2, 48 bytes), frames...
  *   frame             u16 big-endian length, that many bytes
  *
@@ -29,7 +29,6 @@ enum {
     PV_CONTROL_FRAME_MAX = 61440,    /* bytes in a frame: 60 KiB, DESIGN 4 */
     PV_CONTROL_TEXT_MAX = 61424,     /* bytes of a message: a frame less the AEAD tag */
     PV_CONTROL_OUT_MAX = 256 * 1024, /* bytes waiting to be written; more is PV_ERR_LIMIT */
-    PV_CONTROL_PREAMBLE_LEN = 9,     /* bytes of "P2PVPN/1" and a newline */
     PV_CONTROL_HASH_LEN = 32,        /* bytes of the handshake hash, PV_NOISE_HASH_LEN */
 };
 
@@ -45,12 +44,19 @@ enum pv_control_state {
     PV_CONTROL_FAILED,
 };
 
+/* What a client begins with; a server takes both. */
+enum pv_control_preamble {
+    PV_CONTROL_QUIET, /* 'P', 1: names nobody to those on the way */
+    PV_CONTROL_NAMED, /* "P2PVPN/1\n", which servers of every version know; inside TLS */
+};
+
 struct pv_control; /* opaque */
 
 /* A client that will speak to the server whose static X25519 key is server_pk. Its first bytes wait
  * in out() at once. rng is used in this call only. PV_ERR_NOMEM, PV_ERR_AUTH (a key of small
  * order). */
 PV_MUST_CHECK int pv_control_new_client(struct pv_control **ret_control,
+                                        enum pv_control_preamble preamble,
                                         const uint8_t static_sk[static PV_DH_LEN],
                                         const uint8_t server_pk[static PV_DH_LEN],
                                         const struct pv_rng *rng);

@@ -180,7 +180,8 @@ static inline void connect_as(struct world *w, const struct keys *who, enum pv_c
     w->reserved = false;
     w->client = pv_control_free(w->client);
     must(pv_sign_pk_to_dh(once.coordinator.pk, coordinator_dh) == PV_OK);
-    must(pv_control_new_client(&w->client, who->dh_sk, coordinator_dh, &w->rng) == PV_OK);
+    must(pv_control_new_client(&w->client, PV_CONTROL_QUIET, who->dh_sk, coordinator_dh, &w->rng) ==
+         PV_OK);
     w->closed = pv_coord_accept(w->coord, w->conn, &src, w->now) != PV_OK;
     pump(w);
     if (!w->closed && pv_control_state(w->client) == PV_CONTROL_READY)

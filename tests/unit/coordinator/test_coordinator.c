@@ -398,7 +398,8 @@ static struct pv_ctl_msg *tcp_says_hello(const struct pv_addr *server, const uin
     pv_sign_keypair(seed, id_sk, hello.u.hello.node);
     pv_dh_keypair(&rng, dh_sk, unused);
     assert_int_equal(pv_sign_pk_to_dh(pk, server_dh), PV_OK);
-    assert_int_equal(pv_control_new_client(&control, dh_sk, server_dh, &rng), PV_OK);
+    assert_int_equal(pv_control_new_client(&control, PV_CONTROL_QUIET, dh_sk, server_dh, &rng),
+                     PV_OK);
     assert_int_equal(pv_stream_connect(server, &bind, fd), PV_OK);
     wait_for(*fd, POLLOUT);
     assert_int_equal(pv_stream_connected(*fd), PV_OK);

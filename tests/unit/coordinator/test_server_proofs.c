@@ -57,9 +57,9 @@ static void connect_all(struct world *t)
         w->clients[w->n_clients++] = c;
         c->conn = w->next_conn++;
         c->next_id = 1;
-        assert_int_equal(
-            pv_control_new_client(&c->control, w->alice.transport_sk, w->coordinator_dh, &w->rng),
-            PV_OK);
+        assert_int_equal(pv_control_new_client(&c->control, PV_CONTROL_QUIET, w->alice.transport_sk,
+                                               w->coordinator_dh, &w->rng),
+                         PV_OK);
         assert_int_equal(pv_coord_accept(w->coord, c->conn, &src, w->now), PV_OK);
     }
 }

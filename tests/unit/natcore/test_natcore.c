@@ -615,6 +615,42 @@ static bool send_tcp(struct world *w, enum pv_nat_side from, const char *src, co
     return push(w, from, buf, len);
 }
 
+/* A segment to the server: is it let out? */
+static bool says_tcp(struct world *w, struct pv_view payload)
+{
+    uint8_t buf[512], data[400] = {0};
+    struct pv_addr s = addr(host);
+    struct pv_addr d = addr(server);
+    memcpy(data + 12, payload.ptr, payload.len); /* a datagram's header and 12 bytes are TCP's */
+    size_t len = pv_natpkt_udp(buf, sizeof(buf), &s, &d, pv_view(data, 12 + payload.len));
+    buf[9] = PV_NATPKT_TCP;
+    memset(buf + 24, 0, 16);
+    buf[32] = 0x50;
+    buf[33] = 0x18;
+    pv_natpkt_mend(buf, len);
+    return push(w, PV_NAT_INSIDE, buf, len);
+}
+
+PV_TEST(a_hello_that_is_split_does_not_get_through)
+{
+    uint8_t hello[5 + 300] = {22, 3, 1, 300 >> 8, 300 & 255, 1};
+    struct world w = start("whole-hello=yes"), any = start("");
+    assert_true(says_tcp(&w, pv_view(hello, sizeof(hello))));
+    for (size_t n = 2; n < sizeof(hello); n++) {
+        assert_false(says_tcp(&w, pv_view(hello, n)));
+        assert_true(says_tcp(&any, pv_view(hello, n)));
+    }
+    assert_int_equal(drops(&w, PV_NAT_DROP_SPLIT), sizeof(hello) - 2);
+    assert_true(says_tcp(&w, pv_view(hello + 100, 200))); /* what follows */
+    assert_true(says_tcp(&w, pv_view(hello, 1)));
+    hello[5] = 2; /* another message */
+    assert_true(says_tcp(&w, pv_view(hello, 200)));
+    hello[0] = 23;
+    assert_true(says_tcp(&w, pv_view(hello, 200)));
+    assert_true(says_tcp(&w, pv_view("P\1", 2)));
+    assert_true(says_tcp(&w, pv_view("", 0)));
+}
+
 PV_TEST(a_closed_connection_is_forgotten_soon)
 {
     struct world w = start("");

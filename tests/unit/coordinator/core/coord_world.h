@@ -422,8 +422,9 @@ static inline struct cw_client *cw_connect(struct cw *w, const struct cw_node *n
     c->conn = w->next_conn++;
     c->pages = w->pages;
     c->next_id = 1;
-    assert_int_equal(
-        pv_control_new_client(&c->control, node->transport_sk, w->coordinator_dh, &w->rng), PV_OK);
+    assert_int_equal(pv_control_new_client(&c->control, PV_CONTROL_QUIET, node->transport_sk,
+                                           w->coordinator_dh, &w->rng),
+                     PV_OK);
     assert_int_equal(pv_coord_accept(w->coord, c->conn, &src, w->now), PV_OK);
     w->clients[w->n_clients++] = c;
     cw_pump(w);

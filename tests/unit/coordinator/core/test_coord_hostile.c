@@ -42,6 +42,9 @@ PV_TEST(garbage_is_dropped_without_an_answer)
         "P2PVPN/2\n",
         "P2PVPN/1\n\xff\xff",
         "P2PVPN/1\n\x01\x60",
+        "P\1\xff\xff",
+        "P\2",
+        "POST / HTTP/1.1\r\nHost: x\r\n\r\n",
         "\x01\x01like STUN, no cookie",
     };
     struct cw *w = cw_new(1);
@@ -64,8 +67,10 @@ PV_TEST(random_bytes_behind_a_good_preamble_are_dropped)
         uint8_t bytes[9 + 2 + 96];
         uint64_t id = raw_open(w);
         pv_rng_fill(&w->rng, bytes, sizeof(bytes));
-        memcpy(bytes, "P2PVPN/1\n\0\x60", 11);
-        pv_coord_handle_bytes(w->coord, id, pv_view(bytes, sizeof(bytes)), w->now);
+        struct pv_view begin =
+            i % 2 == 0 ? pv_view("P2PVPN/1\n\0\x60", 11) : pv_view("P\1\0\x60", 4);
+        memcpy(bytes, begin.ptr, begin.len);
+        pv_coord_handle_bytes(w->coord, id, pv_view(bytes, begin.len + 96), w->now);
         assert_int_equal(pv_coord_out(w->coord, id).len, 0);
         assert_true(raw_is_closed(w, id));
     }

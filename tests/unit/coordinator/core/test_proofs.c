@@ -113,8 +113,9 @@ PV_TEST(junk_behind_a_handshake_ends_the_connection_after_it)
     struct pv_addr src = pv_addr4(198, 51, 100, 8, 40000);
     struct pv_coord_ready ready;
     struct cw *w = world();
-    assert_int_equal(
-        pv_control_new_client(&client, w->alice.transport_sk, w->coordinator_dh, &w->rng), PV_OK);
+    assert_int_equal(pv_control_new_client(&client, PV_CONTROL_QUIET, w->alice.transport_sk,
+                                           w->coordinator_dh, &w->rng),
+                     PV_OK);
     struct pv_view out = pv_control_out(client);
     memcpy(bytes, out.ptr, out.len);
     pv_control_free(client);
@@ -237,9 +238,9 @@ PV_TEST(the_end_comes_while_some_are_under_way)
     assert_non_null(c);
     c->conn = w->next_conn++;
     struct pv_addr src = pv_addr4(198, 51, 100, 9, 40000);
-    assert_int_equal(
-        pv_control_new_client(&c->control, w->alice.transport_sk, w->coordinator_dh, &w->rng),
-        PV_OK);
+    assert_int_equal(pv_control_new_client(&c->control, PV_CONTROL_QUIET, w->alice.transport_sk,
+                                           w->coordinator_dh, &w->rng),
+                     PV_OK);
     assert_int_equal(pv_coord_accept(w->coord, c->conn, &src, w->now), PV_OK);
     w->clients[w->n_clients++] = c;
     assert_true(cw_to_coord(w, c));

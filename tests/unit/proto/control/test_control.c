@@ -16,16 +16,22 @@ struct pair {
     struct pv_control *server;
 };
 
-static void setup(struct pair *p)
+static void setup_preamble(struct pair *p, enum pv_control_preamble preamble)
 {
     uint8_t sk[PV_DH_LEN];
     memset(p, 0, sizeof(*p));
     p->rng = test_rng_make(&p->rng_state, 7);
     pv_dh_keypair(&p->rng, p->server_sk, p->server_pk);
     pv_dh_keypair(&p->rng, sk, p->client_pk);
-    assert_int_equal(pv_control_new_client(&p->client, test_keep_key(sk), p->server_pk, &p->rng),
-                     PV_OK);
+    assert_int_equal(
+        pv_control_new_client(&p->client, preamble, test_keep_key(sk), p->server_pk, &p->rng),
+        PV_OK);
     assert_int_equal(pv_control_new_server(&p->server, p->server_sk, NULL, &p->rng), PV_OK);
+}
+
+static void setup(struct pair *p)
+{
+    setup_preamble(p, PV_CONTROL_QUIET);
 }
 
 static void teardown(struct pair *p)
@@ -81,8 +87,8 @@ PV_TEST(both_sides_agree_on_hash_and_keys)
     uint8_t a[32];
     uint8_t b[32];
     setup(&p);
-    assert_int_equal(pv_control_out(p.client).len, 9 + 2 + 96);
-    assert_memory_equal(pv_control_out(p.client).ptr, "P2PVPN/1\n", 9);
+    assert_int_equal(pv_control_out(p.client).len, 2 + 2 + 96);
+    assert_memory_equal(pv_control_out(p.client).ptr, "P\1\0\x60", 4);
     assert_int_equal(pv_control_handshake_hash(p.server, a), PV_ERR_STATE);
     assert_int_equal(pv_control_remote_static(p.server, a), PV_ERR_STATE);
     handshake(&p);
@@ -94,6 +100,44 @@ PV_TEST(both_sides_agree_on_hash_and_keys)
     assert_int_equal(pv_control_remote_static(p.client, a), PV_OK);
     assert_memory_equal(a, p.server_pk, 32);
     teardown(&p);
+}
+
+/* Earlier versions know no other. */
+PV_TEST(a_client_that_names_itself_is_served_too)
+{
+    for (size_t step = 1; step < 12; step++) {
+        struct pair p;
+        setup_preamble(&p, PV_CONTROL_NAMED);
+        assert_int_equal(pv_control_out(p.client).len, 9 + 2 + 96);
+        assert_memory_equal(pv_control_out(p.client).ptr, "P2PVPN/1\n\0\x60", 11);
+        assert_int_equal(move(p.client, p.server, step), PV_OK);
+        assert_int_equal(move(p.server, p.client, step), PV_OK);
+        assert_int_equal(pv_control_send(p.client, text("hello")), PV_OK);
+        assert_int_equal(move(p.client, p.server, step), PV_OK);
+        expect(p.server, "hello");
+        teardown(&p);
+    }
+}
+
+/* It is the prologue of the handshake. */
+PV_TEST(a_preamble_that_was_changed_on_the_way_makes_no_connection)
+{
+    const struct {
+        enum pv_control_preamble said;
+        struct pv_view heard;
+    } rows[] = {{PV_CONTROL_QUIET, pv_view("P2PVPN/1\n", 9)},
+                {PV_CONTROL_NAMED, pv_view("P\1", 2)}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct pair p;
+        size_t used = 0;
+        setup_preamble(&p, rows[i].said);
+        assert_int_equal(pv_control_handle_bytes(p.server, rows[i].heard, &used), PV_OK);
+        assert_int_equal(used, rows[i].heard.len);
+        pv_control_wrote(p.client, rows[i].said == PV_CONTROL_QUIET ? 2 : 9);
+        assert_int_equal(move(p.client, p.server, SIZE_MAX), PV_ERR_AUTH);
+        assert_int_equal(pv_control_state(p.server), PV_CONTROL_FAILED);
+        teardown(&p);
+    }
 }
 
 PV_TEST(messages_cross_both_ways_in_pieces_of_any_size)
@@ -187,15 +231,21 @@ PV_TEST(full_output_is_an_answer_and_room_says_so_before)
 
 PV_TEST(a_wrong_byte_anywhere_in_the_handshake_ends_it)
 {
-    for (size_t at = 0; at < 9 + 2 + 96; at++) {
+    for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
         struct pair p;
         uint8_t bytes[9 + 2 + 96];
-        size_t used = 0;
-        setup(&p);
-        memcpy(bytes, pv_control_out(p.client).ptr, sizeof(bytes));
+        size_t used = 0, preamble = i % 2 == 0 ? 2 : 9, at = i / 2;
+        setup_preamble(&p, i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
+        struct pv_view out = pv_control_out(p.client);
+        assert_int_equal(out.len, preamble + 2 + 96);
+        if (at >= out.len) {
+            teardown(&p);
+            continue;
+        }
+        memcpy(bytes, out.ptr, out.len);
         bytes[at] ^= 1;
-        int r = pv_control_handle_bytes(p.server, pv_view(bytes, sizeof(bytes)), &used);
-        assert_int_equal(r, at < 11 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
+        int r = pv_control_handle_bytes(p.server, pv_view(bytes, out.len), &used);
+        assert_int_equal(r, at < preamble + 2 ? PV_ERR_MALFORMED : PV_ERR_AUTH);
         assert_int_equal(pv_control_state(p.server), PV_CONTROL_FAILED);
         assert_int_equal(pv_control_out(p.server).len, 0);
         assert_int_equal(pv_control_handle_bytes(p.server, pv_view(bytes, 1), &used),
@@ -220,11 +270,15 @@ PV_TEST(a_wrong_byte_anywhere_in_the_handshake_ends_it)
 
 PV_TEST(no_truncated_handshake_gets_an_answer)
 {
-    for (size_t cut = 0; cut < 9 + 2 + 96; cut++) {
+    for (size_t i = 0; i < 2 * (9 + 2 + 96); i++) {
         struct pair p;
-        size_t used = 0;
-        setup(&p);
+        size_t used = 0, cut = i / 2;
+        setup_preamble(&p, i % 2 == 0 ? PV_CONTROL_QUIET : PV_CONTROL_NAMED);
         struct pv_view out = pv_control_out(p.client);
+        if (cut >= out.len) {
+            teardown(&p);
+            continue;
+        }
         assert_int_equal(pv_control_handle_bytes(p.server, pv_view(out.ptr, cut), &used), PV_OK);
         assert_int_equal(used, cut);
         assert_int_equal(pv_control_state(p.server), PV_CONTROL_OPENING);
@@ -290,7 +344,8 @@ PV_TEST(a_server_key_of_small_order_is_refused_at_once)
     struct pv_control *c = NULL;
     static const uint8_t zero[PV_DH_LEN];
     setup(&p);
-    assert_int_equal(pv_control_new_client(&c, p.server_sk, zero, &p.rng), PV_ERR_AUTH);
+    assert_int_equal(pv_control_new_client(&c, PV_CONTROL_QUIET, p.server_sk, zero, &p.rng),
+                     PV_ERR_AUTH);
     assert_null(c);
     teardown(&p);
 }
@@ -436,7 +491,7 @@ PV_TEST(hybrid_keys_are_asked_for_once_and_in_turn)
 static void deferred(bool spoilt)
 {
     struct pair p;
-    uint8_t bytes[9 + 2 + 96 + 1] = {0};
+    uint8_t bytes[2 + 2 + 96 + 1] = {0};
     size_t used = 0;
     setup(&p);
     pv_control_defer(p.server);

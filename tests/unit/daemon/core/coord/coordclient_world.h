@@ -23,6 +23,7 @@ enum behaviour {
     HANGS,   /* the connection never comes up */
     REFUSES, /* the connection is refused */
     MUTE,    /* accepts, and says nothing */
+    EARLIER, /* serves who begins as every version did, and closes on others, as it then did */
     PAUSES,  /* nothing comes up, and what is up waits, as TCP does while a link is down */
 };
 
@@ -199,12 +200,30 @@ static inline void hang_up(struct world *w, struct stream *s)
     pv_coordclient_closed(w->client, sid, PV_ERR_CLOSED, w->now);
 }
 
+static inline bool serves(const struct world *w, const struct stream *s)
+{
+    enum behaviour b = w->behaviours[s->addr.ip[3]];
+    return b == SERVES || b == EARLIER;
+}
+
+/* What a version does that knows one preamble. */
+static inline bool closes_on(const struct world *w, const struct stream *s, struct pv_view begin)
+{
+    return w->behaviours[s->addr.ip[3]] == EARLIER &&
+           pv_control_state(s->server) == PV_CONTROL_OPENING &&
+           (begin.len < 9 || memcmp(begin.ptr, "P2PVPN/1\n", 9) != 0);
+}
+
 static inline bool to_server(struct world *w, struct stream *s)
 {
     struct pv_view out = pv_coordclient_out(w->client, s->sid), text;
     if (!s->open || out.len == 0 || w->behaviours[s->addr.ip[3]] == PAUSES)
         return false;
-    if (w->behaviours[s->addr.ip[3]] == SERVES) {
+    if (closes_on(w, s, out)) {
+        hang_up(w, s);
+        return true;
+    }
+    if (serves(w, s)) {
         size_t used = 0;
         while (used < out.len) {
             size_t n;
@@ -226,7 +245,7 @@ static inline bool to_client(struct world *w, struct stream *s)
 {
     struct pv_view out = s->server == NULL ? pv_view(NULL, 0) : pv_control_out(s->server);
     uint8_t copy[70000];
-    if (out.len == 0 || w->behaviours[s->addr.ip[3]] != SERVES)
+    if (out.len == 0 || !serves(w, s))
         return false;
     size_t n = out.len < sizeof(copy) ? out.len : sizeof(copy);
     memcpy(copy, out.ptr, n);

@@ -149,6 +149,59 @@ PV_TEST(only_what_goes_through_tls_gets_through)
     assert_true(pv_coordclient_is_tls(w->client));
 }
 
+static bool is_named(struct pv_view out)
+{
+    return memmem(out.ptr, out.len, "P2PVPN", 6) != NULL;
+}
+
+/* An earlier version of the coordinator closes; and nobody on the way reads a name. */
+PV_TEST(where_the_quiet_preamble_is_not_known_tls_is_tried_at_once)
+{
+    struct world *w = world_make();
+    struct pv_coordclient_stream_op op;
+    w->behaviours[0] = EARLIER;
+    w->behaviours[1] = HANGS;
+    start(w, 2);
+    pv_coordclient_handle_timeout(w->client, w->now);
+    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
+    assert_false(op.to.tls);
+    open_stream(w, &op);
+    assert_false(is_named(pv_coordclient_out(w->client, op.sid)));
+    assert_true(to_server(w, by_sid(w, op.sid)));
+    assert_null(by_sid(w, op.sid)); /* closed */
+    pv_coordclient_handle_timeout(w->client, w->now);
+    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
+    assert_true(op.to.tls);
+    assert_int_equal(op.to.addr.ip[3], 0);
+    assert_int_equal(op.to.addr.port, 3478);
+    open_stream(w, &op);
+    assert_true(is_named(pv_coordclient_out(w->client, op.sid)));
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_true(pv_coordclient_is_tls(w->client));
+    /* Each time anew, and no oftener. */
+    size_t opened = w->n_opened;
+    hang_up(w, the_stream(w));
+    pass(w, PV_S(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    assert_int_equal(w->n_opened, opened + 2);
+}
+
+PV_TEST(who_closes_inside_tls_too_is_left_alone_until_the_next_round)
+{
+    struct world *w = world_make();
+    w->behaviours[0] = SERVES;
+    w->coord_dh[3] ^= 1; /* another key: it closes on whatever is sealed to ours */
+    start(w, 1);
+    pass(w, PV_MS(1));
+    assert_int_equal(w->n_opened, 2);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "closes the connection"));
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_opened, 4);
+}
+
 PV_TEST(a_guess_is_tried_beside_what_hangs)
 {
     struct world *w = world_make();
