@@ -22,7 +22,7 @@
 /* What a client offers. A key of ML-KEM, which newer libraries send unasked, makes a hello of two
  * segments, and boxes on the way that read only the first one drop it. It is no loss: what goes
  * through a connection of ours is hybrid inside. A server takes whatever its library knows. */
-#define CLIENT_GROUPS "X25519:P-256"
+static char client_groups[] = "X25519:P-256"; /* OpenSSL's macro drops const */
 
 static int explain(char error[static PV_TLS_ERROR_MAX], const char *file, const char *why)
 {
@@ -66,7 +66,7 @@ static int new_ctx(struct pv_tls_ctx **ret_ctx, bool is_server)
     if (c->ssl == NULL || c->wire == NULL ||
         SSL_CTX_set_min_proto_version(c->ssl, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(c->ssl, TLS12_CIPHERS) != 1 ||
-        (!is_server && SSL_CTX_set1_groups_list(c->ssl, CLIENT_GROUPS) != 1)) {
+        (!is_server && SSL_CTX_set1_groups_list(c->ssl, client_groups) != 1)) {
         pv_tls_ctx_free(c);
         return PV_ERR_NOMEM;
     }
