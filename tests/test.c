@@ -136,7 +136,7 @@ void test_run_body(void **state)
     test_is_whole = true;
 }
 
-/* What the body deferred ends first, then what the setup made. */
+/* The things that the body deferred end first, then those that the setup made. */
 int test_run_teardown(void **state)
 {
     int rc = 0;

@@ -26,8 +26,8 @@
 
 /* --- what a program has -------------------------------------------------------------------- */
 
-/* What a test starts in: setup(&state) before it, teardown(&state) behind it; both may be NULL. The
- * name stands behind that of the test when it runs in several. */
+/* The world that a test starts in: setup(&state) before it, teardown(&state) behind it; both may be
+ * NULL. The name stands behind that of the test when it runs in several. */
 struct test_world {
     const char *name;
     CMFixtureFunction setup, teardown;

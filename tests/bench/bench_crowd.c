@@ -9,8 +9,8 @@
  * marked in an earlier life, while it refuses connections; then all nodes come back. Afterwards
  * everybody is silent but for pings.
  *
- * What is measured is processor time and memory of the core and the queues between, without the
- * kernel's part of TCP. Time is the coordinator's processor time: see crowd.h.
+ * It measures processor time and memory of the core and the queues between, without the kernel's
+ * part of TCP. Time is the coordinator's processor time: see crowd.h.
  *
  *   bench_crowd [NODES] [NETWORKS]        100,000 nodes in 10,000 networks when not given
  *   bench_crowd NODES NETWORKS DIR        only makes the state directory of such a coordinator, for

@@ -3,11 +3,11 @@
  * bench_hostile - how long a network with 100,000 hostile statements keeps others waiting.
  *
  * The core of the coordinator in virtual time, with two clients joined to it by byte pipes and a
- * store that is a list. Whoever has a network's root key fills it with statements of the costliest
- * kinds, and then sends those requests that make the roster decide most of it anew. What is
- * measured is the processor time of each call of the core: while one runs nobody else is served,
- * so the longest is what another network waits, beside the PV_COORD_DEBT that the hostile one may
- * have before it rests. At the end the coordinator starts again from its rows.
+ * store that is a list. An attacker who has a network's root key fills it with statements of the
+ * costliest kinds, and then sends those requests that make the roster decide most of it anew. The
+ * figure is the processor time of each call of the core: while one runs nobody else is served, so
+ * the longest is what another network waits, beside the PV_COORD_DEBT that the hostile one may have
+ * before it rests. At the end the coordinator starts again from its rows.
  *
  *   bench_hostile [STATEMENTS]        100,000 when not given
  */
@@ -70,7 +70,7 @@ struct world {
     double longest; /* ms of the longest call since the last line */
     double spent;   /* ms of all of them */
     size_t refused; /* statements since the last line */
-    /* What is to be put next. */
+    /* The statements to be put next. */
     size_t n;
     struct pv_made_long made[PV_CTL_ITEMS_MAX];
     uint8_t receipts[PV_CTL_ITEMS_MAX][PV_RECEIPT_LEN];

@@ -148,7 +148,7 @@ static struct steps measure_steps(const struct pv_kem *kem, const struct pv_rng 
     return s;
 }
 
-/* What each end of a control channel does, and the part of it that makes the keys hybrid; us. */
+/* The work of each end of a control channel, and the part of it that makes the keys hybrid; us. */
 struct channel {
     double server_handshake, server_hello, server_hybrid; /* until the welcome can be sent */
     double client_handshake, client_hybrid;

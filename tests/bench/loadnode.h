@@ -76,7 +76,7 @@ struct load_node {
     struct pv_tls *tls;
 };
 
-/* What all nodes did since the counters were last zeroed. */
+/* The work of all nodes since the counters were last zeroed. */
 struct load_counts {
     uint64_t rx, tx;    /* bytes of TCP's payload */
     uint64_t items;     /* statements received */

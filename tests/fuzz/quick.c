@@ -5,9 +5,9 @@
  * A harness takes its keys and "random" bytes from a generator that begins anew each run, so the
  * same multiplications on the curve are asked for again and again, and would take most of a run.
  * The linker puts the functions below before libsodium's (--wrap, tests/CMakeLists.txt): each
- * remembers what libsodium answered. One more stands before OpenSSL's HMAC. What is computed stays
- * the same bit for bit, so an input means the same here as in the replay of the kept corpus, where
- * none of this is.
+ * remembers what libsodium answered. One more stands before OpenSSL's HMAC. The results stay the
+ * same bit for bit, so an input means the same here as in the replay of the kept corpus, where none
+ * of this is.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  *
  * IPv4: UDP, TCP and ICMP echo are translated, ICMP errors follow their flow (RFC 4787, 5382,
  * 5508). IPv6: a stateful firewall without translation (RFC 6092). The outer line may be bad in
- * both directions (natcore_link.h). What it does not do: application gateways, reassembly
- * (fragments follow their first one), DHCP, routing.
+ * both directions (natcore_link.h). It leaves out: application gateways, reassembly (fragments
+ * follow their first one), DHCP, routing.
  *
  * Pure: no clock, socket or entropy; the same seed, packets and times give the same packets. The
  * lab's natbox puts two TUN devices around it, the simulator calls it directly. Not thread-safe.

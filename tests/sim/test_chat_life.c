@@ -79,7 +79,7 @@ static bool was_taken(const struct side *s, unsigned line)
     return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
 }
 
-/* What goes wrong now and then. */
+/* The accidents now and then. */
 static void trouble(struct talk *t)
 {
     struct side *s = &t->side[draw(t, 2)];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A coordinator that lies to whole nodes, in virtual time: refused, or found out by the first pair
- * that meets, and said in `status`. What a roster alone refuses is in unit/test_roster_evil.c. */
+ * that meets, and said in `status`. The statements that a roster alone refuses are in
+ * unit/test_roster_evil.c. */
 #include <stdio.h>
 
 #include <jansson.h>
@@ -20,7 +21,7 @@ enum {
 
 static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};
 
-/* What the coordinator does to the statements it hands out. */
+/* The coordinator's way with the statements it hands out. */
 enum lie {
     HONEST,
     WITHHOLD, /* leaves revocations out, and its head too, so as not to give itself away */

@@ -167,7 +167,7 @@ static int count(struct scene *s, unsigned who, unsigned line)
     return n;
 }
 
-/* What was taken is with its receivers once; what was not, at most once. */
+/* A line that was taken is with its receivers once; one that was not, at most once. */
 static bool is_delivered(struct scene *s)
 {
     for (unsigned i = 0; i < s->n_lines; i++) {

@@ -161,7 +161,7 @@ static double hard_number(struct sim_world *w, struct sim_node *n, const char *n
     return v;
 }
 
-/* What the attempts after the first bring, while somebody wants the path. */
+/* The success of attempts after the first, while somebody wants the path. */
 static bool wait_later(struct sim_world *w, struct sim_node *a, struct sim_node *b)
 {
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);

@@ -253,7 +253,8 @@ static void ack(struct world *w, const uint8_t *hash)
         note_wrong(w, "a statement was acknowledged that is not stored");
 }
 
-/* Rivals become members with the answer. What failed for the time being is asked again. */
+/* Rivals become members with the answer. A request that failed for the time being is asked
+ * again. */
 static void take_answer(struct world *w, struct person *p, const struct pv_coordclient_event *ev)
 {
     const struct pv_ctl_msg *m = ev->msg;

@@ -218,7 +218,7 @@ static size_t room_line(struct scene *s, char *buf)
     return pv_room_frame_write(&f, buf, &len) == PV_OK ? len : 0;
 }
 
-/* What members of earlier versions said about copies. */
+/* The words of members of earlier versions about copies. */
 static size_t copy_line(struct scene *s, char *buf)
 {
     return (size_t)snprintf(buf, 200, "{\"copy\":\"%022u\",\"%s\":\"%043u\",\"box\":\"%u\"}\n",
@@ -274,7 +274,8 @@ static void send_lines(struct scene *s, unsigned n)
 
 /* --- connections that prove nothing ---------------------------------------------------------- */
 
-/* What somebody on mallory's machine says to a port: text, frames of others, files' frames, noise.
+/* The bytes that somebody on mallory's machine sends to a port: text, frames of others, files'
+ * frames, noise.
  */
 static size_t raw_bytes(struct scene *s, uint16_t port, uint8_t *buf, size_t cap)
 {

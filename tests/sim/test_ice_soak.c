@@ -101,7 +101,7 @@ static void fault(void)
     }
 }
 
-/* What an engine does for a peer without a sound path. */
+/* An engine's work for a peer without a sound path. */
 static void signal_both(void)
 {
     for (int i = 0; i < 2; i++)

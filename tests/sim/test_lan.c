@@ -264,8 +264,8 @@ PV_TEST(who_joins_and_leaves_all_the_time_costs_little)
     assert_int_equal(sim_seeds("sim_lan", SEEDS, flapping, NULL), 0);
 }
 
-/* What all nodes send in an hour, from half an hour after their last packet on; discovery: they
- * look for each other every 20 s all the time. */
+/* The datagrams that all nodes send in an hour, from half an hour after their last packet on;
+ * discovery: they look for each other every 20 s all the time. */
 static uint64_t idle_hour(struct sim_world *w, bool discovery)
 {
     struct pv_addr mdns = addr_of("224.0.0.251"), all = addr_of("255.255.255.255");

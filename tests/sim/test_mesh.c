@@ -55,7 +55,7 @@ static unsigned ping_missing(struct sim_world *w, bool answered[NODES][NODES])
     return missing;
 }
 
-/* What has come to everybody's sink; false when something came to the wrong place. */
+/* Notes the packets that came to everybody's sink; false when something came to the wrong place. */
 static bool note_sinks(struct sim_world *w, bool answered[NODES][NODES], size_t seen[NODES])
 {
     for (unsigned k = 0; k < NODES; k++) {

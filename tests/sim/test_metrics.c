@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a node tells Prometheus, of lives whose every step is known: well-formed, and true. */
+/* The numbers that a node tells Prometheus, of lives whose every step is known: well-formed, and
+ * true. */
 #include <stdio.h>
 
 #include <jansson.h>

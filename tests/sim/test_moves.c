@@ -2,8 +2,8 @@
 /*
  * test_moves.c - coordinators that were away while the network moved, that come back, or that come
  * and go; and two admins who moved the network without knowing of each other. Members that do not
- * reach each other find the one list by themselves, or by one token. Who may move it, and where
- * newcomers find their invite.
+ * reach each other find the one list by themselves, or by one token. The right to move it, and the
+ * place where newcomers find their invite.
  */
 #include <stdio.h>
 
@@ -272,7 +272,7 @@ static int apart(uint64_t seed, void *ctx)
     sim_world_run(&s.w, PV_S(90));
     if (any_says_apart(&s))
         return failed(&s, "it still says so:");
-    /* Who was there and goes is just off, also for one that has started anew. */
+    /* A member that was there and goes is just off, also for one that has started anew. */
     sim_node_stop(s.m[1]);
     sim_node_stop(s.m[3]);
     sim_node_kill(s.m[0]);
@@ -288,8 +288,8 @@ PV_TEST(one_token_brings_two_halves_together)
     assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
 }
 
-/* The coordinator's key is lost with its disk: another one, of a new key, is at its address. Who
- * has the relay only reaches the others through it again. */
+/* The coordinator's key is lost with its disk: another one, of a new key, is at its address. A
+ * member that has the relay only reaches the others through it again. */
 static int new_key(uint64_t seed, void *ctx)
 {
     const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
@@ -407,8 +407,8 @@ static bool joins(struct scene *s, const char *name, const char *token)
     return sim_world_ask(&s->w, n, PV_S(40), fields) != NULL;
 }
 
-/* The first of the list is away while an invite is made at the second one. Who joins by it finds
- * that one, while the first is away and when it is back and knows nothing of the invite. */
+/* The first of the list is away while an invite is made at the second one. A node that joins by it
+ * finds that one, while the first is away and when it is back and knows nothing of the invite. */
 static int by_the_second(uint64_t seed, void *ctx)
 {
     struct scene s;

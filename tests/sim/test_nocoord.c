@@ -489,7 +489,7 @@ PV_TEST(a_removal_spreads_without_the_coordinator)
 
 /* --- who is there ----------------------------------------------------------------------------- */
 
-/* What a is told of b, who has a path, and of c, who is switched off. */
+/* The presence that a hears of b, who has a path, and of c, who is switched off. */
 static bool agree(struct scene *s)
 {
     static const char there[] = "\"online\":true", away[] = "\"online\":false";

@@ -152,7 +152,7 @@ static bool change_something(struct scene *s)
     return ask(s, request);
 }
 
-/* What needs no admin: programs, and machines that do what they should not. */
+/* The events that need no admin: programs, and machines that do what they should not. */
 static void disturb(struct scene *s)
 {
     unsigned node = below(s, NODES);
@@ -210,7 +210,7 @@ static unsigned sender_of(struct scene *s, const struct pv_addr *src)
     return NODES;
 }
 
-/* What arrived since the last look: was it allowed a moment ago? */
+/* The packets that arrived since the last look: was it allowed a moment ago? */
 static const char *look(struct scene *s)
 {
     for (unsigned b = 0; b < NODES; b++) {
@@ -233,7 +233,7 @@ static const char *look(struct scene *s)
     return NULL;
 }
 
-/* What has been allowed for long arrives. */
+/* A packet that has been allowed for long arrives. */
 static const char *miss(struct scene *s)
 {
     pv_ns now = sim_net_now(s->w.net);

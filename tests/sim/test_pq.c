@@ -69,7 +69,7 @@ static bool begin_pair(struct sim_world *w, uint64_t seed, struct sim_node **ret
            becomes_hybrid(w, *ret_a, *ret_b, PV_S(2));
 }
 
-/* What sim_node_set_pq() set holds from the next start on. */
+/* The policy of sim_node_set_pq() holds from the next start on. */
 static void restart_all(struct sim_world *w)
 {
     for (size_t i = 0; i < w->n_nodes; i++) {
@@ -191,7 +191,7 @@ enum {
     MANY_RESTART_WORLDS = 10, /* 200 restarts, with PV_SIM_LONG */
 };
 
-/* Whoever of both runs sends, a packet each 20 ms. */
+/* Each of both that runs sends, a packet each 20 ms. */
 static void send_for(struct sim_world *w, struct sim_node *const n[static 2], pv_ns time)
 {
     for (pv_ns end = sim_net_now(w->net) + time; sim_net_now(w->net) < end;) {
@@ -217,8 +217,8 @@ static bool both_carry(struct sim_world *w, struct sim_node *const n[static 2], 
     return false;
 }
 
-/* One of two is restarted, again and again, while both send. What its descriptions say before, in
- * and behind the repetitions that its coming online causes, all arrives. */
+/* One of two is restarted, again and again, while both send. The words of its descriptions before,
+ * in and behind the repetitions that its coming online causes all arrive. */
 static int restarts(uint64_t seed, void *ctx)
 {
     struct sim_world w;
@@ -295,7 +295,7 @@ static int mixed(uint64_t seed, void *ctx)
     sim_world_run(&w, PV_S(30));
     if (!is_hybrid(a, b) || !is_hybrid(strict, a) || is_hybrid(a, old) || is_hybrid(off, b))
         return failed(&w, seed, "another pair is hybrid than those that can");
-    /* What was allowed at first is allowed later: nobody announced more than it does. */
+    /* A packet allowed at first is allowed later: nobody announced more than it does. */
     if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
         return failed(&w, seed, "packets with an old node wait");
     if (sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) != PV_NEVER ||
@@ -318,7 +318,8 @@ PV_TEST(mixed_versions_and_settings_go_together)
 }
 
 /* A coordinator is updated, and set back to what it was: its nodes go over to hybrid channels, and
- * name what they lost. Who requires them stays away from a coordinator that once had them. */
+ * name what they lost. A node that requires them stays away from a coordinator that once had
+ * them. */
 static int coordinator_versions(uint64_t seed, void *ctx)
 {
     struct sim_world w;
@@ -367,7 +368,7 @@ PV_TEST(coordinators_of_all_versions_serve)
 /* --- boxes --------------------------------------------------------------------------------------
  */
 
-/* What the coordinator carries and keeps for others, by kind. */
+/* The boxes that the coordinator carries and keeps for others, by kind. */
 struct boxes {
     unsigned signals[2], copies[2]; /* [1]: hybrid */
 };
@@ -528,7 +529,7 @@ static int stripping_path(uint64_t seed, void *ctx)
     sim_node_kill(b);
     sim_world_run(&w, PV_S(1));
     sim_node_start(b);
-    /* Whatever passes at first, passes for the time of a first exchange only. */
+    /* A packet that passes at first passes for the time of a first exchange only. */
     (void)!(sim_world_reach(&w, a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
     sim_world_run(&w, PV_PEER_PQ_GRACE + PV_S(2));
     if (is_hybrid(a, b))

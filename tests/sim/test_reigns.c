@@ -38,13 +38,13 @@ enum standing {
     LEFT,
 };
 
-/* What people asked for, as one piece of the network knows it. */
+/* The wishes of people, as one piece of the network knows them. */
 struct opinion {
     enum standing is;
     bool admin;
 };
 
-/* What somebody said while the network was in pieces. */
+/* A statement that somebody made while the network was in pieces. */
 struct deed {
     unsigned side;
     unsigned by, whom; /* whom = MOST: a rule, or the list of coordinators */
@@ -124,7 +124,7 @@ static bool is_admin(const struct reign *g, unsigned i)
     return opinion(g, i)->is == IN && opinion(g, i)->admin;
 }
 
-/* Whoever is in this piece knows it; while all is whole everybody does. */
+/* Everybody in this piece knows it; while all is whole everybody does. */
 static void put(struct reign *g, unsigned side, unsigned i, struct opinion o)
 {
     g->o[side][i] = o;
@@ -167,7 +167,7 @@ static bool tells(struct reign *g, unsigned by, const char *cmd, unsigned whom)
     return ask(g, by, fields) != NULL;
 }
 
-/* Whoever is there has a path to everybody, so that all hear of it without a coordinator. */
+/* Each machine there has a path to everybody, so that all hear of it without a coordinator. */
 static bool meets_all(struct reign *g, unsigned x)
 {
     for (unsigned i = 0; i < MOST; i++) {
@@ -223,7 +223,7 @@ static bool lets_join(struct reign *g, unsigned by, unsigned x)
     return meets_all(g, x);
 }
 
-/* What it was an admin for may have to stay with its key. */
+/* The invites of an admin may have to stay with its key. */
 static bool leaves(struct reign *g, unsigned x)
 {
     unsigned heard = 0;
@@ -346,8 +346,8 @@ static void falls_apart(struct reign *g)
     sim_world_run(&g->w, PV_S(10));
 }
 
-/* What an admin said in one piece, who was ended in the other one, is in doubt; and where it moved
- * that piece all that was said there, for that may have no receipt that counts. */
+/* The word of an admin in one piece, who was ended in the other one, is in doubt; and where it
+ * moved that piece all that was said there, for that may have no receipt that counts. */
 static void doubt(struct reign *g)
 {
     for (unsigned d = 0; d < g->n_deeds; d++) {
@@ -367,7 +367,8 @@ static bool differ(struct opinion a, struct opinion b)
     return a.is != b.is || a.admin != b.admin;
 }
 
-/* Two pieces learn what each has said. Whoever is removed is so whatever else was said of it. */
+/* Two pieces learn what each has said. A machine that is removed stays so whatever else was said of
+ * it. */
 static void merge(struct reign *g)
 {
     doubt(g);
@@ -449,7 +450,7 @@ static const uint8_t *network_of(const struct reign *g)
     return pv_roster_network_id(roster_of(g, 0));
 }
 
-/* What is made of all that a coordinator holds itself. */
+/* The result of all that a coordinator holds itself. */
 static bool obeys_itself(struct reign *g, const struct pv_roster *r, const char *where)
 {
     rulebook_clear(&g->book);
@@ -526,7 +527,7 @@ static bool all_obey(struct reign *g)
     return says(g, any, "the network", "has no coordinator", MOST);
 }
 
-/* What was in doubt is as the rule says from then on. Whose leave nobody passed on is removed. */
+/* A word in doubt is as the rule says from then on. Whose leave nobody passed on is removed. */
 static bool take_word(struct reign *g, unsigned i)
 {
     const uint8_t *pk = sim_node_pk(g->n[i]);

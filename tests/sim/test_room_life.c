@@ -242,8 +242,8 @@ static bool was_taken(const struct side *s, unsigned to, unsigned line)
     return answer != NULL && strstr(answer, "\"ok\":true") != NULL;
 }
 
-/* What node at has of the lines from `from` to `to`, in one list of its history. NULL when it is as
- * it should be; *ret_missing: a line is not there yet. */
+/* The lines from `from` to `to` that node at has, in one list of its history. NULL when it is as it
+ * should be; *ret_missing: a line is not there yet. */
 static const char *check_list(struct talk *t, const json_t *list, const struct side *at,
                               unsigned from, unsigned to, bool *ret_missing)
 {

@@ -34,7 +34,7 @@ static const struct pv_link_config line = {.delay = PV_MS(10), .jitter = PV_MS(2
 static const char *const prefixes[PREFIXES] = {"172.20.0.0/16", "172.20.5.0/24"};
 static const char *const targets[PREFIXES] = {"172.20.1.1", "172.20.5.5"};
 
-/* What the coordinator does to the statements about routes that it hands out. */
+/* The coordinator's way with the statements about routes that it hands out. */
 enum lie {
     HONEST,
     FORGE,  /* brings copies of which one byte is another, and permissions that a stranger signed */
@@ -314,7 +314,7 @@ static unsigned prefix_of(const struct pv_addr *ip)
     return ip->ip[2] == 5 ? 1 : 0;
 }
 
-/* What came to a gateway's network, and what the user got from one. */
+/* The packets that came to a gateway's network, and those that the user got from one. */
 static const char *look(struct scene *s)
 {
     const char *failure = NULL;
@@ -336,7 +336,7 @@ static const char *look(struct scene *s)
     return failure;
 }
 
-/* What somebody that runs has been allowed to carry for long arrives. */
+/* A packet that somebody that runs has been allowed to carry for long arrives. */
 static const char *miss(struct scene *s)
 {
     pv_ns now = sim_net_now(s->w.net);

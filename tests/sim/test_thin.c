@@ -29,7 +29,7 @@ struct rhythm {
     pv_ns every;
 };
 
-/* What one node sent. */
+/* The datagrams that one node sent. */
 struct tally {
     unsigned host;
     unsigned relayed, checks;
@@ -53,7 +53,7 @@ static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv
     return true;
 }
 
-/* What happens in the middle of the traffic; PV_NEVER: nothing. */
+/* The accident in the middle of the traffic; PV_NEVER: nothing. */
 struct accident {
     pv_ns at;
     void (*happens)(struct pair *p);
@@ -127,7 +127,7 @@ static void tell(const struct pair *p)
 }
 
 /* The bounds: a packet in 5 s through the relay; of a packet a second and thinner 0.3 KB/s a node
- * beside it. What is sent more often into silence has its checks three times a second. */
+ * beside it. Traffic sent more often into silence has its checks three times a second. */
 static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally of[2], double took)
 {
     double relayed = (of[0].relayed + of[1].relayed) / took;

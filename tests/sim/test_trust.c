@@ -101,7 +101,8 @@ static int two_joins(uint64_t seed, void *ctx)
     }
     if (!sim_world_until(&w, PV_S(60), both_answered, &r))
         return failed(&w, seed, "a join has no answer after 60 s");
-    /* Whoever was told of a failure on the way asks again; the same node gets the same place. */
+    /* A node that was told of a failure on the way asks again; the same node gets the same
+     * place. */
     for (int i = 0; i < 2; i++) {
         const char *answer = sim_node_answer(r.n[i], r.ask[i]);
         if (strstr(answer, "\"ok\":true") == NULL && strstr(answer, "\"code\":12") == NULL) {

@@ -8,7 +8,7 @@
  * at the coordinator, all digests are equal, members reach each other, and nobody else reaches
  * them.
  *
- * What a machine was told "ok" for holds, with one exception that adr/0019 names: without an order
+ * An "ok" that a machine was told holds, with one exception that adr/0019 names: without an order
  * that root's coordinators give, what an admin said may fall with the admin. So an admin is ended
  * only when all that it has said is in such an order (settled(), loose).
  */
@@ -70,7 +70,7 @@ static bool invite(struct years *y, unsigned by, char *token, size_t cap)
     return answer != NULL && sim_world_field(answer, "token", token, cap);
 }
 
-/* Whoever is told of a failure may be a member all the same, and asks again in the end. */
+/* A machine that is told of a failure may be a member all the same, and asks again in the end. */
 static bool join(struct years *y, unsigned i)
 {
     char token[4096], fields[6000];
@@ -93,8 +93,8 @@ static bool join(struct years *y, unsigned i)
     return true;
 }
 
-/* An admin says yes or no, if it has heard of i. Who waited by the word of an admin that was
- * removed since waits for nothing, and its user begins anew. */
+/* An admin says yes or no, if it has heard of i. A machine that waited by the word of an admin that
+ * was removed since waits for nothing, and its user begins anew. */
 static bool judge(struct years *y, unsigned i, bool yes)
 {
     struct machine *m = &y->m[i];
@@ -202,7 +202,7 @@ static bool rename_one(struct years *y, unsigned i)
 /* --- admins --------------------------------------------------------------------------------------
  */
 
-/* Who is an admin for all that root's machine knows gets nothing new. */
+/* A machine that is an admin for all that root's machine knows gets nothing new. */
 static bool grant(struct years *y, unsigned i)
 {
     char fields[128];
@@ -535,7 +535,8 @@ static bool all_together(struct sim_world *w, void *ctx)
     return find_settler(y) < y->count && all_at_home(w, y);
 }
 
-/* Whoever knew the home may be broken: then an admin gives its URL to a machine once more. */
+/* The machine that knew the home may be broken: then an admin gives its URL to a machine once
+ * more. */
 static bool find_again(struct years *y)
 {
     for (unsigned i = 0; i < y->count; i++) {
@@ -707,7 +708,7 @@ static const char *reach(struct years *y)
     return NULL;
 }
 
-/* Who is out and has not deleted the network still knows its addresses. */
+/* A machine that is out and has not deleted the network still knows its addresses. */
 static const char *keep_out(struct years *y)
 {
     unsigned before[MOST];

@@ -4,7 +4,7 @@
  * down what is written, cut, deleted and synced, and makes the files that a power cut at any of
  * these moments may leave.
  *
- * What was synced is there. Of what was not, each sector of 512 bytes of each write is there or is
+ * Synced writes are there. Of what was not, each sector of 512 bytes of each write is there or is
  * not, in any order; so are a truncation and a deletion; a file's sync brings all of that file, and
  * the directory's all deletions. The real disk is never synced, which here would only cost time.
  * For one test program's only source file.
@@ -420,7 +420,7 @@ static inline void crash_make(const char *dir, size_t cut, unsigned left)
         for (size_t i = crash.begun[file]; left != CRASH_SYNCED && i < cut; i++) {
             if (crash.events[i].file != file)
                 continue;
-            /* What comes behind a deletion is another file, whose name comes with the deletion. */
+            /* A file behind a deletion is another one, whose name comes with the deletion. */
             if (crash.events[i].kind == CRASH_DELETE && left >= CRASH_SOME &&
                 (test_rng_next(&rng) & 1) == 0)
                 break;

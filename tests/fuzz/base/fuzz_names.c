@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_names - the names file as libnss_p2pvpn reads it, and host names. Whatever the bytes are,
- * lookups stay inside them; in a file that passes the whole check, everybody is found under their
- * name; and it can be built again from its records.
+ * fuzz_names - the names file as libnss_p2pvpn reads it, and host names. Lookups stay inside any
+ * bytes; in a file that passes the whole check, everybody is found under their name; and it can be
+ * built again from its records.
  */
 #include <stdlib.h>
 #include <string.h>

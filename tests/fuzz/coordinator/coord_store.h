@@ -103,7 +103,7 @@ static inline bool store_wake(struct store *s, struct pv_coord *coord, size_t wh
     return true;
 }
 
-/* What waits is never answered. */
+/* Waiting operations are never answered. */
 static inline void store_done(struct store *s)
 {
     while (s->n_waiting > 0)

@@ -43,7 +43,7 @@ struct world {
     struct pv_turnauth_creds creds; /* of the last welcome; user is "" before it */
 };
 
-/* What a client would have learnt from an answer. */
+/* The words that a client would have learnt from an answer. */
 static void look_at(struct world *w, struct pv_view out)
 {
     struct pv_stun_msg msg;
@@ -144,7 +144,7 @@ static void change_policy(struct world *w, uint8_t arg)
     pv_relaylink_set_policy(pv_relaycore_link(w->relay), policy);
 }
 
-/* What the control half hears of members, other coordinators and its operator. */
+/* The words that the control half hears of members, other coordinators and its operator. */
 static void do_word(struct world *w, uint8_t op, uint8_t arg, struct pv_reader *r)
 {
     const uint8_t net[PV_TURNAUTH_NET_LEN] = {1}, node[PV_TURNAUTH_NODE_LEN] = {arg % MEMBERS};

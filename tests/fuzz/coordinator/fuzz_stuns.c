@@ -65,8 +65,8 @@ static void by_stream(struct pv_stuns *s, const struct pv_addr *src, struct pv_v
     pv_stunconn_done(&conn);
 }
 
-/* The request was answered like this. Who shows the ticket is told when its coordinator falls
- * silent, and nobody else is. */
+/* The request was answered like this. A node that shows the ticket is told when its coordinator
+ * falls silent, and nobody else is. */
 static void become_ward(struct pv_stuns *s, struct pv_wards *wards, const struct pv_addr *src,
                         const struct pv_stuns_place *place, const struct pv_stuns_reply *reply)
 {

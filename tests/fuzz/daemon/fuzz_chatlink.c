@@ -253,7 +253,7 @@ static void call_copy(void)
     (void)!pv_chatlink_take_copy(f.link, &copy, f.now);
 }
 
-/* What a peer tells of its key, damaged, and the time that telling takes. */
+/* A peer's word about its key, damaged, and the time that telling takes. */
 static void call_keys(void)
 {
     const uint8_t *pk = peer();

@@ -156,7 +156,7 @@ static void remember(struct stream *s, struct pv_view text)
     pv_ctl_msg_free(m);
 }
 
-/* What the node has for it, and it for the node. */
+/* Bytes of the node for it, and of it for the node. */
 static void exchange(struct stream *s)
 {
     static uint8_t copy[65536];

@@ -2,9 +2,9 @@
 /*
  * fuzz_fp_rx - datagrams into pv_fp_rx with a valid session. The input is a list of
  * {u8 what, u16 length, bytes}: raw datagrams, sealed content, sealed and then damaged, cut,
- * replayed. What reaches the TUN must be sealed by the peer, undamaged, new, and its to send. The
- * lowest bit of the last byte says whether the peer has rules; then it must be allowed, too, as the
- * node that receives begins nothing.
+ * replayed. A packet that reaches the TUN must be sealed by the peer, undamaged, new, and its to
+ * send. The lowest bit of the last byte says whether the peer has rules; then it must be allowed,
+ * too, as the node that receives begins nothing.
  */
 #include "daemon/core/packets/fp_state.h"
 #include "proto/ip/ippkt.h"

@@ -5,8 +5,8 @@
  * who helps her, in any order, what the two said before, claims of what she has, and bytes.
  *
  * Each byte of the input is an operation, its arguments follow; missing ones are zero. Users open
- * and leave rooms, invite and talk, disks fill up or are slow, nodes start again and sleep. What
- * goes out is bounded and in its form, time goes on, tables stay within their limits, and all is
+ * and leave rooms, invite and talk, disks fill up or are slow, nodes start again and sleep. The
+ * output is bounded and in its form, time goes on, tables stay within their limits, and all is
  * freed (ASan).
  */
 #include <stdio.h>
@@ -213,7 +213,7 @@ static size_t n_records(void)
     return w.n_records < RECORDS ? w.n_records : RECORDS;
 }
 
-/* Whoever says it: what goes out is in its form, and so are the records in it. */
+/* A line of any node is in its form, and so are the records in it. */
 static void overhear(struct pv_view line)
 {
     static struct pv_room_frame f;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_rostersync - in-band type 2 from a hostile member: the input is a sequence of bodies (u16
- * length, bytes), each followed by a second. Whatever comes, what goes out is bounded and ends.
+ * length, bytes), each followed by a second. The output is bounded and ends, whatever comes.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The NAT emulator under any packets: input = records of {u8 side and time, u16 length, bytes}.
- * What comes out must be an IP packet that can be parsed again.
+ * Each output must be an IP packet that can be parsed again.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 static struct pv_chat_frame a, b;
 static char line[PV_CHAT_LINE_MAX];
 
-/* What was decoded as a line; plain text as it is. */
+/* The decoded frame as a line; plain text as it is. */
 static int write_frame(size_t *ret_len)
 {
     switch (a.kind) {

@@ -9,7 +9,7 @@
 #include "proto/group/querier.h"
 #include "tests/fuzz/fuzz_util.h"
 
-/* What was read is written the same again. */
+/* A message that was read is written the same again. */
 static void tell(struct pv_view body)
 {
     static struct pv_grouptell t;

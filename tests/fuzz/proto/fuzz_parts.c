@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_parts - packets in parts from a few senders: the input is a list of {u8 sender, u8 tenths of
- * a second to wait, u16 length, part}. What becomes whole is what was sent: every byte of it lay in
- * a part of that sender with that id, at that place. Then the first bytes as an IPv4 packet to cut.
+ * a second to wait, u16 length, part}. A packet that becomes whole is the one that was sent: every
+ * byte of it lay in a part of that sender with that id, at that place. Then the first bytes as an
+ * IPv4 packet to cut.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * fuzz_room - records and frames of rooms. A signature would keep a fuzzer out, so the input is
  * used three ways: as a record, as a record that is signed here, and as a frame, whose records are
- * looked at too. What is taken must come back the same from its own writer.
+ * looked at too. A record that is taken must come back the same from its own writer.
  */
 #include <stdlib.h>
 #include <string.h>

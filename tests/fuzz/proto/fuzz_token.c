@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_token - invite tokens and move tokens. The checksum would keep a fuzzer out, so the input is
- * used in two ways: as the text, and as the binary form before its checksum. What parses is written
- * back the same.
+ * used in two ways: as the text, and as the binary form before its checksum. A token that parses is
+ * written back the same.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * fuzz_wgmsg.c - WireGuard messages 1 to 3 from the network, as a responder and as an initiator
  * reads them. Keys are fixed, so that the seeds are genuine messages which mutation starts from.
- * What the type check lets pass must be readable by all that comes after it.
+ * A message that the type check lets pass must be readable by all that comes after it.
  */
 #include <stdlib.h>
 #include <string.h>

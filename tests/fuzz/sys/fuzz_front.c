@@ -2,8 +2,8 @@
 /*
  * The front of the coordinator's TCP ports: a connection of which nobody knows yet what it speaks.
  * Byte 0 of the input: odd = our client speaks TLS around it. Then pieces {length, bytes}, each
- * written at once. What comes out of the front is what was put in, whether plain or inside TLS;
- * nothing comes out when plain bytes begin like TLS; no handshake stays counted behind the end.
+ * written at once. The front gives what was put in, whether plain or inside TLS; nothing comes out
+ * when plain bytes begin like TLS; no handshake stays counted behind the end.
  */
 #include <fcntl.h>
 #include <stdio.h>

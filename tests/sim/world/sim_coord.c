@@ -349,7 +349,7 @@ static void read_network(struct sim_coord *c, const uint8_t *network, struct pv_
     a->epoch = sim_cluster_epoch(c->cluster, above);
 }
 
-/* What only several coordinators do. False: go on as with a disk of its own. */
+/* The operations that only several coordinators use. False: go on as with a disk of its own. */
 static bool do_shared(struct sim_coord *c, const struct pv_storeop *op,
                       struct pv_storeop_result *res)
 {
@@ -464,7 +464,7 @@ static void run_relay(struct sim_coord *c, pv_ns now)
         ;
 }
 
-/* What waited, and what there is to write. */
+/* Moves the bytes that waited, and those that are to be written. */
 static bool pump_conn(struct sim_coord *c, uint32_t stream, pv_ns now)
 {
     bool moved = false;

@@ -25,7 +25,7 @@ struct sim_coord *sim_coord_free(struct sim_coord *c);
 
 unsigned sim_coord_host(const struct sim_coord *c);
 struct pv_coord *sim_coord_core(struct sim_coord *c); /* NULL while it is down */
-/* What `p2pvpn-coordinator url` prints; valid as long as c. */
+/* The URL that `p2pvpn-coordinator url` prints; valid as long as c. */
 const char *sim_coord_url(const struct sim_coord *c);
 
 /* Shares the key and the database of the first from now on: both start anew, and the first's URL
@@ -57,8 +57,8 @@ void sim_coord_stop(struct sim_coord *c);
 void sim_coord_set_kem(struct sim_coord *c, bool able);
 
 /*
- * Sees each answer and push before it is sent, and may change it. What it points views to must live
- * until the next message. NULL: honest.
+ * Sees each answer and push before it is sent, and may change it. The bytes behind its views must
+ * live until the next message. NULL: honest.
  */
 void sim_coord_set_hook(struct sim_coord *c, void (*hook)(void *ctx, struct pv_ctl_msg *msg),
                         void *ctx);

@@ -51,7 +51,7 @@ bool sim_fault(enum sim_fault kind);
 /* A machine's code runs from here to there. Nests. */
 void sim_machine_enter(void);
 void sim_machine_leave(void);
-/* What runs from here to there is the simulator's own. Nests. */
+/* The code that runs from here to there is the simulator's own. Nests. */
 void sim_own_enter(void);
 void sim_own_leave(void);
 bool sim_machine_runs(void);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sim_net.h - a network in virtual time: hosts, private networks behind NATs, datagrams, byte
- * streams, timers. What a test attaches to it (the daemon's core, the coordinator's) never sees a
- * real clock or socket; the same seed gives the same run, and sim_net_hash() proves it.
+ * streams, timers. A machine that a test attaches to it (the daemon's core, the coordinator's)
+ * never sees a real clock or socket; the same seed gives the same run, and sim_net_hash() proves
+ * it.
  *
  * Zones: 0 is the public network; sim_net_add_nat() hangs a private one below another (NATs of
  * NATs are fine). A host lives in one zone and has addresses of it. Datagrams travel

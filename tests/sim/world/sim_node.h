@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sim_node.h - one whole node on a host of the simulated network: engine, one fast-path worker, a
- * disk, a little host stack behind the TUN, and p2pvpnctl as calls. What daemon/io/io.c and
- * daemon/packets/datapath.c are for the real one.
+ * disk, a little host stack behind the TUN, and p2pvpnctl as calls. It stands for daemon/io/io.c
+ * and daemon/packets/datapath.c of the real one.
  *
  *   - datagrams go through pv_fp_rx(), packets of the host through pv_fp_tx(), both with the newest
  *     snapshot, synchronously; punts go to the engine;
@@ -122,7 +122,7 @@ bool sim_node_send_udp(struct sim_node *n, const struct pv_addr *to, uint16_t sr
 /* The same from an address of a network behind it, or that it claims to be. */
 bool sim_node_send_from(struct sim_node *n, const struct pv_addr *from, const struct pv_addr *to,
                         struct pv_view payload);
-/* What came to SIM_PORT_SINK, oldest first. */
+/* The packets that came to SIM_PORT_SINK, oldest first. */
 struct sim_sunk {
     pv_ns at;
     struct pv_addr src, dst;
@@ -136,7 +136,7 @@ void sim_node_forget_sunk(struct sim_node *n);
 
 /* A numbered UDP datagram to SIM_PORT_FLOW of `to`: the numbers count up from 0. */
 bool sim_node_flow(struct sim_node *n, const struct pv_addr *to);
-/* What came to SIM_PORT_FLOW, from one sender. */
+/* The packets that came to SIM_PORT_FLOW, from one sender. */
 struct sim_flow {
     uint64_t sent; /* by this node */
     uint64_t received, twice;

@@ -69,7 +69,7 @@ static void take_bytes(struct sim_node *n, struct sim_relay_link *l, struct pv_v
     const struct pv_carrier from = {.kind = PV_CARRIER_STREAM, .sock = l->number};
     struct pv_view message;
     int r = PV_ERR_AGAIN;
-    /* What a message leads to may close the stream. */
+    /* The effects of a message may close the stream. */
     while (l->number == from.sock && (r = pv_turnframe_next(l->in, &data, &message)) == PV_OK)
         sim_node_rx(n, &from, message);
     if (l->number != from.sock || r == PV_ERR_AGAIN)

@@ -24,7 +24,7 @@ bool sim_store_serves(const struct pv_job *job);
 void sim_store_run(struct sim_store *store, const struct pv_job *job,
                    struct pv_job_result *ret_result);
 
-/* What a starting node loads. Valid until the next run(). */
+/* The facts that a starting node loads. Valid until the next run(). */
 const struct pv_saved *sim_store_load(struct sim_store *store);
 /* The transport keys on the disk, as they were saved last; n 0: they never were. */
 const struct pv_job_keys *sim_store_keys(const struct sim_store *store);

@@ -13,7 +13,7 @@ enum {
     CHUNK = 16384,          /* bytes of one BYTES event at most */
 };
 
-/* What a chunk on the wire means: the tag of the link. */
+/* The meaning of a chunk on the wire: the tag of the link. */
 enum {
     TAG_DATA,
     TAG_OPEN,
@@ -202,7 +202,7 @@ uint32_t sim_net_connect(struct sim_net *net, unsigned host, const struct pv_add
     return id;
 }
 
-/* What of data a stream takes that the plan of sim_faults.h may have reset or filled. */
+/* The part of data that a stream takes, which the plan of sim_faults.h may have reset or filled. */
 static size_t take(struct sim_net *net, uint32_t id, size_t len)
 {
     struct sim_end *end = &stream_of(net, id)->ends[id & 1];

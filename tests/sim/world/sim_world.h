@@ -54,8 +54,8 @@ void sim_world_run(struct sim_world *w, pv_ns duration);
 bool sim_world_until(struct sim_world *w, pv_ns timeout,
                      bool (*is_true)(struct sim_world *w, void *ctx), void *ctx);
 
-/* Runs for that long: send(ctx) begins each turn of `every`, wrong(ctx) ends it. What is wrong, or
- * NULL. */
+/* Runs for that long: send(ctx) begins each turn of `every`, wrong(ctx) ends it. Returns the fault,
+ * or NULL. */
 const char *sim_world_traffic(struct sim_world *w, pv_ns duration, pv_ns every,
                               void (*send)(void *ctx), const char *(*wrong)(void *ctx), void *ctx);
 

@@ -171,7 +171,7 @@ static inline bool has_head(struct years *y, unsigned i, const uint8_t *head)
     return memcmp(own, head, sizeof(own)) == 0;
 }
 
-/* What k is for i, who knows the roster; NULL: nothing. */
+/* The standing of k for i, who knows the roster; NULL: nothing. */
 static inline const struct pv_member *standing(struct years *y, unsigned i, unsigned k)
 {
     return pv_roster_enrolled(roster_of(y, i), sim_node_pk(y->m[k].n));
@@ -199,7 +199,7 @@ static inline bool all_equal(struct sim_world *w, void *ctx)
     return true;
 }
 
-/* Who has expired and is on has renewed itself, and knows it. */
+/* A machine that had expired and is on has renewed itself, and knows it. */
 static inline bool none_expired(struct sim_world *w, void *ctx)
 {
     struct years *y = ctx;

@@ -24,7 +24,7 @@ PV_TEST(tokens_come_back_at_the_rate)
     assert_true(pv_bucket_take(&b, 10, 2, 2, PV_S(1000))); /* full, not fuller */
     assert_false(pv_bucket_take(&b, 10, 2, 1, PV_S(1000)));
     assert_false(pv_bucket_take(&b, 10, 2, 1, PV_S(5))); /* time going back gives nothing */
-    /* What a step brings is more than there is room for, by less than a millisecond's worth. */
+    /* A step brings more than there is room for, by less than a millisecond's worth. */
     b = (struct pv_bucket){.last = 0};
     assert_true(pv_bucket_take(&b, 5000, 10, 10, PV_S(1)));
     assert_true(pv_bucket_take(&b, 5000, 10, 0, PV_S(1) + PV_US(2999)));

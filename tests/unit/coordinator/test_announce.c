@@ -8,7 +8,7 @@
 static const char URL[] =
     "p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=BBBBBBBBBB";
 
-/* What is shown, and how many lines. */
+/* The shown text, and how many lines. */
 static size_t lines_of(unsigned columns, bool utf8, char text[static 32768])
 {
     size_t n = 0;

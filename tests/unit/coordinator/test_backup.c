@@ -88,7 +88,7 @@ PV_TEST(a_running_coordinator_is_backed_up_and_comes_back_elsewhere)
     assert_int_equal(access(in_dir("s/tls.pem"), F_OK), 0);
     assert_int_equal(stat(in_dir("s/coordinator.db"), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
-    /* Whoever runs it may open it. */
+    /* The user who runs it may open it. */
     struct program p = start_coordinator();
     end_coordinator(&p);
     free(before);

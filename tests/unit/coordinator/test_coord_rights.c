@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the coordinator gives up: children take its rights and try what it may not, and the program
- * is started by root. Without root most of it is skipped. */
+/* The rights that the coordinator gives up: children take its rights and try what it may not, and
+ * the program is started by root. Without root most of it is skipped. */
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>

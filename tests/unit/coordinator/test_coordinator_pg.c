@@ -37,7 +37,7 @@ static struct program start(size_t i)
     return START("--state", state_of[i], "--config", config, "--listen", "127.0.0.1:0");
 }
 
-/* What `status` says of one of them; it runs, or it is waited for. */
+/* The `status` of one of them; it runs, or it is waited for. */
 static void status_until(size_t i, const char *part)
 {
     static struct program p;
@@ -225,7 +225,7 @@ PV_TEST(it_waits_for_a_database_that_starts_later)
     pg_server_stop(&server, SIGINT);
     struct program a = start(0);
     status_until(0, "is it running and reachable?");
-    /* What is to be read again is read when it serves. */
+    /* The settings to be read again are read when it serves. */
     struct program p = START("reload", "--state", state_of[0]);
     assert_int_equal(finish(&p), 1);
     assert_non_null(strstr(p.text, "as soon as it serves"));
@@ -291,8 +291,8 @@ static void write_text(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-/* What is no database of a coordinator is named and stays where it is; one that was killed in an
- * import does not keep the next one out. */
+/* A file that is no database of a coordinator is named and stays where it is; one that was killed
+ * in an import does not keep the next one out. */
 PV_TEST(import_says_what_it_cannot_read)
 {
     struct program p, a = start(0);

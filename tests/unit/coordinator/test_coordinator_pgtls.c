@@ -108,7 +108,7 @@ static struct program start_it(void)
     return START("--config", config, "--listen", "127.0.0.1:0", "--public", "127.0.0.1");
 }
 
-/* What it shows to whoever asks has no word of the password. */
+/* Its answers to anybody have no word of the password. */
 static void expect_silence(const struct program *p, const char *secret)
 {
     if (strstr(p->text, secret) != NULL)
@@ -182,7 +182,7 @@ PV_TEST(it_comes_by_tls_with_a_password_and_finds_its_files_again)
     expect_silence(&a, password);
 }
 
-/* What may be mended elsewhere is waited for, and `status` says what it is. */
+/* A fault that may be mended elsewhere is waited for, and `status` says what it is. */
 static void wait_with(const char *more, const char *why, const char *remedy)
 {
     write_config(more);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the running coordinator's control socket takes, and what it survives; the commands and their
- * networks are in tests/lab/test_operator.py. */
+/* The requests that the running coordinator's control socket takes, and those that it survives; the
+ * commands and their networks are in tests/lab/test_operator.py. */
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -30,7 +30,7 @@ static int connect_to_it(void)
     return fd;
 }
 
-/* What comes until it closes the connection. */
+/* The bytes until it closes the connection. */
 static const char *rest_of(int fd)
 {
     static char text[4096];

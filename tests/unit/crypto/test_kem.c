@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What every KEM here must do, tried with the real one and with the tests' double; and the vectors
+/* The duties of every KEM here, tried with the real one and with the tests' double; and the vectors
  * of ML-KEM-768, where the crypto library has it. */
 #include <stdio.h>
 

@@ -22,7 +22,7 @@ enum {
     MAX_SCRIPT = 12,
 };
 
-/* What the daemon says to a command: lines, "@" stands for the request's id. */
+/* The daemon's answer to a command: lines, "@" stands for the request's id. */
 struct answer {
     const char *cmd;
     const char *lines;

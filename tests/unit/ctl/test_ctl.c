@@ -80,7 +80,7 @@ PV_TEST(bad_options_are_named)
         assert_int_equal(pv_args_parse(&args, table, 2, 99, &rest, error), PV_ERR_MALFORMED);
         assert_string_equal(error, rows[i].error);
     }
-    /* What follows is another option: that is told, and not taken for a value. */
+    /* The next word is another option: that is told, and not taken for a value. */
     char *argv[] = {(char[]){"--num"}, (char[]){"--flag"}, (char[]){"x"}};
     struct pv_args_rest rest = {.argc = 3, .argv = argv};
     struct pv_args args = {.n_words = 0};
@@ -241,7 +241,7 @@ enum {
     SUMMARY_MAX = 80 - 13, /* columns of a line of the overview, and where summaries begin */
 };
 
-/* What a row lacks, as a sentence for the one who adds a command; NULL: nothing. */
+/* The lack of a row, as a sentence for the one who adds a command; NULL: nothing. */
 static const char *lacking(const struct pv_command *c)
 {
     if (c->args == NULL || c->details == NULL)

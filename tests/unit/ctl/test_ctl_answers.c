@@ -121,7 +121,7 @@ PV_TEST(status_shows_what_matters)
                         "what it must cut\n"
                         "dropped         3 replay\n"
                         "problem: disk full\xef\xbf\xbd\n");
-    /* Who is online is known from the coordinator alone. */
+    /* The members that are online are known from the coordinator alone. */
     answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"lan\":"
                       "{\"broadcast\":\"auto\",\"sent\":false,\"online\":null}}\n");
     assert_int_equal(RUN("status"), 0);
@@ -232,7 +232,7 @@ PV_TEST(create_prints_the_token_alone)
     assert_string_equal(t.out, "{" JOINED ",\"token\":\"p2pvpn-XYZ\",\"format\":1}\n");
 }
 
-/* Who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
+/* A user who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
 PV_TEST(what_only_root_may_begin_says_so)
 {
     char url[PV_URL_TEXT_BUF];
@@ -332,7 +332,7 @@ PV_TEST(changes_are_sent_as_they_are)
     assert_string_equal(t.out, "{\"format\":1}\n");
 }
 
-/* What a leave answers is said as this. */
+/* The answer of a leave is said as this. */
 static void expect_left(const char *answer, const char *flag, int code, const char *words)
 {
     answers("leave", answer);

@@ -59,7 +59,7 @@ PV_TEST(export_prints_lines_that_import_reads)
     assert_null(strstr(t.requests, "six words"));
     assert_int_equal(pv_paperkey_parse(t.out, t.out_len, &p, &line), PV_OK);
     assert_int_equal(p.cost.memory, PV_PWHASH_COST.memory);
-    /* What it printed goes back as the same box, with the same key. */
+    /* The printed page goes back as the same box, with the same key. */
     snprintf(paper, sizeof(paper), "%s", t.out);
     char first[256], *second;
     snprintf(first, sizeof(first), "%.43s", strstr(t.requests, "\"key\":\"") + 7);

@@ -93,7 +93,7 @@ static uid_t owner_of(const char *dir, const char *name)
 
 /* --- the state directory --------------------------------------------------------------------- */
 
-/* What a unit left is taken over, what a unit's daemon listens in is not. */
+/* A directory that a unit left is taken over, one in which a unit's daemon listens is not. */
 PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
 {
     struct fixture *f = *state;
@@ -115,7 +115,8 @@ PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
     assert_int_equal(owner_of(f->base, "run"), 0);
 }
 
-/* Whoever took over the service's user had the directory before root starts a daemon by hand. */
+/* An intruder who took over the service's user had the directory before root starts a daemon by
+ * hand. */
 PV_TEST(what_lies_in_the_sockets_directory_leads_root_nowhere)
 {
     struct fixture *f = *state;

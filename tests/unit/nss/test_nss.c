@@ -80,7 +80,7 @@ PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
     assert_int_equal(pv_nss_by_addr(f->dir, &ip, &found), PV_ERR_NOT_FOUND);
 }
 
-/* Who came lately is in a file of its own, and for a moment in both. */
+/* A member that came lately is in a file of its own, and for a moment in both. */
 PV_TEST_IN(who_is_in_two_files_of_a_network_is_found, make, drop)
 {
     struct fixture *f = *state;

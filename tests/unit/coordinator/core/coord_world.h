@@ -101,7 +101,7 @@ struct cw {
     struct pv_storeop *jobs[CW_JOBS];
     size_t n_jobs;
 
-    /* What the core lends: worked on at once, or left waiting. */
+    /* The proofs that the core lends: worked on at once, or left waiting. */
     bool lends, hold_proofs;
     struct pv_coord_proof *proofs[CW_JOBS];
     size_t n_proofs;

@@ -42,7 +42,7 @@ static inline void copymem_done(struct copymem *m)
     m->rows = NULL;
 }
 
-/* What there is of a receiver, of a sender, and of both together, as of now. */
+/* The sums of a receiver, of a sender, and of both together, as of now. */
 struct copymem_sums {
     size_t to, to_bytes, from, from_bytes, pair, pair_bytes;
 };
@@ -74,7 +74,7 @@ static inline struct copymem_sums copymem_add_up(const struct copymem *m,
     return x;
 }
 
-/* What the sender of row i has at the receiver of w; its rows are counted then. */
+/* The weight of the sender of row i at the receiver of w; its rows are counted then. */
 static inline size_t copymem_weigh(struct copymem *m, const struct pv_storeop_copy *w, size_t i)
 {
     size_t weight = 0;

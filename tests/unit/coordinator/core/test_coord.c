@@ -190,7 +190,7 @@ PV_TEST(a_node_joins_with_a_token)
     struct cw_node bob = cw_node_make(w);
     struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
 
-    /* What the token's holder sees and checks first. */
+    /* The statements that the token's holder sees and checks first. */
     struct pv_ctl_msg fetch = {.type = PV_CTL_FETCH};
     memcpy(fetch.u.fetch.invite, invite.pk, PV_SIGN_PK_LEN);
     struct pv_ctl_msg *m = cw_ask(w, c, fetch, PV_CTL_STATEMENTS);

@@ -106,7 +106,7 @@ PV_TEST(statements_that_come_during_a_round_share_its_messages)
     }
 }
 
-/* Who comes or goes in the middle of a round keeps nobody from being told. */
+/* A member that comes or goes in the middle of a round keeps nobody from being told. */
 PV_TEST(a_round_survives_its_members)
 {
     struct bulk_net n = bulk_net(3);
@@ -232,7 +232,7 @@ static void put_many_invites(struct bulk_net *n)
     cw_ask_ok(n->w, n->alice, m, PV_CTL_RECEIPTS);
 }
 
-/* Who has begun to read the log goes on before others begin. */
+/* A member that has begun to read the log goes on before others begin. */
 PV_TEST(who_came_first_has_the_whole_log_first)
 {
     struct bulk_net n = bulk_net(8);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Many at once: connections that say nothing, guests that may not join, subscriptions to nobody.
- * Whoever does none of this goes on. */
+ * A client that does none of this goes on. */
 #include "coord_world.h"
 #include "coordinator/core/broker.h"
 
@@ -244,7 +244,7 @@ PV_TEST(a_network_that_takes_long_rests)
     m = cw_take(alice, id);
     assert_non_null(m);
     pv_ctl_msg_free(m);
-    /* What was long ago is forgotten. */
+    /* Requests of long ago are forgotten. */
     for (int i = 0; i < 10; i++) {
         cw_sleep(w, PV_S(1));
         cw_ask_ok(w, alice, ping, PV_CTL_PONG);
@@ -283,8 +283,8 @@ PV_TEST(what_waited_is_paid_for_too)
     assert_true(pv_coord_rests(w->coord));
 }
 
-/* What concerns a whole network is decided a few steps at a time, and others are served between.
- * Who asks for that network meanwhile is not told that it is no member. */
+/* A question about a whole network is decided a few steps at a time, and others are served between.
+ * A node that asks for that network meanwhile is not told that it is no member. */
 PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
 {
     struct cw *w = cw_new(93);

@@ -13,7 +13,7 @@ static struct cw *shared(uint64_t seed)
     return w;
 }
 
-/* What the store says of all homes: there are none. */
+/* The store's word on all homes: there are none. */
 static bool hear_of_none(struct cw *w, pv_ns asked_at)
 {
     struct pv_coord_home none[1];
@@ -56,7 +56,8 @@ static struct pv_storeop *knock(struct cw *w)
     return w->jobs[0];
 }
 
-/* Who was told where the home is, twice, and knocks again, pleads, and the store learns who it is.
+/* A node that was told where the home is, twice, and knocks again, pleads, and the store learns who
+ * it is.
  */
 PV_TEST(who_cannot_get_there_pleads_by_name)
 {

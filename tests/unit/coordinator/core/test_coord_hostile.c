@@ -400,7 +400,8 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     assert_int_equal(stats(w).statements, 6);
 }
 
-/* Whatever no roster takes must not reach the disk either: nothing would ever take it off. */
+/* A statement that no roster takes must not reach the disk either: nothing would ever take it
+ * off. */
 PV_TEST(a_place_out_of_bounds_is_not_stored)
 {
     struct cw *w = cw_new(33);
@@ -722,7 +723,7 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
     /* Newer ones replace them, so each list finds as much room as the first. */
     assert_int_equal(stored, 6 * PV_ROSTER_MAX_SELF);
     assert_int_equal(told, stored);
-    /* What was replaced leaves the disk with the next request. */
+    /* Replaced statements leave the disk with the next request. */
     for (size_t i = 0; i < w->n_rows; i++) {
         for (size_t k = 0; k < w->rows[i]->n_rows; k++)
             forgotten += w->rows[i]->rows[k].statement.len == 0 ? 1 : 0;
@@ -734,7 +735,7 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
     assert_true(net->log_len < PV_CNET_COMPACT ||
                 net->log_len <= 2 * (net->log_len - net->n_empty));
     assert_true(net->log_cap < 4 * PV_CTL_ITEMS_MAX + PV_CNET_COMPACT);
-    /* Who reads from the start, and who goes on from the end, gets what there is. */
+    /* A member that reads from the start, and one that goes on from the end, gets what there is. */
     struct pv_ctl_msg *all =
         cw_ask(w, b, (struct pv_ctl_msg){.type = PV_CTL_PULL}, PV_CTL_STATEMENTS);
     assert_int_equal(all->u.statements.n, net->log_len - net->n_empty);

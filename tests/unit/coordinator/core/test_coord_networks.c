@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the operator says about networks: their limits, and their end. */
+/* The operator's words about networks: their limits, and their end. */
 #include "coordinator/core/member/cnet.h"
 #include "tests/unit/coordinator/core/coord_world.h"
 
@@ -57,7 +57,7 @@ PV_TEST(a_network_has_so_many_members)
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w), dan = cw_node_make(w);
     cw_join(w, &invite, &bob, "bob");
     expect_join(w, &invite, &carol, PV_CTL_E_FULL);
-    /* Who is a member already may repeat it; who goes makes room. */
+    /* A member may repeat it; one that goes makes room. */
     struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
     cw_ask_ok(w, c, cw_join_msg(c, &invite, &bob, "bob"), PV_CTL_RESERVATION);
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, bob.id.pk), PV_CTL_E_NONE);
@@ -119,7 +119,7 @@ PV_TEST(rights_end_by_who_may_revoke)
     assert_int_equal(put_statement(w, alice, &grant, w->root.sk, hash), PV_CTL_E_NONE);
     struct pv_statement end = {.type = PV_ST_END, .u.end.time = CW_WALL};
     memcpy(end.u.end.hash, hash, sizeof(hash));
-    /* Who may only invite ends nobody's rights but its own. */
+    /* An admin who may only invite ends nobody's rights but its own. */
     memcpy(end.u.end.about, w->alice.id.pk, PV_SIGN_PK_LEN);
     assert_int_equal(put_statement(w, alice, &end, bob.id.sk, hash), PV_CTL_E_NOT_ALLOWED);
     memcpy(end.u.end.about, bob.id.pk, PV_SIGN_PK_LEN);
@@ -319,7 +319,7 @@ static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *for
                                 .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
 }
 
-/* What a guest is shown of an invite, as a roster; to be freed. */
+/* The chain of an invite that a guest is shown, as a roster; to be freed. */
 static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
                                      const struct cw_keys *invite)
 {
@@ -338,8 +338,9 @@ static struct pv_roster *fetch_chain(struct cw *w, struct cw_client *guest,
     return r;
 }
 
-/* The network has moved to another coordinator, and a token leads to this one. Who joins here sees
- * that it became a member, although the list in force does not name who signed its receipt. */
+/* The network has moved to another coordinator, and a token leads to this one. A node that joins
+ * here sees that it became a member, although the list in force does not name who signed its
+ * receipt. */
 PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
 {
     static const struct pv_hostport addr = {.host = "next.example", .port = 3478};

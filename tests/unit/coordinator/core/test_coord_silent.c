@@ -16,7 +16,7 @@ static struct cw *joined(void)
     return w;
 }
 
-/* What the node says to the sentry; its answer. */
+/* The node's word to the sentry; its answer. */
 static struct pv_sentry_word say(struct cw *w, struct pv_sentry_word said)
 {
     static const uint8_t txid[PV_STUN_TXID_LEN] = {1};

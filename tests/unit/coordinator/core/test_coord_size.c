@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What networks and members cost a coordinator that nobody is connected to: counted is what is
+/* The cost of networks and members to a coordinator that nobody is connected to: counted is what is
  * allocated. Most networks are small, so what one costs before its members is what counts. */
 #include "coord_world.h"
 #include "tests/unit/heap_use.h"
@@ -11,7 +11,7 @@ enum {
     MEMBER_BYTES = 3 * 1024,
 };
 
-/* What is free again when the coordinator goes, while the world of the test stays. */
+/* The bytes free again when the coordinator goes, while the world of the test stays. */
 static size_t bytes_of(unsigned networks, unsigned members)
 {
     struct cw *w = cw_new(1);

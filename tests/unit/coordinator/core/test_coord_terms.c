@@ -64,7 +64,7 @@ PV_TEST(who_waits_is_told_so_until_an_admin_admits_it)
         cw_ask(w, other, cw_join_msg(other, &invite, &carol, "bob"), PV_CTL_RESERVATION);
     assert_string_equal(r->u.reservation.name, "bob-2");
     pv_ctl_msg_free(r);
-    /* Who asks to join once more gets the same place. */
+    /* A node that asks to join once more gets the same place. */
     cw_join(w, &invite, &bob, "bob");
     /* Its own word admits it not, and a member's without the right neither. */
     assert_int_equal(admit(w, alice, &bob.id, &bob), PV_CTL_E_NOT_ALLOWED);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What newcomers prove, while the core's owner works on it: what comes meanwhile waits, and whoever
- * ends meanwhile leaves nothing behind. The source is included so that memory can be made to fail.
+/* The proofs of newcomers, while the core's owner works on them: what comes meanwhile waits, and a
+ * connection that ends meanwhile leaves nothing behind. The source is included so that memory can
+ * be made to fail.
  */
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a coordinator says of itself: the numbers as JSON, and JSON as lines. */
+/* A coordinator's report on itself: the numbers as JSON, and JSON as lines. */
 #include <string.h>
 
 #include "coordinator/core/report_rows.h"

@@ -289,7 +289,7 @@ PV_TEST_IN(a_datagram_of_any_length_stops_nothing, make_world, end_world)
     close(c.fd);
 }
 
-/* What the client says to its sentry; the answer. */
+/* The client's word to its sentry; the answer. */
 static struct pv_sentry_word say(struct world *w, struct client *c, struct pv_sentry_word said)
 {
     struct pv_stun_writer sw;
@@ -486,8 +486,8 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     assert_true(pv_view_equal(receive(&peer), pv_view("hello", 5)));
     send_to(&peer, &relayed, pv_view("hello", 5));
     assert_true(pv_view_equal(next_news(w, got, sizeof(got)).data, pv_view(data, sizeof(data))));
-    /* What is neither STUN nor TURN ends the stream; a closed one holds nothing, and its socket is
-     * gone. */
+    /* A message that is neither STUN nor TURN ends the stream; a closed one holds nothing, and its
+     * socket is gone. */
     pv_relaylink_message(w->link, 6, &source, &LOCAL,
                          pv_view("\x16\x03\x01 is a ClientHello...", 24));
     news = next_news(w, got, sizeof(got));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * home_ops.h - two coordinators with one PostgreSQL, `one` and `two`, and what they ask of it: for
- * tests about homes of networks. Who includes it starts `server`, and runs each test between
- * setup() and teardown().
+ * tests about homes of networks. A test that includes it starts `server`, and runs each test
+ * between setup() and teardown().
  */
 #ifndef PV_HOME_OPS_H
 #define PV_HOME_OPS_H

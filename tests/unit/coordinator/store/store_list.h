@@ -161,7 +161,7 @@ static void quotas_of_copies_hold_at_their_edge(void)
     assert_int_equal(keep(24, 11, 2, t, 1), PV_OK);
 }
 
-/* Whoever writes the most leaves room for others: half of the receiver's is the most. */
+/* The sender that writes the most leaves room for others: half of the receiver's is the most. */
 static void one_sender_leaves_room_for_others(void)
 {
     const uint64_t t = 5 * PV_STOREOP_COPY_S;
@@ -234,7 +234,7 @@ static void equal_parts_stay(void)
     assert_int_equal(keep(9, 16, 9, t, part - 1), PV_OK);
     count_copies(16, t, counts);
     assert_int_equal(counts[9], 1);
-    /* Who has many small ones has most, but there is no room for a large one in their place. */
+    /* A sender of many small ones has most, but there is no room for a large one in their place. */
     for (unsigned i = 0; i < SMALL; i++)
         assert_int_equal(keep(1, 17, 1, t + i, 1), PV_OK);
     for (uint8_t from = 2; from <= 32; from++)

@@ -17,7 +17,7 @@ enum {
     BOX = 3000, /* bytes of a copy */
 };
 
-/* What operation number n is. */
+/* The kind of operation number n. */
 enum kind {
     REGISTER, /* of a node of its own, by a token for one */
     KEEP,     /* a copy for a receiver of its own */

@@ -171,8 +171,9 @@ static void both_have_renewed_for_long(void)
     run_sql("UPDATE p2pvpn.coordinators SET steady = clock_timestamp() - interval '9 seconds'");
 }
 
-/* Whoever asks first after a jump takes nothing from who lives and has not renewed since; one that
- * died before it is followed, and does not live for the hour that it seems to have. */
+/* A coordinator that asks first after a jump takes nothing from one that lives and has not renewed
+ * since; one that died before it is followed, and does not live for the hour that it seems to
+ * have. */
 PV_TEST(a_jump_of_the_clock_moves_no_home_and_buries_no_dead)
 {
     static const char *const jumps[] = {"1 hour", "4 seconds", "-1 hour", "-4 seconds"};
@@ -264,7 +265,7 @@ static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t 
     assert_int_equal(run(one.store, op).status, PV_OK);
 }
 
-/* What a removed machine knows of the network lets it knock as before. */
+/* A removed machine knows enough of the network to knock as before. */
 PV_TEST(who_was_removed_or_left_moves_nothing)
 {
     struct cw_node bob = cw_node_make(world), eve = cw_node_make(world);
@@ -459,8 +460,8 @@ PV_TEST(who_follow_at_once_do_not_wait_for_each_other)
 
 /* --- rights ---------------------------------------------------------------------------------- */
 
-/* What OPERATIONS.md tells to grant is enough for all that a coordinator does with tables that are
- * there. */
+/* The rights that OPERATIONS.md tells to grant are enough for all that a coordinator does with
+ * tables that are there. */
 PV_TEST(least_rights_are_enough)
 {
     char error[PV_PG_ERROR_MAX] = "";
@@ -527,7 +528,7 @@ static void expect_harmless(void *ctx, const struct pv_pgview_coordinator *c)
     assert_int_equal(strlen(c->name), sizeof(c->name) - 1);
 }
 
-/* What another coordinator calls itself moves no terminal's cursor, however long it is. */
+/* Another coordinator's name moves no terminal's cursor, however long it is. */
 PV_TEST(the_name_of_another_is_shown_as_text)
 {
     char error[PV_PG_ERROR_MAX] = "";

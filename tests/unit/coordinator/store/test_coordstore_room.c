@@ -235,7 +235,8 @@ PV_TEST(all_that_has_room_is_stored_by_both)
     expect_no_deadlock();
 }
 
-/* Who deletes what is too old, of all networks, waits for no home that stores just now. */
+/* A coordinator that deletes what is too old, of all networks, waits for no home that stores just
+ * now. */
 PV_TEST(old_copies_of_a_busy_network_stay_until_the_next_look)
 {
     const struct net busy = net_make(&one, 2), idle = net_make(&one, 3);

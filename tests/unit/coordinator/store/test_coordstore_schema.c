@@ -62,7 +62,7 @@ static struct pv_pg_lease *lease_of(const char *user)
     return l;
 }
 
-/* What becomes of a coordinator of this version that starts as this user. */
+/* The fate of a coordinator of this version that starts as this user. */
 static int start_as(const char *user, char error[static PV_PG_ERROR_MAX])
 {
     char other[PV_PG_NAME_MAX];

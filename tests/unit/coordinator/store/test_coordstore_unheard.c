@@ -48,7 +48,7 @@ PV_TEST(a_commit_that_never_came_is_done_again)
     store_over(PG_LINE_BEFORE_COMMIT);
 }
 
-/* What the store of one answers when its connection broke and it has connected again. */
+/* The answer of the store of one when its connection broke and it has connected again. */
 static int put_again(uint64_t n)
 {
     const pv_ns until = pv_clock_now() + PV_S(60);

@@ -58,7 +58,8 @@ PV_TEST(a_send_without_a_daemon_leaves_no_doubt)
     assert_one_line_error("p2pvpnd is not running");
 }
 
-/* What was sent and not answered may arrive: whoever repeats it can say which it was. */
+/* A message that was sent and not answered may arrive: a user who repeats it can say which it
+ * was. */
 PV_TEST(a_send_without_an_answer_says_how_it_is_repeated)
 {
     answers("send", "");
@@ -242,7 +243,7 @@ PV_TEST(chat_converses_on_a_pipe)
     assert_non_null(strstr(t.out, "pi             10.66.1.5  online   direct\n"));
     assert_null(strstr(strstr(t.out, "live") + 1, "live")); /* told twice, shown once */
     assert_string_equal(t.err, "there is: send NAME TEXT, getu, exit\n");
-    /* What is typed is read whenever it comes, so only some of the order is certain. */
+    /* A typed line is read whenever it comes, so only some of the order is certain. */
     static const char first[] = "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                                 "{\"cmd\":\"inbox\",\"peek\":true}\n";
     assert_int_equal(strncmp(t.requests, first, sizeof(first) - 1), 0);
@@ -258,7 +259,7 @@ PV_TEST(chat_converses_on_a_pipe)
     "\",\"room\":null,\"text\":\"hi\",\"time\":1000000000.5,\"state\":\"" state \
     "\",\"former\":\"AbCdEf\",\"another_since\":1000000000}"
 
-/* Who knew the former pi has to hear it before the first line, and once. */
+/* A user who knew the former pi has to hear it before the first line, and once. */
 PV_TEST(chat_says_that_a_name_changed_hands)
 {
     static const char said[] =
@@ -273,7 +274,7 @@ PV_TEST(chat_says_that_a_name_changed_hands)
     assert_non_null(first);
     assert_ptr_equal(strstr(first, WHEN "pi: hi\n"), first + sizeof(said) - 1);
     assert_null(strstr(first + sizeof(said) - 1, "another machine"));
-    /* Who writes first hears it with the answer. */
+    /* A user who writes first hears it with the answer. */
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":true,\"message\":" NEWS("C", "lap", "pi",
                                                               "queued") ",\"online\":true}\n");
@@ -308,7 +309,7 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
     assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
 }
 
-/* Whoever takes the id of another's message must not keep that one from being shown. */
+/* A peer that takes the id of another's message must not keep that one from being shown. */
 PV_TEST(one_id_in_two_conversations_is_two_messages)
 {
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
@@ -337,7 +338,7 @@ PV_TEST(a_refused_line_is_told_as_everything_is_told)
     in = input("send p\xc3 hello\n"); /* no name at all */
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), PV_CTLAPI_USAGE);
     fclose(in);
-    /* What was shown and stays unread is no failure of the conversation. */
+    /* A message that was shown and stays unread is no failure of the conversation. */
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
                          "A", "pi", "lap", "hi", "unread") "]}\n");
     answers("read", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"the disk is full\"}\n");
@@ -445,7 +446,7 @@ PV_TEST(each_file_that_is_sent_has_an_id_of_its_own)
     assert_memory_not_equal(one, two, 12 + PV_CHAT_ID_TEXT);
 }
 
-/* What was drawn on a terminal of so many columns, the longest line. */
+/* The longest line drawn on a terminal of so many columns. */
 static size_t longest_line(unsigned short cols, const char *path)
 {
     static char text[16384];

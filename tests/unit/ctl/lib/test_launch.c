@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What root meets in a directory of the service's when it starts p2pvpnd by hand. */
+/* The traps for root in a directory of the service's when it starts p2pvpnd by hand. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -37,7 +37,7 @@ PV_TEST(columns_are_as_wide_as_on_the_screen)
     free(text);
 }
 
-/* What is no UTF-8 is shown as something else, and is counted as that. */
+/* A byte that is no UTF-8 is shown as something else, and is counted as that. */
 PV_TEST(what_is_no_text_keeps_its_column)
 {
     static const char *const cells[] = {"a\xff", "1", "abc", "2"};

@@ -80,7 +80,7 @@ static inline void fake_chat_start(struct fake_chat *c)
     fake_peers_settle(&c->peers);
 }
 
-/* What the part under test does not own is freed: links tells what the test made. */
+/* The objects that the part under test does not own are freed: links tells what the test made. */
 static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
 {
     struct pv_node *n = &c->node.node;

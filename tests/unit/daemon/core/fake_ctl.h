@@ -39,7 +39,7 @@ static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *l
     pv_ctlapi_request_done(&req);
 }
 
-/* What was written to the client since the last call; it must be less than 16 KiB. */
+/* The bytes written to the client since the last call; it must be less than 16 KiB. */
 static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
 {
     static char text[16384];

@@ -17,7 +17,7 @@ struct fake_peers {
     struct pv_wg_device device;
 };
 
-/* What the engine does when a peer is about to be freed. */
+/* The engine's work when a peer is about to be freed. */
 static inline void fake_peers_on_gone(void *arg, struct pv_peer *p, pv_ns now)
 {
     const struct fake_peers *fp = arg;

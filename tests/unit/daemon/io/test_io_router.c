@@ -56,7 +56,7 @@ PV_TEST(a_router_that_hangs_does_not_keep_the_daemon)
     assert_int_equal(world->engine.results, 0);
 }
 
-/* What the engine says to a router arrives, and so does the answer. */
+/* The engine's request to a router arrives, and so does the answer. */
 static bool router_step(struct pv_engine *e, pv_ns now)
 {
     static const struct pv_udp_opts opts = {.df = false};

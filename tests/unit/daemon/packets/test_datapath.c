@@ -419,7 +419,7 @@ static void send_super(const struct node *a, const struct node *b, uint8_t mark)
     assert_int_equal(write(a->tun, p, sizeof(p)), sizeof(p));
 }
 
-/* What b's host gets next, without its header: bytes of packet and their mark. */
+/* The next packet of b's host, without its header: bytes of packet and their mark. */
 static size_t receive_marked(const struct node *b, uint8_t *ret_mark)
 {
     uint8_t p[4096];

@@ -93,7 +93,7 @@ static void accept_it(struct world *w)
     assert_int_equal(pv_stream_accept(w->listener, &w->server, &remote, &local), PV_OK);
 }
 
-/* What the server's end reads and says by itself; false: nothing moved. */
+/* The server's end reads, and speaks by itself; false: nothing moved. */
 static bool server_turn(struct world *w)
 {
     uint8_t buf[16384];

@@ -96,7 +96,7 @@ PV_TEST(nobody_else_can_open_it_and_nothing_can_be_changed)
         assert_true(open_box(&t.route, len, &p) < 0);
 }
 
-/* Whoever has a member's transport key is not that member: the signature decides. */
+/* A thief of a member's transport key is not that member: the signature decides. */
 PV_TEST(a_copy_of_somebody_else_in_the_authors_name_is_refused)
 {
     const struct pv_parcel in = hello();

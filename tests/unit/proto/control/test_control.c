@@ -219,7 +219,7 @@ PV_TEST(full_output_is_an_answer_and_room_says_so_before)
     assert_int_equal(pv_control_out(p.client).len, PV_CONTROL_OUT_MAX);
     assert_int_equal(pv_control_room(p.client), 0);
     assert_int_equal(pv_control_send(p.client, pv_view(big, 1)), PV_ERR_LIMIT);
-    /* What was refused took no nonce: the rest still arrives. */
+    /* A refused frame took no nonce: the rest still arrives. */
     for (int i = 0; i < 5; i++) {
         struct pv_view got;
         assert_int_equal(move(p.client, p.server, 10000), PV_OK);
@@ -411,7 +411,7 @@ PV_TEST(both_sides_go_over_to_hybrid_keys)
     }
 }
 
-/* Whoever takes the answer for another one has other keys: nothing passes. */
+/* A client that takes the answer for another one has other keys: nothing passes. */
 PV_TEST(another_answer_gives_other_keys)
 {
     for (size_t at = 0; at < PV_KEM_CT_LEN; at += 97) {
@@ -431,7 +431,8 @@ PV_TEST(another_answer_gives_other_keys)
     }
 }
 
-/* Who recorded the channel and breaks X25519 later has the keys of the handshake, and no more. */
+/* An attacker who recorded the channel and breaks X25519 later has the keys of the handshake, and
+ * no more. */
 PV_TEST(the_handshakes_keys_open_nothing_that_follows)
 {
     for (int hybrid = 0; hybrid < 2; hybrid++) {
@@ -468,7 +469,7 @@ PV_TEST(hybrid_keys_are_asked_for_once_and_in_turn)
     assert_int_equal(pv_control_answer(p.client, &kem_double, &p.rng, key, out, &keys),
                      PV_ERR_STATE);
     assert_int_equal(pv_control_accept(p.client, pv_view(out, sizeof(out))), PV_ERR_STATE);
-    /* What is no encapsulation key changes nothing. */
+    /* A bad encapsulation key changes nothing. */
     memset(ek, 0xff, sizeof(ek));
     assert_int_equal(pv_control_answer(p.server, &kem_double, &p.rng, key, out, &keys),
                      PV_ERR_MALFORMED);

@@ -115,8 +115,8 @@ PV_TEST(no_page_is_longer_than_it_may_be)
     }
 }
 
-/* What is shorter, longer or says something else than it holds is refused, and reads nothing beyond
- * its end (the sanitizer's word). */
+/* A page that is shorter, longer or says something else than it holds is refused, and reads nothing
+ * beyond its end (the sanitizer's word). */
 PV_TEST(damaged_pages_are_refused)
 {
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];

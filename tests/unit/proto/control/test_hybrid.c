@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the preshared key of two members is made of: the same words give the same key, and whatever
- * differs gives another. */
+/* The preshared key of two members: the same words give the same key, and any difference gives
+ * another. */
 #include <stdio.h>
 
 #include "proto/control/hybrid.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is learnt from waits: nothing from dense traffic, the beat of what comes regularly, and of
+/* The lessons from waits: nothing from dense traffic, the beat of what comes regularly, and of
  * anything else no more than PV_RHYTHM_LOOSE. */
 #include "proto/ice/rhythm.h"
 #include "tests/unit/test_util.h"

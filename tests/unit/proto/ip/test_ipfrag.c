@@ -30,7 +30,7 @@ static struct pv_ippkt parsed(const uint8_t *p, size_t len)
     return ip;
 }
 
-/* What a receiver has: payload by offset, and how far it goes once the last has come. */
+/* The state of a receiver: payload by offset, and how far it goes once the last has come. */
 struct receiver {
     uint8_t payload[65536];
     size_t have, end;

@@ -210,7 +210,7 @@ PV_TEST(an_idle_path_is_not_probed)
     assert_int_equal(used(&p), 1300);
 }
 
-/* What is small passes everywhere. The first large packet after an hour has the size looked at. */
+/* Small packets pass everywhere. The first large packet after an hour has the size looked at. */
 PV_TEST(small_packets_need_no_checks)
 {
     struct path p;

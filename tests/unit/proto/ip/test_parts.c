@@ -174,7 +174,7 @@ PV_TEST_IN(apart_and_together_is_the_identity_and_losses_take_whole_packets, set
             assert_true(r == PV_OK || r == PV_ERR_AGAIN);
             if (r != PV_OK)
                 continue;
-            /* What comes together is the packet that this part was cut from, to the byte. */
+            /* The joined packet is the one that this part was cut from, to the byte. */
             assert_int_equal(out.len, s->plan.whole);
             assert_memory_equal(joined, s->bytes, out.len);
             s->came++;

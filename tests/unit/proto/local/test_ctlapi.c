@@ -616,7 +616,7 @@ PV_TEST(replies_are_told_apart)
     free(line);
     json_decref(obj);
 
-    /* Whatever a body holds, the envelope stays. */
+    /* The envelope stays with any body. */
     obj = pv_ctlapi_event(6, "timeout",
                           json_pack("{s:s, s:s, s:i}", "id", "x", "event", "y", "seq", 1));
     line = pv_ctlapi_dump(obj, &len);
@@ -629,7 +629,7 @@ PV_TEST(replies_are_told_apart)
     json_decref(obj);
 }
 
-/* Strings at any depth; keys; newlines, which only texts may have. What is exact is escaped. */
+/* Strings at any depth; keys; newlines, which only texts may have. Exact strings are escaped. */
 PV_TEST(strings_of_replies_are_harmless)
 {
     const char *line = "{\"id\":1,\"ok\":false,\"code\":1,\"error\":\"a\\u001b[m\\u007f\\n\","

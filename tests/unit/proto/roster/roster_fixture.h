@@ -270,7 +270,7 @@ static inline struct item make_route(struct world *w, const struct keys *signer,
     return make_statement(w, &st, signer);
 }
 
-/* What node offers: 192.168.`third`.0/24, or nothing (0). */
+/* The offer of node: 192.168.`third`.0/24, or nothing (0). */
 static inline struct item make_offering(struct world *w, const struct keys *node, uint64_t serial,
                                         uint8_t third)
 {
@@ -326,7 +326,7 @@ static inline void add(struct pv_roster *r, const struct item *it)
     assert_int_equal(added, PV_ROSTER_NEW);
 }
 
-/* What a round of events said. */
+/* The words of a round of events. */
 struct heard {
     size_t statements, added, changed, gone, waits, refused, breaks, coordinators;
     char text[PV_ROSTER_TEXT]; /* the last report */

@@ -197,7 +197,7 @@ PV_TEST(fragments_belong_to_their_first_one)
     assert_memory_equal(f.piece, g.piece, sizeof(f.piece));
 }
 
-/* What this reads must be what the kernel acts on. */
+/* This must read the fields that the kernel acts on. */
 PV_TEST(what_may_be_read_in_two_ways_is_bad)
 {
     /* IPv4: to be sent on elsewhere by an option, or padded only. */

@@ -149,7 +149,7 @@ static struct pv_ports random_ports(struct test_rng *g)
     return p;
 }
 
-/* What a person would find who reads from the top. */
+/* The verdict that a person finds who reads from the top. */
 static struct pv_verdict by_reading(const struct pv_ruleline *lines, size_t n, bool allow_default,
                                     const struct pv_ports *local, uint8_t proto, uint16_t port)
 {

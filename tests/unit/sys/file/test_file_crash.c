@@ -103,7 +103,7 @@ PV_TEST(a_cut_at_any_moment_leaves_the_old_file_or_the_new_one)
         safe = disk.kind[i] == SYNCED_FILE ? written : safe;
         named = named || disk.kind[i] == RENAMED;
         kept = kept || (named && disk.kind[i] == SYNCED_DIR);
-        /* Whoever finds the new name finds all of the content. */
+        /* A reader that finds the new name finds all of the content. */
         if (named)
             assert_int_equal(safe, sizeof(text));
     }

@@ -109,7 +109,7 @@ PV_TEST(the_journal_gets_fields)
     pv_log(&log, PV_LOG_WARN, "peer=%s network=%s what=\"not told\"", "pi", "home");
     expect_entry(fd, "MESSAGE=not told: peer=pi network=home\nPRIORITY=4\n"
                      "SYSLOG_IDENTIFIER=other\nPEER=pi\nNETWORK=home\n");
-    /* What somebody else wrote is no field. */
+    /* Somebody else's words are no field. */
     pv_log(&log, PV_LOG_INFO, "what=said why=\"%s\"", "no peer=eve\nPRIORITY=0");
     expect_entry(fd, "MESSAGE=said: why=\"no peer=eve?PRIORITY=0\"\nPRIORITY=6\n"
                      "SYSLOG_IDENTIFIER=other\n");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What SQLite needs beside its database, in a process that may open nothing else. */
+/* The files that SQLite needs beside its database, in a process that may open nothing else. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

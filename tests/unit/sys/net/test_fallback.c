@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is done where kernel or link take no runs, merge nothing, or have another TUN: everything
- * still arrives, it is found out once, and nobody asks again. */
+/* The ways where kernel or link take no runs, merge nothing, or have another TUN: everything still
+ * arrives, it is found out once, and nobody asks again. */
 #include <poll.h>
 
 #include "sys/net/tun.h"

@@ -87,7 +87,7 @@ static void dial(struct world *w, const struct pv_tls_peer *peer)
     assert_false(pv_streamtls_is_full(w->tls[1]));
 }
 
-/* What a descriptor that is ready leads to while nothing is said yet. */
+/* A step by a descriptor that is ready while nothing is said yet. */
 static int step(struct world *w, int end)
 {
     uint8_t buf[4096];
@@ -179,7 +179,7 @@ PV_TEST(what_was_said_before_the_end_is_heard)
     assert_int_equal(n, 3);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
     assert_int_equal(pv_streamtls_read(w->tls[1], w->fd[1], buf, sizeof(buf), &n), PV_ERR_CLOSED);
-    /* Who writes into it is told. */
+    /* A caller that writes into it is told. */
     n = 0;
     int r = pv_streamtls_write(w->tls[1], w->fd[1], pv_view("x", 1), &n);
     assert_true(r < 0 && r != PV_ERR_AGAIN);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Each test confines a child, which tries what is forbidden and says with its exit code how it
- * went. What needs root or a kernel with Landlock is skipped without. */
+ * went. A test that needs root or a kernel with Landlock is skipped without. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -29,7 +29,7 @@ enum {
             _exit(__LINE__ % 250 + 1); \
     } while (0)
 
-/* What became of a child that ran body(ctx): its wait status. */
+/* The fate of a child that ran body(ctx): its wait status. */
 static int run_child(void (*body)(void *ctx), void *ctx)
 {
     int status = 0;

@@ -40,7 +40,7 @@ PV_TEST(what_is_kept_is_there_when_nothing_else_is)
     assert_false(pv_spare_lend(&s));
     pv_spare_refill(&s);
     assert_int_equal(s.n, 0);
-    /* What comes back is kept first. */
+    /* A descriptor that comes back is kept first. */
     give_back(more, n_more);
     pv_spare_refill(&s);
     assert_int_equal(s.n, PV_SPARE_FDS);

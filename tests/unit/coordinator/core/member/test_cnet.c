@@ -108,7 +108,8 @@ PV_TEST(numbers_fit_the_longest_name)
     assert_string_equal(r.name, "home-2");
 }
 
-/* Who asked for a name that is taken asks for another one, or for the same when its owner is gone.
+/* A node that asked for a name that is taken asks for another one, or for the same when its owner
+ * is gone.
  */
 PV_TEST(who_joins_again_may_ask_for_another_name)
 {

@@ -242,7 +242,8 @@ PV_TEST(members_have_answers_of_their_own_under_a_flood)
     assert_int_equal(flood(s, member, 1, 0, later), 0);
 }
 
-/* Whoever forges the addresses of all members takes nothing from strangers' answers beyond theirs.
+/* A stranger who forges the addresses of all members takes nothing from strangers' answers beyond
+ * theirs.
  */
 PV_TEST(the_answers_of_members_are_bounded_in_all)
 {
@@ -384,8 +385,8 @@ PV_TEST(plain_answers_stay_within_their_bounds)
     }
 }
 
-/* Whatever is asked by UDP, of a server that has all there is to tell: whoever forges the source of
- * a request has at most three times its bytes sent there. */
+/* Any question by UDP, to a server that has all there is to tell: a stranger who forges the source
+ * of a request has at most three times its bytes sent there. */
 PV_TEST(no_answer_is_longer_than_three_times_its_request)
 {
     static const uint16_t TYPES[] = {0x0101, 0x0102, PV_STUN_ATTR_USERNAME, 0x8100};

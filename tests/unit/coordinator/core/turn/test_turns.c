@@ -346,7 +346,7 @@ PV_TEST(the_nonce_of_welcome_is_good_for_one_allocate)
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0);
     assert_int_equal(tw_code(w, tw_in(w, &a, buf, len)), 0); /* repeated: the answer was lost */
 
-    /* Whoever saw it cannot take the allocation away. */
+    /* A thief who saw it cannot take the allocation away. */
     struct tw_client thief = tw_client(66, 666);
     assert_int_equal(tw_code(w, tw_in(w, &thief, buf, len)), PV_TURN_E_STALE_NONCE);
     /* From its own 5-tuple it goes on. */

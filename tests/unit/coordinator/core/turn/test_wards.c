@@ -41,7 +41,7 @@ static struct pv_addr node_at(uint32_t i)
     return pv_addr4_u32(0x0b000000 + (i << 8) + 5, 40000);
 }
 
-/* What the node is answered; a number of 0 and a ticket of 0: nothing. */
+/* The answer to the node; a number of 0 and a ticket of 0: nothing. */
 static struct pv_sentry_word say(const struct pv_addr *node, uint64_t coordinator, uint64_t ticket)
 {
     const struct pv_sentry_word said = {.coordinator = coordinator, .ticket = ticket};

@@ -82,7 +82,7 @@ static int stop(void **state)
 
 PV_TEST_WORLD(start, stop);
 
-/* Sends one line and lets the part run. What the client reads then is in reply. */
+/* Sends one line and lets the part run. The bytes that the client reads then are in reply. */
 static const char *ask(uint32_t sid, const char *line)
 {
     static char reply[4096];

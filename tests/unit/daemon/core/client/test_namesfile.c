@@ -138,7 +138,7 @@ PV_TEST(many_who_join_end_in_the_file_of_all)
     expect_file(1, true);
 }
 
-/* What a file says of somebody is never wrong for longer than until the file of all is written. */
+/* A file's word about somebody is never wrong for longer than until the file of all is written. */
 PV_TEST(whoever_changes_or_goes_is_written_with_all)
 {
     const struct keys first = keys_of(1000), last = keys_of(1300);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What `why` and `trace` say of a peer, line by line. The cause itself is test_cause.c's. */
+/* The lines of `why` and `trace` about a peer. The cause itself is test_cause.c's. */
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
@@ -20,7 +20,7 @@ static uint32_t client;
 static void *attempts, *rediscovery; /* the real parts, which why asks */
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-/* What the other parts would say. */
+/* The words of the other parts. */
 static struct {
     struct pv_cause cause;
     struct pv_mapper_view mapper;

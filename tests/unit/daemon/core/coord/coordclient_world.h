@@ -17,7 +17,7 @@ enum {
     MAX_STREAMS = 64
 };
 
-/* What a server at an address does. */
+/* The behaviour of a server at an address. */
 enum behaviour {
     SERVES,  /* speaks the protocol */
     HANGS,   /* the connection never comes up */

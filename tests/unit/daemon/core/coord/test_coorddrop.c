@@ -62,7 +62,7 @@ PV_TEST(who_was_dropped_is_back_soon_when_that_ends)
     assert_true(pv_coordclient_is_dropped(w->client)); /* that could be one more */
     pass(w, PV_S(6));
     assert_false(pv_coordclient_is_dropped(w->client));
-    /* What ends now is a restart like any other. */
+    /* An end now is a restart like any other. */
     hang_up(w, the_stream(w));
     assert_true(time_to_return(w) <= PV_MS(1200));
     assert_string_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "the connection was closed");

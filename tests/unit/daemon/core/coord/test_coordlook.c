@@ -181,7 +181,7 @@ PV_TEST(a_look_is_due_once_a_silence)
     assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
 }
 
-/* Who says that a home is silent which is only far must not have it left. */
+/* A coordinator that calls a home silent which is only far must not have it left. */
 PV_TEST(on_a_slow_line_a_look_waits_two_round_trips)
 {
     struct pv_coordpulse p = {.pinged_at = PV_S(1)};

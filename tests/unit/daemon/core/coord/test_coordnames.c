@@ -109,7 +109,7 @@ PV_TEST(a_coordinator_without_an_address_makes_way_for_the_next)
         answer(job, not_found("coord.example: unknown"));
 }
 
-/* What was asked about a former coordinator is not where the present one is. */
+/* An answer about a former coordinator is not where the present one is. */
 PV_TEST(a_late_answer_about_another_coordinator_is_not_taken)
 {
     struct pv_stream_op op;

@@ -186,8 +186,8 @@ static size_t count_tls(size_t *ret_near)
     return n;
 }
 
-/* What it said of itself must not have this node connect to its own machine or network, now or
- * after years; nor may a name that it said. */
+/* Its word about itself must not have this node connect to its own machine or network, now or after
+ * years; nor may a name that it said. */
 PV_TEST_IN(where_it_said_that_it_speaks_tls_is_not_near_this_node, start, coordpart_stop)
 {
     struct pv_job_result found = {.n_addrs = 3};
@@ -218,7 +218,7 @@ PV_TEST_IN(a_coordinator_of_the_own_network_may_speak_tls_there, start, coordpar
     assert_int_equal(near, 2);
 }
 
-/* What was learnt is all there is where its own name cannot be looked up. */
+/* The learnt address is all there is where its own name cannot be looked up. */
 PV_TEST_IN(without_names_it_is_looked_for_where_it_spoke_tls, start, coordpart_stop)
 {
     size_t near;
@@ -515,7 +515,8 @@ static bool is_shown_as(const char *kind)
     return kind == NULL ? shown == NULL : shown != NULL && strcmp(shown, kind) == 0;
 }
 
-/* What a coordinator once did and does no more is told, and not done without under `require`. */
+/* An ability that a coordinator once had and has no more is told, and not done without under
+ * `require`. */
 PV_TEST_IN(a_coordinator_that_stops_being_hybrid_is_named, start, stop_server)
 {
     const enum pv_pq_policy policies[] = {PV_PQ_ON, PV_PQ_REQUIRE};
@@ -545,7 +546,7 @@ PV_TEST_IN(a_coordinator_that_stops_being_hybrid_is_named, start, stop_server)
     }
 }
 
-/* What was learnt is stored; the job ends so. */
+/* The learnt names are stored; the job ends so. */
 static void expect_hybrids_stored(int status)
 {
     struct pv_job *job;
@@ -587,7 +588,7 @@ PV_TEST_IN(who_switched_it_off_offers_nothing, start, stop_server)
     assert_int_equal(node.node.coord_info.hybrid, false);
 }
 
-/* What its last word was is known until the next connection has ended. */
+/* Its last word is known until the next connection has ended. */
 PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
 {
     const struct pv_coord_info *info = &node.node.coord_info;

@@ -47,8 +47,8 @@ PV_TEST(the_window_stays_short_in_the_first_minute_of_refusals)
     expect_window(&w, BEGIN + PV_S(60), PV_COORDWAIT_MAX);
 }
 
-/* Who closes connections has too many of them, and who is silent is away; but after a restart the
- * crowd is over soon. */
+/* A coordinator that closes connections has too many of them, and one that is silent is away; but
+ * after a restart the crowd is over soon. */
 PV_TEST(the_window_is_short_for_refusals_and_the_crowd_after_them)
 {
     for (int i = PV_COORDROUND_SILENT; i <= PV_COORDROUND_MUTE; i++) {

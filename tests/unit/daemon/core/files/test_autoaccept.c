@@ -53,7 +53,7 @@ static int end(void **state)
 
 PV_TEST_WORLD(begin, end);
 
-/* What this life has kept is there in the next one, which has these rules. */
+/* The pins that this life has kept are there in the next one, which has these rules. */
 static void live_on(const struct pv_auto_accept *rules, size_t n)
 {
     size_t len;
@@ -172,7 +172,7 @@ PV_TEST(as_many_rules_as_there_may_be_are_kept)
         assert_int_equal(pv_autoaccept_max(a, rules[i].name, eve), 0);
 }
 
-/* Whatever the disk brings, the daemon starts, and the rules hold for somebody. */
+/* The daemon starts with any bytes of the disk, and the rules hold for somebody. */
 PV_TEST(what_is_damaged_is_said_and_hurts_nobody)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}, {"carol", 1000}};
@@ -189,7 +189,7 @@ PV_TEST(what_is_damaged_is_said_and_hurts_nobody)
         (void)pv_autoaccept_max(a, "bob", eve);
         assert_int_equal(pv_autoaccept_max(a, "carol", eve), 1000);
     }
-    /* What was whole before the damage is kept. */
+    /* The pins before the damage are kept. */
     assert_int_equal(pv_autoaccept_max(a, "bob", bob), 1000);
     for (size_t i = 0; i < len; i++) {
         saved[i] ^= 0x80;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who gets the places of the table of files when many members want them: what each keeps, whose
- * offer gives way, and that this node's users always find one. */
+/* The places of the table of files when many members want them: what each keeps, whose offer gives
+ * way, and that this node's users always find one. */
 #include "daemon/core/files/filelink.h"
 #include "tests/unit/test_util.h"
 
@@ -100,8 +100,8 @@ static size_t count(unsigned member, enum pv_file_state in)
     return n;
 }
 
-/* How many files does this node tell the member to be too many now? What others are told is read
- * and forgotten. */
+/* How many files does this node tell the member to be too many now? Messages to others are read and
+ * forgotten. */
 static size_t count_told_too_many(unsigned member)
 {
     struct pv_filelink_transmit tx;
@@ -221,7 +221,7 @@ PV_TEST(what_was_accepted_or_received_gives_way_to_nobody)
     assert_int_equal(count(HONEST, PV_FILE_ACCEPTED), 0);
     assert_int_equal(count(0, PV_FILE_ACCEPTED), PV_FILELINK_MAX_INCOMING - 1);
     assert_int_equal(pv_filelink_find(node, number)->state, PV_FILE_DONE);
-    /* What the user has done with makes room. */
+    /* A file that the user has done with makes room. */
     assert_int_equal(pv_filelink_saved(node, number, now), PV_OK);
     offers(HONEST, 300);
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 1);

@@ -9,7 +9,7 @@ static struct fake_node node;
 static struct fake_peers peers;
 static struct pv_peer *bob;
 static uint32_t client;
-/* What the store has of auto-accept's pins. */
+/* Auto-accept's pins in the store. */
 static uint8_t kept_pins[1024];
 static struct pv_saved_meta kept = {.name = "file-pins"};
 

@@ -98,7 +98,7 @@ static void want(struct pair *p, int i, const char *group)
     pv_groupsync_set_own(p->sync[i], &g, 1, p->now);
 }
 
-/* What node i knows of the other, as text. */
+/* The knowledge of node i about the other, as text. */
 static const char *known(const struct pair *p, int i)
 {
     static char text[128];

@@ -105,7 +105,7 @@ PV_TEST(both_sides_come_to_plans_that_match)
         {&sequential, &wide, false, PV_HARDNAT_NONE, 0, 0},
         {&sequential, &randomly, false, PV_HARDNAT_NONE, 0, 0},
         {&randomly, &randomly, false, PV_HARDNAT_NONE, 0, 0},
-        /* What a server with one address could not see counts when nothing else is left. */
+        /* A kind that a server with one address could not see counts when nothing else is left. */
         {&cone, &perhaps, false, PV_HARDNAT_NONE, 0, 0},
         {&cone, &perhaps, true, PV_HARDNAT_BIRTHDAY, 0, 250},
         {&perhaps, &block, true, PV_HARDNAT_BLOCK, 0, 250},

@@ -50,7 +50,7 @@ static pv_ns until_asked(void)
     return now - began;
 }
 
-/* What the last request says. */
+/* The word of the last request. */
 static struct pv_sentry_word asked(void)
 {
     struct pv_stun_msg msg;

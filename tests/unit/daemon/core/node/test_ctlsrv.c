@@ -116,7 +116,7 @@ PV_TEST(several_requests_run_side_by_side)
     assert_nothing_closes();
 }
 
-/* What a user typed may stand in an error, however long it is. */
+/* A user's word may stand in an error, however long it is. */
 PV_TEST(a_long_error_is_cut)
 {
     char word[2 * PV_CTLAPI_ERROR_BUF];

@@ -91,7 +91,7 @@ PV_TEST(groups_replace_those_before)
     assert_int_equal(pv_fp_builder_set_groups(n->b, groups, 2, ids, 3), PV_OK);
     assert_false(pv_fp_builder_changed(n->b));
 
-    /* What is wrong changes nothing. */
+    /* A wrong list changes nothing. */
     struct pv_fp_group wrong[2] = {groups[1], groups[0]};
     assert_int_equal(pv_fp_builder_set_groups(n->b, wrong, 2, ids, 3), PV_ERR_MALFORMED);
     wrong[0] = groups[0];

@@ -70,7 +70,7 @@ static bool carried_by(const char *text, uint32_t first, uint32_t second, uint8_
     return c.n != 0 && c.taken;
 }
 
-/* What this node carries for members. */
+/* The prefix that this node carries for members. */
 static void carries(struct fp_node *n, const char *text)
 {
     struct pv_prefix here = prefix_of(text);
@@ -159,7 +159,7 @@ PV_TEST(only_who_carries_a_prefix_speaks_for_it)
     assert_false(comes_from(&t.b, "192.168.1.7", "10.66.0.1"));
 }
 
-/* Who carries the default route speaks for all the world, and for no member. */
+/* A peer that carries the default route speaks for all the world, and for no member. */
 PV_TEST(an_exit_speaks_for_no_member)
 {
     assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
@@ -187,7 +187,7 @@ PV_TEST(what_this_node_carries_goes_to_the_kernel)
     assert_int_equal(drops_of(&t.b, PV_FP_DROP_DESTINATION), 2);
 }
 
-/* What it would send on into the network again it does not take: no packet goes in circles. */
+/* It takes no packet that it would send on into the network again: no packet goes in circles. */
 PV_TEST(nothing_is_carried_to_members)
 {
     struct pv_prefix here = prefix_of("0.0.0.0/0");
@@ -304,7 +304,7 @@ static struct pv_ruletable *table_of(const char *ports, uint16_t rule)
     return table;
 }
 
-/* What is behind this node has rules of its own: those of the longest region. */
+/* The networks behind this node have rules of their own: those of the longest region. */
 PV_TEST(what_is_behind_has_rules_of_its_own)
 {
     const struct pv_fp_doubt none = {.until = 0};

@@ -441,7 +441,7 @@ PV_TEST(a_static_peer_over_ipv6_is_told_what_its_path_carries)
     assert_int_equal(r.sends[0].len, 1280 + 32);
     assert_true(r.sends[0].cut);
     assert_false(to_static(w, 1200).sends[0].cut);
-    /* What waited for keys goes so too. */
+    /* A packet that waited for keys goes so too. */
     assert_int_equal(pv_fp_builder_send_with(w->a.b, id, 0), PV_OK);
     fp_publish(&w->a);
     assert_int_equal(to_static(w, 1280).n_sends, 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a node lets in by its rules, and what it lets in because it asked for it. */
+/* The packets that a node lets in by its rules, and those that it lets in because it asked for
+ * them. */
 #include "daemon/core/packets/fp_state.h"
 #include "fp_util.h"
 #include "proto/group/group.h"
@@ -575,7 +576,7 @@ PV_TEST(what_comes_in_parts_follows_the_rules)
     assert_int_equal(pv_fp_drops(t->b.w, PV_FP_DROP_RULES), 4);
 }
 
-/* Whatever the rules were and are: what enters is allowed now, or answers what b began. */
+/* A packet that enters under any rules is allowed now, or answers what b began. */
 PV_TEST(nothing_enters_that_no_rule_of_the_moment_allows)
 {
     struct test_rng seed = {.state = 42};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a hostile member puts into its packets, and what of it comes out of the TUN: without rules,
- * for test_fp_guard.c is about those. */
+/* The packets of a hostile member, and those of them that come out of the TUN: without rules, for
+ * test_fp_guard.c is about those. */
 #include "daemon/core/packets/fp_state.h"
 #include "fp_util.h"
 #include "tests/unit/test_util.h"
@@ -64,7 +64,7 @@ static struct inner packet(const char *dst, uint8_t proto, const uint8_t *l4, si
     return p;
 }
 
-/* Does it come out of b's TUN? What a's own node would not send it seals by itself. */
+/* Does it come out of b's TUN? It seals by itself what a's own node would not send. */
 static bool passes(const struct inner *p)
 {
     uint8_t wire[400];

@@ -165,7 +165,7 @@ PV_TEST(discovery_lets_idle_peers_sleep)
     assert_int_equal(drops(w, PV_FP_DROP_IDLE), 2);
     pv_ns used = atomic_load(&live_of(w, 1)->last_tx_data);
 
-    /* What waited is sent, and is no use even so. */
+    /* A packet that waited is sent, and is no use even so. */
     fp_add_keys(&w->a, w->ids[1], &w->b, w->at_b[1], w->now, NULL);
     fp_publish(&w->a);
     assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now + 1));

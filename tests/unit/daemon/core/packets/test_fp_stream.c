@@ -117,7 +117,7 @@ PV_TEST(a_batch_is_one_message_for_each_packet)
         assert_int_equal(
             pv_turn_channel_parse(pv_view(r.sends[i].data, r.sends[i].len), &number, &data), PV_OK);
     }
-    /* What the stream does not take is counted. */
+    /* A packet that the stream does not take is counted. */
     pv_fp_send_lost(p.a.w, &r.sends[0]);
     assert_int_equal(pv_fp_drops(p.a.w, PV_FP_DROP_STREAM), 1);
 }

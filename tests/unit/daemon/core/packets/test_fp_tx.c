@@ -65,7 +65,7 @@ static void give_keys(struct world *w, pv_ns birth)
     fp_publish(&w->b);
 }
 
-/* What the receiver gets of the sends just made: their marks, in order. */
+/* The packets that the receiver gets of the sends just made: their marks, in order. */
 static size_t receive_marks(struct world *w, const struct pv_fp_results *r, uint32_t *marks)
 {
     size_t n = 0;

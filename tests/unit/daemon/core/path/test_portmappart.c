@@ -55,7 +55,7 @@ static enum pv_mapper_state state4(void)
     return pv_mapper_view(pv_portmap_mapper(&x.f.node), PV_AF_INET).state;
 }
 
-/* What is sent is lost for so many tenths of a second. */
+/* Every datagram is lost for so many tenths of a second. */
 static void pass(unsigned tenths)
 {
     struct pv_engine_transmit tx;
@@ -147,7 +147,7 @@ PV_TEST(who_wakes_asks_the_router_at_once)
     assert_int_equal(state4(), PV_MAPPER_ASKING);
 }
 
-/* What a router says counts only once the server got in through it. */
+/* A router's word counts only once the server got in through it. */
 PV_TEST(a_mapping_is_proven_through_the_server)
 {
     struct pv_engine_transmit tx;

@@ -76,8 +76,8 @@ static bool alarm_from(const struct pv_addr *from, uint64_t coordinator, uint64_
     return give(from, pv_view(buf, sizeof(buf)));
 }
 
-/* Whoever stands sentry answers all that is asked; its tickets are its last byte. Gives how many
- * requests there were; of_each counts them by that byte, NULL: not. */
+/* A coordinator that stands sentry answers all that is asked; its tickets are its last byte. Gives
+ * how many requests there were; of_each counts them by that byte, NULL: not. */
 static unsigned serve(pv_ns t, bool knows, unsigned *of_each)
 {
     struct pv_engine_transmit tx;

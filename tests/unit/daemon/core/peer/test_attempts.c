@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who gets an attempt at a hard NAT, and when it ends. What an attempt does is in test_hardnat.c,
- * and whole ones in tests/sim. */
+/* The peers that get an attempt at a hard NAT, and its end. The steps of an attempt are in
+ * test_hardnat.c, and whole ones in tests/sim. */
 #include "daemon/core/peer/attempts.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 

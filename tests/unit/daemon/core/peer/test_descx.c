@@ -122,8 +122,8 @@ PV_TEST(a_change_before_the_first_send_needs_no_new_revision)
     assert_int_equal(a.own.rev, 2);
 }
 
-/* What left under a number is known by it: kick() and repeat() send it again, and a change behind
- * them is another revision all the same. */
+/* A description that left under a number is known by it: kick() and repeat() send it again, and a
+ * change behind them is another revision all the same. */
 PV_TEST(a_change_behind_a_repetition_takes_the_next_revision)
 {
     void (*const again[])(struct pv_descx *) = {pv_descx_kick, pv_descx_repeat};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What stands between a node and the world, in one word. */
+/* The NAT between a node and the world, in one word. */
 #include "daemon/core/peer/pathstats.h"
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/test_util.h"

@@ -195,7 +195,7 @@ static bool asks_for_path(struct pv_peer *p)
     return !atomic_load(&pv_fp_builder_live(p->env->fp, p->id)->asked_path);
 }
 
-/* What a worker does when the first packet waits, of a peer that was used before. */
+/* A worker's request when the first packet waits, of a peer that was used before. */
 static void ask_for_path(struct world *w, struct pv_peer *p)
 {
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};

@@ -6,7 +6,8 @@
 
 /* --- descriptions ---------------------------------------------------------------------------- */
 
-/* Who takes it drops its own message 1 for it, and then neither gets an answer that it can use. */
+/* A peer that takes it drops its own message 1 for it, and then neither gets an answer that it can
+ * use. */
 PV_TEST(a_description_holds_no_handshake_that_was_given_up)
 {
     struct world *w = make_world();
@@ -24,7 +25,7 @@ PV_TEST(a_description_holds_no_handshake_that_was_given_up)
     assert_true(now->wg_len == 0 || memcmp(now->wg, old.wg, now->wg_len) != 0);
 }
 
-/* What node 1 would send now, taken without being delivered. */
+/* The description that node 1 would send now, taken without being delivered. */
 static struct pv_desc describe(struct world *w)
 {
     w->no_signals = true;
@@ -242,7 +243,7 @@ PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
     struct pv_peer *p = w->n[1].peers[0];
     const struct pv_carrier from = {
         .kind = PV_CARRIER_UDP, .local = w->n[1].addr, .remote = w->n[0].addr};
-    /* What a node sends that starts without a coordinator. */
+    /* The first message of a node that starts without a coordinator. */
     struct pv_session *s;
     struct pv_session_config cfg = {
         .device = &w->n[0].device, .member = true, .lower_identity = true, .rng = w->n[0].env.rng};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What post-quantum exchanges leave in memory: nothing. Each seed, shared secret and preshared key
- * is noted where it is made, with every bit turned over, and this process's whole memory is
- * searched for it when it was used: heap, stack and what was freed. The KEM is one that keeps
- * nothing itself, and ML-KEM-768 where the crypto library has it.
+ * Post-quantum exchanges leave nothing in memory. Each seed, shared secret and preshared key is
+ * noted where it is made, with every bit turned over, and this process's whole memory is searched
+ * for it when it was used: heap, stack and what was freed. The KEM is one that keeps nothing
+ * itself, and ML-KEM-768 where the crypto library has it.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -197,7 +197,7 @@ static size_t every_kem(const struct pv_kem *ret_kems[static 2])
     return ret_kems[1] == NULL ? 1 : 2;
 }
 
-/* Whoever begins: three or four descriptions, and one key. */
+/* Either may begin: three or four descriptions, and one key. */
 PV_TEST(two_members_agree)
 {
     const struct pv_kem *kems[2];

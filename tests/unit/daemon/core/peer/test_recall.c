@@ -51,7 +51,7 @@ static void note(struct pv_recall *r, unsigned i, struct pv_addr a, uint64_t see
     pv_recall_note(r, pk(i), &a, seen_s, now);
 }
 
-/* Runs to the next trial until then; PV_NEVER: there is none. What is to be stored is. */
+/* Runs to the next trial until then; PV_NEVER: there is none. Items to be stored are. */
 static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_recall_item *item)
 {
     for (unsigned steps = 0; steps < 10000; steps++) {

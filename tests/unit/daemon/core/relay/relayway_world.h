@@ -122,7 +122,7 @@ static inline bool closed(struct fixture *f, uint16_t stream)
     return pv_relayway_poll_op(f->r, &op) == PV_OK && !op.open && op.stream == stream;
 }
 
-/* What is sent meanwhile is not answered. */
+/* Requests meanwhile are not answered. */
 static inline void sleep_until_due(struct fixture *f)
 {
     while (next_request(f))

@@ -164,7 +164,7 @@ PV_TEST(a_stock_server_that_knows_only_streams_waits_for_one)
     (void)ways(&f);
     assert_true(pv_addr_equal(pv_relayway_relayed(f.r), &f.relayed));
 
-    /* Whoever is written to gets a permission and a channel. */
+    /* A peer that is written to gets a permission and a channel. */
     assert_int_equal(pv_relayway_wrap(f.r, &f.peer, pv_view("x", 1), &m), PV_OK);
     assert_int_equal(m.stream, stream);
     expect(&f, PV_TURN_CREATE_PERMISSION, stream);

@@ -39,7 +39,7 @@ PV_TEST(the_server_that_is_left_carries_until_the_peer_has_left_it_too)
     answer(&f);
     expect(&f, PV_TURN_CHANNEL_BIND, 0);
     answer(&f);
-    /* Whoever had no channel at the former server does not wait. */
+    /* A peer that had no channel at the former server does not wait. */
     assert_int_equal(pv_relayway_bind(f.r, &late, f.now), PV_OK);
     expect(&f, PV_TURN_CHANNEL_BIND, 0);
     answer(&f);
