@@ -251,11 +251,22 @@ static bool is_terminated(const char *word)
     return memchr(word, '\0', PV_NOTIFY_WORD_MAX) != NULL;
 }
 
+/* False: the helper has ended. It does with the daemon, which may have given its end of the socket
+ * to a process that stays. */
+static bool await_message(int fd, int helper)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = helper, .events = POLLIN}};
+    while (poll(p, PV_ARRAY_LEN(p), -1) < 0 && errno == EINTR) {
+    }
+    return p[1].revents == 0;
+}
+
 /* The message is checked as if from a stranger: this process alone still has rights. */
 void pv_notify_serve(int fd, const char *command)
 {
     struct pv_notify_message *msg = malloc(sizeof(*msg));
-    while (msg != NULL) {
+    const int helper = (int)syscall(SYS_pidfd_open, getppid(), 0);
+    while (msg != NULL && await_message(fd, helper)) {
         struct notify_reply r = {0};
         ssize_t n = recv(fd, msg, sizeof(*msg), MSG_TRUNC);
         if (n < 0 && errno == EINTR)
@@ -271,6 +282,8 @@ void pv_notify_serve(int fd, const char *command)
         if (send(fd, &r, sizeof(r), MSG_NOSIGNAL) != (ssize_t)sizeof(r))
             break;
     }
+    if (helper >= 0)
+        close(helper);
     free(msg);
 }
 

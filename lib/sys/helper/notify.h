@@ -37,7 +37,7 @@ struct pv_notify_message {
 /* "PROGRAM ARG...", separated by blanks; PROGRAM is an absolute path. */
 bool pv_notify_command_is_valid(const char *command);
 
-/* The life of the process: serves the other end of fd until it is closed. */
+/* The life of the process: serves the other end of fd until it is closed, or its parent ends. */
 void pv_notify_serve(int fd, const char *command);
 
 /* Asks for one run and waits for its end. PV_OK: it ended with code 0. Else why, in ret_error:

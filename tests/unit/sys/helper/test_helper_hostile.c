@@ -614,7 +614,7 @@ PV_TEST_IN(no_descriptor_that_comes_along_leads_anywhere, setup, teardown)
 }
 
 /* A daemon that was taken over can give its end to a process that stays. */
-PV_TEST_IN(a_helper_ends_with_its_daemon_whoever_has_the_socket, setup, teardown)
+PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setup, teardown)
 {
     struct fixture *f = *state;
     const int own = f->fd;
@@ -632,13 +632,20 @@ PV_TEST_IN(a_helper_ends_with_its_daemon_whoever_has_the_socket, setup, teardown
     }
     close(pair[1]);
     f->fd = pair[0];
-    assert_int_equal(confine(f), PV_OK); /* it runs */
+    snprintf(blank(f, PV_HELPER_NOTIFY)->notify, sizeof(f->req->notify), "/bin/true");
+    assert_int_equal(send(f->fd, f->req, sizeof(*f->req), 0), sizeof(*f->req));
+    struct pollfd p[2] = {{.fd = f->fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    size_t n = 0;
+    assert_int_equal(poll(p, 1, 20000), 1); /* it runs */
+    assert_int_equal(pv_unix_read(f->fd, &f->reply, sizeof(f->reply), &n, &p[1].fd), PV_OK);
+    assert_true(p[1].fd >= 0);
     f->fd = own;
     assert_int_equal(kill(daemon, SIGKILL), 0);
     assert_int_equal(waitpid(daemon, NULL, 0), daemon);
-    struct pollfd p = {.fd = pair[0], .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 20000), 1); /* its end is closed */
-    close(pair[0]);
+    for (size_t i = 0; i < PV_ARRAY_LEN(p); i++) {
+        assert_int_equal(poll(&p[i], 1, 20000), 1); /* its end is closed */
+        close(p[i].fd);
+    }
 }
 
 /* What a plan says is done, and no more: routes through the one interface, to whatever it names. */
