@@ -5,9 +5,13 @@ PV_LAB_OTHER may name the build directory of programs for another Debian that ru
 makes one): those of this build and those then meet, and those each other. Sessions of a program that
 has no ML-KEM are classical, and it must say so.
 """
+import os
+import random
 import re
+import signal
+import time
 
-from lab import OTHER, Skip, check, equal, scenario, wait
+from lab import OTHER, SLOW, Skip, check, equal, scenario, wait
 from test_rotate import pressure
 
 
@@ -102,6 +106,42 @@ def keys_change_under_traffic(lab):
     check(lost <= crowded, f"{lost} packets were lost, and {crowded} dropped for want of a processor")
     check(all(h.ctl("ip", "--wg-key").out != k for h, k in zip((a, b), before)), "a key did not change")
     expect(a, b, kind)
+
+
+RESTARTS = int(os.environ.get("PV_CHAOS_FAULTS") or 100)
+
+
+def restart_again_and_again(lab, conf):
+    """While both ping each other ten times a second: every restart, by SIGTERM or SIGKILL, of either side, is over
+    within 8 s, when packets pass both ways again."""
+    a, b = pair(lab, conf=conf)
+    meet(a, b)
+    rng = random.Random(int(os.environ.get("PV_CHAOS_SEED") or 77))
+    address = {a: a.addr(b), b: b.addr(a)}
+    for h in (a, b):
+        h.start("ping", "-n", "-i", "0.1", "-W", "1", address[h], name=f"traffic-{h.name}")
+    times = []
+    for i in range(RESTARTS):
+        who, sig = rng.choice((a, b)), rng.choice((signal.SIGTERM, signal.SIGKILL))
+        who.restart_daemon(sig)
+        began = time.monotonic()
+        for h in (a, b):
+            wait(f"packets of {h.name} after restart {i} of {who.name} by {sig.name}",
+                 lambda h=h: h.os_ping(address[h], timeout=1), 8 * SLOW)
+        times.append(time.monotonic() - began)
+    print(f"{RESTARTS} restarts: {sorted(times)[RESTARTS // 2]:.2f} s in the middle, {max(times):.2f} s at most")
+    if able(a):
+        expect(a, b, "hybrid")
+
+
+@scenario(long="restarts a daemon a hundred times", minutes=20)
+def restarts_under_traffic_cut_nobody_off(lab):
+    restart_again_and_again(lab, "")
+
+
+@scenario(long="restarts a daemon a hundred times", minutes=20)
+def restarts_cut_nobody_off_where_it_is_required(lab):
+    restart_again_and_again(lab, "[security]\npq = require\n")
 
 
 @scenario
