@@ -197,7 +197,7 @@ static int converse(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(what_was_sent_arrives_once_and_in_order)
+PV_TEST(a_sent_message_arrives_once_and_in_order)
 {
     assert_int_equal(sim_seeds("chat_life", SEEDS, converse, NULL), 0);
 }
@@ -302,7 +302,7 @@ static int slow_interface(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(what_waits_goes_out_when_the_interface_is_up)
+PV_TEST(a_message_that_waits_goes_out_when_the_interface_is_up)
 {
     assert_int_equal(sim_seeds("chat_life", 4, slow_interface, NULL), 0);
 }

@@ -320,7 +320,7 @@ static int is_removed(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_left_can_be_removed)
+PV_TEST(a_member_that_left_can_be_removed)
 {
     assert_int_equal(sim_seeds("heirs", SEEDS, is_removed, NULL), 0);
 }
@@ -439,7 +439,7 @@ static int takes_it_back(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_leaves_while_it_waits_takes_its_wish_back)
+PV_TEST(a_node_that_leaves_while_it_waits_takes_its_wish_back)
 {
     assert_int_equal(sim_seeds("heirs", SEEDS, takes_it_back, NULL), 0);
 }
@@ -472,7 +472,7 @@ static int comes_late(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_comes_by_a_token_of_before_is_heard_of)
+PV_TEST(a_node_that_comes_by_a_token_of_before_is_heard_of)
 {
     static bool approve[] = {false, true};
     assert_int_equal(sim_seeds("heirs", SEEDS, comes_late, &approve[0]), 0);

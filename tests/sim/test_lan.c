@@ -129,7 +129,7 @@ static int stream(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(who_joined_gets_all_of_it_once_and_in_order)
+PV_TEST(a_member_that_joined_gets_all_of_it_once_and_in_order)
 {
     assert_int_equal(sim_seeds("sim_lan", SEEDS, stream, (void *)(uintptr_t) "239.66.0.1"), 0);
     assert_int_equal(sim_seeds("sim_lan", 1, stream, (void *)(uintptr_t) "ff05::66"), 0);
@@ -259,7 +259,7 @@ static int flapping(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(who_joins_and_leaves_all_the_time_costs_little)
+PV_TEST(a_program_that_joins_and_leaves_all_the_time_costs_little)
 {
     assert_int_equal(sim_seeds("sim_lan", SEEDS, flapping, NULL), 0);
 }

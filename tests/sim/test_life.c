@@ -286,7 +286,7 @@ static int one_side_cut_off(uint64_t seed, void *ctx)
     return passed(&l);
 }
 
-PV_TEST(who_is_offline_to_the_coordinator_keeps_its_paths)
+PV_TEST(a_node_offline_to_the_coordinator_keeps_its_paths)
 {
     assert_int_equal(sim_seeds("life", SEEDS, one_side_cut_off, NULL), 0);
 }

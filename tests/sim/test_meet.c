@@ -199,7 +199,7 @@ static int restart(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(what_restarts_is_found_again)
+PV_TEST(a_node_that_restarts_is_found_again)
 {
     assert_int_equal(sim_seeds("meet", SEEDS_SOME, restart, NULL), 0);
 }

@@ -197,7 +197,7 @@ static int back_again(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_fell_back_returns_within_a_minute_and_only_then)
+PV_TEST(a_member_that_fell_back_returns_within_a_minute_and_only_then)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, back_again, NULL), 0);
 }
@@ -431,7 +431,7 @@ static int by_the_second(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_joins_finds_the_coordinator_that_knows_the_invite)
+PV_TEST(a_node_that_joins_finds_the_coordinator_that_knows_the_invite)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, by_the_second, NULL), 0);
 }
@@ -517,7 +517,7 @@ static int while_waiting(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_waits_to_be_admitted_follows_too)
+PV_TEST(a_node_that_waits_to_be_admitted_follows_too)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, while_waiting, NULL), 0);
 }

@@ -295,7 +295,7 @@ PV_TEST(a_lossy_line_gives_no_wrong_mapping)
 
 /* --- what a lesser server can tell ------------------------------------------------------------ */
 
-PV_TEST(what_the_server_cannot_tell_is_unknown)
+PV_TEST(a_behaviour_that_the_server_cannot_tell_is_unknown)
 {
     static const struct {
         enum server_kind kind;

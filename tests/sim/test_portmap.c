@@ -153,7 +153,7 @@ static int heal(uint64_t seed, void *ctx)
     return end(&p, NULL);
 }
 
-PV_TEST(what_a_router_loses_is_mapped_again)
+PV_TEST(a_port_that_a_router_loses_is_mapped_again)
 {
     unsigned bad = 0;
     for (enum fault f = 0; f < FAULTS; f++)

@@ -135,7 +135,7 @@ static int meetings(uint64_t seed, void *ctx)
     return 0;
 }
 
-PV_TEST(whoever_meets_agrees_on_a_key)
+PV_TEST(nodes_that_meet_agree_on_a_key)
 {
     assert_int_equal(sim_seeds("pq", WORLDS, meetings, NULL), 0);
 }

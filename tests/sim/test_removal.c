@@ -320,7 +320,7 @@ static int without_path(uint64_t seed, void *ctx)
     return end(&s, seed, NULL);
 }
 
-PV_TEST(who_has_no_path_leaves_by_the_coordinator_or_not_at_all)
+PV_TEST(a_member_without_a_path_leaves_by_the_coordinator_or_not_at_all)
 {
     assert_int_equal(sim_seeds("removal", SEEDS, without_path, NULL), 0);
 }

@@ -398,7 +398,7 @@ PV_TEST(a_thousand_kills_cuts_and_reunions_lose_nothing)
     assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);
 }
 
-PV_TEST(what_is_deleted_stays_away_and_nothing_else_is_lost)
+PV_TEST(a_deleted_text_stays_away_and_nothing_else_is_lost)
 {
     bool deletes = true;
     assert_int_equal(sim_seeds("room_life", SEEDS, converse, &deletes), 0);

@@ -426,7 +426,7 @@ static int somebody_overheard(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_overheard_tickets_gains_nothing)
+PV_TEST(an_attacker_who_overheard_tickets_gains_nothing)
 {
     assert_int_equal(sim_seeds("sentries", SEEDS, somebody_overheard, NULL), 0);
 }
@@ -451,7 +451,7 @@ static int alarms_are_lost(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
-PV_TEST(who_keeps_alarms_back_wins_seconds)
+PV_TEST(an_attacker_who_keeps_alarms_back_wins_seconds)
 {
     assert_int_equal(sim_seeds("sentries", SEEDS, alarms_are_lost, NULL), 0);
 }

@@ -69,7 +69,7 @@ PV_TEST(sources_share_by_network_and_not_beyond)
     assert_int_equal(pv_bucket_table_new(&t, ((size_t)1 << 24) + 1, 1, 1, &rng), PV_ERR_LIMIT);
 }
 
-PV_TEST(what_a_source_gets_back_it_may_take_again)
+PV_TEST(tokens_that_a_source_gets_back_it_may_take_again)
 {
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 4);

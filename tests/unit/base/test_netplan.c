@@ -63,7 +63,7 @@ PV_TEST(the_largest_plan_fits)
     assert_true(pv_netplan_encode(&p, buf, sizeof(buf)) > 0);
 }
 
-PV_TEST(what_no_plan_may_say_is_refused)
+PV_TEST(a_plan_that_says_too_much_is_refused)
 {
     static const char *const targets[] = {
         "0.0.0.0/1",   "128.0.0.0/1", "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4",
@@ -96,7 +96,7 @@ PV_TEST(what_no_plan_may_say_is_refused)
     assert_int_equal(pv_netplan_check(&p), PV_ERR_MALFORMED);
 }
 
-PV_TEST(what_the_host_says_comes_back)
+PV_TEST(the_hosts_word_comes_back)
 {
     uint8_t buf[PV_NETPLAN_HOST_BYTES];
     struct pv_netplan_host h = {.n_lan = PV_NETPLAN_LINKS,

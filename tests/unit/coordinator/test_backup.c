@@ -109,7 +109,7 @@ PV_TEST(no_file_of_others_comes_into_a_backup)
     assert_int_equal(access(in_dir("c.p2pvpn"), F_OK), -1);
 }
 
-PV_TEST(what_was_there_is_kept_beside_it)
+PV_TEST(the_state_before_is_kept_beside_it)
 {
     make_backup();
     write_text("s/create.key", "AAAAAAAAAAAAAAAAAAAAAA\n");
@@ -146,7 +146,7 @@ static void expect_refusal(const char *part, const char *file)
     free(after);
 }
 
-PV_TEST(what_is_no_backup_is_refused)
+PV_TEST(a_file_that_is_no_backup_is_refused)
 {
     make_backup();
     expect_refusal("no such file", "none");

@@ -236,7 +236,7 @@ static void expect_refusal(struct world *w, const char *what)
                  w->set.store.postgres[0] == '\0' ? "" : ", with PostgreSQL,", what);
 }
 
-PV_TEST(what_an_intruder_would_do_fails)
+PV_TEST(acts_of_an_intruder_fail)
 {
     static const struct {
         const char *what;
@@ -277,7 +277,7 @@ static void try_exec(const struct world *w)
     execl("/bin/true", "true", (char *)NULL);
 }
 
-PV_TEST(who_runs_a_program_is_ended)
+PV_TEST(a_process_that_runs_a_program_is_ended)
 {
     int status = run_child(make_world(), try_exec);
     assert_true(WIFSIGNALED(status));
@@ -323,7 +323,7 @@ static uid_t owner_of(const struct world *w, const char *name)
 }
 
 /* A coordinator that ran as root until now has left a directory of root's. */
-PV_TEST(what_root_left_is_given_to_the_user)
+PV_TEST(files_that_root_left_are_given_to_the_user)
 {
     char path[PATH_MAX], outside[PATH_MAX];
     struct stat st;

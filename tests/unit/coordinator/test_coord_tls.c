@@ -232,7 +232,7 @@ PV_TEST_IN(every_port_tells_tls_stun_and_control_apart, setup, teardown)
     assert_int_equal(stop(&p), 0);
 }
 
-PV_TEST_IN(what_speaks_neither_is_closed, setup, teardown)
+PV_TEST_IN(a_connection_that_speaks_neither_is_closed, setup, teardown)
 {
     struct program p = START("--listen", "127.0.0.1:0");
     struct pv_addr server = listening(&p);

@@ -205,7 +205,7 @@ static pid_t stranger(const char *where)
     _exit(0);
 }
 
-PV_TEST(what_is_no_database_is_waited_for)
+PV_TEST(a_database_that_is_away_is_waited_for)
 {
     char conninfo[128], path[128];
     pid_t pid = stranger(dir);
@@ -312,7 +312,7 @@ PV_TEST(import_says_what_it_cannot_read)
     assert_int_equal(exchange("export", 1, &p), 0);
 }
 
-PV_TEST(what_never_works_is_said_at_the_start)
+PV_TEST(a_setting_that_never_works_is_said_at_the_start)
 {
     struct program a = start(0);
     (void)listening(&a);

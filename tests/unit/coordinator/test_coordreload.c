@@ -53,7 +53,7 @@ static void expect(const char *before, const char *after, const char *changed, c
     assert_string_equal(again.waiting, waiting);
 }
 
-PV_TEST_IN(what_changes_is_named_by_its_key, setup, teardown)
+PV_TEST_IN(a_change_is_named_by_its_key, setup, teardown)
 {
     expect(BEGIN, BEGIN, "", "");
     expect(BEGIN, BEGIN "public = c.example\n", "public", "");
@@ -88,7 +88,7 @@ PV_TEST_IN(networks_are_compared_by_what_they_say, setup, teardown)
     assert_int_equal(again.net_limits.nets[0].limits.stored, 1000000);
 }
 
-PV_TEST_IN(what_was_opened_at_the_start_waits, setup, teardown)
+PV_TEST_IN(settings_used_at_the_start_wait, setup, teardown)
 {
     expect(
         BEGIN "tls-listen = 127.0.0.1:4443\n",

@@ -125,7 +125,7 @@ PV_TEST(the_end_comes_while_some_are_under_way)
 }
 
 /* The last one that there is room for, and one more: the core's thread does that itself. */
-PV_TEST(what_is_too_much_is_done_here)
+PV_TEST(proofs_beyond_the_limit_are_done_here)
 {
     struct world *t = make_world();
     struct cw *w = t->w;

@@ -434,7 +434,7 @@ PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
     pv_aead_engine_free(engine);
 }
 
-PV_TEST(who_is_slow_says_why)
+PV_TEST(a_provider_that_is_slow_says_why)
 {
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
         struct pv_aead_engine *e = NULL;

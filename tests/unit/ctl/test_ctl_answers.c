@@ -233,7 +233,7 @@ PV_TEST(create_prints_the_token_alone)
 }
 
 /* A user who is not root is told to use sudo where nothing else helps: not the group, not `up`. */
-PV_TEST(what_only_root_may_begin_says_so)
+PV_TEST(an_answer_says_what_only_root_may_begin)
 {
     char url[PV_URL_TEXT_BUF];
     if (geteuid() != 0)

@@ -117,7 +117,7 @@ PV_TEST(the_sockets_directory_is_not_taken_from_one_that_runs)
 
 /* An intruder who took over the service's user had the directory before root starts a daemon by
  * hand. */
-PV_TEST(what_lies_in_the_sockets_directory_leads_root_nowhere)
+PV_TEST(a_file_in_the_sockets_directory_leads_root_nowhere)
 {
     struct fixture *f = *state;
     char dir[64], path[96], other[PATH_MAX];
@@ -356,7 +356,7 @@ static bool wait_for_helper(const struct fixture *f)
     return waitpid(helper, NULL, 0) == helper;
 }
 
-PV_TEST(what_it_needs_is_left)
+PV_TEST(the_rights_that_it_needs_are_left)
 {
     struct fixture *f = *state;
     need_root();
@@ -585,7 +585,7 @@ static pid_t start_beside(void)
     return pid;
 }
 
-PV_TEST(what_an_intruder_would_do_fails)
+PV_TEST(acts_of_an_intruder_fail)
 {
     static const struct {
         const char *what;

@@ -423,7 +423,7 @@ PV_TEST(key_files_are_read_strictly)
     assert_non_null(strstr(error, "no such file"));
 }
 
-PV_TEST(what_the_service_may_not_read_is_named_with_what_to_type)
+PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
 {
     struct pv_settings s;
     char path[] = "/tmp/pvkey.XXXXXX", error[2][PV_SETTINGS_ERROR_MAX];
@@ -533,7 +533,7 @@ PV_TEST(a_reload_takes_all_or_nothing)
     pv_settings_done(&s);
 }
 
-PV_TEST(what_was_made_with_rights_waits_for_a_restart)
+PV_TEST(a_setting_made_with_rights_waits_for_a_restart)
 {
     struct pv_settings s;
     struct pv_reload_keys keys;
@@ -610,7 +610,7 @@ PV_TEST(each_key_is_taken_over_or_kept_and_named)
     pv_settings_done(&s);
 }
 
-PV_TEST(what_changed_is_named)
+PV_TEST(a_changed_setting_is_named)
 {
     struct pv_settings s;
     struct pv_reload_keys keys;

@@ -464,7 +464,7 @@ static size_t big_packet(uint8_t *buf, size_t cap, const char *src, const char *
     return len;
 }
 
-PV_TEST(what_does_not_fit_is_cut_refused_or_swallowed)
+PV_TEST(a_packet_that_does_not_fit_is_cut_refused_or_swallowed)
 {
     uint8_t buf[2048];
     struct world w = start("mtu-out=1300");

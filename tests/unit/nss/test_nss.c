@@ -81,7 +81,7 @@ PV_TEST_IN(finds_in_one_network_and_in_several, make, drop)
 }
 
 /* A member that came lately is in a file of its own, and for a moment in both. */
-PV_TEST_IN(who_is_in_two_files_of_a_network_is_found, make, drop)
+PV_TEST_IN(a_member_in_two_files_of_a_network_is_found, make, drop)
 {
     struct fixture *f = *state;
     struct pv_nss_found found;

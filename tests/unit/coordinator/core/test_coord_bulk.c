@@ -187,7 +187,7 @@ PV_TEST(pages_take_no_more_than_their_log)
 }
 
 /* A member that reads nothing gets what it missed when it reads again. */
-PV_TEST(who_has_no_room_is_told_later)
+PV_TEST(a_member_without_room_is_told_later)
 {
     struct bulk_net n = bulk_net(5);
     size_t items = 0, sent = 0;
@@ -233,7 +233,7 @@ static void put_many_invites(struct bulk_net *n)
 }
 
 /* A member that has begun to read the log goes on before others begin. */
-PV_TEST(who_came_first_has_the_whole_log_first)
+PV_TEST(the_member_that_came_first_has_the_whole_log_first)
 {
     struct bulk_net n = bulk_net(8);
     struct pv_ctl_msg pull = {.type = PV_CTL_PULL};

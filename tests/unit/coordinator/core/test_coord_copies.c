@@ -111,7 +111,7 @@ PV_TEST(a_full_box_and_a_failing_disk_are_told)
     cw_ask_ok(s.w, s.alice, keep(s.bob.id.pk, 1, "x"), PV_CTL_DONE);
 }
 
-PV_TEST(what_is_under_way_is_bounded_and_survives_its_connection)
+PV_TEST(work_under_way_is_bounded_and_survives_its_connection)
 {
     struct scene s = begin(75);
     s.w->hold_jobs = true;

@@ -93,7 +93,7 @@ static size_t come_and_go(struct cw *w, uint64_t first, size_t n)
 
 /* Thousands of members behind one address come back at once, and those that were not served in
  * time begin anew: what cost nothing does not keep the others out. A stranger's address pays. */
-PV_TEST(what_ends_unheard_costs_a_members_address_nothing)
+PV_TEST(a_connection_that_ends_unheard_costs_a_members_address_nothing)
 {
     enum {
         BURST = 4
@@ -255,7 +255,7 @@ PV_TEST(a_network_that_takes_long_rests)
 
 /* A network pays also for requests that waited in the coordinator behind others, and for nothing
  * else that is sent to it. */
-PV_TEST(what_waited_is_paid_for_too)
+PV_TEST(a_request_that_waited_is_paid_for_too)
 {
     struct cw *w = cw_new(95);
     cw_start(w);

@@ -59,7 +59,7 @@ static struct pv_storeop *knock(struct cw *w)
 /* A node that was told where the home is, twice, and knocks again, pleads, and the store learns who
  * it is.
  */
-PV_TEST(who_cannot_get_there_pleads_by_name)
+PV_TEST(a_node_that_cannot_get_there_pleads_by_name)
 {
     struct cw *w = cw_new(4);
     w->cfg.homes = w->hold_jobs = true;

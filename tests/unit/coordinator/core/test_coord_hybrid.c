@@ -76,7 +76,7 @@ PV_TEST(others_go_on_as_before)
     cw_ask_ok(w, c, (struct pv_ctl_msg){.type = PV_CTL_PING}, PV_CTL_PONG);
 }
 
-PV_TEST(what_is_no_key_ends_the_connection)
+PV_TEST(a_bad_key_ends_the_connection)
 {
     uint8_t ek[PV_KEM_EK_LEN];
     struct cw *w = world(&kem_double);

@@ -47,7 +47,7 @@ static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct 
     return cw_put(w, by, pv_made_view(&made));
 }
 
-PV_TEST(who_waits_is_told_so_until_an_admin_admits_it)
+PV_TEST(a_node_that_waits_is_told_so_until_an_admin_admits_it)
 {
     struct cw *w = begin(1);
     struct cw_client *alice = cw_member(w, &w->alice);
@@ -134,7 +134,7 @@ PV_TEST(the_table_of_who_asks_is_bounded)
 }
 
 /* Its first word after the end is taken like any other, and it is a member again. */
-PV_TEST(who_has_expired_may_renew_itself)
+PV_TEST(a_member_that_has_expired_may_renew_itself)
 {
     struct cw *w = begin(4);
     struct cw_client *alice = cw_member(w, &w->alice);

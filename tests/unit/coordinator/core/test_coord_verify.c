@@ -42,7 +42,7 @@ PV_TEST(a_newcomer_costs_each_of_its_signatures_once)
     assert_int_equal(verified, 1);
 }
 
-PV_TEST(what_is_put_again_costs_none)
+PV_TEST(a_statement_put_again_costs_none)
 {
     struct cw *w = cw_new(2);
     cw_start(w);

@@ -90,7 +90,7 @@ PV_TEST(a_neighbour_in_the_same_network_stays)
 }
 
 /* Those of a source that have begun go last, the oldest of them first. */
-PV_TEST(who_has_begun_stays_while_others_are_silent)
+PV_TEST(a_client_that_has_begun_stays_while_others_are_silent)
 {
     struct world *w = make_world();
     for (size_t i = 0; i < SHARE; i++)
@@ -112,7 +112,7 @@ PV_TEST(who_has_begun_stays_while_others_are_silent)
 
 /* One place each, all of them begun: whoever comes from elsewhere gets one nevertheless, and is the
  * first to lose it again to the next who is as silent. */
-PV_TEST(who_comes_from_elsewhere_is_not_kept_out_by_many_that_have_begun)
+PV_TEST(a_client_from_elsewhere_is_not_kept_out_by_many_that_have_begun)
 {
     struct world *w = make_world();
     for (size_t i = 0; i < MAX; i++) {

@@ -90,7 +90,7 @@ PV_TEST(a_newcomer_proves_twice_and_waits_for_each)
 }
 
 /* A client may send its first requests behind hello. */
-PV_TEST(what_comes_behind_a_hello_is_answered_behind_it)
+PV_TEST(a_request_behind_a_hello_is_answered_behind_it)
 {
     struct cw *w = world();
     struct cw_client *c = shaken(w);

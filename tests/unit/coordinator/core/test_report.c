@@ -381,7 +381,7 @@ PV_TEST(udp_that_never_came_is_a_problem)
     assert_null(strstr(text, "problem"));
 }
 
-PV_TEST(what_is_off_or_well_is_short)
+PV_TEST(a_part_that_is_off_or_well_is_short)
 {
     struct pv_report r = {.version = "1", .relay = &stats};
     static char text[PV_REPORT_TEXT_MAX];
@@ -426,7 +426,7 @@ PV_TEST(other_documents_are_refused_or_survived)
     json_decref(doc);
 }
 
-PV_TEST(who_stands_by_says_whom_it_waits_for)
+PV_TEST(a_coordinator_that_stands_by_says_whom_it_waits_for)
 {
     static char text[PV_REPORT_TEXT_MAX];
     static const struct {

@@ -103,7 +103,7 @@ PV_TEST_IN(a_flood_keeps_nobody_else_out, make_world, end_world)
     pv_tlsgate_leave(&w->gate, &member);
 }
 
-PV_TEST_IN(who_comes_to_a_crowd_has_less_time, make_world, end_world)
+PV_TEST_IN(a_client_that_comes_to_a_crowd_has_less_time, make_world, end_world)
 {
     struct world *w = *state;
     size_t n = PV_TLSGATE_MAX / 2 + 1;

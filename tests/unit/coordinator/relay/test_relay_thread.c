@@ -499,7 +499,7 @@ PV_TEST_IN(a_stream_relays_through_the_link, make_world, end_world)
     close(peer.fd);
 }
 
-PV_TEST_IN(what_was_not_read_in_time_is_counted, prepare_world, end_world)
+PV_TEST_IN(datagrams_not_read_in_time_are_counted, prepare_world, end_world)
 {
     struct world *w = *state;
     static const uint8_t run[RUN * 1400];

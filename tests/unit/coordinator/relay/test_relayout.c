@@ -69,7 +69,7 @@ PV_TEST(interleaved_flows_become_a_run_each_and_keep_their_order)
     assert_int_equal(ro.n, PV_TURNS_BATCH);
 }
 
-PV_TEST(what_may_not_be_in_one_run_is_not)
+PV_TEST(datagrams_that_may_not_be_in_one_run_are_not)
 {
     struct pv_turns_out out[8];
     static struct pv_relayout ro;

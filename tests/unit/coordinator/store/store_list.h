@@ -11,7 +11,7 @@
 
 /* --- operations ---------------------------------------------------------------------------- */
 
-PV_TEST(what_was_put_is_there_after_a_restart_in_order)
+PV_TEST(statements_put_are_there_after_a_restart_in_order)
 {
     struct pv_coordstore *s = open_ok();
     struct cw_node a = cw_node_make(world);

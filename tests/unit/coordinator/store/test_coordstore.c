@@ -177,7 +177,7 @@ PV_TEST(a_damaged_database_is_named_and_left_alone)
     assert_true(before.st_size == after.st_size);
 }
 
-PV_TEST(what_is_no_database_is_named)
+PV_TEST(a_file_that_is_no_database_is_named)
 {
     char junk[4096];
     memset(junk, 'j', sizeof(junk));

@@ -55,7 +55,7 @@ PV_TEST(a_network_that_was_lost_does_not_hurt_others)
     pv_storeop_free(ops[1]);
 }
 
-PV_TEST(what_is_given_away_goes_with_all_its_rows)
+PV_TEST(a_network_given_away_goes_with_all_its_rows)
 {
     assert_int_equal(create(&one, 1).status, PV_OK);
     struct pv_home_answer *a = ask(&one, PV_STOREOP_LEAVE, false);
@@ -79,7 +79,7 @@ PV_TEST(what_is_given_away_goes_with_all_its_rows)
 }
 
 /* The other drains too, or has ended: what nobody can have is not given to nobody. */
-PV_TEST(what_nobody_takes_stays)
+PV_TEST(a_network_that_nobody_takes_stays)
 {
     assert_int_equal(create(&one, 1).status, PV_OK);
     run_sql("UPDATE p2pvpn.coordinators SET draining = true WHERE name = 'machine 2'");
@@ -231,7 +231,7 @@ PV_TEST(one_that_was_killed_is_followed_before_its_time)
     pv_pg_lease_free(alone);
 }
 
-PV_TEST(what_members_cannot_reach_comes_back)
+PV_TEST(a_home_that_members_cannot_reach_comes_back)
 {
     assert_int_equal(create(&one, 1).status, PV_OK);
     memcpy(pleader, world->alice.id.pk, sizeof(pleader));
@@ -266,7 +266,7 @@ static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t 
 }
 
 /* A removed machine knows enough of the network to knock as before. */
-PV_TEST(who_was_removed_or_left_moves_nothing)
+PV_TEST(a_node_that_was_removed_or_left_moves_nothing)
 {
     struct cw_node bob = cw_node_make(world), eve = cw_node_make(world);
     assert_int_equal(create(&one, 1).status, PV_OK);
@@ -426,7 +426,7 @@ static void take_both(uint8_t (*ids)[PV_NETWORK_ID_LEN], pid_t other)
 /* When a coordinator has died, the others take its networks in batches that overlap. They lock what
  * they change in one order: who loses, then homes by their networks. Or they would wait for each
  * other, and the database would end one of them a second later. */
-PV_TEST(who_follow_at_once_do_not_wait_for_each_other)
+PV_TEST(coordinators_that_follow_at_once_do_not_wait_for_each_other)
 {
     uint8_t ids[2][PV_NETWORK_ID_LEN];
     char low[2 * PV_NETWORK_ID_LEN + 1], high[2 * PV_NETWORK_ID_LEN + 1], sql[160];
@@ -507,7 +507,7 @@ PV_TEST(least_rights_are_enough)
 
 /* --- looking --------------------------------------------------------------------------------- */
 
-PV_TEST(who_looks_sees_all_of_it)
+PV_TEST(an_operator_who_looks_sees_all_of_it)
 {
     char error[PV_PG_ERROR_MAX] = "";
     unsigned n[3] = {0};
@@ -577,7 +577,7 @@ static void wait_for_waiters(void)
 
 /* Somebody's session has locked a coordinator's row and does not end: who starts in that place
  * waits, and those who live go on. */
-PV_TEST(who_starts_holds_up_nobody_who_lives)
+PV_TEST(a_coordinator_that_starts_holds_up_nobody_who_lives)
 {
     char error[PV_PG_ERROR_MAX] = "";
     struct pv_pg *somebody = pg_sql_open(&server);
@@ -599,7 +599,7 @@ PV_TEST(who_starts_holds_up_nobody_who_lives)
 
 /* Its questions are answered and the rows of a network never come: members are sent to the
  * coordinator that can read them. */
-PV_TEST(who_cannot_read_a_network_sends_its_members_elsewhere)
+PV_TEST(a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere)
 {
     struct pg_line *line = pg_line_new(&server, NULL);
     assert_int_equal(create(&one, 1).status, PV_OK);

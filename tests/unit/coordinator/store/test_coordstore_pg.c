@@ -269,7 +269,7 @@ static void wait_for_no_session(void)
         poll(NULL, 0, 20);
 }
 
-PV_TEST(who_lost_the_lease_stores_nothing)
+PV_TEST(a_coordinator_that_lost_the_lease_stores_nothing)
 {
     const struct pv_pg_lease_config first = lease_config(1), second = lease_config(2);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
@@ -390,7 +390,7 @@ PV_TEST(a_user_with_few_rights_is_enough)
     run_sql("DROP OWNED BY few; DROP ROLE few");
 }
 
-PV_TEST(what_is_no_address_of_a_database_is_named)
+PV_TEST(a_bad_address_of_a_database_is_named)
 {
     char error[PV_STOREOP_ERROR_MAX] = "";
     struct pv_coordstore *s = NULL;

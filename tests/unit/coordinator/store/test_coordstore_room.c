@@ -191,7 +191,7 @@ PV_TEST(two_batches_that_make_room_are_stored)
 }
 
 /* The home of the network that gives way goes on with the same copies. */
-PV_TEST(who_makes_room_waits_for_the_home_and_not_the_other_way_round)
+PV_TEST(a_store_that_makes_room_waits_for_the_home_and_not_the_other_way_round)
 {
     const struct net here = net_make(&one, 2), large = net_make(&two, 3), small = net_make(&two, 4);
     struct job a = {.n = 1}, b = {.n = 3};

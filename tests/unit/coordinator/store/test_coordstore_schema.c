@@ -259,7 +259,7 @@ PV_TEST(of_two_versions_that_start_at_once_the_later_one_stays)
     pv_pg_free(later);
 }
 
-PV_TEST(who_may_not_make_tables_is_told_who_may)
+PV_TEST(a_user_who_may_not_make_tables_is_told_who_may)
 {
     char error[PV_PG_ERROR_MAX] = "";
     pg_sql(&server, "DO $$ BEGIN CREATE ROLE few LOGIN; EXCEPTION WHEN duplicate_object THEN NULL;"

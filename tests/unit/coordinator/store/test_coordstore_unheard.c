@@ -163,7 +163,7 @@ static void lose_network(void)
 
 /* A batch is stored, nobody hears of it, and one of its two networks is lost before it is sent
  * again: the other's member is answered that it is in, and has not come second to itself. */
-PV_TEST(what_was_stored_is_known_again_beside_a_network_that_was_lost)
+PV_TEST(statements_stored_are_known_again_beside_a_network_that_was_lost)
 {
     struct cw *first = world;
     struct cw_keys first_invite = invite;

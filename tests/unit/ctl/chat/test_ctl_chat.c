@@ -161,7 +161,7 @@ PV_TEST(history_shows_both_directions)
     assert_null(strstr(t.out, "more"));
 }
 
-PV_TEST(what_the_other_machine_does_not_take_is_said)
+PV_TEST(a_message_that_the_other_machine_does_not_take_is_said)
 {
 #define HELD                                                                                \
     "{\"id\":\"A\",\"from\":\"lap\",\"to\":\"pi\",\"room\":null,\"text\":\"yes\",\"time\":" \
@@ -410,7 +410,7 @@ PV_TEST(raw_prints_the_lines_of_one_conversation)
     assert_string_equal(t.out, "private\n");
 }
 
-PV_TEST(what_the_daemon_says_of_a_file_reaches_no_terminal_as_a_command)
+PV_TEST(the_daemons_word_of_a_file_reaches_no_terminal_as_a_command)
 {
     char path[] = "/tmp/ctlchatXXXXXX";
     int fd = mkstemp(path);

@@ -110,7 +110,7 @@ PV_TEST(no_name_leaves_the_directory)
     assert_text(in_dir("_bashrc"), "what bob sent");
 }
 
-PV_TEST(what_cannot_be_copied_leaves_nothing_behind)
+PV_TEST(a_file_that_cannot_be_copied_leaves_nothing_behind)
 {
     int no_file = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(pv_fetch(no_file, dir, "photo.jpg", NULL) < 0);

@@ -38,7 +38,7 @@ PV_TEST(columns_are_as_wide_as_on_the_screen)
 }
 
 /* A byte that is no UTF-8 is shown as something else, and is counted as that. */
-PV_TEST(what_is_no_text_keeps_its_column)
+PV_TEST(bytes_that_are_no_text_keep_their_column)
 {
     static const char *const cells[] = {"a\xff", "1", "abc", "2"};
     char *text = print(cells, PV_ARRAY_LEN(cells));

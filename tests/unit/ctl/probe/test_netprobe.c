@@ -30,7 +30,7 @@ PV_TEST(servers_are_taken_in_every_form)
     }
 }
 
-PV_TEST(what_is_no_server_is_refused_without_a_look_up)
+PV_TEST(a_text_that_is_no_server_is_refused_without_a_look_up)
 {
     static const char *const rows[] = {
         "",        ",",           ":3478", "host:0", "host:65536",  "host:x",     "a host",

@@ -51,7 +51,7 @@ PV_TEST(the_line_takes_no_control_characters_and_has_an_end)
     assert_int_equal(f->t.edit.len, PV_TUIEDIT_MAX - 1);
 }
 
-PV_TEST(what_was_typed_comes_back)
+PV_TEST(typed_lines_come_back)
 {
     struct fixture *f = *state;
     pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));

@@ -37,7 +37,7 @@ PV_TEST(the_usual_screen)
     drop_actions(t);
 }
 
-PV_TEST(what_is_new_what_was_done_and_who_typed_it_are_seen)
+PV_TEST(news_and_deeds_and_their_authors_are_seen)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;

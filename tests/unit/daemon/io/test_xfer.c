@@ -263,7 +263,7 @@ PV_TEST(a_file_that_does_not_answer_can_be_cancelled)
     close(sock[1]);
 }
 
-PV_TEST(what_is_kept_already_needs_no_connection)
+PV_TEST(a_file_kept_already_needs_no_connection)
 {
     struct pv_xfer x = {.op = {.type = PV_FILEOP_FETCH, .number = 5, .size = SIZE},
                         .sock = -1,

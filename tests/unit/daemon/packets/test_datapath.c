@@ -229,7 +229,7 @@ static bool drain_punts(struct node *n, uint32_t peer)
 
 /* Control stands still, while packets for a peer that was never used fill the ring: what another
  * peer needs finds no room then, and is told with its next packet. */
-PV_TEST(what_is_told_once_survives_a_full_ring)
+PV_TEST(news_told_once_survives_a_full_ring)
 {
     static struct world w;
     struct node *n = &w.node[0];
@@ -309,7 +309,7 @@ PV_TEST(a_datagram_of_any_length_stops_nothing)
     }
 }
 
-PV_TEST(what_control_received_is_opened_like_the_rest)
+PV_TEST(a_datagram_that_control_received_is_opened_like_the_rest)
 {
     for (unsigned threads = 1; threads <= 2; threads++) {
         static struct world w;
@@ -342,7 +342,7 @@ PV_TEST(what_control_received_is_opened_like_the_rest)
 
 /* The one thread waits a little for control to follow the static peer, and after its sends: what
  * control has for it meanwhile is not slept over. */
-PV_TEST(what_is_injected_while_a_static_peer_moves_is_sent)
+PV_TEST(a_packet_injected_while_a_static_peer_moves_is_sent)
 {
     static struct world w;
     const struct pv_udp_opts opts = {.df = true};
@@ -368,7 +368,7 @@ PV_TEST(what_is_injected_while_a_static_peer_moves_is_sent)
     close(fd);
 }
 
-PV_TEST(what_was_injected_before_the_end_is_sent)
+PV_TEST(a_packet_injected_before_the_end_is_sent)
 {
     static struct world w;
     uint8_t bytes[64], inband[12] = {0xc1, 4, 0, 0, 0, 0, 0, 1, 0, 1};

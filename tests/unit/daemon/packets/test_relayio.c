@@ -227,7 +227,7 @@ PV_TEST(refusal_is_an_event_with_words)
     close(closed);
 }
 
-PV_TEST(what_is_no_turn_ends_the_stream)
+PV_TEST(a_message_that_is_no_turn_ends_the_stream)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};
@@ -240,7 +240,7 @@ PV_TEST(what_is_no_turn_ends_the_stream)
 }
 
 /* A server that does not read: memory stays bounded, the rest is dropped and counted. */
-PV_TEST(what_a_full_line_does_not_take_is_dropped)
+PV_TEST(a_message_that_a_full_line_does_not_take_is_dropped)
 {
     struct world *w = *state;
     const struct pv_relaystream_to to = {.addr = w->addr};

@@ -164,7 +164,7 @@ PV_TEST(a_mark_belongs_to_the_receipt_that_is_kept)
     pv_store_close(s);
 }
 
-PV_TEST(what_was_stored_is_there_after_reopening)
+PV_TEST(rows_stored_are_there_after_reopening)
 {
     struct pv_store *s = open_store();
     struct stat st;
@@ -293,7 +293,7 @@ PV_TEST(a_newcomer_alone_writes_less_than_4_kib)
 }
 
 /* SQLite would keep the pages that it has read and written, up to 2 MB. */
-PV_TEST(what_was_read_or_written_leaves_no_pages_in_memory)
+PV_TEST(rows_read_or_written_leave_no_pages_in_memory)
 {
     enum {
         SMALL = 256 * 1024 /* bytes */

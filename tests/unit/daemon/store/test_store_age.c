@@ -50,7 +50,7 @@ static uint64_t messages(void)
     return number("SELECT count(*) FROM chat_message");
 }
 
-PV_TEST(what_is_too_old_goes_as_days_pass)
+PV_TEST(old_messages_go_as_days_pass)
 {
     purge(BEGIN);
     say(1, BEGIN);
@@ -109,7 +109,7 @@ PV_TEST(a_year_that_nobody_saw_counts_as_a_day)
 }
 
 /* Of a program without this clock, whose wall clock was wrong as these came. */
-PV_TEST(what_is_from_the_future_has_come_today)
+PV_TEST(a_message_from_the_future_has_come_today)
 {
     say(1, BEGIN + 3600 * DAY);
     commit(CAROL, 2, 1, 1);

@@ -129,7 +129,7 @@ PV_TEST_EACH(outbox_lists_undelivered_in_order_in_pages, both)
     assert_outbox(BOB, 0, 4, "1 3 4 5");
 }
 
-PV_TEST_EACH(what_is_kept_elsewhere_is_not_listed_again, both)
+PV_TEST_EACH(a_message_kept_elsewhere_is_not_listed_again, both)
 {
     for (uint8_t i = 1; i <= 4; i++)
         enqueue(BOB, i);
@@ -158,7 +158,7 @@ PV_TEST_EACH(what_is_kept_elsewhere_is_not_listed_again, both)
     assert_list(list, "3 4");
 }
 
-PV_TEST_EACH(what_was_handed_over_is_sent_and_stays_in_the_outbox, both)
+PV_TEST_EACH(a_message_handed_over_is_sent_and_stays_in_the_outbox, both)
 {
     enqueue(BOB, 1);
     enqueue(BOB, 2);
@@ -250,7 +250,7 @@ PV_TEST_EACH(an_id_that_is_there_twice_holds_up_nobody, both)
 
 /* What comes after a list whose messages were deleted stands where they stood: it is not taken for
  * what the client has. */
-PV_TEST_IN(what_takes_the_place_of_deleted_messages_is_not_read, setup_sqlite, teardown_sqlite)
+PV_TEST_IN(a_message_in_the_place_of_deleted_ones_is_not_read, setup_sqlite, teardown_sqlite)
 {
     struct pv_chatjob job = job_of(PV_CHATJOB_INBOX, BOB, 3);
     struct pv_chatjob clear = job_of(PV_CHATJOB_CLEAR, BOB, 0);

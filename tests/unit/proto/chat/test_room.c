@@ -123,7 +123,7 @@ PV_TEST(every_cut_and_every_flipped_byte_is_refused)
     }
 }
 
-PV_TEST(what_is_out_of_its_range_is_not_made)
+PV_TEST(a_record_out_of_its_range_is_not_made)
 {
     static char text[PV_CHAT_TEXT_MAX + 2];
     struct pv_room_record rec = record(PV_ROOM_CREATE), got;

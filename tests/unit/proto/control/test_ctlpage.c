@@ -149,7 +149,7 @@ PV_TEST(damaged_pages_are_refused)
     assert_int_equal(pv_ctl_parse(pv_view(buf, len), &back), PV_ERR_MALFORMED);
 }
 
-PV_TEST(what_is_no_page_is_not_packed)
+PV_TEST(a_list_that_makes_no_page_is_not_packed)
 {
     static struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     static uint8_t buf[PV_CTL_TEXT_MAX];

@@ -115,7 +115,7 @@ PV_TEST(the_form_is_the_documented_one)
     json_decref(obj);
 }
 
-PV_TEST(what_is_unknown_is_skipped)
+PV_TEST(unknown_fields_are_skipped)
 {
     struct pv_desc d;
     assert_int_equal(
@@ -137,7 +137,7 @@ PV_TEST(what_is_unknown_is_skipped)
     assert_int_equal(d.wg_len, 0);
 }
 
-PV_TEST(what_is_wrong_is_refused)
+PV_TEST(wrong_fields_are_refused)
 {
     static const struct {
         const char *text;
@@ -212,7 +212,7 @@ PV_TEST(thirty_two_candidates_pass_and_no_more)
 
 #define HEAD "{\"gen\":1,\"rev\":1," CREDS ",\"cands\":[],"
 
-PV_TEST(what_was_measured_about_a_nat_reads_back)
+PV_TEST(findings_about_a_nat_read_back)
 {
     static const struct pv_desc_nat nats[] = {
         {.mapping = PV_DESC_MAPPING_SAME},

@@ -66,7 +66,7 @@ static void flip(void *at)
 }
 
 /* Each thing that was said or known is in the key. */
-PV_TEST(whatever_differs_gives_another_key)
+PV_TEST(any_difference_gives_another_key)
 {
     struct exchange x;
     fill(&x);

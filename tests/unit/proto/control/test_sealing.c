@@ -127,7 +127,7 @@ PV_TEST(two_boxes_are_never_alike)
         assert_memory_not_equal(first + at, t.box + at, 32);
 }
 
-PV_TEST(what_is_no_key_seals_nothing)
+PV_TEST(a_bad_key_seals_nothing)
 {
     uint8_t bad[PV_SEALING_CERT_LEN], big[250];
     begin(&kem_double);

@@ -221,7 +221,7 @@ PV_TEST(writing_keeps_its_limits)
 
 #define HEAD "\"head\":\"ISEhISEhISEhISEhISEhISEhISEhISEhISEhISEhISE\""
 
-PV_TEST(what_is_wrong_is_refused)
+PV_TEST(wrong_fields_are_refused)
 {
     static const struct {
         const char *text;

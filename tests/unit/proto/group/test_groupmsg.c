@@ -128,7 +128,7 @@ PV_TEST(many_records_are_read)
     assert_int_equal(n, 3);
 }
 
-PV_TEST(what_is_no_report_is_refused)
+PV_TEST(a_packet_that_is_no_report_is_refused)
 {
     struct pv_groupmsg msg;
     struct pv_group g;

@@ -4,7 +4,7 @@
 #include "tests/unit/proto/group/group_packets.h"
 #include "tests/unit/test_util.h"
 
-PV_TEST(what_is_told_is_read)
+PV_TEST(a_set_that_is_told_is_read)
 {
     struct pv_grouptell t = {.flags = PV_GROUPTELL_ASKS | 0x80,
                              .own = {0xdeadbeef, 7},
@@ -49,7 +49,7 @@ static int parse(uint16_t n4, uint16_t n6, const char *const *groups, size_t n)
     return pv_grouptell_parse(pv_view(body, len), &t);
 }
 
-PV_TEST(what_makes_no_set_is_refused)
+PV_TEST(a_list_that_makes_no_set_is_refused)
 {
     assert_int_equal(parse(0, 0, NULL, 0), PV_OK);
     assert_int_equal(parse(2, 0, (const char *[]){"239.1.1.1", "239.1.1.2"}, 2), PV_OK);

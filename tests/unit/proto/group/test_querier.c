@@ -60,7 +60,7 @@ PV_TEST(it_asks_twice_and_then_every_two_minutes)
     assert_string_equal(questions(q), "");
 }
 
-PV_TEST(what_is_reported_is_wanted_until_it_is_left)
+PV_TEST(a_reported_group_is_wanted_until_it_is_left)
 {
     struct pv_querier *q = started(PV_S(1));
     uint64_t changes = q->changes;

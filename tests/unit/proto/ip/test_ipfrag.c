@@ -133,7 +133,7 @@ PV_TEST(options_go_into_later_fragments_as_they_say)
     assert_int_equal(out[27], 0);
 }
 
-PV_TEST(what_must_not_be_cut_is_refused)
+PV_TEST(a_packet_that_must_not_be_cut_is_refused)
 {
     struct test_rng source;
     struct pv_rng rng = test_rng_make(&source, 3);

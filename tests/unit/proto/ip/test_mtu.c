@@ -307,7 +307,7 @@ PV_TEST(a_doubt_is_looked_into_at_once)
     }
 }
 
-PV_TEST(what_is_told_of_a_path_holds_for_10_minutes)
+PV_TEST(a_size_told_of_a_path_holds_for_10_minutes)
 {
     struct pv_mtu m = {.state = PV_MTU_OFF};
     pv_ns now = PV_S(100);

@@ -215,7 +215,7 @@ PV_TEST_IN(parts_of_different_packets_never_mix, set_up, tear_down)
     assert_int_equal(pv_parts_take_lost(parts), 0);
 }
 
-PV_TEST_IN(who_completes_nothing_does_not_hinder_others, set_up, tear_down)
+PV_TEST_IN(a_sender_that_completes_nothing_does_not_hinder_others, set_up, tear_down)
 {
     struct pv_parts_plan plan = plan_of(1280, 1220);
     for (uint32_t i = 0; i < 10000; i++) {

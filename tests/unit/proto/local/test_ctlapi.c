@@ -508,7 +508,7 @@ PV_TEST(relays_are_added_whole_or_not_at_all)
     assert_int_equal(r, PV_OK);
 }
 
-PV_TEST(what_is_known_about_the_nat_is_added_to_status)
+PV_TEST(facts_about_the_nat_are_added_to_status)
 {
     struct pv_ctlapi_hard hard = {.mapping = "varies",
                                   .ports = "random",

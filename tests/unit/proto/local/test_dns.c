@@ -58,7 +58,7 @@ PV_TEST(every_truncation_is_refused)
                          n < 12 ? PV_ERR_TRUNCATED : PV_ERR_MALFORMED);
 }
 
-PV_TEST(what_is_no_plain_query_is_refused)
+PV_TEST(a_packet_that_is_no_plain_query_is_refused)
 {
     static const struct {
         const char *packet;

@@ -117,7 +117,7 @@ PV_TEST(a_slip_is_told_with_its_line)
     assert_int_equal(line, 2);
 }
 
-PV_TEST(what_is_missing_or_too_much_is_told)
+PV_TEST(letters_missing_or_too_many_are_told)
 {
     uint8_t key[PV_PWHASH_KEY_LEN];
     char code[PV_PAPERKEY_CHARS + 2];

@@ -148,7 +148,7 @@ PV_TEST(adding_twice_changes_nothing)
     assert_memory_equal(&h, &none, sizeof(h));
 }
 
-PV_TEST(who_left_may_come_back_with_a_higher_serial)
+PV_TEST(a_node_that_left_may_come_back_with_a_higher_serial)
 {
     struct world w = world_make(6);
     struct pv_roster *r = roster_of(&w);

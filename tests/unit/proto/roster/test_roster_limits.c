@@ -289,7 +289,7 @@ PV_TEST(a_removed_admin_counts_no_more_in_whatever_order_it_is_heard)
     }
 }
 
-PV_TEST(what_an_admin_said_before_its_removal_stays)
+PV_TEST(an_admins_word_before_its_removal_stays)
 {
     struct dispute d = dispute_make();
     struct item after = make_revocation(&d.w, &d.w.creator, PV_REVOKE_NODE, d.b.pk, NULL, 0);

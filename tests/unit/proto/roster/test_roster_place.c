@@ -87,7 +87,7 @@ PV_TEST(a_removed_node_leaves_name_and_address_to_its_successor)
     assert_memory_equal(former.node, t.bob.pk, PV_SIGN_PK_LEN);
 }
 
-PV_TEST(who_may_not_say_it_changes_nothing)
+PV_TEST(a_signer_that_may_not_say_it_changes_nothing)
 {
     struct item it = make_place(&t.w, &t.carol, &t.bob, "fool", 9, 9);
     enum pv_roster_added added;

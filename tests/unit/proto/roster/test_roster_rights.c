@@ -54,7 +54,7 @@ static struct item end_of(struct office *o, const struct keys *signer, const str
     return make_end(&o->w, signer, about->pk, hash_of(grant).bytes, NULL, 0);
 }
 
-PV_TEST(what_was_said_before_stays)
+PV_TEST(words_from_before_stay)
 {
     struct office o = office_make(1);
     struct keys carol = keys_of(5), dave = keys_of(6), inv2 = keys_of(7);
@@ -167,7 +167,7 @@ PV_TEST(only_some_may_end_rights)
 
 /* Without a receipt nobody can say that an admin's word came before its end; whoever ends its
  * rights names those who stay. */
-PV_TEST(who_rests_on_a_word_without_receipt_stays_if_named)
+PV_TEST(a_member_that_rests_on_a_word_without_receipt_stays_if_named)
 {
     struct office o = office_make(5);
     struct keys nodes[12];

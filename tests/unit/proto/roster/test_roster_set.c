@@ -67,7 +67,7 @@ static void expect_bucket(struct pv_roster *r, uint8_t bucket)
     assert_null(pv_roster_bucket_at(r, bucket, h.n));
 }
 
-PV_TEST(what_is_compared_follows_from_the_statements_alone)
+PV_TEST(the_compared_set_follows_from_the_statements_alone)
 {
     struct world w = world_make(1);
     struct pv_roster *r = roster_of(&w);

@@ -58,7 +58,7 @@ static void bob_joins(struct net *n)
 
 /* --- expiry ----------------------------------------------------------------------------------- */
 
-PV_TEST(who_is_not_heard_of_expires_and_comes_back_by_its_next_word)
+PV_TEST(a_member_not_heard_of_expires_and_comes_back_by_its_next_word)
 {
     struct net n = net_make(0, LIFETIME);
     bob_joins(&n);
@@ -176,7 +176,7 @@ PV_TEST(a_network_that_moves_has_another_clock)
 }
 
 /* What lives by its inviter's word stays if that word ends, expired or not. */
-PV_TEST(who_has_expired_outlives_the_invite)
+PV_TEST(a_member_that_has_expired_outlives_the_invite)
 {
     struct net n = net_make(0, LIFETIME);
     struct pv_st_revocation what = {.kind = PV_REVOKE_INVITE, .time = T0};
@@ -272,7 +272,7 @@ PV_TEST(renewals_do_not_push_out_what_they_repeat)
 
 /* --- approval --------------------------------------------------------------------------------- */
 
-PV_TEST(who_waits_is_no_member_until_an_admin_says_so)
+PV_TEST(a_node_that_waits_is_no_member_until_an_admin_says_so)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     bob_joins(&n);
@@ -329,7 +329,7 @@ PV_TEST(a_denied_one_is_out_and_frees_the_name)
 }
 
 /* A coordinator dates the claim of a friend back: the friend comes in order when it is admitted. */
-PV_TEST(who_was_admitted_later_takes_no_name)
+PV_TEST(a_node_admitted_later_takes_no_name)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys open = keys_of(33);
@@ -348,7 +348,7 @@ PV_TEST(who_was_admitted_later_takes_no_name)
 
 /* The admin that admitted is removed: whom the removal names stays, and that is everybody whom it
  * let in. */
-PV_TEST(who_was_admitted_outlives_the_admin)
+PV_TEST(a_member_that_was_admitted_outlives_the_admin)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, 0);
     struct keys admin = keys_of(50);

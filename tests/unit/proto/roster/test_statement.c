@@ -132,7 +132,7 @@ static struct made make_sample(uint8_t type)
     return make(&st, &signer, type == PV_ST_MEMBER ? &node : NULL);
 }
 
-PV_TEST(what_is_made_reads_back_the_same)
+PV_TEST(a_statement_made_reads_back_the_same)
 {
     struct keys signer = keys_of(1);
     for (uint8_t type = PV_ST_NETWORK; type <= PV_ST_ADMISSION; type++) {

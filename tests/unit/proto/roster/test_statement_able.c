@@ -61,7 +61,7 @@ PV_TEST(the_highest_serial_counts)
     assert_int_equal(pv_roster_by_name(r, "bob")->state, PV_MEMBER_ACTIVE);
 }
 
-PV_TEST(who_is_no_node_says_nothing)
+PV_TEST(a_key_of_no_node_says_nothing)
 {
     struct world w = world_make(2);
     struct pv_roster *r = roster_of(&w);

@@ -32,7 +32,7 @@ static struct pv_statement sample_rule(void)
     return st;
 }
 
-PV_TEST(what_is_made_reads_back_the_same)
+PV_TEST(a_statement_made_reads_back_the_same)
 {
     struct pv_statement want = sample_tag(), got;
     struct made m = make_signed(&want);

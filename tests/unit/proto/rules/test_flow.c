@@ -198,7 +198,7 @@ PV_TEST(fragments_belong_to_their_first_one)
 }
 
 /* This must read the fields that the kernel acts on. */
-PV_TEST(what_may_be_read_in_two_ways_is_bad)
+PV_TEST(a_packet_that_may_be_read_in_two_ways_is_bad)
 {
     /* IPv4: to be sent on elsewhere by an option, or padded only. */
     static const struct {
@@ -364,7 +364,7 @@ PV_TEST(a_flood_pushes_out_its_own_flows)
 }
 
 /* Places of flows that are over are taken before those of any that is not, and that is no loss. */
-PV_TEST(what_is_over_makes_room)
+PV_TEST(a_flow_that_is_over_makes_room)
 {
     struct pv_flowtable *t = new_table();
     const uint32_t many = PV_FLOW_SETS * PV_FLOW_WAYS * 2;

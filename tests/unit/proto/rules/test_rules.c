@@ -373,7 +373,7 @@ PV_TEST(selectors_read_back_or_are_refused)
 
 /* Rules about a prefix hold for what lies in it, those about anybody for all, and of those about
  * the gateway the ones that deny. */
-PV_TEST(what_is_behind_a_node_has_rules_of_its_own)
+PV_TEST(networks_behind_a_node_have_rules_of_their_own)
 {
     static const uint8_t alice[PV_KEY_LEN] = {1}, nas[PV_KEY_LEN] = {2};
     struct pv_policy *p;

@@ -156,7 +156,7 @@ PV_TEST(a_nat_that_restarts_has_no_absolute_end)
     assert_int_equal(pv_natlife_result(&f.l)->absolute, 0);
 }
 
-PV_TEST(what_the_server_leaves_open_stays_unknown)
+PV_TEST(a_question_that_the_server_leaves_open_stays_unknown)
 {
     struct fixture f;
     begin(&f, PV_S(60), 0);

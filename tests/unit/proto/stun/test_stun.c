@@ -229,7 +229,7 @@ static size_t write_everything(uint8_t *buf, size_t cap, int *ret_status)
     return len;
 }
 
-PV_TEST(what_was_written_is_read_back)
+PV_TEST(a_message_written_is_read_back)
 {
     uint8_t buf[512];
     struct pv_stun_msg msg;

@@ -246,7 +246,7 @@ PV_TEST(a_short_buffer_keeps_the_request_due)
 }
 
 /* Of a server that is not asked to be a sentry nothing is taken. */
-PV_TEST(what_a_sentry_says_comes_with_its_answer)
+PV_TEST(a_sentrys_word_comes_with_its_answer)
 {
     for (unsigned asked = 0; asked < 2; asked++) {
         struct fixture f = {.cfg = {.server = pv_addr4(192, 0, 2, 1, 3478),

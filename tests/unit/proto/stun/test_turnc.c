@@ -404,7 +404,7 @@ PV_TEST(new_credentials_keep_the_channels_and_bind_them_again)
     assert_int_equal(pv_turnc_channel_before(f.c, &f.peer), 0);
 }
 
-PV_TEST(what_a_former_life_left_is_released_first)
+PV_TEST(an_allocation_of_a_former_life_is_released_first)
 {
     struct fixture f;
     uint32_t lifetime;
@@ -478,7 +478,7 @@ PV_TEST(a_server_that_forgets_permissions_early_is_found_out)
     assert_int_equal(pv_turnc_next_timeout(f.c), f.now + PV_TURNC_REBIND_MIN);
 }
 
-PV_TEST(what_heals_for_other_reasons_teaches_nothing)
+PV_TEST(a_path_that_heals_for_other_reasons_teaches_nothing)
 {
     for (unsigned how = 0; how < 4; how++) {
         struct fixture f;

@@ -49,7 +49,7 @@ PV_TEST(messages_are_cut_wherever_the_bytes_are_cut)
     }
 }
 
-PV_TEST(what_is_neither_loses_the_stream)
+PV_TEST(bytes_that_are_neither_lose_the_stream)
 {
     for (unsigned first = 0; first < 256; first++) {
         uint8_t bytes[24] = {(uint8_t)first};

@@ -60,7 +60,7 @@ PV_TEST(sessions_go_on_and_the_next_keys_are_made_with_the_new_key)
     }
 }
 
-PV_TEST(who_has_not_heard_of_it_is_answered_under_the_key_of_before)
+PV_TEST(a_peer_that_has_not_heard_of_it_is_answered_under_the_key_of_before)
 {
     struct world *w = w_new(MEMBERS);
     w_connect(w, 1);
@@ -111,7 +111,7 @@ PV_TEST(changes_under_loss_leave_no_time_without_keys)
     }
 }
 
-PV_TEST(what_was_begun_with_a_wiped_key_is_begun_anew)
+PV_TEST(a_handshake_begun_with_a_wiped_key_is_begun_anew)
 {
     struct world *w = w_new(MEMBERS);
     w->cut[1] = true;

@@ -99,7 +99,7 @@ PV_TEST(a_newer_key_replaces_the_older_one)
 }
 
 /* Message by message is lost, however often: it heals by itself. */
-PV_TEST(what_is_lost_is_made_up_for)
+PV_TEST(a_lost_message_is_made_up_for)
 {
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct w_options o = MEMBERS;

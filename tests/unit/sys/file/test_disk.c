@@ -10,7 +10,7 @@ PV_TEST(a_small_disk_has_a_small_reserve)
     assert_int_equal(pv_disk_reserve(0), 0);
 }
 
-PV_TEST(what_cannot_be_told_counts_as_low)
+PV_TEST(an_unknown_room_counts_as_low)
 {
     assert_true(pv_disk_is_low("/nonexistent/p2pvpn"));
 }

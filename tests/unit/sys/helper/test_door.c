@@ -313,7 +313,7 @@ static void halt(pid_t pid)
     while (p.state != 'T');
 }
 
-PV_TEST(what_one_client_passes_holds_up_nobody_else)
+PV_TEST(a_file_that_one_client_passes_holds_up_nobody_else)
 {
     struct fixture *f = *state;
     int stuck, way, peer, client, other;

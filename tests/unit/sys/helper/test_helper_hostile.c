@@ -223,7 +223,7 @@ PV_TEST_IN(notify_is_served_before_and_never_after, setup, teardown)
     assert_int_equal(ask(f), PV_ERR_STATE);
 }
 
-PV_TEST_IN(what_is_fixed_is_checked, setup, teardown)
+PV_TEST_IN(fixed_settings_are_checked, setup, teardown)
 {
     static const char *const names[] = {"",    "eth0#", "a b",     "a/b", "-a",     ".",
                                         "..",  "p%d",   "a:b",     "a*",  "p\"",    "p;q",
@@ -398,7 +398,7 @@ PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
 }
 
 /* What was seen to work before there was one check: each with the interface up. */
-PV_TEST_IN(what_others_tried_is_refused, setup, teardown)
+PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
 {
     static const struct {
         const char *addr, *route;

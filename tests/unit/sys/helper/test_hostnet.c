@@ -384,7 +384,7 @@ PV_TEST(forwarding_is_for_members_until_others_want_it)
 }
 
 /* They switched it on for everybody. */
-PV_TEST(what_an_earlier_version_left_is_put_back)
+PV_TEST(a_state_that_an_earlier_version_left_is_put_back)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
@@ -476,7 +476,7 @@ static bool has_rules(struct pv_hostnet *net)
     return rules_of(PV_AF_INET) > 4 && routes_in(PV_NETWORDS_TABLE) > 4;
 }
 
-PV_TEST(what_a_manager_removes_of_an_exit_comes_back)
+PV_TEST(a_part_of_an_exit_that_a_manager_removes_comes_back)
 {
     struct pv_hostnet *net = new_net();
     struct pv_netplan p = plan_of();
@@ -561,7 +561,7 @@ PV_TEST(no_user_of_the_machine_can_keep_it_from_using_an_exit)
     close(fd);
 }
 
-PV_TEST(what_others_drop_is_told_with_the_remedy)
+PV_TEST(a_drop_by_others_is_told_with_the_remedy)
 {
     struct pv_netplan_host host = {.n_lan = 0};
     struct pv_hostnet *net = new_net();
@@ -659,7 +659,7 @@ static bool is_quiet(struct pv_hostnet *net)
 
 /* After the look at the host's networks and before the table is there the LAN changes, and we
  * change nothing afterwards that would make us look again. */
-PV_TEST(what_changes_while_nft_runs_is_seen)
+PV_TEST(a_change_while_nft_runs_is_seen)
 {
     static const char script[] = "#!/bin/sh\n"
                                  "[ \"$1\" = -f ] && ip addr add 192.168.7.9/24 dev lan0\n"

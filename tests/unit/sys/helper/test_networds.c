@@ -137,7 +137,7 @@ PV_TEST(our_own_packets_look_at_no_used_prefix)
 }
 
 /* Only through the interface, or from this machine. */
-PV_TEST(who_speaks_for_members_beside_the_interface_is_dropped)
+PV_TEST(a_sender_that_speaks_for_members_beside_the_interface_is_dropped)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();
@@ -280,7 +280,7 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
 }
 
 /* Packets of members for a LAN whose cable is out are not for the uplink. */
-PV_TEST(what_an_interface_is_in_goes_out_by_it)
+PV_TEST(traffic_for_the_network_of_an_interface_goes_out_by_it)
 {
     struct pv_netplan p = plan_of();
     struct pv_networds_host h = host_of();

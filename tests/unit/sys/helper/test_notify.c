@@ -158,7 +158,7 @@ PV_TEST(it_runs_as_the_owner_of_its_file)
 }
 
 /* Nobody in particular has to run what is root's; another user's program is for that user alone. */
-PV_TEST(who_may_become_nobody_runs_roots_programs_only)
+PV_TEST(a_process_that_may_become_nobody_runs_roots_programs_only)
 {
     int status = 0;
     if (geteuid() != 0)

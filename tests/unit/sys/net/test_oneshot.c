@@ -147,7 +147,7 @@ PV_TEST(a_long_answer_comes_whole_though_more_was_said_meanwhile)
     assert_int_equal(w.got, BIG);
 }
 
-PV_TEST(who_is_refused_or_says_too_much_is_cut_off)
+PV_TEST(a_client_that_is_refused_or_says_too_much_is_cut_off)
 {
     static char much[PV_ONESHOT_ASK_MAX + 1];
     memset(much, 'x', PV_ONESHOT_ASK_MAX);

@@ -78,7 +78,7 @@ PV_TEST(the_holder_of_a_connection_is_found)
     }
 }
 
-PV_TEST(what_nobody_holds_any_more_is_nobodys)
+PV_TEST(a_socket_that_nobody_holds_any_more_is_nobodys)
 {
     uint32_t uid = 4711;
     assert_int_equal(connect_to(AF_INET), 0);

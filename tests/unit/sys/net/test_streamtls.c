@@ -164,7 +164,7 @@ PV_TEST(a_long_text_crosses_a_narrow_line_both_ways)
     }
 }
 
-PV_TEST(what_was_said_before_the_end_is_heard)
+PV_TEST(words_before_the_end_are_heard)
 {
     struct world *w = *state;
     uint8_t buf[64];
@@ -237,7 +237,7 @@ PV_TEST(a_name_is_known_by_its_certificate)
     assert_string_equal(pv_tls_error(w->tls[0]), "the server's certificate is for another name");
 }
 
-PV_TEST(who_speaks_no_tls_is_told_apart)
+PV_TEST(a_client_that_speaks_no_tls_is_told_apart)
 {
     struct world *w = *state;
     static const char answer[] = "HTTP/1.0 400 Bad Request\r\n\r\n";

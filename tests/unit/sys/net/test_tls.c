@@ -307,7 +307,7 @@ PV_TEST_IN(an_orderly_end_is_told_apart, make_world, end_world)
     pv_tls_free(s);
 }
 
-PV_TEST_IN(what_is_not_tls_ends_at_once, make_world, end_world)
+PV_TEST_IN(bytes_that_are_not_tls_end_it_at_once, make_world, end_world)
 {
     struct world *w = *state;
     static const uint8_t long_hello[] = {22, 3, 1, 2, 0, 1, 0, 0x40, 1};

@@ -575,7 +575,7 @@ PV_TEST(all_members_send_from_the_port_of_the_group)
     close_group(&g);
 }
 
-PV_TEST(what_does_not_fit_the_buffer_is_told)
+PV_TEST(a_datagram_too_long_for_the_buffer_is_told)
 {
     struct pv_addr to, from;
     int a = open_on(loopback(0, 0), &plain, &to), b = open_on(loopback(0, 0), &plain, &from);

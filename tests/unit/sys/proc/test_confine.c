@@ -119,7 +119,7 @@ static void drop_all_but_one(void *ctx)
     EXPECT(false);
 }
 
-PV_TEST(what_a_user_keeps_its_programs_have_too)
+PV_TEST(rights_that_a_user_keeps_its_programs_have_too)
 {
     need_root();
     expect_fine(drop_all_but_one, NULL);
@@ -235,7 +235,7 @@ static void call_number(void *ctx)
     (void)syscall(*(long *)ctx, 0, 0, 0, 0, 0);
 }
 
-PV_TEST(what_only_an_intruder_wants_ends_the_process)
+PV_TEST(a_call_that_only_an_intruder_wants_ends_the_process)
 {
     static long numbers[] = {SYS_execve, SYS_mount,  SYS_bpf,         SYS_unshare,   SYS_setns,
                              SYS_chroot, SYS_setuid, SYS_init_module, SYS_setgroups, SYS_capset};

@@ -6,7 +6,7 @@
 #include "sys/proc/poller.h"
 #include "tests/unit/test_util.h"
 
-PV_TEST(what_can_be_read_is_told_until_it_is_read)
+PV_TEST(bytes_to_read_are_told_until_it_is_read)
 {
     struct pv_poller *p = NULL;
     int fds[2];

@@ -25,7 +25,7 @@ static void give_back(const int *fds, size_t n)
         close(fds[--n]);
 }
 
-PV_TEST(what_is_kept_is_there_when_nothing_else_is)
+PV_TEST(a_kept_descriptor_is_there_when_nothing_else_is)
 {
     struct pv_spare s;
     int fds[FILES], more[FILES];

@@ -80,7 +80,7 @@ PV_TEST(items_come_back_in_order_with_their_result)
     assert_int_equal(poll(&p, 1, 0), 0); /* quiet once everything is taken */
 }
 
-PV_TEST(what_waits_is_run_as_one_batch)
+PV_TEST(waiting_work_is_run_as_one_batch)
 {
     struct pv_worker *w = start(32, 8);
     for (size_t i = 0; i < 20; i++)
@@ -110,7 +110,7 @@ PV_TEST(the_limit_counts_until_items_are_taken)
 }
 
 /* The first may have been begun. */
-PV_TEST(what_no_thread_has_begun_can_be_taken_back)
+PV_TEST(work_that_no_thread_has_begun_can_be_taken_back)
 {
     struct pv_worker *w = start(3, 1);
     void *item = NULL;

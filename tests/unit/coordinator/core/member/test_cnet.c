@@ -111,7 +111,7 @@ PV_TEST(numbers_fit_the_longest_name)
 /* A node that asked for a name that is taken asks for another one, or for the same when its owner
  * is gone.
  */
-PV_TEST(who_joins_again_may_ask_for_another_name)
+PV_TEST(a_node_that_joins_again_may_ask_for_another_name)
 {
     const struct keys invite = keys_of(50), owner = keys_of(9), node = keys_of(8);
     struct world w = make_net(&invite);

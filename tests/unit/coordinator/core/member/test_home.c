@@ -67,7 +67,7 @@ PV_TEST(without_a_home_it_goes_where_there_is_room)
     assert_int_equal(pv_home_judge(&f, false), PV_HOME_TAKE);
 }
 
-PV_TEST(what_cannot_be_read_here_goes_to_who_may_read_it)
+PV_TEST(a_network_unreadable_here_goes_to_a_coordinator_that_may_read_it)
 {
     static const int64_t holders[] = {0, 1, 2}; /* nobody, this one, one that is silent */
     for (size_t i = 0; i < PV_ARRAY_LEN(holders); i++) {
@@ -103,7 +103,7 @@ static void done(void *ctx)
     pv_homes_done(ctx);
 }
 
-PV_TEST(who_cannot_follow_is_turned_away_twice_and_then_heard)
+PV_TEST(a_node_that_cannot_follow_is_turned_away_twice_and_then_heard)
 {
     static struct pv_homes h;
     static const uint8_t old[PV_DH_LEN] = {1, 2, 3}, new[PV_DH_LEN] = {4, 5, 6};

@@ -26,7 +26,7 @@ static uint64_t count_after_restart(struct cw *w)
     return st.statements;
 }
 
-PV_TEST(what_the_coordinator_stores_has_a_mark)
+PV_TEST(every_row_that_the_coordinator_stores_has_a_mark)
 {
     struct pv_storerow *row = NULL;
     uint8_t key[PV_ROWMARK_KEY_LEN];

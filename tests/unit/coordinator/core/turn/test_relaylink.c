@@ -96,7 +96,7 @@ PV_TEST(data_of_streams_leaves_room_for_what_must_not_be_lost)
     pv_relaylink_free(w.link);
 }
 
-PV_TEST(what_is_lost_all_the_same_makes_the_relay_forget_everything)
+PV_TEST(a_message_lost_all_the_same_makes_the_relay_forget_everything)
 {
     struct world w;
     struct pv_relaycmd cmd;

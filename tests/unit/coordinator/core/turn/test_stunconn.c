@@ -52,7 +52,7 @@ PV_TEST(messages_are_cut_wherever_the_bytes_are_cut)
     }
 }
 
-PV_TEST(what_is_no_message_ends_the_stream)
+PV_TEST(a_piece_that_is_no_message_ends_the_stream)
 {
     static const struct {
         uint8_t bytes[20];
@@ -104,7 +104,7 @@ static void check_passed_over(const uint8_t head[static 8], size_t len, int stat
     pv_stunconn_done(&s);
 }
 
-PV_TEST(what_is_too_long_is_passed_over)
+PV_TEST(a_message_that_is_too_long_is_passed_over)
 {
     static const struct {
         uint8_t head[8];

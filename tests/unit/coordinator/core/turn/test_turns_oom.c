@@ -32,7 +32,7 @@ static struct tw_client unmet(struct tw *w, uint8_t i)
     return c;
 }
 
-PV_TEST(who_came_without_memory_relays_when_there_is_some)
+PV_TEST(a_client_that_came_without_memory_relays_when_there_is_some)
 {
     struct tw *w = tw_new();
     struct tw_client a = unmet(w, 1), b = unmet(w, 2), patient = a;
@@ -45,7 +45,7 @@ PV_TEST(who_came_without_memory_relays_when_there_is_some)
     assert_true(tw_send(w, &b, &va, "hello", false));
 }
 
-PV_TEST(who_went_meanwhile_does_not)
+PV_TEST(a_client_that_went_meanwhile_does_not)
 {
     struct tw *w = tw_new();
     struct tw_client left = unmet(w, 1), removed = unmet(w, 2), lost = unmet(w, 3);

@@ -152,7 +152,7 @@ PV_TEST(half_an_algorithm_is_a_bad_request)
     }
 }
 
-PV_TEST(what_the_rfc_refuses_is_refused)
+PV_TEST(requests_that_the_rfc_refuses_are_refused)
 {
     static const struct {
         uint16_t type[2];

@@ -80,7 +80,7 @@ static unsigned raise_and_count(uint64_t coordinator, struct pv_wards_alarm *las
     return told(last);
 }
 
-PV_TEST(who_shows_a_ticket_is_known_and_told)
+PV_TEST(a_node_that_shows_a_ticket_is_known_and_told)
 {
     struct pv_addr node = node_at(1);
     struct pv_wards_alarm alarm;
@@ -127,7 +127,7 @@ PV_TEST(a_ticket_is_good_for_its_address_and_its_time)
     assert_true(say(&node, OTHER, ticket).coordinator == 0);
 }
 
-PV_TEST(who_is_at_this_coordinator_gets_no_ticket)
+PV_TEST(a_node_at_this_coordinator_gets_no_ticket)
 {
     struct pv_addr node = node_at(1);
     struct pv_sentry_word got = say(&node, OWN, 0);
@@ -136,7 +136,7 @@ PV_TEST(who_is_at_this_coordinator_gets_no_ticket)
     assert_true(got.ticket == 0 && got.coordinator == 0);
 }
 
-PV_TEST(who_moves_is_told_of_its_new_one)
+PV_TEST(a_node_that_moves_is_told_of_its_new_one)
 {
     struct pv_addr node = node_at(1);
     assert_true(become_known(&node, OTHER));
@@ -146,7 +146,7 @@ PV_TEST(who_moves_is_told_of_its_new_one)
     assert_int_equal(raise_and_count(THIRD, NULL), 1);
 }
 
-PV_TEST(who_does_not_come_again_is_forgotten)
+PV_TEST(a_node_that_does_not_come_again_is_forgotten)
 {
     struct pv_addr stays = node_at(1), goes = node_at(2);
     assert_true(become_known(&stays, OTHER) && become_known(&goes, OTHER));

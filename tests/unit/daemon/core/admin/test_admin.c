@@ -240,7 +240,7 @@ PV_TEST(an_invite_that_does_not_exist_cannot_end)
 
 /* --- removing --------------------------------------------------------------------------------- */
 
-PV_TEST(who_is_removed_cannot_come_back_by_the_same_token)
+PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
 {
     ask(REMOVE_BOB);
     assert_false(is_member("bob"));
@@ -353,7 +353,7 @@ static uint8_t rights_of_bob(void)
     return pv_roster_by_name(x.f.node.roster, "bob")->rights;
 }
 
-PV_TEST(who_has_the_root_key_makes_admins)
+PV_TEST(a_holder_of_the_root_key_makes_admins)
 {
     give_root();
     ask(GRANT_BOB);
@@ -411,7 +411,7 @@ PV_TEST(an_invite_says_how_long_members_stay)
 }
 
 /* Nobody's peer any more, but still to be removed for good. */
-PV_TEST(who_has_expired_can_be_removed)
+PV_TEST(a_member_that_has_expired_can_be_removed)
 {
     const struct keys guest = keys_of(51), eve = keys_of(52);
     fake_node_add(&x.f, make_terms(&x.f.world, &x.f.world.creator, &guest, 0, 3600));
@@ -429,7 +429,7 @@ PV_TEST(who_has_expired_can_be_removed)
 
 #define REVOKE_BOB "\"cmd\":\"admin_revoke\",\"peer\":\"bob\""
 
-PV_TEST(who_is_an_admin_no_more_stays_a_member)
+PV_TEST(a_node_that_is_an_admin_no_more_stays_a_member)
 {
     ask(REVOKE_BOB);
     expect("admin revoke: bob is no admin");
@@ -608,7 +608,7 @@ PV_TEST(the_client_of_a_leave_need_not_wait_for_it)
     forget(PV_FORGET_NETWORK, PV_OK);
 }
 
-PV_TEST(who_can_tell_nobody_leaves_only_by_force)
+PV_TEST(a_node_that_can_tell_nobody_leaves_only_by_force)
 {
     x.f.node.online = false;
     ask("\"cmd\":\"leave\",\"last\":true");
@@ -632,7 +632,7 @@ PV_TEST(a_member_that_is_reached_is_enough_to_leave)
     expect_nothing();
 }
 
-PV_TEST(who_is_no_member_any_more_tells_nobody)
+PV_TEST(a_node_that_is_no_member_any_more_tells_nobody)
 {
     x.f.node.removed = true;
     ask("\"cmd\":\"leave\",\"last\":true");
@@ -641,7 +641,7 @@ PV_TEST(who_is_no_member_any_more_tells_nobody)
     expect("\"removed\":true");
 }
 
-PV_TEST(what_the_disk_still_has_is_forgotten_by_the_next_leave)
+PV_TEST(a_network_that_the_disk_still_has_is_forgotten_by_the_next_leave)
 {
     x.f.node.removed = true;
     ask("\"cmd\":\"leave\"");

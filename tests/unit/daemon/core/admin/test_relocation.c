@@ -257,7 +257,7 @@ PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
     assert_int_equal(n_added, 0);
 }
 
-PV_TEST(what_cannot_be_sent_after_a_pause_ends_the_change)
+PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
 {
     add_fresh();
     push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
@@ -290,7 +290,7 @@ PV_TEST(the_last_one_stays_and_addresses_are_checked)
     expect_reply("needs a coordinator");
 }
 
-PV_TEST(who_is_no_admin_changes_nothing)
+PV_TEST(a_member_that_is_no_admin_changes_nothing)
 {
     const struct keys bob = keys_of(60);
     memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));

@@ -64,7 +64,7 @@ static uint8_t rights_of(unsigned seed)
     return pv_roster_rights(x.f.node.roster, k.pk);
 }
 
-PV_TEST(who_joins_by_an_invite_of_roots_becomes_an_admin)
+PV_TEST(a_node_that_joins_by_an_invite_of_roots_becomes_an_admin)
 {
     const struct keys plain = keys_of(51);
     fake_node_add(&x.f, make_invite(&x.f.world, &x.f.world.creator, &plain, 2));
@@ -101,7 +101,7 @@ PV_TEST(a_coordinator_that_lets_in_more_makes_no_admins_of_them)
     assert_int_equal(rights_of(7) | rights_of(8) | rights_of(9), 0);
 }
 
-PV_TEST(who_came_while_the_root_key_was_away_becomes_one_when_it_is_back)
+PV_TEST(a_node_that_came_while_the_root_key_was_away_becomes_one_when_it_is_back)
 {
     x.f.identity.root_seed[0] ^= 1; /* that of another network is none */
     join(&door, 7, "bob");

@@ -61,7 +61,7 @@ static void watch(bool seen)
     pv_ctlapi_request_done(&req);
 }
 
-PV_TEST(what_waits_goes_out_when_the_peer_is_there)
+PV_TEST(a_message_that_waits_goes_out_when_the_peer_is_there)
 {
     send_to_bob();
     assert_false(opens());

@@ -277,7 +277,7 @@ PV_TEST(a_file_piped_into_nc_arrives_whole)
 }
 
 /* What the daemon of that machine sends comes all the same. */
-PV_TEST(who_types_without_rights_has_a_small_budget)
+PV_TEST(a_user_who_types_without_rights_has_a_small_budget)
 {
     char line[1025];
     unsigned typed = 0;
@@ -367,7 +367,7 @@ PV_TEST(a_bad_frame_closes_the_connection)
     assert_int_equal(w.nodes[1].messages, 0);
 }
 
-PV_TEST(who_sends_faster_than_the_disk_is_closed)
+PV_TEST(a_peer_that_sends_faster_than_the_disk_is_closed)
 {
     uint32_t sid = connect_by_hand();
     w.job_ms = 100000;
@@ -706,7 +706,7 @@ static void disturb(void)
     }
 }
 
-PV_TEST(whatever_happens_every_message_arrives_once_and_in_order)
+PV_TEST(every_message_arrives_once_and_in_order)
 {
     for (unsigned seed = 1; seed <= 150; seed++) {
         w.rng.state = w.seed = seed;

@@ -92,7 +92,7 @@ PV_TEST(a_receiver_that_has_enough_gets_the_rest_later)
 }
 
 /* The connection is the receiver's own, which no rule about the sender closes. */
-PV_TEST(what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
+PV_TEST(a_message_that_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
 {
     w.nodes[1].denies = true;
     send_text(1, "mine");
@@ -113,7 +113,7 @@ PV_TEST(what_a_rule_denies_waits_at_its_sender_until_the_rule_is_gone)
     assert_conversation(1, true);
 }
 
-PV_TEST(what_is_left_for_later_survives_restarts_of_both)
+PV_TEST(a_message_left_for_later_survives_restarts_of_both)
 {
     w.nodes[1].store.max_unread = 3;
     send_numbers(30);
@@ -131,7 +131,7 @@ PV_TEST(what_is_left_for_later_survives_restarts_of_both)
 }
 
 /* An attacker, or a program that does not know the answer, sends on and on. */
-PV_TEST(who_does_not_wait_costs_nothing)
+PV_TEST(a_peer_that_does_not_wait_costs_nothing)
 {
     char line[PV_CHAT_LINE_MAX];
     w.nodes[1].store.max_unread = 1;

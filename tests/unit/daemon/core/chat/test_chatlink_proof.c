@@ -235,7 +235,7 @@ PV_TEST(plain_text_can_be_refused)
 }
 
 /* Somebody has taken the peer's port while its daemon did not listen. */
-PV_TEST(who_only_has_the_port_gets_nothing)
+PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
 {
     static const char *const answers[] = {
         "{\"ack\":\"AAECAwQFBgcICQoLDA0ODw\",\"state\":\"delivered\"}\n",

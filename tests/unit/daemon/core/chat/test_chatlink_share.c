@@ -222,7 +222,7 @@ PV_TEST(members_that_send_without_end_share_a_limit_and_another_is_read)
     assert_int_equal(w.members[HOSTILE].stored, OWN);
 }
 
-PV_TEST(who_waited_goes_on_and_nothing_is_lost)
+PV_TEST(a_stream_that_waited_goes_on_and_nothing_is_lost)
 {
     enum {
         HOSTILE = 60
@@ -288,7 +288,7 @@ static void connect_all(void)
     }
 }
 
-PV_TEST(what_a_store_has_that_does_not_answer_stays_counted)
+PV_TEST(a_message_at_a_store_that_does_not_answer_stays_counted)
 {
     enum {
         TURNS = 1 + PV_CHATLINK_MAX_UNSTORED / (MEMBERS * TEXT)
@@ -342,7 +342,7 @@ PV_TEST(a_stored_copy_has_no_room_beyond_the_share_either)
 }
 
 /* As much as one may have in memory at all, whatever the others' room. */
-PV_TEST(who_sends_alone_never_waits)
+PV_TEST(a_peer_that_sends_alone_never_waits)
 {
     connect_member(0);
     for (int k = 0; k < 1 + PV_CHATLINK_MAX_PENDING_BYTES / TEXT; k++) {

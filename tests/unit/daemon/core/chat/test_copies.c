@@ -37,7 +37,7 @@ static void expect_noted(void)
 
 static const struct pv_ctl_msg done = {.type = PV_CTL_DONE};
 
-PV_TEST_IN(what_waits_for_a_peer_that_is_away_is_stored_one_after_the_other, start, stop)
+PV_TEST_IN(a_message_for_a_peer_that_is_away_is_stored_one_after_the_other, start, stop)
 {
     have_waiting(2);
     assert_int_equal(fake_coord.n, 1);
@@ -74,7 +74,7 @@ PV_TEST_IN(a_copy_can_be_opened_by_its_receiver_alone, start, stop)
     pv_ctl_msg_free(m);
 }
 
-PV_TEST_IN(who_comes_back_gets_the_rest_directly, start, stop)
+PV_TEST_IN(a_peer_that_comes_back_gets_the_rest_directly, start, stop)
 {
     have_waiting(2);
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
@@ -123,7 +123,7 @@ PV_TEST_IN(a_coordinator_that_cannot_store_now_is_asked_again_each_second, start
     answer(PV_CTL_KEEP, &done);
 }
 
-PV_TEST_IN(what_cannot_be_collected_now_is_asked_for_each_second, start, stop)
+PV_TEST_IN(a_copy_that_cannot_be_collected_now_is_asked_for_each_second, start, stop)
 {
     set_online(true);
     for (int i = 0; i < 4; i++) {
@@ -134,7 +134,7 @@ PV_TEST_IN(what_cannot_be_collected_now_is_asked_for_each_second, start, stop)
     nothing_to_collect();
 }
 
-PV_TEST_IN(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day, start, stop)
+PV_TEST_IN(a_message_that_waits_is_stored_anew_an_hour_after_the_start_and_each_day, start, stop)
 {
     have_waiting(0);
     for (pv_ns t = PV_S(3600); t <= PV_S(86400); t += PV_S(82800)) {
@@ -149,7 +149,7 @@ PV_TEST_IN(what_waits_is_stored_anew_an_hour_after_the_start_and_each_day, start
 }
 
 /* One whose room there is full holds up the others by its part of the minute. */
-PV_TEST_IN(who_has_no_room_there_does_not_hold_up_the_others_for_a_minute, start, stop)
+PV_TEST_IN(a_receiver_without_room_there_does_not_hold_up_the_others_for_a_minute, start, stop)
 {
     have_waiting(1);
     fake_peers_presence(&chat.peers, chat.carol, PV_PRESENCE_OFFLINE);
@@ -303,7 +303,7 @@ PV_TEST_IN(a_hybrid_copy_is_read_or_left_where_it_is, start, stop)
 
 /* [security] pq = require: for who was never met there is no key, so nothing is stored elsewhere.
  */
-PV_TEST_IN(who_requires_it_stores_no_other_copy, start, stop)
+PV_TEST_IN(a_node_that_requires_it_stores_no_other_copy, start, stop)
 {
     chat.peers.env.pq = PV_PQ_REQUIRE;
     set_online(true);

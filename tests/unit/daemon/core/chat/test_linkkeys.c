@@ -100,7 +100,7 @@ PV_TEST(both_get_one_key_in_a_few_messages)
     assert_int_equal(exchange(), 0);
 }
 
-PV_TEST(what_is_lost_is_repeated_ever_more_rarely)
+PV_TEST(a_lost_message_is_repeated_ever_more_rarely)
 {
     unsigned sent = 0;
     look(0, true, true, true);
@@ -179,7 +179,7 @@ PV_TEST(a_new_life_has_a_new_key)
     assert_memory_not_equal(before, after, sizeof(before));
 }
 
-PV_TEST(who_once_proved_itself_is_never_old_again)
+PV_TEST(a_peer_that_once_proved_itself_is_never_old_again)
 {
     size_t len;
     look(0, true, false, true);

@@ -131,7 +131,7 @@ PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start, stop)
     assert_memory_equal(ours, his, sizeof(ours));
 }
 
-PV_TEST_IN(what_is_lost_is_sent_again, start, stop)
+PV_TEST_IN(a_lost_message_is_sent_again, start, stop)
 {
     struct pv_engine_inject lost;
     describe(PV_DESC_CAP_PROOF);
@@ -154,7 +154,7 @@ static struct pv_job *expect_saved(size_t n_peers)
     return job;
 }
 
-PV_TEST_IN(who_proves_himself_is_stored_and_again_after_a_failure, start, stop)
+PV_TEST_IN(a_peer_that_proves_itself_is_stored_and_again_after_a_failure, start, stop)
 {
     struct pv_job_result failed = {.status = PV_ERR_NO_SPACE}, kept = {.status = PV_OK};
     describe(PV_DESC_CAP_PROOF);
@@ -169,7 +169,7 @@ PV_TEST_IN(who_proves_himself_is_stored_and_again_after_a_failure, start, stop)
 }
 
 /* Else whoever restarts this node could speak for bob until his next description. */
-PV_TEST_IN(who_proved_himself_before_a_restart_is_still_believed_nothing_else, NULL, stop)
+PV_TEST_IN(a_peer_that_proved_itself_before_a_restart_is_still_believed_nothing_else, NULL, stop)
 {
     const struct keys k = keys_of(7);
     begin_with(pv_view(k.pk, sizeof(k.pk)));

@@ -90,7 +90,7 @@ PV_TEST(the_inbox_is_marked_read_unless_one_only_peeks)
 }
 
 /* Only what a client has is read: it peeks, and says then how far it got. */
-PV_TEST(what_a_client_has_is_read)
+PV_TEST(a_message_that_a_client_has_is_read)
 {
     say("{\"id\":1,\"cmd\":\"read\",\"through\":\"AAECAwQFBgcICQoLDA0ODw\"}");
     struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_INBOX);
@@ -152,7 +152,7 @@ PV_TEST(history_of_all_and_of_one_are_different_questions)
     fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.carol_keys.pk, 0));
 }
 
-PV_TEST(what_somebody_said_who_left_is_still_found_by_name)
+PV_TEST(the_word_of_a_member_that_left_is_still_found_by_name)
 {
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);

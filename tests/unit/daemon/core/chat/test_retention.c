@@ -89,7 +89,7 @@ PV_TEST(clearing_all_and_nobody_are_told_apart)
     assert_null(fake_node_job(node));
 }
 
-PV_TEST(what_somebody_said_who_left_can_be_deleted)
+PV_TEST(words_of_a_member_that_left_can_be_deleted)
 {
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
@@ -138,7 +138,7 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
 }
 
 /* Else one reading that failed would have the muted heard for an hour. */
-PV_TEST(who_was_muted_stays_so_where_the_list_cannot_be_read)
+PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
 {
     pv_part_retention.handle_timeout(node->self, node->now);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));

@@ -119,7 +119,7 @@ PV_TEST(a_room_that_cannot_be_stored_is_said)
 }
 
 /* Rooms begin anew with what the disk has, which may be that one already. */
-PV_TEST(who_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
+PV_TEST(a_client_that_waits_behind_one_that_cannot_be_stored_is_told_what_to_do)
 {
     load();
     say("{\"id\":1,\"cmd\":\"room_create\",\"room\":\"crew\"}");

@@ -51,7 +51,7 @@ static void expect_cause(const char *text)
         fail_msg("the cause is: %s", c.text);
 }
 
-PV_TEST(what_is_wrong_here_hides_all_else)
+PV_TEST(a_fault_here_hides_all_else)
 {
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     expect_cause("bob is offline");

@@ -136,7 +136,7 @@ PV_TEST(a_command_that_no_part_has_is_answered)
     assert_int_equal(n_runs, 0);
 }
 
-PV_TEST(who_may_only_read_changes_nothing)
+PV_TEST(a_user_who_may_only_read_changes_nothing)
 {
     uint32_t guest = connect_client(false);
     assert_non_null(strstr(ask(guest, "{\"id\":2,\"cmd\":\"up\"}"), "\"ok\":false"));

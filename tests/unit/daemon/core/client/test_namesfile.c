@@ -99,7 +99,7 @@ static void enter_large(unsigned n)
     expect_file(n + 1, false);
 }
 
-PV_TEST(who_joins_a_large_network_is_written_alone)
+PV_TEST(a_member_that_joins_a_large_network_is_written_alone)
 {
     enter_large(300);
     come(300, 1);
@@ -139,7 +139,7 @@ PV_TEST(many_who_join_end_in_the_file_of_all)
 }
 
 /* A file's word about somebody is never wrong for longer than until the file of all is written. */
-PV_TEST(whoever_changes_or_goes_is_written_with_all)
+PV_TEST(a_member_that_changes_or_goes_is_written_with_all)
 {
     const struct keys first = keys_of(1000), last = keys_of(1300);
     enter_large(300);

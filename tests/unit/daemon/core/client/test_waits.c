@@ -204,7 +204,7 @@ PV_TEST(a_client_that_goes_ends_what_it_waited_for)
     give_echo(b.peer, echo); /* comes too late for anybody */
 }
 
-PV_TEST(what_cannot_be_waited_for_is_refused_with_the_reason)
+PV_TEST(an_impossible_wait_is_refused_with_the_reason)
 {
     bob(false);
     fake_client_ask(&x, client, "\"cmd\":\"wait\",\"direct\":true");

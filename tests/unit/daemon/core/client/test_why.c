@@ -272,7 +272,7 @@ PV_TEST(waiting_messages_and_old_daemons_are_told)
     expect("its p2pvpnd is too old to prove that chat and files come from it");
 }
 
-PV_TEST(who_proves_itself_no_more_is_named)
+PV_TEST(a_peer_that_proves_itself_no_more_is_named)
 {
     others.proof = PV_LINKKEYS_CAPABLE;
     expect_not("proves itself, as it did before"); /* it is not there */

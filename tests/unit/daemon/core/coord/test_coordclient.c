@@ -188,7 +188,7 @@ PV_TEST(where_the_quiet_preamble_is_not_known_tls_is_tried_at_once)
     assert_int_equal(w->n_opened, opened + 2);
 }
 
-PV_TEST(who_closes_inside_tls_too_is_left_alone_until_the_next_round)
+PV_TEST(a_server_that_closes_inside_tls_too_is_left_alone_until_the_next_round)
 {
     struct world *w = world_make();
     w->behaviours[0] = SERVES;
@@ -398,7 +398,7 @@ PV_TEST(a_connection_silent_after_a_kick_is_made_again_without_waiting)
 }
 
 /* The time of what was under way has passed in sleep, and says nothing of the coordinator. */
-PV_TEST(who_slept_while_connecting_begins_anew)
+PV_TEST(a_client_that_slept_while_connecting_begins_anew)
 {
     static const enum behaviour before[] = {HANGS, MUTE, SERVES};
     for (size_t i = 0; i < PV_ARRAY_LEN(before); i++) {
@@ -419,7 +419,7 @@ PV_TEST(who_slept_while_connecting_begins_anew)
     }
 }
 
-PV_TEST(who_slept_while_waiting_or_connected_connects_at_once)
+PV_TEST(a_client_that_slept_while_waiting_or_connected_connects_at_once)
 {
     struct world *w = world_make();
     w->behaviours[0] = REFUSES;
@@ -460,7 +460,7 @@ PV_TEST(a_node_whose_address_is_gone_connects_at_once)
     assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
 }
 
-PV_TEST(who_was_replaced_does_not_push_the_other_out_at_once)
+PV_TEST(a_client_that_was_replaced_does_not_push_the_other_out_at_once)
 {
     struct world *w = world_make();
     start(w, 1);

@@ -98,7 +98,7 @@ static size_t send_away(struct world *w, pv_ns time)
 
 /* Coordinators that lie in turn, or a quarrel of theirs, must not have all members knock without a
  * pause. */
-PV_TEST(who_is_let_in_and_sent_away_for_ever_takes_its_time)
+PV_TEST(a_client_let_in_and_sent_away_for_ever_takes_its_time)
 {
     struct world *w = world_make();
     w->tells = true;

@@ -41,7 +41,7 @@ static void fall_silent(struct world *w)
     w->silent = false;
 }
 
-PV_TEST(who_is_let_in_and_dropped_for_ever_takes_its_time)
+PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
 {
     struct world *w = world_make();
     start(w, 1);
@@ -52,7 +52,7 @@ PV_TEST(who_is_let_in_and_dropped_for_ever_takes_its_time)
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator"));
 }
 
-PV_TEST(who_was_dropped_is_back_soon_when_that_ends)
+PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
 {
     struct world *w = world_make();
     start(w, 1);
@@ -69,7 +69,7 @@ PV_TEST(who_was_dropped_is_back_soon_when_that_ends)
 }
 
 /* A coordinator that stays silent after its welcome is of no more use than one that closes. */
-PV_TEST(who_hears_nothing_after_the_welcome_was_dropped)
+PV_TEST(a_client_that_hears_nothing_after_the_welcome_was_dropped)
 {
     struct world *w = world_make();
     start(w, 1);

@@ -141,7 +141,7 @@ PV_TEST(a_name_that_is_not_found_is_no_error_beside_an_address)
 }
 
 /* A name server that does not answer for long is not asked the same again and again. */
-PV_TEST(what_is_being_looked_up_is_not_asked_again)
+PV_TEST(a_name_being_looked_up_is_not_asked_again)
 {
     struct pv_stream_op op;
     fake_node_start(&node);

@@ -580,7 +580,7 @@ PV_TEST_IN(a_hybrid_coordinator_is_remembered_over_restarts, start, stop_server)
 }
 
 /* [security] pq = off offers nothing, and has nothing to miss. */
-PV_TEST_IN(who_switched_it_off_offers_nothing, start, stop_server)
+PV_TEST_IN(a_user_who_switched_it_off_offers_nothing, start, stop_server)
 {
     start_with(PV_PQ_OFF);
     meet_again(true);

@@ -89,7 +89,7 @@ PV_TEST(a_pin_lasts_through_restarts)
     assert_false(pv_autoaccept_take_dirty(a));
 }
 
-PV_TEST(who_is_renamed_has_the_rule_again_with_the_name)
+PV_TEST(a_member_that_is_renamed_has_the_rule_again_with_the_name)
 {
     (void)pv_autoaccept_max(a, "bob", bob);
     assert_int_equal(pv_autoaccept_max(a, "robert", bob), 0);
@@ -173,7 +173,7 @@ PV_TEST(as_many_rules_as_there_may_be_are_kept)
 }
 
 /* The daemon starts with any bytes of the disk, and the rules hold for somebody. */
-PV_TEST(what_is_damaged_is_said_and_hurts_nobody)
+PV_TEST(damage_is_said_and_hurts_nobody)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}, {"carol", 1000}};
     size_t len;

@@ -172,7 +172,7 @@ static size_t count_files(int i)
     return n;
 }
 
-PV_TEST(what_is_offered_by_its_id_again_comes_once)
+PV_TEST(a_file_offered_by_its_id_again_comes_once)
 {
     static const uint8_t id[PV_FILE_ID_LEN] = {7};
     uint32_t a = 0, again = 0;

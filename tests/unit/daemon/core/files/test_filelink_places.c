@@ -137,7 +137,7 @@ PV_TEST(users_send_whatever_members_offer)
     assert_int_equal(count(0, PV_FILE_OFFERED), PV_FILELINK_MAX_INCOMING);
 }
 
-PV_TEST(who_offers_most_makes_room_and_hears_why)
+PV_TEST(the_member_that_offers_most_makes_room_and_hears_why)
 {
     for (unsigned member = 1; member <= 23; member++)
         for (unsigned id = 0; id < PV_FILELINK_MAX_OFFERS; id++)
@@ -195,7 +195,7 @@ PV_TEST(each_keeps_its_first_offer)
     assert_int_equal(count(0, PV_FILE_REFUSED), 0);
 }
 
-PV_TEST(what_was_accepted_or_received_gives_way_to_nobody)
+PV_TEST(a_file_accepted_or_received_gives_way_to_nobody)
 {
     uint32_t number = 0;
     offer_all_they_may(GREEDY);
@@ -342,7 +342,7 @@ PV_TEST(a_peer_without_a_transfer_gets_one_of_who_has_most)
     assert_int_equal(take_ops(tags, &n), 0);
 }
 
-PV_TEST(who_holds_a_place_by_a_few_bytes_gives_way)
+PV_TEST(a_member_that_holds_a_place_by_a_few_bytes_gives_way)
 {
     uint64_t tags[64];
     size_t n = 0;

@@ -425,7 +425,7 @@ PV_TEST(without_its_line_the_rule_forgets_whose_it_was)
 }
 
 /* It has a session, but the roster knows nothing of it any more. */
-PV_TEST(who_is_no_member_pins_no_rule_and_has_none)
+PV_TEST(a_peer_that_is_no_member_pins_no_rule_and_has_none)
 {
     const struct keys k = keys_of(7);
     restart(false);

@@ -162,7 +162,7 @@ PV_TEST(changes_are_told)
     assert_string_equal(known(p, 1), "capable heard confirmed");
 }
 
-PV_TEST(what_is_lost_is_repeated_ever_less_often)
+PV_TEST(a_lost_message_is_repeated_ever_less_often)
 {
     struct pair *p = met();
     pass(p, PV_S(10));
@@ -199,7 +199,7 @@ PV_TEST(a_new_life_is_told_and_tells)
     assert_string_equal(known(p, 1), "capable heard confirmed");
 }
 
-PV_TEST(what_was_overtaken_does_not_count)
+PV_TEST(a_message_that_was_overtaken_does_not_count)
 {
     static struct pv_groupsync_transmit first, second;
     struct pair *p = met();
@@ -218,7 +218,7 @@ PV_TEST(what_was_overtaken_does_not_count)
 }
 
 /* Programs that join and leave a thousand times a second make a few messages. */
-PV_TEST(who_changes_all_the_time_makes_no_flood)
+PV_TEST(a_node_that_changes_all_the_time_makes_no_flood)
 {
     struct pair *p = met();
     pass(p, PV_S(10));

@@ -119,7 +119,7 @@ static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell
     return n;
 }
 
-PV_TEST(who_has_not_told_gets_all_discovery)
+PV_TEST(a_member_that_has_not_told_gets_all_discovery)
 {
     start_with(PV_LAN_AUTO, false);
     assert_string_equal(receivers("255.255.255.255"), "bob");
@@ -129,7 +129,7 @@ PV_TEST(who_has_not_told_gets_all_discovery)
     assert_true(takes_discovery_of(bob));
 }
 
-PV_TEST(who_told_gets_what_it_wants)
+PV_TEST(a_member_that_told_gets_what_it_wants)
 {
     start_with(PV_LAN_AUTO, false);
     TELLS(bob, PV_GROUPTELL_DISCOVERY, 1, "224.0.0.251", "239.66.0.1", );
@@ -258,7 +258,7 @@ PV_TEST(members_are_told_what_is_joined)
     assert_int_equal(pv_lan_known(&node.node, bob).heard, true);
 }
 
-PV_TEST(who_is_online_is_reached_for_what_programs_joined)
+PV_TEST(a_member_that_is_online_is_reached_for_what_programs_joined)
 {
     start_with(PV_LAN_AUTO, false);
     struct pv_peer *carol = fake_peers_member(&peers, 8, "carol", 8);

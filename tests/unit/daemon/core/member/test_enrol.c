@@ -530,7 +530,7 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     expect_failure("this node is in network home already");
 }
 
-PV_TEST(what_is_no_token_is_refused_at_once)
+PV_TEST(a_text_that_is_no_token_is_refused_at_once)
 {
     run_command(PV_CTLAPI_JOIN, "p2pvpn-nonsense", "bob");
     expect_failure("not a token");

@@ -83,7 +83,7 @@ PV_TEST(a_peer_whose_keys_end_is_counted_no_more)
 }
 
 /* What the exchange could not settle with bob, and did later. */
-PV_TEST(what_was_settled_since_is_no_problem)
+PV_TEST(a_difference_settled_since_is_no_problem)
 {
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "first", x.f.now);
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "second", x.f.now);

@@ -88,7 +88,7 @@ PV_TEST(an_interface_that_fails_is_tried_again)
 }
 
 /* Nor is it tried again. */
-PV_TEST(what_kept_the_interface_down_is_no_problem_after_leaving)
+PV_TEST(a_fault_that_kept_the_interface_down_is_no_problem_after_leaving)
 {
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
@@ -135,7 +135,7 @@ PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
 }
 
 /* By an earlier version, which made no marks; the next start finds them. */
-PV_TEST(what_was_stored_without_a_mark_is_stored_again_with_it)
+PV_TEST(a_statement_stored_without_a_mark_is_stored_again_with_it)
 {
     static struct item items[4];
     static struct pv_stored_statement stored[PV_ARRAY_LEN(items)];
@@ -210,7 +210,7 @@ PV_TEST(newcomers_are_stored_together)
     finish(job, PV_OK);
 }
 
-PV_TEST(what_waits_to_be_stored_is_stored_at_the_end)
+PV_TEST(a_statement_that_waits_to_be_stored_is_stored_at_the_end)
 {
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
@@ -247,7 +247,7 @@ PV_TEST(a_statement_that_does_not_verify_is_reported)
 }
 
 /* As a coordinator that was restored brings it. */
-PV_TEST(what_newer_statements_have_replaced_is_no_problem)
+PV_TEST(a_statement_that_newer_ones_have_replaced_is_no_problem)
 {
     enter();
     const struct item new = make_rule(&x.f.world, &x.f.world.creator, 0, 2, PV_RULE_ALLOW, 1);

@@ -187,7 +187,7 @@ PV_TEST(the_renewal_of_another_is_owed_until_a_newer_key_holds)
 }
 
 /* The same statement would be refused for ever. */
-PV_TEST(what_a_removed_admin_removed_is_not_owed)
+PV_TEST(a_removal_by_a_removed_admin_is_not_owed)
 {
     const struct keys carol = keys_of(8), dave = keys_of(9);
     fake_node_member(&x.f, 8, "carol", 8);
@@ -423,7 +423,7 @@ PV_TEST(a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken)
     assert_int_equal(n_told, 3);
 }
 
-PV_TEST(what_is_not_ours_or_harms_nobody_is_not_spread)
+PV_TEST(a_statement_that_is_not_ours_or_harms_nobody_is_not_spread)
 {
     const struct keys carol = keys_of(8);
     be_there(bob);

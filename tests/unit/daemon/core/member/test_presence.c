@@ -178,7 +178,7 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
     assert_true(pv_part_presence.next_timeout(node.self) == PV_NEVER);
 }
 
-PV_TEST(who_wants_somebody_hurries_to_the_coordinator)
+PV_TEST(a_node_that_wants_somebody_hurries_to_the_coordinator)
 {
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_settle(&peers);

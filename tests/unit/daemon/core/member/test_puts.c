@@ -141,7 +141,7 @@ PV_TEST(a_lost_connection_ends_all)
     pv_put_free(b);
 }
 
-PV_TEST(what_cannot_be_sent_stays_the_callers)
+PV_TEST(a_put_that_cannot_be_sent_stays_the_callers)
 {
     struct pv_put *put = put_of(1);
     fake_coord.status = PV_ERR_STATE;

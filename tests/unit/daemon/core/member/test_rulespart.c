@@ -266,7 +266,7 @@ static bool is_closed(void)
     return closed;
 }
 
-PV_TEST_IN(who_joined_lets_nothing_in_before_all_is_listed_and_vouched_for, start, stop)
+PV_TEST_IN(a_node_that_joined_lets_nothing_in_before_all_is_listed_and_vouched_for, start, stop)
 {
     const struct item it = deny_ssh();
     join_by_token_of(&it);
@@ -373,7 +373,7 @@ PV_TEST_IN(an_admins_word_goes_before_the_tokens, start, stop)
     assert_false(is_closed());
 }
 
-PV_TEST_IN(who_names_other_rules_is_asked_first_for_a_while, start, stop)
+PV_TEST_IN(a_member_that_names_other_rules_is_asked_first_for_a_while, start, stop)
 {
     const struct item it = deny_ssh();
     uint8_t other[PV_STATEMENT_HASH_LEN] = {1};

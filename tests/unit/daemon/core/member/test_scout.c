@@ -173,7 +173,7 @@ PV_TEST(one_whose_receipt_the_record_has_is_not_visited)
     assert_int_not_equal(last, 9);
 }
 
-PV_TEST(who_is_visiting_another_way_or_down_visits_nobody)
+PV_TEST(a_node_that_is_visiting_another_way_or_down_visits_nobody)
 {
     uint8_t last;
     say(5, other.pk, NULL);
@@ -204,7 +204,7 @@ PV_TEST(a_visit_ends_with_the_connection_in_use)
 }
 
 /* Those of the list are being tried, so a visit there would meet the other connection. */
-PV_TEST(who_reaches_none_of_the_list_asks_the_others)
+PV_TEST(a_node_that_reaches_none_of_the_list_asks_the_others)
 {
     uint8_t last = 0;
     say(5, other.pk, NULL);

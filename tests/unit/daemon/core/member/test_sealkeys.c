@@ -128,7 +128,7 @@ PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
 }
 
 /* Who says that he can it no more gets what he can open. */
-PV_TEST_IN(who_went_back_to_an_older_version_gets_older_boxes, start, stop)
+PV_TEST_IN(a_member_that_went_back_to_an_older_version_gets_older_boxes, start, stop)
 {
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);
     hear(whole(bob_cert), true);
@@ -214,7 +214,7 @@ PV_TEST_IN(a_row_has_a_limit, start, stop)
 }
 
 /* Identities that were made to look alike do not push out the key of somebody else. */
-PV_TEST_IN(who_chooses_identities_fills_no_row, start, stop)
+PV_TEST_IN(a_member_that_chooses_identities_fills_no_row, start, stop)
 {
     unsigned n = 0;
     state_of_bob(PV_ABLE_SEALED);
@@ -267,7 +267,7 @@ PV_TEST_IN(a_key_in_another_row_is_taken_over, start, stop)
 }
 
 /* Without a KEM, or switched off, it says and seals nothing; what came before can still be read. */
-PV_TEST(who_cannot_or_does_not_want_to_takes_no_part)
+PV_TEST(a_node_that_cannot_or_does_not_want_to_takes_no_part)
 {
     static const struct {
         const struct pv_kem *kem;

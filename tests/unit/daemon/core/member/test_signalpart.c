@@ -231,7 +231,7 @@ PV_TEST(statements_without_a_description_are_taken_and_answered_once)
 }
 
 /* Nobody waits for it: thousands that are away would fill the table of subscriptions. */
-PV_TEST(who_is_told_and_away_is_not_waited_for)
+PV_TEST(a_member_that_is_told_and_away_is_not_waited_for)
 {
     uint64_t tag;
     pv_signals_tell(&x.f.node, bob, NULL, 0, x.f.now);

@@ -128,7 +128,7 @@ PV_TEST(pages_are_asked_for_until_the_last)
     assert_int_equal(n_moved, 1);
 }
 
-PV_TEST(what_the_coordinator_lacks_is_brought_to_it)
+PV_TEST(a_statement_that_the_coordinator_lacks_is_brought_to_it)
 {
     uint64_t tag;
     fake_node_add(&node, bob());

@@ -128,7 +128,7 @@ PV_TEST(without_a_record_there_is_no_roster)
 }
 
 /* Of a join that was given up: its network's record lies before ours. */
-PV_TEST(what_another_network_left_behind_is_passed_over)
+PV_TEST(a_row_that_another_network_left_behind_is_passed_over)
 {
     struct pv_roster *r = NULL;
     bool marked;

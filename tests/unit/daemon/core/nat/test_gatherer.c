@@ -264,7 +264,7 @@ PV_TEST(a_question_too_soon_is_asked_a_little_later)
     assert_int_equal(answer_all(g, "198.51.100.7:40015", now + PV_MS(500)), 1);
 }
 
-PV_TEST(what_a_router_maps_is_offered_before_what_the_server_sees)
+PV_TEST(an_address_that_a_router_maps_is_offered_before_what_the_server_sees)
 {
     struct pv_gatherer *g = make();
     struct pv_addr server = endpoint("203.0.113.5:3478");

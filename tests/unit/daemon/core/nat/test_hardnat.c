@@ -334,7 +334,7 @@ PV_TEST(the_budget_holds_for_every_method)
     }
 }
 
-PV_TEST(what_is_switched_off_is_not_done)
+PV_TEST(a_method_switched_off_is_not_used)
 {
     static const struct {
         const uint16_t *own;

@@ -321,7 +321,7 @@ PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
 
 /* --- the router's word is a claim ------------------------------------------------------------ */
 
-PV_TEST(what_does_not_work_is_made_anew_then_elsewhere_then_given_up)
+PV_TEST(a_mapping_that_does_not_work_is_made_anew_then_elsewhere_then_given_up)
 {
     struct world w;
     begin(&w);

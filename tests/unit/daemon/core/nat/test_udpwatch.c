@@ -59,7 +59,7 @@ PV_TEST(sleep_is_no_silence)
     assert_true(pv_udpwatch_is_blocked(&w));
 }
 
-PV_TEST(who_is_answered_is_asked_again_only_after_silence)
+PV_TEST(a_server_that_answered_is_asked_again_only_after_silence)
 {
     struct pv_udpwatch w = {0};
     pv_udpwatch_start(&w, PV_S(1));

@@ -133,7 +133,7 @@ PV_TEST(a_long_error_is_cut)
     assert_nothing_closes();
 }
 
-PV_TEST(who_is_not_root_may_read_and_chat_only)
+PV_TEST(a_user_who_is_not_root_may_read_and_chat_only)
 {
     uint32_t sid = open_client(false);
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {

@@ -161,7 +161,7 @@ PV_TEST(snapshots_outlive_the_builder_and_each_other)
     pv_fp_snapshot_free(NULL);
 }
 
-PV_TEST(what_did_not_change_is_shared)
+PV_TEST(a_part_that_did_not_change_is_shared)
 {
     struct fp_node *n = *state;
     struct pv_fp_snapshot *a, *b;

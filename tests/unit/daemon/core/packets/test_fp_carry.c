@@ -174,7 +174,7 @@ PV_TEST(an_exit_speaks_for_no_member)
     assert_int_equal(drops_of(&t.a, PV_FP_DROP_DESTINATION), 1);
 }
 
-PV_TEST(what_this_node_carries_goes_to_the_kernel)
+PV_TEST(a_packet_that_this_node_carries_goes_to_the_kernel)
 {
     assert_true(carried_by("0.0.0.0/0", t.b_at_a, 0, 1));
     assert_false(arrives_at_b("192.168.1.7"));
@@ -222,7 +222,7 @@ PV_TEST(of_several_carriers_the_first_is_used_and_flows_stay)
 }
 
 /* Answers go back by the carrier through which a flow came: another one's would not know it. */
-PV_TEST(what_came_by_one_goes_back_by_it)
+PV_TEST(a_flow_that_came_by_one_goes_back_by_it)
 {
     uint8_t p[100];
     assert_true(carried_by("192.168.1.0/24", t.b_at_a, t.c_at_a, 2));
@@ -253,7 +253,7 @@ PV_TEST(fragments_go_where_their_first_one_went)
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).sends[0].peer, t.c_at_a);
 }
 
-PV_TEST(what_is_somebodys_is_left_out)
+PV_TEST(a_prefix_of_somebody_is_left_out)
 {
     uint32_t s = fp_add_static(&t.a, "192.168.1.0/24");
     struct pv_fp_carried all[] = {
@@ -305,7 +305,7 @@ static struct pv_ruletable *table_of(const char *ports, uint16_t rule)
 }
 
 /* The networks behind this node have rules of their own: those of the longest region. */
-PV_TEST(what_is_behind_has_rules_of_its_own)
+PV_TEST(networks_behind_have_rules_of_their_own)
 {
     const struct pv_fp_doubt none = {.until = 0};
     struct pv_ruletable *own = table_of("udp/5001", 1), *lan = table_of("tcp/80", 2),

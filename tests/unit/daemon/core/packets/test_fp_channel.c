@@ -159,7 +159,7 @@ PV_TEST(control_messages_inside_come_from_the_virtual_address)
     assert_int_equal(r.punts[0].from.kind, PV_CARRIER_UDP);
 }
 
-PV_TEST(what_is_not_of_our_server_is_dropped)
+PV_TEST(a_message_not_of_our_server_is_dropped)
 {
     static struct pair p;
     uint8_t buf[1600], copy[1600];
@@ -186,7 +186,7 @@ PV_TEST(what_is_not_of_our_server_is_dropped)
 }
 
 /* The former server goes on relaying for a while, in channels of the same numbers. */
-PV_TEST(what_the_former_server_sends_is_received)
+PV_TEST(a_message_of_the_former_server_is_received)
 {
     static struct pair p;
     uint8_t buf[1600];

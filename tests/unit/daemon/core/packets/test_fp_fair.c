@@ -158,7 +158,7 @@ PV_TEST(a_batch_has_so_many_bytes_and_a_packet_more)
     assert_int_equal(pv_fp_fair_pop(w->f, p, 2, 0), 2);
 }
 
-PV_TEST(what_has_just_begun_goes_first)
+PV_TEST(a_flow_that_has_just_begun_goes_first)
 {
     struct world *w = *state;
     struct pv_fp_packet p[CAP];
@@ -214,7 +214,7 @@ PV_TEST(fragments_stay_behind_each_other)
         assert_int_equal(number_of(&p[i]), i);
 }
 
-PV_TEST(what_is_no_packet_is_passed_on)
+PV_TEST(bytes_that_are_no_packet_are_passed_on)
 {
     static const struct pv_offload none = {.kind = PV_OFFLOAD_NONE};
     struct world *w = *state;

@@ -260,7 +260,7 @@ PV_TEST(more_than_a_call_holds_is_dropped_and_counted)
 
 /* --- in fragments ----------------------------------------------------------------------------- */
 
-PV_TEST(who_lets_routers_cut_gets_fragments)
+PV_TEST(a_sender_that_lets_routers_cut_gets_fragments)
 {
     struct world *w = *state;
     uint8_t p[9000], whole[9000];
@@ -464,7 +464,7 @@ PV_TEST(only_what_was_just_sent_counts_as_quoted)
     }
 }
 
-PV_TEST(what_waited_goes_in_parts_too)
+PV_TEST(a_packet_that_waited_goes_in_parts_too)
 {
     struct world *w = *state;
     uint8_t p[3][1280];

@@ -164,7 +164,7 @@ static void b_sends(uint8_t proto, uint16_t sport, uint16_t dport, uint8_t flags
     assert_true(crosses(&t->b, &p6));
 }
 
-PV_TEST(what_no_rule_allows_is_dropped_and_counted)
+PV_TEST(a_packet_that_no_rule_allows_is_dropped_and_counted)
 {
     assert_true(a_sends(TCP, 40000, 23, SYN));
     let_in("tcp/22", 0);
@@ -183,7 +183,7 @@ PV_TEST(what_no_rule_allows_is_dropped_and_counted)
 }
 
 /* A file goes against the connection that fetches it: the daemon decides about that one. */
-PV_TEST(who_fetches_a_file_is_the_daemons_business)
+PV_TEST(the_fetching_of_a_file_is_the_daemons_business)
 {
     let_in("tcp/22", 0);
     assert_true(a_sends(TCP, 40000, PV_PORTS_FILES, SYN));
@@ -322,7 +322,7 @@ PV_TEST(a_ping_brings_no_other_icmp_with_it)
 
 /* Behind extension headers there are ports; behind whatever else no bytes are ports, however they
  * look. Nebula had walked those headers, too, and other filters give up after some. */
-PV_TEST(what_looks_like_ports_behind_other_headers_is_none)
+PV_TEST(bytes_like_ports_behind_other_headers_are_none)
 {
     static const uint8_t extensions[] = {0, 43, 51, 60};
     struct inner p;
@@ -400,7 +400,7 @@ static bool one_crosses(struct fp_node *from, uint16_t sport, uint16_t dport)
 }
 
 /* A game looks for servers, and each one answers it alone. */
-PV_TEST(what_this_node_asks_all_is_answered)
+PV_TEST(a_question_of_this_node_to_all_is_answered)
 {
     join_group(&t->b, t->a_at_b);
     let_in("tcp/22", 0);
@@ -429,7 +429,7 @@ PV_TEST(what_this_node_asks_all_is_answered)
 }
 
 /* mDNS: the question goes to all, the answer to who asked, and neither begins a flow of b. */
-PV_TEST(what_the_peer_asks_all_stays_the_peers)
+PV_TEST(a_question_of_the_peer_to_all_stays_the_peers)
 {
     join_group(&t->a, t->b_at_a);
     let_in("udp/5353", 0);
@@ -561,7 +561,7 @@ static size_t cross_in_parts(const struct inner *packets, size_t n)
 }
 
 /* A member that takes its packets apart, which it may at any size, gets no further by it. */
-PV_TEST(what_comes_in_parts_follows_the_rules)
+PV_TEST(a_packet_in_parts_follows_the_rules)
 {
     let_in("udp/53", 0);
     const struct inner good = packet(4, &t->a, UDP, 40000, 53, 0);

@@ -123,7 +123,7 @@ PV_TEST(a_copy_goes_to_each_who_wants_it)
 }
 
 /* A link changes nothing of a packet, its TTL neither. */
-PV_TEST(what_arrives_is_what_was_sent)
+PV_TEST(the_packet_that_arrives_is_the_one_sent)
 {
     static const uint8_t hops[] = {1, 2, 255};
     struct world *w = *state;
@@ -204,7 +204,7 @@ PV_TEST(discovery_may_wake_who_is_asked_to)
     assert_int_equal(r.n_writes, 0); /* no ICMP about a packet to many */
 }
 
-PV_TEST(what_programs_joined_is_data)
+PV_TEST(a_group_that_programs_joined_is_data)
 {
     struct world *w = *state;
     add_members(w, 1);
@@ -350,7 +350,7 @@ PV_TEST(fragments_go_all_or_none)
     assert_int_equal(fp_tx_one(&w->a, p, 200, w->now).n_sends, 1);
 }
 
-PV_TEST(what_is_not_of_this_node_is_not_copied)
+PV_TEST(a_packet_not_of_this_node_is_not_copied)
 {
     struct world *w = *state;
     uint8_t p[100];
@@ -467,7 +467,7 @@ PV_TEST(copies_that_do_not_fit_follow)
     assert_int_equal(total, PV_FP_MAX_COPIES + 2);
 }
 
-PV_TEST(what_comes_as_discovery_is_no_use_and_may_be_unwanted)
+PV_TEST(a_packet_that_comes_as_discovery_is_no_use_and_may_be_unwanted)
 {
     struct world *w = *state;
     add_members(w, 1);

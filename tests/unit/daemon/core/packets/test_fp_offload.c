@@ -300,7 +300,7 @@ PV_TEST(the_packets_in_it_must_fit_the_path_not_all_of_it)
     assert_int_equal(pv_load_be16(r.writes[0].data + 26), MSS + 40);
 }
 
-PV_TEST(what_the_offload_gets_wrong_is_dropped)
+PV_TEST(a_packet_that_the_offload_gets_wrong_is_dropped)
 {
     struct world *w = *state;
     struct pv_fp_packet packet = make_super(w, SUPER, MSS);

@@ -141,7 +141,7 @@ PV_TEST(data_is_received_by_indications_too)
         assert_int_not_equal(r.punts[i].kind, PV_FP_PUNT_STRAY);
 }
 
-PV_TEST(what_is_not_from_the_present_stream_is_dropped)
+PV_TEST(a_message_not_from_the_present_stream_is_dropped)
 {
     static struct pair p;
     uint8_t buf[1600], copy[1600];
@@ -179,7 +179,7 @@ PV_TEST(what_is_not_from_the_present_stream_is_dropped)
 }
 
 /* The former server goes on relaying for a while, through its own connection. */
-PV_TEST(what_the_former_stream_brings_is_received)
+PV_TEST(a_message_of_the_former_stream_is_received)
 {
     static struct pair p;
     uint8_t buf[1600];

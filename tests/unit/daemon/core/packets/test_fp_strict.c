@@ -98,7 +98,7 @@ PV_TEST(packets_wait_for_hybrid_keys_in_order)
 }
 
 /* They ask for no keys either: what is missing is not a handshake. */
-PV_TEST(who_waits_asks_for_nothing)
+PV_TEST(a_peer_that_waits_asks_for_nothing)
 {
     struct pair *p = make_pair(0);
     uint8_t packet[100];
@@ -195,7 +195,7 @@ PV_TEST(chat_and_files_wait_while_the_rest_passes)
 }
 
 /* A peer of an older version sends chat under the keys it has: it is on the line already. */
-PV_TEST(what_is_only_to_wait_here_is_taken_from_others)
+PV_TEST(a_packet_that_is_only_to_wait_here_is_taken_from_others)
 {
     struct pair *p = make_pair(0);
     uint8_t data[2000];

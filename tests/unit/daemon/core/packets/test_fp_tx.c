@@ -131,7 +131,7 @@ PV_TEST(packets_wait_for_a_path_then_keys_and_leave_in_order)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
-PV_TEST(what_waits_goes_before_newer_packets_without_a_flush_too)
+PV_TEST(a_packet_that_waits_goes_before_newer_packets_without_a_flush_too)
 {
     struct world *w = *state;
     uint32_t marks[80];
@@ -204,7 +204,7 @@ PV_TEST(packets_wait_for_30_seconds_at_most)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_QUEUE_OLD), 2);
 }
 
-PV_TEST(what_waits_for_a_peer_that_went_is_answered)
+PV_TEST(a_packet_for_a_peer_that_went_is_answered)
 {
     struct world *w = *state;
     struct pv_ippkt ip;
@@ -385,7 +385,7 @@ PV_TEST(the_paths_mtu_bounds_packets_and_padding)
     assert_int_equal(pv_fp_drops(w->a.w, PV_FP_DROP_INNER), 1);
 }
 
-PV_TEST(what_waited_and_does_not_fit_the_path_is_answered)
+PV_TEST(a_packet_that_waited_and_does_not_fit_the_path_is_answered)
 {
     struct world *w = *state;
 

@@ -122,7 +122,7 @@ PV_TEST(the_owner_opens_it_and_others_hand_it_over)
 }
 
 /* Both ways to the relay: a datagram and a stream. */
-PV_TEST(what_a_relay_wrapped_is_handed_over_without_its_wrapping)
+PV_TEST(a_datagram_that_a_relay_wrapped_is_handed_over_without_its_wrapping)
 {
     struct pair *p = *state;
     const struct pv_carrier ways[] = {
@@ -174,7 +174,7 @@ PV_TEST(only_transport_data_is_handed_over)
     assert_int_equal(pv_fp_drops(p->more[1], PV_FP_DROP_JUNK), 2);
 }
 
-PV_TEST(what_does_not_reach_its_owner_is_counted)
+PV_TEST(a_datagram_that_does_not_reach_its_owner_is_counted)
 {
     struct pair *p = *state;
     uint8_t bytes[256];

@@ -122,7 +122,7 @@ PV_TEST(addresses_of_the_overlay_are_no_candidates)
     assert_non_null(listed("10.66.5.1:51820"));
 }
 
-PV_TEST(what_a_server_sees_is_a_candidate)
+PV_TEST(an_address_that_a_server_sees_is_a_candidate)
 {
     set_links("192.168.1.20", NULL);
     set_server();
@@ -146,7 +146,7 @@ PV_TEST(answers_of_others_are_left_to_them)
     assert_null(listed("198.51.100.7:40000"));
 }
 
-PV_TEST(what_comes_through_a_relay_says_nothing_of_our_nat)
+PV_TEST(an_answer_through_a_relay_says_nothing_of_our_nat)
 {
     set_links("192.168.1.20", NULL);
     set_server();
@@ -155,7 +155,7 @@ PV_TEST(what_comes_through_a_relay_says_nothing_of_our_nat)
     assert_null(listed("198.51.100.7:40000"));
 }
 
-PV_TEST(what_peers_see_stands_in_below_everything_else)
+PV_TEST(an_address_that_peers_see_stands_in_below_everything_else)
 {
     set_links("192.168.1.20", NULL);
     x.f.node.told[0] = (struct pv_told){.peer = 1,

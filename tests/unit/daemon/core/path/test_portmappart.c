@@ -115,7 +115,7 @@ PV_TEST(nothing_is_asked_without_a_network_that_is_up)
     assert_int_equal(state4(), PV_MAPPER_OFF);
 }
 
-PV_TEST(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown)
+PV_TEST(a_router_that_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown)
 {
     struct pv_job *job = expect_job();
     assert_int_equal(job->u.portmap.protocol, PV_PORTMAPJOB_NATPMP);
@@ -136,7 +136,7 @@ PV_TEST(who_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown)
 }
 
 /* Another network may have the same addresses, and the last one made it wait for up to an hour. */
-PV_TEST(who_wakes_asks_the_router_at_once)
+PV_TEST(a_machine_that_wakes_asks_the_router_at_once)
 {
     for (int i = 0; i < 2; i++)
         fake_node_answer(&x.f, expect_job(),
@@ -170,7 +170,7 @@ PV_TEST(stun_of_others_is_left_to_them)
     assert_false(x.f.part->handle_stun(x.f.self, &from, pv_view(msg, 8), x.f.now));
 }
 
-PV_TEST(what_is_mapped_is_given_back_at_the_end)
+PV_TEST(a_mapped_port_is_given_back_at_the_end)
 {
     map_it();
     x.f.part->on_stop(x.f.self, x.f.now);

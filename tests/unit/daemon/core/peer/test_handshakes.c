@@ -74,7 +74,7 @@ PV_TEST(a_static_peers_handshake_says_where_it_is)
     assert_int_equal(pv_handshakes_stranger(x.f.self)->from.family, PV_AF_NONE);
 }
 
-PV_TEST(what_is_no_handshake_for_us_is_dropped)
+PV_TEST(a_message_that_is_no_handshake_for_us_is_dropped)
 {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     struct pv_engine_transmit tx;

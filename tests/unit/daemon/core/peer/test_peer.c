@@ -255,7 +255,7 @@ PV_TEST(packets_that_wait_for_keys_wake_a_dormant_path)
     assert_int_not_equal(pv_ice_state(p->ice), PV_ICE_DORMANT);
 }
 
-PV_TEST(who_wants_to_reach_us_needs_no_turn)
+PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
 {
     struct world *w = make_world();
     w->no_signals = w->no_network = true;

@@ -35,7 +35,7 @@ static struct pv_desc describe(struct world *w)
     return w->n[1].last;
 }
 
-PV_TEST(what_was_relayed_outlives_the_peer)
+PV_TEST(the_relayed_count_outlives_the_peer)
 {
     struct world *w = make_world();
     struct node *n = &w->n[1];

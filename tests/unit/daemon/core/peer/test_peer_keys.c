@@ -85,7 +85,7 @@ PV_TEST(the_former_key_is_taken_for_three_minutes)
     assert_false(pv_peer_has_key(p, k->device[1].keys.pk, w->now));
 }
 
-PV_TEST(who_may_not_have_heard_is_asked_with_the_former_key_first)
+PV_TEST(a_peer_that_may_not_have_heard_is_asked_with_the_former_key_first)
 {
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);

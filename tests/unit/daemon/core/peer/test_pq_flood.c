@@ -95,7 +95,7 @@ PV_TEST(chat_waits_for_a_member_that_announced_it)
 
 /* A description that was too much is not acknowledged, so it comes again and is answered then: an
  * honest member that started again and again would else wait for its next generation. */
-PV_TEST(what_was_too_much_is_answered_when_it_is_repeated)
+PV_TEST(a_description_that_was_too_much_is_answered_when_it_is_repeated)
 {
     struct pv_desc ours;
     start();

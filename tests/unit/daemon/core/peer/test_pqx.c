@@ -236,7 +236,7 @@ PV_TEST(a_key_is_proven_when_the_other_side_has_it)
 }
 
 /* Loss, reordering, doubles, and generations that change under way: a thousand meetings. */
-PV_TEST(whatever_happens_on_the_way_both_have_the_same_key)
+PV_TEST(after_any_accident_on_the_way_both_have_the_same_key)
 {
     unsigned bad = 0;
     for (uint64_t seed = 1; seed <= 1000; seed++) {

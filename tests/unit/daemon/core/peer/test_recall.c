@@ -309,7 +309,7 @@ PV_TEST(a_member_that_is_gone_is_forgotten_on_disk_too)
     assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
 }
 
-PV_TEST(what_failed_to_be_stored_is_stored_again)
+PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
 {
     struct pv_recall *r = make(16);
     struct pv_recall_item item;

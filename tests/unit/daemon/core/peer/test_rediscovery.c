@@ -152,7 +152,7 @@ PV_TEST(stored_addresses_of_nobody_are_removed)
     assert_int_equal(trials_at(&bobs), 1);
 }
 
-PV_TEST(who_leaves_the_network_forgets_all)
+PV_TEST(a_node_that_leaves_the_network_forgets_all)
 {
     struct pv_peer *bob = start_with_bob();
     uint8_t pk[32];
@@ -167,7 +167,7 @@ PV_TEST(who_leaves_the_network_forgets_all)
     assert_int_equal(item.n, 0);
 }
 
-PV_TEST(what_peers_told_is_void_once_a_server_can_tell)
+PV_TEST(the_word_of_peers_is_void_once_a_server_can_tell)
 {
     fake_node_start(&x.f);
     x.f.node.told[1] = (struct pv_told){.peer = 3, .local = bobs, .mapped = bobs};

@@ -45,7 +45,7 @@ PV_TEST(a_members_channel_goes_from_udp_to_the_stream_and_back)
 }
 
 /* The coordinator came back, and its welcome was there before the stream. */
-PV_TEST(what_left_by_udp_is_asked_again_by_the_stream)
+PV_TEST(a_request_that_left_by_udp_is_asked_again_by_the_stream)
 {
     struct fixture f;
     setup(&f, false);
@@ -326,7 +326,7 @@ PV_TEST(a_dead_address_is_left_for_the_next_by_a_stream)
     assert_int_not_equal(next_stream(&f, 1), 0);
 }
 
-PV_TEST(what_no_address_gives_by_udp_is_asked_for_by_a_stream)
+PV_TEST(an_allocation_that_no_address_gives_by_udp_is_asked_for_by_a_stream)
 {
     struct fixture f;
     start_three(&f, true, true);

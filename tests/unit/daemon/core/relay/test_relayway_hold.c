@@ -96,7 +96,7 @@ PV_TEST(a_server_that_is_left_and_silent_is_not_sent_to)
     assert_true(pv_addr_equal(&fp.former, &left));
 }
 
-PV_TEST(what_is_left_is_not_sent_to_without_udp)
+PV_TEST(a_server_that_is_left_is_not_sent_to_without_udp)
 {
     struct fixture f;
     struct pv_carrier c;

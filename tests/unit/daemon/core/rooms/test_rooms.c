@@ -7,7 +7,7 @@
 
 PV_TEST_WORLD(setup, teardown);
 
-PV_TEST(what_is_said_reaches_every_member_at_once)
+PV_TEST(a_text_reaches_every_member_at_once)
 {
     anna_and_bob();
     assert_int_equal(w.n[BOB].invited, 1);
@@ -30,7 +30,7 @@ PV_TEST(what_is_said_reaches_every_member_at_once)
 
 /* Of one whom the rules deny chat nothing is shown, whoever brings it; the others get it from here
  * all the same. */
-PV_TEST(what_a_rule_denies_is_passed_on_and_not_shown)
+PV_TEST(a_text_that_a_rule_denies_is_passed_on_and_not_shown)
 {
     anna_and_bob();
     assert_int_equal(invite(ANNA, "#crew", CARL), PV_OK);
@@ -83,7 +83,7 @@ PV_TEST(a_send_that_is_repeated_is_said_once)
     assert_string_equal(w.n[ANNA].said, "five");
 }
 
-PV_TEST(what_found_no_room_in_the_output_is_said_again)
+PV_TEST(a_line_that_found_no_room_in_the_output_is_said_again)
 {
     anna_and_bob();
     w.n[ANNA].choked = true;
@@ -97,7 +97,7 @@ PV_TEST(what_found_no_room_in_the_output_is_said_again)
     assert_string_equal(w.n[BOB].said, "one");
 }
 
-PV_TEST(who_was_away_gets_it_from_anybody)
+PV_TEST(a_member_that_was_away_gets_it_from_anybody)
 {
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", CARL), PV_OK);
@@ -116,7 +116,7 @@ PV_TEST(who_was_away_gets_it_from_anybody)
 }
 
 /* Of thousands of members most are never there. */
-PV_TEST(who_was_never_there_takes_no_memory)
+PV_TEST(a_member_that_was_never_there_takes_no_memory)
 {
     anna_and_bob();
     struct pv_rooms *rooms = w.n[ANNA].rooms;
@@ -128,7 +128,7 @@ PV_TEST(who_was_never_there_takes_no_memory)
     assert_non_null(pv_rooms_peer_find(rooms, w.n[EVE].keys.pk));
 }
 
-PV_TEST(who_comes_late_gets_what_was_said_since_the_invitation)
+PV_TEST(a_member_that_comes_late_gets_what_was_said_since_the_invitation)
 {
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "before"), PV_OK);
@@ -189,7 +189,7 @@ PV_TEST(texts_that_are_not_taken_are_fetched_later)
     assert_string_equal(w.n[BOB].said, "one two three");
 }
 
-PV_TEST(who_left_hears_and_says_no_more_and_may_be_invited_again)
+PV_TEST(a_member_that_left_hears_and_says_no_more_and_may_be_invited_again)
 {
     anna_and_bob();
     assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
@@ -247,7 +247,7 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
     assert_string_equal(w.n[ANNA].said, "");
 }
 
-PV_TEST(what_cannot_be_is_refused_with_its_reason)
+PV_TEST(an_impossible_request_is_refused_with_its_reason)
 {
     anna_and_bob();
     assert_int_equal(open_room(ANNA, "Not a name"), PV_ERR_MALFORMED);
@@ -375,7 +375,7 @@ static bool has_place(int i, unsigned k)
     return false;
 }
 
-PV_TEST(who_is_gone_gives_its_place_to_who_comes)
+PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
 {
     make_ghosts();
     anna_and_bob();
@@ -542,7 +542,7 @@ PV_TEST(the_log_of_an_author_has_an_end)
 }
 
 /* A member that says it has more of our texts than there are makes none count as delivered. */
-PV_TEST(what_a_member_claims_to_have_is_not_delivered_before_it_is_said)
+PV_TEST(a_text_that_a_member_claims_to_have_is_not_delivered_before_it_is_said)
 {
     anna_and_bob();
     assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);

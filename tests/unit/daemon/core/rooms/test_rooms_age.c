@@ -79,7 +79,7 @@ static void all_three(void)
 
 PV_TEST_WORLD(setup, teardown);
 
-PV_TEST(what_is_cleared_goes_from_the_disk_and_does_not_come_back)
+PV_TEST(a_cleared_text_goes_from_the_disk_and_does_not_come_back)
 {
     all_three();
     say_many(ANNA, 1, 5);
@@ -101,7 +101,7 @@ PV_TEST(what_is_cleared_goes_from_the_disk_and_does_not_come_back)
 
 /* Who has left a network hands nothing on: what is cleared goes at once, and back there it goes on
  * behind it. */
-PV_TEST(what_is_cleared_of_a_network_that_was_left_goes_at_once)
+PV_TEST(a_cleared_text_of_a_network_that_was_left_goes_at_once)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};
     struct pv_chatjob_result *res = NULL;
@@ -123,7 +123,7 @@ PV_TEST(what_is_cleared_of_a_network_that_was_left_goes_at_once)
     assert_int_equal(on_disk(BOB), 2);
 }
 
-PV_TEST(what_a_member_lacks_stays_until_it_has_it)
+PV_TEST(a_text_that_a_member_lacks_stays_until_it_has_it)
 {
     all_three();
     say_many(ANNA, 1, 2);
@@ -182,7 +182,7 @@ static void carl_is_away_too_long(void)
     assert_int_equal(on_disk(ANNA), 2);
 }
 
-PV_TEST(who_was_away_for_too_long_goes_on_behind_the_gap)
+PV_TEST(a_member_that_was_away_for_too_long_goes_on_behind_the_gap)
 {
     carl_is_away_too_long();
     clear(BOB);
@@ -206,7 +206,7 @@ PV_TEST(who_was_away_for_too_long_goes_on_behind_the_gap)
     assert_in_range(w.lines - before, 0, 40);
 }
 
-PV_TEST(who_still_has_it_is_asked_first)
+PV_TEST(a_member_that_still_has_it_is_asked_first)
 {
     carl_is_away_too_long(); /* bob has not cleared */
     connect(ANNA, CARL, true);
@@ -304,7 +304,7 @@ PV_TEST(made_up_numbers_silence_nobody)
 }
 
 /* His disk may be an older one: he must not use a number twice because his machine slept. */
-PV_TEST(who_claims_has_its_time_after_a_sleep)
+PV_TEST(a_member_that_claims_has_its_time_after_a_sleep)
 {
     eve_is_in_the_room();
     eve_claims();
@@ -321,7 +321,7 @@ PV_TEST(who_claims_has_its_time_after_a_sleep)
 }
 
 /* She says that she has what anna said, and gives nothing. */
-PV_TEST(who_gives_nothing_is_asked_behind_the_others)
+PV_TEST(a_member_that_gives_nothing_is_asked_behind_the_others)
 {
     char line[512], room[32], anna[64];
     anna_and_bob();

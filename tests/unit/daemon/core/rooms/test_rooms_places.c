@@ -157,7 +157,7 @@ PV_TEST(others_fill_their_part_and_the_user_frees_it_by_leaving)
 }
 
 /* It would go on for ever, with all records of the room five times a second. */
-PV_TEST(who_has_no_place_is_not_told_of_it_without_end)
+PV_TEST(a_member_without_a_place_is_not_told_of_it_without_end)
 {
     for (unsigned by = 0; by < 3; by++)
         draws_in_many(by, 0, PV_ROOMS_MAX_OF_CREATOR);
@@ -247,7 +247,7 @@ PV_TEST(of_too_many_left_rooms_one_is_forgotten_in_which_nobody_spoke)
     assert_int_equal(again, 1);
 }
 
-PV_TEST(what_the_disk_does_not_forget_comes_back_and_is_forgotten_later)
+PV_TEST(a_room_that_the_disk_does_not_forget_comes_back_and_is_forgotten_later)
 {
     fill_with_left_rooms();
     assert_true(draws_in(4, 0));

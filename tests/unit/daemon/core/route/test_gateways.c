@@ -92,7 +92,7 @@ PV_TEST(another_takes_over_within_three_seconds)
     assert_int_equal(t.x.front, 11);
 }
 
-PV_TEST(what_is_sent_one_way_is_no_death)
+PV_TEST(traffic_one_way_is_no_death)
 {
     pass(PV_S(1));
     t.answers = false; /* a camera's stream: nothing comes back but answers to questions */
@@ -125,7 +125,7 @@ PV_TEST(nobody_is_asked_without_traffic)
     assert_int_equal(pv_gateways_next(&t.x, t.now), PV_NEVER);
 }
 
-PV_TEST(who_is_unreachable_is_behind)
+PV_TEST(a_gateway_that_is_unreachable_is_behind)
 {
     pass(PV_S(1));
     t.x.g[0].seen.reachable = false;
@@ -162,7 +162,7 @@ PV_TEST(a_nearer_one_takes_over_after_a_while)
     assert_int_equal(t.x.front, 11);
 }
 
-PV_TEST(who_stays_is_remembered)
+PV_TEST(a_gateway_that_stays_is_remembered)
 {
     const uint32_t ids[] = {13, 11}, one[] = {12};
     pass(PV_S(1));

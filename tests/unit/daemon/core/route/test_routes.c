@@ -279,7 +279,7 @@ PV_TEST(the_choice_is_kept)
     assert_true(new_plan());
 }
 
-PV_TEST(what_is_not_to_be_taken_over_is_not)
+PV_TEST(a_route_not_to_be_taken_over_is_not)
 {
     struct pv_netplan_link lan = {.prefix = prefix_of("192.168.0.0/23"), .ifname = "eth7"};
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
@@ -344,7 +344,7 @@ PV_TEST(of_two_the_one_that_is_there_carries)
 }
 
 /* What gateways say of themselves counts, whatever paths there are to them. */
-PV_TEST(who_does_not_reach_it_does_not_carry)
+PV_TEST(a_gateway_that_does_not_reach_it_does_not_carry)
 {
     static const uint8_t on = PV_OFFER_AUTO | PV_OFFER_LINKED;
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
@@ -443,7 +443,7 @@ PV_TEST(block_stays_when_the_permission_goes)
     assert_true(fake_node_has_problem(&x.f, "nothing goes out"));
 }
 
-PV_TEST(who_leaves_the_network_uses_nothing)
+PV_TEST(a_node_that_leaves_the_network_uses_nothing)
 {
     (void)allow(pv_peer_pk(bob), "192.168.1.0/24");
     offer(BOB, "192.168.1.0/24", PV_OFFER_AUTO);
@@ -461,7 +461,7 @@ PV_TEST(who_leaves_the_network_uses_nothing)
 }
 
 /* The client hears it, and the host gets a plan without the exit. */
-PV_TEST(what_the_host_does_not_do_is_said)
+PV_TEST(a_plan_that_the_host_does_not_set_is_said)
 {
     struct pv_job_result failed = {.status = PV_ERR_REFUSED};
     (void)allow(pv_peer_pk(bob), "0.0.0.0/0");

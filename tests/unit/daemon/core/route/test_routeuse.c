@@ -73,7 +73,7 @@ PV_TEST(everything_goes_by_the_exit_alone)
     assert_false(pv_routeuse_wants(&u, carol, &all));
 }
 
-PV_TEST(what_is_stored_reads_back_the_same)
+PV_TEST(a_choice_stored_reads_back_the_same)
 {
     struct pv_routeuse u = {.mode = PV_ROUTEUSE_OFF, .exit = true, .exit_block = true}, got;
     uint8_t buf[PV_ROUTEUSE_BYTES], again[PV_ROUTEUSE_BYTES];

@@ -83,7 +83,7 @@ PV_TEST(one_that_can_it_no_more_takes_it_back)
     assert_int_equal(said(), 0);
 }
 
-PV_TEST(what_is_refused_is_said_again_a_minute_later)
+PV_TEST(a_refused_statement_is_said_again_a_minute_later)
 {
     refused = true;
     x.env.caps = PV_DESC_CAP_PQ;

@@ -130,7 +130,7 @@ PV_TEST(a_key_that_nobody_stored_stops_no_renewal)
     assert_int_equal(made, 1);
 }
 
-PV_TEST(who_came_by_a_plain_invite_never_renews)
+PV_TEST(a_member_that_came_by_a_plain_invite_never_renews)
 {
     fake_node_enter(&f);
     fake_node_settle(&f);
@@ -219,7 +219,7 @@ PV_TEST(an_admin_is_told_of_machines_that_are_about_to_go)
 }
 
 /* Here nobody else is there to tell it the time: it says so of itself once others did. */
-PV_TEST(who_has_expired_is_told_what_it_needs)
+PV_TEST(a_member_that_has_expired_is_told_what_it_needs)
 {
     join(LIFETIME);
     f.world.time = T0 + 100 * DAY;

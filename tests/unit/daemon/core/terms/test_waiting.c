@@ -152,7 +152,7 @@ PV_TEST(watchers_are_told_once)
 }
 
 /* Whoever has a token makes as many machines ask as there are uses; those of others are told of. */
-PV_TEST(who_floods_one_invite_does_not_hide_who_has_another)
+PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
 {
     const struct keys gate = keys_of(52);
     char name[16];
@@ -178,7 +178,7 @@ PV_TEST(who_floods_one_invite_does_not_hide_who_has_another)
     assert_int_equal(n, 17); /* the program runs for her, too */
 }
 
-PV_TEST(who_is_admitted_is_a_member)
+PV_TEST(a_node_that_is_admitted_is_a_member)
 {
     eve_asks();
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
@@ -206,7 +206,7 @@ PV_TEST(the_root_key_signs_where_it_is)
                         PV_SIGN_PK_LEN);
 }
 
-PV_TEST(who_is_denied_is_removed)
+PV_TEST(a_node_that_is_denied_is_removed)
 {
     eve_asks();
     fake_client_ask(&x, client, "\"cmd\":\"deny\",\"peer\":\"eve\"");
