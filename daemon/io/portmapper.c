@@ -210,8 +210,8 @@ static void upnp_failed(int e, struct pv_portmapjob_result *r)
     }
 }
 
-/* What the router's list calls a mapping; some refuse one without. It goes over the LAN in clear
- * and the next user of the router reads it, so it names no program. */
+/* The name of a mapping in the router's list; some refuse one without. It goes over the LAN in
+ * clear and the next user of the router reads it, so it names no program. */
 #define LABEL "UDP"
 
 /* Routers that know only permanent mappings get one, and it is renewed as if it ended: the daemon

@@ -96,7 +96,7 @@ void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
-/* What serves a job in the database; PV_ERR_ or -EIO with SQLite's error set. */
+/* The function that serves a job in the database; PV_ERR_ or -EIO with SQLite's error set. */
 typedef int handler_fn(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result);
 
 /* A receipt once stored is only replaced by another; the roster decides which is better. */
@@ -229,7 +229,7 @@ static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_
         if (r <= -1000)
             snprintf(result->error, sizeof(result->error), "write %.150s: %s",
                      pv_sqlite_path(s->file), pv_strstatus(r));
-        /* What the job has read goes too: its caller must not see rows of a change that was
+        /* The rows that the job has read go too: its caller must not see rows of a change that was
          * taken back. */
         result->chat = pv_chatjob_result_free(result->chat);
         (void)!exec(s, "ROLLBACK TO job");

@@ -40,7 +40,7 @@ bool pv_store_serves(enum pv_job_kind kind);
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n);
 
-/* What was stored, for pv_engine_new(). Owns everything saved points to. */
+/* The stored state, for pv_engine_new(). Owns everything saved points to. */
 struct pv_store_saved {
     struct pv_saved saved;
     struct pv_stored_statement *statements;

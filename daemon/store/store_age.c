@@ -25,8 +25,8 @@ int pv_store_age_now(sqlite3 *db, uint64_t wall_s, uint64_t *ret_age_s)
     return r;
 }
 
-/* What came before there was this clock has the time of the wall clock, which may have been wrong:
- * nothing is from the future, or it would stay for ever. */
+/* A message from before there was this clock has the time of the wall clock, which may have been
+ * wrong: nothing is from the future, or it would stay for ever. */
 static int begin(sqlite3 *db, uint64_t wall_s)
 {
     static const char *const pasts[] = {

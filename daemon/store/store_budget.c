@@ -140,8 +140,8 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 /* --- deletion ------------------------------------------------------------------------------ */
 
 /* A text of a room is handed on to members that lack it, and a log with a hole would end there for
- * them; so they are hidden at first (store_room_drop.c deletes them). What is not delivered yet is
- * no past. */
+ * them; so they are hidden at first (store_room_drop.c deletes them). A message not delivered yet
+ * is no past. */
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
 /* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as
@@ -156,7 +156,7 @@ static int delete_rows(struct pv_query *q, size_t limit, struct pv_chatjob_resul
     return r;
 }
 
-/* What was deleted long ago cannot come again. */
+/* Messages deleted long ago cannot come again. */
 static int forget_gone(sqlite3 *db, const struct pv_chatjob_terms *terms)
 {
     const uint64_t age = (uint64_t)PV_CHATJOB_GONE_DAYS * DAY_S;

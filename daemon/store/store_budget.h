@@ -12,7 +12,7 @@
 #include "base/pv.h"
 #include "daemon/core/jobs/chatjob.h"
 
-/* What one author may still store in one conversation. */
+/* The room that one author still has in one conversation. */
 struct pv_store_budget {
     uint64_t messages, bytes; /* left */
     bool low_disk;            /* nothing is left, because of the disk */

@@ -543,7 +543,7 @@ static int room(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
                              : pv_store_room_run(db, job->room, &job->terms, res);
 }
 
-/* What serves each kind of job. */
+/* The functions that serve each kind of job. */
 static int (*const HANDLERS[PV_CHATJOB_KINDS])(sqlite3 *db, const struct pv_chatjob *job,
                                                struct pv_chatjob_result *res) = {
     [PV_CHATJOB_ENQUEUE] = enqueue,

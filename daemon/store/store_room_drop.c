@@ -30,7 +30,7 @@ static uint64_t ago(const struct drop *d, uint64_t seconds)
     return d->terms->now_s > seconds ? d->terms->now_s - seconds : 0;
 }
 
-/* What is too old is not shown any more, whoever still lacks it. */
+/* Old texts are not shown any more, whoever still lacks them. */
 static int hide_old(const struct drop *d)
 {
     uint8_t key[PV_SIGN_PK_LEN];

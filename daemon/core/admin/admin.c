@@ -24,7 +24,7 @@ enum {
     MAX_WAITING = 16, /* ours: clients that wait to hear who knows; the next one hears at once */
 };
 
-/* What has been done here, and what others are being told of. */
+/* The deeds done here, of which others are being told. */
 enum deed {
     DEED_REVOKE_INVITE,
     DEED_REMOVE,
@@ -92,8 +92,8 @@ static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code c
     pv_ctlsrv_fail(a->node->ctl, handle, code, text);
 }
 
-/* What is signed here has to reach others, and a node that is down sends nothing: it would tell its
- * user of a removal that no member heard of. */
+/* A statement signed here has to reach others, and a node that is down sends nothing: it would tell
+ * its user of a removal that no member heard of. */
 static bool is_up(struct admin *a, const char *what, uint64_t handle)
 {
     char text[PV_CTLAPI_ERROR_BUF];
@@ -158,7 +158,7 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
 }
 
 /* The store has forgotten the network, and with --forget the keys: then the shell ends this engine
- * and makes one with new keys. What the disk still has would be this node's network again after a
+ * and makes one with new keys. A network still on the disk would be this node's again after a
  * restart, so the user is told to have it forgotten. */
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
@@ -290,7 +290,7 @@ static void run_admin(void *part, pv_ns now)
     if (a->n_waiting == 0)
         return;
     pv_owed_told(a->node, &told);
-    /* Who was told that somebody is removed finds it so after a crash, too. */
+    /* A user who was told that somebody is removed finds it so after a crash, too. */
     const bool done = told.done && pv_membership_is_stored(a->node);
     /* From behind, for those that end are taken out. */
     for (size_t i = a->n_waiting; i > 0; i--) {
@@ -460,7 +460,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }
 
-/* What cannot be made is a matter of memory or of the roster's limits: nothing was changed. */
+/* A revocation that cannot be made lacks memory or room in the roster: nothing was changed. */
 static void fail_revocation(struct admin *a, const char *what, int status, uint64_t handle)
 {
     pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
@@ -516,8 +516,8 @@ static const struct pv_member *subject(struct admin *a, const char *name, const 
     return p == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
 }
 
-/* Who is removed must not come back by the token that let it in, so its invite goes too when it has
- * uses left, unless the client says otherwise. */
+/* A member that is removed must not come back by the token that let it in, so its invite goes too
+ * when it has uses left, unless the client says otherwise. */
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
@@ -558,7 +558,7 @@ static void fail_grant(struct admin *a, int status, uint64_t handle)
                  text);
 }
 
-/* Who is an admin already stays one, and who asks hears who knows it. */
+/* An admin stays one, and the user who asks hears who knows it. */
 static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                             uint64_t handle, pv_ns now)
 {

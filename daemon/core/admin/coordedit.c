@@ -22,7 +22,7 @@ static void put(struct pv_writer *w, const struct pv_coordinator *c)
     pv_coordlist_put(w, c->pk, hosts, n);
 }
 
-/* What was written is a list only if the rules for lists say so. */
+/* The written text is a list only if the rules for lists say so. */
 static int finish(const struct pv_writer *w, struct pv_coordedit *ret)
 {
     ret->len = w->len;

@@ -17,8 +17,8 @@ static const uint8_t *own_pk(const struct pv_node *n)
 
 /* --- what an admin leaves behind -------------------------------------------------------------- */
 
-/* Takes what was said again into the roster. What has no room there, or no memory, must not keep
- * anybody from being removed: it stays as it was, and the log says so. */
+/* Takes what was said again into the roster. A statement without room there, or memory, must not
+ * keep anybody from being removed: it stays as it was, and the log says so. */
 static void say_again(struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *sk,
                       pv_ns now)
 {
@@ -33,8 +33,8 @@ static void say_again(struct pv_node *n, const struct pv_roster_entry *x, const 
                pv_strstatus(r));
 }
 
-/* Does it fall with the rights of its signer? What was said about this node itself is not for this
- * node to say again: of two admins who end each other one would end itself. */
+/* Does it fall with the rights of its signer? A word about this node itself is not for this node to
+ * say again: of two admins who end each other one would end itself. */
 static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *pk)
 {
     switch (x->st.type) {
@@ -76,8 +76,8 @@ static void keep_list(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, p
         say_again(n, record, sk, now);
 }
 
-/* What pk said and what would fall with its rights counts by this key from now on. New statements
- * stand behind all others, so the walk meets each once. */
+/* The statements of pk that would fall with its rights count by this key from now on. New
+ * statements stand behind all others, so the walk meets each once. */
 static void inherit(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
 {
     if (pv_roster_rights(n->roster, pk) == 0)

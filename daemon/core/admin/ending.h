@@ -3,7 +3,7 @@
  * ending.h - takes away what a key may: its membership, its rights, an invite. It holds at this
  * node at once, whatever the coordinator does, and goes to members from here.
  *
- * What an admin said stands on its rights unless a coordinator that root named has put it in order
+ * An admin's word stands on its rights unless a coordinator that root named has put it in order
  * (adr 0047). So before an admin loses its rights this node says in its own name what would fall
  * with them: removals, ends, routes, tags, rules, and the list of coordinators. Members that the
  * admin let in are named in the removal or the end itself.

@@ -70,7 +70,7 @@ static int sign_place(struct pv_node *n, const struct pv_st_place *place, struct
     return r;
 }
 
-/* What the statement says; who it is about, its number and its time follow at the signing. */
+/* The contents of the statement; who it is about, its number and its time follow at the signing. */
 static struct pv_st_place at(const char *name, const struct pv_addr *ip4)
 {
     struct pv_st_place to = {.serial = 0};
@@ -163,7 +163,7 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     move(n, m, &to, what, handle, now);
 }
 
-/* What would surprise the user is said before anything is done. */
+/* The user hears of a surprise before anything is done. */
 static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
                         const struct pv_member *old, const struct pv_member *fresh, uint64_t handle)
 {
@@ -187,7 +187,7 @@ static bool may_replace(struct pv_node *n, const struct pv_ctlapi_request *req,
     return false;
 }
 
-/* What the network says of the old machine it says of the new one. */
+/* The network's words about the old machine become those about the new one. */
 static int carry_over(struct pv_node *n, const uint8_t *old, const uint8_t *fresh, bool rights,
                       pv_ns now)
 {

@@ -3,8 +3,9 @@
  * place.h - the part that gives members other names and addresses at the user's wish: `rename`,
  * `address set`, and `replace`, by which a reinstalled machine takes the place of its dead self.
  *
- * A node says it of itself, an admin of anybody (type 10, adr 0022). What somebody else has is
- * refused here, before anything is signed; who loses the race for a name keeps the old one.
+ * A node says it of itself, an admin of anybody (type 10, adr 0022). A name or address of somebody
+ * else is refused here, before anything is signed; a node that loses the race for a name keeps the
+ * old one.
  */
 #ifndef PV_PLACE_H
 #define PV_PLACE_H

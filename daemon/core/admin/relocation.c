@@ -140,7 +140,7 @@ static void signing_key(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_S
         memcpy(ret_sk, n->identity->sign_sk, PV_SIGN_SK_LEN);
 }
 
-/* The number of the next record. Whoever stole an admin's machine may have taken the last one there
+/* The number of the next record. A thief of an admin's machine may have taken the last number there
  * is, so that nobody would change the list again: such records are ended by name, one after the
  * other. PV_ERR_REFUSED: this key may not. */
 static int next_seq(struct relocation *x, const uint8_t *sk, uint64_t *ret_seq, pv_ns now)
@@ -236,8 +236,8 @@ static void tell(struct relocation *x, pv_ns now)
 
 /* --- giving a new one the network ------------------------------------------------------------- */
 
-/* What a coordinator must have before it believes anybody: who it is, who signs, and why this node
- * is a member. Each statement stands behind what it rests on. */
+/* The statements that a coordinator must have before it believes anybody: who it is, who signs, and
+ * why this node is a member. Each statement stands behind what it rests on. */
 struct chain {
     size_t n;
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
@@ -405,7 +405,8 @@ static void taken(struct relocation *x, const struct pv_ctl_msg *msg, pv_ns now)
                      pv_roster_network_id(n->roster), now);
 }
 
-/* The next statements in order of arrival. What is there already costs the coordinator little. */
+/* The next statements in order of arrival. A statement that is there already costs the coordinator
+ * little. */
 static void put_more(struct relocation *x, pv_ns now)
 {
     const struct pv_roster *r = x->node->roster;
@@ -480,7 +481,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct relocation *x = part;
     struct pv_put *put;
-    /* What was under way is lost with the connection, and is put again on the next one. */
+    /* A put under way is lost with the connection, and is put again on the next one. */
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&x->puts)) != NULL)
         pv_put_free(put);
     if (x->step == NONE)
@@ -538,7 +539,7 @@ static void run_relocation(void *part, pv_ns now)
     (void)now;
 }
 
-/* What is begun goes on: half of it would leave members at different coordinators. */
+/* A change that is begun goes on: half of it would leave members at different coordinators. */
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct relocation *x = part;
@@ -631,7 +632,7 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_GUEST, NULL, now);
 }
 
-/* What remove and address have in common: which is meant, and what comes of the new list. */
+/* The common part of remove and address: which is meant, and what comes of the new list. */
 static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint64_t handle,
                        bool removed, pv_ns now)
 {
@@ -711,8 +712,8 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
 }
 
-/* Whoever hands such a token out cannot lie: its statements are checked like any other's, and one
- * that is older than what this node has changes nothing. */
+/* A giver of such a token cannot lie: its statements are checked like any other's, and one that is
+ * older than what this node has changes nothing. */
 static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {

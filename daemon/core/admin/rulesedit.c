@@ -150,7 +150,7 @@ static bool read_ports(struct pv_node *n, const char *what, const char *text, ui
 
 /* --- saying ------------------------------------------------------------------------------- */
 
-/* What this node says counts here at once, and goes to the others from here. */
+/* This node's word counts here at once, and goes to the others from here. */
 int pv_rulesedit_add(struct pv_node *n, const struct pv_made *made, pv_ns now)
 {
     const struct pv_ctl_item item = {.statement = pv_made_view(made)};
@@ -168,8 +168,8 @@ static int say_rule(struct pv_node *n, struct pv_st_rule *rule, pv_ns now)
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
-/* What this node said itself it takes back in the same slot, which is free again then; what another
- * admin said it ends by name. */
+/* It takes its own word back in the same slot, which is free again then, and ends another admin's
+ * by name. */
 int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_ns now)
 {
     struct pv_made made;
@@ -412,7 +412,7 @@ static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
-/* Whatever admins said so: of a tag that two have given, both are taken back. */
+/* Any admin may have said so: of a tag that two have given, both are taken back. */
 static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
 {
     const struct pv_statement *st;
@@ -527,8 +527,8 @@ static bool read_port(struct pv_node *n, const char *text, uint64_t handle,
     return one;
 }
 
-/* Who carries this address, by what is offered and allowed: the longest prefix. NULL: nobody. Of
- * several gateways each keeps the same rules, but for those about itself. */
+/* The member that carries this address, by what is offered and allowed: the longest prefix. NULL:
+ * nobody. Of several gateways each keeps the same rules, but for those about itself. */
 static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix *to)
 {
     const struct pv_roster_entry *e = NULL, *best = NULL;
@@ -548,7 +548,7 @@ static const uint8_t *gateway_to(const struct pv_node *n, const struct pv_prefix
     return best == NULL ? NULL : best->st.u.route.node;
 }
 
-/* What the rules say of this way; false: the client is answered. */
+/* The rules' verdict on this way; false: the client is answered. */
 static bool decide(struct pv_node *n, const struct pv_ctlapi_request *req, uint64_t handle,
                    struct pv_verdict *ret, struct pv_port_range *ret_port)
 {

@@ -21,8 +21,8 @@ PV_MUST_CHECK int pv_rulesedit_add(struct pv_node *n, const struct pv_made *made
 PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st,
                                          pv_ns now);
 /* Says all tags, rules and routes in force that name the machine `from` of `to` instead, and takes
- * the former ones back. PV_ERR_LIMIT: there is no slot left; PV_ERR_REFUSED, PV_ERR_NOMEM. What was
- * said before an error stays. */
+ * the former ones back. PV_ERR_LIMIT: there is no slot left; PV_ERR_REFUSED, PV_ERR_NOMEM.
+ * Statements made before an error stay. */
 PV_MUST_CHECK int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_LEN],
                                      const uint8_t to[static PV_SIGN_PK_LEN], pv_ns now);
 

@@ -411,7 +411,7 @@ static const struct pv_stream_handler streams[] = {{
     .is_full = is_full,
 }};
 
-/* Whoever has filled what is there for it is named: the user can read or delete. */
+/* A peer that has filled its room is named: the user can read or delete. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct chat *c = part;

@@ -533,7 +533,7 @@ void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
 }
 
 /* Nothing was heard of the job in time: it counts as failed, for a peer would otherwise wait for it
- * for ever. What it carries stays in memory until the store is done with it. */
+ * for ever. Its contents stay in memory until the store is done with them. */
 static void fail_job(struct pv_chatlink *link, struct pv_chatlink_job *job, pv_ns now)
 {
     bool at_store = job->unstored > 0 && job->out == NULL;

@@ -108,15 +108,15 @@ PV_MUST_CHECK int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_
                                           const char *name, const struct pv_addr *addr, pv_ns now);
 /* Not reachable: no attempts until it is online again. */
 void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
-/* The binding of its name and addresses to pk ended (left, revoked): connections are closed. What
- * waits for it stays in the store. */
+/* The binding of its name and addresses to pk ended (left, revoked): connections are closed.
+ * Messages that wait for it stay in the store. */
 void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
 
 /* Other rules: what was not taken because of the old ones is sent again at once. */
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now);
 
 /* The interface goes, and with it every connection, also those that are being made: sockets are
- * tied to it and hear nothing of its end. What was not acknowledged is said again. */
+ * tied to it and hear nothing of its end. A message that was not acknowledged is sent again. */
 void pv_chatlink_interface_gone(struct pv_chatlink *link);
 
 /* Another state or key of the peer (linkkeys.h): connections that prove an older one are closed,
@@ -183,7 +183,7 @@ enum pv_chatlink_who {
     PV_CHATLINK_STATIC, /* a static [peer]: may not chat (DESIGN 8) */
     PV_CHATLINK_MEMBER,
 };
-/* Who has the source address of an accepted connection now. */
+/* The holder of the source address of an accepted connection now. */
 struct pv_chatlink_source {
     enum pv_chatlink_who who;
     uint8_t pk[PV_SIGN_PK_LEN]; /* MEMBER */
@@ -235,7 +235,7 @@ PV_MUST_CHECK int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_t
 void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
                             struct pv_chatjob_result *result, pv_ns now);
 
-/* What was refused so far. */
+/* The counts of refusals so far. */
 struct pv_chatlink_counts {
     uint64_t bad_frames; /* not in their form, too long */
     uint64_t floods;     /* connections closed because more came than is taken */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chatlink_conn.c - connections of chatlink: their table, buffers and timers. What they carry is
+/* chatlink_conn.c - connections of chatlink: their table, buffers and timers. Their contents are
  * for the other files. */
 #include <stdlib.h>
 #include <string.h>

@@ -118,7 +118,7 @@ struct pv_chatlink_peer {
     UT_hash_handle hh; /* by pk */
 };
 
-/* What a commit owes to whom when it is done. */
+/* The answer that a commit owes when it is done. */
 struct pv_chatlink_ack {
     uint64_t copy; /* not 0: the number of a copy, told by an event */
     uint64_t seq;  /* 0: plain text, of which nothing is owed but an end when it is not taken */
@@ -153,8 +153,8 @@ struct pv_chatlink_op_item {
     struct pv_chatlink_stream_op op;
 };
 
-/* What others can cause is logged once a minute, and counted meanwhile: over all peers, for a peer
- * is forgotten with its last connection. */
+/* An event that others can cause is logged once a minute, and counted meanwhile: over all peers,
+ * for a peer is forgotten with its last connection. */
 struct pv_chatlink_quiet {
     pv_ns until;
     unsigned more;
@@ -316,7 +316,7 @@ void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *
 
 /* --- chatlink_share.c ---------------------------------------------------------------------- */
 
-/* What n messages with so many bytes of text cost in memory. */
+/* The memory that n messages with so many bytes of text cost. */
 size_t pv_chatlink_cost(size_t n, size_t text_bytes);
 /* Is there room for one more message of peer? */
 bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,

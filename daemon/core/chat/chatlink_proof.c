@@ -17,7 +17,7 @@ bool pv_chatlink_may_open(const struct pv_chatlink *link, const struct pv_chatli
     return state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED;
 }
 
-/* What both ends of c prove; key is the caller's, who wipes it. */
+/* The proof of both ends of c; key is the caller's, who wipes it. */
 static struct pv_proof proof_of(const struct pv_chatlink *link, const struct pv_chatlink_conn *c,
                                 const uint8_t *key)
 {

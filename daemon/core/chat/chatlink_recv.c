@@ -100,7 +100,7 @@ static void leave_for_later(struct pv_chatlink *link, const struct pv_chatlink_a
     if (c == NULL || ack->copy != 0)
         return;
     if (ack->seq == 0) {
-        /* Whoever types into nc must not believe that it arrived. */
+        /* A user who types into nc must not believe that it arrived. */
         pv_chatlink_lost_conn(link, c, true, now);
         return;
     }
@@ -119,7 +119,7 @@ static bool is_held_back(struct pv_chatlink_conn *c, uint64_t seq)
     return c->refused_seq != 0;
 }
 
-/* What came while the store was asked stands behind what it has not taken. */
+/* A message that came while the store was asked stands behind those that it has not taken. */
 static void drop_held_back(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 {
     struct pv_chatlink_pending **at = &peer->pending;
@@ -192,8 +192,8 @@ static void add_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     pv_chatlink_charge(link, peer, pv_chatlink_cost(1, text_len));
 }
 
-/* The connection may be ours, which a rule about the other direction does not close. Who sends is
- * told, and keeps it; whoever types into nc sees that it was not taken. */
+/* The connection may be ours, which a rule about the other direction does not close. A daemon that
+ * sends is told, and keeps it; a user who types into nc sees that it was not taken. */
 static bool deny(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                  const struct pv_chat_frame *f, pv_ns now)
 {
@@ -207,8 +207,8 @@ static bool deny(struct pv_chatlink *link, struct pv_chatlink_conn *c,
     return true;
 }
 
-/* Is there room for more plain text of that machine? Whoever types there has no rights, and shall
- * not use up what its daemon may have stored here. */
+/* Is there room for more plain text of that machine? A user who types there has no rights, and
+ * shall not use up what its daemon may have stored here. */
 static bool may_type(struct pv_chatlink_conn *c, const struct pv_chat_frame *f, pv_ns now)
 {
     return f->kind != PV_CHAT_PLAIN || c->typist != PV_CHAT_SOMEBODY ||
@@ -474,8 +474,8 @@ static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct
     return true;
 }
 
-/* What may come before the other end has proven itself: the proof, and plain text where that is
- * taken; of a peer whose daemon is older than the proof, everything. */
+/* The lines that may come before the other end has proven itself: the proof, and plain text where
+ * that is taken; of a peer whose daemon is older than the proof, everything. */
 static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
                      struct pv_view line, pv_ns now)
 {

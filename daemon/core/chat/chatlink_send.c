@@ -346,8 +346,9 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
     peer->missed = false;
 }
 
-/* What an earlier run of the daemon left: who still has to get messages, or receipts for what was
- * read. A store that fails is asked again, as those messages would wait for the next new one. */
+/* The backlog of an earlier run of the daemon: who still has to get messages, or receipts for what
+ * was read. A store that fails is asked again, as those messages would wait for the next new
+ * one. */
 void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
                                 const struct pv_chatjob_result *result, pv_ns now)
 {

@@ -2,8 +2,8 @@
 /* chatlink_share.c - who may have how much in memory of what the disk does not have yet. Each peer
  * has a share of its own, whatever the others do: there is one for each connection. The rest is for
  * those that need more. Of it a peer may have as much as is left free, so that one alone gets half
- * of it, and several that want more than there is come to equal parts. Who has no room waits: its
- * stream is not read on, and what it goes on to send stays with it. */
+ * of it, and several that want more than there is come to equal parts. A peer without room waits:
+ * its stream is not read on, and what it goes on to send stays with it. */
 #include <stdlib.h>
 
 #include "daemon/core/chat/chatlink_int.h"

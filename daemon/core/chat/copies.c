@@ -36,13 +36,13 @@ enum {
 #define RECOPY_FIRST PV_S(3600)
 #define RECOPY_EVERY PV_S(86400)
 
-/* What a request was for: its tag. */
+/* The purpose of a request: its tag. */
 enum request {
     REQUEST_KEEP,
     REQUEST_COLLECT,
 };
 
-/* What a job's result means: its tag. */
+/* The purpose of a job: its tag. */
 enum job {
     JOB_AWAY,   /* messages for away.peer without a copy */
     JOB_RECOPY, /* for whom messages wait, of which copies are stored anew */
@@ -94,8 +94,8 @@ static struct pv_signal_route route_of(const struct pv_node *n, const uint8_t *f
     return route;
 }
 
-/* Who wants no packet without wants no copy without: the message waits for the meeting. So does one
- * that the receiver would not take. */
+/* A user who wants no packet without wants no copy without: the message waits for the meeting. So
+ * does one that the receiver would not take. */
 static bool may_seal(struct copies *c, const struct pv_peer *to)
 {
     if (!pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow)
@@ -144,7 +144,8 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
             r = pv_parcel_open(route, &own, box, buf, ret_parcel);
     }
     pv_wipe(psk, sizeof(psk));
-    /* What this program cannot open another start of it may: after a return from an older system.
+    /* A box that this program cannot open another start of it may: after a return from an older
+     * system.
      */
     return r == PV_ERR_AUTH && pv_sealing_is(box) && pv_peers_env(n->peers)->kem == NULL
                ? PV_ERR_AGAIN

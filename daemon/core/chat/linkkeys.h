@@ -54,7 +54,7 @@ PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv
 /* Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 
-/* What is known of a peer now. */
+/* The facts known of a peer now. */
 struct pv_linkkeys_seen {
     bool described; /* it sent a description */
     bool capable;   /* its description says that it proves itself */

@@ -135,7 +135,7 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_room_key(room, room_key);
         key = room_key;
     } else if (req->peer[0] != '\0') {
-        /* What somebody said stays, also when it has gone. */
+        /* A peer's words stay, also when it has gone. */
         p = pv_peers_find(n->peers, req->peer);
         const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
         if (former == NULL &&

@@ -110,7 +110,7 @@ static bool find_conversation(struct pv_node *n, const char *name, uint64_t hand
             pv_room_key(room, ret_key);
         return room != NULL;
     }
-    /* What somebody said stays until it is deleted, also when it has gone. */
+    /* A peer's words stay until they are deleted, also when it has gone. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
     if (former == NULL && (p = pv_peer_need(n, name, "history clear", true, handle)) == NULL)
@@ -190,7 +190,7 @@ static void ask_for_muted(struct retention *r)
     r->knows_muted = submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), TAG_MUTED);
 }
 
-/* What the store says stands until somebody is muted or unmuted. A list that could not be read is
+/* The store's word stands until somebody is muted or unmuted. A list that could not be read is
  * asked for again with the next purge; until then the one before tells more than none. */
 static void keep_muted(struct retention *r, const struct pv_chatjob_result *list)
 {

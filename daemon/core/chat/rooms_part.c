@@ -91,7 +91,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
-/* What came on connections; false: nothing did. */
+/* Takes the lines that came on connections; false: nothing did. */
 static bool take_lines(struct rooms_part *r, pv_ns now)
 {
     struct pv_chatlink *link = r->node->chatlink;
@@ -171,7 +171,8 @@ static const char *remedy(int status)
 
 static void answer_failed(struct pv_node *n, const char *what, int status, uint64_t handle)
 {
-    /* What rooms had on its way to the store is given up when that fails, or the network is left.
+    /* A change of a room on its way to the store is given up when that fails, or the network is
+     * left.
      */
     const char *why =
         status == PV_ERR_CLOSED ? "given up before the store answered" : pv_strstatus(status);
@@ -219,8 +220,8 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
     return false;
 }
 
-/* What the machine says goes to whom it concerns: an answer to the client whose request has this
- * tag, everything else to all who watch. */
+/* The machine's event goes to the clients it concerns: an answer to the client whose request has
+ * this tag, everything else to all who watch. */
 static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns now)
 {
     char room[PV_ROOMS_NAME_BUF];
@@ -348,8 +349,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
 
-/* Whoever has left keeps its place in the room's records, but is no member. Online is one question
- * for the whole daemon (pv_peer_reach()), so that `peers` and `room members` agree. */
+/* A peer that has left keeps its place in the room's records, but is no member. Online is one
+ * question for the whole daemon (pv_peer_reach()), so that `peers` and `room members` agree. */
 static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;

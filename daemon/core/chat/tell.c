@@ -18,8 +18,9 @@ static const uint8_t *former_key(const struct pv_node *n, const struct pv_chat_r
     return m == NULL || memcmp(m->node, key, sizeof(m->node)) == 0 ? NULL : key;
 }
 
-/* Whoever reads or writes something new has to hear that the name it goes by was another machine's
- * before. Old lines say so themselves (former_key), and of a list of one conversation its head. */
+/* A user who reads or writes something new has to hear that the name it goes by was another
+ * machine's before. Old lines say so themselves (former_key), and of a list of one conversation its
+ * head. */
 static void note_change(const struct pv_node *n, const struct pv_chat_record *rec,
                         struct pv_ctlapi_message *msg)
 {

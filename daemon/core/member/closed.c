@@ -133,7 +133,7 @@ static void take_silence(struct pv_closed *c, const struct pv_node *n, struct pv
     take_word(c, n, p, head, rules, now);
 }
 
-/* What admins say of the rules that are here. */
+/* The words of admins about the rules that are here. */
 struct words {
     bool agree, differ; /* some do */
     bool asking;        /* somebody names others, and is asked */

@@ -43,7 +43,7 @@ struct pv_closed {
 #define PV_CLOSED_META "rules_mark"
 void pv_closed_begin(struct pv_closed *c, const struct pv_node *n,
                      const uint8_t mark[static PV_TOKEN_RULES_LEN], pv_ns now);
-/* What the store kept: a node that was closed is closed. */
+/* The kept state of the store: a node that was closed is closed. */
 void pv_closed_restore(struct pv_closed *c, struct pv_view kept, pv_ns now);
 /* A description of a member named its rules. */
 void pv_closed_named(const struct pv_closed *c, const struct pv_node *n, struct pv_peer *p,

@@ -141,7 +141,7 @@ void pv_enrol_guest_push(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* What they say is told again when the roster is entered: pv_membership_enter(). */
+/* Its events are told again when the roster is entered: pv_membership_enter(). */
 static void drop_events(struct pv_roster *r)
 {
     struct pv_roster_event ev;
@@ -246,9 +246,10 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
     struct pv_made made;
     memcpy(m.transport, x->node->identity->dh_pk, sizeof(m.transport));
     m.issued = pv_node_wall_s(x->node, now);
-    /* Who was a member before, and left, needs a higher one. This coordinator may not have heard of
-     * the leave yet, and the node has forgotten it; as serials begin at the time of joining, the
-     * present time is above the leave's. A clock that is absurdly wrong must leave room for more.
+    /* A node that was a member before, and left, needs a higher one. This coordinator may not have
+     * heard of the leave yet, and the node has forgotten it; as serials begin at the time of
+     * joining, the present time is above the leave's. A clock that is absurdly wrong must leave
+     * room for more.
      */
     m.serial = m.issued > res->serial && m.issued < SERIAL_MAX ? m.issued : res->serial;
     memcpy(m.name, res->name, sizeof(m.name));
@@ -266,8 +267,8 @@ static void reserved(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns now
 
 /* --- membership is certain: store it, then become it ------------------------------------------ */
 
-/* What an attempt before this one left of its network goes first. A node that makes a network knows
- * its rules: there are none. */
+/* The rest of a network of an earlier attempt goes first. A node that makes a network knows its
+ * rules: there are none. */
 static bool submit_statements(struct pv_enrol *x)
 {
     const struct pv_view mark = pv_view(x->rules_mark, x->create ? 0 : sizeof(x->rules_mark));

@@ -18,7 +18,7 @@ static bool can_help(const struct pv_peer *q, const struct pv_peer *to)
            pv_peer_path_state(q) != PV_PATH_STATE_SUSPECT;
 }
 
-/* Who brought something from there surely knows the way; others by turns. */
+/* A member that brought something from there surely knows the way; others by turns. */
 static unsigned find_helpers(const struct pv_node *n, const struct pv_peer *to,
                              struct pv_peer *helpers[static HELPERS])
 {
@@ -40,8 +40,8 @@ static unsigned find_helpers(const struct pv_node *n, const struct pv_peer *to,
     return found;
 }
 
-/* What others pass on for this node costs them, so it has a rate here; and where no member is in
- * sync with the receiver, nobody could pass it on. */
+/* A signal that others pass on for this node costs them, so it has a rate here; and where no member
+ * is in sync with the receiver, nobody could pass it on. */
 unsigned pv_forwards_send(struct pv_forwards *f, struct pv_node *n, struct pv_peer *to,
                           struct pv_view box, pv_ns now)
 {

@@ -89,7 +89,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rostersync_changed_alone(g->sync, now);
 }
 
-/* What an exchange could not settle is a problem until a later one has: both may be updated since.
+/* A difference that an exchange could not settle is a problem until a later one has: both may be
+ * updated since.
  */
 static void tell_outcome(struct pv_node *n, const char *peer, enum pv_rostersync_event_type type,
                          pv_ns now)
@@ -112,7 +113,7 @@ static void tell_outcome(struct pv_node *n, const char *peer, enum pv_rostersync
                        now);
 }
 
-/* What the exchange has to say goes out, and what it could not settle is reported. */
+/* The exchange's messages go out, and differences that it could not settle are reported. */
 static void run_gossip(void *part, pv_ns now)
 {
     struct gossip *g = part;
@@ -146,7 +147,7 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
                pv_peer_name(from), pv_strstatus(r));
     run_gossip(g, now);
     pv_membership_settle(g->node, now);
-    /* What it sent may have ended its membership. */
+    /* Its statements may have ended its membership. */
     struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
     if (p == NULL || !pv_rostersync_knows(g->sync, pk))
         return;

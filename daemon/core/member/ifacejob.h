@@ -9,7 +9,7 @@
 #include "daemon/core/node/node.h"
 
 /* Fills i, which is zeroed. dns: the name server listens on the addresses. routes: the allowed-ips
- * of static peers. What does not fit is left out (PV_IFACE_MAX_PREFIXES). */
+ * of static peers. A prefix that does not fit is left out (PV_IFACE_MAX_PREFIXES). */
 void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool dns,
                    const struct pv_prefix *routes, size_t n_routes);
 

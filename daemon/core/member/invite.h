@@ -6,7 +6,7 @@
 
 #include "daemon/core/member/puts.h"
 
-/* What is wished for. */
+/* The terms wished for. */
 struct pv_invite_terms {
     uint32_t uses;
     uint64_t expires_s; /* seconds from now */

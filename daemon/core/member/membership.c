@@ -64,7 +64,8 @@ static struct membership *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_membership);
 }
 
-/* What could not become a job is written with the whole roster later: node.store_failed. */
+/* A statement that could not become a job is written with the whole roster later:
+ * node.store_failed. */
 static void save(struct membership *m)
 {
     if (pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STATEMENTS))
@@ -75,8 +76,8 @@ static void save(struct membership *m)
 }
 
 /* A member more, or another key of one: at the next start the coordinator or any member tells it
- * again. What takes something away, what admins say, and what is about this node is not let out of
- * hand. */
+ * again. A statement that takes something away, an admin's, and one about this node are not let out
+ * of hand. */
 static bool may_wait(const struct pv_node *n, const struct pv_statement *st)
 {
     const uint8_t *own = n->identity->sign_pk;
@@ -161,7 +162,7 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
         pv_peers_drop(n->peers, p, now);
 }
 
-/* What each event of the roster means for the store, for peers and for the connection. */
+/* The meaning of each event of the roster for the store, for peers and for the connection. */
 static void take_event(struct membership *m, const struct pv_roster_event *ev, pv_ns now)
 {
     switch (ev->type) {
@@ -224,7 +225,7 @@ static void add_again(struct membership *m, pv_ns now)
     }
 }
 
-/* Is this node something else than before? Who left by its own wish is not told that it was
+/* Is this node something else than before? A node that left by its own wish is not told that it was
  * removed. */
 static bool look_at_self(struct membership *m)
 {
@@ -481,7 +482,7 @@ static void apply_up(struct membership *m, pv_ns now)
         tear_down(m, now); /* nothing is up that could carry a word */
         return;
     }
-    /* What is said in-band needs the path a moment longer. */
+    /* The in-band goodbye needs the path a moment longer. */
     say_goodbye(n, now);
     m->teardown_at = now + TEARDOWN_AFTER;
 }
@@ -682,7 +683,8 @@ static void handle_timeout(void *part, pv_ns now)
         save(m);
     if (now < m->retry_at)
         return;
-    /* What kept the interface from coming up may be gone by now, as another program's address. */
+    /* The fault that kept the interface from coming up may be gone by now, as another program's
+     * address. */
     m->retry_at = PV_NEVER;
     if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface == PV_IFACE_DOWN &&
         n->iface_error[0] != '\0')

@@ -156,7 +156,7 @@ static const uint8_t *pk_of(const struct pv_statement *st)
     }
 }
 
-/* What has to be stored, in words; people know a node by its name, and an invite has none. */
+/* The statement to be stored, in words; people know a node by its name, and an invite has none. */
 static void describe(struct owed *o, const struct pv_statement *st)
 {
     if (st->type == PV_ST_COORDINATORS) {
@@ -194,8 +194,8 @@ static void describe(struct owed *o, const struct pv_statement *st)
 
 /* --- to members ------------------------------------------------------------------------------ */
 
-/* What admins take away, and say of rules; the rest of what is owed harms nobody who hears of it
- * late. */
+/* Statements by which admins take away, and those about rules; the rest of what is owed harms
+ * nobody who hears of it late. */
 static bool is_for_all(const struct pv_statement *st)
 {
     switch (st->type) {
@@ -241,7 +241,7 @@ static bool is_in(const struct spread_set *set, const uint8_t *hash)
     return false;
 }
 
-/* What has a receipt meanwhile stays in the set that is told. */
+/* A statement that has a receipt meanwhile stays in the set that is told. */
 static void spread_look(struct spread *s, struct pv_node *n, const struct spread_set *set,
                         pv_ns now)
 {
@@ -287,7 +287,7 @@ static void tell(const struct spread *s, struct pv_node *n, struct pv_peer *p, p
     pv_peer_notes(p)->spread_at = now;
 }
 
-/* What there is room for in this tick. */
+/* The room in this tick. */
 struct room {
     unsigned signals, woken;
 };
@@ -343,7 +343,7 @@ static pv_ns spread_next_timeout(const struct spread *s, const struct pv_node *n
 
 /* --- to the coordinator ----------------------------------------------------------------------- */
 
-/* What takes somebody's rights goes before all else. */
+/* A statement that takes somebody's rights goes before all else. */
 static bool is_urgent(const struct pv_roster_entry *x)
 {
     return x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END;
@@ -451,8 +451,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     pv_put_free(put);
     size_t before = o->n;
     count(o, now);
-    /* What came while that put was under way goes next. An answer that settled nothing is not asked
-     * for in a loop. */
+    /* A statement that came while that put was under way goes next. An answer that settled nothing
+     * is not asked for in a loop. */
     if (o->n == 0 || o->retry_at != PV_NEVER || o->asking)
         return;
     if (o->n < before && o->node->online)
@@ -461,8 +461,8 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         wait_again(o, now);
 }
 
-/* Runs with every change of the roster, so it begins only what is not under way. What is new does
- * not wait for the time at which an older statement is due again. */
+/* Runs with every change of the roster, so it begins only what is not under way. A new statement
+ * does not wait for the time at which an older statement is due again. */
 static void look(struct owed *o, pv_ns now)
 {
     uint64_t before = o->set;

@@ -4,9 +4,9 @@
  * it has them.
  *
  * A removal takes effect at the node that makes it and goes to the members; the
- * coordinator is one more that is told, and can neither prevent nor forget it. What it owes is
- * every revocation and leave in the roster without a receipt, whoever made it; so nothing has to be
- * kept over a restart, and members bring the word of one that has left already.
+ * coordinator is one more that is told, and can neither prevent nor forget it. It owes every
+ * revocation and leave in the roster without a receipt, whoever made it; so nothing has to be kept
+ * over a restart, and members bring the word of one that has left already.
  *
  *   IDLE     nothing is owed                --a statement without receipt-->  ASKING, when online
  *   ASKING   a put is under way             --receipts for all-->             IDLE
@@ -17,14 +17,14 @@
  * The waits double from 2 s to 256 s, but for a coordinator that cannot store now ("storage"):
  * PV_COORD_STORAGE_RETRY.
  *
- * What this node's user took away, or said of rules, it spreads to every member that is online,
- * whatever the coordinator makes of it.
- * Members with a session hear of it in-band (gossip.h). To each of the others goes a signal with
- * the statements, sealed like every signal, so that the coordinator sees no more than that; a
- * member answers with its head. To one that has not named the head of this node by then, because
- * the signal was dropped or its version takes no statements of members that it knows, a path is
- * woken, over which both compare all that they have. That goes on while the coordinator owes a
- * receipt, and for a minute at least: one that gives it may keep the statement to itself.
+ * A removal by this node's user, or his word about rules, it spreads to every member that is
+ * online, whatever the coordinator makes of it. Members with a session hear of it in-band
+ * (gossip.h). To each of the others goes a signal with the statements, sealed like every signal, so
+ * that the coordinator sees no more than that; a member answers with its head. To one that has not
+ * named the head of this node by then, because the signal was dropped or its version takes no
+ * statements of members that it knows, a path is woken, over which both compare all that they have.
+ * That goes on while the coordinator owes a receipt, and for a minute at least: one that gives it
+ * may keep the statement to itself.
  */
 #ifndef PV_OWED_H
 #define PV_OWED_H
@@ -47,7 +47,7 @@ enum {
  * it from here on, though the facts that say so are not delivered yet. */
 void pv_owed_hurry(struct pv_node *n, pv_ns now);
 
-/* Who knows of all removals and leaves. */
+/* The members that know of all removals and leaves. */
 struct pv_owed_told {
     size_t online; /* members that are there, by presence or path */
     size_t know;   /* online members that have told the same head */

@@ -128,7 +128,8 @@ static void forget_all(struct pv_node *n, pv_ns now)
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
         pv_peer_notes(p)->subscribed = false;
         pv_peer_notes(p)->there = false;
-        /* Whoever talks through its relay is cut off, and cannot say so once that path is gone. */
+        /* A peer that talks through its relay is cut off, and cannot say so once that path is
+         * gone. */
         const struct pv_ice_agent *agent = pv_peer_agent(p);
         if (pv_peer_is_relayed(p) && pv_peer_path(p)->via == 0 && agent != NULL &&
             pv_ice_state(agent) != PV_ICE_DORMANT)

@@ -101,7 +101,8 @@ struct pv_put *pv_puts_take(struct pv_puts *ps, uint64_t tag, const struct pv_ct
             answer->type == PV_CTL_ERROR ? answer->u.failure.error : PV_CTL_E_BAD_REQUEST;
         return put;
     }
-    /* Who answers decides how many results there are: a statement without one has no receipt. */
+    /* The coordinator decides how many results there are: a statement without one has no
+     * receipt. */
     for (size_t i = 0; i < answer->u.receipts.n && i < put->n; i++) {
         const struct pv_ctl_result *res = &answer->u.receipts.results[i];
         /* The first refusal stands for the whole put, but the statements accepted beside it count.

@@ -47,7 +47,7 @@ void pv_puts_done(struct pv_puts *ps);
  * stays the caller's, and this says why: PV_CTL_E_OFFLINE, PV_CTL_E_LIMIT. */
 PV_MUST_CHECK enum pv_ctl_error pv_puts_send(struct pv_puts *ps, struct pv_put *put);
 
-/* What the coordinator said of a put. */
+/* The coordinator's answer to a put. */
 struct pv_put_result {
     enum pv_ctl_error error;                    /* PV_CTL_E_NONE: all were taken; or the first no */
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX]; /* taken ones, with receipts; borrowed from both */

@@ -31,7 +31,7 @@ enum state {
     RESTING,
 };
 
-/* What is to be said to a peer that is worked with. */
+/* The messages due to a peer that is worked with. */
 struct work {
     bool digests;
     struct pv_rosterwire_buckets buckets; /* whose prefixes are to be sent */

@@ -4,8 +4,8 @@
  * DESIGN 3 and 7; docs/PROTOCOL.md "In-band control").
  *
  * A pure datagram machine for all peers of a node. Bodies of in-band messages go in and out,
- * framing and sealing are others' work; anything may be lost, doubled or late. What arrives is
- * merged into the roster; the owner polls the roster's events after every call. Control thread
+ * framing and sealing are others' work; anything may be lost, doubled or late. Arriving statements
+ * are merged into the roster; the owner polls the roster's events after every call. Control thread
  * only.
  *
  * Of two peers the one with the lower identity key drives, the other answers, so that nothing is

@@ -15,9 +15,9 @@
 
 #define RETRY PV_S(1) /* ours: until rules that found no memory are made again */
 
-/* What becomes of the mark that the store keeps, once the rules are known. A write behind that of
- * the rules shows that these are there: else a start after a crash, or after a full disk that had
- * room for the smaller one of the two, would find neither rules nor a reason to wait for them. */
+/* The fate of the mark that the store keeps, once the rules are known. A write behind that of the
+ * rules shows that these are there: else a start after a crash, or after a full disk that had room
+ * for the smaller one of the two, would find neither rules nor a reason to wait for them. */
 enum mark {
     MARK_DONE,   /* it is gone, or still needed */
     MARK_BEHIND, /* it is to be written again, behind what is on its way */
@@ -159,8 +159,8 @@ static void make_regions(struct rules *r)
     }
 }
 
-/* What is behind this node has rules of its own; [firewall] is about this node alone. Of more
- * regions than there is room for nobody knows what holds, so nothing enters any. */
+/* The networks behind this node have rules of their own; [firewall] is about this node alone. Of
+ * more regions than there is room for nobody knows what holds, so nothing enters any. */
 static int guard_beyond(struct rules *r, const struct pv_peer *p)
 {
     struct pv_fp_region regions[PV_FP_MAX_REGIONS];
@@ -656,7 +656,7 @@ static void free_rules(void *part)
     free(r);
 }
 
-/* What the store held is in force from before the first packet on, and older than every flow. */
+/* The stored rules are in force from before the first packet on, and older than every flow. */
 static int restore_rules(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rules *r = part;

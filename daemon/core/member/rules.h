@@ -23,14 +23,14 @@ extern const struct pv_part pv_part_rules;
 /* The rules in force; valid until the roster's statements change. NULL: this node is in no network,
  * or has no memory. */
 const struct pv_policy *pv_rules_policy(const struct pv_node *n);
-/* What the rules of the network say of this way, and, where it ends at this node, its own
+/* The verdict of the network's rules on this way, and, where it ends at this node, of its own
  * [firewall]. Without rules everything is allowed. */
 struct pv_verdict pv_rules_decide(const struct pv_node *n,
                                   const uint8_t from[static PV_SIGN_PK_LEN],
                                   const uint8_t to[static PV_SIGN_PK_LEN], uint8_t proto,
                                   uint16_t port);
-/* What daemons do for their users, by the member that it comes from: a file is sent, although the
- * receiver fetches it. */
+/* The services of daemons for their users, by the member that they come from: a file is sent,
+ * although the receiver fetches it. */
 enum pv_service {
     PV_SERVICE_PING,
     PV_SERVICE_CHAT,

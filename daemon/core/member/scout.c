@@ -140,14 +140,14 @@ static bool has_receipt(const struct pv_roster_entry *e, const struct place *p)
            memcmp(receipt.coordinator, p->pk, sizeof(p->pk)) == 0;
 }
 
-/* Removals, and ends of rights. Whoever is removed is a member, and perhaps an admin, for a
- * coordinator that has not heard of it. */
+/* Removals, and ends of rights. A removed node is a member, and perhaps an admin, for a coordinator
+ * that has not heard of it. */
 static bool is_end(const struct pv_roster_entry *e)
 {
     return (e->st.type == PV_ST_REVOCATION || e->st.type == PV_ST_END) && pv_roster_in_force(e);
 }
 
-/* What of it each place has not put in order itself. */
+/* The part of it that each place has not put in order itself. */
 static void sum_ends(struct scout *s)
 {
     const struct pv_roster *r = s->node->roster;
@@ -246,7 +246,7 @@ static pv_ns wait_home(const struct scout *s, const struct place *p)
 /* All members together make about as many visits, however many they are. */
 static pv_ns wait_other(const struct scout *s, const struct place *p)
 {
-    /* Who waits to be admitted knows of no member. */
+    /* A node that waits to be admitted knows of no member. */
     pv_ns wait = PV_SCOUT_TELL * (pv_roster_count(s->node->roster) + 1);
     wait = pv_min_ns(wait, PV_SCOUT_TELL_MAX);
     wait <<= p->failures < DOUBLINGS_MAX ? p->failures : DOUBLINGS_MAX;
@@ -295,7 +295,8 @@ static void plan(struct scout *s, struct place *p, pv_ns now)
         p->at = now + (p->at_home ? wait_home(s, p) : wait_other(s, p));
 }
 
-/* A member that is wanted online. Who has expired is let in, too, and renews its membership. */
+/* A member that is wanted online. A member that has expired is let in, too, and renews its
+ * membership. */
 static bool may_visit(const struct scout *s)
 {
     const struct pv_node *n = s->node;
@@ -535,8 +536,8 @@ static void bring_own(struct scout *s, pv_ns now)
         fail(s, now);
 }
 
-/* Who waits, or was away for long, may not know the admin who signed that record: what this node's
- * invite rests on comes with what the record does. */
+/* A node that waits, or was away for long, may not know the admin who signed that record: what this
+ * node's invite rests on comes with what the record does. */
 static void fetch_chain(struct scout *s, pv_ns now)
 {
     const struct pv_member *self = self_of(s);
@@ -600,7 +601,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
         fail(s, now);
 }
 
-/* What the next visit does otherwise. */
+/* The change for the next visit. */
 static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
 {
     enum pv_ctl_error e =

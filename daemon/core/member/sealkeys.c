@@ -238,7 +238,7 @@ void pv_sealkeys_count(struct pv_node *n, enum pv_sealkeys_kind kind, bool hybri
 
 /* --- the part --------------------------------------------------------------------------------- */
 
-/* Who was removed needs no boxes any more. */
+/* A member that was removed needs no boxes any more. */
 static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
     struct pv_sealkeys *k = part;

@@ -5,7 +5,7 @@
  *
  * A member says in its signed statement (type 32) that it opens such boxes. Its key comes with its
  * descriptions, as a certificate, until it has shown in turn that it has ours: so two members have
- * each other's from their first meeting on. What was learnt is stored, in rows of SEALKEYS_OF_ROW
+ * each other's from their first meeting on. The learnt keys are stored, in rows of SEALKEYS_OF_ROW
  * keys: it is needed most when its owner is away, and this node may have started again by then.
  */
 #ifndef PV_SEALKEYS_H
@@ -21,7 +21,7 @@ enum {
     PV_SEALKEYS_OF_ROW = 16, /* ours: 1,024 in all; the oldest of a row makes way */
 };
 
-/* What became of a box, for metrics. */
+/* The fate of a box, for metrics. */
 enum pv_sealkeys_kind {
     PV_SEALKEYS_SIGNAL,
     PV_SEALKEYS_COPY,
@@ -42,7 +42,7 @@ const struct pv_sealing_to *pv_sealkeys_to(struct pv_node *n, const struct pv_pe
 bool pv_sealkeys_expected(const struct pv_node *n, const struct pv_peer *p);
 /* This node's certificate, for who lacks it; empty: it has none, or p has it or no use for it. */
 struct pv_view pv_sealkeys_cert_for(const struct pv_node *n, struct pv_peer *p);
-/* What came with a description of p: its certificate (empty: none), and whether it has ours. */
+/* The news with a description of p: its certificate (empty: none), and whether it has ours. */
 void pv_sealkeys_heard(struct pv_node *n, struct pv_peer *p, struct pv_view cert, bool sealed);
 /* The secret of a hybrid box for this node (pv_sealing_secret()); wipe it. False: it is none, or
  * this node cannot open one. */

@@ -63,10 +63,10 @@ static void put_item(struct pv_signal *sig, const struct pv_roster_entry *entry)
 }
 
 /*
- * What introduces this node to somebody who has only the network record: the coordinators (whose
- * receipts count), the admin and the invite that admitted it, its member statement, the statement
- * of its transport key, and if an admin approved of it, that admin and the admission. In this
- * order, so that each is understood when it comes.
+ * The statements that introduce this node to somebody who has only the network record: the
+ * coordinators (whose receipts count), the admin and the invite that admitted it, its member
+ * statement, the statement of its transport key, and if an admin approved of it, that admin and the
+ * admission. In this order, so that each is understood when it comes.
  */
 static void put_chain(struct signals *s, struct pv_signal *sig)
 {
@@ -241,7 +241,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
                               .peers = pv_peer_count_in_sync(p) > 0 &&
                                        (unheard || (!online && !inband))};
     if (ways.coordinator || ways.peers) {
-        /* What names the key that sealed it comes along until the peer has shown to know that. */
+        /* The statement that names the key that sealed it comes along until the peer has shown to
+         * know that. */
         if (!pv_peer_knows_chain(p) || !pv_peer_knows_own_key(p))
             put_chain(s, sig);
         int r = send_signal(s, p, sig, ways, now);

@@ -117,8 +117,8 @@ static void upload_missing(struct statements *s, pv_ns now)
         upload(s, put, now);
 }
 
-/* What the coordinator has with a worse receipt than this node counts as missing: it is put there
- * again, and brings the better one. */
+/* A statement that the coordinator has with a worse receipt than this node counts as missing: it is
+ * put there again, and brings the better one. */
 static void note_listed(struct statements *s, const struct pv_ctl_item *item)
 {
     uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -245,7 +245,7 @@ static void take_statements(struct statements *s, const struct pv_ctl_msg *msg, 
 }
 
 /* Two kinds of requests share the tags: those that pull have small numbers of this part, uploads
- * have those of puts.h. What an upload answers with are receipts, which go into the roster. */
+ * have those of puts.h. The answer to an upload has receipts, which go into the roster. */
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct statements *s = part;

@@ -93,7 +93,7 @@ static int load_one(const struct pv_node *n, struct pv_roster *r,
     return status == PV_ERR_NOMEM ? status : PV_OK;
 }
 
-/* What EV_STATEMENT says of it is on disk already. */
+/* The news of EV_STATEMENT about it is on disk already. */
 int pv_stored_load(const struct pv_node *n, const struct pv_saved *saved,
                    struct pv_roster **ret_roster, bool *ret_marked)
 {

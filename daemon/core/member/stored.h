@@ -4,8 +4,8 @@
  * node knows at its next start that it verified this statement and this receipt itself. So a start
  * costs a hash a statement, and not up to three signatures.
  *
- * Who can write the database but has not the identity's key cannot make a mark, and damage to a
- * statement breaks its mark. One without a right mark is verified like any other.
+ * An attacker who can write the database but has not the identity's key cannot make a mark, and
+ * damage to a statement breaks its mark. One without a right mark is verified like any other.
  */
 #ifndef PV_STORED_H
 #define PV_STORED_H

@@ -91,8 +91,8 @@ static struct pv_stored_statement *copy_items(const struct pv_identity *identity
     return copy;
 }
 
-/* Those that waited come before the others, in the order in which they came. What the roster no
- * longer has is not missed. */
+/* Those that waited come before the others, in the order in which they came. A statement that the
+ * roster no longer has is not missed. */
 static void recall_later(struct pv_unsaved *u, struct pv_node *n)
 {
     struct pv_unsaved all = {.n = 0};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * unsaved.h - statements of a roster that the store does not have yet, collected so that one job
- * writes all that one event brought. What others can tell again may wait for more of its kind: then
- * only hashes are kept, since the roster may drop a statement or find a better receipt meanwhile. A
- * zeroed struct is empty.
+ * writes all that one event brought. A statement that others can tell again may wait for more of
+ * its kind: then only hashes are kept, since the roster may drop a statement or find a better
+ * receipt meanwhile. A zeroed struct is empty.
  */
 #ifndef PV_UNSAVED_H
 #define PV_UNSAVED_H

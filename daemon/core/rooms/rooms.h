@@ -79,8 +79,8 @@ PV_MUST_CHECK int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk
                                        pv_ns now);
 /* A connection to it can carry lines from now on, a new one; or there is none any more. */
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now);
-/* A line for it got lost although the connection stands: its output is full. What it must know is
- * said again a little later. */
+/* A line for it got lost although the connection stands: its output is full. The line is said again
+ * a little later. */
 void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);
 /* A line of it for which pv_room_is_frame(). PV_ERR_REFUSED: close its connections, it does what no
  * honest node does. */
@@ -101,8 +101,8 @@ PV_MUST_CHECK int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[stat
 /* "#name", "name" or "#name~abcd": our room; NULL: none. left: also one that we left. The id lives
  * until the next call. */
 const uint8_t *pv_rooms_find(const struct pv_rooms *rooms, const char *name, bool left);
-/* What it is called here: "#name", or "#name~abcd" when another room has that name. An unknown room
- * is "#" and the beginning of its id. */
+/* Its name here: "#name", or "#name~abcd" when another room has that name. An unknown room is "#"
+ * and the beginning of its id. */
 const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *room,
                           char buf[static PV_ROOMS_NAME_BUF]);
 
@@ -185,7 +185,7 @@ struct pv_rooms_event {
 /* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event);
 
-/* What was refused so far. */
+/* The counts of refusals so far. */
 struct pv_rooms_counts {
     uint64_t forged;     /* records with a wrong signature */
     uint64_t bad_frames; /* frames and records not in their form */

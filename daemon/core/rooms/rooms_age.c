@@ -39,8 +39,8 @@ static bool look_for_gap(struct pv_rooms *rs, struct pv_rooms_room *room, size_t
             a->gap_since = 0;
             return true;
         }
-        /* A text behind the gap proves that its author wrote those before it. Who has none could
-         * have made the number up. */
+        /* A text behind the gap proves that its author wrote those before it. An author without one
+         * could have made the number up. */
         if (m->known[author] > m->gone[author] && m->gone[author] < lowest)
             lowest = m->gone[author];
     }
@@ -63,9 +63,9 @@ static bool can_ask(const struct pv_rooms *rs, const struct pv_rooms_room *room,
            (!skips || (a->skip_to != 0 && m->gone[author] == a->skip_to));
 }
 
-/* Two members are not asked for one log at once, or each text would come twice. Who gave nothing
- * stands behind all others the next time: anybody can say that it has texts. Only the author itself
- * is asked at any time, for nobody else's word keeps its texts away. */
+/* Two members are not asked for one log at once, or each text would come twice. A member that gave
+ * nothing stands behind all others the next time: anybody can say that it has texts. Only the
+ * author itself is asked at any time, for nobody else's word keeps its texts away. */
 bool pv_rooms_find_source(struct pv_rooms *rs, struct pv_rooms_room *room, size_t author, pv_ns now,
                           struct pv_rooms_source *ret_source)
 {
@@ -109,7 +109,7 @@ static bool is_said(const struct pv_rooms_room *room, uint64_t seq)
     return false;
 }
 
-/* Who says that our own log is longer shows texts of it: it has more time. */
+/* A member that says that our own log is longer shows texts of it: it has more time. */
 static void believe_claims(struct pv_rooms_room *room, pv_ns now)
 {
     for (size_t i = 0; i < room->n_members; i++) {

@@ -227,7 +227,7 @@ void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
 
 /* --- rooms_age.c: what is deleted, here and elsewhere; who is asked ------------------------- */
 
-/* Who is asked for more of an author's log, and above which number. */
+/* The member that is asked for more of an author's log, and the number above which. */
 struct pv_rooms_source {
     size_t member; /* SIZE_MAX: nobody, now */
     uint64_t above;
@@ -245,7 +245,7 @@ bool pv_rooms_is_behind_itself(struct pv_rooms_room *room, pv_ns now);
 void pv_rooms_note_claim(struct pv_rooms_room *room, struct pv_rooms_node *m, pv_ns now);
 /* The next text of ours is to get its number. */
 void pv_rooms_refute_claims(struct pv_rooms_room *room);
-/* What the store deleted of a room; status < 0: the look ends. */
+/* The texts that the store deleted of a room; status < 0: the look ends. */
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                              const struct pv_chatjob_result *result);
 
@@ -264,7 +264,7 @@ void pv_rooms_forget_left(struct pv_rooms *rs, const struct pv_rooms_room *kept)
 /* A part of a room is deleted on disk; status < 0: it is not. */
 void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int status,
                                const struct pv_chatjob_result *result, pv_ns now);
-/* Is the room on its way out? What is told of it meanwhile is told again. */
+/* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
 /* --- rooms_job.c: queues ------------------------------------------------------------------- */

@@ -243,7 +243,7 @@ static void untake(struct pv_rooms *rs, struct pv_rooms_room *room, int status)
     room->batch = NULL;
     room->n_batch = 0;
     for (size_t i = 0; i < room->n_members; i++)
-        /* What the disk has is the truth: the texts are asked for again from there. */
+        /* The disk has the truth: the texts are asked for again from there. */
         room->members[i]->taken = room->members[i]->flight = room->members[i]->last;
     tell_said(rs, room, 0, status, NULL);
 }

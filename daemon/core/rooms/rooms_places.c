@@ -107,7 +107,8 @@ static struct pv_rooms_room *find_greediest(const struct pv_rooms *rs, unsigned 
 }
 
 /* Any member can make up ids of rooms: a few of them must not keep the invitations of others out.
- * Who has at least two more than the newcomer gives one up, so that places do not go to and fro. */
+ * A peer that has at least two more than the newcomer gives one up, so that places do not go to and
+ * fro. */
 bool pv_rooms_make_pending_place(struct pv_rooms *rs, const uint8_t *pk)
 {
     unsigned of_peer = count_fetched_for(rs, pk), all = 0, most;
@@ -173,7 +174,7 @@ static struct pv_rooms_room *find_least(const struct pv_rooms *rs, const struct 
     struct worth least_worth = {0};
     for (size_t i = 0; i < rs->n_rooms; i++) {
         struct pv_rooms_room *room = rs->rooms[i];
-        /* What is on its way to the store comes back and must find its room. */
+        /* A job on its way to the store comes back and must find its room. */
         if (!is_left(room) || room == kept || room->saving > 0 || room->taking || room->n_batch > 0)
             continue;
         const struct worth worth = worth_of(rs, room);

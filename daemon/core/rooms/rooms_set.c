@@ -168,7 +168,7 @@ static int count_member(struct pv_rooms *rs, struct pv_rooms_room *room, const u
     return PV_OK;
 }
 
-/* What a record that stands says about members. */
+/* The word of a standing record about members. */
 static int count_record(struct pv_rooms *rs, struct pv_rooms_room *room,
                         const struct pv_room_record *rec)
 {
@@ -227,8 +227,8 @@ static bool has_invited(const struct pv_rooms_room *room, const uint8_t *pk)
     return false;
 }
 
-/* Who gives way first? Who left first, and who has been removed before all; everywhere the same, or
- * members would hand each other for ever what the other has forgotten. */
+/* Who gives way first? The member that left first, and a removed one before all; everywhere the
+ * same, or members would hand each other for ever what the other has forgotten. */
 static bool left_before(uint64_t at, const uint8_t *pk, uint64_t other_at, const uint8_t *other_pk)
 {
     return at != other_at ? at < other_at : memcmp(pk, other_pk, PV_SIGN_PK_LEN) < 0;
@@ -295,7 +295,7 @@ static void forget_node(struct pv_rooms *rs, struct pv_rooms_room *room, size_t 
     room->n_members--;
     memmove(&room->members[node], &room->members[node + 1],
             (room->n_members - node) * sizeof(room->members[0]));
-    /* What is known of logs stands by the author's place. */
+    /* The knowledge of logs stands by the author's place. */
     for (size_t i = 0; i < room->n_members; i++) {
         uint64_t *lists[] = {room->members[i]->known, room->members[i]->gone,
                              room->members[i]->had};
@@ -393,7 +393,7 @@ static void make_digest(struct pv_rooms_room *room)
                pv_view(NULL, 0));
 }
 
-/* What the invitation of m's present round keeps from it; of several the least. */
+/* The texts that the invitation of m's present round keeps from it; of several the least. */
 static void make_base(const struct pv_rooms_room *room, struct pv_rooms_node *m)
 {
     bool first = true;
@@ -423,7 +423,7 @@ void pv_rooms_settle(struct pv_rooms_room *room)
     make_digest(room);
     for (size_t i = 0; i < room->n_members; i++)
         make_base(room, room->members[i]);
-    /* Whoever was told an older version is told again. */
+    /* A member that was told an older version is told again. */
     room->version++;
 }
 

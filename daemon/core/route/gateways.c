@@ -33,8 +33,8 @@ void pv_gateways_set(struct pv_gateways *x, const uint32_t *ids, size_t n)
         x->front = 0;
 }
 
-/* Who may drop packets is the last choice. A distance that is not known is the largest; of equal
- * ones the lower id counts, so that the order does not depend on who was told first. */
+/* A gateway that may drop packets is the last choice. A distance that is not known is the largest;
+ * of equal ones the lower id counts, so that the order does not depend on who was told first. */
 static bool is_nearer(const struct pv_gateway *a, const struct pv_gateway *b)
 {
     pv_ns x = a->seen.rtt == 0 ? PV_NEVER : a->seen.rtt;
@@ -44,7 +44,7 @@ static bool is_nearer(const struct pv_gateway *a, const struct pv_gateway *b)
     return x != y ? x < y : a->id < b->id;
 }
 
-/* Who takes over; NULL: nobody is alive. */
+/* The gateway that takes over; NULL: nobody is alive. */
 static struct pv_gateway *nearest_alive(struct pv_gateways *x)
 {
     struct pv_gateway *best = NULL;

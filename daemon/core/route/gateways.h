@@ -30,7 +30,7 @@ enum {
 #define PV_GATEWAYS_BACK   PV_S(5)  /* the dead ones so often */
 #define PV_GATEWAYS_NEARER PV_S(10) /* another is nearer for so long: it takes over */
 
-/* What is seen of one now. Times of the node's clock, 0: never. */
+/* The facts seen of one now. Times of the node's clock, 0: never. */
 struct pv_gateway_seen {
     bool reachable; /* as far as paths and presence say */
     bool doubtful;  /* it says that it may drop packets: others go before */
@@ -56,7 +56,7 @@ struct pv_gateways {
     bool alone_too; /* one that has no stand-by is watched too, and asked whether it is back */
 };
 
-/* Who they are now; what is known of those who stay is kept. More than PV_GATEWAYS_MAX: the first
+/* The gateways now; what is known of those who stay is kept. More than PV_GATEWAYS_MAX: the first
  * ones. */
 void pv_gateways_set(struct pv_gateways *x, const uint32_t *ids, size_t n);
 /* After seen was filled in: decides. Returns whom to ask now, a bit each. */

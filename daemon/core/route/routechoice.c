@@ -24,7 +24,7 @@ void pv_routechoice_answer(struct pv_routes *r, const char *fault)
     r->asked = 0;
 }
 
-/* What concerns the exit is answered by the host. */
+/* A change of the exit is answered by the host. */
 static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
 {
     size_t plans = r->n_plans;
@@ -96,7 +96,7 @@ void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_pee
     use_changed(r, false, handle, now);
 }
 
-/* Who is no exit is refused here and now: with --block nothing would go out any more. */
+/* A peer that is no exit is refused here and now: with --block nothing would go out any more. */
 void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                              uint64_t handle, pv_ns now)
 {

@@ -45,7 +45,7 @@ static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
     row->r.why = row->why;
 }
 
-/* What the user has to type, to be copied as it stands. */
+/* The command that the user has to type, to be copied as it stands. */
 static void set_command(struct row *row, const char *command, const char *peer,
                         const struct pv_prefix *prefix)
 {
@@ -61,7 +61,7 @@ static bool is_in_front(const struct pv_route *route, const struct pv_peer *p)
     return p != NULL && route->gateways.front == pv_peer_id(p);
 }
 
-/* What is known of this member as a gateway; NULL: it is not wanted for that prefix. */
+/* The facts known of this member as a gateway; NULL: it is not wanted for that prefix. */
 static const struct pv_gateway *gateway_of(const struct pv_route *route, const struct pv_peer *p)
 {
     for (size_t i = 0; p != NULL && i < route->gateways.n; i++) {
@@ -108,7 +108,7 @@ static void say_unwanted(struct row *row, const struct pv_prefix *prefix)
     set_command(row, "route use", "", prefix);
 }
 
-/* What nobody can change by a command of this program has a reason and no command. */
+/* A state that nobody can change by a command of this program has a reason and no command. */
 static void say_refused(struct row *row, const struct pv_route *route)
 {
     row->r.state = "refused";
@@ -353,7 +353,7 @@ static void name_exit(const struct pv_ctlapi_exit *x, struct pv_statuspage *st)
     pv_statuspage_problem(st, text, "");
 }
 
-/* What others carry now, or nobody does. */
+/* The prefixes that others carry now, or nobody does. */
 static void name_away(const struct pv_node *n, const struct pv_route *route,
                       struct pv_statuspage *st)
 {

@@ -14,7 +14,7 @@ enum {
 
 /* fault: why the last plan was not set; "" = it was. NULL without memory. */
 json_t *pv_routelist_json(const struct pv_node *n, const char *fault);
-/* What is used, and what somebody has to do. */
+/* The used routes, and the steps that somebody has to take. */
 void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st);
 
 #endif /* PV_ROUTELIST_H */

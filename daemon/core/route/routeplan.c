@@ -8,7 +8,7 @@
 #include "daemon/core/route/routes_int.h"
 #include "proto/roster/roster.h"
 
-/* What was taken by a static peer is tried again each time: the peer may be gone. */
+/* A prefix taken by a static peer is tried again each time: the peer may be gone. */
 static size_t fill_carried(struct pv_routes *r, struct pv_fp_carried *carried,
                            struct pv_route *routes[static PV_FP_MAX_CARRIED])
 {

@@ -45,8 +45,8 @@ static bool is_here(const struct pv_routes *r, const struct pv_route *route)
     return pv_routeset_has(route, r->node->identity->sign_pk);
 }
 
-/* What speaks against a prefix is looked at before the wish: the list says why it cannot be used,
- * also to who has not asked for it yet. */
+/* The faults of a prefix are looked at before the wish: the list says why it cannot be used, also
+ * to a user who has not asked for it yet. */
 static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size_t n_used)
 {
     const struct pv_netplan_link *link = pv_routes_connected(r->node, &route->prefix);
@@ -70,7 +70,7 @@ static enum pv_route_why judge(struct pv_routes *r, struct pv_route *route, size
     return route->prefix.bits != 0 && n_used >= PV_NETPLAN_USED ? PV_ROUTE_TOO_MANY : PV_ROUTE_USED;
 }
 
-/* What this node carries for members: only while it is one, and up. */
+/* The prefixes that this node carries for members: only while it is one, and up. */
 static void add_here(struct pv_routes *r, const struct pv_route *route)
 {
     struct pv_offer offer;

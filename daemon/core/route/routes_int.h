@@ -30,7 +30,7 @@ struct pv_routes {
     pv_ns look_at;
     struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries, or would if it reached it */
     size_t n_here;
-    /* What is to be said of the own offers (routereach.c). */
+    /* The news due about the own offers (routereach.c). */
     pv_ns differs_since; /* 0: what was said holds */
     pv_ns back_wait;     /* before one that was away is offered again */
     pv_ns away_at;       /* when one was said to be away; 0: never */
@@ -51,7 +51,8 @@ void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now);
 struct pv_route *pv_routeset_find(struct pv_route *all, size_t n, const struct pv_prefix *prefix);
 /* May this member carry it, and does it offer that? */
 bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk);
-/* What members offer and may carry, by what the roster says now. PV_ERR_NOMEM: as it was. */
+/* The prefixes that members offer and may carry, by what the roster says now. PV_ERR_NOMEM: as it
+ * was. */
 PV_MUST_CHECK int pv_routeset_gather(struct pv_routes *r);
 
 /* Looks at the gateways of one prefix, and asks those that it wants to hear of. */

@@ -113,7 +113,7 @@ struct offered {
     size_t n;
 };
 
-/* What this node said last is read back from the roster, so there is nothing that could differ. */
+/* This node's last word is read back from the roster, so there is nothing that could differ. */
 static void read_offered(const struct pv_node *n, struct offered *ret)
 {
     const struct pv_st_offers *st = pv_roster_offers(n->roster, n->identity->sign_pk);
@@ -156,7 +156,7 @@ static bool may_allow(const struct pv_node *n)
     return (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
 }
 
-/* What is allowed already needs no statement, whichever admin said it. */
+/* A route that is allowed already needs no statement, whichever admin said it. */
 static int allow(struct pv_node *n, const uint8_t *node, const struct pv_prefix *p, pv_ns now)
 {
     struct pv_st_route route = {
@@ -186,7 +186,7 @@ static void answer(struct pv_node *n, const char *what, int status, uint64_t han
                         pv_strstatus(status));
 }
 
-/* What an admin offers it allows as well: there is nobody else whom it would have to ask. */
+/* An admin allows its own offers as well: there is nobody else whom it would have to ask. */
 static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
@@ -300,7 +300,7 @@ static const struct pv_statement *find_permission(const struct pv_node *n, const
     return NULL;
 }
 
-/* Whatever admins said so: of two permissions both are taken back. */
+/* Any admin may have said so: of two permissions both are taken back. */
 static int take_back_all(struct pv_node *n, const uint8_t *node, const struct pv_prefix *p,
                          size_t *found, pv_ns now)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * routesedit.h - part "routesedit": `route offer`, `route withdraw`, and an admin's `route allow`
- * and `route deny`. It signs the statements and answers when those who are there know them. What
- * this node offers stands in its own statement in the roster, and nowhere else. Keeps nothing.
+ * and `route deny`. It signs the statements and answers when those who are there know them. The
+ * node's offers stand in its own statement in the roster, and nowhere else. Keeps nothing.
  */
 #ifndef PV_ROUTESEDIT_H
 #define PV_ROUTESEDIT_H
@@ -11,7 +11,8 @@
 
 extern const struct pv_part pv_part_routesedit;
 
-/* Says all own offers anew, with what this host reaches of them now. What statements may fail with.
+/* Says all own offers anew, with what this host reaches of them now. Returns the errors of
+ * statements.
  */
 PV_MUST_CHECK int pv_routesedit_say_again(struct pv_node *n, pv_ns now);
 

@@ -85,8 +85,8 @@ bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk)
     return false;
 }
 
-/* A prefix that is new takes a place. What finds none is told in `status` rather than that another
- * prefix gives way: an admin decides which. */
+/* A prefix that is new takes a place. A prefix that finds none is told in `status` rather than that
+ * another prefix gives way: an admin decides which. */
 static void add_gateway(struct pv_routes *r, struct pv_route *all, size_t *n, const uint8_t *pk,
                         const struct pv_offer *offer)
 {
@@ -121,7 +121,8 @@ static int compare_gateways(const void *a, const void *b)
                   ((const struct pv_route_gateway *)b)->pk, PV_SIGN_PK_LEN);
 }
 
-/* What a former list knew of the gateways of a prefix is kept: who is dead, and who is in front. */
+/* The knowledge of a former list about the gateways of a prefix is kept: who is dead, and who is in
+ * front. */
 static void keep_known(const struct pv_routes *r, struct pv_route *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

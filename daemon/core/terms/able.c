@@ -54,7 +54,7 @@ static void look(struct able *x, pv_ns now)
     x->look_at = PV_NEVER;
     if (!n->up || self == NULL || self->abilities == abilities_of(n))
         return;
-    /* What was refused, or did not reach the roster, would be refused again at once. */
+    /* A statement that was refused, or did not reach the roster, would be refused again at once. */
     if (now < x->not_before) {
         x->look_at = x->not_before;
         return;

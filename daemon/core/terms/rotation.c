@@ -47,7 +47,8 @@ struct rotation {
     bool unsaved;    /* the disk has not what is here */
     bool lost;       /* members know a key that is not here */
     bool refused;    /* the coordinator did not take the key that was thought right */
-    /* What says that the key in use is this node's; a hash of zeros: its member statement. */
+    /* The statement that makes the key in use this node's; a hash of zeros: its member
+     * statement. */
     uint8_t statement[PV_STATEMENT_HASH_LEN];
     uint8_t statement_of[PV_DH_LEN]; /* the key for which it was looked up */
     uint64_t since_s;        /* when, Unix seconds by the clock of then; 0: it is in no network */
@@ -201,8 +202,9 @@ static bool save(struct rotation *r, uint64_t tag)
     return pv_jobqueue_submit(&r->node->jobs, job, &pv_part_rotation, tag);
 }
 
-/* What the disk has meanwhile is as good for a start: the roster says which of its keys is used. A
- * node that leaves its network may be about to delete the file, so nothing is written then. */
+/* The keys on the disk meanwhile are as good for a start: the roster says which of its keys is
+ * used. A node that leaves its network may be about to delete the file, so nothing is written
+ * then. */
 static void save_change(struct rotation *r)
 {
     if (r->given || r->node->roster == NULL)
@@ -255,8 +257,8 @@ static void promote(struct rotation *r, size_t place, bool starting, pv_ns now)
     pv_log(r->node->log, PV_LOG_INFO, "what=\"transport key replaced\"");
 }
 
-/* Finds the statement by which the key in use is this node's, and since when. Who renews its
- * membership says its key again, which makes that no younger. */
+/* Finds the statement by which the key in use is this node's, and since when. A node that renews
+ * its membership says its key again, which makes that no younger. */
 static void find_statement(struct rotation *r, const struct pv_member *self)
 {
     const struct pv_roster *roster = r->node->roster;
@@ -302,7 +304,7 @@ static void follow_roster(struct rotation *r, bool starting, pv_ns now)
 
 /* --- a change -------------------------------------------------------------------------------- */
 
-/* What goes wrong while nobody waits is logged, and tried again at another look. */
+/* A failure while nobody waits is logged, and tried again at another look. */
 static void answer_error(struct rotation *r, enum pv_ctlapi_code code, const char *why)
 {
     char text[PV_CTLAPI_ERROR_BUF];

@@ -210,7 +210,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     tell(w, now);
 }
 
-/* Whoever asks comes back every half a minute, perhaps from another network. A coordinator that
+/* A node that asks comes back every half a minute, perhaps from another network. A coordinator that
  * does not say from where keeps nobody from being told of. */
 static void handle_timeout(void *part, pv_ns now)
 {

@@ -44,7 +44,7 @@ enum pv_control_state {
     PV_CONTROL_FAILED,
 };
 
-/* What a client begins with; a server takes both. */
+/* The client's first bytes; a server takes both. */
 enum pv_control_preamble {
     PV_CONTROL_QUIET, /* 'P', 1: names nobody to those on the way */
     PV_CONTROL_NAMED, /* "P2PVPN/1\n", which servers of every version know; inside TLS */

@@ -29,8 +29,8 @@ static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
 /* --- who may sign what ----------------------------------------------------------------------- */
 
 /* Chains go by what was ever granted, revoked or not: otherwise a roster that heard of a revocation
- * first would refuse statements that another one holds, and the two could never agree. What a
- * revoked admin's statements are still good for is decided when settling. */
+ * first would refuse statements that another one holds, and the two could never agree. The worth of
+ * a revoked admin's statements is decided when settling. */
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
                           uint8_t type)
 {
@@ -189,8 +189,8 @@ static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 
 /* --- merging --------------------------------------------------------------------------------- */
 
-/* What a statement grants at once, before anything is settled; marks what has to be settled and
- * wakes the orphans that waited for it. */
+/* The rights that a statement grants at once, before anything is settled; marks what has to be
+ * settled and wakes the orphans that waited for it. */
 static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
 {
     struct pv_roster_key *k = e->subject;
@@ -398,7 +398,7 @@ static void receipt_changed(struct pv_roster *r, struct pv_roster_item *e)
     tell_statement(r, e);
 }
 
-/* What is kept may give way to e itself, or to its receipt. Never e: it has its place. */
+/* A kept statement may give way to e itself, or to its receipt. Never e: it has its place. */
 static void drop_excess(struct pv_roster *r, const struct pv_roster_item *e)
 {
     struct pv_roster_item *excess;
@@ -433,8 +433,8 @@ static int merge_known(struct pv_roster *r, struct pv_roster_item *e, struct pv_
     return PV_OK;
 }
 
-/* What few nodes ever claim has its room from their first such statement on, so that settling needs
- * no memory. */
+/* A claim that few nodes ever make has its room from their first such statement on, so that
+ * settling needs no memory. */
 static int reserve_claim(struct pv_roster_key *subject, uint8_t type)
 {
     struct pv_roster_claim **c = type == PV_ST_TRANSPORT ? &subject->second

@@ -232,7 +232,7 @@ bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_S
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
                                                    const uint8_t pk[static PV_SIGN_PK_LEN],
                                                    const struct pv_roster_entry *prev);
-/* What shows a stranger that this key could sign something that counts: those grants; of a key
+/* The proof for a stranger that this key could sign something that counts: those grants; of a key
  * whose rights have all ended the ended ones, since what it said before stays good. As above. */
 const struct pv_roster_entry *pv_roster_next_proof(const struct pv_roster *r,
                                                    const uint8_t pk[static PV_SIGN_PK_LEN],
@@ -247,8 +247,8 @@ const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
 /* All permissions to carry a prefix (PV_ST_ROUTE) in force, likewise. */
 const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev);
-/* What this node offers to carry, member or not; NULL: it never offered anything. Valid until the
- * roster's statements change. */
+/* The prefixes that this node offers to carry, member or not; NULL: it never offered anything.
+ * Valid until the roster's statements change. */
 const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
                                             const uint8_t node[static PV_SIGN_PK_LEN]);
 /* Where this key may say its next route, tag or rule (the type): a slot in which nothing is in

@@ -4,13 +4,13 @@
  * several admins sign them.
  *
  * Rights end by the removal of an admin, or by an end of the statement that granted them. Either
- * ends what the admin says after it, not what it said before. What came before is told by the
- * receipts of the coordinators that root named: an admin could name one of its own and have itself
- * any receipt. Removals and ends are looked at in this order; one whose signer had lost the right
- * by one before it is void. Those without such a receipt come after all others: root's first, then
- * those of admins all at once, so that two admins that remove each other while the coordinator is
- * away are both out until it has told an order, or root decides. Nobody's word ends root. So the
- * outcome depends on the statements and receipts alone (adr 0019, adr 0022).
+ * ends what the admin says after it, not what it said before. The order is told by the receipts of
+ * the coordinators that root named: an admin could name one of its own and have itself any receipt.
+ * Removals and ends are looked at in this order; one whose signer had lost the right by one before
+ * it is void. Those without such a receipt come after all others: root's first, then those of
+ * admins all at once, so that two admins that remove each other while the coordinator is away are
+ * both out until it has told an order, or root decides. Nobody's word ends root. So the outcome
+ * depends on the statements and receipts alone (adr 0019, adr 0022).
  */
 #include <stdlib.h>
 #include <string.h>

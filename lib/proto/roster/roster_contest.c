@@ -322,7 +322,7 @@ static void enter(struct pv_roster *r, struct pv_roster_claim *c, struct pv_rost
     for (size_t i = 0; i < PV_ROSTER_BIND_KINDS; i++) {
         struct pv_roster_value *v = e->values[i];
         struct pv_roster_stake *s = &c->stakes[i];
-        /* What the node has by its member statement it need not win again. */
+        /* A node need not win again what it has by its member statement. */
         if (v == NULL || (c != &k->claim && v == k->claim.item->values[i]))
             continue;
         *s = (struct pv_roster_stake){.value = v, .claim = c, .next = v->stakes};
@@ -459,7 +459,7 @@ bool pv_roster_contest(struct pv_roster *r)
             struct pv_roster_claim *c = list;
             list = c->next;
             c->queued = false;
-            /* What the next one claims comes out of memory meanwhile. */
+            /* The values of the next one come out of memory meanwhile. */
             for (size_t i = 0; list != NULL && i < PV_ROSTER_BIND_KINDS; i++)
                 __builtin_prefetch(list->stakes[i].value);
             contest(r, c);

@@ -10,7 +10,7 @@
  * in force, roster_report.c says why not, roster_query.c answers.
  *
  * All that is decided is a function of the statements and receipts held, never of their order of
- * arrival (adr 0019). What is kept beside them is a cache of that function.
+ * arrival (adr 0019). Everything kept beside them is a cache of that function.
  */
 #ifndef PV_ROSTER_INT_H
 #define PV_ROSTER_INT_H
@@ -23,7 +23,7 @@ enum {
     PV_ROSTER_CHEAP = 16, /* ours: statements that are passed in one step */
 };
 
-/* What a value is bound as: names, addresses and transport keys share one table. */
+/* The kind in which a value is bound: names, addresses and transport keys share one table. */
 enum pv_roster_binding_kind {
     PV_ROSTER_BIND_NAME,
     PV_ROSTER_BIND_IP4,
@@ -108,7 +108,7 @@ struct pv_roster_item {
     struct pv_roster_item *prev_record, *next_record; /* all coordinators records; all rules */
     struct pv_roster_item *prev_dated, *next_dated;   /* receipts of the same coordinator */
     struct pv_roster_item *next_news;                 /* waiting for EV_STATEMENT or EV_DROPPED */
-    /* What a member, transport key or place statement claims; each counts it among its refs. */
+    /* The claims of a member, transport key or place statement; each counts it among its refs. */
     struct pv_roster_value *values[PV_ROSTER_BIND_KINDS];
     bool listed;    /* part of the set */
     bool is_news;   /* linked by next_news */
@@ -139,7 +139,7 @@ struct pv_roster_stake {
     struct pv_roster_stake *prev, *next; /* of the same value */
 };
 
-/* What a node claims at present: by its member statement all kinds of values, by a transport key
+/* The present claim of a node: by its member statement all kinds of values, by a transport key
  * statement another transport key, by a place another name and address. Part of its key. */
 struct pv_roster_claim {
     struct pv_roster_key *key;
@@ -423,7 +423,7 @@ void pv_roster_receipts_done(struct pv_roster *r);
 
 /* A revocation or end of k, or the receipt of one, came or went. */
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k);
-/* What rights k has, or since when it has none, may be another thing now: marks all that it said.
+/* The rights of k, or the time since when it has none, may be others now: marks all that it said.
  */
 void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k);
 /* The receipt of e is another now, or is worth something else: marks what rests on it. */
@@ -441,8 +441,8 @@ bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_i
 uint8_t pv_roster_rights_of(const struct pv_roster_key *k);
 /* Is this coordinators record ended by name? */
 bool pv_roster_is_ended(const struct pv_roster_item *record);
-/* Does this invite, or member statement of an admin, admit node as far as its signer goes? Who
- * removes an admin or ends its rights may name nodes that stay. node NULL: anybody. */
+/* Does this invite, or member statement of an admin, admit node as far as its signer goes? An admin
+ * who removes another or ends its rights may name nodes that stay. node NULL: anybody. */
 bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_item *e,
                              const uint8_t *node);
 /* Does some revocation in force, of k and of this kind, name node as one that stays? */
@@ -496,7 +496,7 @@ void pv_roster_touch(struct pv_roster *r, struct pv_roster_key *k);
 /* Does claim or admission a come before b in the order of claims? */
 bool pv_roster_goes_first(const struct pv_roster_item *a, const struct pv_roster_item *b);
 
-/* What some statement claims; NULL when none does. */
+/* The value that some statement claims; NULL when none does. */
 struct pv_roster_value *pv_roster_value(const struct pv_roster *r, enum pv_roster_binding_kind kind,
                                         const void *value, size_t len);
 /* The key that holds the value; NULL when it is free. */

@@ -53,7 +53,7 @@ bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type)
     return type == PV_ST_MEMBER && (signer->rights & PV_RIGHT_INVITE) == 0;
 }
 
-/* Whatever changes about a key is settled later, once for the whole batch. */
+/* Every change of a key is settled later, once for the whole batch. */
 void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k)
 {
     if (k->is_dirty)

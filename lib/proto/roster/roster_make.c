@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_make.c - makes the signed statements that a person's actions need. Whatever is made is
+ * roster_make.c - makes the signed statements that a person's actions need. Each statement made is
  * decoded again by pv_statement_make(), so no statement leaves here that another node would refuse
  * for its form.
  */
@@ -334,7 +334,7 @@ static uint8_t *list_staying(const struct pv_roster *r,
         if (is_one(r, m, ctx))
             memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);
     }
-    /* Who has expired comes back; who still waits was never let in. */
+    /* A member that has expired comes back; a node that still waits was never let in. */
     for (const struct pv_member *m = NULL; (m = pv_roster_next_aside(r, m)) != NULL;) {
         if (m->state == PV_MEMBER_EXPIRED && is_one(r, m, ctx))
             memcpy(pks + n++ * PV_SIGN_PK_LEN, m->node, PV_SIGN_PK_LEN);

@@ -90,12 +90,13 @@ PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, const uint8_t *si
 PV_MUST_CHECK int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
                                   struct pv_made *ret_made);
 
-/* What the node is able to: enum pv_st_ability. */
+/* The node's abilities: enum pv_st_ability. */
 PV_MUST_CHECK int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk,
                                uint32_t abilities, uint64_t wall, struct pv_made *ret_made);
 
-/* What this node offers to carry from now on: all of it. Sorted and checked here. PV_ERR_LIMIT:
- * more than PV_OFFERS_MAX; PV_ERR_MALFORMED: a prefix twice, or one that nobody may carry. */
+/* The prefixes that this node offers to carry from now on: all of it. Sorted and checked here.
+ * PV_ERR_LIMIT: more than PV_OFFERS_MAX; PV_ERR_MALFORMED: a prefix twice, or one that nobody may
+ * carry. */
 PV_MUST_CHECK int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk,
                                  const struct pv_offer *offers, size_t n, uint64_t wall,
                                  struct pv_made *ret_made);
@@ -144,9 +145,10 @@ PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, const uint8_t *s
                                      size_t *iter, struct pv_made *ret_made);
 
 /* The same as another admin has said, in the name of this one: a revocation, an end, a record of
- * coordinators (the next after this), or a route, tag or rule (in a slot that is free). What is
- * made counts in whatever becomes of the first signer's rights. wall: Unix seconds, the time of the
- * first two. PV_ERR_LIMIT: there is no slot or number left; PV_ERR_UNSUPPORTED: another type. */
+ * coordinators (the next after this), or a route, tag or rule (in a slot that is free). The new
+ * statement counts whatever becomes of the first signer's rights. wall: Unix seconds, the time of
+ * the first two. PV_ERR_LIMIT: there is no slot or number left; PV_ERR_UNSUPPORTED: another
+ * type. */
 PV_MUST_CHECK int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
                                 const struct pv_statement *of, uint64_t wall,
                                 struct pv_made_long *ret_made);

@@ -29,7 +29,7 @@ static const struct pv_member *member_of(const struct pv_roster_key *k)
     return k == NULL ? NULL : &k->member;
 }
 
-/* Who has expired keeps what it has, and is no member. */
+/* A node that has expired keeps what it has, and is no member. */
 static const struct pv_member *active_of(const struct pv_roster_key *k)
 {
     return k == NULL || k->member.state != PV_MEMBER_ACTIVE ? NULL : &k->member;
@@ -490,8 +490,8 @@ int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, 
 
 /* --- events ---------------------------------------------------------------------------------- */
 
-/* Who is gone is told first: somebody else may have the name and the address by now, and the owner
- * has room for one of each. */
+/* A member that is gone is told first: somebody else may have the name and the address by now, and
+ * the owner has room for one of each. */
 static void sort_key_news(struct pv_roster *r)
 {
     struct pv_roster_key *lists[2] = {NULL, NULL}, **ends[2] = {&lists[0], &lists[1]};

@@ -4,11 +4,11 @@
  *
  * A key may make statements about itself without anybody's consent. Of each kind the best few are
  * kept, so that every roster keeps the same ones in whatever order they come; "best" is what counts
- * anyway, the newest. What needs a right is kept twice over: the newest, and the newest of what a
- * coordinator has put in order, so that a former admin who goes on talking takes nothing back of
- * what it said in office: coordinators give it no receipts any more. The limit of the whole set has
- * a reserve for revocations and for root, and does not count what removed nodes brought: so a
- * roster that somebody filled can be repaired.
+ * anyway, the newest. A statement that needs a right is kept twice over: the newest, and the newest
+ * of what a coordinator has put in order, so that a former admin who goes on talking takes nothing
+ * back of what it said in office: coordinators give it no receipts any more. The limit of the whole
+ * set has a reserve for revocations and for root, and does not count what removed nodes brought: so
+ * a roster that somebody filled can be repaired.
  */
 #include <string.h>
 
@@ -153,7 +153,7 @@ static bool says_the_same(const struct pv_statement *a, const struct pv_statemen
            memcmp(a->u.transport.transport, b->u.transport.transport, PV_DH_LEN) == 0;
 }
 
-/* What stands against x, of those held and of one that wants to be. */
+/* The rivals of x, of those held and of one that wants to be. */
 struct rivals {
     size_t better, proven; /* better ones; those of them that are proven */
     bool repeated;         /* a better one says the same again */

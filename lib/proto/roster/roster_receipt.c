@@ -66,7 +66,7 @@ static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_c
     return PV_OK;
 }
 
-/* What c's receipts are good for has changed, and with it what rests on them. */
+/* The worth of c's receipts has changed, and with it what rests on them. */
 static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
 {
     r->time_dirty = r->time_dirty || c->dated != NULL;

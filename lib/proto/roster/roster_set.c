@@ -286,7 +286,7 @@ const struct pv_roster_entry *pv_roster_bucket_at(const struct pv_roster *r, uin
 
 /* --- members ---------------------------------------------------------------------------------- */
 
-/* What other nodes have to know alike of a member. */
+/* The facts of a member that other nodes have to know alike. */
 static void hash_member(struct pv_roster_key *k)
 {
     const struct pv_member *m = &k->member;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * roster_settle.c - settling: which claims are eligible, who is a member, and what changed. What
- * came since the last time marks keys; only these are looked at again. Each step is a function of
- * the statements and receipts held, and the steps go one way: revocations, coordinators, claims,
+ * roster_settle.c - settling: which claims are eligible, who is a member, and what changed.
+ * Statements since the last time mark keys; only these are looked at again. Each step is a function
+ * of the statements and receipts held, and the steps go one way: revocations, coordinators, claims,
  * contest, members. Settling needs no memory that merging has not reserved, so it cannot fail: else
  * a roster would answer by less than it holds.
  */
@@ -237,7 +237,7 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
     return NULL;
 }
 
-/* What the node claims from now on. */
+/* The claim of the node from now on. */
 static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 {
     struct pv_roster_item *e = NULL, *waits = NULL, *transport = NULL;
@@ -314,7 +314,7 @@ static void remove_active(struct pv_roster *r, struct pv_roster_key *k)
     r->n_active--;
 }
 
-/* Who leaves the list of members is taken out of that before. */
+/* A key that leaves the list of members is taken out of that before. */
 static void set_aside(struct pv_roster *r, struct pv_roster_key *k, bool aside)
 {
     if (aside == k->is_aside)
@@ -363,7 +363,8 @@ const struct pv_st_offers *pv_roster_offers(const struct pv_roster *r,
     return e == NULL ? NULL : &e->pub.st.u.offers;
 }
 
-/* What the owner would do something about; `joined` and the derived IPv6 address do not count. */
+/* The changes about which the owner would do something; `joined` and the derived IPv6 address do
+ * not count. */
 static bool same_member(const struct pv_member *a, const struct pv_member *b)
 {
     return a->rights == b->rights && a->abilities == b->abilities &&

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * roster_terms.c - what conditions of invites mean (type 11, adr 0022): who waits for an admission,
- * and whose membership has expired. What time it is follows from the receipts of the coordinator
- * that the network uses first, so that all rosters with the same statements decide alike, whatever
- * their clocks say.
+ * and whose membership has expired. The time follows from the receipts of the coordinator that the
+ * network uses first, so that all rosters with the same statements decide alike, whatever their
+ * clocks say.
  */
 #include <string.h>
 

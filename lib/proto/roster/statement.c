@@ -228,7 +228,7 @@ static void get_selector(struct pv_reader *r, struct pv_selector *s)
         require_that(r, pv_selector_decode(v, s) == PV_OK);
 }
 
-/* What is not about ports has one form, too. */
+/* A rule that is not about ports has one form, too. */
 static void get_rule(struct pv_reader *r, struct pv_st_rule *f)
 {
     get_slot(r, &f->slot);

@@ -159,15 +159,15 @@ enum pv_st_ability {    /* bits; others mean something to later versions */
     PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
 };
 
-/* What a node is able to (adr 0022): the node is the signer, its highest serial counts. */
+/* The abilities of a node (adr 0022): the node is the signer, its highest serial counts. */
 struct pv_st_able {
     uint64_t serial;
     uint32_t abilities; /* enum pv_st_ability */
     uint64_t time;      /* Unix seconds */
 };
 
-/* What a signer says of routes, of tags and of rules stands in slots: of each slot its newest
- * statement counts, so a rule that is taken back leaves its slot to another one (adr 0032). */
+/* A signer's routes, tags and rules stand in slots: of each slot its newest statement counts, so a
+ * rule that is taken back leaves its slot to another one (adr 0032). */
 struct pv_st_slot {
     uint16_t number; /* below PV_RULE_SLOTS; routes, tags and rules have slots of their own */
     uint64_t seq;    /* of one slot the highest counts */
@@ -186,8 +186,8 @@ enum pv_st_route_kind {
     PV_ROUTE_ALLOW = 1,
 };
 
-/* What a node offers to carry (adr 0037): the node is the signer, its highest serial counts. Alone
- * it has no effect at anybody. */
+/* The prefixes that a node offers to carry (adr 0037): the node is the signer, its highest serial
+ * counts. Alone it has no effect at anybody. */
 struct pv_st_offers {
     uint64_t serial;
     struct pv_view list; /* read with pv_offerlist_next() */
@@ -218,7 +218,7 @@ enum pv_st_tag_kind {
     PV_TAG_SET = 1,
 };
 
-/* Who may reach what. */
+/* A rule: the nodes that may reach others, and the ports. */
 struct pv_st_rule {
     struct pv_st_slot slot;
     uint8_t kind;   /* enum pv_st_rule_kind */

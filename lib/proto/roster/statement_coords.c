@@ -89,7 +89,7 @@ int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
     memcpy(hp.host, host, host_len + 1);
     hp.port = (uint16_t)port;
 
-    /* Whatever is accepted is written back the same: brackets where they belong, no odd zeros. */
+    /* Every accepted text is written back the same: brackets where they belong, no odd zeros. */
     pv_hostport_format(&hp, canonical);
     if (strlen(canonical) != len || memcmp(canonical, text, len) != 0)
         return PV_ERR_MALFORMED;

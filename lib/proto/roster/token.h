@@ -38,7 +38,7 @@ PV_MUST_CHECK int pv_token_format(const struct pv_token *token, char *buf, size_
 /* Wipes. */
 void pv_token_done(struct pv_token *token);
 
-/* What the end of a token's seed is when the token vouches for the rules of this digest
+/* The end of a token's seed when the token vouches for the rules of this digest
  * (pv_roster_rules()): 16 bytes, which are no secret. The rest of the seed is, and is drawn. In a
  * token of a version before this they are drawn, too, and so vouch for no rules. */
 void pv_token_rules(const uint8_t network_id[static PV_NETWORK_ID_LEN],

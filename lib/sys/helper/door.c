@@ -47,8 +47,8 @@ struct doorman {
     bool resting; /* out of something: no client is taken for REST_MS */
 };
 
-/* Room for a client of this user? The slot, or PORTERS. Whoever keeps its porters from ending uses
- * up its own share. */
+/* Room for a client of this user? The slot, or PORTERS. A user who keeps his porters from ending
+ * uses up his own share. */
 static size_t find_place(const struct doorman *d, uint32_t uid)
 {
     /* all, of others than root, of this user; with a client, and only keeping files */

@@ -7,7 +7,7 @@
  * as it likes, beyond any signal. So the daemon never has a client's socket. The door accepts; a
  * *porter*, forked for the client, carries bytes between it and the daemon, with the client's user
  * and group. A file that the client passes stays with the porter, which serves its bytes
- * (source.h). What comes out of the door's and the porters' sockets is only what they made.
+ * (source.h). The door's and the porters' sockets give only what these made.
  *
  * The door is forked before anything secret is in memory and before any thread starts.
  */

@@ -8,11 +8,10 @@
  * three phases, and no way back (helper_serve.c has the table): first the files, notify's program
  * and what pv_helper_fixed holds are fixed, which ends with pv_helper_confine(); then the UDP port
  * is opened, once; then the daemon runs, and may ask for the interface, its name server, names,
- * tasks and plans. What another phase has is PV_ERR_STATE. It never
- * reads packets, configuration or files of the state directory. It ends when the daemon does, and
- * takes the interface and what else it set with it; its own end is seen on pv_helper_alive_fd().
- * Calls block until the helper has answered: any thread may, but not the control thread once the
- * loop runs.
+ * tasks and plans. A request of another phase is PV_ERR_STATE. It never reads packets,
+ * configuration or files of the state directory. It ends when the daemon does, and takes the
+ * interface and what else it set with it; its own end is seen on pv_helper_alive_fd(). Calls block
+ * until the helper has answered: any thread may, but not the control thread once the loop runs.
  *
  * For what needs no rights and must not have any, the helper starts tasks: children of its own
  * without root, with little time and memory.
@@ -39,20 +38,20 @@ enum {
     PV_HELPER_NAMES_MAX = 64 << 20, /* bytes of the names file; a roster's names are fewer */
 };
 
-/* What a daemon says while it still knows nothing but its settings; it holds for the helper's life.
+/* The word of a daemon that still knows nothing but its settings; it holds for the helper's life.
  */
 struct pv_helper_fixed {
     uint32_t uid; /* of the daemon from now on, when nobody else has it; 0: somebody has, so no exit
                      can be used */
     char ifname[PV_TUN_NAME]; /* of the one interface */
     uint16_t udp_port;        /* of the settings; 0: one from 1024 on, of the daemon's choice */
-    /* What addresses of the interface may lie in beside the private ranges (pv_netplan_is_own()).
+    /* The ranges for addresses of the interface beside the private ones (pv_netplan_is_own()).
      */
     struct pv_prefix ranges[PV_HELPER_MAX_RANGES];
     size_t n_ranges;
 };
 
-/* What the interface shall look like. */
+/* The wanted state of the interface. */
 struct pv_helper_iface {
     struct pv_prefix addrs[PV_HELPER_MAX_PREFIXES]; /* base.ip = own address, host bits and all */
     size_t n_addrs;
@@ -69,7 +68,7 @@ struct pv_helper_iface {
 
 struct pv_helper; /* opaque, the daemon's end */
 
-/* What a task does: reads its arguments, writes its result to out, returns; it ends then. */
+/* The course of a task: reads its arguments, writes its result to out, returns; it ends then. */
 typedef void pv_helper_task(struct pv_view args, int out);
 
 /* Forks. task may be NULL: there are none. -errno, PV_ERR_NOMEM. */

@@ -43,7 +43,7 @@ static int begin(struct pv_helper_net *n)
     return pv_hostnet_new(&n->net, &cfg);
 }
 
-/* Who has asked knows nothing yet. */
+/* A daemon that has asked knows nothing yet. */
 static void replace_events(struct pv_helper_net *n, const int pair[2], int *ret_daemon)
 {
     if (n->events >= 0)

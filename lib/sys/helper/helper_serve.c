@@ -3,7 +3,7 @@
  * helper_serve.c - the helper's side: checks each request and does it. Requests come from a process
  * that may have been taken over, so every field is checked again, and nothing is done that the
  * settings did not imply: no path, no command and no name of an interface crosses the socket but in
- * the first phase, when the daemon has read nothing else yet. What is set is set by `ip`, so that a
+ * the first phase, when the daemon has read nothing else yet. Everything is set by `ip`, so that a
  * person can repeat it.
  */
 #include <errno.h>
@@ -246,7 +246,7 @@ static int check_address(struct helper_server *s, const struct pv_prefix *addr,
     return PV_OK;
 }
 
-/* What is in use on another interface of this host stays there, since a user who lost that network
+/* A range in use on another interface of this host stays there, since a user who lost that network
  * would look for the reason elsewhere: an own range is refused, a route to it or to a part of it is
  * left out. A larger one does no harm: the kernel prefers the longer prefix. */
 static int check_overlap(struct helper_server *s, struct pv_helper_iface *iface)
@@ -264,8 +264,8 @@ static int check_overlap(struct helper_server *s, struct pv_helper_iface *iface)
     return r;
 }
 
-/* What a plan calls members' range is kept from coming by other interfaces: one that ours could
- * have. */
+/* Packets from what a plan calls members' range are kept from coming by other interfaces: one that
+ * ours could have. */
 static bool may_be_members(const struct helper_server *s, const struct pv_prefix *range)
 {
     return range->base.family == PV_AF_NONE ||
@@ -370,8 +370,8 @@ static void prefix_lines(struct line_batch *b, const char *verb, const char *dev
     }
 }
 
-/* What was set before and is not wanted now. Lines may fail, and hold up no other: a route goes
- * with its address. */
+/* The settings of before that are not wanted now. Lines may fail, and hold up no other: a route
+ * goes with its address. */
 static void remove_old(struct helper_server *s, const struct pv_helper_iface *want, const char *dev,
                        struct line_batch *b)
 {
@@ -656,7 +656,7 @@ static void send_reply(struct helper_server *s)
         c->cmsg_len = CMSG_LEN(bytes);
         memcpy(CMSG_DATA(c), s->fds, bytes);
     }
-    /* Who does not read its answers does without. */
+    /* A daemon that does not read its answers does without. */
     while (sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
     }
     if (s->close_fds)
@@ -664,7 +664,7 @@ static void send_reply(struct helper_server *s)
             close(s->fds[i]);
 }
 
-/* All that there is, each in its phase alone. What PHASE_RUN lists is what a daemon that was taken
+/* All that there is, each in its phase alone. The list of PHASE_RUN is what a daemon that was taken
  * over can ask for (docs/SECURITY.md "Privilege"). */
 static const struct {
     enum phase phase;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * helper_task.c - children of the helper that do what needs no rights, without any. What routers
+ * helper_task.c - children of the helper that do what needs no rights, without any. A router's
  * answer by UPnP is XML from the local network, parsed by a C library: it is done by nobody, in a
  * process with a few seconds of time, bounded memory and one descriptor.
  */

@@ -138,7 +138,7 @@ static void forget(struct pv_hostctl *ctl, size_t at)
     save(ctl);
 }
 
-/* What it was is on disk before it is changed. */
+/* The former value is on disk before it is changed. */
 static int switch_to(struct pv_hostctl *ctl, const char *key, int value)
 {
     int now = read_switch(key);

@@ -3,8 +3,8 @@
  * hostctl.h - the few switches below /proc/sys/net that routes and exits need, and what they were
  * before. For the helper only.
  *
- * What was there is kept in a file too, so that a helper that was killed is cleaned up after by the
- * next one.
+ * The former values are kept in a file too, so that a helper that was killed is cleaned up after by
+ * the next one.
  */
 #ifndef PV_HOSTCTL_H
 #define PV_HOSTCTL_H
@@ -28,7 +28,7 @@ struct pv_hostctl {
     size_t n;
 };
 
-/* What shall be switched on. */
+/* The switches that shall be on. */
 struct pv_hostctl_wants {
     bool forward4, forward6;
     /* Of IPv4, beside our own, which interfaces forward what comes in: IPv6 has one switch for all.

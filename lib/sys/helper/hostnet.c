@@ -231,7 +231,7 @@ static size_t add_lines(struct pv_hostnet *net, const char *verb, const struct p
     return n < 0 ? len : len + (size_t)n;
 }
 
-/* What is not wanted any more, and is there. */
+/* The routes that are there and not wanted any more. */
 static size_t stale_routes(struct pv_hostnet *net, size_t n_want, size_t n_have, uint32_t ifindex)
 {
     size_t len = 0;
@@ -335,7 +335,7 @@ static bool has_alone4(const struct pv_networds_host *host, const char *ifname)
     return false;
 }
 
-/* Who forwards, and for whom: before the table is written, which keeps others out. */
+/* Looks who forwards, and for whom: before the table is written, which keeps others out. */
 static void look_at_forwarding(struct pv_hostnet *net)
 {
     struct pv_networds_host *host = &net->host;
@@ -365,7 +365,7 @@ static void set_switches(struct pv_hostnet *net)
         fault(net, "%s", error);
 }
 
-/* What others forbid to pass, no accept of ours lets pass: the user has to. */
+/* No accept of ours lets pass what others forbid: the user has to. */
 static void look_at_policies(struct pv_hostnet *net, bool at_once)
 {
     pv_ns now = pv_clock_now(), next = net->forbids_at + POLICIES_AGAIN;
@@ -625,7 +625,8 @@ struct pv_hostnet *pv_hostnet_end(struct pv_hostnet *net)
     if (net->known) {
         struct pv_netplan last = net->wanted;
         bool blocks = net->plan.exit && net->wanted.exit_block;
-        /* What shall not leave by another way does not; routes into the interface go with it. */
+        /* A packet that shall not leave by another way does not; routes into the interface go with
+         * it. */
         last.n_offered = 0;
         if (!blocks)
             last.exit = last.exit4 = last.exit6 = last.exit_lan = last.exit_block = false;

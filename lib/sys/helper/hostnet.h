@@ -22,7 +22,7 @@ enum {
 
 struct pv_hostnet; /* opaque */
 
-/* What a plan is set into; nothing of it comes from the daemon after its start. */
+/* The host that a plan is set into; nothing of it comes from the daemon after its start. */
 struct pv_hostnet_config {
     uint32_t uids[2]; /* whose packets are our own: users that nobody else is */
     size_t n_uids;    /* 0: an exit cannot be used */

@@ -24,8 +24,8 @@ PV_MUST_CHECK int pv_hostwatch_open(struct pv_hostwatch *w);
 void pv_hostwatch_open_nft(struct pv_hostwatch *w);
 /* Takes what the kernel has said; true: something that is not ours alone has changed. */
 bool pv_hostwatch_read(struct pv_hostwatch *w, pv_ns now);
-/* Counts what we ourselves have just done to our table. What is said of routes waits for the next
- * read: it may be news since they were looked at. */
+/* Counts what we ourselves have just done to our table. News of routes waits for the next read: it
+ * may be news since they were looked at. */
 void pv_hostwatch_settle(struct pv_hostwatch *w);
 void pv_hostwatch_close(struct pv_hostwatch *w);
 

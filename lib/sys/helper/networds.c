@@ -25,14 +25,15 @@ enum {
     "{ ::/96, 64:ff9b::/104, 64:ff9b::a00:0/104, 64:ff9b::6440:0/106, 64:ff9b::7f00:0/104, " \
     "64:ff9b::a9fe:0/112, 64:ff9b::ac10:0/108, 64:ff9b::c000:0/120, 64:ff9b::c0a8:0/112, "   \
     "64:ff9b::c612:0/111, 64:ff9b::e000:0/99, 64:ff9b:1::/48, fc00::/7, fe80::/9, ff00::/8 }"
-/* What this host itself takes: broadcasts too, whichever interface they come by. */
+/* The addresses whose packets this host itself takes: broadcasts too, whichever interface they come
+ * by. */
 #define HERE "{ local, broadcast, anycast }"
 /* To everybody on a link. */
 #define GROUPS4 "{ 224.0.0.0/4, 255.255.255.255 }"
 #define GROUPS6 "ff00::/8"
 
-/* To what others began. What a member began is judged packet by packet: what it was allowed when it
- * began, or led elsewhere then, may be forbidden by now. */
+/* To what others began. A flow that a member began is judged packet by packet: what it was allowed
+ * when it began, or led elsewhere then, may be forbidden by now. */
 #define ANSWERS "  ct state established ct direction reply accept\n  ct state related accept\n"
 
 struct words {
@@ -257,7 +258,7 @@ static void add_offered(struct words *w, const struct pv_netplan_offered *o,
         add(w, "  %s daddr %s accept\n", ip_of(p), text);
 }
 
-/* What members send goes where it was offered and nowhere else, whatever this host forwards for
+/* A member's packet goes where it was offered and nowhere else, whatever this host forwards for
  * others. Members' own ranges may be sources too: their nodes need not change addresses. Other
  * sources are those of static peers, whose forwarding the user has set up. */
 static void add_forward(struct words *w, const struct pv_netplan *plan,
@@ -299,9 +300,9 @@ static void add_forward(struct words *w, const struct pv_netplan *plan,
     add(w, " }\n");
 }
 
-/* What is inside: this host itself, and where a packet's next stop is its destination, be its
- * addresses private or anybody's. The private ranges stand beside it: what is there behind a router
- * is no internet either. */
+/* The inside: this host itself, and where a packet's next stop is its destination, be its addresses
+ * private or anybody's. The private ranges stand beside it: what is there behind a router is no
+ * internet either. */
 static void add_inside(struct words *w, const struct pv_networds_host *host, bool v6)
 {
     const char *ip = v6 ? "ip6" : "ip", *private = v6 ? PRIVATE6 : PRIVATE4;
@@ -324,10 +325,10 @@ static void add_inside(struct words *w, const struct pv_networds_host *host, boo
     add(w, " }\n");
 }
 
-/* Who uses this exit gets the internet by it. What listens at this host's addresses, to its LAN,
- * its containers or its machines, is inside, as what is behind it: so this stands before anybody
- * changes where a packet goes. But questions for names are answered there: the router at a member's
- * home may have the address of this host. */
+/* A member that uses this exit gets the internet by it. A service at this host's addresses, to its
+ * LAN, its containers or its machines, is inside, as what is behind it: so this stands before
+ * anybody changes where a packet goes. But questions for names are answered there: the router at a
+ * member's home may have the address of this host. */
 static void add_local(struct words *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
@@ -567,9 +568,9 @@ static void add_reroute(struct words *w, const struct pv_netplan *plan,
         PV_NETWORDS_MARK_ALL);
 }
 
-/* What does not leave by the exit does not leave: whatever routes, rules and other programs say.
- * Before anything of an exit is changed this stands, and it goes last. At the last hook, which
- * knows where a packet goes that was routed twice. */
+/* A packet that does not leave by the exit does not leave: whatever routes, rules and other
+ * programs say. Before anything of an exit is changed this stands, and it goes last. At the last
+ * hook, which knows where a packet goes that was routed twice. */
 static void add_guard(struct words *w, const struct pv_netplan *plan,
                       const struct pv_networds_host *host)
 {
@@ -650,7 +651,7 @@ static void add_route(struct route_list *l, const struct pv_prefix *dst,
         l->routes[l->n++] = r;
 }
 
-/* The tables of the exit. What is thrown is looked up in the host's own tables; what the exit does
+/* The tables of the exit. A thrown packet is looked up in the host's own tables; what the exit does
  * not carry ends at the last route. */
 static void add_exit_routes(struct route_list *l, const struct pv_netplan *plan,
                             const struct pv_networds_host *host, uint16_t family)
@@ -740,7 +741,7 @@ int pv_networds_rules(const struct pv_netplan *plan, const struct pv_networds_ho
     for (size_t i = 0; i < host->n_uids; i++)
         add(&w, "rule add uidrange %u-%u lookup main priority %d protocol %d\n", host->uids[i],
             host->uids[i], p + 1, proto);
-    /* What members send to this host's networks. */
+    /* The packets of members to this host's networks. */
     add(&w, "rule add iif %s lookup main priority %d protocol %d\n", plan->ifname, p + 1, proto);
     add(&w, "rule add fwmark 0x%x lookup %d priority %d protocol %d\n", PV_NETWORDS_MARK_ALL,
         PV_NETWORDS_TABLE_ALL, p + 2, proto);

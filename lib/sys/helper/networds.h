@@ -34,7 +34,7 @@ enum {
     PV_NETWORDS_LAST = 0x7fffffff, /* metric of the route that catches what the exit does not */
 };
 
-/* What the plan is set into. */
+/* The host that the plan is set into. */
 struct pv_networds_host {
     bool has_iface;            /* the interface exists, so routes can lead to it */
     uint32_t uids[2];          /* of the daemon, and of the helper's tasks; nobody else's */
@@ -70,8 +70,8 @@ const char *pv_networds_table(const char *ifname, char ret_name[static PV_NETWOR
  */
 bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link);
 
-/* Could the interface have this range: does it, or is no other network of this host's in it? What
- * comes from there by another interface is dropped. */
+/* Could the interface have this range: does it, or is no other network of this host's in it? A
+ * packet from there by another interface is dropped. */
 bool pv_networds_may_be_members(const struct pv_networds_host *host, const char *ifname,
                                 const struct pv_prefix *range);
 
@@ -95,7 +95,7 @@ struct pv_networds_route {
 
 /* Which of the slots this interface has; neighbours such as p2p0 and p2p1 have different ones. */
 unsigned pv_networds_slot(const char *ifname);
-/* All of them. What ends is the interface: a used prefix has an unreachable route besides. */
+/* All of them. The interface ends: a used prefix has an unreachable route besides. */
 size_t pv_networds_routes(const struct pv_netplan *plan, const struct pv_networds_host *host,
                           struct pv_networds_route ret_routes[static PV_NETWORDS_ROUTES]);
 /* "route VERB ..." with the newline. */

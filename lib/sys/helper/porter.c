@@ -53,7 +53,7 @@ static void drop_pass(struct way *w)
     w->pass = -1;
 }
 
-/* What a client has passed becomes a source. The daemon gets the source, never the file. */
+/* A file that a client has passed becomes a source. The daemon gets the source, never the file. */
 static void take_file(struct carrier *c, int file)
 {
     struct pv_source k = {.file = file};

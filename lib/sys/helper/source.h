@@ -3,8 +3,8 @@
  * source.h - a file that a client offers, read by a process of the client (door.h) for the daemon.
  *
  * A *source* is a socket to the porter that holds the file. For each transfer the daemon opens a
- * *reading*: a stream to a reader, a process that reads nothing but this file. Whatever the file
- * does, only that reader waits.
+ * *reading*: a stream to a reader, a process that reads nothing but this file. Only that reader
+ * waits for the file.
  *
  *   daemon -> reader   struct pv_source_request
  *   reader -> daemon   what = INFO: struct pv_source_info

@@ -19,9 +19,10 @@
 
 /* Forward secrecy and AEAD only; TLS 1.3 has nothing else. */
 #define TLS12_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
-/* What a client offers. A key of ML-KEM, which newer libraries send unasked, makes a hello of two
- * segments, and boxes on the way that read only the first one drop it. It is no loss: what goes
- * through a connection of ours is hybrid inside. A server takes whatever its library knows. */
+/* The groups that a client offers. A key of ML-KEM, which newer libraries send unasked, makes a
+ * hello of two segments, and boxes on the way that read only the first one drop it. It is no loss:
+ * what goes through a connection of ours is hybrid inside. A server takes whatever its library
+ * knows. */
 static char client_groups[] = "X25519:P-256"; /* OpenSSL's macro drops const */
 
 static int explain(char error[static PV_TLS_ERROR_MAX], const char *file, const char *why)
