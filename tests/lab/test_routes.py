@@ -303,10 +303,10 @@ def forwarding_is_for_members_only(lab):
     """A gateway is no router for its guests; nor an exit; unless its owner, or containers, want that."""
     switches = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
     printer, (admin, user, nas) = network(lab, "nas")
-    guest, back = second_network(lab, nas)
     near = lab.host("near", nas.lan)
     near.answer_udp(PORT)
     near.answer_udp(PORT, near.ip6)
+    guest, back = second_network(lab, nas)
     printer.ip(*(f"route add {way}" for way in (*back, f"{near.ip4}/32 via {nas.ip4}", f"{near.ip6}/128 via {nas.ip6}")))
 
     def switch(to):
@@ -323,6 +323,7 @@ def forwarding_is_for_members_only(lab):
     wait("the guest's way where the host is a router", lambda: len(guest_reaches()) == 2)
     switch(0)
     equal(guest_reaches(), [], "a host that does not forward lets pass")
+    wait("the coordinator", lambda: nas.json("status")["coordinator"]["connected"], 60)
     for prefix in (f"{nas.lan.subnet4}.0/24", f"{nas.lan.subnet6}::/64"):
         nas.ctl("route", "offer", prefix, "--auto")
         admin.ctl("route", "allow", "nas", prefix)
