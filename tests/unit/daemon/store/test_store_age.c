@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is too old is deleted by time that passes, not by a clock that jumps: SQLite only. */
+/* Old messages are deleted by time that passes, not by a clock that jumps: SQLite only. */
 #include "base/ageclock.h"
 #include "daemon/store/store_age.h"
 #include "tests/unit/daemon/store/chat_tables.h"

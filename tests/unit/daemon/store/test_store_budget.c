@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What others may have stored in the chat tables, and what is deleted and silenced: SQLite only. */
+/* The room of others in the chat tables, deletions and mutes: SQLite only. */
 #include "tests/unit/daemon/store/chat_tables.h"
 
 PV_TEST(a_muted_conversation_has_nothing_unread)
@@ -58,7 +58,7 @@ PV_TEST(clearing_deletes_what_is_past_and_nothing_else)
     assert_list(job_of(PV_CHATJOB_HISTORY, BOB, 0), "2"); /* still to be delivered */
     assert_outbox(BOB, 0, 0, "2");
     assert_list(job_of(PV_CHATJOB_HISTORY, CAROL, 0), "5");
-    /* What comes again is not new, and a seq is not given twice. */
+    /* A message that comes again is not new, and a seq is not given twice. */
     assert_int_equal(commit(BOB, 3, 2, 1), 0);
     assert_int_equal(enqueue(BOB, 6), 3);
     struct pv_chatjob all = job_of(PV_CHATJOB_CLEAR, BOB, 0);
@@ -132,7 +132,7 @@ PV_TEST(a_sender_has_so_many_unread_messages_and_no_more)
         taken += flood(BOB, first, 1000, 4, &terms, &later);
     assert_int_equal(taken, PV_CHATJOB_MAX_UNREAD);
     assert_int_equal(later, PV_CHAT_LATER_FULL);
-    /* What it has there is confirmed again, and others are not concerned. */
+    /* Its messages there are confirmed again, and others are not concerned. */
     assert_int_equal(flood(BOB, 1, 3, 4, &terms, &later), 3);
     assert_int_equal(later, PV_CHAT_LATER_NO);
     assert_int_equal(flood(CAROL, 1, 3, 4, &terms, &later), 3);

@@ -248,7 +248,7 @@ PV_TEST_EACH(an_id_that_is_there_twice_holds_up_nobody, both)
     assert_inbox(false, 0, "3");
 }
 
-/* What comes after a list whose messages were deleted stands where they stood: it is not taken for
+/* A message after a list whose messages were deleted stands where they stood: it is not taken for
  * what the client has. */
 PV_TEST_IN(a_message_in_the_place_of_deleted_ones_is_not_read, setup_sqlite, teardown_sqlite)
 {
@@ -471,7 +471,7 @@ static unsigned steps_of(struct pv_chatjob job)
     return steps;
 }
 
-/* What chat does all day long, with the newest messages. */
+/* The work of chat all day long, with the newest messages. */
 static unsigned work_of_a_day(uint8_t id)
 {
     unsigned n = 0;

@@ -130,7 +130,7 @@ static void run(struct pv_store *s, unsigned first, unsigned last)
 
 /* --- what has to be there --------------------------------------------------------------------- */
 
-/* What was answered before the cut is there once; what was not, once or not at all. */
+/* A write answered before the cut is there once; another, once or not at all. */
 static void check_roster(struct pv_store *s, size_t cut)
 {
     struct pv_store_saved saved;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is asked often, or page by page, costs the same however long the history is: SQLite only. */
+/* A question asked often, or page by page, costs the same however long the history is: SQLite
+ * only. */
 #include "tests/unit/daemon/store/chat_tables.h"
 
 enum {

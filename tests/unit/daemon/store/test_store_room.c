@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rooms in the chat tables: what is forgotten of them. What rooms do with the tables is tested in
+/* Rooms in the chat tables: what is forgotten of them. The use of the tables by rooms is tested in
  * tests/unit/daemon/core/chat/. */
 #include "tests/unit/daemon/store/chat_tables.h"
 
@@ -79,7 +79,7 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
     assert_int_equal(number("SELECT count(*) FROM room_log"), 1);
     assert_int_equal(number("SELECT count(*) FROM room_text"), 3);
     assert_int_equal(number("SELECT count(*) FROM chat_message"), 3);
-    /* What is unread is counted without it, and so is what its author may store. */
+    /* The unread are counted without it, and so is the room of its author. */
     struct pv_chatjob inbox = job_of(PV_CHATJOB_INBOX, BOB, 0);
     inbox.of_peer = false;
     struct pv_chatjob_result *res = must(&inbox);

@@ -32,7 +32,7 @@ static struct pv_store *open_store(void)
     return s;
 }
 
-/* What all scripts have in common. */
+/* The common part of all scripts. */
 static void expect_network(struct pv_store *s)
 {
     struct pv_store_saved saved;

@@ -562,7 +562,7 @@ PV_TEST(heads_and_buckets_are_the_documented_hashes)
     assert_int_equal(entries, n);
 }
 
-/* What a store keeps: statements in the order they were told, with their last receipt. */
+/* The contents of a store: statements in the order they were told, with their last receipt. */
 struct disk {
     const struct pv_roster_entry *entries[64];
     size_t n;

@@ -80,7 +80,7 @@ PV_TEST(a_full_roster_can_be_repaired)
     settle(r);
     assert_int_equal(pv_roster_count(r), 2); /* alice and carol */
 
-    /* What the invite brought does not count any more: life goes on. */
+    /* The invite's member does not count any more: life goes on. */
     struct item invite = make_invite(&w, &w.creator, &next, 9);
     add(r, &invite);
     add(r, &late);

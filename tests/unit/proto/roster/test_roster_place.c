@@ -99,7 +99,7 @@ PV_TEST(a_signer_that_may_not_say_it_changes_nothing)
     add(t.r, &grant);
     (void)settle(t.r);
     assert_is(&t.bob, "fool", 9);
-    /* What a former admin said in office stays; afterwards its word is nothing. */
+    /* A former admin's word in office stays; afterwards its word is nothing. */
     uint8_t hash[PV_STATEMENT_HASH_LEN];
     pv_statement_hash(pv_view(grant.s.raw, grant.s.len), hash);
     struct item end = make_end(&t.w, &t.w.root, t.carol.pk, hash, NULL, 0);

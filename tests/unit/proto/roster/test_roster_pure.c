@@ -167,7 +167,7 @@ static void offer_offers(struct offers *o)
                            (uint8_t)below(&o->rng, 3)));
 }
 
-/* What a node can do, or what a later version may say. */
+/* The abilities of a node, or those that a later version may name. */
 static void offer_able(struct offers *o)
 {
     const struct keys *node = &o->nodes[below(&o->rng, NODES)];
@@ -425,7 +425,7 @@ static void assert_same_key(struct pv_roster *a, struct pv_roster *b, const uint
     assert_int_equal(x->joined, y->joined);
 }
 
-/* What the worlds of a run had: they are to have all of it. */
+/* The cases that the worlds of a run had: they are to have all of it. */
 static size_t seen_waiting, seen_expired, seen_admitted;
 
 static size_t count_aside(const struct pv_roster *r)

@@ -137,7 +137,8 @@ PV_TEST(root_may_grant_again)
     assert_null(pv_roster_next_proof(o.r, o.anna.pk, g));
 }
 
-/* Who may: root, who has the right to revoke, and each admin about itself. Nobody about root. */
+/* Those who may: root, an admin with the right to revoke, and each admin about itself. Nobody about
+ * root. */
 PV_TEST(only_some_may_end_rights)
 {
     struct office o = office_make(4);
@@ -241,8 +242,8 @@ PV_TEST(an_ended_coordinators_record_is_not_in_force)
     assert_true(pv_roster_is_coordinator(o.r, anna.pk));
 }
 
-/* What somebody ended without the right to it has ended once root grants that right, whichever of
- * the two came first. */
+/* A right that somebody ended without the right to it has ended once root grants that right,
+ * whichever of the two came first. */
 PV_TEST(a_right_counts_for_what_was_said_before_it_came)
 {
     struct office o = office_make(7);

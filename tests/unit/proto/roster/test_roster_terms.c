@@ -175,7 +175,7 @@ PV_TEST(a_network_that_moves_has_another_clock)
     assert_true(pv_roster_time(n.r) < truth + 2 * DAY);
 }
 
-/* What lives by its inviter's word stays if that word ends, expired or not. */
+/* A member that lives by its inviter's word stays if that word ends, expired or not. */
 PV_TEST(a_member_that_has_expired_outlives_the_invite)
 {
     struct net n = net_make(0, LIFETIME);
@@ -369,7 +369,7 @@ PV_TEST(a_member_that_was_admitted_outlives_the_admin)
     struct item it = item_of_long(&n.w, &made);
     add(n.r, &it);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
-    /* What it admits afterwards has no effect. */
+    /* Its admissions afterwards have no effect. */
     struct item carol = make_member(&n.w, &n.guest, &n.carol, "carol", 8);
     add(n.r, &carol);
     struct item late = make_admission(&n.w, &admin, &n.carol);
@@ -405,7 +405,7 @@ PV_TEST(conditions_that_are_none_have_no_form)
                      PV_ERR_MALFORMED);
 }
 
-/* Who waited longer than the lifetime is a member from the admission on. */
+/* A node that waited longer than the lifetime is a member from the admission on. */
 PV_TEST(an_admission_counts_as_a_sign_of_life)
 {
     struct net n = net_make(PV_INVITE_APPROVAL, LIFETIME);

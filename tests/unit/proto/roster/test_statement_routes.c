@@ -156,7 +156,7 @@ PV_TEST(each_has_one_form)
     assert_unmade(&st);
 }
 
-/* What is longer earlier versions refuse, and with it whoever brings it. */
+/* Earlier versions refuse a longer one, and with it whoever brings it. */
 PV_TEST(the_longest_is_short)
 {
     struct pv_offer offers[PV_OFFERS_MAX + 1];

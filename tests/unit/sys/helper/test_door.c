@@ -141,7 +141,7 @@ static int make_file(const struct fixture *f, const char *text)
     return fd;
 }
 
-/* What comes with the next byte at the daemon. */
+/* Takes the descriptor that comes with the next byte at the daemon. */
 static int take_passed(int way)
 {
     char byte;

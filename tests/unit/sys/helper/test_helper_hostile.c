@@ -180,7 +180,7 @@ static void go_through_the_phases(struct fixture *f)
     every_request_but_these_is_refused(f, port, PV_ARRAY_LEN(port));
     assert_int_equal(open_port(f), PV_OK);
     every_request_but_these_is_refused(f, run, PV_ARRAY_LEN(run));
-    /* What a running daemon needs is served. */
+    /* The requests that a running daemon needs are served. */
     good_iface(f);
     assert_int_equal(ask(f), PV_OK);
     assert_int_equal(f->got, 1);
@@ -397,7 +397,7 @@ PV_TEST_IN(no_values_reach_anything_but_the_interface, setup, teardown)
     remove_uplink();
 }
 
-/* What was seen to work before there was one check: each with the interface up. */
+/* Attacks that were seen to work before there was one check: each with the interface up. */
 PV_TEST_IN(attacks_tried_by_others_are_refused, setup, teardown)
 {
     static const struct {
@@ -648,7 +648,7 @@ PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setu
     }
 }
 
-/* What a plan says is done, and no more: routes through the one interface, to whatever it names. */
+/* A plan is carried out, and no more: routes through the one interface, to whatever it names. */
 PV_TEST_IN(plans_leave_the_hosts_own_networks_alone, setup, teardown)
 {
     static const char look_at[] = "{ ip -o addr; ip route; ip -6 route; } | grep -vw " IFNAME;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the helper keeps for the daemon, and what it may still do when it is confined. In a network
- * namespace of its own; needs root. */
+/* The descriptors that the helper keeps for the daemon, and what it may still do when it is
+ * confined. In a network namespace of its own; needs root. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -436,7 +436,7 @@ PV_TEST(forwarding_of_ipv6_keeps_what_routers_advertise)
     assert_int_equal(read_switch("ipv6/conf/lan0/accept_ra"), 1);
 }
 
-/* Who had switched forwarding on keeps it. */
+/* A user who had switched forwarding on keeps it. */
 PV_TEST(forwarding_that_was_on_stays_on)
 {
     struct pv_hostnet *net = new_net();

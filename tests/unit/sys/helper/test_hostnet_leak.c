@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What leaves by the LAN while an exit comes, goes, and is disturbed: seen at the far end of the
- * cable, by a thread that sends all the time. In a network namespace; needs root and nft.
+ * The packets that leave by the LAN while an exit comes, goes, and is disturbed: seen at the far
+ * end of the cable, by a thread that sends all the time. In a network namespace; needs root and
+ * nft.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -135,7 +136,7 @@ struct seen {
     unsigned clear, names, own, lan;
 };
 
-/* What has come out since the last call. */
+/* The packets that have come out since the last call. */
 static struct seen look(void)
 {
     struct seen s = {0};
@@ -192,7 +193,7 @@ static void make_tun(void)
        "addr add fd00:66::2/64 dev p2p0 nodad\n");
 }
 
-/* Whoever answers in the LAN is made up: no packet waits for a neighbour. */
+/* The hosts that answer in the LAN are made up: no packet waits for a neighbour. */
 static int setup(void **state)
 {
     struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
@@ -380,7 +381,7 @@ static bool question_goes_to_the_exit(enum how how, const char *server, uint8_t 
     return false;
 }
 
-/* Whatever way a resolver sends; but for one that insists on a device, which gets nothing. */
+/* A resolver may send by any way; but for one that insists on a device, which gets nothing. */
 PV_TEST(questions_to_the_lans_server_go_to_the_exit)
 {
     struct pv_hostnet *net = new_net();

@@ -171,7 +171,7 @@ PV_TEST(an_exit_speaks_for_nobody_near_its_user)
     assert_non_null(strstr(chain, "  ip saddr 172.17.0.0/16 counter drop\n"));
     assert_true(answers != NULL && answers < members && members < lan && lan < end);
     assert_true(strstr(chain, "203.0.113.0/24") == NULL || strstr(chain, "203.0.113.0/24") > end);
-    /* What it marks of DHCP is for this host: what is forwarded goes around no exit by that. */
+    /* The DHCP that it marks is for this host: what is forwarded goes around no exit by that. */
     assert_non_null(strstr(text, "fib daddr type { local, broadcast, anycast } udp sport 67"));
 }
 
@@ -212,7 +212,7 @@ PV_TEST(the_lan_is_left_alone_when_asked_for_and_private)
     assert_non_null(drop);
     assert_non_null(lan);
     assert_true(drop < lan);
-    /* Who gets a port that the daemon had may send from it as anybody may. */
+    /* A program that gets a port that the daemon had may send from it as anybody may. */
     assert_non_null(strstr(text, "  ct direction reply ct mark 0x703276 accept\n"));
     assert_null(strstr(text, "\n  ct mark 0x703276 accept\n"));
     p.exit_lan = false;
@@ -261,7 +261,7 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     assert_non_null(strstr(text, "ip saddr 10.66.0.0/16 ip daddr != { 0.0.0.0/8"));
     assert_non_null(strstr(text, "dnat ip to 192.0.2.53"));
     assert_null(strstr(text, "dnat ip6"));
-    /* What listens inside this host is no part of the internet. */
+    /* A service inside this host is no part of the internet. */
     const char *own = strstr(text, "  ip daddr 10.66.0.0/16 accept");
     const char *inside = strstr(text, "  ip saddr 10.66.0.0/16 jump inside_ip\n");
     assert_true(own != NULL && inside != NULL && own < inside);
@@ -275,7 +275,7 @@ PV_TEST(only_what_is_offered_is_forwarded_and_the_longer_prefix_decides)
     assert_non_null(strstr(text, "  ip daddr 198.51.100.7/32 goto offered_inside\n"));
     assert_non_null(strstr(text, "  ip6 daddr 2001:db8:7::/64 goto offered_inside\n"));
     assert_non_null(strstr(text, "64:ff9b::a00:0/104")); /* 10.0.0.0/8 behind a NAT64 */
-    /* What members began is judged anew, packet by packet. */
+    /* A flow that members began is judged anew, packet by packet. */
     assert_null(strstr(text, "ct state established,related accept"));
 }
 
@@ -321,7 +321,7 @@ PV_TEST(forwarding_of_ours_is_for_members)
         strstr(text, "ipv4 iifname \"eth1\" oifname != { \"lo\", \"p2p0\" } oifgroup != 28784"));
     assert_null(strstr(text, "return\n  meta nfproto ipv6 iifname !="));
     assert_non_null(strstr(text, "ipv6 iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784"));
-    /* What a bridge passes on within itself. */
+    /* The packets that a bridge passes on within itself. */
     h.bridge[1] = true;
     assert_int_equal(pv_networds_nft(&p, &h, text), PV_OK);
     assert_non_null(strstr(text, "ipv4 iifname \"eth1\" oifname != { \"eth1\", \"p2p0\" }"));

@@ -627,7 +627,8 @@ PV_TEST(the_name_of_the_program_is_in_no_certificate)
     }
 }
 
-/* What an earlier version made: its name as subject and issuer, signed by the key. */
+/* A certificate as an earlier version made it: its name as subject and issuer, signed by the
+ * key. */
 static void name_it(struct pv_tlscert *made, const char *common)
 {
     X509 *cert = cert_of(made);

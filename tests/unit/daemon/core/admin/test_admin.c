@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the user signs: who may, what becomes of it, and what the client hears and when. */
+/* The statements that the user signs: who may, what becomes of it, and what the client hears and
+ * when. */
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
@@ -14,7 +15,7 @@ static struct pv_peer *bob;
 static struct keys door; /* the invite that let bob in, and lets in one more */
 static uint32_t client;
 
-/* What stands in for the other parts of the folder is told, and says. */
+/* The stand-in for the other parts of the folder is told, and says. */
 static struct {
     struct pv_owed_told says;
     unsigned told_owed, told_gossip, left;

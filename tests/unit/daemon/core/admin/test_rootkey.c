@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who joins by an invite of root's becomes an admin where the root key is; the key goes out and
- * comes in sealed. */
+/* A node that joins by an invite of root's becomes an admin where the root key is; the key goes out
+ * and comes in sealed. */
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
 #include "proto/roster/paperkey.h"

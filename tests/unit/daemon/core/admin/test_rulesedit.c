@@ -99,7 +99,7 @@ static int stop(void **state)
 
 PV_TEST_WORLD(start, stop);
 
-/* What is answered to a command with these fields. */
+/* The answer to a command with these fields. */
 static const char *ask(const char *fields)
 {
     char line[600];

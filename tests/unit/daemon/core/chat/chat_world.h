@@ -119,7 +119,7 @@ static void start(int i)
     n->sees_peer = false;
 }
 
-/* What node i knows of the other's daemon, and what the two tell each other in-band. */
+/* The knowledge of node i about the other's daemon, and what the two tell each other in-band. */
 static void look(int i)
 {
     struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];

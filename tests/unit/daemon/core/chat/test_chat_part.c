@@ -202,7 +202,7 @@ PV_TEST(a_peer_is_told_whose_a_connection_is)
     assert_int_equal(job->u.owner.remote.port, PV_CHAT_PORT);
     fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK, .typist = PV_CHAT_ROOT});
     assert_null(fake_node_job(node));
-    /* What is no question asks for nothing. */
+    /* A message that is no question asks for nothing. */
     pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, 3), node->now);
     assert_null(fake_node_job(node));
 }
@@ -222,7 +222,8 @@ static unsigned ask_often(struct pv_peer *p, int times)
     return jobs;
 }
 
-/* What bob asks too often is not looked up, at once or one after the other; carol's is. */
+/* A question that bob asks too often is not looked up, at once or one after the other; carol's
+ * is. */
 PV_TEST(a_peer_that_asks_without_end_leaves_room_for_others)
 {
     const struct pv_proof_owner question = {.port = 40000};

@@ -276,7 +276,7 @@ PV_TEST(a_file_piped_into_nc_arrives_whole)
     assert_int_equal(w.nodes[1].store.n_rows, 1000);
 }
 
-/* What the daemon of that machine sends comes all the same. */
+/* The messages of that machine's daemon come all the same. */
 PV_TEST(a_user_who_types_without_rights_has_a_small_budget)
 {
     char line[1025];
@@ -572,7 +572,7 @@ PV_TEST(a_message_seen_live_is_read)
     assert_int_equal(w.nodes[0].states, 3); /* sent, delivered, read */
 }
 
-/* Whatever kind of job fails: nothing is asked of the store in a loop, and it heals. */
+/* Any kind of job may fail: nothing is asked of the store in a loop, and it heals. */
 PV_TEST(a_store_that_fails_is_not_asked_in_a_loop)
 {
     for (unsigned kind = PV_CHATJOB_ENQUEUE; kind <= PV_CHATJOB_COUNTS; kind++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who speaks in a connection is the peer's daemon: nobody else on its machine gets a message, a
+/* The speaker in a connection is the peer's daemon: nobody else on its machine gets a message, a
  * room or a receipt, or speaks for it, and no number of connections keeps others out. */
 #include "tests/unit/daemon/core/chat/chat_world.h"
 
@@ -34,7 +34,7 @@ static void type_line(uint32_t sid, const char *text)
     pv_chatlink_handle_bytes(w.nodes[1].link, sid, pv_view(text, strlen(text)), wall_ms(), w.now);
 }
 
-/* What node 1 says there, which is taken; empty: nothing. */
+/* The words of node 1 there, which are taken; empty: nothing. */
 static const char *heard(uint32_t sid)
 {
     static char text[512];
@@ -192,7 +192,7 @@ PV_TEST(without_a_word_it_was_somebody)
     type_line(sid, "later\n");
     run_for(PV_MS(100));
     assert_int_equal(stored(1)->typist, PV_CHAT_SOMEBODY);
-    /* Who hangs up at once, and who says more than waits. */
+    /* A stranger who hangs up at once, and one who says more than waits. */
     sid = dial_from(4002);
     type_line(sid, "gone\nwithout a newline");
     pv_chatlink_closed(w.nodes[1].link, sid, w.now);

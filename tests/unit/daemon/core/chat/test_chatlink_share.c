@@ -23,7 +23,7 @@ struct member {
     bool closed;
 };
 
-/* What the store was asked to do, in order. */
+/* The jobs that the store was asked to do, in order. */
 struct job {
     uint64_t tag;
     struct pv_chatjob *job;
@@ -247,8 +247,8 @@ PV_TEST(a_stream_that_waited_goes_on_and_nothing_is_lost)
     assert_int_equal(pv_chatlink_counts(w.link).floods, 0);
 }
 
-/* What comes in one piece with a message for which there is no room is not lost, be it plain text
- * without an end: who typed it hears nothing of it. */
+/* A message in one piece with one for which there is no room is not lost, be it plain text without
+ * an end: the user who typed it hears nothing of it. */
 PV_TEST(plain_text_waits_although_its_stream_has_ended)
 {
     static const char typed[] = "one\ntwo\nthree";

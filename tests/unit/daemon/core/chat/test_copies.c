@@ -206,7 +206,7 @@ PV_TEST_IN(without_store_in_the_configuration_nothing_is_kept_or_collected, star
     assert_null(fake_node_job(node));
 }
 
-/* What chatlink has stored is on disk, or not. */
+/* The messages that chatlink has stored are on disk, or not. */
 static void commit(int status)
 {
     struct pv_chatjob *job;

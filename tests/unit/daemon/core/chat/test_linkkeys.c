@@ -132,7 +132,8 @@ static void give(int i, const struct pv_linkkeys_transmit *tx)
     pv_linkkeys_take(w.side[i], w.pk[1 - i], pv_view(tx->body, sizeof(tx->body)), w.now);
 }
 
-/* Who has what it needs must still answer who has not: its last answer did not come. */
+/* A node that has what it needs must still answer one that has not: its last answer did not
+ * come. */
 PV_TEST(an_answer_that_is_lost_is_given_again)
 {
     look(0, true, true, true);

@@ -66,7 +66,7 @@ static unsigned describe(unsigned caps)
     return facts;
 }
 
-/* What the node sends to bob reaches his machine. How many messages of linkkeys that were. */
+/* The node's messages to bob reach his machine. How many messages of linkkeys that were. */
 static unsigned carry_to_bob(void)
 {
     struct pv_engine_inject inject;
@@ -88,7 +88,7 @@ static unsigned carry_to_bob(void)
     return n;
 }
 
-/* What bob's machine says reaches the node. Which facts the part raised. */
+/* The messages of bob's machine reach the node. Which facts the part raised. */
 static unsigned carry_from_bob(void)
 {
     struct pv_linkkeys_transmit tx;

@@ -30,8 +30,8 @@ static void say(const char *line)
     fake_ctl_say(node, chat.client, line);
 }
 
-/* What chatlink has the store do is not this part's: takes its jobs, and says how many stored a
- * message to bob. */
+/* The jobs of chatlink are not this part's: takes its jobs, and says how many stored a message to
+ * bob. */
 static unsigned enqueued(void)
 {
     struct pv_chatjob *job;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the store is asked to delete, and when; mute, unmute and history clear. */
+/* The deletions that the store is asked for, and when; mute, unmute and history clear. */
 #include "daemon/core/chat/retention.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 

@@ -93,7 +93,7 @@ static void change(const char *line)
     assert_reply(node, chat.client, "\"ok\":true");
 }
 
-/* What the answer and `status` say makes the place. */
+/* The command that the answer and `status` name makes the place. */
 PV_TEST(one_room_too_many_is_told_why)
 {
     char line[64];

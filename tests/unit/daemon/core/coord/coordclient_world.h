@@ -206,7 +206,7 @@ static inline bool serves(const struct world *w, const struct stream *s)
     return b == SERVES || b == EARLIER;
 }
 
-/* What a version does that knows one preamble. */
+/* The behaviour of a version that knows one preamble. */
 static inline bool closes_on(const struct world *w, const struct stream *s, struct pv_view begin)
 {
     return w->behaviours[s->addr.ip[3]] == EARLIER &&

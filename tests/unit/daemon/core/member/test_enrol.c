@@ -75,7 +75,7 @@ static uint64_t handle_of(void)
     return handle;
 }
 
-/* What the client reads now; "" = nothing yet. */
+/* The bytes that the client reads now; "" = nothing yet. */
 static const char *read_reply(void)
 {
     struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
@@ -285,7 +285,7 @@ PV_TEST(join_ends_as_a_member_with_an_interface)
 {
     join_until_save();
     answer_job(PV_JOB_FORGET_NETWORK, PV_OK); /* what an attempt before may have left */
-    /* What it has to hear before it lets anything in outlives a restart. */
+    /* The rules that it has to hear before it lets anything in outlive a restart. */
     struct pv_job *job = fake_node_job(&node);
     assert_int_equal(job->kind, PV_JOB_SET_META);
     assert_string_equal(job->u.set_meta.name, PV_CLOSED_META);

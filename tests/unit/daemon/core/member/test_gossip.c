@@ -82,7 +82,7 @@ PV_TEST(a_peer_whose_keys_end_is_counted_no_more)
     assert_int_equal(x.env.n_in_sync, 0);
 }
 
-/* What the exchange could not settle with bob, and did later. */
+/* A difference that the exchange could not settle with bob, and did later. */
 PV_TEST(a_difference_settled_since_is_no_problem)
 {
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "first", x.f.now);

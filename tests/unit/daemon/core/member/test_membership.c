@@ -112,7 +112,7 @@ PV_TEST(a_result_that_comes_after_the_interface_was_taken_down_is_nothing)
     assert_false(fake_coord.connected);
 }
 
-/* What waits to be stored has waited long enough. */
+/* Statements that wait to be stored have waited long enough. */
 static void wait_for_more(void)
 {
     assert_null(fake_node_job(&x.f));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the coordinator owes a receipt for: told at once, told again, and who knows meanwhile. */
+/* The statements for which the coordinator owes a receipt: told at once, told again, and who knows
+ * meanwhile. */
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
@@ -416,7 +417,7 @@ PV_TEST(a_member_without_a_path_is_sent_what_was_taken_away_and_is_woken)
     fake_node_wait(&x.f, PV_S(600));
     assert_int_equal(n_told, 2);
     assert_int_equal(pv_part_owed.next_timeout(x.f.self), PV_NEVER);
-    /* What comes next it does not know. */
+    /* It does not know the next statement. */
     add_unstored(removal_of(51));
     assert_int_equal(told().know, 0);
     fake_node_wait(&x.f, PV_SPREAD_SOON);

@@ -385,7 +385,7 @@ PV_TEST(a_peer_that_keeps_differing_is_reported_and_rests)
     assert_true(net->nodes[0].sent_bytes + net->nodes[1].sent_bytes < 200000);
 }
 
-/* What a node says within a second, less than a round. */
+/* The digests that a node sends within a second, less than a round. */
 static size_t count_digests(struct net *net, struct node *n)
 {
     static struct pv_rostersync_transmit tx;

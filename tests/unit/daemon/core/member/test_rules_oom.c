@@ -61,7 +61,7 @@ static struct pv_peer *comes(unsigned seed, const char *name, uint16_t ip)
     return p;
 }
 
-/* Who is tagged "tom" may not use port 22. */
+/* A node tagged "tom" may not use port 22. */
 static void deny_tagged(void)
 {
     struct pv_statement st = {.type = PV_ST_RULE};

@@ -261,7 +261,7 @@ static bool is_closed(void)
     const struct pv_verdict v =
         pv_rules_decide(&node.node, k.pk, node.identity.sign_pk, PV_PORTS_TCP, 80);
     assert_int_equal(v.rule == PV_RULE_CLOSED, closed);
-    /* What the packet threads have of a peer says the same. */
+    /* The packet threads' rules of a peer say the same. */
     assert_int_equal(seen(bob)->rules != NULL && !verdict(bob, 80).allow, closed);
     return closed;
 }
@@ -303,7 +303,7 @@ PV_TEST_IN(a_network_without_rules_says_so_by_its_token, start, stop)
     assert_null(snap->guard);
 }
 
-/* What a member answers within a session, NULL: that it does not know the rules itself. same: it
+/* The answer of a member within a session, NULL: that it does not know the rules itself. same: it
  * has the statements of this node. */
 static void answer(struct pv_peer *p, const uint8_t *rules, bool same)
 {
@@ -475,7 +475,7 @@ static void store_works_again(void)
     fake_peers_settle(&peers);
 }
 
-/* What was written before it is there, then: the rules among it. */
+/* Writes before it are there, then: the rules among it. */
 PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, stop)
 {
     const struct item it = deny_ssh();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* When which coordinator is visited. What comes of a visit is in sim/moves. */
+/* When which coordinator is visited. The results of a visit are in sim/moves. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/scout.h"
 #include "tests/unit/daemon/core/fake_peers.h"

@@ -127,7 +127,7 @@ PV_TEST_IN(a_key_that_was_heard_is_used_and_stored, start, stop)
     assert_memory_equal(to->ek, bob_cert, PV_KEM_EK_LEN);
 }
 
-/* Who says that he can it no more gets what he can open. */
+/* A member that says that it can do it no more gets what it can open. */
 PV_TEST_IN(a_member_that_went_back_to_an_older_version_gets_older_boxes, start, stop)
 {
     state_of_bob(PV_ABLE_PQ | PV_ABLE_SEALED);

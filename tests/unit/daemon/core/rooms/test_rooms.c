@@ -418,7 +418,7 @@ PV_TEST(a_member_that_is_gone_gives_its_place_to_one_that_comes)
     assert_false(has_place(BOB, 5) || has_place(BOB, 7) || has_place(BOB, 9));
     assert_int_equal(say(CARL, "crew", "now"), PV_OK);
     assert_string_equal(w.n[BOB].said, "still now");
-    /* Who gave its place away comes back: its own word from before is heard once more. */
+    /* A member that gave its place away comes back: its own word from before is heard once more. */
     assert_int_equal(leave(CARL, "crew"), PV_OK);
     assert_int_equal(invite_ghost(GHOSTS - 1), PV_OK);
     assert_true(has_place(ANNA, GHOSTS - 1));
@@ -514,7 +514,7 @@ PV_TEST(a_member_cannot_speak_for_another_nor_say_a_number_twice)
     assert_string_equal(w.n[BOB].said, "hi \x1b[2J"); /* by way of anna */
 }
 
-/* What one may write in a room has an end, for who is here and for what others send. */
+/* The texts that one may write in a room have an end, for members here and for what others send. */
 PV_TEST(the_log_of_an_author_has_an_end)
 {
     struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("first", 5)};

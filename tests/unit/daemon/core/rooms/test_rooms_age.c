@@ -25,7 +25,7 @@ static uint64_t on_disk(int i)
     return n;
 }
 
-/* What history shows. */
+/* The texts that history shows. */
 static uint64_t shown(int i)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_HISTORY, .all_peers = true};
@@ -99,8 +99,8 @@ PV_TEST(a_cleared_text_goes_from_the_disk_and_does_not_come_back)
     assert_string_equal(w.n[CARL].said, "1 2 3 4 5 6");
 }
 
-/* Who has left a network hands nothing on: what is cleared goes at once, and back there it goes on
- * behind it. */
+/* A node that has left a network hands nothing on: what is cleared goes at once, and back there it
+ * goes on behind it. */
 PV_TEST(a_cleared_text_of_a_network_that_was_left_goes_at_once)
 {
     struct pv_chatjob job = {.kind = PV_CHATJOB_CLEAR, .all_peers = true};

@@ -252,7 +252,7 @@ PV_TEST(the_user_chooses)
     expect("exit use PEER");
 }
 
-/* What was chosen is there after a restart. */
+/* The choice is there after a restart. */
 PV_TEST(the_choice_is_kept)
 {
     struct pv_saved_meta meta = {.name = "routes"};
@@ -343,7 +343,7 @@ PV_TEST(of_two_the_one_that_is_there_carries)
     assert_false(new_plan()); /* the host sees nothing of it */
 }
 
-/* What gateways say of themselves counts, whatever paths there are to them. */
+/* The word of gateways about themselves counts, whatever paths there are to them. */
 PV_TEST(a_gateway_that_does_not_reach_it_does_not_carry)
 {
     static const uint8_t on = PV_OFFER_AUTO | PV_OFFER_LINKED;

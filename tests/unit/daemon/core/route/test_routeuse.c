@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the user said of routes, and its form in the store. */
+/* The user's choices of routes, and their form in the store. */
 #include "daemon/core/route/routeuse.h"
 #include "tests/unit/test_util.h"
 

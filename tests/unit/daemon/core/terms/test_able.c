@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a node is able to stands in its signed statement: when it says so, and what members take
- * from it. */
+/* A node's abilities stand in its signed statement: when it says so, and what members take from
+ * it. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/terms/able.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -100,7 +100,7 @@ PV_TEST(a_refused_statement_is_said_again_a_minute_later)
     assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
 }
 
-/* What a member signed counts for its peer, whatever its descriptions say. */
+/* A member's signed word counts for its peer, whatever its descriptions say. */
 PV_TEST(members_know_it_from_the_statement)
 {
     struct pv_made able;

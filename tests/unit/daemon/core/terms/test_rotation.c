@@ -70,7 +70,7 @@ static void init(void)
     fake_peers_init(&x, &pv_part_rotation);
     id = &x.f.identity;
     fake_node_enter(&x.f);
-    /* What alice said when she created the network. */
+    /* The statements that alice made when she created the network. */
     memcpy(id->dh_pk, pv_node_self(&x.f.node)->transport, sizeof(id->dh_pk));
     bob = fake_peers_member(&x, 7, "bob", 7);
     x.f.node.coord = (struct pv_coordclient *)&x; /* it is only handed on */

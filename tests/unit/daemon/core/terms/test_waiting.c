@@ -151,7 +151,7 @@ PV_TEST(watchers_are_told_once)
     assert_null(fake_node_job(&x.f));
 }
 
-/* Whoever has a token makes as many machines ask as there are uses; those of others are told of. */
+/* A holder of a token makes as many machines ask as there are uses; those of others are told of. */
 PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
 {
     const struct keys gate = keys_of(52);
