@@ -26,6 +26,7 @@ enum asked_kind {
     ASKED_READ,
     ASKED_SEND,
     ASKED_PEERS,
+    ASKED_NAMES, /* of peers and rooms, before the first line is read */
 };
 
 /* A request without answer. */
@@ -51,8 +52,9 @@ struct chat {
     size_t n_asked;
     struct known known[KNOWN];
     size_t n_known; /* ever */
-    json_t *nodes;  /* names seen in answers to getu: {"pi": true} */
-    json_t *told;   /* names whose change of hands was said: {"pi": since} */
+    json_t *names;  /* of members and rooms: {"pi": true} */
+    size_t n_asked_names;
+    json_t *told; /* names whose change of hands was said: {"pi": since} */
     struct pv_chat_input in;
 };
 
@@ -239,6 +241,8 @@ static void show_waiting(struct chat *c, const json_t *body)
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     struct pv_cli *cli = c->cli;
+    if (strcmp(reply->event, "presence") == 0) /* a member that joined since */
+        json_object_set_new(c->names, pv_json_text(reply->body, "peer", ""), json_true());
     if (strcmp(reply->event, "message") == 0)
         show_message(c, json_object_get(reply->body, "message"));
     else if (cli->json)
@@ -274,20 +278,34 @@ static void show_sent(struct chat *c, json_t *body)
         fprintf(c->cli->out, "-- sent to %s\n", to);
 }
 
+/* The names make "send NAME TEXT" a command also in a conversation with a peer. */
+static void learn_names(struct chat *c, const json_t *body)
+{
+    const json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(body, "peers"), i, entry)
+    {
+        json_object_set_new(c->names, pv_json_text(entry, "name", ""), json_true());
+    }
+    json_array_foreach(json_object_get(body, "rooms"), i, entry)
+    {
+        json_object_set_new(c->names, pv_json_text(entry, "room", ""), json_true());
+    }
+}
+
 static void show_nodes(struct chat *c, json_t *body)
 {
     struct pv_cli *cli = c->cli;
     const json_t *list = json_object_get(body, "peers"), *peer;
     struct pv_table t;
     size_t i;
+    learn_names(c, body);
     pv_table_begin(&t, 4);
     json_array_foreach(list, i, peer)
     {
         bool online = pv_json_bool(peer, "online");
         const char *type = pv_json_text(json_object_get(peer, "path"), "type", "none");
         const char *name = pv_json_text(peer, "name", "?");
-        /* The names make "send NAME TEXT" a command also in a conversation with a peer. */
-        json_object_set_new(c->nodes, name, json_true());
         pv_table_cell(&t, PV_BOLD, name);
         pv_table_cell(&t, PV_PLAIN, pv_json_text(peer, "ip4", "-"));
         pv_table_cell(&t, online ? PV_GREEN : PV_DIM, online ? "online" : "offline");
@@ -341,6 +359,9 @@ static int show_inbox(struct chat *c, const json_t *body)
 static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
 {
     enum asked_kind kind = take_asked(c, reply->id);
+    c->n_asked_names -= kind == ASKED_NAMES;
+    if (!reply->ok && kind == ASKED_NAMES && reply->code == PV_CTLAPI_USAGE)
+        return 0; /* a daemon that knows no rooms */
     if (!reply->ok) {
         pv_cli_complain(c->cli, (int)reply->code, reply->error);
         /* A line that cannot be sent does not end the conversation, but the exit code remembers it;
@@ -353,6 +374,8 @@ static int show_answer(struct chat *c, const struct pv_ctlapi_reply *reply)
         show_sent(c, reply->body);
     else if (kind == ASKED_PEERS)
         show_nodes(c, reply->body);
+    else if (kind == ASKED_NAMES)
+        learn_names(c, reply->body);
     else if (kind == ASKED_INBOX)
         return show_inbox(c, reply->body);
     return 0;
@@ -390,17 +413,17 @@ static char *cut_send(char *line, char **ret_name)
     return name + len + 1;
 }
 
-/* "send me the file", typed to a peer, is a line for the peer unless there is a node "me". */
-static bool names_a_node(const struct chat *c, const char *line)
+/* "send me the file", typed to a peer, is a line for the peer unless there is a member "me". */
+static bool names_somebody(const struct chat *c, const char *line)
 {
-    char name[PV_CTLAPI_PEER_BUF];
+    char name[PV_NAME_BUF];
     const char *start = line + 5 + strspn(line + 5, " ");
     size_t len = strcspn(start, " ");
-    if (len >= sizeof(name))
+    if (start[0] == '#' && len < sizeof(name))
+        snprintf(name, sizeof(name), "%.*s", (int)len, start);
+    else if (pv_name_parse(start, len, name) != PV_OK)
         return false;
-    memcpy(name, start, len);
-    name[len] = '\0';
-    return json_object_get(c->nodes, name) != NULL;
+    return json_object_get(c->names, name) != NULL;
 }
 
 static int use_line(struct chat *c, char *line)
@@ -420,7 +443,7 @@ static int use_line(struct chat *c, char *line)
         return ask_simple(c, ASKED_PEERS, PV_CTLAPI_PEERS);
     bool is_send = strncmp(line, "send ", 5) == 0;
     /* With a peer most lines are for it; only a "send" to a member is taken for a command. */
-    if (c->peer != NULL && !(is_send && names_a_node(c, line)))
+    if (c->peer != NULL && !(is_send && names_somebody(c, line)))
         return send_to(c, c->peer, line);
     char *text = cut_send(line, &name);
     if (text != NULL)
@@ -476,7 +499,7 @@ static int converse(struct chat *c)
     int code = 0;
     while (code == 0 && !(c->ended && is_quiet(c))) {
         /* With too many requests open the input waits in the pipe, which slows the writer down. */
-        bool listen = !c->ended && c->n_asked < MAX_ASKED;
+        bool listen = !c->ended && c->n_asked < MAX_ASKED && c->n_asked_names == 0;
         struct pollfd p[] = {
             {.fd = c->cli->client.fd, .events = POLLIN},
             {.fd = listen ? fileno(c->cli->in) : -1, .events = POLLIN},
@@ -511,12 +534,12 @@ int pv_chatline(struct pv_cli *cli)
         return code;
     struct chat *c = calloc(1, sizeof(*c));
     if (c != NULL)
-        c->nodes = json_object();
+        c->names = json_object();
     if (c != NULL)
         c->told = json_object();
-    if (c == NULL || c->nodes == NULL || c->told == NULL) {
+    if (c == NULL || c->names == NULL || c->told == NULL) {
         if (c != NULL)
-            json_decref(c->nodes);
+            json_decref(c->names);
         free(c);
         return pv_cli_no_memory(cli);
     }
@@ -527,6 +550,12 @@ int pv_chatline(struct pv_cli *cli)
     code = ask_simple(c, ASKED_WATCH, PV_CTLAPI_WATCH);
     if (code == 0)
         code = ask_inbox(c, "", 0);
+    /* A line "send nas …" is judged by who is there: names come first, then lines. */
+    if (code == 0 && c->peer != NULL)
+        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_PEERS);
+    if (code == 0 && c->peer != NULL)
+        code = ask_simple(c, ASKED_NAMES, PV_CTLAPI_ROOM_LIST);
+    c->n_asked_names = code == 0 && c->peer != NULL ? 2 : 0;
     if (c->prompts)
         pv_cli_note(cli, "send NAME TEXT, getu, exit%s",
                     c->peer == NULL ? "" : "; every other line goes to the peer");
@@ -534,7 +563,7 @@ int pv_chatline(struct pv_cli *cli)
     if (code == 0)
         code = converse(c);
     above_prompt(c);
-    json_decref(c->nodes);
+    json_decref(c->names);
     json_decref(c->told);
     free(c);
     return code;

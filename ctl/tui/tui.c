@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl/tui/tuikeys.h"
 #include "ctl/tui/tuiview.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
@@ -58,6 +59,7 @@ struct tui {
     bool pasting; /* between the ends of a paste */
     char *paste;  /* owned; NUL-terminated when pasting */
     size_t n_paste, cap_paste;
+    struct pv_tuikeys keys;
     struct asked asked[MAX_ASKED + 4];
     size_t n_asked;
 };
@@ -74,7 +76,9 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
     else if (action->kind == PV_TUI_SEND) {
         req->text = action->text;
         memcpy(req->message, action->id, sizeof(req->message));
-    } else if (action->kind == PV_TUI_OLDER && action->text != NULL)
+    } else if (action->kind == PV_TUI_READ)
+        snprintf(req->through, sizeof(req->through), "%s", action->text);
+    else if (action->kind == PV_TUI_OLDER && action->text != NULL)
         snprintf(req->before, sizeof(req->before), "%s", action->text);
     else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE) &&
              action->text != NULL)
@@ -163,7 +167,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
 {
     static const enum pv_ctlapi_cmd cmds[] = {
         [PV_TUI_SEND] = PV_CTLAPI_SEND,        [PV_TUI_PEERS] = PV_CTLAPI_PEERS,
-        [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,  [PV_TUI_READ] = PV_CTLAPI_INBOX,
+        [PV_TUI_HISTORY] = PV_CTLAPI_HISTORY,  [PV_TUI_READ] = PV_CTLAPI_READ,
         [PV_TUI_OLDER] = PV_CTLAPI_HISTORY,    [PV_TUI_ACCEPT] = PV_CTLAPI_FILE_ACCEPT,
         [PV_TUI_REFUSE] = PV_CTLAPI_FILE_STOP, [PV_TUI_ROOMS] = PV_CTLAPI_ROOM_LIST,
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
@@ -270,7 +274,9 @@ static int take_answer(struct tui *u, const struct pv_ctlapi_reply *reply)
     if (a.id == UINT64_MAX)
         return 0;
     if (!reply->ok) {
-        pv_tui_take_error(&u->model, reply->error, &a.action);
+        /* That a message stays unread is no failure of what the person did. */
+        if (a.kind != ASKED_ACTION || a.action.kind != PV_TUI_READ)
+            pv_tui_take_error(&u->model, reply->error, &a.action);
         if (a.kind == ASKED_ACTION && a.action.kind == PV_TUI_OLDER)
             pv_tui_take_older(&u->model, a.action.peer, NULL);
         code = a.kind == ASKED_WATCH ? (int)reply->code : 0; /* without it there is no chat */
@@ -412,7 +418,14 @@ static int draw(struct tui *u)
     return PV_OK;
 }
 
-/* Keys that the terminal sends as sequences. A page is as high as the window is now. */
+/* A page is as high as the window is now. */
+static void press(struct tui *u, enum pv_tui_key key, wchar_t arg)
+{
+    bool is_page = key == PV_TUI_PAGE_UP || key == PV_TUI_PAGE_DOWN;
+    pv_tui_key(&u->model, key, is_page ? (wchar_t)pv_tui_page((size_t)getmaxy(stdscr)) : arg);
+}
+
+/* Keys that the terminal sends as sequences, by its entry in terminfo. */
 static void key_of_curses(struct tui *u, wint_t key)
 {
     static const struct {
@@ -426,17 +439,20 @@ static void key_of_curses(struct tui *u, wint_t key)
         {KEY_LEFT, PV_TUI_EDIT, PV_TUIEDIT_LEFT},
         {KEY_RIGHT, PV_TUI_EDIT, PV_TUIEDIT_RIGHT},
         {KEY_HOME, PV_TUI_EDIT, PV_TUIEDIT_HOME},
-        {KEY_END, PV_TUI_EDIT, PV_TUIEDIT_END},
+        {KEY_END, PV_TUI_END, 0},
         {KEY_UP, PV_TUI_EDIT, PV_TUIEDIT_OLDER},
         {KEY_DOWN, PV_TUI_EDIT, PV_TUIEDIT_NEWER},
         {KEY_BACKSPACE, PV_TUI_EDIT, PV_TUIEDIT_BACKSPACE},
         {KEY_DC, PV_TUI_EDIT, PV_TUIEDIT_DELETE},
     };
-    wchar_t page = (wchar_t)pv_tui_page((size_t)getmaxy(stdscr));
+    /* Alt and Backspace is an escape and a key that the terminal's entry names. */
+    if (pv_tuikeys_end(&u->keys, pv_clock_now()) && key == KEY_BACKSPACE) {
+        press(u, PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD);
+        return;
+    }
     for (size_t i = 0; i < PV_ARRAY_LEN(KEYS); i++) {
         if (KEYS[i].key == key) {
-            bool is_page = KEYS[i].to == PV_TUI_PAGE_UP || KEYS[i].to == PV_TUI_PAGE_DOWN;
-            pv_tui_key(&u->model, KEYS[i].to, is_page ? page : KEYS[i].arg);
+            press(u, KEYS[i].to, KEYS[i].arg);
             return;
         }
     }
@@ -482,6 +498,23 @@ static void key_of_character(struct tui *u, wint_t key)
         }
     }
     pv_tui_key(&u->model, PV_TUI_CHAR, (wchar_t)key);
+}
+
+/* A sequence that the terminal's entry does not name comes character by character. */
+static void take_character(struct tui *u, wint_t c)
+{
+    enum pv_tui_key key;
+    wchar_t arg;
+    switch (pv_tuikeys_take(&u->keys, (wchar_t)c, pv_clock_now(), &key, &arg)) {
+    case PV_TUIKEYS_IS_TEXT:
+        key_of_character(u, c);
+        break;
+    case PV_TUIKEYS_IS_KEY:
+        press(u, key, arg);
+        break;
+    case PV_TUIKEYS_IS_NONE:
+        break;
+    }
 }
 
 /* One character of a paste. A key code is no key here: only newlines and tabs stay of the control
@@ -533,12 +566,30 @@ static bool read_keys(struct tui *u)
         if (r == KEY_CODE_YES)
             key_of_curses(u, key); /* KEY_RESIZE too: the next picture has the new size */
         else
-            key_of_character(u, key);
+            take_character(u, key);
     }
     /* get_wch() returns ERR both when no key waits and when the terminal is gone: poll() tells
      * which. */
     struct pollfd p = {.fd = fileno(u->cli->in), .events = 0};
     return poll(&p, 1, 0) <= 0 || (p.revents & (POLLHUP | POLLERR)) == 0;
+}
+
+/* Terminals whose entry names keys with modifiers, and those whose entry does not, are read in one
+ * way: character by character (tuikeys.h). */
+static void forget_modified_keys(void)
+{
+    static const char finals[] = "ABCDEFHPQRS";
+    char seq[32];
+    for (int modifier = 2; modifier <= 8; modifier++) {
+        for (const char *f = finals; *f != '\0'; f++) {
+            snprintf(seq, sizeof(seq), "\033[1;%d%c", modifier, *f);
+            define_key(seq, 0);
+        }
+        for (int key = 1; key <= 24; key++) {
+            snprintf(seq, sizeof(seq), "\033[%d;%d~", key, modifier);
+            define_key(seq, 0);
+        }
+    }
 }
 
 static bool open_terminal(struct tui *u)
@@ -567,6 +618,7 @@ static bool open_terminal(struct tui *u)
         for (short i = 0; i < PV_TUI_COLOURS; i++)
             init_pair((short)(COLOR_NAMES + i), names[i], -1);
     }
+    forget_modified_keys();
     define_key("\033[200~", KEY_PASTE);
     define_key("\033[201~", KEY_PASTE_END);
     fputs("\033[?2004h", u->cli->out);

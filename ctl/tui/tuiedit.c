@@ -143,6 +143,16 @@ static size_t word_start(const struct pv_tuiedit *e)
     return at;
 }
 
+static size_t word_end(const struct pv_tuiedit *e)
+{
+    size_t at = e->cursor;
+    while (at < e->len && e->text[at] == ' ')
+        at++;
+    while (at < e->len && e->text[at] != ' ')
+        at++;
+    return at;
+}
+
 void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
 {
     switch (op) {
@@ -172,6 +182,15 @@ void pv_tuiedit_do(struct pv_tuiedit *e, enum pv_tuiedit_op op)
         break;
     case PV_TUIEDIT_KILL_WORD:
         cut(e, word_start(e), e->cursor);
+        break;
+    case PV_TUIEDIT_DELETE_WORD:
+        cut(e, e->cursor, word_end(e));
+        break;
+    case PV_TUIEDIT_WORD_LEFT:
+        e->cursor = word_start(e);
+        break;
+    case PV_TUIEDIT_WORD_RIGHT:
+        e->cursor = word_end(e);
         break;
     case PV_TUIEDIT_OLDER:
         if (e->shown > 0)

@@ -34,7 +34,10 @@ enum pv_tuiedit_op {
     PV_TUIEDIT_DELETE,
     PV_TUIEDIT_KILL_END,
     PV_TUIEDIT_KILL_START,
-    PV_TUIEDIT_KILL_WORD,
+    PV_TUIEDIT_KILL_WORD,   /* the one before the cursor */
+    PV_TUIEDIT_DELETE_WORD, /* the one behind it */
+    PV_TUIEDIT_WORD_LEFT,
+    PV_TUIEDIT_WORD_RIGHT,
     PV_TUIEDIT_OLDER,
     PV_TUIEDIT_NEWER,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The chat's knowledge: conversations, their lines, who is there; and what it wants asked. Pure: no
  * terminal and no socket, so that a test can type and answer. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,41 +23,6 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...)
     text[strcspn(text, "\n")] = '\0';
     pv_chat_show(pv_view(text, strlen(text)), t->note, sizeof(t->note));
     t->note_id[0] = '\0';
-}
-
-void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
-{
-    /* The text goes back into the input line, so that nothing that was typed is lost. */
-    struct pv_tui_action a = {.kind = kind, .text = text};
-    snprintf(a.peer, sizeof(a.peer), "%s", peer);
-    if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        if (text != NULL)
-            pv_tui_take_error(t, "too much at once: wait a moment", &a);
-        free(text);
-        return;
-    }
-    t->actions[t->n_actions++] = a;
-}
-
-void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
-{
-    /* Before what was typed later, so that lines arrive in their order. */
-    if (t->n_actions == PV_TUI_MAX_ACTIONS) {
-        pv_tui_take_error(t, "too much at once: wait a moment", action);
-        free(action->text);
-        return;
-    }
-    memmove(t->actions + 1, t->actions, t->n_actions++ * sizeof(t->actions[0]));
-    t->actions[0] = *action;
-}
-
-int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
-{
-    if (t->n_actions == 0)
-        return PV_ERR_AGAIN;
-    *ret_action = t->actions[0];
-    memmove(t->actions, t->actions + 1, --t->n_actions * sizeof(t->actions[0]));
-    return PV_OK;
 }
 
 /* --- conversations --------------------------------------------------------------------------- */
@@ -133,14 +99,26 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
     return low;
 }
 
-static void mark_read(struct pv_tui *t, struct pv_tui_conv *c)
+/* Up to the last message that is shown: one that comes meanwhile is not read by that. */
+void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
 {
-    /* Only unread messages are worth a request: one for every opened pane would fill the queue
-     * of actions. */
+    size_t i = c->n_lines;
     if (c->unread == 0)
         return;
+    while (i > 0 && (c->lines[i - 1].outgoing || c->lines[i - 1].id[0] == '\0'))
+        i--;
+    char *last = i == 0 ? NULL : strdup(c->lines[i - 1].id);
+    if (last == NULL)
+        return; /* it stays unread */
     c->unread = 0;
-    pv_tui_want(t, PV_TUI_READ, c->name, NULL);
+    for (size_t k = 0; k < t->n_actions; k++) {
+        if (t->actions[k].kind == PV_TUI_READ && strcmp(t->actions[k].peer, c->name) == 0) {
+            free(t->actions[k].text);
+            t->actions[k].text = last;
+            return;
+        }
+    }
+    pv_tui_want(t, PV_TUI_READ, c->name, last);
 }
 
 /* The order in which a person wants to see them: 0 the network's own, then unread, there, away,
@@ -202,7 +180,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
     if (index != t->current)
         change_draft(t, &t->convs[t->current], c);
     t->current = index;
-    c->found = 0;
+    c->found = c->came = 0;
     find_new(c);
     t->note[0] = '\0';
     c->scroll = 0;
@@ -212,7 +190,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
         c->asked = true;
         pv_tui_want(t, PV_TUI_HISTORY, c->name, NULL);
     }
-    mark_read(t, c);
+    pv_tui_mark_read(t, c);
 }
 
 /* --- lines ----------------------------------------------------------------------------------- */
@@ -264,8 +242,84 @@ static char *harmless(const char *text)
 
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text)
 {
-    (void)add_line(c, (struct pv_tui_line){.text = harmless(text), .time = t->now});
+    if (add_line(c, (struct pv_tui_line){.text = harmless(text), .time = t->now}))
+        c->came += c == &t->convs[t->current] && c->scroll > 0;
 }
+
+/* --- what is asked for ----------------------------------------------------------------------- */
+
+/* What waits for a daemon that is gone is shown as what it is: a line that waits. */
+static void show_waiting(struct pv_tui *t, struct pv_tui_action *a)
+{
+    size_t index = a->kind == PV_TUI_SEND && t->lost && a->text != NULL && a->wait == 0
+                       ? pv_tui_find(t, a->peer, false)
+                       : SIZE_MAX;
+    if (index == SIZE_MAX)
+        return;
+    struct pv_tui_line line = {.outgoing = true, .state = PV_CHAT_QUEUED, .time = t->now};
+    a->wait = ++t->last_wait;
+    snprintf(line.id, sizeof(line.id), "~%" PRIu64, a->wait);
+    line.text = harmless(a->text);
+    (void)add_line(&t->convs[index], line);
+}
+
+/* The daemon is asked for it now; what it answers is shown then. */
+static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
+{
+    char id[PV_CHAT_ID_TEXT_BUF];
+    size_t index = a->wait == 0 ? SIZE_MAX : pv_tui_find(t, a->peer, false);
+    if (index == SIZE_MAX)
+        return;
+    struct pv_tui_conv *c = &t->convs[index];
+    snprintf(id, sizeof(id), "~%" PRIu64, a->wait);
+    a->wait = 0;
+    struct pv_tui_line *line = find_line(c, id);
+    if (line == NULL)
+        return;
+    size_t at = (size_t)(line - c->lines);
+    free(line->text);
+    memmove(line, line + 1, (--c->n_lines - at) * sizeof(*line));
+}
+
+void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
+{
+    /* The text goes back into the input line, so that nothing that was typed is lost. */
+    struct pv_tui_action a = {.kind = kind, .text = text};
+    snprintf(a.peer, sizeof(a.peer), "%s", peer);
+    if (t->n_actions == PV_TUI_MAX_ACTIONS) {
+        if (text != NULL)
+            pv_tui_take_error(t, "too much at once: wait a moment", &a);
+        free(text);
+        return;
+    }
+    show_waiting(t, &a);
+    t->actions[t->n_actions++] = a;
+}
+
+void pv_tui_again(struct pv_tui *t, const struct pv_tui_action *action)
+{
+    /* Before what was typed later, so that lines arrive in their order. */
+    if (t->n_actions == PV_TUI_MAX_ACTIONS) {
+        pv_tui_take_error(t, "too much at once: wait a moment", action);
+        free(action->text);
+        return;
+    }
+    memmove(t->actions + 1, t->actions, t->n_actions++ * sizeof(t->actions[0]));
+    t->actions[0] = *action;
+    show_waiting(t, &t->actions[0]);
+}
+
+int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action)
+{
+    if (t->n_actions == 0)
+        return PV_ERR_AGAIN;
+    *ret_action = t->actions[0];
+    memmove(t->actions, t->actions + 1, --t->n_actions * sizeof(t->actions[0]));
+    hide_waiting(t, ret_action);
+    return PV_OK;
+}
+
+/* --- messages -------------------------------------------------------------------------------- */
 
 static enum pv_chat_state state_of(const char *name)
 {
@@ -318,11 +372,17 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     c->unread += unread;
+    /* What is above stays where it is, and what comes is below it. */
+    bool hidden = index == t->current && c->scroll > 0;
+    c->came += hidden;
+    if (hidden && unread && c->new_from[0] == '\0')
+        memcpy(c->new_from, line.id, sizeof(c->new_from));
     t->ring = t->ring || (t->bell && unread);
-    /* Messages of the open conversation are read as they appear; the bar tells of the others. */
-    if (index == t->current)
-        mark_read(t, c);
-    else if (unread)
+    /* Messages of the open conversation are read as they appear; the bar tells of the others, and
+     * of those below. */
+    if (index == t->current && !hidden)
+        pv_tui_mark_read(t, c);
+    else if (unread && index != t->current)
         pv_tui_note(t, "new from %s", c->name);
 }
 
@@ -334,6 +394,8 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     /* A user who answers has seen what was new. */
     if (index != SIZE_MAX)
         t->convs[index].new_from[0] = '\0';
+    if (index != SIZE_MAX && index != t->current && pv_json_bool(body, "online"))
+        pv_tui_note(t, "sent to %s", t->convs[index].name);
     if (!pv_json_bool(body, "online") && json_is_string(json_object_get(msg, "room")))
         pv_tui_note(t, "queued: nobody else of %s is there", pv_json_text(msg, "room", "?"));
     else if (!pv_json_bool(body, "online"))
@@ -453,11 +515,15 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 
 void pv_tui_take_loss(struct pv_tui *t)
 {
-    pv_tui_note(t, "p2pvpnd is not there: what you send waits here until it is back");
+    t->lost = true;
+    for (size_t i = 0; i < t->n_actions; i++)
+        show_waiting(t, &t->actions[i]);
+    pv_tui_note(t, PV_TUI_LOST);
 }
 
 void pv_tui_take_return(struct pv_tui *t)
 {
+    t->lost = t->leaving = false;
     for (size_t i = 1; i < t->n_convs; i++)
         t->convs[i].asked = false;
     if (t->current > 0) {

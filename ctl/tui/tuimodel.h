@@ -24,8 +24,11 @@ enum {
     PV_TUI_NOTE = 200,         /* bytes of the note with the NUL */
 };
 
+/* While the daemon is gone the bar says it, also behind what else there was to say. */
+#define PV_TUI_LOST "p2pvpnd is not there: what you send waits here until it is back"
+
 struct pv_tui_line {
-    char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice */
+    char id[PV_CHAT_ID_TEXT_BUF]; /* "": a notice; "~N": waits for the daemon */
     bool outgoing;
     enum pv_chat_state state;
     double time;            /* Unix seconds; 0: of no interest */
@@ -50,6 +53,8 @@ struct pv_tui_conv {
     bool more;                          /* there is older history than the first line */
     bool at_top;                        /* the view shows the first line */
     size_t scroll;                      /* rows above the newest; the view keeps it in bounds */
+    size_t came;                        /* lines that came while it is scrolled up; the view adds
+                                           their rows to scroll, and clears this */
     size_t found;                       /* by /search: number of the line, from 1; 0 = none */
     bool show_found;                    /* the view scrolls to it, and clears this */
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
@@ -63,7 +68,7 @@ enum pv_tui_action_kind {
     PV_TUI_OLDER,     /* of peer, before the message text */
     PV_TUI_ACCEPT,    /* the file of number text */
     PV_TUI_REFUSE,    /* the same */
-    PV_TUI_READ,      /* mark what peer wrote as read */
+    PV_TUI_READ,      /* mark what peer wrote as read, up to the message text */
     PV_TUI_ROOMS,     /* which rooms there are */
     PV_TUI_MAKE,      /* room peer */
     PV_TUI_INVITE,    /* text (a peer's name) into room peer */
@@ -79,6 +84,7 @@ struct pv_tui_action {
     char peer[PV_NAME_BUF];
     char *text;                   /* owned by the taker */
     char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before */
+    uint64_t wait;                /* SEND: number of the line that shows that it waits; 0: none */
 };
 
 enum pv_tui_key {
@@ -88,7 +94,9 @@ enum pv_tui_key {
     PV_TUI_TAB,
     PV_TUI_PAGE_UP,
     PV_TUI_PAGE_DOWN,
-    PV_TUI_NEXT, /* conversation */
+    PV_TUI_END,    /* of the line; from there the newest lines */
+    PV_TUI_BOTTOM, /* the newest lines */
+    PV_TUI_NEXT,   /* conversation */
     PV_TUI_PREVIOUS,
     PV_TUI_NEXT_UNREAD,
     PV_TUI_EOF, /* ends on an empty line */
@@ -113,11 +121,14 @@ struct pv_tui {
     bool list_asked;                   /* getu: the next list of peers is told */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste;       /* owned: lines that wait for an answer whether to send them */
-    bool files_moving; /* the state of a file is worth asking for */
-    bool bell;         /* /bell on */
-    bool ring;         /* the bell is to be rung; the taker clears it */
-    double now;        /* Unix seconds; its owner keeps it */
+    char *paste;        /* owned: lines that wait for an answer whether to send them */
+    bool files_moving;  /* the state of a file is worth asking for */
+    bool bell;          /* /bell on */
+    bool ring;          /* the bell is to be rung; the taker clears it */
+    double now;         /* Unix seconds; its owner keeps it */
+    bool lost;          /* the daemon is gone: what is sent waits */
+    bool leaving;       /* the person was told what would be lost */
+    uint64_t last_wait; /* of lines that wait */
     bool ended;
 };
 

@@ -19,6 +19,8 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
 void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
 /* A line that nobody wrote, with the time of now. */
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
+/* The unread messages of c are on the screen. */
+void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);
 /* /room, /invite, /leave, /members. False: it was not in order, which was said. */
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);

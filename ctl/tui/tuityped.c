@@ -53,7 +53,7 @@ static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
     size_t first = 0;
     c->scroll += page;
     /* Notices have no id that the daemon knows: the first message is the place to go on from. */
-    while (first < c->n_lines && c->lines[first].id[0] == '\0')
+    while (first < c->n_lines && (c->lines[first].id[0] == '\0' || c->lines[first].id[0] == '~'))
         first++;
     if (!c->at_top || !c->more || first == c->n_lines)
         return;
@@ -62,6 +62,31 @@ static void page_up(struct pv_tui *t, struct pv_tui_conv *c, size_t page)
         c->more = false; /* until the answer says so */
         pv_tui_want(t, PV_TUI_OLDER, c->name, id);
     }
+}
+
+static void go_down(struct pv_tui *t)
+{
+    struct pv_tui_conv *c = &t->convs[t->current];
+    c->scroll = c->came = 0;
+    pv_tui_mark_read(t, c);
+}
+
+/* Lines that a daemon that is gone has not got end with the chat: the person says whether. drafts:
+ * so do lines that were begun. */
+static void leave(struct pv_tui *t, bool drafts)
+{
+    size_t waiting = 0, begun = drafts && t->edit.len > 0;
+    for (size_t i = 0; i < t->n_actions; i++)
+        waiting += t->lost && t->actions[i].kind == PV_TUI_SEND;
+    for (size_t i = 0; drafts && i < t->n_convs; i++)
+        begun += t->convs[i].draft != NULL;
+    t->ended = t->leaving || waiting + begun == 0;
+    t->leaving = true;
+    if (waiting > 0)
+        pv_tui_note(t, "%zu line%s not sent: once more ends the chat without %s", waiting,
+                    waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
+    else if (begun > 0)
+        pv_tui_note(t, "a line was begun: once more ends the chat without it");
 }
 
 /* --- what is typed --------------------------------------------------------------------------- */
@@ -80,8 +105,9 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
         return false;
     }
-    if (index != t->current)
-        pv_tui_open(t, index);
+    /* The open conversation stays: the next line is for who is shown. */
+    if (index == t->current)
+        go_down(t);
     pv_tui_want(t, PV_TUI_SEND, peer, strdup(text));
     return true;
 }
@@ -188,7 +214,7 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
             pv_tui_notice(t, &t->convs[t->current], pv_tui_help[i]);
         return true;
     case PV_TUI_W_EXIT:
-        t->ended = true;
+        leave(t, false);
         return true;
     case PV_TUI_W_ROOM:
     case PV_TUI_W_INVITE:
@@ -226,7 +252,7 @@ static bool use_line(struct pv_tui *t, const char *line)
                     (w.text[0] == '\0' || pv_tui_find(t, w.name, false) == SIZE_MAX);
     if (w.is_command && !for_peer) {
         /* The answer of a command appears at the bottom; a search goes elsewhere. */
-        t->convs[t->current].scroll = 0;
+        go_down(t);
         return run_command(t, word, &w);
     }
     if (for_peer)
@@ -240,10 +266,12 @@ static bool use_line(struct pv_tui *t, const char *line)
 static void enter(struct pv_tui *t)
 {
     char *line = pv_tuiedit_take(&t->edit);
+    const bool leaving = t->leaving;
     t->note[0] = '\0';
     /* The whole line is given back: half of it could be sent to whoever is open. */
     if (line != NULL && line[strspn(line, " ")] != '\0' && !use_line(t, line))
         pv_tuiedit_set(&t->edit, line);
+    t->leaving = t->leaving && !leaving; /* another line was typed since the question */
     free(line);
 }
 
@@ -372,6 +400,17 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         break;
     case PV_TUI_PAGE_DOWN:
         c->scroll -= c->scroll < page ? c->scroll : page;
+        if (c->scroll == 0)
+            go_down(t);
+        break;
+    case PV_TUI_END:
+        /* As with Home and End in a pager, once the line has no use for it. */
+        if (t->edit.cursor == t->edit.len)
+            go_down(t);
+        pv_tuiedit_do(&t->edit, PV_TUIEDIT_END);
+        break;
+    case PV_TUI_BOTTOM:
+        go_down(t);
         break;
     case PV_TUI_NEXT:
         open_beside(t, 1);
@@ -384,10 +423,11 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         break;
     case PV_TUI_EOF:
         /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */
-        t->ended = t->ended || t->edit.len == 0;
+        if (t->edit.len == 0)
+            leave(t, false);
         break;
     case PV_TUI_QUIT:
-        t->ended = true;
+        leave(t, true);
         break;
     }
 }

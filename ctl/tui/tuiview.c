@@ -374,6 +374,9 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
         draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0});
     if (c->show_found)
         scroll_to_found(t, c, pane, cols);
+    /* What came since stands below what is shown. */
+    for (; c->came > 0; c->came--)
+        c->scroll += c->came <= c->n_lines ? rows_of(walk_of(t, c, c->n_lines - c->came, cols)) : 0;
     /* Layout goes from the newest line upwards and stops when the window is full: the cost does
      * not grow with the conversation. */
     while (first > 0 && rows < pane + c->scroll) {
@@ -427,6 +430,8 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     }
     write_text(&p, c->name);
     p.attr = PV_TUI_REVERSE;
+    if (t->lost)
+        return; /* nobody knows now */
     write_text(&p, "  ");
     write_text(&p, way_of(c));
     if (c->rtt_ms >= 0 && strcmp(c->path, "none") != 0)
@@ -446,10 +451,11 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     /* Blanks come first, so that the reversed row of the open conversation is solid. */
     write_text(&p, "                        ");
     p.col = 0;
-    p.attr = (uint8_t)(base | (c->online ? PV_TUI_GOOD : PV_TUI_DIM));
-    write_text(&p, index == 0 || c->is_room ? " "
-                   : c->online              ? "\xe2\x97\x8f"
-                                            : "\xe2\x97\x8b"); /* ● ○ */
+    bool there = c->online && !t->lost;
+    p.attr = (uint8_t)(base | (there ? PV_TUI_GOOD : PV_TUI_DIM));
+    write_text(&p, index == 0 || c->is_room || t->lost ? " "
+                   : there                             ? "\xe2\x97\x8f"
+                                                       : "\xe2\x97\x8b"); /* ● ○ */
     p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
     /* A long name is cut, so that it leaves room for the path and the unread messages. */
@@ -460,7 +466,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.end = ROSTER - 1;
     p.col = 2 + NAME_COLS + 1;
     p.attr = (uint8_t)(base | PV_TUI_DIM);
-    write_text(&p, index == 0 ? "" : way_of(c));
+    write_text(&p, index == 0 || t->lost ? "" : way_of(c));
     if (c->unread == 0)
         return;
     if (c->unread > 99)
@@ -499,13 +505,21 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
         p.col = 1;
         p.end = s->cols - CLOCK - 1;
     }
-    if (t->convs[t->current].scroll > 0)
-        write_text(&p, "[scrolled up: PgDn]  ");
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    /* The clock stands at the right end; what is cut where there is no room is the note. */
+    if (c->scroll > 0 && c->unread > 0) {
+        snprintf(text, sizeof(text), "[%u new below: End]  ", c->unread);
+        write_text(&p, text);
+    } else if (c->scroll > 0) {
+        write_text(&p, "[scrolled up: End]  ");
+    }
     if (elsewhere > 0) {
         snprintf(text, sizeof(text), "[%u unread: Ctrl-G]  ", elsewhere);
         write_text(&p, text);
     }
-    write_text(&p, t->note[0] != '\0' ? t->note : "/help  Tab  PgUp  Ctrl-N");
+    write_text(&p, t->note[0] != '\0' ? t->note
+                   : t->lost          ? PV_TUI_LOST
+                                      : "/help  Tab  PgUp  Ctrl-N");
 }
 
 /* Scrolled sideways so that the cursor is in it. */

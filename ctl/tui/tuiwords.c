@@ -47,7 +47,7 @@ const char *const pv_tui_help[] = {
     "/exit            ends; also: exit, Ctrl-C",
     "//text           is a text that begins with /",
     "Tab completes, Up brings back what was typed before,",
-    "PgUp and PgDn scroll, Ctrl-L draws the screen anew,",
+    "PgUp, PgDn scroll, End goes down, Ctrl-L draws anew,",
     "Ctrl-N, Ctrl-P: next, previous; Ctrl-G: next unread",
     "\xc2\xb7 waits here   \xe2\x86\x92 on its way   \xe2\x9c\x93 there   "
     "\xe2\x9c\x93\xe2\x9c\x93 read",

@@ -153,11 +153,15 @@ def sizes_scrolling_and_absence(lab):
     equal(rows[1][25:].split(": ")[1], "line 39", "the oldest line on the screen")
     term.keys("PageUp")
     rows = term.wait("older lines", "line 25")
-    check("[scrolled up: PgDn]" in rows[22], "the bar does not say that this is older")
+    check("[scrolled up: End]" in rows[22], "the bar does not say that this is older")
     check(not any("line 59" in row for row in rows), "the newest is still there")
     b.ctl("send", "a", "newest")
-    term.keys("PageDown")
+    rows = term.wait("the line below to be counted", "[1 new below: End]")
+    check(any("line 25" in row for row in rows), "the window moved")
+    equal(len(a.json("inbox", "--peek")["messages"]), 1, "what nobody has seen is unread")
+    term.keys("End")
     term.wait("the newest again", "bob: newest")
+    wait("it to be read", lambda: a.json("inbox", "--peek")["messages"] == [])
 
     term.resize(50, 12)
     rows = term.wait_row("the whole width without a roster", 9, "hh:mm    bob: newest")
@@ -184,11 +188,40 @@ def sizes_scrolling_and_absence(lab):
     a.stop_daemon()
     term.wait("the end of the daemon", "p2pvpnd is not there")
     term.line("typed in between")
+    term.wait_row("the line that waits", 21, " " * 23 + "│ hh:mm ·    a: typed in between")
+    term.wait_row("the bar still says it", 22, " p2pvpnd is not there: what you send waits here until it is back"
+                  .ljust(74) + "hh:mm")
+    term.line("exit")
+    term.wait("the question", "1 line is not sent: once more ends the chat without it")
     a.daemon()
     term.wait("its return", "a: typed in between", 30)
     wait("bob to have it", lambda: [m["text"] for m in b.json("history")["messages"]].count(
         "typed in between") == 1, 30)
     term.line("exit")
+    term.wait("the end", "ended with 0")
+
+
+@scenario
+def no_key_becomes_text(lab):
+    """Every key that tmux can send, by the names of its manual: none leaves anything in the line."""
+    a, _ = start(lab)
+    term = Terminal(lab, a, "bob")
+    term.wait_row("the conversation", 0, " bob  direct, N ms")
+    plain = ["Up", "Down", "Left", "Right", "Home", "End", "PageUp", "PageDown", "IC", "DC", "BTab",
+             *(f"F{n}" for n in range(1, 13))]
+    term.keys(*plain)
+    for modifiers in ("C-", "M-", "S-", "C-M-", "C-S-", "M-S-"):
+        term.keys(*(modifiers + k for k in plain if k != "BTab"))
+    term.keys("M-x", "M-.", "M-b", "M-f", "M-d", "M-BSpace")
+    term.type("one two three")
+    term.keys("C-Left", "M-b", "M-d")
+    term.wait_row("words are passed and cut", 23, "> one  three")
+    term.keys("C-Right")
+    term.type("!")
+    term.wait_row("to the end of a word", 23, "> one  three!")
+    term.keys("C-c")
+    term.wait("the question", "a line was begun: once more ends the chat without it")
+    term.keys("C-c")
     term.wait("the end", "ended with 0")
 
 

@@ -293,6 +293,8 @@ PV_TEST(chat_says_that_a_name_changed_hands)
 PV_TEST(chat_with_a_peer_sends_plain_lines_there)
 {
     answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\"}\n");
+    answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
+    answers("room_list", "{\"id\":@,\"ok\":false,\"code\":2,\"error\":\"unknown\"}\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     answers("send", "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"send: disk full\"}\n");
     FILE *in = input("hello\nsend me the file\nlast line without newline");
@@ -302,11 +304,32 @@ PV_TEST(chat_with_a_peer_sends_plain_lines_there)
                         "{\"cmd\":\"ip\",\"peer\":\"pi\"}\n"
                         "{\"cmd\":\"watch\",\"what\":\"chat\",\"seen\":true}\n"
                         "{\"cmd\":\"inbox\",\"peek\":true}\n"
+                        "{\"cmd\":\"peers\"}\n"
+                        "{\"cmd\":\"room_list\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"hello\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send me the file\"}\n"
                         "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"last line without "
                         "newline\"}\n");
     assert_non_null(strstr(t.err, "p2pvpnctl: send: disk full\n"));
+}
+
+/* The names are known before the first line is read. */
+PV_TEST(chat_with_a_peer_sends_what_names_another_member_or_a_room_there)
+{
+    answers("ip", "{\"id\":@,\"ok\":true,\"ip4\":\"10.66.0.1\"}\n");
+    answers("peers", "{\"id\":@,\"ok\":true,\"peers\":[{\"name\":\"nas\"},{\"name\":\"pi\"}]}\n");
+    answers("room_list", "{\"id\":@,\"ok\":true,\"rooms\":[{\"room\":\"#crew\"}]}\n");
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":" MSG("C", "lap", "nas", "secret",
+                                                             "queued") ",\"online\":true}\n");
+    FILE *in = input("send nas secret\nsend NAS too\nsend #crew all\nsend #x no room\n");
+    assert_int_equal(run_in(in, (const char *const[]){"chat", "pi", NULL}), 0);
+    fclose(in);
+    const char *sent = strstr(t.requests, "{\"cmd\":\"send\"");
+    assert_string_equal(sent, "{\"cmd\":\"send\",\"peer\":\"nas\",\"text\":\"secret\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"NAS\",\"text\":\"too\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"all\"}\n"
+                              "{\"cmd\":\"send\",\"peer\":\"pi\",\"text\":\"send #x no room\"}\n");
 }
 
 /* A peer that takes the id of another's message must not keep that one from being shown. */

@@ -87,16 +87,22 @@ PV_TEST(lines_go_where_they_belong)
     assert_string_equal(t->edit.text, "hello"); /* it is not lost */
     edit(t, PV_TUIEDIT_KILL_START);
     line(t, "send pi hello there");
-    assert_string_equal(name_of_current(t), "pi");
-    assert_action(t, PV_TUI_HISTORY, "pi", "");
+    assert_int_equal(t->current, 0); /* it stays where it is */
     assert_action(t, PV_TUI_SEND, "pi", "hello there");
+    line(t, "/open pi");
+    assert_action(t, PV_TUI_HISTORY, "pi", "");
     line(t, "plain");
     assert_action(t, PV_TUI_SEND, "pi", "plain");
     line(t, "send me the file"); /* nobody is called me */
     assert_action(t, PV_TUI_SEND, "pi", "send me the file");
     line(t, "/msg BOB hi");
-    assert_action(t, PV_TUI_HISTORY, "bob", "");
     assert_action(t, PV_TUI_SEND, "bob", "hi");
+    take(t, pv_tui_take_sent,
+         "{\"message\":" MSG("N", "lap", "bob", "hi", "queued") ",\"online\":true}");
+    assert_string_equal(t->note, "sent to bob");
+    assert_string_equal(name_of_current(t), "pi"); /* the next line is for who is shown */
+    line(t, "/open bob");
+    assert_action(t, PV_TUI_HISTORY, "bob", "");
     line(t, "exit the room");
     assert_action(t, PV_TUI_SEND, "bob", "exit the room");
     line(t, "//etc/hosts");
@@ -350,10 +356,10 @@ PV_TEST(messages_are_counted_until_they_are_seen)
     assert_int_equal(t->current, bob);
     assert_int_equal(t->convs[bob].unread, 0);
     assert_action(t, PV_TUI_HISTORY, "bob", "");
-    assert_action(t, PV_TUI_READ, "bob", "");
+    assert_action(t, PV_TUI_READ, "bob", "B");
     take(t, pv_tui_take_message, MSG("D", "bob", "lap", "four", "unread"));
     assert_int_equal(t->convs[bob].unread, 0);
-    assert_action(t, PV_TUI_READ, "bob", "");
+    assert_action(t, PV_TUI_READ, "bob", "D");
     pv_tui_key(t, PV_TUI_NEXT_UNREAD, 0);
     assert_int_equal(t->current, pi);
     drop_actions(t);
@@ -576,7 +582,7 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     drop_actions(t);
     line(t, "/open #crew");
     next_action(t, PV_TUI_HISTORY, "#crew", NULL);
-    next_action(t, PV_TUI_READ, "#crew", NULL);
+    next_action(t, PV_TUI_READ, "#crew", "m2");
     line(t, "good morning");
     next_action(t, PV_TUI_SEND, "#crew", "good morning");
     line(t, "/invite bob");
@@ -603,6 +609,8 @@ PV_TEST(rooms_are_conversations_with_unread_counts)
     edit(t, PV_TUIEDIT_KILL_START);
     assert_nothing_asked(t);
     line(t, "send #crew see you");
+    assert_int_equal(t->current, 0);
+    line(t, "/open #crew");
     drop_actions(t);
     assert_int_equal(t->current, crew);
     take(t, pv_tui_take_room,
@@ -618,4 +626,106 @@ void test_begin(void)
     tzset();
     if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
         test_skip_all("there is no locale C.UTF-8");
+}
+
+/* --- what is below, and what waits ------------------------------------------------------------ */
+
+PV_TEST(what_comes_below_the_window_is_counted_and_stays_unread)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    for (int i = 0; i < 60; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d", "read"), i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    draw(f, 13, 60);
+    pv_tui_key(t, PV_TUI_PAGE_UP, 9);
+    draw(f, 13, 60);
+    char top[sizeof(f->row)];
+    snprintf(top, sizeof(top), "%s", row(f, 1));
+    drop_actions(t);
+    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    take(t, pv_tui_take_message, MSG("N2", "pi", "lap", "two\\nrows", "unread"));
+    assert_nothing_asked(t); /* to be marked as read */
+    draw(f, 13, 60);
+    assert_string_equal(row(f, 1), top); /* the window stays where it is */
+    assert_non_null(strstr(row(f, 11), "[2 new below: End]"));
+    pv_tui_key(t, PV_TUI_END, 0);
+    assert_action(t, PV_TUI_READ, "pi", "N2");
+    draw(f, 13, 60);
+    assert_non_null(strstr(row(f, 10), "rows"));
+    assert_null(strstr(row(f, 11), "below"));
+}
+
+PV_TEST(who_sends_a_line_sees_it)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    t->convs[t->current].scroll = 40;
+    take(t, pv_tui_take_message, MSG("N1", "pi", "lap", "one", "unread"));
+    drop_actions(t);
+    line(t, "mine");
+    assert_int_equal(t->convs[t->current].scroll, 0);
+    assert_action(t, PV_TUI_READ, "pi", "N1");
+    assert_action(t, PV_TUI_SEND, "pi", "mine");
+}
+
+PV_TEST(what_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    struct pv_tui_action a;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    drop_actions(t);
+    pv_tui_take_loss(t);
+    line(t, "into the dark");
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 0), " pi");
+    assert_non_null(strstr(row(f, 9), "\xc2\xb7  lap: into the dark"));
+    assert_non_null(strstr(row(f, 10), PV_TUI_LOST));
+    assert_null(strstr(row(f, 2), "direct"));
+    line(t, "/exit");
+    assert_false(t->ended);
+    assert_non_null(strstr(t->note, "1 line is not sent"));
+    line(t, "/help"); /* something else: the question is over */
+    line(t, "/exit");
+    assert_false(t->ended);
+    pv_tui_take_return(t);
+    while (pv_tui_poll(t, &a) == PV_OK && a.kind != PV_TUI_SEND)
+        free(a.text);
+    assert_string_equal(a.text, "into the dark");
+    free(a.text);
+    draw(f, 12, 80);
+    for (size_t i = 0; i < 12; i++)
+        assert_null(strstr(row(f, i), "into the dark")); /* until the daemon says it */
+    line(t, "/exit");
+    assert_true(t->ended);
+}
+
+PV_TEST(ctrl_c_asks_where_a_line_was_begun)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    type(t, "half a th");
+    pv_tui_key(t, PV_TUI_QUIT, 0);
+    assert_false(t->ended);
+    assert_non_null(strstr(t->note, "a line was begun"));
+    pv_tui_key(t, PV_TUI_QUIT, 0);
+    assert_true(t->ended);
+}
+
+PV_TEST(words_are_passed_and_cut)
+{
+    struct fixture *f = *state;
+    struct pv_tuiedit *e = &f->t.edit;
+    type(&f->t, "one two  three");
+    edit(&f->t, PV_TUIEDIT_WORD_LEFT);
+    edit(&f->t, PV_TUIEDIT_WORD_LEFT);
+    edit(&f->t, PV_TUIEDIT_DELETE_WORD);
+    assert_string_equal(e->text, "one   three");
+    edit(&f->t, PV_TUIEDIT_WORD_RIGHT);
+    assert_int_equal(e->cursor, e->len);
 }

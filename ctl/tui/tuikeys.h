@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tuikeys.h - what terminals send for keys that curses does not name: escape sequences, character
+ * by character. Those that mean something here become keys, all others are swallowed whole: no part
+ * of one ever becomes text (ECMA-48 s5.4 for CSI, s5.6 for strings; xterm's ctlseqs for the keys).
+ * Pure. One thread.
+ */
+#ifndef PV_TUIKEYS_H
+#define PV_TUIKEYS_H
+
+#include "ctl/tui/tuimodel.h"
+
+/* So long after the one before a character belongs to the same sequence: a person who presses the
+ * escape key and goes on typing takes longer. */
+#define PV_TUIKEYS_WAIT PV_MS(100)
+
+enum pv_tuikeys_state {
+    PV_TUIKEYS_TEXT,
+    PV_TUIKEYS_ESC,    /* behind an escape */
+    PV_TUIKEYS_CSI,    /* behind ESC [ */
+    PV_TUIKEYS_SS3,    /* behind ESC O */
+    PV_TUIKEYS_LINUX,  /* behind ESC [ [: function keys of the Linux console, one letter */
+    PV_TUIKEYS_STRING, /* behind ESC ], P, _, ^, X: up to BEL or ESC \ */
+};
+struct pv_tuikeys { /* zeroed at first */
+    enum pv_tuikeys_state state;
+    pv_ns last;   /* when the last character came */
+    char seq[16]; /* parameters and final character of a CSI; longer ones mean nothing here */
+    size_t n;
+};
+
+enum pv_tuikeys_result {
+    PV_TUIKEYS_IS_TEXT, /* the character is no part of a sequence */
+    PV_TUIKEYS_IS_KEY,  /* the sequence is over and means *ret_key, *ret_arg */
+    PV_TUIKEYS_IS_NONE, /* swallowed */
+};
+
+/* The next character. PV_TUI_PAGE_UP and DOWN come with arg 0: the page is the caller's. */
+enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns now,
+                                       enum pv_tui_key *ret_key, wchar_t *ret_arg);
+
+/* A key that curses has named came: whatever was begun is over. Was it Alt and that key? */
+bool pv_tuikeys_end(struct pv_tuikeys *k, pv_ns now);
+
+#endif /* PV_TUIKEYS_H */

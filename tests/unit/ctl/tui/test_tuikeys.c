@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Escape sequences: what the terminals of today send for every key, and never a character of it as
+ * text. */
+#include "ctl/tui/tuikeys.h"
+#include "tests/unit/test_util.h"
+
+struct typed {
+    size_t n_keys, n_text;
+    enum pv_tui_key key; /* the last one */
+    wchar_t arg;
+};
+
+static struct typed type_at(struct pv_tuikeys *k, const char *seq, pv_ns now)
+{
+    struct typed t = {0};
+    for (const char *p = seq; *p != '\0'; p++) {
+        switch (pv_tuikeys_take(k, (wchar_t)(unsigned char)*p, now, &t.key, &t.arg)) {
+        case PV_TUIKEYS_IS_TEXT:
+            t.n_text++;
+            break;
+        case PV_TUIKEYS_IS_KEY:
+            t.n_keys++;
+            break;
+        case PV_TUIKEYS_IS_NONE:
+            break;
+        }
+    }
+    return t;
+}
+
+static struct typed type(const char *seq)
+{
+    struct pv_tuikeys k = {0};
+    struct typed t = type_at(&k, seq, PV_S(1));
+    struct typed after = type_at(&k, "x", PV_S(1));
+    assert_int_equal(after.n_text, 1); /* what comes next is text again */
+    return t;
+}
+
+static void expect(const char *seq, enum pv_tui_key key, wchar_t arg)
+{
+    struct typed t = type(seq);
+    assert_int_equal(t.n_text, 0);
+    assert_int_equal(t.n_keys, 1);
+    assert_int_equal(t.key, key);
+    assert_int_equal(t.arg, arg);
+}
+
+PV_TEST(word_keys_of_every_terminal_move_by_words)
+{
+    static const char *const left[] = {"\033[1;5D", "\033[1;3D", "\033b", "\033[5D", "\033Od"};
+    static const char *const right[] = {"\033[1;5C", "\033[1;3C", "\033f", "\033[5C", "\033Oc"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(left); i++) {
+        expect(left[i], PV_TUI_EDIT, PV_TUIEDIT_WORD_LEFT);
+        expect(right[i], PV_TUI_EDIT, PV_TUIEDIT_WORD_RIGHT);
+    }
+    expect("\033d", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD);
+    expect("\033[3;5~", PV_TUI_EDIT, PV_TUIEDIT_DELETE_WORD);
+    expect("\033\177", PV_TUI_EDIT, PV_TUIEDIT_KILL_WORD);
+    expect("\033[1;5F", PV_TUI_BOTTOM, 0);
+    expect("\033>", PV_TUI_BOTTOM, 0);
+}
+
+PV_TEST(a_key_with_alt_before_its_sequence_is_that_key)
+{
+    expect("\033\033[D", PV_TUI_EDIT, PV_TUIEDIT_LEFT); /* rxvt, and tmux with older ones */
+}
+
+/* From the entries of xterm, tmux, screen, linux, rxvt and kitty: keys that mean nothing here, the
+ * mouse, focus, answers of the terminal, kitty's own protocol. */
+PV_TEST(a_sequence_that_means_nothing_here_is_swallowed_whole)
+{
+    static const char *const seqs[] = {
+        "\033OP",
+        "\033[15~",
+        "\033[24~",
+        "\033[[A",
+        "\033[[E",
+        "\033[25~",
+        "\033[1;2P",
+        "\033[24;8~",
+        "\033[Z",
+        "\033[2~",
+        "\033[2;5~",
+        "\033[1;5A",
+        "\033[1;6B",
+        "\033[1;2H",
+        "\033[1;7F",
+        "\033[5;5~",
+        "\033[6;3~",
+        "\033[I",
+        "\033[O",
+        "\033[?1;2c",
+        "\033[>0;276;0c",
+        "\033[12;40R",
+        "\033[<0;10;5M",
+        "\033[<0;10;5m",
+        "\033[97;5u",
+        "\033[57358u",
+        "\033[27;5;105~",
+        "\033[?2026;2$y",
+        "\033]0;a b\007",
+        "\033]11;rgb:0/0/0\033\\",
+        "\033P1$r0m\033\\",
+        "\033_Gi=1\033\\",
+        "\033x",
+        "\033.",
+        "\0331",
+        "\033[E",
+        "\033Oj",
+        "\033[a",
+        "\033[7$",
+        "\033[8@",
+        "\033[23^",
+        "\033\t",
+        "\033[11111111111111111111111111111111~",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(seqs); i++) {
+        struct typed t = type(seqs[i]);
+        assert_int_equal(t.n_text, 0);
+        assert_int_equal(t.n_keys, 0);
+    }
+}
+
+PV_TEST(keys_without_a_row_in_terminfo_are_keys_all_the_same)
+{
+    expect("\033[5~", PV_TUI_PAGE_UP, 0);
+    expect("\033[6~", PV_TUI_PAGE_DOWN, 0);
+    expect("\033[4~", PV_TUI_END, 0);
+    expect("\033OF", PV_TUI_END, 0);
+    expect("\033OM", PV_TUI_ENTER, 0);
+    expect("\033[A", PV_TUI_EDIT, PV_TUIEDIT_OLDER);
+}
+
+/* The escape key alone, and a letter a moment later. */
+PV_TEST(a_person_who_presses_escape_loses_nothing_that_is_typed_then)
+{
+    struct pv_tuikeys k = {0};
+    assert_int_equal(type_at(&k, "\033", PV_S(1)).n_text, 0);
+    struct typed t = type_at(&k, "bye", PV_S(1) + PV_TUIKEYS_WAIT + 1);
+    assert_int_equal(t.n_text, 3);
+    assert_int_equal(type_at(&k, "\033[1", PV_S(3)).n_text, 0);
+    assert_int_equal(type_at(&k, "5", PV_S(4)).n_text, 1);
+}
+
+PV_TEST(a_key_that_curses_names_ends_what_was_begun)
+{
+    struct pv_tuikeys k = {0};
+    assert_false(pv_tuikeys_end(&k, PV_S(1)));
+    assert_int_equal(type_at(&k, "\033", PV_S(1)).n_text, 0);
+    assert_true(pv_tuikeys_end(&k, PV_S(1)));
+    assert_int_equal(type_at(&k, "o", PV_S(1)).n_text, 1);
+}
+
+PV_TEST(text_is_text)
+{
+    assert_int_equal(type("send nas [1;5D ;F~").n_text, 18);
+}
