@@ -71,13 +71,13 @@ struct pv_engine {
 
 static void settle(struct pv_engine *e, pv_ns now);
 
-/* Every part, in the order in which facts are delivered and timeouts handled. */
+/* Every part, in the order in which facts are delivered and timeouts handled. A part says which
+ * come before it (part.h after). */
+/* clang-format off */
 static const struct pv_part *const parts[] = {
     &pv_part_commands,
     &pv_part_store,
     &pv_part_handshakes,
-    /* In this order they are offered what comes in by STUN: on sockets of their own most messages
-     * are for nobody else. */
     &pv_part_relays,
     &pv_part_bindings,
     &pv_part_standby,
@@ -88,9 +88,9 @@ static const struct pv_part *const parts[] = {
     &pv_part_peers,
     &pv_part_coordinator,
     &pv_part_membership,
-    &pv_part_rules,       /* before anything leaves for members that are new */
-    &pv_part_rotation,    /* which key is in use follows from the roster that membership restores */
-    &pv_part_rediscovery, /* takes up addresses of members, whom membership restores */
+    &pv_part_rules,
+    &pv_part_rotation,
+    &pv_part_rediscovery,
     &pv_part_presence,
     &pv_part_statements,
     &pv_part_owed,
@@ -101,7 +101,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_waiting,
     &pv_part_able,
     &pv_part_gossip,
-    &pv_part_sealkeys, /* signals and copies are sealed with them */
+    &pv_part_sealkeys,
     &pv_part_signals,
     &pv_part_enrol,
     &pv_part_relocation,
@@ -111,7 +111,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_routesedit,
     &pv_part_lan,
     &pv_part_why,
-    &pv_part_linkkeys, /* chat and files ask it */
+    &pv_part_linkkeys,
     &pv_part_copies,
     &pv_part_rooms,
     &pv_part_messages,
@@ -124,6 +124,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_info,
     &pv_part_dns,
 };
+/* clang-format on */
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
 const struct pv_node *pv_engine_node(const struct pv_engine *e)

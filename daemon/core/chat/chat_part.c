@@ -359,8 +359,6 @@ static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns
     }
 }
 
-/* Stands behind rooms and copies in the engine's list: what they have chatlink store leaves as jobs
- * in the same turn. */
 static void run(void *part, pv_ns now)
 {
     struct chat *c = part;
@@ -435,6 +433,8 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_OWNER, take_owner}}
 
 const struct pv_part pv_part_chat = {
     .name = "chat",
+    /* what rooms and copies had chatlink store by then leaves in the same turn */
+    .after = {"linkkeys", "rooms", "copies"},
     .make = make,
     .free = free_chat,
     .on_facts = on_facts,

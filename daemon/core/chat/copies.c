@@ -588,6 +588,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_copies = {
     .name = "copies",
+    .after = {"sealkeys"},
     .make = make,
     .free = free_copies,
     .on_facts = on_facts,

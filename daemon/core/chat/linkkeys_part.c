@@ -147,6 +147,7 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}}
 
 const struct pv_part pv_part_linkkeys = {
     .name = "linkkeys",
+    .after = {"membership"},
     .make = make,
     .free = free_part,
     .restore = restore,

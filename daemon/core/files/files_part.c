@@ -643,6 +643,7 @@ static const struct pv_stream_handler streams[] = {{
 
 const struct pv_part pv_part_files = {
     .name = "files",
+    .after = {"linkkeys"},
     .make = make,
     .free = free_files,
     .on_facts = on_facts,

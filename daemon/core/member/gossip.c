@@ -191,6 +191,7 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_STATEMENTS, take_st
 
 const struct pv_part pv_part_gossip = {
     .name = "gossip",
+    .after = {"rules"}, /* nothing leaves for a new member before its packets are judged */
     .make = make_gossip,
     .free = free_gossip,
     .on_facts = on_facts,

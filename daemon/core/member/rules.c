@@ -767,6 +767,7 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_RULES, take_word}};
 
 const struct pv_part pv_part_rules = {
     .name = "rules",
+    .after = {"membership"},
     .make = make_rules,
     .free = free_rules,
     .restore = restore_rules,

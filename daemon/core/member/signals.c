@@ -516,6 +516,7 @@ static const struct pv_inband_handler inband[] = {
 
 const struct pv_part pv_part_signals = {
     .name = "signals",
+    .after = {"rules", "sealkeys"},
     .make = make_signals,
     .free = free_signals,
     .on_peer = on_peer,

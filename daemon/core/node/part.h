@@ -71,8 +71,16 @@ struct pv_stream_handler {
     bool (*is_full)(void *part, uint32_t sid);
 };
 
+enum {
+    PV_PART_AFTER = 4,
+};
+
 struct pv_part {
     const char *name; /* in traces and tests */
+    /* Names of parts that come before this one in the engine's array, since it uses what they have
+     * done by then: in make() or restore(), in run(), or of STUN that is offered to one after the
+     * other. */
+    const char *after[PV_PART_AFTER];
 
     /* PV_ERR_NOMEM, or why it cannot be. Borrows node for its life, cfg during the call. */
     int (*make)(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,

@@ -243,6 +243,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_candidates = {
     .name = "candidates",
+    .after = {"relays", "bindings", "attempts"}, /* their sockets' STUN is for nobody else */
     .make = make,
     .free = unmake,
     .on_facts = on_facts,

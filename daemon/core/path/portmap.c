@@ -262,6 +262,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_portmap = {
     .name = "portmap",
+    .after = {"relays", "bindings", "attempts"},
     .make = make,
     .free = unmake,
     .on_facts = on_facts,

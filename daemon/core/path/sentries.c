@@ -181,6 +181,7 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_sentries = {
     .name = "sentries",
+    .after = {"relays", "bindings", "attempts"},
     .make = make,
     .free = free,
     .on_facts = on_facts,

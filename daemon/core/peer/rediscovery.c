@@ -326,6 +326,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_rediscovery = {
     .name = "rediscovery",
+    .after = {"membership"}, /* which restores the members whose addresses it takes up */
     .make = make_rediscovery,
     .free = free_rediscovery,
     .restore = load_addresses,

@@ -680,6 +680,7 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_rotation = {
     .name = "rotation",
+    .after = {"membership"}, /* which key is in use follows from the roster */
     .make = make_rotation,
     .free = free_rotation,
     .restore = restore_rotation,

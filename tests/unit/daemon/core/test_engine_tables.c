@@ -2,7 +2,7 @@
 /*
  * test_engine_tables.c - walks over all commands, in-band types and kinds of streams, and names the
  * one that no part takes, or that two parts take: the engine would then refuse it, or give it to
- * the first.
+ * the first. And the parts stand in an order that suits each of them.
  */
 #include "daemon/core/engine.h"
 #include "daemon/core/node/part.h"
@@ -88,4 +88,38 @@ PV_TEST(every_part_has_a_name_of_its_own)
                          parts[i]->name);
         }
     }
+}
+
+/* Where a part of this name stands; n_parts: nowhere. */
+static size_t place_of(const char *name)
+{
+    size_t i = 0;
+    while (i < n_parts && strcmp(parts[i]->name, name) != 0)
+        i++;
+    return i;
+}
+
+PV_TEST(every_part_stands_behind_those_it_names)
+{
+    for (size_t i = 0; i < n_parts; i++) {
+        for (size_t k = 0; k < PV_PART_AFTER && parts[i]->after[k] != NULL; k++) {
+            size_t before = place_of(parts[i]->after[k]);
+            if (before == n_parts)
+                fail_msg("%s is to come after %s, and there is no such part", parts[i]->name,
+                         parts[i]->after[k]);
+            if (before >= i)
+                fail_msg("%s stands before %s in the engine's array and is to come after it",
+                         parts[i]->name, parts[i]->after[k]);
+        }
+    }
+}
+
+/* The part "commands" hands requests to others while it runs: one that runs before it would not act
+ * on them in the same turn. */
+PV_TEST(no_part_that_takes_commands_runs_before_they_come)
+{
+    size_t commands = place_of("commands");
+    assert_true(commands < n_parts);
+    for (size_t i = 0; i < commands; i++)
+        assert_true(parts[i]->run == NULL || parts[i]->n_commands == 0);
 }
