@@ -105,7 +105,7 @@ static int restore(struct pv_coordset *set)
     printf(" of %s ago restored\n",
            pv_duration_format(wall > b.made ? (double)(wall - b.made) : 0, age));
     if (b.kept[0] != '\0')
-        printf("What was there is kept beside it: coordinator.db%s and so on.\n", b.kept);
+        printf("The former files are kept beside it: coordinator.db%s and so on.\n", b.kept);
     return PV_COORDEXIT_DONE;
 }
 

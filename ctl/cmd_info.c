@@ -725,8 +725,9 @@ const struct pv_command pv_cmds_info[] = {
         .name = "metrics",
         .args = "",
         .summary = "all numbers, as text for Prometheus",
-        .details = "What [metrics] listen serves by HTTP; also for node_exporter's textfile "
-                   "collector.\n",
+        .details =
+            "The page that [metrics] listen serves by HTTP; also for node_exporter's textfile "
+            "collector.\n",
         .example = "p2pvpnctl metrics >node.tmp && mv node.tmp /var/lib/node_exporter/p2pvpn.prom",
         .run = metrics,
     },

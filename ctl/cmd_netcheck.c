@@ -440,7 +440,7 @@ const struct pv_command pv_cmds_netcheck[] = {
     {
         .name = "netcheck",
         .args = "[--server HOST:PORT] [--lifetime]",
-        .summary = "what stands between this machine and the others: NAT, firewall, UDP",
+        .summary = "the NAT, firewall and UDP between this machine and the others",
         .details =
             "  -s, --server HOST:PORT  the STUN server to measure with (default: the coordinator\n"
             "                  of the p2pvpnd that runs here); several with commas between:\n"

@@ -390,7 +390,7 @@ static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
 
 static int print_revoked(struct pv_cli *cli, const json_t *body)
 {
-    pv_cli_note_told(cli, "revoked: nobody else can join with it; who has joined stays", body);
+    pv_cli_note_told(cli, "revoked: nobody else can join with it; machines that joined stay", body);
     return 0;
 }
 
@@ -399,9 +399,9 @@ static int print_revoked(struct pv_cli *cli, const json_t *body)
 static int print_invite(struct pv_cli *cli, const json_t *body)
 {
     if (cli->args.value[INVITE_ADMIN] != NULL)
-        pv_cli_note(cli,
-                    "who joins with it becomes an admin as soon as this node hears of it: hand "
-                    "it over as you would the key of your house");
+        pv_cli_note(
+            cli, "a machine that joins with it becomes an admin as soon as this node hears of it: "
+                 "hand it over as you would the key of your house");
     return print_token(cli, body);
 }
 
@@ -465,8 +465,8 @@ static int print_rights_end(struct pv_cli *cli, const json_t *body)
     pv_cli_note_told(cli, done, body);
     if (open > 0 && pv_json_bool(invites, "revoked"))
         pv_cli_note(cli,
-                    "its invites that were open are revoked too (%.0f): who joined by them stays "
-                    "(--keep-invites leaves them)",
+                    "its invites that were open are revoked too (%.0f): members that joined by "
+                    "them stay (--keep-invites leaves them)",
                     open);
     else if (open > 0)
         pv_cli_note(cli,
@@ -654,10 +654,10 @@ const struct pv_command pv_cmds_network[] = {
         .details =
             "  --uses N        how many machines can join with it (1)\n"
             "  --expires TIME  90m, 24h, 7d (24h)\n"
-            "  --admin         who joins becomes an admin; where the root key is\n"
-            "  --member-for TIME  who joins is a member until it was not used for so long: 1h "
+            "  --admin         its machine becomes an admin; where the root key is\n"
+            "  --member-for TIME  its machine is a member until it was not used for so long: 1h "
             "to 520w; 90d\n"
-            "  --approve       who joins waits until an admin admits it\n"
+            "  --approve       its machine waits until an admin admits it\n"
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
@@ -684,7 +684,7 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "deny",
         .args = "PEER | FROM TO PORTS [--before N] [--keep-invite]",
-        .summary = "keep out a machine that waits; or a rule: who may not reach what",
+        .summary = "keep out a machine that waits; or a rule that denies",
         .details =
             "PEER waits to be admitted: with another key and another token it can ask again.\n"
             "With FROM, TO and PORTS it makes a rule that denies: see p2pvpnctl allow -h.\n"

@@ -75,7 +75,7 @@ static int get_passphrase(struct pv_cli *cli, bool fresh, char buf[static PASSPH
         return code;
     if (fresh && strlen(buf) < PASSPHRASE_MIN)
         return pv_cli_usage(cli,
-                            "the passphrase is too short: who finds the paper could guess it: "
+                            "the passphrase is too short: a finder of the paper could guess it: "
                             "take at least %d characters, better six words",
                             PASSPHRASE_MIN);
     if (!fresh || path != NULL)
@@ -158,8 +158,9 @@ static int print_export(struct pv_cli *cli, struct pv_paperkey *paper, const jso
         return 0;
     }
     print_paper(cli, paper, network);
-    pv_cli_note(cli, "who has this and the passphrase can do everything in the network, and nobody "
-                     "can open it without: keep the two apart");
+    pv_cli_note(cli,
+                "a holder of this and the passphrase can do everything in the network, and nobody "
+                "can open it without: keep the two apart");
     return 0;
 }
 

@@ -42,8 +42,8 @@ void pv_cli_note_invite(struct pv_cli *cli, const json_t *body)
         return;
     if (json_is_true(json_object_get(invite, "revoked")))
         pv_cli_note(cli,
-                    "the invite it came by is revoked too, %.0f uses were left: who joined by "
-                    "it stays (--keep-invite leaves it)",
+                    "the invite it came by is revoked too, %.0f uses were left: members that "
+                    "joined by it stay (--keep-invite leaves it)",
                     left);
     else
         pv_cli_note(cli,

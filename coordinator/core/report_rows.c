@@ -69,7 +69,7 @@ static const struct pv_report_row rows[] = {
     {"store", OF(store.bytes), {"bytes", GAUGE, PLAIN("store_bytes"), "Size of the database."}},
     {"store",
      OF(store.free),
-     {"disk_free", GAUGE, PLAIN("disk_free_bytes"), "What is left of its disk."}},
+     {"disk_free", GAUGE, PLAIN("disk_free_bytes"), "Free bytes of its disk."}},
 
     {"cluster",
      OF(living),

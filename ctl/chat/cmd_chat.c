@@ -339,8 +339,8 @@ static int print_muted(struct pv_cli *cli, const json_t *body)
 {
     const char *already = pv_json_bool(body, "changed") ? "" : " already";
     if (!cli->quiet)
-        fprintf(cli->out, "%s is%s muted: what it says stands in the history only\n",
-                cli->args.word[0], already);
+        fprintf(cli->out, "%s is%s muted: its words stand in the history only\n", cli->args.word[0],
+                already);
     return 0;
 }
 
@@ -414,8 +414,8 @@ const struct pv_command pv_cmds_chat[] = {
         .details =
             "Flags stand before PEER: what follows is text. - reads it from standard input.\n"
             "Done (exit code 0) when the message is on this node's disk.\n"
-            "  --id ID         repeats a send that got no answer, whose id it named: what was\n"
-            "                  taken already is not sent twice\n",
+            "  --id ID         repeats a send that got no answer, whose id it named: a\n"
+            "                  message taken already is not sent twice\n",
         .example = "p2pvpnctl send pi see you at 8",
         .options = {{"id", 0, true}},
         .min_words = 2,
@@ -427,7 +427,7 @@ const struct pv_command pv_cmds_chat[] = {
         .name = "inbox",
         .args = "[--peek]",
         .summary = "unread messages, oldest first; marks them read",
-        .details = "They are read once they are written: what was not stays unread.\n"
+        .details = "They are read once they are written: the others stay unread.\n"
                    "  --peek          leave them unread\n",
         .example = "p2pvpnctl inbox",
         .options = {{"peek", 0, false}},
@@ -455,8 +455,9 @@ const struct pv_command pv_cmds_chat[] = {
         .name = "mute",
         .args = "[PEER|#ROOM]",
         .summary = "no notification and nothing unread from PEER or a room",
-        .details = "What a muted peer or room says stands in the history, as read. The other side\n"
-                   "sees it delivered and is not told. Without PEER: who is muted.\n",
+        .details =
+            "The words of a muted peer or room stand in the history, as read. The other side\n"
+            "sees it delivered and is not told. Without PEER: who is muted.\n",
         .example = "p2pvpnctl mute '#crew'",
         .max_words = 1,
         .run = mute,

@@ -248,7 +248,7 @@ void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text)
 
 /* --- what is asked for ----------------------------------------------------------------------- */
 
-/* What waits for a daemon that is gone is shown as what it is: a line that waits. */
+/* A line for a daemon that is gone is shown as one that waits. */
 static void show_waiting(struct pv_tui *t, struct pv_tui_action *a)
 {
     size_t index = a->kind == PV_TUI_SEND && t->lost && a->text != NULL && a->wait == 0
@@ -372,7 +372,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     c->unread += unread;
-    /* What is above stays where it is, and what comes is below it. */
+    /* The lines above stay where they are, and new ones are below. */
     bool hidden = index == t->current && c->scroll > 0;
     c->came += hidden;
     if (hidden && unread && c->new_from[0] == '\0')

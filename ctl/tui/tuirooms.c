@@ -72,7 +72,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     if (action->kind == PV_TUI_MUTE || action->kind == PV_TUI_UNMUTE) {
         pv_tui_note(t,
                     action->kind == PV_TUI_MUTE
-                        ? "%s is muted: what it says stands here, as read; /unmute ends that"
+                        ? "%s is muted: its words stand here, as read; /unmute ends that"
                         : "%s is not muted any more",
                     action->peer);
         return;
@@ -87,7 +87,7 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
     } else if (action->kind == PV_TUI_INVITE) {
         pv_tui_note(t, "%s is invited to %s", action->text == NULL ? "?" : action->text, name);
     } else {
-        pv_tui_note(t, "left %s; what was said stays here", name);
+        pv_tui_note(t, "left %s; its lines stay here", name);
     }
     pv_tui_want(t, PV_TUI_ROOMS, "", NULL);
 }

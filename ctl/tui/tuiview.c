@@ -374,7 +374,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
         draw_welcome(t, (struct pen){s, bottom - 1, start, start, s->cols, PV_TUI_DIM, 0});
     if (c->show_found)
         scroll_to_found(t, c, pane, cols);
-    /* What came since stands below what is shown. */
+    /* New lines stand below the shown ones. */
     for (; c->came > 0; c->came--)
         c->scroll += c->came <= c->n_lines ? rows_of(walk_of(t, c, c->n_lines - c->came, cols)) : 0;
     /* Layout goes from the newest line upwards and stops when the window is full: the cost does

@@ -733,7 +733,7 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     for (size_t i = 0; why == NULL && i < token->n; i++)
         items[i] = (struct pv_ctl_item){.statement = token->items[i]};
     if (why == NULL && pv_membership_add(n, items, token->n, now) > 0)
-        why = "join: who signed this token may not move the network: ask an admin for another";
+        why = "join: the signer of this token may not move the network: ask an admin for another";
     free(token);
     if (why != NULL)
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_BAD_TOKEN, why);

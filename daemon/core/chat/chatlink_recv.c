@@ -488,7 +488,8 @@ static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
     if (may_log(&link->refused, now, &more))
         pv_log(link->log, PV_LOG_INFO,
                "peer=%s what=\"chat connection refused\" why=\"%s\" more=%u", c->peer->name,
-               frame ? "who opened it is not the peer's daemon" : "plain text is off", more);
+               frame ? "another program than the peer's daemon opened it" : "plain text is off",
+               more);
     return false;
 }
 

@@ -148,11 +148,12 @@ static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *
     gauge(m, "p2pvpn_workers", "Pairs of threads, or one thread, that carry packets.", d->workers);
     gauge(m, "p2pvpn_threads", "Threads that carry packets.", d->threads);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_datapath_info",
-                      "What seals packets, and what the kernel takes in one piece.");
+                      "The library that seals packets, and the runs that the kernel takes.");
     if (d->workers > 0)
         pv_metrics_count(m, 1, "aead", d->aead, "tcp_offload", d->tcp_offload ? "yes" : "no",
                          "udp_offload", d->udp_offload ? "yes" : "no", NULL);
-    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_fallback_info", "What is not used, and why.");
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_fallback_info",
+                      "Features that are not used, and why.");
     for (size_t i = 0; i < d->n_off; i++)
         pv_metrics_count(m, 1, "what", d->off[i].what, "why", d->off[i].why, NULL);
 }
@@ -182,7 +183,7 @@ static void put_page(const struct pv_statuspage *st, struct pv_metrics *m)
 {
     gauge(m, "p2pvpn_up", "1: the network is up, as status says, or only static peers are wanted.",
           strcmp(st->s.state, "up") == 0 || strcmp(st->s.state, "static") == 0);
-    gauge(m, "p2pvpn_problems", "What status finds wrong.", (double)st->n_problems);
+    gauge(m, "p2pvpn_problems", "Problems that status names.", (double)st->n_problems);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_drops_total",
                       "Packets and messages thrown away, by reason.");
     /* Also those at 0: a rate needs the zero before the first. */

@@ -41,7 +41,7 @@ const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other)
         return "the coordinator's address accepts the connection and says nothing: the program "
                "there hangs, or is no coordinator";
     case PV_COORDROUND_STRANGER:
-        return "what answers at the coordinator's address does not prove the coordinator's key: it "
+        return "the server at the coordinator's address does not prove the coordinator's key: it "
                "has another key now, or is another program (a login page of this network?)";
     case PV_COORDROUND_CLOSED:
         /* A coordinator cannot say anything to a node that does not know its key, nor does one that

@@ -390,7 +390,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         st->lan_groups[i] = pv_group_addr(&q->groups[i].group);
     if (q->refused > 0)
         pv_statuspage_problem(st, "programs here joined more than 128 multicast groups: ",
-                              "what is sent to the others does not arrive; end some of them");
+                              "packets to the others do not arrive; end some of them");
     if (l->cut)
         pv_statuspage_problem(st, "more members want a group than this node can copy to: ",
                               "some get no broadcasts or multicast of it");

@@ -38,7 +38,7 @@ const char *pv_file_why_text(enum pv_file_why why)
         [PV_FILE_WHY_CHANGED] = "the sender's file has changed since it was offered",
         [PV_FILE_WHY_BUSY] = "too many transfers at once",
         [PV_FILE_WHY_DISK_FULL] = "the receiver's disk is full",
-        [PV_FILE_WHY_CORRUPT] = "what arrived is not what was sent",
+        [PV_FILE_WHY_CORRUPT] = "the bytes that arrived are not those that were sent",
         [PV_FILE_WHY_UNREADABLE] = "the sender cannot read the file",
         [PV_FILE_WHY_UNWRITABLE] = "the receiver cannot write the file",
         [PV_FILE_WHY_TOO_MANY] =

@@ -49,7 +49,7 @@ enum pv_file_why {
     PV_FILE_WHY_CHANGED,    /* the sender's file is no longer what was offered */
     PV_FILE_WHY_BUSY,       /* too many transfers at once */
     PV_FILE_WHY_DISK_FULL,  /* at the receiver */
-    PV_FILE_WHY_CORRUPT,    /* what arrived is not what was sent */
+    PV_FILE_WHY_CORRUPT,    /* the bytes that arrived are not those that were sent */
     PV_FILE_WHY_UNREADABLE, /* the sender could not read it */
     PV_FILE_WHY_UNWRITABLE, /* the receiver could not write it */
     PV_FILE_WHY_TOO_MANY,   /* the receiver holds too many offers */

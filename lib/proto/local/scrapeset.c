@@ -42,7 +42,7 @@ int pv_scrapeset_check(const struct pv_scrapeset *set, const char **ret_why)
     if (set->listen.family == PV_AF_NONE || set->remote || pv_addr_is_loopback(&set->listen))
         return PV_OK;
     return refuse_setting(
-        "[metrics] listen: whoever reaches this address reads who talks to whom and how "
+        "[metrics] listen: anybody who reaches this address reads who talks to whom and how "
         "much: use 127.0.0.1 or [::1], or say allow-remote = on",
         ret_why);
 }

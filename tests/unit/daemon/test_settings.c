@@ -456,7 +456,8 @@ PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
         {"[metrics]\nlisten = 9586\n", "conf:2: listen: expected ADDRESS:PORT, such as "
                                        "127.0.0.1:9586 or [::1]:9586"},
         {"[metrics]\nlisten = 10.0.0.1:9586\n",
-         "conf: [metrics] listen: whoever reaches this address reads who talks to whom and how "
+         "conf: [metrics] listen: anybody who reaches this address reads who talks to whom and "
+         "how "
          "much: use 127.0.0.1 or [::1], or say allow-remote = on"},
         {"[metrics]\nport = 1\n",
          "conf:2: unknown key port in [metrics]: there are listen, allow-remote"},

@@ -213,7 +213,7 @@ PV_TEST(mute_says_what_it_does)
     answers("unmute", "{\"id\":@,\"ok\":true,\"changed\":false}\n");
     answers("muted", "{\"id\":@,\"ok\":true,\"version\":1,\"muted\":[\"#crew\",\"pi\"]}\n");
     assert_int_equal(RUN("mute", "#crew"), 0);
-    assert_string_equal(t.out, "#crew is muted: what it says stands in the history only\n");
+    assert_string_equal(t.out, "#crew is muted: its words stand in the history only\n");
     assert_string_equal(t.requests, "{\"cmd\":\"mute\",\"peer\":\"#crew\"}\n");
     assert_int_equal(RUN("unmute", "pi"), 0);
     assert_string_equal(t.out, "pi was not muted\n");

@@ -630,7 +630,7 @@ void test_begin(void)
 
 /* --- what is below, and what waits ------------------------------------------------------------ */
 
-PV_TEST(what_comes_below_the_window_is_counted_and_stays_unread)
+PV_TEST(a_line_below_the_window_is_counted_and_stays_unread)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -659,7 +659,7 @@ PV_TEST(what_comes_below_the_window_is_counted_and_stays_unread)
     assert_null(strstr(row(f, 11), "below"));
 }
 
-PV_TEST(who_sends_a_line_sees_it)
+PV_TEST(a_user_who_sends_a_line_sees_it)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
@@ -673,7 +673,7 @@ PV_TEST(who_sends_a_line_sees_it)
     assert_action(t, PV_TUI_SEND, "pi", "mine");
 }
 
-PV_TEST(what_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
+PV_TEST(a_line_that_waits_for_the_daemon_is_shown_and_not_lost_at_the_end_without_a_word)
 {
     struct fixture *f = *state;
     struct pv_tui *t = &f->t;
