@@ -502,7 +502,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct relocation *x = part;
-    char why[PV_CTL_ERROR_TEXT_MAX + 64];
+    char why[PV_COORD_WHY_MAX + 64];
     if (x->step == NONE || now < x->until)
         return;
     if (x->step == SPREAD) {

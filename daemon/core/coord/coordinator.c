@@ -44,9 +44,9 @@ struct pv_coord {
     bool require;                             /* [security] pq: those must be hybrid again */
     const struct pv_part *owners[MAX_OWNERS]; /* parts that ever asked */
     size_t n_owners;
-    char unfound[PV_CTL_ERROR_TEXT_MAX + 1]; /* why no address of it is known */
-    char said[PV_CTL_ERROR_TEXT_MAX + 1];    /* why it is away, as the log has it */
-    unsigned n_said;                         /* times since it was there */
+    char unfound[PV_COORD_WHY_MAX + 1]; /* why no address of it is known */
+    char said[PV_COORD_WHY_MAX + 1];    /* why it is away, as the log has it */
+    unsigned n_said;                    /* times since it was there */
     pv_ns said_at;
 };
 

@@ -450,7 +450,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_enrol *x = part;
-    char why[PV_CTL_ERROR_TEXT_MAX + 1];
+    char why[PV_COORD_WHY_MAX + 1];
     /* The network is there, and only the token is missing: the client is told so. */
     if (x->invite != NULL && now >= x->deadline) {
         struct pv_put *put = x->invite;

@@ -49,10 +49,10 @@ struct pv_enrol {
     /* join: a coordinator of the list that is there does not know the token */
     enum pv_ctl_error unknown;
     struct pv_created created;
-    struct pv_roster *roster;            /* owned, until membership is certain */
-    char why[PV_CTL_ERROR_TEXT_MAX + 1]; /* of the last failure, for the message at the deadline */
-    unsigned jobs;                       /* results still missing in this step */
-    struct pv_put *invite;               /* owned: INVITE, until it is sent */
+    struct pv_roster *roster;       /* owned, until membership is certain */
+    char why[PV_COORD_WHY_MAX + 1]; /* of the last failure, for the message at the deadline */
+    unsigned jobs;                  /* results still missing in this step */
+    struct pv_put *invite;          /* owned: INVITE, until it is sent */
 };
 
 /* Before membership is certain: a refusal, the deadline or the client's going ends the attempt. */

@@ -99,21 +99,22 @@ struct pv_told {
 };
 
 enum {
-    PV_COORD_OTHERS = 4, /* ours: addresses that may be other coordinators' */
+    PV_COORD_OTHERS = 4,    /* ours: addresses that may be other coordinators' */
+    PV_COORD_WHY_MAX = 400, /* bytes of a sentence about it; coordround.h has the longest */
 };
 
 /* The facts known of the coordinator beside its messages. */
 struct pv_coord_info {
-    char error[PV_CTL_ERROR_TEXT_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
-    bool unknown;                          /* it says that this node is no member */
-    bool denied;                           /* and that it was removed */
-    uint64_t connects;                     /* as a member, ever */
-    uint8_t pk[PV_SIGN_PK_LEN];            /* of the coordinator that is or shall be connected */
-    struct pv_addr addr;                   /* its address, in use or tried last; PV_AF_NONE: none */
-    bool tls;                              /* is it inside TLS? */
-    bool hybrid;                           /* ML-KEM takes part in its keys */
-    bool hybrid_lost;                      /* it does not, and once did */
-    bool has_pin;                          /* of its certificate, as its welcome says */
+    char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
+    bool unknown;                     /* it says that this node is no member */
+    bool denied;                      /* and that it was removed */
+    uint64_t connects;                /* as a member, ever */
+    uint8_t pk[PV_SIGN_PK_LEN];       /* of the coordinator that is or shall be connected */
+    struct pv_addr addr;              /* its address, in use or tried last; PV_AF_NONE: none */
+    bool tls;                         /* is it inside TLS? */
+    bool hybrid;                      /* ML-KEM takes part in its keys */
+    bool hybrid_lost;                 /* it does not, and once did */
+    bool has_pin;                     /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];
     bool handed_over; /* the one before it gave the network away, and goes on
                          relaying for a moment */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/coord/coordround.h"
+#include "daemon/core/node/node.h"
 #include "tests/unit/test_util.h"
 
 /* A machine with one kind of address and a coordinator with the other is told so. */
@@ -22,4 +23,13 @@ PV_TEST(every_end_has_a_sentence_of_its_own)
         for (int k = PV_COORDROUND_SILENT; k < i; k++)
             assert_string_not_equal(pv_coordround_text((enum pv_coordround)i, false, false),
                                     pv_coordround_text((enum pv_coordround)k, false, false));
+}
+
+/* Cut in the middle of a word it would say no remedy. */
+PV_TEST(each_sentence_fits_where_it_is_kept)
+{
+    for (int round = 0; round <= PV_COORDROUND_CLOSED || round <= PV_COORDROUND_NO_WAY; round++)
+        for (int i = 0; i < 4; i++)
+            assert_in_range(strlen(pv_coordround_text((enum pv_coordround)round, i & 1, i & 2)), 1,
+                            PV_COORD_WHY_MAX);
 }
