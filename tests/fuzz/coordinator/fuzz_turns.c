@@ -11,7 +11,7 @@
  *   7 e             relay sockets open from now on (0), are in use (1), or fail (2)
  *   8 c             client c speaks by a stream from now on, or by UDP again: its stream ends
  *
- * Whatever comes: at most one output each; no unauthenticated answer above its bound; answers
+ * Any input: at most one output each; no unauthenticated answer above its bound; answers
  * decode; nothing goes to a peer that is forbidden, the coordinator itself among them, though what
  * is relayed there may be talked to; revoked members are sent nothing.
  */

@@ -227,11 +227,6 @@ class Shape(unittest.TestCase):
         self.assertEqual([kind for kind, _ in shape.members(body)],
                          ["bool", "bool", "inner", "_Atomic bool", "void", "const struct pv_log", "const struct pv_log"])
 
-    def test_actors(self):
-        shape = load("check-shape")
-        text = "Who knocks is let in. What came is read: who asks, hears. What now? A peer that knocks waits."
-        self.assertEqual(shape.hidden_actors(text), (2, 5))
-
     def test_report(self):
         r = subprocess.run([os.path.join(ROOT, "scripts/check-shape")], capture_output=True, text=True, check=True)
         self.assertIn("members of struct pv_node", r.stdout)
@@ -268,6 +263,25 @@ class Comments(Tree):
         self.assertEqual(self.problems(head + "/* --- a section ---- */\n"), [])
         self.assertEqual(self.problems(head + "/* --- a section ----\n */\n"),
                          ["f.c:3: a ruler of two lines: shorten it"])
+
+    def test_a_sentence_says_who_acts(self):
+        comments = load("check-comments")
+
+        def lines_of(path, text):
+            return [int(p.split(":")[1]) for p in comments.check(path, text.splitlines())]
+
+        head = "/* f.c - adds one to another. */\n"
+        for bad in ("/* Who knocks is let in. */", "/* A door. What came is read. */", "/* A door: What came. */",
+                    "int a; /* (Whoever asks, hears.) */"):
+            self.assertEqual(lines_of("f.c", head + bad), [2], bad)
+        self.assertEqual(lines_of("f.c", head + "/*\n * A door.\n *\n * What came\n * is read.\n */"), [5])
+        self.assertEqual(lines_of("f.c", head + "/*\n * - Whatever comes is read.\n */"), [3])
+        for good in ("/* A peer that knocks is let in: who asks, hears. What now? */", "/* What does it do? A lot. */",
+                     "int what = 0; /* Whose it is. */", 'a("Who knocks is let in. Who else.");'):
+            self.assertEqual(lines_of("f.c", head + good), [], good)
+        self.assertEqual(lines_of("tests/t.c", "PV_TEST(who_asks_hears)\nPV_TEST_IN(what_came, a)\nPV_TEST(a_who_b)"), [1, 2])
+        text = "# What it is\n\n| What | is it |\n\nA door. `Who` it is.\n\n- Who knocks\n  waits. What\n  came is read.\n"
+        self.assertEqual(lines_of("d.md", text), [7, 8])
 
 
 if __name__ == "__main__":
