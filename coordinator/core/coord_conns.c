@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "coordinator/core/coord_int.h"
 
 enum {
@@ -153,14 +154,11 @@ static void leave_net(struct pv_conn *s, uint64_t wall_s)
 /* Makes room for one more connection of a member, so that join_net() cannot fail. */
 static int reserve_member(struct pv_cnet *net)
 {
-    if (net->n_members < net->members_cap)
-        return PV_OK;
-    size_t cap = net->members_cap == 0 ? 8 : 2 * net->members_cap;
-    struct pv_conn **grown = reallocarray(net->members, cap, sizeof(struct pv_conn *));
+    void *grown =
+        pv_vec_room(net->members, net->n_members, &net->members_cap, 8, sizeof(net->members[0]));
     if (grown == NULL)
         return PV_ERR_NOMEM;
     net->members = grown;
-    net->members_cap = cap;
     return PV_OK;
 }
 

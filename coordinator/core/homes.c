@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/vec.h"
 
 int pv_homes_init(struct pv_homes *h, bool on)
 {
@@ -83,14 +84,10 @@ static int new_ask(struct pv_homes *h, const uint8_t *network, pv_ns now,
 
 static int add_conn(struct pv_homes_ask *ask, uint64_t conn)
 {
-    if (ask->n_conns == ask->cap) {
-        size_t cap = ask->cap == 0 ? 4 : 2 * ask->cap;
-        uint64_t *conns = reallocarray(ask->conns, cap, sizeof(*conns));
-        if (conns == NULL)
-            return PV_ERR_NOMEM;
-        ask->conns = conns;
-        ask->cap = cap;
-    }
+    void *conns = pv_vec_room(ask->conns, ask->n_conns, &ask->cap, 4, sizeof(ask->conns[0]));
+    if (conns == NULL)
+        return PV_ERR_NOMEM;
+    ask->conns = conns;
     ask->conns[ask->n_conns++] = conn;
     return PV_OK;
 }

@@ -10,6 +10,7 @@
 
 #include <libpq-fe.h>
 
+#include "base/vec.h"
 #include "coordinator/store/columns.h"
 #include "coordinator/store/store_pg_int.h"
 #include "proto/roster/statement.h"
@@ -483,14 +484,10 @@ struct marks {
 /* Without memory the row is verified again at the next start. */
 static void note_mark(struct marks *m, const struct pv_storerow *row)
 {
-    if (m->n == m->cap) {
-        size_t cap = m->cap == 0 ? MARKS_AT_ONCE : 2 * m->cap;
-        struct mark *all = reallocarray(m->all, cap, sizeof(*all));
-        if (all == NULL)
-            return;
-        m->all = all;
-        m->cap = cap;
-    }
+    void *all = pv_vec_room(m->all, m->n, &m->cap, MARKS_AT_ONCE, sizeof(m->all[0]));
+    if (all == NULL)
+        return;
+    m->all = all;
     m->all[m->n] = (struct mark){.epoch = row->epoch, .n = row->n};
     memcpy(m->all[m->n++].mark, row->mark, sizeof(row->mark));
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/vec.h"
 #include "ctl/lib/show.h"
 #include "ctl/tui/tuimodel_int.h"
 
@@ -216,16 +217,12 @@ static bool add_line(struct pv_tui_conv *c, struct pv_tui_line line)
         free(c->lines[0].text);
         memmove(c->lines, c->lines + 1, --c->n_lines * sizeof(c->lines[0]));
     }
-    if (c->n_lines == c->cap) {
-        size_t cap = c->cap == 0 ? 64 : 2 * c->cap;
-        struct pv_tui_line *grown = reallocarray(c->lines, cap, sizeof(*grown));
-        if (grown == NULL) {
-            free(line.text);
-            return false;
-        }
-        c->lines = grown;
-        c->cap = cap;
+    void *grown = pv_vec_room(c->lines, c->n_lines, &c->cap, 64, sizeof(c->lines[0]));
+    if (grown == NULL) {
+        free(line.text);
+        return false;
     }
+    c->lines = grown;
     c->lines[c->n_lines++] = line;
     return true;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_room.h"
 #include "daemon/store/store_sql.h"
@@ -68,14 +69,10 @@ static int get_record(const struct pv_query *q, bool with_text, struct pv_chat_r
 
 static int append(struct pv_chatjob_result *res, size_t *cap, const struct pv_chat_record *rec)
 {
-    if (res->n_msgs == *cap) {
-        size_t more = *cap == 0 ? FIRST_ROWS : *cap * 2;
-        struct pv_chat_record *msgs = reallocarray(res->msgs, more, sizeof(*msgs));
-        if (msgs == NULL)
-            return PV_ERR_NOMEM;
-        res->msgs = msgs;
-        *cap = more;
-    }
+    void *msgs = pv_vec_room(res->msgs, res->n_msgs, cap, FIRST_ROWS, sizeof(res->msgs[0]));
+    if (msgs == NULL)
+        return PV_ERR_NOMEM;
+    res->msgs = msgs;
     res->msgs[res->n_msgs++] = *rec;
     return PV_OK;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/store/store_sql.h"
 
 enum {
@@ -59,15 +60,12 @@ int pv_store_endpoints_load(sqlite3 *db, struct pv_saved_endpoint **ret_list, si
     size_t n = 0, cap = 0;
     int r = PV_OK;
     while (r == PV_OK && n < PV_STORE_MAX_ENDPOINTS && pv_query_next(&q)) {
-        if (n == cap) {
-            cap = cap == 0 ? FIRST_ROWS : 2 * cap;
-            struct pv_saved_endpoint *grown = reallocarray(list, cap, sizeof(*grown));
-            if (grown == NULL) {
-                r = PV_ERR_NOMEM;
-                break;
-            }
-            list = grown;
+        void *grown = pv_vec_room(list, n, &cap, FIRST_ROWS, sizeof(list[0]));
+        if (grown == NULL) {
+            r = PV_ERR_NOMEM;
+            break;
         }
+        list = grown;
         if (read_row(&q, &list[n]))
             n++;
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/store/store_budget.h"
 #include "daemon/store/store_room_drop.h"
 #include "daemon/store/store_sql.h"
@@ -377,15 +378,12 @@ static int mark(sqlite3 *db, const struct pv_roomjob *job, struct pv_chatjob_res
     bind_author(&q, key);
     pv_bind_u64(&q, job->seq);
     while (r == PV_OK && pv_query_next(&q)) {
-        if (res->n_msgs == cap) {
-            cap = cap == 0 ? 16 : 2 * cap;
-            struct pv_chat_record *grown = reallocarray(res->msgs, cap, sizeof(*grown));
-            if (grown == NULL) {
-                r = PV_ERR_NOMEM;
-                break;
-            }
-            res->msgs = grown;
+        void *grown = pv_vec_room(res->msgs, res->n_msgs, &cap, 16, sizeof(res->msgs[0]));
+        if (grown == NULL) {
+            r = PV_ERR_NOMEM;
+            break;
         }
+        res->msgs = grown;
         struct pv_chat_record *m = &res->msgs[res->n_msgs];
         memset(m, 0, sizeof(*m));
         /* Rooms mark only this node's own texts. */

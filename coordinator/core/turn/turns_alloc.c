@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "coordinator/core/turn/turns_int.h"
 
 enum {
@@ -318,14 +319,10 @@ int pv_tperm_add(struct pv_turns *t, struct pv_talloc *a, const struct pv_addr *
     }
     if (pv_tperm_room(t, a, now) == 0)
         return PV_ERR_LIMIT;
-    if (a->n_perms == a->cap_perms) {
-        size_t cap = a->cap_perms == 0 ? PERMS_MIN : a->cap_perms * 2;
-        struct pv_tperm *perms = realloc(a->perms, cap * sizeof(*perms));
-        if (perms == NULL)
-            return PV_ERR_NOMEM;
-        a->perms = perms;
-        a->cap_perms = cap;
-    }
+    void *perms = pv_vec_room(a->perms, a->n_perms, &a->cap_perms, PERMS_MIN, sizeof(a->perms[0]));
+    if (perms == NULL)
+        return PV_ERR_NOMEM;
+    a->perms = perms;
     a->perms[a->n_perms] = (struct pv_tperm){.ip = *ip,
                                              .until = now + PV_TURN_PERMISSION_TIME,
                                              .here = !pv_turnpeer_is_allowed(ip, &t->rules)};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/core/chat/chatlink_int.h"
 
 enum {
@@ -303,14 +304,10 @@ static bool add_id(struct pv_chatlink_ids *list, const uint8_t *id)
 {
     if (list->n == PV_CHATLINK_MAX_ACKS)
         return false;
-    if (list->n == list->cap) {
-        size_t cap = list->cap == 0 ? 16 : 2 * list->cap;
-        void *grown = reallocarray(list->id, cap, sizeof(*list->id));
-        if (grown == NULL)
-            return false;
-        list->id = grown;
-        list->cap = cap;
-    }
+    void *grown = pv_vec_room(list->id, list->n, &list->cap, 16, sizeof(list->id[0]));
+    if (grown == NULL)
+        return false;
+    list->id = grown;
     memcpy(list->id[list->n++], id, sizeof(*list->id));
     return true;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
@@ -130,14 +131,10 @@ static void note_listed(struct statements *s, const struct pv_ctl_item *item)
     /* No network has more; what a liar lists beyond is not worth memory. */
     if (s->n_listed == PV_ROSTER_MAX_STATEMENTS)
         return;
-    if (s->n_listed == s->cap_listed) {
-        size_t cap = s->cap_listed == 0 ? 256 : 2 * s->cap_listed;
-        uint8_t(*grown)[PV_STATEMENT_HASH_LEN] = realloc(s->listed, cap * sizeof(*grown));
-        if (grown == NULL)
-            return; /* uploads what is there already: harmless */
-        s->listed = grown;
-        s->cap_listed = cap;
-    }
+    void *grown = pv_vec_room(s->listed, s->n_listed, &s->cap_listed, 256, sizeof(s->listed[0]));
+    if (grown == NULL)
+        return; /* uploads what is there already: harmless */
+    s->listed = grown;
     memcpy(s->listed[s->n_listed++], hash, sizeof(hash));
 }
 

@@ -5,21 +5,18 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/vec.h"
 #include "daemon/core/member/stored.h"
 
 static bool add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statement item)
 {
-    if (u->n == u->cap) {
-        size_t cap = u->cap == 0 ? 64 : 2 * u->cap;
-        struct pv_stored_statement *grown = realloc(u->items, cap * sizeof(*grown));
-        if (grown == NULL) {
-            /* The store's next attempt takes the whole roster, and this statement with it. */
-            n->store_failed = true;
-            return false;
-        }
-        u->items = grown;
-        u->cap = cap;
+    void *grown = pv_vec_room(u->items, u->n, &u->cap, 64, sizeof(u->items[0]));
+    if (grown == NULL) {
+        /* The store's next attempt takes the whole roster, and this statement with it. */
+        n->store_failed = true;
+        return false;
     }
+    u->items = grown;
     u->items[u->n++] = item;
     return true;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/core/rooms/rooms_int.h"
 
 enum {
@@ -360,14 +361,10 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
 /* Memory for one more who waits for a text. */
 static int reserve_say(struct pv_rooms_room *room)
 {
-    if (room->n_says < room->cap_says)
-        return PV_OK;
-    size_t cap = room->cap_says == 0 ? 16 : 2 * room->cap_says;
-    struct pv_rooms_say_item *grown = reallocarray(room->says, cap, sizeof(*grown));
+    void *grown = pv_vec_room(room->says, room->n_says, &room->cap_says, 16, sizeof(room->says[0]));
     if (grown == NULL)
         return PV_ERR_NOMEM;
     room->says = grown;
-    room->cap_says = cap;
     return PV_OK;
 }
 

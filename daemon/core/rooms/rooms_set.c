@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "daemon/core/rooms/rooms_int.h"
 
 /* --- rooms --------------------------------------------------------------------------------- */
@@ -22,14 +23,10 @@ int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id, struct pv_rooms_ro
     /* Invitations have places of their own: made-up ones cannot keep users from opening rooms. */
     if (rs->n_rooms >= PV_ROOM_MAX_LOADED + PV_ROOMS_MAX_PENDING)
         return PV_ERR_LIMIT;
-    if (rs->n_rooms == rs->cap_rooms) {
-        size_t cap = rs->cap_rooms == 0 ? 8 : 2 * rs->cap_rooms;
-        struct pv_rooms_room **grown = reallocarray(rs->rooms, cap, sizeof(struct pv_rooms_room *));
-        if (grown == NULL)
-            return PV_ERR_NOMEM;
-        rs->rooms = grown;
-        rs->cap_rooms = cap;
-    }
+    void *grown = pv_vec_room(rs->rooms, rs->n_rooms, &rs->cap_rooms, 8, sizeof(rs->rooms[0]));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    rs->rooms = grown;
     struct pv_rooms_room *room = calloc(1, sizeof(*room));
     if (room == NULL || pv_heap_reserve(&rs->timers, rs->n_rooms + 1) < 0) {
         free(room);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/vec.h"
 
 struct tagged {
     uint8_t node[PV_KEY_LEN];
@@ -110,23 +111,11 @@ struct pv_policy *pv_policy_free(struct pv_policy *p)
     return NULL;
 }
 
-/* Room for one more in an array of n of size bytes each; NULL without memory. */
-static void *grown(void *array, size_t n, size_t *cap, size_t size)
-{
-    if (n < *cap)
-        return array;
-    size_t more = *cap == 0 ? 8 : *cap * 2;
-    void *larger = reallocarray(array, more, size);
-    if (larger != NULL)
-        *cap = more;
-    return larger;
-}
-
 int pv_policy_add(struct pv_policy *p, const struct pv_policy_rule *rule)
 {
     if (p->n_rules == PV_RULES_MAX)
         return PV_ERR_LIMIT;
-    void *rules = grown(p->rules, p->n_rules, &p->rules_cap, sizeof(p->rules[0]));
+    void *rules = pv_vec_room(p->rules, p->n_rules, &p->rules_cap, 8, sizeof(p->rules[0]));
     if (rules == NULL)
         return PV_ERR_NOMEM;
     p->rules = rules;
@@ -139,7 +128,7 @@ int pv_policy_tag(struct pv_policy *p, const uint8_t node[static PV_KEY_LEN], co
 {
     if (p->n_tags == PV_POLICY_MAX_TAGS)
         return PV_ERR_LIMIT;
-    void *tags = grown(p->tags, p->n_tags, &p->tags_cap, sizeof(p->tags[0]));
+    void *tags = pv_vec_room(p->tags, p->n_tags, &p->tags_cap, 8, sizeof(p->tags[0]));
     if (tags == NULL)
         return PV_ERR_NOMEM;
     p->tags = tags;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/vec.h"
 #include "proto/stun/turnc_int.h"
 
 /* --- channels ------------------------------------------------------------------------------ */
@@ -91,14 +92,11 @@ int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
         return PV_OK;
     if (c->n_channels == PV_TURNC_MAX_CHANNELS)
         return PV_ERR_LIMIT;
-    if (c->n_channels == c->cap_channels) {
-        size_t cap = c->cap_channels == 0 ? 8 : 2 * c->cap_channels;
-        struct pv_turnc_chan *grown = reallocarray(c->channels, cap, sizeof(*grown));
-        if (grown == NULL)
-            return PV_ERR_NOMEM;
-        c->channels = grown;
-        c->cap_channels = cap;
-    }
+    void *grown =
+        pv_vec_room(c->channels, c->n_channels, &c->cap_channels, 8, sizeof(c->channels[0]));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    c->channels = grown;
     struct pv_turnc_chan *ch = &c->channels[c->n_channels];
     *ch = (struct pv_turnc_chan){.peer = *peer, .again_at = now};
     pv_turnc_txn_stop(&ch->bind);
