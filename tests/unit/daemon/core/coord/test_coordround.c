@@ -28,7 +28,7 @@ PV_TEST(every_end_has_a_sentence_of_its_own)
 /* Cut in the middle of a word it would say no remedy. */
 PV_TEST(each_sentence_fits_where_it_is_kept)
 {
-    for (int round = 0; round <= PV_COORDROUND_CLOSED || round <= PV_COORDROUND_NO_WAY; round++)
+    for (int round = PV_COORDROUND_SILENT; round <= PV_COORDROUND_MUTE; round++)
         for (int i = 0; i < 4; i++)
             assert_in_range(strlen(pv_coordround_text((enum pv_coordround)round, i & 1, i & 2)), 1,
                             PV_COORD_WHY_MAX);
