@@ -359,3 +359,44 @@ def a_coordinator_with_a_new_key_takes_the_network_over(lab):
     b.restart_daemon()
     at([a, b], c, 20)
     a.wait_direct(b)
+
+
+def apart(hosts, others):
+    """Nothing passes between these and those."""
+    for side, there in ((hosts, others), (others, hosts)):
+        for h in side:
+            for o in there:
+                h.nft(f"table inet apart {{ chain in {{ type filter hook input priority 0; ip saddr {o.ip4} drop;"
+                      f" ip6 saddr {o.ip6} drop; }}; }}")
+
+
+def seems_apart(host):
+    return any("have not been seen since the network moved" in p for p in host.json("status")["problems"])
+
+
+@scenario(long="waits until nobody has come for a minute")
+def two_halves_that_moved_apart_are_told_so(lab):
+    old, one, two = lab.coordinator(), *(Coordinator(lab, lab.host(n)) for n in ("one", "two"))
+    a, b, c, d = (lab.host(n) for n in "abcd")
+    lab.network(old, [a, b, c, d])
+    a.ctl("admin", "grant", "b")
+    wait("b to be an admin", lambda: b.json("status")["self"]["admin"])
+    a.wait_direct(c)
+    b.wait_direct(d)
+    apart([a, c, one.host], [b, d, two.host])
+    old.end()
+    a.ctl("network", "coordinators", "add", one.url(), check_rc=False)
+    b.ctl("network", "coordinators", "add", two.url(), check_rc=False)
+    at([a, c], one, 30)
+    at([b, d], two, 30)
+    for h in (a, b, c, d):
+        wait(f"{h.name} to say so", lambda h=h: seems_apart(h), 90)
+    check("network coordinators token" in a.ctl("status").out, "no command")
+    equal(b.ctl("doctor", check_rc=False).code, 1, "doctor's exit code")
+    for h in (a, b, c, d, one.host, two.host):
+        h.run("nft", "delete", "table", "inet", "apart")
+    token = a.ctl("network", "coordinators", "token").out.strip()
+    b.ctl("join", token)
+    wait("all to be together", lambda: len({used(h) for h in (a, b, c, d)}) == 1, 60)
+    for h in (a, b, c, d):
+        wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h), 30)
