@@ -353,7 +353,7 @@ static void doubt(struct reign *g)
     for (unsigned d = 0; d < g->n_deeds; d++) {
         const struct deed *x = &g->deeds[d];
         const struct opinion *there = &g->o[1 - x->side][x->by];
-        bool ended = g->before[x->by].admin && (!there->admin || there->is != IN);
+        bool ended = there->is != IN || (g->before[x->by].admin && !there->admin);
         if (!ended || (x->by == x->whom && there->is != REMOVED))
             continue;
         g->rules_unsure = true;
@@ -614,6 +614,28 @@ static const char *heals(struct reign *g)
 /* --- a sequence --------------------------------------------------------------------------------
  */
 
+/* Whoever ends an admin says again what it has heard of (PROTOCOL, "Roster"): what it has not heard
+ * of, as no path led there yet, is in doubt. */
+static void note_unheard(struct reign *g, unsigned by, unsigned x)
+{
+    const struct pv_roster *r = roster_of(g, by);
+    unsigned rules = 0;
+    if (!g->o[g->side[by]][x].admin)
+        return;
+    for (unsigned i = 0; i < MOST; i++) {
+        const uint8_t *pk = sim_node_pk(g->n[i]);
+        const struct opinion *o = &g->o[g->side[by]][i];
+        const struct pv_member *m = pv_roster_known(r, pk);
+        if ((pv_roster_by_node(r, pk) != NULL) != (o->is == IN) ||
+            (o->is == REMOVED && (m == NULL || m->state != PV_MEMBER_REVOKED)) ||
+            (o->is != REMOVED && (pv_roster_rights(r, pk) != 0) != o->admin))
+            g->unsure[i] = true;
+    }
+    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(r, e)) != NULL;)
+        rules++;
+    g->rules_unsure = g->rules_unsure || rules != g->rules[g->side[by]];
+}
+
 /* NULL: all is well. */
 static const char *reigns(struct reign *g)
 {
@@ -644,6 +666,7 @@ static const char *reigns(struct reign *g)
     case 2:
         if (x == by || o.is == OUT || o.is == REMOVED || !o.admin)
             return NULL;
+        note_unheard(g, by, x);
         o.admin = false;
         put(g, g->side[by], x, o);
         return tells(g, by, "admin_revoke", x) ? NULL : command;
@@ -651,6 +674,7 @@ static const char *reigns(struct reign *g)
     case 4:
         if (x == by || o.is == OUT || o.is == REMOVED)
             return NULL;
+        note_unheard(g, by, x);
         put(g, g->side[by], x, (struct opinion){REMOVED, false});
         return tells(g, by, "remove", x) ? NULL : command;
     case 5:
