@@ -131,6 +131,7 @@ void pv_rooms_note_gaps(struct pv_rooms_room *room, const struct pv_chatjob_resu
         if (m == room->self && !is_said(room, msg->seq))
             believe_claims(room, now);
         m->last = msg->seq;
+        m->refused = 0;
         /* A log that grew may be asked for at once: its next page is probably there. */
         m->asked_until = 0;
         memset(m->asked, 0, sizeof(m->asked));

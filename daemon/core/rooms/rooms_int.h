@@ -25,6 +25,7 @@ struct pv_rooms_node {
     pv_ns asked_until;             /* somebody was asked for more of it: */
     uint8_t asked[PV_SIGN_PK_LEN]; /* who; zeros: nobody since it grew */
     pv_ns full_until;              /* the store takes no more of it before */
+    unsigned refused;              /* so often in a row it took none, at most DISK_DOUBLINGS */
     bool full;                     /* then: because its author has as much here as it may */
     pv_ns gap_since;  /* nobody within reach has its next text any more; 0: somebody has */
     uint64_t skip_to; /* so the texts up to this one are done without; 0: none */

@@ -13,7 +13,8 @@ enum {
     RELOAD_S = 5,       /* ours: after the store failed */
     JOB_S = 30,         /* a job without a result for so long has failed */
     FULL_S = 600,       /* ours: until an author whose texts were not taken is asked for again */
-    DISK_S = 30,        /* ours: the same, when the disk had no room: it may have, any time */
+    DISK_S = 30,        /* ours: the same, when the disk had no room: after 30, 60, 120, 240 s, */
+    DISK_DOUBLINGS = 4, /* then every 480 s; what comes for nothing costs others, too */
     HAND_ON_MS = 40000, /* texts of others are offered to those who may lack them within this */
 };
 
@@ -305,7 +306,8 @@ static void hold_back(struct pv_rooms *rs, struct pv_rooms_room *room,
         forget_batch_of(room, m->pk);
         m->flight = m->taken = end;
         m->full = result->later == PV_CHAT_LATER_FULL;
-        m->full_until = now + PV_S(result->later == PV_CHAT_LATER_DISK ? DISK_S : FULL_S);
+        m->full_until = now + PV_S(m->full ? FULL_S : DISK_S << m->refused);
+        m->refused += !m->full && m->refused < DISK_DOUBLINGS ? 1 : 0;
     }
 }
 

@@ -32,6 +32,7 @@ enum {
     RECORDS = 16, /* that eve has */
     JOBS = 16,    /* that a slow disk keeps */
     MAX_OPS = 300,
+    MAX_LINES = 300, /* of a run, which then ends: days in which two talk find no more than hours */
 };
 
 #define WALL_S UINT64_C(1790000000)
@@ -75,7 +76,7 @@ static struct {
     } records[RECORDS]; /* that she made or was given; newer ones replace the oldest */
     size_t n_records;
     uint8_t digest[PV_BLAKE2B_LEN]; /* that a node told last */
-    unsigned lines;                 /* that were said */
+    unsigned lines, all_lines;      /* that were said: in a pass, and in all */
 } w;
 
 static uint8_t next(void)
@@ -274,6 +275,7 @@ static bool drain(int i)
             hand(i, to, pv_view(line.bytes, line.len - 1));
         free(line.bytes);
         w.lines++;
+        w.all_lines++;
         any = true;
     }
     while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
@@ -570,7 +572,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     set_up(ANNA, EVE, true);
     set_up(BOB, EVE, true);
     pass(PV_MS(20));
-    for (int i = 0; i < MAX_OPS && w.in.len > 0; i++)
+    for (int i = 0; i < MAX_OPS && w.all_lines < MAX_LINES && w.in.len > 0; i++)
         operate();
     pass(PV_S(30));
     for (int i = 0; i < NODES; i++) {

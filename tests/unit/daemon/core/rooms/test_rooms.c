@@ -189,6 +189,27 @@ PV_TEST(texts_that_are_not_taken_are_fetched_later)
     assert_string_equal(w.n[BOB].said, "one two three");
 }
 
+/* A text that is fetched for a disk without room costs its sender as much as one that is kept. */
+PV_TEST(a_disk_without_room_is_tried_less_and_less_often)
+{
+    anna_and_bob();
+    w.n[BOB].low_disk = true;
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    unsigned lines = w.lines;
+    run_for(PV_S(30 + 60 + 120 + 240 + 480 * 7) + PV_S(30));
+    /* Eleven times a want, the texts, and a have. */
+    assert_in_range(w.lines - lines, 3 * 9, 3 * 12);
+    assert_string_equal(w.n[BOB].said, "");
+    w.n[BOB].low_disk = false;
+    run_for(PV_S(480));
+    assert_string_equal(w.n[BOB].said, "one");
+    w.n[BOB].low_disk = true; /* from the beginning */
+    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    w.n[BOB].low_disk = false;
+    run_for(PV_S(45));
+    assert_string_equal(w.n[BOB].said, "one two");
+}
+
 PV_TEST(a_member_that_left_hears_and_says_no_more_and_may_be_invited_again)
 {
     anna_and_bob();
