@@ -412,8 +412,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     pv_calmlog_handle_timeout(s->calm, now);
     pv_server_drain_ready(s, now);
     pv_server_submit_all(s, now);
-    pv_server_help_prover(s, now);
-    pv_server_submit_proofs(s, now);
     pv_server_drain_ready(s, now); /* what was refused at once */
     if (pv_coord_wakes_relay(s->coord))
         pv_relay_wake(s->relay);
@@ -489,8 +487,6 @@ static int start_threads(struct pv_coordserver *s, char ret_error[static PV_COOR
     if (r == PV_OK)
         r = pv_watch_new(&s->worker_watch, s->loop, pv_worker_fd(s->worker), PV_LOOP_READ,
                          on_worker, s);
-    if (r == PV_OK)
-        r = pv_server_start_prover(s);
     if (r == PV_OK && s->lease != NULL)
         r = pv_leasekeep_start(&s->keep, s->lease, s->loop, s->log);
     if (r == PV_OK)
@@ -609,7 +605,6 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
         while (take_answer(s, pv_clock_now()))
             continue;
     }
-    pv_server_end_prover(s);
     pv_leasekeep_stop(&s->keep);
     pv_statussock_done(&s->status);
     pv_ctlsock_done(&s->ctl);

@@ -5,7 +5,6 @@
  *
  *   server_peers.c   connections: accepted, read, written, closed
  *   server_listen.c  the sockets that are listened on
- *   server_proofs.c  the threads that work on what connections prove
  *   server.c         making and freeing, the turn, the threads beside it, status, certificate
  *   server_reload.c  the settings read again
  *   server_ctl.c     what the operator asks for; it and server.c call each other
@@ -63,10 +62,7 @@ struct pv_coordserver {
     struct pv_leasekeep keep;
     struct pv_worker *worker; /* the store's thread */
     struct pv_watch *worker_watch;
-    struct pv_worker *prover; /* threads for what connections prove; NULL: the core does it */
-    struct pv_watch *prover_watch;
-    size_t proofs_max; /* pieces of that under way, from when on strangers wait */
-    int signals;       /* signalfd; -1: not open */
+    int signals; /* signalfd; -1: not open */
     struct pv_watch *signal_watch;
     struct pv_server_listener listeners[2 * PV_COORDSET_LISTEN_MAX]; /* --listen, --tls-listen */
     size_t n_listeners;
@@ -153,19 +149,6 @@ PV_MUST_CHECK int pv_server_open_listeners(struct pv_coordserver *s, const struc
  * named it. */
 void pv_server_explain_listen(const struct pv_addr *addr, const char *option, int r,
                               char ret_error[static PV_COORDSERVER_ERROR_MAX]);
-
-/* --- server_proofs.c ------------------------------------------------------------------------- */
-
-/* Starts the threads, where there is more than one processor. Errors of pv_worker_new(). */
-PV_MUST_CHECK int pv_server_start_prover(struct pv_coordserver *s);
-/* Gives them all that the core has. */
-void pv_server_submit_proofs(struct pv_coordserver *s, pv_ns now);
-/* Does some of it, when this turn has nothing else to do. */
-void pv_server_help_prover(struct pv_coordserver *s, pv_ns now);
-/* Have they as much as they may have? Then strangers wait in their sockets. */
-bool pv_server_prover_is_full(const struct pv_coordserver *s);
-/* Ends them; before the core is freed. */
-void pv_server_end_prover(struct pv_coordserver *s);
 
 /* --- server.c -------------------------------------------------------------------------------- */
 

@@ -181,16 +181,10 @@ static void on_peer(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* Strangers wait while others have given the threads enough to do: these wake the loop. */
-static bool may_serve(const struct pv_coordserver *s, const struct pv_server_queue *q)
-{
-    return q->head != NULL && (q != &s->strangers || !pv_server_prover_is_full(s));
-}
-
 /* Serves a queue until this time; the first of it in any case. */
 static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_ns until, pv_ns now)
 {
-    while (may_serve(s, q)) {
+    while (q->head != NULL) {
         struct pv_server_peer *p = q->head;
         unsigned ready = p->ready;
         unqueue(p);
@@ -200,7 +194,7 @@ static void serve_queue(struct pv_coordserver *s, struct pv_server_queue *q, pv_
         if (pv_clock_now() >= until)
             break;
     }
-    s->more |= may_serve(s, q);
+    s->more |= q->head != NULL;
 }
 
 /* The answers to members go out before strangers have their part of the turn. */

@@ -65,14 +65,14 @@ struct pv_view pv_conn_out(struct pv_conn *s)
 {
     if (s->stun != NULL)
         return pv_stunconn_out(s->stun);
-    return s->control != NULL ? pv_control_out(s->control) : pv_view(NULL, 0);
+    return pv_control_out(s->control);
 }
 
 void pv_conn_wrote(struct pv_conn *s, size_t n, pv_ns now)
 {
     if (s->stun != NULL)
         pv_stunconn_wrote(s->stun, n, now);
-    else if (s->control != NULL)
+    else
         pv_control_wrote(s->control, n);
 }
 
@@ -124,8 +124,7 @@ void pv_conn_bye(struct pv_conn *s, const struct pv_ctl_failure *failure, pv_ns 
     if (s->state == PV_CONN_CLOSING)
         return;
     m.u.failure = *failure;
-    if (s->control == NULL || pv_control_state(s->control) != PV_CONTROL_READY ||
-        pv_conn_send(s, &m) < 0)
+    if (pv_control_state(s->control) != PV_CONTROL_READY || pv_conn_send(s, &m) < 0)
         s->dead = true;
     s->state = PV_CONN_CLOSING;
     s->closing_since = now;

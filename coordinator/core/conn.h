@@ -49,14 +49,6 @@ enum {
     PV_CONN_REFUSALS_MAX = 200, /* ours: requests refused by a limit before the connection ends */
 };
 
-/* The signature of the hello that is held. */
-enum pv_conn_hello {
-    PV_CONN_HELLO_UNKNOWN, /* not checked, or nothing is held */
-    PV_CONN_HELLO_LENT,    /* the check is under way (proofs.c) */
-    PV_CONN_HELLO_SIGNED,  /* by its node, for this connection */
-    PV_CONN_HELLO_FORGED,
-};
-
 struct pv_bnode; /* broker.c */
 
 struct pv_conn {
@@ -64,12 +56,10 @@ struct pv_conn {
     struct pv_addr source; /* of the TCP connection, for rates */
     struct pv_addr local;  /* to which it came; PV_AF_NONE: not known */
     enum pv_conn_state state;
-    bool begun; /* the first byte has come */
-    /* Owned; unused when the connection speaks STUN; NULL: its handshake is under way (proofs.c).
-     */
-    struct pv_control *control;
-    struct pv_stunconn *stun; /* owned; NULL: the connection does not speak STUN */
-    bool relaying;            /* STUN: it holds an allocation, and stays open as long as that */
+    bool begun;                 /* the first byte has come */
+    struct pv_control *control; /* owned; unused when the connection speaks STUN */
+    struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
+    bool relaying;              /* STUN: it holds an allocation, and stays open as long as that */
 
     uint8_t node[PV_SIGN_PK_LEN];      /* GUEST, MEMBER: identity of the node */
     uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */
@@ -87,10 +77,9 @@ struct pv_conn {
 
     uint8_t *in; /* owned: bytes that wait while a request is under way; NULL: none */
     size_t in_len;
-    struct pv_ctl_msg *held;  /* owned: a request that waits for the one under way */
-    bool working;             /* a request of this connection is in the registry */
-    bool seeking;             /* HELLO: the held one waits for its network (homes.h) */
-    enum pv_conn_hello hello; /* HELLO: what is known of the held one */
+    struct pv_ctl_msg *held; /* owned: a request that waits for the one under way */
+    bool working;            /* a request of this connection is in the registry */
+    bool seeking;            /* HELLO: the held one waits for its network (homes.h) */
 
     struct pv_bucket requests; /* rate of requests */
     struct pv_bucket signals;  /* rate of signals and stored copies */

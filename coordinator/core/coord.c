@@ -125,7 +125,6 @@ struct pv_coord *pv_coord_free(struct pv_coord *c)
     {
         pv_coord_forget(c, s, c->wall_at);
     }
-    pv_proofs_done(c);
     pv_broker_done(&c->broker);
     pv_copies_done(&c->copies);
     pv_homes_done(&c->homes);
@@ -207,8 +206,6 @@ int pv_coord_accept(struct pv_coord *c, uint64_t id, const struct pv_addr *sourc
         r = pv_conn_new(&s, id, source, &keys, &c->rng, now);
     if (r < 0)
         return r;
-    if (c->lends)
-        pv_control_defer(s->control);
     PV_MAP_ADD(&c->map, c->conns, id, s, r);
     if (r < 0) {
         pv_conn_free(s);
@@ -285,16 +282,6 @@ void pv_coord_idle(struct pv_coord *c, pv_ns now)
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&c->rests, PV_NEVER - 1)) != NULL)
         end_rest(c, PV_CONTAINER_OF(node, struct pv_cnet, rest), now);
-}
-
-void pv_coord_lend(struct pv_coord *c)
-{
-    c->lends = true;
-}
-
-size_t pv_coord_proofs(const struct pv_coord *c)
-{
-    return c->n_proofs;
 }
 
 bool pv_coord_is_member(const struct pv_coord *c, uint64_t id)

@@ -174,31 +174,6 @@ size_t pv_coord_strangers(const struct pv_coord *c);
 PV_MUST_CHECK int pv_coord_poll_ready(struct pv_coord *c, struct pv_coord_ready *ret_ready,
                                       pv_ns now);
 
-/* --- work for other threads ------------------------------------------------------------------ */
-
-/*
- * The proofs of a connection before it counts: the handshake, then the signature of its hello. That
- * is most of the time that a newcomer costs, so an owner with several processors may work on it
- * elsewhere; else this machine does, within handle_bytes(). A connection is not read meanwhile, and
- * may end.
- */
-struct pv_coord_proof; /* opaque: one piece of that work */
-
-/* From now on the owner does it: it drains poll_proof() as it does poll_job(). The rng of
- * pv_coord_new() must be one that any thread may use. */
-void pv_coord_lend(struct pv_coord *c);
-/* The next piece, which the caller owns. PV_ERR_AGAIN: none. */
-PV_MUST_CHECK int pv_coord_poll_proof(struct pv_coord *c, struct pv_coord_proof **ret_proof);
-/* Works on it. Any thread; before pv_coord_free(), as the keys stay where they are. */
-void pv_coord_proof_run(struct pv_coord_proof *proof);
-/* Takes it back when it has been worked on. */
-void pv_coord_handle_proof(struct pv_coord *c, struct pv_coord_proof *proof, pv_ns now);
-/* Pieces under way: polled, or about to be. An owner that reads from strangers only while these are
- * few bounds what they make its threads do. */
-size_t pv_coord_proofs(const struct pv_coord *c);
-/* Instead of handle_proof(), at the end; wipes. NULL is fine; returns NULL. */
-struct pv_coord_proof *pv_coord_proof_free(struct pv_coord_proof *proof);
-
 /* --- store operations ------------------------------------------------------------------------ */
 
 /* The next operation; the caller owns and frees it. PV_ERR_AGAIN: none. */

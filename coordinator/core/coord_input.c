@@ -11,7 +11,7 @@
  * answer might not fit: the bytes stay in the socket, and TCP slows the sender down. */
 static bool is_blocked(const struct pv_conn *s)
 {
-    if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL || s->control == NULL)
+    if (s->state == PV_CONN_CLOSING || s->dead || s->held != NULL)
         return true;
     if (s->state == PV_CONN_MEMBER && s->net->resting)
         return true;
@@ -64,15 +64,6 @@ static void note_handshake(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (s->state == PV_CONN_HELLO && c->homes.on &&
         pv_homes_turns_away(&c->homes, s->transport, now))
         pv_coord_drop(c, s, now);
-}
-
-/* The handshake is the owner's work where it does that; without the memory to say so it is made
- * here. */
-static int make_handshake(struct pv_coord *c, struct pv_conn *s)
-{
-    if (!pv_control_is_due(s->control) || pv_proofs_lend_handshake(c, s) == PV_OK)
-        return PV_OK;
-    return pv_control_handshake(s->control);
 }
 
 /* Passes messages of a stream that speaks STUN or TURN to the relay, which answers as by UDP, out
@@ -132,15 +123,11 @@ static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view dat
         struct pv_view text;
         int r = pv_control_handle_bytes(s->control, data, &used);
         data = pv_view(data.ptr + used, data.len - used);
-        if (r == PV_OK)
-            r = make_handshake(c, s);
         if (r < 0) {
             c->stats.failed++;
             pv_coord_drop(c, s, now);
             return;
         }
-        if (s->control == NULL)
-            break; /* what comes behind it waits for it */
         note_handshake(c, s, now);
         if (pv_control_poll_message(s->control, &text) == PV_OK)
             handle_text(c, s, text, now);
@@ -225,30 +212,6 @@ void pv_coord_handle_bytes(struct pv_coord *c, uint64_t id, struct pv_view data,
         pv_coord_drop(c, s, now);
     else
         feed_bytes(c, s, data, now);
-    c->billed = s->state == PV_CONN_MEMBER ? s->net : NULL;
-    pv_coord_mark_ready(c, s);
-    pv_coord_settle(c, now);
-}
-
-/* Goes on as if the work had been done where it was found to be due. */
-void pv_coord_handle_proof(struct pv_coord *c, struct pv_coord_proof *proof, pv_ns now)
-{
-    struct pv_conn *s = pv_coord_find(c, pv_proofs_conn(proof));
-    if (s != NULL && s->state == PV_CONN_CLOSING)
-        s = NULL;
-    int status = pv_proofs_back(c, s, proof);
-    c->billed = NULL;
-    if (s == NULL)
-        return;
-    if (s->hello != PV_CONN_HELLO_UNKNOWN) {
-        pv_hello_proven(c, s, now);
-    } else if (status < 0) {
-        c->stats.failed++;
-        pv_coord_drop(c, s, now);
-    } else {
-        note_handshake(c, s, now);
-    }
-    pv_coord_resume(c, s, now);
     c->billed = s->state == PV_CONN_MEMBER ? s->net : NULL;
     pv_coord_mark_ready(c, s);
     pv_coord_settle(c, now);

@@ -5,7 +5,6 @@
  *
  *   bulk.c         statements for members: whose turn it is, and the pages
  *   coord_conns.c  connections, their lists, how they begin to count and end
- *   proofs.c       what connections prove, worked on by the owner's threads
  *   coord_relay.c  the link to the relay half
  *   gone.c         connections of members that were removed or left
  *   hello.c        who a connection is, and whether it is let in
@@ -63,10 +62,6 @@ struct pv_coord {
     struct pv_conn *ready_head, *ready_tail;
     struct pv_cnet *bulk_head, *bulk_tail; /* networks with statements to send */
     struct pv_pages pages;                 /* of them, as they are sent */
-
-    bool lends; /* the owner works on what connections prove */
-    struct pv_coord_proof *proofs_head, *proofs_tail; /* that it has not polled */
-    size_t n_proofs;                                  /* these, and those that it has */
 
     struct pv_cnet *billed; /* whose request was worked on last; NULL: nobody's */
     struct pv_heap rests;   /* resting networks */
@@ -154,22 +149,6 @@ void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* The transport is gone, or everything has been written: out of all lists, and freed. */
 void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
-/* --- proofs.c -------------------------------------------------------------------------------- */
-
-/* The handshake of s, which is due, goes to the owner, and the control channel with it.
- * PV_ERR_NOMEM: nothing has changed. */
-PV_MUST_CHECK int pv_proofs_lend_handshake(struct pv_coord *c, struct pv_conn *s);
-/* The same with the signature of a hello, which s holds meanwhile. PV_ERR_NOMEM: msg is not taken.
- */
-PV_MUST_CHECK int pv_proofs_lend_hello(struct pv_coord *c, struct pv_conn *s,
-                                       struct pv_ctl_msg *msg);
-/* Whose it is. */
-uint64_t pv_proofs_conn(const struct pv_coord_proof *proof);
-/* It comes back, and is freed: its connection (NULL: that has ended) has what it lent, or knows of
- * the hello that it holds. Returns the proof's result. */
-int pv_proofs_back(struct pv_coord *c, struct pv_conn *s, struct pv_coord_proof *proof);
-void pv_proofs_done(struct pv_coord *c);
-
 /* --- gone.c ---------------------------------------------------------------------------------- */
 
 /* Ends the connections of some of those in net->gone; of the others in later turns. */
@@ -183,8 +162,6 @@ struct pv_cnet *pv_gone_next(const struct pv_coord *c);
 
 /* Judges a hello and answers it. *msg NULL afterwards: it is kept, and answered later. */
 void pv_hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg **msg, pv_ns now);
-/* Goes on with the hello that s holds, whose signature has been checked. */
-void pv_hello_proven(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
 /* --- request.c ------------------------------------------------------------------------------- */
 

@@ -7,16 +7,6 @@
 #include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"
 
-/* Did the node sign it for this connection? Another thread's finding is of this very hello, and
- * good for this once. */
-static bool is_signed(struct pv_conn *s, const struct pv_ctl_hello *h)
-{
-    enum pv_conn_hello known = s->hello;
-    s->hello = PV_CONN_HELLO_UNKNOWN;
-    return known == PV_CONN_HELLO_UNKNOWN ? pv_ctl_hello_verify(h, s->hash) == PV_OK
-                                          : known == PV_CONN_HELLO_SIGNED;
-}
-
 /* Judges a hello; *ret_net is set for everybody but the creator of a network. The signature covers
  * the hash of this connection's handshake, so an attacker cannot use a hello from another
  * connection. */
@@ -27,7 +17,7 @@ static enum pv_ctl_error judge_hello(struct pv_coord *c, struct pv_conn *s,
     *ret_net = NULL;
     if (h->v != PV_CTL_VERSION)
         return PV_CTL_E_VERSION;
-    if (!is_signed(s, h))
+    if (pv_ctl_hello_verify(h, s->hash) != PV_OK)
         return PV_CTL_E_BAD_SIGNATURE;
     if (!h->has_network)
         return h->role == PV_CTL_GUEST ? PV_CTL_E_NONE : PV_CTL_E_BAD_REQUEST;
@@ -167,10 +157,6 @@ void pv_hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg **
 {
     struct pv_ctl_msg *msg = *held;
     struct pv_cnet *net = NULL;
-    if (c->lends && s->hello == PV_CONN_HELLO_UNKNOWN && pv_proofs_lend_hello(c, s, msg) == PV_OK) {
-        *held = NULL; /* until its signature has been checked */
-        return;
-    }
     enum pv_ctl_error e = judge_hello(c, s, &msg->u.hello, now, &net);
     s->follows = msg->u.hello.moved;
     if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
@@ -187,12 +173,4 @@ void pv_hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg **
     pv_answer_refuse(s, msg, e, hello_error_text(e));
     c->stats.failed++;
     pv_coord_end(c, s, e, hello_error_text(e), now);
-}
-
-void pv_hello_proven(struct pv_coord *c, struct pv_conn *s, pv_ns now)
-{
-    struct pv_ctl_msg *msg = s->held;
-    s->held = NULL;
-    pv_hello_handle(c, s, &msg, now);
-    pv_ctl_msg_free(msg);
 }

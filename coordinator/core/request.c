@@ -422,8 +422,7 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
      * one is under way, as each says where the node stands. */
-    if (s->seeking || s->hello == PV_CONN_HELLO_LENT ||
-        (msg->type == PV_CTL_PULL && s->pull_id != 0))
+    if (s->seeking || (msg->type == PV_CTL_PULL && s->pull_id != 0))
         return true;
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }

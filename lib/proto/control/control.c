@@ -35,8 +35,6 @@ struct offer {
 struct pv_control {
     enum pv_control_state state;
     bool client;
-    bool deferred;         /* server: the owner says when the handshake is made */
-    bool due;              /* it is: frame holds message 1 */
     bool hybrid;           /* tx and rx come of ML-KEM too */
     struct offer *offer;   /* client: owned; NULL: none, or answered */
     struct pv_rng rng;     /* server: for message 2 */
@@ -187,11 +185,6 @@ int pv_control_new_server(struct pv_control **ret_control,
     return PV_OK;
 }
 
-void pv_control_defer(struct pv_control *control)
-{
-    control->deferred = true;
-}
-
 struct pv_control *pv_control_free(struct pv_control *control)
 {
     if (control == NULL)
@@ -252,8 +245,7 @@ static int open_frame(struct pv_control *c)
         int r = pv_noise_ik_read2(&c->ik, body);
         return r < 0 ? r : finish_handshake(c);
     }
-    c->due = c->deferred;
-    return c->due ? PV_OK : answer_handshake(c);
+    return answer_handshake(c);
 }
 
 /* Checked before memory is taken: during the handshake the exact length, afterwards the bounds of a
@@ -346,29 +338,13 @@ int pv_control_handle_bytes(struct pv_control *control, struct pv_view data, siz
 {
     struct pv_view rest = data;
     int r = control->state == PV_CONTROL_FAILED ? PV_ERR_CLOSED : PV_OK;
-    while (r == PV_OK && rest.len > 0 && !control->has_message && !control->due) {
+    while (r == PV_OK && rest.len > 0 && !control->has_message) {
         if (!control->greeted)
             r = take_preamble(control, &rest);
         else
             r = take_frame(control, &rest);
     }
     *ret_used = data.len - rest.len;
-    if (r < 0)
-        fail_connection(control);
-    return r;
-}
-
-bool pv_control_is_due(const struct pv_control *control)
-{
-    return control->due;
-}
-
-int pv_control_handshake(struct pv_control *control)
-{
-    if (!control->due)
-        return PV_ERR_STATE;
-    control->due = false;
-    int r = answer_handshake(control);
     if (r < 0)
         fail_connection(control);
     return r;

@@ -65,9 +65,6 @@ PV_MUST_CHECK int pv_control_new_client(struct pv_control **ret_control,
 PV_MUST_CHECK int pv_control_new_server(struct pv_control **ret_control,
                                         const uint8_t static_sk[static PV_DH_LEN],
                                         const uint8_t *static_pk, const struct pv_rng *rng);
-/* Server, before its first byte: the handshake is not made by handle_bytes(), which stops behind
- * its first message, but by pv_control_handshake(). */
-void pv_control_defer(struct pv_control *control);
 /* Wipes keys; NULL is fine; returns NULL. */
 struct pv_control *pv_control_free(struct pv_control *control);
 
@@ -75,7 +72,7 @@ enum pv_control_state pv_control_state(const struct pv_control *control);
 
 /*
  * Feeds received bytes. Takes what it can and sets *ret_used: fewer than data.len when a message
- * waits to be polled (poll it, then feed the rest) or the handshake is due, all of them otherwise.
+ * waits to be polled (poll it, then feed the rest), all of them otherwise.
  *   PV_ERR_MALFORMED  wrong preamble or length
  *   PV_ERR_LIMIT      a frame longer than PV_CONTROL_FRAME_MAX
  *   PV_ERR_AUTH       the handshake or a message does not decrypt
@@ -85,13 +82,6 @@ enum pv_control_state pv_control_state(const struct pv_control *control);
  */
 PV_MUST_CHECK int pv_control_handle_bytes(struct pv_control *control, struct pv_view data,
                                           size_t *ret_used);
-
-/* After pv_control_defer(): is the first message whole, and waits for pv_control_handshake()? */
-bool pv_control_is_due(const struct pv_control *control);
-/* Works on it, which is most of what a connection costs. On any thread, as long as nobody else uses
- * this machine and its rng may be used there. PV_ERR_STATE (it is not due), PV_ERR_AUTH,
- * PV_ERR_NOMEM; after the latter two the state is FAILED. */
-PV_MUST_CHECK int pv_control_handshake(struct pv_control *control);
 
 /* The message received, valid until the next handle_bytes, send or free. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_control_poll_message(struct pv_control *control, struct pv_view *ret_text);

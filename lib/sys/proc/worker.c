@@ -151,19 +151,6 @@ int pv_worker_take(struct pv_worker *w, void **ret_item)
     return r;
 }
 
-int pv_worker_reclaim(struct pv_worker *w, void **ret_item)
-{
-    int r = PV_ERR_AGAIN;
-    pthread_mutex_lock(&w->lock);
-    if (w->waiting.len > 0) {
-        *ret_item = pop_item(&w->waiting);
-        w->under_way--;
-        r = PV_OK;
-    }
-    pthread_mutex_unlock(&w->lock);
-    return r;
-}
-
 /* Work that was submitted is still run: messages that wait to be stored must not be lost at the
  * end. */
 void pv_worker_finish(struct pv_worker *w)

@@ -37,9 +37,6 @@ int pv_worker_fd(const struct pv_worker *w);
 PV_MUST_CHECK int pv_worker_submit(struct pv_worker *w, void *item);
 /* A finished item. PV_ERR_AGAIN: none now (and the descriptor is quiet until there is one). */
 PV_MUST_CHECK int pv_worker_take(struct pv_worker *w, void **ret_item);
-/* The oldest item that no thread has begun, as if it had not been submitted: who has nothing else
- * to do may run it. PV_ERR_AGAIN: none waits. */
-PV_MUST_CHECK int pv_worker_reclaim(struct pv_worker *w, void **ret_item);
 /* Waits until everything submitted has run and ends the threads; then take what is left. */
 void pv_worker_finish(struct pv_worker *w);
 /* After pv_worker_finish(). NULL is fine; returns NULL. */

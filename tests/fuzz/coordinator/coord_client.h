@@ -30,7 +30,6 @@ enum {
     SPOILT = 8,
     SEVERAL = 16,
     TIGHT = 32,
-    LENDS = 64,
     MODERN = 128,
 };
 
@@ -89,7 +88,6 @@ static inline bool move_once(struct world *w)
 {
     struct pv_coord_ready ready;
     struct pv_storeop *op = NULL;
-    struct pv_coord_proof *proof;
     struct pv_view out = pv_control_out(w->client);
     struct pv_view text;
     size_t used = 0;
@@ -97,11 +95,6 @@ static inline bool move_once(struct world *w)
     if (!w->closed && out.len > 0 && pv_coord_wants_bytes(w->coord, w->conn)) {
         pv_coord_handle_bytes(w->coord, w->conn, out, w->now);
         pv_control_wrote(w->client, out.len);
-        moved = true;
-    }
-    while (pv_coord_poll_proof(w->coord, &proof) == PV_OK) {
-        pv_coord_proof_run(proof);
-        pv_coord_handle_proof(w->coord, proof, w->now);
         moved = true;
     }
     move_raw(w);

@@ -207,7 +207,7 @@ static void *run_attempt(void *done)
     return NULL;
 }
 
-/* Provers, the store, the relay and the lease of a database have threads, which begin when the
+/* The store, the relay and the lease of a database have threads, which begin when the
  * rights are given up. */
 static void try_once(const struct world *w)
 {

@@ -25,31 +25,6 @@ enum {
     CW_ROWS = 4096,
 };
 
-/* Whether the core's owner works on what newcomers prove, in the worlds that are made from now on.
- */
-static bool cw_lends;
-
-static inline int cw_core_proves(void **state)
-{
-    (void)state;
-    cw_lends = false;
-    return 0;
-}
-
-static inline int cw_owner_proves(void **state)
-{
-    (void)state;
-    cw_lends = true;
-    return 0;
-}
-
-/* The worlds of tests whose results must not depend on who works on it. */
-#define CW_EACH_PROVES                        \
-    {"as ever", cw_core_proves, NULL},        \
-    {                                         \
-        "by its owner", cw_owner_proves, NULL \
-    }
-
 #define CW_WALL 1795161600u /* 2026-11-20, Unix seconds */
 
 struct cw_keys {
@@ -101,11 +76,6 @@ struct cw {
     struct pv_storeop *jobs[CW_JOBS];
     size_t n_jobs;
 
-    /* The proofs that the core lends: worked on at once, or left waiting. */
-    bool lends, hold_proofs;
-    struct pv_coord_proof *proofs[CW_JOBS];
-    size_t n_proofs;
-
     /* A network made by cw_create(). */
     struct cw_keys root;
     struct cw_node alice;
@@ -138,8 +108,6 @@ static inline void cw_log(void *ctx, enum pv_log_level level, const char *line)
 static inline void cw_start(struct cw *w)
 {
     assert_int_equal(pv_coord_new(&w->coord, &w->cfg, &w->rng, &w->log), PV_OK);
-    if (w->lends)
-        pv_coord_lend(w->coord);
     for (size_t i = 0; i < w->n_rows; i++) {
         for (size_t k = 0; k < w->rows[i]->n_rows; k++)
             assert_int_equal(pv_coord_load(w->coord, &w->rows[i]->rows[k]), PV_OK);
@@ -168,8 +136,6 @@ static inline void cw_free(void *ctx)
 {
     struct cw *w = ctx;
     cw_drop_clients(w);
-    for (size_t i = 0; i < w->n_proofs; i++)
-        pv_coord_proof_free(w->proofs[i]);
     pv_coord_free(w->coord);
     copymem_done(&w->copies);
     for (size_t i = 0; i < w->n_rows; i++)
@@ -189,7 +155,6 @@ static inline struct cw *cw_new(uint64_t seed)
     w->log = (struct pv_log){.level = PV_LOG_DEBUG, .sink = cw_log};
     w->now = PV_S(1000);
     w->next_conn = 1;
-    w->lends = cw_lends;
     w->coordinator = cw_keys_make(w);
     assert_int_equal(pv_sign_pk_to_dh(w->coordinator.pk, w->coordinator_dh), PV_OK);
     pv_rng_fill(&w->rng, w->secret, sizeof(w->secret));
@@ -325,24 +290,6 @@ static inline size_t cw_relay(struct cw *w)
     return datagrams;
 }
 
-/* False: there was nothing to prove. */
-static inline bool cw_prove(struct cw *w)
-{
-    struct pv_coord_proof *proof;
-    bool moved = false;
-    while (pv_coord_poll_proof(w->coord, &proof) == PV_OK) {
-        moved = true;
-        if (w->hold_proofs) {
-            assert_true(w->n_proofs < CW_JOBS);
-            w->proofs[w->n_proofs++] = proof;
-        } else {
-            pv_coord_proof_run(proof);
-            pv_coord_handle_proof(w->coord, proof, w->now);
-        }
-    }
-    return moved;
-}
-
 /* Everything that can happen without time going on. */
 static inline void cw_pump(struct cw *w)
 {
@@ -353,7 +300,6 @@ static inline void cw_pump(struct cw *w)
         moved = false;
         for (size_t i = 0; i < w->n_clients; i++)
             moved |= cw_to_coord(w, w->clients[i]);
-        moved |= cw_prove(w);
         while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK) {
             struct cw_client *c = cw_by_conn(w, ready.id);
             moved = true;
@@ -382,17 +328,6 @@ static inline void cw_release(struct cw *w, bool backwards)
     w->n_jobs = 0;
     for (size_t i = 0; i < n; i++)
         cw_serve(w, w->jobs[backwards ? n - 1 - i : i]);
-    cw_pump(w);
-}
-
-/* Works on those that were held, the latest first, and holds the next ones as well. */
-static inline void cw_release_proofs(struct cw *w)
-{
-    while (w->n_proofs > 0) {
-        struct pv_coord_proof *proof = w->proofs[--w->n_proofs];
-        pv_coord_proof_run(proof);
-        pv_coord_handle_proof(w->coord, proof, w->now);
-    }
     cw_pump(w);
 }
 

@@ -4,8 +4,6 @@
 #include "coordinator/core/coord_int.h"
 #include "proto/control/ctlmsg_words.h"
 
-PV_TEST_WORLDS(CW_EACH_PROVES);
-
 /* --- create and join ------------------------------------------------------------------------- */
 
 PV_TEST(a_network_is_created_and_its_creator_comes_back_as_member)

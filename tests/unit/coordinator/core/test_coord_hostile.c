@@ -3,8 +3,6 @@
 #include "coord_world.h"
 #include "coordinator/core/coord_int.h"
 
-PV_TEST_WORLDS(CW_EACH_PROVES);
-
 static struct pv_coord_stats stats(const struct cw *w)
 {
     struct pv_coord_stats st;
@@ -28,7 +26,6 @@ static bool raw_is_closed(struct cw *w, uint64_t id)
 {
     struct pv_coord_ready ready;
     bool closed = false;
-    (void)cw_prove(w);
     while (pv_coord_poll_ready(w->coord, &ready, w->now) == PV_OK)
         closed |= ready.id == id && ready.kind == PV_COORD_READY_CLOSE;
     return closed;

@@ -4,8 +4,6 @@
 #include "coord_world.h"
 #include "tests/unit/kem_double.h"
 
-PV_TEST_WORLDS(CW_EACH_PROVES);
-
 static struct cw *world(const struct pv_kem *kem)
 {
     struct cw *w = cw_new(7);

@@ -108,25 +108,3 @@ PV_TEST(the_limit_counts_until_items_are_taken)
     assert_ptr_equal(take(w), &world.items[1]);
     assert_ptr_equal(take(w), &world.items[2]);
 }
-
-/* The first may have been begun. */
-PV_TEST(work_that_no_thread_has_begun_can_be_taken_back)
-{
-    struct pv_worker *w = start(3, 1);
-    void *item = NULL;
-    size_t n = 0;
-    for (size_t i = 0; i < 3; i++)
-        assert_int_equal(pv_worker_submit(w, &world.items[i]), PV_OK);
-    for (; pv_worker_reclaim(w, &item) == PV_OK; n++)
-        ++*(int *)item;
-    assert_ptr_equal(item, &world.items[2]);
-    assert_true(n >= 2);
-    assert_int_equal(pv_worker_submit(w, &world.items[2]), PV_OK); /* there is room again */
-    open_gate(3);
-    for (size_t i = n; i < 4; i++)
-        (void)take(w);
-    assert_int_equal(pv_worker_take(w, &item), PV_ERR_AGAIN);
-    assert_int_equal(world.items[0], 1);
-    assert_int_equal(world.items[1], 1);
-    assert_int_equal(world.items[2], 2);
-}
