@@ -517,8 +517,8 @@ static void take_character(struct tui *u, wint_t c)
     }
 }
 
-/* One character of a paste. A key code is no key here: only newlines and tabs stay of the control
- * characters. */
+/* One character of a paste. A code that would be a key is none here: only newlines and tabs stay of
+ * the control characters. */
 static void paste_character(struct tui *u, wint_t key)
 {
     char bytes[8];

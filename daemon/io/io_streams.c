@@ -87,7 +87,7 @@ static void resume_listeners(struct pv_io_streams *all)
             pv_watch_set(l->watch, PV_LOOP_READ);
 }
 
-/* Removes it whether or not the engine knows of it. The descriptor that was freed may be what
+/* Removes it, whatever the engine knows of it. The descriptor that was freed may be what
  * listeners wait for. */
 static void remove_stream(struct pv_io_stream *st)
 {

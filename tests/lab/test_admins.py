@@ -14,7 +14,7 @@ DAY = 86400
 
 
 @scenario
-def what_a_former_admin_says_has_no_effect(lab):
+def the_word_of_a_former_admin_has_no_effect(lab):
     coordinator = lab.coordinator()
     a, b, c, d = (lab.host(n) for n in "abcd")
     lab.network(coordinator, [a, b, c])
@@ -49,7 +49,7 @@ def what_a_former_admin_says_has_no_effect(lab):
 
 
 @scenario
-def who_joins_by_an_invite_for_admins_becomes_one(lab):
+def a_machine_that_joins_by_an_invite_for_admins_becomes_one(lab):
     coordinator = lab.coordinator()
     a, b, c = (lab.host(n) for n in "abc")
     for h in (a, b, c):
@@ -216,7 +216,7 @@ def an_admin_lets_in_who_waits(lab):
 
 
 @scenario
-def who_is_denied_stays_out_and_leaves_its_name(lab):
+def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     coordinator = lab.coordinator()
     a, b, c, d = (lab.host(n) for n in "abcd")
     for h in (a, b, c, d):
@@ -241,7 +241,7 @@ def who_is_denied_stays_out_and_leaves_its_name(lab):
 
 
 @scenario
-def who_was_away_for_long_comes_back_by_itself(lab):
+def a_member_that_was_away_for_long_comes_back_by_itself(lab):
     """The coordinator's clock goes on by half a year while b is off: b has expired at all others, and
     renews itself when it is back."""
     host = lab.host("coord")

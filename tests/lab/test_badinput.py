@@ -285,7 +285,7 @@ def says(host, command, code, *words, peer="zed", url="p2pvpn://none"):
 
 
 @scenario
-def who_is_in_no_network_or_mistypes(lab):
+def a_user_in_no_network_or_who_mistypes(lab):
     url = lab.coordinator().url()
     a = lab.host("a")
     for command in sorted({c.split()[0] for c in ABOUT_PEERS + BY_ADMINS + BY_ANYBODY} | {"root", "networks"}):
@@ -304,7 +304,7 @@ def who_is_in_no_network_or_mistypes(lab):
 
 
 @scenario
-def who_may_not_or_reaches_nobody(lab):
+def a_user_who_may_not_or_reaches_nobody(lab):
     coordinator = lab.coordinator()
     a, b, c = (lab.host(n) for n in "abc")
     lab.network(coordinator, [a, b, c])

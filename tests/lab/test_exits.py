@@ -65,7 +65,7 @@ except ConnectionRefusedError:
 
 
 @scenario
-def who_uses_an_exit_reaches_nothing_inside_it(lab):
+def a_member_that_uses_an_exit_reaches_nothing_inside_it(lab):
     """The exit's own addresses, and what is in its networks (of containers, of machines in it, its LAN), private or
     public, are none of the internet's: they need an offer of their own."""
     def inside(host):
@@ -122,7 +122,7 @@ table ip published {{
 
 
 @scenario
-def what_was_begun_inside_an_exit_ends_with_its_offer(lab):
+def a_flow_begun_inside_an_exit_ends_with_its_offer(lab):
     """Neither a flow of before, nor a route that only a table of the exit's user has, leads inside."""
     def inside(host):
         host.ip("link add inside0 type veth peer name inside1", "link set inside1 up", "link set inside0 up",
@@ -202,7 +202,7 @@ def a_guarded_exit_stays_tight_when_it_or_the_daemon_dies(lab):
 
 
 @scenario
-def what_others_drop_at_the_exit_is_told_with_the_remedy(lab):
+def a_drop_by_others_at_the_exit_is_told_with_the_remedy(lab):
     """Docker's rules, as iptables-nft writes them, and another VPN of alice's."""
     _, _, alice, exit_, web = world(lab)
     exit_.nft("""

@@ -41,7 +41,7 @@ while True:
 
 
 @scenario
-def who_takes_the_ports_before_the_daemon_is_named_and_outlived(lab):
+def a_program_that_takes_the_ports_before_the_daemon_is_named_and_outlived(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     lab.network(coordinator, [a, b])

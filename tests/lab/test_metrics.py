@@ -137,7 +137,7 @@ def http_is_spoken_as_it_should_be_and_slow_clients_keep_nobody_out(lab):
 
 
 @scenario
-def what_cannot_be_served_is_said_before_anything_runs(lab):
+def an_address_that_cannot_be_served_is_said_before_anything_runs(lab):
     a = lab.host("a")
     d = lab.bin("p2pvpnd")
     listen(a, f"0.0.0.0:{PORT}")

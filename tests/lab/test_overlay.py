@@ -50,7 +50,7 @@ def big_packets_and_many_small_ones(lab):
 
 
 @scenario
-def what_does_not_belong_is_dropped(lab):
+def a_packet_that_does_not_belong_is_dropped(lab):
     """An address without a member is unreachable at once; a node cannot use another's address."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")

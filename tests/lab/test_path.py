@@ -85,7 +85,7 @@ def heals(flows, what, happen):
 
 
 @scenario
-def what_breaks_under_traffic_heals_within_a_second(lab):
+def a_path_that_breaks_under_traffic_heals_within_a_second(lab):
     _, a, b = met(lab)
     a.wait_direct(b)
     flows = [Flow(lab, a, b, 200, 7001), Flow(lab, b, a, 200, 7002)]

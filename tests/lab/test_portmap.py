@@ -277,7 +277,7 @@ def hostile_upnp_keeps_nobody(lab):
 
 
 @scenario(long="takes over a minute")
-def what_the_router_forgets_is_made_again(lab):
+def a_mapping_that_the_router_forgets_is_made_again(lab):
     """The mapping is deleted behind everybody's back; it is noticed from outside, and healed."""
     coordinator = lab.coordinator()
     routers = Router(lab, "la"), Router(lab, "lb", pmp=False)

@@ -232,7 +232,7 @@ print(n)
 
 
 @scenario
-def what_is_too_big_behind_a_gateway_is_told(lab):
+def a_packet_too_big_behind_a_gateway_is_told(lab):
     """The link between gateway and printer is narrower than the overlay. Answers of ICMP find their way to the
     user, and TCP gets through both ways."""
     printer, (admin, user, nas) = network(lab, "nas")

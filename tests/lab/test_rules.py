@@ -154,7 +154,7 @@ def guests_reach_the_game_server_only(lab):
 
 
 @scenario
-def what_is_open_ends_with_its_permission(lab):
+def an_open_flow_ends_with_its_permission(lab):
     """A connection that is there ends when a rule forbids it, at once; one in the other direction stays."""
     a, b = network(lab, "a", "b")
     serve(a, 8080)
@@ -194,7 +194,7 @@ except TimeoutError:
 
 
 @scenario
-def who_looks_for_a_game_is_answered(lab):
+def a_program_that_looks_for_a_game_is_answered(lab):
     """A beacon to 255.255.255.255, answered by one: also where the rules let the answerer begin nothing."""
     player, server, other = network(lab, "player", "server", "other")
     for h in (server, other):

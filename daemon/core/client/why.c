@@ -207,7 +207,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
                  nat->early ? ", and a packet that comes in early takes the port" : "");
 }
 
-/* Our router's part in it. */
+/* The port that our router maps, or why it maps none. */
 static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
     const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(n), PV_AF_INET);

@@ -177,7 +177,7 @@ PV_MUST_CHECK int pv_filelink_poll_transmit(struct pv_filelink *link,
  * are never 0 and below 2^28. An older one may give way. PV_ERR_LIMIT: close it. */
 PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *pk, pv_ns now,
                                        uint32_t *ret_sid);
-/* Its wish comes out as an operation; the sid is forgotten then. */
+/* Its requests come out as operations; the sid is forgotten then. */
 void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
                               pv_ns now);
 void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);

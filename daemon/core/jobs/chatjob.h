@@ -24,7 +24,7 @@ enum {
     PV_CHATJOB_MAX_BYTES = 1048576, /* of text in one answer; a list ends there, more = true. JSON
                                        writes some characters in 6 bytes: see PV_CTLSRV_MAX_OUT */
 
-    /* The room that others have here. A text counts with PV_CHATJOB_ROW_BYTES more: its row, index
+    /* The room for messages of others. A text counts with PV_CHATJOB_ROW_BYTES more: its row, index
      * entries and names cost about that, and short texts shall not be free. */
     PV_CHATJOB_ROW_BYTES = 512,
     PV_CHATJOB_MAX_UNREAD = 10000,          /* of one sender in one conversation: all that one

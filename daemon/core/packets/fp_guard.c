@@ -45,7 +45,7 @@ static bool answers_all(const struct pv_flowtable *t, const struct pv_flow *f, u
            pv_flowtable_has(t, PV_FLOW_OURS, many_spot(t, f, PV_FLOW_OURS), now_s);
 }
 
-/* The memory of a packet that the rules let the peer send, unless it belongs to a flow that this
+/* Remembers a packet that the rules let the peer send, unless it belongs to a flow that this
  * node began. A SYN begins a new one, whose ever the ports were before. */
 static void remember(struct pv_flowtable *t, const struct pv_flow *f, struct pv_flowspot spot,
                      bool many, uint32_t now_s)

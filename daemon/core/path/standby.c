@@ -109,8 +109,8 @@ static void handle_timeout(void *part, pv_ns now)
 }
 
 /* The NAT may still have a binding of that port, born before the socket: a socket lives for up to
- * the age at which bindings end, and the last binding of its port for as long again. A user that
- * kept one for longer, as a path does, has few. */
+ * the age at which bindings end, and the last binding of its port for as long again. A path,
+ * which kept one for longer, has few. */
 static bool was_used(const struct standby *s, uint16_t port, pv_ns now)
 {
     pv_ns kept = 2 * pv_bindings_end(s->node);

@@ -110,7 +110,7 @@ int pv_ctlpage_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-/* The rest of the room for unpacked bytes. */
+/* The room that is left for unpacked bytes. */
 struct unpacked {
     uint8_t *at;
     size_t left;

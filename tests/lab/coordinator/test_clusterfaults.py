@@ -174,7 +174,7 @@ def heard(c):
 
 
 @scenario(minutes=4 + FAULTS)
-def what_was_acknowledged_outlives_faults_of_three_coordinators(lab):
+def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     cluster = Cluster(lab, n=3, clocks=True, standby=True)
     rng = random.Random(SEED)
     a, b, c, g = (lab.host(n) for n in "abcg")

@@ -66,7 +66,7 @@ def a_coordinator_that_cannot_read_a_network_sends_its_members_elsewhere(lab):
 
 
 @scenario
-def what_waits_goes_out_as_soon_as_the_database_is_back(lab):
+def answers_that_wait_go_out_as_soon_as_the_database_is_back(lab):
     """An admin removes a member, and writes to one that is away, while there is no database."""
     cluster = Cluster(lab)
     a, b, c, d = (lab.host(n) for n in "abcd")

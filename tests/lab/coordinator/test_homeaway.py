@@ -150,7 +150,7 @@ def stored_after(host, token, away, seconds, back):
 
 
 @scenario
-def what_must_be_stored_is_stored_a_second_after_the_database_is_back(lab):
+def statements_to_be_stored_are_stored_a_second_after_the_database_is_back(lab):
     """It crashes, and it is cut off without a word. Others may take the machine's time for a moment,
     so one of three tries has to be in time."""
     cluster = Cluster(lab)

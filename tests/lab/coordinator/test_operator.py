@@ -254,7 +254,7 @@ def a_coordinator_that_was_away_during_the_move_is_told_later(lab):
 
 
 @scenario(long="nodes look for the preferred coordinator once a minute", minutes=6)
-def who_fell_back_returns_by_itself(lab):
+def members_that_fell_back_return_by_themselves(lab):
     second = lab.coordinator()
     first = Coordinator(lab, lab.host("first"))
     a, b = lab.host("a"), lab.host("b")

@@ -263,7 +263,7 @@ class Reign:
 
 
 @scenario(long=f"{OPERATIONS} operations and more", minutes=15 + OPERATIONS // 4)
-def what_admins_ask_for_holds_and_all_agree(lab):
+def wishes_of_admins_hold_and_all_agree(lab):
     reign = Reign(lab)
     while reign.n < OPERATIONS:
         reign.one_more()
