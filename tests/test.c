@@ -100,6 +100,12 @@ static void test_forget_allocations(void)
 
 /* --- every test's setup, body and teardown --------------------------------------------------- */
 
+/* One run of a body, in one world. */
+struct test_run {
+    CMUnitTestFunction body;
+    const struct test_world *world;
+};
+
 static const struct test_run *test_now;
 static size_t test_n_deferred_by_setup;
 static bool test_is_whole = true; /* the body of the last test came to its end */
@@ -112,7 +118,7 @@ static void test_close(void)
     test_is_whole = true;
 }
 
-int test_run_setup(void **state)
+static int test_run_setup(void **state)
 {
     static bool hooked;
     int rc = 0;
@@ -130,14 +136,14 @@ int test_run_setup(void **state)
     return rc;
 }
 
-void test_run_body(void **state)
+static void test_run_body(void **state)
 {
     test_now->body(state);
     test_is_whole = true;
 }
 
 /* The things that the body deferred end first, then those that the setup made. */
-int test_run_teardown(void **state)
+static int test_run_teardown(void **state)
 {
     int rc = 0;
     test_end_down_to(test_n_deferred_by_setup);
@@ -163,13 +169,6 @@ void test_register(struct test *t)
         at = &(*at)->next;
     t->next = *at;
     *at = t;
-}
-
-int test_run_group(const struct CMUnitTest *tests, size_t n)
-{
-    int failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
-    test_close();
-    return failed;
 }
 
 /* The name of a test's run in a world that has one. */
@@ -210,7 +209,9 @@ bool test_run_all(void)
                                            &runs[n]};
         }
     }
-    return test_run_group(tests, n) == 0;
+    bool good = _cmocka_run_group_tests("tests", tests, n, NULL, NULL) == 0;
+    test_close();
+    return good;
 }
 
 void test_skip_all(const char *why)

@@ -99,29 +99,4 @@ int test_teardown(void **state);
 /* Runs every test there is; whether all passed. */
 bool test_run_all(void);
 
-/* One run of a body, in one world. */
-struct test_run {
-    CMUnitTestFunction body;
-    const struct test_world *world;
-};
-
-/* Tables of cmocka_unit_test() and a main() of the program's own do the same, until no file has
- * them. */
-void test_run_body(void **state);
-int test_run_setup(void **state);
-int test_run_teardown(void **state);
-int test_run_group(const struct CMUnitTest *tests, size_t n);
-
-/* clang-format off */
-#undef cmocka_unit_test_setup_teardown
-#define cmocka_unit_test_setup_teardown(f, setup, teardown)  \
-    {#f, test_run_body, test_run_setup, test_run_teardown,   \
-     &(struct test_run){f, &(struct test_world){NULL, setup, teardown}}}
-/* clang-format on */
-#undef cmocka_unit_test
-#define cmocka_unit_test(f) cmocka_unit_test_setup_teardown(f, NULL, NULL)
-#undef cmocka_run_group_tests
-#define cmocka_run_group_tests(tests, setup, teardown) \
-    test_run_group(tests, sizeof(tests) / sizeof((tests)[0]))
-
 #endif /* PV_TEST_H */
