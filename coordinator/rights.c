@@ -278,7 +278,8 @@ int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
         r = pv_confine_become(NULL, rights->keep);
     if (r == PV_OK)
         r = pv_confine_calls(PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_FILES |
-                                 PV_CONFINE_CALLS_SOCKETS | PV_CONFINE_CALLS_UNIX |
+                                 PV_CONFINE_CALLS_MODES | PV_CONFINE_CALLS_SOCKETS |
+                                 PV_CONFINE_CALLS_UNIX |
                                  PV_CONFINE_CALLS_LOAD, /* PostgreSQL, the resolver */
                              NULL, 0);
     if (r < 0)

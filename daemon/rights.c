@@ -65,18 +65,18 @@ uint32_t pv_rights_own_uid(const struct pv_confine_user *user)
 
 /* --- the state directory ------------------------------------------------------------------- */
 
-/* A file with a second name may be anybody's: it is left alone, and so is what is no file. */
+/* A file with a second name may be anybody's: it is left alone, and so is what is no file. None is
+ * opened for reading, which root.key's mode forbids to a root without capabilities. */
 static int give_file(int dir, const char *name, uid_t before, const struct pv_confine_user *user)
 {
     struct stat st;
-    /* O_NONBLOCK: nothing is waited for, whatever it is. */
-    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT || errno == ELOOP || errno == ENXIO ? PV_OK : -errno;
+        return errno == ENOENT ? PV_OK : -errno;
     int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
     bool ours = S_ISREG(st.st_mode) && st.st_nlink == 1 && (st.st_uid == 0 || st.st_uid == before);
     if (r == PV_OK && ours && (st.st_uid != user->uid || st.st_gid != user->gid) &&
-        fchown(fd, user->uid, user->gid) < 0)
+        fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0)
         r = -errno;
     close(fd);
     return r;

@@ -135,11 +135,13 @@ static int sync_parent(const char *path)
     return r;
 }
 
-/* fchmod() because the umask takes bits from open()'s mode; O_NOFOLLOW because the directory may be
- * writable by others. */
+/* fchmod() because the umask takes bits from open()'s mode. A new file each time: others may be
+ * able to write in the directory, and could have the one that is there open. */
 static int write_tmp(const char *tmp, struct pv_view data, unsigned mode)
 {
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    int fd = unlink(tmp) < 0 && errno != ENOENT
+                 ? -1
+                 : open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
     if (fd < 0)
         return -errno;
     int r = fchmod(fd, (mode_t)mode) < 0 ? -errno : PV_OK;

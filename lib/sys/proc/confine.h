@@ -109,6 +109,9 @@ enum {
     PV_CONFINE_CALLS_NETFILTER = 1 << 4, /* netlink sockets of netfilter */
     PV_CONFINE_CALLS_UNIX = 1 << 5,      /* with SOCKETS: unix sockets to anywhere */
     PV_CONFINE_CALLS_LOAD = 1 << 6,      /* programs and libraries: what can be run is mapped */
+    /* Other modes for files by name. Without it a file whose mode gives its own user nothing is
+     * closed to that user, and the call is EPERM. */
+    PV_CONFINE_CALLS_MODES = 1 << 7,
 };
 
 enum {

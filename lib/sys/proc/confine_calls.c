@@ -91,9 +91,7 @@ static const char *const file_calls[] = {"open",
                                          "pwritev",
                                          "preadv2",
                                          "pwritev2",
-                                         "chmod",
                                          "fchmod",
-                                         "fchmodat",
                                          "chown",
                                          "fchown",
                                          "fchown32",
@@ -117,6 +115,9 @@ static const char *const file_calls[] = {"open",
                                          "inotify_add_watch",
                                          "inotify_rm_watch",
                                          NULL};
+
+/* What opens a file to its user that its mode has closed: fchmod() needs it open already. */
+static const char *const mode_calls[] = {"chmod", "fchmodat", "fchmodat2", NULL};
 
 static const char *const socket_calls[] = {
     "bind",        "listen",      "accept",          "accept4",    "connect",
@@ -246,12 +247,17 @@ static int add_rule(scmp_filter_ctx f, uint32_t action, const char *name, unsign
     return r == -EDOM || r == -EEXIST || r == -EACCES ? PV_OK : r;
 }
 
-static int allow_all(scmp_filter_ctx f, const char *const *names)
+static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names)
 {
     int r = PV_OK;
     for (; *names != NULL && r == PV_OK; names++)
-        r = add_rule(f, SCMP_ACT_ALLOW, *names, 0, NULL);
+        r = add_rule(f, action, *names, 0, NULL);
     return r;
+}
+
+static int allow_all(scmp_filter_ctx f, const char *const *names)
+{
+    return add_all(f, SCMP_ACT_ALLOW, names);
 }
 
 static int allow_if(scmp_filter_ctx f, const char *name, int arg, uint64_t value)
@@ -393,6 +399,10 @@ static int fill(scmp_filter_ctx f, unsigned groups, const struct pv_confine_call
         r = allow_memory(f, (groups & PV_CONFINE_CALLS_LOAD) != 0);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_FILES) != 0)
         r = allow_all(f, file_calls);
+    if (r == PV_OK)
+        r = add_all(f,
+                    (groups & PV_CONFINE_CALLS_MODES) != 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM),
+                    mode_calls);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_SOCKETS) != 0)
         r = allow_sockets(f, (groups & PV_CONFINE_CALLS_UNIX) != 0);
     if (r == PV_OK && (groups & PV_CONFINE_CALLS_NETFILTER) != 0)

@@ -308,6 +308,38 @@ PV_TEST(unix_sockets_and_code_are_for_who_asks)
 #endif
 }
 
+/* As the file's owner, without root's right to read it all the same. */
+static void change_modes(void *ctx)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s/closed", (const char *)ctx);
+    EXPECT(pv_confine_become(NULL, 0) == PV_OK && pv_confine_no_new_privs() == PV_OK);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+    EXPECT(fd >= 0);
+    EXPECT(pv_confine_calls(CALLS, NULL, 0) == PV_OK);
+    EXPECT(open(path, O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+    EXPECT(chmod(path, 0600) < 0 && errno == EPERM);
+    EXPECT(fchmodat(AT_FDCWD, path, 0600, 0) < 0 && errno == EPERM);
+    EXPECT(open(path, O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
+    EXPECT(fchmod(fd, 0) == 0); /* whoever has it open has it */
+}
+
+static void change_modes_where_that_is_allowed(void *ctx)
+{
+    EXPECT(pv_confine_no_new_privs() == PV_OK);
+    EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_MODES, NULL, 0) == PV_OK);
+    EXPECT(chmod(ctx, 0700) == 0);
+}
+
+PV_TEST(a_file_whose_mode_closes_it_stays_closed_to_its_user)
+{
+    char dir[] = "/tmp/pvtest.XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    expect_fine(change_modes, dir);
+    expect_fine(change_modes_where_that_is_allowed, dir);
+    assert_int_equal(test_dir_remove(dir), 0);
+}
+
 static void spawn_and_one_more(void *ctx)
 {
     static const struct pv_confine_call more[] = {{"socket", 0, AF_PACKET},
