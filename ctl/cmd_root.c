@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cmd_root.c - the root key of a network on paper or on a stick. The passphrase stays in this
- * program: p2pvpnd gets the key that Argon2id makes of it, and seals or opens with that. And
+ * program, and so does what export seals, which it reads itself: p2pvpnd cannot (adr 0054). For
+ * import the keeper gets the key that Argon2id makes of the passphrase, and opens with that. And
  * another transport key.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "crypto/ct.h"
@@ -87,32 +91,26 @@ static int get_passphrase(struct pv_cli *cli, bool fresh, char buf[static PASSPH
     return code;
 }
 
-/* The key of a passphrase, as the request carries it. The passphrase is gone before p2pvpnd is
- * asked: waiting for an answer must not prolong its life. 0 or an exit code. */
+/* The key of a passphrase, which is gone before p2pvpnd is asked: waiting for an answer must not
+ * prolong its life. 0 or an exit code. */
 static int make_key(struct pv_cli *cli, bool fresh, const struct pv_paperkey *paper,
-                    struct pv_ctlapi_request *req)
+                    uint8_t ret_key[static PV_PWHASH_KEY_LEN])
 {
     char passphrase[PASSPHRASE_BUF];
-    uint8_t key[PV_PWHASH_KEY_LEN];
     int code = get_passphrase(cli, fresh, passphrase);
-    req->secret = code == 0 ? calloc(1, PV_KEY_TEXT_BUF) : NULL;
-    if (code == 0 && req->secret == NULL)
-        code = pv_cli_no_memory(cli);
     if (code == 0) {
-        int r = pv_pwhash(key, pv_view(passphrase, strlen(passphrase)), paper->salt, paper->cost);
-        if (r == PV_OK)
-            (void)pv_key_format(key, req->secret);
-        else if (r == PV_ERR_NOMEM)
+        int r =
+            pv_pwhash(ret_key, pv_view(passphrase, strlen(passphrase)), paper->salt, paper->cost);
+        if (r == PV_ERR_NOMEM)
             code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
                                "the passphrase needs %u MiB of free memory for a moment: close "
                                "something, or do it on a larger machine",
                                (unsigned)(((uint64_t)1 << paper->cost.memory) >> 20));
-        else
+        else if (r != PV_OK)
             code = pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                                "the text asks for more than p2pvpn ever writes: is it a root key?");
     }
     pv_wipe(passphrase, sizeof(passphrase));
-    pv_wipe(key, sizeof(key));
     return code;
 }
 
@@ -139,14 +137,9 @@ static void print_paper(struct pv_cli *cli, const struct pv_paperkey *paper, con
                          "libqrencode");
 }
 
-static int print_export(struct pv_cli *cli, struct pv_paperkey *paper, const json_t *body)
+static int print_export(struct pv_cli *cli, const struct pv_paperkey *paper, const json_t *body)
 {
-    const char *box = pv_json_text(body, "box", "");
     const char *network = pv_json_text(body, "network", NULL);
-    size_t len = 0;
-    if (pv_b64url_decode(box, strlen(box), paper->box, sizeof(paper->box), &len) != PV_OK ||
-        len != sizeof(paper->box))
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "p2pvpnd is of another version: restart it");
     if (cli->json) {
         char code[PV_PAPERKEY_CHARS + 1];
         pv_paperkey_format_code(paper, code);
@@ -164,6 +157,38 @@ static int print_export(struct pv_cli *cli, struct pv_paperkey *paper, const jso
     return 0;
 }
 
+/* p2pvpnd names the file, and may have been taken over: what is no key of its public half is
+ * neither shown nor sealed, and nothing is followed or waited for. 0 or an exit code. */
+static int read_root(struct pv_cli *cli, const json_t *body,
+                     uint8_t ret_seed[static PV_SIGN_SEED_LEN])
+{
+    const char *file = pv_json_text(body, "file", ""), *key = pv_json_text(body, "key", "");
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN], want[PV_SIGN_PK_LEN];
+    char text[PV_KEY_TEXT_BUF + 2] = "";
+    struct stat st;
+    if (pv_key_parse(key, want) != PV_OK)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "p2pvpnd is of another version: restart it");
+    int fd = open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "cannot read %.200s: %s: run this as root, where p2pvpnd runs", file,
+                           strerror(errno));
+    ssize_t n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, text, sizeof(text) - 1) : -1;
+    close(fd);
+    text[n < 0 ? 0 : n] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    bool is_key = pv_key_parse(text, ret_seed) == PV_OK;
+    pv_wipe(text, sizeof(text));
+    if (is_key)
+        pv_sign_keypair(ret_seed, sk, pk);
+    pv_wipe(sk, sizeof(sk));
+    if (is_key && memcmp(pk, want, sizeof(pk)) == 0)
+        return 0;
+    pv_wipe(ret_seed, PV_SIGN_SEED_LEN);
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                       "%.200s is not the root key that p2pvpnd has: restart p2pvpnd", file);
+}
+
 /* The salt is drawn for this one text: two exports of a key have nothing in common, and who has
  * both learns no more than from one. */
 static int export_root(struct pv_cli *cli)
@@ -171,13 +196,20 @@ static int export_root(struct pv_cli *cli)
     struct pv_paperkey paper = {.cost = PV_PWHASH_COST};
     struct pv_ctlapi_request req;
     const struct pv_rng rng = pv_entropy();
+    uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
     json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_EXPORT, 0);
     pv_rng_fill(&rng, paper.salt, sizeof(paper.salt));
-    int code = make_key(cli, true, &paper, &req);
+    int code = make_key(cli, true, &paper, key);
     if (code == 0)
         code = pv_cli_ask(cli, &req, &body);
     pv_ctlapi_request_done(&req);
+    if (code == 0)
+        code = read_root(cli, body, seed);
+    if (code == 0)
+        pv_paperkey_seal(paper.box, key, seed);
+    pv_wipe(key, sizeof(key));
+    pv_wipe(seed, sizeof(seed));
     if (code == 0)
         code = print_export(cli, &paper, body);
     json_decref(body);
@@ -243,17 +275,22 @@ static int import_root(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     struct pv_paperkey paper;
     char box[PV_B64_LEN(PV_PAPERKEY_BOX_LEN) + 1];
+    uint8_t key[PV_PWHASH_KEY_LEN];
     if (pass != NULL && strcmp(pass, "-") == 0 && strcmp(file, "-") == 0)
         return pv_cli_usage(cli, "key and passphrase cannot both come from standard input");
     int code = read_paper(cli, file, &paper);
     if (code != 0)
         return code;
     pv_ctlapi_request_init(&req, PV_CTLAPI_ROOT_IMPORT, 0);
-    code = make_key(cli, false, &paper, &req);
+    code = make_key(cli, false, &paper, key);
+    req.secret = code == 0 ? calloc(1, PV_KEY_TEXT_BUF) : NULL;
+    if (req.secret != NULL)
+        (void)pv_key_format(key, req.secret);
+    pv_wipe(key, sizeof(key));
     if (code == 0 &&
         pv_b64url_encode(pv_view(paper.box, sizeof(paper.box)), box, sizeof(box)) == PV_OK)
         req.text = strdup(box);
-    if (code == 0 && req.text == NULL)
+    if (code == 0 && (req.secret == NULL || req.text == NULL))
         code = pv_cli_no_memory(cli);
     if (code == 0)
         code = pv_cli_ask_and_print(cli, &req, print_import);

@@ -22,6 +22,7 @@
 #include "daemon/rights.h"
 #include "daemon/settings.h"
 #include "daemon/store/identity.h"
+#include "daemon/store/keeper.h"
 #include "daemon/store/store.h"
 #include "proto/local/ctlapi_wipe.h"
 #include "sys/file/file.h"
@@ -76,6 +77,8 @@ struct daemon {
     struct pv_identity *identity; /* pv_secret_alloc() */
     struct pv_helper *helper;
     struct pv_door *door;
+    struct pv_keeper *keeper;
+    char root_file[PATH_MAX]; /* for the user */
     struct pv_store *store;
     struct pv_engine *engine;
     struct pv_io *io;
@@ -320,6 +323,24 @@ static int open_keys(struct daemon *d, const uint8_t *transport_key)
         return say(EXIT_FAILED, "keys: no locked memory: raise the memlock limit (ulimit -l)");
     if (pv_identity_load(d->state, transport_key, &d->rng, d->identity, error) < 0)
         return say(EXIT_FAILED, "%s", error);
+    d->identity->has_root = pv_keeper_key(d->keeper, &d->identity->root);
+    return EXIT_OK;
+}
+
+/* Once nobody else uses the state directory, and before a packet is read. */
+static int open_keeper(struct daemon *d)
+{
+    char error[PV_JOB_ERROR_MAX];
+    bool exposed = false;
+    if (state_path(d, "root.key", d->root_file) != EXIT_OK)
+        return EXIT_USAGE;
+    if (pv_keeper_open(d->keeper, d->state, &d->user, &exposed, error) < 0)
+        return say(EXIT_FAILED, "%s", error);
+    if (exposed)
+        pv_log(&d->log, PV_LOG_WARN,
+               "what=\"%.150s can be read by all of p2pvpnd\" why=\"the file system keeps no "
+               "modes\"",
+               d->root_file);
     return EXIT_OK;
 }
 
@@ -530,6 +551,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
     memcpy(cfg.relay_user, s->relay_user, sizeof(cfg.relay_user));
     memcpy(cfg.relay_password, s->relay_password, sizeof(cfg.relay_password));
     snprintf(cfg.tun_name, sizeof(cfg.tun_name), "%s", d->tun);
+    cfg.root_file = d->root_file;
     default_node_name(&d->rng, cfg.hostname);
     int r = pv_engine_new(&d->engine, &cfg, pv_clock_now());
     /* The engine has its own copies. These hold preshared keys and the relays' password. */
@@ -548,6 +570,7 @@ static int open_store(struct daemon *d)
     int r = pv_store_open(&d->store, d->state, error);
     if (r >= 0) {
         pv_store_set_chat_max(d->store, d->settings.chat_max);
+        pv_store_set_keeper(d->store, d->keeper);
         r = pv_store_load(d->store, &saved, error);
     }
     if (r < 0)
@@ -701,6 +724,8 @@ static int start(struct daemon *d, const uint8_t *transport_key)
     if (code == EXIT_OK)
         code = lock_state(d);
     if (code == EXIT_OK)
+        code = open_keeper(d);
+    if (code == EXIT_OK)
         code = open_udp(d);
     for (bool again = true; code == EXIT_OK && again;)
         code = live(d, transport_key, &again);
@@ -718,6 +743,7 @@ static void finish_daemon(struct daemon *d)
 {
     pv_supervisor_close(&d->supervisor);
     d->door = pv_door_stop(d->door);
+    d->keeper = pv_keeper_stop(d->keeper);
     pv_udp_group_close(&d->udp);
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
@@ -741,10 +767,12 @@ static int serve(struct daemon *d)
     d->rng = pv_entropy();
     d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
-    /* The helper and the door first: they must not inherit a key or a descriptor of a file. */
+    /* Helper, door and keeper first: they must not inherit a key or a descriptor of a file. */
     int r = pv_helper_start(&d->helper, run_task);
     if (r >= 0)
         r = pv_door_start(&d->door);
+    if (r >= 0)
+        r = pv_keeper_start(&d->keeper);
     if (r >= 0)
         r = pv_crypto_init();
     if (r < 0)

@@ -15,10 +15,8 @@
 #include "crypto/sign.h"
 #include "sys/file/file.h"
 
-static const char *const key_files[] = {"identity.key", "transport.key",
-                                        "root.key"}; /* root last */
-
-static const char transport_file[] = "transport.key";
+static const char identity_file[] = "identity.key", transport_file[] = "transport.key",
+                  root_file[] = "root.key";
 enum {
     KEY_LINE = PV_KEY_TEXT + 24, /* bytes of a line: a key, a blank, a number, the line's end */
     KEYS_FILE = KEY_LINE * PV_JOB_KEYS,
@@ -112,13 +110,13 @@ static int read_transport(const char *dir, struct pv_identity *id,
 /* By a temporary file and a rename (pv_file_write()): a power cut leaves the old key or the new
  * one. */
 static int write_key(const char *dir, const char *name, const uint8_t key[static PV_KEY_LEN],
-                     char ret_error[static PV_JOB_ERROR_MAX])
+                     unsigned mode, char ret_error[static PV_JOB_ERROR_MAX])
 {
     char path[PATH_MAX], text[PV_KEY_TEXT_BUF + 1];
     key_path(dir, name, path);
     pv_key_format(key, text);
     text[PV_KEY_TEXT] = '\n';
-    int r = pv_file_write(path, pv_view(text, PV_KEY_TEXT + 1), 0600);
+    int r = pv_file_write(path, pv_view(text, PV_KEY_TEXT + 1), mode);
     pv_wipe(text, sizeof(text));
     if (r < 0)
         snprintf(ret_error, PV_JOB_ERROR_MAX, "write %.120s: %s%s", path, pv_strstatus(r),
@@ -134,7 +132,7 @@ static int read_or_make(const char *dir, const char *name, const struct pv_rng *
     if (r != PV_ERR_NOT_FOUND)
         return r;
     pv_rng_fill(rng, ret_key, PV_KEY_LEN);
-    return write_key(dir, name, ret_key, ret_error);
+    return write_key(dir, name, ret_key, 0600, ret_error);
 }
 
 static int read_or_make_transport(const char *dir, const struct pv_rng *rng, struct pv_identity *id,
@@ -144,7 +142,7 @@ static int read_or_make_transport(const char *dir, const struct pv_rng *rng, str
     if (r != PV_ERR_NOT_FOUND)
         return r;
     pv_rng_fill(rng, id->dh_sk, sizeof(id->dh_sk));
-    return write_key(dir, transport_file, id->dh_sk, ret_error);
+    return write_key(dir, transport_file, id->dh_sk, 0600, ret_error);
 }
 
 int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct pv_rng *rng,
@@ -153,7 +151,7 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
     struct pv_identity *id = ret_identity;
     uint8_t seed[PV_SIGN_SEED_LEN];
     memset(id, 0, sizeof(*id));
-    int r = read_or_make(dir, "identity.key", rng, seed, ret_error);
+    int r = read_or_make(dir, identity_file, rng, seed, ret_error);
     if (r >= 0)
         pv_sign_keypair(seed, id->sign_sk, id->sign_pk);
     pv_wipe(seed, sizeof(seed));
@@ -163,21 +161,21 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
         r = read_or_make_transport(dir, rng, id, ret_error);
     if (r >= 0)
         pv_dh_public(id->dh_sk, id->dh_pk);
-    if (r >= 0) {
-        r = read_key(dir, "root.key", id->root_seed, ret_error);
-        id->has_root = r >= 0;
-        if (r == PV_ERR_NOT_FOUND)
-            r = PV_OK;
-    }
     if (r < 0)
         pv_wipe(id, sizeof(*id));
     return r;
 }
 
+int pv_identity_read_root(const char *dir, uint8_t ret_seed[static PV_KEY_LEN],
+                          char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return read_key(dir, root_file, ret_seed, ret_error);
+}
+
 int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN],
                           char ret_error[static PV_JOB_ERROR_MAX])
 {
-    return write_key(dir, "root.key", seed, ret_error);
+    return write_key(dir, root_file, seed, 0, ret_error);
 }
 
 int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
@@ -202,17 +200,25 @@ int pv_identity_save_transport(const char *dir, const struct pv_job_keys *keys,
     return r;
 }
 
-/* Files that are gone already are no failure: the user asks for an end, not for a change. */
-int pv_identity_forget(const char *dir, bool root, char ret_error[static PV_JOB_ERROR_MAX])
+/* A file that is gone already is no failure: the user asks for an end, not for a change. */
+static int delete_key(const char *dir, const char *name, char ret_error[static PV_JOB_ERROR_MAX])
 {
-    for (size_t i = 0; i < PV_ARRAY_LEN(key_files) - !root; i++) {
-        char path[PATH_MAX];
-        key_path(dir, key_files[i], path);
-        if (unlink(path) < 0 && errno != ENOENT) {
-            int r = -errno;
-            snprintf(ret_error, PV_JOB_ERROR_MAX, "delete %.120s: %s", path, pv_strstatus(r));
-            return r;
-        }
-    }
-    return PV_OK;
+    char path[PATH_MAX];
+    key_path(dir, name, path);
+    if (unlink(path) == 0 || errno == ENOENT)
+        return PV_OK;
+    int r = -errno;
+    snprintf(ret_error, PV_JOB_ERROR_MAX, "delete %.120s: %s", path, pv_strstatus(r));
+    return r;
+}
+
+int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    int r = delete_key(dir, identity_file, ret_error);
+    return r < 0 ? r : delete_key(dir, transport_file, ret_error);
+}
+
+int pv_identity_forget_root(const char *dir, char ret_error[static PV_JOB_ERROR_MAX])
+{
+    return delete_key(dir, root_file, ret_error);
 }

@@ -25,6 +25,7 @@ struct pv_store {
     sqlite3 *db; /* of it */
     char dir[PATH_MAX];
     uint64_t chat_max; /* bytes of all messages */
+    struct pv_keeper *keeper;
 };
 
 /* --- opening ------------------------------------------------------------------------------- */
@@ -87,6 +88,11 @@ struct pv_store *pv_store_close(struct pv_store *store)
         free(store);
     }
     return NULL;
+}
+
+void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper)
+{
+    store->keeper = keeper;
 }
 
 void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes)
@@ -204,7 +210,7 @@ static handler_fn *const HANDLERS[PV_JOB_KINDS] = {
     [PV_JOB_FORGET_NETWORK] = forget_network,
     [PV_JOB_SET_META] = set_meta,
     [PV_JOB_PUT_ENDPOINTS] = put_endpoints,
-    [PV_JOB_SAVE_ROOT] = nothing,
+    [PV_JOB_KEEP_ROOT] = nothing,
     [PV_JOB_SAVE_KEYS] = nothing,
     [PV_JOB_CHAT] = chat,
 };
@@ -218,7 +224,7 @@ bool pv_store_serves(enum pv_job_kind kind)
 static void run_one(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     /* save_keys() has done it. */
-    if (job->kind == PV_JOB_SAVE_ROOT || job->kind == PV_JOB_SAVE_KEYS)
+    if (job->kind == PV_JOB_KEEP_ROOT || job->kind == PV_JOB_SAVE_KEYS)
         return;
     int r = exec(s, "SAVEPOINT job");
     if (r >= 0)
@@ -245,14 +251,17 @@ static void forget_keys(struct pv_store *s, const struct pv_job *job, struct pv_
      * would leave a network without keys. */
     if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget != PV_FORGET_NETWORK &&
         result->status >= 0)
-        result->status = pv_identity_forget(s->dir, job->u.forget == PV_FORGET_ROOT, result->error);
+        result->status = pv_identity_forget(s->dir, result->error);
+    if (job->kind == PV_JOB_FORGET_NETWORK && job->u.forget == PV_FORGET_ROOT &&
+        result->status >= 0)
+        result->status = pv_keeper_forget(s->keeper, result->error);
 }
 
 /* Keys are stored before the transaction that may rely on them is. */
 static void save_keys(struct pv_store *s, struct pv_job *job, struct pv_job_result *result)
 {
-    if (job->kind == PV_JOB_SAVE_ROOT)
-        result->status = pv_identity_save_root(s->dir, job->u.root_seed, result->error);
+    if (job->kind == PV_JOB_KEEP_ROOT)
+        result->status = pv_keeper_have(s->keeper, &job->u.root, result->root_pk, result->error);
     else if (job->kind == PV_JOB_SAVE_KEYS)
         result->status = pv_identity_save_transport(s->dir, &job->u.keys, result->error);
     else

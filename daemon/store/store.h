@@ -12,6 +12,7 @@
 #include "base/pv.h"
 #include "daemon/core/engine.h"
 #include "daemon/core/jobs/job.h"
+#include "daemon/store/keeper.h"
 
 enum {
     PV_STORE_SCHEMA = 5, /* PRAGMA user_version */
@@ -32,10 +33,12 @@ PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
 struct pv_store *pv_store_close(struct pv_store *store); /* NULL is fine; returns NULL */
 /* How many bytes all messages may have; 0: PV_CHATJOB_MAX_TOTAL. Before its first job. */
 void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes);
+/* Who has the root key, borrowed. Before a job that is about that. */
+void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper);
 
 /* Is this kind of job the store's? */
 bool pv_store_serves(enum pv_job_kind kind);
-/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secrets of SAVE_ROOT and
+/* Runs n jobs in order, results[i] for jobs[i] (written whole). The secrets of KEEP_ROOT and
  * SAVE_KEYS are wiped from their jobs. A job that fails does not undo the others. */
 void pv_store_run(struct pv_store *store, struct pv_job *const *jobs, struct pv_job_result *results,
                   size_t n);

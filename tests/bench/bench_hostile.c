@@ -310,7 +310,7 @@ static void put_statement(struct world *w, struct pv_statement *st, const struct
     uint8_t raw[PV_STATEMENT_MAX];
     size_t len = 0;
     memcpy(st->network_id, w->network, sizeof(st->network_id));
-    check(pv_statement_make(st, signer->sk, NULL, raw, sizeof(raw), &len) == PV_OK,
+    check(pv_statement_make(st, pv_signer_sk(signer->sk), NULL, raw, sizeof(raw), &len) == PV_OK,
           "cannot make a statement");
     put(w, pv_view(raw, len), by, time);
 }
@@ -373,7 +373,7 @@ static void create(struct world *w)
     w->root = keys_make(w);
     w->creator = node_make(w);
     pv_coordlist_put(&out, w->coordinator.pk, &addr, 1);
-    struct pv_create make = {.root_sk = w->root.sk,
+    struct pv_create make = {.root = pv_signer_sk(w->root.sk),
                              .node_sk = w->creator.id.sk,
                              .transport = w->creator.dh_pk,
                              .network_name = "hostile",

@@ -457,7 +457,7 @@ static void create_network(struct bench *b, const struct pv_url *url, struct net
     net->wall = (uint64_t)time(NULL);
     pv_coordlist_put(&w, url->pk, &url->addr, 1);
     const struct pv_create create = {
-        .root_sk = root.sk,
+        .root = pv_signer_sk(root.sk),
         .node_sk = net->admin.sk,
         .transport = net->admin.transport_pk,
         .network_name = "bench",

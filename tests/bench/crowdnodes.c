@@ -96,7 +96,7 @@ static uint32_t make_net(struct nodes *a, struct net *net, const struct node *ad
     pv_sign_keypair(seed, net->invite_sk, invite.invite);
     pv_coordlist_put(&w, a->shared->pk, &addr, 1);
     const struct pv_create create = {
-        .root_sk = root_sk,
+        .root = pv_signer_sk(root_sk),
         .node_sk = admin->sign_sk,
         .transport = admin->dh_pk,
         .network_name = "crowd",
@@ -111,7 +111,7 @@ static uint32_t make_net(struct nodes *a, struct net *net, const struct node *ad
     add_row(a, net, pv_view(made.coordinators.raw, made.coordinators.len));
     add_row(a, net, pv_made_view(&made.admin));
     add_row(a, net, pv_made_view(&made.member));
-    crowd_check(pv_make_invite(net->id, admin->sign_sk, &invite, &said), "invite");
+    crowd_check(pv_make_invite(net->id, pv_signer_sk(admin->sign_sk), &invite, &said), "invite");
     add_row(a, net, pv_made_view(&said));
     return made.ip4;
 }

@@ -219,7 +219,7 @@ static void make_network(struct load_node *n)
     pv_sign_keypair(net->invite_seed, net->invite_sk, net->invite_pk);
     pv_coordlist_put(&w, n->load->url.pk, &n->load->url.addr, 1);
     const struct pv_create create = {
-        .root_sk = net->root_sk,
+        .root = pv_signer_sk(net->root_sk),
         .node_sk = n->sign_sk,
         .transport = n->dh_pk,
         .network_name = "bench",
@@ -255,7 +255,8 @@ static void ask_invite(struct load_node *n)
         .not_before = (uint64_t)time(NULL) - 60, .not_after = UINT64_MAX, .uses = USES};
     struct pv_made made;
     memcpy(invite.invite, net->invite_pk, sizeof(invite.invite));
-    load_check(pv_make_invite(net->made.network_id, n->sign_sk, &invite, &made), "invite");
+    load_check(pv_make_invite(net->made.network_id, pv_signer_sk(n->sign_sk), &invite, &made),
+               "invite");
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
     n->step = LOAD_INVITE;

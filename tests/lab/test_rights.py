@@ -92,6 +92,8 @@ def every_process_has_what_it_needs_and_no_more(lab):
     look(a, below["p2pvpnd-helper"], 0, HELPER, 2, "the helper")
     look(a, below["p2pvpnd-door"], 0, USER_CAPS, 2, "the door")
     look(a, below["p2pvpnd-notify"], 0, NOTIFY, 0, "the notifier")
+    look(a, below["p2pvpnd-keeper"], UID, 0, 2, "the keeper")
+    equal(owner(a, f"{STATE}/root.key"), f"{UID} 0", "the root key's file")
     watch = a.start(*a.as_user(), lab.bin("p2pvpnctl"), "status", "--watch", name="watch")
     porter = wait("a porter", lambda: children(a, pid).get("p2pvpnd-porter"))
     wait("the porter to be alice's", lambda: status_of(a, porter)["Uid"].split()[1] ==
@@ -253,7 +255,7 @@ while True:
     could, said = attack(a)
     not_ = [line for line in said.splitlines() if line.startswith("could not: ")]
     equal(could, ["start a task"], f"what it could do, of:\n{said}")
-    equal(len(not_), 12, f"the attempts, of:\n{said}")
+    equal(len(not_), 17, f"the attempts, of:\n{said}")
     equal(network(), before, "the network of the host")
     check(a.run("test", "-e", "/tmp/x", check_rc=False).code != 0, "a file of its choice")
     a.ping(b)

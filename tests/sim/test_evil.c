@@ -261,7 +261,8 @@ static void invent(struct liar *l, const uint8_t *network_id)
     seed[0] = 2;
     pv_sign_keypair(seed, node_sk, pk);
     memset(m.transport, 9, sizeof(m.transport));
-    assert_int_equal(pv_make_invite(network_id, invite_sk, &inv, &l->invented_invite), PV_OK);
+    assert_int_equal(pv_make_invite(network_id, pv_signer_sk(invite_sk), &inv, &l->invented_invite),
+                     PV_OK);
     assert_int_equal(pv_make_member(network_id, invite_sk, node_sk, &m, &l->invented_member),
                      PV_OK);
     memcpy(receipt.network_id, network_id, sizeof(receipt.network_id));
@@ -306,8 +307,10 @@ static void approve(struct liar *l, const uint8_t *network_id, const uint8_t *no
     uint8_t seed[32] = {3}, sk[64];
     struct pv_st_admin grant = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = 1};
     pv_sign_keypair(seed, sk, grant.node);
-    assert_int_equal(pv_make_admin(network_id, sk, &grant, &l->invented_grant), PV_OK);
-    assert_int_equal(pv_make_admission(network_id, sk, node, 1, &l->invented_admission), PV_OK);
+    assert_int_equal(pv_make_admin(network_id, pv_signer_sk(sk), &grant, &l->invented_grant),
+                     PV_OK);
+    assert_int_equal(
+        pv_make_admission(network_id, pv_signer_sk(sk), node, 1, &l->invented_admission), PV_OK);
 }
 
 static bool has_member(struct sim_node *n, const struct sim_node *other)
@@ -472,7 +475,7 @@ static void make_foreign(struct liar *l)
     seed[0] = 5;
     pv_sign_keypair(seed, node_sk, pk);
     pv_coordlist_put(&w, pk, &hp, 1);
-    struct pv_create c = {.root_sk = root_sk,
+    struct pv_create c = {.root = pv_signer_sk(root_sk),
                           .node_sk = node_sk,
                           .transport = transport,
                           .network_name = "other",

@@ -208,7 +208,8 @@ static void put_next(struct world *w, struct person *p)
     struct cw_keys k = cw_keys_make(w->cw);
     struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(w->nets[p->net], p->node.id.sk, &invite, &p->made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->nets[p->net], pv_signer_sk(p->node.id.sk), &invite, &p->made), PV_OK);
     pv_statement_hash(pv_made_view(&p->made), p->hash);
     p->putting = true;
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordinator.h"
@@ -394,7 +393,6 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    uint8_t root[PV_SIGN_SK_LEN];
     struct pv_put *put;
     const struct pv_invite_terms terms = {.uses = req->uses,
                                           .expires_s = req->expires_s,
@@ -410,11 +408,9 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     }
     if (!may_invite(a, req->admin, handle))
         return;
-    int r = req->admin ? pv_rootkey_open(a->node, root) : PV_OK;
-    if (r == PV_OK)
-        r = pv_invite_make(a->node, req->admin ? root : a->node->identity->sign_sk, &terms, now,
-                           &put);
-    pv_wipe(root, sizeof(root));
+    int r =
+        pv_invite_make(a->node, req->admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node),
+                       &terms, now, &put);
     if (r != PV_OK) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: try again",
                         pv_strstatus(r));
@@ -483,7 +479,7 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
                      "invite revoke: that is no invite id: `p2pvpnctl invite list` shows them");
         return;
     }
-    int r = pv_ending_revoke(a->node, a->node->identity->sign_sk, PV_REVOKE_INVITE, pk, now);
+    int r = pv_ending_revoke(a->node, pv_node_signer(a->node), PV_REVOKE_INVITE, pk, now);
     if (r == PV_ERR_NOT_FOUND) {
         answer_error(a, handle, PV_CTLAPI_FAILED,
                      "invite revoke: no such invite: `p2pvpnctl invite list` shows them");
@@ -591,24 +587,20 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
     struct admin *a = part;
     struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
     const struct pv_member *m = subject(a, req->peer, "admin revoke", handle);
-    uint8_t root[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN];
     (void)p;
     if (m == NULL)
         return;
-    bool has_root = pv_rootkey_open(a->node, root) == PV_OK;
-    const uint8_t *sk = has_root ? root : a->node->identity->sign_sk;
+    const struct pv_signer by = pv_rootkey_signer(a->node);
     memcpy(pk, m->node, sizeof(pk));
-    if (has_root ? !is_up(a, "admin revoke", handle)
-                 : !may_sign(a, "admin revoke", PV_RIGHT_REVOKE, handle)) {
-        pv_wipe(root, sizeof(root));
+    if (pv_rootkey_is_here(a->node) ? !is_up(a, "admin revoke", handle)
+                                    : !may_sign(a, "admin revoke", PV_RIGHT_REVOKE, handle))
         return;
-    }
     int r = pv_roster_rights(a->node->roster, pk) == 0 ? PV_ERR_NOT_FOUND : PV_OK;
     if (r == PV_OK)
-        r = pv_ending_invites(a->node, sk, pk, req->keep_invite, &w.told, now);
+        r = pv_ending_invites(a->node, by, pk, req->keep_invite, &w.told, now);
     if (r == PV_OK)
-        r = pv_ending_rights(a->node, sk, pk, now);
-    pv_wipe(root, sizeof(root));
+        r = pv_ending_rights(a->node, by, pk, now);
     if (r == PV_ERR_NOT_FOUND) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED,
                         "admin revoke: %s is no admin: `p2pvpnctl peers` shows who is one",

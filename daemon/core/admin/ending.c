@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
 #include "proto/roster/roster_make.h"
@@ -19,11 +18,11 @@ static const uint8_t *own_pk(const struct pv_node *n)
 
 /* Takes what was said again into the roster. A statement without room there, or memory, must not
  * keep anybody from being removed: it stays as it was, and the log says so. */
-static void say_again(struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *sk,
+static void say_again(struct pv_node *n, const struct pv_roster_entry *x, struct pv_signer by,
                       pv_ns now)
 {
     struct pv_made_long made;
-    int r = pv_make_again(n->roster, sk, &x->st, pv_node_wall_s(n, now), &made);
+    int r = pv_make_again(n->roster, by, &x->st, pv_node_wall_s(n, now), &made);
     const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
     if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
         r = PV_ERR_REFUSED;
@@ -61,53 +60,69 @@ static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x,
  * for the coordinators of another admin in office, so that what they have in order stands. It never
  * vouches for those of the admin who goes: a stolen machine may have moved the network to a
  * coordinator of its own, which would date back whatever it says. */
-static void keep_list(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+static void keep_list(struct pv_node *n, struct pv_signer by, const uint8_t *pk, pv_ns now)
 {
     const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
     const uint8_t *root = pv_roster_root(n->roster);
     if (record == NULL || memcmp(record->st.signer, root, PV_SIGN_PK_LEN) == 0)
         return;
     bool is_own = memcmp(record->st.signer, pk, PV_SIGN_PK_LEN) == 0;
-    /* Ed25519 secret keys end with the public one. */
-    bool is_root = memcmp(sk + PV_SIGN_SEED_LEN, root, PV_SIGN_PK_LEN) == 0;
+    bool is_root = memcmp(pv_signer_pk(by), root, PV_SIGN_PK_LEN) == 0;
     if (is_own && pv_roster_rights(n->roster, own_pk(n)) != 0)
-        say_again(n, record, n->identity->sign_sk, now);
+        say_again(n, record, pv_node_signer(n), now);
     else if (is_own || is_root)
-        say_again(n, record, sk, now);
+        say_again(n, record, by, now);
 }
 
 /* The statements of pk that would fall with its rights count by this key from now on. New
  * statements stand behind all others, so the walk meets each once. */
-static void inherit(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+static void inherit(struct pv_node *n, struct pv_signer by, const uint8_t *pk, pv_ns now)
 {
     if (pv_roster_rights(n->roster, pk) == 0)
         return;
-    keep_list(n, sk, pk, now);
+    keep_list(n, by, pk, now);
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (would_fall(n, x, pk))
-            say_again(n, x, sk, now);
+            say_again(n, x, by, now);
     }
 }
 
 /* --- removals and ends ------------------------------------------------------------------------ */
 
-int pv_ending_revoke(struct pv_node *n, const uint8_t *sk, enum pv_st_revoked_kind kind,
-                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+enum {
+    RIGHTS = 0, /* beside enum pv_st_revoked_kind */
+};
+
+static int make_next(const struct pv_node *n, struct pv_signer by,
+                     const struct pv_st_revocation *what, size_t *iter, struct pv_made_long *to)
 {
-    struct pv_st_revocation what = {.kind = (uint8_t)kind, .time = pv_node_wall_s(n, now)};
+    struct pv_made end;
+    if (what->kind != RIGHTS)
+        return pv_make_revocation(n->roster, by, what, iter, to);
+    int r = pv_make_rights_end(n->roster, by, what->pk, what->time, iter, &end);
+    if (r == PV_OK) {
+        to->len = end.len;
+        memcpy(to->raw, end.raw, end.len);
+    }
+    return r;
+}
+
+/* Takes membership, rights or an invite away by as many statements as it takes: all or none. */
+static int take_away(struct pv_node *n, struct pv_signer by, uint8_t kind, const uint8_t *pk,
+                     pv_ns now)
+{
+    struct pv_st_revocation what = {.kind = kind, .time = pv_node_wall_s(n, now)};
     struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
     struct pv_made_long *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
     size_t iter = 0, n_items = 0;
     int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
     memcpy(what.pk, pk, sizeof(what.pk));
-    if (r == PV_OK && kind == PV_REVOKE_NODE)
-        inherit(n, sk, what.pk, now);
     do {
         if (r == PV_OK && n_items == PV_CTL_ITEMS_MAX)
             r = PV_ERR_LIMIT;
         if (r == PV_OK)
-            r = pv_make_revocation(n->roster, sk, &what, &iter, &made[n_items]);
+            r = make_next(n, by, &what, &iter, &made[n_items]);
         if (r == PV_OK) {
             items[n_items] =
                 (struct pv_ctl_item){.statement = pv_view(made[n_items].raw, made[n_items].len)};
@@ -120,45 +135,29 @@ int pv_ending_revoke(struct pv_node *n, const uint8_t *sk, enum pv_st_revoked_ki
     return r;
 }
 
+int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    uint8_t copy[PV_SIGN_PK_LEN]; /* it may be the roster's, which changes */
+    memcpy(copy, pk, sizeof(copy));
+    if (kind == PV_REVOKE_NODE)
+        inherit(n, by, copy, now);
+    return take_away(n, by, (uint8_t)kind, copy, now);
+}
+
 /* An admin may remove this node in turn, and only root's word stands above both. */
 int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    uint8_t root[PV_SIGN_SK_LEN];
-    if (pv_roster_rights(n->roster, pk) == 0 || pv_rootkey_open(n, root) != PV_OK)
-        return pv_ending_revoke(n, n->identity->sign_sk, PV_REVOKE_NODE, pk, now);
-    int r = pv_ending_revoke(n, root, PV_REVOKE_NODE, pk, now);
-    pv_wipe(root, sizeof(root));
-    return r;
+    return pv_ending_revoke(
+        n, pv_roster_rights(n->roster, pk) == 0 ? pv_node_signer(n) : pv_rootkey_signer(n),
+        PV_REVOKE_NODE, pk, now);
 }
 
-static int end_rights(struct pv_node *n, const uint8_t *sk, const uint8_t *pk, pv_ns now)
+int pv_ending_rights(struct pv_node *n, struct pv_signer by,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    struct pv_ctl_item items[PV_CTL_ITEMS_MAX];
-    struct pv_made *made = calloc(PV_CTL_ITEMS_MAX, sizeof(*made));
-    size_t iter = 0, n_items = 0;
-    int r = made == NULL ? PV_ERR_NOMEM : PV_OK;
-    do {
-        if (r == PV_OK && n_items == PV_CTL_ITEMS_MAX)
-            r = PV_ERR_LIMIT;
-        if (r == PV_OK)
-            r = pv_make_rights_end(n->roster, sk, pk, pv_node_wall_s(n, now), &iter,
-                                   &made[n_items]);
-        if (r == PV_OK) {
-            items[n_items] = (struct pv_ctl_item){.statement = pv_made_view(&made[n_items])};
-            n_items++;
-        }
-    } while (r == PV_OK && iter != 0);
-    if (r == PV_OK && pv_membership_add(n, items, n_items, now) > 0)
-        r = PV_ERR_REFUSED;
-    free(made);
-    return r;
-}
-
-int pv_ending_rights(struct pv_node *n, const uint8_t *sk, const uint8_t pk[static PV_SIGN_PK_LEN],
-                     pv_ns now)
-{
-    inherit(n, sk, pk, now);
-    return end_rights(n, sk, pk, now);
+    inherit(n, by, pk, now);
+    return take_away(n, by, RIGHTS, pk, now);
 }
 
 /* Does it let in somebody yet? */
@@ -176,12 +175,12 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
     told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
     told->uses_left = inv.uses - inv.used;
     memcpy(told->invite_id, inv.invite, sizeof(told->invite_id));
-    return keep ? PV_OK
-                : pv_ending_revoke(n, n->identity->sign_sk, PV_REVOKE_INVITE, inv.invite, now);
+    return keep ? PV_OK : pv_ending_revoke(n, pv_node_signer(n), PV_REVOKE_INVITE, inv.invite, now);
 }
 
-int pv_ending_invites(struct pv_node *n, const uint8_t *sk, const uint8_t pk[static PV_SIGN_PK_LEN],
-                      bool keep, struct pv_ctlapi_told *told, pv_ns now)
+int pv_ending_invites(struct pv_node *n, struct pv_signer by,
+                      const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
+                      struct pv_ctlapi_told *told, pv_ns now)
 {
     const void *iter = NULL;
     struct pv_roster_invite inv;
@@ -192,7 +191,7 @@ int pv_ending_invites(struct pv_node *n, const uint8_t *sk, const uint8_t pk[sta
             continue;
         told->invites++;
         if (!keep)
-            r = pv_ending_revoke(n, sk, PV_REVOKE_INVITE, inv.invite, now);
+            r = pv_ending_revoke(n, by, PV_REVOKE_INVITE, inv.invite, now);
     }
     return r;
 }
@@ -208,9 +207,9 @@ void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now)
         stands = !would_fall(n, x, own_pk(n));
     if (pv_roster_rights(n->roster, own_pk(n)) == 0)
         return;
-    int r = pv_ending_invites(n, n->identity->sign_sk, own_pk(n), false, told, now);
+    int r = pv_ending_invites(n, pv_node_signer(n), own_pk(n), false, told, now);
     if (r == PV_OK && stands)
-        r = end_rights(n, n->identity->sign_sk, own_pk(n), now);
+        r = take_away(n, pv_node_signer(n), RIGHTS, own_pk(n), now);
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_WARN, "what=\"rights not given up\" why=\"%s\"", pv_strstatus(r));
 }

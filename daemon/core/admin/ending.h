@@ -14,21 +14,21 @@
 #include "crypto/sign.h"
 #include "daemon/core/node/node.h"
 
-/* Revokes a node or an invite, signed with sk. PV_ERR_NOT_FOUND: there is no such key;
+/* Revokes a node or an invite, signed by this key. PV_ERR_NOT_FOUND: there is no such key;
  * PV_ERR_REFUSED: this node's roster does not take it; PV_ERR_NOMEM, PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_ending_revoke(struct pv_node *n, const uint8_t *sk,
+PV_MUST_CHECK int pv_ending_revoke(struct pv_node *n, struct pv_signer by,
                                    enum pv_st_revoked_kind kind,
                                    const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 /* Removes a node for good: an admin by root's key where that is here, else by this node's. Errors
  * as above. */
 PV_MUST_CHECK int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                                    pv_ns now);
-/* Ends all rights of a key, signed with sk. Errors as above. */
-PV_MUST_CHECK int pv_ending_rights(struct pv_node *n, const uint8_t *sk,
+/* Ends all rights of a key, signed by this key. Errors as above. */
+PV_MUST_CHECK int pv_ending_rights(struct pv_node *n, struct pv_signer by,
                                    const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 /* Revokes the open invites of an admin, who has their tokens; keep: only counts them. told->invites
  * and told->invites_kept say what was done. Errors as above. */
-PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, const uint8_t *sk,
+PV_MUST_CHECK int pv_ending_invites(struct pv_node *n, struct pv_signer by,
                                     const uint8_t pk[static PV_SIGN_PK_LEN], bool keep,
                                     struct pv_ctlapi_told *told, pv_ns now);
 

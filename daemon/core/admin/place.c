@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
@@ -61,13 +60,9 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
 /* The word of the node itself, or of root or an admin about another one. */
 static int sign_place(struct pv_node *n, const struct pv_st_place *place, struct pv_made *ret_made)
 {
-    uint8_t root[PV_SIGN_SK_LEN];
     bool own = memcmp(place->node, n->identity->sign_pk, sizeof(place->node)) == 0;
-    bool has_root = !own && pv_rootkey_open(n, root) == PV_OK;
-    int r = pv_make_place(pv_roster_network_id(n->roster), has_root ? root : n->identity->sign_sk,
-                          place, ret_made);
-    pv_wipe(root, sizeof(root));
-    return r;
+    return pv_make_place(pv_roster_network_id(n->roster),
+                         own ? pv_node_signer(n) : pv_rootkey_signer(n), place, ret_made);
 }
 
 /* The contents of the statement; who it is about, its number and its time follow at the signing. */

@@ -132,24 +132,16 @@ static void succeed(struct relocation *x)
 
 /* --- signing ---------------------------------------------------------------------------------- */
 
-/* The key that signs here: root's where this machine has it, for receipts of a coordinator that
- * root names count for more (adr/0019); else this node's own. */
-static void signing_key(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_SK_LEN])
-{
-    if (pv_rootkey_open(n, ret_sk) != PV_OK)
-        memcpy(ret_sk, n->identity->sign_sk, PV_SIGN_SK_LEN);
-}
-
 /* The number of the next record. A thief of an admin's machine may have taken the last number there
  * is, so that nobody would change the list again: such records are ended by name, one after the
  * other. PV_ERR_REFUSED: this key may not. */
-static int next_seq(struct relocation *x, const uint8_t *sk, uint64_t *ret_seq, pv_ns now)
+static int next_seq(struct relocation *x, struct pv_signer by, uint64_t *ret_seq, pv_ns now)
 {
     struct pv_node *n = x->node;
     const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
     while (record != NULL && record->st.u.coordinators.seq == UINT64_MAX) {
         struct pv_made end;
-        int r = pv_make_end(pv_roster_network_id(n->roster), sk, &record->st,
+        int r = pv_make_end(pv_roster_network_id(n->roster), by, &record->st,
                             pv_node_wall_s(n, now), &end);
         const struct pv_ctl_item item = {.statement = pv_made_view(&end)};
         if (r != PV_OK)
@@ -166,14 +158,12 @@ static int next_seq(struct relocation *x, const uint8_t *sk, uint64_t *ret_seq, 
 /* Signed by this node: root's key need not be here, and the record spreads like any statement. */
 static int sign_record(struct relocation *x, pv_ns now)
 {
-    uint8_t sk[PV_SIGN_SK_LEN];
+    const struct pv_signer by = pv_rootkey_signer(x->node);
     uint64_t seq;
-    signing_key(x->node, sk);
-    int status = next_seq(x, sk, &seq, now);
+    int status = next_seq(x, by, &seq, now);
     if (status == PV_OK)
-        status = pv_make_coordinators(pv_roster_network_id(x->node->roster), sk, seq,
+        status = pv_make_coordinators(pv_roster_network_id(x->node->roster), by, seq,
                                       pv_view(x->list.bytes, x->list.len), &x->record);
-    pv_wipe(sk, sizeof(sk));
     return status;
 }
 
@@ -554,21 +544,17 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static bool may_begin(struct relocation *x, uint64_t handle)
 {
     struct pv_node *n = x->node;
-    uint8_t sk[PV_SIGN_SK_LEN];
     const char *why = NULL;
     if (!pv_node_need_network(n, "network coordinators", handle))
         return false;
-    signing_key(n, sk);
-    /* Ed25519 secret keys end with the public one. */
     if (pv_node_self(n) == NULL)
         why = "this node is no member: `p2pvpnctl status` says why";
-    else if (pv_roster_rights(n->roster, sk + PV_SIGN_SEED_LEN) == 0)
+    else if (pv_roster_rights(n->roster, pv_signer_pk(pv_rootkey_signer(n))) == 0)
         why = "this node is no admin: ask one who is";
     else if (!n->up)
         why = "this node is down: `p2pvpnctl up` first";
     else if (x->step != NONE)
         why = "another change is under way: wait for it";
-    pv_wipe(sk, sizeof(sk));
     if (why == NULL)
         return true;
     pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "network coordinators: %s", why);

@@ -11,13 +11,15 @@
 
 extern const struct pv_part pv_part_rootkey;
 
-/* The root key of this network, to be wiped after use. PV_ERR_NOT_FOUND: it is not here; a key that
- * is left over from another network is of no use. */
-PV_MUST_CHECK int pv_rootkey_open(const struct pv_node *n, uint8_t ret_sk[static PV_SIGN_SK_LEN]);
+/* Does this machine keep the root key of this network? One that is left over from another network
+ * is of no use. */
 bool pv_rootkey_is_here(const struct pv_node *n);
+/* What signs an admin's word here: the root key where it is, since its word stands above that of
+ * admins and outlives them (adr 0019), else this node's own key. */
+struct pv_signer pv_rootkey_signer(const struct pv_node *n);
 
 /* Makes a key an admin with all rights. PV_ERR_NOT_FOUND (no root key), PV_ERR_REFUSED (the roster
- * does not take it), PV_ERR_NOMEM. */
+ * does not take it), PV_ERR_CLOSED (the keeper is gone), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rootkey_grant(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                                    pv_ns now);
 

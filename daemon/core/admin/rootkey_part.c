@@ -1,32 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* rootkey_part.c - makes admins of those who joined by an invite of root's, as soon as this node
- * hears of them; and hands the root key out and takes it, sealed with a key that the client made of
- * a passphrase: neither the root key nor the passphrase passes the control socket. */
+ * hears of them; says where the root key is, for export, and has the keeper take one, sealed with a
+ * key that the client made of a passphrase. The passphrase never passes the control socket. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/roster/paperkey.h"
 
 struct rootkey {
     struct pv_node *node;
-    bool pending;    /* somebody may be due */
-    bool saving;     /* an imported key is being written */
-    uint64_t handle; /* of the client that waits for it, and may be gone */
+    const char *file; /* borrowed: of the root key */
+    bool pending;     /* somebody may be due */
+    bool saving;      /* an imported key is being written */
+    uint64_t handle;  /* of the client that waits for it, and may be gone */
 };
 
 static int make_rootkey(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                         void **ret_part)
 {
     struct rootkey *k = calloc(1, sizeof(*k));
-    (void)cfg;
     (void)now;
     if (k == NULL)
         return PV_ERR_NOMEM;
     k->node = node;
+    k->file = cfg->root_file;
     *ret_part = k;
     return PV_OK;
 }
@@ -99,24 +98,15 @@ static void answer_error(struct rootkey *k, uint64_t handle, enum pv_ctlapi_code
     pv_ctlsrv_fail(k->node->ctl, handle, code, text);
 }
 
-/* The key in the request; answers itself when it is none. */
-static bool take_key(struct rootkey *k, const struct pv_ctlapi_request *req, const char *what,
-                     uint8_t ret_key[static PV_PWHASH_KEY_LEN], uint64_t handle)
-{
-    if (pv_key_parse(req->secret, ret_key) == PV_OK)
-        return true;
-    pv_ctlsrv_failf(k->node->ctl, handle, PV_CTLAPI_USAGE, "%s: \"key\" is no key: use p2pvpnctl",
-                    what);
-    return false;
-}
-
-/* A key that is left over from another network is given out as well: it may be the only one. */
+/* Its file is for root alone, and p2pvpnctl seals what is in it: whoever has taken this process
+ * over could have the key sealed for himself. A key that is left over from another network may be
+ * the only one, too. */
 static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                             uint64_t handle, pv_ns now)
 {
     struct rootkey *k = part;
     struct pv_node *n = k->node;
-    uint8_t key[PV_PWHASH_KEY_LEN], box[PV_PAPERKEY_BOX_LEN];
+    (void)req;
     (void)p;
     (void)now;
     if (!n->identity->has_root) {
@@ -125,46 +115,19 @@ static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv
                      "`p2pvpnctl create`, or where it was imported");
         return;
     }
-    if (!take_key(k, req, "root export", key, handle))
-        return;
-    pv_paperkey_seal(box, key, n->identity->root_seed);
-    pv_wipe(key, sizeof(key));
     pv_ctlsrv_answer(
         n->ctl, handle,
         pv_ctlapi_root_json(pv_rootkey_is_here(n) ? pv_roster_network(n->roster)->name : NULL,
-                            pv_view(box, sizeof(box))));
-}
-
-/* Opens the box and looks whose key it is. PV_ERR_MALFORMED, PV_ERR_AUTH (another passphrase),
- * PV_ERR_REFUSED (of another network), PV_ERR_EXISTS (another network's root key is here). */
-static int open_box(const struct pv_node *n, const char *text, const uint8_t *key,
-                    uint8_t ret_seed[static PV_SIGN_SEED_LEN])
-{
-    uint8_t box[PV_PAPERKEY_BOX_LEN], sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    size_t len = 0;
-    int r = pv_b64url_decode(text, strlen(text), box, sizeof(box), &len);
-    if (r != PV_OK || len != sizeof(box))
-        return PV_ERR_MALFORMED;
-    r = pv_paperkey_open(ret_seed, key, box);
-    if (r != PV_OK)
-        return r;
-    pv_sign_keypair(ret_seed, sk, pk);
-    pv_wipe(sk, sizeof(sk));
-    if (memcmp(pk, pv_roster_root(n->roster), sizeof(pk)) != 0)
-        r = PV_ERR_REFUSED;
-    else if (n->identity->has_root && !pv_rootkey_is_here(n))
-        r = PV_ERR_EXISTS;
-    if (r != PV_OK)
-        pv_wipe(ret_seed, PV_SIGN_SEED_LEN);
-    return r;
+                            k->file, n->identity->root.pk));
 }
 
 /* Each of these has another remedy. A wrong passphrase has the exit code of a wrong token, so that
  * scripts may ask for it again. */
-static void fail_import(struct rootkey *k, int status, uint64_t handle)
+static void fail_import(struct rootkey *k, const struct pv_job_result *result)
 {
     const char *network = pv_roster_network(k->node->roster)->name;
     char text[PV_CTLAPI_ERROR_BUF];
+    const int status = result->status;
     if (status == PV_ERR_AUTH)
         snprintf(text, sizeof(text),
                  "root import: the passphrase is not the one it was exported with: try again");
@@ -176,10 +139,16 @@ static void fail_import(struct rootkey *k, int status, uint64_t handle)
     else if (status == PV_ERR_EXISTS)
         snprintf(text, sizeof(text),
                  "root import: the root key of another network is on this machine: keep it by "
-                 "`p2pvpnctl root export`, delete STATE/root.key, restart p2pvpnd, try again");
+                 "`p2pvpnctl root export`, delete %.200s, restart p2pvpnd, try again",
+                 k->file);
     else
-        snprintf(text, sizeof(text), "root import: %s: use p2pvpnctl", pv_strstatus(status));
-    answer_error(k, handle, status == PV_ERR_AUTH ? PV_CTLAPI_BAD_TOKEN : PV_CTLAPI_REFUSED, text);
+        snprintf(text, sizeof(text), "root import: %s", result->error);
+    answer_error(k, k->handle,
+                 status == PV_ERR_AUTH      ? PV_CTLAPI_BAD_TOKEN
+                 : status == PV_ERR_REFUSED ? PV_CTLAPI_REFUSED
+                 : status == PV_ERR_EXISTS  ? PV_CTLAPI_REFUSED
+                                            : PV_CTLAPI_FAILED,
+                 text);
 }
 
 /* The key is here and on disk: this node acts as an admin from now on. */
@@ -201,39 +170,40 @@ static void imported(struct rootkey *k, uint64_t handle, pv_ns now)
                      "run it again");
 }
 
-/* A key that is here already is not written again; the node becomes an admin all the same, as its
- * rights may have ended since. */
+/* Key and box of the request. */
+static bool take_request(const struct pv_ctlapi_request *req, struct pv_job_root *ret_root)
+{
+    size_t len = 0;
+    return pv_key_parse(req->secret, ret_root->key) == PV_OK &&
+           pv_b64url_decode(req->text, strlen(req->text), ret_root->box, sizeof(ret_root->box),
+                            &len) == PV_OK &&
+           len == sizeof(ret_root->box);
+}
+
+/* The keeper opens the box. A key that is here already is not written again; the node becomes an
+ * admin all the same, as its rights may have ended since. */
 static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                             uint64_t handle, pv_ns now)
 {
     struct rootkey *k = part;
     struct pv_node *n = k->node;
-    uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
-    struct pv_job *job = NULL;
     (void)p;
+    (void)now;
     if (k->saving) {
         answer_error(k, handle, PV_CTLAPI_FAILED, "root import: another one is under way: wait");
         return;
     }
-    if (!take_key(k, req, "root import", key, handle))
-        return;
-    int r = open_box(n, req->text, key, seed);
-    pv_wipe(key, sizeof(key));
-    if (r != PV_OK) {
-        fail_import(k, r, handle);
-        return;
-    }
-    if (n->identity->has_root) {
-        pv_wipe(seed, sizeof(seed));
-        imported(k, handle, now);
+    struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
+    if (job != NULL && !take_request(req, &job->u.root)) {
+        pv_job_free(job);
+        answer_error(k, handle, PV_CTLAPI_USAGE,
+                     "root import: \"key\" is no key, or \"box\" no box: use p2pvpnctl");
         return;
     }
-    /* It waits in the identity's locked memory until it is on disk. */
-    memcpy(n->identity->root_seed, seed, sizeof(n->identity->root_seed));
-    job = pv_job_new(PV_JOB_SAVE_ROOT);
-    if (job != NULL)
-        memcpy(job->u.root_seed, seed, sizeof(job->u.root_seed));
-    pv_wipe(seed, sizeof(seed));
+    if (job != NULL) {
+        job->u.root.import = true;
+        memcpy(job->u.root.pk, pv_roster_root(n->roster), sizeof(job->u.root.pk));
+    }
     k->saving = job != NULL && pv_jobqueue_submit(&n->jobs, job, &pv_part_rootkey, 0);
     k->handle = handle;
     if (!k->saving)
@@ -248,16 +218,17 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     struct pv_node *n = k->node;
     (void)tag;
     k->saving = false;
+    if (result->status == PV_OK) {
+        memcpy(n->identity->root.pk, result->root_pk, sizeof(result->root_pk));
+        n->identity->has_root = true;
+    }
     /* The network may have been left while the disk was slow; the key stays as that of create
      * does. */
-    n->identity->has_root = result->status == PV_OK;
-    if (result->status != PV_OK)
-        pv_wipe(n->identity->root_seed, sizeof(n->identity->root_seed));
-    if (result->status != PV_OK)
-        answer_error(k, k->handle, PV_CTLAPI_FAILED, result->error);
-    else if (n->roster == NULL)
+    if (n->roster == NULL)
         answer_error(k, k->handle, PV_CTLAPI_NOT_JOINED,
-                     "root import: this machine left the network meanwhile; the key is kept");
+                     "root import: this machine left the network meanwhile");
+    else if (result->status != PV_OK)
+        fail_import(k, result);
     else
         imported(k, k->handle, now);
 }

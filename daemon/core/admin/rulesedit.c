@@ -177,7 +177,7 @@ int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_
     if (memcmp(st->signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0)
         r = pv_make_slot_empty(st, n->identity->sign_sk, pv_node_wall_s(n, now), &made);
     if (r == PV_ERR_LIMIT)
-        r = pv_make_end(pv_roster_network_id(n->roster), n->identity->sign_sk, st,
+        r = pv_make_end(pv_roster_network_id(n->roster), pv_node_signer(n), st,
                         pv_node_wall_s(n, now), &made);
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
@@ -229,7 +229,7 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
         struct pv_statement st = x->st;
         if (!rename_key(&st, from, to))
             continue;
-        int r = pv_make_again(n->roster, n->identity->sign_sk, &st, pv_node_wall_s(n, now), &made);
+        int r = pv_make_again(n->roster, pv_node_signer(n), &st, pv_node_wall_s(n, now), &made);
         const struct pv_ctl_item item = {.statement = pv_view(made.raw, made.len)};
         if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
             r = PV_ERR_REFUSED;

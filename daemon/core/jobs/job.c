@@ -38,7 +38,7 @@ struct pv_job *pv_job_free(struct pv_job *job)
     case PV_JOB_SET_NETWORK:
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_PUT_ENDPOINTS:
-    case PV_JOB_SAVE_ROOT:
+    case PV_JOB_KEEP_ROOT:
     case PV_JOB_SAVE_KEYS:
     case PV_JOB_RESOLVE:
     case PV_JOB_IFACE_DOWN:

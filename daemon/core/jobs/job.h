@@ -14,6 +14,8 @@
 #include "base/netplan.h"
 #include "base/pv.h"
 #include "base/text.h"
+#include "crypto/aead.h"
+#include "crypto/pwhash.h"
 #include "crypto/sign.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/jobs/portmapjob.h"
@@ -24,18 +26,18 @@ enum pv_job_kind {
     PV_JOB_FORGET_NETWORK, /* store: roster, chat stays; and keys as forget says */
     PV_JOB_SET_META,       /* store: one named value (high-water marks, cursors, up) */
     PV_JOB_PUT_ENDPOINTS,  /* store: where one member was reached, in place of what is there */
-    PV_JOB_SAVE_ROOT,  /* file: the network's root secret, mode 0600; wiped from the job after */
-    PV_JOB_SAVE_KEYS,  /* file: the transport keys, in place of those there */
-    PV_JOB_RESOLVE,    /* worker: host name to addresses */
-    PV_JOB_IFACE_UP,   /* helper: open the TUN, set addresses, MTU, routes; idempotent */
-    PV_JOB_IFACE_DOWN, /* helper: remove the TUN */
-    PV_JOB_NETPLAN,    /* helper: what the host's network shall be like; whole, idempotent */
-    PV_JOB_CHAT,       /* store: see chatjob.h */
-    PV_JOB_NOTIFY,     /* notifier: run the configured program for one message */
-    PV_JOB_NAMES,      /* file: replace a names file (base/names.h), or remove both */
-    PV_JOB_PORTMAP,    /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
-    PV_JOB_OWNER,      /* worker: whose a TCP connection of this machine is */
-    PV_JOB_KINDS,      /* no kind: how many there are */
+    PV_JOB_KEEP_ROOT,      /* keeper: makes or takes a root key; wiped from the job after */
+    PV_JOB_SAVE_KEYS,      /* file: the transport keys, in place of those there */
+    PV_JOB_RESOLVE,        /* worker: host name to addresses */
+    PV_JOB_IFACE_UP,       /* helper: open the TUN, set addresses, MTU, routes; idempotent */
+    PV_JOB_IFACE_DOWN,     /* helper: remove the TUN */
+    PV_JOB_NETPLAN,        /* helper: what the host's network shall be like; whole, idempotent */
+    PV_JOB_CHAT,           /* store: see chatjob.h */
+    PV_JOB_NOTIFY,         /* notifier: run the configured program for one message */
+    PV_JOB_NAMES,          /* file: replace a names file (base/names.h), or remove both */
+    PV_JOB_PORTMAP,        /* worker: asks the router by NAT-PMP or UPnP, see portmapjob.h */
+    PV_JOB_OWNER,          /* worker: whose a TCP connection of this machine is */
+    PV_JOB_KINDS,          /* no kind: how many there are */
 };
 
 enum {
@@ -145,6 +147,15 @@ enum pv_job_forget {
     PV_FORGET_ROOT, /* all of these, and the root key */
 };
 
+/* What the keeper is asked for (daemon/store/keeper.h). PV_ERR_AUTH: another passphrase;
+ * PV_ERR_REFUSED: of another network; PV_ERR_EXISTS: it keeps that of another network. */
+struct pv_job_root {
+    bool import;                    /* a key from outside; else one of its own, made when missing */
+    uint8_t key[PV_PWHASH_KEY_LEN]; /* import: opens the box (proto/roster/paperkey.h) */
+    uint8_t box[PV_SIGN_SEED_LEN + PV_AEAD_TAG_LEN];
+    uint8_t pk[PV_SIGN_PK_LEN]; /* import: whose it must be */
+};
+
 struct pv_job {
     uint64_t id;
     enum pv_job_kind kind;
@@ -154,7 +165,7 @@ struct pv_job {
         enum pv_job_forget forget;
         struct pv_job_set_meta set_meta;
         struct pv_job_put_endpoints put_endpoints;
-        uint8_t root_seed[PV_SIGN_SEED_LEN];
+        struct pv_job_root root;
         struct pv_job_keys keys;
         struct pv_job_resolve resolve;
         struct pv_job_iface *iface; /* owned */
@@ -178,6 +189,7 @@ struct pv_job_result {
     struct pv_chatjob_result *chat;      /* CHAT: owned; NULL otherwise or on failure */
     struct pv_portmapjob_result portmap; /* PORTMAP, with a status of its own */
     enum pv_chat_typist typist;          /* OWNER */
+    uint8_t root_pk[PV_SIGN_PK_LEN];     /* KEEP_ROOT: of the key that is kept and on disk now */
 };
 
 /* Frees what the job owns (secrets wiped) and the job itself; NULL is fine; returns NULL. */

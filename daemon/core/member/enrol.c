@@ -125,17 +125,8 @@ uint64_t pv_enrol_job_tag(const struct pv_enrol *x)
 
 static int make_network(struct pv_enrol *x, pv_ns now)
 {
-    uint8_t root_sk[PV_SIGN_SK_LEN];
-    uint8_t root_pk[PV_SIGN_PK_LEN];
-    /* A root that is there already may still rule a network made before: it is used again, never
-     * overwritten. */
-    if (!x->node->identity->has_root)
-        pv_rng_fill(&x->node->rng, x->node->identity->root_seed,
-                    sizeof(x->node->identity->root_seed));
-    x->node->identity->has_root = true;
-    pv_sign_keypair(x->node->identity->root_seed, root_sk, root_pk);
     const struct pv_create c = {
-        .root_sk = root_sk,
+        .root = pv_signer_kept(&x->node->identity->root),
         .node_sk = x->node->identity->sign_sk,
         .transport = x->node->identity->dh_pk,
         .network_name = x->network,
@@ -145,24 +136,31 @@ static int make_network(struct pv_enrol *x, pv_ns now)
         .wall = pv_node_wall_s(x->node, now),
     };
     int r = pv_make_create(&c, &x->created);
-    pv_wipe(root_sk, sizeof(root_sk));
     if (r == PV_OK)
         memcpy(x->network_id, x->created.network_id, sizeof(x->network_id));
     return r;
 }
 
-/* The root secret is on disk before anybody hears of the network: losing it would orphan it. */
-static void save_root(struct pv_enrol *x, pv_ns now)
+/* The root key is on disk before anybody hears of the network: losing it would orphan it. One that
+ * is there already may still rule a network made before: it is used again, never overwritten. */
+static void have_root(struct pv_enrol *x, pv_ns now)
 {
-    struct pv_job *job = pv_job_new(PV_JOB_SAVE_ROOT);
+    struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
     x->step = PV_ENROL_ROOT;
     x->jobs = 1;
-    if (job != NULL) {
-        memcpy(job->u.root_seed, x->node->identity->root_seed, sizeof(job->u.root_seed));
-        if (pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
-            return;
-    }
-    pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+    if (job == NULL ||
+        !pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, pv_enrol_job_tag(x)))
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
+}
+
+/* Root signs the network, and then others may hear of it. */
+static void root_is_there(struct pv_enrol *x, pv_ns now)
+{
+    int r = make_network(x, now);
+    if (r == PV_OK)
+        connect_guest(x, now);
+    else
+        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
 }
 
 /* The URL's coordinator becomes a list of one, in the form that statements have. */
@@ -226,12 +224,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     }
     if (is_range_taken(x, now))
         return;
-    int r = make_network(x, now);
-    if (r != PV_OK) {
-        pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r), "try again");
-        return;
-    }
-    save_root(x, now);
+    have_root(x, now);
 }
 
 /* A name that the user gave must be had; the host name gives way to one with a number. The token is
@@ -338,6 +331,11 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_node_stored(x->node, result);
         return;
     }
+    /* Whoever asked for it, it is kept from now on. */
+    if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK) {
+        memcpy(x->node->identity->root.pk, result->root_pk, sizeof(result->root_pk));
+        x->node->identity->has_root = true;
+    }
     if (tag >> TAG_BITS != x->attempt ||
         (x->step != PV_ENROL_ROOT && x->step != PV_ENROL_SAVE && x->step != PV_ENROL_NETWORK))
         return;
@@ -348,7 +346,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     if (--x->jobs > 0)
         return;
     if (x->step == PV_ENROL_ROOT) {
-        connect_guest(x, now);
+        root_is_there(x, now);
         return;
     }
     if (x->step == PV_ENROL_SAVE) {
@@ -380,7 +378,7 @@ static void iface_is_up(struct pv_enrol *x, pv_ns now)
     x->step = PV_ENROL_INVITE;
     x->deadline = now + PV_ENROL_TIME;
     const struct pv_invite_terms terms = {.uses = 1, .expires_s = FIRST_INVITE_S};
-    int r = pv_invite_make(x->node, x->node->identity->sign_sk, &terms, now, &x->invite);
+    int r = pv_invite_make(x->node, pv_node_signer(x->node), &terms, now, &x->invite);
     if (r != PV_OK)
         pv_enrol_fail(x, PV_CTLAPI_FAILED, now, pv_strstatus(r),
                       "make one with `p2pvpnctl invite`");

@@ -88,16 +88,13 @@ static void learn_addrs(struct pv_enrol *x, const char *const *texts, size_t n, 
     const struct pv_coordlist_more more =
         pv_coordaddrs_sift(&x->node->coord_info.addr, texts, n, tls, kept);
     uint8_t list[sizeof(x->list)];
-    uint8_t root_sk[PV_SIGN_SK_LEN];
-    uint8_t root_pk[PV_SIGN_PK_LEN];
     struct pv_made_long made;
     size_t len = 0;
     int r = pv_coordlist_with(pv_view(x->list, x->list_len), &more, list, sizeof(list), &len);
     if (r < 0 || len == x->list_len)
         return;
-    pv_sign_keypair(x->node->identity->root_seed, root_sk, root_pk);
-    r = pv_make_coordinators(x->network_id, root_sk, 1, pv_view(list, len), &made);
-    pv_wipe(root_sk, sizeof(root_sk));
+    r = pv_make_coordinators(x->network_id, pv_signer_kept(&x->node->identity->root), 1,
+                             pv_view(list, len), &made);
     if (r < 0)
         return; /* without it the network is as good, but for those machines */
     memcpy(x->list, list, len);

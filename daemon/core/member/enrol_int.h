@@ -11,7 +11,7 @@
 
 enum pv_enrol_step {
     PV_ENROL_NONE,
-    PV_ENROL_ROOT,     /* create: the root secret is being saved */
+    PV_ENROL_ROOT,     /* create: the keeper is making the root key */
     PV_ENROL_CONNECT,  /* guest connection */
     PV_ENROL_FETCH,    /* join: record and invite */
     PV_ENROL_JOIN,     /* join: reservation */

@@ -61,7 +61,7 @@ static void draw_seed(struct pv_node *n, uint8_t seed[static PV_SIGN_SEED_LEN])
                    seed + PV_SIGN_SEED_LEN - PV_TOKEN_RULES_LEN);
 }
 
-int pv_invite_make(struct pv_node *n, const uint8_t *sk, const struct pv_invite_terms *terms,
+int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invite_terms *terms,
                    pv_ns now, struct pv_put **ret_put)
 {
     struct pv_token token = {0};
@@ -84,7 +84,7 @@ int pv_invite_make(struct pv_node *n, const uint8_t *sk, const struct pv_invite_
     int r = make_token(n, &token, put->token);
     pv_token_done(&token);
     if (r == PV_OK)
-        r = pv_make_invite(pv_roster_network_id(n->roster), sk, &inv, &made);
+        r = pv_make_invite(pv_roster_network_id(n->roster), by, &inv, &made);
     if (r != PV_OK) {
         pv_put_free(put);
         return r;

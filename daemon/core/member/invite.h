@@ -14,11 +14,11 @@ struct pv_invite_terms {
     uint32_t lifetime;  /* of members by it: seconds, 0 = for ever */
 };
 
-/* A put of the invite with its token, to be sent by the caller, signed with sk: this node's key, or
+/* A put of the invite with its token, to be sent by the caller, signed by this key: this node's, or
  * root's, by which whoever joins becomes an admin (rootkey.h). The coordinator's clock judges the
  * window, so the window follows it where it is known. PV_ERR_NOMEM, PV_ERR_LIMIT (the coordinators
  * do not fit a token), or why the statement cannot be made. */
-PV_MUST_CHECK int pv_invite_make(struct pv_node *n, const uint8_t *sk,
+PV_MUST_CHECK int pv_invite_make(struct pv_node *n, struct pv_signer by,
                                  const struct pv_invite_terms *terms, pv_ns now,
                                  struct pv_put **ret_put);
 

@@ -37,7 +37,7 @@ struct pv_other_key {
 };
 
 /* Long-lived keys of this node, in pv_secret_alloc() memory of the shell; borrowed by the engine
- * for its whole life. The engine sets root_seed and has_root when it creates a network. */
+ * for its whole life. */
 struct pv_identity {
     uint8_t sign_sk[PV_SIGN_SK_LEN]; /* Ed25519 */
     uint8_t sign_pk[PV_SIGN_PK_LEN];
@@ -45,7 +45,9 @@ struct pv_identity {
     uint8_t dh_pk[PV_DH_LEN];
     /* Answered, too. Written by part "rotation". */
     struct pv_other_key others[PV_IDENTITY_OTHERS];
-    uint8_t root_seed[PV_SIGN_SEED_LEN]; /* Ed25519 seed of the network's root, when has_root */
+    /* A root key, of which another process keeps the secret. The shell says how it is asked; the
+     * part that had it made or imported writes its public half, and has_root. */
+    struct pv_kept_key root;
     bool has_root;
 };
 
@@ -154,6 +156,7 @@ struct pv_engine_config {
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
     bool has_firewall;        /* false: whatever the rules of the network allow */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
+    const char *root_file;      /* where the root key is, for the user; outlives the engine */
     bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
     uint64_t chat_keep_s;       /* [chat] keep: what was read is deleted after it; 0: never */
     bool chat_plain_off;        /* [chat] plain = off: text that is not proven is refused */

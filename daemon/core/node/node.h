@@ -230,6 +230,12 @@ static inline void pv_node_raise(struct pv_node *n, unsigned facts)
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part);
 /* This node as a member; NULL: in no network, or no member any more. */
 const struct pv_member *pv_node_self(const struct pv_node *n);
+
+/* This node's own key. */
+static inline struct pv_signer pv_node_signer(const struct pv_node *n)
+{
+    return pv_signer_sk(n->identity->sign_sk);
+}
 /* May connections be made and taken on the overlay? Not while its interface comes or goes, nor from
  * the moment on in which this node says goodbye. */
 bool pv_node_is_on_overlay(const struct pv_node *n);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
@@ -289,13 +288,8 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
 static int sign_admission(struct pv_node *n, const struct pv_member *m, pv_ns now,
                           struct pv_made *ret_made)
 {
-    uint8_t root[PV_SIGN_SK_LEN];
-    bool has_root = pv_rootkey_open(n, root) == PV_OK;
-    int r =
-        pv_make_admission(pv_roster_network_id(n->roster), has_root ? root : n->identity->sign_sk,
-                          m->node, pv_node_wall_s(n, now), ret_made);
-    pv_wipe(root, sizeof(root));
-    return r;
+    return pv_make_admission(pv_roster_network_id(n->roster), pv_rootkey_signer(n), m->node,
+                             pv_node_wall_s(n, now), ret_made);
 }
 
 /* Want of memory, or a roster that is full: the one that waits goes on waiting. */

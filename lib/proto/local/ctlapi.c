@@ -554,12 +554,11 @@ json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_
     return pv_ctlapi_pack("{s:s, s:o}", "token", token, "invite", pv_ctlapi_key(invite));
 }
 
-json_t *pv_ctlapi_root_json(const char *network, struct pv_view box)
+json_t *pv_ctlapi_root_json(const char *network, const char *file, const uint8_t *pk)
 {
-    char text[PV_B64_LEN(64) + 1];
-    if (pv_b64url_encode(box, text, sizeof(text)) != PV_OK)
-        return NULL;
-    return pv_ctlapi_pack("{s:o, s:s}", "network", or_null(network), "box", text);
+    char key[PV_KEY_TEXT_BUF];
+    return pv_ctlapi_pack("{s:o, s:s, s:s}", "network", or_null(network), "file", file, "key",
+                          pv_key_format(pk, key));
 }
 
 json_t *pv_ctlapi_imported_json(const char *network, bool granted)

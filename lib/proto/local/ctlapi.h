@@ -109,7 +109,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_COORDINATOR_TOKEN,   /* for members who hear of a change by nobody else */
     PV_CTLAPI_COORDINATOR_TAKE,    /* such a token */
     PV_CTLAPI_KEY_ROTATE,          /* another transport key of this node */
-    PV_CTLAPI_ROOT_EXPORT, /* the root key, sealed with the key that comes with the request */
+    PV_CTLAPI_ROOT_EXPORT,         /* where the root key is */
     PV_CTLAPI_ROOT_IMPORT,
     PV_CTLAPI_SEND,
     PV_CTLAPI_INBOX,
@@ -499,8 +499,9 @@ json_t *pv_ctlapi_waiting_json(const char *name, const uint8_t key[static PV_SIG
 /* INVITE: {"token","invite"} */
 json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
 
-/* ROOT_EXPORT: {"network","box"}; network: null when this node is in none that the key is for. */
-json_t *pv_ctlapi_root_json(const char *network, struct pv_view box);
+/* ROOT_EXPORT: {"network","file","key"}: where the key is, and its public half; network: null when
+ * this node is in none that the key is for. */
+json_t *pv_ctlapi_root_json(const char *network, const char *file, const uint8_t *pk);
 /* ROOT_IMPORT: {"network","granted"}: this node became an admin by it. */
 json_t *pv_ctlapi_imported_json(const char *network, bool granted);
 

@@ -154,7 +154,7 @@ static const struct command_row {
     [PV_CTLAPI_COORDINATOR_TOKEN] = {"coordinator_token", false, "", ""},
     [PV_CTLAPI_COORDINATOR_TAKE] = {"coordinator_take", true, "token ", ""},
     [PV_CTLAPI_KEY_ROTATE] = {"key_rotate", true, "", "statics "},
-    [PV_CTLAPI_ROOT_EXPORT] = {"root_export", true, "key ", ""},
+    [PV_CTLAPI_ROOT_EXPORT] = {"root_export", true, "", ""},
     [PV_CTLAPI_ROOT_IMPORT] = {"root_import", true, "key box ", ""},
     [PV_CTLAPI_SEND] = {"send", false, "peer text ", "message "},
     [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek after upto "},

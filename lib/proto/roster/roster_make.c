@@ -37,13 +37,13 @@ static void set_name(char dst[static PV_NAME_BUF], const char *name)
     memcpy(dst, name, len);
 }
 
-static int sign_short(const struct pv_statement *st, const uint8_t *signer_sk,
+static int sign_short(const struct pv_statement *st, struct pv_signer signer,
                       const uint8_t *node_sk, struct pv_made *made)
 {
-    return pv_statement_make(st, signer_sk, node_sk, made->raw, sizeof(made->raw), &made->len);
+    return pv_statement_make(st, signer, node_sk, made->raw, sizeof(made->raw), &made->len);
 }
 
-int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
+int pv_make_invite(const uint8_t *network_id, struct pv_signer signer,
                    const struct pv_st_invite *invite, struct pv_made *ret_made)
 {
     bool conditions = invite->flags != 0 || invite->lifetime != 0;
@@ -51,7 +51,7 @@ int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
         begin_statement(conditions ? PV_ST_CONDITIONAL : PV_ST_INVITE, network_id);
 
     st.u.invite = *invite;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, signer, NULL, ret_made);
 }
 
 int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk, const uint8_t *node_sk,
@@ -62,19 +62,19 @@ int pv_make_member(const uint8_t *network_id, const uint8_t *signer_sk, const ui
     st.u.member = *member;
     memcpy(st.u.member.node, pk_of(node_sk), PV_SIGN_PK_LEN);
     pv_node_ip6(network_id, st.u.member.node, st.u.member.ip6);
-    return sign_short(&st, signer_sk, node_sk, ret_made);
+    return sign_short(&st, pv_signer_sk(signer_sk), node_sk, ret_made);
 }
 
-int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
+int pv_make_place(const uint8_t *network_id, struct pv_signer signer,
                   const struct pv_st_place *place, struct pv_made *ret_made)
 {
     struct pv_statement st = begin_statement(PV_ST_PLACE, network_id);
 
     st.u.place = *place;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, signer, NULL, ret_made);
 }
 
-int pv_make_admission(const uint8_t *network_id, const uint8_t *signer_sk,
+int pv_make_admission(const uint8_t *network_id, struct pv_signer signer,
                       const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall,
                       struct pv_made *ret_made)
 {
@@ -82,7 +82,7 @@ int pv_make_admission(const uint8_t *network_id, const uint8_t *signer_sk,
 
     memcpy(st.u.admission.node, node, sizeof(st.u.admission.node));
     st.u.admission.time = wall;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, signer, NULL, ret_made);
 }
 
 int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t wall,
@@ -96,7 +96,7 @@ int pv_make_renewal(const struct pv_roster *r, const uint8_t *node_sk, uint64_t 
     st.u.transport.serial = pv_roster_next_serial(r, m->node);
     memcpy(st.u.transport.transport, m->transport, sizeof(st.u.transport.transport));
     st.u.transport.time = wall;
-    return sign_short(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
 int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abilities,
@@ -107,7 +107,7 @@ int pv_make_able(const struct pv_roster *r, const uint8_t *node_sk, uint32_t abi
     st.u.able.serial = pv_roster_next_serial(r, pk_of(node_sk));
     st.u.able.abilities = abilities;
     st.u.able.time = wall;
-    return sign_short(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
 static int compare_offers(const void *a, const void *b)
@@ -133,7 +133,7 @@ int pv_make_offers(const struct pv_roster *r, const uint8_t *node_sk, const stru
     st.u.offers.serial = pv_roster_next_serial(r, pk_of(node_sk));
     st.u.offers.list = pv_view(list, w.len);
     st.u.offers.time = wall;
-    return sign_short(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
 int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
@@ -142,7 +142,7 @@ int pv_make_route(const uint8_t *network_id, const uint8_t *signer_sk,
     struct pv_statement st = begin_statement(PV_ST_ROUTE, network_id);
 
     st.u.route = *route;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(signer_sk), NULL, ret_made);
 }
 
 int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk, const struct pv_st_tag *tag,
@@ -151,7 +151,7 @@ int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_sk, const struc
     struct pv_statement st = begin_statement(PV_ST_TAG, network_id);
 
     st.u.tag = *tag;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(signer_sk), NULL, ret_made);
 }
 
 int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk, const struct pv_st_rule *rule,
@@ -160,10 +160,10 @@ int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk, const stru
     struct pv_statement st = begin_statement(PV_ST_RULE, network_id);
 
     st.u.rule = *rule;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(signer_sk), NULL, ret_made);
 }
 
-int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
+int pv_make_end(const uint8_t *network_id, struct pv_signer signer,
                 const struct pv_statement *ended, uint64_t wall, struct pv_made *ret_made)
 {
     struct pv_statement st = begin_statement(PV_ST_END, network_id);
@@ -171,7 +171,7 @@ int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
     memcpy(st.u.end.about, ended->signer, sizeof(st.u.end.about));
     memcpy(st.u.end.hash, ended->hash, sizeof(st.u.end.hash));
     st.u.end.time = wall;
-    return sign_short(&st, signer_sk, NULL, ret_made);
+    return sign_short(&st, signer, NULL, ret_made);
 }
 
 int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, uint64_t wall,
@@ -202,7 +202,7 @@ int pv_make_transport(const uint8_t *network_id, const uint8_t *node_sk,
     struct pv_statement st = begin_statement(PV_ST_TRANSPORT, network_id);
 
     st.u.transport = *transport;
-    return sign_short(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
 int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t serial, uint64_t wall,
@@ -211,7 +211,7 @@ int pv_make_leave(const uint8_t *network_id, const uint8_t *node_sk, uint64_t se
     struct pv_statement st = begin_statement(PV_ST_LEAVE, network_id);
 
     st.u.leave = (struct pv_st_leave){.serial = serial, .time = wall};
-    return sign_short(&st, node_sk, NULL, ret_made);
+    return sign_short(&st, pv_signer_sk(node_sk), NULL, ret_made);
 }
 
 /* The network id is the hash of the record just made, so the record has to be finished first. */
@@ -222,7 +222,7 @@ static int make_network(const struct pv_create *c, struct pv_created *out)
     set_name(st.u.network.name, c->network_name);
     st.u.network.range = c->range;
     st.u.network.created = c->wall;
-    int r = sign_short(&st, c->root_sk, NULL, &out->network);
+    int r = sign_short(&st, c->root, NULL, &out->network);
     if (r == PV_OK)
         r = pv_statement_decode(pv_made_view(&out->network), &made);
     if (r == PV_OK)
@@ -243,22 +243,22 @@ static int make_first_member(const struct pv_create *c, struct pv_created *out)
     return pv_make_member(out->network_id, c->node_sk, c->node_sk, &m, &out->member);
 }
 
-int pv_make_admin(const uint8_t *network_id, const uint8_t *root_sk,
+int pv_make_admin(const uint8_t *network_id, struct pv_signer signer,
                   const struct pv_st_admin *admin, struct pv_made *ret_made)
 {
     struct pv_statement st = begin_statement(PV_ST_ADMIN, network_id);
 
     st.u.admin = *admin;
-    return sign_short(&st, root_sk, NULL, ret_made);
+    return sign_short(&st, signer, NULL, ret_made);
 }
 
-int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk, uint64_t seq,
+int pv_make_coordinators(const uint8_t *network_id, struct pv_signer signer, uint64_t seq,
                          struct pv_view list, struct pv_made_long *ret_made)
 {
     struct pv_statement st = begin_statement(PV_ST_COORDINATORS, network_id);
     st.u.coordinators.seq = seq;
     st.u.coordinators.list = list;
-    return pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
+    return pv_statement_make(&st, signer, NULL, ret_made->raw, sizeof(ret_made->raw),
                              &ret_made->len);
 }
 
@@ -275,13 +275,13 @@ int pv_make_create(const struct pv_create *c, struct pv_created *ret_created)
     if (r != PV_OK)
         return r;
 
-    r = pv_make_coordinators(out.network_id, c->root_sk, 1, c->coordinators, &out.coordinators);
+    r = pv_make_coordinators(out.network_id, c->root, 1, c->coordinators, &out.coordinators);
     if (r != PV_OK)
         return r;
 
     struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE, .time = c->wall};
     memcpy(admin.node, pk_of(c->node_sk), sizeof(admin.node));
-    r = pv_make_admin(out.network_id, c->root_sk, &admin, &out.admin);
+    r = pv_make_admin(out.network_id, c->root, &admin, &out.admin);
     if (r == PV_OK)
         r = make_first_member(c, &out);
     if (r == PV_OK)
@@ -346,7 +346,7 @@ static uint8_t *list_staying(const struct pv_roster *r,
 
 /* The list is made anew for each call and cut by *iter: the caller keeps one number instead of
  * memory, and nothing changes between its calls, since no statement is added meanwhile. */
-int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
+int pv_make_revocation(const struct pv_roster *r, struct pv_signer signer,
                        const struct pv_st_revocation *what, size_t *iter,
                        struct pv_made_long *ret_made)
 {
@@ -366,8 +366,8 @@ int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
     size_t count = n - first < PV_ROSTER_STAY_MAX ? n - first : PV_ROSTER_STAY_MAX;
     st.u.revocation = *what;
     st.u.revocation.stay = pv_view(pks + first * PV_SIGN_PK_LEN, count * PV_SIGN_PK_LEN);
-    int status = pv_statement_make(&st, signer_sk, NULL, ret_made->raw, sizeof(ret_made->raw),
-                                   &ret_made->len);
+    int status =
+        pv_statement_make(&st, signer, NULL, ret_made->raw, sizeof(ret_made->raw), &ret_made->len);
     if (status == PV_OK)
         *iter = first + count < n ? first + count : 0;
     free(pks);
@@ -376,7 +376,7 @@ int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
 
 /* Each grant is ended by one statement at least; who stays may need more, and these name the last
  * grant again. */
-int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
+int pv_make_rights_end(const struct pv_roster *r, struct pv_signer signer,
                        const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t wall, size_t *iter,
                        struct pv_made *ret_made)
 {
@@ -400,7 +400,7 @@ int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
     size_t first = i * PV_END_STAY_MAX < n ? i * PV_END_STAY_MAX : n;
     size_t count = n - first < PV_END_STAY_MAX ? n - first : PV_END_STAY_MAX;
     st.u.end.stay = pv_view(pks + first * PV_SIGN_PK_LEN, count * PV_SIGN_PK_LEN);
-    int status = sign_short(&st, signer_sk, NULL, ret_made);
+    int status = sign_short(&st, signer, NULL, ret_made);
     if (status == PV_OK)
         *iter = i + 1 < grants || first + count < n ? i + 1 : 0;
     free(pks);
@@ -409,8 +409,8 @@ int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
 
 /* Stay lists and what a rule says are kept as they are: who is let stay, and in which order rules
  * come, must not change with the signer. */
-int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
-                  const struct pv_statement *of, uint64_t wall, struct pv_made_long *ret_made)
+int pv_make_again(const struct pv_roster *r, struct pv_signer signer, const struct pv_statement *of,
+                  uint64_t wall, struct pv_made_long *ret_made)
 {
     struct pv_statement st = begin_statement(of->type, pv_roster_network_id(r));
     struct pv_st_slot slot = {.number = 0};
@@ -431,7 +431,7 @@ int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
     case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
-        status = pv_roster_free_slot(r, pk_of(signer_sk), of->type, &slot);
+        status = pv_roster_free_slot(r, pv_signer_pk(signer), of->type, &slot);
         *(of->type == PV_ST_ROUTE ? &st.u.route.slot
           : of->type == PV_ST_TAG ? &st.u.tag.slot
                                   : &st.u.rule.slot) = slot;
@@ -440,6 +440,6 @@ int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
         return PV_ERR_UNSUPPORTED;
     }
     return status != PV_OK ? status
-                           : pv_statement_make(&st, signer_sk, NULL, ret_made->raw,
+                           : pv_statement_make(&st, signer, NULL, ret_made->raw,
                                                sizeof(ret_made->raw), &ret_made->len);
 }

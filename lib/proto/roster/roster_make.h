@@ -30,7 +30,7 @@ struct pv_made_long {
 
 /* What `create` needs; strings are canonical already (pv_name_parse). */
 struct pv_create {
-    const uint8_t *root_sk;
+    struct pv_signer root;
     const uint8_t *node_sk;   /* the creator's identity: first member, admin with both rights */
     const uint8_t *transport; /* the creator's transport pk */
     const char *network_name;
@@ -55,17 +55,17 @@ struct pv_created {
 PV_MUST_CHECK int pv_make_create(const struct pv_create *c, struct pv_created *ret_created);
 
 /* A node becomes an admin; rights: enum pv_st_right, 1 to 3. PV_ERR_MALFORMED: rights. */
-PV_MUST_CHECK int pv_make_admin(const uint8_t *network_id, const uint8_t *root_sk,
+PV_MUST_CHECK int pv_make_admin(const uint8_t *network_id, struct pv_signer signer,
                                 const struct pv_st_admin *admin, struct pv_made *ret_made);
 
 /* Another coordinators record: the list of places changed. PV_ERR_MALFORMED: list. */
-PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_coordinators(const uint8_t *network_id, struct pv_signer signer,
                                        uint64_t seq, struct pv_view list,
                                        struct pv_made_long *ret_made);
 
 /* invite_pk: of the key pair made from the token's seed. not_after: UINT64_MAX = never ends. With
  * flags or a lifetime it is an invite with conditions (type 11). */
-PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_invite(const uint8_t *network_id, struct pv_signer signer,
                                  const struct pv_st_invite *invite, struct pv_made *ret_made);
 
 /* member: transport, serial, name, ip4, issued, expires; node, ip6 and node_sig are filled in from
@@ -76,12 +76,12 @@ PV_MUST_CHECK int pv_make_member(const uint8_t *network_id, const uint8_t *signe
 
 /* Another name and address of a member. signer_sk: the node's, root's or an admin's.
  * PV_ERR_MALFORMED: the name. */
-PV_MUST_CHECK int pv_make_place(const uint8_t *network_id, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_place(const uint8_t *network_id, struct pv_signer signer,
                                 const struct pv_st_place *place, struct pv_made *ret_made);
 
 /* Lets a node in that joined by an invite with PV_INVITE_APPROVAL. signer_sk: root's or an
  * admin's. */
-PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_admission(const uint8_t *network_id, struct pv_signer signer,
                                     const uint8_t node[static PV_SIGN_PK_LEN], uint64_t wall,
                                     struct pv_made *ret_made);
 
@@ -109,7 +109,7 @@ PV_MUST_CHECK int pv_make_tag(const uint8_t *network_id, const uint8_t *signer_s
                               const struct pv_st_tag *tag, struct pv_made *ret_made);
 PV_MUST_CHECK int pv_make_rule(const uint8_t *network_id, const uint8_t *signer_sk,
                                const struct pv_st_rule *rule, struct pv_made *ret_made);
-PV_MUST_CHECK int pv_make_end(const uint8_t *network_id, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_end(const uint8_t *network_id, struct pv_signer signer,
                               const struct pv_statement *ended, uint64_t wall,
                               struct pv_made *ret_made);
 /* Takes back a route, tag or rule of this signer's own: an empty one in its slot. PV_ERR_LIMIT: no
@@ -131,7 +131,7 @@ PV_MUST_CHECK int pv_make_leave(const uint8_t *network_id, const uint8_t *node_s
  * until *iter is 0 again, and put all statements at once. PV_ERR_NOT_FOUND  kind and pk name
  * nothing in the roster
  */
-PV_MUST_CHECK int pv_make_revocation(const struct pv_roster *r, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_revocation(const struct pv_roster *r, struct pv_signer signer,
                                      const struct pv_st_revocation *what, size_t *iter,
                                      struct pv_made_long *ret_made);
 
@@ -140,7 +140,7 @@ PV_MUST_CHECK int pv_make_revocation(const struct pv_roster *r, const uint8_t *s
  * that this came before. wall: Unix seconds. As with pv_make_revocation() this may take several
  * calls. PV_ERR_NOT_FOUND  the key has no rights, or they are root's
  */
-PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, struct pv_signer signer,
                                      const uint8_t pk[static PV_SIGN_PK_LEN], uint64_t wall,
                                      size_t *iter, struct pv_made *ret_made);
 
@@ -149,7 +149,7 @@ PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, const uint8_t *s
  * statement counts whatever becomes of the first signer's rights. wall: Unix seconds, the time of
  * the first two. PV_ERR_LIMIT: there is no slot or number left; PV_ERR_UNSUPPORTED: another
  * type. */
-PV_MUST_CHECK int pv_make_again(const struct pv_roster *r, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_make_again(const struct pv_roster *r, struct pv_signer signer,
                                 const struct pv_statement *of, uint64_t wall,
                                 struct pv_made_long *ret_made);
 

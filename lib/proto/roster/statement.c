@@ -565,9 +565,23 @@ static int put_signature(struct pv_writer *w, const char *context, const uint8_t
     return w->status;
 }
 
+/* The signer's, over all that has been written so far. */
+static int put_signer(struct pv_writer *w, struct pv_signer signer)
+{
+    uint8_t sig[PV_SIGN_LEN];
+    if (signer.sk != NULL)
+        return put_signature(w, statement_context, signer.sk);
+    int r =
+        w->status != PV_OK ? w->status : signer.kept->sign(signer.kept->keeper, pv_written(w), sig);
+    if (r != PV_OK)
+        return r;
+    pv_put_bytes(w, sig, sizeof(sig));
+    return w->status;
+}
+
 /* The result is decoded before it is handed out: a field outside its range is found here and not by
  * every other node. */
-int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
+int pv_statement_make(const struct pv_statement *st, struct pv_signer signer,
                       const uint8_t *node_sk, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     uint8_t out[PV_STATEMENT_MAX];
@@ -580,19 +594,18 @@ int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
     pv_put_u8(&w, st->type);
     if (st->type != PV_ST_NETWORK)
         pv_put_bytes(&w, st->network_id, sizeof(st->network_id));
-    pv_put_bytes(&w, signer_sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN);
+    pv_put_bytes(&w, pv_signer_pk(signer), PV_SIGN_PK_LEN);
     put_fields(&w, st);
-    if (w.status != PV_OK)
-        return PV_ERR_MALFORMED;
     if (st->type == PV_ST_MEMBER && node_sk == NULL)
         pv_put_bytes(&w, st->u.member.node_sig, sizeof(st->u.member.node_sig));
-    int r = PV_OK;
-    if (st->type == PV_ST_MEMBER && node_sk != NULL)
+    int r = w.status != PV_OK ? PV_ERR_MALFORMED : PV_OK;
+    if (r == PV_OK && st->type == PV_ST_MEMBER && node_sk != NULL)
         r = put_signature(&w, node_context, node_sk);
     if (r == PV_OK)
-        r = put_signature(&w, statement_context, signer_sk);
-    if (r == PV_OK)
-        r = pv_statement_decode(pv_written(&w), &check);
+        r = put_signer(&w, signer);
+    if (r != PV_OK)
+        return r == PV_ERR_NO_SPACE ? PV_ERR_MALFORMED : r;
+    r = pv_statement_decode(pv_written(&w), &check);
     if (r != PV_OK)
         return r == PV_ERR_NOMEM ? r : PV_ERR_MALFORMED;
     if (w.len > cap)
@@ -600,6 +613,50 @@ int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
     memcpy(buf, out, w.len);
     *ret_len = w.len;
     return PV_OK;
+}
+
+/* A node's own word is none of root's, and a member is let in by an invite or an admin. */
+static bool is_roots(uint8_t type)
+{
+    switch ((enum pv_statement_type)type) {
+    case PV_ST_NETWORK:
+    case PV_ST_ADMIN:
+    case PV_ST_INVITE:
+    case PV_ST_CONDITIONAL:
+    case PV_ST_REVOCATION:
+    case PV_ST_COORDINATORS:
+    case PV_ST_END:
+    case PV_ST_PLACE:
+    case PV_ST_ADMISSION:
+    case PV_ST_ROUTE:
+    case PV_ST_TAG:
+    case PV_ST_RULE:
+        return true;
+    case PV_ST_MEMBER:
+    case PV_ST_TRANSPORT:
+    case PV_ST_LEAVE:
+    case PV_ST_OFFERS:
+    case PV_ST_ABLE:
+    case PV_ST_RECEIPT:
+        break;
+    }
+    return false;
+}
+
+int pv_statement_sign_as_root(struct pv_view body, const uint8_t sk[static PV_SIGN_SK_LEN],
+                              uint8_t ret_sig[static PV_SIGN_LEN])
+{
+    uint8_t out[PV_STATEMENT_MAX] = {0};
+    struct pv_statement st;
+
+    if (body.len > sizeof(out) - PV_SIGN_LEN)
+        return PV_ERR_MALFORMED;
+    memcpy(out, body.ptr, body.len); /* zeros stand for the signature */
+    if (pv_statement_decode(pv_view(out, body.len + PV_SIGN_LEN), &st) != PV_OK)
+        return PV_ERR_MALFORMED;
+    if (!is_roots(st.type) || memcmp(st.signer, sk + PV_SIGN_SEED_LEN, PV_SIGN_PK_LEN) != 0)
+        return PV_ERR_REFUSED;
+    return pv_sign(ret_sig, statement_context, body, pv_view(NULL, 0), sk);
 }
 
 void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_HASH_LEN])

@@ -284,16 +284,63 @@ PV_MUST_CHECK int pv_statement_decode_hashed(struct pv_view data,
 /* Checks the signer's signature, and in a member statement the node's too. PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_statement_verify(const struct pv_statement *st);
 
+/* --- making ---------------------------------------------------------------------------------- */
+
+/* A secret key that another process keeps and signs with, as this process may use it. */
+struct pv_kept_key {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    /* Signs a statement that is whole but for its signature, as pv_statement_sign_as_root() does.
+     * Its errors, or why the keeper does not answer. */
+    int (*sign)(void *keeper, struct pv_view body, uint8_t ret_sig[static PV_SIGN_LEN]);
+    void *keeper;
+};
+
+/* The key that signs a statement: in memory, or kept elsewhere. Borrowed. */
+struct pv_signer {
+    const uint8_t *sk; /* Ed25519, PV_SIGN_SK_LEN bytes; NULL: kept */
+    const struct pv_kept_key *kept;
+};
+
+static inline struct pv_signer pv_signer_sk(const uint8_t *sk)
+{
+    return (struct pv_signer){.sk = sk};
+}
+
+static inline struct pv_signer pv_signer_kept(const struct pv_kept_key *kept)
+{
+    return (struct pv_signer){.kept = kept};
+}
+
+/* Ed25519 secret keys end with the public one. */
+static inline const uint8_t *pv_signer_pk(struct pv_signer s)
+{
+    return s.sk != NULL ? s.sk + PV_SIGN_SEED_LEN : s.kept->pk;
+}
+
 /*
- * Encodes and signs. st: type, network_id (not for type 1) and the fields; signer is taken from
- * signer_sk. For PV_ST_MEMBER node_sk signs for the node, or is NULL when u.member.node_sig is
- * there already; for other types it is NULL. Unknown types cannot be made. The result is checked by
+ * Encodes and signs. st: type, network_id (not for type 1) and the fields; the signer's key is put
+ * in. For PV_ST_MEMBER node_sk signs for the node, or is NULL when u.member.node_sig is there
+ * already; for other types it is NULL. Unknown types cannot be made. The result is checked by
  * pv_statement_decode(), so whatever is handed out can be read back.
- *   PV_ERR_NO_SPACE, PV_ERR_MALFORMED (a field outside its range), PV_ERR_NOMEM
+ *   PV_ERR_NO_SPACE, PV_ERR_MALFORMED (a field outside its range), PV_ERR_NOMEM, and what
+ *   pv_kept_key.sign says
  */
-PV_MUST_CHECK int pv_statement_make(const struct pv_statement *st, const uint8_t *signer_sk,
+PV_MUST_CHECK int pv_statement_make(const struct pv_statement *st, struct pv_signer signer,
                                     const uint8_t *node_sk, uint8_t *buf, size_t cap,
                                     size_t *ret_len);
+
+/*
+ * Signs a statement that is whole but for its signature, for a process that keeps a root key and
+ * trusts nobody who asks: body must have the form of a statement of a type that a root key signs,
+ * in the name of this key. What is signed is a statement and nothing else, by the context of the
+ * signature.
+ *   PV_ERR_MALFORMED  no such statement
+ *   PV_ERR_REFUSED    of another type, or of another signer
+ *   PV_ERR_NOMEM
+ */
+PV_MUST_CHECK int pv_statement_sign_as_root(struct pv_view body,
+                                            const uint8_t sk[static PV_SIGN_SK_LEN],
+                                            uint8_t ret_sig[static PV_SIGN_LEN]);
 
 /* BLAKE2b-256 over the whole statement. */
 void pv_statement_hash(struct pv_view raw, uint8_t ret_hash[static PV_STATEMENT_HASH_LEN]);

@@ -215,7 +215,7 @@ static inline void put_made(struct world *w, struct pv_statement *st, const stru
     uint8_t raw[PV_STATEMENT_MAX];
     size_t len = 0;
     memcpy(st->network_id, network_of(w), sizeof(st->network_id));
-    if (pv_statement_make(st, signer->sk, NULL, raw, sizeof(raw), &len) == PV_OK)
+    if (pv_statement_make(st, pv_signer_sk(signer->sk), NULL, raw, sizeof(raw), &len) == PV_OK)
         put(w, pv_view(raw, len));
 }
 
@@ -262,7 +262,7 @@ static inline void put_invite(struct world *w, const struct keys *invite, uint8_
                                .flags = terms >> 2 & 1,
                                .lifetime = (terms & 8) != 0 ? 86400 : 0};
     memcpy(inv.invite, invite->pk, PV_SIGN_PK_LEN);
-    if (pv_make_invite(network_of(w), w->who->sk, &inv, &made) == PV_OK)
+    if (pv_make_invite(network_of(w), pv_signer_sk(w->who->sk), &inv, &made) == PV_OK)
         put(w, pv_made_view(&made));
 }
 

@@ -71,7 +71,7 @@ static inline void sign_network(void)
     once.stranger = keys_of(6);
     pv_coordlist_put(&lw, once.coordinator.pk, &addr, 1);
     struct pv_create create = {
-        .root_sk = once.root.sk,
+        .root = pv_signer_sk(once.root.sk),
         .node_sk = once.alice.sk,
         .transport = once.alice.dh_pk,
         .network_name = "home",
@@ -81,11 +81,12 @@ static inline void sign_network(void)
         .wall = WALL,
     };
     must(pv_make_create(&create, &once.created) == PV_OK);
-    create.root_sk = once.stranger.sk;
+    create.root = pv_signer_sk(once.stranger.sk);
     create.network_name = "other";
     must(pv_make_create(&create, &once.other) == PV_OK);
     memcpy(inv.invite, once.invite.pk, 32);
-    must(pv_make_invite(once.created.network_id, once.alice.sk, &inv, &once.invitation) == PV_OK);
+    must(pv_make_invite(once.created.network_id, pv_signer_sk(once.alice.sk), &inv,
+                        &once.invitation) == PV_OK);
     sign_row(1, pv_made_view(&once.created.network));
     sign_row(2, pv_view(once.created.coordinators.raw, once.created.coordinators.len));
     sign_row(3, pv_made_view(&once.created.admin));

@@ -113,7 +113,7 @@ static void make_network(void)
         pv_sign_keypair(seed, once.keys[i].sk, once.keys[i].pk);
     }
     pv_coordlist_put(&lw, root.pk, &hp, 1);
-    const struct pv_create create = {.root_sk = root.sk,
+    const struct pv_create create = {.root = pv_signer_sk(root.sk),
                                      .node_sk = once.keys[ANNA].sk,
                                      .transport = transport,
                                      .network_name = "home",

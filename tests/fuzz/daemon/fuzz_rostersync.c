@@ -32,7 +32,7 @@ static struct pv_roster *make_roster(const struct pv_rng *rng)
     seed[0] = 2;
     pv_sign_keypair(seed, node, pk);
     pv_coordlist_put(&w, pk, &hp, 1);
-    struct pv_create c = {.root_sk = root,
+    struct pv_create c = {.root = pv_signer_sk(root),
                           .node_sk = node,
                           .transport = transport,
                           .network_name = "home",

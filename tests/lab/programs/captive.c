@@ -2,16 +2,19 @@
 /*
  * captive.c - an intruder in the confined control process of p2pvpnd: loaded beforehand
  * (LD_PRELOAD), it does nothing until there is a file "attack" in the state directory
- * (CAPTIVE_DIR). Then it asks the helper for what no daemon needs, and opens sockets to others, and
- * writes to "attack.said" what it could do and what not. For lab/rights.
+ * (CAPTIVE_DIR). Then it asks the helper for what no daemon needs, reaches for the root key, and
+ * opens sockets to others, and writes to "attack.said" what it could do and what not. For
+ * lab/rights.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -116,6 +119,31 @@ static bool can_connect(int type, const char *name)
                    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))) == 0;
 }
 
+static bool can_read(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* The file is its own user's, by whatever name. */
+static void take_the_root_key(const char *dir)
+{
+    char path[256], other[256], link[64];
+    snprintf(path, sizeof(path), "%s/root.key", dir);
+    snprintf(other, sizeof(other), "%s/attack.key", dir);
+    tell("read the root key", can_read(path));
+    tell("give the root key another mode", chmod(path, 0600) == 0 || can_read(path));
+    tell("give it another mode from its directory",
+         fchmodat(AT_FDCWD, path, 0600, 0) == 0 || can_read(path));
+    int fd = open(path, O_PATH);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    tell("give it another mode by a descriptor", fchmod(fd, 0600) == 0 || can_read(link));
+    tell("read it by another name",
+         rename(path, other) != 0 || can_read(other) || rename(other, path) != 0);
+}
+
 static void attack(const char *dir)
 {
     char path[256];
@@ -124,6 +152,7 @@ static void attack(const char *dir)
     if (said == NULL)
         return;
     ask_the_helper(find_helper());
+    take_the_root_key(dir);
     tell("reach a bus by its path", can_connect(SOCK_STREAM, "/run/captive.bus"));
     tell("reach a bus by its name", can_connect(SOCK_STREAM, "@captive.bus"));
     tell("open a unix socket of datagrams", socket(AF_UNIX, SOCK_DGRAM, 0) >= 0);

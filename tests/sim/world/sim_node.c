@@ -195,7 +195,6 @@ static int boot(struct sim_node *n, const struct pv_engine_config *cfg)
 
 void sim_node_start(struct sim_node *n)
 {
-    const uint8_t *root = sim_store_root(n->store);
     load_transport(n);
     struct pv_engine_config cfg = {
         .rng = n->rng,
@@ -220,9 +219,7 @@ void sim_node_start(struct sim_node *n)
     cfg.n_static_peers = n->n_static_peers;
     if (n->own.base.family != PV_AF_NONE)
         cfg.own_addrs[cfg.n_own_addrs++] = n->own;
-    n->identity.has_root = root != NULL;
-    if (root != NULL)
-        memcpy(n->identity.root_seed, root, sizeof(n->identity.root_seed));
+    n->identity.has_root = sim_store_root(n->store, &n->identity.root);
     sim_net_power(n->net, n->host, true);
     if (n->engine != NULL)
         abort();

@@ -150,7 +150,7 @@ static void do_job(struct sim_node *n, struct pv_job *job, struct pv_job_result 
         take_names(&job->u.names);
         break;
     default:
-        sim_store_run(n->store, job, res);
+        sim_store_run(n->store, job, &n->rng, res);
         break;
     }
 }

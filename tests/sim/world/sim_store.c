@@ -33,7 +33,7 @@ struct sim_store {
     size_t n_endpoints;
     bool has_root;
     struct pv_job_keys keys; /* n 0: the first one is still in use */
-    uint8_t root[32];
+    uint8_t root_sk[PV_SIGN_SK_LEN];
     struct pv_saved saved;
     struct pv_saved_meta saved_meta[MAX_META];
 };
@@ -101,7 +101,7 @@ bool sim_store_serves(const struct pv_job *job)
     case PV_JOB_FORGET_NETWORK:
     case PV_JOB_SET_META:
     case PV_JOB_PUT_ENDPOINTS:
-    case PV_JOB_SAVE_ROOT:
+    case PV_JOB_KEEP_ROOT:
     case PV_JOB_SAVE_KEYS:
         return true;
     case PV_JOB_RESOLVE:
@@ -195,7 +195,24 @@ static int put_endpoints(struct sim_store *s, const struct pv_job_put_endpoints 
     return PV_OK;
 }
 
-static int run(struct sim_store *s, const struct pv_job *job)
+/* As the keeper does, of which no scenario here imports a key. */
+static int keep_root(struct sim_store *s, const struct pv_job *job, const struct pv_rng *rng,
+                     struct pv_job_result *ret_result)
+{
+    uint8_t seed[PV_SIGN_SEED_LEN], pk[PV_SIGN_PK_LEN];
+    if (job->u.root.import)
+        return PV_ERR_UNSUPPORTED;
+    if (!s->has_root) {
+        pv_rng_fill(rng, seed, sizeof(seed));
+        pv_sign_keypair(seed, s->root_sk, pk);
+        s->has_root = true;
+    }
+    memcpy(ret_result->root_pk, s->root_sk + PV_SIGN_SEED_LEN, sizeof(ret_result->root_pk));
+    return PV_OK;
+}
+
+static int run(struct sim_store *s, const struct pv_job *job, const struct pv_rng *rng,
+               struct pv_job_result *ret_result)
 {
     switch (job->kind) {
     case PV_JOB_PUT_STATEMENTS:
@@ -220,10 +237,8 @@ static int run(struct sim_store *s, const struct pv_job *job)
         return set_meta(s, &job->u.set_meta);
     case PV_JOB_PUT_ENDPOINTS:
         return put_endpoints(s, &job->u.put_endpoints);
-    case PV_JOB_SAVE_ROOT:
-        s->has_root = true;
-        memcpy(s->root, job->u.root_seed, sizeof(s->root));
-        return PV_OK;
+    case PV_JOB_KEEP_ROOT:
+        return keep_root(s, job, rng, ret_result);
     case PV_JOB_SAVE_KEYS:
         s->keys = job->u.keys;
         return PV_OK;
@@ -242,7 +257,7 @@ static int run(struct sim_store *s, const struct pv_job *job)
     return PV_ERR_UNSUPPORTED;
 }
 
-void sim_store_run(struct sim_store *store, const struct pv_job *job,
+void sim_store_run(struct sim_store *store, const struct pv_job *job, const struct pv_rng *rng,
                    struct pv_job_result *ret_result)
 {
     *ret_result = (struct pv_job_result){.id = job->id, .kind = job->kind};
@@ -251,7 +266,7 @@ void sim_store_run(struct sim_store *store, const struct pv_job *job,
         snprintf(ret_result->error, sizeof(ret_result->error), "store: disk full: free some space");
         return;
     }
-    ret_result->status = run(store, job);
+    ret_result->status = run(store, job, rng, ret_result);
 }
 
 const struct pv_saved *sim_store_load(struct sim_store *s)
@@ -285,7 +300,15 @@ void sim_store_forget_keys(struct sim_store *store)
     store->keys.n = 0;
 }
 
-const uint8_t *sim_store_root(const struct sim_store *store)
+static int sign(void *keeper, struct pv_view body, uint8_t ret_sig[static PV_SIGN_LEN])
 {
-    return store->has_root ? store->root : NULL;
+    const struct sim_store *s = keeper;
+    return s->has_root ? pv_statement_sign_as_root(body, s->root_sk, ret_sig) : PV_ERR_NOT_FOUND;
+}
+
+bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key)
+{
+    *ret_key = (struct pv_kept_key){.sign = sign, .keeper = store};
+    memcpy(ret_key->pk, store->root_sk + PV_SIGN_SEED_LEN, sizeof(ret_key->pk));
+    return store->has_root;
 }

@@ -20,8 +20,8 @@ void sim_store_set_full(struct sim_store *store, bool full);
 
 /* Is it a job of the store (not of the resolver, the interface or chat)? */
 bool sim_store_serves(const struct pv_job *job);
-/* Does one store job and fills its result. */
-void sim_store_run(struct sim_store *store, const struct pv_job *job,
+/* Does one store job and fills its result. rng: a root key is drawn from it. */
+void sim_store_run(struct sim_store *store, const struct pv_job *job, const struct pv_rng *rng,
                    struct pv_job_result *ret_result);
 
 /* The facts that a starting node loads. Valid until the next run(). */
@@ -30,7 +30,7 @@ const struct pv_saved *sim_store_load(struct sim_store *store);
 const struct pv_job_keys *sim_store_keys(const struct sim_store *store);
 /* The file with them is lost, and an older one takes its place. */
 void sim_store_forget_keys(struct sim_store *store);
-/* The root seed that was saved, or NULL. */
-const uint8_t *sim_store_root(const struct sim_store *store);
+/* Is there a root key? *ret_key: how to sign with it (the store is the keeper as well). */
+bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key);
 
 #endif /* PV_SIM_STORE_H */

@@ -12,9 +12,8 @@ static const char PAPER[] = "# root key of home\n"
                             "WSXB4 DNXPN YNYE5 MKFDP ERE4N\n"
                             "R9GT5 50WDG 49RNT 854Z\n";
 
-#define EXPORTED                                      \
-    "{\"id\":@,\"ok\":true,\"network\":%s,\"box\":\"" \
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}\n"
+/* The seed of nines, as root.key has it. */
+#define NINES "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk"
 
 /* A file with this text, below the test's directory; its path. */
 static const char *file_of(const char *name, const char *text)
@@ -33,7 +32,7 @@ static const char *file_of(const char *name, const char *text)
 static int teardown_files(void **state)
 {
     char path[128];
-    static const char *const names[] = {"paper", "pass"};
+    static const char *const names[] = {"paper", "pass", "root.key", "link"};
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++) {
         snprintf(path, sizeof(path), "%s/%s", t.dir, names[i]);
         unlink(path);
@@ -43,13 +42,27 @@ static int teardown_files(void **state)
 
 PV_TEST_WORLD(setup, teardown_files);
 
+/* p2pvpnd says that it has the key of nines there; lie: another one. */
+static void says_where(const char *file, bool lie)
+{
+    static char line[512];
+    uint8_t seed[PV_SIGN_SEED_LEN], sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    char key[PV_KEY_TEXT_BUF];
+    memset(seed, lie ? 8 : 9, sizeof(seed));
+    pv_sign_keypair(seed, sk, pk);
+    snprintf(line, sizeof(line),
+             "{\"id\":@,\"ok\":true,\"network\":\"home\",\"file\":\"%s\",\"key\":\"%s\"}\n", file,
+             pv_key_format(pk, key));
+    answers("root_export", line);
+}
+
 PV_TEST(export_prints_lines_that_import_reads)
 {
-    char lines[256], paper[1024];
+    char paper[1024], code[PV_PAPERKEY_CHARS + 1];
+    uint8_t key[PV_PWHASH_KEY_LEN], seed[PV_SIGN_SEED_LEN];
     struct pv_paperkey p;
     unsigned line;
-    snprintf(lines, sizeof(lines), EXPORTED, "\"home\"");
-    answers("root_export", lines);
+    says_where(file_of("root.key", NINES "\n"), false);
     FILE *in = input("six words would be better\n");
     assert_int_equal(
         run_in(in, (const char *const[]){"root", "export", "--passphrase-file", "-", NULL}), 0);
@@ -57,12 +70,12 @@ PV_TEST(export_prints_lines_that_import_reads)
     assert_non_null(strstr(t.out, "# The root key of p2pvpn network home"));
     assert_non_null(strstr(t.err, "keep the two apart"));
     assert_null(strstr(t.requests, "six words"));
+    assert_null(strstr(t.requests, "key\":")); /* nothing that opens it, either */
     assert_int_equal(pv_paperkey_parse(t.out, t.out_len, &p, &line), PV_OK);
     assert_int_equal(p.cost.memory, PV_PWHASH_COST.memory);
-    /* The printed page goes back as the same box, with the same key. */
+    /* The printed page goes back as the same box, with a key that opens it. */
     snprintf(paper, sizeof(paper), "%s", t.out);
-    char first[256], *second;
-    snprintf(first, sizeof(first), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
+    pv_paperkey_format_code(&p, code);
     t.requests[0] = '\0';
     answers("root_import", "{\"id\":@,\"ok\":true,\"network\":\"home\",\"granted\":true}\n");
     const char *pass = file_of("pass", "six words would be better\r\n");
@@ -71,12 +84,38 @@ PV_TEST(export_prints_lines_that_import_reads)
         run_in(in, (const char *const[]){"root", "import", "-", "--passphrase-file", pass, NULL}),
         0);
     fclose(in);
-    second = strstr(t.requests, "\"key\":\"");
-    assert_non_null(second);
-    assert_memory_equal(second + 7, first, 43);
-    assert_non_null(strstr(t.requests, "\"box\":\"AAAA"));
+    char text[PV_KEY_TEXT_BUF], box[PV_B64_LEN(PV_PAPERKEY_BOX_LEN) + 1];
+    snprintf(text, sizeof(text), "%.43s", strstr(t.requests, "\"key\":\"") + 7);
+    assert_int_equal(pv_key_parse(text, key), PV_OK);
+    assert_int_equal(pv_paperkey_open(seed, key, p.box), PV_OK);
+    assert_int_equal(seed[0] & seed[31], 9);
+    assert_int_equal(pv_b64url_encode(pv_view(p.box, sizeof(p.box)), box, sizeof(box)), PV_OK);
+    assert_non_null(strstr(t.requests, box));
     assert_non_null(strstr(t.err, "the root key of home is on this machine now, and this node is "
                                   "an admin"));
+}
+
+/* Whoever has taken p2pvpnd over names any file. */
+PV_TEST(no_other_file_is_exported)
+{
+    char link[128];
+    const char *pass = file_of("pass", "six words would be better");
+    const char *file = file_of("root.key", NINES "\n");
+    says_where(file, true);
+    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
+    assert_one_line_error("is not the root key that p2pvpnd has");
+    snprintf(link, sizeof(link), "%s/link", t.dir);
+    assert_int_equal(symlink(file, link), 0);
+    says_where(link, false);
+    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
+    assert_one_line_error("run this as root");
+    says_where("/dev/zero", false);
+    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
+    assert_one_line_error("is not the root key that p2pvpnd has");
+    says_where(file_of("root.key", "secret of another kind\n"), false);
+    assert_int_equal(RUN("root", "export", "--passphrase-file", pass), PV_CTLAPI_FAILED);
+    assert_null(strstr(t.err, "another kind"));
+    assert_string_equal(t.out, "");
 }
 
 PV_TEST(import_takes_what_was_typed)

@@ -257,7 +257,7 @@ class Inside(unittest.TestCase):
             write(f"{place}/p2pvpnd.db", "roster", 0o600)
         self.settings()
         uid = pwd.getpwnam("p2pvpn").pw_uid
-        write("/var/lib/p2pvpn/root.key", "first\n", 0o600, uid)
+        write("/var/lib/p2pvpn/root.key", "first\n", 0o000, uid)
         write("/var/lib/p2pvpn-work/root.key", "second\n", 0o600, uid)
         write("/var/lib/p2pvpn-coordinator/coordinator.key", "third\n", 0o600, uid)
         said = ""

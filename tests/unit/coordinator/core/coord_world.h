@@ -490,7 +490,7 @@ static inline void cw_make_network(struct cw *w)
     w->alice = cw_node_make(w);
     pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
     struct pv_create create = {
-        .root_sk = w->root.sk,
+        .root = pv_signer_sk(w->root.sk),
         .node_sk = w->alice.id.sk,
         .transport = w->alice.transport_pk,
         .network_name = "home",
@@ -551,7 +551,8 @@ static inline struct cw_keys cw_invite(struct cw *w, struct cw_client *alice, ui
     struct pv_st_invite invite = {
         .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = uses};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
 }

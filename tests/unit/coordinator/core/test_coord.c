@@ -355,7 +355,8 @@ PV_TEST(a_registration_is_answered_though_its_statement_goes_at_once)
     struct cw_claim claim = {.name = "bob", .ip4 = ip4, .issued = CW_WALL};
     struct pv_made made, first;
     memcpy(inv.invite, w->alice.id.pk, sizeof(inv.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &inv, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     while (claim.serial < PV_ROSTER_MAX_SELF) {
         claim.serial++;
@@ -469,8 +470,9 @@ PV_TEST(invites_end_by_time_by_use_and_by_revocation)
     memcpy(what.pk, revoked.pk, sizeof(what.pk));
     struct pv_statement st = {.type = PV_ST_REVOCATION, .u.revocation = what};
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
+                                       sizeof(rev.raw), &rev.len),
+                     PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
 
     struct cw_client *c = cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST);
@@ -775,9 +777,9 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     struct cw_keys other = cw_keys_make(w), stranger = cw_keys_make(w);
     pv_coordlist_put(&lw, w->coordinator.pk, &addr, 1);
     pv_coordlist_put(&lw, other.pk, &addr, 1);
-    assert_int_equal(
-        pv_make_coordinators(w->created.network_id, w->root.sk, 2, pv_written(&lw), &record),
-        PV_OK);
+    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 2,
+                                          pv_written(&lw), &record),
+                     PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
     struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
     memcpy(red.node, w->alice.id.pk, sizeof(red.node));

@@ -42,8 +42,9 @@ static void put_invite(struct bulk_net *n)
     struct pv_made made;
     struct cw_keys keys = cw_keys_make(n->w);
     memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(n->w->created.network_id, n->w->alice.id.sk, &invite, &made),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &invite, &made),
+        PV_OK);
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
     struct pv_storeop *op = NULL;
@@ -224,8 +225,9 @@ static void put_many_invites(struct bulk_net *n)
     for (size_t i = 0; i < PV_CTL_ITEMS_MAX; i++) {
         struct cw_keys keys = cw_keys_make(n->w);
         memcpy(invite.invite, keys.pk, sizeof(invite.invite));
-        assert_int_equal(
-            pv_make_invite(n->w->created.network_id, n->w->alice.id.sk, &invite, &made[i]), PV_OK);
+        assert_int_equal(pv_make_invite(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk),
+                                        &invite, &made[i]),
+                         PV_OK);
         items[i] = (struct pv_ctl_item){.statement = pv_made_view(&made[i])};
     }
     struct pv_ctl_msg m = {.type = PV_CTL_PUT, .u.put = {.n = PV_CTL_ITEMS_MAX, .items = items}};
@@ -298,8 +300,9 @@ static void put_place(struct bulk_net *n, uint64_t serial, struct pv_made *ret_m
     struct pv_st_place place = {.serial = serial, .name = "alice2", .time = CW_WALL};
     memcpy(place.node, n->w->alice.id.pk, sizeof(place.node));
     pv_store_be32(place.ip4, n->w->created.ip4);
-    assert_int_equal(pv_make_place(n->w->created.network_id, n->w->alice.id.sk, &place, ret_made),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_place(n->w->created.network_id, pv_signer_sk(n->w->alice.id.sk), &place, ret_made),
+        PV_OK);
     assert_int_equal(cw_put(n->w, n->alice, pv_made_view(ret_made)), PV_CTL_E_NONE);
 }
 

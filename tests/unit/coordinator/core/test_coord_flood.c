@@ -309,8 +309,9 @@ PV_TEST(a_network_that_takes_long_to_settle_keeps_nobody_waiting)
     struct pv_made made;
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
+                                       sizeof(made.raw), &made.len),
+                     PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     uint64_t id =
         cw_send(alice, (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
@@ -370,8 +371,9 @@ PV_TEST(members_that_are_removed_at_once_keep_nobody_waiting)
     struct pv_made made;
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
+                                       sizeof(made.raw), &made.len),
+                     PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     size_t closed = count_closed(members, PV_ARRAY_LEN(members));
     assert_in_range(closed, 1, 8);
@@ -451,7 +453,8 @@ PV_TEST(a_network_that_rests_takes_nothing_in)
     struct pv_st_invite invite = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
     memcpy(invite.invite, key.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     w->hold_jobs = true;
     uint64_t id =

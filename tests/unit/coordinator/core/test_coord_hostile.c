@@ -353,23 +353,26 @@ PV_TEST(members_may_not_sign_what_is_not_theirs)
     struct cw_client *b = cw_member(w, &bob);
 
     struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
-    assert_int_equal(pv_make_invite(w->created.network_id, bob.id.sk, &inv, &made), PV_OK);
+    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(bob.id.sk), &inv, &made),
+                     PV_OK);
     assert_int_equal(cw_put(w, b, pv_made_view(&made)), PV_CTL_E_NOT_ALLOWED);
 
     struct pv_statement st = {.type = PV_ST_REVOCATION};
     st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st.u.revocation.pk, w->alice.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, 16);
-    assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
-                     PV_OK);
+    assert_int_equal(
+        pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, rev.raw, sizeof(rev.raw), &rev.len),
+        PV_OK);
     assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
 
     st = (struct pv_statement){.type = PV_ST_ADMIN};
     st.u.admin = (struct pv_st_admin){.rights = 3, .time = CW_WALL};
     memcpy(st.u.admin.node, bob.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, 16);
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
+                                       sizeof(rev.raw), &rev.len),
+                     PV_OK);
     assert_int_equal(cw_put(w, b, pv_view(rev.raw, rev.len)), PV_CTL_E_NOT_ALLOWED);
 
     /* A member by an invite comes by register, which counts the uses, never by put. */
@@ -410,11 +413,13 @@ PV_TEST(a_place_out_of_bounds_is_not_stored)
     size_t rows = w->n_rows;
     place.time = CW_WALL;
     memcpy(place.node, w->alice.id.pk, sizeof(place.node));
-    assert_int_equal(pv_make_place(w->created.network_id, w->alice.id.sk, &place, &made), PV_OK);
+    assert_int_equal(
+        pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     pv_store_be32(place.ip4, w->created.ip4);
     snprintf(place.name, sizeof(place.name), "home"); /* the network's own */
-    assert_int_equal(pv_make_place(w->created.network_id, w->alice.id.sk, &place, &made), PV_OK);
+    assert_int_equal(
+        pv_make_place(w->created.network_id, pv_signer_sk(w->alice.id.sk), &place, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_BAD_REQUEST);
     assert_int_equal(w->n_rows, rows);
 }
@@ -663,7 +668,8 @@ PV_TEST(a_receipt_that_is_not_genuine_never_reaches_the_disk)
     struct cw_keys next = cw_keys_make(w);
     struct pv_st_invite inv = {.not_before = 1, .not_after = UINT64_MAX, .uses = 9};
     memcpy(inv.invite, next.pk, 32);
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &inv, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &inv, &made), PV_OK);
     struct pv_ctl_item item = {.statement = pv_made_view(&made), .receipt = pv_view(junk, 170)};
     struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
@@ -698,7 +704,7 @@ PV_TEST(a_node_cannot_fill_the_store_with_statements_of_its_own)
                 (struct pv_st_transport){.serial = 1 + k * PV_CTL_ITEMS_MAX + i, .time = CW_WALL};
             pv_rng_fill(&w->rng, st.u.transport.transport, 32);
             memcpy(st.network_id, w->created.network_id, 16);
-            assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, made[i].raw,
+            assert_int_equal(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made[i].raw,
                                                sizeof(made[i].raw), &made[i].len),
                              PV_OK);
             items[i] = cw_item(pv_made_view(&made[i]));

@@ -194,7 +194,8 @@ PV_TEST(a_slow_store_keeps_only_those_waiting_who_need_it)
     cw_ask_ok(w, alice, subscribe_to(&bob, buf), PV_CTL_PRESENCE);
     struct pv_st_invite st = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
     memcpy(st.invite, next.pk, sizeof(st.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &st, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made), PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
 
     /* Alice's invite waits for the store. */
@@ -242,8 +243,9 @@ PV_TEST(removing_a_node_drops_it_at_once_and_tells_everybody)
     st.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st.u.revocation.pk, bob.id.pk, 32);
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
+                                       sizeof(rev.raw), &rev.len),
+                     PV_OK);
     cw_client_forget(alice);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     assert_true(b->closed);
@@ -305,8 +307,9 @@ PV_TEST(two_thousand_statements_are_paged_and_news_follow)
             struct pv_st_invite invite = {
                 .not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
             memcpy(invite.invite, key.pk, 32);
-            assert_int_equal(
-                pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made[i]), PV_OK);
+            assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk),
+                                            &invite, &made[i]),
+                             PV_OK);
             items[i] = cw_item(pv_made_view(&made[i]));
         }
         struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 100, .items = items}};
@@ -448,9 +451,9 @@ PV_TEST(welcome_opens_the_relay_and_removal_closes_it)
     st_rev.u.revocation = (struct pv_st_revocation){.kind = PV_REVOKE_NODE, .time = CW_WALL};
     memcpy(st_rev.u.revocation.pk, bob.id.pk, 32);
     memcpy(st_rev.network_id, w->created.network_id, sizeof(st_rev.network_id));
-    assert_int_equal(
-        pv_statement_make(&st_rev, w->alice.id.sk, NULL, rev.raw, sizeof(rev.raw), &rev.len),
-        PV_OK);
+    assert_int_equal(pv_statement_make(&st_rev, pv_signer_sk(w->alice.id.sk), NULL, rev.raw,
+                                       sizeof(rev.raw), &rev.len),
+                     PV_OK);
     assert_int_equal(cw_put(w, alice, pv_view(rev.raw, rev.len)), PV_CTL_E_NONE);
     (void)cw_relay(w);
     assert_int_equal(tc_allocations(pv_relaycore_turns(pv_coord_relay(w->coord))), 0);

@@ -36,8 +36,9 @@ static enum pv_ctl_error revoke(struct cw *w, struct cw_client *alice, uint8_t k
                               .u.revocation = {.kind = kind, .time = CW_WALL}};
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
     memcpy(st.u.revocation.pk, pk, sizeof(st.u.revocation.pk));
-    assert_int_equal(
-        pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
+                                       sizeof(made.raw), &made.len),
+                     PV_OK);
     return cw_put(w, alice, pv_view(made.raw, made.len));
 }
 
@@ -100,7 +101,9 @@ static enum pv_ctl_error put_statement(struct cw *w, struct cw_client *c, struct
 {
     struct pv_made_long made;
     memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
-    assert_int_equal(pv_statement_make(st, sk, NULL, made.raw, sizeof(made.raw), &made.len), PV_OK);
+    assert_int_equal(
+        pv_statement_make(st, pv_signer_sk(sk), NULL, made.raw, sizeof(made.raw), &made.len),
+        PV_OK);
     pv_statement_hash(pv_view(made.raw, made.len), ret_hash);
     return cw_put(w, c, pv_view(made.raw, made.len));
 }
@@ -170,7 +173,8 @@ PV_TEST(a_full_log_still_takes_what_ends_something)
     alice = restart_with(w, (struct pv_netlimits){.statements = 5});
     struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &more, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &more, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_FULL);
     expect_join(w, &invite, &bob, PV_CTL_E_FULL);
     assert_int_equal(revoke(w, alice, PV_REVOKE_INVITE, invite.pk), PV_CTL_E_NONE);
@@ -245,7 +249,7 @@ PV_TEST(a_dropped_network_is_gone_with_what_was_under_way)
     w->hold_jobs = true; /* one is at the store when it ends */
     struct pv_st_invite more = {.not_before = CW_WALL, .not_after = CW_WALL + 60, .uses = 1};
     struct pv_made made;
-    assert_int_equal(pv_make_invite(id, w->alice.id.sk, &more, &made), PV_OK);
+    assert_int_equal(pv_make_invite(id, pv_signer_sk(w->alice.id.sk), &more, &made), PV_OK);
     struct pv_ctl_item item = cw_item(pv_made_view(&made));
     (void)cw_send(alice,
                   (struct pv_ctl_msg){.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}});
@@ -353,9 +357,9 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     cw_create(w);
     struct cw_keys next = cw_keys_make(w);
     pv_coordlist_put(&lw, next.pk, &addr, 1);
-    assert_int_equal(
-        pv_make_coordinators(w->created.network_id, w->root.sk, 7, pv_written(&lw), &record),
-        PV_OK);
+    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
+                                          pv_written(&lw), &record),
+                     PV_OK);
     struct cw_client *alice = cw_member(w, &w->alice);
     struct cw_keys invite = cw_invite(w, alice, 1);
     assert_int_equal(cw_put(w, alice, pv_view(record.raw, record.len)), PV_CTL_E_NONE);
@@ -396,14 +400,15 @@ PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
     struct cw_keys former = cw_keys_make(w), ended = cw_keys_make(w);
     struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
     pv_coordlist_put(&lw, former.pk, &addr, 1);
-    assert_int_equal(
-        pv_make_coordinators(w->created.network_id, w->root.sk, 7, pv_written(&lw), &record),
-        PV_OK);
+    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(w->root.sk), 7,
+                                          pv_written(&lw), &record),
+                     PV_OK);
     struct pv_st_invite invite = {
         .not_before = CW_WALL - 10 * 86400, .not_after = CW_WALL - 8 * 86400, .uses = 2};
     memcpy(invite.invite, ended.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made[0]),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made[0]),
+        PV_OK);
     made[1] = cw_member_statement(
         w, &ended, &bob, (struct cw_claim){"bob", (const uint8_t[]){10, 66, 0, 7}, 0, CW_WALL});
     made[2] = cw_member_statement(

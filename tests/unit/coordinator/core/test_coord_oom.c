@@ -92,7 +92,8 @@ PV_TEST(an_invite_is_good_when_there_is_memory_again)
         struct cw_keys invite = cw_keys_make(w);
         struct cw_node bob = cw_node_make(w);
         memcpy(st.invite, invite.pk, sizeof(st.invite));
-        assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &st, &made), PV_OK);
+        assert_int_equal(
+            pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &st, &made), PV_OK);
         struct pv_ctl_item item = cw_item(pv_made_view(&made));
         struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
         failed = is_taken(w, cw_member(w, &w->alice), put, n);
@@ -129,9 +130,9 @@ PV_TEST(everybody_who_is_removed_is_dropped)
                                   .u.revocation = {.kind = PV_REVOKE_INVITE, .time = CW_WALL}};
         memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
         memcpy(st.u.revocation.pk, invite.pk, sizeof(st.u.revocation.pk));
-        assert_int_equal(
-            pv_statement_make(&st, w->alice.id.sk, NULL, made.raw, sizeof(made.raw), &made.len),
-            PV_OK);
+        assert_int_equal(pv_statement_make(&st, pv_signer_sk(w->alice.id.sk), NULL, made.raw,
+                                           sizeof(made.raw), &made.len),
+                         PV_OK);
         struct pv_ctl_item item = cw_item(pv_view(made.raw, made.len));
         struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
         failed = is_taken(w, alice, put, n);

@@ -26,7 +26,8 @@ static struct cw_keys terms(struct cw *w, struct cw_client *alice, uint8_t flags
                                   .flags = flags,
                                   .lifetime = lifetime};
     memcpy(invite.invite, k.pk, sizeof(invite.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, w->alice.id.sk, &invite, &made), PV_OK);
+    assert_int_equal(
+        pv_make_invite(w->created.network_id, pv_signer_sk(w->alice.id.sk), &invite, &made), PV_OK);
     assert_int_equal(cw_put(w, alice, pv_made_view(&made)), PV_CTL_E_NONE);
     return k;
 }
@@ -42,8 +43,9 @@ static enum pv_ctl_error admit(struct cw *w, struct cw_client *by, const struct 
                                const struct cw_node *node)
 {
     struct pv_made made;
-    assert_int_equal(
-        pv_make_admission(w->created.network_id, signer->sk, node->id.pk, CW_WALL, &made), PV_OK);
+    assert_int_equal(pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->id.pk,
+                                       CW_WALL, &made),
+                     PV_OK);
     return cw_put(w, by, pv_made_view(&made));
 }
 
@@ -150,7 +152,8 @@ PV_TEST(a_member_that_has_expired_may_renew_itself)
                               .u.transport = {.serial = 1, .time = CW_WALL}};
     memcpy(st.u.transport.transport, bob.transport_pk, PV_DH_LEN);
     memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
-    assert_int_equal(pv_statement_make(&st, bob.id.sk, NULL, made.raw, sizeof(made.raw), &made.len),
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(bob.id.sk), NULL, made.raw,
+                                       sizeof(made.raw), &made.len),
                      PV_OK);
     cw_hang_up(w, b);
     b = cw_member(w, &bob);

@@ -253,7 +253,8 @@ static void put_signed(struct pv_statement *st, const uint8_t *signer, uint64_t 
     size_t len;
     struct pv_storeop *op = NULL;
     memcpy(st->network_id, world->created.network_id, sizeof(st->network_id));
-    assert_int_equal(pv_statement_make(st, signer, NULL, raw, sizeof(raw), &len), PV_OK);
+    assert_int_equal(pv_statement_make(st, pv_signer_sk(signer), NULL, raw, sizeof(raw), &len),
+                     PV_OK);
     struct pv_storerow row = {.epoch = 7,
                               .n = n,
                               .statement = pv_view(raw, len),

@@ -25,6 +25,22 @@ struct fake_node {
     pv_ns now;
 };
 
+/* Stands in for the keeper. */
+static inline int fake_node_sign(void *keeper, struct pv_view body,
+                                 uint8_t ret_sig[static PV_SIGN_LEN])
+{
+    const struct fake_node *f = keeper;
+    return pv_statement_sign_as_root(body, f->world.root.sk, ret_sig);
+}
+
+/* This machine made the network, or imported its key: other says that of another one. */
+static inline void fake_node_give_root(struct fake_node *f, bool other)
+{
+    memcpy(f->identity.root.pk, f->world.root.pk, sizeof(f->identity.root.pk));
+    f->identity.root.pk[0] ^= other;
+    f->identity.has_root = true;
+}
+
 /* A node in no network; the part is made by fake_node_start(). */
 static inline void fake_node_init(struct fake_node *f, const struct pv_part *part)
 {
@@ -34,6 +50,7 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     memset(f->identity.dh_sk, 7, sizeof(f->identity.dh_sk));
     f->node.rng = test_rng_make(&f->rng, 1);
     f->node.identity = &f->identity;
+    f->identity.root = (struct pv_kept_key){.sign = fake_node_sign, .keeper = f};
     f->node.mtu = 1420;
     f->node.udp_port = 51820;
     f->node.started = f->now;

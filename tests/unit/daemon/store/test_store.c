@@ -325,19 +325,32 @@ PV_TEST(a_job_that_fails_takes_only_its_own_work_back)
     pv_store_close(s);
 }
 
+static bool has_file(const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
 PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
 {
     struct pv_store *s = open_store();
     struct test_rng seed;
     struct pv_rng rng = test_rng_make(&seed, 1);
     struct pv_identity first, second;
+    struct pv_keeper *keeper = NULL;
+    struct pv_kept_key root;
+    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
     char error[PV_JOB_ERROR_MAX];
+    bool exposed;
+    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
+    assert_int_equal(pv_keeper_open(keeper, dir, &self, &exposed, error), PV_OK);
+    pv_store_set_keeper(s, keeper);
     assert_int_equal(pv_identity_load(dir, NULL, &rng, &first, error), PV_OK);
     assert_int_equal(run(s, statement_job("a", "")), PV_OK);
     assert_int_equal(run(s, meta_job("seq", "5")), PV_OK);
-    struct pv_job *job = new_job(PV_JOB_SAVE_ROOT, 4);
-    memset(job->u.root_seed, 9, 32);
-    assert_int_equal(run(s, job), PV_OK);
+    assert_int_equal(run(s, new_job(PV_JOB_KEEP_ROOT, 4)), PV_OK);
+    assert_true(pv_keeper_key(keeper, &root));
     assert_int_equal(run(s, new_job(PV_JOB_FORGET_NETWORK, 5)), PV_OK);
     struct pv_store_saved saved = load(s);
     assert_int_equal(saved.saved.n_statements, 0);
@@ -345,22 +358,22 @@ PV_TEST(forgetting_the_network_keeps_meta_and_deletes_keys_only_when_asked)
     pv_store_saved_done(&saved);
     assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
     assert_memory_equal(first.sign_pk, second.sign_pk, 32);
-    assert_true(second.has_root);
-    assert_int_equal(second.root_seed[31], 9);
+    assert_true(has_file("root.key"));
 
-    job = new_job(PV_JOB_FORGET_NETWORK, 6);
+    struct pv_job *job = new_job(PV_JOB_FORGET_NETWORK, 6);
     job->u.forget = PV_FORGET_KEYS;
     assert_int_equal(run(s, job), PV_OK);
     assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
     assert_memory_not_equal(first.sign_pk, second.sign_pk, 32);
     assert_memory_not_equal(first.dh_pk, second.dh_pk, 32);
-    assert_true(second.has_root);
+    assert_true(has_file("root.key"));
 
     job = new_job(PV_JOB_FORGET_NETWORK, 7);
     job->u.forget = PV_FORGET_ROOT;
     assert_int_equal(run(s, job), PV_OK);
-    assert_int_equal(pv_identity_load(dir, NULL, &rng, &second, error), PV_OK);
-    assert_false(second.has_root);
+    assert_false(has_file("root.key"));
+    assert_false(pv_keeper_key(keeper, &root));
+    pv_keeper_stop(keeper);
     pv_store_close(s);
 }
 

@@ -57,7 +57,7 @@ static inline struct world world_make(unsigned seed)
     pv_coordlist_put(&writer, w.coordinator.pk, &hp, 1);
     memset(transport, 0xa1, sizeof(transport));
     memset(&c, 0, sizeof(c));
-    c.root_sk = w.root.sk;
+    c.root = pv_signer_sk(w.root.sk);
     c.node_sk = w.creator.sk;
     c.transport = transport;
     c.network_name = "home";
@@ -113,7 +113,8 @@ static inline struct item make_invite(struct world *w, const struct keys *signer
     struct pv_st_invite f = {.not_before = T0, .not_after = T0 + 86400, .uses = uses};
     struct pv_made m;
     memcpy(f.invite, invite->pk, sizeof(f.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, signer->sk, &f, &m), PV_OK);
+    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m),
+                     PV_OK);
     return item_of(w, &m);
 }
 
@@ -125,7 +126,8 @@ static inline struct item make_terms(struct world *w, const struct keys *signer,
         .not_before = T0, .not_after = T0 + 86400, .uses = 9, .flags = flags, .lifetime = lifetime};
     struct pv_made m;
     memcpy(f.invite, invite->pk, sizeof(f.invite));
-    assert_int_equal(pv_make_invite(w->created.network_id, signer->sk, &f, &m), PV_OK);
+    assert_int_equal(pv_make_invite(w->created.network_id, pv_signer_sk(signer->sk), &f, &m),
+                     PV_OK);
     return item_of(w, &m);
 }
 
@@ -133,8 +135,9 @@ static inline struct item make_admission(struct world *w, const struct keys *sig
                                          const struct keys *node)
 {
     struct pv_made m;
-    assert_int_equal(pv_make_admission(w->created.network_id, signer->sk, node->pk, w->time, &m),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_admission(w->created.network_id, pv_signer_sk(signer->sk), node->pk, w->time, &m),
+        PV_OK);
     return item_of(w, &m);
 }
 
@@ -183,7 +186,8 @@ static inline struct item make_statement(struct world *w, struct pv_statement *s
 {
     struct pv_made_long m;
     memcpy(st->network_id, w->created.network_id, sizeof(st->network_id));
-    assert_int_equal(pv_statement_make(st, signer->sk, NULL, m.raw, sizeof(m.raw), &m.len), PV_OK);
+    assert_int_equal(
+        pv_statement_make(st, pv_signer_sk(signer->sk), NULL, m.raw, sizeof(m.raw), &m.len), PV_OK);
     return item_of_long(w, &m);
 }
 

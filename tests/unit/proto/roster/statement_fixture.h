@@ -21,7 +21,7 @@ static inline int sign_statement(const struct pv_statement *st, struct made *m)
     const uint8_t seed[PV_SIGN_SEED_LEN] = {1, 0, 0, 1};
     uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
     pv_sign_keypair(seed, sk, pk);
-    return pv_statement_make(st, sk, NULL, m->buf, sizeof(m->buf), &m->len);
+    return pv_statement_make(st, pv_signer_sk(sk), NULL, m->buf, sizeof(m->buf), &m->len);
 }
 
 static inline struct made make_signed(const struct pv_statement *st)

@@ -232,7 +232,7 @@ PV_TEST(revoking_an_invite_keeps_those_who_stay)
     struct pv_made_long made;
     size_t iter = 0;
     memcpy(what.pk, invite.pk, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(r, w.creator.sk, &what, &iter, &made), PV_OK);
+    assert_int_equal(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made), PV_OK);
     assert_int_equal(iter, 0);
     struct item rev = item_of_long(&w, &made);
 
@@ -281,7 +281,8 @@ PV_TEST(more_than_one_list_of_those_who_stay)
     memcpy(what.pk, invite.pk, sizeof(what.pk));
     do {
         struct pv_made_long made;
-        assert_int_equal(pv_make_revocation(r, w.creator.sk, &what, &iter, &made), PV_OK);
+        assert_int_equal(pv_make_revocation(r, pv_signer_sk(w.creator.sk), &what, &iter, &made),
+                         PV_OK);
         struct item rev = item_of_long(&w, &made);
         add(r, &rev);
         made_n++;

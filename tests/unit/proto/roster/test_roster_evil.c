@@ -143,9 +143,9 @@ PV_TEST(claims_against_the_networks_rules_are_refused)
     memcpy(st.u.member.node, n.bob.pk, 32);
     pv_node_ip6(st.network_id, n.carol.pk, st.u.member.ip6); /* somebody else's ip6 */
     struct item it6;
-    assert_int_equal(
-        pv_statement_make(&st, n.invite.sk, n.bob.sk, it6.s.raw, sizeof(it6.s.raw), &it6.s.len),
-        PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(n.invite.sk), n.bob.sk, it6.s.raw,
+                                       sizeof(it6.s.raw), &it6.s.len),
+                     PV_OK);
     receipt_next(&n.w, &it6);
     assert_int_equal(add_status(n.r, &it6, &added), PV_ERR_MALFORMED);
 }

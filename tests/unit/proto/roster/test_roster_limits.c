@@ -183,9 +183,9 @@ PV_TEST(a_flood_of_coordinators_records_costs_as_much_as_any_other)
         named[i] = keys_of(500 + i);
         pv_coordlist_put(&writer, named[i].pk, &hp, 1);
     }
-    assert_int_equal(
-        pv_make_coordinators(w.created.network_id, w.creator.sk, 1, pv_written(&writer), &made),
-        PV_OK);
+    assert_int_equal(pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1,
+                                          pv_written(&writer), &made),
+                     PV_OK);
     struct item it = {.s = made};
     for (uint32_t i = 0; i < 20000; i++) {
         pv_store_be64(it.s.raw + 50, 2 + i);         /* its seq */
@@ -221,8 +221,9 @@ PV_TEST(all_whom_records_name_are_coordinators)
     for (unsigned i = 0; i < EACH; i++)
         pv_coordlist_put(&writer, keys_of(500 + i).pk, &hp, 1);
     struct pv_view all = pv_written(&writer);
-    assert_int_equal(pv_make_coordinators(w.created.network_id, w.creator.sk, 1, all, &record.s),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_coordinators(w.created.network_id, pv_signer_sk(w.creator.sk), 1, all, &record.s),
+        PV_OK);
     uint8_t *named = record.s.raw + record.s.len - PV_SIGN_LEN - all.len;
     for (uint32_t a = 0; a < ADMINS; a++) {
         pv_store_be32(grant.s.raw + FIELDS_AT, a);

@@ -217,7 +217,8 @@ static void offer_invite(struct offers *o, const struct keys *invite, uint32_t u
         f.not_before = T0 - 300 + below(&o->rng, 4) * 200;
         f.not_after = f.not_before + below(&o->rng, 4) * 100;
     }
-    assert_int_equal(pv_make_invite(o->w.created.network_id, some_admin(o)->sk, &f, &m), PV_OK);
+    assert_int_equal(
+        pv_make_invite(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk), &f, &m), PV_OK);
     offer(o, item_of(&o->w, &m));
 }
 
@@ -226,8 +227,8 @@ static void offer_admission(struct offers *o)
     const struct keys *node = &o->nodes[below(&o->rng, NODES)];
     struct pv_made m;
 
-    assert_int_equal(pv_make_admission(o->w.created.network_id, some_admin(o)->sk, node->pk,
-                                       T0 + below(&o->rng, 2), &m),
+    assert_int_equal(pv_make_admission(o->w.created.network_id, pv_signer_sk(some_admin(o)->sk),
+                                       node->pk, T0 + below(&o->rng, 2), &m),
                      PV_OK);
     offer(o, item_of(&o->w, &m));
 }

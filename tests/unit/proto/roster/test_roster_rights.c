@@ -187,8 +187,9 @@ PV_TEST(a_member_that_rests_on_a_word_without_receipt_stays_if_named)
     add(o.r, &again);
     settle(o.r);
     do {
-        assert_int_equal(pv_make_rights_end(o.r, o.ben.sk, o.anna.pk, T0 + 90000, &iter, &made),
-                         PV_OK);
+        assert_int_equal(
+            pv_make_rights_end(o.r, pv_signer_sk(o.ben.sk), o.anna.pk, T0 + 90000, &iter, &made),
+            PV_OK);
         struct item it = item_of(&o.w, &made);
         add(o.r, &it);
         statements++;
@@ -205,9 +206,9 @@ PV_TEST(a_member_that_rests_on_a_word_without_receipt_stays_if_named)
     settle(o.r);
     assert_null(pv_roster_by_name(o.r, "late"));
     iter = 0;
-    assert_int_equal(pv_make_rights_end(o.r, o.ben.sk, o.anna.pk, T0, &iter, &made),
+    assert_int_equal(pv_make_rights_end(o.r, pv_signer_sk(o.ben.sk), o.anna.pk, T0, &iter, &made),
                      PV_ERR_NOT_FOUND);
-    assert_int_equal(pv_make_rights_end(o.r, o.ben.sk, o.w.root.pk, T0, &iter, &made),
+    assert_int_equal(pv_make_rights_end(o.r, pv_signer_sk(o.ben.sk), o.w.root.pk, T0, &iter, &made),
                      PV_ERR_NOT_FOUND);
 }
 

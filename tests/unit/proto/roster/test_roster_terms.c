@@ -186,7 +186,8 @@ PV_TEST(a_member_that_has_expired_outlives_the_invite)
     time_passes(&n, 2 * (uint64_t)LIFETIME);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_EXPIRED);
     memcpy(what.pk, n.guest.pk, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(n.r, n.w.creator.sk, &what, &iter, &made), PV_OK);
+    assert_int_equal(pv_make_revocation(n.r, pv_signer_sk(n.w.creator.sk), &what, &iter, &made),
+                     PV_OK);
     struct item it = item_of_long(&n.w, &made);
     add(n.r, &it);
     renew(&n, &n.bob);
@@ -365,7 +366,8 @@ PV_TEST(a_member_that_was_admitted_outlives_the_admin)
     struct pv_made_long made;
     size_t iter = 0;
     memcpy(what.pk, admin.pk, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(n.r, n.w.creator.sk, &what, &iter, &made), PV_OK);
+    assert_int_equal(pv_make_revocation(n.r, pv_signer_sk(n.w.creator.sk), &what, &iter, &made),
+                     PV_OK);
     struct item it = item_of_long(&n.w, &made);
     add(n.r, &it);
     assert_int_equal(state_of(&n, &n.bob), PV_MEMBER_ACTIVE);
@@ -396,12 +398,13 @@ PV_TEST(conditions_that_are_none_have_no_form)
     struct pv_statement st = {.type = PV_ST_CONDITIONAL, .u.invite = {.not_after = T0, .uses = 1}};
     struct pv_made_long m;
     const uint8_t *sk = n.w.creator.sk;
-    assert_int_equal(pv_statement_make(&st, sk, NULL, m.raw, sizeof(m.raw), &m.len),
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len),
                      PV_ERR_MALFORMED);
     st.u.invite.lifetime = 1;
-    assert_int_equal(pv_statement_make(&st, sk, NULL, m.raw, sizeof(m.raw), &m.len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len),
+                     PV_OK);
     st.u.invite.uses = 0;
-    assert_int_equal(pv_statement_make(&st, sk, NULL, m.raw, sizeof(m.raw), &m.len),
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(sk), NULL, m.raw, sizeof(m.raw), &m.len),
                      PV_ERR_MALFORMED);
 }
 

@@ -19,8 +19,8 @@ static struct made make(const struct pv_statement *st, const struct keys *signer
                         const struct keys *node)
 {
     struct made m;
-    assert_int_equal(pv_statement_make(st, signer->sk, node == NULL ? NULL : node->sk, m.buf,
-                                       sizeof(m.buf), &m.len),
+    assert_int_equal(pv_statement_make(st, pv_signer_sk(signer->sk), node == NULL ? NULL : node->sk,
+                                       m.buf, sizeof(m.buf), &m.len),
                      PV_OK);
     return m;
 }
@@ -254,8 +254,8 @@ static void expect_unmakeable(const struct pv_statement *st, const char *why)
     struct keys signer = keys_of(1), node = keys_of(2);
     uint8_t buf[PV_STATEMENT_MAX + 64];
     size_t len = 0;
-    int r = pv_statement_make(st, signer.sk, st->type == PV_ST_MEMBER ? node.sk : NULL, buf,
-                              sizeof(buf), &len);
+    int r = pv_statement_make(st, pv_signer_sk(signer.sk),
+                              st->type == PV_ST_MEMBER ? node.sk : NULL, buf, sizeof(buf), &len);
     if (r != PV_ERR_MALFORMED)
         print_error("%s\n", why);
     assert_int_equal(r, PV_ERR_MALFORMED);
@@ -593,11 +593,12 @@ PV_TEST(make_leaves_a_short_buffer_alone)
     struct made m = make_sample(PV_ST_LEAVE);
 
     memset(buf, 0xee, sizeof(buf));
-    assert_int_equal(pv_statement_make(&st, signer.sk, NULL, buf, m.len - 1, &len),
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(signer.sk), NULL, buf, m.len - 1, &len),
                      PV_ERR_NO_SPACE);
     assert_int_equal(len, 0);
     assert_int_equal(buf[0], 0xee);
-    assert_int_equal(pv_statement_make(&st, signer.sk, NULL, buf, m.len, &len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(signer.sk), NULL, buf, m.len, &len),
+                     PV_OK);
 }
 
 /* --- receipts -------------------------------------------------------------------------------- */

@@ -26,7 +26,8 @@ PV_TEST(it_reads_back_and_its_encoding_stays)
     memset(st.network_id, 7, sizeof(st.network_id));
     st.u.able =
         (struct pv_st_able){.serial = 11, .abilities = PV_ABLE_PQ | 0x80000000, .time = 1700000009};
-    assert_int_equal(pv_statement_make(&st, node.sk, NULL, buf, sizeof(buf), &len), PV_OK);
+    assert_int_equal(pv_statement_make(&st, pv_signer_sk(node.sk), NULL, buf, sizeof(buf), &len),
+                     PV_OK);
     assert_int_equal(len, 50 + 8 + 4 + 8 + 64);
     assert_int_equal(buf[1], 32);
     assert_memory_equal(buf + 50, "\0\0\0\0\0\0\0\x0b\x80\0\0\x01\0\0\0\0", 16);

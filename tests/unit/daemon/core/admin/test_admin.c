@@ -340,13 +340,9 @@ PV_TEST(nobody_is_answered_who_went_away)
 
 #define GRANT_BOB "\"cmd\":\"admin_grant\",\"peer\":\"bob\""
 
-/* This machine made the network. */
 static void give_root(void)
 {
-    /* keys_of(): the seed is the beginning of the secret key (RFC 8032 s5.1.5, as libsodium has it)
-     */
-    memcpy(x.f.identity.root_seed, x.f.world.root.sk, sizeof(x.f.identity.root_seed));
-    x.f.identity.has_root = true;
+    fake_node_give_root(&x.f, false);
 }
 
 static uint8_t rights_of_bob(void)
@@ -373,8 +369,7 @@ PV_TEST(an_admin_without_the_root_key_makes_none)
 {
     ask(GRANT_BOB);
     expect("the root key of home is not on this machine");
-    give_root();
-    x.f.identity.root_seed[0] ^= 1; /* that of another network */
+    fake_node_give_root(&x.f, true);
     ask(GRANT_BOB);
     expect("the root key of home is not on this machine");
     assert_int_equal(rights_of_bob(), 0);
@@ -457,8 +452,9 @@ PV_TEST(the_root_key_makes_its_own_node_an_admin_again)
     size_t iter = 0;
     const uint8_t *own = x.f.world.creator.pk;
     give_root();
-    assert_int_equal(
-        pv_make_rights_end(x.f.node.roster, x.f.world.creator.sk, own, T0, &iter, &made), PV_OK);
+    assert_int_equal(pv_make_rights_end(x.f.node.roster, pv_signer_sk(x.f.world.creator.sk), own,
+                                        T0, &iter, &made),
+                     PV_OK);
     fake_node_add(&x.f, item_of(&x.f.world, &made));
     ask(REMOVE_BOB);
     expect("but has its root key: `p2pvpnctl admin grant alice` first");

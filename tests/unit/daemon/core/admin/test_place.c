@@ -142,9 +142,9 @@ PV_TEST(the_last_number_is_told)
     struct pv_made made;
     memcpy(last.node, self->node, sizeof(last.node));
     memcpy(last.ip4, self->ip4.ip, sizeof(last.ip4));
-    assert_int_equal(
-        pv_make_place(pv_roster_network_id(node.node.roster), node.identity.sign_sk, &last, &made),
-        PV_OK);
+    assert_int_equal(pv_make_place(pv_roster_network_id(node.node.roster),
+                                   pv_signer_sk(node.identity.sign_sk), &last, &made),
+                     PV_OK);
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     assert_int_equal(pv_membership_add(&node.node, &item, 1, node.now), 0);
     for (unsigned i = 0; i < 32; i++)

@@ -319,8 +319,9 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
         struct pv_hostport at = {.host = "192.0.2.66", .port = (uint16_t)(100 + i)};
         struct pv_writer w = pv_writer(list, sizeof(list));
         pv_coordlist_put(&w, fresh.pk, &at, 1);
-        assert_int_equal(pv_make_coordinators(pv_roster_network_id(node.node.roster), bob.sk,
-                                              UINT64_MAX, pv_view(list, w.len), &made),
+        assert_int_equal(pv_make_coordinators(pv_roster_network_id(node.node.roster),
+                                              pv_signer_sk(bob.sk), UINT64_MAX,
+                                              pv_view(list, w.len), &made),
                          PV_OK);
         add_statement(pv_view(made.raw, made.len));
     }
@@ -347,15 +348,18 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
         pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq;
     size_t iter = 0;
     memcpy(right.node, bob.pk, sizeof(right.node));
-    assert_int_equal(pv_make_admin(network_id, node.world.root.sk, &right, &made), PV_OK);
+    assert_int_equal(pv_make_admin(network_id, pv_signer_sk(node.world.root.sk), &right, &made),
+                     PV_OK);
     add_statement(pv_view(made.raw, made.len));
-    assert_int_equal(pv_make_coordinators(network_id, bob.sk, UINT64_MAX, list, &list_made), PV_OK);
+    assert_int_equal(
+        pv_make_coordinators(network_id, pv_signer_sk(bob.sk), UINT64_MAX, list, &list_made),
+        PV_OK);
     add_statement(pv_view(list_made.raw, list_made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq ==
                 UINT64_MAX);
-    assert_int_equal(
-        pv_make_rights_end(node.node.roster, node.world.root.sk, bob.pk, T0 + 9, &iter, &made),
-        PV_OK);
+    assert_int_equal(pv_make_rights_end(node.node.roster, pv_signer_sk(node.world.root.sk), bob.pk,
+                                        T0 + 9, &iter, &made),
+                     PV_OK);
     add_statement(pv_view(made.raw, made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
     run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}\n");

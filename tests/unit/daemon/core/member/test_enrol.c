@@ -569,9 +569,12 @@ static void save_root(int status)
 {
     struct pv_job *job = fake_node_job(&node);
     assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SAVE_ROOT);
-    fake_node_answer(&node, job,
-                     &(struct pv_job_result){.status = status, .error = "root: no room"});
+    struct pv_job_result result = {
+        .kind = PV_JOB_KEEP_ROOT, .status = status, .error = "root: no room"};
+    assert_int_equal(job->kind, PV_JOB_KEEP_ROOT);
+    assert_false(job->u.root.import);
+    memcpy(result.root_pk, node.world.root.pk, sizeof(result.root_pk));
+    fake_node_answer(&node, job, &result);
 }
 
 /* The coordinator takes the statements of a put or a new network, with receipts. */

@@ -51,7 +51,8 @@ static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)
     pv_coordlist_put(&w, first, &at9, 1);
     if (second != NULL)
         pv_coordlist_put(&w, second, &at7, 1);
-    assert_int_equal(pv_make_coordinators(node.world.created.network_id, node.world.root.sk, seq,
+    assert_int_equal(pv_make_coordinators(node.world.created.network_id,
+                                          pv_signer_sk(node.world.root.sk), seq,
                                           pv_view(list, w.len), &made),
                      PV_OK);
     struct item it = {.s.len = made.len};
@@ -145,8 +146,9 @@ static void remove_bob(void)
     size_t iter = 0;
     fake_node_member(&node, 60, "bob", 7);
     memcpy(what.pk, pv_roster_by_name(node.node.roster, "bob")->node, sizeof(what.pk));
-    assert_int_equal(pv_make_revocation(node.node.roster, node.world.root.sk, &what, &iter, &made),
-                     PV_OK);
+    assert_int_equal(
+        pv_make_revocation(node.node.roster, pv_signer_sk(node.world.root.sk), &what, &iter, &made),
+        PV_OK);
     struct item it = {.s.len = made.len};
     memcpy(it.s.raw, made.raw, made.len);
     fake_node_add(&node, it);
@@ -236,8 +238,9 @@ PV_TEST(names_are_looked_up_for_a_visit)
     struct pv_writer w = pv_writer(list, sizeof(list));
     struct pv_job_result found = {.status = PV_OK, .n_addrs = 1};
     pv_coordlist_put(&w, other.pk, &hp, 1);
-    assert_int_equal(pv_make_coordinators(node.world.created.network_id, node.world.root.sk, 5,
-                                          pv_view(list, w.len), &made),
+    assert_int_equal(pv_make_coordinators(node.world.created.network_id,
+                                          pv_signer_sk(node.world.root.sk), 5, pv_view(list, w.len),
+                                          &made),
                      PV_OK);
     struct item it = {.s.len = made.len};
     memcpy(it.s.raw, made.raw, made.len);

@@ -194,10 +194,7 @@ PV_TEST(a_node_that_is_admitted_is_a_member)
 /* Root's word outlives every admin. */
 PV_TEST(the_root_key_signs_where_it_is)
 {
-    uint8_t seed[PV_SIGN_SEED_LEN];
-    memcpy(seed, x.f.world.root.sk, sizeof(seed)); /* a secret key begins with its seed */
-    memcpy(x.f.identity.root_seed, seed, sizeof(seed));
-    x.f.identity.has_root = true;
+    fake_node_give_root(&x.f, false);
     others.refuses = true; /* without rights of its own, too */
     eve_asks();
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");

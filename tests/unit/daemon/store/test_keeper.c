@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* The root key's process: it signs statements and nothing else, and nothing shows the key. */
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "daemon/store/keeper.h"
+#include "proto/roster/paperkey.h"
+#include "proto/roster/roster_make.h"
+#include "sys/file/file.h"
+#include "tests/unit/test_dir.h"
+#include "tests/unit/test_util.h"
+
+static char dir[64], path[80], error[PV_JOB_ERROR_MAX];
+static struct pv_keeper *keeper;
+static struct pv_kept_key key;
+static bool exposed;
+
+static const uint8_t network[PV_NETWORK_ID_LEN] = {1};
+
+static int start(void **state)
+{
+    (void)state;
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    snprintf(path, sizeof(path), "%s/root.key", dir);
+    keeper = NULL;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    keeper = pv_keeper_stop(keeper);
+    return test_dir_remove(dir);
+}
+
+PV_TEST_WORLD(start, stop);
+
+static int begin(void)
+{
+    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
+    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
+    return pv_keeper_open(keeper, dir, &self, &exposed, error);
+}
+
+static int again(void)
+{
+    keeper = pv_keeper_stop(keeper);
+    return begin();
+}
+
+/* A key file as an earlier version has left it. */
+static void put_file(const char *text)
+{
+    assert_int_equal(pv_file_write(path, pv_view(text, strlen(text)), 0600), PV_OK);
+}
+
+static unsigned mode_of(const char *file)
+{
+    struct stat st;
+    return stat(file, &st) < 0 ? 0xffff : st.st_mode & 07777;
+}
+
+/* The seed of nines. */
+#define NINES "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk"
+
+static void pk_of_nines(uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    uint8_t seed[PV_SIGN_SEED_LEN], sk[PV_SIGN_SK_LEN];
+    memset(seed, 9, sizeof(seed));
+    pv_sign_keypair(seed, sk, pk);
+}
+
+static int make_key(void)
+{
+    const struct pv_job_root want = {.import = false};
+    uint8_t pk[PV_SIGN_PK_LEN];
+    int r = pv_keeper_have(keeper, &want, pk, error);
+    assert_int_equal(pv_keeper_key(keeper, &key), r == PV_OK);
+    if (r == PV_OK)
+        assert_memory_equal(key.pk, pk, sizeof(pk));
+    return r;
+}
+
+static int grant(struct pv_made *ret_made)
+{
+    const struct pv_st_admin admin = {.node = {5}, .rights = PV_RIGHT_INVITE, .time = 7};
+    return pv_make_admin(network, pv_signer_kept(&key), &admin, ret_made);
+}
+
+PV_TEST(a_made_key_signs_and_is_there_after_a_restart)
+{
+    uint8_t first[PV_SIGN_PK_LEN];
+    struct pv_statement st;
+    struct pv_made made;
+    assert_int_equal(begin(), PV_OK);
+    assert_false(pv_keeper_key(keeper, &key));
+    assert_int_equal(grant(&made), PV_ERR_NOT_FOUND);
+    assert_int_equal(make_key(), PV_OK);
+    memcpy(first, key.pk, sizeof(first));
+    assert_int_equal(make_key(), PV_OK); /* it is used again */
+    assert_memory_equal(key.pk, first, sizeof(first));
+    assert_int_equal(again(), PV_OK);
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+    assert_int_equal(grant(&made), PV_OK);
+    assert_int_equal(pv_statement_decode(pv_made_view(&made), &st), PV_OK);
+    assert_int_equal(pv_statement_verify(&st), PV_OK);
+    assert_memory_equal(st.signer, first, sizeof(first));
+}
+
+/* Root reads whatever it likes, so another user looks where this one is root. */
+static bool can_read(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const bool is_root = geteuid() == 0;
+        if (is_root && (chown(path, 12345, 12345) < 0 || chmod(dir, 0755) < 0 ||
+                        setresuid(12345, 12345, 12345) < 0))
+            _exit(2);
+        _exit(open(path, O_RDONLY | O_CLOEXEC) >= 0 ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 2);
+    return WEXITSTATUS(status) == 1;
+}
+
+PV_TEST(the_file_is_closed_to_its_own_user)
+{
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(make_key(), PV_OK);
+    assert_int_equal(mode_of(path), 0);
+    assert_false(can_read());
+}
+
+PV_TEST(a_key_of_an_earlier_version_is_closed_too)
+{
+    uint8_t pk[PV_SIGN_PK_LEN];
+    put_file(NINES "\n");
+    assert_true(can_read());
+    if (geteuid() == 0)
+        assert_int_equal(chown(path, 0, 0), 0);
+    assert_int_equal(begin(), PV_OK);
+    pk_of_nines(pk);
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, pk, sizeof(pk));
+    assert_int_equal(mode_of(path), 0);
+    assert_false(exposed);
+}
+
+PV_TEST(a_file_that_is_no_key_is_never_overwritten)
+{
+    put_file("hello\n");
+    assert_int_equal(begin(), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "root.key: not a key: restore it"));
+    assert_int_equal(make_key(), PV_ERR_STATE);
+}
+
+/* --- what it signs ---------------------------------------------------------------------------- */
+
+static int sign(const void *body, size_t len)
+{
+    uint8_t sig[PV_SIGN_LEN];
+    return key.sign(key.keeper, pv_view(body, len), sig);
+}
+
+PV_TEST(nothing_but_a_statement_of_roots_is_signed)
+{
+    uint8_t other_sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN], seed[PV_SIGN_SEED_LEN] = {3};
+    const struct pv_st_admin admin = {.node = {5}, .rights = PV_RIGHT_INVITE, .time = 7};
+    static const uint8_t nothing[PV_STATEMENT_MAX];
+    struct pv_made made;
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(make_key(), PV_OK);
+    assert_int_equal(grant(&made), PV_OK);
+    const size_t body = made.len - PV_SIGN_LEN;
+    assert_int_equal(sign(made.raw, body), PV_OK);
+    /* Every part of it, and what is behind it. */
+    for (size_t len = 0; len <= made.len; len++)
+        if (len != body)
+            assert_int_equal(sign(made.raw, len), PV_ERR_MALFORMED);
+    assert_int_equal(sign(nothing, sizeof(nothing)), PV_ERR_MALFORMED);
+    assert_int_equal(sign("p2pvpn receipt v1", 17), PV_ERR_MALFORMED);
+    made.raw[0] = 2;
+    assert_int_equal(sign(made.raw, body), PV_ERR_MALFORMED);
+    /* In the name of another key. */
+    pv_sign_keypair(seed, other_sk, pk);
+    assert_int_equal(pv_make_admin(network, pv_signer_sk(other_sk), &admin, &made), PV_OK);
+    assert_int_equal(sign(made.raw, body), PV_ERR_REFUSED);
+    /* A node's own word. */
+    assert_int_equal(pv_make_leave(network, other_sk, 1, 7, &made), PV_OK);
+    memcpy(made.raw + 2 + PV_NETWORK_ID_LEN, key.pk, sizeof(key.pk));
+    assert_int_equal(sign(made.raw, made.len - PV_SIGN_LEN), PV_ERR_REFUSED);
+}
+
+/* --- import ----------------------------------------------------------------------------------- */
+
+/* Nines, sealed with a key of ones. */
+static struct pv_job_root sealed(void)
+{
+    struct pv_job_root want = {.import = true};
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    memset(seed, 9, sizeof(seed));
+    memset(want.key, 1, sizeof(want.key));
+    pv_paperkey_seal(want.box, want.key, seed);
+    pk_of_nines(want.pk);
+    return want;
+}
+
+PV_TEST(an_imported_key_must_be_that_of_the_network)
+{
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_job_root want = sealed();
+    assert_int_equal(begin(), PV_OK);
+    want.key[0] ^= 1;
+    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_ERR_AUTH);
+    want = sealed();
+    want.pk[0] ^= 1;
+    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_ERR_REFUSED);
+    assert_false(pv_keeper_key(keeper, &key));
+    assert_int_equal(mode_of(path), 0xffff);
+    want = sealed();
+    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_OK);
+    assert_memory_equal(pk, want.pk, sizeof(pk));
+    assert_int_equal(mode_of(path), 0);
+    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_OK); /* once more */
+    assert_int_equal(again(), PV_OK);
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, want.pk, sizeof(pk));
+}
+
+PV_TEST(a_key_is_not_replaced_by_another)
+{
+    uint8_t first[PV_SIGN_PK_LEN], pk[PV_SIGN_PK_LEN];
+    const struct pv_job_root want = sealed();
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(make_key(), PV_OK);
+    memcpy(first, key.pk, sizeof(first));
+    assert_int_equal(pv_keeper_have(keeper, &want, pk, error), PV_ERR_EXISTS);
+    assert_int_equal(again(), PV_OK);
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, first, sizeof(first));
+}
+
+/* Whoever may write in the directory has the file that becomes the key open beforehand. */
+PV_TEST(nobody_has_the_file_open_that_the_key_is_written_to)
+{
+    char tmp[96], text[64];
+    snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+    int fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(make_key(), PV_OK);
+    assert_int_equal(pread(fd, text, sizeof(text), 0), 0);
+    close(fd);
+}
+
+PV_TEST(a_forgotten_key_is_gone)
+{
+    struct pv_made made;
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(make_key(), PV_OK);
+    assert_int_equal(pv_keeper_forget(keeper, error), PV_OK);
+    assert_int_equal(mode_of(path), 0xffff);
+    assert_int_equal(grant(&made), PV_ERR_NOT_FOUND);
+    assert_int_equal(again(), PV_OK);
+    assert_false(pv_keeper_key(keeper, &key));
+}
+
+PV_TEST(a_second_directory_is_refused)
+{
+    const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
+    assert_int_equal(begin(), PV_OK);
+    assert_int_equal(pv_keeper_open(keeper, "/etc", &self, &exposed, error), PV_ERR_STATE);
+}
