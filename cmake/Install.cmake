@@ -72,7 +72,7 @@ pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md d
 pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf)
 
-# What `cmake --install` does besides copying files: on this machine (no DESTDIR: no package is being
+# The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being
 # made) and as root it runs dist/setup, and takes away what an earlier version installed elsewhere.
 install(CODE "set(setup \"\${CMAKE_INSTALL_PREFIX}/lib/p2pvpn/setup\")
 set(bindir \"${CMAKE_INSTALL_BINDIR}\")

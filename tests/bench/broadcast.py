@@ -237,7 +237,7 @@ def send(net, group, port, address, n, size, rate, logs):
 
 
 def idle(net, seconds):
-    """What a node sends and gets a second while nobody says anything: so long is looked."""
+    """The packets that a node sends and gets a second while nobody says anything: so long is looked."""
     before = [net.line(i) for i in range(net.n)]
     time.sleep(seconds)
     after = [net.line(i) for i in range(net.n)]

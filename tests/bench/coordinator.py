@@ -161,7 +161,7 @@ class Setup:
         return json.loads(line)
 
     def metrics(self):
-        """What the coordinator says of its own loop; nothing where it does not."""
+        """The coordinator's figures of its own loop; nothing where it does not."""
         done = subprocess.run([self.program, "status", "--state", self.home, "--json"],
                               capture_output=True, text=True)
         if done.returncode != 0:

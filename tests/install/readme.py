@@ -6,7 +6,7 @@ usage: tests/install/readme.py [SUITE]      as root; SUITE: bookworm (default) o
 
 Three machines, each a minimal Debian with sudo and a user: the lines that install are typed once, by the
 user, and what they leave is the ground of all three. Then `server` (198.51.100.7, as in README), `laptop` and
-`pi` get the lines that README has for them. What README shows as an example (the URL, the token) is replaced
+`pi` get the lines that README has for them. An example of README (the URL, the token) is replaced
 by what the line before printed. Counts the commands from an installed machine to the first ping.
 """
 import os
@@ -100,7 +100,7 @@ def copy_tree(target):
 
 
 def install(machine, lines):
-    """What README says to install, as a user with sudo, in a copy of this tree."""
+    """The installation as README says, as a user with sudo, in a copy of this tree."""
     with open("/etc/resolv.conf", encoding="utf-8") as f:
         resolv = f.read()
     machine.type(f"printf %s {shlex.quote(resolv)} >/etc/resolv.conf; apt-get update -q && apt-get install -y -q "

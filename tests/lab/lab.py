@@ -198,7 +198,7 @@ class Program:
         return self.popen.poll() is None
 
     def text(self):
-        """What it wrote; while it runs only whole lines, since the rest of one may be on its way."""
+        """Its output; while it runs only whole lines, since the rest of one may be on its way."""
         ended = not self.running()
         with open(self.log, encoding="utf-8", errors="replace") as f:
             text = f.read()
@@ -559,7 +559,7 @@ class Host(Namespace):
             raise Failure(f"not JSON: {r}") from None
 
     def as_user(self, name="alice"):
-        """What makes a command run as this user of USERS, with the group p2pvpn."""
+        """The words that make a command run as this user of USERS, with the group p2pvpn."""
         number = dict(USERS)[name]
         return ["setpriv", f"--reuid={number}", f"--regid={number}",
                 f"--groups={dict(USERS)['p2pvpn']}", "--bounding-set=-all", "--"]

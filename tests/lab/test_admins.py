@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may invite, admit and remove, and how that ends."""
+"""The rights to invite, admit and remove, and their end."""
 import fcntl
 import os
 import pathlib
@@ -74,7 +74,7 @@ def a_machine_that_joins_by_an_invite_for_admins_becomes_one(lab):
 
 
 def on_terminal(host, *argv, answers=()):
-    """Runs p2pvpnctl on a terminal of its own and answers what it asks for. What it showed."""
+    """Runs p2pvpnctl on a terminal of its own and answers what it asks for. Returns what it showed."""
     master, slave = pty.openpty()
 
     def own_terminal():
@@ -177,7 +177,7 @@ def a_machine_was_stolen(lab):
 
 
 def asks(admin, name):
-    """What the admin's node shows of a machine that waits."""
+    """The admin's node's view of a machine that waits."""
     return (admin.peer(name) or {}).get("state") == "waiting" and admin.peer(name)
 
 

@@ -257,7 +257,7 @@ def addresses_in_the_networks_range(lab):
 
 # Commands by which networks live for years: each error names the remedy.
 KEY = "A" * 43
-# What each command is, about somebody who is there (PEER) or not; URL is a coordinator's.
+# The kind of each command, about somebody who is there (PEER) or not; URL is a coordinator's.
 ABOUT_PEERS = (
     "admin grant PEER", "admin revoke PEER", "admit PEER", "deny PEER", "remove PEER", "rename PEER zoe",
     "address set PEER 10.66.0.99", "node replace PEER zoe")

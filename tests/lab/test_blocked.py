@@ -103,7 +103,7 @@ def a_coordinator_that_does_not_answer_is_told_within_ten_seconds(lab):
 
 @scenario
 def only_tcp_443(lab):
-    """What hotels let out: control channel and relay go through TLS on 443, proven by its pin."""
+    """The traffic that hotels let out: control channel and relay go through TLS on 443, proven by its pin."""
     coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
     east = lab.lan("east", "profile=port-restricted", "delay=5ms", "udp=off", "tcp=443")
     west = lab.lan("west", "profile=port-restricted", "delay=5ms")

@@ -82,7 +82,7 @@ class World:
         self.guest_in, self.guest = False, lab.host("guest")
         self.done = collections.Counter()
         self.clocks = [*self.hosts.values(), self.guest, self.coordinator.host]
-        # What a sanitizer holds back of freed memory must not hide what the programs hold.
+        # Freed memory that a sanitizer holds back must not hide what the programs hold.
         os.environ["ASAN_OPTIONS"] += ":quarantine_size_mb=16"
         for h in self.clocks:
             h.own_clock()
@@ -256,7 +256,7 @@ def texts(host, *who):
 
 
 def missing(world, talkers):
-    """What was accepted and is not there; anything twice or damaged fails at once."""
+    """The lines accepted that are not there; anything twice or damaged fails at once."""
     lacking = []
     for t in talkers:
         for to, numbers in t.accepted.items():

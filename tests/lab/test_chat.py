@@ -154,7 +154,7 @@ def nc_can_chat_too(lab):
     equal(message["from"], "a", "who the line is from")
 
 
-# Runs as a user without any right. What it prints is what it got to see.
+# Runs as a user without any right. It prints what it got to see.
 ATTACKER = textwrap.dedent("""
     import select, socket, sys, time
     what, where, port, lines = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
@@ -204,7 +204,7 @@ ATTACKER = textwrap.dedent("""
             select.select([], [], [], 0.2)
 """)
 
-# What took messages, rooms and receipts before: any frame made the connection speak.
+# This took messages, rooms and receipts before: any frame made the connection speak.
 FRAMES = ['{"noted":"AAECAwQFBgcICQoLDA0ODw"}',
           '{"room":"AAECAwQFBgcICQoLDA0ODw","list":[]}',
           '{"ack":"AAECAwQFBgcICQoLDA0ODw","state":"delivered"}',
@@ -261,7 +261,7 @@ def a_user_without_rights_gets_nothing_and_speaks_for_nobody(lab):
 def a_port_that_was_taken_before_the_daemon_started_gives_nothing_away(lab):
     _, a, b = start(lab)
     b.stop_daemon()
-    # The daemon of b cannot listen. What a has to say waits, or goes on a connection that b opens.
+    # The daemon of b cannot listen. A line of a waits, or goes on a connection that b opens.
     for port in (2047, 2048):
         attackers = [attack(b, "listen", "0.0.0.0", port, 30, *FRAMES)]
         wait("the attacker to listen", lambda: "listening" in attackers[0].text())

@@ -32,13 +32,13 @@ def coordinator(lab):
 
 
 def pin(coordinator):
-    """What Chromium takes instead of an authority: base64 of the same hash that nodes are told."""
+    """The pin that Chromium takes instead of an authority: base64 of the same hash that nodes are told."""
     text = re.search(r"pin=([\w-]+)", coordinator.program.text()).group(1)
     return text.replace("-", "+").replace("_", "/") + "="
 
 
 def browse(host, server, ways):
-    """What the page has found out about each way."""
+    """The page's findings about each way."""
     ask = {"host": server.public(), "user": "alice", "password": "s3cret", "ways": ways}
     url = f"file://{PAGE}#" + urllib.parse.quote(json.dumps(ask))
     program = host.start(

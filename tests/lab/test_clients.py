@@ -113,7 +113,7 @@ def a_member_of_the_group_sends_and_saves_files(lab):
     b.run(*b.as_user(), ctl, "files", "get", str(number), "--dir", "/run/alice", timeout=60)
     equal(digest(b, "/run/alice/private"), digest(a, "/run/alice/private"), "what arrived")
     equal(b.run("stat", "-c", "%u", "/run/alice/private").out.strip(), str(ALICE), "whose it is")
-    # What served it has ended with the offer, and nothing is left behind.
+    # The process that served it has ended with the offer, and nothing is left behind.
     wait("the porters to end", lambda: not processes(a, "p2pvpnd-porter"), 20)
 
 

@@ -188,7 +188,7 @@ def names_and_users_of_the_other_side_can_do_no_harm(lab):
     wait("one more offer", lambda: len(files(b)) == len(hostile) + 1)
     b.ctl("files", "accept", str(files(b)[-1]["id"]), "--dir", str(target), code=1)
     check(not (target / "victim").exists(), "a link was followed")
-    # What is no file, or not readable, is not sent.
+    # A path that is no file, or not readable, is not sent.
     a.ctl("send-file", "b", "/dev/null", code=2)
     a.ctl("send-file", "b", "/nowhere", code=1)
     a.ctl("send-file", "nobody", str(odd / "-rf"), code=6)

@@ -32,7 +32,7 @@ def refused(host, peer):
 
 
 def read_without_room(host, text):
-    """What cannot be marked as read is shown and stays unread."""
+    """A message that cannot be marked as read is shown and stays unread."""
     r = host.ctl("inbox", check_rc=False)
     check(text in r.out, f"inbox on a full disk: {r}")
     marked = "full" not in r.err  # there was room for that much

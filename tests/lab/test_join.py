@@ -260,7 +260,7 @@ def names_and_addresses_change_hands_as_told(lab):
 
 
 def lines_of(host, *who):
-    """What its history has: (from, is that a former holder of the name, text)."""
+    """The lines of its history: (from, is that a former holder of the name, text)."""
     return sorted((m["from"], "from_former" in m, m["text"]) for m in host.json("history", *who)["messages"])
 
 

@@ -50,7 +50,7 @@ def counted(host, name):
 
 
 def carry(a, listener, address, tos, size=100):
-    """What TOS byte a packet sent with this one arrives with; None: it did not arrive."""
+    """The TOS byte with which a packet sent with this one arrives; None: it did not arrive."""
     before = listener.text().count("got")
     a.run(sys.executable, "-c", SEND, address, str(tos), str(size))
     wait("the packet to arrive", lambda: listener.text().count("got") > before)

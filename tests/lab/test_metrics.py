@@ -90,7 +90,7 @@ def a_node_and_its_coordinator_tell_prometheus_what_they_did(lab):
     check(n["p2pvpn_process_open_fds"] > 10, "no descriptors")
     check(0 < n["p2pvpn_peer_rtt_seconds" + peer] < 1, "no round trip")
 
-    # What goes through is counted, and nothing is lost that is not.
+    # Every packet is counted, and nothing is lost that is not.
     before = n
     a.run("ping", "-q", "-c", "20", "-i", "0.01", "-s", "972", a.addr(b))
     n = numbers(get(a, URL)[0][2])

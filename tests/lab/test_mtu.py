@@ -63,7 +63,7 @@ for mtu in (1280, 1400, 1492, 1500):
 
 @scenario(long="one of many MTUs")
 def links_of_576(lab):
-    """What every IPv4 host takes (RFC 791): the least there is."""
+    """The size that every IPv4 host takes (RFC 791): the least there is."""
     coordinator = lab.coordinator()
     a, b = lab.host("a", ipv6=False), lab.host("b", ipv6=False)
     for h in (a, b):

@@ -148,7 +148,7 @@ def programs_hear_what_is_sent_to_all(lab):
         ("-", 5001, 4, None), ("-", 5002, 4, None), ("224.0.0.251", 5353, 4, None), ("239.255.255.250", 1900, 4, None),
         ("ff02::fb", 5354, 6, None), ("ff05::c", 1901, 6, None), ("224.0.0.252", 5355, 4, None),
         ("ff02::1:3", 5356, 6, None))}
-    # Who is not in use is left alone.
+    # A member not in use is left alone.
     send(a, "10.66.255.255", 5001)
     wait("the copy to be kept from an idle member", lambda: drops(a).get("idle"))
     equal(heard(listeners[5001]), [], "what an idle member got")
@@ -191,7 +191,7 @@ while True:
 
 @scenario
 def the_kernel_answers_our_questions(lab):
-    """What was joined before the daemon asked is known by its answer."""
+    """A group joined before the daemon asked is known by its answer."""
     a, b = pair(lab)
     sniffer = b.start(sys.executable, "-c", SNIFF, b.tun, name="sniff")
     hear(b, "239.66.0.1", 7000)
@@ -214,7 +214,7 @@ def avahi(h):
 
 
 def services(h):
-    """What avahi-browse finds: names and addresses."""
+    """The finds of avahi-browse: names and addresses."""
     out = h.run("avahi-browse", "-rtp", "_ipp._tcp", check_rc=False, timeout=60).out
     return {line.split(";")[3].replace("\\032", " "): line.split(";")[7] for line in out.splitlines()
             if line.startswith("=") and ";IPv4;" in line}

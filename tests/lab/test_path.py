@@ -8,7 +8,7 @@ import time
 
 from lab import LONG, SLOW, check, equal, pause, scenario, wait
 
-# What a sanitized build on a busy machine carries without queues that overflow; long: the target.
+# The rate that a sanitized build on a busy machine carries without queues that overflow; long: the target.
 RATE = 10000 if LONG else 1000
 BOUND_MS = 1000 * SLOW + 200  # the second, and what a busy machine adds
 
@@ -45,7 +45,7 @@ class Flow:
 
 
 def queue_drops(lab, *hosts):
-    """What the kernels threw away because a queue was full: a program that others keep from running
+    """The packets that the kernels threw away because a queue was full: a program that others keep from running
     for 50 ms loses 500 datagrams at 10,000 a second, whatever the path."""
     total = 0
     for ns in (*hosts, *(h.lan.ns for h in hosts), lab.inet.ns):

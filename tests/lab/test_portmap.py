@@ -80,7 +80,7 @@ class Router:
              self.ns.run("ss", "-Hlun", "sport = :1900 or sport = :5351").out.strip())
 
     def forget(self):
-        """What it has mapped is gone, and it does not know."""
+        """Its mappings are gone, and it does not know."""
         for chain in ("upnp_forward", "upnp_pre", "upnp_post"):
             self.ns.run("nft", "flush", "chain", "inet", "filter", chain)
 
@@ -188,7 +188,7 @@ def lie(lab, lan, claimed):
 
 @scenario
 def a_router_behind_another_nat_is_no_use(lab):
-    """What it maps is not where the world sees us: named, and no candidate."""
+    """Its mapping is not where the world sees us: named, and no candidate."""
     lan = lab.masquerade("la", drop_input=True)
     a, b = lie(lab, lan, "100.64.0.9")
     wait("the other NAT to be named", lambda: "another NAT" in (mapping(a)["why"] or ""), 20)

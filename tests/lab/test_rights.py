@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the processes of p2pvpnd and the coordinator may still do: /proc/PID/status of each, whose its files are."""
+"""The rights left to processes of p2pvpnd and the coordinator: /proc/PID/status of each, whose its files are."""
 
 import os
 import re
@@ -108,7 +108,7 @@ def every_process_has_what_it_needs_and_no_more(lab):
 def the_coordinator_keeps_nothing_of_root(lab):
     coordinator = lab.coordinator()
     pid = coordinator.program.pid
-    # CAP_NET_ADMIN gave its sockets large buffers. What is left in the bounding set is for programs that run later,
+    # CAP_NET_ADMIN gave its sockets large buffers. The rest of the bounding set is for programs that run later,
     # and none may.
     bound = 1 << 12
     for task in coordinator.host.run("ls", f"/proc/{pid}/task").out.split():

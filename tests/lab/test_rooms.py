@@ -102,8 +102,8 @@ def a_full_disk(lab):
 
 @scenario
 def a_malicious_member(lab):
-    """What somebody on c writes to b's port, who cannot prove to be its daemon, is refused and
-    counted; a and b go on. What a daemon that proves itself may not say either: unit/test_rooms,
+    """A line of somebody on c to b's port, who cannot prove to be its daemon, is refused and
+    counted; a and b go on. The lines that a daemon that proves itself may not say: unit/test_rooms,
     unit/test_copies, unit/test_chatlink and unit/test_chatlink_proof."""
     _, (a, b, c) = three(lab)
     a.ctl("room", "create", "crew")

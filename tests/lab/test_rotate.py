@@ -42,7 +42,7 @@ def rotate(host, *args):
 
 
 def pressure(lab, *hosts):
-    """What was thrown away because a processor had too much to do, and not for want of keys."""
+    """The packets thrown away because a processor had too much to do, and not for want of keys."""
     return queue_drops(lab, *hosts) + sum(h.json("status")["drops"].get("congestion", 0)
                                           for h in hosts)
 

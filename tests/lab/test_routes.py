@@ -154,7 +154,7 @@ def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
     wait("the LAN", lambda: ways.text().splitlines()[-1] == at_home)
     user.ip(f"addr del {at_home}/24 dev {user.dev}")
     only(own, "nowhere", at_home)
-    # Who removes the program has it reopened.
+    # A user who removes the program has it reopened.
     user.run(os.path.join(os.path.dirname(__file__), "..", "..", "dist", "setup"), "reopen")
     wait("the own way", lambda: ways.text().splitlines()[-1] == user.ip4)
     check("p2pvpn" not in user.run("nft", "list", "tables").out, "a table stays")
@@ -166,7 +166,7 @@ def a_used_prefix_leaves_by_no_other_way_when_the_daemon_ends(lab):
         rules = user.run("ip", family, "rule", "show").out
         check("suppress" not in rules and "fwmark" not in rules, f"rules that stay: {rules}")
 
-    # What a machine in the LAN says as a member, or to a member's own address, is not heard.
+    # A machine in the LAN is not heard as a member, or at a member's own address.
     listener = nas.start(sys.executable, "-c", LISTEN, "0.0.0.0", name="listener")
     wait("the listener", lambda: "ready" in listener.text())
     local = nas.run("ip", "route", "show", "table", "local", "dev", nas.tun).out
@@ -274,7 +274,7 @@ def the_own_network_is_not_taken_over(lab):
 
     printer.ip(f"route add {user.addr()}/32 via {nas.ip4}")
     equal(reaches(user, printer), user.addr(), "without NAT the printer sees")
-    # What does not fit the way: the error comes back, and whole packets arrive.
+    # A packet does not fit the way: the error comes back, and whole packets arrive.
     check(user.run("ping", "-n", "-c", "1", "-W", "3", "-s", "4000", printer.ip4, check_rc=False).code == 0,
           "large packets do not arrive")
 

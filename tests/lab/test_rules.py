@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may reach what: rules over names and tags, kept by the node that is reached."""
+"""Access: rules over names and tags, kept by the node that is reached."""
 import os
 import re
 import sys
@@ -19,7 +19,7 @@ def serve(host, port):
 
 
 def fetch(host, address, port, timeout=1.5):
-    """What the server of the other node says; None: nobody answers."""
+    """The word of the other node's server; None: nobody answers."""
     r = host.run(sys.executable, "-c", TCP_CLIENT, address, str(port), str(timeout), check_rc=False)
     return r.out.strip() if r.code == 0 else None
 
@@ -76,7 +76,7 @@ def network(lab, *names):
 
 
 def cannot(host, source, target):
-    """What `can` answers when the rules do not let it through."""
+    """The answer of `can` when the rules do not let it through."""
     r = host.ctl("can", source, target, check_rc=False)
     equal(r.code, 11, f"can {source} {target} ends with")
     return r
@@ -291,7 +291,7 @@ def services_go_the_way_that_can_says(lab):
     for service in ("chat", "files", "ping", "tcp/7000"):
         cannot(g, "g", f"b:{service}")
         equal(b.ctl("can", "b", f"g:{service}").code, 0, f"can b g:{service}")
-    # Who sends is told the rule; the other way all arrives, by b's connections.
+    # The sender is told the rule; the other way all arrives, by b's connections.
     for words in (("send", "b", "no"), ("send-file", "b", OPERATIONS), ("ping", "b")):
         r = g.ctl(*words, code=11)
         check("rule 1" in r.err, f"{words[0]} does not name the rule: {r.err!r}")
@@ -322,7 +322,7 @@ def services_go_the_way_that_can_says(lab):
     g.ctl("send-file", "b", OPERATIONS)
     wait("g's file", lambda: "in" in [f["direction"] for f in b.json("files")["files"]])
 
-    # What only b's own [firewall] says g cannot know: b answers.
+    # G cannot know what only b's own [firewall] says: b answers.
     b.configure("[chat]\nauto-accept = *\n[firewall]\nallow = tcp/22\n")
     b.restart_daemon()
     b.wait_direct(g)

@@ -175,7 +175,7 @@ def on_disk(host, secrets):
 
 
 def in_answers_and_logs(lab, answers, secrets):
-    """What p2pvpnctl was told, and what all programs logged."""
+    """The answers to p2pvpnctl, and the logs of all programs."""
     for one in secrets:
         check(one.text.decode() not in answers, f"{one.what} in an answer")
     for path in glob.glob(os.path.join(lab.logs, "*.log")):
@@ -289,7 +289,7 @@ def guarded_database(lab, password):
 
 @scenario
 def passwords_and_preshared_keys_are_nowhere_else(lab):
-    """What the configurations of a coordinator and of a node name: the password of a relay's user at both ends, that
+    """The secrets that configurations of both programs name: the password of a relay's user at both ends, that
     of the database, the key of the certificate, the key that is shared with a static peer."""
     in_relay, in_database = "Kuckuck-in-the-relay", "Zaunkoenig-in-the-database"
     db = guarded_database(lab, in_database)
@@ -320,7 +320,7 @@ def passwords_and_preshared_keys_are_nowhere_else(lab):
                       at(host, "/etc/p2pvpn/coordinator.conf"), plain=True),
                Secret("the certificate's key", key, lines[0].encode(), pid, at(host, pem), plain=True)]
     of_node = [Secret("the static peer's key", shared, text.encode(), own, at(a, "/etc/p2pvpn/phone.psk"), plain=True)]
-    # Who checks the relay's password has what follows from it, and not itself.
+    # The relay, which checks the password, has what follows from it, and not itself.
     for machine, program, holder, path in ((host, pid, 0, "node.password"), (a, own, own, "turn-password")):
         relay = Secret("the relay's password", in_relay.encode(), in_relay.encode(), holder,
                        at(machine, f"/etc/p2pvpn/{path}"), plain=True)

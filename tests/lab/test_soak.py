@@ -99,7 +99,7 @@ def a_hundred_gigabytes_arrive_whole(lab):
 
 
 class Changes:
-    """What happens to the path, one thing after the other."""
+    """The accidents of the path, one thing after the other."""
 
     def __init__(self, a, b):
         self.a, self.b, self.n, self.wall = a, b, 0, False

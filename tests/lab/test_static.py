@@ -129,7 +129,7 @@ def both_ends_roam(lab):
     pair.both_ways()
     # Stock moves to another port and says something: we follow.
     pair.stock.run("wg", "set", "wg0", "listen-port", "51999")
-    # What is on its way to the old endpoint while we learn the new one may be lost: at most that.
+    # A packet on its way to the old endpoint while we learn the new one may be lost: at most that.
     check(pair.stock.os_ping("10.77.0.1", count=3), "pings after stock moved")
     check(pair.ours.os_ping("10.77.0.2"), "ping to where stock moved")
     check(":51999" in pair.ours.peer("phone")["path"]["remote"], "our idea of stock's endpoint")

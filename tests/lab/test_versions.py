@@ -50,7 +50,7 @@ def all_works(lab, a, b, tag):
     a.wait_peer(b)
     b.wait_peer(a)
     for x, y in ((a, b), (b, a)):
-        # What leaves while the other side restarts is lost: as with any two versions. A node of the
+        # A packet that leaves while the other side restarts is lost: as with any two versions. A node of the
         # first release gives up its session when a key changes: a path that falls silent is noticed
         # in 4 s, and the handshake after that may be its second, 5 s later.
         wait(f"{x.name} to reach {y.name}",

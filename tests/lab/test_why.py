@@ -65,7 +65,7 @@ def status(host):
 
 
 def command(host, *args):
-    """What a command that fails says."""
+    """The error of a command that fails."""
     def ask():
         r = host.ctl(*args, check_rc=False, timeout=60)
         check(r.code != 0, f"it worked: {r}")

@@ -41,7 +41,7 @@ else:
 
 
 def threads(host):
-    """What the daemon's packet threads did, by name: times they went to sleep."""
+    """The work of the daemon's packet threads, by name: times they went to sleep."""
     done = {}
     script = "for t in /proc/%d/task/*; do cat $t/comm; grep ^voluntary $t/status; done"
     words = host.run("sh", "-c", script % host.p2pvpnd.pid).out.split()
@@ -101,7 +101,7 @@ def run_hub(lab, workers, size):
         check(not bad, f"{h.name} dropped {bad}")
 
 
-# What a healthy network drops: multicast of the host to nobody or to who is idle, the first packets to who is not
+# The drops of a healthy network: multicast of the host to nobody or to who is idle, the first packets to who is not
 # yet known, datagrams of a burst that the kernel had no room for, a packet of a flow that fills the
 # queue, which is how TCP is told.
 EXPECTED = {"quiet", "idle", "no-peer", "offline", "rate", "not-sent", "junk", "congestion"}

@@ -21,7 +21,7 @@ def when_a_home_is_killed_another_takes_over(lab):
     a, b, first = cluster.relayed_pair(c)
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
 
-    # Who is not the home says which one is.
+    # A coordinator that is not the home says which one is.
     operate = lab.bin("p2pvpn-coordinator")
     network = cluster.homes()["homes"][0]["network"]
     r = two.run(operate, "drop", network, check_rc=False)
@@ -41,7 +41,7 @@ def when_a_home_is_killed_another_takes_over(lab):
     print(f"members are at the other coordinator after {back:.1f} s")
     check(back <= BACK * SLOW, f"members were back after {back:.1f} s, not {BACK} s")
 
-    # Who looks sees it: the log says what moved and why, status and metrics who is left and what came.
+    # An operator who looks sees it: the log says what moved and why, status and metrics who is left and what came.
     follower = cluster.coordinators[1 - first].program
     wait("its log to say so", lambda: 'why="its coordinator was silent"' in follower.text())
     seen = wait("status to count one", lambda: next((s for s in [json.loads(two.run(
@@ -135,7 +135,7 @@ def networks_are_spread_and_wander_without_loss(lab):
     check(sum(map(len, lost)) <= missed, f"pings {lost} were lost, and {missed} of the machine")
     check(max(gaps) <= SILENT * SLOW + machine, f"pings were silent for {gaps} s, the machine for {machine:.2f} s")
 
-    # Who comes now, comes in; and each network has one home, where all its members are.
+    # A node that comes now, comes in; and each network has one home, where all its members are.
     for a, b in nets:
         wait(f"{a.name} and {b.name} to share a home", lambda a=a, b=b: any(
             connected(a, h) and connected(b, h) for h in cluster.hosts), 30)
@@ -157,7 +157,7 @@ def longest_gap(ping):
 
 @scenario
 def one_that_was_asleep_stores_nothing_and_lets_its_members_go(lab):
-    """What it was asked before it fell asleep it tries to store when it wakes up, and the database refuses it."""
+    """It tries to store what came before it fell asleep when it wakes up, and the database refuses it."""
     cluster = Cluster(lab)
     a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]
@@ -195,7 +195,7 @@ def unread(host, node):
 
 @scenario
 def a_second_coordinator_as_operations_says(lab):
-    """What OPERATIONS.md tells to type under "A second coordinator", on a coordinator with a network; and back."""
+    """The commands of OPERATIONS.md under "A second coordinator", on a coordinator with a network; and back."""
     operate = lab.bin("p2pvpn-coordinator")
     conf, secret, state = "/etc/p2pvpn/coordinator.conf", "/etc/p2pvpn/pgpass", "/var/lib/p2pvpn-coordinator"
     one, two, a, b = (lab.host(name) for name in ("one", "two", "a", "b"))

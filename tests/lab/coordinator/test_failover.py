@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What goes on below several coordinators: the primary of their database dies, and clocks are set."""
+"""Faults below several coordinators: the primary of their database dies, and clocks are set."""
 import re
 import signal
 import time
@@ -93,7 +93,7 @@ def answers_that_wait_go_out_as_soon_as_the_database_is_back(lab):
     check(took <= 2 * SLOW, f"stored after {took:.1f} s")
     wait("status to be well", lambda: cluster.hosts[first].run(*well, check_rc=False).code == 0, 5)
 
-    # What failed once is over when the database can be written again, though nobody stores anything.
+    # A failure is over when the database can be written again, though nobody stores anything.
     cluster.db.sql("ALTER SYSTEM SET default_transaction_read_only = on")
     cluster.db.sql("SELECT pg_reload_conf()")
     wait("status to say so", lambda: "read-only" in cluster.status(first), 30)

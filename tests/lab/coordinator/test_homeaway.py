@@ -90,7 +90,7 @@ def the_database_goes_and_comes_back(lab):
     for i in range(2):
         wait("status to say so", lambda i=i: "is it running and reachable?" in cluster.status(i))
 
-    # What needs no store goes on; what does is refused with the reason.
+    # A request that needs no store goes on; another is refused with the reason.
     c = lab.host("c")
     c.daemon()
     r = c.ctl("join", token, check_rc=False)
@@ -173,7 +173,7 @@ def statements_to_be_stored_are_stored_a_second_after_the_database_is_back(lab):
 
 @scenario
 def cut_off_from_the_database_it_stores_nothing(lab):
-    """What its member wants stored then is stored by the new home, or not at all."""
+    """A statement of its member is stored then by the new home, or not at all."""
     cluster = Cluster(lab)
     a, b, first = cluster.pair()
     one, two = cluster.hosts[first], cluster.hosts[1 - first]

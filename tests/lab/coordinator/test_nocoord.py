@@ -68,7 +68,7 @@ def all_restart_and_one_has_moved(lab):
     wait("the message to arrive",
          lambda: any(m["text"] == "no coordinator needed" for m in c.json("inbox")["messages"]))
 
-    # Who is removed now stays out.
+    # A member that is removed now stays out.
     a.ctl("remove", "b", code=9)
     wait("c to hear of the removal",
          lambda: '"b"' not in c.ctl("peers", "--json", check_rc=False).out)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the operator of a coordinator does: networks, drop, secret rotate, backup, restore, upgrade; and how
+"""The operator's work on a coordinator: networks, drop, secret rotate, backup, restore, upgrade; and how
 a network moves to another coordinator, or follows to another address: by it, by gossip, by a token."""
 import json
 import signal

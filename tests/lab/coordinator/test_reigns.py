@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Random operations of all admins on five real programs with two coordinators, which are away at times, in a network
 that falls into two pieces and heals: when it is whole everybody lists the same members, admins, rules and
-coordinators, the coordinators count as many, and what was asked of an admin in office holds. What an admin said in one
+coordinators, the coordinators count as many, and what was asked of an admin in office holds. An admin's word in one
 piece who was ended in the other may fall (PROTOCOL.md, "Roster"); that all agree it has to as well.
 sim/reigns does the same thousands of times and knows the rule itself.
 
@@ -19,7 +19,7 @@ AGREE = 150  # seconds until all say the same
 
 
 class Opinion:
-    """Who is a member and an admin, and which rules there are, as one piece knows it."""
+    """The members, admins and rules, as one piece knows them."""
 
     def __init__(self, members, admins, rules):
         self.members, self.admins, self.rules = set(members), set(admins), set(rules)
@@ -53,7 +53,7 @@ class Reign:
         return sorted(n for n in self.hosts if n in self.opinion(n).admins & self.opinion(n).members)
 
     def ask(self, by, *args, may_fail=False):
-        """The answer. What is done here counts, also when the coordinator is told later (9)."""
+        """The answer. A deed here counts, also when the coordinator is told later (9)."""
         r = self.hosts[by].ctl(*args, check_rc=False, timeout=60)
         print(f"{self.n}: {by}{'/' + str(self.side[by]) if self.split else ''}# {' '.join(map(str, args))[:80]}:"
               f" {r.code} {r.err.strip().splitlines()[-1][:150] if r.err.strip() else ''}", flush=True)
@@ -161,7 +161,7 @@ class Reign:
         pause(5, "the pieces notice")
 
     def merge(self):
-        """What the two pieces have asked for, and which machines are in doubt."""
+        """The wishes of the two pieces, and which machines are in doubt."""
         x, y, was = *self.now, self.before
         ended = [was.admins - (o.admins & o.members) for o in self.now]
         doubt, rules = set(), False
@@ -207,7 +207,7 @@ class Reign:
     # -- what holds --
 
     def list_of(self, n):
-        """What this machine says: members, admins, rules, coordinators."""
+        """The word of this machine: members, admins, rules, coordinators."""
         h = self.hosts[n]
         status, peers = h.json("status"), h.json("peers")["peers"]
         own = status.get("self") or {}
@@ -219,7 +219,7 @@ class Reign:
         return json.dumps([sorted(members), sorted(admins), rules, keys, differ])
 
     def heard(self):
-        """What all say who are members for a; None: they differ, or a coordinator that is used counts others."""
+        """The members for a, by the word of all; None: they differ, or a coordinator that is used counts others."""
         first = self.list_of("a")
         members, admins, rules, keys, differ = json.loads(first)
         inside = [n for n in self.hosts if self.names[n] in members]

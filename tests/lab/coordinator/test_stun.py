@@ -6,7 +6,7 @@ import shutil
 
 from lab import Skip, check, equal, scenario, wait
 
-# What each emulated NAT does: mapping and filtering in the words of natdiscovery, and the words of
+# The behaviour of each emulated NAT: mapping and filtering in the words of natdiscovery, and the words of
 # the classic client.
 EI, AD, APD = ("Endpoint Independent", "Address Dependent", "Address and Port Dependent")
 PROFILES = (

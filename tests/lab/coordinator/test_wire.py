@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What others read on the way: no name of ours in a whole life of a node, and hellos in one segment."""
+"""The bytes that others read on the way: no name of ours in a whole life of a node, and hellos in one segment."""
 import os
 import signal
 import struct
@@ -39,7 +39,7 @@ class Capture:
 
 
 class Said:
-    """What was said: whole packets, and each direction of a TCP connection put together."""
+    """The bytes that passed: whole packets, and each direction of a TCP connection put together."""
 
     def __init__(self):
         self.packets = set()

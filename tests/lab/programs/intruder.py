@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a user of a machine without rights may try with the daemon of that machine: prints a line for each attempt that
+"""The attempts of a user without rights on the daemon of that machine: prints a line for each attempt that
 succeeded, and nothing else. usage: intruder.py OVERLAY_ADDRESS INTERFACE"""
 
 import ctypes

@@ -50,7 +50,7 @@ ALONE = {"completion", "netcheck", "stun", "join"}
 
 
 def keys_of_answers():
-    """What the sources read out of answers: names of texts, of numbers, of flags, and of what may be anything."""
+    """The fields that sources read from answers: names of texts, of numbers, of flags, and of what may be anything."""
     found = {"text": set(), "real": set(), "bool": set(), "get": set()}
     for path in glob.glob(TREE + "/ctl/**/*.c", recursive=True) + glob.glob(TREE + "/coordinator/*.c") + \
             glob.glob(TREE + "/coordinator/core/report.c"):

@@ -117,7 +117,7 @@ class Cluster:
         return json.loads(self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", "--json").out)
 
     def relay(self, i):
-        """What one of them says of its relay: of its wards, among others."""
+        """The word of one of them on its relay: of its wards, among others."""
         return self.document(i)["relay"]
 
     def home(self):

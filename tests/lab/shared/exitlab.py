@@ -67,7 +67,7 @@ while True:
     pause.wait(0.02)
 """
 
-# What is heard at a port of UDP, and one datagram from an address of the sender's choice.
+# A listener at a port of UDP, and one datagram from an address of the sender's choice.
 LISTEN = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -85,7 +85,7 @@ s.sendto(sys.argv[3].encode(), (sys.argv[2], 7800))
 
 
 class Uplink:
-    """What leaves by it in the clear, while a program sends all the time."""
+    """The packets that leave by it in the clear, while a program sends all the time."""
 
     def __init__(self, host, web):
         self.router = f"{host.lan.subnet4}.1"
@@ -108,7 +108,7 @@ class Uplink:
         return [x for x in self.watch.text().splitlines() if x.startswith("leak")][self.known:]
 
     def forget(self):
-        """What was under way until now does not count."""
+        """Packets under way until now do not count."""
         self.known = 0
         self.known = len(self.leaks())
 

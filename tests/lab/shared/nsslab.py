@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What scenarios about names share: libnss_p2pvpn.so.2 and libnss_p2pvpn_short.so.2 in use on a host."""
+"""The common parts of scenarios about names: libnss_p2pvpn.so.2 and libnss_p2pvpn_short.so.2 in use on a host."""
 import os
 
 from lab import ROOT, Skip, equal
@@ -8,7 +8,7 @@ HOSTS_LINE = ["hosts:", "files", "p2pvpn", "[TRYAGAIN=return]", "dns", "p2pvpn_s
 
 
 def use_module(lab, host):
-    """What installing does, inside the machine's own mounts: library, linker cache, nsswitch."""
+    """The steps of installing, inside the machine's own mounts: library, linker cache, nsswitch."""
     library = os.path.join(lab.build, "lib")
     if not os.path.exists(library + "/libnss_p2pvpn.so.2"):
         raise Skip("libnss_p2pvpn.so.2 is not built")

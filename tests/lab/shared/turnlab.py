@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What scenarios about relays share: coturn as a server, an authority for its certificate, and what the
+"""The common parts of scenarios about relays: coturn as a server, an authority for its certificate, and what the
 daemons say of their relays."""
 import hashlib
 import json
@@ -100,7 +100,7 @@ def use_turn(host, *uris, ca=None):
 
 
 def relays(host):
-    """What status says of the relays, by name."""
+    """The relays in status, by name."""
     return {r["name"]: r for r in host.json("status")["relays"]}
 
 
@@ -112,7 +112,7 @@ def by(host, transport, name=None):
 
 
 def coordinator_status(coordinator):
-    """What `p2pvpn-coordinator status` says there."""
+    """The answer of `p2pvpn-coordinator status` there."""
     r = coordinator.host.run(coordinator.lab.bin("p2pvpn-coordinator"), "status", "--json")
     return json.loads(r.out)
 

@@ -51,7 +51,7 @@ class Layers(Tree):
               "coordinator/core: lib/base\n"
 
     def problems(self, sources, known=(), folders=FOLDERS):
-        """What check-layers says about these sources, compiled where CMake would put the objects."""
+        """The problems that check-layers names in these sources, compiled where CMake would put the objects."""
         self.write("cmake/folders.txt", folders)
         for path, text in sources.items():
             self.write(path, text)
@@ -187,7 +187,7 @@ class Docs(Tree):
 
 class Size(Tree):
     def problems(self, body):
-        """What check-size says about a function of these lines."""
+        """The problems that check-size names in a function of these lines."""
         text = "\n".join(["int f(int a)", "{", *["    " + line for line in body], "}"])
         self.write("f.c", text + "\n")
         return load("check-size").check("f.c")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What root does when packages come and go, with users about who were there before.
+"""Root's work when packages come and go, with users about who were there before.
 
 Every maintainer script runs as root in namespaces and on an overlay of this machine's files, of which nothing
 reaches the machine. Users nobody and p2pvpn have prepared everything that they may: processes, links, sockets
@@ -84,7 +84,7 @@ class Inside(unittest.TestCase):
     """One machine: each test has an overlay of its own."""
 
     def setUp(self):
-        # What dpkg unpacks.
+        # The files that dpkg unpacks.
         for package, setup in (("p2pvpn", NODE), ("p2pvpn-coordinator", COORDINATOR)):
             os.makedirs(f"/usr/lib/{package}", exist_ok=True)
             shutil.copy("/mnt/dist/setup", f"/usr/lib/{package}/setup")
@@ -155,7 +155,7 @@ class Inside(unittest.TestCase):
               pwd.getpwnam("p2pvpn-coordinator").pw_uid)
 
     def test_processes(self):
-        """Whatever argv a process of the earlier version has, nobody's is run, and nobody is signalled."""
+        """No argv of a process of the earlier version is run, and nobody is signalled."""
         for program, owner in OWNERS.items():
             kind = "node" if program == NODE else "coordinator"
             uids = (NOBODY, pwd.getpwnam(owner).pw_uid)
@@ -195,7 +195,7 @@ class Inside(unittest.TestCase):
         self.assertEqual(os.listdir("/var/backups"), [])
 
     def test_settings(self):
-        """What belonged to a service's user is root's, in a file that nobody has open for writing."""
+        """Contents of a service's user become root's, in a file that nobody has open for writing."""
         self.settings()
         # pylint: disable=consider-using-with
         held = [open(f"/etc/p2pvpn/{name}", "a", encoding="utf-8") for name in os.listdir("/etc/p2pvpn")]
@@ -208,7 +208,7 @@ class Inside(unittest.TestCase):
             for kind in ("node", "coordinator"):
                 self.script(kind, "postinst", "configure", "0.9")
                 said += self.said
-            # What an intruder wrote there is root's word from now on.
+            # An intruder's words there are root's from now on.
             for name, user in (("p2pvpnd", "p2pvpn"), ("work", "p2pvpn"), ("coordinator", "p2pvpn-coordinator")):
                 warned = f"/etc/p2pvpn/{name}.conf is root's now.*look at what it says, for user {user} could"
                 self.assertEqual(re.search(warned, said) is None, bool(again), said)
