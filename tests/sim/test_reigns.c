@@ -362,6 +362,15 @@ static void doubt(struct reign *g)
     }
 }
 
+/* Was something said of it in both pieces? An end is about the grants that its signer knows. */
+static bool is_disputed(const struct reign *g, unsigned whom)
+{
+    bool said[2] = {false, false};
+    for (unsigned d = 0; d < g->n_deeds; d++)
+        said[g->deeds[d].side] = said[g->deeds[d].side] || g->deeds[d].whom == whom;
+    return said[0] && said[1];
+}
+
 static bool differ(struct opinion a, struct opinion b)
 {
     return a.is != b.is || a.admin != b.admin;
@@ -374,7 +383,7 @@ static void merge(struct reign *g)
     doubt(g);
     for (unsigned i = 0; i < MOST; i++) {
         struct opinion x = g->o[0][i], y = g->o[1][i], was = g->before[i];
-        bool both = differ(x, was) && differ(y, was) && differ(x, y);
+        bool both = is_disputed(g, i);
         struct opinion now = differ(x, was) ? x : y;
         if (x.is == REMOVED || y.is == REMOVED)
             now = (struct opinion){REMOVED, false};
@@ -614,8 +623,8 @@ static const char *heals(struct reign *g)
 /* --- a sequence --------------------------------------------------------------------------------
  */
 
-/* Whoever ends an admin says again what it has heard of (PROTOCOL, "Roster"): what it has not heard
- * of, as no path led there yet, is in doubt. */
+/* A node that ends an admin says again what it has heard of (PROTOCOL, "Roster"): what it has not
+ * heard of, as no path led there yet, is in doubt. */
 static void note_unheard(struct reign *g, unsigned by, unsigned x)
 {
     const struct pv_roster *r = roster_of(g, by);

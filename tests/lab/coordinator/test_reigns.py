@@ -37,6 +37,7 @@ class Reign:
         self.side = dict.fromkeys(self.hosts, 0)
         self.side_of = [0, 0]                    # of the coordinators
         self.deeds, self.n, self.split = [], 0, False
+        self.unheard = []                        # who left, and nobody passed it on
         first = list(self.hosts.values())
         lab.network(self.coordinators[0], first)
         self.hosts["a"].ctl("network", "coordinators", "add", self.coordinators[1].url())
@@ -98,7 +99,10 @@ class Reign:
         o = self.opinion(x)
         if x == "a" or x not in o.members or self.side[x] != self.side["a"] or len(o.admins) < 2:
             return
-        if not self.ask(x, "leave", "--last", may_fail=True).done:
+        r = self.ask(x, "leave", "--last", may_fail=True)
+        if "nobody could be told" in r.err:
+            self.unheard.append(self.names[x])
+        elif not r.done:
             return
         o.members.discard(x)
         o.admins.discard(x)  # rights are the key's, which does not come back here
@@ -166,9 +170,11 @@ class Reign:
         ended = [was.admins - (o.admins & o.members) for o in self.now]
         doubt, rules = set(), False
         for side, by, whom in self.deeds:
-            if by in ended[1 - side] and by != whom:
+            if by != whom and (by in ended[1 - side] or by not in self.now[1 - side].members):
                 rules = True
                 doubt |= {whom} if whom is not None else set(self.hosts)
+        both = [{whom for there, _, whom in self.deeds if there == side} for side in (0, 1)]
+        doubt |= (both[0] & both[1]) - {None}
         whole = Opinion([], [], x.rules | y.rules)
         for n in self.hosts:
             for kind in ("members", "admins"):
@@ -201,6 +207,9 @@ class Reign:
                 c.start()
         self.now = [whole, whole]
         self.meet()
+        for name in self.unheard:
+            self.ask("a", "remove", name, may_fail=True)
+        self.unheard = []
         self.agree(whole, doubt, rules)
         self.side = dict.fromkeys(self.hosts, 0)
 
