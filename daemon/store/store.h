@@ -33,7 +33,7 @@ PV_MUST_CHECK int pv_store_open(struct pv_store **ret_store, const char *dir,
 struct pv_store *pv_store_close(struct pv_store *store); /* NULL is fine; returns NULL */
 /* How many bytes all messages may have; 0: PV_CHATJOB_MAX_TOTAL. Before its first job. */
 void pv_store_set_chat_max(struct pv_store *store, uint64_t bytes);
-/* Who has the root key, borrowed. Before a job that is about that. */
+/* The keeper of the root key, borrowed. Before a job that is about that. */
 void pv_store_set_keeper(struct pv_store *store, struct pv_keeper *keeper);
 
 /* Is this kind of job the store's? */

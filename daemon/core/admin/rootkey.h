@@ -14,8 +14,8 @@ extern const struct pv_part pv_part_rootkey;
 /* Does this machine keep the root key of this network? One that is left over from another network
  * is of no use. */
 bool pv_rootkey_is_here(const struct pv_node *n);
-/* What signs an admin's word here: the root key where it is, since its word stands above that of
- * admins and outlives them (adr 0019), else this node's own key. */
+/* The key that signs an admin's word here: the root key where it is, since its word stands above
+ * that of admins and outlives them (adr 0019), else this node's own key. */
 struct pv_signer pv_rootkey_signer(const struct pv_node *n);
 
 /* Makes a key an admin with all rights. PV_ERR_NOT_FOUND (no root key), PV_ERR_REFUSED (the roster

@@ -147,8 +147,8 @@ enum pv_job_forget {
     PV_FORGET_ROOT, /* all of these, and the root key */
 };
 
-/* What the keeper is asked for (daemon/store/keeper.h). PV_ERR_AUTH: another passphrase;
- * PV_ERR_REFUSED: of another network; PV_ERR_EXISTS: it keeps that of another network. */
+/* A request to the keeper (daemon/store/keeper.h). PV_ERR_AUTH: another passphrase; PV_ERR_REFUSED:
+ * of another network; PV_ERR_EXISTS: it keeps that of another network. */
 struct pv_job_root {
     bool import;                    /* a key from outside; else one of its own, made when missing */
     uint8_t key[PV_PWHASH_KEY_LEN]; /* import: opens the box (proto/roster/paperkey.h) */

@@ -331,7 +331,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         pv_node_stored(x->node, result);
         return;
     }
-    /* Whoever asked for it, it is kept from now on. */
+    /* The key is kept from now on, whoever asked for it. */
     if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK) {
         memcpy(x->node->identity->root.pk, result->root_pk, sizeof(result->root_pk));
         x->node->identity->has_root = true;

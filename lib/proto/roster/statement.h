@@ -332,7 +332,7 @@ PV_MUST_CHECK int pv_statement_make(const struct pv_statement *st, struct pv_sig
 /*
  * Signs a statement that is whole but for its signature, for a process that keeps a root key and
  * trusts nobody who asks: body must have the form of a statement of a type that a root key signs,
- * in the name of this key. What is signed is a statement and nothing else, by the context of the
+ * in the name of this key. The key signs a statement and nothing else, by the context of the
  * signature.
  *   PV_ERR_MALFORMED  no such statement
  *   PV_ERR_REFUSED    of another type, or of another signer

@@ -116,7 +116,8 @@ static const char *const file_calls[] = {"open",
                                          "inotify_rm_watch",
                                          NULL};
 
-/* What opens a file to its user that its mode has closed: fchmod() needs it open already. */
+/* The calls that open a file to its user that its mode has closed: fchmod() needs it open
+ * already. */
 static const char *const mode_calls[] = {"chmod", "fchmodat", "fchmodat2", NULL};
 
 static const char *const socket_calls[] = {

@@ -95,7 +95,7 @@ PV_TEST(export_prints_lines_that_import_reads)
                                   "an admin"));
 }
 
-/* Whoever has taken p2pvpnd over names any file. */
+/* An intruder who has taken p2pvpnd over names any file. */
 PV_TEST(no_other_file_is_exported)
 {
     char link[128];

@@ -247,7 +247,7 @@ PV_TEST(a_key_is_not_replaced_by_another)
     assert_memory_equal(key.pk, first, sizeof(first));
 }
 
-/* Whoever may write in the directory has the file that becomes the key open beforehand. */
+/* An intruder who may write in the directory has the file that becomes the key open beforehand. */
 PV_TEST(nobody_has_the_file_open_that_the_key_is_written_to)
 {
     char tmp[96], text[64];
