@@ -106,15 +106,21 @@ static bool has_tags(const json_t *list)
     return false;
 }
 
-/* A user who trusts a name has to hear that another machine has it now. */
+/* A user who trusts a name, or an address, has to hear that another machine has it now. */
 static void note_former(struct pv_cli *cli, const json_t *peer, double now)
 {
     char when[PV_SHOW_BUF];
     double since = pv_json_real(peer, "another_since", 0);
+    double ip4_since = pv_json_real(peer, "ip4_since", 0);
+    const char *former = pv_json_text(peer, "former", "?");
+    const char *ip4_former = pv_json_text(peer, "ip4_former", "?");
     if (since > 0)
         pv_cli_note(cli, "%s is another machine since %s: before, the name was that of %.8s...",
-                    pv_json_text(peer, "name", "?"), pv_show_time(since, now, when),
-                    pv_json_text(peer, "former", "?"));
+                    pv_json_text(peer, "name", "?"), pv_show_time(since, now, when), former);
+    if (ip4_since > 0 && strcmp(former, ip4_former) != 0)
+        pv_cli_note(cli, "%s has %s since %s: before, the address was that of %.8s...",
+                    pv_json_text(peer, "name", "?"), pv_json_text(peer, "ip4", "?"),
+                    pv_show_time(ip4_since, now, when), ip4_former);
 }
 
 static int print_peers(struct pv_cli *cli, const json_t *body)

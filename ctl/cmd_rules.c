@@ -10,12 +10,19 @@
 enum {
     ADD_BEFORE = 0,
     DENY_KEEP = 1,
+    TAG_KEEP = 0,
 };
 
 static int print_done(struct pv_cli *cli, const json_t *body)
 {
     pv_cli_note_told(cli, "done", body);
     pv_cli_note_invite(cli, body);
+    double ended = pv_json_real(json_object_get(body, "invites"), "open", 0);
+    if (ended > 0)
+        pv_cli_note(cli,
+                    "invites that members with this tag came by are revoked too (%.0f): who "
+                    "joined by them stays (--keep-invite leaves them)",
+                    ended);
     return 0;
 }
 
@@ -224,6 +231,7 @@ static int set_tag(struct pv_cli *cli, enum pv_ctlapi_cmd cmd)
     struct pv_ctlapi_request req;
     const char *tag = cli->args.word[1];
     pv_ctlapi_request_init(&req, cmd, 0);
+    req.keep_invite = cli->args.value[TAG_KEEP] != NULL; /* `untag` has no such option */
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
     if (code == 0 && pv_name_parse(tag, strlen(tag), req.name) < 0)
         return pv_cli_usage(
@@ -288,10 +296,14 @@ const struct pv_command pv_cmds_rules[] = {
     },
     {
         .name = "tag",
-        .args = "PEER TAG",
+        .args = "PEER TAG [--keep-invite]",
         .summary = "give a member a tag, by which rules can mean it",
-        .details = "",
+        .details =
+            "Where a rule denies something to who has TAG, the invite that let the member in is\n"
+            "revoked too, or it could come back as another machine.\n"
+            "  --keep-invite  leave it\n",
         .example = "sudo p2pvpnctl tag hp4500 printer",
+        .options = {{"keep-invite", 0, false}},
         .min_words = 2,
         .max_words = 2,
         .run = tag,

@@ -224,9 +224,10 @@ static void show_state(struct chat *c, const json_t *body)
 static void show_room(struct chat *c, const json_t *body)
 {
     bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
-    fprintf(c->cli->out, "%s-- %s: %s %s%s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+    fprintf(c->cli->out, "%s-- %s: %s %s%s%s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
             pv_json_text(body, "room", "?"), pv_json_text(body, "peer", "?"),
             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
+            invited && pv_json_bool(body, "self") ? ": p2pvpnctl room accept, or leave" : "",
             pv_colour_off(PV_DIM, c->cli->colour));
 }
 

@@ -4,6 +4,7 @@
 
 #include "ctl/chat/chatcmds.h"
 
+/* As a table; the last column is empty for rooms that this node is in. */
 static int print_rooms(struct pv_cli *cli, const json_t *body)
 {
     const json_t *list = json_object_get(body, "rooms"), *room;
@@ -22,7 +23,10 @@ static int print_rooms(struct pv_cli *cli, const json_t *body)
         pv_table_cell(&t, PV_BOLD, pv_json_text(room, "room", "?"));
         pv_table_cell(&t, PV_PLAIN, members);
         pv_table_cell(&t, PV_PLAIN, pv_json_text(room, "creator", "?"));
-        pv_table_cell(&t, PV_DIM, pv_json_bool(room, "left") ? "left" : "");
+        pv_table_cell(&t, PV_DIM,
+                      pv_json_bool(room, "left")      ? "left"
+                      : pv_json_bool(room, "invited") ? "invited"
+                                                      : "");
     }
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "this node is in no room: room create NAME makes one");
@@ -62,6 +66,13 @@ static int print_invited(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+static int print_accepted(struct pv_cli *cli, const json_t *body)
+{
+    if (!cli->quiet)
+        fprintf(cli->out, "in %s\n", pv_json_text(body, "room", "?"));
+    return 0;
+}
+
 static int print_left(struct pv_cli *cli, const json_t *body)
 {
     if (!cli->quiet)
@@ -78,6 +89,7 @@ static const struct verb {
 } VERBS[] = {
     {"create", 2, PV_CTLAPI_ROOM_CREATE, print_created},
     {"invite", 3, PV_CTLAPI_ROOM_INVITE, print_invited},
+    {"accept", 2, PV_CTLAPI_ROOM_ACCEPT, print_accepted},
     {"leave", 2, PV_CTLAPI_ROOM_LEAVE, print_left},
     {"list", 1, PV_CTLAPI_ROOM_LIST, print_rooms},
     {"members", 2, PV_CTLAPI_ROOM_MEMBERS, print_members},
@@ -93,8 +105,8 @@ static int make_request(struct pv_cli *cli, struct pv_ctlapi_request *req,
             verb = &VERBS[i];
     }
     if (verb == NULL)
-        return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, leave ROOM, list and "
-                                 "members ROOM");
+        return pv_cli_usage(cli, "there is create ROOM, invite ROOM PEER, accept ROOM, leave ROOM, "
+                                 "list and members ROOM");
     *ret_verb = verb;
     pv_ctlapi_request_init(req, verb->cmd, 0);
     if (verb->n_words > 1) {
@@ -120,16 +132,17 @@ static int room(struct pv_cli *cli)
 const struct pv_command pv_cmds_room[] = {
     {
         .name = "room",
-        .args = "create ROOM|invite ROOM PEER|leave ROOM|list|members ROOM",
+        .args = "create ROOM|invite ROOM PEER|accept ROOM|leave ROOM|list|members ROOM",
         .summary = "rooms: conversations of several, by invitation",
         .details = "A room may be written with or without its #, which a shell wants quoted.\n"
                    "  create ROOM      opens one; this node is its first member\n"
                    "  invite ROOM PEER PEER gets what is said from now on, from any member\n"
-                   "  leave ROOM       its lines stay in the history\n"
+                   "  accept ROOM      take an invitation; saying something there does, too\n"
+                   "  leave ROOM       or decline; its lines stay in the history\n"
                    "  list, members    rooms of this node; who is in one\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
         .example = "p2pvpnctl room create crew",
-        .words = "create invite leave list members",
+        .words = "create invite accept leave list members",
         .min_words = 1,
         .max_words = 3,
         .run = room,

@@ -45,8 +45,11 @@ void pv_tui_take_room(struct pv_tui *t, const json_t *body)
     size_t index = pv_tui_is_room(name) ? pv_tui_find(t, name, true) : SIZE_MAX;
     if (index == SIZE_MAX)
         return;
-    snprintf(line, sizeof(line), "%s %s%s", pv_json_text(body, "peer", "?"),
-             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "");
+    snprintf(line, sizeof(line), "%s %s%s%s", pv_json_text(body, "peer", "?"),
+             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
+             invited && pv_json_bool(body, "self")
+                 ? ": who says something here accepts, /leave declines"
+                 : "");
     pv_tui_notice(t, &t->convs[index], line);
     if (index != t->current)
         pv_tui_note(t, "%s: %s", name, line);

@@ -101,7 +101,7 @@ class World:
         for h in self.hosts.values():
             if h is not a:
                 a.ctl("room", "invite", "crew", h.name)
-                wait(f"{h.name} to be in the room", lambda h=h: h.json("room", "list")["rooms"], 30)
+                wait(f"{h.name} to be in the room", lambda h=h: h.ctl("room", "accept", "crew", check_rc=False).code == 0, 30)
 
     def up(self, h):
         """Starts a daemon that a fault has ended."""

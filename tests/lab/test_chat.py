@@ -230,6 +230,7 @@ def a_user_without_rights_gets_nothing_and_speaks_for_nobody(lab):
     a.ctl("room", "create", "crew")
     a.ctl("room", "invite", "crew", "b")
     a.ctl("send", "#crew", "room secret one")
+    wait("b to be in the room", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
     a.ctl("send", "b", "secret one")
     wait("both to arrive", lambda: len(texts(b.json("history"))) == 2)
     equal([p["proof"] for p in a.json("peers")["peers"] if p["name"] == "b"], ["daemon"],

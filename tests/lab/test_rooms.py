@@ -27,8 +27,9 @@ def a_room_by_invitation(lab):
     equal(a.ctl("room", "create", "crew").out.split()[0], "#crew", "the new room")
     a.ctl("room", "create", "crew", code=1)
     a.ctl("room", "invite", "crew", "b")
-    wait("b to be in the room", lambda: [r["room"] for r in b.json("room", "list")["rooms"]] == ["#crew"])
+    wait("b to be invited", lambda: [(r["room"], r["invited"]) for r in b.json("room", "list")["rooms"]] == [("#crew", True)])
     a.ctl("send", "#crew", "hello", "you")
+    b.ctl("room", "accept", "crew")
     wait("b to read it", lambda: said(b, "#crew") == [("a", "hello you")])
     m = b.json("inbox")["messages"][0]
     equal((m["room"], m["to"], m["from"], m["state"]), ("#crew", "#crew", "a", "unread"), "the message")
@@ -44,6 +45,7 @@ def a_room_by_invitation(lab):
     wait("b to have it", lambda: len(said(b, "#crew")) == 3)
     a.stop_daemon(signal.SIGKILL)
     c.daemon()
+    wait("c to be invited", lambda: c.ctl("room", "accept", "crew", check_rc=False).code == 0)
     wait("c to catch up with b's help",
          lambda: c.ctl("history", "#crew", check_rc=False).code == 0
          and said(c, "#crew") == [("b", "welcome, c"), ("a", "from me too")], 30)
@@ -74,7 +76,7 @@ def a_full_disk(lab):
     a.ctl("room", "invite", "crew", "b")
     a.ctl("send", "b", "before")
     wait("b to have it", lambda: said(b) == [("a", "before")])
-    wait("b to be in the room", lambda: b.json("room", "list")["rooms"])
+    wait("b to be in the room", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
     b.run("sh", "-c", "dd if=/dev/zero of=/var/lib/p2pvpn/filler bs=4k 2>/dev/null; true")
 
     r = b.ctl("send", "a", "x" * 8000, code=1)
@@ -108,7 +110,7 @@ def a_malicious_member(lab):
     _, (a, b, c) = three(lab)
     a.ctl("room", "create", "crew")
     a.ctl("room", "invite", "crew", "b")
-    wait("b to be in the room", lambda: b.json("room", "list")["rooms"])
+    wait("b to be in the room", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
     room = b.json("room", "list")["rooms"][0]["id"]
     a_key, b_key = c.peer(a)["key"], c.peer(b)["key"]
 

@@ -77,6 +77,7 @@ static const struct proof is_member = {"\"cmd\":\"status\"", true, "\"network\":
 static const struct proof has_room = {"\"cmd\":\"room_list\"", true, "crew"};
 static const struct proof bob_has_room = {"\"cmd\":\"room_members\",\"room\":\"#crew\"", true,
                                           "\"bob\""};
+static const struct proof bob_is_in = {"\"cmd\":\"room_list\"", true, "\"invited\":false"};
 static const struct proof is_removed = {"\"cmd\":\"peers\"", false, "\"carol\""};
 
 static bool create(struct scene *s)
@@ -142,7 +143,8 @@ static bool make_room(struct scene *s)
 {
     static const char invite[] = "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"bob\"";
     return insist(s, ALICE, "\"cmd\":\"room_create\",\"room\":\"crew\"", &has_room) &&
-           insist(s, ALICE, invite, &bob_has_room);
+           insist(s, ALICE, invite, &bob_has_room) &&
+           insist(s, BOB, "\"cmd\":\"room_accept\",\"room\":\"#crew\"", &bob_is_in);
 }
 
 /* How often the text of a line is in the history of a node; -1: it does not say. */

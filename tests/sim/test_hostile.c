@@ -358,6 +358,8 @@ static bool begin(struct scene *s, uint64_t seed)
     if (!ask(s, s->friend, "\"cmd\":\"room_create\",\"room\":\"crew\"") ||
         !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"victim\"") ||
         !ask(s, s->friend, "\"cmd\":\"room_invite\",\"room\":\"#crew\",\"peer\":\"mallory\"") ||
+        !sim_world_enter(&s->w, s->victim, "#crew") ||
+        !sim_world_enter(&s->w, s->mallory, "#crew") ||
         !ask(s, s->mallory, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\"") ||
         !ask(s, s->friend, "\"cmd\":\"send\",\"peer\":\"victim\",\"text\":\"hello\""))
         return false;

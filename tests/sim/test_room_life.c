@@ -89,7 +89,9 @@ static bool meet(struct talk *t)
     sim_world_run(&t->w, PV_S(3));
     return ask(t, 0, "\"cmd\":\"room_create\",\"room\":\"dev\"") != NULL &&
            ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"b\"") != NULL &&
-           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL;
+           ask(t, 0, "\"cmd\":\"room_invite\",\"room\":\"#dev\",\"peer\":\"c\"") != NULL &&
+           sim_world_enter(&t->w, t->side[1].node, "#dev") &&
+           sim_world_enter(&t->w, t->side[2].node, "#dev");
 }
 
 static void say(struct talk *t)

@@ -126,6 +126,17 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     }
 }
 
+/* Would a node move itself to an address that is another's, or was until lately? Its word is in
+ * order once it has a receipt; an admin who may place others knows what it does. */
+static bool takes_address(const struct pv_cnet *net, const struct pv_statement *st, uint64_t wall)
+{
+    const struct pv_st_place *p = &st->u.place;
+    return st->type == PV_ST_PLACE && memcmp(st->signer, p->node, PV_SIGN_PK_LEN) == 0 &&
+           (pv_roster_rights(net->roster, st->signer) & PV_RIGHT_INVITE) == 0 &&
+           (!pv_roster_ip4_is_free(net->roster, p->ip4, p->node) ||
+            pv_roster_ip4_rests(net->roster, p->ip4, p->node) > wall);
+}
+
 /* The operator's limit. */
 static bool log_has_room(const struct pv_cnet *net)
 {
@@ -177,9 +188,11 @@ enum pv_ctl_error pv_cnet_judge(const struct pv_cnet *net, struct pv_view statem
         return judge_member(net, &st, receipt, wall);
     /* A statement that counted at another coordinator belongs to the set although its signer is out
      * of office since: a network that moves here brings it in any order. */
-    return may_sign(net, &st) || pv_cnet_receipt_is_good(net, statement, receipt)
-               ? PV_CTL_E_NONE
-               : PV_CTL_E_NOT_ALLOWED;
+    if (pv_cnet_receipt_is_good(net, statement, receipt))
+        return PV_CTL_E_NONE;
+    if (!may_sign(net, &st))
+        return PV_CTL_E_NOT_ALLOWED;
+    return takes_address(net, &st, wall) ? PV_CTL_E_TAKEN : PV_CTL_E_NONE;
 }
 
 /* --- reservations ---------------------------------------------------------------------------- */
@@ -497,6 +510,16 @@ void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_L
     }
 }
 
+/* An address that rests goes only to whom it was promised, when no other was left. */
+static bool may_have_address(const struct pv_cnet *net, const struct pv_statement *st,
+                             uint64_t wall)
+{
+    const struct pv_st_member *m = &st->u.member;
+    const struct pv_cnet_reservation *r = find_reservation(net, st->signer, m->node);
+    return (r != NULL && r->ip4 == pv_load_be32(m->ip4)) ||
+           pv_roster_ip4_rests(net->roster, m->ip4, m->node) <= wall;
+}
+
 /* The node signed its own member statement with its invite's key, so the coordinator can only
  * refuse it, not change it. Uses of the invite are counted by the store, in one step with the
  * insertion: two registrations at once cannot share the last one. */
@@ -539,7 +562,8 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
         if (e != PV_CTL_E_NONE)
             return e;
         if (name_is_reserved(&claim, reg.st.u.member.name) ||
-            ip4_is_reserved(&claim, pv_load_be32(reg.st.u.member.ip4)))
+            ip4_is_reserved(&claim, pv_load_be32(reg.st.u.member.ip4)) ||
+            !may_have_address(net, &reg.st, wall))
             return PV_CTL_E_TAKEN;
         if (!member_has_room(net, node))
             return PV_CTL_E_FULL;

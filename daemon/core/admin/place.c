@@ -2,6 +2,7 @@
 /* place.c - who may say where a member is, whether that is free, and the statement. */
 #include "daemon/core/admin/place.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,10 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/roster/roster_make.h"
+
+enum {
+    DAY_S = 86400,
+};
 
 static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                      void **ret_part)
@@ -83,6 +88,32 @@ static bool is_there(const struct pv_node *n, const struct pv_st_place *place)
            memcmp(m->ip4.ip, place->ip4, sizeof(place->ip4)) == 0;
 }
 
+/* Or will it be, when the coordinator gives a receipt? Its own new address needs one. */
+static bool is_on_its_way(const struct pv_node *n, const struct pv_st_place *place,
+                          const struct pv_made *made)
+{
+    uint8_t hash[PV_STATEMENT_HASH_LEN];
+    pv_statement_hash(pv_made_view(made), hash);
+    return memcmp(place->node, n->identity->sign_pk, sizeof(place->node)) == 0 &&
+           pv_roster_find(n->roster, hash) != NULL &&
+           pv_roster_next_serial(n->roster, place->node) > place->serial;
+}
+
+/* Others may let in by address, so an address that another machine had rests. False: the client is
+ * told. */
+static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8_t *ip4,
+                       const char *what, uint64_t handle, pv_ns now)
+{
+    uint64_t until = pv_roster_ip4_rests(n->roster, ip4, m->node), wall = pv_node_wall_s(n, now);
+    if (until > wall)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED,
+                        "%s: another machine had that address until lately, so it is given to "
+                        "nobody for %" PRIu64 " days more; choose another, or give its whole "
+                        "place to a machine with `p2pvpnctl node replace`",
+                        what, (until - wall + DAY_S - 1) / DAY_S);
+    return until <= wall;
+}
+
 /* Moves a member to this name and address. It must be free, or the statement would be for
  * nothing. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
@@ -118,7 +149,7 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
         r = PV_ERR_REFUSED;
-    if (r == PV_OK && is_there(n, &place))
+    if (r == PV_OK && (is_there(n, &place) || is_on_its_way(n, &place, &made)))
         pv_admin_answer_when_told(n, handle, now);
     else
         fail(n, handle, PV_CTLAPI_FAILED, what,
@@ -155,6 +186,8 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     if (m == NULL)
         return;
     struct pv_st_place to = at(m->name, &ip4);
+    if (!has_rested(n, m, ip4.ip, what, handle, now))
+        return;
     move(n, m, &to, what, handle, now);
 }
 

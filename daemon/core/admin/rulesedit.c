@@ -252,14 +252,42 @@ static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_p
     return *ret_place > lo;
 }
 
+static bool is_tagged(const struct pv_node *n, const uint8_t *node, const char *tag)
+{
+    const struct pv_policy *p = pv_rules_policy(n);
+    const char *has = NULL;
+    for (size_t i = 0; p != NULL && (has = pv_policy_tag_of(p, node, i)) != NULL; i++)
+        if (strcmp(has, tag) == 0)
+            return true;
+    return false;
+}
+
+/* Of all members with a tag. An invite that two of them came by ends once. */
+static int shut_doors(struct pv_node *n, const char *tag, struct pv_ctlapi_told *told, pv_ns now)
+{
+    int r = PV_OK;
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL && r == PV_OK;
+         m = pv_roster_next(n->roster, m)) {
+        struct pv_ctlapi_told one = {.online = 0};
+        if (is_tagged(n, m->node, tag))
+            r = pv_ending_invite_of(n, m, false, &one, now);
+        told->invites += one.invite == PV_CTLAPI_INVITE_ENDED;
+    }
+    return r;
+}
+
 /* A rule is about a key, and whom it denies something could come back with another one by the token
  * it has: the invite goes as with a removal. */
 static int shut_door(struct pv_node *n, const struct pv_st_rule *rule, bool keep,
                      struct pv_ctlapi_told *told, pv_ns now)
 {
-    const struct pv_member *m = rule->kind == PV_RULE_DENY && rule->from.kind == PV_SELECT_NODE
-                                    ? pv_roster_by_node(n->roster, rule->from.value)
-                                    : NULL;
+    const struct pv_member *m = NULL;
+    if (rule->kind != PV_RULE_DENY)
+        return PV_OK;
+    if (rule->from.kind == PV_SELECT_TAG)
+        return keep ? PV_OK : shut_doors(n, (const char *)rule->from.value, told, now);
+    if (rule->from.kind == PV_SELECT_NODE)
+        m = pv_roster_by_node(n->roster, rule->from.value);
     return m == NULL ? PV_OK : pv_ending_invite_of(n, m, keep, told, now);
 }
 
@@ -426,6 +454,19 @@ static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv
     return r == PV_OK ? PV_ERR_STATE : r;
 }
 
+/* Does some rule deny something to who has this tag? */
+static bool is_denied(const struct pv_node *n, const char *tag)
+{
+    const struct pv_policy *p = pv_rules_policy(n);
+    for (size_t i = 1; p != NULL && i <= pv_policy_count(p); i++) {
+        const struct pv_policy_rule *rule = pv_policy_at(p, i);
+        if (!rule->allow && rule->from.kind == PV_SELECT_TAG &&
+            strcmp((const char *)rule->from.value, tag) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A tag that is there already, or is taken from nobody, needs no statement. */
 static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set, uint64_t handle,
                 pv_ns now)
@@ -452,11 +493,15 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
                         req->peer, req->name);
         return;
     }
-    int r = !set  ? drop_tag(n, node, req->name, now)
-            : has ? PV_OK
-                  : set_tag(n, node, req->name, now);
+    struct pv_ctlapi_told told = {.online = 0};
+    const struct pv_member *m = set && !has ? pv_roster_by_node(n->roster, node) : NULL;
+    int r = PV_OK;
+    if (m != NULL && is_denied(n, req->name))
+        r = pv_ending_invite_of(n, m, req->keep_invite, &told, now);
+    if (r == PV_OK && set != has)
+        r = set ? set_tag(n, node, req->name, now) : drop_tag(n, node, req->name, now);
     if (r == PV_OK)
-        pv_admin_answer_when_told(n, handle, now);
+        pv_admin_answer_with(n, handle, &told, now);
     else
         fail_made(n, handle, what, r);
 }

@@ -8,13 +8,13 @@
 
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
-    return pv_linkkeys_state(link->keys, peer->pk) == PV_LINKKEYS_OLD;
+    return pv_linkkeys_state(link->keys, peer->pk) == PV_LINKKEYS_NONE;
 }
 
 bool pv_chatlink_may_open(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer)
 {
     enum pv_linkkeys_state state = pv_linkkeys_state(link->keys, peer->pk);
-    return state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED;
+    return state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED;
 }
 
 /* The proof of both ends of c; key is the caller's, who wipes it. */

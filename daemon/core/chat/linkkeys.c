@@ -34,7 +34,6 @@ struct pv_linkkeys {
     struct entry *entries;
     struct entry *tells; /* those with something to tell */
     struct pv_heap timers;
-    pv_ns save_at; /* PV_NEVER: nothing is to be saved */
 };
 
 static struct entry *find(const struct pv_linkkeys *keys, const uint8_t *pk)
@@ -81,14 +80,13 @@ static void drop(struct pv_linkkeys *keys, struct entry *e)
 }
 
 int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                    const uint8_t own_pk[static PV_SIGN_PK_LEN], struct pv_view saved)
+                    const uint8_t own_pk[static PV_SIGN_PK_LEN])
 {
     struct pv_linkkeys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
         return PV_ERR_NOMEM;
     keys->map = pv_map_make(rng, PV_LINKKEYS_MAX);
     pv_heap_init(&keys->timers);
-    keys->save_at = PV_NEVER;
     memcpy(keys->own_pk, own_pk, sizeof(keys->own_pk));
     keys->seed = pv_secret_alloc(PV_PROOF_SECRET_LEN);
     if (keys->seed == NULL) {
@@ -96,12 +94,6 @@ int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
         return PV_ERR_NOMEM;
     }
     pv_rng_fill(rng, keys->seed, PV_PROOF_SECRET_LEN);
-    for (size_t at = 0; at + PV_SIGN_PK_LEN <= saved.len; at += PV_SIGN_PK_LEN) {
-        struct entry *e = get(keys, saved.ptr + at);
-        if (e == NULL)
-            break; /* it is told again by what it says */
-        e->capable = true;
-    }
     *ret_keys = keys;
     return PV_OK;
 }
@@ -139,7 +131,7 @@ enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const u
 {
     const struct entry *e = keys == NULL ? NULL : find(keys, pk);
     if (keys == NULL)
-        return PV_LINKKEYS_OLD;
+        return PV_LINKKEYS_NONE;
     return e == NULL ? PV_LINKKEYS_UNKNOWN : state_of(e);
 }
 
@@ -180,17 +172,6 @@ static void tell_until_known(struct pv_linkkeys *keys, struct entry *e, pv_ns no
         e->retry_s = PV_LINKKEYS_RETRY_MAX_S;
 }
 
-/* Written to the disk after a moment, with others that become known meanwhile: after the next
- * start, too, nothing unproven is taken for this peer. */
-static void learn_capable(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
-{
-    if (e->capable)
-        return;
-    e->capable = true;
-    if (keys->save_at == PV_NEVER)
-        keys->save_at = now + PV_S(PV_LINKKEYS_SAVE_S);
-}
-
 /* While the peer is away nothing is repeated. When it comes, or is found to prove itself, the
  * pauses begin anew with the shortest. */
 bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
@@ -207,7 +188,7 @@ bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
     e->there = seen->there;
     e->described = e->described || seen->described;
     if (learned)
-        learn_capable(keys, e, now);
+        e->capable = true;
     if (!e->there || e->confirmed)
         pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
     else if (e->capable && (came || learned)) {
@@ -220,11 +201,8 @@ bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
 void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk)
 {
     struct entry *e = find(keys, pk);
-    if (e == NULL)
-        return;
-    if (e->capable)
-        keys->save_at = 0; /* its name must not stay in the store */
-    drop(keys, e);
+    if (e != NULL)
+        drop(keys, e);
 }
 
 bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now)
@@ -236,7 +214,7 @@ bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_vie
         return false;
     enum pv_linkkeys_state before = state_of(e);
     bool fresh = !e->has_theirs || !pv_ct_equal(e->theirs, msg.secret, sizeof(e->theirs));
-    learn_capable(keys, e, now);
+    e->capable = true;
     memcpy(e->theirs, msg.secret, sizeof(e->theirs));
     e->has_theirs = true;
     e->there = true;
@@ -292,29 +270,5 @@ void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now)
 
 pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys)
 {
-    return pv_min_ns(pv_heap_next(&keys->timers), keys->save_at);
-}
-
-/* --- what outlives the daemon -------------------------------------------------------------- */
-
-bool pv_linkkeys_take_dirty(struct pv_linkkeys *keys, pv_ns now)
-{
-    if (now < keys->save_at)
-        return false;
-    keys->save_at = PV_NEVER;
-    return true;
-}
-
-uint8_t *pv_linkkeys_save(const struct pv_linkkeys *keys, size_t *ret_len)
-{
-    /* One more than needed: calloc() of nothing may return NULL, which would look like
-     * no memory. */
-    uint8_t *list = calloc(HASH_CNT(hh, keys->entries) + 1, PV_SIGN_PK_LEN);
-    size_t n = 0;
-    for (const struct entry *e = keys->entries; list != NULL && e != NULL; e = e->hh.next) {
-        if (e->capable)
-            memcpy(list + PV_SIGN_PK_LEN * n++, e->pk, sizeof(e->pk));
-    }
-    *ret_len = n * PV_SIGN_PK_LEN;
-    return list;
+    return pv_heap_next(&keys->timers);
 }

@@ -13,13 +13,13 @@
  * States of a peer, in the order in which they are reached; CONFIRMED and HEARD change places when
  * the peer's daemon starts anew:
  *   UNKNOWN    nothing was ever heard of its abilities
- *   OLD        its description says nothing of proofs: its connections are taken as they are
- *   CAPABLE    it said that it proves itself, now or in an earlier life of this daemon: nothing
- *              that is not proven is taken for it any more, and it never becomes OLD again
+ *   OLD        its description says nothing of proofs: chat and files wait until it is updated
+ *   CAPABLE    it said that it proves itself
  *   HEARD      we have its secret, so its proofs can be checked
  *   CONFIRMED  it has ours, too, so that a connection can be opened
  *
- * Its owner sends and receives (linkkeys_part.h). Not thread-safe.
+ * Nothing is taken for a peer that does not prove itself. Its owner sends and receives
+ * (linkkeys_part.h). Not thread-safe.
  */
 #ifndef PV_LINKKEYS_H
 #define PV_LINKKEYS_H
@@ -34,7 +34,6 @@ enum {
     PV_LINKKEYS_RETRY_MAX_S = 60,
     PV_LINKKEYS_ANSWER_RATE = 1,   /* answers a second to one peer, which repeats what got none */
     PV_LINKKEYS_ANSWER_BURST = 10, /* answers at once to one peer */
-    PV_LINKKEYS_SAVE_S = 5, /* between learning something and writing it, with what follows */
 };
 
 enum pv_linkkeys_state {
@@ -43,14 +42,14 @@ enum pv_linkkeys_state {
     PV_LINKKEYS_CAPABLE,
     PV_LINKKEYS_HEARD,
     PV_LINKKEYS_CONFIRMED,
+    PV_LINKKEYS_NONE, /* without a machine nobody proves anything, and all is taken */
 };
 
 struct pv_linkkeys; /* opaque */
 
-/* saved: what pv_linkkeys_save() gave, or empty. PV_ERR_NOMEM. */
+/* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                                  const uint8_t own_pk[static PV_SIGN_PK_LEN],
-                                  struct pv_view saved);
+                                  const uint8_t own_pk[static PV_SIGN_PK_LEN]);
 /* Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 
@@ -69,7 +68,7 @@ void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk);
 /* An in-band message of the peer. True when its state or its key is another now. */
 bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now);
 
-/* keys NULL: PV_LINKKEYS_OLD, as where nobody proves anything. */
+/* keys NULL: PV_LINKKEYS_NONE. */
 enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk);
 /* False before HEARD. The caller wipes the key. */
 bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
@@ -84,11 +83,5 @@ PV_MUST_CHECK int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys,
                                             struct pv_linkkeys_transmit *ret_tx);
 void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now);
 pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys);
-
-/* True once when peers became capable that a restart must know: then save them. */
-bool pv_linkkeys_take_dirty(struct pv_linkkeys *keys, pv_ns now);
-/* The identity keys of all capable peers, one after the other; PV_LINKKEYS_MAX of them at most.
- * The caller frees it. NULL without memory. */
-uint8_t *pv_linkkeys_save(const struct pv_linkkeys *keys, size_t *ret_len);
 
 #endif /* PV_LINKKEYS_H */

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* linkkeys_part.c - connects linkkeys with peers, in-band messages and the store. */
+/* linkkeys_part.c - connects linkkeys with peers and in-band messages. */
 #include "daemon/core/chat/linkkeys_part.h"
 
 #include <stdlib.h>
 
 #include "daemon/core/node/node.h"
-#include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peers.h"
-
-#define META_PROVERS "provers" /* the list's name in the store */
 
 struct linkkeys_part {
     struct pv_node *node;
@@ -19,36 +16,18 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                 void **ret_part)
 {
     struct linkkeys_part *l = calloc(1, sizeof(*l));
+    (void)cfg;
     (void)now;
     if (l == NULL)
         return PV_ERR_NOMEM;
     l->node = node;
-    int r = pv_linkkeys_new(&l->keys, &node->rng, node->identity->sign_pk,
-                            pv_saved_value(cfg->saved, META_PROVERS));
+    int r = pv_linkkeys_new(&l->keys, &node->rng, node->identity->sign_pk);
     if (r != PV_OK) {
         free(l);
         return r;
     }
     node->linkkeys = l->keys;
     *ret_part = l;
-    return PV_OK;
-}
-
-/* The list of before may name some whose end this node has stored, and whom it had no time to take
- * off it. Their places go to others. Nobody else is forgotten: of whom the roster knows nothing, or
- * an expired membership, the statements that make it a member may still come, and then nothing that
- * is not proven shall be taken for it. */
-static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
-{
-    struct linkkeys_part *l = part;
-    const struct pv_roster *roster = l->node->roster;
-    const struct pv_view saved = pv_saved_value(cfg->saved, META_PROVERS);
-    (void)now;
-    for (size_t at = 0; roster != NULL && at + PV_SIGN_PK_LEN <= saved.len; at += PV_SIGN_PK_LEN) {
-        const struct pv_member *m = pv_roster_known(roster, saved.ptr + at);
-        if (m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
-            pv_linkkeys_gone(l->keys, m->node);
-    }
     return PV_OK;
 }
 
@@ -90,45 +69,16 @@ static void take_secret(void *part, struct pv_peer *from, struct pv_view body, p
         pv_peers_raise(l->node->peers, from, PV_PEER_FACT_LINK);
 }
 
-/* The whole list each time. */
-static void save(struct linkkeys_part *l)
-{
-    size_t len;
-    uint8_t *list = pv_linkkeys_save(l->keys, &len);
-    if (list == NULL)
-        pv_node_not_stored(l->node);
-    else
-        pv_node_put_meta(l->node, META_PROVERS, pv_view(list, len), &pv_part_linkkeys, 0);
-    free(list);
-}
-
-/* Without the list somebody could pose as such a peer after the next start. */
-static void on_facts(void *part, unsigned facts, pv_ns now)
-{
-    (void)now;
-    if ((facts & PV_FACT_STORE) != 0)
-        save(part);
-}
-
 static void run(void *part, pv_ns now)
 {
     struct linkkeys_part *l = part;
     struct pv_linkkeys_transmit tx;
+    (void)now;
     while (pv_linkkeys_poll_transmit(l->keys, &tx) == PV_OK) {
         struct pv_peer *p = pv_peers_by_pk(l->node->peers, tx.pk);
         if (p != NULL) /* without a path it is repeated */
             pv_peers_send(l->node->peers, p, PV_INBAND_LINK, pv_view(tx.body, sizeof(tx.body)));
     }
-    if (pv_linkkeys_take_dirty(l->keys, now))
-        save(l);
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct linkkeys_part *l = part;
-    (void)tag;
-    (void)now;
-    pv_node_stored(l->node, result);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -150,12 +100,9 @@ const struct pv_part pv_part_linkkeys = {
     .after = {"membership"},
     .make = make,
     .free = free_part,
-    .restore = restore,
-    .on_facts = on_facts,
     .on_peer = on_peer,
     .on_member_gone = on_member_gone,
     .run = run,
-    .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .inband = inband,

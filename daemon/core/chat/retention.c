@@ -14,11 +14,13 @@ enum {
     PURGE_S = 3600, /* ours: between two looks at what is too old or too much */
 };
 
-/* The tag of the job that lists who is muted, for this part itself. */
-#define TAG_MUTED UINT64_MAX
+/* The tags of jobs for this part itself: the one that lists who is muted, and those that mute and
+ * unmute somebody beside whom the user named. */
+#define TAG_MUTED  UINT64_MAX
+#define TAG_BESIDE (UINT64_MAX - 1)
 
 /* A request under way: a job's tag is its handle, and 0 the purge, which nobody waits for. Handles
- * are neither 0 nor TAG_MUTED. */
+ * are none of these. */
 struct clearing {
     struct clearing *next;
     uint64_t handle;
@@ -99,23 +101,28 @@ static bool submit_clear(struct retention *r, const struct clearing *c)
     return submit(r, job, c->handle);
 }
 
-/* The key of the conversation that is to be cleared; false: the client is told that there is none.
- */
-static bool find_conversation(struct pv_node *n, const char *name, uint64_t handle,
-                              uint8_t ret_key[static PV_SIGN_PK_LEN])
+/* The key of the conversation that is meant, and its name; false: the client is told that there is
+ * none. */
+static bool find_conversation(struct pv_node *n, const char *name, const char *what,
+                              uint64_t handle, uint8_t ret_key[static PV_SIGN_PK_LEN],
+                              char ret_name[static PV_NAME_BUF])
 {
     if (name[0] == '#') {
+        char shown[PV_ROOMS_NAME_BUF];
         const uint8_t *room = pv_rooms_part_need(n, name, true, handle);
-        if (room != NULL)
-            pv_room_key(room, ret_key);
-        return room != NULL;
+        if (room == NULL)
+            return false;
+        pv_room_key(room, ret_key);
+        snprintf(ret_name, PV_NAME_BUF, "%s", pv_rooms_name(n->rooms, ret_key, shown));
+        return true;
     }
     /* A peer's words stay until they are deleted, also when it has gone. */
     struct pv_peer *p = pv_peers_find(n->peers, name);
     const struct pv_member *former = p == NULL ? pv_node_former_member(n, name) : NULL;
-    if (former == NULL && (p = pv_peer_need(n, name, "history clear", true, handle)) == NULL)
+    if (former == NULL && (p = pv_peer_need(n, name, what, true, handle)) == NULL)
         return false;
     memcpy(ret_key, former != NULL ? former->node : pv_peer_pk(p), PV_SIGN_PK_LEN);
+    snprintf(ret_name, PV_NAME_BUF, "%s", former != NULL ? former->name : pv_peer_name(p));
     return true;
 }
 
@@ -125,6 +132,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct retention *r = part;
     struct pv_node *n = r->node;
     struct clearing *c = calloc(1, sizeof(*c));
+    char name[PV_NAME_BUF];
     (void)now;
     (void)p;
     if (c == NULL) {
@@ -133,7 +141,7 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     c->handle = handle;
     c->all = req->peer[0] == '\0';
-    if (!c->all && !find_conversation(n, req->peer, handle, c->key)) {
+    if (!c->all && !find_conversation(n, req->peer, "history clear", handle, c->key, name)) {
         free(c);
         return;
     }
@@ -185,6 +193,68 @@ bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk)
     return false;
 }
 
+/* Did this member come by the same invite as another one that was gone by then? Then it may be that
+ * one, with a key of its own: nobody can tell. */
+static bool came_after(const struct pv_roster *roster, const struct pv_member *m,
+                       const uint8_t *gone)
+{
+    const struct pv_member *before = pv_roster_known(roster, gone);
+    struct pv_roster_invite invite;
+    return before != NULL && before != m &&
+           (before->state == PV_MEMBER_LEFT || before->state == PV_MEMBER_REVOKED) &&
+           memcmp(before->admitted_by, m->admitted_by, sizeof(m->admitted_by)) == 0 &&
+           pv_roster_invite(roster, m->admitted_by, &invite) == PV_OK &&
+           m->joined >= pv_roster_gone(roster, gone);
+}
+
+/* Mutes or unmutes a member beside whom the user named. */
+static void mute_beside(struct retention *r, const struct pv_member *m, bool mute)
+{
+    struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
+    if (job != NULL) {
+        job->mute = mute;
+        memcpy(job->peer, m->node, sizeof(job->peer));
+        snprintf(job->peer_name, sizeof(job->peer_name), "%s", m->name);
+    }
+    (void)submit(r, job, TAG_BESIDE); /* without memory: when the list is read next */
+}
+
+/* Muting somebody would be of no use if it could leave and come back by the token it has. */
+static void inherit_mute(struct retention *r, const struct pv_member *m)
+{
+    const struct pv_roster *roster = r->node->roster;
+    char who[PV_NODE_WHO];
+    if (m == NULL || pv_retention_is_muted(r->node, m->node))
+        return;
+    for (size_t i = 0; i < r->n_muted; i++) {
+        if (!came_after(roster, m, r->muted[i]))
+            continue;
+        pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"muted: came by the token of %s\"",
+               m->name, pv_node_who(r->node, r->muted[i], who));
+        mute_beside(r, m, true);
+        return;
+    }
+}
+
+/* A member that is unmuted stays so: those whose place it took are not looked at any more. */
+static void unmute_former(struct retention *r, const uint8_t *pk)
+{
+    const struct pv_roster *roster = r->node->roster;
+    const struct pv_member *m = roster == NULL ? NULL : pv_roster_by_node(roster, pk);
+    for (size_t i = 0; m != NULL && i < r->n_muted; i++) {
+        if (came_after(roster, m, r->muted[i]))
+            mute_beside(r, pv_roster_known(roster, r->muted[i]), false);
+    }
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct retention *r = part;
+    (void)now;
+    if ((facts & PV_PEER_FACT_MEMBER) != 0 && r->node->roster != NULL && !pv_peer_is_static(p))
+        inherit_mute(r, pv_roster_by_node(r->node->roster, pv_peer_pk(p)));
+}
+
 static void ask_for_muted(struct retention *r)
 {
     r->knows_muted = submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), TAG_MUTED);
@@ -204,6 +274,11 @@ static void keep_muted(struct retention *r, const struct pv_chatjob_result *list
     free(r->muted);
     r->muted = muted;
     r->n_muted = n;
+    /* Members may have come while nobody looked. */
+    const struct pv_member *m =
+        r->node->roster == NULL || n == 0 ? NULL : pv_roster_next(r->node->roster, NULL);
+    for (; m != NULL; m = pv_roster_next(r->node->roster, m))
+        inherit_mute(r, m);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -219,7 +294,7 @@ static void handle_timeout(void *part, pv_ns now)
 /* --- mute ---------------------------------------------------------------------------------- */
 
 /* mute and unmute. A conversation is known by its key, so a peer that gets another name stays
- * muted. */
+ * muted, also when it is gone. */
 static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -227,30 +302,19 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_node *n = r->node;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
     (void)now;
+    (void)p;
     if (job == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
         return;
     }
     job->mute = req->cmd == PV_CTLAPI_MUTE;
-    if (req->peer[0] == '#') {
-        const uint8_t *room = pv_rooms_part_need(n, req->peer, true, handle);
-        if (room == NULL) {
-            pv_chatjob_free(job);
-            return;
-        }
-        char name[PV_ROOMS_NAME_BUF];
-        pv_room_key(room, job->peer);
-        snprintf(job->peer_name, sizeof(job->peer_name), "%s",
-                 pv_rooms_name(n->rooms, job->peer, name));
-    } else {
-        p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle);
-        if (p == NULL) {
-            pv_chatjob_free(job);
-            return;
-        }
-        memcpy(job->peer, pv_peer_pk(p), sizeof(job->peer));
-        snprintf(job->peer_name, sizeof(job->peer_name), "%s", pv_peer_name(p));
+    if (!find_conversation(n, req->peer, pv_ctlapi_cmd_name(req->cmd), handle, job->peer,
+                           job->peer_name)) {
+        pv_chatjob_free(job);
+        return;
     }
+    if (!job->mute)
+        unmute_former(r, job->peer);
     if (!submit(r, job, handle))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }
@@ -266,13 +330,15 @@ static void cmd_muted(void *part, struct pv_ctlapi_request *req, struct pv_peer 
         pv_ctlsrv_fail(r->node->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }
 
-/* A peer may have another name than when it was muted. */
+/* A peer may have another name than when it was muted, or be gone. */
 static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_result *list)
 {
     json_t *out = pv_ctlapi_mutes_new();
     for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
-        const struct pv_peer *p = pv_peers_by_pk(n->peers, list->backlog[i].peer);
-        const char *name = p != NULL ? pv_peer_name(p) : list->backlog[i].peer_name;
+        char who[PV_NODE_WHO];
+        bool known = n->roster != NULL && pv_roster_known(n->roster, list->backlog[i].peer) != NULL;
+        const char *name =
+            known ? pv_node_who(n, list->backlog[i].peer, who) : list->backlog[i].peer_name;
         if (pv_ctlapi_mutes_add(out, name) != PV_OK) {
             json_decref(out);
             return NULL;
@@ -297,6 +363,8 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
             pv_rooms_sweep(n->rooms, r->keep_s, now);
     } else if (tag == TAG_MUTED) {
         keep_muted(r, res);
+    } else if (tag == TAG_BESIDE) {
+        ask_for_muted(r);
     } else if (is_clearing) {
         cleared(r, tag, result, now);
     } else if (res == NULL) {
@@ -321,6 +389,7 @@ const struct pv_part pv_part_retention = {
     .make = make,
     .free = free_retention,
     .on_job = on_job,
+    .on_peer = on_peer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .commands = commands,

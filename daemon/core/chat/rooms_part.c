@@ -10,8 +10,12 @@
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
+
+#define META_ACCEPTED "rooms-accepted" /* the list's name in the store */
+#define TAG_ACCEPTED  UINT64_MAX       /* of the job that stores it; those of rooms count from 1 */
 
 struct rooms_part {
     struct pv_node *node;
@@ -27,7 +31,6 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                  .admits = pv_chat_may,
                                  .owner = node};
     struct rooms_part *r = calloc(1, sizeof(*r));
-    (void)cfg;
     (void)now;
     if (r == NULL)
         return PV_ERR_NOMEM;
@@ -39,8 +42,19 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     }
     r->node = node;
     node->rooms = r->rooms;
+    pv_rooms_set_accepted(r->rooms, pv_saved_value(cfg->saved, META_ACCEPTED));
     *ret_part = r;
     return PV_OK;
+}
+
+/* The whole list each time. Without it users are asked once more. */
+static void save_accepted(struct rooms_part *r, bool again)
+{
+    uint8_t list[PV_ROOMS_ACCEPTED_MAX];
+    size_t len = pv_rooms_take_accepted(r->rooms, again, list);
+    if (len > 0)
+        (void)pv_node_put_meta(r->node, META_ACCEPTED, pv_view(list, len), &pv_part_rooms,
+                               TAG_ACCEPTED);
 }
 
 static void free_rooms(void *part)
@@ -73,6 +87,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rooms_woke(r->rooms, now);
     if ((facts & PV_FACT_NETWORK) != 0)
         pv_rooms_set_network(r->rooms, n->roster, n->identity->sign_pk, now);
+    if ((facts & PV_FACT_STORE) != 0)
+        save_accepted(r, true);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
@@ -135,12 +151,6 @@ static void send_lines(struct rooms_part *r, pv_ns now)
 
 /* --- what rooms say -------------------------------------------------------------------------- */
 
-static const char *node_name(const struct pv_node *n, const uint8_t *pk)
-{
-    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
-    return m == NULL ? "?" : m->name;
-}
-
 #ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION /* which has smaller ones */
 _Static_assert(PV_ROOM_MAX_ROOMS == 128 && PV_ROOM_MAX_MEMBERS == 64 && PV_ROOM_MAX_TEXTS == 100000,
                "the words below have the numbers");
@@ -200,13 +210,16 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
 static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
 {
     char room[PV_ROOMS_NAME_BUF];
+    char node[PV_NODE_WHO], by[PV_NODE_WHO];
     bool invited = ev->type == PV_ROOMS_INVITED;
     pv_rooms_name(n->rooms, ev->room, room);
-    pv_watch_tell(
-        &n->watch, n->ctl, "room",
-        pv_ctlapi_watch_room_json(room, invited, node_name(n, ev->node), node_name(n, ev->by)));
-    pv_log(n->log, PV_LOG_INFO, "room=%s node=%s what=%s by=%s", room, node_name(n, ev->node),
-           invited ? "invited" : "left", node_name(n, ev->by));
+    (void)pv_node_who(n, ev->node, node);
+    (void)pv_node_who(n, ev->by, by);
+    bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
+    pv_watch_tell(&n->watch, n->ctl, "room",
+                  pv_ctlapi_watch_room_json(room, invited, node, by, self));
+    pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node,
+           invited ? "invited" : "left", by);
 }
 
 static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
@@ -273,12 +286,16 @@ static void run(void *part, pv_ns now)
         take_event(r->node, &ev, now);
         pv_chat_record_done(&ev.msg);
     }
+    save_accepted(r, false);
 }
 
 static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
 {
     struct rooms_part *r = part;
-    pv_rooms_handle_job(r->rooms, tag, result->status, result->chat, now);
+    if (tag == TAG_ACCEPTED)
+        pv_node_stored(r->node, result);
+    else
+        pv_rooms_handle_job(r->rooms, tag, result->status, result->chat, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -335,12 +352,13 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     (void)p;
     (void)now;
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
-        char name[PV_ROOMS_NAME_BUF];
+        char name[PV_ROOMS_NAME_BUF], creator[PV_NODE_WHO];
         const struct pv_ctlapi_room room = {.room = pv_rooms_name(r->rooms, info.id, name),
                                             .id = info.id,
-                                            .creator = node_name(r->node, info.creator),
+                                            .creator = pv_node_who(r->node, info.creator, creator),
                                             .members = info.members,
-                                            .left = info.left};
+                                            .left = info.left,
+                                            .invited = info.invited};
         if (pv_ctlapi_rooms_add(out, &room) != PV_OK) {
             json_decref(out);
             out = NULL;
@@ -358,9 +376,10 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
     json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(n->rooms, id, name));
     for (size_t i = 0; out != NULL && pv_rooms_member(n->rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
+        char who[PV_NODE_WHO];
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
         const struct pv_ctlapi_room_member member = {
-            .name = node_name(n, m.pk),
+            .name = pv_node_who(n, m.pk, who),
             .key = m.pk,
             .online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO),
             .creator = m.is_creator,
@@ -382,6 +401,25 @@ static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_pee
     (void)now;
     if (id != NULL)
         pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
+}
+
+static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct rooms_part *r = part;
+    const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
+    uint8_t id[PV_ROOM_ID_LEN];
+    char name[PV_ROOMS_NAME_BUF];
+    (void)p;
+    if (found == NULL)
+        return;
+    memcpy(id, found, sizeof(id)); /* it lives until the next call only */
+    int status = pv_rooms_accept(r->rooms, id, now);
+    if (status == PV_OK)
+        pv_ctlsrv_answer(r->node->ctl, handle,
+                         pv_ctlapi_room_json(pv_rooms_name(r->rooms, id, name), id));
+    else
+        answer_refused(r->node, req, status, handle);
 }
 
 /* The other commands change the room: rooms answer by an event once that is stored, or refuse. */
@@ -409,6 +447,7 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
 static const struct pv_command commands[] = {
     {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NETWORK, cmd_change},
     {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_MEMBER, cmd_change},
+    {PV_CTLAPI_ROOM_ACCEPT, PV_NEEDS_NETWORK, cmd_accept},
     {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NETWORK, cmd_change},
     {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NETWORK, cmd_list},
     {PV_CTLAPI_ROOM_MEMBERS, PV_NEEDS_NETWORK, cmd_members},
@@ -420,11 +459,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_rooms_counts counts = pv_rooms_counts(r->rooms);
     const uint8_t *author, *room;
     if (pv_rooms_holding(r->rooms, now, &author, &room)) {
-        char why[256], name[PV_ROOMS_NAME_BUF];
+        char why[256], name[PV_ROOMS_NAME_BUF], who[PV_NODE_WHO];
         pv_rooms_name(r->rooms, room, name);
         snprintf(why, sizeof(why),
                  "%s in %s: read them (p2pvpnctl inbox), or p2pvpnctl history clear '%s'",
-                 node_name(r->node, author), name, name);
+                 pv_node_who(r->node, author, who), name, name);
         pv_statuspage_problem(
             st, "no more lines are taken for now, for what is unread or stored here, of ", why);
     }

@@ -311,7 +311,7 @@ static int add_with_tags(const struct pv_node *n, json_t *list, struct pv_ctlapi
     return status;
 }
 
-/* A peer as clients see it; of one whose name changed hands they are told. */
+/* A peer as clients see it; of one whose name or address changed hands they are told. */
 static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv_ns now)
 {
     struct pv_ctlapi_peer shown;
@@ -324,7 +324,7 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     shown.proof = proof_of(n, p);
     struct pv_addr groups[PV_GROUPTELL_MAX];
     show_groups(n, p, groups, &shown);
-    struct pv_roster_former former;
+    struct pv_roster_former former, had_ip4;
     const struct pv_member *m = pv_peer_is_static(p) || n->roster == NULL
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
@@ -335,6 +335,11 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     if (m != NULL && pv_roster_former(n->roster, m, &former) == PV_OK) {
         shown.former = former.node;
         shown.another_since_s = former.since;
+    }
+    shown.ip4_former = NULL;
+    if (m != NULL && pv_roster_former_ip4(n->roster, m, &had_ip4) == PV_OK) {
+        shown.ip4_former = had_ip4.node;
+        shown.ip4_since_s = had_ip4.since;
     }
     return add_with_tags(n, list, &shown);
 }

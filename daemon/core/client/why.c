@@ -326,8 +326,8 @@ static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t *
     if (pv_peer_is_static(p))
         return;
     if (state == PV_LINKKEYS_OLD)
-        line(lines, "  its p2pvpnd is too old to prove that chat and files come from it: any user "
-                    "of its machine can speak for it");
+        line(lines, "  its p2pvpnd is too old to prove that chat and files come from it: they wait "
+                    "until it is updated");
     else if (state == PV_LINKKEYS_CAPABLE && pv_peer_reach(p) == PV_REACH_PATH)
         line(lines, "  chat and files wait until its p2pvpnd proves itself, as it did before: one "
                     "that was set back to the first release never does");

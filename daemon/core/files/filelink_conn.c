@@ -179,7 +179,7 @@ static bool take_frame(struct pv_filelink *l, struct pv_file_conn *c, pv_ns now)
     }
     if (!c->challenged && c->want == PV_FILE_HELLO_LEN)
         return take_hello(l, c);
-    if (!c->challenged && pv_linkkeys_state(l->keys, c->pk) != PV_LINKKEYS_OLD)
+    if (!c->challenged && pv_linkkeys_state(l->keys, c->pk) != PV_LINKKEYS_NONE)
         return false;
     if (c->challenged && !check(l, c, false, c->buf))
         return false;

@@ -250,7 +250,7 @@ static bool waits(const struct pv_filelink *l, const struct pv_file *f)
 {
     enum pv_linkkeys_state state = pv_linkkeys_state(l->keys, f->e.peer);
     return !f->e.outgoing && f->e.state == PV_FILE_ACCEPTED && f->tag == 0 && f->save <= l->kept &&
-           pv_file_may_move(l, f) && (state == PV_LINKKEYS_OLD || state == PV_LINKKEYS_CONFIRMED);
+           pv_file_may_move(l, f) && (state == PV_LINKKEYS_NONE || state == PV_LINKKEYS_CONFIRMED);
 }
 
 void pv_filelink_run(struct pv_filelink *l, pv_ns now)

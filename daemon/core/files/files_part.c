@@ -267,7 +267,7 @@ static void prove(const struct files *f, struct pv_files_op *op)
     struct pv_files_proof *proof = &op->proof;
     if (op->op.type != PV_FILEOP_FETCH || entry == NULL)
         return;
-    proof->wanted = pv_linkkeys_state(n->linkkeys, entry->peer) != PV_LINKKEYS_OLD;
+    proof->wanted = pv_linkkeys_state(n->linkkeys, entry->peer) != PV_LINKKEYS_NONE;
     /* Without a key it is tried with none, which no daemon answers. */
     if (!proof->wanted || !pv_linkkeys_key(n->linkkeys, entry->peer, proof->key))
         return;
@@ -341,12 +341,15 @@ static void on_stop(void *part, pv_ns now)
 
 /* --- what users see -------------------------------------------------------------------------- */
 
-static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
+/* The name that was kept with it may be another machine's by now. */
+static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file_entry *f,
+                                   char who[static PV_NODE_WHO])
 {
+    bool known = n->roster != NULL && pv_roster_known(n->roster, f->peer) != NULL;
     return (struct pv_ctlapi_file){
         .number = f->number,
         .outgoing = f->outgoing,
-        .peer = f->peer_name,
+        .peer = known ? pv_node_who(n, f->peer, who) : f->peer_name,
         .name = f->name,
         .size = f->size,
         .done = f->done,
@@ -360,12 +363,13 @@ static struct pv_ctlapi_file shown(const struct pv_file_entry *f)
 
 static void tell_watchers(const struct files *f, uint32_t number)
 {
+    char who[PV_NODE_WHO];
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     /* A muted peer calls nobody to the screen: its offers stand in the list of files. */
     if (entry == NULL || (!entry->outgoing && entry->state == PV_FILE_OFFERED &&
                           pv_retention_is_muted(f->node, entry->peer)))
         return;
-    const struct pv_ctlapi_file file = shown(entry);
+    const struct pv_ctlapi_file file = shown(f->node, entry, who);
     pv_watch_tell(&f->node->watch, f->node->ctl, "file", pv_ctlapi_one_file_json(&file));
 }
 
@@ -445,12 +449,13 @@ static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
 
 static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
 {
+    char who[PV_NODE_WHO];
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     if (entry == NULL) {
         pv_ctlsrv_fail(f->node->ctl, handle, PV_CTLAPI_FAILED, "files: out of memory: try again");
         return;
     }
-    const struct pv_ctlapi_file file = shown(entry);
+    const struct pv_ctlapi_file file = shown(f->node, entry, who);
     pv_ctlsrv_answer(f->node->ctl, handle, pv_ctlapi_one_file_json(&file));
 }
 
@@ -513,7 +518,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     (void)p;
     (void)now;
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
-        const struct pv_ctlapi_file file = shown(entry);
+        char who[PV_NODE_WHO];
+        const struct pv_ctlapi_file file = shown(f->node, entry, who);
         if (pv_ctlapi_files_add(out, &file) != PV_OK) {
             json_decref(out);
             out = NULL;

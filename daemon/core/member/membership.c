@@ -115,6 +115,7 @@ static bool is_self(const struct pv_node *n, const struct pv_member *m)
  */
 static void member_here(struct pv_node *n, const struct pv_member *m, bool added, pv_ns now)
 {
+    char text[PV_ADDR_TEXT];
     pv_node_raise(n, PV_FACT_ROSTER);
     if (is_self(n, m)) {
         memcpy(n->node_name, m->name, sizeof(n->node_name));
@@ -130,8 +131,8 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
         pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"not added\" why=\"%s\"", m->name,
                pv_strstatus(r));
     else
-        pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"member %s\"", m->name,
-               added ? "added" : "changed");
+        pv_log(n->log, PV_LOG_INFO, "peer=%s address=%s what=\"member %s\"", m->name,
+               pv_addr_format_ip(&m->ip4, text), added ? "added" : "changed");
 }
 
 /* Parts forget the member before its peer goes: some of them look at the peer while they do. */

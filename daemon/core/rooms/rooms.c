@@ -115,12 +115,18 @@ struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)
 
 /* --- names --------------------------------------------------------------------------------- */
 
-/* Of two rooms with one name: which has it here? The one we are in, then the older one. */
-static bool goes_before(const struct pv_rooms_room *a, const struct pv_rooms_room *b)
+/* Of two rooms with one name: which has it here? The one we are in and want to be in, then the one
+ * we are in, then the older one. */
+static bool goes_before(const struct pv_rooms *rs, const struct pv_rooms_room *a,
+                        const struct pv_rooms_room *b)
 {
     const struct pv_room_record *ca = pv_rooms_creation(a), *cb = pv_rooms_creation(b);
-    if (room_is_in(a->self) != room_is_in(b->self))
-        return room_is_in(a->self);
+    bool a_in = room_is_in(a->self), b_in = room_is_in(b->self);
+    bool a_ours = a_in && pv_rooms_is_accepted(rs, a), b_ours = b_in && pv_rooms_is_accepted(rs, b);
+    if (a_ours != b_ours)
+        return a_ours;
+    if (a_in != b_in)
+        return a_in;
     if (ca->time_ms != cb->time_ms)
         return ca->time_ms < cb->time_ms;
     return memcmp(a->id, b->id, sizeof(a->id)) < 0;
@@ -149,7 +155,8 @@ const char *pv_rooms_name(const struct pv_rooms *rooms, const uint8_t *id,
         /* Names are chosen by creators who may not know of each other: two rooms of one name are
          * possible, and the one that comes second gets a piece of its id. */
         taken = other != room && is_listed(other) &&
-                strcmp(pv_rooms_creation(other)->name, name) == 0 && goes_before(other, room);
+                strcmp(pv_rooms_creation(other)->name, name) == 0 &&
+                goes_before(rooms, other, room);
     }
     snprintf(buf, PV_ROOMS_NAME_BUF, "#%s%s%.*s", name, taken ? "~" : "", taken ? ALIAS_CHARS : 0,
              text);
@@ -193,6 +200,8 @@ bool pv_rooms_info(const struct pv_rooms *rooms, size_t i, struct pv_rooms_info 
         *ret_info = (struct pv_rooms_info){.id = room->id,
                                            .creator = room->members[0]->pk,
                                            .left = !room_is_in(room->self),
+                                           .invited = room_is_in(room->self) &&
+                                                      !pv_rooms_is_accepted(rooms, room),
                                            .members = count_in(room)};
         return true;
     }
@@ -285,8 +294,9 @@ int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name, uint64
         return PV_ERR_STATE;
     if (!pv_room_name_is_valid(name))
         return PV_ERR_MALFORMED;
-    /* Only a room we are in blocks the name: one that we left keeps an alias. */
-    if (find_by_name(rooms, name, false) != NULL)
+    /* Only a room we are in and want to be in blocks the name: others get an alias. */
+    room = find_by_name(rooms, name, false);
+    if (room != NULL && pv_rooms_is_accepted(rooms, room))
         return PV_ERR_EXISTS;
     if (!pv_rooms_has_own_place(rooms))
         return PV_ERR_LIMIT;
@@ -317,9 +327,9 @@ int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, con
     struct pv_room_record rec = {.type = PV_ROOM_INVITE, .time_ms = wall_ms};
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, id) : NULL;
     size_t n = 0;
-    rooms->now = now;
-    if (room == NULL || !room_is_in(room->self))
-        return PV_ERR_STATE;
+    int r = pv_rooms_accept(rooms, id, now);
+    if (r < 0)
+        return r;
     /* A revoked member could never fetch a text: inviting it would only take a place. */
     if (!pv_rooms_may_talk(rooms, pk))
         return PV_ERR_NOT_FOUND;
@@ -353,7 +363,10 @@ int pv_rooms_leave(struct pv_rooms *rooms, uint64_t tag, const uint8_t *id, uint
     /* Texts on their way to the store count as said: others must accept them after the LEAVE. */
     rec.seq = room->self->taken;
     int len = make_record(rooms, room, &rec, NULL, 0);
-    return len < 0 ? len : add_own(rooms, room, &rec, (size_t)len, tag);
+    if (len < 0)
+        return len;
+    pv_rooms_unaccept(rooms, room); /* who is invited again is asked again */
+    return add_own(rooms, room, &rec, (size_t)len, tag);
 }
 
 /* --- what they say ------------------------------------------------------------------------- */
@@ -441,9 +454,9 @@ int pv_rooms_say(struct pv_rooms *rooms, uint64_t tag, const struct pv_rooms_say
                  uint64_t wall_ms, pv_ns now)
 {
     struct pv_rooms_room *room = rooms->loaded ? pv_rooms_room_find(rooms, say->room) : NULL;
-    rooms->now = now;
-    if (room == NULL || !room_is_in(room->self))
-        return PV_ERR_STATE;
+    int r = pv_rooms_accept(rooms, say->room, now);
+    if (r < 0)
+        return r;
     /* Its form is seen to before the store is asked: the client hears of it at once. */
     if (!pv_chat_text_is_valid(pv_view(say->text, strlen(say->text))))
         return PV_ERR_MALFORMED;

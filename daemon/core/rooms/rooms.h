@@ -12,10 +12,12 @@
  *
  * States of a room here:
  *         PENDING   somebody says that we are invited; its records are being fetched
+ *         INVITED   its records say so; no text is taken before a user here accepts it
  *         MEMBER    texts come and go
  *         LEFT      only that we left is told; what was said stays readable
- *   PENDING --an invitation of ours in the chain--> MEMBER   --too long, or none--> forgotten
- *   MEMBER --leave--> LEFT --invited again--> MEMBER
+ *   PENDING --an invitation of ours in the chain--> INVITED   --too long, or none--> forgotten
+ *   INVITED --accepted, or somebody here speaks in it--> MEMBER
+ *   MEMBER, INVITED --leave--> LEFT --invited again--> INVITED
  *   LEFT --more than PV_ROOM_MAX_LEFT; one in which nobody here spoke goes first--> forgotten
  */
 #ifndef PV_ROOMS_H
@@ -47,6 +49,7 @@ enum {
     PV_ROOMS_SERVE_RATE = 1024, /* KiB of texts a second handed to one peer */
     PV_ROOMS_SERVE_BURST = 8192,
     PV_ROOMS_NAME_BUF = PV_ROOM_NAME_MAX + 8, /* "#name" or "#name~abcd", and the NUL */
+    PV_ROOMS_ACCEPTED_MAX = 1 + PV_ROOM_MAX_ROOMS * PV_ROOM_ID_LEN, /* bytes */
 };
 
 struct pv_rooms_config {
@@ -110,6 +113,7 @@ struct pv_rooms_info {
     const uint8_t *id;
     const uint8_t *creator;
     bool left;
+    bool invited;     /* and nobody here has accepted it yet */
     unsigned members; /* at present */
 };
 /* Room i, in no order that means anything; false: there is none. */
@@ -124,11 +128,23 @@ bool pv_rooms_member(const struct pv_rooms *rooms, const uint8_t *room, size_t i
 /* Are there so many rooms that no invitation by another node has a place? Leaving some makes it. */
 bool pv_rooms_are_full(const struct pv_rooms *rooms);
 
-/* All four: the event DONE or SENT with this tag follows once it is on disk, or SENT with why not.
- * wall_ms: wall clock, Unix milliseconds. Without an event: PV_ERR_STATE (no network, not loaded,
- * not in that room), PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (a room of that name; a member
- * already), PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of the
- * network), PV_ERR_NOMEM. */
+/* A user wants to be in it: its texts are fetched from now on. PV_ERR_STATE: not in that room, or
+ * not loaded. */
+PV_MUST_CHECK int pv_rooms_accept(struct pv_rooms *rooms, const uint8_t *room, pv_ns now);
+/* The list of accepted rooms as it was stored, before rooms are loaded; none or damaged: all that
+ * are loaded first are taken for accepted, as versions before this had them. */
+void pv_rooms_set_accepted(struct pv_rooms *rooms, struct pv_view saved);
+/* The list when it is to be stored, because it changed (again: in any case), and its bytes; 0: it
+ * is not. */
+size_t pv_rooms_take_accepted(struct pv_rooms *rooms, bool again,
+                              uint8_t ret_list[static PV_ROOMS_ACCEPTED_MAX]);
+
+/* A user who speaks in a room, or invites, has accepted it. All four: the event DONE or SENT with
+ * this tag follows once it is on disk, or SENT with why not. wall_ms: wall clock, Unix
+ * milliseconds. Without an event: PV_ERR_STATE (no network, not loaded, not in that room),
+ * PV_ERR_MALFORMED (name or text), PV_ERR_EXISTS (a room of that name; a member already),
+ * PV_ERR_LIMIT (rooms, members, texts), PV_ERR_NOT_FOUND (the node is no member of the network),
+ * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rooms_open(struct pv_rooms *rooms, uint64_t tag, const char *name,
                                 uint64_t wall_ms, pv_ns now);
 PV_MUST_CHECK int pv_rooms_invite(struct pv_rooms *rooms, uint64_t tag, const uint8_t *room,

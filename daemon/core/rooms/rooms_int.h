@@ -138,7 +138,10 @@ struct pv_rooms {
     pv_ns now;     /* of the call under way */
     bool any_wanted;
 
-    struct pv_rooms_room **rooms; /* owned */
+    uint8_t accepted[PV_ROOM_MAX_ROOMS][PV_ROOM_ID_LEN]; /* of others, that users here want */
+    size_t n_accepted;
+    bool knows_accepted, accepted_dirty; /* the list is there; it is to be stored */
+    struct pv_rooms_room **rooms;        /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
     struct pv_map peer_map;
@@ -267,6 +270,14 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
                                const struct pv_chatjob_result *result, pv_ns now);
 /* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
+
+/* --- rooms_accept.c: what users here want ----------------------------------------------------- */
+
+/* Does somebody here want to be in it? The user of the node that made it does. */
+bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);
+void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room);
+/* The rooms are loaded. */
+void pv_rooms_note_loaded(struct pv_rooms *rs);
 
 /* --- rooms_job.c: queues ------------------------------------------------------------------- */
 

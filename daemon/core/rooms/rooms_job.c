@@ -477,6 +477,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
         }
     }
     rs->loaded = true;
+    pv_rooms_note_loaded(rs);
     pv_rooms_forget_left(rs, NULL);
     if (rs->sweep.again)
         pv_rooms_sweep(rs, rs->sweep.keep_s, now);

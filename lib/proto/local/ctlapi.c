@@ -185,7 +185,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
         peers, "peers",
         pv_ctlapi_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
-            "s:s, "
+            "s:o, s:o, s:s, "
             "s:o, s:s?, s:o, s:o}",
             "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
             pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
@@ -194,10 +194,11 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms),
             "session", peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former),
             "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
-            "state", peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from",
-            peer->asks_from, "groups",
-            peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(), "tags",
-            tags_json(peer->tags, peer->n_tags)));
+            "ip4_former", pv_ctlapi_key(peer->ip4_former), "ip4_since",
+            peer->ip4_former == NULL ? json_null() : u64_json(peer->ip4_since_s), "state",
+            peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
+            "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(),
+            "tags", tags_json(peer->tags, peer->n_tags)));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)

@@ -92,7 +92,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_RULE_REMOVE,     /* the rule of this number */
     PV_CTLAPI_RULES_DEFAULT,   /* word: "allow" or "deny" */
     PV_CTLAPI_CAN,             /* what the rules say */
-    PV_CTLAPI_TAG,             /* peer gets the tag name */
+    PV_CTLAPI_TAG,             /* peer gets the tag name; keep_invite */
     PV_CTLAPI_UNTAG,           /* and loses it */
     PV_CTLAPI_ROUTES,          /* list */
     PV_CTLAPI_ROUTE_OFFER,     /* this node carries the prefix cidr */
@@ -132,6 +132,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_FILE_SAVED,  /* the daemon's copy may go */
     PV_CTLAPI_ROOM_CREATE,
     PV_CTLAPI_ROOM_INVITE,
+    PV_CTLAPI_ROOM_ACCEPT,
     PV_CTLAPI_ROOM_LEAVE,
     PV_CTLAPI_ROOM_LIST,
     PV_CTLAPI_ROOM_MEMBERS,
@@ -264,7 +265,9 @@ struct pv_ctlapi_peer {
     uint64_t last_seen_ms;       /* online, or heard; 0: null, it is online or nobody knows */
     const uint8_t *former;    /* identity key of the machine that had the name before; NULL: null */
     uint64_t another_since_s; /* with former: Unix seconds since when it is another machine */
-    bool tells_groups;        /* groups are known; else "groups" is null */
+    const uint8_t *ip4_former; /* the same of its IPv4 address */
+    uint64_t ip4_since_s;
+    bool tells_groups;            /* groups are known; else "groups" is null */
     const struct pv_addr *groups; /* multicast groups that its programs want */
     size_t n_groups;
     const char *const *tags; /* that admins gave it */
@@ -574,7 +577,8 @@ json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], cons
 json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
 /* WATCH: event "room" {"room","what":"invited"|"left","peer","by"}: by invited peer, or peer left
  */
-json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by);
+json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by,
+                                  bool self);
 /* ROOM_CREATE: {"room","id"} */
 json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN]);
 struct pv_ctlapi_room {
@@ -583,8 +587,9 @@ struct pv_ctlapi_room {
     const char *creator; /* a node's name */
     unsigned members;    /* at present */
     bool left;
+    bool invited; /* and not accepted yet */
 };
-/* ROOM_LIST: {"version":1,"rooms":[{"room","id","creator","members","left"}]} */
+/* ROOM_LIST: {"version":1,"rooms":[{"room","id","creator","members","left","invited"}]} */
 json_t *pv_ctlapi_rooms_new(void);
 PV_MUST_CHECK int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room);
 struct pv_ctlapi_room_member {

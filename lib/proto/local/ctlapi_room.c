@@ -16,10 +16,11 @@ static json_t *room_id_json(const uint8_t *id)
 
 /* One event for both changes of a room's members: `peer` is the member concerned, `by` the one who
  * did it. */
-json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by)
+json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by,
+                                  bool self)
 {
-    return pv_ctlapi_pack("{s:s, s:s, s:s, s:s}", "room", room, "what",
-                          invited ? "invited" : "left", "peer", peer, "by", by);
+    return pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what",
+                          invited ? "invited" : "left", "peer", peer, "by", by, "self", self);
 }
 
 json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN])
@@ -35,9 +36,10 @@ json_t *pv_ctlapi_rooms_new(void)
 int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room)
 {
     return pv_ctlapi_append(rooms, "rooms",
-                            pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b}", "room", room->room, "id",
-                                           room_id_json(room->id), "creator", room->creator,
-                                           "members", (int)room->members, "left", room->left));
+                            pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room", room->room,
+                                           "id", room_id_json(room->id), "creator", room->creator,
+                                           "members", (int)room->members, "left", room->left,
+                                           "invited", room->invited));
 }
 
 json_t *pv_ctlapi_room_members_new(const char *room)

@@ -33,6 +33,7 @@ enum {
     PV_ROSTER_MAX_RECORDS = 64,   /* coordinators records a signer: the highest seq */
     PV_ROSTER_MAX_ORPHANS = 256,  /* statements waiting for their signer's; oldest dropped */
     PV_ROSTER_MAX_REPORTS = 64,   /* reports waiting to be polled; oldest dropped */
+    PV_ROSTER_REST = 30 * 86400,  /* seconds: ours, pv_roster_ip4_rests() */
     PV_ROSTER_WINDOW_SLACK = 600, /* seconds around an invite's window, DESIGN 3 */
     PV_ROSTER_BUCKETS = 256,      /* by first hash byte, in-band type 2 */
     PV_ROSTER_PREFIX_LEN = 8,     /* bytes of a hash that name a statement in-band */
@@ -55,8 +56,8 @@ enum pv_member_state {
 };
 
 /* A node. Valid until the roster is freed; the contents change when the roster settles. Of one that
- * is no member only node, state, rights and the name it claimed last are to be relied on, unless it
- * waits or has expired. */
+ * is no member only node, state, rights, and name and admitted_by of its last claim are to be
+ * relied on, unless it waits or has expired. */
 struct pv_member {
     uint8_t node[PV_SIGN_PK_LEN];
     enum pv_member_state state;
@@ -178,6 +179,14 @@ bool pv_roster_name_is_free(const struct pv_roster *r, const char *name,
                             const uint8_t node[static PV_SIGN_PK_LEN]);
 bool pv_roster_ip4_is_free(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
                            const uint8_t node[static PV_SIGN_PK_LEN]);
+/* When a node that is no member any more left or was removed, Unix seconds by the receipt or else
+ * by its word; 0: it was never one. */
+uint64_t pv_roster_gone(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN]);
+/* Until when (Unix seconds) an address that another node had is to be given to nobody: 30 days from
+ * when that left, was removed or moved, since others may let in by address. 0: no other had it.
+ * Walks over all statements. */
+uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
+                             const uint8_t node[static PV_SIGN_PK_LEN]);
 const struct pv_member *pv_roster_by_transport(const struct pv_roster *r,
                                                const uint8_t transport[static PV_DH_LEN]);
 /* Did this node ever say that this is its transport key, in a statement that is kept? */
@@ -201,7 +210,7 @@ const struct pv_member *pv_roster_enrolled(const struct pv_roster *r,
  * that one in any record, Unix seconds: by it memberships expire. 0: there is none. */
 uint64_t pv_roster_time(const struct pv_roster *r);
 
-/* A name that changed hands: the key that had it last before its present holder. */
+/* A name or address that changed hands: the key that had it last before its present holder. */
 struct pv_roster_former {
     uint8_t node[PV_SIGN_PK_LEN]; /* the former holder: removed, left, or renamed since */
     uint64_t since; /* Unix seconds: the present holder's receipt; without one its own claim */
@@ -211,6 +220,9 @@ struct pv_roster_former {
  * from the statements alone, so all nodes answer alike. PV_ERR_NOT_FOUND: nobody else had it. */
 PV_MUST_CHECK int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
                                    struct pv_roster_former *ret_former);
+/* The same of its IPv4 address: others may have let in by it. */
+PV_MUST_CHECK int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
+                                       struct pv_roster_former *ret_former);
 
 /* Rights of a key: both for root, those of its admin statements that have not ended, else 0. */
 uint8_t pv_roster_rights(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
@@ -299,8 +311,9 @@ PV_MUST_CHECK int pv_roster_check_verified(const struct pv_roster *r, const stru
 /* One above the highest serial the node has used; 0 for a new node. */
 uint64_t pv_roster_next_serial(const struct pv_roster *r,
                                const uint8_t node[static PV_SIGN_PK_LEN]);
-/* The first address of the range, from the node's own start on, that no active member holds and
- * taken() (may be NULL) does not claim. PV_ERR_LIMIT: none is free. */
+/* The first address of the range, from the node's own start on, that no other node ever had and
+ * taken() (may be NULL) does not claim; when all have been used, of those that are free the one
+ * that was let go first. PV_ERR_LIMIT: none is free. */
 PV_MUST_CHECK int pv_roster_free_ip4(const struct pv_roster *r,
                                      const uint8_t node[static PV_SIGN_PK_LEN],
                                      bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,

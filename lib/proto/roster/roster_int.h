@@ -158,6 +158,7 @@ struct pv_roster_value {
     uint32_t wanted;                /* nodes that wait to be admitted with it */
     struct pv_roster_claim *owner;  /* the claim that has it; NULL = free */
     struct pv_roster_stake *stakes; /* of all claims to it */
+    uint64_t let_go;                /* scratch of pv_roster_free_ip4() */
     uint8_t key[];                  /* kind and value */
 };
 

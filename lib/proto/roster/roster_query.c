@@ -155,32 +155,87 @@ const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
     return k == NULL || !k->is_aside ? NULL : member_of(k->next_active);
 }
 
-/* When a claim was made, for people: by its receipt, else by its own word. */
-static uint64_t claim_time(const struct pv_roster_item *e)
+/* When a claim was made, or ended: by its receipt, else by its own word. */
+static uint64_t time_of(const struct pv_roster_item *e)
 {
     if (e->receipt != NULL)
         return e->receipt->time;
-    return e->pub.st.type == PV_ST_PLACE ? e->pub.st.u.place.time : e->pub.st.u.member.issued;
+    switch (e->pub.st.type) {
+    case PV_ST_PLACE:
+        return e->pub.st.u.place.time;
+    case PV_ST_LEAVE:
+        return e->pub.st.u.leave.time;
+    case PV_ST_REVOCATION:
+        return e->pub.st.u.revocation.time;
+    default:
+        return e->pub.st.u.member.issued;
+    }
 }
 
-static const char *claimed_name(const struct pv_roster_item *e)
+static uint64_t latest(uint64_t a, uint64_t b)
 {
-    return e->pub.st.type == PV_ST_MEMBER  ? e->pub.st.u.member.name
-           : e->pub.st.type == PV_ST_PLACE ? e->pub.st.u.place.name
-                                           : NULL;
+    return a > b ? a : b;
 }
 
-/* Had this other node the name? A claim that never counted, because somebody else had the name, is
- * none: its node is no member, and never was one. */
-static bool has_lost_name(const struct pv_roster_key *k, const char *name)
+/* When a node let go of what it had and has no more: its last move, leave or removal; 0: it was
+ * never a member. */
+static uint64_t let_go_at(const struct pv_roster_key *k)
 {
-    if (k->member.state == PV_MEMBER_ACTIVE || k->member.state == PV_MEMBER_EXPIRED)
-        return strcmp(k->member.name, name) != 0;
+    uint64_t at = 0;
+
+    if (k->member.state == PV_MEMBER_NONE || k->member.state == PV_MEMBER_WAITING)
+        return 0;
+    for (const struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
+        if (e->pub.st.type == PV_ST_PLACE || e->pub.st.type == PV_ST_LEAVE ||
+            (e->pub.st.type == PV_ST_REVOCATION && e->effective))
+            at = latest(at, time_of(e));
+    }
+    if (k->member.state != PV_MEMBER_REVOKED || k->revoked_node)
+        return at;
+    /* It went with its invite, or with the admin who let it in. */
+    for (const struct pv_roster_item *m = k->kept[PV_ROSTER_QUOTA_MEMBER]; m != NULL;
+         m = m->next_kept) {
+        for (const struct pv_roster_item *e = m->signer->about; e != NULL; e = e->next_about)
+            if (e->pub.st.type == PV_ST_REVOCATION && e->effective)
+                at = latest(at, time_of(e));
+    }
+    return at;
+}
+
+uint64_t pv_roster_gone(const struct pv_roster *r, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    return k == NULL ? 0 : let_go_at(k);
+}
+
+uint64_t pv_roster_ip4_rests(const struct pv_roster *r, const uint8_t ip4[static PV_IP4_LEN],
+                             const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    const struct pv_roster_value *v = pv_roster_value(r, PV_ROSTER_BIND_IP4, ip4, PV_IP4_LEN);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    uint64_t at = 0;
+
+    for (const struct pv_roster_item *e = v == NULL ? NULL : r->first; e != NULL; e = e->next) {
+        if (e->values[PV_ROSTER_BIND_IP4] == v && e->subject != k)
+            at = latest(at, let_go_at(e->subject));
+    }
+    return at == 0 ? 0 : at > UINT64_MAX - PV_ROSTER_REST ? UINT64_MAX : at + PV_ROSTER_REST;
+}
+
+/* Had this other node the value? A claim that never counted, because somebody else had it, is none:
+ * its node is no member, and never was one. */
+static bool has_lost(const struct pv_roster_key *k, enum pv_roster_binding_kind kind,
+                     const struct pv_roster_value *v)
+{
+    if (k->member.state == PV_MEMBER_ACTIVE || k->member.state == PV_MEMBER_EXPIRED) {
+        const struct pv_roster_item *by = pv_roster_wins(k->third) ? k->third->item : k->claim.item;
+        return by == NULL || by->values[kind] != v;
+    }
     return k->member.state != PV_MEMBER_NONE && k->member.state != PV_MEMBER_WAITING;
 }
 
-int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
-                     struct pv_roster_former *ret_former)
+static int find_former(const struct pv_roster *r, const struct pv_member *m,
+                       enum pv_roster_binding_kind kind, struct pv_roster_former *ret_former)
 {
     const struct pv_roster_key *holder = pv_roster_key(r, m->node);
     const struct pv_roster_item *best = NULL;
@@ -189,15 +244,17 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
         return PV_ERR_NOT_FOUND;
     const struct pv_roster_item *by =
         pv_roster_wins(holder->third) ? holder->third->item : holder->claim.item;
-    if (by->values[PV_ROSTER_BIND_NAME]->refs == 1)
+    const struct pv_roster_value *v = by->values[kind];
+    if (v->refs == 1)
         return PV_ERR_NOT_FOUND; /* nobody else ever claimed it */
-    uint64_t since = claim_time(by);
+    if (holder->claim.item->values[kind] == v)
+        by = holder->claim.item;
+    uint64_t since = time_of(by);
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
-        const char *name = claimed_name(e);
-        if (name == NULL || e->subject == holder || strcmp(name, m->name) != 0 ||
-            claim_time(e) > since || !has_lost_name(e->subject, m->name))
+        if (e->values[kind] != v || e->subject == holder || time_of(e) > since ||
+            !has_lost(e->subject, kind, v))
             continue;
-        if (best == NULL || claim_time(e) >= claim_time(best))
+        if (best == NULL || time_of(e) >= time_of(best))
             best = e;
     }
     if (best == NULL)
@@ -205,6 +262,18 @@ int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
     memcpy(ret_former->node, best->subject->pk, sizeof(ret_former->node));
     ret_former->since = since;
     return PV_OK;
+}
+
+int pv_roster_former(const struct pv_roster *r, const struct pv_member *m,
+                     struct pv_roster_former *ret_former)
+{
+    return find_former(r, m, PV_ROSTER_BIND_NAME, ret_former);
+}
+
+int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
+                         struct pv_roster_former *ret_former)
+{
+    return find_former(r, m, PV_ROSTER_BIND_IP4, ret_former);
 }
 
 size_t pv_roster_count(const struct pv_roster *r)
@@ -331,6 +400,73 @@ uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[sta
     return next;
 }
 
+/* Did no other node ever claim this address? */
+static bool is_unused(const struct pv_roster *r, const uint8_t *node, const uint8_t *ip4)
+{
+    const struct pv_roster_value *v = pv_roster_value(r, PV_ROSTER_BIND_IP4, ip4, PV_IP4_LEN);
+    const struct pv_roster_key *k = pv_roster_key(r, node);
+    uint32_t own = 0;
+
+    if (v == NULL || k == NULL)
+        return v == NULL;
+    for (const struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_MEMBER]; e != NULL;
+         e = e->next_kept)
+        own += e->values[PV_ROSTER_BIND_IP4] == v;
+    for (const struct pv_roster_item *e = k->kept[PV_ROSTER_QUOTA_PLACE]; e != NULL;
+         e = e->next_kept)
+        own += e->values[PV_ROSTER_BIND_IP4] == v;
+    return own == v->refs;
+}
+
+/* Notes in each address that somebody claimed when it was let go last. */
+static void find_let_go(const struct pv_roster *r)
+{
+    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
+        if (e->values[PV_ROSTER_BIND_IP4] != NULL)
+            e->values[PV_ROSTER_BIND_IP4]->let_go = 0;
+    }
+    for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next) {
+        struct pv_roster_value *v = e->values[PV_ROSTER_BIND_IP4];
+        if (v != NULL)
+            v->let_go = latest(v->let_go, let_go_at(e->subject));
+    }
+}
+
+/* The node that wants an address, and what the caller has promised already. */
+struct search {
+    const struct pv_roster *r;
+    const uint8_t *node;
+    bool (*taken)(const void *ctx, uint32_t ip4);
+    const void *ctx;
+};
+
+static bool may_give(const struct search *s, uint32_t ip4, uint8_t be[static PV_IP4_LEN])
+{
+    pv_store_be32(be, ip4);
+    return is_free(s->r, s->node, PV_ROSTER_BIND_IP4, be, PV_IP4_LEN) &&
+           (s->taken == NULL || !s->taken(s->ctx, ip4));
+}
+
+/* Where all have been used: the one that was let go first. */
+static int find_rested(const struct search *s, const struct pv_prefix *range, uint32_t own,
+                       uint32_t *ret_ip4)
+{
+    const struct pv_roster_value *best = NULL;
+    uint8_t be[PV_IP4_LEN];
+
+    find_let_go(s->r);
+    for (uint32_t n = 0; n < pv_ip4_tries(range); n++) {
+        uint32_t ip4 = pv_ip4_try(range, own, n);
+        const struct pv_roster_value *v =
+            may_give(s, ip4, be) ? pv_roster_value(s->r, PV_ROSTER_BIND_IP4, be, sizeof(be)) : NULL;
+        if (v != NULL && (best == NULL || v->let_go < best->let_go)) {
+            best = v;
+            *ret_ip4 = ip4;
+        }
+    }
+    return best != NULL ? PV_OK : PV_ERR_LIMIT;
+}
+
 /* Each node begins its search at an address of its own (from its key), so that two nodes that join
  * at once rarely ask for the same one. `taken` lets a coordinator reserve what it has promised but
  * not yet seen signed. */
@@ -338,20 +474,19 @@ int pv_roster_free_ip4(const struct pv_roster *r, const uint8_t node[static PV_S
                        bool (*taken)(const void *ctx, uint32_t ip4), const void *ctx,
                        uint32_t *ret_ip4)
 {
+    const struct search s = {.r = r, .node = node, .taken = taken, .ctx = ctx};
     const struct pv_prefix *range = &pv_roster_network(r)->range;
     uint32_t own = pv_ip4_first(range, node);
+    uint8_t be[PV_IP4_LEN];
 
     for (uint32_t n = 0; n < pv_ip4_tries(range); n++) {
         uint32_t ip4 = pv_ip4_try(range, own, n);
-        uint8_t be[4];
-        pv_store_be32(be, ip4);
-        if (is_free(r, node, PV_ROSTER_BIND_IP4, be, sizeof(be)) &&
-            (taken == NULL || !taken(ctx, ip4))) {
+        if (may_give(&s, ip4, be) && is_unused(r, node, be)) {
             *ret_ip4 = ip4;
             return PV_OK;
         }
     }
-    return PV_ERR_LIMIT;
+    return find_rested(&s, range, own, ret_ip4);
 }
 
 /* --- invites --------------------------------------------------------------------------------- */

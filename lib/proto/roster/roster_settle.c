@@ -224,6 +224,18 @@ static struct pv_roster_item *first_said(const struct pv_roster *r, const struct
     return first;
 }
 
+/* Does a place newer than the claim say where the node is? To another address than its first one a
+ * node moves itself only with a receipt: coordinators give none for an address that another machine
+ * had until lately, as others may let in by address. */
+static bool place_counts(const struct pv_roster *r, const struct pv_roster_key *k,
+                         const struct pv_roster_item *claim, const struct pv_roster_item *e)
+{
+    if (e->signer != k)
+        return pv_roster_signer_counts(r, e, k->pk);
+    return e->values[PV_ROSTER_BIND_IP4] == claim->values[PV_ROSTER_BIND_IP4] ||
+           (e->receipt != NULL && e->receipt->by->allowed > 0);
+}
+
 /* The node's newest place by itself or by somebody who was in office; NULL: none is newer than its
  * member statement, which says where it is then. */
 static struct pv_roster_item *choose_place(const struct pv_roster *r, const struct pv_roster_key *k,
@@ -231,7 +243,7 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
 {
     for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
          e != NULL && serial_of(e) > serial_of(claim); e = next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
-        if (e->signer == k || pv_roster_signer_counts(r, e, k->pk))
+        if (place_counts(r, k, claim, e))
             return e;
     }
     return NULL;
@@ -428,6 +440,7 @@ static struct pv_member describe_absent(const struct pv_roster_key *k)
         m.state = PV_MEMBER_WAITING;
     } else if (claim != NULL) {
         memcpy(m.name, claim->pub.st.u.member.name, sizeof(m.name));
+        memcpy(m.admitted_by, claim->signer->pk, sizeof(m.admitted_by));
     }
     m.rights = pv_roster_rights_of(k);
     return m;

@@ -156,7 +156,7 @@ static void know_peers(void)
     struct pv_linkkeys_transmit tx;
     struct pv_proof_secret ours;
     uint8_t body[PV_PROOF_BODY_LEN];
-    must(pv_linkkeys_new(&f.keys, &rng, own, pv_view(NULL, 0)) == PV_OK);
+    must(pv_linkkeys_new(&f.keys, &rng, own) == PV_OK);
     (void)pv_linkkeys_look(f.keys, anna, &old, f.now);
     pv_proof_secret_build(&secret, body);
     (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
@@ -268,7 +268,6 @@ static void call_keys(void)
     pv_linkkeys_handle_timeout(f.keys, f.now);
     while (pv_linkkeys_poll_transmit(f.keys, &tx) == PV_OK)
         ;
-    (void)pv_linkkeys_take_dirty(f.keys, f.now);
 }
 
 /* More connections than one peer has places. */

@@ -265,8 +265,11 @@ static bool drain(int i)
         else
             run_job(n, &j);
     }
-    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK)
+    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK) {
+        if (e.type == PV_ROOMS_INVITED)
+            (void)!pv_rooms_accept(n->rooms, e.room, w.now);
         pv_chat_record_done(&e.msg);
+    }
     while (pv_rooms_poll_transmit(n->rooms, &line) == PV_OK) {
         int to = index_of(line.pk);
         must(to >= 0 && line.len > 0 && line.len <= PV_CHAT_LINE_MAX);

@@ -178,6 +178,18 @@ const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout
     return answer;
 }
 
+bool sim_world_enter(struct sim_world *w, struct sim_node *n, const char *room)
+{
+    char fields[128];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"room_accept\",\"room\":\"%s\"", room);
+    for (int i = 0; i < 30; i++) {
+        if (sim_world_ask(w, n, PV_S(5), fields) != NULL)
+            return true;
+        sim_world_run(w, PV_S(1));
+    }
+    return false;
+}
+
 bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap)
 {
     char key[64];

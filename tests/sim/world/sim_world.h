@@ -59,6 +59,8 @@ bool sim_world_until(struct sim_world *w, pv_ns timeout,
 const char *sim_world_traffic(struct sim_world *w, pv_ns duration, pv_ns every,
                               void (*send)(void *ctx), const char *(*wrong)(void *ctx), void *ctx);
 
+/* Its user accepts the invitation to a room ("#dev"), within half a minute. */
+bool sim_world_enter(struct sim_world *w, struct sim_node *n, const char *room);
 /* Asks a node and runs until its answer is there. NULL (and why) when it does not come in time or
  * is not ok. Valid as long as the node. */
 const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout,

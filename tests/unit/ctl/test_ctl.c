@@ -454,6 +454,17 @@ PV_TEST_IN(a_name_that_changed_hands_is_told, setup, teardown)
     assert_non_null(strstr(t.err, "AbCdEfGh..."));
 }
 
+PV_TEST_IN(an_address_that_changed_hands_is_told, setup, teardown)
+{
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"bob\",\"online\":"
+                     "true,\"ip4\":\"10.66.0.5\",\"former\":null,\"another_since\":null,"
+                     "\"ip4_former\":\"AbCdEfGhIjKl\",\"ip4_since\":1700000000}]}\n");
+    assert_int_equal(RUN("peers"), 0);
+    assert_non_null(strstr(t.err, "bob has 10.66.0.5 since "));
+    assert_non_null(strstr(t.err, "the address was that of AbCdEfGh..."));
+    assert_null(strstr(t.err, "another machine"));
+}
+
 PV_TEST_IN(a_removal_says_who_knows_and_what_the_coordinator_said, setup, teardown)
 {
     answers("remove", "{\"id\":@,\"ok\":true,\"code\":9,\"online\":4,\"know\":3,\"coordinator\":"

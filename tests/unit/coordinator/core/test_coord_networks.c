@@ -50,6 +50,58 @@ static void expect_join(struct cw *w, const struct cw_keys *invite, const struct
     cw_hang_up(w, c);
 }
 
+static enum pv_ctl_error move_to(struct cw *w, struct cw_client *c, const struct cw_node *node,
+                                 uint32_t ip4, uint64_t serial)
+{
+    struct pv_st_place place = {.serial = serial, .name = "carol", .time = CW_WALL};
+    struct pv_made made;
+    memcpy(place.node, node->id.pk, sizeof(place.node));
+    pv_store_be32(place.ip4, ip4);
+    assert_int_equal(pv_make_place(w->created.network_id, pv_signer_sk(node->id.sk), &place, &made),
+                     PV_OK);
+    return cw_put(w, c, pv_made_view(&made));
+}
+
+/* A guest that takes another address than the one it was promised. */
+static void expect_register(struct cw *w, const struct cw_keys *invite, uint32_t ip4,
+                            enum pv_ctl_error error)
+{
+    struct cw_node node = cw_node_make(w);
+    struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+    uint8_t be[4];
+    pv_store_be32(be, ip4);
+    cw_ask_ok(w, c, cw_join_msg(c, invite, &node, "dan"), PV_CTL_RESERVATION);
+    struct pv_made made =
+        cw_member_statement(w, invite, &node, (struct cw_claim){"dan", be, 0, CW_WALL});
+    if (error == PV_CTL_E_NONE)
+        cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
+    else
+        cw_ask_error(w, c, cw_register_msg(&made), error);
+    cw_hang_up(w, c);
+}
+
+PV_TEST(an_address_of_a_removed_machine_is_nobodys_for_thirty_days)
+{
+    struct cw *w = begin(1, (struct pv_netlimits){.members = 0});
+    struct cw_client *alice = cw_member(w, &w->alice);
+    struct cw_keys invite = cw_invite(w, alice, 9);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    cw_join(w, &invite, &bob, "bob");
+    cw_join(w, &invite, &carol, "carol");
+    struct cw_client *c = cw_member(w, &carol);
+    const struct pv_prefix range = {.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
+    uint32_t bobs = pv_ip4_first(&range, bob.id.pk);
+    uint32_t unused = bobs + 3;
+    /* Nor may anybody wait for it while bob has it. */
+    assert_int_equal(move_to(w, c, &carol, bobs, 1), PV_CTL_E_TAKEN);
+    assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, bob.id.pk), PV_CTL_E_NONE);
+    assert_int_equal(move_to(w, c, &carol, bobs, 2), PV_CTL_E_TAKEN);
+    expect_register(w, &invite, bobs, PV_CTL_E_TAKEN);
+    assert_int_equal(move_to(w, c, &carol, unused, 3), PV_CTL_E_NONE);
+    pv_coord_set_wall(w->coord, (CW_WALL + PV_ROSTER_REST + 86400) * UINT64_C(1000000), w->now);
+    assert_int_equal(move_to(w, c, &carol, bobs, 4), PV_CTL_E_NONE);
+}
+
 PV_TEST(a_network_has_so_many_members)
 {
     struct cw *w = begin(1, (struct pv_netlimits){.members = 2});

@@ -265,7 +265,7 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
         PV_CTLAPI_MUTED,        PV_CTLAPI_READ,
         PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
         PV_CTLAPI_RULES,        PV_CTLAPI_CAN,
-        PV_CTLAPI_ROUTES,
+        PV_CTLAPI_ROUTES,       PV_CTLAPI_ROOM_ACCEPT,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;
@@ -324,7 +324,8 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"last_handshake\":1790000000.25,\"last_seen\":null,"
                 "\"session\":\"hybrid\",\"proof\":\"daemon\","
                 "\"former\":null,\"another_"
-                "since\":null,\"state\":\"member\",\"expires\":null,\"asks_from\":null,"
+                "since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":\"member\","
+                "\"expires\":null,\"asks_from\":null,"
                 "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"]},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
@@ -332,7 +333,8 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"via\":\"203.0.113.5:3478\",\"rtt_ms\":null,\"loss\":null,\"mtu\":null},"
                 "\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,\"last_seen\":1790000000.5,"
                 "\"session\":null,\"proof\":null,\"former\":"
-                "null,\"another_since\":null,\"state\":\"expired\",\"expires\":1790000001,\"asks_"
+                "null,\"another_since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":"
+                "\"expired\",\"expires\":1790000001,\"asks_"
                 "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[]}]}");
 }
 

@@ -172,3 +172,98 @@ PV_TEST(a_former_node_is_told_gone_before_its_successor_takes_its_place)
         assert_int_equal(told[1], PV_ROSTER_EV_MEMBER_CHANGED);
     }
 }
+
+/* Members may let in by address, so what another machine had is nobody's for a while. */
+PV_TEST(an_address_rests_when_its_machine_has_gone)
+{
+    const uint8_t five[4] = {10, 66, 0, 5}, nine[4] = {10, 66, 0, 9};
+    assert_int_equal(pv_roster_ip4_rests(t.r, nine, t.carol.pk), 0);
+    assert_int_equal(pv_roster_ip4_rests(t.r, five, t.bob.pk), 0); /* its own */
+    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
+    receipt_at(&t.w, &gone, t.w.epoch, t.w.n++, T0 + 1000);
+    add(t.r, &gone);
+    (void)settle(t.r);
+    assert_true(pv_roster_ip4_is_free(t.r, five, t.carol.pk));
+    assert_int_equal(pv_roster_ip4_rests(t.r, five, t.carol.pk), T0 + 1000 + PV_ROSTER_REST);
+    /* One that moves lets go of where it was: its first address stays its own. */
+    const uint8_t six[4] = {10, 66, 0, 6};
+    struct item to = make_place(&t.w, &t.carol, &t.carol, "carol", 9, 1);
+    struct item on = make_place(&t.w, &t.carol, &t.carol, "carol", 10, 2);
+    receipt_at(&t.w, &on, t.w.epoch, t.w.n++, T0 + 2000);
+    add(t.r, &to);
+    add(t.r, &on);
+    (void)settle(t.r);
+    assert_int_equal(pv_roster_ip4_rests(t.r, nine, t.w.creator.pk), T0 + 2000 + PV_ROSTER_REST);
+    assert_false(pv_roster_ip4_is_free(t.r, six, t.w.creator.pk));
+}
+
+static bool only_five_and_six(const void *ctx, uint32_t ip4)
+{
+    (void)ctx;
+    return ip4 != 0x0a420005 && ip4 != 0x0a420006;
+}
+
+PV_TEST(newcomers_get_an_address_that_nobody_had_or_the_one_let_go_first)
+{
+    struct keys fresh = keys_of(4);
+    uint32_t ip4 = 0, next = 0;
+    assert_int_equal(pv_roster_free_ip4(t.r, fresh.pk, NULL, NULL, &ip4), PV_OK);
+    struct keys first = keys_of(5);
+    struct item m = make_member(&t.w, &t.w.creator, &first, "first", (uint16_t)ip4);
+    struct item left = make_leave(&t.w, &first, 1);
+    add(t.r, &m);
+    add(t.r, &left);
+    (void)settle(t.r);
+    assert_int_equal(pv_roster_free_ip4(t.r, fresh.pk, NULL, NULL, &next), PV_OK);
+    assert_int_not_equal(next, ip4); /* the one that left had it */
+    assert_int_equal(pv_roster_free_ip4(t.r, first.pk, only_five_and_six, NULL, &next),
+                     PV_ERR_LIMIT);
+    /* carol goes before bob. */
+    struct item c = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.carol.pk, NULL, 0);
+    struct item b = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
+    add(t.r, &c);
+    add(t.r, &b);
+    (void)settle(t.r);
+    assert_int_equal(pv_roster_free_ip4(t.r, fresh.pk, only_five_and_six, NULL, &next), PV_OK);
+    assert_int_equal(next, 0x0a420006);
+}
+
+/* A coordinator gives no receipt for an address that rests; a node that asks none has none. */
+PV_TEST(a_node_moves_itself_to_another_address_only_with_a_receipt)
+{
+    struct item bare = make_place(&t.w, &t.bob, &t.bob, "rob", 5, 1);
+    bare.r_len = 0;
+    add(t.r, &bare);
+    assert_int_equal(settle(t.r).changed, 1);
+    assert_is(&t.bob, "rob", 5); /* another name at its own address */
+    struct item move = make_place(&t.w, &t.bob, &t.bob, "rob", 9, 2), told = move;
+    move.r_len = 0;
+    add(t.r, &move);
+    assert_int_equal(settle(t.r).changed, 0);
+    assert_is(&t.bob, "rob", 5);
+    add(t.r, &told);
+    assert_int_equal(settle(t.r).changed, 1);
+    assert_is(&t.bob, "rob", 9);
+    struct item by_admin = make_place(&t.w, &t.w.creator, &t.bob, "rob", 12, 3);
+    by_admin.r_len = 0;
+    add(t.r, &by_admin);
+    assert_int_equal(settle(t.r).changed, 1);
+    assert_is(&t.bob, "rob", 12);
+}
+
+PV_TEST(the_former_owner_of_an_address_is_known)
+{
+    struct pv_roster_former former;
+    const struct pv_member *carol = pv_roster_by_node(t.r, t.carol.pk);
+    assert_int_equal(pv_roster_former_ip4(t.r, carol, &former), PV_ERR_NOT_FOUND);
+    struct item gone = make_revocation(&t.w, &t.w.creator, PV_REVOKE_NODE, t.bob.pk, NULL, 0);
+    add(t.r, &gone);
+    (void)settle(t.r);
+    (void)place(&t.w.creator, &t.carol, "carol", 5, 1);
+    assert_is(&t.carol, "carol", 5);
+    assert_int_equal(pv_roster_former_ip4(t.r, carol, &former), PV_OK);
+    assert_memory_equal(former.node, t.bob.pk, PV_SIGN_PK_LEN);
+    assert_int_equal(pv_roster_former(t.r, carol, &former), PV_ERR_NOT_FOUND);
+    (void)place(&t.w.creator, &t.carol, "cara", 6, 2); /* back, by another name */
+    assert_int_equal(pv_roster_former_ip4(t.r, carol, &former), PV_ERR_NOT_FOUND);
+}

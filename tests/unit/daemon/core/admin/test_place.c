@@ -151,3 +151,23 @@ PV_TEST(the_last_number_is_told)
         yes += renames(i) ? 1 : 0;
     assert_true(yes < 32);
 }
+
+/* To the next address a node that asks the coordinator goes with its receipt; to that of a machine
+ * that is gone it does not go at all. */
+PV_TEST(an_address_of_a_machine_that_is_gone_rests)
+{
+    struct keys bob = keys_of(60);
+    struct item gone =
+        make_revocation(&node.world, &node.world.creator, PV_REVOKE_NODE, bob.pk, NULL, 0);
+    receipt_at(&node.world, &gone, node.world.epoch, node.world.n++,
+               pv_node_wall_s(&node.node, node.now));
+    fake_node_add(&node, gone);
+    fake_node_settle(&node);
+    const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
+                                "\"10.66.0.7\"}\n");
+    assert_non_null(strstr(said, "given to nobody for 30 days more"));
+    said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
+                    "\"10.66.0.9\"}\n");
+    assert_non_null(strstr(said, "\"ok\":true"));
+    assert_int_equal(n_answered, 1);
+}

@@ -113,7 +113,7 @@ static void start(int i)
                                      .owner = n};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
-        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk, pv_view(NULL, 0)), PV_OK);
+        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk), PV_OK);
     cfg.keys = n->keys;
     assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
     n->sees_peer = false;
@@ -458,10 +458,8 @@ static void run_for(pv_ns duration)
             serve_jobs(i);
             if (w.nodes[i].link != NULL && pv_chatlink_next_timeout(w.nodes[i].link) <= w.now)
                 pv_chatlink_handle_timeout(w.nodes[i].link, w.now);
-            if (w.nodes[i].keys != NULL) {
+            if (w.nodes[i].keys != NULL)
                 pv_linkkeys_handle_timeout(w.nodes[i].keys, w.now);
-                (void)pv_linkkeys_take_dirty(w.nodes[i].keys, w.now);
-            }
         }
     }
     w.now = end;

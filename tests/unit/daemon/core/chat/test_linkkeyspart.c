@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The part around linkkeys: what it tells the machine of peers, carries for it, and has stored. */
+/* The part around linkkeys: what it tells the machine of peers, and carries for it. */
 #include "crypto/ct.h"
 #include "daemon/core/chat/linkkeys_part.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -9,32 +9,16 @@ static struct fake_far bob;
 static struct pv_linkkeys *theirs; /* bob's own machine */
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
-/* A node that stored this list, in its network with bob; it has not started. */
-static void enter_with(struct pv_view provers)
-{
-    static struct pv_saved_meta meta;
-    meta = (struct pv_saved_meta){.name = "provers", .value = provers};
-    assert_int_equal(pv_crypto_init(), PV_OK);
-    fake_peers_init(&x, &pv_part_linkkeys);
-    x.f.saved.meta = &meta;
-    x.f.saved.n_meta = 1;
-    fake_node_enter(&x.f);
-    fake_far_init(&x, &bob, 7, "bob", 7);
-}
-
-static void begin_with(struct pv_view provers)
-{
-    enter_with(provers);
-    fake_node_start(&x.f);
-    fake_peers_settle(&x);
-    assert_int_equal(
-        pv_linkkeys_new(&theirs, &x.f.node.rng, pv_peer_pk(bob.peer), pv_view(NULL, 0)), PV_OK);
-}
-
 static int start(void **state)
 {
     (void)state;
-    begin_with(pv_view(NULL, 0));
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    fake_peers_init(&x, &pv_part_linkkeys);
+    fake_node_enter(&x.f);
+    fake_far_init(&x, &bob, 7, "bob", 7);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+    assert_int_equal(pv_linkkeys_new(&theirs, &x.f.node.rng, pv_peer_pk(bob.peer)), PV_OK);
     return 0;
 }
 
@@ -142,72 +126,11 @@ PV_TEST_IN(a_lost_message_is_sent_again, start, stop)
     assert_int_equal(carry_to_bob(), 1);
 }
 
-/* The job that has the list of who proves himself stored; it must be there, with these peers. */
-static struct pv_job *expect_saved(size_t n_peers)
-{
-    struct pv_job *job = fake_node_job(&x.f);
-    assert_non_null(job);
-    assert_int_equal(job->kind, PV_JOB_SET_META);
-    assert_string_equal(job->u.set_meta.name, "provers");
-    assert_int_equal(job->u.set_meta.len, n_peers * PV_SIGN_PK_LEN);
-    assert_memory_equal(job->u.set_meta.value, pv_peer_pk(bob.peer), PV_SIGN_PK_LEN);
-    return job;
-}
-
-PV_TEST_IN(a_peer_that_proves_itself_is_stored_and_again_after_a_failure, start, stop)
-{
-    struct pv_job_result failed = {.status = PV_ERR_NO_SPACE}, kept = {.status = PV_OK};
-    describe(PV_DESC_CAP_PROOF);
-    assert_null(fake_node_job(&x.f));
-    fake_node_wait(&x.f, PV_S(PV_LINKKEYS_SAVE_S));
-    fake_node_answer(&x.f, expect_saved(1), &failed);
-    assert_true(x.f.node.store_failed);
-    fake_node_raise(&x.f, PV_FACT_STORE); /* of the part "store", when it is time */
-    fake_node_answer(&x.f, expect_saved(1), &kept);
-    fake_node_wait(&x.f, PV_S(600));
-    assert_null(fake_node_job(&x.f));
-}
-
-/* Else whoever restarts this node could speak for bob until his next description. */
-PV_TEST_IN(a_peer_that_proved_itself_before_a_restart_is_still_believed_nothing_else, NULL, stop)
-{
-    const struct keys k = keys_of(7);
-    begin_with(pv_view(k.pk, sizeof(k.pk)));
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
-    describe(0);
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
-}
-
 PV_TEST_IN(a_member_that_is_gone_is_forgotten, start, stop)
 {
     describe(PV_DESC_CAP_PROOF);
     pv_part_linkkeys.on_member_gone(x.f.self, pv_peer_pk(bob.peer), x.f.now);
     assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
-}
-
-/* A start with a list that names bob, carol, dave and erin, of whom the roster has other news. */
-PV_TEST_IN(at_a_start_those_are_forgotten_whose_end_is_known_and_nobody_else, NULL, stop)
-{
-    const struct keys b = keys_of(7), c = keys_of(8), d = keys_of(9), e = keys_of(10);
-    const struct keys *all[] = {&b, &c, &d, &e};
-    uint8_t list[4][PV_SIGN_PK_LEN];
-    struct pv_job_result kept = {.status = PV_OK};
-    for (size_t i = 0; i < PV_ARRAY_LEN(all); i++)
-        memcpy(list[i], all[i]->pk, sizeof(list[i]));
-    enter_with(pv_view(list, sizeof(list)));
-    fake_node_member(&x.f, 8, "carol", 8);
-    fake_node_add(&x.f, make_leave(&x.f.world, &c, 2));
-    fake_node_member(&x.f, 9, "dave", 9);
-    fake_node_add(&x.f,
-                  make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, d.pk, NULL, 0));
-    fake_node_start(&x.f);
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
-    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, c.pk), PV_LINKKEYS_UNKNOWN);
-    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, d.pk), PV_LINKKEYS_UNKNOWN);
-    /* The statements about erin may be on their way. */
-    assert_int_equal(pv_linkkeys_state(x.f.node.linkkeys, e.pk), PV_LINKKEYS_CAPABLE);
-    fake_node_answer(&x.f, expect_saved(2), &kept);
-    assert_null(fake_node_job(&x.f));
 }
 
 PV_TEST_IN(chat_finds_no_machine_behind_its_end, start, stop)

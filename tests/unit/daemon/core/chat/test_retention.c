@@ -137,6 +137,71 @@ PV_TEST(muting_is_asked_of_the_store_by_key)
     assert_reply(node, chat.client, "the rooms are not loaded yet");
 }
 
+static void joins_by(const struct keys *invite, unsigned seed, const char *name, uint16_t ip)
+{
+    const struct keys k = keys_of(seed);
+    fake_node_add(node, make_member(&node->world, invite, &k, name, ip));
+    assert_int_equal(pv_peers_add_member(node->node.peers,
+                                         pv_roster_by_node(node->node.roster, k.pk), node->now),
+                     PV_OK);
+    fake_peers_settle(&chat.peers);
+}
+
+/* The store's answer to MUTED. */
+static void muted_are(const uint8_t *first, const uint8_t *second)
+{
+    struct pv_chatjob_result *r = deleted(0, false);
+    r->backlog = calloc(2, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    memcpy(r->backlog[r->n_backlog++].peer, first, 32);
+    if (second != NULL)
+        memcpy(r->backlog[r->n_backlog++].peer, second, 32);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, r);
+}
+
+/* A muted machine that leaves and joins by the token it had is another key. */
+PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
+{
+    const struct keys invite = keys_of(40), eve = keys_of(41), back = keys_of(43);
+    fake_node_add(node, make_invite(&node->world, &node->world.creator, &invite, 9));
+    joins_by(&invite, 41, "eve", 21);
+    joins_by(&invite, 42, "dora", 22); /* while eve is there */
+    pv_part_retention.handle_timeout(node->self, node->now);
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_PURGE), PV_OK, deleted(0, false));
+    muted_are(eve.pk, NULL);
+    fake_node_add(node, make_leave(&node->world, &eve, 1));
+    fake_peers_leaves(&chat.peers, pv_peers_by_pk(node->node.peers, eve.pk));
+    assert_null(fake_node_job(node));
+    joins_by(&invite, 43, "adam", 23);
+    struct pv_job *job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
+    assert_true(job->u.chat->mute);
+    assert_memory_equal(job->u.chat->peer, back.pk, 32);
+    assert_string_equal(job->u.chat->peer_name, "adam");
+    fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
+    muted_are(eve.pk, back.pk);
+    assert_true(pv_retention_is_muted(&node->node, back.pk));
+    assert_null(fake_node_job(node)); /* dora is not, nor who came by other tokens */
+    say("{\"id\":1,\"cmd\":\"muted\"}");
+    job = fake_chat_job(&chat, PV_CHATJOB_MUTED);
+    struct pv_chatjob_result *r = deleted(0, false);
+    r->backlog = calloc(1, sizeof(*r->backlog));
+    assert_non_null(r->backlog);
+    memcpy(r->backlog[r->n_backlog++].peer, eve.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, r);
+    assert_reply(node, chat.client, "eve (former, key ");
+    /* Once unmuted it is heard, and nobody else is taken for eve. */
+    say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"adam\"}");
+    job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
+    assert_false(job->u.chat->mute);
+    assert_memory_equal(job->u.chat->peer, eve.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
+    job = fake_chat_job(&chat, PV_CHATJOB_MUTE);
+    assert_false(job->u.chat->mute);
+    assert_memory_equal(job->u.chat->peer, back.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, deleted(0, false));
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_MUTED), PV_OK, deleted(0, false));
+}
+
 /* Else one reading that failed would have the muted heard for an hour. */
 PV_TEST(a_peer_that_was_muted_stays_so_where_the_list_cannot_be_read)
 {

@@ -35,10 +35,16 @@ static struct pv_chatjob_result *no_rooms(void)
     return r;
 }
 
-/* The rooms of the network are loaded: there are none. */
+/* The rooms of the network are loaded: there are none. From then on there is a list of those that
+ * users have accepted. */
 static void load(void)
 {
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    struct pv_job *job = fake_node_job(node);
+    assert_non_null(job);
+    assert_int_equal(job->kind, PV_JOB_SET_META);
+    assert_string_equal(job->u.set_meta.name, "rooms-accepted");
+    fake_node_answer(node, job, &(struct pv_job_result){.status = PV_OK});
 }
 
 static void say(const char *line)
@@ -145,6 +151,20 @@ PV_TEST(members_are_shown_as_present_by_the_one_answer_to_that)
     say("{\"id\":4,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     reply = fake_ctl_reply(node, chat.client);
     assert_null(strstr(reply, "\"online\":false"));
+}
+
+/* Another machine may be called bob today. */
+PV_TEST(a_member_that_is_gone_is_shown_as_former)
+{
+    load();
+    open_crew();
+    say("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
+    fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ROOM), PV_OK, no_rooms());
+    assert_reply(node, chat.client, "\"ok\":true");
+    fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
+    fake_peers_leaves(&chat.peers, chat.bob);
+    say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
+    assert_reply(node, chat.client, "\"bob (former, key ");
 }
 
 /* On a connection of its own. */

@@ -298,6 +298,20 @@ PV_TEST(a_member_that_leaves_takes_its_offers_along)
     assert_reply(&node, client, "\"ok\":false");
 }
 
+/* Another machine may be called bob today. */
+PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
+{
+    const struct keys k = keys_of(7);
+    bob_offers(1, 900);
+    expect_saved(PV_OK);
+    struct pv_files_op op = expect_op(PV_FILEOP_FETCH);
+    pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_NONE, 900, node.now);
+    fake_node_add(&node, make_leave(&node.world, &k, 1));
+    fake_peers_leaves(&peers, bob);
+    fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
+    assert_reply(&node, client, "\"bob (former, key ");
+}
+
 PV_TEST(only_members_may_fetch)
 {
     uint32_t sid;

@@ -35,9 +35,12 @@ struct node {
     char said[4096]; /* texts that came, in order */
     unsigned invited, left, sent, failed, delivered;
     int last_status;
-    const uint8_t *denies; /* whom rules let not chat with it; NULL: nobody */
-    bool choked;           /* its lines do not get out */
-    bool refuses[NODES];   /* whose connections were closed for what came on them */
+    const uint8_t *denies;                   /* whom rules let not chat with it; NULL: nobody */
+    bool choked;                             /* its lines do not get out */
+    bool hesitates;                          /* its user accepts no invitation by itself */
+    uint8_t accepted[PV_ROOMS_ACCEPTED_MAX]; /* as its disk has it */
+    size_t accepted_len;
+    bool refuses[NODES]; /* whose connections were closed for what came on them */
 };
 
 static struct {
@@ -74,6 +77,7 @@ static inline void start(int i)
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
+    pv_rooms_set_accepted(w.n[i].rooms, pv_view(w.n[i].accepted, w.n[i].accepted_len));
     pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
 }
 
@@ -141,6 +145,9 @@ static inline void take_events(struct node *n)
             snprintf(n->said + at, sizeof(n->said) - at, "%s%s", at > 0 ? " " : "", e.msg.text);
         }
         n->invited += e.type == PV_ROOMS_INVITED;
+        if (e.type == PV_ROOMS_INVITED && !n->hesitates &&
+            memcmp(e.node, n->keys.pk, sizeof(e.node)) == 0)
+            (void)!pv_rooms_accept(n->rooms, e.room, w.now);
         n->left += e.type == PV_ROOMS_LEFT;
         n->sent += e.type == PV_ROOMS_SENT && e.status == PV_OK;
         n->failed += (e.type == PV_ROOMS_SENT || e.type == PV_ROOMS_DONE) && e.status < 0;
@@ -148,6 +155,12 @@ static inline void take_events(struct node *n)
         if (e.type == PV_ROOMS_DONE)
             n->last_status = e.status;
         pv_chat_record_done(&e.msg);
+    }
+    uint8_t list[PV_ROOMS_ACCEPTED_MAX];
+    size_t len = pv_rooms_take_accepted(n->rooms, false, list);
+    if (len > 0) {
+        memcpy(n->accepted, list, len);
+        n->accepted_len = len;
     }
 }
 

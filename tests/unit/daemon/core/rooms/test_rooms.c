@@ -268,6 +268,80 @@ PV_TEST(two_rooms_of_one_name_are_told_apart)
     assert_string_equal(w.n[ANNA].said, "");
 }
 
+static bool is_invited(int i, const char *name)
+{
+    struct pv_rooms_info info;
+    char buf[PV_ROOMS_NAME_BUF];
+    for (size_t k = 0; pv_rooms_info(w.n[i].rooms, k, &info); k++)
+        if (strcmp(pv_rooms_name(w.n[i].rooms, info.id, buf), name) == 0)
+            return info.invited;
+    fail_msg("no room %s", name);
+    return false;
+}
+
+static int accept_room(int i, const char *name)
+{
+    const uint8_t *id = room_of(i, name);
+    int r = id == NULL ? PV_ERR_STATE : pv_rooms_accept(w.n[i].rooms, id, w.now);
+    run_for(PV_S(1));
+    return r;
+}
+
+/* Any member may invite; until somebody here says yes nothing that is said there comes, and the
+ * room takes no name of a room that this node is in. */
+PV_TEST(an_invitation_waits_for_a_user)
+{
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    run_for(PV_S(600));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_true(is_invited(BOB, "#crew"));
+    restart(BOB);
+    run_for(PV_S(60));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_true(is_invited(BOB, "#crew"));
+    assert_int_equal(open_room(BOB, "crew"), PV_OK);
+    assert_false(is_invited(BOB, "#crew"));
+    char invited[PV_ROOMS_NAME_BUF];
+    pv_rooms_name(w.n[BOB].rooms, room_of(ANNA, "crew"), invited);
+    assert_memory_equal(invited, "#crew~", 6);
+    assert_int_equal(accept_room(BOB, invited), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one");
+    restart(BOB);
+    assert_int_equal(say(ANNA, "crew", "two"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one two");
+}
+
+PV_TEST(a_user_who_speaks_in_a_room_has_accepted_it_and_is_asked_again_after_leaving)
+{
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    assert_int_equal(say(BOB, "crew", "hello"), PV_OK);
+    assert_false(is_invited(BOB, "#crew"));
+    assert_string_equal(w.n[ANNA].said, "hello");
+    assert_int_equal(leave(BOB, "crew"), PV_OK);
+    assert_int_equal(accept_room(BOB, "crew"), PV_ERR_STATE);
+    assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
+    assert_true(is_invited(BOB, "#crew"));
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "");
+    assert_int_equal(accept_room(BOB, "crew"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one");
+}
+
+/* Versions before this had no such list: what they were in they stay in. */
+PV_TEST(rooms_of_an_earlier_version_stay_accepted)
+{
+    anna_and_bob();
+    w.n[BOB].hesitates = true;
+    w.n[BOB].accepted_len = 0;
+    restart(BOB);
+    assert_false(is_invited(BOB, "#crew"));
+    assert_int_equal(say(ANNA, "crew", "one"), PV_OK);
+    assert_string_equal(w.n[BOB].said, "one");
+}
+
 PV_TEST(an_impossible_request_is_refused_with_its_reason)
 {
     anna_and_bob();
