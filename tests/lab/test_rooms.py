@@ -102,6 +102,20 @@ def a_full_disk(lab):
     wait("a to have it", lambda: said(a)[-1] == ("b", "all is well"))
 
 
+RAW = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], 2047), 10)
+s.settimeout(10)
+try:
+    s.sendall(sys.stdin.buffer.read())
+    s.shutdown(socket.SHUT_WR)
+    while s.recv(65536):
+        pass
+except OSError:
+    pass
+"""
+
+
 @scenario
 def a_malicious_member(lab):
     """A line of somebody on c to b's port, who cannot prove to be its daemon, is refused and
