@@ -281,7 +281,7 @@ PV_TEST(wrong_lines_are_named_with_file_and_line)
         {"[relais]\nenabled = no\n", ":1: unknown section"},
         {"[metrics]\nlisten = 9586\n", ":2: listen: expected ADDRESS:PORT"},
         {"[metrics]\nport = 9586\n", ":2: unknown key in [metrics]"},
-        {"[metrics]\nlisten = 0.0.0.0:9586\n", ": [metrics] listen: whoever reaches"},
+        {"[metrics]\nlisten = 0.0.0.0:9586\n", ": [metrics] listen: anybody who reaches"},
         {"[relay]\nenabled = maybe\n", ":2: enabled maybe"},
         {"[relay]\nenabled = no\nenabled = no\n", ":3: enabled no: given twice"},
         {"[relay]\nports = 1-2\n", ":2: ports 1-2"},
