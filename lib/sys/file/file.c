@@ -169,6 +169,17 @@ int pv_file_write(const char *path, struct pv_view data, unsigned mode)
     return sync_parent(path);
 }
 
+/* By a descriptor, as confined processes may not change a mode by name (confine.h). */
+static int set_dir_mode(const char *path, unsigned mode)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = fchmod(fd, (mode_t)mode) < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
 /* Parents are left with 0755 whatever the umask: other users have to get to a socket below. */
 static int make_parents(const char *path)
 {
@@ -182,8 +193,9 @@ static int make_parents(const char *path)
             continue;
         *p = '\0';
         if (mkdir(dir, 0755) == 0) {
-            if (chmod(dir, 0755) < 0) /* whatever the umask took away */
-                return -errno;
+            int r = set_dir_mode(dir, 0755); /* whatever the umask took away */
+            if (r < 0)
+                return r;
         } else if (errno != EEXIST) {
             return -errno;
         }
@@ -203,14 +215,12 @@ int pv_dir_make(const char *path, unsigned mode)
             return r;
         if (mkdir(path, (mode_t)mode) < 0 && errno != EEXIST)
             return -errno;
-        return chmod(path, (mode_t)mode) < 0 ? -errno : PV_OK;
+        return set_dir_mode(path, mode);
     }
     if (!S_ISDIR(st.st_mode))
         return -ENOTDIR;
     bool too_open = (st.st_mode & 077) != 0 && (mode & 077) == 0;
-    if (too_open && st.st_uid == geteuid() && chmod(path, (mode_t)mode) < 0)
-        return -errno;
-    return PV_OK;
+    return too_open && st.st_uid == geteuid() ? set_dir_mode(path, mode) : PV_OK;
 }
 
 /* flock() and not fcntl(): it belongs to the descriptor, so a library that opens and closes the

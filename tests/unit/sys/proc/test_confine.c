@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/file/file.h"
 #include "sys/proc/confine.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
@@ -322,6 +323,8 @@ static void change_modes(void *ctx)
     EXPECT(fchmodat(AT_FDCWD, path, 0600, 0) < 0 && errno == EPERM);
     EXPECT(open(path, O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES);
     EXPECT(fchmod(fd, 0) == 0); /* whoever has it open has it */
+    snprintf(path, sizeof(path), "%s/above/below", (const char *)ctx);
+    EXPECT(pv_dir_make(path, 0700) == PV_OK); /* folders are made all the same */
 }
 
 static void change_modes_where_that_is_allowed(void *ctx)
