@@ -21,6 +21,7 @@
 #include "daemon/store/identity.h"
 #include "proto/roster/paperkey.h"
 #include "sys/proc/entropy.h"
+#include "sys/proc/procinfo.h"
 
 enum {
     SIGN_MS = 5000, /* ours: a keeper that has not signed by then never will */
@@ -210,14 +211,21 @@ static int forget(struct keeping *k, const struct request *req)
 static int (*const requests[KINDS])(struct keeping *k, const struct request *req) = {
     [OPEN] = open_dir, [SIGN] = sign, [MAKE] = make, [IMPORT] = import, [FORGET] = forget};
 
-static void serve(int fd)
+/* False: the daemon has ended. It may have given its end of the socket to a process that stays. */
+static bool await_request(int fd, int daemon)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = daemon, .events = POLLIN}};
+    while (poll(p, PV_ARRAY_LEN(p), -1) < 0 && errno == EINTR) {
+    }
+    return p[1].revents == 0;
+}
+
+static void serve(int fd, int daemon)
 {
     struct keeping k = {.open = false};
     struct request req;
     ssize_t n;
-    while ((n = read(fd, &req, sizeof(req))) > 0 || (n < 0 && errno == EINTR)) {
-        if (n < 0)
-            continue;
+    while (await_request(fd, daemon) && (n = read(fd, &req, sizeof(req))) > 0) {
         memset(&k.reply, 0, sizeof(k.reply));
         bool known = n == (ssize_t)sizeof(req) && req.kind > 0 && req.kind < KINDS;
         k.reply.status = !known                         ? -EINVAL
@@ -234,7 +242,7 @@ static void serve(int fd)
 }
 
 /* In the child. It stays until the daemon has finished with it, whatever the terminal says. */
-static void be_keeper(int fd)
+static void be_keeper(int fd, pid_t parent)
 {
     enum {
         ONLY = 3
@@ -242,10 +250,12 @@ static void be_keeper(int fd)
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
     for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
+    int daemon = -1;
     prctl(PR_SET_NAME, "p2pvpnd-keeper");
     if ((fd == ONLY || dup2(fd, ONLY) == ONLY) && pv_crypto_init() == PV_OK) {
         close_range(ONLY + 1, ~0u, 0);
-        serve(ONLY);
+        if (pv_procinfo_watch_parent(parent, &daemon) == PV_OK)
+            serve(ONLY, daemon);
     }
     _exit(0);
 }
@@ -272,10 +282,11 @@ int pv_keeper_start(struct pv_keeper **ret_keeper)
         return -errno;
     }
     fflush(NULL); /* or the child would write what we have buffered once more */
+    pid_t parent = getpid();
     k->pid = fork();
     int r = k->pid < 0 ? -errno : PV_OK;
     if (k->pid == 0)
-        be_keeper(pair[1]);
+        be_keeper(pair[1], parent);
     close(pair[1]);
     if (r < 0) {
         close(pair[0]);

@@ -56,10 +56,8 @@ static void be_helper(int fd, int alive_fd, pid_t parent, pv_helper_task *task)
         signal(ignored[i], SIG_IGN);
     /* No death signal: it sees the daemon's end by its socket, and has to clean up after it. */
     prctl(PR_SET_NAME, "p2pvpnd-helper");
-    if (getppid() == parent) {
-        pv_helper_keep_fds((const int[]){fd, alive_fd}, 2);
-        pv_helper_serve(fd, task);
-    }
+    pv_helper_keep_fds((const int[]){fd, alive_fd}, 2);
+    pv_helper_serve(fd, parent, task);
     _exit(0);
 }
 

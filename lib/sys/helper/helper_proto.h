@@ -64,7 +64,7 @@ void pv_helper_keep_fds(const int *fds, size_t n);
 
 /* The helper's life: serves requests until the other end closes, or its parent, the daemon, ends.
  */
-void pv_helper_serve(int fd, pv_helper_task *task);
+void pv_helper_serve(int fd, pid_t daemon, pv_helper_task *task);
 
 /* helper_net.c: the host's network, as hostnet.h keeps it. */
 struct pv_helper_net {

@@ -32,6 +32,7 @@
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/confine.h"
+#include "sys/proc/procinfo.h"
 
 enum {
     DNS_PORT = 53,     /* RFC 1035 s4.2.1 */
@@ -507,13 +508,13 @@ static int start_notify(struct helper_server *s, const struct pv_helper_request 
                           "fix the notify command: not an absolute path with arguments");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return fail_reply(s, -errno, "start the notifier: %s", strerror(errno));
-    pid_t pid = fork();
+    pid_t helper = getpid(), pid = fork();
     if (pid == 0) {
         pv_helper_keep_fds(&pair[1], 1);
         prctl(PR_SET_PDEATHSIG, 0);
         prctl(PR_SET_NAME, "p2pvpnd-notify");
         if (pv_helper_confine_as(PV_HELPER_ROLE_NOTIFY, NULL) == PV_OK)
-            pv_notify_serve(pair[1], command);
+            pv_notify_serve(pair[1], helper, command);
         _exit(0);
     }
     close(pair[1]);
@@ -732,11 +733,12 @@ static void choose_task_user(struct helper_server *s)
         s->tasks.user = NOBODY;
 }
 
-void pv_helper_serve(int fd, pv_helper_task *task)
+void pv_helper_serve(int fd, pid_t daemon, pv_helper_task *task)
 {
     struct pv_helper_request req;
     struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
-    s.daemon = (int)syscall(SYS_pidfd_open, getppid(), 0);
+    if (pv_procinfo_watch_parent(daemon, &s.daemon) < 0)
+        return;
     s.net.names = s.files.names;
     choose_task_user(&s);
     while (await_request(&s)) {

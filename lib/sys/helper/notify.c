@@ -28,6 +28,7 @@
 
 #include "sys/proc/clock.h"
 #include "sys/proc/confine.h"
+#include "sys/proc/procinfo.h"
 
 struct notify_reply {
     int32_t status;
@@ -262,11 +263,12 @@ static bool await_message(int fd, int helper)
 }
 
 /* The message is checked as if from a stranger: this process alone still has rights. */
-void pv_notify_serve(int fd, const char *command)
+void pv_notify_serve(int fd, pid_t helper, const char *command)
 {
     struct pv_notify_message *msg = malloc(sizeof(*msg));
-    const int helper = (int)syscall(SYS_pidfd_open, getppid(), 0);
-    while (msg != NULL && await_message(fd, helper)) {
+    int alive = -1;
+    int watched = pv_procinfo_watch_parent(helper, &alive);
+    while (msg != NULL && watched == PV_OK && await_message(fd, alive)) {
         struct notify_reply r = {0};
         ssize_t n = recv(fd, msg, sizeof(*msg), MSG_TRUNC);
         if (n < 0 && errno == EINTR)
@@ -282,8 +284,8 @@ void pv_notify_serve(int fd, const char *command)
         if (send(fd, &r, sizeof(r), MSG_NOSIGNAL) != (ssize_t)sizeof(r))
             break;
     }
-    if (helper >= 0)
-        close(helper);
+    if (alive >= 0)
+        close(alive);
     free(msg);
 }
 

@@ -15,6 +15,8 @@
 #ifndef PV_NOTIFY_H
 #define PV_NOTIFY_H
 
+#include <sys/types.h>
+
 #include "base/pv.h"
 
 enum {
@@ -37,8 +39,9 @@ struct pv_notify_message {
 /* "PROGRAM ARG...", separated by blanks; PROGRAM is an absolute path. */
 bool pv_notify_command_is_valid(const char *command);
 
-/* The life of the process: serves the other end of fd until it is closed, or its parent ends. */
-void pv_notify_serve(int fd, const char *command);
+/* The life of the process: serves the other end of fd until it is closed, or its parent, the
+ * helper, ends. */
+void pv_notify_serve(int fd, pid_t helper, const char *command);
 
 /* Asks for one run and waits for its end. PV_OK: it ended with code 0. Else why, in ret_error:
  * PV_ERR_CLOSED (the process is gone, or fd was shut down), PV_ERR_TIMEOUT, PV_ERR_REFUSED (the

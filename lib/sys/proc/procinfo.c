@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procinfo.c - what the kernel says of this process, for metrics.
+ * procinfo.c - what the kernel says of this process and its parent.
  */
 #include "sys/proc/procinfo.h"
 
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,4 +77,17 @@ void pv_procinfo_read(struct pv_metrics_process *ret_process)
         p.max_fds = files.rlim_cur;
     }
     *ret_process = p;
+}
+
+/* The parent is asked for again behind it: its number may be another process' by then. */
+int pv_procinfo_watch_parent(pid_t parent, int *ret_fd)
+{
+    int fd = (int)syscall(SYS_pidfd_open, parent, 0);
+    if (getppid() != parent) {
+        if (fd >= 0)
+            close(fd);
+        return PV_ERR_CLOSED;
+    }
+    *ret_fd = fd;
+    return PV_OK;
 }

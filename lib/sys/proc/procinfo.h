@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * procinfo.h - what the kernel says of this process, for metrics. Any thread.
+ * procinfo.h - what the kernel says of this process, for metrics, and of its parent. Any thread.
  */
 #ifndef PV_PROCINFO_H
 #define PV_PROCINFO_H
 
+#include <sys/types.h>
+
 #include "base/metrics.h"
+#include "base/pv.h"
 
 /* All zero when /proc is not to be read; fds alone when we may not look there. */
 void pv_procinfo_read(struct pv_metrics_process *ret_process);
+
+/* A descriptor that is readable once the parent of this process, which the caller takes for parent,
+ * has ended; -1: the kernel has none. PV_ERR_CLOSED: it has ended already. */
+PV_MUST_CHECK int pv_procinfo_watch_parent(pid_t parent, int *ret_fd);
 
 #endif /* PV_PROCINFO_H */

@@ -2,6 +2,8 @@
 /* The root key's process: it signs statements and nothing else, and nothing shows the key. */
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -277,4 +279,36 @@ PV_TEST(a_second_directory_is_refused)
     const struct pv_confine_user self = {.uid = geteuid(), .gid = getegid()};
     assert_int_equal(begin(), PV_OK);
     assert_int_equal(pv_keeper_open(keeper, "/etc", &self, &exposed, error), PV_ERR_STATE);
+}
+
+/* A daemon that was taken over can give its end to a process that stays, and would have what signs
+ * for the network for good. */
+PV_TEST(it_ends_with_the_daemon_whoever_has_the_socket)
+{
+    int out[2];
+    pid_t stays = 0;
+    assert_int_equal(pipe(out), 0);
+    pid_t daemon = fork();
+    if (daemon == 0) {
+        dup2(out[1], STDERR_FILENO); /* the keeper has the standard streams, and nothing else */
+        close(out[1]);
+        if (pv_keeper_start(&keeper) != PV_OK)
+            _exit(1);
+        stays = fork();
+        if (stays == 0)
+            close(STDERR_FILENO);
+        else
+            (void)!write(STDERR_FILENO, &stays, sizeof(stays));
+        for (;;)
+            pause();
+    }
+    close(out[1]);
+    assert_int_equal(read(out[0], &stays, sizeof(stays)), sizeof(stays));
+    assert_int_equal(kill(daemon, SIGKILL), 0);
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    struct pollfd p = {.fd = out[0], .events = POLLIN};
+    int ended = poll(&p, 1, 20000);
+    kill(stays, SIGKILL);
+    close(out[0]);
+    assert_int_equal(ended, 1);
 }

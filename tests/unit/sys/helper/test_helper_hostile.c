@@ -41,12 +41,13 @@ static void echo(struct pv_view args, int out)
 static void start(struct fixture *f, bool boxed)
 {
     int pair[2];
+    const pid_t daemon = getpid();
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     f->helper = fork();
     if (f->helper == 0) {
         close(pair[0]);
         if (!boxed || enter_outer_filter())
-            pv_helper_serve(pair[1], echo);
+            pv_helper_serve(pair[1], daemon, echo);
         _exit(0);
     }
     close(pair[1]);
@@ -623,8 +624,9 @@ PV_TEST_IN(helper_and_notifier_end_with_the_daemon_whoever_has_the_sockets, setu
     pid_t daemon = fork();
     if (daemon == 0) {
         close(pair[0]);
+        const pid_t own_pid = getpid();
         if (fork() == 0) {
-            pv_helper_serve(pair[1], echo);
+            pv_helper_serve(pair[1], own_pid, echo);
             _exit(0);
         }
         for (;;)

@@ -68,10 +68,10 @@ static int run(const char *args)
     int pair[2];
     snprintf(command, sizeof(command), "%s%s", script, args);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    pid_t pid = fork();
+    pid_t helper = getpid(), pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        pv_notify_serve(pair[1], command);
+        pv_notify_serve(pair[1], helper, command);
         _exit(0);
     }
     close(pair[1]);
