@@ -68,7 +68,8 @@ install(FILES ${completions}/fish DESTINATION ${share}/${fish} RENAME p2pvpnctl.
 
 pv_install(coordinator ${share}/bash-completion/completions dist/completion/p2pvpn-coordinator)
 
-pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md docs/PROTOCOL.md docs/GLOSSARY.md)
+pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md docs/PROTOCOL.md docs/PROTOCOL-NETWORK.md
+    docs/PROTOCOL-COORDINATOR.md docs/PROTOCOL-PEERS.md docs/PROTOCOL-LOCAL.md docs/GLOSSARY.md)
 pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf)
 

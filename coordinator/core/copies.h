@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * copies.h - stored copies: sealed chat messages that wait for members who are away (DESIGN 8,
- * docs/PROTOCOL.md "Stored copies"). The coordinator sees who writes to whom, when, and how much.
+ * docs/PROTOCOL-PEERS.md "Stored copies"). The coordinator sees who writes to whom, when, and how
+ * much.
  *
  * It remembers whose request each store operation is; copies, quotas and times are the
  * store's (storeop.h). Nothing is answered before the disk has answered. Single thread.

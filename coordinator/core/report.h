@@ -57,8 +57,8 @@ struct pv_report {
 
 /* {"version":1,"coordinator","rights","listen":[…],"uptime","networks","statements","online",
  * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},"cluster":{…},
- * "loop":{…},"process":{…}}; PROTOCOL.md has the fields, report_rows.c and turn/relaystats.c the
- * numbers. NULL: out of memory. */
+ * "loop":{…},"process":{…}}; PROTOCOL-COORDINATOR.md has the fields, report_rows.c and
+ * turn/relaystats.c the numbers. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
 /* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it

@@ -19,10 +19,10 @@ enum {
 };
 
 /* Was this node let in, and has it neither been removed since nor left? A leave ends what has no
- * higher serial. The bytes compared stand at fixed places of a statement (PROTOCOL.md): type at 1,
- * signer at 18, then what it says: of a removal (6) kind and key, of a leave (7) its serial; that
- * of a member statement at 114. SQL counts from 1. A removal counts here whoever signed it, which
- * only somebody with that right at some time can have done. */
+ * higher serial. The bytes compared stand at fixed places of a statement (PROTOCOL-NETWORK.md):
+ * type at 1, signer at 18, then what it says: of a removal (6) kind and key, of a leave (7) its
+ * serial; that of a member statement at 114. SQL counts from 1. A removal counts here whoever
+ * signed it, which only somebody with that right at some time can have done. */
 static const char has_joined[] =
     "SELECT EXISTS(SELECT 1 FROM p2pvpn.statements m"
     " WHERE m.network = $1 AND m.node = $2 AND m.admitter IS NOT NULL"

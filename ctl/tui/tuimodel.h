@@ -136,7 +136,7 @@ struct pv_tui {
 PV_MUST_CHECK int pv_tui_init(struct pv_tui *t);
 void pv_tui_done(struct pv_tui *t);
 
-/* --- what the daemon says (bodies of answers and events, docs/PROTOCOL.md) ------------------- */
+/* --- what the daemon says (bodies of answers and events, docs/PROTOCOL-LOCAL.md) ------------- */
 
 void pv_tui_take_status(struct pv_tui *t, const json_t *body);
 /* told: as an answer to getu. */

@@ -53,7 +53,7 @@ static int load_records(sqlite3 *db, struct pv_roomjob_room *room)
 static int load_logs(sqlite3 *db, struct pv_roomjob_room *room)
 {
     /* A node that gave its place to another has its log all the same, should it come back. Named
-     * are the signer of type 1 and who type 2 invites (PROTOCOL.md "Rooms"). */
+     * are the signer of type 1 and who type 2 invites (PROTOCOL-PEERS.md "Rooms"). */
     struct pv_query q =
         pv_query(db, "SELECT author, last, low FROM room_log WHERE room = ?1 AND author IN"
                      " (SELECT CASE substr(raw, 2, 1) WHEN x'01' THEN substr(raw, 3, 32)"

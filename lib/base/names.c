@@ -16,7 +16,7 @@
 static const char MAGIC[16] = "p2pvpn names 1\n";
 
 enum {
-    AT_COUNT = 16, /* offsets in the file: PROTOCOL.md "Names file" */
+    AT_COUNT = 16, /* offsets in the file: PROTOCOL-LOCAL.md "Names file" */
     AT_NETWORK = 24,
     AT_IP4 = 64, /* in a record */
     AT_IP6 = 68,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * names.h - the names file: who is who in one network, written by p2pvpnd, read by libnss_p2pvpn
- * (docs/PROTOCOL.md "Names file"). Built and searched here; in place, without a copy.
+ * (docs/PROTOCOL-LOCAL.md "Names file"). Built and searched here; in place, without a copy.
  *
  * The reader trusts nothing in a file: opening checks the frame, every lookup checks what it
  * touches.

@@ -4,8 +4,8 @@
  * network and leave, all of them, while coordinators are away or die, and while the network is in
  * two pieces that see different coordinators and heal later. Each time that all is whole again, and
  * in the end, with a newcomer, every member and every coordinator of the list says the same, and
- * says what the rule of docs/PROTOCOL.md makes of all that was said (world/sim_rulebook.h). And
- * what was asked of an admin in office holds for ever, unless the other piece ended that admin
+ * says what the rule of docs/PROTOCOL-NETWORK.md makes of all that was said (world/sim_rulebook.h).
+ * And what was asked of an admin in office holds for ever, unless the other piece ended that admin
  * meanwhile without knowing of it: then the rule alone decides.
  */
 #include <stdio.h>
@@ -623,8 +623,8 @@ static const char *heals(struct reign *g)
 /* --- a sequence --------------------------------------------------------------------------------
  */
 
-/* A node that ends an admin says again what it has heard of (PROTOCOL, "Roster"): what it has not
- * heard of, as no path led there yet, is in doubt. */
+/* A node that ends an admin says again what it has heard of (PROTOCOL-NETWORK, "Roster"): what it
+ * has not heard of, as no path led there yet, is in doubt. */
 static void note_unheard(struct reign *g, unsigned by, unsigned x)
 {
     const struct pv_roster *r = roster_of(g, by);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Computes the vector of tests/unit/proto/control/test_hybrid.c with Python's hashes, from the text of
-docs/PROTOCOL.md "Post-quantum sessions"."""
+docs/PROTOCOL-PEERS.md "Post-quantum sessions"."""
 import hashlib
 import hmac
 

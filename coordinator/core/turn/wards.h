@@ -2,7 +2,7 @@
 /*
  * wards.h - nodes of other coordinators for which this one stands sentry: where they are, at which
  * coordinator, and the alarm that goes to them when that one falls silent (proto/stun/sentrymsg.h,
- * docs/PROTOCOL.md "Sentries").
+ * docs/PROTOCOL-COORDINATOR.md "Sentries").
  *
  * A table of fixed size. A node in it has shown a ticket, which went to the very address that it is
  * for: nobody can have alarms sent to others. A ticket follows from the address, the time and a key

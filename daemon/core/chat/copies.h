@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * copies.h - the part that has sealed copies of messages kept by the coordinator for members that
- * are away ([chat] store), and collects those that were kept for this node (docs/PROTOCOL.md
+ * are away ([chat] store), and collects those that were kept for this node (docs/PROTOCOL-PEERS.md
  * "Stored copies").
  *
  * One message after another of one receiver goes there, so that order is kept; what comes back is

@@ -577,7 +577,7 @@ enum {
 static const struct {
     unsigned about;
     bool (*speak)(const struct scene *s, struct pv_cause *c); /* false: the rule does not apply */
-    const char *code; /* for programs; PROTOCOL.md "Control socket" lists them */
+    const char *code; /* for programs; PROTOCOL-LOCAL.md "Control socket" lists them */
 } RULES[] = {
     /* Static peers need neither membership nor `up`. */
     RULE(MEMBER, own_removed),

@@ -19,7 +19,7 @@ struct pv_cause_own {
 
 /* The reason why a peer's path is what it is, and what would help: one sentence each. */
 struct pv_cause {
-    const char *code; /* of PROTOCOL.md "Control socket", static */
+    const char *code; /* of PROTOCOL-LOCAL.md "Control socket", static */
     char text[320];
     char todo[320]; /* "": nothing */
 };

@@ -2,8 +2,8 @@
 /*
  * dns.h - the part that is the optional name server on the overlay address ([dns] listen): it
  * answers NAME.NETWORK.p2p and the addresses of the overlay from the roster, and nothing else
- * (docs/PROTOCOL.md "Name server"). Only members are answered, each a bounded number of times a
- * second.
+ * (docs/PROTOCOL-LOCAL.md "Name server"). Only members are answered, each a bounded number of times
+ * a second.
  */
 #ifndef PV_CLIENT_DNS_H
 #define PV_CLIENT_DNS_H

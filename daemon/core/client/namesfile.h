@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * namesfile.h - the part that keeps the names files up to date: who is who, for libnss_p2pvpn
- * (docs/PROTOCOL.md "Names file"). It looks at the roster when that changed, and has the shell
- * replace a file by PV_JOB_NAMES; a node that is no member leaves no file behind.
+ * (docs/PROTOCOL-LOCAL.md "Names file"). It looks at the roster when that changed, and has the
+ * shell replace a file by PV_JOB_NAMES; a node that is no member leaves no file behind.
  *
  * In a large network those who come are written into a small file beside the one of all, at once.
  * When they are many, or somebody else has changed, the file of all is written, after a while, and

@@ -2,7 +2,7 @@
 /*
  * waits.h - the part behind `ping`, `wait` and `watch`: control clients that wait for something to
  * happen to a peer or to this node, and echoes that are asked and answered in-band
- * (docs/PROTOCOL.md "In-band control", echo).
+ * (docs/PROTOCOL-PEERS.md "In-band control", echo).
  *
  * A ping wants a path as long as it waits for one, sends an echo every interval once in-band
  * messages reach the peer, and counts an echo without an answer after PV_WAITS_PING_TIMEOUT as

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rostersync.h - two nodes whose roster heads differ exchange what is missing, in-band (type 2,
- * DESIGN 3 and 7; docs/PROTOCOL.md "In-band control").
+ * DESIGN 3 and 7; docs/PROTOCOL-PEERS.md "In-band control").
  *
  * A pure datagram machine for all peers of a node. Bodies of in-band messages go in and out,
  * framing and sealing are others' work; anything may be lost, doubled or late. Arriving statements

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rosterwire.h - the messages by which two nodes compare their rosters (in-band type 2,
- * docs/PROTOCOL.md "Type 2: statements"), without the question of when which is sent.
+ * docs/PROTOCOL-PEERS.md "Type 2: statements"), without the question of when which is sent.
  *
  * Pure. Control thread only.
  */

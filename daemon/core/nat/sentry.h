@@ -2,7 +2,7 @@
 /*
  * sentry.h - one address where another coordinator may be than the one in use: is asked to stand
  * sentry, and asked again before the NAT's binding to it ends (proto/stun/sentrymsg.h,
- * docs/PROTOCOL.md "Sentries").
+ * docs/PROTOCOL-COORDINATOR.md "Sentries").
  *
  * State    on                          to
  * RESTING  its time                    ASKING

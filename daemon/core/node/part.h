@@ -43,8 +43,8 @@ enum pv_command_needs {
     PV_NEEDS_MEMBER,  /* req->peer names a member other than this node */
 };
 
-/* One command of the control socket (docs/PROTOCOL.md "Control socket"). The part answers handle by
- * node.ctl, at once or later; peer is NULL unless the command needs one. */
+/* One command of the control socket (docs/PROTOCOL-LOCAL.md "Control socket"). The part answers
+ * handle by node.ctl, at once or later; peer is NULL unless the command needs one. */
 struct pv_command {
     enum pv_ctlapi_cmd cmd;
     enum pv_command_needs needs;

@@ -20,7 +20,7 @@ void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t c
         st->drops[st->n_drops++] = (struct pv_statuspage_drop){.reason = reason, .count = count};
 }
 
-/* Everything behind the first object of the answer, in the order of docs/PROTOCOL.md. */
+/* Everything behind the first object of the answer, in the order of docs/PROTOCOL-LOCAL.md. */
 static int add_rest(const struct pv_statuspage *st, json_t *status)
 {
     int r = pv_ctlapi_status_add_hard(status, &st->hard);

@@ -95,7 +95,7 @@ static struct pv_addr local_addr(const struct pv_attempts *a)
     return local;
 }
 
-/* Two destinations: two servers, or the two ports of one (docs/PROTOCOL.md "STUN"). */
+/* Two destinations: two servers, or the two ports of one (docs/PROTOCOL-COORDINATOR.md "STUN"). */
 static void find_servers(const struct pv_attempts *a, struct pv_addr servers[static 2])
 {
     size_t n = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * peer_keys.c - static keys that change, ours and the peer's (docs/PROTOCOL.md "Key change"). The
- * session never notices: keys in use go on, and the next handshake is made with the newest keys of
- * which both sides know. Nobody can be sure of that in time, so each side takes both keys of the
+ * peer_keys.c - static keys that change, ours and the peer's (docs/PROTOCOL-PEERS.md "Key change").
+ * The session never notices: keys in use go on, and the next handshake is made with the newest keys
+ * of which both sides know. Nobody can be sure of that in time, so each side takes both keys of the
  * other for a while, and who asks tries another of its own with each message 1.
  */
 #include <string.h>

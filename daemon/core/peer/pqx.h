@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pqx.h - the exchange of preshared keys with one member: who offers, who answers, what our
- * description says of it, and which keys came of it (docs/PROTOCOL.md "Post-quantum sessions").
+ * description says of it, and which keys came of it (docs/PROTOCOL-PEERS.md "Post-quantum
+ * sessions").
  *
  * The member with the higher identity key offers and the other one answers, so that both never
  * disagree which key counts. An offer is answered once; the answer is repeated in every description

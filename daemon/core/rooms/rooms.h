@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rooms.h - rooms of a network: who is in them, and how what was said gets to everybody (DESIGN 8,
- * docs/PROTOCOL.md "Rooms").
+ * docs/PROTOCOL-PEERS.md "Rooms").
  *
  * A room is a set of signed records (made, invited, left), the same at every member in the end, and
  * one log of signed texts for each author, each without gaps. Members tell each other how far their

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rotation.h - the part that changes this node's transport key without a lost packet: on command,
- * and by itself when the key is old (docs/PROTOCOL.md "Key change", adr 0033).
+ * and by itself when the key is old (docs/PROTOCOL-PEERS.md "Key change", adr 0033).
  *
  * A change, each step after the one before is done:
  *   1. the key to come is made and written to the disk beside the others; it is answered already

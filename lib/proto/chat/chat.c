@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chat.c - chat frames between two nodes: one line each, JSON or plain text (PROTOCOL.md "Chat").
- * Lines come from the peer's programs and are shown in terminals, so text is checked as UTF-8 when
- * it comes and made harmless when it is shown.
+ * chat.c - chat frames between two nodes: one line each, JSON or plain text (PROTOCOL-PEERS.md
+ * "Chat"). Lines come from the peer's programs and are shown in terminals, so text is checked as
+ * UTF-8 when it comes and made harmless when it is shown.
  */
 #include "proto/chat/chat.h"
 

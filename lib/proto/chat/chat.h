@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chat.h - chat frames between two nodes (TCP 2047 on the overlay, docs/PROTOCOL.md "Chat").
+ * chat.h - chat frames between two nodes (TCP 2047 on the overlay, docs/PROTOCOL-PEERS.md "Chat").
  *
  * One frame is one line: a message {"id","seq","time","text"}, an acknowledgement {"ack","state"},
  * {"noted"} for a read receipt or for a message that is left for later, or plain text (a line that

@@ -3,8 +3,9 @@
  * file.h - files between two nodes: the notices that offer and answer (in-band type 9), the fixed
  * frames around the bytes of a file (TCP 2048 on the overlay), and names made harmless.
  *
- * The codec only (docs/PROTOCOL.md "Files"); who sends what when is daemon/core/files/filelink.h.
- * The sender of a notice is who the session proved. No state; thread-safe.
+ * The codec only (docs/PROTOCOL-PEERS.md "Files"); who sends what when is
+ * daemon/core/files/filelink.h. The sender of a notice is who the session proved. No state;
+ * thread-safe.
  */
 #ifndef PV_FILE_PROTO_H
 #define PV_FILE_PROTO_H

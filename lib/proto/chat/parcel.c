@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * parcel.c - a chat message sealed for a receiver who is away (PROTOCOL.md "Stored copies"). Sealed
- * for the receiver and signed by the author: the box alone would not prove the author to the
+ * parcel.c - a chat message sealed for a receiver who is away (PROTOCOL-PEERS.md "Stored copies").
+ * Sealed for the receiver and signed by the author: the box alone would not prove the author to the
  * receiver after the author's transport key has changed, and a box can be made by whoever has the
  * receiver's secret key (Noise s7.2).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * parcel.h - a chat message sealed for somebody who is away: what waits at the coordinator
- * (DESIGN 4 and 8, docs/PROTOCOL.md "Stored copies").
+ * (DESIGN 4 and 8, docs/PROTOCOL-PEERS.md "Stored copies").
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn store v1" || network id ||
  *            sender's identity key || receiver's identity key

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * proof.c - the in-band secret, the lines and the MAC by which two daemons know each other on a TCP
- * connection (PROTOCOL.md "Proof of the daemon").
+ * connection (PROTOCOL-PEERS.md "Proof of the daemon").
  */
 #include "proto/chat/proof.h"
 

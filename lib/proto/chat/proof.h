@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * proof.h - proves that the other end of a chat or file connection is the peer's daemon and not
- * somebody else on its machine (docs/PROTOCOL.md "Proof of the daemon").
+ * somebody else on its machine (docs/PROTOCOL-PEERS.md "Proof of the daemon").
  *
  * An address proves a machine: any user of it can open a socket. So two daemons tell each other a
  * secret in-band, where only daemons speak, and each shows on every TCP connection that it knows

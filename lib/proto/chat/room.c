@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * room.c - signed records of rooms: parsing, making (PROTOCOL.md "Rooms"). Records are handed on by
- * members who did not write them, so each carries its author's signature over the network and the
- * record; one record has one encoding, since rooms compare hashes.
+ * room.c - signed records of rooms: parsing, making (PROTOCOL-PEERS.md "Rooms"). Records are handed
+ * on by members who did not write them, so each carries its author's signature over the network and
+ * the record; one record has one encoding, since rooms compare hashes.
  */
 #include "proto/chat/room.h"
 
@@ -141,7 +141,7 @@ int pv_room_record_parse(struct pv_view raw, const uint8_t *network,
 
 /* --- making -------------------------------------------------------------------------------- */
 
-/* In the order of get_record_fields(); PROTOCOL.md "Rooms" is the table of both. */
+/* In the order of get_record_fields(); PROTOCOL-PEERS.md "Rooms" is the table of both. */
 static void put_record_fields(struct pv_writer *w, const struct pv_room_record *rec,
                               const struct pv_room_make *make)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * room.h - signed records of rooms, and the frames that carry them between members (DESIGN 8,
- * docs/PROTOCOL.md "Rooms").
+ * docs/PROTOCOL-PEERS.md "Rooms").
  *
  * A record is signed by one member under the context "p2pvpn room v1" over network id || record, so
  * that anybody may hand it on and nobody can make it. Codec only: who may sign what, and what

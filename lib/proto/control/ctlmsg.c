@@ -138,7 +138,8 @@ static void field_bool(struct pv_writer *w, const char *name, bool v)
     put_raw(w, v ? "true" : "false");
 }
 
-/* max is the field's limit in PROTOCOL.md: what the receiver would refuse is not sent at all. */
+/* max is the field's limit in PROTOCOL-COORDINATOR.md: what the receiver would refuse is not sent
+ * at all. */
 static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
 {
     if (v.len > max) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ctlmsg.h - the JSON messages of the control channel, both directions: one struct, one parser, one
- * builder. docs/PROTOCOL.md, "Control channel", lists every message and field.
+ * builder. docs/PROTOCOL-COORDINATOR.md, "Control channel", lists every message and field.
  *
  *   request   {"id":n,"t":word,...}                                        node to coordinator
  *   answer    {"id":n,"ok":true,"t":word,...}                              coordinator to node

@@ -2,8 +2,8 @@
 /*
  * ctlpage.h - packed pages: messages with statements as bytes instead of JSON, for nodes whose
  * hello says that they read them. Neighbours in a log differ in keys and signatures and in little
- * else, so each is written as what differs from the one before: half of the JSON. docs/PROTOCOL.md
- * "Packed pages". pv_ctl_parse() reads both.
+ * else, so each is written as what differs from the one before: half of the JSON.
+ * docs/PROTOCOL-COORDINATOR.md "Packed pages". pv_ctl_parse() reads both.
  *
  * Pure, no state. Fuzz target: fuzz_ctlmsg.
  */

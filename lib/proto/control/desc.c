@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * desc.c - a node's description for one peer as JSON, both directions (PROTOCOL.md "Descriptions").
- * The peer is authenticated, and may still be faulty or newer than we are: unknown words are
- * skipped, so that later versions can say more; values that are used are checked strictly, because
- * candidates decide where this node sends packets.
+ * desc.c - a node's description for one peer as JSON, both directions (PROTOCOL-PEERS.md
+ * "Descriptions"). The peer is authenticated, and may still be faulty or newer than we are: unknown
+ * words are skipped, so that later versions can say more; values that are used are checked
+ * strictly, because candidates decide where this node sends packets.
  */
 #include "proto/control/desc.h"
 

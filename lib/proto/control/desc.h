@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * desc.h - a node's description for one peer, and its JSON form (docs/PROTOCOL.md
+ * desc.h - a node's description for one peer, and its JSON form (docs/PROTOCOL-PEERS.md
  * "Descriptions"): credentials, candidates and perhaps a handshake message.
  *
  * The codec only: numbering and resending are daemon/core/peer/descx.h, sealing is signal.h. No

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * forward.h - body of in-band type 5: a sealed signal (signal.h) that a common peer passes on
- * (DESIGN 7, docs/PROTOCOL.md "Type 5: signals through a common peer").
+ * (DESIGN 7, docs/PROTOCOL-PEERS.md "Type 5: signals through a common peer").
  *
  *   0..31  32..63  64..
  *   to     from    box        identity keys; box as through the coordinator

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * hybrid.h - the preshared key of two members' session: from ML-KEM-768 and X25519 together, so
- * that whoever wants to know it has to break both (docs/PROTOCOL.md "Post-quantum sessions").
+ * that whoever wants to know it has to break both (docs/PROTOCOL-PEERS.md "Post-quantum sessions").
  *
  * The member with the higher identity key offers: an encapsulation key and an X25519 key. The other
  * answers: a ciphertext and an X25519 key. Both halves travel in descriptions and say which one had

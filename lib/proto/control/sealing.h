@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sealing.h - boxes that no quantum computer opens later: the one-message pattern Noise_X of
- * signals and stored copies, with a secret of ML-KEM-768 mixed in as its psk (docs/PROTOCOL.md
- * "Hybrid boxes").
+ * signals and stored copies, with a secret of ML-KEM-768 mixed in as its psk
+ * (docs/PROTOCOL-COORDINATOR.md "Hybrid boxes").
  *
  *   box   "pq1" 0x00 || ciphertext 1088 || Noise_Xpsk1_25519_ChaChaPoly_BLAKE2s
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * signal.h - what one node says to another through the coordinator, sealed so that only the
- * receiver can read it (DESIGN 4, docs/PROTOCOL.md "Signals").
+ * receiver can read it (DESIGN 4, docs/PROTOCOL-COORDINATOR.md "Signals").
  *
  *   box      Noise_X_25519_ChaChaPoly_BLAKE2s, prologue "p2pvpn signal v1" || network id ||
  *            sender's identity key || receiver's identity key

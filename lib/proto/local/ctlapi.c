@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ctlapi.c - replies of the control socket: the builders, and the one parser for all of them.
- * Scripts read these objects, so names and order of fields are a contract (PROTOCOL.md "Control
- * socket"): fields may be added at the end and never change their meaning. An unknown value is
- * null, never zero.
+ * Scripts read these objects, so names and order of fields are a contract (PROTOCOL-LOCAL.md
+ * "Control socket"): fields may be added at the end and never change their meaning. An unknown
+ * value is null, never zero.
  */
 #include "proto/local/ctlapi.h"
 
@@ -385,7 +385,7 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
     return obj;
 }
 
-/* The order of the fields is that of PROTOCOL.md and of `p2pvpnctl status`. */
+/* The order of the fields is that of PROTOCOL-LOCAL.md and of `p2pvpnctl status`. */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(

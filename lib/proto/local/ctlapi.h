@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ctlapi.h - the language between p2pvpnctl and p2pvpnd: JSON lines on a unix socket
- * (docs/PROTOCOL.md "Control socket").
+ * (docs/PROTOCOL-LOCAL.md "Control socket").
  *
  * Requests as typed structs with both directions; answers and events as builders of JSON objects
  * whose fields and order are stable ("version":1), and one parser for all of them. The codec only:

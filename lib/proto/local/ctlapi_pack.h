@@ -11,7 +11,7 @@
 #include "base/pv.h"
 
 enum {
-    PV_CTLAPI_FORMAT = 1, /* "version" of lists and of status: PROTOCOL.md "Control socket" */
+    PV_CTLAPI_FORMAT = 1, /* "version" of lists and of status: PROTOCOL-LOCAL.md "Control socket" */
 };
 
 /*

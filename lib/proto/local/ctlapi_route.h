@@ -16,7 +16,7 @@ struct pv_ctlapi_route {
     bool offered, allowed;
     bool automatic;      /* offered with --auto */
     bool nat;            /* hosts there see the member that carries it */
-    const char *state;   /* a word of PROTOCOL.md "Control socket" */
+    const char *state;   /* a word of PROTOCOL-LOCAL.md "Control socket" */
     const char *why;     /* a sentence about it */
     const char *command; /* what to type to have it; NULL: nothing is missing */
     double rtt_ms;       /* < 0: null */

@@ -2,7 +2,7 @@
 /*
  * paperkey.h - the root key of a network as a text for paper: sealed with a key that comes from a
  * passphrase, in letters that are not mistaken for each other, with a letter at the end of each
- * line that tells in which one a slip is (docs/PROTOCOL.md "Root key on paper").
+ * line that tells in which one a slip is (docs/PROTOCOL-NETWORK.md "Root key on paper").
  *
  * Pure. The passphrase is not known here: crypto/pwhash.h makes the key.
  */

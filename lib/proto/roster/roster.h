@@ -2,7 +2,7 @@
 /*
  * roster.h - the set of all statements of one network, and what follows from it: who is a member
  * with which name, addresses and transport key, who may invite and revoke, which invites are
- * usable, what was refused and why (DESIGN 3, docs/PROTOCOL.md "Roster").
+ * usable, what was refused and why (DESIGN 3, docs/PROTOCOL-NETWORK.md "Roster").
  *
  * Used by nodes and coordinators alike; a coordinator is given no more belief than anybody else.
  * Every statement is checked back to the network record's root key. The owner
@@ -330,8 +330,8 @@ bool pv_roster_replaces(const struct pv_roster *r, const struct pv_statement *st
 size_t pv_roster_size(const struct pv_roster *r); /* statements in the set */
 /* BLAKE2b-256 over the ascending hashes of the whole set. */
 void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HASH_LEN]);
-/* Digest of the active members as of the last settling (docs/PROTOCOL.md "Roster"): equal heads and
- * unequal digests mean that two nodes decide differently about the same statements. */
+/* Digest of the active members as of the last settling (docs/PROTOCOL-NETWORK.md "Roster"): equal
+ * heads and unequal digests mean that two nodes decide differently about the same statements. */
 void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
 /* BLAKE2b-256 over the ascending hashes of all tags and rules in force, as of the last settling. */
 void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);

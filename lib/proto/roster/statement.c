@@ -385,7 +385,7 @@ static void put_rule(struct pv_writer *w, const struct pv_st_rule *f)
     pv_put_u64(w, f->time);
 }
 
-/* In the order of get_fields(); PROTOCOL.md "Statements" is the table of both. */
+/* In the order of get_fields(); PROTOCOL-NETWORK.md "Statements" is the table of both. */
 static void put_fields(struct pv_writer *w, const struct pv_statement *st)
 {
     switch ((enum pv_statement_type)st->type) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * statement.h - the signed records of a network and the coordinator's receipts for them: encode,
- * decode, sign, verify, hash (DESIGN 3, docs/PROTOCOL.md "Statements" and "Receipts").
+ * decode, sign, verify, hash (DESIGN 3, docs/PROTOCOL-NETWORK.md "Statements" and "Receipts").
  *
  * A codec without state: whether a statement counts (who may sign what, order, conflicts) is
  * decided by roster.h. No I/O, no allocation but the signing scratch of crypto/sign.h. Any thread.
@@ -29,7 +29,7 @@ enum {
     PV_ROUTE_BITS6 = 16,          /* route, which is asked for by name */
     PV_OFFER_BYTES = 19,          /* of one in a list, at most: flags, family, bits, address */
     PV_STATEMENT_MAX = 2205,      /* bytes; type 6 with a full list, the longest there is */
-    PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL.md "Receipts" */
+    PV_RECEIPT_LEN = 170,         /* bytes, fixed: PROTOCOL-NETWORK.md "Receipts" */
     PV_COORDINATORS_MAX = 8,      /* ours: coordinators in one list */
     PV_COORDINATOR_ADDRS_MAX = 8, /* ours: addresses of one coordinator */
     PV_HOST_MAX = 253,            /* characters, RFC 1035 s2.3.4 less the root dot */
@@ -155,7 +155,7 @@ struct pv_st_admission {
 };
 
 enum pv_st_ability {    /* bits; others mean something to later versions */
-    PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL.md */
+    PV_ABLE_PQ = 1,     /* preshared keys by ML-KEM-768 and X25519, PROTOCOL-PEERS.md */
     PV_ABLE_SEALED = 2, /* it opens hybrid boxes (proto/control/sealing.h) */
 };
 

@@ -2,7 +2,7 @@
 /*
  * token.h - the texts people hand to each other: the invite token (p2pvpn-...), the token that
  * tells members of another coordinator (p2pvpn-..., too), and the coordinator's URL
- * (p2pvpn://HOST:3478/KEY?c=SECRET). docs/PROTOCOL.md "Token" and "URL".
+ * (p2pvpn://HOST:3478/KEY?c=SECRET). docs/PROTOCOL-NETWORK.md "Token" and "URL".
  *
  * Invite tokens and URLs carry secrets (the invite's seed, the create secret): wipe the structs and
  * buffers after use, never log them. No I/O, no allocation. Any thread. Fuzz targets: fuzz_token,

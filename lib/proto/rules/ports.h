@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ports.h - what a rule is about: sets of protocols and ports, in text ("tcp/22,ping"), in bytes
- * (PROTOCOL.md "Statements") and as answers.
+ * (PROTOCOL-NETWORK.md "Statements") and as answers.
  *
  * A port is the destination port of TCP and UDP, and the type of an ICMP message; pings are
  * ICMP 8 in both families. Sets have one form each: sorted, without overlap. No state.

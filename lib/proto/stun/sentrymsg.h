@@ -2,7 +2,7 @@
 /*
  * sentrymsg.h - the attribute SENTRY of ours, by which a node keeps a binding to a coordinator that
  * it is not connected to, its sentry, and hears from it when the one in use falls silent
- * (docs/PROTOCOL.md "Sentries").
+ * (docs/PROTOCOL-COORDINATOR.md "Sentries").
  *
  * In a Binding request the node says at which coordinator it is, and shows the ticket of the last
  * answer. The answer brings the next ticket, and says that the node is known when its ticket was

@@ -2,7 +2,7 @@
 """Random operations of all admins on five real programs with two coordinators, which are away at times, in a network
 that falls into two pieces and heals: when it is whole everybody lists the same members, admins, rules and
 coordinators, the coordinators count as many, and what was asked of an admin in office holds. An admin's word in one
-piece who was ended in the other may fall (PROTOCOL.md, "Roster"); that all agree it has to as well.
+piece who was ended in the other may fall (PROTOCOL-NETWORK.md, "Roster"); that all agree it has to as well.
 sim/reigns does the same thousands of times and knows the rule itself.
 
 PV_CHAOS_SEED (77) repeats a run, PV_CHAOS_FAULTS (30) says how many operations; a long run has 1,000.

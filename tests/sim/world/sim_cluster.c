@@ -9,7 +9,7 @@
 
 #define LEASE  PV_S(3)     /* pg_lease.h */
 #define RENEW  PV_MS(500)  /* leasekeep.c */
-#define SILENT PV_MS(1500) /* PROTOCOL "Sentries" */
+#define SILENT PV_MS(1500) /* PROTOCOL-COORDINATOR "Sentries" */
 #define STEADY PV_S(1)     /* the same: who paused for longer says nothing of others */
 
 static struct sim_seat *by_number(struct sim_cluster *cl, int64_t number)

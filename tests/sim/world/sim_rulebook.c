@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sim_rulebook.c - docs/PROTOCOL.md "Roster", said naively: no cache, no index, no increment. */
+/* sim_rulebook.c - docs/PROTOCOL-NETWORK.md "Roster", said naively: no cache, no index, no
+ * increment. */
 #include "sim_rulebook.h"
 
 #include <assert.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sim_rulebook.h - who is a member, who is an admin, which rules and which list of coordinators are
- * in force, as docs/PROTOCOL.md says it ("Receipts", "Rights and revocations", "Which claims count"
- * of "Roster"): sentence by sentence, over all statements that anybody holds, each time from the
- * beginning. Independent of lib/proto/roster but for the codec and the walk over what a roster
- * holds. Of what the simulator's users do not ask for nothing is here: conditions of invites, other
- * names, contests for a name.
+ * in force, as docs/PROTOCOL-NETWORK.md says it ("Receipts", "Rights and revocations", "Which
+ * claims count" of "Roster"): sentence by sentence, over all statements that anybody holds, each
+ * time from the beginning. Independent of lib/proto/roster but for the codec and the walk over what
+ * a roster holds. Of what the simulator's users do not ask for nothing is here: conditions of
+ * invites, other names, contests for a name.
  */
 #ifndef PV_SIM_RULEBOOK_H
 #define PV_SIM_RULEBOOK_H

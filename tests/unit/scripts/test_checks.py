@@ -143,7 +143,7 @@ class Docs(Tree):
         return docs.problems
 
     def test_what_there_is_is_documented(self):
-        self.assertEqual(self.problems("docs/PROTOCOL.md", "| type |", "| type |", "check_tables"), [])
+        self.assertEqual(self.problems("docs/PROTOCOL-PEERS.md", "| type |", "| type |", "check_tables"), [])
 
     def test_a_part_that_is_not_in_the_engine_is_named(self):
         said = self.problems("daemon/core/engine.c", "    &pv_part_dns,\n", "", "check_parts")

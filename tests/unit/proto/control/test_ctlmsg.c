@@ -34,7 +34,7 @@ static const struct pv_ctl_asker two_askers[] = {
 };
 static const char *const two_stun[] = {"coord.example:3478", "[2001:db8::1]:3478"};
 
-/* One of each, in the order of the table in docs/PROTOCOL.md. */
+/* One of each, in the order of the table in docs/PROTOCOL-COORDINATOR.md. */
 static size_t every_message(struct pv_ctl_msg out[static 42])
 {
     size_t n = 0;

@@ -47,7 +47,7 @@ static struct pv_hybrid_key derive(struct exchange *x)
     return key;
 }
 
-/* Computed by tests/vectors/hybrid.py from the text of PROTOCOL.md. */
+/* Computed by tests/vectors/hybrid.py from the text of PROTOCOL-PEERS.md. */
 PV_TEST(the_key_is_the_documented_one)
 {
     struct exchange x;
