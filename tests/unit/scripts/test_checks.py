@@ -133,7 +133,9 @@ class Docs(Tree):
     def problems(self, path, old, new, check):
         docs = load("check-docs")
         for tree in ("docs", "lib", "daemon", "coordinator"):
-            shutil.copytree(os.path.join(ROOT, tree), tree)
+            shutil.copytree(os.path.join(ROOT, tree), tree, dirs_exist_ok=True)
+        for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+            shutil.copy(os.path.join(ROOT, page), page)
         with open(path, encoding="utf-8") as f:
             text = f.read()
         self.assertIn(old, text)
@@ -144,6 +146,22 @@ class Docs(Tree):
 
     def test_what_there_is_is_documented(self):
         self.assertEqual(self.problems("docs/PROTOCOL-PEERS.md", "| type |", "| type |", "check_tables"), [])
+
+    def test_a_reference_leads_to_a_document_and_a_section_that_are_there(self):
+        page, old, title = "lib/proto/chat/proof.c", 'PROTOCOL-PEERS.md "Proof of the daemon"', '"Proof of the daemon"'
+        for words, said in ((f"PROTOCOL-PEERS.md {title}", []),
+                            (f'PROTOCOL-PEERS.md {title} and "Stored\n * copies"', []),
+                            (f"PROTOCOL.md {title}", [f"docs/PROTOCOL.md has no heading {title}"]),
+                            (f'PROTOCOL-PEERS.md {title} and "Waves"', ['docs/PROTOCOL-PEERS.md has no heading "Waves"']),
+                            ("PROTOCOL-WAVES" + ".md", ["there is no document PROTOCOL-WAVES" + ".md"])):
+            with self.subTest(words):
+                found = self.problems(page, old, words, "check_references")
+                self.assertEqual([p.split(": ", 1)[1] for p in found], said)
+
+    def test_a_title_of_another_piece_of_a_document_names_the_piece(self):
+        found = self.problems("docs/PROTOCOL-PEERS.md", 'PROTOCOL-COORDINATOR "Signals"', '"Signals"', "check_references")
+        self.assertEqual([p.split(": ", 1)[1] for p in found],
+                         ['"Signals" is in docs/PROTOCOL-COORDINATOR.md: name that before it'])
 
     def test_a_part_that_is_not_in_the_engine_is_named(self):
         said = self.problems("daemon/core/engine.c", "    &pv_part_dns,\n", "", "check_parts")
