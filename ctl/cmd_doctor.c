@@ -232,6 +232,15 @@ static void look_at_way_out(struct page *p, const json_t *status)
     }
 }
 
+/* Friends may share two networks, so it is said and no fault. */
+static void look_at_shared_names(struct page *p, json_t *status)
+{
+    char text[PV_CLI_SHARED_BUF];
+    pv_cli_add_shared_names(status);
+    for (size_t i = 0; pv_cli_shared_name(status, i, text); i++)
+        put(p, "names", true, "", "%s", text);
+}
+
 /* The problems that p2pvpnd names itself, the clock among them; each sentence says what to do. */
 static void look_at_problems(struct page *p, const json_t *status)
 {
@@ -291,6 +300,7 @@ static int doctor(struct pv_cli *cli)
         look_at_network(&p, status);
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
+        look_at_shared_names(&p, status);
         look_at_problems(&p, status);
     }
     json_decref(status);
@@ -317,8 +327,8 @@ const struct pv_command pv_cmds_doctor[] = {
         .summary = "go through everything this node needs, and say what to do",
         .details =
             "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-            "coordinator, UDP, NAT, port mapping, clock, and the problems of status. Exit code\n"
-            "0: all is well.\n",
+            "coordinator, UDP, NAT, port mapping, names that two networks have, clock, and the\n"
+            "problems of status. Exit code 0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -552,6 +552,13 @@ static void status_drops(struct pv_table *t, const json_t *s)
     }
 }
 
+static void status_names(struct pv_table *t, const json_t *s)
+{
+    char text[PV_CLI_SHARED_BUF];
+    for (size_t i = 0; pv_cli_shared_name(s, i, text); i++)
+        row(t, i == 0 ? "names" : "", PV_YELLOW, text);
+}
+
 static int print_status(struct pv_cli *cli, const json_t *s)
 {
     const json_t *problems = json_object_get(s, "problems"), *problem;
@@ -566,6 +573,7 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_binding(&t, s);
     status_portmaps(&t, s);
     status_people(&t, s);
+    status_names(&t, s);
     status_lan(&t, s);
     status_datapath(&t, s);
     status_pq(&t, s);
@@ -602,6 +610,7 @@ static int status(struct pv_cli *cli)
         if (watch && cli->colour)
             /* ECMA-48: CUP moves the cursor home, ED 2 erases the screen. */
             fputs("\033[H\033[2J", cli->out);
+        pv_cli_add_shared_names(body);
         if (cli->json)
             pv_cli_print_json(cli, body);
         else if (!cli->quiet)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl/commands.h"
+#include "nss/find.h"
 #include "sys/proc/clock.h"
 
 enum {
@@ -113,6 +114,49 @@ static int networks(struct pv_cli *cli)
     }
     json_decref(list);
     return code;
+}
+
+/* --- names that two networks have ---------------------------------------------------------- */
+
+enum {
+    SHARED_MAX = 8, /* that are shown */
+};
+
+void pv_cli_add_shared_names(json_t *status)
+{
+    struct pv_nss_shared found[SHARED_MAX];
+    const char *self = pv_json_text(json_object_get(status, "self"), "name", "");
+    size_t n = pv_nss_find_shared(PV_INSTANCE_RUN, found, SHARED_MAX);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n && i < SHARED_MAX; i++) {
+        const struct pv_nss_shared *s = &found[i];
+        /* A machine is called the same in all its networks, and that misleads nobody. */
+        if (strcmp(s->name, self) != 0)
+            (void)json_array_append_new(list, json_pack("{s:s, s:[s, s], s:s?}", "name", s->name,
+                                                        "networks", s->of[0], s->of[1], "means",
+                                                        s->means_first ? s->of[0] : NULL));
+    }
+    (void)json_object_set_new(status, "shared_names", list);
+}
+
+bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_SHARED_BUF])
+{
+    const json_t *s = json_array_get(json_object_get(status, "shared_names"), i),
+                 *networks = json_object_get(s, "networks");
+    const char *name = pv_json_text(s, "name", "?"), *means = pv_json_text(s, "means", NULL);
+    const char *a = json_string_value(json_array_get(networks, 0)),
+               *b = json_string_value(json_array_get(networks, 1));
+    if (a == NULL || b == NULL)
+        return false;
+    if (means != NULL)
+        snprintf(buf, PV_CLI_SHARED_BUF,
+                 "%s is in %s and in %s: alone it means %s's, %s.%s.p2p the other", name, a, b,
+                 means, name, b);
+    else
+        snprintf(buf, PV_CLI_SHARED_BUF,
+                 "%s is in %s and in %s: alone it means nobody, say %s.%s.p2p or %s.%s.p2p", name,
+                 a, b, name, a, name, b);
+    return true;
 }
 
 const struct pv_command pv_cmds_networks[] = {

@@ -10,6 +10,10 @@
 
 #include "ctl/lib/cli.h"
 
+enum {
+    PV_CLI_SHARED_BUF = 512, /* two names and two networks in a sentence */
+};
+
 /* One group each; the last row has a NULL name. */
 extern const struct pv_command pv_cmds_network[];
 extern const struct pv_command pv_cmds_coordinators[];
@@ -27,6 +31,12 @@ extern const struct pv_command pv_cmds_completion[];
 
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
 int pv_cli_deny_rule(struct pv_cli *cli);
+
+/* Adds "shared_names" to a status: the short names that two networks of this machine have, but for
+ * this machine's own, as [{"name","networks":[2],"means"}]; means: whose it is, null: nobody's. */
+void pv_cli_add_shared_names(json_t *status);
+/* The i-th of them as a sentence in buf; false: there is none. */
+bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_SHARED_BUF]);
 
 /* All groups in the order of the overview; NULL behind the last. */
 extern const struct pv_command *const pv_commands[];

@@ -29,7 +29,35 @@ struct file_names {
     size_t n;
 };
 
-/* The *.names of the directory in alphabetical order, so that every call asks them in the same. */
+/* How much of a file's name is that of its daemon: "work" in "work.names" and "work.recent.names",
+ * where those are who came lately. */
+static size_t daemon_len(const char *file)
+{
+    static const char recent[] = ".recent";
+    size_t len = strlen(file) - strlen(".names");
+    size_t less = len > strlen(recent) ? len - strlen(recent) : len;
+    return strncmp(file + less, recent, strlen(recent)) == 0 ? less : len;
+}
+
+static bool are_of_one_daemon(const char *a, const char *b)
+{
+    size_t n = daemon_len(a);
+    return n == daemon_len(b) && memcmp(a, b, n) == 0;
+}
+
+/* Is it the first network's? The others' daemons cannot be called so (ctl/lib/instance.h). */
+static bool is_first(const char *file)
+{
+    return are_of_one_daemon(file, "p2pvpnd.names");
+}
+
+static bool stands_before(const char *a, const char *b)
+{
+    return is_first(a) != is_first(b) ? is_first(a) : strcmp(a, b) < 0;
+}
+
+/* The *.names of the directory, the first network's before the others, these in alphabetical order,
+ * so that every call asks them in the same. */
 static void list_files(DIR *dir, struct file_names *ret_files)
 {
     static const char suffix[] = ".names";
@@ -42,7 +70,7 @@ static void list_files(DIR *dir, struct file_names *ret_files)
             continue;
         size_t at = ret_files->n++;
         /* Insertion sort: there are a handful of files at most. */
-        while (at > 0 && strcmp(ret_files->name[at - 1], entry->d_name) > 0) {
+        while (at > 0 && stands_before(entry->d_name, ret_files->name[at - 1])) {
             memcpy(ret_files->name[at], ret_files->name[at - 1], FILE_NAME_BUF);
             at--;
         }
@@ -100,9 +128,9 @@ static int read_whole(int fd, uint8_t *dst, size_t size)
     return PV_OK;
 }
 
-/* O_NONBLOCK: a FIFO in place of the file must not hang every program that resolves a name. */
-static int search_file(int dir_fd, const char *name, struct wanted *want,
-                       struct pv_nss_found *ret_found)
+/* O_NONBLOCK: a FIFO in place of the file must not hang every program that resolves a name. The
+ * caller frees the bytes. */
+static int read_file(int dir_fd, const char *name, uint8_t **ret_bytes, struct pv_view *ret_view)
 {
     struct stat st;
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -117,8 +145,24 @@ static int search_file(int dir_fd, const char *name, struct wanted *want,
         r = bytes == NULL ? PV_ERR_NOMEM : read_whole(fd, bytes, (size_t)st.st_size);
     }
     close(fd);
-    if (r == PV_OK)
-        r = search(pv_view(bytes, (size_t)st.st_size), want, ret_found);
+    if (r < 0) {
+        free(bytes);
+        return r;
+    }
+    *ret_bytes = bytes;
+    *ret_view = pv_view(bytes, (size_t)st.st_size);
+    return PV_OK;
+}
+
+static int search_file(int dir_fd, const char *name, struct wanted *want,
+                       struct pv_nss_found *ret_found)
+{
+    uint8_t *bytes;
+    struct pv_view view;
+    int r = read_file(dir_fd, name, &bytes, &view);
+    if (r < 0)
+        return r;
+    r = search(view, want, ret_found);
     free(bytes);
     return r;
 }
@@ -130,25 +174,10 @@ static bool is_same(const struct pv_nss_found *a, const struct pv_nss_found *b)
            pv_addr_equal_ip(&a->ip6, &b->ip6);
 }
 
-/* How much of a file's name is that of its daemon: "work" in "work.names" and "work.recent.names",
- * where those are who came lately. */
-static size_t daemon_len(const char *file)
-{
-    static const char recent[] = ".recent";
-    size_t len = strlen(file) - strlen(".names");
-    size_t less = len > strlen(recent) ? len - strlen(recent) : len;
-    return strncmp(file + less, recent, strlen(recent)) == 0 ? less : len;
-}
-
-static bool are_of_one_daemon(const char *a, const char *b)
-{
-    size_t n = daemon_len(a);
-    return n == daemon_len(b) && memcmp(a, b, n) == 0;
-}
-
-/* A short name that two networks have is nobody's, and so is a network that two daemons say is
- * theirs: whom a message reaches must depend neither on the order of files nor on what the daemon
- * of another network writes into its own. */
+/* The first network keeps what it has, whatever others call themselves. Else a short
+ * name that two networks have is nobody's, and so is a network that two daemons say is theirs: whom
+ * a message reaches must depend neither on the order of files nor on what the daemon of another
+ * network writes into its own. */
 static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_found)
 {
     struct file_names files;
@@ -161,6 +190,9 @@ static int find(const char *path, struct wanted *want, struct pv_nss_found *ret_
         return errno == ENOENT || errno == ENOTDIR ? PV_ERR_NOT_FOUND : -errno;
     list_files(dir, &files);
     for (size_t i = 0; i < files.n; i++) {
+        if ((status == PV_OK || claimant != NULL) && is_first(files.name[0]) &&
+            !is_first(files.name[i]))
+            break;
         want->claimed = false;
         int r = search_file(dirfd(dir), files.name[i], want, &found);
         several =
@@ -191,6 +223,76 @@ int pv_nss_by_addr(const char *dir, const struct pv_addr *addr, struct pv_nss_fo
 {
     struct wanted want = {.addr = addr};
     return find(dir, &want, ret_found);
+}
+
+/* --- names that two networks have ------------------------------------------------------------ */
+
+struct shared_list {
+    struct pv_nss_shared *items;
+    size_t n, cap; /* n counts those that have no place, too */
+};
+
+/* Both are sorted by name. A damaged record ends it. */
+static void compare(const struct pv_names *a, const struct pv_names *b, bool a_is_first,
+                    struct shared_list *list)
+{
+    struct pv_names_entry of_a, of_b;
+    for (uint32_t i = 0, k = 0; i < a->n && k < b->n;) {
+        if (pv_names_at(a, i, &of_a) < 0 || pv_names_at(b, k, &of_b) < 0)
+            return;
+        int order = strcmp(of_a.name, of_b.name);
+        i += order <= 0;
+        k += order >= 0;
+        if (order != 0)
+            continue;
+        if (list->n < list->cap) {
+            struct pv_nss_shared *s = &list->items[list->n];
+            memcpy(s->name, of_a.name, sizeof(s->name));
+            memcpy(s->of[0], a->network, sizeof(s->of[0]));
+            memcpy(s->of[1], b->network, sizeof(s->of[1]));
+            s->means_first = a_is_first;
+        }
+        list->n++;
+    }
+}
+
+/* Those that the i-th file has in common with the files behind it. */
+static void compare_with_rest(int dir_fd, const struct file_names *files, size_t i,
+                              const struct pv_names *names, struct shared_list *list)
+{
+    for (size_t k = i + 1; k < files->n; k++) {
+        uint8_t *bytes;
+        struct pv_view view;
+        struct pv_names others;
+        if (are_of_one_daemon(files->name[i], files->name[k]) ||
+            read_file(dir_fd, files->name[k], &bytes, &view) < 0)
+            continue;
+        if (pv_names_open(view, &others) == PV_OK)
+            compare(names, &others, is_first(files->name[i]), list);
+        free(bytes);
+    }
+}
+
+size_t pv_nss_find_shared(const char *path, struct pv_nss_shared *ret_shared, size_t cap)
+{
+    struct shared_list list = {.items = ret_shared, .cap = cap};
+    struct file_names files;
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return 0;
+    list_files(dir, &files);
+    for (size_t i = 0; i < files.n; i++) {
+        uint8_t *bytes;
+        struct pv_view view;
+        struct pv_names names;
+        if (read_file(dirfd(dir), files.name[i], &bytes, &view) < 0)
+            continue;
+        if (pv_names_open(view, &names) == PV_OK)
+            compare_with_rest(dirfd(dir), &files, i, &names, &list);
+        free(bytes);
+    }
+    closedir(dir);
+    return list.n;
 }
 
 bool pv_nss_is_ours(const char *text)

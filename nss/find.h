@@ -23,12 +23,24 @@ struct pv_nss_found {
     struct pv_addr ip6;
 };
 
-/* "bob" (where only one of this machine's networks has one), "bob.home.p2p". PV_ERR_NOT_FOUND:
- * nobody, also when there is no file; PV_ERR_MALFORMED: only what is no names file stood in the
- * way; -EMFILE and its like. */
+/* "bob" (the first network's, else that of the only other one that has it), "bob.home.p2p". The
+ * first network is the one that p2pvpnctl means without -n (/run/p2pvpn/p2pvpnd.sock).
+ * PV_ERR_NOT_FOUND: nobody, also when there is no file; PV_ERR_MALFORMED: only what is no names
+ * file stood in the way; -EMFILE and its like. */
 PV_MUST_CHECK int pv_nss_by_name(const char *dir, const char *text, struct pv_nss_found *ret_found);
 PV_MUST_CHECK int pv_nss_by_addr(const char *dir, const struct pv_addr *addr,
                                  struct pv_nss_found *ret_found);
+
+/* A short name that two networks of this machine have. */
+struct pv_nss_shared {
+    char name[PV_NAME_BUF];
+    char of[2][PV_NAME_BUF]; /* the networks */
+    bool means_first;        /* by the short name of[0]'s is meant; false: nobody is */
+};
+
+/* Those of the files, at most cap of them, each once for two networks. Returns how many there are;
+ * what cannot be read has none. */
+size_t pv_nss_find_shared(const char *dir, struct pv_nss_shared *ret_shared, size_t cap);
 
 /* Is it a name without a network, "bob" or "bob."? */
 bool pv_nss_is_short(const char *text);

@@ -176,7 +176,7 @@ static bool all_zero(const uint8_t *p, size_t len)
     return true;
 }
 
-static int take_record(const struct pv_names *names, uint32_t i, struct pv_names_entry *ret_entry)
+int pv_names_at(const struct pv_names *names, uint32_t i, struct pv_names_entry *ret_entry)
 {
     const uint8_t *p = record_at(names, i);
     struct pv_names_entry e = {0};
@@ -204,7 +204,7 @@ int pv_names_by_name(const struct pv_names *names, const char *name,
         uint32_t mid = low + (high - low) / 2;
         int r = memcmp(want, record_at(names, mid), sizeof(want));
         if (r == 0)
-            return take_record(names, mid, ret_entry);
+            return pv_names_at(names, mid, ret_entry);
         if (r < 0)
             high = mid;
         else
@@ -235,7 +235,7 @@ int pv_names_by_ip(const struct pv_names *names, const struct pv_addr *ip,
             return PV_ERR_MALFORMED;
         int r = memcmp(ip->ip, record_at(names, number) + at, len);
         if (r == 0)
-            return take_record(names, number, ret_entry);
+            return pv_names_at(names, number, ret_entry);
         if (r < 0)
             high = mid;
         else
@@ -266,7 +266,7 @@ int pv_names_check(const struct pv_names *names)
 {
     struct pv_names_entry e;
     for (uint32_t i = 0; i < names->n; i++) {
-        int r = take_record(names, i, &e);
+        int r = pv_names_at(names, i, &e);
         if (r < 0)
             return r;
         if (i > 0 && memcmp(record_at(names, i - 1), record_at(names, i), PV_NAME_BUF) >= 0)

@@ -54,6 +54,9 @@ PV_MUST_CHECK int pv_names_check(const struct pv_names *names);
 /* name in its canonical form; one label. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the file). */
 PV_MUST_CHECK int pv_names_by_name(const struct pv_names *names, const char *name,
                                    struct pv_names_entry *ret_entry);
+/* The i-th by name, below names->n. PV_ERR_MALFORMED (the file). */
+PV_MUST_CHECK int pv_names_at(const struct pv_names *names, uint32_t i,
+                              struct pv_names_entry *ret_entry);
 /* The port does not matter. PV_ERR_NOT_FOUND, PV_ERR_MALFORMED (the file). */
 PV_MUST_CHECK int pv_names_by_ip(const struct pv_names *names, const struct pv_addr *ip,
                                  struct pv_names_entry *ret_entry);

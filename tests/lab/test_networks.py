@@ -48,12 +48,16 @@ def a_machine_is_in_two_networks_at_once(lab):
     check("to home" not in other.ctl("history", "a").out, "home's line came to work")
     check("to work" in a.ctl("-n", "work", "history", "bob", "-n", 1).out, "-n behind history")
 
-    # Names of both resolve; a short one that both have is nobody's.
+    # Names of both resolve; a short one that both have is the first network's, and that is said.
     use_module(lab, a)
     wait("bob of work to have a name", lambda: getent(a, "hosts", "bob.work.p2p"))
     equal(getent(a, "ahostsv4", "bob.work.p2p")[0], far, "bob.work.p2p")
     equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), "bob.home.p2p")
-    equal(getent(a, "hosts", "bob"), [], "bob, whom both have")
+    equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), "bob, whom both have")
+    shared = a.json("status")["shared_names"]
+    equal(shared, [{"name": "bob", "networks": ["home", "work"], "means": "home"}], "shared names")
+    check("bob is in home and in work: alone it means home's, bob.work.p2p" in a.ctl("status").out, "status")
+    check("bob.work.p2p the other" in a.ctl("doctor", code=None).out, "doctor")
 
     # The second one ends and is started again by its own words, the first goes on.
     a.ctl("-n", "work", "leave", "--forget")

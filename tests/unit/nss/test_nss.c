@@ -27,7 +27,8 @@ static int make(void **state)
 static int drop(void **state)
 {
     struct fixture *f = *state;
-    static const char *const names[] = {"a.names", "b.names", "c.names", "note.txt", "x"};
+    static const char *const names[] = {"a.names",  "b.names", "c.names",      "a.recent.names",
+                                        "note.txt", "x",       "p2pvpnd.names"};
     char path[128];
     for (unsigned i = 0; i < PV_ARRAY_LEN(names); i++) {
         snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
@@ -107,6 +108,43 @@ PV_TEST_IN(a_network_that_two_daemons_claim_is_nobodys, make, drop)
     write_file(f, "a.names", "home", 1, 0644);
     assert_int_equal(pv_nss_by_name(f->dir, "bob.work.p2p", &found), PV_OK);
     assert_int_equal(found.ip4.ip[1], 2);
+}
+
+/* p2pvpnctl without -n means it, and so does a short name; no other daemon can take that away. */
+PV_TEST_IN(the_first_networks_names_come_before_all_others, make, drop)
+{
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    write_file(f, "a.names", "work", 1, 0644);
+    write_file(f, "p2pvpnd.names", "home", 2, 0644);
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_string_equal(found.full, "bob.home.p2p");
+    assert_int_equal(pv_nss_by_name(f->dir, "only-work", &found), PV_OK);
+    write_file(f, "a.names", "home", 1, 0644); /* or so its daemon says */
+    assert_int_equal(pv_nss_by_name(f->dir, "bob.home.p2p", &found), PV_OK);
+    assert_int_equal(found.ip4.ip[1], 2);
+}
+
+PV_TEST_IN(names_of_two_networks_are_found, make, drop)
+{
+    struct fixture *f = *state;
+    struct pv_nss_shared s[2];
+    char path[128];
+    assert_int_equal(pv_nss_find_shared("/nonexistent", s, 2), 0);
+    write_file(f, "a.names", "work", 1, 0644);
+    write_file(f, "a.recent.names", "work", 1, 0644);
+    assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 0); /* they are of one */
+    snprintf(path, sizeof(path), "%s/a.recent.names", f->dir);
+    assert_int_equal(unlink(path), 0);
+    write_file(f, "b.names", "club", 3, 0644);
+    assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 1);
+    assert_string_equal(s[0].name, "bob");
+    assert_false(s[0].means_first);
+    write_file(f, "p2pvpnd.names", "home", 2, 0644);
+    assert_int_equal(pv_nss_find_shared(f->dir, s, 2), 3); /* more than have a place */
+    assert_string_equal(s[0].of[0], "home");
+    assert_string_equal(s[0].of[1], "work");
+    assert_true(s[0].means_first && s[1].means_first);
 }
 
 PV_TEST(short_names_have_no_network)
