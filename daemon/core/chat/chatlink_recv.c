@@ -472,7 +472,7 @@ static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct
 }
 
 /* The lines that may come before the other end has proven itself: the proof, and plain text where
- * that is taken; of a peer whose daemon is older than the proof, everything. */
+ * that is taken. */
 static bool may_come(struct pv_chatlink *link, const struct pv_chatlink_conn *c,
                      struct pv_view line, pv_ns now)
 {

@@ -354,6 +354,7 @@ PV_TEST(nothing_is_taken_of_an_older_daemon_until_it_is_updated)
     run_for(PV_S(100));
     assert_int_equal(w.nodes[1].messages, 0);
     assert_int_equal(w.nodes[0].messages, 0);
+    assert_int_equal(w.nodes[1].opens, 0);
     uint32_t sid = dial();
     type_line(sid, "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n");
     assert_true(closes(sid));

@@ -262,6 +262,28 @@ PV_TEST(peers_without_the_coordinator_are_marked_as_remembered)
     assert_non_null(strstr(all, "\"bob\""));
 }
 
+/* Names and addresses are what people and firewalls know machines by. */
+PV_TEST(peers_say_whose_a_name_and_an_address_were)
+{
+    const struct keys bob = keys_of(7);
+    char was[PV_KEY_TEXT_BUF], name_of[96], ip4_of[96];
+    pv_key_format(bob.pk, was);
+    snprintf(name_of, sizeof(name_of), "\"former\":\"%s\"", was);
+    snprintf(ip4_of, sizeof(ip4_of), "\"ip4_former\":\"%s\"", was);
+    fake_node_member(&x.f, 7, "bob", 7);
+    fake_node_add(&x.f,
+                  make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, bob.pk, NULL, 0));
+    fake_peers_member(&x, 8, "eve", 7);
+    fake_peers_member(&x, 9, "bob", 9);
+    x.f.node.online = true;
+    fake_client_ask(&x, client, "\"cmd\":\"peers\"");
+    const char *all = fake_client_read(&x, client);
+    assert_non_null(strstr(all, name_of));
+    assert_non_null(strstr(all, ip4_of));
+    assert_null(strstr(strstr(all, name_of) + 1, name_of));
+    assert_null(strstr(strstr(all, ip4_of) + 1, ip4_of));
+}
+
 /* In a large network the coordinator is asked who is there; it may go before it answers. */
 PV_TEST(peers_are_answered_when_the_coordinator_goes)
 {

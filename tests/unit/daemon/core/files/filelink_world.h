@@ -6,6 +6,7 @@
 #ifndef PV_TEST_FILELINK_WORLD_H
 #define PV_TEST_FILELINK_WORLD_H
 
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/files/filelink.h"
 #include "tests/unit/test_util.h"
 
@@ -19,6 +20,7 @@ enum {
 /* One daemon and its disk. */
 struct side {
     struct pv_filelink *link;
+    const struct pv_linkkeys *keys; /* NULL: it asks for no proof */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
     bool up;
@@ -68,7 +70,8 @@ static inline bool admits(const void *owner, const uint8_t *pk, bool to)
 static inline void start(int i)
 {
     struct side *s = &w.side[i];
-    const struct pv_filelink_config cfg = {.rng = w.rng, .admits = admits, .owner = s};
+    struct pv_filelink_config cfg = {.rng = w.rng, .keys = s->keys, .admits = admits, .owner = s};
+    memcpy(cfg.own_pk, s->pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
     s->up = true;
 }

@@ -354,6 +354,51 @@ PV_TEST(only_the_receiver_gets_a_file)
     assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_ERR_AGAIN);
 }
 
+/* Alice's secret for bob and his for her. */
+static void tell_secrets(struct pv_linkkeys *const keys[2])
+{
+    struct pv_linkkeys_transmit tx;
+    for (int i = 0; i < 4; i++) {
+        while (pv_linkkeys_poll_transmit(keys[i % 2], &tx) == PV_OK)
+            (void)pv_linkkeys_take(keys[1 - i % 2], w.side[i % 2].pk,
+                                   pv_view(tx.body, sizeof(tx.body)), w.now);
+    }
+}
+
+/* Any user of bob's machine could ask alice, or answer her, in its stead. */
+PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
+{
+    struct pv_linkkeys_seen seen = {.described = true, .there = true};
+    struct pv_linkkeys *keys[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pv_linkkeys_new(&keys[i], &w.rng, w.side[i].pk), PV_OK);
+        w.side[i].auto_max = PV_FILE_SIZE_MAX;
+    }
+    kill_side(0);
+    w.side[0].keys = keys[0];
+    start(0);
+    (void)pv_linkkeys_look(keys[0], w.side[1].pk, &seen, w.now);
+    assert_int_equal(pv_linkkeys_state(keys[0], w.side[1].pk), PV_LINKKEYS_OLD);
+    tell_presence();
+    uint32_t out = must_offer(0, "hers", 10), in = must_offer(1, "his", 10);
+    turns(600);
+    assert_int_equal(pv_filelink_at(w.side[1].link, 1)->state, PV_FILE_ACCEPTED);
+    assert_int_not_equal(file(0, out)->state, PV_FILE_DONE);
+    assert_int_not_equal(file(1, in)->state, PV_FILE_DONE);
+    /* He updates: she fetches. A request without a proof gets nothing of hers all the same. */
+    seen.capable = true;
+    (void)pv_linkkeys_look(keys[0], w.side[1].pk, &seen, w.now);
+    tell_secrets(keys);
+    assert_int_equal(pv_linkkeys_state(keys[0], w.side[1].pk), PV_LINKKEYS_CONFIRMED);
+    tell_presence();
+    turns(600);
+    assert_int_equal(file(1, in)->state, PV_FILE_DONE);
+    assert_int_not_equal(file(0, out)->state, PV_FILE_DONE);
+    kill_side(0);
+    for (int i = 0; i < 2; i++)
+        pv_linkkeys_free(keys[i]);
+}
+
 PV_TEST(connections_that_do_not_ask_are_closed_and_few)
 {
     struct pv_fileop op;

@@ -594,10 +594,15 @@ PV_TEST(strangers_and_late_results_change_nothing)
 {
     struct world w;
     struct pv_portmapjob_result r = {.status = PV_OK, .external_port = 9, .lifetime = 100};
-    uint8_t junk[60] = {2, 129};
+    uint8_t junk[60] = {2, 129}, restarted[24] = {2, 128};
     struct pv_addr from = LOCAL;
     begin(&w);
-    run(&w, PV_S(2));
+    run(&w, PV_S(30));
+    unsigned asked = w.asked;
+    from.port = 5351;
+    pv_mapper_handle_router(w.m, &from, pv_view(restarted, 24), w.now);
+    run(&w, PV_S(6));
+    assert_int_equal(w.asked, asked); /* the router's own word makes it ask */
     pv_mapper_handle_job(w.m, 1, &r, w.now);
     pv_mapper_handle_job(w.m, 0, &r, w.now);
     from.port = 5351;

@@ -549,6 +549,22 @@ PV_TEST(forged_senders_are_refused_and_counted)
     assert_string_equal(w.n[ANNA].said, "all is well");
 }
 
+PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
+{
+    struct pv_room_record text = {.type = PV_ROOM_TEXT, .seq = 1, .text = pv_view("hi", 2)};
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, BOB, false);
+    connect(BOB, EVE, true);
+    assert_int_equal(eve_hands(BOB, text, ANNA, ANNA), PV_OK);
+    run_for(PV_S(10));
+    assert_string_equal(w.n[BOB].said, "");
+    assert_int_equal(accept_room(BOB, "crew"), PV_OK);
+    assert_int_equal(eve_hands(BOB, text, ANNA, ANNA), PV_OK);
+    assert_string_equal(w.n[BOB].said, "hi");
+}
+
 PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
