@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Two coordinators on one PostgreSQL database: both serve and know of each other, whatever becomes
  * of one; and what they say when the database is not there. */
+#include <linux/capability.h>
+
 #include "coordinator/keys.h"
 #include "tests/unit/coordinator/coord_run.h"
 #include "tests/unit/coordinator/store/pg_line.h"
@@ -220,11 +222,31 @@ PV_TEST(a_database_that_is_away_is_waited_for)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* Nothing of root's but the rights to open ports, and of these none that no port needs. */
+static void assert_few_rights(pid_t pid)
+{
+    char path[64], line[128];
+    unsigned uid = 0;
+    unsigned long long caps = ~0ull;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        (void)sscanf(line, "Uid:\t%u", &uid);
+        (void)sscanf(line, "CapPrm:\t%llx", &caps);
+    }
+    fclose(f);
+    assert_int_not_equal(uid, 0);
+    assert_int_equal(caps & ~(1ull << CAP_NET_ADMIN), 0);
+}
+
 PV_TEST(it_waits_for_a_database_that_starts_later)
 {
     pg_server_stop(&server, SIGINT);
     struct program a = start(0);
     status_until(0, "is it running and reachable?");
+    if (geteuid() == 0)
+        assert_few_rights(a.pid);
     /* The settings to be read again are read when it serves. */
     struct program p = START("reload", "--state", state_of[0]);
     assert_int_equal(finish(&p), 1);

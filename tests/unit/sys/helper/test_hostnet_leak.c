@@ -64,7 +64,8 @@ enum how {
     BOUND_TO_ADDRESS,
     BY_INTERFACE, /* IP_UNICAST_IF, as systemd-resolved sends */
     BOUND_TO_DEVICE,
-    MARKED, /* as our own sockets */
+    FROM_OUR_PORT, /* as a program that got it when the daemon was off */
+    MARKED,        /* as our own sockets */
     HOWS,
 };
 
@@ -75,8 +76,8 @@ static void send_udp4(enum how how, const char *to, uint16_t port)
     const uint32_t mark = PV_NETWORDS_MARK, index = htonl(if_nametoindex("lan0"));
     inet_pton(AF_INET, to, &sa.sin_addr);
     inet_pton(AF_INET, "192.168.1.5", &from.sin_addr);
-    from.sin_port = 0;
-    if (how == BOUND_TO_ADDRESS)
+    from.sin_port = how == FROM_OUR_PORT ? htons(OWN_PORT) : 0;
+    if (how == BOUND_TO_ADDRESS || how == FROM_OUR_PORT)
         (void)bind(fd, (struct sockaddr *)&from, sizeof(from));
     if (how == BY_INTERFACE)
         (void)setsockopt(fd, IPPROTO_IP, IP_UNICAST_IF, &index, sizeof(index));
