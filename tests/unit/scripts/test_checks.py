@@ -203,6 +203,46 @@ class Docs(Tree):
         self.assertIn("the reason wave of", said[0])
 
 
+class Promises(Tree):
+    """check-docs on SECURITY.md with something added, beside the tests there are."""
+
+    def problems(self, old, new, check):
+        docs = load("check-docs")
+        with open(os.path.join(ROOT, "docs/SECURITY.md"), encoding="utf-8") as f:
+            text = f.read()
+        self.assertIn(old, text)
+        self.write("docs/SECURITY.md", text.replace(old, new, 1))
+        for tree in ("tests", "scripts"):
+            if not os.path.exists(tree):
+                os.symlink(os.path.join(ROOT, tree), tree)
+        docs.ROOT = pathlib.Path(self.tree.name)
+        getattr(docs, check)()
+        return docs.problems
+
+    def test_each_test_that_a_document_names_is_there(self):
+        self.assertEqual(self.problems("## Trust", "## Trust", "check_tests"), [])
+        said = self.problems("## Trust", "`unit/nobody` `lab/flood.strangers_by_pigeon` `sim/evil` `unit/door.man`\n## Trust",
+                             "check_tests")
+        self.assertEqual([p.split(": ", 1)[1] for p in said], [
+            "there is no test unit/nobody", "lab/flood has no test strangers_by_pigeon", "unit/door has no test man"])
+
+    def test_each_promise_has_a_test(self):
+        for title, added, said in (
+                ("## Trust", "", []),
+                ("## Trust", "Nobody hears you.", ["no test behind: Nobody hears you."]),
+                ("## Trust", "Nobody hears you (`unit/door`). Nobody sees you.", ["no test behind: Nobody hears you"]),
+                ("## Trust", "Nobody hears you (`unit/door`).", []),
+                ("## Trust", "Men are mortal (no promise).", []),
+                ("## TLS", "- Nobody\n  hears you.\n- Nobody (`unit/door`).", ["no test behind: - Nobody"]),
+                ("## TLS", "| a | test |\n|---|---|\n| b | reading |\n| c | `sim/evil` |\n| d | |",
+                 ["a row without a test", "a row without a test"]),
+                ("## Known gaps", "- Anybody hears you.", [])):
+            problems = self.problems(title, f"{title}\n\n{added}", "check_promises")
+            self.assertEqual(len(problems), len(said), problems)
+            for problem, words in zip(problems, said):
+                self.assertIn(words, problem)
+
+
 class Size(Tree):
     def problems(self, body):
         """The problems that check-size names in a function of these lines."""
