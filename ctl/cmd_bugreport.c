@@ -313,7 +313,7 @@ const struct pv_command pv_cmds_bugreport[] = {
     {
         .name = "bugreport",
         .args = "[-o FILE] [--redact]",
-        .summary = "one file with what is known of this node, for who looks for a fault",
+        .summary = "one file with what this node knows, to look for a fault",
         .details = "  -o, --output FILE  instead of p2pvpn-bugreport.txt; never over a file\n"
                    "  --redact           without names, addresses and keys: each becomes a number\n"
                    "Versions, status, peers, why and trace of each, metrics, configuration. No\n"

@@ -182,7 +182,7 @@ const struct pv_command pv_cmds_completion[] = {
     {
         .name = "completion",
         .args = "bash|zsh|fish",
-        .summary = "a script that completes commands, options and names in a shell",
+        .summary = "a script by which a shell completes commands and names",
         .details = "Installing p2pvpn puts them in their places. Where it did not, in ~/.bashrc:\n"
                    "source <(p2pvpnctl completion bash)\n",
         .example = "p2pvpnctl completion fish >~/.config/fish/completions/p2pvpnctl.fish",

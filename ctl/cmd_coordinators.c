@@ -4,6 +4,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/lib/secret.h"
+#include "ctl/told.h"
 
 enum {
     MOVE_S = 60, /* a new coordinator is given everything, and the former one is told */
@@ -46,13 +47,6 @@ static int print_moved(struct pv_cli *cli, const json_t *body)
         pv_cli_note(cli,
                     "a member that nobody reaches: `p2pvpnctl network coordinators token`, and "
                     "`p2pvpnctl join TOKEN` there");
-    return 0;
-}
-
-/* With --quiet, too: the token is what a script wants. */
-static int print_token(struct pv_cli *cli, const json_t *body)
-{
-    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
     return 0;
 }
 
@@ -110,7 +104,7 @@ static int network(struct pv_cli *cli)
     }
     if (strcmp(what, "token") == 0 && n == 2) {
         pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_TOKEN, 0);
-        return pv_cli_ask_and_print(cli, &req, print_token);
+        return pv_cli_ask_and_print(cli, &req, pv_cli_print_token);
     }
     if (strcmp(what, "add") == 0 && n == 3) {
         pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADD, 0);
@@ -138,11 +132,11 @@ const struct pv_command pv_cmds_coordinators[] = {
                 "token]",
         .summary = "where this network's coordinators are; move it to another",
         .details =
-            "  add URL      another coordinator takes the network in and is preferred from now "
-            "on;\n"
-            "               the former ones stay in the list, for when it is away\n"
+            "  add URL      another coordinator takes the network in and is preferred from\n"
+            "               now on; the former ones stay in the list, for when it is away\n"
             "  remove       COORDINATOR is a key, an address or a host of the list\n"
-            "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas between\n"
+            "  address      it is at ADDRESSES now: HOST:PORT or tls:HOST:PORT, commas\n"
+            "               between\n"
             "  token        for members who hear of a change by nobody: \"join TOKEN\" there\n"
             "Changes need an admin's node. Members follow by themselves.\n",
         .example =

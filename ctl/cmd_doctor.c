@@ -272,8 +272,9 @@ static void print_page(const struct page *p)
         bool well = pv_json_bool(check, "well");
         const char *todo = pv_json_text(check, "todo", "");
         enum pv_colour colour = well ? PV_GREEN : PV_RED;
-        fprintf(cli->out, "%s%-4s%s %-13s ", pv_colour_on(colour, cli->colour), well ? "ok" : "!!",
-                pv_colour_off(colour, cli->colour), pv_json_text(check, "name", "?"));
+        fprintf(cli->out, "%s%-4s%s %-13s ", pv_colour_on(colour, cli->screen.colour),
+                well ? "ok" : "!!", pv_colour_off(colour, cli->screen.colour),
+                pv_json_text(check, "name", "?"));
         pv_show_text(cli->out, pv_json_text(check, "text", ""));
         fputc('\n', cli->out);
         if (todo[0] != '\0' && !well)
@@ -325,10 +326,9 @@ const struct pv_command pv_cmds_doctor[] = {
         .name = "doctor",
         .args = "",
         .summary = "go through everything this node needs, and say what to do",
-        .details =
-            "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
-            "coordinator, UDP, NAT, port mapping, names that two networks have, clock, and the\n"
-            "problems of status. Exit code 0: all is well.\n",
+        .details = "TUN, disk, names, group, p2pvpnd, versions, rights, network, interface, MTU,\n"
+                   "coordinator, UDP, NAT, port mapping, names that two networks have, clock, and\n"
+                   "the problems of status. Exit code 0: all is well.\n",
         .example = "p2pvpnctl doctor",
         .run = doctor,
     },

@@ -18,8 +18,8 @@ static double wall_s(void)
 
 /* --- peers --------------------------------------------------------------------------------- */
 
-/* "direct 192.0.2.1:5000", "relay 203.0.113.5:3478", "-" */
-static void path_cell(struct pv_table *t, const json_t *path)
+/* "direct", with all "direct 192.0.2.1:5000"; "-": nothing has been sent to it lately. */
+static void path_cell(struct pv_table *t, const json_t *path, bool all)
 {
     char text[PV_SHOW_BUF];
     const char *type = pv_json_text(path, "type", "none");
@@ -29,48 +29,60 @@ static void path_cell(struct pv_table *t, const json_t *path)
         return;
     }
     /* The precision keeps a cell of the table within its buffer: the strings are the daemon's. */
-    snprintf(text, sizeof(text), "%s %.70s", type,
-             pv_json_text(path, relay ? "via" : "remote", ""));
+    snprintf(text, sizeof(text), "%s%s%.70s", type, all ? " " : "",
+             all ? pv_json_text(path, relay ? "via" : "remote", "") : "");
     pv_table_cell(t, relay ? PV_YELLOW : PV_GREEN, text);
 }
 
-/* Everything that is not known is "-": an empty cell would look like a mistake in the table. */
-static void peer_row(struct pv_table *t, const json_t *peer, double now)
+static void state_cell(struct pv_table *t, const json_t *peer, double now)
 {
-    char text[PV_SHOW_BUF], rx[PV_SHOW_BUF];
-    const json_t *path = json_object_get(peer, "path");
-    double rtt = pv_json_real(path, "rtt_ms", -1), loss = pv_json_real(path, "loss", -1);
-    double shake = pv_json_real(peer, "last_handshake", 0);
+    char text[PV_SHOW_BUF], ago[PV_AMOUNT_BUF];
     double seen = pv_json_real(peer, "last_seen", 0);
     bool online = pv_json_bool(peer, "online");
-
-    snprintf(text, sizeof(text), "%.63s%s", pv_json_text(peer, "name", "?"),
-             pv_json_bool(peer, "admin") ? " (admin)" : "");
-    pv_table_cell(t, PV_BOLD, text);
-    pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
     if (strcmp(pv_json_text(peer, "state", "member"), "waiting") == 0)
         snprintf(text, sizeof(text), "asks to be admitted, from %.60s",
                  pv_json_text(peer, "asks_from", "somewhere"));
     else if (strcmp(pv_json_text(peer, "state", "member"), "expired") == 0)
         snprintf(text, sizeof(text), "expired %.60s ago",
-                 pv_duration_format(now - pv_json_real(peer, "expires", now), rx));
+                 pv_duration_format(now - pv_json_real(peer, "expires", now), ago));
     else if (!online && seen > 0)
-        snprintf(text, sizeof(text), "offline, seen %.60s ago", pv_duration_format(now - seen, rx));
+        snprintf(text, sizeof(text), "offline, seen %.60s ago",
+                 pv_duration_format(now - seen, ago));
     else
         snprintf(text, sizeof(text), "%s", online ? "online" : "offline");
     pv_table_cell(t, online ? PV_GREEN : PV_DIM, text);
-    path_cell(t, path);
-    /* -1 stands for "not measured": a round trip of 0 ms is a value. */
-    pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
+}
+
+/* Only --long shows these: 80 columns have no room for them. */
+static void counters_cells(struct pv_table *t, const json_t *peer, double now)
+{
+    char text[PV_SHOW_BUF], amount[PV_AMOUNT_BUF];
+    double loss = pv_json_real(json_object_get(peer, "path"), "loss", -1);
+    double shake = pv_json_real(peer, "last_handshake", 0);
     snprintf(text, sizeof(text), "%.0f %%", loss * 100);
     pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
-    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "rx_bytes", 0), rx));
-    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "tx_bytes", 0), text));
-    if (shake > 0) {
-        pv_duration_format(now - shake, rx);
-        snprintf(text, sizeof(text), "%.60s ago", rx);
-    }
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "rx_bytes", 0), amount));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(peer, "tx_bytes", 0), amount));
+    if (shake > 0)
+        snprintf(text, sizeof(text), "%.60s ago", pv_duration_format(now - shake, amount));
     pv_table_cell(t, PV_PLAIN, shake > 0 ? text : "never");
+}
+
+/* Everything that is not known is "-": an empty cell would look like a mistake in the table. */
+static void peer_row(struct pv_table *t, const json_t *peer, double now, bool all)
+{
+    char text[PV_SHOW_BUF];
+    const json_t *path = json_object_get(peer, "path");
+    double rtt = pv_json_real(path, "rtt_ms", -1);
+    snprintf(text, sizeof(text), "%.63s%s", pv_json_text(peer, "name", "?"),
+             pv_json_bool(peer, "admin") ? " (admin)" : "");
+    pv_table_cell(t, PV_BOLD, text);
+    pv_table_cell(t, PV_PLAIN, pv_json_text(peer, "ip4", pv_json_text(peer, "ip6", "-")));
+    path_cell(t, path, all);
+    /* -1 stands for "not measured": a round trip of 0 ms is a value. */
+    pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
+    if (all)
+        counters_cells(t, peer, now);
 }
 
 /* "guests, printers" */
@@ -123,28 +135,43 @@ static void note_former(struct pv_cli *cli, const json_t *peer, double now)
                     pv_show_time(ip4_since, now, when), ip4_former);
 }
 
+/* The state stands last, where a long one has room below itself. */
+static void peers_table(struct pv_table *t, const json_t *list, bool all)
+{
+    static const char *const head[] = {"NAME", "ADDRESS",  "PATH", "RTT",
+                                       "LOSS", "RECEIVED", "SENT", "HANDSHAKE"};
+    enum {
+        SHORT = 4
+    };
+    bool tags = has_tags(list);
+    size_t columns = all ? PV_ARRAY_LEN(head) : SHORT, i;
+    double now = wall_s();
+    const json_t *peer;
+    pv_table_begin(t, columns + (tags ? 2 : 1));
+    for (i = 0; i < columns; i++)
+        pv_table_cell(t, PV_BOLD, head[i]);
+    if (tags)
+        pv_table_cell(t, PV_BOLD, "TAGS");
+    pv_table_cell(t, PV_BOLD, "STATE");
+    json_array_foreach(list, i, peer)
+    {
+        peer_row(t, peer, now, all);
+        if (tags)
+            tags_cell(t, json_object_get(peer, "tags"));
+        state_cell(t, peer, now);
+    }
+}
+
 static int print_peers(struct pv_cli *cli, const json_t *body)
 {
-    static const char *const head[] = {"NAME", "ADDRESS",  "STATE", "PATH",      "RTT",
-                                       "LOSS", "RECEIVED", "SENT",  "HANDSHAKE", "TAGS"};
     const json_t *list = json_object_get(body, "peers"), *peer;
-    bool tags = has_tags(list);
-    size_t columns = PV_ARRAY_LEN(head) - (tags ? 0 : 1);
-    double now = wall_s();
     struct pv_table t;
     size_t i;
-
     /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
-    pv_table_begin_headed(&t, head, columns);
-    json_array_foreach(list, i, peer)
-    {
-        peer_row(&t, peer, now);
-        if (tags)
-            tags_cell(&t, json_object_get(peer, "tags"));
-        note_former(cli, peer, now);
-    }
+    peers_table(&t, list, cli->all);
+    json_array_foreach(list, i, peer) note_former(cli, peer, wall_s());
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
     return pv_cli_print_table(cli, &t);
@@ -580,16 +607,16 @@ static int print_status(struct pv_cli *cli, const json_t *s)
     status_drops(&t, s);
     if (json_is_string(json_object_get(s, "confined")))
         row(&t, "confined", PV_PLAIN, pv_json_text(s, "confined", ""));
-    if (pv_table_print(&t, cli->out, cli->colour) < 0)
-        return pv_cli_no_memory(cli);
+    if (pv_cli_print_table(cli, &t) != 0)
+        return PV_CTLAPI_FAILED;
     json_array_foreach(problems, i, problem)
     {
-        fputs(pv_colour_on(PV_RED, cli->colour), cli->out);
+        fputs(pv_colour_on(PV_RED, cli->screen.colour), cli->out);
         fputs("problem: ", cli->out);
         /* A problem may quote a text from elsewhere: pv_show_text() takes control characters
          * out. */
         pv_show_text(cli->out, json_string_value(problem));
-        fputs(pv_colour_off(PV_RED, cli->colour), cli->out);
+        fputs(pv_colour_off(PV_RED, cli->screen.colour), cli->out);
         fputc('\n', cli->out);
     }
     return 0;
@@ -607,7 +634,7 @@ static int status(struct pv_cli *cli)
         code = pv_cli_ask(cli, &req, &body);
         if (code != 0)
             break;
-        if (watch && cli->colour)
+        if (watch && cli->screen.colour)
             /* ECMA-48: CUP moves the cursor home, ED 2 erases the screen. */
             fputs("\033[H\033[2J", cli->out);
         pv_cli_add_shared_names(body);
@@ -732,7 +759,7 @@ const struct pv_command pv_cmds_info[] = {
         .name = "peers",
         .args = "",
         .summary = "the other nodes: who is there, and the way to them",
-        .details = "",
+        .details = "With -l also where their packets go, how many were lost, and counters.\n",
         .example = "p2pvpnctl peers --json",
         .run = peers,
     },
@@ -741,7 +768,7 @@ const struct pv_command pv_cmds_info[] = {
         .args = "",
         .summary = "all numbers, as text for Prometheus",
         .details =
-            "The page that [metrics] listen serves by HTTP; also for node_exporter's textfile "
+            "The page that [metrics] listen serves by HTTP; also for node_exporter's textfile\n"
             "collector.\n",
         .example = "p2pvpnctl metrics >node.tmp && mv node.tmp /var/lib/node_exporter/p2pvpn.prom",
         .run = metrics,

@@ -308,8 +308,8 @@ static int print_text(struct pv_cli *cli, const struct check *c)
     for (size_t f = 0; f < PV_NETPROBE_FAMILIES; f++)
         family_rows(&t, c, f);
     router_rows(&t, c);
-    if (pv_table_print(&t, cli->out, cli->colour) < 0)
-        return pv_cli_no_memory(cli);
+    if (pv_cli_print_table(cli, &t) != 0)
+        return PV_CTLAPI_FAILED;
     fprintf(cli->out, "\n%s\n", c->verdict);
     return 0;
 }
@@ -440,13 +440,15 @@ const struct pv_command pv_cmds_netcheck[] = {
     {
         .name = "netcheck",
         .args = "[--server HOST:PORT] [--lifetime]",
-        .summary = "the NAT, firewall and UDP between this machine and the others",
+        .summary = "NAT, firewall and UDP between this machine and the others",
         .details =
-            "  -s, --server HOST:PORT  the STUN server to measure with (default: the coordinator\n"
+            "  -s, --server HOST:PORT  the STUN server to measure with (default: the\n"
+            "                          coordinator\n"
             "                  of the p2pvpnd that runs here); several with commas between:\n"
             "                  each is a second address for the others\n"
             "  -l, --lifetime  also how long the NAT keeps a silent binding (up to 3 minutes)\n"
-            "\nNeeds no rights, no p2pvpnd and no network.\n",
+            "\n"
+            "Needs no rights, no p2pvpnd and no network.\n",
         .example = "p2pvpnctl netcheck --server 198.51.100.7:3478",
         .options = {{"server", 's', true}, {"lifetime", 'l', false}},
         .run = netcheck,

@@ -12,18 +12,10 @@
 #include "ctl/lib/systemd.h"
 #include "ctl/told.h"
 #include "proto/roster/token.h"
-#include "sys/proc/clock.h"
 
 enum {
     JOIN_S = 60, /* create and join talk to the coordinator and bring the interface up */
 };
-
-/* The token is printed with --quiet, too: it is what a script wants of this command. */
-static int print_token(struct pv_cli *cli, const json_t *body)
-{
-    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
-    return 0;
-}
 
 static void print_joined(struct pv_cli *cli, const json_t *body, const char *verb)
 {
@@ -170,7 +162,7 @@ static int print_created(struct pv_cli *cli, const json_t *body)
      * alone. */
     pv_cli_note(cli, "the next machine joins with: p2pvpnctl join TOKEN (valid once, 24 hours; "
                      "more: p2pvpnctl invite)");
-    return print_token(cli, body);
+    return pv_cli_print_token(cli, body);
 }
 
 static int create(struct pv_cli *cli)
@@ -278,143 +270,6 @@ static int join(struct pv_cli *cli)
     }
     return enter(cli, &req, code, cli->args.value[JOIN_NO_BOOT] != NULL,
                  &(struct telling){.print = print_join, .after = wait_for_admin});
-}
-
-/* --- invite -------------------------------------------------------------------------------- */
-
-enum {
-    INVITE_USES,
-    INVITE_EXPIRES,
-    INVITE_ADMIN,
-    INVITE_MEMBER_FOR,
-    INVITE_APPROVE,
-};
-
-static const char *invite_state(const json_t *invite, double now)
-{
-    if (pv_json_bool(invite, "revoked"))
-        return "revoked";
-    /* The order of the tests is the order of precedence: a revoked invite stays revoked after
-     * its end. */
-    if (pv_json_real(invite, "used", 0) >= pv_json_real(invite, "uses", 0))
-        return "used up";
-    double end = pv_json_real(invite, "not_after", 0);
-    return end > 0 && end < now ? "expired" : "open";
-}
-
-/* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
-static int print_invites(struct pv_cli *cli, const json_t *body)
-{
-    static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
-    const json_t *list = json_object_get(body, "invites"), *invite;
-    double now = (double)pv_clock_wall_us() / 1e6;
-    struct pv_table t;
-    size_t i;
-
-    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
-    json_array_foreach(list, i, invite)
-    {
-        char used[PV_SHOW_BUF], when[PV_SHOW_BUF], text[PV_SHOW_BUF];
-        char life[PV_AMOUNT_BUF + 24] = "";
-        double member_for = pv_json_real(invite, "member_for", 0);
-        double end = pv_json_real(invite, "not_after", 0);
-        const char *state = invite_state(invite, now);
-        snprintf(used, sizeof(used), "%.0f of %.0f", pv_json_real(invite, "used", 0),
-                 pv_json_real(invite, "uses", 0));
-        pv_table_cell(&t, PV_PLAIN, pv_json_text(invite, "id", "?"));
-        pv_table_cell(&t, PV_PLAIN, used);
-        pv_table_cell(&t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
-        if (member_for > 0)
-            snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
-        snprintf(text, sizeof(text), "%s%s%s%s", state,
-                 pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
-                 pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
-        pv_table_cell(&t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
-    }
-    if (json_array_size(list) == 0)
-        pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
-    return pv_cli_print_table(cli, &t);
-}
-
-/* Three commands in one word: invite makes an invite, list and revoke are about those there are and
- * take none of its options. */
-static int invite_request(struct pv_cli *cli, struct pv_ctlapi_request *req)
-{
-    const char *const *value = cli->args.value;
-    const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
-    uint64_t n = 1;
-    bool has_options = value[INVITE_USES] != NULL || value[INVITE_EXPIRES] != NULL ||
-                       value[INVITE_ADMIN] != NULL || value[INVITE_MEMBER_FOR] != NULL ||
-                       value[INVITE_APPROVE] != NULL;
-
-    /* "invite list --uses 3" would silently ignore the option. */
-    if (what[0] != '\0' && has_options)
-        return pv_cli_usage(cli, "the options of invite are for new invites");
-    if (strcmp(what, "list") == 0 && cli->args.n_words == 1) {
-        pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_LIST, 0);
-        return 0;
-    }
-    if (strcmp(what, "revoke") == 0 && cli->args.n_words == 2) {
-        pv_ctlapi_request_init(req, PV_CTLAPI_INVITE_REVOKE, 0);
-        size_t len = strlen(cli->args.word[1]);
-        if (len == 0 || len >= sizeof(req->invite))
-            return pv_cli_usage(cli, "\"%.60s\" is not an invite: see p2pvpnctl invite list",
-                                cli->args.word[1]);
-        memcpy(req->invite, cli->args.word[1], len + 1);
-        return 0;
-    }
-    if (what[0] != '\0')
-        return pv_cli_usage(cli, "there is invite, invite list and invite revoke ID");
-    pv_ctlapi_request_init(req, PV_CTLAPI_INVITE, 0);
-    if (value[INVITE_USES] != NULL) {
-        int code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
-        if (code != 0)
-            return code;
-        req->uses = (uint32_t)n;
-    }
-    if (value[INVITE_EXPIRES] != NULL &&
-        /* An invite that has expired when it is made is a typing error. */
-        (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
-        return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
-                            value[INVITE_EXPIRES]);
-    if (value[INVITE_MEMBER_FOR] != NULL &&
-        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->lifetime_s) < 0 ||
-         req->lifetime_s < PV_CTLAPI_MIN_MEMBER_S || req->lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
-        return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
-                            value[INVITE_MEMBER_FOR]);
-    /* The daemon refuses it, and says what to do instead. */
-    req->admin = value[INVITE_ADMIN] != NULL;
-    req->approve = value[INVITE_APPROVE] != NULL;
-    return 0;
-}
-
-static int print_revoked(struct pv_cli *cli, const json_t *body)
-{
-    pv_cli_note_told(cli, "revoked: nobody else can join with it; machines that joined stay", body);
-    return 0;
-}
-
-/* Of a token for admins people are warned, on standard error: the token stays alone on standard
- * output. */
-static int print_invite(struct pv_cli *cli, const json_t *body)
-{
-    if (cli->args.value[INVITE_ADMIN] != NULL)
-        pv_cli_note(
-            cli, "a machine that joins with it becomes an admin as soon as this node hears of it: "
-                 "hand it over as you would the key of your house");
-    return print_token(cli, body);
-}
-
-static int invite(struct pv_cli *cli)
-{
-    struct pv_ctlapi_request req;
-    int code = invite_request(cli, &req);
-    if (code != 0)
-        return code;
-    if (req.cmd == PV_CTLAPI_INVITE_REVOKE)
-        return pv_cli_ask_and_tell(cli, &req, print_revoked);
-    return pv_cli_ask_and_print(cli, &req,
-                                req.cmd == PV_CTLAPI_INVITE ? print_invite : print_invites);
 }
 
 /* --- leave, remove ------------------------------------------------------------------------- */
@@ -620,7 +475,7 @@ const struct pv_command pv_cmds_network[] = {
             "  --name NODE     of this node (the host's name)\n"
             "  --cidr RANGE    IPv4 addresses of the network (10.66.0.0/16)\n"
             "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
-            "As root this starts p2pvpnd when it is not running; with systemd also at every "
+            "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
             "boot.\n",
         .example = "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/KEY?c=SECRET' --name laptop",
         .options =
@@ -633,13 +488,14 @@ const struct pv_command pv_cmds_network[] = {
         .name = "join",
         .args = "TOKEN|- [--name NODE] [--wait] [--no-boot]",
         .summary = "join a network with the token of an invite",
-        .details = "Waits until this node has its address. - reads the token from standard input.\n"
-                   "A member takes a token of \"network coordinators token\", too.\n"
-                   "  --name NODE     of this node (the host's name)\n"
-                   "  --wait          where an admin has to admit it, wait for that\n"
-                   "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
-                   "As root this starts p2pvpnd when it is not running; with systemd also at every "
-                   "boot.\n",
+        .details =
+            "Waits until this node has its address. - reads the token from standard input.\n"
+            "A member takes a token of \"network coordinators token\", too.\n"
+            "  --name NODE     of this node (the host's name)\n"
+            "  --wait          where an admin has to admit it, wait for that\n"
+            "  --no-boot       leave it as it is whether p2pvpnd starts at boot\n"
+            "As root this starts p2pvpnd when it is not running; with systemd also at every\n"
+            "boot.\n",
         .example = "sudo p2pvpnctl join p2pvpn-AbC... --name pi",
         .options = {{"name", 0, true}, {"no-boot", 0, false}, {"wait", 0, false}},
         .min_words = 1,
@@ -647,35 +503,12 @@ const struct pv_command pv_cmds_network[] = {
         .run = join,
     },
     {
-        .name = "invite",
-        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] | list | "
-                "revoke ID",
-        .summary = "print a token with which another machine can join",
-        .details =
-            "  --uses N        how many machines can join with it (1)\n"
-            "  --expires TIME  90m, 24h, 7d (24h)\n"
-            "  --admin         its machine becomes an admin; where the root key is\n"
-            "  --member-for TIME  its machine is a member until it was not used for so long: 1h "
-            "to 520w; 90d\n"
-            "  --approve       its machine waits until an admin admits it\n"
-            "  list            invites made so far\n"
-            "  revoke ID       nobody else joins with it\n",
-        .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
-        .words = "list revoke",
-        .options = {{"uses", 0, true},
-                    {"expires", 0, true},
-                    {"admin", 0, false},
-                    {"member-for", 0, true},
-                    {"approve", 0, false}},
-        .max_words = 2,
-        .run = invite,
-    },
-    {
         .name = "admit",
         .args = "PEER",
         .summary = "let in a machine that waits (invite --approve)",
-        .details = "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the "
-                   "coordinator's word.\n",
+        .details =
+            "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the coordinator's\n"
+            "word.\n",
         .example = "sudo p2pvpnctl admit pi",
         .min_words = 1,
         .max_words = 1,
@@ -701,8 +534,8 @@ const struct pv_command pv_cmds_network[] = {
         .args = "grant PEER | revoke PEER [--keep-invites]",
         .summary = "let another node invite and remove, or no longer",
         .details = "  grant   on the machine that ran create, which has the root key\n"
-                   "  revoke  what it said as an admin stays, what it says from now on has no "
-                   "effect; it stays a member\n"
+                   "  revoke  what it said as an admin stays, what it says from now on has no\n"
+                   "          effect; it stays a member\n"
                    "  --keep-invites  leave its invites that are open\n"
                    "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
@@ -717,8 +550,8 @@ const struct pv_command pv_cmds_network[] = {
         .args = "[PEER] NAME",
         .summary = "give this node, or as an admin another one, another name",
         .details =
-            "Its first name stays its own: nobody else gets it. Messages of before stay with "
-            "who wrote\nthem.\n",
+            "Its first name stays its own: nobody else gets it. Messages of before stay with\n"
+            "who wrote them.\n",
         .example = "sudo p2pvpnctl rename old-laptop",
         .min_words = 1,
         .max_words = 2,
@@ -727,9 +560,9 @@ const struct pv_command pv_cmds_network[] = {
     {
         .name = "address",
         .args = "set [PEER] ADDRESS",
-        .summary = "give this node, or as an admin another one, another overlay address",
+        .summary = "give this or, as an admin, another node another address",
         .details =
-            "ADDRESS is a free IPv4 address of the network's range. Connections that use the "
+            "ADDRESS is a free IPv4 address of the network's range. Connections that use the\n"
             "old one end.\n",
         .example = "sudo p2pvpnctl address set printer 10.66.0.9",
         .words = "set",
@@ -742,9 +575,9 @@ const struct pv_command pv_cmds_network[] = {
         .args = "replace OLD NEW [--force]",
         .summary = "let a reinstalled machine take the place of its dead self",
         .details =
-            "An admin's word. The machine joins by any name, NEW; then OLD is removed for "
-            "good, and NEW\nhas its name, address, tags, rules and routes; where the root key "
-            "is, its rights as an\nadmin, too.\n"
+            "An admin's word. The machine joins by any name, NEW; then OLD is removed for\n"
+            "good, and NEW has its name, address, tags, rules and routes; where the root key\n"
+            "is, its rights as an admin, too.\n"
             "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
@@ -768,9 +601,10 @@ const struct pv_command pv_cmds_network[] = {
         .name = "remove",
         .args = "PEER [--keep-invite]",
         .summary = "remove another node from the network, for good",
-        .details = "  --keep-invite   leave the invite that let it in, if that lets in more\n"
-                   "It takes effect here and at the members at once; the coordinator is told until "
-                   "it has it.\n",
+        .details =
+            "  --keep-invite   leave the invite that let it in, if that lets in more\n"
+            "It takes effect here and at the members at once; the coordinator is told until\n"
+            "it has it.\n",
         .example = "sudo p2pvpnctl remove stolen-phone",
         .options = {{"keep-invite", 0, false}},
         .min_words = 1,

@@ -165,11 +165,10 @@ const struct pv_command pv_cmds_networks[] = {
         .args = "",
         .summary = "the networks that this machine is in, one node each",
         .details =
-            "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one "
-            "beside\n"
-            "it, with a p2pvpnd, state, interface (p2p-work), port and unit of its own, and -n "
-            "work\n"
-            "picks it in every command. To take it away: \"p2pvpnctl -n work leave --forget\".\n",
+            "The first is called default. \"p2pvpnctl -n work join TOKEN\" makes another one\n"
+            "beside it, with a p2pvpnd, state, interface (p2p-work), port and unit of its\n"
+            "own, and -n work picks it in every command. To take it away: \"p2pvpnctl -n work\n"
+            "leave --forget\".\n",
         .example = "p2pvpnctl networks",
         .run = networks,
     },

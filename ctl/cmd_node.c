@@ -127,8 +127,9 @@ const struct pv_command pv_cmds_node[] = {
         .name = "reload",
         .args = "",
         .summary = "have p2pvpnd read its configuration again",
-        .details = "All of it is read before anything changes: a typo is named with file and line, "
-                   "and\nchanges nothing. Says what changed and what waits for a restart.\n",
+        .details =
+            "All of it is read before anything changes: a typo is named with file and line,\n"
+            "and changes nothing. Says what changed and what waits for a restart.\n",
         .example = "sudo p2pvpnctl reload",
         .run = reload,
     },

@@ -337,13 +337,13 @@ const struct pv_command pv_cmds_root[] = {
         .args = "export [--qr] | import FILE|- [--passphrase-file FILE|-]",
         .summary = "keep the root key of the network on paper or on a stick",
         .details =
-            "  export  print it, sealed with a passphrase: five lines that can be typed in again\n"
+            "  export  print it, sealed with a passphrase: five lines that can be typed in\n"
+            "          again\n"
             "  import  have it on this node, which becomes an admin; - is standard input\n"
             "  --qr    a QR code as well\n"
             "  --passphrase-file FILE  its first line instead of asking; - is standard input\n"
-            "The root key makes admins, and its word stands above theirs. It is on the machine "
-            "that "
-            "ran\ncreate.\n",
+            "The root key makes admins, and its word stands above theirs. It is on the\n"
+            "machine that ran create.\n",
         .example = "sudo p2pvpnctl root export --qr | lp",
         .words = "export import",
         .options = {{"passphrase-file", 0, true}, {"qr", 0, false}},
@@ -355,10 +355,10 @@ const struct pv_command pv_cmds_root[] = {
         .name = "key",
         .args = "rotate [--static]",
         .summary = "replace the transport key of this node; connections go on",
-        .details = "  --static  although static [peer]s know the present one: replace it there "
-                   "within 15 days\n"
-                   "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf), "
-                   "unless there\nare static peers.\n",
+        .details = "  --static  although static [peer]s know the present one: replace it there\n"
+                   "            within 15 days\n"
+                   "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf),\n"
+                   "unless there are static peers.\n",
         .example = "sudo p2pvpnctl key rotate",
         .words = "rotate",
         .options = {{"static", 0, false}},

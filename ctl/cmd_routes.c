@@ -256,17 +256,17 @@ const struct pv_command pv_cmds_routes[] = {
         .summary = "reach networks behind members: list, offer, allow, use",
         .details =
             "A member offers to carry a prefix, an admin allows it, others use it.\n"
-            "  list                    every prefix, who offers it, who carries it now, or why "
-            "not\n"
+            "  list                    every prefix, who offers it, who carries it now, or\n"
+            "                          why not\n"
             "  offer PREFIX            members reach PREFIX by this node, once it is allowed\n"
-            "    --no-snat             hosts there see the members' own addresses, and need a way\n"
-            "                          back to them\n"
+            "    --no-snat             hosts there see the members' own addresses, and need a\n"
+            "                          way back to them\n"
             "    --auto                members use it without being asked\n"
             "  withdraw PREFIX         and no longer\n"
             "  allow PEER PREFIX       as an admin: PEER may carry it\n"
             "  deny PEER PREFIX        and may not any more\n"
-            "  use all | auto | off    which of the allowed ones this node uses; auto: what is\n"
-            "                          offered with --auto\n"
+            "  use all | auto | off    which of the allowed ones this node uses; auto: what\n"
+            "                          is offered with --auto\n"
             "  use PEER | PREFIX       these as well; with off before it: not these\n"
             "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
         .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",

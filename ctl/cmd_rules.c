@@ -250,10 +250,10 @@ static int untag(struct pv_cli *cli)
 }
 
 static const char who_and_ports[] =
-    "FROM and TO are a member's name, tag:NAME, or any; TO also a prefix behind a member. PORTS\n"
-    "are all, ping, chat, files, ssh, http, https, dns, rdp, smb, tcp/22, udp/5000-5010, 22 (TCP\n"
-    "and UDP), with commas between.\n"
-    "The first rule that is about both nodes and the port decides; answers always pass. Each node\n"
+    "FROM and TO are a member's name, tag:NAME, or any; TO also a prefix behind a\n"
+    "member. PORTS are all, ping, chat, files, ssh, http, https, dns, rdp, smb,\n"
+    "tcp/22, udp/5000-5010, 22 (TCP and UDP), with commas between. The first rule\n"
+    "that is about both nodes and the port decides; answers always pass. Each node\n"
     "keeps out what comes to it against the rules.\n"
     "  --before N  as rule N, not as the last one\n"
     "For admins who may remove members.\n";
@@ -274,11 +274,11 @@ const struct pv_command pv_cmds_rules[] = {
         .name = "rules",
         .args = "[remove NUMBER | default allow|deny]",
         .summary = "list the rules, remove one, or say what holds where none is",
-        .details = "Rules are numbered in the order in which they are looked at. DENIED counts the "
-                   "packets that\n"
-                   "this node dropped.\n"
-                   "  remove NUMBER       for all nodes\n"
-                   "  default allow|deny  what no rule is about; at first it is allowed\n",
+        .details =
+            "Rules are numbered in the order in which they are looked at. DENIED counts the\n"
+            "packets that this node dropped.\n"
+            "  remove NUMBER       for all nodes\n"
+            "  default allow|deny  what no rule is about; at first it is allowed\n",
         .example = "sudo p2pvpnctl rules default deny",
         .words = "remove default allow deny",
         .max_words = 2,
@@ -299,8 +299,8 @@ const struct pv_command pv_cmds_rules[] = {
         .args = "PEER TAG [--keep-invite]",
         .summary = "give a member a tag, by which rules can mean it",
         .details =
-            "Where a rule denies something to who has TAG, the invite that let the member in is\n"
-            "revoked too, or it could come back as another machine.\n"
+            "Where a rule denies something to who has TAG, the invite that let the member in\n"
+            "is revoked too, or it could come back as another machine.\n"
             "  --keep-invite  leave it\n",
         .example = "sudo p2pvpnctl tag hp4500 printer",
         .options = {{"keep-invite", 0, false}},

@@ -7,9 +7,11 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"
+#include "ctl/help.h"
 
 enum {
     MAX_TIMEOUT_S = 86400, /* of --timeout: ours, a day */
@@ -22,6 +24,7 @@ enum {
     OPT_JSON,
     OPT_TIMEOUT,
     OPT_QUIET,
+    OPT_LONG,
     OPT_HELP,
     OPT_VERSION,
     N_GLOBAL,
@@ -30,42 +33,8 @@ static const struct pv_option GLOBAL[N_GLOBAL] = {
     [OPT_SOCKET] = {"socket", 'S', true},    [OPT_NET] = {"net", 'n', true},
     [OPT_JSON] = {"json", 'j', false},       [OPT_TIMEOUT] = {"timeout", 't', true},
     [OPT_QUIET] = {"quiet", 'q', false},     [OPT_HELP] = {"help", 'h', false},
-    [OPT_VERSION] = {"version", 'V', false},
+    [OPT_VERSION] = {"version", 'V', false}, [OPT_LONG] = {"long", 'l', false},
 };
-
-/* --- help ---------------------------------------------------------------------------------- */
-
-static void print_overview(FILE *out)
-{
-    const struct pv_command *c;
-    fputs("p2pvpnctl: use and manage this node of a p2pvpn network\n\n"
-          "usage: p2pvpnctl [flags] COMMAND ...\n\n",
-          out);
-    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++)
-        fprintf(out, "  %-10s %s\n", c->name, c->summary);
-    fputs("\nflags, before or after the command:\n"
-          "  -n, --net NAME     the node in this network, where the machine is in several: see "
-          "networks\n"
-          "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
-          "  -j, --json         answers and errors as JSON, one object a line\n"
-          "  -t, --timeout SEC  give up after SEC seconds\n"
-          "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
-          "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
-          "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
-          "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
-          "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running, 9 coordinator unreachable,\n"
-          "  10 relayed, 11 refused, 12 token invalid, used up or expired\n",
-          out);
-}
-
-static void print_help(const struct pv_command *c, FILE *out)
-{
-    fprintf(out, "p2pvpnctl %s: %s\n\nusage: p2pvpnctl %s%s%s\n", c->name, c->summary, c->name,
-            c->args[0] == '\0' ? "" : " ", c->args);
-    if (c->details[0] != '\0')
-        fprintf(out, "\n%s", c->details);
-    fprintf(out, "\nexample: %s\n", c->example);
-}
 
 /* --- the command line ---------------------------------------------------------------------- */
 
@@ -94,6 +63,8 @@ static int use_globals(struct pv_cli *cli, const struct pv_args *args)
     /* A flag counts before the command and behind it: either one is enough. */
     cli->json = cli->json || args->value[OPT_JSON] != NULL;
     cli->quiet = cli->quiet || args->value[OPT_QUIET] != NULL;
+    cli->all = cli->all || args->value[OPT_LONG] != NULL;
+    cli->screen.width = cli->all ? 0 : cli->screen.width;
     if (timeout == NULL)
         return 0;
     char *end = NULL;
@@ -166,13 +137,19 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     return 0;
 }
 
-/* It guesses and runs nothing: another command may have been meant, and some remove. */
+/* It guesses and runs nothing: another command may have been meant, and some remove. It offers help
+ * to be typed, by which nobody changes anything. */
 static int unknown_command(struct pv_cli *cli, const char *name)
 {
+    char text[200];
     const struct pv_command *like = pv_command_like(name);
     if (like == NULL)
         return pv_cli_usage(cli, "unknown command \"%.60s\"", name);
-    return pv_cli_usage(cli, "unknown command \"%.60s\": did you mean %s?", name, like->name);
+    snprintf(text, sizeof(text),
+             "unknown command \"%.60s\": did you mean %s? `p2pvpnctl %s -h` says what that does",
+             name, like->name, like->name);
+    pv_cli_complain(cli, PV_CTLAPI_USAGE, text);
+    return PV_CTLAPI_USAGE;
 }
 
 /* "help" and "help COMMAND", for fingers that know it from other programs. */
@@ -182,9 +159,9 @@ static int help(struct pv_cli *cli, const struct pv_args_rest *rest)
     if (rest->argc > 0 && c == NULL)
         return unknown_command(cli, rest->argv[0]);
     if (c == NULL)
-        print_overview(cli->out);
+        pv_help_overview(cli->out);
     else
-        print_help(c, cli->out);
+        pv_help_command(c, cli->out);
     return PV_CTLAPI_DONE;
 }
 
@@ -201,7 +178,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     if (r < 0)
         return pv_cli_usage(cli, "%s", error);
     if (args.value[OPT_HELP] != NULL && args.n_words == 0) {
-        print_overview(cli->out);
+        pv_help_overview(cli->out);
         return PV_CTLAPI_DONE;
     }
     if (args.value[OPT_VERSION] != NULL) {
@@ -211,8 +188,12 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
-    if (args.n_words == 0)
+    if (args.n_words == 0 && cli->json)
         return pv_cli_usage(cli, "no command given");
+    if (args.n_words == 0) {
+        pv_help_overview(cli->out);
+        return PV_CTLAPI_USAGE; /* a script whose variable was empty must not go on */
+    }
     if (strcmp(args.word[0], "help") == 0)
         return help(cli, rest);
     cli->cmd = pv_command_find(args.word[0]);
@@ -222,7 +203,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     code = parse_command(cli, rest);
     /* "p2pvpnctl -h ping" is the same question as "p2pvpnctl ping -h". */
     if (code < 0 || args.value[OPT_HELP] != NULL) {
-        print_help(cli->cmd, cli->out);
+        pv_help_command(cli->cmd, cli->out);
         return PV_CTLAPI_DONE;
     }
     cli->client.exact = cli->json;
@@ -245,6 +226,19 @@ static bool reader_is_gone(FILE *out)
     return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
 }
 
+/* How wide a line may be; 0: as long as it is, since nobody looks at a pipe. */
+static size_t columns_of(FILE *out)
+{
+    const char *columns = getenv("COLUMNS"); /* POSIX, Base Definitions 8.3 */
+    struct winsize size;
+    long n = columns == NULL ? 0 : strtol(columns, NULL, 10);
+    if (n > 0)
+        return (size_t)n;
+    if (fileno(out) < 0 || ioctl(fileno(out), TIOCGWINSZ, &size) < 0)
+        return 0;
+    return size.ws_col;
+}
+
 int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
 {
     struct pv_cli cli = {
@@ -259,7 +253,8 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     (void)!pv_instance_named("", &cli.node);
     const char *no_colour = getenv("NO_COLOR");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
-    cli.colour =
+    cli.screen.width = columns_of(out);
+    cli.screen.colour =
         fileno(out) >= 0 && isatty(fileno(out)) && (no_colour == NULL || no_colour[0] == '\0');
 
     int code = run_line(&cli, &rest);

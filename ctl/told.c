@@ -32,6 +32,12 @@ void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
                     pv_json_text(body, "disk", "unknown"));
 }
 
+int pv_cli_print_token(struct pv_cli *cli, const json_t *body)
+{
+    fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
+    return 0;
+}
+
 /* With uses left a machine that was removed, or may not do something any more, could come back with
  * the same token, under a new key: the user has to know. */
 void pv_cli_note_invite(struct pv_cli *cli, const json_t *body)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * told.h - what people read after a removal, an admission and the like: how many members know, and
- * whether the coordinator and this machine's disk have it.
+ * whether the coordinator and this machine's disk have it; tokens.
  */
 #ifndef PV_CTL_TOLD_H
 #define PV_CTL_TOLD_H
@@ -10,6 +10,8 @@
 
 /* "DONE: 3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body);
+/* A token alone on its line. With --quiet, too: it is what a script wants. Returns 0. */
+int pv_cli_print_token(struct pv_cli *cli, const json_t *body);
 /* The fate of the invite that let somebody in; nothing where it lets in nobody more. */
 void pv_cli_note_invite(struct pv_cli *cli, const json_t *body);
 /* The outcome of a leave; forget: of one that was to delete the keys, too. */

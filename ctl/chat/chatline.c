@@ -215,28 +215,29 @@ static void show_state(struct chat *c, const json_t *body)
     /* The daemon reports states of older messages too, which this program has never shown. */
     if (k == NULL || strcmp(pv_json_text(body, "state", ""), "sent") == 0)
         return; /* sent before this conversation, or just now: that was told */
-    fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+    fprintf(c->cli->out, "%s-- %s %s %s: %s%s\n", pv_colour_on(PV_DIM, c->cli->screen.colour),
             pv_json_text(body, "state", "?"),
             strcmp(pv_json_text(body, "state", ""), "read") == 0 ? "by" : "to",
-            pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->colour));
+            pv_json_text(body, "peer", "?"), k->text, pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 
 static void show_room(struct chat *c, const json_t *body)
 {
     bool invited = strcmp(pv_json_text(body, "what", ""), "invited") == 0;
-    fprintf(c->cli->out, "%s-- %s: %s %s%s%s%s\n", pv_colour_on(PV_DIM, c->cli->colour),
+    fprintf(c->cli->out, "%s-- %s: %s %s%s%s%s\n", pv_colour_on(PV_DIM, c->cli->screen.colour),
             pv_json_text(body, "room", "?"), pv_json_text(body, "peer", "?"),
             invited ? "was invited by " : "left", invited ? pv_json_text(body, "by", "?") : "",
             invited && pv_json_bool(body, "self") ? ": p2pvpnctl room accept, or leave" : "",
-            pv_colour_off(PV_DIM, c->cli->colour));
+            pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 
 /* To admins: who joined by an invite with approval. */
 static void show_waiting(struct chat *c, const json_t *body)
 {
     fprintf(c->cli->out, "%s-- %s asks to be admitted, from %s: p2pvpnctl admit, or deny%s\n",
-            pv_colour_on(PV_DIM, c->cli->colour), pv_json_text(body, "name", "?"),
-            pv_json_text(body, "asks_from", "somewhere"), pv_colour_off(PV_DIM, c->cli->colour));
+            pv_colour_on(PV_DIM, c->cli->screen.colour), pv_json_text(body, "name", "?"),
+            pv_json_text(body, "asks_from", "somewhere"),
+            pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 
 static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
@@ -255,10 +256,10 @@ static void show_event(struct chat *c, const struct pv_ctlapi_reply *reply)
     else if (strcmp(reply->event, "waiting") == 0 && !cli->quiet)
         show_waiting(c, reply->body);
     else if (strcmp(reply->event, "presence") == 0 && !cli->quiet)
-        fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->colour),
+        fprintf(cli->out, "%s-- %s is %s%s\n", pv_colour_on(PV_DIM, cli->screen.colour),
                 pv_json_text(reply->body, "peer", "?"),
                 pv_json_bool(reply->body, "online") ? "online" : "offline",
-                pv_colour_off(PV_DIM, cli->colour));
+                pv_colour_off(PV_DIM, cli->screen.colour));
 }
 
 static void show_sent(struct chat *c, json_t *body)
@@ -316,7 +317,7 @@ static void show_nodes(struct chat *c, json_t *body)
         print_event(c, "peers", body);
     /* pv_table_print() also frees the cells, so it runs with JSON as well: on standard error,
      * beside the stream of objects. */
-    if (pv_table_print(&t, cli->json ? cli->err : cli->out, cli->colour) < 0)
+    if (pv_table_print(&t, cli->json ? cli->err : cli->out, &cli->screen) < 0)
         pv_cli_note(cli, "out of memory");
     if (json_array_size(list) == 0 && !cli->json)
         fputs("-- nobody else is in this network yet\n", cli->out);

@@ -28,10 +28,10 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
     char when[PV_SHOW_BUF];
     const char *state = pv_json_text(msg, "state", "");
     double now = (double)pv_clock_wall_us() / 1e6;
-    fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->colour),
+    fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->screen.colour),
             pv_show_time(pv_json_real(msg, "time", 0), now, when),
-            pv_colour_off(PV_DIM, cli->colour));
-    fputs(pv_colour_on(PV_BOLD, cli->colour), cli->out);
+            pv_colour_off(PV_DIM, cli->screen.colour));
+    fputs(pv_colour_on(PV_BOLD, cli->screen.colour), cli->out);
     pv_show_from(cli->out, msg);
     print_former(cli, pv_json_text(msg, "from_former", ""));
     if (json_is_string(json_object_get(msg, "room"))) {
@@ -42,16 +42,16 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
         pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
         print_former(cli, pv_json_text(msg, "to_former", ""));
     }
-    fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->colour));
+    fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->screen.colour));
     pv_show_text(cli->out, pv_json_text(msg, "text", ""));
     if (json_is_string(json_object_get(msg, "held")))
         fprintf(cli->out, "  %s(queued: %s takes no more from you for now)%s",
-                pv_colour_on(PV_DIM, cli->colour), pv_json_text(msg, "to", "?"),
-                pv_colour_off(PV_DIM, cli->colour));
+                pv_colour_on(PV_DIM, cli->screen.colour), pv_json_text(msg, "to", "?"),
+                pv_colour_off(PV_DIM, cli->screen.colour));
     else if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
                                strcmp(state, "delivered") == 0))
-        fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->colour), state,
-                pv_colour_off(PV_DIM, cli->colour));
+        fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->screen.colour), state,
+                pv_colour_off(PV_DIM, cli->screen.colour));
     fputc('\n', cli->out);
 }
 

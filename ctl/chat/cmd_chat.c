@@ -457,9 +457,8 @@ const struct pv_command pv_cmds_chat[] = {
         .summary = "no notification and nothing unread from PEER or a room",
         .details =
             "The words of a muted peer or room stand in the history, as read. The other side\n"
-            "sees it delivered and is not told. A peer that joins by the token of a muted one "
-            "that\n"
-            "is gone is muted too. Without PEER: who is muted.\n",
+            "sees it delivered and is not told. A peer that joins by the token of a muted one\n"
+            "that is gone is muted too. Without PEER: who is muted.\n",
         .example = "p2pvpnctl mute '#crew'",
         .max_words = 1,
         .run = mute,

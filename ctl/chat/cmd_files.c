@@ -410,8 +410,7 @@ static int list(struct pv_cli *cli)
         {
             list_row(&t, file);
         }
-        if (pv_table_print(&t, cli->out, cli->colour) < 0)
-            code = pv_cli_no_memory(cli);
+        code = pv_cli_print_table(cli, &t);
     }
     json_decref(body);
     return code;
@@ -560,13 +559,12 @@ const struct pv_command pv_cmds_files[] = {
         .name = "files",
         .args = "[list | accept ID | refuse ID | withdraw ID | get ID]",
         .summary = "files offered to and by this node; accept one and save it",
-        .details =
-            "accept waits for the file and saves it in the present directory, as get does with\n"
-            "one that is there (received). Nothing is overwritten. refuse also throws away a\n"
-            "received file; withdraw takes an offer of this node back.\n"
-            "  -o, --output PATH  save under this name\n"
-            "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
-            "  --no-wait       accept only; get it later\n",
+        .details = "accept waits for the file and saves it in the present directory, as get does\n"
+                   "with one that is there (received). Nothing is overwritten. refuse also throws\n"
+                   "away a received file; withdraw takes an offer of this node back.\n"
+                   "  -o, --output PATH  save under this name\n"
+                   "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
+                   "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
         .words = "list accept refuse withdraw get",
         .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},

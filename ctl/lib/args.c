@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "ctl/lib/like.h"
 
 /* The place of "--name" or "--name=value" in the table, -1 when it is not there. */
 static int find_name(const struct pv_option *table, size_t n, const char *arg)
@@ -47,6 +48,24 @@ static int unknown_flag(const char *arg, char *error)
     return PV_ERR_MALFORMED;
 }
 
+/* A flag by its name may be mistyped; a letter is nothing to guess from. */
+static int unknown_name(const struct pv_option *table, size_t n, const char *arg, char *error)
+{
+    size_t best = PV_LIKE_NONE, found = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t cost = pv_like(arg + 2, strcspn(arg + 2, "="), table[i].name);
+        if (cost < best) {
+            best = cost;
+            found = i;
+        }
+    }
+    if (best == PV_LIKE_NONE)
+        return unknown_flag(arg, error);
+    snprintf(error, PV_ARGS_ERROR, "unknown flag %.60s: did you mean --%s?", arg,
+             table[found].name);
+    return PV_ERR_MALFORMED;
+}
+
 /* Is the next argument another option by its name? Then the value of this one was left out. */
 static bool is_other_option(const struct pv_option *table, size_t n_table,
                             const struct pv_args_rest *rest)
@@ -64,7 +83,7 @@ static int take_name(struct pv_args *args, const struct pv_option *table, size_t
     const char *equals = strchr(arg, '=');
     int i = find_name(table, n_table, arg);
     if (i < 0)
-        return unknown_flag(arg, error);
+        return unknown_name(table, n_table, arg, error);
     if (!table[i].has_value && equals != NULL) {
         snprintf(error, PV_ARGS_ERROR, "flag --%s takes no value", table[i].name);
         return PV_ERR_MALFORMED;

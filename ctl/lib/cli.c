@@ -356,7 +356,7 @@ int pv_cli_take_replies(struct pv_cli *cli, pv_cli_reply_fn *take, void *ctx)
 
 int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t)
 {
-    return pv_table_print(t, cli->out, cli->colour) < 0 ? pv_cli_no_memory(cli) : 0;
+    return pv_table_print(t, cli->out, &cli->screen) < 0 ? pv_cli_no_memory(cli) : 0;
 }
 
 int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_columns,

@@ -39,7 +39,9 @@ const struct pv_command *pv_command_at(const struct pv_command *const *groups, s
 struct pv_cli {
     FILE *in, *out, *err;
     struct pv_instance node; /* whose p2pvpnd is asked */
-    bool json, quiet, colour;
+    bool json, quiet;
+    bool all; /* --long: tables have all columns, and nothing of them is cut */
+    struct pv_screen screen;
     pv_ns timeout;                /* --timeout; 0: not given */
     pv_ns deadline;               /* of the command; PV_NEVER: none */
     const char *peer;             /* whom the command is about; NULL: nobody */

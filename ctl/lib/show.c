@@ -12,6 +12,9 @@
 
 enum {
     GAP = 2,             /* blanks between columns */
+    ELLIPSIS = 3,        /* "..." */
+    CELL_MIN = 8,        /* what a narrow screen leaves of a cell */
+    LAST_MIN = 20,       /* and of the last one, which goes on below itself */
     MAX_CELLS = 1000000, /* 100,000 rows; ours: a daemon gone mad must not eat the memory */
     CELL_MAX = 512, /* ours: bytes with the NUL; the longest of our own is the list of rights */
 };
@@ -60,56 +63,124 @@ void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n
         pv_table_cell(t, PV_BOLD, head[i]);
 }
 
-/* Columns on the screen, by the locale of the thread: names of files have characters that take two,
- * or none. A character that the locale does not know takes one. */
+/* The columns on the screen of the character at text, by the locale of the thread: names of files
+ * have characters that take two, or none. A character that the locale does not know takes one.
+ * *ret_len: its bytes; 0 at the end. */
+static size_t character(const char *text, size_t *ret_len)
+{
+    wchar_t c = 0;
+    mbstate_t state = {0};
+    size_t len = mbrtowc(&c, text, MB_CUR_MAX, &state);
+    bool known = len != (size_t)-1 && len != (size_t)-2;
+    int columns = known ? wcwidth(c) : 1;
+    *ret_len = known ? len : 1;
+    return columns < 0 ? 1 : (size_t)columns;
+}
+
 static size_t width(const char *text)
 {
-    size_t n = 0, left = strlen(text);
-    mbstate_t state = {0};
-    while (left > 0) {
-        wchar_t c = 0;
-        size_t len = mbrtowc(&c, text, left, &state);
-        bool known = len != (size_t)-1 && len != (size_t)-2 && len > 0;
-        int columns = known ? wcwidth(c) : 1;
-        if (!known) {
-            len = 1;
-            state = (mbstate_t){0};
-        }
-        n += columns < 0 ? 1 : (size_t)columns;
-        text += len;
-        left -= len;
+    size_t n = 0, len = 0;
+    for (; *text != '\0'; text += len)
+        n += character(text, &len);
+    return n;
+}
+
+/* The bytes of text that fit into columns; of them those up to the last blank, where the text goes
+ * on behind one. The whole text where it fits, and one character at least. */
+static size_t fitting(const char *text, size_t columns)
+{
+    size_t n = 0, used = 0, blank = 0;
+    while (text[n] != '\0') {
+        size_t len = 0, w = character(text + n, &len);
+        if (used + w > columns && n > 0)
+            return blank > 0 ? blank : n;
+        if (text[n] == ' ')
+            blank = n;
+        used += w;
+        n += len;
     }
     return n;
 }
 
-/* Two passes: a column is as wide as its widest cell. The last cell of a row gets no blanks, so
- * that lines do not wrap for nothing. */
-static void print_rows(const struct pv_table *t, FILE *out, bool colour)
+/* A column is as wide as its widest cell. Where that is too wide for the screen and a last column
+ * of LAST_MIN, the widest of the others gives way. */
+static void measure(const struct pv_table *t, size_t screen, size_t widths[PV_TABLE_COLUMNS])
 {
-    size_t widths[PV_TABLE_COLUMNS] = {0};
+    size_t last = t->n_columns - 1, all = last * GAP;
     for (size_t i = 0; i < t->n_cells; i++) {
         size_t w = width(t->cells[i].text), column = i % t->n_columns;
         widths[column] = w > widths[column] ? w : widths[column];
     }
-    for (size_t i = 0; i < t->n_cells; i++) {
-        const struct pv_cell *c = &t->cells[i];
-        bool last = (i + 1) % t->n_columns == 0;
-        fprintf(out, "%s%s%s", pv_colour_on(c->colour, colour), c->text,
-                pv_colour_off(c->colour, colour));
-        if (last)
-            fputc('\n', out);
-        else
-            fprintf(out, "%*s", (int)(widths[i % t->n_columns] - width(c->text) + GAP), "");
+    for (size_t i = 0; i < last; i++)
+        all += widths[i];
+    all += widths[last] < LAST_MIN ? widths[last] : LAST_MIN;
+    for (; screen > 0 && all > screen; all--) {
+        size_t widest = 0;
+        for (size_t i = 1; i < last; i++)
+            widest = widths[i] > widths[widest] ? i : widest;
+        if (last == 0 || widths[widest] <= CELL_MIN)
+            break;
+        widths[widest]--;
     }
 }
 
-int pv_table_print(struct pv_table *t, FILE *out, bool colour)
+/* The part of a cell that its column has room for, with "..." where something is missing. */
+static void print_cut(const char *text, size_t columns, FILE *out)
+{
+    size_t n = strlen(text), len = 0, used = 0;
+    if (width(text) > columns) {
+        for (n = 0; used + character(text + n, &len) + ELLIPSIS <= columns; n += len)
+            used += character(text + n, &len);
+    } else {
+        used = width(text);
+    }
+    fprintf(out, "%.*s%s", (int)n, text, text[n] == '\0' ? "" : "...");
+    used += text[n] == '\0' ? 0 : ELLIPSIS;
+    fprintf(out, "%*s", (int)(columns - used), "");
+}
+
+/* The last cell of a row gets no blanks, so that lines do not wrap for nothing, and goes on below
+ * itself where it is longer than the screen is wide. */
+static void print_last(const char *text, size_t from, size_t screen, FILE *out)
+{
+    size_t room = screen > from + 1 ? screen - from : SIZE_MAX;
+    for (size_t n = fitting(text, room);; n = fitting(text, room)) {
+        fwrite(text, 1, n, out);
+        text += n;
+        text += strspn(text, " ");
+        if (*text == '\0')
+            break;
+        fprintf(out, "\n%*s", (int)from, "");
+    }
+}
+
+static void print_rows(const struct pv_table *t, FILE *out, const struct pv_screen *screen)
+{
+    size_t widths[PV_TABLE_COLUMNS] = {0}, from = 0;
+    measure(t, screen->width, widths);
+    for (size_t i = 0; i < t->n_cells; i++) {
+        const struct pv_cell *c = &t->cells[i];
+        size_t column = i % t->n_columns;
+        bool last = column + 1 == t->n_columns;
+        from = column == 0 ? 0 : from;
+        fputs(pv_colour_on(c->colour, screen->colour), out);
+        if (last)
+            print_last(c->text, from, screen->width, out);
+        else
+            print_cut(c->text, widths[column], out);
+        fputs(pv_colour_off(c->colour, screen->colour), out);
+        fprintf(out, last ? "\n" : "%*s", GAP, "");
+        from += widths[column] + GAP;
+    }
+}
+
+int pv_table_print(struct pv_table *t, FILE *out, const struct pv_screen *screen)
 {
     int r = t->status;
     /* Daemons' texts are UTF-8, whatever the locale of this program is. */
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), was = uselocale(utf8);
     if (r == PV_OK)
-        print_rows(t, out, colour);
+        print_rows(t, out, screen);
     uselocale(was);
     if (utf8 != (locale_t)0)
         freelocale(utf8);

@@ -41,8 +41,14 @@ void pv_table_begin(struct pv_table *t, size_t n_columns);
 void pv_table_begin_headed(struct pv_table *t, const char *const *head, size_t n_columns);
 /* The next cell, left to right; text is copied. */
 void pv_table_cell(struct pv_table *t, enum pv_colour colour, const char *text);
-/* Prints and frees. PV_ERR_NOMEM: nothing was printed. */
-PV_MUST_CHECK int pv_table_print(struct pv_table *t, FILE *out, bool colour);
+/* Where a table is printed. */
+struct pv_screen {
+    size_t width; /* columns; 0: lines are as long as they are */
+    bool colour;
+};
+/* Prints and frees. On a screen that is too narrow the last column goes on below itself, and the
+ * widest of the others end in "...". PV_ERR_NOMEM: nothing was printed. */
+PV_MUST_CHECK int pv_table_print(struct pv_table *t, FILE *out, const struct pv_screen *screen);
 
 /* Colour on and off; nothing when colour is off. */
 const char *pv_colour_on(enum pv_colour c, bool colour);

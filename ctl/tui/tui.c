@@ -607,7 +607,7 @@ static bool open_terminal(struct tui *u)
      * dead. */
     set_escdelay(ESC_MS);
     nodelay(stdscr, TRUE);
-    u->colour = u->cli->colour && has_colors() && start_color() == OK;
+    u->colour = u->cli->screen.colour && has_colors() && start_color() == OK;
     if (u->colour) {
         /* Afterwards -1 means the terminal's own background, which may be dark or light. */
         use_default_colors();

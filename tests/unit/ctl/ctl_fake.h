@@ -14,6 +14,7 @@
 
 #include "crypto/ct.h"
 #include "ctl/commands.h"
+#include "ctl/help.h"
 #include "ctl/run.h"
 #include "tests/unit/test_util.h"
 
@@ -184,6 +185,21 @@ static inline void assert_one_line_error(const char *part)
     if (strncmp(t.err, "p2pvpnctl: ", 11) != 0 || strstr(t.err, part) == NULL ||
         strchr(t.err, '\n') != t.err + t.err_len - 1)
         fail_msg("not one line with \"%s\": %s", part, t.err);
+}
+
+/* The first line of text that a screen of 80 columns has no room for, in buf; NULL: there is none.
+ * The texts of these tests are ASCII. */
+static inline const char *wider_than_80(const char *text, char buf[static 128])
+{
+    for (; *text != '\0'; text += *text == '\n') {
+        size_t len = strcspn(text, "\n");
+        if (len > 80) {
+            snprintf(buf, 128, "%.*s", (int)len, text);
+            return buf;
+        }
+        text += len;
+    }
+    return NULL;
 }
 
 /* Fields of an answer to peers. */

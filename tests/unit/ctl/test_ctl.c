@@ -65,10 +65,14 @@ PV_TEST(bad_options_are_named)
     static const struct {
         const char *arg, *error;
     } rows[] = {
-        {"--nope", "unknown flag --nope"}, {"-x", "unknown flag -x"},
-        {"-fx", "unknown flag -fx"},       {"-fn", "flag -fn needs a value"},
-        {"--nu", "unknown flag --nu"},     {"--num", "flag --num needs a value"},
-        {"-n", "flag -n needs a value"},   {"--flag=1", "flag --flag takes no value"},
+        {"--nope", "unknown flag --nope"},
+        {"-x", "unknown flag -x"},
+        {"-fx", "unknown flag -fx"},
+        {"-fn", "flag -fn needs a value"},
+        {"--nom=3", "unknown flag --nom=3: did you mean --num?"},
+        {"--num", "flag --num needs a value"},
+        {"-n", "flag -n needs a value"},
+        {"--flag=1", "flag --flag takes no value"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         char arg[32];
@@ -92,7 +96,6 @@ PV_TEST(bad_options_are_named)
 PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teardown)
 {
     static const char *const rows[][8] = {
-        {NULL},
         {"dance"},
         {"--nope"},
         {"peers", "--nope"},
@@ -149,6 +152,16 @@ PV_TEST_IN(wrong_usage_is_exit_code_2_without_a_word_to_the_daemon, setup, teard
     assert_string_equal(t.requests, "");
 }
 
+PV_TEST_IN(p2pvpnctl_alone_prints_what_there_is, setup, teardown)
+{
+    assert_int_equal(RUN(NULL), PV_CTLAPI_USAGE);
+    assert_non_null(strstr(t.out, "\nevery day:\n  status "));
+    assert_int_equal(t.err_len, 0);
+    assert_int_equal(RUN("--json"), PV_CTLAPI_USAGE);
+    assert_non_null(strstr(t.err, "\"error\":"));
+    assert_int_equal(t.out_len, 0);
+}
+
 PV_TEST_IN(help_is_a_command_and_mistyped_ones_are_guessed, setup, teardown)
 {
     assert_int_equal(RUN("help"), 0);
@@ -161,11 +174,19 @@ PV_TEST_IN(help_is_a_command_and_mistyped_ones_are_guessed, setup, teardown)
         char want[64] = "";
         assert_int_equal(RUN(rows[i][0]), 2);
         if (rows[i][1] != NULL)
-            snprintf(want, sizeof(want), "did you mean %s?", rows[i][1]);
+            snprintf(want, sizeof(want), "did you mean %s? `p2pvpnctl %s -h` says", rows[i][1],
+                     rows[i][1]);
         assert_non_null(strstr(t.err, want));
     }
     assert_int_equal(RUN("dance"), 2);
     assert_null(strstr(t.err, "did you mean"));
+    /* Two changed letters leave nothing of a short word. */
+    assert_int_equal(RUN("lsit"), 2);
+    assert_null(strstr(t.err, "did you mean"));
+    assert_int_equal(RUN("msg"), 2);
+    assert_null(strstr(t.err, "did you mean"));
+    assert_int_equal(RUN("create", "x", "--nmae", "y"), 2);
+    assert_non_null(strstr(t.err, "unknown flag --nmae: did you mean --name?"));
     assert_int_equal(RUN("help", "staus"), 2);
     assert_non_null(strstr(t.err, "did you mean status?"));
 }
@@ -284,6 +305,48 @@ PV_TEST_IN(every_command_has_help_with_an_example, setup, teardown)
     assert_int_equal(RUN("--help", "ping"), 0);
     assert_non_null(strstr(t.out, "usage: p2pvpnctl ping"));
     assert_string_equal(t.requests, "");
+}
+
+/* Is the word one of those that blanks part? */
+static bool is_word_of(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = strstr(words, word); at != NULL; at = strstr(at + 1, word)) {
+        if ((at == words || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+PV_TEST_IN(every_command_is_in_one_group_of_the_overview, setup, teardown)
+{
+    const struct pv_command *c;
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        size_t groups = 0;
+        for (const struct pv_help_group *g = pv_help_groups; g->title != NULL; g++)
+            groups += is_word_of(g->commands, c->name);
+        if (groups != 1)
+            fail_msg("p2pvpnctl %s is in %zu groups of ctl/help.c, and belongs to one", c->name,
+                     groups);
+    }
+}
+
+PV_TEST_IN(no_line_of_help_is_wider_than_80_columns, setup, teardown)
+{
+    const struct pv_command *c;
+    char wide[128];
+    assert_int_equal(RUN("-h"), 0);
+    assert_null(wider_than_80(t.out, wide));
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        assert_int_equal(RUN(c->name, "-h"), 0);
+        /* The usage and the example are lines to type, which nobody may break. */
+        char *usage = strstr(t.out, "\nusage: "), *example = strstr(t.out, "\nexample: ");
+        assert_true(usage != NULL && example != NULL);
+        *example = '\0';
+        if (wider_than_80(strchr(usage + 1, '\n') == NULL ? "" : strchr(usage + 1, '\n'), wide) !=
+            NULL)
+            fail_msg("p2pvpnctl %s -h: a line is too wide: %s", c->name, wide);
+    }
 }
 
 /* Text of the manual page with its markup taken out; the caller frees it. */

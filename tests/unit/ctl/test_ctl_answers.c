@@ -24,15 +24,17 @@ PV_TEST(peers_prints_an_aligned_table)
 {
     answers("peers", "{\"id\":@,\"ok\":true," PEERS "}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_string_equal(t.out, "NAME           ADDRESS    STATE                  PATH              "
-                               "       RTT      LOSS  RECEIVED  "
-                               "SENT     HANDSHAKE\n"
-                               "pi             10.66.1.5  online                 direct "
-                               "192.0.2.44:51002  31.2 ms  0 %   12 B      "
-                               "1.0 MiB  never\n"
-                               "a-longer-name  -          offline, seen 0 s ago  -                 "
-                               "       -        -     0 B       "
-                               "0 B      never\n");
+    assert_string_equal(t.out,
+                        "NAME           ADDRESS    PATH    RTT      STATE\n"
+                        "pi             10.66.1.5  direct  31.2 ms  online\n"
+                        "a-longer-name  -          -       -        offline, seen 0 s ago\n");
+    assert_int_equal(RUN("peers", "-l"), 0);
+    assert_string_equal(t.out, "NAME           ADDRESS    PATH                     RTT      LOSS  "
+                               "RECEIVED  SENT     HANDSHAKE  STATE\n"
+                               "pi             10.66.1.5  direct 192.0.2.44:51002  31.2 ms  0 %   "
+                               "12 B      1.0 MiB  never      online\n"
+                               "a-longer-name  -          -                        -        -     "
+                               "0 B       0 B      never      offline, seen 0 s ago\n");
     assert_int_equal(RUN("-q", "peers"), 0);
     assert_int_equal(t.out_len + t.err_len, 0);
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[]}\n");
@@ -46,15 +48,15 @@ PV_TEST(peers_shows_tags_where_somebody_has_one)
                      "{\"name\":\"tv\",\"ip4\":\"10.66.0.9\",\"tags\":[\"guests\",\"media\"]},"
                      "{\"name\":\"pc\",\"ip4\":\"10.66.0.8\",\"tags\":[]}]}\n");
     assert_int_equal(RUN("peers"), 0);
-    assert_non_null(strstr(t.out, "HANDSHAKE  TAGS\n"));
-    assert_non_null(strstr(t.out, "never      guests, media\n"));
-    assert_non_null(strstr(t.out, "never      -\n"));
+    assert_non_null(strstr(t.out, "RTT  TAGS           STATE\n"));
+    assert_non_null(strstr(t.out, "  guests, media  offline\n"));
+    assert_non_null(strstr(t.out, "  -              offline\n"));
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":\"tv\",\"tags\":["
                      "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1234\","
                      "\"a-tag-that-is-long-a-tag-that-is-long-a-tag-that-is-long-1235\"]}]}\n");
     assert_int_equal(RUN("peers"), 0);
     assert_non_null(strstr(t.out, "-1234, a-tag-that-is-long-"));
-    assert_non_null(strstr(t.out, "...\n"));
+    assert_non_null(strstr(t.out, "...  offline\n"));
 }
 
 /* A membership with an end: as it ends, in the table of peers and of invites. */
@@ -289,7 +291,80 @@ PV_TEST(invite_prints_the_token_alone_and_lists)
                         "{\"cmd\":\"invite\",\"uses\":5,\"expires\":7200,\"admin\":true}\n"
                         "{\"cmd\":\"invite\",\"uses\":1,\"expires\":86400}\n"
                         "{\"cmd\":\"invite_list\"}\n"
+                        "{\"cmd\":\"invite_list\"}\n"
                         "{\"cmd\":\"invite_revoke\",\"invite\":\"AAA\"}\n");
+}
+
+#define INVITE_1 "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE"
+#define INVITE_2 "AbCdEfGhIjKlZZOpQrStUvWxYz0123456789-_AbCdE"
+
+PV_TEST(an_invite_is_revoked_by_the_beginning_of_its_id)
+{
+    answers("invite_list", "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"" INVITE_1
+                           "\"},{\"id\":\"" INVITE_2 "\"}]}\n");
+    answers("invite_revoke", "{\"id\":@,\"ok\":true}\n");
+    assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKlZ"), 0);
+    assert_non_null(strstr(t.requests, "{\"cmd\":\"invite_revoke\",\"invite\":\"" INVITE_2 "\"}"));
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKl"), PV_CTLAPI_USAGE);
+    assert_one_line_error("several invites begin with");
+    assert_int_equal(RUN("invite", "revoke", "Zz"), PV_CTLAPI_USAGE);
+    assert_one_line_error("is not an invite");
+    assert_null(strstr(t.requests, "invite_revoke"));
+    assert_int_equal(RUN("invite", "revoke", INVITE_1), 0);
+    assert_non_null(strstr(t.requests, INVITE_1));
+}
+
+/* As wide as the daemon's answers get: IPv6, long names, durations, reasons. */
+PV_TEST(tables_fit_80_columns)
+{
+    static const char *const rows[][3] = {
+        {"peers"}, {"status"}, {"invite", "list"}, {"route"},
+        {"rules"}, {"files"},  {"room", "list"},
+    };
+    char wide[128];
+    answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":[{\"name\":"
+                     "\"a-name-that-is-rather-long-for-a-machine\",\"admin\":true,\"ip4\":"
+                     "\"100.127.255.254\",\"online\":true,\"tags\":[\"guests\",\"media\"],"
+                     "\"path\":{\"type\":\"direct\",\"rtt_ms\":1234.5,\"remote\":"
+                     "\"[2001:db8:1234:5678:9abc:def0:1234:5678]:51820\"}},{\"name\":\"new\","
+                     "\"ip4\":\"10.66.0.9\",\"state\":\"waiting\",\"asks_from\":"
+                     "\"[2001:db8:1234:5678:9abc:def0:1234:5678]:51820\"}]}\n");
+    answers("status", "{\"id\":@,\"ok\":true,\"version\":1,\"state\":\"up\",\"confined\":"
+                      "\"user p2pvpn, without capabilities, in a namespace of its own, with a list "
+                      "of 97 system calls and Landlock for the network\"}\n");
+    answers("invite_list", "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"" INVITE_1
+                           "\",\"uses\":100,\"used\":10,\"not_after\":1700000000,"
+                           "\"member_for\":7776000,\"admin\":true,\"approve\":true}]}\n");
+    answers("routes", "{\"id\":@,\"ok\":true,\"version\":1,\"use\":\"auto\",\"routes\":[{"
+                      "\"prefix\":\"2001:db8:1234:5678::/64\",\"peer\":\"office-in-hamburg\","
+                      "\"state\":\"waits\",\"rtt_ms\":18.4,\"why\":\"no admin has allowed it\","
+                      "\"command\":\"route allow office-in-hamburg 2001:db8:1234:5678::/64\"}]}\n");
+    answers("rules", "{\"id\":@,\"ok\":true,\"version\":1,\"rules\":[{\"number\":1,\"from\":"
+                     "\"a-name-that-is-rather-long\",\"to\":\"another-name-that-is-long\","
+                     "\"verdict\":\"deny\",\"ports\":\"tcp/22,udp/5000-5010,https,dns\","
+                     "\"by\":\"laptop\"}]}\n");
+    answers("files", "{\"id\":@,\"ok\":true,\"version\":1,\"files\":[{\"id\":12,\"peer\":"
+                     "\"a-name-that-is-rather-long\",\"size\":123456789,\"state\":\"failed\","
+                     "\"name\":\"minutes of the meeting of the board in the fall.pdf\",\"why\":"
+                     "\"the file has changed since it was offered\"}]}\n");
+    answers("room_list", "{\"id\":@,\"ok\":true,\"version\":1,\"rooms\":[{\"room\":"
+                         "\"#a-room-with-a-name-that-is-longer-than-most\",\"creator\":"
+                         "\"a-name-that-is-rather-long-for-a-machine\",\"members\":3}]}\n");
+    setenv("COLUMNS", "80", 1);
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        int code = run_in(stdin, rows[i]);
+        if (code != 0 || t.out_len == 0)
+            fail_msg("%s: exit code %d: %s", rows[i][0], code, t.err);
+        if (wider_than_80(t.out, wide) != NULL)
+            fail_msg("%s: %s", rows[i][0], wide);
+    }
+    /* With --long nothing is missing, however wide the screen is. */
+    assert_int_equal(RUN("invite", "list", "-l"), 0);
+    assert_non_null(strstr(t.out, INVITE_1));
+    assert_int_equal(RUN("peers", "-l"), 0);
+    assert_non_null(strstr(t.out, "direct [2001:db8:1234:5678:9abc:def0:1234:5678]:51820"));
+    unsetenv("COLUMNS");
 }
 
 /* It was `down`, which ends --block: who only wanted to look let everything out. */

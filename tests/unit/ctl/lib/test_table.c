@@ -5,9 +5,10 @@
 #include "ctl/lib/show.h"
 #include "tests/unit/test_util.h"
 
-/* A table of two columns; the caller frees what is printed. */
-static char *print(const char *const *cells, size_t n)
+/* A table of two columns on a screen; the caller frees what is printed. */
+static char *print_on(size_t columns, const char *const *cells, size_t n)
 {
+    struct pv_screen screen = {.width = columns};
     struct pv_table t;
     char *text = NULL;
     size_t len = 0;
@@ -16,9 +17,46 @@ static char *print(const char *const *cells, size_t n)
     pv_table_begin(&t, 2);
     for (size_t i = 0; i < n; i++)
         pv_table_cell(&t, PV_PLAIN, cells[i]);
-    assert_int_equal(pv_table_print(&t, out, false), PV_OK);
+    assert_int_equal(pv_table_print(&t, out, &screen), PV_OK);
     fclose(out);
     return text;
+}
+
+static char *print(const char *const *cells, size_t n)
+{
+    return print_on(0, cells, n);
+}
+
+PV_TEST(the_last_column_goes_on_below_itself)
+{
+    static const char *const cells[] = {"a", "one two three four five six seven", "b", "short"};
+    char *text = print_on(24, cells, PV_ARRAY_LEN(cells));
+    assert_string_equal(text, "a  one two three four\n"
+                              "   five six seven\n"
+                              "b  short\n");
+    free(text);
+}
+
+/* A word that is longer than the screen is broken where the screen ends, and never in a character.
+ */
+PV_TEST(a_word_without_blanks_goes_on_in_the_next_line)
+{
+    static const char *const cells[] = {"a", "0123456789012345678901234\xe5\x86\x99x"};
+    char *text = print_on(24, cells, PV_ARRAY_LEN(cells));
+    assert_string_equal(text, "a  012345678901234567890\n"
+                              "   1234\xe5\x86\x99x\n");
+    free(text);
+}
+
+PV_TEST(the_widest_cells_give_way_on_a_narrow_screen)
+{
+    static const char *const cells[] = {"a-name-that-is-long-for-this", "twenty columns, or so",
+                                        "b", "1"};
+    char *text = print_on(40, cells, PV_ARRAY_LEN(cells));
+    assert_string_equal(text, "a-name-that-is-...  twenty columns, or\n"
+                              "                    so\n"
+                              "b                   1\n");
+    free(text);
 }
 
 /* Two characters of Japanese take four columns, an accent of its own none, ü and an emoji one and

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* Invites: making one, the list of them, revoking one. */
+#include <string.h>
+
+#include "base/text.h"
+#include "ctl/commands.h"
+#include "ctl/told.h"
+#include "sys/proc/clock.h"
+
+enum {
+    INVITE_USES,
+    INVITE_EXPIRES,
+    INVITE_ADMIN,
+    INVITE_MEMBER_FOR,
+    INVITE_APPROVE,
+    INVITE_OPTIONS,
+};
+
+enum {
+    SHOWN_OF_ID = 12, /* bytes of an id that tell it from the others; --long shows all */
+};
+
+static const char *invite_state(const json_t *invite, double now)
+{
+    if (pv_json_bool(invite, "revoked"))
+        return "revoked";
+    /* The order of the tests is the order of precedence: a revoked invite stays revoked after
+     * its end. */
+    if (pv_json_real(invite, "used", 0) >= pv_json_real(invite, "uses", 0))
+        return "used up";
+    double end = pv_json_real(invite, "not_after", 0);
+    return end > 0 && end < now ? "expired" : "open";
+}
+
+/* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
+static void invite_row(struct pv_table *t, const json_t *invite, double now, bool all)
+{
+    char text[PV_SHOW_BUF], when[PV_SHOW_BUF], life[PV_AMOUNT_BUF + 24] = "";
+    double member_for = pv_json_real(invite, "member_for", 0);
+    double end = pv_json_real(invite, "not_after", 0);
+    const char *state = invite_state(invite, now);
+    snprintf(text, sizeof(text), "%.*s", all ? PV_NAME_MAX : SHOWN_OF_ID,
+             pv_json_text(invite, "id", "?"));
+    pv_table_cell(t, PV_PLAIN, text);
+    snprintf(text, sizeof(text), "%.0f of %.0f", pv_json_real(invite, "used", 0),
+             pv_json_real(invite, "uses", 0));
+    pv_table_cell(t, PV_PLAIN, text);
+    pv_table_cell(t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
+    if (member_for > 0)
+        snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
+    snprintf(text, sizeof(text), "%s%s%s%s", state,
+             pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
+             pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
+    pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
+}
+
+static int print_invites(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"INVITE", "USED", "EXPIRES", "STATE"};
+    const json_t *list = json_object_get(body, "invites"), *invite;
+    double now = (double)pv_clock_wall_us() / 1e6;
+    struct pv_table t;
+    size_t i;
+    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
+    json_array_foreach(list, i, invite) invite_row(&t, invite, now, cli->all);
+    if (json_array_size(list) == 0)
+        pv_cli_note(cli, "no invites: p2pvpnctl invite makes one");
+    return pv_cli_print_table(cli, &t);
+}
+
+/* --- making one ---------------------------------------------------------------------------- */
+
+static bool has_options(const struct pv_cli *cli)
+{
+    for (size_t i = 0; i < INVITE_OPTIONS; i++) {
+        if (cli->args.value[i] != NULL)
+            return true;
+    }
+    return false;
+}
+
+static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
+    const char *const *value = cli->args.value;
+    uint64_t n = 1;
+    if (value[INVITE_USES] != NULL) {
+        int code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
+        if (code != 0)
+            return code;
+        req->uses = (uint32_t)n;
+    }
+    if (value[INVITE_EXPIRES] != NULL &&
+        /* An invite that has expired when it is made is a typing error. */
+        (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
+        return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
+                            value[INVITE_EXPIRES]);
+    if (value[INVITE_MEMBER_FOR] != NULL &&
+        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->lifetime_s) < 0 ||
+         req->lifetime_s < PV_CTLAPI_MIN_MEMBER_S || req->lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
+        return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
+                            value[INVITE_MEMBER_FOR]);
+    /* The daemon refuses it, and says what to do instead. */
+    req->admin = value[INVITE_ADMIN] != NULL;
+    req->approve = value[INVITE_APPROVE] != NULL;
+    return 0;
+}
+
+/* Of a token for admins people are warned, on standard error: the token stays alone on standard
+ * output. */
+static int print_invite(struct pv_cli *cli, const json_t *body)
+{
+    if (cli->args.value[INVITE_ADMIN] != NULL)
+        pv_cli_note(
+            cli, "a machine that joins with it becomes an admin as soon as this node hears of it: "
+                 "hand it over as you would the key of your house");
+    return pv_cli_print_token(cli, body);
+}
+
+static int make(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE, 0);
+    int code = invite_options(cli, &req);
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_invite);
+}
+
+/* --- revoking one -------------------------------------------------------------------------- */
+
+/* The whole id of the one invite that begins so, as the list shows it. 0 or an exit code. */
+static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t cap)
+{
+    struct pv_ctlapi_request req;
+    const json_t *invite;
+    json_t *body = NULL;
+    size_t i, found = 0, len = strlen(begin);
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    int code = pv_cli_ask(cli, &req, &body);
+    if (code != 0)
+        return code;
+    json_array_foreach(json_object_get(body, "invites"), i, invite)
+    {
+        const char *whole = pv_json_text(invite, "id", "");
+        if (strncmp(whole, begin, len) == 0 && strlen(whole) < cap && found++ == 0)
+            memcpy(id, whole, strlen(whole) + 1);
+    }
+    json_decref(body);
+    if (found == 1)
+        return 0;
+    return pv_cli_usage(cli,
+                        found == 0 ? "\"%.60s\" is not an invite: see p2pvpnctl invite list"
+                                   : "several invites begin with \"%.60s\": give more of it",
+                        begin);
+}
+
+static int print_revoked(struct pv_cli *cli, const json_t *body)
+{
+    pv_cli_note_told(cli, "revoked: nobody else can join with it; machines that joined stay", body);
+    return 0;
+}
+
+static int revoke(struct pv_cli *cli, const char *word)
+{
+    struct pv_ctlapi_request req;
+    uint8_t whole[PV_KEY_LEN];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_REVOKE, 0);
+    int code = 0;
+    if (pv_key_parse(word, whole) == PV_OK)
+        snprintf(req.invite, sizeof(req.invite), "%s", word);
+    else if (word[0] == '\0')
+        code = pv_cli_usage(cli, "\"\" is not an invite: see p2pvpnctl invite list");
+    else
+        code = complete_id(cli, word, req.invite, sizeof(req.invite));
+    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_revoked);
+}
+
+/* Three commands in one word: list and revoke are about invites that there are, and take none of
+ * the options. */
+static int invite(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    const char *what = cli->args.n_words > 0 ? cli->args.word[0] : "";
+    if (what[0] != '\0' && has_options(cli))
+        return pv_cli_usage(cli, "the options of invite are for new invites");
+    if (cli->args.n_words == 0)
+        return make(cli);
+    if (strcmp(what, "revoke") == 0 && cli->args.n_words == 2)
+        return revoke(cli, cli->args.word[1]);
+    if (strcmp(what, "list") != 0 || cli->args.n_words != 1)
+        return pv_cli_usage(cli, "there is invite, invite list and invite revoke ID");
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    return pv_cli_ask_and_print(cli, &req, print_invites);
+}
+
+const struct pv_command pv_cmds_invite[] = {
+    {
+        .name = "invite",
+        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] | list | "
+                "revoke ID",
+        .summary = "print a token with which another machine can join",
+        .details =
+            "  --uses N        how many machines can join with it (1)\n"
+            "  --expires TIME  90m, 24h, 7d (24h)\n"
+            "  --admin         its machine becomes an admin; where the root key is\n"
+            "  --member-for TIME  its machine is a member until it was not used for so long:\n"
+            "                     1h to 520w; 90d\n"
+            "  --approve       its machine waits until an admin admits it\n"
+            "  list            invites made so far\n"
+            "  revoke ID       nobody else joins with it; ID may be its beginning\n",
+        .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
+        .words = "list revoke",
+        .options = {{"uses", 0, true},
+                    {"expires", 0, true},
+                    {"admin", 0, false},
+                    {"member-for", 0, true},
+                    {"approve", 0, false}},
+        .max_words = 2,
+        .run = invite,
+    },
+    {.name = NULL},
+};

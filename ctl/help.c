@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* The overview of p2pvpnctl's commands and the help of each. */
+#include "ctl/help.h"
+
+#include <string.h>
+
+#include "ctl/commands.h"
+
+/* The most used come first. A test finds a command that is in none. */
+const struct pv_help_group pv_help_groups[] = {
+    {"every day", "status peers ping ip up down networks"},
+    {"chat and files", "chat send inbox history room mute unmute send-file files"},
+    {"members", "create join invite admit deny rename leave remove admin address node network "
+                "root key"},
+    {"rules and routes", "allow rules can tag untag route exit"},
+    {"trouble", "doctor why trace netcheck stun log bugreport"},
+    {"scripts", "wait reload metrics version completion"},
+    {NULL, NULL},
+};
+
+static void print_group(const struct pv_help_group *group, FILE *out)
+{
+    char name[32];
+    fprintf(out, "%s:\n", group->title);
+    for (const char *at = group->commands; *at != '\0'; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+        snprintf(name, sizeof(name), "%.*s", (int)len, at);
+        fprintf(out, "  %-10s %s\n", name, pv_command_find(name)->summary);
+        at += len;
+    }
+    fputc('\n', out);
+}
+
+void pv_help_overview(FILE *out)
+{
+    fputs("p2pvpnctl: use and manage this node of a p2pvpn network\n\n"
+          "usage: p2pvpnctl [flags] COMMAND ...\n\n",
+          out);
+    for (const struct pv_help_group *g = pv_help_groups; g->title != NULL; g++)
+        print_group(g, out);
+    fputs("flags, before or after the command:\n"
+          "  -n, --net NAME     the node of this network, on a machine in several\n"
+          "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
+          "  -j, --json         answers and errors as JSON, one object a line\n"
+          "  -t, --timeout SEC  give up after SEC seconds\n"
+          "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
+          "  -l, --long         tables with all columns, nothing in them cut\n"
+          "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
+          "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
+          "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
+          "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
+          "  9 coordinator unreachable, 10 relayed, 11 refused,\n"
+          "  12 token invalid, used up or expired\n",
+          out);
+}
+
+void pv_help_command(const struct pv_command *c, FILE *out)
+{
+    fprintf(out, "p2pvpnctl %s: %s\n\nusage: p2pvpnctl %s%s%s\n", c->name, c->summary, c->name,
+            c->args[0] == '\0' ? "" : " ", c->args);
+    if (c->details[0] != '\0')
+        fprintf(out, "\n%s", c->details);
+    fprintf(out, "\nexample: %s\n", c->example);
+}

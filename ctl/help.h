@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * help.h - what p2pvpnctl says of itself: all commands in groups, or one of them.
+ */
+#ifndef PV_HELP_H
+#define PV_HELP_H
+
+#include <stdio.h>
+
+#include "ctl/lib/cli.h"
+
+/* A heading of the overview and the commands below it, as a user looks for them. */
+struct pv_help_group {
+    const char *title;
+    const char *commands; /* names, with blanks between */
+};
+extern const struct pv_help_group pv_help_groups[]; /* ends with a NULL title */
+
+/* All commands by groups, the flags that every command has, and the exit codes. */
+void pv_help_overview(FILE *out);
+/* One command: its usage, details and an example. */
+void pv_help_command(const struct pv_command *c, FILE *out);
+
+#endif /* PV_HELP_H */
