@@ -10,7 +10,7 @@ endfunction()
 
 # Debian's packages have their man pages compressed, and so does man read them.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/man)
-file(GLOB pages CONFIGURE_DEPENDS docs/man/*.[18])
+file(GLOB pages CONFIGURE_DEPENDS docs/man/*.[158])
 foreach(page ${pages})
     get_filename_component(name ${page} NAME)
     string(REGEX MATCH ".$" section ${page})

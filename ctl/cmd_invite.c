@@ -146,10 +146,10 @@ static int complete_id(struct pv_cli *cli, const char *begin, char *id, size_t c
     json_decref(body);
     if (found == 1)
         return 0;
-    return pv_cli_usage(cli,
-                        found == 0 ? "\"%.60s\" is not an invite: see p2pvpnctl invite list"
-                                   : "several invites begin with \"%.60s\": give more of it",
-                        begin);
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                       found == 0 ? "\"%.60s\" is not an invite: see p2pvpnctl invite list"
+                                  : "several invites begin with \"%.60s\": give more of it",
+                       begin);
 }
 
 static int print_revoked(struct pv_cli *cli, const json_t *body)

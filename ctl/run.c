@@ -165,6 +165,16 @@ static int help(struct pv_cli *cli, const struct pv_args_rest *rest)
     return PV_CTLAPI_DONE;
 }
 
+/* People see what there is; a script whose variable was empty does not go on. */
+static int no_command(struct pv_cli *cli)
+{
+    if (!cli->json) {
+        pv_help_overview(cli->out);
+        (void)fflush(cli->out); /* the error stands below it */
+    }
+    return pv_cli_usage(cli, "no command given");
+}
+
 /* Flags before the command first, for they may be the whole line (--help, --version); the command's
  * name says how the rest is read. */
 static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
@@ -188,12 +198,8 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
     int code = use_globals(cli, &args);
     if (code != 0)
         return code;
-    if (args.n_words == 0 && cli->json)
-        return pv_cli_usage(cli, "no command given");
-    if (args.n_words == 0) {
-        pv_help_overview(cli->out);
-        return PV_CTLAPI_USAGE; /* a script whose variable was empty must not go on */
-    }
+    if (args.n_words == 0)
+        return no_command(cli);
     if (strcmp(args.word[0], "help") == 0)
         return help(cli, rest);
     cli->cmd = pv_command_find(args.word[0]);

@@ -34,12 +34,13 @@ def flags(lab):
     refused(h.run(lab.bin("p2pvpn-coordinator"), "--listen", "nowhere", check_rc=False), 2,
             "nowhere")
     refused(h.run(lab.bin("p2pvpn-coordinator"), "--public", "1.2.3", check_rc=False), 2)
-    for args, code in (((), 2), (("dance",), 2), (("ping",), 2), (("ping", "x", "-c", "0"), 2),
+    for args, code in ((("dance",), 2), (("ping",), 2), (("ping", "x", "-c", "0"), 2),
                        (("ping", "x", "-c", "many"), 2), (("invite", "--uses", "0"), 2),
                        (("invite", "--expires", "soon"), 2), (("send", "x"), 2),
                        (("--timeout", "-1", "peers"), 2), (("log", "louder"), 2)):
         r = h.ctl(*args, check_rc=False)
         refused(r, code)
+    check("every day:" in h.ctl(code=2).out, "p2pvpnctl alone does not say what there is")
     written = h.run("find", "/var/lib", "/run/p2pvpn", "-mindepth", "1", check_rc=False).out
     equal(written, "", "what was written")
 

@@ -306,9 +306,9 @@ PV_TEST(an_invite_is_revoked_by_the_beginning_of_its_id)
     assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKlZ"), 0);
     assert_non_null(strstr(t.requests, "{\"cmd\":\"invite_revoke\",\"invite\":\"" INVITE_2 "\"}"));
     t.requests[0] = '\0';
-    assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKl"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("invite", "revoke", "AbCdEfGhIjKl"), PV_CTLAPI_FAILED);
     assert_one_line_error("several invites begin with");
-    assert_int_equal(RUN("invite", "revoke", "Zz"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("invite", "revoke", "Zz"), PV_CTLAPI_FAILED);
     assert_one_line_error("is not an invite");
     assert_null(strstr(t.requests, "invite_revoke"));
     assert_int_equal(RUN("invite", "revoke", INVITE_1), 0);

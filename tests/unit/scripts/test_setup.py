@@ -249,6 +249,39 @@ class Inside(unittest.TestCase):
             self.script(kind, "prerm", "remove")
             self.assertRegex(read("/tmp/asked"), f"(?m)^stop {units.split()[0]}")
 
+    def test_removed_and_installed(self):
+        """Units that ran and were enabled when a package was removed do so when it is back, and no others."""
+        wants = "/etc/systemd/system/multi-user.target.wants"
+        os.makedirs("/run/systemd/system")
+        os.makedirs(wants, exist_ok=True)
+        write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/tmp/asked\n'
+              'case $* in list-units*) cat /tmp/active ;; esac\n', 0o755)
+        for kind, unit, other in (("node", "p2pvpnd.service", "p2pvpnd@work.service"),
+                                  ("coordinator", "p2pvpn-coordinator.service", None)):
+            units = [unit] + [other] * (other is not None)
+            write("/tmp/active", "".join(f"{name} loaded active running a node\n" for name in units))
+            for name in units:
+                os.symlink(f"/usr/lib/systemd/system/{name}", f"{wants}/{name}")
+            self.script(kind, "prerm", "remove")
+            self.script(kind, "postrm", "remove")
+            write("/tmp/asked")
+            self.script(kind, "postinst", "configure", "0.9")
+            self.assertIn(f"start {' '.join(units)}\n", read("/tmp/asked"))
+            self.assertEqual([name for name in units if not os.path.islink(f"{wants}/{name}")], [])
+            write("/tmp/asked")
+            self.script(kind, "postinst", "configure", "0.9")
+            self.assertNotRegex(read("/tmp/asked"), "(?m)^start")
+            # One that nobody ran stays as it is, and purging takes all of it away.
+            write("/tmp/active")
+            write("/tmp/asked")
+            self.script(kind, "prerm", "remove")
+            self.script(kind, "postinst", "configure", "0.9")
+            self.assertNotRegex(read("/tmp/asked"), "(?m)^start")
+            self.script(kind, "prerm", "remove")
+            self.script(kind, "postrm", "purge")
+            self.assertEqual([name for name in units if os.path.lexists(f"{wants}/{name}")], [])
+            self.assertFalse(os.path.exists(f"/run/{unit.removesuffix('.service')}.stopped"))
+
     def test_purge(self):
         """Root keys and the coordinator's are kept, readable for root alone; all else goes."""
         for place in ("/var/lib/p2pvpn", "/var/lib/p2pvpn-work", "/var/lib/p2pvpn-coordinator",
