@@ -314,7 +314,7 @@ static int print_text(struct pv_cli *cli, const struct check *c)
     return 0;
 }
 
-/* Without an answer by UDP the reason is told from what else is known; with one, netcheck_judge
+/* Without an answer by UDP the reason is told from what else is known; with one, netcheck.c
  * knows what the NAT means for meeting others. */
 static const char *judge(const struct check *c)
 {

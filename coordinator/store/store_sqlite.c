@@ -1,17 +1,349 @@
 /* SPDX-License-Identifier: MIT */
-/* The operations of core/storeop.h in SQL. Statements are prepared once; each operation is a
- * savepoint of one transaction, so that one fsync serves all that wait together. */
+/* The operations of core/storeop.h in SQL, and copies: their time, quotas and who gives way.
+ * Statements are prepared once; each operation is a savepoint of one transaction, so that one fsync
+ * serves all that wait together. */
+#include "coordinator/store/store_sqlite.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ageclock.h"
 #include "base/text.h"
 #include "coordinator/store/columns.h"
 #include "coordinator/store/schema.sql.h"
-#include "coordinator/store/store_sqlite_int.h"
 #include "sys/proc/clock.h"
+
+enum sql {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_SAVE,
+    SQL_RELEASE,
+    SQL_UNDO,
+    SQL_INSERT,
+    SQL_DELETE,
+    SQL_REDEEM,
+    SQL_MARK,
+    SQL_FIND_MEMBER,
+    SQL_AGE_READ,
+    SQL_AGE_WRITE,
+    SQL_COPY_FUTURE,
+    SQL_COPY_OLD,
+    SQL_COPY_ROOM,
+    SQL_TRY,
+    SQL_TRY_UNDO,
+    SQL_TRY_END,
+    SQL_MOST_OF_DISK,
+    SQL_GIVE_WAY_AT,
+    SQL_GIVE_WAY,
+    SQL_COPY_KEEP,
+    SQL_COPY_DROP,
+    SQL_COPY_NEXT,
+    SQL_DROP_STATEMENTS,
+    SQL_DROP_INVITES,
+    SQL_DROP_COPIES,
+    SQL_DROP_USE,
+    SQL_COUNT,
+};
+
+struct pv_sqlitestore {
+    struct pv_coordstore base;
+    struct pv_sqlite *file;
+    sqlite3 *db;                  /* of file */
+    sqlite3_stmt *sql[SQL_COUNT]; /* prepared, by enum sql */
+    bool held;                    /* all operations are parts of one transaction */
+};
+
+/* Runs a prepared statement that gives no rows, and makes it ready for the next time. */
+static inline int run(struct pv_sqlitestore *s, enum sql which)
+{
+    int code = sqlite3_step(s->sql[which]);
+    sqlite3_reset(s->sql[which]);
+    return code == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+/* An empty value is NULL. The bytes have to live until the statement has run (SQLITE_STATIC). */
+static inline void bind(sqlite3_stmt *st, int i, const void *data, size_t len)
+{
+    if (len == 0)
+        sqlite3_bind_null(st, i);
+    else
+        sqlite3_bind_blob(st, i, data, (int)len, SQLITE_STATIC);
+}
+
+/* The clock by which copies grow old; before its first look it is the wall clock. */
+static int age_clock(struct pv_sqlitestore *s, uint64_t wall_s, struct pv_ageclock *ret_clock,
+                     bool *ret_found)
+{
+    sqlite3_stmt *st = s->sql[SQL_AGE_READ];
+    int code = sqlite3_step(st);
+    *ret_found = code == SQLITE_ROW;
+    *ret_clock = (struct pv_ageclock){wall_s, wall_s};
+    if (code == SQLITE_ROW)
+        *ret_clock = (struct pv_ageclock){(uint64_t)sqlite3_column_int64(st, 0),
+                                          (uint64_t)sqlite3_column_int64(st, 1)};
+    sqlite3_reset(st);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? PV_OK : -EIO;
+}
+
+/* Looks at the wall clock where it is time to. The first look finds copies that an earlier program
+ * stored with the wall clock's time, which may have been wrong: none is from the future, or it
+ * would stay for ever. */
+static int look_at_clock(struct pv_sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    struct pv_ageclock c;
+    bool found;
+    int r = age_clock(s, wall_s, &c, &found);
+    if (r == PV_OK && !found) {
+        sqlite3_bind_int64(s->sql[SQL_COPY_FUTURE], 1, (sqlite3_int64)wall_s);
+        r = run(s, SQL_COPY_FUTURE);
+    }
+    if (r == PV_OK && (!found || pv_ageclock_due(&c, wall_s))) {
+        pv_ageclock_look(&c, wall_s);
+        sqlite3_bind_int64(s->sql[SQL_AGE_WRITE], 1, (sqlite3_int64)c.age_s);
+        sqlite3_bind_int64(s->sql[SQL_AGE_WRITE], 2, (sqlite3_int64)c.seen_s);
+        r = run(s, SQL_AGE_WRITE);
+    }
+    *ret_now_s = pv_ageclock_now(&c, wall_s);
+    return r;
+}
+
+/* Drops copies whose time is over. KEEP and COLLECT call it, so it needs no timer. A transfer
+ * brings copies with the times that they have, and must lose none. */
+static int drop_old_copies(struct pv_sqlitestore *s, uint64_t wall_s, uint64_t *ret_now_s)
+{
+    *ret_now_s = wall_s;
+    int r = s->held ? PV_OK : look_at_clock(s, wall_s, ret_now_s);
+    if (r < 0 || s->held)
+        return r;
+    uint64_t from = *ret_now_s < PV_STOREOP_COPY_S ? 0 : *ret_now_s - PV_STOREOP_COPY_S;
+    sqlite3_bind_int64(s->sql[SQL_COPY_OLD], 1, (sqlite3_int64)from);
+    return run(s, SQL_COPY_OLD);
+}
+
+/* Binds ?1 and ?2 of all statements about copies: the network and the receiver. */
+static void bind_copy(sqlite3_stmt *st, const struct pv_storeop_copy *m)
+{
+    bind(st, 1, m->network, sizeof(m->network));
+    bind(st, 2, m->to, sizeof(m->to));
+}
+
+/* Whose room is full, so that somebody gives way there. */
+enum shared {
+    OF_RECEIVER,
+    OF_NETWORK,
+    OF_DISK,
+};
+
+struct room {
+    enum shared full;
+    sqlite3_int64 own;           /* what the sender, or at OF_DISK its network, would have of it */
+    sqlite3_int64 copies, bytes; /* so many too many */
+};
+
+enum {
+    TURNS_MAX = 32, /* ours: so often others give way to one copy: on a full disk, a network each */
+};
+
+/* The sums of stored copies, in the order of SQL_COPY_ROOM. */
+struct sums {
+    sqlite3_int64 to, to_bytes, from, from_bytes, there, pair, pair_bytes, network, all;
+};
+
+static sqlite3_int64 above(sqlite3_int64 n, sqlite3_int64 limit)
+{
+    return n > limit ? n - limit : 0;
+}
+
+/* By how many bytes its copies are too many for a network that would have so many of so many. */
+static sqlite3_int64 above_part(sqlite3_int64 network, sqlite3_int64 all, sqlite3_int64 limit)
+{
+    sqlite3_int64 part = above(network, PV_STOREOP_COPY_NET_BYTES);
+    sqlite3_int64 half = above(all, PV_STOREOP_COPY_BYTES / 2);
+    sqlite3_int64 shared = part < half ? part : half;
+    sqlite3_int64 own = limit > 0 ? above(network, limit) : 0;
+    return own > shared ? own : shared;
+}
+
+/* PV_OK: there is room. PV_ERR_AGAIN: when somebody gives way, as *ret_room says. PV_ERR_EXISTS: it
+ * is there already, which counts before any quota. PV_ERR_REFUSED: the sender has all that it may
+ * have. */
+static int judge(const struct sums *n, const struct pv_storeop *op, struct room *ret_room)
+{
+    const sqlite3_int64 len = (sqlite3_int64)op->box.len, limit = (sqlite3_int64)op->copy.room;
+    const sqlite3_int64 network = n->network + len, all = n->all + len;
+    if (n->there != 0)
+        return PV_ERR_EXISTS;
+    /* Beyond its part a sender may go on while half of the receiver's room is free, and a network
+     * while half of the disk's is. */
+    if (n->from >= PV_STOREOP_COPY_FROM || n->from_bytes + len > PV_STOREOP_COPY_FROM_BYTES ||
+        ((n->pair >= PV_STOREOP_COPY_PAIR || n->pair_bytes + len > PV_STOREOP_COPY_PAIR_BYTES) &&
+         (n->to >= PV_STOREOP_COPY_TO / 2 || n->to_bytes + len > PV_STOREOP_COPY_TO_BYTES / 2)))
+        return PV_ERR_REFUSED;
+    if (n->to >= PV_STOREOP_COPY_TO || n->to_bytes + len > PV_STOREOP_COPY_TO_BYTES)
+        *ret_room =
+            (struct room){OF_RECEIVER, n->pair_bytes + len + (n->pair + 1) * PV_STOREOP_COPY_EACH,
+                          above(n->to + 1, PV_STOREOP_COPY_TO),
+                          above(n->to_bytes + len, PV_STOREOP_COPY_TO_BYTES)};
+    else if (above_part(network, all, limit) > 0)
+        *ret_room =
+            (struct room){OF_NETWORK, n->from_bytes + len, 0, above_part(network, all, limit)};
+    else if (all > PV_STOREOP_COPY_BYTES)
+        *ret_room = (struct room){OF_DISK, network, 0, above(all, PV_STOREOP_COPY_BYTES)};
+    else
+        return PV_OK;
+    return PV_ERR_AGAIN;
+}
+
+static int copy_room(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *ret_room)
+{
+    sqlite3_stmt *st = s->sql[SQL_COPY_ROOM];
+    int r = -EIO;
+    bind_copy(st, &op->copy);
+    bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    bind(st, 4, op->copy.key, sizeof(op->copy.key));
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        const struct sums n = {
+            sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+            sqlite3_column_int64(st, 3), sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5),
+            sqlite3_column_int64(st, 6), sqlite3_column_int64(st, 7), sqlite3_column_int64(st, 8)};
+        r = judge(&n, op, ret_room);
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/* The network that has most of the disk gives way, down to what the sender's would have.
+ * PV_ERR_REFUSED: none has more. */
+static int find_greedy(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *room,
+                       uint8_t ret_network[static PV_NETWORK_ID_LEN])
+{
+    sqlite3_stmt *st = s->sql[SQL_MOST_OF_DISK];
+    bind(st, 1, op->copy.network, sizeof(op->copy.network));
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_ROW || code == SQLITE_DONE ? PV_ERR_REFUSED : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 0) == PV_NETWORK_ID_LEN &&
+        sqlite3_column_int64(st, 1) > room->own) {
+        sqlite3_int64 more = sqlite3_column_int64(st, 1) - room->own;
+        memcpy(ret_network, sqlite3_column_blob(st, 0), PV_NETWORK_ID_LEN);
+        room->bytes = more < room->bytes ? more : room->bytes;
+        r = PV_OK;
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/* Few must not keep the others out by having been first. The newest copies go, so that the
+ * beginning of a conversation stays; their sender has the messages until they were delivered. */
+static int give_way(struct pv_sqlitestore *s, const struct pv_storeop *op, struct room *room)
+{
+    uint8_t network[PV_NETWORK_ID_LEN];
+    enum sql which = room->full == OF_RECEIVER ? SQL_GIVE_WAY_AT : SQL_GIVE_WAY;
+    sqlite3_stmt *st = s->sql[which];
+    bool disk = room->full == OF_DISK;
+    memcpy(network, op->copy.network, sizeof(network));
+    int r = disk ? find_greedy(s, op, room, network) : PV_OK;
+    if (r != PV_OK)
+        return r;
+    bind(st, 1, network, sizeof(network));
+    if (room->full == OF_RECEIVER)
+        bind(st, 2, op->copy.to, sizeof(op->copy.to));
+    bind(st, 3, op->copy.from, disk ? 0 : sizeof(op->copy.from));
+    sqlite3_bind_int64(st, 4, disk ? 0 : room->own);
+    sqlite3_bind_int64(st, 5, room->copies);
+    sqlite3_bind_int64(st, 6, room->bytes);
+    sqlite3_bind_int64(st, 7, room->full == OF_RECEIVER ? PV_STOREOP_COPY_EACH : 0);
+    r = run(s, which);
+    return r == PV_OK && sqlite3_changes(s->db) == 0 ? PV_ERR_REFUSED : r;
+}
+
+/* Copies deleted for one that is refused in the end come back. */
+static int make_room(struct pv_sqlitestore *s, const struct pv_storeop *op)
+{
+    struct room room;
+    int r = copy_room(s, op, &room);
+    if (r != PV_ERR_AGAIN)
+        return r;
+    if (run(s, SQL_TRY) < 0)
+        return -EIO;
+    for (int turn = 0; r == PV_ERR_AGAIN && turn < TURNS_MAX; turn++) {
+        r = give_way(s, op, &room);
+        if (r == PV_OK)
+            r = copy_room(s, op, &room);
+    }
+    if (r == PV_ERR_AGAIN)
+        r = PV_ERR_REFUSED;
+    if (r == PV_ERR_REFUSED && run(s, SQL_TRY_UNDO) < 0)
+        return -EIO;
+    if (r != PV_OK && r != PV_ERR_REFUSED)
+        return r; /* the operation is undone, and this with it */
+    return run(s, SQL_TRY_END) < 0 ? -EIO : r;
+}
+
+/* A copy that is there already counts as kept: the sender did not get the answer the first time. */
+static int keep_copy(struct pv_sqlitestore *s, const struct pv_storeop *op)
+{
+    sqlite3_stmt *st = s->sql[SQL_COPY_KEEP];
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
+    if (r == PV_OK)
+        r = make_room(s, op);
+    if (r != PV_OK)
+        return r == PV_ERR_EXISTS ? PV_OK : r;
+    bind_copy(st, &op->copy);
+    bind(st, 3, op->copy.from, sizeof(op->copy.from));
+    bind(st, 4, op->copy.key, sizeof(op->copy.key));
+    sqlite3_bind_int64(st, 5, (sqlite3_int64)now_s);
+    sqlite3_bind_int64(st, 6, (sqlite3_int64)op->box.len);
+    bind(st, 7, op->box.ptr, op->box.len);
+    return run(s, SQL_COPY_KEEP);
+}
+
+/* Gives the oldest copy behind `after`, in memory of its own, as the row is gone with the next step
+ * of the statement. */
+static int next_copy(struct pv_sqlitestore *s, const struct pv_storeop_copy *m,
+                     struct pv_storeop_collected **ret_collected)
+{
+    sqlite3_stmt *st = s->sql[SQL_COPY_NEXT];
+    bind_copy(st, m);
+    sqlite3_bind_int64(st, 3, (sqlite3_int64)m->after);
+    int code = sqlite3_step(st);
+    int r = code == SQLITE_DONE ? PV_OK : -EIO;
+    if (code == SQLITE_ROW && sqlite3_column_bytes(st, 1) == PV_SIGN_PK_LEN) {
+        size_t len = (size_t)sqlite3_column_bytes(st, 2);
+        struct pv_storeop_collected *p = malloc(sizeof(*p) + len);
+        r = p == NULL ? PV_ERR_NOMEM : PV_OK;
+        if (p != NULL) {
+            p->n = (uint64_t)sqlite3_column_int64(st, 0);
+            memcpy(p->from, sqlite3_column_blob(st, 1), sizeof(p->from));
+            p->len = len;
+            if (len > 0)
+                memcpy(p->box, sqlite3_column_blob(st, 2), len);
+            *ret_collected = p;
+        }
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
+/* Drops the copy that the receiver has stored, and gives the next: nothing is lost when a
+ * connection breaks between the two. */
+static int collect(struct pv_sqlitestore *s, const struct pv_storeop *op,
+                   struct pv_storeop_collected **ret_collected)
+{
+    sqlite3_stmt *st = s->sql[SQL_COPY_DROP];
+    uint64_t now_s;
+    int r = drop_old_copies(s, op->copy.wall_s, &now_s);
+    if (r == PV_OK && op->copy.n > 0) {
+        bind_copy(st, &op->copy);
+        sqlite3_bind_int64(st, 3, (sqlite3_int64)op->copy.n);
+        r = run(s, SQL_COPY_DROP);
+    }
+    return r == PV_OK ? next_copy(s, &op->copy, ret_collected) : r;
+}
 
 #define COLUMNS \
     "(epoch, n, network, hash, statement, receipt, foreign_receipt, admitter, node, serial, mark)"
@@ -29,62 +361,60 @@
     " DELETE FROM mail WHERE n IN (SELECT n FROM o WHERE k <="                                \
     " (SELECT min(k) FROM o WHERE k >= ?5 AND freed >= ?6))"
 
-static const char *const sql_text[PV_SQL_COUNT] = {
-    [PV_SQL_BEGIN] = "BEGIN IMMEDIATE",
-    [PV_SQL_COMMIT] = "COMMIT",
-    [PV_SQL_ROLLBACK] = "ROLLBACK",
-    [PV_SQL_SAVE] = "SAVEPOINT op",
-    [PV_SQL_RELEASE] = "RELEASE op",
-    [PV_SQL_UNDO] = "ROLLBACK TO op",
-    [PV_SQL_INSERT] =
-        "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13)"
-        " ON CONFLICT(network, hash) DO NOTHING",
-    [PV_SQL_DELETE] = "DELETE FROM statements WHERE network = ?1 AND hash = ?2",
+static const char *const sql_text[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_SAVE] = "SAVEPOINT op",
+    [SQL_RELEASE] = "RELEASE op",
+    [SQL_UNDO] = "ROLLBACK TO op",
+    [SQL_INSERT] = "INSERT INTO statements " COLUMNS " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13)"
+                   " ON CONFLICT(network, hash) DO NOTHING",
+    [SQL_DELETE] = "DELETE FROM statements WHERE network = ?1 AND hash = ?2",
     /* Checks the uses and takes one in a single statement: there is no moment between the two. */
-    [PV_SQL_REDEEM] =
-        ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13"
-         " WHERE (SELECT total(used) FROM invite_use WHERE network = ?3 AND invite = ?8)"
-         "   - EXISTS(SELECT 1 FROM statements"
-         "   WHERE network = ?3 AND admitter = ?8 AND node = ?9) < ?11"
-         " AND NOT EXISTS(SELECT 1 FROM statements"
-         "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
-    [PV_SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
-    [PV_SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
-                           " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
-    [PV_SQL_AGE_READ] = "SELECT age, seen FROM age_clock",
-    [PV_SQL_AGE_WRITE] = "INSERT OR REPLACE INTO age_clock VALUES(1, ?1, ?2)",
-    [PV_SQL_COPY_FUTURE] = "UPDATE mail SET time = ?1 WHERE time > ?1",
-    [PV_SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
-    [PV_SQL_COPY_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
-                          " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
-                          " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
-                          " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
-                          " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
-                          "   AND sender = ?3 AND key = ?4),"
-                          " (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2"
-                          "   AND sender = ?3),"
-                          " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2"
-                          "   AND sender = ?3),"
-                          " (SELECT total(bytes) FROM mail_use WHERE network = ?1),"
-                          " (SELECT total(bytes) FROM mail_use)"),
-    [PV_SQL_TRY] = "SAVEPOINT room",
-    [PV_SQL_TRY_UNDO] = "ROLLBACK TO room",
-    [PV_SQL_TRY_END] = "RELEASE room",
-    [PV_SQL_MOST_OF_DISK] = "SELECT network, bytes FROM mail_use WHERE network <> ?1"
-                            " ORDER BY bytes DESC LIMIT 1",
-    [PV_SQL_GIVE_WAY_AT] = GIVE_WAY("receiver = ?2 AND sender <> ?3"),
+    [SQL_REDEEM] = ("INSERT INTO statements " COLUMNS " SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?13"
+                    " WHERE (SELECT total(used) FROM invite_use WHERE network = ?3 AND invite = ?8)"
+                    "   - EXISTS(SELECT 1 FROM statements"
+                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9) < ?11"
+                    " AND NOT EXISTS(SELECT 1 FROM statements"
+                    "   WHERE network = ?3 AND admitter = ?8 AND node = ?9 AND serial >= ?12)"),
+    [SQL_MARK] = "UPDATE statements SET mark = ?3 WHERE epoch = ?1 AND n = ?2",
+    [SQL_FIND_MEMBER] = "SELECT hash FROM statements WHERE network = ?1 AND admitter = ?2"
+                        " AND node = ?3 AND serial >= ?4 ORDER BY epoch, n LIMIT 1",
+    [SQL_AGE_READ] = "SELECT age, seen FROM age_clock",
+    [SQL_AGE_WRITE] = "INSERT OR REPLACE INTO age_clock VALUES(1, ?1, ?2)",
+    [SQL_COPY_FUTURE] = "UPDATE mail SET time = ?1 WHERE time > ?1",
+    [SQL_COPY_OLD] = "DELETE FROM mail WHERE time < ?1",
+    [SQL_COPY_ROOM] = ("SELECT (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2),"
+                       " (SELECT count(*) FROM mail WHERE network = ?1 AND sender = ?3),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND sender = ?3),"
+                       " EXISTS(SELECT 1 FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3 AND key = ?4),"
+                       " (SELECT count(*) FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3),"
+                       " (SELECT total(size) FROM mail WHERE network = ?1 AND receiver = ?2"
+                       "   AND sender = ?3),"
+                       " (SELECT total(bytes) FROM mail_use WHERE network = ?1),"
+                       " (SELECT total(bytes) FROM mail_use)"),
+    [SQL_TRY] = "SAVEPOINT room",
+    [SQL_TRY_UNDO] = "ROLLBACK TO room",
+    [SQL_TRY_END] = "RELEASE room",
+    [SQL_MOST_OF_DISK] = "SELECT network, bytes FROM mail_use WHERE network <> ?1"
+                         " ORDER BY bytes DESC LIMIT 1",
+    [SQL_GIVE_WAY_AT] = GIVE_WAY("receiver = ?2 AND sender <> ?3"),
     /* The few that have most have all that can be had: the index of shares names them. */
-    [PV_SQL_GIVE_WAY] = GIVE_WAY("sender IN (SELECT sender FROM mail_share WHERE network = ?1"
-                                 " AND sender IS NOT ?3 ORDER BY bytes DESC LIMIT 32)"),
-    [PV_SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
-                         " VALUES(?1,?2,?3,?4,?5,?6,?7)",
-    [PV_SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
-    [PV_SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
-                         " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
-    [PV_SQL_DROP_STATEMENTS] = "DELETE FROM statements WHERE network = ?1",
-    [PV_SQL_DROP_INVITES] = "DELETE FROM invite_use WHERE network = ?1",
-    [PV_SQL_DROP_COPIES] = "DELETE FROM mail WHERE network = ?1",
-    [PV_SQL_DROP_USE] = "DELETE FROM mail_use WHERE network = ?1",
+    [SQL_GIVE_WAY] = GIVE_WAY("sender IN (SELECT sender FROM mail_share WHERE network = ?1"
+                              " AND sender IS NOT ?3 ORDER BY bytes DESC LIMIT 32)"),
+    [SQL_COPY_KEEP] = "INSERT INTO mail(network, receiver, sender, key, time, size, box)"
+                      " VALUES(?1,?2,?3,?4,?5,?6,?7)",
+    [SQL_COPY_DROP] = "DELETE FROM mail WHERE n = ?3 AND network = ?1 AND receiver = ?2",
+    [SQL_COPY_NEXT] = "SELECT n, sender, box FROM mail"
+                      " WHERE network = ?1 AND receiver = ?2 AND n > ?3 ORDER BY n LIMIT 1",
+    [SQL_DROP_STATEMENTS] = "DELETE FROM statements WHERE network = ?1",
+    [SQL_DROP_INVITES] = "DELETE FROM invite_use WHERE network = ?1",
+    [SQL_DROP_COPIES] = "DELETE FROM mail WHERE network = ?1",
+    [SQL_DROP_USE] = "DELETE FROM mail_use WHERE network = ?1",
 };
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -106,7 +436,7 @@ static int explain_database(const struct pv_sqlitestore *s, const char *what,
 /* When a statement cannot be prepared, the schema is not ours. */
 static int prepare_all(struct pv_sqlitestore *s, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    for (int i = 0; i < PV_SQL_COUNT; i++) {
+    for (int i = 0; i < SQL_COUNT; i++) {
         if (sqlite3_prepare_v3(s->db, sql_text[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
                                NULL) != SQLITE_OK)
             return explain_database(s, "open", ret_error);
@@ -135,7 +465,7 @@ static int add_marks(struct pv_sqlitestore *s)
 static struct pv_coordstore *close_store(struct pv_coordstore *store)
 {
     struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
-    for (int i = 0; i < PV_SQL_COUNT; i++)
+    for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(s->sql[i]);
     pv_sqlite_close(s->file);
     free(s);
@@ -144,7 +474,7 @@ static struct pv_coordstore *close_store(struct pv_coordstore *store)
 
 /* --- operations ------------------------------------------------------------------------------ */
 
-/* Binds ?1 to ?10, and ?13, of PV_SQL_INSERT and PV_SQL_REDEEM. */
+/* Binds ?1 to ?10, and ?13, of SQL_INSERT and SQL_REDEEM. */
 static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
 {
     struct pv_statement decoded;
@@ -154,12 +484,12 @@ static int bind_row(sqlite3_stmt *st, const struct pv_storerow *row)
     bool member = decoded.type == PV_ST_MEMBER;
     sqlite3_bind_int64(st, 1, (sqlite3_int64)row->epoch);
     sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
-    pv_sqlitestore_bind(st, 3, row->network, sizeof(row->network));
-    pv_sqlitestore_bind(st, 4, row->hash, sizeof(row->hash));
-    pv_sqlitestore_bind(st, 5, row->statement.ptr, row->statement.len);
-    pv_sqlitestore_bind(st, 6, row->receipt.ptr, row->receipt.len);
-    pv_sqlitestore_bind(st, 7, row->foreign.ptr, row->foreign.len);
-    pv_sqlitestore_bind(st, 13, row->mark, row->has_mark ? sizeof(row->mark) : 0);
+    bind(st, 3, row->network, sizeof(row->network));
+    bind(st, 4, row->hash, sizeof(row->hash));
+    bind(st, 5, row->statement.ptr, row->statement.len);
+    bind(st, 6, row->receipt.ptr, row->receipt.len);
+    bind(st, 7, row->foreign.ptr, row->foreign.len);
+    bind(st, 13, row->mark, row->has_mark ? sizeof(row->mark) : 0);
     /* The decoded copies do not live long enough to be bound without being copied. */
     sqlite3_bind_null(st, 8);
     sqlite3_bind_null(st, 9);
@@ -181,14 +511,14 @@ static int put_statements(struct pv_sqlitestore *s, const struct pv_storeop *op)
     for (size_t i = 0; i < op->n_rows && r == PV_OK; i++) {
         const struct pv_storerow *row = &op->rows[i];
         if (row->statement.len == 0) {
-            pv_sqlitestore_bind(s->sql[PV_SQL_DELETE], 1, row->network, sizeof(row->network));
-            pv_sqlitestore_bind(s->sql[PV_SQL_DELETE], 2, row->hash, sizeof(row->hash));
-            r = pv_sqlitestore_run(s, PV_SQL_DELETE);
+            bind(s->sql[SQL_DELETE], 1, row->network, sizeof(row->network));
+            bind(s->sql[SQL_DELETE], 2, row->hash, sizeof(row->hash));
+            r = run(s, SQL_DELETE);
             continue;
         }
-        r = bind_row(s->sql[PV_SQL_INSERT], row);
+        r = bind_row(s->sql[SQL_INSERT], row);
         if (r == PV_OK)
-            r = pv_sqlitestore_run(s, PV_SQL_INSERT);
+            r = run(s, SQL_INSERT);
     }
     return r;
 }
@@ -197,10 +527,10 @@ static int put_statements(struct pv_sqlitestore *s, const struct pv_storeop *op)
 static int why_not_redeemed(struct pv_sqlitestore *s, const struct pv_storeop *op,
                             uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
-    sqlite3_stmt *st = s->sql[PV_SQL_FIND_MEMBER];
-    pv_sqlitestore_bind(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
-    pv_sqlitestore_bind(st, 2, op->invite, sizeof(op->invite));
-    pv_sqlitestore_bind(st, 3, op->node, sizeof(op->node));
+    sqlite3_stmt *st = s->sql[SQL_FIND_MEMBER];
+    bind(st, 1, op->rows[0].network, sizeof(op->rows[0].network));
+    bind(st, 2, op->invite, sizeof(op->invite));
+    bind(st, 3, op->node, sizeof(op->node));
     sqlite3_bind_int64(st, 4, pv_column_sortable(op->min_serial));
     int code = sqlite3_step(st);
     int r = code == SQLITE_DONE ? PV_ERR_EXPIRED : -EIO;
@@ -217,13 +547,13 @@ static int why_not_redeemed(struct pv_sqlitestore *s, const struct pv_storeop *o
 static int redeem_invite(struct pv_sqlitestore *s, const struct pv_storeop *op,
                          uint8_t ret_existing[static PV_STATEMENT_HASH_LEN])
 {
-    sqlite3_stmt *st = s->sql[PV_SQL_REDEEM];
+    sqlite3_stmt *st = s->sql[SQL_REDEEM];
     int r = bind_row(st, &op->rows[0]);
     if (r < 0)
         return r;
     sqlite3_bind_int64(st, 11, op->uses);
     sqlite3_bind_int64(st, 12, pv_column_sortable(op->min_serial));
-    r = pv_sqlitestore_run(s, PV_SQL_REDEEM);
+    r = run(s, SQL_REDEEM);
     if (r < 0)
         return r;
     return sqlite3_changes(s->db) == 1 ? PV_OK : why_not_redeemed(s, op, ret_existing);
@@ -232,12 +562,12 @@ static int redeem_invite(struct pv_sqlitestore *s, const struct pv_storeop *op,
 /* The sum goes last: each copy that goes takes its bytes from it. */
 static int drop_network(struct pv_sqlitestore *s, const struct pv_storeop *op)
 {
-    static const enum pv_sqlitestore_sql all[] = {PV_SQL_DROP_STATEMENTS, PV_SQL_DROP_INVITES,
-                                                  PV_SQL_DROP_COPIES, PV_SQL_DROP_USE};
+    static const enum sql all[] = {SQL_DROP_STATEMENTS, SQL_DROP_INVITES, SQL_DROP_COPIES,
+                                   SQL_DROP_USE};
     int r = PV_OK;
     for (size_t i = 0; i < PV_ARRAY_LEN(all) && r == PV_OK; i++) {
-        pv_sqlitestore_bind(s->sql[all[i]], 1, op->copy.network, sizeof(op->copy.network));
-        r = pv_sqlitestore_run(s, all[i]);
+        bind(s->sql[all[i]], 1, op->copy.network, sizeof(op->copy.network));
+        r = run(s, all[i]);
     }
     return r;
 }
@@ -250,9 +580,9 @@ static int run_kind(struct pv_sqlitestore *s, const struct pv_storeop *op,
     case PV_STOREOP_REGISTER:
         return redeem_invite(s, op, result->existing);
     case PV_STOREOP_KEEP:
-        return pv_sqlitestore_keep(s, op);
+        return keep_copy(s, op);
     case PV_STOREOP_COLLECT:
-        return pv_sqlitestore_collect(s, op, &result->collected);
+        return collect(s, op, &result->collected);
     case PV_STOREOP_DROP:
         return drop_network(s, op);
     case PV_STOREOP_HOME: /* a file is one coordinator's */
@@ -269,16 +599,16 @@ static int run_kind(struct pv_sqlitestore *s, const struct pv_storeop *op,
 static void run_operation(struct pv_sqlitestore *s, const struct pv_storeop *op,
                           struct pv_storeop_result *result)
 {
-    int r = pv_sqlitestore_run(s, PV_SQL_SAVE);
+    int r = run(s, SQL_SAVE);
     if (r == PV_OK)
         r = run_kind(s, op, result);
     result->status = r;
     if (r != PV_OK && r != PV_ERR_EXISTS && r != PV_ERR_EXPIRED && r != PV_ERR_REFUSED) {
         result->status = explain_database(s, "write", result->error);
-        if (pv_sqlitestore_run(s, PV_SQL_UNDO) < 0)
+        if (run(s, SQL_UNDO) < 0)
             return; /* the whole transaction is gone: the commit says so */
     }
-    if (pv_sqlitestore_run(s, PV_SQL_RELEASE) < 0 && result->status == PV_OK)
+    if (run(s, SQL_RELEASE) < 0 && result->status == PV_OK)
         result->status = explain_database(s, "write", result->error);
 }
 
@@ -295,7 +625,7 @@ static void fail_operations(struct pv_sqlitestore *s, struct pv_storeop_result *
         memcpy(error, results[i - 1].error, sizeof(error));
     }
     if (!sqlite3_get_autocommit(s->db))
-        (void)pv_sqlitestore_run(s, PV_SQL_ROLLBACK);
+        (void)run(s, SQL_ROLLBACK);
     for (size_t i = 0; i < n; i++) {
         results[i].status = status;
         free(results[i].collected);
@@ -311,20 +641,20 @@ static void run_operations(struct pv_coordstore *store, struct pv_storeop *const
     struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
     for (size_t i = 0; i < n; i++)
         results[i] = (struct pv_storeop_result){.id = ops[i]->id};
-    if (!s->held && pv_sqlitestore_run(s, PV_SQL_BEGIN) < 0) {
+    if (!s->held && run(s, SQL_BEGIN) < 0) {
         fail_operations(s, results, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
         run_operation(s, ops[i], &results[i]);
-    if (!s->held && pv_sqlitestore_run(s, PV_SQL_COMMIT) < 0)
+    if (!s->held && run(s, SQL_COMMIT) < 0)
         fail_operations(s, results, n);
 }
 
 static int hold(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ERROR_MAX])
 {
     struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
-    if (pv_sqlitestore_run(s, PV_SQL_BEGIN) < 0)
+    if (run(s, SQL_BEGIN) < 0)
         return explain_database(s, "write", ret_error);
     s->held = true;
     return PV_OK;
@@ -335,8 +665,7 @@ static int keep(struct pv_coordstore *store, char ret_error[static PV_STOREOP_ER
 {
     struct pv_sqlitestore *s = (struct pv_sqlitestore *)store;
     s->held = false;
-    return pv_sqlitestore_run(s, PV_SQL_COMMIT) < 0 ? explain_database(s, "write", ret_error)
-                                                    : PV_OK;
+    return run(s, SQL_COMMIT) < 0 ? explain_database(s, "write", ret_error) : PV_OK;
 }
 
 /* --- loading --------------------------------------------------------------------------------- */
@@ -368,11 +697,11 @@ static int give_row(struct pv_sqlitestore *s, struct pv_storerow *row,
     if (r != PV_OK || !row->has_mark ||
         (before.has_mark && memcmp(before.mark, row->mark, sizeof(row->mark)) == 0))
         return r;
-    sqlite3_stmt *st = s->sql[PV_SQL_MARK];
+    sqlite3_stmt *st = s->sql[SQL_MARK];
     sqlite3_bind_int64(st, 1, (sqlite3_int64)row->epoch);
     sqlite3_bind_int64(st, 2, (sqlite3_int64)row->n);
-    pv_sqlitestore_bind(st, 3, row->mark, sizeof(row->mark));
-    (void)pv_sqlitestore_run(s, PV_SQL_MARK); /* a disk that is full costs time at the next start */
+    bind(st, 3, row->mark, sizeof(row->mark));
+    (void)run(s, SQL_MARK); /* a disk that is full costs time at the next start */
     return PV_OK;
 }
 
@@ -390,7 +719,7 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     if (sqlite3_prepare_v2(s->db, text, -1, &st, NULL) != SQLITE_OK)
         return explain_database(s, "read", ret_error);
     if (!s->held)
-        (void)pv_sqlitestore_run(s, PV_SQL_BEGIN); /* of the marks */
+        (void)run(s, SQL_BEGIN); /* of the marks */
     while (r == PV_OK && (code = sqlite3_step(st)) == SQLITE_ROW) {
         struct pv_storerow row;
         r = read_statement_row(st, &row);
@@ -405,8 +734,8 @@ static int load_rows(struct pv_coordstore *store, int (*take)(void *ctx, struct 
     else if (code != SQLITE_DONE)
         r = explain_database(s, "read", ret_error);
     sqlite3_finalize(st);
-    if (!s->held && !sqlite3_get_autocommit(s->db) && pv_sqlitestore_run(s, PV_SQL_COMMIT) < 0)
-        (void)pv_sqlitestore_run(s, PV_SQL_ROLLBACK);
+    if (!s->held && !sqlite3_get_autocommit(s->db) && run(s, SQL_COMMIT) < 0)
+        (void)run(s, SQL_ROLLBACK);
     return r;
 }
 
@@ -435,7 +764,7 @@ static int each_copy(struct pv_coordstore *store,
     struct pv_ageclock c;
     bool found;
     sqlite3_stmt *st = NULL;
-    int r = pv_sqlitestore_clock(s, wall_s, &c, &found), code = SQLITE_ROW;
+    int r = age_clock(s, wall_s, &c, &found), code = SQLITE_ROW;
     if (r < 0 || sqlite3_prepare_v2(
                      s->db, "SELECT network, sender, receiver, key, time, box FROM mail ORDER BY n",
                      -1, &st, NULL) != SQLITE_OK)

@@ -1,17 +1,284 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * turnc.c - TURN client, part one: the allocation, its transactions, what leaves and what arrives
- * (RFC 8656). There is one main transaction (allocate, refresh or release, never two at once) and
- * up to two for each channel. Every call that moves a deadline ends in pv_turnc_touch(), which
- * keeps the earliest of all in c->next, so that an idle client with a thousand channels costs one
- * comparison.
+ * turnc.c - TURN client (RFC 8656): the allocation, its transactions, what leaves and what arrives;
+ * channels, their numbers, and single datagrams through them (s12). There is one main transaction
+ * (allocate, refresh or release, never two at once) and up to two for each channel. Every call that
+ * moves a deadline ends in touch(), which keeps the earliest of all in c->next, so that an idle
+ * client with a thousand channels costs one comparison. A channel is wanted by a peer's address and
+ * keeps its number over new allocations: the fast path of this node has the number in its snapshot,
+ * and packets must not meet another peer's channel there.
  */
+#include "proto/stun/turnc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/vec.h"
 #include "crypto/ct.h"
-#include "proto/stun/turnc_int.h"
+#include "proto/stun/turnc_past.h"
+
+enum state {
+    OFF,
+    ALLOCATING,
+    READY,
+    WAITING,
+};
+
+enum kind {
+    ALLOCATE,
+    REFRESH,
+    RELEASE, /* a refresh with lifetime 0, of what a former life of ours left here */
+    BIND,
+    PERMIT,
+};
+
+/* One request and its repetitions. */
+struct txn {
+    bool running;                 /* an answer is awaited */
+    bool due;                     /* to be sent at the next poll */
+    uint8_t id[PV_STUN_TXID_LEN]; /* tells its answer */
+    unsigned sends;               /* transmissions so far */
+    unsigned challenges;          /* times it was begun again with a new nonce or otherwise */
+    pv_ns sent_at;                /* when it was last sent */
+    pv_ns wait;                   /* interval before the next repetition, doubling */
+    pv_ns next;                   /* when it is repeated, or given up */
+};
+
+/* The channel to one peer. It keeps its number over all allocations. */
+struct chan {
+    struct pv_addr peer;
+    uint16_t number;
+    bool bound;        /* data may go through it */
+    bool before;       /* it was bound at the server before this one */
+    bool tell;         /* an event about it is due */
+    pv_ns bound_at;    /* when a binding was last answered */
+    pv_ns lasted;      /* how long it was bound when it became suspect; 0 = it did not */
+    pv_ns again_at;    /* when it is bound again; PV_NEVER while that runs */
+    struct txn bind;   /* its ChannelBind */
+    struct txn permit; /* its CreatePermission, at servers that want one */
+};
+
+struct pv_turnc {
+    struct pv_rng rng;
+    struct pv_turnc_config cfg;
+    uint8_t key[PV_MD5_LEN]; /* for MESSAGE-INTEGRITY, from user, realm and password */
+    enum state state;
+    bool up;       /* there is an allocation, as far as we know */
+    bool bind_all; /* with the next allocation also channels that seem to be bound */
+    struct pv_addr relayed, mapped;
+    struct txn main;                 /* an allocate, refresh or release: one at a time */
+    enum kind main_kind;             /* which of them main is */
+    pv_ns refresh_at;                /* READY: next refresh; WAITING: next attempt */
+    pv_ns retry;                     /* wait after the next failure, doubling */
+    pv_ns rebind;                    /* how often channels are bound again at this server */
+    pv_ns rtt;                       /* of the last request; 0 = not known */
+    struct chan *channels;           /* owned */
+    size_t n_channels, cap_channels; /* channels, and their room */
+    uint16_t next_number;            /* where the search for a free number begins */
+    struct pv_turnc_past past;       /* numbers given up */
+    bool ev_up, ev_down;             /* these events are due */
+    int down_status;                 /* status of the DOWN event */
+    unsigned down_error;             /* its error code */
+    struct pv_addr alternate;        /* its alternate server */
+    size_t n_tell;                   /* channels about which an event is due */
+    pv_ns next;                      /* deadline over all; kept by touch() */
+    pv_ns now;                       /* of the last call that had it */
+};
+
+static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now);
+static void txn_stop(struct txn *t);
+/* Sets the deadline over all; at the end of every call that may have moved one. */
+static void touch(struct pv_turnc *c);
+
+/* --- channels ------------------------------------------------------------------------------ */
+
+static struct chan *find_channel(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    for (size_t i = 0; i < c->n_channels; i++) {
+        if (pv_addr_equal(&c->channels[i].peer, peer))
+            return &c->channels[i];
+    }
+    return NULL;
+}
+
+static void queue_channel_event(struct pv_turnc *c, struct chan *ch)
+{
+    c->n_tell += ch->tell ? 0 : 1;
+    ch->tell = true;
+}
+
+static void set_bound(struct pv_turnc *c, struct chan *ch, bool bound)
+{
+    if (ch->bound == bound)
+        return;
+    ch->bound = bound;
+    queue_channel_event(c, ch);
+}
+
+/* Stock servers want a permission before they accept Send indications, which carry the data until
+ * the channel is bound; a ChannelBind would install it too, but one loss later. */
+static void bind_now(struct pv_turnc *c, struct chan *ch, pv_ns now)
+{
+    ch->again_at = PV_NEVER;
+    txn_start(c, &ch->bind, now);
+    if (c->cfg.permissions && !ch->bound)
+        txn_start(c, &ch->permit, now);
+}
+
+/* No channel is bound any more; each is asked for again with the next allocation. */
+static void unbind_all(struct pv_turnc *c, pv_ns now)
+{
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct chan *ch = &c->channels[i];
+        txn_stop(&ch->bind);
+        txn_stop(&ch->permit);
+        ch->again_at = now;
+        ch->lasted = 0;
+        set_bound(c, ch, false);
+    }
+}
+
+static bool number_is_free(const struct pv_turnc *c, uint16_t number)
+{
+    if (pv_turnc_past_has(&c->past, number, c->now))
+        return false;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        if (c->channels[i].number == number)
+            return false;
+    }
+    return true;
+}
+
+/* The one the peer had, if the server may still know it; else in turn, so that a number comes back
+ * as late as possible. */
+static uint16_t draw_number(struct pv_turnc *c, const struct pv_addr *peer)
+{
+    uint16_t number = pv_turnc_past_take(&c->past, peer, c->now);
+    if (number != 0)
+        return number;
+    do {
+        number = c->next_number;
+        c->next_number =
+            number == PV_TURN_CHANNEL_MAX ? (uint16_t)PV_TURN_CHANNEL_MIN : (uint16_t)(number + 1);
+    } while (!number_is_free(c, number));
+    return number;
+}
+
+int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    c->now = now;
+    if (find_channel(c, peer) != NULL)
+        return PV_OK;
+    if (c->n_channels == PV_TURNC_MAX_CHANNELS)
+        return PV_ERR_LIMIT;
+    void *grown =
+        pv_vec_room(c->channels, c->n_channels, &c->cap_channels, 8, sizeof(c->channels[0]));
+    if (grown == NULL)
+        return PV_ERR_NOMEM;
+    c->channels = grown;
+    struct chan *ch = &c->channels[c->n_channels];
+    *ch = (struct chan){.peer = *peer, .again_at = now};
+    txn_stop(&ch->bind);
+    txn_stop(&ch->permit);
+    ch->number = draw_number(c, peer);
+    c->n_channels++;
+    if (c->state == READY)
+        bind_now(c, ch, now);
+    touch(c);
+    return PV_OK;
+}
+
+/* Nothing is sent: TURN has no unbind, the server forgets the channel after ten minutes (RFC 8656
+ * s12). Until then its number stays with this peer, see turnc_past.h. */
+void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct chan *ch = find_channel(c, peer);
+    c->now = now;
+    if (ch == NULL)
+        return;
+    pv_turnc_past_add(&c->past, &ch->peer, ch->number, now);
+    c->n_tell -= ch->tell ? 1 : 0;
+    *ch = c->channels[--c->n_channels];
+    touch(c);
+}
+
+/* Remembers how long the channel had been bound, for pv_turnc_healed() to learn from. */
+void pv_turnc_suspect(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct chan *ch = find_channel(c, peer);
+    c->now = now;
+    if (!c->cfg.permissions || c->state != READY || ch == NULL || !ch->bound || ch->bind.running ||
+        now - ch->bound_at < PV_TURNC_SUSPECT)
+        return;
+    ch->lasted = now - ch->bound_at;
+    bind_now(c, ch, now);
+    touch(c);
+}
+
+/* Binding again has brought the path back, so the server forgot the permission early: from now on
+ * all channels at it are bound again in half that time. Only an answer right before the recovery
+ * counts; otherwise something else mended the path. */
+void pv_turnc_healed(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
+{
+    struct chan *ch = find_channel(c, peer);
+    if (ch == NULL || ch->lasted == 0)
+        return;
+    pv_ns half = ch->lasted / 2 > PV_TURNC_REBIND_MIN ? ch->lasted / 2 : PV_TURNC_REBIND_MIN;
+    bool by_binding = !ch->bind.running && ch->bound && now - ch->bound_at <= PV_TURNC_HEALED;
+    ch->lasted = 0;
+    if (!by_binding || half >= c->rebind)
+        return;
+    c->rebind = half;
+    for (size_t i = 0; i < c->n_channels; i++) {
+        struct chan *each = &c->channels[i];
+        if (each->bound && each->again_at != PV_NEVER)
+            each->again_at = pv_min_ns(each->again_at, each->bound_at + half);
+    }
+    touch(c);
+}
+
+uint16_t pv_turnc_channel(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct chan *ch = find_channel(c, peer);
+    return ch == NULL || !ch->bound ? 0 : ch->number;
+}
+
+uint16_t pv_turnc_channel_before(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct chan *ch = find_channel(c, peer);
+    return ch == NULL || !ch->before ? 0 : ch->number;
+}
+
+uint16_t pv_turnc_number(const struct pv_turnc *c, const struct pv_addr *peer)
+{
+    const struct chan *ch = find_channel(c, peer);
+    return ch == NULL ? 0 : ch->number;
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+/* Without a channel a Send indication carries the data: more bytes around it, but it works at
+ * once. */
+int pv_turnc_wrap(struct pv_turnc *c, const struct pv_addr *peer, struct pv_view data, uint8_t *buf,
+                  size_t cap, size_t *ret_len)
+{
+    if (!c->up)
+        return PV_ERR_STATE;
+    uint16_t channel = pv_turnc_channel(c, peer);
+    if (channel == 0) {
+        uint8_t id[PV_STUN_TXID_LEN];
+        pv_rng_fill(&c->rng, id, sizeof(id));
+        return pv_turn_indication_build(PV_TURN_SEND, id, peer, data, buf, cap, ret_len);
+    }
+    if (data.len > UINT16_MAX || cap < PV_TURN_CHANNEL_HEADER + data.len)
+        return PV_ERR_NO_SPACE;
+    pv_turn_channel_header(buf, channel, (uint16_t)data.len);
+    if (data.len > 0)
+        memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
+    *ret_len = PV_TURN_CHANNEL_HEADER + data.len;
+    return PV_OK;
+}
 
 enum {
     MAX_CHALLENGES = 3, /* new nonces followed in one transaction; more is a server in a loop */
@@ -19,27 +286,27 @@ enum {
 
 /* --- transactions -------------------------------------------------------------------------- */
 
-void pv_turnc_txn_start(struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now)
 {
     pv_ns wait = c->cfg.stream ? PV_TURNC_STREAM_WAIT : PV_TURNC_RTO;
-    *t = (struct pv_turnc_txn){.running = true, .due = true, .wait = wait, .next = now};
+    *t = (struct txn){.running = true, .due = true, .wait = wait, .next = now};
     pv_rng_fill(&c->rng, t->id, sizeof(t->id));
 }
 
 /* The same request with another nonce is another transaction (RFC 8489 s9.2.5). */
-static void txn_again(struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+static void txn_again(struct pv_turnc *c, struct txn *t, pv_ns now)
 {
     unsigned challenges = t->challenges + 1;
-    pv_turnc_txn_start(c, t, now);
+    txn_start(c, t, now);
     t->challenges = challenges;
 }
 
-void pv_turnc_txn_stop(struct pv_turnc_txn *t)
+static void txn_stop(struct txn *t)
 {
-    *t = (struct pv_turnc_txn){.next = PV_NEVER};
+    *t = (struct txn){.next = PV_NEVER};
 }
 
-static pv_ns txn_next(const struct pv_turnc_txn *t)
+static pv_ns txn_next(const struct txn *t)
 {
     return !t->running ? PV_NEVER : t->due ? 0 : t->next;
 }
@@ -47,11 +314,11 @@ static pv_ns txn_next(const struct pv_turnc_txn *t)
 /* True when the transaction has ended without an answer. Over a stream a request is sent once; the
  * stream repeats it. Where another address of the server waits for its turn (cfg.sends), an
  * Allocate gives up sooner. */
-static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns now)
+static bool txn_timeout(const struct pv_turnc *c, struct txn *t, pv_ns now)
 {
     if (!t->running || t->due || now < t->next)
         return false;
-    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == PV_TURNC_ALLOCATE;
+    bool hasty = c->cfg.sends > 0 && t == &c->main && c->main_kind == ALLOCATE;
     if (t->sends >= (hasty ? c->cfg.sends : PV_TURNC_MAX_SENDS) || c->cfg.stream)
         return true;
     t->due = true;
@@ -60,13 +327,13 @@ static bool txn_timeout(const struct pv_turnc *c, struct pv_turnc_txn *t, pv_ns 
 
 /* Deadlines of channels count only while READY: without an allocation there is nothing to bind
  * to. */
-void pv_turnc_touch(struct pv_turnc *c)
+static void touch(struct pv_turnc *c)
 {
     pv_ns next = txn_next(&c->main);
-    if (!c->main.running && (c->state == PV_TURNC_READY || c->state == PV_TURNC_WAITING))
+    if (!c->main.running && (c->state == READY || c->state == WAITING))
         next = pv_min_ns(next, c->refresh_at);
-    for (size_t i = 0; i < c->n_channels && c->state == PV_TURNC_READY; i++) {
-        const struct pv_turnc_chan *ch = &c->channels[i];
+    for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
+        const struct chan *ch = &c->channels[i];
         next = pv_min_ns(next, pv_min_ns(txn_next(&ch->bind), txn_next(&ch->permit)));
         next = pv_min_ns(next, ch->again_at);
     }
@@ -75,16 +342,16 @@ void pv_turnc_touch(struct pv_turnc *c)
 
 /* --- the allocation ------------------------------------------------------------------------ */
 
-static void begin_request(struct pv_turnc *c, enum pv_turnc_kind kind, pv_ns now)
+static void begin_request(struct pv_turnc *c, enum kind kind, pv_ns now)
 {
     c->main_kind = kind;
-    pv_turnc_txn_start(c, &c->main, now);
+    txn_start(c, &c->main, now);
 }
 
 static void start_allocate(struct pv_turnc *c, pv_ns now)
 {
-    c->state = PV_TURNC_ALLOCATING;
-    begin_request(c, PV_TURNC_ALLOCATE, now);
+    c->state = ALLOCATING;
+    begin_request(c, ALLOCATE, now);
 }
 
 static void go_down(struct pv_turnc *c, int status, unsigned error)
@@ -101,10 +368,10 @@ static void go_down(struct pv_turnc *c, int status, unsigned error)
  * meet all its clients in one second. */
 static void allocation_failed(struct pv_turnc *c, int status, unsigned error, pv_ns now)
 {
-    pv_turnc_txn_stop(&c->main);
+    txn_stop(&c->main);
     go_down(c, status, error);
-    pv_turnc_unbind_all(c, now);
-    c->state = PV_TURNC_WAITING;
+    unbind_all(c, now);
+    c->state = WAITING;
     c->refresh_at = now + c->retry / 2 + pv_rng_u64(&c->rng) % (c->retry / 2 + 1);
     c->retry = pv_min_ns(2 * c->retry, PV_TURNC_RETRY_MAX);
 }
@@ -118,7 +385,7 @@ int pv_turnc_new(struct pv_turnc **ret_turnc, const struct pv_rng *rng)
     c->next_number = PV_TURN_CHANNEL_MIN;
     c->rebind = PV_TURNC_REBIND;
     c->next = PV_NEVER;
-    pv_turnc_txn_stop(&c->main);
+    txn_stop(&c->main);
     *ret_turnc = c;
     return PV_OK;
 }
@@ -148,7 +415,7 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
         c->channels[i].before = c->channels[i].bound;
     /* A server that only lost a connection still knows the channels: they stay in use. */
     if (!c->up || cfg->permissions || elsewhere)
-        pv_turnc_unbind_all(c, now);
+        unbind_all(c, now);
     if (elsewhere)
         c->rebind = PV_TURNC_REBIND;
     c->cfg = *cfg;
@@ -156,21 +423,21 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
     c->retry = PV_TURNC_RETRY_FIRST;
     c->bind_all = true;
     start_allocate(c, now);
-    pv_turnc_touch(c);
+    touch(c);
     return PV_OK;
 }
 
 void pv_turnc_stop(struct pv_turnc *c)
 {
-    if (c->state == PV_TURNC_OFF)
+    if (c->state == OFF)
         return;
-    pv_turnc_txn_stop(&c->main);
-    pv_turnc_unbind_all(c, 0);
+    txn_stop(&c->main);
+    unbind_all(c, 0);
     if (c->up)
         go_down(c, PV_ERR_CLOSED, 0);
-    c->state = PV_TURNC_OFF;
+    c->state = OFF;
     pv_wipe(&c->cfg, sizeof(c->cfg));
-    pv_turnc_touch(c);
+    touch(c);
 }
 
 /* Allocates anew because the way to the server has changed. A request that has just left says the
@@ -179,16 +446,15 @@ void pv_turnc_stop(struct pv_turnc *c)
 static void ask_again(struct pv_turnc *c, bool anew, pv_ns now)
 {
     c->now = now;
-    if (c->state == PV_TURNC_OFF)
+    if (c->state == OFF)
         return;
     c->retry = PV_TURNC_RETRY_FIRST;
     if (c->cfg.permissions) /* a stock server knows nothing of the new address's past */
-        pv_turnc_unbind_all(c, now);
+        unbind_all(c, now);
     /* A question that has just left says the same, whatever address it left from. */
-    if (anew || c->state != PV_TURNC_ALLOCATING || c->main_kind != PV_TURNC_ALLOCATE ||
-        c->main.sends > 2)
+    if (anew || c->state != ALLOCATING || c->main_kind != ALLOCATE || c->main.sends > 2)
         start_allocate(c, now);
-    pv_turnc_touch(c);
+    touch(c);
 }
 
 void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
@@ -199,36 +465,36 @@ void pv_turnc_moved(struct pv_turnc *c, pv_ns now)
 void pv_turnc_kick(struct pv_turnc *c, pv_ns now)
 {
     c->now = now;
-    if (c->state != PV_TURNC_WAITING && (c->state != PV_TURNC_ALLOCATING || c->main.sends < 2))
+    if (c->state != WAITING && (c->state != ALLOCATING || c->main.sends < 2))
         return;
     c->retry = PV_TURNC_RETRY_FIRST;
     start_allocate(c, now);
-    pv_turnc_touch(c);
+    touch(c);
 }
 
 void pv_turnc_reach(struct pv_turnc *c, const struct pv_addr *server, unsigned sends, pv_ns now)
 {
     c->now = now;
-    if (c->state == PV_TURNC_OFF)
+    if (c->state == OFF)
         return;
     if (!pv_addr_equal(server, &c->cfg.server)) {
-        pv_turnc_unbind_all(c, now);
+        unbind_all(c, now);
         c->rebind = PV_TURNC_REBIND;
     }
     c->cfg.server = *server;
     c->cfg.sends = sends;
-    if (c->state != PV_TURNC_WAITING)
+    if (c->state != WAITING)
         start_allocate(c, now);
-    pv_turnc_touch(c);
+    touch(c);
 }
 
 void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
 {
     c->now = now;
-    if (c->state != PV_TURNC_READY || c->main.running)
+    if (c->state != READY || c->main.running)
         return;
-    begin_request(c, PV_TURNC_REFRESH, now);
-    pv_turnc_touch(c);
+    begin_request(c, REFRESH, now);
+    touch(c);
 }
 
 void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
@@ -253,17 +519,17 @@ static void put_credentials(const struct pv_turnc *c, struct pv_stun_writer *w)
     pv_stun_put_fingerprint(w);
 }
 
-static uint16_t method_of(enum pv_turnc_kind kind)
+static uint16_t method_of(enum kind kind)
 {
     switch (kind) {
-    case PV_TURNC_ALLOCATE:
+    case ALLOCATE:
         return PV_TURN_ALLOCATE;
-    case PV_TURNC_REFRESH:
-    case PV_TURNC_RELEASE:
+    case REFRESH:
+    case RELEASE:
         return PV_TURN_REFRESH;
-    case PV_TURNC_BIND:
+    case BIND:
         return PV_TURN_CHANNEL_BIND;
-    case PV_TURNC_PERMIT:
+    case PERMIT:
         break;
     }
     return PV_TURN_CREATE_PERMISSION;
@@ -271,30 +537,30 @@ static uint16_t method_of(enum pv_turnc_kind kind)
 
 /* One builder for all five kinds keeps the order of the attributes in one place; MESSAGE-INTEGRITY
  * and FINGERPRINT have to come last. */
-static int compose(const struct pv_turnc *c, enum pv_turnc_kind kind, const struct pv_turnc_txn *t,
-                   const struct pv_turnc_chan *ch, uint8_t *buf, size_t cap, size_t *ret_len)
+static int compose(const struct pv_turnc *c, enum kind kind, const struct txn *t,
+                   const struct chan *ch, uint8_t *buf, size_t cap, size_t *ret_len)
 {
     struct pv_stun_writer w;
     pv_stun_write_begin(&w, buf, cap, PV_STUN_REQUEST, method_of(kind), t->id);
-    if (kind == PV_TURNC_ALLOCATE) {
+    if (kind == ALLOCATE) {
         pv_stun_put_u32(&w, PV_TURN_ATTR_REQUESTED_TRANSPORT,
                         (uint32_t)PV_TURN_TRANSPORT_UDP << 24);
         if (c->cfg.ipv6)
             pv_stun_put_u32(&w, PV_TURN_ATTR_REQUESTED_ADDRESS_FAMILY,
                             (uint32_t)PV_TURN_FAMILY_IPV6 << 24);
-    } else if (kind == PV_TURNC_RELEASE) {
+    } else if (kind == RELEASE) {
         pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 0);
-    } else if (kind == PV_TURNC_BIND) {
+    } else if (kind == BIND) {
         pv_stun_put_u32(&w, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)ch->number << 16);
     }
-    if (kind == PV_TURNC_BIND || kind == PV_TURNC_PERMIT)
+    if (kind == BIND || kind == PERMIT)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, &ch->peer);
     put_credentials(c, &w);
     return pv_stun_write_end(&w, ret_len);
 }
 
 /* Must the transaction be sent now? Then it counts as sent, and its next wait doubles. */
-static bool take_due(struct pv_turnc_txn *t, pv_ns now)
+static bool take_due(struct txn *t, pv_ns now)
 {
     if (!t->running || !t->due)
         return false;
@@ -315,14 +581,14 @@ int pv_turnc_poll_transmit(struct pv_turnc *c, uint8_t *buf, size_t cap, size_t 
         return PV_ERR_AGAIN; /* nothing is due; scanning the channels is for when something is */
     bool sent = take_due(&c->main, now) &&
                 compose(c, c->main_kind, &c->main, NULL, buf, cap, ret_len) == PV_OK;
-    for (size_t i = 0; i < c->n_channels && !sent && c->state == PV_TURNC_READY; i++) {
-        struct pv_turnc_chan *ch = &c->channels[i];
+    for (size_t i = 0; i < c->n_channels && !sent && c->state == READY; i++) {
+        struct chan *ch = &c->channels[i];
         sent = (take_due(&ch->permit, now) &&
-                compose(c, PV_TURNC_PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
+                compose(c, PERMIT, &ch->permit, ch, buf, cap, ret_len) == PV_OK) ||
                (take_due(&ch->bind, now) &&
-                compose(c, PV_TURNC_BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
+                compose(c, BIND, &ch->bind, ch, buf, cap, ret_len) == PV_OK);
     }
-    pv_turnc_touch(c);
+    touch(c);
     return sent ? PV_OK : PV_ERR_AGAIN;
 }
 
@@ -380,13 +646,13 @@ static void take_allocation(struct pv_turnc *c, const struct pv_stun_msg *msg, p
     c->up = true;
     c->ev_up = true;
     c->ev_down = false;
-    c->state = PV_TURNC_READY;
+    c->state = READY;
     c->retry = PV_TURNC_RETRY_FIRST;
     c->cfg.sends = 0; /* it is there: no haste to leave it */
     c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     for (size_t i = 0; i < c->n_channels; i++) {
         if (!c->channels[i].bound || c->bind_all)
-            pv_turnc_bind_now(c, &c->channels[i], now);
+            bind_now(c, &c->channels[i], now);
     }
     c->bind_all = false;
 }
@@ -396,12 +662,12 @@ static void take_allocation(struct pv_turnc *c, const struct pv_stun_msg *msg, p
  * for ever would keep us in a circle. */
 static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
 {
-    enum pv_turnc_kind kind = c->main_kind;
+    enum kind kind = c->main_kind;
     unsigned challenges = c->main.challenges;
-    pv_turnc_txn_stop(&c->main);
-    if (kind == PV_TURNC_ALLOCATE) {
+    txn_stop(&c->main);
+    if (kind == ALLOCATE) {
         take_allocation(c, msg, now);
-    } else if (kind == PV_TURNC_REFRESH) {
+    } else if (kind == REFRESH) {
         c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
     } else {
         start_allocate(c, now);
@@ -412,7 +678,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
 /* The server does not know our allocation (any more): all channels are gone with it. */
 static void start_anew(struct pv_turnc *c, pv_ns now)
 {
-    pv_turnc_unbind_all(c, now);
+    unbind_all(c, now);
     start_allocate(c, now);
 }
 
@@ -434,9 +700,9 @@ static void take_alternate(struct pv_turnc *c, const struct pv_stun_msg *msg)
 static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
 {
     unsigned challenges = c->main.challenges;
-    if (c->main_kind == PV_TURNC_ALLOCATE) {
+    if (c->main_kind == ALLOCATE) {
         if (error == PV_TURN_E_ALLOCATION_MISMATCH && challenges < MAX_CHALLENGES) {
-            begin_request(c, PV_TURNC_RELEASE, now);
+            begin_request(c, RELEASE, now);
             c->main.challenges = challenges + 1;
         } else if (error == PV_TURN_E_FAMILY_NOT_SUPPORTED && c->cfg.permissions &&
                    challenges < MAX_CHALLENGES) {
@@ -455,32 +721,31 @@ static void main_failed(struct pv_turnc *c, unsigned error, pv_ns now)
 /* A ChannelBind also renews the permission (RFC 8656 s12). Its failure is not the allocation's,
  * unless the server says 437; the channel is then tried again after a while and Send indications
  * serve meanwhile. */
-static void channel_answered(struct pv_turnc *c, struct pv_turnc_chan *ch, struct pv_turnc_txn *t,
-                             unsigned error, pv_ns now)
+static void channel_answered(struct pv_turnc *c, struct chan *ch, struct txn *t, unsigned error,
+                             pv_ns now)
 {
     bool is_bind = t == &ch->bind;
     if (is_bind && (error != 0 || t->sends > 1))
         ch->lasted = 0; /* more than the permission was amiss */
-    pv_turnc_txn_stop(t);
+    txn_stop(t);
     if (error == PV_TURN_E_ALLOCATION_MISMATCH) {
         start_anew(c, now);
     } else if (is_bind) {
-        pv_turnc_set_bound(c, ch, error == 0);
+        set_bound(c, ch, error == 0);
         ch->bound_at = now;
         ch->again_at = now + (error == 0 ? c->rebind : PV_TURNC_RETRY_MAX / 6);
     }
 }
 
 /* A transaction that was never sent has no answer, whatever id somebody guesses. */
-static struct pv_turnc_txn *find_request(struct pv_turnc *c, const uint8_t *id,
-                                         struct pv_turnc_chan **ret_channel)
+static struct txn *find_request(struct pv_turnc *c, const uint8_t *id, struct chan **ret_channel)
 {
     *ret_channel = NULL;
     if (c->main.running && c->main.sends > 0 && memcmp(c->main.id, id, PV_STUN_TXID_LEN) == 0)
         return &c->main;
     for (size_t i = 0; i < c->n_channels; i++) {
-        struct pv_turnc_chan *ch = &c->channels[i];
-        struct pv_turnc_txn *both[2] = {&ch->bind, &ch->permit};
+        struct chan *ch = &c->channels[i];
+        struct txn *both[2] = {&ch->bind, &ch->permit};
         for (size_t k = 0; k < 2; k++) {
             if (both[k]->running && both[k]->sends > 0 &&
                 memcmp(both[k]->id, id, PV_STUN_TXID_LEN) == 0) {
@@ -513,20 +778,18 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
                           pv_ns now)
 {
     struct pv_stun_msg msg;
-    struct pv_turnc_chan *ch;
+    struct chan *ch;
     unsigned error = 0;
     c->now = now;
-    if (c->state == PV_TURNC_OFF || !pv_addr_equal(src, &c->cfg.server))
+    if (c->state == OFF || !pv_addr_equal(src, &c->cfg.server))
         return PV_ERR_NOT_FOUND;
     int r = pv_stun_decode(datagram, &msg);
     if (r < 0)
         return r;
-    struct pv_turnc_txn *t = find_request(c, msg.txid, &ch);
+    struct txn *t = find_request(c, msg.txid, &ch);
     if (t == NULL || (msg.cls != PV_STUN_SUCCESS && msg.cls != PV_STUN_ERROR))
         return PV_ERR_NOT_FOUND;
-    enum pv_turnc_kind kind = ch == NULL       ? c->main_kind
-                              : t == &ch->bind ? PV_TURNC_BIND
-                                               : PV_TURNC_PERMIT;
+    enum kind kind = ch == NULL ? c->main_kind : t == &ch->bind ? BIND : PERMIT;
     if (msg.method != method_of(kind))
         return PV_ERR_NOT_FOUND;
     bool stale = msg.cls == PV_STUN_ERROR && pv_stun_get_error(&msg, &error) == PV_OK &&
@@ -544,13 +807,13 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
         channel_answered(c, ch, t, error, now);
     } else if (error != 0) {
         main_failed(c, error, now);
-        if (error == PV_STUN_E_TRY_ALTERNATE && c->state == PV_TURNC_WAITING)
+        if (error == PV_STUN_E_TRY_ALTERNATE && c->state == WAITING)
             take_alternate(c, &msg);
     } else {
         (void)take_challenge(c, &msg); /* ours: an answer may bring the nonce for what follows */
         main_succeeded(c, &msg, now);
     }
-    pv_turnc_touch(c);
+    touch(c);
     return PV_OK;
 }
 
@@ -561,15 +824,15 @@ int pv_turnc_handle_input(struct pv_turnc *c, const struct pv_addr *src, struct 
 static void main_timeout(struct pv_turnc *c, pv_ns now)
 {
     if (txn_timeout(c, &c->main, now)) {
-        if (c->main_kind == PV_TURNC_ALLOCATE || c->cfg.stream)
+        if (c->main_kind == ALLOCATE || c->cfg.stream)
             allocation_failed(c, PV_ERR_TIMEOUT, 0, now);
         else
             start_anew(c, now);
     } else if (!c->main.running && now >= c->refresh_at) {
-        if (c->state == PV_TURNC_WAITING)
+        if (c->state == WAITING)
             start_allocate(c, now);
-        else if (c->state == PV_TURNC_READY)
-            begin_request(c, PV_TURNC_REFRESH, now);
+        else if (c->state == READY)
+            begin_request(c, REFRESH, now);
     }
 }
 
@@ -581,18 +844,18 @@ void pv_turnc_handle_timeout(struct pv_turnc *c, pv_ns now)
     if (now < c->next)
         return;
     main_timeout(c, now);
-    for (size_t i = 0; i < c->n_channels && c->state == PV_TURNC_READY; i++) {
-        struct pv_turnc_chan *ch = &c->channels[i];
+    for (size_t i = 0; i < c->n_channels && c->state == READY; i++) {
+        struct chan *ch = &c->channels[i];
         if (txn_timeout(c, &ch->permit, now))
-            pv_turnc_txn_stop(&ch->permit); /* the bind says whether the server is there */
+            txn_stop(&ch->permit); /* the bind says whether the server is there */
         if (txn_timeout(c, &ch->bind, now)) {
-            pv_turnc_txn_stop(&ch->bind);
+            txn_stop(&ch->bind);
             start_anew(c, now); /* is the server still there? */
         } else if (now >= ch->again_at) {
-            pv_turnc_bind_now(c, ch, now);
+            bind_now(c, ch, now);
         }
     }
-    pv_turnc_touch(c);
+    touch(c);
 }
 
 pv_ns pv_turnc_next_timeout(const struct pv_turnc *c)
@@ -623,7 +886,7 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
         return PV_OK;
     }
     for (size_t i = 0; i < c->n_channels && c->n_tell > 0; i++) {
-        struct pv_turnc_chan *ch = &c->channels[i];
+        struct chan *ch = &c->channels[i];
         if (!ch->tell)
             continue;
         ch->tell = false;
@@ -644,6 +907,6 @@ pv_ns pv_turnc_rtt(const struct pv_turnc *c)
 
 bool pv_turnc_is_arriving(const struct pv_turnc *c)
 {
-    return c->main.running && c->main_kind == PV_TURNC_ALLOCATE && c->main.challenges > 0 &&
+    return c->main.running && c->main_kind == ALLOCATE && c->main.challenges > 0 &&
            c->main.sends > 0;
 }
