@@ -47,7 +47,7 @@ struct pv_statuspage {
     struct pv_ctlapi_lan lan;           /* broadcast NULL: nothing is known of it */
     struct pv_addr lan_groups[PV_STATUSPAGE_MAX_GROUPS];
     struct pv_ctlapi_routes routes;
-    char exit_peer[PV_NAME_BUF];
+    char exit_peer[PV_NAME_BUF + 24]; /* PV_NODE_WHO */
     struct pv_ctlapi_portmap portmaps[2];
     size_t n_portmaps;
     char portmap_why[2][PV_CTLAPI_ERROR_BUF];

@@ -267,16 +267,15 @@ static int list_unoffered(struct listing *l)
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
-/* Of two families one that works is enough: the other one is blocked, not lost. */
-static struct pv_ctlapi_exit show_exit(const struct pv_node *n)
+/* Of two families one that works is enough: the other one is blocked, not lost. It is called by
+ * who. */
+static struct pv_ctlapi_exit show_exit(const struct pv_node *n, char who[static PV_NODE_WHO])
 {
     const struct pv_routeuse *use = pv_routes_use(n);
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
     struct pv_ctlapi_exit x = {.lan = use->exit_lan, .block = use->exit_block};
-    const struct pv_member *m =
-        use->exit && n->roster != NULL ? pv_roster_known(n->roster, use->exit_pk) : NULL;
-    x.peer = !use->exit ? NULL : m == NULL ? "?" : m->name;
+    x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
     for (size_t i = 0; i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
             continue;
@@ -295,7 +294,8 @@ json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
                       : n->hostnet.fault[0] != '\0' ? n->hostnet.fault
                                                     : NULL;
     struct listing l = {.n = n, .out = pv_ctlapi_routes_new(modes[pv_routes_use(n)->mode], 0, why)};
-    const struct pv_ctlapi_exit x = show_exit(n);
+    char who[PV_NODE_WHO];
+    const struct pv_ctlapi_exit x = show_exit(n, who);
     int status = l.out == NULL ? PV_ERR_NOMEM : PV_OK;
     if (status == PV_OK)
         status = add_routes(l.out, n, &l.rows);
@@ -346,7 +346,7 @@ static void name_exit(const struct pv_ctlapi_exit *x, struct pv_statuspage *st)
     char text[SENTENCE];
     if (x->peer == NULL || x->works)
         return;
-    snprintf(text, sizeof(text), "the exit %.64s does not answer, or may not be one any more: %s",
+    snprintf(text, sizeof(text), "the exit %.96s does not answer, or may not be one any more: %s",
              x->peer,
              x->block ? "nothing goes out until it does: `p2pvpnctl exit off` goes without it"
                       : "all goes out as without it");
@@ -379,11 +379,7 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     const struct pv_route *all = pv_routes_all(n, &n_routes);
     if (n->roster == NULL || pv_node_self(n) == NULL)
         return;
-    st->routes = (struct pv_ctlapi_routes){.known = true, .exit = show_exit(n)};
-    snprintf(st->exit_peer, sizeof(st->exit_peer), "%s",
-             st->routes.exit.peer == NULL ? "" : st->routes.exit.peer);
-    if (st->routes.exit.peer != NULL)
-        st->routes.exit.peer = st->exit_peer;
+    st->routes = (struct pv_ctlapi_routes){.known = true, .exit = show_exit(n, st->exit_peer)};
     for (size_t i = 0; i < n_routes; i++) {
         st->routes.used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
         st->routes.carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
