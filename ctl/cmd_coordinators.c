@@ -141,7 +141,6 @@ const struct pv_command pv_cmds_coordinators[] = {
             "Changes need an admin's node. Members follow by themselves.\n",
         .example =
             "sudo p2pvpnctl network coordinators add 'p2pvpn://203.0.113.9:3478/KEY?c=SECRET'",
-        .words = "coordinators add remove address token",
         .min_words = 1,
         .max_words = 4,
         .run = network,

@@ -207,7 +207,6 @@ const struct pv_command pv_cmds_invite[] = {
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it; ID may be its beginning\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
-        .words = "list revoke",
         .options = {{"uses", 0, true},
                     {"expires", 0, true},
                     {"admin", 0, false},

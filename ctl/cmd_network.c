@@ -539,7 +539,6 @@ const struct pv_command pv_cmds_network[] = {
                    "  --keep-invites  leave its invites that are open\n"
                    "\"p2pvpnctl peers\" shows who is an admin.\n",
         .example = "sudo p2pvpnctl admin grant desktop",
-        .words = "grant revoke",
         .options = {{"keep-invites", 0, false}},
         .min_words = 2,
         .max_words = 2,
@@ -565,7 +564,6 @@ const struct pv_command pv_cmds_network[] = {
             "ADDRESS is a free IPv4 address of the network's range. Connections that use the\n"
             "old one end.\n",
         .example = "sudo p2pvpnctl address set printer 10.66.0.9",
-        .words = "set",
         .min_words = 2,
         .max_words = 3,
         .run = address,
@@ -581,7 +579,6 @@ const struct pv_command pv_cmds_network[] = {
             "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
-        .words = "replace",
         .min_words = 3,
         .max_words = 3,
         .run = replace,

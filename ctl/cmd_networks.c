@@ -8,35 +8,10 @@
 
 #include "ctl/commands.h"
 #include "nss/find.h"
-#include "sys/proc/clock.h"
 
 enum {
     ASK_S = 2, /* ours: for one p2pvpnd's answer */
 };
-
-/* 0: *ret_status is a new reference. Else a status of client.h. */
-static int ask_status(const struct pv_instance *node, json_t **ret_status)
-{
-    struct pv_client client = {.fd = -1};
-    struct pv_ctlapi_request req;
-    struct pv_ctlapi_reply reply;
-    pv_ns deadline = pv_clock_now() + PV_S(ASK_S);
-    int r = pv_client_open(&client, node->socket);
-    if (r < 0)
-        return r;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 1);
-    r = pv_client_send(&client, &req, deadline);
-    if (r == PV_OK)
-        r = pv_client_next(&client, deadline, &reply);
-    if (r == PV_OK) {
-        r = reply.ok && !reply.is_event ? PV_OK : PV_ERR_MALFORMED;
-        if (r == PV_OK)
-            *ret_status = json_incref(reply.body);
-        pv_ctlapi_reply_done(&reply);
-    }
-    pv_client_close(&client);
-    return r;
-}
 
 /* Why there is no status, in a word that a script may compare. */
 static const char *silence(int status)
@@ -51,7 +26,7 @@ static const char *silence(int status)
 static json_t *describe(const struct pv_instance *node)
 {
     json_t *s = NULL;
-    int r = ask_status(node, &s);
+    int r = pv_client_ask(node->socket, PV_CTLAPI_STATUS, PV_S(ASK_S), &s);
     const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self"),
                  *iface = json_object_get(s, "interface"), *roster = json_object_get(s, "roster");
     json_t *row =

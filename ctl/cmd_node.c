@@ -114,11 +114,10 @@ const struct pv_command pv_cmds_node[] = {
     },
     {
         .name = "log",
-        .args = "LEVEL",
+        .args = "error|warn|info|debug",
         .summary = "set the log level of p2pvpnd: error, warn, info or debug",
         .details = "",
         .example = "sudo p2pvpnctl log debug",
-        .words = "error warn info debug",
         .min_words = 1,
         .max_words = 1,
         .run = set_log,

@@ -345,7 +345,6 @@ const struct pv_command pv_cmds_root[] = {
             "The root key makes admins, and its word stands above theirs. It is on the\n"
             "machine that ran create.\n",
         .example = "sudo p2pvpnctl root export --qr | lp",
-        .words = "export import",
         .options = {{"passphrase-file", 0, true}, {"qr", 0, false}},
         .min_words = 1,
         .max_words = 2,
@@ -360,7 +359,6 @@ const struct pv_command pv_cmds_root[] = {
                    "p2pvpnd does it by itself every 30 days ([security] rotate in p2pvpnd.conf),\n"
                    "unless there are static peers.\n",
         .example = "sudo p2pvpnctl key rotate",
-        .words = "rotate",
         .options = {{"static", 0, false}},
         .min_words = 1,
         .max_words = 1,

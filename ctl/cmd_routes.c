@@ -270,7 +270,6 @@ const struct pv_command pv_cmds_routes[] = {
             "  use PEER | PREFIX       these as well; with off before it: not these\n"
             "PREFIX may be IPv4 or IPv6; default is everything, see `exit`.\n",
         .example = "sudo p2pvpnctl route offer 192.168.1.0/24 --auto",
-        .words = "list offer withdraw allow deny use all auto off default",
         .options = {{"no-snat", 0, false}, {"auto", 0, false}},
         .max_words = 3,
         .run = route,
@@ -288,7 +287,6 @@ const struct pv_command pv_cmds_routes[] = {
                    "  off           as before\n"
                    "Alone it shows who offers to be one, and which is used.\n",
         .example = "sudo p2pvpnctl exit use office --lan",
-        .words = "offer withdraw use off",
         .options = {{"lan", 0, false}, {"block", 0, false}},
         .max_words = 2,
         .run = exit_command,

@@ -280,7 +280,6 @@ const struct pv_command pv_cmds_rules[] = {
             "  remove NUMBER       for all nodes\n"
             "  default allow|deny  what no rule is about; at first it is allowed\n",
         .example = "sudo p2pvpnctl rules default deny",
-        .words = "remove default allow deny",
         .max_words = 2,
         .run = rules,
     },

@@ -39,6 +39,8 @@ void pv_cli_add_shared_names(json_t *status);
 /* The i-th of them as a sentence in buf; false: there is none. */
 bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_SHARED_BUF]);
 
+/* Options of every command, before or behind its name; ends with a NULL name. */
+extern const struct pv_option pv_global_options[];
 /* All groups in the order of the overview; NULL behind the last. */
 extern const struct pv_command *const pv_commands[];
 

@@ -18,6 +18,16 @@ const struct pv_help_group pv_help_groups[] = {
     {NULL, NULL},
 };
 
+const char pv_help_flags[] =
+    "  -n, --net NAME     the node of this network, on a machine in several\n"
+    "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
+    "  -j, --json         answers and errors as JSON, one object a line\n"
+    "  -t, --timeout SEC  give up after SEC seconds\n"
+    "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
+    "  -l, --long         tables with all columns, nothing in them cut\n"
+    "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
+    "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n";
+
 static void print_group(const struct pv_help_group *group, FILE *out)
 {
     char name[32];
@@ -38,20 +48,13 @@ void pv_help_overview(FILE *out)
           out);
     for (const struct pv_help_group *g = pv_help_groups; g->title != NULL; g++)
         print_group(g, out);
-    fputs("flags, before or after the command:\n"
-          "  -n, --net NAME     the node of this network, on a machine in several\n"
-          "  -S, --socket PATH  p2pvpnd's control socket (/run/p2pvpn/p2pvpnd.sock)\n"
-          "  -j, --json         answers and errors as JSON, one object a line\n"
-          "  -t, --timeout SEC  give up after SEC seconds\n"
-          "  -q, --quiet        errors only, and what scripts need (tokens, JSON)\n"
-          "  -l, --long         tables with all columns, nothing in them cut\n"
-          "  -h, --help         help; also for one command: p2pvpnctl ping -h\n"
-          "  -V, --version      version of p2pvpnctl; p2pvpnctl version tells p2pvpnd's too\n\n"
-          "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
-          "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
-          "  9 coordinator unreachable, 10 relayed, 11 refused,\n"
-          "  12 token invalid, used up or expired\n",
-          out);
+    fprintf(out,
+            "flags, before or after the command:\n%s\n"
+            "exit codes: 0 done, 1 failed, 2 usage, 3 timeout, 4 not joined, 5 permission,\n"
+            "  6 unknown peer, 7 peer offline, 8 p2pvpnd not running,\n"
+            "  9 coordinator unreachable, 10 relayed, 11 refused,\n"
+            "  12 token invalid, used up or expired\n",
+            pv_help_flags);
 }
 
 void pv_help_command(const struct pv_command *c, FILE *out)
@@ -61,4 +64,26 @@ void pv_help_command(const struct pv_command *c, FILE *out)
     if (c->details[0] != '\0')
         fprintf(out, "\n%s", c->details);
     fprintf(out, "\nexample: %s\n", c->example);
+}
+
+const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_t cap)
+{
+    char flag[64];
+    snprintf(buf, cap, "%s", "");
+    snprintf(flag, sizeof(flag), "--%s", name);
+    for (const char *line = text; *line != '\0';
+         line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t len = strcspn(line, "\n"), at = strspn(line, " ");
+        const char *found = memmem(line, len, flag, strlen(flag));
+        /* A line of a flag begins with it, or with its letter. */
+        if (found == NULL || (found != line + at && found != line + at + strlen("-n, ")))
+            continue;
+        const char *said = memmem(found, len - (size_t)(found - line), "  ", 2);
+        if (said == NULL)
+            continue;
+        said += strspn(said, " ");
+        snprintf(buf, cap, "%.*s", (int)(line + len - said), said);
+        return buf;
+    }
+    return buf;
 }

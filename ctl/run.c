@@ -29,11 +29,12 @@ enum {
     OPT_VERSION,
     N_GLOBAL,
 };
-static const struct pv_option GLOBAL[N_GLOBAL] = {
+const struct pv_option pv_global_options[N_GLOBAL + 1] = {
     [OPT_SOCKET] = {"socket", 'S', true},    [OPT_NET] = {"net", 'n', true},
     [OPT_JSON] = {"json", 'j', false},       [OPT_TIMEOUT] = {"timeout", 't', true},
     [OPT_QUIET] = {"quiet", 'q', false},     [OPT_HELP] = {"help", 'h', false},
     [OPT_VERSION] = {"version", 'V', false}, [OPT_LONG] = {"long", 'l', false},
+    [N_GLOBAL] = {NULL, 0, false},
 };
 
 /* --- the command line ---------------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
     size_t n = N_GLOBAL;
     const struct pv_command *c = cli->cmd;
 
-    memcpy(table, GLOBAL, sizeof(GLOBAL));
+    memcpy(table, pv_global_options, N_GLOBAL * sizeof(table[0]));
     for (const struct pv_option *o = c->options; o->name != NULL; o++)
         table[n++] = *o;
     /* Behind this many words everything is a word: chat texts may begin with "-". */
@@ -181,7 +182,7 @@ static int run_line(struct pv_cli *cli, struct pv_args_rest *rest)
 {
     struct pv_args args = {.n_words = 0};
     char error[PV_ARGS_ERROR];
-    int r = pv_args_parse(&args, GLOBAL, N_GLOBAL, 1, rest, error);
+    int r = pv_args_parse(&args, pv_global_options, N_GLOBAL, 1, rest, error);
     bool json = args.value[OPT_JSON] != NULL;
     /* Until the command is known nothing but errors can follow. */
     cli->json = json || asks_for_json(rest);

@@ -444,7 +444,6 @@ const struct pv_command pv_cmds_chat[] = {
             "  --all           with everybody\n"
             "  --yes           without asking\n",
         .example = "p2pvpnctl history pi -n 20",
-        .words = "clear",
         .options = {[HISTORY_LINES] = {"lines", 'n', true},
                     [HISTORY_ALL] = {"all", 0, false},
                     [HISTORY_YES] = {"yes", 0, false}},

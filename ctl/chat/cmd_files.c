@@ -566,7 +566,6 @@ const struct pv_command pv_cmds_files[] = {
                    "  -d, --dir DIR   save in this directory, under the name the sender gave it\n"
                    "  --no-wait       accept only; get it later\n",
         .example = "p2pvpnctl files accept 3 --dir ~/Downloads",
-        .words = "list accept refuse withdraw get",
         .options = {{"output", 'o', true}, {"dir", 'd', true}, {"no-wait", 0, false}},
         .max_words = 2,
         .run = files,

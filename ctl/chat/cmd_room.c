@@ -132,7 +132,7 @@ static int room(struct pv_cli *cli)
 const struct pv_command pv_cmds_room[] = {
     {
         .name = "room",
-        .args = "create ROOM|invite ROOM PEER|accept ROOM|leave ROOM|list|members ROOM",
+        .args = "create NAME | invite ROOM PEER | accept ROOM | leave ROOM | list | members ROOM",
         .summary = "rooms: conversations of several, by invitation",
         .details = "A room may be written with or without its #, which a shell wants quoted.\n"
                    "  create ROOM      opens one; this node is its first member\n"
@@ -142,7 +142,6 @@ const struct pv_command pv_cmds_room[] = {
                    "  list, members    rooms of this node; who is in one\n"
                    "Then: send '#ROOM' TEXT, chat '#ROOM', history '#ROOM'.\n",
         .example = "p2pvpnctl room create crew",
-        .words = "create invite accept leave list members",
         .min_words = 1,
         .max_words = 3,
         .run = room,

@@ -23,11 +23,10 @@ struct pv_cli;
 
 struct pv_command {
     const char *name;
-    const char *args;            /* "PEER [-c N]" */
-    const char *summary;         /* one line, no full stop */
-    const char *details;         /* lines, "" for none; each ends with a newline */
-    const char *example;         /* as one would type it */
-    const char *words;           /* what its first argument may be, for completion; NULL: any */
+    const char *args;    /* "list | accept ROOM | invite ROOM PEER [-c N]": completion follows it */
+    const char *summary; /* one line, no full stop */
+    const char *details; /* lines, "" for none; each ends with a newline */
+    const char *example; /* as one would type it */
     struct pv_option options[6]; /* those of the command; ends with a NULL name */
     int min_words, max_words;
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */

@@ -160,3 +160,26 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
             return r;
     }
 }
+
+int pv_client_ask(const char *socket, enum pv_ctlapi_cmd cmd, pv_ns patience, json_t **ret_body)
+{
+    struct pv_client client = {.fd = -1};
+    struct pv_ctlapi_request req;
+    struct pv_ctlapi_reply reply;
+    pv_ns deadline = pv_clock_now() + patience;
+    int r = pv_client_open(&client, socket);
+    if (r < 0)
+        return r;
+    pv_ctlapi_request_init(&req, cmd, 1);
+    r = pv_client_send(&client, &req, deadline);
+    if (r == PV_OK)
+        r = pv_client_next(&client, deadline, &reply);
+    if (r == PV_OK) {
+        r = reply.ok && !reply.is_event ? PV_OK : PV_ERR_MALFORMED;
+        if (r == PV_OK)
+            *ret_body = json_incref(reply.body);
+        pv_ctlapi_reply_done(&reply);
+    }
+    pv_client_close(&client);
+    return r;
+}

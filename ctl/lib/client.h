@@ -39,4 +39,9 @@ int pv_client_take_fd(struct pv_client *c);
 PV_MUST_CHECK int pv_client_next(struct pv_client *c, pv_ns deadline,
                                  struct pv_ctlapi_reply *ret_reply);
 
+/* Asks one thing of the p2pvpnd behind a socket, on a connection of its own. *ret_body: a new
+ * reference. PV_ERR_MALFORMED when it refuses; else as the functions above. */
+PV_MUST_CHECK int pv_client_ask(const char *socket, enum pv_ctlapi_cmd cmd, pv_ns patience,
+                                json_t **ret_body);
+
 #endif /* PV_CLIENT_H */

@@ -405,25 +405,6 @@ PV_TEST_IN(every_command_has_an_entry_in_the_manual, setup, teardown)
     free(page);
 }
 
-PV_TEST_IN(completion_offers_every_command_and_its_options, setup, teardown)
-{
-    const struct pv_command *c;
-    char want[64];
-    assert_int_equal(RUN("completion", "bash"), 0);
-    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
-        snprintf(want, sizeof(want), "    %s) words='", c->name);
-        const char *at = strstr(t.out, want);
-        if (at == NULL)
-            fail_msg("completion bash does not know %s", c->name);
-        for (const struct pv_option *o = c->options; at != NULL && o->name != NULL; o++) {
-            snprintf(want, sizeof(want), " --%s", o->name);
-            const char *found = strstr(at, want);
-            if (found == NULL || found > strchr(at, '\n'))
-                fail_msg("completion bash does not know --%s of %s", o->name, c->name);
-        }
-    }
-}
-
 PV_TEST_IN(an_alias_works_but_is_not_listed, setup, teardown)
 {
     char row[64];

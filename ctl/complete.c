@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/* Completion for shells, by the usage of commands as it is written for people: "[PEER|#ROOM] [-n N]
+ * | clear PEER" says what may stand where. Small letters stand for themselves. */
+#include "ctl/complete.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "ctl/commands.h"
+#include "ctl/help.h"
+#include "proto/chat/chat.h"
+#include "sys/proc/clock.h"
+
+enum {
+    ASK_S = 1,       /* ours: a shell does not hang longer */
+    USAGE_MAX = 400, /* bytes of a usage with the NUL */
+    TOKENS_MAX = 16, /* of one form of it */
+    SAID_MAX = 120,  /* bytes of a description with the NUL */
+};
+
+/* A line as it was typed so far. */
+struct typed {
+    const struct pv_command *cmd;
+    char *word[TOKENS_MAX]; /* behind the command, without flags; the last is being typed */
+    int n;
+    const char *flag;        /* the last word is this flag's value; NULL: it is none */
+    char offered[USAGE_MAX]; /* words of the usage, "|set|": several forms begin alike */
+};
+
+/* --- what is printed ----------------------------------------------------------------------- */
+
+static void offer(struct pv_cli *cli, const char *word, const char *said)
+{
+    char shown[SAID_MAX];
+    fputs(word, cli->out);
+    if (said != NULL && said[0] != '\0') {
+        pv_chat_show(pv_view(said, strlen(said)), shown, sizeof(shown));
+        fprintf(cli->out, "\t%s", shown);
+    }
+    fputc('\n', cli->out);
+}
+
+/* Calls fn with each element of the list of an answer; of none, when none comes. */
+static void each(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *list,
+                 void (*fn)(struct pv_cli *cli, const json_t *element))
+{
+    json_t *body = NULL;
+    const json_t *element;
+    size_t i;
+    if (pv_client_ask(cli->node.socket, cmd, PV_S(ASK_S), &body) < 0)
+        return;
+    json_array_foreach(json_object_get(body, list), i, element) fn(cli, element);
+    json_decref(body);
+}
+
+static void offer_peer(struct pv_cli *cli, const json_t *peer)
+{
+    char name[PV_NAME_BUF];
+    const char *word = pv_json_text(peer, "name", "");
+    if (pv_name_parse(word, strlen(word), name) == PV_OK)
+        offer(cli, name, pv_json_bool(peer, "online") ? "online" : "offline");
+}
+
+static void offer_peers(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_PEERS, "peers", offer_peer);
+}
+
+static void offer_tag(struct pv_cli *cli, const json_t *tag)
+{
+    char name[PV_NAME_BUF], word[PV_NAME_BUF + 8];
+    const char *text = pv_json_text(tag, "tag", "");
+    if (pv_name_parse(text, strlen(text), name) < 0)
+        return;
+    snprintf(word, sizeof(word), "tag:%s", name);
+    offer(cli, word, pv_json_text(tag, "peer", NULL));
+}
+
+/* Members, tags that some have, and everybody: those of whom a rule speaks. */
+static void offer_who(struct pv_cli *cli)
+{
+    offer_peers(cli);
+    offer(cli, "any", "every member");
+    each(cli, PV_CTLAPI_RULES, "tags", offer_tag);
+}
+
+static void offer_room(struct pv_cli *cli, const json_t *room)
+{
+    char name[PV_NAME_BUF], word[PV_NAME_BUF + 1], said[PV_SHOW_BUF];
+    const char *text = pv_json_text(room, "room", "");
+    if (text[0] != '#' || pv_name_parse(text + 1, strlen(text + 1), name) < 0)
+        return;
+    snprintf(word, sizeof(word), "#%s", name);
+    snprintf(said, sizeof(said), "room of %.0f", pv_json_real(room, "members", 0));
+    offer(cli, word, said);
+}
+
+static void offer_rooms(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_ROOM_LIST, "rooms", offer_room);
+}
+
+static void offer_file(struct pv_cli *cli, const json_t *file)
+{
+    char word[PV_SHOW_BUF], said[SAID_MAX];
+    bool in = strcmp(pv_json_text(file, "direction", ""), "in") == 0;
+    snprintf(word, sizeof(word), "%.0f", pv_json_real(file, "id", 0));
+    snprintf(said, sizeof(said), "%s %.40s: %.40s, %.20s", in ? "from" : "to",
+             pv_json_text(file, "peer", "?"), pv_json_text(file, "name", "?"),
+             pv_json_text(file, "state", "?"));
+    offer(cli, word, said);
+}
+
+static void offer_files(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_FILES, "files", offer_file);
+}
+
+/* One that lets in somebody: nobody revokes another. */
+static void offer_invite(struct pv_cli *cli, const json_t *invite)
+{
+    uint8_t key[PV_KEY_LEN];
+    char said[PV_SHOW_BUF];
+    const char *id = pv_json_text(invite, "id", "");
+    double used = pv_json_real(invite, "used", 0), uses = pv_json_real(invite, "uses", 0);
+    if (pv_key_parse(id, key) < 0 || pv_json_bool(invite, "revoked") || used >= uses)
+        return;
+    snprintf(said, sizeof(said), "used %.0f of %.0f", used, uses);
+    offer(cli, id, said);
+}
+
+static void offer_invites(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_INVITE_LIST, "invites", offer_invite);
+}
+
+static void offer_rule(struct pv_cli *cli, const json_t *rule)
+{
+    char word[PV_SHOW_BUF], said[SAID_MAX];
+    snprintf(word, sizeof(word), "%.0f", pv_json_real(rule, "number", 0));
+    snprintf(said, sizeof(said), "%.8s %.30s %.30s %.30s", pv_json_text(rule, "verdict", "?"),
+             pv_json_text(rule, "from", "?"), pv_json_text(rule, "to", "?"),
+             pv_json_text(rule, "ports", "?"));
+    offer(cli, word, said);
+}
+
+static void offer_rules(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_RULES, "rules", offer_rule);
+}
+
+static void offer_networks(struct pv_cli *cli)
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
+    size_t n = pv_instance_list(PV_INSTANCE_RUN, PV_INSTANCE_ETC, names);
+    for (size_t i = 0; i < n; i++)
+        offer(cli, names[i][0] == '\0' ? PV_INSTANCE_DEFAULT : names[i], NULL);
+}
+
+/* --- words of a usage ---------------------------------------------------------------------- */
+
+/* A word in capitals asks for these; one that is not here is free. An ID is that of the command. */
+static const struct {
+    const char *word, *command;
+    void (*offer)(struct pv_cli *cli);
+} KINDS[] = {
+    {"PEER", NULL, offer_peers},      {"OLD", NULL, offer_peers},
+    {"NEW", NULL, offer_peers},       {"FROM", NULL, offer_who},
+    {"TO", NULL, offer_who},          {"TO:PORT", NULL, offer_peers},
+    {"ROOM", NULL, offer_rooms},      {"#ROOM", NULL, offer_rooms},
+    {"ID", "files", offer_files},     {"ID", "invite", offer_invites},
+    {"NUMBER", "rules", offer_rules},
+};
+
+/* Calls fn with each alternative of a token, "PEER|#ROOM", until fn returns true. Did it? */
+typedef bool alternative_fn(struct pv_cli *cli, const char *alternative, void *ctx);
+static bool each_alternative(struct pv_cli *cli, const char *token, alternative_fn *fn, void *ctx)
+{
+    char one[SAID_MAX];
+    for (; *token != '\0'; token += *token == '|') {
+        size_t len = strcspn(token, "|");
+        snprintf(one, sizeof(one), "%.*s", (int)len, token);
+        if (fn(cli, one, ctx))
+            return true;
+        token += len;
+    }
+    return false;
+}
+
+static bool offer_alternative(struct pv_cli *cli, const char *one, void *ctx)
+{
+    struct typed *t = ctx;
+    char word[SAID_MAX + 2];
+    snprintf(word, sizeof(word), "|%s|", one);
+    size_t len = strlen(t->offered);
+    if (strstr(t->offered, word) != NULL)
+        return false;
+    snprintf(t->offered + len, sizeof(t->offered) - len, "%s", word);
+    if (islower((unsigned char)one[0]))
+        offer(cli, one, NULL);
+    for (size_t i = 0; i < PV_ARRAY_LEN(KINDS); i++) {
+        if (strcmp(KINDS[i].word, one) == 0 &&
+            (KINDS[i].command == NULL || strcmp(KINDS[i].command, t->cmd->name) == 0))
+            KINDS[i].offer(cli);
+    }
+    return false;
+}
+
+/* Small letters are a word of the command; anything may stand for capitals. */
+static bool is_alternative(struct pv_cli *cli, const char *one, void *ctx)
+{
+    (void)cli;
+    return islower((unsigned char)one[0]) ? strcmp(one, ctx) == 0 : one[0] != '-';
+}
+
+/* One way of using a command, without its flags. */
+struct form {
+    char text[USAGE_MAX]; /* tokens, each with a NUL behind */
+    const char *token[TOKENS_MAX];
+    bool optional[TOKENS_MAX];
+    size_t n;
+};
+
+/* Leaves out flags and their values, "[-n N]" or "[--qr]", and brackets. */
+static void take_tokens(const char *usage, struct form *f)
+{
+    char *save = NULL;
+    bool is_value = false; /* of the flag before it */
+    f->n = 0;
+    snprintf(f->text, sizeof(f->text), "%s", usage);
+    for (char *p = strtok_r(f->text, " ", &save); p != NULL; p = strtok_r(NULL, " ", &save)) {
+        bool optional = p[0] == '[', ends = p[strlen(p) - 1] == ']';
+        p += strspn(p, "[");
+        p[strcspn(p, "]")] = '\0';
+        bool is_flag = p[0] == '-' && p[1] != '\0';
+        if (!is_flag && (!is_value || optional) && f->n < TOKENS_MAX) {
+            f->optional[f->n] = optional;
+            f->token[f->n++] = p;
+        }
+        is_value = is_flag && !ends;
+    }
+}
+
+/* Offers what may stand at the last word, when the words before it are those of the form. */
+static void match(struct pv_cli *cli, struct typed *t, const struct form *f, size_t token, int word)
+{
+    if (token == f->n)
+        return;
+    if (word == t->n - 1)
+        each_alternative(cli, f->token[token], offer_alternative, t);
+    else if (each_alternative(cli, f->token[token], is_alternative, t->word[word]))
+        match(cli, t, f, token + 1, word + 1);
+    if (f->optional[token])
+        match(cli, t, f, token + 1, word);
+}
+
+/* Where a form ends: at the next " | " outside of brackets, at the bracket that it is in, or at the
+ * end. */
+static const char *end_of_form(const char *usage)
+{
+    for (int depth = 0; *usage != '\0'; usage++) {
+        if (depth == 0 && (*usage == ']' || strncmp(usage, " | ", 3) == 0))
+            break;
+        depth += (*usage == '[') - (*usage == ']');
+    }
+    return usage;
+}
+
+static void match_forms(struct pv_cli *cli, struct typed *t, const char *usage);
+
+/* The same usage, once with each form of a group in it: "coordinators [add URL | token]". */
+static void match_group(struct pv_cli *cli, struct typed *t, const char *usage, const char *group)
+{
+    const char *form = group + 1, *end = end_of_form(form), *close = end;
+    while (*close == ' ')
+        close = end_of_form(close + 3);
+    for (;; form = end + 3, end = end_of_form(form)) {
+        char whole[USAGE_MAX];
+        snprintf(whole, sizeof(whole), "%.*s%.*s%s", (int)(group - usage), usage, (int)(end - form),
+                 form, *close == ']' ? close + 1 : close);
+        match_forms(cli, t, whole);
+        if (*end != ' ')
+            return;
+    }
+}
+
+/* A usage has forms, "list | revoke ID", and so may a group in it have: each is looked at by
+ * itself. */
+static void match_forms(struct pv_cli *cli, struct typed *t, const char *usage)
+{
+    struct form f;
+    const char *end = end_of_form(usage);
+    if (*end == ' ') {
+        char first[USAGE_MAX];
+        snprintf(first, sizeof(first), "%.*s", (int)(end - usage), usage);
+        match_forms(cli, t, first);
+        match_forms(cli, t, end + 3);
+        return;
+    }
+    for (const char *group = strchr(usage, '['); group != NULL; group = strchr(group + 1, '[')) {
+        if (*end_of_form(group + 1) == ' ') {
+            match_group(cli, t, usage, group);
+            return;
+        }
+    }
+    take_tokens(usage, &f);
+    match(cli, t, &f, 0, 0);
+}
+
+/* --- the line ------------------------------------------------------------------------------ */
+
+/* The flag that a word is, in a table; NULL: none. */
+static const struct pv_option *find_flag(const struct pv_option *o, const char *word)
+{
+    for (; o->name != NULL; o++) {
+        if (word[1] == '-' ? strcmp(o->name, word + 2) == 0
+                           : o->letter == word[1] && word[1] != '\0' && word[2] == '\0')
+            return o;
+    }
+    return NULL;
+}
+
+static const struct pv_option *flag_of(const struct typed *t, const char *word)
+{
+    const struct pv_option *o = t->cmd == NULL ? NULL : find_flag(t->cmd->options, word);
+    return o != NULL ? o : find_flag(pv_global_options, word);
+}
+
+/* -n and -S say whose names are meant. */
+static void use_flag(struct pv_cli *cli, const struct pv_option *o, const char *value)
+{
+    struct pv_instance node;
+    if ((strcmp(o->name, "net") == 0 && pv_instance_named(value, &node) == PV_OK) ||
+        (strcmp(o->name, "socket") == 0 && pv_instance_behind(value, &node) == PV_OK))
+        cli->node = node;
+}
+
+/* False: there is no such command, or the line is longer than any that makes sense. */
+static bool read_line(struct pv_cli *cli, char *const *words, int n, struct typed *t)
+{
+    for (int i = 0; i < n - 1; i++) {
+        const struct pv_option *o = words[i][0] == '-' ? flag_of(t, words[i]) : NULL;
+        if (o != NULL && o->has_value && i == n - 2)
+            t->flag = o->name;
+        else if (o != NULL && o->has_value)
+            use_flag(cli, o, words[++i]);
+        else if (words[i][0] != '-' && t->cmd != NULL && t->n < TOKENS_MAX - 1)
+            t->word[t->n++] = words[i];
+        else if (words[i][0] != '-' &&
+                 (t->cmd != NULL || (t->cmd = pv_command_find(words[i])) == NULL))
+            return false;
+    }
+    t->word[t->n++] = words[n - 1];
+    return true;
+}
+
+static void offer_flags(struct pv_cli *cli, const struct pv_option *o, const char *text)
+{
+    char word[SAID_MAX], said[SAID_MAX];
+    for (; o->name != NULL; o++) {
+        snprintf(word, sizeof(word), "--%s", o->name);
+        offer(cli, word, pv_help_of_flag(text, o->name, said, sizeof(said)));
+    }
+}
+
+static void offer_commands(struct pv_cli *cli)
+{
+    const struct pv_command *c;
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++)
+        offer(cli, c->name, c->summary);
+}
+
+static void offer_value(struct pv_cli *cli, const char *flag)
+{
+    if (strcmp(flag, "net") == 0)
+        offer_networks(cli);
+    else if (strcmp(flag, "peer") == 0)
+        offer_peers(cli);
+    else if (strcmp(flag, "before") == 0)
+        offer_rules(cli);
+}
+
+void pv_complete(struct pv_cli *cli, char *const *words, int n)
+{
+    struct typed t = {.cmd = NULL};
+    if (n == 0 || !read_line(cli, words, n, &t))
+        return;
+    if (t.flag != NULL) {
+        offer_value(cli, t.flag);
+    } else if (words[n - 1][0] == '-') {
+        if (t.cmd != NULL)
+            offer_flags(cli, t.cmd->options, t.cmd->details);
+        offer_flags(cli, pv_global_options, pv_help_flags);
+    } else if (t.cmd == NULL) {
+        offer_commands(cli);
+    } else {
+        match_forms(cli, &t, t.cmd->args);
+    }
+}

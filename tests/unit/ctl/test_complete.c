@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/ctl/ctl_fake.h"
+
+PV_TEST_WORLD(setup, teardown);
+
+/* Is this a line of what was offered, with or without a description? */
+static bool offered(const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *line = t.out; *line != '\0'; line += strcspn(line, "\n") + 1) {
+        if (strncmp(line, word, len) == 0 && (line[len] == '\t' || line[len] == '\n'))
+            return true;
+    }
+    return false;
+}
+
+#define OFFERS(...) (assert_int_equal(RUN("completion", "words", __VA_ARGS__), 0))
+
+static void answer_names(void)
+{
+    answers("peers", "{\"id\":@,\"ok\":true,\"peers\":[{\"name\":\"pi\",\"online\":true},"
+                     "{\"name\":\"$(reboot)\"},{\"name\":\"nas\"}]}\n");
+    answers("room_list", "{\"id\":@,\"ok\":true,\"rooms\":[{\"room\":\"#crew\",\"members\":3},"
+                         "{\"room\":\"#`reboot`\"},{\"room\":\"crew\"}]}\n");
+    answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":7,\"direction\":\"in\",\"peer\":"
+                     "\"pi\",\"name\":\"a\\u001bb.jpg\",\"state\":\"offered\"}]}\n");
+    answers("rules",
+            "{\"id\":@,\"ok\":true,\"rules\":[{\"number\":2,\"verdict\":\"deny\",\"from\":"
+            "\"tag:guest\",\"to\":\"any\",\"ports\":\"ssh\"}],\"tags\":[{\"tag\":\"guest\","
+            "\"peer\":\"pi\"}]}\n");
+    answers("invite_list", "{\"id\":@,\"ok\":true,\"invites\":[{\"id\":"
+                           "\"AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\",\"used\":1,\"uses\":5},"
+                           "{\"id\":\"BbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\",\"used\":1,"
+                           "\"uses\":1},{\"id\":\"$(reboot)\",\"uses\":1}]}\n");
+}
+
+PV_TEST(every_command_and_flag_is_offered_with_what_it_does)
+{
+    const struct pv_command *c;
+    char want[160];
+    OFFERS("");
+    char *commands = strdup(t.out);
+    for (size_t i = 0; (c = pv_command_at(pv_commands, i)) != NULL; i++) {
+        snprintf(want, sizeof(want), "%s\t%s\n", c->name, c->summary);
+        assert_non_null(strstr(commands, want));
+        OFFERS(c->name, "--");
+        for (const struct pv_option *o = c->options; o->name != NULL; o++) {
+            snprintf(want, sizeof(want), "\n--%s\t", o->name);
+            if (strncmp(t.out, want + 1, strlen(want + 1)) != 0 && strstr(t.out, want) == NULL)
+                fail_msg("--%s of %s is not offered, or no line of its details begins with it",
+                         o->name, c->name);
+        }
+        assert_non_null(strstr(t.out, "\n--net\tthe node of this network"));
+    }
+    free(commands);
+    assert_string_equal(t.requests, "");
+}
+
+PV_TEST(words_of_a_usage_are_offered_where_they_stand)
+{
+    answer_names();
+    OFFERS("room", "");
+    assert_true(offered("create") && offered("members") && !offered("#crew") && !offered("pi"));
+    OFFERS("network", "");
+    assert_string_equal(t.out, "coordinators\n");
+    OFFERS("network", "coordinators", "");
+    assert_true(offered("add") && offered("token") && !offered("coordinators"));
+    OFFERS("log", "");
+    assert_string_equal(t.out, "error\nwarn\ninfo\ndebug\n");
+    OFFERS("rules", "default", "");
+    assert_string_equal(t.out, "allow\ndeny\n");
+    OFFERS("invite", "--uses", "3", "l");
+    assert_string_equal(t.out, "list\nrevoke\n");
+    /* A value of a flag, a free word, and what is no command have none. */
+    OFFERS("invite", "--uses", "");
+    assert_string_equal(t.out, "");
+    OFFERS("room", "create", "");
+    assert_string_equal(t.out, "");
+    OFFERS("dance", "");
+    assert_string_equal(t.out, "");
+    OFFERS("status", "");
+    assert_string_equal(t.out, "");
+}
+
+PV_TEST(names_are_offered_where_one_belongs_and_nothing_that_a_shell_would_run)
+{
+    answer_names();
+    OFFERS("ping", "");
+    assert_string_equal(t.out, "pi\tonline\nnas\toffline\n");
+    OFFERS("-j", "--timeout", "3", "room", "invite", "");
+    assert_string_equal(t.out, "#crew\troom of 3\n");
+    OFFERS("room", "invite", "crew", "");
+    assert_true(offered("pi") && !offered("#crew"));
+    OFFERS("history", "");
+    assert_true(offered("pi") && offered("#crew") && offered("clear"));
+    OFFERS("history", "clear", "");
+    assert_true(offered("pi") && offered("#crew") && !offered("clear"));
+    OFFERS("files", "accept", "");
+    assert_string_equal(t.out, "7\tfrom pi: a\xef\xbf\xbd"
+                               "b.jpg, offered\n");
+    OFFERS("allow", "");
+    assert_true(offered("pi") && offered("any") && offered("tag:guest"));
+    OFFERS("allow", "any", "any", "ssh", "--before", "");
+    assert_string_equal(t.out, "2\tdeny tag:guest any ssh\n");
+    OFFERS("rules", "remove", "");
+    assert_true(offered("2"));
+    OFFERS("invite", "revoke", "");
+    assert_string_equal(t.out, "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE\tused 1 of 5\n");
+    OFFERS("route", "use", "off", "");
+    assert_true(offered("pi") && offered("all") && !offered("off"));
+    OFFERS("route", "use", "");
+    assert_true(offered("pi") && offered("off"));
+    OFFERS("address", "set", "");
+    assert_true(offered("pi"));
+}
+
+/* A shell does not wait long for a daemon that says nothing, and shows no error. */
+PV_TEST(without_an_answer_no_names_are_offered)
+{
+    OFFERS("ping", "");
+    assert_string_equal(t.out, "");
+    assert_int_equal(t.err_len, 0);
+}
