@@ -153,6 +153,7 @@ class Docs(Tree):
                             (f'PROTOCOL-PEERS.md {title} and "Stored\n * copies"', []),
                             (f"PROTOCOL.md {title}", [f"docs/PROTOCOL.md has no heading {title}"]),
                             (f'PROTOCOL-PEERS.md {title} and "Waves"', ['docs/PROTOCOL-PEERS.md has no heading "Waves"']),
+                            ('"Waves" in ' + "docs/PROTOCOL-PEERS.md", ['docs/PROTOCOL-PEERS.md has no heading "Waves"']),
                             ("PROTOCOL-WAVES" + ".md", ["there is no document PROTOCOL-WAVES" + ".md"])):
             with self.subTest(words):
                 found = self.problems(page, old, words, "check_references")
