@@ -112,10 +112,10 @@ def install(machine, lines):
     os.makedirs(inside)
     copy_tree(inside)
     machine.type("chown -R me:me /home/me/p2pvpn", user="root")
-    for pattern in (r"scripts/deps package", r"scripts/package$", r"apt install .*p2pvpn_"):
+    for pattern in (r"scripts/deps package", r"scripts/package$", r"apt install .*p2pvpn_",
+                    r"apt install .*p2pvpn-coordinator_"):
         line = pick(lines, pattern).replace("apt install", "apt install -y")
         machine.type(line, cwd="/home/me/p2pvpn", timeout=3600)
-    machine.type("sudo apt install -y ./build/packages/*/p2pvpn-coordinator_*.deb", cwd="/home/me/p2pvpn", timeout=600)
 
 
 def wire(machines):
