@@ -28,10 +28,13 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
     char when[PV_SHOW_BUF];
     const char *state = pv_json_text(msg, "state", "");
     double now = (double)pv_clock_wall_us() / 1e6;
+    const char *said = pv_json_text(msg, "text", "");
+    bool action = strncmp(said, "/me ", 4) == 0; /* "* bob waves" */
     fprintf(cli->out, "%s[%s]%s ", pv_colour_on(PV_DIM, cli->screen.colour),
             pv_show_time(pv_json_real(msg, "time", 0), now, when),
             pv_colour_off(PV_DIM, cli->screen.colour));
     fputs(pv_colour_on(PV_BOLD, cli->screen.colour), cli->out);
+    fputs(action ? "* " : "", cli->out);
     pv_show_from(cli->out, msg);
     print_former(cli, pv_json_text(msg, "from_former", ""));
     if (json_is_string(json_object_get(msg, "room"))) {
@@ -42,8 +45,8 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
         pv_show_text(cli->out, pv_json_text(msg, "to", "?"));
         print_former(cli, pv_json_text(msg, "to_former", ""));
     }
-    fprintf(cli->out, ":%s ", pv_colour_off(PV_BOLD, cli->screen.colour));
-    pv_show_text(cli->out, pv_json_text(msg, "text", ""));
+    fprintf(cli->out, "%s%s ", action ? "" : ":", pv_colour_off(PV_BOLD, cli->screen.colour));
+    pv_show_text(cli->out, said + (action ? 4 : 0));
     if (json_is_string(json_object_get(msg, "held")))
         fprintf(cli->out, "  %s(queued: %s takes no more from you for now)%s",
                 pv_colour_on(PV_DIM, cli->screen.colour), pv_json_text(msg, "to", "?"),

@@ -28,6 +28,7 @@ enum {
     COLOR_GOOD = 1,
     COLOR_WARN = 2,
     COLOR_NAMES = 3,         /* the first of PV_TUI_COLOURS colours for names */
+    BARE_LINES = 500,        /* that Ctrl-O shows */
     KEY_PASTE = KEY_MAX + 1, /* our numbers for the ends of a paste */
     KEY_PASTE_END,
     RETRY_MS = 1000, /* between attempts to reach a daemon that is gone */
@@ -173,7 +174,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_MAKE] = PV_CTLAPI_ROOM_CREATE, [PV_TUI_INVITE] = PV_CTLAPI_ROOM_INVITE,
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
         [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
-        [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,
+        [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,    [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -249,6 +250,8 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_members(&u->model, body);
     else if (action->kind == PV_TUI_OLDER)
         pv_tui_take_older(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_SEARCH)
+        pv_tui_take_found(&u->model, action->text, body);
     else if (action->kind == PV_TUI_FILES)
         pv_tui_take_files(&u->model, body);
     else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
@@ -458,6 +461,23 @@ static void key_of_curses(struct tui *u, wint_t key)
     }
 }
 
+/* Lines alone, on the ordinary screen, until a key is pressed: a terminal that breaks a line by
+ * itself takes it as one, for the mouse and for addresses. Messages that come meanwhile wait. */
+static void show_bare(struct tui *u)
+{
+    struct pollfd p = {.fd = fileno(u->cli->in), .events = POLLIN};
+    def_prog_mode();
+    endwin();
+    pv_tui_print(&u->model, BARE_LINES, u->cli->out);
+    fputs("-- any key goes back to the chat --", u->cli->out);
+    fflush(u->cli->out);
+    reset_prog_mode(); /* the key comes without Enter, and is not shown */
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        continue;
+    flushinp();
+    clearok(stdscr, TRUE);
+}
+
 /* The keys of readline and of every terminal line; what is in no row is text. */
 static void key_of_character(struct tui *u, wint_t key)
 {
@@ -482,6 +502,7 @@ static void key_of_character(struct tui *u, wint_t key)
         {CTRL('N'), PV_TUI_NEXT, 0},
         {CTRL('P'), PV_TUI_PREVIOUS, 0},
         {CTRL('G'), PV_TUI_NEXT_UNREAD, 0},
+        {CTRL('T'), PV_TUI_ROSTER, 0},
         {CTRL('D'), PV_TUI_EOF, 0},
         {CTRL('C'), PV_TUI_QUIT, 0},
     };
@@ -489,6 +510,10 @@ static void key_of_character(struct tui *u, wint_t key)
      * cells that it believes unchanged. */
     if (key == CTRL('L')) {
         clearok(stdscr, TRUE);
+        return;
+    }
+    if (key == CTRL('O')) {
+        show_bare(u);
         return;
     }
     for (size_t i = 0; i < PV_ARRAY_LEN(KEYS); i++) {
@@ -613,10 +638,13 @@ static bool open_terminal(struct tui *u)
         use_default_colors();
         init_pair(COLOR_GOOD, COLOR_GREEN, -1);
         init_pair(COLOR_WARN, COLOR_YELLOW, -1);
-        static const short names[PV_TUI_COLOURS] = {COLOR_CYAN, COLOR_MAGENTA, COLOR_BLUE,
-                                                    COLOR_RED,  COLOR_GREEN,   COLOR_YELLOW};
+        /* The second half is of the palette of 256 colours; with fewer the first serves twice. */
+        static const short names[PV_TUI_COLOURS] = {
+            COLOR_CYAN, COLOR_MAGENTA, COLOR_BLUE, COLOR_RED, COLOR_GREEN, COLOR_YELLOW,
+            208,        141,           37,         205,       107,         137};
         for (short i = 0; i < PV_TUI_COLOURS; i++)
-            init_pair((short)(COLOR_NAMES + i), names[i], -1);
+            init_pair((short)(COLOR_NAMES + i), names[COLORS >= 256 ? i : i % (PV_TUI_COLOURS / 2)],
+                      -1);
     }
     forget_modified_keys();
     define_key("\033[200~", KEY_PASTE);

@@ -18,7 +18,7 @@ static bool is_over(const char *state)
 }
 
 /* False: it was in this state when it was told last, or was over before this chat began. */
-static bool is_news(struct pv_tui *t, uint32_t number, const char *state)
+static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *state)
 {
     /* The array is a ring. When a file has fallen out of it, the file is at worst announced
      * twice. */
@@ -31,6 +31,7 @@ static bool is_news(struct pv_tui *t, uint32_t number, const char *state)
     else if (strcmp(t->files[i].state, state) == 0)
         return false;
     t->files[i].number = number;
+    t->files[i].in = in;
     snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
     return known || !is_over(state);
 }
@@ -45,7 +46,7 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     bool in = strcmp(pv_json_text(f, "direction", ""), "in") == 0;
     size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
     t->files_moving = t->files_moving || strcmp(state, "accepted") == 0;
-    if (index == SIZE_MAX || !is_news(t, (uint32_t)number, state))
+    if (index == SIZE_MAX || !is_news(t, (uint32_t)number, in, state))
         return;
     pv_bytes_format(pv_json_real(f, "size", 0), size);
     if (in && strcmp(state, "offered") == 0)

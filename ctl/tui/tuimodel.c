@@ -112,6 +112,7 @@ void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c)
     if (last == NULL)
         return; /* it stays unread */
     c->unread = 0;
+    c->named = false;
     for (size_t k = 0; k < t->n_actions; k++) {
         if (t->actions[k].kind == PV_TUI_READ && strcmp(t->actions[k].peer, c->name) == 0) {
             free(t->actions[k].text);
@@ -329,6 +330,20 @@ static enum pv_chat_state state_of(const char *name)
     return PV_CHAT_QUEUED;
 }
 
+/* Does the text have the word, and not as a part of another one? */
+static bool has_word(const char *text, const char *word)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    size_t len = strlen(word);
+    for (const char *p = text; len > 0 && (p = strcasestr(p, word)) != NULL; p++) {
+        bool begins = p == text || strchr(letters, p[-1]) == NULL;
+        if (begins && (p[len] == '\0' || strchr(letters, p[len]) == NULL))
+            return true;
+    }
+    return false;
+}
+
 /* Fills what a message says; *ret_peer is the other side. */
 static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, const char **ret_peer)
 {
@@ -343,8 +358,10 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
      * characters, gets through. */
     snprintf(line.from, sizeof(line.from), "%s", pv_name_is_valid(from) ? from : "?");
     *ret_peer = line.outgoing ? pv_json_text(msg, "to", "") : from;
-    if (json_is_string(json_object_get(msg, "room")))
+    if (json_is_string(json_object_get(msg, "room"))) {
         *ret_peer = pv_json_text(msg, "room", "");
+        line.named = !line.outgoing && has_word(pv_json_text(msg, "text", ""), t->me);
+    }
     return line;
 }
 
@@ -369,6 +386,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (!add_line(c, line))
         return;
     c->unread += unread;
+    c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
     bool hidden = index == t->current && c->scroll > 0;
     c->came += hidden;
@@ -380,7 +398,8 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     if (index == t->current && !hidden)
         pv_tui_mark_read(t, c);
     else if (unread && index != t->current)
-        pv_tui_note(t, "new from %s", c->name);
+        pv_tui_note(t, line.named ? "%s speaks to you in %s" : "new from %s",
+                    line.named ? line.from : c->name, c->name);
 }
 
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
@@ -571,6 +590,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);
+        c->seen = pv_json_real(peer, "last_seen", 0);
         if (told)
             tell_peer(t, peer, c);
     }

@@ -34,6 +34,7 @@ struct pv_tui_line {
     double time;            /* Unix seconds; 0: of no interest */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
+    bool named;             /* in a room, by somebody else, with this node's name in it */
     bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
     const char *typist;     /* "somebody", "root", ...; a constant */
 };
@@ -46,7 +47,9 @@ struct pv_tui_conv {
     bool left;        /* a room this node is no longer in */
     char path[8];     /* "direct", "relay", "static", "none" */
     double rtt_ms;    /* < 0: unknown */
+    double seen;      /* Unix seconds when it was there last; 0: unknown */
     unsigned unread;
+    bool named;                /* one of the unread lines is */
     struct pv_tui_line *lines; /* owned; oldest first */
     size_t n_lines, cap;
     bool asked;                         /* for its history */
@@ -78,6 +81,7 @@ enum pv_tui_action_kind {
     PV_TUI_FILES,     /* how far files are */
     PV_TUI_MUTE,      /* peer or room */
     PV_TUI_UNMUTE,    /* the same */
+    PV_TUI_SEARCH,    /* text, in all that there is */
 };
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
@@ -99,7 +103,8 @@ enum pv_tui_key {
     PV_TUI_NEXT,   /* conversation */
     PV_TUI_PREVIOUS,
     PV_TUI_NEXT_UNREAD,
-    PV_TUI_EOF, /* ends on an empty line */
+    PV_TUI_ROSTER, /* shown or hidden */
+    PV_TUI_EOF,    /* ends on an empty line */
     PV_TUI_QUIT,
 };
 
@@ -114,6 +119,7 @@ struct pv_tui {
     size_t n_actions;
     struct {
         uint32_t number;
+        bool in;
         char state[12];
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
@@ -124,6 +130,7 @@ struct pv_tui {
     char *paste;        /* owned: lines that wait for an answer whether to send them */
     bool files_moving;  /* the state of a file is worth asking for */
     bool bell;          /* /bell on */
+    bool no_roster;     /* hidden by its key */
     bool ring;          /* the bell is to be rung; the taker clears it */
     double now;         /* Unix seconds; its owner keeps it */
     bool lost;          /* the daemon is gone: what is sent waits */
@@ -160,6 +167,8 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
 /* A request failed; what action (may be NULL; stays the caller's) wanted sent is given back to the
  * conversation it was typed for. */
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action);
+/* The answer to SEARCH: the lines that have text are told where it was asked. */
+void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body);
 /* The answer to FILES. */
 void pv_tui_take_files(struct pv_tui *t, const json_t *body);
 /* The daemon is gone: waits until it is back. */

@@ -6,6 +6,8 @@
  *   tuirooms.c   rooms
  *   tuifiles.c   files
  *   tuityped.c   keys, lines that are typed, commands
+ *   tuicomplete.c  what Tab makes of a line
+ *   tuisearch.c  lines that have a text
  */
 #ifndef PV_TUIMODEL_INT_H
 #define PV_TUIMODEL_INT_H
@@ -22,6 +24,12 @@ void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
 /* The unread messages of c are on the screen. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);
+/* Tab: extends what stands before the cursor as far as it is certain, and says what it may become.
+ */
+void pv_tui_complete(struct pv_tui *t);
+/* /search: the next older line that has text, above the one that was found last; in the network's
+ * pane in all conversations. False: it was not in order, which was said. */
+bool pv_tui_search(struct pv_tui *t, const char *text);
 /* /room, /invite, /leave, /members. False: it was not in order, which was said. */
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);
 

@@ -123,25 +123,6 @@ static bool open_named(struct pv_tui *t, const char *name)
     return true;
 }
 
-/* The next older line that has this text, above the one that was found last. */
-static bool search(struct pv_tui *t, const char *text)
-{
-    struct pv_tui_conv *c = &t->convs[t->current];
-    size_t i = c->found > 0 ? c->found - 1 : c->n_lines;
-    if (text[0] == '\0') {
-        pv_tui_note(t, "/search TEXT; once more finds what is older");
-        return false;
-    }
-    while (i > 0 && strcasestr(c->lines[i - 1].text, text) == NULL)
-        i--;
-    if (i == 0)
-        pv_tui_note(t, c->found > 0 ? "nothing older has \"%s\"%s" : "nothing here has \"%s\"%s",
-                    text, c->more ? ": PgUp at the top loads what is older" : "");
-    c->found = i;
-    c->show_found = i > 0;
-    return true;
-}
-
 static bool set_bell(struct pv_tui *t, const char *name)
 {
     if (pv_switch_parse(name, &t->bell) != PV_OK) {
@@ -227,7 +208,7 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_SEND_FILE:
         return send_file(t, w->text);
     case PV_TUI_W_SEARCH:
-        return search(t, w->text);
+        return pv_tui_search(t, w->text);
     case PV_TUI_W_BELL:
         return set_bell(t, w->name);
     case PV_TUI_W_MUTE:
@@ -331,29 +312,6 @@ static void answer_paste(struct pv_tui *t, bool yes)
     t->paste = NULL;
 }
 
-/* Extends the word before the cursor as far as it is certain. */
-static void complete(struct pv_tui *t)
-{
-    struct pv_tui_choice choice;
-    pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
-    for (size_t i = 0; pv_tui_commands[i] != NULL; i++)
-        pv_tui_choices_add(&choice, pv_tui_commands[i], true);
-    for (size_t i = 1; i < t->n_convs; i++)
-        pv_tui_choices_add(&choice, t->convs[i].name, false);
-    if (choice.n == 0) {
-        pv_tui_note(t, "nothing begins like that");
-        return;
-    }
-    /* One candidate is certain, so the next word can follow at once. */
-    if (choice.n == 1) {
-        size_t len = strlen(choice.common);
-        choice.common[len] = ' ';
-        choice.common[len + 1] = '\0';
-    }
-    pv_tuiedit_replace(&t->edit, choice.len, choice.common);
-    pv_tui_note(t, "%s", choice.n == 1 ? "" : choice.list);
-}
-
 /* The next one, or the one before, as the roster shows them. */
 static void open_beside(struct pv_tui *t, size_t step)
 {
@@ -393,7 +351,7 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         enter(t);
         break;
     case PV_TUI_TAB:
-        complete(t);
+        pv_tui_complete(t);
         break;
     case PV_TUI_PAGE_UP:
         page_up(t, c, page);
@@ -420,6 +378,9 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         break;
     case PV_TUI_NEXT_UNREAD:
         next_unread(t);
+        break;
+    case PV_TUI_ROSTER:
+        t->no_roster = !t->no_roster;
         break;
     case PV_TUI_EOF:
         /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */

@@ -23,6 +23,7 @@ enum {
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
     CLOCK = 6,        /* columns of the clock in the bar */
+    TIME_BUF = 48,    /* bytes of a time or date with the NUL */
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */
@@ -277,19 +278,23 @@ static const char *mark_of(const struct pv_tui_line *line)
     }
 }
 
-static void write_time(struct pen *p, double unix_s, bool date)
+static const char *time_text(double unix_s, bool date, char buf[static TIME_BUF])
 {
-    char text[40];
     struct tm tm;
     time_t s = (time_t)unix_s;
-    if (localtime_r(&s, &tm) == NULL)
-        return;
-    if (date)
-        snprintf(text, sizeof(text), "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
+    buf[0] = '\0';
+    if (localtime_r(&s, &tm) != NULL && date)
+        snprintf(buf, TIME_BUF, "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
                  tm.tm_mday);
-    else
-        snprintf(text, sizeof(text), "%02d:%02d ", tm.tm_hour, tm.tm_min);
-    write_text(p, text);
+    else if (localtime_r(&s, &tm) != NULL)
+        snprintf(buf, TIME_BUF, "%02d:%02d ", tm.tm_hour, tm.tm_min);
+    return buf;
+}
+
+static void write_time(struct pen *p, double unix_s, bool date)
+{
+    char text[TIME_BUF];
+    write_text(p, time_text(unix_s, date, text));
 }
 
 /* The same for a name everywhere and always; FNV-1a, since neighbours in the alphabet shall
@@ -341,7 +346,10 @@ static void draw_row(struct pen p, const struct walk *w, const struct row *r)
     if (r->is_first && notice && w->first > 0)
         write_time(&p, w->line->time, false);
     p.col = p.start + r->indent;
-    p.attr = w->found ? PV_TUI_REVERSE : notice ? PV_TUI_DIM : 0;
+    p.attr = w->found         ? PV_TUI_REVERSE
+             : notice         ? PV_TUI_DIM
+             : w->line->named ? PV_TUI_BOLD | PV_TUI_WARN
+                              : 0;
     write_n(&p, r->text, r->len);
 }
 
@@ -419,7 +427,7 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
 {
     const struct pv_tui_conv *c = &t->convs[t->current];
     struct pen p = {s, 0, 1, 1, s->cols, PV_TUI_REVERSE | PV_TUI_BOLD, 0};
-    char rtt[32] = "";
+    char rtt[PV_AMOUNT_BUF] = "";
     fill_row(s, 0, PV_TUI_REVERSE);
     if (t->current == 0) {
         write_text(&p, t->network[0] == '\0' ? "p2pvpn" : t->network);
@@ -439,6 +447,11 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     if (c->is_room && c->members > 0)
         snprintf(rtt, sizeof(rtt), ", %u member%s", c->members, c->members == 1 ? "" : "s");
     write_text(&p, rtt);
+    if (c->online || c->is_room || c->seen <= 0 || t->now < c->seen)
+        return;
+    write_text(&p, ", seen ");
+    write_text(&p, pv_duration_format(t->now - c->seen, rtt));
+    write_text(&p, " ago");
 }
 
 static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t row, size_t index)
@@ -474,7 +487,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     else
         snprintf(unread, sizeof(unread), "%u", c->unread);
     p.col = ROSTER - 1 - strlen(unread);
-    p.attr = (uint8_t)(base | PV_TUI_BOLD | PV_TUI_WARN);
+    p.attr = (uint8_t)(base | PV_TUI_BOLD | PV_TUI_WARN | (c->named ? PV_TUI_REVERSE : 0));
     write_text(&p, unread);
 }
 
@@ -541,6 +554,23 @@ static void draw_input(const struct pv_tui *t, struct pv_tui_screen *s, size_t r
     s->cursor_col = 2 + columns(e->text + from, e->cursor - from);
 }
 
+void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out)
+{
+    const struct pv_tui_conv *c = &t->convs[t->current];
+    char when[TIME_BUF], who[PV_NAME_BUF + 40];
+    for (size_t i = c->n_lines > most ? c->n_lines - most : 0; i < c->n_lines; i++) {
+        const struct pv_tui_line *line = &c->lines[i];
+        bool notice = line->id[0] == '\0', action = !notice && strncmp(line->text, "/me ", 4) == 0;
+        name_of(t, c, line, who, sizeof(who));
+        fputs(line->time > 0 ? time_text(line->time, false, when) : "", out);
+        fprintf(out, "%s%s%s%s\n", action ? "* " : "", notice ? "" : who,
+                notice   ? ""
+                : action ? " "
+                         : ": ",
+                line->text + (action ? 4 : 0));
+    }
+}
+
 size_t pv_tui_page(size_t rows)
 {
     return rows > PV_TUI_MIN_ROWS ? rows - 4 : 1; /* one row of the page before stays */
@@ -575,7 +605,7 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     }
     size_t bottom = screen->rows - 2, start = 0;
     draw_title(t, screen);
-    if (screen->cols >= ROSTER_FROM) {
+    if (screen->cols >= ROSTER_FROM && !t->no_roster) {
         draw_roster(t, screen, 1, bottom);
         start = ROSTER + 1;
     }

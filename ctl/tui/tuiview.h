@@ -7,6 +7,8 @@
 #ifndef PV_TUIVIEW_H
 #define PV_TUIVIEW_H
 
+#include <stdio.h>
+
 #include "ctl/tui/tuimodel.h"
 
 enum {
@@ -14,8 +16,8 @@ enum {
     PV_TUI_MIN_COLS = 20,
     PV_TUI_MAX_ROWS = 500,
     PV_TUI_MAX_COLS = 1000,
-    PV_TUI_COLOURS = 6, /* by which names are told apart */
-    PV_TUI_MARKS = 3,   /* a character and two combining ones */
+    PV_TUI_COLOURS = 12, /* by which names are told apart */
+    PV_TUI_MARKS = 3,    /* a character and two combining ones */
 };
 
 enum pv_tui_attr {
@@ -43,6 +45,9 @@ struct pv_tui_screen {
  * the limits above are cut, below them only a word is shown. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols,
                                 struct pv_tui_screen *screen);
+/* Writes the newest lines of the conversation that is shown, at most so many, oldest first, as they
+ * are: a terminal breaks them by itself, and knows that they belong together. */
+void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out);
 void pv_tui_screen_done(struct pv_tui_screen *screen);
 /* How many rows of a screen with this many rows show messages: a page to scroll. */
 size_t pv_tui_page(size_t rows);

@@ -38,7 +38,8 @@ const char *const pv_tui_help[] = {
     "/send-file FILE  offers a file to whom you talk with",
     "/accept N        takes a file that is offered",
     "/refuse N        does not",
-    "/search TEXT     finds it; once more: what is older",
+    "/search TEXT     finds it; once more: what is older;",
+    "                 in all conversations after /close",
     "/room NAME       makes a room",
     "/invite NAME     into the room that is shown",
     "/members         who is in it;  /leave  leaves it",
@@ -48,7 +49,9 @@ const char *const pv_tui_help[] = {
     "//text           is a text that begins with /",
     "Tab completes, Up brings back what was typed before,",
     "PgUp, PgDn scroll, End goes down, Ctrl-L draws anew,",
-    "Ctrl-N, Ctrl-P: next, previous; Ctrl-G: next unread",
+    "Ctrl-N, Ctrl-P: next, previous; Ctrl-G: next unread,",
+    "Ctrl-T hides the names, Ctrl-O shows bare lines, for",
+    "the mouse and for addresses",
     "\xc2\xb7 waits here   \xe2\x86\x92 on its way   \xe2\x9c\x93 there   "
     "\xe2\x9c\x93\xe2\x9c\x93 read",
     "\xe2\x97\x8f online      \xe2\x97\x8b away",
@@ -132,7 +135,7 @@ void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, boo
         (command && !choice->is_first) || (choice->len == 0 && command))
         return;
     if (choice->n++ == 0) {
-        snprintf(choice->common, PV_NAME_BUF, "%s", candidate);
+        snprintf(choice->common, PV_TUI_CHOICE, "%s", candidate);
     } else {
         size_t same = 0;
         while (choice->common[same] != '\0' && choice->common[same] == candidate[same])

@@ -45,16 +45,17 @@ extern const char *const pv_tui_commands[]; /* with their slash; ends with NULL 
 extern const char *const pv_tui_help[];     /* lines; ends with NULL */
 
 enum {
-    PV_TUI_LIST = 160, /* bytes of the list of choices with the NUL */
+    PV_TUI_CHOICE = 258, /* bytes of the longest choice, a file's name, with the NUL */
+    PV_TUI_LIST = 160,   /* bytes of the list of choices with the NUL */
 };
 
 /* The words that the one before the cursor may become. */
 struct pv_tui_choice {
     const char *word; /* its beginning; len bytes */
     size_t len, n;
-    bool is_first;                /* word of the line */
-    char common[PV_NAME_BUF + 2]; /* what all choices begin with; room for a blank */
-    char list[PV_TUI_LIST];       /* "alice bob"; cut with "..." */
+    bool is_first;                  /* word of the line */
+    char common[PV_TUI_CHOICE + 2]; /* what all choices begin with; room for ": " */
+    char list[PV_TUI_LIST];         /* "alice bob"; cut with "..." */
 };
 void pv_tui_choices_begin(struct pv_tui_choice *choice, const char *line, size_t cursor);
 void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, bool command);

@@ -43,12 +43,13 @@ class Terminal:
         text = re.sub(r"\b\d\d:\d\d\b", "hh:mm", text)
         text = re.sub(r"-- \d{4}-\d\d-\d\d --", "-- date --", text)
         text = re.sub(r"direct, [\d.]+ ms", "direct, N ms", text)
+        text = re.sub(r"away, seen .* ago", "away, seen T ago", text)
         return [row.rstrip() for row in text.split("\n")]
 
     def colours(self):
-        """The foreground colours on the screen (ECMA-48 SGR 30 to 37)."""
+        """The foreground colours on the screen (ECMA-48 SGR 30 to 38)."""
         codes = re.findall(r"\x1b\[([0-9;]*)m", self.tmux("capture-pane", "-e", "-p", "-t", "chat"))
-        return {c for code in codes for c in code.split(";") if re.fullmatch("3[0-7]", c)}
+        return {c for code in codes for c in code.split(";") if re.fullmatch("3[0-8]", c)}
 
     def wait(self, what, text, timeout=10):
         """Until text stands somewhere; returns the rows."""
@@ -175,7 +176,7 @@ def sizes_scrolling_and_absence(lab):
 
     # bob goes: what is written waits and says so.
     b.stop_daemon()
-    term.wait_row("bob to be away", 0, " bob  away", 40)
+    term.wait_row("bob to be away", 0, " bob  away, seen T ago", 40)
     term.line("see you")
     rows = term.wait("the note", "queued: bob is away")
     term.wait_row("a copy waits for bob", 21, " " * 23 + "│ hh:mm →    a: see you")
@@ -249,6 +250,21 @@ def screens_of_two_sizes(lab):
     term.resize(80, 24)
     for i, row in enumerate(want):
         term.wait_row(row, 18 + i, " " * 23 + "│ " + row)
+    # The mouse takes lines alone, and a long one whole; the key that goes back is no text.
+    b.ctl("send", "a", "https://example.org/" + "x" * 90)
+    term.wait("an address", "example.org")
+    term.keys("C-o")
+    term.wait("lines alone", "-- any key goes back to the chat --")
+    rows = term.rows()
+    check("hh:mm bob: one" in rows, rows)
+    at = next(i for i, row in enumerate(rows) if "example.org" in row)
+    equal(rows[at] + rows[at + 1], "hh:mm bob: https://example.org/" + "x" * 90, "an address in one piece")
+    term.keys("x")
+    term.wait_row("the chat again", 23, ">")
+    term.keys("C-t")
+    wait("the names to go", lambda: not any("│" in row for row in term.rows()))
+    term.keys("C-t")
+    wait("the names to come back", lambda: any("│" in row for row in term.rows()))
     term.line("/help")
     rows = term.wait("the marks explained", "✓✓ read")
     check(all(len(row) <= 80 for row in rows), "help is wider than the screen")

@@ -143,6 +143,11 @@ PV_TEST(inbox_shows_who_and_what)
     assert_non_null(strstr(t.out, "there"));
     assert_non_null(strstr(t.err, "the disk is full"));
     assert_non_null(strstr(t.err, "warning: these messages stay unread"));
+    /* As a sentence, as in the chat on a terminal. */
+    answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" MSG(
+                         "A", "pi", "lap", "/me waves", "unread") "]}\n");
+    assert_int_equal(RUN("inbox", "--peek"), 0);
+    assert_string_equal(t.out, WHEN "* pi waves\n");
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[]}\n");
     assert_int_equal(RUN("inbox"), 0);
     assert_int_equal(t.out_len, 0);

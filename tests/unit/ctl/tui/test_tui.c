@@ -322,6 +322,79 @@ PV_TEST(tab_completes_as_far_as_it_is_certain)
     assert_string_equal(f->t.note, "bob bobby");
 }
 
+PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
+{
+    static const struct {
+        const char *typed, *then;
+    } rows[] = {
+        {"al", "alice: "}, /* the beginning of a line speaks to somebody */
+        {"so, al", "so, alice "},
+        {"/accept ", "/accept 7 "}, /* offered to this node, and not answered */
+        {"/refuse 7", "/refuse 7 "},
+        {"/accept a", "/accept a"},
+        {"/send-file ph", "/send-file phone pictures/"},
+        {"/send-file phone pictures/f", "/send-file phone pictures/first.jpg"},
+        {"/send-file ~/not", "/send-file ~/notes.txt"},
+    };
+    struct fixture *f = *state;
+    char dir[] = "/tmp/pv-test-tab-XXXXXX", *home = getenv("HOME"), was[PATH_MAX];
+    snprintf(was, sizeof(was), "%s", home == NULL ? "/" : home);
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(mkdir("phone pictures", 0700), 0);
+    fclose(fopen("phone pictures/first.jpg", "we"));
+    fclose(fopen("notes.txt", "we"));
+    fclose(fopen(".hidden", "we"));
+    setenv("HOME", dir, 1);
+    take(&f->t, pv_tui_take_file,
+         "{\"file\":{\"id\":7,\"peer\":\"pi\",\"name\":\"a\",\"state\":\"offered\","
+         "\"direction\":\"in\",\"size\":1}}");
+    take(&f->t, pv_tui_take_file,
+         "{\"file\":{\"id\":8,\"peer\":\"pi\",\"name\":\"b\",\"state\":\"offered\","
+         "\"direction\":\"out\",\"size\":1}}");
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        pv_tuiedit_set(&f->t.edit, rows[i].typed);
+        pv_tui_key(&f->t, PV_TUI_TAB, 0);
+        assert_string_equal(f->t.edit.text, rows[i].then);
+    }
+    pv_tuiedit_set(&f->t.edit, "/send-file ");
+    pv_tui_key(&f->t, PV_TUI_TAB, 0);
+    assert_null(strstr(f->t.note, ".hidden"));
+    assert_non_null(strstr(f->t.note, "notes.txt"));
+    setenv("HOME", was, 1);
+    unlink("phone pictures/first.jpg");
+    unlink("notes.txt");
+    unlink(".hidden");
+    rmdir("phone pictures");
+    assert_int_equal(chdir("/"), 0);
+    rmdir(dir);
+    drop_actions(&f->t);
+}
+
+PV_TEST(a_search_in_the_networks_pane_is_about_everything)
+{
+    struct fixture *f = *state;
+    line(&f->t, "/search Key");
+    assert_action(&f->t, PV_TUI_SEARCH, "", "Key");
+    json_t *body =
+        json_loads("{\"messages\":[" MSG("A", "pi", "lap", "the key is here", "read") "," MSG(
+                       "B", "lap", "pi", "thanks",
+                       "read") ","
+                               "{\"id\":\"C\",\"from\":\"bob\",\"to\":\"#crew\",\"room\":\"#crew\","
+                               "\"text\":\"key\\u001b?\",\"time\":" T0 ",\"state\":\"read\"}]}",
+                   0, NULL);
+    assert_non_null(body);
+    pv_tui_take_found(&f->t, "Key", body);
+    assert_int_equal(f->t.convs[0].n_lines, 2);
+    assert_non_null(strstr(f->t.convs[0].lines[0].text, " pi to lap: the key is here"));
+    assert_non_null(strstr(f->t.convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?"));
+    assert_non_null(strstr(f->t.note, "2 lines have \"Key\""));
+    pv_tui_take_found(&f->t, "nowhere", body);
+    assert_string_equal(f->t.note, "nothing has \"nowhere\"");
+    json_decref(body);
+}
+
 PV_TEST(a_long_list_of_choices_is_cut)
 {
     struct fixture *f = *state;

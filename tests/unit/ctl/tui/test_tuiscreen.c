@@ -74,6 +74,96 @@ PV_TEST(news_and_deeds_and_their_authors_are_seen)
     drop_actions(t);
 }
 
+#define SAID(id, text)                                                                        \
+    "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text \
+    "\",\"time\":" T0 ",\"state\":\"unread\"}"
+
+/* Is a cell of a row with this character in both? */
+static bool stands_out(struct fixture *f, size_t n, wchar_t first)
+{
+    for (size_t i = 0; i < f->screen.cols; i++) {
+        const struct pv_tui_cell *c = &f->screen.cells[n * f->screen.cols + i];
+        if (c->ch[0] == first)
+            return (c->attr & PV_TUI_WARN) != 0 && (c->attr & PV_TUI_BOLD) != 0;
+    }
+    return false;
+}
+
+PV_TEST(a_line_with_ones_own_name_stands_out)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
+    assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
+    take(t, pv_tui_take_message, SAID("B", "@Lap: look"));
+    assert_string_equal(t->note, "pi speaks to you in #crew");
+    size_t crew = pv_tui_find(t, "#crew", false);
+    assert_true(t->convs[crew].named);
+    pv_tui_open(t, crew);
+    draw(f, 12, 80);
+    assert_false(stands_out(f, 8, L'='));
+    assert_true(stands_out(f, 9, L'@'));
+    assert_false(t->convs[crew].named); /* it was seen */
+    drop_actions(t);
+}
+
+PV_TEST(a_key_hides_the_names)
+{
+    struct fixture *f = *state;
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 9), "10:00     pi: hello");
+    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    draw(f, 12, 80);
+    assert_non_null(strstr(row(f, 9), "│ 10:00     pi: hello"));
+    drop_actions(&f->t);
+}
+
+PV_TEST(the_title_says_when_somebody_was_there_last)
+{
+    struct fixture *f = *state;
+    take(&f->t, pv_tui_take_peers,
+         "{\"peers\":[{\"name\":\"bob\",\"online\":false,\"last_seen\":" T0
+         ",\"path\":{\"type\":\"none\",\"rtt_ms\":null}}]}");
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "bob", false));
+    f->t.now = 1795168800 + 7200;
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 0), " bob  away, seen 2h 0m ago");
+    drop_actions(&f->t);
+}
+
+/* Not broken, and without anything beside them. */
+PV_TEST(lines_are_printed_whole)
+{
+    struct fixture *f = *state;
+    char *text = NULL, want[600], url[400];
+    size_t len = 0;
+    memset(url, 'u', sizeof(url));
+    url[sizeof(url) - 1] = '\0';
+    snprintf(want, sizeof(want), MSG("B", "pi", "lap", "https://%s", "unread"), url);
+    take(&f->t, pv_tui_take_message, MSG("A", "lap", "pi", "/me looks", "read"));
+    take(&f->t, pv_tui_take_message, want);
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_tui_print(&f->t, 500, out);
+    fclose(out);
+    snprintf(want, sizeof(want), "10:00 * lap looks\n10:00 pi: https://%s\n", url);
+    assert_string_equal(text, want);
+    free(text);
+    /* Help has a line about /me, which is nobody's deed. */
+    line(&f->t, "/help");
+    out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_tui_print(&f->t, 500, out);
+    fclose(out);
+    assert_non_null(strstr(text, "/me TEXT"));
+    free(text);
+    drop_actions(&f->t);
+}
+
 PV_TEST(a_search_goes_to_what_is_older)
 {
     struct fixture *f = *state;

@@ -10,7 +10,9 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ctl/tui/tuiview.h"
 #include "ctl/tui/tuiwords.h"
