@@ -400,3 +400,33 @@ def two_halves_that_moved_apart_are_told_so(lab):
     wait("all to be together", lambda: len({used(h) for h in (a, b, c, d)}) == 1, 60)
     for h in (a, b, c, d):
         wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h), 30)
+
+
+@scenario
+def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
+    """docs/OPERATIONS.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
+    house, cafe = (lab.masquerade(name, True) for name in ("house", "cafe"))
+    nas, laptop, pi = (lab.host(name, house) for name in ("nas", "laptop", "pi"))
+    friend = lab.host("friend", cafe)
+    ports = f'iifname "wan" udp dport {{ 3478, 3479 }} dnat to {nas.ip4}'
+    house.ns.nft(f"table ip forwarded {{\nchain in {{\ntype nat hook prerouting priority -100\n{ports}\n"
+                 f'iifname "wan" tcp dport 3478 dnat to {nas.ip4}\n}}\n}}')
+    house.ns.nft("insert rule inet filter forward ct status dnat accept")
+    coordinator = Coordinator(lab, nas, args=["--public", house.public])
+    for h in (laptop, pi, friend):
+        h.daemon()
+
+    outer = coordinator.url().replace(nas.ip4, house.public)
+    r = laptop.ctl("create", outer, check_rc=False)
+    check(r.code == 9 and "refuses the connection" in r.err, f"create by the public address from inside: {r}")
+    laptop.create(coordinator.url())
+    listed = laptop.ctl("network", "coordinators").out
+    check(nas.ip4 in listed and house.public in listed, listed)
+    for h in (pi, friend):
+        h.join(laptop.ctl("invite").out.strip())
+    laptop.wait_direct(pi)
+    for h in (laptop, pi):
+        h.wait_peer(friend)
+        check(h.os_ping(h.addr(friend)), f"{h.name} reaches the friend")
+        equal(h.json("status")["udp"], "open", f"UDP as {h.name} finds it")
+    equal(laptop.path(friend)["type"], "relay", "what there is between the LAN and outside")
