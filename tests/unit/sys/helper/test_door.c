@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -383,14 +384,18 @@ PV_TEST(a_user_has_a_share_and_the_door_lives)
 }
 
 /* In a child: the share of a user that is not root leaves places for root. */
-static void be_other_user(const char *path, size_t n)
+static void be_other_user(const char *path, uid_t uid, size_t n, int done)
 {
     int fd;
-    if (setgid(65534) < 0 || setuid(65534) < 0)
+    /* The door ends when nobody has the other end of it. */
+    if (dup2(done, 0) < 0 || close_range(3, ~0u, 0) < 0 || setgid(65534) < 0 || setuid(uid) < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(2);
     for (size_t i = 0; i < n; i++)
         if (pv_unix_connect(path, &fd) < 0)
             _exit(3);
+    if (write(0, "x", 1) != 1)
+        _exit(4);
     pause();
     _exit(0);
 }
@@ -400,11 +405,13 @@ PV_TEST(one_user_does_not_lock_out_root)
     struct fixture *f = *state;
     int client, way = -1;
     struct pv_unix_cred cred;
+    int done[2];
     if (geteuid() != 0)
         skip();
+    assert_int_equal(pipe(done), 0);
     pid_t pid = fork();
     if (pid == 0)
-        be_other_user(f->path, PV_DOOR_CLIENTS);
+        be_other_user(f->path, 65534, PV_DOOR_CLIENTS, done[1]);
     int ways[PV_DOOR_OF_USER];
     for (size_t i = 0; i < PV_DOOR_OF_USER; i++) {
         assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
@@ -421,4 +428,48 @@ PV_TEST(one_user_does_not_lock_out_root)
         close(ways[i]);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+    close(done[0]);
+    close(done[1]);
+}
+
+/* All of them have come before root does. */
+PV_TEST(three_users_do_not_lock_out_root_together)
+{
+    enum {
+        USERS = 3
+    };
+    struct fixture *f = *state;
+    struct pv_unix_cred cred;
+    int client, way, done[2], ways[PV_DOOR_OF_OTHERS];
+    char x[USERS];
+    pid_t pids[USERS];
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(pipe(done), 0);
+    for (int i = 0; i < USERS; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            be_other_user(f->path, 65534 - (uid_t)i, PV_DOOR_OF_USER, done[1]);
+    }
+    for (size_t i = 0; i < PV_DOOR_OF_OTHERS; i++) {
+        assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
+        assert_int_equal(pv_door_accept(f->door, &ways[i], &cred), PV_OK);
+        assert_int_not_equal(cred.uid, 0);
+    }
+    for (int i = 0; i < USERS; i++)
+        assert_int_equal(read(done[0], &x[i], 1), 1);
+    assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
+    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
+    assert_int_equal(pv_door_accept(f->door, &way, &cred), PV_OK);
+    assert_int_equal(cred.uid, 0);
+    close(client);
+    close(way);
+    for (size_t i = 0; i < PV_DOOR_OF_OTHERS; i++)
+        close(ways[i]);
+    for (int i = 0; i < USERS; i++) {
+        kill(pids[i], SIGKILL);
+        assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+    }
+    close(done[0]);
+    close(done[1]);
 }
