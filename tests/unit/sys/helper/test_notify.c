@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The program that is run for a message: what it gets, what it may not do, how it ends. */
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -147,14 +148,18 @@ PV_TEST(it_runs_as_the_owner_of_its_file)
     char text[64];
     if (geteuid() != 0)
         skip();
-    write_script(
-        "#!/bin/sh\nid -u -r >\"$(dirname \"$0\")/output\"; id -G >>\"$(dirname \"$0\")/output\"\n",
-        0755);
+    const gid_t more = 12347; /* a group of ours that the program does not get */
+    write_script("#!/bin/sh\ncd \"$(dirname \"$0\")\"; { id -u -r; id -G; "
+                 "sed -n 's/NoNewPrivs:.//p' /proc/self/status; } >output\n",
+                 0755);
     assert_int_equal(chown(dir, 12345, 12346), 0);
     assert_int_equal(chown(script, 12345, 12346), 0);
-    assert_int_equal(run(""), PV_OK);
+    assert_int_equal(setgroups(1, &more), 0);
+    int r = run("");
+    assert_int_equal(setgroups(0, NULL), 0);
+    assert_int_equal(r, PV_OK);
     read_output(text, sizeof(text));
-    assert_string_equal(text, "12345\n12346\n");
+    assert_string_equal(text, "12345\n12346\n1\n");
 }
 
 /* Nobody in particular has to run what is root's; another user's program is for that user alone. */
