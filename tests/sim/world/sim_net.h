@@ -159,9 +159,9 @@ uint64_t sim_net_unroutable(const struct sim_net *net);
 /* Is PV_SIM_LONG set: the numbers of the targets instead of the quick ones. */
 bool sim_is_long(void);
 /*
- * Runs a scenario once per seed: from the environment SEED that one, else 1..PV_SIM_SEEDS, else
- * 1..n. run() returns 0 or prints why not. A failing seed is printed with the command that repeats
- * it; returns how many failed.
+ * Runs a scenario once per seed: from the environment SEED that one, else 1..PV_SIM_SEEDS, or
+ * the range that this names (1001-2000), else 1..n. run() returns 0 or prints why not. A failing
+ * seed is printed with the command that repeats it; returns how many failed.
  */
 unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),
                    void *ctx);

@@ -5,10 +5,26 @@
 
 #include "sim_net.h"
 
-static uint64_t from_environment(const char *name, uint64_t otherwise)
+struct range {
+    uint64_t first, last;
+};
+
+/* SEED=N: this one; PV_SIM_SEEDS=LAST or FIRST-LAST. */
+static struct range range_of(uint64_t n)
 {
-    const char *text = getenv(name);
-    return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 10);
+    const char *one = getenv("SEED"), *many = getenv("PV_SIM_SEEDS");
+    struct range r = {1, n};
+    char *end = NULL;
+    if (one != NULL && strtoull(one, NULL, 10) != 0) {
+        r.first = r.last = strtoull(one, NULL, 10);
+    } else if (many != NULL && many[0] != '\0') {
+        r.last = strtoull(many, &end, 10);
+        if (*end == '-') {
+            r.first = r.last;
+            r.last = strtoull(end + 1, NULL, 10);
+        }
+    }
+    return r;
 }
 
 bool sim_is_long(void)
@@ -20,11 +36,9 @@ bool sim_is_long(void)
 unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),
                    void *ctx)
 {
-    uint64_t one = from_environment("SEED", 0);
-    uint64_t first = one != 0 ? one : 1;
-    uint64_t last = one != 0 ? one : from_environment("PV_SIM_SEEDS", n);
+    struct range seeds = range_of(n);
     unsigned failed = 0;
-    for (uint64_t seed = first; seed <= last; seed++) {
+    for (uint64_t seed = seeds.first; seed <= seeds.last; seed++) {
         if (run(seed, ctx) == 0)
             continue;
         failed++;
