@@ -450,7 +450,7 @@ static bool as_asked(struct reign *g)
                   "the book", o->admin ? "is no admin" : "is an admin", i))
             return false;
     }
-    return says(g, g->rules_unsure || rulebook_count_rules(&g->book) == g->rules[0], "the book",
+    return says(g, g->rules_unsure || rulebook_count_wishes(&g->book) == g->rules[0], "the book",
                 "other rules", MOST);
 }
 
@@ -575,7 +575,7 @@ static const char *agree(struct reign *g)
             removed = take_word(g, i) && removed;
     }
     if (g->rules_unsure)
-        g->rules[0] = g->rules[1] = (unsigned)rulebook_count_rules(&g->book);
+        g->rules[0] = g->rules[1] = (unsigned)rulebook_count_wishes(&g->book);
     g->rules_unsure = false;
     return removed ? NULL : "who left unheard cannot be removed:";
 }
@@ -628,7 +628,6 @@ static const char *heals(struct reign *g)
 static void note_unheard(struct reign *g, unsigned by, unsigned x)
 {
     const struct pv_roster *r = roster_of(g, by);
-    unsigned rules = 0;
     if (!g->o[g->side[by]][x].admin)
         return;
     for (unsigned i = 0; i < MOST; i++) {
@@ -640,9 +639,11 @@ static void note_unheard(struct reign *g, unsigned by, unsigned x)
             (o->is != REMOVED && (pv_roster_rights(r, pk) != 0) != o->admin))
             g->unsure[i] = true;
     }
-    for (const struct pv_roster_entry *e = NULL; (e = pv_roster_next_rule(r, e)) != NULL;)
-        rules++;
-    g->rules_unsure = g->rules_unsure || rules != g->rules[g->side[by]];
+    rulebook_clear(&g->book);
+    rulebook_add(&g->book, r);
+    rulebook_judge(&g->book);
+    if (rulebook_count_wishes(&g->book) != g->rules[g->side[by]])
+        g->rules_unsure = true;
 }
 
 /* NULL: all is well. */

@@ -431,11 +431,29 @@ uint8_t rulebook_rights(const struct rulebook *b, const uint8_t *pk)
                      (has_right(b, pk, PV_RIGHT_REVOKE) ? PV_RIGHT_REVOKE : 0));
 }
 
+static bool is_rule_in_force(const struct rulebook_word *w)
+{
+    return w->st->type == PV_ST_RULE && w->in_force;
+}
+
 size_t rulebook_count_rules(const struct rulebook *b)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++)
-        n += b->words[i].st->type == PV_ST_RULE && b->words[i].in_force ? 1 : 0;
+        n += is_rule_in_force(&b->words[i]) ? 1 : 0;
+    return n;
+}
+
+size_t rulebook_count_wishes(const struct rulebook *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        bool first = is_rule_in_force(&b->words[i]);
+        for (size_t k = 0; first && k < i; k++)
+            first = !is_rule_in_force(&b->words[k]) || b->words[k].st->u.rule.ports.v[0].first !=
+                                                           b->words[i].st->u.rule.ports.v[0].first;
+        n += first ? 1 : 0;
+    }
     return n;
 }
 

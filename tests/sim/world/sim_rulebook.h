@@ -43,6 +43,9 @@ bool rulebook_is_member(const struct rulebook *b, const uint8_t *pk);
 bool rulebook_is_removed(const struct rulebook *b, const uint8_t *pk);
 uint8_t rulebook_rights(const struct rulebook *b, const uint8_t *pk); /* enum pv_st_right */
 size_t rulebook_count_rules(const struct rulebook *b);
+/* Those that are about different ports. An admin that ends another says its rules again, and both
+ * are in force where the first one came to a coordinator before the end did. */
+size_t rulebook_count_wishes(const struct rulebook *b);
 /* The coordinators record in force; NULL: there is none. */
 const struct pv_statement *rulebook_record(const struct rulebook *b);
 
