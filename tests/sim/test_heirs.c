@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "daemon/core/engine.h"
+#include "daemon/core/member/scout.h"
 #include "daemon/core/node/node.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"
@@ -444,7 +445,8 @@ PV_TEST(a_node_that_leaves_while_it_waits_takes_its_wish_back)
     assert_int_equal(sim_seeds("heirs", SEEDS, takes_it_back, NULL), 0);
 }
 
-/* The network moves, and e comes by a token that names the former coordinator, which lives on. */
+/* The network moves, and e comes by a token that names the former coordinator, which lives on. It
+ * is heard of at its first visit to the new one, or a moment after that. */
 static int comes_late(uint64_t seed, void *ctx)
 {
     const bool *approve = ctx;
@@ -463,11 +465,11 @@ static int comes_late(uint64_t seed, void *ctx)
     if (!join(&s, e, token, "e"))
         return failed(&s, "not joined:");
     if (*approve &&
-        (!sim_world_until(&s.w, PV_S(300), sees_one_wait, &s) || !order(&s, A, "admit", "e")))
+        (!sim_world_until(&s.w, PV_S(30), sees_one_wait, &s) || !order(&s, A, "admit", "e")))
         return failed(&s, "nobody sees it ask:");
     if (!sim_world_until(&s.w, PV_S(300), is_in, e))
         return failed(&s, "it is not in:");
-    if (sim_world_reach(&s.w, e, s.m[B], PV_MS(500), PV_S(300)) == PV_NEVER)
+    if (sim_world_reach(&s.w, e, s.m[B], PV_MS(500), PV_SCOUT_HOME + PV_S(10)) == PV_NEVER)
         return failed(&s, "it is alone:");
     return passed(&s);
 }

@@ -236,8 +236,12 @@ static pv_ns within(const struct scout *s, pv_ns wait)
     return wait / 2 + PV_MS(pv_rng_below(&s->node->rng, (uint32_t)(wait / 2 / PV_MS(1)) + 1));
 }
 
+/* One that has just said that it does not know this node is told who that is soon: members who are
+ * there do not reach this node. */
 static pv_ns wait_home(const struct scout *s, const struct place *p)
 {
+    if (p->as_guest && p->failures == 1)
+        return within(s, PV_SCOUT_TELL);
     pv_ns least = PV_MS(PER_MEMBER_MS) * pv_roster_count(s->node->roster);
     least = least > PV_SCOUT_HOME ? least : PV_SCOUT_HOME;
     return within(s, p->hold > least ? p->hold : least);
@@ -518,11 +522,15 @@ static const struct pv_roster_entry *own_word(const struct scout *s)
 }
 
 /* A coordinator of the list that has never heard of this node: it joined by a token of before the
- * network moved there, and nobody else was told. */
-static bool is_unheard_of(const struct scout *s)
+ * network moved there, and nobody else was told. Of a node that waits each but the one where it
+ * asked may be one: guests are let in unasked. */
+static bool is_unheard_of(const struct scout *s, bool same_record)
 {
-    return s->guest && s->at->listed && (s->at->as_guest || s->node->coord_info.unknown) &&
-           own_word(s) != NULL;
+    const struct pv_roster_entry *own = own_word(s);
+    if (!s->guest || !s->at->listed || own == NULL)
+        return false;
+    return s->at->as_guest || s->node->coord_info.unknown ||
+           (is_waiting(s) && same_record && !has_receipt(own, s->at));
 }
 
 static void bring_own(struct scout *s, pv_ns now)
@@ -562,15 +570,14 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         end_visit(s, now); /* the connection in use follows it, perhaps to here */
         return;
     }
-    if (is_unheard_of(s))
+    bool same = pv_view_equal(record->st.raw, theirs.statement);
+    if (is_unheard_of(s, same))
         bring_own(s, now);
-    else if (s->guest && theirs.statement.len > 0 &&
-             !pv_view_equal(record->st.raw, theirs.statement))
+    else if (s->guest && theirs.statement.len > 0 && !same)
         fetch_chain(s, now);
     else if (s->guest)
         fail(s, now); /* nothing new */
-    else if (pv_view_equal(record->st.raw, theirs.statement) &&
-             pv_ct_is_zero(s->at->ends, sizeof(s->at->ends)))
+    else if (same && pv_ct_is_zero(s->at->ends, sizeof(s->at->ends)))
         done(s, true, now);
     else
         put_word(s, record, now);
@@ -606,8 +613,11 @@ static void note_refusal(struct scout *s, const struct pv_ctl_msg *msg)
 {
     enum pv_ctl_error e =
         msg != NULL && msg->type == PV_CTL_ERROR ? msg->u.failure.error : PV_CTL_E_NONE;
+    bool unknown = e == PV_CTL_E_UNKNOWN_NODE;
+    if (unknown && !s->at->as_guest)
+        s->at->failures = 0;
     s->at->old_key = e == PV_CTL_E_NOT_ALLOWED && !s->at->old_key;
-    s->at->as_guest = e == PV_CTL_E_UNKNOWN_NODE;
+    s->at->as_guest = unknown;
 }
 
 static void run_scout(void *part, pv_ns now)
