@@ -101,15 +101,13 @@ static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
     case PV_ST_CONDITIONAL:
     case PV_ST_ADMISSION:
         return (rights & PV_RIGHT_INVITE) != 0;
-    case PV_ST_REVOCATION:
     case PV_ST_ROUTE:
     case PV_ST_TAG:
     case PV_ST_RULE:
         return (rights & PV_RIGHT_REVOKE) != 0;
-    case PV_ST_END: /* others' rights, or its own */
-        return (rights & PV_RIGHT_REVOKE) != 0 ||
-               (pv_roster_was_admin(net->roster, st->signer) &&
-                memcmp(st->signer, st->u.end.about, PV_SIGN_PK_LEN) == 0);
+    case PV_ST_REVOCATION: /* members may know it already, to whom it counts */
+    case PV_ST_END:
+        return pv_roster_would_end(net->roster, st);
     case PV_ST_COORDINATORS:
         return rights != 0;
     case PV_ST_PLACE: /* its own, or with the right anybody's */

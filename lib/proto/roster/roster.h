@@ -239,6 +239,10 @@ bool pv_roster_wants_receipt(const struct pv_roster *r,
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry);
 /* Did some admin statement ever give it rights, whatever has become of them? */
 bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* Would this revocation or end of rights be in force, if it came without a receipt? Its signer has
+ * the right, or had it, and nobody knows whether that ended before: then it counts
+ * (docs/PROTOCOL-NETWORK.md "Roster"). */
+bool pv_roster_would_end(const struct pv_roster *r, const struct pv_statement *st);
 /* The admin statements by which a key has rights: prev = NULL for the first; NULL after the last.
  */
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,

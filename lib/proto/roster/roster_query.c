@@ -306,6 +306,14 @@ bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_S
     return k != NULL && k->grants != NULL;
 }
 
+bool pv_roster_would_end(const struct pv_roster *r, const struct pv_statement *st)
+{
+    const uint8_t *about = st->type == PV_ST_END ? st->u.end.about : st->u.revocation.pk;
+    const struct pv_roster_item e = {
+        .pub.st = *st, .signer = pv_roster_key(r, st->signer), .subject = pv_roster_key(r, about)};
+    return e.signer != NULL && pv_roster_was_in_office(r, &e);
+}
+
 const struct pv_roster_entry *pv_roster_next_grant(const struct pv_roster *r,
                                                    const uint8_t pk[static PV_SIGN_PK_LEN],
                                                    const struct pv_roster_entry *prev)

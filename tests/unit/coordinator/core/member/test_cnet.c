@@ -133,3 +133,52 @@ PV_TEST(a_node_that_joins_again_may_ask_for_another_name)
     r = reserve(&node, &invite, "laptop", PV_S(103 + PV_COORD_RESERVE_S));
     assert_string_equal(r.name, "laptop-2");
 }
+
+static struct item without_receipt(struct item it)
+{
+    it.r_len = 0;
+    return it;
+}
+
+static enum pv_ctl_error judge(const struct item *it)
+{
+    enum pv_cnet_known known;
+    return pv_cnet_judge(net, pv_view(it->s.raw, it->s.len), pv_view(it->r, it->r_len), T0 + 100,
+                         &known);
+}
+
+/* Two admins, each in a piece of the network where no coordinator is that root names: one removes
+ * the other, who removes a third machine. Members to whom both count have told each other already.
+ */
+PV_TEST(the_word_of_a_removed_admin_is_taken_while_no_order_is_known)
+{
+    const struct keys invite = keys_of(50), bob = keys_of(51), dave = keys_of(52),
+                      carol = keys_of(53);
+    struct world w = make_net(&invite);
+    struct item admins[] = {make_admin(&w, &w.root, &bob, PV_RIGHT_INVITE | PV_RIGHT_REVOKE),
+                            make_admin(&w, &w.root, &dave, PV_RIGHT_INVITE | PV_RIGHT_REVOKE)};
+    struct item ordered = make_revocation(&w, &bob, PV_REVOKE_NODE, dave.pk, NULL, 0);
+    struct item end = without_receipt(ordered), rule = make_rule(&w, &dave, 0, 1, PV_RULE_DENY, 22);
+    struct item late = make_revocation(&w, &dave, PV_REVOKE_NODE, carol.pk, NULL, 0);
+    struct item by_bob = make_revocation(&w, &bob, PV_REVOKE_NODE, carol.pk, NULL, 0);
+    struct item by_root = make_revocation(&w, &w.root, PV_REVOKE_NODE, bob.pk, NULL, 0);
+    rule = without_receipt(rule);
+    late = without_receipt(late);
+    by_bob = without_receipt(by_bob);
+    by_root = without_receipt(by_root);
+    take(&admins[0], 10);
+    take(&admins[1], 11);
+    take(&end, 12);
+    settle_net();
+    assert_int_equal(judge(&late), PV_CTL_E_NONE);
+    assert_int_equal(judge(&rule), PV_CTL_E_NOT_ALLOWED);
+    /* Nobody speaks after root's word. */
+    assert_int_equal(judge(&by_bob), PV_CTL_E_NONE);
+    take(&by_root, 13);
+    settle_net();
+    assert_int_equal(judge(&by_bob), PV_CTL_E_NOT_ALLOWED);
+    /* The order is known, and the end came first. */
+    take(&ordered, 12);
+    settle_net();
+    assert_int_equal(judge(&late), PV_CTL_E_NOT_ALLOWED);
+}
