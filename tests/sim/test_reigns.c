@@ -59,7 +59,7 @@ struct reign {
     struct opinion o[2][MOST]; /* of each piece; while all is whole the two are equal */
     struct opinion before[MOST];
     bool unsure[MOST]; /* the rule alone decides */
-    bool alone[MOST];  /* it left in a's absence: who heard it may have been removed */
+    bool alone[MOST];  /* it left, and nobody heard it, or some who may have been removed */
     unsigned rules[2], rules_before;
     bool rules_unsure;
     struct deed deeds[DEEDS];
@@ -223,6 +223,13 @@ static bool lets_join(struct reign *g, unsigned by, unsigned x)
     return meets_all(g, x);
 }
 
+/* No coordinator is there, and no path was up: the user hears that an admin has to remove it. */
+static bool nobody_was_told(const char *answer)
+{
+    return strstr(answer, "\"coordinator\":\"stored\"") == NULL &&
+           strstr(answer, "\"know\":0,") != NULL;
+}
+
 /* The invites of an admin may have to stay with its key. */
 static bool leaves(struct reign *g, unsigned x)
 {
@@ -233,11 +240,12 @@ static bool leaves(struct reign *g, unsigned x)
     if (heard == MOST)
         return true; /* nobody would know */
     note(g, "leaves", g->name[x], "");
-    if (ask(g, x, "\"cmd\":\"leave\",\"last\":true") == NULL)
+    const char *answer = ask(g, x, "\"cmd\":\"leave\",\"last\":true");
+    if (answer == NULL)
         return false;
+    g->alone[x] = !are_together(g, x, 0) || nobody_was_told(answer);
     sim_world_run(&g->w, PV_S(3));
     did(g, x, x);
-    g->alone[x] = !are_together(g, x, 0);
     bool admin = pv_roster_rights(roster_of(g, heard), sim_node_pk(g->n[x])) != 0;
     put(g, g->side[x], x, (struct opinion){LEFT, opinion(g, x)->admin && admin});
     return true;
