@@ -164,6 +164,11 @@ class Docs(Tree):
         self.assertEqual([p.split(": ", 1)[1] for p in found],
                          ['"Signals" is in docs/PROTOCOL-COORDINATOR.md: name that before it'])
 
+    def test_a_word_of_the_glossary_is_in_the_code(self):
+        said = "GLOSSARY.md: no file and nothing in the code is called coordwave"
+        self.assertNotIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordclient`", "check_paths"))
+        self.assertIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordwave`", "check_paths"))
+
     def test_a_part_that_is_not_in_the_engine_is_named(self):
         said = self.problems("daemon/core/engine.c", "    &pv_part_dns,\n", "", "check_parts")
         self.assertEqual(len(said), 1)
