@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
+#include "ctl/lib/launch.h"
 
 #define GROUP "p2pvpn" /* as p2pvpnd gives its socket to */
 
@@ -115,13 +116,24 @@ static void look_at_group(struct page *p)
 
 /* --- what p2pvpnd says ---------------------------------------------------------------------- */
 
+/* Starting it again is no remedy for settings that it refuses. */
+static void not_running(struct page *p)
+{
+    char why[240] = "";
+    if (p->cli->node.is_usual)
+        pv_launch_why(&p->cli->node, why, sizeof(why));
+    put(p, "daemon", false,
+        why[0] == '\0' ? "sudo p2pvpnctl up" : "mend that, then sudo p2pvpnctl up",
+        "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
+}
+
 /* Why it says nothing is told beside the page, as for any command. */
 static void no_answer(struct page *p, int code)
 {
     if (code == PV_CTLAPI_PERMISSION)
         put(p, "daemon", false, "sudo p2pvpnctl doctor", "this user may not ask p2pvpnd");
     else if (code == PV_CTLAPI_NOT_RUNNING)
-        put(p, "daemon", false, "sudo p2pvpnctl up", "p2pvpnd does not run");
+        not_running(p);
     else
         put(p, "daemon", false, "see above", "p2pvpnd did not answer");
 }

@@ -13,10 +13,12 @@ enum {
     INVITE_ADMIN,
     INVITE_MEMBER_FOR,
     INVITE_APPROVE,
+    INVITE_QR,
     INVITE_OPTIONS,
 };
 
 enum {
+    QR_COLUMNS = 80,  /* where there is no screen */
     SHOWN_OF_ID = 12, /* bytes of an id that tell it from the others; --long shows all */
 };
 
@@ -106,13 +108,16 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
 }
 
 /* Of a token for admins people are warned, on standard error: the token stays alone on standard
- * output. */
+ * output. So does the code, which is for another machine's camera. */
 static int print_invite(struct pv_cli *cli, const json_t *body)
 {
     if (cli->args.value[INVITE_ADMIN] != NULL)
         pv_cli_note(
             cli, "a machine that joins with it becomes an admin as soon as this node hears of it: "
                  "hand it over as you would the key of your house");
+    if (cli->args.value[INVITE_QR] != NULL)
+        pv_cli_print_qr(cli, pv_json_text(body, "token", ""),
+                        cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS, cli->err);
     return pv_cli_print_token(cli, body);
 }
 
@@ -194,8 +199,9 @@ static int invite(struct pv_cli *cli)
 const struct pv_command pv_cmds_invite[] = {
     {
         .name = "invite",
-        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] | list | "
-                "revoke ID",
+        .args =
+            "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] [--qr] | list | "
+            "revoke ID",
         .summary = "print a token with which another machine can join",
         .details =
             "  --uses N        how many machines can join with it (1)\n"
@@ -204,6 +210,7 @@ const struct pv_command pv_cmds_invite[] = {
             "  --member-for TIME  its machine is a member until it was not used for so long:\n"
             "                     1h to 520w; 90d\n"
             "  --approve       its machine waits until an admin admits it\n"
+            "  --qr            the token as a QR code as well, on standard error\n"
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it; ID may be its beginning\n",
         .example = "sudo p2pvpnctl invite --uses 5 --expires 7d",
@@ -211,7 +218,8 @@ const struct pv_command pv_cmds_invite[] = {
                     {"expires", 0, true},
                     {"admin", 0, false},
                     {"member-for", 0, true},
-                    {"approve", 0, false}},
+                    {"approve", 0, false},
+                    {"qr", 0, false}},
         .max_words = 2,
         .run = invite,
     },

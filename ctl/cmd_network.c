@@ -385,12 +385,26 @@ static int print_denied(struct pv_cli *cli, const json_t *body)
     return 0;
 }
 
+static int print_tagged(struct pv_cli *cli, const json_t *body)
+{
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "it has tag:%.60s", cli->args.value[0]);
+    pv_cli_note_told(cli, done, body);
+    return 0;
+}
+
 static int admit(struct pv_cli *cli)
 {
-    struct pv_ctlapi_request req;
+    struct pv_ctlapi_request req, tag_it;
+    const char *tag = cli->args.value[0];
     pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIT, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_admitted);
+    /* A tag that is none is told before anybody is let in. */
+    if (code == 0 && tag != NULL)
+        code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
+    if (code == 0)
+        code = pv_cli_ask_and_tell(cli, &req, print_admitted);
+    return code != 0 || tag == NULL ? code : pv_cli_ask_and_tell(cli, &tag_it, print_tagged);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */
@@ -504,12 +518,14 @@ const struct pv_command pv_cmds_network[] = {
     },
     {
         .name = "admit",
-        .args = "PEER",
+        .args = "PEER [--tag TAG]",
         .summary = "let in a machine that waits (invite --approve)",
         .details =
             "\"p2pvpnctl peers\" shows who waits, and from where it asks, by the coordinator's\n"
-            "word.\n",
-        .example = "sudo p2pvpnctl admit pi",
+            "word.\n"
+            "  --tag TAG  with this tag, by which rules can mean it\n",
+        .example = "sudo p2pvpnctl admit pi --tag guest",
+        .options = {{"tag", 0, true}},
         .min_words = 1,
         .max_words = 1,
         .run = admit,

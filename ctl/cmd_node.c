@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about p2pvpnd itself: up, down, version, log, reload. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "ctl/commands.h"
+#include "ctl/lib/systemd.h"
+
+/* A machine that is up now may not be after its next start. */
+static void note_boot(struct pv_cli *cli)
+{
+    const char *unit = cli->node.unit;
+    if (geteuid() == 0 && cli->node.is_usual && pv_systemd_has(unit) &&
+        !pv_systemd_is("is-enabled", unit))
+        pv_cli_note(cli, "%s does not start at boot: `systemctl enable %s` changes that", unit,
+                    unit);
+}
 
 /* Only this command, create and join start p2pvpnd: the user wants the node to run from now on. */
 static int up(struct pv_cli *cli)
@@ -13,7 +25,11 @@ static int up(struct pv_cli *cli)
     int code = pv_cli_check_node(cli);
     if (code == 0)
         code = pv_cli_connect_or_start(cli);
-    return code != 0 ? code : pv_cli_change(cli, &req, "up");
+    if (code == 0)
+        code = pv_cli_change(cli, &req, "up");
+    if (code == 0)
+        note_boot(cli);
+    return code;
 }
 
 static int down(struct pv_cli *cli)

@@ -19,7 +19,6 @@
 #include "proto/roster/paperkey.h"
 #include "sys/proc/entropy.h"
 #include "sys/term/ask.h"
-#include "sys/term/qr.h"
 
 enum {
     PASSPHRASE_MIN = 8, /* ours: characters of a new one */
@@ -132,9 +131,7 @@ static void print_paper(struct pv_cli *cli, const struct pv_paperkey *paper, con
     if (cli->args.value[ROOT_QR] == NULL)
         return;
     fputc('\n', cli->out);
-    if (!pv_term_is_utf8() || !pv_qr_print(code, PAPER_COLUMNS, cli->out))
-        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, and p2pvpnctl built with "
-                         "libqrencode");
+    pv_cli_print_qr(cli, code, PAPER_COLUMNS, cli->out);
 }
 
 static int print_export(struct pv_cli *cli, const struct pv_paperkey *paper, const json_t *body)

@@ -180,10 +180,10 @@ static int exit_use(struct pv_cli *cli, const char *peer)
     pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_USE, 0);
     req.lan = cli->args.value[EXIT_LAN] != NULL;
     req.block = cli->args.value[EXIT_BLOCK] != NULL;
+    char done[PV_SHOW_BUF];
+    snprintf(done, sizeof(done), "everything goes by %.40s: `p2pvpnctl exit off` ends that", peer);
     int code = pv_cli_peer(cli, &req, peer);
-    return code != 0
-               ? code
-               : pv_cli_change(cli, &req, "everything goes by it: p2pvpnctl exit off ends that");
+    return code != 0 ? code : pv_cli_change(cli, &req, done);
 }
 
 static int exit_off(struct pv_cli *cli)

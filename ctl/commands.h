@@ -30,6 +30,9 @@ extern const struct pv_command pv_cmds_doctor[];
 extern const struct pv_command pv_cmds_bugreport[];
 extern const struct pv_command pv_cmds_completion[];
 
+/* Fills in a request that gives a member a tag, or (UNTAG) takes it. 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer,
+                                     const char *tag, struct pv_ctlapi_request *ret_req);
 /* "deny FROM TO PORTS": of the command that also keeps out a machine that waits. */
 int pv_cli_deny_rule(struct pv_cli *cli);
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "sys/term/qr.h"
+
 /* "3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
 {
@@ -36,6 +38,17 @@ int pv_cli_print_token(struct pv_cli *cli, const json_t *body)
 {
     fprintf(cli->out, "%s\n", pv_json_text(body, "token", ""));
     return 0;
+}
+
+void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FILE *out)
+{
+    if (!pv_term_is_utf8())
+        pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
+    else if (!pv_qr_print(text, columns, out))
+        pv_cli_note(cli,
+                    "no QR code: it is wider than %u columns, or p2pvpnctl was built without "
+                    "libqrencode",
+                    columns);
 }
 
 /* With uses left a machine that was removed, or may not do something any more, could come back with

@@ -179,14 +179,71 @@ static int wait_for_socket(struct pv_launch *l, int log, const char *socket, pv_
     }
 }
 
+/* --- the reason ---------------------------------------------------------------------------- */
+
+/* Runs a program of few lines, and keeps the last one. Its exit status; -1: it could not be run. */
+static int last_line_of(const char *path, char *const argv[], char *dst, size_t cap)
+{
+    char said[4096];
+    size_t n = 0;
+    int ends[2], status = 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        if (null < 0 || dup2(null, 0) < 0 || dup2(ends[1], 1) < 0 || dup2(ends[1], 2) < 0)
+            _exit(127);
+        closefrom(3);
+        execvp(path, argv);
+        _exit(127);
+    }
+    close(ends[1]);
+    /* A program that says more than fits is cut off: it gets SIGPIPE. */
+    for (ssize_t got = 1; pid > 0 && got > 0 && n<sizeof(said) - 1; n += got> 0 ? (size_t)got : 0)
+        got = read(ends[0], said + n, sizeof(said) - 1 - n);
+    close(ends[0]);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    while (n > 0 && said[n - 1] == '\n')
+        n--;
+    said[n] = '\0';
+    const char *nl = strrchr(said, '\n'), *line = nl == NULL ? said : nl + 1;
+    pv_chat_show(pv_view(line, strlen(line)), dst, cap);
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) != 127 ? WEXITSTATUS(status) : -1;
+}
+
+void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
+{
+    struct pv_launch l;
+    char program[] = PROGRAM, check[] = "--check", option[] = "--config", config[PATH_MAX];
+    char *ask_settings[] = {program, check, option, config, NULL};
+    char journal[] = "journalctl", quiet[] = "-q", unit_is[] = "-u", unit[PATH_MAX], by[] = "-t",
+         newest[] = "-n1", form[] = "-ocat";
+    char *ask_journal[] = {journal, quiet, unit_is, unit, by, program, newest, form, NULL};
+    snprintf(config, sizeof(config), "%s", node->config);
+    snprintf(unit, sizeof(unit), "%s", node->unit);
+    bool has_settings = access(config, F_OK) == 0 && find_program(&l);
+    if (has_settings && last_line_of(l.program, ask_settings, dst, cap) > 0)
+        return;
+    dst[0] = '\0';
+    if (pv_systemd_has(node->unit) && last_line_of(journal, ask_journal, dst, cap) != 0)
+        dst[0] = '\0';
+}
+
 /* As a service: systemd keeps its log and starts it anew when it fails. */
 static int start_unit(struct pv_launch *l, const struct pv_instance *node)
 {
+    char words[LAST_WORDS];
     snprintf(l->program, sizeof(l->program), "the service %s", node->unit);
     if (pv_systemd_run("start", node->unit) == PV_OK)
         return PV_OK;
-    snprintf(l->why, sizeof(l->why), "`systemctl start %s` failed: `journalctl -u %s` says why",
-             node->unit, node->unit);
+    pv_launch_why(node, words, sizeof(words));
+    if (words[0] != '\0')
+        snprintf(l->why, sizeof(l->why), "`systemctl start %s` failed: %s", node->unit, words);
+    else
+        snprintf(l->why, sizeof(l->why), "`systemctl start %s` failed: `journalctl -u %s` says why",
+                 node->unit, node->unit);
     return PV_ERR_CLOSED;
 }
 

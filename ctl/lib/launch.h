@@ -25,4 +25,9 @@ struct pv_launch {
 PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const struct pv_instance *node,
                                    pv_ns deadline);
 
+/* Why p2pvpnd does not run: the error that it finds in the node's settings (p2pvpnd --check), else
+ * the last line of its unit in the journal, as far as this user may read it. Harmless for a
+ * terminal; "" where neither says anything. */
+void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap);
+
 #endif /* PV_LAUNCH_H */

@@ -46,3 +46,8 @@ int pv_systemd_run(const char *verb, const char *unit)
 {
     return run_systemctl(verb, unit, false);
 }
+
+bool pv_systemd_is(const char *verb, const char *unit)
+{
+    return run_systemctl(verb, unit, true) == PV_OK;
+}

@@ -15,4 +15,7 @@ bool pv_systemd_has(const char *unit);
  * PV_ERR_CLOSED: it failed, and has said why on standard error; -errno. */
 PV_MUST_CHECK int pv_systemd_run(const char *verb, const char *unit);
 
+/* Does systemctl say yes to the question "VERB UNIT", such as is-enabled? */
+bool pv_systemd_is(const char *verb, const char *unit);
+
 #endif /* PV_SYSTEMD_H */

@@ -281,9 +281,8 @@ void pv_tui_paste(struct pv_tui *t, const char *text)
         return;
     }
     t->paste = strdup(text);
-    pv_tui_note(t,
-                "%zu lines pasted: Enter sends them to %s as one message, any other key does not",
-                lines, t->convs[t->current].name);
+    pv_tui_note(t, "%zu lines pasted: Enter sends them to %s, another key does not", lines,
+                t->convs[t->current].name);
 }
 
 /* The answer to the question above. The text typed before is the message's beginning. */

@@ -74,6 +74,10 @@ def configurations(lab):
     r = h.run(lab.bin("p2pvpnd"), "--config", "/run/not-there.conf", check_rc=False)
     check(r.code != 0, "a configuration that is not there")
     refused(r, r.code, "not-there.conf")
+    h.run("sh", "-c", "cat >/etc/p2pvpn/p2pvpnd.conf", stdin="[interface]\nprot = 1\n")
+    told = h.ctl("doctor", code=1).out
+    check("p2pvpnd.conf:2: unknown key prot" in told and "mend that" in told, f"doctor goes round in a circle: {told}")
+    h.run("rm", "/etc/p2pvpn/p2pvpnd.conf")
     h.run("sh", "-c", "cat >/run/good.conf", stdin="[interface]\nmtu = 1400\n")
     equal(h.run(lab.bin("p2pvpnd"), "--config", "/run/good.conf", "--check").code, 0, "--check")
     check(h.run("ls", "/var/lib").out.strip() == "", "something was written")

@@ -367,6 +367,37 @@ PV_TEST(tables_fit_80_columns)
     unsetenv("COLUMNS");
 }
 
+/* The token alone is what a script gets. */
+PV_TEST(a_code_for_a_camera_stands_beside_the_token)
+{
+    answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
+    setenv("LC_ALL", "C.UTF-8", 1);
+    assert_int_equal(RUN("invite", "--qr"), 0);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_true(t.err_len > 0); /* the code, or why there is none */
+    setenv("LC_ALL", "C", 1);
+    assert_int_equal(RUN("invite", "--qr"), 0);
+    assert_string_equal(t.out, "p2pvpn-XYZ\n");
+    assert_non_null(strstr(t.err, "no QR code: it needs a UTF-8 locale"));
+    unsetenv("LC_ALL");
+}
+
+PV_TEST(an_admission_may_come_with_a_tag)
+{
+    const char *done =
+        "{\"id\":@,\"ok\":true,\"know\":0,\"online\":0,\"coordinator\":\"stored\"}\n";
+    answers("admit", done);
+    answers("tag", done);
+    assert_int_equal(RUN("admit", "tom", "--tag", "guest"), 0);
+    assert_string_equal(t.requests, "{\"cmd\":\"admit\",\"peer\":\"tom\"}\n"
+                                    "{\"cmd\":\"tag\",\"peer\":\"tom\",\"tag\":\"guest\"}\n");
+    assert_non_null(strstr(t.err, "it has tag:guest"));
+    /* Nobody is let in for a tag that cannot be. */
+    t.requests[0] = '\0';
+    assert_int_equal(RUN("admit", "tom", "--tag", "No Tag!"), PV_CTLAPI_USAGE);
+    assert_string_equal(t.requests, "");
+}
+
 /* It was `down`, which ends --block: who only wanted to look let everything out. */
 PV_TEST(exit_alone_changes_nothing)
 {

@@ -2,6 +2,7 @@
 /* The traps for root in a directory of the service's when it starts p2pvpnd by hand. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +67,26 @@ PV_TEST(a_log_that_is_a_pipe_is_not_waited_for)
 {
     assert_int_equal(mkfifo(log_path, 0600), 0);
     nothing_is_started();
+}
+
+PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
+{
+    char why[200];
+    if (access(PV_BIN_DIR "/p2pvpnd", X_OK) != 0)
+        skip(); /* it is not built */
+    snprintf(node.config, sizeof(node.config), "%.40s/conf", node.state);
+    FILE *f = fopen(node.config, "we");
+    assert_non_null(f);
+    assert_true(fputs("[interface]\nprot = 1\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    pv_launch_why(&node, why, sizeof(why));
+    assert_non_null(strstr(why, "conf:2: unknown key prot in [interface]"));
+    f = fopen(node.config, "we");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    pv_launch_why(&node, why, sizeof(why));
+    assert_string_equal(why, ""); /* nothing is wrong with them */
+    assert_int_equal(unlink(node.config), 0);
 }
 
 PV_TEST(a_log_of_yet_another_user_is_not_written_to)
