@@ -283,6 +283,45 @@ static int apart(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
+static bool is_back(struct sim_world *w, void *ctx)
+{
+    struct scene *s = ctx;
+    const struct pv_node *d = node_of(s, 3);
+    snprintf(w->why, sizeof(w->why), "d %s", d->online ? "is online" : "is offline");
+    return d->online && memcmp(d->coord_info.pk, sim_coord_pk(w->coord), PV_SIGN_PK_LEN) == 0 &&
+           pv_roster_by_node(d->roster, sim_node_pk(s->m[1])) == NULL;
+}
+
+/* In one piece b, an admin, moves the network, and d follows; in the other one a removes b. No path
+ * leads from one to the other later: d hears of the removal where its list is refused. */
+static int moved_by_one_removed(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    (void)ctx;
+    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not begun:");
+    sim_world_run(&s.w, PV_S(3));
+    struct sim_coord *next = sim_world_coord(&s.w, 20, &line);
+    sim_net_set_side(s.w.net, sim_coord_host(next), 1);
+    for (unsigned i = 1; i < MEMBERS; i += 2)
+        sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 1);
+    sim_world_run(&s.w, PV_S(30));
+    if (!move_to(&s, 1, next) || ask(&s, 0, "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not moved, or not removed:");
+    sim_world_run(&s.w, PV_S(30));
+    sim_net_set_side(s.w.net, sim_coord_host(next), 0);
+    for (unsigned i = 1; i < MEMBERS; i += 2)
+        sim_net_set_side(s.w.net, sim_node_host(s.m[i]), 0);
+    if (!sim_world_until(&s.w, PV_S(180), is_back, &s))
+        return failed(&s, "with a removed one for good:");
+    return passed(&s);
+}
+
+PV_TEST(a_coordinator_that_refuses_a_list_says_why)
+{
+    assert_int_equal(sim_seeds("moves", SEEDS, moved_by_one_removed, NULL), 0);
+}
+
 PV_TEST(one_token_brings_two_halves_together)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);

@@ -50,6 +50,7 @@ enum step {
     IDLE,
     VISIT,
     TELL,
+    READ,
 };
 
 struct scout {
@@ -583,6 +584,27 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
         put_word(s, record, now);
 }
 
+/* One that refuses the record knows something that this node does not, as that the admin who made
+ * it was removed in another piece of the network: all that it has, a page after the other. */
+static void read_on(struct scout *s, struct pv_ctl_cursor have, pv_ns now)
+{
+    struct pv_ctl_msg msg = {.type = PV_CTL_PULL, .u.pull = have};
+    s->step = READ;
+    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+        fail(s, now);
+}
+
+static void take_page(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
+{
+    const struct pv_ctl_statements *page = &msg->u.statements;
+    if (msg->type == PV_CTL_STATEMENTS)
+        (void)pv_membership_add(s->node, page->items, page->n, now);
+    if (msg->type == PV_CTL_STATEMENTS && page->more && page->n > 0)
+        read_on(s, page->have, now);
+    else
+        fail(s, now); /* the connection in use follows a better record */
+}
+
 /* A preferred one that refuses the record is used all the same: as its member this node brings it
  * all that it lacks. */
 static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
@@ -605,7 +627,7 @@ static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now
     if (taken || p->at_home)
         done(s, taken, now);
     else
-        fail(s, now);
+        read_on(s, (struct pv_ctl_cursor){0}, now);
 }
 
 /* The change for the next visit. */
@@ -630,6 +652,8 @@ static void run_scout(void *part, pv_ns now)
             take_welcome(s, &ev.msg->u.welcome, now);
         } else if (s->step == TELL && ev.type == PV_COORDCLIENT_EV_ANSWER) {
             take_answer(s, ev.msg, now);
+        } else if (s->step == READ && ev.type == PV_COORDCLIENT_EV_ANSWER) {
+            take_page(s, ev.msg, now);
         } else if (s->step != IDLE && (refused || ev.type == PV_COORDCLIENT_EV_OFFLINE)) {
             note_refusal(s, refused ? ev.msg : NULL);
             fail(s, now);

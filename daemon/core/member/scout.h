@@ -16,7 +16,8 @@
  *   IDLE  --a place's time-->                    VISIT  connects
  *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals; a
  *                                                       guest asks for what the other one rests on
- *   VISIT --welcome, TELL --answer-->            IDLE   back to it, if it is preferred
+ *   TELL  --the record is refused-->             READ   asks for all statements
+ *   VISIT --welcome, TELL, READ --answer-->      IDLE   back to it, if it is preferred
  *   any   --refused, lost, silent-->             IDLE   tried again later
  *   any   --the one in use comes or goes-->      IDLE   planned anew
  */
