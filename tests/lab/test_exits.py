@@ -64,6 +64,39 @@ except ConnectionRefusedError:
 """
 
 
+# One datagram by the uplink, from a port.
+FROM_PORT = """
+import socket, sys
+own, port, to, to_port = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 50, socket.htonl(socket.if_nametoindex('eth0')).to_bytes(4, sys.byteorder))
+s.bind((own, port))
+try:
+    s.sendto(b'x', (to, to_port))
+except OSError:
+    pass
+"""
+
+
+@scenario
+def no_program_leaves_by_a_port_of_the_daemons(lab):
+    """The daemon has sent from a port; another program that gets it sends to the same place."""
+    _, _, alice, exit_, web = world(lab)
+    up = Uplink(alice, web)
+    use(alice)
+    through(alice, exit_, web)
+    words = (sys.executable, "-c", FROM_PORT, alice.ip4, "5999", web.ip4, "7777")
+
+    def left():
+        return [x for x in up.leaks() if x.endswith(" 7777")]
+    up.forget()
+    alice.run("setpriv", "--reuid=p2pvpn", "--clear-groups", *words)
+    wait("the daemon's datagram by the uplink", left)
+    up.forget()
+    alice.run(*words)
+    up.tight("a program at the daemon's port")
+
+
 @scenario
 def a_member_that_uses_an_exit_reaches_nothing_inside_it(lab):
     """The exit's own addresses, and what is in its networks (of containers, of machines in it, its LAN), private or

@@ -141,6 +141,36 @@ def pair(lab, conf=""):
     return a, b
 
 
+# Joins many groups, and stays.
+JOIN_MANY = """
+import socket, struct, sys, threading
+held = []
+for n in range(200):
+    if n % 20 == 0:
+        held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    held[-1].setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                        socket.inet_aton(f'239.77.0.{n + 1}') + socket.inet_aton(sys.argv[1]))
+print('ready', flush=True)
+threading.Event().wait()
+"""
+
+
+@scenario
+def groups_that_nobody_wants_any_more_are_forgotten(lab):
+    """More than a node has places for are told while they are wanted, and no longer."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    lab.network(coordinator, [a])
+    program = a.start(sys.executable, "-c", JOIN_MANY, a.addr(), name="groups")
+    wait("all to be joined", lambda: "ready" in program.text())
+
+    def told():
+        return any("multicast groups" in p for p in a.json("status")["problems"])
+    wait("status to say that they are too many", told, 30)
+    program.end()
+    wait("status to say it no longer", lambda: not told(), 30)
+
+
 @scenario
 def programs_hear_what_is_sent_to_all(lab):
     a, b = pair(lab)

@@ -3,8 +3,9 @@
 import os
 import re
 import sys
+import time
 
-from lab import check, equal, scenario, wait
+from lab import check, equal, pause, scenario, wait
 
 OPERATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/OPERATIONS.md")
 
@@ -175,6 +176,21 @@ def an_open_flow_ends_with_its_permission(lab):
     a.ctl("rules", "remove", 1)
     wait("nothing to be allowed", lambda: fetch(b, b.addr(a), 8080) is None, timeout=20)
     check("default" in cannot(b, "b", "a:22").out, "can does not name the default")
+
+
+@scenario(long="waits three minutes")
+def answers_come_in_but_late_to_low_ports_after_the_first_rule(lab):
+    """To what a node asked for itself. Whether an answer to a low port is one it knows after three minutes."""
+    a, b = network(lab, "a", "b")
+    a.answer_udp(7777, a.addr())
+    check(b.udp_ask(a.addr(), 7777, 5060), "an answer without rules")
+    a.ctl("deny", "a", "b", "all")
+    rules_at(b, 1, "allow")
+    began = time.monotonic()
+    check(b.udp_ask(a.addr(), 7777, 40000), "an answer to a high port")
+    equal(b.udp_ask(a.addr(), 7777, 5061), None, "an answer to a low port at once")
+    pause(181 - (time.monotonic() - began), "flows of before the rules are over")
+    check(b.udp_ask(a.addr(), 7777, 5062), "an answer to a low port later")
 
 
 # Asks all for a game, from a port of the system's choice; a line for each who answers.

@@ -5,6 +5,7 @@ two are well.
 
 PV_CHAOS_SEED (77) repeats a run, PV_CHAOS_FAULTS (6) says how many; scripts/check --long has more.
 """
+import json
 import os
 import random
 import signal
@@ -43,6 +44,25 @@ class Load(threading.Thread):
                     self.joins += 1
                     self.ctl(self.guest, "leave", "--forget")
             self.over.wait(0.5)
+
+
+class Watch(threading.Thread):
+    """The longest time in which a node had no coordinator, looked at twice a second."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.nodes, self.over = nodes, threading.Event()
+        self.since, self.longest = dict.fromkeys(nodes), 0
+
+    def run(self):
+        while not self.over.wait(0.5):
+            for n in self.nodes:
+                r = n.ctl("status", "--json", check_rc=False)
+                if r.code == 0 and json.loads(r.out)["coordinator"]["connected"]:
+                    self.since[n] = None
+                    continue
+                self.since[n] = self.since[n] or time.monotonic()
+                self.longest = max(self.longest, time.monotonic() - self.since[n])
 
 
 class Faults:
@@ -183,6 +203,8 @@ def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     c.stop_daemon()
     load = Load(lab, a, g)
     load.start()
+    watch = Watch([a, b])
+    watch.start()
     faults, longest = Faults(cluster, rng), {}
     for n in range(FAULTS):
         kind = rng.choice(faults.kinds())
@@ -192,8 +214,11 @@ def acknowledged_statements_outlive_faults_of_three_coordinators(lab):
     cluster.standby.promote()
     cluster.db = cluster.standby
     longest["failover"] = wait_well(cluster, [a, b], None, "failover")
+    watch.over.set()
     load.over.set()
     load.join(200)
+    longest["any"] = watch.longest
+    check(watch.longest <= WITHIN * SLOW, f"{watch.longest:.1f} s without a coordinator")
     print("longest without a coordinator: " + ", ".join(f"{k} {v:.1f} s" for k, v in sorted(longest.items())))
     print(f"acknowledged: {load.sent} messages, {load.invites} invites, {load.joins} joins")
     check(load.sent > FAULTS / 4 and load.invites > FAULTS / 4 and load.joins > FAULTS / 8, "hardly anything was done")
