@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* jobqueue.c - a list of jobs in order, and a map from their ids to the parts that wait. */
-#include "daemon/core/node/jobqueue.h"
+#include "daemon/core/jobs/jobqueue.h"
 
 #include <stdlib.h>
 
