@@ -436,6 +436,7 @@ static void settle(struct pv_engine *e, pv_ns now)
 
 void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 {
+    pv_jobqueue_handle_timeout(&e->node.jobs, now);
     pv_peers_handle_timeout(e->node.peers, now);
     PV_EACH_PART(&e->node, slot)
     {
@@ -447,7 +448,8 @@ void pv_engine_handle_timeout(struct pv_engine *e, pv_ns now)
 
 pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 {
-    pv_ns next = pv_peers_next_timeout(e->node.peers);
+    pv_ns next =
+        pv_min_ns(pv_peers_next_timeout(e->node.peers), pv_jobqueue_next_timeout(&e->node.jobs));
     PV_EACH_PART(&e->node, slot)
     {
         if (slot->part->next_timeout != NULL)
@@ -662,12 +664,9 @@ int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
 
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
-    const struct pv_part *owner;
-    uint64_t tag;
     if (result->status == -ENOSPC)
         pv_node_stored(&e->node, result);
-    if (pv_jobqueue_take(&e->node.jobs, result->id, &owner, &tag) && owner->on_job != NULL)
-        owner->on_job(pv_node_part(&e->node, owner), tag, result, now);
+    (void)pv_jobqueue_handle(&e->node.jobs, result, now);
     pv_job_result_done(result);
     settle(e, now);
 }

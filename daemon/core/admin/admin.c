@@ -139,6 +139,28 @@ static bool is_online(struct admin *a, const char *what, uint64_t handle)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
+/* The store has forgotten the network, and with --forget the keys: then the shell ends this engine
+ * and makes one with new keys. A network still on the disk would be this node's again after a
+ * restart, so the user is told to have it forgotten. */
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct admin *a = wait->self;
+    (void)now;
+    a->unforgotten = result->status != PV_OK;
+    a->node->keys_forgotten = a->forgetting_keys && !a->unforgotten;
+    if (a->unforgotten)
+        pv_ctlsrv_failf(a->node->ctl, wait->tag, PV_CTLAPI_FAILED,
+                        "leave: this node has left, but its disk still has the network: %s; then "
+                        "`p2pvpnctl leave%s` again",
+                        result->error, a->forgetting_keys ? " --forget" : "");
+    else
+        pv_ctlsrv_answer(a->node->ctl, wait->tag,
+                         a->left.coordinator != NULL ? pv_ctlapi_told_json(&a->left)
+                                                     : pv_ctlapi_left_json(a->was_removed));
+    a->forgetting_keys = false;
+    a->left.coordinator = NULL;
+}
+
 /* The store answers when the disk has forgotten it; the client waits for that. */
 static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t handle, pv_ns now)
 {
@@ -153,29 +175,7 @@ static void forget_network(struct admin *a, enum pv_job_forget what, uint64_t ha
     }
     job->u.forget = what;
     a->forgetting_keys = what != PV_FORGET_NETWORK;
-    (void)pv_jobqueue_submit(&a->node->jobs, job, &pv_part_admin, handle);
-}
-
-/* The store has forgotten the network, and with --forget the keys: then the shell ends this engine
- * and makes one with new keys. A network still on the disk would be this node's again after a
- * restart, so the user is told to have it forgotten. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct admin *a = part;
-    (void)now;
-    a->unforgotten = result->status != PV_OK;
-    a->node->keys_forgotten = a->forgetting_keys && !a->unforgotten;
-    if (a->unforgotten)
-        pv_ctlsrv_failf(a->node->ctl, tag, PV_CTLAPI_FAILED,
-                        "leave: this node has left, but its disk still has the network: %s; then "
-                        "`p2pvpnctl leave%s` again",
-                        result->error, a->forgetting_keys ? " --forget" : "");
-    else
-        pv_ctlsrv_answer(a->node->ctl, tag,
-                         a->left.coordinator != NULL ? pv_ctlapi_told_json(&a->left)
-                                                     : pv_ctlapi_left_json(a->was_removed));
-    a->forgetting_keys = false;
-    a->left.coordinator = NULL;
+    (void)pv_jobqueue_submit(&a->node->jobs, job, on_job, a, handle);
 }
 
 /* --- taking back the wish to join ----------------------------------------------------------- */
@@ -742,7 +742,6 @@ const struct pv_part pv_part_admin = {
     .make = make_admin,
     .free = free_admin,
     .on_facts = on_facts,
-    .on_job = on_job,
     .on_answer = on_answer,
     .on_push = on_push,
     .on_cancel = on_cancel,

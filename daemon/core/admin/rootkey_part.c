@@ -180,6 +180,28 @@ static bool take_request(const struct pv_ctlapi_request *req, struct pv_job_root
            len == sizeof(ret_root->box);
 }
 
+/* Only what is on disk counts: a key that were gone after the next crash would be no safe place for
+ * it. */
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct rootkey *k = wait->self;
+    struct pv_node *n = k->node;
+    k->saving = false;
+    if (result->status == PV_OK) {
+        memcpy(n->identity->root.pk, result->root_pk, sizeof(result->root_pk));
+        n->identity->has_root = true;
+    }
+    /* The network may have been left while the disk was slow; the key stays as that of create
+     * does. */
+    if (n->roster == NULL)
+        answer_error(k, k->handle, PV_CTLAPI_NOT_JOINED,
+                     "root import: this machine left the network meanwhile");
+    else if (result->status != PV_OK)
+        fail_import(k, result);
+    else
+        imported(k, k->handle, now);
+}
+
 /* The keeper opens the box. A key that is here already is not written again; the node becomes an
  * admin all the same, as its rights may have ended since. */
 static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -204,33 +226,10 @@ static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv
         job->u.root.import = true;
         memcpy(job->u.root.pk, pv_roster_root(n->roster), sizeof(job->u.root.pk));
     }
-    k->saving = job != NULL && pv_jobqueue_submit(&n->jobs, job, &pv_part_rootkey, 0);
+    k->saving = pv_jobqueue_submit(&n->jobs, job, on_job, k, 0);
     k->handle = handle;
     if (!k->saving)
         answer_error(k, handle, PV_CTLAPI_FAILED, "root import: out of memory: try again");
-}
-
-/* Only what is on disk counts: a key that were gone after the next crash would be no safe place for
- * it. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct rootkey *k = part;
-    struct pv_node *n = k->node;
-    (void)tag;
-    k->saving = false;
-    if (result->status == PV_OK) {
-        memcpy(n->identity->root.pk, result->root_pk, sizeof(result->root_pk));
-        n->identity->has_root = true;
-    }
-    /* The network may have been left while the disk was slow; the key stays as that of create
-     * does. */
-    if (n->roster == NULL)
-        answer_error(k, k->handle, PV_CTLAPI_NOT_JOINED,
-                     "root import: this machine left the network meanwhile");
-    else if (result->status != PV_OK)
-        fail_import(k, result);
-    else
-        imported(k, k->handle, now);
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
@@ -252,7 +251,6 @@ const struct pv_part pv_part_rootkey = {
     .on_facts = on_facts,
     .on_peer = on_peer,
     .run = run_rootkey,
-    .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

@@ -20,9 +20,6 @@ enum {
     QUESTION_BURST = 20, /* more are not answered */
 };
 
-/* The tag of a job that looks for an owner: this, and its number. Chatlink's are small. */
-#define TAG_OWNER (UINT64_C(1) << 63)
-
 /* A peer asks whose a connection is that came to it from here. */
 struct question {
     bool used;
@@ -49,6 +46,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
 {
     struct pv_chatlink_config lc = {.rng = node->rng,
                                     .log = node->log,
+                                    .jobs = &node->jobs,
                                     .keys = node->linkkeys,
                                     .plain_off = cfg->chat_plain_off,
                                     .admits = pv_chat_may,
@@ -269,6 +267,21 @@ static size_t place_for(const struct chat *c, const struct pv_peer *from)
     return of_peer < OF_PEER ? place : MAX_QUESTIONS;
 }
 
+static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct chat *c = wait->self;
+    struct question *q = &c->questions[wait->tag];
+    struct pv_proof_owner answer = q->owner;
+    (void)now;
+    answer.answer = true;
+    answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
+    pv_log(c->node->log, PV_LOG_DEBUG,
+           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
+           result->error);
+    send_owner(c->node, q->pk, &answer);
+    q->used = false;
+}
+
 /* Looks up whose the connection is that a peer asks about. Without an answer it counts as
  * anybody's, so no peer may use up what others ask for.
  */
@@ -291,8 +304,7 @@ static void look_up(struct chat *c, const struct pv_peer *from, const struct pv_
     job->u.owner.remote.port = PV_CHAT_PORT;
     c->questions[i] = (struct question){.used = true, .owner = *owner};
     memcpy(c->questions[i].pk, pv_peer_pk(from), sizeof(c->questions[i].pk));
-    if (pv_jobqueue_submit(&c->node->jobs, job, &pv_part_chat, TAG_OWNER | i) == 0)
-        c->questions[i].used = false;
+    c->questions[i].used = pv_jobqueue_submit(&c->node->jobs, job, answer_owner, c, i);
 }
 
 static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
@@ -305,19 +317,6 @@ static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv
         pv_chatlink_owner(c->link, pv_peer_pk(from), &owner, now);
     else
         look_up(c, from, &owner, now);
-}
-
-static void answer_owner(struct chat *c, size_t i, const struct pv_job_result *result)
-{
-    struct question *q = &c->questions[i];
-    struct pv_proof_owner answer = q->owner;
-    answer.answer = true;
-    answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
-    pv_log(c->node->log, PV_LOG_DEBUG,
-           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
-           result->error);
-    send_owner(c->node, q->pk, &answer);
-    q->used = false;
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -363,25 +362,10 @@ static void run(void *part, pv_ns now)
 {
     struct chat *c = part;
     struct pv_chatlink_event ev;
-    struct pv_chatjob *job;
-    uint64_t tag;
     while (pv_chatlink_poll_event(c->link, PV_CHATLINK_FOR_CHAT, &ev) == PV_OK) {
         take_event(c, &ev, now);
         pv_chat_record_done(&ev.msg);
     }
-    while (pv_chatlink_poll_job(c->link, &tag, &job) == PV_OK) {
-        if (!pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_chat, tag))
-            pv_chatlink_handle_job(c->link, tag, PV_ERR_NOMEM, NULL, now);
-    }
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct chat *c = part;
-    if ((tag & TAG_OWNER) != 0)
-        answer_owner(c, tag & ~TAG_OWNER, result);
-    else
-        pv_chatlink_handle_job(c->link, tag, result->status, result->chat, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -441,7 +425,6 @@ const struct pv_part pv_part_chat = {
     .on_peer = on_peer,
     .on_member_gone = on_member_gone,
     .run = run,
-    .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .streams = streams,

@@ -173,6 +173,7 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->rng = cfg->rng;
     link->log = cfg->log;
     link->keys = cfg->keys;
+    link->jobs = cfg->jobs;
     link->plain = !cfg->plain_off;
     link->admits = cfg->admits;
     link->owner = cfg->owner;
@@ -182,7 +183,6 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
     /* Queues end in a pointer to the last link, so that appending needs no walk. */
-    link->jobs_end = &link->jobs;
     for (size_t i = 0; i < PV_CHATLINK_READERS; i++)
         link->events[i].end = &link->events[i].first;
     link->ops_end = &link->ops;
@@ -191,8 +191,13 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     return PV_OK;
 }
 
+static void end_job(struct pv_jobwait *wait)
+{
+    free(PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait)->acks);
+}
+
 /* The peers go first, and their connections with them, which stand in both heaps. Then what nobody
- * took: jobs and events own texts. */
+ * took: events own texts. */
 struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
 {
     struct pv_chatlink_event event;
@@ -201,10 +206,7 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
         return NULL;
     while (link->peers != NULL)
         peer_free(link, link->peers);
-    while (link->jobs != NULL)
-        pv_chatlink_job_free(pv_chatlink_job_take(link, link->jobs->tag));
-    while (link->late != NULL)
-        pv_chatlink_end_late(link, link->late->tag);
+    pv_jobqueue_forget(link->jobs, link, end_job);
     for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
         while (pv_chatlink_poll_event(link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
             pv_chat_record_done(&event.msg);
@@ -478,7 +480,7 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link)
     return link->counts;
 }
 
-/* --- results and time ---------------------------------------------------------------------- */
+/* --- store jobs and time ------------------------------------------------------------------- */
 
 static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job *job, int status,
                           struct pv_chatjob_result *result, pv_ns now)
@@ -515,46 +517,53 @@ static void end_charge(struct pv_chatlink *link, const struct pv_chatlink_job *j
         pv_chatlink_discharge(link, pv_chatlink_peer_find(link, job->pk), job->unstored);
 }
 
-void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
-                            struct pv_chatjob_result *result, pv_ns now)
+/* When nothing was heard of the job in time it counts as failed, for a peer would otherwise wait
+ * for it for ever. Its contents stay in memory until the store is done with them. */
+static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_chatlink_job *job = pv_chatlink_job_take(link, tag);
-    if (job == NULL) {
-        pv_chatlink_end_late(link, tag);
-        give_turns(link, now);
-        return;
+    struct pv_chatlink *link = wait->self;
+    struct pv_chatlink_job *job = PV_CONTAINER_OF(wait, struct pv_chatlink_job, wait);
+    struct pv_chatjob_result *chat = result == NULL ? NULL : result->chat;
+    int status = result == NULL ? PV_ERR_TIMEOUT : result->status;
+    if (wait->late && result != NULL) {
+        link->unstored -= job->unstored;
+    } else {
+        link->n_jobs--;
+        end_charge(link, job);
+        if (wait->late)
+            link->unstored += job->unstored;
+        handle_result(link, job, status == PV_OK && chat == NULL ? PV_ERR_STATE : status, chat,
+                      now);
+        free(job->acks);
+        job->acks = NULL;
     }
-    if (status == PV_OK && result == NULL)
-        status = PV_ERR_STATE;
-    end_charge(link, job);
-    handle_result(link, job, status, result, now);
-    pv_chatlink_job_free(job);
     give_turns(link, now);
 }
 
-/* Nothing was heard of the job in time: it counts as failed, for a peer would otherwise wait for it
- * for ever. Its contents stay in memory until the store is done with them. */
-static void fail_job(struct pv_chatlink *link, struct pv_chatlink_job *job, pv_ns now)
+/* The entry stays until the result, when job itself is long with the store: so it has a copy of
+ * what the result is handled by. The limit bounds what a store that hangs lets pile up. */
+int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
+                         struct pv_chatlink_job **ret_job)
 {
-    bool at_store = job->unstored > 0 && job->out == NULL;
-    (void)pv_chatlink_job_take(link, job->tag);
-    end_charge(link, job);
-    if (at_store) {
-        link->unstored += job->unstored;
-        job->next = link->late;
-        link->late = job;
+    if (job != NULL && link->n_jobs >= PV_CHATLINK_MAX_JOBS) {
+        pv_chatjob_free(job);
+        return PV_ERR_LIMIT;
     }
-    handle_result(link, job, PV_ERR_TIMEOUT, NULL, now);
-    if (!at_store)
-        pv_chatlink_job_free(job);
+    struct pv_chatlink_job *entry = pv_jobqueue_add(link->jobs, pv_job_chat(job), job_done, link,
+                                                    now + PV_S(PV_CHATLINK_JOB_S), sizeof(*entry));
+    if (entry == NULL)
+        return PV_ERR_NOMEM;
+    entry->kind = job->kind;
+    memcpy(entry->pk, job->peer, sizeof(entry->pk));
+    link->n_jobs++;
+    if (ret_job != NULL)
+        *ret_job = entry;
+    return PV_OK;
 }
 
 void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
 {
     struct pv_heap_node *node;
-    while (link->jobs != NULL && link->jobs->deadline <= now) /* they stand in this order */
-        fail_job(link, link->jobs, now);
-    give_turns(link, now);
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
         struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
         struct pv_chatlink_peer *peer = c->peer;
@@ -578,7 +587,5 @@ void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
 pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link)
 {
     pv_ns next = pv_min_ns(pv_heap_next(&link->peer_timers), pv_heap_next(&link->conn_timers));
-    if (link->jobs != NULL)
-        next = pv_min_ns(next, link->jobs->deadline);
     return pv_min_ns(next, link->count_at);
 }

@@ -33,7 +33,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/pv.h"
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/jobs/jobqueue.h"
 #include "proto/chat/proof.h"
 
 struct pv_linkkeys;
@@ -86,6 +86,8 @@ struct pv_chatlink_config {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log;       /* borrowed; may be NULL */
+    struct pv_jobqueue *jobs;       /* borrowed: to the store. Until a job has its result, what it
+                                       carries counts as memory that is used */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     bool plain_off;                 /* plain text is refused ([chat] plain = off) */
     /* May the member chat with this node? Asked for each message; NULL: all may. */
@@ -95,7 +97,7 @@ struct pv_chatlink_config {
 
 struct pv_chatlink; /* opaque */
 
-/* Asks the store for the backlog at once (poll_job). PV_ERR_NOMEM. */
+/* Asks the store for the backlog at once. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_new(struct pv_chatlink **ret_link,
                                   const struct pv_chatlink_config *cfg, pv_ns now);
 struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link); /* NULL is fine; returns NULL */
@@ -223,17 +225,6 @@ PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
 PV_MUST_CHECK int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid);
 struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid); /* until the next call */
 void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now);
-
-/* --- store jobs ---------------------------------------------------------------------------- */
-
-/* The next job, owned by the caller, and the tag to bring back with its result. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_job(struct pv_chatlink *link, uint64_t *ret_tag,
-                                       struct pv_chatjob **ret_job);
-/* status: 0 or why it failed (result NULL). May take records out of *result; the caller frees the
- * rest. Results with an unknown tag are ignored. Each job that was polled gets one: until then what
- * it carries counts as memory that is used. */
-void pv_chatlink_handle_job(struct pv_chatlink *link, uint64_t tag, int status,
-                            struct pv_chatjob_result *result, pv_ns now);
 
 /* The counts of refusals so far. */
 struct pv_chatlink_counts {

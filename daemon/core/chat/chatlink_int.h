@@ -126,11 +126,9 @@ struct pv_chatlink_ack {
     uint8_t id[PV_CHAT_ID_LEN];
 };
 
-/* A store job that has no result yet; in the order of emission. */
+/* A store job that has no result yet. */
 struct pv_chatlink_job {
-    struct pv_chatlink_job *next;
-    uint64_t tag;
-    uint64_t send_tag; /* ENQUEUE */
+    struct pv_jobwait wait; /* its tag: ENQUEUE: of the send */
     enum pv_chatjob_kind kind;
     uint8_t pk[PV_SIGN_PK_LEN];
     enum pv_chat_state state;     /* MARK */
@@ -138,9 +136,7 @@ struct pv_chatlink_job {
     uint64_t after_seq;           /* OUTBOX */
     struct pv_chatlink_ack *acks; /* COMMIT, MARK of READ: owned */
     size_t n_acks;
-    size_t unstored; /* COMMIT: what its messages cost */
-    pv_ns deadline;
-    struct pv_chatjob *out; /* NULL once handed out */
+    size_t unstored; /* COMMIT: what its messages cost; of all peers while it is late */
 };
 
 struct pv_chatlink_event_item {
@@ -179,12 +175,8 @@ struct pv_chatlink {
     bool counted; /* the backlog is known; nothing is sent before */
     pv_ns count_at;
 
-    struct pv_chatlink_job *jobs;
-    struct pv_chatlink_job **jobs_end;
-    size_t n_jobs;
-    uint64_t last_tag;
-    struct pv_chatlink_job *late; /* COMMIT jobs that the store still has, and that count as failed
-                                     here */
+    struct pv_jobqueue *jobs; /* borrowed */
+    size_t n_jobs;            /* of ours, without those that are late */
 
     size_t unstored;  /* of all peers, and of late jobs */
     size_t beyond;    /* what peers have beyond their shares */
@@ -228,15 +220,15 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
 PV_MUST_CHECK int pv_chatlink_op_push(struct pv_chatlink *link, bool open,
                                       const struct pv_chatlink_conn *c);
 
-/* --- chatlink_job.c: jobs and events ------------------------------------------------------- */
+/* --- chatlink.c: jobs ---------------------------------------------------------------------- */
 
 /* Emits job (taken, also on failure; NULL fails). *ret_job is the entry until its result came;
  * may be NULL. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
                                        struct pv_chatlink_job **ret_job);
-/* Takes the entry with this tag off the list; the caller frees it. NULL: unknown. */
-struct pv_chatlink_job *pv_chatlink_job_take(struct pv_chatlink *link, uint64_t tag);
-struct pv_chatlink_job *pv_chatlink_job_free(struct pv_chatlink_job *job);
+
+/* --- chatlink_events.c --------------------------------------------------------------------- */
+
 /* Queues an event for its reader and takes *msg; without memory the event is lost (what it tells is
  * stored). */
 void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader reader,
@@ -326,8 +318,6 @@ void pv_chatlink_charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
 void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost);
 /* Which connection that waits has its turn now; NULL: none. */
 struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link);
-/* The result of this job came, after it counted as failed. */
-void pv_chatlink_end_late(struct pv_chatlink *link, uint64_t tag);
 
 /* --- chatlink_recv.c ----------------------------------------------------------------------- */
 

@@ -354,13 +354,14 @@ static bool handle_noted(struct pv_chatlink_conn *c, const struct pv_chat_frame 
 
 /* A job with the ids of list, which is empty afterwards. NULL: the job was not taken. */
 static struct pv_chatlink_job *emit_ids(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
-                                        enum pv_chatjob_kind kind, struct pv_chatlink_ids *list,
-                                        pv_ns now)
+                                        enum pv_chatjob_kind kind, enum pv_chat_state state,
+                                        struct pv_chatlink_ids *list, pv_ns now)
 {
     struct pv_chatjob *job = pv_chatjob_new(kind);
     struct pv_chatlink_job *entry = NULL;
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
+        job->state = state;
         job->ids = list->id;
         job->n_ids = list->n;
         *list = (struct pv_chatlink_ids){.id = NULL};
@@ -377,13 +378,12 @@ static bool emit_marks(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
         acks[i].sid = peer->read_sid;
         memcpy(acks[i].id, list->id[i], sizeof(acks[i].id));
     }
-    struct pv_chatlink_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, list, now);
+    struct pv_chatlink_job *entry = emit_ids(link, peer, PV_CHATJOB_MARK, state, list, now);
     if (entry == NULL || (state == PV_CHAT_READ && acks == NULL)) {
         free(acks);
         return false; /* without acks: it is told again */
     }
-    /* The job has not gone out yet, so it may still be filled in. */
-    entry->out->state = entry->state = state;
+    entry->state = state;
     entry->n_ids = n;
     entry->acks = acks;
     entry->n_acks = acks == NULL ? 0 : n;
@@ -402,7 +402,7 @@ void pv_chatlink_flush_acks(struct pv_chatlink *link, struct pv_chatlink_peer *p
         peer->marking = ok;
     }
     if (ok && peer->noted.n > 0)
-        ok = emit_ids(link, peer, PV_CHATJOB_TOLD, &peer->noted, now) != NULL;
+        ok = emit_ids(link, peer, PV_CHATJOB_TOLD, PV_CHAT_READ, &peer->noted, now) != NULL;
     if (!ok)
         pv_chatlink_give_up(link, peer, PV_ERR_LIMIT, now); /* both sides say it again */
 }

@@ -281,7 +281,7 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
     struct pv_chatlink_job *entry = NULL;
     int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r == PV_OK)
-        entry->send_tag = tag;
+        entry->wait.tag = tag;
     return r;
 }
 
@@ -292,7 +292,7 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
     struct pv_chat_record none = {.outgoing = true};
     struct pv_chatlink_peer *peer = NULL;
     if (status < 0 || result->n_msgs != 1) {
-        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SEND_FAILED, job->send_tag,
+        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SEND_FAILED, job->wait.tag,
                                status < 0 ? status : PV_ERR_STATE, &none);
         return;
     }
@@ -315,7 +315,7 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
         }
     }
     pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_QUEUED, m->peer);
-    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SENT, job->send_tag, PV_OK, m);
+    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SENT, job->wait.tag, PV_OK, m);
     if (peer != NULL)
         pv_chatlink_pump(link, peer, now);
 }

@@ -66,16 +66,3 @@ struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link)
     }
     return best;
 }
-
-void pv_chatlink_end_late(struct pv_chatlink *link, uint64_t tag)
-{
-    for (struct pv_chatlink_job **p = &link->late; *p != NULL; p = &(*p)->next) {
-        struct pv_chatlink_job *job = *p;
-        if (job->tag != tag)
-            continue;
-        *p = job->next;
-        link->unstored -= job->unstored;
-        pv_chatlink_job_free(job);
-        return;
-    }
-}

@@ -76,9 +76,11 @@ static bool is_away(const struct pv_peer *p)
            pv_peer_reach(p) == PV_REACH_NO;
 }
 
+static pv_job_done on_job;
+
 static bool submit(struct copies *c, struct pv_chatjob *job, enum job what)
 {
-    return pv_jobqueue_submit_chat(&c->node->jobs, job, &pv_part_copies, what);
+    return pv_jobqueue_submit(&c->node->jobs, pv_job_chat(job), on_job, c, what);
 }
 
 /* --- seals ----------------------------------------------------------------------------------- */
@@ -548,12 +550,12 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         take_copy(part, msg, now);
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct copies *c = part;
-    if (tag == JOB_AWAY)
+    struct copies *c = wait->self;
+    if (wait->tag == JOB_AWAY)
         take_list(c, result, now);
-    else if (tag == JOB_RECOPY)
+    else if (wait->tag == JOB_RECOPY)
         take_recopy(c, result);
     else if (result->status == PV_OK && result->chat != NULL)
         pv_tell_states(c->node, result->chat);
@@ -595,7 +597,6 @@ const struct pv_part pv_part_copies = {
     .on_peer = on_peer,
     .on_push = on_push,
     .on_answer = on_answer,
-    .on_job = on_job,
     .run = run,
     .next_timeout = next_timeout,
     .status = show,

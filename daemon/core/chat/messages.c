@@ -112,6 +112,8 @@ static struct pv_chatjob *make_job(const struct pv_ctlapi_request *req, const ui
     return job;
 }
 
+static pv_job_done on_job;
+
 static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -143,8 +145,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
             return;
         key = former != NULL ? former->node : pv_peer_pk(p);
     }
-    if (!pv_jobqueue_submit_chat(&n->jobs, make_job(req, key), &pv_part_messages,
-                                 tag_of(handle, what)))
+    if (!pv_jobqueue_submit(&n->jobs, pv_job_chat(make_job(req, key)), on_job, n,
+                            tag_of(handle, what)))
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "chat: out of memory: try again");
 }
 
@@ -185,19 +187,19 @@ static json_t *shown_list(const struct pv_node *n, const struct pv_chatjob_resul
 }
 
 /* INBOX and READ make messages read, which their senders are told; a list makes none. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_node *n = part;
-    uint64_t handle = tag >> 2;
+    struct pv_node *n = wait->self;
+    uint64_t handle = wait->tag >> 2;
     if (result->status != PV_OK || result->chat == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
         return;
     }
-    if (tag == tag_of(handle, ASKED_READ))
+    if (wait->tag == tag_of(handle, ASKED_READ))
         pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_read_json(result->chat->n_msgs));
     else
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
-    if (tag != tag_of(handle, ASKED_LIST))
+    if (wait->tag != tag_of(handle, ASKED_LIST))
         pv_chatlink_read(n->chatlink, result->chat, now);
 }
 
@@ -212,7 +214,6 @@ const struct pv_part pv_part_messages = {
     .name = "messages",
     .make = make,
     .free = free_messages,
-    .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

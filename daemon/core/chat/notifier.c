@@ -68,6 +68,18 @@ static size_t place_for(const struct pv_notifier *n, const char *from)
     return of_sender < free_places ? place : PV_NOTIFIER_MAX_WAITING;
 }
 
+/* A program that fails does so with each message, so the lines about it have a rate. */
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_notifier *n = wait->self;
+    char more[PV_NODE_MORE];
+    n->out[wait->tag].used = false;
+    if (result->status != PV_OK &&
+        pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, result->error, now, more))
+        pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"%s",
+               result->error, more);
+}
+
 void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *msg, pv_ns now)
 {
     char more[PV_NODE_MORE];
@@ -86,24 +98,11 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
     if (job == NULL)
         return;
     snprintf(n->out[place].from, sizeof(n->out[place].from), "%s", msg->from);
-    n->out[place].used = pv_jobqueue_submit(&n->node->jobs, job, &pv_part_notifier, place) != 0;
-}
-
-/* A program that fails does so with each message, so the lines about it have a rate. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_notifier *n = part;
-    char more[PV_NODE_MORE];
-    n->out[tag].used = false;
-    if (result->status != PV_OK &&
-        pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, result->error, now, more))
-        pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"%s",
-               result->error, more);
+    n->out[place].used = pv_jobqueue_submit(&n->node->jobs, job, on_job, n, place);
 }
 
 const struct pv_part pv_part_notifier = {
     .name = "notifier",
     .make = make,
     .free = free,
-    .on_job = on_job,
 };

@@ -65,9 +65,11 @@ static void free_retention(void *part)
     free(r);
 }
 
+static pv_job_done on_job;
+
 static bool submit(struct retention *r, struct pv_chatjob *job, uint64_t tag)
 {
-    return pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_retention, tag);
+    return pv_jobqueue_submit(&r->node->jobs, pv_job_chat(job), on_job, r, tag);
 }
 
 /* --- the purge ----------------------------------------------------------------------------- */
@@ -347,32 +349,32 @@ static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_resul
     return out;
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct retention *r = part;
+    struct retention *r = wait->self;
     struct pv_node *n = r->node;
     const struct pv_chatjob_result *res = result->status == PV_OK ? result->chat : NULL;
     bool is_clearing = false;
     for (const struct clearing *c = r->clearings; c != NULL; c = c->next)
-        is_clearing = is_clearing || c->handle == tag;
-    if (tag == 0) {
+        is_clearing = is_clearing || c->handle == wait->tag;
+    if (wait->tag == 0) {
         /* The next page at once: others get their turn between two jobs. */
         if (res != NULL && res->more && res->n_deleted > 0)
             purge(r, now);
         else if (res != NULL)
             pv_rooms_sweep(n->rooms, r->keep_s, now);
-    } else if (tag == TAG_MUTED) {
+    } else if (wait->tag == TAG_MUTED) {
         keep_muted(r, res);
-    } else if (tag == TAG_BESIDE) {
+    } else if (wait->tag == TAG_BESIDE) {
         ask_for_muted(r);
     } else if (is_clearing) {
-        cleared(r, tag, result, now);
+        cleared(r, wait->tag, result, now);
     } else if (res == NULL) {
-        pv_ctlsrv_fail(n->ctl, tag, PV_CTLAPI_FAILED, result->error);
+        pv_ctlsrv_fail(n->ctl, wait->tag, PV_CTLAPI_FAILED, result->error);
     } else if (res->backlog != NULL) {
-        pv_ctlsrv_answer(n->ctl, tag, muted_list(n, res));
+        pv_ctlsrv_answer(n->ctl, wait->tag, muted_list(n, res));
     } else {
-        pv_ctlsrv_answer(n->ctl, tag, pv_ctlapi_muted_json(res->changed));
+        pv_ctlsrv_answer(n->ctl, wait->tag, pv_ctlapi_muted_json(res->changed));
         ask_for_muted(r);
     }
 }
@@ -388,7 +390,6 @@ const struct pv_part pv_part_retention = {
     .name = "retention",
     .make = make,
     .free = free_retention,
-    .on_job = on_job,
     .on_peer = on_peer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

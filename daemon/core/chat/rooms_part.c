@@ -15,7 +15,6 @@
 #include "daemon/core/rooms/rooms.h"
 
 #define META_ACCEPTED "rooms-accepted" /* the list's name in the store */
-#define TAG_ACCEPTED  UINT64_MAX       /* of the job that stores it; those of rooms count from 1 */
 
 struct rooms_part {
     struct pv_node *node;
@@ -27,6 +26,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
 {
     struct pv_rooms_config rc = {.rng = node->rng,
                                  .sk = node->identity->sign_sk,
+                                 .jobs = &node->jobs,
                                  .log = node->log,
                                  .admits = pv_chat_may,
                                  .owner = node};
@@ -53,8 +53,7 @@ static void save_accepted(struct rooms_part *r, bool again)
     uint8_t list[PV_ROOMS_ACCEPTED_MAX];
     size_t len = pv_rooms_take_accepted(r->rooms, again, list);
     if (len > 0)
-        (void)pv_node_put_meta(r->node, META_ACCEPTED, pv_view(list, len), &pv_part_rooms,
-                               TAG_ACCEPTED);
+        (void)pv_node_put_meta(r->node, META_ACCEPTED, pv_view(list, len));
 }
 
 static void free_rooms(void *part)
@@ -272,30 +271,14 @@ static void run(void *part, pv_ns now)
 {
     struct rooms_part *r = part;
     struct pv_rooms_event ev;
-    struct pv_chatjob *job;
-    uint64_t tag;
     do {
         send_lines(r, now);
     } while (take_lines(r, now));
-    while (pv_rooms_poll_job(r->rooms, &tag, &job) == PV_OK) {
-        /* A job that the queue refuses has no other result: who waits for it is told at once. */
-        if (!pv_jobqueue_submit_chat(&r->node->jobs, job, &pv_part_rooms, tag))
-            pv_rooms_handle_job(r->rooms, tag, PV_ERR_NOMEM, NULL, now);
-    }
     while (pv_rooms_poll_event(r->rooms, &ev) == PV_OK) {
         take_event(r->node, &ev, now);
         pv_chat_record_done(&ev.msg);
     }
     save_accepted(r, false);
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct rooms_part *r = part;
-    if (tag == TAG_ACCEPTED)
-        pv_node_stored(r->node, result);
-    else
-        pv_rooms_handle_job(r->rooms, tag, result->status, result->chat, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -484,7 +467,6 @@ const struct pv_part pv_part_rooms = {
     .on_facts = on_facts,
     .on_peer = on_peer,
     .run = run,
-    .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .commands = commands,

@@ -225,31 +225,9 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_version_json());
 }
 
-/* Unread messages are counted by the store; all else is known here, and said when it has answered.
- */
-static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
-                      pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct info *x = part;
-    struct pv_chatjob *chat = pv_chatjob_new(PV_CHATJOB_COUNTS);
-    struct pv_job *job = pv_job_new(PV_JOB_CHAT);
-    (void)req;
-    (void)p;
-    (void)now;
-    if (chat != NULL && job != NULL) {
-        job->u.chat = chat;
-        if (pv_jobqueue_submit(&x->node->jobs, job, &pv_part_info, handle))
-            return;
-    } else {
-        pv_chatjob_free(chat);
-        free(job);
-    }
-    pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct info *x = part;
+    struct info *x = wait->self;
     struct pv_statuspage *st = gather(x, now);
     /* A store that fails costs the two counts only: people ask for the status exactly when things
      * fail. */
@@ -257,8 +235,22 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
         st->s.unread = result->chat->unread;
         st->s.queued = result->chat->queued;
     }
-    pv_ctlsrv_answer(x->node->ctl, tag, st == NULL ? NULL : pv_statuspage_json(st));
+    pv_ctlsrv_answer(x->node->ctl, wait->tag, st == NULL ? NULL : pv_statuspage_json(st));
     free(st);
+}
+
+/* Unread messages are counted by the store; all else is known here, and said when it has answered.
+ */
+static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
+                      pv_ns now)
+{
+    struct info *x = part;
+    struct pv_job *job = pv_job_chat(pv_chatjob_new(PV_CHATJOB_COUNTS));
+    (void)req;
+    (void)p;
+    (void)now;
+    if (!pv_jobqueue_submit(&x->node->jobs, job, on_job, x, handle))
+        pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
 
 /* Whether what comes from its machine can be told from what its daemon says. */
@@ -584,7 +576,6 @@ const struct pv_part pv_part_info = {
     .make = make,
     .free = free,
     .on_facts = on_facts,
-    .on_job = on_job,
     .on_cancel = on_cancel,
     .on_answer = on_answer,
     .handle_timeout = handle_timeout,

@@ -182,6 +182,14 @@ static void failed(struct namesfile *f, const char *why, pv_ns now)
     f->not_before = f->whole_at = now + WRITE_RETRY;
 }
 
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct namesfile *f = wait->self;
+    f->writing = false;
+    if (result->status != PV_OK)
+        failed(f, result->error, now);
+}
+
 /* Has one of the files written: of these members, or (NULL) of all n; of none, that removes both.
  * It counts as current when its job leaves, not when that ends: a change meanwhile makes another.
  */
@@ -198,7 +206,7 @@ static void write_file(struct namesfile *f, const struct pv_member *const *membe
         return;
     }
     /* The queue itself frees a job that it does not take. */
-    if (!pv_jobqueue_submit(&f->node->jobs, job, &pv_part_namesfile, 0)) {
+    if (!pv_jobqueue_submit(&f->node->jobs, job, on_job, f, 0)) {
         failed(f, "too much is to be done", now);
         return;
     }
@@ -238,15 +246,6 @@ static void run(void *part, pv_ns now)
         write_file(f, NULL, n, now);
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct namesfile *f = part;
-    (void)tag;
-    f->writing = false;
-    if (result->status != PV_OK)
-        failed(f, result->error, now);
-}
-
 const struct pv_part pv_part_namesfile = {
     .name = "namesfile",
     .make = make,
@@ -254,5 +253,4 @@ const struct pv_part pv_part_namesfile = {
     .on_facts = on_facts,
     .run = run,
     .next_timeout = next_timeout,
-    .on_job = on_job,
 };

@@ -6,15 +6,15 @@
 #include <string.h>
 
 /* Names are looked up by a job: a name server that does not answer must not hold up packets. */
-bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
-                           const struct pv_part *owner, uint64_t tag)
+bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port, pv_job_done *done,
+                           void *self, uint64_t tag)
 {
     struct pv_job *job = pv_job_new(PV_JOB_RESOLVE);
     if (job == NULL)
         return false;
     memcpy(job->u.resolve.host, host, strlen(host) + 1);
     job->u.resolve.port = port;
-    return pv_jobqueue_submit(&n->jobs, job, owner, tag); /* a job that is lost was logged */
+    return pv_jobqueue_submit(&n->jobs, job, done, self, tag); /* a job that is lost was logged */
 }
 
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list)
@@ -117,7 +117,7 @@ static void add(struct pv_coordaddrs *a, const struct pv_addr *addr, enum said s
 
 /* Numeric addresses are used as they are; names are asked for and come later. */
 static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_hostport *host,
-                      enum said said, const struct pv_part *owner)
+                      enum said said, pv_job_done *done, void *self)
 {
     struct pv_addr addr;
     if (pv_addr_parse_ip(host->host, &addr) == PV_OK) {
@@ -125,22 +125,22 @@ static void find_host(struct pv_coordaddrs *a, struct pv_node *n, const struct p
         add(a, &addr, said);
         return;
     }
-    if (pv_coordaddrs_resolve(n, host->host, host->port, owner,
-                              PV_COORDADDRS_LOOKUP | (uint64_t)a->generation << SAID_BITS | said))
+    if (pv_coordaddrs_resolve(n, host->host, host->port, done, self,
+                              (uint64_t)a->generation << SAID_BITS | said))
         a->n_asking++;
 }
 
-static void find_learnt(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_part *owner)
+static void find_learnt(struct pv_coordaddrs *a, struct pv_node *n, pv_job_done *done, void *self)
 {
     if (!a->owes_learnt)
         return;
     a->owes_learnt = false;
     for (size_t i = 0; i < a->n_tls_hosts; i++)
-        find_host(a, n, &a->tls_hosts[i], SAID_BY_ITSELF, owner);
+        find_host(a, n, &a->tls_hosts[i], SAID_BY_ITSELF, done, self);
 }
 
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
-                        const struct pv_part *owner)
+                        pv_job_done *done, void *self)
 {
     if (a->n_asking > 0)
         return;
@@ -150,21 +150,21 @@ void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_le
     for (size_t i = 0; i < a->n_hosts; i++)
         a->guessing = a->guessing && !a->hosts[i].tls;
     for (size_t i = 0; i < a->n_hosts; i++)
-        find_host(a, n, &a->hosts[i], a->hosts[i].tls ? SAID_TLS : SAID_PLAIN, owner);
+        find_host(a, n, &a->hosts[i], a->hosts[i].tls ? SAID_TLS : SAID_PLAIN, done, self);
     if (a->n_addrs > 0 || a->n_asking == 0)
-        find_learnt(a, n, owner);
+        find_learnt(a, n, done, self);
 }
 
 /* Where names cannot be looked up, what it said of itself is all there is. */
-bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, uint64_t tag,
-                        const struct pv_job_result *result, const struct pv_part *owner)
+bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, const struct pv_jobwait *wait,
+                        const struct pv_job_result *result)
 {
-    if ((uint32_t)(tag >> SAID_BITS) != a->generation || a->n_asking == 0)
+    if ((uint32_t)(wait->tag >> SAID_BITS) != a->generation || a->n_asking == 0)
         return false;
     a->n_asking--;
     for (size_t i = 0; result->status == PV_OK && i < result->n_addrs; i++)
-        add(a, &result->addrs[i], (enum said)(tag & ((1 << SAID_BITS) - 1)));
-    find_learnt(a, n, owner);
+        add(a, &result->addrs[i], (enum said)(wait->tag & ((1 << SAID_BITS) - 1)));
+    find_learnt(a, n, wait->done, wait->self);
     return true;
 }
 

@@ -31,27 +31,26 @@ struct pv_coordaddrs {
     bool owes_learnt;    /* tls_hosts are looked for once something is known of hosts */
 };
 
-/* Has the shell look a name up, for owner's on_job() with tag. False: there is no memory for that.
- */
-bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port,
-                           const struct pv_part *owner, uint64_t tag);
+/* Has the shell look a name up; done gets the addresses (jobqueue.h). False: there is no memory for
+ * that. */
+bool pv_coordaddrs_resolve(struct pv_node *n, const char *host, uint16_t port, pv_job_done *done,
+                           void *self, uint64_t tag);
 
 /* The names of the hosts; addrs is empty until pv_coordaddrs_find(). */
 void pv_coordaddrs_set_hosts(struct pv_coordaddrs *a, struct pv_view list);
 /* And these, behind those that are there, as far as there is room. */
 void pv_coordaddrs_add_hosts(struct pv_coordaddrs *a, struct pv_view list);
-/* Tags of lookups have this bit, which the owner's own tags do not have. */
-#define PV_COORDADDRS_LOOKUP ((uint64_t)1 << 63)
-/* Looks for all of them anew: those known at once are in addrs; jobs of owner bring the others, and
- * while some are under way nothing is asked again. with_learnt: also where a coordinator said that
- * it speaks TLS, as far as that is believed. Else, where the hosts name no place with TLS, port 443
- * of each is guessed: a network may let nothing else out. */
+/* Looks for all of them anew: those known at once are in addrs; jobs bring the others, whose
+ * results done hands to pv_coordaddrs_take(), and while some are under way nothing is asked again.
+ * with_learnt: also where a coordinator said that it speaks TLS, as far as that is believed. Else,
+ * where the hosts name no place with TLS, port 443 of each is guessed: a network may let nothing
+ * else out. */
 void pv_coordaddrs_find(struct pv_coordaddrs *a, struct pv_node *n, bool with_learnt,
-                        const struct pv_part *owner);
+                        pv_job_done *done, void *self);
 /* The result of a lookup. False: it was about hosts that are not looked for any more. */
-PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n, uint64_t tag,
-                                      const struct pv_job_result *result,
-                                      const struct pv_part *owner);
+PV_MUST_CHECK bool pv_coordaddrs_take(struct pv_coordaddrs *a, struct pv_node *n,
+                                      const struct pv_jobwait *wait,
+                                      const struct pv_job_result *result);
 /* No address is known, and nobody is looking for one. */
 bool pv_coordaddrs_are_unknown(const struct pv_coordaddrs *a);
 /* Plain ones stand before those with TLS: they are quicker where both get through. */

@@ -19,11 +19,6 @@ enum {
     MAX_OWNERS = 64,  /* ours: more parts than there are */
     OWNER_SHIFT = 56, /* of the owner's number in the connection's tags */
 
-    /* tags of jobs, beside those of coordaddrs.h */
-    TAG_STUN = 0, /* the name of a STUN server */
-    TAG_HOME,     /* the name of the network's home */
-    TAG_STORE,
-
     AWAY_REASONS = 4, /* ours: lines about a coordinator that is away before only each hour */
 };
 #define NOWHERE    SIZE_MAX
@@ -131,10 +126,12 @@ static void set_error(struct pv_node *n, const char *why)
     pv_node_raise(n, PV_FACT_COORDINATOR);
 }
 
+static pv_job_done take_lookup;
+
 /* A guest knows nothing of where this network's coordinator once spoke TLS. */
 static void find_addrs(struct pv_coord *c)
 {
-    pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, &pv_part_coordinator);
+    pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, take_lookup, c);
 }
 
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
@@ -323,11 +320,14 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 void pv_coord_save_cursor(struct pv_node *n)
 {
     const struct pv_ctl_cursor cursor = n->coordinator->cursor;
+    uint8_t epoch[8], number[8];
     if (!n->coordinator->cursor_moved)
         return;
     n->coordinator->cursor_moved = false;
-    pv_node_put_meta_u64(n, "cursor-epoch", cursor.epoch, &pv_part_coordinator, TAG_STORE);
-    pv_node_put_meta_u64(n, "cursor-n", cursor.n, &pv_part_coordinator, TAG_STORE);
+    pv_store_be64(epoch, cursor.epoch);
+    pv_store_be64(number, cursor.n);
+    pv_node_put_meta(n, "cursor-epoch", pv_view(epoch, sizeof(epoch)));
+    pv_node_put_meta(n, "cursor-n", pv_view(number, sizeof(number)));
 }
 
 /* The store forgets it with the network. */
@@ -357,6 +357,15 @@ static void add_server(struct pv_node *n, const struct pv_addr *addr)
         n->coord_info.servers[n->coord_info.n_servers++] = *addr;
 }
 
+static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct pv_coord *c = wait->self;
+    (void)now;
+    for (size_t i = 0; i < result->n_addrs; i++)
+        add_server(c->node, &result->addrs[i]);
+    pv_node_raise(c->node, PV_FACT_SERVERS);
+}
+
 /* The list replaces the one before: a server that the coordinator does not name any more is not
  * used.
  */
@@ -370,7 +379,7 @@ static void take_servers(struct pv_coord *c, const struct pv_ctl_welcome *w)
         if (pv_addr_parse(w->stun[i], &addr) == PV_OK)
             add_server(n, &addr);
         else if (pv_hostport_parse(w->stun[i], strlen(w->stun[i]), &hp) == PV_OK)
-            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_STUN);
+            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, take_stun, c, 0);
     }
     /* The address that works for TCP is the best guess when it names none. */
     if (w->n_stun == 0 && n->coord_info.addr.family != PV_AF_NONE)
@@ -382,13 +391,12 @@ static void save_tls_hosts(const struct pv_coord *c)
 {
     char text[PV_COORDADDRS_TEXT];
     size_t len = pv_coordaddrs_write_learnt(&c->addrs, text);
-    pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len), &pv_part_coordinator, TAG_STORE);
+    pv_node_put_meta(c->node, "tls-hosts", pv_view(text, len));
 }
 
 static void save_hybrids(const struct pv_coord *c)
 {
-    pv_node_put_meta(c->node, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid),
-                     &pv_part_coordinator, TAG_STORE);
+    pv_node_put_meta(c->node, "hybrid-coordinators", pv_coordpq_view(&c->were_hybrid));
 }
 
 static void take_tls(struct pv_coord *c, const struct pv_ctl_welcome *w)
@@ -531,6 +539,12 @@ static void add_home(struct pv_coord *c, const struct pv_addr *addr, pv_ns now)
         pv_coordclient_detour(c->node->coord, addr, now);
 }
 
+static void take_home(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    for (size_t i = 0; i < result->n_addrs; i++)
+        add_home(wait->self, &result->addrs[i], now);
+}
+
 /* This coordinator is not the home of the network, or no more. Without a word of where that is the
  * others of the list are tried. */
 static void follow_home(struct pv_coord *c, const struct pv_ctl_failure *moved, pv_ns now)
@@ -541,7 +555,7 @@ static void follow_home(struct pv_coord *c, const struct pv_ctl_failure *moved, 
         if (pv_addr_parse(moved->to[i], &addr) == PV_OK)
             add_home(c, &addr, now);
         else if (pv_hostport_parse(moved->to[i], strlen(moved->to[i]), &hp) == PV_OK && !hp.tls)
-            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, &pv_part_coordinator, TAG_HOME);
+            (void)pv_coordaddrs_resolve(c->node, hp.host, hp.port, take_home, c, 0);
     }
 }
 
@@ -645,10 +659,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 /* Names resolve one by one: each brings its addresses, and attempts need not wait for the slowest.
  */
-static void take_lookup(struct pv_coord *c, uint64_t tag, const struct pv_job_result *result,
-                        pv_ns now)
+static void take_lookup(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    if (!pv_coordaddrs_take(&c->addrs, c->node, tag, result, &pv_part_coordinator))
+    struct pv_coord *c = wait->self;
+    if (!pv_coordaddrs_take(&c->addrs, c->node, wait, result))
         return;
     if (pv_coordaddrs_are_unknown(&c->addrs))
         nothing_found(
@@ -656,23 +670,6 @@ static void take_lookup(struct pv_coord *c, uint64_t tag, const struct pv_job_re
             now);
     else if (c->addrs.n_addrs > 0)
         pv_coordclient_set_addrs(c->node->coord, c->addrs.addrs, c->addrs.n_addrs, now);
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_coord *c = part;
-    if (tag == TAG_STORE) {
-        pv_node_stored(c->node, result);
-    } else if (tag == TAG_STUN) {
-        for (size_t i = 0; i < result->n_addrs; i++)
-            add_server(c->node, &result->addrs[i]);
-        pv_node_raise(c->node, PV_FACT_SERVERS);
-    } else if (tag == TAG_HOME) {
-        for (size_t i = 0; i < result->n_addrs; i++)
-            add_home(c, &result->addrs[i], now);
-    } else {
-        take_lookup(c, tag, result, now);
-    }
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -773,7 +770,6 @@ const struct pv_part pv_part_coordinator = {
     .run = run_coordinator,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
     .status = show,

@@ -17,10 +17,6 @@
 #define META_FILES "files"     /* the table's name in the store */
 #define META_PINS  "file-pins" /* that of the pins of auto-accept */
 
-enum {
-    TAG_PINS = 0, /* of their job; those of the table's begin at 1: pv_filelink_save() */
-};
-
 struct files {
     struct pv_node *node;
     struct pv_filelink *link;      /* owned */
@@ -111,6 +107,14 @@ static void look_at(struct files *f, const struct pv_peer *p, pv_ns now)
     pv_filelink_set_peer(f->link, &peer, now);
 }
 
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct files *f = wait->self;
+    pv_node_stored(f->node, result);
+    if (result->status == PV_OK)
+        pv_filelink_kept(f->link, wait->tag, now);
+}
+
 /* The whole table each time. */
 static void save(struct files *f)
 {
@@ -121,7 +125,7 @@ static void save(struct files *f)
         return;
     }
     size_t len = pv_filelink_save(f->link, buf, &number);
-    pv_node_put_meta(f->node, META_FILES, pv_view(buf, len), &pv_part_files, number);
+    pv_node_put_meta_for(f->node, META_FILES, pv_view(buf, len), on_job, f, number);
     free(buf);
 }
 
@@ -132,7 +136,7 @@ static void save_pins(struct files *f)
     if (pins == NULL)
         pv_node_not_stored(f->node);
     else
-        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len), &pv_part_files, TAG_PINS);
+        pv_node_put_meta(f->node, META_PINS, pv_view(pins, len));
     free(pins);
 }
 
@@ -387,14 +391,6 @@ static void run(void *part, pv_ns now)
         save(f);
     if (pv_autoaccept_take_dirty(f->rules))
         save_pins(f);
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct files *f = part;
-    pv_node_stored(f->node, result);
-    if (result->status == PV_OK && tag != TAG_PINS)
-        pv_filelink_kept(f->link, tag, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -657,7 +653,6 @@ const struct pv_part pv_part_files = {
     .on_member_gone = on_member_gone,
     .on_stop = on_stop,
     .run = run,
-    .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .status = show_status,

@@ -1,39 +1,39 @@
 /* SPDX-License-Identifier: MIT */
-/* jobqueue.c - a list of jobs in order, and a map from their ids to the parts that wait. */
+/* jobqueue.c - the jobs under way in one table, which keeps the order in which they came. */
 #include "daemon/core/jobs/jobqueue.h"
 
 #include <stdlib.h>
 
-struct pv_jobqueue_item {
-    struct pv_jobqueue_item *next;
-    struct pv_job *job;
-};
-
-struct pv_jobqueue_wait {
-    uint64_t id;
-    const struct pv_part *owner;
-    uint64_t tag;
-    UT_hash_handle hh;
-};
-
 void pv_jobqueue_init(struct pv_jobqueue *q, const struct pv_rng *rng, const struct pv_log *log)
 {
     *q = (struct pv_jobqueue){.log = log, .map = pv_map_make(rng, PV_JOBQUEUE_MAX)};
-    q->tail = &q->first;
+    pv_heap_init(&q->timers);
+}
+
+static void end_wait(struct pv_jobqueue *q, struct pv_jobwait *wait)
+{
+    if (q->next == wait)
+        q->next = wait->hh.next;
+    pv_heap_set(&q->timers, &wait->timer, PV_NEVER);
+    PV_MAP_DEL(q->waits, wait);
+}
+
+static void free_wait(struct pv_jobwait *wait)
+{
+    pv_job_free(wait->job);
+    free(wait);
 }
 
 /* Results that are still to come find nobody waiting and are dropped. */
 void pv_jobqueue_done(struct pv_jobqueue *q)
 {
-    struct pv_job *job;
-    struct pv_jobqueue_wait *w, *tmp;
-    while (pv_jobqueue_poll(q, &job) == PV_OK)
-        pv_job_free(job);
-    HASH_ITER(hh, q->waits, w, tmp)
+    struct pv_jobwait *wait, *tmp;
+    HASH_ITER(hh, q->waits, wait, tmp)
     {
-        PV_MAP_DEL(q->waits, w);
-        free(w);
+        end_wait(q, wait);
+        free_wait(wait);
     }
+    pv_heap_done(&q->timers);
 }
 
 struct pv_job *pv_job_new(enum pv_job_kind kind)
@@ -44,68 +44,108 @@ struct pv_job *pv_job_new(enum pv_job_kind kind)
     return job;
 }
 
-bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, const struct pv_part *owner,
-                        uint64_t tag)
+struct pv_job *pv_job_chat(struct pv_chatjob *chat)
 {
-    struct pv_jobqueue_item *item = malloc(sizeof(*item));
-    struct pv_jobqueue_wait *wait = calloc(1, sizeof(*wait));
-    int status = PV_ERR_NOMEM;
-    /* The owner waits under an id, not by pointer: a result may come back after the part's reason
-     * for it has gone. */
-    if (item != NULL && wait != NULL) {
-        *wait = (struct pv_jobqueue_wait){.id = ++q->last_id, .owner = owner, .tag = tag};
+    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_CHAT);
+    if (job == NULL)
+        pv_chatjob_free(chat);
+    else
+        job->u.chat = chat;
+    return job;
+}
+
+void *pv_jobqueue_add(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *done, void *self,
+                      pv_ns deadline, size_t size)
+{
+    struct pv_jobwait *wait = job == NULL ? NULL : calloc(1, size);
+    /* Its place among the timers first: setting one later must not need memory. */
+    int status =
+        wait == NULL ? PV_ERR_NOMEM : pv_heap_reserve(&q->timers, HASH_CNT(hh, q->waits) + 1);
+    if (status == PV_OK) {
+        wait->id = ++q->last_id;
         PV_MAP_ADD(&q->map, q->waits, id, wait, status);
     }
     if (status != PV_OK) {
-        pv_log(q->log, PV_LOG_ERROR, "what=\"job not queued\" why=\"%s\"", pv_strstatus(status));
-        free(item);
+        if (job != NULL)
+            pv_log(q->log, PV_LOG_ERROR, "what=\"job not queued\" why=\"%s\"",
+                   pv_strstatus(status));
         free(wait);
         pv_job_free(job);
-        return false;
+        return NULL;
     }
     job->id = wait->id;
-    *item = (struct pv_jobqueue_item){.job = job};
-    *q->tail = item;
-    q->tail = &item->next;
-    return true;
+    wait->job = job;
+    wait->done = done;
+    wait->self = self;
+    pv_heap_set(&q->timers, &wait->timer, deadline);
+    if (q->next == NULL)
+        q->next = wait;
+    return wait;
 }
 
-/* The job is consumed in any case, so callers have nothing to free. */
-bool pv_jobqueue_submit_chat(struct pv_jobqueue *q, struct pv_chatjob *chat,
-                             const struct pv_part *owner, uint64_t tag)
+bool pv_jobqueue_submit(struct pv_jobqueue *q, struct pv_job *job, pv_job_done *done, void *self,
+                        uint64_t tag)
 {
-    struct pv_job *job = chat == NULL ? NULL : pv_job_new(PV_JOB_CHAT);
-    if (job == NULL) {
-        pv_chatjob_free(chat);
-        return false;
+    struct pv_jobwait *wait = pv_jobqueue_add(q, job, done, self, PV_NEVER, sizeof(*wait));
+    if (wait != NULL)
+        wait->tag = tag;
+    return wait != NULL;
+}
+
+/* The wait stays until the result, as the job counts among those under way. */
+void pv_jobqueue_forget(struct pv_jobqueue *q, const void *self,
+                        void (*end)(struct pv_jobwait *wait))
+{
+    for (struct pv_jobwait *wait = q->waits; wait != NULL; wait = wait->hh.next) {
+        if (wait->self != self)
+            continue;
+        if (end != NULL)
+            end(wait);
+        wait->done = NULL;
+        wait->self = NULL;
+        pv_heap_set(&q->timers, &wait->timer, PV_NEVER);
     }
-    job->u.chat = chat;
-    return pv_jobqueue_submit(q, job, owner, tag);
 }
 
 int pv_jobqueue_poll(struct pv_jobqueue *q, struct pv_job **ret_job)
 {
-    struct pv_jobqueue_item *item = q->first;
-    if (item == NULL)
+    struct pv_jobwait *wait = q->next;
+    if (wait == NULL)
         return PV_ERR_AGAIN;
-    q->first = item->next;
-    if (q->first == NULL)
-        q->tail = &q->first;
-    *ret_job = item->job;
-    free(item);
+    *ret_job = wait->job;
+    wait->job = NULL;
+    q->next = wait->hh.next;
     return PV_OK;
 }
 
-bool pv_jobqueue_take(struct pv_jobqueue *q, uint64_t id, const struct pv_part **ret_owner,
-                      uint64_t *ret_tag)
+bool pv_jobqueue_handle(struct pv_jobqueue *q, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_jobqueue_wait *wait;
-    PV_MAP_FIND(&q->map, q->waits, &id, sizeof(id), wait);
+    struct pv_jobwait *wait;
+    PV_MAP_FIND(&q->map, q->waits, &result->id, sizeof(result->id), wait);
     if (wait == NULL)
         return false;
-    *ret_owner = wait->owner;
-    *ret_tag = wait->tag;
-    PV_MAP_DEL(q->waits, wait);
-    free(wait);
+    end_wait(q, wait);
+    if (wait->done != NULL)
+        wait->done(wait, result, now);
+    free_wait(wait);
     return true;
+}
+
+void pv_jobqueue_handle_timeout(struct pv_jobqueue *q, pv_ns now)
+{
+    struct pv_heap_node *node;
+    while ((node = pv_heap_pop_due(&q->timers, now)) != NULL) {
+        struct pv_jobwait *wait = PV_CONTAINER_OF(node, struct pv_jobwait, timer);
+        bool is_out = wait->late = wait->job == NULL;
+        wait->done(wait, NULL, now);
+        if (is_out)
+            continue;
+        end_wait(q, wait); /* the shell never hears of it */
+        free_wait(wait);
+    }
+}
+
+pv_ns pv_jobqueue_next_timeout(const struct pv_jobqueue *q)
+{
+    return pv_heap_next(&q->timers);
 }

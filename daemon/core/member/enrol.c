@@ -75,8 +75,8 @@ static inline bool is_guest(const struct pv_enrol *x)
 /* Ends the attempt: back to what was before. The user reads "WHAT: why: remedy". */
 static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const char *why,
                  const char *remedy);
-/* Of the jobs whose results end this step. */
-static uint64_t job_tag(const struct pv_enrol *x);
+/* Of the jobs whose results end this step; their tag is the attempt's number. */
+static pv_job_done job_done;
 
 /* Ours: coordinators hand out serials of 32 bits; a clock that shows a year after 2096 is wrong. */
 #define SERIAL_MAX UINT64_C(4000000000)
@@ -342,10 +342,10 @@ static bool submit_statements(struct pv_enrol *x)
     if (forget == NULL)
         return false;
     forget->u.forget = PV_FORGET_NETWORK;
-    bool all = pv_jobqueue_submit(&x->node->jobs, forget, &pv_part_enrol, job_tag(x)) &&
-               pv_node_put_meta(x->node, PV_CLOSED_META, mark, &pv_part_enrol, job_tag(x)) &&
+    bool all = pv_jobqueue_submit(&x->node->jobs, forget, job_done, x, x->attempt) &&
+               pv_node_put_meta_for(x->node, PV_CLOSED_META, mark, job_done, x, x->attempt) &&
                pv_unsaved_add_all(&unsaved, x->node, x->roster) &&
-               pv_unsaved_flush(&unsaved, x->node, &pv_part_enrol, job_tag(x));
+               pv_unsaved_flush(&unsaved, x->node, job_done, x, x->attempt);
     pv_unsaved_done(&unsaved);
     return all;
 }
@@ -382,7 +382,7 @@ static void save_network(struct pv_enrol *x, pv_ns now)
     }
     x->step = NETWORK;
     x->jobs = 1;
-    if (job == NULL || !pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, job_tag(x)))
+    if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
         fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
@@ -449,13 +449,6 @@ static void guest_answer(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv_ns
     else if (x->step == CREATE)
         created(x, msg, now);
 }
-
-/* Tags of jobs; the attempt's number stands above, so that what an earlier one left is known. */
-enum {
-    TAG_STEP = 1,
-    TAG_STORE,
-    TAG_BITS = 8,
-};
 
 enum {
     FIRST_INVITE_S = 24 * 3600, /* ours: as long as `invite` by itself */
@@ -553,11 +546,6 @@ static void connect_guest(struct pv_enrol *x, pv_ns now)
                      x->create ? NULL : x->network_id, now);
 }
 
-static uint64_t job_tag(const struct pv_enrol *x)
-{
-    return x->attempt << TAG_BITS | TAG_STEP;
-}
-
 static int make_network(struct pv_enrol *x, pv_ns now)
 {
     const struct pv_create c = {
@@ -583,7 +571,7 @@ static void have_root(struct pv_enrol *x, pv_ns now)
     struct pv_job *job = pv_job_new(PV_JOB_KEEP_ROOT);
     x->step = ROOT;
     x->jobs = 1;
-    if (job == NULL || !pv_jobqueue_submit(&x->node->jobs, job, &pv_part_enrol, job_tag(x)))
+    if (!pv_jobqueue_submit(&x->node->jobs, job, job_done, x, x->attempt))
         fail(x, PV_CTLAPI_FAILED, now, "out of memory", "free some and try again");
 }
 
@@ -755,21 +743,17 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         guest_push(x, msg, now);
 }
 
-/* The attempt's number in the tag keeps results of an attempt that was given up from moving the
+/* The attempt's number as the tag keeps results of an attempt that was given up from moving the
  * next one on. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void job_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_enrol *x = part;
-    if ((tag & (((uint64_t)1 << TAG_BITS) - 1)) == TAG_STORE) {
-        pv_node_stored(x->node, result);
-        return;
-    }
+    struct pv_enrol *x = wait->self;
     /* The key is kept from now on, whoever asked for it. */
     if (result->kind == PV_JOB_KEEP_ROOT && result->status == PV_OK) {
         memcpy(x->node->identity->root.pk, result->root_pk, sizeof(result->root_pk));
         x->node->identity->has_root = true;
     }
-    if (tag >> TAG_BITS != x->attempt || (x->step != ROOT && x->step != SAVE && x->step != NETWORK))
+    if (wait->tag != x->attempt || (x->step != ROOT && x->step != SAVE && x->step != NETWORK))
         return;
     if (result->status != PV_OK) {
         fail(x, PV_CTLAPI_FAILED, now, result->error, "then run it again");
@@ -789,7 +773,7 @@ static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns
     x->roster = NULL;
     x->step = IFACE;
     pv_coord_forget_cursor(x->node);
-    pv_node_put_meta(x->node, "up", pv_view("1", 1), &pv_part_enrol, TAG_STORE);
+    pv_node_put_meta(x->node, "up", pv_view("1", 1));
     if (!x->create)
         pv_rules_close(x->node, x->rules_mark, now);
     pv_membership_enter(x->node, r, true, now);
@@ -938,7 +922,6 @@ const struct pv_part pv_part_enrol = {
     .on_facts = on_facts,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .on_answer = on_answer,
     .on_push = on_push,
     .on_cancel = on_cancel,

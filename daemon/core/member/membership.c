@@ -30,13 +30,6 @@ enum {
     SAVE_MANY = 512, /* ours: statements that do not wait for more */
 };
 
-enum {
-    TAG_STORE,
-    TAG_STATEMENTS,
-    TAG_IFACE_UP,
-    TAG_IFACE_DOWN,
-};
-
 struct membership {
     struct pv_addr ip4; /* this node's */
     bool moved;         /* it is another one than the interface has */
@@ -64,11 +57,20 @@ static struct membership *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_membership);
 }
 
+static void statements_stored(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct membership *m = wait->self;
+    (void)now;
+    if (m->writing > 0)
+        m->writing--;
+    pv_node_stored(m->node, result);
+}
+
 /* A statement that could not become a job is written with the whole roster later:
  * node.store_failed. */
 static void save(struct membership *m)
 {
-    if (pv_unsaved_flush(&m->unsaved, m->node, &pv_part_membership, TAG_STATEMENTS))
+    if (pv_unsaved_flush(&m->unsaved, m->node, statements_stored, m, 0))
         m->writing++;
     m->urgent = false;
     m->save_at = PV_NEVER;
@@ -200,6 +202,8 @@ static void take_event(struct membership *m, const struct pv_roster_event *ev, p
 }
 
 static void apply_up(struct membership *m, pv_ns now);
+static pv_job_done iface_done;
+
 static void raise_iface(struct membership *m, pv_ns now);
 
 void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
@@ -364,7 +368,7 @@ static void raise_iface(struct membership *m, pv_ns now)
     }
     n->iface = PV_IFACE_RISING;
     pv_node_raise(n, PV_FACT_INTERFACE);
-    if (!pv_jobqueue_submit(&n->jobs, job, &pv_part_membership, TAG_IFACE_UP))
+    if (!pv_jobqueue_submit(&n->jobs, job, iface_done, m, 0))
         postpone_iface(m, now);
 }
 
@@ -375,13 +379,13 @@ static void lower_iface(struct membership *m)
     const struct pv_job_iface none = {.n_addrs = 0};
     set_iface(m->node, PV_IFACE_DOWN, "");
     (void)tell_fast_path(m->node, &none);
-    if (job != NULL)
-        (void)pv_jobqueue_submit(&m->node->jobs, job, &pv_part_membership, TAG_IFACE_DOWN);
+    (void)pv_jobqueue_submit(&m->node->jobs, job, NULL, NULL, 0);
 }
 
 /* A result that comes after the user said `down` must not make the interface count as up. */
-static void iface_done(struct membership *m, const struct pv_job_result *result, pv_ns now)
+static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
+    struct membership *m = wait->self;
     struct pv_node *n = m->node;
     if (n->iface != PV_IFACE_RISING)
         return; /* it was taken down meanwhile */
@@ -537,7 +541,7 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
     if (n->up != up || (up && n->iface == PV_IFACE_DOWN)) {
         n->up = up;
         pv_node_raise(n, PV_FACT_UP);
-        pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1), &pv_part_membership, TAG_STORE);
+        pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1));
         apply_up(m, now);
     }
     /* The interface may still be rising: a client that needs it asks `wait`. */
@@ -628,17 +632,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         (void)pv_unsaved_add_all(&m->unsaved, m->node, m->node->roster);
         save(m);
     }
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct membership *m = part;
-    if (tag == TAG_STATEMENTS && m->writing > 0)
-        m->writing--;
-    if (tag == TAG_STORE || tag == TAG_STATEMENTS)
-        pv_node_stored(m->node, result);
-    else if (tag == TAG_IFACE_UP)
-        iface_done(m, result, now);
 }
 
 /* Members hear that this node stops and need not find out by checks without an answer. */
@@ -766,7 +759,6 @@ const struct pv_part pv_part_membership = {
     .run = run_membership,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

@@ -357,12 +357,13 @@ static int adopt(struct rules *r, struct pv_policy *policy, pv_ns now)
     return guard_all(r, now);
 }
 
+static pv_job_done on_job;
+
 static void put_mark(struct rules *r, enum mark mark)
 {
     const size_t len = mark == MARK_PROVES ? sizeof(r->unknown.mark) : 0;
     r->mark = mark;
-    if (!pv_node_put_meta(r->node, PV_CLOSED_META, pv_view(r->unknown.mark, len), &pv_part_rules,
-                          0))
+    if (!pv_node_put_meta_for(r->node, PV_CLOSED_META, pv_view(r->unknown.mark, len), on_job, r, 0))
         r->mark = MARK_FAILED;
 }
 
@@ -690,10 +691,9 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         r->retry_at = now + RETRY;
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct rules *r = part;
-    (void)tag;
+    struct rules *r = wait->self;
     (void)now;
     pv_node_stored(r->node, result);
     if (result->status != PV_OK || (r->mark == MARK_PROVES && r->node->store_failed))
@@ -775,7 +775,6 @@ const struct pv_part pv_part_rules = {
     .on_peer = on_peer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .run = run,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),

@@ -24,7 +24,6 @@ enum {
     TELL_ROOM = 30000, /* ours: bytes of what one visit tells; a message takes half as much more */
     DOUBLINGS_MAX = 9, /* PV_SCOUT_TELL to PV_SCOUT_TELL_LAST */
     PER_MEMBER_MS = 5, /* PV_SCOUT_HOME */
-    TAG_STORE = 1,     /* of jobs, beside those of coordaddrs.h */
 };
 
 /* A coordinator that some record names. */
@@ -403,6 +402,8 @@ static bool need_client(struct scout *s)
     return s->client != NULL || pv_coordclient_new(&s->client, &cfg) == PV_OK;
 }
 
+static pv_job_done take_lookup;
+
 static void visit(struct scout *s, struct place *p, pv_ns now)
 {
     struct pv_node *n = s->node;
@@ -424,7 +425,7 @@ static void visit(struct scout *s, struct place *p, pv_ns now)
     s->guest = target.role == PV_CTL_GUEST;
     s->brings = false;
     pv_coordclient_set_key(s->client, transport_key(s, p));
-    pv_coordaddrs_find(&s->addrs, n, true, &pv_part_scout);
+    pv_coordaddrs_find(&s->addrs, n, true, take_lookup, s);
     if (pv_coordclient_start(s->client, &target, s->addrs.addrs, s->addrs.n_addrs, now) != PV_OK)
         fail(s, now);
 }
@@ -710,17 +711,12 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         pv_peer_notes(p)->was_here = true;
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void take_lookup(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct scout *s = part;
-    if (tag == TAG_STORE) {
-        pv_node_stored(s->node, result);
-        return;
-    }
-    if (!pv_coordaddrs_take(&s->addrs, s->node, tag, result, &pv_part_scout) || s->step != VISIT ||
-        result->status != PV_OK)
-        return;
-    pv_coordclient_set_addrs(s->client, s->addrs.addrs, s->addrs.n_addrs, now);
+    struct scout *s = wait->self;
+    if (pv_coordaddrs_take(&s->addrs, s->node, wait, result) && s->step == VISIT &&
+        result->status == PV_OK)
+        pv_coordclient_set_addrs(s->client, s->addrs.addrs, s->addrs.n_addrs, now);
 }
 
 /* The place whose visit comes next; its number is n when none is planned. */
@@ -740,8 +736,7 @@ static void handle_timeout(void *part, pv_ns now)
     size_t next = next_place(s);
     if (pv_apart_handle_timeout(&s->apart, s->node, now))
         pv_node_put_meta(s->node, PV_APART_META,
-                         pv_view(s->apart.together, sizeof(s->apart.together)), &pv_part_scout,
-                         TAG_STORE);
+                         pv_view(s->apart.together, sizeof(s->apart.together)));
     if (s->client != NULL)
         pv_coordclient_handle_timeout(s->client, now);
     if (s->step != IDLE && now >= s->until)
@@ -884,7 +879,6 @@ const struct pv_part pv_part_scout = {
     .run = run_scout,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .status = show,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),

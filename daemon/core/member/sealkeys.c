@@ -137,8 +137,7 @@ static void store_row(struct pv_sealkeys *k, size_t i)
     char name[PV_JOB_META_NAME];
     name_row(i, name);
     pv_node_put_meta(k->node, name,
-                     pv_view(k->rows[i].entries, k->rows[i].n * sizeof(struct entry)),
-                     &pv_part_sealkeys, 0);
+                     pv_view(k->rows[i].entries, k->rows[i].n * sizeof(struct entry)));
 }
 
 /* Puts the key at the end of its row. A row that could not be stored is stored with the next key of
@@ -264,14 +263,6 @@ static void run_sealkeys(void *part, pv_ns now)
     k->stale = false;
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_sealkeys *k = part;
-    (void)tag;
-    (void)now;
-    pv_node_stored(k->node, result);
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_sealkeys *k = part;
@@ -301,7 +292,6 @@ const struct pv_part pv_part_sealkeys = {
     .restore = restore_sealkeys,
     .on_member_gone = on_member_gone,
     .run = run_sealkeys,
-    .on_job = on_job,
     .status = show,
     .metrics = put_metrics,
 };

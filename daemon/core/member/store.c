@@ -48,13 +48,27 @@ static int restore_marks(void *part, const struct pv_engine_config *cfg, pv_ns n
     return PV_OK;
 }
 
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct store *s = wait->self;
+    struct pv_highwater *h = s->node->marks[wait->tag >> MARK_BITS];
+    (void)now;
+    pv_node_stored(s->node, result);
+    if (result->status == PV_OK && h != NULL)
+        pv_highwater_stored(h, wait->tag & (((uint64_t)1 << MARK_BITS) - 1));
+}
+
 static void store_marks(struct store *s)
 {
     for (uint64_t i = 0; i < PV_MARKS; i++) {
         uint64_t mark;
+        uint8_t buf[8];
         /* The tag brings the mark back, so that the end of the job tells which mark is on disk. */
-        if (s->node->marks[i] != NULL && pv_highwater_take_mark(s->node->marks[i], &mark))
-            pv_node_put_meta_u64(s->node, names[i], mark, &pv_part_store, i << MARK_BITS | mark);
+        if (s->node->marks[i] == NULL || !pv_highwater_take_mark(s->node->marks[i], &mark))
+            continue;
+        pv_store_be64(buf, mark);
+        pv_node_put_meta_for(s->node, names[i], pv_view(buf, sizeof(buf)), on_job, s,
+                             i << MARK_BITS | mark);
     }
 }
 
@@ -85,16 +99,6 @@ static pv_ns next_timeout(const void *part)
     return s->retry_at;
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct store *s = part;
-    struct pv_highwater *h = s->node->marks[tag >> MARK_BITS];
-    (void)now;
-    pv_node_stored(s->node, result);
-    if (result->status == PV_OK && h != NULL)
-        pv_highwater_stored(h, tag & (((uint64_t)1 << MARK_BITS) - 1));
-}
-
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct store *s = part;
@@ -110,6 +114,5 @@ const struct pv_part pv_part_store = {
     .restore = restore_marks,
     .run = run_store,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .status = show,
 };

@@ -110,7 +110,7 @@ static void recall_later(struct pv_unsaved *u, struct pv_node *n)
 
 /* The list is empty afterwards whatever happens: what found no memory is written with the whole
  * roster by the store's next attempt. */
-bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
+bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, pv_job_done *done, void *self,
                       uint64_t tag)
 {
     if (u->n_later > 0)
@@ -129,7 +129,7 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_p
     }
     job->u.put_statements.items = copy;
     job->u.put_statements.n = count;
-    bool queued = pv_jobqueue_submit(&n->jobs, job, owner, tag);
+    bool queued = pv_jobqueue_submit(&n->jobs, job, done, self, tag);
     n->store_failed = n->store_failed || !queued;
     return queued;
 }

@@ -30,7 +30,7 @@ bool pv_unsaved_postpone(struct pv_unsaved *u);
 bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
 /* Queues one job for all, those that waited first, whose result goes to owner, and is empty then.
  * False: no job was queued because there was nothing, or no memory (n->store_failed). */
-bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, const struct pv_part *owner,
+bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, pv_job_done *done, void *self,
                       uint64_t tag);
 /* Forgets them: the roster is about to go. */
 void pv_unsaved_clear(struct pv_unsaved *u);

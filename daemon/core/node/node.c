@@ -117,8 +117,13 @@ uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now)
     return pv_node_wall_us(n, now) / 1000000;
 }
 
-bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
-                      const struct pv_part *owner, uint64_t tag)
+bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value)
+{
+    return pv_node_put_meta_for(n, name, value, pv_node_job_stored, n, 0);
+}
+
+bool pv_node_put_meta_for(struct pv_node *n, const char *name, struct pv_view value,
+                          pv_job_done *done, void *self, uint64_t tag)
 {
     struct pv_job *job = pv_job_new(PV_JOB_SET_META);
     /* One byte more, for malloc(0) may return NULL, which would look like a lack of memory. */
@@ -133,18 +138,10 @@ bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
     if (value.len > 0)
         memcpy(job->u.set_meta.value, value.ptr, value.len);
     job->u.set_meta.len = value.len;
-    if (pv_jobqueue_submit(&n->jobs, job, owner, tag))
+    if (pv_jobqueue_submit(&n->jobs, job, done, self, tag))
         return true;
     pv_node_not_stored(n);
     return false;
-}
-
-void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
-                          const struct pv_part *owner, uint64_t tag)
-{
-    uint8_t buf[8];
-    pv_store_be64(buf, value);
-    pv_node_put_meta(n, name, pv_view(buf, sizeof(buf)), owner, tag);
 }
 
 /* A failure is remembered until everything has been written again, so that `status` shows a full
@@ -163,6 +160,12 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
         pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
     memcpy(n->store_error, result->error, sizeof(n->store_error));
     n->store_failed = true;
+}
+
+void pv_node_job_stored(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    (void)now;
+    pv_node_stored(wait->self, result);
 }
 
 void pv_node_not_stored(struct pv_node *n)

@@ -270,8 +270,8 @@ uint64_t pv_node_wall_s(const struct pv_node *n, pv_ns now);
  * it never told it. */
 uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
 
-/* A write to the store ended so: whoever submitted it calls this; the engine does for every job
- * that met a full disk. After a failure PV_FACT_STORE asks every part, a little later, to write
+/* A write to the store ended so: the part that submitted it calls this; the engine does for every
+ * job that met a full disk. After a failure PV_FACT_STORE asks every part, a little later, to write
  * again what it keeps. */
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
 /* A write failed before it could become a job: no memory, or too many jobs are under way. */
@@ -294,14 +294,16 @@ void pv_node_log_rest(struct pv_node *n, pv_ns now);
 /* When that has something to say; PV_NEVER. */
 pv_ns pv_node_next_rest(const struct pv_node *n);
 
-/* Has the store keep one named value, which is copied. owner is told the result with tag
- * (jobqueue.h), and hands it to pv_node_stored(). False: no job can be made, and there is no
- * result; that counts as a write that failed. */
-bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value,
-                      const struct pv_part *owner, uint64_t tag);
+/* The same as what is called when a job has ended (jobqueue.h) of which no more is to be known;
+ * self is the node. */
+pv_job_done pv_node_job_stored;
 
-void pv_node_put_meta_u64(struct pv_node *n, const char *name, uint64_t value,
-                          const struct pv_part *owner, uint64_t tag);
+/* Has the store keep one named value, which is copied; pv_node_stored() is told the result. False:
+ * no job can be made, and there is no result; that counts as a write that failed. */
+bool pv_node_put_meta(struct pv_node *n, const char *name, struct pv_view value);
+/* The same for a part that wants the result itself, and hands it to pv_node_stored(). */
+bool pv_node_put_meta_for(struct pv_node *n, const char *name, struct pv_view value,
+                          pv_job_done *done, void *self, uint64_t tag);
 
 /* Answers handle with an error, and is false, when this node is in no network or was removed from
  * it. what: the command, which begins the sentence. */

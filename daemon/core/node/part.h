@@ -118,8 +118,6 @@ struct pv_part {
     void (*sock_opened)(void *part, uint16_t sock, uint16_t port, pv_ns now);
     void (*sock_bounced)(void *part, uint16_t sock, struct pv_view quoted, bool expired);
 
-    /* The result of a job that this part submitted with that tag. */
-    void (*on_job)(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now);
     /* The coordinator's answer to a request that this part made with that tag. */
     void (*on_answer)(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now);
     /* A message that the coordinator sends of its own accord; every part is asked. */

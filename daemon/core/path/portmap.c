@@ -138,6 +138,17 @@ static void offer_mapped(struct portmap *pm)
     }
 }
 
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct portmap *pm = wait->self;
+    struct pv_portmapjob_result r = result->portmap;
+    if (result->status < 0) { /* the shell did not run it at all */
+        r = (struct pv_portmapjob_result){.status = result->status};
+        memcpy(r.error, result->error, sizeof(r.error) - 1);
+    }
+    pv_mapper_handle_job(pm->mapper, wait->tag, &r, now);
+}
+
 static void run(void *part, pv_ns now)
 {
     struct portmap *pm = part;
@@ -155,7 +166,7 @@ static void run(void *part, pv_ns now)
         if (job != NULL)
             job->u.portmap = args;
         /* A job that was not queued is answered here, or the mapper would wait for it for ever. */
-        if (job == NULL || !pv_jobqueue_submit(&n->jobs, job, &pv_part_portmap, tag))
+        if (!pv_jobqueue_submit(&n->jobs, job, on_job, pm, tag))
             pv_mapper_handle_job(pm->mapper, tag, &lost, now);
     }
 }
@@ -167,17 +178,6 @@ static void on_stop(void *part, pv_ns now)
     struct portmap *pm = part;
     pm->stopping = true;
     run(pm, now);
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct portmap *pm = part;
-    struct pv_portmapjob_result r = result->portmap;
-    if (result->status < 0) { /* the shell did not run it at all */
-        r = (struct pv_portmapjob_result){.status = result->status};
-        memcpy(r.error, result->error, sizeof(r.error) - 1);
-    }
-    pv_mapper_handle_job(pm->mapper, tag, &r, now);
 }
 
 /* --- datagrams, time -------------------------------------------------------------------------- */
@@ -268,7 +268,6 @@ const struct pv_part pv_part_portmap = {
     .on_facts = on_facts,
     .on_stop = on_stop,
     .run = run,
-    .on_job = on_job,
     .handle_stun = handle_stun,
     .poll_transmit = poll_transmit,
     .handle_timeout = handle_timeout,

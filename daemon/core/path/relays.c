@@ -262,7 +262,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     r->has_offer = w->has_turn;
     if (!r->has_offer)
         stop_members(r, now);
-    pv_turnservers_start(r->servers, &pv_part_relays, now);
+    pv_turnservers_start(r->servers, now);
     if (r->node->coord_info.n_servers > 0)
         pv_udpwatch_start(&r->udp, now);
     if (!r->has_offer)
@@ -304,7 +304,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     }
     if ((facts & (PV_FACT_LINKS | PV_FACT_RESUMED)) != 0) {
         if (is_up(n))
-            pv_turnservers_start(r->servers, &pv_part_relays, now);
+            pv_turnservers_start(r->servers, now);
         EACH_WAY(r, via)
         pv_relayway_kick(r->ways[via], now);
     }
@@ -455,19 +455,13 @@ static void run(void *part, pv_ns now)
     pump_way(r, via, now);
 }
 
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_relays *r = part;
-    pv_turnservers_resolved(r->servers, (uint16_t)tag, r->node->udp_blocked, result, now);
-}
-
 /* --- time ------------------------------------------------------------------------------------- */
 
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_relays *r = part;
     pv_udpwatch_handle_timeout(&r->udp, now);
-    pv_turnservers_handle_timeout(r->servers, &pv_part_relays, now);
+    pv_turnservers_handle_timeout(r->servers, now);
     EACH_WAY(r, via)
     pv_relayway_handle_timeout(r->ways[via], now);
 }
@@ -662,7 +656,6 @@ const struct pv_part pv_part_relays = {
     .on_peer_gone = on_peer_gone,
     .on_push = on_push,
     .run = run,
-    .on_job = on_job,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .handle_stun = handle_stun,

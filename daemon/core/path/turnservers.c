@@ -63,8 +63,8 @@ struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t)
 
 /* Its name has these addresses: the first is tried, the others when it does not answer. The way
  * keeps the NAT's binding itself (`keep`), since the gatherer asks no server at that address. */
-static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
-                  const struct pv_job_result *result, pv_ns now)
+static void begin(struct pv_turnservers *t, uint16_t via, const struct pv_job_result *result,
+                  pv_ns now)
 {
     const struct pv_relayway_server *s = &t->list[via - 1].conf;
     const struct pv_addr *addrs = result->addrs;
@@ -82,7 +82,7 @@ static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
         cfg.to.tls = s->tls;
         memcpy(cfg.to.host, s->host, sizeof(cfg.to.host));
     }
-    pv_relayway_set_blocked(t->relays[via], blocked, now);
+    pv_relayway_set_blocked(t->relays[via], t->node->udp_blocked, now);
     int r = pv_relayway_start(t->relays[via], &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK)
@@ -90,10 +90,12 @@ static void begin(struct pv_turnservers *t, uint16_t via, bool blocked,
                pv_strstatus(r));
 }
 
+static pv_job_done resolved;
+
 /* Asks for the addresses of a server that is not in use yet, or not at those it had. One job at a
  * time for each server, and none while one of its addresses may still answer: one that is back when
  * its time comes is not asked for. */
-static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part *owner, pv_ns now)
+static void look_up(struct pv_turnservers *t, uint16_t via, pv_ns now)
 {
     struct server *s = &t->list[via - 1];
     const struct pv_relayway *r = t->relays[via];
@@ -104,16 +106,16 @@ static void look_up(struct pv_turnservers *t, uint16_t via, const struct pv_part
     if (job != NULL) {
         memcpy(job->u.resolve.host, s->conf.host, strlen(s->conf.host) + 1);
         job->u.resolve.port = s->conf.port;
-        s->asking = pv_jobqueue_submit(&t->node->jobs, job, owner, via);
+        s->asking = pv_jobqueue_submit(&t->node->jobs, job, resolved, t, via);
     }
     if (!s->asking)
         s->retry_at = now + ASK_AGAIN;
 }
 
-void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now)
+void pv_turnservers_start(struct pv_turnservers *t, pv_ns now)
 {
     for (uint16_t via = 1; t != NULL && via <= t->n; via++)
-        look_up(t, via, owner, now);
+        look_up(t, via, now);
 }
 
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now)
@@ -124,12 +126,11 @@ void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now)
     }
 }
 
-void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocked,
-                             const struct pv_job_result *result, pv_ns now)
+static void resolved(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
+    struct pv_turnservers *t = wait->self;
+    const uint16_t via = (uint16_t)wait->tag;
     char why[PV_RELAYWAY_ERROR_MAX];
-    if (t == NULL || via == 0 || via > t->n)
-        return;
     t->list[via - 1].asking = false;
     if (!t->node->up || pv_node_self(t->node) == NULL)
         return; /* taken down meanwhile */
@@ -138,7 +139,7 @@ void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocke
         if (pv_relayway_is_on(t->relays[via]))
             pv_relayway_set_addrs(t->relays[via], result->addrs, result->n_addrs, now);
         else
-            begin(t, via, blocked, result, now);
+            begin(t, via, result, now);
         return;
     }
     snprintf(why, sizeof(why), "its name is not found: %.200s", result->error);
@@ -146,14 +147,14 @@ void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocke
     t->list[via - 1].retry_at = now + ASK_AGAIN;
 }
 
-void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now)
+void pv_turnservers_handle_timeout(struct pv_turnservers *t, pv_ns now)
 {
     for (uint16_t via = 1; t != NULL && via <= t->n; via++) {
         struct server *s = &t->list[via - 1];
         if (s->retry_at == PV_NEVER && !s->asking && pv_relayway_is_lost(t->relays[via]))
             s->retry_at = now + ASK_AGAIN; /* its name may lead elsewhere by now */
         if (now >= s->retry_at)
-            look_up(t, via, owner, now);
+            look_up(t, via, now);
     }
 }
 

@@ -24,14 +24,10 @@ PV_MUST_CHECK int pv_turnservers_new(struct pv_turnservers **ret_servers, struct
                                      struct pv_relayway **relays);
 struct pv_turnservers *pv_turnservers_free(struct pv_turnservers *t); /* returns NULL; wipes */
 
-/* Looks up those that are not in use yet, by jobs of owner with the relay's number as tag. */
-void pv_turnservers_start(struct pv_turnservers *t, const struct pv_part *owner, pv_ns now);
+/* Looks up those that are not in use yet. */
+void pv_turnservers_start(struct pv_turnservers *t, pv_ns now);
 void pv_turnservers_stop(struct pv_turnservers *t, pv_ns now);
-/* A name was looked up for relay via. blocked: UDP does not get through. */
-void pv_turnservers_resolved(struct pv_turnservers *t, uint16_t via, bool blocked,
-                             const struct pv_job_result *result, pv_ns now);
-void pv_turnservers_handle_timeout(struct pv_turnservers *t, const struct pv_part *owner,
-                                   pv_ns now);
+void pv_turnservers_handle_timeout(struct pv_turnservers *t, pv_ns now);
 pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t);
 
 /* The name of a relay: "coordinator", or as in the configuration. */

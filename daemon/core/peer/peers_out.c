@@ -178,6 +178,8 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 /* --- endpoints of static peers --------------------------------------------------------------- */
 
+static pv_job_done take_endpoint;
+
 /* Once by name: when the peer roams its packets tell its address. */
 void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
 {
@@ -195,13 +197,13 @@ void pv_peers_find_endpoint(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         return;
     snprintf(job->u.resolve.host, sizeof(job->u.resolve.host), "%s", p->endpoint_host);
     job->u.resolve.port = p->endpoint_port;
-    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, &pv_part_peers, p->id);
+    (void)pv_jobqueue_submit(&ps->cfg.node->jobs, job, take_endpoint, ps, p->id);
 }
 
-static void take_endpoint(void *part, uint64_t id, struct pv_job_result *result, pv_ns now)
+static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_peers *ps = part;
-    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)id);
+    struct pv_peers *ps = wait->self;
+    struct pv_peer *p = pv_peers_by_id(ps, (uint32_t)wait->tag);
     if (p == NULL)
         return;
     if (result->status == PV_OK && result->n_addrs > 0) {
@@ -297,7 +299,6 @@ const struct pv_part pv_part_peers = {
     .on_facts = on_facts,
     .handle_stun = pv_peers_take_stun,
     .poll_transmit = poll_transmit,
-    .on_job = take_endpoint,
     .inband = pv_peers_inband,
     .n_inband = PV_PEERS_INBAND,
     .status = pv_peers_status,

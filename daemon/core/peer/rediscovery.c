@@ -170,14 +170,7 @@ static void keep(struct pv_rediscovery *r, const struct pv_recall_item *item)
     memcpy(put->node, item->pk, sizeof(put->node));
     put->n = item->n;
     memcpy(put->addrs, item->addrs, sizeof(put->addrs));
-    (void)pv_jobqueue_submit(&r->node->jobs, job, &pv_part_rediscovery, 0);
-}
-
-static void take_stored(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct pv_rediscovery *r = part;
-    (void)tag, (void)now;
-    pv_node_stored(r->node, result);
+    (void)pv_jobqueue_submit(&r->node->jobs, job, pv_node_job_stored, r->node, 0);
 }
 
 /* The addresses that were stored. The roster may come back later than they: it is compared then. */
@@ -337,6 +330,5 @@ const struct pv_part pv_part_rediscovery = {
     .run = run,
     .next_timeout = next_timeout,
     .poll_transmit = poll_transmit,
-    .on_job = take_stored,
     .status = show,
 };

@@ -29,7 +29,7 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->load_at = PV_NEVER;
     rs->peer_map = pv_map_make(&rs->rng, PV_ROOMS_MAX_PEERS);
     pv_heap_init(&rs->timers);
-    rs->jobs_end = &rs->jobs;
+    rs->jobs = cfg->jobs;
     rs->lines_end = &rs->lines;
     rs->events_end = &rs->events;
     *ret_rooms = rs;
@@ -443,7 +443,7 @@ static int look_for_said(struct pv_rooms *rs, struct pv_rooms_room *room, uint64
         return PV_ERR_NOMEM;
     }
     entry->has_user = true;
-    entry->user = tag;
+    entry->wait.tag = tag;
     entry->text = text;
     entry->wall_ms = wall_ms;
     memcpy(entry->id, say->id, sizeof(entry->id));
@@ -468,7 +468,7 @@ void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
                           const struct pv_rooms_job *entry, int status,
                           const struct pv_chatjob_result *result, pv_ns now)
 {
-    struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->user, .status = status};
+    struct pv_rooms_event e = {.type = PV_ROOMS_SENT, .tag = entry->wait.tag, .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));
     rs->now = now;
     if (status == PV_OK && result->n_msgs > 0) {
@@ -476,7 +476,7 @@ void pv_rooms_handle_said(struct pv_rooms *rs, struct pv_rooms_room *room,
     } else if (status == PV_OK) {
         const struct pv_rooms_say say = {.room = entry->room, .text = entry->text, .id = entry->id};
         e.status =
-            room == NULL ? PV_ERR_STATE : say_now(rs, room, entry->user, &say, entry->wall_ms);
+            room == NULL ? PV_ERR_STATE : say_now(rs, room, entry->wait.tag, &say, entry->wall_ms);
         if (e.status == PV_OK)
             return; /* the event comes when it is stored */
     }
@@ -491,10 +491,6 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
     rooms->now = now;
     if (now >= rooms->load_at && rooms->roster != NULL)
         pv_rooms_ask_load(rooms);
-    /* Entries are in the order of their deadlines. A job that never ends leaves memory and disk in
-     * doubt, so all rooms are loaded anew. */
-    if (rooms->jobs != NULL && rooms->jobs->deadline <= now)
-        pv_rooms_reload(rooms, now);
     while ((node = pv_heap_pop_due(&rooms->timers, now)) != NULL) {
         struct pv_rooms_room *room = PV_CONTAINER_OF(node, struct pv_rooms_room, timer);
         /* A room that closes is freed only here: callers of frames still hold pointers to it when
@@ -508,6 +504,5 @@ void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now)
 
 pv_ns pv_rooms_next_timeout(const struct pv_rooms *rooms)
 {
-    pv_ns next = pv_min_ns(pv_heap_next(&rooms->timers), rooms->load_at);
-    return rooms->jobs == NULL ? next : pv_min_ns(next, rooms->jobs->deadline);
+    return pv_min_ns(pv_heap_next(&rooms->timers), rooms->load_at);
 }

@@ -25,7 +25,7 @@
 
 #include "base/log.h"
 #include "base/pv.h"
-#include "daemon/core/jobs/chatjob.h"
+#include "daemon/core/jobs/jobqueue.h"
 #include "proto/roster/roster.h"
 
 enum {
@@ -56,6 +56,7 @@ struct pv_rooms_config {
     struct pv_rng rng;
     const uint8_t *sk; /* the node's identity: PV_SIGN_SK_LEN bytes, borrowed */
     uint8_t own_pk[PV_SIGN_PK_LEN];
+    struct pv_jobqueue *jobs; /* borrowed: to the store */
     const struct pv_log *log; /* borrowed; may be NULL */
     /* May the member chat with this node? Of one that may not no text is shown, whoever brings it,
      * and no invitation followed; NULL: all may. */
@@ -169,14 +170,8 @@ bool pv_rooms_holding(const struct pv_rooms *rooms, pv_ns now, const uint8_t **r
  * still have to get from us (PV_ROOMJOB_DROP). */
 void pv_rooms_sweep(struct pv_rooms *rooms, uint64_t keep_s, pv_ns now);
 
-/* --- store, time, events ------------------------------------------------------------------- */
+/* --- time, events -------------------------------------------------------------------------- */
 
-/* The next job, owned by the caller, and the tag to bring back with its result. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag,
-                                    struct pv_chatjob **ret_job);
-/* status: 0 or why it failed (result NULL). May take records out of *result. */
-void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
-                         struct pv_chatjob_result *result, pv_ns now);
 void pv_rooms_handle_timeout(struct pv_rooms *rooms, pv_ns now);
 /* The machine slept, and nobody could reach it: what others get some minutes for begins anew. */
 void pv_rooms_woke(struct pv_rooms *rooms, pv_ns now);

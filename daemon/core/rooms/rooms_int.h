@@ -95,8 +95,7 @@ struct pv_rooms_peer {
 };
 
 struct pv_rooms_job {
-    struct pv_rooms_job *next;
-    uint64_t tag, user; /* user: KEEP of a request: its tag; has_user */
+    struct pv_jobwait wait; /* its tag: has_user: of a request */
     bool has_user;
     enum pv_roomjob_kind kind;
     uint8_t room[PV_ROOM_ID_LEN];
@@ -104,8 +103,6 @@ struct pv_rooms_job {
     char *text;                 /* SAID: what is said when it was not; owned */
     uint8_t id[PV_CHAT_ID_LEN]; /* SAID */
     uint64_t wall_ms;           /* SAID */
-    pv_ns deadline;
-    struct pv_chatjob *out; /* NULL once handed out */
 };
 
 struct pv_rooms_line_item {
@@ -147,8 +144,7 @@ struct pv_rooms {
     struct pv_map peer_map;
     struct pv_rooms_peer *peers;
 
-    struct pv_rooms_job *jobs, **jobs_end;
-    uint64_t last_tag;
+    struct pv_jobqueue *jobs; /* borrowed */
     struct pv_rooms_line_item *lines, **lines_end;
     size_t n_lines;
     struct pv_rooms_event_item *events, **events_end;
@@ -288,7 +284,6 @@ struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);
 struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
                                     const uint8_t *room);
 void pv_rooms_drop_jobs(struct pv_rooms *rs);
-void pv_rooms_job_free(struct pv_rooms_job *entry);
 /* Queues rs->out as a line for pk. */
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk);
 void pv_rooms_drop_lines(struct pv_rooms *rs);

@@ -20,6 +20,8 @@ enum {
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
+static pv_job_done job_done;
+
 /* Rows name their network: rooms of another one that this node was in are not found. */
 struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_kind kind,
                                     const uint8_t *room)
@@ -38,67 +40,31 @@ struct pv_chatjob *pv_rooms_job_new(const struct pv_rooms *rs, enum pv_roomjob_k
 
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job)
 {
-    struct pv_rooms_job *entry = job == NULL ? NULL : calloc(1, sizeof(*entry));
-    if (entry == NULL) {
-        pv_chatjob_free(job);
+    struct pv_rooms_job *entry = pv_jobqueue_add(rs->jobs, pv_job_chat(job), job_done, rs,
+                                                 rs->now + PV_S(JOB_S), sizeof(*entry));
+    if (entry == NULL)
         return NULL;
-    }
-    entry->tag = ++rs->last_tag;
     entry->kind = job->room->kind;
-    entry->deadline = rs->now + PV_S(JOB_S);
     memcpy(entry->room, job->room->room, sizeof(entry->room));
-    entry->out = job;
-    /* New entries go to the end, so the first entry always has the earliest deadline: timeouts look
-     * only at that one. */
-    *rs->jobs_end = entry;
-    rs->jobs_end = &entry->next;
     return entry;
-}
-
-int pv_rooms_poll_job(struct pv_rooms *rooms, uint64_t *ret_tag, struct pv_chatjob **ret_job)
-{
-    for (struct pv_rooms_job *entry = rooms->jobs; entry != NULL; entry = entry->next) {
-        if (entry->out == NULL)
-            continue;
-        /* The entry stays in the list after its job went out: it says what the result is for. */
-        *ret_tag = entry->tag;
-        *ret_job = entry->out;
-        entry->out = NULL;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
-}
-
-static struct pv_rooms_job *take_entry(struct pv_rooms *rs, uint64_t tag)
-{
-    for (struct pv_rooms_job **p = &rs->jobs; *p != NULL; p = &(*p)->next) {
-        struct pv_rooms_job *entry = *p;
-        if (entry->tag != tag)
-            continue;
-        *p = entry->next;
-        if (*p == NULL)
-            rs->jobs_end = p;
-        return entry;
-    }
-    return NULL;
-}
-
-void pv_rooms_job_free(struct pv_rooms_job *entry)
-{
-    pv_chatjob_free(entry->out);
-    free(entry->text);
-    free(entry);
 }
 
 static void tell_done(struct pv_rooms *rs, const struct pv_rooms_job *entry, int status)
 {
     struct pv_rooms_event e = {.type =
                                    entry->kind == PV_ROOMJOB_SAID ? PV_ROOMS_SENT : PV_ROOMS_DONE,
-                               .tag = entry->user,
+                               .tag = entry->wait.tag,
                                .status = status};
     memcpy(e.room, entry->room, sizeof(e.room));
     if (entry->has_user)
         pv_rooms_event_push(rs, &e);
+}
+
+static void give_up_job(struct pv_jobwait *wait)
+{
+    struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
+    tell_done(wait->self, entry, PV_ERR_CLOSED);
+    free(entry->text);
 }
 
 void pv_rooms_drop_jobs(struct pv_rooms *rs)
@@ -106,11 +72,7 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
     /* A look that was begun begins anew with the rooms that are loaded. */
     rs->sweep.again = rs->sweep.again || rs->sweep.on;
     rs->sweep.on = false;
-    while (rs->jobs != NULL) {
-        struct pv_rooms_job *entry = take_entry(rs, rs->jobs->tag);
-        tell_done(rs, entry, PV_ERR_CLOSED);
-        pv_rooms_job_free(entry);
-    }
+    pv_jobqueue_forget(rs->jobs, rs, give_up_job);
 }
 
 /* --- lines and events ---------------------------------------------------------------------- */
@@ -395,7 +357,7 @@ int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room, struct pv_roo
     if (entry == NULL)
         return PV_ERR_NOMEM;
     entry->has_user = user != NULL;
-    entry->user = user == NULL ? 0 : *user;
+    entry->wait.tag = user == NULL ? 0 : *user;
     room->saving++;
     return PV_OK;
 }
@@ -518,19 +480,21 @@ static void handle_kept(struct pv_rooms *rs, struct pv_rooms_room *room, int sta
     pv_rooms_run(rs, room, now);
 }
 
-void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
-                         struct pv_chatjob_result *result, pv_ns now)
+/* A reload or another network drops all jobs: nobody is called for those any more. */
+static void job_done(struct pv_jobwait *wait, struct pv_job_result *done, pv_ns now)
 {
+    struct pv_rooms *rooms = wait->self;
+    struct pv_rooms_job *entry = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
     rooms->now = now;
-    /* A reload or another network drops all entries: a result that comes after that finds none, and
-     * is ignored. */
-    struct pv_rooms_job *entry = take_entry(rooms, tag);
-    if (entry == NULL)
+    /* A job that never ends leaves memory and disk in doubt, so all rooms are loaded anew. */
+    if (done == NULL) {
+        pv_rooms_reload(rooms, now);
         return;
+    }
+    struct pv_chatjob_result *result = done->chat;
     /* A success without a result breaks the store's contract. Treating it as a failure spares every
      * handler the check. */
-    if (status == PV_OK && result == NULL)
-        status = PV_ERR_STATE;
+    int status = done->status == PV_OK && result == NULL ? PV_ERR_STATE : done->status;
     struct pv_rooms_room *room = pv_rooms_room_find(rooms, entry->room);
     if (entry->kind == PV_ROOMJOB_LOAD) {
         handle_loaded(rooms, status, result, now);
@@ -554,5 +518,5 @@ void pv_rooms_handle_job(struct pv_rooms *rooms, uint64_t tag, int status,
     } else if (entry->kind == PV_ROOMJOB_READ && room != NULL) {
         pv_rooms_hand_out(rooms, room, entry->pk, status < 0 ? NULL : result->room);
     }
-    pv_rooms_job_free(entry);
+    free(entry->text);
 }

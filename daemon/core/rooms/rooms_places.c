@@ -213,8 +213,10 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
 
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id)
 {
-    for (const struct pv_rooms_job *job = rs->jobs; job != NULL; job = job->next) {
-        if (job->kind == PV_ROOMJOB_FORGET && memcmp(job->room, id, sizeof(job->room)) == 0)
+    for (struct pv_jobwait *wait = rs->jobs->waits; wait != NULL; wait = wait->hh.next) {
+        const struct pv_rooms_job *job = PV_CONTAINER_OF(wait, struct pv_rooms_job, wait);
+        if (wait->self == rs && job->kind == PV_ROOMJOB_FORGET &&
+            memcmp(job->room, id, sizeof(job->room)) == 0)
             return true;
     }
     return false;

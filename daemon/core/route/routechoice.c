@@ -11,8 +11,7 @@ void pv_routechoice_save(struct pv_routes *r)
 {
     uint8_t buf[PV_ROUTEUSE_BYTES];
     size_t len = pv_routeuse_encode(&r->use, buf);
-    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len), &pv_part_routes,
-                     PV_ROUTES_TAG_STORE);
+    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len));
 }
 
 void pv_routechoice_answer(struct pv_routes *r, const char *fault)

@@ -116,7 +116,7 @@ int pv_routeplan_tell_host(struct pv_routes *r)
         return PV_ERR_NOMEM;
     }
     *job->u.netplan = plan;
-    if (!pv_jobqueue_submit(&r->node->jobs, job, &pv_part_routes, PV_ROUTES_TAG_PLAN))
+    if (!pv_jobqueue_submit(&r->node->jobs, job, pv_routes_plan_done, r, 0))
         return PV_ERR_NOMEM;
     memcpy(r->plan, bytes, (size_t)len);
     r->plan_len = len;

@@ -245,14 +245,10 @@ static pv_ns next_timeout(const void *part)
 
 /* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
  * left out then, so that the rest of the plan holds. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct pv_routes *r = part;
+    struct pv_routes *r = wait->self;
     (void)now;
-    if (tag == PV_ROUTES_TAG_STORE) {
-        pv_node_stored(r->node, result);
-        return;
-    }
     if (result->status == PV_OK) {
         pv_routechoice_answer(r, "");
         return;
@@ -308,7 +304,6 @@ const struct pv_part pv_part_routes = {
     .run = run_routes,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .on_cancel = on_cancel,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),

@@ -11,11 +11,8 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/route/routes.h"
 
-/* Jobs. */
-enum {
-    PV_ROUTES_TAG_STORE,
-    PV_ROUTES_TAG_PLAN,
-};
+/* The host's network is like the plan, or is not. */
+pv_job_done pv_routes_plan_done;
 
 /* The name of the user's choice in the store. */
 #define PV_ROUTES_META "routes"

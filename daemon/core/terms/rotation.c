@@ -18,10 +18,6 @@
 
 enum {
     NONE = PV_IDENTITY_OTHERS, /* no place among the others */
-
-    TAG_NEXT = 0, /* the key to come is written */
-    TAG_KEYS,     /* the keys are, after a change */
-    TAG_SINCE,    /* since when the one in use is */
 };
 
 /* Since when a key is in use, in the store; no statement keeps that for ever, as the newest ones of
@@ -185,7 +181,7 @@ static void drop(struct rotation *r, size_t place, pv_ns now)
 /* --- the disk -------------------------------------------------------------------------------- */
 
 /* All keys, in one file that is replaced as a whole. */
-static bool save(struct rotation *r, uint64_t tag)
+static bool save(struct rotation *r, pv_job_done *done)
 {
     const struct pv_identity *id = r->id;
     struct pv_job *job = pv_job_new(PV_JOB_SAVE_KEYS);
@@ -199,7 +195,15 @@ static bool save(struct rotation *r, uint64_t tag)
         memcpy(keys->keys[keys->n].sk, id->others[i].sk, PV_DH_LEN);
         keys->keys[keys->n++].replaced_s = id->others[i].replaced_s;
     }
-    return pv_jobqueue_submit(&r->node->jobs, job, &pv_part_rotation, tag);
+    return pv_jobqueue_submit(&r->node->jobs, job, done, r, 0);
+}
+
+static void change_saved(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct rotation *r = wait->self;
+    (void)now;
+    r->unsaved = r->unsaved || result->status != PV_OK;
+    pv_node_stored(r->node, result);
 }
 
 /* The keys on the disk meanwhile are as good for a start: the roster says which of its keys is
@@ -209,15 +213,14 @@ static void save_change(struct rotation *r)
 {
     if (r->given || r->node->roster == NULL)
         return;
-    r->unsaved = !save(r, TAG_KEYS);
+    r->unsaved = !save(r, change_saved);
 }
 
 /* Again after a write failed, as every part does with what it keeps. */
 static void save_since(struct rotation *r)
 {
     if (r->node->roster != NULL && !pv_ct_is_zero(r->kept, sizeof(r->kept)))
-        pv_node_put_meta(r->node, since_name, pv_view(r->kept, sizeof(r->kept)), &pv_part_rotation,
-                         TAG_SINCE);
+        pv_node_put_meta(r->node, since_name, pv_view(r->kept, sizeof(r->kept)));
 }
 
 /* --- which one is in use ---------------------------------------------------------------------- */
@@ -316,6 +319,8 @@ static void answer_error(struct rotation *r, enum pv_ctlapi_code code, const cha
     r->waiting = false;
 }
 
+static pv_job_done next_saved;
+
 /* Step 1. The oldest former key gives way where all places are taken. */
 static bool begin(struct rotation *r, pv_ns now)
 {
@@ -332,7 +337,7 @@ static bool begin(struct rotation *r, pv_ns now)
     memcpy(next->pk, r->other[place]->keys.pk, sizeof(next->pk));
     next->used = true;
     publish(r);
-    r->saving = save(r, TAG_NEXT);
+    r->saving = save(r, next_saved);
     if (!r->saving)
         drop(r, place, now);
     return r->saving;
@@ -391,15 +396,10 @@ static void run_rotation(void *part, pv_ns now)
 }
 
 /* A key that is on no disk would be gone after the next crash, so it is told to nobody. */
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
+static void next_saved(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct rotation *r = part;
+    struct rotation *r = wait->self;
     size_t place = next_place(r);
-    if (tag != TAG_NEXT) {
-        r->unsaved = r->unsaved || (tag == TAG_KEYS && result->status != PV_OK);
-        pv_node_stored(r->node, result);
-        return;
-    }
     r->saving = false;
     if (result->status == PV_OK && r->node->roster != NULL) {
         r->stored = true;
@@ -690,7 +690,6 @@ const struct pv_part pv_part_rotation = {
     .run = run_rotation,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
-    .on_job = on_job,
     .on_cancel = on_cancel,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),

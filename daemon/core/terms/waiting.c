@@ -118,6 +118,15 @@ static bool has_share(const struct pv_member *const *all, size_t n, const struct
     return of_invite >= OF_INVITE;
 }
 
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct waiting *w = wait->self;
+    (void)now;
+    w->n_out--;
+    if (result->status != PV_OK)
+        pv_log(w->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+}
+
 /* As for a message that nothing proves: by a name that no member has. Without memory the log and
  * `status` say it all the same. */
 static void run_program(struct waiting *w, const struct pv_member *m, const char *from, pv_ns now)
@@ -141,17 +150,7 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
     snprintf(job->u.notify->from, sizeof(job->u.notify->from), "?%.62s", m->name);
     snprintf(job->u.notify->to, sizeof(job->u.notify->to), "%s", n->node_name);
     job->u.notify->time_ms = pv_node_wall_ms(n, now);
-    w->n_out += pv_jobqueue_submit(&n->jobs, job, &pv_part_waiting, 0) ? 1 : 0;
-}
-
-static void on_job(void *part, uint64_t tag, struct pv_job_result *result, pv_ns now)
-{
-    struct waiting *w = part;
-    (void)tag;
-    (void)now;
-    w->n_out--;
-    if (result->status != PV_OK)
-        pv_log(w->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
+    w->n_out += pv_jobqueue_submit(&n->jobs, job, on_job, w, 0) ? 1 : 0;
 }
 
 /* Watchers of an admin's node are told of each machine once while it waits, as soon as it is known
@@ -431,7 +430,6 @@ const struct pv_part pv_part_waiting = {
     .make = make_waiting,
     .free = free_waiting,
     .on_facts = on_facts,
-    .on_job = on_job,
     .on_answer = on_answer,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

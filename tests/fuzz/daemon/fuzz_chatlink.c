@@ -11,6 +11,7 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "tests/fuzz/fuzz_util.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 
 enum {
@@ -20,11 +21,12 @@ enum {
 
 static struct {
     struct pv_chatlink *link;
+    struct pv_jobqueue queue;
     struct pv_linkkeys *keys;
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
     struct memstore store;
     pv_ns now;
-    uint64_t rng;
+    uint64_t rng, queue_rng;
     uint32_t streams[MAX_STREAMS];
     size_t n_streams;
     struct pv_view in;
@@ -185,11 +187,11 @@ static void call_jobs(void)
     uint8_t how = next();
     uint64_t tag = 0;
     struct pv_chatjob *job = NULL;
-    for (unsigned n = how % 8; n > 0 && pv_chatlink_poll_job(f.link, &tag, &job) == PV_OK; n--) {
+    for (unsigned n = how % 8; n > 0 && take_chat_job(&f.queue, &tag, &job); n--) {
         struct pv_chatjob_result *result = NULL;
         int r = how < 200 ? memstore_run(&f.store, job, &result) : PV_ERR_NO_SPACE;
         if (how < 240) /* else its answer is lost */
-            pv_chatlink_handle_job(f.link, tag, r, result, f.now);
+            answer_chat_job(&f.queue, tag, r, result, f.now);
         if (result != NULL && job->kind == PV_CHATJOB_OUTBOX)
             pv_chatlink_read(f.link, result, f.now);
         pv_chatjob_result_free(result);
@@ -200,6 +202,7 @@ static void call_jobs(void)
 static void call_time(void)
 {
     f.now += PV_MS(next() * 200u);
+    pv_jobqueue_handle_timeout(&f.queue, f.now);
     for (int n = 0; pv_chatlink_next_timeout(f.link) <= f.now; n++) {
         if (n > 1000)
             abort();
@@ -375,6 +378,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     f.in = pv_view(data, len);
     f.now = PV_S(10);
     must(pv_crypto_init() == PV_OK);
+    pv_jobqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
+    cfg.jobs = &f.queue;
     know_peers();
     cfg.keys = f.keys;
     if (pv_chatlink_new(&f.link, &cfg, f.now) < 0)
@@ -382,6 +387,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int i = 0; i < MAX_STEPS && f.in.len > 0; i++)
         step();
     pv_chatlink_free(f.link);
+    pv_jobqueue_done(&f.queue);
     pv_linkkeys_free(f.keys);
     memstore_done(&f.store);
     return 0;

@@ -20,6 +20,7 @@
 #include "proto/chat/room.h"
 #include "proto/roster/roster_make.h"
 #include "tests/fuzz/fuzz_util.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 
 enum {
     ANNA = 0,
@@ -56,6 +57,7 @@ struct job {
 
 struct node {
     struct pv_rooms *rooms;
+    struct pv_jobqueue queue;
     bool full, low_disk, slow;
     struct job jobs[JOBS]; /* while it is slow: in their order */
     size_t n_jobs;
@@ -65,7 +67,7 @@ static struct {
     struct node n[NODES];
     bool up[NODES + 1][NODES + 1]; /* eve is the last one */
     struct pv_view in;
-    uint64_t random;
+    uint64_t random, queue_random;
     pv_ns now;
     uint64_t tag;
     uint8_t ids[IDS][PV_ROOM_ID_LEN]; /* of rooms that eve has heard of */
@@ -145,8 +147,11 @@ static void make_network(void)
 static void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
+                                  .jobs = &w.n[i].queue,
                                   .sk = once.keys[i].sk};
     memcpy(cfg.own_pk, once.keys[i].pk, sizeof(cfg.own_pk));
+    pv_jobqueue_init(&w.n[i].queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.queue_random},
+                     NULL);
     must(pv_rooms_new(&w.n[i].rooms, &cfg) == PV_OK);
     pv_rooms_set_network(w.n[i].rooms, once.roster, once.keys[i].pk, w.now);
 }
@@ -163,7 +168,7 @@ static void run_job(struct node *n, const struct job *j)
     if (r < 0)
         sql(db, "ROLLBACK TO job");
     sql(db, "RELEASE job");
-    pv_rooms_handle_job(n->rooms, j->tag, r, res, w.now);
+    answer_chat_job(&n->queue, j->tag, r, res, w.now);
     pv_chatjob_free(j->job);
     pv_chatjob_result_free(res);
 }
@@ -181,6 +186,7 @@ static void stop(int i)
     while (n->n_jobs > 0) /* they were not done yet, or nobody heard that they were */
         pv_chatjob_free(n->jobs[--n->n_jobs].job);
     pv_rooms_free(n->rooms);
+    pv_jobqueue_done(&n->queue);
 }
 
 static int index_of(const uint8_t *pk)
@@ -259,7 +265,7 @@ static bool drain(int i)
     struct job j;
     uint8_t pk[PV_SIGN_PK_LEN];
     bool any = false;
-    while (n->n_jobs < JOBS && pv_rooms_poll_job(n->rooms, &j.tag, &j.job) == PV_OK) {
+    while (n->n_jobs < JOBS && take_chat_job(&n->queue, &j.tag, &j.job)) {
         if (n->slow)
             n->jobs[n->n_jobs++] = j;
         else
@@ -290,6 +296,11 @@ static bool drain(int i)
     return any;
 }
 
+static pv_ns next_timeout(const struct node *n)
+{
+    return pv_min_ns(pv_rooms_next_timeout(n->rooms), pv_jobqueue_next_timeout(&n->queue));
+}
+
 static void pass(pv_ns duration)
 {
     pv_ns end = w.now + duration;
@@ -298,16 +309,17 @@ static void pass(pv_ns duration)
         bool any = drain(ANNA);
         any = drain(BOB) || any;
         must(turns < 20000 && w.lines < 1000); /* or somebody says things for ever */
-        pv_ns due = pv_min_ns(pv_rooms_next_timeout(w.n[ANNA].rooms),
-                              pv_rooms_next_timeout(w.n[BOB].rooms));
+        pv_ns due = pv_min_ns(next_timeout(&w.n[ANNA]), next_timeout(&w.n[BOB]));
         if (any)
             continue;
         if (due > end)
             break;
         w.now = due > w.now ? due : w.now;
-        for (int i = 0; i < NODES; i++)
+        for (int i = 0; i < NODES; i++) {
+            pv_jobqueue_handle_timeout(&w.n[i].queue, w.now);
             if (pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
                 pv_rooms_handle_timeout(w.n[i].rooms, w.now);
+        }
     }
     w.now = end;
 }

@@ -9,12 +9,14 @@
 
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/rooms/rooms.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 
 struct fake_chat {
     struct fake_node node;
     struct fake_peers peers;
+    struct pv_jobqueue jobs; /* of chatlink and rooms */
     struct pv_peer *bob, *carol;
     struct keys bob_keys, carol_keys;
     uint8_t bob_sk[32], bob_pk[32]; /* transport */
@@ -44,6 +46,7 @@ static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *par
     uint8_t pk[32];
     memset(c, 0, sizeof(*c));
     fake_node_init(f, part);
+    pv_jobqueue_init(&c->jobs, &f->node.rng, NULL);
     pv_dh_keypair(&f->node.rng, f->identity.dh_sk, f->identity.dh_pk);
     fake_peers_init(&c->peers, f);
     fake_node_enter(f);
@@ -61,7 +64,7 @@ static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *par
 static inline void fake_chat_make_link(struct fake_chat *c)
 {
     struct pv_node *n = &c->node.node;
-    struct pv_chatlink_config cfg = {.rng = n->rng};
+    struct pv_chatlink_config cfg = {.rng = n->rng, .jobs = &c->jobs};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_chatlink_new(&n->chatlink, &cfg, c->node.now), PV_OK);
 }
@@ -69,7 +72,7 @@ static inline void fake_chat_make_link(struct fake_chat *c)
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
     struct pv_node *n = &c->node.node;
-    struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk};
+    struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_rooms_new(&n->rooms, &cfg), PV_OK);
 }
@@ -89,6 +92,7 @@ static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
         n->chatlink = pv_chatlink_free(n->chatlink);
     if (rooms)
         n->rooms = pv_rooms_free(n->rooms);
+    pv_jobqueue_done(&c->jobs);
     fake_node_done(&c->node);
 }
 

@@ -131,10 +131,13 @@ static inline void fake_node_wait(struct fake_node *f, pv_ns t)
 {
     pv_ns end = f->now + t;
     for (;;) {
-        pv_ns next = f->part->next_timeout == NULL ? PV_NEVER : f->part->next_timeout(f->self);
+        pv_ns next = pv_jobqueue_next_timeout(&f->node.jobs);
+        if (f->part->next_timeout != NULL)
+            next = pv_min_ns(next, f->part->next_timeout(f->self));
         if (next > end || f->now > end) /* one that stays due waits for something else */
             break;
         f->now = next > f->now ? next : f->now + PV_MS(1);
+        pv_jobqueue_handle_timeout(&f->node.jobs, f->now);
         if (f->part->handle_timeout != NULL)
             f->part->handle_timeout(f->self, f->now);
         fake_node_settle(f);
@@ -153,14 +156,10 @@ static inline struct pv_job *fake_node_job(struct fake_node *f)
 static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
                                     struct pv_job_result *result)
 {
-    const struct pv_part *owner;
-    uint64_t tag;
     result->id = job->id;
     result->kind = job->kind;
     pv_job_free(job);
-    assert_true(pv_jobqueue_take(&f->node.jobs, result->id, &owner, &tag));
-    assert_ptr_equal(owner, f->part);
-    f->part->on_job(f->self, tag, result, f->now);
+    assert_true(pv_jobqueue_handle(&f->node.jobs, result, f->now));
     pv_job_result_done(result);
     fake_node_settle(f);
 }

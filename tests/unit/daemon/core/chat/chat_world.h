@@ -12,6 +12,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 
@@ -56,6 +57,7 @@ struct node {
     struct pv_addr addr;
     bool sees_peer;           /* what it was told about the other */
     struct pv_chatlink *link; /* NULL: killed */
+    struct pv_jobqueue queue; /* lives with link */
     struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
     bool proves;              /* it has keys when it starts */
     bool mute;                /* its in-band messages are lost */
@@ -107,7 +109,10 @@ static bool admits(const void *owner, const uint8_t *pk)
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
+    static struct test_rng queue_rng;
+    const struct pv_rng rng = test_rng_make(&queue_rng, 1);
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                     .jobs = &n->queue,
                                      .plain_off = w.plain_off,
                                      .admits = admits,
                                      .owner = n};
@@ -115,6 +120,7 @@ static void start(int i)
     if (n->proves)
         assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk), PV_OK);
     cfg.keys = n->keys;
+    pv_jobqueue_init(&n->queue, &rng, NULL);
     assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
     n->sees_peer = false;
 }
@@ -190,7 +196,10 @@ static void job_free(struct job *j)
 static void kill_node(int i)
 {
     struct node *n = &w.nodes[i];
-    n->link = pv_chatlink_free(n->link);
+    if (n->link != NULL) {
+        n->link = pv_chatlink_free(n->link);
+        pv_jobqueue_done(&n->queue);
+    }
     n->keys = pv_linkkeys_free(n->keys);
     for (size_t k = 0; k < n->n_jobs; k++)
         job_free(&n->jobs[k]);
@@ -268,7 +277,7 @@ static void take_jobs(struct node *n)
 {
     uint64_t tag = 0;
     struct pv_chatjob *job = NULL;
-    while (pv_chatlink_poll_job(n->link, &tag, &job) == PV_OK) {
+    while (take_chat_job(&n->queue, &tag, &job)) {
         assert_true(n->n_jobs < MAX_JOBS);
         struct job *j = &n->jobs[n->n_jobs++];
         pv_ns last = n->n_jobs > 1 ? j[-1].told_at : w.now;
@@ -398,7 +407,7 @@ static void serve_jobs(int i)
         struct job told = *j;
         n->n_jobs--;
         memmove(&n->jobs[0], &n->jobs[1], n->n_jobs * sizeof(n->jobs[0]));
-        pv_chatlink_handle_job(n->link, told.tag, told.status, told.result, w.now);
+        answer_chat_job(&n->queue, told.tag, told.status, told.result, w.now);
         job_free(&told);
         drain(i);
     }
@@ -412,6 +421,7 @@ static pv_ns next_event(void)
         if (n->link == NULL)
             continue;
         next = pv_min_ns(next, pv_chatlink_next_timeout(n->link));
+        next = pv_min_ns(next, pv_jobqueue_next_timeout(&n->queue));
         if (n->keys != NULL)
             next = pv_min_ns(next, pv_linkkeys_next_timeout(n->keys));
         if (n->n_jobs > 0)
@@ -456,6 +466,8 @@ static void run_for(pv_ns duration)
         }
         for (int i = 0; i < 2; i++) {
             serve_jobs(i);
+            if (w.nodes[i].link != NULL)
+                pv_jobqueue_handle_timeout(&w.nodes[i].queue, w.now);
             if (w.nodes[i].link != NULL && pv_chatlink_next_timeout(w.nodes[i].link) <= w.now)
                 pv_chatlink_handle_timeout(w.nodes[i].link, w.now);
             if (w.nodes[i].keys != NULL)

@@ -256,6 +256,7 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
             tell_secrets(0);
             take_jobs(&w.nodes[0]);
             serve_jobs(0);
+            pv_jobqueue_handle_timeout(&w.nodes[0].queue, w.now);
             if (pv_chatlink_next_timeout(link) <= w.now)
                 pv_chatlink_handle_timeout(link, w.now);
         } while (pv_chatlink_poll_stream_op(link, &op) != PV_OK || !op.open);
@@ -403,13 +404,13 @@ PV_TEST(many_connections_of_some_keep_nobody_out)
 }
 
 /* Answers what the link asks of the store at its start: nothing waits. */
-static void know_the_backlog(struct pv_chatlink *link, pv_ns now)
+static void know_the_backlog(struct pv_jobqueue *jobs, pv_ns now)
 {
     struct pv_chatjob_result none = {.n_backlog = 0};
     struct pv_chatjob *job;
     uint64_t tag;
-    while (pv_chatlink_poll_job(link, &tag, &job) == PV_OK) {
-        pv_chatlink_handle_job(link, tag, PV_OK, &none, now);
+    while (take_chat_job(jobs, &tag, &job)) {
+        answer_chat_job(jobs, tag, PV_OK, &none, now);
         pv_chatjob_free(job);
     }
 }
@@ -419,15 +420,18 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
 {
     static const char line[] = "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n";
     struct test_rng seed;
-    const struct pv_chatlink_config cfg = {.rng = test_rng_make(&seed, 1), .own_pk = {1}};
+    struct pv_jobqueue queue;
+    const struct pv_chatlink_config cfg = {
+        .rng = test_rng_make(&seed, 1), .own_pk = {1}, .jobs = &queue};
     const struct pv_addr addr = pv_addr4(10, 66, 0, 7, 0);
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};
     struct pv_chatlink_stream_op op;
     struct pv_chatlink *link;
     uint32_t sid, first = 0;
     pv_ns now = PV_S(1000);
+    pv_jobqueue_init(&queue, &cfg.rng, NULL);
     assert_int_equal(pv_chatlink_new(&link, &cfg, now), PV_OK);
-    know_the_backlog(link, now);
+    know_the_backlog(&queue, now);
     for (unsigned i = 0; i < PV_CHATLINK_MAX_CONNS; i++, now += PV_MS(1)) {
         source.pk[0] = 2;
         source.pk[1] = (uint8_t)i;
@@ -447,4 +451,5 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     assert_true(op.open);
     assert_memory_equal(op.pk, source.pk, sizeof(op.pk));
     pv_chatlink_free(link);
+    pv_jobqueue_done(&queue);
 }

@@ -5,6 +5,7 @@
 
 #include "crypto/sign.h"
 #include "daemon/core/chat/chatlink.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -33,6 +34,7 @@ static struct {
     struct test_rng rng;
     pv_ns now;
     struct pv_chatlink *link;
+    struct pv_jobqueue queue;
     struct member members[MEMBERS];
     struct job jobs[MAX_JOBS];
     size_t first_job, n_jobs;
@@ -67,7 +69,7 @@ static void drain(void)
     }
     while (pv_chatlink_poll_writable(w.link, &sid) == PV_OK)
         pv_chatlink_wrote(w.link, sid, pv_chatlink_out(w.link, sid).len, w.now);
-    while (pv_chatlink_poll_job(w.link, &j.tag, &j.job) == PV_OK) {
+    while (take_chat_job(&w.queue, &j.tag, &j.job)) {
         assert_true(w.n_jobs < MAX_JOBS);
         w.jobs[w.n_jobs++] = j;
     }
@@ -152,7 +154,7 @@ static void answer_job(int status)
         store(j.job);
         result->n_taken = j.job->n_msgs;
     }
-    pv_chatlink_handle_job(w.link, j.tag, status, result, w.now);
+    answer_chat_job(&w.queue, j.tag, status, result, w.now);
     pv_chatjob_result_free(result);
     pv_chatjob_free(j.job);
     drain();
@@ -167,11 +169,13 @@ static void answer_all(void)
 
 static int setup(void **state)
 {
-    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng}};
+    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                     .jobs = &w.queue};
     (void)state;
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);
+    pv_jobqueue_init(&w.queue, &cfg.rng, NULL);
     cfg.own_pk[0] = 1; /* members' second byte is not 0 */
     memset(w.text, 'x', TEXT);
     assert_int_equal(pv_chatlink_new(&w.link, &cfg, w.now), PV_OK);
@@ -184,6 +188,7 @@ static int teardown(void **state)
 {
     (void)state;
     w.link = pv_chatlink_free(w.link);
+    pv_jobqueue_done(&w.queue);
     for (size_t k = w.first_job; k < w.n_jobs; k++)
         pv_chatjob_free(w.jobs[k].job);
     return 0;
@@ -299,6 +304,7 @@ PV_TEST(a_message_at_a_store_that_does_not_answer_stays_counted)
             flood(i, 1);
         assert_true(with_the_store() <= PV_CHATLINK_MAX_UNSTORED);
         w.now += PV_S(PV_CHATLINK_JOB_S);
+        pv_jobqueue_handle_timeout(&w.queue, w.now);
         pv_chatlink_handle_timeout(w.link, w.now);
         drain();
     }

@@ -211,11 +211,10 @@ static void commit(int status)
 {
     struct pv_chatjob *job;
     uint64_t tag;
-    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+    while (take_chat_job(&chat.jobs, &tag, &job)) {
         struct pv_chatjob_result none = {.n_msgs = 0, .n_taken = job->n_msgs};
         if (job->kind == PV_CHATJOB_COMMIT)
-            pv_chatlink_handle_job(node->node.chatlink, tag, status, status == PV_OK ? &none : NULL,
-                                   node->now);
+            answer_chat_job(&chat.jobs, tag, status, status == PV_OK ? &none : NULL, node->now);
         pv_chatjob_free(job);
     }
     fake_peers_settle(&chat.peers);

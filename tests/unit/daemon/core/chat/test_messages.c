@@ -37,7 +37,7 @@ static unsigned enqueued(void)
     struct pv_chatjob *job;
     uint64_t tag;
     unsigned n = 0;
-    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+    while (take_chat_job(&chat.jobs, &tag, &job)) {
         n += job->kind == PV_CHATJOB_ENQUEUE &&
              memcmp(job->msgs[0].peer, chat.bob_keys.pk, sizeof(job->msgs[0].peer)) == 0;
         pv_chatjob_free(job);
@@ -127,7 +127,7 @@ PV_TEST(a_send_may_choose_its_id)
     struct pv_chatjob *job = NULL;
     uint64_t tag;
     bool found = false;
-    while (pv_chatlink_poll_job(node->node.chatlink, &tag, &job) == PV_OK) {
+    while (take_chat_job(&chat.jobs, &tag, &job)) {
         found = found || (job->kind == PV_CHATJOB_ENQUEUE && job->msgs[0].id[15] == 15);
         pv_chatjob_free(job);
     }

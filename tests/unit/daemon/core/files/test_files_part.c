@@ -125,28 +125,39 @@ PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
     expect_saved(PV_OK);
 }
 
-/* Whom the store lists as muted from now on. */
-static void mute(void *retention, const uint8_t *pk)
+static void end_retention(void)
 {
-    struct pv_chatjob_result *list = calloc(1, sizeof(*list));
-    assert_non_null(list);
-    list->backlog = calloc(1, sizeof(*list->backlog));
-    assert_non_null(list->backlog);
-    list->n_backlog = pk != NULL;
+    if (node.node.n_parts == 2)
+        pv_part_retention.free(node.node.parts[1].self);
+    node.node.n_parts = 1;
+}
+
+/* The daemon's part that knows it begins anew, and the store lists pk as muted; NULL: nobody. */
+static void mute(const uint8_t *pk)
+{
+    struct pv_chat_backlog muted = {.queued = 0};
+    struct pv_chatjob_result list = {.backlog = &muted, .n_backlog = pk != NULL};
+    struct pv_job *job;
+    struct pv_part_slot *slot = &node.node.parts[1];
+    end_retention();
+    assert_int_equal(pv_part_retention.make(&node.node, &node.cfg, node.now, &slot->self), PV_OK);
+    slot->part = &pv_part_retention;
+    node.node.n_parts = 2;
     if (pk != NULL)
-        memcpy(list->backlog[0].peer, pk, PV_SIGN_PK_LEN);
-    pv_part_retention.on_job(retention, UINT64_MAX, &(struct pv_job_result){.chat = list},
-                             node.now);
-    pv_chatjob_result_free(list);
+        memcpy(muted.peer, pk, PV_SIGN_PK_LEN);
+    pv_part_retention.handle_timeout(slot->self, pv_part_retention.next_timeout(slot->self));
+    while ((job = fake_node_job(&node)) != NULL) {
+        struct pv_job_result result = {.id = job->id};
+        if (job->kind == PV_JOB_CHAT && job->u.chat->kind == PV_CHATJOB_MUTED)
+            result.chat = &list;
+        pv_job_free(job);
+        (void)pv_jobqueue_handle(&node.node.jobs, &result, node.now);
+    }
 }
 
 PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 {
     uint32_t watcher = fake_ctl_open(&node);
-    void *retention = NULL;
-    assert_int_equal(pv_part_retention.make(&node.node, &node.cfg, node.now, &retention), PV_OK);
-    node.node.parts[1] = (struct pv_part_slot){&pv_part_retention, retention};
-    node.node.n_parts = 2;
     struct pv_view ask = pv_view("{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n", 38);
     struct pv_ctlapi_request req;
     uint64_t handle;
@@ -154,16 +165,15 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
     pv_ctlapi_request_done(&req);
     assert_int_equal(pv_watch_add(&node.node.watch, handle, false), PV_OK);
-    mute(retention, pv_peer_pk(bob));
+    mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
     assert_null(strstr(fake_ctl_reply(&node, watcher), "b.txt"));
     fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
     assert_reply(&node, client, "b.txt");
-    mute(retention, NULL);
+    mute(NULL);
     bob_offers(2, 5000);
     assert_reply(&node, watcher, "b.txt");
-    pv_part_retention.free(retention);
-    node.node.n_parts = 1;
+    end_retention();
 }
 
 PV_TEST(without_a_descriptor_there_is_no_offer)

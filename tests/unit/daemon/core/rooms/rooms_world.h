@@ -14,6 +14,7 @@
 #include "daemon/core/rooms/rooms.h"
 #include "daemon/store/schema.h"
 #include "daemon/store/store_chat.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
 struct node {
     struct keys keys;
     struct pv_rooms *rooms;
+    struct pv_jobqueue queue;
     sqlite3 *db;
     bool full;       /* its disk */
     bool low_disk;   /* nearly */
@@ -71,14 +73,24 @@ static inline bool admits(const void *owner, const uint8_t *pk)
 
 static inline void start(int i)
 {
+    static struct test_rng queue_rng;
+    const struct pv_rng rng = test_rng_make(&queue_rng, 1);
     struct pv_rooms_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                  .jobs = &w.n[i].queue,
                                   .sk = w.n[i].keys.sk,
                                   .admits = admits,
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
+    pv_jobqueue_init(&w.n[i].queue, &rng, NULL);
     assert_int_equal(pv_rooms_new(&w.n[i].rooms, &cfg), PV_OK);
     pv_rooms_set_accepted(w.n[i].rooms, pv_view(w.n[i].accepted, w.n[i].accepted_len));
     pv_rooms_set_network(w.n[i].rooms, w.roster, w.n[i].keys.pk, w.now);
+}
+
+static inline void stop(int i)
+{
+    w.n[i].rooms = pv_rooms_free(w.n[i].rooms);
+    pv_jobqueue_done(&w.n[i].queue);
 }
 
 static inline int setup(void **state)
@@ -108,7 +120,8 @@ static inline int setup(void **state)
 static inline int teardown(void **state)
 {
     for (int i = 0; i < NODES; i++) {
-        pv_rooms_free(w.n[i].rooms);
+        if (w.n[i].rooms != NULL)
+            stop(i);
         sqlite3_close(w.n[i].db);
     }
     return test_teardown(state); /* the roster */
@@ -120,7 +133,7 @@ static inline void run_jobs(struct node *n)
 {
     uint64_t tag;
     struct pv_chatjob *job;
-    while (pv_rooms_poll_job(n->rooms, &tag, &job) == PV_OK) {
+    while (take_chat_job(&n->queue, &tag, &job)) {
         struct pv_chatjob_result *res = NULL;
         assert_int_equal(sqlite3_exec(n->db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
         job->terms = (struct pv_chatjob_terms){
@@ -129,7 +142,7 @@ static inline void run_jobs(struct node *n)
         int r = fails ? PV_ERR_NO_SPACE : pv_store_chat_run(n->db, job, &res);
         assert_int_equal(sqlite3_exec(n->db, r < 0 ? "ROLLBACK" : "COMMIT", NULL, NULL, NULL),
                          SQLITE_OK);
-        pv_rooms_handle_job(n->rooms, tag, r, res, w.now);
+        answer_chat_job(&n->queue, tag, r, res, w.now);
         pv_chatjob_free(job);
         pv_chatjob_result_free(res);
     }
@@ -207,6 +220,7 @@ static inline void run_for(pv_ns duration)
                 continue;
             any = drain(i) || any;
             next = pv_min_ns(next, pv_rooms_next_timeout(w.n[i].rooms));
+            next = pv_min_ns(next, pv_jobqueue_next_timeout(&w.n[i].queue));
         }
         assert_true(turns < 20000); /* somebody says things for ever */
         if (any)
@@ -215,6 +229,8 @@ static inline void run_for(pv_ns duration)
             break;
         w.now = next > w.now ? next : w.now;
         for (int i = 0; i < NODES; i++) {
+            if (w.n[i].rooms != NULL)
+                pv_jobqueue_handle_timeout(&w.n[i].queue, w.now);
             if (w.n[i].rooms != NULL && pv_rooms_next_timeout(w.n[i].rooms) <= w.now)
                 pv_rooms_handle_timeout(w.n[i].rooms, w.now);
         }
@@ -259,7 +275,7 @@ static inline void restart(int i)
     bool up[NODES];
     memcpy(up, w.up[i], sizeof(up));
     alone(i);
-    pv_rooms_free(w.n[i].rooms);
+    stop(i);
     start(i);
     run_for(PV_MS(10));
     for (int b = 0; b < NODES; b++) {
