@@ -275,7 +275,7 @@ void pv_rooms_unaccept(struct pv_rooms *rs, const struct pv_rooms_room *room);
 /* The rooms are loaded. */
 void pv_rooms_note_loaded(struct pv_rooms *rs);
 
-/* --- rooms_job.c: queues ------------------------------------------------------------------- */
+/* --- rooms_store.c: queues ----------------------------------------------------------------- */
 
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
 /* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */

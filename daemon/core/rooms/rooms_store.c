@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rooms_job.c - queues of rooms: store jobs and their results, lines, events. */
+/* rooms_store.c - queues of rooms: store jobs and their results, lines, events. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
