@@ -182,10 +182,6 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->conn_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_CONNS);
     pv_heap_init(&link->peer_timers);
     pv_heap_init(&link->conn_timers);
-    /* Queues end in a pointer to the last link, so that appending needs no walk. */
-    for (size_t i = 0; i < PV_CHATLINK_READERS; i++)
-        link->events[i].end = &link->events[i].first;
-    link->ops_end = &link->ops;
     pv_chatlink_ask_for_backlog(link, now);
     *ret_link = link;
     return PV_OK;

@@ -110,18 +110,11 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 
 int pv_chatlink_op_push(struct pv_chatlink *link, bool open, const struct pv_chatlink_conn *c)
 {
-    struct pv_chatlink_op_item *op = calloc(1, sizeof(*op));
-    if (op == NULL)
-        return PV_ERR_NOMEM;
-    op->op.open = open;
-    op->op.sid = c->sid;
-    memcpy(op->op.pk, c->peer->pk, sizeof(op->op.pk));
-    op->op.addr = c->peer->addr;
+    struct pv_chatlink_stream_op op = {.open = open, .sid = c->sid, .addr = c->peer->addr};
+    memcpy(op.pk, c->peer->pk, sizeof(op.pk));
     /* The port is never the peer's choice. */
-    op->op.addr.port = PV_CHAT_PORT;
-    *link->ops_end = op;
-    link->ops_end = &op->next;
-    return PV_OK;
+    op.addr.port = PV_CHAT_PORT;
+    return pv_fifo_put(&link->ops, &op, sizeof(op));
 }
 
 void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c)
@@ -176,15 +169,7 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
 
 int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stream_op *ret_op)
 {
-    struct pv_chatlink_op_item *op = link->ops;
-    if (op == NULL)
-        return PV_ERR_AGAIN;
-    link->ops = op->next;
-    if (link->ops == NULL)
-        link->ops_end = &link->ops;
-    *ret_op = op->op;
-    free(op);
-    return PV_OK;
+    return pv_fifo_take(&link->ops, ret_op);
 }
 
 /* A connection is out of the list until it has output again, so each has its turn. */

@@ -10,18 +10,11 @@ void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader re
                             enum pv_chatlink_event_type type, uint64_t tag, int status,
                             struct pv_chat_record *msg)
 {
-    struct pv_chatlink_event_item *e = calloc(1, sizeof(*e));
-    if (e == NULL) {
+    const struct pv_chatlink_event event = {
+        .type = type, .tag = tag, .status = status, .msg = *msg};
+    if (pv_fifo_put(&link->events[reader], &event, sizeof(event)) != PV_OK)
         pv_chat_record_done(msg);
-        return;
-    }
-    e->event.type = type;
-    e->event.tag = tag;
-    e->event.status = status;
-    e->event.msg = *msg;
     memset(msg, 0, sizeof(*msg));
-    *link->events[reader].end = e;
-    link->events[reader].end = &e->next;
 }
 
 void pv_chatlink_event_of_peer(struct pv_chatlink *link, enum pv_chatlink_reader reader,
@@ -35,13 +28,5 @@ void pv_chatlink_event_of_peer(struct pv_chatlink *link, enum pv_chatlink_reader
 int pv_chatlink_poll_event(struct pv_chatlink *link, enum pv_chatlink_reader reader,
                            struct pv_chatlink_event *ret_event)
 {
-    struct pv_chatlink_event_item *e = link->events[reader].first;
-    if (e == NULL)
-        return PV_ERR_AGAIN;
-    link->events[reader].first = e->next;
-    if (e->next == NULL)
-        link->events[reader].end = &link->events[reader].first;
-    *ret_event = e->event;
-    free(e);
-    return PV_OK;
+    return pv_fifo_take(&link->events[reader], ret_event);
 }

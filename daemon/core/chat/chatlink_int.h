@@ -7,6 +7,7 @@
 #define PV_CHATLINK_INT_H
 
 #include "base/bucket.h"
+#include "base/fifo.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/chat/chatlink.h"
@@ -139,16 +140,6 @@ struct pv_chatlink_job {
     size_t unstored; /* COMMIT: what its messages cost; of all peers while it is late */
 };
 
-struct pv_chatlink_event_item {
-    struct pv_chatlink_event_item *next;
-    struct pv_chatlink_event event;
-};
-
-struct pv_chatlink_op_item {
-    struct pv_chatlink_op_item *next;
-    struct pv_chatlink_stream_op op;
-};
-
 /* An event that others can cause is logged once a minute, and counted meanwhile: over all peers,
  * for a peer is forgotten with its last connection. */
 struct pv_chatlink_quiet {
@@ -182,11 +173,8 @@ struct pv_chatlink {
     size_t beyond;    /* what peers have beyond their shares */
     size_t n_waiting; /* connections */
 
-    struct {
-        struct pv_chatlink_event_item *first, **end;
-    } events[PV_CHATLINK_READERS];
-    struct pv_chatlink_op_item *ops;
-    struct pv_chatlink_op_item **ops_end;
+    struct pv_fifo events[PV_CHATLINK_READERS]; /* of struct pv_chatlink_event */
+    struct pv_fifo ops;                         /* of struct pv_chatlink_stream_op */
 
     struct pv_chatlink_counts counts;
     struct pv_chatlink_quiet refused, floods;

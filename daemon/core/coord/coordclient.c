@@ -6,14 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fifo.h"
 #include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordattempts.h"
-#include "daemon/core/coord/coordevents.h"
 #include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordround.h"
 #include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
+
+/* A request that was not answered yet. */
+struct pending {
+    uint64_t id; /* 0: the place is free */
+    enum pv_ctl_type type;
+    uint64_t tag;
+};
 
 struct pv_coordclient {
     struct pv_coordclient_config cfg;
@@ -36,9 +43,9 @@ struct pv_coordclient {
     bool patient; /* WAITING for a reason that haste would make worse */
     bool to_rest; /* the next wait is a long one, for such a reason */
     uint64_t next_id;
-    struct pv_coordpending pending[PV_COORDCLIENT_MAX_PENDING];
+    struct pending pending[PV_COORDCLIENT_MAX_PENDING];
 
-    struct pv_coordevents events;
+    struct pv_fifo events; /* of struct pv_coordclient_event */
     uint8_t text[PV_CTL_TEXT_MAX];
 };
 
@@ -48,7 +55,6 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->cfg = *cfg;
-    pv_coordevents_init(&c->events);
     c->deadline = c->stagger_at = PV_NEVER;
     *ret_client = c;
     return PV_OK;
@@ -80,17 +86,50 @@ static void drop_all(struct pv_coordclient *c)
 
 struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
 {
+    struct pv_coordclient_event ev;
     if (c == NULL)
         return NULL;
     drop_all(c);
-    pv_coordevents_done(&c->events);
+    while (pv_fifo_take(&c->events, &ev) == PV_OK)
+        pv_ctl_msg_free(ev.msg);
     free(c);
     return NULL;
 }
 
 int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_event *ret_event)
 {
-    return pv_coordevents_take(&c->events, ret_event);
+    return pv_fifo_take(&c->events, ret_event);
+}
+
+/* Takes ev.msg, also without memory: then the event is lost, and the connection is not to be
+ * trusted to be complete. */
+static int put_event(struct pv_coordclient *c, struct pv_coordclient_event ev)
+{
+    int r = pv_fifo_put(&c->events, &ev, sizeof(ev));
+    if (r != PV_OK)
+        pv_ctl_msg_free(ev.msg);
+    return r;
+}
+
+static struct pending *pending_place(struct pv_coordclient *c)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING; i++)
+        if (c->pending[i].id == 0)
+            return &c->pending[i];
+    return NULL;
+}
+
+/* The request with this number, which is answered; id 0: there is none. */
+static struct pending take_pending(struct pv_coordclient *c, uint64_t id)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_PENDING; i++) {
+        if (c->pending[i].id != id || id == 0)
+            continue;
+        struct pending p = c->pending[i];
+        c->pending[i].id = 0;
+        return p;
+    }
+    return (struct pending){0};
 }
 
 /* --- rounds of attempts ----------------------------------------------------------------------- */
@@ -153,7 +192,7 @@ static void tell_offline(struct pv_coordclient *c, int status, const char *text)
 {
     struct pv_coordclient_event ev = {
         .type = PV_COORDCLIENT_EV_OFFLINE, .status = status, .text = text};
-    if (pv_coordevents_put(&c->events, ev) != PV_OK)
+    if (put_event(c, ev) != PV_OK)
         pv_log(c->cfg.log, PV_LOG_ERROR, "what=\"coordinator event lost\" why=\"out of memory\"");
 }
 
@@ -358,7 +397,7 @@ void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
 static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct pv_ctl_msg *msg,
                     uint64_t tag)
 {
-    struct pv_coordpending *slot = pv_coordpending_place(c->pending);
+    struct pending *slot = pending_place(c);
     if (slot == NULL)
         return PV_ERR_LIMIT;
     msg->kind = PV_CTL_REQUEST;
@@ -374,7 +413,7 @@ static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct 
         return r;
     a->writable = true;
     /* The place is taken last, so that a request that could not leave keeps none. */
-    *slot = (struct pv_coordpending){.id = msg->id, .type = msg->type, .tag = tag};
+    *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
     return PV_OK;
 }
 
@@ -462,20 +501,20 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         pv_coorddetour_arrived(&c->detour, now);
         pv_coordpulse_begin(&c->pulse, now);
         pv_coordpulse_note_time(&c->pulse, msg->u.welcome.time_us, now);
-        return pv_coordevents_put(&c->events, ev);
+        return put_event(c, ev);
     }
     ev.type = PV_COORDCLIENT_EV_REFUSED;
     if (msg->type == PV_CTL_ERROR && msg->u.failure.error == PV_CTL_E_MOVED && go_elsewhere(c, now))
         ev.type = PV_COORDCLIENT_EV_AWAY;
     else
         wait_for_next(c, now);
-    return pv_coordevents_put(&c->events, ev);
+    return put_event(c, ev);
 }
 
 /* An answer to a request that nobody waits for any more is dropped. */
 static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns now)
 {
-    struct pv_coordpending p = pv_coordpending_take(c->pending, msg->id);
+    struct pending p = take_pending(c, msg->id);
     if (p.id == 0) {
         pv_ctl_msg_free(msg);
         return PV_OK;
@@ -491,10 +530,9 @@ static int take_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns n
         pv_ctl_msg_free(msg);
         return PV_OK;
     }
-    return pv_coordevents_put(
-        &c->events,
-        (struct pv_coordclient_event){
-            .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
+    return put_event(
+        c, (struct pv_coordclient_event){
+               .type = PV_COORDCLIENT_EV_ANSWER, .request = p.type, .tag = p.tag, .msg = msg});
 }
 
 /* The coordinator's half of the hybrid keys; it comes before the welcome, or not at all. */
@@ -516,8 +554,7 @@ static int take_moved(struct pv_coordclient *c, struct pv_ctl_msg *msg, pv_ns no
                      : "another coordinator is the home of this network now");
     if (c->to_rest || !go_elsewhere(c, now))
         wait_for_next(c, now);
-    return pv_coordevents_put(
-        &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
+    return put_event(c, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_AWAY, .msg = msg});
 }
 
 static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now)
@@ -542,8 +579,8 @@ static int take_message(struct pv_coordclient *c, struct pv_view text, pv_ns now
         msg->u.failure.error == PV_CTL_E_MOVED)
         return take_moved(c, msg, now);
     if (msg->kind == PV_CTL_PUSH && msg->type != PV_CTL_UNKNOWN && msg->type != PV_CTL_INVALID)
-        return pv_coordevents_put(
-            &c->events, (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
+        return put_event(c,
+                         (struct pv_coordclient_event){.type = PV_COORDCLIENT_EV_PUSH, .msg = msg});
     pv_ctl_msg_free(msg); /* something newer than we are: ignored (DESIGN 4) */
     return PV_OK;
 }

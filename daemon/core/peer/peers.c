@@ -21,7 +21,6 @@ int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg)
     ps->cfg = *cfg;
     ps->map = pv_map_make(&cfg->node->rng, PV_PEER_MAX);
     pv_heap_init(&ps->timers);
-    pv_peers_out_init(ps);
     *ret_peers = ps;
     return PV_OK;
 }

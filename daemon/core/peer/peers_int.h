@@ -3,12 +3,11 @@
 #ifndef PV_PEERS_INT_H
 #define PV_PEERS_INT_H
 
+#include "base/fifo.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
-
-struct pv_peers_inject;
 
 enum {
     PV_PEERS_CHANGED = 64, /* ours: members whose former keys are known at a time */
@@ -27,16 +26,14 @@ struct pv_peers {
     struct pv_heap timers;
     struct pv_peer *ready_first, *ready_last; /* peers that may have datagrams to send */
     struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
-    struct pv_peers_inject *injects, **injects_tail;
-    size_t n_injects;
-    struct pv_bucket hints;             /* ICMP errors that are looked at */
-    uint32_t changed[PV_PEERS_CHANGED]; /* ids of members that changed their key last */
-    size_t n_changed;                   /* so many ever did; the oldest give way */
+    struct pv_fifo injects;                   /* of struct pv_engine_inject, as far as it is used */
+    struct pv_bucket hints;                   /* ICMP errors that are looked at */
+    uint32_t changed[PV_PEERS_CHANGED];       /* ids of members that changed their key last */
+    size_t n_changed;                         /* so many ever did; the oldest give way */
 };
 
 /* --- peers_out.c ----------------------------------------------------------------------------- */
 
-void pv_peers_out_init(struct pv_peers *ps);
 void pv_peers_out_done(struct pv_peers *ps);
 /* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
  * keepalive. */

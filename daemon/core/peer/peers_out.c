@@ -7,18 +7,6 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/peer/peers_int.h"
 
-struct pv_peers_inject {
-    struct pv_peers_inject *next;
-    uint32_t peer;
-    size_t len;
-    uint8_t bytes[];
-};
-
-void pv_peers_out_init(struct pv_peers *ps)
-{
-    ps->injects_tail = &ps->injects;
-}
-
 void pv_peers_out_done(struct pv_peers *ps)
 {
     struct pv_engine_inject inject;
@@ -31,19 +19,12 @@ void pv_peers_out_done(struct pv_peers *ps)
 /* In-band messages may be lost as on the network, so a full list drops them. */
 static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
 {
-    if (ps->n_injects >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
+    struct pv_engine_inject item = {.peer = id, .len = inner.len};
+    if (ps->injects.n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
         return;
-    struct pv_peers_inject *item = malloc(sizeof(*item) + inner.len);
-    if (item == NULL)
-        return;
-    item->next = NULL;
-    item->peer = id;
-    item->len = inner.len;
     if (inner.len > 0)
-        memcpy(item->bytes, inner.ptr, inner.len);
-    *ps->injects_tail = item;
-    ps->injects_tail = &item->next;
-    ps->n_injects++;
+        memcpy(item.buf, inner.ptr, inner.len);
+    (void)!pv_fifo_put(&ps->injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
 }
 
 void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
@@ -59,19 +40,7 @@ void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
 
 int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject)
 {
-    struct pv_peers_inject *item = ps->injects;
-    if (item == NULL)
-        return PV_ERR_AGAIN;
-    ps->injects = item->next;
-    if (ps->injects == NULL)
-        ps->injects_tail = &ps->injects;
-    ps->n_injects--;
-    ret_inject->peer = item->peer;
-    ret_inject->len = item->len;
-    if (item->len > 0)
-        memcpy(ret_inject->buf, item->bytes, item->len);
-    free(item);
-    return PV_OK;
+    return pv_fifo_take(&ps->injects, ret_inject);
 }
 
 void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,

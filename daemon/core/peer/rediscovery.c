@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fifo.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
 
@@ -19,7 +20,6 @@ enum {
 
 /* A message 1 on its way to an address where a member once was. */
 struct trial {
-    struct trial *next;
     struct pv_addr dst;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
@@ -28,8 +28,7 @@ struct pv_rediscovery {
     struct pv_node *node;
     const struct pv_peer_env *env;
     struct pv_recall *recall;
-    struct trial *trials, **trials_tail;
-    size_t n_trials;
+    struct pv_fifo trials; /* of struct trial */
     bool unchecked;        /* stored addresses may be of nodes that are no members */
     uint64_t away_since_s; /* no coordinator since then, wall clock; 0 = connected, or not wanted */
 };
@@ -115,15 +114,10 @@ static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
 
 static void push_trial(struct pv_rediscovery *r, const struct pv_addr *dst, const uint8_t *msg)
 {
-    struct trial *item = r->n_trials == MAX_TRIALS ? NULL : malloc(sizeof(*item));
-    if (item == NULL)
-        return;
-    item->next = NULL;
-    item->dst = *dst;
-    memcpy(item->msg, msg, sizeof(item->msg));
-    *r->trials_tail = item;
-    r->trials_tail = &item->next;
-    r->n_trials++;
+    struct trial item = {.dst = *dst};
+    memcpy(item.msg, msg, sizeof(item.msg));
+    if (r->trials.n < MAX_TRIALS)
+        (void)!pv_fifo_put(&r->trials, &item, sizeof(item));
 }
 
 /* One initiation to all addresses: whichever is right answers, and the response belongs to the same
@@ -145,15 +139,10 @@ static void try_addresses(struct pv_rediscovery *r, const struct pv_recall_item 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
     struct pv_rediscovery *r = part;
-    struct trial *item = r->trials;
-    if (item == NULL)
+    struct trial item;
+    if (pv_fifo_take(&r->trials, &item) != PV_OK)
         return false;
-    r->trials = item->next;
-    if (r->trials == NULL)
-        r->trials_tail = &r->trials;
-    r->n_trials--;
-    (void)pv_transmit_to(ret_tx, &item->dst, item->msg, sizeof(item->msg));
-    free(item);
+    (void)pv_transmit_to(ret_tx, &item.dst, item.msg, sizeof(item.msg));
     return true;
 }
 
@@ -208,7 +197,6 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
     }
     r->node = node;
     r->env = pv_peers_env(node->peers);
-    r->trials_tail = &r->trials;
     node->rediscovery = r;
     *ret_part = r;
     return PV_OK;

@@ -30,8 +30,6 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->peer_map = pv_map_make(&rs->rng, PV_ROOMS_MAX_PEERS);
     pv_heap_init(&rs->timers);
     rs->jobs = cfg->jobs;
-    rs->lines_end = &rs->lines;
-    rs->events_end = &rs->events;
     *ret_rooms = rs;
     return PV_OK;
 }

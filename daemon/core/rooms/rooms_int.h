@@ -6,6 +6,7 @@
 #define PV_ROOMS_INT_H
 
 #include "base/bucket.h"
+#include "base/fifo.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "daemon/core/rooms/rooms.h"
@@ -105,15 +106,6 @@ struct pv_rooms_job {
     uint64_t wall_ms;           /* SAID */
 };
 
-struct pv_rooms_line_item {
-    struct pv_rooms_line_item *next;
-    struct pv_rooms_line line;
-};
-struct pv_rooms_event_item {
-    struct pv_rooms_event_item *next;
-    struct pv_rooms_event event;
-};
-
 /* One look after the other at what may be deleted, room by room. */
 struct pv_rooms_sweep {
     bool on, again; /* under way; begin anew at its end */
@@ -145,9 +137,8 @@ struct pv_rooms {
     struct pv_rooms_peer *peers;
 
     struct pv_jobqueue *jobs; /* borrowed */
-    struct pv_rooms_line_item *lines, **lines_end;
-    size_t n_lines;
-    struct pv_rooms_event_item *events, **events_end;
+    struct pv_fifo lines;     /* of struct pv_rooms_line */
+    struct pv_fifo events;    /* of struct pv_rooms_event */
     struct pv_rooms_counts counts;
     struct pv_rooms_sweep sweep;
 

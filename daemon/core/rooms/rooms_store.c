@@ -82,35 +82,20 @@ void pv_rooms_drop_jobs(struct pv_rooms *rs)
 void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk)
 {
     size_t len = 0;
-    if (rs->n_lines == PV_ROOMS_MAX_OUT || pv_room_frame_write(&rs->out, rs->line, &len) != PV_OK)
+    if (rs->lines.n == PV_ROOMS_MAX_OUT || pv_room_frame_write(&rs->out, rs->line, &len) != PV_OK)
         return;
-    struct pv_rooms_line_item *l = calloc(1, sizeof(*l));
-    if (l != NULL)
-        l->line.bytes = malloc(len);
-    if (l == NULL || l->line.bytes == NULL) {
-        free(l);
+    struct pv_rooms_line line = {.bytes = malloc(len), .len = len};
+    if (line.bytes == NULL)
         return;
-    }
-    memcpy(l->line.bytes, rs->line, len);
-    l->line.len = len;
-    memcpy(l->line.pk, pk, sizeof(l->line.pk));
-    *rs->lines_end = l;
-    rs->lines_end = &l->next;
-    rs->n_lines++;
+    memcpy(line.bytes, rs->line, len);
+    memcpy(line.pk, pk, sizeof(line.pk));
+    if (pv_fifo_put(&rs->lines, &line, sizeof(line)) != PV_OK)
+        free(line.bytes);
 }
 
 int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line)
 {
-    struct pv_rooms_line_item *l = rooms->lines;
-    if (l == NULL)
-        return PV_ERR_AGAIN;
-    rooms->lines = l->next;
-    if (rooms->lines == NULL)
-        rooms->lines_end = &rooms->lines;
-    rooms->n_lines--;
-    *ret_line = l->line;
-    free(l);
-    return PV_OK;
+    return pv_fifo_take(&rooms->lines, ret_line);
 }
 
 void pv_rooms_drop_lines(struct pv_rooms *rs)
@@ -122,28 +107,14 @@ void pv_rooms_drop_lines(struct pv_rooms *rs)
 
 void pv_rooms_event_push(struct pv_rooms *rs, const struct pv_rooms_event *event)
 {
-    struct pv_rooms_event_item *e = calloc(1, sizeof(*e));
-    if (e == NULL) { /* what it tells is stored */
-        struct pv_chat_record msg = event->msg;
-        pv_chat_record_done(&msg);
-        return;
-    }
-    e->event = *event;
-    *rs->events_end = e;
-    rs->events_end = &e->next;
+    struct pv_chat_record msg = event->msg;
+    if (pv_fifo_put(&rs->events, event, sizeof(*event)) != PV_OK)
+        pv_chat_record_done(&msg); /* what it tells is stored */
 }
 
 int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event)
 {
-    struct pv_rooms_event_item *e = rooms->events;
-    if (e == NULL)
-        return PV_ERR_AGAIN;
-    rooms->events = e->next;
-    if (rooms->events == NULL)
-        rooms->events_end = &rooms->events;
-    *ret_event = e->event;
-    free(e);
-    return PV_OK;
+    return pv_fifo_take(&rooms->events, ret_event);
 }
 
 /* --- texts --------------------------------------------------------------------------------- */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fifo.h - values that are taken in the order in which they were put. A zeroed fifo is empty; its
+ * owner says its own limit, and frees what values own.
+ */
+#ifndef PV_FIFO_H
+#define PV_FIFO_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pv.h"
+
+struct pv_fifo {
+    struct pv_fifo_item *first, *last;
+    size_t n; /* how many wait */
+};
+
+struct pv_fifo_item {
+    struct pv_fifo_item *next;
+    size_t len;
+    unsigned char value[];
+};
+
+/* Copies the len bytes, > 0, of value. PV_ERR_NOMEM. Here, so that a test can have memory fail. */
+PV_MUST_CHECK static inline int pv_fifo_put(struct pv_fifo *f, const void *value, size_t len)
+{
+    struct pv_fifo_item *item = malloc(sizeof(*item) + len);
+    if (item == NULL)
+        return PV_ERR_NOMEM;
+    item->next = NULL;
+    item->len = len;
+    memcpy(item->value, value, len);
+    if (f->first == NULL)
+        f->first = item;
+    else
+        f->last->next = item;
+    f->last = item;
+    f->n++;
+    return PV_OK;
+}
+
+/* The oldest value: as many bytes as were put. PV_ERR_AGAIN: there is none. */
+PV_MUST_CHECK static inline int pv_fifo_take(struct pv_fifo *f, void *ret_value)
+{
+    struct pv_fifo_item *item = f->first;
+    if (item == NULL)
+        return PV_ERR_AGAIN;
+    f->first = item->next;
+    f->n--;
+    memcpy(ret_value, item->value, item->len);
+    free(item);
+    return PV_OK;
+}
+
+#endif /* PV_FIFO_H */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* Values that wait: each comes out once, in order, and a put without memory leaves the others. */
+#include <stdlib.h>
+
+#include "tests/unit/test_util.h"
+
+static bool no_memory;
+
+static void *try_malloc(size_t size)
+{
+    return no_memory ? NULL : malloc(size);
+}
+#define malloc try_malloc
+/* clang-format off */
+#include "base/fifo.h"
+/* clang-format on */
+#undef malloc
+
+PV_TEST(values_come_out_once_and_in_order)
+{
+    struct pv_fifo f = {.n = 0};
+    uint32_t out = 0;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(pv_fifo_take(&f, &out), PV_ERR_AGAIN);
+        for (uint32_t i = 0; i < 100; i++)
+            assert_int_equal(pv_fifo_put(&f, &i, sizeof(i)), PV_OK);
+        assert_int_equal(f.n, 100);
+        for (uint32_t i = 0; i < 100; i++) {
+            assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+            assert_int_equal(out, i);
+        }
+        assert_int_equal(f.n, 0);
+    }
+}
+
+PV_TEST(values_may_differ_in_length)
+{
+    struct pv_fifo f = {.n = 0};
+    char out[8] = "-------";
+    assert_int_equal(pv_fifo_put(&f, "abc", 3), PV_OK);
+    assert_int_equal(pv_fifo_put(&f, "d", 1), PV_OK);
+    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_string_equal(out, "abc----");
+    assert_int_equal(pv_fifo_take(&f, out), PV_OK);
+    assert_string_equal(out, "dbc----");
+}
+
+PV_TEST(without_memory_the_others_stay)
+{
+    struct pv_fifo f = {.n = 0};
+    char out = 0;
+    assert_int_equal(pv_fifo_put(&f, "a", 1), PV_OK);
+    no_memory = true;
+    assert_int_equal(pv_fifo_put(&f, "b", 1), PV_ERR_NOMEM);
+    no_memory = false;
+    assert_int_equal(pv_fifo_put(&f, "c", 1), PV_OK);
+    assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+    assert_int_equal(out, 'a');
+    assert_int_equal(pv_fifo_take(&f, &out), PV_OK);
+    assert_int_equal(out, 'c');
+    assert_int_equal(pv_fifo_take(&f, &out), PV_ERR_AGAIN);
+}
