@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl/lib/fetch.h"
 #include "ctl/tui/tuikeys.h"
 #include "ctl/tui/tuiview.h"
 #include "sys/proc/clock.h"
@@ -81,7 +82,8 @@ static void fill(struct pv_ctlapi_request *req, const struct pv_tui_action *acti
         snprintf(req->through, sizeof(req->through), "%s", action->text);
     else if (action->kind == PV_TUI_OLDER && action->text != NULL)
         snprintf(req->before, sizeof(req->before), "%s", action->text);
-    else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE) &&
+    else if ((action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
+              action->kind == PV_TUI_SAVE || action->kind == PV_TUI_SAVED) &&
              action->text != NULL)
         req->number = (uint32_t)strtoul(action->text, NULL, 10);
 }
@@ -175,6 +177,7 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
         [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
         [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,    [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,
+        [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,    [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -194,6 +197,16 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     return send_request(u, ASKED_ACTION, cmds[action->kind], action);
 }
 
+/* A descriptor that is on its way is the last answer's: nothing else is asked until it is there. */
+static bool is_saving(const struct tui *u)
+{
+    for (size_t i = 0; i < u->n_asked; i++) {
+        if (u->asked[i].kind == ASKED_ACTION && u->asked[i].action.kind == PV_TUI_SAVE)
+            return true;
+    }
+    return false;
+}
+
 static int ask_what_waits(struct tui *u)
 {
     struct pv_tui_action action;
@@ -206,7 +219,8 @@ static int ask_what_waits(struct tui *u)
             r = ask_action(u, &action);
     }
     /* The daemon fails a request beyond its limit, so the rest waits in the model. */
-    while (r >= 0 && u->n_asked < MAX_ASKED && pv_tui_poll(&u->model, &action) == PV_OK)
+    while (r >= 0 && u->n_asked < MAX_ASKED && !is_saving(u) &&
+           pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
     return r;
 }
@@ -236,6 +250,20 @@ static void take_event(struct tui *u, const struct pv_ctlapi_reply *reply)
         pv_tui_take_room(&u->model, reply->body);
 }
 
+/* Copies a file of the daemon's into the present directory, as `files get` does. */
+static void save_file(struct tui *u, const json_t *body)
+{
+    const char *name = pv_json_text(json_object_get(body, "file"), "name", "");
+    int from = pv_client_take_fd(&u->cli->client);
+    int r = from < 0 ? PV_ERR_NOT_FOUND : pv_fetch(from, ".", name, NULL);
+    if (from >= 0)
+        close(from);
+    pv_tui_take_saved(&u->model, body,
+                      r == PV_ERR_EXISTS ? "a file of this name exists"
+                      : r < 0            ? pv_strstatus(r)
+                                         : NULL);
+}
+
 static void take_action_answer(struct tui *u, const struct pv_tui_action *action, json_t *body)
 {
     if (action->kind == PV_TUI_SEND)
@@ -257,7 +285,9 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
     else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
              action->kind == PV_TUI_SEND_FILE)
         pv_tui_take_file(&u->model, body);
-    else if (action->kind != PV_TUI_READ)
+    else if (action->kind == PV_TUI_SAVE)
+        save_file(u, body);
+    else if (action->kind != PV_TUI_READ && action->kind != PV_TUI_SAVED)
         pv_tui_take_done(&u->model, action, body);
 }
 

@@ -17,14 +17,14 @@ static size_t argument_of(const struct pv_tui *t, const char *command)
     return t->edit.cursor >= len && memcmp(t->edit.text, command, len) == 0 ? len : 0;
 }
 
-/* Offers that wait for an answer. */
-static void add_numbers(const struct pv_tui *t, struct pv_tui_choice *choice)
+/* Files in a state: offered ones wait for an answer, done ones to be saved. */
+static void add_numbers(const struct pv_tui *t, const char *state, struct pv_tui_choice *choice)
 {
     size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES;
     char number[16];
     for (size_t i = 0; i < n; i++) {
         snprintf(number, sizeof(number), "%lu", (unsigned long)t->files[i].number);
-        if (t->files[i].in && strcmp(t->files[i].state, "offered") == 0)
+        if (t->files[i].in && strcmp(t->files[i].state, state) == 0)
             pv_tui_choices_add(choice, number, false);
     }
 }
@@ -73,12 +73,13 @@ void pv_tui_complete(struct pv_tui *t)
 {
     struct pv_tui_choice choice;
     size_t file = argument_of(t, "/send-file ");
-    bool number = argument_of(t, "/accept ") > 0 || argument_of(t, "/refuse ") > 0;
+    bool save = argument_of(t, "/save ") > 0;
+    bool number = save || argument_of(t, "/accept ") > 0 || argument_of(t, "/refuse ") > 0;
     pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
     if (file > 0)
         add_files(&choice, t->edit.text + file, t->edit.cursor - file);
     else if (number)
-        add_numbers(t, &choice);
+        add_numbers(t, save ? "done" : "offered", &choice);
     for (size_t i = 0; file == 0 && pv_tui_commands[i] != NULL; i++)
         pv_tui_choices_add(&choice, pv_tui_commands[i], true);
     for (size_t i = 1; file == 0 && !number && i < t->n_convs; i++)

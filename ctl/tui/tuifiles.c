@@ -2,6 +2,7 @@
 /* tuifiles.c - what the terminal chat tells of files: offers, how far they are, what became of
  * them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/lib/show.h"
@@ -17,23 +18,88 @@ static bool is_over(const char *state)
     return false;
 }
 
-/* False: it was in this state when it was told last, or was over before this chat began. */
-static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *state)
+/* The place of a file in the ring; that of a new one when it is not there: then *ret_known is
+ * false. When a file has fallen out of it, it is at worst announced twice. */
+static size_t place_of(struct pv_tui *t, uint32_t number, bool *ret_known)
 {
-    /* The array is a ring. When a file has fallen out of it, the file is at worst announced
-     * twice. */
     size_t n = t->n_files < PV_TUI_MAX_FILES ? t->n_files : PV_TUI_MAX_FILES, i = 0;
     while (i < n && t->files[i].number != number)
         i++;
-    bool known = i < n;
-    if (!known)
-        i = t->n_files++ % PV_TUI_MAX_FILES;
-    else if (strcmp(t->files[i].state, state) == 0)
-        return false;
+    *ret_known = i < n;
+    if (i < n)
+        return i;
+    i = t->n_files++ % PV_TUI_MAX_FILES;
     t->files[i].number = number;
+    t->files[i].wanted = false;
+    t->files[i].state[0] = '\0';
+    return i;
+}
+
+bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number)
+{
+    bool known;
+    /* strtoul() would make a number of any word, so the digits are checked here. */
+    if (number[0] == '\0' || number[strspn(number, "0123456789")] != '\0') {
+        pv_tui_note(t, "%s NUMBER",
+                    word == PV_TUI_W_ACCEPT   ? "/accept"
+                    : word == PV_TUI_W_REFUSE ? "/refuse"
+                                              : "/save");
+        return false;
+    }
+    if (word != PV_TUI_W_SAVE)
+        t->files[place_of(t, (uint32_t)strtoul(number, NULL, 10), &known)].wanted =
+            word == PV_TUI_W_ACCEPT;
+    pv_tui_want(t,
+                word == PV_TUI_W_ACCEPT   ? PV_TUI_ACCEPT
+                : word == PV_TUI_W_REFUSE ? PV_TUI_REFUSE
+                                          : PV_TUI_SAVE,
+                "", strdup(number));
+    return true;
+}
+
+void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why)
+{
+    const json_t *f = json_object_get(body, "file");
+    char line[640], number[16];
+    const char *name = pv_json_text(f, "name", "?"), *peer = pv_json_text(f, "peer", "");
+    size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
+    snprintf(number, sizeof(number), "%.0f", pv_json_real(f, "id", 0));
+    if (index == SIZE_MAX)
+        return;
+    if (why == NULL) {
+        snprintf(line, sizeof(line), "%s is saved where this chat was started", name);
+        pv_tui_want(t, PV_TUI_SAVED, "", strdup(number));
+    } else {
+        snprintf(line, sizeof(line), "%s is not saved: %s: /save %s, or p2pvpnctl files get %s",
+                 name, why, number, number);
+    }
+    pv_tui_notice(t, &t->convs[index], line);
+}
+
+/* False: it was in this state when it was told last, or was over before this chat began. */
+static bool is_news(struct pv_tui *t, uint32_t number, bool in, const char *state)
+{
+    bool known;
+    size_t i = place_of(t, number, &known);
+    if (known && strcmp(t->files[i].state, state) == 0)
+        return false;
     t->files[i].in = in;
     snprintf(t->files[i].state, sizeof(t->files[i].state), "%s", state);
     return known || !is_over(state);
+}
+
+/* A file that was accepted here is saved as soon as it is there. */
+static bool take_it(struct pv_tui *t, uint32_t number)
+{
+    bool known;
+    char text[16];
+    size_t i = place_of(t, number, &known);
+    if (!t->files[i].wanted)
+        return false;
+    t->files[i].wanted = false;
+    snprintf(text, sizeof(text), "%lu", (unsigned long)number);
+    pv_tui_want(t, PV_TUI_SAVE, "", strdup(text));
+    return true;
 }
 
 void pv_tui_take_file(struct pv_tui *t, const json_t *body)
@@ -52,8 +118,12 @@ void pv_tui_take_file(struct pv_tui *t, const json_t *body)
     if (in && strcmp(state, "offered") == 0)
         snprintf(line, sizeof(line), "offers %s (%s): /accept %lu, /refuse %lu", name, size, number,
                  number);
+    else if (in && strcmp(state, "done") == 0 && take_it(t, (uint32_t)number))
+        return; /* said when it is saved */
     else if (in && strcmp(state, "done") == 0)
-        snprintf(line, sizeof(line), "%s has arrived: p2pvpnctl files get %lu", name, number);
+        snprintf(line, sizeof(line), "%s has arrived: /save %lu", name, number);
+    else if (in && strcmp(state, "saved") == 0)
+        return; /* that was said by the one who saved it */
     else
         snprintf(line, sizeof(line), "file %s %s %s (%s)%s%s", in ? "from" : "to", peer, name,
                  state, why[0] != '\0' ? ": " : "", why);

@@ -82,6 +82,8 @@ enum pv_tui_action_kind {
     PV_TUI_MUTE,      /* peer or room */
     PV_TUI_UNMUTE,    /* the same */
     PV_TUI_SEARCH,    /* text, in all that there is */
+    PV_TUI_SAVE,      /* the file of number text, into the present directory */
+    PV_TUI_SAVED,     /* its copy is whole: the daemon needs it no longer */
 };
 struct pv_tui_action {
     enum pv_tui_action_kind kind;
@@ -120,6 +122,7 @@ struct pv_tui {
     struct {
         uint32_t number;
         bool in;
+        bool wanted; /* accepted here: saved when it is there */
         char state[12];
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
@@ -169,6 +172,8 @@ void pv_tui_take_done(struct pv_tui *t, const struct pv_tui_action *action, cons
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action);
 /* The answer to SEARCH: the lines that have text are told where it was asked. */
 void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body);
+/* A file that SAVE asked for was copied; why (NULL: it was) says what kept it from that. */
+void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why);
 /* The answer to FILES. */
 void pv_tui_take_files(struct pv_tui *t, const json_t *body);
 /* The daemon is gone: waits until it is back. */

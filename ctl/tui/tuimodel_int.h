@@ -24,6 +24,8 @@ void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
 /* The unread messages of c are on the screen. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);
+/* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
+bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
 /* Tab: extends what stands before the cursor as far as it is certain, and says what it may become.
  */
 void pv_tui_complete(struct pv_tui *t);

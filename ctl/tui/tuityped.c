@@ -160,17 +160,6 @@ static bool send_file(struct pv_tui *t, const char *path)
     return true;
 }
 
-static bool answer_offer(struct pv_tui *t, enum pv_tui_word word, const char *number)
-{
-    /* strtoul() in tui.c would make a number of any word, so the digits are checked here. */
-    if (number[0] == '\0' || number[strspn(number, "0123456789")] != '\0') {
-        pv_tui_note(t, "%s NUMBER", word == PV_TUI_W_ACCEPT ? "/accept" : "/refuse");
-        return false;
-    }
-    pv_tui_want(t, word == PV_TUI_W_ACCEPT ? PV_TUI_ACCEPT : PV_TUI_REFUSE, "", strdup(number));
-    return true;
-}
-
 /* A word that begins with "/", or one of those that the line mode has too. False: what is wrong
  * with it was said in the bar, and the line is given back. */
 static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv_tui_words *w)
@@ -204,7 +193,8 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
         return pv_tui_run_room(t, word, w->name);
     case PV_TUI_W_ACCEPT:
     case PV_TUI_W_REFUSE:
-        return answer_offer(t, word, w->name);
+    case PV_TUI_W_SAVE:
+        return pv_tui_run_file(t, word, w->name);
     case PV_TUI_W_SEND_FILE:
         return send_file(t, w->text);
     case PV_TUI_W_SEARCH:

@@ -10,23 +10,34 @@ static const struct {
     enum pv_tui_word word;
     bool classic; /* also without a slash */
 } WORDS[] = {
-    {"send", PV_TUI_W_SEND, true},      {"msg", PV_TUI_W_SEND, false},
-    {"getu", PV_TUI_W_PEERS, true},     {"peers", PV_TUI_W_PEERS, false},
-    {"exit", PV_TUI_W_EXIT, true},      {"quit", PV_TUI_W_EXIT, false},
-    {"open", PV_TUI_W_OPEN, false},     {"chat", PV_TUI_W_OPEN, false},
-    {"close", PV_TUI_W_CLOSE, false},   {"help", PV_TUI_W_HELP, false},
-    {"room", PV_TUI_W_ROOM, false},     {"invite", PV_TUI_W_INVITE, false},
-    {"leave", PV_TUI_W_LEAVE, false},   {"members", PV_TUI_W_MEMBERS, false},
-    {"accept", PV_TUI_W_ACCEPT, false}, {"refuse", PV_TUI_W_REFUSE, false},
-    {"search", PV_TUI_W_SEARCH, false}, {"send-file", PV_TUI_W_SEND_FILE, false},
-    {"bell", PV_TUI_W_BELL, false},     {"mute", PV_TUI_W_MUTE, false},
+    {"send", PV_TUI_W_SEND, true},
+    {"msg", PV_TUI_W_SEND, false},
+    {"getu", PV_TUI_W_PEERS, true},
+    {"peers", PV_TUI_W_PEERS, false},
+    {"exit", PV_TUI_W_EXIT, true},
+    {"quit", PV_TUI_W_EXIT, false},
+    {"open", PV_TUI_W_OPEN, false},
+    {"chat", PV_TUI_W_OPEN, false},
+    {"close", PV_TUI_W_CLOSE, false},
+    {"help", PV_TUI_W_HELP, false},
+    {"room", PV_TUI_W_ROOM, false},
+    {"invite", PV_TUI_W_INVITE, false},
+    {"leave", PV_TUI_W_LEAVE, false},
+    {"members", PV_TUI_W_MEMBERS, false},
+    {"accept", PV_TUI_W_ACCEPT, false},
+    {"refuse", PV_TUI_W_REFUSE, false},
+    {"save", PV_TUI_W_SAVE, false},
+    {"search", PV_TUI_W_SEARCH, false},
+    {"send-file", PV_TUI_W_SEND_FILE, false},
+    {"bell", PV_TUI_W_BELL, false},
+    {"mute", PV_TUI_W_MUTE, false},
     {"unmute", PV_TUI_W_UNMUTE, false},
 };
 
-const char *const pv_tui_commands[] = {"/accept",    "/bell",   "/close",  "/exit",    "/help",
-                                       "/invite",    "/leave",  "/me",     "/members", "/mute",
-                                       "/open",      "/peers",  "/refuse", "/room",    "/send",
-                                       "/send-file", "/search", "/unmute", NULL};
+const char *const pv_tui_commands[] = {"/accept", "/bell",      "/close",  "/exit",    "/help",
+                                       "/invite", "/leave",     "/me",     "/members", "/mute",
+                                       "/open",   "/peers",     "/refuse", "/room",    "/save",
+                                       "/send",   "/send-file", "/search", "/unmute",  NULL};
 
 /* Each fits the pane beside the roster on a terminal of 80 columns. */
 const char *const pv_tui_help[] = {
@@ -36,8 +47,8 @@ const char *const pv_tui_help[] = {
     "/me TEXT         says what you do",
     "/peers           who is there; also: getu",
     "/send-file FILE  offers a file to whom you talk with",
-    "/accept N        takes a file that is offered",
-    "/refuse N        does not",
+    "/accept N        takes a file that is offered, saves it",
+    "/refuse N        does not;  /save N  if it did not work",
     "/search TEXT     finds it; once more: what is older;",
     "                 in all conversations after /close",
     "/room NAME       makes a room",
@@ -108,7 +119,8 @@ enum pv_tui_word pv_tui_split(const char *line, struct pv_tui_words *ret_words)
                    (word != PV_TUI_W_NONE && *rest == '\0' && first.ptr == (const uint8_t *)line);
     if (word == PV_TUI_W_SEND || word == PV_TUI_W_OPEN || word == PV_TUI_W_ROOM ||
         word == PV_TUI_W_INVITE || word == PV_TUI_W_ACCEPT || word == PV_TUI_W_REFUSE ||
-        word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE || word == PV_TUI_W_UNMUTE) {
+        word == PV_TUI_W_SAVE || word == PV_TUI_W_BELL || word == PV_TUI_W_MUTE ||
+        word == PV_TUI_W_UNMUTE) {
         copy_lower(next_word(&rest), w.name);
         w.text = rest;
     } else if (word == PV_TUI_W_SEND_FILE || word == PV_TUI_W_SEARCH) {

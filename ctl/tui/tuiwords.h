@@ -22,6 +22,7 @@ enum pv_tui_word {
     PV_TUI_W_MEMBERS,
     PV_TUI_W_ACCEPT,
     PV_TUI_W_REFUSE,
+    PV_TUI_W_SAVE,
     PV_TUI_W_SEND_FILE,
     PV_TUI_W_SEARCH,
     PV_TUI_W_BELL,

@@ -188,7 +188,7 @@ PV_TEST(files_are_told_once_and_answered)
     assert_nothing_asked(t);
     take(t, pv_tui_take_file, FILE_EVENT("done", "a"));
     assert_int_equal(c->n_lines, 2);
-    assert_non_null(strstr(c->lines[1].text, "files get 7"));
+    assert_non_null(strstr(c->lines[1].text, "/save 7"));
 }
 
 /* A chat that begins, or a daemon that comes back, is told of all files: what is over is no news. A
@@ -370,6 +370,43 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
     assert_int_equal(chdir("/"), 0);
     rmdir(dir);
     drop_actions(&f->t);
+}
+
+#define FILE_IS(state)                                                              \
+    "{\"file\":{\"id\":9,\"peer\":\"pi\",\"name\":\"a\\u001bb\",\"state\":\"" state \
+    "\",\"direction\":\"in\",\"size\":1}}"
+
+/* Accepted here it is saved here; what keeps it from that is said, and can be tried again. */
+PV_TEST(a_file_that_was_accepted_is_saved_when_it_is_there)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    struct pv_tui_conv *c = &t->convs[pv_tui_find(t, "pi", false)];
+    json_t *body = json_loads(FILE_IS("done"), 0, NULL);
+    take(t, pv_tui_take_file, FILE_IS("offered"));
+    line(t, "/accept 9");
+    assert_action(t, PV_TUI_ACCEPT, "", "9");
+    take(t, pv_tui_take_file, FILE_IS("accepted"));
+    assert_nothing_asked(t);
+    take(t, pv_tui_take_file, FILE_IS("done"));
+    assert_action(t, PV_TUI_SAVE, "", "9");
+    pv_tui_take_saved(t, body, "a file of this name exists");
+    assert_nothing_asked(t); /* the daemon keeps it */
+    assert_non_null(
+        strstr(c->lines[c->n_lines - 1].text, "is not saved: a file of this name exists: /save 9"));
+    line(t, "/save 9");
+    assert_action(t, PV_TUI_SAVE, "", "9");
+    pv_tui_take_saved(t, body, NULL);
+    assert_action(t, PV_TUI_SAVED, "", "9");
+    size_t lines = c->n_lines;
+    assert_non_null(strstr(c->lines[lines - 1].text, "a\xef\xbf\xbd"
+                                                     "b is saved where this chat was started"));
+    take(t, pv_tui_take_file, FILE_IS("saved"));
+    assert_int_equal(c->n_lines, lines);
+    line(t, "/save x");
+    assert_string_equal(t->note, "/save NUMBER");
+    assert_nothing_asked(t);
+    json_decref(body);
 }
 
 PV_TEST(a_search_in_the_networks_pane_is_about_everything)
