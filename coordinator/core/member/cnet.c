@@ -125,19 +125,13 @@ static int index_admin(struct pv_cnet *net, const struct pv_roster_entry *entry)
 /* Indexes a statement for later searches; the other types are only looked up in the roster. */
 static int index_entry(struct pv_cnet *net, const struct pv_roster_entry *entry)
 {
-    switch (entry->st.type) {
-    case PV_ST_NETWORK:
+    if (entry->st.type == PV_ST_NETWORK)
         net->record = entry;
-        return PV_OK;
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
+    if (pv_st_does(&entry->st, PV_DOES_INVITE))
         return index_invite(net, entry);
-    case PV_ST_ADMIN:
-    case PV_ST_COORDINATORS:
-        return index_admin(net, entry);
-    default:
-        return PV_OK;
-    }
+    return pv_st_does(&entry->st, PV_DOES_GRANT) || pv_st_does(&entry->st, PV_DOES_APPOINT)
+               ? index_admin(net, entry)
+               : PV_OK;
 }
 
 static int add_to_roster(struct pv_cnet *net, const struct pv_cnet_row *row, const uint8_t *hash,

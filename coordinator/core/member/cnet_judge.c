@@ -86,42 +86,25 @@ static enum pv_ctl_error judge_member(const struct pv_cnet *net, const struct pv
                         pv_roster_check_verified(net->roster, st, wall));
 }
 
-/* May the signer make a statement of this type? Unknown types pass for members: a newer version may
- * have made them, and older ones keep them for others. */
+/* May the signer say this now: by its rights, or about itself? Unknown types pass for members: a
+ * newer version may have made them, and older ones keep them for others. */
 static bool may_sign(const struct pv_cnet *net, const struct pv_statement *st)
 {
-    uint8_t rights = pv_roster_rights(net->roster, st->signer);
+    const struct pv_kind *kind = pv_kind_of(st->type);
+    const uint8_t *about = pv_st_subject(st);
     const struct pv_member *member = pv_roster_known(net->roster, st->signer);
-    switch (st->type) {
-    case PV_ST_NETWORK:
-        return false; /* there is one, and it is known */
-    case PV_ST_ADMIN:
-        return memcmp(st->signer, pv_roster_root(net->roster), PV_SIGN_PK_LEN) == 0;
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
-    case PV_ST_ADMISSION:
-        return (rights & PV_RIGHT_INVITE) != 0;
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        return (rights & PV_RIGHT_REVOKE) != 0;
-    case PV_ST_REVOCATION: /* members may know it already, to whom it counts */
-    case PV_ST_END:
+    bool itself = about != NULL && memcmp(st->signer, about, PV_SIGN_PK_LEN) == 0;
+
+    if (kind->does == PV_DOES_TAKE) /* members may know it already, to whom it counts */
         return pv_roster_would_end(net->roster, st);
-    case PV_ST_COORDINATORS:
-        return rights != 0;
-    case PV_ST_PLACE: /* its own, or with the right anybody's */
-        return (rights & PV_RIGHT_INVITE) != 0 ||
-               (member != NULL && member->state != PV_MEMBER_REVOKED &&
-                memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0);
-    case PV_ST_TRANSPORT:
-    case PV_ST_LEAVE:
-    case PV_ST_OFFERS:
-    case PV_ST_ABLE:
+    if ((pv_roster_rights(net->roster, st->signer) & kind->right) != 0)
+        return true;
+    if (kind->does == PV_DOES_NOTHING)
+        return pv_roster_by_node(net->roster, st->signer) != NULL;
+    if (itself && (kind->by & PV_BY_NODE) != 0)
         return member != NULL && member->state != PV_MEMBER_REVOKED;
-    default:
-        return rights != 0 || pv_roster_by_node(net->roster, st->signer) != NULL;
-    }
+    return kind->does == PV_DOES_GRANT &&
+           memcmp(st->signer, pv_roster_root(net->roster), PV_SIGN_PK_LEN) == 0;
 }
 
 /* Would a node move itself to an address that is another's, or was until lately? Its word is in
@@ -142,20 +125,14 @@ static bool log_has_room(const struct pv_cnet *net)
 }
 
 /* A statement that ends something always has room, or a full network could not get rid of anybody;
- * and a new admin, who may have to; and the admission of who has a place already; and the word by
- * which a member stays one, or changes a stolen key: of each the roster keeps a few. */
-static bool needs_no_room(uint8_t type)
-{
-    return type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_LEAVE ||
-           type == PV_ST_ADMIN || type == PV_ST_ADMISSION || type == PV_ST_TRANSPORT;
-}
-
-/* A statement that takes the place of another, as does a rule or route that is taken back, fills
- * nothing. */
+ * and a new admin, who may have to; and the admission of a node that has a place already; and the
+ * word by which a member stays one, or changes a stolen key: of each the roster keeps a few. One
+ * that takes the place of another, as does a rule or route that is taken back, fills nothing. */
 static bool statement_has_room(const struct pv_cnet *net, const struct pv_statement *st)
 {
     return pv_roster_check_room(net->roster, st) == PV_OK &&
-           (log_has_room(net) || needs_no_room(st->type) || pv_roster_replaces(net->roster, st));
+           (log_has_room(net) || pv_kind_of(st->type)->fits_full ||
+            pv_roster_replaces(net->roster, st));
 }
 
 /* Known statements pass first, so repeating a put is cheap; the signature is checked before

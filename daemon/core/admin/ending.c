@@ -36,22 +36,10 @@ static void say_again(struct pv_node *n, const struct pv_roster_entry *x, struct
  * say again: of two admins who end each other one would end itself. */
 static bool would_fall(const struct pv_node *n, const struct pv_roster_entry *x, const uint8_t *pk)
 {
-    switch (x->st.type) {
-    case PV_ST_REVOCATION:
-        if (memcmp(x->st.u.revocation.pk, own_pk(n), PV_SIGN_PK_LEN) == 0)
-            return false;
-        break;
-    case PV_ST_END:
-        if (memcmp(x->st.u.end.about, own_pk(n), PV_SIGN_PK_LEN) == 0)
-            return false;
-        break;
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        break;
-    default:
+    if (pv_st_does(&x->st, PV_DOES_TAKE)
+            ? memcmp(pv_st_subject(&x->st), own_pk(n), PV_SIGN_PK_LEN) == 0
+            : !pv_st_does(&x->st, PV_DOES_RULE))
         return false;
-    }
     return memcmp(x->st.signer, pk, PV_SIGN_PK_LEN) == 0 && pv_roster_in_force(x) &&
            !pv_roster_is_lasting(n->roster, x);
 }

@@ -270,10 +270,8 @@ static void add_all(struct chain *c, const struct pv_roster *r, enum pv_statemen
     for (const struct pv_roster_entry *e = pv_roster_next_entry(r, NULL); e != NULL;
          e = pv_roster_next_entry(r, e)) {
         const struct pv_statement *st = &e->st;
-        const uint8_t *about = pv_st_is_invite(st->type)     ? st->u.invite.invite
-                               : st->type == PV_ST_ADMISSION ? st->u.admission.node
-                                                             : st->signer;
-        if (st->type == type && memcmp(about, pk, PV_SIGN_PK_LEN) == 0)
+        const uint8_t *about = pv_st_subject(st);
+        if (st->type == type && memcmp(about != NULL ? about : st->signer, pk, PV_SIGN_PK_LEN) == 0)
             add_item(c, e);
     }
 }

@@ -82,15 +82,8 @@ static void save(struct membership *m)
  * of hand. */
 static bool may_wait(const struct pv_node *n, const struct pv_statement *st)
 {
-    const uint8_t *own = n->identity->sign_pk;
-    switch (st->type) {
-    case PV_ST_MEMBER:
-        return memcmp(st->u.member.node, own, PV_SIGN_PK_LEN) != 0;
-    case PV_ST_TRANSPORT:
-        return memcmp(st->signer, own, PV_SIGN_PK_LEN) != 0;
-    default:
-        return false;
-    }
+    return (st->type == PV_ST_MEMBER || st->type == PV_ST_TRANSPORT) &&
+           memcmp(pv_st_subject(st), n->identity->sign_pk, PV_SIGN_PK_LEN) != 0;
 }
 
 /* Ten thousand that join within a minute are few writes, and not ten thousand. */

@@ -92,18 +92,6 @@ static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
     return m != NULL && memcmp(m->transport, st->u.transport.transport, sizeof(m->transport)) == 0;
 }
 
-static bool is_rule(const struct pv_roster_entry *x)
-{
-    return x->st.type == PV_ST_ROUTE || x->st.type == PV_ST_TAG || x->st.type == PV_ST_RULE;
-}
-
-static bool is_empty(const struct pv_statement *st)
-{
-    if (st->type == PV_ST_ROUTE)
-        return st->u.route.kind == PV_ROUTE_NONE;
-    return st->type == PV_ST_TAG ? st->u.tag.kind == PV_TAG_NONE : st->u.rule.kind == PV_RULE_NONE;
-}
-
 /* Are these the offers that count of this node? Those of others are their own business. */
 static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
 {
@@ -114,7 +102,8 @@ static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
 /* Is it a route, tag or rule of this node that takes something back, and so is in force nowhere? */
 static bool takes_back(const struct pv_node *n, const struct pv_roster_entry *x)
 {
-    return is_rule(x) && !pv_roster_in_force(x) && is_empty(&x->st) &&
+    return pv_st_does(&x->st, PV_DOES_RULE) && !pv_roster_in_force(x) &&
+           x->st.u.slotted.kind == 0 &&
            memcmp(x->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
 }
 
@@ -125,91 +114,45 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
 {
     if (x->receipt.len > 0)
         return false;
-    if (x->st.type == PV_ST_PLACE)
-        return is_where(n, &x->st.u.place);
-    if (x->st.type == PV_ST_TRANSPORT)
+    switch (pv_kind_of(x->st.type)->owed) {
+    case PV_OWED_NOT:
+        break;
+    case PV_OWED_ALWAYS:
+        return true;
+    case PV_OWED_TO_ALL:
+        return pv_roster_in_force(x) || takes_back(n, x);
+    case PV_OWED_KEY:
         return is_key_of(n, &x->st);
-    if (x->st.type == PV_ST_OFFERS)
+    case PV_OWED_PLACE:
+        return is_where(n, &x->st.u.place);
+    case PV_OWED_OFFERS:
         return is_offered(n, x);
-    if (x->st.type == PV_ST_ADMISSION)
+    case PV_OWED_ADMISSION:
         return pv_roster_admission(n->roster, x->st.u.admission.node) == x;
-    return x->st.type == PV_ST_LEAVE || x->st.type == PV_ST_ADMIN || takes_back(n, x) ||
-           ((x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END ||
-             x->st.type == PV_ST_COORDINATORS || is_rule(x)) &&
-            pv_roster_in_force(x));
-}
-
-static const uint8_t *pk_of(const struct pv_statement *st)
-{
-    switch (st->type) {
-    case PV_ST_LEAVE:
-    case PV_ST_TRANSPORT:
-        return st->signer;
-    case PV_ST_ADMIN:
-        return st->u.admin.node;
-    case PV_ST_ADMISSION:
-        return st->u.admission.node;
-    case PV_ST_END:
-        return st->u.end.about;
-    default:
-        return st->u.revocation.pk;
     }
+    return false;
 }
 
-/* The statement to be stored, in words; people know a node by its name, and an invite has none. */
+/* The statement to be stored, in words; people know a node by its name, and an invite has none. The
+ * end of a rule is a change of the rules. */
 static void describe(struct owed *o, const struct pv_statement *st)
 {
-    if (st->type == PV_ST_COORDINATORS) {
-        snprintf(o->first, sizeof(o->first), "the coordinators changed");
-        return;
-    }
-    if (st->type == PV_ST_PLACE) {
-        snprintf(o->first, sizeof(o->first), "%s has another place", st->u.place.name);
-        return;
-    }
     const struct pv_roster_entry *ended =
         st->type == PV_ST_END ? pv_roster_find(o->node->roster, st->u.end.hash) : NULL;
-    if (st->type == PV_ST_OFFERS || st->type == PV_ST_ROUTE ||
-        (ended != NULL && ended->st.type == PV_ST_ROUTE)) {
-        snprintf(o->first, sizeof(o->first), "the routes changed");
-        return;
-    }
-    if (st->type == PV_ST_TAG || st->type == PV_ST_RULE || (ended != NULL && is_rule(ended))) {
-        snprintf(o->first, sizeof(o->first), "the rules changed");
-        return;
-    }
-    const uint8_t *pk = pk_of(st);
-    const struct pv_member *m = pv_roster_known(o->node->roster, pk);
+    if (ended != NULL && pv_st_does(&ended->st, PV_DOES_RULE))
+        st = &ended->st;
+    const char *told = pv_kind_of(st->type)->told;
+    const uint8_t *pk = pv_st_subject(st);
+    const struct pv_member *m = pk == NULL ? NULL : pv_roster_known(o->node->roster, pk);
     if (st->type == PV_ST_REVOCATION && st->u.revocation.kind == PV_REVOKE_INVITE)
-        snprintf(o->first, sizeof(o->first), "an invite was revoked");
+        told = "an invite was revoked";
+    if (told[0] == '~')
+        snprintf(o->first, sizeof(o->first), "%s%s", m != NULL ? m->name : "a node", told + 1);
     else
-        snprintf(o->first, sizeof(o->first), "%s %s", m != NULL ? m->name : "a node",
-                 st->type == PV_ST_LEAVE       ? "left"
-                 : st->type == PV_ST_TRANSPORT ? "is still there"
-                 : st->type == PV_ST_ADMISSION ? "was admitted"
-                 : st->type == PV_ST_ADMIN     ? "became an admin"
-                 : st->type == PV_ST_END       ? "is no admin any more"
-                                               : "was removed");
+        snprintf(o->first, sizeof(o->first), "%s", told);
 }
 
 /* --- to members ------------------------------------------------------------------------------ */
-
-/* Statements by which admins take away, and those about rules; the rest of what is owed harms
- * nobody who hears of it late. */
-static bool is_for_all(const struct pv_statement *st)
-{
-    switch (st->type) {
-    case PV_ST_REVOCATION:
-    case PV_ST_COORDINATORS:
-    case PV_ST_END:
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        return true;
-    default:
-        return false;
-    }
-}
 
 /* Others tell what they said; else all would tell all. */
 static bool is_ours(const struct pv_node *n, const struct pv_statement *st)
@@ -220,11 +163,12 @@ static bool is_ours(const struct pv_node *n, const struct pv_statement *st)
 }
 
 /* Adds a statement without a receipt, in order of arrival, if it is one that all are to know and
- * this node's user said it; else false. */
+ * this node's user said it; else false. Statements by which admins take away, and those about
+ * rules, are told to all; the rest of what is owed harms nobody who hears of it late. */
 static bool spread_add(struct spread_set *set, const struct pv_node *n,
                        const struct pv_roster_entry *x)
 {
-    if (!is_for_all(&x->st) || !is_ours(n, &x->st))
+    if (pv_kind_of(x->st.type)->owed != PV_OWED_TO_ALL || !is_ours(n, &x->st))
         return false;
     if (set->n == PV_ARRAY_LEN(set->hashes))
         memmove(set->hashes[0], set->hashes[1], (--set->n) * sizeof(set->hashes[0]));
@@ -346,7 +290,7 @@ static pv_ns spread_next_timeout(const struct spread *s, const struct pv_node *n
 /* A statement that takes somebody's rights goes before all else. */
 static bool is_urgent(const struct pv_roster_entry *x)
 {
-    return x->st.type == PV_ST_REVOCATION || x->st.type == PV_ST_END;
+    return pv_st_does(&x->st, PV_DOES_TAKE);
 }
 
 /* Counted anew each time: receipts reach the roster by many ways that do not tell this part. */

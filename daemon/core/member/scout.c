@@ -144,7 +144,7 @@ static bool has_receipt(const struct pv_roster_entry *e, const struct place *p)
  * that has not heard of it. */
 static bool is_end(const struct pv_roster_entry *e)
 {
-    return (e->st.type == PV_ST_REVOCATION || e->st.type == PV_ST_END) && pv_roster_in_force(e);
+    return pv_st_does(&e->st, PV_DOES_TAKE) && pv_roster_in_force(e);
 }
 
 /* The part of it that each place has not put in order itself. */

@@ -32,40 +32,16 @@ static void tell_statement(struct pv_roster *r, struct pv_roster_item *e)
  * first would refuse statements that another one holds, and the two could never agree. The worth of
  * a revoked admin's statements is decided when settling. */
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
-                          uint8_t type)
+                          const struct pv_statement *st)
 {
-    bool root = signer == r->record->signer;
+    const uint8_t by = pv_kind_of(st->type)->by, *about = pv_st_subject(st);
 
-    /* Without a default: the compiler names a type that is missing. */
-    switch ((enum pv_statement_type)type) {
-    case PV_ST_ADMIN:
-        return root;
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
-    case PV_ST_ADMISSION:
-        return (signer->rights & PV_RIGHT_INVITE) != 0;
-    case PV_ST_MEMBER:
-        return signer->is_invite || (!root && (signer->rights & PV_RIGHT_INVITE) != 0);
-    case PV_ST_PLACE: /* about itself, or with the right about any node: may_sign_about() */
-        return signer->is_node || root || (signer->rights & PV_RIGHT_INVITE) != 0;
-    case PV_ST_TRANSPORT:
-    case PV_ST_LEAVE:
-    case PV_ST_OFFERS:
-    case PV_ST_ABLE:
-        return signer->is_node;
-    case PV_ST_REVOCATION:
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        return (signer->rights & PV_RIGHT_REVOKE) != 0;
-    case PV_ST_COORDINATORS:
-    case PV_ST_END: /* settling looks whether the right is one that allows it */
-        return signer->rights != 0;
-    case PV_ST_NETWORK:
-    case PV_ST_RECEIPT:
-        break;
-    }
-    return signer->rights != 0 || signer->is_node;
+    if ((by & PV_BY_INVITE) != 0 && signer->is_invite)
+        return true;
+    if ((by & PV_BY_NODE) != 0 && signer->is_node &&
+        (about == NULL || memcmp(about, signer->pk, PV_SIGN_PK_LEN) == 0))
+        return true;
+    return signer == r->record->signer ? (by & PV_BY_ROOT) != 0 : (by & signer->rights) != 0;
 }
 
 /* Against the network record: the name must not be the network's, which is the DNS zone; IPv4 has
@@ -189,75 +165,80 @@ static void wake_orphans(struct pv_roster *r, const uint8_t *pk)
 
 /* --- merging --------------------------------------------------------------------------------- */
 
+static void take_grant(struct pv_roster *r, struct pv_roster_item *e)
+{
+    struct pv_roster_key *k = e->subject;
+
+    if (k->rights == 0 && k != r->record->signer) {
+        k->next_admin = r->admins;
+        r->admins = k;
+    }
+    k->rights |= e->pub.st.u.admin.rights;
+    e->next_office = k->grants;
+    k->grants = e;
+    pv_roster_mark_rights(r, k); /* what it said without this right may count now */
+    wake_orphans(r, k->pk);
+}
+
+static void take_claim(struct pv_roster *r, struct pv_roster_item *e)
+{
+    struct pv_roster_key *k = e->subject;
+
+    k->is_node = true;
+    if (pv_roster_claims_by(k, e->signer) == 1) {
+        e->signer->claims++;
+        pv_roster_mark(r, e->signer);
+    }
+    pv_roster_mark(r, k);
+    wake_orphans(r, k->pk);
+}
+
 /* The rights that a statement grants at once, before anything is settled; marks what has to be
  * settled and wakes the orphans that waited for it. */
 static void take_effect(struct pv_roster *r, struct pv_roster_item *e)
 {
+    const struct pv_kind *kind = pv_kind_of(e->pub.st.type);
     struct pv_roster_key *k = e->subject;
 
-    switch (e->pub.st.type) {
-    case PV_ST_ADMIN:
-        if (k->rights == 0 && k != r->record->signer) {
-            k->next_admin = r->admins;
-            r->admins = k;
-        }
-        k->rights |= e->pub.st.u.admin.rights;
-        e->next_office = k->grants;
-        k->grants = e;
-        pv_roster_mark_rights(r, k); /* what it said without this right may count now */
-        wake_orphans(r, k->pk);
+    if (k != NULL && kind->quota != PV_ROSTER_QUOTA_NONE)
+        k->n_self++;
+    switch (kind->does) {
+    case PV_DOES_GRANT:
+        take_grant(r, e);
         break;
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
+    case PV_DOES_INVITE:
         k->is_invite = true;
         pv_roster_mark_dependants(r, k);
         pv_roster_mark(r, e->signer);
         wake_orphans(r, k->pk);
         break;
-    case PV_ST_MEMBER:
-        k->is_node = true;
-        k->n_self++;
-        if (pv_roster_claims_by(k, e->signer) == 1) {
-            e->signer->claims++;
-            pv_roster_mark(r, e->signer);
+    case PV_DOES_CLAIM:
+        take_claim(r, e);
+        break;
+    case PV_DOES_TELL:
+    case PV_DOES_ADMIT:
+        pv_roster_mark(r, k);
+        break;
+    case PV_DOES_TAKE:
+        if (e->pub.st.type == PV_ST_END) {
+            e->next_office = k->ends;
+            k->ends = e;
         }
-        pv_roster_mark(r, k);
-        wake_orphans(r, k->pk);
-        break;
-    case PV_ST_TRANSPORT:
-    case PV_ST_PLACE:
-    case PV_ST_LEAVE:
-    case PV_ST_OFFERS:
-    case PV_ST_ABLE:
-        k->n_self++;
-        pv_roster_mark(r, k);
-        break;
-    case PV_ST_ADMISSION:
-        pv_roster_mark(r, k);
-        break;
-    case PV_ST_END:
-        e->next_office = k->ends;
-        k->ends = e;
         pv_roster_mark_revoked(r, k);
         pv_roster_mark(r, e->signer);
         break;
-    case PV_ST_REVOCATION:
-        pv_roster_mark_revoked(r, k);
-        pv_roster_mark(r, e->signer);
-        break;
-    case PV_ST_COORDINATORS: {
+    case PV_DOES_APPOINT: {
         struct pv_view list = e->pub.st.u.coordinators.list;
         struct pv_coordinator named;
         while (pv_coordlist_next(&list, &named))
             wake_orphans(r, named.pk);
         break;
     }
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
+    case PV_DOES_RULE:
         pv_roster_add_rule(r, e);
         break;
-    default:
+    case PV_DOES_FOUND:
+    case PV_DOES_NOTHING:
         break;
     }
 }
@@ -273,9 +254,9 @@ static void drop_item(struct pv_roster *r, struct pv_roster_item *e)
     pv_roster_set_let_go(r, e);
     pv_roster_count_end(r, &e->pub.st, false);
     pv_roster_quota_remove(k, e);
-    if (e->pub.st.type == PV_ST_COORDINATORS)
+    if (pv_st_does(&e->pub.st, PV_DOES_APPOINT))
         pv_roster_remove_record(r, e);
-    if (pv_roster_is_rule(&e->pub.st))
+    if (pv_st_does(&e->pub.st, PV_DOES_RULE))
         pv_roster_remove_rule(r, e);
     if (e->subject != NULL) {
         *(e->prev_about == NULL ? &k->about : &e->prev_about->next_about) = e->next_about;
@@ -311,35 +292,6 @@ void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e)
     pv_roster_unlink_values(r, e);
     pv_roster_drop_receipt(r, e);
     free(e);
-}
-
-/* The key a statement is about. */
-static const uint8_t *subject_pk(const struct pv_statement *st)
-{
-    switch (st->type) {
-    case PV_ST_ADMIN:
-        return st->u.admin.node;
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
-        return st->u.invite.invite;
-    case PV_ST_MEMBER:
-        return st->u.member.node;
-    case PV_ST_PLACE:
-        return st->u.place.node;
-    case PV_ST_ADMISSION:
-        return st->u.admission.node;
-    case PV_ST_REVOCATION:
-        return st->u.revocation.pk;
-    case PV_ST_END:
-        return st->u.end.about;
-    case PV_ST_TRANSPORT:
-    case PV_ST_LEAVE:
-    case PV_ST_OFFERS:
-    case PV_ST_ABLE:
-        return st->signer;
-    default:
-        return NULL;
-    }
 }
 
 /* The statement is decoded again, because its views have to point into the entry's own copy. */
@@ -403,7 +355,7 @@ static void drop_excess(struct pv_roster *r, const struct pv_roster_item *e)
 {
     struct pv_roster_item *excess;
 
-    while (pv_roster_quota_weighs(e->pub.st.type) &&
+    while (pv_kind_of(e->pub.st.type)->by_receipt &&
            (excess = pv_roster_quota_excess(r, e)) != NULL && excess != e)
         drop_item(r, excess);
 }
@@ -481,17 +433,6 @@ static int receipt_for(struct pv_roster *r, struct pv_view raw, const struct pv_
     return pv_roster_check_receipt(r, raw, st->hash, verified, ret_receipt);
 }
 
-/* A place is the node's own business, and that of admins. */
-static bool may_sign_about(const struct pv_roster *r, const struct pv_roster_key *signer,
-                           const struct pv_statement *st)
-{
-    if (st->type == PV_ST_PLACE && signer != r->record->signer &&
-        (signer->rights & PV_RIGHT_INVITE) == 0 &&
-        memcmp(st->u.place.node, st->signer, PV_SIGN_PK_LEN) != 0)
-        return false;
-    return pv_roster_signer_may(r, signer, st->type);
-}
-
 /* Is there room for a statement? Where that depends on its receipt, one by a coordinator that is
  * not known yet lets it wait for that: PV_ERR_NOT_FOUND. */
 static int find_room(struct pv_roster *r, const struct pv_statement *st, struct pv_view raw_receipt,
@@ -500,7 +441,7 @@ static int find_room(struct pv_roster *r, const struct pv_statement *st, struct 
     struct pv_roster_receipt receipt;
     int status = pv_roster_find_room(r, st, NULL, ret_drop);
 
-    if ((status != PV_ERR_LIMIT && status != PV_ERR_REPLAY) || !pv_roster_quota_weighs(st->type) ||
+    if ((status != PV_ERR_LIMIT && status != PV_ERR_REPLAY) || !pv_kind_of(st->type)->by_receipt ||
         raw_receipt.len == 0)
         return status;
     int known = pv_roster_check_receipt(r, raw_receipt, st->hash, verified, &receipt);
@@ -519,12 +460,12 @@ static int merge_new(struct pv_roster *r, const struct pv_statement *st, struct 
 {
     struct pv_roster_receipt receipt;
     struct pv_roster_item *drop, *e;
-    const uint8_t *pk = subject_pk(st);
+    const uint8_t *pk = pv_st_subject(st);
 
     if (st->type == PV_ST_ADMIN && memcmp(st->signer, r->root, sizeof(r->root)) != 0)
         return PV_ERR_REFUSED;
     struct pv_roster_key *signer = pv_roster_key(r, st->signer);
-    if (signer == NULL || !may_sign_about(r, signer, st)) {
+    if (signer == NULL || !pv_roster_signer_may(r, signer, st)) {
         *ret_added = PV_ROSTER_ORPHAN;
         return adopt_orphan(r, st->signer, st->raw, raw_receipt, verified);
     }

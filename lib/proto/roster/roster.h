@@ -21,7 +21,7 @@
 #ifndef PV_ROSTER_H
 #define PV_ROSTER_H
 
-#include "proto/roster/statement.h"
+#include "proto/roster/kinds.h"
 
 enum {
     PV_ROSTER_MAX_STATEMENTS = 131072, /* of one network; about 1 KiB each */

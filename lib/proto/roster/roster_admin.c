@@ -172,7 +172,7 @@ void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k)
 {
     pv_roster_mark_revoked(r, k);
     for (struct pv_roster_item *e = k->issued; e != NULL; e = e->next_issued) {
-        if (e->pub.st.type == PV_ST_REVOCATION || e->pub.st.type == PV_ST_END)
+        if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
             pv_roster_mark_revoked(r, e->subject);
     }
     r->records_dirty = r->rules_dirty = true;
@@ -220,30 +220,20 @@ uint8_t pv_roster_rights_of(const struct pv_roster_key *k)
     return rights;
 }
 
-/* The right that a statement needs; of several, one will do. */
-static uint8_t needed_right(uint8_t type)
-{
-    if (type == PV_ST_REVOCATION || type == PV_ST_END || type == PV_ST_ROUTE || type == PV_ST_TAG ||
-        type == PV_ST_RULE)
-        return PV_RIGHT_REVOKE;
-    return type == PV_ST_COORDINATORS ? PV_RIGHT_INVITE | PV_RIGHT_REVOKE : PV_RIGHT_INVITE;
-}
-
 /* Was e said before this end of a right that it needs? */
 static bool came_before(const struct pv_roster *r, const struct pv_roster_item *e,
                         const struct pv_roster_item *end)
 {
     if (!pv_roster_is_ordered(end->receipt)) /* nobody knows when it ended */
         return pv_roster_is_ordered(e->receipt) ||
-               ((e->pub.st.type == PV_ST_REVOCATION || e->pub.st.type == PV_ST_END) &&
-                end->signer != r->record->signer);
+               (pv_st_does(&e->pub.st, PV_DOES_TAKE) && end->signer != r->record->signer);
     return pv_roster_is_ordered(e->receipt) && pv_roster_cmp_receipts(e->receipt, end->receipt) < 0;
 }
 
 bool pv_roster_was_in_office(const struct pv_roster *r, const struct pv_roster_item *e)
 {
     const struct pv_roster_key *k = e->signer;
-    uint8_t rights = k->rights & needed_right(e->pub.st.type);
+    uint8_t rights = k->rights & pv_kind_of(e->pub.st.type)->right;
 
     if (e->pub.st.type == PV_ST_END && k == e->subject)
         return true;
@@ -277,26 +267,27 @@ void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
 
 void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
 {
-    switch (e->pub.st.type) {
-    case PV_ST_REVOCATION:
-    case PV_ST_END:
+    switch (pv_kind_of(e->pub.st.type)->does) {
+    case PV_DOES_TAKE:
         pv_roster_mark_revoked(r, e->subject);
         break;
-    case PV_ST_COORDINATORS:
+    case PV_DOES_APPOINT:
         r->records_dirty = true;
         break;
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
+    case PV_DOES_RULE:
         r->rules_dirty = true;
         break;
-    case PV_ST_INVITE: /* whether it was made in office may be another thing now */
-    case PV_ST_CONDITIONAL:
+    case PV_DOES_INVITE: /* whether it was made in office may be another thing now */
         pv_roster_mark_dependants(r, e->subject);
         break;
-    default:
-        if (e->subject != NULL)
-            pv_roster_mark(r, e->subject);
+    case PV_DOES_GRANT:
+    case PV_DOES_CLAIM:
+    case PV_DOES_TELL:
+    case PV_DOES_ADMIT:
+        pv_roster_mark(r, e->subject);
+        break;
+    case PV_DOES_FOUND:
+    case PV_DOES_NOTHING:
         break;
     }
 }
@@ -353,7 +344,7 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
     bool node = false, invite = false, ended_one = false;
 
     for (struct pv_roster_item *e = k->about; e != NULL; e = e->next_about) {
-        if (e->pub.st.type != PV_ST_REVOCATION && e->pub.st.type != PV_ST_END)
+        if (!pv_st_does(&e->pub.st, PV_DOES_TAKE))
             continue;
         bool effective = pv_roster_was_in_office(r, e) && k != r->record->signer;
         if (!effective && k != r->record->signer)

@@ -32,23 +32,6 @@ enum pv_roster_binding_kind {
     PV_ROSTER_BIND_KINDS,
 };
 
-/* Statements that a key may make without anybody's consent; of each kind a few are kept. */
-enum pv_roster_quota {
-    PV_ROSTER_QUOTA_MEMBER,
-    PV_ROSTER_QUOTA_TRANSPORT,
-    PV_ROSTER_QUOTA_PLACE,
-    PV_ROSTER_QUOTA_LEAVE,
-    PV_ROSTER_QUOTA_COORDINATORS,
-    PV_ROSTER_QUOTA_ROUTES,
-    PV_ROSTER_QUOTA_OFFERS,
-    PV_ROSTER_QUOTA_TAGS,
-    PV_ROSTER_QUOTA_RULES,
-    PV_ROSTER_QUOTA_ABLE,
-    PV_ROSTER_QUOTA_UNKNOWN,
-    PV_ROSTER_QUOTAS,
-    PV_ROSTER_QUOTA_NONE = PV_ROSTER_QUOTAS, /* statements of which there is no such limit */
-};
-
 /* Why a claim does not count. Reported when it changes. */
 enum pv_roster_refusal {
     PV_ROSTER_REFUSE_NONE,
@@ -344,8 +327,9 @@ PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 /* pv_roster_check_fields() of one that may not decode. Not the signatures. */
 PV_MUST_CHECK int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw,
                                        struct pv_statement *ret_st);
+/* May it sign this, by what it was ever granted? */
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
-                          uint8_t type);
+                          const struct pv_statement *st);
 
 /* Frees a statement that is in no list any more; NULL is fine. */
 void pv_roster_free_item(struct pv_roster *r, struct pv_roster_item *e);
@@ -368,7 +352,10 @@ void pv_roster_set_unlist(struct pv_roster *r, struct pv_roster_item *e);
 
 /* --- roster_quota.c --------------------------------------------------------------------------- */
 
-enum pv_roster_quota pv_roster_quota_of(uint8_t type);
+static inline enum pv_roster_quota pv_roster_quota_of(uint8_t type)
+{
+    return pv_kind_of(type)->quota;
+}
 /* Is a kept rather than b, of the same kind? The higher number, then the lower hash. */
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b);
 /* Is there room for a new statement with this receipt (NULL: none)? *ret_drop: the one that gives
@@ -380,8 +367,6 @@ PV_MUST_CHECK int pv_roster_find_room(const struct pv_roster *r, const struct pv
  * NULL: none. */
 struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
                                               const struct pv_roster_item *e);
-/* Does the room for statements of this type depend on receipts? */
-bool pv_roster_quota_weighs(uint8_t type);
 void pv_roster_quota_add(struct pv_roster_key *k, struct pv_roster_item *e);
 void pv_roster_quota_remove(struct pv_roster_key *k, struct pv_roster_item *e);
 /* The statement of a key's quota with this hash, listed or not. */
@@ -452,10 +437,7 @@ bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind
 
 /* --- roster_rules.c --------------------------------------------------------------------------- */
 
-bool pv_roster_is_rule(const struct pv_statement *st); /* a route, a tag or a rule */
-/* The slot of one of these. */
-struct pv_st_slot pv_roster_slot_of(const struct pv_statement *st);
-/* A tag or rule enters or leaves the set. */
+/* A route, tag or rule enters or leaves the set. */
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e);
 void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e);
 /* Decides which tags and rules are in force. */
@@ -464,8 +446,6 @@ void pv_roster_settle_rules(struct pv_roster *r);
 /* --- roster_settle.c -------------------------------------------------------------------------- */
 
 void pv_roster_settle(struct pv_roster *r);
-/* The serial of a node's own statement; false for other types. */
-bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
 

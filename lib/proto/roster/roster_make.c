@@ -177,23 +177,21 @@ int pv_make_end(const uint8_t *network_id, struct pv_signer signer,
 int pv_make_slot_empty(const struct pv_statement *st, const uint8_t *signer_sk, uint64_t wall,
                        struct pv_made *ret_made)
 {
-    struct pv_st_slot slot = st->type == PV_ST_ROUTE ? st->u.route.slot
-                             : st->type == PV_ST_TAG ? st->u.tag.slot
-                                                     : st->u.rule.slot;
-    struct pv_st_route route = {.kind = PV_ROUTE_NONE, .prefix.base = pv_addr4(0, 0, 0, 0, 0)};
-    struct pv_st_tag tag = {.kind = PV_TAG_NONE, .tag = "none", .time = wall};
-    struct pv_st_rule rule = {.kind = PV_RULE_NONE, .time = wall};
+    struct pv_statement empty = begin_statement(st->type, st->network_id);
+    const struct pv_ports all = {.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
 
-    if (slot.seq == UINT64_MAX)
+    if (st->u.slotted.slot.seq == UINT64_MAX)
         return PV_ERR_LIMIT;
-    slot.seq++;
-    route.slot = tag.slot = rule.slot = slot;
-    route.time = wall;
-    rule.ports = (struct pv_ports){.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1};
+    empty.u.slotted.slot = st->u.slotted.slot;
+    empty.u.slotted.slot.seq++;
+    pv_st_set_time(&empty, wall);
     if (st->type == PV_ST_ROUTE)
-        return pv_make_route(st->network_id, signer_sk, &route, ret_made);
-    return st->type == PV_ST_TAG ? pv_make_tag(st->network_id, signer_sk, &tag, ret_made)
-                                 : pv_make_rule(st->network_id, signer_sk, &rule, ret_made);
+        empty.u.route.prefix.base = pv_addr4(0, 0, 0, 0, 0);
+    else if (st->type == PV_ST_TAG)
+        set_name(empty.u.tag.tag, "none");
+    else
+        empty.u.rule.ports = all;
+    return sign_short(&empty, pv_signer_sk(signer_sk), NULL, ret_made);
 }
 
 int pv_make_transport(const uint8_t *network_id, const uint8_t *node_sk,
@@ -413,30 +411,27 @@ int pv_make_again(const struct pv_roster *r, struct pv_signer signer, const stru
                   uint64_t wall, struct pv_made_long *ret_made)
 {
     struct pv_statement st = begin_statement(of->type, pv_roster_network_id(r));
-    struct pv_st_slot slot = {.number = 0};
     int status = PV_OK;
 
     st.u = of->u;
-    switch (of->type) {
-    case PV_ST_REVOCATION:
-        st.u.revocation.time = wall;
+    switch (pv_kind_of(of->type)->does) {
+    case PV_DOES_TAKE:
+        pv_st_set_time(&st, wall);
         break;
-    case PV_ST_END:
-        st.u.end.time = wall;
-        break;
-    case PV_ST_COORDINATORS:
+    case PV_DOES_APPOINT:
         status = of->u.coordinators.seq == UINT64_MAX ? PV_ERR_LIMIT : PV_OK;
         st.u.coordinators.seq++;
         break;
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        status = pv_roster_free_slot(r, pv_signer_pk(signer), of->type, &slot);
-        *(of->type == PV_ST_ROUTE ? &st.u.route.slot
-          : of->type == PV_ST_TAG ? &st.u.tag.slot
-                                  : &st.u.rule.slot) = slot;
+    case PV_DOES_RULE:
+        status = pv_roster_free_slot(r, pv_signer_pk(signer), of->type, &st.u.slotted.slot);
         break;
-    default:
+    case PV_DOES_FOUND:
+    case PV_DOES_GRANT:
+    case PV_DOES_INVITE:
+    case PV_DOES_CLAIM:
+    case PV_DOES_TELL:
+    case PV_DOES_ADMIT:
+    case PV_DOES_NOTHING:
         return PV_ERR_UNSUPPORTED;
     }
     return status != PV_OK ? status

@@ -158,18 +158,7 @@ const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
 /* When a claim was made, or ended: by its receipt, else by its own word. */
 static uint64_t time_of(const struct pv_roster_item *e)
 {
-    if (e->receipt != NULL)
-        return e->receipt->time;
-    switch (e->pub.st.type) {
-    case PV_ST_PLACE:
-        return e->pub.st.u.place.time;
-    case PV_ST_LEAVE:
-        return e->pub.st.u.leave.time;
-    case PV_ST_REVOCATION:
-        return e->pub.st.u.revocation.time;
-    default:
-        return e->pub.st.u.member.issued;
-    }
+    return e->receipt != NULL ? e->receipt->time : pv_st_time(&e->pub.st);
 }
 
 static uint64_t latest(uint64_t a, uint64_t b)
@@ -308,9 +297,9 @@ bool pv_roster_was_admin(const struct pv_roster *r, const uint8_t pk[static PV_S
 
 bool pv_roster_would_end(const struct pv_roster *r, const struct pv_statement *st)
 {
-    const uint8_t *about = st->type == PV_ST_END ? st->u.end.about : st->u.revocation.pk;
-    const struct pv_roster_item e = {
-        .pub.st = *st, .signer = pv_roster_key(r, st->signer), .subject = pv_roster_key(r, about)};
+    const struct pv_roster_item e = {.pub.st = *st,
+                                     .signer = pv_roster_key(r, st->signer),
+                                     .subject = pv_roster_key(r, pv_st_subject(st))};
     return e.signer != NULL && pv_roster_was_in_office(r, &e);
 }
 
@@ -401,8 +390,8 @@ uint64_t pv_roster_next_serial(const struct pv_roster *r, const uint8_t node[sta
 
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->about; e != NULL;
          e = e->next_about) {
-        uint64_t serial;
-        if (pv_roster_serial(e, &serial) && serial >= next)
+        uint64_t serial = pv_st_number(&e->pub.st);
+        if (pv_kind_of(e->pub.st.type)->number != 0 && serial >= next)
             next = serial == UINT64_MAX ? UINT64_MAX : serial + 1;
     }
     return next;
@@ -577,7 +566,7 @@ static int check_new_member(const struct pv_roster *r, const struct pv_statement
 {
     const struct pv_st_member *m = &st->u.member;
 
-    if (signer == NULL || !pv_roster_signer_may(r, signer, PV_ST_MEMBER))
+    if (signer == NULL || !pv_roster_signer_may(r, signer, st))
         return PV_ERR_NOT_FOUND;
     if (pv_roster_needs_receipt(signer, PV_ST_MEMBER)) {
         int status = pv_roster_check_invite(r, st->signer, m->node, wall);

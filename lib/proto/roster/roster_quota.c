@@ -14,44 +14,6 @@
 
 #include "proto/roster/roster_int.h"
 
-enum pv_roster_quota pv_roster_quota_of(uint8_t type)
-{
-    /* Without a default: the compiler names a type that is missing. */
-    switch ((enum pv_statement_type)type) {
-    case PV_ST_MEMBER:
-        return PV_ROSTER_QUOTA_MEMBER;
-    case PV_ST_TRANSPORT:
-        return PV_ROSTER_QUOTA_TRANSPORT;
-    case PV_ST_PLACE:
-        return PV_ROSTER_QUOTA_PLACE;
-    case PV_ST_LEAVE:
-        return PV_ROSTER_QUOTA_LEAVE;
-    case PV_ST_COORDINATORS:
-        return PV_ROSTER_QUOTA_COORDINATORS;
-    case PV_ST_ROUTE:
-        return PV_ROSTER_QUOTA_ROUTES;
-    case PV_ST_OFFERS:
-        return PV_ROSTER_QUOTA_OFFERS;
-    case PV_ST_TAG:
-        return PV_ROSTER_QUOTA_TAGS;
-    case PV_ST_RULE:
-        return PV_ROSTER_QUOTA_RULES;
-    case PV_ST_ABLE:
-        return PV_ROSTER_QUOTA_ABLE;
-    case PV_ST_NETWORK:
-    case PV_ST_ADMIN:
-    case PV_ST_INVITE:
-    case PV_ST_REVOCATION:
-    case PV_ST_END:
-    case PV_ST_CONDITIONAL:
-    case PV_ST_ADMISSION:
-        return PV_ROSTER_QUOTA_NONE;
-    case PV_ST_RECEIPT:
-        break;
-    }
-    return PV_ROSTER_QUOTA_UNKNOWN;
-}
-
 static size_t places_of(enum pv_roster_quota quota)
 {
     if (quota == PV_ROSTER_QUOTA_COORDINATORS)
@@ -59,37 +21,10 @@ static size_t places_of(enum pv_roster_quota quota)
     return quota == PV_ROSTER_QUOTA_UNKNOWN ? PV_ROSTER_MAX_UNKNOWN : PV_ROSTER_MAX_SELF;
 }
 
-/* The number by which statements of a kind follow each other. */
-static uint64_t number_of(const struct pv_statement *st)
-{
-    switch (st->type) {
-    case PV_ST_MEMBER:
-        return st->u.member.serial;
-    case PV_ST_TRANSPORT:
-        return st->u.transport.serial;
-    case PV_ST_PLACE:
-        return st->u.place.serial;
-    case PV_ST_LEAVE:
-        return st->u.leave.serial;
-    case PV_ST_COORDINATORS:
-        return st->u.coordinators.seq;
-    case PV_ST_ROUTE:
-    case PV_ST_TAG:
-    case PV_ST_RULE:
-        return pv_roster_slot_of(st).seq;
-    case PV_ST_OFFERS:
-        return st->u.offers.serial;
-    case PV_ST_ABLE:
-        return st->u.able.serial;
-    default:
-        return 0;
-    }
-}
-
 bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement *b)
 {
-    if (number_of(a) != number_of(b))
-        return number_of(a) > number_of(b);
+    if (pv_st_number(a) != pv_st_number(b))
+        return pv_st_number(a) > pv_st_number(b);
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
@@ -97,25 +32,20 @@ bool pv_roster_is_better(const struct pv_statement *a, const struct pv_statement
  * said of one takes no other one's. */
 static bool competes(const struct pv_statement *a, const struct pv_statement *b)
 {
-    return !pv_roster_is_rule(a) || pv_roster_slot_of(a).number == pv_roster_slot_of(b).number;
+    return !pv_st_does(a, PV_DOES_RULE) || a->u.slotted.slot.number == b->u.slotted.slot.number;
 }
 
 /* Of these kinds the best are kept of what is proven to have been said in office, too: by the right
  * that nobody ends, about oneself, or with a receipt in the order of ends. */
 static bool is_proven(const struct pv_roster *r, const struct pv_statement *st, bool ordered)
 {
-    switch (pv_roster_quota_of(st->type)) {
-    case PV_ROSTER_QUOTA_PLACE:
-        return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0 ||
-               memcmp(st->signer, st->u.place.node, PV_SIGN_PK_LEN) == 0;
-    case PV_ROSTER_QUOTA_COORDINATORS:
-    case PV_ROSTER_QUOTA_ROUTES:
-    case PV_ROSTER_QUOTA_TAGS:
-    case PV_ROSTER_QUOTA_RULES:
-        return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0;
-    default:
+    const struct pv_kind *kind = pv_kind_of(st->type);
+
+    if (!kind->by_receipt || kind->right == 0)
         return false;
-    }
+    return ordered || memcmp(st->signer, r->root, sizeof(r->root)) == 0 ||
+           ((kind->by & PV_BY_NODE) != 0 &&
+            memcmp(st->signer, pv_st_subject(st), PV_SIGN_PK_LEN) == 0);
 }
 
 /* A statement that is held, or that wants to be. */
@@ -178,7 +108,7 @@ static bool is_superfluous(const struct pv_roster *r, const struct pv_roster_key
                            const struct contender *x, const struct contender *other)
 {
     enum pv_roster_quota quota = pv_roster_quota_of(x->st->type);
-    size_t places = pv_roster_is_rule(x->st) ? 1 : places_of(quota);
+    size_t places = pv_st_does(x->st, PV_DOES_RULE) ? 1 : places_of(quota);
     struct rivals of = {.first = true};
 
     if (other != NULL)
@@ -201,7 +131,8 @@ static struct pv_roster_item *find_superfluous(const struct pv_roster *r,
     enum pv_roster_quota quota = pv_roster_quota_of(x->type);
     struct pv_roster_item *e = k->kept[quota];
 
-    if (!pv_roster_is_rule(x) && k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
+    if (!pv_st_does(x, PV_DOES_RULE) &&
+        k->n_kept[quota] + (other != NULL ? 1u : 0u) <= places_of(quota))
         return NULL;
     for (; e != NULL; e = e->next_kept) {
         const struct contender held = contender_of(r, e);
@@ -219,20 +150,13 @@ struct pv_roster_item *pv_roster_quota_excess(const struct pv_roster *r,
                : find_superfluous(r, e->subject != NULL ? e->subject : e->signer, &e->pub.st, NULL);
 }
 
-bool pv_roster_quota_weighs(uint8_t type)
-{
-    return type == PV_ST_TRANSPORT || type == PV_ST_PLACE || type == PV_ST_COORDINATORS ||
-           type == PV_ST_ROUTE || type == PV_ST_TAG || type == PV_ST_RULE;
-}
-
 /* Root's own reserve is larger than that of the admins: none of them can fill it. */
 static size_t most_statements(const struct pv_roster *r, const struct pv_statement *st)
 {
     if (memcmp(st->signer, r->root, sizeof(r->root)) == 0)
         return PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE;
-    return st->type == PV_ST_REVOCATION || st->type == PV_ST_END
-               ? PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE / 2
-               : PV_ROSTER_MAX_STATEMENTS;
+    return pv_st_does(st, PV_DOES_TAKE) ? PV_ROSTER_MAX_STATEMENTS + PV_ROSTER_RESERVE / 2
+                                        : PV_ROSTER_MAX_STATEMENTS;
 }
 
 /* Is there room for x? *ret_drop: the one that gives way, or NULL. PV_ERR_REPLAY: newer ones have
@@ -245,10 +169,10 @@ static int find_room(const struct pv_roster *r, const struct contender *x,
     const struct pv_roster_key *k = NULL;
 
     *ret_drop = NULL;
+    const uint8_t *about = pv_st_subject(st);
+
     if (quota != PV_ROSTER_QUOTA_NONE)
-        k = pv_roster_key(r, quota == PV_ROSTER_QUOTA_MEMBER  ? st->u.member.node
-                             : quota == PV_ROSTER_QUOTA_PLACE ? st->u.place.node
-                                                              : st->signer);
+        k = pv_roster_key(r, about != NULL ? about : st->signer);
     if (k != NULL && is_superfluous(r, k, x, NULL))
         return PV_ERR_REPLAY;
     *ret_drop = k == NULL ? NULL : find_superfluous(r, k, st, x);
@@ -322,17 +246,22 @@ struct pv_roster_item *pv_roster_quota_find(const struct pv_roster_key *k,
 /* Does a statement of a former admin count no more? */
 static bool is_dead(const struct pv_roster *r, const struct pv_roster_item *e)
 {
-    switch (e->pub.st.type) {
-    case PV_ST_INVITE:
-    case PV_ST_CONDITIONAL:
-    case PV_ST_ADMISSION:
+    switch (pv_kind_of(e->pub.st.type)->does) {
+    case PV_DOES_INVITE:
+    case PV_DOES_ADMIT:
         return !pv_roster_signer_counts(r, e, NULL);
-    case PV_ST_REVOCATION:
-    case PV_ST_END:
+    case PV_DOES_TAKE:
         return !e->effective;
-    default:
-        return false;
+    case PV_DOES_FOUND:
+    case PV_DOES_GRANT:
+    case PV_DOES_CLAIM:
+    case PV_DOES_TELL:
+    case PV_DOES_APPOINT:
+    case PV_DOES_RULE:
+    case PV_DOES_NOTHING:
+        break;
     }
+    return false;
 }
 
 /* Of a removed node its own statements; of a former admin also its invites, if they admit nobody,

@@ -8,18 +8,6 @@
 
 #include "proto/roster/roster_int.h"
 
-bool pv_roster_is_rule(const struct pv_statement *st)
-{
-    return st->type == PV_ST_ROUTE || st->type == PV_ST_TAG || st->type == PV_ST_RULE;
-}
-
-struct pv_st_slot pv_roster_slot_of(const struct pv_statement *st)
-{
-    return st->type == PV_ST_ROUTE ? st->u.route.slot
-           : st->type == PV_ST_TAG ? st->u.tag.slot
-                                   : st->u.rule.slot;
-}
-
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e)
 {
     e->prev_record = NULL;
@@ -52,13 +40,6 @@ static void mark_ended(const struct pv_roster *r, const struct pv_roster_key *si
     }
 }
 
-static bool says_something(const struct pv_statement *st)
-{
-    if (st->type == PV_ST_ROUTE)
-        return st->u.route.kind != PV_ROUTE_NONE;
-    return st->type == PV_ST_TAG ? st->u.tag.kind != PV_TAG_NONE : st->u.rule.kind != PV_RULE_NONE;
-}
-
 /* Of each slot the newest that was said in office decides: what came later, by somebody who was out
  * of office, changes nothing. */
 static void settle_slots(const struct pv_roster *r, const struct pv_roster_key *signer,
@@ -67,7 +48,7 @@ static void settle_slots(const struct pv_roster *r, const struct pv_roster_key *
     struct pv_roster_item *newest[PV_RULE_SLOTS] = {NULL};
 
     for (struct pv_roster_item *e = signer->kept[quota]; e != NULL; e = e->next_kept) {
-        struct pv_roster_item **at = &newest[pv_roster_slot_of(&e->pub.st).number];
+        struct pv_roster_item **at = &newest[e->pub.st.u.slotted.slot.number];
         e->effective = false;
         if (pv_roster_was_in_office(r, e) &&
             (*at == NULL || pv_roster_is_better(&e->pub.st, &(*at)->pub.st)))
@@ -75,7 +56,7 @@ static void settle_slots(const struct pv_roster *r, const struct pv_roster_key *
     }
     for (size_t i = 0; i < PV_RULE_SLOTS; i++) {
         if (newest[i] != NULL)
-            newest[i]->effective = says_something(&newest[i]->pub.st) && !newest[i]->ended;
+            newest[i]->effective = newest[i]->pub.st.u.slotted.kind != 0 && !newest[i]->ended;
     }
 }
 
@@ -130,7 +111,7 @@ int pv_roster_free_slot(const struct pv_roster *r, const uint8_t pk[static PV_SI
 
     for (const struct pv_roster_item *e = k == NULL ? NULL : k->kept[pv_roster_quota_of(type)];
          e != NULL; e = e->next_kept) {
-        const struct pv_st_slot s = pv_roster_slot_of(&e->pub.st);
+        const struct pv_st_slot s = e->pub.st.u.slotted.slot;
         uint64_t next = e->effective || s.seq == UINT64_MAX ? UINT64_MAX : s.seq + 1;
         seq[s.number] = next > seq[s.number] ? next : seq[s.number];
     }

@@ -56,59 +56,18 @@ static enum pv_roster_refusal judge_admitter(const struct pv_roster *r,
 
 /* --- the state of one node -------------------------------------------------------------------- */
 
-bool pv_roster_serial(const struct pv_roster_item *e, uint64_t *ret_serial)
-{
-    switch (e->pub.st.type) {
-    case PV_ST_MEMBER:
-        *ret_serial = e->pub.st.u.member.serial;
-        return true;
-    case PV_ST_TRANSPORT:
-        *ret_serial = e->pub.st.u.transport.serial;
-        return true;
-    case PV_ST_PLACE:
-        *ret_serial = e->pub.st.u.place.serial;
-        return true;
-    case PV_ST_LEAVE:
-        *ret_serial = e->pub.st.u.leave.serial;
-        return true;
-    case PV_ST_OFFERS:
-        *ret_serial = e->pub.st.u.offers.serial;
-        return true;
-    case PV_ST_ABLE:
-        *ret_serial = e->pub.st.u.able.serial;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static uint64_t serial_of(const struct pv_roster_item *e)
-{
-    uint64_t serial = 0;
-    (void)pv_roster_serial(e, &serial);
-    return serial;
-}
-
-/* Higher serial first, then lower hash. Serials order a node's own statements; the hash decides
- * between two of one serial, which only a node that lost its memory makes. */
-static bool goes_before(const struct pv_roster_item *a, const struct pv_roster_item *b)
-{
-    if (serial_of(a) != serial_of(b))
-        return serial_of(a) > serial_of(b);
-    return memcmp(a->pub.st.hash, b->pub.st.hash, PV_STATEMENT_HASH_LEN) < 0;
-}
-
-/* The best of a node's statements of a kind that comes after `after` in order; NULL when none
- * does. */
+/* The best of a node's statements of a kind that comes after `after` in order; NULL when none does.
+ * Serials order them; the hash decides between two of one serial, which only a node that lost its
+ * memory makes. */
 static struct pv_roster_item *next_best(const struct pv_roster_key *k, enum pv_roster_quota quota,
                                         const struct pv_roster_item *after)
 {
     struct pv_roster_item *best = NULL;
 
     for (struct pv_roster_item *e = k->kept[quota]; e != NULL; e = e->next_kept) {
-        if (after != NULL && !goes_before(after, e))
+        if (after != NULL && !pv_roster_is_better(&after->pub.st, &e->pub.st))
             continue;
-        if (best == NULL || goes_before(e, best))
+        if (best == NULL || pv_roster_is_better(&e->pub.st, &best->pub.st))
             best = e;
     }
     return best;
@@ -118,7 +77,7 @@ static struct pv_roster_item *next_best(const struct pv_roster_key *k, enum pv_r
 static bool has_left(const struct pv_roster_key *k, const struct pv_roster_item *claim)
 {
     const struct pv_roster_item *leave = next_best(k, PV_ROSTER_QUOTA_LEAVE, NULL);
-    return leave != NULL && serial_of(leave) >= serial_of(claim);
+    return leave != NULL && pv_st_number(&leave->pub.st) >= pv_st_number(&claim->pub.st);
 }
 
 /* A claim that came when its invite or admin was revoked already is worth a report; one that was
@@ -217,8 +176,8 @@ static struct pv_roster_item *first_said(const struct pv_roster *r, const struct
         return NULL;
     for (struct pv_roster_item *x = k->kept[pv_roster_quota_of(e->pub.st.type)]; x != NULL;
          x = x->next_kept) {
-        if (serial_of(x) > serial_of(claim) && pv_roster_goes_first(x, first) &&
-            repeats(r, k, x, e))
+        if (pv_st_number(&x->pub.st) > pv_st_number(&claim->pub.st) &&
+            pv_roster_goes_first(x, first) && repeats(r, k, x, e))
             first = x;
     }
     return first;
@@ -242,7 +201,8 @@ static struct pv_roster_item *choose_place(const struct pv_roster *r, const stru
                                            const struct pv_roster_item *claim)
 {
     for (struct pv_roster_item *e = next_best(k, PV_ROSTER_QUOTA_PLACE, NULL);
-         e != NULL && serial_of(e) > serial_of(claim); e = next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
+         e != NULL && pv_st_number(&e->pub.st) > pv_st_number(&claim->pub.st);
+         e = next_best(k, PV_ROSTER_QUOTA_PLACE, e)) {
         if (place_counts(r, k, claim, e))
             return e;
     }
@@ -268,7 +228,7 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
         if (terms != NULL && terms->flags != 0)
             by.admission = pv_roster_find_admission(r, k);
         transport = next_best(k, PV_ROSTER_QUOTA_TRANSPORT, NULL);
-        if (transport != NULL && serial_of(transport) > serial_of(e))
+        if (transport != NULL && pv_st_number(&transport->pub.st) > pv_st_number(&e->pub.st))
             by.transport = first_said(r, k, e, transport);
         by.place = first_said(r, k, e, choose_place(r, k, e));
     }

@@ -106,18 +106,10 @@ const struct pv_st_invite *pv_roster_terms(const struct pv_roster *r,
 static bool shows_life(const struct pv_roster *r, const struct pv_roster_key *k,
                        const struct pv_roster_item *e)
 {
-    switch (e->pub.st.type) {
-    case PV_ST_MEMBER:
-    case PV_ST_TRANSPORT:
-    case PV_ST_LEAVE:
-        return true;
-    case PV_ST_PLACE:
-        return e->signer == k;
-    case PV_ST_ADMISSION:
-        return pv_roster_signer_counts(r, e, k->pk);
-    default:
+    if (!pv_kind_of(e->pub.st.type)->shows_life)
         return false;
-    }
+    return pv_st_does(&e->pub.st, PV_DOES_CLAIM) || e->signer == k ||
+           (pv_st_does(&e->pub.st, PV_DOES_ADMIT) && pv_roster_signer_counts(r, e, k->pk));
 }
 
 static uint64_t last_heard(const struct pv_roster *r, const struct pv_roster_key *k)

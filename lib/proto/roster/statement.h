@@ -36,24 +36,29 @@ enum {
     PV_HOSTPORT_BUF = 268,        /* "tls:[" HOST "]:65535" and the NUL */
 };
 
+/* The types; kinds.h says what each of them is, and the compiler names one that it lacks. */
+#define PV_STATEMENT_TYPES(X) \
+    X(NETWORK, 1)             \
+    X(ADMIN, 2)               \
+    X(INVITE, 3)              \
+    X(MEMBER, 4)              \
+    X(TRANSPORT, 5)           \
+    X(REVOCATION, 6)          \
+    X(LEAVE, 7)               \
+    X(COORDINATORS, 8)        \
+    X(END, 9)                 \
+    X(PLACE, 10)              \
+    X(CONDITIONAL, 11)        \
+    X(ADMISSION, 12)          \
+    X(ROUTE, 16)              \
+    X(TAG, 17)                \
+    X(RULE, 18)               \
+    X(OFFERS, 19)             \
+    X(ABLE, 32)
 enum pv_statement_type {
-    PV_ST_NETWORK = 1,
-    PV_ST_ADMIN = 2,
-    PV_ST_INVITE = 3,
-    PV_ST_MEMBER = 4,
-    PV_ST_TRANSPORT = 5,
-    PV_ST_REVOCATION = 6,
-    PV_ST_LEAVE = 7,
-    PV_ST_COORDINATORS = 8,
-    PV_ST_END = 9,
-    PV_ST_PLACE = 10,
-    PV_ST_CONDITIONAL = 11,
-    PV_ST_ADMISSION = 12,
-    PV_ST_ROUTE = 16,
-    PV_ST_TAG = 17,
-    PV_ST_RULE = 18,
-    PV_ST_OFFERS = 19,
-    PV_ST_ABLE = 32,
+#define PV_ST_(name, number) PV_ST_##name = number,
+    PV_STATEMENT_TYPES(PV_ST_)
+#undef PV_ST_
     PV_ST_RECEIPT = 128, /* not a statement: pv_receipt_decode() */
 };
 
@@ -173,6 +178,12 @@ struct pv_st_slot {
     uint64_t seq;    /* of one slot the highest counts */
 };
 
+/* Routes, tags and rules begin alike (u.slotted). */
+struct pv_st_slotted {
+    struct pv_st_slot slot;
+    uint8_t kind; /* 0: the slot is empty */
+};
+
 /* A node may carry packets to and from a prefix: nobody else draws traffic (adr 0037). */
 struct pv_st_route {
     struct pv_st_slot slot;
@@ -253,6 +264,7 @@ struct pv_statement {
         struct pv_st_end end;
         struct pv_st_place place;
         struct pv_st_admission admission;
+        struct pv_st_slotted slotted;
         struct pv_st_route route;
         struct pv_st_tag tag;
         struct pv_st_rule rule;
@@ -261,12 +273,6 @@ struct pv_statement {
         struct pv_view unknown; /* fields of an unknown type */
     } u;
 };
-
-/* Is it an invite, with conditions or without? Both are in u.invite. */
-static inline bool pv_st_is_invite(uint8_t type)
-{
-    return type == PV_ST_INVITE || type == PV_ST_CONDITIONAL;
-}
 
 /*
  * Reads one statement and checks its form, not its signatures: call pv_statement_verify() before

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "crypto/ct.h"
-#include "proto/roster/statement.h"
+#include "proto/roster/kinds.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static void require(bool ok)

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#include "proto/roster/statement.h"
+#include "proto/roster/kinds.h"
 #include "tests/unit/test_util.h"
 
 struct made {
