@@ -9,8 +9,8 @@
 
 #include "crypto/ct.h"
 #include "ctl/run.h"
-#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_wipe.h"
+#include "proto/local/ctlcmd.h"
 #include "sys/proc/confine.h"
 
 /* Tokens, URLs and messages pass through this memory: no core dump and no debugger of the same user

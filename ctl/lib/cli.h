@@ -17,7 +17,7 @@
 #include "ctl/lib/client.h"
 #include "ctl/lib/instance.h"
 #include "ctl/lib/show.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 struct pv_cli;
 

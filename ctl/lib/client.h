@@ -6,7 +6,7 @@
 #define PV_CLIENT_H
 
 #include "base/pv.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 /* Fields belong to client.c; .fd = -1 when not connected. exact alone is the caller's: replies are
  * as they came, for output as JSON or into a pipe; else their strings are harmless for a terminal

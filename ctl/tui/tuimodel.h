@@ -13,7 +13,7 @@
 
 #include "base/text.h"
 #include "ctl/tui/tuiedit.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 enum {
     PV_TUI_MAX_CONVS = 16384,  /* the first is the network's own, the others are peers */

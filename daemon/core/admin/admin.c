@@ -15,6 +15,8 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 /* Ours: so long a client waits to hear who knows; p2pvpnctl waits longer. */
 #define TOLD_BY PV_S(3)

@@ -10,6 +10,8 @@
 #include "crypto/sign.h"
 #include "daemon/core/node/part.h"
 
+struct pv_ctlapi_told;
+
 extern const struct pv_part pv_part_admin;
 
 /* May this node sign what needs all of these rights now? Else handle is answered, and what: the

@@ -7,6 +7,7 @@
 
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/member/membership.h"
+#include "proto/local/ctlapi.h"
 #include "proto/roster/roster_make.h"
 
 static const uint8_t *own_pk(const struct pv_node *n)

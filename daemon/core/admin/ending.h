@@ -14,6 +14,8 @@
 #include "crypto/sign.h"
 #include "daemon/core/node/node.h"
 
+struct pv_ctlapi_told;
+
 /* Revokes a node or an invite, signed by this key. PV_ERR_NOT_FOUND: there is no such key;
  * PV_ERR_REFUSED: this node's roster does not take it; PV_ERR_NOMEM, PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_ending_revoke(struct pv_node *n, struct pv_signer by,

@@ -13,6 +13,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
 enum {

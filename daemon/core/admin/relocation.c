@@ -16,6 +16,8 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/refusal.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 enum {
     TAG_FOUND,      /* answer to the request to take the network */

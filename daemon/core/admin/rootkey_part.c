@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 struct rootkey {
     struct pv_node *node;

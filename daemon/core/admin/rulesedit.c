@@ -11,6 +11,8 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 #define STEP \
     (UINT64_C(1) << 32) /* ours: between the places of two rules, for others between them */

@@ -10,7 +10,9 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 
 enum {
     MAX_QUESTIONS = 16,  /* ours: of peers, whose a connection is, that are being looked up */

@@ -11,6 +11,8 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 /* The part has no state but the node: a job's tag is the handle of the request that waits for it,
  * and in its lowest bits what that wants. */

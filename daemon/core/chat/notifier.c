@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/core/node/node.h"
+#include "proto/local/ctlapi.h"
 
 struct pv_notifier {
     struct pv_node *node;

@@ -14,6 +14,7 @@ enum {
     PV_NOTIFIER_MAX_WAITING = 64,
 };
 
+struct pv_ctlapi_message;
 struct pv_notifier; /* opaque */
 
 extern const struct pv_part pv_part_notifier;

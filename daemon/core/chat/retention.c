@@ -9,6 +9,8 @@
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 enum {
     PURGE_S = 3600, /* ours: between two looks at what is too old or too much */

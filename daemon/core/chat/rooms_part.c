@@ -11,8 +11,11 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 #define META_ACCEPTED "rooms-accepted" /* the list's name in the store */
 

@@ -7,6 +7,7 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 
 /* The key of whoever stands behind the line's name, when the name is another machine's by now: what
  * one wrote must not be taken for the other's. NULL: it is not. */

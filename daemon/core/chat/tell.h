@@ -11,6 +11,8 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/rooms/rooms.h"
 
+struct pv_ctlapi_message;
+
 /* A stored message as p2pvpnctl shows it: the names of both ends. Borrows from n and rec; the name
  * of a room is put into room. */
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,

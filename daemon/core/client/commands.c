@@ -4,6 +4,7 @@
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_show.h"
+#include "proto/local/ctlapi_request.h"
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)

@@ -14,9 +14,12 @@
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/member/presence.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/terms/waiting.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 enum {
     MAX_ASKING = 16, /* ours: more clients at once are told what is known here */

@@ -11,6 +11,8 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 struct wait {
     struct wait *next;

@@ -21,6 +21,7 @@
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
 #include "proto/chat/file.h"
+#include "proto/local/ctlapi.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
 static void line(json_t **lines, const char *fmt, ...)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "daemon/core/coord/coordclient.h"
+#include "daemon/core/node/statuspage.h"
 
 enum {
     CLOCK_OFF = 60, /* seconds; ours: rounding and a slow first answer stay far below */

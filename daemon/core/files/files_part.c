@@ -11,8 +11,10 @@
 #include "daemon/core/files/autoaccept.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
+#include "proto/local/ctlapi_request.h"
 
 #define META_FILES "files"     /* the table's name in the store */
 #define META_PINS  "file-pins" /* that of the pins of auto-accept */

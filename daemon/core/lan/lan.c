@@ -8,6 +8,7 @@
 
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/group/querier.h"
 

@@ -17,6 +17,8 @@
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/unsaved.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 #include "proto/roster/token.h"
 

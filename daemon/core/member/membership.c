@@ -15,6 +15,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
 

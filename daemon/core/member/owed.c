@@ -12,6 +12,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/signals.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/control/signal.h"
 

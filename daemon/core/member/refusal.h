@@ -4,7 +4,7 @@
 #define PV_REFUSAL_H
 
 #include "proto/control/ctlmsg.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlcmd.h"
 
 struct pv_refusal {
     enum pv_ctl_error error;

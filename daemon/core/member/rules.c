@@ -9,8 +9,10 @@
 #include "daemon/core/member/closed.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 #include "proto/rules/flow.h"
 
 #define RETRY PV_S(1) /* ours: until rules that found no memory are made again */

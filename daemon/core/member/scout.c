@@ -14,6 +14,7 @@
 #include "daemon/core/member/presence.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/apart.h"
 #include "daemon/core/peer/peer.h"
 

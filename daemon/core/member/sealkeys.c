@@ -9,6 +9,7 @@
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 
 /* One key, as it is stored. */

@@ -10,6 +10,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/statuspage.h"
 
 enum {
     TAG_PULL,   /* new statements */

@@ -6,6 +6,7 @@
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/highwater.h"
 
 #define STORE_RETRY   PV_S(30) /* ours: after a failed write; a full disk seldom mends sooner */

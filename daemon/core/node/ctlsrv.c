@@ -12,6 +12,8 @@
 #include "crypto/ct.h"
 #include "daemon/core/node/outbuf.h"
 #include "daemon/core/node/stream.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 
 /* One unanswered request. It is in its connection's list, and before it is handed out also in the
  * server's queue; when the client goes after that it waits in the server's cancelled list. */

@@ -15,7 +15,7 @@
 #include <jansson.h>
 
 #include "base/pv.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlcmd.h"
 
 enum {
     PV_CTLSRV_MAX_CONNS = 64,           /* open at once */
@@ -24,6 +24,7 @@ enum {
     PV_CTLSRV_MAX_OUT_TOTAL = 33554432, /* bytes waiting for all */
 };
 
+struct pv_ctlapi_request;
 struct pv_ctlsrv; /* opaque */
 
 /* PV_ERR_NOMEM. */

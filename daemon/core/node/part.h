@@ -17,17 +17,18 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
-#include "daemon/core/node/statuspage.h"
 #include "daemon/core/node/stream.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/control/ctlmsg.h"
 #include "proto/ip/inband.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlcmd.h"
 
+struct pv_ctlapi_request;
 struct pv_hardnat_op;
 struct pv_node;
 struct pv_peer;
+struct pv_statuspage;
 
 /* One type of in-band message and who takes it. body is valid during the call. */
 struct pv_inband_handler {

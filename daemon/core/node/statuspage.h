@@ -11,8 +11,9 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/packets/fastpath.h"
-#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_route.h"
+#include "proto/local/ctlapi_status.h"
+#include "proto/local/ctlcmd.h"
 #include "proto/roster/statement.h"
 
 enum {

@@ -7,6 +7,7 @@
 
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/sockops.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/stun/natlife.h"

@@ -10,6 +10,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/stunroute.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/stun/stun.h"
 

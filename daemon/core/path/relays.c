@@ -12,6 +12,7 @@
 #include "crypto/ct.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/candidates.h"
 #include "daemon/core/peer/peers.h"
 

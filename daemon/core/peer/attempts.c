@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
 

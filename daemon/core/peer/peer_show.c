@@ -8,6 +8,7 @@
 
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 
 void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
 {

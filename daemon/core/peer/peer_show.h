@@ -10,6 +10,9 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
 
+struct pv_ctlapi_path;
+struct pv_ctlapi_peer;
+
 /* Its path: kind, ends, round trip, loss, size. */
 void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
 /* All that `peers` says of it. A static peer, of which no coordinator tells, counts as online while

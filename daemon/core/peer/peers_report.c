@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers_int.h"
+#include "proto/local/ctlapi.h"
 
 /* --- status ----------------------------------------------------------------------------------- */
 

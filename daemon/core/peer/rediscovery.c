@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/fifo.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
 

@@ -5,6 +5,7 @@
 
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/routes_int.h"
+#include "proto/local/ctlapi_request.h"
 
 /* The whole choice is one value: half of it would be another choice. */
 void pv_routechoice_save(struct pv_routes *r)

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_route.h"
 #include "proto/roster/roster.h"
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/routelist.h"
 #include "daemon/core/route/routes_int.h"

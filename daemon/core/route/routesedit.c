@@ -9,6 +9,7 @@
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/route/routes.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
 enum {

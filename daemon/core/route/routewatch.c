@@ -7,6 +7,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/routes_int.h"
+#include "proto/local/ctlapi.h"
 
 /* An echo without filler asks whether a path lives, and no rule is about that. Where there is no
  * path it is sought: a gateway that nobody can reach carries nothing. */

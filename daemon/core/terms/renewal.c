@@ -8,6 +8,7 @@
 
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
 #include "proto/roster/roster_make.h"
 
 enum {

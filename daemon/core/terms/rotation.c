@@ -13,7 +13,9 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/saved.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
 enum {

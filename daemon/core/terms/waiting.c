@@ -12,6 +12,9 @@
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
 enum {

@@ -12,6 +12,8 @@
 
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_pack.h"
+#include "proto/local/ctlapi_request.h"
+#include "proto/local/ctlapi_status.h"
 #include "proto/local/harmless.h"
 
 enum {

@@ -5,6 +5,8 @@
  * the fields it needs and those it may have. Parser, writer and error texts follow from the rows,
  * so a new command needs no code here.
  */
+#include "proto/local/ctlapi_request.h"
+
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

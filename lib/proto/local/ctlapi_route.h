@@ -6,7 +6,9 @@
 #ifndef PV_CTLAPI_ROUTE_H
 #define PV_CTLAPI_ROUTE_H
 
-#include "proto/local/ctlapi.h"
+#include <jansson.h>
+
+#include "base/pv.h"
 
 /* One prefix by one member; where NULL is allowed it is null. */
 struct pv_ctlapi_route {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static void check_request(struct pv_ctlapi_request *req)

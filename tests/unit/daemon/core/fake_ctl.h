@@ -7,6 +7,7 @@
 #define PV_FAKE_CTL_H
 
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 /* Connects as root; the client's sid. */

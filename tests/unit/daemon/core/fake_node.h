@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
 struct fake_node {

@@ -6,6 +6,7 @@
  */
 #include "daemon/core/engine.h"
 #include "daemon/core/node/part.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/test_util.h"
 
 static const struct pv_part *const *parts;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
+#include "proto/local/ctlapi_status.h"
 #include "proto/local/harmless.h"
 #include "tests/unit/test_util.h"
 

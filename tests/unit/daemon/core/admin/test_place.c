@@ -4,6 +4,8 @@
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/place.h"
 #include "daemon/core/member/membership.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 static struct fake_node node;

@@ -4,6 +4,7 @@
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 

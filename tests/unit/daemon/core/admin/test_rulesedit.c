@@ -6,6 +6,7 @@
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
+#include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part around chatlink: who counts as there, whose connections are taken, what clients hear. */
 #include "daemon/core/chat/chat_part.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;

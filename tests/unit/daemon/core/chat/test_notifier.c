@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that runs a program for each message: what the program is told, and how many wait. */
 #include "daemon/core/chat/notifier.h"
+#include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 static struct fake_node node;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "daemon/core/peer/peer_show.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static char fake_client_output[65536]; /* what fake_client_read() found */

@@ -4,6 +4,8 @@
 #include "daemon/core/client/info.h"
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/node/statuspage.h"
+#include "proto/local/ctlapi.h"
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"

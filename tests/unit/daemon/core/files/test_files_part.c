@@ -2,6 +2,7 @@
 /* The part around filelink: descriptors of clients, notices, what is kept, what commands answer. */
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/files/files_part.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 

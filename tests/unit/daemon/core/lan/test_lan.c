@@ -5,6 +5,7 @@
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/packets/fp_state.h"
 #include "proto/group/querier.h"
+#include "proto/local/ctlapi_status.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 #include "tests/unit/proto/group/group_packets.h"
 

@@ -3,6 +3,7 @@
 #include "daemon/core/member/closed.h"
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/membership.h"
+#include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Membership: what follows from the roster, and how the interface comes and goes. */
 #include "daemon/core/member/membership.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 

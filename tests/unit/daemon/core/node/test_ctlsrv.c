@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/node/ctlsrv.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_ctlsrv *srv;

@@ -5,6 +5,7 @@
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/node/statuspage.h"
 #include "daemon/core/terms/rotation.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
