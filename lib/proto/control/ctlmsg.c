@@ -2,9 +2,9 @@
 /*
  * ctlmsg.c - writes the JSON messages of the control channel, and the two signatures that bind a
  * connection. Written by hand instead of through jansson: a page of 128 statements is built for
- * each of thousands of nodes, and this way it goes straight into the output. Each message opens
- * with its first field, so every later field brings its own comma. Errors are sticky in the writer
- * and reported once at the end.
+ * each of thousands of nodes, and this way it goes straight into the output. Which fields a message
+ * has stands in a table, by which it is read as well (ctlmsg_parse.c). Errors are sticky in the
+ * writer and reported once at the end.
  */
 #include "proto/control/ctlmsg.h"
 
@@ -61,36 +61,210 @@ const char *pv_ctl_error_word(enum pv_ctl_error error)
 #define ANS (1u << PV_CTL_ANSWER)
 #define PUS (1u << PV_CTL_PUSH)
 
-/* One row for each type: its word and the kinds of message in which it occurs. Parser and writer
- * both go by it. */
+/* --- the fields of messages ------------------------------------------------------------------ */
+
+#define IN(type, member) .at = offsetof(type, member), .size = sizeof(((const type *)0)->member)
+#define M(member)        IN(struct pv_ctl_msg, u.member)
+#define HAS(member)      .has = offsetof(struct pv_ctl_msg, u.member)
+/* Of a list: pointer and count in one place, what an element is. */
+#define LIST(type, list, n, element) \
+    .at = offsetof(type, list), .count = offsetof(type, n), .size = sizeof(element)
+#define END                  \
+    {                        \
+        .form = PV_CTL_F_END \
+    }
+
+/* clang-format off */
+static const struct pv_ctl_field in_addrs[] = {
+    {NULL, PV_CTL_F_TEXT, .max = PV_CTL_ADDR_TEXT_MAX}, END};
+static const struct pv_ctl_field in_keys[] = {
+    {NULL, PV_CTL_F_FIXED, .size = PV_SIGN_PK_LEN}, END};
+static const struct pv_ctl_field in_results[] = {{.form = PV_CTL_F_RESULT}, END};
+/* A number without its epoch would place the reader in another log. */
+static const struct pv_ctl_field in_cursor[] = {
+    {"epoch", PV_CTL_F_NUMBER, IN(struct pv_ctl_cursor, epoch)},
+    {"n", PV_CTL_F_NUMBER, IN(struct pv_ctl_cursor, n)}, END};
+static const struct pv_ctl_field in_item[] = {
+    {"s", PV_CTL_F_BYTES, IN(struct pv_ctl_item, statement), .max = PV_CTL_STATEMENT_MAX},
+    {"r", PV_CTL_F_BYTES, PV_CTL_R_OPTIONAL, IN(struct pv_ctl_item, receipt),
+     .max = PV_CTL_RECEIPT_MAX}, END};
+/* A member that creates a network has none yet. */
+static const struct pv_ctl_field in_hello[] = {
+    {"v", PV_CTL_F_NUMBER, M(hello.v)},
+    {"network", PV_CTL_F_FIXED, PV_CTL_R_NULL, M(hello.network), HAS(hello.has_network)},
+    {"node", PV_CTL_F_FIXED, M(hello.node)},
+    {"role", PV_CTL_F_ROLE, M(hello.role)},
+    {"sig", PV_CTL_F_FIXED, M(hello.sig)},
+    {"caps", PV_CTL_F_CAPS, M(hello)},
+    {"have", PV_CTL_F_OBJECT, M(hello.have), .of = in_cursor},
+    {"mlkem768", PV_CTL_F_EXACT, PV_CTL_R_OPTIONAL, M(hello.mlkem768), .max = PV_KEM_EK_LEN}, END};
+static const struct pv_ctl_field in_put[] = {
+    {"statements", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.put.items, u.put.n, struct pv_ctl_item),
+     .max = PV_CTL_ITEMS_MAX, .of = in_item}, END};
+/* Only a create carries the secret of the coordinator's URL: it permits a new network. Elsewhere it
+ * is passed over and not refused: a later version may give it a meaning. */
+static const struct pv_ctl_field in_create[] = {
+    {"secret", PV_CTL_F_FIXED, M(put.secret), HAS(put.has_secret)},
+    {"statements", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.put.items, u.put.n, struct pv_ctl_item),
+     .max = PV_CTL_ITEMS_MAX, .of = in_item}, END};
+static const struct pv_ctl_field in_pull[] = {
+    {"have", PV_CTL_F_OBJECT, M(pull), .of = in_cursor}, END};
+/* Keys stand bare in the list, without a name for each: one message may hold hundreds. */
+static const struct pv_ctl_field in_subscribe[] = {
+    {"nodes", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.subscribe.nodes, u.subscribe.n, uint8_t[PV_SIGN_PK_LEN]),
+     .max = PV_CTL_NODES_MAX, .of = in_keys},
+    {"on", PV_CTL_F_BOOL, PV_CTL_R_TRUE, M(subscribe.on)}, END};
+static const struct pv_ctl_field in_list[] = {
+    {"after", PV_CTL_F_FIXED, M(list.after), HAS(list.has_after)}, END};
+/* The box is opaque here and for the coordinator: only the receiver can open it. */
+static const struct pv_ctl_field in_signal[] = {
+    {"to", PV_CTL_F_FIXED, PV_CTL_R_REQUEST, M(signal.node)},
+    {"from", PV_CTL_F_FIXED, PV_CTL_R_PUSH, M(signal.node)},
+    {"box", PV_CTL_F_BYTES, M(signal.box), .max = PV_CTL_BOX_MAX}, END};
+static const struct pv_ctl_field in_fetch[] = {
+    {"invite", PV_CTL_F_FIXED, M(fetch.invite)}, END};
+/* The invite's private key never travels: the signature alone proves that the node has it. */
+static const struct pv_ctl_field in_join[] = {
+    {"invite", PV_CTL_F_FIXED, M(join.invite)},
+    {"node", PV_CTL_F_FIXED, M(join.node)},
+    {"name", PV_CTL_F_NAME, M(join.name)},
+    {"sig", PV_CTL_F_FIXED, M(join.sig)}, END};
+static const struct pv_ctl_field in_reg[] = {
+    {"member", PV_CTL_F_BYTES, M(reg.member), .max = PV_CTL_STATEMENT_MAX}, END};
+/* Keeping the same key again changes nothing, so a sender may repeat after a lost answer. */
+static const struct pv_ctl_field in_keep[] = {
+    {"to", PV_CTL_F_FIXED, M(keep.to)},
+    {"key", PV_CTL_F_FIXED, M(keep.key)},
+    {"box", PV_CTL_F_BYTES, M(keep.box), .max = PV_CTL_BOX_MAX}, END};
+static const struct pv_ctl_field in_collect[] = {
+    {"after", PV_CTL_F_NUMBER, M(collect.after)},
+    {"taken", PV_CTL_F_NUMBER, M(collect.taken)}, END};
+/* Empty credentials would make an allocation that the relay refuses. */
+#define TURN_TEXT(member)                                                                          \
+    {#member, PV_CTL_F_TEXT, PV_CTL_R_SOME, IN(struct pv_ctl_turn, member),                        \
+     .max = PV_CTL_TURN_TEXT_MAX, .wrong = "turn"}
+static const struct pv_ctl_field in_turn[] = {
+    TURN_TEXT(user), TURN_TEXT(password), TURN_TEXT(realm), TURN_TEXT(nonce), END};
+static const struct pv_ctl_field in_tls[] = {
+    {"pin", PV_CTL_F_FIXED, IN(struct pv_ctl_tls, pin)},
+    {"addrs", PV_CTL_F_LIST, LIST(struct pv_ctl_tls, addrs, n, const char *),
+     .max = PV_CTL_ADDRS_MAX, .of = in_addrs}, END};
+/* A service that the coordinator does not offer is null or absent, so that a node never asks a
+ * server that is not there. Addresses are text and not binary: they may be host names, which the
+ * node resolves itself, and whose form is checked there. */
+static const struct pv_ctl_field in_welcome[] = {
+    {.name = "caps", .form = PV_CTL_F_CAPS},
+    {"time_us", PV_CTL_F_NUMBER, M(welcome.time_us)},
+    {"have", PV_CTL_F_OBJECT, M(welcome.have), .of = in_cursor},
+    {"stun", PV_CTL_F_LIST, LIST(struct pv_ctl_msg, u.welcome.stun, u.welcome.n_stun, const char *),
+     .max = PV_CTL_ADDRS_MAX, .of = in_addrs},
+    {"turn", PV_CTL_F_OBJECT, PV_CTL_R_NULL, M(welcome.turn), HAS(welcome.has_turn), .of = in_turn},
+    {"tls", PV_CTL_F_OBJECT, M(welcome.tls), HAS(welcome.has_tls), .of = in_tls, .wrong = "pin"},
+    {"coordinators", PV_CTL_F_BYTES, PV_CTL_R_OPTIONAL, M(welcome.coordinators),
+     .max = PV_CTL_STATEMENT_MAX},
+    {"number", PV_CTL_F_NUMBER, PV_CTL_R_OPTIONAL, M(welcome.number)}, END};
+/* One result for each statement, in the order of the request, so that no name is needed to tell
+ * them apart. */
+static const struct pv_ctl_field in_receipts[] = {
+    {"results", PV_CTL_F_LIST, PV_CTL_R_SOME,
+     LIST(struct pv_ctl_msg, u.receipts.results, u.receipts.n, struct pv_ctl_result),
+     .max = PV_CTL_ITEMS_MAX, .of = in_results}, END};
+/* `have` is where the reader stands after this page; the head lets it check that nothing was left
+ * out. */
+static const struct pv_ctl_field in_statements[] = {
+    {"items", PV_CTL_F_LIST,
+     LIST(struct pv_ctl_msg, u.statements.items, u.statements.n, struct pv_ctl_item),
+     .max = PV_CTL_ITEMS_MAX, .of = in_item},
+    {"more", PV_CTL_F_BOOL, M(statements.more)},
+    {"have", PV_CTL_F_OBJECT, M(statements.have), .of = in_cursor},
+    {"head", PV_CTL_F_FIXED, M(statements.head), HAS(statements.has_head)},
+    {"members", PV_CTL_F_FIXED, M(statements.members), HAS(statements.has_members)}, END};
+/* Left out, "online" means away, which makes nobody try in vain. */
+static const struct pv_ctl_field in_node_presence[] = {
+    {"node", PV_CTL_F_FIXED, IN(struct pv_ctl_presence, node)},
+    {"online", PV_CTL_F_BOOL, IN(struct pv_ctl_presence, online)},
+    {"since_us", PV_CTL_F_NUMBER, IN(struct pv_ctl_presence, since_us)}, END};
+/* `more` tells a list apart from a push: a push is never continued. */
+static const struct pv_ctl_field in_presence[] = {
+    {"nodes", PV_CTL_F_LIST,
+     LIST(struct pv_ctl_msg, u.presence.nodes, u.presence.n, struct pv_ctl_presence),
+     .max = PV_CTL_NODES_MAX, .of = in_node_presence},
+    {"more", PV_CTL_F_BOOL, M(presence.more)}, END};
+/* Without "n" it is the push that only says that something waits, or the answer that nothing does;
+ * 0 is what the node answers when it has taken nothing, and no copy's number. */
+static const struct pv_ctl_field in_copy[] = {
+    {"n", PV_CTL_F_NUMBER, PV_CTL_R_LEADS | PV_CTL_R_SOME, M(copy.n)},
+    {"from", PV_CTL_F_FIXED, M(copy.from)},
+    {"box", PV_CTL_F_BYTES, M(copy.box), .max = PV_CTL_BOX_MAX}, END};
+static const struct pv_ctl_field in_pong[] = {{"time_us", PV_CTL_F_NUMBER, M(pong.time_us)}, END};
+/* Addresses as text, because an admin reads them in a trace. */
+static const struct pv_ctl_field in_reservation[] = {
+    {"name", PV_CTL_F_NAME, PV_CTL_R_SOME, M(reservation.name)},
+    {"ip4", PV_CTL_F_IP4, M(reservation.ip4)},
+    {"ip6", PV_CTL_F_IP6, M(reservation.ip6)},
+    {"serial", PV_CTL_F_NUMBER, M(reservation.serial)},
+    {"seconds", PV_CTL_F_NUMBER, M(reservation.seconds)}, END};
+static const struct pv_ctl_field in_registered[] = {
+    {"s", PV_CTL_F_BYTES, M(registered.item.statement), .max = PV_CTL_STATEMENT_MAX},
+    {"r", PV_CTL_F_BYTES, PV_CTL_R_OPTIONAL, M(registered.item.receipt),
+     .max = PV_CTL_RECEIPT_MAX}, END};
+static const struct pv_ctl_field in_asker[] = {
+    {"node", PV_CTL_F_FIXED, IN(struct pv_ctl_asker, node)},
+    {"from", PV_CTL_F_IP, IN(struct pv_ctl_asker, from)},
+    {"time_us", PV_CTL_F_NUMBER, IN(struct pv_ctl_asker, time_us)}, END};
+static const struct pv_ctl_field in_asked[] = {
+    {"nodes", PV_CTL_F_LIST,
+     LIST(struct pv_ctl_msg, u.asked.askers, u.asked.n, struct pv_ctl_asker),
+     .max = PV_CTL_ASKERS_MAX, .of = in_asker}, END};
+static const struct pv_ctl_field in_hybrid[] = {
+    {"mlkem768", PV_CTL_F_EXACT, M(hybrid.mlkem768), .max = PV_KEM_CT_LEN}, END};
+/* The word is for programs, the message for people: it may change from version to version. */
+static const struct pv_ctl_field in_failure[] = {
+    {"error", PV_CTL_F_ERROR, M(failure.error)},
+    {"message", PV_CTL_F_TEXT, PV_CTL_R_OPTIONAL, M(failure.message), .max = PV_CTL_ERROR_TEXT_MAX},
+    {"to", PV_CTL_F_LIST, PV_CTL_R_OPTIONAL,
+     LIST(struct pv_ctl_msg, u.failure.to, u.failure.n_to, const char *),
+     .max = PV_CTL_ADDRS_MAX, .of = in_addrs}, END};
+static const struct pv_ctl_field in_none[] = {END};
+/* clang-format on */
+
+#define REQ (1u << PV_CTL_REQUEST)
+#define ANS (1u << PV_CTL_ANSWER)
+#define PUS (1u << PV_CTL_PUSH)
+
+/* One row for each type: its word, the kinds of message in which it occurs, and its fields. Parser
+ * and writer both go by it. */
 const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT] = {
-    [PV_CTL_HELLO] = {"hello", REQ},
-    [PV_CTL_PUT] = {"put", REQ},
-    [PV_CTL_PULL] = {"statements", REQ},
-    [PV_CTL_SUBSCRIBE] = {"subscribe", REQ},
-    [PV_CTL_LIST] = {"list", REQ},
-    [PV_CTL_SIGNAL] = {"signal", REQ | PUS},
-    [PV_CTL_PING] = {"ping", REQ},
-    [PV_CTL_FETCH] = {"fetch", REQ},
-    [PV_CTL_JOIN] = {"join", REQ},
-    [PV_CTL_REGISTER] = {"register", REQ},
-    [PV_CTL_KEEP] = {"keep", REQ},
-    [PV_CTL_COLLECT] = {"collect", REQ},
-    [PV_CTL_CREATE] = {"create", REQ},
-    [PV_CTL_ASKERS] = {"askers", REQ},
-    [PV_CTL_WELCOME] = {"welcome", ANS},
-    [PV_CTL_RECEIPTS] = {"receipts", ANS},
-    [PV_CTL_STATEMENTS] = {"statements", ANS | PUS},
-    [PV_CTL_PRESENCE] = {"presence", ANS | PUS},
-    [PV_CTL_COPY] = {"parcel", ANS | PUS},
-    [PV_CTL_DONE] = {"done", ANS},
-    [PV_CTL_PONG] = {"pong", ANS},
-    [PV_CTL_RESERVATION] = {"reservation", ANS},
-    [PV_CTL_REGISTERED] = {"registered", ANS},
-    [PV_CTL_ASKED] = {"askers", ANS},
-    [PV_CTL_ERROR] = {NULL, ANS},
-    [PV_CTL_HYBRID] = {"hybrid", PUS},
-    [PV_CTL_BYE] = {"bye", PUS},
+    [PV_CTL_HELLO] = {"hello", REQ, in_hello},
+    [PV_CTL_PUT] = {"put", REQ, in_put},
+    [PV_CTL_PULL] = {"statements", REQ, in_pull},
+    [PV_CTL_SUBSCRIBE] = {"subscribe", REQ, in_subscribe},
+    [PV_CTL_LIST] = {"list", REQ, in_list},
+    [PV_CTL_SIGNAL] = {"signal", REQ | PUS, in_signal},
+    [PV_CTL_PING] = {"ping", REQ, in_none},
+    [PV_CTL_FETCH] = {"fetch", REQ, in_fetch},
+    [PV_CTL_JOIN] = {"join", REQ, in_join},
+    [PV_CTL_REGISTER] = {"register", REQ, in_reg},
+    [PV_CTL_KEEP] = {"keep", REQ, in_keep},
+    [PV_CTL_COLLECT] = {"collect", REQ, in_collect},
+    [PV_CTL_CREATE] = {"create", REQ, in_create},
+    [PV_CTL_ASKERS] = {"askers", REQ, in_none},
+    [PV_CTL_WELCOME] = {"welcome", ANS, in_welcome},
+    [PV_CTL_RECEIPTS] = {"receipts", ANS, in_receipts},
+    [PV_CTL_STATEMENTS] = {"statements", ANS | PUS, in_statements},
+    [PV_CTL_PRESENCE] = {"presence", ANS | PUS, in_presence},
+    [PV_CTL_COPY] = {"parcel", ANS | PUS, in_copy},
+    [PV_CTL_DONE] = {"done", ANS, in_none},
+    [PV_CTL_PONG] = {"pong", ANS, in_pong},
+    [PV_CTL_RESERVATION] = {"reservation", ANS, in_reservation},
+    [PV_CTL_REGISTERED] = {"registered", ANS, in_registered},
+    [PV_CTL_ASKED] = {"askers", ANS, in_asked},
+    [PV_CTL_ERROR] = {NULL, ANS, in_failure},
+    [PV_CTL_HYBRID] = {"hybrid", PUS, in_hybrid},
+    [PV_CTL_BYE] = {"bye", PUS, in_failure},
 };
 
 /* --- writing JSON ---------------------------------------------------------------------------- */
@@ -114,28 +288,14 @@ static void put_number(struct pv_writer *w, uint64_t v)
     put_raw(w, text);
 }
 
-static void field(struct pv_writer *w, const char *name)
+/* A comma in front of whatever is not the first in its braces. */
+static void put_field_name(struct pv_writer *w, const char *name)
 {
-    put_raw(w, ",\"");
+    if (w->len > 0 && w->buf[w->len - 1] != '{')
+        put_raw(w, ",");
+    put_raw(w, "\"");
     put_raw(w, name);
     put_raw(w, "\":");
-}
-
-/* Above INT64_MAX some JSON libraries lose digits, jansson among them. */
-static void field_u64(struct pv_writer *w, const char *name, uint64_t v)
-{
-    if (v > PV_CTL_U64_MAX) {
-        fail_message(w, PV_ERR_STATE);
-        return;
-    }
-    field(w, name);
-    put_number(w, v);
-}
-
-static void field_bool(struct pv_writer *w, const char *name, bool v)
-{
-    field(w, name);
-    put_raw(w, v ? "true" : "false");
 }
 
 /* max is the field's limit in PROTOCOL-COORDINATOR.md: what the receiver would refuse is not sent
@@ -156,12 +316,6 @@ static void put_base64(struct pv_writer *w, struct pv_view v, size_t max)
     }
     w->len += PV_B64_LEN(v.len);
     put_raw(w, "\"");
-}
-
-static void field_base64(struct pv_writer *w, const char *name, struct pv_view v, size_t max)
-{
-    field(w, name);
-    put_base64(w, v, max);
 }
 
 /* Text is checked as UTF-8 here, as it may come from another node: an invalid byte would make the
@@ -186,374 +340,175 @@ static void put_string(struct pv_writer *w, const char *text, size_t max)
     put_raw(w, "\"");
 }
 
-static void field_string(struct pv_writer *w, const char *name, const char *text, size_t max)
-{
-    field(w, name);
-    put_string(w, text, max);
-}
-
-/* Both parts of a place in the log stand together, since one without the other means nothing. */
-static void field_cursor(struct pv_writer *w, const struct pv_ctl_cursor *c)
-{
-    if (c->epoch > PV_CTL_U64_MAX || c->n > PV_CTL_U64_MAX) {
-        fail_message(w, PV_ERR_STATE);
-        return;
-    }
-    field(w, "have");
-    put_raw(w, "{\"epoch\":");
-    put_number(w, c->epoch);
-    field_u64(w, "n", c->n);
-    put_raw(w, "}");
-}
-
-/* s and r of one item, without braces and without a comma in front. */
-static void item_fields(struct pv_writer *w, const struct pv_ctl_item *item)
-{
-    put_raw(w, "\"s\":");
-    put_base64(w, item->statement, PV_CTL_STATEMENT_MAX);
-    if (item->receipt.len > 0)
-        field_base64(w, "r", item->receipt, PV_CTL_RECEIPT_MAX);
-}
-
-/* Counts above the limit are the caller's mistake (PV_ERR_STATE), not a lack of room. */
-static void field_items(struct pv_writer *w, const char *name, const struct pv_ctl_item *items,
-                        size_t n)
-{
-    if (n > PV_CTL_ITEMS_MAX)
-        fail_message(w, PV_ERR_STATE);
-    field(w, name);
-    put_raw(w, "[");
-    for (size_t i = 0; i < n && w->status == PV_OK; i++) {
-        put_raw(w, i == 0 ? "{" : ",{");
-        item_fields(w, &items[i]);
-        put_raw(w, "}");
-    }
-    put_raw(w, "]");
-}
-
-/* Keys stand bare in the list, without a name for each: one message may hold hundreds. */
-static void field_nodes(struct pv_writer *w, const struct pv_ctl_subscribe *s)
-{
-    if (s->n > PV_CTL_NODES_MAX)
-        fail_message(w, PV_ERR_STATE);
-    field(w, "nodes");
-    put_raw(w, "[");
-    for (size_t i = 0; i < s->n && w->status == PV_OK; i++) {
-        if (i > 0)
-            put_raw(w, ",");
-        put_base64(w, pv_view(s->nodes[i], PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    }
-    put_raw(w, "]");
-}
-
 /* "caps" says what this side is able to beyond version 1; whoever does not know a word passes it
  * over. */
-static void put_hello(struct pv_writer *w, const struct pv_ctl_hello *m)
+static void put_caps(struct pv_writer *w, const struct pv_ctl_hello *m)
 {
-    field_u64(w, "v", m->v);
-    if (m->has_network) {
-        field_base64(w, "network", pv_view(m->network, PV_CTL_NETWORK_LEN), PV_CTL_NETWORK_LEN);
-    } else {
-        field(w, "network");
-        put_raw(w, "null");
-    }
-    field_base64(w, "node", pv_view(m->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    field_string(w, "role", m->role == PV_CTL_GUEST ? "guest" : "member", 8);
-    field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
-    field(w, "caps");
     put_raw(w, "[");
-    if (m->pages)
+    if (m != NULL && m->pages)
         put_raw(w, "\"" PV_CTL_CAP_PAGES "\"");
-    if (m->moved)
+    if (m != NULL && m->moved)
         put_raw(w, m->pages ? ",\"" PV_CTL_CAP_MOVED "\"" : "\"" PV_CTL_CAP_MOVED "\"");
     put_raw(w, "]");
-    field_cursor(w, &m->have);
-    if (m->mlkem768.len > 0)
-        field_base64(w, "mlkem768", m->mlkem768, PV_KEM_EK_LEN);
 }
 
-/* Empty credentials would be an allocation that the relay refuses: the caller's mistake. */
-static void put_turn(struct pv_writer *w, const struct pv_ctl_turn *m)
+static void put_result(struct pv_writer *w, const struct pv_ctl_result *r)
 {
-    const struct {
-        const char *name;
-        const char *text;
-    } fields[] = {{",\"user\":", m->user},
-                  {",\"password\":", m->password},
-                  {",\"realm\":", m->realm},
-                  {",\"nonce\":", m->nonce}};
-    put_raw(w, "{");
-    for (size_t i = 0; i < PV_ARRAY_LEN(fields); i++) {
-        if (fields[i].text == NULL || fields[i].text[0] == '\0')
-            fail_message(w, PV_ERR_STATE);
-        put_raw(w, fields[i].name + (i == 0 ? 1 : 0));
-        put_string(w, fields[i].text, PV_CTL_TURN_TEXT_MAX);
-    }
+    put_raw(w, r->error == PV_CTL_E_NONE ? "{\"r\":" : "{\"error\":");
+    if (r->error == PV_CTL_E_NONE)
+        put_base64(w, r->receipt, PV_CTL_RECEIPT_MAX);
+    else
+        put_string(w, pv_ctl_error_word(r->error), PV_CTL_ERROR_TEXT_MAX);
     put_raw(w, "}");
 }
 
-/* As text and not as binary addresses: they may be host names, which the node resolves itself. */
-static void put_addrs(struct pv_writer *w, const char *const *addrs, size_t n)
+static void put_ip(struct pv_writer *w, struct pv_addr addr)
 {
-    if (n > PV_CTL_ADDRS_MAX)
+    char text[PV_ADDR_TEXT];
+    put_string(w, pv_addr_format_ip(&addr, text), PV_ADDR_TEXT);
+}
+
+static uint64_t number_of(const struct pv_ctl_field *f, const void *at)
+{
+    return f->size == sizeof(uint32_t) ? *(const uint32_t *)at : *(const uint64_t *)at;
+}
+
+/* Above INT64_MAX some JSON libraries lose digits, jansson among them. */
+static void put_number_field(struct pv_writer *w, uint64_t v)
+{
+    if (v > PV_CTL_U64_MAX)
+        fail_message(w, PV_ERR_STATE);
+    put_number(w, v);
+}
+
+static void put_fields(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                       const void *base);
+
+static void put_value(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                      const void *base);
+
+/* Counts above the limit are the caller's mistake (PV_ERR_STATE), not a lack of room. */
+static void put_list(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                     const uint8_t *elements, size_t n)
+{
+    if (n > f->max)
         fail_message(w, PV_ERR_STATE);
     put_raw(w, "[");
     for (size_t i = 0; i < n && w->status == PV_OK; i++) {
         if (i > 0)
             put_raw(w, ",");
-        put_string(w, addrs[i], PV_CTL_ADDR_TEXT_MAX);
+        if (f->of->name == NULL)
+            put_value(w, kind, f->of, elements + i * f->size);
+        else
+            put_fields(w, kind, f->of, elements + i * f->size);
     }
     put_raw(w, "]");
 }
 
-/* A service that the coordinator does not offer is null or absent, so that a node never asks a
- * server that is not there. */
-static void put_welcome(struct pv_writer *w, const struct pv_ctl_welcome *m)
+/* One case for each form; -Wswitch names the one that is missing. */
+static void put_value(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                      const void *base)
 {
-    field(w, "caps");
-    put_raw(w, "[]");
-    field_u64(w, "time_us", m->time_us);
-    field_cursor(w, &m->have);
-    field(w, "stun");
-    put_addrs(w, m->stun, m->n_stun);
-    field(w, "turn");
-    if (m->has_turn)
-        put_turn(w, &m->turn);
-    else
-        put_raw(w, "null");
-    if (m->has_tls) {
-        field(w, "tls");
-        put_raw(w, "{\"pin\":");
-        put_base64(w, pv_view(m->tls.pin, PV_CTL_PIN_LEN), PV_CTL_PIN_LEN);
-        put_raw(w, ",\"addrs\":");
-        put_addrs(w, m->tls.addrs, m->tls.n);
-        put_raw(w, "}");
-    }
-    if (m->coordinators.len > 0)
-        field_base64(w, "coordinators", m->coordinators, PV_CTL_STATEMENT_MAX);
-    if (m->number != 0)
-        field_u64(w, "number", m->number);
-}
+    const void *at = (const uint8_t *)base + f->at;
+    const uint8_t *ip = at;
 
-/* One result for each statement, in the order of the request, so that no name is needed to tell
- * them apart. */
-static void put_receipts(struct pv_writer *w, const struct pv_ctl_receipts *m)
-{
-    if (m->n > PV_CTL_ITEMS_MAX)
-        fail_message(w, PV_ERR_STATE);
-    field(w, "results");
-    put_raw(w, "[");
-    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
-        const struct pv_ctl_result *r = &m->results[i];
-        put_raw(w, i == 0 ? "{" : ",{");
-        if (r->error == PV_CTL_E_NONE) {
-            put_raw(w, "\"r\":");
-            put_base64(w, r->receipt, PV_CTL_RECEIPT_MAX);
-        } else {
-            put_raw(w, "\"error\":");
-            put_string(w, pv_ctl_error_word(r->error), PV_CTL_ERROR_TEXT_MAX);
-        }
-        put_raw(w, "}");
-    }
-    put_raw(w, "]");
-}
-
-/* `have` is where the reader stands after this page; the head lets it check that nothing was left
- * out. */
-static void put_statements(struct pv_writer *w, const struct pv_ctl_statements *m)
-{
-    field_items(w, "items", m->items, m->n);
-    field_bool(w, "more", m->more);
-    field_cursor(w, &m->have);
-    if (m->has_head)
-        field_base64(w, "head", pv_view(m->head, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
-    if (m->has_members)
-        field_base64(w, "members", pv_view(m->members, PV_CTL_HASH_LEN), PV_CTL_HASH_LEN);
-}
-
-/* `more` tells a list apart from a push: a push is never continued. */
-static void put_presence(struct pv_writer *w, const struct pv_ctl_presences *m)
-{
-    if (m->n > PV_CTL_NODES_MAX)
-        fail_message(w, PV_ERR_STATE);
-    field(w, "nodes");
-    put_raw(w, "[");
-    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
-        put_raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
-        put_base64(w, pv_view(m->nodes[i].node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-        field_bool(w, "online", m->nodes[i].online);
-        field_u64(w, "since_us", m->nodes[i].since_us);
-        put_raw(w, "}");
-    }
-    put_raw(w, "]");
-    field_bool(w, "more", m->more);
-}
-
-static void put_asked(struct pv_writer *w, const struct pv_ctl_asked *m)
-{
-    char text[PV_ADDR_TEXT];
-    if (m->n > PV_CTL_ASKERS_MAX)
-        fail_message(w, PV_ERR_STATE);
-    field(w, "nodes");
-    put_raw(w, "[");
-    for (size_t i = 0; i < m->n && w->status == PV_OK; i++) {
-        const struct pv_ctl_asker *a = &m->askers[i];
-        put_raw(w, i == 0 ? "{\"node\":" : ",{\"node\":");
-        put_base64(w, pv_view(a->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-        field_string(w, "from", pv_addr_format_ip(&a->from, text), PV_ADDR_TEXT);
-        field_u64(w, "time_us", a->time_us);
-        put_raw(w, "}");
-    }
-    put_raw(w, "]");
-}
-
-/* The invite's private key never travels: the signature alone proves that the node has it. */
-static void put_join(struct pv_writer *w, const struct pv_ctl_join *m)
-{
-    field_base64(w, "invite", pv_view(m->invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    field_base64(w, "node", pv_view(m->node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    field_string(w, "name", m->name, PV_NAME_MAX);
-    field_base64(w, "sig", pv_view(m->sig, PV_SIGN_LEN), PV_SIGN_LEN);
-}
-
-/* Addresses as text, because an admin reads them in a trace. */
-static void put_reservation(struct pv_writer *w, const struct pv_ctl_reservation *m)
-{
-    char text[PV_ADDR_TEXT];
-    struct pv_addr ip4 = pv_addr4(m->ip4[0], m->ip4[1], m->ip4[2], m->ip4[3], 0);
-    struct pv_addr ip6 = pv_addr6(m->ip6, 0);
-    field_string(w, "name", m->name, PV_NAME_MAX);
-    field_string(w, "ip4", pv_addr_format_ip(&ip4, text), PV_ADDR_TEXT);
-    field_string(w, "ip6", pv_addr_format_ip(&ip6, text), PV_ADDR_TEXT);
-    field_u64(w, "serial", m->serial);
-    field_u64(w, "seconds", m->seconds);
-}
-
-/* The word is for programs, the message for people: it may change from version to version. */
-static void put_failure(struct pv_writer *w, const struct pv_ctl_failure *m)
-{
-    field_string(w, "error", pv_ctl_error_word(m->error), PV_CTL_ERROR_TEXT_MAX);
-    field_string(w, "message", m->message, PV_CTL_ERROR_TEXT_MAX);
-    if (m->n_to == 0)
-        return;
-    field(w, "to");
-    put_addrs(w, m->to, m->n_to);
-}
-
-/* Only a create carries the secret of the coordinator's URL: it permits a new network. */
-static void put_put(struct pv_writer *w, const struct pv_ctl_put *m, bool create)
-{
-    if (create && m->has_secret)
-        field_base64(w, "secret", pv_view(m->secret, PV_CTL_SECRET_LEN), PV_CTL_SECRET_LEN);
-    field_items(w, "statements", m->items, m->n);
-}
-
-/* Keeping the same key again changes nothing, so a sender may repeat after a lost answer. */
-static void put_keep(struct pv_writer *w, const struct pv_ctl_keep *m)
-{
-    field_base64(w, "to", pv_view(m->to, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    field_base64(w, "key", pv_view(m->key, PV_CTL_KEY_LEN), PV_CTL_KEY_LEN);
-    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
-}
-
-/* A push has no fields: it says only that there is something to collect. */
-static void put_copy(struct pv_writer *w, const struct pv_ctl_copy *m)
-{
-    if (m->n == 0)
-        return;
-    field_u64(w, "n", m->n);
-    field_base64(w, "from", pv_view(m->from, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-    field_base64(w, "box", m->box, PV_CTL_BOX_MAX);
-}
-
-/* One case for each type; -Wswitch names the one that is missing. */
-static void put_body(struct pv_writer *w, const struct pv_ctl_msg *msg)
-{
-    switch (msg->type) {
-    case PV_CTL_HELLO:
-        put_hello(w, &msg->u.hello);
+    switch (f->form) {
+    case PV_CTL_F_NUMBER:
+        put_number_field(w, number_of(f, at));
         break;
-    case PV_CTL_CREATE:
-    case PV_CTL_PUT:
-        put_put(w, &msg->u.put, msg->type == PV_CTL_CREATE);
+    case PV_CTL_F_BOOL:
+        put_raw(w, *(const bool *)at ? "true" : "false");
         break;
-    case PV_CTL_PULL:
-        field_cursor(w, &msg->u.pull);
+    case PV_CTL_F_FIXED:
+        put_base64(w, pv_view(at, f->size), f->size);
         break;
-    case PV_CTL_ASKED:
-        put_asked(w, &msg->u.asked);
+    case PV_CTL_F_BYTES:
+    case PV_CTL_F_EXACT:
+        put_base64(w, *(const struct pv_view *)at, f->max);
         break;
-    case PV_CTL_SUBSCRIBE:
-        field_nodes(w, &msg->u.subscribe);
-        field_bool(w, "on", msg->u.subscribe.on);
-        break;
-    case PV_CTL_LIST:
-        if (msg->u.list.has_after)
-            field_base64(w, "after", pv_view(msg->u.list.after, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-        break;
-    case PV_CTL_SIGNAL:
-        field_base64(w, msg->kind == PV_CTL_PUSH ? "from" : "to",
-                     pv_view(msg->u.signal.node, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-        field_base64(w, "box", msg->u.signal.box, PV_CTL_BOX_MAX);
-        break;
-    case PV_CTL_KEEP:
-        put_keep(w, &msg->u.keep);
-        break;
-    case PV_CTL_COLLECT:
-        field_u64(w, "after", msg->u.collect.after);
-        field_u64(w, "taken", msg->u.collect.taken);
-        break;
-    case PV_CTL_COPY:
-        put_copy(w, &msg->u.copy);
-        break;
-    case PV_CTL_FETCH:
-        field_base64(w, "invite", pv_view(msg->u.fetch.invite, PV_SIGN_PK_LEN), PV_SIGN_PK_LEN);
-        break;
-    case PV_CTL_JOIN:
-        put_join(w, &msg->u.join);
-        break;
-    case PV_CTL_REGISTER:
-        field_base64(w, "member", msg->u.reg.member, PV_CTL_STATEMENT_MAX);
-        break;
-    case PV_CTL_WELCOME:
-        put_welcome(w, &msg->u.welcome);
-        break;
-    case PV_CTL_RECEIPTS:
-        put_receipts(w, &msg->u.receipts);
-        break;
-    case PV_CTL_STATEMENTS:
-        put_statements(w, &msg->u.statements);
-        break;
-    case PV_CTL_PRESENCE:
-        put_presence(w, &msg->u.presence);
-        break;
-    case PV_CTL_PONG:
-        field_u64(w, "time_us", msg->u.pong.time_us);
-        break;
-    case PV_CTL_RESERVATION:
-        put_reservation(w, &msg->u.reservation);
-        break;
-    case PV_CTL_REGISTERED:
-        put_raw(w, ",");
-        item_fields(w, &msg->u.registered.item);
-        break;
-    case PV_CTL_HYBRID:
-        field_base64(w, "mlkem768", msg->u.hybrid.mlkem768, PV_KEM_CT_LEN);
-        break;
-    case PV_CTL_ERROR:
-    case PV_CTL_BYE:
-        put_failure(w, &msg->u.failure);
-        break;
-    case PV_CTL_PING:
-    case PV_CTL_ASKERS:
-    case PV_CTL_DONE:
-        break;
-    case PV_CTL_UNKNOWN:
-    case PV_CTL_INVALID:
-    case PV_CTL_TYPE_COUNT:
-        fail_message(w, PV_ERR_STATE);
+    case PV_CTL_F_TEXT: {
+        const char *text = *(const char *const *)at;
+        if ((f->rule & PV_CTL_R_SOME) != 0 && (text == NULL || text[0] == '\0'))
+            fail_message(w, PV_ERR_STATE);
+        put_string(w, text, f->max);
         break;
     }
+    case PV_CTL_F_NAME:
+        put_string(w, at, PV_NAME_MAX);
+        break;
+    case PV_CTL_F_IP4:
+        put_ip(w, pv_addr4(ip[0], ip[1], ip[2], ip[3], 0));
+        break;
+    case PV_CTL_F_IP6:
+        put_ip(w, pv_addr6(ip, 0));
+        break;
+    case PV_CTL_F_IP:
+        put_ip(w, *(const struct pv_addr *)at);
+        break;
+    case PV_CTL_F_ROLE:
+        put_raw(w, *(const enum pv_ctl_role *)at == PV_CTL_GUEST ? "\"guest\"" : "\"member\"");
+        break;
+    case PV_CTL_F_ERROR:
+        put_string(w, pv_ctl_error_word(*(const enum pv_ctl_error *)at), PV_CTL_ERROR_TEXT_MAX);
+        break;
+    case PV_CTL_F_CAPS:
+        put_caps(w, f->size == 0 ? NULL : at);
+        break;
+    case PV_CTL_F_RESULT:
+        put_result(w, at);
+        break;
+    case PV_CTL_F_OBJECT:
+        put_fields(w, kind, f->of, at);
+        break;
+    case PV_CTL_F_LIST:
+        put_list(w, kind, f, *(const uint8_t *const *)at,
+                 *(const size_t *)(const void *)((const uint8_t *)base + f->count));
+        break;
+    case PV_CTL_F_END:
+        break;
+    }
+}
+
+static bool is_there(const struct pv_ctl_field *f, const uint8_t *base)
+{
+    if (f->has != 0)
+        return *(const bool *)(base + f->has);
+    if ((f->rule & PV_CTL_R_OPTIONAL) == 0)
+        return true;
+    if (f->form == PV_CTL_F_NUMBER)
+        return number_of(f, base + f->at) != 0;
+    if (f->form == PV_CTL_F_LIST)
+        return *(const size_t *)(const void *)(base + f->count) > 0;
+    return f->form == PV_CTL_F_TEXT ||
+           ((const struct pv_view *)(const void *)(base + f->at))->len > 0;
+}
+
+/* Those of the message itself stand in its braces, behind what every message has. */
+static void put_members(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                        const void *base)
+{
+    for (; f->form != PV_CTL_F_END; f++) {
+        if (!pv_ctl_is_of(f, kind))
+            continue;
+        if ((f->rule & PV_CTL_R_LEADS) != 0 && number_of(f, (const uint8_t *)base + f->at) == 0)
+            return;
+        bool there = is_there(f, base);
+        if (!there && (f->rule & PV_CTL_R_NULL) == 0)
+            continue;
+        put_field_name(w, f->name);
+        if (there)
+            put_value(w, kind, f, base);
+        else
+            put_raw(w, "null");
+    }
+}
+
+static void put_fields(struct pv_writer *w, enum pv_ctl_kind kind, const struct pv_ctl_field *f,
+                       const void *base)
+{
+    put_raw(w, "{");
+    put_members(w, kind, f, base);
+    put_raw(w, "}");
 }
 
 /* A type is written only in the kinds that its row in pv_ctl_words allows, so that an answer cannot
@@ -567,20 +522,21 @@ int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *re
     if (msg->kind != PV_CTL_PUSH && (msg->id == 0 || msg->id > PV_CTL_ID_MAX))
         return PV_ERR_STATE;
 
-    const char *word = pv_ctl_words[msg->type].word;
+    const struct pv_ctl_word *word = &pv_ctl_words[msg->type];
     put_raw(&w, "{");
     if (msg->kind != PV_CTL_PUSH) {
-        put_raw(&w, "\"id\":");
+        put_field_name(&w, "id");
         put_number(&w, msg->id);
     }
-    if (msg->kind == PV_CTL_ANSWER)
-        field_bool(&w, "ok", msg->type != PV_CTL_ERROR);
-    if (word != NULL) {
-        put_raw(&w, msg->kind == PV_CTL_PUSH ? "\"t\":\"" : ",\"t\":\"");
-        put_raw(&w, word);
-        put_raw(&w, "\"");
+    if (msg->kind == PV_CTL_ANSWER) {
+        put_field_name(&w, "ok");
+        put_raw(&w, msg->type != PV_CTL_ERROR ? "true" : "false");
     }
-    put_body(&w, msg);
+    if (word->word != NULL) {
+        put_field_name(&w, "t");
+        put_string(&w, word->word, SIZE_MAX);
+    }
+    put_members(&w, msg->kind, word->fields, msg);
     put_raw(&w, "}");
     if (w.status != PV_OK)
         return w.status;
@@ -588,7 +544,8 @@ int pv_ctl_build(const struct pv_ctl_msg *msg, void *buf, size_t cap, size_t *re
     return PV_OK;
 }
 
-/* Must agree with field_items(): a page that is filled too far would be refused as too long. */
+/* Must agree with the fields of an item: a page that is filled too far would be refused as too
+ * long. */
 size_t pv_ctl_item_len(const struct pv_ctl_item *item)
 {
     size_t len = strlen(",{\"s\":\"\"}") + PV_B64_LEN(item->statement.len);

@@ -539,10 +539,12 @@ PV_TEST(every_type_and_error_has_its_word)
 {
     for (int t = PV_CTL_HELLO; t < PV_CTL_TYPE_COUNT; t++) {
         const struct pv_ctl_word *w = &pv_ctl_words[t];
-        if (w->kinds == 0 || (w->word == NULL && t != PV_CTL_ERROR))
-            fail_msg("type %d of enum pv_ctl_type has no row in pv_ctl_words[] of "
-                     "lib/proto/control/ctlmsg.c: say there its word, and in which kinds it occurs",
-                     t);
+        if (w->kinds == 0 || (w->word == NULL && t != PV_CTL_ERROR) || w->fields == NULL)
+            fail_msg(
+                "type %d of enum pv_ctl_type has no row in pv_ctl_words[] of "
+                "lib/proto/control/ctlmsg.c: say there its word, in which kinds it occurs, and "
+                "its fields",
+                t);
     }
     for (int e = 0; e < PV_CTL_ERROR_COUNT; e++) {
         if (pv_ctl_error_word((enum pv_ctl_error)e) == NULL)
