@@ -27,11 +27,13 @@ static void key_path(const char *dir, const char *name, char path[static PATH_MA
     snprintf(path, PATH_MAX, "%s/%s", dir, name);
 }
 
+typedef int reader(const char *path, size_t max, char **ret_text, size_t *ret_len);
+
 /* The whole file. PV_ERR_NOT_FOUND is no failure: nothing is written to ret_error then. */
-static int read_text(const char *path, char **ret_text, size_t *ret_len,
+static int read_text(const char *path, reader *read, char **ret_text, size_t *ret_len,
                      char ret_error[static PV_JOB_ERROR_MAX])
 {
-    int r = pv_file_read(path, KEYS_FILE, ret_text, ret_len);
+    int r = read(path, KEYS_FILE, ret_text, ret_len);
     if (r < 0 && r != PV_ERR_NOT_FOUND)
         snprintf(ret_error, PV_JOB_ERROR_MAX, "read %.120s: %s", path, pv_strstatus(r));
     return r;
@@ -46,14 +48,14 @@ static int no_key(const char *path, char ret_error[static PV_JOB_ERROR_MAX])
 }
 
 /* PV_ERR_NOT_FOUND as above. */
-static int read_key(const char *dir, const char *name, uint8_t ret_key[static PV_KEY_LEN],
-                    char ret_error[static PV_JOB_ERROR_MAX])
+static int read_key(const char *dir, const char *name, reader *read,
+                    uint8_t ret_key[static PV_KEY_LEN], char ret_error[static PV_JOB_ERROR_MAX])
 {
     char path[PATH_MAX];
     char *text = NULL;
     size_t len = 0;
     key_path(dir, name, path);
-    int r = read_text(path, &text, &len, ret_error);
+    int r = read_text(path, read, &text, &len, ret_error);
     if (r < 0)
         return r;
     text[strcspn(text, "\r\n")] = '\0';
@@ -90,7 +92,7 @@ static int read_transport(const char *dir, struct pv_identity *id,
     char *text = NULL;
     size_t len = 0, n = 0;
     key_path(dir, transport_file, path);
-    int r = read_text(path, &text, &len, ret_error);
+    int r = read_text(path, pv_file_read, &text, &len, ret_error);
     if (r < 0)
         return r;
     for (char *line = text, *end; r == PV_OK && *line != '\0'; line = end) {
@@ -128,7 +130,7 @@ static int write_key(const char *dir, const char *name, const uint8_t key[static
 static int read_or_make(const char *dir, const char *name, const struct pv_rng *rng,
                         uint8_t ret_key[static PV_KEY_LEN], char ret_error[static PV_JOB_ERROR_MAX])
 {
-    int r = read_key(dir, name, ret_key, ret_error);
+    int r = read_key(dir, name, pv_file_read, ret_key, ret_error);
     if (r != PV_ERR_NOT_FOUND)
         return r;
     pv_rng_fill(rng, ret_key, PV_KEY_LEN);
@@ -169,7 +171,7 @@ int pv_identity_load(const char *dir, const uint8_t *transport_key, const struct
 int pv_identity_read_root(const char *dir, uint8_t ret_seed[static PV_KEY_LEN],
                           char ret_error[static PV_JOB_ERROR_MAX])
 {
-    return read_key(dir, root_file, ret_seed, ret_error);
+    return read_key(dir, root_file, pv_file_read_here, ret_seed, ret_error);
 }
 
 int pv_identity_save_root(const char *dir, const uint8_t seed[static PV_KEY_LEN],

@@ -83,25 +83,53 @@ static const uint8_t *pk_of(const struct keeping *k)
  */
 static bool is_exposed(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0)
         close(fd);
     return fd >= 0;
 }
 
+/* An intruder in an earlier control process may have left a link there, or a second name, to a key
+ * of another network on this machine: such a file is none of ours, and keeps its mode. */
+static void set_mode(const char *path, mode_t mode)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+        (st.st_mode & 07777) != mode)
+        (void)!chmod(path, mode); /* what that does not help is told by reading */
+}
+
 static int read_root(struct keeping *k)
 {
-    char path[PATH_MAX + sizeof("/root.key")];
     uint8_t seed[PV_SIGN_SEED_LEN];
-    snprintf(path, sizeof(path), "%s/root.key", k->dir);
-    (void)!chmod(path, 0400); /* what that does not help is told by reading */
     int r = pv_identity_read_root(k->dir, seed, k->reply.error);
     if (r == PV_OK)
         take_seed(k, seed);
     pv_wipe(seed, sizeof(seed));
-    (void)!chmod(path, 0);
-    k->reply.exposed = is_exposed(path);
     return r == PV_ERR_NOT_FOUND ? PV_OK : r;
+}
+
+/* Root reads it as it is: while its user may read it, so may an earlier control process that an
+ * intruder kept running. Who is that user from the start has units, which leave none running. */
+static int take_root(struct keeping *k, const struct pv_confine_user *user)
+{
+    char path[PATH_MAX + sizeof("/root.key")];
+    snprintf(path, sizeof(path), "%s/root.key", k->dir);
+    int r = read_root(k);
+    bool is_closed = r == -EACCES;
+    if (pv_confine_become(user->uid == geteuid() ? NULL : user, 0) < 0) {
+        snprintf(k->reply.error, sizeof(k->reply.error),
+                 "keep the root key: the keeper cannot become user %s", user->name);
+        return PV_ERR_REFUSED;
+    }
+    if (is_closed) {
+        k->reply.error[0] = '\0';
+        set_mode(path, 0400);
+        r = read_root(k);
+    }
+    set_mode(path, 0);
+    k->reply.exposed = is_exposed(path);
+    return r;
 }
 
 static int give_up_rights(struct keeping *k)
@@ -122,27 +150,16 @@ static int give_up_rights(struct keeping *k)
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
 }
 
-/* As its user from the beginning: what is in the directory is that user's, not root's to open. */
 static int open_dir(struct keeping *k, const struct request *req)
 {
-    const char *what = "become its user";
     snprintf(k->dir, sizeof(k->dir), "%s", req->dir);
     k->sk = pv_secret_alloc(PV_SIGN_SK_LEN);
-    int r = k->sk == NULL ? PV_ERR_NOMEM : PV_OK;
+    int r = k->sk == NULL ? PV_ERR_NOMEM : take_root(k, &req->user);
     if (r == PV_OK)
-        r = pv_confine_become(req->user.uid == geteuid() ? NULL : &req->user, 0);
-    if (r == PV_OK) {
-        r = read_root(k);
-        what = "read the root key";
-    }
-    if (r == PV_OK) {
         r = give_up_rights(k);
-        what = "give up rights";
-    }
     k->open = r == PV_OK;
     if (r != PV_OK && k->reply.error[0] == '\0')
-        snprintf(k->reply.error, sizeof(k->reply.error), "keep the root key: %s: %s", what,
-                 pv_strstatus(r));
+        snprintf(k->reply.error, sizeof(k->reply.error), "keep the root key: %s", pv_strstatus(r));
     return r;
 }
 

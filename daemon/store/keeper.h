@@ -10,7 +10,8 @@
  * root.key of the state directory has mode 0000. Keeper and control process are the same user, who
  * may give its own file another mode, but that call is forbidden to the control process, to the
  * helper and to all that the helper starts (sys/proc/confine.h); the keeper opens the file once,
- * before any of them reads a packet. adr 0054.
+ * before any of them reads a packet: as root where it is that, so that the mode never changes for
+ * an earlier control process that an intruder kept running. adr 0054.
  *
  * Forked before any packet is read and any thread starts. Any thread may call; one call at a time
  * is under way, and each blocks until the keeper has answered: signing takes no disk and no other
@@ -32,10 +33,11 @@ PV_MUST_CHECK int pv_keeper_start(struct pv_keeper **ret_keeper);
 struct pv_keeper *pv_keeper_stop(struct pv_keeper *k);
 
 /*
- * It becomes this user, reads dir/root.key where there is one, gives the
+ * It reads dir/root.key where there is one, becomes this user, gives the
  * file the mode 0000, which earlier versions did not, and gives up its rights. Once. *ret_exposed:
  * the file can be read all the same, as its file system knows no modes.
- * PV_ERR_MALFORMED: a file that is no key is never overwritten. -errno, PV_ERR_NOMEM,
+ * PV_ERR_MALFORMED: a file that is no key is never overwritten. -ELOOP, -EMLINK: it is a link or
+ * has a second name, and may be another network's. -errno, PV_ERR_REFUSED, PV_ERR_NOMEM,
  * PV_ERR_CLOSED. Then "what failed: why: what to do" is in ret_error.
  */
 PV_MUST_CHECK int pv_keeper_open(struct pv_keeper *k, const char *dir,

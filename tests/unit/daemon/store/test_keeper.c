@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The root key's process: it signs statements and nothing else, and nothing shows the key. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,12 +157,55 @@ PV_TEST(a_key_of_an_earlier_version_is_closed_too)
     assert_false(exposed);
 }
 
+/* A descriptor of an earlier control process that was kept running: as soon as the mode lets it,
+ * such a process opens the file, so inotify must see no change of mode where root reads. */
+PV_TEST(where_root_starts_it_the_file_never_opens_to_its_user)
+{
+    const struct pv_confine_user user = {.uid = 12345, .gid = 12345, .name = "12345"};
+    struct pollfd p = {.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN};
+    uint8_t pk[PV_SIGN_PK_LEN];
+    if (geteuid() != 0)
+        return;
+    put_file(NINES "\n");
+    assert_int_equal(chmod(path, 0), 0);
+    assert_int_equal(chown(path, user.uid, user.gid), 0);
+    assert_int_equal(chown(dir, user.uid, user.gid), 0);
+    assert_true(inotify_add_watch(p.fd, path, IN_ATTRIB) >= 0);
+    assert_int_equal(pv_keeper_start(&keeper), PV_OK);
+    assert_int_equal(pv_keeper_open(keeper, dir, &user, &exposed, error), PV_OK);
+    pk_of_nines(pk);
+    assert_true(pv_keeper_key(keeper, &key));
+    assert_memory_equal(key.pk, pk, sizeof(pk));
+    assert_int_equal(poll(&p, 1, 0), 0);
+    close(p.fd);
+}
+
 PV_TEST(a_file_that_is_no_key_is_never_overwritten)
 {
     put_file("hello\n");
     assert_int_equal(begin(), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, "root.key: not a key: restore it"));
     assert_int_equal(make_key(), PV_ERR_STATE);
+}
+
+/* An intruder in the control process of one network may write in its own directory only; the keeper
+ * of the next start may read what other networks of the machine have. */
+PV_TEST(a_link_or_a_second_name_leads_to_no_other_key)
+{
+    char other[96];
+    snprintf(other, sizeof(other), "%s/other.key", dir);
+    put_file(NINES "\n");
+    assert_int_equal(rename(path, other), 0);
+    assert_int_equal(symlink(other, path), 0);
+    assert_int_equal(begin(), -ELOOP);
+    assert_non_null(strstr(error, "root.key: "));
+    assert_false(pv_keeper_key(keeper, &key));
+    assert_int_equal(mode_of(other), 0600); /* its daemon can go on */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(link(other, path), 0);
+    assert_int_equal(again(), -EMLINK);
+    assert_false(pv_keeper_key(keeper, &key));
+    assert_int_equal(mode_of(other), 0600);
 }
 
 /* --- what it signs ---------------------------------------------------------------------------- */
