@@ -433,9 +433,13 @@ static void handle_list(struct pv_rooms *rs, struct pv_rooms_room *room, struct 
 
 /* --- hearing: RECORDS ---------------------------------------------------------------------- */
 
+/* Before a user accepts a room it has nothing to tell but that this node is invited. */
 static void tell_change(struct pv_rooms *rs, const struct pv_rooms_room *room,
                         const struct pv_room_record *rec)
 {
+    if (!pv_rooms_is_accepted(rs, room) &&
+        !(rec->type == PV_ROOM_INVITE && pv_rooms_same(rec->node, rs->own_pk)))
+        return;
     struct pv_rooms_event e = {.type =
                                    rec->type == PV_ROOM_LEAVE ? PV_ROOMS_LEFT : PV_ROOMS_INVITED};
     memcpy(e.room, room->id, sizeof(e.room));
@@ -616,9 +620,10 @@ static int handle_records(struct pv_rooms *rs, struct pv_rooms_room *room,
          * cheap checks. */
         int got = rec.type == PV_ROOM_TEXT ? take_text(rs, room, f->records[i], &rec)
                                            : take_record(rs, room, f->records[i], &rec, &raws[n]);
-        n += rec.type != PV_ROOM_TEXT && got == PV_OK;
-        if (rec.type != PV_ROOM_TEXT && got == PV_OK && !room->pending)
+        /* One in the place of another says nothing new, and there can be any number of these. */
+        if (rec.type != PV_ROOM_TEXT && got == PV_OK && !room->pending && !raws[n].replaces)
             tell_change(rs, room, &rec);
+        n += rec.type != PV_ROOM_TEXT && got == PV_OK;
         if (got == PV_ERR_AUTH) {
             rs->counts.forged++;
             r = PV_ERR_REFUSED;

@@ -565,6 +565,58 @@ PV_TEST(a_text_that_comes_unasked_for_is_not_taken_before_a_user_accepts)
     assert_string_equal(w.n[BOB].said, "hi");
 }
 
+enum {
+    VARIANTS = 640,
+};
+static struct variant {
+    uint8_t raw[PV_ROOM_RECORD_MAX], hash[PV_BLAKE2B_LEN];
+    size_t len;
+} variants[VARIANTS];
+
+static int by_falling_hash(const void *a, const void *b)
+{
+    const struct variant *x = a, *y = b;
+    return memcmp(y->hash, x->hash, sizeof(x->hash));
+}
+
+/* One invitation, made again and again: of those that say the same the one with the lowest hash
+ * stays, so that each takes the place of the one before. */
+PV_TEST(an_invitation_that_is_made_anew_is_told_once_and_none_before_a_user_accepts)
+{
+    struct pv_room_make with = {.network = w.world.created.network_id, .sk = w.n[EVE].keys.sk};
+    struct pv_room_record rec = {.type = PV_ROOM_INVITE, .round = 1}, parsed;
+    w.n[BOB].hesitates = true;
+    anna_and_bob();
+    assert_int_equal(invite(ANNA, "crew", EVE), PV_OK);
+    connect(ANNA, EVE, true);
+    connect(BOB, EVE, true);
+    const unsigned before = w.n[BOB].invited;
+    memcpy(rec.signer, w.n[EVE].keys.pk, sizeof(rec.signer));
+    memcpy(rec.room, room_of(ANNA, "crew"), sizeof(rec.room));
+    memcpy(rec.node, w.n[CARL].keys.pk, sizeof(rec.node));
+    for (size_t i = 0; i < VARIANTS; i++) {
+        struct variant *v = &variants[i];
+        rec.time_ms = 1790000000000u + i;
+        assert_int_equal(pv_room_record_make(&with, &rec, v->raw, &v->len), PV_OK);
+        assert_int_equal(pv_room_record_parse(pv_view(v->raw, v->len), NULL, &parsed), PV_OK);
+        memcpy(v->hash, parsed.hash, sizeof(v->hash));
+    }
+    qsort(variants, VARIANTS, sizeof(variants[0]), by_falling_hash);
+    memcpy(frame.room, rec.room, sizeof(frame.room));
+    frame.kind = PV_ROOM_F_RECORDS;
+    for (size_t i = 0; i < VARIANTS; i += PV_ROOM_FRAME_MAX_RECORDS) {
+        frame.n_records = PV_ROOM_FRAME_MAX_RECORDS;
+        for (size_t k = 0; k < PV_ROOM_FRAME_MAX_RECORDS; k++)
+            frame.records[k] = pv_view(variants[i + k].raw, variants[i + k].len);
+        assert_int_equal(eve_says(BOB), PV_OK);
+        if (i == 0)
+            assert_int_equal(eve_says(ANNA), PV_OK);
+    }
+    run_for(PV_S(1));
+    assert_int_equal(w.n[BOB].invited, before);
+    assert_int_equal(w.n[ANNA].invited, 1);
+}
+
 PV_TEST(records_out_of_form_are_counted_and_those_before_them_stay)
 {
     static uint8_t raw[PV_ROOM_RECORD_MAX], bad[PV_ROOM_RECORD_MAX];
