@@ -269,7 +269,9 @@ static void be_keeper(int fd, pid_t parent)
         signal(ignored[i], SIG_IGN);
     int daemon = -1;
     prctl(PR_SET_NAME, "p2pvpnd-keeper");
-    if ((fd == ONLY || dup2(fd, ONLY) == ONLY) && pv_crypto_init() == PV_OK) {
+    /* A daemon that was taken over reads no answer, and must not hold it up beyond its own end. */
+    if ((fd == ONLY || dup2(fd, ONLY) == ONLY) && fcntl(ONLY, F_SETFL, O_NONBLOCK) == 0 &&
+        pv_crypto_init() == PV_OK) {
         close_range(ONLY + 1, ~0u, 0);
         if (pv_procinfo_watch_parent(parent, &daemon) == PV_OK)
             serve(ONLY, daemon);

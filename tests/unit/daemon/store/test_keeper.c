@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -328,7 +329,7 @@ PV_TEST(a_second_directory_is_refused)
 
 /* A daemon that was taken over can give its end to a process that stays, and would have what signs
  * for the network for good. */
-PV_TEST(it_ends_with_the_daemon_whoever_has_the_socket)
+static void end_daemon(void (*before)(void))
 {
     int out[2];
     pid_t stays = 0;
@@ -339,6 +340,8 @@ PV_TEST(it_ends_with_the_daemon_whoever_has_the_socket)
         close(out[1]);
         if (pv_keeper_start(&keeper) != PV_OK)
             _exit(1);
+        if (before != NULL)
+            before();
         stays = fork();
         if (stays == 0)
             close(STDERR_FILENO);
@@ -356,4 +359,26 @@ PV_TEST(it_ends_with_the_daemon_whoever_has_the_socket)
     kill(stays, SIGKILL);
     close(out[0]);
     assert_int_equal(ended, 1);
+}
+
+PV_TEST(it_ends_with_the_daemon_whoever_has_the_socket)
+{
+    end_daemon(NULL);
+}
+
+/* Asks and reads no answer, until neither has a place any more. */
+static void ask_without_end(void)
+{
+    int type = 0, fd = 3;
+    socklen_t len = sizeof(type);
+    while (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
+        fd++;
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    while (poll(&p, 1, 1000) == 1 && send(fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+    }
+}
+
+PV_TEST(it_ends_with_the_daemon_also_when_nobody_reads_its_answers)
+{
+    end_daemon(ask_without_end);
 }
