@@ -110,7 +110,7 @@ static int read_root(struct keeping *k)
 }
 
 /* Root reads it as it is: while its user may read it, so may an earlier control process that an
- * intruder kept running. Who is that user from the start has units, which leave none running. */
+ * intruder kept running. Units start it as that user, and leave no such process running. */
 static int take_root(struct keeping *k, const struct pv_confine_user *user)
 {
     char path[PATH_MAX + sizeof("/root.key")];
