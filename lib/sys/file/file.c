@@ -169,10 +169,11 @@ int pv_file_write(const char *path, struct pv_view data, unsigned mode)
     return sync_parent(path);
 }
 
-/* By a descriptor, as confined processes may not change a mode by name (confine.h). */
-static int set_dir_mode(const char *path, unsigned mode)
+/* By a descriptor, as confined processes may not change a mode by name (confine.h). flags:
+ * O_NOFOLLOW for a folder that was just made, which its owner may have exchanged for a link. */
+static int set_dir_mode(const char *path, unsigned mode, int flags)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
     if (fd < 0)
         return -errno;
     int r = fchmod(fd, (mode_t)mode) < 0 ? -errno : PV_OK;
@@ -193,7 +194,7 @@ static int make_parents(const char *path)
             continue;
         *p = '\0';
         if (mkdir(dir, 0755) == 0) {
-            int r = set_dir_mode(dir, 0755); /* whatever the umask took away */
+            int r = set_dir_mode(dir, 0755, O_NOFOLLOW); /* whatever the umask took away */
             if (r < 0)
                 return r;
         } else if (errno != EEXIST) {
@@ -213,14 +214,14 @@ int pv_dir_make(const char *path, unsigned mode)
         int r = make_parents(path);
         if (r < 0)
             return r;
-        if (mkdir(path, (mode_t)mode) < 0 && errno != EEXIST)
-            return -errno;
-        return set_dir_mode(path, mode);
+        if (mkdir(path, (mode_t)mode) == 0)
+            return set_dir_mode(path, mode, O_NOFOLLOW);
+        return errno == EEXIST ? PV_OK : -errno;
     }
     if (!S_ISDIR(st.st_mode))
         return -ENOTDIR;
     bool too_open = (st.st_mode & 077) != 0 && (mode & 077) == 0;
-    return too_open && st.st_uid == geteuid() ? set_dir_mode(path, mode) : PV_OK;
+    return too_open && st.st_uid == geteuid() ? set_dir_mode(path, mode, 0) : PV_OK;
 }
 
 /* flock() and not fcntl(): it belongs to the descriptor, so a library that opens and closes the
