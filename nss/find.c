@@ -63,12 +63,15 @@ static void list_files(DIR *dir, struct file_names *ret_files)
     static const char suffix[] = ".names";
     const struct dirent *entry;
     ret_files->n = 0;
-    while ((entry = readdir(dir)) != NULL && ret_files->n < PV_NSS_MAX_FILES) {
+    while ((entry = readdir(dir)) != NULL) {
         size_t len = strlen(entry->d_name);
         if (entry->d_name[0] == '.' || len >= FILE_NAME_BUF || len < sizeof(suffix) ||
             strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix) != 0)
             continue;
-        size_t at = ret_files->n++;
+        bool full = ret_files->n == PV_NSS_MAX_FILES;
+        if (full && !stands_before(entry->d_name, ret_files->name[ret_files->n - 1]))
+            continue;
+        size_t at = full ? ret_files->n - 1 : ret_files->n++; /* the last one gives way */
         /* Insertion sort: there are a handful of files at most. */
         while (at > 0 && stands_before(entry->d_name, ret_files->name[at - 1])) {
             memcpy(ret_files->name[at], ret_files->name[at - 1], FILE_NAME_BUF);

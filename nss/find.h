@@ -13,7 +13,7 @@
 #include "base/names.h"
 
 enum {
-    PV_NSS_MAX_FILES = 32, /* of the networks of one machine, two each, that are looked at */
+    PV_NSS_MAX_FILES = 32, /* of the networks of one machine, two each: the first in their order */
 };
 
 struct pv_nss_found {

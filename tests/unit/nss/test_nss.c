@@ -147,6 +147,31 @@ PV_TEST_IN(names_of_two_networks_are_found, make, drop)
     assert_true(s[0].means_first && s[1].means_first);
 }
 
+/* A directory lists its files in an order of its own. */
+PV_TEST_IN(of_too_many_files_the_first_networks_stay, make, drop)
+{
+    enum {
+        OTHERS = PV_NSS_MAX_FILES + 3
+    };
+    struct fixture *f = *state;
+    struct pv_nss_found found;
+    char file[32], path[128];
+    write_file(f, "p2pvpnd.names", "home", 200, 0644);
+    for (uint8_t i = 0; i < OTHERS; i++) {
+        snprintf(file, sizeof(file), "o%02u.names", i);
+        write_file(f, file, "work", i, 0644);
+    }
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_int_equal(found.ip4.ip[1], 200);
+    write_file(f, "p2pvpnd.names", "home", 201, 0644); /* another entry of the directory */
+    assert_int_equal(pv_nss_by_name(f->dir, "bob", &found), PV_OK);
+    assert_int_equal(found.ip4.ip[1], 201);
+    for (unsigned i = 0; i < OTHERS; i++) {
+        snprintf(path, sizeof(path), "%s/o%02u.names", f->dir, i);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 PV_TEST(short_names_have_no_network)
 {
     assert_true(pv_nss_is_short("bob"));
