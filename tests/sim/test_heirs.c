@@ -375,6 +375,35 @@ PV_TEST(a_machine_that_takes_a_place_has_what_was_said_of_the_other)
     assert_int_equal(sim_seeds("heirs", SEEDS, is_replaced, NULL), 0);
 }
 
+/* Like one that is removed: it could come back by the token that let it in. */
+static int comes_no_more(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096], other[4096];
+    (void)ctx;
+    if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
+        !make_token(&s, A, other, sizeof(other)))
+        return failed(&s, "not begun:");
+    struct sim_node *old = sim_world_node(&s.w, SIM_PUBLIC, "old", false),
+                    *new = sim_world_node(&s.w, SIM_PUBLIC, "new", false),
+                    *late = sim_world_node(&s.w, SIM_PUBLIC, "late", false);
+    if (!join(&s, old, token, "old") || !join(&s, new, other, "new"))
+        return failed(&s, "not joined:");
+    sim_node_stop(old);
+    sim_world_run(&s.w, PV_S(5));
+    if (ask(&s, s.m[A], "\"cmd\":\"replace\",\"peer\":\"old\",\"name\":\"new\"") == NULL)
+        return failed(&s, "not replaced:");
+    sim_world_run(&s.w, PV_S(5));
+    if (join(&s, late, token, "late"))
+        return failed(&s, "the token lets in again");
+    return passed(&s);
+}
+
+PV_TEST(the_invite_of_a_machine_that_is_replaced_ends)
+{
+    assert_int_equal(sim_seeds("heirs", SEEDS, comes_no_more, NULL), 0);
+}
+
 /* A rule about c, who leaves; another machine comes by its name. */
 static int has_a_namesake(uint64_t seed, void *ctx)
 {

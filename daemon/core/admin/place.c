@@ -13,6 +13,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
@@ -115,10 +116,17 @@ static bool has_rested(struct pv_node *n, const struct pv_member *m, const uint8
     return until <= wall;
 }
 
+/* The request that a change of place answers. */
+struct order {
+    const char *what;
+    uint64_t handle;
+    struct pv_ctlapi_told told; /* beside the change itself */
+};
+
 /* Moves a member to this name and address. It must be free, or the statement would be for
  * nothing. */
 static void move(struct pv_node *n, const struct pv_member *m, const struct pv_st_place *to,
-                 const char *what, uint64_t handle, pv_ns now)
+                 const struct order *o, pv_ns now)
 {
     const char *name = to->name;
     const uint8_t *ip4 = to->ip4;
@@ -131,7 +139,7 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                  "%s is taken: names of members, those they had before, and the network's own "
                  "are nobody else's; choose another",
                  name);
-        fail(n, handle, PV_CTLAPI_REFUSED, what, text);
+        fail(n, o->handle, PV_CTLAPI_REFUSED, o->what, text);
         return;
     }
     if (!pv_ip4_is_usable(&net->range, pv_load_be32(ip4)) ||
@@ -140,7 +148,7 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
                  "that address is another member's, or not one for members in %s, of which the "
                  "first and the last are nobody's: choose another",
                  pv_prefix_format(&net->range, range));
-        fail(n, handle, PV_CTLAPI_REFUSED, what, text);
+        fail(n, o->handle, PV_CTLAPI_REFUSED, o->what, text);
         return;
     }
     memcpy(place.node, m->node, sizeof(place.node));
@@ -151,9 +159,9 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
     if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
         r = PV_ERR_REFUSED;
     if (r == PV_OK && (is_there(n, &place) || is_on_its_way(n, &place, &made)))
-        pv_admin_answer_when_told(n, handle, now);
+        pv_admin_answer_with(n, o->handle, &o->told, now);
     else
-        fail(n, handle, PV_CTLAPI_FAILED, what,
+        fail(n, o->handle, PV_CTLAPI_FAILED, o->what,
              r != PV_OK && place.serial < UINT64_MAX
                  ? pv_strstatus(r)
                  : "its machine has signed the last number there is: remove it, and let it "
@@ -169,7 +177,7 @@ static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (m == NULL)
         return;
     struct pv_st_place to = at(req->name, &m->ip4);
-    move(n, m, &to, "rename", handle, now);
+    move(n, m, &to, &(struct order){.what = "rename", .handle = handle}, now);
 }
 
 static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -189,7 +197,7 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     struct pv_st_place to = at(m->name, &ip4);
     if (!has_rested(n, m, ip4.ip, what, handle, now))
         return;
-    move(n, m, &to, what, handle, now);
+    move(n, m, &to, &(struct order){.what = what, .handle = handle}, now);
 }
 
 /* The user hears of a surprise before anything is done. */
@@ -248,8 +256,12 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
     if (!may_replace(n, req, old, fresh, handle))
         return;
     struct pv_st_place to = at(old->name, &old->ip4);
+    struct order order = {.what = what, .handle = handle};
     memcpy(old_pk, old->node, sizeof(old_pk));
     int r = carry_over(n, old_pk, fresh->node, old->rights != 0 && fresh->rights == 0, now);
+    old = pv_roster_by_node(n->roster, old_pk);
+    if (r == PV_OK && old != NULL)
+        r = pv_ending_invite_of(n, old, false, &order.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(n, old_pk, now);
     fresh = pv_roster_by_name(n->roster, req->name);
@@ -259,7 +271,7 @@ static void run_replace(void *part, struct pv_ctlapi_request *req, struct pv_pee
                                  "another admin do it, or take some back (`p2pvpnctl rules`)"
                                : pv_strstatus(r));
     else
-        move(n, fresh, &to, what, handle, now);
+        move(n, fresh, &to, &order, now);
 }
 
 static const struct pv_command commands[] = {
