@@ -254,24 +254,18 @@ static bool find_place(const struct pv_policy *p, size_t before, uint64_t *ret_p
     return *ret_place > lo;
 }
 
-static bool is_tagged(const struct pv_node *n, const uint8_t *node, const char *tag)
-{
-    const struct pv_policy *p = pv_rules_policy(n);
-    const char *has = NULL;
-    for (size_t i = 0; p != NULL && (has = pv_policy_tag_of(p, node, i)) != NULL; i++)
-        if (strcmp(has, tag) == 0)
-            return true;
-    return false;
-}
-
-/* Of all members with a tag. An invite that two of them came by ends once. */
+/* Of all that have a tag, also who left and would come back without it. An invite that two of them
+ * came by ends once, and no tag with it. */
 static int shut_doors(struct pv_node *n, const char *tag, struct pv_ctlapi_told *told, pv_ns now)
 {
+    const struct pv_roster_entry *e = NULL;
     int r = PV_OK;
-    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL && r == PV_OK;
-         m = pv_roster_next(n->roster, m)) {
+    while (r == PV_OK && (e = pv_roster_next_rule(n->roster, e)) != NULL) {
         struct pv_ctlapi_told one = {.online = 0};
-        if (is_tagged(n, m->node, tag))
+        const struct pv_member *m = NULL;
+        if (e->st.type == PV_ST_TAG && strcmp(e->st.u.tag.tag, tag) == 0)
+            m = pv_roster_known(n->roster, e->st.u.tag.node);
+        if (m != NULL)
             r = pv_ending_invite_of(n, m, false, &one, now);
         told->invites += one.invite == PV_CTLAPI_INVITE_ENDED;
     }
@@ -289,7 +283,7 @@ static int shut_door(struct pv_node *n, const struct pv_st_rule *rule, bool keep
     if (rule->from.kind == PV_SELECT_TAG)
         return keep ? PV_OK : shut_doors(n, (const char *)rule->from.value, told, now);
     if (rule->from.kind == PV_SELECT_NODE)
-        m = pv_roster_by_node(n->roster, rule->from.value);
+        m = pv_roster_known(n->roster, rule->from.value);
     return m == NULL ? PV_OK : pv_ending_invite_of(n, m, keep, told, now);
 }
 

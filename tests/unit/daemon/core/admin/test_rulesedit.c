@@ -223,6 +223,18 @@ PV_TEST(the_invites_of_members_with_a_denied_tag_go)
     assert_non_null(strstr(ask(keeping), "\"uses_left\":2,\"revoked\":false"));
 }
 
+/* One that left before the rule would come back by the token, as another machine without the tag.
+ */
+PV_TEST(the_invite_of_a_tagged_member_that_left_goes)
+{
+    must("\"cmd\":\"tag\",\"peer\":\"bob\",\"tag\":\"guest\"");
+    const struct keys b = keys_of(BOB);
+    fake_node_add(&node, make_leave(&node.world, &b, 1));
+    assert_non_null(strstr(ask("\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":"
+                               "\"tag:guest\",\"to\":\"any\",\"ports\":\"all\""),
+                           "\"invites\":{\"open\":1,\"revoked\":true}"));
+}
+
 /* A rule means machines: names are those of the moment in which it was made. */
 PV_TEST(a_rule_stays_about_the_machine_when_names_change)
 {
