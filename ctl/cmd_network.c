@@ -589,11 +589,10 @@ const struct pv_command pv_cmds_network[] = {
         .name = "node",
         .args = "replace OLD NEW [--force]",
         .summary = "let a reinstalled machine take the place of its dead self",
-        .details =
-            "An admin's word. The machine joins by any name, NEW; then OLD is removed for\n"
-            "good, with the invite that let it in, and NEW has its name, address, tags,\n"
-            "rules and routes; where the root key is, its rights as an admin, too.\n"
-            "  --force  also where OLD is online, or its rights stay behind\n",
+        .details = "An admin's word. The machine joins by any name, NEW; then OLD is removed for\n"
+                   "good, with the invite that let it in, and NEW has its name, address, tags,\n"
+                   "rules and routes; where the root key is, its rights as an admin, too.\n"
+                   "  --force  also where OLD is online, or its rights stay behind\n",
         .example = "sudo p2pvpnctl node replace laptop laptop-2",
         .options = {{"force", 0, false}},
         .min_words = 3,
