@@ -123,7 +123,11 @@ bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_S
                *b = json_string_value(json_array_get(networks, 1));
     if (a == NULL || b == NULL)
         return false;
-    if (means != NULL)
+    if (strcmp(a, b) == 0)
+        snprintf(buf, PV_CLI_SHARED_BUF,
+                 "%s is in two networks called %s: the name means %s, say the address", name, a,
+                 means != NULL ? "the first's; for the other" : "nobody");
+    else if (means != NULL)
         snprintf(buf, PV_CLI_SHARED_BUF,
                  "%s is in %s and in %s: alone it means %s's, %s.%s.p2p the other", name, a, b,
                  means, name, b);

@@ -375,7 +375,8 @@ PV_TEST(a_machine_that_takes_a_place_has_what_was_said_of_the_other)
     assert_int_equal(sim_seeds("heirs", SEEDS, is_replaced, NULL), 0);
 }
 
-/* Like one that is removed: it could come back by the token that let it in. */
+/* Like one that is removed: it could come back by the token that let it in. A machine that
+ * came by the same one before stays. */
 static int comes_no_more(uint64_t seed, void *ctx)
 {
     struct scene s;
@@ -387,13 +388,16 @@ static int comes_no_more(uint64_t seed, void *ctx)
     struct sim_node *old = sim_world_node(&s.w, SIM_PUBLIC, "old", false),
                     *new = sim_world_node(&s.w, SIM_PUBLIC, "new", false),
                     *late = sim_world_node(&s.w, SIM_PUBLIC, "late", false);
-    if (!join(&s, old, token, "old") || !join(&s, new, other, "new"))
+    if (!join(&s, old, token, "old") || !join(&s, new, seed % 2 == 0 ? token : other, "new"))
         return failed(&s, "not joined:");
     sim_node_stop(old);
     sim_world_run(&s.w, PV_S(5));
     if (ask(&s, s.m[A], "\"cmd\":\"replace\",\"peer\":\"old\",\"name\":\"new\"") == NULL)
         return failed(&s, "not replaced:");
     sim_world_run(&s.w, PV_S(5));
+    const struct pv_member *m = pv_roster_by_name(roster_of(&s, C), "old");
+    if (m == NULL || memcmp(m->node, sim_node_pk(new), PV_SIGN_PK_LEN) != 0)
+        return failed(&s, "the new one is not in its place");
     if (join(&s, late, token, "late"))
         return failed(&s, "the token lets in again");
     return passed(&s);

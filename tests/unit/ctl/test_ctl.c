@@ -405,6 +405,27 @@ PV_TEST_IN(every_command_has_an_entry_in_the_manual, setup, teardown)
     free(page);
 }
 
+PV_TEST(a_name_that_two_networks_have_is_told_with_what_to_say)
+{
+    static const char *const networks[][3] = {
+        {"home", "work", "home"}, {"club", "work", NULL}, {"home", "home", "home"}};
+    static const char *const wanted[] = {
+        "nas is in home and in work: alone it means home's, nas.work.p2p the other",
+        "nas is in club and in work: alone it means nobody, say nas.club.p2p or nas.work.p2p",
+        "nas is in two networks called home: the name means the first's; for the other, say the "
+        "address"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(wanted); i++) {
+        char text[PV_CLI_SHARED_BUF];
+        json_t *status =
+            json_pack("{s:[{s:s, s:[s, s], s:s?}]}", "shared_names", "name", "nas", "networks",
+                      networks[i][0], networks[i][1], "means", networks[i][2]);
+        assert_true(pv_cli_shared_name(status, 0, text));
+        assert_string_equal(text, wanted[i]);
+        assert_false(pv_cli_shared_name(status, 1, text));
+        json_decref(status);
+    }
+}
+
 PV_TEST_IN(an_alias_works_but_is_not_listed, setup, teardown)
 {
     char row[64];
