@@ -81,13 +81,15 @@ static uint32_t number(void)
 
 /* --- the owner -------------------------------------------------------------------------------- */
 
+/* A cancelled transfer whose end the input never reports gives its place to the next one. */
 static void begin(uint64_t tag)
 {
     size_t at = TRANSFERS, n = 0;
     for (size_t i = 0; i < TRANSFERS; i++) {
+        bool runs = w.transfers[i].tag != 0 && !w.transfers[i].cancelled;
         must(w.transfers[i].tag != tag);
-        n += w.transfers[i].tag != 0 && !w.transfers[i].cancelled;
-        at = w.transfers[i].tag == 0 ? i : at;
+        n += runs;
+        at = runs ? at : i;
     }
     must(tag != 0 && at < TRANSFERS && n < PV_FILELINK_MAX_RUNNING);
     w.transfers[at].tag = tag;
