@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "tests/sim/world/sim_way.h"
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
 
@@ -215,12 +216,17 @@ static int online(uint64_t seed, void *ctx)
     for (int i = 0; i < 20; i++) {
         struct side *from = &t.side[i % 2], *to = &t.side[1 - i % 2];
         bool missing = false;
+        sim_way(i == 0 ? "line" : NULL);
         say(from);
         sim_world_run(&t.w, PV_MS(200)); /* three times the way, and two disks */
+        sim_way(NULL);
         const char *why = check(&t, from, to, &missing);
         if (why != NULL || missing)
             return failed(&t, why != NULL ? why : "a line took longer than 200 ms");
     }
+    sim_way("idle");
+    sim_world_run(&t.w, PV_S(2));
+    sim_way(NULL);
     sim_world_done(&t.w);
     return 0;
 }

@@ -2,7 +2,9 @@
 #include "sim_net.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <netinet/ip_icmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,8 @@ struct sim_net *sim_net_free(struct sim_net *net)
 {
     if (net == NULL)
         return NULL;
+    if (getenv("PV_SIM_HASH") != NULL)
+        printf("hash %016" PRIx64 "\n", net->hash);
     for (unsigned i = 1; i < net->n_zones; i++) {
         pv_nat_free(net->zones[i]->nat);
         free(net->zones[i]);
