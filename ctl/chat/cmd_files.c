@@ -13,6 +13,7 @@
 #include "ctl/chat/chatcmds.h"
 #include "ctl/lib/fetch.h"
 #include "proto/chat/file.h"
+#include "proto/chat/room.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 
@@ -35,6 +36,7 @@ struct job {
     double from, last;
     bool moving, on_line;
     char said[PV_SHOW_BUF]; /* the last note */
+    struct job *next;       /* of one send-file to a room; their descriptor is the same */
 };
 
 /* --- progress ------------------------------------------------------------------------------ */
@@ -180,7 +182,7 @@ static int come_back(struct pv_cli *cli, struct job *j)
     note_once(cli, j, "p2pvpnd has ended: waiting for it to come back");
     for (;;) {
         struct timespec pause = {.tv_nsec = (long)AGAIN};
-        int status = PV_OK;
+        int status = PV_OK, code = 0;
         if (pv_clock_now() >= cli->deadline)
             return pv_cli_lost(cli, PV_ERR_TIMEOUT);
         nanosleep(&pause, NULL);
@@ -188,7 +190,8 @@ static int come_back(struct pv_cli *cli, struct job *j)
         pv_client_close(&cli->client);
         if (pv_client_open(&cli->client, cli->node.socket) != PV_OK)
             continue;
-        int code = j->pass >= 0 ? offer(cli, j, &status) : 0;
+        for (struct job *o = j; o != NULL && code == 0 && o->pass >= 0; o = o->next)
+            code = offer(cli, o, &status);
         /* Any status but PV_OK means that the daemon went away again before it answered. */
         if (code == 0 || status == PV_OK)
             return code;
@@ -292,7 +295,7 @@ static void base_name(const char *path, char name[static PV_FILE_NAME_BUF])
             *p = '_';
 }
 
-static int open_file(struct pv_cli *cli, const char *path, int *ret_fd)
+static int open_file(struct pv_cli *cli, const char *path, int *ret_fd, double *ret_size)
 {
     struct stat st;
     /* Non-blocking: opening a FIFO must not hang. */
@@ -306,23 +309,16 @@ static int open_file(struct pv_cli *cli, const char *path, int *ret_fd)
                            path);
     }
     *ret_fd = fd;
+    *ret_size = (double)st.st_size;
     return 0;
 }
 
-static int send_open_file(struct pv_cli *cli, struct job *j)
+/* Waits for what becomes of an offered file, unless told not to, and says it. */
+static int follow(struct pv_cli *cli, struct job *j)
 {
     bool wait = cli->args.value[0] == NULL;
     json_t *file = NULL;
-    int status = PV_OK;
-    /* The wait for a person on the other side has no natural end. */
-    pv_cli_set_timeout(cli, wait ? 0 : WAIT_S);
-    int code = pv_cli_connect(cli);
-    if (code == 0)
-        code = offer(cli, j, &status);
-    if (status != PV_OK)
-        return pv_cli_lost(cli, status);
-    if (code == 0 && wait)
-        code = watch(cli, j, &file);
+    int code = wait ? watch(cli, j, &file) : 0;
     if (code != 0)
         return code;
     if (cli->json && file != NULL)
@@ -337,18 +333,121 @@ static int send_open_file(struct pv_cli *cli, struct job *j)
     return 0;
 }
 
+static int send_to_peer(struct pv_cli *cli, struct job *j)
+{
+    const struct pv_rng rng = pv_entropy();
+    uint8_t id[PV_CHAT_ID_LEN];
+    int status = PV_OK;
+    pv_rng_fill(&rng, id, sizeof(id));
+    pv_chat_id_format(id, j->transfer);
+    int code = offer(cli, j, &status);
+    if (status != PV_OK)
+        return pv_cli_lost(cli, status);
+    return code != 0 ? code : follow(cli, j);
+}
+
+/* --- to a room ----------------------------------------------------------------------------- */
+
+/* The line that says in the room that there is a file; its id is that of the offers. */
+static int say_offer(struct pv_cli *cli, const char *name, double size, json_t **ret_body)
+{
+    char text[PV_SHOW_OFFER_BUF];
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_SEND, 0);
+    int code = pv_cli_peer(cli, &req, cli->args.word[0]);
+    req.text = strdup(pv_show_offer(name, size, text));
+    if (code == 0)
+        code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
+    pv_ctlapi_request_done(&req);
+    return code;
+}
+
+/* Offers the file to each member that is there, one after the other: those whom a rule keeps from
+ * it are named by what p2pvpnd says, and the others get it all the same. */
+static int offer_to_all(struct pv_cli *cli, const json_t *members, const char *id,
+                        const struct job *like, struct job jobs[static PV_ROOM_MAX_MEMBERS],
+                        size_t *ret_n)
+{
+    const json_t *m;
+    size_t i, n = 0;
+    int result = 0;
+    json_array_foreach(members, i, m)
+    {
+        struct job *j = &jobs[n];
+        int status = PV_OK;
+        if (!pv_show_gets_file(m) || n == PV_ROOM_MAX_MEMBERS)
+            continue;
+        *j = *like;
+        j->peer = pv_json_text(m, "name", "?");
+        snprintf(j->transfer, sizeof(j->transfer), "%s", id);
+        int code = offer(cli, j, &status);
+        if (status != PV_OK)
+            return pv_cli_lost(cli, status);
+        if (code != 0)
+            result = code;
+        else if (n++ > 0)
+            j[-1].next = j;
+    }
+    *ret_n = n;
+    return result;
+}
+
+/* Those who are in the room and there; at least one. */
+static int ask_members(struct pv_cli *cli, json_t **ret_body)
+{
+    const char *room = cli->args.word[0];
+    struct pv_ctlapi_request req;
+    const json_t *m;
+    size_t i, n = 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_ROOM_MEMBERS, 0);
+    if (strlen(room) >= sizeof(req.room))
+        return pv_cli_usage(cli, "\"%.60s\" is not a room: p2pvpnctl room list", room);
+    memcpy(req.room, room, strlen(room) + 1);
+    int code = pv_cli_call(cli, &req, NULL, NULL, ret_body);
+    json_array_foreach(json_object_get(*ret_body, "members"), i, m) n += pv_show_gets_file(m);
+    if (code == 0 && n == 0)
+        code = pv_cli_fail(cli, PV_CTLAPI_PEER_OFFLINE,
+                           "nobody else of %s is there: a file goes to those who are", room);
+    return code;
+}
+
+static int send_to_room(struct pv_cli *cli, const struct job *like, double size)
+{
+    struct job *jobs = calloc(PV_ROOM_MAX_MEMBERS, sizeof(*jobs));
+    json_t *room = NULL, *said = NULL;
+    size_t n = 0;
+    if (jobs == NULL)
+        return pv_cli_no_memory(cli);
+    int code = ask_members(cli, &room);
+    if (code == 0)
+        code = say_offer(cli, like->name, size, &said);
+    if (code == 0)
+        code =
+            offer_to_all(cli, json_object_get(room, "members"),
+                         pv_json_text(json_object_get(said, "message"), "id", ""), like, jobs, &n);
+    for (size_t i = 0; i < n; i++) {
+        int r = follow(cli, &jobs[i]);
+        code = r != 0 ? r : code;
+    }
+    json_decref(room);
+    json_decref(said);
+    free(jobs);
+    return code;
+}
+
 static int send_file(struct pv_cli *cli)
 {
     char name[PV_FILE_NAME_BUF];
     struct job j = {.peer = cli->args.word[0], .pass = -1, .name = name};
-    const struct pv_rng rng = pv_entropy();
-    uint8_t id[PV_CHAT_ID_LEN];
-    pv_rng_fill(&rng, id, sizeof(id));
-    pv_chat_id_format(id, j.transfer);
+    double size = 0;
     base_name(cli->args.word[1], name);
-    int code = open_file(cli, cli->args.word[1], &j.pass);
+    int code = open_file(cli, cli->args.word[1], &j.pass, &size);
+    /* The wait for a person on the other side has no natural end. */
+    pv_cli_set_timeout(cli, cli->args.value[0] == NULL ? 0 : WAIT_S);
     if (code == 0)
-        code = send_open_file(cli, &j);
+        code = pv_cli_connect(cli);
+    if (code == 0)
+        code = j.peer[0] == '#' ? send_to_room(cli, &j, size) : send_to_peer(cli, &j);
     if (j.pass >= 0)
         close(j.pass);
     return code;
@@ -362,7 +461,21 @@ enum {
     FILES_NO_WAIT,
 };
 
-static void list_row(struct pv_table *t, const json_t *file)
+/* The room whose line offers it: the file is called as that line is. "": none, or a line that is
+ * not here any more. */
+static const char *room_of(const json_t *file, const json_t *messages)
+{
+    const json_t *msg;
+    size_t i;
+    json_array_foreach(messages, i, msg)
+    {
+        if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0)
+            return pv_json_text(msg, "room", "");
+    }
+    return "";
+}
+
+static void list_row(struct pv_table *t, const json_t *file, const json_t *messages)
 {
     char text[PV_SHOW_BUF], a[PV_SHOW_BUF];
     double done = pv_json_real(file, "done", 0), size = pv_json_real(file, "size", 0);
@@ -373,6 +486,7 @@ static void list_row(struct pv_table *t, const json_t *file)
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, in ? "from" : "to");
     pv_table_cell(t, PV_BOLD, pv_json_text(file, "peer", "?"));
+    pv_table_cell(t, PV_PLAIN, room_of(file, messages));
     pv_table_cell(t, PV_PLAIN, pv_bytes_format(size, a));
     if (strcmp(state, "accepted") == 0)
         snprintf(text, sizeof(text), "%s %.0f%%", pv_json_bool(file, "running") ? "moving" : state,
@@ -387,17 +501,24 @@ static void list_row(struct pv_table *t, const json_t *file)
 /* As a table; "received" is what a file that has come in and waits to be saved is called here. */
 static int list(struct pv_cli *cli)
 {
-    static const char *const heads[] = {"ID", "", "PEER", "SIZE", "STATE", "NAME", ""};
+    static const char *const heads[] = {"ID", "", "PEER", "ROOM", "SIZE", "STATE", "NAME", ""};
     struct pv_ctlapi_request req;
     struct pv_table t;
-    json_t *body = NULL;
+    json_t *body = NULL, *said = NULL;
     const json_t *file;
     size_t i;
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
     int code = pv_cli_call(cli, &req, NULL, NULL, &body);
-    if (code != 0)
-        return code;
     const json_t *files = json_object_get(body, "files");
+    if (code == 0 && !cli->json && json_array_size(files) > 0) {
+        pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY, 0);
+        req.limit = PV_CTLAPI_MAX_HISTORY;
+        code = pv_cli_call(cli, &req, NULL, NULL, &said);
+    }
+    if (code != 0) {
+        json_decref(body);
+        return code;
+    }
     if (cli->json) {
         pv_cli_print_json(cli, body);
     } else if (json_array_size(files) == 0) {
@@ -408,10 +529,11 @@ static int list(struct pv_cli *cli)
             pv_table_cell(&t, PV_DIM, heads[i]);
         json_array_foreach(files, i, file)
         {
-            list_row(&t, file);
+            list_row(&t, file, json_object_get(said, "messages"));
         }
         code = pv_cli_print_table(cli, &t);
     }
+    json_decref(said);
     json_decref(body);
     return code;
 }
@@ -542,12 +664,14 @@ static int files(struct pv_cli *cli)
 const struct pv_command pv_cmds_files[] = {
     {
         .name = "send-file",
-        .args = "PEER FILE [--no-wait]",
-        .summary = "offer a file to PEER and wait until it has it",
+        .args = "PEER|#ROOM FILE [--no-wait]",
+        .summary = "offer a file to PEER, or a room's members, and wait until they have it",
         .details =
             "Goes on where it was after an interruption, also when PEER or this p2pvpnd was\n"
             "restarted; run it again if it is not running any more then. Ctrl-C leaves the\n"
             "transfer to p2pvpnd; `p2pvpnctl files withdraw ID` ends it.\n"
+            "To '#ROOM' it is offered to each member that is there now, and a line says so in\n"
+            "the room; who is away, or comes later, is not offered it.\n"
             "  --no-wait       return as soon as the file is offered\n",
         .example = "p2pvpnctl send-file pi photo.jpg",
         .options = {{"no-wait", 0, false}},

@@ -282,6 +282,19 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
     return pv_show_change(name, since, pv_json_text(msg, "former", "?"), buf);
 }
 
+const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF])
+{
+    char bytes[PV_SHOW_BUF];
+    snprintf(buf, PV_SHOW_OFFER_BUF, "/me offers %s (%s) to those who are here", name,
+             pv_bytes_format(size, bytes));
+    return buf;
+}
+
+bool pv_show_gets_file(const json_t *member)
+{
+    return pv_json_bool(member, "online") && !pv_json_bool(member, "self");
+}
+
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing)
 {
     const char *text = json_string_value(json_object_get(obj, key));

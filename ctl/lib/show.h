@@ -15,7 +15,8 @@
 enum {
     PV_SHOW_BUF = 96, /* bytes for any of the short texts below, with the NUL */
     PV_SHOW_CHANGE_BUF = 256,
-    PV_TABLE_COLUMNS = 10, /* at most */
+    PV_SHOW_OFFER_BUF = 400, /* bytes of the longest name of a file and the words around it */
+    PV_TABLE_COLUMNS = 10,   /* at most */
 };
 
 enum pv_colour {
@@ -75,6 +76,11 @@ const char *pv_show_change(const char *name, double since_s, const char *key,
  * that each change is said once. NULL: there is nothing to say. */
 const char *pv_show_change_once(json_t *told, const json_t *msg,
                                 char buf[static PV_SHOW_CHANGE_BUF]);
+
+/* The line of a room in which a file is offered, a deed ("/me"). */
+const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF]);
+/* Of a room's members: is it another one, and there, so that a file for the room goes to it? */
+bool pv_show_gets_file(const json_t *member);
 
 /* Fields of a reply; a field that is missing or of another type gives the default. */
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing);

@@ -72,9 +72,14 @@ def only(host):
     return found[0]
 
 
-def save(lab, host, number, *args):
+def save_dir(lab, host):
     target = scratch(lab) / f"got-{host.name}"
     target.mkdir(exist_ok=True)
+    return target
+
+
+def save(lab, host, number, *args):
+    target = save_dir(lab, host)
     host.ctl("files", "get", str(number), "--dir", str(target), *args)
     return target
 
@@ -108,6 +113,51 @@ def asked_accepted_and_saved(lab):
     wait("the third offer", lambda: len(files(b)) == 3)
     b.ctl("files", "refuse", str(files(b)[2]["id"]))
     equal(third.popen.wait(timeout=10), 11, "exit code after a refusal")
+
+
+@scenario
+def a_file_for_a_room(lab):
+    """Each member that is there is offered it; a rule keeps it from one; who is away or comes later gets nothing."""
+    path = scratch(lab)
+    coordinator = lab.coordinator()
+    a, b, c, d, e = hosts = [lab.host(name) for name in ("a", "b", "c", "d", "e")]
+    lab.network(coordinator, hosts)
+    for h in hosts[1:]:
+        a.wait_peer(h)
+        h.wait_peer(a)
+    a.ctl("room", "create", "crew")
+    for h in (b, c, d):
+        a.ctl("room", "invite", "crew", h.name)
+        wait(f"{h.name} to be in it", lambda: h.ctl("room", "accept", "crew", check_rc=False).code == 0)
+    d.stop_daemon()
+    wait("d to be away", lambda: [m["name"] for m in a.json("room", "members", "crew")["members"] if not m["online"]]
+         == ["d"], 40)
+    a.ctl("deny", "any", "c", "files")
+    wait("the rule at c", lambda: c.ctl("can", "a", "c:files", check_rc=False).code == 11)
+    source = make(path / "plan.bin", 2 * MIB + 5)
+    sender = send(a, "#crew", source)
+    wait("b's offer", lambda: len(files(b)) == 1)
+    offer = only(b)
+    equal((offer["peer"], offer["name"], offer["state"]), ("a", "plan.bin", "offered"), "what b sees of the offer")
+    said = f"/me offers plan.bin ({2.0} MiB) to those who are here"
+    wait("the line at b", lambda: [(m["from"], m["text"]) for m in b.json("history", "#crew")["messages"]]
+         == [("a", said)])
+    equal(b.json("history", "#crew")["messages"][0]["id"], offer["transfer"], "the line's id and the file's")
+    check(re.search(r"from +a +#crew .*plan\.bin", b.ctl("files").out), b.ctl("files").out)
+    b.ctl("files", "accept", str(offer["id"]), "--dir", str(save_dir(lab, b)))
+    equal(digest(save_dir(lab, b) / "plan.bin"), digest(source), "b's copy")
+    equal(sender.popen.wait(timeout=20), 11, "exit code of send-file, since c is not offered it")
+    r = a.ctl("send-file", "#crew", source, "--no-wait", code=11)
+    check("rule 1" in r.err and "c" in r.err, f"send-file does not say why: {r.err!r}")
+    equal(files(c), [], "files c knows of")
+    # Members that come back, or come later, read the line and are offered nothing.
+    d.daemon()
+    a.ctl("room", "invite", "crew", "e")
+    wait("e to be in it", lambda: e.ctl("room", "accept", "crew", check_rc=False).code == 0)
+    wait("the lines at d", lambda: d.ctl("history", "#crew", check_rc=False).out.count("offers plan.bin") == 2, 40)
+    a.ctl("send", "#crew", "after")
+    wait("e to hear", lambda: "after" in e.ctl("history", "#crew", check_rc=False).out, 40)
+    equal((files(d), files(e)), ([], []), "what d and e are offered")
 
 
 @scenario

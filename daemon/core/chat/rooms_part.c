@@ -369,6 +369,7 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
             .key = m.pk,
             .online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO),
             .creator = m.is_creator,
+            .self = self,
             .texts = m.texts};
         if (!m.has_left && pv_ctlapi_room_members_add(out, &member) != PV_OK) {
             json_decref(out);

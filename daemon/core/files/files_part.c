@@ -354,6 +354,7 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
     bool known = n->roster != NULL && pv_roster_known(n->roster, f->peer) != NULL;
     return (struct pv_ctlapi_file){
         .number = f->number,
+        .id = f->id,
         .outgoing = f->outgoing,
         .peer = known ? pv_node_who(n, f->peer, who) : f->peer_name,
         .name = f->name,

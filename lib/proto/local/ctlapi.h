@@ -249,9 +249,11 @@ struct pv_ctlapi_room_member {
     const char *name;
     const uint8_t *key;
     bool online, creator;
+    bool self;      /* this node */
     uint64_t texts; /* known here */
 };
-/* ROOM_MEMBERS: {"version":1,"room","members":[{"name","key","online","creator","texts"}]} */
+/* ROOM_MEMBERS: {"version":1,"room","members":[{"name","key","online","creator","self","texts"}]}
+ */
 json_t *pv_ctlapi_room_members_new(const char *room);
 PV_MUST_CHECK int pv_ctlapi_room_members_add(json_t *members,
                                              const struct pv_ctlapi_room_member *member);

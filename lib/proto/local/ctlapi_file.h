@@ -13,7 +13,8 @@
 #include "proto/chat/file.h"
 
 struct pv_ctlapi_file {
-    uint32_t number; /* "id": what accept, refuse and get take */
+    uint32_t number;   /* "id": what accept, refuse and get take */
+    const uint8_t *id; /* "transfer": PV_FILE_ID_LEN bytes, the same at both sides */
     bool outgoing;
     const char *peer;
     const char *name;
@@ -23,8 +24,8 @@ struct pv_ctlapi_file {
     enum pv_file_why why;
     bool running, online;
 };
-/* {"id","direction":"in|out","peer","name","size","done","state","why","running","online","time"};
- * why null when nothing is wrong */
+/* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
+ * "time"}; transfer written as ids of messages are, why null when nothing is wrong */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);
 /* {"version":1,"files":[…]} */
 json_t *pv_ctlapi_files_new(void);

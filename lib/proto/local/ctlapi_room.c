@@ -50,8 +50,8 @@ json_t *pv_ctlapi_room_members_new(const char *room)
 int pv_ctlapi_room_members_add(json_t *members, const struct pv_ctlapi_room_member *member)
 {
     return pv_ctlapi_append(members, "members",
-                            pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:I}", "name", member->name, "key",
-                                           pv_ctlapi_key(member->key), "online", member->online,
-                                           "creator", member->creator, "texts",
-                                           (json_int_t)member->texts));
+                            pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name", member->name,
+                                           "key", pv_ctlapi_key(member->key), "online",
+                                           member->online, "creator", member->creator, "self",
+                                           member->self, "texts", (json_int_t)member->texts));
 }

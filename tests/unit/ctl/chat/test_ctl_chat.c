@@ -474,6 +474,60 @@ PV_TEST(each_file_that_is_sent_has_an_id_of_its_own)
     assert_memory_not_equal(one, two, 12 + PV_CHAT_ID_TEXT);
 }
 
+#define MEMBER(name, online, self) "{\"name\":\"" name "\",\"online\":" online ",\"self\":" self "}"
+
+static size_t count(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, part)) != NULL; p++)
+        n++;
+    return n;
+}
+
+/* The line in the room and the offers go by one name, so that whoever shows both knows. */
+PV_TEST(a_file_for_a_room_is_offered_to_each_member_that_is_there)
+{
+    answers("room_members",
+            "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[" MEMBER(
+                "lap", "true",
+                "true") "," MEMBER("pi", "true",
+                                   "false") "," MEMBER("bob", "true",
+                                                       "false") "," MEMBER("eve", "false",
+                                                                           "false") "]"
+                                                                                    "}\n");
+    answers("send", "{\"id\":@,\"ok\":true,\"online\":true,\"message\":{\"id\":"
+                    "\"AQAAAAAAAAAAAAAAAAAAAA\",\"room\":\"#crew\"}}\n");
+    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":3}}\n");
+    assert_int_equal(RUN("send-file", "--no-wait", "#crew", "/proc/self/exe"), 0);
+    assert_non_null(strstr(t.requests, "\"text\":\"/me offers exe ("));
+    assert_int_equal(count(t.requests, "\"cmd\":\"file_send\""), 2);
+    assert_int_equal(count(t.requests, "\"transfer\":\"AQAAAAAAAAAAAAAAAAAAAA\""), 2);
+    assert_null(strstr(t.requests, "\"peer\":\"eve\""));
+    assert_null(strstr(t.requests, "\"peer\":\"lap\""));
+}
+
+PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
+{
+    answers("room_members", "{\"id\":@,\"ok\":true,\"room\":\"#crew\",\"members\":[" MEMBER(
+                                "lap", "true", "true") "]}\n");
+    assert_int_equal(RUN("send-file", "#crew", "/proc/self/exe"), PV_CTLAPI_PEER_OFFLINE);
+    assert_non_null(strstr(t.err, "nobody else of #crew is there"));
+    assert_null(strstr(t.requests, "\"cmd\":\"send\""));
+}
+
+PV_TEST(the_list_of_files_names_the_room_of_each)
+{
+    answers("files", "{\"id\":@,\"ok\":true,\"files\":[{\"id\":1,\"transfer\":\"A\",\"direction\":"
+                     "\"in\",\"peer\":\"pi\",\"state\":\"offered\",\"name\":\"a.txt\",\"size\":1},"
+                     "{\"id\":2,\"transfer\":\"B\",\"direction\":\"in\",\"peer\":\"bob\",\"state\":"
+                     "\"offered\",\"name\":\"b.txt\",\"size\":1}]}\n");
+    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ROOM_MSG(
+                           "A", "pi", "#crew", "/me offers a.txt") "]}\n");
+    assert_int_equal(RUN("files"), 0);
+    assert_non_null(strstr(t.out, "from  pi    #crew"));
+    assert_non_null(strstr(t.out, "from  bob         "));
+}
+
 /* The longest line drawn on a terminal of so many columns. */
 static size_t longest_line(unsigned short cols, const char *path)
 {
