@@ -282,10 +282,17 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
     return pv_show_change(name, since, pv_json_text(msg, "former", "?"), buf);
 }
 
+#define OFFERS "/me offers "
+
+bool pv_show_is_offer(const char *text)
+{
+    return strncmp(text, OFFERS, strlen(OFFERS)) == 0;
+}
+
 const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF])
 {
     char bytes[PV_SHOW_BUF];
-    snprintf(buf, PV_SHOW_OFFER_BUF, "/me offers %s (%s) to those who are here", name,
+    snprintf(buf, PV_SHOW_OFFER_BUF, OFFERS "%s (%s) to those who are here", name,
              pv_bytes_format(size, bytes));
     return buf;
 }

@@ -79,6 +79,7 @@ const char *pv_show_change_once(json_t *told, const json_t *msg,
 
 /* The line of a room in which a file is offered, a deed ("/me"). */
 const char *pv_show_offer(const char *name, double size, char buf[static PV_SHOW_OFFER_BUF]);
+bool pv_show_is_offer(const char *text); /* does it begin as that line does? */
 /* Of a room's members: is it another one, and there, so that a file for the room goes to it? */
 bool pv_show_gets_file(const json_t *member);
 

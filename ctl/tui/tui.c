@@ -131,33 +131,56 @@ static int fail_file(struct tui *u, struct pv_tui_action *action, const char *wh
     return PV_OK;
 }
 
-/* Opens the file as this user, whose rights count, and passes it. Takes the action's text. */
-static int offer_file(struct tui *u, struct pv_tui_action *action)
+/* Opens a file as this user, whose rights count: a descriptor, the last part of its path, and its
+ * size. -1: *ret_why says why not. */
+static int open_file(const char *typed, char name[static NAME_MAX + 1], double *ret_size,
+                     const char **ret_why)
 {
     char path[PATH_MAX];
-    struct pv_ctlapi_request req;
     struct stat st;
     const char *home = getenv("HOME"), *slash;
-    if (action->text == NULL)
-        return PV_OK;
-    bool at_home = strncmp(action->text, "~/", 2) == 0 && home != NULL;
-    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", action->text + at_home) >=
+    bool at_home = strncmp(typed, "~/", 2) == 0 && home != NULL;
+    *ret_why = "the name is too long";
+    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", typed + at_home) >=
         (int)sizeof(path))
-        return fail_file(u, action, "the name is too long");
+        return -1;
+    slash = strrchr(path, '/');
+    snprintf(name, NAME_MAX + 1, "%.255s", slash == NULL ? path : slash + 1);
     /* Not blocking: the name of a pipe must not hold up the chat. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return fail_file(u, action, strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    *ret_why = strerror(errno);
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        *ret_why = "not a regular file";
         close(fd);
-        return fail_file(u, action, "not a regular file");
+        fd = -1;
+    }
+    *ret_size = fd < 0 ? 0 : (double)st.st_size;
+    return fd;
+}
+
+/* Passes the file. One for a room is only looked at: who is there is asked for first. Takes the
+ * action's text. */
+static int offer_file(struct tui *u, struct pv_tui_action *action)
+{
+    char name[NAME_MAX + 1];
+    const char *why;
+    double size;
+    struct pv_ctlapi_request req;
+    if (action->text == NULL)
+        return PV_OK;
+    int fd = open_file(action->text, name, &size, &why);
+    if (fd < 0)
+        return fail_file(u, action, why);
+    if (action->peer[0] == '#') {
+        close(fd);
+        return send_request(u, ASKED_ACTION, PV_CTLAPI_ROOM_MEMBERS, action);
     }
     struct asked *a = &u->asked[u->n_asked++];
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++u->cli->last_id);
     *a = (struct asked){.id = req.id, .kind = ASKED_ACTION, .action = *action};
     memcpy(req.peer, action->peer, sizeof(action->peer));
-    slash = strrchr(path, '/');
-    req.text = strdup(slash == NULL ? path : slash + 1);
+    memcpy(req.transfer, action->id, sizeof(req.transfer));
+    req.text = strdup(name);
     int r = req.text == NULL
                 ? PV_ERR_NOMEM
                 : pv_client_send_fd(&u->cli->client, &req, fd, pv_clock_now() + PV_S(ANSWER_S));
@@ -197,11 +220,13 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
     return send_request(u, ASKED_ACTION, cmds[action->kind], action);
 }
 
-/* A descriptor that is on its way is the last answer's: nothing else is asked until it is there. */
-static bool is_saving(const struct tui *u)
+/* A descriptor that is on its way is the last answer's, or the last request's: nothing else is
+ * asked until it is there. */
+static bool passes_file(const struct tui *u)
 {
     for (size_t i = 0; i < u->n_asked; i++) {
-        if (u->asked[i].kind == ASKED_ACTION && u->asked[i].action.kind == PV_TUI_SAVE)
+        enum pv_tui_action_kind kind = u->asked[i].action.kind;
+        if (u->asked[i].kind == ASKED_ACTION && (kind == PV_TUI_SAVE || kind == PV_TUI_SEND_FILE))
             return true;
     }
     return false;
@@ -219,7 +244,7 @@ static int ask_what_waits(struct tui *u)
             r = ask_action(u, &action);
     }
     /* The daemon fails a request beyond its limit, so the rest waits in the model. */
-    while (r >= 0 && u->n_asked < MAX_ASKED && !is_saving(u) &&
+    while (r >= 0 && u->n_asked < MAX_ASKED && !passes_file(u) &&
            pv_tui_poll(&u->model, &action) == PV_OK)
         r = ask_action(u, &action);
     return r;
@@ -264,6 +289,20 @@ static void save_file(struct tui *u, const json_t *body)
                                          : NULL);
 }
 
+/* A room's members came: the file may have changed since it was looked at. */
+static void take_present(struct tui *u, const struct pv_tui_action *action, const json_t *body)
+{
+    char name[NAME_MAX + 1];
+    const char *why;
+    double size;
+    int fd = open_file(action->text, name, &size, &why);
+    if (fd >= 0) {
+        close(fd);
+        pv_tui_take_present(&u->model, action, name, size, body);
+    }
+}
+
+/* An answer goes to the part of the model that asked. */
 static void take_action_answer(struct tui *u, const struct pv_tui_action *action, json_t *body)
 {
     if (action->kind == PV_TUI_SEND)
@@ -282,6 +321,8 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_found(&u->model, action->text, body);
     else if (action->kind == PV_TUI_FILES)
         pv_tui_take_files(&u->model, body);
+    else if (action->kind == PV_TUI_SEND_FILE && action->peer[0] == '#')
+        take_present(u, action, body);
     else if (action->kind == PV_TUI_ACCEPT || action->kind == PV_TUI_REFUSE ||
              action->kind == PV_TUI_SEND_FILE)
         pv_tui_take_file(&u->model, body);

@@ -55,6 +55,8 @@ void pv_tui_done(struct pv_tui *t)
     free(t->convs);
     free(t->order);
     free(t->paste);
+    free(t->gift.path);
+    json_decref(t->gift.members);
     for (size_t i = 0; i < t->n_actions; i++)
         free(t->actions[i].text);
     pv_tuiedit_done(&t->edit);
@@ -198,7 +200,7 @@ void pv_tui_open(struct pv_tui *t, size_t index)
 /* --- lines ----------------------------------------------------------------------------------- */
 
 /* Among the newest: what is told twice or changes its state is not long ago. */
-static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id)
+struct pv_tui_line *pv_tui_line(struct pv_tui_conv *c, const char *id)
 {
     size_t end = c->n_lines > PV_TUI_RECENT ? c->n_lines - PV_TUI_RECENT : 0;
     for (size_t i = c->n_lines; i > end && id[0] != '\0'; i--) {
@@ -206,6 +208,13 @@ static struct pv_tui_line *find_line(struct pv_tui_conv *c, const char *id)
             return &c->lines[i - 1];
     }
     return NULL;
+}
+
+void pv_tui_drop_line(struct pv_tui_conv *c, struct pv_tui_line *line)
+{
+    size_t at = (size_t)(line - c->lines);
+    free(line->text);
+    memmove(line, line + 1, (--c->n_lines - at) * sizeof(*line));
 }
 
 /* Takes the line's text, also when there is no room. */
@@ -271,12 +280,9 @@ static void hide_waiting(struct pv_tui *t, struct pv_tui_action *a)
     struct pv_tui_conv *c = &t->convs[index];
     snprintf(id, sizeof(id), "~%" PRIu64, a->wait);
     a->wait = 0;
-    struct pv_tui_line *line = find_line(c, id);
-    if (line == NULL)
-        return;
-    size_t at = (size_t)(line - c->lines);
-    free(line->text);
-    memmove(line, line + 1, (--c->n_lines - at) * sizeof(*line));
+    struct pv_tui_line *line = pv_tui_line(c, id);
+    if (line != NULL)
+        pv_tui_drop_line(c, line);
 }
 
 void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text)
@@ -375,7 +381,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     struct pv_tui_conv *c = &t->convs[index];
     /* The daemon may tell one message twice: begin() of tui.c starts to watch before it asks for
      * the unread messages. */
-    struct pv_tui_line *known = find_line(c, line.id);
+    struct pv_tui_line *known = pv_tui_line(c, line.id);
     if (known != NULL)
         return;
     char change[PV_SHOW_CHANGE_BUF];
@@ -385,6 +391,8 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
     if (!add_line(c, line))
         return;
+    if (c->is_room && pv_show_is_offer(line.text))
+        pv_tui_want_files(t);
     c->unread += unread;
     c->named = c->named || (unread && line.named);
     /* The lines above stay where they are, and new ones are below. */
@@ -407,6 +415,7 @@ void pv_tui_take_sent(struct pv_tui *t, const json_t *body)
     const json_t *msg = json_object_get(body, "message");
     size_t index = pv_tui_find(t, pv_json_text(msg, "to", ""), false);
     pv_tui_take_message(t, msg);
+    pv_tui_give(t, msg);
     /* A user who answers has seen what was new. */
     if (index != SIZE_MAX)
         t->convs[index].new_from[0] = '\0';
@@ -463,10 +472,12 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         struct pv_tui_line line = line_of(t, msg, &other);
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
+        if (c->is_room && pv_show_is_offer(pv_json_text(msg, "text", "")))
+            pv_tui_want_files(t);
     }
     /* Lines that came in the meantime, and notices. */
     for (i = 0; i < old.n_lines; i++) {
-        if (find_line(c, old.lines[i].id) == NULL)
+        if (pv_tui_line(c, old.lines[i].id) == NULL)
             insert_line(c, old.lines[i]);
         else
             free(old.lines[i].text);
@@ -517,7 +528,7 @@ void pv_tui_take_state(struct pv_tui *t, const json_t *body)
 {
     size_t index = pv_tui_find(t, pv_json_text(body, "peer", ""), false);
     struct pv_tui_line *line =
-        index == SIZE_MAX ? NULL : find_line(&t->convs[index], pv_json_text(body, "msg_id", ""));
+        index == SIZE_MAX ? NULL : pv_tui_line(&t->convs[index], pv_json_text(body, "msg_id", ""));
     enum pv_chat_state state = state_of(pv_json_text(body, "state", ""));
     /* Events and answers can cross: a state only advances, so that a late "sent" does not undo
      * "read". */

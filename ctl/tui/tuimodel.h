@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/text.h"
+#include "ctl/lib/show.h"
 #include "ctl/tui/tuiedit.h"
 #include "proto/local/ctlapi_request.h"
 
@@ -20,7 +21,8 @@ enum {
     PV_TUI_MAX_LINES = 200000, /* of one conversation; the oldest go */
     PV_TUI_RECENT = 2000,      /* newest lines that are looked through for a message */
     PV_TUI_MAX_FILES = 32,     /* files whose state is remembered, so that news are told once */
-    PV_TUI_MAX_ACTIONS = 64,   /* requests that wait; typing more is answered with a note */
+    PV_TUI_MAX_ACTIONS = 128,  /* requests that wait, among them a file's for each member of a
+                                  room; typing more is answered with a note */
     PV_TUI_NOTE = 200,         /* bytes of the note with the NUL */
 };
 
@@ -37,6 +39,8 @@ struct pv_tui_line {
     bool named;             /* in a room, by somebody else, with this node's name in it */
     bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
     const char *typist;     /* "somebody", "root", ...; a constant */
+    uint32_t file;          /* the notice is about the offer of this file; 0: of none */
+    size_t said;            /* it offers a file: bytes of text before what became of that; 0: all */
 };
 
 struct pv_tui_conv {
@@ -77,7 +81,8 @@ enum pv_tui_action_kind {
     PV_TUI_INVITE,    /* text (a peer's name) into room peer */
     PV_TUI_LEAVE,     /* room peer */
     PV_TUI_MEMBERS,   /* of room peer */
-    PV_TUI_SEND_FILE, /* the file with the name text, to peer */
+    PV_TUI_SEND_FILE, /* the file with the name text, to peer; a room: asks who is there, and
+                         take_present() has it offered to each */
     PV_TUI_FILES,     /* how far files are */
     PV_TUI_MUTE,      /* peer or room */
     PV_TUI_UNMUTE,    /* the same */
@@ -89,7 +94,8 @@ struct pv_tui_action {
     enum pv_tui_action_kind kind;
     char peer[PV_NAME_BUF];
     char *text;                   /* owned by the taker */
-    char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before */
+    char id[PV_CHAT_ID_TEXT_BUF]; /* SEND: of the message, once it was asked for; "" before.
+                                     SEND_FILE: of the line that offers it in a room; "": none */
     uint64_t wait;                /* SEND: number of the line that shows that it waits; 0: none */
 };
 
@@ -126,6 +132,11 @@ struct pv_tui {
         char state[12];
     } files[PV_TUI_MAX_FILES]; /* a ring */
     size_t n_files;
+    struct {
+        char *path; /* owned; NULL: no room is being offered a file */
+        char room[PV_NAME_BUF], line[PV_SHOW_OFFER_BUF];
+        json_t *members; /* owned */
+    } gift;
     json_t *told;                      /* names whose change of hands was said: {"pi": since} */
     bool list_asked;                   /* getu: the next list of peers is told */
     size_t *order;                     /* owned: the conversations as the roster shows them */
@@ -174,6 +185,10 @@ void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_
 void pv_tui_take_found(struct pv_tui *t, const char *text, const json_t *body);
 /* A file that SAVE asked for was copied; why (NULL: it was) says what kept it from that. */
 void pv_tui_take_saved(struct pv_tui *t, const json_t *body, const char *why);
+/* A room's members, for the file with this name (of the last part of its path): a line says in the
+ * room that it is offered, and then it is, to each member that is there. */
+void pv_tui_take_present(struct pv_tui *t, const struct pv_tui_action *action, const char *name,
+                         double size, const json_t *body);
 /* The answer to FILES. */
 void pv_tui_take_files(struct pv_tui *t, const json_t *body);
 /* The daemon is gone: waits until it is back. */

@@ -21,6 +21,16 @@ void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
 void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
 /* A line that nobody wrote, with the time of now. */
 void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
+/* Among the newest lines; NULL: none has this id. */
+struct pv_tui_line *pv_tui_line(struct pv_tui_conv *c, const char *id);
+void pv_tui_drop_line(struct pv_tui_conv *c, struct pv_tui_line *line);
+/* Asks how files are, once. */
+void pv_tui_want_files(struct pv_tui *t);
+/* A line that was said: of a file for a room, the file is offered now. */
+void pv_tui_give(struct pv_tui *t, const json_t *msg);
+/* An action failed: was it a part of that, of which nothing is given back? Says why where the line
+ * is. */
+bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const char *error);
 /* The unread messages of c are on the screen. */
 void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
 bool pv_tui_is_room(const char *name);

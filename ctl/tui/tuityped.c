@@ -24,7 +24,8 @@ static char *as_typed(const char *text)
 void pv_tui_take_error(struct pv_tui *t, const char *error, const struct pv_tui_action *action)
 {
     pv_tui_note(t, "%s", error);
-    if (action == NULL || action->kind != PV_TUI_SEND || action->text == NULL)
+    if (action == NULL || pv_tui_keep(t, action, error) || action->kind != PV_TUI_SEND ||
+        action->text == NULL)
         return;
     size_t index = pv_tui_find(t, action->peer, false);
     char *line = as_typed(action->text);
@@ -151,9 +152,9 @@ static bool set_mute(struct pv_tui *t, enum pv_tui_word word, const char *name)
 
 static bool send_file(struct pv_tui *t, const char *path)
 {
-    if (path[0] == '\0' || t->current == 0 || t->convs[t->current].is_room) {
+    if (path[0] == '\0' || t->current == 0) {
         pv_tui_note(t, path[0] == '\0' ? "/send-file FILE"
-                                       : "a file goes to a peer: /open NAME first");
+                                       : "a file goes to a peer or a room: /open NAME first");
         return false;
     }
     pv_tui_want(t, PV_TUI_SEND_FILE, t->convs[t->current].name, strdup(path));

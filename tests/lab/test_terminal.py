@@ -355,6 +355,49 @@ def files_are_offered_on_the_screen(lab):
 
 
 @scenario
+def a_file_for_a_room_is_one_line(lab):
+    coordinator = lab.coordinator()
+    a, b, c = hosts = [lab.host(name) for name in ("a", "bob", "carol")]
+    lab.network(coordinator, hosts)
+    a.wait_direct(b)
+    a.wait_direct(c)
+    b.wait_direct(a)
+    a.ctl("room", "create", "crew")
+    for h in (b, c):
+        a.ctl("room", "invite", "crew", h.name)
+        wait("the invitation", lambda: h.ctl("room", "accept", "crew", check_rc=False).code == 0)
+    a.ctl("deny", "any", "carol", "files")
+    wait("the rule", lambda: a.ctl("can", "a", "carol:files", check_rc=False).code == 11)
+    a.run("sh", "-c", "head -c 3000 /dev/urandom >/run/plan.txt")
+    ours, theirs = Terminal(lab, a, "'#crew'"), Terminal(lab, b, "'#crew'")
+    ours.wait("the room", "#crew  room, 3 members")
+    theirs.wait("the room", "#crew  room, 3 members")
+    ours.resize(140, 24)
+    theirs.resize(140, 24)
+    ours.line("/send-file /run/plan.txt")
+    said = "a offers plan.txt (2.9 KiB) to those who are here"
+    ours.wait("the line", f"* {said}: 0 of 1 took it")
+    ours.wait("why carol is not offered it", "files from this node to carol is denied by rule 1")
+    rows = theirs.wait("the offer where the line is", f"* {said}: /accept 1, /refuse 1")
+    check(not any("offers plan.txt" in row and "who are here" not in row for row in rows), "\n".join(rows))
+    theirs.line("/accept 1")
+    theirs.wait("its arrival", "plan.txt is saved where this chat was started")
+    theirs.wait("and that in the line", f"* {said}: saved")
+    ours.wait("how many took it", f"* {said}: 1 of 1 took it")
+    cwd = theirs.tmux("display-message", "-p", "-t", "chat", "#{pane_current_path}").strip()
+    equal(b.run("sha256sum", f"{cwd}/plan.txt").out.split()[0], a.run("sha256sum", "/run/plan.txt").out.split()[0],
+          "the file")
+    b.run("rm", f"{cwd}/plan.txt")
+    # A screen that is opened later says it, too.
+    ours.line("exit")
+    ours.wait("the end", "ended with 0")
+    ours.tmux("kill-session", "-t", "chat")
+    ours = Terminal(lab, a, "'#crew'")
+    ours.resize(140, 24)
+    ours.wait("how many took it", f"* {said}: 1 of 1 took it")
+
+
+@scenario
 def without_a_terminal_the_lines_stay(lab):
     a, b = start(lab)
     r = a.run("sh", "-c", f"printf 'send bob from a pipe\\nexit\\n' | {lab.bin('p2pvpnctl')} chat")

@@ -839,3 +839,136 @@ PV_TEST(words_are_passed_and_cut)
     edit(&f->t, PV_TUIEDIT_WORD_RIGHT);
     assert_int_equal(e->cursor, e->len);
 }
+
+/* --- files for a room ------------------------------------------------------------------------ */
+
+#define OFFERS "/me offers a.txt (2.0 KiB) to those who are here"
+#define OF_ROOM(id, from, text)                                                 \
+    "{\"id\":\"" id "\",\"from\":\"" from                                       \
+    "\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text "\",\"time\":" T0 \
+    ",\"state\":\"sent\"}"
+#define A_FILE(id, transfer, direction, peer, state)                          \
+    "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
+    "\",\"peer\":\"" peer "\",\"name\":\"a.txt\",\"size\":2048,\"state\":\"" state "\"}"
+
+static struct pv_tui_conv *crew(struct fixture *f)
+{
+    return &f->t.convs[pv_tui_find(&f->t, "#crew", true)];
+}
+
+/* Asks who is there, as /send-file in a room does, and has the answer. */
+static void offer_to_crew(struct pv_tui *t, const char *members)
+{
+    struct pv_tui_action a;
+    json_t *body = json_loads(members, 0, NULL);
+    line(t, "/send-file ~/a.txt");
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    assert_int_equal(a.kind, PV_TUI_SEND_FILE);
+    assert_string_equal(a.peer, "#crew");
+    pv_tui_take_present(t, &a, "a.txt", 2048, body);
+    json_decref(body);
+    free(a.text);
+}
+
+#define THERE                                                         \
+    "{\"members\":[{\"name\":\"lap\",\"online\":true,\"self\":true}," \
+    "{\"name\":\"pi\",\"online\":true,\"self\":false},"               \
+    "{\"name\":\"bob\",\"online\":false,\"self\":false},"             \
+    "{\"name\":\"alice\",\"online\":true,\"self\":false}]}"
+
+PV_TEST(a_file_for_a_room_is_one_line_with_how_many_took_it)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, (size_t)(crew(f) - t->convs));
+    drop_actions(t);
+    offer_to_crew(t, THERE);
+    assert_action(t, PV_TUI_SEND, "#crew", OFFERS);
+    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" OF_ROOM("L", "lap", OFFERS) "}");
+    assert_action(t, PV_TUI_FILES, "", "");
+    struct pv_tui_action a;
+    static const char *const to[] = {"pi", "alice"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(to); i++) {
+        assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+        assert_int_equal(a.kind, PV_TUI_SEND_FILE);
+        assert_string_equal(a.peer, to[i]);
+        assert_string_equal(a.id, "L");
+        assert_string_equal(a.text, "~/a.txt");
+        if (i == 1) /* a rule keeps it from her: that stands in the room */
+            pv_tui_take_error(t, "files to alice is denied by rule 2", &a);
+        free(a.text);
+    }
+    assert_nothing_asked(t);
+    assert_string_equal(crew(f)->lines[1].text, "files to alice is denied by rule 2");
+    take(t, pv_tui_take_file, "{\"file\":" A_FILE("1", "L", "out", "pi", "offered") "}");
+    assert_action(t, PV_TUI_FILES, "", "");
+    take(t, pv_tui_take_files, "{\"files\":[" A_FILE("1", "L", "out", "pi", "offered") "]}");
+    assert_string_equal(crew(f)->lines[0].text, OFFERS ": 0 of 1 took it");
+    take(t, pv_tui_take_files,
+         "{\"files\":[" A_FILE("1", "L", "out", "pi", "done") "," A_FILE(
+             "2", "L", "out", "bob", "refused") "," A_FILE("3", "M", "out", "pi", "done") "]}");
+    assert_string_equal(crew(f)->lines[0].text, OFFERS ": 1 of 2 took it");
+    assert_int_equal(crew(f)->n_lines, 2);
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
+}
+
+PV_TEST(a_file_for_a_room_where_nobody_is_there_is_not_announced)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, (size_t)(crew(f) - t->convs));
+    drop_actions(t);
+    offer_to_crew(t, "{\"members\":[{\"name\":\"lap\",\"online\":true,\"self\":true}]}");
+    assert_nothing_asked(t);
+    assert_string_equal(t->note, "nobody else of #crew is there: a file goes to those who are");
+    /* A line that could not be said is not given back to be typed: the file goes to nobody. */
+    offer_to_crew(t, THERE);
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    pv_tui_take_error(t, "perhaps not sent", &a);
+    free(a.text);
+    assert_string_equal(t->edit.text == NULL ? "" : t->edit.text, "");
+    take(t, pv_tui_take_sent, "{\"online\":true,\"message\":" OF_ROOM("L", "lap", OFFERS) "}");
+    assert_action(t, PV_TUI_FILES, "", "");
+    assert_nothing_asked(t);
+}
+
+/* The offer comes before the line, and is then told where the line is. */
+PV_TEST(a_file_of_a_room_is_accepted_where_it_was_offered)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    (void)crew(f);
+    size_t pi = pv_tui_find(t, "pi", false);
+#define OFFERED A_FILE("7", "L", "in", "pi", "offered")
+    take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
+    assert_int_equal(t->convs[pi].n_lines, 1);
+    take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    assert_action(t, PV_TUI_FILES, "", "");
+    take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
+    assert_string_equal(crew(f)->lines[0].text, OFFERS ": /accept 7, /refuse 7");
+    assert_int_equal(t->convs[pi].n_lines, 0);
+    take(t, pv_tui_take_file, "{\"file\":" A_FILE("7", "L", "in", "pi", "done") "}");
+    assert_action(t, PV_TUI_FILES, "", "");
+    assert_int_equal(t->convs[pi].n_lines, 0);
+    take(t, pv_tui_take_files, "{\"files\":[" A_FILE("7", "L", "in", "pi", "done") "]}");
+    assert_string_equal(crew(f)->lines[0].text, OFFERS ": /save 7");
+}
+
+/* A member that gives its file the name of another's line hides nothing by it. */
+PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, OF_ROOM("L", "pi", OFFERS));
+    take(t, pv_tui_take_message, OF_ROOM("M", "lap", OFFERS));
+    drop_actions(t);
+#define FROM_ALICE(id, transfer) A_FILE(id, transfer, "in", "alice", "offered")
+    take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("8", "L") "}");
+    take(t, pv_tui_take_file, "{\"file\":" FROM_ALICE("9", "M") "}");
+    take(t, pv_tui_take_files, "{\"files\":[" FROM_ALICE("8", "L") "," FROM_ALICE("9", "M") "]}");
+    assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].n_lines, 2);
+    assert_string_equal(crew(f)->lines[0].text, OFFERS);
+    assert_string_equal(crew(f)->lines[1].text, OFFERS);
+    drop_actions(t);
+}
