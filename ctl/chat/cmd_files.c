@@ -665,7 +665,7 @@ const struct pv_command pv_cmds_files[] = {
     {
         .name = "send-file",
         .args = "PEER|#ROOM FILE [--no-wait]",
-        .summary = "offer a file to PEER, or a room's members, and wait until they have it",
+        .summary = "offer a file and wait until it has arrived",
         .details =
             "Goes on where it was after an interruption, also when PEER or this p2pvpnd was\n"
             "restarted; run it again if it is not running any more then. Ctrl-C leaves the\n"

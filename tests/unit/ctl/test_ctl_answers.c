@@ -344,10 +344,13 @@ PV_TEST(tables_fit_80_columns)
                      "\"a-name-that-is-rather-long\",\"to\":\"another-name-that-is-long\","
                      "\"verdict\":\"deny\",\"ports\":\"tcp/22,udp/5000-5010,https,dns\","
                      "\"by\":\"laptop\"}]}\n");
-    answers("files", "{\"id\":@,\"ok\":true,\"version\":1,\"files\":[{\"id\":12,\"peer\":"
-                     "\"a-name-that-is-rather-long\",\"size\":123456789,\"state\":\"failed\","
-                     "\"name\":\"minutes of the meeting of the board in the fall.pdf\",\"why\":"
-                     "\"the file has changed since it was offered\"}]}\n");
+    answers("files",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"files\":[{\"id\":12,\"transfer\":\"L\",\"peer\":"
+            "\"a-name-that-is-rather-long\",\"size\":123456789,\"state\":\"failed\","
+            "\"name\":\"minutes of the meeting of the board in the fall.pdf\",\"why\":"
+            "\"the file has changed since it was offered\"}]}\n");
+    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"L\",\"room\":"
+                       "\"#a-room-with-a-name-that-is-longer-than-most\"}]}\n");
     answers("room_list", "{\"id\":@,\"ok\":true,\"version\":1,\"rooms\":[{\"room\":"
                          "\"#a-room-with-a-name-that-is-longer-than-most\",\"creator\":"
                          "\"a-name-that-is-rather-long-for-a-machine\",\"members\":3}]}\n");
