@@ -143,21 +143,44 @@ static bool is_own_word(const struct pv_conn *s, const struct pv_ctl_item *item)
                : st.type == PV_ST_LEAVE && memcmp(st.signer, s->node, PV_SIGN_PK_LEN) == 0;
 }
 
-/* A member brings whatever it has. A guest that joined where the network was before is known to
- * nobody here, and nobody else brings its word. */
+/* Its word may rest on statements of another piece of the network: the invite, the record by which
+ * the receipt counts, and the grants of the admins who made them. */
+static bool is_proof(const struct pv_ctl_item *item)
+{
+    struct pv_statement st;
+    return pv_statement_decode(item->statement, &st) == PV_OK &&
+           (pv_st_does(&st, PV_DOES_GRANT) || pv_st_does(&st, PV_DOES_INVITE) ||
+            pv_st_does(&st, PV_DOES_APPOINT));
+}
+
+/* A guest that joined where the network was before is known to nobody here, and nobody else brings
+ * its word. */
+static bool may_put(const struct pv_conn *s, const struct pv_ctl_put *put)
+{
+    if (s->state != PV_CONN_GUEST)
+        return true;
+    if (put->n < 1 || put->n > PV_CTL_GUEST_ITEMS || !is_own_word(s, &put->items[put->n - 1]))
+        return false;
+    for (size_t i = 0; i + 1 < put->n; i++)
+        if (!is_proof(&put->items[i]))
+            return false;
+    return true;
+}
+
+/* A member brings whatever it has. */
 static void handle_put(struct request *q)
 {
     struct pv_conn *s = q->s;
     const struct pv_ctl_put *put = &q->msg->u.put;
-    if (s->state == PV_CONN_GUEST) {
-        if (put->n != 1 || !is_own_word(s, &put->items[0])) {
-            pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "a guest may only join or create");
-            return;
-        }
-        if (!pv_bucket_take(&s->net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, 1, q->now)) {
-            pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
-            return;
-        }
+    if (!may_put(s, put)) {
+        pv_answer_refuse(s, q->msg, PV_CTL_E_NOT_ALLOWED, "a guest may only join or create");
+        return;
+    }
+    if (s->state == PV_CONN_GUEST &&
+        !pv_bucket_take(&s->net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, (uint32_t)put->n,
+                        q->now)) {
+        pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
+        return;
     }
     handle_change(q);
 }

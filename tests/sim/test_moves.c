@@ -327,6 +327,65 @@ PV_TEST(one_token_brings_two_halves_together)
     assert_int_equal(sim_seeds("moves", SEEDS, apart, NULL), 0);
 }
 
+struct newcomer {
+    const struct scene *s;
+    struct sim_node *n;
+};
+
+/* Connected, and a member for a. */
+static bool is_taken_in(struct sim_world *w, void *ctx)
+{
+    const struct newcomer *e = ctx;
+    const struct pv_node *a = node_of(e->s, 0), *n = pv_engine_node(e->n->engine);
+    snprintf(w->why, sizeof(w->why), "e: %s", n->coord_info.error);
+    return n->online && memcmp(n->coord_info.pk, a->coord_info.pk, PV_SIGN_PK_LEN) == 0 &&
+           pv_roster_by_node(a->roster, sim_node_pk(e->n)) != NULL;
+}
+
+/* Of two halves one is b, who lets e in and leaves: the coordinator of the other half knows of e as
+ * little as of the invite, and of the coordinator that gave e its receipt. One token, either way,
+ * and e is a member there. */
+static int left_alone(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[4096], fields[6000];
+    (void)ctx;
+    if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
+        return failed(&s, "not begun:");
+    sim_world_run(&s.w, PV_S(5));
+    sim_node_kill(s.m[3]);
+    sim_coord_kill(s.w.coord);
+    if (!move_to(&s, 0, sim_world_coord(&s.w, 20, &line)) ||
+        !move_to(&s, 1, sim_world_coord(&s.w, 21, &line)))
+        return failed(&s, "not moved:");
+    struct newcomer e = {&s, sim_world_node(&s.w, SIM_PUBLIC, "e", false)};
+    const char *answer = ask(&s, 1, "\"cmd\":\"invite\",\"uses\":1");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, "no invite:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"e\"", token);
+    if (sim_world_ask(&s.w, e.n, PV_S(40), fields) == NULL)
+        return failed(&s, "not joined:");
+    sim_world_run(&s.w, PV_S(5));
+    if (ask(&s, 1, "\"cmd\":\"leave\",\"last\":true") == NULL)
+        return failed(&s, "not left:");
+    sim_world_run(&s.w, PV_S(30));
+    struct sim_node *from = seed % 2 == 0 ? e.n : s.m[0], *to = seed % 2 == 0 ? s.m[0] : e.n;
+    answer = sim_world_ask(&s.w, from, PV_S(40), "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return failed(&s, "no token:");
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    if (sim_world_ask(&s.w, to, PV_S(40), fields) == NULL)
+        return failed(&s, "the token is not taken:");
+    if (!sim_world_until(&s.w, PV_S(180), is_taken_in, &e))
+        return failed(&s, "not taken in:");
+    return passed(&s);
+}
+
+PV_TEST(one_token_brings_in_whom_an_admin_of_the_other_half_let_in)
+{
+    assert_int_equal(sim_seeds("moves", SEEDS, left_alone, NULL), 0);
+}
+
 /* The coordinator's key is lost with its disk: another one, of a new key, is at its address. A
  * member that has the relay only reaches the others through it again. */
 static int new_key(uint64_t seed, void *ctx)

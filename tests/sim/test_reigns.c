@@ -602,6 +602,41 @@ static bool has_home(const struct reign *g)
     return false;
 }
 
+/* The token that tells where the coordinator is, from one to another, as `status` says. */
+static bool pass_token(struct reign *g, unsigned from, unsigned to)
+{
+    char token[4096], fields[6000];
+    note(g, "gives a token to", g->name[from], g->name[to]);
+    const char *answer = ask(g, from, "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return false;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    return ask(g, to, fields) != NULL;
+}
+
+static bool is_known(struct sim_world *w, void *ctx)
+{
+    const struct one *x = ctx;
+    snprintf(w->why, sizeof(w->why), "a does not know %s", x->g->name[x->i]);
+    return pv_roster_by_node(roster_of(x->g, 0), sim_node_pk(x->g->n[x->i])) != NULL;
+}
+
+/* A member that joined in a piece of which nobody is left is with a coordinator that the others do
+ * not know of, nor it of theirs. */
+static bool meets_again(struct reign *g)
+{
+    for (unsigned i = 1; i < MOST; i++) {
+        struct one x = {g, i};
+        unsigned from = g->seed % 2 == 1 ? 0 : i;
+        if (pv_node_self(node_of(g, i)) != NULL && opinion(g, i)->is == IN && !g->unsure[i] &&
+            node_of(g, i)->online && node_of(g, 0)->online && !is_known(&g->w, &x) &&
+            (!pass_token(g, from, from == 0 ? i : 0) ||
+             !sim_world_until(&g->w, PV_S(300), is_known, &x)))
+            return false;
+    }
+    return true;
+}
+
 /* The pieces are one network again, and people use it. Where the list of an admin has fallen, and
  * all that the one before names are dead, somebody moves the network once more. */
 static const char *heals(struct reign *g)
@@ -625,6 +660,9 @@ static const char *heals(struct reign *g)
     sim_world_run(&g->w, ROUND);
     if (!has_home(g) && (g->n_coords == COORDS || !moves_to_a_new_one(g, 0)))
         return "a network without a coordinator cannot be moved:";
+    sim_world_run(&g->w, ROUND);
+    if (!meets_again(g))
+        return "a token does not bring them together:";
     return agree(g);
 }
 

@@ -287,8 +287,7 @@ static bool is_needed(const struct scout *s, const struct place *p)
  */
 static bool is_for_guest(const struct scout *s, const struct place *p)
 {
-    return s->node->online ? p->preferred && p->as_guest
-                           : p->listed || p->as_guest || is_waiting(s);
+    return p->as_guest || (!s->node->online && (p->listed || is_waiting(s)));
 }
 
 static void plan(struct scout *s, struct place *p, pv_ns now)
@@ -526,25 +525,78 @@ static const struct pv_roster_entry *own_word(const struct scout *s)
 
 /* A coordinator of the list that has never heard of this node: it joined by a token of before the
  * network moved there, and nobody else was told. Of a node that waits each but the one where it
- * asked may be one: guests are let in unasked. */
+ * asked may be one: guests are let in unasked. And one of another list, which a member has to tell
+ * that there is a better one. */
 static bool is_unheard_of(const struct scout *s, bool same_record)
 {
     const struct pv_roster_entry *own = own_word(s);
-    if (!s->guest || !s->at->listed || own == NULL)
+    if (!s->guest || own == NULL)
         return false;
+    if (!s->at->listed)
+        return s->at->as_guest && s->node->online && !same_record;
     return s->at->as_guest || s->node->coord_info.unknown ||
            (is_waiting(s) && same_record && !has_receipt(own, s->at));
 }
 
-static void bring_own(struct scout *s, pv_ns now)
+static const struct pv_roster_entry *own_invite(const struct scout *s)
 {
-    const struct pv_roster_entry *e = own_word(s);
-    struct pv_ctl_item item = {.statement = e->st.raw, .receipt = e->receipt};
-    struct pv_ctl_msg msg = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &item}};
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_entry(s->node->roster, e)) != NULL) {
+        if (pv_st_does(&e->st, PV_DOES_INVITE) &&
+            memcmp(e->st.u.invite.invite, self_of(s)->admitted_by, PV_SIGN_PK_LEN) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+/* Does this record name the coordinator that gave the receipt? */
+static bool names_giver(const struct pv_roster_entry *record, struct pv_view receipt)
+{
+    struct pv_view list = record->st.u.coordinators.list;
+    struct pv_coordinator named;
+    struct pv_receipt r;
+    if (pv_receipt_decode(receipt, &r) != PV_OK)
+        return false;
+    while (pv_coordlist_next(&list, &named)) {
+        if (memcmp(named.pk, r.coordinator, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Statements of a piece of the network that the coordinator was not in: the record by which the
+ * receipt counts, and the invite. */
+static void add_grounds(struct word *w, const struct scout *s, const struct pv_roster_entry *own)
+{
+    const struct pv_roster *r = s->node->roster;
+    const struct pv_roster_entry *e = NULL, *invite = own_invite(s);
+    while ((e = pv_roster_next_record(r, e)) != NULL && !names_giver(e, own->receipt))
+        ;
+    if (e != NULL)
+        add_word(w, r, e);
+    if (invite != NULL)
+        add_word(w, r, invite);
+}
+
+/* proven: with what it rests on, behind that. */
+static void bring_own(struct scout *s, bool proven, pv_ns now)
+{
+    const struct pv_roster_entry *own = own_word(s);
+    struct word *w = calloc(1, sizeof(*w));
+    struct pv_ctl_msg msg = {.type = PV_CTL_PUT};
     s->step = TELL;
     s->brings = true;
-    if (pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+    if (w != NULL) {
+        if (proven)
+            add_grounds(w, s, own);
+        add_item(w, own);
+        s->at_record = w->n - 1;
+        msg.u.put.n = w->n;
+        msg.u.put.items = w->items;
+    }
+    if (w == NULL || (proven && w->n == 1) || pv_coordclient_request(s->client, &msg, 0) != PV_OK)
         fail(s, now);
+    free(w);
 }
 
 /* A node that waits, or was away for long, may not know the admin who signed that record: what this
@@ -575,7 +627,7 @@ static void take_welcome(struct scout *s, const struct pv_ctl_welcome *w, pv_ns 
     }
     bool same = pv_view_equal(record->st.raw, theirs.statement);
     if (is_unheard_of(s, same))
-        bring_own(s, now);
+        bring_own(s, false, now);
     else if (s->guest && theirs.statement.len > 0 && !same)
         fetch_chain(s, now);
     else if (s->guest)
@@ -612,12 +664,18 @@ static void take_page(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 static void take_answer(struct scout *s, const struct pv_ctl_msg *msg, pv_ns now)
 {
     const struct place *p = s->at;
-    size_t last = s->brings ? 0 : s->at_record;
-    bool taken = msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > last &&
-                 msg->u.receipts.results[last].error == PV_CTL_E_NONE;
+    enum pv_ctl_error error = PV_CTL_E_BAD_REQUEST;
+    if (msg->type == PV_CTL_RECEIPTS && msg->u.receipts.n > s->at_record)
+        error = msg->u.receipts.results[s->at_record].error;
+    bool taken = error == PV_CTL_E_NONE;
     if (s->brings && taken) { /* it lets this node in from now on */
         s->at->as_guest = false;
         done(s, false, now);
+        return;
+    }
+    bool groundless = error == PV_CTL_E_UNKNOWN_INVITE || error == PV_CTL_E_NOT_ALLOWED;
+    if (s->brings && groundless && s->at_record == 0) {
+        bring_own(s, true, now);
         return;
     }
     if (s->guest) {

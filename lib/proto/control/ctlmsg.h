@@ -29,6 +29,7 @@ enum {
     PV_CTL_STATEMENT_MAX = 4096, /* bytes; a revocation or coordinators record is below 2.3 KiB */
     PV_CTL_RECEIPT_MAX = 256,    /* bytes; a receipt has 170 */
     PV_CTL_ITEMS_MAX = 128,      /* statements in one message */
+    PV_CTL_GUEST_ITEMS = 9,      /* of a guest: its own word, behind what it rests on */
     PV_CTL_NODES_MAX = 256,      /* nodes in one message */
     PV_CTL_BOX_MAX = 32768,      /* bytes of a sealed signal: 43,691 characters, fits a message */
     PV_CTL_ADDRS_MAX = 8,        /* addresses in one message */

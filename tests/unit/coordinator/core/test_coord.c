@@ -805,3 +805,59 @@ PV_TEST(a_better_receipt_of_what_is_known_is_kept_and_handed_out)
     item.receipt = pv_view(NULL, 0);
     expect_receipt(w, cw_member(w, &w->alice), item, better);
 }
+
+PV_TEST(a_guest_that_joined_elsewhere_brings_what_its_word_rests_on_and_nothing_else)
+{
+    static const struct pv_hostport addr = {.host = "other.example", .port = 3478};
+    static const uint8_t ip4[4] = {10, 66, 0, 9};
+    enum {
+        RECORD,
+        INVITE,
+        OWN,
+        ITEMS
+    };
+    struct cw *w = cw_new(32);
+    struct pv_made_long record;
+    struct pv_made invite, own, tag;
+    uint8_t list[PV_STATEMENT_LIST_MAX], receipts[ITEMS][PV_RECEIPT_LEN];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    cw_start(w);
+    cw_create(w);
+    struct cw_keys other = cw_keys_make(w), key = cw_keys_make(w);
+    struct cw_node bob = cw_node_make(w);
+    const struct pv_signer alice = pv_signer_sk(w->alice.id.sk);
+    pv_coordlist_put(&lw, other.pk, &addr, 1);
+    assert_int_equal(
+        pv_make_coordinators(w->created.network_id, alice, 2, pv_written(&lw), &record), PV_OK);
+    struct pv_st_invite made = {.not_before = CW_WALL, .not_after = CW_WALL + 86400, .uses = 1};
+    memcpy(made.invite, key.pk, sizeof(made.invite));
+    assert_int_equal(pv_make_invite(w->created.network_id, alice, &made, &invite), PV_OK);
+    own = cw_member_statement(w, &key, &bob, (struct cw_claim){"bob", ip4, 0, CW_WALL});
+    struct pv_ctl_item items[ITEMS] = {cw_item(pv_view(record.raw, record.len)),
+                                       cw_item(pv_made_view(&invite)), cw_item(pv_made_view(&own))};
+    for (size_t i = 0; i < ITEMS; i++) {
+        receive_elsewhere(w, &other, items[i].statement, CW_WALL + 1 + i, receipts[i]);
+        items[i].receipt = pv_view(receipts[i], sizeof(receipts[i]));
+    }
+    struct cw_client *c = cw_login(w, &bob, w->created.network_id, PV_CTL_GUEST);
+    struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &items[OWN]}};
+    struct pv_ctl_msg *m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
+    assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NOT_ALLOWED);
+    pv_ctl_msg_free(m);
+    /* A rule, or what a member says of itself, is no ground; nor do grounds come by themselves. */
+    struct pv_st_tag red = {.kind = PV_TAG_SET, .tag = "red", .time = CW_WALL};
+    memcpy(red.node, bob.id.pk, sizeof(red.node));
+    assert_int_equal(pv_make_tag(w->created.network_id, w->alice.id.sk, &red, &tag), PV_OK);
+    struct pv_ctl_item with_tag[] = {cw_item(pv_made_view(&tag)), items[OWN]};
+    put.u.put = (struct pv_ctl_put){.n = 2, .items = with_tag};
+    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
+    put.u.put = (struct pv_ctl_put){.n = 2, .items = items};
+    cw_ask_error(w, c, put, PV_CTL_E_NOT_ALLOWED);
+    put.u.put = (struct pv_ctl_put){.n = ITEMS, .items = items};
+    m = cw_ask(w, c, put, PV_CTL_RECEIPTS);
+    for (size_t i = 0; i < ITEMS; i++)
+        assert_int_equal(m->u.receipts.results[i].error, PV_CTL_E_NONE);
+    pv_ctl_msg_free(m);
+    cw_hang_up(w, c);
+    assert_non_null(cw_member(w, &bob));
+}
