@@ -7,7 +7,7 @@
 FROM debian:trixie-slim AS build
 COPY . /src
 WORKDIR /src
-RUN scripts/deps build \
+RUN scripts/deps package \
     && cmake -S . -B /build -G Ninja -DPV_STATIC=ON \
     && ninja -C /build p2pvpn-coordinator
 

@@ -72,6 +72,7 @@ pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md d
     docs/PROTOCOL-COORDINATOR.md docs/PROTOCOL-PEERS.md docs/PROTOCOL-LOCAL.md docs/GLOSSARY.md)
 pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf
     dist/examples/notify-desktop)
+pv_install(coordinator ${pv_doc}/p2pvpn-coordinator docs/OPERATIONS.md docs/PROTOCOL-COORDINATOR.md)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf)
 
 # The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being

@@ -25,6 +25,7 @@
 #include "crypto/ct.h"
 #include "sys/file/logsink.h"
 #include "sys/proc/clock.h"
+#include "sys/proc/confine.h"
 #include "sys/proc/entropy.h"
 #include "sys/term/qr.h"
 
@@ -328,6 +329,7 @@ int main(int argc, char **argv)
     struct pv_coordset set;
     struct pv_logsink sink;
     char error[PV_COORDSET_ERROR_MAX];
+    pv_confine_libc();
     if (pv_coordset_load(&set, argc, argv, error) < 0) {
         pv_coord_print_error(error);
         return PV_COORDEXIT_USAGE;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -36,8 +37,27 @@ static void fill_closed(void)
         close(fd);
 }
 
+#ifdef PV_STATIC
+/* That of daemon/main.c, which lies in the same file then (cmake/Static.cmake). */
+int pv_daemon_main(int argc, char **argv);
+
+/* The file's name is the user's choice, so only the name it is called by says what it is. */
+static bool is_daemon(const char *called)
+{
+    const char *slash = strrchr(called, '/');
+    return strcmp(slash == NULL ? called : slash + 1, "p2pvpnd") == 0;
+}
+#endif
+
 int main(int argc, char **argv)
 {
+    pv_confine_libc();
+#ifdef PV_STATIC
+    if (argc > 0 && is_daemon(argv[0])) {
+        (void)prctl(PR_SET_NAME, "p2pvpnd"); /* for ps, which would show the file's name */
+        return pv_daemon_main(argc, argv);
+    }
+#endif
     fill_closed();
     keep_memory_private();
     pv_ctlapi_wipe_freed();

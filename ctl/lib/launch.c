@@ -44,6 +44,9 @@ static bool find_program(struct pv_launch *l)
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n > 0) {
         self[n] = '\0';
+#ifdef PV_STATIC
+        return (size_t)snprintf(l->program, sizeof(l->program), "%s", self) < sizeof(l->program);
+#endif
         const char *slash = strrchr(self, '/');
         size_t len = slash == NULL ? 0 : (size_t)(slash - self);
         /* A build has both in one directory, an installation in bin and sbin. */

@@ -810,8 +810,8 @@ static void use_locale(void)
     /* Without LC_CTYPE curses and wcwidth() see bytes. Messages are UTF-8 whatever the system's
      * locale is, so a system with another one is overruled. */
     (void)setlocale(LC_CTYPE, "");
-    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-        (void)setlocale(LC_CTYPE, "C.UTF-8");
+    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0 && setlocale(LC_CTYPE, "C.UTF-8") == NULL)
+        (void)setlocale(LC_CTYPE, "C"); /* other charsets need modules of the same glibc */
 }
 
 int pv_tui_run(struct pv_cli *cli, const char *peer)

@@ -14,6 +14,11 @@
 
 int pv_crypto_init(void)
 {
+#ifdef PV_STATIC
+    /* openssl.cnf may name modules, which are another libc's. */
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+        return PV_ERR_CRYPTO;
+#endif
     return sodium_init() < 0 ? PV_ERR_CRYPTO : PV_OK;
 }
 

@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <nss.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,16 @@ enum {
 };
 
 /* --- users ---------------------------------------------------------------------------------- */
+
+void pv_confine_libc(void)
+{
+#ifdef PV_STATIC
+    /* Each database is known and each service built in, so that it cannot fail. */
+    (void)__nss_configure_lookup("passwd", "files");
+    (void)__nss_configure_lookup("group", "files");
+    (void)__nss_configure_lookup("hosts", "files dns");
+#endif
+}
 
 int pv_confine_find_user(const char *name, struct pv_confine_user *ret_user)
 {

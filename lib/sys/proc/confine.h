@@ -83,6 +83,13 @@ struct pv_confine_path {
     unsigned access; /* PV_CONFINE_READ and so on */
 };
 
+/*
+ * In a program that is linked statically (PV_STATIC): has glibc find users and hosts by itself, in
+ * files and by DNS, whatever nsswitch.conf says; the libraries named there are another glibc's
+ * (docs/adr/0072). In others nothing. Before any thread, and before the first name is asked for.
+ */
+void pv_confine_libc(void);
+
 /* The files that getaddrinfo() reads, and libraries that it loads: for pv_confine_files(). */
 extern const struct pv_confine_path pv_confine_resolver[];
 extern const size_t pv_confine_n_resolver;
