@@ -4,11 +4,16 @@
 
 usage: tests/install/readme.py [SUITE]      as root; SUITE: bookworm (default) or trixie
 
-Three machines, each a minimal Debian with sudo and a user: the lines that install are typed once, by the
-user, and what they leave is the ground of all three. Then `server` (198.51.100.7, as in README), `laptop` and
-`pi` get the lines that README has for them. An example of README (the URL, the token) is replaced
-by what the line before printed. Counts the commands from an installed machine to the first ping.
+Each machine is a minimal Debian with sudo and a user. On one the repository of packages is made as README says,
+and served on this machine's loopback. From there the packages are installed on another one, the ground of three:
+`server` (198.51.100.7, as in README), `laptop` and `pi` get the lines that README has for them, and then those of
+some tasks of OPERATIONS. `other`, a Debian 11 where the mirror has it, gets the static program and joins them. An
+example (the URL, the token) is replaced by what the line before printed. Lists that were changed after they were
+signed must be refused. Counts the commands from an installed machine to the first ping.
 """
+import functools
+import html
+import http.server
 import os
 import re
 import shlex
@@ -16,10 +21,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 CACHE = "/var/cache/p2pvpn"
+EXAMPLE = "https://apt.example.org"
 
 HOLDER = r"""
 set -eu
@@ -77,12 +84,13 @@ class Machine:
         self.holder.wait()
 
 
-def lines_of_readme():
-    """The indented blocks from "Install" on, line by line."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+def lines_between(path, start, end):
+    """The indented blocks of a document's part, line by line, without the remarks behind them."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
         text = f.read()
-    part = text[text.index("## Install"):text.index("## What now?")]
-    return [m.group(1) for m in re.finditer(r"(?m)^    (\S.*)$", part)]
+    begin = text.index(start)
+    part = text[begin:text.index(end, begin + len(start))]
+    return [m.group(1) for m in re.finditer(r"(?m)^    (\S.*?)(?:   +\S.*)?$", part)]
 
 
 def pick(lines, pattern):
@@ -99,23 +107,60 @@ def copy_tree(target):
     subprocess.run(["tar", "-C", target, "-xf", "-"], input=tar, check=True)
 
 
-def install(machine, lines):
-    """The installation as README says, as a user with sudo, in a copy of this tree."""
+def prepare(machine, *packages):
+    """What somebody who types has: a network, sudo and a home."""
     with open("/etc/resolv.conf", encoding="utf-8") as f:
         resolv = f.read()
     machine.type(f"printf %s {shlex.quote(resolv)} >/etc/resolv.conf; apt-get update -q && apt-get install -y -q "
-                 "--no-install-recommends sudo iputils-ping && useradd -m -s /bin/bash me && "
+                 f"--no-install-recommends sudo {' '.join(packages)} && useradd -m -s /bin/bash me && "
                  "echo 'me ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/me", user="root", timeout=600)
-    tree = os.path.join(machine.root, "home/me/p2pvpn")
+
+
+def make_repository(machine, lines, url):
+    """In a copy of this tree, as README says. The directory that is to be served, once the machine has ended."""
+    prepare(machine)
     # The holder's mounts are its own: the way in is by its process.
-    inside = f"/proc/{machine.pid}/root{tree}"
+    inside = f"/proc/{machine.pid}/root{machine.root}/home/me/p2pvpn"
     os.makedirs(inside)
     copy_tree(inside)
     machine.type("chown -R me:me /home/me/p2pvpn", user="root")
-    for pattern in (r"scripts/deps package", r"scripts/package$", r"apt install .*p2pvpn_",
-                    r"apt install .*p2pvpn-coordinator_"):
-        line = pick(lines, pattern).replace("apt install", "apt install -y")
-        machine.type(line, cwd="/home/me/p2pvpn", timeout=3600)
+    for pattern in (r"scripts/deps package", r"scripts/package$", r"package static", r"package repository"):
+        machine.type(pick(lines, pattern).replace(EXAMPLE, url), cwd="/home/me/p2pvpn", timeout=3600)
+    machine.end()
+    return os.path.join(machine.work, "upper/home/me/repository")
+
+
+def install(machine, lines, url, suite, page):
+    """The packages, from that repository."""
+    prepare(machine, "iputils-ping")
+    for pattern in (r"p2pvpn\.asc", r"12\.sources", r"apt install p2pvpn$", r"apt install p2pvpn-coord"):
+        line = pick(lines, pattern).replace(EXAMPLE, url)
+        shown = line.replace("/12.", "/$(. /etc/os-release; echo $VERSION_ID).")
+        if shown not in page and "coordinator" not in line:
+            raise Failure(f"the repository's page does not have README's line: {shown}")
+        own = line.replace("/12.", "/13.") if suite == "trixie" else line
+        machine.type(own.replace("apt install", "apt install -y"), timeout=600)
+
+
+def tamper(machine, served, suite):
+    """What apt takes from a repository is what was signed."""
+    lists = os.path.join(served, "dists", suite)
+    for name, good, bad in (("main/binary-amd64/Packages", "Package: p2pvpn\n", "Package: p2pvpn-too\n"),
+                            ("InRelease", "Origin: p2pvpn", "Origin: others")):
+        path = os.path.join(lists, name)
+        shutil.copy(path, path + ".good")
+        with open(path, encoding="utf-8") as f:
+            text = f.read().replace(good, bad)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        if name != "InRelease":  # what apt asks for
+            subprocess.run(["gzip", "-kf", path], check=True)
+        said = machine.type("sudo rm -rf /var/lib/apt/lists/*; sudo apt-get update -q 2>&1; apt-cache policy p2pvpn",
+                            timeout=300)
+        os.rename(path + ".good", path)
+        if not re.search(r"unexpected size|Hash Sum mismatch|not valid|BADSIG|[Bb]ad signature|verif", said) or \
+                "http://127.0.0.1" in said[said.rindex("Candidate"):]:
+            raise Failure(f"apt takes a {name} that nobody has signed")
 
 
 def wire(machines):
@@ -167,31 +212,123 @@ def use(lines, server, laptop, pi):
     laptop.type("getent hosts pi && ping -c 1 -W 5 pi")
     if "it works" not in pi.type("sudo p2pvpnctl inbox"):
         raise Failure("the message did not arrive")
-    print("readme: from nothing to a ping: 3 installs, coordinator, create, join, ping (with sudo): 7 commands")
+    print("readme: from nothing to a ping: 3 installs, coordinator, create, join, ping: 7 commands")
+    return coordinator
+
+
+def join_by_one_file(lines, laptop, other):
+    """A machine with the static program only, which starts itself."""
+    token = laptop.type("sudo p2pvpnctl invite").strip().split()[-1]
+    other.type(re.sub(r"p2pvpn-\S*…", token, pick(lines, r"p2pvpnctl join")).replace("--name pi", "--name other"))
+    laptop.type("p2pvpnctl ping other")
+    other.type("sudo p2pvpnctl send laptop 'so does one file'")
+    if "so does one file" not in laptop.type("p2pvpnctl inbox"):
+        raise Failure("the message of the static program did not arrive")
+
+
+def task(title, *replaced):
+    """The commands of one task of OPERATIONS."""
+    lines = lines_between("docs/OPERATIONS.md", f"### {title}\n", "\n##")
+    for old, new in replaced:
+        lines = [line.replace(old, new) for line in lines]
+    return lines
+
+
+def tasks(laptop, pi):
+    """Some of what OPERATIONS says to type, with the names of these machines."""
+    lines = task("Give a second person rights", ("desktop", "pi"))
+    laptop.type(pick(lines, "admin grant"))
+    laptop.type("p2pvpnctl wait --online --peer pi && p2pvpnctl peers | grep -w pi | grep -q admin")
+    laptop.type(pick(lines, "admin revoke"))
+
+    lines = task("Say who may reach what", ("toms-laptop", "pi"), ("gameserver", "laptop"))
+    for pattern in (r"ctl tag pi", r"allow tag:guest", r"deny tag:guest"):
+        laptop.type(pick(lines, pattern))
+    laptop.type("p2pvpnctl can pi laptop:udp/27015 && ! p2pvpnctl can pi laptop:22")
+    laptop.type("sudo p2pvpnctl rules remove 2 && sudo p2pvpnctl rules remove 1")
+
+    lines = task("Send files", ("photo.jpg", "/etc/os-release"), ("pi$ ", "sudo "))
+    laptop.type(pick(lines, "send-file").replace("send-file", "send-file --no-wait"))
+    pi.type("for n in $(seq 50); do sudo p2pvpnctl files | grep -q os-release && break; sleep 0.1; done")
+    pi.type(pick(lines, "files accept"), cwd="/home/me")
+    pi.type("cmp os-release /etc/os-release", cwd="/home/me")
+
+    lines = task("Rename a machine, or replace it")
+    pi.type(pick(lines, "rename garage"))
+    pi.type(pick(lines, "address set"))
+    laptop.type("p2pvpnctl wait --online --peer garage && getent hosts garage")
+
+    pi.type(pick(task("Take a machine out"), "leave --forget"))
+    lines = task("Decide on each machine that joins")
+    token = laptop.type(pick(lines, "invite --approve")).strip().split()[-1]
+    pi.type(f"sudo p2pvpnctl join {token} --name toms-laptop")
+    laptop.type("for n in $(seq 100); do p2pvpnctl peers | grep -q toms-laptop && break; sleep 0.1; done")
+    laptop.type(pick(lines, "ctl admit"))
+    laptop.type("p2pvpnctl wait --online --peer toms-laptop && p2pvpnctl ping toms-laptop")
+
+
+def serve(directory):
+    """A web server on a port that is free; the directory may come later."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=directory)
+    handler.func.log_message = lambda *_: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def bare(suite):
+    subprocess.run([os.path.join(ROOT, "scripts/chroot"), "--fresh", suite, "true"], check=True)
+    return os.path.join(CACHE, suite + ".bare")
+
+
+def run(suite, work, machines):
+    """machines: gets each that is made, to be ended."""
+    def machine(name, lower, network=False):
+        machines.append(Machine(name, lower, os.path.join(work, name), network))
+        return machines[-1]
+    base = bare(suite)
+    lines = lines_between("README.md", "## Install", "## What now?")
+    served = os.path.join(work, "builder/upper/home/me/repository")
+    url = serve(served)
+    make_repository(machine("builder", base, True), lines, url)
+    with open(os.path.join(served, "index.html"), encoding="utf-8") as f:
+        page = html.unescape(f.read())
+    ground = machine("ground", base, True)
+    install(ground, lines, url, suite, page)
+    ground.end()
+
+    try:
+        old = bare("bullseye")
+    except subprocess.CalledProcessError:
+        print("readme: no Debian 11 here: the static program is tried on this one")
+        old = base
+    elsewhere = machine("elsewhere", old, True)
+    prepare(elsewhere, "curl", "iproute2")
+    for pattern in (r"^curl", r"install p2pvpn-amd64"):
+        elsewhere.type(pick(lines, pattern).replace(EXAMPLE, url), cwd="/home/me")
+    elsewhere.end()
+
+    lower = os.path.join(work, "ground", "upper") + ":" + base
+    server, laptop, pi = three = [machine(n, lower) for n in ("server", "laptop", "pi")]
+    other = machine("other", os.path.join(work, "elsewhere", "upper") + ":" + old)
+    wire([*three, other])
+    coordinator = use(lines, server, laptop, pi)
+    join_by_one_file(lines, laptop, other)
+    tasks(laptop, pi)
     coordinator.kill()
+    tamper(machine("changed", lower, True), served, suite)
 
 
 def main():
     suite = sys.argv[1] if len(sys.argv) > 1 else "bookworm"
     if os.geteuid() != 0:
         sys.exit("readme: it makes machines out of namespaces, so it must run as root")
-    subprocess.run([os.path.join(ROOT, "scripts/chroot"), "--fresh", suite, "true"], check=True)
-    base = os.path.join(CACHE, suite + ".bare")
     work = tempfile.mkdtemp(prefix="readme.", dir=CACHE)
     machines, code = [], 0
     try:
-        lines = lines_of_readme()
-        ground = Machine("ground", base, os.path.join(work, "ground"), network=True)
-        machines.append(ground)
-        install(ground, lines)
-        ground.end()
-        lower = os.path.join(work, "ground", "upper") + ":" + base
-        three = [Machine(n, lower, os.path.join(work, n)) for n in ("server", "laptop", "pi")]
-        machines += three
-        wire(three)
-        use(lines, *three)
+        run(suite, work, machines)
         print("readme: ok")
-    except (Failure, subprocess.TimeoutExpired) as e:
+    except (Failure, subprocess.TimeoutExpired, subprocess.CalledProcessError) as e:
         print(f"readme: {e}", file=sys.stderr)
         code = 1
     finally:
