@@ -66,5 +66,5 @@ exec qemu-aarch64-static -0 "$name" "build/packages/static/$file-arm64" "$@"
 EOF
     starts "arm64, by qemu" scripts/chroot bookworm-arm64 sh build/run
 fi
-scripts/lab onefile
+scripts/lab join.one_static_file_is_both_programs
 echo "static: ok"
