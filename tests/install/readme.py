@@ -264,7 +264,7 @@ def tasks(laptop, pi):
     pi.type(f"sudo p2pvpnctl join {token} --name toms-laptop")
     laptop.type("for n in $(seq 100); do p2pvpnctl peers | grep -q toms-laptop && break; sleep 0.1; done")
     laptop.type(pick(lines, "ctl admit"))
-    laptop.type("p2pvpnctl wait --online --peer toms-laptop && p2pvpnctl ping toms-laptop")
+    laptop.type("p2pvpnctl wait --peer toms-laptop && p2pvpnctl ping toms-laptop")
 
 
 def serve(directory):
