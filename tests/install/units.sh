@@ -166,7 +166,7 @@ check)
     until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/conf/p2pvpn0/forwarding)" = 1 ]'
     p2pvpnctl route withdraw 10.99.0.0/24
     until_true 10 sh -c '[ "$(cat /proc/sys/net/ipv4/conf/p2pvpn0/forwarding)" = 0 ]'
-    until_true 10 sh -c '[ -z "$(nft list tables)" ]'
+    until_true 10 sh -c '! nft list table inet p2pvpn-p2pvpn0 | grep -q "10.99.0.0/24"'
     ip addr show p2pvpn0 >/run/out/addr
     has /run/out/addr 'inet 10'
     until_true 5 test -s /run/p2pvpn/p2pvpnd.names
