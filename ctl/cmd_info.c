@@ -7,7 +7,8 @@
 #include "sys/proc/clock.h"
 
 enum {
-    WATCH_MS = 1000, /* between two screens of status --watch */
+    WATCH_MS = 1000,        /* between two screens of status --watch */
+    NEWS_S = 7 * 24 * 3600, /* `peers` says for so long that a name or address changed hands */
 };
 
 /* The daemon tells points of time by the wall clock; ages are made here, when they are shown. */
@@ -118,21 +119,26 @@ static bool has_tags(const json_t *list)
     return false;
 }
 
-/* A user who trusts a name, or an address, has to hear that another machine has it now. */
+/* A user who trusts a name, or an address, has to hear that another machine has it now; with --long
+ * for ever, else for a time, after which it would hide what is new. No word of one user can make it
+ * go for another. */
 static void note_former(struct pv_cli *cli, const json_t *peer, double now)
 {
-    char when[PV_SHOW_BUF];
+    char when[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
     double since = pv_json_real(peer, "another_since", 0);
     double ip4_since = pv_json_real(peer, "ip4_since", 0);
     const char *former = pv_json_text(peer, "former", "?");
     const char *ip4_former = pv_json_text(peer, "ip4_former", "?");
-    if (since > 0)
-        pv_cli_note(cli, "%s is another machine since %s: before, the name was that of %.8s...",
-                    pv_json_text(peer, "name", "?"), pv_show_time(since, now, when), former);
-    if (ip4_since > 0 && strcmp(former, ip4_former) != 0)
-        pv_cli_note(cli, "%s has %s since %s: before, the address was that of %.8s...",
+    if (since > 0 && (cli->all || now - since < NEWS_S))
+        pv_cli_note(cli,
+                    "%s is another machine since %s: `p2pvpnctl history %s` has what the one "
+                    "before wrote",
+                    pv_json_text(peer, "name", "?"), pv_show_time(since, now, when),
+                    pv_key_shorten(former, brief));
+    if (ip4_since > 0 && strcmp(former, ip4_former) != 0 && (cli->all || now - ip4_since < NEWS_S))
+        pv_cli_note(cli, "%s has %s since %s: before, the address was that of %s",
                     pv_json_text(peer, "name", "?"), pv_json_text(peer, "ip4", "?"),
-                    pv_show_time(ip4_since, now, when), ip4_former);
+                    pv_show_time(ip4_since, now, when), pv_key_shorten(ip4_former, brief));
 }
 
 /* The state stands last, where a long one has room below itself. */

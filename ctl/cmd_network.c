@@ -30,6 +30,14 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
+/* No answer may come from there for some seconds. */
+static void wait_for_host(struct pv_cli *cli, const struct pv_hostport *host)
+{
+    char text[PV_HOSTPORT_BUF];
+    snprintf(cli->waits_for, sizeof(cli->waits_for), "waiting for the coordinator at %s",
+             pv_hostport_format(host, text));
+}
+
 /* --- create -------------------------------------------------------------------------------- */
 
 enum {
@@ -72,6 +80,7 @@ static int create_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
     if (pv_url_parse(req->secret, strlen(req->secret), &url) < 0)
         return pv_cli_usage(cli, "not a coordinator URL: copy it whole from what "
                                  "\"p2pvpn-coordinator url\" prints");
+    wait_for_host(cli, &url.addr);
     pv_url_done(&url);
     return 0;
 }
@@ -215,6 +224,11 @@ static int join_arguments(struct pv_cli *cli, struct pv_ctlapi_request *req)
         return pv_cli_fail(cli, PV_CTLAPI_BAD_TOKEN,
                            "not a token, or a damaged one: copy it whole, from p2pvpn- to the "
                            "end, or ask for a new one");
+    struct pv_view list = pv_view(token.list, token.list_len);
+    struct pv_coordinator first;
+    struct pv_hostport host;
+    if (pv_coordlist_next(&list, &first) && pv_coordlist_next_addr(&first.addrs, &host))
+        wait_for_host(cli, &host);
     pv_token_done(&token);
     return 0;
 }

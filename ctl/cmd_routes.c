@@ -66,6 +66,7 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     static const char *const head[] = {"PREFIX", "BY", "STATE", "RTT", "WHY"};
     const json_t *list = json_object_get(body, "routes");
     const char *fault = pv_json_text(body, "fault", NULL);
+    const char *use = pv_json_text(body, "use", "auto");
     double more = pv_json_real(body, "more", 0);
     int code = 0;
     if (cli->quiet)
@@ -77,7 +78,10 @@ static int print_routes(struct pv_cli *cli, const json_t *body)
     if (more > 0)
         fprintf(cli->out, "and %.0f more\n", more);
     print_exit(cli, json_object_get(body, "exit"));
-    fprintf(cli->out, "used: %s\n", pv_json_text(body, "use", "auto"));
+    fprintf(cli->out, "used: %s, but for what was named (`p2pvpnctl route use`)\n",
+            strcmp(use, "all") == 0   ? "all that is allowed"
+            : strcmp(use, "off") == 0 ? "none"
+                                      : "those offered with --auto");
     if (fault != NULL)
         fprintf(cli->out, "%s\n", fault);
     return code;
@@ -143,7 +147,8 @@ static int use(struct pv_cli *cli, const char *first, const char *second)
     if (second != NULL && strcmp(first, "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
     int code = pv_cli_peer(cli, &req, what);
-    return code != 0 ? code : pv_cli_change(cli, &req, "done");
+    return code != 0 ? code
+                     : pv_cli_change(cli, &req, "done: `p2pvpnctl route list` says what is used");
 }
 
 /* One word for all that concerns a prefix; which words follow depends on the first. */

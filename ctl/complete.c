@@ -68,6 +68,23 @@ static void offer_peers(struct pv_cli *cli)
     each(cli, PV_CTLAPI_PEERS, "peers", offer_peer);
 }
 
+/* Whose words are in the history under a name that is another machine's now. */
+static void offer_former(struct pv_cli *cli, const json_t *peer)
+{
+    uint8_t key[PV_KEY_LEN];
+    char brief[PV_KEY_SHORT_BUF], said[PV_SHOW_BUF];
+    const char *text = pv_json_text(peer, "former", "");
+    if (pv_key_parse(text, key) < 0)
+        return;
+    snprintf(said, sizeof(said), "had the name %.63s before", pv_json_text(peer, "name", "?"));
+    offer(cli, pv_key_shorten(text, brief), said);
+}
+
+static void offer_formers(struct pv_cli *cli)
+{
+    each(cli, PV_CTLAPI_PEERS, "peers", offer_former);
+}
+
 static void offer_tag(struct pv_cli *cli, const json_t *tag)
 {
     char name[PV_NAME_BUF], word[PV_NAME_BUF + 8];
@@ -171,7 +188,7 @@ static const struct {
     {"TO", NULL, offer_who},          {"TO:PORT", NULL, offer_peers},
     {"ROOM", NULL, offer_rooms},      {"#ROOM", NULL, offer_rooms},
     {"ID", "files", offer_files},     {"ID", "invite", offer_invites},
-    {"NUMBER", "rules", offer_rules},
+    {"NUMBER", "rules", offer_rules}, {"PEER", "history", offer_formers},
 };
 
 /* Calls fn with each alternative of a token, "PEER|#ROOM", until fn returns true. Did it? */

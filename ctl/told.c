@@ -6,14 +6,19 @@
 
 #include "sys/term/qr.h"
 
-/* "3 of 4 members online know; the coordinator has not stored it yet: it said limit" */
+/* "3 of 4 members online know so far; the coordinator has not stored it yet: it said limit". Those
+ * that lack it are told again: fewer than all is no failure. */
 void pv_cli_note_told(struct pv_cli *cli, const char *done, const json_t *body)
 {
     const char *word = pv_json_text(body, "coordinator", "stored");
     char members[PV_SHOW_BUF] = "no member is online";
     double online = pv_json_real(body, "online", 0), know = pv_json_real(body, "know", 0);
-    if (online > 0)
-        snprintf(members, sizeof(members), "%.0f of %.0f members online know", know, online);
+    if (online > 0 && know >= online)
+        snprintf(members, sizeof(members),
+                 online > 1 ? "all %.0f members online know" : "the one member online knows",
+                 online);
+    else if (online > 0)
+        snprintf(members, sizeof(members), "%.0f of %.0f members online know so far", know, online);
     if (strcmp(word, "stored") == 0)
         pv_cli_note(cli, "%s: %s, the coordinator has stored it%s", done, members,
                     know < online ? " and tells the others" : "");
@@ -44,11 +49,10 @@ void pv_cli_print_qr(struct pv_cli *cli, const char *text, unsigned columns, FIL
 {
     if (!pv_term_is_utf8())
         pv_cli_note(cli, "no QR code: it needs a UTF-8 locale, such as LC_ALL=C.UTF-8");
+    else if (!pv_qr_is_there())
+        pv_cli_note(cli, "no QR code: this p2pvpnctl was built without libqrencode");
     else if (!pv_qr_print(text, columns, out))
-        pv_cli_note(cli,
-                    "no QR code: it is wider than %u columns, or p2pvpnctl was built without "
-                    "libqrencode",
-                    columns);
+        pv_cli_note(cli, "no QR code: it is wider than %u columns: make the window wider", columns);
 }
 
 /* With uses left a machine that was removed, or may not do something any more, could come back with
@@ -75,7 +79,8 @@ void pv_cli_note_invite(struct pv_cli *cli, const json_t *body)
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body)
 {
     const char *coordinator = pv_json_text(body, "coordinator", NULL);
-    const char *done = "left the network; a new token brings this node back";
+    const char *done = "left the network; a new token brings this node back, and so does the one "
+                       "it came by, until that expires or an admin revokes it";
     if (forget)
         done = "left the network; the keys of this node are deleted";
     else if (json_is_true(json_object_get(body, "removed")))

@@ -61,7 +61,7 @@ static const char *hello_error_text(enum pv_ctl_error error)
     case PV_CTL_E_UNKNOWN_NETWORK:
         return "this coordinator does not serve that network";
     case PV_CTL_E_UNKNOWN_NODE:
-        return "not a member of that network";
+        return "this node is no member of that network here: `p2pvpnctl leave`, then a new token";
     case PV_CTL_E_WAITING:
         return "no admin has admitted this node yet";
     case PV_CTL_E_NOT_ALLOWED:

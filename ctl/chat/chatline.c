@@ -234,9 +234,11 @@ static void show_room(struct chat *c, const json_t *body)
 /* To admins: who joined by an invite with approval. */
 static void show_waiting(struct chat *c, const json_t *body)
 {
-    fprintf(c->cli->out, "%s-- %s asks to be admitted, from %s: p2pvpnctl admit, or deny%s\n",
-            pv_colour_on(PV_DIM, c->cli->screen.colour), pv_json_text(body, "name", "?"),
-            pv_json_text(body, "asks_from", "somewhere"),
+    const char *name = pv_json_text(body, "name", "?");
+    fprintf(c->cli->out,
+            "%s-- %s asks to be admitted, from %s: p2pvpnctl admit %s, or p2pvpnctl deny %s%s\n",
+            pv_colour_on(PV_DIM, c->cli->screen.colour), name,
+            pv_json_text(body, "asks_from", "somewhere"), name, name,
             pv_colour_off(PV_DIM, c->cli->screen.colour));
 }
 

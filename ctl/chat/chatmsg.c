@@ -16,10 +16,10 @@ enum {
 /* The name before it is another machine's by now. */
 static void print_former(struct pv_cli *cli, const char *key)
 {
-    char text[PV_SHOW_BUF];
+    char text[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
     if (key[0] == '\0')
         return;
-    snprintf(text, sizeof(text), " (former, key %.4s)", key);
+    snprintf(text, sizeof(text), " (former, %s)", pv_key_shorten(key, brief));
     pv_show_text(cli->out, text); /* what was cut need not be whole characters */
 }
 
@@ -52,7 +52,8 @@ void pv_chat_print(struct pv_cli *cli, const json_t *msg, bool with_receiver)
                 pv_colour_on(PV_DIM, cli->screen.colour), pv_json_text(msg, "to", "?"),
                 pv_colour_off(PV_DIM, cli->screen.colour));
     else if (with_receiver && (strcmp(state, "queued") == 0 || strcmp(state, "sent") == 0 ||
-                               strcmp(state, "delivered") == 0))
+                               strcmp(state, "delivered") == 0 ||
+                               (strcmp(state, "read") == 0 && pv_json_bool(msg, "own"))))
         fprintf(cli->out, "  %s(%s)%s", pv_colour_on(PV_DIM, cli->screen.colour), state,
                 pv_colour_off(PV_DIM, cli->screen.colour));
     fputc('\n', cli->out);

@@ -17,6 +17,7 @@
 #include "sys/proc/clock.h"
 
 enum {
+    SOON_S = 2,   /* ours: after that a user wants to know what is waited for */
     WAIT_S = 30,  /* ours: for an answer that may need the coordinator, unless --timeout is given */
     START_S = 15, /* until a p2pvpnd that was started has to answer */
 };
@@ -282,6 +283,20 @@ static int take_answer_body(struct pv_cli *cli, enum pv_ctlapi_cmd cmd,
     return 0;
 }
 
+/* Nobody looks at an empty line for ten seconds without asking what it does. */
+static int next_reply(struct pv_cli *cli, struct pv_ctlapi_reply *ret_reply)
+{
+    pv_ns soon = pv_clock_now() + PV_S(SOON_S);
+    if (cli->waits_for[0] == '\0' || cli->deadline <= soon)
+        return pv_client_next(&cli->client, cli->deadline, ret_reply);
+    int r = pv_client_next(&cli->client, soon, ret_reply);
+    if (r != PV_ERR_TIMEOUT)
+        return r;
+    pv_cli_note(cli, "%s", cli->waits_for);
+    cli->waits_for[0] = '\0';
+    return pv_client_next(&cli->client, cli->deadline, ret_reply);
+}
+
 int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_fn *on_event,
                 void *ctx, json_t **ret_body)
 {
@@ -292,7 +307,7 @@ int pv_cli_call(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_event_
         pv_wipe(req->secret, strlen(req->secret));
     while (r == PV_OK) {
         struct pv_ctlapi_reply reply;
-        r = pv_client_next(&cli->client, cli->deadline, &reply);
+        r = next_reply(cli, &reply);
         if (r < 0)
             break;
         /* Events of other requests (a watch) may come in between. */

@@ -261,9 +261,9 @@ void pv_show_from(FILE *out, const json_t *msg)
 const char *pv_show_change(const char *name, double since_s, const char *key,
                            char buf[static PV_SHOW_CHANGE_BUF])
 {
-    char when[PV_SHOW_BUF];
-    snprintf(buf, PV_SHOW_CHANGE_BUF, "%.64s is another machine since %s (before: key %.4s)", name,
-             pv_show_time(since_s, 0, when), key);
+    char when[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
+    snprintf(buf, PV_SHOW_CHANGE_BUF, "%.64s is another machine since %s (before: %s)", name,
+             pv_show_time(since_s, 0, when), pv_key_shorten(key, brief));
     return buf;
 }
 

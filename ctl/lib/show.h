@@ -68,7 +68,7 @@ void pv_show_text(FILE *out, const char *text);
 const char *pv_show_typist(const json_t *msg);
 /* Prints whose message it is: "bob", or "somebody on bob's machine" when it is not his daemon's. */
 void pv_show_from(FILE *out, const json_t *msg);
-/* "pi is another machine since ... (before: key AbCd)"; key: of the machine that had the name
+/* "pi is another machine since ... (before: key:AbCd)"; key: of the machine that had the name
  * before. Not harmless yet: name and key are as the daemon gave them. */
 const char *pv_show_change(const char *name, double since_s, const char *key,
                            char buf[static PV_SHOW_CHANGE_BUF]);

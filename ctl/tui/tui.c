@@ -200,7 +200,8 @@ static int ask_action(struct tui *u, struct pv_tui_action *action)
         [PV_TUI_LEAVE] = PV_CTLAPI_ROOM_LEAVE, [PV_TUI_MEMBERS] = PV_CTLAPI_ROOM_MEMBERS,
         [PV_TUI_FILES] = PV_CTLAPI_FILES,      [PV_TUI_MUTE] = PV_CTLAPI_MUTE,
         [PV_TUI_UNMUTE] = PV_CTLAPI_UNMUTE,    [PV_TUI_SEARCH] = PV_CTLAPI_HISTORY,
-        [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,    [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
+        [PV_TUI_FORMER] = PV_CTLAPI_HISTORY,   [PV_TUI_SAVE] = PV_CTLAPI_FILE_GET,
+        [PV_TUI_SAVED] = PV_CTLAPI_FILE_SAVED,
     };
     /* Any list of peers, also one that an event asked for, puts the next refresh off. */
     if (action->kind == PV_TUI_PEERS)
@@ -311,6 +312,8 @@ static void take_action_answer(struct tui *u, const struct pv_tui_action *action
         pv_tui_take_peers(&u->model, body);
     else if (action->kind == PV_TUI_HISTORY)
         pv_tui_take_history(&u->model, action->peer, body);
+    else if (action->kind == PV_TUI_FORMER)
+        pv_tui_take_former(&u->model, action->peer, body);
     else if (action->kind == PV_TUI_ROOMS)
         pv_tui_take_rooms(&u->model, body);
     else if (action->kind == PV_TUI_MEMBERS)

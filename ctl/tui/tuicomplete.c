@@ -84,6 +84,10 @@ void pv_tui_complete(struct pv_tui *t)
         pv_tui_choices_add(&choice, pv_tui_commands[i], true);
     for (size_t i = 1; file == 0 && !number && i < t->n_convs; i++)
         pv_tui_choices_add(&choice, t->convs[i].name, false);
+    for (size_t i = 1; argument_of(t, "/open ") > 0 && i < t->n_convs; i++) {
+        if (t->convs[i].former[0] != '\0')
+            pv_tui_choices_add(&choice, t->convs[i].former, false);
+    }
     if (choice.n == 0) {
         pv_tui_note(t, "nothing begins like that");
         return;

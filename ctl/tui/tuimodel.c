@@ -351,9 +351,11 @@ static bool has_word(const char *text, const char *word)
 }
 
 /* Fills what a message says; *ret_peer is the other side. */
-static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, const char **ret_peer)
+static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
+                                  char ret_peer[static PV_NAME_BUF])
 {
     struct pv_tui_line line = {.time = pv_json_real(msg, "time", 0)};
+    char brief[PV_KEY_SHORT_BUF];
     const char *from = pv_json_text(msg, "from", "");
     line.outgoing = strcmp(from, t->me) == 0;
     line.unproven = pv_json_bool(msg, "unproven");
@@ -363,9 +365,15 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
     /* The view prints the name as it is, so only a valid name, which cannot contain control
      * characters, gets through. */
     snprintf(line.from, sizeof(line.from), "%s", pv_name_is_valid(from) ? from : "?");
-    *ret_peer = line.outgoing ? pv_json_text(msg, "to", "") : from;
+    const char *other = line.outgoing ? pv_json_text(msg, "to", "") : from;
+    /* Of a machine whose name is another's by now: not a line of that other one. */
+    const char *former = pv_json_text(msg, line.outgoing ? "to_former" : "from_former", "");
+    if (json_is_string(json_object_get(msg, "room")))
+        other = pv_json_text(msg, "room", "");
+    else if (former[0] != '\0')
+        other = pv_key_shorten(former, brief);
+    snprintf(ret_peer, PV_NAME_BUF, "%.*s", PV_NAME_MAX, other);
     if (json_is_string(json_object_get(msg, "room"))) {
-        *ret_peer = pv_json_text(msg, "room", "");
         line.named = !line.outgoing && has_word(pv_json_text(msg, "text", ""), t->me);
     }
     return line;
@@ -373,8 +381,8 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg, con
 
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
 {
-    const char *peer;
-    struct pv_tui_line line = line_of(t, msg, &peer);
+    char peer[PV_NAME_BUF];
+    struct pv_tui_line line = line_of(t, msg, peer);
     size_t index = peer[0] == '\0' ? SIZE_MAX : pv_tui_find(t, peer, true);
     if (index == SIZE_MAX || line.id[0] == '\0')
         return;
@@ -468,8 +476,8 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     c->n_lines = c->cap = 0;
     json_array_foreach(json_object_get(body, "messages"), i, msg)
     {
-        const char *other;
-        struct pv_tui_line line = line_of(t, msg, &other);
+        char other[PV_NAME_BUF];
+        struct pv_tui_line line = line_of(t, msg, other);
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
         if (c->is_room && pv_show_is_offer(pv_json_text(msg, "text", "")))
@@ -485,6 +493,20 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
     free(old.lines);
     c->more = pv_json_bool(body, "more");
     tell_change(t, c, json_object_get(body, "changed"));
+}
+
+void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
+{
+    size_t index = json_array_size(json_object_get(body, "messages")) == 0
+                       ? SIZE_MAX
+                       : pv_tui_find(t, peer, true);
+    if (index == SIZE_MAX) {
+        pv_tui_note(t, "nothing was said with %.63s", peer);
+        return;
+    }
+    t->convs[index].asked = true;
+    pv_tui_take_history(t, peer, body);
+    pv_tui_open(t, index);
 }
 
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
@@ -509,8 +531,8 @@ void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body)
     }
     json_array_foreach(list, i, msg)
     {
-        const char *other;
-        lines[n] = line_of(t, msg, &other);
+        char other[PV_NAME_BUF];
+        lines[n] = line_of(t, msg, other);
         lines[n].text = harmless(pv_json_text(msg, "text", ""));
         n += lines[n].text != NULL;
     }
@@ -598,6 +620,10 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         struct pv_tui_conv *c = &t->convs[index];
         const json_t *path = json_object_get(peer, "path");
         snprintf(c->path, sizeof(c->path), "%s", pv_json_text(path, "type", "none"));
+        const char *former = pv_json_text(peer, "former", "");
+        uint8_t key[PV_KEY_LEN];
+        if (pv_key_parse(former, key) == PV_OK)
+            pv_key_shorten(former, c->former);
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);

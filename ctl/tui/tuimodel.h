@@ -44,7 +44,8 @@ struct pv_tui_line {
 };
 
 struct pv_tui_conv {
-    char name[PV_NAME_BUF]; /* "" for the network's own */
+    char name[PV_NAME_BUF];        /* "" for the network's own */
+    char former[PV_KEY_SHORT_BUF]; /* the machine that had the name before; "" = nobody had */
     bool online, is_static;
     bool is_room;     /* its name begins with '#' */
     unsigned members; /* of a room */
@@ -86,6 +87,7 @@ enum pv_tui_action_kind {
     PV_TUI_FILES,     /* how far files are */
     PV_TUI_MUTE,      /* peer or room */
     PV_TUI_UNMUTE,    /* the same */
+    PV_TUI_FORMER,    /* the history of peer, who may be gone: it is opened when there is some */
     PV_TUI_SEARCH,    /* text, in all that there is */
     PV_TUI_SAVE,      /* the file of number text, into the present directory */
     PV_TUI_SAVED,     /* its copy is whole: the daemon needs it no longer */
@@ -167,6 +169,8 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
 /* The answer to OLDER: goes before what is there. body NULL: the request failed. */
+/* The answer to FORMER: opens the conversation, unless nothing was ever said in it. */
+void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body);
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);

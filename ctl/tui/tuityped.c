@@ -116,12 +116,19 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
 static bool open_named(struct pv_tui *t, const char *name)
 {
     size_t index = pv_tui_find(t, name, false);
-    if (index == SIZE_MAX || name[0] == '\0') {
-        pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
-        return false;
+    bool is_word = name[0] != '\0' && strlen(name) <= PV_NAME_MAX && name[0] != '#';
+    for (const char *p = name; is_word && *p != '\0'; p++)
+        is_word = *p > ' ' && *p <= '~';
+    if (index != SIZE_MAX && name[0] != '\0') {
+        pv_tui_open(t, index);
+        return true;
     }
-    pv_tui_open(t, index);
-    return true;
+    /* The daemon knows who is gone, by name or by "key:AbCd". */
+    if (is_word)
+        pv_tui_want(t, PV_TUI_FORMER, name, NULL);
+    else
+        pv_tui_note(t, "no peer or room named \"%.63s\": /peers lists them", name);
+    return is_word;
 }
 
 static bool set_bell(struct pv_tui *t, const char *name)

@@ -78,9 +78,15 @@ static struct pv_view next_word(const char **line)
     return pv_view(start, len);
 }
 
+/* Names are in small letters, and are found however they are typed; in "key:AbCd" they differ. */
 static void copy_lower(struct pv_view word, char dst[static PV_NAME_BUF])
 {
     size_t n = word.len < PV_NAME_MAX ? word.len : PV_NAME_MAX;
+    if (n > 4 && memcmp(word.ptr, "key:", 4) == 0) {
+        memcpy(dst, word.ptr, n);
+        dst[n] = '\0';
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         char c = (char)word.ptr[i];
         dst[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;

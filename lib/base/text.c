@@ -108,6 +108,20 @@ int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN])
     return r;
 }
 
+const char *pv_key_shorten(const char *key_text, char buf[static PV_KEY_SHORT_BUF])
+{
+    snprintf(buf, PV_KEY_SHORT_BUF, "key:%.*s", PV_KEY_SHORT, key_text);
+    return buf;
+}
+
+bool pv_key_is_short(const char *text, const uint8_t key[static PV_KEY_LEN])
+{
+    char whole[PV_KEY_TEXT_BUF];
+    size_t len = strlen(text);
+    return len >= PV_KEY_SHORT_BUF - 1 && memcmp(text, "key:", 4) == 0 &&
+           strncmp(pv_key_format(key, whole), text + 4, len - 4) == 0;
+}
+
 /* The form of wg(8), standard base64 with padding, so that keys can be compared with its output. */
 const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
                             char buf[static PV_WG_KEY_TEXT_BUF])

@@ -29,6 +29,16 @@ PV_MUST_CHECK int pv_b64url_decode(const char *text, size_t text_len, uint8_t *d
 const char *pv_key_format(const uint8_t key[static PV_KEY_LEN], char buf[static PV_KEY_TEXT_BUF]);
 /* PV_ERR_MALFORMED unless text is exactly 43 valid characters. */
 PV_MUST_CHECK int pv_key_parse(const char *text, uint8_t ret_key[static PV_KEY_LEN]);
+/* The short form of a key for people, "key:AbCd", which commands take where only one begins so. */
+enum {
+    PV_KEY_SHORT = 4, /* characters of the key in it; more are taken as well */
+    PV_KEY_SHORT_BUF = 4 + PV_KEY_SHORT + 1, /* with the NUL */
+};
+/* Its short form; key_text: from pv_key_format(), or what another program gave as one. Returns buf.
+ */
+const char *pv_key_shorten(const char *key_text, char buf[static PV_KEY_SHORT_BUF]);
+/* Is text "key:" and the first characters of this key, PV_KEY_SHORT of them or more? */
+bool pv_key_is_short(const char *text, const uint8_t key[static PV_KEY_LEN]);
 /* wg's form of a key: base64 with '+', '/' and one '='. */
 const char *pv_wgkey_format(const uint8_t key[static PV_KEY_LEN],
                             char buf[static PV_WG_KEY_TEXT_BUF]);

@@ -425,7 +425,7 @@ static int has_a_namesake(uint64_t seed, void *ctx)
     if (!join(&s, e, token, "d"))
         return failed(&s, "not joined:");
     const char *rules = ask(&s, s.m[A], "\"cmd\":\"rules\"");
-    if (rules == NULL || strstr(rules, "d (former, key ") == NULL)
+    if (rules == NULL || strstr(rules, "d (former, key:") == NULL)
         return failed(&s, rules == NULL ? "no rules:" : rules);
     return passed(&s);
 }

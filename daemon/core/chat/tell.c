@@ -47,6 +47,7 @@ struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_
     struct pv_ctlapi_message msg = {
         .id = rec->id,
         .from = from,
+        .own = rec->outgoing,
         .unproven = !rec->outgoing && !rec->in_room && rec->seq == 0,
         .typist = rec->typist,
         .to = rec->outgoing || rec->in_room ? other : n->node_name,

@@ -170,7 +170,7 @@ static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
 
 /* Both directions are counted: a pair whose checks arrive here while ours stay without an answer
  * shows a filter on the way there. */
-static void why_pairs(struct pv_peer *p, json_t **lines)
+static void why_pairs(const struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     struct pv_ice_path paths[12]; /* best first: nobody reads more */
     const struct pv_ice_agent *agent = pv_peer_agent(p);
@@ -186,7 +186,8 @@ static void why_pairs(struct pv_peer *p, json_t **lines)
         line(lines, "  tried %s -> %s, %s: %u of %u checks answered%s%s%s",
              pv_addr_format(&paths[i].carrier.local, local),
              pv_addr_format(&paths[i].remote, remote), pv_ice_cand_type_name(paths[i].remote_type),
-             paths[i].answers, paths[i].checks, last, heard, paths[i].selected ? "; in use" : "");
+             paths[i].answers, paths[i].checks, last, heard,
+             paths[i].selected && n->up ? "; in use" : "");
     }
 }
 
@@ -443,7 +444,7 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
     why_relays(n, p, &lines);
     why_portmap(n, p, &lines);
     why_hard(n, p, &lines, now);
-    why_pairs(p, &lines);
+    why_pairs(n, p, &lines);
     pv_ctlsrv_answer(n->ctl, handle, lines);
 }
 

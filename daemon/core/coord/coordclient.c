@@ -3,6 +3,7 @@
  * connection: hello, pings, requests in order, and a jittered wait before the next attempt. */
 #include "daemon/core/coord/coordclient.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -791,6 +792,27 @@ enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c)
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c)
 {
     return c->last_addr.addr.family == PV_AF_NONE ? NULL : &c->last_addr.addr;
+}
+
+/* Guesses were not given by anybody, and TLS goes to the same machine. */
+const char *pv_coordclient_tried(const struct pv_coordclient *c,
+                                 char buf[static PV_COORDCLIENT_TRIED_BUF])
+{
+    char text[PV_ADDR_TEXT];
+    size_t n = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; c != NULL && i < c->n_addrs; i++) {
+        const struct pv_coordclient_addr *a = &c->addrs[i];
+        if (a->guess || (a->tls && n > 0))
+            continue;
+        if (n++ == 0)
+            snprintf(buf, PV_COORDCLIENT_TRIED_BUF, " (tried %s)", pv_addr_format(&a->addr, text));
+    }
+    if (n > 1) {
+        size_t len = strlen(buf) - 1;
+        snprintf(buf + len, PV_COORDCLIENT_TRIED_BUF - len, " and %zu more)", n - 1);
+    }
+    return buf;
 }
 
 bool pv_coordclient_is_dropped(const struct pv_coordclient *c)

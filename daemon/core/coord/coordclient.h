@@ -132,6 +132,14 @@ void pv_coordclient_moved(struct pv_coordclient *c, pv_ns now);
 enum pv_coordclient_state pv_coordclient_state(const struct pv_coordclient *c);
 /* Of the connection in use or tried last; NULL: none. */
 const struct pv_addr *pv_coordclient_addr(const struct pv_coordclient *c);
+/* " (tried 198.51.100.7:3478 and 2 more)": where it is looked for; "" while that is not known, and
+ * of NULL.
+ * Returns buf. */
+enum {
+    PV_COORDCLIENT_TRIED_BUF = PV_ADDR_TEXT + 32,
+};
+const char *pv_coordclient_tried(const struct pv_coordclient *c,
+                                 char buf[static PV_COORDCLIENT_TRIED_BUF]);
 /* Did so many connections in a row end soon after their welcome that it waits longer and longer? */
 bool pv_coordclient_is_dropped(const struct pv_coordclient *c);
 bool pv_coordclient_is_tls(const struct pv_coordclient *c); /* is that one inside TLS? */

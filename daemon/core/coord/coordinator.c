@@ -609,6 +609,19 @@ static void look_again(struct pv_coord *c, pv_ns now)
         nothing_found(c, "the coordinator's name could not be looked up", now);
 }
 
+/* text: NULL when no address was found. Where it was looked for is news only before it was found.
+ */
+static void not_reached(struct pv_coord *c, const char *text, pv_ns now)
+{
+    char tried[PV_COORDCLIENT_TRIED_BUF], why[PV_COORD_WHY_MAX + 1];
+    if (text == NULL || c->node->online) {
+        go_offline(c, text == NULL ? c->unfound : text, now);
+        return;
+    }
+    snprintf(why, sizeof(why), "%s%s", text, pv_coordclient_tried(c->node->coord, tried));
+    go_offline(c, why, now);
+}
+
 /* Takes all events, in their order: each may be about what the one before it has changed. */
 static void run_coordinator(void *part, pv_ns now)
 {
@@ -628,7 +641,7 @@ static void run_coordinator(void *part, pv_ns now)
             follow_home(c, &ev.msg->u.failure, now);
             break;
         case PV_COORDCLIENT_EV_OFFLINE:
-            go_offline(c, ev.text != NULL ? ev.text : c->unfound, now);
+            not_reached(c, ev.text, now);
             break;
         case PV_COORDCLIENT_EV_ANSWER:
             take_answer(c, &ev, now);

@@ -9,6 +9,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordaddrs.h"
+#include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/closed.h"
 #include "daemon/core/member/invite.h"
@@ -864,7 +865,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static void handle_timeout(void *part, pv_ns now)
 {
     struct pv_enrol *x = part;
-    char why[PV_COORD_WHY_MAX + 1];
+    char why[PV_COORD_WHY_MAX + PV_COORDCLIENT_TRIED_BUF], tried[PV_COORDCLIENT_TRIED_BUF];
     /* The network is there, and only the token is missing: the client is told so. */
     if (x->invite != NULL && now >= x->deadline) {
         struct pv_put *put = x->invite;
@@ -874,7 +875,8 @@ static void handle_timeout(void *part, pv_ns now)
     }
     if (!is_guest(x) || now < x->deadline || (now < x->until && ask_next(x, now)))
         return;
-    memcpy(why, x->why, sizeof(why));
+    snprintf(why, sizeof(why), "%s%s", x->why,
+             strstr(x->why, "(tried ") != NULL ? "" : pv_coordclient_tried(x->node->coord, tried));
     const struct pv_refusal *f = pv_refusal_find(x->unknown);
     if (f != NULL)
         fail(x, f->code, now, f->why, f->remedy);

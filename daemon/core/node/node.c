@@ -53,11 +53,12 @@ const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN
                         char buf[static PV_NODE_WHO])
 {
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, pk);
-    char key[PV_KEY_TEXT_BUF];
+    char key[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF];
     if (m == NULL || m->name[0] == '\0')
         snprintf(buf, PV_NODE_WHO, "?");
     else if (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED)
-        snprintf(buf, PV_NODE_WHO, "%s (former, key %.4s)", m->name, pv_key_format(pk, key));
+        snprintf(buf, PV_NODE_WHO, "%s (former, %s)", m->name,
+                 pv_key_shorten(pv_key_format(pk, key), brief));
     else
         snprintf(buf, PV_NODE_WHO, "%s", m->name);
     return buf;
@@ -70,15 +71,20 @@ const struct pv_member *pv_node_former_member(const struct pv_node *n, const cha
     if (n->roster == NULL)
         return NULL;
     bool is_key = pv_key_parse(name, pk) == PV_OK;
-    /* A name may have had several owners: the last whom the log knows is meant. */
+    /* A name may have had several owners: the last whom the log knows is meant. Of a key that was
+     * cut only one may begin so: others could be made to. */
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (x->st.type != PV_ST_MEMBER)
             continue;
         const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
-        if (m != NULL &&
-            (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)) &&
-            (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED))
+        if (m == NULL || (m->state != PV_MEMBER_LEFT && m->state != PV_MEMBER_REVOKED))
+            continue;
+        bool is_short = pv_key_is_short(name, m->node);
+        if (is_short && found != NULL && found != m)
+            return NULL;
+        if (is_short || strcmp(m->name, name) == 0 ||
+            (is_key && memcmp(m->node, pk, sizeof(pk)) == 0))
             found = m;
     }
     return found;

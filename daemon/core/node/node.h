@@ -100,7 +100,7 @@ struct pv_told {
 
 enum {
     PV_COORD_OTHERS = 4,    /* ours: addresses that may be other coordinators' */
-    PV_COORD_WHY_MAX = 400, /* bytes of a sentence about it; coordround.h has the longest */
+    PV_COORD_WHY_MAX = 440, /* bytes of a sentence about it, and of where it was looked for */
 };
 
 /* The facts known of the coordinator beside its messages. */
@@ -253,11 +253,12 @@ const struct pv_member *pv_node_aside(const struct pv_node *n, const char *name)
 enum {
     PV_NODE_WHO = PV_NAME_BUF + 24, /* bytes of a name, with what shows that its machine is gone */
 };
-/* The machine with this key as users are to read it, in buf: "kid", "kid (former, key dImW)" when
+/* The machine with this key as users are to read it, in buf: "kid", "kid (former, key:dImW)" when
  * another one may have its name today, or "?". Not for commands that are to be copied. */
 const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                         char buf[static PV_NODE_WHO]);
-/* A former member by its name, the last one that had it, or by its key; NULL: none. Walks over all
+/* A former member by its name, the last one that had it, or by its key, also the short form; NULL:
+ * none. Walks over all
  * statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 

@@ -140,9 +140,9 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
     if (job == NULL)
         return;
     snprintf(text, sizeof(text),
-             "%s asks to be admitted to network %s%s%s: p2pvpnctl admit, or deny", m->name,
-             pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
-             from == NULL ? "" : from);
+             "%s asks to be admitted to network %s%s%s: p2pvpnctl admit %s, or p2pvpnctl deny %s",
+             m->name, pv_roster_network(n->roster)->name, from == NULL ? "" : ", from ",
+             from == NULL ? "" : from, m->name, m->name);
     job->u.notify = calloc(1, sizeof(*job->u.notify));
     if (job->u.notify != NULL)
         job->u.notify->text = strdup(text);
@@ -401,7 +401,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct waiting *w = part;
     const struct pv_node *n = w->node;
-    char names[PV_STATUSPAGE_PROBLEM_TEXT] = "";
+    char names[PV_STATUSPAGE_PROBLEM_TEXT] = "", todo[2 * PV_NAME_BUF + 80];
     size_t found = 0, len = 0;
     (void)now;
     if (pv_node_waits(n)) {
@@ -423,9 +423,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         return;
     if (found > NAMED)
         snprintf(names + len, sizeof(names) - len, " and %zu more", found - NAMED);
-    pv_statuspage_problem(st, names,
-                          found == 1 ? " asks to be admitted: `p2pvpnctl admit` or `deny` it"
-                                     : " ask to be admitted: `p2pvpnctl admit` or `deny` them");
+    const struct pv_member *one = next_waiting(n, NULL);
+    snprintf(todo, sizeof(todo),
+             found == 1 ? " asks to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`"
+                        : " ask to be admitted: `p2pvpnctl admit %s`, or `p2pvpnctl deny %s`, and "
+                          "so on",
+             one->name, one->name);
+    pv_statuspage_problem(st, names, todo);
 }
 
 const struct pv_part pv_part_waiting = {

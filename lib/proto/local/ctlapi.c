@@ -215,6 +215,8 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
     if (ok && msg->unproven && msg->typist != PV_CHAT_SOMEBODY)
         ok = json_object_set_new(obj, "typist",
                                  json_string(msg->typist == PV_CHAT_ROOT ? "root" : "group")) == 0;
+    if (ok && msg->own)
+        ok = json_object_set_new(obj, "own", json_true()) == 0;
     if (ok && msg->held != PV_CHAT_LATER_NO)
         ok = json_object_set_new(obj, "held", json_string(pv_chat_later_name(msg->held))) == 0;
     if (ok && msg->from_former != NULL)

@@ -104,6 +104,7 @@ struct pv_ctlapi_message {
     const uint8_t *id; /* PV_CHAT_ID_LEN bytes */
     const char *from;  /* node names */
     bool unproven; /* somebody on the machine of from typed it: its daemon does not vouch for it */
+    bool own;      /* written on this machine */
     enum pv_chat_typist typist; /* unproven: who, by that daemon's word */
     const char *to;             /* in a room: the room */
     const char *room;           /* "#name"; NULL: null */
@@ -118,9 +119,9 @@ struct pv_ctlapi_message {
     enum pv_chat_state state;
     enum pv_chat_later held; /* it stays queued because the other machine takes no more for now */
 };
-/* {"id","from","to","room","text","time","state"}, and "typist": "root" or "group" of unproven
- * text, and "held": "full" or "disk", and "from_former" or "to_former": a key, and "former" (a
- * key) with "another_since" */
+/* {"id","from","to","room","text","time","state"}, and "own" where it is true, "typist": "root" or
+ * "group" of unproven text, and "held": "full" or "disk", and "from_former" or "to_former": a key,
+ * and "former" (a key) with "another_since" */
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg);
 /* {"version":1,"messages":[…]}, with "more":true when the list was cut (ask again), and "upto" when
  * it is not 0. */

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* Was libqrencode there when this was built? */
+bool pv_qr_is_there(void);
 /* Draws the text with block characters (UTF-8) if that takes at most so many columns. False: it
  * does not fit, or libqrencode was missing when this was built. The text may be a secret: what is
  * made of it is wiped. */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "base/text.h"
 #include "tests/unit/test_util.h"
 
@@ -71,6 +73,23 @@ PV_TEST(keys_survive_both_text_forms)
             assert_true(text[k] == wg[k] || (text[k] == '-' && wg[k] == '+') ||
                         (text[k] == '_' && wg[k] == '/'));
     }
+}
+
+PV_TEST(the_short_form_of_a_key_is_its_beginning)
+{
+    const uint8_t key[32] = {1, 2, 3, 4, 5};
+    char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF + 4];
+    pv_key_shorten(pv_key_format(key, text), brief);
+    assert_string_equal(brief, "key:AQID");
+    snprintf(longer, sizeof(longer), "key:%s", text);
+    assert_true(pv_key_is_short(brief, key));
+    assert_true(pv_key_is_short(longer, key));
+    assert_false(pv_key_is_short("key:AQI", key));
+    assert_false(pv_key_is_short("key:", key));
+    assert_false(pv_key_is_short("AQID", key));
+    assert_false(pv_key_is_short("key:AQIE", key));
+    longer[sizeof(longer) - 2] ^= 1;
+    assert_false(pv_key_is_short(longer, key));
 }
 
 PV_TEST(keys_of_other_shapes_are_refused)

@@ -453,7 +453,8 @@ static void expect_left(const char *answer, const char *flag, int code, const ch
 PV_TEST(a_leave_says_who_knows_and_what_brings_the_node_back)
 {
     expect_left("{\"id\":@,\"ok\":true,\"removed\":false}\n", NULL, 0,
-                "left the network; a new token brings this node back\n");
+                "left the network; a new token brings this node back, and so does the one it came "
+                "by, until that expires or an admin revokes it\n");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", NULL, 0,
                 "`p2pvpnctl leave --forget` makes a new identity");
     expect_left("{\"id\":@,\"ok\":true,\"removed\":true}\n", "--forget", 0,
@@ -467,7 +468,8 @@ PV_TEST(a_leave_says_who_knows_and_what_brings_the_node_back)
                 "--forget", PV_CTLAPI_UNREACHABLE, "nobody could be told");
     expect_left("{\"id\":@,\"ok\":true,\"online\":2,\"know\":0,\"coordinator\":\"stored\","
                 "\"disk\":\"stored\"}\n",
-                NULL, 0, "0 of 2 members online know, the coordinator has stored it and tells");
+                NULL, 0,
+                "0 of 2 members online know so far, the coordinator has stored it and tells");
 }
 
 PV_TEST(a_reload_says_what_came_of_it)

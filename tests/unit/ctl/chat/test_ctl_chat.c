@@ -188,8 +188,23 @@ PV_TEST(a_former_holder_of_a_name_is_told_apart)
         "\"from_former\":\"AbCdEf\"}],\"changed\":{\"since\":1000000000,\"key\":\"AbCdEf\"}}\n");
     assert_int_equal(RUN("history", "pi"), 0);
     assert_string_equal(t.out,
-                        "-- pi is another machine since 2001-09-09 01:46 (before: key AbCd)\n"
-                        "[2001-09-09 01:46] pi (former, key AbCd) to lap: hi\n");
+                        "-- pi is another machine since 2001-09-09 01:46 (before: key:AbCd)\n"
+                        "[2001-09-09 01:46] pi (former, key:AbCd) to lap: hi\n");
+}
+
+/* "read" is said of what comes in, too, where it would tell the reader of itself. */
+PV_TEST(history_says_what_the_other_side_has_read)
+{
+    answers(
+        "history",
+        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":["
+        "{\"id\":\"A\",\"from\":\"lap\",\"own\":true,\"to\":\"pi\",\"room\":null,\"text\":\"ours\","
+        "\"time\":1000000000,\"state\":\"read\"},"
+        "{\"id\":\"B\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"theirs\","
+        "\"time\":1000000000,\"state\":\"read\"}]}\n");
+    assert_int_equal(RUN("history", "pi"), 0);
+    assert_string_equal(t.out, "[2001-09-09 01:46] lap to pi: ours  (read)\n"
+                               "[2001-09-09 01:46] pi to lap: theirs\n");
 }
 
 PV_TEST(history_is_cleared_when_one_is_sure)
@@ -268,7 +283,7 @@ PV_TEST(chat_converses_on_a_pipe)
 PV_TEST(chat_says_that_a_name_changed_hands)
 {
     static const char said[] =
-        "-- pi is another machine since 2001-09-09 01:46 (before: key AbCd)\n";
+        "-- pi is another machine since 2001-09-09 01:46 (before: key:AbCd)\n";
     answers("inbox", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" NEWS(
                          "A", "pi", "lap", "unread") "," NEWS("B", "pi", "lap", "unread") "]}\n");
     answers("read", "{\"id\":@,\"ok\":true,\"read\":2}\n");
@@ -615,13 +630,12 @@ PV_TEST(chat_tells_states_of_what_it_sent)
     FILE *in = input("send pi hello\ngetu\n");
     assert_int_equal(run_in(in, (const char *const[]){"chat", NULL}), 0);
     fclose(in);
-    assert_string_equal(
-        t.out,
-        "-- queued: pi is offline and gets it when it is back\n"
-        "-- delivered to pi: hello...\n"
-        "-- pi is online\n"
-        "-- eve asks to be admitted, from 192.0.2.7: p2pvpnctl admit, or deny\n" WHEN "pi: back\n"
-        "-- nobody else is in this network yet\n");
+    assert_string_equal(t.out, "-- queued: pi is offline and gets it when it is back\n"
+                               "-- delivered to pi: hello...\n"
+                               "-- pi is online\n"
+                               "-- eve asks to be admitted, from 192.0.2.7: p2pvpnctl admit eve, "
+                               "or p2pvpnctl deny eve\n" WHEN "pi: back\n"
+                               "-- nobody else is in this network yet\n");
 }
 
 void test_begin(void)

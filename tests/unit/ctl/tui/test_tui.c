@@ -126,6 +126,43 @@ PV_TEST(lines_go_where_they_belong)
     assert_true(t->ended);
 }
 
+/* A line of a machine whose name is another's by now is no line of that other one. */
+PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+#define OLD(id)                                                                         \
+    "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"old\"," \
+    "\"time\":3,\"state\":\"unread\",\"from_former\":\"AbCdEf\"}"
+    take(t, pv_tui_take_message, OLD("m1"));
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 0);
+    assert_int_equal(t->convs[pv_tui_find(t, "key:AbCd", false)].n_lines, 1);
+    line(t, "/open key:AbCd");
+    assert_string_equal(name_of_current(t), "key:AbCd");
+    drop_actions(t);
+    line(t, "/open gone");
+    assert_action(t, PV_TUI_FORMER, "gone", "");
+    assert_string_equal(name_of_current(t), "key:AbCd"); /* until it is known that there is one */
+    json_t *body = json_loads("{\"messages\":[" OLD("m2") "]}", 0, NULL);
+    pv_tui_take_former(t, "gone", body);
+    json_decref(body);
+    assert_string_equal(name_of_current(t), "gone");
+    assert_int_equal(t->convs[t->current].n_lines, 1);
+    assert_nothing_asked(t);
+    body = json_loads("{\"messages\":[]}", 0, NULL);
+    pv_tui_take_former(t, "nobody", body);
+    json_decref(body);
+    assert_string_equal(t->note, "nothing was said with nobody");
+    assert_int_equal(pv_tui_find(t, "nobody", false), SIZE_MAX);
+    take(t, pv_tui_take_peers,
+         "{\"peers\":[{\"name\":\"pi\",\"online\":true,"
+         "\"former\":\"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzY\"}]}");
+    type(t, "/open key:z");
+    pv_tui_key(t, PV_TUI_TAB, 0);
+    assert_string_equal(t->edit.text, "/open key:zzzz ");
+    edit(t, PV_TUIEDIT_KILL_START);
+}
+
 PV_TEST(older_history_comes_page_by_page)
 {
     struct fixture *f = *state;
@@ -247,7 +284,7 @@ PV_TEST(a_name_that_changed_hands_is_said_before_the_first_message)
     assert_int_equal(c->n_lines, 3);
     assert_string_equal(c->lines[0].id, ""); /* a notice */
     assert_non_null(strstr(c->lines[0].text, "bob is another machine since "));
-    assert_non_null(strstr(c->lines[0].text, "(before: key AbCd)"));
+    assert_non_null(strstr(c->lines[0].text, "(before: key:AbCd)"));
     assert_int_equal(c->unread, 2); /* it is no message */
     take(t, pv_tui_take_message, NEWS("C", "lap", "pi", "queued", T0));
     c = &t->convs[pv_tui_find(t, "pi", false)];

@@ -199,6 +199,17 @@ PV_TEST(a_name_that_changed_hands_is_said)
     assert_non_null(strstr(reply, "\"changed\":{\"since\":"));
     assert_non_null(strstr(reply, want));
     assert_null(strstr(reply, "_former"));
+    /* The one before by the short form of its key, as everything that names it shows it. */
+    char brief[PV_KEY_SHORT_BUF], ask[128];
+    snprintf(ask, sizeof(ask), "{\"id\":4,\"cmd\":\"history\",\"peer\":\"%s\"}",
+             pv_key_shorten(key, brief));
+    say(ask);
+    job = fake_chat_job(&chat, PV_CHATJOB_HISTORY);
+    assert_memory_equal(job->u.chat->peer, chat.bob_keys.pk, 32);
+    fake_chat_answer(&chat, job, PV_OK, fake_chat_messages(chat.bob_keys.pk, 1));
+    assert_reply(node, chat.client, "hello");
+    say("{\"id\":5,\"cmd\":\"history\",\"peer\":\"key:abc\"}"); /* too short to be anybody */
+    assert_reply(node, chat.client, "no peer key:abc");
     /* News of the new one says it with each message, for whoever reads along. */
     say("{\"id\":3,\"cmd\":\"inbox\",\"peek\":true}");
     r = fake_chat_messages(other.pk, 1);

@@ -188,7 +188,7 @@ PV_TEST(a_member_that_comes_back_by_the_same_token_is_muted)
     assert_non_null(r->backlog);
     memcpy(r->backlog[r->n_backlog++].peer, eve.pk, 32);
     fake_chat_answer(&chat, job, PV_OK, r);
-    assert_reply(node, chat.client, "eve (former, key ");
+    assert_reply(node, chat.client, "eve (former, key:");
     /* Once unmuted it is heard, and nobody else is taken for eve. */
     say("{\"id\":2,\"cmd\":\"unmute\",\"peer\":\"adam\"}");
     job = fake_chat_job(&chat, PV_CHATJOB_MUTE);

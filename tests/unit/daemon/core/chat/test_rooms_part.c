@@ -164,7 +164,7 @@ PV_TEST(a_member_that_is_gone_is_shown_as_former)
     fake_node_add(node, make_leave(&node->world, &chat.bob_keys, 1));
     fake_peers_leaves(&chat.peers, chat.bob);
     say("{\"id\":3,\"cmd\":\"room_members\",\"room\":\"crew\"}");
-    assert_reply(node, chat.client, "\"bob (former, key ");
+    assert_reply(node, chat.client, "\"bob (former, key:");
 }
 
 /* On a connection of its own. */

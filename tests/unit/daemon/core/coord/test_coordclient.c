@@ -132,6 +132,10 @@ PV_TEST(a_round_that_is_refused_does_not_wait_for_what_hangs)
     pass(w, PV_MS(300));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
     assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "refuses the connection"));
+    char tried[PV_COORDCLIENT_TRIED_BUF];
+    pv_coordclient_tried(w->client, tried);
+    assert_memory_equal(tried, " (tried ", 8);
+    assert_non_null(strstr(tried, " and 1 more)"));
     w->behaviours[1] = SERVES;
     pass(w, PV_S(2));
     assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 1);

@@ -320,7 +320,7 @@ PV_TEST(a_file_of_who_is_gone_is_listed_as_the_former_ones)
     fake_node_add(&node, make_leave(&node.world, &k, 1));
     fake_peers_leaves(&peers, bob);
     fake_ctl_say(&node, client, "{\"id\":2,\"cmd\":\"files\"}");
-    assert_reply(&node, client, "\"bob (former, key ");
+    assert_reply(&node, client, "\"bob (former, key:");
 }
 
 PV_TEST(only_members_may_fetch)

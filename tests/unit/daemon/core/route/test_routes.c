@@ -453,10 +453,10 @@ PV_TEST(an_exit_whose_machine_is_gone_is_called_a_former_one)
     told(make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pv_peer_pk(bob), NULL, 0));
     fake_node_member(&x.f, 99, "bob", 99);
     fake_peers_settle(&x);
-    assert_true(fake_node_has_problem(&x.f, "the exit bob (former, key "));
-    assert_memory_equal(fake_node_status(&x.f)->routes.exit.peer, "bob (former, key ", 17);
+    assert_true(fake_node_has_problem(&x.f, "the exit bob (former, key:"));
+    assert_memory_equal(fake_node_status(&x.f)->routes.exit.peer, "bob (former, key:", 17);
     ask("\"cmd\":\"routes\"");
-    expect("\"peer\":\"bob (former, key ");
+    expect("\"peer\":\"bob (former, key:");
 }
 
 PV_TEST(a_node_that_leaves_the_network_uses_nothing)

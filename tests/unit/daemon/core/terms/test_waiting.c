@@ -116,7 +116,8 @@ PV_TEST(an_admin_is_told_who_asks_and_from_where)
     assert_int_equal(fake_coord.n, 0); /* nobody waits: nobody is asked */
     eve_asks();
     assert_null(pv_waiting_from(&x.f.node, eve.pk));
-    assert_true(fake_node_has_problem(&x.f, "eve asks to be admitted"));
+    assert_true(fake_node_has_problem(
+        &x.f, "eve asks to be admitted: `p2pvpnctl admit eve`, or `p2pvpnctl deny eve`"));
     answer_from("203.0.113.9");
     assert_string_equal(pv_waiting_from(&x.f.node, eve.pk), "203.0.113.9");
     assert_true(fake_node_has_problem(&x.f, "eve (from 203.0.113.9) asks to be admitted"));
@@ -141,8 +142,9 @@ PV_TEST(watchers_are_told_once)
     assert_non_null(job);
     assert_int_equal(job->kind, PV_JOB_NOTIFY);
     assert_string_equal(job->u.notify->from, "?eve"); /* no member's name */
-    assert_string_equal(job->u.notify->text, "eve asks to be admitted to network home, from "
-                                             "203.0.113.9: p2pvpnctl admit, or deny");
+    assert_string_equal(job->u.notify->text,
+                        "eve asks to be admitted to network home, from "
+                        "203.0.113.9: p2pvpnctl admit eve, or p2pvpnctl deny eve");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(61));
@@ -264,8 +266,9 @@ PV_TEST(a_silent_coordinator_keeps_nobody_from_being_told_of)
     fake_node_wait(&x.f, PV_S(61));
     struct pv_job *job = fake_node_job(&x.f);
     assert_non_null(job);
-    assert_string_equal(job->u.notify->text,
-                        "eve asks to be admitted to network home: p2pvpnctl admit, or deny");
+    assert_string_equal(
+        job->u.notify->text,
+        "eve asks to be admitted to network home: p2pvpnctl admit eve, or p2pvpnctl deny eve");
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_OK});
     answer_from("203.0.113.9");
     assert_null(fake_node_job(&x.f)); /* once */
