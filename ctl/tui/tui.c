@@ -28,9 +28,11 @@ enum {
     ESC_MS = 25, /* what comes within this time behind an escape belongs to it */
     COLOR_GOOD = 1,
     COLOR_WARN = 2,
-    COLOR_NAMES = 3,         /* the first of PV_TUI_COLOURS colours for names */
-    BARE_LINES = 500,        /* that Ctrl-O shows */
-    KEY_PASTE = KEY_MAX + 1, /* our numbers for the ends of a paste */
+    COLOR_NAMES = 3,  /* the first of PV_TUI_COLOURS colours for names */
+    BARE_LINES = 500, /* that Ctrl-O shows */
+    /* Our numbers for the ends of a paste: curses gives those from KEY_MAX + 1 on to keys that only
+     * some entries name, and keeps 16 bits of each. */
+    KEY_PASTE = 0x4000,
     KEY_PASTE_END,
     RETRY_MS = 1000, /* between attempts to reach a daemon that is gone */
 };
@@ -706,7 +708,8 @@ static bool open_terminal(struct tui *u)
      * dead. */
     set_escdelay(ESC_MS);
     nodelay(stdscr, TRUE);
-    u->colour = u->cli->screen.colour && has_colors() && start_color() == OK;
+    u->colour =
+        u->cli->screen.colour && u->model.set.colours && has_colors() && start_color() == OK;
     if (u->colour) {
         /* Afterwards -1 means the terminal's own background, which may be dark or light. */
         use_default_colors();
@@ -828,6 +831,13 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     }
     u->cli = cli;
     use_locale();
+    /* Said before the screen is there, so that it can be read. */
+    char wrong[PV_TUI_SETTINGS_ERROR];
+    if (pv_tui_settings_load(&u->model.set, wrong) < 0) {
+        pv_tui_done(&u->model);
+        free(u);
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", wrong);
+    }
     status = begin(u);
     if (status >= 0)
         status = open_first(u, peer);

@@ -32,6 +32,7 @@ int pv_tui_init(struct pv_tui *t)
 {
     /* Index 0 exists from the beginning: "current" points to it, and notices need a pane. */
     memset(t, 0, sizeof(*t));
+    pv_tui_settings_init(&t->set);
     t->told = json_object();
     if (t->told != NULL && pv_tui_find(t, "", true) != SIZE_MAX)
         return PV_OK;
@@ -350,6 +351,15 @@ static bool has_word(const char *text, const char *word)
     return false;
 }
 
+/* This node's name, or a word that the user looks for. */
+static bool is_for_me(const struct pv_tui *t, const char *text)
+{
+    bool found = has_word(text, t->me);
+    for (size_t i = 0; i < t->set.n_highlight && !found; i++)
+        found = has_word(text, t->set.highlight[i]);
+    return found;
+}
+
 /* Fills what a message says; *ret_peer is the other side. */
 static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
                                   char ret_peer[static PV_NAME_BUF])
@@ -374,7 +384,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
         other = pv_key_shorten(former, brief);
     snprintf(ret_peer, PV_NAME_BUF, "%.*s", PV_NAME_MAX, other);
     if (json_is_string(json_object_get(msg, "room"))) {
-        line.named = !line.outgoing && has_word(pv_json_text(msg, "text", ""), t->me);
+        line.named = !line.outgoing && is_for_me(t, pv_json_text(msg, "text", ""));
     }
     return line;
 }
@@ -408,7 +418,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     c->came += hidden;
     if (hidden && unread && c->new_from[0] == '\0')
         memcpy(c->new_from, line.id, sizeof(c->new_from));
-    t->ring = t->ring || (t->bell && unread);
+    t->ring = t->ring || (t->set.bell && unread);
     /* Messages of the open conversation are read as they appear; the bar tells of the others, and
      * of those below. */
     if (index == t->current && !hidden)

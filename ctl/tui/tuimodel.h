@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "ctl/lib/show.h"
 #include "ctl/tui/tuiedit.h"
+#include "ctl/tui/tuisettings.h"
 #include "proto/local/ctlapi_request.h"
 
 enum {
@@ -36,7 +37,8 @@ struct pv_tui_line {
     double time;            /* Unix seconds; 0: of no interest */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
-    bool named;             /* in a room, by somebody else, with this node's name in it */
+    bool named;             /* in a room, by somebody else, with this node's name in it, or another
+                               word that the user looks for */
     bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
     const char *typist;     /* "somebody", "root", ...; a constant */
     uint32_t file;          /* the notice is about the offer of this file; 0: of none */
@@ -143,15 +145,14 @@ struct pv_tui {
     bool list_asked;                   /* getu: the next list of peers is told */
     size_t *order;                     /* owned: the conversations as the roster shows them */
     char note_id[PV_CHAT_ID_TEXT_BUF]; /* the note is about this message; "" = about none */
-    char *paste;        /* owned: lines that wait for an answer whether to send them */
-    bool files_moving;  /* the state of a file is worth asking for */
-    bool bell;          /* /bell on */
-    bool no_roster;     /* hidden by its key */
-    bool ring;          /* the bell is to be rung; the taker clears it */
-    double now;         /* Unix seconds; its owner keeps it */
-    bool lost;          /* the daemon is gone: what is sent waits */
-    bool leaving;       /* the person was told what would be lost */
-    uint64_t last_wait; /* of lines that wait */
+    char *paste;                /* owned: lines that wait for an answer whether to send them */
+    bool files_moving;          /* the state of a file is worth asking for */
+    struct pv_tui_settings set; /* the user's; /bell and the roster's key change theirs */
+    bool ring;                  /* the bell is to be rung; the taker clears it */
+    double now;                 /* Unix seconds; its owner keeps it */
+    bool lost;                  /* the daemon is gone: what is sent waits */
+    bool leaving;               /* the person was told what would be lost */
+    uint64_t last_wait;         /* of lines that wait */
     bool ended;
 };
 
@@ -168,9 +169,9 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
-/* The answer to OLDER: goes before what is there. body NULL: the request failed. */
 /* The answer to FORMER: opens the conversation, unless nothing was ever said in it. */
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body);
+/* The answer to OLDER: goes before what is there. body NULL: the request failed. */
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);
 /* The event: a file is offered, or something became of it. */
 void pv_tui_take_file(struct pv_tui *t, const json_t *body);

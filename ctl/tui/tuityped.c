@@ -133,11 +133,11 @@ static bool open_named(struct pv_tui *t, const char *name)
 
 static bool set_bell(struct pv_tui *t, const char *name)
 {
-    if (pv_switch_parse(name, &t->bell) != PV_OK) {
+    if (pv_switch_parse(name, &t->set.bell) != PV_OK) {
         pv_tui_note(t, "/bell on, or /bell off");
         return false;
     }
-    pv_tui_note(t, t->bell ? "the bell rings for what comes in" : "the bell is silent");
+    pv_tui_note(t, t->set.bell ? "the bell rings for what comes in" : "the bell is silent");
     return true;
 }
 
@@ -377,7 +377,7 @@ void pv_tui_key(struct pv_tui *t, enum pv_tui_key key, wchar_t arg)
         next_unread(t);
         break;
     case PV_TUI_ROSTER:
-        t->no_roster = !t->no_roster;
+        t->set.roster = !t->set.roster;
         break;
     case PV_TUI_EOF:
         /* As in a shell, Ctrl-D ends an empty line only: a slip of the finger loses no text. */

@@ -16,13 +16,11 @@
 #include "ctl/lib/show.h"
 
 enum {
-    ROSTER_FROM = 60, /* columns of the screen from which on there is a roster */
-    ROSTER = 24,
-    NAME_COLS = 11,
-    INDENT = 9,       /* of lines after the first: below the name */
+    BESIDE = 36,      /* columns of lines that a roster leaves, or it is not shown */
+    ROSTER_WAY = 13,  /* columns of a roster's row around the name */
+    MARKS = 3,        /* columns of the marks behind the time */
     ALIGN_MAX = 16,   /* names are aligned up to this many columns */
     ALIGN_OVER = 100, /* the newest lines of a room by whose names they are aligned */
-    CLOCK = 6,        /* columns of the clock in the bar */
     TIME_BUF = 48,    /* bytes of a time or date with the NUL */
 };
 
@@ -118,8 +116,9 @@ static size_t columns(const char *text, size_t len)
 /* --- lines ----------------------------------------------------------------------------------- */
 
 /* How many bytes of text one row of this many columns takes, and (ret_skip) how many after them are
- * not shown: the blank at a break, the newline and the blanks pv_chat_show() put behind it. */
-static size_t fit(const char *text, size_t cols, size_t *ret_skip)
+ * not shown: the blank at a break, the newline and the blanks pv_chat_show() put behind it. wrap: a
+ * row ends at a blank where there is one. */
+static size_t fit(const char *text, size_t cols, bool wrap, size_t *ret_skip)
 {
     size_t used = 0, at = 0, blank = 0;
     for (size_t n; text[at] != '\0' && text[at] != '\n'; at += n) {
@@ -131,7 +130,7 @@ static size_t fit(const char *text, size_t cols, size_t *ret_skip)
             return blank > 0 ? blank : at;
         }
         used += w;
-        if (c == ' ')
+        if (c == ' ' && wrap)
             blank = at;
     }
     *ret_skip = text[at] == '\n' ? 1 + strspn(text + at + 1, " ") : 0;
@@ -147,6 +146,9 @@ struct walk {
     size_t name_at;             /* where the name begins */
     bool day, news, begun; /* rows with the date, and with where the new ones begin, come first */
     bool action, found;    /* /me; what /search found */
+    bool wrap;
+    enum pv_tui_time time; /* how it is written, */
+    size_t clock, margin;  /* columns with the blank behind it, and up to the name */
 };
 
 struct row {
@@ -154,6 +156,18 @@ struct row {
     const char *text;
     size_t len, indent;
 };
+
+/* Columns of a time with the blank behind it. */
+static size_t clock_columns(enum pv_tui_time time)
+{
+    static const size_t columns_of[PV_TUI_N_TIMES] = {
+        [PV_TUI_TIME_24H] = sizeof("14:05 ") - 1,
+        [PV_TUI_TIME_12H] = sizeof("02:05pm ") - 1,
+        [PV_TUI_TIME_SECONDS] = sizeof("14:05:00 ") - 1,
+        [PV_TUI_TIME_OFF] = 0,
+    };
+    return columns_of[time];
+}
 
 static bool same_day(double a, double b)
 {
@@ -180,6 +194,8 @@ static size_t name_columns(const struct pv_tui *t, const struct pv_tui_conv *c)
 {
     size_t most = strlen(t->me);
     size_t from = c->n_lines > ALIGN_OVER ? c->n_lines - ALIGN_OVER : 0;
+    if (!t->set.align)
+        return 0;
     if (!c->is_room)
         most = strlen(c->name) > most ? strlen(c->name) : most;
     for (size_t i = from; c->is_room && i < c->n_lines; i++) {
@@ -193,11 +209,19 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
                            size_t cols)
 {
     const struct pv_tui_line *line = &c->lines[index];
-    struct walk w = {.line = line, .text = line->text, .cols = cols};
+    const size_t clock = clock_columns(t->set.time), margin = clock + MARKS;
+    struct walk w = {.line = line,
+                     .text = line->text,
+                     .cols = cols,
+                     .wrap = t->set.wrap,
+                     .time = t->set.time,
+                     .clock = clock,
+                     .margin = margin};
     w.found = index + 1 == c->found;
     /* A notice has no sender, so it begins behind the time, without a date above. */
     if (line->id[0] == '\0') {
-        w.first = w.indent = line->time > 0 && cols > INDENT + 8 ? CLOCK : 0;
+        w.first = line->time > 0 && cols > margin + 8 ? clock : 0;
+        w.indent = w.wrap ? w.first : 0;
         return w;
     }
     name_of(t, c, line, w.who, sizeof(w.who));
@@ -207,14 +231,14 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     while (before > 0 && c->lines[before - 1].id[0] == '\0')
         before--; /* notices have no time */
     w.day = before == 0 || !same_day(c->lines[before - 1].time, line->time);
-    w.indent = cols > INDENT + 8 ? INDENT : 0;
+    w.indent = cols > margin + 8 && w.wrap ? margin : 0;
     size_t width = name_columns(t, c), len = strlen(w.who);
-    w.name_at = INDENT + (len < width ? width - len : 0);
+    w.name_at = margin + (len < width ? width - len : 0);
     w.first = w.name_at + len + 2;
     if (w.action) {
         w.text += 4;
-        w.name_at = INDENT;
-        w.first = INDENT + 2 + len + 1;
+        w.name_at = margin;
+        w.first = margin + 2 + len + 1;
     }
     /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
      * the peer's own word is never left out. */
@@ -223,7 +247,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
         w.name_at = 0;
         w.first = strlen(w.who) + 2;
     } else if (w.first + 8 > cols) {
-        w.first = w.indent;
+        w.first = cols > margin + 8 ? margin : 0;
     }
     return w;
 }
@@ -246,7 +270,7 @@ static bool walk_next(struct walk *w, struct row *ret_row)
         return false;
     ret_row->is_first = !w->begun;
     ret_row->indent = w->begun ? w->indent : w->first;
-    ret_row->len = fit(w->text, w->cols - ret_row->indent, &skip);
+    ret_row->len = fit(w->text, w->cols - ret_row->indent, w->wrap, &skip);
     w->text += ret_row->len + skip;
     w->begun = true;
     return true;
@@ -278,23 +302,40 @@ static const char *mark_of(const struct pv_tui_line *line)
     }
 }
 
-static const char *time_text(double unix_s, bool date, char buf[static TIME_BUF])
+/* "14:05 ", as the user wants it; "" when it does not. */
+static const char *time_text(double unix_s, enum pv_tui_time time, char buf[static TIME_BUF])
 {
     struct tm tm;
     time_t s = (time_t)unix_s;
     buf[0] = '\0';
-    if (localtime_r(&s, &tm) != NULL && date)
-        snprintf(buf, TIME_BUF, "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
-                 tm.tm_mday);
-    else if (localtime_r(&s, &tm) != NULL)
+    if (localtime_r(&s, &tm) == NULL)
+        return buf;
+    int half = tm.tm_hour % 12 == 0 ? 12 : tm.tm_hour % 12;
+    if (time == PV_TUI_TIME_24H)
         snprintf(buf, TIME_BUF, "%02d:%02d ", tm.tm_hour, tm.tm_min);
+    else if (time == PV_TUI_TIME_12H)
+        snprintf(buf, TIME_BUF, "%02d:%02d%s ", half, tm.tm_min, tm.tm_hour < 12 ? "am" : "pm");
+    else if (time == PV_TUI_TIME_SECONDS)
+        snprintf(buf, TIME_BUF, "%02d:%02d:%02d ", tm.tm_hour, tm.tm_min, tm.tm_sec);
     return buf;
 }
 
-static void write_time(struct pen *p, double unix_s, bool date)
+static void write_time(struct pen *p, double unix_s, enum pv_tui_time time)
 {
     char text[TIME_BUF];
-    write_text(p, time_text(unix_s, date, text));
+    write_text(p, time_text(unix_s, time, text));
+}
+
+static void write_date(struct pen *p, double unix_s)
+{
+    struct tm tm;
+    time_t s = (time_t)unix_s;
+    char text[TIME_BUF];
+    if (localtime_r(&s, &tm) == NULL)
+        return;
+    snprintf(text, sizeof(text), "-- %04d-%02d-%02d --", tm.tm_year + 1900, tm.tm_mon + 1,
+             tm.tm_mday);
+    write_text(p, text);
 }
 
 /* The same for a name everywhere and always; FNV-1a, since neighbours in the alphabet shall
@@ -324,27 +365,27 @@ static void draw_row(struct pen p, const struct walk *w, const struct row *r)
     p.attr = PV_TUI_DIM;
     if (r->is_news) {
         p.attr = PV_TUI_WARN;
-        write_text(&p, "-- new since ");
-        write_time(&p, w->line->time, false);
+        write_text(&p, w->time == PV_TUI_TIME_OFF ? "-- new " : "-- new since ");
+        write_time(&p, w->line->time, w->time);
         write_text(&p, "--");
         return;
     }
     if (r->is_day) {
-        write_time(&p, w->line->time, true);
+        write_date(&p, w->line->time);
         return;
     }
     bool cramped = w->line->unproven && w->name_at == 0; /* no room for the time */
     if (r->is_first && !notice && cramped)
         draw_name(&p, w);
     else if (r->is_first && !notice && w->first > 0) {
-        write_time(&p, w->line->time, false);
+        write_time(&p, w->line->time, w->time);
         p.attr = w->line->state == PV_CHAT_QUEUED ? PV_TUI_WARN : PV_TUI_GOOD;
         write_text(&p, mark_of(w->line));
-        if (w->first > INDENT)
+        if (w->first > w->margin)
             draw_name(&p, w);
     }
     if (r->is_first && notice && w->first > 0)
-        write_time(&p, w->line->time, false);
+        write_time(&p, w->line->time, w->time);
     p.col = p.start + r->indent;
     p.attr = w->found         ? PV_TUI_REVERSE
              : notice         ? PV_TUI_DIM
@@ -458,11 +499,13 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
 {
     const struct pv_tui_conv *c = &t->convs[index];
     uint8_t base = index == t->current ? PV_TUI_REVERSE : 0;
-    struct pen p = {s, row, 0, 0, ROSTER - 1, 0, 0};
+    const size_t cols = t->set.roster_cols, name_cols = cols - ROSTER_WAY;
+    struct pen p = {s, row, 0, 0, cols - 1, 0, 0};
     char unread[8];
     p.attr = base;
     /* Blanks come first, so that the reversed row of the open conversation is solid. */
-    write_text(&p, "                        ");
+    while (p.col < p.end)
+        write_text(&p, " ");
     p.col = 0;
     bool there = c->online && !t->lost;
     p.attr = (uint8_t)(base | (there ? PV_TUI_GOOD : PV_TUI_DIM));
@@ -472,12 +515,12 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
     /* A long name is cut, so that it leaves room for the path and the unread messages. */
-    p.end = 2 + NAME_COLS;
+    p.end = 2 + name_cols;
     p.colour = index == 0 || c->is_room ? 0 : colour_of(c->name);
     write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
     p.colour = 0;
-    p.end = ROSTER - 1;
-    p.col = 2 + NAME_COLS + 1;
+    p.end = cols - 1;
+    p.col = 2 + name_cols + 1;
     p.attr = (uint8_t)(base | PV_TUI_DIM);
     write_text(&p, index == 0 || t->lost ? "" : way_of(c));
     if (c->unread == 0)
@@ -486,7 +529,7 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
         snprintf(unread, sizeof(unread), "99+");
     else
         snprintf(unread, sizeof(unread), "%u", c->unread);
-    p.col = ROSTER - 1 - strlen(unread);
+    p.col = cols - 1 - strlen(unread);
     p.attr = (uint8_t)(base | PV_TUI_BOLD | PV_TUI_WARN | (c->named ? PV_TUI_REVERSE : 0));
     write_text(&p, unread);
 }
@@ -497,7 +540,8 @@ static void draw_roster(struct pv_tui *t, struct pv_tui_screen *s, size_t top, s
     size_t pane = bottom - top, place = pv_tui_sort(t);
     size_t first = place >= pane ? place - pane + 1 : 0;
     for (size_t row = top; row < bottom; row++) {
-        struct pen p = {s, row, ROSTER - 1, 0, ROSTER, PV_TUI_DIM, 0};
+        const size_t cols = t->set.roster_cols;
+        struct pen p = {s, row, cols - 1, 0, cols, PV_TUI_DIM, 0};
         if (first + row - top < t->n_convs)
             draw_peer(t, s, row, t->order[first + row - top]);
         write_text(&p, "\xe2\x94\x82"); /* │ */
@@ -512,11 +556,12 @@ static void draw_bar(const struct pv_tui *t, struct pv_tui_screen *s, size_t row
     fill_row(s, row, PV_TUI_REVERSE);
     for (size_t i = 0; i < t->n_convs; i++)
         elsewhere += i != t->current ? t->convs[i].unread : 0;
-    if (t->now > 0 && s->cols > 4 * CLOCK) {
-        p.col = s->cols - CLOCK;
-        write_time(&p, t->now, false);
+    const size_t clock = clock_columns(t->set.time);
+    if (t->now > 0 && clock > 0 && s->cols > 4 * clock) {
+        p.col = s->cols - clock;
+        write_time(&p, t->now, t->set.time);
         p.col = 1;
-        p.end = s->cols - CLOCK - 1;
+        p.end = s->cols - clock - 1;
     }
     const struct pv_tui_conv *c = &t->convs[t->current];
     /* The clock stands at the right end; what is cut where there is no room is the note. */
@@ -562,7 +607,7 @@ void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out)
         const struct pv_tui_line *line = &c->lines[i];
         bool notice = line->id[0] == '\0', action = !notice && strncmp(line->text, "/me ", 4) == 0;
         name_of(t, c, line, who, sizeof(who));
-        fputs(line->time > 0 ? time_text(line->time, false, when) : "", out);
+        fputs(line->time > 0 ? time_text(line->time, t->set.time, when) : "", out);
         fprintf(out, "%s%s%s%s\n", action ? "* " : "", notice ? "" : who,
                 notice   ? ""
                 : action ? " "
@@ -605,9 +650,9 @@ int pv_tui_render(struct pv_tui *t, size_t rows, size_t cols, struct pv_tui_scre
     }
     size_t bottom = screen->rows - 2, start = 0;
     draw_title(t, screen);
-    if (screen->cols >= ROSTER_FROM && !t->no_roster) {
+    if (screen->cols >= t->set.roster_cols + BESIDE && t->set.roster) {
         draw_roster(t, screen, 1, bottom);
-        start = ROSTER + 1;
+        start = t->set.roster_cols + 1;
     }
     draw_lines(t, screen, 1, bottom, start);
     draw_bar(t, screen, bottom);

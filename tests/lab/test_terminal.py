@@ -2,6 +2,7 @@
 """p2pvpnctl chat on a terminal, driven through tmux; its screens are compared."""
 import re
 import shutil
+import subprocess
 import time
 
 from lab import SLOW, Skip, check, equal, scenario, wait
@@ -15,10 +16,17 @@ class Terminal:
             raise Skip("tmux is not installed: scripts/deps test")
         self.host = host
         self.name = host.name
-        command = " ".join([env, lab.bin("p2pvpnctl"), "chat", *args]) + "; echo ended with $?; cat"
-        self.tmux("new-session", "-d", "-s", "chat", "-x", "80", "-y", "24", command)
+        self.program = lab.bin("p2pvpnctl")
+        self.tmux("new-session", "-d", "-s", "chat", "-x", "80", "-y", "24", self.command(args, env))
         self.tmux("set-option", "-g", "status", "off")
         self.resize(80, 24)
+
+    def command(self, args, env):
+        return " ".join([env, self.program, "chat", *args]) + "; echo ended with $?; cat"
+
+    def again(self, *args, env=""):
+        """Another chat in the place of this one: a tmux server without a session would go."""
+        self.tmux("respawn-pane", "-k", "-t", "chat", self.command(args, env))
 
     def tmux(self, *args):
         return self.host.run("env", "LC_ALL=C.UTF-8", "TZ=UTC", "TMUX_TMPDIR=/run", "TERM=xterm",
@@ -137,8 +145,7 @@ def a_conversation_on_a_screen(lab):
     check(term.colours(), "bob's name has no colour")
     term.line("exit")
     term.wait("the end", "ended with 0")
-    term.tmux("kill-session", "-t", "chat")
-    term = Terminal(lab, a, "bob", env="NO_COLOR=1")
+    term.again("bob", env="NO_COLOR=1")
     term.wait("the conversation", "a: once more")
     equal(term.colours(), set(), "colours though NO_COLOR is set")
 
@@ -224,6 +231,129 @@ def no_key_becomes_text(lab):
     term.wait("the question", "a line was begun: once more ends the chat without it")
     term.keys("C-c")
     term.wait("the end", "ended with 0")
+
+
+# What kitty's entry names and xterm's does not; the package kitty-terminfo is seldom there.
+KITTY = ["\x1b[1;2P", "\x1b[15;5~", "\x1b[1;3S", "\x1b[1;9A", "\x1b[57376u", "\x1b[57441;5u", "\x1b[97;5u",
+         "\x1b[27;2;13~", "\x1b[1;5E", "\x1b[29~", "\x1b[I", "\x1b[O", "\x1bOE"]
+TERMS = ["xterm", "xterm-256color", "tmux", "tmux-256color", "screen", "screen-256color", "linux", "xterm-kitty"]
+
+
+def terminfo_keys(term):
+    """What the terminal sends for each key that its entry names (terminfo(5)); of the mouse it names a beginning."""
+    entry = subprocess.run(["infocmp", "-x", "-1", term], capture_output=True, text=True, check=False).stdout
+    keys = dict(re.findall(r"^\t(k[A-Za-z0-9]+)=(.*),$", entry, re.M))
+    keys.pop("kmous", None)
+    escapes = {"\\E": "\x1b", "\\e": "\x1b", "\\s": " ", "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\b": "\b"}
+
+    def character(m):
+        text = m.group(0)
+        if text[0] == "^":
+            return "\x7f" if text[1] == "?" else chr(ord(text[1]) & 0x1f)
+        return escapes.get(text) or (chr(int(text[1:], 8)) if text[1].isdigit() else text[1])
+    return [re.sub(r"\\[0-7]{3}|\\.|\^.", character, sequence) for sequence in keys.values()]
+
+
+@scenario
+def no_key_of_a_terminfo_entry_becomes_text(lab):
+    """Each sequence is typed, at the terminal whose entry has it and at an xterm."""
+    a, _ = start(lab)
+    known = {term: terminfo_keys(term) for term in TERMS}
+    check(len(known["xterm"]) > 50 and len(known["linux"]) > 20, f"entries that are there: {known.keys()}")
+    every = sorted(set(sum(known.values(), KITTY)))
+    term = Terminal(lab, a, "bob")
+    for name, sequences in [*((t, k) for t, k in known.items() if k), ("xterm", every)]:
+        term.again("bob", env=f"TERM={name}")
+        term.wait_row(f"the conversation at {name}", 0, " bob  direct, N ms")
+        term.wait_row(f"an empty line at {name}", 23, ">")
+        for sequence in sequences:
+            term.keys("-H", *(f"{byte:02x}" for byte in sequence.encode("latin-1")))
+        term.type("end")
+        term.wait_row(f"nothing but what was typed at {name}", 23, "> end")
+    equal(a.json("history")["messages"], [], "what was sent by a key")
+
+
+def picture(cols, rows, title, names, lines, bar, width=24, shown="> "):
+    """The whole screen: names at the left where there is room, the lines at the bottom of their pane."""
+    pane = rows - 3
+    beside = [""] * (pane - len(lines)) + lines
+    if cols >= width + 36:
+        left = names + [""] * (pane - len(names))
+        beside = [f"{name:<{width - 1}}│ {line}" for name, line in zip(left, beside)]
+    bar = f" {bar}".ljust(cols - 6) + "hh:mm"
+    return [row.rstrip() for row in [f" {title}", *beside, bar, shown]]
+
+
+def expect_picture(term, cols, rows, *args, **more):
+    want = picture(cols, rows, *args, **more)
+    term.resize(cols, rows)
+    try:
+        wait(f"the picture at {cols}x{rows}", lambda: term.rows()[:rows] == want)
+    except Exception as e:
+        raise type(e)(f"{e}\n" + "\n".join(f"{'  ' if g == w else '!!'} {g!r} {w!r}"
+                                           for g, w in zip(term.rows(), want))) from None
+
+
+@scenario
+def whole_screens_of_three_sizes(lab):
+    a, b = start(lab)
+    a.ctl("room", "create", "crew")
+    term = Terminal(lab, a, "bob")
+    term.wait_row("the conversation", 0, " bob  direct, N ms")
+    b.ctl("send", "a", "the quick brown fox jumps over the lazy dog and goes on to the river")
+    term.wait("it", "the quick brown fox")
+    b.ctl("send", "a", "/me waves")
+    term.wait("it", "* bob waves")
+    term.line("grüße, 你好")
+    wait("b to have it", lambda: b.json("inbox", "--peek")["messages"])
+    term.type("half a line")
+    names = ["  home", "  #crew       room", roster("bob", "direct")]
+    line = "hh:mm    bob: the quick brown fox jumps over the lazy dog and goes on to the river"
+    rest = ["hh:mm    * bob waves", "hh:mm ✓    a: grüße, 你好"]
+    more = {"shown": "> half a line"}
+    title, bar = "bob  direct, N ms", "/help  Tab  PgUp  Ctrl-N"
+    expect_picture(term, 80, 24, title, names, ["-- date --", line[:53], " " * 9 + line[54:], *rest],
+                   bar, **more)
+    expect_picture(term, 200, 50, title, names, ["-- date --", line, *rest], bar, **more)
+    expect_picture(term, 40, 12, title, names,
+                   ["-- date --", "hh:mm    bob: the quick brown fox jumps", "         over the lazy dog and goes on",
+                    "         to the river", *rest], bar, **more)
+    cells = term.tmux("capture-pane", "-e", "-p", "-t", "chat").split("\n")
+    check(cells[0].startswith("\x1b[7m") and cells[10].startswith("\x1b[7m"), f"title and bar: {cells[0]!r}")
+    check(re.search(r"\x1b\[2m\d\d:\d\d .*\x1b\[32m.*✓.*\x1b\[1ma:", cells[9]), f"time, mark, name: {cells[9]!r}")
+
+
+@scenario
+def a_screen_as_its_user_likes_it(lab):
+    a, b = start(lab)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "crew", "bob")
+    wait("bob to be in it", lambda: b.ctl("room", "accept", "crew", check_rc=False).code == 0)
+
+    def set_to(text):
+        a.run("sh", "-ec", "mkdir -p /run/home/.config/p2pvpn; cat >/run/home/.config/p2pvpn/p2pvpnctl.conf", stdin=text)
+
+    set_to("[chat]\ntime = seconds\nroster-width = 20\nalign = off\nwrap = off\nhighlight = deploy\n")
+    term = Terminal(lab, a, "'#crew'", env="HOME=/run/home")
+    b.ctl("send", "#crew", "who can deploy the thing that all of us have been waiting for since Monday?")
+    term.wait("the line, to where the screen ends", "bob: who can deploy the thing that all of")
+    rows = term.rows()
+    at = next(i for i, row in enumerate(rows) if "who can" in row)
+    check(re.search(r"│ hh:mm:\d\d    bob: who can deploy the thing that all of us ha$", rows[at]), rows[at])
+    check(rows[at + 1].endswith("│ ve been waiting for since Monday?"), rows[at + 1])
+    equal(rows[1], "  home".ljust(19) + "│", "the roster")
+    check("\x1b[1m\x1b[33m" in term.tmux("capture-pane", "-e", "-p", "-t", "chat"), "the word does not stand out")
+    term.line("exit")
+    term.wait("the end", "ended with 0")
+    set_to("[chat]\nroster = off\ntime = off\ncolours = off\n")
+    term.again("'#crew'", env="HOME=/run/home")
+    term.wait_row("lines alone", 20, "   bob: who can deploy the thing that all of us have been waiting for since")
+    equal(term.colours(), set(), "colours though they are off")
+    term.line("exit")
+    set_to("[chat]\ntime = 25h\n")
+    term.again(env="HOME=/run/home")
+    term.wait("what is wrong", "/run/home/.config/p2pvpn/p2pvpnctl.conf:2: time: expected 24h,")
+    term.wait("the end", "ended with 1")
 
 
 @scenario
@@ -391,9 +521,7 @@ def a_file_for_a_room_is_one_line(lab):
     # A screen that is opened later says it, too.
     ours.line("exit")
     ours.wait("the end", "ended with 0")
-    ours.tmux("kill-session", "-t", "chat")
-    ours = Terminal(lab, a, "'#crew'")
-    ours.resize(140, 24)
+    ours.again("'#crew'")
     ours.wait("how many took it", f"* {said}: 1 of 1 took it")
 
 
