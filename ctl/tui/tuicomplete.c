@@ -75,14 +75,19 @@ void pv_tui_complete(struct pv_tui *t)
     size_t file = argument_of(t, "/send-file ");
     bool save = argument_of(t, "/save ") > 0;
     bool number = save || argument_of(t, "/accept ") > 0 || argument_of(t, "/refuse ") > 0;
+    bool bell = argument_of(t, "/bell ") > 0;
     pv_tui_choices_begin(&choice, t->edit.text, t->edit.cursor);
     if (file > 0)
         add_files(&choice, t->edit.text + file, t->edit.cursor - file);
     else if (number)
         add_numbers(t, save ? "done" : "offered", &choice);
+    if (bell) {
+        pv_tui_choices_add(&choice, "on", false);
+        pv_tui_choices_add(&choice, "off", false);
+    }
     for (size_t i = 0; file == 0 && pv_tui_commands[i] != NULL; i++)
         pv_tui_choices_add(&choice, pv_tui_commands[i], true);
-    for (size_t i = 1; file == 0 && !number && i < t->n_convs; i++)
+    for (size_t i = 1; file == 0 && !number && !bell && i < t->n_convs; i++)
         pv_tui_choices_add(&choice, t->convs[i].name, false);
     for (size_t i = 1; argument_of(t, "/open ") > 0 && i < t->n_convs; i++) {
         if (t->convs[i].former[0] != '\0')

@@ -35,6 +35,7 @@ bool pv_tui_search(struct pv_tui *t, const char *text)
 /* "2026-11-20 14:03 pi in #crew: text" */
 static void tell_found(struct pv_tui *t, const json_t *msg)
 {
+    struct pv_tui_conv *c = &t->convs[0];
     char line[640], when[PV_SHOW_BUF];
     const char *room = pv_json_text(msg, "room", "");
     const char *way = room[0] != '\0' ? " in " : " to ";
@@ -42,7 +43,9 @@ static void tell_found(struct pv_tui *t, const json_t *msg)
              pv_show_time(pv_json_real(msg, "time", 0), t->now, when),
              pv_json_text(msg, "from", "?"), way,
              room[0] != '\0' ? room : pv_json_text(msg, "to", "?"), pv_json_text(msg, "text", ""));
-    pv_tui_notice(t, &t->convs[0], line);
+    pv_tui_notice(t, c, line);
+    if (c->n_lines > 0)
+        c->lines[c->n_lines - 1].time = 0; /* its own stands in it */
 }
 
 static bool has(const json_t *msg, const char *text)

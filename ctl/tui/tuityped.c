@@ -215,8 +215,11 @@ static bool run_command(struct pv_tui *t, enum pv_tui_word word, const struct pv
     case PV_TUI_W_NONE:
         break;
     }
-    pv_tui_note(t, "there is no command /%.32s: /help lists them; //%.32s is a text", w->name,
-                w->name);
+    if (strcmp(w->name, "me") == 0)
+        pv_tui_note(t, "/me TEXT");
+    else
+        pv_tui_note(t, "there is no command /%.32s: /help lists them; //%.32s is a text", w->name,
+                    w->name);
     return false;
 }
 

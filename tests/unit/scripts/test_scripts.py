@@ -46,17 +46,21 @@ class Desktop(unittest.TestCase):
     """The example for [chat] notify shows a text of others as it was written."""
 
     def test_notify_desktop(self):
+        self.shown("--icon=/x <b>&amp;</b> $(id)", "--icon=/x &lt;b&gt;&amp;amp;&lt;/b&gt; $(id)")
+        self.shown("/me waves", "* waves")
+
+    def shown(self, said, text):
         with tempfile.TemporaryDirectory() as d:
             fake = os.path.join(d, "notify-send")
             with open(fake, "w", encoding="utf-8") as f:
                 f.write('#!/bin/sh\nprintf "%s\\n" "$DBUS_SESSION_BUS_ADDRESS" "$@"\n')
             os.chmod(fake, 0o755)
             r = subprocess.run([os.path.join(ROOT, "dist/examples/notify-desktop")], text=True, capture_output=True,
-                               input="--icon=/x <b>&amp;</b> $(id)", timeout=60, check=True,
+                               input=said, timeout=60, check=True,
                                env={"PATH": f"{d}:{os.environ['PATH']}", "P2PVPN_FROM": "?pi", "P2PVPN_ROOM": "#crew"})
         self.assertEqual(r.stdout.splitlines(), [
             f"unix:path=/run/user/{os.getuid()}/bus", "--app-name=p2pvpn", "--", "?pi in #crew",
-            "--icon=/x &lt;b&gt;&amp;amp;&lt;/b&gt; $(id)"])
+            text])
 
 
 class Patience(unittest.TestCase):

@@ -369,6 +369,7 @@ PV_TEST(tab_offers_what_belongs_where_the_cursor_is)
         {"/accept ", "/accept 7 "}, /* offered to this node, and not answered */
         {"/refuse 7", "/refuse 7 "},
         {"/accept a", "/accept a"},
+        {"/bell of", "/bell off "},
         {"/send-file ph", "/send-file phone pictures/"},
         {"/send-file phone pictures/f", "/send-file phone pictures/first.jpg"},
         {"/send-file ~/not", "/send-file ~/notes.txt"},
@@ -464,9 +465,22 @@ PV_TEST(a_search_in_the_networks_pane_is_about_everything)
     assert_non_null(strstr(f->t.convs[0].lines[0].text, " pi to lap: the key is here"));
     assert_non_null(strstr(f->t.convs[0].lines[1].text, " bob in #crew: key\xef\xbf\xbd?"));
     assert_non_null(strstr(f->t.note, "2 lines have \"Key\""));
+    assert_true(f->t.convs[0].lines[0].time == 0); /* it says its own */
     pv_tui_take_found(&f->t, "nowhere", body);
     assert_string_equal(f->t.note, "nothing has \"nowhere\"");
     json_decref(body);
+}
+
+PV_TEST(words_of_other_programs_are_understood_or_explained)
+{
+    struct fixture *f = *state;
+    line(&f->t, "/query pi");
+    assert_string_equal(name_of_current(&f->t), "pi");
+    drop_actions(&f->t);
+    line(&f->t, "/me");
+    assert_string_equal(f->t.note, "/me TEXT");
+    assert_string_equal(f->t.edit.text, "/me");
+    assert_nothing_asked(&f->t);
 }
 
 PV_TEST(a_long_list_of_choices_is_cut)
