@@ -263,9 +263,9 @@ static int watch(struct pv_cli *cli, struct job *j, json_t **ret_file)
         clear_line(cli, j);
         const char *why = pv_json_text(file, "why", NULL);
         bool refused = strcmp(state, "refused") == 0;
-        code = pv_cli_fail(cli, refused ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED, "%s: %s%s%s",
-                           pv_json_text(file, "name", "?"), state, why != NULL ? ": " : "",
-                           why != NULL ? why : "");
+        code = pv_cli_fail(cli, refused ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED, "%s %s %s: %s%s%s",
+                           pv_json_text(file, "name", "?"), j->pass >= 0 ? "to" : "from", j->peer,
+                           state, why != NULL ? ": " : "", why != NULL ? why : "");
         json_decref(file);
         return code;
     }

@@ -144,8 +144,13 @@ void pv_tui_give(struct pv_tui *t, const json_t *msg)
         return;
     json_array_foreach(t->gift.members, i, m)
     {
-        if (!pv_show_gets_file(m) || t->n_actions == PV_TUI_MAX_ACTIONS)
+        if (!pv_show_gets_file(m))
             continue;
+        /* There is a place for each, unless the person asks faster than p2pvpnd answers. */
+        if (t->n_actions == PV_TUI_MAX_ACTIONS) {
+            pv_tui_note(t, "not offered to all: too much at once, /send-file again in a moment");
+            break;
+        }
         pv_tui_want(t, PV_TUI_SEND_FILE, pv_json_text(m, "name", "?"), strdup(t->gift.path));
         snprintf(t->actions[t->n_actions - 1].id, sizeof(t->actions[0].id), "%s",
                  pv_json_text(msg, "id", ""));

@@ -113,6 +113,7 @@ def asked_accepted_and_saved(lab):
     wait("the third offer", lambda: len(files(b)) == 3)
     b.ctl("files", "refuse", str(files(b)[2]["id"]))
     equal(third.popen.wait(timeout=10), 11, "exit code after a refusal")
+    check("photo.jpg to b: refused" in third.text(), f"send-file does not say who refused: {third.text()!r}")
 
 
 @scenario
@@ -158,6 +159,24 @@ def a_file_for_a_room(lab):
     a.ctl("send", "#crew", "after")
     wait("e to hear", lambda: "after" in e.ctl("history", "#crew", check_rc=False).out, 40)
     equal((files(d), files(e)), ([], []), "what d and e are offered")
+    # The sender's daemon dies: it is handed the file for each of them again, by the same offers.
+    a.ctl("rules", "remove", "1")
+    wait("no rule at c", lambda: c.ctl("can", "a", "c:files", check_rc=False).code == 0)
+    wait("all to be there", lambda: all(m["online"] for m in a.json("room", "members", "crew")["members"]), 40)
+    sender = send(a, "#crew", source, name="again")
+    for h in (c, d, e):
+        wait(f"{h.name}'s offer", lambda: [f["state"] for f in files(h)] == ["offered"], 20)
+    a.stop_daemon(signal.SIGKILL)
+    a.daemon()
+    for h in (c, d, e):
+        h.wait_direct(a)
+        h.ctl("files", "accept", str(only(h)["id"]), "--dir", str(save_dir(lab, h)), timeout=90)
+        equal(digest(save_dir(lab, h) / "plan.bin"), digest(source), f"{h.name}'s copy")
+    for f in files(b):
+        if f["state"] == "offered":
+            b.ctl("files", "refuse", str(f["id"]))
+    equal(sender.popen.wait(timeout=20), 11, "exit code of send-file, since b refused")
+    check("plan.bin to b: refused" in sender.text(), f"send-file does not say who refused: {sender.text()!r}")
 
 
 @scenario
