@@ -266,6 +266,9 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
         return pv_coord_print_error(r == PV_ERR_NOMEM ? "out of memory" : error);
     }
     announce(set, keys);
+    char doubt[PV_COORDURL_NOTE_MAX];
+    if (pv_coordurl_is_doubtful(set, doubt))
+        pv_log(log, PV_LOG_WARN, "what=\"public address\" why=\"%s\"", doubt);
     pv_coordurl_public(set, &stun);
     const struct pv_netlimits_table limits = {
         .all = set->limits.all, .nets = set->limits.nets, .n = set->limits.n};
@@ -309,7 +312,7 @@ static int check_settings(const struct pv_coordset *set)
 {
     char cert_error[PV_COORDCERT_ERROR_MAX];
     char relay_error[PV_COORDKEYS_ERROR_MAX];
-    char database_error[PV_PG_ERROR_MAX];
+    char database_error[PV_PG_ERROR_MAX], doubt[PV_COORDURL_NOTE_MAX];
     struct pv_relaycfg *relay = NULL;
     const char *why = pv_coordcert_check(set, cert_error) < 0         ? cert_error
                       : pv_relaycfg_new(&relay, set, relay_error) < 0 ? relay_error
@@ -321,6 +324,8 @@ static int check_settings(const struct pv_coordset *set)
         return PV_COORDEXIT_USAGE;
     }
     puts("p2pvpn-coordinator: the settings are right");
+    if (pv_coordurl_is_doubtful(set, doubt))
+        printf("p2pvpn-coordinator: note: %s\n", doubt);
     return PV_COORDEXIT_DONE;
 }
 

@@ -91,6 +91,44 @@ int pv_coordurl_address(const struct pv_coordset *set, struct pv_hostport *ret_a
     return PV_OK;
 }
 
+/* Of all addresses of this machine, tunnels too: somebody may forward by one. */
+static bool is_own(const struct pv_addr *a)
+{
+    struct pv_net_addr addrs[ADDRS_MAX];
+    size_t n = 0;
+    bool own = pv_net_addrs(addrs, ADDRS_MAX, &n) != PV_OK; /* nobody knows */
+    for (size_t i = 0; i < n && !own; i++)
+        own = pv_addr_equal_ip(&addrs[i].addr.base, a);
+    return own;
+}
+
+bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
+                             char ret_note[static PV_COORDURL_NOTE_MAX])
+{
+    const char *inner = NULL, *foreign = NULL;
+    bool outer = false;
+    for (size_t i = 0; i < set->n_public; i++) {
+        struct pv_addr a;
+        bool is_address = pv_addr_parse_ip(set->public[i].host, &a) == PV_OK;
+        bool is_private = is_address && pv_addr_is_private(&a);
+        outer = outer || !is_private;
+        if (is_private)
+            inner = set->public[i].host;
+        else if (is_address && !is_own(&a))
+            foreign = set->public[i].host;
+    }
+    if (!outer && inner != NULL)
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                 "%.45s (public) is a private address: only nodes of its own network reach it",
+                 inner);
+    else if (foreign != NULL)
+        snprintf(ret_note, PV_COORDURL_NOTE_MAX,
+                 "%.45s (public) is no address of this machine: what has it must forward UDP and "
+                 "TCP port %u to this machine, or correct it",
+                 foreign, pv_coordset_port(set));
+    return foreign != NULL || (!outer && inner != NULL);
+}
+
 /* Adds an address once. Port 0 is the kernel's choice, which nobody knows yet. */
 static void add_tls(struct pv_coordurl_list *list, const char *host, uint16_t port)
 {

@@ -350,6 +350,9 @@ static void status_outside(struct pv_table *t, const json_t *s)
         }
     }
     status_relays(t, s);
+    if (pv_json_bool(s, "unseen"))
+        row(t, "seen as", PV_YELLOW,
+            "nothing public: the coordinator is in this LAN ([traversal] stun)");
     json_array_foreach(seen, i, addr)
     {
         const char *a = json_string_value(addr);

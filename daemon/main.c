@@ -519,6 +519,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .udp_port = d->port,
         .has_udp6 = d->udp.fd6[0] >= 0,
         .workers = d->udp.n,
+        .stun = s->stun,
         .portmap_off = s->portmap_off,
         .aes = pv_suite_aes_is_fast(),
         .kem = pv_kem_mlkem768(),

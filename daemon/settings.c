@@ -294,6 +294,14 @@ static int take_portmap(struct ctx *c)
     return take_switch(c, false, "portmap: expected on or off", &c->s->portmap_off);
 }
 
+static int take_stun(struct ctx *c)
+{
+    if (pv_settings_stun_parse(c->value, &c->s->stun) < 0)
+        return bad(c, "stun: expected a name or an address ([IPV6] in brackets), and a port from 1 "
+                      "to 65535 if any");
+    return PV_OK;
+}
+
 static int take_max_mappings(struct ctx *c)
 {
     uint64_t v = 0;
@@ -485,7 +493,7 @@ static const struct key peer_keys[] = {
 static const struct key traversal_keys[] = {
     {"predict", take_predict, false, TAKEN},           {"birthday", take_birthday, false, TAKEN},
     {"max-mappings", take_max_mappings, false, TAKEN}, {"max-pps", take_max_pps, false, TAKEN},
-    {"portmap", take_portmap, false, TAKEN},
+    {"portmap", take_portmap, false, TAKEN},           {"stun", take_stun, false, TAKEN},
 };
 static const struct key chat_keys[] = {
     {"store", take_store, false, TAKEN},       {"hold", take_hold, false, TAKEN},

@@ -67,11 +67,12 @@ struct pv_settings {
     struct pv_ports firewall;                       /* [firewall] allow, with has_firewall */
     bool has_firewall;
     enum pv_log_level log_level;
-    bool portmap_off;      /* [traversal]: routers are not asked to map the port */
-    bool predict_off;      /* no attempts that predict ports */
-    bool birthday_off;     /* none with many sockets and ports */
-    unsigned max_mappings; /* of such an attempt; 0 = not given */
-    unsigned max_pps;      /* packets a second of it; 0 = not given */
+    struct pv_stun_server stun; /* [traversal] */
+    bool portmap_off;           /* [traversal]: routers are not asked to map the port */
+    bool predict_off;           /* no attempts that predict ports */
+    bool birthday_off;          /* none with many sockets and ports */
+    unsigned max_mappings;      /* of such an attempt; 0 = not given */
+    unsigned max_pps;           /* packets a second of it; 0 = not given */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];
 };

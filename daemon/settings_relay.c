@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The section [relay NAME] of the configuration: a TURN server of one's own. */
+/* Servers beside the coordinator, as the configuration names them. */
 #include "daemon/settings_relay.h"
 
 #include <stdio.h>
@@ -94,5 +94,15 @@ int pv_settings_relay_parse(const char *text, struct pv_relayway_server *ret_ser
         return PV_ERR_MALFORMED;
     }
     *ret_server = s;
+    return PV_OK;
+}
+
+int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_server)
+{
+    struct pv_relayway_server s = {.port = PORT_TURN}; /* also STUN's, RFC 8489 s18.6 */
+    if (!take_host(text, strlen(text), &s))
+        return PV_ERR_MALFORMED;
+    memcpy(ret_server->host, s.host, sizeof(ret_server->host));
+    ret_server->port = s.port;
     return PV_OK;
 }

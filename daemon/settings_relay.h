@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* settings_relay.h - the value of [relay] turn: a URI as in RFC 7065. Thread-safe. */
+/* settings_relay.h - servers beside the coordinator: the values of [relay] turn, a URI as in RFC
+ * 7065, and of [traversal] stun. Thread-safe. */
 #ifndef PV_SETTINGS_RELAY_H
 #define PV_SETTINGS_RELAY_H
 
@@ -12,5 +13,8 @@
  */
 PV_MUST_CHECK int pv_settings_relay_parse(const char *text, struct pv_relayway_server *ret_server,
                                           const char **ret_why);
+
+/* "HOST[:PORT]" (3478) of [traversal] stun. PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_server);
 
 #endif /* PV_SETTINGS_RELAY_H */

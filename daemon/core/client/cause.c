@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "daemon/core/path/candidates.h"
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
@@ -421,14 +422,27 @@ static bool udp_families(const struct scene *s, struct pv_cause *c)
                here == HAS_IPV4 ? "IPv4" : "IPv6", s->name, there == HAS_IPV4 ? "IPv4" : "IPv6");
 }
 
-/* A node learns its public address from servers by UDP, so one that talks to the coordinator and
- * offers none most likely got no answer from them. */
+/* One whose UDP is blocked says so itself. */
 static bool udp_unseen_there(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_remote(s->p) != NULL && s->their_public == NULL && s->our_public != NULL &&
-           say(c, "let UDP out in the firewall there",
-               "UDP is blocked at %s: it offers no public address, though it reaches the "
-               "coordinator by TCP",
+           say(c,
+               "there: PCP or UPnP in the router, `stun = HOST` in [traversal], or IPv6; or let "
+               "UDP out in a firewall",
+               "%s knows no public address of its own: its coordinator is in its LAN and cannot "
+               "see it, or UDP to STUN servers is filtered there",
+               s->name);
+}
+
+/* The same here, towards somebody outside. */
+static bool udp_unseen_here(const struct scene *s, struct pv_cause *c)
+{
+    return s->their_public != NULL && pv_candidates_are_unseen(s->n) &&
+           say(c,
+               "PCP or UPnP in the router, `stun = HOST` in [traversal] with a STUN server of "
+               "the internet, or IPv6",
+               "the coordinator is in this LAN and cannot see the public address of this machine, "
+               "so %s cannot be told it",
                s->name);
 }
 
@@ -611,6 +625,7 @@ static const struct {
     RULE(INDIRECT, udp_blocked_here),
     RULE(INDIRECT, udp_blocked_there),
     RULE(INDIRECT, udp_families),
+    RULE(INDIRECT, udp_unseen_here),
     RULE(INDIRECT, udp_unseen_there),
     RULE(INDIRECT, udp_shared_nat),
     RULE(INDIRECT, udp_without_data),

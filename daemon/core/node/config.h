@@ -96,6 +96,12 @@ struct pv_auto_accept {
     uint64_t max;           /* bytes of a file */
 };
 
+/* [traversal] stun: asked for this node's address before the coordinator is. */
+struct pv_stun_server {
+    char host[PV_JOB_HOST_MAX]; /* name or address; "" = none */
+    uint16_t port;
+};
+
 /* One [relay] turn of the configuration: a TURN server that is not our coordinator. */
 struct pv_relayway_server {
     char host[PV_JOB_HOST_MAX]; /* name or address */
@@ -140,10 +146,11 @@ struct pv_engine_config {
     char tun_name[PV_JOB_IFNAME];
     struct pv_prefix own_addrs[4]; /* [interface] address of a plain WireGuard node, else none */
     size_t n_own_addrs;
-    uint16_t mtu;             /* of the TUN, bytes, 1420 */
-    uint16_t udp_port;        /* of the main sockets */
-    bool has_udp6;            /* the IPv6 socket is there */
-    unsigned workers;         /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    uint16_t mtu;      /* of the TUN, bytes, 1420 */
+    uint16_t udp_port; /* of the main sockets */
+    bool has_udp6;     /* the IPv6 socket is there */
+    unsigned workers;  /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
+    struct pv_stun_server stun;
     bool portmap_off;         /* routers are not asked to map the port */
     bool aes;                 /* this processor is good at AES-GCM: offer it to members */
     const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */

@@ -127,6 +127,10 @@ struct pv_coord_info {
     size_t n_others;
 };
 
+enum {
+    PV_NODE_STUN = 4, /* ours: addresses of the STUN server of the configuration */
+};
+
 struct pv_node {
     /* given at the start; nobody writes them later but for the log's level */
     struct pv_rng rng;
@@ -185,6 +189,9 @@ struct pv_node {
     pv_ns coord_rtt;            /* there and back */
 
     struct pv_coord_info coord_info;
+    struct pv_addr stun[PV_NODE_STUN]; /* of [traversal] stun, while it answers; by candidates */
+    size_t n_stun;
+    bool has_stun; /* one is configured */
 
     /* the ways out */
     struct pv_gatherer *gatherer; /* of the part "candidates" */

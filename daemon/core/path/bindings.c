@@ -72,10 +72,12 @@ static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
     return pv_sockops_poll(&b->ops, ret_op);
 }
 
-/* Only IPv4 is measured: the standby socket, for which the age counts, is of IPv4, too. */
+/* Only IPv4 is measured: the standby socket, for which the age counts, is of IPv4, too. A node
+ * whose user names another STUN server may have a coordinator on this side of the NAT, and a
+ * foreign one sends no answers to other ports: nothing is measured there. */
 static const struct pv_addr *server_of(const struct pv_node *n)
 {
-    for (size_t i = 0; i < n->coord_info.n_servers; i++) {
+    for (size_t i = 0; !n->has_stun && i < n->coord_info.n_servers; i++) {
         if (n->coord_info.servers[i].family == PV_AF_INET)
             return &n->coord_info.servers[i];
     }

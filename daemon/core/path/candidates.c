@@ -2,9 +2,11 @@
 /* candidates.c - drives the gatherer, and puts all kinds of candidates into one list. */
 #include "daemon/core/path/candidates.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/stunroute.h"
@@ -18,9 +20,18 @@ enum {
     TOLD_FOUNDATION = UINT8_MAX - 16, /* below the relays' foundations, above the gatherer's */
 };
 
+#define LOOK_UP_AGAIN PV_S(30)  /* ours: after a name was not found */
+#define VERDICT       PV_S(5)   /* ours: a request is repeated within */
+#define ASK_AGAIN     PV_S(600) /* ours: a server of the configuration that was silent */
+
 struct candidates {
     struct pv_node *node;
     struct pv_gatherer *gatherer;
+    struct pv_stun_server stun; /* of the configuration */
+    bool asking;                /* a job looks it up */
+    pv_ns verdict_at;           /* it has not answered by then: it is silent; PV_NEVER: it has */
+    bool silent;                /* it gave no answer: the coordinator is asked instead */
+    pv_ns retry_at;             /* it is looked up again; PV_NEVER: need not be */
 };
 
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -39,6 +50,9 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
         return r;
     }
     c->node = node;
+    c->stun = cfg->stun;
+    c->retry_at = c->verdict_at = PV_NEVER;
+    node->has_stun = cfg->stun.host[0] != '\0';
     node->gatherer = c->gatherer;
     *ret_part = c;
     return PV_OK;
@@ -145,6 +159,68 @@ static void exclude_overlay(struct candidates *c, pv_ns now)
     pv_gatherer_set_exclude(c->gatherer, own, k, now);
 }
 
+/* --- servers ---------------------------------------------------------------------------------- */
+
+/* The first of each family is asked. A coordinator in this node's own LAN sees no address that
+ * others could use, so a server that the user named goes before. */
+static void set_servers(struct candidates *c, pv_ns now)
+{
+    const struct pv_node *n = c->node;
+    struct pv_addr all[PV_NODE_STUN + PV_CTL_ADDRS_MAX];
+    memcpy(all, n->stun, n->n_stun * sizeof(all[0]));
+    memcpy(all + n->n_stun, n->coord_info.servers, n->coord_info.n_servers * sizeof(all[0]));
+    pv_gatherer_set_servers(c->gatherer, all, n->n_stun + n->coord_info.n_servers, now);
+}
+
+static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+{
+    struct candidates *c = wait->self;
+    struct pv_node *n = c->node;
+    c->asking = false;
+    c->silent = false;
+    n->n_stun = 0;
+    for (size_t i = 0; i < result->n_addrs && n->n_stun < PV_NODE_STUN; i++)
+        n->stun[n->n_stun++] = result->addrs[i];
+    if (n->n_stun == 0)
+        c->retry_at = now + LOOK_UP_AGAIN;
+    c->verdict_at = n->n_stun == 0 ? PV_NEVER : now + VERDICT;
+    set_servers(c, now);
+    pv_gatherer_refresh(c->gatherer, now);
+}
+
+static void look_up(struct candidates *c, pv_ns now)
+{
+    c->retry_at = PV_NEVER;
+    if (!c->node->has_stun || !c->node->online || c->asking)
+        return;
+    c->asking = pv_coordaddrs_resolve(c->node, c->stun.host, c->stun.port, take_stun, c, 0);
+    if (!c->asking)
+        c->retry_at = now + LOOK_UP_AGAIN;
+}
+
+/* This node would know no address of its own. */
+static void give_up_silent(struct candidates *c, pv_ns now)
+{
+    c->verdict_at = PV_NEVER;
+    c->silent = true;
+    c->node->n_stun = 0;
+    c->retry_at = now + ASK_AGAIN;
+    set_servers(c, now);
+}
+
+bool pv_candidates_are_unseen(const struct pv_node *n)
+{
+    const struct pv_peer_env *env = pv_peers_env(n->peers);
+    bool seen_inside = pv_addr_is_private(&n->coord_info.addr);
+    for (size_t i = 0; i < env->n_locals; i++) {
+        const struct pv_ice_cand *c = &env->locals[i];
+        if (c->type != PV_ICE_RELAY && !pv_addr_is_private(&c->addr))
+            return false;
+        seen_inside = seen_inside || c->type == PV_ICE_SRFLX;
+    }
+    return n->online && !n->udp_blocked && env->n_locals > 0 && seen_inside;
+}
+
 /* --- what happens ----------------------------------------------------------------------------- */
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -159,7 +235,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_NETWORK)) != 0)
         exclude_overlay(c, now);
     if ((facts & PV_FACT_SERVERS) != 0)
-        pv_gatherer_set_servers(c->gatherer, n->coord_info.servers, n->coord_info.n_servers, now);
+        set_servers(c, now);
+    if ((facts & (PV_FACT_ONLINE | PV_FACT_LINKS | PV_FACT_RESUMED)) != 0)
+        look_up(c, now);
     /* When the coordinator is lost, perhaps our own NAT forgot us. */
     if ((facts & (PV_FACT_NAT_DOUBT | PV_FACT_OFFLINE | PV_FACT_LINKS | PV_FACT_RESUMED)) != 0)
         pv_gatherer_refresh(c->gatherer, now);
@@ -190,10 +268,14 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
         return false;
     if (from->kind != PV_CARRIER_UDP)
         return true; /* through a relay a server sees the relay, not us */
-    if (pv_gatherer_handle_input(c->gatherer, &from->remote, data, now) == PV_OK)
+    if (pv_gatherer_handle_input(c->gatherer, &from->remote, data, now) == PV_OK) {
+        for (size_t i = 0; i < c->node->n_stun; i++)
+            if (pv_addr_equal(&c->node->stun[i], &from->remote))
+                c->verdict_at = PV_NEVER;
         pv_node_raise(c->node, PV_FACT_HEARD);
-    else
+    } else {
         pv_log(c->node->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
+    }
     return true;
 }
 
@@ -214,12 +296,16 @@ static void handle_timeout(void *part, pv_ns now)
 {
     struct candidates *c = part;
     pv_gatherer_handle_timeout(c->gatherer, now);
+    if (now >= c->retry_at)
+        look_up(c, now);
+    if (now >= c->verdict_at)
+        give_up_silent(c, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct candidates *c = part;
-    return pv_gatherer_next_timeout(c->gatherer);
+    return pv_min_ns(pv_gatherer_next_timeout(c->gatherer), pv_min_ns(c->retry_at, c->verdict_at));
 }
 
 /* --- shown ------------------------------------------------------------------------------------ */
@@ -229,6 +315,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     struct candidates *c = part;
     const struct pv_node *n = c->node;
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
+    char what[160];
     /* The gatherer's list has neither relayed addresses nor those that only peers told. */
     size_t count = pv_gatherer_candidates(c->gatherer, cands);
     (void)now;
@@ -237,6 +324,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         if (cands[i].type == PV_ICE_SRFLX || !pv_addr_is_private(&cands[i].addr))
             st->publics[st->s.n_public++] = cands[i].addr;
     }
+    st->s.unseen = pv_candidates_are_unseen(n);
+    snprintf(what, sizeof(what), "the STUN server %.100s of [traversal] stun ", c->stun.host);
+    if (n->has_stun && n->online && !c->asking && n->n_stun == 0)
+        pv_statuspage_problem(st, what,
+                              c->silent ? "does not answer: name another, or none"
+                                        : "is not found: correct the name, or leave it out");
     if (n->roster != NULL && n->up && !n->removed && pv_peers_env(n->peers)->n_locals == 0)
         pv_statuspage_problem(
             st, "this machine has no network: ", "no interface has an address: check the link");

@@ -18,4 +18,8 @@ extern const struct pv_part pv_part_candidates;
 /* Composes the list anew: a relay's address came or went. Peers are told. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now);
 
+/* Does nobody tell this node an address at which others could reach it, since the coordinator that
+ * it asks is on its side of the NAT, in its own LAN? */
+bool pv_candidates_are_unseen(const struct pv_node *n);
+
 #endif /* PV_CANDIDATES_H */

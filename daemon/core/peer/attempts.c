@@ -100,10 +100,14 @@ static struct pv_addr local_addr(const struct pv_attempts *a)
 static void find_servers(const struct pv_attempts *a, struct pv_addr servers[static 2])
 {
     size_t n = 0;
+    const struct pv_node *node = a->node;
+    bool own = node->n_stun > 0; /* the coordinator may be on this side of the NAT then */
+    const struct pv_addr *list = own ? node->stun : node->coord_info.servers;
+    size_t count = own ? node->n_stun : node->coord_info.n_servers;
     servers[0].family = servers[1].family = PV_AF_NONE;
-    for (size_t i = 0; i < a->node->coord_info.n_servers && n < 2; i++) {
-        if (a->node->coord_info.servers[i].family == PV_AF_INET)
-            servers[n++] = a->node->coord_info.servers[i];
+    for (size_t i = 0; i < count && n < 2; i++) {
+        if (list[i].family == PV_AF_INET)
+            servers[n++] = list[i];
     }
     if (n == 1 && servers[0].port < UINT16_MAX) {
         servers[1] = servers[0];

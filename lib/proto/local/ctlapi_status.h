@@ -40,6 +40,7 @@ struct pv_ctlapi_status {
     uint64_t relay_tx_bytes, relay_rx_bytes; /* inner packets that went through all relays */
     const struct pv_addr *public_addrs;      /* as seen from outside */
     size_t n_public;
+    bool unseen;         /* none, since the coordinator is on this node's side of the NAT */
     const uint8_t *head; /* 32 bytes; NULL: "roster" is null */
     unsigned members, online;
     unsigned rules;              /* of the network, in force */
@@ -56,7 +57,7 @@ struct pv_ctlapi_status {
  *  "root_key"},"interface":{"name","mtu","port"},
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
- *  "roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
+ *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 

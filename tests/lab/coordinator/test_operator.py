@@ -402,31 +402,67 @@ def two_halves_that_moved_apart_are_told_so(lab):
         wait(f"{h.name} to say it no more", lambda h=h: not seems_apart(h), 30)
 
 
-@scenario
-def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
-    """docs/OPERATIONS.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
+def at_home(lab, hairpin):
+    """A coordinator behind a router that forwards its ports; hairpin: also what comes from inside, as its own."""
     house, cafe = (lab.masquerade(name, True) for name in ("house", "cafe"))
     nas, laptop, pi = (lab.host(name, house) for name in ("nas", "laptop", "pi"))
     friend = lab.host("friend", cafe)
-    ports = f'iifname "wan" udp dport {{ 3478, 3479 }} dnat to {nas.ip4}'
-    house.ns.nft(f"table ip forwarded {{\nchain in {{\ntype nat hook prerouting priority -100\n{ports}\n"
-                 f'iifname "wan" tcp dport 3478 dnat to {nas.ip4}\n}}\n}}')
+    to = f"ip daddr {house.public}" if hairpin else 'iifname "wan"'
+    house.ns.nft(f"table ip forwarded {{\nchain in {{\ntype nat hook prerouting priority -100\n"
+                 f"{to} udp dport {{ 3478, 3479 }} dnat to {nas.ip4}\n{to} tcp dport 3478 dnat to {nas.ip4}\n}}\n"
+                 + (f"chain out {{\ntype nat hook postrouting priority 99\n"
+                    f"ip saddr {house.subnet4}.0/24 ip daddr {nas.ip4} ct status dnat masquerade\n}}\n" if hairpin else "")
+                 + "}")
     house.ns.nft("insert rule inet filter forward ct status dnat accept")
     coordinator = Coordinator(lab, nas, args=["--public", house.public])
     for h in (laptop, pi, friend):
         h.daemon()
+    return coordinator, coordinator.url().replace(nas.ip4, house.public), laptop, pi, friend
 
-    outer = coordinator.url().replace(nas.ip4, house.public)
-    r = laptop.ctl("create", outer, check_rc=False)
-    check(r.code == 9 and "refuses the connection" in r.err, f"create by the public address from inside: {r}")
-    laptop.create(coordinator.url())
-    listed = laptop.ctl("network", "coordinators").out
-    check(nas.ip4 in listed and house.public in listed, listed)
-    for h in (pi, friend):
-        h.join(laptop.ctl("invite").out.strip())
+
+def the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend):
     laptop.wait_direct(pi)
     for h in (laptop, pi):
         h.wait_peer(friend)
         check(h.os_ping(h.addr(friend)), f"{h.name} reaches the friend")
         equal(h.json("status")["udp"], "open", f"UDP as {h.name} finds it")
     equal(laptop.path(friend)["type"], "relay", "what there is between the LAN and outside")
+    wait("the cause", lambda: "the coordinator is in this LAN and cannot see the public address" in
+         laptop.ctl("why", "friend").out)
+    wait("the cause there", lambda: "laptop knows no public address of its own" in friend.ctl("why", "laptop").out)
+    check("nothing public: the coordinator is in this LAN" in laptop.ctl("status").out, laptop.ctl("status").out)
+
+    stun = lab.host("stun")
+    laptop.configure("[traversal]\nstun = 198.51.100.250\n")
+    laptop.ctl("reload")
+    wait("a silent one to be named", lambda: "STUN server 198.51.100.250" in laptop.ctl("status").out, 30)
+    wait("UDP to be open all the same", lambda: laptop.json("status")["udp"] == "open")
+    Coordinator(lab, stun)
+    laptop.run("sed", "-i", f"s/^stun = .*/stun = {stun.ip4}/", "/etc/p2pvpn/p2pvpnd.conf")
+    laptop.ctl("reload")
+    laptop.wait_direct(friend, 60)
+    check("nothing public" not in laptop.ctl("status").out, laptop.ctl("status").out)
+
+
+@scenario
+def a_coordinator_at_home_serves_its_lan_and_those_outside(lab):
+    """docs/OPERATIONS.md, "Run the coordinator at home": ports forwarded by a router that sends nothing back in."""
+    coordinator, outer, laptop, pi, friend = at_home(lab, False)
+    r = laptop.ctl("create", outer, check_rc=False)
+    check(r.code == 9 and "refuses the connection" in r.err, f"create by the public address from inside: {r}")
+    laptop.create(coordinator.url())
+    listed = laptop.ctl("network", "coordinators").out
+    check(laptop.lan.public in listed and coordinator.host.ip4 in listed, listed)
+    for h in (pi, friend):
+        h.join(laptop.ctl("invite").out.strip())
+    the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend)
+
+
+@scenario
+def a_coordinator_at_home_behind_a_router_with_hairpin(lab):
+    """The public address alone does: the router hands what comes from inside back as its own."""
+    coordinator, outer, laptop, pi, friend = at_home(lab, True)
+    laptop.create(outer)
+    for h in (pi, friend):
+        h.join(laptop.ctl("invite").out.strip())
+    the_lan_meets_itself_and_a_stun_server_the_rest(lab, laptop, pi, friend)

@@ -324,6 +324,30 @@ PV_TEST(a_private_public_address_is_noted)
     }
 }
 
+/* The test's machine has no address of the documentation's; at home the router has the public one.
+ */
+PV_TEST(a_public_address_that_is_not_this_machines_is_doubted)
+{
+    static const struct {
+        const char *line, *note; /* NULL: nothing is said */
+    } rows[] = {
+        {"--public 10.0.0.5", "10.0.0.5 (public) is a private address"},
+        {"--public 203.0.113.7", "203.0.113.7 (public) is no address of this machine: what has it "
+                                 "must forward UDP and TCP port 3478"},
+        {"--public c.example --public 10.0.0.5", NULL},
+        {"--public 203.0.113.7 --public 10.0.0.5", "203.0.113.7 (public) is no address"},
+        {"--public 127.0.0.1", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        char note[PV_COORDURL_NOTE_MAX] = "";
+        assert_int_equal(load(rows[i].line), PV_OK);
+        assert_int_equal(pv_coordurl_is_doubtful(&set, note), rows[i].note != NULL);
+        if (rows[i].note != NULL && strstr(note, rows[i].note) == NULL)
+            fail_msg("%s: %s", rows[i].line, note);
+    }
+}
+
 PV_TEST(one_alternate_address_a_family_is_taken)
 {
     static const char *const bad[] = {"192.0.2.2:3478", "0.0.0.0", "224.0.0.1", "host", ""};

@@ -66,6 +66,7 @@ static const char WHOLE[] = "[interface]\n"
                             "predict = off\n"
                             "birthday = off\n"
                             "portmap = off\n"
+                            "stun = stun.example\n"
                             "max-mappings = 64\n"
                             "max-pps = 50\n"
                             "[chat]\n"
@@ -128,6 +129,8 @@ PV_TEST(every_key_reaches_its_field)
     assert_true(s.predict_off);
     assert_true(s.birthday_off);
     assert_true(s.portmap_off);
+    assert_string_equal(s.stun.host, "stun.example");
+    assert_int_equal(s.stun.port, 3478);
     assert_int_equal(s.max_mappings, 64);
     assert_int_equal(s.max_pps, 50);
     assert_true(!s.chat_store && s.chat_held && s.chat_plain_off);

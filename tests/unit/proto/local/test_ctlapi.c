@@ -367,12 +367,13 @@ PV_TEST(messages_json_is_exactly_the_contract)
 PV_TEST(status_json_is_exactly_the_contract)
 {
     struct pv_ctlapi_status none = {.state = "none", .coordinator_rtt_ms = -1};
-    assert_json(pv_ctlapi_status_json(&none),
-                "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
-                "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
-                "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],"
-                "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-                "\"problems\":[],\"drops\":{},\"confined\":null}");
+    assert_json(
+        pv_ctlapi_status_json(&none),
+        "{\"version\":1,\"daemon\":\"" PV_VERSION "\",\"state\":\"none\",\"uptime\":0,"
+        "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
+        "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
+        "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
+        "\"problems\":[],\"drops\":{},\"confined\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -404,6 +405,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .relay_rx_bytes = 6,
         .public_addrs = &public,
         .n_public = 1,
+        .unseen = true,
         .head = KEY,
         .members = 4,
         .online = 2,
@@ -431,7 +433,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"error\":null,\"away_since\":null,\"reached_without\":0},"
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
-        "\"public\":[\"198.51.100.7:40015\"],\"roster\":{\"head\":\"" KEY_B64URL
+        "\"public\":[\"198.51.100.7:40015\"],\"unseen\":true,\"roster\":{\"head\":\"" KEY_B64URL
         "\",\"members\":4,\"online\":2},\"rules\":{\"count\":3,\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"

@@ -152,7 +152,7 @@ PV_TEST(a_peer_without_udp_is_told_by_its_description)
         (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
     pv_peer_want(bob, "test", x.f.now);
     bob_says(1, 0);
-    expect_cause("UDP is blocked at bob: it offers no public address");
+    expect_cause("bob knows no public address of its own: its coordinator is in its LAN");
     bob_says(2, PV_DESC_CAP_NO_UDP);
     expect_cause("UDP is blocked at bob: it says so itself");
 }

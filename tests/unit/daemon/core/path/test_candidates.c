@@ -64,6 +64,13 @@ static const struct pv_ice_cand *listed(const char *text)
     return NULL;
 }
 
+static void name_stun_server(struct pv_stun_server server)
+{
+    x.f.part->free(x.f.self);
+    x.f.cfg.stun = server;
+    fake_node_start(&x.f);
+}
+
 static void set_server(void)
 {
     x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 5, 3478);
@@ -135,6 +142,42 @@ PV_TEST(an_address_that_a_server_sees_is_a_candidate)
     assert_int_equal(c->type, PV_ICE_SRFLX);
     assert_int_equal(fake_node_status(&x.f)->s.n_public,
                      2); /* that, and the guess of a kept port */
+}
+
+/* A coordinator at home sees no public address. Silence of the server that the user named leaves no
+ * address at all, so the coordinator is asked then. */
+PV_TEST(a_stun_server_that_the_user_names_is_asked_before_the_coordinator)
+{
+    const struct pv_addr at = pv_addr4(198, 51, 100, 9, 3478);
+    struct pv_engine_transmit tx;
+    name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
+    set_links("192.168.1.20", NULL);
+    set_server();
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_true(pv_addr_equal(&tx.dst, &x.f.node.coord_info.servers[0]));
+    x.f.node.online = true;
+    x.f.node.coord_info.addr = pv_addr4(192, 168, 1, 3, 3478);
+    assert_true(pv_candidates_are_unseen(&x.f.node));
+    fake_node_raise(&x.f, PV_FACT_ONLINE);
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_int_equal(job->kind, PV_JOB_RESOLVE);
+    assert_string_equal(job->u.resolve.host, "stun.example");
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.addrs = {at}, .n_addrs = 1});
+    x.f.part->handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_true(pv_addr_equal(&tx.dst, &at));
+    while (x.f.part->poll_transmit(x.f.self, &tx))
+        continue;
+    fake_node_wait(&x.f, PV_S(6));
+    assert_true(x.f.part->poll_transmit(x.f.self, &tx));
+    assert_true(pv_addr_equal(&tx.dst, &x.f.node.coord_info.servers[0]));
+    assert_true(fake_node_has_problem(
+        &x.f, "the STUN server stun.example of [traversal] stun does not answer"));
+    fake_node_wait(&x.f, PV_S(601)); /* it may be back */
+    job = fake_node_job(&x.f);
+    assert_non_null(job);
+    fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
+    assert_true(fake_node_has_problem(&x.f, "is not found: correct the name"));
 }
 
 PV_TEST(answers_of_others_are_left_to_them)
