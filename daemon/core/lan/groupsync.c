@@ -5,76 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bucket.h"
-#include "base/heap.h"
-#include "base/map.h"
-
-struct entry {
-    uint32_t id;
-    bool capable;
-    bool there;
-    bool takes_discovery; /* we, of it */
-    bool heard;
-    bool confirmed;
-    bool tell;  /* poll_transmit() gives it */
-    bool to_us; /* its word: it takes discovery of us */
-    struct pv_grouptell_version theirs;
-    struct pv_group *groups; /* owned */
-    size_t n;
-    unsigned retry_s;
-    pv_ns told_at;
-    unsigned wakes; /* attempts to reach it for this */
-    pv_ns wake_at;
-    struct pv_bucket sets;
-    struct pv_heap_node timer;
-    struct entry *next_tell;
-    UT_hash_handle hh; /* by id */
-};
-
 struct pv_groupsync {
-    struct pv_map map;
-    struct entry *entries;
-    struct entry *tells, **tells_tail;
+    struct pv_groupsync_peer *peers; /* in the order in which they joined */
+    struct pv_groupsync_peer **peers_tail;
+    size_t n_peers;
+    struct pv_groupsync_peer *tells, **tells_tail;
     struct pv_heap timers;
     struct pv_grouptell_version own;
     struct pv_group groups[PV_GROUPTELL_MAX];
     size_t n;
 };
 
-static struct entry *find(const struct pv_groupsync *sync, uint32_t id)
-{
-    struct entry *e = NULL;
-    PV_MAP_FIND(&sync->map, sync->entries, &id, sizeof(id), e);
-    return e;
-}
-
-/* The entry of id, made when it is new. NULL: no memory, or too many. */
-static struct entry *get(struct pv_groupsync *sync, uint32_t id)
-{
-    struct entry *e = find(sync, id);
-    int r = PV_OK;
-    if (e != NULL)
-        return e;
-    /* Its place among the timers first: arming one later must not need memory. */
-    if (pv_heap_reserve(&sync->timers, HASH_CNT(hh, sync->entries) + 1) < 0)
-        return NULL;
-    e = calloc(1, sizeof(*e));
-    if (e == NULL)
-        return NULL;
-    e->id = id;
-    e->retry_s = PV_GROUPSYNC_RETRY_MIN_S;
-    e->takes_discovery = e->to_us = true;
-    PV_MAP_ADD(&sync->map, sync->entries, id, e, r);
-    if (r == PV_OK)
-        return e;
-    free(e);
-    return NULL;
-}
-
 /* Out of the list of those who are to be told; the tail may have pointed into it. */
-static void take_out(struct pv_groupsync *sync, struct entry *e)
+static void take_out(struct pv_groupsync *sync, struct pv_groupsync_peer *e)
 {
-    for (struct entry **p = &sync->tells; *p != NULL; p = &(*p)->next_tell) {
+    for (struct pv_groupsync_peer **p = &sync->tells; *p != NULL; p = &(*p)->next_tell) {
         if (*p != e)
             continue;
         *p = e->next_tell;
@@ -85,21 +30,12 @@ static void take_out(struct pv_groupsync *sync, struct entry *e)
     e->tell = false;
 }
 
-static void drop(struct pv_groupsync *sync, struct entry *e)
-{
-    take_out(sync, e);
-    pv_heap_set(&sync->timers, &e->timer, PV_NEVER);
-    PV_MAP_DEL(sync->entries, e);
-    free(e->groups);
-    free(e);
-}
-
 int pv_groupsync_new(struct pv_groupsync **ret_sync, const struct pv_rng *rng)
 {
     struct pv_groupsync *sync = calloc(1, sizeof(*sync));
     if (sync == NULL)
         return PV_ERR_NOMEM;
-    sync->map = pv_map_make(rng, PV_GROUPSYNC_MAX);
+    sync->peers_tail = &sync->peers;
     sync->tells_tail = &sync->tells;
     pv_heap_init(&sync->timers);
     /* 0 is "nothing" in a message. */
@@ -112,17 +48,47 @@ struct pv_groupsync *pv_groupsync_free(struct pv_groupsync *sync)
 {
     if (sync == NULL)
         return NULL;
-    while (sync->entries != NULL)
-        drop(sync, sync->entries);
     pv_heap_done(&sync->timers);
     free(sync);
     return NULL;
 }
 
+int pv_groupsync_join(struct pv_groupsync *sync, struct pv_groupsync_peer *e, uint32_t id)
+{
+    /* Its place among the timers: arming one later must not need memory. */
+    int r = pv_heap_reserve(&sync->timers, sync->n_peers + 1);
+    if (r < 0)
+        return r;
+    *e = (struct pv_groupsync_peer){
+        .id = id, .sync = sync, .at = sync->peers_tail, .retry_s = PV_GROUPSYNC_RETRY_MIN_S};
+    e->takes_discovery = e->to_us = true;
+    *sync->peers_tail = e;
+    sync->peers_tail = &e->next;
+    sync->n_peers++;
+    return PV_OK;
+}
+
+void pv_groupsync_leave(struct pv_groupsync_peer *e)
+{
+    struct pv_groupsync *sync = e->sync;
+    if (sync == NULL)
+        return;
+    take_out(sync, e);
+    pv_heap_set(&sync->timers, &e->timer, PV_NEVER);
+    *e->at = e->next;
+    if (e->next != NULL)
+        e->next->at = e->at;
+    else
+        sync->peers_tail = e->at;
+    sync->n_peers--;
+    free(e->groups);
+    *e = (struct pv_groupsync_peer){.id = e->id};
+}
+
 /* --- telling ------------------------------------------------------------------------------- */
 
 /* In turns, first come first served: a walk over all members would cost with each message. */
-static void tell(struct pv_groupsync *sync, struct entry *e)
+static void tell(struct pv_groupsync *sync, struct pv_groupsync_peer *e)
 {
     if (e->tell)
         return;
@@ -133,7 +99,7 @@ static void tell(struct pv_groupsync *sync, struct entry *e)
 }
 
 /* Now, and again later while it has not said that it has it. */
-static void tell_until_confirmed(struct pv_groupsync *sync, struct entry *e, pv_ns now)
+static void tell_until_confirmed(struct pv_groupsync *sync, struct pv_groupsync_peer *e, pv_ns now)
 {
     tell(sync, e);
     e->told_at = now;
@@ -144,7 +110,7 @@ static void tell_until_confirmed(struct pv_groupsync *sync, struct entry *e, pv_
 }
 
 /* Soon, but not more often than the pause lets. */
-static void tell_anew(struct pv_groupsync *sync, struct entry *e, pv_ns now)
+static void tell_anew(struct pv_groupsync *sync, struct pv_groupsync_peer *e, pv_ns now)
 {
     e->confirmed = false;
     e->wakes = 0;
@@ -170,17 +136,14 @@ void pv_groupsync_set_own(struct pv_groupsync *sync, const struct pv_group *grou
         memcpy(sync->groups, groups, n * sizeof(groups[0]));
     sync->n = n;
     sync->own.number++;
-    for (struct entry *e = sync->entries; e != NULL; e = e->hh.next)
+    for (struct pv_groupsync_peer *e = sync->peers; e != NULL; e = e->next)
         tell_anew(sync, e, now);
 }
 
 /* A path that came back changes nothing between two who know each other's newest. */
-bool pv_groupsync_look(struct pv_groupsync *sync, uint32_t id, const struct pv_groupsync_seen *seen,
-                       pv_ns now)
+bool pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen, pv_ns now)
 {
-    struct entry *e = seen->there || seen->capable ? get(sync, id) : find(sync, id);
-    if (e == NULL)
-        return false;
+    struct pv_groupsync *sync = e->sync;
     bool learned = seen->capable && !e->capable, came = seen->there && !e->there;
     bool other = e->takes_discovery != seen->takes_discovery;
     e->capable = e->capable || seen->capable;
@@ -193,23 +156,17 @@ bool pv_groupsync_look(struct pv_groupsync *sync, uint32_t id, const struct pv_g
     return learned;
 }
 
-void pv_groupsync_away(struct pv_groupsync *sync, uint32_t id)
+void pv_groupsync_away(struct pv_groupsync_peer *e)
 {
-    struct entry *e = find(sync, id);
-    if (e == NULL)
-        return;
     e->confirmed = false;
     e->wakes = 0;
     e->wake_at = 0;
 }
 
-bool pv_groupsync_wake(struct pv_groupsync *sync, uint32_t id, bool old, pv_ns now,
-                       pv_ns *ret_again)
+bool pv_groupsync_wake(struct pv_groupsync_peer *e, bool old, pv_ns now, pv_ns *ret_again)
 {
-    struct entry *e = get(sync, id);
     *ret_again = PV_NEVER;
-    if (e == NULL || e->there || e->confirmed || (old && !e->capable) ||
-        e->wakes >= PV_GROUPSYNC_WAKES)
+    if (e->there || e->confirmed || (old && !e->capable) || e->wakes >= PV_GROUPSYNC_WAKES)
         return false;
     bool due = now >= e->wake_at;
     if (due) {
@@ -220,13 +177,6 @@ bool pv_groupsync_wake(struct pv_groupsync *sync, uint32_t id, bool old, pv_ns n
     return due;
 }
 
-void pv_groupsync_gone(struct pv_groupsync *sync, uint32_t id)
-{
-    struct entry *e = find(sync, id);
-    if (e != NULL)
-        drop(sync, e);
-}
-
 /* --- hearing ------------------------------------------------------------------------------- */
 
 static bool same_version(const struct pv_grouptell_version *a, const struct pv_grouptell_version *b)
@@ -235,12 +185,12 @@ static bool same_version(const struct pv_grouptell_version *a, const struct pv_g
 }
 
 /* A set that is older than the one we have was overtaken on its way. */
-static bool is_news(const struct entry *e, const struct pv_grouptell_version *v)
+static bool is_news(const struct pv_groupsync_peer *e, const struct pv_grouptell_version *v)
 {
     return !e->heard || e->theirs.life != v->life || (int32_t)(v->number - e->theirs.number) > 0;
 }
 
-static bool same_set(const struct entry *e, const struct pv_grouptell *t)
+static bool same_set(const struct pv_groupsync_peer *e, const struct pv_grouptell *t)
 {
     for (size_t i = 0; i < t->n && e->n == t->n; i++) {
         if (!pv_group_equal(&e->groups[i], &t->groups[i]))
@@ -250,7 +200,7 @@ static bool same_set(const struct entry *e, const struct pv_grouptell *t)
 }
 
 /* True when it is another set. Without memory it is asked for again by what we have. */
-static bool take_set(struct entry *e, const struct pv_grouptell *t)
+static bool take_set(struct pv_groupsync_peer *e, const struct pv_grouptell *t)
 {
     bool to_us = (t->flags & PV_GROUPTELL_DISCOVERY) != 0;
     bool changed = !e->heard || e->to_us != to_us;
@@ -272,8 +222,8 @@ static bool take_set(struct entry *e, const struct pv_grouptell *t)
 }
 
 /* Our set is told at once to who has another one, and so is an answer to who asks. */
-static void note_confirmed(struct pv_groupsync *sync, struct entry *e, const struct pv_grouptell *t,
-                           pv_ns now)
+static void note_confirmed(struct pv_groupsync *sync, struct pv_groupsync_peer *e,
+                           const struct pv_grouptell *t, pv_ns now)
 {
     bool asks = (t->flags & PV_GROUPTELL_ASKS) != 0;
     if (same_version(&t->heard, &sync->own)) {
@@ -289,26 +239,25 @@ static void note_confirmed(struct pv_groupsync *sync, struct entry *e, const str
 }
 
 /* Dropped above its rate before it is looked at: the member repeats what is not confirmed. */
-bool pv_groupsync_take(struct pv_groupsync *sync, uint32_t id, struct pv_view body, pv_ns now)
+bool pv_groupsync_take(struct pv_groupsync_peer *e, struct pv_view body, pv_ns now)
 {
     struct pv_grouptell t;
-    struct entry *e = pv_grouptell_parse(body, &t) == PV_OK ? get(sync, id) : NULL;
     bool changed = false;
-    if (e == NULL || !pv_bucket_take(&e->sets, PV_GROUPSYNC_RATE, PV_GROUPSYNC_BURST, 1, now))
+    if (pv_grouptell_parse(body, &t) != PV_OK ||
+        !pv_bucket_take(&e->sets, PV_GROUPSYNC_RATE, PV_GROUPSYNC_BURST, 1, now))
         return false; /* it repeats what we do not confirm */
     e->capable = e->there = true;
     /* The same number with another word on discovery comes when its configuration was read again.
      */
     if (is_news(e, &t.own) || same_version(&e->theirs, &t.own))
         changed = take_set(e, &t);
-    note_confirmed(sync, e, &t, now);
+    note_confirmed(e->sync, e, &t, now);
     return changed;
 }
 
-struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync *sync, uint32_t id)
+struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync_peer *e)
 {
-    const struct entry *e = find(sync, id);
-    if (e == NULL)
+    if (e == NULL || e->sync == NULL)
         return (struct pv_groupsync_known){.takes_discovery = true};
     return (struct pv_groupsync_known){
         .capable = e->capable,
@@ -323,26 +272,27 @@ struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync *sync, ui
 /* --- out ----------------------------------------------------------------------------------- */
 
 /* Built when it leaves: several reasons to tell make one message with the newest set. */
-int pv_groupsync_poll_transmit(struct pv_groupsync *sync, struct pv_groupsync_transmit *ret_tx)
+void pv_groupsync_send(struct pv_groupsync *sync, pv_groupsync_sender *send, void *arg)
 {
-    struct entry *e = sync->tells;
-    if (e == NULL)
-        return PV_ERR_AGAIN;
-    take_out(sync, e);
-    struct pv_grouptell t = {.own = sync->own, .heard = e->theirs, .n = sync->n};
-    t.flags = (uint8_t)((e->confirmed ? 0 : PV_GROUPTELL_ASKS) |
-                        (e->takes_discovery ? PV_GROUPTELL_DISCOVERY : 0));
-    memcpy(t.groups, sync->groups, sizeof(t.groups));
-    ret_tx->id = e->id;
-    pv_grouptell_build(&t, ret_tx->body, &ret_tx->len);
-    return PV_OK;
+    static uint8_t body[PV_GROUPTELL_BODY_MAX]; /* too large for the stack; control thread only */
+    struct pv_groupsync_peer *e;
+    while ((e = sync->tells) != NULL) {
+        struct pv_grouptell t = {.own = sync->own, .heard = e->theirs, .n = sync->n};
+        size_t len;
+        take_out(sync, e);
+        t.flags = (uint8_t)((e->confirmed ? 0 : PV_GROUPTELL_ASKS) |
+                            (e->takes_discovery ? PV_GROUPTELL_DISCOVERY : 0));
+        memcpy(t.groups, sync->groups, sizeof(t.groups));
+        pv_grouptell_build(&t, body, &len);
+        send(arg, e->id, pv_view(body, len));
+    }
 }
 
 void pv_groupsync_handle_timeout(struct pv_groupsync *sync, pv_ns now)
 {
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&sync->timers, now)) != NULL) {
-        struct entry *e = PV_CONTAINER_OF(node, struct entry, timer);
+        struct pv_groupsync_peer *e = PV_CONTAINER_OF(node, struct pv_groupsync_peer, timer);
         if (!e->confirmed && e->there)
             tell_until_confirmed(sync, e, now);
     }

@@ -3,11 +3,12 @@
  * groupsync.h - what the members of the network and this node tell each other of the groups they
  * want (proto/group/grouptell.h).
  *
- * A pure machine over the members, by the ids of their peers. Each side tells its whole set to each
- * member that it meets and that says it understands this, and again when the set changes. It
- * repeats that after 1, 2, 4, ... 60 s until the other says that it has the newest one. Two who
- * have each other's newest are silent. A daemon that starts anew is a new life: it knows nothing,
- * its messages say so, and it is told. Messages may be lost, come twice and overtake each other.
+ * A machine over the members, of each of which its owner keeps a struct pv_groupsync_peer. Each
+ * side tells its whole set to each member that it meets and that says it understands this, and
+ * again when the set changes. It repeats that after 1, 2, 4, ... 60 s until the other says that it
+ * has the newest one. Two who have each other's newest are silent. A daemon that starts anew is a
+ * new life: it knows nothing, its messages say so, and it is told. Messages may be lost, come twice
+ * and overtake each other.
  *
  * States of a member:
  *   OLD      it never said that it understands: it is told nothing
@@ -20,11 +21,12 @@
 #ifndef PV_GROUPSYNC_H
 #define PV_GROUPSYNC_H
 
+#include "base/bucket.h"
+#include "base/heap.h"
 #include "base/pv.h"
 #include "proto/group/grouptell.h"
 
 enum {
-    PV_GROUPSYNC_MAX = 16384, /* members, as peers */
     PV_GROUPSYNC_RETRY_MIN_S = 1,
     PV_GROUPSYNC_RETRY_MAX_S = 60,
     PV_GROUPSYNC_WAKES = 3, /* ours: attempts to reach a member that is online, to tell it */
@@ -39,10 +41,41 @@ enum {
 
 struct pv_groupsync; /* opaque */
 
+/* The facts known of a member: zeroed before pv_groupsync_join(), and at one place until
+ * pv_groupsync_leave(). Only id is for others. */
+struct pv_groupsync_peer {
+    uint32_t id;               /* of its peer */
+    struct pv_groupsync *sync; /* NULL: it has not joined */
+    struct pv_groupsync_peer **at, *next;
+    bool capable;
+    bool there;
+    bool takes_discovery; /* we, of it */
+    bool heard;
+    bool confirmed;
+    bool tell;  /* pv_groupsync_send() sends to it */
+    bool to_us; /* its word: it takes discovery of us */
+    struct pv_grouptell_version theirs;
+    struct pv_group *groups; /* owned */
+    size_t n;
+    unsigned retry_s;
+    pv_ns told_at;
+    unsigned wakes; /* attempts to reach it for this */
+    pv_ns wake_at;
+    struct pv_bucket sets;
+    struct pv_heap_node timer;
+    struct pv_groupsync_peer *next_tell;
+};
+
 /* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_groupsync_new(struct pv_groupsync **ret_sync, const struct pv_rng *rng);
-/* NULL is fine; returns NULL. */
+/* After the last member has left. NULL is fine; returns NULL. */
 struct pv_groupsync *pv_groupsync_free(struct pv_groupsync *sync);
+
+/* A member whose peer has that id; nothing is known of it. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_groupsync_join(struct pv_groupsync *sync, struct pv_groupsync_peer *e,
+                                    uint32_t id);
+/* Forgets all about it; also one that has not joined. */
+void pv_groupsync_leave(struct pv_groupsync_peer *e);
 
 /* The groups that this node wants, in the order of pv_group_compare(), at most PV_GROUPTELL_MAX:
  * told to all when it is another set than before. */
@@ -55,21 +88,19 @@ struct pv_groupsync_seen {
     bool there;
     bool takes_discovery;
 };
-bool pv_groupsync_look(struct pv_groupsync *sync, uint32_t id, const struct pv_groupsync_seen *seen,
+bool pv_groupsync_look(struct pv_groupsync_peer *e, const struct pv_groupsync_seen *seen,
                        pv_ns now);
 /* It is online, and to be told: shall it be reached for that now? old: it said that it does not
  * understand. A few times, until our set changes or it went away; *ret_again: when to ask this
  * again, PV_NEVER. */
-bool pv_groupsync_wake(struct pv_groupsync *sync, uint32_t id, bool old, pv_ns now,
-                       pv_ns *ret_again);
+bool pv_groupsync_wake(struct pv_groupsync_peer *e, bool old, pv_ns now, pv_ns *ret_again);
 /* It went away, perhaps for good: what it was told it may have forgotten. */
-void pv_groupsync_away(struct pv_groupsync *sync, uint32_t id);
-void pv_groupsync_gone(struct pv_groupsync *sync, uint32_t id);
+void pv_groupsync_away(struct pv_groupsync_peer *e);
 
 /* An in-band message of the member. True when what it wants is something else now. */
-bool pv_groupsync_take(struct pv_groupsync *sync, uint32_t id, struct pv_view body, pv_ns now);
+bool pv_groupsync_take(struct pv_groupsync_peer *e, struct pv_view body, pv_ns now);
 
-/* The facts known of a member. */
+/* The facts known of a member; of one that has not joined, e NULL, what is supposed. */
 struct pv_groupsync_known {
     bool capable;
     bool heard;
@@ -78,16 +109,12 @@ struct pv_groupsync_known {
     const struct pv_group *groups; /* until the next call that changes it */
     size_t n;
 };
-struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync *sync, uint32_t id);
+struct pv_groupsync_known pv_groupsync_known(const struct pv_groupsync_peer *e);
 
-struct pv_groupsync_transmit {
-    uint32_t id;
-    size_t len;
-    uint8_t body[PV_GROUPTELL_BODY_MAX];
-};
-/* The next message to send; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_groupsync_poll_transmit(struct pv_groupsync *sync,
-                                             struct pv_groupsync_transmit *ret_tx);
+/* Hands all messages that are to be sent to send(), which is given the id of each one's peer; one
+ * that it cannot send is lost, as on the way. */
+typedef void pv_groupsync_sender(void *arg, uint32_t id, struct pv_view body);
+void pv_groupsync_send(struct pv_groupsync *sync, pv_groupsync_sender *send, void *arg);
 void pv_groupsync_handle_timeout(struct pv_groupsync *sync, pv_ns now);
 pv_ns pv_groupsync_next_timeout(const struct pv_groupsync *sync);
 

@@ -58,9 +58,32 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
 static void free_lan(void *part)
 {
     struct lan *l = part;
+    pv_peers_drop_slots(l->node->peers, &pv_part_lan);
     pv_groupsync_free(l->sync);
     free(l->pairs);
     free(l);
+}
+
+/* --- what is kept of a peer ------------------------------------------------------------------ */
+
+static void end_peer(void *slot)
+{
+    pv_groupsync_leave(slot);
+}
+
+/* The groups of p, also when nothing was known of it. NULL: no memory. */
+static struct pv_groupsync_peer *groups_of(struct lan *l, struct pv_peer *p)
+{
+    struct pv_groupsync_peer *e = pv_peer_slot(p, &pv_part_lan);
+    if (e == NULL || e->sync != NULL || pv_groupsync_join(l->sync, e, pv_peer_id(p)) == PV_OK)
+        return e;
+    pv_peer_drop_slot(p, &pv_part_lan);
+    return NULL;
+}
+
+static struct pv_groupsync_known known(const struct pv_peer *p)
+{
+    return pv_groupsync_known(pv_peer_find_slot(p, &pv_part_lan));
 }
 
 /* --- with whom ------------------------------------------------------------------------------- */
@@ -131,7 +154,7 @@ static void add_discovery(struct lan *l, const struct pv_peer *p, bool heard)
 /* Both sides must want discovery; what programs joined needs only their wish. */
 static void add_member(struct lan *l, const struct pv_peer *p)
 {
-    const struct pv_groupsync_known k = pv_groupsync_known(l->sync, pv_peer_id(p));
+    const struct pv_groupsync_known k = known(p);
     bool discovers = l->discovers && is_chosen(l, p) && k.takes_discovery;
     if (discovers)
         add_discovery(l, p, k.heard);
@@ -228,9 +251,11 @@ static void wake_members(struct lan *l, pv_ns now)
         return;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
         pv_ns again;
-        if (pv_peer_presence(p) != PV_PRESENCE_ONLINE)
+        struct pv_groupsync_peer *e =
+            pv_peer_presence(p) == PV_PRESENCE_ONLINE ? groups_of(l, p) : NULL;
+        if (e == NULL)
             continue;
-        if (pv_groupsync_wake(l->sync, pv_peer_id(p), pv_peer_remote(p) != NULL, now, &again)) {
+        if (pv_groupsync_wake(e, pv_peer_remote(p) != NULL, now, &again)) {
             pv_peer_want(p, "it is to know what programs here joined", now);
             pv_peers_touch(n->peers, p, now);
         }
@@ -254,19 +279,23 @@ static void tell_changes(struct lan *l, pv_ns now)
 }
 _Static_assert((int)PV_QUERIER_MAX <= (int)PV_GROUPTELL_MAX, "all that is wanted can be told");
 
+/* Without a path it is repeated. */
+static void send_groups(void *lan, uint32_t id, struct pv_view body)
+{
+    const struct lan *l = lan;
+    struct pv_peer *p = pv_peers_by_id(l->node->peers, id);
+    if (p != NULL)
+        pv_peers_send(l->node->peers, p, PV_INBAND_GROUPS, body);
+}
+
 /* Queries stay on this machine; only sets of groups go to members. */
 static void send_out(struct lan *l)
 {
-    static struct pv_groupsync_transmit tx; /* too large for the stack; control thread only */
     uint8_t query[PV_GROUPMSG_QUERY_MAX];
     size_t len;
     while (pv_querier_poll(&l->querier, query, &len))
         pv_peers_inject_tun(l->node->peers, pv_view(query, len));
-    while (pv_groupsync_poll_transmit(l->sync, &tx) == PV_OK) {
-        struct pv_peer *p = pv_peers_by_id(l->node->peers, tx.id);
-        if (p != NULL) /* without a path it is repeated */
-            pv_peers_send(l->node->peers, p, PV_INBAND_GROUPS, pv_view(tx.body, tx.len));
-    }
+    pv_groupsync_send(l->sync, send_groups, l);
 }
 
 /* In this order: what is wanted here may need members, and who is online comes with the list. */
@@ -294,16 +323,15 @@ void pv_lan_report(struct pv_node *n, struct pv_view packet, pv_ns now)
 /* Its groups stay known while it is away: its programs mostly run on. */
 struct pv_groupsync_known pv_lan_known(const struct pv_node *n, const struct pv_peer *p)
 {
-    const struct lan *l = pv_node_part(n, &pv_part_lan);
-    return l == NULL ? (struct pv_groupsync_known){.n = 0}
-                     : pv_groupsync_known(l->sync, pv_peer_id(p));
+    return pv_node_part(n, &pv_part_lan) == NULL ? (struct pv_groupsync_known){.n = 0} : known(p);
 }
 
 /* A member speaks of itself only: the session says who it is. */
 static void take_groups(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     struct lan *l = part;
-    if (pv_groupsync_take(l->sync, pv_peer_id(from), body, now))
+    struct pv_groupsync_peer *e = groups_of(l, from);
+    if (e != NULL && pv_groupsync_take(e, body, now))
         changed(l, now);
 }
 
@@ -334,9 +362,12 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         .there = pv_peer_can_talk(p, now),
         .takes_discovery = is_chosen(l, p),
     };
-    bool news = pv_groupsync_look(l->sync, pv_peer_id(p), &seen, now);
-    if (!seen.there && pv_peer_presence(p) != PV_PRESENCE_ONLINE)
-        pv_groupsync_away(l->sync, pv_peer_id(p));
+    /* Of most members of a large network nothing is ever known. */
+    struct pv_groupsync_peer *e =
+        seen.there || seen.capable ? groups_of(l, p) : pv_peer_find_slot(p, &pv_part_lan);
+    bool news = e != NULL && pv_groupsync_look(e, &seen, now);
+    if (e != NULL && !seen.there && pv_peer_presence(p) != PV_PRESENCE_ONLINE)
+        pv_groupsync_away(e);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
         l->wake_at = now;
     if (pv_fp_builder_take_discovery(l->node->fp, pv_peer_id(p), seen.takes_discovery) != PV_OK)
@@ -348,9 +379,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* Its id stays in the packet threads' list until the next one, and finds nobody there. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
-    struct lan *l = part;
-    pv_groupsync_gone(l->sync, pv_peer_id(p));
-    changed(l, now);
+    (void)p;
+    changed(part, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -417,6 +447,8 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_GROUPS, take_groups
 
 const struct pv_part pv_part_lan = {
     .name = "lan",
+    .peer_size = sizeof(struct pv_groupsync_peer),
+    .end_peer = end_peer,
     .make = make,
     .free = free_lan,
     .on_facts = on_facts,

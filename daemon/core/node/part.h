@@ -83,6 +83,12 @@ struct pv_part {
      * other. */
     const char *after[PV_PART_AFTER];
 
+    /* Bytes that a peer keeps for this part, from when the part first asks for them
+     * (pv_peer_slot()), and what ends them: with the peer, or by the part, which drops all of them
+     * before it is freed (pv_peers_drop_slots()). NULL: they are just freed. */
+    size_t peer_size;
+    void (*end_peer)(void *slot);
+
     /* PV_ERR_NOMEM, or why it cannot be. Borrows node for its life, cfg during the call. */
     int (*make)(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part);

@@ -90,6 +90,7 @@ enum pv_presence {
     PV_PRESENCE_OFFLINE,
 };
 
+struct pv_part;
 struct pv_peer;
 
 /* A receiver index that belongs to a peer's session. */
@@ -313,6 +314,14 @@ const struct pv_peer_notes *pv_peer_notes_of(const struct pv_peer *p);
 void pv_peer_set_in_sync(struct pv_peer *p, bool in_sync);
 /* Of how many peers that is true; they pass signals on. */
 size_t pv_peer_count_in_sync(const struct pv_peer *p);
+
+/* The bytes that this peer keeps for a part (part.h peer_size): zeroed when the part asks for it
+ * for the first time, at the same place until it is dropped. NULL: no memory. */
+void *pv_peer_slot(struct pv_peer *p, const struct pv_part *part);
+/* The same when it is there; NULL: the part never asked for it, or dropped it. */
+void *pv_peer_find_slot(const struct pv_peer *p, const struct pv_part *part);
+/* The part's end_peer() is called for it, and it is freed. */
+void pv_peer_drop_slot(struct pv_peer *p, const struct pv_part *part);
 
 /* The settings of a static [peer]. */
 struct pv_peer_static {

@@ -6,6 +6,8 @@
 #ifndef PV_PEER_INT_H
 #define PV_PEER_INT_H
 
+#include <stddef.h>
+
 #include "base/bucket.h"
 #include "base/heap.h"
 #include "daemon/core/peer/peer.h"
@@ -82,6 +84,13 @@ struct pv_peer_agreed {
     enum pv_fp_strict strict; /* which inner packets pass under keys with one only */
 };
 
+/* The bytes that a peer keeps for a part. */
+struct pv_peer_slot {
+    struct pv_peer_slot *next;
+    const struct pv_part *part;
+    max_align_t kept[]; /* part->peer_size bytes */
+};
+
 /* The wishes of a peer's machines that others fulfil. */
 enum pv_peer_due {
     PV_PEER_DUE_KEEPALIVE = 1u << 0,
@@ -147,6 +156,8 @@ struct pv_peer {
     struct pv_peer_agreed agreed;
     struct pv_peer_hard hard;
     struct pv_peer_seek seek;
+
+    struct pv_peer_slot *slots; /* owned; a few: most parts keep nothing */
 
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_int.h"
 
 /* The fast path gets its peer first, since everything else is named by the id that it gives out. */
@@ -82,10 +83,52 @@ int pv_peer_need_talk(struct pv_peer *p)
     return PV_OK;
 }
 
+/* --- what parts keep ------------------------------------------------------------------------- */
+
+void *pv_peer_find_slot(const struct pv_peer *p, const struct pv_part *part)
+{
+    struct pv_peer_slot *slot = p->slots;
+    while (slot != NULL && slot->part != part)
+        slot = slot->next;
+    return slot == NULL ? NULL : slot->kept;
+}
+
+void *pv_peer_slot(struct pv_peer *p, const struct pv_part *part)
+{
+    void *kept = pv_peer_find_slot(p, part);
+    if (kept != NULL)
+        return kept;
+    struct pv_peer_slot *slot = calloc(1, sizeof(*slot) + part->peer_size);
+    if (slot == NULL)
+        return NULL;
+    slot->part = part;
+    slot->next = p->slots;
+    p->slots = slot;
+    return slot->kept;
+}
+
+void pv_peer_drop_slot(struct pv_peer *p, const struct pv_part *part)
+{
+    struct pv_peer_slot **at = &p->slots, *slot;
+    while (*at != NULL && (*at)->part != part)
+        at = &(*at)->next;
+    slot = *at;
+    if (slot == NULL)
+        return;
+    *at = slot->next;
+    if (part->end_peer != NULL)
+        part->end_peer(slot->kept);
+    free(slot);
+}
+
+/* --- its end --------------------------------------------------------------------------------- */
+
 struct pv_peer *pv_peer_free(struct pv_peer *p)
 {
     if (p == NULL)
         return NULL;
+    while (p->slots != NULL)
+        pv_peer_drop_slot(p, p->slots->part);
     pv_peer_forget_ufrag(p);
     p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     if (p->session != NULL)

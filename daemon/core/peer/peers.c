@@ -58,6 +58,14 @@ struct pv_peer_env *pv_peers_env(struct pv_peers *ps)
     return ps->cfg.env;
 }
 
+void pv_peers_drop_slots(struct pv_peers *ps, const struct pv_part *part)
+{
+    for (size_t i = 0; ps != NULL && i < ps->n_slots; i++) {
+        if (ps->by_slot[i] != NULL)
+            pv_peer_drop_slot(ps->by_slot[i], part);
+    }
+}
+
 /* --- finding --------------------------------------------------------------------------------- */
 
 struct pv_peer *pv_peers_by_id(const struct pv_peers *ps, uint32_t id)

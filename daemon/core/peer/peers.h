@@ -78,6 +78,9 @@ bool pv_peers_udp_elsewhere(const struct pv_peers *ps);
 
 /* --- coming and going ------------------------------------------------------------------------ */
 
+/* The part is about to be freed: what peers keep for it goes first. ps may be NULL. */
+void pv_peers_drop_slots(struct pv_peers *ps, const struct pv_part *part);
+
 /* The peer of this member: made when it is not there yet, else told its name, addresses and
  * WireGuard key. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now);

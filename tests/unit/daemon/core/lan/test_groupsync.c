@@ -13,6 +13,7 @@ enum {
 /* Two nodes and what is on its way between them. */
 struct pair {
     struct pv_groupsync *sync[NODES];
+    struct pv_groupsync_peer other[NODES]; /* what each knows of the other */
     struct test_rng rng;
     struct pv_rng source;
     bool cut;        /* nothing arrives */
@@ -23,15 +24,19 @@ struct pair {
 static void free_pair(void *ctx)
 {
     struct pair *p = ctx;
-    for (int i = 0; i < NODES; i++)
+    for (int i = 0; i < NODES; i++) {
+        pv_groupsync_leave(&p->other[i]);
         pv_groupsync_free(p->sync[i]);
+    }
     free(p);
 }
 
 static void start(struct pair *p, int i)
 {
+    pv_groupsync_leave(&p->other[i]);
     pv_groupsync_free(p->sync[i]);
     assert_int_equal(pv_groupsync_new(&p->sync[i], &p->source), PV_OK);
+    assert_int_equal(pv_groupsync_join(p->sync[i], &p->other[i], OTHER), PV_OK);
 }
 
 static struct pair *make_pair(void)
@@ -50,30 +55,37 @@ static void look(struct pair *p, int i, bool capable, bool there)
 {
     const struct pv_groupsync_seen seen = {
         .capable = capable, .there = there, .takes_discovery = true};
-    pv_groupsync_look(p->sync[i], OTHER, &seen, p->now);
+    pv_groupsync_look(&p->other[i], &seen, p->now);
+}
+
+struct way {
+    struct pair *p;
+    int from;
+    bool any, changed;
+};
+
+static void carry_one(void *arg, uint32_t id, struct pv_view body)
+{
+    struct way *way = arg;
+    struct pair *p = way->p;
+    way->any = true;
+    p->passed++;
+    assert_int_equal(id, OTHER);
+    assert_true(p->passed < 1000);
+    if (!p->cut && pv_groupsync_take(&p->other[1 - way->from], body, p->now))
+        way->changed = true;
 }
 
 /* Messages go there and back until there are none; true when one changed what is known. */
 static bool carry(struct pair *p)
 {
-    static struct pv_groupsync_transmit tx;
-    bool changed = false, any = true;
-    while (any) {
-        any = false;
-        for (int i = 0; i < NODES; i++) {
-            while (pv_groupsync_poll_transmit(p->sync[i], &tx) == PV_OK) {
-                any = true;
-                p->passed++;
-                assert_int_equal(tx.id, OTHER);
-                assert_true(p->passed < 1000);
-                if (!p->cut)
-                    changed = pv_groupsync_take(p->sync[1 - i], OTHER, pv_view(tx.body, tx.len),
-                                                p->now) ||
-                              changed;
-            }
-        }
-    }
-    return changed;
+    struct way way = {.p = p};
+    do {
+        way.any = false;
+        for (way.from = 0; way.from < NODES; way.from++)
+            pv_groupsync_send(p->sync[way.from], carry_one, &way);
+    } while (way.any);
+    return way.changed;
 }
 
 static void pass(struct pair *p, pv_ns t)
@@ -103,7 +115,7 @@ static const char *known(const struct pair *p, int i)
 {
     static char text[128];
     char ip[PV_ADDR_TEXT];
-    const struct pv_groupsync_known k = pv_groupsync_known(p->sync[i], OTHER);
+    const struct pv_groupsync_known k = pv_groupsync_known(&p->other[i]);
     int n = snprintf(text, sizeof(text), "%s%s%s", k.capable ? "capable" : "old",
                      k.heard ? " heard" : "", k.confirmed ? " confirmed" : "");
     for (size_t g = 0; g < k.n; g++) {
@@ -147,7 +159,7 @@ PV_TEST(one_that_does_not_understand_is_told_nothing)
     pass(p, PV_S(100));
     assert_int_equal(p->passed, 0);
     assert_string_equal(known(p, 0), "old");
-    assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
+    assert_true(pv_groupsync_known(&p->other[0]).takes_discovery);
 }
 
 PV_TEST(changes_are_told)
@@ -199,21 +211,38 @@ PV_TEST(a_new_life_is_told_and_tells)
     assert_string_equal(known(p, 1), "capable heard confirmed");
 }
 
+struct message {
+    unsigned n; /* so many were sent; the last one: */
+    size_t len;
+    uint8_t body[PV_GROUPTELL_BODY_MAX];
+};
+
+static void keep(void *arg, uint32_t id, struct pv_view body)
+{
+    struct message *m = arg;
+    assert_int_equal(id, OTHER);
+    m->n++;
+    m->len = body.len;
+    memcpy(m->body, body.ptr, body.len);
+}
+
 PV_TEST(a_message_that_was_overtaken_does_not_count)
 {
-    static struct pv_groupsync_transmit first, second;
+    static struct message first, second;
     struct pair *p = met();
     pass(p, PV_S(10));
     want(p, 0, "239.2.2.2");
     pv_groupsync_handle_timeout(p->sync[0], p->now);
-    assert_int_equal(pv_groupsync_poll_transmit(p->sync[0], &first), PV_OK);
+    pv_groupsync_send(p->sync[0], keep, &first);
+    assert_int_equal(first.n, 1);
     p->now += PV_S(1);
     want(p, 0, "239.3.3.3");
     pv_groupsync_handle_timeout(p->sync[0], p->now);
-    assert_int_equal(pv_groupsync_poll_transmit(p->sync[0], &second), PV_OK);
-    assert_true(pv_groupsync_take(p->sync[1], OTHER, pv_view(second.body, second.len), p->now));
-    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(first.body, first.len), p->now));
-    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(second.body, second.len), p->now));
+    pv_groupsync_send(p->sync[0], keep, &second);
+    assert_int_equal(second.n, 1);
+    assert_true(pv_groupsync_take(&p->other[1], pv_view(second.body, second.len), p->now));
+    assert_false(pv_groupsync_take(&p->other[1], pv_view(first.body, first.len), p->now));
+    assert_false(pv_groupsync_take(&p->other[1], pv_view(second.body, second.len), p->now));
     assert_string_equal(known(p, 1), "capable heard confirmed 239.3.3.3");
 }
 
@@ -238,21 +267,20 @@ PV_TEST(a_flood_of_sets_is_not_taken)
     struct pair *p = met();
     pass(p, PV_S(10));
     struct pv_grouptell t = {.flags = PV_GROUPTELL_ASKS, .own = {9, 1}, .n = 1};
-    unsigned taken = 0, answered = 0;
-    static struct pv_groupsync_transmit tx;
+    unsigned taken = 0;
+    static struct message answers;
     for (unsigned i = 0; i < 1000; i++) {
         uint8_t body[PV_GROUPTELL_BODY_MAX];
         size_t len;
         t.own.number = i + 1;
         t.groups[0] = group_named(i % 2 == 0 ? "239.2.2.2" : "239.3.3.3");
         pv_grouptell_build(&t, body, &len);
-        taken += pv_groupsync_take(p->sync[1], OTHER, pv_view(body, len), p->now);
-        while (pv_groupsync_poll_transmit(p->sync[1], &tx) == PV_OK)
-            answered++;
+        taken += pv_groupsync_take(&p->other[1], pv_view(body, len), p->now);
+        pv_groupsync_send(p->sync[1], keep, &answers);
     }
     assert_int_equal(taken, PV_GROUPSYNC_BURST);
-    assert_in_range(answered, 1, PV_GROUPSYNC_BURST);
-    assert_false(pv_groupsync_take(p->sync[1], OTHER, pv_view(NULL, 0), p->now));
+    assert_in_range(answers.n, 1, PV_GROUPSYNC_BURST);
+    assert_false(pv_groupsync_take(&p->other[1], pv_view(NULL, 0), p->now));
 }
 
 PV_TEST(whether_discovery_is_taken_is_told_too)
@@ -260,10 +288,10 @@ PV_TEST(whether_discovery_is_taken_is_told_too)
     struct pair *p = met();
     pass(p, PV_S(10));
     const struct pv_groupsync_seen no = {.capable = true, .there = true, .takes_discovery = false};
-    pv_groupsync_look(p->sync[0], OTHER, &no, p->now);
+    pv_groupsync_look(&p->other[0], &no, p->now);
     pass(p, PV_S(1));
-    assert_false(pv_groupsync_known(p->sync[1], OTHER).takes_discovery);
-    assert_true(pv_groupsync_known(p->sync[0], OTHER).takes_discovery);
+    assert_false(pv_groupsync_known(&p->other[1]).takes_discovery);
+    assert_true(pv_groupsync_known(&p->other[0]).takes_discovery);
 }
 
 PV_TEST(a_member_is_reached_a_few_times)
@@ -272,19 +300,19 @@ PV_TEST(a_member_is_reached_a_few_times)
     unsigned wakes = 0;
     struct pair *p = make_pair();
     for (int s = 0; s < 600; s++, p->now += PV_S(1))
-        wakes += pv_groupsync_wake(p->sync[0], OTHER, false, p->now, &again);
+        wakes += pv_groupsync_wake(&p->other[0], false, p->now, &again);
     assert_int_equal(wakes, PV_GROUPSYNC_WAKES);
     assert_int_equal(again, PV_NEVER);
     /* It went and came. */
-    pv_groupsync_away(p->sync[0], OTHER);
-    assert_true(pv_groupsync_wake(p->sync[0], OTHER, false, p->now, &again));
+    pv_groupsync_away(&p->other[0]);
+    assert_true(pv_groupsync_wake(&p->other[0], false, p->now, &again));
     assert_int_equal(again, p->now + PV_GROUPSYNC_WAKE_AGAIN);
     /* It said that it is older than that. */
     p->now += PV_GROUPSYNC_WAKE_AGAIN;
-    assert_false(pv_groupsync_wake(p->sync[0], OTHER, true, p->now, &again));
+    assert_false(pv_groupsync_wake(&p->other[0], true, p->now, &again));
     look(p, 0, true, true);
-    assert_false(pv_groupsync_wake(p->sync[0], OTHER, true, p->now, &again));
-    pv_groupsync_gone(p->sync[0], OTHER);
+    assert_false(pv_groupsync_wake(&p->other[0], true, p->now, &again));
+    pv_groupsync_leave(&p->other[0]);
     assert_string_equal(known(p, 0), "old");
     pass(p, PV_S(5));
     assert_int_equal(p->passed, 0);

@@ -200,3 +200,34 @@ PV_TEST(static_routes_are_those_of_all_static_peers)
     assert_int_equal(n, 2);
     assert_int_equal(pv_peers_count_statics(table()), 2);
 }
+
+static unsigned n_ended;
+
+static void end_kept(void *slot)
+{
+    n_ended += *(unsigned *)slot;
+}
+
+PV_TEST(a_peer_keeps_bytes_for_a_part_until_either_ends)
+{
+    static const struct pv_part one = {.peer_size = sizeof(unsigned), .end_peer = end_kept};
+    static const struct pv_part other = {.peer_size = 1};
+    struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
+    struct pv_peer *printer = add_static("printer", "192.0.2.1");
+    n_ended = 0;
+    assert_null(pv_peer_find_slot(bob, &one));
+    unsigned *kept = pv_peer_slot(bob, &one);
+    assert_non_null(kept);
+    assert_int_equal(*kept, 0);
+    *kept = 5;
+    assert_non_null(pv_peer_slot(bob, &other));
+    assert_ptr_equal(pv_peer_slot(bob, &one), kept);
+    assert_ptr_equal(pv_peer_find_slot(bob, &one), kept);
+    assert_null(pv_peer_find_slot(printer, &one));
+    *(unsigned *)pv_peer_slot(printer, &one) = 70;
+    pv_peers_drop(table(), bob, x.f.now);
+    assert_int_equal(n_ended, 5);
+    pv_peers_drop_slots(table(), &one);
+    assert_int_equal(n_ended, 75);
+    assert_null(pv_peer_find_slot(printer, &one));
+}
