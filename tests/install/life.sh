@@ -15,7 +15,7 @@ out=$(mktemp -d)
 
 fail() {
     echo "life: $1" >&2
-    tail -n 20 "$out"/* /var/lib/p2pvpn/p2pvpnd.log 2>/dev/null >&2 || true
+    tail -n 20 "$out"/* /var/lib/p2pvpn/p2pvpnd.log >&2 2>/dev/null || true
     exit 1
 }
 
@@ -72,7 +72,7 @@ if [ -z "${LIFE_INSIDE:-}" ]; then
     apt-get update -q >"$out/apt" 2>&1 || fail "apt-get update"
     install_debs $(for deb in "$debs"/p2pvpn_*"_$arch.deb" "$debs"/p2pvpn-coordinator_*"_$arch.deb"; do
         dpkg-deb -f "$deb" Depends | tr ',' '\n' | sed 's/ *(.*//;s/^ *//'
-    done)
+    done) ${old:+libsodium23} # which the programs of an earlier version link, and the packages of Debian 12 do not
     rm -rf "$out"
     exec env LIFE_INSIDE=1 unshare -n sh "$0" "$@"
 fi
