@@ -209,7 +209,7 @@ def use(lines, server, laptop, pi):
     laptop.type(pick(lines, r"p2pvpnctl ping"))
     print(f"readme: the first ping took {time.monotonic() - started:.1f} s")
     laptop.type(pick(lines, r"p2pvpnctl send"))
-    laptop.type("getent hosts pi && ping -c 1 -W 5 pi")
+    laptop.type("getent hosts pi && sudo ping -c 1 -W 5 pi")
     if "it works" not in pi.type("sudo p2pvpnctl inbox"):
         raise Failure("the message did not arrive")
     print("readme: from nothing to a ping: 3 installs, coordinator, create, join, ping: 7 commands")
