@@ -5,6 +5,7 @@
  * p2pvpnd; nothing is sent to anybody.
  */
 #include <grp.h>
+#include <net/if.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
+#include "ctl/hostwall.h"
 #include "ctl/lib/launch.h"
 
 #define GROUP "p2pvpn" /* as p2pvpnd gives its socket to */
@@ -176,6 +178,28 @@ static void look_at_network(struct page *p, const json_t *status)
             "packets of %.0f bytes", mtu);
 }
 
+/* Nobody else can find that out: towards the others it is silence. Root alone may read the rules.
+ */
+static void look_at_firewall(struct page *p, const json_t *status)
+{
+    const json_t *iface = json_object_get(status, "interface");
+    struct pv_hostwall wall;
+    char todo[200];
+    const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
+    if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
+        return;
+    bool drops = pv_hostwall_look(ifname, &wall);
+    snprintf(todo, sizeof(todo),
+             "let in what you want members to reach: with ufw `ufw allow in on %s`, else a rule "
+             "`iifname \"%s\" accept` in that table",
+             ifname, ifname);
+    if (drops)
+        put(p, "firewall", false, todo,
+            "this host's own (table %s) drops what members begin; answers come in", wall.found);
+    else
+        put(p, "firewall", true, "", "no rule of this host's drops all that members begin");
+}
+
 static void look_at_coordinator(struct page *p, const json_t *status)
 {
     const json_t *c = json_object_get(status, "coordinator");
@@ -311,6 +335,7 @@ static int doctor(struct pv_cli *cli)
         look_at_daemon(&p, status);
         look_at_rights(&p, status);
         look_at_network(&p, status);
+        look_at_firewall(&p, status);
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
         look_at_shared_names(&p, status);

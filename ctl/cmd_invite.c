@@ -19,6 +19,7 @@ enum {
 
 enum {
     QR_COLUMNS = 80,  /* where there is no screen */
+    CAME = 400,       /* bytes of a state, and of the names of those that came, with the NUL */
     SHOWN_OF_ID = 12, /* bytes of an id that tell it from the others; --long shows all */
 };
 
@@ -32,6 +33,24 @@ static const char *invite_state(const json_t *invite, double now)
         return "used up";
     double end = pv_json_real(invite, "not_after", 0);
     return end > 0 && end < now ? "expired" : "open";
+}
+
+/* "open; let in laptop, pi" */
+static void add_came(const json_t *members, char text[static CAME])
+{
+    const json_t *name;
+    size_t i;
+    json_array_foreach(members, i, name)
+    {
+        size_t len = strlen(text);
+        const char *word = json_string_value(name);
+        if (len + PV_SHOW_BUF > CAME) {
+            snprintf(text + len, CAME - len, " and %zu more", json_array_size(members) - i);
+            return;
+        }
+        snprintf(text + len, CAME - len, "%s%.80s", i == 0 ? "; let in " : ", ",
+                 word == NULL ? "?" : word);
+    }
 }
 
 /* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
@@ -50,10 +69,12 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
     pv_table_cell(t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
     if (member_for > 0)
         snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
-    snprintf(text, sizeof(text), "%s%s%s%s", state,
+    char more[CAME];
+    snprintf(more, sizeof(more), "%s%s%s%s", state,
              pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
              pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
-    pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, text);
+    add_came(json_object_get(invite, "members"), more);
+    pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, more);
 }
 
 static int print_invites(struct pv_cli *cli, const json_t *body)

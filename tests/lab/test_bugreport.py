@@ -69,7 +69,14 @@ def doctor_is_content_with_a_node_that_works(lab):
     wait("doctor to say that all is well",
          lambda: a.ctl("doctor", check_rc=False).code == 0, timeout=20)
     out = a.ctl("doctor").out
-    for name in ("tun", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "mtu",
+    a.nft("table inet wall {\nchain in {\ntype filter hook input priority 0; policy accept;\n"
+             "ct state established,related accept\niifname lo accept\nct state new drop\n}\n}")
+    told = a.ctl("doctor", code=1).out
+    check("table inet wall" in told and "drops what members begin" in told and "iifname" in told, told)
+    a.nft('insert rule inet wall in iifname "p2pvpn0" accept')
+    a.ctl("doctor", code=0)
+    a.nft("delete table inet wall")
+    for name in ("tun", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "firewall", "mtu",
                  "coordinator", "udp", "nat", "port mapping", "clock"):
         check(f"\nok   {name} " in "\n" + out, f"{name} is not looked at, or not well: {out}")
     equal(a.run(*a.as_user(), lab.bin("p2pvpnctl"), "doctor", check_rc=False).code, 0, "exit code for alice")

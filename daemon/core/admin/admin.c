@@ -424,6 +424,29 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
         end_invite(a, put, error);
 }
 
+/* The names of all that it let in, also of those that are gone. NULL without memory. */
+static json_t *joined_by(const struct pv_node *n, const uint8_t *invite)
+{
+    json_t *names = json_array();
+    char who[PV_NODE_WHO];
+    for (const struct pv_roster_entry *e = NULL;
+         names != NULL && (e = pv_roster_next_entry(n->roster, e)) != NULL;) {
+        const struct pv_member *m =
+            e->st.type == PV_ST_MEMBER ? pv_roster_known(n->roster, e->st.u.member.node) : NULL;
+        if (m == NULL || memcmp(e->st.signer, invite, PV_SIGN_PK_LEN) != 0)
+            continue;
+        /* By one invite a member may come again: the last time counts. */
+        if (memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 &&
+            m->serial != e->st.u.member.serial)
+            continue;
+        if (json_array_append_new(names, json_string(pv_node_who(n, m->node, who))) != 0) {
+            json_decref(names);
+            names = NULL;
+        }
+    }
+    return names;
+}
+
 /* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
  */
 static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -450,6 +473,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
             .admin = memcmp(inv.signer, pv_roster_root(a->node->roster), PV_SIGN_PK_LEN) == 0,
         };
         memcpy(x.id, inv.invite, sizeof(x.id));
+        x.members = joined_by(a->node, inv.invite);
         if (pv_ctlapi_invites_add(out, &x) != PV_OK) {
             json_decref(out);
             out = NULL;

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
 #include "proto/local/ctlapi.h"
 
 struct pv_notifier {
     struct pv_node *node;
-    bool enabled; /* the configuration names a program */
+    bool enabled;                 /* the configuration names a program */
+    char error[PV_JOB_ERROR_MAX]; /* of its last run; "" = none */
     struct {
         bool used;
         char from[PV_NAME_BUF];
@@ -75,6 +77,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     struct pv_notifier *n = wait->self;
     char more[PV_NODE_MORE];
     n->out[wait->tag].used = false;
+    snprintf(n->error, sizeof(n->error), "%s", result->status == PV_OK ? "" : result->error);
     if (result->status != PV_OK &&
         pv_node_may_log(n->node, PV_FROM_NOTIFICATIONS, result->error, now, more))
         pv_log(n->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"%s",
@@ -102,8 +105,18 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
     n->out[place].used = pv_jobqueue_submit(&n->node->jobs, job, on_job, n, place);
 }
 
+/* The user who waits for a word on the desktop does not read root's journal. */
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct pv_notifier *n = part;
+    (void)now;
+    if (n->error[0] != '\0')
+        pv_statuspage_problem(st, "the program of [chat] notify failed the last time: ", n->error);
+}
+
 const struct pv_part pv_part_notifier = {
     .name = "notifier",
     .make = make,
     .free = free,
+    .status = show,
 };

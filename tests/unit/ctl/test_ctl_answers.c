@@ -273,7 +273,8 @@ PV_TEST(invite_prints_the_token_alone_and_lists)
             "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":["
             "{\"id\":\"AAA\",\"uses\":5,\"used\":1,\"not_before\":1,\"not_after\":null,"
             "\"revoked\":false},{\"id\":\"BBB\",\"uses\":1,\"used\":1,\"not_before\":1,"
-            "\"not_after\":null,\"revoked\":false},{\"id\":\"CCC\",\"uses\":1,\"used\":0,"
+            "\"not_after\":null,\"revoked\":false,\"members\":[\"pi\",\"old (former, key:AbCd)\"]},"
+            "{\"id\":\"CCC\",\"uses\":1,\"used\":0,"
             "\"not_before\":1,\"not_after\":null,\"revoked\":true,\"admin\":true}]}\n");
     answers("invite_revoke", "{\"id\":@,\"ok\":true}\n");
     assert_int_equal(RUN("invite", "--uses", "5", "--expires", "2h", "--admin"), 0);
@@ -282,10 +283,11 @@ PV_TEST(invite_prints_the_token_alone_and_lists)
     assert_int_equal(RUN("invite"), 0);
     assert_int_equal(t.err_len, 0);
     assert_int_equal(RUN("invite", "list"), 0);
-    assert_string_equal(t.out, "INVITE  USED    EXPIRES  STATE\n"
-                               "AAA     1 of 5  never    open\n"
-                               "BBB     1 of 1  never    used up\n"
-                               "CCC     0 of 1  never    revoked (for an admin)\n");
+    assert_string_equal(t.out,
+                        "INVITE  USED    EXPIRES  STATE\n"
+                        "AAA     1 of 5  never    open\n"
+                        "BBB     1 of 1  never    used up; let in pi, old (former, key:AbCd)\n"
+                        "CCC     0 of 1  never    revoked (for an admin)\n");
     assert_int_equal(RUN("invite", "revoke", "AAA"), 0);
     assert_string_equal(t.requests,
                         "{\"cmd\":\"invite\",\"uses\":5,\"expires\":7200,\"admin\":true}\n"

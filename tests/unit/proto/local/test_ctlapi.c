@@ -578,10 +578,10 @@ PV_TEST(small_answers_are_exactly_the_contract)
                 "{\"token\":\"p2pvpn-x\",\"invite\":\"" KEY_B64URL "\"}");
     json_t *list = pv_ctlapi_invites_new();
     assert_int_equal(pv_ctlapi_invites_add(list, &invite), PV_OK);
-    assert_json(list,
-                "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
-                "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
-                "\"revoked\":false,\"admin\":true,\"member_for\":7776000,\"approve\":true}]}");
+    assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
+                      "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
+                      "\"revoked\":false,\"admin\":true,\"member_for\":7776000,\"approve\":true,"
+                      "\"members\":[]}]}");
     assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
                 "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
     assert_json(pv_ctlapi_pong_json(1, 0.125, &path),

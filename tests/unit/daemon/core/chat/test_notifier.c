@@ -103,10 +103,13 @@ PV_TEST_IN(a_slow_program_misses_messages_and_one_that_fails_does_not_stop_the_n
         memcpy(result.error, "no such program", 16);
         fake_node_answer(&node, jobs[i], &result);
     }
+    assert_true(fake_node_has_problem(
+        &node, "the program of [chat] notify failed the last time: no such program"));
     receive(NULL, "still there");
     struct pv_job *job = fake_node_job(&node);
     assert_non_null(job);
     fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
+    assert_false(fake_node_has_problem(&node, "[chat] notify"));
 }
 
 PV_TEST_IN(one_sender_leaves_room_for_others, start, stop)
