@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Files: send-file, and files (list, accept, refuse, get). */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -283,33 +280,16 @@ static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
 
 /* --- send-file ----------------------------------------------------------------------------- */
 
-/* The last part of a path, as UTF-8. */
-static void base_name(const char *path, char name[static PV_FILE_NAME_BUF])
+static int open_file(struct pv_cli *cli, const char *path, struct job *j,
+                     char name[static PV_FILE_NAME_BUF], double *ret_size)
 {
-    const char *slash = strrchr(path, '/');
-    snprintf(name, PV_FILE_NAME_BUF, "%s", slash == NULL ? path : slash + 1);
-    /* Names on disk are bytes (path_resolution(7)), but the protocol wants UTF-8: the bytes that
-     * break it are replaced. */
-    for (char *p = name; *p != '\0' && !pv_utf8_is_valid(pv_view(name, strlen(name))); p++)
-        if ((*p & 0x80) != 0)
-            *p = '_';
-}
-
-static int open_file(struct pv_cli *cli, const char *path, int *ret_fd, double *ret_size)
-{
-    struct stat st;
-    /* Non-blocking: opening a FIFO must not hang. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: name a file you may read", path,
-                           strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
+    int r = pv_fetch_open(path, &j->pass, name, ret_size);
+    if (r == PV_ERR_MALFORMED)
         return pv_cli_fail(cli, PV_CTLAPI_USAGE, "%s: not a regular file: pack it first (tar)",
                            path);
-    }
-    *ret_fd = fd;
-    *ret_size = (double)st.st_size;
+    if (r < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: name a file you may read", path,
+                           strerror(-r));
     return 0;
 }
 
@@ -440,8 +420,7 @@ static int send_file(struct pv_cli *cli)
     char name[PV_FILE_NAME_BUF];
     struct job j = {.peer = cli->args.word[0], .pass = -1, .name = name};
     double size = 0;
-    base_name(cli->args.word[1], name);
-    int code = open_file(cli, cli->args.word[1], &j.pass, &size);
+    int code = open_file(cli, cli->args.word[1], &j, name, &size);
     /* The wait for a person on the other side has no natural end. */
     pv_cli_set_timeout(cli, cli->args.value[0] == NULL ? 0 : WAIT_S);
     if (code == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies a received file to where the user wants it, without trusting its name and without ever
- * leaving half a file under that name. */
+/* Opens a file to send, and copies a received file to where the user wants it, without trusting its
+ * name and without ever leaving half a file under that name. */
 #include "ctl/lib/fetch.h"
 
 #include <errno.h>
@@ -14,12 +14,34 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "proto/chat/file.h"
+#include "base/text.h"
 
 enum {
     MODE = 0666, /* the user's umask takes away from it */
     AT_ONCE = 1 << 20,
 };
+
+int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_BUF],
+                  double *ret_size)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    snprintf(name, PV_FILE_NAME_BUF, "%s", slash == NULL ? path : slash + 1);
+    for (char *p = name; *p != '\0' && !pv_utf8_is_valid(pv_view(name, strlen(name))); p++)
+        if ((*p & 0x80) != 0)
+            *p = '_';
+    /* Not blocking: opening a FIFO must not hang. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return PV_ERR_MALFORMED;
+    }
+    *ret_fd = fd;
+    *ret_size = (double)st.st_size;
+    return PV_OK;
+}
 
 /* A new file below dir, whatever name says. */
 static int create_beneath(int dir, const char *name, int *ret_fd)

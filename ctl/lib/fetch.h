@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fetch.h - a received file from p2pvpnd's descriptor into a directory of the user.
+ * fetch.h - a file of the user for p2pvpnd to send, and a received one from p2pvpnd's descriptor
+ * into a directory of the user.
  */
 #ifndef PV_FETCH_H
 #define PV_FETCH_H
 
 #include "base/pv.h"
+#include "proto/chat/file.h"
+
+/* Opens a regular file, as the user whose rights count: *ret_fd is the caller's. name: the last
+ * part of its path, as UTF-8, which names on disk need not be (path_resolution(7)); size in bytes.
+ * PV_ERR_MALFORMED (not a regular file), -errno. */
+PV_MUST_CHECK int pv_fetch_open(const char *path, int *ret_fd, char name[static PV_FILE_NAME_BUF],
+                                double *ret_size);
 
 /*
  * Copies what from holds into a new file: path when not NULL, else dir/name, name being what the

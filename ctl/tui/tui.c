@@ -5,14 +5,12 @@
 
 #include <curses.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <langinfo.h>
 #include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl/lib/fetch.h"
@@ -133,30 +131,18 @@ static int fail_file(struct tui *u, struct pv_tui_action *action, const char *wh
     return PV_OK;
 }
 
-/* Opens a file as this user, whose rights count: a descriptor, the last part of its path, and its
- * size. -1: *ret_why says why not. */
-static int open_file(const char *typed, char name[static NAME_MAX + 1], double *ret_size,
+/* A descriptor of the file that was typed, "~" as the shell has it; -1: *ret_why says why not. */
+static int open_file(const char *typed, char name[static PV_FILE_NAME_BUF], double *ret_size,
                      const char **ret_why)
 {
     char path[PATH_MAX];
-    struct stat st;
-    const char *home = getenv("HOME"), *slash;
+    const char *home = getenv("HOME");
     bool at_home = strncmp(typed, "~/", 2) == 0 && home != NULL;
-    *ret_why = "the name is too long";
-    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", typed + at_home) >=
+    int fd = -1, r = -ENAMETOOLONG;
+    if (snprintf(path, sizeof(path), "%s%s", at_home ? home : "", typed + at_home) <
         (int)sizeof(path))
-        return -1;
-    slash = strrchr(path, '/');
-    snprintf(name, NAME_MAX + 1, "%.255s", slash == NULL ? path : slash + 1);
-    /* Not blocking: the name of a pipe must not hold up the chat. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    *ret_why = strerror(errno);
-    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
-        *ret_why = "not a regular file";
-        close(fd);
-        fd = -1;
-    }
-    *ret_size = fd < 0 ? 0 : (double)st.st_size;
+        r = pv_fetch_open(path, &fd, name, ret_size);
+    *ret_why = r == PV_ERR_MALFORMED ? "not a regular file" : r < 0 ? strerror(-r) : "";
     return fd;
 }
 
@@ -164,7 +150,7 @@ static int open_file(const char *typed, char name[static NAME_MAX + 1], double *
  * action's text. */
 static int offer_file(struct tui *u, struct pv_tui_action *action)
 {
-    char name[NAME_MAX + 1];
+    char name[PV_FILE_NAME_BUF];
     const char *why;
     double size;
     struct pv_ctlapi_request req;
@@ -295,7 +281,7 @@ static void save_file(struct tui *u, const json_t *body)
 /* A room's members came: the file may have changed since it was looked at. */
 static void take_present(struct tui *u, const struct pv_tui_action *action, const json_t *body)
 {
-    char name[NAME_MAX + 1];
+    char name[PV_FILE_NAME_BUF];
     const char *why;
     double size;
     int fd = open_file(action->text, name, &size, &why);

@@ -2,6 +2,7 @@
 /* A user's settings of the terminal chat: the table of keys, and where their file is. */
 #include "ctl/tui/tuisettings.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,6 @@ void pv_tui_settings_init(struct pv_tui_settings *s)
 
 /* --- values; false: what the row expects ------------------------------------------------------ */
 
-static bool take_roster(struct pv_tui_settings *s, const char *value)
-{
-    return pv_switch_parse(value, &s->roster) == PV_OK;
-}
-
 static bool take_width(struct pv_tui_settings *s, const char *value)
 {
     uint64_t v;
@@ -61,26 +57,6 @@ static bool take_time(struct pv_tui_settings *s, const char *value)
     return false;
 }
 
-static bool take_wrap(struct pv_tui_settings *s, const char *value)
-{
-    return pv_switch_parse(value, &s->wrap) == PV_OK;
-}
-
-static bool take_align(struct pv_tui_settings *s, const char *value)
-{
-    return pv_switch_parse(value, &s->align) == PV_OK;
-}
-
-static bool take_colours(struct pv_tui_settings *s, const char *value)
-{
-    return pv_switch_parse(value, &s->colours) == PV_OK;
-}
-
-static bool take_bell(struct pv_tui_settings *s, const char *value)
-{
-    return pv_switch_parse(value, &s->bell) == PV_OK;
-}
-
 /* Words of any language; a blank would end what is looked for. */
 static bool take_highlight(struct pv_tui_settings *s, const char *value)
 {
@@ -92,22 +68,38 @@ static bool take_highlight(struct pv_tui_settings *s, const char *value)
     return true;
 }
 
+/* A row without a function is a switch. */
+#define SWITCH(key, field)                                              \
+    {                                                                   \
+        key, NULL, offsetof(struct pv_tui_settings, field), "on or off" \
+    }
 static const struct row {
     const char *key;
     bool (*take)(struct pv_tui_settings *s, const char *value);
-    bool repeats;
+    size_t at; /* the switch's place */
     const char *expected;
 } ROWS[] = {
-    {"roster", take_roster, false, "on or off"},
-    {"roster-width", take_width, false, "columns, from 16 to 77"},
-    {"time", take_time, false, "24h, 12h, seconds or off"},
-    {"wrap", take_wrap, false, "on or off"},
-    {"align", take_align, false, "on or off"},
-    {"colours", take_colours, false, "on or off"},
-    {"highlight", take_highlight, true,
+    SWITCH("roster", roster),
+    {"roster-width", take_width, 0, "columns, from 16 to 77"},
+    {"time", take_time, 0, "24h, 12h, seconds or off"},
+    SWITCH("wrap", wrap),
+    SWITCH("align", align),
+    SWITCH("colours", colours),
+    {"highlight", take_highlight, 0,
      "one word of at most 63 bytes; repeat the key for more, 16 in all"},
-    {"bell", take_bell, false, "on or off"},
+    SWITCH("bell", bell),
 };
+
+static bool take(struct pv_tui_settings *s, const struct row *row, const char *value)
+{
+    bool on;
+    if (row->take != NULL)
+        return row->take(s, value);
+    if (pv_switch_parse(value, &on) != PV_OK)
+        return false;
+    memcpy((char *)s + row->at, &on, sizeof(on));
+    return true;
+}
 
 /* --- the file -------------------------------------------------------------------------------- */
 
@@ -135,12 +127,12 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
         i++;
     if (i == PV_ARRAY_LEN(ROWS))
         return unknown_key(item->key, error, cap);
-    if ((c->seen & 1u << i) != 0 && !ROWS[i].repeats) {
+    if ((c->seen & 1u << i) != 0 && ROWS[i].take != take_highlight) {
         snprintf(error, cap, "%s: was given before", ROWS[i].key);
         return PV_ERR_MALFORMED;
     }
     c->seen |= 1u << i;
-    if (ROWS[i].take(c->s, item->value))
+    if (take(c->s, &ROWS[i], item->value))
         return PV_OK;
     snprintf(error, cap, "%s: expected %s", ROWS[i].key, ROWS[i].expected);
     return PV_ERR_MALFORMED;

@@ -161,3 +161,28 @@ PV_TEST(a_file_that_cannot_be_copied_leaves_nothing_behind)
     assert_true(pv_fetch(from, "/nowhere", "photo.jpg", NULL) < 0);
     assert_true(pv_fetch(from, dir, "x", in_dir("")) < 0);
 }
+
+PV_TEST(a_file_to_send_has_a_name_that_can_be_told)
+{
+    char name[PV_FILE_NAME_BUF];
+    double size = 0;
+    int fd = -1;
+    write_text(in_dir("gr\xfc\xdf"
+                      "e.txt"),
+               "hello"); /* Latin-1 */
+    assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_OK);
+    assert_string_equal(name, "gr__e.txt");
+    assert_true(size == 5);
+    close(fd);
+    write_text(in_dir("gr\xc3\xbc\xc3\x9f"
+                      "e"),
+               "");
+    assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_OK);
+    assert_string_equal(name, "gr\xc3\xbc\xc3\x9f"
+                              "e");
+    close(fd);
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0); /* holds nobody up */
+    assert_int_equal(pv_fetch_open(path, &fd, name, &size), PV_ERR_MALFORMED);
+    assert_int_equal(pv_fetch_open(dir, &fd, name, &size), PV_ERR_MALFORMED);
+    assert_int_equal(pv_fetch_open(in_dir("nothing"), &fd, name, &size), -ENOENT);
+}
