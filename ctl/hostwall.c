@@ -39,18 +39,21 @@ static bool names_interface(const struct pv_hostwall *w, const char *line)
 /* A rule that drops whatever begins, by any interface or by ours. */
 static bool drops_all(const struct pv_hostwall *w, const char *rule)
 {
+    /* nft -n says states by their bits: 8 is new, 1 invalid. */
+    static const char *const general[] = {
+        "counter ",          "ct state new ",      "ct state 0x8 ",     "ct state invalid,new ",
+        "ct state 0x1,0x8 ", "meta nfproto ipv4 ", "meta nfproto ipv6 "};
     char ours[QUOTED + 16];
+    bool more = true;
     snprintf(ours, sizeof(ours), "iifname \"%s\"", w->ifname);
-    for (;;) {
-        if (skip(&rule, "counter packets")) {
+    while (more) {
+        more = skip(&rule, ours);
+        for (size_t i = 0; i < PV_ARRAY_LEN(general); i++)
+            more = skip(&rule, general[i]) || more;
+        if (skip(&rule, "packets ")) {
             rule += strspn(rule, "0123456789 ");
-            if (!skip(&rule, "bytes"))
-                return false;
+            more = skip(&rule, "bytes ");
             rule += strspn(rule, "0123456789 ");
-        } else if (!skip(&rule, "counter ") && !skip(&rule, "ct state new ") &&
-                   !skip(&rule, "ct state invalid,new ") && !skip(&rule, "meta nfproto ipv4 ") &&
-                   !skip(&rule, "meta nfproto ipv6 ") && !skip(&rule, ours)) {
-            break;
         }
     }
     return strncmp(rule, "drop", 4) == 0 || strncmp(rule, "reject", 6) == 0;

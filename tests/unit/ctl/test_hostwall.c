@@ -45,7 +45,9 @@ PV_TEST(a_rule_that_drops_whatever_begins_is_found)
         "ct state new drop",
         "counter packets 4 bytes 240 drop",
         "iifname \"p2pvpn0\" ct state new counter packets 0 bytes 0 drop",
-        "ct state invalid,new drop"};
+        "ct state invalid,new drop",
+        "ct state 0x8 drop",
+        "ct state 0x1,0x8 counter packets 1 bytes 60 drop"};
     static const char *const others[] = {"tcp dport 23 drop", "iifname \"eth0\" drop",
                                          "ct state invalid drop", "ip saddr 192.0.2.0/24 reject",
                                          "accept"};
