@@ -354,6 +354,47 @@ PV_TEST(only_the_receiver_gets_a_file)
     assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_ERR_AGAIN);
 }
 
+/* As for a room: one id, and an offer to each of its members. */
+PV_TEST(an_id_offered_to_many_is_a_file_for_each_and_eight_move_at_once)
+{
+    enum {
+        MEMBERS = PV_FILELINK_MAX_RUNNING + 2
+    };
+    static const uint8_t id[PV_FILE_ID_LEN] = {7};
+    struct pv_filelink *l = w.side[0].link;
+    uint8_t get[PV_FILE_GET_LEN], pk[PV_SIGN_PK_LEN] = {0};
+    uint32_t numbers[MEMBERS], sid = 0;
+    size_t served = 0, busy = 0;
+    struct pv_fileop op;
+    pv_file_get_build(id, 0, get);
+    for (uint8_t i = 0; i < MEMBERS; i++) {
+        pk[0] = (uint8_t)(100 + i);
+        const struct pv_filelink_offer o = {
+            .peer = {.pk = pk, .name = "member", .addr = {.family = PV_AF_INET}, .online = true},
+            .name = pv_view("plan", 4),
+            .size = 9,
+            .handle = i,
+            .id = id};
+        assert_int_equal(pv_filelink_offer(l, &o, w.now, &numbers[i]), PV_OK);
+        assert_true(i == 0 || numbers[i] != numbers[i - 1]);
+    }
+    for (uint8_t i = 0; i < MEMBERS; i++) {
+        pk[0] = (uint8_t)(100 + i);
+        assert_int_equal(pv_filelink_accepted(l, pk, w.now, &sid), PV_OK);
+        pv_filelink_handle_bytes(l, sid, pv_view(get, sizeof(get)), w.now);
+        while (pv_filelink_poll_op(l, &op) == PV_OK) {
+            served += op.type == PV_FILEOP_SERVE && op.handle == i;
+            busy += op.type == PV_FILEOP_ANSWER && op.why == PV_FILE_WHY_BUSY;
+        }
+    }
+    assert_int_equal(served, PV_FILELINK_MAX_RUNNING);
+    assert_int_equal(busy, 2);
+    /* One ends, and no other. */
+    assert_int_equal(pv_filelink_stop(l, numbers[1], w.now), PV_OK);
+    assert_int_equal(file(0, numbers[1])->state, PV_FILE_WITHDRAWN);
+    assert_int_equal(file(0, numbers[2])->state, PV_FILE_ACCEPTED); /* it asked */
+}
+
 /* Alice's secret for bob and his for her. */
 static void tell_secrets(struct pv_linkkeys *const keys[2])
 {
