@@ -330,6 +330,141 @@ def a_user_who_may_not_or_reaches_nobody(lab):
     says(a, "admin grant bert", 9, "is told when it is back")
 
 
+# Mistakes that new users made, and the answers of today: each says what is wrong, why, and what to do.
+# This table is the list; whoever changes an answer changes it here. A row is (mistake, who types it, what is
+# typed, exit code, words of the answer in their order). TOKEN, URL, SHORT (a token without its end) and the
+# like stand for what the scenario has.
+# a made the network, b is a member, c runs p2pvpnd and is in none, d has no daemon.
+MISTAKES = (
+    # Getting in.
+    ("half a token", "c", "join SHORT", 12, "copy it whole, from p2pvpn- to the end"),
+    ("a token with one other letter", "c", "join WRONG", 12, "damaged", "ask for a new one"),
+    ("a token in small letters", "c", "join LOWER", 12, "damaged"),
+    ("nothing for a token", "c", "join nonsense", 12, "not a token"),
+    ("a URL to join", "c", "join URL", 12, "URL of a coordinator", "p2pvpnctl invite"),
+    ("a token to create", "c", "create TOKEN", 2, "that is a token", "join"),
+    ("a bare address to create", "c", "create 198.51.100.2", 2, "not a coordinator URL", "p2pvpn-coordinator url"),
+    ("a web address to create", "c", "create http://198.51.100.2/", 2, "copy it whole"),
+    ("half a URL", "c", "create HALF", 2, "copy it whole"),
+    ("a wrong secret in the URL", "c", "create SECRET", 11, "secret"),
+    ("another port in the URL", "c", "create PORT", 9, "refuses the connection", "tried"),
+    ("a bad name", "c", "join TOKEN --name My_Laptop", 2, "a-z 0-9 and -"),
+    ("a name that is taken", "c", "join TOKEN --name b", 1, "--name", "an admin frees"),
+    ("a range with host bits", "c", "create URL --cidr 10.66.0.0/40", 2, "--cidr", "10.66.0.0/16"),
+    ("joining twice", "b", "join TOKEN", 1, "already", "leave", "-n NAME"),
+    ("creating in a network", "b", "create URL", 1, "already", "leave"),
+    ("no daemon", "d", "peers", 8, "sudo p2pvpnctl up"),
+    ("in no network", "c", "peers", 4, "p2pvpnctl join TOKEN"),
+    ("in no network, pinging", "c", "ping a -c 1", 4, "p2pvpnctl join TOKEN"),
+    ("a network that is not here", "a", "-n work peers", 8, "work"),
+    # Words.
+    ("a word that is none", "a", "pers", 2, "did you mean peers"),
+    ("list, mistyped", "a", "lsit", 2, "lsit"),
+    ("a flag that is none", "a", "invite --use 2", 2, "--uses"),
+    ("a flag without its value", "a", "invite --uses", 2, "--uses"),
+    ("a number that is none", "a", "invite --uses many", 2, "--uses"),
+    ("a time that is none", "a", "invite --expires soon", 2, "90m, 24h or 7d"),
+    ("a command without its name", "a", "remove", 2, "p2pvpnctl remove -h"),
+    ("too much behind a command", "a", "remove b c d", 2, "p2pvpnctl remove -h"),
+    ("an address without set", "a", "address 10.66.0.9", 2, "p2pvpnctl address -h"),
+    # People.
+    ("nobody of that name", "a", "ping nobody -c 1", 6, "p2pvpnctl peers"),
+    ("removing nobody", "a", "remove nobody", 6, "p2pvpnctl peers"),
+    ("removing oneself", "a", "remove a", 6, "this machine"),
+    ("pinging oneself", "a", "ping a -c 1", 6, "this machine"),
+    ("a member removes the admin", "b", "remove a", 11, "ask one who is|root key"),
+    ("a member invites", "b", "invite", 11, "ask one who is|root key"),
+    ("a member makes a rule", "b", "deny any any all", 11, "ask one who is|root key"),
+    ("admitting a member", "a", "admit b", 6, "is a member already"),
+    ("admitting nobody", "a", "admit nobody", 6, "p2pvpnctl peers"),
+    ("revoking nothing", "a", "invite revoke zzzz", 1, "p2pvpnctl invite list"),
+    ("the last admin leaves", "a", "leave", 11, "only admin", "admin grant"),
+    ("renaming to a taken name", "a", "rename b", 11, "b"),
+    ("an address of another range", "a", "address set 192.168.1.5", 11, "10.66"),
+    ("no address", "a", "address set here", 2, "10.66.0.9"),
+    # Rules and routes.
+    ("a tag that is none", "a", "tag b Not_A_Tag", 2, "a-z 0-9 and -"),
+    ("a rule about nobody", "a", "deny nobody any all", 6, "p2pvpnctl peers"),
+    ("a port that is none", "a", "deny any b tcp/99999", 2, "port"),
+    ("a rule that is none", "a", "rules remove 99", 2, "p2pvpnctl rules"),
+    ("can without a port", "a", "can a b", 2, "bob:22"),
+    ("a route without a prefix", "a", "route offer eth0", 2, "192.168.1.0/24"),
+    ("everything as a route", "a", "route use 0.0.0.0/0", 2, "exit use"),
+    ("an exit that offers nothing", "a", "exit use b", 11, "exit offer", "route allow b default"),
+    ("an exit that is none", "a", "exit on", 2, "exit use PEER"),
+    # Chat and files.
+    ("a message to nobody", "a", "send nobody hi", 6, "p2pvpnctl peers"),
+    ("an empty message", "a", "send b", 2, "p2pvpnctl send -h"),
+    ("a room that is none", "a", "send #nowhere hi", 6, "room"),
+    ("a file that is not there", "a", "send-file b /nowhere", 1, "name a file you may read"),
+    ("a directory as a file", "a", "send-file b /etc", 2, "tar"),
+    ("a file of a number that is none", "a", "files get 99", 1, "99"),
+    ("the history of nobody", "a", "history nobody", 6, "p2pvpnctl peers"),
+    ("a log level that is none", "a", "log louder", 2, "debug"),
+    ("a paper key without a file", "a", "root import /nowhere", 1, "is the path right"),
+)
+
+
+def typed(text, words):
+    return [words.get(w, w) for w in text.split()]
+
+
+@scenario
+def each_of_sixty_mistakes_gets_an_answer_that_helps(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(n) for n in "abc")
+    d = lab.host("d")
+    lab.network(coordinator, [a, b])
+    a.wait_peer(b)
+    c.daemon()
+    url, token = coordinator.url(), a.ctl("invite").out.strip()
+    secret = url[:-2] + ("AA" if url[-2:] != "AA" else "BA")
+    words = {"URL": url, "TOKEN": token, "SHORT": token[:-7], "LOWER": token.lower(), "HALF": url[:-9],
+             "WRONG": token[:30] + ("A" if token[30] != "A" else "B") + token[31:], "SECRET": secret,
+             "PORT": url.replace(":3478", ":3999")}
+    wrong = []
+    for mistake, who, text, code, *parts in MISTAKES:
+        host = {"a": a, "b": b, "c": c, "d": d}[who]
+        r = host.ctl(*typed(text, words), check_rc=False, stdin="", timeout=60)
+        said = " ".join(r.err.split())
+        at = 0
+        for part in parts:
+            found = re.search(part, said[at:])
+            at = -1 if found is None or at < 0 else at + found.end()
+            if at < 0:
+                break
+        if r.code != code or at < 0:
+            wrong.append(f"{mistake}: `{text}`: {r.code} (not {code}?) {said!r} lacks {parts}")
+    check(not wrong, "\n" + "\n".join(wrong))
+    check(len(MISTAKES) >= 60, f"only {len(MISTAKES)} mistakes are kept")
+
+
+@scenario
+def mistakes_of_a_machine_get_an_answer_that_helps(lab):
+    """Those that nobody types: a clock, a device, a name that another thing has."""
+    coordinator = lab.coordinator()
+    a = lab.host("a")
+    a.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
+    r = a.ctl("create", coordinator.url(), "--name", "a", check_rc=False)
+    check(r.code == 1 and "modprobe tun" in r.err, f"no TUN: {r}")
+    a.run("umount", "/dev/net")
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    r = a.run(*nobody, lab.bin("p2pvpnctl"), "up", check_rc=False)
+    check(r.code in (5, 8) and "use sudo" in r.err, f"without sudo: {r}")
+    a.daemon()
+    a.create(coordinator.url())
+    r = a.run(*nobody, lab.bin("p2pvpnctl"), "peers", check_rc=False)
+    check(r.code == 5 and 'usermod -aG p2pvpn "$USER"' in r.err, f"not in the group: {r}")
+    r = a.run(lab.bin("p2pvpnd"), check_rc=False)
+    check(r.code not in (0, 2) and "already" in r.err, f"a second p2pvpnd: {r}")
+    a.ctl("down")
+    r = a.ctl("invite", check_rc=False)
+    check(r.code != 0 and "p2pvpnctl up" in r.err, f"down: {r}")
+    a.ctl("up")
+    a.ip("link set p2pvpn0 down")
+    wait("status to name it", lambda: "ip link set p2pvpn0 up" in a.ctl("status").out, 15)
+
+
 @scenario(minutes=8)
 def nothing_of_an_answer_is_obeyed_by_a_terminal_or_a_shell(lab):
     shells = [s for s in ("bash", "zsh", "fish") if shutil.which(s)]

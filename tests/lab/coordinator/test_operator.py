@@ -410,9 +410,10 @@ def at_home(lab, hairpin):
     to = f"ip daddr {house.public}" if hairpin else 'iifname "wan"'
     house.ns.nft(f"table ip forwarded {{\nchain in {{\ntype nat hook prerouting priority -100\n"
                  f"{to} udp dport {{ 3478, 3479 }} dnat to {nas.ip4}\n{to} tcp dport 3478 dnat to {nas.ip4}\n}}\n"
-                 + (f"chain out {{\ntype nat hook postrouting priority 99\n"
-                    f"ip saddr {house.subnet4}.0/24 ip daddr {nas.ip4} ct status dnat masquerade\n}}\n" if hairpin else "")
-                 + "}")
+                 "}")
+    if hairpin:
+        house.ns.nft("table ip hairpin {\nchain out {\ntype nat hook postrouting priority 99\n"
+                     f"ip saddr {house.subnet4}.0/24 ip daddr {nas.ip4} ct status dnat masquerade\n}}\n}}")
     house.ns.nft("insert rule inet filter forward ct status dnat accept")
     coordinator = Coordinator(lab, nas, args=["--public", house.public])
     for h in (laptop, pi, friend):
