@@ -185,14 +185,14 @@ static int absolute_end(uint64_t seed, void *ctx)
 PV_TEST(another_socket_is_there_before_a_binding_ends)
 {
     bool again = false;
-    assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
+    assert_int_equal(sim_seeds("bindings", 3, absolute_end, &again), 0);
     assert_int_equal(absolute_end(11, &again), 0); /* drew a port of an attempt by itself */
 }
 
 PV_TEST(a_standby_socket_takes_no_port_whose_binding_still_stands)
 {
     bool again = true;
-    assert_int_equal(sim_seeds("bindings", 6, absolute_end, &again), 0);
+    assert_int_equal(sim_seeds("bindings", 3, absolute_end, &again), 0);
 }
 
 void test_begin(void)

@@ -14,7 +14,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SAMPLE = 16,    /* places of a fault, of each kind and length */
+    SAMPLE = 3,     /* places of a fault, of each kind and length */
     MAX_LINES = 99, /* of chat */
     TRIES = 40,     /* a user's patience: minutes, with faults that end */
 };

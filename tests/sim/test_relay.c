@@ -8,8 +8,8 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 20, /* PV_SIM_SEEDS sets another number */
-    SEEDS_SOME = 5,
+    SEEDS = 6, /* PV_SIM_SEEDS sets another number */
+    SEEDS_SOME = 2,
 };
 
 static const struct pv_link_config good = {.delay = PV_MS(10)};
