@@ -266,8 +266,8 @@ def no_key_of_a_terminfo_entry_becomes_text(lab):
         term.again("bob", env=f"TERM={name}")
         term.wait_row(f"the conversation at {name}", 0, " bob  direct, N ms")
         term.wait_row(f"an empty line at {name}", 23, ">")
-        for sequence in sequences:
-            term.keys("-H", *(f"{byte:02x}" for byte in sequence.encode("latin-1")))
+        for i in range(0, len(sequences), 20):
+            term.keys("-H", *(f"{byte:02x}" for byte in "".join(sequences[i:i + 20]).encode("latin-1")))
         term.type("end")
         term.wait_row(f"nothing but what was typed at {name}", 23, "> end")
     equal(a.json("history")["messages"], [], "what was sent by a key")
