@@ -80,6 +80,7 @@ struct pv_coordserver {
     struct pv_coordurl_list tls_addrs; /* told to nodes */
     pv_ns cert_look_at;                /* next look at the certificate's files */
     pv_ns cert_warn_at;                /* next warning about its dates, if there is cause */
+    pv_ns udp_warn_at;                 /* next warning that no UDP comes in, if there is cause */
     struct pv_tlsgate gate;            /* TLS handshakes under way */
     uint64_t gate_refused;             /* handshakes that the gate turned away */
     pv_ns end_by;                      /* end of an orderly end; 0: not ending */

@@ -257,11 +257,16 @@ static void put_relay(struct report_lines *l, const json_t *relay)
 /* A node asks by UDP as soon as it is connected, so silence there is a port that is closed: most
  * often TCP alone was let in. A new node has a moment; a report of an older program does not say.
  */
-static void put_udp_problem(struct report_lines *l, const json_t *doc)
+static bool is_udp_silent(const json_t *doc)
 {
     const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
-    if (!json_is_integer(received) || json_integer_value(received) > 0 ||
-        number_at(doc, "online") == 0 || number_at(doc, "uptime") < UDP_SILENT_S)
+    return json_is_integer(received) && json_integer_value(received) == 0 &&
+           number_at(doc, "online") > 0 && number_at(doc, "uptime") >= UDP_SILENT_S;
+}
+
+static void put_udp_problem(struct report_lines *l, const json_t *doc)
+{
+    if (!is_udp_silent(doc))
         return;
     put_text(l, "%-14sno UDP has come in, all nodes come by TCP only: let UDP in to the ports\n",
              "problem");
@@ -337,7 +342,7 @@ bool pv_report_is_well(const json_t *doc)
 {
     const json_t *store = json_object_get(doc, "store");
     return !json_is_true(json_object_get(doc, "standby")) && json_is_object(store) &&
-           !json_is_string(json_object_get(store, "error"));
+           !json_is_string(json_object_get(store, "error")) && !is_udp_silent(doc);
 }
 
 /* The document is not trusted to be whole: it comes from another process, perhaps of another

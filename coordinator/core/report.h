@@ -64,7 +64,7 @@ json_t *pv_report_json(const struct pv_report *r);
 /* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it
  * has another format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
-/* Does it serve, and can it store? */
+/* Does it serve, can it store, and does UDP come in? */
 bool pv_report_is_well(const json_t *doc);
 /* Turns a report into text for Prometheus (base/metrics.h), which the caller frees with free().
  * PV_ERR_MALFORMED: it has another format; PV_ERR_NOMEM. */

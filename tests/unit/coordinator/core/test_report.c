@@ -319,6 +319,15 @@ static void lines(const struct pv_report *r, char text[static PV_REPORT_TEXT_MAX
     json_decref(doc);
 }
 
+static bool is_well(const struct pv_report *r)
+{
+    json_t *doc = pv_report_json(r);
+    assert_non_null(doc);
+    bool well = pv_report_is_well(doc);
+    json_decref(doc);
+    return well;
+}
+
 PV_TEST(lines_say_it_in_words)
 {
     struct pv_report r = busy();
@@ -363,11 +372,14 @@ PV_TEST(udp_that_never_came_is_a_problem)
     struct pv_report r = busy();
     static char text[PV_REPORT_TEXT_MAX];
     r.waiting = 0;
+    r.store.error = NULL;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     lines(&r, text);
     assert_non_null(strstr(text, "problem       no UDP has come in, all nodes come by TCP only"));
+    assert_false(is_well(&r));
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 1);
     lines(&r, text);
+    assert_true(is_well(&r));
     assert_null(strstr(text, "problem"));
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     r.uptime_s = 5; /* the first node may have come just now */
