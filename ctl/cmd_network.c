@@ -413,12 +413,15 @@ static int admit(struct pv_cli *cli)
     const char *tag = cli->args.value[0];
     pv_ctlapi_request_init(&req, PV_CTLAPI_ADMIT, 0);
     int code = pv_cli_peer(cli, &req, cli->args.word[0]);
-    /* A tag that is none is told before anybody is let in. */
+    /* The tag goes before: at no moment is the machine a member without the rules about it. One of
+     * which the coordinator has yet to hear is told before the admission, too. */
     if (code == 0 && tag != NULL)
         code = pv_cli_tag_request(cli, PV_CTLAPI_TAG, cli->args.word[0], tag, &tag_it);
-    if (code == 0)
-        code = pv_cli_ask_and_tell(cli, &req, print_admitted);
-    return code != 0 || tag == NULL ? code : pv_cli_ask_and_tell(cli, &tag_it, print_tagged);
+    if (code == 0 && tag != NULL)
+        code = pv_cli_ask_and_tell(cli, &tag_it, print_tagged);
+    return code != 0 && code != PV_CTLAPI_UNREACHABLE
+               ? code
+               : pv_cli_ask_and_tell(cli, &req, print_admitted);
 }
 
 /* One word for two things that people say so: this machine stays out, and this rule denies. */

@@ -235,9 +235,12 @@ def a_machine_that_is_denied_stays_out_and_leaves_its_name(lab):
     check("denied this machine" in waiting.text(), waiting.text())
     check("denied this machine" in b.ctl("status").out, "status of who was denied")
     r = c.ctl("join", token, "--name", "pi")
-    a.ctl("admit", "pi")
+    a.ctl("deny", "tag:guest", "any", "tcp/22")
+    told = a.ctl("admit", "pi", "--tag", "guest").err
+    check(told.index("it has tag:guest") < told.index("pi is a member now"), f"a moment without its tag: {told}")
     c.ctl("wait", "--timeout", 60, timeout=65)
     check("pi" in a.peers(), "the name was free again")
+    equal(a.ctl("can", "pi", "a:22", check_rc=False).code, 11, "can, of a guest")
 
 
 @scenario

@@ -471,6 +471,9 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
     const uint8_t *node = pv_rulesedit_node(n, req->peer);
+    /* A machine that waits has its tag before it is let in, and so is never a member without. */
+    const struct pv_member *aside = node == NULL ? pv_node_aside(n, req->peer) : NULL;
+    node = aside != NULL ? aside->node : node;
     if (node == NULL) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
                         "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", what,

@@ -394,8 +394,8 @@ PV_TEST(an_admission_may_come_with_a_tag)
     answers("admit", done);
     answers("tag", done);
     assert_int_equal(RUN("admit", "tom", "--tag", "guest"), 0);
-    assert_string_equal(t.requests, "{\"cmd\":\"admit\",\"peer\":\"tom\"}\n"
-                                    "{\"cmd\":\"tag\",\"peer\":\"tom\",\"tag\":\"guest\"}\n");
+    assert_string_equal(t.requests, "{\"cmd\":\"tag\",\"peer\":\"tom\",\"tag\":\"guest\"}\n"
+                                    "{\"cmd\":\"admit\",\"peer\":\"tom\"}\n");
     assert_non_null(strstr(t.err, "it has tag:guest"));
     /* Nobody is let in for a tag that cannot be. */
     t.requests[0] = '\0';

@@ -278,6 +278,23 @@ PV_TEST(a_tag_is_given_and_taken)
     must_say("\"cmd\":\"tag\",\"peer\":\"zoe\",\"tag\":\"guests\"", "nobody is called zoe");
 }
 
+/* Between its admission and a tag that came later it would be a member that reaches all. */
+PV_TEST(a_machine_that_waits_gets_its_tag_before_it_is_let_in)
+{
+    enum {
+        EVE = 52
+    };
+    const struct keys door = keys_of(51), eve = keys_of(EVE);
+    fake_node_add(&node,
+                  make_terms(&node.world, &node.world.creator, &door, PV_INVITE_APPROVAL, 0));
+    fake_node_add(&node, make_member(&node.world, &door, &eve, "eve", 9));
+    add_rule("deny", "tag:guest", "any", "all", 0);
+    must("\"cmd\":\"tag\",\"peer\":\"eve\",\"tag\":\"guest\"");
+    assert_false(may(EVE, BOB, 1));
+    must("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"");
+    assert_true(may(EVE, BOB, 1));
+}
+
 /* Both denials of two admins are taken back, also the one that this node did not say. */
 PV_TEST(the_default_is_taken_back_for_all_admins)
 {
