@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/chat/chatlink.h"
+#include "daemon/core/chat/chatlink_int.h"
+#include "daemon/core/chat/copies.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/statuspage.h"
@@ -15,31 +16,17 @@
 #include "proto/local/ctlapi.h"
 
 enum {
-    MAX_QUESTIONS = 16,  /* ours: of peers, whose a connection is, that are being looked up */
-    OF_PEER = 4,         /* ours: those of one peer */
-    QUESTION_ROWS = 64,  /* ours: peers share out the looks by their numbers */
+    OF_PEER = 4,         /* ours: questions of one peer */
     QUESTION_RATE = 2,   /* ours: a second and row; */
     QUESTION_BURST = 20, /* more are not answered */
-};
-
-/* A peer asks whose a connection is that came to it from here. */
-struct question {
-    bool used;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_proof_owner owner;
-};
-
-struct chat {
-    struct pv_node *node;
-    struct pv_chatlink *link; /* owned; node.chatlink is the same */
-    struct question questions[MAX_QUESTIONS];
-    struct pv_bucket asked[QUESTION_ROWS];
 };
 
 bool pv_chat_may(const void *node, const uint8_t *pk)
 {
     return pv_rules_serve(node, pk, PV_SERVICE_CHAT, false).allow;
 }
+
+static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now);
 
 /* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
  * of all of them to a peer. */
@@ -52,40 +39,32 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                     .keys = node->linkkeys,
                                     .plain_off = cfg->chat_plain_off,
                                     .admits = pv_chat_may,
+                                    .tell = tell,
                                     .owner = node};
-    struct chat *c = calloc(1, sizeof(*c));
-    if (c == NULL)
-        return PV_ERR_NOMEM;
     memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
-    int r = pv_chatlink_new(&c->link, &lc, now);
-    if (r != PV_OK) {
-        free(c);
-        return r;
-    }
-    c->node = node;
-    node->chatlink = c->link;
-    *ret_part = c;
-    return PV_OK;
+    int r = pv_chatlink_new(&node->chatlink, &lc, now);
+    *ret_part = node->chatlink;
+    return r;
 }
 
 static void free_chat(void *part)
 {
-    struct chat *c = part;
-    c->node->chatlink = pv_chatlink_free(c->link);
-    free(c);
+    struct pv_chatlink *link = part;
+    struct pv_node *node = link->owner;
+    node->chatlink = pv_chatlink_free(link);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
 
 /* Connections are made on the overlay: without the interface nobody can be reached. */
-static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
+static void look_at(struct pv_chatlink *c, const struct pv_peer *p, pv_ns now)
 {
-    const struct pv_node *n = c->node;
+    const struct pv_node *n = c->owner;
     if (!pv_node_is_on_overlay(n) || pv_peer_reach(p) == PV_REACH_NO) {
-        pv_chatlink_peer_offline(c->link, pv_peer_pk(p), now);
+        pv_chatlink_peer_offline(c, pv_peer_pk(p), now);
         return;
     }
-    int r = pv_chatlink_peer_online(c->link, pv_peer_pk(p), pv_peer_name(p), pv_peer_ip4(p), now);
+    int r = pv_chatlink_peer_online(c, pv_peer_pk(p), pv_peer_name(p), pv_peer_ip4(p), now);
     if (r != PV_OK)
         pv_log(n->log, PV_LOG_WARN, "peer=%s what=\"chat not told\" why=\"%s\"", pv_peer_name(p),
                pv_strstatus(r));
@@ -93,21 +72,22 @@ static void look_at(struct chat *c, const struct pv_peer *p, pv_ns now)
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct chat *c = part;
+    struct pv_chatlink *c = part;
+    const struct pv_node *n = c->owner;
     if ((facts & PV_FACT_RULES) != 0)
-        pv_chatlink_rules_changed(c->link, now);
+        pv_chatlink_rules_changed(c, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
-    if (!pv_node_is_on_overlay(c->node))
-        pv_chatlink_interface_gone(c->link);
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(c->node->peers, p)) != NULL;)
+    if (!pv_node_is_on_overlay(n))
+        pv_chatlink_interface_gone(c);
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
         look_at(c, p, now);
 }
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    struct chat *c = part;
-    struct pv_node *n = c->node;
+    struct pv_chatlink *c = part;
+    struct pv_node *n = c->owner;
     if (pv_peer_is_static(p))
         return;
     /* When the coordinator is lost its word on everybody is void; that says of nobody that it is
@@ -117,17 +97,11 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
         look_at(c, p, now);
     if ((facts & PV_PEER_FACT_LINK) != 0)
-        pv_chatlink_peer_keyed(c->link, pv_peer_pk(p), now);
+        pv_chatlink_peer_keyed(c, pv_peer_pk(p), now);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
         pv_watch_tell(&n->watch, n->ctl, "presence",
                       pv_ctlapi_watch_presence_json(pv_peer_name(p),
                                                     pv_peer_presence(p) == PV_PRESENCE_ONLINE));
-}
-
-static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
-{
-    struct chat *c = part;
-    pv_chatlink_peer_gone(c->link, pk, now);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
@@ -157,68 +131,38 @@ static struct pv_chatlink_source source_of(const struct pv_node *n, const struct
 
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
-    struct chat *c = part;
-    struct pv_chatlink_source source = source_of(c->node, &who->remote);
+    struct pv_chatlink *c = part;
+    struct pv_chatlink_source source = source_of(c->owner, &who->remote);
     source.remote = who->remote;
-    return pv_chatlink_accepted(c->link, &source, now, ret_sid);
-}
-
-static void connected(void *part, uint32_t sid, pv_ns now)
-{
-    struct chat *c = part;
-    pv_chatlink_connected(c->link, sid, now);
+    return pv_chatlink_accepted(c, &source, now, ret_sid);
 }
 
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
-    struct chat *c = part;
-    pv_chatlink_handle_bytes(c->link, sid, bytes, pv_node_wall_ms(c->node, now), now);
+    struct pv_chatlink *c = part;
+    pv_chatlink_handle_bytes(c, sid, bytes, pv_node_wall_ms(c->owner, now), now);
 }
 
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
-    struct chat *c = part;
+    struct pv_chatlink *c = part;
     (void)status;
-    pv_chatlink_closed(c->link, sid, now);
+    pv_chatlink_closed(c, sid, now);
 }
 
 /* Connections leave from the own overlay address: the other side knows us by it. */
 static int poll_op(void *part, struct pv_stream_op *ret_op)
 {
-    struct chat *c = part;
+    struct pv_chatlink *c = part;
     struct pv_chatlink_stream_op op;
-    if (pv_chatlink_poll_stream_op(c->link, &op) != PV_OK)
+    if (pv_chatlink_poll_stream_op(c, &op) != PV_OK)
         return PV_ERR_AGAIN;
-    const struct pv_member *self = pv_node_self(c->node);
+    const struct pv_member *self = pv_node_self(c->owner);
     *ret_op = (struct pv_stream_op){
         .type = op.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE, .sid = op.sid, .addr = op.addr};
     if (op.open && self != NULL)
         ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
     return PV_OK;
-}
-
-static int poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct chat *c = part;
-    return pv_chatlink_poll_writable(c->link, ret_sid);
-}
-
-static struct pv_view output(void *part, uint32_t sid)
-{
-    struct chat *c = part;
-    return pv_chatlink_out(c->link, sid);
-}
-
-static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
-{
-    struct chat *c = part;
-    pv_chatlink_wrote(c->link, sid, n, now);
-}
-
-static bool is_full(void *part, uint32_t sid)
-{
-    const struct chat *c = part;
-    return pv_chatlink_is_full(c->link, sid);
 }
 
 /* --- what chatlink says ---------------------------------------------------------------------- */
@@ -255,46 +199,47 @@ static void ask_owner(struct pv_node *n, const struct pv_chatlink_event *ev)
     send_owner(n, ev->msg.peer, &question);
 }
 
-/* A free place for a question of from; MAX_QUESTIONS: it has its share, or there is none. */
-static size_t place_for(const struct chat *c, const struct pv_peer *from)
+/* A free place for a question of from; PV_CHATLINK_QUESTIONS: it has its share, or there is none.
+ */
+static size_t place_for(const struct pv_chatlink *c, const struct pv_peer *from)
 {
-    size_t place = MAX_QUESTIONS, of_peer = 0;
-    for (size_t i = 0; i < MAX_QUESTIONS; i++) {
-        const struct question *q = &c->questions[i];
+    size_t place = PV_CHATLINK_QUESTIONS, of_peer = 0;
+    for (size_t i = 0; i < PV_CHATLINK_QUESTIONS; i++) {
+        const struct pv_chatlink_question *q = &c->questions[i];
         if (!q->used)
             place = i;
         else
             of_peer += memcmp(q->pk, pv_peer_pk(from), sizeof(q->pk)) == 0;
     }
-    return of_peer < OF_PEER ? place : MAX_QUESTIONS;
+    return of_peer < OF_PEER ? place : PV_CHATLINK_QUESTIONS;
 }
 
 static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct chat *c = wait->self;
-    struct question *q = &c->questions[wait->tag];
+    struct pv_chatlink *c = wait->self;
+    struct pv_chatlink_question *q = &c->questions[wait->tag];
     struct pv_proof_owner answer = q->owner;
     (void)now;
     answer.answer = true;
     answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
-    pv_log(c->node->log, PV_LOG_DEBUG,
-           "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"", (int)answer.typist,
-           result->error);
-    send_owner(c->node, q->pk, &answer);
+    pv_log(c->log, PV_LOG_DEBUG, "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"",
+           (int)answer.typist, result->error);
+    send_owner(c->owner, q->pk, &answer);
     q->used = false;
 }
 
 /* Looks up whose the connection is that a peer asks about. Without an answer it counts as
  * anybody's, so no peer may use up what others ask for.
  */
-static void look_up(struct chat *c, const struct pv_peer *from, const struct pv_proof_owner *owner,
-                    pv_ns now)
+static void look_up(struct pv_chatlink *c, const struct pv_peer *from,
+                    const struct pv_proof_owner *owner, pv_ns now)
 {
-    const struct pv_member *self = pv_node_self(c->node);
-    const struct pv_member *other = pv_roster_by_node(c->node->roster, pv_peer_pk(from));
-    struct pv_bucket *row = &c->asked[pv_peer_id(from) % QUESTION_ROWS];
+    const struct pv_node *n = c->owner;
+    const struct pv_member *self = pv_node_self(n);
+    const struct pv_member *other = pv_roster_by_node(n->roster, pv_peer_pk(from));
+    struct pv_bucket *row = &c->asked[pv_peer_id(from) % PV_CHATLINK_QUESTION_ROWS];
     size_t i = place_for(c, from);
-    if (self == NULL || other == NULL || i == MAX_QUESTIONS ||
+    if (self == NULL || other == NULL || i == PV_CHATLINK_QUESTIONS ||
         !pv_bucket_take(row, QUESTION_RATE, QUESTION_BURST, 1, now))
         return;
     struct pv_job *job = pv_job_new(PV_JOB_OWNER);
@@ -304,28 +249,29 @@ static void look_up(struct chat *c, const struct pv_peer *from, const struct pv_
     job->u.owner.remote = owner->ip6 ? other->ip6 : other->ip4;
     job->u.owner.local.port = owner->port;
     job->u.owner.remote.port = PV_CHAT_PORT;
-    c->questions[i] = (struct question){.used = true, .owner = *owner};
+    c->questions[i] = (struct pv_chatlink_question){.used = true, .owner = *owner};
     memcpy(c->questions[i].pk, pv_peer_pk(from), sizeof(c->questions[i].pk));
-    c->questions[i].used = pv_jobqueue_submit(&c->node->jobs, job, answer_owner, c, i);
+    c->questions[i].used = pv_jobqueue_submit(c->jobs, job, answer_owner, c, i);
 }
 
 static void take_owner(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    struct chat *c = part;
+    struct pv_chatlink *c = part;
+    const struct pv_node *n = c->owner;
     struct pv_proof_owner owner;
-    if (pv_proof_owner_parse(body, &owner) != PV_OK || c->node->roster == NULL)
+    if (pv_proof_owner_parse(body, &owner) != PV_OK || n->roster == NULL)
         return;
     if (owner.answer)
-        pv_chatlink_owner(c->link, pv_peer_pk(from), &owner, now);
+        pv_chatlink_owner(c, pv_peer_pk(from), &owner, now);
     else
         look_up(c, from, &owner, now);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns now)
+static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now)
 {
-    struct pv_node *n = c->node;
+    struct pv_node *n = owner;
     struct pv_peer *p;
     switch (ev->type) {
     case PV_CHATLINK_MESSAGE:
@@ -351,62 +297,44 @@ static void take_event(struct chat *c, const struct pv_chatlink_event *ev, pv_ns
     case PV_CHATLINK_OWNER:
         ask_owner(n, ev);
         break;
+    case PV_CHATLINK_QUEUED:
+        pv_copies_queued(n, ev->msg.peer);
+        break;
+    case PV_CHATLINK_COPY:
+        pv_copies_committed(n, ev->tag, ev->status, now);
+        break;
     case PV_CHATLINK_UP:
     case PV_CHATLINK_DOWN:
     case PV_CHATLINK_LINE:
-    case PV_CHATLINK_QUEUED:
-    case PV_CHATLINK_COPY:
-        break; /* for rooms and copies, which read their own */
+        break; /* rooms read them */
     }
-}
-
-static void run(void *part, pv_ns now)
-{
-    struct chat *c = part;
-    struct pv_chatlink_event ev;
-    while (pv_chatlink_poll_event(c->link, PV_CHATLINK_FOR_CHAT, &ev) == PV_OK) {
-        take_event(c, &ev, now);
-        pv_chat_record_done(&ev.msg);
-    }
-}
-
-static void handle_timeout(void *part, pv_ns now)
-{
-    struct chat *c = part;
-    pv_chatlink_handle_timeout(c->link, now);
-}
-
-static pv_ns next_timeout(const void *part)
-{
-    const struct chat *c = part;
-    return pv_chatlink_next_timeout(c->link);
 }
 
 static const struct pv_stream_handler streams[] = {{
     .kind = PV_STREAM_CHAT,
     .accepted = accepted,
-    .connected = connected,
+    .connected = pv_chatlink_connected,
     .bytes = take_bytes,
     .closed = closed,
     .poll_op = poll_op,
-    .poll_writable = poll_writable,
-    .out = output,
-    .wrote = wrote,
-    .is_full = is_full,
+    .poll_writable = pv_chatlink_poll_writable,
+    .out = pv_chatlink_out,
+    .wrote = pv_chatlink_wrote,
+    .is_full = pv_chatlink_is_full,
 }};
 
 /* A peer that has filled its room is named: the user can read or delete. */
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct chat *c = part;
-    const struct pv_chatlink_counts counts = pv_chatlink_counts(c->link);
+    const struct pv_chatlink *c = part;
+    const struct pv_chatlink_counts counts = pv_chatlink_counts(c);
     (void)now;
     pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
     pv_statuspage_drop(st, "chat-flood", counts.floods);
     pv_statuspage_drop(st, "chat-unproven", counts.unproven);
     const char *name;
     char why[256];
-    size_t n = pv_chatlink_holding(c->link, &name);
+    size_t n = pv_chatlink_holding(c, &name);
     if (n == 0)
         return;
     snprintf(why, sizeof(why), "%s%s: read them (p2pvpnctl inbox), or p2pvpnctl history clear %s",
@@ -425,10 +353,9 @@ const struct pv_part pv_part_chat = {
     .free = free_chat,
     .on_facts = on_facts,
     .on_peer = on_peer,
-    .on_member_gone = on_member_gone,
-    .run = run,
-    .handle_timeout = handle_timeout,
-    .next_timeout = next_timeout,
+    .on_member_gone = pv_chatlink_peer_gone,
+    .handle_timeout = pv_chatlink_handle_timeout,
+    .next_timeout = pv_chatlink_next_timeout,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),
     .inband = inband,

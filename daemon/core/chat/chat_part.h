@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * chat_part.h - the part around chatlink (chatlink.h): tells it who can be reached, carries its
- * streams and store jobs, and tells control clients what it has to say. Rooms and copies speak on
- * the same connections, by node.chatlink. The commands are in messages.h.
+ * chat_part.h - the part that is chatlink (chatlink.h): what that machine needs of peers, roster
+ * and in-band messages, and what users and copies are told of it. Rooms and copies speak on the
+ * same connections, by node.chatlink. The commands are in messages.h.
  */
 #ifndef PV_CHAT_PART_H
 #define PV_CHAT_PART_H

@@ -45,11 +45,6 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
     return PV_OK;
 }
 
-bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer)
-{
-    return peer->n_window > 0 || peer->more_queued || peer->owed || peer->wanted;
-}
-
 /* The window is only a copy of what the store has; the next connection starts from the store. */
 static void forget_window(struct pv_chatlink_peer *peer)
 {
@@ -135,13 +130,11 @@ static void close_all(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
 }
 
 /* Drops the messages that wait for the store, and tells whoever gave us a stored copy. */
-static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer)
+static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    struct pv_chat_record none = {.outgoing = false};
     for (const struct pv_chatlink_pending *p = peer->pending; p != NULL; p = p->next) {
         if (p->copy != 0)
-            pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, p->copy,
-                                   PV_ERR_CLOSED, &none);
+            pv_chatlink_tell(link, PV_CHATLINK_COPY, p->copy, PV_ERR_CLOSED, NULL, now);
     }
     pv_chatlink_drop_pending(link, peer);
 }
@@ -149,7 +142,7 @@ static void lose_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer
 void pv_chatlink_refuse_peer(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
     /* Nothing of it was acknowledged, so an honest sender says all of it again. */
-    lose_pending(link, peer);
+    lose_pending(link, peer, now);
     peer->delivered.n = peer->read.n = peer->noted.n = 0;
     close_all(link, peer);
     pv_chatlink_back_off(link, peer, now);
@@ -176,6 +169,7 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->jobs = cfg->jobs;
     link->plain = !cfg->plain_off;
     link->admits = cfg->admits;
+    link->tell = cfg->tell;
     link->owner = cfg->owner;
     memcpy(link->own_pk, cfg->own_pk, sizeof(link->own_pk));
     link->peer_map = pv_map_make(&link->rng, PV_CHATLINK_MAX_PEERS);
@@ -203,10 +197,8 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
     while (link->peers != NULL)
         peer_free(link, link->peers);
     pv_jobqueue_forget(link->jobs, link, end_job);
-    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
-        while (pv_chatlink_poll_event(link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
-            pv_chat_record_done(&event.msg);
-    }
+    while (pv_chatlink_poll_event(link, &event) == PV_OK)
+        pv_chat_record_done(&event.msg);
     while (pv_chatlink_poll_stream_op(link, &op) == PV_OK)
         ;
     pv_heap_done(&link->peer_timers);
@@ -264,8 +256,9 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
     return PV_OK;
 }
 
-void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now)
+void pv_chatlink_connected(void *part, uint32_t sid, pv_ns now)
 {
+    struct pv_chatlink *link = part;
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL || c->connected)
         return;
@@ -370,8 +363,9 @@ void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
     free_if_idle(link, peer);
 }
 
-void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now)
+void pv_chatlink_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 {
+    struct pv_chatlink *link = part;
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
     if (c == NULL)
         return;
@@ -441,12 +435,13 @@ void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns
     free_if_idle(link, peer);
 }
 
-void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
+void pv_chatlink_peer_gone(void *part, const uint8_t *pk, pv_ns now)
 {
+    struct pv_chatlink *link = part;
     struct pv_chatlink_peer *peer = pv_chatlink_peer_find(link, pk);
     if (peer == NULL)
         return;
-    lose_pending(link, peer);
+    lose_pending(link, peer, now);
     close_all(link, peer);
     pv_chatlink_peer_offline(link, pk, now);
 }
@@ -557,8 +552,9 @@ int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns
     return PV_OK;
 }
 
-void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
+void pv_chatlink_handle_timeout(void *part, pv_ns now)
 {
+    struct pv_chatlink *link = part;
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&link->conn_timers, now)) != NULL) {
         struct pv_chatlink_conn *c = PV_CONTAINER_OF(node, struct pv_chatlink_conn, timer);
@@ -580,8 +576,9 @@ void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now)
         pv_chatlink_ask_for_backlog(link, now);
 }
 
-pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link)
+pv_ns pv_chatlink_next_timeout(const void *part)
 {
+    const struct pv_chatlink *link = part;
     pv_ns next = pv_min_ns(pv_heap_next(&link->peer_timers), pv_heap_next(&link->conn_timers));
     return pv_min_ns(next, link->count_at);
 }

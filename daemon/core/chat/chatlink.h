@@ -82,6 +82,7 @@ enum {
     PV_CHATLINK_OWNER_MS = 1000, /* plain text waits so long for the word on who typed it */
 };
 
+struct pv_chatlink_event;
 struct pv_chatlink_config {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
@@ -92,10 +93,14 @@ struct pv_chatlink_config {
     bool plain_off;                 /* plain text is refused ([chat] plain = off) */
     /* May the member chat with this node? Asked for each message; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
-    const void *owner; /* borrowed */
+    /* Is told of each event but rooms' (below) as it happens; NULL: nobody is. event and what it
+     * owns are borrowed. Of this machine it may call pv_chatlink_held() and pv_chatlink_seen(). */
+    void (*tell)(void *owner, const struct pv_chatlink_event *event, pv_ns now);
+    void *owner; /* borrowed; in a daemon the node */
 };
 
-struct pv_chatlink; /* opaque */
+/* Opaque; the part "chat" is this machine, and functions that take it as void * are the part's. */
+struct pv_chatlink;
 
 /* Asks the store for the backlog at once. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_new(struct pv_chatlink **ret_link,
@@ -112,7 +117,7 @@ PV_MUST_CHECK int pv_chatlink_peer_online(struct pv_chatlink *link, const uint8_
 void pv_chatlink_peer_offline(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
 /* The binding of its name and addresses to pk ended (left, revoked): connections are closed.
  * Messages that wait for it stay in the store. */
-void pv_chatlink_peer_gone(struct pv_chatlink *link, const uint8_t *pk, pv_ns now);
+void pv_chatlink_peer_gone(void *link, const uint8_t *pk, pv_ns now);
 
 /* Other rules: what was not taken because of the old ones is sent again at once. */
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now);
@@ -197,7 +202,7 @@ struct pv_chatlink_source {
 PV_MUST_CHECK int pv_chatlink_accepted(struct pv_chatlink *link,
                                        const struct pv_chatlink_source *source, pv_ns now,
                                        uint32_t *ret_sid);
-void pv_chatlink_connected(struct pv_chatlink *link, uint32_t sid, pv_ns now);
+void pv_chatlink_connected(void *link, uint32_t sid, pv_ns now);
 /* The word of pk's daemon on who opened the connection from that port of its address (the event
  * OWNER asked). */
 void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
@@ -207,7 +212,7 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
                               uint64_t wall_ms, pv_ns now);
 /* No more bytes of the stream are wanted for now: its sender shall wait. poll_writable() names the
  * stream when this changes. */
-bool pv_chatlink_is_full(const struct pv_chatlink *link, uint32_t sid);
+bool pv_chatlink_is_full(void *link, uint32_t sid);
 /* The stream is gone or could not be opened; the sid is forgotten. */
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
 
@@ -222,9 +227,9 @@ PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
                                              struct pv_chatlink_stream_op *ret_op);
 /* Streams with output, each once until it was written or has new output, and those that became full
  * or are full no more. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_writable(struct pv_chatlink *link, uint32_t *ret_sid);
-struct pv_view pv_chatlink_out(struct pv_chatlink *link, uint32_t sid); /* until the next call */
-void pv_chatlink_wrote(struct pv_chatlink *link, uint32_t sid, size_t n, pv_ns now);
+PV_MUST_CHECK int pv_chatlink_poll_writable(void *link, uint32_t *ret_sid);
+struct pv_view pv_chatlink_out(void *link, uint32_t sid); /* until the next call */
+void pv_chatlink_wrote(void *link, uint32_t sid, size_t n, pv_ns now);
 
 /* The counts of refusals so far. */
 struct pv_chatlink_counts {
@@ -237,16 +242,8 @@ struct pv_chatlink_counts pv_chatlink_counts(const struct pv_chatlink *link);
 
 /* --- time and events ----------------------------------------------------------------------- */
 
-void pv_chatlink_handle_timeout(struct pv_chatlink *link, pv_ns now);
-pv_ns pv_chatlink_next_timeout(const struct pv_chatlink *link);
-
-/* Three parts use the connections, and each has events of its own, in order. */
-enum pv_chatlink_reader {
-    PV_CHATLINK_FOR_CHAT,   /* MESSAGE, STATE, SENT, SEND_FAILED, NO_KEY, OWNER */
-    PV_CHATLINK_FOR_ROOMS,  /* UP, DOWN, LINE */
-    PV_CHATLINK_FOR_COPIES, /* QUEUED, COPY */
-    PV_CHATLINK_READERS,
-};
+void pv_chatlink_handle_timeout(void *link, pv_ns now);
+pv_ns pv_chatlink_next_timeout(const void *link);
 
 enum pv_chatlink_event_type {
     PV_CHATLINK_MESSAGE,     /* msg came in and is stored */
@@ -266,10 +263,12 @@ struct pv_chatlink_event {
     enum pv_chatlink_event_type type;
     uint64_t tag;
     int status;
-    struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
+    struct pv_chat_record msg;
 };
-/* The next event for that reader. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link, enum pv_chatlink_reader reader,
+/* The next event for rooms: UP, DOWN or LINE, whose msg is the taker's: pv_chat_record_done(). They
+ * wait, for rooms may refuse a peer, and its connections with it, of which this machine then still
+ * reads one. PV_ERR_AGAIN. */
+PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link,
                                          struct pv_chatlink_event *ret_event);
 
 #endif /* PV_CHATLINK_H */

@@ -6,6 +6,8 @@
 #ifndef PV_CHATLINK_INT_H
 #define PV_CHATLINK_INT_H
 
+#include <string.h>
+
 #include "base/bucket.h"
 #include "base/fifo.h"
 #include "base/heap.h"
@@ -147,6 +149,18 @@ struct pv_chatlink_quiet {
     unsigned more;
 };
 
+enum {
+    PV_CHATLINK_QUESTIONS = 16,     /* ours: that are being looked up */
+    PV_CHATLINK_QUESTION_ROWS = 64, /* ours: peers share out the looks by their numbers */
+};
+
+/* A peer asks whose a connection is that came to it from here; chat_part.c's. */
+struct pv_chatlink_question {
+    bool used;
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_proof_owner owner;
+};
+
 struct pv_chatlink {
     struct pv_rng rng;
     uint8_t own_pk[PV_SIGN_PK_LEN];
@@ -154,7 +168,10 @@ struct pv_chatlink {
     const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
     bool plain;                     /* plain text is taken */
     bool (*admits)(const void *owner, const uint8_t *pk); /* NULL: all are */
-    const void *owner;
+    void (*tell)(void *owner, const struct pv_chatlink_event *event, pv_ns now);
+    void *owner;
+    struct pv_chatlink_question questions[PV_CHATLINK_QUESTIONS];
+    struct pv_bucket asked[PV_CHATLINK_QUESTION_ROWS];
 
     struct pv_map peer_map, conn_map;
     struct pv_chatlink_peer *peers;
@@ -173,8 +190,8 @@ struct pv_chatlink {
     size_t beyond;    /* what peers have beyond their shares */
     size_t n_waiting; /* connections */
 
-    struct pv_fifo events[PV_CHATLINK_READERS]; /* of struct pv_chatlink_event */
-    struct pv_fifo ops;                         /* of struct pv_chatlink_stream_op */
+    struct pv_fifo events; /* of struct pv_chatlink_event, for rooms */
+    struct pv_fifo ops;    /* of struct pv_chatlink_stream_op */
 
     struct pv_chatlink_counts counts;
     struct pv_chatlink_quiet refused, floods;
@@ -198,6 +215,9 @@ void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c
 /* Queues bytes to write. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                                        const char *bytes, size_t len);
+/* Queues an event for rooms and takes text; without memory it is lost, and said again. */
+void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
+                            const uint8_t *pk, char *text);
 /* Has poll_writable() name it. */
 void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* The connection begins, or ends, to wait for its share: its stream is not read meanwhile. */
@@ -215,16 +235,28 @@ PV_MUST_CHECK int pv_chatlink_op_push(struct pv_chatlink *link, bool open,
 PV_MUST_CHECK int pv_chatlink_job_emit(struct pv_chatlink *link, struct pv_chatjob *job, pv_ns now,
                                        struct pv_chatlink_job **ret_job);
 
-/* --- chatlink_events.c --------------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------------------------- */
 
-/* Queues an event for its reader and takes *msg; without memory the event is lost (what it tells is
- * stored). */
-void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_reader reader,
-                            enum pv_chatlink_event_type type, uint64_t tag, int status,
-                            struct pv_chat_record *msg);
+/* Tells the owner of an event; msg NULL: it is about no message. */
+static inline void pv_chatlink_tell(struct pv_chatlink *link, enum pv_chatlink_event_type type,
+                                    uint64_t tag, int status, const struct pv_chat_record *msg,
+                                    pv_ns now)
+{
+    struct pv_chatlink_event event = {.type = type, .tag = tag, .status = status};
+    if (msg != NULL)
+        event.msg = *msg;
+    if (link->tell != NULL)
+        link->tell(link->owner, &event, now);
+}
+
 /* The same for an event that tells no more than whom it is about. */
-void pv_chatlink_event_of_peer(struct pv_chatlink *link, enum pv_chatlink_reader reader,
-                               enum pv_chatlink_event_type type, const uint8_t *pk);
+static inline void pv_chatlink_tell_of(struct pv_chatlink *link, enum pv_chatlink_event_type type,
+                                       const uint8_t *pk, pv_ns now)
+{
+    struct pv_chat_record rec = {.text = NULL};
+    memcpy(rec.peer, pk, sizeof(rec.peer));
+    pv_chatlink_tell(link, type, 0, PV_OK, &rec, now);
+}
 
 /* --- chatlink.c: peers --------------------------------------------------------------------- */
 
@@ -235,7 +267,10 @@ PV_MUST_CHECK int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *
 /* Messages received and not yet given to the store are forgotten. */
 void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer);
 /* Is there something to tell the peer? */
-bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer);
+static inline bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer)
+{
+    return peer->n_window > 0 || peer->more_queued || peer->owed || peer->wanted;
+}
 /* The last attempt failed or its connection ended: the next one waits, longer each time. */
 void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);
 /* A connection is gone, or (close) shall be; frees it. */
@@ -286,15 +321,13 @@ PV_MUST_CHECK bool pv_chatlink_begin(struct pv_chatlink *link, struct pv_chatlin
 PV_MUST_CHECK bool pv_chatlink_handle_proof(struct pv_chatlink *link, struct pv_chatlink_conn *c,
                                             struct pv_view text, pv_ns now);
 
-/* --- chatlink_places.c --------------------------------------------------------------------- */
-
 /* A new connection of peer is about to be made: closes what must give way to it. */
 void pv_chatlink_make_place(struct pv_chatlink *link, struct pv_chatlink_peer *peer, bool opened,
                             pv_ns now);
 /* newest has just proven itself: the peer's older ones above the limit go. */
 void pv_chatlink_keep_proven(struct pv_chatlink *link, struct pv_chatlink_conn *newest, pv_ns now);
 
-/* --- chatlink_share.c ---------------------------------------------------------------------- */
+/* --- chatlink_recv.c: shares of memory ----------------------------------------------------- */
 
 /* The memory that n messages with so many bytes of text cost. */
 size_t pv_chatlink_cost(size_t n, size_t text_bytes);
@@ -307,7 +340,7 @@ void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *pe
 /* Which connection that waits has its turn now; NULL: none. */
 struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link);
 
-/* --- chatlink_recv.c ----------------------------------------------------------------------- */
+/* --- chatlink_recv.c: input ---------------------------------------------------------------- */
 
 /* Bytes from the connection. False when it must be closed: not a frame, too long, too fast. */
 bool pv_chatlink_handle_input(struct pv_chatlink *link, struct pv_chatlink_conn *c,

@@ -24,6 +24,74 @@ static bool may_log(struct pv_chatlink_quiet *q, pv_ns now, unsigned *ret_more)
     return true;
 }
 
+/* --- shares of memory ---------------------------------------------------------------------- */
+
+/* Of what the disk does not have yet each peer has a share in memory, whatever the others do: there
+ * is one for each connection. The rest is for those that need more. Of it a peer may have as much
+ * as is left free, so that one alone gets half of it, and several that want more than there is come
+ * to equal parts. A peer without room waits: its stream is not read on, and what it goes on to send
+ * stays with it. */
+_Static_assert(sizeof(struct pv_chatlink_pending) + sizeof(struct pv_chatlink_ack) <=
+                   PV_CHATLINK_MESSAGE_BYTES,
+               "all that is kept of a message beside its text is counted");
+
+enum {
+    REST = PV_CHATLINK_MAX_UNSTORED - PV_CHATLINK_MAX_CONNS * PV_CHATLINK_SHARE,
+};
+_Static_assert(REST / 2 >= 2 * (PV_CHATLINK_MAX_PENDING_BYTES +
+                                PV_CHATLINK_MAX_PENDING * PV_CHATLINK_MESSAGE_BYTES),
+               "one that sends alone never waits");
+
+size_t pv_chatlink_cost(size_t n, size_t text_bytes)
+{
+    return n * PV_CHATLINK_MESSAGE_BYTES + text_bytes;
+}
+
+/* How much of this is more than the own share. */
+static size_t beyond(size_t unstored)
+{
+    return unstored > PV_CHATLINK_SHARE ? unstored - PV_CHATLINK_SHARE : 0;
+}
+
+bool pv_chatlink_has_room(const struct pv_chatlink *link, const struct pv_chatlink_peer *peer,
+                          size_t text_len)
+{
+    size_t cost = pv_chatlink_cost(1, text_len);
+    size_t more = beyond(peer->unstored + cost);
+    return link->unstored + cost <= PV_CHATLINK_MAX_UNSTORED &&
+           (more == 0 || link->beyond + more <= REST);
+}
+
+void pv_chatlink_charge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost)
+{
+    link->beyond += beyond(peer->unstored + cost) - beyond(peer->unstored);
+    link->unstored += cost;
+    peer->unstored += cost;
+}
+
+void pv_chatlink_discharge(struct pv_chatlink *link, struct pv_chatlink_peer *peer, size_t cost)
+{
+    link->unstored -= cost;
+    link->beyond -= beyond(peer->unstored) - beyond(peer->unstored - cost);
+    peer->unstored -= cost;
+}
+
+/* The peer that has least goes first. There must be room for the longest text, so that a turn is
+ * worth its while whatever comes. */
+struct pv_chatlink_conn *pv_chatlink_next_turn(const struct pv_chatlink *link)
+{
+    struct pv_chatlink_conn *best = NULL;
+    for (struct pv_chatlink_conn *c = link->n_waiting == 0 ? NULL : link->conns; c != NULL;
+         c = c->hh.next) {
+        if (c->waits && pv_chatlink_has_room(link, c->peer, PV_CHAT_TEXT_MAX) &&
+            (best == NULL || c->peer->unstored < best->peer->unstored))
+            best = c;
+    }
+    return best;
+}
+
+/* --- the store ----------------------------------------------------------------------------- */
+
 /* Output does not get shorter: closes the connection, which starts over. */
 static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, size_t len,
                          pv_ns now)
@@ -35,13 +103,12 @@ static void put_or_close(struct pv_chatlink *link, struct pv_chatlink_conn *c, s
 /* Tells the owner what became of stored copies: status is that of the first n_taken, and there is
  * no room for the others. */
 static void tell_copies(struct pv_chatlink *link, const struct pv_chatlink_ack *acks, size_t n,
-                        int status, size_t n_taken)
+                        int status, size_t n_taken, pv_ns now)
 {
     for (size_t i = 0; i < n; i++) {
-        struct pv_chat_record none = {.outgoing = false};
         if (acks[i].copy != 0)
-            pv_chatlink_event_push(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_COPY, acks[i].copy,
-                                   i < n_taken ? status : PV_ERR_REFUSED, &none);
+            pv_chatlink_tell(link, PV_CHATLINK_COPY, acks[i].copy,
+                             i < n_taken ? status : PV_ERR_REFUSED, NULL, now);
     }
 }
 
@@ -79,7 +146,7 @@ void pv_chatlink_commit(struct pv_chatlink *link, struct pv_chatlink_peer *peer,
     struct pv_chatlink_job *entry = NULL;
     int r = pv_chatlink_job_emit(link, job, now, &entry);
     if (r < 0) {
-        tell_copies(link, acks, n, r, n);
+        tell_copies(link, acks, n, r, n, now);
         free(acks);
         pv_chatlink_give_up(link, peer, r, now);
         return;
@@ -148,14 +215,13 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
 {
     peer->committing = false;
     size_t n_taken = status < 0 ? job->n_acks : result->n_taken;
-    tell_copies(link, job->acks, job->n_acks, status, n_taken);
+    tell_copies(link, job->acks, job->n_acks, status, n_taken, now);
     if (status < 0) {
         pv_chatlink_give_up(link, peer, status, now);
         return;
     }
     for (size_t i = 0; i < result->n_msgs; i++)
-        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_MESSAGE, 0, PV_OK,
-                               &result->msgs[i]);
+        pv_chatlink_tell(link, PV_CHATLINK_MESSAGE, 0, PV_OK, &result->msgs[i], now);
     if (peer->holding == PV_CHAT_LATER_NO && result->later != PV_CHAT_LATER_NO)
         pv_log(link->log, PV_LOG_WARN, "peer=%s what=\"messages left for later\" why=\"%s\"",
                peer->name,
@@ -435,8 +501,7 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
         if (peer != NULL)
             snprintf(result->msgs[i].peer_name, sizeof(result->msgs[i].peer_name), "%s",
                      peer->name);
-        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_STATE, 0, PV_OK,
-                               &result->msgs[i]);
+        pv_chatlink_tell(link, PV_CHATLINK_STATE, 0, PV_OK, &result->msgs[i], now);
     }
     if (peer == NULL || job->state == PV_CHAT_SENT)
         return;
@@ -463,11 +528,10 @@ void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlin
 /* A frame of rooms. */
 static bool pass_on(struct pv_chatlink *link, struct pv_chatlink_conn *c, struct pv_view line)
 {
-    struct pv_chat_record rec = {.text = strndup((const char *)line.ptr, line.len)};
-    memcpy(rec.peer, c->peer->pk, sizeof(rec.peer));
+    char *text = strndup((const char *)line.ptr, line.len);
     pv_chatlink_conn_speaks(link, c);
-    if (rec.text != NULL) /* else it is said again */
-        pv_chatlink_event_push(link, PV_CHATLINK_FOR_ROOMS, PV_CHATLINK_LINE, 0, PV_OK, &rec);
+    if (text != NULL)
+        pv_chatlink_event_push(link, PV_CHATLINK_LINE, c->peer->pk, text);
     return true;
 }
 
@@ -574,8 +638,8 @@ static bool asks_owner(struct pv_chatlink *link, struct pv_chatlink_conn *c, str
     c->owner_asked = true;
     c->owner_until = now + PV_MS(PV_CHATLINK_OWNER_MS);
     memcpy(none.peer, c->peer->pk, sizeof(none.peer));
-    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_OWNER, c->remote.port,
-                           c->remote.family == PV_AF_INET6 ? 6 : 4, &none);
+    pv_chatlink_tell(link, PV_CHATLINK_OWNER, c->remote.port,
+                     c->remote.family == PV_AF_INET6 ? 6 : 4, &none, now);
     return true;
 }
 

@@ -139,7 +139,7 @@ void pv_chatlink_handle_later(struct pv_chatlink *link, struct pv_chatlink_peer 
     memcpy(told.peer, peer->pk, sizeof(told.peer));
     memcpy(told.id, f->id, sizeof(told.id));
     snprintf(told.peer_name, sizeof(told.peer_name), "%s", peer->name);
-    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_STATE, 0, PV_OK, &told);
+    pv_chatlink_tell(link, PV_CHATLINK_STATE, 0, PV_OK, &told, now);
 }
 
 void pv_chatlink_rules_changed(struct pv_chatlink *link, pv_ns now)
@@ -208,7 +208,7 @@ static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
     if (!pv_chatlink_may_open(link, peer)) {
         /* The key is agreed in-band, where nothing goes without a path. It comes or not: the wish
          * is repeated like an attempt, and pv_chatlink_peer_keyed() ends the waiting. */
-        pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_NO_KEY, peer->pk);
+        pv_chatlink_tell_of(link, PV_CHATLINK_NO_KEY, peer->pk, now);
         pv_chatlink_back_off(link, peer, now);
         pv_heap_set(&link->peer_timers, &peer->timer, peer->retry_at);
         return;
@@ -289,11 +289,10 @@ int pv_chatlink_send(struct pv_chatlink *link, uint64_t tag, const struct pv_cha
 void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatlink_job *job,
                                  int status, struct pv_chatjob_result *result, pv_ns now)
 {
-    struct pv_chat_record none = {.outgoing = true};
     struct pv_chatlink_peer *peer = NULL;
     if (status < 0 || result->n_msgs != 1) {
-        pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SEND_FAILED, job->wait.tag,
-                               status < 0 ? status : PV_ERR_STATE, &none);
+        pv_chatlink_tell(link, PV_CHATLINK_SEND_FAILED, job->wait.tag,
+                         status < 0 ? status : PV_ERR_STATE, NULL, now);
         return;
     }
     struct pv_chat_record *m = &result->msgs[0];
@@ -314,8 +313,8 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
             peer->missed = peer->loading;
         }
     }
-    pv_chatlink_event_of_peer(link, PV_CHATLINK_FOR_COPIES, PV_CHATLINK_QUEUED, m->peer);
-    pv_chatlink_event_push(link, PV_CHATLINK_FOR_CHAT, PV_CHATLINK_SENT, job->wait.tag, PV_OK, m);
+    pv_chatlink_tell_of(link, PV_CHATLINK_QUEUED, m->peer, now);
+    pv_chatlink_tell(link, PV_CHATLINK_SENT, job->wait.tag, PV_OK, m, now);
     if (peer != NULL)
         pv_chatlink_pump(link, peer, now);
 }

@@ -562,24 +562,24 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         pv_tell_states(c->node, result->chat);
 }
 
-static void take_event(struct copies *c, const struct pv_chatlink_event *ev, pv_ns now)
+void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now)
 {
-    const struct pv_peer *p = pv_peers_by_pk(c->node->peers, ev->msg.peer);
-    if (ev->type == PV_CHATLINK_COPY)
-        take_committed(c, ev->tag, ev->status, now);
-    else if (ev->type == PV_CHATLINK_QUEUED && p != NULL)
+    struct copies *c = pv_node_part(n, &pv_part_copies);
+    if (c != NULL)
+        take_committed(c, number, status, now);
+}
+
+void pv_copies_queued(struct pv_node *n, const uint8_t *pk)
+{
+    struct copies *c = pv_node_part(n, &pv_part_copies);
+    const struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
+    if (c != NULL && p != NULL)
         note_away(c, p);
 }
 
 static void run(void *part, pv_ns now)
 {
-    struct copies *c = part;
-    struct pv_chatlink_event ev;
-    while (pv_chatlink_poll_event(c->node->chatlink, PV_CHATLINK_FOR_COPIES, &ev) == PV_OK) {
-        take_event(c, &ev, now);
-        pv_chat_record_done(&ev.msg);
-    }
-    go_on_there(c, now);
+    go_on_there(part, now);
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

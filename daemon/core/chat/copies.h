@@ -15,4 +15,10 @@
 
 extern const struct pv_part pv_part_copies;
 
+/* The message of the copy that came with this number is on disk (PV_OK), or is not: status says
+ * why. */
+void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now);
+/* A message for the member pk was stored. */
+void pv_copies_queued(struct pv_node *n, const uint8_t *pk);
+
 #endif /* PV_COPIES_H */

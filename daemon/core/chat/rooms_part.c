@@ -115,7 +115,7 @@ static bool take_lines(struct rooms_part *r, pv_ns now)
     struct pv_chatlink *link = r->node->chatlink;
     struct pv_chatlink_event ev;
     bool any = false;
-    while (pv_chatlink_poll_event(link, PV_CHATLINK_FOR_ROOMS, &ev) == PV_OK) {
+    while (pv_chatlink_poll_event(link, &ev) == PV_OK) {
         any = true;
         if (ev.type != PV_CHATLINK_LINE)
             pv_rooms_peer_up(r->rooms, ev.msg.peer, ev.type == PV_CHATLINK_UP, now);

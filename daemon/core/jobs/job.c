@@ -1,10 +1,122 @@
 /* SPDX-License-Identifier: MIT */
-/* job.c - frees what each kind of job owns. */
+/* job.c - who owns what in jobs and their results: freeing one frees all below it. */
 #include "daemon/core/jobs/job.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/ct.h"
+
+/* --- rooms --------------------------------------------------------------------------------- */
+
+/* Histories are kept by the other side's key, which is longer than the id of a room. */
+void pv_room_key(const uint8_t room[static PV_ROOM_ID_LEN], uint8_t ret_key[static PV_SIGN_PK_LEN])
+{
+    memset(ret_key, 0, PV_SIGN_PK_LEN);
+    memcpy(ret_key, room, PV_ROOM_ID_LEN);
+}
+
+/* Lists that were filled in part are freed too: what was not reached is NULL. */
+void pv_room_raws_free(struct pv_room_raw *raws, size_t n)
+{
+    for (size_t i = 0; raws != NULL && i < n; i++)
+        free(raws[i].bytes);
+    free(raws);
+}
+
+void pv_room_texts_free(struct pv_room_text *texts, size_t n)
+{
+    for (size_t i = 0; texts != NULL && i < n; i++)
+        free(texts[i].text);
+    free(texts);
+}
+
+struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    pv_room_raws_free(job->records, job->n_records);
+    free(job->forget);
+    pv_room_texts_free(job->texts, job->n_texts);
+    free(job);
+    return NULL;
+}
+
+struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    for (size_t i = 0; i < result->n_rooms; i++)
+        pv_room_raws_free(result->rooms[i].records, result->rooms[i].n_records);
+    free(result->rooms);
+    pv_room_texts_free(result->texts, result->n_texts);
+    free(result);
+    return NULL;
+}
+
+/* --- chat ---------------------------------------------------------------------------------- */
+
+struct pv_chatjob *pv_chatjob_new(enum pv_chatjob_kind kind)
+{
+    struct pv_chatjob *job = calloc(1, sizeof(*job));
+    if (job != NULL)
+        job->kind = kind;
+    return job;
+}
+
+/* Also of a list whose allocation failed, so that callers need not look. */
+static void records_free(struct pv_chat_record *recs, size_t n)
+{
+    for (size_t i = 0; recs != NULL && i < n; i++)
+        free(recs[i].text);
+    free(recs);
+}
+
+/* The control thread frees a job after its result was taken: the store's thread only borrows it. */
+struct pv_chatjob *pv_chatjob_free(struct pv_chatjob *job)
+{
+    if (job == NULL)
+        return NULL;
+    records_free(job->msgs, job->n_msgs);
+    free(job->ids);
+    pv_roomjob_free(job->room);
+    free(job);
+    return NULL;
+}
+
+/* Results of other kinds have none, nor has one whose job could not begin. */
+struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *result)
+{
+    if (result == NULL)
+        return NULL;
+    records_free(result->msgs, result->n_msgs);
+    free(result->backlog);
+    pv_roomjob_result_free(result->room);
+    free(result);
+    return NULL;
+}
+
+/* *dst is written last: a copy that fails leaves nothing to free. */
+int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src)
+{
+    char *text = NULL;
+    if (src->text != NULL) {
+        text = strdup(src->text);
+        if (text == NULL)
+            return PV_ERR_NOMEM;
+    }
+    *dst = *src;
+    dst->text = text;
+    return PV_OK;
+}
+
+void pv_chat_record_done(struct pv_chat_record *rec)
+{
+    free(rec->text);
+    memset(rec, 0, sizeof(*rec)); /* so that a second end does no harm */
+}
+
+/* --- all ----------------------------------------------------------------------------------- */
 
 struct pv_job *pv_job_free(struct pv_job *job)
 {

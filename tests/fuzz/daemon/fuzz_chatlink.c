@@ -229,10 +229,8 @@ static void drain(void)
         if (out.len > 0)
             pv_chatlink_wrote(f.link, sid, 1 + next() % out.len, f.now);
     }
-    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++) {
-        while (pv_chatlink_poll_event(f.link, (enum pv_chatlink_reader)reader, &event) == PV_OK)
-            pv_chat_record_done(&event.msg);
-    }
+    while (pv_chatlink_poll_event(f.link, &event) == PV_OK)
+        pv_chat_record_done(&event.msg);
 }
 
 /* The word on who typed what came from the port of every accepted connection. */
@@ -371,6 +369,17 @@ static void step(void)
     drain();
 }
 
+/* Asks what its owner may ask then. */
+static void tell(void *owner, const struct pv_chatlink_event *event, pv_ns now)
+{
+    (void)owner;
+    must(event->type != PV_CHATLINK_UP && event->type != PV_CHATLINK_DOWN &&
+         event->type != PV_CHATLINK_LINE);
+    (void)pv_chatlink_held(f.link, event->msg.peer);
+    if (event->type == PV_CHATLINK_MESSAGE && event->msg.seq != 0)
+        pv_chatlink_seen(f.link, event->msg.peer, event->msg.id, now);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct pv_chatlink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &f.rng}, .own_pk = {9}};
@@ -380,6 +389,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     must(pv_crypto_init() == PV_OK);
     pv_jobqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
     cfg.jobs = &f.queue;
+    cfg.tell = tell;
     know_peers();
     cfg.keys = f.keys;
     if (pv_chatlink_new(&f.link, &cfg, f.now) < 0)

@@ -61,10 +61,13 @@ static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *par
     c->client = fake_ctl_open(f);
 }
 
-static inline void fake_chat_make_link(struct fake_chat *c)
+/* tell: of the part under test, or NULL. */
+static inline void fake_chat_make_link(struct fake_chat *c,
+                                       void (*tell)(void *node, const struct pv_chatlink_event *ev,
+                                                    pv_ns now))
 {
     struct pv_node *n = &c->node.node;
-    struct pv_chatlink_config cfg = {.rng = n->rng, .jobs = &c->jobs};
+    struct pv_chatlink_config cfg = {.rng = n->rng, .jobs = &c->jobs, .tell = tell, .owner = n};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_chatlink_new(&n->chatlink, &cfg, c->node.now), PV_OK);
 }

@@ -106,6 +106,27 @@ static bool admits(const void *owner, const uint8_t *pk)
     return !((const struct node *)owner)->denies;
 }
 
+/* It is told of an event. */
+static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
+{
+    struct node *n = owner;
+    (void)now;
+    n->messages += e->type == PV_CHATLINK_MESSAGE;
+    n->states += e->type == PV_CHATLINK_STATE;
+    n->sent += e->type == PV_CHATLINK_SENT;
+    n->failed += e->type == PV_CHATLINK_SEND_FAILED;
+    n->requeued += e->type == PV_CHATLINK_STATE && e->msg.state == PV_CHAT_QUEUED;
+    if (e->type == PV_CHATLINK_MESSAGE)
+        snprintf(n->last_text, sizeof(n->last_text), "%s", e->msg.text);
+    if (e->type == PV_CHATLINK_COPY) {
+        n->copies++;
+        n->copy = e->tag;
+        n->copy_status = e->status;
+    }
+    if (e->type == PV_CHATLINK_SENT)
+        assert_int_equal(e->tag, 7);
+}
+
 static void start(int i)
 {
     struct node *n = &w.nodes[i];
@@ -115,6 +136,7 @@ static void start(int i)
                                      .jobs = &n->queue,
                                      .plain_off = w.plain_off,
                                      .admits = admits,
+                                     .tell = tell,
                                      .owner = n};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
@@ -287,32 +309,15 @@ static void take_jobs(struct node *n)
     }
 }
 
-static void take_events_for(struct node *n, enum pv_chatlink_reader reader)
-{
-    struct pv_chatlink_event e;
-    while (pv_chatlink_poll_event(n->link, reader, &e) == PV_OK) {
-        n->messages += e.type == PV_CHATLINK_MESSAGE;
-        n->states += e.type == PV_CHATLINK_STATE;
-        n->sent += e.type == PV_CHATLINK_SENT;
-        n->failed += e.type == PV_CHATLINK_SEND_FAILED;
-        n->requeued += e.type == PV_CHATLINK_STATE && e.msg.state == PV_CHAT_QUEUED;
-        if (e.type == PV_CHATLINK_MESSAGE)
-            snprintf(n->last_text, sizeof(n->last_text), "%s", e.msg.text);
-        if (e.type == PV_CHATLINK_COPY) {
-            n->copies++;
-            n->copy = e.tag;
-            n->copy_status = e.status;
-        }
-        if (e.type == PV_CHATLINK_SENT)
-            assert_int_equal(e.tag, 7);
-        pv_chat_record_done(&e.msg);
-    }
-}
-
+/* Those for rooms, which are not here. */
 static void take_events(struct node *n)
 {
-    for (int reader = 0; reader < PV_CHATLINK_READERS; reader++)
-        take_events_for(n, (enum pv_chatlink_reader)reader);
+    struct pv_chatlink_event e;
+    while (pv_chatlink_poll_event(n->link, &e) == PV_OK) {
+        assert_true(e.type == PV_CHATLINK_UP || e.type == PV_CHATLINK_DOWN ||
+                    e.type == PV_CHATLINK_LINE);
+        pv_chat_record_done(&e.msg);
+    }
 }
 
 static void close_end(int i, uint32_t sid)

@@ -14,13 +14,24 @@
 static struct fake_chat chat;
 static struct fake_node *const node = &chat.node;
 
+/* Chatlink has something for copies. */
+static inline void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
+{
+    if (ev->type == PV_CHATLINK_COPY)
+        pv_copies_committed(n, ev->tag, ev->status, now);
+    else if (ev->type == PV_CHATLINK_QUEUED)
+        pv_copies_queued(n, ev->msg.peer);
+}
+
 static inline int begin(bool store)
 {
     fake_chat_init(&chat, &pv_part_copies);
     node->cfg.chat_store = store;
-    fake_chat_make_link(&chat);
+    fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
+    node->node.parts[0] = (struct pv_part_slot){.part = &pv_part_copies, .self = node->self};
+    node->node.n_parts = 1;
     return 0;
 }
 

@@ -10,7 +10,7 @@ static int start(void **state)
 {
     (void)state;
     fake_chat_init(&chat, &pv_part_messages);
-    fake_chat_make_link(&chat);
+    fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
     return 0;

@@ -11,7 +11,7 @@ static int start(void **state)
     (void)state;
     fake_chat_init(&chat, &pv_part_retention);
     node->cfg.chat_keep_s = 90 * 86400;
-    fake_chat_make_link(&chat);
+    fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
     /* Others find it as the engine has them find it. */
