@@ -177,7 +177,7 @@ static void handle_put(struct request *q)
         return;
     }
     if (s->state == PV_CONN_GUEST &&
-        !pv_bucket_take(&s->net->guests, PV_CNET_GUEST_RATE, PV_CNET_GUEST_BURST, (uint32_t)put->n,
+        !pv_bucket_take(&s->net->strays, PV_CNET_STRAY_RATE, PV_CNET_STRAY_BURST, (uint32_t)put->n,
                         q->now)) {
         pv_answer_refuse(s, q->msg, PV_CTL_E_LIMIT, pv_answer_text(PV_CTL_E_LIMIT));
         return;

@@ -26,6 +26,8 @@ enum {
     PV_COORD_RESERVE_S = 60,    /* seconds a reservation is held, DESIGN 3 */
     PV_CNET_GUEST_RATE = 1000,  /* ours: joins and registrations a second with a good invite */
     PV_CNET_GUEST_BURST = 2000, /* ours: at once: a thousand machines */
+    PV_CNET_STRAY_RATE = 500,   /* ours: statements a second that guests bring, looked at or not */
+    PV_CNET_STRAY_BURST = 1000, /* ours: at once */
     /* Ours: replaced statements that the store is still to be told of, with the next put; one put
      * replaces at most as many as it has, so two of them fit. */
     PV_CNET_DROPPED = 2 * PV_CTL_ITEMS_MAX,
@@ -87,6 +89,7 @@ struct pv_cnet {
     uint8_t head[PV_STATEMENT_HASH_LEN]; /* hash over the roster */
     struct pv_bucket work;               /* members' statements, pv_coord_limits.network_rate */
     struct pv_bucket guests;             /* of guests whose invite is good, PV_CNET_GUEST_RATE */
+    struct pv_bucket strays;             /* of guests' own words, PV_CNET_STRAY_RATE */
     struct pv_bucket returns; /* of members that come back, PV_CNET_RETURN_S; coord_conns.c */
     pv_ns debt;               /* time that its requests took lately, not yet paid back */
     pv_ns debt_at;            /* when debt was counted */

@@ -586,7 +586,7 @@ static void bring_own(struct scout *s, bool proven, pv_ns now)
     struct pv_ctl_msg msg = {.type = PV_CTL_PUT};
     s->step = TELL;
     s->brings = true;
-    if (w != NULL) {
+    if (w != NULL && own != NULL) {
         if (proven)
             add_grounds(w, s, own);
         add_item(w, own);
@@ -594,7 +594,8 @@ static void bring_own(struct scout *s, bool proven, pv_ns now)
         msg.u.put.n = w->n;
         msg.u.put.items = w->items;
     }
-    if (w == NULL || (proven && w->n == 1) || pv_coordclient_request(s->client, &msg, 0) != PV_OK)
+    if (w == NULL || own == NULL || (proven && w->n == 1) ||
+        pv_coordclient_request(s->client, &msg, 0) != PV_OK)
         fail(s, now);
     free(w);
 }

@@ -183,6 +183,35 @@ PV_TEST(guests_do_not_use_up_what_members_need)
     (void)cw_invite(w, alice, 1); /* is stored */
 }
 
+/* Strangers put what nobody has signed, as much as they may, behind a word of their own. */
+PV_TEST(strangers_words_do_not_use_up_what_those_who_join_need)
+{
+    struct cw *w = cw_new(34);
+    struct pv_ctl_item items[PV_CTL_GUEST_ITEMS];
+    cw_start(w);
+    cw_create(w);
+    struct cw_keys good = cw_invite(w, cw_member(w, &w->alice), 100);
+    for (size_t i = 0; i < PV_CTL_GUEST_ITEMS - 1; i++)
+        items[i] = cw_item(pv_made_view(&w->created.admin));
+    for (size_t i = 0; i < 60; i++) {
+        struct cw_node node = cw_node_make(w);
+        struct pv_made leave;
+        assert_int_equal(pv_make_leave(w->created.network_id, node.id.sk, 1, CW_WALL, &leave),
+                         PV_OK);
+        items[PV_CTL_GUEST_ITEMS - 1] = cw_item(pv_made_view(&leave));
+        struct cw_client *c = cw_login(w, &node, w->created.network_id, PV_CTL_GUEST);
+        for (size_t k = 0; k < 12; k++)
+            cw_send(c, (struct pv_ctl_msg){.type = PV_CTL_PUT,
+                                           .u.put = {.n = PV_CTL_GUEST_ITEMS, .items = items}});
+        cw_pump(w);
+        cw_client_forget(c);
+    }
+    for (size_t i = 0; i < 10; i++) {
+        struct cw_node node = cw_node_make(w);
+        cw_join(w, &good, &node, "x");
+    }
+}
+
 /* A network fills its share of the table of presence, and no more; members come in all the same. */
 PV_TEST(a_network_has_a_share_of_presence)
 {

@@ -247,3 +247,15 @@ PV_TEST(a_peer_that_asks_without_end_leaves_room_for_others)
     while ((job = fake_node_job(node)) != NULL)
         pv_job_free(job);
 }
+
+/* The part is freed behind the test: the question is smaller than a job for the store. */
+PV_TEST(a_question_may_wait_when_the_part_ends)
+{
+    const struct pv_proof_owner question = {.port = 40000};
+    uint8_t body[PV_PROOF_OWNER_LEN];
+    pv_proof_owner_build(&question, body);
+    pv_part_chat.inband[0].take(node->self, chat.bob, pv_view(body, sizeof(body)), node->now);
+    struct pv_job *job = fake_node_job(node);
+    assert_non_null(job);
+    pv_job_free(job);
+}
