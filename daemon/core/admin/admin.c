@@ -428,18 +428,11 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
 static json_t *joined_by(const struct pv_node *n, const uint8_t *invite)
 {
     json_t *names = json_array();
+    const struct pv_roster_entry *e = NULL;
     char who[PV_NODE_WHO];
-    for (const struct pv_roster_entry *e = NULL;
-         names != NULL && (e = pv_roster_next_entry(n->roster, e)) != NULL;) {
-        const struct pv_member *m =
-            e->st.type == PV_ST_MEMBER ? pv_roster_known(n->roster, e->st.u.member.node) : NULL;
-        if (m == NULL || memcmp(e->st.signer, invite, PV_SIGN_PK_LEN) != 0)
-            continue;
-        /* By one invite a member may come again: the last time counts. */
-        if (memcmp(m->admitted_by, invite, PV_SIGN_PK_LEN) == 0 &&
-            m->serial != e->st.u.member.serial)
-            continue;
-        if (json_array_append_new(names, json_string(pv_node_who(n, m->node, who))) != 0) {
+    while (names != NULL && (e = pv_roster_next_let_in(n->roster, invite, e)) != NULL) {
+        const char *name = pv_node_who(n, e->st.u.member.node, who);
+        if (json_array_append_new(names, json_string(name)) != 0) {
             json_decref(names);
             names = NULL;
         }

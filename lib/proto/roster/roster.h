@@ -294,6 +294,12 @@ PV_MUST_CHECK int pv_roster_invite(const struct pv_roster *r,
 /* All invites: *iter = NULL before the first call. PV_ERR_NOT_FOUND after the last. */
 PV_MUST_CHECK int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
                                         struct pv_roster_invite *ret_invite);
+/* A member statement of each node that this invite ever let in, also of those that are gone, not of
+ * those that nobody admitted, the latest to arrive first: prev = NULL for the first; NULL after the
+ * last. All invites together cost one walk over the member statements. */
+const struct pv_roster_entry *pv_roster_next_let_in(const struct pv_roster *r,
+                                                    const uint8_t invite[static PV_SIGN_PK_LEN],
+                                                    const struct pv_roster_entry *prev);
 /* May node join by this invite now (DESIGN 3)? A node that used it before may again.
  *   PV_ERR_NOT_FOUND  no such invite
  *   PV_ERR_REFUSED    the invite or the node is revoked

@@ -537,6 +537,40 @@ int pv_roster_next_invite(const struct pv_roster *r, const void **iter,
     return PV_OK;
 }
 
+/* Was the node of this claim ever let in by the invite that signed it? */
+static bool let_in(const struct pv_roster *r, const struct pv_roster_item *claim)
+{
+    const struct pv_st_invite *terms = pv_roster_terms(r, claim);
+    if (claim->subject->member.state == PV_MEMBER_NONE)
+        return false;
+    return terms == NULL || terms->flags == 0 ||
+           pv_roster_find_admission(r, claim->subject) != NULL;
+}
+
+/* A node may have claimed by one invite several times: one of these claims stands for all. */
+static bool stands_for_all(const struct pv_roster_item *claim)
+{
+    const struct pv_roster_item *e = claim->subject->kept[PV_ROSTER_QUOTA_MEMBER];
+    while (e->signer != claim->signer)
+        e = e->next_kept;
+    return e == claim;
+}
+
+const struct pv_roster_entry *pv_roster_next_let_in(const struct pv_roster *r,
+                                                    const uint8_t invite[static PV_SIGN_PK_LEN],
+                                                    const struct pv_roster_entry *prev)
+{
+    const struct pv_roster_key *k = prev != NULL ? NULL : pv_roster_key(r, invite);
+    /* pub is the first member of struct pv_roster_item. */
+    const struct pv_roster_item *e =
+        prev != NULL ? ((const struct pv_roster_item *)(const void *)prev)->next_issued
+        : k != NULL  ? k->issued
+                     : NULL;
+    while (e != NULL && (e->pub.st.type != PV_ST_MEMBER || !stands_for_all(e) || !let_in(r, e)))
+        e = e->next_issued;
+    return e == NULL ? NULL : &e->pub;
+}
+
 /* A node that used the invite before may use it again: its statement may have been lost on the way
  * back, and a second joining costs no further use. */
 int pv_roster_check_invite(const struct pv_roster *r, const uint8_t invite[static PV_SIGN_PK_LEN],

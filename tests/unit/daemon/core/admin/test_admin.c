@@ -207,6 +207,34 @@ PV_TEST(the_list_has_every_invite)
     assert_non_null(strstr(fake_client_output, "\"revoked\":false"));
 }
 
+/* A token that was stolen is seen by whom it let in, so these are named whatever became of them. */
+PV_TEST(the_list_names_each_that_an_invite_let_in_once_and_nobody_who_waits)
+{
+    struct world *w = &x.f.world;
+    const struct keys k = keys_of(7), gate = keys_of(51), asks = keys_of(52), other = keys_of(53);
+    fake_node_add(&x.f, make_terms(w, &w->creator, &gate, PV_INVITE_APPROVAL, 0));
+    fake_node_add(&x.f, make_member(w, &gate, &asks, "pi", 9));
+    struct pv_st_member again = member_fields(&k, "bob", 7, 1);
+    fake_node_add(&x.f, make_member_f(w, &door, &k, &again));
+    ask("\"cmd\":\"invite_list\"");
+    expect("\"members\":[\"bob\"]");
+    assert_null(strstr(fake_client_output, "\"pi\""));
+    fake_node_add(&x.f, make_invite(w, &w->creator, &other, 1));
+    again.serial = 2;
+    fake_node_add(&x.f, make_member_f(w, &other, &k, &again));
+    ask("\"cmd\":\"invite_list\"");
+    expect("\"used\":1,");
+    assert_null(strstr(fake_client_output, "[\"bob\",\"bob\"]"));
+    fake_node_add(&x.f, make_leave(w, &k, 3));
+    fake_node_add(&x.f, make_admission(w, &w->creator, &asks));
+    ask("\"cmd\":\"invite_list\"");
+    expect("[\"bob (former, ");
+    assert_non_null(strstr(fake_client_output, "\"members\":[\"pi\"]"));
+    fake_node_add(&x.f, make_revocation(w, &w->creator, PV_REVOKE_NODE, asks.pk, NULL, 0));
+    ask("\"cmd\":\"invite_list\"");
+    expect("[\"pi (former, ");
+}
+
 static void revoke_door(void)
 {
     char text[PV_KEY_TEXT_BUF], fields[PV_KEY_TEXT_BUF + 64];
