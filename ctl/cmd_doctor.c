@@ -184,16 +184,23 @@ static void look_at_firewall(struct page *p, const json_t *status)
 {
     const json_t *iface = json_object_get(status, "interface");
     struct pv_hostwall wall;
-    char todo[200];
+    char todo[400];
     const char *ifname = pv_json_text(iface, "name", "p2pvpn0");
     if (geteuid() != 0 || !json_is_object(iface) || strlen(ifname) >= IF_NAMESIZE)
         return;
-    bool drops = pv_hostwall_look(ifname, &wall);
+    enum pv_hostwall_is is = pv_hostwall_look(ifname, &wall);
     snprintf(todo, sizeof(todo),
-             "let in what you want members to reach: with ufw `ufw allow in on %s`, else a rule "
-             "`iifname \"%s\" accept` in that table",
-             ifname, ifname);
-    if (drops)
+             "let in what you want members to reach: with ufw `ufw allow in on %s`, with "
+             "firewalld `firewall-cmd --permanent --zone=trusted --add-interface=%s` and "
+             "`firewall-cmd --reload`, else a rule `iifname \"%s\" accept` (or `-i %s -j "
+             "ACCEPT`) in that table",
+             ifname, ifname, ifname, ifname);
+    if (is == PV_HOSTWALL_UNREAD)
+        put(p, "firewall", true, "",
+            "could not look: %s is missing or fails; rules of this host's may drop what members "
+            "begin",
+            wall.found);
+    else if (is == PV_HOSTWALL_DROPS)
         put(p, "firewall", false, todo,
             "this host's own (table %s) drops what members begin; answers come in", wall.found);
     else

@@ -76,6 +76,9 @@ def doctor_is_content_with_a_node_that_works(lab):
     a.nft('insert rule inet wall in iifname "p2pvpn0" accept')
     a.ctl("doctor", code=0)
     a.nft("delete table inet wall")
+    r = a.run("unshare", "-m", "sh", "-c", f"mount --bind /bin/false \"$(readlink -f /usr/sbin/nft)\" && "
+              f"{lab.bin('p2pvpnctl')} doctor", check_rc=False)
+    check(r.code == 0 and "could not look: nft is missing or fails" in r.out, f"doctor without nft: {r}")
     for name in ("tun", "disk", "names", "group", "daemon", "versions", "rights", "network", "interface", "firewall", "mtu",
                  "coordinator", "udp", "nat", "port mapping", "clock"):
         check(f"\nok   {name} " in "\n" + out, f"{name} is not looked at, or not well: {out}")

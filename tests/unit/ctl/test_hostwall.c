@@ -6,16 +6,24 @@
 #include "ctl/hostwall.h"
 #include "tests/unit/test_util.h"
 
-/* The table that is found to drop; "": none. */
-static void expect_found(const char *ruleset, const char *found)
+typedef void take_line(struct pv_hostwall *w, const char *line);
+
+static void expect(take_line *take, const char *table, const char *rules, const char *found)
 {
     struct pv_hostwall w = {.ifname = "p2pvpn0"};
     char text[2048], *save = NULL;
-    snprintf(text, sizeof(text), "%s", ruleset);
+    snprintf(w.table, sizeof(w.table), "%s", table);
+    snprintf(text, sizeof(text), "%s", rules);
     for (char *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
-        pv_hostwall_line(&w, line);
+        take(&w, line);
     assert_int_equal(pv_hostwall_ends(&w), found[0] != '\0');
     assert_string_equal(w.found, found);
+}
+
+/* The table that is found to drop; "": none. */
+static void expect_found(const char *ruleset, const char *found)
+{
+    expect(pv_hostwall_line, "", ruleset, found);
 }
 
 #define INPUT "type filter hook input priority filter; policy "
@@ -83,4 +91,74 @@ PV_TEST(a_table_that_accepts_by_our_interface_has_thought_of_it)
         "\tchain INPUT {\n\t\t" INPUT "drop;\n\t}\n}\n",
         "ip b");
     expect_found("table inet p2pvpn-p2pvpn0 {\n\tchain input {\n\t\t" INPUT "drop;\n\t}\n}\n", "");
+}
+
+/* firewalld puts an interface into a zone so; a rule that names it and drops, or goes nowhere, is
+ * no answer. */
+PV_TEST(a_zone_of_our_interface_is_a_thought)
+{
+    static const char firewalld[] =
+        "table inet firewalld {\n\tchain filter_INPUT {\n\t\ttype filter hook input priority "
+        "filter "
+        "+ 10; policy accept;\n\t\tct state { established, related } accept\n\t\tiifname \"lo\" "
+        "accept\n\t\tjump filter_INPUT_ZONES\n\t\treject with icmpx admin-prohibited\n\t}\n"
+        "\tchain filter_INPUT_ZONES {\n\t\t%s\n\t\tgoto filter_IN_public\n\t}\n"
+        "\tchain filter_IN_trusted {\n\t\taccept\n\t}\n}\n";
+    static const char *const zones[] = {
+        "iifname \"p2pvpn0\" goto filter_IN_trusted", "iifname { \"eth1\", \"p2pvpn0\" } accept",
+        "iifname vmap { \"eth0\" : goto a, \"p2pvpn0\" : goto b }",
+        "iifname \"p2pvpn*\" counter packets 0 bytes 0 jump filter_IN_trusted",
+        "iifname \"p2pvpn0\" tcp dport != 23 accept"};
+    static const char *const others[] = {
+        "iifname \"eth0\" goto filter_IN_trusted", "iifname \"p2pvpn0\" tcp dport 23 drop",
+        "iifname \"eth0\" oifname \"p2pvpn0\" accept", "oifname \"p2pvpn0\" accept",
+        "iifname != \"p2pvpn0\" accept"};
+    char text[1024];
+    for (size_t i = 0; i < PV_ARRAY_LEN(zones); i++) {
+        snprintf(text, sizeof(text), firewalld, zones[i]);
+        expect_found(text, "");
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
+        snprintf(text, sizeof(text), firewalld, others[i]);
+        expect_found(text, "inet firewalld");
+    }
+}
+
+/* docker's own chain for its users, say: what is let through there is not let in. */
+PV_TEST(a_chain_that_only_forwards_is_no_thought)
+{
+    static const char text[] =
+        "table ip filter {\n\tchain INPUT {\n\t\t" INPUT "drop;\n\t\tjump %s\n\t}\n"
+        "\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n"
+        "\t\tiifname \"p2pvpn0\" accept\n\t\tjump DOCKER-USER\n\t}\n\tchain DOCKER-USER {\n"
+        "\t\tiifname \"p2pvpn0\" counter packets 0 bytes 0 accept\n\t}\n}\n";
+    char rules[1024];
+    snprintf(rules, sizeof(rules), text, "users");
+    expect_found(rules, "ip filter");
+    snprintf(rules, sizeof(rules), text, "DOCKER-USER");
+    expect_found(rules, "");
+}
+
+static void expect_legacy(const char *rules, bool drops)
+{
+    expect(pv_hostwall_legacy_line, "filter", rules, drops ? "filter" : "");
+}
+
+PV_TEST(rules_of_the_older_iptables_are_read)
+{
+    expect_legacy("-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT", false);
+    expect_legacy("-P INPUT DROP\n-P FORWARD DROP\n-A INPUT -i lo -j ACCEPT", true);
+    expect_legacy("-P INPUT DROP\n-A INPUT -i p2pvpn0 -m comment --comment \"let us in\" -j ACCEPT",
+                  false);
+    expect_legacy("-P INPUT DROP\n-A INPUT -i p2p+ -p tcp -m tcp --dport 22 -j ACCEPT", false);
+    expect_legacy("-P INPUT DROP\n-A INPUT ! -i p2pvpn0 -j ACCEPT", true);
+    expect_legacy("-P INPUT DROP\n-A INPUT -i p2pvpn0 -j LOG\n-A INPUT -i p2pvpn0 -j RETURN", true);
+    expect_legacy("-P INPUT DROP\n-A FORWARD -i p2pvpn0 -j ACCEPT", true);
+    expect_legacy("-P INPUT DROP\n-N users\n-A INPUT -j users\n-A users -i p2pvpn0 -j ACCEPT",
+                  false);
+    expect_legacy("-P INPUT ACCEPT\n-A INPUT -i eth0 -j DROP\n-A INPUT -p tcp -j DROP", false);
+    expect_legacy("-P INPUT ACCEPT\n-A INPUT -j REJECT --reject-with icmp-port-unreachable", true);
+    expect_legacy("-P INPUT ACCEPT\n-A INPUT -m conntrack --ctstate INVALID,NEW -j DROP", true);
+    expect_legacy("-P INPUT ACCEPT\n-A INPUT -m conntrack --ctstate INVALID -j DROP", false);
+    expect_legacy("-A\n-P INPUT\n-A INPUT -j\n\n# Warning: x", false);
 }
