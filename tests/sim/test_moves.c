@@ -529,6 +529,43 @@ static int by_the_second(uint64_t seed, void *ctx)
     return passed(&s);
 }
 
+/* The invite is made at the last of four, two of which are off when somebody joins by it. */
+static int by_the_last(uint64_t seed, void *ctx)
+{
+    enum {
+        MORE = 2
+    };
+    struct scene s;
+    char token[4096];
+    struct sim_coord *all[1 + MORE] = {begin_moved(&s, seed)};
+    (void)ctx;
+    if (all[0] == NULL)
+        return failed(&s, "not begun, or not moved:");
+    for (unsigned i = 1; i <= MORE; i++) {
+        all[i] = sim_world_coord(&s.w, (uint8_t)(20 + i), &line);
+        sim_world_run(&s.w, PV_S(10));
+        if (!move_to(&s, 0, all[i]))
+            return failed(&s, "not moved:");
+    }
+    sim_world_run(&s.w, PV_S(20));
+    for (unsigned i = 0; i <= MORE; i++)
+        sim_coord_kill(all[i]);
+    s.at = s.w.coord;
+    if (!sim_world_until(&s.w, PV_S(180), all_there, &s) ||
+        !make_token(&s, 0, token, sizeof(token)))
+        return failed(&s, "no token of the last one:");
+    sim_coord_start(all[MORE]);
+    sim_world_run(&s.w, PV_S(2));
+    if (!joins(&s, "e", token))
+        return failed(&s, "not joined:");
+    return passed(&s);
+}
+
+PV_TEST(a_node_that_joins_asks_each_coordinator_of_its_token)
+{
+    assert_int_equal(sim_seeds("moves", SEEDS, by_the_last, NULL), 0);
+}
+
 PV_TEST(a_node_that_joins_finds_the_coordinator_that_knows_the_invite)
 {
     assert_int_equal(sim_seeds("moves", SEEDS, by_the_second, NULL), 0);

@@ -200,13 +200,16 @@ static bool lets_join(struct reign *g, unsigned by, unsigned x)
     struct one inviter = {g, by}, newcomer = {g, x};
     const char *answer = NULL;
     note(g, "invites", g->name[by], g->name[x]);
-    /* A connection may be dead, which it learns by a request. */
+    /* A connection may be dead, which it learns by a request; or so new that the coordinator has
+     * not heard yet who is an admin. */
     for (unsigned tries = 0; tries < 3 && answer == NULL; tries++) {
         if (!sim_world_until(&g->w, PV_S(60), is_online, &inviter))
             return true;
         answer = ask(g, by, "\"cmd\":\"invite\",\"uses\":2");
-        if (answer == NULL && strstr(g->w.why, "\"code\":9") == NULL)
+        if (answer == NULL && strstr(g->w.why, "try again") == NULL)
             return false;
+        if (answer == NULL)
+            sim_world_run(&g->w, ROUND);
     }
     if (answer == NULL)
         return true;

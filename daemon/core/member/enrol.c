@@ -94,6 +94,17 @@ static bool ask_next(struct pv_enrol *x, pv_ns now)
     return true;
 }
 
+/* As long as each coordinator of the token may take to answer. */
+static pv_ns ask_all(const struct pv_enrol *x)
+{
+    struct pv_view list = pv_view(x->list, x->list_len);
+    struct pv_coordinator named;
+    pv_ns time = 0;
+    while (pv_coordlist_next(&list, &named))
+        time += PV_ENROL_ANSWER;
+    return time;
+}
+
 /* Refusals that a user can do something about have words of their own; the others show what the
  * coordinator wrote. Coordinators of one list do not speak with each other: an invite that was made
  * at one of them is unknown at the others. */
@@ -107,7 +118,7 @@ static void explain_refusal(struct pv_enrol *x, const struct pv_ctl_msg *msg, pv
     const enum pv_ctl_error error = msg->u.failure.error;
     if (error == PV_CTL_E_UNKNOWN_INVITE || error == PV_CTL_E_UNKNOWN_NETWORK) {
         if (x->unknown == PV_CTL_E_NONE) /* the others answer soon, or the user reads this */
-            x->until = pv_min_ns(x->until, now + 2 * PV_ENROL_ANSWER);
+            x->until = pv_min_ns(x->until, now + ask_all(x));
         x->unknown = error;
         if (ask_next(x, now))
             return;
