@@ -77,15 +77,28 @@ static struct pv_tui_line *line_of(struct pv_tui *t, const char *id, size_t *ret
     return line;
 }
 
-/* The line of a room that offers the file: it has the file's name, and is of who sends it, so that
- * nobody hides an offer of his behind another's line. */
+/* Does the line, without what became of it, say that file's name and size? */
+static bool says(const struct pv_tui_line *line, const json_t *file)
+{
+    char offer[PV_SHOW_OFFER_BUF], shown[5 * PV_SHOW_OFFER_BUF];
+    (void)pv_show_offer(pv_json_text(file, "name", ""), pv_json_real(file, "size", 0), offer);
+    size_t len = pv_chat_show(pv_view(offer, strlen(offer)), shown, sizeof(shown));
+    size_t said = line->said == 0 ? strlen(line->text) : line->said;
+    return said == len && memcmp(line->text, shown, len) == 0;
+}
+
+/* The line of a room that offers the file: it has the file's id, and is of who sends it, so that
+ * nobody hides an offer of his behind another's line. A file that comes in is told in no line
+ * that names another one: a person accepts what the line says. */
 static struct pv_tui_line *offer_of(struct pv_tui *t, const json_t *file, size_t *ret_index)
 {
     struct pv_tui_line *line = line_of(t, pv_json_text(file, "transfer", ""), ret_index);
-    if (line == NULL || line->outgoing == is_in(file) ||
-        (is_in(file) && strcmp(line->from, pv_json_text(file, "peer", "")) != 0))
+    if (line == NULL || line->outgoing == is_in(file) || !pv_show_is_offer(line->text))
         return NULL;
-    return line;
+    bool trusted = line->outgoing ||
+                   (!line->former && strcmp(line->from, pv_json_text(file, "peer", "")) == 0 &&
+                    says(line, file));
+    return trusted ? line : NULL;
 }
 
 /* The conversation in which a file is told: the room with its line, or that of its peer. SIZE_MAX:

@@ -216,6 +216,8 @@ void pv_tui_drop_line(struct pv_tui_conv *c, struct pv_tui_line *line)
     size_t at = (size_t)(line - c->lines);
     free(line->text);
     memmove(line, line + 1, (--c->n_lines - at) * sizeof(*line));
+    c->found = 0; /* the lines have other numbers now */
+    c->show_found = false;
 }
 
 /* Takes the line's text, also when there is no room. */
@@ -378,6 +380,7 @@ static struct pv_tui_line line_of(const struct pv_tui *t, const json_t *msg,
     const char *other = line.outgoing ? pv_json_text(msg, "to", "") : from;
     /* Of a machine whose name is another's by now: not a line of that other one. */
     const char *former = pv_json_text(msg, line.outgoing ? "to_former" : "from_former", "");
+    line.former = former[0] != '\0';
     if (json_is_string(json_object_get(msg, "room")))
         other = pv_json_text(msg, "room", "");
     else if (former[0] != '\0')
@@ -507,15 +510,19 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
 
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body)
 {
-    size_t index = json_array_size(json_object_get(body, "messages")) == 0
-                       ? SIZE_MAX
-                       : pv_tui_find(t, peer, true);
+    const json_t *list = json_object_get(body, "messages");
+    const json_t *newest = json_array_get(list, json_array_size(list) - 1);
+    char name[PV_NAME_BUF] = "";
+    /* A key may have been typed: what comes goes to this name. */
+    if (newest != NULL)
+        (void)line_of(t, newest, name);
+    size_t index = name[0] == '\0' ? SIZE_MAX : pv_tui_find(t, name, true);
     if (index == SIZE_MAX) {
         pv_tui_note(t, "nothing was said with %.63s", peer);
         return;
     }
     t->convs[index].asked = true;
-    pv_tui_take_history(t, peer, body);
+    pv_tui_take_history(t, name, body);
     pv_tui_open(t, index);
 }
 
@@ -617,6 +624,9 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
     bool told = t->list_asked;
     size_t i;
     t->list_asked = false;
+    /* A member that has gone has no address: it may be another's now. */
+    for (i = 0; i < t->n_convs; i++)
+        t->convs[i].ip4[0] = '\0';
     json_array_foreach(list, i, peer)
     {
         const char *name = pv_json_text(peer, "name", "");
@@ -634,6 +644,7 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body)
         uint8_t key[PV_KEY_LEN];
         if (pv_key_parse(former, key) == PV_OK)
             pv_key_shorten(former, c->former);
+        snprintf(c->ip4, sizeof(c->ip4), "%s", pv_json_text(peer, "ip4", ""));
         c->online = pv_json_bool(peer, "online");
         c->is_static = strcmp(c->path, "static") == 0;
         c->rtt_ms = pv_json_real(path, "rtt_ms", -1);

@@ -37,6 +37,7 @@ struct pv_tui_line {
     double time;            /* Unix seconds; 0: of no interest */
     char *text;             /* owned; harmless: no control characters but newline and tab */
     char from[PV_NAME_BUF]; /* of what came in */
+    bool former;            /* that name is another machine's by now */
     bool named;             /* in a room, by somebody else, with this node's name in it, or another
                                word that the user looks for */
     bool unproven;          /* typed by somebody on the machine of from, without its daemon: */
@@ -48,6 +49,7 @@ struct pv_tui_line {
 struct pv_tui_conv {
     char name[PV_NAME_BUF];        /* "" for the network's own */
     char former[PV_KEY_SHORT_BUF]; /* the machine that had the name before; "" = nobody had */
+    char ip4[16];                  /* of a peer; "" = not known */
     bool online, is_static;
     bool is_room;     /* its name begins with '#' */
     unsigned members; /* of a room */
@@ -169,7 +171,8 @@ void pv_tui_take_peers(struct pv_tui *t, const json_t *body);
 void pv_tui_take_message(struct pv_tui *t, const json_t *msg);
 void pv_tui_take_sent(struct pv_tui *t, const json_t *body);
 void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body);
-/* The answer to FORMER: opens the conversation, unless nothing was ever said in it. */
+/* The answer to FORMER: opens the conversation, by the name that its messages say, unless nothing
+ * was ever said in it. */
 void pv_tui_take_former(struct pv_tui *t, const char *peer, const json_t *body);
 /* The answer to OLDER: goes before what is there. body NULL: the request failed. */
 void pv_tui_take_older(struct pv_tui *t, const char *peer, const json_t *body);

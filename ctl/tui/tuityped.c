@@ -101,6 +101,11 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
         snprintf(peer, sizeof(peer), "%s", name);
     if (pv_tui_is_room(name) || pv_name_parse(name, strlen(name), peer) == PV_OK)
         index = pv_tui_find(t, peer, false);
+    if (strncmp(name, "key:", 4) == 0 && pv_tui_find(t, name, false) != SIZE_MAX) {
+        pv_tui_note(t, "%.63s had a name that is another's now: nobody gets what is written here",
+                    name);
+        return false;
+    }
     /* Index 0 is the network's own pane, where nobody reads. */
     if (index == SIZE_MAX || index == 0) {
         pv_tui_note(t, "no peer or room named %.63s: /peers lists them", name);
@@ -113,9 +118,27 @@ static bool send_to(struct pv_tui *t, const char *name, const char *text)
     return true;
 }
 
+/* By its name, its address, or its name in DNS ("bob.home.p2p"): what comes goes to the name, and
+ * a second conversation would stay empty. */
+static size_t find_named(struct pv_tui *t, const char *name)
+{
+    char suffix[PV_NAME_BUF + 8], label[PV_NAME_BUF];
+    size_t index = pv_tui_find(t, name, false), len = strlen(name);
+    size_t tail = (size_t)snprintf(suffix, sizeof(suffix), ".%s.p2p", t->network);
+    if (index == SIZE_MAX && len > tail && strcmp(name + len - tail, suffix) == 0) {
+        snprintf(label, sizeof(label), "%.*s", (int)(len - tail), name);
+        return pv_tui_find(t, label, false);
+    }
+    for (size_t i = 1; i < t->n_convs && index == SIZE_MAX && len > 0; i++) {
+        if (strcmp(t->convs[i].ip4, name) == 0)
+            index = i;
+    }
+    return index;
+}
+
 static bool open_named(struct pv_tui *t, const char *name)
 {
-    size_t index = pv_tui_find(t, name, false);
+    size_t index = find_named(t, name);
     bool is_word = name[0] != '\0' && strlen(name) <= PV_NAME_MAX && name[0] != '#';
     for (const char *p = name; is_word && *p != '\0'; p++)
         is_word = *p > ' ' && *p <= '~';

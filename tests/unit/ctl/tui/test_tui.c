@@ -140,10 +140,16 @@ PV_TEST(a_former_conversation_is_opened_by_its_name_or_key)
     line(t, "/open key:AbCd");
     assert_string_equal(name_of_current(t), "key:AbCd");
     drop_actions(t);
+    line(t, "still there?");
+    assert_string_equal(
+        t->note, "key:AbCd had a name that is another's now: nobody gets what is written here");
+    assert_nothing_asked(t);
+    edit(t, PV_TUIEDIT_KILL_START);
     line(t, "/open gone");
     assert_action(t, PV_TUI_FORMER, "gone", "");
     assert_string_equal(name_of_current(t), "key:AbCd"); /* until it is known that there is one */
-    json_t *body = json_loads("{\"messages\":[" OLD("m2") "]}", 0, NULL);
+    json_t *body =
+        json_loads("{\"messages\":[" MSG("m2", "lap", "gone", "bye", "read") "]}", 0, NULL);
     pv_tui_take_former(t, "gone", body);
     json_decref(body);
     assert_string_equal(name_of_current(t), "gone");
@@ -891,6 +897,34 @@ PV_TEST(words_are_passed_and_cut)
     assert_int_equal(e->cursor, e->len);
 }
 
+/* An address, a key or a long name is no second conversation. */
+PV_TEST(a_machine_opened_by_its_address_is_shown_where_its_lines_go)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t convs = t->n_convs;
+    static const char *const words[] = {"/open 10.66.0.3", "/open bob.home.p2p", "/open key:AbCd"};
+    take(t, pv_tui_take_peers,
+         "{\"peers\":[{\"name\":\"bob\",\"online\":true,\"ip4\":\"10.66.0.3\"}]}");
+    for (size_t i = 0; i < PV_ARRAY_LEN(words); i++) {
+        line(t, words[i]);
+        if (i == 0)
+            assert_action(t, PV_TUI_HISTORY, "bob", "");
+        if (i == 2) { /* only the daemon knows keys */
+            assert_action(t, PV_TUI_FORMER, "key:AbCd", "");
+            json_t *body =
+                json_loads("{\"messages\":[" MSG("m1", "lap", "bob", "hi", "read") "]}", 0, NULL);
+            pv_tui_take_former(t, "key:AbCd", body);
+            json_decref(body);
+            assert_int_equal(t->convs[t->current].n_lines, 1);
+        }
+        assert_string_equal(name_of_current(t), "bob");
+        assert_int_equal(t->n_convs, convs);
+        assert_nothing_asked(t);
+        pv_tui_open(t, 0);
+    }
+}
+
 /* --- files for a room ------------------------------------------------------------------------ */
 
 #define OFFERS "/me offers a.txt (2.0 KiB) to those who are here"
@@ -1021,5 +1055,52 @@ PV_TEST(a_file_is_told_in_no_line_of_somebody_else)
     assert_int_equal(t->convs[pv_tui_find(t, "alice", false)].n_lines, 2);
     assert_string_equal(crew(f)->lines[0].text, OFFERS);
     assert_string_equal(crew(f)->lines[1].text, OFFERS);
+    drop_actions(t);
+}
+
+/* Only a line that says the name and size of the file takes it: a member that writes one thing and
+ * offers another is told where it is, with what it offers. */
+PV_TEST(a_file_is_told_in_no_line_that_says_another)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    static const char *const lines[] = {
+        "hi",
+        "/me offers cat.jpg (2.0 KiB) to those who are here",
+        "/me offers a.txt (1.0 KiB) to those who are here",
+        "/me offers a.txt (2.0 KiB) to those who are here, and more",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(lines); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), OF_ROOM("L%zu", "pi", "%s"), i, lines[i]);
+        take(t, pv_tui_take_message, text);
+        snprintf(text, sizeof(text), "{\"file\":" A_FILE("%zu", "L%zu", "in", "pi", "offered") "}",
+                 i + 1, i);
+        take(t, pv_tui_take_file, text);
+        snprintf(text, sizeof(text),
+                 "{\"files\":[" A_FILE("%zu", "L%zu", "in", "pi", "offered") "]}", i + 1, i);
+        take(t, pv_tui_take_files, text);
+        assert_string_equal(crew(f)->lines[i].text, lines[i]);
+        const struct pv_tui_conv *pi = &t->convs[pv_tui_find(t, "pi", false)];
+        snprintf(text, sizeof(text), "offers a.txt (2.0 KiB): /accept %zu, /refuse %zu", i + 1,
+                 i + 1);
+        assert_int_equal(pi->n_lines, i + 1);
+        assert_string_equal(pi->lines[i].text, text);
+    }
+    drop_actions(t);
+}
+
+/* The name is another machine's by now: its file is none of that line. */
+PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message,
+         "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" OFFERS
+         "\",\"time\":" T0 ",\"state\":\"read\",\"from_former\":\"AbCdEf\"}");
+    take(t, pv_tui_take_file, "{\"file\":" OFFERED "}");
+    take(t, pv_tui_take_files, "{\"files\":[" OFFERED "]}");
+    assert_string_equal(crew(f)->lines[0].text, OFFERS);
+    assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
     drop_actions(t);
 }

@@ -191,6 +191,35 @@ PV_TEST(a_search_goes_to_what_is_older)
     assert_nothing_asked(t); /* nobody was sent the word */
 }
 
+/* A peer chooses when a notice of its file goes to the line of a room. */
+PV_TEST(a_search_goes_on_when_lines_have_gone)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+#define A_FILE                                                                    \
+    "{\"id\":7,\"transfer\":\"L\",\"direction\":\"in\",\"peer\":\"pi\",\"name\":" \
+    "\"needle\",\"size\":2048,\"state\":\"offered\"}"
+    take(t, pv_tui_take_message, MSG("m", "pi", "lap", "an older needle", "read"));
+    take(t, pv_tui_take_file, "{\"file\":" A_FILE "}");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    struct pv_tui_conv *c = &t->convs[t->current];
+    line(t, "/search needle");
+    assert_int_equal(c->found, 2);
+    take(t, pv_tui_take_message,
+         "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
+         "\"/me offers needle (2.0 KiB) to those who are here\",\"time\":" T0
+         ",\"state\":\"read\"}");
+    take(t, pv_tui_take_files, "{\"files\":[" A_FILE "]}");
+    c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, 1);
+    assert_true(c->found <= c->n_lines);
+    draw(f, 13, 50);
+    line(t, "/search needle");
+    assert_int_equal(c->found, 1);
+    draw(f, 13, 50);
+    drop_actions(t);
+}
+
 PV_TEST(help_fits_beside_the_roster)
 {
     struct fixture *f = *state;
