@@ -440,6 +440,15 @@ enum {
     FILES_NO_WAIT,
 };
 
+/* Is the line of who sends the file? Its id is known to all members. */
+static bool is_of_sender(const json_t *msg, const json_t *file)
+{
+    if (strcmp(pv_json_text(file, "direction", ""), "in") != 0)
+        return pv_json_bool(msg, "own");
+    return !pv_json_bool(msg, "own") && pv_json_text(msg, "from_former", NULL) == NULL &&
+           strcmp(pv_json_text(msg, "from", ""), pv_json_text(file, "peer", "?")) == 0;
+}
+
 /* The room whose line offers it: the file is called as that line is. "": none, or a line that is
  * not here any more. */
 static const char *room_of(const json_t *file, const json_t *messages)
@@ -448,7 +457,8 @@ static const char *room_of(const json_t *file, const json_t *messages)
     size_t i;
     json_array_foreach(messages, i, msg)
     {
-        if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0)
+        if (strcmp(pv_json_text(msg, "id", ""), pv_json_text(file, "transfer", "?")) == 0 &&
+            is_of_sender(msg, file))
             return pv_json_text(msg, "room", "");
     }
     return "";
@@ -492,7 +502,8 @@ static int list(struct pv_cli *cli)
     if (code == 0 && !cli->json && json_array_size(files) > 0) {
         pv_ctlapi_request_init(&req, PV_CTLAPI_HISTORY, 0);
         req.limit = PV_CTLAPI_MAX_HISTORY;
-        code = pv_cli_call(cli, &req, NULL, NULL, &said);
+        if (pv_cli_call(cli, &req, NULL, NULL, &said) != 0)
+            said = NULL; /* the rooms are missing then, which it said, and no file */
     }
     if (code != 0) {
         json_decref(body);

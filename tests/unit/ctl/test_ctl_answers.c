@@ -351,7 +351,8 @@ PV_TEST(tables_fit_80_columns)
             "\"a-name-that-is-rather-long\",\"size\":123456789,\"state\":\"failed\","
             "\"name\":\"minutes of the meeting of the board in the fall.pdf\",\"why\":"
             "\"the file has changed since it was offered\"}]}\n");
-    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"L\",\"room\":"
+    answers("history", "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[{\"id\":\"L\","
+                       "\"own\":true,\"room\":"
                        "\"#a-room-with-a-name-that-is-longer-than-most\"}]}\n");
     answers("room_list", "{\"id\":@,\"ok\":true,\"version\":1,\"rooms\":[{\"room\":"
                          "\"#a-room-with-a-name-that-is-longer-than-most\",\"creator\":"
@@ -370,6 +371,55 @@ PV_TEST(tables_fit_80_columns)
     assert_int_equal(RUN("peers", "-l"), 0);
     assert_non_null(strstr(t.out, "direct [2001:db8:1234:5678:9abc:def0:1234:5678]:51820"));
     unsetenv("COLUMNS");
+}
+
+/* The id of a line is known to all members: only a line of who sends the file says its room. */
+PV_TEST(files_names_the_room_where_the_line_is_of_the_sender)
+{
+#define ONE_FILE(id, transfer, direction)                                     \
+    "{\"id\":" id ",\"transfer\":\"" transfer "\",\"direction\":\"" direction \
+    "\",\"peer\":\"pi\",\"size\":1,\"state\":\"offered\",\"name\":\"f" id "\"}"
+#define ONE_LINE(id, more, room) "{\"id\":\"" id "\",\"room\":\"" room "\"," more "}"
+    answers("files",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"files\":[" ONE_FILE("1", "A", "in") "," ONE_FILE(
+                "2", "B", "in") "," ONE_FILE("3", "C",
+                                             "out") "," ONE_FILE("4", "D",
+                                                                 "in") "," ONE_FILE("5", "E",
+                                                                                    "in") "]}\n");
+    answers(
+        "history",
+        "{\"id\":@,\"ok\":true,\"version\":1,\"messages\":[" ONE_LINE(
+            "A", "\"from\":\"pi\"",
+            "#a") "," ONE_LINE("B", "\"from\":\"bob\"",
+                               "#b") "," ONE_LINE("C", "\"from\":\"lap\",\"own\":true",
+                                                  "#c") "," ONE_LINE("D",
+                                                                     "\"from\":\"lap\",\"own\":"
+                                                                     "true",
+                                                                     "#d") "," ONE_LINE("E",
+                                                                                        "\"from\":"
+                                                                                        "\"pi\","
+                                                                                        "\"from_"
+                                                                                        "former\":"
+                                                                                        "\"AbCd\"",
+                                                                                        "#e") "]}"
+                                                                                              "\n");
+    assert_int_equal(RUN("files"), 0);
+    assert_non_null(strstr(t.out, "#a"));
+    assert_null(strstr(t.out, "#b"));
+    assert_non_null(strstr(t.out, "#c"));
+    assert_null(strstr(t.out, "#d"));
+    assert_null(strstr(t.out, "#e"));
+}
+
+PV_TEST(files_are_listed_when_the_history_cannot_be_read)
+{
+    answers("files",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"files\":[" ONE_FILE("1", "A", "in") "]}\n");
+    answers("history",
+            "{\"id\":@,\"ok\":false,\"code\":1,\"error\":\"chat: the store is broken\"}\n");
+    assert_int_equal(RUN("files"), 0);
+    assert_non_null(strstr(t.out, "f1"));
+    assert_non_null(strstr(t.err, "the store is broken"));
 }
 
 /* The token alone is what a script gets. */
