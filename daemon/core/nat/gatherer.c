@@ -24,8 +24,9 @@ struct base {
     unsigned rank;         /* 0 = best kind of interface */
     struct pv_addr mapped; /* PV_AF_NONE: not known */
     struct pv_stunc stunc;
-    bool asked;   /* a transaction has ended, with an answer or without */
-    pv_ns ask_at; /* next transaction; PV_NEVER: none */
+    bool asked;     /* a transaction has ended, with an answer or without */
+    pv_ns asked_at; /* the first question since the last answer; PV_NEVER: none */
+    pv_ns ask_at;   /* next transaction; PV_NEVER: none */
     pv_ns retry;
 };
 
@@ -136,7 +137,7 @@ static bool rebuild(struct pv_gatherer *g, pv_ns now)
     struct base fresh[PV_GATHERER_MAX_BASES + 1];
     size_t n = 0;
     for (size_t i = 0; i < g->n_links; i++) {
-        struct base b = {.ask_at = now, .retry = RETRY_FIRST};
+        struct base b = {.asked_at = PV_NEVER, .ask_at = now, .retry = RETRY_FIRST};
         if (!rank_link(g, &g->links[i], &b.rank))
             continue;
         b.addr = g->links[i].addr.base;
@@ -192,6 +193,7 @@ static void ask_all(struct pv_gatherer *g, pv_ns now)
     g->refreshed_at = now;
     for (size_t i = 0; i < g->n_bases; i++) {
         pv_stunc_stop(&g->bases[i].stunc);
+        g->bases[i].asked_at = PV_NEVER;
         g->bases[i].ask_at = now;
         g->bases[i].retry = RETRY_FIRST;
     }
@@ -282,6 +284,7 @@ static void finish(struct pv_gatherer *g, struct base *b, const struct pv_stunc_
         b->retry = pv_min_ns(b->retry * 2, RETRY_MAX);
         return;
     }
+    b->asked_at = PV_NEVER;
     b->ask_at = now + interval_of(g);
     b->retry = RETRY_FIRST;
     if (!pv_addr_equal(&b->mapped, &ev->mapped)) {
@@ -335,6 +338,17 @@ bool pv_gatherer_is_asking(const struct pv_gatherer *g)
     return false;
 }
 
+/* An address that leads nowhere never gets an answer: the others judge the server. */
+pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family)
+{
+    pv_ns since = 0;
+    for (size_t i = 0; i < g->n_bases; i++) {
+        if (g->bases[i].addr.family == family && g->bases[i].asked_at > since)
+            since = g->bases[i].asked_at;
+    }
+    return since == 0 ? PV_NEVER : since;
+}
+
 void pv_gatherer_handle_timeout(struct pv_gatherer *g, pv_ns now)
 {
     for (size_t i = 0; i < g->n_bases; i++) {
@@ -350,6 +364,7 @@ void pv_gatherer_handle_timeout(struct pv_gatherer *g, pv_ns now)
             .server = *server, .rto = STUN_RTO, .max_sends = STUN_SENDS, .padding = STUN_PADDING};
         pv_stunc_start(&b->stunc, &cfg, &g->cfg.rng, now);
         b->ask_at = PV_NEVER;
+        b->asked_at = pv_min_ns(b->asked_at, now);
     }
 }
 

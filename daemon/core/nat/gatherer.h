@@ -90,6 +90,10 @@ PV_MUST_CHECK bool pv_gatherer_take_changed(struct pv_gatherer *g);
 /* Is a server being asked, for the first time, for an address of ours that is not known at all? */
 bool pv_gatherer_is_asking(const struct pv_gatherer *g);
 
+/* Since when the server of this family owes an answer to every address of ours that asks it;
+ * PV_NEVER: one of them has its answer, or none asks. */
+pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family);
+
 /* The candidates now, for pv_ice_set_local(); at most PV_ICE_MAX_LOCAL. Host candidates first, then
  * what the router maps, which lets everybody in. Where a NAT showed the server another port than
  * ours, its address with our own port is offered too, last: most NATs keep the port, and may have

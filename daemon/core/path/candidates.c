@@ -20,17 +20,23 @@ enum {
     TOLD_FOUNDATION = UINT8_MAX - 16, /* below the relays' foundations, above the gatherer's */
 };
 
-#define LOOK_UP_AGAIN PV_S(30)  /* ours: after a name was not found */
+#define LOOK_UP_AGAIN PV_S(30)  /* ours: after a name was not found, or a server fell silent */
 #define VERDICT       PV_S(5)   /* ours: a request is repeated within */
-#define ASK_AGAIN     PV_S(600) /* ours: a server of the configuration that was silent */
+#define ASK_AGAIN     PV_S(600) /* ours: a server of the configuration that never answered */
+
+/* The server of the configuration in one family: each may be blocked alone. */
+struct stun_family {
+    uint16_t family;
+    bool silent; /* it gave no answer: the coordinator is asked instead */
+    bool heard;  /* it has answered since it was silent last */
+};
 
 struct candidates {
     struct pv_node *node;
     struct pv_gatherer *gatherer;
     struct pv_stun_server stun; /* of the configuration */
+    struct stun_family by[2];   /* IPv4, IPv6 */
     bool asking;                /* a job looks it up */
-    pv_ns verdict_at;           /* it has not answered by then: it is silent; PV_NEVER: it has */
-    bool silent;                /* it gave no answer: the coordinator is asked instead */
     pv_ns retry_at;             /* it is looked up again; PV_NEVER: need not be */
 };
 
@@ -51,7 +57,9 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     }
     c->node = node;
     c->stun = cfg->stun;
-    c->retry_at = c->verdict_at = PV_NEVER;
+    c->by[0].family = PV_AF_INET;
+    c->by[1].family = PV_AF_INET6;
+    c->retry_at = PV_NEVER;
     node->has_stun = cfg->stun.host[0] != '\0';
     node->gatherer = c->gatherer;
     *ret_part = c;
@@ -176,14 +184,12 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
 {
     struct candidates *c = wait->self;
     struct pv_node *n = c->node;
-    c->asking = false;
-    c->silent = false;
+    c->asking = c->by[0].silent = c->by[1].silent = false;
     n->n_stun = 0;
     for (size_t i = 0; i < result->n_addrs && n->n_stun < PV_NODE_STUN; i++)
         n->stun[n->n_stun++] = result->addrs[i];
     if (n->n_stun == 0)
         c->retry_at = now + LOOK_UP_AGAIN;
-    c->verdict_at = n->n_stun == 0 ? PV_NEVER : now + VERDICT;
     set_servers(c, now);
     pv_gatherer_refresh(c->gatherer, now);
 }
@@ -198,14 +204,40 @@ static void look_up(struct candidates *c, pv_ns now)
         c->retry_at = now + LOOK_UP_AGAIN;
 }
 
-/* This node would know no address of its own. */
-static void give_up_silent(struct candidates *c, pv_ns now)
+/* When the server counts as silent in this family, if no answer comes. Not while this node is not
+ * online: there is nobody to ask instead, and the server is looked up again afterwards. */
+static pv_ns verdict_at(const struct candidates *c, const struct stun_family *f)
 {
-    c->verdict_at = PV_NEVER;
-    c->silent = true;
-    c->node->n_stun = 0;
-    c->retry_at = now + ASK_AGAIN;
+    const struct pv_node *n = c->node;
+    pv_ns since = pv_gatherer_unanswered(c->gatherer, f->family);
+    for (size_t i = 0; i < n->n_stun && n->online && since != PV_NEVER; i++) {
+        if (n->stun[i].family == f->family)
+            return since + VERDICT;
+    }
+    return PV_NEVER;
+}
+
+/* This node would know no address of its own. One that has answered may have moved, or its way was
+ * gone for a moment. */
+static void give_up_silent(struct candidates *c, struct stun_family *f, pv_ns now)
+{
+    struct pv_node *n = c->node;
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n_stun; i++) {
+        if (n->stun[i].family != f->family)
+            n->stun[kept++] = n->stun[i];
+    }
+    n->n_stun = kept;
+    c->retry_at = pv_min_ns(c->retry_at, now + (f->heard ? LOOK_UP_AGAIN : ASK_AGAIN));
+    f->silent = true;
+    f->heard = false;
     set_servers(c, now);
+}
+
+/* Machines without a way out by IPv6 are many: that alone is no problem. */
+static bool is_silent(const struct candidates *c)
+{
+    return c->by[0].silent || (c->by[1].silent && !c->by[0].heard);
 }
 
 bool pv_candidates_are_unseen(const struct pv_node *n)
@@ -271,7 +303,7 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
     if (pv_gatherer_handle_input(c->gatherer, &from->remote, data, now) == PV_OK) {
         for (size_t i = 0; i < c->node->n_stun; i++)
             if (pv_addr_equal(&c->node->stun[i], &from->remote))
-                c->verdict_at = PV_NEVER;
+                c->by[from->remote.family == PV_AF_INET6].heard = true;
         pv_node_raise(c->node, PV_FACT_HEARD);
     } else {
         pv_log(c->node->log, PV_LOG_DEBUG, "what=\"STUN answer not taken\"");
@@ -298,14 +330,17 @@ static void handle_timeout(void *part, pv_ns now)
     pv_gatherer_handle_timeout(c->gatherer, now);
     if (now >= c->retry_at)
         look_up(c, now);
-    if (now >= c->verdict_at)
-        give_up_silent(c, now);
+    for (size_t i = 0; i < PV_ARRAY_LEN(c->by); i++) {
+        if (now >= verdict_at(c, &c->by[i]))
+            give_up_silent(c, &c->by[i], now);
+    }
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct candidates *c = part;
-    return pv_min_ns(pv_gatherer_next_timeout(c->gatherer), pv_min_ns(c->retry_at, c->verdict_at));
+    pv_ns verdict = pv_min_ns(verdict_at(c, &c->by[0]), verdict_at(c, &c->by[1]));
+    return pv_min_ns(pv_gatherer_next_timeout(c->gatherer), pv_min_ns(c->retry_at, verdict));
 }
 
 /* --- shown ------------------------------------------------------------------------------------ */
@@ -326,10 +361,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     }
     st->s.unseen = pv_candidates_are_unseen(n);
     snprintf(what, sizeof(what), "the STUN server %.100s of [traversal] stun ", c->stun.host);
-    if (n->has_stun && n->online && !c->asking && n->n_stun == 0)
+    if (n->has_stun && n->online && !c->asking && (n->n_stun == 0 || is_silent(c)))
         pv_statuspage_problem(st, what,
-                              c->silent ? "does not answer: name another, or none"
-                                        : "is not found: correct the name, or leave it out");
+                              c->by[0].silent || c->by[1].silent
+                                  ? "does not answer: name another, or none"
+                                  : "is not found: correct the name, or leave it out");
     if (n->roster != NULL && n->up && !n->removed && pv_peers_env(n->peers)->n_locals == 0)
         pv_statuspage_problem(
             st, "this machine has no network: ", "no interface has an address: check the link");

@@ -60,6 +60,28 @@ static unsigned answer_all(struct pv_gatherer *g, const char *mapped, pv_ns now)
     return n;
 }
 
+/* A cable that leads nowhere says nothing of the server that answers through the other. */
+PV_TEST(a_server_owes_an_answer_when_no_address_gets_one)
+{
+    struct pv_gatherer *g = make();
+    struct pv_addr server = endpoint("203.0.113.5:3478");
+    struct pv_gatherer_transmit tx;
+    pv_gatherer_set_servers(g, &server, 1, 1);
+    struct pv_link_addr links[] = {link_of("eth0", "192.168.1.20"), link_of("eth1", "192.168.2.7")};
+    (void)pv_gatherer_set_links(g, links, 2, 1);
+    assert_true(pv_gatherer_unanswered(g, PV_AF_INET) == PV_NEVER);
+    pv_gatherer_handle_timeout(g, PV_S(1));
+    assert_true(pv_gatherer_unanswered(g, PV_AF_INET) == PV_S(1));
+    assert_true(pv_gatherer_unanswered(g, PV_AF_INET6) == PV_NEVER);
+    assert_int_equal(pv_gatherer_poll_transmit(g, &tx), PV_OK); /* lost */
+    assert_int_equal(answer_all(g, "198.51.100.1:41000", PV_S(1)), 1);
+    pv_gatherer_handle_timeout(g, PV_S(15));
+    assert_true(pv_gatherer_unanswered(g, PV_AF_INET) == PV_NEVER);
+    pv_gatherer_handle_timeout(g, PV_S(26));
+    pv_gatherer_handle_timeout(g, PV_S(28));
+    assert_true(pv_gatherer_unanswered(g, PV_AF_INET) == PV_S(26));
+}
+
 PV_TEST(offers_hosts_and_what_the_server_sees)
 {
     struct pv_gatherer *g = make();

@@ -97,7 +97,7 @@ static bool answer(const char *mapped, enum pv_carrier_kind kind, bool of_ours)
     pv_stun_write_begin(&w, buf, sizeof(buf), PV_STUN_SUCCESS, msg.method, txid);
     pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &addr);
     assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-    const struct pv_carrier from = {.kind = kind, .remote = x.f.node.coord_info.servers[0]};
+    const struct pv_carrier from = {.kind = kind, .remote = tx.dst};
     return x.f.part->handle_stun(x.f.self, &from, pv_view(buf, len), x.f.now);
 }
 
@@ -178,6 +178,85 @@ PV_TEST(a_stun_server_that_the_user_names_is_asked_before_the_coordinator)
     assert_non_null(job);
     fake_node_answer(&x.f, job, &(struct pv_job_result){.status = PV_ERR_NOT_FOUND});
     assert_true(fake_node_has_problem(&x.f, "is not found: correct the name"));
+}
+
+/* Are both of these servers asked now? All requests that wait go nowhere. */
+static bool asks_both(const struct pv_addr *first, const struct pv_addr *second)
+{
+    struct pv_engine_transmit tx;
+    bool found[2] = {false, false};
+    x.f.part->handle_timeout(x.f.self, x.f.now);
+    while (x.f.part->poll_transmit(x.f.self, &tx)) {
+        found[0] = found[0] || pv_addr_equal(&tx.dst, first);
+        found[1] = found[1] || pv_addr_equal(&tx.dst, second);
+    }
+    return found[0] && found[1];
+}
+
+static bool asks(const struct pv_addr *server)
+{
+    return asks_both(server, server);
+}
+
+/* The user named a server, which has these addresses. */
+static void find_server(const struct pv_addr *at, size_t n)
+{
+    struct pv_job_result found = {.n_addrs = n};
+    struct pv_job *job = fake_node_job(&x.f);
+    assert_non_null(job);
+    memcpy(found.addrs, at, n * sizeof(*at));
+    fake_node_answer(&x.f, job, &found);
+    x.f.part->handle_timeout(x.f.self, x.f.now);
+}
+
+static const char silence[] = "the STUN server stun.example of [traversal] stun does not answer";
+
+PV_TEST(a_stun_server_that_dies_later_is_replaced_and_looked_up_again)
+{
+    const struct pv_addr at = pv_addr4(198, 51, 100, 9, 3478), moved = pv_addr4(192, 0, 2, 9, 3478);
+    const struct pv_addr *coord = &x.f.node.coord_info.servers[0];
+    name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
+    set_links("192.168.1.20", NULL);
+    set_server();
+    assert_true(asks(coord));
+    x.f.node.online = true;
+    fake_node_raise(&x.f, PV_FACT_ONLINE);
+    fake_node_wait(&x.f, PV_S(1));
+    find_server(&at, 1);
+    assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true));
+    fake_node_wait(&x.f, PV_GATHERER_REFRESH - PV_S(1));
+    assert_false(asks(coord));
+    fake_node_wait(&x.f, PV_S(2));
+    assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true)); /* it lives */
+    fake_node_wait(&x.f, PV_GATHERER_REFRESH + PV_S(4));
+    assert_true(asks(&at));
+    assert_false(fake_node_has_problem(&x.f, silence));
+    fake_node_wait(&x.f, PV_S(2));
+    assert_true(asks(coord));
+    assert_true(fake_node_has_problem(&x.f, silence));
+    fake_node_wait(&x.f, PV_S(31));
+    find_server(&moved, 1);
+    assert_true(asks(&moved));
+    assert_false(fake_node_has_problem(&x.f, silence));
+}
+
+PV_TEST(a_stun_server_that_answers_in_one_family_may_be_silent_in_the_other)
+{
+    const struct pv_addr at[] = {pv_addr4(198, 51, 100, 9, 3478),
+                                 {.family = PV_AF_INET6, .ip = {0x20, 1, 0xd, 0xb8}, .port = 3478}};
+    x.f.cfg.has_udp6 = true;
+    name_stun_server((struct pv_stun_server){.host = "stun.example", .port = 3478});
+    set_links("2001:db8::20", "192.168.1.20");
+    set_server();
+    (void)asks(&at[0]);
+    x.f.node.online = true;
+    fake_node_raise(&x.f, PV_FACT_ONLINE);
+    fake_node_wait(&x.f, PV_S(1));
+    find_server(at, 2);
+    assert_true(answer("[2001:db8::20]:51820", PV_CARRIER_UDP, true)); /* the first address asks */
+    fake_node_wait(&x.f, PV_S(6));
+    assert_true(asks_both(&x.f.node.coord_info.servers[0], &at[1]));
+    assert_true(fake_node_has_problem(&x.f, silence));
 }
 
 PV_TEST(answers_of_others_are_left_to_them)
