@@ -64,27 +64,50 @@ const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN
     return buf;
 }
 
+const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *text,
+                                         bool *ret_several)
+{
+    const struct pv_member *found = NULL;
+    bool several = false;
+    for (const struct pv_roster_entry *x =
+             n->roster == NULL ? NULL : pv_roster_next_entry(n->roster, NULL);
+         x != NULL; x = pv_roster_next_entry(n->roster, x)) {
+        if (x->st.type != PV_ST_MEMBER || !pv_key_is_short(text, x->st.u.member.node))
+            continue;
+        const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
+        if (m == NULL || m->state == PV_MEMBER_NONE)
+            continue;
+        several = several || (found != NULL && found != m);
+        found = m;
+    }
+    if (ret_several != NULL)
+        *ret_several = several;
+    return several ? NULL : found;
+}
+
+static bool is_former(const struct pv_member *m)
+{
+    return m != NULL && (m->state == PV_MEMBER_LEFT || m->state == PV_MEMBER_REVOKED);
+}
+
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name)
 {
     const struct pv_member *found = NULL;
     uint8_t pk[PV_SIGN_PK_LEN];
     if (n->roster == NULL)
         return NULL;
+    const struct pv_member *by_short = pv_node_by_short(n, name, NULL);
+    if (is_former(by_short))
+        return by_short;
     bool is_key = pv_key_parse(name, pk) == PV_OK;
-    /* A name may have had several owners: the last whom the log knows is meant. Of a key that was
-     * cut only one may begin so: others could be made to. */
+    /* A name may have had several owners: the last whom the log knows is meant. */
     for (const struct pv_roster_entry *x = pv_roster_next_entry(n->roster, NULL); x != NULL;
          x = pv_roster_next_entry(n->roster, x)) {
         if (x->st.type != PV_ST_MEMBER)
             continue;
         const struct pv_member *m = pv_roster_known(n->roster, x->st.u.member.node);
-        if (m == NULL || (m->state != PV_MEMBER_LEFT && m->state != PV_MEMBER_REVOKED))
-            continue;
-        bool is_short = pv_key_is_short(name, m->node);
-        if (is_short && found != NULL && found != m)
-            return NULL;
-        if (is_short || strcmp(m->name, name) == 0 ||
-            (is_key && memcmp(m->node, pk, sizeof(pk)) == 0))
+        if (is_former(m) &&
+            (strcmp(m->name, name) == 0 || (is_key && memcmp(m->node, pk, sizeof(pk)) == 0)))
             found = m;
     }
     return found;

@@ -264,9 +264,13 @@ enum {
  * another one may have its name today, or "?". Not for commands that are to be copied. */
 const char *pv_node_who(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                         char buf[static PV_NODE_WHO]);
-/* A former member by its name, the last one that had it, or by its key, also the short form; NULL:
- * none. Walks over all
- * statements. */
+/* The machine, whatever became of it, whose key begins as the short form "key:AbCd" says; NULL:
+ * none or several, *ret_several (may be NULL) says which. Former ones count, for somebody may have
+ * made a key that begins as theirs. Walks over all statements. */
+const struct pv_member *pv_node_by_short(const struct pv_node *n, const char *text,
+                                         bool *ret_several);
+/* A former member by its name, the last one that had it, or by its key, also the short form that
+ * nobody else's begins with; NULL: none. Walks over all statements. */
 const struct pv_member *pv_node_former_member(const struct pv_node *n, const char *name);
 
 /* Wall clock at now: Unix microseconds, milliseconds, seconds. */

@@ -76,9 +76,12 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
     const struct pv_member *self = pv_node_self(n);
     const struct pv_member *former = pv_node_former_member(n, text);
     const struct pv_member *aside = n->roster == NULL ? NULL : pv_node_aside(n, text);
-    bool is_self = self != NULL && strcmp(self->name, text) == 0;
+    bool is_self = self != NULL && strcmp(self->name, text) == 0, several;
+    (void)pv_node_by_short(n, text, &several);
     snprintf(buf, PV_CTLAPI_ERROR_BUF,
              is_self ? "%s: %s is this machine: name another"
+             : several
+                 ? "%s: the keys of several machines begin as %s: give more of the one you mean"
              : aside != NULL && aside->state == PV_MEMBER_WAITING
                  ? "%s: %s is no member yet: it waits until an admin admits it"
              : aside != NULL ? "%s: the membership of %s has expired: it is a member again as soon "

@@ -132,21 +132,6 @@ static const struct pv_member *find_name(const struct pv_roster *roster, const c
     return pv_roster_by_name(roster, name);
 }
 
-/* By the short form of its key, which a peer may have that took another's name; NULL: none or
- * several. */
-static const struct pv_member *find_short(const struct pv_roster *roster, const char *text)
-{
-    const struct pv_member *found = NULL, *m = NULL;
-    while ((m = pv_roster_next(roster, m)) != NULL) {
-        if (!pv_key_is_short(text, m->node))
-            continue;
-        if (found != NULL)
-            return NULL;
-        found = m;
-    }
-    return found;
-}
-
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
 {
     const struct pv_roster *roster = ps->cfg.node->roster;
@@ -159,7 +144,7 @@ struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text)
         else if (pv_key_parse(text, key) == PV_OK)
             m = pv_roster_by_node(roster, key);
         else if (strncmp(text, "key:", 4) == 0)
-            m = find_short(roster, text);
+            m = pv_node_by_short(ps->cfg.node, text, NULL);
         else
             m = find_name(roster, text);
     }

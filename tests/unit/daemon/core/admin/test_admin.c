@@ -279,6 +279,21 @@ PV_TEST(a_member_that_is_removed_cannot_come_back_by_the_same_token)
     expect("\"uses_left\":1,\"revoked\":true");
 }
 
+/* Anybody can make a key that begins as that of a machine that has gone. */
+PV_TEST(a_short_key_that_two_machines_have_removes_neither)
+{
+    const struct keys gone = keys_of(952);
+    char text[PV_KEY_TEXT_BUF], fields[PV_KEY_TEXT_BUF + 64];
+    fake_node_member(&x.f, 952, "kid", 8);
+    fake_node_add(&x.f, make_leave(&x.f.world, &gone, 1));
+    (void)fake_peers_member(&x, 1133, "evil", 9);
+    snprintf(fields, sizeof(fields), "\"cmd\":\"remove\",\"peer\":\"key:%.4s\"",
+             pv_key_format(gone.pk, text));
+    ask(fields);
+    expect("the keys of several machines begin as key:");
+    assert_true(is_member("evil"));
+}
+
 PV_TEST(the_invite_stays_where_the_user_says_so)
 {
     ask(REMOVE_BOB ",\"keep_invite\":true");

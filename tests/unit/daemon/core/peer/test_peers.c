@@ -66,6 +66,34 @@ PV_TEST(a_peer_is_found_by_all_that_names_it)
     assert_int_equal(n, 3);
 }
 
+/* A member made its key so that it begins as that of a machine that has gone: it gets nothing that
+ * is meant for that one, nor is it taken for it. */
+PV_TEST(a_short_key_names_nobody_when_a_former_machine_has_it_too)
+{
+    const struct keys gone = keys_of(952), ground = keys_of(1133);
+    char text[PV_KEY_TEXT_BUF], brief[PV_KEY_SHORT_BUF], longer[PV_KEY_TEXT_BUF];
+    bool several;
+    assert_memory_equal(gone.pk, ground.pk, 3);
+    pv_key_shorten(pv_key_format(ground.pk, text), brief);
+    snprintf(longer, sizeof(longer), "key:%.8s", text);
+    struct pv_peer *kid = fake_peers_member(&x, 952, "kid", 2);
+    assert_ptr_equal(pv_peers_find(table(), brief), kid);
+    assert_null(pv_node_former_member(&x.f.node, brief));
+    pv_peers_drop(table(), kid, x.f.now);
+    fake_node_add(&x.f, make_leave(&x.f.world, &gone, 1));
+    assert_null(pv_peers_find(table(), brief));
+    assert_memory_equal(pv_node_former_member(&x.f.node, brief)->node, gone.pk, 32);
+    struct pv_peer *evil = fake_peers_member(&x, 1133, "evil", 3);
+    assert_null(pv_peers_find(table(), brief));
+    assert_null(pv_node_former_member(&x.f.node, brief));
+    assert_null(pv_node_by_short(&x.f.node, brief, &several));
+    assert_true(several);
+    assert_ptr_equal(pv_peers_find(table(), longer), evil);
+    snprintf(longer, sizeof(longer), "key:%.8s", pv_key_format(gone.pk, text));
+    assert_null(pv_peers_find(table(), longer));
+    assert_memory_equal(pv_node_former_member(&x.f.node, longer)->node, gone.pk, 32);
+}
+
 PV_TEST(facts_about_a_peer_are_told_once_and_together)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
