@@ -31,7 +31,7 @@ struct job {
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* send-file: its id; offered again it is sent once */
     pv_ns began;                        /* the first bytes of this watch */
     double from, last;
-    bool moving, on_line;
+    bool moving, on_line, over;
     char said[PV_SHOW_BUF]; /* the last note */
     struct job *next;       /* of one send-file to a room; their descriptor is the same */
 };
@@ -188,21 +188,19 @@ static int come_back(struct pv_cli *cli, struct job *j)
         if (pv_client_open(&cli->client, cli->node.socket) != PV_OK)
             continue;
         for (struct job *o = j; o != NULL && code == 0 && o->pass >= 0; o = o->next)
-            code = offer(cli, o, &status);
+            code = o->over ? 0 : offer(cli, o, &status);
         /* Any status but PV_OK means that the daemon went away again before it answered. */
         if (code == 0 || status == PV_OK)
             return code;
     }
 }
 
-/* The file as it is now; NULL with *ret_code 0: p2pvpnd was away, look again. */
-static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
+/* The files as they are now; NULL with *ret_code 0: p2pvpnd was away, look again. */
+static json_t *look(struct pv_cli *cli, struct job *first, int *ret_code)
 {
     struct pv_ctlapi_request req;
-    json_t *body = NULL, *found = NULL;
-    const json_t *file;
+    json_t *body = NULL;
     int status = PV_OK;
-    size_t i;
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILES, 0);
     *ret_code = ask_daemon(cli, &req, -1, &status, &body);
     /* A timeout is --timeout's own end. Everything else that breaks means that the daemon went
@@ -210,62 +208,13 @@ static json_t *look(struct pv_cli *cli, struct job *j, int *ret_code)
     if (*ret_code != 0 && status == PV_ERR_TIMEOUT)
         *ret_code = pv_cli_lost(cli, status);
     else if (*ret_code != 0 && status != PV_OK)
-        *ret_code = come_back(cli, j);
-    json_array_foreach(json_object_get(body, "files"), i, file)
-    {
-        if (found == NULL && (uint32_t)pv_json_real(file, "id", 0) == j->number)
-            /* The copy outlives the body, which is freed below. */
-            found = json_deep_copy(file);
-    }
-    if (body != NULL && found == NULL)
-        *ret_code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "file %lu: it is not known any more",
-                                (unsigned long)j->number);
-    json_decref(body);
-    return found;
+        *ret_code = come_back(cli, first);
+    return body;
 }
 
 static bool is_one_of(const char *state, const char *a, const char *b)
 {
     return strcmp(state, a) == 0 || strcmp(state, b) == 0;
-}
-
-/* Until the file has arrived. 0, and *ret_file as it is then; else an exit code. */
-static int watch(struct pv_cli *cli, struct job *j, json_t **ret_file)
-{
-    for (;;) {
-        struct timespec pause = {.tv_nsec = (long)LOOK};
-        int code = 0;
-        json_t *file = look(cli, j, &code);
-        if (code != 0)
-            return code;
-        if (file == NULL)
-            continue;
-        const char *state = pv_json_text(file, "state", "");
-        if (is_one_of(state, "done", "saved")) {
-            clear_line(cli, j);
-            *ret_file = file;
-            return 0;
-        }
-        /* Any state but these two is an end, also one that a newer daemon invents. */
-        if (is_one_of(state, "offered", "accepted")) {
-            show_progress(cli, j, file);
-            json_decref(file);
-            /* Only this program gives up; the daemon goes on with the transfer. */
-            if (pv_clock_now() >= cli->deadline)
-                return pv_cli_fail(cli, PV_CTLAPI_TIMEOUT,
-                                   "not finished in time: it goes on in p2pvpnd");
-            nanosleep(&pause, NULL);
-            continue;
-        }
-        clear_line(cli, j);
-        const char *why = pv_json_text(file, "why", NULL);
-        bool refused = strcmp(state, "refused") == 0;
-        code = pv_cli_fail(cli, refused ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED, "%s %s %s: %s%s%s",
-                           pv_json_text(file, "name", "?"), j->pass >= 0 ? "to" : "from", j->peer,
-                           state, why != NULL ? ": " : "", why != NULL ? why : "");
-        json_decref(file);
-        return code;
-    }
 }
 
 static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
@@ -276,6 +225,95 @@ static void print_file(struct pv_cli *cli, const json_t *file, const char *path)
     if (out != NULL)
         pv_cli_print_json(cli, out);
     json_decref(out);
+}
+
+/* One that was sent is there. */
+static void say_arrived(struct pv_cli *cli, const struct job *j, const json_t *file)
+{
+    if (cli->json)
+        print_file(cli, file, NULL);
+    else if (!cli->quiet)
+        fprintf(cli->out, "%s has %s, whole and verified\n", j->peer, j->name);
+}
+
+/* Says how one file is, or how it ended: then sets over. An exit code. */
+static int settle(struct pv_cli *cli, struct job *j, const json_t *files)
+{
+    const json_t *file = NULL, *f;
+    size_t i;
+    json_array_foreach(files, i, f)
+    {
+        if ((uint32_t)pv_json_real(f, "id", 0) == j->number)
+            file = f;
+    }
+    const char *state = pv_json_text(file, "state", "");
+    /* Any state but these two is an end, also one that a newer daemon invents. */
+    j->over = !is_one_of(state, "offered", "accepted");
+    if (!j->over) {
+        show_progress(cli, j, file);
+        return 0;
+    }
+    clear_line(cli, j);
+    if (file == NULL)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "file %lu: it is not known any more",
+                           (unsigned long)j->number);
+    if (is_one_of(state, "done", "saved")) {
+        if (j->pass >= 0)
+            say_arrived(cli, j, file);
+        return 0;
+    }
+    const char *why = pv_json_text(file, "why", NULL);
+    bool refused = strcmp(state, "refused") == 0;
+    return pv_cli_fail(cli, refused ? PV_CTLAPI_REFUSED : PV_CTLAPI_FAILED, "%s %s %s: %s%s%s",
+                       pv_json_text(file, "name", "?"), j->pass >= 0 ? "to" : "from", j->peer,
+                       state, why != NULL ? ": " : "", why != NULL ? why : "");
+}
+
+/* Settles those that are not over; *ret_left: some still are not. */
+static int settle_all(struct pv_cli *cli, struct job *first, const json_t *files, bool *ret_left)
+{
+    int result = 0;
+    *ret_left = false;
+    for (struct job *j = first; j != NULL; j = j->next) {
+        if (j->over)
+            continue;
+        /* There is one line of progress, which belongs to another one by now. */
+        for (struct job *o = first; o != NULL && first->next != NULL; o = o->next)
+            clear_line(cli, o);
+        int code = settle(cli, j, files);
+        result = code != 0 ? code : result;
+        *ret_left = *ret_left || !j->over;
+    }
+    return result;
+}
+
+/* Until all have arrived, or come to another end: one that is never answered hides nothing of the
+ * others. 0, or an exit code of one of them. */
+static int watch(struct pv_cli *cli, struct job *first)
+{
+    int result = 0;
+    for (;;) {
+        struct timespec pause = {.tv_nsec = (long)LOOK};
+        int code = 0;
+        bool left = true;
+        json_t *body = look(cli, first, &code);
+        if (code != 0)
+            return result != 0 ? result : code;
+        if (body == NULL)
+            continue;
+        code = settle_all(cli, first, json_object_get(body, "files"), &left);
+        result = code != 0 ? code : result;
+        json_decref(body);
+        if (!left)
+            return result;
+        /* Only this program gives up; the daemon goes on with the transfer. */
+        if (pv_clock_now() >= cli->deadline) {
+            code =
+                pv_cli_fail(cli, PV_CTLAPI_TIMEOUT, "not finished in time: it goes on in p2pvpnd");
+            return result != 0 ? result : code;
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 /* --- send-file ----------------------------------------------------------------------------- */
@@ -293,23 +331,15 @@ static int open_file(struct pv_cli *cli, const char *path, struct job *j,
     return 0;
 }
 
-/* Waits for what becomes of an offered file, unless told not to, and says it. */
-static int follow(struct pv_cli *cli, struct job *j)
+/* Waits for what becomes of offered files, unless told not to, and says it. */
+static int follow(struct pv_cli *cli, struct job *first)
 {
-    bool wait = cli->args.value[0] == NULL;
-    json_t *file = NULL;
-    int code = wait ? watch(cli, j, &file) : 0;
-    if (code != 0)
-        return code;
-    if (cli->json && file != NULL)
-        print_file(cli, file, NULL);
-    else if (!cli->json && !cli->quiet && !wait)
-        /* The words are for people: JSON and --quiet have the exit code. */
+    if (cli->args.value[0] == NULL)
+        return watch(cli, first);
+    /* The words are for people: JSON and --quiet have the exit code. */
+    for (struct job *j = first; j != NULL && !cli->json && !cli->quiet; j = j->next)
         fprintf(cli->out, "offered: `p2pvpnctl files` shows what becomes of file %lu\n",
                 (unsigned long)j->number);
-    else if (!cli->json && !cli->quiet)
-        fprintf(cli->out, "%s has %s, whole and verified\n", j->peer, j->name);
-    json_decref(file);
     return 0;
 }
 
@@ -405,10 +435,8 @@ static int send_to_room(struct pv_cli *cli, const struct job *like, double size)
         code =
             offer_to_all(cli, json_object_get(room, "members"),
                          pv_json_text(json_object_get(said, "message"), "id", ""), like, jobs, &n);
-    for (size_t i = 0; i < n; i++) {
-        int r = follow(cli, &jobs[i]);
-        code = r != 0 ? r : code;
-    }
+    int followed = n > 0 ? follow(cli, jobs) : 0;
+    code = followed != 0 ? followed : code;
     json_decref(room);
     json_decref(said);
     free(jobs);
@@ -598,7 +626,7 @@ static int accept_file(struct pv_cli *cli, uint32_t number)
         /* The timeout was for one answer. From here on the other side's speed counts, unless the
          * user gave a limit. */
         cli->deadline = cli->timeout == 0 ? PV_NEVER : cli->deadline;
-        code = watch(cli, &j, &file);
+        code = watch(cli, &j);
         if (code == 0)
             code = save(cli, number);
     } else if (code == 0 && cli->json) {

@@ -422,6 +422,23 @@ PV_TEST(files_are_listed_when_the_history_cannot_be_read)
     assert_non_null(strstr(t.err, "the store is broken"));
 }
 
+/* A member that never answers hides nothing of the others. A file's number is that of its request
+ * here. */
+PV_TEST(a_refusal_of_a_file_for_a_room_is_told_while_another_member_is_silent)
+{
+    answers("room_members", "{\"id\":@,\"ok\":true,\"version\":1,\"members\":[{\"name\":\"pi\","
+                            "\"online\":true},{\"name\":\"bob\",\"online\":true}]}\n");
+    answers("send", "{\"id\":@,\"ok\":true,\"message\":{\"id\":\"aaaaaaaaaaaaaaaaaaaaaA\"}}\n");
+    answers("file_send", "{\"id\":@,\"ok\":true,\"file\":{\"id\":@}}\n");
+    answers("files", "{\"id\":@,\"ok\":true,\"version\":1,\"files\":["
+                     "{\"id\":3,\"name\":\"f\",\"state\":\"offered\",\"online\":true},"
+                     "{\"id\":4,\"name\":\"f\",\"state\":\"refused\",\"online\":true}]}\n");
+    assert_int_not_equal(RUN("--timeout", "2", "send-file", "#crew", "/proc/self/exe"), 0);
+    const char *refused = strstr(t.err, "f to bob: refused");
+    assert_non_null(refused);
+    assert_non_null(strstr(refused, "\np2pvpnctl: ")); /* that pi did not answer in time */
+}
+
 /* The token alone is what a script gets. */
 PV_TEST(a_code_for_a_camera_stands_beside_the_token)
 {
