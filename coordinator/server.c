@@ -230,21 +230,22 @@ void pv_server_log_cert(struct pv_coordserver *s)
     s->cert_warn_at = 0;
 }
 
-/* A node asks by UDP as soon as it is connected: silence there is a port that is closed, here or in
- * front of this machine. Said once a day. */
+/* Said once a day. */
 static void look_at_udp(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_coord_stats stats;
     pv_coord_stats(s->coord, &stats);
-    if (now < s->udp_warn_at || s->set->relay.off || stats.online == 0 ||
-        now - s->started < PV_S(CERT_LOOK_S) ||
-        pv_relaystat_get(pv_coord_relay_stats(s->coord), PV_RELAYSTAT_UDP_RECEIVED) > 0)
+    if (now < s->udp_warn_at ||
+        !pv_report_is_udp_silent(
+            stats.online,
+            pv_relaystat_get(pv_coord_relay_stats(s->coord), PV_RELAYSTAT_UDP_RECEIVED),
+            (now - s->started) / PV_S(1)))
         return;
     s->udp_warn_at = now + PV_S(CERT_WARN_S);
-    pv_log(
-        s->log, PV_LOG_WARN,
-        "no UDP has come in, all nodes come by TCP only: let UDP in, too, in the firewall of this "
-        "machine and in front of it");
+    pv_log(s->log, PV_LOG_WARN,
+           "no UDP has come in, all nodes come by TCP only: let UDP in, too, in the firewall of "
+           "this machine and in front of it; or all nodes that are here are in networks that let "
+           "no UDP out");
 }
 
 /* Certificates are renewed by other programs, and run out. Looking is a stat() a minute; a warning

@@ -254,23 +254,25 @@ static void put_relay(struct report_lines *l, const json_t *relay)
     put_counts(l, "not relayed", json_object_get(relay, "drops"));
 }
 
-/* A node asks by UDP as soon as it is connected, so silence there is a port that is closed: most
- * often TCP alone was let in. A new node has a moment; a report of an older program does not say.
- */
-static bool is_udp_silent(const json_t *doc)
+bool pv_report_is_udp_silent(uint64_t online, uint64_t received, uint64_t uptime_s)
 {
-    const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
-    return json_is_integer(received) && json_integer_value(received) == 0 &&
-           number_at(doc, "online") > 0 && number_at(doc, "uptime") >= UDP_SILENT_S;
+    return received == 0 && online > 0 && uptime_s >= UDP_SILENT_S;
 }
 
+/* A report of an older program does not say. */
 static void put_udp_problem(struct report_lines *l, const json_t *doc)
 {
-    if (!is_udp_silent(doc))
+    const json_t *received = json_object_get(json_object_get(doc, "relay"), "udp_received");
+    if (!json_is_integer(received) ||
+        !pv_report_is_udp_silent((uint64_t)number_at(doc, "online"),
+                                 (uint64_t)json_integer_value(received),
+                                 (uint64_t)number_at(doc, "uptime")))
         return;
     put_text(l, "%-14sno UDP has come in, all nodes come by TCP only: let UDP in to the ports\n",
              "problem");
-    put_text(l, "%-14sabove, in the firewall of this machine and in front of it\n", "");
+    put_text(l, "%-14sabove, in the firewall of this machine and in front of it; or all nodes\n",
+             "");
+    put_text(l, "%-14sthat are here are in networks that let no UDP out\n", "");
 }
 
 static void put_problems(struct report_lines *l, const json_t *doc)
@@ -342,7 +344,7 @@ bool pv_report_is_well(const json_t *doc)
 {
     const json_t *store = json_object_get(doc, "store");
     return !json_is_true(json_object_get(doc, "standby")) && json_is_object(store) &&
-           !json_is_string(json_object_get(store, "error")) && !is_udp_silent(doc);
+           !json_is_string(json_object_get(store, "error"));
 }
 
 /* The document is not trusted to be whole: it comes from another process, perhaps of another

@@ -64,7 +64,12 @@ json_t *pv_report_json(const struct pv_report *r);
 /* Turns a report into lines; another version of the program may have made it. PV_ERR_MALFORMED: it
  * has another format; PV_ERR_NO_SPACE. */
 PV_MUST_CHECK int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX]);
-/* Does it serve, can it store, and does UDP come in? */
+/* Has no UDP come in, so long after the start, though nodes are online? A node asks by UDP as soon
+ * as it is connected, of a coordinator without a relay, too: the port is closed, here or in front
+ * of this machine, or each of these nodes is in a network that lets no UDP out. uptime_s: seconds.
+ */
+bool pv_report_is_udp_silent(uint64_t online, uint64_t received, uint64_t uptime_s);
+/* Does it serve, and can it store? Silence by UDP may be the nodes', so it is no failure. */
 bool pv_report_is_well(const json_t *doc);
 /* Turns a report into text for Prometheus (base/metrics.h), which the caller frees with free().
  * PV_ERR_MALFORMED: it has another format; PV_ERR_NOMEM. */

@@ -884,11 +884,13 @@ static void show_unknown(const struct scout *s, struct pv_statuspage *st)
     for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_guest)
             continue;
-        pv_statuspage_problem(st,
-                              "the coordinator that the network prefers does not know this "
-                              "machine: ",
-                              "it is told within minutes; else `p2pvpnctl leave`, and join with a "
-                              "new token");
+        pv_statuspage_problem(
+            st,
+            "the coordinator that the network prefers does not know this "
+            "machine: ",
+            "it is told within minutes; else ask its operator, or prefer another "
+            "one (`p2pvpnctl coordinators`); `p2pvpnctl leave` would give up this "
+            "machine's place");
         return;
     }
 }

@@ -471,15 +471,14 @@ def a_coordinator_at_home_behind_a_router_with_hairpin(lab):
 
 @scenario(long="waits a minute")
 def a_coordinator_whose_udp_is_closed_says_so(lab):
-    """In `status`, by the exit code of --check, and in its log a minute after the start."""
+    """In `status`, and in its log a minute after the start. It may be the nodes' networks: --check does not fail."""
     coordinator, a = lab.coordinator(), lab.host("a")
     coordinator.host.nft("table inet wall {\nchain in {\ntype filter hook input priority -300;\n"
                          "meta l4proto udp drop\n}\n}")
     a.daemon()
     a.create(coordinator.url())
     wait("status to say so", lambda: "no UDP has come in" in run(coordinator, "status").out, 60)
-    run(coordinator, "status", "--check", code=1)
+    run(coordinator, "status", "--check", code=0)
     wait("the log to say so", lambda: "no UDP has come in" in coordinator.program.text(), 130)
     coordinator.host.nft("delete table inet wall")
-    wait("it to be well", lambda: coordinator.host.run(lab.bin("p2pvpn-coordinator"), "status", "--check",
-                                                       check_rc=False).code == 0, 130)
+    wait("status to have nothing to say", lambda: "no UDP" not in run(coordinator, "status").out, 130)

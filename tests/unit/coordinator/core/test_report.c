@@ -376,7 +376,14 @@ PV_TEST(udp_that_never_came_is_a_problem)
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 0);
     lines(&r, text);
     assert_non_null(strstr(text, "problem       no UDP has come in, all nodes come by TCP only"));
+    assert_non_null(strstr(text, "or all nodes\n              that are here are in networks that"));
+    assert_true(is_well(&r)); /* it may be theirs */
+    r.relay_on = false;       /* STUN answers all the same */
+    lines(&r, text);
+    assert_non_null(strstr(text, "no UDP has come in"));
+    r.store.error = "the disk is full";
     assert_false(is_well(&r));
+    r.store.error = NULL;
     pv_relaystat_set(&stats, PV_RELAYSTAT_UDP_RECEIVED, 1);
     lines(&r, text);
     assert_true(is_well(&r));
