@@ -104,7 +104,7 @@ def steps(title):
     """The commands of a section of OPERATIONS.md: (machine, words of the command)."""
     text = (pathlib.Path(__file__).parents[2] / "docs/OPERATIONS.md").read_text()
     section = text.split(f"### {title}\n")[1].split("\n## ")[0].split("\n### ")[0]
-    found = re.findall(r"^    (\w+)# p2pvpnctl (.*?)(?:  +.*)?$", section, re.M)
+    found = re.findall(r"^    (\w+)[#$] (?:sudo )?p2pvpnctl (.*?)(?:  +.*)?$", section, re.M)
     check(found, f"no commands below {title}")
     return [(machine, command.split()) for machine, command in found]
 
