@@ -47,7 +47,8 @@ def netcheck(host, address, *args, **kw):
             host.lab.bin("p2pvpnctl"), "netcheck", "--server", address, "--json", *args]
     r = host.run(*argv, **kw)
     took = time.monotonic() - started
-    check(took < 5 * SLOW or "--lifetime" in args, f"netcheck took {took:.1f} s")
+    # Three seconds on a quiet machine: a datagram that a busy one delays is asked for once more.
+    check(took < 15 * SLOW or "--lifetime" in args, f"netcheck took {took:.1f} s")
     return json.loads(r.out)
 
 
