@@ -239,7 +239,6 @@ PV_TEST(one_that_comes_and_goes_is_left_alone_for_longer)
 static int apart(uint64_t seed, void *ctx)
 {
     struct scene s;
-    char token[4096], fields[6000];
     unsigned from = seed % 2;
     (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
@@ -261,11 +260,7 @@ static int apart(uint64_t seed, void *ctx)
     sim_world_run(&s.w, PV_S(90));
     if (!says_apart(&s, 2))
         return failed(&s, "after a restart no word of it in the status of");
-    const char *answer = ask(&s, from, "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, "no token:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    if (ask(&s, 1 - from, fields) == NULL)
+    if (!sim_world_pass_token(&s.w, s.m[from], s.m[1 - from]))
         return failed(&s, "the token is not taken:");
     if (!sim_world_until(&s.w, PV_S(60), all_there, &s))
         return failed(&s, "still apart:");
@@ -370,11 +365,7 @@ static int left_alone(uint64_t seed, void *ctx)
         return failed(&s, "not left:");
     sim_world_run(&s.w, PV_S(30));
     struct sim_node *from = seed % 2 == 0 ? e.n : s.m[0], *to = seed % 2 == 0 ? s.m[0] : e.n;
-    answer = sim_world_ask(&s.w, from, PV_S(40), "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, "no token:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    if (sim_world_ask(&s.w, to, PV_S(40), fields) == NULL)
+    if (!sim_world_pass_token(&s.w, from, to))
         return failed(&s, "the token is not taken:");
     if (!sim_world_until(&s.w, PV_S(180), is_taken_in, &e))
         return failed(&s, "not taken in:");
@@ -393,7 +384,6 @@ static int new_key(uint64_t seed, void *ctx)
     const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
     const struct pv_addr there = pv_addr4(198, 51, 100, 10, 0);
     struct scene s;
-    char token[4096], fields[6000];
     (void)ctx;
     if (!begin(&s, seed) || sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) == PV_NEVER)
         return failed(&s, "not begun:");
@@ -405,11 +395,7 @@ static int new_key(uint64_t seed, void *ctx)
     sim_coord_move(s.at, &there);
     if (!move_to(&s, 0, s.at))
         return failed(&s, "not moved:");
-    const char *answer = ask(&s, 0, "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return failed(&s, "no token:");
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    if (ask(&s, 1, fields) == NULL)
+    if (!sim_world_pass_token(&s.w, s.m[0], s.m[1]))
         return failed(&s, "the token is not taken:");
     for (unsigned i = 0; i < 2; i++) {
         if (sim_world_reach(&s.w, s.m[i], s.m[1 - i], PV_MS(200), PV_S(5)) == PV_NEVER)

@@ -605,16 +605,10 @@ static bool has_home(const struct reign *g)
     return false;
 }
 
-/* The token that tells where the coordinator is, from one to another, as `status` says. */
 static bool pass_token(struct reign *g, unsigned from, unsigned to)
 {
-    char token[4096], fields[6000];
     note(g, "gives a token to", g->name[from], g->name[to]);
-    const char *answer = ask(g, from, "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return false;
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    return ask(g, to, fields) != NULL;
+    return sim_world_pass_token(&g->w, g->n[from], g->n[to]);
 }
 
 static bool is_known(struct sim_world *w, void *ctx)

@@ -508,13 +508,8 @@ static bool begin(struct years *y)
 /* The token that tells where the coordinator is, from one to another. */
 static bool pass_token(struct years *y, unsigned from, unsigned to)
 {
-    char token[4096], fields[6000];
-    const char *answer = ask(y, from, "\"cmd\":\"coordinator_token\"");
-    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
-        return false;
     note(y, "token", sim_node_name(y->m[from].n), sim_node_name(y->m[to].n));
-    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
-    return ask(y, to, fields) != NULL;
+    return sim_world_pass_token(&y->w, y->m[from].n, y->m[to].n);
 }
 
 /* Somebody who is connected as its list says, whose coordinator counts as the network's home from

@@ -884,13 +884,12 @@ static void show_unknown(const struct scout *s, struct pv_statuspage *st)
     for (size_t i = 0; i < s->n; i++) {
         if (!s->places[i].preferred || !s->places[i].as_guest)
             continue;
-        pv_statuspage_problem(
-            st,
-            "the coordinator that the network prefers does not know this "
-            "machine: ",
-            "it is told within minutes; else ask its operator, or prefer another "
-            "one (`p2pvpnctl coordinators`); `p2pvpnctl leave` would give up this "
-            "machine's place");
+        pv_statuspage_problem(st,
+                              "the coordinator that the network prefers does not know this "
+                              "machine: ",
+                              "it is told within minutes; else an admin names another one first "
+                              "(`p2pvpnctl network coordinators`); `p2pvpnctl leave` would give up "
+                              "this machine's place");
         return;
     }
 }

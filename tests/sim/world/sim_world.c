@@ -206,6 +206,16 @@ bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap
     return true;
 }
 
+bool sim_world_pass_token(struct sim_world *w, struct sim_node *from, struct sim_node *to)
+{
+    char fields[6000], token[4096];
+    const char *answer = sim_world_ask(w, from, PV_S(40), "\"cmd\":\"coordinator_token\"");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return false;
+    snprintf(fields, sizeof(fields), "\"cmd\":\"coordinator_take\",\"token\":\"%s\"", token);
+    return sim_world_ask(w, to, PV_S(40), fields) != NULL;
+}
+
 bool sim_world_join_all(struct sim_world *w)
 {
     char fields[6000];

@@ -67,6 +67,9 @@ const char *sim_world_ask(struct sim_world *w, struct sim_node *n, pv_ns timeout
                           const char *fields);
 /* The value of a text field of an answer; false when it is not there or does not fit. */
 bool sim_world_field(const char *answer, const char *name, char *buf, size_t cap);
+/* The token of `network coordinators token`, from one to another, who joins by it. False and why.
+ */
+bool sim_world_pass_token(struct sim_world *w, struct sim_node *from, struct sim_node *to);
 
 /* The first node creates a network, the others join it, one after the other. False and why. */
 bool sim_world_join_all(struct sim_world *w);
