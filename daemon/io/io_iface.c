@@ -35,7 +35,7 @@ static int addresses_of(const struct pv_job_iface *iface, uint64_t *ret_has)
     struct pv_net_addr host[HOST_ADDRS];
     size_t n = 0;
     uint64_t has = 0;
-    int r = pv_net_addrs(host, HOST_ADDRS, &n);
+    int r = pv_net_inside_addrs(host, HOST_ADDRS, &n);
     if (r < 0 || n == HOST_ADDRS) /* ours may be among those that were cut off */
         return r < 0 ? r : PV_ERR_LIMIT;
     _Static_assert(PV_IFACE_MAX_PREFIXES <= 64, "a bit for each");

@@ -13,6 +13,7 @@
 #include "daemon/io/portmapper.h"
 #include "daemon/io/resolver.h"
 #include "sys/helper/notify.h"
+#include "sys/net/inside.h"
 #include "sys/net/sockowner.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/worker.h"
@@ -194,7 +195,8 @@ static void run_owner(void *ctx, struct work *w)
         result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
     else if (uid == 0)
         w->result.typist = PV_CHAT_ROOT;
-    else if (pv_sockowner_in_group(uid, PV_IO_GROUP, "/etc/passwd", "/etc/group"))
+    else if ((pv_inside_is_apart() && uid == geteuid()) ||
+             pv_sockowner_in_group(uid, PV_IO_GROUP, "/etc/passwd", "/etc/group"))
         w->result.typist = PV_CHAT_GROUP;
 }
 

@@ -10,6 +10,7 @@
 
 #include "proto/chat/chat.h"
 #include "sys/helper/source.h"
+#include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/net/streamtls.h"
 #include "sys/net/tls.h"
@@ -372,6 +373,12 @@ static int add_stream(struct pv_io_streams *all, enum pv_stream_kind kind, int f
     return PV_OK;
 }
 
+/* A daemon of one user alone obeys that user. */
+static bool is_owner(uint32_t uid)
+{
+    return pv_inside_is_apart() && uid == geteuid();
+}
+
 static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_peer *ret_who)
 {
     struct pv_unix_cred cred;
@@ -383,7 +390,12 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
             /* The door has them from the kernel (unix(7), SO_PEERCRED): a client cannot claim
              * another user. */
             who.uid = cred.uid;
-            who.may_change = cred.uid == 0;
+            who.may_change = cred.uid == 0 || is_owner(cred.uid);
+            /* The socket's mode says so as well. */
+            if (pv_inside_is_apart() && !who.may_change) {
+                close(*ret_fd);
+                r = PV_ERR_AGAIN;
+            }
         }
     } else {
         r = pv_stream_accept(l->fd, ret_fd, &who.remote, &who.local);

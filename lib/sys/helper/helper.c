@@ -26,6 +26,7 @@
 struct pv_helper {
     pthread_mutex_t lock; /* one request at a time */
     int fd;               /* requests and replies */
+    int inside;           /* the same of the second helper; -1: there is none */
     int alive_fd;         /* read end of a pipe only the helper holds the other end of */
     pid_t pid;
 };
@@ -96,6 +97,7 @@ int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
     }
     pthread_mutex_init(&h->lock, NULL);
     h->fd = pair[0];
+    h->inside = -1;
     h->alive_fd = alive[0];
     *ret_helper = h;
     return PV_OK;
@@ -104,6 +106,8 @@ int pv_helper_start(struct pv_helper **ret_helper, pv_helper_task *task)
 struct pv_helper *pv_helper_stop(struct pv_helper *h)
 {
     if (h != NULL) {
+        if (h->inside >= 0)
+            close(h->inside);
         close(h->fd);
         while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR) {
         }
@@ -134,59 +138,78 @@ static void take_fds(struct msghdr *msg, int fds[static PV_HELPER_MAX_FDS], uint
 }
 
 /* pass: goes along; -1: nothing. */
-static ssize_t send_request(struct pv_helper *h, const struct pv_helper_request *req, int pass)
+static ssize_t send_request(int fd, const struct pv_helper_request *req, int pass)
 {
     size_t n = 0;
     for (;;) {
-        int r = pv_unix_write(h->fd, pv_view(req, sizeof(*req)), pass, &n);
+        int r = pv_unix_write(fd, pv_view(req, sizeof(*req)), pass, &n);
         if (r != PV_ERR_AGAIN)
             return r < 0 ? -1 : (ssize_t)n;
-        struct pollfd p = {.fd = h->fd, .events = POLLOUT};
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
         (void)poll(&p, 1, -1);
     }
 }
 
 /* Sends the request and waits for its reply; fds[] is filled up to *ret_n_fds. There is one request
  * at a time and SEQPACKET keeps the boundaries, so a reply always belongs to the last request. */
-static int call_locked(struct pv_helper *h, const struct pv_helper_request *req, int pass, int *fds,
-                       uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
+static int call_locked(int fd, const struct pv_helper_request *req, int pass, int *fds,
+                       struct pv_helper_reply *ret_reply)
 {
-    struct pv_helper_reply reply = {0};
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))];
-    struct iovec iov = {.iov_base = &reply, .iov_len = sizeof(reply)};
+    struct iovec iov = {.iov_base = ret_reply, .iov_len = sizeof(*ret_reply)};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control,
                          .msg_controllen = sizeof(control)};
-    ssize_t n = send_request(h, req, pass);
+    uint32_t n_fds = 0;
+    ssize_t n = send_request(fd, req, pass);
     if (n == (ssize_t)sizeof(*req)) {
         do {
-            n = recvmsg(h->fd, &msg, MSG_CMSG_CLOEXEC);
+            n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
         } while (n < 0 && errno == EINTR);
     }
-    if (n != (ssize_t)sizeof(reply)) {
-        snprintf(ret_error, PV_HELPER_ERROR_MAX,
+    if (n != (ssize_t)sizeof(*ret_reply)) {
+        ret_reply->n_fds = 0;
+        snprintf(ret_reply->error, PV_HELPER_ERROR_MAX,
                  "ask the privileged helper: it is gone: restart p2pvpnd");
         return PV_ERR_CLOSED;
     }
-    take_fds(&msg, fds, ret_n_fds);
-    if (*ret_n_fds != reply.n_fds) { /* out of descriptors: the kernel dropped some */
-        for (uint32_t i = 0; i < *ret_n_fds; i++)
+    take_fds(&msg, fds, &n_fds);
+    if (n_fds != ret_reply->n_fds) { /* out of descriptors: the kernel dropped some */
+        for (uint32_t i = 0; i < n_fds; i++)
             close(fds[i]);
-        snprintf(ret_error, PV_HELPER_ERROR_MAX,
+        ret_reply->n_fds = 0;
+        snprintf(ret_reply->error, PV_HELPER_ERROR_MAX,
                  "take descriptors from the helper: too many open files: raise the limit");
         return PV_ERR_LIMIT;
     }
-    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
-    return reply.status;
+    return ret_reply->status;
+}
+
+/* The second helper serves these where there is one. */
+static bool is_of_inside(uint32_t kind)
+{
+    return kind == PV_HELPER_IFACE_UP || kind == PV_HELPER_IFACE_DOWN ||
+           kind == PV_HELPER_OPEN_DNS || kind == PV_HELPER_NETPLAN || kind == PV_HELPER_ENTER;
+}
+
+static int call_one(struct pv_helper *h, int fd, const struct pv_helper_request *req, int pass,
+                    int *fds, struct pv_helper_reply *ret_reply)
+{
+    pthread_mutex_lock(&h->lock);
+    int r = call_locked(fd, req, pass, fds, ret_reply);
+    pthread_mutex_unlock(&h->lock);
+    return r;
 }
 
 static int call_passing(struct pv_helper *h, const struct pv_helper_request *req, int pass,
                         int *fds, uint32_t *ret_n_fds, char ret_error[static PV_HELPER_ERROR_MAX])
 {
-    pthread_mutex_lock(&h->lock);
-    int r = call_locked(h, req, pass, fds, ret_n_fds, ret_error);
-    pthread_mutex_unlock(&h->lock);
+    struct pv_helper_reply reply = {0};
+    int fd = h->inside >= 0 && is_of_inside(req->kind) ? h->inside : h->fd;
+    int r = call_one(h, fd, req, pass, fds, &reply);
+    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
+    *ret_n_fds = reply.n_fds;
     return r;
 }
 
@@ -269,6 +292,26 @@ int pv_helper_run_task(struct pv_helper *h, struct pv_view args, int *ret_fd,
     return r;
 }
 
+int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
+                        char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    const struct pv_helper_request second = {.kind = PV_HELPER_SECOND},
+                                   enter = {.kind = PV_HELPER_ENTER};
+    struct pv_helper_reply reply = {0};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    int r = call_one(h, h->fd, &second, -1, fds, &reply);
+    if (r == PV_OK) {
+        h->inside = fds[0];
+        r = call_one(h, h->inside, &enter, -1, fds, &reply);
+    }
+    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
+    if (r < 0)
+        return r;
+    *ret_giver = fds[0];
+    *ret_pid = reply.pid;
+    return PV_OK;
+}
+
 int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
                         char ret_error[static PV_HELPER_ERROR_MAX])
 {
@@ -322,9 +365,17 @@ int pv_helper_confine(struct pv_helper *h, const struct pv_helper_fixed *fixed,
                       char ret_text[static PV_HELPER_ERROR_MAX])
 {
     struct pv_helper_request req = {.kind = PV_HELPER_CONFINE, .fixed = *fixed};
+    struct pv_helper_reply reply = {0};
     int fds[PV_HELPER_MAX_FDS] = {-1, -1};
-    uint32_t n = 0;
-    return call_helper(h, &req, fds, &n, ret_text);
+    int r = call_one(h, h->fd, &req, -1, fds, &reply);
+    memcpy(ret_text, reply.error, PV_HELPER_ERROR_MAX);
+    if (r < 0 || h->inside < 0)
+        return r;
+    /* The second has the same but for capabilities, which are worth nothing outside. */
+    r = call_one(h, h->inside, &req, -1, fds, &reply);
+    if (r < 0)
+        memcpy(ret_text, reply.error, PV_HELPER_ERROR_MAX);
+    return r;
 }
 
 int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan *plan, int *ret_events,

@@ -105,6 +105,16 @@ PV_MUST_CHECK int pv_helper_run_task(struct pv_helper *h, struct pv_view args, i
 PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
                                        char ret_error[static PV_HELPER_ERROR_MAX]);
 
+/*
+ * Makes the inside: a user and a network namespace of this user alone, where no rights are needed
+ * to make an interface. A second helper lives there, and serves what is about the interface from
+ * now on; the first keeps the rest, above all the UDP port and tasks. *ret_giver: for
+ * pv_inside_use(); *ret_pid: of the process in the inside that other programs of this user may find
+ * it by. Before pv_helper_confine(). PV_ERR_STATE; -EPERM and others: ret_error names the remedy.
+ */
+PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
+                                      char ret_error[static PV_HELPER_ERROR_MAX]);
+
 /* Fixes the command of notify.h, once and for all: a daemon that was taken over can choose no
  * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */
 PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,

@@ -49,24 +49,28 @@ int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
 {
     const uint64_t caps = role == PV_HELPER_ROLE_HELPER   ? helper_caps
                           : role == PV_HELPER_ROLE_NOTIFY ? notify_caps
-                                                          : door_caps;
+                          : role == PV_HELPER_ROLE_DOOR   ? door_caps
+                                                          : 0;
     const unsigned door_calls = PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS |
                                 PV_CONFINE_CALLS_UNIX | PV_CONFINE_CALLS_SPAWN;
     const unsigned helper_calls = door_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_LOAD |
                                   PV_CONFINE_CALLS_NETFILTER; /* the latter for nft */
+    const unsigned calls = role == PV_HELPER_ROLE_HELPER ? helper_calls
+                           : role == PV_HELPER_ROLE_DOOR
+                               ? door_calls
+                               : PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS;
     int landlock;
     int r = pv_confine_become(NULL, caps);
     if (r == PV_OK)
         r = pv_confine_no_new_privs();
-    /* The door opens no file, and so none of its porters can. */
-    if (r == PV_OK && role == PV_HELPER_ROLE_DOOR) {
+    /* The door opens no file, and so none of its porters can; the giver neither. */
+    if (r == PV_OK && (role == PV_HELPER_ROLE_DOOR || role == PV_HELPER_ROLE_GIVER)) {
         r = pv_confine_files(NULL, 0, PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_TCP_BIND,
                              &landlock);
         r = r == PV_ERR_UNSUPPORTED ? PV_OK : r;
     }
     if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
-        r = pv_confine_calls(role == PV_HELPER_ROLE_DOOR ? door_calls : helper_calls, user_calls,
-                             PV_ARRAY_LEN(user_calls));
+        r = pv_confine_calls(calls, user_calls, PV_ARRAY_LEN(user_calls));
     if (ret_seccomp != NULL)
         *ret_seccomp = r == PV_OK && role != PV_HELPER_ROLE_NOTIFY;
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;

@@ -36,8 +36,8 @@ static void tell(struct pv_helper_net *n)
 static int begin(struct pv_helper_net *n)
 {
     char path[PV_HELPER_PATH_MAX + 8];
-    struct pv_hostnet_config cfg = {.uids = {n->uid, n->task_uid}};
-    cfg.n_uids = n->uid == 0 ? 0 : n->task_uid == 0 ? 1 : 2;
+    struct pv_hostnet_config cfg = {.uids = {n->uid, n->task_uid}, .alone = n->inside};
+    cfg.n_uids = n->uid == 0 || n->inside ? 0 : n->task_uid == 0 ? 1 : 2;
     snprintf(path, sizeof(path), "%s.host", n->names);
     cfg.path = n->names[0] == '\0' ? NULL : path;
     return pv_hostnet_new(&n->net, &cfg);

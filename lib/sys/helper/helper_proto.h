@@ -26,6 +26,8 @@ enum pv_helper_kind {
     PV_HELPER_OPEN_DNS,
     PV_HELPER_CONFINE,
     PV_HELPER_NETPLAN,
+    PV_HELPER_SECOND, /* another helper, for the inside */
+    PV_HELPER_ENTER,  /* to that one: it makes the inside */
     PV_HELPER_KINDS,
 };
 
@@ -55,6 +57,7 @@ _Static_assert((int)PV_TUN_QUEUES <= (int)PV_UDP_GROUP_MAX, "the queues fit too"
 struct pv_helper_reply {
     int32_t status;
     uint32_t n_fds; /* descriptors that come with it */
+    int32_t pid;    /* ENTER: of the giver */
     char error[PV_HELPER_ERROR_MAX];
 };
 
@@ -62,9 +65,15 @@ struct pv_helper_reply {
  * every other one. A lock or listener that a child holds by accident would outlive the daemon. */
 void pv_helper_keep_fds(const int *fds, size_t n);
 
-/* The helper's life: serves requests until the other end closes, or its parent, the daemon, ends.
- */
-void pv_helper_serve(int fd, pid_t daemon, pv_helper_task *task);
+/* The helper's life: serves requests until the other end closes, or its parent ends: the daemon,
+ * or of the second helper the first. */
+void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task);
+
+/* helper_inside.c: this process goes into namespaces of its own, for good. ret_error: why not, and
+ * what to do. -errno. */
+PV_MUST_CHECK int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX]);
+/* Forks the giver there; *ret_fd is the daemon's end (sys/net/inside.h). -errno. */
+PV_MUST_CHECK int pv_helper_inside_giver(int *ret_fd, pid_t *ret_pid);
 
 /* helper_net.c: the host's network, as hostnet.h keeps it. */
 struct pv_helper_net {
@@ -75,6 +84,7 @@ struct pv_helper_net {
     uint32_t task_uid;      /* of the helper's tasks; 0: of others too */
     uint16_t udp_port;      /* 0: no socket yet */
     bool late;              /* an answer did not fit */
+    bool inside;            /* nothing of the daemon's own is in this network */
 };
 enum {
     PV_HELPER_NET_FDS = 2, /* to poll, PV_HOSTNET_FDS */
@@ -121,12 +131,13 @@ PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);
 
-/* helper_confine.c: the calling process keeps what a helper, a notifier or a door needs, and
- * nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
+/* helper_confine.c: the calling process keeps what a helper, a notifier, a door or a giver
+ * needs, and nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
 enum pv_helper_role {
     PV_HELPER_ROLE_HELPER,
     PV_HELPER_ROLE_NOTIFY,
     PV_HELPER_ROLE_DOOR,
+    PV_HELPER_ROLE_GIVER,
 };
 /* *ret_seccomp (NULL: not asked): our list of system calls is in force. */
 PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp);

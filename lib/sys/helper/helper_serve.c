@@ -71,6 +71,11 @@ struct helper_server {
     struct pv_helper_files files;
     int passed; /* came with the request; -1: nothing */
     struct pv_helper_net net;
+    bool inside; /* this is the second helper, in the inside */
+    struct {
+        pid_t pid; /* 0: there is none */
+        int pidfd; /* readable when it has ended; -1: the kernel has none */
+    } second;
 };
 
 static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -433,7 +438,8 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
 {
     struct pv_resolved_link link = {.ifname = s->fixed.ifname, .n_domains = 1};
     bool has4 = false, has6 = false;
-    if (want->zone[0] == '\0' || want->n_addrs == 0 || !pv_resolved_is_there())
+    /* The inside has a name server of its own, and the system's resolver knows no way there. */
+    if (s->inside || want->zone[0] == '\0' || want->n_addrs == 0 || !pv_resolved_is_there())
         return;
     link.server = want->addrs[0].base;
     snprintf(link.domains[0], PV_RESOLVED_DOMAIN_BUF, "%s.p2p", want->zone);
@@ -605,11 +611,63 @@ static int confine(struct helper_server *s, const struct pv_helper_request *req)
     int r = pv_helper_confine_as(PV_HELPER_ROLE_HELPER, &seccomp);
     if (r < 0)
         return fail_reply(s, r, "confine the helper: %s", pv_strstatus(r));
-    s->phase = PHASE_PORT;
+    s->phase = s->inside ? PHASE_RUN : PHASE_PORT; /* the port is the first one's */
     s->fixed = req->fixed;
     s->net.uid = req->fixed.uid;
     pv_confine_read(&report, seccomp, 0);
     snprintf(s->reply.error, sizeof(s->reply.error), "%s", pv_confine_format(&report, text));
+    return PV_OK;
+}
+
+/* --- the inside ---------------------------------------------------------------------------- */
+
+/* The first helper cannot follow the second: nobody comes back from there. */
+static int start_second(struct helper_server *s, const struct pv_helper_request *req)
+{
+    int pair[2];
+    (void)req;
+    if (s->second.pid != 0 || s->inside)
+        return fail_reply(s, PV_ERR_STATE, "start a second helper: there is one");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
+    pid_t helper = getpid(), pid = fork();
+    if (pid == 0) {
+        pv_helper_keep_fds(&pair[1], 1);
+        prctl(PR_SET_NAME, "p2pvpnd-inside");
+        pv_helper_serve(pair[1], helper, NULL);
+        _exit(0);
+    }
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
+    }
+    s->second.pid = pid;
+    s->second.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    s->close_fds = true;
+    give_fd(s, pair[0]);
+    return PV_OK;
+}
+
+static int enter_inside(struct helper_server *s, const struct pv_helper_request *req)
+{
+    int fd = -1;
+    pid_t pid = 0;
+    (void)req;
+    if (s->inside)
+        return fail_reply(s, PV_ERR_STATE, "make a network of this user's: there is one");
+    int r = pv_helper_inside_make(s->reply.error);
+    if (r < 0) {
+        s->reply.status = r;
+        return r;
+    }
+    r = pv_helper_inside_giver(&fd, &pid);
+    if (r < 0)
+        return fail_reply(s, r, "start the giver of sockets: %s", pv_strstatus(r));
+    s->inside = s->net.inside = true;
+    s->reply.pid = pid;
+    s->close_fds = true;
+    give_fd(s, fd);
     return PV_OK;
 }
 
@@ -671,11 +729,18 @@ static const struct {
     enum phase phase;
     int (*serve)(struct helper_server *s, const struct pv_helper_request *req);
 } requests[PV_HELPER_KINDS] = {
-    [PV_HELPER_FILES] = {PHASE_FIX, fix_files},   [PV_HELPER_NOTIFY] = {PHASE_FIX, start_notify},
-    [PV_HELPER_CONFINE] = {PHASE_FIX, confine},   [PV_HELPER_OPEN_UDP] = {PHASE_PORT, open_udp},
-    [PV_HELPER_IFACE_UP] = {PHASE_RUN, iface_up}, [PV_HELPER_IFACE_DOWN] = {PHASE_RUN, iface_down},
-    [PV_HELPER_NAMES] = {PHASE_RUN, write_names}, [PV_HELPER_OPEN_DNS] = {PHASE_RUN, open_dns},
-    [PV_HELPER_TASK] = {PHASE_RUN, start_task},   [PV_HELPER_NETPLAN] = {PHASE_RUN, set_network},
+    [PV_HELPER_FILES] = {PHASE_FIX, fix_files},
+    [PV_HELPER_NOTIFY] = {PHASE_FIX, start_notify},
+    [PV_HELPER_CONFINE] = {PHASE_FIX, confine},
+    [PV_HELPER_OPEN_UDP] = {PHASE_PORT, open_udp},
+    [PV_HELPER_IFACE_UP] = {PHASE_RUN, iface_up},
+    [PV_HELPER_IFACE_DOWN] = {PHASE_RUN, iface_down},
+    [PV_HELPER_NAMES] = {PHASE_RUN, write_names},
+    [PV_HELPER_OPEN_DNS] = {PHASE_RUN, open_dns},
+    [PV_HELPER_TASK] = {PHASE_RUN, start_task},
+    [PV_HELPER_NETPLAN] = {PHASE_RUN, set_network},
+    [PV_HELPER_SECOND] = {PHASE_FIX, start_second},
+    [PV_HELPER_ENTER] = {PHASE_FIX, enter_inside},
 };
 
 /* Any answer is better than none: the daemon blocks until it has one. */
@@ -697,17 +762,20 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
 }
 
 /* Sleeps until there is a request; tasks that end meanwhile are waited for. False: the daemon has
- * ended. Its end of the socket tells that too, unless it gave it to another process. */
+ * ended, or the second helper, without which there is no interface. The daemon's end of the socket
+ * tells that too, unless it gave it to another process. */
 static bool await_request(struct helper_server *s)
 {
     enum {
         DAEMON = 1 + PV_HELPER_TASKS,
+        SECOND,
         NET
     };
     struct pollfd p[NET + PV_HELPER_NET_FDS];
     do {
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         p[DAEMON] = (struct pollfd){.fd = s->daemon, .events = POLLIN};
+        p[SECOND] = (struct pollfd){.fd = s->second.pidfd, .events = POLLIN};
         for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
             bool runs = s->tasks.running[i].pid != 0;
             p[1 + i] =
@@ -717,10 +785,10 @@ static bool await_request(struct helper_server *s)
         if (poll(p, PV_ARRAY_LEN(p), pv_helper_net_timeout(&s->net)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
-            p[0].revents = p[DAEMON].revents = 0;
+            p[0].revents = p[DAEMON].revents = p[SECOND].revents = 0;
         pv_helper_net_work(&s->net);
-    } while (p[0].revents == 0 && p[DAEMON].revents == 0);
-    return p[DAEMON].revents == 0;
+    } while (p[0].revents == 0 && p[DAEMON].revents == 0 && p[SECOND].revents == 0);
+    return p[DAEMON].revents == 0 && p[SECOND].revents == 0;
 }
 
 /* A number that no program has, so that an exit can tell the packets of tasks from others. */
@@ -733,11 +801,12 @@ static void choose_task_user(struct helper_server *s)
         s->tasks.user = NOBODY;
 }
 
-void pv_helper_serve(int fd, pid_t daemon, pv_helper_task *task)
+void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}};
-    if (pv_procinfo_watch_parent(daemon, &s.daemon) < 0)
+    struct helper_server s = {
+        .fd = fd, .task = task, .net = {.events = -1}, .second = {.pidfd = -1}};
+    if (pv_procinfo_watch_parent(parent, &s.daemon) < 0)
         return;
     s.net.names = s.files.names;
     choose_task_user(&s);

@@ -47,6 +47,7 @@ struct pv_hostnet {
     struct pv_netplan plan;   /* what of it is in force */
     bool known;               /* there was a plan */
     bool cleaned;             /* of what an earlier exit left */
+    bool alone;               /* no packets of our own are here */
     struct pv_networds_host host;
     struct pv_tun exit_lock;              /* n = 0: no exit of ours */
     char ifname[PV_NETPLAN_IFNAME];       /* of the interface while it exists */
@@ -292,7 +293,7 @@ static void give_exit(struct pv_hostnet *net)
 static int allow_exit(struct pv_hostnet *net, bool patient)
 {
     const struct pv_netplan_link *rival = pv_networds_rival(&net->host);
-    if (net->host.n_uids == 0) {
+    if (net->host.n_uids == 0 && !net->alone) {
         fault(net, "use an exit: p2pvpnd runs as a user of others, whose packets would go around "
                    "it: start it by its unit, or as root with a state directory that user p2pvpn "
                    "can reach");
@@ -609,6 +610,7 @@ int pv_hostnet_new(struct pv_hostnet **ret_net, const struct pv_hostnet_config *
         return PV_ERR_NOMEM;
     net->watch.route_fd = net->watch.nft_fd = -1;
     net->due = net->resolvers_at = PV_NEVER;
+    net->alone = cfg->alone;
     net->host.n_uids = cfg->n_uids;
     memcpy(net->host.uids, cfg->uids, sizeof(net->host.uids));
     if (cfg->path != NULL)

@@ -25,7 +25,8 @@ struct pv_hostnet; /* opaque */
 /* The host that a plan is set into; nothing of it comes from the daemon after its start. */
 struct pv_hostnet_config {
     uint32_t uids[2]; /* whose packets are our own: users that nobody else is */
-    size_t n_uids;    /* 0: an exit cannot be used */
+    size_t n_uids;    /* 0: an exit cannot be used, but where alone */
+    bool alone;       /* no packets of our own are in this network: it is the inside */
     const char *path; /* of a file that remembers what was before; NULL: none */
 };
 

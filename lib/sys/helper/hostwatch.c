@@ -31,7 +31,7 @@ int pv_hostwatch_open(struct pv_hostwatch *w)
         GROUP(RTNLGRP_IPV6_RULE) | GROUP(RTNLGRP_IPV4_NETCONF) | GROUP(RTNLGRP_IPV6_NETCONF);
     if (w->route_fd >= 0)
         return PV_OK;
-    return pv_nl_route_socket(groups, SOCK_NONBLOCK, &w->route_fd);
+    return pv_nl_route_socket(groups, SOCK_NONBLOCK, false, &w->route_fd);
 }
 
 void pv_hostwatch_open_nft(struct pv_hostwatch *w)

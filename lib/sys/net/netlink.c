@@ -31,6 +31,7 @@ struct net_picture {
     struct pv_net_link *links; /* cap_links */
     size_t n_links, cap_links;
     struct pv_net_addr *addrs; /* the caller's */
+    bool inside;               /* of the interface's network */
     size_t cap, n_addrs;
 };
 
@@ -206,7 +207,7 @@ static int take_picture(struct net_picture *pic)
 {
     struct timeval second = {.tv_sec = 1};
     int fd = -1;
-    int r = pv_nl_route_socket(0, 0, &fd);
+    int r = pv_nl_route_socket(0, 0, pic->inside, &fd);
     if (r < 0)
         return r;
     uint8_t *buf = malloc(BUFFER);
@@ -223,15 +224,25 @@ static int take_picture(struct net_picture *pic)
     return r;
 }
 
-int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+static int list_addrs(struct net_picture pic, size_t *ret_n)
 {
-    struct net_picture pic = {.addrs = ret_addrs, .cap = cap, .cap_links = MOST_LINKS};
+    pic.cap_links = MOST_LINKS;
     pic.links = calloc(MOST_LINKS, sizeof(*pic.links));
     int r = pic.links == NULL ? PV_ERR_NOMEM : take_picture(&pic);
     free(pic.links);
     if (r >= 0)
         *ret_n = pic.n_addrs;
     return r;
+}
+
+int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+{
+    return list_addrs((struct net_picture){.addrs = ret_addrs, .cap = cap}, ret_n);
+}
+
+int pv_net_inside_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n)
+{
+    return list_addrs((struct net_picture){.addrs = ret_addrs, .cap = cap, .inside = true}, ret_n);
 }
 
 int pv_net_links(struct pv_net_link *ret_links, size_t cap, size_t *ret_n)
@@ -262,7 +273,7 @@ int pv_net_monitor_new(struct pv_net_monitor **ret_mon)
         return PV_ERR_NOMEM;
     int r = pv_nl_route_socket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
                                    RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
-                               SOCK_NONBLOCK, &mon->fd);
+                               SOCK_NONBLOCK, false, &mon->fd);
     if (r < 0) {
         free(mon);
         return r;

@@ -34,6 +34,9 @@ struct pv_net_addr {
  * left out. -errno. */
 PV_MUST_CHECK int pv_net_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
 
+/* The same of the network that the interface is in (inside.h). */
+PV_MUST_CHECK int pv_net_inside_addrs(struct pv_net_addr *ret_addrs, size_t cap, size_t *ret_n);
+
 struct pv_net_link {
     uint32_t index;
     char name[PV_NET_IFNAME];

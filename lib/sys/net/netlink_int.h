@@ -20,7 +20,7 @@ bool pv_nl_attr_next(struct pv_view *rest, struct pv_nl_attr *ret);
 /* The same with the next message. */
 bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct pv_view *ret_body);
 /* A socket of its own for each dump: answers of one are never mixed with messages of a monitor.
- * -errno. */
-PV_MUST_CHECK int pv_nl_route_socket(uint32_t groups, int flags, int *ret_fd);
+ * inside: of the interface's network (inside.h). -errno. */
+PV_MUST_CHECK int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd);
 
 #endif /* PV_NETLINK_INT_H */

@@ -9,11 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sys/net/inside.h"
 #include "sys/net/netlink_int.h"
 
-int pv_nl_route_socket(uint32_t groups, int flags, int *ret_fd)
+int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd)
 {
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
+    const int type = SOCK_RAW | SOCK_CLOEXEC | flags;
+    int fd = inside ? pv_inside_socket(AF_NETLINK, type, NETLINK_ROUTE)
+                    : socket(AF_NETLINK, type, NETLINK_ROUTE);
     if (fd < 0)
         return -errno;
     struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_groups = groups};

@@ -40,7 +40,7 @@ static int dump(uint16_t type, const struct rtmsg *what, take_message *take, voi
     struct timeval second = {.tv_sec = 1};
     const int on = 1;
     int fd = -1;
-    int r = pv_nl_route_socket(0, 0, &fd);
+    int r = pv_nl_route_socket(0, 0, false, &fd);
     if (r < 0)
         return r;
     uint8_t *buf = malloc(BUFFER);

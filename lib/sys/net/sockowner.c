@@ -16,6 +16,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "sys/net/inside.h"
+
 enum {
     WAIT_MS = 500,      /* ours: the kernel answers at once */
     MAX_ENTRY = 65536,  /* ours: bytes of one line of /etc/group; longer ones are not ours */
@@ -92,7 +94,7 @@ int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
     if (local->family != remote->family ||
         (local->family != PV_AF_INET && local->family != PV_AF_INET6))
         return PV_ERR_UNSUPPORTED;
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    int fd = pv_inside_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd < 0)
         return errno == EPROTONOSUPPORT || errno == ENOSYS ? PV_ERR_UNSUPPORTED : -errno;
     make_question(local, remote, &q);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sys/net/inside.h"
 #include "sys/net/sockaddr.h"
 
 enum {
@@ -26,7 +27,9 @@ static int new_tcp_socket(const struct pv_addr *addr, const char *ifname, int *r
 {
     if (addr->family != PV_AF_INET && addr->family != PV_AF_INET6)
         return -EAFNOSUPPORT;
-    int fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd =
+        ifname == NULL ? socket(addr->family, type, 0) : pv_inside_socket(addr->family, type, 0);
     if (fd < 0)
         return -errno;
     int r = PV_OK;

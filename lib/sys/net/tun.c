@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/netplan.h"
+#include "sys/net/inside.h"
 #include "sys/proc/compat.h"
 
 /* Opens a queue of the interface: its first one (EXCL), or another. */
@@ -65,8 +66,9 @@ int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun)
     int multi = n > 1 ? IFF_MULTI_QUEUE : 0;
     int r = open_queue(name, IFF_TUN_EXCL | multi, &fds[0]);
     have = r >= 0 ? 1 : 0;
-    /* Before anybody else can: without an owner a second queue is everybody's. */
-    if (r >= 0 && ioctl(fds[0], TUNSETOWNER, 0ul) < 0)
+    /* Before anybody else can: without an owner a second queue is everybody's. In a user namespace
+     * of one user (EINVAL: it has no root) everybody is that user. */
+    if (r >= 0 && ioctl(fds[0], TUNSETOWNER, 0ul) < 0 && errno != EINVAL)
         r = -errno;
     if (r >= 0)
         (void)pv_tun_set_offloads(fds[0]); /* before it goes up */
@@ -161,7 +163,7 @@ int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t n)
 int pv_tun_look(const char *name, bool *ret_up, unsigned *ret_mtu)
 {
     struct ifreq flags = {.ifr_flags = 0}, mtu;
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fd = pv_inside_socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     memcpy(flags.ifr_name, name, strnlen(name, sizeof(flags.ifr_name) - 1));

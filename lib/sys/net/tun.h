@@ -43,7 +43,8 @@ struct pv_tun {
 
 /*
  * Creates the interface with n (1..PV_TUN_QUEUES) queues and all offloads there are, owned by root
- * so that no other user can attach to it. Needs CAP_NET_ADMIN. PV_ERR_NOT_FOUND: no /dev/net/tun.
+ * so that no other user can attach to it; in a user namespace without root by nobody, where there
+ * is no other user. Needs CAP_NET_ADMIN. PV_ERR_NOT_FOUND: no /dev/net/tun.
  * PV_ERR_EXISTS: the name is taken. PV_ERR_LIMIT: n. -EPERM, -errno.
  */
 PV_MUST_CHECK int pv_tun_open(const char *name, unsigned n, struct pv_tun *ret_tun);

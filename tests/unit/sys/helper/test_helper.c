@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "sys/helper/helper.h"
+#include "sys/net/inside.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
 #include "sys/net/netroutes.h"
@@ -583,4 +584,81 @@ void test_begin(void)
 {
     if (geteuid() != 0 || access("/dev/net/tun", R_OK | W_OK) < 0 || unshare(CLONE_NEWNET) < 0)
         test_skip_all("needs root, /dev/net/tun and network namespaces");
+}
+
+/* --- the inside ---------------------------------------------------------------------------- */
+
+static void use_own_network(void *nothing)
+{
+    (void)nothing;
+    pv_inside_use(-1);
+}
+
+static void stop_helper(void *helper)
+{
+    (void)pv_helper_stop(helper);
+}
+
+PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
+{
+    const struct pv_helper_iface iface = an_iface();
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX];
+    struct pv_net_addr got[8], in[8];
+    size_t n = 0;
+    int fd = -1, giver = -1, pid = 0;
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    test_defer(stop_helper, h);
+    int r = pv_helper_go_inside(h, &giver, &pid, error);
+    if (r == -EPERM || r == -ENOSPC) {
+        print_message("%s\n", error);
+        skip();
+    }
+    assert_int_equal(r, PV_OK);
+    assert_true(pid > 0);
+    pv_inside_use(giver);
+    test_defer(use_own_network, NULL);
+    assert_int_equal(pv_helper_go_inside(h, &giver, &pid, error), PV_ERR_STATE);
+    assert_int_equal(helper_ready(h, "pvt0"), 0);
+    assert_int_equal(pv_helper_go_inside(h, &giver, &pid, error), PV_ERR_STATE); /* too late */
+    r = iface_up(h, &iface, &fd, error);
+    assert_string_equal(error, "");
+    assert_int_equal(r, PV_OK);
+    assert_int_equal(addresses_of("pvt0", got), 0);
+    assert_int_equal(pv_net_inside_addrs(in, 8, &n), PV_OK);
+    bool found = false;
+    for (size_t i = 0; i < n; i++)
+        found = found || (strcmp(in[i].ifname, "pvt0") == 0 &&
+                          pv_addr_equal_ip(&in[i].addr.base, &iface.addrs[0].base));
+    assert_true(found);
+    close(fd);
+}
+
+PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
+{
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX];
+    int giver = -1, pid = 0;
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    test_defer(stop_helper, h);
+    int r = pv_helper_go_inside(h, &giver, &pid, error);
+    if (r == -EPERM || r == -ENOSPC)
+        skip();
+    assert_int_equal(r, PV_OK);
+    pv_inside_use(giver);
+    test_defer(use_own_network, NULL);
+    assert_true(pv_inside_is_apart());
+    int fd = pv_inside_socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    close(fd);
+    assert_int_equal(pv_inside_socket(AF_UNIX, SOCK_STREAM, 0), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(pv_inside_socket(AF_PACKET, SOCK_RAW, 0), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(pv_inside_socket(AF_INET, SOCK_RAW, 1), -1);
+    assert_int_equal(errno, EACCES);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
+    assert_int_equal(errno, ENETDOWN);
 }

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * helper_inside.c - the inside: a user and a network namespace of this user alone, in which the
+ * kernel lets anybody make interfaces, and the process that gives sockets of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "sys/helper/helper_proto.h"
+#include "sys/net/inside.h"
+#include "sys/net/unixsock.h"
+
+/* --- namespaces ---------------------------------------------------------------------------- */
+
+static int write_proc(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = write(fd, text, strlen(text)) < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+/* A switch of the kernel; no_value where it has none. */
+static uint64_t read_switch(const char *path, uint64_t no_value)
+{
+    char text[24] = "";
+    uint64_t value = no_value;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return pv_u64_parse(text, 0, UINT64_MAX, &value) < 0 ? no_value : value;
+}
+
+/* A switch of this machine keeps users from namespaces: which one, and who can change it. */
+static const char *remedy(int err)
+{
+    if (err == EINVAL || err == ENOSYS)
+        return "this kernel has no user namespaces: start p2pvpnd as root";
+    if (err == ENOSPC || err == EUSERS || read_switch("/proc/sys/user/max_user_namespaces", 1) == 0)
+        return "no more are allowed: as root: sysctl user.max_user_namespaces=1000";
+    if (read_switch("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
+        return "users may not make any: as root: sysctl kernel.unprivileged_userns_clone=1";
+    if (read_switch("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) != 0)
+        return "AppArmor keeps users from them: as root: sysctl "
+               "kernel.apparmor_restrict_unprivileged_userns=0, or a profile with `userns,`";
+    return "not permitted, as in a container of docker's default profile: start that with "
+           "--security-opt seccomp=unconfined, or p2pvpnd as root";
+}
+
+/* The user is who it was, and the only one. A root without CAP_SETFCAP may not say so of itself
+ * (user_namespaces(7)) and has no name inside, which the interface does not need. */
+static int map_user(uid_t uid, gid_t gid)
+{
+    char line[64];
+    snprintf(line, sizeof(line), "%u %u 1\n", (unsigned)uid, (unsigned)uid);
+    int r = write_proc("/proc/self/uid_map", line);
+    if (r == -EPERM && uid == 0)
+        r = PV_OK;
+    snprintf(line, sizeof(line), "%u %u 1\n", (unsigned)gid, (unsigned)gid);
+    if (r == PV_OK)
+        r = write_proc("/proc/self/setgroups", "deny");
+    return r == PV_OK ? write_proc("/proc/self/gid_map", line) : r;
+}
+
+/* Programs speak to themselves by it, and the kernel to its own addresses. */
+static int set_up_loopback(void)
+{
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = ioctl(fd, SIOCSIFFLAGS, &lo) < 0 ? -errno : PV_OK;
+    close(fd);
+    return r;
+}
+
+int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    const uid_t uid = geteuid();
+    const gid_t gid = getegid();
+    char line[64];
+    int r = unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 ? -errno : PV_OK;
+    /* The files of a process that is not dumpable belong to root. */
+    (void)prctl(PR_SET_DUMPABLE, 1);
+    if (r == PV_OK)
+        r = map_user(uid, gid);
+    if (r < 0) {
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "make a network of this user's: %s: %s",
+                 strerror(-r), remedy(-r));
+        return r;
+    }
+    /* ping(8) without rights, as systemd allows it on most machines. Not worth a network. */
+    snprintf(line, sizeof(line), "%u %u", (unsigned)gid, (unsigned)gid);
+    (void)!write_proc("/proc/sys/net/ipv4/ping_group_range", line);
+    r = set_up_loopback();
+    if (r < 0)
+        snprintf(ret_error, PV_HELPER_ERROR_MAX, "set up lo of this user's network: %s: %s",
+                 strerror(-r), remedy(-r));
+    return r;
+}
+
+/* --- the giver ----------------------------------------------------------------------------- */
+
+static bool is_given(const struct pv_inside_want *want)
+{
+    const int type = want->type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (want->family == AF_NETLINK)
+        return type == SOCK_RAW;
+    return (want->family == AF_INET || want->family == AF_INET6) && want->protocol == 0 &&
+           (type == SOCK_STREAM || type == SOCK_DGRAM);
+}
+
+static void give_one(int daemon, const struct pv_inside_want *want)
+{
+    struct pv_inside_got got = {.error = EACCES};
+    int fd = is_given(want) ? socket(want->family, want->type, want->protocol) : -1;
+    size_t n = 0;
+    if (is_given(want))
+        got.error = fd < 0 ? errno : 0;
+    /* A daemon that does not read its answers does without. */
+    (void)!pv_unix_write(daemon, pv_view(&got, sizeof(got)), fd, &n);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void serve_sockets(int daemon)
+{
+    struct pv_inside_want want;
+    for (;;) {
+        struct pollfd p = {.fd = daemon, .events = POLLIN};
+        size_t n = 0;
+        int passed = -1;
+        (void)poll(&p, 1, -1);
+        int r = pv_unix_read(daemon, &want, sizeof(want), &n, &passed);
+        if (passed >= 0)
+            close(passed);
+        if (r == PV_ERR_AGAIN)
+            continue;
+        if (r < 0)
+            return;
+        if (n == sizeof(want))
+            give_one(daemon, &want);
+    }
+}
+
+/* It has nothing to hide, and other programs of its user find the inside by it: `p2pvpnctl run`
+ * opens /proc/PID/ns. */
+static void be_giver(int daemon, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "p2pvpnd-giver");
+    pv_helper_keep_fds(&daemon, 1);
+    if (getppid() == parent && pv_helper_confine_as(PV_HELPER_ROLE_GIVER, NULL) == PV_OK &&
+        prctl(PR_SET_DUMPABLE, 1) == 0)
+        serve_sockets(daemon);
+    _exit(0);
+}
+
+int pv_helper_inside_giver(int *ret_fd, pid_t *ret_pid)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        be_giver(pair[1], parent);
+    int r = pid < 0 ? -errno : PV_OK;
+    close(pair[1]);
+    if (r < 0) {
+        close(pair[0]);
+        return r;
+    }
+    *ret_fd = pair[0];
+    *ret_pid = pid;
+    return PV_OK;
+}
