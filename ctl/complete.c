@@ -349,7 +349,7 @@ static const struct pv_option *flag_of(const struct typed *t, const char *word)
 static void use_flag(struct pv_cli *cli, const struct pv_option *o, const char *value)
 {
     struct pv_instance node;
-    if ((strcmp(o->name, "net") == 0 && pv_instance_named(value, &node) == PV_OK) ||
+    if ((strcmp(o->name, "net") == 0 && pv_instance_find(value, &node) == PV_OK) ||
         (strcmp(o->name, "socket") == 0 && pv_instance_behind(value, &node) == PV_OK))
         cli->node = node;
 }

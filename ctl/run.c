@@ -44,7 +44,7 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
 {
     if (net != NULL && socket != NULL)
         return pv_cli_usage(cli, "--net and --socket name one node each: give one of them");
-    if (net != NULL && pv_instance_named(net, &cli->node) < 0)
+    if (net != NULL && pv_instance_find(net, &cli->node) < 0)
         return pv_cli_usage(cli,
                             "--net \"%.40s\": a network's name here has 1 to 11 of a-z, 0-9 and "
                             "-, such as work, and is neither p2pvpnd nor coordinator",
@@ -257,7 +257,7 @@ int pv_cli_run(int argc, char **argv, FILE *in, FILE *out, FILE *err)
         .groups = pv_commands,
     };
     struct pv_args_rest rest = {.argc = argc - 1, .argv = argv + 1};
-    (void)!pv_instance_named("", &cli.node);
+    (void)!pv_instance_find("", &cli.node);
     const char *no_colour = getenv("NO_COLOR");
     /* NO_COLOR counts when it is set and not empty (no-color.org). */
     cli.screen.width = columns_of(out);

@@ -213,7 +213,7 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s), and only root starts "
-                           "it: use sudo",
+                           "it: use sudo, or start one for this user alone: p2pvpnd --user",
                            cli->node.socket);
     if (geteuid() != 0 && r == -EACCES)
         return refuse_right(cli, true);

@@ -12,27 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/file/userdirs.h"
+#include "sys/net/unixsock.h"
+
 #define STATE  "/var/lib/p2pvpn"
 #define USUAL  "p2pvpnd" /* the file name of the first network's socket and settings */
 #define SOCK   ".sock"
 #define CONFIG ".conf"
-
-/* As strict as a unit's name, an interface's and a file's together. The files of the first network
- * and of the coordinator lie in the same directories. */
-static bool is_name(const char *name, size_t len)
-{
-    static const char *const taken[] = {USUAL, PV_INSTANCE_DEFAULT, "coordinator"};
-    if (len == 0 || len >= PV_INSTANCE_NAME_BUF || name[0] == '-' || name[len - 1] == '-')
-        return false;
-    for (size_t i = 0; i < PV_ARRAY_LEN(taken); i++)
-        if (strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0)
-            return false;
-    for (size_t i = 0; i < len; i++)
-        if (!(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= '0' && name[i] <= '9') &&
-            name[i] != '-')
-            return false;
-    return true;
-}
 
 static void fill_usual(struct pv_instance *ret)
 {
@@ -62,11 +48,35 @@ int pv_instance_named(const char *name, struct pv_instance *ret)
     size_t len = strlen(name);
     if (len == 0 || strcmp(name, PV_INSTANCE_DEFAULT) == 0)
         fill_usual(ret);
-    else if (is_name(name, len))
+    else if (pv_userdirs_is_net(name, len))
         fill_named(name, len, ret);
     else
         return PV_ERR_MALFORMED;
     return PV_OK;
+}
+
+/* Nothing of it is the system manager's, so it is not usual. */
+int pv_instance_of_user(const char *name, struct pv_instance *ret)
+{
+    struct pv_userdirs dirs;
+    int r = pv_userdirs_find(strcmp(name, PV_INSTANCE_DEFAULT) == 0 ? "" : name, &dirs);
+    if (r < 0)
+        return r;
+    r = pv_instance_named(name, ret);
+    ret->is_usual = false;
+    ret->is_user = true;
+    ret->state[0] = ret->config[0] = ret->unit[0] = '\0';
+    snprintf(ret->socket, sizeof(ret->socket), "%s", dirs.socket);
+    return r;
+}
+
+int pv_instance_find(const char *name, struct pv_instance *ret)
+{
+    bool served = false;
+    if (pv_instance_of_user(name, ret) == PV_OK &&
+        pv_unix_is_served(ret->socket, &served) == PV_OK && served)
+        return PV_OK;
+    return pv_instance_named(name, ret);
 }
 
 /* The name in "work.sock" before this suffix; 0: it is no such file's name. */
@@ -87,7 +97,7 @@ int pv_instance_behind(const char *socket, struct pv_instance *ret)
     if (strncmp(socket, dir, sizeof(dir) - 1) == 0) {
         const char *file = socket + sizeof(dir) - 1;
         size_t len = stem_len(file, SOCK);
-        if (is_name(file, len)) {
+        if (pv_userdirs_is_net(file, len)) {
             fill_named(file, len, ret);
             return PV_OK;
         }
@@ -103,8 +113,8 @@ int pv_instance_behind(const char *socket, struct pv_instance *ret)
 
 bool pv_instance_exists(const struct pv_instance *i)
 {
-    return i->name[0] == '\0' || access(i->config, F_OK) == 0 || access(i->socket, F_OK) == 0 ||
-           errno == EACCES;
+    return i->is_user || i->name[0] == '\0' || access(i->config, F_OK) == 0 ||
+           access(i->socket, F_OK) == 0 || errno == EACCES;
 }
 
 /* Keeps the names in order and each of them once. */
@@ -130,7 +140,7 @@ static size_t list_dir(const char *path, const char *suffix,
     DIR *dir = opendir(path);
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         size_t len = stem_len(entry->d_name, suffix);
-        if (is_name(entry->d_name, len))
+        if (pv_userdirs_is_net(entry->d_name, len))
             n = insert(names, n, entry->d_name, len);
     }
     if (dir != NULL)

@@ -14,13 +14,15 @@
 #include <stdbool.h>
 
 #include "base/pv.h"
+#include "sys/file/userdirs.h"
 
 #define PV_INSTANCE_RUN     "/run/p2pvpn"
 #define PV_INSTANCE_ETC     "/etc/p2pvpn"
 #define PV_INSTANCE_DEFAULT "default" /* how lists and -n call the node without a name */
 
 enum {
-    PV_INSTANCE_NAME_BUF = 12, /* with "p2p-" before it an interface's name (IFNAMSIZ), and a NUL */
+    /* with "p2p-" before it an interface's name (IFNAMSIZ), and a NUL */
+    PV_INSTANCE_NAME_BUF = PV_USERDIRS_NET,
     PV_INSTANCE_PATH_BUF = 48, /* any of its paths, with the NUL */
     PV_INSTANCE_MAX = 64,      /* on one machine; more are not listed */
 };
@@ -28,6 +30,7 @@ enum {
 struct pv_instance {
     char name[PV_INSTANCE_NAME_BUF];   /* "": the first network's */
     bool is_usual;                     /* its socket is where units have it, so the rest is known */
+    bool is_user;                      /* of `p2pvpnd --user`: it has no state, config, unit here */
     char socket[PATH_MAX];             /* p2pvpnd's control socket */
     char state[PV_INSTANCE_PATH_BUF];  /* keys and database */
     char config[PV_INSTANCE_PATH_BUF]; /* settings; the default's need not exist */
@@ -35,10 +38,16 @@ struct pv_instance {
     char unit[PV_INSTANCE_PATH_BUF];   /* of systemd */
 };
 
-/* The node of this name: 1 to 11 of a-z, 0-9 and '-' (not at the ends), but not "p2pvpnd" or
- * "coordinator", whose files lie beside; "default" and "" are the first network's.
+/* The machine's node of this name: 1 to 11 of a-z, 0-9 and '-' (not at the ends), but not "p2pvpnd"
+ * or "coordinator", whose files lie beside; "default" and "" are the first network's.
  * PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_instance_named(const char *name, struct pv_instance *ret);
+/* The node of this name that `p2pvpnd --user` of this user is or would be. PV_ERR_MALFORMED; and as
+ * pv_userdirs_find(). */
+PV_MUST_CHECK int pv_instance_of_user(const char *name, struct pv_instance *ret);
+/* The node of this name that commands mean: this user's own where it runs, else the machine's.
+ * PV_ERR_MALFORMED. */
+PV_MUST_CHECK int pv_instance_find(const char *name, struct pv_instance *ret);
 /* The node behind a socket: one of the above, or a p2pvpnd that somebody started with paths of his
  * own. PV_ERR_LIMIT: the path is too long. */
 PV_MUST_CHECK int pv_instance_behind(const char *socket, struct pv_instance *ret);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* userdirs.c - the XDG base directories of this user. */
+#include "sys/file/userdirs.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define USUAL "p2pvpnd" /* the file name of the first network's socket and settings */
+
+bool pv_userdirs_is_net(const char *name, size_t len)
+{
+    static const char *const taken[] = {USUAL, "default", "coordinator"};
+    if (len == 0 || len >= PV_USERDIRS_NET || name[0] == '-' || name[len - 1] == '-')
+        return false;
+    for (size_t i = 0; i < PV_ARRAY_LEN(taken); i++)
+        if (strlen(taken[i]) == len && memcmp(taken[i], name, len) == 0)
+            return false;
+    for (size_t i = 0; i < len; i++)
+        if (!(name[i] >= 'a' && name[i] <= 'z') && !(name[i] >= '0' && name[i] <= '9') &&
+            name[i] != '-')
+            return false;
+    return true;
+}
+
+/* Paths that are not absolute are to be ignored, as the specification says. */
+static const char *absolute(const char *path)
+{
+    return path != NULL && path[0] == '/' ? path : NULL;
+}
+
+/* A user without an entry in passwd(5) has only the variable. */
+static const char *home_dir(void)
+{
+    const char *home = absolute(getenv("HOME"));
+    if (home != NULL)
+        return home;
+    const struct passwd *entry = getpwuid(geteuid());
+    return entry == NULL ? NULL : absolute(entry->pw_dir);
+}
+
+static bool is_own_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
+/* The variable, or the directory of that name in the home directory. */
+static int base_dir(const char *variable, const char *below_home,
+                    char ret_dir[static PV_USERDIRS_BUF])
+{
+    const char *set = absolute(getenv(variable)), *home = set == NULL ? home_dir() : "";
+    if (home == NULL)
+        return PV_ERR_NOT_FOUND;
+    int n = set != NULL ? snprintf(ret_dir, PV_USERDIRS_BUF, "%s", set)
+                        : snprintf(ret_dir, PV_USERDIRS_BUF, "%s/%s", home, below_home);
+    return n < PV_USERDIRS_BUF ? PV_OK : PV_ERR_LIMIT;
+}
+
+static int run_dir(const char *state, char ret_dir[static PV_USERDIRS_BUF])
+{
+    char login[64];
+    const char *set = absolute(getenv("XDG_RUNTIME_DIR"));
+    int n;
+    snprintf(login, sizeof(login), "/run/user/%u", (unsigned)geteuid());
+    if (set != NULL && is_own_dir(set))
+        n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn", set);
+    else if (is_own_dir(login))
+        n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn", login);
+    else
+        n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn-run", state);
+    return n < PV_USERDIRS_BUF ? PV_OK : PV_ERR_LIMIT;
+}
+
+int pv_userdirs_find(const char *net, struct pv_userdirs *ret)
+{
+    char state[PV_USERDIRS_BUF], config[PV_USERDIRS_BUF];
+    const char *file = net[0] == '\0' ? USUAL : net;
+    if (net[0] != '\0' && !pv_userdirs_is_net(net, strlen(net)))
+        return PV_ERR_MALFORMED;
+    int r = base_dir("XDG_STATE_HOME", ".local/state", state);
+    if (r == PV_OK)
+        r = base_dir("XDG_CONFIG_HOME", ".config", config);
+    if (r == PV_OK)
+        r = run_dir(state, ret->run);
+    if (r < 0)
+        return r;
+    bool fits =
+        snprintf(ret->state, sizeof(ret->state), "%s/p2pvpn%s%s", state, net[0] == '\0' ? "" : "-",
+                 net) < PV_USERDIRS_BUF &&
+        snprintf(ret->config, sizeof(ret->config), "%s/p2pvpn/%s.conf", config, file) <
+            PV_USERDIRS_BUF &&
+        snprintf(ret->socket, sizeof(ret->socket), "%s/%s.sock", ret->run, file) < PV_USERDIRS_BUF;
+    return fits ? PV_OK : PV_ERR_LIMIT;
+}
