@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +28,8 @@
 #include "proto/local/ctlapi_wipe.h"
 #include "sys/file/file.h"
 #include "sys/file/logsink.h"
+#include "sys/file/userdirs.h"
+#include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/net/tun.h"
 #include "sys/net/unixsock.h"
@@ -51,19 +54,28 @@ enum {
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
-    "               [--check] [--version] [--help]\n"
+    "               [--user [--net NAME]] [--check] [--version] [--help]\n"
     "\n"
     "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
     "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
     "  --tun NAME      name of the network interface (" DEFAULT_TUN ")\n"
     "  --port UDP      UDP port; without it one is drawn at the first start and kept\n"
     "  --config FILE   configuration (" DEFAULT_CONFIG ", if it exists)\n"
+    "  --user          for this user alone, without root: programs that `p2pvpnctl run`\n"
+    "                  starts are in the network; files below ~/.local/state, ~/.config\n"
+    "                  and /run/user, or where the variables XDG_* say\n"
+    "  --net NAME      with --user: a further network, `p2pvpnctl -n NAME`\n"
     "  --check         check flags and configuration, then exit\n";
 
 struct daemon {
     const char *state, *socket, *tun, *config; /* NULL = not given */
     uint16_t port;                             /* 0 = not given */
     bool check;
+    bool for_user;           /* --user */
+    const char *net;         /* --net; NULL = the first network of this user */
+    struct pv_userdirs dirs; /* with --user */
+    char user_tun[PV_TUN_NAME];
+    int inside; /* with --user: a process in the inside; 0: none */
     pv_ns started;
     bool reloaded; /* the settings were read again: the next life has them */
     struct {
@@ -134,10 +146,46 @@ static int take_flag(struct daemon *d, int opt)
     case 'c':
         d->config = optarg;
         return EXIT_OK;
+    case 'u':
+        d->for_user = true;
+        return EXIT_OK;
+    case 'n':
+        d->net = strcmp(optarg, "default") == 0 ? "" : optarg;
+        if (d->net[0] != '\0' && !pv_userdirs_is_net(d->net, strlen(d->net)))
+            return say(EXIT_USAGE,
+                       "--net %.40s: a network's name here has 1 to 11 of a-z, 0-9 and -, such as "
+                       "work, and is neither p2pvpnd nor coordinator",
+                       optarg);
+        return EXIT_OK;
     default:
         d->check = true;
         return EXIT_OK;
     }
+}
+
+/* With --user the paths that no flag names are the user's. */
+static int find_user_dirs(struct daemon *d)
+{
+    const char *net = d->net == NULL ? "" : d->net;
+    if (!d->for_user)
+        return d->net == NULL
+                   ? EXIT_OK
+                   : say(EXIT_USAGE, "--net is for --user: root's are services, p2pvpnd@%s", net);
+    int r = pv_userdirs_find(net, &d->dirs);
+    if (r == PV_ERR_NOT_FOUND)
+        return say(EXIT_FAILED, "--user: this user has no home directory: set HOME, or "
+                                "XDG_STATE_HOME and XDG_CONFIG_HOME");
+    if (r < 0)
+        return say(EXIT_FAILED, "--user: a path below the home directory is too long: set "
+                                "XDG_STATE_HOME, XDG_CONFIG_HOME and XDG_RUNTIME_DIR to shorter "
+                                "ones");
+    snprintf(d->user_tun, sizeof(d->user_tun), net[0] == '\0' ? DEFAULT_TUN : "p2p-%.11s", net);
+    return EXIT_OK;
+}
+
+static const char *default_config(const struct daemon *d)
+{
+    return d->for_user ? d->dirs.config : DEFAULT_CONFIG;
 }
 
 /* EXIT_OK, EXIT_USAGE, or -1: help or version was printed. */
@@ -149,6 +197,8 @@ static int read_flags(struct daemon *d, int argc, char **argv)
         {"tun", required_argument, NULL, 't'},
         {"port", required_argument, NULL, 'p'},
         {"config", required_argument, NULL, 'c'},
+        {"user", no_argument, NULL, 'u'},
+        {"net", required_argument, NULL, 'n'},
         {"check", no_argument, NULL, 'C'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
@@ -178,7 +228,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
     }
     if (optind < argc)
         return say(EXIT_USAGE, "unexpected argument %s; see p2pvpnd --help", argv[optind]);
-    return EXIT_OK;
+    return find_user_dirs(d);
 }
 
 /* A flag wins over the file, the file over what is built in; only a file that was named must exist.
@@ -186,7 +236,8 @@ static int read_flags(struct daemon *d, int argc, char **argv)
 static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_DH_LEN])
 {
     char error[PV_SETTINGS_ERROR_MAX];
-    int r = pv_settings_load(&d->settings, d->config != NULL ? d->config : DEFAULT_CONFIG, error);
+    int r =
+        pv_settings_load(&d->settings, d->config != NULL ? d->config : default_config(d), error);
     if (r == PV_ERR_NOT_FOUND && d->config == NULL)
         r = PV_OK; /* nothing needs to be configured */
     if (r >= 0)
@@ -196,12 +247,14 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
     if (r < 0)
         return say(EXIT_USAGE, "%s", error);
     if (d->state == NULL)
-        d->state = DEFAULT_STATE;
+        d->state = d->for_user ? d->dirs.state : DEFAULT_STATE;
     if (d->socket == NULL)
-        d->socket = DEFAULT_SOCKET;
+        d->socket = d->for_user ? d->dirs.socket : DEFAULT_SOCKET;
     if (d->tun == NULL)
         /* The pointer is into the settings, which live as long as the daemon does. */
-        d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name : DEFAULT_TUN;
+        d->tun = d->settings.tun_name[0] != '\0' ? d->settings.tun_name
+                 : d->for_user                   ? d->user_tun
+                                                 : DEFAULT_TUN;
     if (d->port == 0)
         d->port = d->settings.port;
     return EXIT_OK;
@@ -289,9 +342,14 @@ static int hand_over_state(struct daemon *d)
                d->state, wanted.name);
     if (r >= 0)
         return EXIT_OK;
+    if (r == -EINVAL && geteuid() == 0)
+        return say(EXIT_FAILED,
+                   "user %s (%u) does not exist in this user namespace: start p2pvpnd --user, "
+                   "which becomes nobody else",
+                   wanted.name, (unsigned)wanted.uid);
     return say(EXIT_FAILED,
-               "state directory %s: %s: make it writable for root, or choose another with --state",
-               d->state, pv_strstatus(r));
+               "state directory %s: %s: make it writable for %s, or choose another with --state",
+               d->state, pv_strstatus(r), d->for_user ? "this user" : "root");
 }
 
 /* The lock comes before anything in the directory is read: two daemons with one identity would
@@ -437,7 +495,7 @@ static int open_control(struct daemon *d)
     if (slash != NULL && slash != d->socket && (size_t)(slash - d->socket) < sizeof(dir)) {
         memcpy(dir, d->socket, (size_t)(slash - d->socket));
         dir[slash - d->socket] = '\0';
-        r = pv_rights_take_directory(dir, &d->user, other);
+        r = d->for_user ? pv_dir_make(dir, 0700) : pv_rights_take_directory(dir, &d->user, other);
         if (r == PV_ERR_EXISTS && strcmp(other, d->socket) != 0)
             return say(EXIT_FAILED,
                        "%s belongs to user %s, whose p2pvpnd listens on %s: start this one as a "
@@ -451,7 +509,7 @@ static int open_control(struct daemon *d)
                        dir);
     }
     if (r >= 0)
-        r = pv_unix_listen(d->socket, PV_IO_GROUP, &fd);
+        r = pv_unix_listen(d->socket, d->for_user ? NULL : PV_IO_GROUP, &fd);
     /* The helper removes it in the end, and before that if anything fails from here on. */
     if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
         return say(EXIT_FAILED, "%s", error);
@@ -465,6 +523,22 @@ static int open_control(struct daemon *d)
     if (r < 0)
         return say(EXIT_FAILED, "listen on %s: %s: choose another path with --socket", d->socket,
                    pv_strstatus(r));
+    return EXIT_OK;
+}
+
+/* The network of this user alone, where the interface will be. */
+static int open_inside(struct daemon *d)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    int giver = -1;
+    /* Before a network is joined, which fails without it. */
+    if (access("/dev/net/tun", R_OK | W_OK) < 0)
+        return say(EXIT_FAILED, "--user: /dev/net/tun: %s: %s", strerror(errno),
+                   errno == EACCES ? "as root: chmod 666 /dev/net/tun, as udev does"
+                                   : "as root: modprobe tun, or pass it into this container");
+    if (pv_helper_go_inside(d->helper, &giver, &d->inside, error) < 0)
+        return say(EXIT_FAILED, "--user: %s", error);
+    pv_inside_use(giver);
     return EXIT_OK;
 }
 
@@ -537,7 +611,9 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .rotate_s = s->rotate_s,
         .notify = d->notify_fd >= 0,
         .confined = d->confined,
-        .dns = s->dns,
+        .inside = (unsigned)d->inside,
+        /* Programs in the inside have no other way to names. */
+        .dns = s->dns || d->for_user,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
         .firewall = s->firewall,
@@ -592,7 +668,7 @@ static void on_ready(void *ctx)
 static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
     struct daemon *d = ctx;
-    const char *file = d->config != NULL ? d->config : DEFAULT_CONFIG;
+    const char *file = d->config != NULL ? d->config : default_config(d);
     pv_supervisor_reloading(&d->supervisor);
     *ret_done = (struct pv_engine_reloaded){
         .file = file, .changed = d->reload.keys.changed, .waiting = d->reload.keys.waiting};
@@ -630,7 +706,7 @@ static int run_loop(struct daemon *d)
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
         .state = d->state,
-        .names = true,
+        .names = !d->for_user, /* no other user believes them */
         .relay_ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
         .metrics_fd = metrics,
         .supervisor = &d->supervisor,
@@ -684,6 +760,8 @@ static int open_as_root(struct daemon *d)
         code = open_notify(d);
     if (code == EXIT_OK)
         code = open_metrics(d);
+    if (code == EXIT_OK && d->for_user)
+        code = open_inside(d);
     return code;
 }
 
@@ -694,7 +772,10 @@ static int give_up_rights(struct daemon *d)
     const struct pv_rights_config cfg = {
         .state = d->state,
         .socket = d->socket,
-        .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file};
+        .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
+        .config = !d->for_user        ? NULL
+                  : d->config != NULL ? d->config
+                                      : d->dirs.config};
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
     _Static_assert((int)PV_HELPER_MAX_RANGES >= PV_SETTINGS_MAX_ADDRS + PV_SETTINGS_MAX_RANGES,
@@ -745,6 +826,7 @@ static void finish_daemon(struct daemon *d)
     pv_supervisor_close(&d->supervisor);
     d->door = pv_door_stop(d->door);
     d->keeper = pv_keeper_stop(d->keeper);
+    pv_inside_use(-1); /* its giver ends */
     pv_udp_group_close(&d->udp);
     close_fd(d->signals_fd);
     close_fd(d->notify_fd);
@@ -762,9 +844,19 @@ static void run_task(struct pv_view args, int out)
     pv_portmapper_run(args, out);
 }
 
+/* --user is the same for a root with capabilities as for one without. CAP_SETFCAP lets root have
+ * its name in the inside, and goes with the rest of the rights. */
+static int forgo_root(const struct daemon *d)
+{
+    int r = d->for_user ? pv_confine_become(NULL, (uint64_t)1 << CAP_SETFCAP) : PV_OK;
+    return r < 0 ? say(EXIT_FAILED, "give up rights: %s", pv_strstatus(r)) : EXIT_OK;
+}
+
 /* The daemon's life, from the first fork to the last close. */
 static int serve(struct daemon *d)
 {
+    if (forgo_root(d) != EXIT_OK)
+        return EXIT_FAILED;
     d->rng = pv_entropy();
     d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
@@ -807,7 +899,9 @@ static int check(struct daemon *d)
         return code;
     if (d->check)
         return say(EXIT_OK, "configuration ok");
-    return say(EXIT_PERMISSION, "not root: p2pvpnd makes a network interface: start it as root");
+    return say(EXIT_PERMISSION,
+               "not root: p2pvpnd makes a network interface: start it as root, or for this user "
+               "alone: p2pvpnd --user");
 }
 
 int main(int argc, char **argv)
@@ -825,7 +919,7 @@ int main(int argc, char **argv)
         return EXIT_OK;
     pv_process_prepare();
     if (code == EXIT_OK)
-        code = d.check || !pv_rights_suffice() ? check(&d) : serve(&d);
+        code = d.check || (!d.for_user && !pv_rights_suffice()) ? check(&d) : serve(&d);
     finish_daemon(&d);
     pv_settings_done(&d.settings);
     return code;

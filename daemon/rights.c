@@ -29,7 +29,7 @@
 
 enum {
     LOCKED_MAX = 64 << 20, /* bytes of locked memory, for keys: far more than they need */
-    PATHS_MAX = 13,
+    PATHS_MAX = 14,
 };
 
 bool pv_rights_suffice(void)
@@ -226,7 +226,7 @@ static const char *parent_of(const char *path, char dir[static PATH_MAX])
 
 static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
 {
-    char socket[PATH_MAX], ca[PATH_MAX];
+    char socket[PATH_MAX], ca[PATH_MAX], config[PATH_MAX];
     struct pv_confine_path paths[PATHS_MAX] = {
         {cfg->state, PV_CONFINE_READ | PV_CONFINE_WRITE},
         {parent_of(cfg->socket, socket), PV_CONFINE_READ},
@@ -245,6 +245,8 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
     size_t n = 12;
     if (cfg->ca_file != NULL)
         paths[n++] = (struct pv_confine_path){parent_of(cfg->ca_file, ca), PV_CONFINE_READ};
+    if (cfg->config != NULL)
+        paths[n++] = (struct pv_confine_path){parent_of(cfg->config, config), PV_CONFINE_READ};
     int r =
         pv_confine_files(paths, n, PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT, ret_landlock);
     return r == PV_ERR_UNSUPPORTED ? PV_OK : r;
@@ -283,10 +285,14 @@ int pv_rights_give_up(const struct pv_confine_user *user, const struct pv_rights
     bool seccomp = false;
     /* Keys are in locked memory, which costs a user without capabilities of its limit. */
     if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur < LOCKED_MAX) {
+        const rlim_t most = locked.rlim_max;
         locked.rlim_cur = LOCKED_MAX;
         if (locked.rlim_max < LOCKED_MAX)
             locked.rlim_max = LOCKED_MAX;
-        (void)!setrlimit(RLIMIT_MEMLOCK, &locked);
+        if (setrlimit(RLIMIT_MEMLOCK, &locked) < 0) { /* a user without rights: what there is */
+            locked.rlim_cur = locked.rlim_max = most;
+            (void)!setrlimit(RLIMIT_MEMLOCK, &locked);
+        }
     }
     int r = pv_confine_become(user->uid == geteuid() ? NULL : user, 0);
     if (r == PV_OK)

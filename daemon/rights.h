@@ -45,6 +45,7 @@ struct pv_rights_config {
     const char *state;   /* directory, to write in */
     const char *socket;  /* whose directory has the names of other members, to read */
     const char *ca_file; /* authorities of relays; NULL: those of the system */
+    const char *config;  /* settings outside /etc, to read again; NULL: there are none */
 };
 
 /* Becomes the user, without capabilities, and keeps these files and the calls of the control

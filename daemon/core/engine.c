@@ -231,6 +231,7 @@ static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg,
     }
     e->node.identity = cfg->identity;
     memcpy(e->node.tun_name, cfg->tun_name, sizeof(e->node.tun_name));
+    e->node.inside = cfg->inside;
     memcpy(e->node.own_addrs, cfg->own_addrs, sizeof(e->node.own_addrs));
     e->node.n_own_addrs = cfg->n_own_addrs;
     e->node.mtu = cfg->mtu;

@@ -128,6 +128,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.mtu = n->mtu;
     st->s.udp_port = n->udp_port;
     st->s.confined = x->confined;
+    st->s.inside = n->inside;
     show_datapath(&x->datapath, st);
     show_taken_ports(&x->datapath, st);
     for (size_t i = 0; i < n->n_reports; i++) {

@@ -138,6 +138,7 @@ struct pv_node {
     const struct pv_log *log;
     struct pv_identity *identity; /* borrowed from the shell */
     char tun_name[PV_JOB_IFNAME];
+    unsigned inside; /* the interface is in a network of its own (pv_engine_config); 0: it is not */
     struct pv_prefix own_addrs[4]; /* of a plain WireGuard node */
     size_t n_own_addrs;
     uint16_t mtu; /* of the TUN, bytes */

@@ -197,6 +197,13 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct offered o;
     int status = PV_OK;
     (void)p;
+    if (n->inside != 0) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: p2pvpnd --user carries nothing for others: a gateway or an exit is a "
+                        "p2pvpnd that root starts",
+                        what);
+        return;
+    }
     if (!pv_node_need_network(n, what, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
         is_own_range(n, what, &prefixes.p[0], handle))

@@ -373,7 +373,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"drops\":{},\"confined\":null}");
+        "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -417,6 +417,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .drop_counts = &count,
         .n_drops = 1,
         .confined = "user p2pvpn (997), no capabilities",
+        .inside = 4711,
         .rules = 3,
         .deny_default = true,
     };
@@ -437,7 +438,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\",\"members\":4,\"online\":2},\"rules\":{\"count\":3,\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
-        "\"confined\":\"user p2pvpn (997), no capabilities\"}");
+        "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711}");
 }
 
 PV_TEST(rules_and_answers_about_them)
