@@ -330,6 +330,9 @@ static void status_outside(struct pv_table *t, const json_t *s)
                  pv_json_real(iface, "port", 0));
         row(t, "interface", PV_PLAIN, text);
     }
+    if (json_is_integer(json_object_get(s, "inside")))
+        row(t, "programs", PV_PLAIN,
+            "those that `p2pvpnctl run` starts: this is p2pvpnd --user, of one user alone");
     if (json_is_object(coord)) {
         bool up = pv_json_bool(coord, "connected");
         double ms = pv_json_real(coord, "rtt_ms", -1);

@@ -18,8 +18,12 @@
  * gets them. (The leak checker needs what PR_SET_DUMPABLE takes away.) */
 static void keep_memory_private(void)
 {
-    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
-    (void)!setrlimit(RLIMIT_CORE, &none);
+    struct rlimit core;
+    /* A program that `run` starts may still ask for its own. */
+    if (getrlimit(RLIMIT_CORE, &core) == 0) {
+        core.rlim_cur = 0;
+        (void)!setrlimit(RLIMIT_CORE, &core);
+    }
 #ifndef PV_SANITIZED
     (void)prctl(PR_SET_DUMPABLE, 0);
 #endif

@@ -494,6 +494,22 @@ class Coordinator:
         return self.host.run("python3", "-c", program, query).out.strip()
 
 
+# A place of its own, a TUN as udev makes it, and nothing else that anybody may write to.
+USERS_OWN = r"""
+mkdir -p "$1/run"
+chmod 700 "$1" "$1/run"
+chown -R "$2:$2" "$1"
+test -d /run/net || {
+    mkdir /run/net
+    mount -t tmpfs tmpfs /run/net
+    mknod -m 666 /run/net/tun c 10 200
+    mount --bind /run/net /dev/net
+    mount -t tmpfs -o mode=0755 tmpfs /tmp
+    mount -t tmpfs -o mode=0755 tmpfs /var/tmp
+}
+"""
+
+
 class Host(Namespace):
     """A machine somebody owns: runs p2pvpnd with the default paths (each has its own /run,
     /var/lib and /etc/p2pvpn)."""
@@ -506,19 +522,34 @@ class Host(Namespace):
         self.p2pvpnd = None
         self.other = False  # runs the version of PV_LAB_OTHER
         self.tun = "p2pvpn0"
+        self.etc = "/etc/p2pvpn"
+        self.flags = []  # what every p2pvpnd of this machine begins with
+        self.inside = []  # what an ordinary program begins with to be in the overlay
+        self.python = sys.executable
+
+    def without_root(self, uid=65534):
+        """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user."""
+        home = f"/run/home{uid}"
+        self.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
+        self.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--bounding-set=-all",
+                       "--no-new-privs", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR={home}/run",
+                       "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        self.etc = f"{home}/.config/p2pvpn"
+        self.flags = ["--user"]
+        self.inside = [self.lab.bin("p2pvpnctl"), "run"]
+        self.python = "/usr/bin/python3"  # the lab's own may be in somebody's home
 
     # -- the daemon --
 
     def configure(self, text):
         """Adds to the daemon's configuration."""
-        with_text = "cat >>/etc/p2pvpn/p2pvpnd.conf"
-        self.run("sh", "-c", with_text, stdin=text)
+        self.run("sh", "-c", f"mkdir -p {self.etc}; cat >>{self.etc}/p2pvpnd.conf", stdin=text)
 
     def daemon(self, *args, wait_ready=True, env=None):
         if self.p2pvpnd is None:
-            self.run("sh", "-c", f"cd /etc/p2pvpn; grep -qs '^workers' p2pvpnd.conf || "
+            self.run("sh", "-c", f"mkdir -p {self.etc}; cd {self.etc}; grep -qs '^workers' p2pvpnd.conf || "
                      f"printf '[interface]\\nworkers = {self.workers}\\n' >>p2pvpnd.conf")
-        self.p2pvpnd = self.start(self.lab.bin("p2pvpnd", self.other), *args, env=env)
+        self.p2pvpnd = self.start(self.lab.bin("p2pvpnd", self.other), *self.flags, *args, env=env)
         if wait_ready:
             self.wait_daemon()
         return self.p2pvpnd
@@ -606,17 +637,17 @@ class Host(Namespace):
     # -- ordinary programs over the overlay --
 
     def os_ping(self, address, count=1, timeout=5):
-        r = self.run("ping", "-n", "-c", str(count), "-W", str(int(timeout * SLOW + 0.5)),
+        r = self.run(*self.inside, "ping", "-n", "-c", str(count), "-W", str(int(timeout * SLOW + 0.5)),
                      "-i", "0.2", str(address), check_rc=False, timeout=timeout * count + 5)
         return r.code == 0
 
     def answer_udp(self, port, address="0.0.0.0"):
         """A UDP echo server; see udp_ask()."""
-        return self.start(sys.executable, "-c", UDP_ECHO, address, str(port), name=f"echo{port}")
+        return self.start(*self.inside, self.python, "-c", UDP_ECHO, address, str(port), name=f"echo{port}")
 
     def udp_ask(self, remote, port, local_port=0, timeout=1.0, text="x"):
         """Sends one datagram and returns the answer, or None."""
-        r = self.run(sys.executable, "-c", UDP_ASK, str(remote), str(port), str(local_port),
+        r = self.run(*self.inside, self.python, "-c", UDP_ASK, str(remote), str(port), str(local_port),
                      str(timeout * SLOW), text, check_rc=False)
         return r.out if r.code == 0 else None
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""p2pvpnd --user: a network for one user, without root and without a way to it."""
+
+import re
+
+from lab import check, equal, scenario, wait
+
+# Connects to each address and port that it is given, and tries each path: says what it got.
+INTRUDER = """
+import os, socket, sys
+for word in sys.argv[1:]:
+    try:
+        if word.startswith('/'):
+            if os.path.isdir(word):
+                os.listdir(word)
+            else:
+                s = socket.socket(socket.AF_UNIX)
+                s.connect(word)
+        else:
+            host, port = word.rsplit(':', 1)
+            socket.create_connection((host, int(port)), timeout=1)
+        print('got', word)
+    except OSError:
+        pass
+"""
+
+
+@scenario
+def a_user_without_any_right_is_a_member(lab):
+    """Behind NATs: paths, chat, rooms, files, and programs by p2pvpnctl run, both ways."""
+    coordinator = lab.coordinator()
+    a, b, c = [lab.host(name, lab.lan("lan-" + name, f"profile={kind}"))
+               for name, kind in (("a", "port-restricted"), ("b", "address-restricted"), ("c", "symmetric"))]
+    b.without_root()
+    c.without_root(1971)
+    lab.network(coordinator, [a, b, c])
+    for one, other in ((b, a), (b, c), (a, c)):
+        one.wait_direct(other)
+        check(one.os_ping(other.addr()), f"ping {one.name} {other.name}")
+        check(other.os_ping(one.addr()), f"ping {other.name} {one.name}")
+    check(b.os_ping("a"), "a name of this network")
+    check(b.os_ping(b.addr()) and b.os_ping("127.0.0.1"), "the own addresses")
+    b.answer_udp(7777, b.addr())
+    for one in (a, c):
+        wait(f"the server on b to answer {one.name}", lambda one=one: one.udp_ask(b.addr(), 7777))
+    check("seccomp" in b.json("status")["confined"], "confined")
+
+    b.ctl("send", "a", "from the user")
+    a.ctl("send", "b", "from root")
+    wait("b's line", lambda: "from the user" in a.ctl("history", "b").out)
+    wait("a's line", lambda: "from root" in b.ctl("history", "a").out)
+    b.ctl("room", "create", "crew")
+    b.ctl("room", "invite", "#crew", "a")
+    wait("the invitation", lambda: a.ctl("room", "accept", "#crew", check_rc=False).code == 0)
+    b.ctl("send", "#crew", "all hands")
+    wait("the room's line", lambda: "all hands" in a.ctl("history", "#crew").out)
+
+    a.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/one")
+    b.run("sh", "-c", "head -c 3000000 /dev/urandom >$HOME/two")
+    home = b.run("sh", "-c", "echo $HOME").out.strip()
+    for number, sender, receiver, path, target in ((1, a, b, "/run/one", home), (2, b, a, f"{home}/two", "/run")):
+        sending = sender.start(lab.bin("p2pvpnctl"), "send-file", receiver.name, path, name="send-file")
+        wait("the offer", lambda to=receiver, n=number: len(to.json("files")["files"]) == n)
+        receiver.ctl("files", "accept", str(number), "--dir", target)
+        equal(sending.popen.wait(timeout=20), 0, f"send-file to {receiver.name}")
+    for name in ("one", "two"):
+        equal(a.run("cksum", f"/run/{name}").out.split()[0], b.run("cksum", f"{home}/{name}").out.split()[0], name)
+
+
+@scenario
+def a_program_in_the_inside_is_as_it_is_outside(lab):
+    """Exit codes, signals, user, environment; what is not the overlay is not there."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.without_root()
+    lab.network(coordinator, [a, b])
+    equal(b.ctl("run", "sh", "-c", "exit 7", check_rc=False).code, 7, "exit code")
+    equal(b.ctl("run", "--", "id", "-u").out.strip(), "65534", "user")
+    equal(b.ctl("run", "sh", "-c", "kill -TERM $$", check_rc=False).code, 128 + 15, "end by a signal")
+    equal(b.ctl("run", "no-such-program", check_rc=False).code, 127, "no program")
+    equal(b.ctl("run", "/etc/passwd", check_rc=False).code, 126, "no program to run")
+    equal(b.ctl("run", "cat", stdin="typed").out, "typed", "standard input")
+    caps = b.ctl("run", "cat", "/proc/self/status").out
+    check(re.search(r"CapPrm:\s+0+\n", caps), f"capabilities: {caps}")
+    devices = b.ctl("run", "cat", "/proc/net/dev").out
+    check("p2pvpn0" in devices and "eth" not in devices, f"devices: {devices}")
+    check(b.ctl("run", "ping", "-c1", "-W1", coordinator.host.ip4, check_rc=False).code != 0, "the world outside")
+    r = a.ctl("run", "true", code=11)
+    check("already" in r.err, r.err)
+    check("root" in b.ctl("route", "offer", "10.9.0.0/16", code=1).err, "an offer")
+    r = b.run(lab.bin("p2pvpnd"), "--user", check_rc=False)
+    check(r.code == 1 and "already running" in r.err, f"a second one: {r}")
+    # while the daemon restarts
+    sleeper = b.start(lab.bin("p2pvpnctl"), "run", "sleep", "60", name="run")
+    b.wait_peer(a)
+    wait("sleep", lambda: "sleep" in b.run("ps", "-eo", "args=").out)
+    b.restart_daemon()
+    wait("what run says", lambda: "p2pvpnd has ended" in sleeper.text())
+    sleeper.end()
+    wait("b to reach a again", lambda: b.os_ping(a.addr()), timeout=20)
+
+
+@scenario
+def another_user_of_the_machine_gets_nothing(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.without_root()
+    lab.network(coordinator, [a, b])
+    b.wait_direct(a)
+    home = b.run("sh", "-c", "echo $HOME").out.strip()
+    addr, mine = b.addr(), b.before
+    tried = [f"{home}/run/p2pvpn/p2pvpnd.sock", f"{home}/run/p2pvpn", f"{home}/.local/state/p2pvpn", f"{addr}:2047",
+             f"{addr}:2048", "127.0.0.1:2047"]
+    equal(len(b.ctl("run", b.python, "-c", INTRUDER, *tried).out.splitlines()), 5, "what the user gets")
+    giver = b.run("pgrep", "-x", "p2pvpnd-giver").out.strip()
+    b.before = []
+    theirs = ["setpriv", "--reuid=1971", "--regid=1971", "--clear-groups", "--bounding-set=-all", "--"]
+    equal(b.run(*theirs, b.python, "-c", INTRUDER, *tried).out, "", "what another user gets")
+    r = b.run(*theirs, "nsenter", f"--net=/proc/{giver}/ns/net", "true", check_rc=False)
+    check(r.code != 0, f"another user in the inside: {r}")
+    r = b.run(*theirs, "env", f"XDG_RUNTIME_DIR={home}/run", "HOME=/nonexistent", lab.bin("p2pvpnctl"), "status",
+              check_rc=False)
+    equal(r.code, 8, f"p2pvpnctl of another user: {r}")
+    b.before = mine
+    b.ctl("status")
