@@ -200,14 +200,19 @@ static char *arguments_in(char *line)
     return at[strspn(at, " \t\r\n")] == '\0' ? NULL : at;
 }
 
+/* Without what may be secret: keys are in files of their own, but users write what they like. */
 static void put_configuration(struct report *r)
 {
     char *line = NULL;
     size_t cap = 0;
-    FILE *f = fopen(r->cli->node.config, "re");
+    struct pv_userdirs dirs;
+    const struct pv_instance *node = &r->cli->node;
+    bool own = node->is_user && pv_userdirs_find(node->name, &dirs) == PV_OK;
+    const char *config = own ? dirs.config : node->config;
+    FILE *f = fopen(config, "re");
     put_head(r, "configuration");
     if (f == NULL)
-        fprintf(r->out, "(%s: %s)\n", r->cli->node.config, strerror(errno));
+        fprintf(r->out, "(%s: %s)\n", config, strerror(errno));
     while (f != NULL && getline(&line, &cap, f) > 0) {
         char *arguments = arguments_in(line);
         if (is_secret(line)) {

@@ -64,7 +64,11 @@ static void look_at_tun(struct page *p)
 static void look_at_disk(struct page *p)
 {
     struct statvfs fs;
-    const char *state = p->cli->node.state;
+    struct pv_userdirs dirs;
+    const struct pv_instance *node = &p->cli->node;
+    const char *state = node->state;
+    if (node->is_user && pv_userdirs_find(node->name, &dirs) == PV_OK)
+        state = dirs.state;
     if (statvfs(state, &fs) != 0) {
         put(p, "disk", true, "", "%s does not exist yet", state);
         return;
@@ -333,8 +337,10 @@ static int doctor(struct pv_cli *cli)
     pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
     look_at_tun(&p);
     look_at_disk(&p);
-    look_at_names(&p);
-    look_at_group(&p);
+    if (!cli->node.is_user) { /* its names are for `run`, and it is nobody else's */
+        look_at_names(&p);
+        look_at_group(&p);
+    }
     int code = pv_cli_ask(cli, &req, &status);
     if (code != 0) {
         no_answer(&p, code);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/commands.h"
 #include "nss/find.h"
@@ -21,8 +22,8 @@ static const char *silence(int status)
                                       : "no answer";
 }
 
-/* {"name","state","network","cidr","self","ip4","interface","online","members"}; what is not known
- * is null. NULL: no memory. */
+/* {"name","user","state","network","cidr","self","ip4","interface","online","members"}; what is not
+ * known is null. NULL: no memory. */
 static json_t *describe(const struct pv_instance *node)
 {
     json_t *s = NULL;
@@ -30,9 +31,9 @@ static json_t *describe(const struct pv_instance *node)
     const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self"),
                  *iface = json_object_get(s, "interface"), *roster = json_object_get(s, "roster");
     json_t *row =
-        json_pack("{s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?}", "name",
-                  node->name[0] == '\0' ? PV_INSTANCE_DEFAULT : node->name, "state",
-                  s == NULL ? silence(r) : pv_json_text(s, "state", "?"), "network",
+        json_pack("{s:s, s:b, s:s, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?, s:O?}", "name",
+                  node->name[0] == '\0' ? PV_INSTANCE_DEFAULT : node->name, "user", node->is_user,
+                  "state", s == NULL ? silence(r) : pv_json_text(s, "state", "?"), "network",
                   json_object_get(net, "name"), "cidr", json_object_get(net, "cidr"), "self",
                   json_object_get(self, "name"), "ip4", json_object_get(self, "ip4"), "interface",
                   json_object_get(iface, "name"), "online", json_object_get(roster, "online"),
@@ -52,7 +53,10 @@ static void print_row(struct pv_table *t, const json_t *row)
     if (json_is_number(json_object_get(row, "members")))
         snprintf(people, sizeof(people), "%.0f of %.0f", pv_json_real(row, "online", 0),
                  pv_json_real(row, "members", 0));
-    pv_table_cell(t, PV_BOLD, pv_json_text(row, "name", "?"));
+    char name[PV_SHOW_BUF];
+    snprintf(name, sizeof(name), "%.60s%s", pv_json_text(row, "name", "?"),
+             pv_json_bool(row, "user") ? " (yours)" : "");
+    pv_table_cell(t, PV_BOLD, name);
     for (size_t i = 0; i < PV_ARRAY_LEN(texts); i++)
         pv_table_cell(t, PV_PLAIN, pv_json_text(row, texts[i], "-"));
     pv_table_cell(t, PV_PLAIN, people);
@@ -66,16 +70,35 @@ static int print_networks(struct pv_cli *cli, const json_t *list)
     return pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), list, print_row);
 }
 
+/* Those of p2pvpnd --user that run: nothing of the others is on this machine but files. */
+static int add_own(struct pv_cli *cli, json_t *list)
+{
+    char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
+    struct pv_userdirs dirs;
+    if (pv_userdirs_find("", &dirs) < 0)
+        return 0;
+    size_t n = pv_instance_list(dirs.run, dirs.run, names);
+    for (size_t i = 0; i < n; i++) {
+        struct pv_instance node;
+        if (pv_instance_find(names[i], &node) == PV_OK && node.is_user &&
+            json_array_append_new(list, describe(&node)) != 0)
+            return pv_cli_no_memory(cli);
+    }
+    return 0;
+}
+
 static int networks(struct pv_cli *cli)
 {
     char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF];
     size_t n = pv_instance_list(PV_INSTANCE_RUN, PV_INSTANCE_ETC, names);
     json_t *list = json_array();
-    int code = list == NULL ? pv_cli_no_memory(cli) : 0;
+    int code = list == NULL ? pv_cli_no_memory(cli) : add_own(cli, list);
+    const size_t n_own = json_array_size(list);
     for (size_t i = 0; code == 0 && i < n; i++) {
         struct pv_instance node;
-        /* The list has only names that make one. */
+        /* The list has only names that make one. A user whose own one runs looks for no other. */
         if (pv_instance_named(names[i], &node) == PV_OK &&
+            (n_own == 0 || access(node.socket, F_OK) == 0) &&
             json_array_append_new(list, describe(&node)) != 0)
             code = pv_cli_no_memory(cli);
     }

@@ -104,9 +104,10 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
 def another_user_of_the_machine_gets_nothing(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
-    b.without_root()
+    b.without_root(4711)  # whom passwd does not know
     lab.network(coordinator, [a, b])
     b.wait_direct(a)
+    equal([(n["name"], n["user"]) for n in b.json("networks")["networks"]], [("default", True)], "networks")
     home = b.run("sh", "-c", "echo $HOME").out.strip()
     addr, mine = b.addr(), b.before
     tried = [f"{home}/run/p2pvpn/p2pvpnd.sock", f"{home}/run/p2pvpn", f"{home}/.local/state/p2pvpn", f"{addr}:2047",
@@ -123,3 +124,30 @@ def another_user_of_the_machine_gets_nothing(lab):
     equal(r.code, 8, f"p2pvpnctl of another user: {r}")
     b.before = mine
     b.ctl("status")
+
+
+@scenario
+def what_keeps_it_from_starting_is_named(lab):
+    b = lab.host("b")
+    b.without_root()
+    home = b.run("sh", "-c", "echo $HOME").out.strip()
+    daemon, mine = lab.bin("p2pvpnd"), b.before
+
+    def refused(text, *argv):
+        r = b.run(*argv, check_rc=False, timeout=20)
+        check(r.code in (1, 5) and text in r.err, f"not {text}: {r}")
+        equal(len(r.err.strip().splitlines()), 1, f"lines of {r}")
+    refused("p2pvpnd --user", daemon)
+    refused("File name too long", daemon, "--user", "--socket", f"{home}/{110 * 'x'}")
+    refused("too long", "env", f"XDG_STATE_HOME=/{260 * 'x'}", daemon, "--user")
+    b.before = []
+    b.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
+    b.before = mine
+    refused("modprobe tun", daemon, "--user")
+    b.before = []
+    b.run("umount", "/dev/net")
+    # Root of a user namespace, which is nobody's but its own.
+    inside = ["unshare", "--user", "--map-root-user", "--"]
+    refused("does not exist in this user namespace", *inside, daemon, "--state", "/run/other")
+    refused("user.max_user_namespaces", *inside, "env", "HOME=/run/third", "sh", "-c",
+            f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user")
