@@ -4,10 +4,15 @@
 #include <string.h>
 
 #include "ctl/commands.h"
+#include "ctl/probe/tcptry.h"
 #include "sys/proc/clock.h"
 
+#define TRY_TEXT "tcp/1" /* TRY_PORT as rules write it */
+
 enum {
-    WATCH_MS = 1000,        /* between two screens of status --watch */
+    WATCH_MS = 1000, /* between two screens of status --watch */
+    TRY_PORT = 1,    /* tcpmux (RFC 1078), which hardly a machine has: its kernel refuses it */
+    TRY_MS = 2500,   /* the SYN is repeated after a second (RFC 6298) */
     NEWS_S = 7 * 24 * 3600, /* `peers` says for so long that a name or address changed hands */
 };
 
@@ -703,6 +708,51 @@ static int ask_about(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, pv_cli_print_fn
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print);
 }
 
+/* The IPv4 address in the overlay of a member, or of this machine. */
+static bool overlay_of(struct pv_cli *cli, const char *peer, struct pv_addr *ret_addr)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    bool ok = (peer == NULL || pv_cli_peer(cli, &req, peer) == 0) &&
+              pv_cli_ask(cli, &req, &body) == 0 &&
+              pv_addr_parse_ip(pv_json_text(body, "ip4", ""), ret_addr) == PV_OK;
+    json_decref(body);
+    return ok;
+}
+
+/* Rules would keep the attempt out, too. */
+static bool may_try(struct pv_cli *cli, const char *from, const char *to)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    snprintf(req.from, sizeof(req.from), "%s", from);
+    snprintf(req.to, sizeof(req.to), "%s", to);
+    req.text = strdup(TRY_TEXT);
+    bool ok =
+        req.text != NULL && pv_cli_ask(cli, &req, &body) == 0 && pv_json_bool(body, "allowed");
+    pv_ctlapi_request_done(&req);
+    json_decref(body);
+    return ok;
+}
+
+/* The daemons meet, and programs do not: towards this side a firewall of the other machine is
+ * nothing but silence. */
+static void try_programs(struct pv_cli *cli, const char *peer)
+{
+    struct pv_addr from, to;
+    char here[PV_ADDR_TEXT], there[PV_ADDR_TEXT];
+    if (!overlay_of(cli, NULL, &from) || !overlay_of(cli, peer, &to) ||
+        !may_try(cli, pv_addr_format_ip(&from, here), pv_addr_format_ip(&to, there)))
+        return;
+    to.port = TRY_PORT;
+    if (pv_tcptry(&from, &to, TRY_MS) == PV_TCPTRY_SILENT)
+        fprintf(cli->out,
+                "  but: its kernel answers no program: a firewall of that machine's own drops what "
+                "members begin; `sudo p2pvpnctl doctor` there names it\n");
+}
+
 /* The daemon composes the lines. They name peers, so they are filtered for the terminal. */
 static int print_why(struct pv_cli *cli, const json_t *body)
 {
@@ -713,6 +763,8 @@ static int print_why(struct pv_cli *cli, const json_t *body)
         pv_show_text(cli->out, json_string_value(line));
         fputc('\n', cli->out);
     }
+    if (strncmp(pv_json_text(body, "cause_code", ""), "direct", strlen("direct")) == 0)
+        try_programs(cli, cli->args.word[0]);
     return 0;
 }
 

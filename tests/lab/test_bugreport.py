@@ -73,8 +73,12 @@ def doctor_is_content_with_a_node_that_works(lab):
              "ct state established,related accept\niifname lo accept\nct state new drop\n}\n}")
     told = a.ctl("doctor", check_rc=False).out
     check("table inet wall" in told and "drops what members begin" in told and "iifname" in told, told)
+    a.wait_direct(b)
+    told = b.ctl("why", "a").out
+    check("its kernel answers no program" in told and "doctor" in told, told)
     a.nft('insert rule inet wall in iifname "p2pvpn0" accept')
     a.ctl("doctor", code=0)
+    check("its kernel" not in b.ctl("why", "a").out, b.ctl("why", "a").out)
     a.nft("delete table inet wall")
     r = a.run("unshare", "-m", "sh", "-c", f"mount --bind /bin/false \"$(readlink -f /usr/sbin/nft)\" && "
               f"{lab.bin('p2pvpnctl')} doctor", check_rc=False)
