@@ -13,6 +13,7 @@ enum {
     INVITE_ADMIN,
     INVITE_MEMBER_FOR,
     INVITE_APPROVE,
+    INVITE_TAG,
     INVITE_QR,
     INVITE_OPTIONS,
 };
@@ -53,6 +54,18 @@ static void add_came(const json_t *members, char text[static CAME])
     }
 }
 
+static void add_tags(const json_t *tags, char *text)
+{
+    const json_t *tag;
+    size_t i;
+    json_array_foreach(tags, i, tag)
+    {
+        const size_t len = strlen(text);
+        const char *word = json_string_value(tag);
+        snprintf(text + len, CAME - len, " tag:%.63s", word == NULL ? "?" : word);
+    }
+}
+
 /* The state is judged here, by this machine's clock: the daemon tells what an invite says. */
 static void invite_row(struct pv_table *t, const json_t *invite, double now, bool all)
 {
@@ -73,6 +86,7 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
     snprintf(more, sizeof(more), "%s%s%s%s", state,
              pv_json_bool(invite, "admin") ? " (for an admin)" : "", life,
              pv_json_bool(invite, "approve") ? " (an admin admits)" : "");
+    add_tags(json_object_get(invite, "tags"), more);
     add_came(json_object_get(invite, "members"), more);
     pv_table_cell(t, strcmp(state, "open") == 0 ? PV_GREEN : PV_DIM, more);
 }
@@ -125,7 +139,7 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
     /* The daemon refuses it, and says what to do instead. */
     req->admin = value[INVITE_ADMIN] != NULL;
     req->approve = value[INVITE_APPROVE] != NULL;
-    return 0;
+    return value[INVITE_TAG] == NULL ? 0 : pv_cli_tag(cli, value[INVITE_TAG], req);
 }
 
 /* Of a token for admins people are warned, on standard error: the token stays alone on standard
@@ -220,9 +234,8 @@ static int invite(struct pv_cli *cli)
 const struct pv_command pv_cmds_invite[] = {
     {
         .name = "invite",
-        .args =
-            "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] [--qr] | list | "
-            "revoke ID",
+        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] [--tag TAG] "
+                "[--qr] | list | revoke ID",
         .summary = "print a token with which another machine can join",
         .details =
             "  --uses N        how many machines can join with it (1)\n"
@@ -231,6 +244,7 @@ const struct pv_command pv_cmds_invite[] = {
             "  --member-for TIME  its machine is a member until it was not used for so long:\n"
             "                     1h to 520w; 90d\n"
             "  --approve       its machine waits until an admin admits it\n"
+            "  --tag TAG       its machines have this tag, for rules, from the first moment on\n"
             "  --qr            the token as a QR code as well, on standard error\n"
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it; ID may be its beginning\n",
@@ -240,6 +254,7 @@ const struct pv_command pv_cmds_invite[] = {
                     {"admin", 0, false},
                     {"member-for", 0, true},
                     {"approve", 0, false},
+                    {"tag", 0, true},
                     {"qr", 0, false}},
         .max_words = 2,
         .run = invite,

@@ -196,8 +196,10 @@ static int print_can(struct pv_cli *cli, const json_t *body)
                 pv_json_text(body, "to", "?"), pv_json_text(body, "port", "?"),
                 pv_json_text(body, "why", "?"));
     if (allowed)
-        pv_cli_note(cli, "these are the rules: a firewall of %s's own may still keep it out",
-                    pv_json_text(body, "to", "?"));
+        pv_cli_note(cli,
+                    "these are the rules: a firewall of %s's own may still keep it out, which "
+                    "`p2pvpnctl why %s` tries",
+                    pv_json_text(body, "to", "?"), pv_json_text(body, "to", "?"));
     return allowed ? 0 : PV_CTLAPI_REFUSED;
 }
 
@@ -228,14 +230,20 @@ static int can(struct pv_cli *cli)
 
 /* --- tags --------------------------------------------------------------------------------- */
 
+int pv_cli_tag(struct pv_cli *cli, const char *tag, struct pv_ctlapi_request *req)
+{
+    if (pv_name_parse(tag, strlen(tag), req->name) < 0)
+        return pv_cli_usage(
+            cli, "\"%.80s\" is no tag: use 1 to 63 of a-z 0-9 and -, not at the ends", tag);
+    return 0;
+}
+
 int pv_cli_tag_request(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *peer,
                        const char *tag, struct pv_ctlapi_request *ret_req)
 {
     pv_ctlapi_request_init(ret_req, cmd, 0);
-    if (pv_name_parse(tag, strlen(tag), ret_req->name) < 0)
-        return pv_cli_usage(
-            cli, "\"%.80s\" is no tag: use 1 to 63 of a-z 0-9 and -, not at the ends", tag);
-    return pv_cli_peer(cli, ret_req, peer);
+    int code = pv_cli_tag(cli, tag, ret_req);
+    return code != 0 ? code : pv_cli_peer(cli, ret_req, peer);
 }
 
 /* Both directions differ in the request alone. */

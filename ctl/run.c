@@ -102,6 +102,7 @@ static bool asks_for_json(const struct pv_args_rest *rest)
 /* Parses what stands behind the command's name. 0 or an exit code; -1: help was asked for. */
 static int parse_command(struct pv_cli *cli, struct pv_args_rest *rest)
 {
+    _Static_assert((int)N_GLOBAL + (int)PV_COMMAND_OPTIONS <= (int)PV_ARGS_MAX_OPTIONS, "table");
     struct pv_option table[PV_ARGS_MAX_OPTIONS];
     char error[PV_ARGS_ERROR];
     struct pv_args args = {.n_words = 0};

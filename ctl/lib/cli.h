@@ -21,13 +21,17 @@
 
 struct pv_cli;
 
+enum {
+    PV_COMMAND_OPTIONS = 7, /* ours */
+};
+
 struct pv_command {
     const char *name;
     const char *args;    /* "list | accept ROOM | invite ROOM PEER [-c N]": completion follows it */
     const char *summary; /* one line, no full stop */
     const char *details; /* lines, "" for none; each ends with a newline */
     const char *example; /* as one would type it */
-    struct pv_option options[7]; /* those of the command; ends with a NULL name */
+    struct pv_option options[PV_COMMAND_OPTIONS + 1]; /* of the command; ends with a NULL name */
     int min_words, max_words;
     int verbatim_after; /* this word and what follows it is not looked at for options; 0: none */
     int (*run)(struct pv_cli *cli);

@@ -278,6 +278,14 @@ def the_own_network_is_not_taken_over(lab):
     check(user.run("ping", "-n", "-c", "1", "-W", "3", "-s", "4000", printer.ip4, check_rc=False).code == 0,
           "large packets do not arrive")
 
+    # The user comes home: a default route by the router there leaves by the own link, and stays when ours has gone.
+    home = f"{nas.lan.subnet4}.77"
+    user.ip(f"addr add {home}/24 dev {user.dev}", f"route replace default via {nas.lan.subnet4}.1")
+    wait_state(user, lan4, nas, "refused")
+    check(f"dev {user.dev}" in user.run("ip", "-4", "route", "show", "default").out, "the user's default route is ours")
+    user.ip(f"addr del {home}/24 dev {user.dev}", f"route replace default via {user.lan.subnet4}.1")
+    wait_state(user, lan4, nas, "used")
+
 
 def second_card(lab, host, lan, dev):
     """Beside the one by which the host goes on to reach the rest: its addresses, and its port at the switch."""

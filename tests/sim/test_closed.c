@@ -87,10 +87,15 @@ static bool deny_mallory(struct scene *s)
            ask(s, s->alice, "\"cmd\":\"rules_default\",\"verdict\":\"deny\"");
 }
 
+static bool invite_with(struct scene *s, const char *request)
+{
+    const char *answer = sim_world_ask(&s->w, s->alice, PV_S(5), request);
+    return answer != NULL && sim_world_field(answer, "token", s->token, sizeof(s->token));
+}
+
 static bool invite(struct scene *s)
 {
-    const char *answer = sim_world_ask(&s->w, s->alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
-    return answer != NULL && sim_world_field(answer, "token", s->token, sizeof(s->token));
+    return invite_with(s, "\"cmd\":\"invite\",\"uses\":1");
 }
 
 static bool join(struct scene *s)
@@ -241,6 +246,36 @@ PV_TEST(an_honest_network_is_open_within_a_second)
     static bool rules[] = {false, true};
     assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[0]), 0);
     assert_int_equal(sim_seeds("closed", SEEDS, opens, &rules[1]), 0);
+}
+
+/* The machine has the tag of its invite at members that it meets first, and its token vouches for
+ * the rules all the same. */
+static int tagged(uint64_t seed, void *ctx)
+{
+    static const char ports[] = "\"from\":\"victor\",\"to\":\"harry\",\"ports\":\"22\"";
+    struct scene *s = begin(seed);
+    char can[200];
+    (void)ctx;
+    if (!ask(s, s->alice,
+             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"tag:guest\",\"to\":\"any\","
+             "\"ports\":\"all\",\"place\":0") ||
+        !invite_with(s, "\"cmd\":\"invite\",\"uses\":1,\"tag\":\"guest\""))
+        return end(s, seed, "not begun:");
+    sim_node_kill(s->alice);
+    if (!join(s))
+        return end(s, seed, "join:");
+    if (!traffic(s, PV_S(1), true) || is_closed(s))
+        return end(s, seed, "it is closed:");
+    snprintf(can, sizeof(can), "\"cmd\":\"can\",%s", ports);
+    const char *answer = sim_world_ask(&s->w, s->harry, PV_S(2), can);
+    if (answer == NULL || strstr(answer, "\"allowed\":false") == NULL)
+        return end(s, seed, answer == NULL ? "can is not answered:" : answer);
+    return end(s, seed, NULL);
+}
+
+PV_TEST(the_tag_of_an_invite_holds_from_the_first_moment)
+{
+    assert_int_equal(sim_seeds("closed", SEEDS, tagged, NULL), 0);
 }
 
 /* The token knows nothing of the rules of now, as one of an earlier version does. */

@@ -13,6 +13,7 @@
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
@@ -399,7 +400,8 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     const struct pv_invite_terms terms = {.uses = req->uses,
                                           .expires_s = req->expires_s,
                                           .lifetime = (uint32_t)req->lifetime_s,
-                                          .flags = req->approve ? PV_INVITE_APPROVAL : 0};
+                                          .flags = req->approve ? PV_INVITE_APPROVAL : 0,
+                                          .tag = req->name[0] == '\0' ? NULL : req->name};
     (void)p;
     /* Rights do not end with a membership: such an admin would be none that anybody sees. */
     if (req->admin && terms.lifetime > 0) {
@@ -408,14 +410,18 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
                      "grant it later, or --member-for");
         return;
     }
-    if (!may_invite(a, req->admin, handle))
+    if (!may_invite(a, req->admin, handle) ||
+        (terms.tag != NULL && (!may_sign(a, "invite --tag", PV_RIGHT_REVOKE, handle) ||
+                               !pv_rules_may_be_tag(a->node, "invite --tag", terms.tag, handle))))
         return;
     int r =
         pv_invite_make(a->node, req->admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node),
                        &terms, now, &put);
     if (r != PV_OK) {
-        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: try again",
-                        pv_strstatus(r));
+        pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: %s", pv_strstatus(r),
+                        r == PV_ERR_LIMIT && terms.tag != NULL
+                            ? "this node has said as many tags as it may: let another admin invite"
+                            : "try again");
         return;
     }
     put->handle = handle;
@@ -438,6 +444,21 @@ static json_t *joined_by(const struct pv_node *n, const uint8_t *invite)
         }
     }
     return names;
+}
+
+static json_t *tags_of(const struct pv_node *n, const uint8_t *invite)
+{
+    json_t *tags = json_array();
+    const struct pv_policy *p = pv_rules_policy(n);
+    const char *tag;
+    for (size_t i = 0; p != NULL && tags != NULL && (tag = pv_policy_tag_of(p, invite, i)) != NULL;
+         i++) {
+        if (json_array_append_new(tags, json_string(tag)) != 0) {
+            json_decref(tags);
+            tags = NULL;
+        }
+    }
+    return tags;
 }
 
 /* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
@@ -467,6 +488,7 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
         };
         memcpy(x.id, inv.invite, sizeof(x.id));
         x.members = joined_by(a->node, inv.invite);
+        x.tags = tags_of(a->node, inv.invite);
         if (pv_ctlapi_invites_add(out, &x) != PV_OK) {
             json_decref(out);
             out = NULL;

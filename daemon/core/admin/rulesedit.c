@@ -184,6 +184,40 @@ int pv_rulesedit_take_back(struct pv_node *n, const struct pv_statement *st, pv_
     return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
 }
 
+/* --- who has which tag ------------------------------------------------------------------------ */
+
+/* Tags are compared as they are written: they are names, in lower case. */
+static bool has_tag(const struct pv_statement *st, const uint8_t *node, const char *tag)
+{
+    return st->type == PV_ST_TAG && strcmp(st->u.tag.tag, tag) == 0 &&
+           memcmp(st->u.tag.node, node, PV_SIGN_PK_LEN) == 0;
+}
+
+/* The first statement in force that says so; another admin may have said it, too. */
+static const struct pv_statement *find_tag(const struct pv_node *n, const uint8_t *node,
+                                           const char *tag)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_rule(n->roster, e)) != NULL && !has_tag(&e->st, node, tag))
+        ;
+    return e == NULL ? NULL : &e->st;
+}
+
+/* By the invite that the machine came by, as all who came by it. */
+static const struct pv_statement *find_tag_of_invite(const struct pv_node *n, const uint8_t *node,
+                                                     const char *tag)
+{
+    const uint8_t *by = pv_rules_came_by(n, node);
+    return by == NULL ? NULL : find_tag(n, by, tag);
+}
+
+static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
+{
+    struct pv_made made;
+    int r = pv_rules_make_tag(n, node, name, now, &made);
+    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
+}
+
 /* --- one machine in another one's place ------------------------------------------------------- */
 
 static bool is_node(const struct pv_selector *s, const uint8_t *pk)
@@ -221,6 +255,23 @@ static const struct pv_roster_entry *next_said(const struct pv_roster *r,
                                                                                             : NULL);
 }
 
+/* The tags of the invite that `from` came by: `to` came by another one, and has them by name. */
+static int carry_tags_of_invite(struct pv_node *n, const uint8_t *from, const uint8_t *to,
+                                pv_ns now)
+{
+    const struct pv_roster_entry *e = NULL;
+    const uint8_t *by = pv_rules_came_by(n, from);
+    int r = PV_OK;
+    while (by != NULL && r == PV_OK && (e = pv_roster_next_rule(n->roster, e)) != NULL) {
+        const struct pv_st_tag *t = &e->st.u.tag;
+        if (!has_tag(&e->st, by, t->tag) || find_tag(n, to, t->tag) != NULL)
+            continue;
+        r = set_tag(n, to, t->tag, now);
+        e = NULL; /* the list is another one */
+    }
+    return r;
+}
+
 /* The one in force that names `from` first; what was carried over names it no more. */
 int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_LEN],
                        const uint8_t to[static PV_SIGN_PK_LEN], pv_ns now)
@@ -241,7 +292,7 @@ int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_L
             return r;
         x = NULL; /* it may be gone; from the start, as there are few */
     }
-    return PV_OK;
+    return carry_tags_of_invite(n, from, to, now);
 }
 
 /* A place before the rule of this number, or behind all (0). False: there is none between two. */
@@ -406,36 +457,6 @@ static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_pee
 
 /* --- tags --------------------------------------------------------------------------------- */
 
-/* Tags are compared as they are written: they are names, in lower case. */
-static bool has_tag(const struct pv_statement *st, const uint8_t *node, const char *tag)
-{
-    return st->type == PV_ST_TAG && strcmp(st->u.tag.tag, tag) == 0 &&
-           memcmp(st->u.tag.node, node, PV_SIGN_PK_LEN) == 0;
-}
-
-/* The first statement in force that says so; another admin may have said it, too. */
-static const struct pv_statement *find_tag(const struct pv_node *n, const uint8_t *node,
-                                           const char *tag)
-{
-    const struct pv_roster_entry *e = NULL;
-    while ((e = pv_roster_next_rule(n->roster, e)) != NULL && !has_tag(&e->st, node, tag))
-        ;
-    return e == NULL ? NULL : &e->st;
-}
-
-/* A tag takes a slot of this node's, the first that is free. */
-static int set_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
-{
-    struct pv_st_tag tag = {.kind = PV_TAG_SET, .time = pv_node_wall_s(n, now)};
-    struct pv_made made;
-    int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_TAG, &tag.slot);
-    memcpy(tag.node, node, sizeof(tag.node));
-    snprintf(tag.tag, sizeof(tag.tag), "%s", name);
-    if (r == PV_OK)
-        r = pv_make_tag(pv_roster_network_id(n->roster), n->identity->sign_sk, &tag, &made);
-    return r == PV_OK ? pv_rulesedit_add(n, &made, now) : r;
-}
-
 /* Any admin may have said so: of a tag that two have given, both are taken back. */
 static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv_ns now)
 {
@@ -448,6 +469,48 @@ static int drop_tag(struct pv_node *n, const uint8_t *node, const char *name, pv
         r = pv_rulesedit_take_back(n, st, now);
     }
     return r == PV_OK ? PV_ERR_STATE : r;
+}
+
+/* The next machine that came by the invite and is there, but for one, without the tag of its own.
+ */
+static const uint8_t *next_untagged(const struct pv_node *n, const uint8_t *invite,
+                                    const uint8_t *but, const char *tag)
+{
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_let_in(n->roster, invite, e)) != NULL) {
+        const uint8_t *node = e->st.u.member.node;
+        if (memcmp(node, but, PV_SIGN_PK_LEN) != 0 && pv_roster_enrolled(n->roster, node) != NULL &&
+            find_tag(n, node, tag) == NULL)
+            return node;
+    }
+    return NULL;
+}
+
+/* One of those that came by an invite loses its tag: the others get it by name, and nobody comes by
+ * that invite any more, who would be without it. */
+static int drop_tag_of_invite(struct pv_node *n, const uint8_t *node, const char *tag,
+                              struct pv_ctlapi_told *told, pv_ns now)
+{
+    const struct pv_member *m = pv_roster_known(n->roster, node);
+    uint8_t invite[PV_SIGN_PK_LEN], copy[PV_SIGN_PK_LEN], other[PV_SIGN_PK_LEN];
+    const uint8_t *next;
+    memcpy(copy, node, sizeof(copy)); /* it may be the roster's, which changes */
+    memcpy(invite, m->admitted_by, sizeof(invite));
+    int r = pv_ending_invite_of(n, m, false, told, now);
+    while (r == PV_OK && (next = next_untagged(n, invite, copy, tag)) != NULL) {
+        memcpy(other, next, sizeof(other));
+        r = set_tag(n, other, tag, now);
+    }
+    return r == PV_OK ? drop_tag(n, invite, tag, now) : r;
+}
+
+static int untag(struct pv_node *n, const uint8_t *node, const char *tag,
+                 struct pv_ctlapi_told *told, pv_ns now)
+{
+    int r = PV_OK;
+    if (find_tag_of_invite(n, node, tag) != NULL)
+        r = drop_tag_of_invite(n, node, tag, told, now);
+    return r == PV_OK ? drop_tag(n, node, tag, now) : r;
 }
 
 /* Does some rule deny something to who has this tag? */
@@ -480,12 +543,10 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
                         req->peer);
         return;
     }
-    if (set && (strcmp(req->name, "any") == 0 || strcmp(req->name, "all") == 0)) {
-        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
-                        "%s: %s means everybody: choose another word", what, req->name);
+    if (set && !pv_rules_may_be_tag(n, what, req->name, handle))
         return;
-    }
-    bool has = find_tag(n, node, req->name) != NULL;
+    bool has =
+        find_tag(n, node, req->name) != NULL || find_tag_of_invite(n, node, req->name) != NULL;
     if (!set && !has) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %.70s has no tag %s: `p2pvpnctl rules` lists the tags", what,
@@ -498,7 +559,7 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
     if (m != NULL && is_denied(n, req->name))
         r = pv_ending_invite_of(n, m, req->keep_invite, &told, now);
     if (r == PV_OK && set != has)
-        r = set ? set_tag(n, node, req->name, now) : drop_tag(n, node, req->name, now);
+        r = set ? set_tag(n, node, req->name, now) : untag(n, node, req->name, &told, now);
     if (r == PV_OK)
         pv_admin_answer_with(n, handle, &told, now);
     else

@@ -160,11 +160,24 @@ static struct words hear_all(const struct pv_node *n, const uint8_t *own, pv_ns 
     return w;
 }
 
-static bool is_marked(const struct pv_closed *c, const struct pv_node *n, const uint8_t *own)
+static bool is_mark_of(const struct pv_closed *c, const struct pv_node *n, const uint8_t *rules)
 {
     uint8_t mark[PV_TOKEN_RULES_LEN];
-    pv_token_rules(pv_roster_network_id(n->roster), own, mark);
+    pv_token_rules(pv_roster_network_id(n->roster), rules, mark);
     return memcmp(mark, c->mark, sizeof(mark)) == 0;
+}
+
+/* The mark is a part of the invite's key, so tags of the invite are no part of the mark. */
+static bool is_marked(const struct pv_closed *c, const struct pv_node *n, const uint8_t *own)
+{
+    const struct pv_member *self = pv_node_self(n);
+    uint8_t rules[PV_STATEMENT_HASH_LEN];
+    if (is_mark_of(c, n, own))
+        return true;
+    if (self == NULL)
+        return false;
+    pv_roster_rules_but(n->roster, self->admitted_by, rules);
+    return is_mark_of(c, n, rules);
 }
 
 bool pv_closed_opens(struct pv_closed *c, const struct pv_node *n, pv_ns now)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/ct.h"
+#include "daemon/core/member/membership.h"
 #include "daemon/core/member/rules.h"
 #include "proto/roster/token.h"
 
@@ -61,6 +62,25 @@ static void draw_seed(struct pv_node *n, uint8_t seed[static PV_SIGN_SEED_LEN])
                    seed + PV_SIGN_SEED_LEN - PV_TOKEN_RULES_LEN);
 }
 
+static void put_statement(struct pv_put *put, size_t i, const struct pv_made *made)
+{
+    memcpy(put->statements[i].raw, made->raw, made->len);
+    put->statements[i].len = made->len;
+}
+
+/* The tag is there before the first machine can come by the invite. */
+static int add_tag(struct pv_node *n, struct pv_put *put, const char *tag, pv_ns now)
+{
+    struct pv_made made;
+    int r = pv_rules_make_tag(n, put->invite, tag, now, &made);
+    const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
+    if (r == PV_OK && pv_membership_add(n, &item, 1, now) > 0)
+        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        put_statement(put, 0, &made);
+    return r;
+}
+
 int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invite_terms *terms,
                    pv_ns now, struct pv_put **ret_put)
 {
@@ -69,7 +89,7 @@ int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invit
     struct pv_st_invite inv = {
         .uses = terms->uses, .flags = terms->flags, .lifetime = terms->lifetime};
     struct pv_made made;
-    struct pv_put *put = pv_put_new(1);
+    struct pv_put *put = pv_put_new(terms->tag == NULL ? 1 : 2);
     if (put != NULL)
         put->token = calloc(1, PV_TOKEN_TEXT_BUF);
     if (put == NULL || put->token == NULL) {
@@ -85,13 +105,14 @@ int pv_invite_make(struct pv_node *n, struct pv_signer by, const struct pv_invit
     pv_token_done(&token);
     if (r == PV_OK)
         r = pv_make_invite(pv_roster_network_id(n->roster), by, &inv, &made);
+    memcpy(put->invite, inv.invite, sizeof(put->invite));
+    if (r == PV_OK && terms->tag != NULL)
+        r = add_tag(n, put, terms->tag, now);
     if (r != PV_OK) {
         pv_put_free(put);
         return r;
     }
-    memcpy(put->invite, inv.invite, sizeof(put->invite));
-    memcpy(put->statements[0].raw, made.raw, made.len);
-    put->statements[0].len = made.len;
+    put_statement(put, put->n - 1, &made);
     *ret_put = put;
     return PV_OK;
 }

@@ -238,13 +238,50 @@ static int add_statement(struct pv_policy *p, const struct pv_statement *st)
     return pv_policy_add(p, &rule);
 }
 
-/* Beyond the limit nobody knows what was meant, so what no rule within it allows is denied. */
-static int make_policy(const struct pv_roster *roster, struct pv_policy **ret_policy)
+/* The key that a machine was let in by, where that is no machine's own, but an invite's. */
+const uint8_t *pv_rules_came_by(const struct pv_node *n, const uint8_t node[static PV_SIGN_PK_LEN])
 {
+    const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, node);
+    return m == NULL || pv_roster_known(n->roster, m->admitted_by) != NULL ? NULL : m->admitted_by;
+}
+
+/* Of the words that a rule takes for everybody none is a tag. */
+bool pv_rules_may_be_tag(struct pv_node *n, const char *what, const char *tag, uint64_t handle)
+{
+    const bool all = strcmp(tag, "any") == 0 || strcmp(tag, "all") == 0;
+    if (all)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_USAGE,
+                        "%s: %s means everybody: choose another word", what, tag);
+    return !all;
+}
+
+/* A tag takes a slot of this node's, the first that is free. */
+int pv_rules_make_tag(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], const char *tag,
+                      pv_ns now, struct pv_made *ret_made)
+{
+    struct pv_st_tag st = {.kind = PV_TAG_SET, .time = pv_node_wall_s(n, now)};
+    int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_TAG, &st.slot);
+    memcpy(st.node, pk, sizeof(st.node));
+    snprintf(st.tag, sizeof(st.tag), "%s", tag);
+    return r != PV_OK
+               ? r
+               : pv_make_tag(pv_roster_network_id(n->roster), n->identity->sign_sk, &st, ret_made);
+}
+
+static const uint8_t *came_by(const void *ctx, const uint8_t node[static PV_KEY_LEN])
+{
+    return pv_rules_came_by(ctx, node);
+}
+
+/* Beyond the limit nobody knows what was meant, so what no rule within it allows is denied. */
+static int make_policy(const struct pv_node *n, struct pv_policy **ret_policy)
+{
+    const struct pv_roster *roster = n->roster;
     struct pv_policy *p;
     int status = pv_policy_new(&p);
     if (status != PV_OK)
         return status;
+    pv_policy_set_came_by(p, came_by, n);
     for (const struct pv_roster_entry *e = NULL;
          status == PV_OK && (e = pv_roster_next_rule(roster, e)) != NULL;) {
         status = add_statement(p, &e->st);
@@ -394,7 +431,7 @@ static void look(struct rules *r, bool anew, pv_ns now)
         return;
     r->retry_at = PV_NEVER;
     if (roster != NULL)
-        status = make_policy(roster, &policy);
+        status = make_policy(r->node, &policy);
     if (status == PV_OK)
         status = adopt(r, policy, now);
     memcpy(r->digest, digest, sizeof(r->digest));

@@ -11,6 +11,7 @@
 
 #include "crypto/sign.h"
 #include "daemon/core/node/node.h"
+#include "proto/roster/roster_make.h"
 #include "proto/roster/token.h"
 #include "proto/rules/policy.h"
 
@@ -23,6 +24,15 @@ extern const struct pv_part pv_part_rules;
 /* The rules in force; valid until the roster's statements change. NULL: this node is in no network,
  * or has no memory. */
 const struct pv_policy *pv_rules_policy(const struct pv_node *n);
+/* The invite by which a machine came, whose tags it has, too. NULL: an admin let it in otherwise,
+ * or it is none of this network's. */
+const uint8_t *pv_rules_came_by(const struct pv_node *n, const uint8_t node[static PV_SIGN_PK_LEN]);
+/* May a user give this valid name as a tag? Else the request is answered. */
+bool pv_rules_may_be_tag(struct pv_node *n, const char *what, const char *tag, uint64_t handle);
+/* This node as an admin says that a machine, or all that come by an invite, have a valid tag; the
+ * statement is the caller's to publish. PV_ERR_LIMIT: it has said PV_RULE_SLOTS of them. */
+PV_MUST_CHECK int pv_rules_make_tag(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                    const char *tag, pv_ns now, struct pv_made *ret_made);
 /* The verdict of the network's rules on this way, and, where it ends at this node, of its own
  * [firewall]. Without rules everything is allowed. */
 struct pv_verdict pv_rules_decide(const struct pv_node *n,

@@ -613,13 +613,14 @@ int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite
 {
     return pv_ctlapi_append(
         invites, "invites",
-        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b, s:o}", "id",
+        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b, s:o, s:o}", "id",
                        pv_ctlapi_key(invite->id), "uses", (int)invite->uses, "used",
                        (int)invite->used, "not_before", u64_json(invite->not_before_s), "not_after",
                        invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
                        "revoked", invite->revoked, "admin", invite->admin, "member_for",
                        u64_or_null(invite->lifetime_s), "approve", invite->approve, "members",
-                       invite->members != NULL ? invite->members : json_array()));
+                       invite->members != NULL ? invite->members : json_array(), "tags",
+                       invite->tags != NULL ? invite->tags : json_array()));
 }
 
 json_t *pv_ctlapi_coordinators_new(void)

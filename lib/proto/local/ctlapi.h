@@ -197,9 +197,10 @@ struct pv_ctlapi_invite {
     bool approve;        /* who joins by it waits until an admin admits it */
     uint32_t lifetime_s; /* seconds that who joins stays unused; 0: null, for ever */
     json_t *members;     /* names of those that joined by it; taken */
+    json_t *tags;        /* of those that join by it; taken */
 };
 /* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked","admin",
- * "member_for","approve","members":[…]}]} */
+ * "member_for","approve","members":[…],"tags":[…]}]} */
 json_t *pv_ctlapi_invites_new(void);
 PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
 /* {"version":1,"coordinators":[{"key","addresses":[…],"used"}]}, the preferred one first; key:

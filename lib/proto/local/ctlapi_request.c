@@ -113,7 +113,7 @@ static const struct command_row {
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_VERSION] = {"version", false, "", ""},
     [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms insist "},
-    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin member_for approve "},
+    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin member_for approve tag "},
     [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
     [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
     [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms insist "},

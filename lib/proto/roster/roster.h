@@ -345,6 +345,9 @@ void pv_roster_head(struct pv_roster *r, uint8_t ret_head[static PV_STATEMENT_HA
 void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
 /* BLAKE2b-256 over the ascending hashes of all tags and rules in force, as of the last settling. */
 void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
+/* The same but for the tags of this key; NULL: all. Computed anew each time. */
+void pv_roster_rules_but(struct pv_roster *r, const uint8_t *but,
+                         uint8_t ret_digest[static PV_STATEMENT_HASH_LEN]);
 /* First 4 bytes of a digest over the statements of a bucket and their receipts; 0 when empty. */
 uint32_t pv_roster_receipts_digest(const struct pv_roster *r, uint8_t bucket);
 /* First 4 bytes of BLAKE2b-256 over the ascending hashes with this first byte; 0 when empty. */

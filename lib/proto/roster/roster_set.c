@@ -377,21 +377,35 @@ void pv_roster_members(struct pv_roster *r, uint8_t ret_digest[static PV_STATEME
     memcpy(ret_digest, r->members, sizeof(r->members));
 }
 
-/* Rules change seldom, so all statements may be walked over then: their order is kept there. */
-void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
+static bool is_rule(const struct pv_roster_item *e, const uint8_t *but)
+{
+    const struct pv_statement *st = &e->pub.st;
+    if (st->type == PV_ST_TAG && but != NULL && memcmp(st->u.tag.node, but, PV_SIGN_PK_LEN) == 0)
+        return false;
+    return (st->type == PV_ST_TAG || st->type == PV_ST_RULE) && e->effective;
+}
+
+/* All statements are walked over: their order is kept there. */
+void pv_roster_rules_but(struct pv_roster *r, const uint8_t *but,
+                         uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
 {
     const struct pv_roster_slot *v;
     uint8_t *p = r->scratch;
-    for (size_t b = 0; !r->rules_ok && b < PV_ROSTER_BUCKETS; b++) {
+    for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
         size_t n = statements_of(r, (uint8_t)b, &v);
         for (size_t i = 0; i < n; i++) {
-            const uint8_t type = v[i].item->pub.st.type;
-            if ((type == PV_ST_TAG || type == PV_ST_RULE) && v[i].item->effective)
+            if (is_rule(v[i].item, but))
                 p = put_hashes(p, &v[i], 1);
         }
     }
+    hash_scratch(r, p, ret_digest);
+}
+
+/* Rules change seldom. */
+void pv_roster_rules(struct pv_roster *r, uint8_t ret_digest[static PV_STATEMENT_HASH_LEN])
+{
     if (!r->rules_ok)
-        hash_scratch(r, p, r->rules_digest);
+        pv_roster_rules_but(r, NULL, r->rules_digest);
     r->rules_ok = true;
     memcpy(ret_digest, r->rules_digest, sizeof(r->rules_digest));
 }

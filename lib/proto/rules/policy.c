@@ -18,6 +18,8 @@ struct pv_policy {
     size_t n_rules, rules_cap;
     struct tagged *tags; /* owned; once finished ascending by node and tag, each once */
     size_t n_tags, tags_cap;
+    pv_policy_came_by *came_by; /* NULL: none came by anything */
+    const void *ctx;            /* its */
     bool deny_default;
 };
 
@@ -144,6 +146,12 @@ void pv_policy_deny_by_default(struct pv_policy *p)
     p->deny_default = true;
 }
 
+void pv_policy_set_came_by(struct pv_policy *p, pv_policy_came_by *came_by, const void *ctx)
+{
+    p->came_by = came_by;
+    p->ctx = ctx;
+}
+
 /* By place, then by id: all nodes have one order, although two admins chose one place. */
 static int cmp_rules(const void *a, const void *b)
 {
@@ -212,35 +220,44 @@ static const struct tagged *tags_of(const struct pv_policy *p, const uint8_t *no
     return n == 0 ? NULL : &p->tags[lo];
 }
 
-const char *pv_policy_tag_of(const struct pv_policy *p, const uint8_t node[static PV_KEY_LEN],
-                             size_t i)
-{
-    size_t n;
-    const struct tagged *t = tags_of(p, node, &n);
-    return i < n ? t[i].tag : NULL;
-}
-
-bool pv_policy_has_tag(const struct pv_policy *p, const char *tag)
-{
-    for (size_t i = 0; i < p->n_tags; i++) {
-        if (strcmp(p->tags[i].tag, tag) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* A node as selectors see it: looked up once for many rules. */
 struct subject {
     const uint8_t *node;
-    const struct tagged *tags;
-    size_t n_tags;
+    const struct tagged *tags, *came_with; /* its own, and those of what it came by */
+    size_t n_tags, n_came_with;
 };
 
 static struct subject subject(const struct pv_policy *p, const uint8_t *node)
 {
     struct subject s = {.node = node};
+    const uint8_t *by = p->came_by == NULL ? NULL : p->came_by(p->ctx, node);
     s.tags = tags_of(p, node, &s.n_tags);
+    if (by != NULL)
+        s.came_with = tags_of(p, by, &s.n_came_with);
     return s;
+}
+
+const char *pv_policy_tag_of(const struct pv_policy *p, const uint8_t node[static PV_KEY_LEN],
+                             size_t i)
+{
+    const struct subject s = subject(p, node);
+    if (i < s.n_tags)
+        return s.tags[i].tag;
+    return i - s.n_tags < s.n_came_with ? s.came_with[i - s.n_tags].tag : NULL;
+}
+
+static bool has_one(const struct tagged *tags, size_t n, const char *tag)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(tags[i].tag, tag) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool pv_policy_has_tag(const struct pv_policy *p, const char *tag)
+{
+    return has_one(p->tags, p->n_tags, tag);
 }
 
 /* Is this node one of those that the selector is about? */
@@ -252,11 +269,8 @@ static bool means(const struct pv_selector *s, const struct subject *x)
     case PV_SELECT_NODE:
         return memcmp(s->value, x->node, PV_KEY_LEN) == 0;
     case PV_SELECT_TAG:
-        for (size_t i = 0; i < x->n_tags; i++) {
-            if (strcmp(x->tags[i].tag, (const char *)s->value) == 0)
-                return true;
-        }
-        return false;
+        return has_one(x->tags, x->n_tags, (const char *)s->value) ||
+               has_one(x->came_with, x->n_came_with, (const char *)s->value);
     case PV_SELECT_PREFIX: /* it is about what is behind nodes */
         return false;
     }

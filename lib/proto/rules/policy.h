@@ -65,6 +65,10 @@ PV_MUST_CHECK int pv_policy_add(struct pv_policy *p, const struct pv_policy_rule
 PV_MUST_CHECK int pv_policy_tag(struct pv_policy *p, const uint8_t node[static PV_KEY_LEN],
                                 const char *tag);
 void pv_policy_deny_by_default(struct pv_policy *p);
+/* The key whose tags a node has, too: the invite that it came by. NULL: none. ctx lives as long as
+ * the policy. */
+typedef const uint8_t *pv_policy_came_by(const void *ctx, const uint8_t node[static PV_KEY_LEN]);
+void pv_policy_set_came_by(struct pv_policy *p, pv_policy_came_by *came_by, const void *ctx);
 /* Puts rules and tags in order; questions come afterwards. */
 void pv_policy_finish(struct pv_policy *p);
 
@@ -74,7 +78,8 @@ const struct pv_policy_rule *pv_policy_at(const struct pv_policy *p, size_t numb
 bool pv_policy_denies_by_default(const struct pv_policy *p);
 /* Does it restrict nobody: no rule, and the default allows? */
 bool pv_policy_is_empty(const struct pv_policy *p);
-/* The tags of a node in ascending order: i from 0; NULL after the last. */
+/* The tags of a node: its own in ascending order, then those of what it came by; i from 0; NULL
+ * after the last. */
 const char *pv_policy_tag_of(const struct pv_policy *p, const uint8_t node[static PV_KEY_LEN],
                              size_t i);
 bool pv_policy_has_tag(const struct pv_policy *p, const char *tag); /* any node has it */

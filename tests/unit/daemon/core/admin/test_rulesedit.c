@@ -60,7 +60,8 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
 {
     (void)n;
     (void)now;
-    assert_true(strcmp(m->name, "bob") == 0 || strcmp(m->name, "carol") == 0);
+    assert_true(strcmp(m->name, "bob") == 0 || strcmp(m->name, "carol") == 0 ||
+                strcmp(m->name, "eve") == 0);
     told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
     told->uses_left = 2;
     return PV_OK;
@@ -293,6 +294,40 @@ PV_TEST(a_machine_that_waits_gets_its_tag_before_it_is_let_in)
     assert_false(may(EVE, BOB, 1));
     must("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"");
     assert_true(may(EVE, BOB, 1));
+}
+
+/* A tag of an invite is one of all that come by it, also of those that come later. */
+PV_TEST(who_comes_by_a_tagged_invite_has_its_tag)
+{
+    enum {
+        EVE = 52,
+        FAY = 53,
+    };
+    const struct keys door = keys_of(51), eve = keys_of(EVE), fay = keys_of(FAY);
+    struct pv_made tag;
+    fake_node_add(&node, make_invite(&node.world, &node.world.creator, &door, 5));
+    fake_node_add(&node, make_member(&node.world, &door, &eve, "eve", 9));
+    assert_int_equal(pv_rules_make_tag(&node.node, door.pk, "guest", node.now, &tag), PV_OK);
+    assert_int_equal(pv_rulesedit_add(&node.node, &tag, node.now), PV_OK);
+    add_rule("deny", "tag:guest", "any", "all", 0);
+    assert_false(may(EVE, BOB, 1));
+    assert_true(may(BOB, EVE, 1));
+    fake_node_add(&node, make_member(&node.world, &door, &fay, "fay", 10));
+    assert_false(may(FAY, BOB, 1));
+    assert_int_equal(
+        pv_peers_add_member(node.node.peers, pv_roster_by_node(node.node.roster, eve.pk), node.now),
+        PV_OK);
+    must("\"cmd\":\"tag\",\"peer\":\"eve\",\"tag\":\"guest\""); /* it has it: nothing new */
+
+    /* A machine in fay's place came by another invite: it has the tag by its own name. */
+    assert_int_equal(pv_rulesedit_carry(&node.node, fay.pk, keys_of(BOB).pk, node.now), PV_OK);
+    assert_false(may(BOB, CAROL, 1));
+
+    /* Taken from one, it stays with the others, and nobody else comes by that invite. */
+    must_say("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"", "\"revoked\":true");
+    assert_true(may(EVE, BOB, 1));
+    assert_false(may(FAY, CAROL, 1));
+    must_say("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"", "eve has no tag guest");
 }
 
 /* Both denials of two admins are taken back, also the one that this node did not say. */
