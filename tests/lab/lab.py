@@ -755,7 +755,7 @@ def add_users():
 
 
 def sanitizer_options():
-    os.environ.setdefault("ASAN_OPTIONS", "abort_on_error=0:exitcode=99:detect_leaks=1")
+    os.environ.setdefault("ASAN_OPTIONS", "abort_on_error=0:exitcode=99:detect_leaks=1:malloc_context_size=6")
     os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
 
 
