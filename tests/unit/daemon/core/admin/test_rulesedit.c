@@ -297,7 +297,7 @@ PV_TEST(a_machine_that_waits_gets_its_tag_before_it_is_let_in)
 }
 
 /* A tag of an invite is one of all that come by it, also of those that come later. */
-PV_TEST(who_comes_by_a_tagged_invite_has_its_tag)
+PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
 {
     enum {
         EVE = 52,
