@@ -357,14 +357,16 @@ static void falls_apart(struct reign *g)
     sim_world_run(&g->w, PV_S(10));
 }
 
-/* The word of an admin in one piece, who was ended in the other one, is in doubt; and where it
- * moved that piece all that was said there, for that may have no receipt that counts. */
+/* The word of an admin in one piece, who was ended in the other one, or left with nobody to tell
+ * but some who may have been removed, is in doubt; and where it moved that piece all that was said
+ * there, for that may have no receipt that counts. */
 static void doubt(struct reign *g)
 {
     for (unsigned d = 0; d < g->n_deeds; d++) {
         const struct deed *x = &g->deeds[d];
         const struct opinion *there = &g->o[1 - x->side][x->by];
-        bool ended = there->is != IN || (g->before[x->by].admin && !there->admin);
+        bool ended =
+            there->is != IN || (g->before[x->by].admin && !there->admin) || g->alone[x->by];
         if (!ended || (x->by == x->whom && there->is != REMOVED))
             continue;
         g->rules_unsure = true;

@@ -582,7 +582,7 @@ PV_TEST(small_answers_are_exactly_the_contract)
     assert_json(list, "{\"version\":1,\"invites\":[{\"id\":\"" KEY_B64URL
                       "\",\"uses\":2,\"used\":1,\"not_before\":5,\"not_after\":9,"
                       "\"revoked\":false,\"admin\":true,\"member_for\":7776000,\"approve\":true,"
-                      "\"members\":[]}]}");
+                      "\"members\":[],\"tags\":[]}]}");
     assert_json(pv_ctlapi_ip_json(&ip4, &ip6, KEY),
                 "{\"ip4\":\"10.66.1.2\",\"ip6\":null,\"wg_key\":\"" KEY_B64URL "=\"}");
     assert_json(pv_ctlapi_pong_json(1, 0.125, &path),
