@@ -244,7 +244,7 @@ const struct pv_command pv_cmds_invite[] = {
             "  --member-for TIME  its machine is a member until it was not used for so long:\n"
             "                     1h to 520w; 90d\n"
             "  --approve       its machine waits until an admin admits it\n"
-            "  --tag TAG       its machines have this tag, for rules, from the first moment on\n"
+            "  --tag TAG       its machines have this tag from their first moment on\n"
             "  --qr            the token as a QR code as well, on standard error\n"
             "  list            invites made so far\n"
             "  revoke ID       nobody else joins with it; ID may be its beginning\n",
