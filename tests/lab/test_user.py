@@ -127,6 +127,49 @@ def another_user_of_the_machine_gets_nothing(lab):
 
 
 @scenario
+def routes_exits_and_a_second_network(lab):
+    """What others carry is reached by run, the world by an exit; each network has an inside of its own."""
+    home = lab.masquerade("home", drop_input=True)
+    coordinator, printer, web = lab.coordinator(), lab.host("printer", home), lab.host("web")
+    printer.answer_udp(9100)
+    web.answer_udp(9999)
+    nas, b = lab.host("nas", home), lab.host("b")
+    b.without_root()
+    lab.network(coordinator, [nas, b])
+    nas.ctl("route", "offer", f"{home.subnet4}.0/24")
+    wait("the printer", lambda: "using" in b.ctl("route", "list").out or b.ctl("route", "use", "nas", check_rc=False))
+    wait("b to reach the printer", lambda: b.udp_ask(printer.ip4, 9100), 20)
+    equal(b.udp_ask(web.ip4, 9999), None, "the world without an exit")
+    nas.ctl("exit", "offer")
+    wait("the exit", lambda: b.ctl("exit", "use", "nas", check_rc=False).code == 0)
+    wait("b to reach the world", lambda: b.udp_ask(web.ip4, 9999), 20)
+    check(b.json("status")["coordinator"]["connected"], "the daemon is where it was")
+    equal(b.json("status")["problems"], [], "problems")
+    b.ctl("exit", "off")
+    wait("the world to be gone", lambda: b.udp_ask(web.ip4, 9999) is None)
+
+    second = b.start(lab.bin("p2pvpnd"), "--user", "--net", "work", name="p2pvpnd-work")
+    wait("the second", lambda: second.running() and b.ctl("-n", "work", "version", check_rc=False).code == 0)
+    b.ctl("-n", "work", "create", coordinator.url(), "--network", "work", "--name", "b")
+    devices = b.ctl("-n", "work", "run", "cat", "/proc/net/dev").out
+    check("p2p-work" in devices and "p2pvpn0" not in devices, devices)
+    equal(sorted(n["name"] for n in b.json("networks")["networks"]), ["default", "work"], "networks")
+
+
+@scenario
+def root_without_capabilities_is_a_user_like_others(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.without_root(0)
+    lab.network(coordinator, [a, b])
+    b.wait_direct(a)
+    a.answer_udp(9100)
+    b.answer_udp(9100)
+    wait("b to reach a", lambda: b.udp_ask(a.addr(), 9100))
+    wait("a to reach b", lambda: a.udp_ask(b.addr(), 9100))
+
+
+@scenario
 def what_keeps_it_from_starting_is_named(lab):
     b = lab.host("b")
     b.without_root()
