@@ -614,6 +614,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .inside = (unsigned)d->inside,
         /* Programs in the inside have no other way to names. */
         .dns = s->dns || d->for_user,
+        .dns_alone = !s->dns,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
         .firewall = s->firewall,

@@ -18,6 +18,7 @@ enum {
 
 struct dns {
     struct pv_node *node;
+    bool alone;                   /* no other member is answered */
     struct pv_bucket_table *rate; /* answers to each member */
 };
 
@@ -25,11 +26,11 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                 void **ret_part)
 {
     struct dns *d = calloc(1, sizeof(*d));
-    (void)cfg;
     (void)now;
     if (d == NULL)
         return PV_ERR_NOMEM;
     d->node = node;
+    d->alone = cfg->dns_alone;
     int r = pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &node->rng);
     if (r != PV_OK) {
         free(d);
@@ -47,11 +48,13 @@ static void unmake(void *part)
 }
 
 /* This node, or a member: whoever else sends to this address has no business here. */
-static bool may_ask(const struct pv_node *n, const struct pv_addr *src)
+static bool may_ask(const struct dns *d, const struct pv_addr *src)
 {
+    const struct pv_node *n = d->node;
     struct pv_addr ip = *src;
     ip.port = 0;
-    return pv_roster_by_ip(n->roster, &ip) != NULL;
+    const struct pv_member *m = pv_roster_by_ip(n->roster, &ip);
+    return m != NULL && (!d->alone || memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0);
 }
 
 /* Members, whose addresses are proven, are told apart by the end of them; the buckets tell apart
@@ -161,7 +164,7 @@ bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
     const struct pv_addr bucket = bucket_of(src);
     /* Strangers get no answer at all, not even an error: nobody can use this server to reflect
      * packets. */
-    if (n->roster == NULL || !may_ask(n, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
+    if (n->roster == NULL || !may_ask(d, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
         return false;
     snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(n->roster)->name);
     int r = pv_dns_query_parse(packet, &q);

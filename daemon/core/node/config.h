@@ -170,6 +170,7 @@ struct pv_engine_config {
     bool key_given;             /* the transport key is of the configuration: it is not replaced */
     uint64_t rotate_s;          /* [security] rotate: age of a transport key; 0: never by itself */
     bool dns;                   /* a name server listens on the overlay address */
+    bool dns_alone;             /* and answers this node's own programs only */
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;       /* what rights the processes have, for status; borrowed */
     unsigned inside;            /* p2pvpnd --user: a process that is in the inside; 0: none */

@@ -103,6 +103,20 @@ PV_TEST(only_members_are_answered)
     assert_false(ask(&bob, "bob.home.p2p", PV_DNS_A));
 }
 
+PV_TEST(a_server_for_this_node_alone_answers_nobody_else)
+{
+    struct pv_addr own = pv_roster_by_name(node.node.roster, "alice")->ip4;
+    own.port = 40000;
+    assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
+    pv_part_dns.free(node.self);
+    node.cfg.dns_alone = true;
+    assert_int_equal(pv_part_dns.make(&node.node, &node.cfg, node.now, &node.self), PV_OK);
+    node.node.parts[0].self = node.self;
+    assert_false(ask(&bob, "bob.home.p2p", PV_DNS_A));
+    assert_true(ask(&own, "bob.home.p2p", PV_DNS_A));
+    assert_int_equal(answers(), 1);
+}
+
 PV_TEST(a_member_that_floods_silences_nobody_else)
 {
     const struct pv_addr carol = pv_addr4(10, 66, 0, 8, 40000);
