@@ -2,8 +2,10 @@
 /* Commands that show: status, peers, ip, why, trace. */
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl/commands.h"
+#include "ctl/lib/seen.h"
 #include "ctl/probe/tcptry.h"
 #include "sys/proc/clock.h"
 
@@ -13,7 +15,9 @@ enum {
     WATCH_MS = 1000, /* between two screens of status --watch */
     TRY_PORT = 1,    /* tcpmux (RFC 1078), which hardly a machine has: its kernel refuses it */
     TRY_MS = 2500,   /* the SYN is repeated after a second (RFC 6298) */
-    NEWS_S = 7 * 24 * 3600, /* `peers` says for so long that a name or address changed hands */
+    NEWS_S =
+        30 * 24 *
+        3600, /* ours: `peers` says for so long, and once, that a name or address changed hands */
 };
 
 /* The daemon tells points of time by the wall clock; ages are made here, when they are shown. */
@@ -124,26 +128,52 @@ static bool has_tags(const json_t *list)
     return false;
 }
 
-/* A user who trusts a name, or an address, has to hear that another machine has it now; with --long
- * for ever, else for a time, after which it would hide what is new. No word of one user can make it
- * go for another. */
-static void note_former(struct pv_cli *cli, const json_t *peer, double now)
+/* With --long for ever; else until it was read, and not above every list for weeks, where nobody
+ * reads it. */
+static bool is_news(const struct pv_cli *cli, struct pv_seen *seen, const json_t *peer,
+                    const char *what, double since)
+{
+    char line[PV_SHOW_BUF];
+    if (since <= 0 || (!cli->all && wall_s() - since >= NEWS_S))
+        return false;
+    snprintf(line, sizeof(line), "%s %.60s %.0f", what, pv_json_text(peer, "key", "?"), since);
+    bool news = cli->all || !pv_seen_has(seen, line);
+    pv_seen_add(seen, line);
+    return news;
+}
+
+/* A user who trusts a name, or an address, has to hear that another machine has it now. */
+static void note_former(struct pv_cli *cli, struct pv_seen *seen, const json_t *peer)
 {
     char when[PV_SHOW_BUF], brief[PV_KEY_SHORT_BUF];
+    const double now = wall_s();
     double since = pv_json_real(peer, "another_since", 0);
     double ip4_since = pv_json_real(peer, "ip4_since", 0);
     const char *former = pv_json_text(peer, "former", "?");
     const char *ip4_former = pv_json_text(peer, "ip4_former", "?");
-    if (since > 0 && (cli->all || now - since < NEWS_S))
+    if (is_news(cli, seen, peer, "name", since))
         pv_cli_note(cli,
                     "%s is another machine since %s: `p2pvpnctl history %s` has what the one "
                     "before wrote",
                     pv_json_text(peer, "name", "?"), pv_show_time(since, now, when),
                     pv_key_shorten(former, brief));
-    if (ip4_since > 0 && strcmp(former, ip4_former) != 0 && (cli->all || now - ip4_since < NEWS_S))
+    if (strcmp(former, ip4_former) != 0 && is_news(cli, seen, peer, "address", ip4_since))
         pv_cli_note(cli, "%s has %s since %s: before, the address was that of %s",
                     pv_json_text(peer, "name", "?"), pv_json_text(peer, "ip4", "?"),
                     pv_show_time(ip4_since, now, when), pv_key_shorten(ip4_former, brief));
+}
+
+/* On a terminal somebody reads it. */
+static void note_all_former(struct pv_cli *cli, const json_t *list)
+{
+    struct pv_seen seen;
+    const json_t *peer;
+    size_t i;
+    pv_seen_load(&seen);
+    const size_t before = seen.len;
+    json_array_foreach(list, i, peer) note_former(cli, &seen, peer);
+    if (seen.len != before && isatty(fileno(cli->err)) && !cli->quiet)
+        pv_seen_save(&seen);
 }
 
 /* The state stands last, where a long one has room below itself. */
@@ -175,14 +205,14 @@ static void peers_table(struct pv_table *t, const json_t *list, bool all)
 
 static int print_peers(struct pv_cli *cli, const json_t *body)
 {
-    const json_t *list = json_object_get(body, "peers"), *peer;
+    const json_t *list = json_object_get(body, "peers");
     struct pv_table t;
-    size_t i;
+
     /* Quiet tables would be empty words: scripts use --json. */
     if (cli->quiet)
         return 0;
     peers_table(&t, list, cli->all);
-    json_array_foreach(list, i, peer) note_former(cli, peer, wall_s());
+    note_all_former(cli, list);
     if (json_array_size(list) == 0)
         pv_cli_note(cli, "no other nodes yet: p2pvpnctl invite makes a token for one");
     return pv_cli_print_table(cli, &t);

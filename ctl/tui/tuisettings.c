@@ -9,6 +9,7 @@
 
 #include "sys/file/file.h"
 #include "sys/file/ini.h"
+#include "sys/file/userdirs.h"
 
 enum {
     FILE_BYTES = 65536, /* ours: more is no file of settings */
@@ -153,14 +154,11 @@ int pv_tui_settings_parse(struct pv_tui_settings *s, const char *file, struct pv
 
 int pv_tui_settings_load(struct pv_tui_settings *s, char error[static PV_TUI_SETTINGS_ERROR])
 {
-    /* XDG Base Directory Specification 0.8: a path that is not absolute is ignored. */
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    bool has_config = config != NULL && config[0] == '/';
-    char file[PATH_MAX], *text = NULL;
+    struct pv_userdirs dirs;
+    const char *file = dirs.ctl_config;
+    char *text = NULL;
     size_t len = 0;
-    if ((!has_config && (home == NULL || home[0] != '/')) ||
-        snprintf(file, sizeof(file), "%s%s/p2pvpn/p2pvpnctl.conf", has_config ? config : home,
-                 has_config ? "" : "/.config") >= (int)sizeof(file))
+    if (pv_userdirs_find("", &dirs) != PV_OK)
         return PV_OK;
     int r = pv_file_read(file, FILE_BYTES, &text, &len);
     if (r == PV_ERR_NOT_FOUND)

@@ -302,6 +302,11 @@ def both_histories_keep_who_is_who(lab):
     equal(lines_of(a, "bert"), [("bert", False, "four")], "the conversation with the new one")
     check("bert is another machine since" in a.ctl("history", "bert").out, "the history does not say it")
     equal(lines_of(b, "anna"), [("bert", False, "four")], "the new machine's own history")
+    news = "bert is another machine since"
+    check(news in a.ctl("peers").err and news in a.ctl("peers").err, "no terminal: nobody has read it")
+    on_terminal = ["script", "-qec", f"{lab.bin('p2pvpnctl')} peers", "/dev/null"]
+    check(news in a.run(*on_terminal).out and news not in a.run(*on_terminal).out, "it is not told once")
+    check(news in a.ctl("peers", "--long").err, "--long does not tell it again")
 
 
 @scenario

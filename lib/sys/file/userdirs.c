@@ -93,6 +93,10 @@ int pv_userdirs_find(const char *net, struct pv_userdirs *ret)
                  net) < PV_USERDIRS_BUF &&
         snprintf(ret->config, sizeof(ret->config), "%s/p2pvpn/%s.conf", config, file) <
             PV_USERDIRS_BUF &&
+        snprintf(ret->ctl_config, sizeof(ret->ctl_config), "%s/p2pvpn/p2pvpnctl.conf", config) <
+            PV_USERDIRS_BUF &&
+        snprintf(ret->seen, sizeof(ret->seen), "%s/p2pvpn/p2pvpnctl.seen", state) <
+            PV_USERDIRS_BUF &&
         snprintf(ret->socket, sizeof(ret->socket), "%s/%s.sock", ret->run, file) < PV_USERDIRS_BUF;
     return fits ? PV_OK : PV_ERR_LIMIT;
 }

@@ -18,6 +18,9 @@ struct pv_userdirs {
     char config[PV_USERDIRS_BUF]; /* $XDG_CONFIG_HOME/p2pvpn/p2pvpnd.conf, or work.conf */
     char run[PV_USERDIRS_BUF];    /* directory of the sockets: $XDG_RUNTIME_DIR/p2pvpn */
     char socket[PV_USERDIRS_BUF]; /* in it: p2pvpnd.sock, or work.sock */
+    /* Of p2pvpnctl, for all networks: */
+    char ctl_config[PV_USERDIRS_BUF]; /* $XDG_CONFIG_HOME/p2pvpn/p2pvpnctl.conf */
+    char seen[PV_USERDIRS_BUF];       /* $XDG_STATE_HOME/p2pvpn/p2pvpnctl.seen */
 };
 
 /* A word that -n takes: 1 to 11 of a-z, 0-9 and '-', not at the ends, and none that files beside
