@@ -19,7 +19,7 @@ struct pv_seen {
     size_t len;
 };
 
-/* What was told before; nothing when the file cannot be read. */
+/* The lines of before; none when the file cannot be read. */
 void pv_seen_load(struct pv_seen *s);
 bool pv_seen_has(const struct pv_seen *s, const char *line);
 /* line: without a newline, at most 200 bytes; a longer one is not remembered. */

@@ -691,6 +691,13 @@ static void note_unheard(struct reign *g, unsigned by, unsigned x)
         g->rules_unsure = true;
 }
 
+/* Is its admission gone with the admin who let it in? Then there is nothing to remove. */
+static bool fell(const struct reign *g, unsigned by, unsigned x)
+{
+    const struct pv_member *m = pv_roster_known(roster_of(g, by), sim_node_pk(g->n[x]));
+    return opinion(g, x)->is == LEFT && m != NULL && m->state == PV_MEMBER_REVOKED;
+}
+
 /* NULL: all is well. */
 static const char *reigns(struct reign *g)
 {
@@ -727,7 +734,7 @@ static const char *reigns(struct reign *g)
         return tells(g, by, "admin_revoke", x) ? NULL : command;
     case 3:
     case 4:
-        if (x == by || o.is == OUT || o.is == REMOVED)
+        if (x == by || o.is == OUT || o.is == REMOVED || fell(g, by, x))
             return NULL;
         note_unheard(g, by, x);
         put(g, g->side[by], x, (struct opinion){REMOVED, false});

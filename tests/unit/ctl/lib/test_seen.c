@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a user was told: kept over runs, bounded, and lost without harm. */
+/* The lines a user was told: kept over runs, bounded, and lost without harm. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static int stop(void **state)
 
 PV_TEST_WORLD(start, stop);
 
-PV_TEST(what_was_told_is_known_to_the_next_run)
+PV_TEST(a_line_that_was_told_is_known_to_the_next_run)
 {
     assert_false(pv_seen_has(&seen, "name bob 5"));
     pv_seen_add(&seen, "name bob 5");
