@@ -5,6 +5,24 @@ import re
 
 from lab import check, equal, scenario, wait
 
+HEAR = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 7778))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(sys.argv[1]) + socket.inet_aton(sys.argv[2]))
+print('ready', flush=True)
+while True:
+    text, who = s.recvfrom(100)
+    print(who[0], text.decode(), flush=True)
+"""
+
+SHOUT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.sendto(sys.argv[1].encode(), (sys.argv[1], 7778))
+"""
+
 # Connects to each address and port that it is given, and tries each path: says what it got.
 INTRUDER = """
 import os, socket, sys
@@ -44,6 +62,15 @@ def a_user_without_any_right_is_a_member(lab):
     for one in (a, c):
         wait(f"the server on b to answer {one.name}", lambda one=one: one.udp_ask(b.addr(), 7777))
     check("seccomp" in b.json("status")["confined"], "confined")
+    # A game looks for players, and joins them without naming an interface.
+    heard = a.start(a.python, "-c", HEAR, "239.255.77.77", a.addr(), name="players")
+    wait("players", lambda: "ready" in heard.text())
+    wait("the broadcast", lambda: b.run(*b.inside, b.python, "-c", SHOUT, "255.255.255.255") and
+         f"{b.addr()} 255.255.255.255" in heard.text(), 20)
+    wait("the group's datagram", lambda: b.run(*b.inside, b.python, "-c", SHOUT, "239.255.77.77") and
+         f"{b.addr()} 239.255.77.77" in heard.text(), 20)
+    b.run(*b.inside, "sh", "-c", "echo typed | nc -N a 2047")
+    wait("the typed line", lambda: "typed" in a.ctl("history", "b").out)
 
     b.ctl("send", "a", "from the user")
     a.ctl("send", "b", "from root")

@@ -407,6 +407,10 @@ static int set_new(struct helper_server *s, const struct pv_helper_iface *want, 
                  s->v6);
     prefix_lines(b, "route replace", dev, (struct prefix_list){want->routes, want->n_routes}, none,
                  s->v6);
+    /* No LAN is there that could be meant: programs that choose no interface reach members. */
+    if (s->inside)
+        add_line(b, "route replace 255.255.255.255/32 %s\nroute replace 224.0.0.0/4 %s\n", dev,
+                 dev);
     return pv_ipcmd_run(b->text, complaint);
 }
 

@@ -205,6 +205,26 @@ PV_TEST_IN(the_phases_hold_where_no_list_of_calls_can_be_installed, setup_boxed,
     go_through_the_phases(f);
 }
 
+/* The UDP port, files and programs are the first helper's, which is outside. */
+PV_TEST_IN(a_helper_in_the_inside_serves_what_is_about_the_interface, setup, teardown)
+{
+    static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_OPEN_DNS,
+                                   PV_HELPER_NETPLAN, PV_HELPER_TASK};
+    struct fixture *f = *state;
+    blank(f, PV_HELPER_ENTER);
+    int r = ask(f);
+    if (r == -EPERM || r == -ENOSPC)
+        skip();
+    assert_int_equal(r, PV_OK);
+    assert_int_equal(f->got, 1);
+    blank(f, PV_HELPER_ENTER);
+    assert_int_equal(ask(f), PV_ERR_STATE);
+    blank(f, PV_HELPER_SECOND);
+    assert_int_equal(ask(f), PV_ERR_STATE);
+    assert_int_equal(confine(f), PV_OK);
+    every_request_but_these_is_refused(f, run, PV_ARRAY_LEN(run));
+}
+
 PV_TEST_IN(a_list_of_others_is_not_told_as_ours, setup_boxed, teardown)
 {
     struct fixture *f = *state;
