@@ -2,8 +2,11 @@
 """The life of a path, with the real programs under traffic: what breaks is healed within a second,
 and a change of path loses nothing that need not be lost. udpflow counts."""
 import json
+import os
+import random
 import re
 import signal
+import sys
 import time
 
 from lab import LONG, SLOW, check, equal, pause, scenario, wait
@@ -17,6 +20,28 @@ table inet wall {
     chain out { type filter hook output priority 0; oifname "eth*" udp dport != 3478 drop; }
     chain in { type filter hook input priority 0; iifname "eth*" udp sport != 3478 drop; }
 }
+"""
+
+TCP_ECHO = """
+import socket, sys
+s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("ready", flush=True)
+c = s.accept()[0]
+while text := c.recv(100):
+    c.sendall(text)
+"""
+# A word and its answer, now and with each SIGUSR1.
+TCP_TALK = """
+import signal, socket, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+n = 0
+while True:
+    c.sendall(b"word")
+    c.recv(100)
+    n += 1
+    print("said", n, flush=True)
+    signal.sigwait([signal.SIGUSR1])
 """
 
 
@@ -130,7 +155,7 @@ def the_relay_is_left_without_loss(lab):
     check(a.os_ping(a.addr(b)), "the first ping is lost")
     wait("the relay to be used", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
     for i in range(25 if LONG else 2):
-        if i > 0:  # a path that died is held down, ever longer; from a new address it is a new one
+        if i > 0:  # a path that died is held down; from a new address it is a new one
             net, old, new = a.lan.subnet4, a.ip4, f"{a.lan.subnet4}.{100 + i}"
             a.ip(f"addr del {old}/24 dev {a.dev}", f"addr add {new}/24 dev {a.dev}",
                  f"route replace default via {net}.1")
@@ -160,6 +185,30 @@ def the_relay_is_left_without_loss(lab):
         gap = flow.gap_since(begin)
         check(gap <= BOUND_MS, f"change {2 * i + 2}: nothing arrived for {gap} ms")
         equal(flow.end()[2], 0, "datagrams that came twice")
+
+
+@scenario(minutes=60 if LONG else 4)
+def the_first_packet_after_silence_arrives(lab):
+    """NATs that forget after 5 s, and are kept open from outside by nothing: each first ping after silence is
+    answered, the path is direct again within 3 s, and a TCP connection goes on without a retransmission."""
+    _, a, b = met(lab)
+    a.wait_direct(b)
+    for lan in (a.lan, b.lan):
+        lan.nat.set(udp_unreplied="5s", udp_replied="5s", inbound_refresh="no")
+    listener = b.start(sys.executable, "-c", TCP_ECHO, "7400", name="echo")
+    wait("the echo to listen", lambda: "ready" in listener.text())
+    talker = a.start(sys.executable, "-c", TCP_TALK, str(a.addr(b)), "7400", name="talk")
+    wait("the connection", lambda: "said 1" in talker.text())
+    for i in range(50 if LONG else 5):
+        pause(random.uniform(600, 640) if LONG and i == 0 else random.uniform(6, 20), "silence")
+        began = time.monotonic()
+        check(a.os_ping(a.addr(b), timeout=1.2), f"the first ping after silence {i + 1} is lost")
+        wait("the direct path", lambda: a.os_ping(a.addr(b)) and is_path(a, b, "direct"), 10)
+        check(time.monotonic() - began < 3 * SLOW + 1, "direct again too late")
+        os.kill(talker.pid, signal.SIGUSR1)
+        wait("the connection to go on", lambda: f"said {i + 2}" in talker.text(), 5)
+    retrans = a.run("ss", "-tin", "dst", str(a.addr(b)), "dport = 7400").out
+    check("retrans:" not in retrans, f"TCP had to repeat itself: {retrans}")
 
 
 @scenario(long="takes four minutes", minutes=10)

@@ -140,6 +140,89 @@ PV_TEST(the_lifetime_of_bindings_is_learnt_and_kept_to)
     assert_int_equal(sim_seeds("bindings", 5, lifetime_learnt, NULL), 0);
 }
 
+/* --- the first packets after silence -----------------------------------------------------------
+ */
+
+/* Both NATs forget what was silent for so long, and what comes in keeps nothing; in half of the
+ * runs that is known by now. */
+static void forget_after(struct pair *p, unsigned life_s)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct pv_nat_config *c = pv_nat_config(sim_net_nat(p->w.net, i == 0 ? p->za : p->zb));
+        c->udp_unreplied = c->udp_replied = PV_S(life_s);
+        c->inbound_refresh = false;
+    }
+}
+
+/* As much as TCP sends at once after a pause. */
+static void burst(struct sim_node *from, struct sim_node *to)
+{
+    struct pv_addr addr = sim_node_overlay(to, PV_AF_INET);
+    for (int i = 0; i < 10; i++)
+        (void)sim_node_flow(from, &addr);
+}
+
+/* One ping, or a burst, of one of the two: all of it arrives, once and in time, and the path is
+ * direct again soon, under little traffic. */
+static const char *speak(struct pair *p, struct sim_node *from, struct sim_node *to, bool ping)
+{
+    pv_ns start = sim_net_now(p->w.net), took = 0;
+    uint64_t before = sim_node_flow_seen(to).received;
+    if (ping)
+        took = sim_world_reach(&p->w, from, to, PV_S(20), PV_S(10));
+    else
+        burst(from, to);
+    if (!ping)
+        sim_world_run(&p->w, SECOND + PV_MS(250));
+    snprintf(p->w.why, sizeof(p->w.why), "%.3f s, %llu of 10",
+             took == PV_NEVER ? -1 : (double)took / 1e9,
+             (unsigned long long)(sim_node_flow_seen(to).received - before));
+    if (getenv("PV_SIM_TIMES") != NULL && ping)
+        printf("%s, seed %llu: %s\n", p->what, (unsigned long long)p->seed, p->w.why);
+    if (took > SECOND + PV_MS(250)) /* the relay's round trip */
+        return "the first ping was not answered in time:";
+    if (!ping && sim_node_flow_seen(to).received - before != 10)
+        return "the first packets were lost:";
+    while (sim_net_now(p->w.net) < start + PV_S(3) && !both_use(p, "direct"))
+        load(p, A_TO_B | B_TO_A, PV_MS(100), PV_MS(100));
+    return both_use(p, "direct") ? NULL : "not direct again within 3 s,";
+}
+
+static int silences(uint64_t seed, void *ctx)
+{
+    static const char *const kinds[] = {"port-restricted", "address-restricted"};
+    static const unsigned lives_s[] = {12, 5, 30, 60};
+    struct pair p = {.ipv6 = false};
+    unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)], k = (unsigned)(seed / 4);
+    (void)ctx;
+    snprintf(p.what, sizeof(p.what), "%s, bindings live %u s", kinds[k % 2], life);
+    if (!met(&p, seed, kinds[k % 2], "direct"))
+        return failed(&p, "not met");
+    struct pv_natrng *rng = sim_net_rng(p.w.net);
+    forget_after(&p, life);
+    if (k % 4 < 2)
+        sim_world_run(&p.w, PV_S(260)); /* its measurement is over */
+    for (int i = 0; i < 4; i++) {
+        /* Shorter than the keys live, longer, and longer than the path is kept. */
+        static const unsigned most_s[] = {60, 170, 400, 900};
+        unsigned silence = life + 1 + pv_natrng_below(rng, most_s[i] - 1);
+        sim_world_run(&p.w, PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
+        bool by_a = pv_natrng_below(rng, 2) == 0;
+        const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, i % 2 == 0);
+        snprintf(p.what + strlen(p.what), sizeof(p.what) - strlen(p.what), ", %u s", silence);
+        if (why != NULL)
+            return failed(&p, why);
+    }
+    if (sim_node_flow_seen(p.a).twice + sim_node_flow_seen(p.b).twice > 0)
+        return failed(&p, "a packet came twice");
+    return passed(&p);
+}
+
+PV_TEST(the_first_packets_after_silence_arrive)
+{
+    assert_int_equal(sim_seeds("bindings", 4, silences, NULL), 0);
+}
+
 /* --- bindings that end whatever passes -------------------------------------------------------- */
 
 /* Both NATs end every binding after a minute. Once that is known another socket is there before:

@@ -229,11 +229,13 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
     sig->seal = pv_sealkeys_cert_for(n, p);
     sig->sealed = pv_sealkeys_to(n, p) != NULL;
     const struct pv_descx *x = pv_peer_descx(p);
-    bool inband = pv_peer_can_talk(p, now) && pv_peer_path_state(p) != PV_PATH_STATE_SUSPECT;
+    bool online = n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
+    /* A silent path may be forgotten by a NAT: what is said then is mostly about that. */
+    bool inband = pv_peer_can_talk(p, now) && pv_peer_path_state(p) != PV_PATH_STATE_SUSPECT &&
+                  !(online && pv_peer_is_silent(p, now));
     /* In-band may go into a path that just died: from the second repetition on both ways. */
     if (inband)
         send_inband(s, p, sig);
-    bool online = n->online && pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
     bool unheard = !x->acked && x->sends > PATIENT_SENDS;
     /* A coordinator that died without a word still looks connected: what nobody acknowledges goes
      * through common peers as well. */

@@ -52,6 +52,7 @@ enum {
 /* Since data went either way; then discovery lets a peer sleep: as long as its path is kept
  * (PV_ICE_IDLE_LIMIT). */
 #define PV_FP_IN_USE           PV_S(600)
+#define PV_FP_SURE_FOR         PV_S(4)   /* as PV_ICE_SURE_FOR: then a path is silent */
 #define PV_FP_DENIED_EVERY     PV_S(10)  /* ours: between two such words about a peer */
 #define PV_FP_QUEUE_TIME       PV_S(30)  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME      PV_S(180) /* REJECT_AFTER_TIME, whitepaper s6.1 */
@@ -139,8 +140,9 @@ struct pv_fp_live {
     _Atomic pv_ns last_tx_any;               /* that, a keepalive or in-band control was sent */
     _Atomic uint64_t tx_packets;             /* datagrams */
     _Atomic uint64_t tx_bytes;               /* of inner packets */
-    _Atomic bool asked_path;                 /* NEED_PATH was punted; cleared by re-arming */
-    _Atomic bool asked_keys;                 /* NEED_KEYS was punted; cleared by re-arming */
+    _Atomic pv_ns alive_at;  /* written by control: the path in use was shown to live */
+    _Atomic bool asked_path; /* NEED_PATH was punted; cleared by re-arming */
+    _Atomic bool asked_keys; /* NEED_KEYS was punted; cleared by re-arming */
     _Atomic uint64_t tx_relayed[PV_FP_MAX_RELAYS]; /* of tx_bytes, through each relay */
     _Alignas(64) _Atomic pv_ns last_rx_any; /* an authenticated datagram came, from anywhere */
     _Atomic pv_ns last_rx_data;             /* one that held an inner packet */
@@ -153,6 +155,11 @@ struct pv_fp_live {
     _Atomic uint64_t rx_relayed[PV_FP_MAX_RELAYS]; /* of rx_bytes, through each relay */
     _Alignas(64) _Atomic uint64_t drops[PV_FP_DROP_REASONS];
 };
+
+/* Was the path heard once, and not for PV_FP_SURE_FOR? A NAT may have forgotten it. */
+bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now);
+/* Control: the path in use was shown to live then. An earlier time than before changes nothing. */
+void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at);
 
 /* Control: let the next such event punt again. */
 void pv_fp_live_rearm_path(struct pv_fp_live *live);
@@ -274,16 +281,17 @@ size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
  * One packet of the control side to one peer: in-band control (first byte 0xC1), or a keepalive
  * (inner.len = 0); or, peer 0, an IP packet for the TUN. It does not wait: PV_ERR_NOT_FOUND (no
  * such peer), PV_ERR_STATE (no path or no usable keys), PV_ERR_NO_SPACE (longer than
- * PV_FP_INNER_MAX). The result is one send, or one write.
+ * PV_FP_INNER_MAX). The result is one send, two where the path is silent, or one write.
  */
 PV_MUST_CHECK int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                                uint32_t peer, struct pv_view inner, pv_ns now);
 
-/* After a new snapshot, and when pv_fp_next_timeout() has passed: sends or drops what waited.
- * True: there is more; use the results and call again. */
+/* After a new snapshot, and when pv_fp_next_timeout() has passed: sends or drops what waited, and
+ * repeats the first datagrams after silence. True: there is more; use the results and call again.
+ */
 bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
 
-/* When the oldest waiting packet must go; PV_NEVER when none waits. */
+/* When the oldest waiting packet must go, or a datagram be repeated; PV_NEVER: neither. */
 pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w);
 
 /*

@@ -416,6 +416,20 @@ int pv_fp_builder_set_path(struct pv_fp_builder *b, uint32_t peer, const struct 
     return PV_OK;
 }
 
+int pv_fp_builder_set_spare(struct pv_fp_builder *b, uint32_t peer, const struct pv_carrier *spare)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && equal_carriers(&old->spare, spare))
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    p->spare = *spare;
+    b->changed = true;
+    return PV_OK;
+}
+
 int pv_fp_builder_set_offline(struct pv_fp_builder *b, uint32_t peer, bool offline)
 {
     const struct pv_fp_peer *old = find_peer(b, peer);

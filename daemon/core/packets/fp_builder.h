@@ -93,6 +93,10 @@ PV_MUST_CHECK int pv_fp_builder_use_peer(struct pv_fp_builder *b, uint32_t peer)
  * answer PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer);
 
+/* The relay's way to it, for what leaves while its direct path is silent; of kind NONE: there is
+ * none. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_fp_builder_set_spare(struct pv_fp_builder *b, uint32_t peer,
+                                          const struct pv_carrier *spare);
 /* The inner addresses that are this peer's: for a member its addresses (all bits), for a static
  * peer its allowed-ips; replaces the former. PV_ERR_EXISTS (a prefix is another peer's),
  * PV_ERR_MALFORMED, PV_ERR_LIMIT, PV_ERR_NOMEM: the peer has no routes then. */

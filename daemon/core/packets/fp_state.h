@@ -49,11 +49,12 @@ struct pv_fp_peer {
     uint32_t id; /* 0 = the slot is free */
     enum pv_fp_peer_kind kind;
     bool offline;
-    enum pv_fp_strict strict;                     /* which inner packets under hybrid keys only */
-    bool unwanted;                                /* its discovery is not taken */
-    uint16_t path_mtu;                            /* bytes of UDP payload, 0 = not known */
-    struct pv_carrier path;                       /* kind PV_CARRIER_NONE = no path */
-    struct pv_fp_keys *send;                      /* one of keys, or NULL */
+    enum pv_fp_strict strict; /* which inner packets under hybrid keys only */
+    bool unwanted;            /* its discovery is not taken */
+    uint16_t path_mtu;        /* bytes of UDP payload, 0 = not known */
+    struct pv_carrier path;   /* kind PV_CARRIER_NONE = no path */
+    struct pv_carrier spare;  /* the relay's, beside a direct path that is silent; NONE = none */
+    struct pv_fp_keys *send;  /* one of keys, or NULL */
     struct pv_fp_keys *keys[PV_FP_KEYS_PER_PEER]; /* holds references; NULL = none */
     struct pv_fp_live_ref
         *live;                  /* holds a reference; NULL = nobody has used it: no path, no keys */

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "daemon/core/packets/fp_carry.h"
+#include "daemon/core/packets/fp_first.h"
 #include "daemon/core/packets/fp_fit.h"
 #include "daemon/core/packets/fp_guard.h"
 #include "daemon/core/packets/fp_many.h"
@@ -20,6 +21,8 @@ enum {
     TYPE_DATA = 4,  /* whitepaper s5.4.6 */
     PAD = 16,       /* bytes: content is padded to a multiple, whitepaper s5.4.6 */
 };
+#define ASKED_FOR \
+    PV_S(1) /* ours: what goes in-band so soon is a client's question, or its answer */
 
 /* --- sealing ------------------------------------------------------------------------------- */
 
@@ -101,12 +104,14 @@ void pv_fp_count_as_use(struct pv_fp_worker *w, bool use, pv_ns now)
 }
 
 /* The end of every call: nothing leaves unsealed. */
-static void finish(struct pv_fp_worker *w, pv_ns now)
+static void finish(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
 {
     size_t n = 0;
     settle(w, now);
     if (w->n_ops > 0)
         seal_batch(w);
+    if (w->first.n_marks > 0)
+        pv_fp_first_double(w, snap, now);
     for (size_t i = 0; i < w->n_sends; i++) {
         if (w->sends[i].len > 0)
             w->sends[n++] = w->sends[i];
@@ -202,13 +207,22 @@ uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     return add_padded(w, peer, len, padded_len(snap, peer, len), ecn);
 }
 
+static bool is_silent(const struct pv_fp_peer *peer, pv_ns now)
+{
+    return peer->kind == PV_FP_MEMBER && pv_fp_live_is_silent(&peer->live->live, now);
+}
+
 void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, pv_ns now)
 {
-    if (w->tally.peer != peer)
+    if (w->tally.peer != peer) {
         settle(w, now);
+        w->tally.silent = is_silent(peer, now);
+    }
     w->tally.peer = peer;
     w->tally.packets++;
     w->tally.bytes += len;
+    if (w->tally.silent && !w->no_use) /* what counts as no use need not arrive */
+        pv_fp_first_mark(w);
 }
 
 /* All bytes of what is cut, at most. */
@@ -453,6 +467,7 @@ bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_n
     bool more = false;
     pv_fp_worker_reset(w);
     drop_expired(w, snap, now);
+    pv_fp_first_repeat(w, snap, now);
     /* A list of its own, for sending takes peers out of the queue's table. */
     size_t n = snap == NULL ? 0 : pv_fp_queue_peers(w->queue, w->waiting_peers);
     for (size_t i = 0; i < n && !more; i++) {
@@ -467,14 +482,15 @@ bool pv_fp_flush(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_n
         else if (!ask_for_missing(w, peer, now))
             more = !send_waiting(w, snap, peer, now);
     }
-    finish(w, now);
+    finish(w, snap, now);
     return more;
 }
 
 pv_ns pv_fp_next_timeout(const struct pv_fp_worker *w)
 {
     pv_ns since;
-    return pv_fp_queue_oldest(w->queue, &since) == 0 ? PV_NEVER : since + PV_FP_QUEUE_TIME;
+    pv_ns old = pv_fp_queue_oldest(w->queue, &since) == 0 ? PV_NEVER : since + PV_FP_QUEUE_TIME;
+    return pv_min_ns(old, pv_fp_first_next(w));
 }
 
 /* --- routing ------------------------------------------------------------------------------- */
@@ -562,7 +578,7 @@ size_t pv_fp_tx(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     while (i < n && w->n_punts + 2 * PV_FP_MAX_COPIES + 2 <= PV_FP_MAX_PUNTS &&
            w->writes.n_outs < PV_FP_MAX_WRITES && tx_one(w, snap, &packets[i], now))
         i++;
-    finish(w, now);
+    finish(w, snap, now);
     return i;
 }
 
@@ -584,12 +600,16 @@ int pv_fp_inject(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, uint
     if (p->path.kind == PV_CARRIER_NONE || !can_seal(w, p, now))
         return PV_ERR_STATE;
     /* A probe is as long as it is: the size of the datagram is what it asks about. */
-    size_t padded = pv_inband_is_probe(inner) ? inner.len : padded_len(snap, p, inner.len);
+    bool probe = pv_inband_is_probe(inner);
+    size_t padded = probe ? inner.len : padded_len(snap, p, inner.len);
     uint8_t *content = add_padded(w, p, inner.len, padded, PV_ECN_NONE);
     if (inner.len > 0)
         memcpy(content, inner.ptr, inner.len);
+    pv_ns asked = atomic_load_explicit(&p->live->live.last_asked, memory_order_relaxed);
+    if (inner.len > 0 && !probe && now < asked + ASKED_FOR && is_silent(p, now))
+        pv_fp_first_mark(w); /* somebody waits for it */
     pv_fp_set(&p->live->live.last_tx_any, now);
     pv_fp_add(&p->live->live.tx_packets, 1);
-    finish(w, now);
-    return w->n_sends == 1 ? PV_OK : PV_ERR_STATE;
+    finish(w, snap, now);
+    return w->n_sends >= 1 ? PV_OK : PV_ERR_STATE;
 }

@@ -42,6 +42,7 @@ struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
     uint64_t packets, bytes, relayed;
     uint16_t via; /* relayed: through which relay */
+    bool silent;  /* sent: its path is silent */
 };
 
 enum {
@@ -93,6 +94,32 @@ struct pv_fp_ahead {
     uint64_t run; /* packets with one number are of one flow, and alike to the rules; never 0 */
 };
 
+enum {
+    PV_FP_FIRST_MARKS = 64,   /* ours: sends of one call that go twice */
+    PV_FP_FIRST_KEPT = 32,    /* ours: datagrams kept for repetition; */
+    PV_FP_FIRST_OF_PEER = 10, /* of one peer: what TCP sends at once after a pause, RFC 6928; */
+    PV_FP_FIRST_LEN = 1500,   /* ours: none longer than that, bytes */
+};
+
+/* A sealed datagram that is repeated until its path is heard. */
+struct pv_fp_kept {
+    uint32_t peer; /* 0 = the place is free */
+    unsigned tries;
+    pv_ns since, next; /* first sent; sent again */
+    uint8_t ecn;
+    uint16_t len;
+    uint8_t msg[PV_FP_FIRST_LEN]; /* without a channel's header */
+};
+
+/* The first packets after silence (fp_first.h). */
+struct pv_fp_first {
+    uint16_t marks[PV_FP_FIRST_MARKS]; /* of sends */
+    size_t n_marks;
+    struct pv_fp_kept kept[PV_FP_FIRST_KEPT];
+    size_t n_kept;
+    struct pv_bucket bytes; /* by spare ways */
+};
+
 struct pv_fp_worker {
     unsigned number, of; /* this pair's number, and how many pairs there are */
     _Atomic uint64_t drops[PV_FP_DROP_REASONS];
@@ -135,6 +162,7 @@ struct pv_fp_worker {
     uint8_t whole[PV_FP_INNER_MAX]; /* a packet on its way into pieces */
     struct pv_fp_queue *queue;
     struct pv_fp_many many;
+    struct pv_fp_first first;
     bool no_use;              /* what is sent now counts as no use of the peer */
     struct pv_bucket answers; /* ICMP errors */
     uint32_t waiting_peers[PV_FP_QUEUE_MAX_PEERS];

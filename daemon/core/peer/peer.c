@@ -48,14 +48,14 @@ static bool can_signal(const struct pv_peer *p)
            p->env->n_in_sync > (p->notes.in_sync ? 1U : 0U);
 }
 
-/* How the session's messages can travel now. A suspect path may swallow a handshake; the
+/* How the session's messages can travel now. A suspect or silent path may swallow a handshake; the
  * coordinator does not. */
 static void update_reach(struct pv_peer *p, pv_ns now)
 {
     if (p->session == NULL)
         return;
     enum pv_session_reach reach = PV_SESSION_NOWHERE;
-    if (pv_peer_path_works(p))
+    if (pv_peer_path_works(p) && !(can_signal(p) && pv_peer_is_silent(p, now)))
         reach = PV_SESSION_BY_UDP;
     else if (can_signal(p))
         reach = PV_SESSION_BY_SIGNAL;
@@ -81,6 +81,8 @@ static void plan_leaving(struct pv_peer *p, pv_ns now)
 static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_relay, pv_ns now)
 {
     bool had = pv_peer_has_path(p);
+    if (pv_peer_is_direct(p))
+        p->direct_at = now;
     struct pv_mtu *m = pv_peer_mtu_of(p);
     if (path != NULL) {
         /* A new path has an MTU of its own: the probing begins again. */
@@ -224,6 +226,17 @@ static void wake(struct pv_peer *p, pv_ns now)
     pv_descx_changed(&p->descx);
 }
 
+/* Nothing has shown for a while that its path lives: it is checked, and so is our own NAT, which
+ * may have forgotten the relay as well (adr/0077). */
+static void rouse(struct pv_peer *p, pv_ns now)
+{
+    if (!pv_peer_is_silent(p, now))
+        return;
+    p->due |= PV_PEER_DUE_NAT_DOUBT;
+    if (p->ice != NULL)
+        pv_ice_kick(p->ice, now);
+}
+
 /* Does the next attempt wait for the deadline, whoever wants the peer? */
 static bool is_silent(const struct pv_peer *p)
 {
@@ -259,6 +272,7 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
     }
     if (p->state == PV_PEER_UP && !is_suspect(p)) {
         wake(p, now);
+        rouse(p, now);
         want_keys(p, now);
         return;
     }
@@ -359,6 +373,8 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     pv_peer_prune_relays(p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
+    if (pv_peer_is_silent(p, now)) /* it found the path dead, and our NAT may be the reason */
+        p->due |= PV_PEER_DUE_NAT_DOUBT;
     if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
         pv_peer_begin(p, "it wants to reach us", now);
         if (p->ice == NULL)
@@ -526,6 +542,8 @@ void pv_peer_handle_punt(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns
     case PV_FP_PUNT_NEED_KEYS:
         p->wanted_at = now;
         wake(p, now); /* a handshake over a dead path would be repeated for 90 s */
+        rouse(p, now);
+        update_reach(p, now);
         if (p->session != NULL)
             pv_session_want(p->session, now);
         break;
@@ -619,6 +637,8 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         break;
     case PV_ICE_EV_LATE:
         p->due |= PV_PEER_DUE_NAT_DOUBT;
+        if (pv_peer_is_silent(p, now)) /* their NAT may have forgotten us, which they cannot see */
+            pv_descx_changed(&p->descx);
         break;
     case PV_ICE_EV_CANDIDATES_CHANGED:
         pv_descx_changed(&p->descx);
@@ -644,6 +664,8 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
     while (p->ice != NULL && pv_ice_poll_event(p->ice, &ev) == PV_OK)
         take_ice_event(p, &ev, now);
     p->moving = false;
+    pv_peer_settle_silence(p);
+    update_reach(p, now);
     if (p->session != NULL)
         pv_peer_pump_session(p, now);
     if (p->ice != NULL)
@@ -652,14 +674,19 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* Both ends check all pairs again; who is on the relay and idle lets it be. The waiting time
- * doubles: where no direct path is possible the checks are for nothing, on both sides. */
+/* Both ends check all pairs again; who is on the relay and idle lets it be, until it is used again
+ * (pv_peer_sample()). The waiting time doubles: where no direct path is possible the checks are for
+ * nothing, on both sides. */
 static void try_to_leave(struct pv_peer *p, pv_ns now)
 {
-    p->leave_wait = pv_min_ns(2 * p->leave_wait, PV_PEER_LEAVE_MAX);
-    p->leave_at = now + p->leave_wait;
-    if (p->ice == NULL || !pv_peer_is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT)
+    if (p->ice == NULL || !pv_peer_is_wanted(p, now) || pv_ice_state(p->ice) == PV_ICE_DORMANT) {
+        p->leave_wait = PV_PEER_LEAVE_FIRST;
+        p->leave_at = now + PV_PEER_LEAVE_MAX;
         return;
+    }
+    p->leave_wait = pv_min_ns(2 * p->leave_wait, pv_peer_was_direct(p, now) ? PV_PEER_LEAVE_LATELY
+                                                                            : PV_PEER_LEAVE_MAX);
+    p->leave_at = now + p->leave_wait;
     pv_trace_add(&p->trace, now, "trying to leave the relay");
     pv_peer_count_checks(p, PV_PATH_RELAYED);
     pv_ice_try_others(p->ice, now);

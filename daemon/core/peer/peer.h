@@ -72,6 +72,9 @@ enum {
 /* Ours: on the relay, until the direct pairs are tried anew. */
 #define PV_PEER_LEAVE_FIRST PV_S(2)
 #define PV_PEER_LEAVE_MAX   PV_S(60) /* doubling: "backed off to one a minute", DESIGN 5 */
+/* Ours: of a pair that was direct so lately it is known that it can be; so often at least then. */
+#define PV_PEER_LATELY       PV_S(600)
+#define PV_PEER_LEAVE_LATELY PV_S(8)
 /* Ours: a member that announced post-quantum sessions has that long for the first exchange; then no
  * packet passes without. The exchange takes a round trip or two, the rest is for what gets lost. */
 #define PV_PEER_PQ_GRACE PV_S(10)
@@ -199,6 +202,9 @@ pv_ns pv_peer_path_since(const struct pv_peer *p);
 bool pv_peer_is_direct(const struct pv_peer *p);
 /* A path and keys: in-band messages reach it now. */
 bool pv_peer_can_talk(const struct pv_peer *p, pv_ns now);
+/* It has had a path for PV_FP_SURE_FOR, was heard once, and not for so long: a NAT may have
+ * forgotten it. */
+bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now);
 /* Somebody wanted it lately (PV_PEER_WANTED_FOR). */
 bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now);
 /* Has anything ever been tried with it? Of thousands of members most are never used. */

@@ -138,6 +138,7 @@ struct pv_peer {
     char via[PV_ADDR_TEXT]; /* text, for pv_peer_show_path() */
     pv_ns leave_at;         /* on the relay: the next attempt to leave it; PV_NEVER */
     pv_ns leave_wait;
+    pv_ns direct_at; /* when a direct path was left; 0 = never */
 
     /* machines */
     struct pv_session *session; /* made on first use; static peers: always */
@@ -220,6 +221,12 @@ static inline bool pv_peer_path_works(const struct pv_peer *p)
     return false;
 }
 
+/* It had a direct path lately: it can have one. */
+static inline bool pv_peer_was_direct(const struct pv_peer *p, pv_ns now)
+{
+    return p->direct_at != 0 && now < p->direct_at + PV_PEER_LATELY;
+}
+
 static inline struct pv_mtu *pv_peer_mtu_of(struct pv_peer *p)
 {
     return p->talk == NULL ? NULL : &p->talk->mtu;
@@ -281,6 +288,8 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now);
 void pv_peer_sample(struct pv_peer *p, pv_ns now);
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now);
 void pv_peer_note_denied(struct pv_peer *p, const struct pv_fp_punt *punt, pv_ns now);
+/* The facts by which a silent path is told, and the way that is sent by beside it. */
+void pv_peer_settle_silence(struct pv_peer *p);
 /* peer_stats.c: before the state changes; after the path did; what came of an attempt; of the
  * ordinary checks, where that is not known yet. */
 void pv_peer_count_state(struct pv_peer *p, enum pv_peer_state state, pv_ns now);

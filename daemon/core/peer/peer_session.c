@@ -189,7 +189,9 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
             pv_trace_add(&p->trace, now, "no room for a receiver index");
         if (tx.via == PV_SESSION_BY_SIGNAL)
             describe_handshake(p, &tx, now);
-        else
+        /* A path that is only silent mostly lives, and is quicker; what comes twice is dropped. */
+        if (tx.via != PV_SESSION_BY_SIGNAL ||
+            (tx.type == PV_WGMSG_INITIATION && pv_peer_path_works(p)))
             queue_handshake(p, &tx);
     }
     struct pv_session_event ev;

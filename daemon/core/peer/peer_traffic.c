@@ -66,6 +66,29 @@ uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
     return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
 }
 
+bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now)
+{
+    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    return !p->is_static && l != NULL && pv_peer_has_path(p) &&
+           now >= p->path_since + PV_FP_SURE_FOR && pv_fp_live_is_silent(l, now);
+}
+
+void pv_peer_settle_silence(struct pv_peer *p)
+{
+    struct pv_carrier spare = {.kind = PV_CARRIER_NONE};
+    const struct pv_relayway *relay =
+        p->env->relays[0]; /* the one where it has a virtual address */
+    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    if (p->ice == NULL || l == NULL)
+        return;
+    pv_fp_live_set_alive(l, pv_ice_alive_at(p->ice));
+    if (!pv_peer_is_direct(p) || p->relay_addr.family == PV_AF_NONE || relay == NULL ||
+        !pv_relayway_carrier(relay, &p->relay_addr, &spare))
+        spare.kind = PV_CARRIER_NONE;
+    if (pv_fp_builder_set_spare(p->env->fp, p->id, &spare) != PV_OK)
+        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"no spare way: out of memory\"", p->name);
+}
+
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
 {
     uint16_t size;
@@ -113,16 +136,24 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
     if (p->session != NULL)
         pv_session_note_traffic(p->session, &t, now);
     pv_ns sent = t.data_sent > p->asked_at ? t.data_sent : p->asked_at;
+    pv_ns heard = atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed);
     if (p->ice != NULL) {
         pv_ice_note_data(p->ice, t.data_received, now);
-        pv_ice_note_traffic(p->ice, sent,
-                            atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed), now);
+        pv_ice_note_traffic(p->ice, sent, heard, now);
+        pv_fp_live_set_alive(l, pv_min_ns(heard, now));
     }
     note_mtu(p, t.data_sent, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
     pv_peer_pq_used(p, now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
-    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at)
+    if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at) {
+        /* Talk begins on the relay: a direct path is looked for now, not by what was waited in vain
+         * before the pause. */
+        bool rested = last > p->wanted_at + PV_FP_SURE_FOR;
+        if (p->leave_at != PV_NEVER && rested &&
+            (pv_peer_was_direct(p, now) || !pv_peer_is_wanted(p, now)))
+            pv_peer_leave_relay(p, now);
         p->wanted_at = last;
+    }
     /* From here on the next packet reports itself. */
     if (last + PV_PEER_QUIET_AFTER < now) {
         p->sample_at = PV_NEVER;

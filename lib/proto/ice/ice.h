@@ -57,6 +57,10 @@ enum {
     PV_ICE_DEAF = 3,        /* ours: this many unanswered checks are not just late or lost */
 };
 
+/* A binding may be gone once nothing has shown for so long that it lives: below the shortest life
+ * of any, TRAVERSAL 4. */
+#define PV_ICE_SURE_FOR PV_S(4)
+
 enum pv_ice_cand_type { /* value = type preference, RFC 8445 s5.1.2.2 */
     PV_ICE_HOST = 126,
     PV_ICE_PRFLX = 110,
@@ -228,6 +232,9 @@ void pv_ice_handle_timeout(struct pv_ice_agent *agent, pv_ns now);
 /* --- decisions out ------------------------------------------------------------------------- */
 
 pv_ns pv_ice_next_timeout(const struct pv_ice_agent *agent); /* PV_NEVER if idle */
+
+/* When a check of the selected path was last answered; 0 = never, or it is suspect. */
+pv_ns pv_ice_alive_at(const struct pv_ice_agent *agent);
 
 struct pv_ice_transmit {
     struct pv_ice_carrier carrier; /* of the base */

@@ -66,9 +66,8 @@ enum {
 #define PV_ICE_NOTE_EVERY       PV_MS(100)  /* about; see pv_ice_note_traffic() */
 #define PV_ICE_DEFER            PV_MS(300) /* ours, adr/0005: one-way flows are replaced within 1 s */
 #define PV_ICE_LATE             PV_MS(20)  /* ours: beside 5/4 of the RTT an answer is late */
-#define PV_ICE_HOLD_FIRST       PV_S(10)   /* ours: doubling each time a path dies */
-#define PV_ICE_HOLD_MAX         PV_S(60)   /* ours: for a path that died */
-#define PV_ICE_HOLD_MAX_NO_DATA PV_S(300)  /* ours: for a path that carried no data */
+#define PV_ICE_HOLD             PV_S(10)   /* ours: for a path that died */
+#define PV_ICE_HOLD_MAX_NO_DATA PV_S(300)  /* ours: doubling, for one that carried no data */
 #define PV_ICE_RETRY_FIRST      PV_S(30)   /* ours: after a change of path, doubling */
 #define PV_ICE_RETRY_MAX        PV_S(600)  /* ours: longest wait between attempts at better pairs */
 #define PV_ICE_NOMINATE_BY      PV_S(1)    /* ours: wait for better pairs, foreign agents */
@@ -224,6 +223,7 @@ struct pv_ice_agent {
     pv_ns alive_at;           /* the path in use answered a check; what was before is settled */
     unsigned no_data;         /* checks answered since data was last received, while it was sent */
     pv_ns defer_until;        /* no suspicion before */
+    bool lapsed;              /* the suspected path was not used when it may have died */
     bool probing;     /* the selected pair is suspected and a check of plan PROBE runs on it */
     pv_ns probe_from; /* when that check began */
     /* When that check's answer is late, which gives SUSPECT; PV_NEVER: given already. */

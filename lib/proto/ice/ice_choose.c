@@ -182,16 +182,18 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
 /* --- giving up -------------------------------------------------------------------------------- */
 
-/* A path that died is not chosen again for a while, doubling up to a minute, because attempts to
- * leave the relay are made that often (DESIGN 5). A path that carried no data is held for longer:
- * only a trial with real packets can clear it, and each trial loses some. */
+/* A path that died is not chosen again for a while, which does not grow: in a storm of faults every
+ * path dies again and again, and when it is over the pair must not stay on the relay. A path that
+ * carried no data is held for longer and longer: only a trial with real packets can clear it, and
+ * each trial loses some. */
 static void hold_down(struct pv_ice_agent *a, struct pv_ice_pair *p)
 {
-    pv_ns most = p->no_data ? PV_ICE_HOLD_MAX_NO_DATA : PV_ICE_HOLD_MAX;
-    if (a->now > p->hold_until + 2 * most)
+    pv_ns hold = PV_ICE_HOLD;
+    if (a->now > p->hold_until + 2 * PV_ICE_HOLD_MAX_NO_DATA)
         p->holds = 0;
-    pv_ns hold = PV_ICE_HOLD_FIRST << (p->holds < 5 ? p->holds : 5);
-    p->hold_until = a->now + pv_min_ns(hold, most);
+    if (p->no_data)
+        hold = pv_min_ns(hold << (p->holds < 5 ? p->holds : 5), PV_ICE_HOLD_MAX_NO_DATA);
+    p->hold_until = a->now + hold;
     p->holds++;
 }
 
@@ -276,7 +278,8 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     int next = a->cfg.foreign ? PV_ICE_NONE : best_proven_since(a, since);
 
     pv_ice_trace_pair(a, old, "gave up");
-    hold_down(a, p);
+    if (!a->lapsed) /* a NAT forgot a path that rested: that says nothing against it */
+        hold_down(a, p);
     a->probing = false;
     a->unanswered = 0;
     pv_ice_choose_abandon(a, old);
@@ -446,6 +449,15 @@ void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 
 /* --- what the other side says ----------------------------------------------------------------- */
 
+/* Was this pair heard lately? One that was not may have lapsed at both ends. */
+static bool was_heard(const struct pv_ice_agent *a, int index)
+{
+    pv_ns heard = a->pairs[index].last_answer;
+    if (index == a->selected)
+        heard = pv_ice_max_ns(heard, a->last_rx);
+    return a->now < heard + PV_ICE_SURE_FOR;
+}
+
 /* Counters order the messages of both sides: an older one is ignored. From the controlled side the
  * same counter means "I could not use your choice and fell back to this pair": our own choice then
  * does not reach the peer, so it is held down. */
@@ -469,7 +481,7 @@ void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t cou
         return;
     a->nomination = counter;
     pv_ice_trace_pair(a, index, "the peer fell back to");
-    if (a->nominated != PV_ICE_NONE && a->nominated != index)
+    if (a->nominated != PV_ICE_NONE && a->nominated != index && was_heard(a, a->nominated))
         hold_down(a, &a->pairs[a->nominated]);
     if (pv_ice_is_valid(a, index))
         fall_back(a, index); /* the peer receives nothing on the pair that we nominated */

@@ -87,11 +87,28 @@ static void await_reply(struct pv_ice_agent *a)
             pv_ice_max_ns(a->last_data, a->last_tx - pv_min_ns(a->last_tx, PV_ICE_NOTE_EVERY));
 }
 
+/* lapsed: it was not used when it may have died. */
+static void suspect(struct pv_ice_agent *a, bool lapsed)
+{
+    a->probing = true;
+    a->lapsed = lapsed;
+    a->probe_from = a->now;
+    a->suspect_at = a->now + pv_ice_late_after(&a->pairs[a->selected]);
+    pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
+}
+
+/* Has the path in use been silent for so long that a NAT may have forgotten it? */
+static bool is_unsure(const struct pv_ice_agent *a)
+{
+    return !a->cfg.foreign && !a->probing && !a->suspect && pv_ice_is_valid(a, a->selected) &&
+           a->now >= pv_ice_max_ns(a->last_rx, a->pairs[a->selected].last_answer) + PV_ICE_SURE_FOR;
+}
+
 /* Called with what the packet threads saw, about ten times a second: it only compares times. */
 void pv_ice_keep_traffic(struct pv_ice_agent *a)
 {
     pv_ns last = pv_ice_max_ns(a->last_tx, a->last_rx);
-    bool newer = last > a->active_at;
+    bool newer = last > a->active_at, rested = last >= a->active_at + PV_ICE_SURE_FOR;
 
     if (newer)
         a->active_at = last;
@@ -104,6 +121,8 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     if (in_use && !a->in_use)
         begin_use(a);
     a->in_use = in_use;
+    if (newer && is_unsure(a)) /* the first packet after silence waits for no doubt (adr/0077) */
+        suspect(a, rested);
     if (a->probing && a->last_rx > a->probe_from)
         a->probing = false;
     if (a->last_rx > a->heard)
@@ -194,14 +213,6 @@ static void ask_once(struct pv_ice_agent *a, int index)
         pv_ice_check_start(a, index, PV_ICE_PLAN_SINGLE);
 }
 
-static void suspect(struct pv_ice_agent *a)
-{
-    a->probing = true;
-    a->probe_from = a->now;
-    a->suspect_at = a->now + pv_ice_late_after(&a->pairs[a->selected]);
-    pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
-}
-
 /* The suspected pair's answer is late. The best fallback and the best independent pair are asked,
  * so that by the time of the verdict it is known which of them works. Not before: nearly every
  * suspicion ends with the answer, and one of the two is the relay, which others pay for. */
@@ -226,7 +237,7 @@ static void single_over(struct pv_ice_agent *a, int index)
 
     if (index == a->selected && !a->cfg.foreign && !a->probing && !a->suspect && !a->dormant &&
         is_in_use(a) && a->now > a->last_rx + silence) {
-        suspect(a);
+        suspect(a, a->now >= a->active_at + PV_ICE_SURE_FOR);
         be_late(a); /* by the answer that did not come */
     }
 }
@@ -250,6 +261,8 @@ static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
         pv_ice_check_start(a, index, PV_ICE_PLAN_FULL); /* its requests got here: it was bad luck */
         return;
     }
+    if (index == a->selected && !a->probing)
+        a->lapsed = !is_in_use(a);
     pv_ice_choose_failed(a, index);
 }
 
@@ -376,6 +389,8 @@ static void keep_pair(struct pv_ice_agent *a, int index)
         return;
     }
     p->next_keep = a->now + pv_ice_keep_standby_every(a, p);
+    if (p->hold_until > a->now) /* then it may be the best again */
+        p->next_keep = pv_min_ns(p->next_keep, p->hold_until);
     if (!pv_ice_check_is_running(p))
         pv_ice_check_start(a, index, PV_ICE_PLAN_CONFIRM);
 }
@@ -414,12 +429,13 @@ void pv_ice_keep_handle_timeout(struct pv_ice_agent *a)
     }
     if (a->now >= consent_due(a)) {
         PV_ICE_TRACE(a, "no consent for 30 s");
+        a->lapsed = false;
         if (!a->cfg.foreign)
             pv_ice_choose_retry_all(a);
         pv_ice_choose_died(a, a->now - PV_ICE_CONSENT_EXPIRES, true);
     }
     if (a->now >= suspicion_due(a))
-        suspect(a);
+        suspect(a, false);
     if (a->now >= late_due(a))
         be_late(a);
     if (a->now >= retry_due(a))

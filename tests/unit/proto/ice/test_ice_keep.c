@@ -176,6 +176,38 @@ PV_TEST(an_idle_path_is_kept_at_the_learnt_lifetime)
     assert_int_equal(w.hosts[0].losts + w.hosts[0].suspects, 0);
 }
 
+/* One direct pair, whose NATs keep the port and forget who may send in. */
+PV_TEST(the_first_data_after_silence_has_the_path_checked_at_once)
+{
+    two_nats(3);
+    meet(false);
+    w_run(&w, PV_S(30));
+    struct pv_ice_agent *a = w.hosts[0].agent;
+    struct pv_ice_transmit tx;
+    w_run(&w, pv_ice_alive_at(a) + PV_ICE_SURE_FOR);
+    pv_ice_note_traffic(a, w.now, 0, w.now);
+    assert_true(pv_ice_next_timeout(a) <= w.now);
+    assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_OK);
+}
+
+PV_TEST(a_pair_that_lapsed_at_rest_is_used_again_as_soon_as_it_answers)
+{
+    two_nats(3);
+    for (int i = 0; i < W_NODES; i++) {
+        w.nodes[i].timeout = PV_S(5);
+        w.nodes[i].kept = true; /* by the gatherer */
+    }
+    meet(false);
+    w_run(&w, PV_S(60));
+    pv_ns began = w.now;
+    data_both_ways(PV_MS(50));
+    w_run(&w, began + PV_S(2));
+    assert_true(pv_ice_alive_at(w.hosts[0].agent) > began);
+    for (int i = 0; i < 2; i++)
+        assert_state(i, PV_ICE_COMPLETED);
+    assert_true(w_agree(&w));
+}
+
 static void make_dormant(uint64_t seed, pv_ns timeout)
 {
     two_nats(seed);

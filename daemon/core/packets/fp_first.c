@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* fp_first.c - sends the first datagrams after silence twice, and again until they are heard of. */
+#include "daemon/core/packets/fp_first.h"
+
+#include <string.h>
+
+#include "proto/stun/turn.h"
+
+enum {
+    /* Ours: of a stream that begins before the answer is here more is not worth the relay's line.
+     */
+    SPARE_BURST = 128 << 10, /* bytes */
+    SPARE_RATE = 1 << 20,    /* bytes a second */
+};
+
+/* Ours: between the repetitions of a datagram. By the third both ends have had the time to be told
+ * through the coordinator, and to show a relay that lost them where they are. */
+static const pv_ns waits[] = {PV_MS(100), PV_MS(150), PV_MS(250), PV_MS(400)};
+
+bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now)
+{
+    /* This one first: it lies where tx writes anyway, and control renews it in use. */
+    pv_ns alive = atomic_load_explicit(&live->alive_at, memory_order_relaxed);
+    if (now < alive + PV_FP_SURE_FOR)
+        return false;
+    pv_ns heard = atomic_load_explicit(&live->last_rx_selected, memory_order_relaxed);
+    return (alive | heard) != 0 && now >= heard + PV_FP_SURE_FOR;
+}
+
+void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at)
+{
+    if (at > atomic_load_explicit(&live->alive_at, memory_order_relaxed))
+        atomic_store_explicit(&live->alive_at, at, memory_order_relaxed);
+}
+
+void pv_fp_first_mark(struct pv_fp_worker *w)
+{
+    struct pv_fp_first *f = &w->first;
+    if (f->n_marks < PV_FP_FIRST_MARKS)
+        f->marks[f->n_marks++] = (uint16_t)(w->n_sends - 1);
+}
+
+static void send_by(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
+                    const struct pv_carrier *to, struct pv_view msg, uint8_t ecn)
+{
+    size_t wrap = pv_carrier_is_relayed(to) ? PV_TURN_CHANNEL_HEADER : 0;
+    if (to->kind == PV_CARRIER_NONE || w->n_sends == PV_FP_MAX_SENDS ||
+        w->arena_used + wrap + msg.len > PV_FP_ARENA)
+        return;
+    uint8_t *p = pv_fp_take_arena(w, wrap + msg.len);
+    if (wrap > 0)
+        pv_turn_channel_header(p, to->channel, (uint16_t)msg.len);
+    memcpy(p + wrap, msg.ptr, msg.len);
+    w->sends[w->n_sends++] = (struct pv_fp_send){
+        .to = to, .data = p, .len = wrap + msg.len, .peer = peer->id, .ecn = ecn};
+}
+
+static void send_by_spare(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_view msg,
+                          uint8_t ecn, pv_ns now)
+{
+    if (peer->spare.kind != PV_CARRIER_NONE &&
+        pv_bucket_take(&w->first.bytes, SPARE_RATE / w->of, SPARE_BURST, (uint32_t)msg.len, now))
+        send_by(w, peer, &peer->spare, msg, ecn);
+}
+
+/* A few of each peer, so that one that is away leaves room for the others. */
+static void keep(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_view msg,
+                 uint8_t ecn, pv_ns now)
+{
+    struct pv_fp_kept *place = NULL;
+    unsigned of_peer = 0;
+    for (size_t i = 0; i < PV_FP_FIRST_KEPT; i++) {
+        struct pv_fp_kept *k = &w->first.kept[i];
+        of_peer += k->peer == peer->id ? 1 : 0;
+        if (k->peer == 0)
+            place = k;
+    }
+    if (place == NULL || of_peer == PV_FP_FIRST_OF_PEER || msg.len > sizeof(place->msg))
+        return;
+    w->first.n_kept++;
+    place->peer = peer->id;
+    place->tries = 0;
+    place->since = now;
+    place->next = now + waits[0];
+    place->ecn = ecn;
+    place->len = (uint16_t)msg.len;
+    memcpy(place->msg, msg.ptr, msg.len);
+}
+
+void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    struct pv_fp_first *f = &w->first;
+    for (size_t i = 0; i < f->n_marks; i++) {
+        const struct pv_fp_send *s = &w->sends[f->marks[i]];
+        const struct pv_fp_peer *peer = pv_fp_snapshot_peer(snap, s->peer);
+        if (s->len == 0 || peer == NULL)
+            continue; /* it could not be sealed */
+        size_t wrap = pv_carrier_is_relayed(s->to) ? PV_TURN_CHANNEL_HEADER : 0;
+        const struct pv_view msg = pv_view(s->data + wrap, s->len - wrap);
+        send_by_spare(w, peer, msg, s->ecn, now);
+        keep(w, peer, msg, s->ecn, now);
+    }
+    f->n_marks = 0;
+}
+
+/* True: not again. An answer to a check shows that the path lives by now, and not that the datagram
+ * went by one that did: then it goes once more, at once. */
+static bool repeat(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_fp_kept *k,
+                   pv_ns now)
+{
+    const struct pv_view msg = pv_view(k->msg, k->len);
+    pv_ns heard = atomic_load_explicit(&peer->live->live.last_rx_selected, memory_order_relaxed);
+    bool silent = pv_fp_live_is_silent(&peer->live->live, now);
+    if (heard >= k->since)
+        return true;
+    if (silent && now < k->next)
+        return false;
+    send_by(w, peer, &peer->path, msg, k->ecn);
+    if (!silent)
+        return true;
+    send_by_spare(w, peer, msg, k->ecn, now);
+    if (++k->tries == PV_ARRAY_LEN(waits))
+        return true;
+    k->next = now + waits[k->tries];
+    return false;
+}
+
+void pv_fp_first_repeat(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now)
+{
+    for (size_t i = 0; w->first.n_kept > 0 && i < PV_FP_FIRST_KEPT; i++) {
+        struct pv_fp_kept *k = &w->first.kept[i];
+        const struct pv_fp_peer *peer = NULL;
+        if (k->peer == 0)
+            continue;
+        if (snap != NULL)
+            peer = pv_fp_snapshot_peer(snap, k->peer);
+        if (peer != NULL && peer->live != NULL && !repeat(w, peer, k, now))
+            continue;
+        k->peer = 0;
+        w->first.n_kept--;
+    }
+}
+
+pv_ns pv_fp_first_next(const struct pv_fp_worker *w)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; w->first.n_kept > 0 && i < PV_FP_FIRST_KEPT; i++) {
+        if (w->first.kept[i].peer != 0)
+            next = pv_min_ns(next, w->first.kept[i].next);
+    }
+    return next;
+}

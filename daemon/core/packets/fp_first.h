@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fp_first.h - the first packets after silence (adr/0077): a path that was not heard for
+ * PV_FP_SURE_FOR may be forgotten by a NAT on it. Until an answer shows that it lives, datagrams go
+ * by the relay as well, and the first few are repeated as they are, by the ways there are by then.
+ * The receiver's replay window drops what comes twice. Internal to the fast path; tx.
+ */
+#ifndef PV_FP_FIRST_H
+#define PV_FP_FIRST_H
+
+#include "daemon/core/packets/fp_worker.h"
+
+/* The send added last is to a peer whose path is silent. */
+void pv_fp_first_mark(struct pv_fp_worker *w);
+/* All sends are sealed: those that were marked go by the spare way too, and are kept. */
+void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
+/* Sends again what is due and still not heard of; before it, snap may be NULL. */
+void pv_fp_first_repeat(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
+/* When something is due; PV_NEVER. */
+pv_ns pv_fp_first_next(const struct pv_fp_worker *w);
+
+#endif /* PV_FP_FIRST_H */

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* The first packets after silence go by the relay as well, and are repeated until they are heard
+ * of (adr/0077). */
+#include "daemon/core/packets/fp_state.h"
+#include "fp_util.h"
+#include "proto/ip/inband.h"
+#include "proto/stun/turn.h"
+#include "tests/unit/test_util.h"
+
+enum {
+    CHANNEL = 0x4007,
+    LEN = 100,
+};
+
+struct world {
+    struct fp_node a, b;
+    uint32_t b_at_a, a_at_b;
+    struct pv_fp_live *live; /* of b at a */
+    pv_ns now;
+    uint8_t wire[4][256]; /* datagrams as they left */
+};
+
+static struct pv_carrier spare(void)
+{
+    return (struct pv_carrier){.kind = PV_CARRIER_CHANNEL,
+                               .channel = CHANNEL,
+                               .remote = pv_addr4_u32(0xf0000001u, 9),
+                               .relay = pv_addr4_u32(0xc6336401u, 3478)};
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    assert_non_null(w);
+    assert_int_equal(pv_crypto_init(), PV_OK);
+    w->now = PV_S(1000);
+    fp_meet(&w->a, &w->b, &w->b_at_a, &w->a_at_b);
+    fp_set_path(&w->a, w->b_at_a, 2, 0);
+    fp_set_path(&w->b, w->a_at_b, 1, 0);
+    fp_add_keys(&w->a, w->b_at_a, &w->b, w->a_at_b, w->now, NULL);
+    const struct pv_carrier c = spare();
+    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &c), PV_OK);
+    fp_publish(&w->a);
+    fp_publish(&w->b);
+    w->live = pv_fp_builder_live(w->a.b, w->b_at_a);
+    pv_fp_live_set_alive(w->live, w->now);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    fp_node_done(&w->a);
+    fp_node_done(&w->b);
+    free(w);
+    return 0;
+}
+
+PV_TEST_WORLD(setup, teardown);
+
+static struct pv_fp_results send_one(struct world *w, uint32_t mark)
+{
+    uint8_t p[LEN];
+    fp_packet(p, fp_ip4(1), fp_ip4(2), LEN, mark);
+    struct pv_fp_results r = fp_tx_one(&w->a, p, LEN, w->now);
+    for (size_t i = 0; i < r.n_sends && i < PV_ARRAY_LEN(w->wire); i++)
+        memcpy(w->wire[i], r.sends[i].data, r.sends[i].len);
+    return r;
+}
+
+static void fall_silent(struct world *w)
+{
+    w->now += PV_FP_SURE_FOR;
+}
+
+PV_TEST(a_path_that_was_heard_lately_is_sent_by_alone)
+{
+    struct world *w = *state;
+    w->now += PV_FP_SURE_FOR - 1;
+    assert_int_equal(send_one(w, 1).n_sends, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+PV_TEST(a_path_that_was_never_heard_is_new_and_not_silent)
+{
+    struct world *w = *state;
+    atomic_store(&w->live->alive_at, 0);
+    fall_silent(w);
+    assert_int_equal(send_one(w, 1).n_sends, 1);
+}
+
+PV_TEST(after_silence_the_same_datagram_goes_by_the_relay_too)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    struct pv_fp_results r = send_one(w, 1);
+    assert_int_equal(r.n_sends, 2);
+    assert_int_equal(r.sends[0].to->kind, PV_CARRIER_UDP);
+    assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
+    assert_int_equal(r.sends[1].len, r.sends[0].len + PV_TURN_CHANNEL_HEADER);
+    assert_int_equal(pv_load_be16(w->wire[1]), CHANNEL);
+    assert_memory_equal(w->wire[1] + PV_TURN_CHANNEL_HEADER, w->wire[0], r.sends[0].len);
+}
+
+PV_TEST(a_datagram_that_comes_twice_is_delivered_once)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    size_t len = send_one(w, 1).sends[0].len;
+    uint8_t *second = w->wire[1] + PV_TURN_CHANNEL_HEADER;
+    assert_int_equal(fp_rx_one(&w->b, fp_carrier(3), second, len, w->now).n_writes, 1);
+    assert_int_equal(fp_rx_one(&w->b, fp_carrier(1), w->wire[0], len, w->now).n_writes, 0);
+    assert_int_equal(pv_fp_drops(w->b.w, PV_FP_DROP_REPLAY), 1);
+}
+
+PV_TEST(it_is_repeated_as_it_was_until_the_path_is_heard)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    size_t len = send_one(w, 1).sends[0].len;
+    unsigned times = 0;
+    pv_ns began = w->now;
+    while (pv_fp_next_timeout(w->a.w) != PV_NEVER) {
+        w->now = pv_fp_next_timeout(w->a.w);
+        assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+        struct pv_fp_results r = pv_fp_results(w->a.w);
+        assert_int_equal(r.n_sends, 2);
+        assert_memory_equal(r.sends[0].data, w->wire[0], len);
+        times++;
+    }
+    assert_in_range(times, 3, 5);
+    assert_true(w->now - began < PV_S(1));
+}
+
+PV_TEST(a_path_whose_check_is_answered_gets_it_once_more)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    send_one(w, 1);
+    pv_fp_live_set_alive(w->live, ++w->now);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+PV_TEST(repetitions_go_by_the_path_of_then)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    send_one(w, 1);
+    fp_set_path(&w->a, w->b_at_a, 9, 0);
+    fp_publish(&w->a);
+    w->now = pv_fp_next_timeout(w->a.w);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    const struct pv_carrier there = fp_carrier(9);
+    assert_true(pv_carrier_same(pv_fp_results(w->a.w).sends[0].to, &there));
+}
+
+PV_TEST(an_answer_over_the_path_ends_it_at_once)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    send_one(w, 1);
+    uint8_t p[LEN], answer[256];
+    fp_packet(p, fp_ip4(2), fp_ip4(1), LEN, 1);
+    struct pv_fp_results r = fp_tx_one(&w->b, p, LEN, w->now);
+    memcpy(answer, r.sends[0].data, r.sends[0].len);
+    assert_int_equal(fp_rx_one(&w->a, fp_carrier(2), answer, r.sends[0].len, w->now).n_writes, 1);
+    assert_int_equal(send_one(w, 2).n_sends, 1);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+PV_TEST(a_stream_that_begins_is_doubled_within_a_limit)
+{
+    struct world *w = *state;
+    unsigned twice = 0;
+    uint8_t p[1400];
+    fall_silent(w);
+    for (uint32_t i = 0; i < 1000; i++) {
+        fp_packet(p, fp_ip4(1), fp_ip4(2), sizeof(p), i);
+        twice += fp_tx_one(&w->a, p, sizeof(p), w->now).n_sends == 2 ? 1 : 0;
+    }
+    assert_in_range(twice, 50, 100); /* 128 KiB */
+}
+
+PV_TEST(control_and_probes_are_not_doubled_unless_somebody_asked)
+{
+    struct world *w = *state;
+    static const uint8_t inner[] = {PV_INBAND_FIRST, 1, 2, 3};
+    const struct pv_view in = pv_view(inner, sizeof(inner));
+    fall_silent(w);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
+    atomic_store(&w->live->last_asked, w->now);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, in, w->now), PV_OK);
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
+    assert_int_equal(pv_fp_inject(w->a.w, w->a.snap, w->b_at_a, pv_view(NULL, 0), w->now), PV_OK);
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
+}
