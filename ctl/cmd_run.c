@@ -214,7 +214,8 @@ static int wait_for_program(struct pv_cli *cli, pid_t pid, int signals)
     for (;;) {
         struct signalfd_siginfo info;
         int status = 0;
-        (void)poll(p, PV_ARRAY_LEN(p), -1);
+        if (poll(p, PV_ARRAY_LEN(p), -1) < 0) /* stopped and continued, as the program was */
+            continue;
         if (p[1].revents != 0) {
             p[1].fd = -1;
             pv_cli_note(cli,

@@ -536,6 +536,11 @@ static int open_inside(struct daemon *d)
         return say(EXIT_FAILED, "--user: /dev/net/tun: %s: %s", strerror(errno),
                    errno == EACCES ? "as root: chmod 666 /dev/net/tun, as udev does"
                                    : "as root: modprobe tun, or pass it into this container");
+    /* Settings that come later are read as well: this process may only look where something is. */
+    char dir[PV_USERDIRS_BUF];
+    snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(d->dirs.config, '/') - d->dirs.config),
+             d->dirs.config);
+    (void)!pv_dir_make(dir, 0700);
     if (pv_helper_go_inside(d->helper, &giver, &d->inside, error) < 0)
         return say(EXIT_FAILED, "--user: %s", error);
     pv_inside_use(giver);

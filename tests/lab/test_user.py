@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """p2pvpnd --user: a network for one user, without root and without a way to it."""
 
+import contextlib
+import os
+import pty
 import re
+import select
 
 from lab import check, equal, scenario, wait
 
@@ -41,6 +45,29 @@ for word in sys.argv[1:]:
     except OSError:
         pass
 """
+
+
+def a_terminal(host):
+    """A shell on a terminal: Ctrl-C ends what it runs, and its exit code is run's."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        words = [*host.enter, *host.before, "PS1=$ ", host.lab.bin("p2pvpnctl"), "run", "sh", "-i"]
+        os.execvp(words[0], words)
+    text = ""
+
+    def says(want):
+        nonlocal text
+        with contextlib.suppress(OSError):  # its end, when the shell has ended
+            while select.select([fd], [], [], 0)[0]:
+                text += os.read(fd, 4096).decode(errors="replace")
+        return want in text
+    for typed, want in (("echo on''e; sleep 100\n", "one"), ("\x03echo tw''o\n", "two"),
+                        ("tty; exit 9\n", "/dev/")):
+        os.write(fd, typed.encode())
+        wait(f"{want} on the terminal", lambda want=want: says(want))
+    _, status = os.waitpid(pid, 0)
+    equal(os.waitstatus_to_exitcode(status), 9, f"exit code of a shell on a terminal: {text}")
+    os.close(fd)
 
 
 @scenario
@@ -107,6 +134,8 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     equal(b.ctl("run", "no-such-program", check_rc=False).code, 127, "no program")
     equal(b.ctl("run", "/etc/passwd", check_rc=False).code, 126, "no program to run")
     equal(b.ctl("run", "cat", stdin="typed").out, "typed", "standard input")
+    check("setuid" in b.ctl("run", "su", "--version").err, "a program with setuid")
+    a_terminal(b)
     caps = b.ctl("run", "cat", "/proc/self/status").out
     check(re.search(r"CapPrm:\s+0+\n", caps), f"capabilities: {caps}")
     devices = b.ctl("run", "cat", "/proc/net/dev").out
