@@ -182,6 +182,41 @@ def another_user_of_the_machine_gets_nothing(lab):
     b.ctl("status")
 
 
+def rights(host, name):
+    """What the process of this name has: capabilities, seccomp's mode, no_new_privs."""
+    pid = host.run("pgrep", "-x", name).out.split()[0]
+    s = dict(line.split(":", 1) for line in host.run("cat", f"/proc/{pid}/status").out.splitlines() if ":" in line)
+    return int(s["CapPrm"], 16), int(s["Seccomp"]), int(s["NoNewPrivs"])
+
+
+@scenario
+def a_captured_control_process_gets_nothing_more(lab):
+    """The same intruder as in lab/rights, and what each process has."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.without_root()
+    home = b.run("sh", "-c", "umask 077; echo mine >$HOME/secret; echo $HOME").out.strip()
+    state = f"{home}/.local/state/p2pvpn"
+    b.daemon(env={"LD_PRELOAD": lab.bin("libcaptive.so"), "CAPTIVE_DIR": state,
+                  "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":verify_asan_link_order=0"})
+    b.create(coordinator.url())
+    a.daemon()
+    a.join(b.ctl("invite").out.strip())
+    b.wait_direct(a)
+    for name in ("p2pvpnd", "p2pvpnd-keeper", "p2pvpnd-door", "p2pvpnd-helper", "p2pvpnd-giver"):
+        equal(rights(b, name), (0, 2, 1), f"rights of {name}")
+    equal(rights(b, "p2pvpnd-inside"), (1 << 6 | 1 << 7 | 1 << 10 | 1 << 12 | 1 << 13, 2, 1), "rights in the inside")
+    b.run("touch", f"{state}/attack")
+
+    def done():
+        b.ctl("version")  # the loop turns
+        text = b.run("cat", f"{state}/attack.said", check_rc=False).out
+        return text if "end\n" in text else None
+    said = wait("the attack", done)
+    equal([line[7:] for line in said.splitlines() if line.startswith("could: ")], ["start a task"], f"of:\n{said}")
+    check(b.os_ping(a.addr()), "the network afterwards")
+
+
 @scenario
 def routes_exits_and_a_second_network(lab):
     """What others carry is reached by run, the world by an exit; each network has an inside of its own."""

@@ -153,6 +153,8 @@ static void attack(const char *dir)
         return;
     ask_the_helper(find_helper());
     take_the_root_key(dir);
+    snprintf(path, sizeof(path), "%s/../../../secret", dir);
+    tell("read another file of its user", can_read(path));
     tell("reach a bus by its path", can_connect(SOCK_STREAM, "/run/captive.bus"));
     tell("reach a bus by its name", can_connect(SOCK_STREAM, "@captive.bus"));
     tell("open a unix socket of datagrams", socket(AF_UNIX, SOCK_DGRAM, 0) >= 0);
