@@ -33,21 +33,35 @@ enum {
 
 /* --- into the inside ----------------------------------------------------------------------- */
 
-/* The network's descriptor, by the process that p2pvpnd names; -1 and errno. Its number may be
- * another process' by now, which is then not in a network of this user's. */
-static int open_inside(int pid)
+/* Its number may be another process' by now, when p2pvpnd has ended. */
+static bool is_giver(int pid)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    FILE *f = fopen(path, "re");
+    if (f != NULL && fgets(name, sizeof(name), f) == NULL)
+        name[0] = '\0';
+    if (f != NULL)
+        fclose(f);
+    return strcmp(name, "p2pvpnd-giver\n") == 0;
+}
+
+/* The network's descriptor, by the process that p2pvpnd names; -1: this process is there already,
+ * as one that run has started. PV_ERR_NOT_FOUND, -errno. */
+static int open_inside(int pid, int *ret_net)
 {
     char path[64];
     struct stat own, its;
     snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &its) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
-        own.st_dev == its.st_dev && own.st_ino == its.st_ino) {
+    int r = fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0 ? -errno : PV_OK;
+    if (r == PV_OK && !is_giver(pid))
+        r = PV_ERR_NOT_FOUND;
+    bool there = r == PV_OK && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
+    if (fd >= 0 && (r < 0 || there))
         close(fd);
-        errno = ESRCH;
-        return -1;
-    }
-    return fd;
+    *ret_net = there ? -1 : fd;
+    return r;
 }
 
 /* A program that starts with what this one was given to do its work would have it, too. */
@@ -160,21 +174,27 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Joins the inside by its network's descriptor. */
+static int enter(int net, const struct names *names)
+{
+    int user = ioctl(net, NS_GET_USERNS), r = user < 0 ? -errno : PV_OK;
+    if (r == PV_OK && (setns(user, CLONE_NEWUSER) < 0 || setns(net, CLONE_NEWNET) < 0))
+        r = -errno;
+    if (r == PV_OK)
+        r = set_names(names);
+    return r == PV_OK ? drop_rights() : r;
+}
+
 /* In the child: becomes the program. Messages go by stdio that nobody else uses here. */
 static void become_program(struct pv_cli *cli, int net, const struct names *names)
 {
     char *argv[PV_ARGS_MAX_WORDS + 1] = {NULL};
     for (int i = 0; i < cli->args.n_words; i++)
         argv[i] = (char *)(uintptr_t)cli->args.word[i];
-    int user = ioctl(net, NS_GET_USERNS), r = user < 0 ? -errno : PV_OK;
-    if (r == PV_OK && (setns(user, CLONE_NEWUSER) < 0 || setns(net, CLONE_NEWNET) < 0))
-        r = -errno;
-    if (r == PV_OK)
-        r = set_names(names);
-    if (r == PV_OK)
-        r = drop_rights();
+    int r = net < 0 ? PV_OK : enter(net, names);
     if (r < 0) {
-        (void)pv_cli_fail(cli, PV_CTLAPI_FAILED, "enter the network of p2pvpnd: %s", strerror(-r));
+        (void)pv_cli_fail(cli, PV_CTLAPI_FAILED, "enter the network of p2pvpnd: %s",
+                          pv_strstatus(r));
         _exit(PV_CTLAPI_FAILED);
     }
     prctl(PR_SET_PDEATHSIG, SIGHUP); /* here, for a change of rights takes it away */
@@ -299,14 +319,15 @@ static int run(struct pv_cli *cli)
     int pid = 0, code = ask_inside(cli, &pid, &names);
     if (code != 0)
         return code;
-    int net = open_inside(pid);
-    if (net < 0)
+    int net = -1, r = open_inside(pid, &net);
+    if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "find the network of p2pvpnd: %s: p2pvpnd may just restart: try again",
-                           strerror(errno));
+                           pv_strstatus(r));
     warn_setuid(cli);
     code = run_program(cli, net, &names);
-    close(net);
+    if (net >= 0)
+        close(net);
     return code;
 }
 

@@ -130,6 +130,7 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     lab.network(coordinator, [a, b])
     equal(b.ctl("run", "sh", "-c", "exit 7", check_rc=False).code, 7, "exit code")
     equal(b.ctl("run", "--", "id", "-u").out.strip(), "65534", "user")
+    equal(b.ctl("run", *b.inside, "ping", "-c1", "-W2", a.addr(), check_rc=False).code, 0, "run in what run has started")
     equal(b.ctl("run", "sh", "-c", "kill -TERM $$", check_rc=False).code, 128 + 15, "end by a signal")
     equal(b.ctl("run", "no-such-program", check_rc=False).code, 127, "no program")
     equal(b.ctl("run", "/etc/passwd", check_rc=False).code, 126, "no program to run")
