@@ -171,12 +171,8 @@ static int serve(const struct pv_coordset *set, struct pv_coordserver_parts *par
     int r = open_store(set, parts->lease, &parts->store, error);
     if (r == PV_OK && parts->lease == NULL)
         r = pv_coordstore_load(parts->store, take_row, parts->coord, error);
-    if (r == PV_OK && parts->lease != NULL) {
+    if (r == PV_OK && parts->lease != NULL)
         pv_coord_set_epoch(parts->coord, pv_pg_lease_epoch(parts->lease));
-        r = pv_coord_join(parts->coord, (uint64_t)pv_pg_lease_fence(parts->lease));
-        if (r < 0)
-            snprintf(error, PV_COORDSERVER_ERROR_MAX, "start: %s", pv_strstatus(r));
-    }
     if (r == PV_OK) {
         pv_coord_set_wall(parts->coord, pv_clock_wall_us(), pv_clock_now());
         r = pv_coordserver_new(&server, set, parts, error);

@@ -329,16 +329,6 @@ static void take_list(struct pv_coordserver *s, const struct pv_pg_home *list, s
     free(homes);
 }
 
-static void tell_silent(struct pv_coordserver *s)
-{
-    struct pv_coord_silent list[PV_PG_SILENT_MAX];
-    const struct pv_pg_renewal *re = &s->keep.renewal;
-    for (size_t i = 0; i < re->n_silent; i++)
-        list[i] = (struct pv_coord_silent){.number = (uint64_t)re->silent[i].number,
-                                           .name = re->silent[i].name};
-    pv_coord_silent_are(s->coord, list, re->n_silent);
-}
-
 /* A renewal writes to the database, so that one which was asked for after a failure, and went well,
  * says that the failure is over; but for a disk that is full, which may have room for a row that
  * only changes. */
@@ -370,8 +360,7 @@ static void look_at_clock(struct pv_coordserver *s, pv_ns now)
         pv_log(s->log, PV_LOG_INFO, "this machine's clock and the database's agree again");
 }
 
-/* The database is told that this coordinator lives, and tells of homes that others took and of
- * others that are silent. */
+/* The database is told that this coordinator lives, and tells of homes that others took. */
 static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
 {
     struct pv_pg_home *list = NULL;
@@ -382,10 +371,8 @@ static pv_ns keep_alive(struct pv_coordserver *s, pv_ns now)
         pv_coord_balance(s->coord, s->keep.few, now);
     if (!s->keep.asking && pv_coord_homes_came(s->coord))
         s->keep.renewal.again = true;
-    if (!s->keep.asking) {
-        tell_silent(s);
+    if (!s->keep.asking)
         forget_failure(s);
-    }
     look_at_clock(s, now);
     if (pv_leasekeep_take_list(&s->keep, &list, &n)) {
         take_list(s, list, n, now);

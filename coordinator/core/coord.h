@@ -62,7 +62,6 @@ enum {
     PV_COORD_SHARE = 4,    /* ours: a busy network gets a quarter of the control thread's time */
     PV_COORD_DEAD_S = 25,  /* seconds of silence after which a member is offline, DESIGN 4 */
     PV_COORD_LINGER_S = 2, /* ours: seconds to write out a last message */
-    PV_COORD_SILENT = 8,   /* ours: other coordinators that are silent at once */
 };
 
 /* Ours: a network that owes this much of the control thread's time rests. It is half of
@@ -307,17 +306,6 @@ size_t pv_coord_n_homes(const struct pv_coord *c);
 #define PV_COORD_LEFT PV_S(4)
 /* When nobody uses this relay any more for a home that was given away; 0: none was. */
 pv_ns pv_coord_left_at(const struct pv_coord *c);
-/* The number of this coordinator, by which nodes name it to the others (turn/wards.h); once, before
- * the relay half has a thread. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_coord_join(struct pv_coord *c, uint64_t number);
-/* A coordinator that has not renewed its row for a while. */
-struct pv_coord_silent {
-    uint64_t number;
-    const char *name; /* for the log */
-};
-/* All that are silent now. Nodes that were at one that was not before are told, as far as this one
- * stands sentry for them; more than PV_COORD_SILENT are not looked at. */
-void pv_coord_silent_are(struct pv_coord *c, const struct pv_coord_silent *list, size_t n);
 /* The epoch of the first receipts, before pv_coord_set_wall(): no other coordinator has it. */
 void pv_coord_set_epoch(struct pv_coord *c, uint64_t epoch);
 

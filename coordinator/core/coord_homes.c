@@ -332,35 +332,3 @@ bool pv_coord_is_draining(const struct pv_coord *c)
 {
     return c->homes.draining;
 }
-
-/* --- those that fall silent ------------------------------------------------------------------ */
-
-int pv_coord_join(struct pv_coord *c, uint64_t number)
-{
-    c->number = number;
-    return pv_relaycore_join(c->relay, number, &c->rng);
-}
-
-static bool was_silent(const struct pv_coord *c, uint64_t number)
-{
-    for (size_t i = 0; i < c->n_silent; i++)
-        if (c->silent[i] == number)
-            return true;
-    return false;
-}
-
-/* One that comes back and falls silent again is told of again. */
-void pv_coord_silent_are(struct pv_coord *c, const struct pv_coord_silent *list, size_t n)
-{
-    uint64_t now_silent[PV_COORD_SILENT];
-    size_t n_now = 0;
-    for (size_t i = 0; i < n && n_now < PV_COORD_SILENT; i++) {
-        now_silent[n_now++] = list[i].number;
-        if (was_silent(c, list[i].number))
-            continue;
-        pv_log(c->log, PV_LOG_INFO, "another coordinator is silent name=\"%s\"", list[i].name);
-        pv_relaylink_silent(c->link, list[i].number);
-    }
-    memcpy(c->silent, now_silent, sizeof(now_silent[0]) * n_now);
-    c->n_silent = n_now;
-}

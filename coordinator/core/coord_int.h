@@ -71,10 +71,6 @@ struct pv_coord {
     struct pv_broker broker;
     struct pv_copies copies;
     struct pv_homes homes;
-    /* Of several coordinators: the number of this one (0: it is alone), and those of others that
-     * are silent. */
-    uint64_t number, silent[PV_COORD_SILENT];
-    size_t n_silent;
     uint64_t first_epoch;            /* of the receipts; 0: the clock says */
     pv_ns swept_at;                  /* networks that are not used were looked for */
     pv_ns drain_at;                  /* homes are not given away before */

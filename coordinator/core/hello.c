@@ -127,8 +127,7 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
                                           .n_stun = c->n_stun,
                                           .stun = c->stun,
                                           .has_tls = c->has_tls,
-                                          .tls = c->tls,
-                                          .number = c->number};
+                                          .tls = c->tls};
     if (net != NULL)
         m.u.welcome.coordinators = pv_cnet_coordinators(net);
     if (h->role == PV_CTL_GUEST) {

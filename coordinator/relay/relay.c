@@ -408,24 +408,6 @@ static void serve_peers(struct pv_relay *r, uint32_t sock, pv_ns now)
     (void)take_reads(&b, in, n);
 }
 
-/* --- sentries -------------------------------------------------------------------------------- */
-
-/* An alarm leaves from the socket and address that its node has a binding to. */
-static void send_alarms(struct pv_relay *r, pv_ns now)
-{
-    struct pv_wards_alarm alarm;
-    size_t from = 0;
-    if (pv_relaycore_next_timeout(r->core) > now)
-        return;
-    pv_relaycore_handle_timeout(r->core, now);
-    while (pv_relaycore_poll_alarm(r->core, &alarm) == PV_OK) {
-        const struct pv_udp_out out = {
-            .dst = alarm.to, .local = alarm.from, .data = pv_view(alarm.buf, sizeof(alarm.buf))};
-        if (pv_stunudp_at(r->udp, &alarm.from, &from) == PV_OK)
-            pv_udp_send(pv_stunudp_fd(r->udp, from), &out, 1, &r->counts);
-    }
-}
-
 /* --- the thread ------------------------------------------------------------------------------ */
 
 /* Each ready descriptor has one batch, so nobody starves, however busy one socket is. */
@@ -445,7 +427,7 @@ static void serve_ready(struct pv_relay *r, uint32_t tag, pv_ns now)
  * meanwhile. */
 static pv_ns time_to_sleep(const struct pv_relay *r, pv_ns now)
 {
-    pv_ns next = pv_min_ns(pv_turns_next_timeout(r->turns), pv_relaycore_next_timeout(r->core));
+    pv_ns next = pv_turns_next_timeout(r->turns);
     return next <= now ? 0 : pv_min_ns(next - now, SLEEP_MAX);
 }
 
@@ -489,7 +471,6 @@ static void *relay_main(void *arg)
             pv_turns_handle_timeout(r->turns, now);
             send_and_open(r, now);
         }
-        send_alarms(r, now);
         raise_news(r);
         count_unread(r, now);
     }

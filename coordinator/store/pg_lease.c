@@ -14,9 +14,6 @@
 
 enum {
     WAIT_MS = 2000, /* without a sign of the database: it is away */
-    /* Ours: who has not renewed himself for as long says nothing of others: the database, or this
-     * machine, was away for all of them. */
-    PAUSED_MS = 2 * PV_PG_LEASE_RENEW_MS,
 };
 
 struct pv_pg_lease {
@@ -24,12 +21,11 @@ struct pv_pg_lease {
     struct pv_pg *pg;
     int64_t fence;
     uint64_t epoch;
-    int was;       /* the schema's version before this program looked at it first; -1: none */
-    bool looked;   /* was counts */
-    pv_ns since;   /* of this connection */
-    int64_t lost;  /* homes that others took, as it was told last */
-    bool listed;   /* it was told all on this connection */
-    pv_ns renewed; /* when it last was; 0: not yet */
+    int was;      /* the schema's version before this program looked at it first; -1: none */
+    bool looked;  /* was counts */
+    pv_ns since;  /* of this connection */
+    int64_t lost; /* homes that others took, as it was told last */
+    bool listed;  /* it was told all on this connection */
 };
 
 /* A coordinator that joins keeps others from taking a lease, and none from renewing: ROW EXCLUSIVE
@@ -66,9 +62,6 @@ static const struct pv_pg_statement statements[] = {
     {"join table", join_table},
     {"join", join_row},
     {"stay", "SELECT got, living, few FROM p2pvpn.renew_member($1, $2, $3, $4)"},
-    {"silent", "SELECT id, name FROM p2pvpn.coordinators WHERE id <> $1"
-               " AND until < clock_timestamp() + $2::bigint * interval '1 millisecond'"
-               " AND until > clock_timestamp() - interval '1 minute' ORDER BY id LIMIT $3::bigint"},
     {"clock", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"},
     {"mine", "SELECT network, fence FROM p2pvpn.homes WHERE holder = $1"},
     {"leave", "SELECT p2pvpn.leave_cluster($1)"},
@@ -263,8 +256,6 @@ static void take_home(void *ctx, size_t i, PGresult *res)
 struct stayed {
     struct answer a;
     struct pv_pg_renewal *re;
-    pv_ns before; /* when this one renewed the time before; 0: it has not */
-    pv_ns now;    /* when it has now */
 };
 
 static void take_stay(void *ctx, size_t i, PGresult *res)
@@ -275,23 +266,10 @@ static void take_stay(void *ctx, size_t i, PGresult *res)
         take_lease_row(&st->a, i, res);
         return;
     }
-    st->now = pv_clock_now();
-    if (i == 2) {
-        re->wall_us = PQntuples(res) == 1 ? (uint64_t)pv_pg_get_int(res, 0, 0) : 0;
-        re->wall_at = st->now;
-        return;
-    }
-    if (st->before == 0 || st->now - st->before >= PV_MS(PAUSED_MS))
-        return;
-    re->n_silent = 0;
-    for (int at = 0; at < PQntuples(res) && re->n_silent < PV_PG_SILENT_MAX; at++) {
-        struct pv_pg_silent *s = &re->silent[re->n_silent++];
-        s->number = pv_pg_get_int(res, at, 0);
-        pv_pg_get_text(res, at, 1, s->name, sizeof(s->name));
-    }
+    re->wall_us = PQntuples(res) == 1 ? (uint64_t)pv_pg_get_int(res, 0, 0) : 0;
+    re->wall_at = pv_clock_now();
 }
 
-/* This one lives on, and who of the others does not seem to? */
 static int renew_row(struct pv_pg_lease *l, struct stayed *st,
                      char ret_error[static PV_PG_ERROR_MAX])
 {
@@ -299,20 +277,12 @@ static int renew_row(struct pv_pg_lease *l, struct stayed *st,
     const struct pv_pg_value stay[] = {pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS),
                                        pv_pg_int((int64_t)re->homes),
                                        pv_pg_int(re->draining ? 1 : 0)};
-    const struct pv_pg_value silent[] = {pv_pg_int(l->fence),
-                                         pv_pg_int(PV_PG_LEASE_MS - PV_PG_SILENT_MS),
-                                         pv_pg_int(PV_PG_SILENT_MAX)};
-    st->before = l->renewed;
     int r = pv_pg_begin(l->pg, ret_error);
     if (r < 0)
         return r;
     pv_pg_send(l->pg, "stay", stay, PV_ARRAY_LEN(stay));
-    pv_pg_send(l->pg, "silent", silent, PV_ARRAY_LEN(silent));
     pv_pg_send(l->pg, "clock", NULL, 0);
-    r = pv_pg_finish(l->pg, take_stay, st, ret_error);
-    if (r == PV_OK)
-        l->renewed = st->now;
-    return r;
+    return pv_pg_finish(l->pg, take_stay, st, ret_error);
 }
 
 /* All homes are listed only after some were taken, or when it may have missed that: a large

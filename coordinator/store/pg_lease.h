@@ -24,8 +24,6 @@ enum {
     PV_PG_LEASE_MS = 3000,
     PV_PG_LEASE_RENEW_MS = 500,
     PV_PG_LEASE_ASK_MS = 300, /* between two questions of who stands by */
-    PV_PG_SILENT_MS = 1500,   /* ours: two renewals that did not come, and a bit */
-    PV_PG_SILENT_MAX = 8,     /* ours: of as many it is told */
     PV_PG_HOLDER_LEN = 32,
     PV_PG_NAME_MAX = 128,   /* bytes of a holder's name, with the NUL */
     PV_PG_ADDRS_MAX = 1200, /* bytes of its addresses, with the NUL */
@@ -48,13 +46,6 @@ struct pv_pg_home {
     int64_t fence;
 };
 
-/* Another coordinator that has not renewed for PV_PG_SILENT_MS. It may be back any moment: this
- * says nothing of its homes. */
-struct pv_pg_silent {
-    int64_t number;
-    char name[PV_PG_NAME_MAX];
-};
-
 /* The words of a renewal, and the answer to it. */
 struct pv_pg_renewal {
     uint64_t homes;   /* in: of this coordinator */
@@ -65,8 +56,6 @@ struct pv_pg_renewal {
     uint64_t few;     /* homes of the other one that has the fewest, of those that take any;
                          UINT64_MAX: there is none */
     bool again;       /* in: all homes are to be listed, whatever has happened */
-    struct pv_pg_silent silent[PV_PG_SILENT_MAX];
-    size_t n_silent;
     /* All homes of this coordinator, when others may have taken some; owned by who takes it. */
     bool has_list;
     struct pv_pg_home *list;

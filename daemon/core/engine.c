@@ -49,7 +49,6 @@
 #include "daemon/core/path/candidates.h"
 #include "daemon/core/path/portmap.h"
 #include "daemon/core/path/relays.h"
-#include "daemon/core/path/sentries.h"
 #include "daemon/core/path/standby.h"
 #include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/handshakes.h"
@@ -84,7 +83,6 @@ static const struct pv_part *const parts[] = {
     &pv_part_attempts,
     &pv_part_candidates,
     &pv_part_portmap,
-    &pv_part_sentries,
     &pv_part_peers,
     &pv_part_coordinator,
     &pv_part_membership,

@@ -342,7 +342,7 @@ static void cause_trouble(struct world *w)
     struct coordinator *c = &w->coords[i];
     if (c->core == NULL || draw(w, 250) != 0)
         return;
-    switch (draw(w, 7)) {
+    switch (draw(w, 6)) {
     case 0:
         kill_coordinator(w, i);
         break;
@@ -357,11 +357,6 @@ static void cause_trouble(struct world *w)
         break;
     case 4:
         c->clock_off = draw(w, 1200);
-        break;
-    case 5: /* its members are told that it is silent, true or not */
-        for (size_t k = 0; k < PIPES; k++)
-            if (w->pipes[k].p != NULL && w->pipes[k].c == i)
-                pv_coordclient_alarm(w->pipes[k].p->client, w->now);
         break;
     default: /* members that come back all of a sudden */
         for (size_t k = 0; k < PIPES; k++)

@@ -16,7 +16,6 @@ enum {
 struct pv_relaycore {
     struct pv_stuns *stuns; /* first made, last freed: turns and link borrow from those above */
     struct pv_turns *turns;
-    struct pv_wards *wards; /* NULL: there are no other coordinators */
     struct pv_relaylink *link;
     /* Messages of streams: copied, because they are rewritten in place until they are sent. */
     struct pv_turns_in in[MESSAGES];
@@ -56,18 +55,9 @@ struct pv_relaycore *pv_relaycore_free(struct pv_relaycore *r)
         pv_relaylink_free(r->link);
         pv_turns_free(r->turns);
         pv_stuns_free(r->stuns);
-        pv_wards_free(r->wards);
         free(r);
     }
     return NULL;
-}
-
-int pv_relaycore_join(struct pv_relaycore *r, uint64_t own, const struct pv_rng *rng)
-{
-    int e = pv_wards_new(&r->wards, own, rng);
-    if (e == PV_OK)
-        pv_stuns_set_wards(r->stuns, r->wards);
-    return e;
 }
 
 struct pv_relaylink *pv_relaycore_link(struct pv_relaycore *r)
@@ -178,12 +168,6 @@ static void handle_forget(struct pv_relaycore *r, const struct pv_relaycmd *cmd,
     pv_turns_forget(r->turns);
 }
 
-static void handle_silent(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
-{
-    if (r->wards != NULL)
-        pv_wards_raise(r->wards, cmd->coordinator, now);
-}
-
 /* One row for each kind (checked by test_relaylink). */
 static void (*const handlers[PV_RELAYCMD_N])(struct pv_relaycore *r, const struct pv_relaycmd *cmd,
                                              pv_ns now) = {
@@ -191,7 +175,7 @@ static void (*const handlers[PV_RELAYCMD_N])(struct pv_relaycore *r, const struc
     [PV_RELAYCMD_GONE] = handle_gone,     [PV_RELAYCMD_MESSAGE] = handle_message,
     [PV_RELAYCMD_ASK] = handle_ask,       [PV_RELAYCMD_CLOSED] = handle_closed,
     [PV_RELAYCMD_POLICY] = handle_policy, [PV_RELAYCMD_FORGET] = handle_forget,
-    [PV_RELAYCMD_SEEN] = handle_seen,     [PV_RELAYCMD_SILENT] = handle_silent,
+    [PV_RELAYCMD_SEEN] = handle_seen,
 };
 
 bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind)
@@ -235,27 +219,4 @@ int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_addr *src,
 {
     int e = pv_stuns_answer(r->stuns, src, place, datagram, now, ret_reply);
     return e == PV_OK ? PV_OK : PV_ERR_AGAIN;
-}
-
-/* --- sentries -------------------------------------------------------------------------------- */
-
-void pv_relaycore_handle_timeout(struct pv_relaycore *r, pv_ns now)
-{
-    if (r->wards == NULL)
-        return;
-    pv_wards_handle_timeout(r->wards, now);
-    pv_relaystat_set(pv_turns_counters(r->turns), PV_RELAYSTAT_WARDS, pv_wards_count(r->wards));
-}
-
-pv_ns pv_relaycore_next_timeout(const struct pv_relaycore *r)
-{
-    return r->wards == NULL ? PV_NEVER : pv_wards_next_timeout(r->wards);
-}
-
-int pv_relaycore_poll_alarm(struct pv_relaycore *r, struct pv_wards_alarm *ret_alarm)
-{
-    int e = r->wards == NULL ? PV_ERR_AGAIN : pv_wards_poll_transmit(r->wards, ret_alarm);
-    if (e == PV_OK)
-        pv_relaystat_add(pv_turns_counters(r->turns), PV_RELAYSTAT_ALARMS, 1);
-    return e;
 }

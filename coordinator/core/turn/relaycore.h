@@ -9,7 +9,6 @@
  *   datagrams: pv_turns_is_turn()? pv_turns_batch(), send, sockets (turns.h)
  *              else pv_relaycore_answer()
  *   pv_turns_handle_timeout(), pv_turns_next_timeout()
- *   pv_relaycore_handle_timeout() and the alarms it has, pv_relaycore_next_timeout()
  * Output that names a stream goes to pv_relaycore_to_stream(). Commands are to be handled between
  * receiving datagrams and handling them: the relay then knows of a welcome before its node's first
  * datagram, and of a removal before the next one.
@@ -27,9 +26,6 @@ struct pv_relaycore; /* opaque */
 PV_MUST_CHECK int pv_relaycore_new(struct pv_relaycore **ret_relay,
                                    const struct pv_turns_config *cfg, const struct pv_rng *rng);
 struct pv_relaycore *pv_relaycore_free(struct pv_relaycore *r); /* wipes; NULL is fine */
-/* There are other coordinators, and this is the number of ours: it stands sentry for their nodes
- * (wards.h). Once, before the machine has a thread. rng is kept. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_relaycore_join(struct pv_relaycore *r, uint64_t own, const struct pv_rng *rng);
 
 /* Where the control half speaks with it; lives as long as the machine. */
 struct pv_relaylink *pv_relaycore_link(struct pv_relaycore *r);
@@ -46,11 +42,6 @@ bool pv_relaycore_is_handled(enum pv_relaycmd_kind kind);
 PV_MUST_CHECK int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_addr *src,
                                       const struct pv_stuns_place *place, struct pv_view datagram,
                                       pv_ns now, struct pv_stuns_reply *ret_reply);
-/* The timers of sentries; those of the TURN server are its own (turns.h). */
-void pv_relaycore_handle_timeout(struct pv_relaycore *r, pv_ns now);
-pv_ns pv_relaycore_next_timeout(const struct pv_relaycore *r);
-/* The next datagram for a node whose coordinator is silent. PV_ERR_AGAIN: none, for now. */
-PV_MUST_CHECK int pv_relaycore_poll_alarm(struct pv_relaycore *r, struct pv_wards_alarm *ret_alarm);
 /* Output with a stream; dropped and counted when the control half does not keep up. */
 void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *out);
 

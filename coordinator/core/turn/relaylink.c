@@ -139,14 +139,6 @@ void pv_relaylink_seen(struct pv_relaylink *l, const struct pv_addr *source)
         (void)!push_command(l, &cmd, pv_view(NULL, 0));
 }
 
-/* Without it its nodes find out by themselves, some seconds later. */
-void pv_relaylink_silent(struct pv_relaylink *l, uint64_t coordinator)
-{
-    struct pv_relaycmd cmd = about_member(PV_RELAYCMD_SILENT, NULL, NULL);
-    cmd.coordinator = coordinator;
-    (void)!push_command(l, &cmd, pv_view(NULL, 0));
-}
-
 void pv_relaylink_offline(struct pv_relaylink *l, const uint8_t *net, const uint8_t *node)
 {
     struct pv_relaycmd cmd = about_member(PV_RELAYCMD_OFFLINE, net, node);

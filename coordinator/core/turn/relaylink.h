@@ -60,9 +60,6 @@ void pv_relaylink_message(struct pv_relaylink *l, uint64_t stream, const struct 
 void pv_relaylink_ask(struct pv_relaylink *l, uint64_t stream);
 /* The connection is gone. */
 void pv_relaylink_closed(struct pv_relaylink *l, uint64_t stream);
-/* Another coordinator has fallen silent: its nodes are told, as far as they are known. Told without
- * a relay too; dropped when the ring is full. */
-void pv_relaylink_silent(struct pv_relaylink *l, uint64_t coordinator);
 /* The operator changed the policy. Takes it, a block of malloc(); when several are set before the
  * relay looks, it sees the last one. */
 void pv_relaylink_set_policy(struct pv_relaylink *l, struct pv_turns_policy *policy);
@@ -91,7 +88,6 @@ enum pv_relaycmd_kind {
     PV_RELAYCMD_OFFLINE, /* it has ended */
     PV_RELAYCMD_GONE,    /* the member was removed, or has left */
     PV_RELAYCMD_SEEN,    /* a member has come from this address */
-    PV_RELAYCMD_SILENT,  /* another coordinator has fallen silent */
     PV_RELAYCMD_MESSAGE, /* a connection over TCP brought a STUN or TURN message */
     PV_RELAYCMD_ASK,     /* does this connection still hold an allocation? */
     PV_RELAYCMD_CLOSED,  /* this connection is gone */
@@ -103,7 +99,6 @@ struct pv_relaycmd {
     enum pv_relaycmd_kind kind;
     uint32_t serial;                      /* ONLINE: of the nonce in the member's welcome */
     uint64_t stream;                      /* MESSAGE, ASK, CLOSED: number of the connection */
-    uint64_t coordinator;                 /* SILENT: its number */
     struct pv_addr source;                /* MESSAGE: address of the client; SEEN: the member's */
     struct pv_addr local;                 /* MESSAGE: ours; PV_AF_NONE: not known */
     uint8_t net[PV_TURNAUTH_NET_LEN];     /* ONLINE, OFFLINE, GONE: network id */

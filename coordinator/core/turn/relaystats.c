@@ -24,8 +24,6 @@ static const struct pv_stat_row rows[PV_RELAYSTAT_N] = {
     [PV_RELAYSTAT_UDP_RECEIVED] = {"udp_received", PV_METRICS_COUNTER,
                                    FAMILY("received_datagrams_total"), NULL, NULL,
                                    "Datagrams that came in on the clients' UDP ports."},
-    [PV_RELAYSTAT_ALARMS] = {"alarms", PV_METRICS_COUNTER, "p2pvpn_coordinator_alarms_total", NULL,
-                             NULL, "Nodes that were told that their coordinator is silent."},
     [PV_RELAYSTAT_DROP_NO_ALLOCATION] = {"drop_no_allocation", DROP},
     [PV_RELAYSTAT_DROP_NO_CHANNEL] = {"drop_no_channel", DROP},
     [PV_RELAYSTAT_DROP_NO_PERMISSION] = {"drop_no_permission", DROP},
@@ -44,8 +42,6 @@ static const struct pv_stat_row rows[PV_RELAYSTAT_N] = {
                                          "static", NULL},
     [PV_RELAYSTAT_SOCKETS] = {"sockets", PV_METRICS_GAUGE, FAMILY("sockets"), NULL, NULL,
                               "Relay sockets of static users."},
-    [PV_RELAYSTAT_WARDS] = {"wards", PV_METRICS_GAUGE, "p2pvpn_coordinator_wards", NULL, NULL,
-                            "Nodes of other coordinators that are told when those fall silent."},
 };
 
 static const struct pv_stat_row user_rows[PV_RELAYSTAT_USER_N] = {

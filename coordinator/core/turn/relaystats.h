@@ -26,7 +26,6 @@ enum pv_relaystat {
     PV_RELAYSTAT_STATIC_BYTES,   /* of these datagrams */
     PV_RELAYSTAT_REFUSED,        /* TURN requests answered by an error */
     PV_RELAYSTAT_UDP_RECEIVED,   /* datagrams on the clients' ports, of anybody */
-    PV_RELAYSTAT_ALARMS,         /* sent to nodes whose coordinator fell silent (wards.h) */
 
     /* Datagrams not relayed. */
     PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */
@@ -45,7 +44,6 @@ enum pv_relaystat {
     PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* allocations of members */
     PV_RELAYSTAT_STATIC_ALLOCATIONS, /* allocations of static users */
     PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too */
-    PV_RELAYSTAT_WARDS, /* nodes of other coordinators for which this one stands sentry */
     PV_RELAYSTAT_N,
 };
 

@@ -22,7 +22,6 @@ struct pv_stuns {
     struct pv_bucket total, members, of_regulars;
     struct pv_bucket_table *sources, *regular_sources;
     struct pv_regulars regulars;
-    struct pv_wards *wards; /* borrowed; NULL: there are no other coordinators */
 };
 
 int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng)
@@ -53,11 +52,6 @@ struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns)
     }
     free(stuns);
     return NULL;
-}
-
-void pv_stuns_set_wards(struct pv_stuns *stuns, struct pv_wards *wards)
-{
-    stuns->wards = wards;
 }
 
 void pv_stuns_note_member(struct pv_stuns *s, const struct pv_addr *src, pv_ns now)
@@ -104,8 +98,6 @@ struct binding_request {
     struct pv_addr from;                /* the answer leaves from there */
     struct pv_addr to;                  /* the answer goes there */
     bool fingerprint;                   /* the answer has FINGERPRINT, as the request has */
-    bool is_ward;                       /* the answer has SENTRY: */
-    struct pv_sentry_word word;
 };
 
 /* Is the change that the request asks for one that can be made? Old clients send CHANGE-REQUEST
@@ -206,14 +198,11 @@ static void put_classic(struct pv_stun_writer *w, const struct binding_request *
 }
 
 /* Writes the answer of RFC 8489 and RFC 5780; s6.1 there wants RESPONSE-ORIGIN in every answer, but
- * OTHER-ADDRESS is what a client goes on with. A node that asks its sentry has no use for either,
- * and its answer is no longer than its request. */
+ * OTHER-ADDRESS is what a client goes on with. */
 static void put_modern(struct pv_stun_writer *w, const struct binding_request *ask)
 {
     pv_stun_put_xor_addr(w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &ask->seen);
-    if (ask->is_ward)
-        pv_sentry_put(w, &ask->word);
-    if (ask->place == NULL || ask->is_ward)
+    if (ask->place == NULL)
         return;
     put_if_room(w, ask, PV_STUN_ATTR_OTHER_ADDRESS, &ask->place->other);
     put_if_room(w, ask, PV_STUN_ATTR_RESPONSE_ORIGIN, &ask->from);
@@ -253,19 +242,6 @@ static int write_reply(struct binding_request *ask, struct pv_stuns_reply *ret_r
     return r;
 }
 
-/* A ticket goes only to where its request came from: whose answer goes to another port, or comes
- * from one, or by a stream, gets none. */
-static void stand_sentry(struct pv_stuns *stuns, struct binding_request *ask, pv_ns now)
-{
-    struct pv_sentry_word said;
-    if (stuns->wards == NULL || ask->place == NULL || ask->place->stream || ask->msg->classic ||
-        pv_stun_has(ask->msg, PV_STUN_ATTR_RESPONSE_PORT) ||
-        pv_stun_has(ask->msg, PV_STUN_ATTR_CHANGE_REQUEST) || pv_sentry_get(ask->msg, &said) < 0)
-        return;
-    ask->is_ward =
-        pv_wards_take(stuns->wards, &ask->seen, &ask->place->local, &said, now, &ask->word);
-}
-
 /* Tokens are taken last, from requests that are right: malformed floods cost no token, and use none
  * up for others. */
 int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
@@ -289,6 +265,5 @@ int pv_stuns_answer(struct pv_stuns *stuns, const struct pv_addr *src,
     ask.to = ask.seen;
     if (place != NULL)
         ask.from = place->local;
-    stand_sentry(stuns, &ask, now);
     return write_reply(&ask, ret_reply);
 }

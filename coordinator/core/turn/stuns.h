@@ -4,12 +4,11 @@
  * (RFC 8489 s6.3), with the behaviour discovery of RFC 5780. Clients of RFC 3489 get their
  * answers in the form of that RFC.
  *
- * A pure function over token buckets: nothing is remembered about who asked, but for nodes that
- * have this coordinator as their sentry (wards.h). It does not know TURN: its methods get no
- * answer. Deviations, so that nobody gains by asking (DESIGN 6): OTHER-ADDRESS and RESPONSE-ORIGIN
- * only while the answer has PV_STUNS_GAIN times the request's bytes at most (by IPv4 always),
- * MAPPED-ADDRESS only for old clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC 3489) is
- * unknown. One thread at a time.
+ * A pure function over token buckets: nothing is remembered about who asked. It does not know TURN:
+ * its methods get no answer. Deviations, so that nobody gains by asking (DESIGN 6): OTHER-ADDRESS
+ * and RESPONSE-ORIGIN only while the answer has PV_STUNS_GAIN times the request's bytes at most (by
+ * IPv4 always), MAPPED-ADDRESS only for old clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC
+ * 3489) is unknown. One thread at a time.
  */
 #ifndef PV_STUNS_H
 #define PV_STUNS_H
@@ -17,7 +16,6 @@
 #include "base/addr.h"
 #include "base/bucket.h"
 #include "base/pv.h"
-#include "coordinator/core/turn/wards.h"
 
 enum {
     /* Bytes of the longest answer, DESIGN 6. By IPv4 the first has 12 less, the second 24. */
@@ -65,8 +63,6 @@ struct pv_stuns_reply {
 /* rng keys the table of sources; not kept. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_stuns_new(struct pv_stuns **ret_stuns, const struct pv_rng *rng);
 struct pv_stuns *pv_stuns_free(struct pv_stuns *stuns); /* NULL is fine; returns NULL */
-/* Nodes that ask for a sentry are known there from now on. Borrowed; NULL: there is none. */
-void pv_stuns_set_wards(struct pv_stuns *stuns, struct pv_wards *wards);
 
 /*
  * A request came from src, by UDP to place, or by a stream when place is NULL (then nothing of

@@ -221,18 +221,6 @@ bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w
     return true;
 }
 
-size_t pv_coordaddrs_others(const struct pv_coordaddrs *a, const struct pv_addr *used,
-                            struct pv_addr ret_others[static PV_COORD_OTHERS])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < a->n_addrs && n < PV_COORD_OTHERS; i++) {
-        const struct pv_coordclient_addr *x = &a->addrs[i];
-        if (!x->tls && !x->guess && !pv_addr_equal(&x->addr, used))
-            ret_others[n++] = x->addr;
-    }
-    return n;
-}
-
 bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct pv_addr *addr)
 {
     struct pv_addr a = pv_addr_unmap(*addr), c = pv_addr_unmap(*coordinator);

@@ -68,11 +68,6 @@ size_t pv_coordaddrs_write_learnt(const struct pv_coordaddrs *a,
  * before, and are to be stored. */
 PV_MUST_CHECK bool pv_coordaddrs_learn(struct pv_coordaddrs *a, const struct pv_ctl_welcome *w);
 
-/* Those where another coordinator may be than at the address in use, and listens by UDP too:
- * neither guessed nor inside TLS. The rest of a long list is left out. */
-size_t pv_coordaddrs_others(const struct pv_coordaddrs *a, const struct pv_addr *used,
-                            struct pv_addr ret_others[static PV_COORD_OTHERS]);
-
 /*
  * A coordinator may name any address, and a node sends STUN and TURN there: it must not be made to
  * speak to the services of its own machine or network. An address of a machine, link or private

@@ -698,12 +698,6 @@ void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
         send_ping(c, now);
 }
 
-void pv_coordclient_alarm(struct pv_coordclient *c, pv_ns now)
-{
-    pv_coordclient_doubt(c, now);
-    pv_coordpulse_alarm(&c->pulse, now);
-}
-
 void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
 {
     if (until > c->wait.hurry_until)

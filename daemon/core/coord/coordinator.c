@@ -447,7 +447,6 @@ static void show_connection(struct pv_coord *c, pv_ns now)
     const struct pv_addr *used = pv_coordclient_addr(c->node->coord);
     info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
     info->tls = pv_coordclient_is_tls(c->node->coord);
-    info->n_others = pv_coordaddrs_others(&c->addrs, &info->addr, info->others);
     c->node->coord_rtt = pv_coordclient_rtt(c->node->coord);
     c->node->coord_clock =
         (struct pv_wall){.us = pv_coordclient_time_us(c->node->coord, now), .at = now};
@@ -458,7 +457,6 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     struct pv_node *n = c->node;
     n->coord_info.error[0] = '\0';
     n->coord_info.unknown = n->coord_info.denied = false;
-    n->coord_info.number = n->as_member ? welcome->u.welcome.number : 0;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
     if (n->as_member && n->roster == NULL)

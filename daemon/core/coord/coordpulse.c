@@ -6,12 +6,12 @@
 #define KICK_ANSWER PV_S(3)
 #define KICK_LEAST  PV_MS(500)
 
-/* On a slow line an answer takes its time: a sentry that lies must not have a node leave a home
- * that is only far. A ping that an outage held up says nothing of the line. */
-static pv_ns patience(const struct pv_coordpulse *p, pv_ns least)
+/* On a slow line an answer takes its time. A ping that an outage held up says nothing of the line.
+ */
+static pv_ns patience(const struct pv_coordpulse *p)
 {
     pv_ns slow = pv_min_ns(2 * p->rtt, PV_COORDPULSE_SLOW);
-    return slow > least ? slow : least;
+    return slow > PV_COORDPULSE_LOOK ? slow : PV_COORDPULSE_LOOK;
 }
 
 void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now)
@@ -29,14 +29,7 @@ void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now)
         return;
     p->pinged_at = now;
     /* A ping behind one that is out (a kick) puts nothing off. */
-    p->look_at = pv_min_ns(p->look_at, now + patience(p, PV_COORDPULSE_LOOK));
-}
-
-/* A ping that was out before counts, too: what came since was sent before the silence. */
-void pv_coordpulse_alarm(struct pv_coordpulse *p, pv_ns now)
-{
-    if (p->pinged_at != 0)
-        p->look_at = pv_min_ns(p->look_at, now + patience(p, PV_COORDPULSE_ALARM));
+    p->look_at = pv_min_ns(p->look_at, now + patience(p));
 }
 
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)

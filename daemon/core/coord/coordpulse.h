@@ -15,10 +15,7 @@
 #define PV_COORDPULSE_DEAD PV_S(25) /* of silence, DESIGN 4 */
 /* A ping without an answer; ours: TCP has repeated it three times by then. */
 #define PV_COORDPULSE_LOOK PV_S(2)
-/* The same when somebody else says that the coordinator is silent; ours: TCP has repeated it once.
- */
-#define PV_COORDPULSE_ALARM PV_S(1)
-/* Both are two round trips where that is longer, up to this; ours. */
+/* It is two round trips where that is longer, up to this; ours. */
 #define PV_COORDPULSE_SLOW PV_S(6)
 
 struct pv_coordpulse {
@@ -36,9 +33,6 @@ struct pv_coordpulse {
 void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now);
 /* It is time for a ping; sent: it could leave. One that could not is tried an interval later. */
 void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now);
-/* Somebody else says that it is silent, after a ping has left: its answer is waited for less long.
- */
-void pv_coordpulse_alarm(struct pv_coordpulse *p, pv_ns now);
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now); /* the ping */
 /* Every message that comes proves that the way still works. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);

@@ -22,8 +22,7 @@ enum {
 enum {
     PV_STUN_OWNER_GATHERER = 1,
     PV_STUN_OWNER_MAPPER = 2,
-    PV_STUN_OWNER_SENTRIES = 3,
-    PV_STUN_OWNER_PEERS = 3, /* added to a peer's id; ids begin with 1 */
+    PV_STUN_OWNER_PEERS = 2, /* added to a peer's id; ids begin with 1 */
 };
 
 struct pv_stunroute_slot {

@@ -99,7 +99,6 @@ struct pv_told {
 };
 
 enum {
-    PV_COORD_OTHERS = 4,    /* ours: addresses that may be other coordinators' */
     PV_COORD_WHY_MAX = 440, /* bytes of a sentence about it, and of where it was looked for */
 };
 
@@ -120,11 +119,6 @@ struct pv_coord_info {
                          relaying for a moment */
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
     size_t n_servers;
-    /* Of several with one database: its number, as its welcome says, else 0; and other addresses of
-     * the network's record, where the others may be. */
-    uint64_t number;
-    struct pv_addr others[PV_COORD_OTHERS];
-    size_t n_others;
 };
 
 enum {

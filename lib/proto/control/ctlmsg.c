@@ -164,8 +164,7 @@ static const struct pv_ctl_field in_welcome[] = {
     {"turn", PV_CTL_F_OBJECT, PV_CTL_R_NULL, M(welcome.turn), HAS(welcome.has_turn), .of = in_turn},
     {"tls", PV_CTL_F_OBJECT, M(welcome.tls), HAS(welcome.has_tls), .of = in_tls, .wrong = "pin"},
     {"coordinators", PV_CTL_F_BYTES, PV_CTL_R_OPTIONAL, M(welcome.coordinators),
-     .max = PV_CTL_STATEMENT_MAX},
-    {"number", PV_CTL_F_NUMBER, PV_CTL_R_OPTIONAL, M(welcome.number)}, END};
+     .max = PV_CTL_STATEMENT_MAX}, END};
 /* One result for each statement, in the order of the request, so that no name is needed to tell
  * them apart. */
 static const struct pv_ctl_field in_receipts[] = {

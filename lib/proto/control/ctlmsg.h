@@ -196,9 +196,6 @@ struct pv_ctl_welcome {
     bool has_tls; /* false: absent, no TLS on any port */
     struct pv_ctl_tls tls;
     struct pv_view coordinators; /* newest coordinators statement; empty when there is none */
-    /* Of this coordinator among several with one database, by which others name it
-     * (stun/sentrymsg.h); 0: absent, it is alone, or older */
-    uint64_t number;
 };
 
 /* put, create: statements to store, with receipts where the sender holds one. */

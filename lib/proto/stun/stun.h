@@ -62,7 +62,6 @@ enum pv_stun_attr_type {
     PV_STUN_ATTR_RESPONSE_ORIGIN = 0x802B,          /* RFC 5780 s7.3 */
     PV_STUN_ATTR_OTHER_ADDRESS = 0x802C,            /* RFC 5780 s7.4 */
     PV_STUN_ATTR_NOMINATION = 0xC001,               /* draft-thatcher-ice-renomination; u32 */
-    PV_STUN_ATTR_SENTRY = 0xC5E1,                   /* ours: sentrymsg.h */
 };
 
 enum pv_stun_error {

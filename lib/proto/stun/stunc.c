@@ -128,11 +128,8 @@ int pv_stunc_handle_input(struct pv_stunc *c, const struct pv_addr *src, struct 
         finish_failed(c, PV_ERR_MALFORMED, 0);
         return PV_OK;
     }
-    struct pv_stunc_event ev = {
-        .type = PV_STUNC_MAPPED, .mapped = mapped, .rtt = now - c->last_sent};
-    if (c->cfg.sentry.coordinator != 0 && pv_sentry_get(&msg, &ev.sentry) < 0)
-        ev.sentry = (struct pv_sentry_word){0};
-    end_transaction(c, ev);
+    end_transaction(c, (struct pv_stunc_event){
+                           .type = PV_STUNC_MAPPED, .mapped = mapped, .rtt = now - c->last_sent});
     return PV_OK;
 }
 
@@ -167,8 +164,6 @@ int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_t cap, size_t 
         pv_stun_put_u32(&w, PV_STUN_ATTR_CHANGE_REQUEST, c->cfg.change);
     if (c->cfg.response_port != 0) /* and two bytes of padding inside, RFC 5780 s7.5 */
         pv_stun_put_u32(&w, PV_STUN_ATTR_RESPONSE_PORT, (uint32_t)c->cfg.response_port << 16);
-    if (c->cfg.sentry.coordinator != 0)
-        pv_sentry_put(&w, &c->cfg.sentry);
     pv_stun_put_fingerprint(&w);
     int r = pv_stun_write_end(&w, ret_len);
     if (r < 0)

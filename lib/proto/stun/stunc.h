@@ -12,7 +12,6 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "proto/stun/sentrymsg.h"
 #include "proto/stun/stun.h"
 
 enum {
@@ -34,8 +33,6 @@ struct pv_stunc_config {
     unsigned change;        /* PV_STUNC_CHANGE_*: the answer counts only from such a place; a server
                                that cannot refuses with 420 */
     uint16_t response_port; /* the answer shall go to this port of our public address; 0 = usual */
-    /* The message to a sentry (sentrymsg.h); coordinator 0: it is not asked to be one. */
-    struct pv_sentry_word sentry;
 };
 
 enum pv_stunc_event_type {
@@ -46,8 +43,6 @@ enum pv_stunc_event_type {
 struct pv_stunc_event {
     enum pv_stunc_event_type type;
     struct pv_addr mapped; /* MAPPED: our address as the server sees it */
-    /* MAPPED: what the sentry said; ticket 0: the server is none. */
-    struct pv_sentry_word sentry;
     pv_ns rtt;      /* MAPPED: of the last request sent; a lower bound when it was repeated */
     int status;     /* FAILED: PV_ERR_TIMEOUT, PV_ERR_REFUSED (error answer), PV_ERR_MALFORMED,
                       PV_ERR_UNSUPPORTED (it answered from the usual place) */

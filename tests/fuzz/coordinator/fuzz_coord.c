@@ -100,15 +100,6 @@ static void tell_homes(struct world *w, uint8_t how)
                               w->now - PV_S(how >> 5), w->now);
 }
 
-static void tell_silent(struct world *w, uint8_t how)
-{
-    struct pv_coord_silent list[PV_COORD_SILENT + 1];
-    size_t n = how % (PV_COORD_SILENT + 2u);
-    for (size_t i = 0; i < n; i++)
-        list[i] = (struct pv_coord_silent){.number = (how >> 4) + i, .name = "b"};
-    pv_coord_silent_are(w->coord, list, n);
-}
-
 static void own_several(struct world *w, uint8_t what, uint8_t how)
 {
     switch (what) {
@@ -121,9 +112,6 @@ static void own_several(struct world *w, uint8_t what, uint8_t how)
     case 'g':
         pv_coord_drain(w->coord, how % 2 == 0);
         must(pv_coord_is_draining(w->coord) == (how % 2 == 0));
-        break;
-    case 'w':
-        tell_silent(w, how);
         break;
     default:
         break;
@@ -290,12 +278,10 @@ static void start(struct world *w, uint8_t flags)
     if ((flags & TIGHT) != 0)
         set_tight(&cfg);
     must(pv_coord_new(&w->coord, &cfg, &w->rng, NULL) == PV_OK);
-    if (several) {
+    if (several)
         pv_coord_set_epoch(w->coord, 2);
-        must(pv_coord_join(w->coord, 1) == PV_OK);
-    } else {
+    else
         load_network(w);
-    }
     pv_coord_set_wall(w->coord, WALL * 1000000, w->now);
     connect_as(w, member ? &once.alice : &once.guest, member ? PV_CTL_MEMBER : PV_CTL_GUEST, 0);
     must(w->n_answered == 1 || (several && w->store.fails));

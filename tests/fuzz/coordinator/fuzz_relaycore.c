@@ -7,10 +7,9 @@
  * 1; 2 the relay's turn; 3 the control half's; 4 arg seconds pass; 5 connection arg is closed; 6 a
  * whole Allocate of the static user on connection arg, with the nonce that it was given last. With
  * the highest bit of op set: 0 member arg comes online; 1 goes offline; 2 is gone; 3 was seen at
- * address arg; 4 coordinator arg falls silent; 5 a datagram (arg = length, then the bytes) comes
+ * address arg; 5 a datagram (arg = length, then the bytes) comes
  * from the first client; 6 a whole Allocate, with the credentials of the last welcome, on
- * connection arg; 7 the operator changes limits. Inputs of odd length are of a coordinator that has
- * others beside it.
+ * connection arg; else the operator changes limits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -108,16 +107,6 @@ static void feed_allocate(struct world *w, size_t conn, const char *user, const 
     feed(w, conn, pv_view(buf, len));
 }
 
-/* In its turn the relay sends alarms to the nodes of a coordinator that has fallen silent. */
-static void take_alarms(struct world *w)
-{
-    struct pv_wards_alarm alarm;
-    if (pv_relaycore_next_timeout(w->relay) <= w->now)
-        pv_relaycore_handle_timeout(w->relay, w->now);
-    while (pv_relaycore_poll_alarm(w->relay, &alarm) == PV_OK)
-        must(alarm.to.family != PV_AF_NONE);
-}
-
 static void come_online(struct world *w, const uint8_t *net, const uint8_t *node)
 {
     struct pv_turnauth_creds creds;
@@ -144,7 +133,7 @@ static void change_policy(struct world *w, uint8_t arg)
     pv_relaylink_set_policy(pv_relaycore_link(w->relay), policy);
 }
 
-/* The words that the control half hears of members, other coordinators and its operator. */
+/* The words that the control half hears of members and its operator. */
 static void do_word(struct world *w, uint8_t op, uint8_t arg, struct pv_reader *r)
 {
     const uint8_t net[PV_TURNAUTH_NET_LEN] = {1}, node[PV_TURNAUTH_NODE_LEN] = {arg % MEMBERS};
@@ -162,9 +151,6 @@ static void do_word(struct world *w, uint8_t op, uint8_t arg, struct pv_reader *
         break;
     case 3:
         pv_relaylink_seen(link, &seen);
-        break;
-    case 4:
-        pv_relaylink_silent(link, arg);
         break;
     case 5:
         take_datagram(w, pv_get_bytes(r, arg < r->rest.len ? arg : r->rest.len));
@@ -192,7 +178,6 @@ static void do_record(struct world *w, uint8_t op, uint8_t arg, struct pv_reader
         break;
     case 2:
         relay_turn(w->relay, w->now);
-        take_alarms(w);
         break;
     case 3:
         control_turn(w);
@@ -232,8 +217,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct pv_coord_config cfg = {.sk = sk, .secret = secret, .relay = &relay};
     must(pv_coord_new(&w.coord, &cfg, &w.rng, NULL) == PV_OK);
     w.relay = pv_coord_relay(w.coord);
-    if (size % 2 == 1)
-        must(pv_relaycore_join(w.relay, 1, &w.rng) == PV_OK);
     pv_coord_set_wall(w.coord, 1, w.now);
     while (r.rest.len >= 2) {
         uint8_t op = pv_get_u8(&r);

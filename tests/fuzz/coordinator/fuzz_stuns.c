@@ -3,11 +3,10 @@
  * fuzz_stuns.c - the coordinator's STUN server on any request from any source, by UDP to a server
  * with one or two ports and addresses and by a stream cut in any pieces: an answer is small, by UDP
  * also for its request, decodes, carries the request's id, leaves from an address of the server
- * towards the source's address, and is never itself answered. A server that stands sentry tells
- * only who has shown the ticket of an answer, and with no more bytes than that request had.
+ * towards the source's address, and is never itself answered.
  *
- * Input: one byte (bit 0 family, bit 1 second port, bit 2 second address, bit 3 stream, bit 4
- * sentry), 18 bytes address and port, then the request.
+ * Input: one byte (bit 0 family, bit 1 second port, bit 2 second address, bit 3 stream), 18 bytes
+ * address and port, then the request.
  */
 #include <string.h>
 
@@ -65,40 +64,6 @@ static void by_stream(struct pv_stuns *s, const struct pv_addr *src, struct pv_v
     pv_stunconn_done(&conn);
 }
 
-/* The request was answered like this. A node that shows the ticket is told when its coordinator
- * falls silent, and nobody else is. */
-static void become_ward(struct pv_stuns *s, struct pv_wards *wards, const struct pv_addr *src,
-                        const struct pv_stuns_place *place, const struct pv_stuns_reply *reply)
-{
-    struct pv_stun_msg msg;
-    struct pv_stun_writer w;
-    struct pv_sentry_word word;
-    struct pv_stuns_reply again;
-    struct pv_wards_alarm alarm;
-    struct pv_addr seen = pv_addr_unmap(*src);
-    uint8_t req[PV_SENTRY_REQUEST_LEN];
-    size_t len = 0;
-    must(pv_wards_count(wards) == 0);
-    if (pv_stun_decode(pv_view(reply->buf, reply->len), &msg) < 0 || pv_sentry_get(&msg, &word) < 0)
-        return;
-    must(word.coordinator == 0 && word.ticket != 0);
-    word.coordinator = 8;
-    pv_stun_write_begin(&w, req, sizeof(req), PV_STUN_REQUEST, PV_STUN_BINDING, msg.txid);
-    pv_sentry_put(&w, &word);
-    must(pv_stun_write_end(&w, &len) == PV_OK);
-    must(pv_stuns_answer(s, src, place, pv_view(req, len), PV_S(1), &again) == PV_OK);
-    must(pv_wards_count(wards) == 1);
-    pv_wards_raise(wards, 8, PV_S(1));
-    pv_ns now = PV_S(1);
-    do {
-        now += PV_WARDS_PACE;
-        must(now < PV_S(2)); /* a large table takes several turns */
-        pv_wards_handle_timeout(wards, now);
-    } while (pv_wards_poll_transmit(wards, &alarm) != PV_OK);
-    must(pv_addr_equal(&alarm.to, &seen) && pv_addr_equal(&alarm.from, &place->local));
-    must(pv_wards_poll_transmit(wards, &alarm) == PV_ERR_AGAIN);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     if (len < 19)
@@ -117,21 +82,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct pv_stuns_reply reply;
     struct pv_stuns_reply again;
 
-    struct pv_wards *wards = NULL;
     must(pv_stuns_new(&s, &rng) == PV_OK);
-    if (data[0] & 16) {
-        must(pv_wards_new(&wards, 7, &rng) == PV_OK);
-        pv_stuns_set_wards(s, wards);
-    }
     if (data[0] & 8) {
         by_stream(s, &src, req);
     } else if (pv_stuns_answer(s, &src, &place, req, PV_S(1), &reply) == PV_OK) {
         check_reply(&reply, req, &place, &src);
         must(pv_stuns_answer(s, &src, &place, pv_view(reply.buf, reply.len), PV_S(1), &again) < 0);
-        if (wards != NULL)
-            become_ward(s, wards, &src, &place, &reply);
     }
     pv_stuns_free(s);
-    pv_wards_free(wards);
     return 0;
 }

@@ -235,7 +235,6 @@ static void answer(void)
         m.u.welcome.n_stun = next() % 3u;
         m.u.welcome.has_tls = m.u.welcome.n_stun > 1;
         m.u.welcome.tls.addrs = addrs;
-        m.u.welcome.number = next();
     } else if (m.type == PV_CTL_PONG) {
         m.u.pong.time_us = (uint64_t)next() << 40;
     }
@@ -402,9 +401,6 @@ static void stir(void)
         break;
     case 3:
         pv_coordclient_doubt(w.client, w.now);
-        break;
-    case 4:
-        pv_coordclient_alarm(w.client, w.now);
         break;
     case 5:
         pv_coordclient_hurry(w.client, w.now + PV_S(next()), w.now);

@@ -116,10 +116,6 @@ class Cluster:
     def document(self, i):
         return json.loads(self.hosts[i].run(self.lab.bin("p2pvpn-coordinator"), "status", "--json").out)
 
-    def relay(self, i):
-        """The word of one of them on its relay: of its wards, among others."""
-        return self.document(i)["relay"]
-
     def home(self):
         """Which coordinator is the home of the only network; None: none that lives."""
         name = self.db.sql("SELECT c.name FROM p2pvpn.homes h JOIN p2pvpn.coordinators c ON c.id = h.holder")

@@ -7,10 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEASE  PV_S(3)     /* pg_lease.h */
-#define RENEW  PV_MS(500)  /* leasekeep.c */
-#define SILENT PV_MS(1500) /* PROTOCOL-COORDINATOR "Sentries" */
-#define STEADY PV_S(1)     /* the same: who paused for longer says nothing of others */
+#define LEASE PV_S(3)    /* pg_lease.h */
+#define RENEW PV_MS(500) /* leasekeep.c */
 
 static struct sim_seat *by_number(struct sim_cluster *cl, int64_t number)
 {
@@ -32,11 +30,9 @@ void sim_cluster_join(struct sim_cluster *cl, unsigned seat, struct pv_coord *co
     s->has_row = true;
     s->number = ++cl->last_number;
     s->until = now + LEASE;
-    s->renewed = s->steady = s->renew_at = now;
+    s->steady = s->renew_at = now;
     s->homes = s->lost = s->lost_seen = 0;
     pv_coord_set_epoch(core, sim_cluster_epoch(cl, 0));
-    if (pv_coord_join(core, (uint64_t)s->number) != PV_OK)
-        abort();
 }
 
 void sim_cluster_leave(struct sim_cluster *cl, unsigned seat)
@@ -45,20 +41,6 @@ void sim_cluster_leave(struct sim_cluster *cl, unsigned seat)
 }
 
 /* --- renewing -------------------------------------------------------------------------------- */
-
-static void tell_silent(struct sim_cluster *cl, const struct sim_seat *me, struct pv_coord *core,
-                        pv_ns now)
-{
-    struct pv_coord_silent list[SIM_CLUSTER_SEATS];
-    size_t n = 0;
-    for (size_t i = 0; i < cl->n_seats; i++) {
-        const struct sim_seat *o = &cl->seats[i];
-        if (o != me && o->has_row && o->renewed + SILENT < now)
-            list[n++] =
-                (struct pv_coord_silent){.number = (uint64_t)o->number, .name = "another one"};
-    }
-    pv_coord_silent_are(core, list, n);
-}
 
 static void tell_homes(struct sim_cluster *cl, struct sim_seat *me, struct pv_coord *core,
                        pv_ns now)
@@ -85,11 +67,9 @@ pv_ns sim_cluster_renew(struct sim_cluster *cl, unsigned seat, struct pv_coord *
     uint64_t few = UINT64_MAX;
     if (now < me->renew_at)
         return me->renew_at;
-    bool paused = now > me->renewed + STEADY;
     if (me->until < now)
         me->steady = now;
     me->until = now + LEASE;
-    me->renewed = now;
     me->renew_at = now + RENEW;
     me->homes = (int64_t)pv_coord_n_homes(core);
     for (size_t i = 0; i < cl->n_seats; i++) {
@@ -98,8 +78,6 @@ pv_ns sim_cluster_renew(struct sim_cluster *cl, unsigned seat, struct pv_coord *
             few = (uint64_t)o->homes;
     }
     pv_coord_balance(core, few, now);
-    if (!paused)
-        tell_silent(cl, me, core, now);
     tell_homes(cl, me, core, now);
     return me->renew_at;
 }

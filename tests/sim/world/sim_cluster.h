@@ -20,7 +20,7 @@ struct sim_seat {
     bool has_row;
     int64_t number;
     const char *at; /* "HOST:PORT", kept */
-    pv_ns until, renewed, steady, renew_at;
+    pv_ns until, steady, renew_at;
     int64_t homes, lost, lost_seen;
 };
 

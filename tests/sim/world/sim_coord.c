@@ -440,16 +440,6 @@ static void send_turns(struct sim_coord *c, struct pv_turns *turns)
         send_turn(c, &out[i]);
 }
 
-static void send_alarms(struct sim_coord *c, struct pv_relaycore *relay, pv_ns now)
-{
-    struct pv_wards_alarm alarm;
-    if (now >= pv_relaycore_next_timeout(relay))
-        pv_relaycore_handle_timeout(relay, now);
-    while (pv_relaycore_poll_alarm(relay, &alarm) == PV_OK)
-        (void)sim_net_send(c->net, c->host, &alarm.from, &alarm.to, 0,
-                           pv_view(alarm.buf, sizeof(alarm.buf)));
-}
-
 /* The relay half's turn: what it was told, its timers, and what it says. */
 static void run_relay(struct sim_coord *c, pv_ns now)
 {
@@ -459,7 +449,6 @@ static void run_relay(struct sim_coord *c, pv_ns now)
         send_turns(c, turns);
     if (now >= pv_turns_next_timeout(turns))
         pv_turns_handle_timeout(turns, now);
-    send_alarms(c, relay, now);
     while (!pv_coord_handle_relay(c->core, now))
         ;
 }
@@ -535,7 +524,6 @@ static void drain(struct sim_coord *c, pv_ns now)
     struct pv_relaycore *relay = pv_coord_relay(c->core);
     pv_ns next =
         pv_min_ns(pv_coord_next_timeout(c->core), pv_turns_next_timeout(pv_relaycore_turns(relay)));
-    next = pv_min_ns(next, pv_relaycore_next_timeout(relay));
     if (c->cluster != NULL)
         next = pv_min_ns(next, c->cluster->seats[c->seat].renew_at);
     if (c->n_ops > 0)

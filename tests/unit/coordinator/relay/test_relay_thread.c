@@ -289,43 +289,6 @@ PV_TEST_IN(a_datagram_of_any_length_stops_nothing, make_world, end_world)
     close(c.fd);
 }
 
-/* The client's word to its sentry; the answer. */
-static struct pv_sentry_word say(struct world *w, struct client *c, struct pv_sentry_word said)
-{
-    struct pv_stun_writer sw;
-    struct pv_stun_msg msg;
-    uint8_t buf[PV_SENTRY_REQUEST_LEN];
-    size_t len = 0;
-    begin(&sw, buf, sizeof(buf), PV_STUN_BINDING);
-    pv_sentry_put(&sw, &said);
-    assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
-    send_to(c, &w->server, pv_view(buf, len));
-    expect_success(receive(c), &msg);
-    assert_int_equal(pv_sentry_get(&msg, &said), PV_OK);
-    return said;
-}
-
-PV_TEST_IN(nodes_of_a_silent_coordinator_are_told, prepare_world, end_world)
-{
-    struct world *w = *state;
-    struct client c = new_client();
-    struct pv_rng rng = pv_entropy();
-    struct pv_sentry_word word;
-    assert_int_equal(pv_relaycore_join(w->core, 7, &rng), PV_OK);
-    assert_int_equal(pv_relay_start(w->relay), PV_OK);
-    word = say(w, &c, (struct pv_sentry_word){.coordinator = 8});
-    uint64_t ticket = word.ticket;
-    word = say(w, &c, (struct pv_sentry_word){.coordinator = 8, .ticket = ticket});
-    assert_true(word.coordinator == 8);
-    pv_relaylink_silent(w->link, 9);
-    pv_relaylink_silent(w->link, 8);
-    wake(w);
-    assert_int_equal(pv_sentry_read_alarm(receive(&c), &word), PV_OK);
-    assert_true(word.coordinator == 8 && word.ticket == ticket);
-    barrier(w);
-    close(c.fd);
-}
-
 struct flood {
     int fd;
     struct pv_addr to;

@@ -116,41 +116,12 @@ PV_TEST(one_that_sleeps_is_followed_and_learns_of_it)
     assert_int_equal(put(&two, 10), PV_OK);
 }
 
-/* The list of one's next renewals, when it is of n at last: right after a pause it says nothing of
- * others. */
-static void expect_silent(size_t n)
-{
-    const pv_ns until = pv_clock_now() + PV_S(60);
-    do
-        assert_int_equal(renew(&one, 0), PV_OK);
-    while (one.renewal.n_silent != n && pv_clock_now() < until);
-    assert_int_equal(one.renewal.n_silent, n);
-}
-
 PV_TEST(a_renewal_says_what_time_it_is_there)
 {
     const uint64_t before = pv_clock_wall_us();
     assert_int_equal(renew(&one, 0), PV_OK);
     assert_in_range(one.renewal.wall_us, before, pv_clock_wall_us());
     assert_true(one.renewal.wall_at <= pv_clock_now());
-}
-
-PV_TEST(others_that_do_not_renew_are_named)
-{
-    assert_int_equal(renew(&one, 0), PV_OK);
-    assert_int_equal(one.renewal.n_silent, 0); /* it has just begun */
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() + interval '1.4 seconds'"
-            " WHERE name = 'machine 2'");
-    expect_silent(1);
-    assert_true(one.renewal.silent[0].number == pv_pg_lease_fence(two.lease));
-    assert_string_equal(one.renewal.silent[0].name, "machine 2");
-    assert_int_equal(renew(&two, 0), PV_OK);
-    expect_silent(0);
-    silence(2);
-    expect_silent(1);
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '61 seconds'"
-            " WHERE name = 'machine 2'"); /* whoever it served has found another */
-    expect_silent(0);
 }
 
 /* The database's clock is set by that much: all that it has noted is earlier, or later, by it. */
@@ -539,10 +510,6 @@ PV_TEST(the_name_of_another_is_shown_as_text)
             " || chr(127) || repeat('x', 500) WHERE name = 'machine 2'");
     assert_int_equal(pv_pgview_read(pg_server_conninfo(&server, "postgres"), &view, error), PV_OK);
     assert_int_equal(n, 2);
-    run_sql("UPDATE p2pvpn.coordinators SET until = clock_timestamp() - interval '1 second'"
-            " WHERE name <> 'machine 1'");
-    expect_silent(1);
-    assert_memory_equal(one.renewal.silent[0].name, "?[2J????xxx", 11);
 }
 
 /* --- locks and lines ------------------------------------------------------------------------- */

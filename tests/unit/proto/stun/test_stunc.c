@@ -245,40 +245,6 @@ PV_TEST(a_short_buffer_keeps_the_request_due)
     assert_int_equal(len, PV_STUNC_MTU);
 }
 
-/* Of a server that is not asked to be a sentry nothing is taken. */
-PV_TEST(a_sentrys_word_comes_with_its_answer)
-{
-    for (unsigned asked = 0; asked < 2; asked++) {
-        struct fixture f = {.cfg = {.server = pv_addr4(192, 0, 2, 1, 3478),
-                                    .padding = PV_SENTRY_PADDING,
-                                    .sentry = {.coordinator = asked * 8, .ticket = 5}}};
-        const struct pv_sentry_word said = {.coordinator = 8, .ticket = 6};
-        const struct pv_addr mapped = pv_addr4(203, 0, 113, 9, 40000);
-        struct pv_sentry_word word;
-        struct pv_stunc_event ev;
-        struct pv_stun_msg msg;
-        struct pv_stun_writer w;
-        uint8_t buf[128];
-        size_t len;
-        f.rng = test_rng_make(&f.seed, 7);
-        pv_stunc_start(&f.c, &f.cfg, &f.rng, PV_S(1));
-        assert_int_equal(pv_stunc_poll_transmit(&f.c, f.req, sizeof(f.req), &f.req_len), PV_OK);
-        assert_int_equal(f.req_len, asked == 1 ? PV_SENTRY_REQUEST_LEN : 52);
-        assert_int_equal(pv_stun_decode(pv_view(f.req, f.req_len), &msg), PV_OK);
-        assert_int_equal(pv_sentry_get(&msg, &word), asked == 1 ? PV_OK : PV_ERR_NOT_FOUND);
-        assert_true(asked == 0 || (word.coordinator == 8 && word.ticket == 5));
-        pv_stun_write_answer(&w, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);
-        pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
-        pv_sentry_put(&w, &said);
-        assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
-        assert_int_equal(pv_stunc_handle_input(&f.c, &f.cfg.server, pv_view(buf, len), PV_S(1)),
-                         PV_OK);
-        assert_int_equal(pv_stunc_poll_event(&f.c, &ev), PV_OK);
-        assert_true(ev.sentry.ticket == (asked == 1 ? 6 : 0));
-        assert_true(ev.sentry.coordinator == (asked == 1 ? 8 : 0));
-    }
-}
-
 PV_TEST(stopped_it_is_silent)
 {
     struct fixture f;

@@ -30,48 +30,6 @@ PV_TEST(a_silent_one_is_left_for_one_that_answers)
     assert_int_equal(the_stream(w)->addr.ip[3], 1);
 }
 
-/* Another coordinator has said so. */
-PV_TEST(after_an_alarm_it_is_left_sooner)
-{
-    struct world *w = world_online(2);
-    w->behaviours[0] = HANGS;
-    pv_coordclient_alarm(w->client, w->now);
-    pass(w, PV_MS(999));
-    assert_int_equal(w->n_opened, 1);
-    pass(w, PV_MS(2));
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
-}
-
-/* The ping was out before. */
-PV_TEST(an_alarm_hurries_a_look_that_is_due_anyway)
-{
-    struct world *w = world_online(2);
-    w->behaviours[0] = HANGS;
-    pv_coordclient_doubt(w->client, w->now);
-    pass(w, PV_MS(500));
-    pv_coordclient_alarm(w->client, w->now);
-    pass(w, PV_MS(1002));
-    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
-}
-
-PV_TEST(a_false_alarm_costs_one_ping)
-{
-    struct world *w = world_online(3);
-    size_t before = w->n_pings;
-    pv_coordclient_alarm(w->client, w->now);
-    pv_coordclient_alarm(w->client, w->now);
-    pass(w, PV_S(5));
-    assert_int_equal(w->n_pings, before + 1);
-    assert_int_equal(w->n_opened, 1);
-    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
-    /* One that is not connected has nobody to ask. */
-    pv_coordclient_stop(w->client, w->now);
-    pv_coordclient_alarm(w->client, w->now);
-    pass(w, PV_S(60));
-    assert_int_equal(w->n_opened, 1);
-}
-
 /* The ping that is due finds it out, too. */
 PV_TEST(without_a_doubt_it_takes_twelve_seconds_at_most)
 {
@@ -181,15 +139,13 @@ PV_TEST(a_look_is_due_once_a_silence)
     assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
 }
 
-/* A coordinator that calls a home silent which is only far must not have it left. */
+/* A home that is only far must not be left. */
 PV_TEST(on_a_slow_line_a_look_waits_two_round_trips)
 {
     struct pv_coordpulse p = {.pinged_at = PV_S(1)};
     pv_coordpulse_begin(&p, PV_MS(2500)); /* a round trip of 1.5 s */
     pv_coordpulse_pinged(&p, true, PV_S(12));
     assert_true(pv_coordpulse_next(&p) == PV_S(15));
-    pv_coordpulse_alarm(&p, PV_MS(11000));
-    assert_true(pv_coordpulse_next(&p) == PV_S(14));
     /* A ping that was held up for 20 s says little of the line. */
     p = (struct pv_coordpulse){.pinged_at = PV_S(1)};
     pv_coordpulse_begin(&p, PV_S(21));

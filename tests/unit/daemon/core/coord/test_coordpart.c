@@ -8,11 +8,8 @@
 #include "tests/unit/daemon/core/coord/coordpart_world.h"
 #include "tests/unit/kem_double.h"
 
-static uint64_t number; /* that the coordinator's welcome has */
-
 static int start(void **state)
 {
-    number = 0;
     return coordpart_start(state);
 }
 
@@ -374,7 +371,7 @@ static void let_in(uint32_t sid, const struct pv_ctl_welcome *welcome)
 static uint32_t meet(const char *host, const char *const *stun, size_t n_stun)
 {
     const struct pv_ctl_welcome welcome = {
-        .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun, .number = number};
+        .time_us = (uint64_t)T0 * 1000000, .n_stun = n_stun, .stun = stun};
     struct pv_stream_op op;
     at(host);
     connect_as(PV_CTL_MEMBER);
@@ -405,30 +402,6 @@ static bool has_server(const char *text)
             return true;
     }
     return false;
-}
-
-/* The address in use is not another's, and TLS is not for datagrams. */
-PV_TEST_IN(one_of_several_is_known_by_its_number_and_the_others_by_their_addresses, start,
-           stop_server)
-{
-    const struct pv_coord_info *info = &node.node.coord_info;
-    struct pv_addr want;
-    also = "203.0.113.10";
-    number = 12;
-    fake_node_start(&node);
-    go_online("203.0.113.9", NULL, 0);
-    assert_true(info->number == 12);
-    assert_int_equal(info->n_others, 1);
-    assert_int_equal(pv_addr_parse("203.0.113.10:3478", &want), PV_OK);
-    assert_true(pv_addr_equal(&info->others[0], &want));
-}
-
-PV_TEST_IN(one_that_is_alone_has_neither, start, stop_server)
-{
-    fake_node_start(&node);
-    go_online("203.0.113.9", NULL, 0);
-    assert_true(node.node.coord_info.number == 0);
-    assert_int_equal(node.node.coord_info.n_others, 0);
 }
 
 static const char *const named[] = {"127.0.0.1:22",      "192.168.7.1:3478", "169.254.169.254:80",
