@@ -10,7 +10,7 @@
 
 #include "base/pv.h"
 #include "coordinator/settings/settings.h"
-#include "sys/file/filestamp.h"
+#include "sys/file/file.h"
 #include "sys/net/tls.h"
 
 enum {

@@ -6,7 +6,7 @@
 #ifndef PV_COORD_SERVER_H
 #define PV_COORD_SERVER_H
 
-#include "base/calmlog.h"
+#include "base/log.h"
 #include "base/pv.h"
 #include "coordinator/core/coord.h"
 #include "coordinator/rights.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "ctl/commands.h"
-#include "ctl/lib/secret.h"
+#include "ctl/lib/cli.h"
 #include "ctl/told.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "ctl/chat/chatcmds.h"
-#include "ctl/lib/like.h"
+#include "ctl/lib/args.h"
 
 const struct pv_command *const pv_commands[] = {
     pv_cmds_network,

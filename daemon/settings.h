@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
-#include "proto/local/scrapeset.h"
+#include "proto/local/scrape.h"
 #include "sys/file/ini.h"
 
 enum {

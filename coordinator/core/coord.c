@@ -504,3 +504,212 @@ void pv_coord_shutdown(struct pv_coord *c, pv_ns now)
     for (struct pv_conn *s = c->conns; s != NULL; s = s->hh.next)
         pv_coord_end(c, s, PV_CTL_E_SHUTDOWN, "the coordinator is going down; reconnect", now);
 }
+
+/* --- figures --------------------------------------------------------------------------------- */
+
+/* The coordinator's counters, and the names of its limits in `status` and for Prometheus. */
+
+const char *pv_coord_limit_name(enum pv_coord_limit limit)
+{
+    static const char *const names[PV_COORD_LIMITS] = {
+        [PV_COORD_LIMIT_CONNS] = "connections",
+        [PV_COORD_LIMIT_GUESTS] = "guests",
+        [PV_COORD_LIMIT_SOURCE] = "connections_of_a_source",
+        [PV_COORD_LIMIT_REQUESTS] = "requests",
+        [PV_COORD_LIMIT_NETWORK] = "changes_of_a_network",
+        [PV_COORD_LIMIT_SIGNALS] = "signals",
+        [PV_COORD_LIMIT_COPIES] = "stored_copies",
+        [PV_COORD_LIMIT_CREATES] = "new_networks",
+        [PV_COORD_LIMIT_SUBSCRIPTIONS] = "subscriptions",
+        [PV_COORD_LIMIT_FULL] = "networks_or_members",
+    };
+    return names[limit];
+}
+
+/* Numbers that follow from what is held (connections, nodes, operations) are counted here; the
+ * others are kept as things happen. */
+void pv_coord_stats(const struct pv_coord *c, struct pv_coord_stats *ret_stats)
+{
+    *ret_stats = c->stats;
+    for (size_t i = 0; i < PV_COORD_LIMITS; i++)
+        ret_stats->refused += c->stats.limits[i];
+    ret_stats->conns = HASH_CNT(hh, c->conns);
+    ret_stats->online = c->broker.online;
+    ret_stats->networks = HASH_CNT(hh, c->registry.nets);
+    ret_stats->jobs = c->registry.n_ops + c->copies.n;
+    ret_stats->statements = 0;
+    for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next)
+        ret_stats->statements += n->log_len - n->n_empty;
+}
+
+/* Every connection is in exactly one kind, so they add up to `open`; `hybrid` is a part of two. */
+void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
+{
+    struct pv_coord_kinds k = {.members = 0};
+    for (const struct pv_conn *s = c->conns; s != NULL; s = s->hh.next) {
+        if (s->state == PV_CONN_GUEST || s->state == PV_CONN_MEMBER)
+            k.hybrid += pv_control_is_hybrid(s->control) ? 1 : 0;
+        switch (s->state) {
+        case PV_CONN_OPENING:
+        case PV_CONN_HELLO:
+            k.opening++;
+            break;
+        case PV_CONN_STUN:
+            k.turn += s->relaying ? 1 : 0;
+            k.stun += s->relaying ? 0 : 1;
+            break;
+        case PV_CONN_GUEST:
+            k.guests++;
+            break;
+        case PV_CONN_MEMBER:
+            k.members++;
+            break;
+        case PV_CONN_CLOSING:
+            k.closing++;
+            break;
+        }
+    }
+    *ret_kinds = k;
+}
+
+/* --- networks -------------------------------------------------------------------------------- */
+
+/* The operator's calls about the networks on a coordinator: look at them, end one, and change the
+ * secret that makes new ones. */
+
+void pv_coord_networks(const struct pv_coord *c, pv_ns now,
+                       void (*each)(void *ctx, const struct pv_coord_network *net), void *ctx)
+{
+    for (const struct pv_cnet *n = c->registry.nets; n != NULL; n = n->hh.next) {
+        struct pv_coord_network out = {.id = n->id,
+                                       .name = pv_roster_network(n->roster)->name,
+                                       .members = pv_roster_count(n->roster),
+                                       .online = n->n_members,
+                                       .statements = n->log_len - n->n_empty,
+                                       .seen_s =
+                                           n->n_members > 0 ? pv_coord_wall(c, now) : n->seen_s};
+        for (size_t i = 0; i < n->log_len; i++)
+            out.bytes += n->log[i].entry == NULL ? 0 : n->log[i].entry->st.raw.len;
+        each(ctx, &out);
+    }
+}
+
+void pv_coord_set_secret(struct pv_coord *c, const uint8_t secret[static PV_CTL_SECRET_LEN])
+{
+    memcpy(c->secret, secret, PV_CTL_SECRET_LEN);
+}
+
+void pv_coord_set_policy(struct pv_coord *c, const struct pv_coord_policy *policy)
+{
+    c->open = policy->open;
+    c->stun = policy->stun;
+    c->n_stun = policy->n_stun;
+    pv_registry_set_limits(&c->registry, policy->net_limits);
+    pv_relaylink_set_policy(c->link, policy->relay);
+}
+
+int pv_coord_drop_begin(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN])
+{
+    struct pv_cnet *net = pv_registry_find(&c->registry, id);
+    if (net == NULL)
+        return PV_ERR_NOT_FOUND;
+    if (net->dropping)
+        return PV_ERR_EXISTS;
+    net->dropping = true;
+    return PV_OK;
+}
+
+/* Guests who join it are sent away too. */
+void pv_coord_drop_end(struct pv_coord *c, const uint8_t id[static PV_NETWORK_ID_LEN], bool done,
+                       pv_ns now)
+{
+    struct pv_cnet *net = pv_registry_find(&c->registry, id);
+    if (net == NULL)
+        return;
+    if (!done) {
+        net->dropping = false;
+        return;
+    }
+    for (struct pv_conn *s = c->conns; s != NULL; s = s->hh.next) {
+        if (s->net == net && s->state != PV_CONN_CLOSING)
+            pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NETWORK,
+                         "this coordinator does not serve that network any more", now);
+    }
+    pv_coord_forget_net(c, net);
+}
+
+/* --- the relay half -------------------------------------------------------------------------- */
+
+/* The control half's end of the link to the relay: answers and data for connections that speak STUN
+ * or TURN. */
+
+enum {
+    NEWS_A_TURN = 256, /* ours: messages for streams, then connections have their turn */
+};
+
+struct pv_relaycore *pv_coord_relay(struct pv_coord *c)
+{
+    return c->relay;
+}
+
+/* Counters only: any thread may read them, while everything else of the relay is its thread's. */
+const struct pv_relaystats *pv_coord_relay_stats(const struct pv_coord *c)
+{
+    return pv_turns_counters(pv_relaycore_turns(c->relay));
+}
+
+bool pv_coord_wakes_relay(struct pv_coord *c)
+{
+    return pv_relaylink_take_wake_relay(c->link);
+}
+
+/* A client with an allocation has shown who it is: it is no guest, and its connection lives as long
+ * as the allocation. One that lost it gets as long as a new connection to begin anew. */
+static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
+{
+    if (holds == s->relaying)
+        return;
+    s->relaying = holds;
+    if (holds) {
+        pv_place_leave(&s->place);
+        return;
+    }
+    if (pv_coord_seat(c, s, now) < 0)
+        pv_coord_drop(c, s, now);
+    pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
+}
+
+/* One message of the relay about a connection: an answer or data to write, an order to end it, or
+ * just whether it still holds an allocation. */
+static void handle_news(struct pv_coord *c, struct pv_conn *s, const struct pv_relaynews *news,
+                        pv_ns now)
+{
+    if (news->broken) {
+        c->stats.failed++;
+        pv_coord_drop(c, s, now);
+        return;
+    }
+    note_holds(c, s, news->holds, now);
+    if (s->dead)
+        return;
+    /* A message that does not fit is dropped, as on any full line. */
+    if (pv_stunconn_put(s->stun, news->data) < 0)
+        pv_relaylink_dropped(c->link);
+    pv_coord_mark_ready(c, s);
+}
+
+/* Each message is taken out of the ring only when it has been copied to its connection, which may
+ * be gone by now. */
+bool pv_coord_handle_relay(struct pv_coord *c, pv_ns now)
+{
+    struct pv_relaynews news;
+    for (int i = 0; i < NEWS_A_TURN; i++) {
+        if (pv_relaylink_poll(c->link, &news) < 0)
+            return true;
+        struct pv_conn *s = pv_coord_find(c, news.stream);
+        if (s != NULL && s->stun != NULL && !s->dead && s->state != PV_CONN_CLOSING)
+            handle_news(c, s, &news, now);
+        pv_relaylink_polled(c->link);
+    }
+    return false;
+}

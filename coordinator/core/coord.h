@@ -223,7 +223,7 @@ enum pv_coord_limit {
 /* "connections", "requests", ... */
 const char *pv_coord_limit_name(enum pv_coord_limit limit);
 
-/* Each number has a row in report_rows.c, but for the limits, which go by their names. */
+/* Each number has a row in report.c, but for the limits, which go by their names. */
 struct pv_coord_stats {
     uint64_t conns;       /* open connections */
     uint64_t online;      /* nodes online */

@@ -4,16 +4,14 @@
  * only those above it in this list:
  *
  *   bulk.c         statements for members: whose turn it is, and the pages
- *   coord_conns.c  connections, their lists, how they begin to count and end
- *   coord_relay.c  the link to the relay half
- *   gone.c         connections of members that were removed or left
+ *   coord_conns.c  connections, their lists, how they begin to count and end, those of members that
+ *                  were removed or left
  *   hello.c        who a connection is, and whether it is let in
  *   request.c      what each other request of a node does
  *   coord_input.c  bytes that come in, and what waited
  *   coord_homes.c  networks that come from and go to other coordinators
- *   coord.c        making and freeing, connections, store operations, rest and time
- *   coord_stats.c  what is counted (reads only)
- *   coord_networks.c  what the operator asks and does
+ *   coord.c        making and freeing, connections, store operations, rest and time, the link to
+ * the relay half, members that are gone, what is counted, what the operator asks
  */
 #ifndef PV_COORD_INT_H
 #define PV_COORD_INT_H
@@ -145,7 +143,7 @@ void pv_coord_drop(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 /* The transport is gone, or everything has been written: out of all lists, and freed. */
 void pv_coord_forget(struct pv_coord *c, struct pv_conn *s, pv_ns now);
 
-/* --- gone.c ---------------------------------------------------------------------------------- */
+/* --- members that are gone ------------------------------------------------------------------- */
 
 /* Ends the connections of some of those in net->gone; of the others in later turns. */
 void pv_gone_drop(struct pv_coord *c, struct pv_cnet *net, pv_ns now);

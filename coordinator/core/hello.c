@@ -2,7 +2,7 @@
 /* The first request of a connection: who the node is, whether it is let in, and what it is told. */
 #include <string.h>
 
-#include "coordinator/core/answer.h"
+#include "coordinator/core/conn.h"
 #include "coordinator/core/coord_int.h"
 #include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"

@@ -9,7 +9,126 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "coordinator/core/report_rows.h"
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* The table of the coordinator's own numbers: a new one is a field of struct pv_report (or of what
+ * it holds) and a row here. */
+
+#define OF(field)   offsetof(struct pv_report, field)
+#define GAUGE       PV_METRICS_GAUGE
+#define COUNTER     PV_METRICS_COUNTER
+#define KIND(kind)  "p2pvpn_coordinator_connections", "kind", kind
+#define NO_SAMPLE   GAUGE, NULL, NULL, NULL, NULL
+#define PLAIN(name) "p2pvpn_coordinator_" name, NULL, NULL
+
+static const struct pv_report_row rows[] = {
+    {NULL, OF(uptime_s), {"uptime", NO_SAMPLE}}, /* Prometheus has process_start_time_seconds */
+    {NULL, OF(coord.networks), {"networks", GAUGE, PLAIN("networks"), "Networks."}},
+    {NULL,
+     OF(coord.statements),
+     {"statements", GAUGE, PLAIN("statements"), "Statements of all networks."}},
+    {NULL, OF(coord.online), {"online", GAUGE, PLAIN("nodes_online"), "Nodes online."}},
+
+    {"connections", OF(coord.conns), {"open", NO_SAMPLE}}, /* the sum of the kinds */
+    {"connections",
+     OF(coord.accepted),
+     {"accepted", COUNTER, PLAIN("accepted_connections_total"), "TCP connections accepted."}},
+    {"connections",
+     OF(kinds.members),
+     {"members", GAUGE, KIND("members"), "Open TCP connections, by what speaks there."}},
+    {"connections", OF(kinds.guests), {"guests", GAUGE, KIND("guests"), NULL}},
+    {"connections", OF(kinds.turn), {"turn", GAUGE, KIND("turn"), NULL}},
+    {"connections", OF(kinds.stun), {"stun", GAUGE, KIND("stun"), NULL}},
+    {"connections", OF(kinds.opening), {"opening", GAUGE, KIND("opening"), NULL}},
+    {"connections", OF(kinds.closing), {"closing", GAUGE, KIND("closing"), NULL}},
+    {"connections",
+     OF(tls),
+     {"tls", GAUGE, PLAIN("tls_connections"), "Those of them that are inside TLS."}},
+    {"connections",
+     OF(kinds.hybrid),
+     {"hybrid", GAUGE, PLAIN("hybrid_connections"),
+      "Control channels of members and guests whose keys ML-KEM-768 takes part in."}},
+    {"connections",
+     OF(handshakes),
+     {"tls_handshakes", GAUGE, PLAIN("tls_handshakes"), "TLS handshakes under way."}},
+    {"connections",
+     OF(waiting),
+     {"waiting", GAUGE, PLAIN("connections_waiting"),
+      "1 while new connections wait because all descriptors are in use."}},
+
+    {"requests",
+     OF(coord.signals),
+     {"signals", COUNTER, PLAIN("signals_total"), "Signals passed on between nodes."}},
+    {"requests",
+     OF(coord.failed),
+     {"failed", COUNTER, PLAIN("failed_connections_total"),
+      "Connections ended for a wrong handshake, message or hello."}},
+    {"requests",
+     OF(coord.requests),
+     {"handled", COUNTER, PLAIN("requests_total"), "Requests of nodes."}},
+
+    /* All of `limits` is one family, by name; those of enum pv_coord_limit follow this one. */
+    {"limits", OF(tls_refused), {"tls_handshakes", NO_SAMPLE}},
+    {"limits", OF(no_fds), {"descriptors", NO_SAMPLE}},
+
+    {"store",
+     OF(coord.jobs),
+     {"pending", GAUGE, PLAIN("store_pending"), "Changes that wait for the disk."}},
+    {"store",
+     OF(store.failed),
+     {"failed", COUNTER, PLAIN("store_failed_total"), "Changes that were not written."}},
+    {"store", OF(store.bytes), {"bytes", GAUGE, PLAIN("store_bytes"), "Size of the database."}},
+    {"store",
+     OF(store.free),
+     {"disk_free", GAUGE, PLAIN("disk_free_bytes"), "Free bytes of its disk."}},
+
+    {"cluster",
+     OF(living),
+     {"coordinators", GAUGE, PLAIN("cluster_coordinators"),
+      "Coordinators that share this one's database and live; 0: it has a database of its own."}},
+    {"cluster",
+     OF(coord.homes_taken),
+     {"taken", COUNTER, PLAIN("homes_taken_total"), "Networks that came to this coordinator."}},
+    {"cluster",
+     OF(coord.homes_given),
+     {"given", COUNTER, PLAIN("homes_given_total"),
+      "Networks that it gave away, or let go as nobody used them."}},
+    {"cluster",
+     OF(coord.homes_lost),
+     {"lost", COUNTER, PLAIN("homes_lost_total"), "Networks that other coordinators took."}},
+    {"cluster",
+     OF(coord.moved),
+     {"moved", COUNTER, PLAIN("nodes_moved_total"),
+      "Nodes that were told to go to another coordinator."}},
+
+    {"loop",
+     OF(loop.turns),
+     {"turns", COUNTER, PLAIN("loop_turns_total"), "Turns of the control thread's loop."}},
+    {"loop",
+     OF(loop.slow),
+     {"slow", COUNTER, PLAIN("loop_slow_turns_total"), "Turns that took more than 5 ms."}},
+    {"loop",
+     OF(loop.hard),
+     {"hard", COUNTER, PLAIN("loop_hard_turns_total"),
+      "Of the slow turns those in which the thread itself worked for more than 5 ms."}},
+    {"loop",
+     OF(loop.busy_us),
+     {"busy_us", COUNTER, PLAIN("loop_busy_microseconds_total"),
+      "Time that the control thread did not sleep."}},
+    {"loop",
+     OF(loop.longest_us),
+     {"longest_us", GAUGE, PLAIN("loop_longest_turn_microseconds"),
+      "The longest turn of the last one to two minutes."}},
+};
+
+const struct pv_report_row *pv_report_rows(size_t *ret_n)
+{
+    *ret_n = PV_ARRAY_LEN(rows);
+    return rows;
+}
+
+/* --- the report ------------------------------------------------------------------------------ */
 
 enum {
     UDP_SILENT_S = 30, /* ours: so long after the start silence by UDP says something */
@@ -90,10 +209,8 @@ static json_t *process_json(const struct pv_metrics_process *p)
 /* Writes the numbers of the table, each into its object. Not 0: out of memory. */
 static int set_rows(json_t *doc, const struct pv_report *r)
 {
-    size_t n = 0;
     int failed = 0;
-    const struct pv_report_row *rows = pv_report_rows(&n);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         uint64_t value = 0;
         memcpy(&value, (const char *)r + rows[i].offset, sizeof(value));
         json_t *object = rows[i].object == NULL ? doc : json_object_get(doc, rows[i].object);
@@ -365,4 +482,156 @@ int pv_report_text(const json_t *doc, char ret_text[static PV_REPORT_TEXT_MAX])
     put_cluster(&l, doc);
     put_problems(&l, doc);
     return l.len == PV_REPORT_TEXT_MAX - 1 ? PV_ERR_NO_SPACE : PV_OK;
+}
+
+/* --- metrics --------------------------------------------------------------------------------- */
+
+/* A report as text for Prometheus (docs/OPERATIONS.md "Metrics"). It is made from the JSON that the
+ * running coordinator gave, which may be another version: missing numbers are 0, and reasons and
+ * limits that this version does not know are shown all the same. */
+
+enum {
+    SAMPLES_MAX = 128, /* more than both tables have; test_report compares */
+};
+
+/* A number that is not there is 0, as in report.c; counters are never below zero. */
+static uint64_t count_at(const json_t *obj, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(obj, key));
+    return n < 0 ? 0 : (uint64_t)n;
+}
+
+/* Each member of an object becomes a sample with its name as the label. */
+static void put_object(struct pv_metrics *m, const char *label, json_t *counts)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(counts, name, value)
+    {
+        if (json_is_integer(value))
+            pv_metrics_count(m, count_at(counts, name), label, name, NULL);
+    }
+}
+
+/* A number of the document, and how it is shown. */
+struct report_sample {
+    const json_t *object;
+    const struct pv_stat_row *row;
+};
+
+/* Is row i the first of its family? Some twenty families are looked through for each, once a
+ * scrape. */
+static bool begins_family(const struct report_sample *samples, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(samples[k].row->family, samples[i].row->family) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* The samples of a family have to stand together, wherever their rows do. */
+static void put_samples(struct pv_metrics *m, const struct report_sample *samples, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_stat_row *head = samples[i].row;
+        if (!begins_family(samples, i))
+            continue;
+        pv_metrics_family(m, head->type, head->family, head->help);
+        for (size_t k = i; k < n; k++) {
+            const struct pv_stat_row *row = samples[k].row;
+            if (strcmp(row->family, head->family) == 0)
+                pv_metrics_count(m, count_at(samples[k].object, row->key), row->label, row->value,
+                                 NULL);
+        }
+    }
+}
+
+/* Writes the coordinator's own numbers, then the relay's. */
+static void put_tables(struct pv_metrics *m, const json_t *doc)
+{
+    struct report_sample samples[SAMPLES_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows) && n < SAMPLES_MAX; i++) {
+        const char *object = rows[i].object;
+        if (rows[i].stat.family != NULL)
+            samples[n++] = (struct report_sample){
+                object == NULL ? doc : json_object_get(doc, object), &rows[i].stat};
+    }
+    for (int i = 0; i < PV_RELAYSTAT_N && n < SAMPLES_MAX; i++) {
+        const struct pv_stat_row *row = pv_relaystat_row((enum pv_relaystat)i);
+        if (row->family != NULL)
+            samples[n++] = (struct report_sample){json_object_get(doc, "relay"), row};
+    }
+    put_samples(m, samples, n);
+}
+
+/* Writes everything that is no number of a table: the version, switches, and objects whose members
+ * are the labels. */
+static void put_rest(struct pv_metrics *m, const json_t *doc)
+{
+    const json_t *relay = json_object_get(doc, "relay");
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_build_info",
+                      "The version that runs.");
+    pv_metrics_count(m, 1, "version", json_string_value(json_object_get(doc, "coordinator")), NULL);
+    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_limited_total",
+                      "Connections and requests turned away, by the limit that was hit.");
+    put_object(m, "limit", json_object_get(doc, "limits"));
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_relay_enabled",
+                      "1: the relay is on.");
+    pv_metrics_count(m, json_is_true(json_object_get(relay, "enabled")), NULL);
+    pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_relay_drops_total",
+                      "Datagrams not relayed, by reason.");
+    put_object(m, "reason", json_object_get(relay, "drops"));
+    pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_store_healthy",
+                      "1: the last change was written.");
+    pv_metrics_count(m, json_is_null(json_object_get(json_object_get(doc, "store"), "error")),
+                     NULL);
+}
+
+static void put_users(struct pv_metrics *m, const json_t *relay)
+{
+    const json_t *user;
+    size_t i;
+    for (int f = 0; f < PV_RELAYSTAT_USER_N; f++) {
+        const struct pv_stat_row *row = pv_relaystat_user_row((enum pv_relaystat_user)f);
+        pv_metrics_family(m, row->type, row->family, row->help);
+        json_array_foreach(json_object_get(relay, "users"), i, user)
+        {
+            pv_metrics_count(m, count_at(user, row->key), row->label,
+                             json_string_value(json_object_get(user, "name")), NULL);
+        }
+    }
+}
+
+/* Writes the families of Prometheus' own libraries, with our prefix. */
+static void put_process(struct pv_metrics *m, const json_t *process)
+{
+    const struct pv_metrics_process p = {
+        .cpu_s = json_number_value(json_object_get(process, "cpu")),
+        .start_s = json_number_value(json_object_get(process, "start")),
+        .resident = count_at(process, "resident"),
+        .fds = count_at(process, "fds"),
+        .max_fds = count_at(process, "max_fds"),
+    };
+    pv_metrics_process(m, "p2pvpn_coordinator", &p);
+}
+
+int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len)
+{
+    struct pv_metrics m;
+    bool standby = json_is_true(json_object_get(doc, "standby"));
+    if (count_at(doc, "version") != PV_REPORT_VERSION)
+        return PV_ERR_MALFORMED;
+    pv_metrics_init(&m);
+    pv_metrics_family(&m, PV_METRICS_GAUGE, "p2pvpn_coordinator_standby",
+                      "1: it waits for its database.");
+    pv_metrics_count(&m, standby, NULL);
+    if (standby)
+        return pv_metrics_take(&m, ret_text, ret_len); /* it has nothing else to count */
+    put_tables(&m, doc);
+    put_rest(&m, doc);
+    put_users(&m, json_object_get(doc, "relay"));
+    put_process(&m, json_object_get(doc, "process"));
+    return pv_metrics_take(&m, ret_text, ret_len);
 }

@@ -57,7 +57,7 @@ struct pv_report {
 
 /* {"version":1,"coordinator","rights","listen":[…],"uptime","networks","statements","online",
  * "connections":{…},"requests":{…},"relay":{…,"drops":{…}},"limits":{…},"store":{…},"cluster":{…},
- * "loop":{…},"process":{…}}; PROTOCOL-COORDINATOR.md has the fields, report_rows.c and
+ * "loop":{…},"process":{…}}; PROTOCOL-COORDINATOR.md has the fields, report.c and
  * turn/relaystats.c the numbers. NULL: out of memory. */
 json_t *pv_report_json(const struct pv_report *r);
 
@@ -74,5 +74,22 @@ bool pv_report_is_well(const json_t *doc);
 /* Turns a report into text for Prometheus (base/metrics.h), which the caller frees with free().
  * PV_ERR_MALFORMED: it has another format; PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_report_metrics(const json_t *doc, char **ret_text, size_t *ret_len);
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/*
+ * The numbers of a report, one row each: where it comes from, where it stands in
+ * the JSON, and its sample for Prometheus. The relay's numbers have their rows in
+ * turn/relaystats.c.
+ */
+
+struct pv_report_row {
+    const char *object;      /* of the document; NULL: the document itself */
+    size_t offset;           /* of a uint64_t in struct pv_report */
+    struct pv_stat_row stat; /* no family: `limits`, or a sum of other rows, already shows it */
+};
+
+/* All of them, objects and families in the order in which they are shown. */
+const struct pv_report_row *pv_report_rows(size_t *ret_n);
 
 #endif /* PV_REPORT_H */

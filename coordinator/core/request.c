@@ -4,7 +4,7 @@
  * has answered. */
 #include <string.h>
 
-#include "coordinator/core/answer.h"
+#include "coordinator/core/conn.h"
 #include "coordinator/core/coord_int.h"
 #include "coordinator/core/member/askers.h"
 #include "crypto/ct.h"

@@ -274,7 +274,7 @@ static int coordinator_item(struct file_settings *f, const struct pv_ini_item *i
     return PV_ERR_MALFORMED;
 }
 
-/* [metrics] is the same in p2pvpnd.conf (proto/local/scrapeset.h). */
+/* [metrics] is the same in p2pvpnd.conf (proto/local/scrape.h). */
 static int metrics_item(struct pv_coordset *set, const struct pv_ini_item *item, char *error,
                         size_t cap)
 {
@@ -633,4 +633,33 @@ uint16_t pv_coordset_port(const struct pv_coordset *set)
     if (set->n_listen > 0 && set->listen[0].port != 0)
         return set->listen[0].port;
     return PV_COORDSET_PORT;
+}
+
+/* --- the section [store] --------------------------------------------------------------------- */
+
+/* The section [store]. */
+
+/* The value may hold a password, so an error does not repeat it. */
+int pv_coordset_store_item(struct pv_coordset_store *s, const struct pv_ini_item *item, char *error,
+                           size_t cap)
+{
+    const char *why = NULL;
+    if (item->key == NULL)
+        return PV_OK;
+    if (strcmp(item->key, "postgres") != 0) {
+        snprintf(error, cap, "unknown key %.60s in [store]: there is postgres", item->key);
+        return PV_ERR_MALFORMED;
+    }
+    if (s->postgres[0] != '\0')
+        why = "given twice";
+    else if (item->value[0] == '\0')
+        why = "expected the address of a database, such as host=db.example dbname=p2pvpn";
+    else if (strlen(item->value) >= sizeof(s->postgres))
+        why = "at most 1023 characters";
+    if (why != NULL) {
+        snprintf(error, cap, "postgres: %s", why);
+        return PV_ERR_MALFORMED;
+    }
+    snprintf(s->postgres, sizeof(s->postgres), "%s", item->value);
+    return PV_OK;
 }

@@ -14,10 +14,29 @@
 #include "base/pv.h"
 #include "coordinator/settings/settings_limits.h"
 #include "coordinator/settings/settings_relay.h"
-#include "coordinator/settings/settings_store.h"
 #include "proto/control/ctlmsg.h"
-#include "proto/local/scrapeset.h"
+#include "proto/local/scrape.h"
 #include "proto/roster/statement.h"
+#include "sys/file/ini.h"
+
+/* --- the section [store] --------------------------------------------------------------------- */
+
+/* The section [store] of coordinator.conf: where networks are kept. */
+
+enum {
+    PV_COORDSET_POSTGRES_MAX = 1024, /* bytes of a conninfo, with the NUL */
+};
+
+struct pv_coordset_store {
+    char postgres[PV_COORDSET_POSTGRES_MAX]; /* a conninfo of libpq; empty: SQLite */
+};
+
+/* One line of the section, or its beginning. The contents of the conninfo are checked by libpq when
+ * it is used. PV_ERR_MALFORMED; error. */
+PV_MUST_CHECK int pv_coordset_store_item(struct pv_coordset_store *s,
+                                         const struct pv_ini_item *item, char *error, size_t cap);
+
+/* --- all settings ---------------------------------------------------------------------------- */
 
 enum {
     PV_COORDSET_LISTEN_MAX = 8,  /* ours: --listen, and listen lines */

@@ -7,8 +7,8 @@
 
 #include <libpq-fe.h>
 
-#include "coordinator/store/columns.h"
 #include "coordinator/store/pg_lease.h"
+#include "coordinator/store/store.h"
 #include "coordinator/store/store_pg_int.h"
 #include "sys/proc/clock.h"
 

@@ -11,7 +11,7 @@
 #include <libpq-fe.h>
 
 #include "base/vec.h"
-#include "coordinator/store/columns.h"
+#include "coordinator/store/store.h"
 #include "coordinator/store/store_pg_int.h"
 #include "proto/roster/statement.h"
 #include "sys/proc/clock.h"

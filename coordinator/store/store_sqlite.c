@@ -12,8 +12,8 @@
 
 #include "base/ageclock.h"
 #include "base/text.h"
-#include "coordinator/store/columns.h"
 #include "coordinator/store/schema.sql.h"
+#include "coordinator/store/store.h"
 #include "sys/proc/clock.h"
 
 enum sql {

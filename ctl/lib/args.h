@@ -8,6 +8,9 @@
 #ifndef PV_ARGS_H
 #define PV_ARGS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/pv.h"
 
 enum {
@@ -44,5 +47,15 @@ struct pv_args_rest {
 PV_MUST_CHECK int pv_args_parse(struct pv_args *args, const struct pv_option *table, size_t n_table,
                                 int max_words, struct pv_args_rest *rest,
                                 char error[static PV_ARGS_ERROR]);
+
+/* --- words that were meant ------------------------------------------------------------------- */
+
+/* Guesses what a mistyped word was meant to be. */
+
+#define PV_LIKE_NONE SIZE_MAX /* nobody mistypes the one for the other */
+
+/* How many letters somebody who typed len bytes has to put in, take out, change or swap to have
+ * word: at most two, of a word of five letters or fewer one. Else PV_LIKE_NONE. */
+size_t pv_like(const char *typed, size_t len, const char *word);
 
 #endif /* PV_ARGS_H */

@@ -122,4 +122,12 @@ int pv_cli_print_table(struct pv_cli *cli, struct pv_table *t);
 int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_columns,
                       const json_t *list, void (*row)(struct pv_table *t, const json_t *element));
 
+/* --- secrets --------------------------------------------------------------------------------- */
+
+/* A token or URL from the command line or standard input. */
+
+/* The token or URL, "-" from standard input, into req->secret. Overwrites the argument, so that it
+ * is not to be seen in the process list any longer than it must. 0 or an exit code. */
+PV_MUST_CHECK int pv_cli_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req);
+
 #endif /* PV_CLI_H */

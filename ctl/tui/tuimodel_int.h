@@ -2,12 +2,10 @@
 /*
  * tuimodel_int.h - what the files of the terminal chat's model share; for them only.
  *
- *   tuimodel.c   conversations, lines, who is there
- *   tuirooms.c   rooms
+ *   tuimodel.c   conversations, lines, who is there, rooms, lines that have a text
  *   tuifiles.c   files
  *   tuityped.c   keys, lines that are typed, commands
  *   tuicomplete.c  what Tab makes of a line
- *   tuisearch.c  lines that have a text
  */
 #ifndef PV_TUIMODEL_INT_H
 #define PV_TUIMODEL_INT_H

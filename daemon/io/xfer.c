@@ -21,7 +21,7 @@
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
-#include "sys/file/disk.h"
+#include "sys/file/file.h"
 #include "sys/helper/source.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"

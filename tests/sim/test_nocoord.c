@@ -11,7 +11,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h" /* the number of the last signal is nobody else's business */
 #include "daemon/core/peer/peers.h"
-#include "proto/control/forward.h"
+#include "proto/control/signal.h"
 #include "tests/sim/world/sim_net_i.h"
 #include "tests/sim/world/sim_node_i.h"
 #include "tests/sim/world/sim_world.h"

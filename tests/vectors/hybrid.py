@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Computes the vector of tests/unit/proto/control/test_hybrid.c with Python's hashes, from the text of
+"""Computes the vector of tests/unit/proto/control/test_sealing.c with Python's hashes, from the text of
 docs/PROTOCOL-PEERS.md "Post-quantum sessions"."""
 import hashlib
 import hmac

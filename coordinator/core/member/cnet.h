@@ -72,7 +72,7 @@ struct pv_cnet {
     uint8_t (*gone)[PV_SIGN_PK_LEN];
     size_t n_gone;
     size_t gone_cap;
-    bool is_going; /* in the list of networks with some in gone (gone.c) */
+    bool is_going; /* in the list of networks with some in gone (coord_conns.c) */
     struct pv_cnet *next_going;
     uint8_t (*dropped)[PV_STATEMENT_HASH_LEN]; /* rows that the store may forget; NULL: none yet */
     size_t n_dropped;
@@ -164,7 +164,7 @@ struct pv_cnet_row {
 PV_MUST_CHECK int pv_cnet_take(struct pv_cnet *net, const struct pv_cnet_row *row);
 /* Lets what was taken count: members that went are noted in gone, what the roster reports is
  * logged. To be called again when it is not PV_OK, and nothing is taken before: PV_ERR_AGAIN, it
- * needs more than so many steps (unsettled.h); PV_ERR_NOMEM, gone is full, at once when the owner
+ * needs more than so many steps (registry.h); PV_ERR_NOMEM, gone is full, at once when the owner
  * has emptied it. */
 PV_MUST_CHECK int pv_cnet_settle(struct pv_cnet *net, size_t steps, const struct pv_log *log);
 

@@ -8,7 +8,7 @@
 #define ALLOCATIONS  FAMILY("allocations"), "for"
 #define PACKETS      FAMILY("packets_total"), "for"
 #define BYTES        FAMILY("bytes_total"), "for"
-/* All drops are one family, whose label is the reason (report_metrics.c). */
+/* All drops are one family, whose label is the reason (core/report.c). */
 #define DROP PV_METRICS_COUNTER, NULL, NULL, NULL, NULL
 
 /* A family's sentence stands in its first row. */

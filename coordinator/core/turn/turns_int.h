@@ -5,16 +5,15 @@
  * Each file calls only those above it in this list, so that none of them needs the others to be
  * understood:
  *
- *   turns_state.c   output of a call, room for timers, members by address
- *   turns_sock.c    relay sockets of static users: wanted, reserved, closed
+ *   turns_sock.c    output of a call, room for timers, members by address; relay sockets of static
+ *                   users: wanted, reserved, closed
  *   turns_alloc.c   allocations, channels, permissions
  *   turns_auth.c    who sent this request, and refusing
  *   turns_relay.c   the way of relayed datagrams
  *   turns_request.c what each request does
- *   turns_open.c    what became of opening a relay socket
- *   turns_policy.c  what the operator may change while it runs
  *   turns_member.c  members: online, offline, gone
- *   turns.c         making and freeing, the batch, time
+ *   turns.c         making and freeing, the batch, time, what became of opening a relay socket,
+ * what the operator may change while it runs
  */
 #ifndef PV_TURNS_INT_H
 #define PV_TURNS_INT_H
@@ -231,7 +230,7 @@ struct pv_turns {
     uint8_t (*scratch)[PV_TSCRATCH]; /* one an output */
 };
 
-/* --- turns_state.c --------------------------------------------------------------------------- */
+/* --- what all use: turns_sock.c -------------------------------------------------------------- */
 
 /* The next output and its scratch; NULL when there is no more room in this call. */
 struct pv_turns_out *pv_tout_new(struct pv_turns *t, uint8_t **ret_scratch);
@@ -344,7 +343,7 @@ bool pv_trelay_is_neighbour(const struct pv_turns *t, const struct pv_talloc *a,
 /* The open relay socket that shows this address, NULL: none. */
 struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown);
 
-/* For turns_open.c, which repeats and completes what pv_trelay_want() began. */
+/* For its answer (turns.c), which repeats and completes what pv_trelay_want() began. */
 PV_MUST_CHECK int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay);
 /* Draws a port of the range, an even one where that is wanted. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r);
@@ -364,7 +363,7 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
 /* A datagram on a relay socket. */
 void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns now);
 
-/* --- turns_policy.c -------------------------------------------------------------------------- */
+/* --- policy: turns.c ------------------------------------------------------------------------- */
 
 /* Bytes a second that a member of this network may have; 0: no limit. */
 uint32_t pv_tpolicy_bandwidth(const struct pv_turns *t, const uint8_t *net);

@@ -308,7 +308,7 @@ void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
 void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *peer, int status,
                              const struct pv_chatjob_result *result, pv_ns now);
 
-/* --- chatlink_proof.c ---------------------------------------------------------------------- */
+/* --- proof of the other side: chatlink_conn.c ------------------------------------------------ */
 
 /* Its daemon is older than the proof: its connections are taken as they are. */
 bool pv_chatlink_takes_unproven(const struct pv_chatlink *link,

@@ -12,7 +12,6 @@
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordattempts.h"
 #include "daemon/core/coord/coordpulse.h"
-#include "daemon/core/coord/coordround.h"
 #include "daemon/core/coord/coordwait.h"
 #include "proto/control/control.h"
 

@@ -15,8 +15,33 @@
 #ifndef PV_COORDWAIT_H
 #define PV_COORDWAIT_H
 
+#include <stdbool.h>
+
 #include "base/pv.h"
-#include "daemon/core/coord/coordround.h"
+
+/* --- the round of attempts ------------------------------------------------------------------- */
+
+/* How a round of attempts to reach the coordinator ended, and what to tell people. */
+
+/* The outcome that says most comes last. */
+enum pv_coordround {
+    PV_COORDROUND_SILENT, /* no answer; so far */
+    PV_COORDROUND_NO_WAY,
+    PV_COORDROUND_REFUSED,
+    PV_COORDROUND_CLOSED,   /* connected, and closed before a byte came back */
+    PV_COORDROUND_STRANGER, /* connected, and what came back did not prove the key */
+    PV_COORDROUND_MUTE,     /* still connected, and nothing came back */
+};
+
+/* After one more address of the round has failed: what says most of all so far. */
+enum pv_coordround pv_coordround_worse(enum pv_coordround round, bool connected, bool heard,
+                                       int status);
+
+/* v6: the address that was tried last; other: an address of the other family is known too. Static.
+ */
+const char *pv_coordround_text(enum pv_coordround round, bool v6, bool other);
+
+/* --- the wait --------------------------------------------------------------------------------- */
 
 #define PV_COORDWAIT_MIN    PV_MS(500) /* DESIGN 4 */
 #define PV_COORDWAIT_MAX    PV_S(30)   /* DESIGN 4 */

@@ -4,9 +4,8 @@
  *
  *   filelink.c        the table, what users want, operations
  *   filelink_conn.c   accepted connections
- *   filelink_peer.c   notices both ways, transfers
- *   filelink_places.c whose incoming file gets a place in the table
- *   filelink_save.c   the table as bytes
+ *   filelink_peer.c   notices both ways, transfers, whose incoming file gets a place in the table,
+ *                     the table as bytes
  */
 #ifndef PV_FILELINK_INT_H
 #define PV_FILELINK_INT_H

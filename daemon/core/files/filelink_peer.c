@@ -2,6 +2,7 @@
 /* filelink_peer.c - notices both ways, and the transfers that follow. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "daemon/core/files/filelink_int.h"
 
 #define STALLED PV_S(2)
@@ -419,4 +420,276 @@ pv_ns pv_filelink_next_timeout(const struct pv_filelink *l)
         if (l->conns[i].sid != 0)
             next = pv_min_ns(next, l->conns[i].deadline);
     return next;
+}
+
+/* --- places ---------------------------------------------------------------------------------- */
+
+/* whose file gets one of the places that incoming files have, and which may
+ * move. Each peer keeps its first offer before anybody has a second one, so no number of offers of
+ * some members keeps the others out. A file that the user or a rule decided on gives way to
+ * nobody. */
+
+/* The newest undecided offer of the peer that has most of them, and how many; NULL: there is none.
+ * Of peers with the same number it is the one whose newest is newest. Counts by peer, so the walk
+ * costs a comparison for each offer and peer: a member may cause it with every notice. */
+static struct pv_file *newest_of_most(struct pv_filelink *l, size_t *ret_n)
+{
+    struct {
+        struct pv_file *newest;
+        size_t n;
+    } peers[PV_FILELINK_MAX], best = {.n = 0};
+    size_t n_peers = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *f = &l->files[i];
+        size_t at = 0;
+        if (f->e.outgoing || f->e.state != PV_FILE_OFFERED)
+            continue;
+        while (at < n_peers && memcmp(peers[at].newest->e.peer, f->e.peer, sizeof(f->e.peer)) != 0)
+            at++;
+        if (at == n_peers)
+            peers[n_peers++].n = 0;
+        peers[at].newest = f;
+        peers[at].n++;
+        if (peers[at].n >= best.n) {
+            best.newest = f;
+            best.n = peers[at].n;
+        }
+    }
+    *ret_n = best.n;
+    return best.n == 0 ? NULL : best.newest;
+}
+
+/* The peer whose offer gives way hears at once why. It has no fewer than the other one afterwards,
+ * so two peers never push each other out in turns. A table of an older version may hold more than
+ * the limit: none of that is lost, and one place that becomes free is not enough. */
+bool pv_filelink_make_place(struct pv_filelink *l, const uint8_t *pk, bool decided, pv_ns now)
+{
+    size_t living = 0, incoming = 0, of_peer = 0, waiting = 0, most;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *f = &l->files[i];
+        if (pv_file_is_spent(f))
+            continue;
+        bool same = !f->e.outgoing && memcmp(f->e.peer, pk, sizeof(f->e.peer)) == 0;
+        living++;
+        incoming += !f->e.outgoing;
+        of_peer += same;
+        waiting += same && f->e.state == PV_FILE_OFFERED;
+    }
+    if (of_peer >= PV_FILELINK_MAX_OF_PEER || (!decided && waiting >= PV_FILELINK_MAX_OFFERS) ||
+        incoming > PV_FILELINK_MAX_INCOMING)
+        return false;
+    if (incoming < PV_FILELINK_MAX_INCOMING && living < PV_FILELINK_MAX)
+        return true;
+    struct pv_file *victim = newest_of_most(l, &most);
+    if (victim == NULL || most < waiting + 2)
+        return false;
+    pv_file_set(l, victim, PV_FILE_REFUSED, PV_FILE_WHY_TOO_MANY, now);
+    return true;
+}
+
+/* --- transfers ----------------------------------------------------------------------------- */
+
+void pv_file_judge(struct pv_file *f, uint64_t done, pv_ns now)
+{
+    f->judged_at = now;
+    f->judged = done;
+}
+
+/* Did it bring too little since it was looked at last? One that was fast enough has its time anew.
+ */
+static bool is_slow(struct pv_file *f, pv_ns now)
+{
+    if (now < f->judged_at + PV_S(PV_FILELINK_LEAST_S))
+        return false;
+    bool slow = f->e.done < f->judged + PV_FILELINK_LEAST_BYTES;
+    pv_file_judge(f, f->e.done, now);
+    return slow;
+}
+
+static size_t count_running(const struct pv_filelink *l, const uint8_t *pk)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n +=
+            l->files[i].tag != 0 && memcmp(l->files[i].e.peer, pk, sizeof(l->files[i].e.peer)) == 0;
+    return n;
+}
+
+/* A transfer that holds its place by a few bytes; else the newest of the peer that has most of
+ * them, for a peer that has none. */
+static struct pv_file *who_gives_way(struct pv_filelink *l, const struct pv_file *f, pv_ns now)
+{
+    struct pv_file *newest = NULL;
+    size_t most = 1;
+    for (size_t i = 0; i < l->n; i++) {
+        struct pv_file *other = &l->files[i];
+        size_t n = other->tag == 0 ? 0 : count_running(l, other->e.peer);
+        if (other->tag != 0 && is_slow(other, now))
+            return other;
+        if (n > most || (n == most && n > 1 && other->tag > newest->tag)) {
+            newest = other;
+            most = n;
+        }
+    }
+    return count_running(l, f->e.peer) == 0 ? newest : NULL;
+}
+
+static size_t count_one_way(const struct pv_filelink *l, const struct pv_file *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct pv_file *other = &l->files[i];
+        n += other->tag != 0 && other->e.outgoing == f->e.outgoing &&
+             memcmp(other->e.peer, f->e.peer, sizeof(f->e.peer)) == 0;
+    }
+    return n;
+}
+
+bool pv_filelink_make_room(struct pv_filelink *l, const struct pv_file *f, pv_ns now)
+{
+    if (pv_filelink_has_room(l, f))
+        return true;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return false;
+    struct pv_file *victim = who_gives_way(l, f, now);
+    if (victim == NULL)
+        return false;
+    pv_file_cancel(l, victim);
+    pv_file_set_why(l, victim, PV_FILE_WHY_BUSY);
+    victim->changed = true;
+    if (!victim->e.outgoing)
+        victim->fetch_at = now + PV_S(PV_FILELINK_RETRY_MAX_S);
+    return true;
+}
+
+pv_ns pv_filelink_room_at(const struct pv_filelink *l, const struct pv_file *f)
+{
+    pv_ns at = PV_NEVER;
+    if (pv_filelink_has_room(l, f))
+        return 0;
+    if (count_one_way(l, f) >= PV_FILELINK_MAX_PEER_RUNNING)
+        return PV_NEVER;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->files[i].tag != 0)
+            at = pv_min_ns(at, l->files[i].judged_at + PV_S(PV_FILELINK_LEAST_S));
+    }
+    return at;
+}
+
+/* --- kept over a restart --------------------------------------------------------------------- */
+
+/* the table as bytes: one value of the store, replaced as a whole. */
+
+enum {
+    VERSION = 1,
+    FLAG_OUTGOING = 1,
+    FLAG_TELL = 2, /* the present state may not be known to the other side */
+    /* Bytes of the longest entry: all of them fit PV_FILELINK_SAVE_MAX. */
+    ENTRY_MAX =
+        4 + 3 + PV_FILE_ID_LEN + PV_SIGN_PK_LEN + 6 * 8 + 2 + PV_NAME_MAX + 2 + PV_FILE_NAME_MAX,
+};
+/* Ours: nobody has had so many files, but a damaged table may say so, and numbers must not run out.
+ */
+#define NUMBER_MAX (UINT32_MAX / 2)
+_Static_assert(7 + PV_FILELINK_MAX * ENTRY_MAX <= PV_FILELINK_SAVE_MAX, "the table fits");
+
+static void save_file(struct pv_writer *w, const struct pv_file *f)
+{
+    const struct pv_file_entry *e = &f->e;
+    pv_put_u32(w, e->number);
+    pv_put_u8(
+        w, (uint8_t)((e->outgoing ? FLAG_OUTGOING : 0) | (f->tell_at != PV_NEVER ? FLAG_TELL : 0)));
+    pv_put_u8(w, (uint8_t)e->state);
+    /* It follows from the rules of the next life, and older versions do not know it. */
+    pv_put_u8(w, (uint8_t)(e->why == PV_FILE_WHY_RULES ? PV_FILE_WHY_NONE : e->why));
+    pv_put_bytes(w, e->id, sizeof(e->id));
+    pv_put_bytes(w, e->peer, sizeof(e->peer));
+    pv_put_u64(w, e->size);
+    pv_put_u64(w, e->done);
+    pv_put_u64(w, e->time_ms);
+    pv_put_u64(w, f->stamp.dev);
+    pv_put_u64(w, f->stamp.ino);
+    pv_put_u64(w, f->stamp.mtime_ns);
+    pv_put_view16(w, pv_view(e->peer_name, strlen(e->peer_name)));
+    pv_put_view16(w, pv_view(e->name, strlen(e->name)));
+}
+
+size_t pv_filelink_save(struct pv_filelink *l, uint8_t buf[static PV_FILELINK_SAVE_MAX],
+                        uint64_t *ret_save)
+{
+    struct pv_writer w = pv_writer(buf, PV_FILELINK_SAVE_MAX);
+    pv_put_u8(&w, VERSION);
+    pv_put_u32(&w, l->last_number);
+    pv_put_u16(&w, (uint16_t)l->n);
+    for (size_t i = 0; i < l->n; i++)
+        save_file(&w, &l->files[i]);
+    *ret_save = ++l->n_saves;
+    return w.len;
+}
+
+static void load_file(struct pv_reader *r, struct pv_file *f)
+{
+    struct pv_file_entry *e = &f->e;
+    *f = (struct pv_file){.handle = -1, .fetch_at = 0, .tell_at = PV_NEVER, .doubt_at = PV_NEVER};
+    e->number = pv_get_u32(r);
+    uint8_t flags = pv_get_u8(r);
+    uint8_t state = pv_get_u8(r);
+    uint8_t why = pv_get_u8(r);
+    pv_get_copy(r, e->id, sizeof(e->id));
+    pv_get_copy(r, e->peer, sizeof(e->peer));
+    e->size = pv_get_u64(r);
+    e->done = pv_get_u64(r);
+    e->time_ms = pv_get_u64(r);
+    f->stamp.dev = pv_get_u64(r);
+    f->stamp.ino = pv_get_u64(r);
+    f->stamp.mtime_ns = pv_get_u64(r);
+    struct pv_view peer_name = pv_get_view16(r, PV_NAME_MAX);
+    struct pv_view name = pv_get_view16(r, PV_FILE_NAME_MAX);
+    if (r->status != PV_OK)
+        return;
+    if (e->number == 0 || e->number > NUMBER_MAX || state >= PV_FILE_N_STATES ||
+        why >= PV_FILE_N_WHYS || name.len == 0 || e->size > PV_FILE_SIZE_MAX ||
+        pv_file_name_clean(name, e->name) != PV_OK || !pv_utf8_is_valid(peer_name)) {
+        pv_reader_fail(r, PV_ERR_MALFORMED);
+        return;
+    }
+    memcpy(e->peer_name, peer_name.ptr, peer_name.len);
+    e->outgoing = (flags & FLAG_OUTGOING) != 0;
+    e->state = (enum pv_file_state)state;
+    e->why = (enum pv_file_why)why;
+    if ((flags & FLAG_TELL) != 0)
+        f->tell_at = 0;
+    if (e->outgoing && !pv_file_is_final(f)) {
+        e->why = PV_FILE_WHY_ABSENT; /* the descriptor went with the process */
+        f->tell_at = 0;
+    }
+}
+
+int pv_filelink_load(struct pv_filelink *l, struct pv_view saved)
+{
+    struct pv_reader r = pv_reader(saved);
+    if (saved.len == 0)
+        return PV_OK;
+    if (pv_get_u8(&r) != VERSION)
+        return PV_ERR_UNSUPPORTED;
+    uint32_t last = pv_get_u32(&r);
+    if (last > NUMBER_MAX)
+        return PV_ERR_MALFORMED;
+    l->last_number = last;
+    uint16_t n = pv_get_u16(&r);
+    for (uint16_t i = 0; i < n && i < PV_FILELINK_MAX && r.status == PV_OK; i++) {
+        struct pv_file *f = &l->files[l->n];
+        load_file(&r, f);
+        if (r.status == PV_OK && pv_filelink_find(l, f->e.number) != NULL)
+            pv_reader_fail(&r, PV_ERR_MALFORMED);
+        if (r.status != PV_OK)
+            break;
+        if (f->e.number > l->last_number)
+            l->last_number = f->e.number;
+        l->n++;
+        /* The process may have ended before it was removed. */
+        if (!f->e.outgoing && pv_file_is_final(f) && f->e.state != PV_FILE_DONE)
+            pv_file_drop(l, f);
+    }
+    return pv_reader_end(&r);
 }

@@ -17,7 +17,7 @@
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/rules.h"
-#include "daemon/core/member/unsaved.h"
+#include "daemon/core/member/stored.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"

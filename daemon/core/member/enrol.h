@@ -17,6 +17,8 @@
 #define PV_ENROL_H
 
 #include "daemon/core/node/part.h"
+#include "proto/control/ctlmsg.h"
+#include "proto/local/ctlcmd.h"
 
 #define PV_ENROL_TIME   PV_S(30) /* DESIGN 3: a guest has 30 s */
 #define PV_ENROL_ANSWER PV_S(9)  /* ours: from whom nothing was heard by then nothing comes */

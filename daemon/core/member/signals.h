@@ -2,8 +2,8 @@
 /*
  * signals.h - the part that carries descriptions (peer/descx.h) to peers and back: in-band where a
  * path exists, sealed as signals through the coordinator, and where that cannot bring them through
- * members whom both sides know (forwards.h). Each signal carries the head of the roster, and to
- * somebody who may not know this node what admits it.
+ * members whom both sides know (inband.h, type 5). Each signal carries the head of the roster, and
+ * to somebody who may not know this node what admits it.
  */
 #ifndef PV_SIGNALS_H
 #define PV_SIGNALS_H

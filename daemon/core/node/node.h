@@ -19,7 +19,6 @@
 #include "daemon/core/node/facts.h"
 #include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
-#include "daemon/core/node/watch.h"
 #include "proto/roster/roster.h"
 
 struct pv_coord;

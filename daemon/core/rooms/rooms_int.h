@@ -162,7 +162,7 @@ static inline bool room_is_in(const struct pv_rooms_node *m)
     return m != NULL && m->round > m->left;
 }
 
-/* --- rooms_set.c: records and what follows from them --------------------------------------- */
+/* --- rooms_set.c: records and what follows from them ----------------------------------------- */
 
 /* A new empty room with this id. PV_ERR_NOMEM, PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_rooms_room_new(struct pv_rooms *rs, const uint8_t *id,
@@ -240,7 +240,7 @@ void pv_rooms_refute_claims(struct pv_rooms_room *room);
 void pv_rooms_handle_dropped(struct pv_rooms *rs, struct pv_rooms_room *room, int status,
                              const struct pv_chatjob_result *result);
 
-/* --- rooms_places.c: how many rooms there may be ------------------------------------------- */
+/* --- rooms_set.c: how many rooms there may be ------------------------------------------------ */
 
 /* May this node make one more room? */
 bool pv_rooms_has_own_place(const struct pv_rooms *rs);
@@ -258,7 +258,7 @@ void pv_rooms_handle_forgotten(struct pv_rooms *rs, const uint8_t *id, int statu
 /* Is the room on its way out? News of it meanwhile is told again. */
 bool pv_rooms_is_being_forgotten(const struct pv_rooms *rs, const uint8_t *id);
 
-/* --- rooms_accept.c: what users here want ----------------------------------------------------- */
+/* --- rooms_set.c: what users here want ------------------------------------------------------- */
 
 /* Does somebody here want to be in it? The user of the node that made it does. */
 bool pv_rooms_is_accepted(const struct pv_rooms *rs, const struct pv_rooms_room *room);

@@ -3,15 +3,87 @@
  */
 #include "daemon/core/route/routes.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/member/rules.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/route/routelist.h"
-#include "daemon/core/route/routes_int.h"
+#include "daemon/core/route/routesedit.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
+#include "proto/roster/roster.h"
+
+/* The host's network is like the plan, or is not. */
+static pv_job_done pv_routes_plan_done;
+
+/* The name of the user's choice in the store. */
+#define PV_ROUTES_META "routes"
+
+struct pv_routes {
+    struct pv_node *node;
+    struct pv_routeuse use;
+    struct pv_route *all; /* owned; in order */
+    size_t n;
+    bool cut;     /* more than PV_ROUTES_MAX */
+    bool pending; /* something changed: look */
+    pv_ns look_at;
+    struct pv_offer here[PV_FP_MAX_HERE]; /* what this node carries, or would if it reached it */
+    size_t n_here;
+    /* The news due about the own offers. */
+    pv_ns differs_since; /* 0: what was said holds */
+    pv_ns back_wait;     /* before one that was away is offered again */
+    pv_ns away_at;       /* when one was said to be away; 0: never */
+    /* The last plan that was handed on, as bytes: by them plans are compared. */
+    uint8_t plan[PV_NETPLAN_BYTES];
+    int plan_len; /* 0: none was */
+    size_t n_used, n_plans;
+    /* Why the host cannot use an exit: it is left out until the user says something else. "" = it
+     * can. */
+    char fault[PV_JOB_ERROR_MAX];
+    uint64_t asked; /* the client that wants the exit and waits for the host; 0 = none */
+};
+
+/* Looks at everything and tells what came of it. anew: at what members offer and may carry, too. */
+static void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now);
+
+/* The route of this prefix; NULL. */
+static struct pv_route *pv_routeset_find(struct pv_route *all, size_t n,
+                                         const struct pv_prefix *prefix);
+/* May this member carry it, and does it offer that? */
+static bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk);
+/* The prefixes that members offer and may carry, by what the roster says now. PV_ERR_NOMEM: as it
+ * was. */
+static int pv_routeset_gather(struct pv_routes *r);
+
+/* Looks at the gateways of one prefix, and asks those that it wants to hear of. */
+static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now);
+
+/* Has one of the own offers to be said anew, since what this node reaches has changed? Then that is
+ * done when the change has lasted, and *look_at is when. */
+static void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at);
+
+/* The packet threads know first: they are ready when the kernel's first packet comes. */
+static int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now);
+/* A plan that is the same leaves no second time. PV_ERR_NOMEM. */
+static int pv_routeplan_tell_host(struct pv_routes *r);
+
+static void pv_routechoice_save(struct pv_routes *r);
+/* Answers the client that waits for the host, if there is one. fault: why not; "" = done. */
+static void pv_routechoice_answer(struct pv_routes *r, const char *fault);
+/* Commands (part.h). */
+static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                               uint64_t handle, pv_ns now);
+static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                                    uint64_t handle, pv_ns now);
+static void pv_routechoice_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                                    uint64_t handle, pv_ns now);
 
 #define RETRY PV_S(1) /* ours: after a change for which there was no memory */
 
@@ -113,7 +185,7 @@ static void decide(struct pv_routes *r)
 /* --- the look ------------------------------------------------------------------------------- */
 
 /* Everything from the beginning: the roster changes rarely, and permissions are few. */
-void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now)
+static void pv_routes_look(struct pv_routes *r, bool anew, pv_ns now)
 {
     int status = anew ? pv_routeset_gather(r) : PV_OK;
     r->look_at = PV_NEVER;
@@ -246,7 +318,7 @@ static pv_ns next_timeout(const void *part)
 
 /* The host refuses an exit alone (netplan.h says of everything else what is not in force). It is
  * left out then, so that the rest of the plan holds. */
-void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
+static void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
     (void)now;
@@ -311,3 +383,583 @@ const struct pv_part pv_part_routes = {
     .status = show,
     .metrics = put_metrics,
 };
+
+/* --- what members offer and may carry -------------------------------------------------------- */
+
+/* what the roster says of prefixes: which members offer and may carry them. And what
+ * this node and its host have of one themselves. Of a single prefix it is looked up anew each time:
+ * a copy of it could differ from what is in force. */
+
+/* --- one prefix ------------------------------------------------------------------------------- */
+
+/* A node offers few prefixes, so the list is read from its beginning. */
+bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                          const struct pv_prefix *prefix, struct pv_offer *ret_offer)
+{
+    const struct pv_st_offers *offers = n->roster == NULL ? NULL : pv_roster_offers(n->roster, pk);
+    struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
+    while (pv_offerlist_next(&list, ret_offer)) {
+        if (pv_route_compare(&ret_offer->prefix, prefix) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Permissions are few, and any admin's will do. */
+bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
+                          const struct pv_prefix *prefix)
+{
+    const struct pv_roster_entry *e = NULL;
+    while (n->roster != NULL && (e = pv_roster_next_route(n->roster, e)) != NULL) {
+        if (memcmp(e->st.u.route.node, pk, PV_SIGN_PK_LEN) == 0 &&
+            pv_route_compare(&e->st.u.route.prefix, prefix) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The network's own addresses are members', and nobody else's. */
+bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p)
+{
+    const struct pv_prefix nets[] = {pv_roster_network(n->roster)->range,
+                                     pv_network_ula(pv_roster_network_id(n->roster))};
+    for (size_t i = 0; i < PV_ARRAY_LEN(nets); i++) {
+        if (p->bits >= nets[i].bits && pv_prefix_contains(&nets[i], &p->base))
+            return true;
+    }
+    return false;
+}
+
+/* The network that this host is in itself, and that the prefix is, or is a part of: packets to it
+ * must not leave by a member. A prefix around it is fine: the kernel takes the longer one. */
+const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
+                                                  const struct pv_prefix *p)
+{
+    for (size_t i = 0; i < n->hostnet.n_lan; i++) {
+        const struct pv_netplan_link *l = &n->hostnet.lan[i];
+        if (p->bits != 0 && p->bits >= l->prefix.bits && pv_prefix_contains(&l->prefix, &p->base))
+            return l;
+    }
+    return NULL;
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+
+/* A prefix is found by walking: there are few, and packets do not come this way. */
+static struct pv_route *pv_routeset_find(struct pv_route *all, size_t n,
+                                         const struct pv_prefix *prefix)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (pv_route_compare(&all[i].prefix, prefix) == 0)
+            return &all[i];
+    }
+    return NULL;
+}
+
+/* Of two admins who allow the same the first is enough. */
+static bool pv_routeset_has(const struct pv_route *route, const uint8_t *pk)
+{
+    for (size_t i = 0; i < route->n; i++) {
+        if (memcmp(route->by[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A prefix that is new takes a place. A prefix that finds none is told in `status` rather than that
+ * another prefix gives way: an admin decides which. */
+static void add_gateway(struct pv_routes *r, struct pv_route *all, size_t *n, const uint8_t *pk,
+                        const struct pv_offer *offer)
+{
+    struct pv_route *route = pv_routeset_find(all, *n, &offer->prefix);
+    if (route == NULL && *n == PV_ROUTES_MAX) {
+        r->cut = true;
+        return;
+    }
+    if (route == NULL) {
+        route = &all[(*n)++];
+        memset(route, 0, sizeof(*route));
+        route->prefix = offer->prefix;
+    }
+    if (route->n == PV_GATEWAYS_MAX || pv_routeset_has(route, pk))
+        return;
+    struct pv_route_gateway *g = &route->by[route->n++];
+    memcpy(g->pk, pk, sizeof(g->pk));
+    g->flags = offer->flags;
+}
+
+/* The order must not depend on that of the roster, or restarts would show another list, and another
+ * prefix would be the one too many. */
+static int compare_routes(const void *a, const void *b)
+{
+    return pv_route_compare(&((const struct pv_route *)a)->prefix,
+                            &((const struct pv_route *)b)->prefix);
+}
+
+static int compare_gateways(const void *a, const void *b)
+{
+    return memcmp(((const struct pv_route_gateway *)a)->pk,
+                  ((const struct pv_route_gateway *)b)->pk, PV_SIGN_PK_LEN);
+}
+
+/* The knowledge of a former list about the gateways of a prefix is kept: who is dead, and who is in
+ * front. */
+static void keep_known(const struct pv_routes *r, struct pv_route *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct pv_route *old = pv_routeset_find(r->all, r->n, &all[i].prefix);
+        if (old != NULL)
+            all[i].gateways = old->gateways;
+    }
+}
+
+/* A permission that nobody offers, or an offer that nobody permits, makes no route. */
+static int pv_routeset_gather(struct pv_routes *r)
+{
+    const struct pv_node *n = r->node;
+    const struct pv_roster_entry *e = NULL;
+    struct pv_route *all = NULL;
+    size_t count = 0;
+    r->n_here = 0;
+    r->cut = false;
+    bool none = n->roster == NULL || pv_node_self(n) == NULL ||
+                pv_roster_next_route(n->roster, NULL) == NULL;
+    if (!none && (all = calloc(PV_ROUTES_MAX, sizeof(*all))) == NULL)
+        return PV_ERR_NOMEM;
+    while (!none && (e = pv_roster_next_route(n->roster, e)) != NULL) {
+        const struct pv_st_route *st = &e->st.u.route;
+        struct pv_offer offer;
+        if (pv_roster_by_node(n->roster, st->node) == NULL ||
+            !pv_routes_is_offered(n, st->node, &st->prefix, &offer))
+            continue;
+        add_gateway(r, all, &count, st->node, &offer);
+    }
+    if (count > 0)
+        qsort(all, count, sizeof(*all), compare_routes);
+    for (size_t i = 0; i < count; i++)
+        qsort(all[i].by, all[i].n, sizeof(all[i].by[0]), compare_gateways);
+    keep_known(r, all, count);
+    free(r->all);
+    r->all = all;
+    r->n = count;
+    return PV_OK;
+}
+
+/* --- what the user says ---------------------------------------------------------------------- */
+
+/* what the user of this node says about routes and exits: the commands, what is
+ * stored of them, and their answers. */
+
+/* The whole choice is one value: half of it would be another choice. */
+static void pv_routechoice_save(struct pv_routes *r)
+{
+    uint8_t buf[PV_ROUTEUSE_BYTES];
+    size_t len = pv_routeuse_encode(&r->use, buf);
+    pv_node_put_meta(r->node, PV_ROUTES_META, pv_view(buf, len));
+}
+
+static void pv_routechoice_answer(struct pv_routes *r, const char *fault)
+{
+    if (r->asked != 0 && fault[0] == '\0')
+        pv_ctlsrv_done(r->node->ctl, r->asked);
+    else if (r->asked != 0)
+        pv_ctlsrv_fail(r->node->ctl, r->asked, PV_CTLAPI_FAILED, fault);
+    r->asked = 0;
+}
+
+/* A change of the exit is answered by the host. */
+static void use_changed(struct pv_routes *r, bool exit, uint64_t handle, pv_ns now)
+{
+    size_t plans = r->n_plans;
+    r->fault[0] = '\0';
+    pv_routechoice_save(r);
+    pv_routes_look(r, false, now);
+    pv_routechoice_answer(r, "");
+    r->asked = handle;
+    if (!exit || plans == r->n_plans)
+        pv_routechoice_answer(r, "");
+}
+
+/* A prefix or a member; a prefix that nobody offers yet is fine. False: the client is answered. */
+static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
+                       struct pv_routeuse_entry *ret)
+{
+    const struct pv_peer *p = pv_peers_find(r->node->peers, text);
+    memset(ret, 0, sizeof(*ret));
+    if (p != NULL && !pv_peer_is_static(p)) {
+        memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
+        return true;
+    }
+    ret->is_prefix = true;
+    if (strchr(text, '/') == NULL || pv_prefix_parse(text, &ret->prefix) != PV_OK ||
+        !pv_route_is_valid(&ret->prefix)) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_UNKNOWN_PEER,
+            "route use: \"%.70s\" is neither a member nor a prefix: give all, auto, off, a name of "
+            "`p2pvpnctl peers`, or a prefix of `p2pvpnctl route list`",
+            text);
+        return false;
+    }
+    if (ret->prefix.bits == 0) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_USAGE,
+            "route use: %s is everything: `p2pvpnctl exit use PEER` sends all by a member", text);
+        return false;
+    }
+    return true;
+}
+
+/* Words before names: nobody is called all, auto or off in this place. */
+static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                               uint64_t handle, pv_ns now)
+{
+    static const char *const modes[] = {
+        [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
+    struct pv_routes *r = part;
+    struct pv_routeuse_entry entry;
+    (void)p;
+    for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
+        if (strcmp(req->peer, modes[i]) == 0) {
+            pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
+            use_changed(r, false, handle, now);
+            return;
+        }
+    }
+    if (!read_entry(r, req->peer, handle, &entry))
+        return;
+    entry.on = !req->off;
+    if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_FAILED,
+            "route use: %d members and prefixes were named already: `p2pvpnctl route use auto`, "
+            "all or off begins anew",
+            PV_ROUTEUSE_MAX);
+        return;
+    }
+    use_changed(r, false, handle, now);
+}
+
+/* A peer that is no exit is refused here and now: with --block nothing would go out any more. */
+static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                                    uint64_t handle, pv_ns now)
+{
+    struct pv_routes *r = part;
+    bool offered = false;
+    for (size_t i = 0; i < r->n; i++)
+        offered =
+            offered || (r->all[i].prefix.bits == 0 && pv_routeset_has(&r->all[i], pv_peer_pk(p)));
+    if (!offered) {
+        pv_ctlsrv_failf(
+            r->node->ctl, handle, PV_CTLAPI_REFUSED,
+            "exit use: %s is no exit: there `p2pvpnctl exit offer`, and an admin has to say "
+            "`p2pvpnctl route allow %s default`",
+            pv_peer_name(p), pv_peer_name(p));
+        return;
+    }
+    r->use.exit = true;
+    r->use.exit_lan = req->lan;
+    r->use.exit_block = req->block;
+    memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
+    pv_peer_want(p, "exit", now);
+    pv_peers_touch(r->node->peers, p, now);
+    use_changed(r, true, handle, now);
+}
+
+/* Always possible, whatever has become of the exit. */
+static void pv_routechoice_exit_off(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                                    uint64_t handle, pv_ns now)
+{
+    struct pv_routes *r = part;
+    (void)req;
+    (void)p;
+    r->use.exit = r->use.exit_lan = r->use.exit_block = false;
+    memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
+    use_changed(r, true, handle, now);
+}
+
+/* --- which gateways live --------------------------------------------------------------------- */
+
+/* which members that carry a prefix live: what is known of their paths, and echoes
+ * to those of whom too little is known. gateways.h says who is in front. */
+
+/* An echo without filler asks whether a path lives, and no rule is about that. Where there is no
+ * path it is sought: a gateway that nobody can reach carries nothing. */
+static void ask(struct pv_node *n, struct pv_peer *p, pv_ns now)
+{
+    const struct pv_inband_echo echo = {
+        .path = pv_peer_is_relayed(p) ? PV_INBAND_PATH_RELAY : PV_INBAND_PATH_DIRECT,
+        .token = pv_rng_u64(&n->rng) | 1, /* the answer is known by its coming */
+    };
+    uint8_t body[PV_INBAND_PART_MAX];
+    size_t len;
+    pv_peer_want(p, "route", now);
+    if (pv_peer_can_talk(p, now) &&
+        pv_inband_echo_build(&echo, body, sizeof(body), &len) == PV_OK) {
+        pv_peers_send(n->peers, p, PV_INBAND_ECHO, pv_view(body, len));
+        pv_peer_note_asked(p, now);
+    }
+    pv_peers_touch(n->peers, p, now);
+}
+
+/* A member that was sought in vain is not there, whatever the coordinator says. Nor does one count
+ * that says that it does not reach the prefix. */
+static struct pv_gateway_seen see(const struct pv_node *n, struct pv_peer *p, uint8_t flags)
+{
+    const struct pv_fp_live *live = pv_fp_builder_live(n->fp, pv_peer_id(p));
+    struct pv_ctlapi_path path;
+    struct pv_gateway_seen seen = {
+        .reachable = (flags & PV_OFFER_AWAY) == 0 &&
+                     (pv_peer_reach(p) == PV_REACH_PATH ||
+                      (pv_peer_reach(p) == PV_REACH_ONLINE && pv_peer_state(p) != PV_PEER_FAILED)),
+        .doubtful = (flags & PV_OFFER_DOUBT) != 0,
+    };
+    pv_peer_show_path(p, &path);
+    if (path.rtt_ms > 0)
+        seen.rtt = (pv_ns)(path.rtt_ms * 1e6);
+    if (live != NULL) {
+        seen.last_rx = atomic_load_explicit(&live->last_rx_any, memory_order_relaxed);
+        seen.last_tx = atomic_load_explicit(&live->last_tx_data, memory_order_relaxed);
+    }
+    return seen;
+}
+
+static uint8_t flags_of(const struct pv_route *route, const uint8_t *pk)
+{
+    for (size_t i = 0; i < route->n; i++) {
+        if (memcmp(route->by[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return route->by[i].flags;
+    }
+    return 0;
+}
+
+static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_ns now)
+{
+    struct pv_gateways *x = &route->gateways;
+    uint32_t front = x->front;
+    for (size_t i = 0; i < x->n; i++) {
+        struct pv_peer *p = pv_peers_by_id(r->node->peers, x->g[i].id);
+        x->g[i].seen = p == NULL ? (struct pv_gateway_seen){.reachable = false}
+                                 : see(r->node, p, flags_of(route, pv_peer_pk(p)));
+    }
+    unsigned mask = pv_gateways_look(x, now);
+    for (size_t i = 0; i < x->n; i++) {
+        struct pv_peer *p = pv_peers_by_id(r->node->peers, x->g[i].id);
+        if (p != NULL && (mask & 1u << i) != 0)
+            ask(r->node, p, now);
+    }
+    const struct pv_peer *p = pv_peers_by_id(r->node->peers, x->front);
+    char text[PV_ADDR_TEXT];
+    if (x->front != front && p != NULL)
+        pv_log(r->node->log, PV_LOG_INFO, "peer=%s what=\"carries a prefix\" prefix=%s",
+               pv_peer_name(p), pv_prefix_format(&route->prefix, text));
+}
+
+/* --- what this node reaches ------------------------------------------------------------------ */
+
+/* what this node reaches of what it offers. A prefix that one of its interfaces was
+ * in is carried only while one is: behind the default route there would be nobody, or somebody
+ * else. Members hear of it by the offers, whose flags last as long as they do, so neither a restart
+ * nor a coordinator that is away makes them forget. */
+
+/* Ours. With the host's look and the statement's way less than the 3 s within which another gateway
+ * takes over. */
+#define AWAY_WAIT PV_S(1)
+/* Ours. A cable that is loose must not fill the network with statements. */
+#define BACK_WAIT_MIN PV_S(5)
+#define BACK_WAIT_MAX PV_S(640)
+#define CALM          PV_S(3600)
+
+static bool is_linked(const struct pv_node *n, const struct pv_prefix *p)
+{
+    for (size_t i = 0; i < n->hostnet.n_lan; i++) {
+        if (pv_prefix_overlaps(p, &n->hostnet.lan[i].prefix))
+            return true;
+    }
+    return false;
+}
+
+uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer)
+{
+    unsigned flags = offer->flags & ~(unsigned)(PV_OFFER_AWAY | PV_OFFER_DOUBT);
+    if (offer->prefix.bits != 0 && is_linked(n, &offer->prefix))
+        flags |= PV_OFFER_LINKED;
+    else if ((flags & PV_OFFER_LINKED) != 0)
+        flags |= PV_OFFER_AWAY;
+    if (n->hostnet.blocked)
+        flags |= PV_OFFER_DOUBT;
+    return (uint8_t)flags;
+}
+
+/* How long what has changed has to last; 0: nothing has. A host without any network has not been
+ * looked at yet, or nobody would hear. */
+static pv_ns wait_of(const struct pv_routes *r, bool *ret_worse)
+{
+    const unsigned bad = PV_OFFER_AWAY | PV_OFFER_DOUBT;
+    pv_ns wait = 0;
+    *ret_worse = false;
+    for (size_t i = 0; i < r->n_here && r->node->hostnet.n_lan > 0; i++) {
+        unsigned said = r->here[i].flags, now = pv_routes_reach(r->node, &r->here[i]);
+        *ret_worse = *ret_worse || (now & ~said & bad) != 0;
+        pv_ns own = (said & ~now & bad) != 0 ? r->back_wait : AWAY_WAIT;
+        if (now != said && own > wait)
+            wait = own;
+    }
+    return *ret_worse ? AWAY_WAIT : wait;
+}
+
+static void say(struct pv_routes *r, bool worse, pv_ns now)
+{
+    r->differs_since = 0;
+    if (worse) {
+        bool calm = r->away_at == 0 || now - r->away_at > CALM;
+        r->back_wait = calm ? BACK_WAIT_MIN : pv_min_ns(2 * r->back_wait, BACK_WAIT_MAX);
+        r->away_at = now;
+    }
+    int status = pv_routesedit_say_again(r->node, now);
+    if (status != PV_OK)
+        pv_log(r->node->log, PV_LOG_WARN, "what=\"offers not said anew\" why=\"%s\"",
+               pv_strstatus(status));
+}
+
+static void pv_routereach_look(struct pv_routes *r, pv_ns now, pv_ns *look_at)
+{
+    bool up = r->node->roster != NULL && r->node->up && !r->node->removed;
+    bool worse = false;
+    if (r->back_wait == 0)
+        r->back_wait = BACK_WAIT_MIN;
+    pv_ns wait = up ? wait_of(r, &worse) : 0;
+    if (wait == 0) {
+        r->differs_since = 0;
+        return;
+    }
+    if (r->differs_since == 0)
+        r->differs_since = now;
+    if (now - r->differs_since >= wait) {
+        say(r, worse, now);
+        return;
+    }
+    *look_at = pv_min_ns(*look_at, r->differs_since + wait);
+}
+
+/* --- what packet threads and host are told --------------------------------------------------- */
+
+/* what the packet threads and the host's network are told of routes: who carries
+ * what, and the plan that the helper keeps (base/netplan.h). */
+
+/* A prefix taken by a static peer is tried again each time: the peer may be gone. */
+static size_t fill_carried(struct pv_routes *r, struct pv_fp_carried *carried,
+                           struct pv_route *routes[static PV_FP_MAX_CARRIED])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n && n < PV_FP_MAX_CARRIED; i++) {
+        struct pv_route *route = &r->all[i];
+        if ((route->why != PV_ROUTE_USED && route->why != PV_ROUTE_TAKEN) || route->gateways.n == 0)
+            continue;
+        carried[n].prefix = route->prefix;
+        pv_gateways_order(&route->gateways, &carried[n]);
+        routes[n++] = route;
+    }
+    return n;
+}
+
+static int pv_routeplan_tell_packets(struct pv_routes *r, pv_ns now)
+{
+    struct pv_fp_carried carried[PV_FP_MAX_CARRIED] = {{.n = 0}};
+    struct pv_route *routes[PV_FP_MAX_CARRIED];
+    struct pv_prefix here[PV_FP_MAX_HERE] = {{.bits = 0}};
+    bool up = r->node->up && !r->node->removed;
+    size_t n = up ? fill_carried(r, carried, routes) : 0;
+    size_t n_here = 0;
+    for (size_t i = 0; i < r->n_here && up; i++) {
+        if ((pv_routes_reach(r->node, &r->here[i]) & PV_OFFER_AWAY) == 0)
+            here[n_here++] = r->here[i].prefix;
+    }
+    /* Rules before packets. */
+    int status = pv_rules_set_carried(r->node, here, n_here, now);
+    if (status != PV_OK)
+        return status;
+    status = pv_fp_builder_set_carried(r->node->fp, carried, n, here, n_here, &r->node->rng);
+    for (size_t i = 0; i < n && status == PV_OK; i++)
+        routes[i]->why = carried[i].taken ? PV_ROUTE_USED : PV_ROUTE_TAKEN;
+    return status;
+}
+
+/* Is there anybody to send to? */
+static bool is_alive(const struct pv_route *route)
+{
+    for (size_t i = 0; i < route->gateways.n; i++) {
+        if (pv_gateway_is_alive(&route->gateways.g[i]))
+            return true;
+    }
+    return false;
+}
+
+/* A family whose exit does not live goes around it again, unless the user said that nothing may. */
+static void plan_exit(const struct pv_routes *r, struct pv_netplan *plan)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct pv_route *route = &r->all[i];
+        if (route->prefix.bits != 0 || route->why != PV_ROUTE_USED ||
+            !(is_alive(route) || r->use.exit_block))
+            continue;
+        plan->exit4 = plan->exit4 || route->prefix.base.family == PV_AF_INET;
+        plan->exit6 = plan->exit6 || route->prefix.base.family == PV_AF_INET6;
+    }
+    plan->exit =
+        r->use.exit && r->fault[0] == '\0' && (plan->exit4 || plan->exit6 || r->use.exit_block);
+    plan->exit_lan = plan->exit && r->use.exit_lan;
+    plan->exit_block = plan->exit && r->use.exit_block;
+}
+
+/* A prefix stays in the plan while its gateways are away: its packets shall be answered, and not
+ * leave by the default route, where strangers read them. */
+static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
+{
+    const struct pv_node *n = r->node;
+    memset(plan, 0, sizeof(*plan));
+    memcpy(plan->ifname, n->tun_name, sizeof(plan->ifname));
+    if (n->roster == NULL || pv_node_self(n) == NULL || !n->up || n->removed)
+        return;
+    plan->overlay4 = pv_roster_network(n->roster)->range;
+    plan->overlay6 = pv_network_ula(pv_roster_network_id(n->roster));
+    for (size_t i = 0; i < r->n; i++) {
+        const struct pv_route *route = &r->all[i];
+        if (route->why == PV_ROUTE_USED && route->prefix.bits != 0 && route->gateways.n > 0)
+            plan->used[plan->n_used++].prefix = route->prefix;
+    }
+    for (size_t i = 0; i < r->n_here; i++)
+        plan->offered[plan->n_offered++] = (struct pv_netplan_offered){
+            .prefix = r->here[i].prefix,
+            .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0,
+            .linked = (pv_routes_reach(n, &r->here[i]) & PV_OFFER_LINKED) != 0};
+    plan_exit(r, plan);
+}
+
+/* A plan that the host has already is not sent again. */
+static int pv_routeplan_tell_host(struct pv_routes *r)
+{
+    struct pv_netplan plan;
+    uint8_t bytes[PV_NETPLAN_BYTES];
+    make_plan(r, &plan);
+    int len = pv_netplan_encode(&plan, bytes, sizeof(bytes));
+    if (len < 0)
+        return len;
+    if (r->plan_len == len && memcmp(bytes, r->plan, (size_t)len) == 0)
+        return PV_OK;
+    struct pv_job *job = pv_job_new(PV_JOB_NETPLAN);
+    if (job == NULL)
+        return PV_ERR_NOMEM;
+    job->u.netplan = malloc(sizeof(*job->u.netplan));
+    if (job->u.netplan == NULL) {
+        pv_job_free(job);
+        return PV_ERR_NOMEM;
+    }
+    *job->u.netplan = plan;
+    if (!pv_jobqueue_submit(&r->node->jobs, job, pv_routes_plan_done, r, 0))
+        return PV_ERR_NOMEM;
+    memcpy(r->plan, bytes, (size_t)len);
+    r->plan_len = len;
+    r->n_plans++;
+    r->n_used = plan.n_used;
+    return PV_OK;
+}

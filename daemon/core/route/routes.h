@@ -58,7 +58,6 @@ const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n);
 /* The one of this prefix; NULL. */
 const struct pv_route *pv_routes_find(const struct pv_node *n, const struct pv_prefix *prefix);
 const struct pv_routeuse *pv_routes_use(const struct pv_node *n);
-/* routeset.c */
 /* Has an admin in office allowed that this node carries the prefix? */
 bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                           const struct pv_prefix *prefix);
@@ -66,7 +65,6 @@ bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SI
 bool pv_routes_is_offered(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                           const struct pv_prefix *prefix, struct pv_offer *ret_offer);
 
-/* routereach.c */
 /* The node's offer, with what its host says of it now: PV_OFFER_LINKED and the like. */
 uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer);
 

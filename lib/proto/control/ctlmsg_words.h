@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlmsg_words.h - what ctlmsg.c, ctlmsg_parse.c and ctlpage.c share: the word of each message
+ * ctlmsg_words.h - what ctlmsg.c and ctlpage.c share: the word of each message
  * type, the ranges of numbers, the block of a parsed message. Not for others.
  */
 #ifndef PV_CTLMSG_WORDS_H

@@ -37,7 +37,7 @@ enum {
  *   STATEMENTS   what one roster has and the other lacks (rostersync)
  *   ECHO         question and answer of `ping`, below
  *   GOODBYE      the sender is about to stop
- *   SIGNAL       forwarded for another member (forward.h)
+ *   SIGNAL       forwarded for another member (signal.h)
  *   PACKET       an inner packet in parts (parts.h)
  *   PROBE        as large as the datagram that is tried (mtu.h)
  *   PROBED       a probe arrived

@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/chat/chat.h"
+#include "proto/chat/room.h"
 #include "proto/control/jsonline.h"
+#include "proto/local/ctlapi_file.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
+#include "proto/local/ctlapi_route.h"
 #include "proto/local/ctlapi_status.h"
 #include "proto/local/harmless.h"
 
@@ -783,4 +787,165 @@ void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply)
 {
     json_decref(reply->body);
     memset(reply, 0, sizeof(*reply));
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+/* builders for what the control socket says about files. */
+
+json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
+{
+    json_t *why = f->why == PV_FILE_WHY_NONE ? json_null() : json_string(pv_file_why_text(f->why));
+    char id[PV_CHAT_ID_TEXT_BUF];
+    _Static_assert((int)PV_FILE_ID_LEN == (int)PV_CHAT_ID_LEN, "both are written alike");
+    return pv_ctlapi_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:o}", "id",
+                          (json_int_t)f->number, "transfer", pv_chat_id_format(f->id, id),
+                          "direction", f->outgoing ? "out" : "in", "peer", f->peer, "name", f->name,
+                          "size", (json_int_t)f->size, "done", (json_int_t)f->done, "state",
+                          pv_file_state_name(f->state), "why", why, "running", f->running, "online",
+                          f->online, "time", json_real((double)f->time_ms / 1000.0));
+}
+
+json_t *pv_ctlapi_files_new(void)
+{
+    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, "files");
+}
+
+int pv_ctlapi_files_add(json_t *files, const struct pv_ctlapi_file *file)
+{
+    return pv_ctlapi_append(files, "files", pv_ctlapi_file_json(file));
+}
+
+json_t *pv_ctlapi_one_file_json(const struct pv_ctlapi_file *file)
+{
+    return pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(file));
+}
+
+/* --- rooms ----------------------------------------------------------------------------------- */
+
+/* builders for what the control socket says about rooms. */
+
+static json_t *room_id_json(const uint8_t *id)
+{
+    char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
+    return pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0
+               ? NULL
+               : json_string(text);
+}
+
+/* One event for both changes of a room's members: `peer` is the member concerned, `by` the one who
+ * did it. */
+json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by,
+                                  bool self)
+{
+    return pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what",
+                          invited ? "invited" : "left", "peer", peer, "by", by, "self", self);
+}
+
+json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN])
+{
+    return pv_ctlapi_pack("{s:s, s:o}", "room", room, "id", room_id_json(id));
+}
+
+json_t *pv_ctlapi_rooms_new(void)
+{
+    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, "rooms");
+}
+
+int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room)
+{
+    return pv_ctlapi_append(rooms, "rooms",
+                            pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room", room->room,
+                                           "id", room_id_json(room->id), "creator", room->creator,
+                                           "members", (int)room->members, "left", room->left,
+                                           "invited", room->invited));
+}
+
+json_t *pv_ctlapi_room_members_new(const char *room)
+{
+    return pv_ctlapi_pack("{s:i, s:s, s:[]}", "version", PV_CTLAPI_FORMAT, "room", room, "members");
+}
+
+int pv_ctlapi_room_members_add(json_t *members, const struct pv_ctlapi_room_member *member)
+{
+    return pv_ctlapi_append(members, "members",
+                            pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name", member->name,
+                                           "key", pv_ctlapi_key(member->key), "online",
+                                           member->online, "creator", member->creator, "self",
+                                           member->self, "texts", (json_int_t)member->texts));
+}
+
+json_t *pv_ctlapi_routes_new(const char *use, unsigned more, const char *fault)
+{
+    return pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:n, s:o}", "version", PV_CTLAPI_FORMAT, "routes",
+                          "more", (int)more, "use", use, "exit", "fault", or_null(fault));
+}
+
+int pv_ctlapi_routes_add(json_t *routes, const struct pv_ctlapi_route *r)
+{
+    return pv_ctlapi_append(
+        routes, "routes",
+        pv_ctlapi_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:o, s:o}", "prefix",
+                       r->prefix, "peer", r->peer, "self", r->self, "offered", r->offered,
+                       "allowed", r->allowed, "auto", r->automatic, "nat", r->nat, "state",
+                       r->state, "why", r->why, "command", or_null(r->command), "rtt_ms",
+                       r->rtt_ms < 0 ? json_null() : json_real(r->rtt_ms)));
+}
+
+static json_t *exit_json(const struct pv_ctlapi_exit *x)
+{
+    if (x->peer == NULL)
+        return json_null();
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block", x->block,
+                          "works", x->works);
+}
+
+int pv_ctlapi_routes_set_exit(json_t *routes, const struct pv_ctlapi_exit *x)
+{
+    return json_object_set_new(routes, "exit", exit_json(x)) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+int pv_ctlapi_status_add_routes(json_t *status, const struct pv_ctlapi_routes *r)
+{
+    json_t *obj = pv_ctlapi_pack("{s:i, s:i, s:o}", "used", (int)r->used, "carried",
+                                 (int)r->carried, "exit", exit_json(&r->exit));
+    return json_object_set_new(status, "routes", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+/* --- rules ----------------------------------------------------------------------------------- */
+
+/* builders for what the control socket says about rules and tags. */
+
+json_t *pv_ctlapi_rules_new(bool allow_default, uint64_t default_denied, const char *firewall,
+                            uint64_t firewall_denied)
+{
+    return pv_ctlapi_pack("{s:i, s:[], s:s, s:I, s:o, s:I, s:[]}", "version", PV_CTLAPI_FORMAT,
+                          "rules", "default", allow_default ? "allow" : "deny", "default_denied",
+                          (json_int_t)default_denied, "firewall",
+                          firewall == NULL ? json_null() : json_string(firewall), "firewall_denied",
+                          (json_int_t)firewall_denied, "tags");
+}
+
+int pv_ctlapi_rules_add(json_t *rules, const struct pv_ctlapi_rule *rule)
+{
+    return pv_ctlapi_append(rules, "rules",
+                            pv_ctlapi_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:I}", "number",
+                                           (int)rule->number, "verdict",
+                                           rule->allow ? "allow" : "deny", "from", rule->from, "to",
+                                           rule->to, "ports", rule->ports, "by",
+                                           rule->by == NULL ? json_null() : json_string(rule->by),
+                                           "denied", (json_int_t)rule->denied));
+}
+
+int pv_ctlapi_rules_add_tag(json_t *rules, const char *peer, const char *tag)
+{
+    return pv_ctlapi_append(rules, "tags", pv_ctlapi_pack("{s:s, s:s}", "peer", peer, "tag", tag));
+}
+
+json_t *pv_ctlapi_can_json(bool allowed, unsigned rule, const char *from, const char *to,
+                           const char *port, const char *why)
+{
+    return pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s}", "allowed", allowed, "rule",
+                          rule == 0 ? json_null() : json_integer(rule), "from", from, "to", to,
+                          "port", port, "why", why);
 }

@@ -8,6 +8,7 @@
 #ifndef PV_SCRAPE_H
 #define PV_SCRAPE_H
 
+#include "base/addr.h"
 #include "base/pv.h"
 
 enum {
@@ -32,5 +33,21 @@ PV_MUST_CHECK int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_sc
 /* The whole answer: free() it. page: sent when the status is 200. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_scrape_answer(const struct pv_scrape *scrape, struct pv_view page,
                                    const char *content_type, char **ret_text, size_t *ret_len);
+
+/* --- settings -------------------------------------------------------------------------------- */
+
+/* The section [metrics] of p2pvpnd and of the coordinator, checked. Parsing only. */
+
+struct pv_scrapeset {
+    struct pv_addr listen; /* PV_AF_NONE: nothing is served */
+    bool remote;           /* it need not be this machine's loopback */
+    bool seen_listen, seen_remote;
+};
+
+/* One line. PV_ERR_MALFORMED: *ret_why is a sentence, static. */
+PV_MUST_CHECK int pv_scrapeset_take(struct pv_scrapeset *set, const char *key, const char *value,
+                                    const char **ret_why);
+/* At the end of the file. PV_ERR_MALFORMED, *ret_why. */
+PV_MUST_CHECK int pv_scrapeset_check(const struct pv_scrapeset *set, const char **ret_why);
 
 #endif /* PV_SCRAPE_H */

@@ -4,10 +4,10 @@
  *
  * roster_keys.c has the table of keys, roster.c merges (chains, orphans), roster_set.c keeps the
  * set and what two rosters compare, roster_quota.c says for what there is room, roster_receipt.c
- * knows coordinators and receipts, roster_admin.c decides which revocations are in force,
- * roster_terms.c what conditions of invites mean, roster_settle.c which claims are eligible and who
- * is a member, roster_contest.c who has a name that several claim, roster_rules.c which rules are
- * in force, roster_report.c says why not, roster_query.c answers.
+ * knows coordinators and receipts, roster_admin.c decides which revocations are in force
+ * and which rules, roster_settle.c what conditions of invites mean, which claims are eligible and
+ * who is a member, roster_contest.c who has a name that several claim, roster_report.c
+ * says why not, roster_query.c answers.
  *
  * All that is decided is a function of the statements and receipts held, never of their order of
  * arrival (adr 0019). Everything kept beside them is a cache of that function.
@@ -435,7 +435,7 @@ bool pv_roster_signer_counts(const struct pv_roster *r, const struct pv_roster_i
 bool pv_roster_stays(const struct pv_roster_key *k, enum pv_st_revoked_kind kind,
                      const uint8_t *node);
 
-/* --- roster_rules.c --------------------------------------------------------------------------- */
+/* --- rules: roster_admin.c ------------------------------------------------------------------- */
 
 /* A route, tag or rule enters or leaves the set. */
 void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e);
@@ -449,7 +449,7 @@ void pv_roster_settle(struct pv_roster *r);
 /* How many member statements of node this signer signed. */
 size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_roster_key *signer);
 
-/* --- roster_terms.c --------------------------------------------------------------------------- */
+/* --- conditions: roster_settle.c ------------------------------------------------------------- */
 
 /* The invite statement that counts for an invite key: of a signer in office if there is one, then
  * the lowest hash. NULL when k is no invite. */
@@ -506,7 +506,7 @@ static inline bool pv_roster_wins(const struct pv_roster_claim *c)
 /* The kind of value that another claim has; PV_ROSTER_BIND_KINDS when it lacks none. */
 enum pv_roster_binding_kind pv_roster_lacks(const struct pv_roster_claim *c);
 
-/* --- roster_report.c -------------------------------------------------------------------------- */
+/* --- roster_report.c ------------------------------------------------------------------------- */
 
 void pv_roster_report(struct pv_roster *r, enum pv_roster_event_type type,
                       struct pv_roster_key *key, const char *fmt, ...) PV_PRINTF(4, 5);

@@ -7,6 +7,7 @@
  */
 #include "proto/roster/statement.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "crypto/ct.h"
@@ -384,4 +385,436 @@ int pv_receipt_make(const struct pv_receipt *receipt, const uint8_t sk[static PV
     if (r == PV_OK)
         memcpy(ret_data, out, sizeof(out));
     return r;
+}
+
+/* --- addresses ------------------------------------------------------------------------------- */
+
+/* the addresses that follow from keys, and the IPv4 range of a network.
+ * Addresses are derived so that a node can compute those of any member from its key, and so that a
+ * member cannot choose an address that looks like another's. */
+
+enum {
+    NEAR_TRIES = 256, /* ours: addresses behind a node's own that are looked at first */
+    FAR_TRIES = 1024, /* ours: then addresses all over the range, before all of them */
+};
+
+static void hash_pk(const uint8_t pk[static PV_SIGN_PK_LEN], uint8_t out[static PV_BLAKE2B_LEN])
+{
+    struct pv_view none = pv_view(NULL, 0);
+    pv_blake2b(out, pv_view(pk, PV_SIGN_PK_LEN), none, none);
+}
+
+/* 40 bits of the network id serve as RFC 4193's random global id (s3.2.1). */
+struct pv_prefix pv_network_ula(const uint8_t network_id[static PV_NETWORK_ID_LEN])
+{
+    uint8_t ip[16] = {0xfd}; /* RFC 4193 s3.1: fc00::/7 with the L bit */
+    memcpy(ip + 1, network_id, 5);
+    return (struct pv_prefix){.base = pv_addr6(ip, 0), .bits = 64};
+}
+
+void pv_node_ip6(const uint8_t network_id[static PV_NETWORK_ID_LEN],
+                 const uint8_t node[static PV_SIGN_PK_LEN], uint8_t ret_ip6[static PV_IP6_LEN])
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+    struct pv_prefix ula = pv_network_ula(network_id);
+
+    hash_pk(node, hash);
+    memcpy(ret_ip6, ula.base.ip, 8);
+    memcpy(ret_ip6 + 8, hash, 8);
+}
+
+static uint32_t range_first(const struct pv_prefix *range)
+{
+    return pv_addr_u32(&range->base) + 1;
+}
+
+uint32_t pv_ip4_count(const struct pv_prefix *range)
+{
+    return (uint32_t)((UINT64_C(1) << (32 - range->bits)) - 2);
+}
+
+/* Ranges with a meaning of their own would break the host's routing: this network, loopback,
+ * link-local, multicast and above (RFC 6890). */
+bool pv_ip4_range_is_valid(const struct pv_prefix *range)
+{
+    uint32_t base = pv_addr_u32(&range->base);
+
+    if (range->base.family != PV_AF_INET || range->bits < 8 || range->bits > 30)
+        return false;
+    if ((base & (pv_ip4_count(range) + 1)) != 0)
+        return false; /* host bits set */
+    uint32_t top = base >> 24;
+    /* 8 bits are the shortest, so a range lies in one /8; 169.254/16 may be part of a wider one. */
+    struct pv_prefix link_local = {.base = pv_addr4(169, 254, 0, 0, 0), .bits = 16};
+    return top != 0 && top != 127 && top < 224 && !pv_prefix_overlaps(range, &link_local);
+}
+
+bool pv_ip4_is_usable(const struct pv_prefix *range, uint32_t ip4)
+{
+    return ip4 - range_first(range) < pv_ip4_count(range);
+}
+
+/* Bytes of the hash that pv_node_ip6() does not use, so that both addresses do not collide
+ * together. */
+uint32_t pv_ip4_first(const struct pv_prefix *range, const uint8_t node[static PV_SIGN_PK_LEN])
+{
+    uint8_t hash[PV_BLAKE2B_LEN];
+
+    hash_pk(node, hash);
+    return range_first(range) + (uint32_t)(pv_load_be64(hash + 8) % pv_ip4_count(range));
+}
+
+uint32_t pv_ip4_tries(const struct pv_prefix *range)
+{
+    return pv_ip4_count(range) + FAR_TRIES;
+}
+
+uint32_t pv_ip4_try(const struct pv_prefix *range, uint32_t own, uint32_t n)
+{
+    uint32_t first = range_first(range);
+    uint64_t off = own - first;
+
+    if (n < NEAR_TRIES)
+        off += n;
+    else if (n < NEAR_TRIES + FAR_TRIES)
+        off += n * UINT64_C(2654435761); /* 2^32 by the golden ratio: spreads them evenly */
+    else
+        off += n - FAR_TRIES;
+    return first + (uint32_t)(off % pv_ip4_count(range));
+}
+
+/* --- routes ---------------------------------------------------------------------------------- */
+
+/* the prefixes that nodes carry, as statements have them. Each prefix has one
+ * form, and so has a list of them: it is sorted. */
+
+/* Inside these no packet leaves its link, or its host. */
+static bool is_local(const struct pv_prefix *p)
+{
+    static const struct pv_prefix local[] = {
+        {.base = {.family = PV_AF_INET, .ip = {127}}, .bits = 8},
+        {.base = {.family = PV_AF_INET, .ip = {169, 254}}, .bits = 16},
+        {.base = {.family = PV_AF_INET, .ip = {224}}, .bits = 3},
+        {.base = {.family = PV_AF_INET6, .ip = {[15] = 1}}, .bits = 128},
+        {.base = {.family = PV_AF_INET6, .ip = {0xfe, 0x80}}, .bits = 10},
+        {.base = {.family = PV_AF_INET6, .ip = {0xff}}, .bits = 8},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(local); i++) {
+        if (p->bits >= local[i].bits && pv_prefix_contains(&local[i], &p->base))
+            return true;
+    }
+    return false;
+}
+
+bool pv_route_is_valid(const struct pv_prefix *p)
+{
+    size_t len = pv_addr_ip_len(&p->base);
+    size_t shortest = len == 4 ? PV_ROUTE_BITS4 : PV_ROUTE_BITS6;
+    if (len == 0 || p->base.port != 0 || p->bits > 8 * len ||
+        (p->bits != 0 && p->bits < shortest) || is_local(p))
+        return false;
+    for (size_t bit = p->bits; bit < 8 * len; bit++) {
+        if ((p->base.ip[bit / 8] & 0x80u >> bit % 8) != 0)
+            return false;
+    }
+    return true;
+}
+
+int pv_route_compare(const struct pv_prefix *a, const struct pv_prefix *b)
+{
+    if (a->base.family != b->base.family)
+        return a->base.family < b->base.family ? -1 : 1;
+    int order = memcmp(a->base.ip, b->base.ip, sizeof(a->base.ip));
+    return order != 0 ? order : (int)a->bits - (int)b->bits;
+}
+
+void pv_route_get(struct pv_reader *r, struct pv_prefix *ret_prefix)
+{
+    struct pv_prefix p;
+    uint8_t family = pv_get_u8(r);
+    memset(&p, 0, sizeof(p));
+    p.base.family = family == 4 ? PV_AF_INET : family == 6 ? PV_AF_INET6 : PV_AF_NONE;
+    p.bits = pv_get_u8(r);
+    pv_get_copy(r, p.base.ip, pv_addr_ip_len(&p.base));
+    if (r->status == PV_OK && !pv_route_is_valid(&p))
+        pv_reader_fail(r, PV_ERR_MALFORMED);
+    *ret_prefix = p;
+}
+
+void pv_route_put(struct pv_writer *w, const struct pv_prefix *p)
+{
+    pv_put_u8(w, p->base.family == PV_AF_INET ? 4 : 6);
+    pv_put_u8(w, p->bits);
+    pv_put_bytes(w, p->base.ip, pv_addr_ip_len(&p->base));
+}
+
+bool pv_offerlist_next(struct pv_view *list, struct pv_offer *ret_offer)
+{
+    struct pv_reader r = pv_reader(*list);
+    struct pv_offer offer = {.flags = 0};
+    if (list->len == 0)
+        return false;
+    offer.flags = pv_get_u8(&r);
+    pv_route_get(&r, &offer.prefix);
+    if (r.status != PV_OK)
+        return false;
+    *list = r.rest;
+    *ret_offer = offer;
+    return true;
+}
+
+int pv_offerlist_check(struct pv_view list)
+{
+    struct pv_offer offer, last = {.flags = 0};
+    size_t n = 0;
+    while (pv_offerlist_next(&list, &offer)) {
+        if (++n > PV_OFFERS_MAX || (n > 1 && pv_route_compare(&last.prefix, &offer.prefix) >= 0))
+            return PV_ERR_MALFORMED;
+        last = offer;
+    }
+    return list.len == 0 ? PV_OK : PV_ERR_MALFORMED;
+}
+
+void pv_offerlist_put(struct pv_writer *w, const struct pv_offer *offers, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pv_put_u8(w, offers[i].flags);
+        pv_route_put(w, &offers[i].prefix);
+    }
+}
+
+/* --- lists of coordinators ------------------------------------------------------------------- */
+
+/* coordinator lists and the addresses in them. Lists are part of signed
+ * statements and of tokens, so they have one canonical text for each address: two spellings of one
+ * address would be two addresses. */
+
+/* --- HOST:PORT ------------------------------------------------------------------------------- */
+
+/* A lower-case DNS name (RFC 1123 s2.1): labels of 1..63 of [a-z0-9-], no hyphen at either end. The
+ * last label is not all digits, so that no name looks like an address. */
+static bool dns_name_is_valid(const char *host)
+{
+    size_t label = 0;
+    bool digits = true;
+
+    for (const char *c = host;; c++) {
+        if (*c == '.' || *c == '\0') {
+            if (label == 0 || label > 63 || c[-1] == '-')
+                return false;
+            if (*c == '\0')
+                return !digits;
+            label = 0;
+            digits = true;
+            continue;
+        }
+        bool digit = *c >= '0' && *c <= '9';
+        if (!digit && !(*c >= 'a' && *c <= 'z') && !(*c == '-' && label > 0))
+            return false;
+        digits = digits && digit;
+        label++;
+    }
+}
+
+/* An address in its canonical text form, or a DNS name. */
+static bool host_is_valid(const char *host)
+{
+    struct pv_addr ip;
+    char text[PV_ADDR_TEXT];
+
+    if (pv_addr_parse_ip(host, &ip) == PV_OK)
+        return strcmp(pv_addr_format_ip(&ip, text), host) == 0;
+    return dns_name_is_valid(host);
+}
+
+const char *pv_hostport_format(const struct pv_hostport *hp, char buf[static PV_HOSTPORT_BUF])
+{
+    bool v6 = strchr(hp->host, ':') != NULL;
+    snprintf(buf, PV_HOSTPORT_BUF, "%s%s%s%s:%u", hp->tls ? "tls:" : "", v6 ? "[" : "", hp->host,
+             v6 ? "]" : "", (unsigned)hp->port);
+    return buf;
+}
+
+/* Parsed loosely, written back, and compared: that accepts only the canonical form without a second
+ * grammar. */
+int pv_hostport_parse(const char *text, size_t len, struct pv_hostport *ret_hp)
+{
+    struct pv_hostport hp = {.tls = false};
+    char canonical[PV_HOSTPORT_BUF];
+    char buf[PV_HOSTPORT_BUF];
+    uint64_t port;
+
+    if (len >= sizeof(buf) || memchr(text, 0, len) != NULL)
+        return PV_ERR_MALFORMED;
+    memcpy(buf, text, len);
+    buf[len] = '\0';
+
+    char *host = buf;
+    if (strncmp(host, "tls:", 4) == 0) {
+        hp.tls = true;
+        host += 4;
+    }
+    char *colon = strrchr(host, ':');
+    if (colon == NULL || pv_u64_parse(colon + 1, 1, UINT16_MAX, &port) != PV_OK)
+        return PV_ERR_MALFORMED;
+    *colon = '\0';
+    size_t host_len = (size_t)(colon - host);
+    if (host_len >= 2 && host[0] == '[' && host[host_len - 1] == ']') {
+        host[host_len - 1] = '\0';
+        host++;
+        host_len -= 2;
+    }
+    if (host_len > PV_HOST_MAX || !host_is_valid(host))
+        return PV_ERR_MALFORMED;
+    memcpy(hp.host, host, host_len + 1);
+    hp.port = (uint16_t)port;
+
+    /* Every accepted text is written back the same: brackets where they belong, no odd zeros. */
+    pv_hostport_format(&hp, canonical);
+    if (strlen(canonical) != len || memcmp(canonical, text, len) != 0)
+        return PV_ERR_MALFORMED;
+    *ret_hp = hp;
+    return PV_OK;
+}
+
+/* --- lists ----------------------------------------------------------------------------------- */
+
+/* Duplicates are refused: they would only slow a node that tries one address after the other. */
+static int check_addrs(struct pv_view addrs)
+{
+    struct pv_view seen[PV_COORDINATOR_ADDRS_MAX];
+    struct pv_reader r = pv_reader(addrs);
+    struct pv_hostport hp;
+    size_t n = 0;
+
+    while (r.status == PV_OK && r.rest.len > 0) {
+        struct pv_view text = pv_get_view16(&r, PV_HOSTPORT_BUF - 1);
+        if (r.status != PV_OK)
+            return r.status;
+        if (n == PV_COORDINATOR_ADDRS_MAX ||
+            pv_hostport_parse((const char *)text.ptr, text.len, &hp) != PV_OK)
+            return PV_ERR_MALFORMED;
+        for (size_t i = 0; i < n; i++) {
+            if (pv_view_equal(seen[i], text))
+                return PV_ERR_MALFORMED;
+        }
+        seen[n++] = text;
+    }
+    return n > 0 ? PV_OK : PV_ERR_MALFORMED;
+}
+
+int pv_coordlist_check(struct pv_view list, size_t max)
+{
+    struct pv_view seen[PV_COORDINATORS_MAX];
+    struct pv_reader r = pv_reader(list);
+    size_t n = 0;
+
+    if (list.len > max)
+        return PV_ERR_MALFORMED;
+    while (r.status == PV_OK && r.rest.len > 0) {
+        struct pv_view pk = pv_get_bytes(&r, PV_SIGN_PK_LEN);
+        struct pv_view addrs = pv_get_view16(&r, max);
+        if (r.status != PV_OK)
+            return r.status;
+        if (n == PV_COORDINATORS_MAX)
+            return PV_ERR_MALFORMED;
+        for (size_t i = 0; i < n; i++) {
+            if (pv_view_equal(seen[i], pk))
+                return PV_ERR_MALFORMED;
+        }
+        seen[n++] = pk;
+        int status = check_addrs(addrs);
+        if (status != PV_OK)
+            return status;
+    }
+    return n > 0 ? PV_OK : PV_ERR_MALFORMED;
+}
+
+bool pv_coordlist_next(struct pv_view *list, struct pv_coordinator *ret_coordinator)
+{
+    struct pv_reader r = pv_reader(*list);
+    struct pv_view pk = pv_get_bytes(&r, PV_SIGN_PK_LEN);
+    struct pv_view addrs = pv_get_view16(&r, PV_STATEMENT_LIST_MAX);
+
+    if (r.status != PV_OK)
+        return false;
+    *ret_coordinator = (struct pv_coordinator){.pk = pk.ptr, .addrs = addrs};
+    *list = r.rest;
+    return true;
+}
+
+bool pv_coordlist_next_addr(struct pv_view *addrs, struct pv_hostport *ret_addr)
+{
+    struct pv_reader r = pv_reader(*addrs);
+    struct pv_view text = pv_get_view16(&r, PV_HOSTPORT_BUF - 1);
+
+    if (r.status != PV_OK || pv_hostport_parse((const char *)text.ptr, text.len, ret_addr) != PV_OK)
+        return false;
+    *addrs = r.rest;
+    return true;
+}
+
+/* Too many or too long addresses make the writer fail, which the caller sees at the end. */
+void pv_coordlist_put(struct pv_writer *w, const uint8_t pk[static PV_SIGN_PK_LEN],
+                      const struct pv_hostport *addrs, size_t n_addrs)
+{
+    uint8_t list[PV_COORDINATOR_ADDRS_MAX * (PV_HOSTPORT_BUF + 1)];
+    struct pv_writer inner = pv_writer(list, sizeof(list));
+    char text[PV_HOSTPORT_BUF];
+
+    for (size_t i = 0; i < n_addrs; i++) {
+        pv_hostport_format(&addrs[i], text);
+        pv_put_view16(&inner, pv_view(text, strlen(text)));
+    }
+    if (w->status == PV_OK)
+        w->status = inner.status;
+    pv_put_bytes(w, pk, PV_SIGN_PK_LEN);
+    pv_put_view16(w, pv_written(&inner));
+}
+
+static bool is_listed(const struct pv_hostport *hps, size_t n, const struct pv_hostport *hp)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (hps[i].tls == hp->tls && hps[i].port == hp->port && strcmp(hps[i].host, hp->host) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Each address that fits is added and the list written anew, so what is in buf is always a checked
+ * list, however many addresses did not fit. */
+int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more, uint8_t *buf,
+                      size_t cap, size_t *ret_len)
+{
+    struct pv_hostport hps[PV_COORDINATOR_ADDRS_MAX];
+    struct pv_coordinator one;
+    struct pv_view rest = list;
+    size_t n_hps = 0;
+    if (list.len > cap)
+        return PV_ERR_NO_SPACE;
+    if (list.len > 0)
+        memcpy(buf, list.ptr, list.len);
+    *ret_len = list.len;
+    if (!pv_coordlist_next(&rest, &one) || rest.len > 0)
+        return PV_OK;
+    while (n_hps < PV_COORDINATOR_ADDRS_MAX && pv_coordlist_next_addr(&one.addrs, &hps[n_hps]))
+        n_hps++;
+    for (size_t i = 0; i < more->n && n_hps < PV_COORDINATOR_ADDRS_MAX; i++) {
+        struct pv_hostport hp;
+        uint8_t longer[PV_STATEMENT_LIST_MAX];
+        struct pv_writer w = pv_writer(longer, cap < sizeof(longer) ? cap : sizeof(longer));
+        if (pv_hostport_parse(more->addrs[i], strlen(more->addrs[i]), &hp) < 0 || hp.tls)
+            continue;
+        hp.tls = more->tls;
+        if (is_listed(hps, n_hps, &hp))
+            continue;
+        hps[n_hps] = hp;
+        pv_coordlist_put(&w, one.pk, hps, n_hps + 1);
+        if (w.status < 0)
+            continue;
+        n_hps++;
+        memcpy(buf, longer, w.len);
+        *ret_len = w.len;
+    }
+    return PV_OK;
 }

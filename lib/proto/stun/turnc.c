@@ -16,7 +16,6 @@
 #include "base/bytes.h"
 #include "base/vec.h"
 #include "crypto/ct.h"
-#include "proto/stun/turnc_past.h"
 
 enum state {
     OFF,
@@ -190,7 +189,7 @@ int pv_turnc_bind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 }
 
 /* Nothing is sent: TURN has no unbind, the server forgets the channel after ten minutes (RFC 8656
- * s12). Until then its number stays with this peer, see turnc_past.h. */
+ * s12). Until then its number stays with this peer, see below. */
 void pv_turnc_unbind(struct pv_turnc *c, const struct pv_addr *peer, pv_ns now)
 {
     struct chan *ch = find_channel(c, peer);
@@ -909,4 +908,40 @@ bool pv_turnc_is_arriving(const struct pv_turnc *c)
 {
     return c->main.running && c->main_kind == ALLOCATE && c->main.challenges > 0 &&
            c->main.sends > 0;
+}
+
+/* --- channel numbers of before --------------------------------------------------------------- */
+
+/* remembers channel numbers that were given up, while the server may still know
+ * them. A ring of fixed size: a peer that comes back after PV_TURNC_PAST_MAX others gets a new
+ * number, which the server refuses (400) for at most ten minutes. */
+
+void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, uint16_t number,
+                       pv_ns now)
+{
+    size_t i = past->next++ % PV_TURNC_PAST_MAX;
+    past->list[i].peer = *peer;
+    past->list[i].number = number;
+    past->list[i].until = now + PV_TURNC_PAST_FOR;
+}
+
+uint16_t pv_turnc_past_take(struct pv_turnc_past *past, const struct pv_addr *peer, pv_ns now)
+{
+    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        if (past->list[i].number == 0 || !pv_addr_equal(&past->list[i].peer, peer))
+            continue;
+        uint16_t number = now < past->list[i].until ? past->list[i].number : 0;
+        past->list[i].number = 0;
+        return number;
+    }
+    return 0;
+}
+
+bool pv_turnc_past_has(const struct pv_turnc_past *past, uint16_t number, pv_ns now)
+{
+    for (size_t i = 0; i < PV_TURNC_PAST_MAX; i++) {
+        if (past->list[i].number == number && now < past->list[i].until)
+            return true;
+    }
+    return false;
 }

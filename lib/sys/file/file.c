@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Reads until the end of the file or until len bytes are there. */
@@ -238,4 +239,47 @@ int pv_file_lock(const char *path, int *ret_fd)
     }
     *ret_fd = fd;
     return PV_OK;
+}
+
+/* --- room on the disk ------------------------------------------------------------------------ */
+
+/* asks a file system what is left of it. */
+
+uint64_t pv_disk_reserve(uint64_t total)
+{
+    const uint64_t reserve = (uint64_t)PV_DISK_RESERVE_MIB << 20;
+    return reserve < total / 20 ? reserve : total / 20;
+}
+
+bool pv_disk_is_low(const char *path)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0)
+        return true;
+    return (uint64_t)fs.f_bavail * fs.f_frsize <=
+           pv_disk_reserve((uint64_t)fs.f_blocks * fs.f_frsize);
+}
+
+/* --- versions of a file ---------------------------------------------------------------------- */
+
+/* Versions of files, by what stat() says. */
+
+/* A file that vanishes or appears has changed too. */
+struct pv_filestamp pv_filestamp_of(const char *file)
+{
+    struct stat st;
+    if (stat(file, &st) < 0)
+        return (struct pv_filestamp){.size = 0};
+    return (struct pv_filestamp){
+        .inode = st.st_ino,
+        .size = st.st_size,
+        .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+    };
+}
+
+/* The inode counts too: a renewal writes another file and renames it, perhaps of the same size
+ * within one tick of the clock. */
+bool pv_filestamp_equal(const struct pv_filestamp *a, const struct pv_filestamp *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->mtime_ns == b->mtime_ns;
 }

@@ -7,6 +7,8 @@
 #ifndef PV_FILE_H
 #define PV_FILE_H
 
+#include <sys/types.h>
+
 #include "base/pv.h"
 
 /*
@@ -35,5 +37,38 @@ PV_MUST_CHECK int pv_dir_make(const char *path, unsigned mode);
 /* Takes the lock file, created when missing; held until the descriptor is closed or the process
  * ends. PV_ERR_EXISTS: another process holds it. -errno. */
 PV_MUST_CHECK int pv_file_lock(const char *path, int *ret_fd);
+
+/* --- room on the disk ------------------------------------------------------------------------ */
+
+/*
+ * How much of a file system is kept free of what others send: messages, files, copies. Any
+ * thread.
+ */
+
+enum {
+    PV_DISK_RESERVE_MIB =
+        64, /* ours: for everything else that writes there, the roster above all */
+};
+
+/* Bytes of a file system of this size that stay free: the reserve, or a twentieth of one that is
+ * smaller than twenty times that, or nothing would ever fit on it. */
+uint64_t pv_disk_reserve(uint64_t total);
+/* Is no more than the reserve left on path's file system? Also when that cannot be told: what is
+ * refused for it comes again. */
+bool pv_disk_is_low(const char *path);
+
+/* --- versions of a file ---------------------------------------------------------------------- */
+
+/* Tells one version of a file from another. */
+
+/* Another stamp: the file has changed. Zero for a file that is missing. */
+struct pv_filestamp {
+    ino_t inode;
+    off_t size;
+    int64_t mtime_ns;
+};
+
+struct pv_filestamp pv_filestamp_of(const char *file);
+PV_MUST_CHECK bool pv_filestamp_equal(const struct pv_filestamp *a, const struct pv_filestamp *b);
 
 #endif /* PV_FILE_H */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "proto/control/forward.h"
+#include "proto/control/signal.h"
 #include "proto/ip/inband.h"
 #include "tests/fuzz/fuzz_util.h"
 

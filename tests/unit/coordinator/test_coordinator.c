@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The program p2pvpn-coordinator as a user meets it: started, spoken to over loopback, ended. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "coord_run.h"
+#include "coordinator/store/store_sqlite.h"
+#include "coordinator/url.h"
 #include "crypto/dh.h"
 #include "proto/control/control.h"
 #include "proto/control/ctlmsg.h"
@@ -14,8 +17,12 @@
 #include "sys/net/stream.h"
 #include "sys/net/udp.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "tests/unit/base/metrics_grammar.h"
+#include "tests/unit/coordinator/coord_run.h"
+#include "tests/unit/coordinator/store/store_ops.h"
+#include "tests/unit/test_util.h"
 
 /* --- ends that a user meets ------------------------------------------------------------------ */
 
@@ -463,4 +470,87 @@ PV_TEST(it_answers_on_tcp_and_udp_over_both_families)
             ;
         close(fd);
     }
+}
+
+/* --- coordinator end ------------------------------------------------------------------------- */
+
+/* The orderly end of a coordinator that has networks. */
+
+static struct pv_coordstore *open_ok(void)
+{
+    char state[96], error[PV_STOREOP_ERROR_MAX] = "";
+    struct pv_coordstore *s = NULL;
+    snprintf(state, sizeof(state), "%s/s", dir);
+    if (pv_coordstore_open_sqlite(&s, state, error) != PV_OK)
+        fail_msg("%s", error);
+    return s;
+}
+
+static int end(void **state)
+{
+    (void)teardown(state);
+    return test_teardown(state);
+}
+
+/* Nobody else can have the networks of a database of its own, so nobody is waited for: where they
+ * are shared it would take 2 s, and 4 s more. */
+PV_TEST_IN(a_coordinator_of_its_own_waits_for_nobody, setup, end)
+{
+    struct program p = START("--listen", "127.0.0.1:0"), q;
+    (void)listening(&p);
+    assert_int_equal(stop(&p), 0);
+    list_begin();
+    struct pv_coordstore *s = open_ok();
+    assert_int_equal(run(s, network_op(1)).status, PV_OK);
+    assert_int_equal(all_of(s).n, 4);
+    pv_coordstore_close(s);
+    p = START("--listen", "127.0.0.1:0");
+    (void)listening(&p);
+    q = START("networks");
+    assert_int_equal(finish(&q), 0);
+    assert_non_null(strstr(q.text, "not for "));
+    const pv_ns began = pv_clock_now();
+    assert_int_equal(stop(&p), 0);
+    assert_true(pv_clock_now() - began < PV_S(2));
+}
+
+/* --- announce -------------------------------------------------------------------------------- */
+
+static const char URL[] =
+    "p2pvpn://198.51.100.7:3478/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA?c=BBBBBBBBBB";
+
+/* The shown text, and how many lines. */
+static size_t lines_of(unsigned columns, bool utf8, char text[static 32768])
+{
+    size_t n = 0;
+    FILE *out = fmemopen(text, 32768, "w");
+    assert_non_null(out);
+    pv_coordurl_show(URL, columns, utf8, out);
+    fclose(out);
+    for (const char *p = text; *p != '\0'; p++)
+        n += *p == '\n';
+    return n;
+}
+
+PV_TEST_IN(the_command_is_shown_whole, NULL, NULL)
+{
+    static char text[32768];
+    assert_int_equal(lines_of(80, false, text), 1);
+    assert_non_null(strstr(text, "sudo p2pvpnctl create 'p2pvpn://198.51.100.7:3478/"));
+    assert_non_null(strstr(text, URL));
+}
+
+PV_TEST_IN(a_code_is_drawn_where_it_fits, NULL, NULL)
+{
+    static char text[32768];
+    assert_int_equal(lines_of(20, true, text), 1);
+    size_t n = lines_of(80, true, text);
+#ifdef PV_HAVE_QRENCODE
+    /* The code has two rows of modules in a line; the smallest for so many bytes has 33. */
+    assert_in_range(n, 1 + 18, 1 + 30);
+    const char *code = strchr(text, '\n') + 1;
+    assert_int_equal(strncmp(code, "\u2588\u2588\u2588\u2588", 12), 0);
+#else
+    assert_int_equal(n, 1);
+#endif
 }

@@ -2,7 +2,7 @@
 /* A coordinator's report on itself: the numbers as JSON, and JSON as lines. */
 #include <string.h>
 
-#include "coordinator/core/report_rows.h"
+#include "coordinator/core/report.h"
 #include "tests/unit/base/metrics_grammar.h"
 #include "tests/unit/test_util.h"
 
@@ -235,7 +235,7 @@ static void every_field_has_its_row(const char *name, size_t offset, size_t size
         for (size_t i = 0; i < n; i++)
             found = found || rows[i].offset == at;
         if (!found)
-            fail_msg("number %zu of struct %s has no row in coordinator/core/report_rows.c: say "
+            fail_msg("number %zu of struct %s has no row in coordinator/core/report.c: say "
                      "there where it stands in the JSON, and its sample",
                      (at - offset) / sizeof(uint64_t) + 1, name);
     }
@@ -266,7 +266,7 @@ PV_TEST(nothing_is_counted_that_is_not_shown)
     for (int i = 0; i < PV_COORD_LIMITS; i++) {
         if (pv_coord_limit_name((enum pv_coord_limit)i) == NULL)
             fail_msg("limit %d of enum pv_coord_limit has no name in "
-                     "coordinator/core/coord_stats.c: `status` and Prometheus show it by that",
+                     "coordinator/core/coord.c: `status` and Prometheus show it by that",
                      i);
     }
 }

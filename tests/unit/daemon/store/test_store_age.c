@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Old messages are deleted by time that passes, not by a clock that jumps: SQLite only. */
 #include "base/ageclock.h"
-#include "daemon/store/store_age.h"
+#include "daemon/store/store_budget.h"
 #include "tests/unit/daemon/store/chat_tables.h"
 
 static const uint64_t DAY = 86400, BEGIN = UINT64_C(20000) * 86400;

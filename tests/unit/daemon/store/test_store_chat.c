@@ -2,6 +2,8 @@
 /* One list of tests for every store of chat: SQLite and the memstore of tests and simulator. */
 #include <errno.h>
 
+#include "base/ageclock.h"
+#include "daemon/store/store_budget.h"
 #include "tests/unit/daemon/store/chat_tables.h"
 
 /* A copy of the message is kept elsewhere; did that change its state? */

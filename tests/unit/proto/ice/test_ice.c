@@ -715,3 +715,282 @@ PV_TEST(an_acknowledgement_that_never_comes_delays_checks_by_a_second)
     assert_int_equal(pv_ice_poll_transmit(l.agent, &tx), PV_OK);
     assert_int_equal(tx.ttl, 0);
 }
+
+/* --- ice carrier ----------------------------------------------------------------------------- */
+
+PV_TEST(another_socket_is_a_base_for_the_pairs_the_peer_makes)
+{
+    struct lone l;
+    struct pv_ice_path paths[8];
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    uint8_t buf[256];
+    lone_begin(&l, true, false, true);
+    (void)drain(&l);
+    struct pv_ice_carrier extra = {.sock = 7, .local = l.local};
+    extra.local.port = 5555;
+    const struct pv_addr from = pv_addr4(192, 0, 2, 2, 3333);
+    struct req q = good_request(&l);
+    size_t len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now),
+                     PV_ERR_NOT_FOUND);
+
+    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK);
+    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK); /* again: the same one */
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), 1);
+    struct pv_ice_cand locals[4];
+    assert_int_equal(pv_ice_locals(l.agent, locals, 4), 1); /* it is not offered */
+    len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now), PV_OK);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), 2);
+    bool checked = false;
+    while (next_msg(&l, &tx, &msg) == PV_OK)
+        checked |= msg.cls == PV_STUN_REQUEST && tx.carrier.sock == 7;
+    assert_true(checked);
+
+    /* It stays while its address does, and goes with its socket. */
+    struct pv_ice_cand host = {.type = PV_ICE_HOST,
+                               .addr = l.local,
+                               .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                               .carrier = {.local = l.local}};
+    pv_ice_set_local(l.agent, &host, 1, l.now);
+    size_t n = pv_ice_paths(l.agent, paths, 8);
+    pv_ice_drop_carrier(l.agent, 7, l.now);
+    assert_int_equal(pv_ice_paths(l.agent, paths, 8), n - 1);
+    assert_int_equal(pv_ice_add_carrier(l.agent, &extra, l.now), PV_OK);
+    host.addr = host.carrier.local = pv_addr4(192, 0, 2, 77, 1000);
+    pv_ice_set_local(l.agent, &host, 1, l.now);
+    len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_handle_input(l.agent, &extra, &from, pv_view(buf, len), l.now),
+                     PV_ERR_NOT_FOUND);
+}
+
+/* Answers everything that leaves from this socket; returns the highest NOMINATION seen there. */
+static uint32_t answer_from(struct lone *l, uint16_t sock)
+{
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    uint32_t highest = 0;
+    while (next_msg(l, &tx, &msg) == PV_OK) {
+        uint32_t nomination = 0;
+        if (msg.cls != PV_STUN_REQUEST || tx.carrier.sock != sock)
+            continue;
+        (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &nomination);
+        highest = nomination > highest ? nomination : highest;
+        uint8_t buf[256];
+        struct pv_stun_writer sw;
+        struct pv_ice_carrier c = tx.carrier;
+        size_t len;
+        pv_stun_write_answer(&sw, buf, sizeof(buf), PV_STUN_SUCCESS, &msg);
+        pv_stun_put_xor_addr(&sw, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &c.local);
+        pv_stun_put_integrity(&sw, pv_view(l->theirs.pwd, strlen(l->theirs.pwd)));
+        pv_stun_put_fingerprint(&sw);
+        assert_int_equal(pv_stun_write_end(&sw, &len), PV_OK);
+        assert_int_equal(pv_ice_handle_input(l->agent, &c, &tx.dst, pv_view(buf, len), l->now),
+                         PV_OK);
+    }
+    return highest;
+}
+
+PV_TEST(a_retiring_socket_serves_until_another_pair_is_proven)
+{
+    for (int controlling = 0; controlling <= 1; controlling++) {
+        struct lone l;
+        struct pv_ice_path path;
+        lone_begin(&l, controlling, false, true);
+        pv_ice_handle_timeout(l.agent, l.now);
+        (void)answer_from(&l, 0);
+        if (!controlling) { /* the peer nominates the pair */
+            struct req q = good_request(&l);
+            q.nomination = 4;
+            assert_int_equal(send_request(&l, &q, &l.remote), PV_OK);
+        }
+        (void)answer_from(&l, 0);
+        assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+
+        struct pv_ice_cand host = {.type = PV_ICE_HOST,
+                                   .addr = l.local,
+                                   .priority = pv_ice_priority(PV_ICE_HOST, 65000),
+                                   .carrier = {.sock = 9, .local = l.local}};
+        host.addr.port = host.carrier.local.port = 1001;
+        l.now += PV_S(1);
+        pv_ice_retire_carrier(l.agent, 0, PV_AF_INET, l.now);
+        pv_ice_set_local(l.agent, &host, 1, l.now);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_int_equal(path.carrier.sock, 0);
+        assert_true(path.valid);
+        struct pv_ice_cand locals[4];
+        assert_int_equal(pv_ice_locals(l.agent, locals, 4), 1); /* only the new one is offered */
+
+        pv_ice_handle_timeout(l.agent, l.now);
+        uint32_t told = answer_from(&l, 9);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_int_equal(path.carrier.sock, 9);
+        assert_true(told >= (controlling ? 2 : 4)); /* a new nomination, or a notice of the last */
+        pv_ice_drop_carrier(l.agent, 0, l.now);
+        assert_int_equal(pv_ice_paths(l.agent, &path, 1), 1);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_int_equal(path.carrier.sock, 9);
+        test_end(l.agent);
+    }
+}
+
+/* --- ice creds ------------------------------------------------------------------------------- */
+
+/* ICE: credentials and priorities. */
+
+PV_TEST(priorities_are_those_of_the_rfc)
+{
+    assert_int_equal(pv_ice_priority(PV_ICE_HOST, 65535), 0x7effffff);
+    assert_int_equal(pv_ice_priority(PV_ICE_PRFLX, 1), 0x6e0001ff);
+    assert_int_equal(pv_ice_priority(PV_ICE_RELAY, 0), 0x000000ff);
+}
+
+PV_TEST(credentials_outside_the_bounds_are_refused)
+{
+    struct test_rng seed;
+    struct pv_ice_config cfg = {.rng = test_rng_make(&seed, 3)};
+    struct pv_ice_agent *agent = NULL;
+    pv_ice_make_creds(&cfg.rng, &cfg.local);
+    assert_int_equal(strlen(cfg.local.ufrag), PV_ICE_UFRAG_LEN);
+    assert_int_equal(strlen(cfg.local.pwd), PV_ICE_PWD_LEN);
+    assert_int_equal(pv_ice_new(&agent, &cfg, 1), PV_OK);
+
+    const struct {
+        size_t ufrag, pwd;
+        int status;
+    } ROWS[] = {{4, 22, PV_OK},
+                {3, 22, PV_ERR_MALFORMED},
+                {4, 21, PV_ERR_MALFORMED},
+                {PV_ICE_UFRAG_MAX, PV_ICE_PWD_MAX, PV_OK},
+                {PV_ICE_UFRAG_MAX + 1, 22, PV_ERR_MALFORMED},
+                {4, PV_ICE_PWD_MAX + 1, PV_ERR_MALFORMED}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(ROWS); i++) {
+        struct pv_ice_creds c;
+        memset(&c, 0, sizeof(c));
+        memset(c.ufrag, 'a', ROWS[i].ufrag); /* one over leaves no NUL */
+        memset(c.pwd, 'b', ROWS[i].pwd);
+        assert_int_equal(pv_ice_restart(agent, &c, 1), ROWS[i].status);
+        assert_int_equal(pv_ice_set_remote(agent, &c, NULL, 0, 1), ROWS[i].status);
+    }
+    struct pv_ice_creds colon = cfg.local;
+    colon.ufrag[2] = ':';
+    assert_int_equal(pv_ice_restart(agent, &colon, 1), PV_ERR_MALFORMED);
+    pv_ice_free(agent);
+    assert_null(pv_ice_free(NULL));
+}
+
+/* --- ice victim ------------------------------------------------------------------------------ */
+
+/* * test_ice_victim.c - a member that names somebody else's address as its own (RFC 8445 s19.5.1):
+ * what goes there is paced, bounded, small, and ends when nobody answers. And an address known only
+ * from where data came. */
+
+static struct pv_addr victim(uint16_t port)
+{
+    return pv_addr4(198, 51, 100, 66, port);
+}
+
+/* All the candidates a description may have, all of them the victim's. */
+static void name_victim(struct lone *l, uint16_t first_port)
+{
+    struct pv_ice_cand cands[PV_ICE_MAX_REMOTE];
+    memset(cands, 0, sizeof(cands));
+    for (uint8_t i = 0; i < PV_ICE_MAX_REMOTE; i++)
+        cands[i] = (struct pv_ice_cand){.type = PV_ICE_SRFLX,
+                                        .addr = victim((uint16_t)(first_port + i)),
+                                        .priority = pv_ice_priority(PV_ICE_SRFLX, 60000),
+                                        .foundation = i,
+                                        .base = i};
+    assert_int_equal(pv_ice_set_remote(l->agent, &l->theirs, cands, PV_ARRAY_LEN(cands), l->now),
+                     PV_OK);
+}
+
+/* Until then: packets sent to the victim. Each is a small check. */
+static unsigned run_until(struct lone *l, pv_ns end)
+{
+    unsigned n = 0;
+    for (;;) {
+        struct pv_ice_transmit tx;
+        while (pv_ice_poll_transmit(l->agent, &tx) == PV_OK) {
+            struct pv_addr v = victim(0);
+            assert_true(pv_addr_equal_ip(&tx.dst, &v));
+            assert_true(tx.len <= 128);
+            n++;
+        }
+        pv_ns next = pv_ice_next_timeout(l->agent);
+        if (next > end)
+            break;
+        l->now = next > l->now ? next : l->now;
+        pv_ice_handle_timeout(l->agent, l->now);
+    }
+    l->now = end;
+    return n;
+}
+
+PV_TEST(a_victim_gets_a_few_checks_and_then_silence)
+{
+    struct lone l;
+    lone_begin(&l, true, false, false);
+    name_victim(&l, 5000);
+    pv_ice_set_known(l.agent, true, l.now);
+    unsigned in_10s = run_until(&l, l.now + PV_S(15));
+    assert_in_range(in_10s, PV_ICE_MAX_REMOTE, 10 * PV_ICE_MAX_REMOTE);
+    assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_FAILED);
+}
+
+/* New candidates all the time: a pair's first check every 20 ms (Ta), each repeated four times
+ * before the next description, whatever is asked for. */
+PV_TEST(naming_ever_new_ports_of_a_victim_is_paced)
+{
+    struct lone l;
+    unsigned n = 0;
+    lone_begin(&l, true, false, false);
+    for (uint16_t round = 0; round < 300; round++) {
+        name_victim(&l, (uint16_t)(5000 + 40 * round));
+        pv_ice_set_known(l.agent, true, l.now);
+        n += run_until(&l, l.now + PV_MS(200));
+    }
+    assert_true(n <= 60 * 250); /* one minute; the descriptions weigh about as much */
+    assert_in_range(run_until(&l, l.now + PV_S(15)), 0, 10 * PV_ICE_MAX_REMOTE);
+    assert_int_equal(run_until(&l, l.now + PV_S(600)), 0);
+}
+
+PV_TEST(an_address_known_from_data_gets_three_times_what_came)
+{
+    struct lone l;
+    struct pv_ice_transmit tx;
+    struct pv_stun_msg msg;
+    struct pv_addr stray = pv_addr4(192, 0, 2, 99, 99);
+    struct pv_ice_carrier c = {0};
+    lone_begin(&l, true, false, true);
+    pv_ice_handle_timeout(l.agent, l.now);
+    assert_int_equal(next_msg(&l, &tx, &msg), PV_OK);
+    assert_int_equal(answer(&l, &tx, &l.remote, l.local, l.theirs.pwd), PV_OK);
+    (void)drain(&l);
+
+    size_t got = 0;
+    pv_ns begin = l.now;
+    pv_ice_note_stray(l.agent, &c, &stray, 32, l.now);
+    while (l.now < begin + PV_S(8)) {
+        pv_ice_handle_timeout(l.agent, l.now);
+        while (next_msg(&l, &tx, &msg) == PV_OK)
+            if (pv_addr_equal(&tx.dst, &stray))
+                got += tx.len + 28;
+        l.now += PV_MS(10);
+    }
+    assert_in_range(got, 1, 3 * (32 + 28));
+
+    /* It answers the next time, and is known then. */
+    pv_ice_note_stray(l.agent, &c, &stray, 100, l.now);
+    bool asked = false;
+    while (next_msg(&l, &tx, &msg) == PV_OK) {
+        if (pv_addr_equal(&tx.dst, &stray)) {
+            assert_int_equal(answer(&l, &tx, &stray, l.local, l.theirs.pwd), PV_OK);
+            asked = true;
+        }
+    }
+    assert_true(asked);
+    assert_true(is_proven(&l, &stray));
+}

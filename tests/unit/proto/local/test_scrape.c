@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "proto/local/scrape.h"
-#include "proto/local/scrapeset.h"
 #include "tests/unit/test_util.h"
 
 static unsigned status_of(const char *request, bool local)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
 #include "proto/stun/turnc.h"
-#include "proto/stun/turnc_past.h"
 #include "tests/unit/test_util.h"
 
 /* A client and what a server at the other end would see. */

@@ -115,3 +115,18 @@ PV_TEST(lock_is_held_against_another_process_and_freed_by_close)
     assert_int_equal(pv_file_lock(path_of(state, "lock"), &other), PV_OK);
     close(other);
 }
+
+/* --- disk ------------------------------------------------------------------------------------ */
+
+PV_TEST_IN(a_small_disk_has_a_small_reserve, NULL, NULL)
+{
+    assert_int_equal(pv_disk_reserve(UINT64_C(1) << 40), UINT64_C(64) << 20);
+    assert_int_equal(pv_disk_reserve(UINT64_C(1280) << 20), UINT64_C(64) << 20);
+    assert_int_equal(pv_disk_reserve(UINT64_C(200) << 20), UINT64_C(10) << 20);
+    assert_int_equal(pv_disk_reserve(0), 0);
+}
+
+PV_TEST_IN(an_unknown_room_counts_as_low, NULL, NULL)
+{
+    assert_true(pv_disk_is_low("/nonexistent/p2pvpn"));
+}

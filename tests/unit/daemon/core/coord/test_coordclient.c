@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The coordinator client against scripted servers, in virtual time. */
+#include "daemon/core/coord/coordpulse.h"
 #include "tests/unit/daemon/core/coord/coordclient_world.h"
 
 /* --- connecting ------------------------------------------------------------------------------ */
@@ -553,4 +554,417 @@ PV_TEST(requests_without_answers_are_bounded)
                          i < PV_COORDCLIENT_MAX_PENDING ? PV_OK : PV_ERR_LIMIT);
         pump(w);
     }
+}
+
+/* --- coorddetour ----------------------------------------------------------------------------- */
+
+/* A coordinator client that is sent to the home of its network. */
+
+PV_TEST(it_goes_round_until_one_is_the_home)
+{
+    struct world *w = world_make();
+    w->home = 2;
+    start(w, 3);
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 2);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    assert_true(w->request->type != PV_CTL_HELLO || w->request->u.hello.moved);
+}
+
+PV_TEST(it_goes_where_it_is_sent_before_all_others)
+{
+    struct world *w = world_make();
+    const struct pv_addr home = addr_of(7);
+    w->home = 7; /* not in the list */
+    start(w, 3);
+    pump(w);
+    pv_coordclient_handle_timeout(w->client, w->now);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    pv_coordclient_detour(w->client, &home, w->now);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 7);
+    assert_int_equal(w->n_hellos, 2);
+}
+
+PV_TEST(where_a_former_coordinator_sent_it_counts_no_more)
+{
+    struct world *w = world_make();
+    const struct pv_addr home = addr_of(7);
+    w->home = 7;
+    start(w, 3);
+    pump(w);
+    pv_coordclient_handle_timeout(w->client, w->now);
+    pump(w);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    pv_coordclient_detour(w->client, &home, w->now);
+    w->home = 0;
+    start(w, 3);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+}
+
+PV_TEST(two_that_disagree_do_not_keep_it_running)
+{
+    struct world *w = world_make();
+    w->home = 9;
+    start(w, 2);
+    pass(w, PV_MS(10));
+    assert_int_equal(w->n_hellos, PV_COORDDETOUR_HOPS + 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_REFUSED], 1);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+}
+
+PV_TEST(a_bye_that_says_moved_is_followed_at_once)
+{
+    struct world *w = world_make();
+    start(w, 2);
+    pass(w, PV_MS(10));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    w->home = 1;
+    w->tells = true;
+    struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
+    bye.u.failure = moved_to(w);
+    server_send(the_stream(w), bye);
+    pass(w, PV_MS(10));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_AWAY], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_AWAY].msg->u.failure.n_to, 1);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+}
+
+/* One lets it in and sends it away, again and again. How often it connects in that time. */
+static size_t send_away(struct world *w, pv_ns time)
+{
+    size_t before = w->n_opened;
+    for (pv_ns end = w->now + time; w->now < end && w->n_opened < before + 1000;) {
+        struct pv_ctl_msg bye = {.kind = PV_CTL_PUSH, .type = PV_CTL_BYE};
+        pass(w, PV_MS(100));
+        if (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE)
+            continue;
+        bye.u.failure = moved_to(w);
+        server_send(the_stream(w), bye);
+        pump(w);
+    }
+    return w->n_opened - before;
+}
+
+/* Coordinators that lie in turn, or a quarrel of theirs, must not have all members knock without a
+ * pause. */
+PV_TEST(a_client_let_in_and_sent_away_for_ever_takes_its_time)
+{
+    struct world *w = world_make();
+    w->tells = true;
+    start(w, 2);
+    assert_in_range(send_away(w, PV_S(600)), PV_COORDDETOUR_HOPS + 600 / 31,
+                    PV_COORDDETOUR_HOPS + 2 + 600 / 15);
+    pass(w, PV_S(40));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    /* Once a connection lasted the next ones are left at once. */
+    pass(w, PV_COORDDETOUR_LASTS);
+    size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
+    assert_int_equal(send_away(w, PV_S(1)), PV_COORDDETOUR_HOPS);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], before + PV_COORDDETOUR_HOPS);
+}
+
+/* --- coorddrop ------------------------------------------------------------------------------- */
+
+/* A coordinator client that is let in and dropped, again and again. */
+
+enum {
+    /* A window of half a minute is half of that on average. Twice as many leave room for chance. */
+    MANY_PER_MINUTE = 8,
+};
+
+/* Each connection that is welcome is closed at once; how many are in that time. meanwhile: called
+ * after each loss, or NULL. */
+static size_t drop(struct world *w, pv_ns time, void (*meanwhile)(struct world *w))
+{
+    size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
+    for (pv_ns end = w->now + time; w->now < end;) {
+        pass(w, PV_MS(100));
+        if (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE)
+            continue;
+        hang_up(w, the_stream(w));
+        if (meanwhile != NULL)
+            meanwhile(w);
+    }
+    return w->n_events[PV_COORDCLIENT_EV_ONLINE] - before;
+}
+
+/* Until the next connection is there. */
+static pv_ns time_to_return(struct world *w)
+{
+    pv_ns begin = w->now;
+    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_ONLINE && w->now < begin + PV_S(60))
+        pass(w, PV_MS(100));
+    return w->now - begin;
+}
+
+/* The connection gets no answer until it is given up. */
+static void fall_silent(struct world *w)
+{
+    w->silent = true;
+    while (pv_coordclient_state(w->client) == PV_COORDCLIENT_ONLINE)
+        pass(w, PV_MS(100));
+    w->silent = false;
+}
+
+PV_TEST(a_client_let_in_and_dropped_for_ever_takes_its_time)
+{
+    struct world *w = world_make();
+    start(w, 1);
+    /* A few restarts in a row are followed as each of them would be. */
+    assert_in_range(drop(w, PV_MS(3400), NULL), PV_COORDWAIT_WELCOMES, 6);
+    assert_in_range(drop(w, PV_S(1500), NULL), 25, 25 * MANY_PER_MINUTE);
+    assert_true(pv_coordclient_is_dropped(w->client));
+    assert_non_null(strstr(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "tell its operator"));
+}
+
+PV_TEST(a_client_that_was_dropped_is_back_soon_when_that_ends)
+{
+    struct world *w = world_make();
+    start(w, 1);
+    drop(w, PV_S(1500), NULL);
+    assert_true(time_to_return(w) <= PV_COORDWAIT_MAX + PV_S(1));
+    pass(w, PV_S(5));
+    assert_true(pv_coordclient_is_dropped(w->client)); /* that could be one more */
+    pass(w, PV_S(6));
+    assert_false(pv_coordclient_is_dropped(w->client));
+    /* An end now is a restart like any other. */
+    hang_up(w, the_stream(w));
+    assert_true(time_to_return(w) <= PV_MS(1200));
+    assert_string_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].text, "the connection was closed");
+}
+
+/* A coordinator that stays silent after its welcome is of no more use than one that closes. */
+PV_TEST(a_client_that_hears_nothing_after_the_welcome_was_dropped)
+{
+    struct world *w = world_make();
+    start(w, 1);
+    for (int i = 0; i <= PV_COORDWAIT_WELCOMES; i++) {
+        assert_true(time_to_return(w) <= PV_S(2));
+        fall_silent(w);
+    }
+    assert_true(pv_coordclient_is_dropped(w->client));
+}
+
+static void hurry(struct world *w)
+{
+    pv_coordclient_hurry(w->client, w->now + PV_S(600), w->now);
+}
+
+/* The coordinator is a server that tells this node its address: it could tell another each time. */
+static void remap(struct world *w)
+{
+    pv_coordclient_remapped(w->client, w->now);
+}
+
+PV_TEST(neither_haste_nor_what_servers_say_shortens_the_wait)
+{
+    void (*const others[])(struct world *) = {hurry, remap};
+    for (size_t i = 0; i < PV_ARRAY_LEN(others); i++) {
+        struct world *w = world_make();
+        start(w, 1);
+        drop(w, PV_S(60), others[i]);
+        assert_in_range(drop(w, PV_S(600), others[i]), 10, 10 * MANY_PER_MINUTE);
+    }
+}
+
+/* It is let in, servers say that its address changed, and the connection falls silent. */
+PV_TEST(silence_after_a_change_is_followed_at_once_a_few_times)
+{
+    struct world *w = world_make();
+    start(w, 1);
+    size_t before = w->n_events[PV_COORDCLIENT_EV_ONLINE];
+    for (pv_ns end = w->now + PV_S(600); w->now < end;) {
+        assert_true(time_to_return(w) <= PV_COORDWAIT_MAX + PV_S(1));
+        remap(w); /* its ping is not answered */
+        fall_silent(w);
+    }
+    assert_in_range(w->n_events[PV_COORDCLIENT_EV_ONLINE] - before, 10, 10 * MANY_PER_MINUTE);
+}
+
+PV_TEST(a_new_address_ends_an_ordinary_wait_but_not_a_rest)
+{
+    struct world *w = world_make();
+    w->behaviours[0] = REFUSES;
+    start(w, 1);
+    pass(w, PV_S(200));
+    while (pv_coordclient_state(w->client) != PV_COORDCLIENT_WAITING)
+        pass(w, PV_MS(1));
+    w->behaviours[0] = SERVES;
+    remap(w);
+    pass(w, 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    server_send(the_stream(w), (struct pv_ctl_msg){.kind = PV_CTL_PUSH,
+                                                   .type = PV_CTL_BYE,
+                                                   .u.failure = {PV_CTL_E_REPLACED, "a newer"}});
+    pump(w);
+    hang_up(w, the_stream(w));
+    remap(w); /* another machine has this one's key: that is not mended by it */
+    pass(w, PV_S(14));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_WAITING);
+    pv_coordclient_kick(w->client, w->now); /* a link of this machine came up */
+    pass(w, 0);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+}
+
+/* --- coordlook ------------------------------------------------------------------------------- */
+
+/* A coordinator client whose coordinator falls silent, and that looks whether another answers. */
+
+/* Online at the first address, and a while later. */
+static struct world *world_online(uint8_t n_addrs)
+{
+    struct world *w = world_make();
+    start(w, n_addrs);
+    pass(w, PV_S(5));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    return w;
+}
+
+PV_TEST(a_silent_one_is_left_for_one_that_answers)
+{
+    struct world *w = world_online(2);
+    w->behaviours[0] = HANGS;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_MS(1999));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_int_equal(w->n_opened, 1);
+    pass(w, PV_MS(2));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(w->last[PV_COORDCLIENT_EV_OFFLINE].status, PV_ERR_TIMEOUT);
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_ONLINE], 2);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 1);
+    assert_int_equal(the_stream(w)->addr.ip[3], 1);
+}
+
+/* The ping that is due finds it out, too. */
+PV_TEST(without_a_doubt_it_takes_twelve_seconds_at_most)
+{
+    struct world *w = world_online(3);
+    w->behaviours[0] = w->behaviours[1] = HANGS;
+    pass(w, PV_MS(12500));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+}
+
+PV_TEST(a_network_that_pauses_ends_nothing)
+{
+    struct world *w = world_online(3);
+    for (int i = 0; i < 3; i++)
+        w->behaviours[i] = PAUSES;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_S(15));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 0);
+    assert_int_equal(w->n_opened, 3);
+    for (int i = 0; i < 3; i++)
+        w->behaviours[i] = SERVES;
+    pass(w, PV_S(60));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+    assert_int_equal(w->n_opened, 3);
+    assert_int_equal(the_stream(w)->addr.ip[3], 0);
+}
+
+PV_TEST(pings_that_are_answered_cost_no_look)
+{
+    struct world *w = world_online(3);
+    pv_coordclient_doubt(w->client, w->now);
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_S(600));
+    assert_int_equal(w->n_opened, 1);
+    assert_in_range(w->n_pings, 60, 62);
+}
+
+/* The others send it back to a home that only paused. */
+PV_TEST(a_home_that_paused_is_found_again)
+{
+    struct world *w = world_make();
+    w->home = 2;
+    start(w, 3);
+    pass(w, PV_S(5));
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+    w->behaviours[2] = PAUSES;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_S(3));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 1);
+    w->behaviours[2] = SERVES;
+    pass(w, PV_S(15));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+    assert_int_equal(pv_coordclient_addr(w->client)->ip[3], 2);
+}
+
+PV_TEST(without_another_address_it_waits)
+{
+    struct world *w = world_make();
+    start_guessing(w);
+    pass(w, PV_S(5));
+    w->behaviours[0] = PAUSES;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_S(15));
+    assert_int_equal(w->n_opened, 1);
+    w->behaviours[0] = SERVES;
+    pass(w, PV_S(1));
+    assert_int_equal(w->n_events[PV_COORDCLIENT_EV_OFFLINE], 0);
+}
+
+/* The one in use may end while another is being tried. */
+PV_TEST(a_look_outlives_nothing)
+{
+    struct world *w = world_online(3);
+    w->behaviours[1] = w->behaviours[2] = HANGS;
+    w->silent = true;
+    pv_coordclient_doubt(w->client, w->now);
+    pass(w, PV_S(3));
+    assert_int_equal(w->n_opened, 3);
+    w->silent = false;
+    pv_coordclient_stop(w->client, w->now);
+    pass(w, PV_S(60));
+    assert_int_equal(w->n_closed, 3);
+    start(w, 1);
+    pass(w, PV_S(1));
+    assert_int_equal(pv_coordclient_state(w->client), PV_COORDCLIENT_ONLINE);
+}
+
+PV_TEST(a_look_is_due_once_a_silence)
+{
+    struct pv_coordpulse p = {.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, PV_MS(1100));
+    assert_true(p.rtt == PV_MS(100));
+    assert_true(pv_coordpulse_next(&p) == PV_MS(11100));
+    assert_false(pv_coordpulse_take_look(&p, PV_S(11)));
+    pv_coordpulse_pinged(&p, true, PV_S(12));
+    assert_true(pv_coordpulse_next(&p) == PV_S(14));
+    pv_coordpulse_pinged(&p, true, PV_S(13));
+    assert_false(pv_coordpulse_take_look(&p, PV_MS(13999)));
+    assert_true(pv_coordpulse_take_look(&p, PV_S(14)));
+    assert_false(pv_coordpulse_take_look(&p, PV_S(20)));
+    assert_false(pv_coordpulse_is_dead(&p, PV_S(26)));
+    assert_true(pv_coordpulse_is_dead(&p, PV_MS(26100)));
+    pv_coordpulse_heard(&p, PV_S(26));
+    assert_false(pv_coordpulse_take_look(&p, PV_S(40)));
+    pv_coordpulse_note_time(&p, 1000000, PV_S(26));
+    assert_true(pv_coordpulse_time_us(&p, PV_S(28)) == 3050000);
+}
+
+/* A home that is only far must not be left. */
+PV_TEST(on_a_slow_line_a_look_waits_two_round_trips)
+{
+    struct pv_coordpulse p = {.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, PV_MS(2500)); /* a round trip of 1.5 s */
+    pv_coordpulse_pinged(&p, true, PV_S(12));
+    assert_true(pv_coordpulse_next(&p) == PV_S(15));
+    /* A ping that was held up for 20 s says little of the line. */
+    p = (struct pv_coordpulse){.pinged_at = PV_S(1)};
+    pv_coordpulse_begin(&p, PV_S(21));
+    pv_coordpulse_pinged(&p, true, PV_S(31));
+    assert_true(pv_coordpulse_next(&p) == PV_S(31) + PV_COORDPULSE_SLOW);
 }
