@@ -144,7 +144,7 @@ static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, p
     for (size_t i = 0; r == PV_OK && i < PV_ARRAY_LEN(parts); i++) {
         struct pv_part_slot *slot = &e->node.parts[i];
         slot->part = parts[i];
-        r = parts[i]->make(&e->node, cfg, now, &slot->self);
+        r = pv_part_make(parts[i], &e->node, cfg, now, &slot->self);
         if (r == PV_OK)
             e->node.n_parts = i + 1;
     }
@@ -169,7 +169,7 @@ static void free_parts(struct pv_engine *e)
 {
     while (e->node.n_parts > 0) {
         const struct pv_part_slot *slot = &e->node.parts[--e->node.n_parts];
-        slot->part->free(slot->self);
+        pv_part_free(slot->part, slot->self);
     }
 }
 

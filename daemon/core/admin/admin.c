@@ -66,17 +66,12 @@ struct admin {
     bool was_removed;           /* so there was nobody to tell */
 };
 
-static int make_admin(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct admin *a = calloc(1, sizeof(*a));
+    struct admin *a = part;
     (void)cfg;
     (void)now;
-    if (a == NULL)
-        return PV_ERR_NOMEM;
-    a->node = node;
-    pv_puts_init(&a->puts, node, &pv_part_admin);
-    *ret_part = a;
+    pv_puts_init(&a->puts, a->node, &pv_part_admin);
     return PV_OK;
 }
 
@@ -85,7 +80,6 @@ static void free_admin(void *part)
 {
     struct admin *a = part;
     pv_puts_done(&a->puts);
-    free(a);
 }
 
 static void answer_error(struct admin *a, uint64_t handle, enum pv_ctlapi_code code,
@@ -780,7 +774,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_admin = {
     .name = "admin",
-    .make = make_admin,
+    .size = PV_PART_SIZE(struct admin),
+    .start = start,
     .free = free_admin,
     .on_facts = on_facts,
     .on_answer = on_answer,

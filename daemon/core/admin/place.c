@@ -21,20 +21,6 @@ enum {
     DAY_S = 86400,
 };
 
-static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                     void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = node; /* it keeps nothing */
-    return PV_OK;
-}
-
-static void free_part(void *part)
-{
-    (void)part;
-}
-
 /* Every refusal names the command, as p2pvpnctl prints it alone. */
 static void fail(struct pv_node *n, uint64_t handle, enum pv_ctlapi_code code, const char *what,
                  const char *text)
@@ -282,8 +268,6 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_place = {
     .name = "place",
-    .make = make_part,
-    .free = free_part,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

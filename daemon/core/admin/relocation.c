@@ -225,17 +225,12 @@ struct relocation {
     bool told;       /* the former coordinator has the record */
 };
 
-static int make_relocation(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                           void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct relocation *x = calloc(1, sizeof(*x));
+    struct relocation *x = part;
     (void)cfg;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
-    pv_puts_init(&x->puts, node, &pv_part_relocation);
-    *ret_part = x;
+    pv_puts_init(&x->puts, x->node, &pv_part_relocation);
     return PV_OK;
 }
 
@@ -244,7 +239,6 @@ static void free_relocation(void *part)
     struct relocation *x = part;
     pv_puts_done(&x->puts);
     pv_url_done(&x->url);
-    free(x);
 }
 
 /* --- ends ------------------------------------------------------------------------------------- */
@@ -900,7 +894,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_relocation = {
     .name = "relocation",
-    .make = make_relocation,
+    .size = PV_PART_SIZE(struct relocation),
+    .start = start,
     .free = free_relocation,
     .on_facts = on_facts,
     .run = run_relocation,

@@ -20,22 +20,12 @@ struct rootkey {
     uint64_t handle;  /* of the client that waits for it, and may be gone */
 };
 
-static int make_rootkey(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                        void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct rootkey *k = calloc(1, sizeof(*k));
+    struct rootkey *k = part;
     (void)now;
-    if (k == NULL)
-        return PV_ERR_NOMEM;
-    k->node = node;
     k->file = cfg->root_file;
-    *ret_part = k;
     return PV_OK;
-}
-
-static void free_rootkey(void *part)
-{
-    free(part);
 }
 
 /* --- admins by invite ------------------------------------------------------------------------- */
@@ -249,8 +239,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_rootkey = {
     .name = "rootkey",
-    .make = make_rootkey,
-    .free = free_rootkey,
+    .size = PV_PART_SIZE(struct rootkey),
+    .start = start,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .run = run_rootkey,

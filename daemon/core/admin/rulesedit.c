@@ -21,20 +21,6 @@ enum {
     TAKE_BACK_MAX = 256, /* ours: statements that say one and the same, of as many admins */
 };
 
-static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                     void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = node; /* it keeps nothing */
-    return PV_OK;
-}
-
-static void free_part(void *part)
-{
-    (void)part;
-}
-
 /* Of all that may go wrong when signing, users can mend only the lack of slots. */
 static void fail_made(struct pv_node *n, uint64_t handle, const char *what, int status)
 {
@@ -705,8 +691,6 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_rulesedit = {
     .name = "rulesedit",
-    .make = make_part,
-    .free = free_part,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

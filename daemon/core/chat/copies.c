@@ -493,17 +493,12 @@ static pv_ns next_timeout(const void *part)
 
 /* --- what the part is told ------------------------------------------------------------------- */
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct copies *c = calloc(1, sizeof(*c));
-    if (c == NULL)
-        return PV_ERR_NOMEM;
-    c->node = node;
+    struct copies *c = part;
     c->enabled = cfg->chat_store;
     c->collect_at = PV_NEVER;
     c->recopy_at = now + RECOPY_FIRST;
-    *ret_part = c;
     return PV_OK;
 }
 
@@ -512,7 +507,6 @@ static void free_copies(void *part)
     struct copies *c = part;
     stop_sending(c);
     free(c->waiting);
-    free(c);
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -592,7 +586,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 const struct pv_part pv_part_copies = {
     .name = "copies",
     .after = {"sealkeys"},
-    .make = make,
+    .size = PV_PART_SIZE(struct copies),
+    .start = start,
     .free = free_copies,
     .on_facts = on_facts,
     .on_peer = on_peer,

@@ -12,22 +12,15 @@ struct linkkeys_part {
     struct pv_linkkeys *keys; /* owned; node.linkkeys is the same */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct linkkeys_part *l = calloc(1, sizeof(*l));
+    struct linkkeys_part *l = part;
     (void)cfg;
     (void)now;
-    if (l == NULL)
-        return PV_ERR_NOMEM;
-    l->node = node;
-    int r = pv_linkkeys_new(&l->keys, &node->rng, node->identity->sign_pk);
-    if (r != PV_OK) {
-        free(l);
+    int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk);
+    if (r != PV_OK)
         return r;
-    }
-    node->linkkeys = l->keys;
-    *ret_part = l;
+    l->node->linkkeys = l->keys;
     return PV_OK;
 }
 
@@ -35,7 +28,6 @@ static void free_part(void *part)
 {
     struct linkkeys_part *l = part;
     l->node->linkkeys = pv_linkkeys_free(l->keys);
-    free(l);
 }
 
 /* A static peer has no p2pvpnd that could prove anything. */
@@ -98,7 +90,8 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}}
 const struct pv_part pv_part_linkkeys = {
     .name = "linkkeys",
     .after = {"membership"},
-    .make = make,
+    .size = PV_PART_SIZE(struct linkkeys_part),
+    .start = start,
     .free = free_part,
     .on_peer = on_peer,
     .on_member_gone = on_member_gone,

@@ -26,20 +26,6 @@ static uint64_t tag_of(uint64_t handle, enum asked what)
     return handle << 2 | (uint64_t)what;
 }
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = node;
-    return PV_OK;
-}
-
-static void free_messages(void *part)
-{
-    (void)part; /* the node is the engine's */
-}
-
 /* --- send ------------------------------------------------------------------------------------ */
 
 static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi_request *req,
@@ -214,8 +200,6 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_messages = {
     .name = "messages",
-    .make = make,
-    .free = free_messages,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

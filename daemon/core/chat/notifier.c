@@ -20,16 +20,11 @@ struct pv_notifier {
     } out[PV_NOTIFIER_MAX_WAITING]; /* jobs without a result; a job's tag is its place */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_notifier *n = calloc(1, sizeof(*n));
+    struct pv_notifier *n = part;
     (void)now;
-    if (n == NULL)
-        return PV_ERR_NOMEM;
-    n->node = node;
     n->enabled = cfg->notify;
-    *ret_part = n;
     return PV_OK;
 }
 
@@ -116,7 +111,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_notifier = {
     .name = "notifier",
-    .make = make,
-    .free = free,
+    .size = PV_PART_SIZE(struct pv_notifier),
+    .start = start,
     .status = show,
 };

@@ -41,17 +41,12 @@ struct retention {
     bool knows_muted;
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct retention *r = calloc(1, sizeof(*r));
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->node = node;
+    struct retention *r = part;
     r->keep_s = cfg->chat_keep_s;
     /* At the start, too: messages may have become too old while the daemon was not running. */
     r->purge_at = now;
-    *ret_part = r;
     return PV_OK;
 }
 
@@ -64,7 +59,6 @@ static void free_retention(void *part)
         free(c);
     }
     free(r->muted);
-    free(r);
 }
 
 static pv_job_done on_job;
@@ -390,7 +384,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_retention = {
     .name = "retention",
-    .make = make,
+    .size = PV_PART_SIZE(struct retention),
+    .start = start,
     .free = free_retention,
     .on_peer = on_peer,
     .handle_timeout = handle_timeout,

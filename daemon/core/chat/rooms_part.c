@@ -24,29 +24,22 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.rooms is the same */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_rooms_config rc = {.rng = node->rng,
-                                 .sk = node->identity->sign_sk,
-                                 .jobs = &node->jobs,
-                                 .log = node->log,
+    struct rooms_part *r = part;
+    struct pv_rooms_config rc = {.rng = r->node->rng,
+                                 .sk = r->node->identity->sign_sk,
+                                 .jobs = &r->node->jobs,
+                                 .log = r->node->log,
                                  .admits = pv_chat_may,
-                                 .owner = node};
-    struct rooms_part *r = calloc(1, sizeof(*r));
+                                 .owner = r->node};
     (void)now;
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(rc.own_pk, node->identity->sign_pk, sizeof(rc.own_pk));
+    memcpy(rc.own_pk, r->node->identity->sign_pk, sizeof(rc.own_pk));
     int status = pv_rooms_new(&r->rooms, &rc);
-    if (status != PV_OK) {
-        free(r);
+    if (status != PV_OK)
         return status;
-    }
-    r->node = node;
-    node->rooms = r->rooms;
+    r->node->rooms = r->rooms;
     pv_rooms_set_accepted(r->rooms, pv_saved_value(cfg->saved, META_ACCEPTED));
-    *ret_part = r;
     return PV_OK;
 }
 
@@ -63,7 +56,6 @@ static void free_rooms(void *part)
 {
     struct rooms_part *r = part;
     r->node->rooms = pv_rooms_free(r->rooms);
-    free(r);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
@@ -466,7 +458,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_rooms = {
     .name = "rooms",
-    .make = make,
+    .size = PV_PART_SIZE(struct rooms_part),
+    .start = start,
     .free = free_rooms,
     .on_facts = on_facts,
     .on_peer = on_peer,

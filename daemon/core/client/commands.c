@@ -6,20 +6,6 @@
 #include "daemon/core/peer/peer_show.h"
 #include "proto/local/ctlapi_request.h"
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = node; /* the server is in the node: every part answers by it */
-    return PV_OK;
-}
-
-static void unmake(void *part)
-{
-    (void)part;
-}
-
 /* Whose command it is; NULL: nobody's, which the test of the tables forbids. A walk through all
  * tables is short beside what a client waits for anyway. */
 static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_cmd cmd,
@@ -146,8 +132,6 @@ static const struct pv_stream_handler streams[] = {{
 
 const struct pv_part pv_part_commands = {
     .name = "commands",
-    .make = make,
-    .free = unmake,
     .run = run,
     .streams = streams,
     .n_streams = PV_ARRAY_LEN(streams),

@@ -22,29 +22,18 @@ struct dns {
     struct pv_bucket_table *rate; /* answers to each member */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct dns *d = calloc(1, sizeof(*d));
+    struct dns *d = part;
     (void)now;
-    if (d == NULL)
-        return PV_ERR_NOMEM;
-    d->node = node;
     d->alone = cfg->dns_alone;
-    int r = pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &node->rng);
-    if (r != PV_OK) {
-        free(d);
-        return r;
-    }
-    *ret_part = d;
-    return PV_OK;
+    return pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
 }
 
 static void unmake(void *part)
 {
     struct dns *d = part;
     pv_bucket_table_free(d->rate);
-    free(d);
 }
 
 /* This node, or a member: whoever else sends to this address has no business here. */
@@ -181,6 +170,7 @@ bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
 
 const struct pv_part pv_part_dns = {
     .name = "dns",
-    .make = make,
+    .size = PV_PART_SIZE(struct dns),
+    .start = start,
     .free = unmake,
 };

@@ -36,16 +36,11 @@ struct info {
     bool reload_told; /* to the shell */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct info *x = calloc(1, sizeof(*x));
+    struct info *x = part;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
     x->confined = cfg->confined;
-    *ret_part = x;
     return PV_OK;
 }
 
@@ -577,8 +572,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_info = {
     .name = "info",
-    .make = make,
-    .free = free,
+    .size = PV_PART_SIZE(struct info),
+    .start = start,
     .on_facts = on_facts,
     .on_cancel = on_cancel,
     .on_answer = on_answer,

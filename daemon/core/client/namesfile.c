@@ -35,18 +35,13 @@ struct news {
     const struct pv_member *members[PV_NAMESFILE_RECENT];
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct namesfile *f = calloc(1, sizeof(*f));
+    struct namesfile *f = part;
     (void)cfg;
     (void)now;
-    if (f == NULL)
-        return PV_ERR_NOMEM;
-    f->node = node;
-    f->map = pv_map_make(&node->rng, 1);
+    f->map = pv_map_make(&f->node->rng, 1);
     f->dirty = true; /* one that an earlier life left may be of another network */
-    *ret_part = f;
     return PV_OK;
 }
 
@@ -54,7 +49,6 @@ static void free_namesfile(void *part)
 {
     struct namesfile *f = part;
     free(f->whole);
-    free(f);
 }
 
 /* Names in the file go with the roster alone: whether a member is online changes nothing in it. */
@@ -248,7 +242,8 @@ static void run(void *part, pv_ns now)
 
 const struct pv_part pv_part_namesfile = {
     .name = "namesfile",
-    .make = make,
+    .size = PV_PART_SIZE(struct namesfile),
+    .start = start,
     .free = free_namesfile,
     .on_facts = on_facts,
     .run = run,

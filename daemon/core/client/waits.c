@@ -41,19 +41,6 @@ struct waits {
     size_t n;
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    struct waits *ws = calloc(1, sizeof(*ws));
-    (void)cfg;
-    (void)now;
-    if (ws == NULL)
-        return PV_ERR_NOMEM;
-    ws->node = node;
-    *ret_part = ws;
-    return PV_OK;
-}
-
 /* The place is given as the pointer that leads to it, so that the first needs no case of its own.
  */
 static void unlink_wait(struct waits *ws, struct wait **at)
@@ -69,7 +56,6 @@ static void unmake(void *part)
     struct waits *ws = part;
     while (ws->first != NULL)
         unlink_wait(ws, &ws->first);
-    free(ws);
 }
 
 /* --- ping ------------------------------------------------------------------------------------- */
@@ -396,7 +382,7 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_waits = {
     .name = "waits",
-    .make = make,
+    .size = PV_PART_SIZE(struct waits),
     .free = unmake,
     .run = run,
     .next_timeout = next_timeout,

@@ -380,19 +380,6 @@ struct why {
     struct pv_node *node;
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    struct why *w = calloc(1, sizeof(*w));
-    (void)cfg;
-    (void)now;
-    if (w == NULL)
-        return PV_ERR_NOMEM;
-    w->node = node;
-    *ret_part = w;
-    return PV_OK;
-}
-
 /* The packets that the rules keep out, either way: the peer is reached and does not answer all the
  * same. */
 static void why_rules(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
@@ -475,8 +462,7 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_why = {
     .name = "why",
-    .make = make,
-    .free = free,
+    .size = PV_PART_SIZE(struct why),
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

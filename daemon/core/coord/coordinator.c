@@ -200,32 +200,24 @@ static void free_coordinator(void *part)
     struct pv_coord *c = part;
     c->node->coord = pv_coordclient_free(c->node->coord);
     c->node->coordinator = NULL;
-    free(c);
 }
 
-static int make_coordinator(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                            void **ret_part)
+static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_coord *c = calloc(1, sizeof(*c));
-    const struct pv_coordclient_config cc = {.rng = node->rng,
-                                             .log = node->log,
-                                             .sign_sk = node->identity->sign_sk,
-                                             .sign_pk = node->identity->sign_pk,
-                                             .dh_sk = node->identity->dh_sk,
-                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem};
+    struct pv_coord *c = part;
     (void)now;
-    if (c == NULL)
-        return PV_ERR_NOMEM;
-    c->node = node;
+    const struct pv_coordclient_config cc = {.rng = c->node->rng,
+                                             .log = c->node->log,
+                                             .sign_sk = c->node->identity->sign_sk,
+                                             .sign_pk = c->node->identity->sign_pk,
+                                             .dh_sk = c->node->identity->dh_sk,
+                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem};
     c->has_kem = cc.kem != NULL;
     c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
-    int r = pv_coordclient_new(&node->coord, &cc);
-    if (r != PV_OK) {
-        free(c);
+    int r = pv_coordclient_new(&c->node->coord, &cc);
+    if (r != PV_OK)
         return r;
-    }
-    node->coordinator = c;
-    *ret_part = c;
+    c->node->coordinator = c;
     return PV_OK;
 }
 
@@ -922,7 +914,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_coordinator = {
     .name = "coordinator",
-    .make = make_coordinator,
+    .size = PV_PART_SIZE(struct pv_coord),
+    .start = start_part,
     .free = free_coordinator,
     .restore = restore_coordinator,
     .on_facts = on_facts,

@@ -36,32 +36,22 @@ static bool may_move(const void *node, const uint8_t *pk, bool to)
     return pv_rules_serve(node, pk, PV_SERVICE_FILES, to).allow;
 }
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_filelink_config fc = {.rng = node->rng,
-                                    .log = node->log,
-                                    .keys = node->linkkeys,
+    struct files *f = part;
+    struct pv_filelink_config fc = {.rng = f->node->rng,
+                                    .log = f->node->log,
+                                    .keys = f->node->linkkeys,
                                     .admits = may_move,
-                                    .owner = node};
-    struct files *f = calloc(1, sizeof(*f));
+                                    .owner = f->node};
     (void)now;
-    if (f == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(fc.own_pk, node->identity->sign_pk, sizeof(fc.own_pk));
-    f->node = node;
+    memcpy(fc.own_pk, f->node->identity->sign_pk, sizeof(fc.own_pk));
     f->passed.handle = -1;
     int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
-                              pv_saved_value(cfg->saved, META_PINS), node->log);
+                              pv_saved_value(cfg->saved, META_PINS), f->node->log);
     if (r == PV_OK)
         r = pv_filelink_new(&f->link, &fc, pv_saved_value(cfg->saved, META_FILES));
-    if (r != PV_OK) {
-        pv_autoaccept_free(f->rules);
-        free(f);
-        return r;
-    }
-    *ret_part = f;
-    return PV_OK;
+    return r;
 }
 
 static void free_files(void *part)
@@ -69,7 +59,6 @@ static void free_files(void *part)
     struct files *f = part;
     pv_filelink_free(f->link);
     pv_autoaccept_free(f->rules);
-    free(f);
 }
 
 /* --- peers ----------------------------------------------------------------------------------- */
@@ -649,7 +638,8 @@ static const struct pv_stream_handler streams[] = {{
 const struct pv_part pv_part_files = {
     .name = "files",
     .after = {"linkkeys"},
-    .make = make,
+    .size = PV_PART_SIZE(struct files),
+    .start = start,
     .free = free_files,
     .on_facts = on_facts,
     .on_peer = on_peer,

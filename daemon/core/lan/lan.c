@@ -35,24 +35,14 @@ struct lan {
 };
 
 /* The querier starts with the interface. */
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct lan *l = calloc(1, sizeof(*l));
+    struct lan *l = part;
     (void)now;
-    if (l == NULL)
-        return PV_ERR_NOMEM;
-    l->node = node;
     l->cfg = cfg->lan;
     l->list_at = l->wake_at = PV_NEVER;
     pv_querier_init(&l->querier);
-    int r = pv_groupsync_new(&l->sync, &node->rng);
-    if (r != PV_OK) {
-        free(l);
-        return r;
-    }
-    *ret_part = l;
-    return PV_OK;
+    return pv_groupsync_new(&l->sync, &l->node->rng);
 }
 
 static void free_lan(void *part)
@@ -61,7 +51,6 @@ static void free_lan(void *part)
     pv_peers_drop_slots(l->node->peers, &pv_part_lan);
     pv_groupsync_free(l->sync);
     free(l->pairs);
-    free(l);
 }
 
 /* --- what is kept of a peer ------------------------------------------------------------------ */
@@ -449,7 +438,8 @@ const struct pv_part pv_part_lan = {
     .name = "lan",
     .peer_size = sizeof(struct pv_groupsync_peer),
     .end_peer = end_peer,
-    .make = make,
+    .size = PV_PART_SIZE(struct lan),
+    .start = start,
     .free = free_lan,
     .on_facts = on_facts,
     .on_peer = on_peer,

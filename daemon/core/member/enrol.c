@@ -903,17 +903,12 @@ static pv_ns next_timeout(const void *part)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static int make_enrol(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_enrol *x = calloc(1, sizeof(*x));
+    struct pv_enrol *x = part;
     (void)cfg;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
-    pv_puts_init(&x->puts, node, &pv_part_enrol);
-    *ret_part = x;
+    pv_puts_init(&x->puts, x->node, &pv_part_enrol);
     return PV_OK;
 }
 
@@ -922,7 +917,6 @@ static void free_enrol(void *part)
     struct pv_enrol *x = part;
     forget(x);
     pv_puts_done(&x->puts);
-    free(x);
 }
 
 static const struct pv_command commands[] = {
@@ -932,7 +926,8 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_enrol = {
     .name = "enrol",
-    .make = make_enrol,
+    .size = PV_PART_SIZE(struct pv_enrol),
+    .start = start,
     .free = free_enrol,
     .on_facts = on_facts,
     .handle_timeout = handle_timeout,

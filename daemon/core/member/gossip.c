@@ -22,29 +22,18 @@ struct gossip {
     bool can_forward;                 /* peers are to be told that somebody passes signals on */
 };
 
-static int make_gossip(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                       void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct gossip *g = calloc(1, sizeof(*g));
+    struct gossip *g = part;
     (void)cfg;
     (void)now;
-    if (g == NULL)
-        return PV_ERR_NOMEM;
-    g->node = node;
-    int r = pv_rostersync_new(&g->sync, node->identity->sign_pk, &node->rng);
-    if (r != PV_OK) {
-        free(g);
-        return r;
-    }
-    *ret_part = g;
-    return PV_OK;
+    return pv_rostersync_new(&g->sync, g->node->identity->sign_pk, &g->node->rng);
 }
 
 static void free_gossip(void *part)
 {
     struct gossip *g = part;
     pv_rostersync_free(g->sync);
-    free(g);
 }
 
 /* In-band messages reach the peer, or no longer do. */
@@ -192,7 +181,8 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_STATEMENTS, take_st
 const struct pv_part pv_part_gossip = {
     .name = "gossip",
     .after = {"rules"}, /* nothing leaves for a new member before its packets are judged */
-    .make = make_gossip,
+    .size = PV_PART_SIZE(struct gossip),
+    .start = start,
     .free = free_gossip,
     .on_facts = on_facts,
     .on_peer = on_peer,

@@ -80,9 +80,9 @@ enum {
 };
 
 struct membership {
+    struct pv_node *node;
     struct pv_addr ip4; /* this node's */
     bool moved;         /* it is another one than the interface has */
-    struct pv_node *node;
     struct pv_unsaved unsaved;
     bool urgent;               /* some of unsaved must not wait */
     pv_ns save_at;             /* what waits is written then; PV_NEVER */
@@ -613,17 +613,12 @@ static const struct pv_command commands[] = {
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static int make_membership(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                           void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct membership *m = calloc(1, sizeof(*m));
+    struct membership *m = part;
     (void)now;
-    if (m == NULL)
-        return PV_ERR_NOMEM;
-    m->node = node;
     m->dns = cfg->dns;
     m->teardown_at = m->retry_at = m->members_at = m->save_at = PV_NEVER;
-    *ret_part = m;
     return PV_OK;
 }
 
@@ -633,7 +628,6 @@ static void free_membership(void *part)
     pv_unsaved_done(&m->unsaved);
     pv_roster_free(m->retired);
     m->node->roster = pv_roster_free(m->node->roster);
-    free(m);
 }
 
 static int restore_membership(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -793,7 +787,8 @@ static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)
 
 const struct pv_part pv_part_membership = {
     .name = "membership",
-    .make = make_membership,
+    .size = PV_PART_SIZE(struct membership),
+    .start = start,
     .free = free_membership,
     .restore = restore_membership,
     .on_facts = on_facts,

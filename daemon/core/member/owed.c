@@ -56,18 +56,13 @@ static struct owed *of(const struct pv_node *n)
     return pv_node_part(n, &pv_part_owed);
 }
 
-static int make_owed(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                     void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct owed *o = calloc(1, sizeof(*o));
+    struct owed *o = part;
     (void)cfg;
     (void)now;
-    if (o == NULL)
-        return PV_ERR_NOMEM;
-    o->node = node;
     o->retry_at = PV_NEVER;
-    pv_puts_init(&o->puts, node, &pv_part_owed);
-    *ret_part = o;
+    pv_puts_init(&o->puts, o->node, &pv_part_owed);
     return PV_OK;
 }
 
@@ -75,7 +70,6 @@ static void free_owed(void *part)
 {
     struct owed *o = part;
     pv_puts_done(&o->puts);
-    free(o);
 }
 
 /* Is the member where this place says? One that lost, or is old, is nobody's loss. */
@@ -516,7 +510,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_owed = {
     .name = "owed",
-    .make = make_owed,
+    .size = PV_PART_SIZE(struct owed),
+    .start = start,
     .free = free_owed,
     .on_facts = on_facts,
     .on_answer = on_answer,

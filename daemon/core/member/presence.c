@@ -19,17 +19,12 @@ struct presence {
     pv_ns ask_at; /* about those that are doubted; PV_NEVER: there was none */
 };
 
-static int make_presence(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                         void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct presence *x = calloc(1, sizeof(*x));
+    struct presence *x = part;
     (void)cfg;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
     x->ask_at = PV_NEVER;
-    *ret_part = x;
     return PV_OK;
 }
 
@@ -193,8 +188,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 
 const struct pv_part pv_part_presence = {
     .name = "presence",
-    .make = make_presence,
-    .free = free,
+    .size = PV_PART_SIZE(struct presence),
+    .start = start,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .on_facts = on_facts,

@@ -666,22 +666,15 @@ static const struct pv_command commands[] = {
 
 /* --- life --------------------------------------------------------------------------------- */
 
-static int make_rules(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct rules *r = calloc(1, sizeof(*r));
+    struct rules *r = part;
     (void)now;
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->node = node;
     r->own = cfg->firewall;
     r->firewall = cfg->has_firewall ? &r->own : NULL;
     r->retry_at = PV_NEVER;
-    if (pv_ruletable_new(NULL, 0, false, NULL, &r->closed) != PV_OK) {
-        free(r);
+    if (pv_ruletable_new(NULL, 0, false, NULL, &r->closed) != PV_OK)
         return PV_ERR_NOMEM;
-    }
-    *ret_part = r;
     return PV_OK;
 }
 
@@ -693,7 +686,6 @@ static void free_rules(void *part)
     pv_policy_free(r->policy);
     free(r->lines);
     free(r->denied);
-    free(r);
 }
 
 /* The stored rules are in force from before the first packet on, and older than every flow. */
@@ -807,7 +799,8 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_RULES, take_word}};
 const struct pv_part pv_part_rules = {
     .name = "rules",
     .after = {"membership"},
-    .make = make_rules,
+    .size = PV_PART_SIZE(struct rules),
+    .start = start,
     .free = free_rules,
     .restore = restore_rules,
     .on_facts = on_facts,

@@ -72,16 +72,11 @@ struct scout {
     uint8_t records[PV_STATEMENT_HASH_LEN]; /* all that count, as when it was looked at last */
 };
 
-static int make_scout(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct scout *s = calloc(1, sizeof(*s));
+    struct scout *s = part;
     (void)now;
-    if (s == NULL)
-        return PV_ERR_NOMEM;
-    s->node = node;
     s->kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem;
-    *ret_part = s;
     return PV_OK;
 }
 
@@ -97,7 +92,6 @@ static void free_scout(void *part)
 {
     struct scout *s = part;
     pv_coordclient_free(s->client);
-    free(s);
 }
 
 /* --- which ------------------------------------------------------------------------------------ */
@@ -932,7 +926,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_scout = {
     .name = "scout",
-    .make = make_scout,
+    .size = PV_PART_SIZE(struct scout),
+    .start = start,
     .free = free_scout,
     .restore = restore_scout,
     .on_facts = on_facts,

@@ -46,19 +46,14 @@ static void make_row_key(const struct pv_identity *identity, uint8_t ret_key[sta
 }
 
 /* A library that fails here leaves this node without a key; `status` says why it has no KEM. */
-static int make_sealkeys(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                         void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_sealkeys *k = calloc(1, sizeof(*k));
+    struct pv_sealkeys *k = part;
     (void)now;
-    if (k == NULL)
-        return PV_ERR_NOMEM;
-    k->node = node;
-    make_row_key(node->identity, k->row_key);
+    make_row_key(k->node->identity, k->row_key);
     k->has_cert = cfg->kem != NULL && cfg->pq != PV_PQ_OFF &&
-                  pv_sealing_certify(cfg->kem, node->identity->sign_sk, k->cert) == PV_OK;
-    node->sealkeys = k;
-    *ret_part = k;
+                  pv_sealing_certify(cfg->kem, k->node->identity->sign_sk, k->cert) == PV_OK;
+    k->node->sealkeys = k;
     return PV_OK;
 }
 
@@ -69,7 +64,6 @@ static void free_sealkeys(void *part)
         free(k->rows[i].entries);
     pv_wipe(k->row_key, sizeof(k->row_key));
     k->node->sealkeys = NULL;
-    free(k);
 }
 
 size_t pv_sealkeys_row(const struct pv_sealkeys *k, const uint8_t pk[static PV_SIGN_PK_LEN])
@@ -288,7 +282,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_sealkeys = {
     .name = "sealkeys",
-    .make = make_sealkeys,
+    .size = PV_PART_SIZE(struct pv_sealkeys),
+    .start = start,
     .free = free_sealkeys,
     .restore = restore_sealkeys,
     .on_member_gone = on_member_gone,

@@ -135,17 +135,12 @@ struct signals {
     struct pv_forwards forwards;
 };
 
-static int make_signals(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                        void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct signals *s = calloc(1, sizeof(*s));
+    struct signals *s = part;
     (void)cfg;
     (void)now;
-    if (s == NULL)
-        return PV_ERR_NOMEM;
-    s->node = node;
-    node->marks[PV_MARK_SIGNAL] = &s->seq;
-    *ret_part = s;
+    s->node->marks[PV_MARK_SIGNAL] = &s->seq;
     return PV_OK;
 }
 
@@ -153,7 +148,6 @@ static void free_signals(void *part)
 {
     struct signals *s = part;
     s->node->marks[PV_MARK_SIGNAL] = NULL;
-    free(s);
 }
 
 /* --- out ------------------------------------------------------------------------------------- */
@@ -624,7 +618,8 @@ static const struct pv_inband_handler inband[] = {
 const struct pv_part pv_part_signals = {
     .name = "signals",
     .after = {"rules", "sealkeys"},
-    .make = make_signals,
+    .size = PV_PART_SIZE(struct signals),
+    .start = start,
     .free = free_signals,
     .on_peer = on_peer,
     .on_answer = on_answer,

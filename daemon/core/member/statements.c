@@ -35,18 +35,13 @@ struct statements {
     size_t n_listed, cap_listed;
 };
 
-static int make_statements(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                           void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct statements *s = calloc(1, sizeof(*s));
+    struct statements *s = part;
     (void)cfg;
     (void)now;
-    if (s == NULL)
-        return PV_ERR_NOMEM;
-    s->node = node;
     s->look_at = PV_NEVER;
-    pv_puts_init(&s->uploads, node, &pv_part_statements);
-    *ret_part = s;
+    pv_puts_init(&s->uploads, s->node, &pv_part_statements);
     return PV_OK;
 }
 
@@ -62,7 +57,6 @@ static void free_statements(void *part)
     struct statements *s = part;
     pv_puts_done(&s->uploads);
     drop_listed(s);
-    free(s);
 }
 
 /* --- uploading -------------------------------------------------------------------------------- */
@@ -319,7 +313,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_statements = {
     .name = "statements",
-    .make = make_statements,
+    .size = PV_PART_SIZE(struct statements),
+    .start = start,
     .free = free_statements,
     .on_facts = on_facts,
     .on_answer = on_answer,

@@ -24,17 +24,12 @@ struct store {
     pv_ns retry_at; /* FAILED; else PV_NEVER */
 };
 
-static int make_store(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                      void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct store *s = calloc(1, sizeof(*s));
+    struct store *s = part;
     (void)cfg;
     (void)now;
-    if (s == NULL)
-        return PV_ERR_NOMEM;
-    s->node = node;
     s->retry_at = PV_NEVER;
-    *ret_part = s;
     return PV_OK;
 }
 
@@ -110,8 +105,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_store = {
     .name = "store",
-    .make = make_store,
-    .free = free,
+    .size = PV_PART_SIZE(struct store),
+    .start = start,
     .restore = restore_marks,
     .run = run_store,
     .next_timeout = next_timeout,

@@ -9,6 +9,32 @@
 
 #include "base/bytes.h"
 
+int pv_part_make(const struct pv_part *part, struct pv_node *node,
+                 const struct pv_engine_config *cfg, pv_ns now, void **ret_self)
+{
+    if (part->make != NULL)
+        return part->make(node, cfg, now, ret_self);
+    void *self = part->size == 0 ? node : calloc(1, part->size);
+    if (self == NULL)
+        return PV_ERR_NOMEM;
+    if (part->size != 0)
+        memcpy(self, &node, sizeof(node)); /* its first member */
+    int r = part->start == NULL ? PV_OK : part->start(self, cfg, now);
+    if (r < 0)
+        pv_part_free(part, self);
+    else
+        *ret_self = self;
+    return r;
+}
+
+void pv_part_free(const struct pv_part *part, void *self)
+{
+    if (part->free != NULL)
+        part->free(self);
+    if (part->size != 0)
+        free(self);
+}
+
 void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
 {
     PV_EACH_PART(n, slot)

@@ -12,6 +12,8 @@
 #ifndef PV_PART_H
 #define PV_PART_H
 
+#include <stddef.h>
+
 #include "base/metrics.h"
 #include "base/pv.h"
 #include "daemon/core/jobs/job.h"
@@ -76,6 +78,9 @@ enum {
     PV_PART_AFTER = 4,
 };
 
+/* Of the struct of a part, whose first member is `struct pv_node *node`. */
+#define PV_PART_SIZE(type) (sizeof(type) + 0 * sizeof(char[offsetof(type, node) == 0 ? 1 : -1]))
+
 struct pv_part {
     const char *name; /* in traces and tests */
     /* Names of parts that come before this one in the engine's array, since it uses what they have
@@ -89,9 +94,16 @@ struct pv_part {
     size_t peer_size;
     void (*end_peer)(void *slot);
 
-    /* PV_ERR_NOMEM, or why it cannot be. Borrows node for its life, cfg during the call. */
+    /* Bytes of the part's own struct (PV_PART_SIZE()), which all its functions are given: zeroed,
+     * but that it begins with its node. 0: it keeps nothing, and they are given the node. */
+    size_t size;
+    /* Borrows cfg during the call. PV_ERR_NOMEM, or why it cannot be: then free() ends what is
+     * there. NULL: zeroes will do. */
+    int (*start)(void *part, const struct pv_engine_config *cfg, pv_ns now);
+    /* In place of both, for a machine that others make, too; free() frees all of it. */
     int (*make)(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part);
+    /* Frees what the part owns; NULL: nothing. */
     void (*free)(void *part);
     /* All parts are there: takes what the store held (cfg->saved). */
     int (*restore)(void *part, const struct pv_engine_config *cfg, pv_ns now);
@@ -143,5 +155,11 @@ struct pv_part {
     void (*status)(void *part, struct pv_statuspage *status, pv_ns now);
     void (*metrics)(void *part, struct pv_metrics *m, pv_ns now);
 };
+
+/* Makes a part of the node, and frees it. Errors: those of start() and make(), PV_ERR_NOMEM; then
+ * nothing is left. */
+PV_MUST_CHECK int pv_part_make(const struct pv_part *part, struct pv_node *node,
+                               const struct pv_engine_config *cfg, pv_ns now, void **ret_self);
+void pv_part_free(const struct pv_part *part, void *self);
 
 #endif /* PV_PART_H */

@@ -25,17 +25,12 @@ struct bindings {
     struct pv_sockops ops;
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct bindings *b = calloc(1, sizeof(*b));
+    struct bindings *b = part;
     (void)cfg;
     (void)now;
-    if (b == NULL)
-        return PV_ERR_NOMEM;
-    b->node = node;
     b->start_at = PV_NEVER;
-    *ret_part = b;
     return PV_OK;
 }
 
@@ -256,8 +251,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_bindings = {
     .name = "bindings",
-    .make = make,
-    .free = free,
+    .size = PV_PART_SIZE(struct bindings),
+    .start = start,
     .on_facts = on_facts,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

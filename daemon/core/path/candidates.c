@@ -40,29 +40,22 @@ struct candidates {
     pv_ns retry_at;             /* it is looked up again; PV_NEVER: need not be */
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
+    struct candidates *c = part;
     struct pv_gatherer_config gc = {
-        .rng = node->rng, .udp_port = node->udp_port, .has_udp6 = cfg->has_udp6};
-    struct candidates *c = calloc(1, sizeof(*c));
+        .rng = c->node->rng, .udp_port = c->node->udp_port, .has_udp6 = cfg->has_udp6};
     (void)now;
-    if (c == NULL)
-        return PV_ERR_NOMEM;
-    memcpy(gc.own_tun, node->tun_name, sizeof(gc.own_tun));
+    memcpy(gc.own_tun, c->node->tun_name, sizeof(gc.own_tun));
     int r = pv_gatherer_new(&c->gatherer, &gc);
-    if (r != PV_OK) {
-        free(c);
+    if (r != PV_OK)
         return r;
-    }
-    c->node = node;
     c->stun = cfg->stun;
     c->by[0].family = PV_AF_INET;
     c->by[1].family = PV_AF_INET6;
     c->retry_at = PV_NEVER;
-    node->has_stun = cfg->stun.host[0] != '\0';
-    node->gatherer = c->gatherer;
-    *ret_part = c;
+    c->node->has_stun = cfg->stun.host[0] != '\0';
+    c->node->gatherer = c->gatherer;
     return PV_OK;
 }
 
@@ -70,7 +63,6 @@ static void unmake(void *part)
 {
     struct candidates *c = part;
     c->node->gatherer = pv_gatherer_free(c->gatherer);
-    free(c);
 }
 
 /* --- the list --------------------------------------------------------------------------------- */
@@ -374,7 +366,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 const struct pv_part pv_part_candidates = {
     .name = "candidates",
     .after = {"relays", "bindings", "attempts"}, /* their sockets' STUN is for nobody else */
-    .make = make,
+    .size = PV_PART_SIZE(struct candidates),
+    .start = start,
     .free = unmake,
     .on_facts = on_facts,
     .run = run,

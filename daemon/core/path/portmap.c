@@ -24,35 +24,24 @@ struct portmap {
 
 /* Its nonces (RFC 6887 s11.1) follow from the identity, so that mappings of an earlier life can be
  * renewed and deleted. */
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
+    struct portmap *pm = part;
     static const char context[] = "p2pvpn pcp nonce v1";
     struct pv_mapper_config mc = {
-        .rng = node->rng, .off = cfg->portmap_off, .udp_port = node->udp_port};
-    struct portmap *pm = calloc(1, sizeof(*pm));
+        .rng = pm->node->rng, .off = cfg->portmap_off, .udp_port = pm->node->udp_port};
     (void)now;
-    if (pm == NULL)
-        return PV_ERR_NOMEM;
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
-    pv_blake2b(mc.secret, pv_view(node->identity->sign_sk, sizeof(node->identity->sign_sk)),
+    pv_blake2b(mc.secret, pv_view(pm->node->identity->sign_sk, sizeof(pm->node->identity->sign_sk)),
                pv_view(context, sizeof(context)), pv_view(NULL, 0));
-    int r = pv_mapper_new(&pm->mapper, &mc);
+    return pv_mapper_new(&pm->mapper, &mc);
     pv_wipe(&mc, sizeof(mc));
-    if (r != PV_OK) {
-        free(pm);
-        return r;
-    }
-    pm->node = node;
-    *ret_part = pm;
-    return PV_OK;
 }
 
 static void unmake(void *part)
 {
     struct portmap *pm = part;
     pv_mapper_free(pm->mapper);
-    free(pm);
 }
 
 static struct portmap *of(const struct pv_node *n)
@@ -264,7 +253,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 const struct pv_part pv_part_portmap = {
     .name = "portmap",
     .after = {"relays", "bindings", "attempts"},
-    .make = make,
+    .size = PV_PART_SIZE(struct portmap),
+    .start = start,
     .free = unmake,
     .on_facts = on_facts,
     .on_stop = on_stop,

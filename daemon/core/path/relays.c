@@ -51,29 +51,19 @@ static void unmake(void *part)
     r->ways[via] = pv_relayway_free(r->ways[via]);
     pv_turnservers_free(r->servers);
     r->node->relays = NULL;
-    free(r);
 }
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_relays *r = calloc(1, sizeof(*r));
+    struct pv_relays *r = part;
     (void)now;
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->node = node;
     /* The ways stand where peers look them up: a path names its relay by the number. */
-    r->ways = pv_peers_env(node->peers)->relays;
-    int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &node->rng);
+    r->ways = pv_peers_env(r->node->peers)->relays;
+    int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &r->node->rng);
     if (status == PV_OK)
-        status = pv_turnservers_new(&r->servers, node, cfg, r->ways);
-    if (status != PV_OK) {
-        unmake(r);
-        return status;
-    }
-    node->relays = r;
-    *ret_part = r;
-    return PV_OK;
+        status = pv_turnservers_new(&r->servers, r->node, cfg, r->ways);
+    r->node->relays = r;
+    return status;
 }
 
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
@@ -650,7 +640,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_relays = {
     .name = "relays",
-    .make = make,
+    .size = PV_PART_SIZE(struct pv_relays),
+    .start = start,
     .free = unmake,
     .on_facts = on_facts,
     .on_peer = on_peer,

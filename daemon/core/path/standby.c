@@ -41,19 +41,6 @@ struct standby {
     struct pv_sockops ops;
 };
 
-static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                void **ret_part)
-{
-    struct standby *s = calloc(1, sizeof(*s));
-    (void)cfg;
-    (void)now;
-    if (s == NULL)
-        return PV_ERR_NOMEM;
-    s->node = node;
-    *ret_part = s;
-    return PV_OK;
-}
-
 /* When the next one is due. A binding whose age is not known may be of any age. That is
  * well before the end: peers have to learn the new addresses while the old binding still serves. */
 static pv_ns due(const struct standby *s)
@@ -173,8 +160,7 @@ static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
 
 const struct pv_part pv_part_standby = {
     .name = "standby",
-    .make = make,
-    .free = free,
+    .size = PV_PART_SIZE(struct standby),
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .sock_opened = sock_opened,

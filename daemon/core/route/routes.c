@@ -225,17 +225,12 @@ static const struct pv_command commands[] = {
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-static int make_routes(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                       void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_routes *r = calloc(1, sizeof(*r));
+    struct pv_routes *r = part;
     (void)cfg;
     (void)now;
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->node = node;
     r->look_at = PV_NEVER;
-    *ret_part = r;
     return PV_OK;
 }
 
@@ -243,7 +238,6 @@ static void free_routes(void *part)
 {
     struct pv_routes *r = part;
     free(r->all);
-    free(r);
 }
 
 /* The host hears of a plan in any case: it may still have what a former life of this daemon wanted.
@@ -369,7 +363,8 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 
 const struct pv_part pv_part_routes = {
     .name = "routes",
-    .make = make_routes,
+    .size = PV_PART_SIZE(struct pv_routes),
+    .start = start,
     .free = free_routes,
     .restore = restore_routes,
     .on_facts = on_facts,

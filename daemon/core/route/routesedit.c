@@ -23,21 +23,6 @@ struct prefixes {
     size_t n;
 };
 
-/* All that it says stands in statements, so a restart loses nothing. */
-static int make_part(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                     void **ret_part)
-{
-    (void)cfg;
-    (void)now;
-    *ret_part = node; /* it keeps nothing */
-    return PV_OK;
-}
-
-static void free_part(void *part)
-{
-    (void)part;
-}
-
 /* --- prefixes --------------------------------------------------------------------------------- */
 
 /* "192.168.1.7/24": what was meant is clear, and is said. True: the client is answered. */
@@ -356,8 +341,6 @@ static const struct pv_command commands[] = {
 
 const struct pv_part pv_part_routesedit = {
     .name = "routesedit",
-    .make = make_part,
-    .free = free_part,
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
 };

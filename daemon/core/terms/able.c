@@ -18,23 +18,13 @@ struct able {
     pv_ns not_before;
 };
 
-static int make_able(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                     void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct able *x = calloc(1, sizeof(*x));
+    struct able *x = part;
     (void)cfg;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
     x->look_at = PV_NEVER;
-    *ret_part = x;
     return PV_OK;
-}
-
-static void free_able(void *part)
-{
-    free(part);
 }
 
 /* By what its descriptions say: the two must never differ, since members hold them against each
@@ -107,8 +97,8 @@ static pv_ns next_timeout(const void *part)
 
 const struct pv_part pv_part_able = {
     .name = "able",
-    .make = make_able,
-    .free = free_able,
+    .size = PV_PART_SIZE(struct able),
+    .start = start,
     .on_facts = on_facts,
     .run = run_able,
     .handle_timeout = handle_timeout,

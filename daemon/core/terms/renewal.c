@@ -28,24 +28,14 @@ struct renewal {
     unsigned in_row; /* renewals that left it due */
 };
 
-static int make_renewal(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                        void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct renewal *x = calloc(1, sizeof(*x));
+    struct renewal *x = part;
     (void)cfg;
     (void)now;
-    if (x == NULL)
-        return PV_ERR_NOMEM;
-    x->node = node;
     x->look_at = PV_NEVER;
-    pv_rng_fill(&node->rng, &x->early, sizeof(x->early));
-    *ret_part = x;
+    pv_rng_fill(&x->node->rng, &x->early, sizeof(x->early));
     return PV_OK;
-}
-
-static void free_renewal(void *part)
-{
-    free(part);
 }
 
 /* The time by which memberships end is the coordinator's; where it was never heard this machine's
@@ -240,8 +230,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_renewal = {
     .name = "renewal",
-    .make = make_renewal,
-    .free = free_renewal,
+    .size = PV_PART_SIZE(struct renewal),
+    .start = start,
     .on_facts = on_facts,
     .run = run_renewal,
     .handle_timeout = handle_timeout,

@@ -627,15 +627,11 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-static int make_rotation(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                         void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct rotation *r = calloc(1, sizeof(*r));
-    if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->node = node;
-    r->env = pv_peers_env(node->peers);
-    r->id = node->identity;
+    struct rotation *r = part;
+    r->env = pv_peers_env(r->node->peers);
+    r->id = r->node->identity;
     r->interval_s = cfg->rotate_s;
     r->given = cfg->key_given;
     r->device = &r->devices[0];
@@ -647,10 +643,9 @@ static int make_rotation(struct pv_node *node, const struct pv_engine_config *cf
     }
     point(r);
     r->look_at = now + PV_ROTATION_LOOK;
-    r->quiet_until =
-        now + PV_ROTATION_QUIET + PV_MS(1) * pv_rng_below(&node->rng, PV_ROTATION_QUIET / PV_MS(1));
+    r->quiet_until = now + PV_ROTATION_QUIET +
+                     PV_MS(1) * pv_rng_below(&r->node->rng, PV_ROTATION_QUIET / PV_MS(1));
     publish(r);
-    *ret_part = r;
     return PV_OK;
 }
 
@@ -673,7 +668,6 @@ static void free_rotation(void *part)
     r->env->n_former = 0;
     r->env->next = NULL;
     pv_wipe(r->devices, sizeof(r->devices));
-    free(r);
 }
 
 static const struct pv_command commands[] = {
@@ -683,7 +677,8 @@ static const struct pv_command commands[] = {
 const struct pv_part pv_part_rotation = {
     .name = "rotation",
     .after = {"membership"}, /* which key is in use follows from the roster */
-    .make = make_rotation,
+    .size = PV_PART_SIZE(struct rotation),
+    .start = start,
     .free = free_rotation,
     .restore = restore_rotation,
     .on_facts = on_facts,

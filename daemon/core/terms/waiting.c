@@ -39,23 +39,13 @@ struct waiting {
     unsigned n_out;          /* runs of it that have not ended */
 };
 
-static int make_waiting(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                        void **ret_part)
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct waiting *w = calloc(1, sizeof(*w));
+    struct waiting *w = part;
     (void)now;
-    if (w == NULL)
-        return PV_ERR_NOMEM;
-    w->node = node;
     w->notify = cfg->notify;
     w->ask_at = PV_NEVER;
-    *ret_part = w;
     return PV_OK;
-}
-
-static void free_waiting(void *part)
-{
-    free(part);
 }
 
 /* The next one that waits after prev; NULL: none. */
@@ -434,8 +424,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_waiting = {
     .name = "waiting",
-    .make = make_waiting,
-    .free = free_waiting,
+    .size = PV_PART_SIZE(struct waiting),
+    .start = start,
     .on_facts = on_facts,
     .on_answer = on_answer,
     .handle_timeout = handle_timeout,

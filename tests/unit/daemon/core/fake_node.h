@@ -115,7 +115,7 @@ static inline void fake_node_settle(struct fake_node *f)
 
 static inline void fake_node_start(struct fake_node *f)
 {
-    assert_int_equal(f->part->make(&f->node, &f->cfg, f->now, &f->self), PV_OK);
+    assert_int_equal(pv_part_make(f->part, &f->node, &f->cfg, f->now, &f->self), PV_OK);
     if (f->part->restore != NULL)
         assert_int_equal(f->part->restore(f->self, &f->cfg, f->now), PV_OK);
     fake_node_settle(f);
@@ -219,7 +219,7 @@ static inline bool fake_node_has_metric(struct fake_node *f, const char *line)
 static inline void fake_node_done(struct fake_node *f)
 {
     if (f->self != NULL)
-        f->part->free(f->self);
+        pv_part_free(f->part, f->self);
     pv_jobqueue_done(&f->node.jobs);
     pv_ctlsrv_free(f->node.ctl);
     (void)test_teardown(NULL); /* the roster */

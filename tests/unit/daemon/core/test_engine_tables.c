@@ -81,8 +81,6 @@ PV_TEST(every_part_has_a_name_of_its_own)
 {
     for (size_t i = 0; i < n_parts; i++) {
         assert_non_null(parts[i]->name);
-        assert_non_null(parts[i]->make);
-        assert_non_null(parts[i]->free);
         for (size_t k = 0; k < i; k++) {
             if (strcmp(parts[i]->name, parts[k]->name) == 0)
                 fail_msg("two parts are named %s: traces and logs cannot tell them apart",

@@ -77,7 +77,7 @@ static int start(void **state)
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
     node.node.fp = peers.env.fp;
-    assert_int_equal(pv_part_rules.make(&node.node, &node.cfg, node.now, &rules), PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_rules, &node.node, &node.cfg, node.now, &rules), PV_OK);
     node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
     node.node.n_parts = 1;
     fake_node_start(&node);
@@ -93,7 +93,7 @@ static int stop(void **state)
 {
     (void)state;
     node.node.n_parts = 0;
-    pv_part_rules.free(rules);
+    pv_part_free(&pv_part_rules, rules);
     fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;

@@ -136,7 +136,7 @@ PV_TEST_IN(a_member_that_is_gone_is_forgotten, start, stop)
 PV_TEST_IN(chat_finds_no_machine_behind_its_end, start, stop)
 {
     assert_non_null(x.f.node.linkkeys);
-    pv_part_linkkeys.free(x.f.self);
+    pv_part_free(&pv_part_linkkeys, x.f.self);
     x.f.self = NULL;
     assert_null(x.f.node.linkkeys);
 }

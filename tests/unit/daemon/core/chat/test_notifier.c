@@ -148,7 +148,7 @@ PV_TEST_IN(six_that_write_without_end_leave_room_for_others, start, stop)
 
 PV_TEST_IN(nobody_is_told_when_the_part_is_not_there, start, stop)
 {
-    node.part->free(node.self);
+    pv_part_free(node.part, node.self);
     node.self = NULL;
     receive(NULL, "too late");
     assert_null(fake_node_job(&node));

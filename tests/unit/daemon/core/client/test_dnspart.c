@@ -108,9 +108,10 @@ PV_TEST(a_server_for_this_node_alone_answers_nobody_else)
     struct pv_addr own = pv_roster_by_name(node.node.roster, "alice")->ip4;
     own.port = 40000;
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
-    pv_part_dns.free(node.self);
+    pv_part_free(&pv_part_dns, node.self);
     node.cfg.dns_alone = true;
-    assert_int_equal(pv_part_dns.make(&node.node, &node.cfg, node.now, &node.self), PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_dns, &node.node, &node.cfg, node.now, &node.self),
+                     PV_OK);
     node.node.parts[0].self = node.self;
     assert_false(ask(&bob, "bob.home.p2p", PV_DNS_A));
     assert_true(ask(&own, "bob.home.p2p", PV_DNS_A));

@@ -99,8 +99,10 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     x.f.node.online = true;
     fake_node_start(&x.f);
-    assert_int_equal(pv_part_attempts.make(&x.f.node, &x.f.cfg, x.f.now, &attempts), PV_OK);
-    assert_int_equal(pv_part_rediscovery.make(&x.f.node, &x.f.cfg, x.f.now, &rediscovery), PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_attempts, &x.f.node, &x.f.cfg, x.f.now, &attempts),
+                     PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_rediscovery, &x.f.node, &x.f.cfg, x.f.now, &rediscovery),
+                     PV_OK);
     assert_int_equal(pv_relayway_new(&x.env.relays[0], 0, &x.f.node.rng), PV_OK);
     client = fake_client_open(&x);
     return 0;
@@ -109,8 +111,8 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    pv_part_rediscovery.free(rediscovery);
-    pv_part_attempts.free(attempts);
+    pv_part_free(&pv_part_rediscovery, rediscovery);
+    pv_part_free(&pv_part_attempts, attempts);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         x.env.relays[i] = pv_relayway_free(x.env.relays[i]);
     fake_peers_done(&x);

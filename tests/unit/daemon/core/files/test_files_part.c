@@ -129,7 +129,7 @@ PV_TEST(a_file_is_offered_with_the_descriptor_that_came_before_the_request)
 static void end_retention(void)
 {
     if (node.node.n_parts == 2)
-        pv_part_retention.free(node.node.parts[1].self);
+        pv_part_free(&pv_part_retention, node.node.parts[1].self);
     node.node.n_parts = 1;
 }
 
@@ -141,7 +141,8 @@ static void mute(const uint8_t *pk)
     struct pv_job *job;
     struct pv_part_slot *slot = &node.node.parts[1];
     end_retention();
-    assert_int_equal(pv_part_retention.make(&node.node, &node.cfg, node.now, &slot->self), PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_retention, &node.node, &node.cfg, node.now, &slot->self),
+                     PV_OK);
     slot->part = &pv_part_retention;
     node.node.n_parts = 2;
     if (pk != NULL)
@@ -375,7 +376,7 @@ static void restart(bool with_rule)
     struct pv_job *job;
     while ((job = fake_node_job(&node)) != NULL)
         fake_node_answer(&node, job, &(struct pv_job_result){.status = PV_OK});
-    pv_part_files.free(node.self);
+    pv_part_free(&pv_part_files, node.self);
     node.node.n_parts = 0;
     node.saved.meta = &kept;
     node.saved.n_meta = 1;

@@ -146,7 +146,7 @@ PV_TEST_IN(doubt_is_cast_where_flows_may_be_older, start, stop)
     assert_int_equal(snap->guard->doubt.until, first + life);
 
     /* The daemon starts with rules, and another one comes soon. */
-    pv_part_rules.free(node.self);
+    pv_part_free(&pv_part_rules, node.self);
     node.node.n_parts = 0;
     fake_node_start(&node);
     node.node.parts[0].self = node.self;
@@ -442,7 +442,7 @@ PV_TEST_IN(a_restart_opens_nothing, start, stop)
     const struct pv_saved_meta meta = {.name = PV_CLOSED_META,
                                        .value = pv_view(mark, sizeof(mark))};
     const struct pv_saved saved = {.has_network = true, .meta = &meta, .n_meta = 1};
-    pv_part_rules.free(node.self);
+    pv_part_free(&pv_part_rules, node.self);
     node.node.n_parts = 0;
     node.cfg.saved = &saved;
     fake_node_start(&node);

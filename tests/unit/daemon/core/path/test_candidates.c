@@ -66,7 +66,7 @@ static const struct pv_ice_cand *listed(const char *text)
 
 static void name_stun_server(struct pv_stun_server server)
 {
-    x.f.part->free(x.f.self);
+    pv_part_free(x.f.part, x.f.self);
     x.f.cfg.stun = server;
     fake_node_start(&x.f);
 }

@@ -89,7 +89,7 @@ static inline void fake_peers_path(struct fake_peers *x, struct pv_peer *p,
 static inline void fake_peers_done(struct fake_peers *x)
 {
     if (x->f.self != NULL)
-        x->f.part->free(x->f.self);
+        pv_part_free(x->f.part, x->f.self);
     x->f.self = NULL;
     pv_peers_free(x->f.node.peers);
     pv_fp_builder_free(x->env.fp);

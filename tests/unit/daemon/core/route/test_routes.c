@@ -271,7 +271,7 @@ PV_TEST(the_choice_is_kept)
         fake_node_answer(&x.f, job, &done);
     }
     assert_true(found);
-    x.f.part->free(x.f.self);
+    pv_part_free(x.f.part, x.f.self);
     x.f.saved = (struct pv_saved){.meta = &meta, .n_meta = 1};
     fake_node_start(&x.f);
     x.f.node.parts[0].self = x.f.self;

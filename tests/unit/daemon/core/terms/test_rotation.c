@@ -106,7 +106,7 @@ PV_TEST_WORLD(start, stop);
 /* As after a crash: keys as they are in the identity, the roster as it is. */
 static void restart(void)
 {
-    pv_part_rotation.free(x.f.self);
+    pv_part_free(&pv_part_rotation, x.f.self);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
 }
