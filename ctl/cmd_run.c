@@ -178,6 +178,10 @@ static void default_signals(void)
 static int enter(int net, const struct names *names)
 {
     int user = ioctl(net, NS_GET_USERNS), r = user < 0 ? -errno : PV_OK;
+    uid_t owner = (uid_t)-1;
+    /* The owner of a user namespace rules the programs in it, root's too, and p2pvpnd may lie. */
+    if (r == PV_OK && (ioctl(user, NS_GET_OWNER_UID, &owner) < 0 || owner != geteuid()))
+        r = -EPERM;
     if (r == PV_OK && (setns(user, CLONE_NEWUSER) < 0 || setns(net, CLONE_NEWNET) < 0))
         r = -errno;
     if (r == PV_OK)

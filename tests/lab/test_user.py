@@ -27,6 +27,22 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 s.sendto(sys.argv[1].encode(), (sys.argv[1], 7778))
 """
 
+# A p2pvpnd that was taken over: it names a process in namespaces of its own as the one in the inside.
+LIAR = """
+import ctypes, json, os, socket, subprocess, sys
+p = subprocess.Popen(['unshare', '-U', '-n', 'sh', '-c', 'printf p2pvpnd-giver >/proc/self/comm; echo; read x'],
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+p.stdout.readline()
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print('ready', flush=True)
+while True:
+    c, _ = s.accept()
+    ask = json.loads(c.makefile().readline())
+    c.sendall(json.dumps({'id': ask['id'], 'ok': True, 'code': 0, 'inside': p.pid}).encode() + b'\\n')
+"""
+
 # Connects to each address and port that it is given, and tries each path: says what it got.
 INTRUDER = """
 import os, socket, sys
@@ -179,6 +195,12 @@ def another_user_of_the_machine_gets_nothing(lab):
     r = b.run(*theirs, "env", f"XDG_RUNTIME_DIR={home}/run", "HOME=/nonexistent", lab.bin("p2pvpnctl"), "status",
               check_rc=False)
     equal(r.code, 8, f"p2pvpnctl of another user: {r}")
+    # Root's p2pvpnctl follows no other user, who would rule what root starts there.
+    b.run("install", "-d", "-o", "1971", "/run/liar")
+    liar = b.start(*theirs, b.python, "-c", LIAR, "/run/liar/s", name="liar")
+    wait("the liar", lambda: "ready" in liar.text())
+    r = b.ctl("-S", "/run/liar/s", "run", "id", check_rc=False)
+    check(r.code == 1 and "Operation not permitted" in r.err and r.out == "", f"run for a liar: {r}")
     b.before = mine
     b.ctl("status")
 

@@ -44,6 +44,7 @@ trace pi|ping pi -c 1|wait --peer pi|send pi hello|send #crew hello|inbox|inbox 
 history clear pi --yes|mute|mute pi|mute #crew|unmute pi|chat pi --lines|send-file pi FILE|send-file pi FILE --no-wait
 files|files accept 1|files refuse 1|files withdraw 1|files get 1 -o OUT|room create crew|room invite crew pi
 room accept crew|room leave crew|room list|room members crew|doctor|bugreport -o REPORT|bugreport --redact -o REPORT
+run true
 """
 # They ask no daemon: help, a script, and what strangers on the internet answer.
 ALONE = {"completion", "netcheck", "stun", "join"}
