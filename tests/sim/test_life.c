@@ -497,6 +497,34 @@ PV_TEST(a_full_disk_is_said_and_got_over)
     assert_int_equal(sim_seeds("life", SEEDS, disk_full, NULL), 0);
 }
 
+/* Its interface takes its time: what is sent to it as soon as it is shown must not find none. */
+static int node_starts(uint64_t seed, void *ctx)
+{
+    struct life l;
+    const char *peers = NULL;
+    (void)ctx;
+    if (!met(&l, "a node starts", seed))
+        return failed(&l, "not met");
+    sim_node_stop(l.b);
+    sim_world_run(&l.w, PV_S(5));
+    sim_node_set_iface(l.b, false, PV_MS(100 + pv_natrng_below(sim_net_rng(l.w.net), 1400)));
+    sim_node_start(l.b);
+    for (int i = 0; i < 1000; i++) {
+        peers = sim_world_ask(&l.w, l.a, PV_S(1), "\"cmd\":\"peers\"");
+        if (peers != NULL && strstr(peers, "\"online\":true") != NULL)
+            break;
+        sim_world_run(&l.w, PV_MS(10));
+    }
+    pv_ns took = sim_world_reach(&l.w, l.a, l.b, is_lossy(&l) ? PV_S(1) : PV_S(20), PV_S(10));
+    snprintf(l.w.why, sizeof(l.w.why), "after %.3f s", took == PV_NEVER ? -1 : (double)took / 1e9);
+    return took > PV_S(3) ? failed(&l, "the first ping was not answered,") : passed(&l);
+}
+
+PV_TEST(the_first_ping_to_a_node_that_starts_is_answered)
+{
+    assert_int_equal(sim_seeds("life", 2, node_starts, NULL), 0);
+}
+
 static int interface_fails(uint64_t seed, void *ctx)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};

@@ -68,6 +68,7 @@ static void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool 
 /* --- made and restored ----------------------------------------------------------------------- */
 
 #define IFACE_RETRY    PV_S(5)    /* ours: until an interface that did not come up is tried again */
+#define IFACE_PATIENCE PV_S(3)    /* ours: the coordinator waits no longer for the interface */
 #define MEMBER_RETRY   PV_S(1)    /* ours: until members that found no memory are added again */
 #define TEARDOWN_AFTER PV_MS(100) /* ours: goodbyes leave before their paths go */
 
@@ -93,6 +94,7 @@ struct membership {
     bool dns;                  /* the name server listens: the interface says of which network */
     pv_ns teardown_at;         /* going down: peers are told, then the interface goes; PV_NEVER */
     pv_ns retry_at;            /* the interface did not come up; PV_NEVER */
+    pv_ns connect_at;          /* the coordinator is asked then, with or without it; PV_NEVER */
     pv_ns members_at;          /* a member found no memory for its peer; PV_NEVER */
     bool clashed; /* a member came before who had its name or address had given it up */
     enum pv_member_state standing;  /* this node's, when it was looked at last */
@@ -424,6 +426,16 @@ static void lower_iface(struct membership *m)
     (void)pv_jobqueue_submit(&m->node->jobs, job, NULL, NULL, 0);
 }
 
+/* Members reach out for a node as soon as the coordinator shows it to them: what they send then
+ * must find the interface, or the first packet of each is lost. */
+static void connect_member(struct membership *m, pv_ns now)
+{
+    struct pv_node *n = m->node;
+    m->connect_at = PV_NEVER;
+    pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
+                     pv_roster_network_id(n->roster), now);
+}
+
 /* A result that comes after the user said `down` must not make the interface count as up. */
 static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
@@ -431,6 +443,8 @@ static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv
     struct pv_node *n = m->node;
     if (n->iface != PV_IFACE_RISING)
         return; /* it was taken down meanwhile */
+    if (m->connect_at != PV_NEVER)
+        connect_member(m, now);
     if (result->status == PV_OK) {
         set_iface(n, PV_IFACE_UP, "");
         pv_log(n->log, PV_LOG_INFO, "what=\"interface up\" name=%s", n->tun_name);
@@ -514,17 +528,19 @@ static void say_goodbye(struct pv_node *n, pv_ns now)
 static void apply_up(struct membership *m, pv_ns now)
 {
     struct pv_node *n = m->node;
-    if (n->up && n->roster != NULL)
-        /* A removed node stays in touch: it may be told that it was taken back. */
-        pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
-                         pv_roster_network_id(n->roster), now);
-    else
-        pv_coord_disconnect(n, now);
+    m->connect_at = PV_NEVER;
     if (n->up && !n->removed && pv_node_self(n) != NULL) {
         m->teardown_at = PV_NEVER;
+        m->connect_at = now + IFACE_PATIENCE;
         raise_iface(m, now);
+        if (n->iface != PV_IFACE_RISING)
+            connect_member(m, now);
         return;
     }
+    if (n->up && n->roster != NULL)
+        connect_member(m, now); /* a removed node may be told that it was taken back */
+    else
+        pv_coord_disconnect(n, now);
     if (n->iface == PV_IFACE_DOWN) {
         tear_down(m, now); /* nothing is up that could carry a word */
         return;
@@ -618,7 +634,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct membership *m = part;
     (void)now;
     m->dns = cfg->dns;
-    m->teardown_at = m->retry_at = m->members_at = m->save_at = PV_NEVER;
+    m->teardown_at = m->retry_at = m->connect_at = m->members_at = m->save_at = PV_NEVER;
     return PV_OK;
 }
 
@@ -711,6 +727,8 @@ static void handle_timeout(void *part, pv_ns now)
         add_missing(m, now);
     if (now >= m->save_at)
         save(m);
+    if (now >= m->connect_at)
+        connect_member(m, now);
     if (now < m->retry_at)
         return;
     /* The fault that kept the interface from coming up may be gone by now, as another program's
@@ -724,7 +742,8 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct membership *m = part;
-    return pv_min_ns(pv_min_ns(m->teardown_at, m->retry_at), pv_min_ns(m->members_at, m->save_at));
+    pv_ns next = pv_min_ns(pv_min_ns(m->teardown_at, m->retry_at), m->connect_at);
+    return pv_min_ns(next, pv_min_ns(m->members_at, m->save_at));
 }
 
 /* --- what it says of itself ------------------------------------------------------------------- */

@@ -385,8 +385,12 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         pv_ice_kick(p->ice, now);
     }
     /* The first gen we hear of is the life our messages went to. */
-    if (v == PV_DESCX_NEW_GEN && replaces)
+    if (v == PV_DESCX_NEW_GEN && replaces) {
         pv_session_peer_new_gen(p->session);
+        /* Where it restarted it knows our keys no more: packets wait for others, or the first ones
+         * would be lost. Without memory they are, as on the network. */
+        (void)!pv_fp_builder_send_with(p->env->fp, p->id, 0);
+    }
     if (pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
                           pv_peer_theirs(p)->n_cands, now) != PV_OK)
         pv_trace_add(&p->trace, now, "their description is unusable");

@@ -66,12 +66,13 @@ static struct item member(unsigned seed, const char *name, uint16_t ip)
 PV_TEST(entering_a_network_brings_up_its_interface)
 {
     enter();
-    assert_true(fake_coord.connected && fake_coord.as_member);
     struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
     assert_int_equal(job->u.iface->n_addrs, 2);
     assert_int_equal(x.f.node.iface, PV_IFACE_RISING);
+    assert_false(fake_coord.connected); /* nobody sees it before its interface is there */
     finish(job, PV_OK);
     assert_int_equal(x.f.node.iface, PV_IFACE_UP);
+    assert_true(fake_coord.connected && fake_coord.as_member);
     assert_string_equal(x.f.node.node_name, "alice");
 }
 
