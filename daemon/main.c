@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "daemon/io/io.h"
 #include "daemon/io/io_jobs.h"
@@ -580,6 +581,8 @@ static int open_metrics(struct daemon *d)
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
     struct pv_settings *s = &d->settings;
+    if (pv_aead_choose(pv_clock_now) != PV_OK)
+        return say(EXIT_FAILED, "start: out of memory");
     /* One more than needed: calloc(0) may return NULL, which would look like a lack of memory. */
     struct pv_static_peer *peers = calloc(s->n_peers + 1, sizeof(*peers));
     if (peers == NULL)
@@ -600,7 +603,8 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .workers = d->udp.n,
         .stun = s->stun,
         .portmap_off = s->portmap_off,
-        .aes = pv_suite_aes_is_fast(),
+        /* Without the instructions it would leak by its timing, however fast. */
+        .aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes(),
         .kem = pv_kem_mlkem768(),
         .kem_why = pv_kem_why_not(),
         .pq = s->pq,

@@ -6,6 +6,7 @@
  */
 #include "crypto/aead.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <sodium.h>
@@ -179,17 +180,67 @@ static bool passes_trial(struct pv_aead_engine *e, enum pv_suite suite)
     return good;
 }
 
+static const struct pv_aead_provider *other_of(const struct pv_aead_engine *e, enum pv_suite suite,
+                                               void **ret_state)
+{
+    enum pv_suite other = suite == PV_SUITE_AES ? PV_SUITE_CHACHA : PV_SUITE_AES;
+    *ret_state = e->states[other];
+    return e->by_suite[other];
+}
+
+static void free_state(const struct pv_aead_provider *provider, void *state)
+{
+    if (state != NULL)
+        provider->state_free(state);
+}
+
+static void set_name(struct pv_aead_engine *e)
+{
+    const struct pv_aead_provider *chacha = e->by_suite[PV_SUITE_CHACHA];
+    const struct pv_aead_provider *aes = e->by_suite[PV_SUITE_AES];
+    if (chacha == NULL || aes == NULL || chacha == aes)
+        snprintf(e->name, sizeof(e->name), "%s", (chacha == NULL ? aes : chacha)->name);
+    else
+        snprintf(e->name, sizeof(e->name), "%s, %s", chacha->name, aes->name);
+}
+
+int pv_aead_engine_take(struct pv_aead_engine *e, enum pv_suite suite,
+                        const struct pv_aead_provider *provider)
+{
+    void *state = NULL, *other;
+    const bool shared = other_of(e, suite, &other) == provider;
+    const struct pv_aead_provider *old = e->by_suite[suite];
+    void *old_state = e->states[suite];
+    int r = PV_OK;
+    if (shared)
+        state = other;
+    else if (provider->state_new != NULL)
+        r = provider->state_new(&state);
+    if (r != PV_OK)
+        return r;
+    e->by_suite[suite] = provider;
+    e->states[suite] = state;
+    if (!passes_trial(e, suite)) {
+        e->by_suite[suite] = old;
+        e->states[suite] = old_state;
+        if (!shared)
+            free_state(provider, state);
+        return PV_ERR_CRYPTO;
+    }
+    if (old != NULL && old_state != other)
+        free_state(old, old_state);
+    set_name(e);
+    return PV_OK;
+}
+
 int pv_aead_engine_of(struct pv_aead_engine **ret_engine, const struct pv_aead_provider *provider)
 {
     struct pv_aead_engine *e = calloc(1, sizeof(*e));
+    int r = PV_OK;
     if (e == NULL)
         return PV_ERR_NOMEM;
-    e->provider = provider;
-    int r = provider->state_new == NULL ? PV_OK : provider->state_new(&e->state);
-    for (int suite = 0; r == PV_OK && suite < PV_SUITES; suite++) {
-        if (!passes_trial(e, (enum pv_suite)suite))
-            r = PV_ERR_CRYPTO;
-    }
+    for (int suite = 0; r == PV_OK && suite < PV_SUITES; suite++)
+        r = pv_aead_engine_take(e, (enum pv_suite)suite, provider);
     if (r < 0)
         pv_aead_engine_free(e);
     else
@@ -201,23 +252,27 @@ struct pv_aead_engine *pv_aead_engine_free(struct pv_aead_engine *engine)
 {
     if (engine == NULL)
         return NULL;
-    if (engine->state != NULL)
-        engine->provider->state_free(engine->state);
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        if (suite == 0 || engine->states[suite] != engine->states[0])
+            free_state(engine->by_suite[suite], engine->states[suite]);
+    }
     free(engine);
     return NULL;
 }
 
 const char *pv_aead_engine_name(const struct pv_aead_engine *engine)
 {
-    return engine->provider->name;
+    return engine->name;
 }
 
 const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine)
 {
 #ifdef PV_HAVE_IPSEC_MB
-    if (engine->provider == &pv_aead_ipsec_mb)
-        return NULL;
-    return __builtin_cpu_supports("avx2") ? "its test at the start failed"
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        if (engine->by_suite[suite] == &pv_aead_ipsec_mb)
+            return NULL;
+    }
+    return __builtin_cpu_supports("avx2") ? "another library is faster here, or its test failed"
                                           : "this processor has no AVX2";
 #else
     (void)engine;
@@ -225,12 +280,29 @@ const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine)
 #endif
 }
 
+/* Nearly always one run: the keys of a batch are of one suite. */
+static size_t run_of(const struct pv_aead_op *ops, size_t n)
+{
+    size_t k = 1;
+    while (k < n && ops[k].aead->suite == ops[0].aead->suite)
+        k++;
+    return k;
+}
+
 void pv_aead_seal_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n)
 {
-    engine->provider->seal(engine->state, ops, n);
+    for (size_t i = 0, k; i < n; i += k) {
+        const enum pv_suite suite = ops[i].aead->suite;
+        k = run_of(ops + i, n - i);
+        engine->by_suite[suite]->seal(engine->states[suite], ops + i, k);
+    }
 }
 
 void pv_aead_open_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n)
 {
-    engine->provider->open(engine->state, ops, n);
+    for (size_t i = 0, k; i < n; i += k) {
+        const enum pv_suite suite = ops[i].aead->suite;
+        k = run_of(ops + i, n - i);
+        engine->by_suite[suite]->open(engine->states[suite], ops + i, k);
+    }
 }

@@ -49,18 +49,24 @@ static inline void pv_aead_nonce(enum pv_suite suite, uint64_t counter,
 }
 
 struct pv_aead_engine {
-    const struct pv_aead_provider *provider;
-    void *state;
+    const struct pv_aead_provider *by_suite[PV_SUITES];
+    void *states[PV_SUITES]; /* one where the provider is the same */
+    char name[48];
 };
 
-/* In the order of preference, ending with NULL. The last one always works. */
+/* In the order of preference where nothing was measured, ending with NULL. */
 extern const struct pv_aead_provider *const pv_aead_providers[];
 extern const struct pv_aead_provider pv_aead_openssl;
+extern const struct pv_aead_provider pv_aead_libsodium; /* ChaCha20-Poly1305 alone */
 #ifdef PV_HAVE_IPSEC_MB
 extern const struct pv_aead_provider pv_aead_ipsec_mb;
 #endif
 
-/* An engine of this provider. PV_ERR_NOMEM, PV_ERR_CRYPTO (also: it failed its test). */
+/* The provider does this suite's work from now on. PV_ERR_NOMEM; PV_ERR_CRYPTO: it cannot run here,
+ * or failed its test, and nothing changed. */
+PV_MUST_CHECK int pv_aead_engine_take(struct pv_aead_engine *engine, enum pv_suite suite,
+                                      const struct pv_aead_provider *provider);
+/* An engine of this provider for every suite. PV_ERR_NOMEM, PV_ERR_CRYPTO: as above. */
 PV_MUST_CHECK int pv_aead_engine_of(struct pv_aead_engine **ret_engine,
                                     const struct pv_aead_provider *provider);
 

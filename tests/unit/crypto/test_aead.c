@@ -434,6 +434,63 @@ PV_TEST(a_batch_open_shorter_than_a_tag_is_refused)
     pv_aead_engine_free(engine);
 }
 
+PV_TEST(libsodium_does_chacha_alone)
+{
+    struct pv_aead_engine *e = NULL;
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_int_equal(pv_aead_engine_take(e, PV_SUITE_CHACHA, &pv_aead_libsodium), PV_OK);
+    check_batches(e, PV_SUITE_CHACHA);
+    char before[sizeof(e->name)];
+    memcpy(before, e->name, sizeof(before));
+    assert_int_equal(pv_aead_engine_take(e, PV_SUITE_AES, &pv_aead_libsodium), PV_ERR_CRYPTO);
+    assert_string_equal(pv_aead_engine_name(e), before);
+    check_batches(e, PV_SUITE_AES);
+    pv_aead_engine_free(e);
+}
+
+/* A measurement reads the clock twice in each of three rounds, of two sizes. */
+static pv_ns told_now;
+static unsigned told_times, slow_until;
+
+static pv_ns told_clock(void)
+{
+    told_now += told_times++ < slow_until ? PV_MS(4) : PV_MS(2);
+    return told_now;
+}
+
+static const struct pv_aead_provider *nth_running(enum pv_suite suite, unsigned n)
+{
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        struct pv_aead_engine *e = calloc(1, sizeof(*e));
+        bool runs = pv_aead_engine_take(e, suite, pv_aead_providers[i]) == PV_OK;
+        pv_aead_engine_free(e);
+        if (runs && n-- == 0)
+            return pv_aead_providers[i];
+    }
+    return NULL;
+}
+
+PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
+{
+    struct pv_aead_engine *e = NULL;
+    slow_until = 12;
+    told_times = 0;
+    assert_int_equal(pv_aead_choose(told_clock), PV_OK);
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 1));
+    assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
+    check_batches(e, PV_SUITE_CHACHA);
+    check_batches(e, PV_SUITE_AES);
+    pv_aead_engine_free(e);
+    assert_true(pv_aead_prefers_aes());
+
+    slow_until = UINT_MAX; /* all alike: the first */
+    assert_int_equal(pv_aead_choose(told_clock), PV_OK);
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 0));
+    pv_aead_engine_free(e);
+}
+
 PV_TEST(a_provider_that_is_slow_says_why)
 {
     for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
