@@ -780,7 +780,8 @@ static void try_programs(struct pv_cli *cli, const char *peer)
     if (pv_tcptry(&from, &to, TRY_MS) == PV_TCPTRY_SILENT)
         fprintf(cli->out,
                 "  but: its kernel answers no program: a firewall of that machine's own drops what "
-                "members begin; `sudo p2pvpnctl doctor` there names it\n");
+                "members begin (`sudo p2pvpnctl doctor` there names it), its [firewall] does, or "
+                "one here\n");
 }
 
 /* The daemon composes the lines. They name peers, so they are filtered for the terminal. */

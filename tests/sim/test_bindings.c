@@ -68,7 +68,7 @@ static int idle(uint64_t seed, void *ctx)
 
 PV_TEST(an_idle_pair_is_silent_and_its_first_ping_answered)
 {
-    assert_int_equal(sim_seeds("bindings", 4, idle, NULL), 0);
+    assert_int_equal(sim_seeds("bindings", 2, idle, NULL), 0);
 }
 
 /* --- the lifetime of bindings ----------------------------------------------------------------- */
@@ -137,7 +137,7 @@ static int lifetime_learnt(uint64_t seed, void *ctx)
 
 PV_TEST(the_lifetime_of_bindings_is_learnt_and_kept_to)
 {
-    assert_int_equal(sim_seeds("bindings", 5, lifetime_learnt, NULL), 0);
+    assert_int_equal(sim_seeds("bindings", 3, lifetime_learnt, NULL), 0);
 }
 
 /* --- the first packets after silence -----------------------------------------------------------
@@ -268,14 +268,14 @@ static int absolute_end(uint64_t seed, void *ctx)
 PV_TEST(another_socket_is_there_before_a_binding_ends)
 {
     bool again = false;
-    assert_int_equal(sim_seeds("bindings", 3, absolute_end, &again), 0);
+    assert_int_equal(sim_seeds("bindings", 2, absolute_end, &again), 0);
     assert_int_equal(absolute_end(11, &again), 0); /* drew a port of an attempt by itself */
 }
 
 PV_TEST(a_standby_socket_takes_no_port_whose_binding_still_stands)
 {
     bool again = true;
-    assert_int_equal(sim_seeds("bindings", 3, absolute_end, &again), 0);
+    assert_int_equal(sim_seeds("bindings", 2, absolute_end, &again), 0);
 }
 
 void test_begin(void)

@@ -14,7 +14,7 @@
 
 enum {
     MAX_RUNS = 2000,
-    SEEDS = 8,
+    SEEDS = 4,
 };
 
 #define WAIT  PV_S(12)

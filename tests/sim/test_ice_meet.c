@@ -3,7 +3,7 @@
  * test_ice_meet.c - two agents meet through NATs of every filtering, on one LAN, behind two NATs,
  * with loss, reordering and repetition, starting together or apart.
  *
- * Each cell runs PV_SIM_SEEDS seeds (200). A failing seed is printed with both traces; run it alone
+ * Each cell runs PV_SIM_SEEDS seeds (100). A failing seed is printed with both traces; run it alone
  * with PV_SIM_SEED=<seed>.
  */
 #include <stdio.h>
@@ -170,7 +170,7 @@ static unsigned env_number(const char *name, unsigned otherwise)
 static void run_cell(const struct cell *c, const char *what, unsigned *hist)
 {
     static struct w_world w;
-    unsigned seeds = env_number("PV_SIM_SEEDS", 200);
+    unsigned seeds = env_number("PV_SIM_SEEDS", 100);
     unsigned first = env_number("PV_SIM_SEED", 0);
     if (first != 0)
         seeds = 1;

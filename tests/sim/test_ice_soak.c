@@ -6,7 +6,7 @@
  * owner does what an engine does (kicks both, exchanges descriptions), and both must agree on a
  * working path that carries data both ways.
  *
- * An eighth of PV_SIM_SEEDS seeds (25); a failing one is printed, run it alone with
+ * An eighth of PV_SIM_SEEDS seeds (12); a failing one is printed, run it alone with
  * PV_SIM_SEED=<seed>.
  */
 #include <stdio.h>
@@ -187,7 +187,7 @@ PV_TEST(two_agents_survive_what_networks_do)
 {
     unsigned only = env_number("PV_SIM_SEED", 0);
     unsigned first = only != 0 ? only : 1;
-    unsigned seeds = only != 0 ? 1 : env_number("PV_SIM_SEEDS", 200) / 8;
+    unsigned seeds = only != 0 ? 1 : env_number("PV_SIM_SEEDS", 96) / 8;
     for (unsigned seed = first; seed < first + (seeds == 0 ? 1 : seeds); seed++) {
         w_init(&w, seed * 7919u);
         const char *why = live();

@@ -9,8 +9,8 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 12, /* per pair of NATs; PV_SIM_SEEDS sets another number */
-    SEEDS_SOME = 6,
+    SEEDS = 6, /* per pair of NATs; PV_SIM_SEEDS sets another number */
+    SEEDS_SOME = 3,
 };
 
 /* Reports why a seed failed; the return value of a scenario. */

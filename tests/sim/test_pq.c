@@ -13,7 +13,7 @@
 enum {
     MESH = 8, /* nodes of a world: 28 meetings */
     WORLDS =
-        6, /* 168 meetings, and again as many after a restart; PV_SIM_SEEDS sets another number */
+        3, /* 84 meetings, and again as many after a restart; PV_SIM_SEEDS sets another number */
     SMALL =
         600, /* bytes: handshakes, checks and pings are smaller, halves of an exchange are not */
     SMALL_BOX = 2600, /* bytes of a signal without a half */

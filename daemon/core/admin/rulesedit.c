@@ -473,21 +473,27 @@ static const uint8_t *next_untagged(const struct pv_node *n, const uint8_t *invi
 }
 
 /* One of those that came by an invite loses its tag: the others get it by name, and nobody comes by
- * that invite any more, who would be without it. */
+ * that invite any more, who would be without it: neither a machine that waits to be admitted, nor
+ * one that came in time where this node has not heard of it. */
 static int drop_tag_of_invite(struct pv_node *n, const uint8_t *node, const char *tag,
                               struct pv_ctlapi_told *told, pv_ns now)
 {
-    const struct pv_member *m = pv_roster_known(n->roster, node);
-    uint8_t invite[PV_SIGN_PK_LEN], copy[PV_SIGN_PK_LEN], other[PV_SIGN_PK_LEN];
+    struct pv_roster_invite inv;
+    uint8_t copy[PV_SIGN_PK_LEN], other[PV_SIGN_PK_LEN];
     const uint8_t *next;
     memcpy(copy, node, sizeof(copy)); /* it may be the roster's, which changes */
-    memcpy(invite, m->admitted_by, sizeof(invite));
-    int r = pv_ending_invite_of(n, m, false, told, now);
-    while (r == PV_OK && (next = next_untagged(n, invite, copy, tag)) != NULL) {
+    int r = pv_roster_invite(n->roster, pv_roster_known(n->roster, node)->admitted_by, &inv);
+    if (r == PV_OK && !inv.revoked) {
+        r = pv_ending_revoke(n, pv_node_signer(n), PV_REVOKE_INVITE, inv.invite, now);
+        told->invite = PV_CTLAPI_INVITE_ENDED;
+        told->uses_left = inv.used < inv.uses ? inv.uses - inv.used : 0;
+        memcpy(told->invite_id, inv.invite, sizeof(told->invite_id));
+    }
+    while (r == PV_OK && (next = next_untagged(n, inv.invite, copy, tag)) != NULL) {
         memcpy(other, next, sizeof(other));
         r = set_tag(n, other, tag, now);
     }
-    return r == PV_OK ? drop_tag(n, invite, tag, now) : r;
+    return r == PV_OK ? drop_tag(n, inv.invite, tag, now) : r;
 }
 
 static int untag(struct pv_node *n, const uint8_t *node, const char *tag,

@@ -238,11 +238,15 @@ static int add_statement(struct pv_policy *p, const struct pv_statement *st)
     return pv_policy_add(p, &rule);
 }
 
-/* The key that a machine was let in by, where that is no machine's own, but an invite's. */
+/* The key that a machine was let in by, where that is an invite's and not an admin's. The holder of
+ * a token could make a machine of the invite's key, so that nobody has it is no sign. */
 const uint8_t *pv_rules_came_by(const struct pv_node *n, const uint8_t node[static PV_SIGN_PK_LEN])
 {
+    struct pv_roster_invite invite;
     const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_known(n->roster, node);
-    return m == NULL || pv_roster_known(n->roster, m->admitted_by) != NULL ? NULL : m->admitted_by;
+    return m != NULL && pv_roster_invite(n->roster, m->admitted_by, &invite) == PV_OK
+               ? m->admitted_by
+               : NULL;
 }
 
 /* Of the words that a rule takes for everybody none is a tag. */

@@ -37,6 +37,17 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
     pv_admin_answer_when_told(n, handle, now);
 }
 
+int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)n;
+    (void)by;
+    (void)kind;
+    (void)pk;
+    (void)now;
+    return PV_ERR_UNSUPPORTED;
+}
+
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                         struct pv_ctlapi_told *told, pv_ns now)
 {

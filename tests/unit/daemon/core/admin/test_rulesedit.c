@@ -67,6 +67,20 @@ int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
     return PV_OK;
 }
 
+static bool revoked; /* an invite */
+
+int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)n;
+    (void)by;
+    (void)now;
+    assert_int_equal(kind, PV_REVOKE_INVITE);
+    assert_memory_equal(pk, keys_of(51).pk, PV_SIGN_PK_LEN);
+    revoked = true;
+    return PV_OK;
+}
+
 /* --- the scene -------------------------------------------------------------------------------- */
 
 static int start(void **state)
@@ -314,6 +328,11 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
     assert_true(may(BOB, EVE, 1));
     fake_node_add(&node, make_member(&node.world, &door, &fay, "fay", 10));
     assert_false(may(FAY, BOB, 1));
+    /* The token's holder makes a machine of the invite's own key: that takes the tag from nobody.
+     */
+    fake_node_add(&node, make_member(&node.world, &door, &door, "evil", 11));
+    assert_false(may(EVE, BOB, 1));
+    assert_false(may(51, BOB, 1));
     assert_int_equal(
         pv_peers_add_member(node.node.peers, pv_roster_by_node(node.node.roster, eve.pk), node.now),
         PV_OK);
@@ -325,6 +344,7 @@ PV_TEST(a_machine_that_comes_by_a_tagged_invite_has_its_tag)
 
     /* Taken from one, it stays with the others, and nobody else comes by that invite. */
     must_say("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"", "\"revoked\":true");
+    assert_true(revoked);
     assert_true(may(EVE, BOB, 1));
     assert_false(may(FAY, CAROL, 1));
     must_say("\"cmd\":\"untag\",\"peer\":\"eve\",\"tag\":\"guest\"", "eve has no tag guest");
