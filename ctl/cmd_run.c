@@ -6,14 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
-#include <linux/nsfs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -22,7 +19,7 @@
 #include <unistd.h>
 
 #include "ctl/commands.h"
-#include "sys/proc/confine.h"
+#include "ctl/lib/enter.h"
 
 enum {
     NOT_EXECUTABLE = 126, /* POSIX, Shell Command Language 2.8.2 */
@@ -30,48 +27,6 @@ enum {
     SIGNALLED = 128,
     LINE_MAX_BYTES = 1024, /* of the files that are read here */
 };
-
-/* --- into the inside ----------------------------------------------------------------------- */
-
-/* Its number may be another process' by now, when p2pvpnd has ended. */
-static bool is_giver(int pid)
-{
-    char path[64], name[32] = "";
-    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-    FILE *f = fopen(path, "re");
-    if (f != NULL && fgets(name, sizeof(name), f) == NULL)
-        name[0] = '\0';
-    if (f != NULL)
-        fclose(f);
-    return strcmp(name, "p2pvpnd-giver\n") == 0;
-}
-
-/* The network's descriptor, by the process that p2pvpnd names; -1: this process is there already,
- * as one that run has started. PV_ERR_NOT_FOUND, -errno. */
-static int open_inside(int pid, int *ret_net)
-{
-    char path[64];
-    struct stat own, its;
-    snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0 ? -errno : PV_OK;
-    if (r == PV_OK && !is_giver(pid))
-        r = PV_ERR_NOT_FOUND;
-    bool there = r == PV_OK && own.st_dev == its.st_dev && own.st_ino == its.st_ino;
-    if (fd >= 0 && (r < 0 || there))
-        close(fd);
-    *ret_net = there ? -1 : fd;
-    return r;
-}
-
-/* A program that starts with what this one was given to do its work would have it, too. */
-static int drop_rights(void)
-{
-    int r = pv_confine_become(NULL, (uint64_t)1 << CAP_NET_RAW);
-    /* The bounding set keeps one, which a ping(8) that has it by its file needs to start at all. */
-    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    return r;
-}
 
 /* --- names --------------------------------------------------------------------------------- */
 
@@ -174,19 +129,13 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Joins the inside by its network's descriptor. */
+/* Without the rights that the way there gave: the program is to have what it has outside. */
 static int enter(int net, const struct names *names)
 {
-    int user = ioctl(net, NS_GET_USERNS), r = user < 0 ? -errno : PV_OK;
-    uid_t owner = (uid_t)-1;
-    /* The owner of a user namespace rules the programs in it, root's too, and p2pvpnd may lie. */
-    if (r == PV_OK && (ioctl(user, NS_GET_OWNER_UID, &owner) < 0 || owner != geteuid()))
-        r = -EPERM;
-    if (r == PV_OK && (setns(user, CLONE_NEWUSER) < 0 || setns(net, CLONE_NEWNET) < 0))
-        r = -errno;
+    int r = pv_enter(net);
     if (r == PV_OK)
         r = set_names(names);
-    return r == PV_OK ? drop_rights() : r;
+    return r == PV_OK ? pv_enter_drop_rights() : r;
 }
 
 /* In the child: becomes the program. Messages go by stdio that nobody else uses here. */
@@ -323,7 +272,7 @@ static int run(struct pv_cli *cli)
     int pid = 0, code = ask_inside(cli, &pid, &names);
     if (code != 0)
         return code;
-    int net = -1, r = open_inside(pid, &net);
+    int net = -1, r = pv_enter_open(pid, &net);
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "find the network of p2pvpnd: %s: p2pvpnd may just restart: try again",

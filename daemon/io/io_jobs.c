@@ -190,7 +190,7 @@ static void run_owner(void *ctx, struct work *w)
     const struct pv_job_owner *job = &w->job->u.owner;
     uint32_t uid = UINT32_MAX;
     (void)ctx;
-    int r = pv_sockowner_find(&job->local, &job->remote, &uid);
+    int r = pv_sockowner_find(&job->local, &job->remote, 0, &uid);
     if (r < 0)
         result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
     else if (uid == 0)

@@ -7,7 +7,7 @@ import pty
 import re
 import select
 
-from lab import check, equal, scenario, wait
+from lab import UDP_ASK, check, equal, scenario, wait
 
 HEAR = """
 import socket, sys
@@ -60,6 +60,60 @@ for word in sys.argv[1:]:
         print('got', word)
     except OSError:
         pass
+"""
+
+# Port 7000 hears all and then says how much; 7001 says all and then hears how much; 7003 never says
+# anything.
+SERVER = """
+import os, socket, sys, threading
+def hear(s):
+    n = 0
+    while data := s.recv(1 << 20):
+        n += len(data)
+    return n
+def serve(port):
+    fam = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+    one = socket.create_server((sys.argv[1], port), family=fam, backlog=100)
+    print('listens at', port, flush=True)
+    while True:
+        threading.Thread(target=talk, args=(port, one.accept()[0]), daemon=True).start()
+def talk(port, s):
+    if port == 7000:
+        s.sendall(b'heard %d' % hear(s))
+    elif port == 7001:
+        s.sendall(b'bye')
+        s.shutdown(socket.SHUT_WR)
+        print('heard', hear(s), 'after the end', flush=True)
+    else:
+        print('heard', hear(s), flush=True)
+    s.close()
+for port in (7000, 7001, 7003):
+    threading.Thread(target=serve, args=(port,)).start()
+"""
+
+# Sends N bytes to a place, ends, and prints the answer.
+CLIENT = """
+import socket, sys
+where, n = sys.argv[1], int(sys.argv[2])
+if where.startswith('/'):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(where)
+else:
+    host, port = where.rsplit(':', 1)
+    s = socket.create_connection((host, int(port)))
+s.sendall(b'x' * n)
+s.shutdown(socket.SHUT_WR)
+while data := s.recv(65536):
+    sys.stdout.buffer.write(data)
+"""
+
+# Connects to a port of loopback, and then says what it is given to say.
+TALKER = """
+import socket, sys
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1].rsplit(':', 1)[1])))
+print('ready', flush=True)
+while data := sys.stdin.buffer.read1():
+    s.sendall(data)
 """
 
 
@@ -308,3 +362,126 @@ def what_keeps_it_from_starting_is_named(lab):
     refused("does not exist in this user namespace", *inside, daemon, "--state", "/run/other")
     refused("user.max_user_namespaces", *inside, "env", "HOME=/run/third", "sh", "-c",
             f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user")
+
+
+def forward(host, *args):
+    """A `forward` that listens, and where it does."""
+    program = host.start(host.lab.bin("p2pvpnctl"), "forward", *args, name="forward")
+    return program, wait("where it listens", lambda: program.must_run() or program.text().split("\n")[0])
+
+
+def send(host, where, n, check_rc=True):
+    return host.run("/usr/bin/python3", "-c", CLIENT, where, str(n), check_rc=check_rc).out
+
+
+def two_ways_into_the_overlay(lab):
+    """a, which listens; b with root's daemon, where commands are those of a user in its group; c with --user."""
+    coordinator = lab.coordinator()
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    c.without_root()
+    lab.network(coordinator, [a, b, c])
+    server = a.start(a.python, "-c", SERVER, a.addr(), name="server")
+    wait("the server", lambda: server.text().count("listens") == 3)
+    b.wait_direct(a)
+    c.wait_direct(a)
+    b.before = b.as_user()
+    return coordinator, a, (b, c), server
+
+
+@scenario
+def nc_is_a_connection_to_a_member(lab):
+    """As ssh's ProxyCommand it is used: bytes both ways, each end passed on, exit codes."""
+    coordinator, a, hosts, server = two_ways_into_the_overlay(lab)
+    nc = [lab.bin("p2pvpnctl"), "nc"]
+    a.answer_udp(7777)
+    for i, one in enumerate(hosts):
+        equal(one.ctl("nc", "a", 7000, stdin="x" * 3000000, timeout=60).out, "heard 3000000", one.name)
+        network = one.json("status")["network"]["name"]
+        for name in (f"A.{network}.P2P.", a.addr()):
+            equal(one.ctl("nc", name, 7000, stdin="x").out, "heard 1", name)
+        # the other side ends first, and hears what is still said
+        talk = one.start(*nc, "a", "7001", name="nc", stdin=-1)
+        wait("the answer", lambda t=talk: "bye" in open(t.log).read())
+        check(talk.running(), "nc ended although standard input did not")
+        talk.popen.stdin.write(b"and now this")
+        talk.popen.stdin.close()
+        equal(talk.popen.wait(timeout=20), 0, "exit code")
+        wait("what is said after the end", lambda i=i: server.text().count("heard 12 after the end") == i + 1)
+        check("no program listens" in one.ctl("nc", "a", 7002, code=11).err, "a port without a program")
+        one.ctl("nc", "nobody", 7000, code=6)
+        one.ctl("nc", "a", 70000, code=2)
+        one.ctl("nc", coordinator.host.ip4, 22, code=6)  # no member's
+        check(one.ctl("nc", "-u", "a", 7777, stdin="x").out.split()[0] == one.addr(), "the answer by UDP")
+    # p2pvpnd with its network ends below it
+    user = hosts[1]
+    talk = user.start(*nc, "a", "7003", name="nc", stdin=-1)
+    wait("the connection", lambda: "7003" in user.ctl("run", "ss", "-Htn", "state", "established").out)
+    user.restart_daemon()
+    equal(talk.popen.wait(timeout=20), 8, "exit code")
+    check("ended with p2pvpnd" in talk.text(), talk.text())
+
+
+@scenario
+def forward_is_for_this_user_alone(lab):
+    """TCP, UDP and Unix sockets to a member; another user who knows the port or path gets nothing."""
+    _, a, hosts, server = two_ways_into_the_overlay(lab)
+    a.answer_udp(7777)
+    for one in hosts:
+        path = one.run("sh", "-c",
+                       'mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/forward.XXXXXX"').out.strip() + "/socket"
+        started = [forward(one, "0", "a:7000"), forward(one, path, "a:7000"), forward(one, "-u", "[::1]:0", "a:7777"),
+                   forward(one, "-u", "0", "a:7777")]
+        programs, places = [x[0] for x in started], [x[1] for x in started]
+        tcp, _, udp6, udp = places
+        for where in (tcp, path):
+            equal(send(one, where, 2000000), "heard 2000000", where)
+        for where in (udp, udp6):
+            host, port = where.rsplit(":", 1)
+            r = one.run("/usr/bin/python3", "-c", UDP_ASK, host.strip("[]"), port, "0", "5", "x", check_rc=False)
+            check(r.out.split()[:1] == [one.addr()], f"{where}: {r}")
+        # others, root among them
+        mine, one.before = one.before, []
+        for uid in ("4242", "0"):
+            theirs = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+            for where in (tcp, path):
+                r = one.run(*theirs, "/usr/bin/python3", "-c", CLIENT, where, "1", check_rc=False)
+                equal(r.out, "", f"what user {uid} gets at {where}: {r}")
+            host, port = udp.rsplit(":", 1)
+            r = one.run(*theirs, "/usr/bin/python3", "-c", UDP_ASK, host, port, "0", "1", "x", check_rc=False)
+            equal(r.out, "", f"what user {uid} gets by UDP")
+        one.before = mine
+        check("another user" in programs[0].text(), "no word of the other user")
+        equal(send(one, tcp, 1), "heard 1", "the user after the others")
+        # what stands in the way is named
+        one.ctl("forward", tcp, "a:7000", code=1)
+        one.ctl("forward", path, "a:7000", code=1)
+        one.ctl("forward", "0", "nobody:1", code=6)
+        one.ctl("forward", "0.0.0.0:7", "a:7000", code=2)
+        one.ctl("forward", "/tmp/" + 110 * "x", "a:7000", code=2)
+        one.ctl("forward", "/tmp", "a:7000", code=1)
+        for program in programs:
+            equal(program.end(), 0, "exit code")
+        check(one.run("test", "-e", path, check_rc=False).code == 1, "its file is left behind")
+        one.run("rmdir", path[:-len("/socket")])
+
+
+@scenario
+def a_forward_outlives_p2pvpnd_and_says_what_stands_in_its_way(lab):
+    _, a, hosts, server = two_ways_into_the_overlay(lab)
+    for one in hosts:
+        program, where = forward(one, "0", "a:7000")
+        equal(send(one, where, 10), "heard 10", "before")
+        mine, one.before = one.before, [] if one is hosts[0] else one.before
+        one.restart_daemon()
+        one.before = mine
+        wait("the end to be told", lambda p=program: "p2pvpnd has ended" in p.text())
+        wait("the way back", lambda o=one, w=where: send(o, w, 10, check_rc=False) == "heard 10", 20)
+    # the member's rules take it away: what is open says so, what is new is refused
+    user = hosts[1]
+    program, where = forward(user, "0", "a:7003")
+    talk = user.start("/usr/bin/python3", "-c", TALKER, where, name="talker", stdin=-1)
+    wait("the connection", lambda: "ready" in talk.text())
+    a.ctl("deny", "c", "a", "tcp/7003")
+    talk.popen.stdin.write(b"x")
+    talk.popen.stdin.flush()
+    wait("what forward says", lambda: "p2pvpnctl why a" in program.text(), 40)

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #include "base/text.h"
 #include "sys/helper/helper_proto.h"
 #include "sys/net/inside.h"
-#include "sys/net/unixsock.h"
 
 /* --- namespaces ---------------------------------------------------------------------------- */
 
@@ -117,48 +115,6 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
 
 /* --- the giver ----------------------------------------------------------------------------- */
 
-static bool is_given(const struct pv_inside_want *want)
-{
-    const int type = want->type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (want->family == AF_NETLINK)
-        return type == SOCK_RAW;
-    return (want->family == AF_INET || want->family == AF_INET6) && want->protocol == 0 &&
-           (type == SOCK_STREAM || type == SOCK_DGRAM);
-}
-
-static void give_one(int daemon, const struct pv_inside_want *want)
-{
-    struct pv_inside_got got = {.error = EACCES};
-    int fd = is_given(want) ? socket(want->family, want->type, want->protocol) : -1;
-    size_t n = 0;
-    if (is_given(want))
-        got.error = fd < 0 ? errno : 0;
-    /* A daemon that does not read its answers does without. */
-    (void)!pv_unix_write(daemon, pv_view(&got, sizeof(got)), fd, &n);
-    if (fd >= 0)
-        close(fd);
-}
-
-static void serve_sockets(int daemon)
-{
-    struct pv_inside_want want;
-    for (;;) {
-        struct pollfd p = {.fd = daemon, .events = POLLIN};
-        size_t n = 0;
-        int passed = -1;
-        (void)poll(&p, 1, -1);
-        int r = pv_unix_read(daemon, &want, sizeof(want), &n, &passed);
-        if (passed >= 0)
-            close(passed);
-        if (r == PV_ERR_AGAIN)
-            continue;
-        if (r < 0)
-            return;
-        if (n == sizeof(want))
-            give_one(daemon, &want);
-    }
-}
-
 /* It has nothing to hide, and other programs of its user find the inside by it: `p2pvpnctl run`
  * opens /proc/PID/ns. */
 static void be_giver(int daemon, pid_t parent)
@@ -168,7 +124,7 @@ static void be_giver(int daemon, pid_t parent)
     pv_helper_keep_fds(&daemon, 1);
     if (getppid() == parent && pv_helper_confine_as(PV_HELPER_ROLE_GIVER, NULL) == PV_OK &&
         prctl(PR_SET_DUMPABLE, 1) == 0)
-        serve_sockets(daemon);
+        pv_inside_serve(daemon);
     _exit(0);
 }
 

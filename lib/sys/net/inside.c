@@ -71,3 +71,47 @@ int pv_inside_socket(int family, int type, int protocol)
     }
     return fd;
 }
+
+/* --- the giver ----------------------------------------------------------------------------- */
+
+static bool is_given(const struct pv_inside_want *want)
+{
+    const int type = want->type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (want->family == AF_NETLINK)
+        return type == SOCK_RAW;
+    return (want->family == AF_INET || want->family == AF_INET6) && want->protocol == 0 &&
+           (type == SOCK_STREAM || type == SOCK_DGRAM);
+}
+
+static void give_one(int asker, const struct pv_inside_want *want)
+{
+    struct pv_inside_got got = {.error = EACCES};
+    int fd = is_given(want) ? socket(want->family, want->type, want->protocol) : -1;
+    size_t n = 0;
+    if (is_given(want))
+        got.error = fd < 0 ? errno : 0;
+    /* An asker that does not read its answers does without. */
+    (void)!pv_unix_write(asker, pv_view(&got, sizeof(got)), fd, &n);
+    if (fd >= 0)
+        close(fd);
+}
+
+void pv_inside_serve(int asker)
+{
+    struct pv_inside_want want;
+    for (;;) {
+        struct pollfd p = {.fd = asker, .events = POLLIN};
+        size_t n = 0;
+        int passed = -1;
+        (void)poll(&p, 1, -1);
+        int r = pv_unix_read(asker, &want, sizeof(want), &n, &passed);
+        if (passed >= 0)
+            close(passed);
+        if (r == PV_ERR_AGAIN)
+            continue;
+        if (r < 0)
+            return;
+        if (n == sizeof(want))
+            give_one(asker, &want);
+    }
+}

@@ -2,7 +2,8 @@
 /*
  * inside.h - sockets of the network that the interface is in. That is this process' own network,
  * or the inside (GLOSSARY): the network namespace of `p2pvpnd --user`, whose giver
- * (sys/helper/helper.h) makes the sockets and passes them. Any thread.
+ * (sys/helper/helper.h; of p2pvpnctl: ctl/lib/enter.h) makes the sockets and passes them. Any
+ * thread.
  */
 #ifndef PV_INSIDE_H
 #define PV_INSIDE_H
@@ -27,5 +28,9 @@ bool pv_inside_is_apart(void);
 /* As socket(2): the descriptor, or -1 and errno. ENETDOWN: the giver has ended. It waits for the
  * giver, which does nothing else. */
 PV_MUST_CHECK int pv_inside_socket(int family, int type, int protocol);
+
+/* The giver's life: makes sockets (IPv4, IPv6, netlink) of the calling process' network for the
+ * other end of asker until that closes. */
+void pv_inside_serve(int asker);
 
 #endif /* PV_INSIDE_H */

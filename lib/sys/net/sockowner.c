@@ -35,9 +35,12 @@ struct question {
     struct inet_diag_req_v2 req;
 };
 
-static void make_question(const struct pv_addr *local, const struct pv_addr *remote,
+/* The kernel looks a UDP socket up as for a datagram that comes to it (udp_diag.c), so the ends
+ * change places. */
+static void make_question(const struct pv_addr *local, const struct pv_addr *remote, bool udp,
                           struct question *q)
 {
+    const struct pv_addr *src = udp ? remote : local, *dst = udp ? local : remote;
     size_t len = local->family == PV_AF_INET6 ? 16 : 4;
     memset(q, 0, sizeof(*q));
     q->hdr.nlmsg_len = sizeof(*q);
@@ -45,17 +48,28 @@ static void make_question(const struct pv_addr *local, const struct pv_addr *rem
     q->hdr.nlmsg_flags = NLM_F_REQUEST;
     q->hdr.nlmsg_seq = 1;
     q->req.sdiag_family = local->family == PV_AF_INET6 ? AF_INET6 : AF_INET;
-    q->req.sdiag_protocol = IPPROTO_TCP;
+    q->req.sdiag_protocol = udp ? IPPROTO_UDP : IPPROTO_TCP;
     q->req.idiag_states = UINT32_MAX;
-    q->req.id.idiag_sport = htons(local->port);
-    q->req.id.idiag_dport = htons(remote->port);
-    memcpy(q->req.id.idiag_src, local->ip, len);
-    memcpy(q->req.id.idiag_dst, remote->ip, len);
+    q->req.id.idiag_sport = htons(src->port);
+    q->req.id.idiag_dport = htons(dst->port);
+    memcpy(q->req.id.idiag_src, src->ip, len);
+    memcpy(q->req.id.idiag_dst, dst->ip, len);
     q->req.id.idiag_cookie[0] = q->req.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 }
 
 /* Without such a connection the kernel shows a listener on that port; of one that was closed it has
  * no user left, and says 0. Neither is an answer. */
+static bool is_that_stream(const struct inet_diag_msg *msg, const struct question *q)
+{
+    bool open = msg->idiag_state == ESTABLISHED || msg->idiag_state == FIN_WAIT1 ||
+                msg->idiag_state == FIN_WAIT2 || msg->idiag_state == CLOSE_WAIT;
+    size_t ip = q->req.sdiag_family == AF_INET6 ? 16 : 4;
+    return open && msg->id.idiag_sport == q->req.id.idiag_sport &&
+           msg->id.idiag_dport == q->req.id.idiag_dport &&
+           memcmp(msg->id.idiag_src, q->req.id.idiag_src, ip) == 0 &&
+           memcmp(msg->id.idiag_dst, q->req.id.idiag_dst, ip) == 0;
+}
+
 static int read_answer(const uint8_t *buf, size_t len, const struct question *q, uint32_t *ret_uid)
 {
     struct nlmsghdr hdr;
@@ -73,20 +87,17 @@ static int read_answer(const uint8_t *buf, size_t len, const struct question *q,
     if (hdr.nlmsg_type != SOCK_DIAG_BY_FAMILY || len < NLMSG_HDRLEN + sizeof(msg))
         return PV_ERR_MALFORMED;
     memcpy(&msg, buf + NLMSG_HDRLEN, sizeof(msg));
-    bool open = msg.idiag_state == ESTABLISHED || msg.idiag_state == FIN_WAIT1 ||
-                msg.idiag_state == FIN_WAIT2 || msg.idiag_state == CLOSE_WAIT;
-    size_t ip = q->req.sdiag_family == AF_INET6 ? 16 : 4;
-    bool same = msg.id.idiag_sport == q->req.id.idiag_sport &&
-                msg.id.idiag_dport == q->req.id.idiag_dport &&
-                memcmp(msg.id.idiag_src, q->req.id.idiag_src, ip) == 0 &&
-                memcmp(msg.id.idiag_dst, q->req.id.idiag_dst, ip) == 0;
-    if (!open || !same || msg.idiag_inode == 0)
+    /* A UDP socket may have a port and neither address nor other end. */
+    bool same = q->req.sdiag_protocol == IPPROTO_UDP ? msg.id.idiag_sport == q->req.id.idiag_dport
+                                                     : is_that_stream(&msg, q);
+    if (!same || msg.idiag_inode == 0)
         return PV_ERR_NOT_FOUND;
     *ret_uid = msg.idiag_uid;
     return PV_OK;
 }
 
-int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote, uint32_t *ret_uid)
+int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote, unsigned flags,
+                      uint32_t *ret_uid)
 {
     const struct timeval wait = {.tv_usec = WAIT_MS * 1000};
     struct question q;
@@ -94,10 +105,13 @@ int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
     if (local->family != remote->family ||
         (local->family != PV_AF_INET && local->family != PV_AF_INET6))
         return PV_ERR_UNSUPPORTED;
-    int fd = pv_inside_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    const int type = SOCK_RAW | SOCK_CLOEXEC;
+    int fd = (flags & PV_SOCKOWNER_OUTSIDE) != 0
+                 ? socket(AF_NETLINK, type, NETLINK_SOCK_DIAG)
+                 : pv_inside_socket(AF_NETLINK, type, NETLINK_SOCK_DIAG);
     if (fd < 0)
         return errno == EPROTONOSUPPORT || errno == ENOSYS ? PV_ERR_UNSUPPORTED : -errno;
-    make_question(local, remote, &q);
+    make_question(local, remote, (flags & PV_SOCKOWNER_UDP) != 0, &q);
     ssize_t n = -1;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
         send(fd, &q, sizeof(q), 0) == (ssize_t)sizeof(q))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sockowner.h - whose a TCP connection of this machine is: the user who holds the socket, and
+ * sockowner.h - whose a connection of this machine is: the user who holds the socket, and
  * whether that user is in a group. Asks the kernel and reads /etc/passwd and /etc/group; knows
  * neither users of a directory service nor groups that a process has without being listed. No
  * state; thread-safe; may wait for the disk.
@@ -11,11 +11,16 @@
 #include "base/addr.h"
 #include "base/pv.h"
 
+enum {
+    PV_SOCKOWNER_UDP = 1,     /* the socket that sends datagrams from local to remote; else TCP */
+    PV_SOCKOWNER_OUTSIDE = 2, /* of this process' network, not the interface's (inside.h) */
+};
+
 /* The user who opened the connection from local to remote (both with ports), which is open and
- * still held by a process: of one that nobody holds the kernel says root. PV_ERR_NOT_FOUND,
- * PV_ERR_UNSUPPORTED (no such question in this kernel), -errno. */
+ * still held by a process: of one that nobody holds the kernel says root. flags: PV_SOCKOWNER_.
+ * PV_ERR_NOT_FOUND, PV_ERR_UNSUPPORTED (no such question in this kernel), -errno. */
 PV_MUST_CHECK int pv_sockowner_find(const struct pv_addr *local, const struct pv_addr *remote,
-                                    uint32_t *ret_uid);
+                                    unsigned flags, uint32_t *ret_uid);
 /* Is the user in the group, by its own entry or by the group's list? passwd and group are files in
  * the forms of passwd(5) and group(5). */
 bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group);

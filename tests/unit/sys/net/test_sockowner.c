@@ -62,20 +62,49 @@ PV_TEST(the_holder_of_a_connection_is_found)
         uint32_t uid = UINT32_MAX;
         if (connect_to(families[i]) < 0)
             continue; /* no IPv6 here */
-        int r = pv_sockowner_find(&local, &remote, &uid);
+        int r = pv_sockowner_find(&local, &remote, 0, &uid);
         if (r == PV_ERR_UNSUPPORTED)
             skip();
         assert_int_equal(r, PV_OK);
         assert_int_equal(uid, getuid());
         /* It still counts when it has said all it has to say. */
         assert_int_equal(shutdown(client, SHUT_WR), 0);
-        assert_int_equal(pv_sockowner_find(&local, &remote, &uid), PV_OK);
+        assert_int_equal(pv_sockowner_find(&local, &remote, 0, &uid), PV_OK);
         /* Another port: what listens there is no connection. */
         struct pv_addr other = remote;
         other.port = 9;
-        assert_int_equal(pv_sockowner_find(&remote, &other, &uid), PV_ERR_NOT_FOUND);
+        assert_int_equal(pv_sockowner_find(&remote, &other, 0, &uid), PV_ERR_NOT_FOUND);
         hang_up();
     }
+}
+
+PV_TEST(the_sender_of_a_datagram_is_found)
+{
+    struct sockaddr_storage ss;
+    uint32_t uid = UINT32_MAX;
+    const struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
+    socklen_t len = pv_sockaddr_from(&loopback, &ss);
+    int gate = socket(AF_INET, SOCK_DGRAM, 0), sender = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(bind(gate, (struct sockaddr *)&ss, len), 0);
+    const struct pv_addr at = name_of(gate);
+    len = pv_sockaddr_from(&at, &ss);
+    assert_int_equal(sendto(sender, "x", 1, 0, (struct sockaddr *)&ss, len), 1);
+    struct pv_addr from = name_of(sender); /* has a port now, and no address */
+    from = pv_addr4(127, 0, 0, 1, from.port);
+    int r = pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid);
+    bool asked = r != PV_ERR_UNSUPPORTED;
+    if (asked) {
+        assert_int_equal(r, PV_OK);
+        assert_int_equal(uid, getuid());
+        assert_int_equal(connect(sender, (struct sockaddr *)&ss, len), 0);
+        assert_int_equal(pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid), PV_OK);
+    }
+    close(sender); /* its port is anybody's */
+    if (asked)
+        assert_int_equal(pv_sockowner_find(&from, &at, PV_SOCKOWNER_UDP, &uid), PV_ERR_NOT_FOUND);
+    close(gate);
+    if (!asked)
+        skip();
 }
 
 PV_TEST(a_socket_that_nobody_holds_any_more_is_nobodys)
@@ -83,7 +112,7 @@ PV_TEST(a_socket_that_nobody_holds_any_more_is_nobodys)
     uint32_t uid = 4711;
     assert_int_equal(connect_to(AF_INET), 0);
     close(client); /* the kernel goes on with it, and would say that it is root's */
-    int r = pv_sockowner_find(&local, &remote, &uid);
+    int r = pv_sockowner_find(&local, &remote, 0, &uid);
     if (r == PV_ERR_UNSUPPORTED)
         skip();
     assert_int_equal(r, PV_ERR_NOT_FOUND);
@@ -124,7 +153,7 @@ PV_TEST(another_users_connection_is_that_users)
     int theirs = accept(listener, (struct sockaddr *)&ss, &len);
     assert_true(theirs >= 0);
     const struct pv_addr from = pv_sockaddr_to(&ss), to = name_of(theirs);
-    int r = pv_sockowner_find(&from, &to, &uid);
+    int r = pv_sockowner_find(&from, &to, 0, &uid);
     close(theirs);
     int status = -1;
     assert_int_equal(waitpid(pid, &status, 0), pid);

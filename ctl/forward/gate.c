@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* gate.c - listeners of loopback and the file system, and whose a connection is. */
+#include "ctl/forward/gate.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "sys/net/sockaddr.h"
+#include "sys/net/sockowner.h"
+#include "sys/net/stream.h"
+#include "sys/net/unixsock.h"
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+static int parse(struct pv_cli *cli, const char *where, struct pv_addr *ret_addr)
+{
+    uint64_t port = 0;
+    if (pv_u64_parse(where, 0, UINT16_MAX, &port) == PV_OK)
+        *ret_addr = pv_addr4(127, 0, 0, 1, (uint16_t)port);
+    else if (pv_addr_parse(where, ret_addr) < 0)
+        return pv_cli_usage(cli,
+                            "\"%.100s\" is no place to listen: give PORT, 127.0.0.1:PORT, "
+                            "[::1]:PORT or a PATH with a /",
+                            where);
+    if (!pv_addr_is_loopback(ret_addr))
+        return pv_cli_usage(cli,
+                            "\"%.100s\" is not loopback: only this user's programs may come in, so "
+                            "give PORT or 127.0.0.1:PORT",
+                            where);
+    return 0;
+}
+
+static int open_udp(const struct pv_addr *addr, int *ret_fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(addr, &ss);
+    int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len) < 0) {
+        int r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+static int fail_path(struct pv_cli *cli, const char *path, int r)
+{
+    if (r == -ENAMETOOLONG)
+        return pv_cli_usage(
+            cli, "%.120s: a socket's path has at most 107 bytes: give a shorter one", path);
+    if (r == PV_ERR_EXISTS)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%s: another program listens there: end it, or give another path", path);
+    if (r == -ENOTSOCK)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%s: there is a file of that name: remove it, or give another path",
+                           path);
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: give a path in a directory of yours", path,
+                       pv_strstatus(r));
+}
+
+int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool udp)
+{
+    *g = (struct pv_gate){.fd = -1, .udp = udp};
+    if (strchr(where, '/') != NULL) {
+        if (udp)
+            return pv_cli_usage(cli, "\"%.100s\" is a path: -u needs a port", where);
+        int r = pv_unix_listen(where, NULL, &g->fd);
+        g->path = r < 0 ? NULL : where;
+        return r < 0 ? fail_path(cli, where, r) : 0;
+    }
+    int code = parse(cli, where, &g->addr);
+    if (code != 0)
+        return code;
+    int r = udp ? open_udp(&g->addr, &g->fd) : pv_stream_listen(&g->addr, NULL, &g->fd);
+    if (r == PV_OK)
+        r = pv_stream_local(g->fd, &g->addr);
+    if (r == PV_ERR_EXISTS)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "port %u is in use on this machine: give another one, or 0 for any",
+                           g->addr.port);
+    if (r == -EACCES)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "port %u is for root: give one from 1024 on, or 0 for any",
+                           g->addr.port);
+    return r < 0
+               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at %.100s: %s", where, pv_strstatus(r))
+               : 0;
+}
+
+void pv_gate_close(struct pv_gate *g)
+{
+    if (g->path != NULL)
+        unlink(g->path);
+    if (g->fd >= 0)
+        close(g->fd);
+    *g = (struct pv_gate){.fd = -1};
+}
+
+const char *pv_gate_name(const struct pv_gate *g, char buf[static PV_ADDR_TEXT])
+{
+    return g->path != NULL ? g->path : pv_addr_format(&g->addr, buf);
+}
+
+/* --- who comes in -------------------------------------------------------------------------- */
+
+static int accept_unix(const struct pv_gate *g, int *ret_fd)
+{
+    struct pv_unix_cred cred;
+    int fd = -1, r = pv_unix_accept(g->fd, &fd, &cred);
+    if (r < 0)
+        return r;
+    if (cred.uid != geteuid()) {
+        close(fd);
+        return PV_ERR_REFUSED;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
+{
+    struct pv_addr from, to;
+    uint32_t uid = 0;
+    int fd = -1;
+    if (g->path != NULL)
+        return accept_unix(g, ret_fd);
+    int r = pv_stream_accept(g->fd, &fd, &from, &to);
+    if (r < 0)
+        return r;
+    /* A program of this machine may stop reading for as long as it likes. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){0}, sizeof(int));
+    r = pv_sockowner_find(&from, &to, PV_SOCKOWNER_OUTSIDE, &uid);
+    if (r < 0 || uid != geteuid()) {
+        close(fd);
+        return r < 0 ? PV_ERR_NOT_FOUND : PV_ERR_REFUSED;
+    }
+    *ret_fd = fd;
+    return PV_OK;
+}
+
+bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from)
+{
+    uint32_t uid = 0;
+    return pv_sockowner_find(from, &g->addr, PV_SOCKOWNER_OUTSIDE | PV_SOCKOWNER_UDP, &uid) ==
+               PV_OK &&
+           uid == geteuid();
+}

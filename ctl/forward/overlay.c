@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* overlay.c - p2pvpnd's answers, and sockets that are tied to its interface. */
+#include "ctl/forward/overlay.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctl/lib/enter.h"
+#include "sys/net/inside.h"
+#include "sys/net/sockaddr.h"
+#include "sys/net/stream.h"
+
+enum {
+    ASK_S = 5, /* ours: p2pvpnd answers from memory, and meanwhile nothing else moves */
+    /* s, ours: a connection whose other end is silent for half an hour, asked once a minute in the
+     * last quarter, has ended */
+    KEEP_IDLE = 900,
+    KEEP_EVERY = 60,
+    KEEP_COUNT = 15,
+};
+
+static int ask(struct pv_overlay *o, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(o->cli);
+    pv_cli_set_timeout(o->cli, ASK_S);
+    return code != 0 ? code : pv_cli_call(o->cli, req, NULL, NULL, ret_body);
+}
+
+/* --- where it is --------------------------------------------------------------------------- */
+
+static int go_inside(struct pv_overlay *o, int pid)
+{
+    int net = -1, giver = -1, r = pv_enter_open(pid, &net);
+    if (r == PV_OK && net < 0)
+        return 0; /* run has started this process, and so its sockets are there */
+    if (r == PV_OK)
+        r = pv_enter_giver(net, &giver);
+    if (net >= 0)
+        close(net);
+    if (r < 0)
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
+                           "find the network of p2pvpnd: %s: p2pvpnd may just restart: try again",
+                           pv_strstatus(r));
+    pv_inside_use(giver);
+    return 0;
+}
+
+static void read_addr(const json_t *body, const char *key, struct pv_addr *ret_addr)
+{
+    if (pv_addr_parse_ip(pv_json_text(body, key, ""), ret_addr) < 0)
+        *ret_addr = (struct pv_addr){.family = PV_AF_NONE};
+}
+
+static int take_status(struct pv_overlay *o, const json_t *status)
+{
+    const json_t *self = json_object_get(status, "self");
+    const char *tun = pv_json_text(json_object_get(status, "interface"), "name", "");
+    int pid = (int)pv_json_real(status, "inside", 0);
+    if (tun[0] == '\0' || strlen(tun) >= sizeof(o->tun))
+        return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
+                           "this node is not up: p2pvpnctl status says what is missing");
+    snprintf(o->tun, sizeof(o->tun), "%s", tun);
+    snprintf(o->zone, sizeof(o->zone), "%.63s",
+             pv_json_text(json_object_get(status, "network"), "name", ""));
+    read_addr(self, "ip4", &o->own4);
+    read_addr(self, "ip6", &o->own6);
+    return pid > 0 ? go_inside(o, pid) : 0;
+}
+
+int pv_overlay_open(struct pv_overlay *o)
+{
+    struct pv_ctlapi_request req;
+    json_t *status = NULL;
+    if (o->known)
+        return 0;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    int code = ask(o, &req, &status);
+    if (code == 0)
+        code = take_status(o, status);
+    json_decref(status);
+    o->known = code == 0;
+    return code;
+}
+
+bool pv_overlay_forget(struct pv_overlay *o)
+{
+    bool apart = pv_inside_is_apart();
+    pv_client_close(&o->cli->client);
+    pv_inside_use(-1);
+    o->known = false;
+    return apart;
+}
+
+/* --- members ------------------------------------------------------------------------------- */
+
+/* "pi.home.p2p" and "PI" are "pi"; all else stays as it is. */
+static void strip_zone(const struct pv_overlay *o, const char *host, char *dst, size_t cap)
+{
+    char tail[PV_NAME_BUF + 8];
+    size_t len = strlen(host), tail_len;
+    snprintf(dst, cap, "%s", host);
+    len -= len > 0 && len < cap && dst[len - 1] == '.' ? 1 : 0; /* RFC 1034 s3.1: absolute */
+    tail_len = (size_t)snprintf(tail, sizeof(tail), ".%s.p2p", o->zone);
+    if (o->zone[0] == '\0' || len <= tail_len || len >= cap ||
+        strncasecmp(dst + len - tail_len, tail, tail_len) != 0)
+        return;
+    dst[len - tail_len] = '\0';
+    for (char *p = dst; *p != '\0'; p++)
+        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + ('a' - 'A')) : *p;
+}
+
+int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struct pv_addr *ret_addr)
+{
+    struct pv_ctlapi_request req;
+    char name[PV_OVERLAY_HOST_BUF];
+    json_t *body = NULL;
+    int code = pv_overlay_open(o);
+    if (code != 0)
+        return code;
+    strip_zone(o, host, name, sizeof(name));
+    pv_ctlapi_request_init(&req, PV_CTLAPI_IP, 0);
+    code = pv_cli_peer(o->cli, &req, name);
+    if (code == 0)
+        code = ask(o, &req, &body);
+    o->cli->peer = NULL;
+    if (code != 0)
+        return code;
+    struct pv_addr meant;
+    read_addr(body, "ip4", ret_addr);
+    if (ret_addr->family == PV_AF_NONE || o->own4.family == PV_AF_NONE ||
+        (pv_addr_parse_ip(name, &meant) == PV_OK && meant.family == PV_AF_INET6))
+        read_addr(body, "ip6", ret_addr);
+    if (ret_addr->family == PV_AF_NONE)
+        read_addr(body, "ip4", ret_addr);
+    json_decref(body);
+    ret_addr->port = port;
+    return ret_addr->family != PV_AF_NONE
+               ? 0
+               : pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "%.100s has no address", host);
+}
+
+/* --- connections --------------------------------------------------------------------------- */
+
+static const struct pv_addr *own(const struct pv_overlay *o, const struct pv_addr *to)
+{
+    return to->family == PV_AF_INET6 ? &o->own6 : &o->own4;
+}
+
+/* Programs that a connection stands for decide when they have waited long enough: p2pvpn's own
+ * limits are for its own connections. */
+static void be_patient(int fd)
+{
+    static const struct {
+        int option, value;
+    } set[] = {{TCP_USER_TIMEOUT, 0},
+               {TCP_KEEPIDLE, KEEP_IDLE},
+               {TCP_KEEPINTVL, KEEP_EVERY},
+               {TCP_KEEPCNT, KEEP_COUNT}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(set); i++)
+        (void)setsockopt(fd, IPPROTO_TCP, set[i].option, &set[i].value, sizeof(set[i].value));
+}
+
+/* Without its interface an address of this node's is not there, and nothing leaves under it.
+ * Kernels before 5.7 let only root tie a socket to an interface. */
+int pv_overlay_connect(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd)
+{
+    struct pv_stream_bind tie = {.local = *own(o, to), .ifname = o->tun, .wide = true};
+    int r = pv_stream_connect(to, &tie, ret_fd);
+    if (r == -EPERM && !pv_inside_is_apart() && tie.local.family != PV_AF_NONE) {
+        tie.ifname = NULL;
+        r = pv_stream_connect(to, &tie, ret_fd);
+    }
+    if (r == PV_OK)
+        be_patient(*ret_fd);
+    return r;
+}
+
+static int bind_and_connect(int fd, const struct pv_addr *from, const struct pv_addr *to)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(from, &ss);
+    if (len > 0 && bind(fd, (struct sockaddr *)&ss, len) < 0)
+        return -errno;
+    len = pv_sockaddr_from(to, &ss);
+    return connect(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : PV_OK;
+}
+
+int pv_overlay_udp(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd)
+{
+    int fd = pv_inside_socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o->tun, (socklen_t)strlen(o->tun)) < 0
+                ? -errno
+                : PV_OK;
+    if (r == -EPERM && own(o, to)->family != PV_AF_NONE)
+        r = PV_OK;
+    if (r == PV_OK)
+        r = bind_and_connect(fd, own(o, to), to);
+    if (r < 0)
+        close(fd);
+    else
+        *ret_fd = fd;
+    return r;
+}
+
+int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, int status)
+{
+    switch (status) {
+    case -ECONNREFUSED:
+        return pv_cli_fail(o->cli, PV_CTLAPI_REFUSED,
+                           "%.100s refuses port %u: no program listens there", host, port);
+    case -ETIMEDOUT:
+    case PV_ERR_TIMEOUT:
+        return pv_cli_fail(o->cli, PV_CTLAPI_TIMEOUT,
+                           "%.100s does not answer at port %u: `p2pvpnctl why %.100s` says what "
+                           "stands in the way",
+                           host, port, host);
+    case -EADDRNOTAVAIL:
+    case -ENODEV:
+    case -ENETDOWN:
+        o->known = false; /* the address or the interface is another now */
+        return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
+                           "this node is not up, or p2pvpnd has just restarted: try again, or see "
+                           "p2pvpnctl status");
+    case -EHOSTUNREACH:
+    case -ENETUNREACH:
+        return pv_cli_fail(o->cli, PV_CTLAPI_PEER_OFFLINE,
+                           "%.100s is not reached: `p2pvpnctl why %.100s` says what stands in the "
+                           "way",
+                           host, host);
+    default:
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "%.100s port %u: %s", host, port,
+                           pv_strstatus(status));
+    }
+}

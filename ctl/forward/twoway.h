@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * twoway.h - carries bytes between two ends in both directions: what one reads the other gets, its
+ * end too, and an end that takes nothing keeps the other from being read.
+ *
+ * An end is a socket, or two descriptors such as standard input and output. While nothing moves it
+ * needs no memory. One thread.
+ */
+#ifndef PV_TWOWAY_H
+#define PV_TWOWAY_H
+
+#include "base/pv.h"
+#include "sys/proc/loop.h"
+
+struct pv_twoway; /* opaque */
+
+struct pv_twoway_end {
+    int in, out;    /* the same for a socket; its own from now on, also on failure */
+    bool shared;    /* the descriptors are others' too and may block: written in small pieces */
+    bool is_waited; /* when the other end has ended, what this one still says is waited for */
+};
+
+struct pv_twoway_config {
+    struct pv_loop *loop;
+    uint8_t *buf; /* cap bytes to work with, the owner's; any number of twoways share it */
+    size_t cap;
+    struct pv_twoway_end end[2];
+    struct pv_view first; /* bytes for end[1] that were read from end[0] before */
+    /* Once, at the end of both directions, when it may be freed. status: PV_OK, or what broke off
+     * the end `at`, as -errno; the other one, where it is a TCP connection, is broken off, too. */
+    void (*done)(void *ctx, int at, int status);
+    void *ctx;
+};
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_twoway_new(struct pv_twoway **ret_twoway, const struct pv_twoway_config *cfg);
+struct pv_twoway *pv_twoway_free(struct pv_twoway *t); /* NULL is fine; returns NULL */
+
+/* Closes a TCP connection so that the other side takes it for broken off, not for ended. */
+void pv_twoway_break(int fd);
+
+#endif /* PV_TWOWAY_H */
