@@ -126,7 +126,8 @@ static void tell(const struct pair *p)
         printf("%-28s seed %llu: %s\n", p->what, (unsigned long long)p->seed, p->w.why);
 }
 
-/* The bounds: a packet in 5 s through the relay; of a packet a second and thinner 0.3 KB/s a node
+/* The bounds: a packet in 5 s through the relay, and where the path is silent between two of them
+ * each as well (adr/0077), counted at both ends; of a packet a second and thinner 0.3 KB/s a node
  * beside it. Traffic sent more often into silence has its checks three times a second. */
 static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally of[2], double took)
 {
@@ -137,7 +138,8 @@ static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally 
              (of[0].checks + of[1].checks) / took, beside[0], beside[1]);
     tell(p);
     double bound = r->kind == SENDS && r->every < PV_S(1) ? 450 : 300;
-    return relayed <= 0.2 && beside[0] <= bound && beside[1] <= bound;
+    double doubled = r->every > PV_FP_SURE_FOR ? 2e9 / (double)r->every : 0;
+    return relayed <= 0.2 + doubled && beside[0] <= bound && beside[1] <= bound;
 }
 
 static int costs(uint64_t seed, void *ctx)
