@@ -29,8 +29,10 @@ struct statements {
     bool relisted;  /* the whole log was asked for on this connection */
     pv_ns look_at;  /* a push said that the coordinator has other members: it is asked; PV_NEVER */
     pv_ns rest_until; /* not again before, for what a push says */
-    bool mends;       /* it is brought better receipts, and asked when it has them */
-    bool differs;     /* the coordinator has our statements and other members, also after that */
+    bool named; /* it was brought a list of coordinators, and the whole log not asked for since */
+    bool named_once; /* that was done on this connection */
+    bool mends;      /* it is brought better receipts, and asked when it has them */
+    bool differs;    /* the coordinator has our statements and other members, also after that */
     uint8_t (*listed)[PV_STATEMENT_HASH_LEN]; /* owned: what the coordinator has, while RELISTING */
     size_t n_listed, cap_listed;
 };
@@ -70,6 +72,16 @@ static void end_upload(struct statements *s, struct pv_put *put, enum pv_ctl_err
     if (error != PV_CTL_E_NONE && pv_node_may_log(s->node, PV_FROM_COORDINATOR, why, now, more))
         pv_log(s->node->log, PV_LOG_WARN, "what=\"upload refused\" why=%s%s", why, more);
     pv_put_free(put);
+}
+
+/* Receipts of the coordinators that a list names may count there from now on, which did not when
+ * they came with the other statements. */
+static bool has_list(const struct pv_put *put)
+{
+    bool has = false;
+    for (size_t i = 0; i < put->n; i++)
+        has = has || put->statements[i].raw[1] == PV_ST_COORDINATORS;
+    return has;
 }
 
 static void upload(struct statements *s, struct pv_put *put, pv_ns now)
@@ -250,8 +262,14 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
     if (put == NULL)
         return;
     (void)pv_membership_add(s->node, result.items, result.n_items, now);
+    s->named = s->named || has_list(put);
     end_upload(s, put, result.error, now);
-    if (s->mends && s->uploads.first == NULL && s->node->roster != NULL) {
+    if (s->uploads.first != NULL || s->node->roster == NULL)
+        return;
+    if (s->named && !s->named_once) {
+        s->named_once = true;
+        pull(s, (struct pv_ctl_cursor){0}, TAG_RELIST);
+    } else if (s->mends) {
         s->mends = false;
         pull(s, pv_coord_cursor(s->node), TAG_PULL);
     }
@@ -282,7 +300,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     if (msg->type == PV_CTL_STATEMENTS) {
         take_statements(s, msg, TAG_PULL, now);
     } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->visiting) {
-        s->relisted = s->differs = s->mends = false;
+        s->relisted = s->differs = s->mends = s->named = s->named_once = false;
         s->look_at = PV_NEVER;
         s->n_paged = 0;
         drop_listed(s);

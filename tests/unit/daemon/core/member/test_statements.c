@@ -128,6 +128,15 @@ PV_TEST(pages_are_asked_for_until_the_last)
     assert_int_equal(n_moved, 1);
 }
 
+static void take_receipt(uint64_t tag)
+{
+    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
+    struct pv_ctl_msg receipts = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
+    receipts.u.receipts.n = 1;
+    receipts.u.receipts.results = &result;
+    answer(tag, receipts);
+}
+
 PV_TEST(a_statement_that_the_coordinator_lacks_is_brought_to_it)
 {
     uint64_t tag;
@@ -144,13 +153,42 @@ PV_TEST(a_statement_that_the_coordinator_lacks_is_brought_to_it)
     assert_int_equal(n_put, 1);
     assert_true(same);
     /* Its receipt comes back, and is merged. */
-    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
-    struct pv_ctl_msg receipts = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
-    receipts.u.receipts.n = 1;
-    receipts.u.receipts.results = &result;
     n_added = 0;
-    answer(tag, receipts);
+    take_receipt(tag);
     assert_int_equal(n_added, 1);
+    assert_int_equal(fake_coord.n, 0);
+}
+
+/* Puts the list of coordinators of items, of which there are n, last. */
+static void put_list_last(size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++) {
+        const struct pv_ctl_item it = items[i];
+        if (it.statement.ptr[1] != PV_ST_COORDINATORS)
+            continue;
+        items[i] = items[n - 1];
+        items[n - 1] = it;
+    }
+    assert_int_equal(items[n - 1].statement.ptr[1], PV_ST_COORDINATORS);
+}
+
+/* By a list that it did not know, receipts count there that it left when they came: it is looked
+ * for them once more, and not for ever. */
+PV_TEST(a_coordinator_that_was_brought_a_list_is_compared_once_more)
+{
+    uint64_t tag;
+    fake_node_add(&node, bob());
+    size_t n = list_all();
+    put_list_last(n);
+    come_online();
+    answer(expect_pull(0), last_page(0, 5, false));
+    answer(expect_pull(0), last_page(n - 1, 5, false)); /* all but the list */
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_PUT, &tag));
+    take_receipt(tag);
+    answer(expect_pull(0), last_page(n - 1, 5, false)); /* it lacks it again */
+    pv_ctl_msg_free(fake_coord_take(PV_CTL_PUT, &tag));
+    take_receipt(tag);
+    assert_int_equal(fake_coord.n, 0);
 }
 
 PV_TEST(heads_that_stay_different_are_compared_once_a_connection)
@@ -192,7 +230,8 @@ PV_TEST(a_better_receipt_is_brought_to_a_coordinator_with_other_members)
     uint64_t tag;
     fake_node_add(&node, bob());
     size_t n = list_all(), with = 0;
-    while (with < n && items[with].receipt.len == 0)
+    while (with < n &&
+           (items[with].receipt.len == 0 || items[with].statement.ptr[1] == PV_ST_COORDINATORS))
         with++;
     assert_true(with < n);
     const struct pv_view whose = items[with].statement;
@@ -217,11 +256,7 @@ PV_TEST(a_better_receipt_is_brought_to_a_coordinator_with_other_members)
     assert_true(pv_view_equal(put->u.put.items[0].statement, whose));
     assert_int_equal(put->u.put.items[0].receipt.len, PV_RECEIPT_LEN);
     pv_ctl_msg_free(put);
-    const struct pv_ctl_result result = {.error = PV_CTL_E_NONE};
-    struct pv_ctl_msg receipts = {.kind = PV_CTL_ANSWER, .type = PV_CTL_RECEIPTS};
-    receipts.u.receipts.n = 1;
-    receipts.u.receipts.results = &result;
-    answer(tag, receipts);
+    take_receipt(tag);
     answer(expect_pull(0), last_page(0, 5, true));
     assert_int_equal(fake_coord.n, 0);
     /* It is not looked at for each push. */
