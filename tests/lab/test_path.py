@@ -200,7 +200,7 @@ def the_first_packet_after_silence_arrives(lab):
     talker = a.start(sys.executable, "-c", TCP_TALK, str(a.addr(b)), "7400", name="talk")
     wait("the connection", lambda: "said 1" in talker.text())
     for i in range(50 if LONG else 5):
-        pause(random.uniform(600, 640) if LONG and i == 0 else random.uniform(6, 20), "silence")
+        pause(random.uniform(600, 640) if LONG and i == 0 else random.uniform(6, 11), "silence")
         began = time.monotonic()
         check(a.os_ping(a.addr(b), timeout=1.2), f"the first ping after silence {i + 1} is lost")
         wait("the direct path", lambda: a.os_ping(a.addr(b)) and is_path(a, b, "direct"), 10)
