@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to members for programs that are not in the overlay: nc, forward. */
+/* Connections to members for programs that are not in the overlay: nc, forward, socks. */
 #include <string.h>
 
 #include "base/text.h"
 #include "ctl/commands.h"
-#include "ctl/forward/datagrams.h"
 #include "ctl/forward/links.h"
 #include "ctl/forward/nc.h"
 
+#define SOCKS_PLACE "127.0.0.1:1080" /* RFC 1928 s3 */
+
 enum {
     OPT_UDP,
+};
+enum {
+    OPT_LISTEN,
 };
 
 static int parse_port(struct pv_cli *cli, const char *text, uint16_t *ret_port)
@@ -82,7 +86,24 @@ static int forward(struct pv_cli *cli)
     if (code == 0)
         code = say_where(cli, &gate);
     if (code == 0)
-        code = udp ? pv_datagrams_run(&cfg) : pv_links_run(&cfg);
+        code = pv_links_run(&cfg);
+    pv_gate_close(&gate);
+    return code;
+}
+
+static int socks(struct pv_cli *cli)
+{
+    const char *where = cli->args.value[OPT_LISTEN];
+    struct pv_overlay overlay = {.cli = cli};
+    struct pv_gate gate = {.fd = -1};
+    struct pv_links_config cfg = {.cli = cli, .gate = &gate, .overlay = &overlay};
+    int code = pv_overlay_open(&overlay);
+    if (code == 0)
+        code = pv_gate_open(&gate, cli, where == NULL ? SOCKS_PLACE : where, false);
+    if (code == 0)
+        code = say_where(cli, &gate);
+    if (code == 0)
+        code = pv_links_run(&cfg);
     pv_gate_close(&gate);
     return code;
 }
@@ -118,6 +139,18 @@ const struct pv_command pv_cmds_forward[] = {
         .min_words = 2,
         .max_words = 2,
         .run = forward,
+    },
+    {
+        .name = "socks",
+        .args = "[--listen [ADDR:]PORT|PATH]",
+        .summary = "a proxy to all members, by SOCKS5 and HTTP CONNECT",
+        .details =
+            "Until it is interrupted, for this user's programs alone, as forward. It resolves\n"
+            "names of members itself, and leads to members only.\n"
+            "  --listen PLACE  instead of 127.0.0.1:1080\n",
+        .example = "p2pvpnctl socks & curl -x socks5h://127.0.0.1:1080 http://pi/",
+        .options = {{"listen", 0, true}},
+        .run = socks,
     },
     {.name = NULL},
 };

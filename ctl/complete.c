@@ -183,12 +183,19 @@ static const struct {
     const char *word, *command;
     void (*offer)(struct pv_cli *cli);
 } KINDS[] = {
-    {"PEER", NULL, offer_peers},      {"OLD", NULL, offer_peers},
-    {"NEW", NULL, offer_peers},       {"FROM", NULL, offer_who},
-    {"TO", NULL, offer_who},          {"TO:PORT", NULL, offer_peers},
-    {"ROOM", NULL, offer_rooms},      {"#ROOM", NULL, offer_rooms},
-    {"ID", "files", offer_files},     {"ID", "invite", offer_invites},
-    {"NUMBER", "rules", offer_rules}, {"PEER", "history", offer_formers},
+    {"PEER", NULL, offer_peers},
+    {"OLD", NULL, offer_peers},
+    {"NEW", NULL, offer_peers},
+    {"FROM", NULL, offer_who},
+    {"TO", NULL, offer_who},
+    {"TO:PORT", NULL, offer_peers},
+    {"PEER:PORT", NULL, offer_peers},
+    {"ROOM", NULL, offer_rooms},
+    {"#ROOM", NULL, offer_rooms},
+    {"ID", "files", offer_files},
+    {"ID", "invite", offer_invites},
+    {"NUMBER", "rules", offer_rules},
+    {"PEER", "history", offer_formers},
 };
 
 /* Calls fn with each alternative of a token, "PEER|#ROOM", until fn returns true. Did it? */

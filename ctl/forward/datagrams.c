@@ -1,185 +1,197 @@
 /* SPDX-License-Identifier: MIT */
-/* datagrams.c - one socket at the gate, one for each sender inside. */
+/* datagrams.c - one socket at the gate, one for each sender and member. */
 #include "ctl/forward/datagrams.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctl/forward/serving.h"
+#include "proto/local/proxy.h"
 #include "sys/net/sockaddr.h"
 
 enum {
-    DATAGRAM_MAX = 65535, /* RFC 768 */
-    BURST = 32,           /* ours: datagrams of one socket before others have their turn */
+    BURST = 32, /* ours: datagrams of one socket before others have their turn */
 };
 
-struct senders;
-
-struct sender {
-    struct senders *all;
-    struct pv_addr from;
+struct flow {
+    struct pv_datagrams *all;
+    struct pv_addr from; /* the program */
+    struct pv_addr to;   /* the member */
+    char host[PV_PROXY_HOST_BUF];
+    uint16_t port;
     int fd; /* -1: the place is free */
     struct pv_watch *watch;
     pv_ns last;
 };
 
-struct senders {
-    const struct pv_links_config *cfg;
-    struct pv_serving serving;
+struct pv_datagrams {
+    struct pv_datagrams_config cfg;
     struct pv_watch *gate;
-    struct sender *sender; /* n of PV_DATAGRAMS_MAX have been used */
-    size_t n;
-    pv_ns look_at;
-    bool told_full, told_other;
-    uint8_t buf[DATAGRAM_MAX];
+    struct flow *flow;
+    size_t n; /* of cfg.max that have been used */
+    bool told_other;
 };
 
-static void end_sender(struct sender *s)
+static void end_flow(struct flow *f)
 {
-    s->watch = pv_watch_free(s->watch);
-    if (s->fd >= 0)
-        close(s->fd);
-    s->fd = -1;
+    f->watch = pv_watch_free(f->watch);
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
 }
+
+/* --- answers ------------------------------------------------------------------------------- */
 
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
 {
-    struct sender *s = ctx;
-    struct senders *x = s->all;
+    struct flow *f = ctx;
+    const struct pv_datagrams_config *cfg = &f->all->cfg;
     struct sockaddr_storage ss;
-    socklen_t len = pv_sockaddr_from(&s->from, &ss);
+    socklen_t len = pv_sockaddr_from(&f->from, &ss);
+    size_t head = cfg->host == NULL ? pv_proxy_udp_head(&f->to, cfg->buf) : 0;
     (void)ready;
     for (int i = 0; i < BURST; i++) {
-        ssize_t n = recv(s->fd, x->buf, sizeof(x->buf), 0);
-        /* Nobody listens there: a program hears that of its own socket only, and so not at all. */
+        ssize_t n = recv(f->fd, cfg->buf + head, PV_DATAGRAM_BUF - head, 0);
+        /* That nobody listens there a program hears of its own socket only, and so not at all. */
         if (n < 0 && errno == ECONNREFUSED)
             continue;
         if (n < 0)
             return;
-        s->last = now;
-        if (pv_gate_lets_in(x->cfg->gate, &s->from))
-            (void)!sendto(x->cfg->gate->fd, x->buf, (size_t)n, 0, (struct sockaddr *)&ss, len);
+        f->last = now;
+        if (pv_gate_lets_in(cfg->gate, &f->from))
+            (void)!sendto(cfg->gate->fd, cfg->buf, head + (size_t)n, 0, (struct sockaddr *)&ss,
+                          len);
     }
 }
 
-/* NULL: none is free, told to the user. */
-static struct sender *place_for(struct senders *x)
+/* --- what programs send -------------------------------------------------------------------- */
+
+static struct flow *place_for(struct pv_datagrams *d)
 {
-    for (size_t i = 0; i < x->n; i++) {
-        if (x->sender[i].fd < 0)
-            return &x->sender[i];
+    struct flow *oldest = d->flow;
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->flow[i].fd < 0)
+            return &d->flow[i];
+        if (d->flow[i].last < oldest->last)
+            oldest = &d->flow[i];
     }
-    if (x->n < PV_DATAGRAMS_MAX)
-        return &x->sender[x->n++];
-    if (!x->told_full)
-        pv_cli_note(x->cfg->cli, "1,000 programs send: what others send is dropped until one of "
-                                 "them was silent for 5 minutes");
-    x->told_full = true;
-    return NULL;
+    if (d->n < d->cfg.max)
+        return &d->flow[d->n++];
+    end_flow(oldest);
+    return oldest;
 }
 
-static struct sender *begin_sender(struct senders *x, const struct pv_addr *from)
+static struct flow *begin_flow(struct pv_datagrams *d, const struct pv_addr *from, const char *host,
+                               uint16_t port)
 {
-    const struct pv_links_config *cfg = x->cfg;
     struct pv_addr to;
     int fd = -1;
-    if (pv_overlay_find(cfg->overlay, cfg->host, cfg->port, &to) != 0)
+    if (pv_overlay_find(d->cfg.overlay, host, port, &to) != 0)
         return NULL;
-    struct sender *s = place_for(x);
-    if (s == NULL)
+    int r = pv_overlay_udp(d->cfg.overlay, &to, &fd);
+    if (r < 0) {
+        (void)pv_overlay_complain(d->cfg.overlay, host, port, r);
         return NULL;
-    *s = (struct sender){.all = x, .from = *from, .fd = -1};
-    int r = pv_overlay_udp(cfg->overlay, &to, &fd);
-    s->fd = fd;
-    if (r == PV_OK)
-        r = pv_watch_new(&s->watch, x->serving.loop, fd, PV_LOOP_READ, on_answer, s);
-    if (r == PV_OK)
-        return s;
-    (void)pv_overlay_complain(cfg->overlay, cfg->host, cfg->port, r);
-    end_sender(s);
+    }
+    struct flow *f = place_for(d);
+    *f = (struct flow){.all = d, .from = *from, .to = to, .port = port, .fd = fd};
+    snprintf(f->host, sizeof(f->host), "%s", host);
+    if (pv_watch_new(&f->watch, d->cfg.loop, fd, PV_LOOP_READ, on_answer, f) == PV_OK)
+        return f;
+    end_flow(f);
     return NULL;
 }
 
-static struct sender *find_sender(struct senders *x, const struct pv_addr *from)
+static void pass_on(struct pv_datagrams *d, const struct pv_addr *from, struct pv_view data,
+                    const char *host, uint16_t port, pv_ns now)
 {
-    for (size_t i = 0; i < x->n; i++) {
-        if (x->sender[i].fd >= 0 && pv_addr_equal(&x->sender[i].from, from))
-            return &x->sender[i];
+    struct flow *f = NULL;
+    for (size_t i = 0; i < d->n && f == NULL; i++) {
+        struct flow *g = &d->flow[i];
+        if (g->fd >= 0 && g->port == port && pv_addr_equal(&g->from, from) &&
+            strcmp(g->host, host) == 0)
+            f = g;
     }
-    return begin_sender(x, from);
+    if (f == NULL)
+        f = begin_flow(d, from, host, port);
+    if (f == NULL)
+        return;
+    f->last = now;
+    (void)!send(f->fd, data.ptr, data.len, 0); /* lost, as datagrams are */
+}
+
+static void take(struct pv_datagrams *d, const struct pv_addr *from, struct pv_view data, pv_ns now)
+{
+    struct pv_proxy_target target;
+    if (!pv_gate_lets_in(d->cfg.gate, from)) {
+        if (!d->told_other)
+            pv_cli_note(d->cfg.overlay->cli, "datagrams of another user of this machine, or of a "
+                                             "program that has ended, were dropped");
+        d->told_other = true;
+    } else if (d->cfg.host != NULL) {
+        pass_on(d, from, data, d->cfg.host, d->cfg.port, now);
+    } else if (pv_proxy_udp_parse(data, &target, &data) == PV_OK) {
+        pass_on(d, from, data, target.host, target.port, now);
+    }
 }
 
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
 {
-    struct senders *x = ctx;
+    struct pv_datagrams *d = ctx;
     (void)ready;
     for (int i = 0; i < BURST; i++) {
         struct sockaddr_storage ss = {0};
         socklen_t len = sizeof(ss);
         ssize_t n =
-            recvfrom(x->cfg->gate->fd, x->buf, sizeof(x->buf), 0, (struct sockaddr *)&ss, &len);
+            recvfrom(d->cfg.gate->fd, d->cfg.buf, PV_DATAGRAM_BUF, 0, (struct sockaddr *)&ss, &len);
         if (n < 0)
             return;
         const struct pv_addr from = pv_sockaddr_to(&ss);
-        if (!pv_gate_lets_in(x->cfg->gate, &from)) {
-            if (!x->told_other)
-                pv_cli_note(x->cfg->cli, "datagrams of another user of this machine, or of a "
-                                         "program that has ended, were dropped");
-            x->told_other = true;
-            continue;
+        take(d, &from, pv_view(d->cfg.buf, (size_t)n), now);
+    }
+}
+
+/* --- life ---------------------------------------------------------------------------------- */
+
+int pv_datagrams_new(struct pv_datagrams **ret_datagrams, const struct pv_datagrams_config *cfg)
+{
+    struct pv_datagrams *d = calloc(1, sizeof(*d));
+    struct flow *flow = calloc(cfg->max, sizeof(*flow));
+    if (d != NULL && flow != NULL) {
+        *d = (struct pv_datagrams){.cfg = *cfg, .flow = flow};
+        if (pv_watch_new(&d->gate, cfg->loop, cfg->gate->fd, PV_LOOP_READ, on_gate, d) == PV_OK) {
+            *ret_datagrams = d;
+            return PV_OK;
         }
-        struct sender *s = find_sender(x, &from);
-        if (s != NULL) {
-            s->last = now;
-            (void)!send(s->fd, x->buf, (size_t)n, 0); /* lost, as datagrams are */
-        }
+    }
+    free(flow);
+    free(d);
+    return PV_ERR_NOMEM;
+}
+
+void pv_datagrams_end_all(struct pv_datagrams *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        end_flow(&d->flow[i]);
+}
+
+void pv_datagrams_handle_timeout(struct pv_datagrams *d, pv_ns now)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->flow[i].fd >= 0 && now - d->flow[i].last >= PV_DATAGRAMS_IDLE)
+            end_flow(&d->flow[i]);
     }
 }
 
-static void end_all(void *ctx)
+struct pv_datagrams *pv_datagrams_free(struct pv_datagrams *d)
 {
-    struct senders *x = ctx;
-    for (size_t i = 0; i < x->n; i++)
-        end_sender(&x->sender[i]);
-}
-
-static pv_ns on_turn(void *ctx, pv_ns now)
-{
-    struct senders *x = ctx;
-    if (now < x->look_at)
-        return x->look_at;
-    x->look_at = now + PV_DATAGRAMS_IDLE / 10;
-    for (size_t i = 0; i < x->n; i++) {
-        if (x->sender[i].fd >= 0 && now - x->sender[i].last >= PV_DATAGRAMS_IDLE)
-            end_sender(&x->sender[i]);
+    if (d != NULL) {
+        pv_datagrams_end_all(d);
+        pv_watch_free(d->gate);
+        free(d->flow);
+        free(d);
     }
-    return x->look_at;
-}
-
-int pv_datagrams_run(const struct pv_links_config *cfg)
-{
-    struct senders *x = calloc(1, sizeof(*x));
-    int r = PV_ERR_NOMEM;
-    if (x != NULL) {
-        x->cfg = cfg;
-        x->sender = calloc(PV_DATAGRAMS_MAX, sizeof(*x->sender));
-        x->serving = (struct pv_serving){.overlay = cfg->overlay,
-                                         .turn = on_turn,
-                                         .end_all = end_all,
-                                         .ctx = x,
-                                         .signal_fd = -1};
-        r = x->sender == NULL ? PV_ERR_NOMEM : pv_serving_start(&x->serving);
-        if (r == PV_OK)
-            r = pv_watch_new(&x->gate, x->serving.loop, cfg->gate->fd, PV_LOOP_READ, on_gate, x);
-        if (r == PV_OK)
-            pv_serving_run(&x->serving);
-        end_all(x);
-        pv_watch_free(x->gate);
-        pv_serving_end(&x->serving);
-        free(x->sender);
-        free(x);
-    }
-    return r == PV_OK ? 0 : pv_cli_fail(cfg->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));
+    return NULL;
 }

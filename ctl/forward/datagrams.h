@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * datagrams.h - a `forward -u`: each program that sends to the gate has a UDP socket of its own
- * towards the member, so answers find back.
+ * datagrams.h - UDP between a gate and members: each program that sends, and each place that it
+ * sends to, has a socket of its own towards the member, so answers find back.
  *
  * Whose each datagram is, and each program that an answer goes to, is asked of the kernel: a port
  * is free again as soon as its program closes it. One thread.
@@ -9,14 +9,33 @@
 #ifndef PV_DATAGRAMS_H
 #define PV_DATAGRAMS_H
 
-#include "ctl/forward/links.h"
+#include "ctl/forward/gate.h"
+#include "ctl/forward/overlay.h"
+#include "sys/proc/loop.h"
+
+struct pv_datagrams; /* opaque */
 
 enum {
-    PV_DATAGRAMS_MAX = 1000, /* ours: senders at once; what others send meanwhile is dropped */
+    PV_DATAGRAM_BUF = 65536, /* bytes of any datagram with a head before it, and to spare */
 };
-#define PV_DATAGRAMS_IDLE PV_S(300) /* RFC 4787 REQ-5: what NATs are told to keep */
+#define PV_DATAGRAMS_IDLE PV_S(300) /* ours: RFC 4787 REQ-5 recommends as much to NATs */
 
-/* Serves until a signal ends it. The exit code. */
-int pv_datagrams_run(const struct pv_links_config *cfg);
+struct pv_datagrams_config {
+    struct pv_loop *loop;
+    struct pv_overlay *overlay;
+    const struct pv_gate *gate; /* of UDP; borrowed, as all of these */
+    const char *host;           /* where all go; NULL: each has a head that says it (proxy.h) */
+    uint16_t port;
+    size_t max;   /* sockets at once; for one more, the one goes that was silent for longest */
+    uint8_t *buf; /* PV_DATAGRAM_BUF bytes to work with */
+};
+
+PV_MUST_CHECK int pv_datagrams_new(struct pv_datagrams **ret_datagrams,
+                                   const struct pv_datagrams_config *cfg); /* PV_ERR_NOMEM */
+/* Closes the sockets, as after the end of p2pvpnd; what is sent then gets others. */
+void pv_datagrams_end_all(struct pv_datagrams *d);
+/* Closes those that were silent for PV_DATAGRAMS_IDLE. */
+void pv_datagrams_handle_timeout(struct pv_datagrams *d, pv_ns now);
+struct pv_datagrams *pv_datagrams_free(struct pv_datagrams *d); /* NULL is fine; returns NULL */
 
 #endif /* PV_DATAGRAMS_H */

@@ -10,17 +10,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ctl/forward/datagrams.h"
 #include "ctl/forward/serving.h"
 #include "ctl/forward/twoway.h"
+#include "proto/local/proxy.h"
 #include "sys/net/stream.h"
 
 #define CONNECT_TIME PV_S(30) /* ours, as p2pvpnctl waits for answers */
-#define LOOK_EVERY   PV_S(10) /* ours: whether a member still takes what it is sent */
+#define LOOK_EVERY   PV_S(5)  /* ours: whether a member still takes what it is sent */
 #define REST         PV_S(1)  /* ours: without descriptors, until the gate is looked at again */
 
 enum {
     BUF = 256 * 1024, /* ours: more is not faster */
-    STUCK = 5,        /* retransmissions one after the other: about 10 s of silence (RFC 6298) */
+    STUCK = 4,        /* retransmissions one after the other: seconds of silence (RFC 6298) */
 };
 
 struct links;
@@ -28,18 +30,27 @@ struct links;
 struct link {
     struct links *all;
     struct link *next, *prev;
-    int outer, inner; /* -1: not yet, or the twoway's */
-    int carried;      /* the member's end, for looking at; -1: not yet */
-    pv_ns until;      /* it has to be connected */
-    bool stuck;       /* and the user knows */
-    struct pv_watch *connecting;
+    int outer, inner;                      /* -1: not yet, or the twoway's */
+    int carried;                           /* the member's end, for looking at; -1: not yet */
+    pv_ns until;                           /* it has to be connected; PV_NEVER: nothing has to be */
+    bool stuck;                            /* and the user knows */
+    struct pv_watch *connecting, *hearing; /* of inner, of outer */
     struct pv_twoway *two;
+    char host[PV_OVERLAY_HOST_BUF]; /* the member, once it is known */
+    uint16_t port;
+    /* only where each says where it wants to go */
+    struct pv_proxy proxy;
+    uint8_t *heard; /* n_heard of PV_PROXY_HEAR_MAX bytes, not used up; NULL: none */
+    size_t n_heard;
+    struct pv_gate places; /* where its datagrams come in */
+    struct pv_datagrams *datagrams;
 };
 
 struct links {
     const struct pv_links_config *cfg;
     struct pv_serving serving;
-    struct pv_watch *gate;
+    struct pv_watch *gate;          /* NULL: it is one of UDP */
+    struct pv_datagrams *datagrams; /* of such a gate */
     uint8_t *buf;
     struct link *first;
     size_t n;
@@ -52,14 +63,19 @@ struct links {
 static void open_gate(struct links *x)
 {
     x->open_at = PV_NEVER;
-    pv_watch_set(x->gate, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
+    if (x->gate != NULL)
+        pv_watch_set(x->gate, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
 }
 
 static void end_link(struct link *l)
 {
     struct links *x = l->all;
     pv_watch_free(l->connecting);
+    pv_watch_free(l->hearing);
+    pv_datagrams_free(l->datagrams);
+    pv_gate_close(&l->places);
     pv_twoway_free(l->two);
+    free(l->heard);
     if (l->outer >= 0)
         pv_twoway_break(l->outer);
     if (l->inner >= 0)
@@ -75,17 +91,59 @@ static void end_link(struct link *l)
     open_gate(x);
 }
 
-/* The ends of two programs do not need words; that the way between them ended does. */
+/* The end of a program needs no words; that the way to a member ended does. */
 static void on_done(void *ctx, int at, int status)
 {
     struct link *l = ctx;
-    const struct pv_links_config *cfg = l->all->cfg;
     if (at == 1 && (status == -ETIMEDOUT || status == -EHOSTUNREACH || status == -ENETUNREACH))
-        pv_cli_note(cfg->cli,
+        pv_cli_note(l->all->cfg->cli,
                     "a connection to %.100s ended: %s: `p2pvpnctl why %.100s` says what stands in "
                     "the way",
-                    cfg->host, pv_strstatus(status), cfg->host);
+                    l->host, pv_strstatus(status), l->host);
     end_link(l);
+}
+
+/* False: the program does not take it, and the link has ended. */
+static bool say(struct link *l, const uint8_t *data, size_t len)
+{
+    if (len == 0 || write(l->outer, data, len) == (ssize_t)len)
+        return true;
+    end_link(l);
+    return false;
+}
+
+/* Ends a link that has an answer on its way: bytes that nobody has read would take it back. */
+static void hang_up(struct link *l)
+{
+    (void)shutdown(l->outer, SHUT_WR);
+    (void)!read(l->outer, l->all->buf, BUF);
+    close(l->outer);
+    l->outer = -1;
+    end_link(l);
+}
+
+/* Tells a program that asked for a member why it is not connected. */
+static void refuse(struct link *l, enum pv_proxy_end end)
+{
+    const struct pv_addr none = {.family = PV_AF_NONE};
+    uint8_t text[PV_PROXY_SAY_MAX];
+    if (l->all->cfg->host != NULL)
+        end_link(l);
+    else if (say(l, text, pv_proxy_say(&l->proxy, end, &none, text)))
+        hang_up(l);
+}
+
+static void fail_link(struct link *l, int status)
+{
+    enum pv_proxy_end end = PV_PROXY_FAILED;
+    (void)pv_overlay_complain(l->all->cfg->overlay, l->host, l->port, status);
+    if (status == -ECONNREFUSED)
+        end = PV_PROXY_REFUSED;
+    else if (status == -ETIMEDOUT || status == PV_ERR_TIMEOUT)
+        end = PV_PROXY_SILENT;
+    else if (status == -EHOSTUNREACH || status == -ENETUNREACH)
+        end = PV_PROXY_NO_HOST;
+    refuse(l, end);
 }
 
 static void carry(struct link *l)
@@ -97,6 +155,7 @@ static void carry(struct link *l)
         .cap = BUF,
         .end = {{.in = l->outer, .out = l->outer, .is_waited = true},
                 {.in = l->inner, .out = l->inner, .is_waited = true}},
+        .first = pv_view(l->heard, l->n_heard),
         .done = on_done,
         .ctx = l,
     };
@@ -106,35 +165,143 @@ static void carry(struct link *l)
     if (pv_twoway_new(&l->two, &cfg) < 0) {
         (void)pv_cli_no_memory(x->cfg->cli);
         end_link(l);
+        return;
     }
-}
-
-static void fail_link(struct link *l, int status)
-{
-    const struct pv_links_config *cfg = l->all->cfg;
-    (void)pv_overlay_complain(cfg->overlay, cfg->host, cfg->port, status);
-    end_link(l);
+    free(l->heard);
+    l->heard = NULL;
 }
 
 static void on_connected(void *ctx, unsigned ready, pv_ns now)
 {
+    const struct pv_addr none = {.family = PV_AF_NONE};
     struct link *l = ctx;
+    uint8_t text[PV_PROXY_SAY_MAX];
     (void)ready;
     (void)now;
     int r = pv_stream_connected(l->inner);
-    if (r == PV_OK)
+    if (r == PV_ERR_AGAIN)
+        return;
+    size_t len =
+        l->all->cfg->host == NULL ? pv_proxy_say(&l->proxy, PV_PROXY_DONE, &none, text) : 0;
+    if (r < 0)
+        fail_link(l, r);
+    else if (say(l, text, len))
         carry(l);
-    else if (r != PV_ERR_AGAIN)
+}
+
+static void go_to(struct link *l, const char *host, uint16_t port)
+{
+    struct links *x = l->all;
+    struct pv_addr to;
+    snprintf(l->host, sizeof(l->host), "%s", host);
+    l->port = port;
+    int code = pv_overlay_find(x->cfg->overlay, host, port, &to);
+    if (code != 0) {
+        refuse(l, code == PV_CTLAPI_UNKNOWN_PEER ? PV_PROXY_NO_HOST : PV_PROXY_FAILED);
+        return;
+    }
+    int r = pv_overlay_connect(x->cfg->overlay, &to, &l->inner);
+    if (r == PV_OK)
+        r = pv_watch_new(&l->connecting, x->serving.loop, l->inner, PV_LOOP_WRITE, on_connected, l);
+    if (r < 0)
         fail_link(l, r);
 }
 
-/* The program outside waits from here on: for the name, and for the member to take the connection.
- */
+/* --- what a program wants ------------------------------------------------------------------ */
+
+/* RFC 1928 s7: the association lives as long as the connection that asked for it, which says
+ * nothing more. */
+static void on_association(void *ctx, unsigned ready, pv_ns now)
+{
+    struct link *l = ctx;
+    (void)ready;
+    (void)now;
+    ssize_t n = read(l->outer, l->all->buf, BUF);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        end_link(l);
+}
+
+static int open_places(struct link *l)
+{
+    const struct links *x = l->all;
+    char where[PV_ADDR_TEXT] = "127.0.0.1:0";
+    struct pv_addr at = x->cfg->gate->addr;
+    at.port = 0;
+    if (x->cfg->gate->path == NULL)
+        pv_addr_format(&at, where);
+    if (pv_gate_open(&l->places, x->cfg->cli, where, true) != 0)
+        return PV_ERR_LIMIT;
+    return pv_datagrams_new(&l->datagrams, &(struct pv_datagrams_config){.loop = x->serving.loop,
+                                                                         .overlay = x->cfg->overlay,
+                                                                         .gate = &l->places,
+                                                                         .max = PV_LINKS_PLACES,
+                                                                         .buf = x->buf});
+}
+
+static void associate(struct link *l)
+{
+    uint8_t text[PV_PROXY_SAY_MAX];
+    int r = open_places(l);
+    if (r == PV_OK)
+        r = pv_watch_new(&l->hearing, l->all->serving.loop, l->outer, PV_LOOP_READ, on_association,
+                         l);
+    l->until = PV_NEVER;
+    if (r < 0)
+        refuse(l, PV_PROXY_FAILED);
+    else
+        (void)say(l, text, pv_proxy_say(&l->proxy, PV_PROXY_DONE, &l->places.addr, text));
+}
+
+/* PV_OK: there is a target. PV_ERR_AGAIN: more has to come. PV_ERR_CLOSED: l is gone. */
+static int hear(struct link *l, struct pv_proxy_target *ret_target)
+{
+    uint8_t text[PV_PROXY_SAY_MAX];
+    size_t used, said;
+    int r;
+    do {
+        r = pv_proxy_hear(&l->proxy, pv_view(l->heard, l->n_heard), &used, ret_target, text, &said);
+        l->n_heard -= used;
+        memmove(l->heard, l->heard + used, l->n_heard);
+        if (!say(l, text, said))
+            return PV_ERR_CLOSED;
+    } while (r == PV_ERR_AGAIN && used > 0 && l->n_heard > 0);
+    if (r == PV_OK || (r == PV_ERR_AGAIN && l->n_heard < PV_PROXY_HEAR_MAX))
+        return r;
+    hang_up(l);
+    return PV_ERR_CLOSED;
+}
+
+static void on_heard(void *ctx, unsigned ready, pv_ns now)
+{
+    struct link *l = ctx;
+    struct pv_proxy_target target;
+    (void)ready;
+    (void)now;
+    ssize_t n = read(l->outer, l->heard + l->n_heard, PV_PROXY_HEAR_MAX - l->n_heard);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        end_link(l);
+        return;
+    }
+    l->n_heard += (size_t)n;
+    if (hear(l, &target) != PV_OK)
+        return;
+    l->hearing = pv_watch_free(l->hearing);
+    if (target.want == PV_PROXY_UDP)
+        associate(l);
+    else
+        go_to(l, target.host, target.port);
+}
+
+/* A program outside waits from here on. */
 static void begin_link(struct links *x, int outer, pv_ns now)
 {
     struct link *l = calloc(1, sizeof(*l));
-    struct pv_addr to;
-    if (l == NULL) {
+    uint8_t *heard = x->cfg->host == NULL ? malloc(PV_PROXY_HEAR_MAX) : NULL;
+    if (l == NULL || (heard == NULL && x->cfg->host == NULL)) {
+        free(l);
+        free(heard);
         close(outer);
         (void)pv_cli_no_memory(x->cfg->cli);
         return;
@@ -144,20 +311,17 @@ static void begin_link(struct links *x, int outer, pv_ns now)
                        .outer = outer,
                        .inner = -1,
                        .carried = -1,
+                       .heard = heard,
+                       .places = {.fd = -1},
                        .until = now + CONNECT_TIME};
     if (x->first != NULL)
         x->first->prev = l;
     x->first = l;
     x->n++;
-    if (pv_overlay_find(x->cfg->overlay, x->cfg->host, x->cfg->port, &to) != 0) {
+    if (x->cfg->host != NULL)
+        go_to(l, x->cfg->host, x->cfg->port);
+    else if (pv_watch_new(&l->hearing, x->serving.loop, outer, PV_LOOP_READ, on_heard, l) < 0)
         end_link(l);
-        return;
-    }
-    int r = pv_overlay_connect(x->cfg->overlay, &to, &l->inner);
-    if (r == PV_OK)
-        r = pv_watch_new(&l->connecting, x->serving.loop, l->inner, PV_LOOP_WRITE, on_connected, l);
-    if (r < 0)
-        fail_link(l, r);
 }
 
 /* --- the gate ------------------------------------------------------------------------------ */
@@ -202,7 +366,6 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
 /* TCP waits a quarter of an hour before it gives up, and says nothing meanwhile. */
 static void look_at_carried(struct link *l)
 {
-    const struct pv_links_config *cfg = l->all->cfg;
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
@@ -210,11 +373,23 @@ static void look_at_carried(struct link *l)
         return;
     bool stuck = info.tcpi_backoff >= STUCK && info.tcpi_unacked > 0;
     if (stuck && !l->stuck)
-        pv_cli_note(cfg->cli,
+        pv_cli_note(l->all->cfg->cli,
                     "%.100s does not answer on an open connection, which waits: `p2pvpnctl why "
                     "%.100s` says what stands in the way",
-                    cfg->host, cfg->host);
+                    l->host, l->host);
     l->stuck = stuck;
+}
+
+static void look_at_link(struct link *l, pv_ns now)
+{
+    if (l->datagrams != NULL)
+        pv_datagrams_handle_timeout(l->datagrams, now);
+    else if (l->carried >= 0)
+        look_at_carried(l);
+    else if (now >= l->until && l->hearing != NULL)
+        end_link(l); /* it has not said what it wants */
+    else if (now >= l->until)
+        fail_link(l, PV_ERR_TIMEOUT);
 }
 
 static pv_ns on_turn(void *ctx, pv_ns now)
@@ -226,38 +401,64 @@ static pv_ns on_turn(void *ctx, pv_ns now)
         x->look_at = now + LOOK_EVERY;
         for (struct link *l = x->first, *next; l != NULL; l = next) {
             next = l->next;
-            if (l->carried >= 0)
-                look_at_carried(l);
-            else if (now >= l->until)
-                fail_link(l, PV_ERR_TIMEOUT);
+            look_at_link(l, now);
         }
+        if (x->datagrams != NULL)
+            pv_datagrams_handle_timeout(x->datagrams, now);
     }
-    if (x->n == 0)
+    if (x->n == 0 && x->datagrams == NULL)
         return x->open_at;
     return x->look_at < x->open_at ? x->look_at : x->open_at;
 }
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-static void end_all(void *ctx)
+static void end_all(struct links *x)
 {
-    struct links *x = ctx;
     while (x->first != NULL)
         end_link(x->first);
+    if (x->datagrams != NULL)
+        pv_datagrams_end_all(x->datagrams);
+}
+
+/* A connection in an inside that has ended would stand for ever. */
+static void on_lost(void *ctx, bool apart)
+{
+    struct links *x = ctx;
+    pv_cli_note(x->cfg->cli, "p2pvpnd has ended%s: new connections go on when it runs again",
+                apart ? ", and with it what was open" : "");
+    if (apart)
+        end_all(x);
+}
+
+static int start(struct links *x)
+{
+    const struct pv_links_config *cfg = x->cfg;
+    int r = pv_serving_start(&x->serving);
+    if (r < 0)
+        return r;
+    if (!cfg->gate->udp)
+        return pv_watch_new(&x->gate, x->serving.loop, cfg->gate->fd, PV_LOOP_READ, on_gate, x);
+    return pv_datagrams_new(&x->datagrams, &(struct pv_datagrams_config){.loop = x->serving.loop,
+                                                                         .overlay = cfg->overlay,
+                                                                         .gate = cfg->gate,
+                                                                         .host = cfg->host,
+                                                                         .port = cfg->port,
+                                                                         .max = PV_LINKS_SENDERS,
+                                                                         .buf = x->buf});
 }
 
 int pv_links_run(const struct pv_links_config *cfg)
 {
     struct links x = {.cfg = cfg, .open_at = PV_NEVER};
     x.serving = (struct pv_serving){
-        .overlay = cfg->overlay, .turn = on_turn, .end_all = end_all, .ctx = &x, .signal_fd = -1};
+        .overlay = cfg->overlay, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};
     x.buf = malloc(BUF);
-    int r = x.buf == NULL ? PV_ERR_NOMEM : pv_serving_start(&x.serving);
-    if (r == PV_OK)
-        r = pv_watch_new(&x.gate, x.serving.loop, cfg->gate->fd, PV_LOOP_READ, on_gate, &x);
+    int r = x.buf == NULL ? PV_ERR_NOMEM : start(&x);
     if (r == PV_OK)
         pv_serving_run(&x.serving);
     end_all(&x);
+    pv_datagrams_free(x.datagrams);
     pv_watch_free(x.gate);
     pv_serving_end(&x.serving);
     free(x.buf);

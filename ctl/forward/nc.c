@@ -15,6 +15,7 @@
 #include "sys/proc/clock.h"
 
 enum {
+    SIGNALLED = 128,      /* as a shell tells it, and `run` */
     WAIT_S = 30,          /* ours: until a member has to take the connection */
     BUF = 256 * 1024,     /* ours */
     DATAGRAM_MAX = 65535, /* RFC 768: with the headers */
@@ -60,9 +61,11 @@ static void on_done(void *ctx, int at, int status)
     pv_loop_stop(x->serving.loop);
 }
 
-static void on_lost(void *ctx)
+static void on_lost(void *ctx, bool apart)
 {
     struct nc *x = ctx;
+    if (!apart)
+        return;
     x->lost = true;
     pv_loop_stop(x->serving.loop);
 }
@@ -105,11 +108,10 @@ static int tell_end(const struct nc *x, const char *host, uint16_t port)
     if (x->lost)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "the connection ended with p2pvpnd: start it again when that runs");
+    if (x->serving.signal != 0)
+        return SIGNALLED + x->serving.signal;
     if (x->status == PV_OK)
         return 0;
-    if (x->at == 1 && x->status == -ECONNRESET)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s broke off the connection to port %u",
-                           host, port);
     if (x->at == 1)
         return pv_overlay_complain(x->o, host, port, x->status);
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "standard input or output: %s",
@@ -127,7 +129,7 @@ int pv_nc_tcp(struct pv_overlay *o, const char *host, uint16_t port)
     if (r < 0)
         return pv_overlay_complain(o, host, port, r);
     x.serving = (struct pv_serving){
-        .overlay = o, .turn = on_turn, .end_all = on_lost, .ctx = &x, .signal_fd = -1};
+        .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};
     r = pv_serving_start(&x.serving);
     if (r == PV_OK)
         r = carry(&x, fd);

@@ -215,6 +215,10 @@ int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, i
     case -ECONNREFUSED:
         return pv_cli_fail(o->cli, PV_CTLAPI_REFUSED,
                            "%.100s refuses port %u: no program listens there", host, port);
+    case -ECONNRESET:
+    case -EPIPE:
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "%.100s broke off the connection to port %u",
+                           host, port);
     case -ETIMEDOUT:
     case PV_ERR_TIMEOUT:
         return pv_cli_fail(o->cli, PV_CTLAPI_TIMEOUT,

@@ -13,14 +13,12 @@ enum {
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_serving *s = ctx;
-    int sig = 0;
     (void)ready;
     (void)now;
-    if (pv_signals_read(s->signal_fd, &sig) == PV_OK)
+    if (pv_signals_read(s->signal_fd, &s->signal) == PV_OK)
         pv_loop_stop(s->loop);
 }
 
-/* A connection in an inside that has ended would stand for ever. */
 static void on_daemon(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_serving *s = ctx;
@@ -34,11 +32,7 @@ static void on_daemon(void *ctx, unsigned ready, pv_ns now)
     if (r == PV_OK || r == PV_ERR_TIMEOUT)
         return;
     s->daemon = pv_watch_free(s->daemon);
-    bool apart = pv_overlay_forget(s->overlay);
-    pv_cli_note(cli, "p2pvpnd has ended%s: new connections go on when it runs again",
-                apart ? ", and with it what was open" : "");
-    if (apart)
-        s->end_all(s->ctx);
+    s->lost(s->ctx, pv_overlay_forget(s->overlay));
 }
 
 /* A request may have opened another connection to it. */

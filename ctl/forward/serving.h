@@ -13,11 +13,13 @@
 struct pv_serving {
     struct pv_overlay *overlay;
     pv_ns (*turn)(void *ctx, pv_ns now); /* as of a loop's owner */
-    void (*end_all)(void *ctx);          /* what is open has ended with p2pvpnd */
+    /* p2pvpnd has ended; apart: and with it what is open. */
+    void (*lost)(void *ctx, bool apart);
     void *ctx;
     struct pv_loop *loop;
     struct pv_watch *signals, *daemon;
     int signal_fd;
+    int signal; /* that ended it; 0: none */
 };
 
 /* Blocks SIGINT, SIGTERM and SIGHUP, which end it, and allows for more descriptors. -errno,

@@ -223,7 +223,12 @@ struct pv_twoway *pv_twoway_free(struct pv_twoway *t)
     if (t != NULL) {
         stop_watching(t);
         for (int i = 0; i < 2; i++) {
+            struct pv_twoway_end *e = &t->cfg.end[i];
             free(t->way[i].rest);
+            if (!t->told && e->in >= 0 && e->in == e->out) {
+                pv_twoway_break(e->in);
+                e->in = e->out = -1;
+            }
             close_end(&t->cfg.end[i]);
         }
         free(t);

@@ -34,7 +34,8 @@ struct pv_twoway_config {
 
 /* PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_twoway_new(struct pv_twoway **ret_twoway, const struct pv_twoway_config *cfg);
-struct pv_twoway *pv_twoway_free(struct pv_twoway *t); /* NULL is fine; returns NULL */
+/* Before done() it breaks both off. NULL is fine; returns NULL. */
+struct pv_twoway *pv_twoway_free(struct pv_twoway *t);
 
 /* Closes a TCP connection so that the other side takes it for broken off, not for ended. */
 void pv_twoway_break(int fd);

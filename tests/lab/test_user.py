@@ -7,7 +7,7 @@ import pty
 import re
 import select
 
-from lab import UDP_ASK, check, equal, scenario, wait
+from lab import UDP_ASK, check, equal, scenario, ssh_login, wait
 
 HEAR = """
 import socket, sys
@@ -138,6 +138,43 @@ def a_terminal(host):
     _, status = os.waitpid(pid, 0)
     equal(os.waitstatus_to_exitcode(status), 9, f"exit code of a shell on a terminal: {text}")
     os.close(fd)
+
+# Has N connections to a port open at once, says a byte on each, and then ends them one by one.
+CROWD = """
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (2 * int(sys.argv[2]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+place = ('127.0.0.1', int(sys.argv[1].rsplit(':', 1)[1]))
+crowd = [socket.create_connection(place) for _ in range(int(sys.argv[2]))]
+for s in crowd:
+    s.sendall(b'x')
+print('open', flush=True)
+for s in crowd:
+    s.shutdown(socket.SHUT_WR)
+    assert s.recv(100) == b'heard 1'
+print('done', flush=True)
+"""
+
+# Asks members by UDP through SOCKS5 (RFC 1928 s7): words "NAME:PORT".
+ASSOCIATE = """
+import socket, sys
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1].rsplit(':', 1)[1])))
+s.sendall(bytes([5, 1, 0]))
+assert s.recv(2) == bytes([5, 0])
+s.sendall(bytes([5, 3, 0, 1]) + bytes(6))
+reply = s.recv(10)
+assert reply[:4] == bytes([5, 0, 0, 1]), reply
+to = (socket.inet_ntoa(reply[4:8]), int.from_bytes(reply[8:], 'big'))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(10)
+for word in sys.argv[2:]:
+    name, port = word.rsplit(':', 1)
+    head = bytes([0, 0, 0, 3, len(name)]) + name.encode() + int(port).to_bytes(2, 'big')
+    u.sendto(head + b'x', to)
+    answer, who = u.recvfrom(65536)
+    assert who == to and answer[:4] == bytes([0, 0, 0, 1]), answer
+    print(socket.inet_ntoa(answer[4:8]), int.from_bytes(answer[8:10], 'big'), answer[10:].decode())
+s.close()
+"""
 
 
 @scenario
@@ -364,9 +401,9 @@ def what_keeps_it_from_starting_is_named(lab):
             f"echo 0 >/proc/sys/user/max_user_namespaces; exec {daemon} --user")
 
 
-def forward(host, *args):
-    """A `forward` that listens, and where it does."""
-    program = host.start(host.lab.bin("p2pvpnctl"), "forward", *args, name="forward")
+def forward(host, *args, command="forward"):
+    """A `forward` or `socks` that listens, and where it does."""
+    program = host.start(host.lab.bin("p2pvpnctl"), command, *args, name=command)
     return program, wait("where it listens", lambda: program.must_run() or program.text().split("\n")[0])
 
 
@@ -485,3 +522,76 @@ def a_forward_outlives_p2pvpnd_and_says_what_stands_in_its_way(lab):
     talk.popen.stdin.write(b"x")
     talk.popen.stdin.flush()
     wait("what forward says", lambda: "p2pvpnctl why a" in program.text(), 40)
+
+
+@scenario
+def socks_leads_to_members_by_their_names(lab):
+    """curl by SOCKS5 and by HTTP CONNECT at one port, UDP, a Unix socket; and nowhere else."""
+    coordinator, a, hosts, _ = two_ways_into_the_overlay(lab)
+    a.run("sh", "-c", "mkdir /run/web; echo hello from a >/run/web/file")
+    web = a.start(a.python, "-m", "http.server", "8080", "--bind", a.addr(), "--directory", "/run/web", name="web")
+    wait("the web server", lambda: web.must_run() or a.run("ss", "-Hltn", "sport = :8080").out.strip())
+    a.answer_udp(7777)
+
+    def curl(one, *args, code=0):
+        r = one.run("curl", "-sS", "-m", "20", *args, check_rc=False)
+        equal(r.code, code, f"curl: {r}")
+        return r.out
+
+    for one in hosts:
+        path = one.run("sh", "-c", 'mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/socks.XXXXXX"').out.strip() + "/socket"
+        network = one.json("status")["network"]["name"]
+        program, where = forward(one, "--listen", "0", command="socks")
+        for name in ("a", f"a.{network}.p2p", a.addr()):
+            for proxy in (("-x", f"socks5h://{where}"), ("-p", "-x", f"http://{where}")):
+                equal(curl(one, *proxy, f"http://{name}:8080/file"), "hello from a\n", f"{name} by {proxy}")
+        by_path, listens = forward(one, "--listen", path, command="socks")
+        equal(listens, path, "where it listens")
+        equal(curl(one, "-x", f"socks5h://localhost{path}", "http://a:8080/file"), "hello from a\n", "by a path")
+        r = one.run("/usr/bin/python3", "-c", ASSOCIATE, where, "a:7777", f"a.{network}.p2p:7777", check_rc=False)
+        equal([x.split()[:3] for x in r.out.splitlines()], [[a.addr(), "7777", one.addr()]] * 2, f"UDP: {r}")
+        # what is no member's is not reached, by no way
+        for name in ("nobody", coordinator.host.ip4, "127.0.0.1"):
+            curl(one, "-x", f"socks5h://{where}", f"http://{name}:8080/file", code=97)
+            curl(one, "-p", "-x", f"http://{where}", f"http://{name}:8080/file", code=56)
+        curl(one, "-x", f"socks5h://{where}", "http://a:8081/file", code=97)  # nothing listens there
+        check("405" in curl(one, "-i", "-x", f"http://{where}", "http://a:8080/file"), "a request without CONNECT")
+        mine, one.before = one.before, []
+        for uid in ("4242", "0"):
+            theirs = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+            for proxy in (f"socks5h://{where}", f"socks5h://localhost{path}"):
+                r = one.run(*theirs, "curl", "-sS", "-m", "20", "-x", proxy, "http://a:8080/file", check_rc=False)
+                check(r.code != 0 and r.out == "", f"what user {uid} gets by {proxy}: {r}")
+        one.before = mine
+        equal(program.end(), 0, "exit code")
+        equal(by_path.end(), 0, "exit code")
+        one.run("rmdir", path[:-len("/socket")])
+
+
+@scenario
+def a_thousand_connections_are_open_at_once(lab):
+    """The next one waits until one of them ends."""
+    _, a, hosts, _ = two_ways_into_the_overlay(lab)
+    for one in hosts:
+        program, where = forward(one, "0", "a:7000")
+        crowd = one.start("/usr/bin/python3", "-c", CROWD, where, "1000", name="crowd")
+        wait("all to be open", lambda c=crowd: c.must_run() or "open" in c.text(), 60)
+        more = one.start("/usr/bin/python3", "-c", CROWD, where, "20", name="more")
+        wait("what forward says", lambda p=program: "1,000 connections" in p.text() or "done" in crowd.text(), 60)
+        for client in (crowd, more):
+            wait("all to be answered", lambda c=client: "done" in c.text() or c.must_run(), 60)
+        equal(program.end(), 0, "exit code")
+
+
+@scenario
+def ssh_goes_by_nc(lab):
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    lab.network(coordinator, [a, b])
+    b.wait_direct(a)
+    ssh_login(b, a, a.addr())
+    r = b.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/f; sha256sum </run/f; ssh -F none -i /run/user -o "
+              "StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -o "
+              f"ProxyCommand='{lab.bin('p2pvpnctl')} nc %h %p' root@a 'sha256sum' </run/f", timeout=60)
+    first, second = r.out.split("\n")[:2]
+    equal(second, first, "checksum of 3 MB over ssh over nc")

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/addr.h"
+#include "proto/local/httplines.h"
 
 #define PAGE "/metrics"
 
@@ -33,34 +34,9 @@ static const struct http_status {
 
 /* --- reading --------------------------------------------------------------------------------- */
 
-/* The next line without its end; false: it has not come whole. A recipient may take a bare LF for
- * an end (RFC 9112 s2.2). */
-static bool next_header_line(struct pv_view *rest, struct pv_view *ret_line)
-{
-    const uint8_t *lf = rest->len == 0 ? NULL : memchr(rest->ptr, '\n', rest->len);
-    if (lf == NULL)
-        return false;
-    size_t len = (size_t)(lf - rest->ptr);
-    size_t cr = len > 0 && lf[-1] == '\r' ? 1 : 0;
-    *ret_line = pv_view(rest->ptr, len - cr);
-    *rest = pv_view(lf + 1, rest->len - len - 1);
-    return true;
-}
-
 static bool word_is(struct pv_view v, const char *text)
 {
     return v.len == strlen(text) && memcmp(v.ptr, text, v.len) == 0;
-}
-
-/* Up to the blank; what is left begins behind it. */
-static struct pv_view next_word(struct pv_view *rest)
-{
-    const uint8_t *blank = rest->len == 0 ? NULL : memchr(rest->ptr, ' ', rest->len);
-    size_t len = blank == NULL ? rest->len : (size_t)(blank - rest->ptr);
-    struct pv_view word = pv_view(rest->ptr, len);
-    size_t gone = blank == NULL ? len : len + 1;
-    *rest = pv_view(rest->ptr + gone, rest->len - gone);
-    return word;
 }
 
 /* The path of a target in origin-form or absolute-form (RFC 9112 s3.2), without its query. */
@@ -81,7 +57,7 @@ static struct pv_view path_of(struct pv_view target)
 static unsigned judge_line(struct pv_view line, struct pv_scrape *s, bool *ret_old)
 {
     struct pv_view rest = line;
-    struct pv_view method = next_word(&rest), target = next_word(&rest);
+    struct pv_view method = pv_http_word(&rest), target = pv_http_word(&rest);
     if (method.len == 0 || target.len == 0 || rest.len != 8 || memcmp(rest.ptr, "HTTP/", 5) != 0 ||
         rest.ptr[6] != '.')
         return 400;
@@ -139,12 +115,12 @@ int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_scrape *ret_scra
 {
     struct pv_scrape s = {.status = 200};
     struct pv_view rest = bytes, line = pv_view(NULL, 0);
-    bool old = false, whole = next_header_line(&rest, &line);
+    bool old = false, whole = pv_http_line(&rest, &line);
     unsigned n_hosts = 0;
     if (whole)
         s.status = judge_line(line, &s, &old);
     while (whole && s.status != 400) {
-        whole = next_header_line(&rest, &line);
+        whole = pv_http_line(&rest, &line);
         if (!whole || line.len == 0)
             break;
         unsigned status = judge_field(line, local, &n_hosts);

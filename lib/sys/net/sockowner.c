@@ -59,15 +59,27 @@ static void make_question(const struct pv_addr *local, const struct pv_addr *rem
 
 /* Without such a connection the kernel shows a listener on that port; of one that was closed it has
  * no user left, and says 0. Neither is an answer. */
+/* A program may speak IPv4 by a socket of IPv6, which the kernel shows with mapped addresses (RFC
+ * 4291 s2.5.5.2). */
+static bool is_that_address(const struct inet_diag_msg *msg, const __be32 has[4],
+                            const __be32 asked[4], const struct question *q)
+{
+    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    if (q->req.sdiag_family == AF_INET6)
+        return memcmp(has, asked, 16) == 0;
+    if (msg->idiag_family == AF_INET6)
+        return memcmp(has, mapped, sizeof(mapped)) == 0 && has[3] == asked[0];
+    return has[0] == asked[0];
+}
+
 static bool is_that_stream(const struct inet_diag_msg *msg, const struct question *q)
 {
     bool open = msg->idiag_state == ESTABLISHED || msg->idiag_state == FIN_WAIT1 ||
                 msg->idiag_state == FIN_WAIT2 || msg->idiag_state == CLOSE_WAIT;
-    size_t ip = q->req.sdiag_family == AF_INET6 ? 16 : 4;
     return open && msg->id.idiag_sport == q->req.id.idiag_sport &&
            msg->id.idiag_dport == q->req.id.idiag_dport &&
-           memcmp(msg->id.idiag_src, q->req.id.idiag_src, ip) == 0 &&
-           memcmp(msg->id.idiag_dst, q->req.id.idiag_dst, ip) == 0;
+           is_that_address(msg, msg->id.idiag_src, q->req.id.idiag_src, q) &&
+           is_that_address(msg, msg->id.idiag_dst, q->req.id.idiag_dst, q);
 }
 
 static int read_answer(const uint8_t *buf, size_t len, const struct question *q, uint32_t *ret_uid)

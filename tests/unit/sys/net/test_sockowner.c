@@ -78,6 +78,35 @@ PV_TEST(the_holder_of_a_connection_is_found)
     }
 }
 
+/* As Java's are. */
+PV_TEST(a_connection_of_ipv4_by_a_socket_of_ipv6_is_found)
+{
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6};
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    uint32_t uid = UINT32_MAX;
+    assert_int_equal(connect_to(AF_INET), 0);
+    close(client);
+    close(server);
+    client = socket(AF_INET6, SOCK_STREAM, 0);
+    to.sin6_port = htons(remote.port);
+    to.sin6_addr.s6_addr[10] = to.sin6_addr.s6_addr[11] = 0xFF;
+    memcpy(&to.sin6_addr.s6_addr[12], remote.ip, 4);
+    if (client < 0 || connect(client, (struct sockaddr *)&to, sizeof(to)) < 0) {
+        close(listener);
+        skip(); /* no IPv6 here */
+    }
+    server = accept(listener, (struct sockaddr *)&ss, &len);
+    assert_true(server >= 0);
+    local = pv_sockaddr_to(&ss);
+    int r = pv_sockowner_find(&local, &remote, 0, &uid);
+    hang_up();
+    if (r == PV_ERR_UNSUPPORTED)
+        skip();
+    assert_int_equal(r, PV_OK);
+    assert_int_equal(uid, getuid());
+}
+
 PV_TEST(the_sender_of_a_datagram_is_found)
 {
     struct sockaddr_storage ss;
