@@ -255,7 +255,7 @@ while True:
     could, said = attack(a)
     not_ = [line for line in said.splitlines() if line.startswith("could not: ")]
     equal(could, ["start a task"], f"what it could do, of:\n{said}")
-    equal(len(not_), 18, f"the attempts, of:\n{said}")
+    equal(len(not_), 19, f"the attempts, of:\n{said}")
     equal(network(), before, "the network of the host")
     check(a.run("test", "-e", "/tmp/x", check_rc=False).code != 0, "a file of its choice")
     a.ping(b)

@@ -11,6 +11,8 @@
 #include <linux/netlink.h>
 #include <linux/securebits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <nss.h>
 #include <pwd.h>
 #include <sched.h>
@@ -492,10 +494,48 @@ static const char *const file_calls[] = {"open",
 static const char *const mode_calls[] = {"chmod", "fchmodat", "fchmodat2", NULL};
 
 static const char *const socket_calls[] = {
-    "bind",        "listen",      "accept",          "accept4",    "connect",
-    "getsockname", "getpeername", "getsockopt",      "setsockopt", "send",
-    "sendto",      "sendmsg",     "sendmmsg",        "recv",       "recvfrom",
-    "recvmsg",     "recvmmsg",    "recvmmsg_time64", "shutdown",   NULL};
+    "bind",        "listen",          "accept",     "accept4",  "connect",
+    "getsockname", "getpeername",     "getsockopt", "send",     "sendto",
+    "sendmsg",     "sendmmsg",        "recv",       "recvfrom", "recvmsg",
+    "recvmmsg",    "recvmmsg_time64", "shutdown",   NULL};
+
+struct option {
+    int level, name;
+};
+
+/* Sockets of lib/sys/net have these. */
+static const struct option options[] = {
+    {SOL_SOCKET, SO_REUSEADDR},
+    {SOL_SOCKET, SO_KEEPALIVE},
+    {SOL_SOCKET, SO_RCVBUF},
+    {SOL_SOCKET, SO_SNDBUF},
+    {SOL_SOCKET, SO_RCVTIMEO},
+    {SOL_SOCKET, SO_TIMESTAMPNS},
+    {SOL_SOCKET, SO_BINDTODEVICE},
+    {IPPROTO_TCP, TCP_NODELAY},
+    {IPPROTO_TCP, TCP_MAXSEG},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT},
+    {IPPROTO_TCP, TCP_NOTSENT_LOWAT},
+    {IPPROTO_UDP, UDP_GRO},
+    {IPPROTO_IP, IP_PKTINFO},
+    {IPPROTO_IP, IP_RECVERR},
+    {IPPROTO_IP, IP_RECVTOS},
+    {IPPROTO_IP, IP_MTU_DISCOVER},
+    {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
+    {IPPROTO_IPV6, IPV6_V6ONLY},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO},
+    {IPPROTO_IPV6, IPV6_RECVERR},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS},
+    {IPPROTO_IPV6, IPV6_MTU_DISCOVER},
+    {SOL_NETLINK, NETLINK_GET_STRICT_CHK},
+};
+
+/* Those that are tried first where a capability may be there. */
+static const struct option tried_options[] = {
+    {SOL_SOCKET, SO_MARK},
+    {SOL_SOCKET, SO_RCVBUFFORCE},
+    {SOL_SOCKET, SO_SNDBUFFORCE},
+};
 
 static const char *const spawn_calls[] = {"fork",
                                           "vfork",
@@ -716,6 +756,29 @@ static int allow_unix(scmp_filter_ctx f, bool all)
     return r < 0 ? r : add_rule(f, SCMP_ACT_ALLOW, "socket", 1, &unix_socket);
 }
 
+static int add_options(scmp_filter_ctx f, uint32_t action, const struct option *list, size_t n)
+{
+    int r = PV_OK;
+    for (size_t i = 0; i < n && r == PV_OK; i++) {
+        const struct scmp_arg_cmp c[] = {
+            {.arg = 1, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)list[i].level},
+            {.arg = 2, .op = SCMP_CMP_EQ, .datum_a = (uint64_t)list[i].name},
+        };
+        r = add_rule(f, action, "setsockopt", PV_ARRAY_LEN(c), c);
+    }
+    return r;
+}
+
+/* The owner of a user namespace has all capabilities over it, so the control process of `p2pvpnd
+ * --user` has them over sockets of the inside: to the packet filter, say, that is an option. */
+static int allow_options(scmp_filter_ctx f)
+{
+    int r = add_options(f, SCMP_ACT_ALLOW, options, PV_ARRAY_LEN(options));
+    return r < 0
+               ? r
+               : add_options(f, SCMP_ACT_ERRNO(EPERM), tried_options, PV_ARRAY_LEN(tried_options));
+}
+
 /* Families and protocols that have had holes, and that nothing of ours speaks, stay out of reach:
  * whoever opens one has the kernel load it. */
 static int allow_sockets(scmp_filter_ctx f, bool unix_too)
@@ -725,6 +788,8 @@ static int allow_sockets(scmp_filter_ctx f, bool unix_too)
     /* Routes; and whose a socket of this machine is, which anybody may ask. */
     static const int netlink[] = {NETLINK_ROUTE, NETLINK_SOCK_DIAG};
     int r = allow_all(f, socket_calls);
+    if (r == PV_OK)
+        r = unix_too ? add_rule(f, SCMP_ACT_ALLOW, "setsockopt", 0, NULL) : allow_options(f);
     for (size_t i = 0; i < PV_ARRAY_LEN(families) * PV_ARRAY_LEN(protocols) && r == PV_OK; i++)
         r = allow_socket(f, families[i / PV_ARRAY_LEN(protocols)],
                          protocols[i % PV_ARRAY_LEN(protocols)]);

@@ -110,11 +110,12 @@ PV_MUST_CHECK int pv_confine_files(const struct pv_confine_path *paths, size_t n
 enum {
     PV_CONFINE_CALLS_RUN = 1 << 0,   /* memory, threads, time, waiting, open descriptors */
     PV_CONFINE_CALLS_FILES = 1 << 1, /* files by name: open, rename, remove, ... */
-    /* IPv4, IPv6, route and diag netlink sockets, and pairs of connected ones, no others. */
+    /* IPv4, IPv6, route and diag netlink sockets, and pairs of connected ones, no others; of their
+     * options those that lib/sys/net sets. */
     PV_CONFINE_CALLS_SOCKETS = 1 << 2,
     PV_CONFINE_CALLS_SPAWN = 1 << 3,     /* fork, exec, wait, signals to others */
     PV_CONFINE_CALLS_NETFILTER = 1 << 4, /* netlink sockets of netfilter */
-    PV_CONFINE_CALLS_UNIX = 1 << 5,      /* with SOCKETS: unix sockets to anywhere */
+    PV_CONFINE_CALLS_UNIX = 1 << 5,      /* with SOCKETS: unix sockets to anywhere, all options */
     PV_CONFINE_CALLS_LOAD = 1 << 6,      /* programs and libraries: what can be run is mapped */
     /* Other modes for files by name. Without it a file whose mode gives its own user nothing is
      * closed to that user, and the call is EPERM. */

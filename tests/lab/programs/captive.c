@@ -144,6 +144,21 @@ static void take_the_root_key(const char *dir)
          rename(path, other) != 0 || can_read(other) || rename(other, path) != 0);
 }
 
+/* Its own namespace or one that it owns: a mark is for who has CAP_NET_ADMIN there. */
+static bool can_mark(void)
+{
+    bool could = false;
+    for (int fd = 3; fd < 256; fd++) {
+        const int mark = 7;
+        int domain = 0;
+        socklen_t len = sizeof(domain);
+        if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX &&
+            setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == 0)
+            could = true;
+    }
+    return could;
+}
+
 static void attack(const char *dir)
 {
     char path[256];
@@ -158,6 +173,7 @@ static void attack(const char *dir)
     tell("reach a bus by its path", can_connect(SOCK_STREAM, "/run/captive.bus"));
     tell("reach a bus by its name", can_connect(SOCK_STREAM, "@captive.bus"));
     tell("open a unix socket of datagrams", socket(AF_UNIX, SOCK_DGRAM, 0) >= 0);
+    tell("mark what a socket sends", can_mark());
     fprintf(said, "end\n");
     fclose(said);
 }

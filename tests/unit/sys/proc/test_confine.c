@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -302,6 +303,41 @@ PV_TEST(unix_sockets_and_code_are_for_who_asks)
     expect_fine(load_and_connect, NULL);
     expect_fine(without_unix_sockets, NULL);
     int status = run_child(write_code, NULL);
+#ifdef PV_SANITIZED
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+#else
+    assert_int_equal(status, 0);
+#endif
+}
+
+static void set_options(void *ctx)
+{
+    const int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    (void)ctx;
+    EXPECT(setsockopt(fd, SOL_SOCKET, SO_MARK, &one, sizeof(one)) == 0);
+    limit_calls();
+    EXPECT(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0);
+    EXPECT(setsockopt(fd, SOL_SOCKET, SO_MARK, &one, sizeof(one)) < 0 && errno == EPERM);
+    EXPECT(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &one, sizeof(one)) < 0 && errno == EPERM);
+}
+
+static void filter_packets(void *ctx)
+{
+    enum {
+        REPLACE = 64 /* IPT_SO_SET_REPLACE */
+    };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    (void)ctx;
+    limit_calls();
+    EXPECT(setsockopt(fd, IPPROTO_IP, REPLACE, NULL, 0) < 0 && errno == ENOSYS);
+}
+
+PV_TEST(options_of_sockets_that_need_a_capability_are_out_of_reach_of_one_that_has_it)
+{
+    need_root();
+    expect_fine(set_options, NULL);
+    int status = run_child(filter_packets, NULL);
 #ifdef PV_SANITIZED
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 #else
