@@ -75,7 +75,7 @@ struct helper_server {
     struct {
         pid_t pid; /* 0: there is none */
         int pidfd; /* readable when it has ended; -1: the kernel has none */
-    } second;
+    } next;        /* the second helper; the giver's in that: this one ends with it */
 };
 
 static int fail_reply(struct helper_server *s, int status, const char *fmt, ...) PV_PRINTF(3, 4);
@@ -625,12 +625,18 @@ static int confine(struct helper_server *s, const struct pv_helper_request *req)
 
 /* --- the inside ---------------------------------------------------------------------------- */
 
+static void watch_next(struct helper_server *s, pid_t pid)
+{
+    s->next.pid = pid;
+    s->next.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
 /* The first helper cannot follow the second: nobody comes back from there. */
 static int start_second(struct helper_server *s, const struct pv_helper_request *req)
 {
     int pair[2];
     (void)req;
-    if (s->second.pid != 0 || s->inside)
+    if (s->next.pid != 0 || s->inside)
         return fail_reply(s, PV_ERR_STATE, "start a second helper: there is one");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
@@ -646,8 +652,7 @@ static int start_second(struct helper_server *s, const struct pv_helper_request 
         close(pair[0]);
         return fail_reply(s, -errno, "start a second helper: %s", strerror(errno));
     }
-    s->second.pid = pid;
-    s->second.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    watch_next(s, pid);
     s->close_fds = true;
     give_fd(s, pair[0]);
     return PV_OK;
@@ -668,6 +673,7 @@ static int enter_inside(struct helper_server *s, const struct pv_helper_request 
     r = pv_helper_inside_giver(&fd, &pid);
     if (r < 0)
         return fail_reply(s, r, "start the giver of sockets: %s", pv_strstatus(r));
+    watch_next(s, pid);
     s->inside = s->net.inside = true;
     s->reply.pid = pid;
     s->close_fds = true;
@@ -766,20 +772,21 @@ static void serve_one(struct helper_server *s, const struct pv_helper_request *r
 }
 
 /* Sleeps until there is a request; tasks that end meanwhile are waited for. False: the daemon has
- * ended, or the second helper, without which there is no interface. The daemon's end of the socket
- * tells that too, unless it gave it to another process. */
+ * ended, or the second helper, without which there is no interface, or its giver, without which
+ * there are no listeners. The daemon's end of the socket tells that too, unless it gave it to
+ * another process. */
 static bool await_request(struct helper_server *s)
 {
     enum {
         DAEMON = 1 + PV_HELPER_TASKS,
-        SECOND,
+        NEXT,
         NET
     };
     struct pollfd p[NET + PV_HELPER_NET_FDS];
     do {
         p[0] = (struct pollfd){.fd = s->fd, .events = POLLIN};
         p[DAEMON] = (struct pollfd){.fd = s->daemon, .events = POLLIN};
-        p[SECOND] = (struct pollfd){.fd = s->second.pidfd, .events = POLLIN};
+        p[NEXT] = (struct pollfd){.fd = s->next.pidfd, .events = POLLIN};
         for (size_t i = 0; i < PV_HELPER_TASKS; i++) {
             bool runs = s->tasks.running[i].pid != 0;
             p[1 + i] =
@@ -789,10 +796,10 @@ static bool await_request(struct helper_server *s)
         if (poll(p, PV_ARRAY_LEN(p), pv_helper_net_timeout(&s->net)) > 0)
             pv_helper_task_reap(&s->tasks);
         else
-            p[0].revents = p[DAEMON].revents = p[SECOND].revents = 0;
+            p[0].revents = p[DAEMON].revents = p[NEXT].revents = 0;
         pv_helper_net_work(&s->net);
-    } while (p[0].revents == 0 && p[DAEMON].revents == 0 && p[SECOND].revents == 0);
-    return p[DAEMON].revents == 0 && p[SECOND].revents == 0;
+    } while (p[0].revents == 0 && p[DAEMON].revents == 0 && p[NEXT].revents == 0);
+    return p[DAEMON].revents == 0 && p[NEXT].revents == 0;
 }
 
 /* A number that no program has, so that an exit can tell the packets of tasks from others. */
@@ -808,8 +815,7 @@ static void choose_task_user(struct helper_server *s)
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task)
 {
     struct pv_helper_request req;
-    struct helper_server s = {
-        .fd = fd, .task = task, .net = {.events = -1}, .second = {.pidfd = -1}};
+    struct helper_server s = {.fd = fd, .task = task, .net = {.events = -1}, .next = {.pidfd = -1}};
     if (pv_procinfo_watch_parent(parent, &s.daemon) < 0)
         return;
     s.net.names = s.files.names;

@@ -9,6 +9,11 @@
 #include <unistd.h>
 
 #include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
+
+enum {
+    PATIENCE_S = 3, /* ours: the giver answers at once unless somebody has stopped it */
+};
 
 /* A process has one interface, so it has one giver. */
 static struct {
@@ -28,28 +33,40 @@ bool pv_inside_is_apart(void)
     return giver.fd >= 0;
 }
 
-static void wait_for(short events)
+/* False: it has taken too long. */
+static bool wait_for(short events, pv_ns deadline)
 {
     struct pollfd p = {.fd = giver.fd, .events = events};
-    (void)poll(&p, 1, -1);
+    pv_ns now = pv_clock_now();
+    if (now >= deadline)
+        return false;
+    (void)poll(&p, 1, (int)((deadline - now) / PV_MS(1)) + 1);
+    return true;
+}
+
+/* An answer that comes later would be taken for that to another question. The giver ends when it
+ * sees this, if it has not ended. */
+static int give_up(void)
+{
+    (void)shutdown(giver.fd, SHUT_RDWR);
+    return ENETDOWN;
 }
 
 /* 0, or an errno. */
 static int ask_giver(const struct pv_inside_want *want, int *ret_fd)
 {
     struct pv_inside_got got = {.error = ENETDOWN};
+    const pv_ns deadline = pv_clock_now() + PV_S(PATIENCE_S);
     size_t n = 0;
     int r;
-    while ((r = pv_unix_write(giver.fd, pv_view(want, sizeof(*want)), -1, &n)) == PV_ERR_AGAIN)
-        wait_for(POLLOUT);
-    if (r < 0)
-        return ENETDOWN;
     do {
-        wait_for(POLLIN);
-        r = pv_unix_read(giver.fd, &got, sizeof(got), &n, ret_fd);
-    } while (r == PV_ERR_AGAIN);
+        r = pv_unix_write(giver.fd, pv_view(want, sizeof(*want)), -1, &n);
+    } while (r == PV_ERR_AGAIN && wait_for(POLLOUT, deadline));
+    while (r == PV_OK &&
+           (r = pv_unix_read(giver.fd, &got, sizeof(got), &n, ret_fd)) == PV_ERR_AGAIN)
+        r = wait_for(POLLIN, deadline) ? PV_OK : PV_ERR_TIMEOUT;
     if (r < 0 || n != sizeof(got))
-        return ENETDOWN;
+        return give_up();
     /* The kernel drops a descriptor for which this process has no number left. */
     return got.error == 0 && *ret_fd < 0 ? EMFILE : got.error;
 }

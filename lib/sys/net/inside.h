@@ -25,8 +25,8 @@ struct pv_inside_got {
 void pv_inside_use(int giver);
 /* Is it in another network? */
 bool pv_inside_is_apart(void);
-/* As socket(2): the descriptor, or -1 and errno. ENETDOWN: the giver has ended. It waits for the
- * giver, which does nothing else. */
+/* As socket(2): the descriptor, or -1 and errno. ENETDOWN: the giver has ended, or did not
+ * answer for 3 s: it ends then. It is waited for, since it does nothing else. */
 PV_MUST_CHECK int pv_inside_socket(int family, int type, int protocol);
 
 /* The giver's life: makes sockets (IPv4, IPv6, netlink) of the calling process' network for the

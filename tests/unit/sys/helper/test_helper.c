@@ -634,6 +634,13 @@ PV_TEST(the_inside_has_the_interface_and_this_machine_has_none)
     close(fd);
 }
 
+/* By which the daemon sees that it has to start anew. */
+static void assert_helpers_end(const struct pv_helper *h)
+{
+    struct pollfd p = {.fd = pv_helper_alive_fd(h), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 20000), 1);
+}
+
 PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
 {
     struct pv_helper *h = NULL;
@@ -661,4 +668,26 @@ PV_TEST(the_giver_gives_sockets_of_the_overlay_and_no_others)
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
     assert_int_equal(errno, ENETDOWN);
+    assert_helpers_end(h);
+}
+
+PV_TEST(a_giver_that_somebody_stopped_is_given_up)
+{
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX];
+    int giver = -1, pid = 0;
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    test_defer(stop_helper, h);
+    int r = pv_helper_go_inside(h, &giver, &pid, error);
+    if (r == -EPERM || r == -ENOSPC)
+        skip();
+    assert_int_equal(r, PV_OK);
+    pv_inside_use(giver);
+    test_defer(use_own_network, NULL);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
+    assert_int_equal(errno, ENETDOWN);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
+    assert_helpers_end(h);
 }

@@ -30,7 +30,8 @@ struct fixture {
     pid_t helper;
     struct pv_helper_request *req;
     struct pv_helper_reply reply;
-    int got; /* descriptors that came with the reply; they are closed */
+    int got;   /* descriptors that came with the reply; they are closed */
+    int giver; /* but this: without it the giver ends, and the helper with it; 0: none */
 };
 
 static void echo(struct pv_view args, int out)
@@ -77,6 +78,8 @@ static int teardown(void **state)
     struct fixture *f = *state;
     int status = 0;
     close(f->fd);
+    if (f->giver > 0)
+        close(f->giver);
     waitpid(f->helper, &status, 0);
     free(f->req);
     free(f);
@@ -100,7 +103,10 @@ static int ask(struct fixture *f)
         f->got = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         memcpy(fds, CMSG_DATA(c), (size_t)f->got * sizeof(int));
         for (int i = 0; i < f->got; i++)
-            close(fds[i]);
+            if (f->req->kind == PV_HELPER_ENTER)
+                f->giver = fds[i];
+            else
+                close(fds[i]);
     }
     return f->reply.status;
 }
