@@ -174,8 +174,8 @@ static int find_user_dirs(struct daemon *d)
                    : say(EXIT_USAGE, "--net is for --user: root's are services, p2pvpnd@%s", net);
     int r = pv_userdirs_find(net, &d->dirs);
     if (r == PV_ERR_NOT_FOUND)
-        return say(EXIT_FAILED, "--user: this user has no home directory: set HOME, or "
-                                "XDG_STATE_HOME and XDG_CONFIG_HOME");
+        return say(EXIT_FAILED, "--user: this user has no home directory of its own: set "
+                                "HOME, or XDG_STATE_HOME and XDG_CONFIG_HOME");
     if (r < 0)
         return say(EXIT_FAILED, "--user: a path below the home directory is too long: set "
                                 "XDG_STATE_HOME, XDG_CONFIG_HOME and XDG_RUNTIME_DIR to shorter "
@@ -237,6 +237,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
 static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_DH_LEN])
 {
     char error[PV_SETTINGS_ERROR_MAX];
+    d->settings.for_user = d->for_user;
     int r =
         pv_settings_load(&d->settings, d->config != NULL ? d->config : default_config(d), error);
     if (r == PV_ERR_NOT_FOUND && d->config == NULL)
@@ -244,7 +245,8 @@ static int read_settings(struct daemon *d, uint8_t ret_transport_key[static PV_D
     if (r >= 0)
         r = pv_settings_load_keys(&d->settings, error);
     if (r >= 0 && d->settings.private_key_file[0] != '\0')
-        r = pv_settings_read_key(d->settings.private_key_file, ret_transport_key, error);
+        r = pv_settings_read_key(&d->settings, d->settings.private_key_file, ret_transport_key,
+                                 error);
     if (r < 0)
         return say(EXIT_USAGE, "%s", error);
     if (d->state == NULL)
@@ -775,17 +777,35 @@ static int open_as_root(struct daemon *d)
     return code;
 }
 
-/* The helper's settings before it confines itself, and the rights that this process keeps: nothing
- * but the settings has been read yet. */
-static int give_up_rights(struct daemon *d)
+static struct pv_rights_config rights_config(const struct daemon *d)
 {
-    const struct pv_rights_config cfg = {
+    return (struct pv_rights_config){
         .state = d->state,
         .socket = d->socket,
         .ca_file = d->settings.relay_ca_file[0] == '\0' ? NULL : d->settings.relay_ca_file,
         .config = !d->for_user        ? NULL
                   : d->config != NULL ? d->config
                                       : d->dirs.config};
+}
+
+/* Landlock alone keeps the files of its user from an intruder. */
+static int keep_home(const struct daemon *d)
+{
+    const struct pv_rights_config cfg = rights_config(d);
+    char dir[PATH_MAX];
+    if (!d->for_user || !pv_rights_open_home(&cfg, dir))
+        return EXIT_OK;
+    return say(EXIT_FAILED,
+               "--user: %s: whoever takes p2pvpnd over could read all of your home directory: use "
+               "a directory for p2pvpnd alone, such as ~/.config/p2pvpn",
+               dir);
+}
+
+/* The helper's settings before it confines itself, and the rights that this process keeps: nothing
+ * but the settings has been read yet. */
+static int give_up_rights(struct daemon *d)
+{
+    const struct pv_rights_config cfg = rights_config(d);
     struct pv_helper_fixed fixed = {.uid = pv_rights_own_uid(&d->user), .udp_port = d->port};
     char helper[PV_HELPER_ERROR_MAX], text[PV_CONFINE_TEXT_MAX];
     _Static_assert((int)PV_HELPER_MAX_RANGES >= PV_SETTINGS_MAX_ADDRS + PV_SETTINGS_MAX_RANGES,
@@ -810,7 +830,9 @@ static int give_up_rights(struct daemon *d)
 
 static int start(struct daemon *d, const uint8_t *transport_key)
 {
-    int code = open_as_root(d);
+    int code = keep_home(d);
+    if (code == EXIT_OK)
+        code = open_as_root(d);
     if (code == EXIT_OK)
         code = give_up_rights(d);
     if (code == EXIT_OK)

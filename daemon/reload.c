@@ -98,6 +98,7 @@ int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
     struct pv_settings now;
     *ret_keys = (struct pv_reload_keys){.changed = ""};
     pv_settings_init(&now);
+    now.for_user = s->for_user;
     int r = pv_settings_load(&now, file, ret_error);
     if (r == PV_ERR_NOT_FOUND && optional)
         r = PV_OK;

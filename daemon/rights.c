@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "sys/file/file.h"
+#include "sys/file/userdirs.h"
 #include "sys/net/unixsock.h"
 
 #define USER "p2pvpn"
@@ -222,6 +223,16 @@ static const char *parent_of(const char *path, char dir[static PATH_MAX])
                              : (int)(slash - path),
              slash == NULL ? "." : path);
     return dir;
+}
+
+bool pv_rights_open_home(const struct pv_rights_config *cfg, char ret_dir[static PATH_MAX])
+{
+    const char *const files[] = {cfg->socket, cfg->ca_file, cfg->config};
+    snprintf(ret_dir, PATH_MAX, "%s", cfg->state);
+    bool opens = pv_userdirs_holds_home(ret_dir);
+    for (size_t i = 0; !opens && i < PV_ARRAY_LEN(files); i++)
+        opens = files[i] != NULL && pv_userdirs_holds_home(parent_of(files[i], ret_dir));
+    return opens;
 }
 
 static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)

@@ -48,6 +48,11 @@ struct pv_rights_config {
     const char *config;  /* settings outside /etc, to read again; NULL: there are none */
 };
 
+/* Would the process be let into the home directory of its user, as one of these or below it?
+ * ret_dir is that directory then: p2pvpnd --user does not start so. */
+PV_MUST_CHECK bool pv_rights_open_home(const struct pv_rights_config *cfg,
+                                       char ret_dir[static PATH_MAX]);
+
 /* Becomes the user, without capabilities, and keeps these files and the calls of the control
  * process. Before the first thread. ret_text: what is in force. -errno, PV_ERR_NOMEM: the process
  * must end. */

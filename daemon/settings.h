@@ -73,6 +73,7 @@ struct pv_settings {
     bool birthday_off;          /* none with many sockets and ports */
     unsigned max_mappings;      /* of such an attempt; 0 = not given */
     unsigned max_pps;           /* packets a second of it; 0 = not given */
+    bool for_user;              /* of p2pvpnd --user: the caller's, for what errors advise */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];
 };
@@ -97,7 +98,8 @@ PV_MUST_CHECK int pv_settings_load(struct pv_settings *s, const char *file,
                                    char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads one key in wg's form (base64, one line) from a file. PV_ERR_MALFORMED, -errno; ret_error.
  */
-PV_MUST_CHECK int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
+PV_MUST_CHECK int pv_settings_read_key(const struct pv_settings *s, const char *file,
+                                       uint8_t ret_key[static PV_DH_LEN],
                                        char ret_error[static PV_SETTINGS_ERROR_MAX]);
 /* Reads the preshared keys of all peers into them, and the relays' password; sees whether the CA
  * file can be used. */

@@ -14,10 +14,14 @@
  * keys do not. */
 #define GIVE_SETTINGS "not readable for user p2pvpn: chgrp p2pvpn it, and chmod 640"
 #define GIVE_SECRET   "not readable for user p2pvpn: chown p2pvpn it, and chmod 400"
+#define GIVE_USER     "not readable for this user: chown it to yourself, and chmod 600"
 
-static const char *why_unread(int r, const char *give)
+static const char *why_unread(int r, bool for_user, const char *give)
 {
-    return r == PV_ERR_NOT_FOUND ? "no such file" : r == -EACCES ? give : pv_strstatus(r);
+    return r == PV_ERR_NOT_FOUND ? "no such file"
+           : r != -EACCES        ? pv_strstatus(r)
+           : for_user            ? GIVE_USER
+                                 : give;
 }
 
 int pv_settings_load(struct pv_settings *s, const char *file,
@@ -31,33 +35,32 @@ int pv_settings_load(struct pv_settings *s, const char *file,
                  file);
     else if (r < 0)
         snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s: %s", file,
-                 why_unread(r, GIVE_SETTINGS));
+                 why_unread(r, s->for_user, GIVE_SETTINGS));
     else
         r = pv_settings_parse(s, file, pv_view(text, len), ret_error);
     pv_file_free(text, len);
     return r;
 }
 
-/* The whole of a small file that what ("key", "password") names; free it with pv_file_free(). */
-static int read_secret(const char *what, const char *file, size_t max, char **ret_text,
-                       size_t *ret_len, char ret_error[static PV_SETTINGS_ERROR_MAX])
+/* A small file that what ("key", "password") names was not read; returns r. */
+static int tell_unread(const struct pv_settings *s, const char *what, const char *file, int r,
+                       char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
-    int r = pv_file_read(file, max, ret_text, ret_len);
-    if (r < 0)
-        snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
-                 r == PV_ERR_LIMIT ? "longer than one line, or not a regular file"
-                                   : why_unread(r, GIVE_SECRET));
+    snprintf(ret_error, PV_SETTINGS_ERROR_MAX, "read %s file %s: %s", what, file,
+             r == PV_ERR_LIMIT ? "longer than one line, or not a regular file"
+                               : why_unread(r, s->for_user, GIVE_SECRET));
     return r;
 }
 
-int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
+int pv_settings_read_key(const struct pv_settings *s, const char *file,
+                         uint8_t ret_key[static PV_DH_LEN],
                          char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     char *text = NULL;
     size_t len = 0;
-    int r = read_secret("key", file, 256, &text, &len, ret_error);
+    int r = pv_file_read(file, 256, &text, &len);
     if (r < 0)
-        return r;
+        return tell_unread(s, "key", file, r, ret_error);
     /* An editor may have added a line end, also one of another system. */
     text[strcspn(text, "\r\n")] = '\0';
     r = pv_wgkey_parse(text, ret_key);
@@ -69,14 +72,15 @@ int pv_settings_read_key(const char *file, uint8_t ret_key[static PV_DH_LEN],
 }
 
 /* The password of the relays: one line of at most 128 printable characters. */
-static int read_password(const char *file, char ret_password[static PV_TURNC_TEXT_MAX + 1],
+static int read_password(const struct pv_settings *s, const char *file,
+                         char ret_password[static PV_TURNC_TEXT_MAX + 1],
                          char ret_error[static PV_SETTINGS_ERROR_MAX])
 {
     char *text = NULL;
     size_t len = 0;
-    int r = read_secret("password", file, 1024, &text, &len, ret_error);
+    int r = pv_file_read(file, 1024, &text, &len);
     if (r < 0)
-        return r;
+        return tell_unread(s, "password", file, r, ret_error);
     /* Only line ends may follow: a second line means that the file is another one than was
      * meant. */
     size_t n = strcspn(text, "\r\n");
@@ -133,13 +137,13 @@ int pv_settings_load_keys(struct pv_settings *s, char ret_error[static PV_SETTIN
         /* The key is optional; all zeros mean none, as in WireGuard. */
         if (p->preshared_key_file[0] == '\0')
             continue;
-        int r = pv_settings_read_key(p->preshared_key_file, p->peer.preshared_key, ret_error);
+        int r = pv_settings_read_key(s, p->preshared_key_file, p->peer.preshared_key, ret_error);
         if (r < 0)
             return r;
     }
     int r = PV_OK;
     if (s->relay_password_file[0] != '\0')
-        r = read_password(s->relay_password_file, s->relay_password, ret_error);
+        r = read_password(s, s->relay_password_file, s->relay_password, ret_error);
     if (r >= 0 && s->relay_ca_file[0] != '\0')
         r = check_ca_file(s->relay_ca_file, ret_error);
     if (r >= 0 && s->notify[0] != '\0')

@@ -386,7 +386,7 @@ def what_keeps_it_from_starting_is_named(lab):
         check(r.code in (1, 5) and text in r.err, f"not {text}: {r}")
         equal(len(r.err.strip().splitlines()), 1, f"lines of {r}")
     refused("p2pvpnd --user", daemon)
-    refused("File name too long", daemon, "--user", "--socket", f"{home}/{110 * 'x'}")
+    refused("File name too long", daemon, "--user", "--socket", f"{home}/run/{110 * 'x'}")
     refused("too long", "env", f"XDG_STATE_HOME=/{260 * 'x'}", daemon, "--user")
     b.before = []
     b.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")

@@ -32,27 +32,63 @@ static const char *absolute(const char *path)
     return path != NULL && path[0] == '/' ? path : NULL;
 }
 
+/* The directory above; false: there is none. */
+static bool go_up(char path[static PV_USERDIRS_BUF])
+{
+    char *slash = strrchr(path, '/');
+    if (slash == NULL || strcmp(path, "/") == 0)
+        return false;
+    slash[slash == path ? 1 : 0] = '\0';
+    return true;
+}
+
+/* sudo and su may leave the variables of another user, whose p2pvpnd would answer in place of our
+ * own. So what is there of the way must be ours or the system's: of a user the end, of root all,
+ * since the owner of a directory exchanges what is in it. The system's is what "/" is: in a user
+ * namespace root has another number. */
+static const char *trusted(const char *path)
+{
+    char at[PV_USERDIRS_BUF];
+    struct stat root, st;
+    const uid_t own = geteuid();
+    bool seen = false;
+    if (absolute(path) == NULL || stat("/", &root) < 0)
+        return NULL;
+    snprintf(at, sizeof(at), "%s", path);
+    do {
+        if (stat(at, &st) < 0)
+            continue;
+        if ((st.st_uid != own && st.st_uid != root.st_uid) ||
+            (!seen && st.st_uid != own && (st.st_mode & 0022) != 0))
+            return NULL;
+        seen = true;
+    } while ((!seen || own == 0) && go_up(at));
+    return path;
+}
+
 /* A user without an entry in passwd(5) has only the variable. */
 static const char *home_dir(void)
 {
-    const char *home = absolute(getenv("HOME"));
+    const char *home = trusted(getenv("HOME"));
     if (home != NULL)
         return home;
     const struct passwd *entry = getpwuid(geteuid());
-    return entry == NULL ? NULL : absolute(entry->pw_dir);
+    return entry == NULL ? NULL : trusted(entry->pw_dir);
 }
 
+/* Nobody else makes anything in it. */
 static bool is_own_dir(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & 0022) == 0;
 }
 
 /* The variable, or the directory of that name in the home directory. */
 static int base_dir(const char *variable, const char *below_home,
                     char ret_dir[static PV_USERDIRS_BUF])
 {
-    const char *set = absolute(getenv(variable)), *home = set == NULL ? home_dir() : "";
+    const char *set = trusted(getenv(variable)), *home = set == NULL ? home_dir() : "";
     if (home == NULL)
         return PV_ERR_NOT_FOUND;
     int n = set != NULL ? snprintf(ret_dir, PV_USERDIRS_BUF, "%s", set)
@@ -71,8 +107,23 @@ static int run_dir(const char *state, char ret_dir[static PV_USERDIRS_BUF])
     else if (is_own_dir(login))
         n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn", login);
     else
-        n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn-run", state);
+        n = snprintf(ret_dir, PV_USERDIRS_BUF, "%s/p2pvpn.run", state); /* no network's state */
     return n < PV_USERDIRS_BUF ? PV_OK : PV_ERR_LIMIT;
+}
+
+bool pv_userdirs_holds_home(const char *dir)
+{
+    char at[PV_USERDIRS_BUF];
+    struct stat wanted, st;
+    const char *home = home_dir();
+    if (home == NULL || stat(dir, &wanted) < 0)
+        return false;
+    snprintf(at, sizeof(at), "%s", home);
+    do {
+        if (stat(at, &st) == 0 && st.st_dev == wanted.st_dev && st.st_ino == wanted.st_ino)
+            return true;
+    } while (go_up(at));
+    return false;
 }
 
 int pv_userdirs_find(const char *net, struct pv_userdirs *ret)

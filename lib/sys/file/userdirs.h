@@ -29,9 +29,13 @@ bool pv_userdirs_is_net(const char *name, size_t len);
 /*
  * The files of this process' user, in network net ("": the first). Without the variables they are
  * ~/.local/state, ~/.config and /run/user/UID; where that is missing, run is below the state.
- * XDG_RUNTIME_DIR counts only when it belongs to this user: sudo may have left another one's.
+ * sudo may have left another user's variables: XDG_RUNTIME_DIR counts only when it belongs to this
+ * user, who alone may write to it; HOME and the others where what there is of them belongs to this
+ * user, or to root and nobody else may write to it. Of root's all directories above, too.
  * PV_ERR_NOT_FOUND: no home directory. PV_ERR_LIMIT: a path is too long. PV_ERR_MALFORMED: net.
  */
 PV_MUST_CHECK int pv_userdirs_find(const char *net, struct pv_userdirs *ret);
+/* Is the home directory of this process' user this one, or below it? False: there is none. */
+bool pv_userdirs_holds_home(const char *dir);
 
 #endif /* PV_USERDIRS_H */

@@ -641,3 +641,22 @@ PV_TEST(acts_of_an_intruder_fail)
     assert_int_equal(kill(beside, SIGKILL), 0);
     assert_int_equal(waitpid(beside, NULL, 0), beside);
 }
+
+PV_TEST(no_path_opens_the_home_directory_of_the_user)
+{
+    char home[] = "/tmp/pvhome.XXXXXX", below[48], in_home[48], dir[PATH_MAX];
+    assert_non_null(mkdtemp(home));
+    snprintf(below, sizeof(below), "%s/p2pvpn/x", home);
+    snprintf(in_home, sizeof(in_home), "%s/x", home);
+    assert_int_equal(setenv("HOME", home, 1), 0);
+    struct pv_rights_config cfg = {.state = "/nonexistent", .socket = below, .config = below};
+    assert_false(pv_rights_open_home(&cfg, dir));
+    cfg.config = in_home;
+    assert_true(pv_rights_open_home(&cfg, dir));
+    assert_string_equal(dir, home);
+    cfg = (struct pv_rights_config){.state = "/tmp/", .socket = below};
+    assert_true(pv_rights_open_home(&cfg, dir));
+    cfg = (struct pv_rights_config){.state = below, .socket = below, .ca_file = in_home};
+    assert_true(pv_rights_open_home(&cfg, dir));
+    assert_int_equal(rmdir(home), 0);
+}

@@ -409,19 +409,19 @@ PV_TEST(key_files_are_read_strictly)
 {
     char path[] = "/tmp/pvkey.XXXXXX", error[PV_SETTINGS_ERROR_MAX] = "";
     uint8_t key[32];
+    struct pv_settings s;
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
+    pv_settings_init(&s);
     assert_int_equal(pv_file_write(path, pv_view(KEY_A "\n", 45), 0600), PV_OK);
-    assert_int_equal(pv_settings_read_key(path, key, error), PV_OK);
+    assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_OK);
     assert_int_equal(pv_file_write(path, pv_view(KEY_A "x\n", 46), 0600), PV_OK);
-    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_MALFORMED);
+    assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_ERR_MALFORMED);
     assert_non_null(strstr(error, path));
     assert_null(strstr(error, "HIgo9")); /* never shows what is in it */
     unlink(path);
-    assert_int_equal(pv_settings_read_key(path, key, error), PV_ERR_NOT_FOUND);
-    struct pv_settings s;
-    pv_settings_init(&s);
+    assert_int_equal(pv_settings_read_key(&s, path, key, error), PV_ERR_NOT_FOUND);
     assert_int_equal(pv_settings_load(&s, path, error), PV_ERR_NOT_FOUND);
     assert_non_null(strstr(error, "no such file"));
 }
@@ -429,7 +429,7 @@ PV_TEST(key_files_are_read_strictly)
 PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
 {
     struct pv_settings s;
-    char path[] = "/tmp/pvkey.XXXXXX", error[2][PV_SETTINGS_ERROR_MAX];
+    char path[] = "/tmp/pvkey.XXXXXX", error[3][PV_SETTINGS_ERROR_MAX];
     uint8_t key[32];
     int fd = mkstemp(path);
     assert_true(fd >= 0);
@@ -439,15 +439,20 @@ PV_TEST(a_file_that_the_service_may_not_read_is_named_with_what_to_type)
     uid_t was = geteuid();
     assert_int_equal(seteuid(was == 0 ? 65534 : was), 0);
     int r = pv_settings_load(&s, path, error[0]);
-    int of_key = pv_settings_read_key(path, key, error[1]);
+    int of_key = pv_settings_read_key(&s, path, key, error[1]);
+    s.for_user = true;
+    int of_user = pv_settings_load(&s, path, error[2]);
     assert_int_equal(seteuid(was), 0);
     unlink(path);
     assert_int_equal(r, -EACCES);
     assert_int_equal(of_key, -EACCES);
+    assert_int_equal(of_user, -EACCES);
     assert_non_null(strstr(error[0], path));
     assert_non_null(strstr(error[0], "chgrp p2pvpn it, and chmod 640"));
     assert_non_null(strstr(error[1], path));
     assert_non_null(strstr(error[1], "chown p2pvpn it, and chmod 400"));
+    assert_non_null(strstr(error[2], "chown it to yourself"));
+    assert_null(strstr(error[2], "user p2pvpn"));
     pv_settings_done(&s);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/file/userdirs.h"
@@ -55,7 +56,7 @@ PV_TEST(without_them_they_are_below_the_home_directory)
     assert_string_equal(d.config, "/home/a/.config/p2pvpn/p2pvpnd.conf");
     snprintf(login, sizeof(login), "/run/user/%u", (unsigned)geteuid());
     if (access(login, F_OK) < 0)
-        assert_string_equal(d.socket, "/home/a/.local/state/p2pvpn-run/p2pvpnd.sock");
+        assert_string_equal(d.socket, "/home/a/.local/state/p2pvpn.run/p2pvpnd.sock");
 }
 
 PV_TEST(a_directory_of_another_user_holds_no_sockets_of_ours)
@@ -70,6 +71,68 @@ PV_TEST(a_directory_of_another_user_holds_no_sockets_of_ours)
     set("/home/a", NULL, NULL, run);
     assert_int_equal(pv_userdirs_find("", &d), PV_OK);
     assert_int_not_equal(strncmp(d.run, run, strlen(run)), 0);
+}
+
+/* sudo -E, su -m. */
+PV_TEST(the_home_directory_of_another_user_is_not_ours)
+{
+    struct pv_userdirs d;
+    char home[64], own[80], below[96];
+    if (geteuid() != 0)
+        skip();
+    assert_non_null(test_dir_make(home, sizeof(home)));
+    test_defer(remove_dir, strdup(home));
+    snprintf(own, sizeof(own), "%s/of-root", home);
+    snprintf(below, sizeof(below), "%s/not/there/yet", home);
+    assert_int_equal(mkdir(own, 0700), 0);
+    assert_int_equal(chmod(home, 0755), 0);
+    set(home, NULL, NULL, NULL);
+    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_int_equal(strncmp(d.state, home, strlen(home)), 0); /* it is root's */
+    assert_int_equal(chown(home, 65534, 65534), 0);
+    const char *const homes[] = {home, own, below}; /* he can exchange what is root's, too */
+    for (size_t i = 0; i < PV_ARRAY_LEN(homes); i++) {
+        set(homes[i], homes[i], homes[i], NULL);
+        int r = pv_userdirs_find("", &d); /* by passwd(5), or there is none */
+        assert_true(r == PV_ERR_NOT_FOUND || (strncmp(d.state, home, strlen(home)) != 0 &&
+                                              strncmp(d.config, home, strlen(home)) != 0 &&
+                                              strncmp(d.run, home, strlen(home)) != 0));
+    }
+    assert_int_equal(seteuid(65534), 0);
+    set(home, NULL, NULL, NULL);
+    int r = pv_userdirs_find("", &d);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(r, PV_OK);
+    assert_int_equal(strncmp(d.state, home, strlen(home)), 0);
+}
+
+PV_TEST(a_directory_that_others_write_to_holds_nothing_of_ours)
+{
+    struct pv_userdirs d;
+    char dir[64];
+    if (geteuid() != 0)
+        skip();
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    test_defer(remove_dir, strdup(dir));
+    assert_int_equal(chmod(dir, 01777), 0);
+    set("/home/a", NULL, NULL, dir);
+    assert_int_equal(pv_userdirs_find("", &d), PV_OK);
+    assert_int_not_equal(strncmp(d.run, dir, strlen(dir)), 0);
+    assert_int_equal(seteuid(65534), 0);
+    set(dir, NULL, NULL, NULL); /* root's, but anybody may make a .local in it */
+    int r = pv_userdirs_find("", &d);
+    assert_int_equal(seteuid(0), 0);
+    assert_true(r == PV_ERR_NOT_FOUND || strncmp(d.state, dir, strlen(dir)) != 0);
+}
+
+PV_TEST(the_home_directory_is_in_itself_and_in_those_above)
+{
+    set("/usr/lib", NULL, NULL, NULL);
+    assert_true(pv_userdirs_holds_home("/usr/lib/"));
+    assert_true(pv_userdirs_holds_home("/usr"));
+    assert_true(pv_userdirs_holds_home("/"));
+    assert_false(pv_userdirs_holds_home("/etc"));
+    assert_false(pv_userdirs_holds_home("/nonexistent"));
 }
 
 PV_TEST(a_path_that_is_too_long_is_told)
