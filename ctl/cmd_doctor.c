@@ -129,7 +129,9 @@ static void not_running(struct page *p)
     if (p->cli->node.is_usual)
         pv_launch_why(&p->cli->node, why, sizeof(why));
     put(p, "daemon", false,
-        why[0] == '\0' ? "sudo p2pvpnctl up" : "mend that, then sudo p2pvpnctl up",
+        p->cli->node.is_user ? "p2pvpnd --user"
+        : why[0] == '\0'     ? "sudo p2pvpnctl up"
+                             : "mend that, then sudo p2pvpnctl up",
         "p2pvpnd does not run%s%s", why[0] == '\0' ? "" : ": ", why);
 }
 

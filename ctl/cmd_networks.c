@@ -27,7 +27,7 @@ static const char *silence(int status)
 static json_t *describe(const struct pv_instance *node)
 {
     json_t *s = NULL;
-    int r = pv_client_ask(node->socket, PV_CTLAPI_STATUS, PV_S(ASK_S), &s);
+    int r = pv_client_ask(node->socket, node->is_user, PV_CTLAPI_STATUS, PV_S(ASK_S), &s);
     const json_t *net = json_object_get(s, "network"), *self = json_object_get(s, "self"),
                  *iface = json_object_get(s, "interface"), *roster = json_object_get(s, "roster");
     json_t *row =

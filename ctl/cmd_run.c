@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,14 +79,17 @@ static void write_resolv(FILE *out, const struct names *names)
     if (names->server[0] != '\0')
         fprintf(out, "nameserver %s\nsearch %s.p2p\noptions timeout:2\n", names->server,
                 names->zone);
+    const long before = ftell(out);
     each_line("/etc/resolv.conf", out, copy_server);
+    if (ftell(out) == before) /* systemd-resolved's own; here are those that it asks */
+        each_line("/run/systemd/resolve/resolv.conf", out, copy_server);
 }
 
 static void write_nsswitch(FILE *out, const struct names *names)
 {
     (void)names;
+    fputs("hosts: files dns\n", out); /* first: the last line of the other may have no end */
     each_line("/etc/nsswitch.conf", out, copy_service);
-    fputs("hosts: files dns\n", out);
 }
 
 /* Where the machine has no such file there is no place for one either. */
@@ -179,11 +183,11 @@ static void warn_setuid(struct pv_cli *cli)
     }
 }
 
-/* Waits for the child, passes on what is for it, and tells when p2pvpnd has gone. */
-static int wait_for_program(struct pv_cli *cli, pid_t pid, int signals)
+/* Waits for the child, passes on what is for it, and tells when p2pvpnd has gone, with the giver
+ * that this pidfd is about: a connection is kept by no program that may run for days. */
+static int wait_for_program(struct pv_cli *cli, pid_t pid, int signals, int giver)
 {
-    struct pollfd p[] = {{.fd = signals, .events = POLLIN},
-                         {.fd = cli->client.fd, .events = POLLIN}};
+    struct pollfd p[] = {{.fd = signals, .events = POLLIN}, {.fd = giver, .events = POLLIN}};
     for (;;) {
         struct signalfd_siginfo info;
         int status = 0;
@@ -209,7 +213,7 @@ static int wait_for_program(struct pv_cli *cli, pid_t pid, int signals)
 }
 
 /* The terminal's signals reach the program by themselves, as it is in the same group. */
-static int run_program(struct pv_cli *cli, int net, const struct names *names)
+static int run_program(struct pv_cli *cli, int net, int giver, const struct names *names)
 {
     sigset_t passed;
     sigemptyset(&passed);
@@ -231,7 +235,7 @@ static int run_program(struct pv_cli *cli, int net, const struct names *names)
     }
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
-    int code = wait_for_program(cli, pid, signals);
+    int code = wait_for_program(cli, pid, signals, giver);
     close(signals);
     return code;
 }
@@ -272,15 +276,22 @@ static int run(struct pv_cli *cli)
     int pid = 0, code = ask_inside(cli, &pid, &names);
     if (code != 0)
         return code;
+    pv_client_close(&cli->client);
+    /* Before it is looked at: what is looked at is then this process, or one that has ended. */
+    int giver = (int)syscall(SYS_pidfd_open, pid, 0);
     int net = -1, r = pv_enter_open(pid, &net);
-    if (r < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+    if (r == PV_OK) {
+        warn_setuid(cli);
+        code = run_program(cli, net, giver, &names);
+    } else {
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "find the network of p2pvpnd: %s: p2pvpnd may just restart: try again",
                            pv_strstatus(r));
-    warn_setuid(cli);
-    code = run_program(cli, net, &names);
+    }
     if (net >= 0)
         close(net);
+    if (giver >= 0)
+        close(giver);
     return code;
 }
 

@@ -49,7 +49,7 @@ static void each(struct pv_cli *cli, enum pv_ctlapi_cmd cmd, const char *list,
     json_t *body = NULL;
     const json_t *element;
     size_t i;
-    if (pv_client_ask(cli->node.socket, cmd, PV_S(ASK_S), &body) < 0)
+    if (pv_client_ask(cli->node.socket, cli->node.is_user, cmd, PV_S(ASK_S), &body) < 0)
         return;
     json_array_foreach(json_object_get(body, list), i, element) fn(cli, element);
     json_decref(body);

@@ -51,6 +51,7 @@ static int pick_node(struct pv_cli *cli, const char *net, const char *socket)
                             net);
     if (socket != NULL && pv_instance_behind(socket, &cli->node) < 0)
         return pv_cli_usage(cli, "--socket: the path is too long");
+    cli->client.own = cli->node.is_user;
     return 0;
 }
 

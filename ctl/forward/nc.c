@@ -125,6 +125,7 @@ int pv_nc_tcp(struct pv_overlay *o, const char *host, uint16_t port)
     int fd = -1, code = pv_overlay_find(o, host, port, &to);
     if (code != 0)
         return code;
+    pv_client_close(&o->cli->client); /* as many as ssh wants, and p2pvpnd takes 24 of a user */
     int r = connect_within(o, &to, &fd);
     if (r < 0)
         return pv_overlay_complain(o, host, port, r);
@@ -192,6 +193,7 @@ int pv_nc_udp(struct pv_overlay *o, const char *host, uint16_t port)
     int fd = -1, code = pv_overlay_find(o, host, port, &to);
     if (code != 0)
         return code;
+    pv_client_close(&o->cli->client);
     uint8_t *buf = malloc(DATAGRAM_MAX);
     int r = buf == NULL ? PV_ERR_NOMEM : pv_overlay_udp(o, &to, &fd);
     if (r == PV_OK) {

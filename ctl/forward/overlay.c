@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ctl/lib/enter.h"
@@ -35,6 +36,9 @@ static int ask(struct pv_overlay *o, struct pv_ctlapi_request *req, json_t **ret
 
 static int go_inside(struct pv_overlay *o, int pid)
 {
+    /* Before it is looked at: what is looked at is then this process, or one that has ended. */
+    int end = o->end > 0 ? o->end : (int)syscall(SYS_pidfd_open, pid, 0);
+    o->end = end > 0 ? end : 0;
     int net = -1, giver = -1, r = pv_enter_open(pid, &net);
     if (r == PV_OK && net < 0)
         return 0; /* run has started this process, and so its sockets are there */
@@ -92,6 +96,9 @@ bool pv_overlay_forget(struct pv_overlay *o)
     bool apart = pv_inside_is_apart();
     pv_client_close(&o->cli->client);
     pv_inside_use(-1);
+    if (o->end > 0)
+        close(o->end);
+    o->end = 0;
     o->known = false;
     return apart;
 }

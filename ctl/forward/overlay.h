@@ -23,6 +23,7 @@ struct pv_overlay {
     char tun[16];              /* interface */
     char zone[PV_NAME_BUF];    /* network */
     struct pv_addr own4, own6; /* this node's */
+    int end; /* readable when the inside has ended (pidfd_open(2)); 0: p2pvpnd has none */
 };
 
 /* Asks p2pvpnd where the overlay is, unless that is known. 0, or an exit code, and the user has

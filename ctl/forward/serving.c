@@ -26,7 +26,7 @@ static void on_daemon(void *ctx, unsigned ready, pv_ns now)
     struct pv_ctlapi_reply reply;
     (void)ready;
     (void)now;
-    int r = pv_client_next(&cli->client, 0, &reply);
+    int r = s->overlay->end > 0 ? PV_ERR_CLOSED : pv_client_next(&cli->client, 0, &reply);
     if (r == PV_OK)
         pv_ctlapi_reply_done(&reply);
     if (r == PV_OK || r == PV_ERR_TIMEOUT)
@@ -39,7 +39,7 @@ static void on_daemon(void *ctx, unsigned ready, pv_ns now)
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
     struct pv_serving *s = ctx;
-    const int fd = s->overlay->cli->client.fd;
+    const int fd = s->overlay->end > 0 ? s->overlay->end : s->overlay->cli->client.fd;
     if (s->daemon == NULL && fd >= 0)
         (void)!pv_watch_new(&s->daemon, s->loop, fd, PV_LOOP_READ, on_daemon, s);
     return s->turn(s->ctx, now);

@@ -174,6 +174,18 @@ static int refuse_right(struct pv_cli *cli, bool for_root)
                        cli->node.socket);
 }
 
+/* This user's own p2pvpnd, which no other stands in for. */
+static int own_is_down(struct pv_cli *cli)
+{
+    struct pv_instance machine;
+    const char *name = cli->node.name;
+    return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
+                       "your own p2pvpnd is not running (nobody answers at %s): start it: "
+                       "systemctl --user start p2pvpnd%s%s; the machine's is another: -S %s",
+                       cli->node.socket, name[0] == '\0' ? "" : "@", name,
+                       pv_instance_named(name, &machine) == PV_OK ? machine.socket : "PATH");
+}
+
 /* for_root: the socket is wanted for what only root may do. */
 static int connect_for(struct pv_cli *cli, bool for_root)
 {
@@ -185,6 +197,8 @@ static int connect_for(struct pv_cli *cli, bool for_root)
     /* Only a missing or silent socket means that no daemon runs. */
     if (r == PV_ERR_NOT_FOUND && pv_cli_check_node(cli) != 0)
         return PV_CTLAPI_NOT_RUNNING;
+    if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
+        return own_is_down(cli);
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s): start it: "
@@ -210,6 +224,8 @@ int pv_cli_connect_or_start(struct pv_cli *cli)
     int r = pv_client_open(&cli->client, cli->node.socket);
     if (r == PV_OK)
         return 0;
+    if (r == PV_ERR_NOT_FOUND && cli->node.is_user)
+        return own_is_down(cli);
     if (geteuid() != 0 && r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s), and only root starts "

@@ -20,8 +20,16 @@ enum {
 
 int pv_client_open(struct pv_client *c, const char *path)
 {
-    *c = (struct pv_client){.fd = -1, .exact = c->exact};
-    return pv_unix_connect(path, &c->fd);
+    struct pv_unix_cred cred;
+    *c = (struct pv_client){.fd = -1, .exact = c->exact, .own = c->own};
+    int r = pv_unix_connect(path, &c->fd);
+    if (r == PV_OK && c->own)
+        r = pv_unix_peer(c->fd, &cred) == PV_OK && cred.uid == geteuid() ? PV_OK : -EPERM;
+    if (r < 0 && c->fd >= 0) {
+        close(c->fd);
+        c->fd = -1;
+    }
+    return r;
 }
 
 void pv_client_close(struct pv_client *c)
@@ -33,7 +41,7 @@ void pv_client_close(struct pv_client *c)
     if (c->in != NULL)
         pv_wipe(c->in, c->in_cap); /* replies may carry tokens */
     free(c->in);
-    *c = (struct pv_client){.fd = -1, .exact = c->exact};
+    *c = (struct pv_client){.fd = -1, .exact = c->exact, .own = c->own};
 }
 
 /* Waits until the socket is ready. PV_ERR_TIMEOUT. */
@@ -161,9 +169,10 @@ int pv_client_next(struct pv_client *c, pv_ns deadline, struct pv_ctlapi_reply *
     }
 }
 
-int pv_client_ask(const char *socket, enum pv_ctlapi_cmd cmd, pv_ns patience, json_t **ret_body)
+int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd, pv_ns patience,
+                  json_t **ret_body)
 {
-    struct pv_client client = {.fd = -1};
+    struct pv_client client = {.fd = -1, .own = own};
     struct pv_ctlapi_request req;
     struct pv_ctlapi_reply reply;
     pv_ns deadline = pv_clock_now() + patience;

@@ -8,11 +8,12 @@
 #include "base/pv.h"
 #include "proto/local/ctlapi_request.h"
 
-/* Fields belong to client.c; .fd = -1 when not connected. exact alone is the caller's: replies are
- * as they came, for output as JSON or into a pipe; else their strings are harmless for a terminal
- * (pv_ctlapi_reply_parse()). It outlives a connection. */
+/* Fields belong to client.c; .fd = -1 when not connected. The first two are the caller's and
+ * outlive a connection. exact: replies are as they came, for output as JSON or into a pipe; else
+ * their strings are harmless for a terminal (pv_ctlapi_reply_parse()). own: nobody but a process of
+ * this user is spoken to. */
 struct pv_client {
-    bool exact;
+    bool exact, own;
     int fd;
     bool has_passed;
     int passed; /* a descriptor that came, owned */
@@ -20,7 +21,7 @@ struct pv_client {
     size_t in_off, in_len, in_cap;
 };
 
-/* PV_ERR_NOT_FOUND: nobody listens there. Else -errno. */
+/* PV_ERR_NOT_FOUND: nobody listens there. -EPERM: somebody else does. Else -errno. */
 PV_MUST_CHECK int pv_client_open(struct pv_client *c, const char *path);
 void pv_client_close(struct pv_client *c);
 
@@ -39,9 +40,10 @@ int pv_client_take_fd(struct pv_client *c);
 PV_MUST_CHECK int pv_client_next(struct pv_client *c, pv_ns deadline,
                                  struct pv_ctlapi_reply *ret_reply);
 
-/* Asks one thing of the p2pvpnd behind a socket, on a connection of its own. *ret_body: a new
- * reference. PV_ERR_MALFORMED when it refuses; else as the functions above. */
-PV_MUST_CHECK int pv_client_ask(const char *socket, enum pv_ctlapi_cmd cmd, pv_ns patience,
-                                json_t **ret_body);
+/* Asks one thing of the p2pvpnd behind a socket, on a connection of its own; own: as in struct
+ * pv_client. *ret_body: a new reference. PV_ERR_MALFORMED when it refuses; else as the functions
+ * above. */
+PV_MUST_CHECK int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd,
+                                pv_ns patience, json_t **ret_body);
 
 #endif /* PV_CLIENT_H */

@@ -56,12 +56,13 @@ int pv_instance_named(const char *name, struct pv_instance *ret)
 }
 
 /* Nothing of it is the system manager's, so it is not usual. */
-int pv_instance_of_user(const char *name, struct pv_instance *ret)
+static int of_user(const char *name, struct pv_instance *ret, struct pv_userdirs *ret_dirs)
 {
     struct pv_userdirs dirs;
     int r = pv_userdirs_find(strcmp(name, PV_INSTANCE_DEFAULT) == 0 ? "" : name, &dirs);
     if (r < 0)
         return r;
+    *ret_dirs = dirs;
     r = pv_instance_named(name, ret);
     ret->is_usual = false;
     ret->is_user = true;
@@ -70,11 +71,27 @@ int pv_instance_of_user(const char *name, struct pv_instance *ret)
     return r;
 }
 
+int pv_instance_of_user(const char *name, struct pv_instance *ret)
+{
+    struct pv_userdirs dirs;
+    return of_user(name, ret, &dirs);
+}
+
+/* p2pvpnd has made it, and removes it never. */
+static bool has_started(const struct pv_userdirs *dirs)
+{
+    char lock[PV_USERDIRS_BUF + sizeof("/lock")];
+    snprintf(lock, sizeof(lock), "%s/lock", dirs->state);
+    return access(lock, F_OK) == 0;
+}
+
+/* "send bob" is to go to no other network's bob because the own p2pvpnd is down. */
 int pv_instance_find(const char *name, struct pv_instance *ret)
 {
+    struct pv_userdirs dirs;
     bool served = false;
-    if (pv_instance_of_user(name, ret) == PV_OK &&
-        pv_unix_is_served(ret->socket, &served) == PV_OK && served)
+    if (of_user(name, ret, &dirs) == PV_OK &&
+        ((pv_unix_is_served(ret->socket, &served) == PV_OK && served) || has_started(&dirs)))
         return PV_OK;
     return pv_instance_named(name, ret);
 }

@@ -43,6 +43,16 @@ while True:
     c.sendall(json.dumps({'id': ask['id'], 'ok': True, 'code': 0, 'inside': p.pid}).encode() + b'\\n')
 """
 
+# A machine whose names come from a service on it, and a file whose last line has no end.
+NAMES_OF_A_MACHINE = r"""
+mkdir -p /run/systemd/resolve
+echo 'nameserver 192.0.2.53' >/run/systemd/resolve/resolv.conf
+echo 'nameserver 127.0.0.53' >/run/stub
+printf 'hosts: resolve\npasswd: files\ngroup: files' >/run/switch
+mount --bind /run/stub /etc/resolv.conf
+mount --bind /run/switch /etc/nsswitch.conf
+"""
+
 # Connects to each address and port that it is given, and tries each path: says what it got.
 INTRUDER = """
 import os, socket, sys
@@ -233,9 +243,13 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     """Exit codes, signals, user, environment; what is not the overlay is not there."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
+    b.run("sh", "-ec", NAMES_OF_A_MACHINE)
     b.without_root()
     lab.network(coordinator, [a, b])
     equal(b.ctl("run", "sh", "-c", "exit 7", check_rc=False).code, 7, "exit code")
+    check("nameserver 192.0.2.53" in b.ctl("run", "cat", "/etc/resolv.conf").out.splitlines(), "the name servers")
+    equal(sorted(b.ctl("run", "cat", "/etc/nsswitch.conf").out.splitlines()),
+          ["group: files", "hosts: files dns", "passwd: files"], "services of names")
     equal(b.ctl("run", "--", "id", "-u").out.strip(), "65534", "user")
     equal(b.ctl("run", *b.inside, "ping", "-c1", "-W2", a.addr(), check_rc=False).code, 0, "run in what run has started")
     equal(b.ctl("run", "sh", "-c", "kill -TERM $$", check_rc=False).code, 128 + 15, "end by a signal")
@@ -255,13 +269,25 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     r = b.run(lab.bin("p2pvpnd"), "--user", check_rc=False)
     check(r.code == 1 and "already running" in r.err, f"a second one: {r}")
     # while the daemon restarts
-    sleeper = b.start(lab.bin("p2pvpnctl"), "run", "sleep", "60", name="run")
+    sleeper = b.start(lab.bin("p2pvpnctl"), "run", "sh", "-c", "echo sleeps; sleep 60", name="run")
     b.wait_peer(a)
-    wait("sleep", lambda: "sleep" in b.run("ps", "-eo", "args=").out)
-    b.restart_daemon()
+    wait("sleep", lambda: "sleeps" in sleeper.text())
+    links = [os.readlink(f"/proc/{sleeper.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{sleeper.pid}/fd")]
+    check(not any(link.startswith("socket:") for link in links), f"run keeps a connection: {links}")
+    b.stop_daemon()
     wait("what run says", lambda: "p2pvpnd has ended" in sleeper.text())
     sleeper.end()
+    for what in (("status",), ("send", "a", "hello"), ("up",)):
+        r = b.ctl(*what, code=8)
+        check("your own p2pvpnd is not running" in r.err, f"{what} while it is down: {r}")
+    equal([(n["user"], n["state"]) for n in b.json("networks")["networks"]], [(True, "not running")], "networks")
+    b.daemon()
     wait("b to reach a again", lambda: b.os_ping(a.addr()), timeout=20)
+    # A giver that has died leaves no daemon that names it.
+    b.run("kill", "-9", str(b.json("status")["inside"]))
+    wait("p2pvpnd to end", lambda: not b.p2pvpnd.running())
+    b.daemon()
+    wait("b to reach a once more", lambda: b.os_ping(a.addr()), timeout=20)
 
 
 @scenario
@@ -287,11 +313,16 @@ def another_user_of_the_machine_gets_nothing(lab):
               check_rc=False)
     equal(r.code, 8, f"p2pvpnctl of another user: {r}")
     # Root's p2pvpnctl follows no other user, who would rule what root starts there.
-    b.run("install", "-d", "-o", "1971", "/run/liar")
-    liar = b.start(*theirs, b.python, "-c", LIAR, "/run/liar/s", name="liar")
+    b.run("install", "-d", "-o", "1971", "/run/mine/p2pvpn")
+    lies = "/run/mine/p2pvpn/p2pvpnd.sock"
+    liar = b.start(*theirs, b.python, "-c", LIAR, lies, name="liar")
     wait("the liar", lambda: "ready" in liar.text())
-    r = b.ctl("-S", "/run/liar/s", "run", "id", check_rc=False)
+    r = b.ctl("-S", lies, "run", "id", check_rc=False)
     check(r.code == 1 and "Operation not permitted" in r.err and r.out == "", f"run for a liar: {r}")
+    for mode, why in (("755", "Operation not permitted"), ("1777", "not running")):
+        b.run("chmod", mode, "/run/mine")
+        r = b.run("env", "XDG_RUNTIME_DIR=/run/mine", lab.bin("p2pvpnctl"), "status", check_rc=False)
+        check(r.code == 8 and why in r.err and r.out == "", f"root asks a liar: {r}")
     b.before = mine
     b.ctl("status")
 
@@ -388,6 +419,9 @@ def what_keeps_it_from_starting_is_named(lab):
     refused("p2pvpnd --user", daemon)
     refused("File name too long", daemon, "--user", "--socket", f"{home}/run/{110 * 'x'}")
     refused("too long", "env", f"XDG_STATE_HOME=/{260 * 'x'}", daemon, "--user")
+    b.run("touch", f"{home}/my.conf")
+    refused("your home directory", daemon, "--user", "--config", f"{home}/my.conf")
+    refused("your home directory", daemon, "--user", "--state", os.path.dirname(home))
     b.before = []
     b.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
     b.before = mine
@@ -453,6 +487,7 @@ def nc_is_a_connection_to_a_member(lab):
     user = hosts[1]
     talk = user.start(*nc, "a", "7003", name="nc", stdin=-1)
     wait("the connection", lambda: "7003" in user.ctl("run", "ss", "-Htn", "state", "established").out)
+    wait("nc to need p2pvpnd no more", lambda: "p2pvpnd.sock" not in user.run("ss", "-Hx", "state", "established").out)
     user.restart_daemon()
     equal(talk.popen.wait(timeout=20), 8, "exit code")
     check("ended with p2pvpnd" in talk.text(), talk.text())

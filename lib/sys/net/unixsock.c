@@ -108,7 +108,18 @@ int pv_unix_listen(const char *path, const char *group, int *ret_fd)
     return r;
 }
 
-/* SO_PEERCRED was fixed by the kernel at connect(): the peer cannot change it later. */
+/* SO_PEERCRED was fixed by the kernel at connect() and listen(): the peer cannot change it later.
+ */
+int pv_unix_peer(int fd, struct pv_unix_cred *ret_cred)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+        return -errno;
+    *ret_cred = (struct pv_unix_cred){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+    return PV_OK;
+}
+
 int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred)
 {
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -116,13 +127,10 @@ int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred)
         bool out_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         return out_of ? PV_ERR_LIMIT : PV_ERR_AGAIN;
     }
-    struct ucred cred;
-    socklen_t len = sizeof(cred);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+    if (pv_unix_peer(fd, ret_cred) < 0) {
         close(fd);
         return PV_ERR_AGAIN;
     }
-    *ret_cred = (struct pv_unix_cred){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
     *ret_fd = fd;
     return PV_OK;
 }

@@ -29,6 +29,8 @@ PV_MUST_CHECK int pv_unix_listen(const char *path, const char *group, int *ret_f
 PV_MUST_CHECK int pv_unix_is_served(const char *path, bool *ret_served);
 /* PV_ERR_AGAIN: nobody waits. PV_ERR_LIMIT: out of descriptors, see pv_stream_accept(). */
 PV_MUST_CHECK int pv_unix_accept(int listen_fd, int *ret_fd, struct pv_unix_cred *ret_cred);
+/* The process that listened at the other end of a connection that this one made. -errno. */
+PV_MUST_CHECK int pv_unix_peer(int fd, struct pv_unix_cred *ret_cred);
 /* Connects; the descriptor is blocking. PV_ERR_NOT_FOUND: no such socket or nobody listens.
  * -EACCES: not allowed. Else -errno. */
 PV_MUST_CHECK int pv_unix_connect(const char *path, int *ret_fd);

@@ -73,6 +73,27 @@ static void touch(const char *dir, const char *file)
     fclose(f);
 }
 
+PV_TEST(the_own_node_is_meant_when_it_is_down_but_not_where_there_never_was_one)
+{
+    char dir[64], own[80];
+    struct pv_instance i;
+    assert_non_null(test_dir_make(dir, sizeof(dir)));
+    test_defer(remove_dir, strdup(dir));
+    assert_int_equal(setenv("XDG_STATE_HOME", dir, 1), 0);
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+    assert_int_equal(pv_instance_find("", &i), PV_OK);
+    assert_false(i.is_user);
+    snprintf(own, sizeof(own), "%s/p2pvpn", dir); /* p2pvpnctl's own file makes it, too */
+    assert_int_equal(mkdir(own, 0700), 0);
+    assert_int_equal(pv_instance_find("default", &i), PV_OK);
+    assert_false(i.is_user);
+    touch(own, "lock");
+    assert_int_equal(pv_instance_find("", &i), PV_OK);
+    assert_true(i.is_user);
+    assert_int_equal(pv_instance_find("work", &i), PV_OK);
+    assert_false(i.is_user);
+}
+
 PV_TEST(lists_what_has_a_socket_or_settings_once_and_in_order)
 {
     char names[PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF], dir[64], run[96], etc[96], many[32];
