@@ -388,8 +388,10 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     if (v == PV_DESCX_NEW_GEN && replaces) {
         pv_session_peer_new_gen(p->session);
         /* Where it restarted it knows our keys no more: packets wait for others, or the first ones
-         * would be lost. Without memory they are, as on the network. */
+         * would be lost. Without memory they are, as on the network. In-band messages do not ask
+         * for keys, as packets do, so they are asked for here. */
         (void)!pv_fp_builder_send_with(p->env->fp, p->id, 0);
+        pv_session_want(p->session, now);
     }
     if (pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
                           pv_peer_theirs(p)->n_cands, now) != PV_OK)
