@@ -39,7 +39,10 @@ s.listen()
 print('ready', flush=True)
 while True:
     c, _ = s.accept()
-    ask = json.loads(c.makefile().readline())
+    line = c.makefile().readline()
+    if not line:  # only looked whether somebody listens
+        continue
+    ask = json.loads(line)
     c.sendall(json.dumps({'id': ask['id'], 'ok': True, 'code': 0, 'inside': p.pid}).encode() + b'\\n')
 """
 
