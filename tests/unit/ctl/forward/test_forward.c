@@ -20,6 +20,7 @@ enum {
 static struct {
     pid_t pid;
     int in, out, err; /* of the child, our ends */
+    int words;        /* to it; -1: it has them */
     int member, udp;  /* what listens at the member */
     uint16_t port, udp_port;
 } k;
@@ -30,6 +31,92 @@ static struct {
     "\"inside\":null}\n"
 #define IP      "{\"id\":@,\"ok\":true,\"ip4\":\"127.0.0.1\",\"ip6\":null,\"wg_key\":\"W\"}\n"
 #define UNKNOWN "{\"id\":@,\"ok\":false,\"code\":6,\"error\":\"ip: there is no such peer\"}\n"
+
+/* --- the child ----------------------------------------------------------------------------- */
+
+/* The child is forked before there is a thread, which could hold a lock just then, and waits for
+ * its words: the socket's path and what it runs, each with a NUL. */
+static void live(int words_fd, int err_fd)
+{
+    static char text[1024];
+    const char *words[MAX_ARGS] = {NULL};
+    size_t n = 0, n_words = 0;
+    ssize_t got;
+    alarm(PATIENCE_S);
+    signal(SIGPIPE, SIG_IGN);
+    while ((got = read(words_fd, text + n, sizeof(text) - n)) > 0)
+        n += (size_t)got;
+    close(words_fd);
+    if (n == 0)
+        _exit(0); /* it was not wanted */
+    snprintf(t.path, sizeof(t.path), "%.90s", text);
+    for (size_t at = strlen(text) + 1; at < n; at += strlen(text + at) + 1)
+        words[n_words++] = text + at;
+    /* nc writes to the descriptor, and closes it: nobody else may have it. */
+    bool raw = strcmp(words[0], "nc") == 0;
+    FILE *said = raw ? fopen("/dev/null", "we") : fdopen(dup(STDOUT_FILENO), "w");
+    _exit(run_with(stdin, said, fdopen(err_fd, "w"), words));
+}
+
+static int fork_child(void)
+{
+    int in[2], out[2], err[2], words[2];
+    if ((pipe(in) | pipe(out) | pipe(err) | pipe(words)) != 0)
+        return -1;
+    (void)fflush(NULL);
+    k.pid = fork();
+    if (k.pid == 0) {
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        const int others[] = {in[0], in[1], out[0], out[1], err[0], words[1]};
+        for (size_t i = 0; i < PV_ARRAY_LEN(others); i++)
+            close(others[i]);
+        live(words[0], err[1]);
+    }
+    close(in[0]);
+    close(out[1]);
+    close(err[1]);
+    close(words[0]);
+    k.in = in[1];
+    k.out = out[0];
+    k.err = err[0];
+    k.words = words[1];
+    return k.pid < 0 ? -1 : 0;
+}
+
+static void start(const char *const *words)
+{
+    assert_true(k.words >= 0);
+    assert_true(write(k.words, t.path, strlen(t.path) + 1) > 0);
+    for (; *words != NULL; words++)
+        assert_true(write(k.words, *words, strlen(*words) + 1) > 0);
+    close(k.words);
+    k.words = -1;
+}
+
+/* Its exit code; what it said on standard error is in t.err. */
+static int ended(int sig)
+{
+    int status = -1;
+    if (k.words >= 0)
+        close(k.words);
+    k.words = -1;
+    if (k.in >= 0)
+        close(k.in);
+    if (sig != 0)
+        kill(k.pid, sig);
+    free(t.err);
+    FILE *err = open_memstream(&t.err, &t.err_len);
+    char buf[512];
+    ssize_t n;
+    while ((n = read(k.err, buf, sizeof(buf))) > 0)
+        fwrite(buf, 1, (size_t)n, err);
+    fclose(err);
+    assert_int_equal(waitpid(k.pid, &status, 0), k.pid);
+    close(k.out);
+    close(k.err);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
 
 /* A socket of this machine's loopback at any port. */
 static int open_here(int type, uint16_t *ret_port)
@@ -49,9 +136,8 @@ static int open_here(int type, uint16_t *ret_port)
 
 static int begin_world(void **state)
 {
-    if (setup(state) < 0)
+    if (fork_child() < 0 || setup(state) < 0)
         return -1;
-    k.pid = 0;
     k.member = open_here(SOCK_STREAM, &k.port);
     k.udp = open_here(SOCK_DGRAM, &k.udp_port);
     if (k.udp < 0 || k.member < 0 || listen(k.member, 8) < 0)
@@ -63,6 +149,8 @@ static int begin_world(void **state)
 
 static int end_world(void **state)
 {
+    if (k.words >= 0)
+        (void)ended(0);
     close(k.udp);
     if (k.member >= 0)
         close(k.member);
@@ -70,38 +158,6 @@ static int end_world(void **state)
 }
 
 PV_TEST_WORLD(begin_world, end_world);
-
-/* --- the child ----------------------------------------------------------------------------- */
-
-static void start(const char *const *words)
-{
-    int in[2], out[2], err[2];
-    assert_int_equal(pipe(in) | pipe(out) | pipe(err), 0);
-    (void)fflush(NULL);
-    k.pid = fork();
-    assert_true(k.pid >= 0);
-    if (k.pid == 0) {
-        alarm(PATIENCE_S);
-        signal(SIGPIPE, SIG_IGN);
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        close(in[1]); /* the member's too, or it would go on listening */
-        close(out[0]);
-        close(out[1]);
-        close(k.udp);
-        close(k.member);
-        /* nc writes to the descriptor, and closes it: nobody else may have it. */
-        bool raw = strcmp(words[0], "nc") == 0;
-        FILE *said = raw ? fopen("/dev/null", "we") : fdopen(dup(STDOUT_FILENO), "w");
-        _exit(run_with(stdin, said, fdopen(err[1], "w"), words));
-    }
-    close(in[0]);
-    close(out[1]);
-    close(err[1]);
-    k.in = in[1];
-    k.out = out[0];
-    k.err = err[0];
-}
 
 #define START(...) start((const char *const[]){__VA_ARGS__, NULL})
 
@@ -119,27 +175,6 @@ static uint16_t where_it_listens(void)
     if (pv_addr_parse(line, &addr) < 0)
         fail_msg("\"%s\" is no address", line);
     return addr.port;
-}
-
-/* Its exit code; what it said on standard error is in t.err. */
-static int ended(int sig)
-{
-    int status = -1;
-    if (k.in >= 0)
-        close(k.in);
-    if (sig != 0)
-        kill(k.pid, sig);
-    free(t.err);
-    FILE *err = open_memstream(&t.err, &t.err_len);
-    char buf[512];
-    ssize_t n;
-    while ((n = read(k.err, buf, sizeof(buf))) > 0)
-        fwrite(buf, 1, (size_t)n, err);
-    fclose(err);
-    assert_int_equal(waitpid(k.pid, &status, 0), k.pid);
-    close(k.out);
-    close(k.err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 /* --- programs outside, and the member ------------------------------------------------------- */
@@ -457,8 +492,14 @@ PV_TEST(ncs_exit_code_says_how_it_ended)
     close(member);
     assert_int_equal(ended(0), PV_CTLAPI_FAILED);
     assert_non_null(strstr(t.err, "broke off"));
+}
+
+PV_TEST(nc_that_a_signal_ends_says_so_and_failures_have_their_codes)
+{
+    char port[8];
+    snprintf(port, sizeof(port), "%u", k.port);
     START("nc", "pi", port);
-    member = accept(k.member, NULL, NULL);
+    int member = accept(k.member, NULL, NULL);
     send_bytes(k.in, "x", 1);
     expect(member, "x", 1); /* it is past its preparations */
     assert_int_equal(ended(SIGTERM), 128 + SIGTERM);
