@@ -70,42 +70,39 @@ static int say_where(struct pv_cli *cli, const struct pv_gate *gate)
                                  : pv_cli_fail(cli, PV_CTLAPI_FAILED, "nobody reads the output");
 }
 
+/* Opens a gate at that place and carries by it what cfg says, until it is interrupted. */
+static int serve(struct pv_links_config *cfg, const char *where, bool udp)
+{
+    struct pv_gate gate = {.fd = -1};
+    cfg->gate = &gate;
+    int code = pv_gate_open(&gate, cfg->cli, where, udp);
+    if (code == 0)
+        code = say_where(cfg->cli, &gate);
+    if (code == 0)
+        code = pv_links_run(cfg);
+    pv_gate_close(&gate);
+    return code;
+}
+
 static int forward(struct pv_cli *cli)
 {
     char host[PV_OVERLAY_HOST_BUF];
-    const bool udp = cli->args.value[OPT_UDP] != NULL;
     struct pv_overlay overlay = {.cli = cli};
-    struct pv_gate gate = {.fd = -1};
-    struct pv_links_config cfg = {.cli = cli, .gate = &gate, .overlay = &overlay, .host = host};
+    struct pv_links_config cfg = {.cli = cli, .overlay = &overlay, .host = host};
     struct pv_addr to;
     int code = parse_target(cli, cli->args.word[1], host, &cfg.port);
     if (code == 0)
         code = pv_overlay_find(&overlay, host, cfg.port, &to); /* before anything waits for it */
-    if (code == 0)
-        code = pv_gate_open(&gate, cli, cli->args.word[0], udp);
-    if (code == 0)
-        code = say_where(cli, &gate);
-    if (code == 0)
-        code = pv_links_run(&cfg);
-    pv_gate_close(&gate);
-    return code;
+    return code != 0 ? code : serve(&cfg, cli->args.word[0], cli->args.value[OPT_UDP] != NULL);
 }
 
 static int socks(struct pv_cli *cli)
 {
     const char *where = cli->args.value[OPT_LISTEN];
     struct pv_overlay overlay = {.cli = cli};
-    struct pv_gate gate = {.fd = -1};
-    struct pv_links_config cfg = {.cli = cli, .gate = &gate, .overlay = &overlay};
+    struct pv_links_config cfg = {.cli = cli, .overlay = &overlay};
     int code = pv_overlay_open(&overlay);
-    if (code == 0)
-        code = pv_gate_open(&gate, cli, where == NULL ? SOCKS_PLACE : where, false);
-    if (code == 0)
-        code = say_where(cli, &gate);
-    if (code == 0)
-        code = pv_links_run(&cfg);
-    pv_gate_close(&gate);
-    return code;
+    return code != 0 ? code : serve(&cfg, where == NULL ? SOCKS_PLACE : where, false);
 }
 
 const struct pv_command pv_cmds_forward[] = {
