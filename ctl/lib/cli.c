@@ -202,9 +202,10 @@ static int connect_for(struct pv_cli *cli, bool for_root)
     if (r == PV_ERR_NOT_FOUND)
         return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING,
                            "p2pvpnd is not running (nobody answers at %s): start it: "
-                           "sudo p2pvpnctl%s%s up",
+                           "sudo p2pvpnctl%s%s up%s",
                            cli->node.socket, cli->node.name[0] == '\0' ? "" : " -n ",
-                           cli->node.name);
+                           cli->node.name,
+                           geteuid() == 0 ? "" : ", or for this user alone: p2pvpnd --user");
     if (r == -EACCES)
         return refuse_right(cli, for_root);
     return pv_cli_fail(cli, PV_CTLAPI_NOT_RUNNING, "cannot use %s: %s: is the path right?",
