@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to members for programs that are not in the overlay: nc, forward, socks. */
+/* Connections to members for programs that are not in the overlay, and from members to such: nc,
+ * forward, socks, serve. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/forward/links.h"
 #include "ctl/forward/nc.h"
+#include "ctl/forward/served.h"
+#include "sys/proc/clock.h"
 
 #define SOCKS_PLACE "127.0.0.1:1080" /* RFC 1928 s3 */
 
@@ -71,16 +78,16 @@ static int say_where(struct pv_cli *cli, const struct pv_gate *gate)
 }
 
 /* Opens a gate at that place and carries by it what cfg says, until it is interrupted. */
-static int serve(struct pv_links_config *cfg, const char *where, bool udp)
+static int lead(struct pv_links_config *cfg, const char *where, bool udp)
 {
-    struct pv_gate gate = {.fd = -1};
-    cfg->gate = &gate;
-    int code = pv_gate_open(&gate, cfg->cli, where, udp);
+    struct pv_gate gate[PV_LINKS_GATES] = {{.fd = -1}, {.fd = -1}};
+    cfg->gate = gate;
+    int code = pv_gate_open(&gate[0], cfg->cli, where, udp);
     if (code == 0)
-        code = say_where(cfg->cli, &gate);
+        code = say_where(cfg->cli, &gate[0]);
     if (code == 0)
         code = pv_links_run(cfg);
-    pv_gate_close(&gate);
+    pv_gate_close(&gate[0]);
     return code;
 }
 
@@ -93,7 +100,7 @@ static int forward(struct pv_cli *cli)
     int code = parse_target(cli, cli->args.word[1], host, &cfg.port);
     if (code == 0)
         code = pv_overlay_find(&overlay, host, cfg.port, &to); /* before anything waits for it */
-    return code != 0 ? code : serve(&cfg, cli->args.word[0], cli->args.value[OPT_UDP] != NULL);
+    return code != 0 ? code : lead(&cfg, cli->args.word[0], cli->args.value[OPT_UDP] != NULL);
 }
 
 static int socks(struct pv_cli *cli)
@@ -102,7 +109,178 @@ static int socks(struct pv_cli *cli)
     struct pv_overlay overlay = {.cli = cli};
     struct pv_links_config cfg = {.cli = cli, .overlay = &overlay};
     int code = pv_overlay_open(&overlay);
-    return code != 0 ? code : serve(&cfg, where == NULL ? SOCKS_PLACE : where, false);
+    return code != 0 ? code : lead(&cfg, where == NULL ? SOCKS_PLACE : where, false);
+}
+
+/* --- serve --------------------------------------------------------------------------------- */
+
+/* "80", "nas:80", "[::1]:80": without a host it is this machine's own. */
+static int parse_place(struct pv_cli *cli, const char *text, struct pv_outside *ret)
+{
+    static const char own[] = "127.0.0.1";
+    const char *colon = strrchr(text, ':');
+    size_t len = colon == NULL ? strlen(own) : (size_t)(colon - text);
+    const char *host = colon == NULL ? own : text;
+    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+        host++;
+        len -= 2;
+    }
+    if (len == 0 || len >= sizeof(ret->host))
+        return pv_cli_usage(cli, "\"%.100s\" is not [HOST:]PORT, such as 80 or nas:80", text);
+    snprintf(ret->host, sizeof(ret->host), "%.*s", (int)len, host);
+    int code = parse_port(cli, colon == NULL ? text : colon + 1, &ret->addr.port);
+    if (code == 0 && pv_outside_resolve(ret, pv_clock_now()) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s is not found: is the name right?",
+                           ret->host);
+    return code;
+}
+
+static int fail_gate(struct pv_cli *cli, uint16_t port, int r)
+{
+    if (r == PV_ERR_EXISTS)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "port %u is in use: a program listens there for members itself, or "
+                           "another serve (p2pvpnctl serve): end it, or give another port",
+                           port);
+    if (r == -EACCES)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "port %u is for root: give one from 1024 on, or start serve as root",
+                           port);
+    if (r == -EPERM)
+        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
+                           "this kernel lets only root listen at one interface: start serve as "
+                           "root");
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at port %u: %s", port, pv_strstatus(r));
+}
+
+static int open_gates(struct pv_links_config *cfg)
+{
+    const struct pv_overlay *o = cfg->overlay;
+    const struct pv_served *what = cfg->served;
+    int r = PV_OK;
+    for (int i = 0; i < PV_LINKS_GATES && r == PV_OK; i++) {
+        struct pv_addr at = i == 0 ? o->own4 : o->own6;
+        at.port = what->port;
+        if (at.family != PV_AF_NONE)
+            r = pv_gate_open_overlay(&cfg->gate[i], &at, o->tun, what->udp);
+    }
+    return r < 0 ? fail_gate(cfg->cli, what->port, r) : 0;
+}
+
+/* The port is told when members get in and `serve list` knows of it. */
+static int serve_place(struct pv_cli *cli, struct pv_served *what, struct pv_outside *place)
+{
+    struct pv_overlay overlay = {.cli = cli};
+    struct pv_gate gate[PV_LINKS_GATES] = {{.fd = -1}, {.fd = -1}};
+    struct pv_links_config cfg = {.cli = cli,
+                                  .gate = gate,
+                                  .overlay = &overlay,
+                                  .host = place->host,
+                                  .port = place->addr.port,
+                                  .outside = place,
+                                  .served = what,
+                                  .served_fd = -1};
+    int code = pv_overlay_open(&overlay);
+    if (code == 0)
+        code = open_gates(&cfg);
+    int r = code == 0 ? pv_served_open(&cfg.served_fd) : PV_OK;
+    if (r < 0)
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));
+    if (code == 0)
+        code = say_where(cli, &gate[gate[0].fd < 0 ? 1 : 0]);
+    if (code == 0)
+        code = pv_links_run(&cfg);
+    for (int i = 0; i < PV_LINKS_GATES; i++)
+        pv_gate_close(&gate[i]);
+    if (cfg.served_fd >= 0)
+        close(cfg.served_fd);
+    return code;
+}
+
+struct serving_list {
+    struct pv_cli *cli;
+    json_t *all; /* NULL: one is meant */
+    struct pv_served *meant;
+    bool ended;
+};
+
+static void on_served(void *ctx, const struct pv_served *what, pid_t pid)
+{
+    struct serving_list *x = ctx;
+    if (strcmp(what->socket, x->cli->node.socket) != 0)
+        return;
+    if (x->all != NULL)
+        (void)json_array_append_new(x->all, json_pack("{s:i,s:s,s:s,s:i}", "port", what->port,
+                                                      "protocol", what->udp ? "udp" : "tcp", "to",
+                                                      what->to, "pid", (int)pid));
+    else if (what->port == x->meant->port && what->udp == x->meant->udp)
+        x->ended = kill(pid, SIGTERM) == 0 || x->ended;
+}
+
+static void served_row(struct pv_table *t, const json_t *one)
+{
+    char text[PV_SHOW_BUF];
+    snprintf(text, sizeof(text), "%s/%.0f", pv_json_text(one, "protocol", "?"),
+             pv_json_real(one, "port", 0));
+    pv_table_cell(t, PV_PLAIN, text);
+    pv_table_cell(t, PV_PLAIN, pv_json_text(one, "to", "?"));
+    snprintf(text, sizeof(text), "%.0f", pv_json_real(one, "pid", 0));
+    pv_table_cell(t, PV_PLAIN, text);
+}
+
+static int list_served(struct pv_cli *cli)
+{
+    static const char *const head[] = {"PORT", "GOES TO", "PROCESS"};
+    struct serving_list x = {.cli = cli, .all = json_array()};
+    int r = x.all == NULL ? PV_ERR_NOMEM : pv_served_each(on_served, &x), code = 0;
+    if (r < 0)
+        code = pv_cli_fail(cli, PV_CTLAPI_FAILED, "ask the kernel: %s", pv_strstatus(r));
+    if (code == 0 && cli->json) {
+        json_t *body = json_pack("{s:O}", "served", x.all);
+        if (body != NULL)
+            pv_cli_print_json(cli, body);
+        json_decref(body);
+    } else if (code == 0) {
+        code = pv_cli_print_list(cli, head, PV_ARRAY_LEN(head), x.all, served_row);
+    }
+    json_decref(x.all);
+    return code;
+}
+
+static int end_served(struct pv_cli *cli, struct pv_served *what)
+{
+    struct serving_list x = {.cli = cli, .meant = what};
+    int r = pv_served_each(on_served, &x);
+    if (r < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "ask the kernel: %s", pv_strstatus(r));
+    return x.ended ? 0
+                   : pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                                 "nothing of yours serves %s port %u: p2pvpnctl serve lists what "
+                                 "does",
+                                 what->udp ? "UDP" : "TCP", what->port);
+}
+
+static int serve(struct pv_cli *cli)
+{
+    char to[PV_OUTSIDE_HOST_BUF + 16];
+    struct pv_outside place = {.failed = false};
+    struct pv_served what = {
+        .socket = cli->node.socket, .udp = cli->args.value[OPT_UDP] != NULL, .to = to};
+    const char *first = cli->args.n_words > 0 ? cli->args.word[0] : "list";
+    bool removes = strcmp(first, "remove") == 0;
+    if (strcmp(first, "list") == 0 && cli->args.n_words < 2)
+        return list_served(cli);
+    if (cli->args.n_words != 2)
+        return pv_cli_usage(cli, "there is serve PORT [HOST:]PORT, serve list, serve remove PORT");
+    int code = parse_port(cli, cli->args.word[removes ? 1 : 0], &what.port);
+    if (code == 0 && removes)
+        return end_served(cli, &what);
+    if (code == 0)
+        code = parse_place(cli, cli->args.word[1], &place);
+    bool is_ip6 = strchr(place.host, ':') != NULL;
+    snprintf(to, sizeof(to), "%s%s%s:%u", is_ip6 ? "[" : "", place.host, is_ip6 ? "]" : "",
+             place.addr.port);
+    return code != 0 ? code : serve_place(cli, &what, &place);
 }
 
 const struct pv_command pv_cmds_forward[] = {
@@ -148,6 +326,22 @@ const struct pv_command pv_cmds_forward[] = {
         .example = "p2pvpnctl socks & curl -x socks5h://127.0.0.1:1080 http://pi/",
         .options = {{"listen", 0, true}},
         .run = socks,
+    },
+    {
+        .name = "serve",
+        .args = "PORT [HOST:]PORT [-u] | list | remove PORT [-u]",
+        .summary = "a port of the network that leads members to a port outside of it",
+        .details =
+            "Until it is interrupted or removed: what members send to PORT of this node goes\n"
+            "to HOST:PORT (127.0.0.1) by your rights, through restarts of p2pvpnd. Rules\n"
+            "decide who gets in; no program of this machine does.\n"
+            "  list            what you serve; also without a word\n"
+            "  remove PORT     ends it\n"
+            "  -u, --udp       datagrams\n",
+        .example = "p2pvpnctl serve 8080 3000",
+        .options = {{"udp", 'u', false}},
+        .max_words = 2,
+        .run = serve,
     },
     {.name = NULL},
 };

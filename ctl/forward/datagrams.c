@@ -55,18 +55,21 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     for (int i = 0; i < BURST; i++) {
         ssize_t n = recv(f->fd, cfg->buf + head, PV_DATAGRAM_BUF - head, 0);
         /* That nobody listens there a program hears of its own socket only, and so not at all. */
-        if (n < 0 && errno == ECONNREFUSED)
+        if (n < 0 && errno == ECONNREFUSED) {
+            if (cfg->outside != NULL)
+                pv_outside_fail(cfg->outside);
             continue;
+        }
         if (n < 0)
             return;
         f->last = now;
-        if (pv_gate_lets_in(cfg->gate, &f->from))
+        if (cfg->gate->members || pv_gate_lets_in(cfg->gate, &f->from))
             (void)!sendto(cfg->gate->fd, cfg->buf, head + (size_t)n, 0, (struct sockaddr *)&ss,
                           len);
     }
 }
 
-/* --- what programs send -------------------------------------------------------------------- */
+/* --- what is sent -------------------------------------------------------------------------- */
 
 static struct flow *place_for(struct pv_datagrams *d)
 {
@@ -83,18 +86,28 @@ static struct flow *place_for(struct pv_datagrams *d)
     return oldest;
 }
 
-static struct flow *begin_flow(struct pv_datagrams *d, const struct pv_addr *from, const char *host,
-                               uint16_t port)
+/* A socket to a member. False: the user has been told why not. */
+static bool open_member(struct pv_overlay *o, const char *host, uint16_t port,
+                        struct pv_addr *ret_to, int *ret_fd)
 {
-    struct pv_addr to;
+    if (pv_overlay_find(o, host, port, ret_to) != 0)
+        return false;
+    int r = pv_overlay_udp(o, ret_to, ret_fd);
+    if (r < 0)
+        (void)pv_overlay_complain(o, host, port, r);
+    return r == PV_OK;
+}
+
+static struct flow *begin_flow(struct pv_datagrams *d, const struct pv_addr *from, const char *host,
+                               uint16_t port, pv_ns now)
+{
+    struct pv_addr to = {.family = PV_AF_NONE};
     int fd = -1;
-    if (pv_overlay_find(d->cfg.overlay, host, port, &to) != 0)
+    if (d->cfg.gate->members && !pv_gate_lets_in(d->cfg.gate, from))
         return NULL;
-    int r = pv_overlay_udp(d->cfg.overlay, &to, &fd);
-    if (r < 0) {
-        (void)pv_overlay_complain(d->cfg.overlay, host, port, r);
+    if (d->cfg.outside == NULL ? !open_member(d->cfg.overlay, host, port, &to, &fd)
+                               : pv_outside_udp(d->cfg.outside, now, &fd) < 0)
         return NULL;
-    }
     struct flow *f = place_for(d);
     *f = (struct flow){.all = d, .from = *from, .to = to, .port = port, .fd = fd};
     snprintf(f->host, sizeof(f->host), "%s", host);
@@ -115,7 +128,7 @@ static void pass_on(struct pv_datagrams *d, const struct pv_addr *from, struct p
             f = g;
     }
     if (f == NULL)
-        f = begin_flow(d, from, host, port);
+        f = begin_flow(d, from, host, port, now);
     if (f == NULL)
         return;
     f->last = now;
@@ -125,7 +138,7 @@ static void pass_on(struct pv_datagrams *d, const struct pv_addr *from, struct p
 static void take(struct pv_datagrams *d, const struct pv_addr *from, struct pv_view data, pv_ns now)
 {
     struct pv_proxy_target target;
-    if (!pv_gate_lets_in(d->cfg.gate, from)) {
+    if (!d->cfg.gate->members && !pv_gate_lets_in(d->cfg.gate, from)) {
         if (!d->told_other)
             pv_cli_note(d->cfg.overlay->cli, "datagrams of another user of this machine, or of a "
                                              "program that has ended, were dropped");

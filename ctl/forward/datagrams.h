@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * datagrams.h - UDP between a gate and members: each program that sends, and each place that it
- * sends to, has a socket of its own towards the member, so answers find back.
+ * datagrams.h - UDP between a gate and members, or from members to a place outside: each program
+ * that sends, and each place that it sends to, has a socket of its own, so answers find back.
  *
- * Whose each datagram is, and each program that an answer goes to, is asked of the kernel: a port
- * is free again as soon as its program closes it. One thread.
+ * Of programs of this machine: whose each datagram is, and each program that an answer goes to, is
+ * asked of the kernel: a port is free again as soon as its program closes it. One thread.
  */
 #ifndef PV_DATAGRAMS_H
 #define PV_DATAGRAMS_H
 
 #include "ctl/forward/gate.h"
+#include "ctl/forward/outside.h"
 #include "ctl/forward/overlay.h"
 #include "sys/proc/loop.h"
 
@@ -26,6 +27,7 @@ struct pv_datagrams_config {
     const struct pv_gate *gate; /* of UDP; borrowed, as all of these */
     const char *host;           /* where all go; NULL: each has a head that says it (proxy.h) */
     uint16_t port;
+    struct pv_outside *outside; /* host is this place; NULL: it is a member */
     size_t max;   /* sockets at once; for one more, the one goes that was silent for longest */
     uint8_t *buf; /* PV_DATAGRAM_BUF bytes to work with */
 };

@@ -3,6 +3,7 @@
 #include "ctl/forward/gate.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "sys/net/inside.h"
 #include "sys/net/sockaddr.h"
 #include "sys/net/sockowner.h"
 #include "sys/net/stream.h"
@@ -35,12 +37,16 @@ static int parse(struct pv_cli *cli, const char *where, struct pv_addr *ret_addr
     return 0;
 }
 
-static int open_udp(const struct pv_addr *addr, int *ret_fd)
+static int open_udp(const struct pv_addr *addr, const char *ifname, int *ret_fd)
 {
+    const int type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(addr, &ss);
-    int fd = socket(addr->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len) < 0) {
+    int fd =
+        ifname == NULL ? socket(addr->family, type, 0) : pv_inside_socket(addr->family, type, 0);
+    bool tied = ifname == NULL || (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, ifname,
+                                                         (socklen_t)strlen(ifname)) == 0);
+    if (fd < 0 || !tied || bind(fd, (struct sockaddr *)&ss, len) < 0) {
         int r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
         if (fd >= 0)
             close(fd);
@@ -79,7 +85,7 @@ int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool 
     int code = parse(cli, where, &g->addr);
     if (code != 0)
         return code;
-    int r = udp ? open_udp(&g->addr, &g->fd) : pv_stream_listen(&g->addr, NULL, &g->fd);
+    int r = udp ? open_udp(&g->addr, NULL, &g->fd) : pv_stream_listen(&g->addr, NULL, &g->fd);
     if (r == PV_OK)
         r = pv_stream_local(g->fd, &g->addr);
     if (r == PV_ERR_EXISTS)
@@ -93,6 +99,21 @@ int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool 
     return r < 0
                ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at %.100s: %s", where, pv_strstatus(r))
                : 0;
+}
+
+int pv_gate_open_overlay(struct pv_gate *g, const struct pv_addr *at, const char *ifname, bool udp)
+{
+    *g = (struct pv_gate){.fd = -1, .udp = udp, .members = true, .addr = *at};
+    return udp ? open_udp(at, ifname, &g->fd) : pv_stream_listen(at, ifname, &g->fd);
+}
+
+bool pv_gate_stands(const struct pv_gate *g, const struct pv_addr *at)
+{
+    char name[IFNAMSIZ];
+    socklen_t len = sizeof(name);
+    /* The socket knows its interface by a number, which is nobody's when that has gone. */
+    return g->fd >= 0 && pv_addr_equal(&g->addr, at) &&
+           getsockopt(g->fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) == 0;
 }
 
 void pv_gate_close(struct pv_gate *g)
@@ -110,6 +131,22 @@ const char *pv_gate_name(const struct pv_gate *g, char buf[static PV_ADDR_TEXT])
 }
 
 /* --- who comes in -------------------------------------------------------------------------- */
+
+/* A program of this machine comes to the gate for members, too, as the kernel routes it, and by an
+ * address of this machine. None of those is a member's: the kernel takes no packet from elsewhere
+ * under an address of its own. */
+static bool is_of_this_machine(const struct pv_addr *from)
+{
+    struct sockaddr_storage ss;
+    struct pv_addr any_port = *from;
+    any_port.port = 0;
+    socklen_t len = pv_sockaddr_from(&any_port, &ss);
+    int fd = pv_inside_socket(from->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool here = fd < 0 || bind(fd, (struct sockaddr *)&ss, len) == 0;
+    if (fd >= 0)
+        close(fd);
+    return here;
+}
 
 static int accept_unix(const struct pv_gate *g, int *ret_fd)
 {
@@ -135,6 +172,14 @@ int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
     int r = pv_stream_accept(g->fd, &fd, &from, &to);
     if (r < 0)
         return r;
+    if (g->members) {
+        bool refused = is_of_this_machine(&from);
+        if (refused)
+            close(fd);
+        else
+            *ret_fd = fd;
+        return refused ? PV_ERR_REFUSED : PV_OK;
+    }
     /* A program of this machine may stop reading for as long as it likes. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){0}, sizeof(int));
     r = pv_sockowner_find(&from, &to, PV_SOCKOWNER_OUTSIDE, &uid);
@@ -149,6 +194,8 @@ int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
 bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from)
 {
     uint32_t uid = 0;
+    if (g->members)
+        return !is_of_this_machine(from);
     return pv_sockowner_find(from, &g->addr, PV_SOCKOWNER_OUTSIDE | PV_SOCKOWNER_UDP, &uid) ==
                PV_OK &&
            uid == geteuid();

@@ -46,16 +46,25 @@ struct link {
     struct pv_datagrams *datagrams;
 };
 
+/* A gate in the loop. */
+struct door {
+    struct links *all;
+    struct pv_gate *gate;
+    struct pv_watch *watch;         /* NULL: it is one of UDP, or closed */
+    struct pv_datagrams *datagrams; /* of UDP */
+};
+
 struct links {
     const struct pv_links_config *cfg;
     struct pv_serving serving;
-    struct pv_watch *gate;          /* NULL: it is one of UDP */
-    struct pv_datagrams *datagrams; /* of such a gate */
+    struct door door[PV_LINKS_GATES];
+    struct pv_watch *asking; /* of serve */
+    FILE *nowhere;           /* for errors that the user knows */
     uint8_t *buf;
     struct link *first;
     size_t n;
     pv_ns look_at, open_at; /* PV_NEVER: the gate is open */
-    bool told_full, told_other;
+    bool told_full, told_other, told_outside, told_closed;
 };
 
 /* --- one link ------------------------------------------------------------------------------ */
@@ -63,8 +72,10 @@ struct links {
 static void open_gate(struct links *x)
 {
     x->open_at = PV_NEVER;
-    if (x->gate != NULL)
-        pv_watch_set(x->gate, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
+    for (size_t i = 0; i < PV_LINKS_GATES; i++) {
+        if (x->door[i].watch != NULL)
+            pv_watch_set(x->door[i].watch, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
+    }
 }
 
 static void end_link(struct link *l)
@@ -95,7 +106,8 @@ static void end_link(struct link *l)
 static void on_done(void *ctx, int at, int status)
 {
     struct link *l = ctx;
-    if (at == 1 && (status == -ETIMEDOUT || status == -EHOSTUNREACH || status == -ENETUNREACH))
+    if (at == 1 && l->all->cfg->outside == NULL &&
+        (status == -ETIMEDOUT || status == -EHOSTUNREACH || status == -ENETUNREACH))
         pv_cli_note(l->all->cfg->cli,
                     "a connection to %.100s ended: %s: `p2pvpnctl why %.100s` says what stands in "
                     "the way",
@@ -133,9 +145,25 @@ static void refuse(struct link *l, enum pv_proxy_end end)
         hang_up(l);
 }
 
+/* Of serve. Members learn of it by their connection's end; this is for the user. */
+static void fail_outside(struct link *l, int status)
+{
+    struct links *x = l->all;
+    pv_outside_fail(x->cfg->outside);
+    if (!x->told_outside)
+        pv_cli_note(x->cfg->cli, "%s is not reached: %s: start it, or serve another place",
+                    x->cfg->served->to, pv_strstatus(status));
+    x->told_outside = true;
+    end_link(l);
+}
+
 static void fail_link(struct link *l, int status)
 {
     enum pv_proxy_end end = PV_PROXY_FAILED;
+    if (l->all->cfg->outside != NULL) {
+        fail_outside(l, status);
+        return;
+    }
     (void)pv_overlay_complain(l->all->cfg->overlay, l->host, l->port, status);
     if (status == -ECONNREFUSED)
         end = PV_PROXY_REFUSED;
@@ -183,10 +211,22 @@ static void on_connected(void *ctx, unsigned ready, pv_ns now)
         return;
     size_t len =
         l->all->cfg->host == NULL ? pv_proxy_say(&l->proxy, PV_PROXY_DONE, &none, text) : 0;
+    if (r == PV_OK)
+        l->all->told_outside = false;
     if (r < 0)
         fail_link(l, r);
     else if (say(l, text, len))
         carry(l);
+}
+
+/* Waits until the socket that is connecting is connected; r: what came of making it. */
+static void wait_for_it(struct link *l, int r)
+{
+    if (r == PV_OK)
+        r = pv_watch_new(&l->connecting, l->all->serving.loop, l->inner, PV_LOOP_WRITE,
+                         on_connected, l);
+    if (r < 0)
+        fail_link(l, r);
 }
 
 static void go_to(struct link *l, const char *host, uint16_t port)
@@ -200,11 +240,7 @@ static void go_to(struct link *l, const char *host, uint16_t port)
         refuse(l, code == PV_CTLAPI_UNKNOWN_PEER ? PV_PROXY_NO_HOST : PV_PROXY_FAILED);
         return;
     }
-    int r = pv_overlay_connect(x->cfg->overlay, &to, &l->inner);
-    if (r == PV_OK)
-        r = pv_watch_new(&l->connecting, x->serving.loop, l->inner, PV_LOOP_WRITE, on_connected, l);
-    if (r < 0)
-        fail_link(l, r);
+    wait_for_it(l, pv_overlay_connect(x->cfg->overlay, &to, &l->inner));
 }
 
 /* --- what a program wants ------------------------------------------------------------------ */
@@ -294,16 +330,17 @@ static void on_heard(void *ctx, unsigned ready, pv_ns now)
         go_to(l, target.host, target.port);
 }
 
-/* A program outside waits from here on. */
+/* A program waits from here on, outside or at a member. */
 static void begin_link(struct links *x, int outer, pv_ns now)
 {
     struct link *l = calloc(1, sizeof(*l));
-    uint8_t *heard = x->cfg->host == NULL ? malloc(PV_PROXY_HEAR_MAX) : NULL;
-    if (l == NULL || (heard == NULL && x->cfg->host == NULL)) {
+    const struct pv_links_config *cfg = x->cfg;
+    uint8_t *heard = cfg->host == NULL ? malloc(PV_PROXY_HEAR_MAX) : NULL;
+    if (l == NULL || (heard == NULL && cfg->host == NULL)) {
         free(l);
         free(heard);
         close(outer);
-        (void)pv_cli_no_memory(x->cfg->cli);
+        (void)pv_cli_no_memory(cfg->cli);
         return;
     }
     *l = (struct link){.all = x,
@@ -318,8 +355,11 @@ static void begin_link(struct links *x, int outer, pv_ns now)
         x->first->prev = l;
     x->first = l;
     x->n++;
-    if (x->cfg->host != NULL)
-        go_to(l, x->cfg->host, x->cfg->port);
+    if (cfg->outside != NULL) {
+        pv_overlay_be_patient(outer);
+        wait_for_it(l, pv_outside_connect(cfg->outside, now, &l->inner));
+    } else if (cfg->host != NULL)
+        go_to(l, cfg->host, cfg->port);
     else if (pv_watch_new(&l->hearing, x->serving.loop, outer, PV_LOOP_READ, on_heard, l) < 0)
         end_link(l);
 }
@@ -329,7 +369,10 @@ static void begin_link(struct links *x, int outer, pv_ns now)
 static void close_gate(struct links *x, pv_ns until, const char *why)
 {
     x->open_at = until;
-    pv_watch_set(x->gate, 0);
+    for (size_t i = 0; i < PV_LINKS_GATES; i++) {
+        if (x->door[i].watch != NULL)
+            pv_watch_set(x->door[i].watch, 0);
+    }
     if (!x->told_full)
         pv_cli_note(x->cfg->cli, "%s: further connections wait until one ends", why);
     x->told_full = true;
@@ -340,7 +383,8 @@ static void note_other(struct links *x, int status)
 {
     if (!x->told_other)
         pv_cli_note(x->cfg->cli, "%s: it was closed",
-                    status == PV_ERR_REFUSED
+                    x->cfg->outside != NULL ? "a program of this machine connected, and no member"
+                    : status == PV_ERR_REFUSED
                         ? "another user of this machine connected"
                         : "a connection came of which the kernel does not say whose it is");
     x->told_other = true;
@@ -348,8 +392,9 @@ static void note_other(struct links *x, int status)
 
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
 {
-    struct links *x = ctx;
-    int fd = -1, r = pv_gate_accept(x->cfg->gate, &fd);
+    const struct door *d = ctx;
+    struct links *x = d->all;
+    int fd = -1, r = pv_gate_accept(d->gate, &fd);
     (void)ready;
     if (r == PV_OK)
         begin_link(x, fd, now);
@@ -359,6 +404,65 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
         note_other(x, r);
     if (x->n == PV_LINKS_MAX)
         close_gate(x, PV_NEVER, "1,000 connections are open");
+}
+
+static int watch_door(struct door *d)
+{
+    const struct pv_links_config *cfg = d->all->cfg;
+    struct pv_loop *loop = d->all->serving.loop;
+    if (d->gate->fd < 0)
+        return PV_OK;
+    if (!d->gate->udp)
+        return pv_watch_new(&d->watch, loop, d->gate->fd, PV_LOOP_READ, on_gate, d);
+    return pv_datagrams_new(&d->datagrams, &(struct pv_datagrams_config){.loop = loop,
+                                                                         .overlay = cfg->overlay,
+                                                                         .gate = d->gate,
+                                                                         .host = cfg->host,
+                                                                         .port = cfg->port,
+                                                                         .outside = cfg->outside,
+                                                                         .max = PV_LINKS_SENDERS,
+                                                                         .buf = d->all->buf});
+}
+
+static void leave_door(struct door *d)
+{
+    d->watch = pv_watch_free(d->watch);
+    d->datagrams = pv_datagrams_free(d->datagrams);
+}
+
+/* Errors are said once, until it is open again: this is tried every few seconds. */
+static int find_overlay(struct links *x)
+{
+    struct pv_cli *cli = x->cfg->cli;
+    FILE *err = cli->err;
+    if (x->told_closed && (x->nowhere != NULL || (x->nowhere = fopen("/dev/null", "we")) != NULL))
+        cli->err = x->nowhere;
+    int code = pv_overlay_look(x->cfg->overlay);
+    cli->err = err;
+    x->told_closed = code != 0;
+    return code;
+}
+
+/* Members come to an address of this node and to an interface, both of which may be others after
+ * `down`, `address set` or a restart of p2pvpnd. */
+static void mind_doors(struct links *x)
+{
+    const struct pv_overlay *o = x->cfg->overlay;
+    int code = find_overlay(x);
+    for (int i = 0; i < PV_LINKS_GATES; i++) {
+        struct door *d = &x->door[i];
+        struct pv_addr at = i == 0 ? o->own4 : o->own6;
+        at.port = x->cfg->served->port;
+        if (code == 0 && (at.family == PV_AF_NONE ? d->gate->fd < 0 : pv_gate_stands(d->gate, &at)))
+            continue;
+        leave_door(d);
+        pv_gate_close(d->gate);
+        /* A port that somebody has taken meanwhile may be free the next time. */
+        if (code == 0 && at.family != PV_AF_NONE &&
+            pv_gate_open_overlay(d->gate, &at, o->tun, x->cfg->served->udp) == PV_OK)
+            (void)!watch_door(d);
+    }
+    open_gate(x);
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
@@ -392,6 +496,20 @@ static void look_at_link(struct link *l, pv_ns now)
         fail_link(l, PV_ERR_TIMEOUT);
 }
 
+static void look(struct links *x, pv_ns now)
+{
+    for (struct link *l = x->first, *next; l != NULL; l = next) {
+        next = l->next;
+        look_at_link(l, now);
+    }
+    for (size_t i = 0; i < PV_LINKS_GATES; i++) {
+        if (x->door[i].datagrams != NULL)
+            pv_datagrams_handle_timeout(x->door[i].datagrams, now);
+    }
+    if (x->cfg->outside != NULL)
+        mind_doors(x);
+}
+
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
     struct links *x = ctx;
@@ -399,14 +517,9 @@ static pv_ns on_turn(void *ctx, pv_ns now)
         open_gate(x);
     if (now >= x->look_at) {
         x->look_at = now + LOOK_EVERY;
-        for (struct link *l = x->first, *next; l != NULL; l = next) {
-            next = l->next;
-            look_at_link(l, now);
-        }
-        if (x->datagrams != NULL)
-            pv_datagrams_handle_timeout(x->datagrams, now);
+        look(x, now);
     }
-    if (x->n == 0 && x->datagrams == NULL)
+    if (x->n == 0 && !x->cfg->gate->udp && x->cfg->outside == NULL)
         return x->open_at;
     return x->look_at < x->open_at ? x->look_at : x->open_at;
 }
@@ -417,8 +530,10 @@ static void end_all(struct links *x)
 {
     while (x->first != NULL)
         end_link(x->first);
-    if (x->datagrams != NULL)
-        pv_datagrams_end_all(x->datagrams);
+    for (size_t i = 0; i < PV_LINKS_GATES; i++) {
+        if (x->door[i].datagrams != NULL)
+            pv_datagrams_end_all(x->door[i].datagrams);
+    }
 }
 
 /* A connection in an inside that has ended would stand for ever. */
@@ -431,21 +546,24 @@ static void on_lost(void *ctx, bool apart)
         end_all(x);
 }
 
+static void on_asking(void *ctx, unsigned ready, pv_ns now)
+{
+    const struct links *x = ctx;
+    (void)ready;
+    (void)now;
+    pv_served_answer(x->cfg->served_fd, x->cfg->served);
+}
+
 static int start(struct links *x)
 {
-    const struct pv_links_config *cfg = x->cfg;
     int r = pv_serving_start(&x->serving);
-    if (r < 0)
+    for (size_t i = 0; i < PV_LINKS_GATES && r == PV_OK; i++) {
+        x->door[i] = (struct door){.all = x, .gate = &x->cfg->gate[i]};
+        r = watch_door(&x->door[i]);
+    }
+    if (r < 0 || x->cfg->served == NULL)
         return r;
-    if (!cfg->gate->udp)
-        return pv_watch_new(&x->gate, x->serving.loop, cfg->gate->fd, PV_LOOP_READ, on_gate, x);
-    return pv_datagrams_new(&x->datagrams, &(struct pv_datagrams_config){.loop = x->serving.loop,
-                                                                         .overlay = cfg->overlay,
-                                                                         .gate = cfg->gate,
-                                                                         .host = cfg->host,
-                                                                         .port = cfg->port,
-                                                                         .max = PV_LINKS_SENDERS,
-                                                                         .buf = x->buf});
+    return pv_watch_new(&x->asking, x->serving.loop, x->cfg->served_fd, PV_LOOP_READ, on_asking, x);
 }
 
 int pv_links_run(const struct pv_links_config *cfg)
@@ -458,8 +576,11 @@ int pv_links_run(const struct pv_links_config *cfg)
     if (r == PV_OK)
         pv_serving_run(&x.serving);
     end_all(&x);
-    pv_datagrams_free(x.datagrams);
-    pv_watch_free(x.gate);
+    for (size_t i = 0; i < PV_LINKS_GATES; i++)
+        leave_door(&x.door[i]);
+    pv_watch_free(x.asking);
+    if (x.nowhere != NULL)
+        fclose(x.nowhere);
     pv_serving_end(&x.serving);
     free(x.buf);
     return r == PV_OK ? 0 : pv_cli_fail(cfg->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));

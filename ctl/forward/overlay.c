@@ -73,7 +73,11 @@ static int take_status(struct pv_overlay *o, const json_t *status)
              pv_json_text(json_object_get(status, "network"), "name", ""));
     read_addr(self, "ip4", &o->own4);
     read_addr(self, "ip6", &o->own6);
-    return pid > 0 ? go_inside(o, pid) : 0;
+    if (pid <= 0 || pid == o->pid)
+        return 0;
+    int code = go_inside(o, pid);
+    o->pid = code == 0 ? pid : 0;
+    return code;
 }
 
 int pv_overlay_open(struct pv_overlay *o)
@@ -91,6 +95,12 @@ int pv_overlay_open(struct pv_overlay *o)
     return code;
 }
 
+int pv_overlay_look(struct pv_overlay *o)
+{
+    o->known = false;
+    return pv_overlay_open(o);
+}
+
 bool pv_overlay_forget(struct pv_overlay *o)
 {
     bool apart = pv_inside_is_apart();
@@ -98,7 +108,7 @@ bool pv_overlay_forget(struct pv_overlay *o)
     pv_inside_use(-1);
     if (o->end > 0)
         close(o->end);
-    o->end = 0;
+    o->end = o->pid = 0;
     o->known = false;
     return apart;
 }
@@ -160,7 +170,7 @@ static const struct pv_addr *own(const struct pv_overlay *o, const struct pv_add
 
 /* Programs that a connection stands for decide when they have waited long enough: p2pvpn's own
  * limits are for its own connections. */
-static void be_patient(int fd)
+void pv_overlay_be_patient(int fd)
 {
     static const struct {
         int option, value;
@@ -183,7 +193,7 @@ int pv_overlay_connect(struct pv_overlay *o, const struct pv_addr *to, int *ret_
         r = pv_stream_connect(to, &tie, ret_fd);
     }
     if (r == PV_OK)
-        be_patient(*ret_fd);
+        pv_overlay_be_patient(*ret_fd);
     return r;
 }
 
@@ -235,6 +245,7 @@ int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, i
     case -EADDRNOTAVAIL:
     case -ENODEV:
     case -ENETDOWN:
+        o->pid = 0;
         o->known = false; /* the address or the interface is another now */
         return pv_cli_fail(o->cli, PV_CTLAPI_NOT_JOINED,
                            "this node is not up, or p2pvpnd has just restarted: try again, or see "

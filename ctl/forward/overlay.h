@@ -23,12 +23,15 @@ struct pv_overlay {
     char tun[16];              /* interface */
     char zone[PV_NAME_BUF];    /* network */
     struct pv_addr own4, own6; /* this node's */
+    int pid;                   /* of the inside that sockets are made in; 0: it is here */
     int end; /* readable when the inside has ended (pidfd_open(2)); 0: p2pvpnd has none */
 };
 
 /* Asks p2pvpnd where the overlay is, unless that is known. 0, or an exit code, and the user has
  * been told. */
 PV_MUST_CHECK int pv_overlay_open(struct pv_overlay *o);
+/* The same anew, for those who listen: addresses and interface may be others by now. */
+PV_MUST_CHECK int pv_overlay_look(struct pv_overlay *o);
 /* p2pvpnd has ended: what it said is void. True: what is connected has ended with it. */
 bool pv_overlay_forget(struct pv_overlay *o);
 
@@ -37,6 +40,8 @@ PV_MUST_CHECK int pv_overlay_find(struct pv_overlay *o, const char *host, uint16
                                   struct pv_addr *ret_addr);
 /* Begins to connect; writable = done, then pv_stream_connected() says how. -errno. */
 PV_MUST_CHECK int pv_overlay_connect(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd);
+/* A connection of a member's lives as long as programs at both ends want it. */
+void pv_overlay_be_patient(int fd);
 /* A UDP socket that is connected. -errno. */
 PV_MUST_CHECK int pv_overlay_udp(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd);
 

@@ -7,7 +7,7 @@ import pty
 import re
 import select
 
-from lab import UDP_ASK, check, equal, scenario, ssh_login, wait
+from lab import UDP_ASK, UDP_ECHO, check, equal, scenario, ssh_login, wait
 
 HEAR = """
 import socket, sys
@@ -607,6 +607,63 @@ def socks_leads_to_members_by_their_names(lab):
 
 
 @scenario
+def serve_leads_members_to_programs_outside(lab):
+    """A web server and a game's datagrams, where rules let members in; through a restart; and nobody of this machine."""
+    _, a, hosts, _ = two_ways_into_the_overlay(lab)
+
+    def gets_in(to):
+        return a.run(a.python, "-c", INTRUDER, to).out != ""
+
+    for i, one in enumerate(hosts):
+        outside = one.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
+        one.start("/usr/bin/python3", "-c", UDP_ECHO, "127.0.0.1", "27016", name="game")
+        wait("the server", lambda o=outside: o.text().count("listens") == 3)
+        addr = one.addr()
+        web, where = forward(one, "8000", "7000", command="serve")
+        equal(where, f"{addr}:8000", "where it listens")
+        game, _ = forward(one, "-u", "27015", "localhost:27016", command="serve")
+        talk, _ = forward(one, "8001", "127.0.0.1:7001", command="serve")
+        for to in (addr, one.addr(family=6)):
+            equal(send(a, f"{to}:8000", 2000000), "heard 2000000", to)
+            equal(a.udp_ask(to, 27015).split()[0], "127.0.0.1", "the game's answer")
+        equal(send(a, f"{addr}:8001", 10), "bye", "a server that ends first")
+        wait("what is said after its end", lambda o=outside: "heard 10 after the end" in o.text())
+        # those of the machine itself do not come in as this user
+        equal(send(one, "127.0.0.1:7000", 1), "heard 1", "the server itself")
+        equal(send(one, f"{addr}:8000", 1, check_rc=False), "", "what programs of this machine get")
+        equal(one.run(*one.inside, "/usr/bin/python3", "-c", CLIENT, f"{addr}:8000", "1", check_rc=False).out, "",
+              "what programs in the inside get")
+        listed = [(x["protocol"], x["port"], x["to"]) for x in one.json("serve")["served"]]
+        equal(sorted(listed), [("tcp", 8000, "127.0.0.1:7000"), ("tcp", 8001, "127.0.0.1:7001"),
+                               ("udp", 27015, "localhost:27016")], "what is served")
+        check("is in use" in one.ctl("serve", 8000, 7003, code=1).err, "the port once more")
+        if i == 0:
+            one.ctl("serve", 80, 7000, code=5)
+        else:
+            low, _ = forward(one, "80", "7000", command="serve")
+            equal(send(a, f"{addr}:80", 1), "heard 1", "a port below 1024")
+            equal(low.end(), 0, "exit code")
+        one.ctl("serve", "remove", 8001)
+        equal(talk.popen.wait(timeout=20), 0, "exit code of what was removed")
+        wait("its end", lambda o=one: len(o.json("serve")["served"]) == 2)
+        check(not gets_in(f"{addr}:8001"), "what was removed")
+        # a rule keeps a out, and lets it in again
+        check(gets_in(f"{addr}:8000"), "a before the rule")
+        a.ctl("deny", "a", one.name, "tcp/8000")
+        wait("the rule", lambda to=addr: not gets_in(f"{to}:8000"))
+        check(a.udp_ask(addr, 27015), "what the rule is not about")
+        a.ctl("rules", "remove", 1)
+        wait("the rule's end", lambda to=addr: gets_in(f"{to}:8000"))
+        mine, one.before = one.before, [] if i == 0 else one.before
+        one.restart_daemon()
+        one.before = mine
+        wait("what is served after a restart", lambda to=addr: gets_in(f"{to}:8000"), 30)
+        wait("datagrams after a restart", lambda to=addr: a.udp_ask(to, 27015), 20)
+        for program in (web, game):
+            equal(program.end(), 0, "exit code")
+
+
+@scenario
 def a_thousand_connections_are_open_at_once(lab):
     """The next one waits until one of them ends."""
     _, a, hosts, _ = two_ways_into_the_overlay(lab)
@@ -622,14 +679,19 @@ def a_thousand_connections_are_open_at_once(lab):
 
 
 @scenario
-def ssh_goes_by_nc(lab):
+def ssh_goes_by_nc_and_by_run(lab):
     coordinator = lab.coordinator()
-    a, b = lab.host("a"), lab.host("b")
-    lab.network(coordinator, [a, b])
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    c.without_root()
+    lab.network(coordinator, [a, b, c])
     b.wait_direct(a)
+    c.wait_direct(a)
     ssh_login(b, a, a.addr())
-    r = b.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/f; sha256sum </run/f; ssh -F none -i /run/user -o "
-              "StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -o "
-              f"ProxyCommand='{lab.bin('p2pvpnctl')} nc %h %p' root@a 'sha256sum' </run/f", timeout=60)
-    first, second = r.out.split("\n")[:2]
-    equal(second, first, "checksum of 3 MB over ssh over nc")
+    key = c.run("sh", "-c", "umask 077; cat >$HOME/key; echo $HOME/key", stdin=b.run("cat", "/run/user").out).out.strip()
+    for one, key, run in ((b, "/run/user", ""), (c, key, ""), (c, key, f"{lab.bin('p2pvpnctl')} run ")):
+        proxy = "" if run else f"-o ProxyCommand='{lab.bin('p2pvpnctl')} nc %h %p' "
+        r = one.run("sh", "-c", f"cd {os.path.dirname(key)}; head -c 3000000 /dev/urandom >f; sha256sum <f; "
+                    f"{run}ssh -F none -i {key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+                    f"-o BatchMode=yes {proxy}root@a sha256sum <f", timeout=60)
+        first, second = r.out.split("\n")[:2]
+        equal(second, first, f"checksum of 3 MB over ssh from {one.name} {run}")

@@ -106,6 +106,8 @@ int pv_helper_inside_make(char ret_error[static PV_HELPER_ERROR_MAX])
     /* ping(8) without rights, as systemd allows it on most machines. Not worth a network. */
     snprintf(line, sizeof(line), "%u %u", (unsigned)gid, (unsigned)gid);
     (void)!write_proc("/proc/sys/net/ipv4/ping_group_range", line);
+    /* All programs there are this user's, so no port is anybody else's to keep. */
+    (void)!write_proc("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     r = set_up_loopback();
     if (r < 0)
         snprintf(ret_error, PV_HELPER_ERROR_MAX, "set up lo of this user's network: %s: %s",

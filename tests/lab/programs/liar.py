@@ -43,7 +43,7 @@ exit off|networks|up|down|version|log debug|reload|status|peers|metrics|ip|ip pi
 trace pi|ping pi -c 1|wait --peer pi|send pi hello|send #crew hello|inbox|inbox --peek|history|history pi
 history clear pi --yes|mute|mute pi|mute #crew|unmute pi|chat pi --lines|send-file pi FILE|send-file pi FILE --no-wait
 files|files accept 1|files refuse 1|files withdraw 1|files get 1 -o OUT|room create crew|room invite crew pi
-nc pi 22|nc -u pi 53|forward 18022 pi:22|socks
+nc pi 22|nc -u pi 53|forward 18022 pi:22|socks|serve 18080 80|serve list|serve remove 18080
 room accept crew|room leave crew|room list|room members crew|doctor|bugreport -o REPORT|bugreport --redact -o REPORT
 run true
 """

@@ -4,6 +4,7 @@
  * member is this machine, by its interface lo.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -341,6 +342,103 @@ PV_TEST(forward_says_what_is_wrong_before_it_listens)
     assert_int_equal(RUN("forward", "0", "nobody:80"), PV_CTLAPI_UNKNOWN_PEER);
     answers("status", "{\"id\":@,\"ok\":true,\"interface\":null,\"inside\":null}\n");
     assert_int_equal(RUN("forward", "0", "pi:80"), PV_CTLAPI_NOT_JOINED);
+    assert_one_line_error("not up");
+}
+
+/* --- serve --------------------------------------------------------------------------------- */
+
+/* A port that is free; the member's port stands for a program outside. */
+static uint16_t free_port(int type, char text[static 8])
+{
+    uint16_t port = 0;
+    int fd = open_here(type, &port);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(text, 8, "%u", port);
+    return port;
+}
+
+static const char *place(uint16_t port)
+{
+    static char text[32];
+    snprintf(text, sizeof(text), "%u", port);
+    return text;
+}
+
+/* Members are in the lab (lab/user): here all is one machine. */
+PV_TEST(serve_lets_no_program_of_this_machine_in)
+{
+    char at[8], c;
+    const uint16_t port = free_port(SOCK_STREAM, at);
+    START("serve", at, place(k.port));
+    assert_int_equal(where_it_listens(), port);
+    for (int i = 0; i < 3; i++) {
+        int fd = socket_to(port, SOCK_STREAM);
+        assert_true(read(fd, &c, 1) <= 0);
+        close(fd);
+    }
+    assert_int_equal(fcntl(k.member, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(ended(SIGTERM), 0);
+    assert_int_equal(accept(k.member, NULL, NULL), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_string_equal(t.err,
+                        "a program of this machine connected, and no member: it was closed\n");
+}
+
+PV_TEST(serve_passes_no_datagrams_of_this_machine_on)
+{
+    char at[8];
+    const uint16_t port = free_port(SOCK_DGRAM, at);
+    START("serve", "-u", at, place(k.udp_port));
+    assert_int_equal(where_it_listens(), port);
+    int fd = socket_to(port, SOCK_DGRAM);
+    send_bytes(fd, "ask", 3);
+    /* One that asks what is served is answered behind it. */
+    assert_int_equal(RUN("serve"), 0);
+    assert_non_null(strstr(t.out, at));
+    close(fd);
+    assert_int_equal(ended(SIGTERM), 0);
+    assert_int_equal(fcntl(k.udp, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(recv(k.udp, at, sizeof(at), 0), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+PV_TEST(a_port_that_is_served_is_listed_and_removed)
+{
+    char at[8], want[64];
+    const uint16_t port = free_port(SOCK_STREAM, at);
+    assert_int_equal(RUN("serve"), 0);
+    assert_null(strstr(t.out, at));
+    START("serve", at, place(k.port));
+    (void)where_it_listens();
+    assert_int_equal(RUN("serve"), 0);
+    snprintf(want, sizeof(want), "tcp/%u", port);
+    assert_non_null(strstr(t.out, want));
+    snprintf(want, sizeof(want), "127.0.0.1:%u", k.port);
+    assert_non_null(strstr(t.out, want));
+    assert_int_equal(RUN("--json", "serve", "list"), 0);
+    assert_non_null(strstr(t.out, "\"protocol\":\"tcp\""));
+    assert_int_equal(RUN("serve", "remove", at, "-u"), PV_CTLAPI_FAILED);
+    assert_one_line_error("nothing of yours serves UDP port");
+    assert_int_equal(RUN("serve", "remove", at), 0);
+    assert_int_equal(ended(0), 0);
+    assert_int_equal(RUN("serve", "remove", at), PV_CTLAPI_FAILED);
+}
+
+PV_TEST(serve_says_what_is_wrong_before_it_listens)
+{
+    char taken[8];
+    snprintf(taken, sizeof(taken), "%u", k.port);
+    assert_int_equal(RUN("serve", taken, "80"), PV_CTLAPI_FAILED);
+    assert_one_line_error("is in use");
+    assert_int_equal(RUN("serve", "8080"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("serve", "0", "80"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("serve", "8080", ":80"), PV_CTLAPI_USAGE);
+    assert_one_line_error("not [HOST:]PORT");
+    assert_int_equal(RUN("serve", "8080", "nobody.invalid:80"), PV_CTLAPI_FAILED);
+    assert_one_line_error("is not found");
+    answers("status", "{\"id\":@,\"ok\":true,\"interface\":null,\"inside\":null}\n");
+    assert_int_equal(RUN("serve", "8080", "80"), PV_CTLAPI_NOT_JOINED);
     assert_one_line_error("not up");
 }
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * served.h - the `serve` processes of this user on this machine: each tells others what it serves,
+ * at an abstract Unix socket that the kernel forgets with it. Nothing is in a file, so nothing is
+ * left behind. One thread.
+ */
+#ifndef PV_SERVED_H
+#define PV_SERVED_H
+
+#include <sys/types.h>
+
+#include "base/addr.h"
+
+/* A port that one serves. Strings are borrowed. */
+struct pv_served {
+    const char *socket; /* of which p2pvpnd */
+    uint16_t port;      /* of the overlay */
+    bool udp;
+    const char *to; /* "127.0.0.1:80" */
+};
+
+/* Listens for those who ask. -errno. */
+PV_MUST_CHECK int pv_served_open(int *ret_fd);
+/* Answers the next one who asks, if it is this user. */
+void pv_served_answer(int fd, const struct pv_served *what);
+
+/* Calls fn with each process of this user that serves something. -errno: the kernel does not say
+ * which there are. */
+typedef void pv_served_fn(void *ctx, const struct pv_served *what, pid_t pid);
+PV_MUST_CHECK int pv_served_each(pv_served_fn *fn, void *ctx);
+
+#endif /* PV_SERVED_H */
