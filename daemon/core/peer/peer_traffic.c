@@ -20,7 +20,8 @@ static size_t bytes_before(const struct pv_carrier *path)
 
 /* Probes begin with use: a path nobody sends data over may carry what it likes. Static peers cannot
  * answer them. Data from before this path says nothing about it. */
-static void note_mtu(struct pv_peer *p, pv_ns data_sent, uint64_t bytes, pv_ns now)
+static void note_mtu(struct pv_peer *p, const struct pv_session_traffic *t, uint64_t bytes,
+                     pv_ns now)
 {
     if (p->talk == NULL)
         return;
@@ -29,12 +30,14 @@ static void note_mtu(struct pv_peer *p, pv_ns data_sent, uint64_t bytes, pv_ns n
 
     p->talk->sampled_bytes = bytes;
     if (p->is_static || !pv_peer_has_path(p) || p->path.kind == PV_CARRIER_STREAM ||
-        p->session == NULL || !pv_session_has_keys(p->session, now) || data_sent < p->path_since)
+        p->session == NULL || !pv_session_has_keys(p->session, now) || t->data_sent < p->path_since)
         return;
     if (m->state == PV_MTU_OFF)
         pv_mtu_start(m, &p->env->rng, bytes_before(&p->path),
                      (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
-    pv_mtu_note_sent(m, more == 0 ? 0 : more + PV_FP_OVERHEAD, data_sent);
+    pv_mtu_note_sent(m, more == 0 ? 0 : more + PV_FP_OVERHEAD, t->data_sent);
+    if (t->data_received > p->path_since)
+        pv_mtu_note_received(m, t->data_received, now);
 }
 
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
@@ -142,7 +145,7 @@ void pv_peer_sample(struct pv_peer *p, pv_ns now)
         pv_ice_note_traffic(p->ice, sent, heard, now);
         pv_fp_live_set_alive(l, pv_min_ns(heard, now));
     }
-    note_mtu(p, t.data_sent, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
+    note_mtu(p, &t, atomic_load_explicit(&l->tx_bytes, memory_order_relaxed), now);
     pv_peer_pq_used(p, now);
     pv_ns last = sent > t.data_received ? sent : t.data_received;
     if (last + PV_PEER_WANTED_FOR > now && last > p->wanted_at) {

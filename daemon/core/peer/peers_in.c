@@ -30,9 +30,11 @@ static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, 
 /* The answer is small, whatever came: the way back need not be as wide. */
 static void take_probe(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    (void)now;
-    if (body.len >= 4)
-        pv_peers_send(part, from, PV_INBAND_PROBED, pv_view(body.ptr, 4));
+    if (body.len < 4)
+        return;
+    pv_peers_send(part, from, PV_INBAND_PROBED, pv_view(body.ptr, 4));
+    if (from->talk != NULL)
+        pv_mtu_note_probed(pv_peer_mtu_of(from), body.len, now);
 }
 
 static void take_probed(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)

@@ -9,9 +9,10 @@
 
 #include <string.h>
 
-#define FIRST_WAIT PV_MS(300) /* ours: for the first answer; doubles with each try */
-#define LEAST_WAIT PV_MS(150) /* ours: a busy host answers late */
-#define USED_FOR   PV_S(5)    /* ours: data sent so lately means that the path is in use */
+#define FIRST_WAIT    PV_MS(300) /* ours: for the first answer; doubles with each try */
+#define LEAST_WAIT    PV_MS(150) /* ours: a busy host answers late */
+#define PROBE_HEADERS 64         /* ours: at most, around what a probe has inside */
+#define USED_FOR      PV_S(5)    /* ours: data sent so lately means that the path is in use */
 /* Ours: until the first look whether a path that narrowed in use is wide again; it may have been
  * full, which is told from narrow by chance only. Then after 4 times that, up to the usual. */
 #define RAISE_FIRST PV_S(15)
@@ -50,6 +51,7 @@ static void begin_try(struct pv_mtu *m, pv_ns now)
 static void begin_round(struct pv_mtu *m, enum pv_mtu_state state, pv_ns now)
 {
     m->state = state;
+    m->hasty = false;
     m->sizes[m->n++] = small_one(m);
     memset(m->answered, 0, sizeof(m->answered));
     m->base = pv_rng_u32(&m->rng);
@@ -69,6 +71,23 @@ static void begin_check(struct pv_mtu *m, pv_ns now)
     m->n = 0;
     m->sizes[m->n++] = m->current == 0 ? m->wanted : m->current;
     begin_round(m, PV_MTU_CHECK, now);
+}
+
+/* In haste: the size in use twice, so that one loss does not look like a narrow path, and two of
+ * those that links commonly have. */
+static void begin_hasty_check(struct pv_mtu *m, pv_ns now)
+{
+    static const uint16_t common[] = {1400, 1280};
+    uint16_t size = m->current == 0 ? m->wanted : m->current;
+    m->n = 0;
+    m->sizes[m->n++] = size;
+    m->sizes[m->n++] = size;
+    for (size_t i = 0; i < PV_ARRAY_LEN(common); i++) {
+        if (common[i] - m->header < size)
+            m->sizes[m->n++] = (uint16_t)(common[i] - m->header);
+    }
+    begin_round(m, PV_MTU_CHECK, now);
+    m->hasty = true;
 }
 
 static void begin_search(struct pv_mtu *m, pv_ns now)
@@ -187,6 +206,27 @@ void pv_mtu_doubt(struct pv_mtu *m, pv_ns now)
         m->deadline = now;
 }
 
+/* The far end tries sizes between the small one and what we use: what it sends does not get through
+ * there, and mostly neither does what we send. Ours is a check of two sizes, so that two ends do
+ * not wake each other for ever. */
+void pv_mtu_note_probed(struct pv_mtu *m, size_t bytes, pv_ns now)
+{
+    uint16_t size = m->current == 0 ? m->wanted : m->current;
+    if (bytes > small_one(m) && bytes + PROBE_HEADERS < size && now >= m->known_at + PV_MTU_STALL)
+        pv_mtu_doubt(m, now);
+}
+
+void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now)
+{
+    pv_ns wait = 2 * m->rtt > PV_MTU_STALL ? 2 * m->rtt : PV_MTU_STALL;
+    bool ready = m->state == PV_MTU_KNOWN || (m->state == PV_MTU_CHECK && !m->hasty);
+    if (!ready || received_at == 0 || m->stalled_at == received_at || m->large_at <= received_at ||
+        now < received_at + wait)
+        return;
+    m->stalled_at = received_at;
+    begin_hasty_check(m, now);
+}
+
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
 {
     if (used_at > m->used_at)
@@ -212,6 +252,21 @@ void pv_mtu_note_sent(struct pv_mtu *m, size_t bytes, pv_ns used_at)
         pv_mtu_note_use(m, used_at);
 }
 
+/* Only less than the size in use came through, at the first try: it is used at once, since TCP
+ * doubles its wait each time, and what is between is searched for. False: nothing has come. */
+static bool narrow_in_haste(struct pv_mtu *m, pv_ns now)
+{
+    size_t i = largest(m);
+    if (!m->hasty || i == m->n)
+        return false;
+    m->current = m->sizes[i];
+    m->changed = true;
+    m->doubted = true;
+    m->raise_wait = RAISE_FIRST;
+    begin_search(m, now);
+    return true;
+}
+
 /* The token says which try and size; the answer of the newest try also measures the round trip. The
  * largest size ends the round at once. */
 void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now)
@@ -222,6 +277,8 @@ void pv_mtu_handle_answer(struct pv_mtu *m, uint32_t token, pv_ns now)
     if (k / PV_MTU_SIZES + 1 == m->tries)
         m->rtt = now > m->sent_at ? now - m->sent_at : 1;
     m->answered[k % PV_MTU_SIZES] = true;
+    if (m->sizes[k % PV_MTU_SIZES] == m->sizes[0])
+        m->answered[0] = true; /* a hasty check has it twice */
     if (m->answered[0])
         end_round(m, now);
 }
@@ -241,6 +298,8 @@ void pv_mtu_handle_timeout(struct pv_mtu *m, pv_ns now)
             begin_check(m, now);
     } else if (m->state == PV_MTU_WAIT) {
         begin_ask(m, now);
+    } else if (narrow_in_haste(m, now)) {
+        return;
     } else if (m->tries < PV_MTU_TRIES) {
         /* The largest size that has arrived is used before the round ends; when a larger one
          * arrives later, the size is raised. Not after the first try on a quick path: hosts

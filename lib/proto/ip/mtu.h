@@ -16,6 +16,7 @@
  *   ASK    --only the small one is-->           SEARCH
  *   SEARCH --some size is answered-->           KNOWN
  *   KNOWN  --2 s of use, longer if thin-->      CHECK (is the size still carried?)
+ *   KNOWN  --large data without an answer-->    CHECK, in haste: less is believed after one try
  *   KNOWN  --10 min, narrower than wanted-->    ASK (15 s, 1 min, 4 min first where it narrowed)
  *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
@@ -33,7 +34,9 @@ enum {
     PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
     PV_MTU_MUCH = 16384,   /* ours: bytes of data that are worth a check of 2,056 */
 };
-#define PV_MTU_CHECK_EVERY PV_S(2)   /* ours: with 3 tries a narrowed path is found within 5 s */
+#define PV_MTU_CHECK_EVERY PV_S(2) /* ours: with 3 tries a narrowed path is found within 5 s */
+#define PV_MTU_STALL \
+    PV_MS(200) /* ours: TCP's first repetition comes no sooner, RFC 6298 in Linux */
 #define PV_MTU_CHECK_MAX   PV_S(64)  /* ours: thin use of a size that has held; doubling up to it */
 #define PV_MTU_RAISE_EVERY PV_S(600) /* PMTU_RAISE_TIMER, RFC 8899 s5.1.1 */
 #define PV_MTU_WAIT_MAX    PV_S(60)  /* ours: between rounds on a path that answers nothing */
@@ -56,6 +59,8 @@ struct pv_mtu {
     uint16_t current; /* the same; 0 = all that is wanted, as far as is known */
     bool changed;
     bool doubted;     /* the size in use may be too large: a smaller result is believed */
+    bool hasty;       /* this check is of a stall */
+    pv_ns stalled_at; /* the last data received before the last stall that was looked into */
     uint16_t header;  /* bytes of the headers before it */
     pv_ns rtt;        /* of the last answer; 0 = unknown */
     pv_ns used_at;    /* when data was last sent over the path */
@@ -85,6 +90,13 @@ void pv_mtu_stop(struct pv_mtu *m);
 void pv_mtu_tell(struct pv_mtu *m, uint16_t size, uint16_t wanted, pv_ns now);
 /* Somebody says that something was too big: looked into at once, not in up to 2 s. */
 void pv_mtu_doubt(struct pv_mtu *m, pv_ns now);
+/* The far end sent a probe with so many bytes inside. When it looks for less than is used here, the
+ * size is looked into as by pv_mtu_doubt(), at most every PV_MTU_STALL. */
+void pv_mtu_note_probed(struct pv_mtu *m, size_t bytes, pv_ns now);
+/* Data was last received then (0 = never). Where large data was sent since and nothing came for
+ * PV_MTU_STALL, or two round trips, it is looked into at once, each time once: small packets may
+ * still pass where large ones do not. */
+void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now);
 /* Much data is sent over the path, last at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at);
 /* So many bytes were sent over the path since the last call, the last of them at used_at. While

@@ -132,6 +132,81 @@ PV_TEST(a_path_that_narrows_is_noticed_within_5_seconds_in_use)
     }
 }
 
+/* Large data goes on being sent and its answers end: TCP waits 200 ms, 400, 800. */
+PV_TEST(a_path_that_narrows_under_large_data_is_found_in_half_a_second)
+{
+    static const unsigned rtts[] = {1, 40, 80};
+    static const unsigned links[] = {1400, 1300, 1280, 1000, 576};
+    struct path p;
+    for (size_t i = 0; i < 60; i++) {
+        start(&p, 1500, PV_MS(rtts[i % 3]), i);
+        run(&p, PV_S(10) + PV_MS(53 * i));
+        pv_ns received = p.now;
+        p.link = links[i % 5];
+        while (p.now < received + PV_MS(500)) {
+            if ((p.now - received) % PV_MS(100) == 0) /* as it is sampled */
+                pv_mtu_note_received(&p.m, received, p.now);
+            run(&p, PV_MS(1));
+        }
+        assert_true(used(&p) <= p.link);
+        run(&p, PV_S(3));
+        assert_true(used(&p) <= p.link && used(&p) + 225 > p.link);
+    }
+}
+
+/* Nothing comes back of what it sends: it answers, and its answers are lost. */
+PV_TEST(the_far_ends_search_shows_that_the_own_size_is_too_large)
+{
+    struct path p;
+    for (size_t i = 0; i < 20; i++) {
+        start(&p, 1500, PV_MS(40), i);
+        run(&p, PV_S(10) + PV_MS(53 * i));
+        while (p.m.state != PV_MTU_KNOWN || p.now < p.m.known_at + PV_MTU_STALL)
+            run(&p, PV_MS(1));
+        p.link = 1300;
+        pv_mtu_note_probed(&p.m, 500, p.now);  /* a check has one of these */
+        pv_mtu_note_probed(&p.m, 1420, p.now); /* and one of these */
+        assert_int_equal(p.m.state, PV_MTU_KNOWN);
+        pv_mtu_note_probed(&p.m, 1240, p.now);
+        run(&p, PV_S(1));
+        assert_int_equal(used(&p), 1300);
+    }
+    /* Of a size that holds no other sizes are tried, so two ends do not go on waking each other. */
+    start(&p, 1500, PV_MS(40), 7);
+    run(&p, PV_S(10));
+    p.bytes = 0;
+    for (int i = 0; i < 1000; i++) {
+        pv_mtu_note_probed(&p.m, 1240, p.now);
+        run(&p, PV_MS(1));
+    }
+    assert_int_equal(p.changes, 0);
+    assert_in_range(p.bytes, 1452, 5 * (1452 + 548));
+}
+
+PV_TEST(a_stall_is_looked_into_once_and_loss_does_not_narrow)
+{
+    struct path p;
+    start(&p, 1500, PV_MS(40), 7);
+    run(&p, PV_S(10));
+    p.idle = true;
+    for (int i = 0; i < 200; i++) {
+        pv_ns received = p.now;
+        p.loss = 5;
+        run(&p, PV_MS(50));
+        pv_mtu_note_use(&p.m, p.now);
+        size_t before = p.probes;
+        for (int k = 0; k < 20; k++) {
+            run(&p, PV_MS(100));
+            pv_mtu_note_received(&p.m, received, p.now);
+        }
+        assert_true(p.probes - before <= 40);
+    }
+    assert_in_range(p.changes, 0, 4); /* both copies lost: one in 400, and found out at once */
+    p.loss = 0;
+    run(&p, PV_S(30));
+    assert_int_equal(used(&p), 1480);
+}
+
 PV_TEST(a_path_that_widens_is_noticed_within_10_minutes)
 {
     struct path p;
