@@ -102,12 +102,20 @@ struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-/* GRO lets the relay read many datagrams at once, and its buffers have room for that. */
+/* GRO lets the relay read many datagrams at once, and its buffers have room for that. DF on all:
+ * by itself the kernel leaves it off where a run of datagrams (UDP_SEGMENT) is longer than the
+ * interface's MTU, so a probe in a run would come through in fragments where a packet alone does
+ * not. */
 int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound)
 {
     if (udp->n_socks == PV_STUNUDP_SOCKETS) {
         close(fd);
         return PV_ERR_LIMIT;
+    }
+    int r = pv_udp_set_df(fd, bound->family, true);
+    if (r < 0) {
+        close(fd);
+        return r;
     }
     pv_udp_set_gro(fd);
     udp->socks[udp->n_socks++] = (struct stun_sock){.fd = fd, .bound = *bound};

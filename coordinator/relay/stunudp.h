@@ -26,7 +26,8 @@ PV_MUST_CHECK int pv_stunudp_new(struct pv_stunudp **ret_udp); /* PV_ERR_NOMEM *
 /* Closes the sockets. NULL is fine; returns NULL. */
 struct pv_stunudp *pv_stunudp_free(struct pv_stunudp *udp);
 
-/* A socket bound to that address, owned from now on, also on failure. PV_ERR_LIMIT. */
+/* A socket bound to that address, owned from now on, also on failure. It sends with DF: how much a
+ * path carries, clients find out by probes. PV_ERR_LIMIT, -errno. */
 PV_MUST_CHECK int pv_stunudp_take(struct pv_stunudp *udp, int fd, const struct pv_addr *bound);
 
 /*

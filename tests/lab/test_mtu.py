@@ -2,7 +2,7 @@
 """Paths narrower than the link, with routers that drop what does not fit and say nothing."""
 import shutil
 
-from lab import Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from lab import LONG, SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
 
 
 def pair(lab, *settings, others=("profile=address-restricted",)):
@@ -161,9 +161,10 @@ who, address, port, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(
 end = time.monotonic() + seconds
 if who == "send":
     s = socket.create_connection((address, port))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
+    s.setsockopt(socket.SOL_SOCKET, 47, 800000)  # SO_MAX_PACING_RATE, bytes a second
     while time.monotonic() < end:
-        s.sendall(bytes(16384))
-        time.sleep(0.01)
+        s.sendall(bytes(8192))
 else:
     s = socket.create_server((address, port))
     print("ready", flush=True)
@@ -176,22 +177,22 @@ else:
 
 
 def stood_still(lab, src, dst, port, act, seconds=4):
-    """How long one TCP connection from src to dst, with 1.6 MB a second, came to nothing when act() happened."""
+    """How long one TCP connection from src to dst, with 0.8 MB a second, came to nothing when act() happened."""
     address = src.addr(dst)
     recv = dst.start("python3", "-c", FLOW, "recv", address, str(port), "0", name=f"flowin{port}")
     wait("the receiver to listen", lambda: "ready" in recv.text())
     send = src.start("python3", "-c", FLOW, "send", address, str(port), str(seconds), name=f"flowout{port}")
     pause(1.2, "the connection runs and its path is known to be wide")
     act()
-    wait("all to arrive", lambda: "longest" in recv.text(), seconds + 15)
+    wait("all to arrive", lambda: "longest" in recv.text(), seconds + 30)
     wait("the sender to end", lambda: not send.running())
     return float(recv.text().split("longest")[1])
 
 
-def tcp_goes_on(lab, profile, runs):
+def tcp_goes_on(lab, profile):
     """A path that narrows to 1280 without a word under one TCP connection, from either end."""
     a, b, address, nat = pair(lab, f"profile={profile}", others=(f"profile={profile}",))
-    times = []
+    times, runs = [], 20 if LONG else 2
     wait("a full packet to pass", lambda: fits(a, address, 1420), 15)
     for i in range(runs):
         src, dst = ((a, b), (b, a))[i % 2]
@@ -202,17 +203,17 @@ def tcp_goes_on(lab, profile, runs):
         keep.end()
     print("stood still for", " ".join(f"{t:.2f}" for t in times), "s")
     # Within 1 s on a machine that is not loaded; before this was looked for, 2 to 3 s.
-    check(sorted(times)[len(times) // 2] < 1.3, f"TCP stood still for {times} s")
+    check(max(times) < 1.8 * SLOW, f"TCP stood still for {times} s")
 
 
-@scenario
+@scenario(minutes=30 if LONG else 4)
 def tcp_on_a_path_that_narrows(lab):
-    tcp_goes_on(lab, "port-restricted", 2)
+    tcp_goes_on(lab, "port-restricted")
 
 
-@scenario
+@scenario(minutes=30 if LONG else 4)
 def tcp_on_a_relayed_path_that_narrows(lab):
-    tcp_goes_on(lab, "symmetric", 2)
+    tcp_goes_on(lab, "symmetric")
 
 
 @scenario

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The relay's thread with real sockets on loopback; the test is its control thread. */
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -274,6 +276,17 @@ PV_TEST_IN(a_binding_request_is_answered, make_world, end_world)
     assert_int_equal(pv_stun_get_xor_addr(&msg, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &seen), PV_OK);
     assert_true(pv_addr_equal(&seen, &c.at));
     close(c.fd);
+}
+
+/* Else a run longer than the interface's MTU would pass in fragments where one datagram is lost. */
+PV_TEST_IN(datagrams_to_clients_have_df_always, prepare_world, end_world)
+{
+    const struct world *w = *state;
+    int how = -1;
+    socklen_t len = sizeof(how);
+    assert_int_equal(getsockopt(pv_stunudp_fd(w->udp, 0), IPPROTO_IP, IP_MTU_DISCOVER, &how, &len),
+                     0);
+    assert_int_equal(how, IP_PMTUDISC_PROBE);
 }
 
 PV_TEST_IN(a_datagram_of_any_length_stops_nothing, make_world, end_world)
