@@ -15,6 +15,7 @@ enum {
     INVITE_APPROVE,
     INVITE_TAG,
     INVITE_QR,
+    INVITE_EPHEMERAL,
     INVITE_OPTIONS,
 };
 
@@ -80,7 +81,9 @@ static void invite_row(struct pv_table *t, const json_t *invite, double now, boo
              pv_json_real(invite, "uses", 0));
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, end > 0 ? pv_show_time(end, now, when) : "never");
-    if (member_for > 0)
+    if (member_for > 0 && member_for < PV_CTLAPI_MIN_MEMBER_S)
+        snprintf(life, sizeof(life), " (ephemeral)");
+    else if (member_for > 0)
         snprintf(life, sizeof(life), " (member for %s)", pv_duration_format(member_for, when));
     char more[CAME];
     snprintf(more, sizeof(more), "%s%s%s%s", state,
@@ -136,6 +139,10 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
          req->lifetime_s < PV_CTLAPI_MIN_MEMBER_S || req->lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
         return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
                             value[INVITE_MEMBER_FOR]);
+    req->ephemeral = value[INVITE_EPHEMERAL] != NULL;
+    if (req->ephemeral && req->lifetime_s > 0)
+        return pv_cli_usage(cli, "--ephemeral says how long its machine is a member: leave out "
+                                 "--member-for");
     /* The daemon refuses it, and says what to do instead. */
     req->admin = value[INVITE_ADMIN] != NULL;
     req->approve = value[INVITE_APPROVE] != NULL;
@@ -234,7 +241,8 @@ static int invite(struct pv_cli *cli)
 const struct pv_command pv_cmds_invite[] = {
     {
         .name = "invite",
-        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME] [--approve] [--tag TAG] "
+        .args = "[--uses N] [--expires TIME] [--admin | --member-for TIME | --ephemeral] "
+                "[--approve] [--tag TAG] "
                 "[--qr] | list | revoke ID",
         .summary = "print a token with which another machine can join",
         .details =
@@ -243,6 +251,8 @@ const struct pv_command pv_cmds_invite[] = {
             "  --admin         its machine becomes an admin; where the root key is\n"
             "  --member-for TIME  its machine is a member until it was not used for so long:\n"
             "                     1h to 520w; 90d\n"
+            "  --ephemeral     its machine leaves when its p2pvpnd ends; an admin's removes\n"
+            "                  it when it was silent for 10 minutes\n"
             "  --approve       its machine waits until an admin admits it\n"
             "  --tag TAG       its machines have this tag from their first moment on\n"
             "  --qr            the token as a QR code as well, on standard error\n"
@@ -255,7 +265,8 @@ const struct pv_command pv_cmds_invite[] = {
                     {"member-for", 0, true},
                     {"approve", 0, false},
                     {"tag", 0, true},
-                    {"qr", 0, false}},
+                    {"qr", 0, false},
+                    {"ephemeral", 0, false}},
         .max_words = 2,
         .run = invite,
     },

@@ -22,7 +22,7 @@
 struct pv_cli;
 
 enum {
-    PV_COMMAND_OPTIONS = 7, /* ours */
+    PV_COMMAND_OPTIONS = 8, /* ours */
 };
 
 struct pv_command {

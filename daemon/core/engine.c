@@ -57,6 +57,7 @@
 #include "daemon/core/route/routes.h"
 #include "daemon/core/route/routesedit.h"
 #include "daemon/core/terms/able.h"
+#include "daemon/core/terms/ephemeral.h"
 #include "daemon/core/terms/renewal.h"
 #include "daemon/core/terms/rotation.h"
 #include "daemon/core/terms/waiting.h"
@@ -96,6 +97,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_admin,
     &pv_part_rootkey,
     &pv_part_renewal,
+    &pv_part_ephemeral,
     &pv_part_waiting,
     &pv_part_able,
     &pv_part_gossip,
@@ -336,6 +338,18 @@ void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 bool pv_engine_wants_restart(const struct pv_engine *e)
 {
     return e->node.keys_forgotten;
+}
+
+bool pv_engine_leave(struct pv_engine *e, pv_ns now)
+{
+    bool leaves = pv_admin_leave_at_end(&e->node, now);
+    settle(e, now);
+    return leaves;
+}
+
+bool pv_engine_has_left(const struct pv_engine *e)
+{
+    return pv_admin_has_left(&e->node);
 }
 
 /* The parts only write what is still to be said. The shell drains the output once and then frees

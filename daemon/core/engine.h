@@ -103,7 +103,12 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e);
 /* The keys were forgotten (leave --forget): drain the output once, free the engine and make a new
  * one with new keys. */
 bool pv_engine_wants_restart(const struct pv_engine *e);
-/* SIGTERM: tell peers and the coordinator; drain the output once, then free. */
+/* SIGTERM: an ephemeral member leaves, and tells others. False: this node is none, or can tell
+ * nobody. True: it takes 3 s at most, and then until the disk has forgotten the network: then
+ * pv_engine_has_left(). */
+PV_MUST_CHECK bool pv_engine_leave(struct pv_engine *e, pv_ns now);
+bool pv_engine_has_left(const struct pv_engine *e);
+/* The end: tell peers and the coordinator; drain the output once, then free. */
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now);
 
 /* --- streams ------------------------------------------------------------------------------- */

@@ -29,6 +29,8 @@ enum {
 };
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 
+#define LEAVE_TIME PV_S(5) /* ours: pv_engine_leave() takes 3 s at most, and a disk the rest */
+
 struct pv_io {
     struct pv_io_config cfg;
     struct pv_io_turn turn;
@@ -54,10 +56,11 @@ struct pv_io {
     struct pv_io_metrics *metrics;
 
     struct pv_watch *signal_watch, *helper_watch;
-    bool ready;    /* cfg.ready was called */
-    int status;    /* what pv_io_run() returns */
-    pv_ns slept;   /* BOOTTIME - MONOTONIC at the last turn */
-    pv_ns reclaim; /* when snapshots are looked at again */
+    bool ready;     /* cfg.ready was called */
+    int status;     /* what pv_io_run() returns */
+    pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
+    pv_ns reclaim;  /* when snapshots are looked at again */
+    pv_ns leave_by; /* an ephemeral member leaves, and then it ends; PV_NEVER: it does not */
 };
 
 /* --- facts for the engine ------------------------------------------------------------------ */
@@ -111,20 +114,24 @@ static void reload(struct pv_io *io, bool by_client)
         stop(io, PV_OK);
 }
 
-/* More than one may have come since the last turn; SIGHUP does not end the loop, the others do. */
+/* More than one may have come since the last turn; SIGHUP does not end the loop, the others do. An
+ * ephemeral member leaves first, unless it is told twice. */
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     int signo = 0;
     (void)ready;
-    (void)now;
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
             reload(io, false);
             continue;
         }
+        bool first = io->leave_by == PV_NEVER;
         pv_log(io->turn.log, PV_LOG_INFO, "signal=%d what=stopping", signo);
-        stop(io, PV_OK);
+        if (first && pv_engine_leave(io->turn.engine, now))
+            io->leave_by = now + LEAVE_TIME;
+        else
+            stop(io, PV_OK);
     }
 }
 
@@ -342,6 +349,9 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     /* The restart waits for the output: goodbyes and the last jobs are part of it. */
     if (!more && pv_engine_wants_restart(io->turn.engine))
         stop(io, PV_OK);
+    if (io->leave_by != PV_NEVER &&
+        (now >= io->leave_by || (!more && pv_engine_has_left(io->turn.engine))))
+        stop(io, PV_OK);
     pv_io_turn_end(&io->turn);
     /* Every part names the next time at which it has something to do; the loop sleeps until the
      * earliest. */
@@ -352,6 +362,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_io_links_next(io->links));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
+    next = pv_min_ns(next, io->leave_by);
     return more ? now : next;
 }
 
@@ -473,7 +484,7 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->turn.engine = cfg->engine;
     io->turn.log = cfg->log;
     io->slept = pv_clock_slept();
-    io->reclaim = PV_NEVER;
+    io->reclaim = io->leave_by = PV_NEVER;
     int r = pv_loop_new(&io->turn.loop);
     if (r >= 0)
         r = start_threads(io);

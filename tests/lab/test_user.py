@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 
 from lab import UDP_ASK, UDP_ECHO, check, equal, scenario, ssh_login, wait
 
@@ -363,6 +364,28 @@ def a_captured_control_process_gets_nothing_more(lab):
     said = wait("the attack", done)
     equal([line[7:] for line in said.splitlines() if line.startswith("could: ")], ["start a task"], f"of:\n{said}")
     check(b.os_ping(a.addr()), "the network afterwards")
+
+
+@scenario
+def an_ephemeral_member_leaves_when_its_p2pvpnd_ends(lab):
+    """With root and without; the name is free at once, also for the same machine."""
+    coordinator = lab.coordinator()
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
+    c.without_root()
+    a.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite", "--ephemeral", "--uses", 4).out.strip()
+    check("(ephemeral)" in a.ctl("invite", "list").out, "the list of invites")
+    for one in (b, c):
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            one.daemon()
+            one.ctl("join", token, "--name", "runner")
+            one.wait_direct(a)
+            equal(one.stop_daemon(sig), 0, "exit code")
+            check("runner" not in a.peers(), "the member after its end")
+            one.daemon()
+            equal(one.json("status")["network"], None, "its network afterwards")
+            one.stop_daemon()
 
 
 @scenario

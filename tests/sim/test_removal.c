@@ -381,3 +381,65 @@ PV_TEST(a_coordinator_with_other_members_is_named)
 {
     assert_int_equal(sim_seeds("removal", 1, other_members, NULL), 0);
 }
+
+/* --- ephemeral members ----------------------------------------------------------------------- */
+
+static bool join_by(struct scene *s, struct sim_node *n, const char *token, const char *name)
+{
+    char fields[3000];
+    snprintf(fields, sizeof(fields), "\"cmd\":\"join\",\"token\":\"%s\",\"name\":\"%s\"", token,
+             name);
+    return sim_world_ask(&s->w, n, PV_S(60), fields) != NULL;
+}
+
+static bool knows(struct scene *s, struct sim_node *n, const char *name)
+{
+    char text[80];
+    snprintf(text, sizeof(text), "\"name\":\"%s\"", name);
+    return says(s, n, "\"cmd\":\"peers\"", text);
+}
+
+/* One loses its power, one stays, and one ends in order. */
+static int ephemeral(uint64_t seed, void *ctx)
+{
+    struct scene s;
+    char token[2048];
+    (void)ctx;
+    if (!begin(&s, seed))
+        return end(&s, seed, "not begun:");
+    struct sim_node *dave = sim_world_node(&s.w, SIM_PUBLIC, "dave", false);
+    struct sim_node *erin = sim_world_node(&s.w, SIM_PUBLIC, "erin", false);
+    struct sim_node *again = sim_world_node(&s.w, SIM_PUBLIC, "again", false);
+    const char *answer =
+        sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"ephemeral\":true,\"uses\":3");
+    if (answer == NULL || !sim_world_field(answer, "token", token, sizeof(token)))
+        return end(&s, seed, "invite:");
+    if (!join_by(&s, dave, token, "runner") || !join_by(&s, erin, token, "stays"))
+        return end(&s, seed, "join:");
+    sim_world_run(&s.w, PV_S(20));
+    sim_node_kill(dave);
+    sim_world_run(&s.w, PV_S(9 * 60));
+    if (!knows(&s, s.alice, "runner") || !knows(&s, s.bob, "runner"))
+        return end(&s, seed, "removed before its time:");
+    sim_world_run(&s.w, PV_S(3 * 60));
+    if (knows(&s, s.alice, "runner") || knows(&s, s.bob, "runner"))
+        return end(&s, seed, "silent, and there all the same:");
+    if (!join_by(&s, again, token, "runner"))
+        return end(&s, seed, "its name is not free:");
+    sim_world_run(&s.w, PV_S(70 * 60));
+    if (!knows(&s, s.alice, "runner") || !knows(&s, s.bob, "stays"))
+        return end(&s, seed, "removed although it is there:");
+    if (sim_node_leave(s.bob))
+        return end(&s, seed, "one that is not ephemeral leaves:");
+    if (!sim_node_leave(again))
+        return end(&s, seed, "does not leave:");
+    sim_world_run(&s.w, PV_S(4));
+    if (!sim_node_has_left(again) || knows(&s, s.bob, "runner") || knows(&s, erin, "runner"))
+        return end(&s, seed, "has not left:");
+    return end(&s, seed, NULL);
+}
+
+PV_TEST(ephemeral_members_go_when_they_end_or_are_silent)
+{
+    assert_int_equal(sim_seeds("removal", SEEDS, ephemeral, NULL), 0);
+}

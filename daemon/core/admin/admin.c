@@ -393,7 +393,8 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct pv_put *put;
     const struct pv_invite_terms terms = {.uses = req->uses,
                                           .expires_s = req->expires_s,
-                                          .lifetime = (uint32_t)req->lifetime_s,
+                                          .lifetime = req->ephemeral ? PV_ROSTER_EPHEMERAL_LIFE
+                                                                     : (uint32_t)req->lifetime_s,
                                           .flags = req->approve ? PV_INVITE_APPROVAL : 0,
                                           .tag = req->name[0] == '\0' ? NULL : req->name};
     (void)p;
@@ -401,7 +402,7 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (req->admin && terms.lifetime > 0) {
         answer_error(a, handle, PV_CTLAPI_USAGE,
                      "invite: the membership of an admin does not expire: leave out --admin, and "
-                     "grant it later, or --member-for");
+                     "grant it later, or --member-for or --ephemeral");
         return;
     }
     if (!may_invite(a, req->admin, handle) ||
@@ -760,6 +761,25 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     const struct pv_ctl_item item = {.statement = pv_made_view(&made)};
     (void)pv_membership_add(n, &item, 1, now);
     wait_until_told(a, &w, now);
+}
+
+/* The client of handle 0 has gone before it came. */
+bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now)
+{
+    const struct pv_member *self = pv_node_self(n);
+    struct pv_ctlapi_request req;
+    if (self == NULL || !pv_member_is_ephemeral(self) || !n->up)
+        return false;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    req.last = true;
+    run_leave(of(n), &req, NULL, 0, now);
+    pv_ctlapi_request_done(&req);
+    return of(n)->n_waiting > 0;
+}
+
+bool pv_admin_has_left(const struct pv_node *n)
+{
+    return n->roster == NULL && !of(n)->unforgotten;
 }
 
 static const struct pv_command commands[] = {

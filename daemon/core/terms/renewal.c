@@ -199,7 +199,8 @@ static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint6
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
         char in[PV_AMOUNT_BUF + 4];
-        if (!is_near_end(m, time) || memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
+        if (!is_near_end(m, time) || pv_member_is_ephemeral(m) ||
+            memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0)
             continue;
         if (found++ >= NAMED)
             continue;

@@ -69,6 +69,7 @@ static const struct request_field {
     {"member_for", F_U64, AT(lifetime_s), 0, PV_CTLAPI_MIN_MEMBER_S, PV_CTLAPI_MAX_MEMBER_S},
     {"admin", F_BOOL, AT(admin), 0, 0, 0},
     {"approve", F_BOOL, AT(approve), 0, 0, 0},
+    {"ephemeral", F_BOOL, AT(ephemeral), 0, 0, 0},
     {"forget", F_BOOL, AT(forget), 0, 0, 0},
     {"count", F_U32, AT(count), 0, 1, PV_CTLAPI_MAX_PINGS},
     {"interval_ms", F_U32, AT(interval_ms), 0, 10, 3600000},
@@ -113,7 +114,8 @@ static const struct command_row {
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_VERSION] = {"version", false, "", ""},
     [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms insist "},
-    [PV_CTLAPI_INVITE] = {"invite", true, "", "uses expires admin member_for approve tag "},
+    [PV_CTLAPI_INVITE] = {"invite", true, "",
+                          "uses expires admin member_for ephemeral approve tag "},
     [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
     [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
     [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms insist "},

@@ -47,6 +47,7 @@ struct pv_ctlapi_request {
     uint64_t lifetime_s;  /* INVITE: seconds that who joins stays unused, default 0: for ever */
     bool admin;           /* INVITE: who joins by it becomes an admin */
     bool approve;         /* INVITE: who joins by it waits until an admin admits it */
+    bool ephemeral;       /* INVITE: who joins by it leaves at its end, in place of lifetime_s */
     bool forget;          /* LEAVE: delete this node's keys too */
     bool statics;         /* KEY_ROTATE: although static peers know the present one */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */

@@ -30,13 +30,15 @@ enum {
     /* Member, transport key and leave statements a node, of each: the highest serials, as older
      * ones count no more. Of what needs a right as many proven ones besides (roster_quota.c). */
     PV_ROSTER_MAX_SELF = 8,
-    PV_ROSTER_MAX_RECORDS = 64,   /* coordinators records a signer: the highest seq */
-    PV_ROSTER_MAX_ORPHANS = 256,  /* statements waiting for their signer's; oldest dropped */
-    PV_ROSTER_MAX_REPORTS = 64,   /* reports waiting to be polled; oldest dropped */
-    PV_ROSTER_REST = 30 * 86400,  /* seconds: ours, pv_roster_ip4_rests() */
-    PV_ROSTER_WINDOW_SLACK = 600, /* seconds around an invite's window, DESIGN 3 */
-    PV_ROSTER_BUCKETS = 256,      /* by first hash byte, in-band type 2 */
-    PV_ROSTER_PREFIX_LEN = 8,     /* bytes of a hash that name a statement in-band */
+    PV_ROSTER_MAX_RECORDS = 64,       /* coordinators records a signer: the highest seq */
+    PV_ROSTER_MAX_ORPHANS = 256,      /* statements waiting for their signer's; oldest dropped */
+    PV_ROSTER_MAX_REPORTS = 64,       /* reports waiting to be polled; oldest dropped */
+    PV_ROSTER_REST = 30 * 86400,      /* seconds: ours, pv_roster_ip4_rests() */
+    PV_ROSTER_EPHEMERAL_BELOW = 3600, /* seconds of lifetime: of ephemeral members */
+    PV_ROSTER_EPHEMERAL_LIFE = 1800,  /* ours: seconds; one that nobody removes has expired then */
+    PV_ROSTER_WINDOW_SLACK = 600,     /* seconds around an invite's window, DESIGN 3 */
+    PV_ROSTER_BUCKETS = 256,          /* by first hash byte, in-band type 2 */
+    PV_ROSTER_PREFIX_LEN = 8,         /* bytes of a hash that name a statement in-band */
     PV_ROSTER_STAY_MAX = PV_STATEMENT_LIST_MAX / PV_SIGN_PK_LEN, /* nodes in one revocation */
     PV_ROSTER_TEXT = 256, /* bytes of a report with the NUL */
 };
@@ -74,6 +76,10 @@ struct pv_member {
     uint8_t admitted_by[PV_SIGN_PK_LEN]; /* invite pk or admin pk */
     uint64_t joined;                     /* Unix seconds of the receipt, 0 = no receipt */
 };
+
+/* Let in by an invite with a lifetime of less than an hour: it leaves when its p2pvpnd ends, and
+ * whoever may remove members removes it when it was silent for ten minutes. */
+bool pv_member_is_ephemeral(const struct pv_member *m);
 
 struct pv_roster_invite {
     uint8_t invite[PV_SIGN_PK_LEN];

@@ -265,6 +265,11 @@ int pv_roster_former_ip4(const struct pv_roster *r, const struct pv_member *m,
     return find_former(r, m, PV_ROSTER_BIND_IP4, ret_former);
 }
 
+bool pv_member_is_ephemeral(const struct pv_member *m)
+{
+    return m->lifetime > 0 && m->lifetime < PV_ROSTER_EPHEMERAL_BELOW;
+}
+
 size_t pv_roster_count(const struct pv_roster *r)
 {
     return r->n_active;

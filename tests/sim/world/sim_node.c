@@ -258,6 +258,19 @@ void sim_node_stop(struct sim_node *n)
     go_down(n);
 }
 
+bool sim_node_leave(struct sim_node *n)
+{
+    sim_node_begin(n);
+    bool leaves = pv_engine_leave(n->engine, sim_node_now(n));
+    sim_node_end(n);
+    return leaves;
+}
+
+bool sim_node_has_left(const struct sim_node *n)
+{
+    return pv_engine_has_left(n->engine);
+}
+
 static void close_links(struct sim_node *n)
 {
     for (size_t i = 0; i < n->n_links; i++) {

@@ -45,6 +45,10 @@ struct pv_addr sim_node_overlay(const struct sim_node *n, uint16_t family);
 /* kill: power off, only the disk stays. stop: as by SIGTERM. start: boots from the disk. */
 void sim_node_kill(struct sim_node *n);
 void sim_node_stop(struct sim_node *n);
+/* As by SIGTERM, of an ephemeral member: it leaves, and is to be stopped when it has left. False:
+ * it does not leave. */
+bool sim_node_leave(struct sim_node *n);
+bool sim_node_has_left(const struct sim_node *n);
 void sim_node_start(struct sim_node *n);
 bool sim_node_runs(const struct sim_node *n);
 /* The machine is suspended: time goes on without it, its streams die unseen. And wakes. */

@@ -82,6 +82,20 @@ PV_TEST(memberships_that_end_are_shown)
     assert_non_null(strstr(t.requests, "\"member_for\":7776000"));
 }
 
+PV_TEST(ephemeral_invites_are_asked_for_and_shown)
+{
+    answers("invite_list",
+            "{\"id\":@,\"ok\":true,\"version\":1,\"invites\":[{\"id\":\"I\",\"uses\":1,"
+            "\"used\":0,\"not_after\":null,\"member_for\":1800}]}\n");
+    assert_int_equal(RUN("invite", "list"), 0);
+    assert_non_null(strstr(t.out, "open (ephemeral)"));
+    answers("invite", "{\"id\":@,\"ok\":true,\"token\":\"p2pvpn-XYZ\",\"invite\":\"I\"}\n");
+    assert_int_equal(RUN("invite", "--ephemeral"), 0);
+    assert_non_null(strstr(t.requests, "\"ephemeral\":true"));
+    assert_int_equal(RUN("invite", "--ephemeral", "--member-for", "90d"), PV_CTLAPI_USAGE);
+    assert_one_line_error("leave out --member-for");
+}
+
 PV_TEST(status_shows_what_matters)
 {
     answers("status",

@@ -449,6 +449,21 @@ PV_TEST(an_invite_says_how_long_members_stay)
     expect("the membership of an admin does not expire");
 }
 
+PV_TEST(an_ephemeral_invite_is_one_with_half_an_hour)
+{
+    uint64_t tag;
+    struct pv_statement st;
+    ask("\"cmd\":\"invite\",\"ephemeral\":true");
+    struct pv_ctl_msg *msg = fake_coord_take(PV_CTL_PUT, &tag);
+    assert_int_equal(pv_statement_decode(msg->u.put.items[0].statement, &st), PV_OK);
+    assert_int_equal(st.type, PV_ST_CONDITIONAL);
+    assert_int_equal(st.u.invite.lifetime, 1800);
+    pv_ctl_msg_free(msg);
+    give_root();
+    ask("\"cmd\":\"invite\",\"ephemeral\":true,\"admin\":true");
+    expect("the membership of an admin does not expire");
+}
+
 /* Nobody's peer any more, but still to be removed for good. */
 PV_TEST(a_member_that_has_expired_can_be_removed)
 {
