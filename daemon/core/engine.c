@@ -65,8 +65,6 @@
 
 struct pv_engine {
     struct pv_node node;
-    struct pv_fp_builder *fp; /* the packet threads' tables */
-    struct pv_peer_env env;   /* what all peers share */
 };
 
 static void settle(struct pv_engine *e, pv_ns now);
@@ -220,66 +218,53 @@ static void run_parts(struct pv_engine *e, pv_ns now)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-/* Parts read these fields of the node as soon as they are made. The log is copied, because cfg is
- * borrowed for the time of pv_engine_new() only. */
-static void copy_config(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+/* The abilities that our descriptions state. Every node of this version proves itself on
+ * connections of chat and files, and tells its groups; there is no setting for it. */
+static unsigned caps_of(const struct pv_engine_config *cfg)
 {
-    e->node.rng = cfg->rng;
-    if (cfg->log != NULL) {
-        e->node.log_copy = *cfg->log;
-        e->node.log = &e->node.log_copy;
-    }
-    e->node.identity = cfg->identity;
-    memcpy(e->node.tun_name, cfg->tun_name, sizeof(e->node.tun_name));
-    e->node.inside = cfg->inside;
-    memcpy(e->node.own_addrs, cfg->own_addrs, sizeof(e->node.own_addrs));
-    e->node.n_own_addrs = cfg->n_own_addrs;
-    e->node.mtu = cfg->mtu;
-    e->node.udp_port = cfg->udp_port;
-    memcpy(e->node.hostname, cfg->hostname, sizeof(e->node.hostname));
-    e->node.started = cfg->started != 0 ? cfg->started : now;
-    pv_jobqueue_init(&e->node.jobs, &e->node.rng, e->node.log);
+    return (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
+           (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
 }
 
-static void init_env(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
+/* Parts read these fields of the node as soon as they are made. The log is copied, because cfg is
+ * borrowed for the time of pv_engine_new() only. */
+static void copy_config(struct pv_node *n, const struct pv_engine_config *cfg, pv_ns now)
 {
-    e->env.rng = e->node.rng;
-    e->env.log = e->node.log;
-    e->env.own_pk = e->node.identity->sign_pk;
-    e->env.fp = e->fp;
-    e->node.fp = e->fp;
-    e->env.mtu = e->node.mtu;
-    e->env.workers = cfg->workers;
-    /* The abilities that our descriptions state. Every node of this version proves itself on
-     * connections of chat and files, and tells its groups; there is no setting for it. */
-    e->env.caps = (cfg->aes ? PV_DESC_CAP_AES : 0) | PV_DESC_CAP_PROOF | PV_DESC_CAP_GROUPS |
-                  (cfg->kem != NULL && cfg->pq != PV_PQ_OFF ? PV_DESC_CAP_PQ : 0);
-    e->env.kem = cfg->kem;
-    e->env.kem_why = cfg->kem_why;
-    e->env.pq = cfg->pq;
-    e->node.wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
-    e->env.wall_us = cfg->wall_us;
-    e->env.wall_at = now;
-    /* The part `store` moves both marks ahead on the disk, before a number above them is used. */
-    e->node.marks[PV_MARK_GEN] = &e->env.gen;
-    e->node.marks[PV_MARK_TAI] = &e->env.tai;
+    struct pv_node_given *given = &n->given;
+    n->rng = cfg->rng;
+    if (cfg->log != NULL) {
+        given->log = *cfg->log;
+        n->log = &given->log;
+    }
+    n->identity = cfg->identity;
+    memcpy(given->tun_name, cfg->tun_name, sizeof(given->tun_name));
+    given->inside = cfg->inside;
+    memcpy(given->own_addrs, cfg->own_addrs, sizeof(given->own_addrs));
+    given->n_own_addrs = cfg->n_own_addrs;
+    given->mtu = cfg->mtu;
+    given->udp_port = cfg->udp_port;
+    memcpy(given->hostname, cfg->hostname, sizeof(given->hostname));
+    given->started = cfg->started != 0 ? cfg->started : now;
+    given->workers = cfg->workers;
+    given->kem = cfg->kem;
+    given->kem_why = cfg->kem_why;
+    given->pq = cfg->pq;
+    n->ways.caps = caps_of(cfg);
     /* Until the part `bindings` has measured how long this NAT keeps a silent binding. */
-    e->env.binding_lifetime = PV_GATHERER_REFRESH;
-    pv_pathstats_init(&e->env.stats);
-    e->env.index_map = pv_map_make(&e->node.rng, PV_PEER_MAX_INDICES);
-    e->env.ufrag_map = pv_map_make(&e->node.rng, PV_PEER_MAX);
+    n->ways.binding_lifetime = PV_GATHERER_REFRESH;
+    n->wall = (struct pv_wall){.us = cfg->wall_us, .at = now};
+    pv_jobqueue_init(&n->jobs, &n->rng, n->log);
 }
 
 static int make_machines(struct pv_engine *e)
 {
-    int r = pv_fp_builder_new(&e->fp, &e->node.rng);
+    int r = pv_fp_builder_new(&e->node.fp, &e->node.rng);
     if (r == PV_OK)
         r = pv_ctlsrv_new(&e->node.ctl);
-    const struct pv_peers_config pc = {
-        .node = &e->node, .env = &e->env, .on_gone = peer_gone, .arg = e};
+    const struct pv_peers_config pc = {.node = &e->node, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
         r = pv_peers_new(&e->node.peers, &pc);
-    if (r == PV_OK && (e->node.stunroute = calloc(1, sizeof(*e->node.stunroute))) == NULL)
+    if (r == PV_OK && (e->node.ways.stunroute = calloc(1, sizeof(*e->node.ways.stunroute))) == NULL)
         r = PV_ERR_NOMEM;
     return r;
 }
@@ -289,12 +274,10 @@ int pv_engine_new(struct pv_engine **ret_engine, const struct pv_engine_config *
     struct pv_engine *e = calloc(1, sizeof(*e));
     if (e == NULL)
         return PV_ERR_NOMEM;
-    copy_config(e, cfg, now);
+    copy_config(&e->node, cfg, now);
     int r = make_machines(e);
-    if (r == PV_OK) {
-        init_env(e, cfg, now);
+    if (r == PV_OK)
         r = make_parts(e, cfg, now);
-    }
     if (r == PV_OK)
         r = restore_parts(e, cfg, now);
     if (r != PV_OK) {
@@ -321,8 +304,8 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
-    pv_fp_builder_free(e->fp);
-    free(e->node.stunroute);
+    pv_fp_builder_free(e->node.fp);
+    free(e->node.ways.stunroute);
     pv_wipe(e, sizeof(*e));
     free(e);
     return NULL;
@@ -331,13 +314,11 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
 void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 {
     e->node.wall = (struct pv_wall){.us = wall_us, .at = now};
-    e->env.wall_us = wall_us;
-    e->env.wall_at = now;
 }
 
 bool pv_engine_wants_restart(const struct pv_engine *e)
 {
-    return e->node.keys_forgotten;
+    return e->node.keys.forgotten;
 }
 
 bool pv_engine_leave(struct pv_engine *e, pv_ns now)
@@ -372,7 +353,7 @@ void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
 {
-    e->node.hostnet = *host;
+    e->node.host.plan = *host;
     pv_node_raise(&e->node, PV_FACT_HOSTNET);
     settle(e, now);
 }
@@ -380,9 +361,9 @@ void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host 
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {
-    e->node.n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
+    e->node.host.n_links = n < PV_NODE_LINKS ? n : PV_NODE_LINKS;
     if (n > 0)
-        memcpy(e->node.links, links, e->node.n_links * sizeof(*links));
+        memcpy(e->node.host.links, links, e->node.host.n_links * sizeof(*links));
     pv_node_raise(&e->node, PV_FACT_LINKS);
     /* The old connection may be dead without anybody knowing, and a new one possible at last. */
     pv_coordclient_kick(e->node.coord, now);
@@ -402,7 +383,7 @@ void pv_engine_handle_routers(struct pv_engine *e,
                               pv_ns now)
 {
     (void)now; /* handle_links() follows, and raises the fact */
-    memcpy(e->node.routers, routers, sizeof(e->node.routers));
+    memcpy(e->node.host.routers, routers, sizeof(e->node.host.routers));
 }
 
 void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
@@ -546,9 +527,9 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
  * changed, so the shell's next turn tries again. */
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
 {
-    if (!pv_fp_builder_changed(e->fp))
+    if (!pv_fp_builder_changed(e->node.fp))
         return PV_ERR_AGAIN;
-    int r = pv_fp_builder_snapshot(e->fp, ret_snap);
+    int r = pv_fp_builder_snapshot(e->node.fp, ret_snap);
     if (r != PV_OK)
         pv_log(e->node.log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
     return r == PV_OK ? PV_OK : PV_ERR_AGAIN;

@@ -58,7 +58,7 @@ static bool made_with_newest(const struct sim_node *n)
 {
     const struct pv_node *node = pv_engine_node(n->engine);
     const struct pv_peer *peer = pv_peers_next_member(node->peers, NULL);
-    return peer->session != NULL && peer->session->agreed == peer->env->device;
+    return peer->session != NULL && peer->session->agreed == peer->node->keys.device;
 }
 
 static bool is_connected(struct pair *p, struct sim_node *n)

@@ -144,7 +144,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     struct admin *a = wait->self;
     (void)now;
     a->unforgotten = result->status != PV_OK;
-    a->node->keys_forgotten = a->forgetting_keys && !a->unforgotten;
+    a->node->keys.forgotten = a->forgetting_keys && !a->unforgotten;
     if (a->unforgotten)
         pv_ctlsrv_failf(a->node->ctl, wait->tag, PV_CTLAPI_FAILED,
                         "leave: this node has left, but its disk still has the network: %s; then "
@@ -182,7 +182,7 @@ static void end_farewell(struct admin *a, bool told, pv_ns now)
 {
     const struct farewell f = a->farewell;
     a->farewell = (struct farewell){.active = false};
-    a->node->visiting = false;
+    a->node->coord_info.visiting = false;
     a->left = (struct pv_ctlapi_told){.coordinator = told ? "stored" : "away", .disk = "stored"};
     forget_network(a, f.forget, f.handle, now);
 }
@@ -201,7 +201,7 @@ static void begin_farewell(struct admin *a, uint64_t handle, enum pv_job_forget 
         end_farewell(a, false, now);
         return;
     }
-    n->visiting = true;
+    n->coord_info.visiting = true;
     pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_GUEST,
                      pv_roster_network_id(n->roster), now);
 }
@@ -210,7 +210,7 @@ static void begin_farewell(struct admin *a, uint64_t handle, enum pv_job_forget 
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct admin *a = part;
-    if (!a->farewell.active || a->node->as_member || msg->type != PV_CTL_WELCOME)
+    if (!a->farewell.active || a->node->coord_info.as_member || msg->type != PV_CTL_WELCOME)
         return;
     struct pv_put *put = pv_put_new(1);
     if (put != NULL) {
@@ -261,7 +261,7 @@ static void end_waiting(struct admin *a, size_t i, pv_ns now)
         return;
     }
     if (!pv_membership_is_stored(a->node))
-        w.told.disk = a->node->store_error[0] != '\0' ? a->node->store_error : "not written yet";
+        w.told.disk = a->node->store.error[0] != '\0' ? a->node->store.error : "not written yet";
     pv_ctlsrv_answer(a->node->ctl, w.handle, pv_ctlapi_told_json(&w.told));
 }
 

@@ -248,7 +248,7 @@ static void forget(struct relocation *x)
 {
     struct pv_node *n = x->node;
     const struct pv_puts puts = x->puts;
-    n->visiting = false;
+    n->coord_info.visiting = false;
     pv_wipe(x, sizeof(*x));
     x->node = n;
     x->puts = puts;
@@ -258,7 +258,7 @@ static void forget(struct relocation *x)
 static void go_home(struct relocation *x, pv_ns now)
 {
     struct pv_node *n = x->node;
-    n->visiting = false;
+    n->coord_info.visiting = false;
     if (n->up && n->roster != NULL && x->step != SPREAD)
         pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
                          pv_roster_network_id(n->roster), now);
@@ -371,7 +371,7 @@ static void put_record(struct relocation *x, pv_ns now)
 static void tell(struct relocation *x, pv_ns now)
 {
     struct pv_node *n = x->node;
-    n->visiting = false;
+    n->coord_info.visiting = false;
     enter(x, TELL, TELL_BY, now);
     if (x->one.len > 0) /* this node is at the new one */
         pv_coord_connect(n, pv_roster_coordinators(n->roster), PV_CTL_MEMBER,
@@ -615,7 +615,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct relocation *x = part;
-    if (x->step != GUEST || x->node->as_member)
+    if (x->step != GUEST || x->node->coord_info.as_member)
         return;
     if (msg->type == PV_CTL_WELCOME)
         ask_to_take(x, &msg->u.welcome, now);
@@ -770,7 +770,7 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     pv_coordlist_put(&w, x->url.pk, &x->url.addr, 1);
     x->one.len = w.len;
     enter(x, GUEST, SILENCE, now);
-    n->visiting = true;
+    n->coord_info.visiting = true;
     pv_coord_connect(n, pv_view(x->one.bytes, x->one.len), PV_CTL_GUEST, NULL, now);
 }
 

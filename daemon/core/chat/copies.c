@@ -103,7 +103,7 @@ static bool may_seal(struct copies *c, const struct pv_peer *to)
 {
     if (!pv_rules_serve(c->node, pv_peer_pk(to), PV_SERVICE_CHAT, true).allow)
         return false;
-    return pv_peers_env(c->node->peers)->pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
+    return c->node->given.pq != PV_PQ_REQUIRE || pv_sealkeys_to(c->node, to) != NULL;
 }
 
 static int seal(struct copies *c, const struct pv_peer *to, const struct pv_chat_record *m,
@@ -150,9 +150,7 @@ static int open_parcel(const struct pv_node *n, const struct pv_signal_route *ro
     /* A box that this program cannot open another start of it may: after a return from an older
      * system.
      */
-    return r == PV_ERR_AUTH && pv_sealing_is(box) && pv_peers_env(n->peers)->kem == NULL
-               ? PV_ERR_AGAIN
-               : r;
+    return r == PV_ERR_AUTH && pv_sealing_is(box) && n->given.kem == NULL ? PV_ERR_AGAIN : r;
 }
 
 static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, uint64_t number,

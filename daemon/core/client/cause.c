@@ -36,7 +36,6 @@ struct seen {
 struct scene {
     const struct pv_node *n;
     const struct pv_cause_own *own;
-    const struct pv_peer_env *env;
     struct pv_peer *p;
     const char *name;             /* the peer's */
     const struct pv_desc *theirs; /* its newest description; empty when it sent none */
@@ -109,8 +108,8 @@ static unsigned families(const struct pv_ice_cand *cands, size_t n)
 /* Has a host address of theirs the first 24 bits of one of ours? Candidates carry no prefix. */
 static bool share_lan(const struct scene *s)
 {
-    for (size_t i = 0; i < s->env->n_locals; i++) {
-        const struct pv_ice_cand *ours = &s->env->locals[i];
+    for (size_t i = 0; i < s->n->ways.n_locals; i++) {
+        const struct pv_ice_cand *ours = &s->n->ways.locals[i];
         const struct pv_prefix lan = {.base = ours->addr, .bits = 24};
         if (ours->type != PV_ICE_HOST || ours->addr.family != PV_AF_INET)
             continue;
@@ -164,7 +163,7 @@ static bool own_overlap(const struct scene *s, struct pv_cause *c)
  * just then. */
 static bool own_link(const struct scene *s, struct pv_cause *c)
 {
-    return s->env->n_locals == 0 && !is_direct(s->p) &&
+    return s->n->ways.n_locals == 0 && !is_direct(s->p) &&
            say(c, "check cable, Wi-Fi and `ip addr`",
                "this machine has no network: no interface has an address that packets could "
                "leave from");
@@ -324,9 +323,9 @@ static bool pq_required(const struct scene *s, struct pv_cause *c)
     const struct pv_peer_pq_view v = pv_peer_pq(s->p, s->now);
     if (v.state != PV_PEER_PQ_REQUIRED)
         return false;
-    if (s->env->kem == NULL)
+    if (s->n->given.kem == NULL)
         return say(c, "a p2pvpnd with OpenSSL 3.5 (Debian 13), or `[security] pq = on` here",
-                   "[security] pq = require here, and %s", pv_peer_env_why_no_kem(s->env));
+                   "[security] pq = require here, and %s", pv_peer_why_no_kem(s->n));
     if (!v.announced)
         return say(c, "a p2pvpnd there that does it (Debian 13), or `[security] pq = on` here",
                    "[security] pq = require here, and %s does no post-quantum sessions", s->name);
@@ -392,11 +391,11 @@ static bool direct_well(const struct scene *s, struct pv_cause *c)
 /* This machine's own trouble comes first: its user can mend it without asking anybody. */
 static bool udp_blocked_here(const struct scene *s, struct pv_cause *c)
 {
-    if (s->n->udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
+    if (s->n->ways.udp_blocked && pv_peers_udp_elsewhere(s->n->peers))
         return say(c, "have the coordinator's operator let UDP 3478 in, as TCP",
                    "UDP is closed at the coordinator: UDP from here reaches others, and the "
                    "coordinator answers by TCP only");
-    return s->n->udp_blocked &&
+    return s->n->ways.udp_blocked &&
            say(c, "let UDP out in the firewall here, or UDP 3478 in at the coordinator",
                "UDP is blocked here: no server's answer comes in, though TCP gets through");
 }
@@ -414,7 +413,7 @@ static bool udp_blocked_there(const struct scene *s, struct pv_cause *c)
  * does. */
 static bool udp_families(const struct scene *s, struct pv_cause *c)
 {
-    unsigned here = families(s->env->locals, s->env->n_locals);
+    unsigned here = families(s->n->ways.locals, s->n->ways.n_locals);
     unsigned there = families(s->theirs->cands, s->theirs->n_cands);
     return here != 0 && there != 0 && (here & there) == 0 &&
            say(c, "give one of the two an address of the other kind; the relay joins them",
@@ -490,13 +489,13 @@ static const char VARIES[] = "another public port for each destination";
 /* Users may switch both methods off, and then their absence explains more than any NAT does. */
 static bool attempts_off(const struct scene *s)
 {
-    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(s->n->attempts));
+    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(s->n));
     return !h.predict && !h.birthday;
 }
 
 static bool ours_varies(const struct scene *s)
 {
-    return pv_hardnat_nat(pv_attempts_hardnat(s->n->attempts))->mapping == PV_DESC_MAPPING_VARIES;
+    return pv_hardnat_nat(pv_attempts_hardnat(s->n))->mapping == PV_DESC_MAPPING_VARIES;
 }
 
 static bool theirs_varies(const struct scene *s)
@@ -642,18 +641,16 @@ void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, stru
                    pv_ns now, struct pv_cause *ret_cause)
 {
     static const struct pv_desc nothing;
-    const struct pv_peer_env *env = pv_peers_env(n->peers);
     /* A peer that never described itself has an empty description here, so the rules need no
      * checks. */
     const struct pv_desc *remote = pv_peer_remote(p);
     const struct scene s = {
         .n = n,
         .own = own,
-        .env = env,
         .p = p,
         .name = pv_peer_name(p),
         .theirs = remote == NULL ? &nothing : remote,
-        .our_public = public_of(env->locals, env->n_locals),
+        .our_public = public_of(n->ways.locals, n->ways.n_locals),
         .their_public = remote == NULL ? NULL : public_of(remote->cands, remote->n_cands),
         .seen = look(p),
         .now = now,

@@ -72,7 +72,7 @@ static const char *state_name(const struct pv_node *n)
         return "waiting";
     if (!n->up)
         return "down";
-    return n->iface == PV_IFACE_UP && n->online ? "up" : "connecting";
+    return n->iface.state == PV_IFACE_UP && n->online ? "up" : "connecting";
 }
 
 /* Packets are counted by threads that know no parts: their figures come from the shell, a little
@@ -116,21 +116,21 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct info *x = part;
     const struct pv_node *n = x->node;
     st->s.state = state_name(n);
-    st->s.uptime_s = (now - n->started) / PV_S(1);
+    st->s.uptime_s = (now - n->given.started) / PV_S(1);
     st->s.key = n->identity->sign_pk;
     st->s.wg_key = n->identity->dh_pk;
-    st->s.interface = n->iface == PV_IFACE_UP ? n->tun_name : NULL;
-    st->s.mtu = n->mtu;
-    st->s.udp_port = n->udp_port;
+    st->s.interface = n->iface.state == PV_IFACE_UP ? n->given.tun_name : NULL;
+    st->s.mtu = n->given.mtu;
+    st->s.udp_port = n->given.udp_port;
     st->s.confined = x->confined;
-    st->s.inside = n->inside;
+    st->s.inside = n->given.inside;
     show_datapath(&x->datapath, st);
     show_taken_ports(&x->datapath, st);
-    for (size_t i = 0; i < n->n_reports; i++) {
+    for (size_t i = 0; i < n->reports.n; i++) {
         char more[48] = "";
-        if (n->reports[i].more > 0)
-            snprintf(more, sizeof(more), " (and %" PRIu64 " more)", n->reports[i].more);
-        pv_statuspage_problem(st, n->reports[i].text, more);
+        if (n->reports.list[i].more > 0)
+            snprintf(more, sizeof(more), " (and %" PRIu64 " more)", n->reports.list[i].more);
+        pv_statuspage_problem(st, n->reports.list[i].text, more);
     }
 }
 
@@ -468,9 +468,9 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     } else if (self != NULL) {
         pv_ctlsrv_answer(n->ctl, handle,
                          pv_ctlapi_ip_json(&self->ip4, &self->ip6, n->identity->dh_pk));
-    } else if (n->n_own_addrs > 0) {
+    } else if (n->given.n_own_addrs > 0) {
         pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_ip_json(&n->own_addrs[0].base, &none, n->identity->dh_pk));
+                         pv_ctlapi_ip_json(&n->given.own_addrs[0].base, &none, n->identity->dh_pk));
     } else {
         (void)pv_node_need_network(n, "ip", handle);
     }
@@ -489,7 +489,7 @@ static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        "log: no such level: use error, warn, info or debug");
         return;
     }
-    x->node->log_copy.level = level;
+    x->node->given.log.level = level;
     pv_ctlsrv_done(x->node->ctl, handle);
 }
 

@@ -214,7 +214,7 @@ static bool wait_is_over(struct waits *ws, const struct wait *w, pv_ns now)
 {
     const struct pv_node *n = ws->node;
     if (!w->has_peer)
-        return w->online ? n->online : n->iface == PV_IFACE_UP && pv_node_self(n) != NULL;
+        return w->online ? n->online : n->iface.state == PV_IFACE_UP && pv_node_self(n) != NULL;
     struct pv_peer *p = pv_peers_by_pk(n->peers, w->peer);
     if (p == NULL)
         return false;

@@ -42,7 +42,7 @@ static void line(json_t **lines, const char *fmt, ...)
 /* Whether what is said now can be read later by who records it. */
 static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
 {
-    const struct pv_peer_env *env = pv_peer_env(p);
+    const struct pv_node *n = pv_peer_node(p);
     const struct pv_peer_pq_view v = pv_peer_pq(p, now);
     double since = v.since == 0 ? 0 : (double)(now - v.since) / 1e9;
     switch (v.state) {
@@ -56,10 +56,10 @@ static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
                  (double)v.classical_for / 1e6, since);
         return;
     case PV_PEER_PQ_UNABLE:
-        if (env->pq == PV_PQ_OFF)
+        if (n->given.pq == PV_PQ_OFF)
             line(lines, "  not post-quantum: switched off here ([security] pq)");
-        else if (env->kem == NULL)
-            line(lines, "  not post-quantum: %s", pv_peer_env_why_no_kem(env));
+        else if (n->given.kem == NULL)
+            line(lines, "  not post-quantum: %s", pv_peer_why_no_kem(n));
         else
             line(lines, "  not post-quantum: its p2pvpnd does not do it");
         return;
@@ -118,7 +118,7 @@ static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
     const struct pv_peer *via = pv_peers_by_id(n->peers, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
     if (pv_peer_recalled(p)->family != PV_AF_NONE) {
-        pv_recall_get(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p), &item);
+        pv_recall_get(pv_rediscovery_recall(n), pv_peer_pk(p), &item);
         for (size_t i = 0; i < item.n; i++)
             cached = cached || pv_addr_equal(&item.addrs[i].addr, pv_peer_recalled(p));
         line(lines, "  found without the coordinator, at its %s %s",
@@ -133,18 +133,18 @@ static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    pv_recall_get(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p), &item);
+    pv_recall_get(pv_rediscovery_recall(n), pv_peer_pk(p), &item);
     if (item.n == 0)
         line(lines, "  and no address is known at which it was reached directly before");
     for (size_t i = 0; i < item.n; i++)
         line(lines, "  %s %s",
-             pv_recall_is_trying(pv_rediscovery_recall(n->rediscovery), pv_peer_pk(p))
+             pv_recall_is_trying(pv_rediscovery_recall(n), pv_peer_pk(p))
                  ? "handshakes go to its cached address"
                  : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&item.addrs[i].addr, text));
-    if (pv_peers_env(n->peers)->n_in_sync > 0)
+    if (n->common->n_in_sync > 0)
         line(lines, "  peers that are reached pass our signals on to it: %zu",
-             pv_peers_env(n->peers)->n_in_sync);
+             n->common->n_in_sync);
 }
 
 static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
@@ -236,8 +236,7 @@ static const struct pv_desc_nat *their_nat(const struct pv_peer *p)
 static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     const struct pv_peer_attempt attempt = pv_peer_attempt(p);
-    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(n->attempts)),
-                             *theirs = their_nat(p);
+    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(n)), *theirs = their_nat(p);
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
     bool direct = pv_peer_path(p) != NULL && !pv_peer_is_relayed(p);
@@ -262,12 +261,12 @@ static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns
              "  both NATs stand in the way: PCP or UPnP switched on in one of the routers, a port "
              "forwarded to UDP %u here or to theirs there, or IPv6 on both sides, would make it "
              "direct",
-             n->udp_port);
+             n->given.udp_port);
     else if (ours)
         line(lines,
              "  our NAT stands in the way: PCP or UPnP switched on in our router, a port forwarded "
              "to UDP %u here, or IPv6 on both sides, would make it direct",
-             n->udp_port);
+             n->given.udp_port);
     else if (other)
         line(lines, "  their NAT stands in the way: a port forwarded there, or IPv6 on both sides, "
                     "would make it direct");
@@ -275,7 +274,7 @@ static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns
 
 static void why_udp(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_relayway *r = pv_peers_env(n->peers)->relays[0];
+    const struct pv_relayway *r = n->ways.relays[0];
     /* Where packets go directly already, UDP plainly gets through. */
     if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
@@ -302,7 +301,7 @@ static void why_relays(const struct pv_node *n, const struct pv_peer *p, json_t 
     if (pv_peer_is_static(p) || (pv_peer_path(p) != NULL && !pv_peer_is_relayed(p)))
         return;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
-        const struct pv_relayway *r = pv_peers_env(n->peers)->relays[i];
+        const struct pv_relayway *r = n->ways.relays[i];
         if (r != NULL && pv_relayway_error(r)[0] != '\0')
             line(lines, "  cannot reach the relay %s: %s", pv_relays_name(n, i, name),
                  pv_relayway_error(r));
@@ -341,7 +340,7 @@ static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_n
     struct pv_prefix range = {.bits = 0};
     const char *overlap = pv_membership_overlap(n, &range);
     const struct pv_cause_own own = {.coord_error = n->coord_info.error,
-                                     .iface_error = n->iface_error,
+                                     .iface_error = n->iface.error,
                                      .overlap = overlap,
                                      .overlap_net = range};
     pv_cause_find(n, &own, p, now, &cause);

@@ -199,7 +199,6 @@ static void free_coordinator(void *part)
 {
     struct pv_coord *c = part;
     c->node->coord = pv_coordclient_free(c->node->coord);
-    c->node->coordinator = NULL;
 }
 
 static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -214,11 +213,7 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                              .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem};
     c->has_kem = cc.kem != NULL;
     c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
-    int r = pv_coordclient_new(&c->node->coord, &cc);
-    if (r != PV_OK)
-        return r;
-    c->node->coordinator = c;
-    return PV_OK;
+    return pv_coordclient_new(&c->node->coord, &cc);
 }
 
 static int restore_coordinator(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -234,12 +229,17 @@ static int restore_coordinator(void *part, const struct pv_engine_config *cfg, p
 
 /* --- for other parts -------------------------------------------------------------------------- */
 
+static struct pv_coord *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_coordinator);
+}
+
 /* A part keeps its number for good: answers find their owner by the number in the tag, whoever
  * asked since. */
 int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_msg *msg,
                  uint64_t tag)
 {
-    struct pv_coord *c = n->coordinator;
+    struct pv_coord *c = of(n);
     size_t i = 0;
     while (i < c->n_owners && c->owners[i] != owner)
         i++;
@@ -271,12 +271,12 @@ static pv_job_done take_lookup;
 /* A guest knows nothing of where this network's coordinator once spoke TLS. */
 static void find_addrs(struct pv_coord *c)
 {
-    pv_coordaddrs_find(&c->addrs, c->node, c->node->as_member, take_lookup, c);
+    pv_coordaddrs_find(&c->addrs, c->node, c->node->coord_info.as_member, take_lookup, c);
 }
 
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    const struct pv_coord *c = n->coordinator;
+    const struct pv_coord *c = of(n);
     return c->require && pv_coordpq_knows(&c->were_hybrid, pk);
 }
 
@@ -324,8 +324,8 @@ static void start(struct pv_coord *c, pv_ns now)
 void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role role,
                       const uint8_t *network_id, pv_ns now)
 {
-    struct pv_coord *c = n->coordinator;
-    n->as_member = role == PV_CTL_MEMBER;
+    struct pv_coord *c = of(n);
+    n->coord_info.as_member = role == PV_CTL_MEMBER;
     /* Parts stop relying on the old connection before the new one begins. */
     set_online(n, false);
     c->list_len = list.len <= sizeof(c->list) ? list.len : 0;
@@ -371,8 +371,8 @@ static bool keeps_place(const struct pv_coord *c, struct pv_view list, size_t *r
 
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
 {
-    struct pv_coord *c = n->coordinator;
-    if (!n->as_member || list.len == 0 ||
+    struct pv_coord *c = of(n);
+    if (!n->coord_info.as_member || list.len == 0 ||
         pv_coordclient_state(n->coord) == PV_COORDCLIENT_STOPPED ||
         (list.len == c->list_len && memcmp(list.ptr, c->list, list.len) == 0))
         return;
@@ -391,7 +391,7 @@ void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
  * further in front is worth a new connection. */
 void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    struct pv_coord *c = n->coordinator;
+    struct pv_coord *c = of(n);
     size_t at = place_of(pv_view(c->list, c->list_len), pk);
     if (!n->online || at >= c->at)
         return;
@@ -414,12 +414,12 @@ static void turn_to_next(struct pv_coord *c, pv_ns now)
 
 void pv_coord_turn(struct pv_node *n, pv_ns now)
 {
-    turn_to_next(n->coordinator, now);
+    turn_to_next(of(n), now);
 }
 
 bool pv_coord_next(struct pv_node *n, pv_ns now)
 {
-    struct pv_coord *c = n->coordinator;
+    struct pv_coord *c = of(n);
     if (!aim(c, c->at + 1))
         return false;
     set_online(n, false);
@@ -445,13 +445,13 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
 
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
 {
-    return n->coordinator->cursor;
+    return of(n)->cursor;
 }
 
 void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 {
-    n->coordinator->cursor = cursor;
-    n->coordinator->cursor_moved = true;
+    of(n)->cursor = cursor;
+    of(n)->cursor_moved = true;
     pv_coordclient_set_have(n->coord, cursor);
 }
 
@@ -459,11 +459,11 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
  * whole log of its network. */
 void pv_coord_save_cursor(struct pv_node *n)
 {
-    const struct pv_ctl_cursor cursor = n->coordinator->cursor;
+    const struct pv_ctl_cursor cursor = of(n)->cursor;
     uint8_t epoch[8], number[8];
-    if (!n->coordinator->cursor_moved)
+    if (!of(n)->cursor_moved)
         return;
-    n->coordinator->cursor_moved = false;
+    of(n)->cursor_moved = false;
     pv_store_be64(epoch, cursor.epoch);
     pv_store_be64(number, cursor.n);
     pv_node_put_meta(n, "cursor-epoch", pv_view(epoch, sizeof(epoch)));
@@ -473,8 +473,8 @@ void pv_coord_save_cursor(struct pv_node *n)
 /* The store forgets it with the network. */
 void pv_coord_forget_cursor(struct pv_node *n)
 {
-    n->coordinator->cursor = (struct pv_ctl_cursor){0};
-    n->coordinator->cursor_moved = false;
+    of(n)->cursor = (struct pv_ctl_cursor){0};
+    of(n)->cursor_moved = false;
 }
 
 /* --- what welcome says ------------------------------------------------------------------------ */
@@ -587,8 +587,8 @@ static void show_connection(struct pv_coord *c, pv_ns now)
     const struct pv_addr *used = pv_coordclient_addr(c->node->coord);
     info->addr = used != NULL ? *used : (struct pv_addr){.family = PV_AF_NONE};
     info->tls = pv_coordclient_is_tls(c->node->coord);
-    c->node->coord_rtt = pv_coordclient_rtt(c->node->coord);
-    c->node->coord_clock =
+    c->node->coord_info.rtt = pv_coordclient_rtt(c->node->coord);
+    c->node->coord_info.clock =
         (struct pv_wall){.us = pv_coordclient_time_us(c->node->coord, now), .at = now};
 }
 
@@ -599,12 +599,12 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     n->coord_info.unknown = n->coord_info.denied = false;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
-    if (n->as_member && n->roster == NULL)
+    if (n->coord_info.as_member && n->roster == NULL)
         return;
     /* A guest only enrols: it stays offline, so that no other part takes its connection for that of
      * the network. */
     note_hybrid(c, pv_coordclient_is_hybrid(n->coord));
-    if (n->as_member) {
+    if (n->coord_info.as_member) {
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
                n->coord_info.hybrid ? "yes" : "no");
         n->coord_info.connects++;
@@ -638,7 +638,7 @@ static void go_offline(struct pv_coord *c, const char *why, pv_ns now)
     struct pv_node *n = c->node;
     bool was_online = n->online;
     set_error(n, why);
-    if (!n->as_member)
+    if (!n->coord_info.as_member)
         return;
     log_away(c, why, now);
     n->coord_info.handed_over &= !was_online;
@@ -658,14 +658,14 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
 {
     struct pv_node *n = c->node;
     bool is_error = msg->type == PV_CTL_ERROR;
-    if (n->as_member) {
+    if (n->coord_info.as_member) {
         n->coord_info.denied = is_error && msg->u.failure.error == PV_CTL_E_REVOKED;
         n->coord_info.unknown =
             n->coord_info.denied || (is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE);
     }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
     /* It is reached: who waits for an admin has a line of its own in `status`. */
-    if (n->as_member && is_error && msg->u.failure.error == PV_CTL_E_WAITING)
+    if (n->coord_info.as_member && is_error && msg->u.failure.error == PV_CTL_E_WAITING)
         n->coord_info.error[0] = '\0';
     push_to_all(c, msg, now);
 }
@@ -712,7 +712,7 @@ static void take_answer(struct pv_coord *c, const struct pv_coordclient_event *e
 static void take_push(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_node *n = c->node;
-    if (!n->as_member || n->roster == NULL)
+    if (!n->coord_info.as_member || n->roster == NULL)
         return;
     push_to_all(c, msg, now);
     if (msg->type != PV_CTL_BYE)

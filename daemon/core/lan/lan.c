@@ -332,7 +332,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         changed(l, now);
     if ((facts & PV_FACT_INTERFACE) == 0)
         return;
-    bool up = l->node->roster != NULL && l->node->iface == PV_IFACE_UP;
+    bool up = l->node->roster != NULL && l->node->iface.state == PV_IFACE_UP;
     if (up && l->querier.ask_at == PV_NEVER)
         pv_querier_start(&l->querier, now);
     else if (!up)

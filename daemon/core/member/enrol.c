@@ -637,7 +637,7 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
     if (!may_begin(x, "create", handle))
         return;
     begin(x, true, req, handle, now);
-    const char *name = req->name[0] != '\0' ? req->name : x->node->hostname;
+    const char *name = req->name[0] != '\0' ? req->name : x->node->given.hostname;
     const char *network = req->network[0] != '\0' ? req->network : "home";
     const char *cidr = req->cidr[0] != '\0' ? req->cidr : "10.66.0.0/16";
     if (!take_url(req->secret, x)) {
@@ -674,7 +674,7 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         return;
     begin(x, false, req, handle, now);
     x->name_given = req->name[0] != '\0';
-    const char *name = x->name_given ? req->name : x->node->hostname;
+    const char *name = x->name_given ? req->name : x->node->given.hostname;
     if (pv_name_parse(name, strlen(name), x->name) != PV_OK) {
         fail(x, PV_CTLAPI_USAGE, now, "the name of the node cannot be used",
              "use a to z, 0 to 9 and -, at most 63");
@@ -753,7 +753,7 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_enrol *x = part;
-    if (!x->node->as_member && is_guest(x) && x->step != ROOT)
+    if (!x->node->coord_info.as_member && is_guest(x) && x->step != ROOT)
         guest_push(x, msg, now);
 }
 
@@ -826,7 +826,7 @@ static void iface_is_not_up(struct pv_enrol *x)
     struct pv_node *n = x->node;
     uint64_t handle = x->handle;
     snprintf(text, sizeof(text), "%s: joined, but the interface is not up: %s",
-             x->create ? "create" : "join", n->iface_error);
+             x->create ? "create" : "join", n->iface.error);
     forget(x);
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
 }
@@ -854,9 +854,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_NETWORK) != 0 && n->roster == NULL && x->step >= IFACE)
         network_is_gone(x, now);
     if ((facts & PV_FACT_INTERFACE) != 0 && x->step == IFACE) {
-        if (n->iface == PV_IFACE_UP)
+        if (n->iface.state == PV_IFACE_UP)
             iface_is_up(x, now);
-        else if (n->iface == PV_IFACE_DOWN && n->iface_error[0] != '\0')
+        else if (n->iface.state == PV_IFACE_DOWN && n->iface.error[0] != '\0')
             iface_is_not_up(x);
     }
     if ((facts & PV_FACT_ONLINE) != 0 && n->online && x->invite != NULL)

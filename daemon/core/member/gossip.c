@@ -121,7 +121,7 @@ static void run_gossip(void *part, pv_ns now)
     if (!g->can_forward)
         return;
     g->can_forward = false;
-    pv_peers_env_changed(n->peers, false, now);
+    pv_peers_node_changed(n->peers, false, now);
 }
 
 static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)

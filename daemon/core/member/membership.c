@@ -49,16 +49,16 @@ static void pv_iface_fill(struct pv_job_iface *i, const struct pv_node *n, bool 
                           const struct pv_prefix *routes, size_t n_routes)
 {
     const struct pv_member *self = pv_node_self(n);
-    memcpy(i->name, n->tun_name, sizeof(i->name));
-    i->mtu = n->mtu;
+    memcpy(i->name, n->given.tun_name, sizeof(i->name));
+    i->mtu = n->given.mtu;
     if (self != NULL && !n->removed && n->up) {
         add_addr(i, &self->ip4, pv_roster_network(n->roster)->range.bits);
         add_addr(i, &self->ip6, 64);
         if (dns)
             snprintf(i->zone, sizeof(i->zone), "%s", pv_roster_network(n->roster)->name);
     }
-    for (size_t k = 0; k < n->n_own_addrs; k++)
-        add_addr(i, &n->own_addrs[k].base, n->own_addrs[k].bits);
+    for (size_t k = 0; k < n->given.n_own_addrs; k++)
+        add_addr(i, &n->given.own_addrs[k].base, n->given.own_addrs[k].bits);
     for (size_t k = 0; k < n_routes && i->n_routes < PV_IFACE_MAX_PREFIXES; k++) {
         if (!is_on_link(i, &routes[k]))
             i->routes[i->n_routes++] = routes[k];
@@ -118,7 +118,7 @@ static void statements_stored(struct pv_jobwait *wait, struct pv_job_result *res
 }
 
 /* A statement that could not become a job is written with the whole roster later:
- * node.store_failed. */
+ * node.store.failed. */
 static void save(struct membership *m)
 {
     if (pv_unsaved_flush(&m->unsaved, m->node, statements_stored, m, 0))
@@ -259,7 +259,7 @@ void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
 bool pv_membership_is_stored(const struct pv_node *n)
 {
     const struct membership *m = of(n);
-    return m->writing == 0 && m->unsaved.n == 0 && !n->store_failed;
+    return m->writing == 0 && m->unsaved.n == 0 && !n->store.failed;
 }
 
 /* Once more, now that all have the names and addresses that the roster says. */
@@ -307,7 +307,7 @@ static void settle_roster(struct membership *m, pv_ns now)
     m->news = false;
     save_in_time(m, now);
     /* The interface has the address of before. */
-    if (m->moved && n->iface != PV_IFACE_DOWN)
+    if (m->moved && n->iface.state != PV_IFACE_DOWN)
         raise_iface(m, now);
     m->moved = false;
     if (look_at_self(m)) {
@@ -352,8 +352,8 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 static void set_iface(struct pv_node *n, enum pv_iface_state state, const char *error)
 {
-    n->iface = state;
-    snprintf(n->iface_error, sizeof(n->iface_error), "%s", error);
+    n->iface.state = state;
+    snprintf(n->iface.error, sizeof(n->iface.error), "%s", error);
     pv_node_raise(n, PV_FACT_INTERFACE);
 }
 
@@ -361,7 +361,7 @@ static void set_iface(struct pv_node *n, enum pv_iface_state state, const char *
  * nobody's. A node that was removed has no ranges: nothing of it reaches members any more. */
 static int tell_fast_path(struct pv_node *n, const struct pv_job_iface *i)
 {
-    struct pv_fp_interface f = {.mtu = n->mtu};
+    struct pv_fp_interface f = {.mtu = n->given.mtu};
     for (size_t k = 0; k < i->n_addrs && f.n_own < PV_FP_MAX_OWN; k++)
         f.own[f.n_own++] = i->addrs[k].base;
     if (pv_node_self(n) != NULL) {
@@ -410,7 +410,7 @@ static void raise_iface(struct membership *m, pv_ns now)
         postpone_iface(m, now);
         return;
     }
-    n->iface = PV_IFACE_RISING;
+    n->iface.state = PV_IFACE_RISING;
     pv_node_raise(n, PV_FACT_INTERFACE);
     if (!pv_jobqueue_submit(&n->jobs, job, iface_done, m, 0))
         postpone_iface(m, now);
@@ -441,18 +441,18 @@ static void iface_done(struct pv_jobwait *wait, struct pv_job_result *result, pv
 {
     struct membership *m = wait->self;
     struct pv_node *n = m->node;
-    if (n->iface != PV_IFACE_RISING)
+    if (n->iface.state != PV_IFACE_RISING)
         return; /* it was taken down meanwhile */
     if (m->connect_at != PV_NEVER)
         connect_member(m, now);
     if (result->status == PV_OK) {
         set_iface(n, PV_IFACE_UP, "");
-        pv_log(n->log, PV_LOG_INFO, "what=\"interface up\" name=%s", n->tun_name);
+        pv_log(n->log, PV_LOG_INFO, "what=\"interface up\" name=%s", n->given.tun_name);
         return;
     }
     m->retry_at = now + IFACE_RETRY;
     /* Retries that fail for one and the same reason make one line in the log. */
-    if (strcmp(n->iface_error, result->error) != 0)
+    if (strcmp(n->iface.error, result->error) != 0)
         pv_log(n->log, PV_LOG_ERROR, "what=\"interface not up\" why=\"%s\"", result->error);
     set_iface(n, PV_IFACE_DOWN, result->error);
 }
@@ -502,9 +502,9 @@ static void tear_down(struct membership *m, pv_ns now)
     struct pv_node *n = m->node;
     m->teardown_at = PV_NEVER;
     pv_node_raise(n, PV_FACT_TEARDOWN);
-    if (n->n_own_addrs > 0)
+    if (n->given.n_own_addrs > 0)
         raise_iface(m, now); /* of a plain WireGuard node: with its own addresses only */
-    else if (n->iface != PV_IFACE_DOWN)
+    else if (n->iface.state != PV_IFACE_DOWN)
         lower_iface(m);
     else
         set_iface(n, PV_IFACE_DOWN, ""); /* what kept it from coming up matters no more */
@@ -533,7 +533,7 @@ static void apply_up(struct membership *m, pv_ns now)
         m->teardown_at = PV_NEVER;
         m->connect_at = now + IFACE_PATIENCE;
         raise_iface(m, now);
-        if (n->iface != PV_IFACE_RISING)
+        if (n->iface.state != PV_IFACE_RISING)
             connect_member(m, now);
         return;
     }
@@ -541,7 +541,7 @@ static void apply_up(struct membership *m, pv_ns now)
         connect_member(m, now); /* a removed node may be told that it was taken back */
     else
         pv_coord_disconnect(n, now);
-    if (n->iface == PV_IFACE_DOWN) {
+    if (n->iface.state == PV_IFACE_DOWN) {
         tear_down(m, now); /* nothing is up that could carry a word */
         return;
     }
@@ -584,7 +584,7 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
     n->roster = NULL;
     m->standing = PV_MEMBER_NONE;
     n->removed = false;
-    n->n_reports = 0;
+    n->reports.n = 0;
     n->coord_info.unknown = n->coord_info.denied = false;
     n->coord_info.error[0] = '\0';
     pv_node_raise(n, PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP);
@@ -596,7 +596,7 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
 {
     struct pv_node *n = m->node;
     /* Also when it should be up already and is not: what stood in the way may be gone. */
-    if (n->up != up || (up && n->iface == PV_IFACE_DOWN)) {
+    if (n->up != up || (up && n->iface.state == PV_IFACE_DOWN)) {
         n->up = up;
         pv_node_raise(n, PV_FACT_UP);
         pv_node_put_meta(n, "up", pv_view(up ? "1" : "0", 1));
@@ -734,8 +734,8 @@ static void handle_timeout(void *part, pv_ns now)
     /* The fault that kept the interface from coming up may be gone by now, as another program's
      * address. */
     m->retry_at = PV_NEVER;
-    if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface == PV_IFACE_DOWN &&
-        n->iface_error[0] != '\0')
+    if (pv_node_self(n) != NULL && n->up && !n->removed && n->iface.state == PV_IFACE_DOWN &&
+        n->iface.error[0] != '\0')
         raise_iface(m, now);
 }
 
@@ -752,9 +752,9 @@ static void show_problems(const struct membership *m, struct pv_statuspage *st)
 {
     const struct pv_node *n = m->node;
     /* One line is enough for the interface: each trouble hides those after it. */
-    if (n->iface_error[0] != '\0')
-        pv_statuspage_problem(st, "the interface is not up: ", n->iface_error);
-    else if (n->iface == PV_IFACE_UP && m->iface_problem[0] != '\0')
+    if (n->iface.error[0] != '\0')
+        pv_statuspage_problem(st, "the interface is not up: ", n->iface.error);
+    else if (n->iface.state == PV_IFACE_UP && m->iface_problem[0] != '\0')
         pv_statuspage_problem(st, m->iface_problem, "");
     else if (m->overlap[0] != '\0' && n->up)
         pv_statuspage_problem(st, m->overlap, "");

@@ -731,7 +731,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     struct rules *r = wait->self;
     (void)now;
     pv_node_stored(r->node, result);
-    if (result->status != PV_OK || (r->mark == MARK_PROVES && r->node->store_failed))
+    if (result->status != PV_OK || (r->mark == MARK_PROVES && r->node->store.failed))
         r->mark = r->mark == MARK_DONE ? MARK_DONE : MARK_FAILED;
     else if (r->mark == MARK_PROVES)
         put_mark(r, MARK_GOES);

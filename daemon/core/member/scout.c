@@ -298,7 +298,8 @@ static void plan(struct scout *s, struct place *p, pv_ns now)
 static bool may_visit(const struct scout *s)
 {
     const struct pv_node *n = s->node;
-    return n->up && n->as_member && !n->visiting && !n->removed && self_of(s) != NULL;
+    return n->up && n->coord_info.as_member && !n->coord_info.visiting && !n->removed &&
+           self_of(s) != NULL;
 }
 
 /* Other records count than before: who failed to hear of the last one may be there again, or where

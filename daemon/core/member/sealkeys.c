@@ -53,7 +53,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     make_row_key(k->node->identity, k->row_key);
     k->has_cert = cfg->kem != NULL && cfg->pq != PV_PQ_OFF &&
                   pv_sealing_certify(cfg->kem, k->node->identity->sign_sk, k->cert) == PV_OK;
-    k->node->sealkeys = k;
     return PV_OK;
 }
 
@@ -63,7 +62,6 @@ static void free_sealkeys(void *part)
     for (size_t i = 0; i < PV_SEALKEYS_ROWS; i++)
         free(k->rows[i].entries);
     pv_wipe(k->row_key, sizeof(k->row_key));
-    k->node->sealkeys = NULL;
 }
 
 size_t pv_sealkeys_row(const struct pv_sealkeys *k, const uint8_t pk[static PV_SIGN_PK_LEN])
@@ -159,12 +157,18 @@ static void learn(struct pv_sealkeys *k, const uint8_t *pk, const uint8_t *ek)
 
 /* --- for other parts -------------------------------------------------------------------------- */
 
+/* NULL where a test has no such part. */
+static struct pv_sealkeys *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_sealkeys);
+}
+
 bool pv_sealkeys_expected(const struct pv_node *n, const struct pv_peer *p)
 {
     const struct pv_member *m =
         n->roster == NULL ? NULL : pv_roster_known(n->roster, pv_peer_pk(p));
-    return n->sealkeys != NULL && n->sealkeys->has_cert && m != NULL &&
-           (m->abilities & PV_ABLE_SEALED) != 0;
+    const struct pv_sealkeys *k = of(n);
+    return k != NULL && k->has_cert && m != NULL && (m->abilities & PV_ABLE_SEALED) != 0;
 }
 
 /* Its statement may be on its way yet: earlier versions state what they do, without this. */
@@ -173,9 +177,10 @@ static bool opens_them(const struct pv_node *n, const struct pv_peer *p)
     const struct pv_member *m =
         n->roster == NULL ? NULL : pv_roster_known(n->roster, pv_peer_pk(p));
     const struct pv_desc *theirs = pv_peer_remote(p);
+    const struct pv_sealkeys *k = of(n);
     return pv_sealkeys_expected(n, p) ||
-           (n->sealkeys != NULL && n->sealkeys->has_cert && m != NULL && m->abilities == 0 &&
-            theirs != NULL && (theirs->caps & PV_DESC_CAP_PQ) != 0);
+           (k != NULL && k->has_cert && m != NULL && m->abilities == 0 && theirs != NULL &&
+            (theirs->caps & PV_DESC_CAP_PQ) != 0);
 }
 
 /* The key of somebody who cannot use it any more stays, and counts again once its owner says so. */
@@ -183,33 +188,35 @@ const struct pv_sealing_to *pv_sealkeys_to(struct pv_node *n, const struct pv_pe
 {
     if (!opens_them(n, p))
         return NULL;
-    const struct entry *e = find(n->sealkeys, pv_peer_pk(p));
+    struct pv_sealkeys *k = of(n);
+    const struct entry *e = find(k, pv_peer_pk(p));
     if (e == NULL)
         return NULL;
-    n->sealkeys->to = (struct pv_sealing_to){.kem = pv_peers_env(n->peers)->kem, .ek = e->ek};
-    return &n->sealkeys->to;
+    k->to = (struct pv_sealing_to){.kem = n->given.kem, .ek = e->ek};
+    return &k->to;
 }
 
 struct pv_view pv_sealkeys_cert_for(const struct pv_node *n, struct pv_peer *p)
 {
     if (!opens_them(n, p) || pv_peer_notes(p)->has_sealing)
         return pv_view(NULL, 0);
-    return pv_view(n->sealkeys->cert, sizeof(n->sealkeys->cert));
+    return pv_view(of(n)->cert, sizeof(of(n)->cert));
 }
 
 /* The signature is checked once for each key, though descriptions repeat it until the sender hears
  * that we have it. */
 void pv_sealkeys_heard(struct pv_node *n, struct pv_peer *p, struct pv_view cert, bool sealed)
 {
-    if (n->sealkeys == NULL || !n->sealkeys->has_cert)
+    struct pv_sealkeys *k = of(n);
+    if (k == NULL || !k->has_cert)
         return;
     pv_peer_notes(p)->has_sealing = sealed;
-    const struct entry *e = find(n->sealkeys, pv_peer_pk(p));
+    const struct entry *e = find(k, pv_peer_pk(p));
     if (cert.len == 0 ||
         (e != NULL && cert.len > sizeof(e->ek) && memcmp(e->ek, cert.ptr, sizeof(e->ek)) == 0))
         return;
     if (pv_sealing_check(cert, pv_peer_pk(p)) == PV_OK)
-        learn(n->sealkeys, pv_peer_pk(p), cert.ptr);
+        learn(k, pv_peer_pk(p), cert.ptr);
     else
         pv_log(n->log, PV_LOG_WARN,
                "peer=%s what=\"its sealing key is not believed\" why=\"wrong signature\"",
@@ -219,15 +226,16 @@ void pv_sealkeys_heard(struct pv_node *n, struct pv_peer *p, struct pv_view cert
 bool pv_sealkeys_secret(const struct pv_node *n, struct pv_view box,
                         uint8_t ret_psk[static PV_NOISE_PSK_LEN])
 {
-    const struct pv_kem *kem = pv_peers_env(n->peers)->kem;
+    const struct pv_kem *kem = n->given.kem;
     return kem != NULL && pv_sealing_is(box) &&
            pv_sealing_secret(kem, n->identity->sign_sk, box, ret_psk) == PV_OK;
 }
 
 void pv_sealkeys_count(struct pv_node *n, enum pv_sealkeys_kind kind, bool hybrid)
 {
-    if (n->sealkeys != NULL)
-        n->sealkeys->sealed[kind][hybrid]++;
+    struct pv_sealkeys *k = of(n);
+    if (k != NULL)
+        k->sealed[kind][hybrid]++;
 }
 
 /* --- the part --------------------------------------------------------------------------------- */

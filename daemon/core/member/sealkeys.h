@@ -28,7 +28,7 @@ enum pv_sealkeys_kind {
     PV_SEALKEYS_KINDS,
 };
 
-struct pv_sealkeys; /* opaque; node.sealkeys, NULL where a test has no such part */
+struct pv_sealkeys; /* opaque: the part itself */
 
 extern const struct pv_part pv_part_sealkeys;
 

@@ -140,14 +140,14 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct signals *s = part;
     (void)cfg;
     (void)now;
-    s->node->marks[PV_MARK_SIGNAL] = &s->seq;
+    s->node->store.marks[PV_MARK_SIGNAL] = &s->seq;
     return PV_OK;
 }
 
 static void free_signals(void *part)
 {
     struct signals *s = part;
-    s->node->marks[PV_MARK_SIGNAL] = NULL;
+    s->node->store.marks[PV_MARK_SIGNAL] = NULL;
 }
 
 /* --- out ------------------------------------------------------------------------------------- */

@@ -283,7 +283,7 @@ static void handle_timeout(void *part, pv_ns now)
     s->look_at = PV_NEVER;
     s->rest_until = now + LOOK_AGAIN;
     s->relisted = false;
-    if (s->node->online && !s->node->visiting && s->node->roster != NULL)
+    if (s->node->online && !s->node->coord_info.visiting && s->node->roster != NULL)
         pull(s, pv_coord_cursor(s->node), TAG_PULL);
 }
 
@@ -299,7 +299,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
     struct statements *s = part;
     if (msg->type == PV_CTL_STATEMENTS) {
         take_statements(s, msg, TAG_PULL, now);
-    } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->visiting) {
+    } else if (msg->type == PV_CTL_WELCOME && s->node->online && !s->node->coord_info.visiting) {
         s->relisted = s->differs = s->mends = s->named = s->named_once = false;
         s->look_at = PV_NEVER;
         s->n_paged = 0;

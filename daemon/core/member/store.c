@@ -38,8 +38,8 @@ static int restore_marks(void *part, const struct pv_engine_config *cfg, pv_ns n
     struct store *s = part;
     (void)now;
     for (size_t i = 0; i < PV_MARKS; i++) {
-        if (s->node->marks[i] != NULL)
-            *s->node->marks[i] = pv_highwater_load(pv_saved_u64(cfg->saved, names[i]));
+        if (s->node->store.marks[i] != NULL)
+            *s->node->store.marks[i] = pv_highwater_load(pv_saved_u64(cfg->saved, names[i]));
     }
     return PV_OK;
 }
@@ -47,7 +47,7 @@ static int restore_marks(void *part, const struct pv_engine_config *cfg, pv_ns n
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct store *s = wait->self;
-    struct pv_highwater *h = s->node->marks[wait->tag >> MARK_BITS];
+    struct pv_highwater *h = s->node->store.marks[wait->tag >> MARK_BITS];
     (void)now;
     pv_node_stored(s->node, result);
     if (result->status == PV_OK && h != NULL)
@@ -60,7 +60,8 @@ static void store_marks(struct store *s)
         uint64_t mark;
         uint8_t buf[8];
         /* The tag brings the mark back, so that the end of the job tells which mark is on disk. */
-        if (s->node->marks[i] == NULL || !pv_highwater_take_mark(s->node->marks[i], &mark))
+        if (s->node->store.marks[i] == NULL ||
+            !pv_highwater_take_mark(s->node->store.marks[i], &mark))
             continue;
         pv_store_be64(buf, mark);
         pv_node_put_meta_for(s->node, names[i], pv_view(buf, sizeof(buf)), on_job, s,
@@ -72,18 +73,18 @@ static void run_store(void *part, pv_ns now)
 {
     struct store *s = part;
     /* One timer for all parts: whatever fails meanwhile is written with the same attempt. */
-    if (s->node->store_failed && s->retry_at == PV_NEVER)
+    if (s->node->store.failed && s->retry_at == PV_NEVER)
         s->retry_at = now + STORE_RETRY;
-    if (s->retry_at != PV_NEVER && s->node->store_works)
+    if (s->retry_at != PV_NEVER && s->node->store.works)
         s->retry_at = pv_min_ns(s->retry_at, now + STORE_REVIVED);
     if (now >= s->retry_at) {
         s->retry_at = PV_NEVER;
-        s->node->store_failed = false;
+        s->node->store.failed = false;
         pv_node_raise(s->node, PV_FACT_STORE);
         /* Without its marks a node whose clock is set back is not believed after the next start. */
         for (size_t i = 0; i < PV_MARKS; i++) {
-            if (s->node->marks[i] != NULL)
-                s->node->marks[i]->mark = 0;
+            if (s->node->store.marks[i] != NULL)
+                s->node->store.marks[i]->mark = 0;
         }
     }
     store_marks(s);
@@ -99,8 +100,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct store *s = part;
     (void)now;
-    if (s->node->store_error[0] != '\0')
-        pv_statuspage_problem(st, "not everything is stored: ", s->node->store_error);
+    if (s->node->store.error[0] != '\0')
+        pv_statuspage_problem(st, "not everything is stored: ", s->node->store.error);
 }
 
 const struct pv_part pv_part_store = {

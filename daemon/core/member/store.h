@@ -4,7 +4,7 @@
  * that grow for ever (peer/highwater.h), and after a write that failed it has every part write
  * again what is to be kept. All writes are idempotent.
  *
- * State:  KEPT --node.store_failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
+ * State:  KEPT --node.store.failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
  *                                     (5 s after a write that was kept meanwhile)
  */
 #ifndef PV_STORE_PART_H

@@ -131,7 +131,7 @@ static bool add(struct pv_unsaved *u, struct pv_node *n, struct pv_stored_statem
     void *grown = pv_vec_room(u->items, u->n, &u->cap, 64, sizeof(u->items[0]));
     if (grown == NULL) {
         /* The store's next attempt takes the whole roster, and this statement with it. */
-        n->store_failed = true;
+        n->store.failed = true;
         return false;
     }
     u->items = grown;
@@ -242,13 +242,13 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, pv_job_done *done
     if (job == NULL || copy == NULL) {
         free(copy);
         pv_job_free(job);
-        n->store_failed = true;
+        n->store.failed = true;
         return false;
     }
     job->u.put_statements.items = copy;
     job->u.put_statements.n = count;
     bool queued = pv_jobqueue_submit(&n->jobs, job, done, self, tag);
-    n->store_failed = n->store_failed || !queued;
+    n->store.failed = n->store.failed || !queued;
     return queued;
 }
 

@@ -37,7 +37,7 @@ struct pv_unsaved {
     size_t n_later, cap_later;
 };
 
-/* Without memory all statements count as not stored: n->store_failed. */
+/* Without memory all statements count as not stored: n->store.failed. */
 void pv_unsaved_add(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster_entry *entry);
 /* Has the store forget a statement that newer ones have replaced. To be flushed before the roster
  * is asked for its next event, which frees the entry. */
@@ -45,10 +45,10 @@ void pv_unsaved_forget(struct pv_unsaved *u, struct pv_node *n,
                        const struct pv_roster_entry *entry);
 /* Those that were added since the last flush may wait. False: without memory, they may not. */
 bool pv_unsaved_postpone(struct pv_unsaved *u);
-/* Adds every statement of the roster. False: not all, without memory (n->store_failed). */
+/* Adds every statement of the roster. False: not all, without memory (n->store.failed). */
 bool pv_unsaved_add_all(struct pv_unsaved *u, struct pv_node *n, const struct pv_roster *roster);
 /* Queues one job for all, those that waited first, whose result goes to owner, and is empty then.
- * False: no job was queued because there was nothing, or no memory (n->store_failed). */
+ * False: no job was queued because there was nothing, or no memory (n->store.failed). */
 bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, pv_job_done *done, void *self,
                       uint64_t tag);
 /* Forgets them: the roster is about to go. */

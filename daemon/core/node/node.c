@@ -48,7 +48,7 @@ void *pv_node_part(const struct pv_node *n, const struct pv_part *part)
 /* A removed node may keep an interface for static peers, without an address of the network. */
 bool pv_node_is_on_overlay(const struct pv_node *n)
 {
-    return n->up && !n->removed && n->iface == PV_IFACE_UP;
+    return n->up && !n->removed && n->iface.state == PV_IFACE_UP;
 }
 
 const struct pv_member *pv_node_self(const struct pv_node *n)
@@ -141,7 +141,7 @@ const struct pv_member *pv_node_former_member(const struct pv_node *n, const cha
 
 uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now)
 {
-    const struct pv_wall *c = &n->coord_clock;
+    const struct pv_wall *c = &n->coord_info.clock;
     return c->us == 0 ? 0 : c->us + (now > c->at ? (now - c->at) / PV_US(1) : 0);
 }
 
@@ -159,8 +159,8 @@ uint64_t pv_node_wall_ms(const struct pv_node *n, pv_ns now)
 
 const struct pv_link_addr *pv_node_link_in(const struct pv_node *n, const struct pv_prefix *range)
 {
-    for (size_t i = 0; i < n->n_links; i++) {
-        const struct pv_link_addr *link = &n->links[i];
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        const struct pv_link_addr *link = &n->host.links[i];
         if (link->up && pv_prefix_overlaps(&link->addr, range))
             return link;
     }
@@ -204,17 +204,17 @@ bool pv_node_put_meta_for(struct pv_node *n, const char *name, struct pv_view va
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
 {
     if (result->status == PV_OK) {
-        n->store_works = true;
-        if (!n->store_failed)
-            n->store_error[0] = '\0';
+        n->store.works = true;
+        if (!n->store.failed)
+            n->store.error[0] = '\0';
         return;
     }
-    n->store_works = false;
+    n->store.works = false;
     /* Many writes fail for one reason, again with every attempt. */
-    if (strcmp(n->store_error, result->error) != 0)
+    if (strcmp(n->store.error, result->error) != 0)
         pv_log(n->log, PV_LOG_ERROR, "what=\"not stored\" why=\"%s\"", result->error);
-    memcpy(n->store_error, result->error, sizeof(n->store_error));
-    n->store_failed = true;
+    memcpy(n->store.error, result->error, sizeof(n->store.error));
+    n->store.failed = true;
 }
 
 void pv_node_job_stored(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -246,7 +246,7 @@ bool pv_node_may_log(struct pv_node *n, enum pv_report_source source, const char
                      char ret_more[static PV_NODE_MORE])
 {
     uint64_t more;
-    if (!pv_repeats_say(&n->repeats[source], text, now, &more))
+    if (!pv_repeats_say(&n->reports.repeats[source], text, now, &more))
         return false;
     ret_more[0] = '\0';
     if (more > 0)
@@ -258,7 +258,7 @@ void pv_node_log_rest(struct pv_node *n, pv_ns now)
 {
     for (unsigned i = 0; i < PV_FROM_COUNT; i++) {
         uint64_t more;
-        if (pv_repeats_take_rest(&n->repeats[i], now, &more))
+        if (pv_repeats_take_rest(&n->reports.repeats[i], now, &more))
             pv_log(n->log, PV_LOG_WARN, "what=\"more of the like\" about=%s more=%" PRIu64,
                    source_names[i], more);
     }
@@ -268,7 +268,7 @@ pv_ns pv_node_next_rest(const struct pv_node *n)
 {
     pv_ns next = PV_NEVER;
     for (unsigned i = 0; i < PV_FROM_COUNT; i++)
-        next = pv_min_ns(next, pv_repeats_next_timeout(&n->repeats[i]));
+        next = pv_min_ns(next, pv_repeats_next_timeout(&n->reports.repeats[i]));
     return next;
 }
 
@@ -276,8 +276,8 @@ pv_ns pv_node_next_rest(const struct pv_node *n)
 static struct pv_report *find_report(struct pv_node *n, enum pv_report_source source,
                                      const char *text)
 {
-    for (size_t i = n->n_reports; i > 0; i--) {
-        struct pv_report *r = &n->reports[i - 1];
+    for (size_t i = n->reports.n; i > 0; i--) {
+        struct pv_report *r = &n->reports.list[i - 1];
         if (r->source == source &&
             (text == NULL || strncmp(r->text, text, sizeof(r->text) - 1) == 0))
             return r;
@@ -287,24 +287,25 @@ static struct pv_report *find_report(struct pv_node *n, enum pv_report_source so
 
 static void drop_report(struct pv_node *n, size_t at)
 {
-    memmove(&n->reports[at], &n->reports[at + 1], (n->n_reports - at - 1) * sizeof(n->reports[0]));
-    n->n_reports--;
+    memmove(&n->reports.list[at], &n->reports.list[at + 1],
+            (n->reports.n - at - 1) * sizeof(n->reports.list[0]));
+    n->reports.n--;
 }
 
 /* The newest reports are those somebody asks for; but a source that has many may only push out its
  * own. */
 static void make_room(struct pv_node *n, enum pv_report_source source)
 {
-    size_t of_source = 0, oldest = n->n_reports, gone = 0;
-    for (size_t i = n->n_reports; i > 0; i--) {
-        if (n->reports[i - 1].source == source) {
+    size_t of_source = 0, oldest = n->reports.n, gone = 0;
+    for (size_t i = n->reports.n; i > 0; i--) {
+        if (n->reports.list[i - 1].source == source) {
             of_source++;
             oldest = i - 1;
         }
     }
     if (of_source >= PV_NODE_SOURCE_REPORTS)
         gone = oldest;
-    else if (n->n_reports < PV_NODE_REPORTS)
+    else if (n->reports.n < PV_NODE_REPORTS)
         return;
     drop_report(n, gone);
 }
@@ -324,7 +325,7 @@ void pv_node_report(struct pv_node *n, enum pv_report_source source, const char 
         same->more++;
     } else if (say) {
         make_room(n, source);
-        struct pv_report *r = &n->reports[n->n_reports++];
+        struct pv_report *r = &n->reports.list[n->reports.n++];
         r->source = source;
         r->more = 0;
         snprintf(r->text, sizeof(r->text), "%s", text);
@@ -335,7 +336,7 @@ void pv_node_report_over(struct pv_node *n, enum pv_report_source source, const 
 {
     const struct pv_report *r = find_report(n, source, text);
     if (r != NULL)
-        drop_report(n, (size_t)(r - n->reports));
+        drop_report(n, (size_t)(r - n->reports.list));
 }
 
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle)

@@ -19,23 +19,23 @@
 #include "daemon/core/node/facts.h"
 #include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
+#include "proto/ice/ice.h"
 #include "proto/roster/roster.h"
 
-struct pv_coord;
+struct pv_desc_nat;
 struct pv_highwater;
 struct pv_chatlink;
 struct pv_coordclient;
 struct pv_linkkeys;
 struct pv_rooms;
 struct pv_engine;
-struct pv_attempts;
 struct pv_fp_builder;
 struct pv_gatherer;
-struct pv_relays;
-struct pv_sealkeys;
+struct pv_relayway;
 struct pv_peers;
-struct pv_rediscovery;
+struct pv_peers_common;
 struct pv_stunroute;
+struct pv_wg_device;
 
 enum pv_iface_state {
     PV_IFACE_DOWN,
@@ -118,94 +118,134 @@ struct pv_coord_info {
                          relaying for a moment */
     struct pv_addr servers[PV_CTL_ADDRS_MAX]; /* STUN, as its welcome says */
     size_t n_servers;
+    bool as_member; /* the connection wanted or there is a member's; else a guest's */
+    /* Written by relocation: that connection is to a coordinator that is only being given this
+     * network. Nothing is pulled from it, or its list would count before it has everybody. */
+    bool visiting;
+    struct pv_wall clock; /* the coordinator's, as it last told it; us 0 = never */
+    pv_ns rtt;            /* there and back */
 };
 
 enum {
     PV_NODE_STUN = 4, /* ours: addresses of the STUN server of the configuration */
 };
 
-struct pv_node {
-    /* given at the start; nobody writes them later but for the log's level */
-    struct pv_rng rng;
-    struct pv_log log_copy; /* the shell's sink with a level of our own */
-    const struct pv_log *log;
-    struct pv_identity *identity; /* borrowed from the shell */
+/* The settings of the start; nobody writes them later but for the log's level. */
+struct pv_node_given {
+    struct pv_log log; /* the shell's sink with a level of our own */
     char tun_name[PV_JOB_IFNAME];
     unsigned inside; /* the interface is in a network of its own (pv_engine_config); 0: it is not */
     struct pv_prefix own_addrs[4]; /* of a plain WireGuard node */
     size_t n_own_addrs;
     uint16_t mtu; /* of the TUN, bytes */
     uint16_t udp_port;
-    struct pv_fp_builder *fp; /* the packet threads' tables, built here; of the engine */
     char hostname[PV_NAME_BUF];
     pv_ns started;
+    unsigned workers;         /* of the datapath; 0 counts as 1 */
+    const struct pv_kem *kem; /* NULL: no preshared keys are agreed on */
+    const char *kem_why;      /* why there is none, in words; borrowed */
+    enum pv_pq_policy pq;
+};
 
-    struct pv_wall wall; /* the shell's, by the engine */
-
-    struct pv_link_addr links[PV_NODE_LINKS]; /* addresses of this machine, as the shell told */
+/* This machine and its networks, as the shell told. */
+struct pv_node_host {
+    struct pv_link_addr links[PV_NODE_LINKS]; /* its addresses */
     size_t n_links;
-    struct pv_netplan_host hostnet; /* the networks of this machine, as the shell told */
+    struct pv_netplan_host plan;
     struct pv_engine_router routers[PV_NODE_ROUTERS]; /* of the default routes: IPv4, IPv6 */
+};
+
+/* Our transport keys; written by part "rotation". All are answered. */
+struct pv_node_keys {
+    const struct pv_wg_device *device; /* the one in use */
+    /* Those that others may still have, the newest first. */
+    const struct pv_wg_device *former[PV_IDENTITY_OTHERS];
+    size_t n_former;
+    const struct pv_wg_device *next; /* not announced yet; NULL = none */
+    uint64_t number;                 /* how often the one in use was replaced since the start */
+    pv_ns
+        former_until; /* a peer that may not have heard of it is asked with the former one first */
+    bool forgotten; /* all of them, with the network: the shell makes new ones, and a new engine */
+};
+
+/* How this node is reached, and by what it reaches others; each field by the part it names. */
+struct pv_node_ways {
+    struct pv_gatherer *gatherer; /* of "candidates", as those below */
+    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
+    size_t n_locals;
+    bool gathering;                    /* a public address of ours is still being asked for */
+    struct pv_addr stun[PV_NODE_STUN]; /* of [traversal] stun, while it answers */
+    size_t n_stun;
+    bool has_stun;                     /* one is configured */
+    unsigned caps;                     /* PV_DESC_CAP_...: what this node says it can */
+    struct pv_told told[PV_NODE_TOLD]; /* rediscovery */
+    struct pv_addr portmapped[2];      /* portmap: what our routers mapped; PV_AF_NONE: nothing */
+    const struct pv_desc_nat *nat;     /* attempts: our NAT as measured; NULL = never */
+    /* bindings: between refreshes that keep a mapping of our NAT; 0 = 25 s */
+    pv_ns binding_lifetime;
+    uint16_t sock; /* standby: whose IPv4 binding everybody is told; 0 = the main socket's */
+    /* relays; 0: the coordinator's; NULL: none */
+    struct pv_relayway *relays[PV_FP_MAX_RELAYS];
+    bool udp_blocked;               /* relays: nothing comes back by UDP */
+    struct pv_stunroute *stunroute; /* the engine: whose STUN answer it is */
+};
+
+/* The state of what is kept on disk; written by part "store". */
+struct pv_node_store {
+    struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
+    char error[PV_JOB_ERROR_MAX];         /* why not all is kept; "" = it is, as far as is known */
+    bool failed; /* not all is kept; all is written again, which clears it */
+    bool works;  /* the newest write was kept */
+};
+
+/* Users are to know of these though nobody asked: pv_node_report(). */
+struct pv_node_reports {
+    struct pv_report list[PV_NODE_REPORTS]; /* oldest first */
+    size_t n;
+    struct pv_repeats repeats[PV_FROM_COUNT];
+};
+
+struct pv_node {
+    struct pv_rng rng;
+    const struct pv_log *log;
+    struct pv_identity *identity; /* borrowed from the shell */
+    struct pv_node_given given;
+    struct pv_fp_builder *fp; /* the packet threads' tables, built here; of the engine */
+    struct pv_wall wall;      /* the shell's, by the engine */
+    struct pv_node_host host;
 
     /* this node and its network; written by the membership */
     struct pv_roster *roster; /* owned by the membership; NULL: in no network */
     char node_name[PV_NAME_BUF];
     bool up;      /* the user wants the network up */
     bool removed; /* this node was revoked */
-    enum pv_iface_state iface;
-    char iface_error[PV_JOB_ERROR_MAX]; /* why it is not up; "" = it is, or is not wanted */
-    bool keys_forgotten; /* with the network: the shell makes new ones, and a new engine */
+    struct {
+        enum pv_iface_state state;
+        char error[PV_JOB_ERROR_MAX]; /* why it is not up; "" = it is, or is not wanted */
+    } iface;
 
     /* the coordinator; written by the coordinator's part */
-    struct pv_coord *coordinator; /* the part itself: pv_coord_ask() */
     struct pv_coordclient *coord;
-    bool as_member; /* the connection wanted or there is a member's; else a guest's */
-    bool online;    /* a member's connection is there: the coordinator hears this node */
-    /* Written by relocation: that connection is to a coordinator that is only being given this
-     * network. Nothing is pulled from it, or its list would count before it has everybody. */
-    bool visiting;
+    bool online; /* a member's connection is there: the coordinator hears this node */
+    struct pv_coord_info coord_info;
 
     /* Number of what members are to know without the coordinator (owed.h); written by owed. */
     uint32_t spread;
 
-    /* the store */
-    struct pv_highwater *marks[PV_MARKS]; /* each borrowed from its owner, who sets it */
-    char store_error[PV_JOB_ERROR_MAX];   /* why not all is kept; "" = it is, as far as is known */
-    bool store_failed; /* not all is kept; part "store" has all written again, and clears it */
-    bool store_works;  /* the newest write was kept */
+    struct pv_node_store store;
 
     /* chat; each written by the part around it */
     struct pv_linkkeys *linkkeys; /* which peers' daemons prove themselves, and by which key */
     struct pv_chatlink *chatlink; /* connections between members, and what goes over them */
     struct pv_rooms *rooms;
 
-    struct pv_wall coord_clock; /* the coordinator's, as it last told it; us 0 = never */
-    pv_ns coord_rtt;            /* there and back */
-
-    struct pv_coord_info coord_info;
-    struct pv_addr stun[PV_NODE_STUN]; /* of [traversal] stun, while it answers; by candidates */
-    size_t n_stun;
-    bool has_stun; /* one is configured */
-
-    /* the ways out */
-    struct pv_gatherer *gatherer; /* of the part "candidates" */
-    uint16_t sock;                /* whose IPv4 binding everybody is told; 0 = the main socket's;
-                                     written by the standby socket's part */
-    bool udp_blocked;             /* nothing comes back by UDP; written by the relays */
-    struct pv_told told[PV_NODE_TOLD]; /* written by rediscovery */
-
-    /* parts whose own functions others call */
-    struct pv_attempts *attempts;
-    struct pv_rediscovery *rediscovery;
-    struct pv_relays *relays;
-    struct pv_sealkeys *sealkeys;
+    struct pv_node_keys keys;
+    struct pv_node_ways ways;
 
     /* services */
-    struct pv_peers *peers;                    /* of the engine */
-    struct pv_stunroute *stunroute;            /* whose STUN answer it is; of the engine */
-    struct pv_report reports[PV_NODE_REPORTS]; /* pv_node_report(); oldest first */
-    size_t n_reports;
-    struct pv_repeats repeats[PV_FROM_COUNT];
+    struct pv_peers *peers;         /* of the engine */
+    struct pv_peers_common *common; /* what peers keep together (peer.h); of the peers */
+    struct pv_node_reports reports;
     struct pv_jobqueue jobs;
     struct pv_ctlsrv *ctl;
     struct pv_watch watch;

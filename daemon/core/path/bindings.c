@@ -72,7 +72,7 @@ static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
  * foreign one sends no answers to other ports: nothing is measured there. */
 static const struct pv_addr *server_of(const struct pv_node *n)
 {
-    for (size_t i = 0; !n->has_stun && i < n->coord_info.n_servers; i++) {
+    for (size_t i = 0; !n->ways.has_stun && i < n->coord_info.n_servers; i++) {
         if (n->coord_info.servers[i].family == PV_AF_INET)
             return &n->coord_info.servers[i];
     }
@@ -104,12 +104,12 @@ static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 static void apply(struct bindings *b, pv_ns now)
 {
     struct pv_peers *ps = b->node->peers;
-    struct pv_peer_env *env = pv_peers_env(ps);
+    struct pv_node *n = b->node;
     pv_ns lifetime = pv_natlife_interval(pv_natlife_result(&b->nat), PV_GATHERER_REFRESH);
-    if (lifetime == env->binding_lifetime)
+    if (lifetime == n->ways.binding_lifetime)
         return;
-    env->binding_lifetime = lifetime;
-    pv_gatherer_set_interval(b->node->gatherer, lifetime, now);
+    n->ways.binding_lifetime = lifetime;
+    pv_gatherer_set_interval(b->node->ways.gatherer, lifetime, now);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         if (pv_peer_agent(p) == NULL)
             continue;
@@ -144,10 +144,10 @@ static void begin_anew(struct bindings *b, pv_ns now)
  * address is the sign of the NAT. Its port is left out, since it changes with every new binding. */
 static void look_at_network(struct bindings *b, pv_ns now)
 {
-    const struct pv_peer_env *env = pv_peers_env(b->node->peers);
+    const struct pv_node *n = b->node;
     struct pv_addr inside = {.family = PV_AF_NONE}, outside = inside;
-    for (size_t i = 0; i < env->n_locals; i++) {
-        const struct pv_ice_cand *c = &env->locals[i];
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &n->ways.locals[i];
         if (c->addr.family != PV_AF_INET || c->type != PV_ICE_SRFLX)
             continue;
         inside = c->carrier.local;
@@ -245,7 +245,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         .idle_s = !r->known ? -1 : (double)r->idle_min / 1e9,
         .idle_max_s = !r->known ? -1 : seconds(r->idle_max),
         .absolute_s = seconds(r->absolute),
-        .refresh_s = (double)pv_peers_env(b->node->peers)->binding_lifetime / 1e9,
+        .refresh_s = (double)b->node->ways.binding_lifetime / 1e9,
     };
 }
 

@@ -44,9 +44,9 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct candidates *c = part;
     struct pv_gatherer_config gc = {
-        .rng = c->node->rng, .udp_port = c->node->udp_port, .has_udp6 = cfg->has_udp6};
+        .rng = c->node->rng, .udp_port = c->node->given.udp_port, .has_udp6 = cfg->has_udp6};
     (void)now;
-    memcpy(gc.own_tun, c->node->tun_name, sizeof(gc.own_tun));
+    memcpy(gc.own_tun, c->node->given.tun_name, sizeof(gc.own_tun));
     int r = pv_gatherer_new(&c->gatherer, &gc);
     if (r != PV_OK)
         return r;
@@ -54,94 +54,94 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     c->by[0].family = PV_AF_INET;
     c->by[1].family = PV_AF_INET6;
     c->retry_at = PV_NEVER;
-    c->node->has_stun = cfg->stun.host[0] != '\0';
-    c->node->gatherer = c->gatherer;
+    c->node->ways.has_stun = cfg->stun.host[0] != '\0';
+    c->node->ways.gatherer = c->gatherer;
     return PV_OK;
 }
 
 static void unmake(void *part)
 {
     struct candidates *c = part;
-    c->node->gatherer = pv_gatherer_free(c->gatherer);
+    c->node->ways.gatherer = pv_gatherer_free(c->gatherer);
 }
 
 /* --- the list --------------------------------------------------------------------------------- */
 
 /* The base (RFC 8445 s4) with this address; n_locals: there is none. Ports are not
  * compared: the base has the main socket's, and a standby socket may be in use. */
-static size_t base_at(const struct pv_peer_env *env, const struct pv_addr *local)
+static size_t base_at(const struct pv_node *n, const struct pv_addr *local)
 {
-    for (size_t i = 0; i < env->n_locals; i++) {
-        if (env->locals[i].type == PV_ICE_HOST && pv_addr_equal_ip(&env->locals[i].addr, local))
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        if (n->ways.locals[i].type == PV_ICE_HOST &&
+            pv_addr_equal_ip(&n->ways.locals[i].addr, local))
             return i;
     }
-    return env->n_locals;
+    return n->ways.n_locals;
 }
 
 /* RFC 8445 s5.1.3: the same address twice would only have its pairs checked twice. */
-static bool is_listed(const struct pv_peer_env *env, const struct pv_addr *addr)
+static bool is_listed(const struct pv_node *n, const struct pv_addr *addr)
 {
-    for (size_t i = 0; i < env->n_locals; i++) {
-        if (pv_addr_equal(&env->locals[i].addr, addr))
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        if (pv_addr_equal(&n->ways.locals[i].addr, addr))
             return true;
     }
     return false;
 }
 
 /* The addresses of ours that peers see stand in for STUN servers while there are none. */
-static void add_told(const struct pv_node *n, struct pv_peer_env *env)
+static void add_told(struct pv_node *n)
 {
-    for (size_t i = 0; i < PV_ARRAY_LEN(n->told); i++) {
-        const struct pv_told *t = &n->told[i];
-        size_t base = t->peer == 0 ? env->n_locals : base_at(env, &t->local);
-        if (base == env->n_locals || env->n_locals == PV_ICE_MAX_LOCAL ||
-            is_listed(env, &t->mapped))
+    for (size_t i = 0; i < PV_ARRAY_LEN(n->ways.told); i++) {
+        const struct pv_told *t = &n->ways.told[i];
+        size_t base = t->peer == 0 ? n->ways.n_locals : base_at(n, &t->local);
+        if (base == n->ways.n_locals || n->ways.n_locals == PV_ICE_MAX_LOCAL ||
+            is_listed(n, &t->mapped))
             continue;
-        env->locals[env->n_locals++] = (struct pv_ice_cand){
+        n->ways.locals[n->ways.n_locals++] = (struct pv_ice_cand){
             .type = PV_ICE_SRFLX,
             .addr = t->mapped,
             .priority = pv_ice_priority(PV_ICE_SRFLX, (uint16_t)(TOLD_PREFERENCE - i)),
             .foundation = (uint8_t)(TOLD_FOUNDATION - i),
             .base = (uint8_t)base,
-            .carrier = env->locals[base].carrier,
+            .carrier = n->ways.locals[base].carrier,
         };
     }
 }
 
 /* A relayed address is its own base (RFC 8445 s5.1.1.2). In a full list the least gives way:
  * without a relay some pairs never meet. */
-static void add_relayed(struct pv_peer_env *env)
+static void add_relayed(struct pv_node *n)
 {
-    size_t n = env->n_locals;
+    size_t k = n->ways.n_locals;
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++) {
         const struct pv_addr *relayed =
-            env->relays[i] == NULL ? NULL : pv_relayway_relayed(env->relays[i]);
+            n->ways.relays[i] == NULL ? NULL : pv_relayway_relayed(n->ways.relays[i]);
         if (relayed == NULL || relayed->family == PV_AF_NONE)
             continue;
-        if (n == PV_ICE_MAX_LOCAL)
-            n--;
-        env->locals[n] = (struct pv_ice_cand){
+        if (k == PV_ICE_MAX_LOCAL)
+            k--;
+        n->ways.locals[k] = (struct pv_ice_cand){
             .type = PV_ICE_RELAY,
             .addr = *relayed,
             .priority = pv_ice_priority(PV_ICE_RELAY, (uint16_t)(UINT16_MAX - i)),
             .foundation = (uint8_t)(UINT8_MAX - i),
-            .base = (uint8_t)n,
+            .base = (uint8_t)k,
             .carrier = {.kind = PV_ICE_CARRIER_CHANNEL, .sock = i, .local = *relayed},
         };
-        n++;
+        k++;
     }
-    env->n_locals = n;
+    n->ways.n_locals = k;
 }
 
 /* The whole list anew, never changed in place: indices of bases in it must agree. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now)
 {
-    struct pv_peer_env *env = pv_peers_env(n->peers);
-    env->n_locals = pv_gatherer_candidates(n->gatherer, env->locals);
-    add_told(n, env);
-    add_relayed(env);
+    n->ways.n_locals = pv_gatherer_candidates(n->ways.gatherer, n->ways.locals);
+    add_told(n);
+    add_relayed(n);
     pv_node_raise(n, PV_FACT_CANDIDATES);
-    pv_peers_env_changed(n->peers, true, now);
+    pv_peers_node_changed(n->peers, true, now);
 }
 
 /* Ranges of the overlay never serve as candidates: a path inside the tunnel would carry itself. */
@@ -154,8 +154,8 @@ static void exclude_overlay(struct candidates *c, pv_ns now)
         own[k++] = pv_roster_network(n->roster)->range;
         own[k++] = pv_network_ula(pv_roster_network_id(n->roster));
     }
-    for (size_t i = 0; i < n->n_own_addrs && k < PV_ARRAY_LEN(own); i++)
-        own[k++] = n->own_addrs[i];
+    for (size_t i = 0; i < n->given.n_own_addrs && k < PV_ARRAY_LEN(own); i++)
+        own[k++] = n->given.own_addrs[i];
     pv_gatherer_set_exclude(c->gatherer, own, k, now);
 }
 
@@ -167,9 +167,9 @@ static void set_servers(struct candidates *c, pv_ns now)
 {
     const struct pv_node *n = c->node;
     struct pv_addr all[PV_NODE_STUN + PV_CTL_ADDRS_MAX];
-    memcpy(all, n->stun, n->n_stun * sizeof(all[0]));
-    memcpy(all + n->n_stun, n->coord_info.servers, n->coord_info.n_servers * sizeof(all[0]));
-    pv_gatherer_set_servers(c->gatherer, all, n->n_stun + n->coord_info.n_servers, now);
+    memcpy(all, n->ways.stun, n->ways.n_stun * sizeof(all[0]));
+    memcpy(all + n->ways.n_stun, n->coord_info.servers, n->coord_info.n_servers * sizeof(all[0]));
+    pv_gatherer_set_servers(c->gatherer, all, n->ways.n_stun + n->coord_info.n_servers, now);
 }
 
 static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -177,10 +177,10 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     struct candidates *c = wait->self;
     struct pv_node *n = c->node;
     c->asking = c->by[0].silent = c->by[1].silent = false;
-    n->n_stun = 0;
-    for (size_t i = 0; i < result->n_addrs && n->n_stun < PV_NODE_STUN; i++)
-        n->stun[n->n_stun++] = result->addrs[i];
-    if (n->n_stun == 0)
+    n->ways.n_stun = 0;
+    for (size_t i = 0; i < result->n_addrs && n->ways.n_stun < PV_NODE_STUN; i++)
+        n->ways.stun[n->ways.n_stun++] = result->addrs[i];
+    if (n->ways.n_stun == 0)
         c->retry_at = now + LOOK_UP_AGAIN;
     set_servers(c, now);
     pv_gatherer_refresh(c->gatherer, now);
@@ -189,7 +189,7 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
 static void look_up(struct candidates *c, pv_ns now)
 {
     c->retry_at = PV_NEVER;
-    if (!c->node->has_stun || !c->node->online || c->asking)
+    if (!c->node->ways.has_stun || !c->node->online || c->asking)
         return;
     c->asking = pv_coordaddrs_resolve(c->node, c->stun.host, c->stun.port, take_stun, c, 0);
     if (!c->asking)
@@ -202,8 +202,8 @@ static pv_ns verdict_at(const struct candidates *c, const struct stun_family *f)
 {
     const struct pv_node *n = c->node;
     pv_ns since = pv_gatherer_unanswered(c->gatherer, f->family);
-    for (size_t i = 0; i < n->n_stun && n->online && since != PV_NEVER; i++) {
-        if (n->stun[i].family == f->family)
+    for (size_t i = 0; i < n->ways.n_stun && n->online && since != PV_NEVER; i++) {
+        if (n->ways.stun[i].family == f->family)
             return since + VERDICT;
     }
     return PV_NEVER;
@@ -215,11 +215,11 @@ static void give_up_silent(struct candidates *c, struct stun_family *f, pv_ns no
 {
     struct pv_node *n = c->node;
     size_t kept = 0;
-    for (size_t i = 0; i < n->n_stun; i++) {
-        if (n->stun[i].family != f->family)
-            n->stun[kept++] = n->stun[i];
+    for (size_t i = 0; i < n->ways.n_stun; i++) {
+        if (n->ways.stun[i].family != f->family)
+            n->ways.stun[kept++] = n->ways.stun[i];
     }
-    n->n_stun = kept;
+    n->ways.n_stun = kept;
     c->retry_at = pv_min_ns(c->retry_at, now + (f->heard ? LOOK_UP_AGAIN : ASK_AGAIN));
     f->silent = true;
     f->heard = false;
@@ -234,15 +234,14 @@ static bool is_silent(const struct candidates *c)
 
 bool pv_candidates_are_unseen(const struct pv_node *n)
 {
-    const struct pv_peer_env *env = pv_peers_env(n->peers);
     bool seen_inside = pv_addr_is_private(&n->coord_info.addr);
-    for (size_t i = 0; i < env->n_locals; i++) {
-        const struct pv_ice_cand *c = &env->locals[i];
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &n->ways.locals[i];
         if (c->type != PV_ICE_RELAY && !pv_addr_is_private(&c->addr))
             return false;
         seen_inside = seen_inside || c->type == PV_ICE_SRFLX;
     }
-    return n->online && !n->udp_blocked && env->n_locals > 0 && seen_inside;
+    return n->online && !n->ways.udp_blocked && n->ways.n_locals > 0 && seen_inside;
 }
 
 /* --- what happens ----------------------------------------------------------------------------- */
@@ -254,7 +253,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     /* An address that is gone takes the coordinator's connection with it, which would otherwise
      * wait for its timeout. */
     if ((facts & PV_FACT_LINKS) != 0 &&
-        pv_gatherer_set_links(c->gatherer, n->links, n->n_links, now))
+        pv_gatherer_set_links(c->gatherer, n->host.links, n->host.n_links, now))
         pv_coordclient_moved(n->coord, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_NETWORK)) != 0)
         exclude_overlay(c, now);
@@ -274,7 +273,7 @@ static void run(void *part, pv_ns now)
     struct candidates *c = part;
     /* An address that is still being asked for is one that peers do not know yet, which the agents
      * take into account (pv_ice_set_known()). */
-    pv_peers_env(c->node->peers)->gathering = pv_gatherer_is_asking(c->gatherer);
+    c->node->ways.gathering = pv_gatherer_is_asking(c->gatherer);
     if (!pv_gatherer_take_changed(c->gatherer))
         return;
     pv_coordclient_remapped(c->node->coord, now); /* a NAT that forgot us forgot it, too */
@@ -287,14 +286,14 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
     struct candidates *c = part;
     /* An answer whose transaction id is not ours belongs to another part, or to nobody. */
     if (data.len < PV_STUN_HEADER_LEN ||
-        pv_stunroute_owner(c->node->stunroute, data.ptr + PV_STUN_TXID_AT) !=
+        pv_stunroute_owner(c->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT) !=
             PV_STUN_OWNER_GATHERER)
         return false;
     if (from->kind != PV_CARRIER_UDP)
         return true; /* through a relay a server sees the relay, not us */
     if (pv_gatherer_handle_input(c->gatherer, &from->remote, data, now) == PV_OK) {
-        for (size_t i = 0; i < c->node->n_stun; i++)
-            if (pv_addr_equal(&c->node->stun[i], &from->remote))
+        for (size_t i = 0; i < c->node->ways.n_stun; i++)
+            if (pv_addr_equal(&c->node->ways.stun[i], &from->remote))
                 c->by[from->remote.family == PV_AF_INET6].heard = true;
         pv_node_raise(c->node, PV_FACT_HEARD);
     } else {
@@ -310,7 +309,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
     if (pv_gatherer_poll_transmit(c->gatherer, &tx) != PV_OK ||
         !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
         return false;
-    pv_stunroute_sent(c->node->stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_GATHERER);
+    pv_stunroute_sent(c->node->ways.stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_GATHERER);
     ret_tx->sock = tx.sock;
     ret_tx->local = tx.local;
     return true;
@@ -353,12 +352,12 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     }
     st->s.unseen = pv_candidates_are_unseen(n);
     snprintf(what, sizeof(what), "the STUN server %.100s of [traversal] stun ", c->stun.host);
-    if (n->has_stun && n->online && !c->asking && (n->n_stun == 0 || is_silent(c)))
+    if (n->ways.has_stun && n->online && !c->asking && (n->ways.n_stun == 0 || is_silent(c)))
         pv_statuspage_problem(st, what,
                               c->by[0].silent || c->by[1].silent
                                   ? "does not answer: name another, or none"
                                   : "is not found: correct the name, or leave it out");
-    if (n->roster != NULL && n->up && !n->removed && pv_peers_env(n->peers)->n_locals == 0)
+    if (n->roster != NULL && n->up && !n->removed && n->ways.n_locals == 0)
         pv_statuspage_problem(
             st, "this machine has no network: ", "no interface has an address: check the link");
 }

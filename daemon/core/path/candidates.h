@@ -4,7 +4,7 @@
  * STUN servers see of it, what the router maps, what peers see while no server tells, and the
  * addresses that relays gave it (RFC 8445 s5.1.1). It composes them for the peers' descriptions.
  *
- * It owns the gatherer (nat/gatherer.h; node.gatherer), which others tell what they learn. It
+ * It owns the gatherer (nat/gatherer.h; node.ways.gatherer), which others tell what they learn. It
  * raises PV_FACT_CANDIDATES when the composed list has changed, PV_FACT_MOVED when the addresses of
  * this machine or its NAT are others.
  */

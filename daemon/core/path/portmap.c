@@ -29,7 +29,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct portmap *pm = part;
     static const char context[] = "p2pvpn pcp nonce v1";
     struct pv_mapper_config mc = {
-        .rng = pm->node->rng, .off = cfg->portmap_off, .udp_port = pm->node->udp_port};
+        .rng = pm->node->rng, .off = cfg->portmap_off, .udp_port = pm->node->given.udp_port};
     (void)now;
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
     pv_blake2b(mc.secret, pv_view(pm->node->identity->sign_sk, sizeof(pm->node->identity->sign_sk)),
@@ -63,8 +63,8 @@ static struct pv_addr local_towards(const struct pv_node *n, const struct pv_eng
 {
     struct pv_addr best = {.family = PV_AF_NONE};
     bool best_near = false;
-    for (size_t i = 0; i < n->n_links; i++) {
-        const struct pv_link_addr *l = &n->links[i];
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        const struct pv_link_addr *l = &n->host.links[i];
         if (r->addr.family == PV_AF_NONE || l->addr.base.family != r->addr.family || !l->up ||
             l->loopback || l->ifindex != r->ifindex)
             continue;
@@ -85,8 +85,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct portmap *pm = part;
     const struct pv_node *n = pm->node;
     for (size_t i = 0; (facts & PV_FACT_LINKS) != 0 && i < PV_NODE_ROUTERS; i++) {
-        struct pv_addr local = local_towards(n, &n->routers[i]);
-        pv_mapper_set_router(pm->mapper, FAMILIES[i], &n->routers[i].addr, &local, now);
+        struct pv_addr local = local_towards(n, &n->host.routers[i]);
+        pv_mapper_set_router(pm->mapper, FAMILIES[i], &n->host.routers[i].addr, &local, now);
     }
     if ((facts & PV_FACT_SERVERS) != 0)
         pv_mapper_set_servers(pm->mapper, n->coord_info.servers, n->coord_info.n_servers, now);
@@ -122,8 +122,8 @@ static void offer_mapped(struct portmap *pm)
         struct pv_addr local = v.local;
         local.port = 0;
         local.family = FAMILIES[i]; /* with no mapped address nothing is offered for this family */
-        pv_gatherer_set_mapped(pm->node->gatherer, &local, &v.external);
-        pv_peers_env(pm->node->peers)->portmapped[i] = v.external;
+        pv_gatherer_set_mapped(pm->node->ways.gatherer, &local, &v.external);
+        pm->node->ways.portmapped[i] = v.external;
         log_change(pm, &v);
     }
 }
@@ -176,7 +176,8 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
 {
     struct portmap *pm = part;
     if (data.len < PV_STUN_HEADER_LEN ||
-        pv_stunroute_owner(pm->node->stunroute, data.ptr + PV_STUN_TXID_AT) != PV_STUN_OWNER_MAPPER)
+        pv_stunroute_owner(pm->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT) !=
+            PV_STUN_OWNER_MAPPER)
         return false;
     if (from->kind == PV_CARRIER_UDP &&
         pv_mapper_handle_stun(pm->mapper, &from->remote, data, now) != PV_OK)
@@ -194,7 +195,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
     /* The mapper proves a mapping by STUN, whose answers come to a socket that many parts use; a
      * router answers to a socket of its own. */
     if (!tx.router)
-        pv_stunroute_sent(pm->node->stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_MAPPER);
+        pv_stunroute_sent(pm->node->ways.stunroute, tx.buf + PV_STUN_TXID_AT, PV_STUN_OWNER_MAPPER);
     ret_tx->router = tx.router;
     ret_tx->local = tx.local;
     return true;

@@ -22,7 +22,7 @@ enum {
 
 struct pv_relays {
     struct pv_node *node;
-    struct pv_relayway **ways; /* by number, in the peers' env; NULL: not configured */
+    struct pv_relayway **ways; /* node.ways.relays, by number; NULL: not configured */
     struct pv_turnservers *servers;
     struct pv_turnc_config offer;        /* of the last welcome, when there is one */
     bool has_offer;                      /* and it is not used up */
@@ -50,7 +50,6 @@ static void unmake(void *part)
     EACH_WAY(r, via)
     r->ways[via] = pv_relayway_free(r->ways[via]);
     pv_turnservers_free(r->servers);
-    r->node->relays = NULL;
 }
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -58,23 +57,27 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct pv_relays *r = part;
     (void)now;
     /* The ways stand where peers look them up: a path names its relay by the number. */
-    r->ways = pv_peers_env(r->node->peers)->relays;
+    r->ways = r->node->ways.relays;
     int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &r->node->rng);
     if (status == PV_OK)
         status = pv_turnservers_new(&r->servers, r->node, cfg, r->ways);
-    r->node->relays = r;
     return status;
+}
+
+static struct pv_relays *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_relays);
 }
 
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME])
 {
-    return pv_turnservers_name(n->relays->servers, via, buf);
+    return pv_turnservers_name(of(n)->servers, via, buf);
 }
 
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
 {
-    return &n->relays->udp;
+    return &of(n)->udp;
 }
 
 /* May relays be used at all? They serve a member that is up: the coordinator gives credentials to
@@ -247,7 +250,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct pv_relays *r = part;
     const struct pv_ctl_welcome *w = &msg->u.welcome;
-    if (msg->type != PV_CTL_WELCOME || !r->node->as_member)
+    if (msg->type != PV_CTL_WELCOME || !r->node->coord_info.as_member)
         return;
     forget_offer(r);
     r->has_offer = w->has_turn;
@@ -270,11 +273,11 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
  * own Refresh from the present address moves it there. */
 static void check_mapped(struct pv_relays *r, pv_ns now)
 {
-    const struct pv_peer_env *env = pv_peers_env(r->node->peers);
+    const struct pv_node *n = r->node;
     if (r->mapped.family == PV_AF_NONE)
         return;
-    for (size_t i = 0; i < env->n_locals; i++) {
-        if (pv_addr_equal(&env->locals[i].addr, &r->mapped))
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        if (pv_addr_equal(&n->ways.locals[i].addr, &r->mapped))
             return;
     }
     pv_relayway_moved(r->ways[MEMBERS], now);
@@ -309,7 +312,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         check_mapped(r, now);
     if ((facts & PV_FACT_SOCKET) != 0) {
         EACH_WAY(r, via)
-        pv_relayway_set_socket(r->ways[via], n->sock, now);
+        pv_relayway_set_socket(r->ways[via], n->ways.sock, now);
     }
 }
 
@@ -349,17 +352,18 @@ static void take_event(struct pv_relays *r, uint16_t via, const struct pv_relayw
     bool mapped = t->type == PV_TURNC_UP && by_udp;
     r->mapped = mapped ? t->mapped : (struct pv_addr){.family = PV_AF_NONE};
     if (mapped)
-        pv_gatherer_note_mapped(r->node->gatherer, pv_relayway_server(r->ways[via]), &t->mapped);
+        pv_gatherer_note_mapped(r->node->ways.gatherer, pv_relayway_server(r->ways[via]),
+                                &t->mapped);
 }
 
 /* Does the list of our candidates say what is so about this relay? Composing candidates sends a
  * description to every peer in use, so it is done only when the relayed address is another. */
 static bool is_offered(const struct pv_relays *r, uint16_t via)
 {
-    const struct pv_peer_env *env = pv_peers_env(r->node->peers);
+    const struct pv_node *n = r->node;
     const struct pv_addr *relayed = pv_relayway_relayed(r->ways[via]);
-    for (size_t i = 0; i < env->n_locals; i++) {
-        const struct pv_ice_cand *c = &env->locals[i];
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &n->ways.locals[i];
         if (c->type == PV_ICE_RELAY && c->carrier.sock == via)
             return pv_addr_equal(&c->addr, relayed);
     }
@@ -403,9 +407,9 @@ static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
 static void tell_udp(struct pv_relays *r, bool blocked, pv_ns now)
 {
     struct pv_peers *ps = r->node->peers;
-    struct pv_peer_env *env = pv_peers_env(ps);
-    env->caps &= ~(unsigned)PV_DESC_CAP_NO_UDP;
-    env->caps |= blocked ? PV_DESC_CAP_NO_UDP : 0;
+    struct pv_node *n = r->node;
+    n->ways.caps &= ~(unsigned)PV_DESC_CAP_NO_UDP;
+    n->ways.caps |= blocked ? PV_DESC_CAP_NO_UDP : 0;
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         const struct pv_ice_agent *agent = pv_peer_agent(p);
         bool in_use = pv_peer_state(p) == PV_PEER_UP || pv_peer_state(p) == PV_PEER_REACHING;
@@ -423,15 +427,15 @@ static void tell_udp(struct pv_relays *r, bool blocked, pv_ns now)
 static void pump_udp(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
-    pv_udpwatch_set_refresh(&r->udp, pv_peers_env(n->peers)->binding_lifetime);
+    pv_udpwatch_set_refresh(&r->udp, n->ways.binding_lifetime);
     /* The gatherer's questions to the STUN servers serve as test: no packet is sent for this
      * alone. */
     if (pv_udpwatch_take_ask(&r->udp))
-        pv_gatherer_refresh(n->gatherer, now);
+        pv_gatherer_refresh(n->ways.gatherer, now);
     if (!pv_udpwatch_take_changed(&r->udp))
         return;
     bool blocked = pv_udpwatch_is_blocked(&r->udp);
-    n->udp_blocked = blocked;
+    n->ways.udp_blocked = blocked;
     pv_log(n->log, PV_LOG_INFO, "what=\"UDP %s\"", blocked ? "is blocked here" : "gets through");
     EACH_WAY(r, via)
     pv_relayway_set_blocked(r->ways[via], blocked, now);
@@ -472,9 +476,9 @@ static pv_ns next_timeout(const void *part)
 /* Each call begins with the first way again; the shell asks until none has anything to open. */
 int pv_relays_poll_op(struct pv_node *n, struct pv_relaystream_op *ret_op)
 {
-    EACH_WAY(n->relays, via)
+    EACH_WAY(of(n), via)
     {
-        if (pv_relayway_poll_op(n->relays->ways[via], ret_op) == PV_OK)
+        if (pv_relayway_poll_op(of(n)->ways[via], ret_op) == PV_OK)
             return PV_OK;
     }
     return PV_ERR_AGAIN;
@@ -482,14 +486,14 @@ int pv_relays_poll_op(struct pv_node *n, struct pv_relaystream_op *ret_op)
 
 void pv_relays_connected(struct pv_node *n, uint16_t stream, pv_ns now)
 {
-    struct pv_relayway *way = n->relays->ways[pv_relayway_of_stream(stream)];
+    struct pv_relayway *way = of(n)->ways[pv_relayway_of_stream(stream)];
     if (way != NULL)
         pv_relayway_connected(way, stream, now);
 }
 
 void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns now)
 {
-    struct pv_relayway *way = n->relays->ways[pv_relayway_of_stream(stream)];
+    struct pv_relayway *way = of(n)->ways[pv_relayway_of_stream(stream)];
     if (way != NULL)
         pv_relayway_closed(way, stream, why, now);
 }
@@ -544,11 +548,11 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 {
     char name[PV_TURNSERVERS_NAME], what[PV_TURNSERVERS_NAME + 32];
-    if (r->node->udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
+    if (r->node->ways.udp_blocked && r->node->online && pv_peers_udp_elsewhere(r->node->peers))
         pv_statuspage_problem(st, "UDP is closed at the coordinator: ",
                               "it reaches others from here: the coordinator's operator must let "
                               "UDP 3478 in, as TCP");
-    else if (r->node->udp_blocked && r->node->online)
+    else if (r->node->ways.udp_blocked && r->node->online)
         pv_statuspage_problem(st, "UDP is blocked: ",
                               "no server's answer comes in: a firewall here must let UDP out, or "
                               "the coordinator's must let UDP 3478 in");

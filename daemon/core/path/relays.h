@@ -5,15 +5,13 @@
  * through, which it watches (nat/udpwatch.h).
  *
  * A relay is known by its number: 0 is the coordinator's, the others are those of the configuration
- * (turnservers.h). It writes node.udp_blocked.
+ * (turnservers.h). It writes node.ways.udp_blocked.
  */
 #ifndef PV_RELAYS_H
 #define PV_RELAYS_H
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/turnservers.h"
-
-struct pv_relays; /* opaque; node.relays */
 
 extern const struct pv_part pv_part_relays;
 

@@ -126,8 +126,8 @@ static void change(struct standby *s, uint16_t sock, uint16_t port, pv_ns now)
     s->old_until = now + pv_bindings_end(n) / 10 * KEEP_TENTHS;
     s->sock = sock;
     s->since = now;
-    pv_gatherer_set_socket(n->gatherer, sock, port, now);
-    n->sock = sock;
+    pv_gatherer_set_socket(n->ways.gatherer, sock, port, now);
+    n->ways.sock = sock;
     pv_node_raise(n, PV_FACT_SOCKET);
 }
 

@@ -82,7 +82,7 @@ static void begin(struct pv_turnservers *t, uint16_t via, const struct pv_job_re
         cfg.to.tls = s->tls;
         memcpy(cfg.to.host, s->host, sizeof(cfg.to.host));
     }
-    pv_relayway_set_blocked(t->relays[via], t->node->udp_blocked, now);
+    pv_relayway_set_blocked(t->relays[via], t->node->ways.udp_blocked, now);
     int r = pv_relayway_start(t->relays[via], &cfg, now);
     pv_wipe(&cfg, sizeof(cfg));
     if (r != PV_OK)

@@ -29,7 +29,6 @@
 
 struct pv_attempts {
     struct pv_node *node;
-    const struct pv_peer_env *env;
     struct pv_hardnat *hard;
 };
 
@@ -50,7 +49,7 @@ static bool is_worth_it(const struct pv_peer *p, pv_ns now)
 /* Both sides know each other's candidates and credentials, and no direct path works. */
 static bool needs_attempt(const struct pv_attempts *a, const struct pv_peer *p, pv_ns now)
 {
-    if (p->is_static || p->ice == NULL || pv_peer_is_direct(p) || a->node->udp_blocked ||
+    if (p->is_static || p->ice == NULL || pv_peer_is_direct(p) || a->node->ways.udp_blocked ||
         p->descx.theirs.gen == 0 || p->presence == PV_PRESENCE_OFFLINE)
         return false;
     if (p->state != PV_PEER_REACHING && p->state != PV_PEER_UP)
@@ -84,8 +83,8 @@ static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
 static struct pv_addr local_addr(const struct pv_attempts *a)
 {
     struct pv_addr local = {.family = PV_AF_NONE};
-    for (size_t i = 0; i < a->env->n_locals; i++) {
-        const struct pv_ice_cand *c = &a->env->locals[i];
+    for (size_t i = 0; i < a->node->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &a->node->ways.locals[i];
         if (c->addr.family != PV_AF_INET)
             continue;
         if (c->type == PV_ICE_SRFLX)
@@ -101,9 +100,9 @@ static void find_servers(const struct pv_attempts *a, struct pv_addr servers[sta
 {
     size_t n = 0;
     const struct pv_node *node = a->node;
-    bool own = node->n_stun > 0; /* the coordinator may be on this side of the NAT then */
-    const struct pv_addr *list = own ? node->stun : node->coord_info.servers;
-    size_t count = own ? node->n_stun : node->coord_info.n_servers;
+    bool own = node->ways.n_stun > 0; /* the coordinator may be on this side of the NAT then */
+    const struct pv_addr *list = own ? node->ways.stun : node->coord_info.servers;
+    size_t count = own ? node->ways.n_stun : node->coord_info.n_servers;
     servers[0].family = servers[1].family = PV_AF_NONE;
     for (size_t i = 0; i < count && n < 2; i++) {
         if (list[i].family == PV_AF_INET)
@@ -221,7 +220,7 @@ static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *wh
 static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 {
     uint64_t clock = pv_node_coord_us(a->node, now);
-    pv_ns trip = a->node->coord_rtt + START_MARGIN;
+    pv_ns trip = a->node->coord_info.rtt + START_MARGIN;
     p->hard.announced = true;
     p->hard.at_us = clock == 0 ? 0 : clock + trip / 1000;
     p->hard.give_up = now + READY_FOR;
@@ -351,11 +350,8 @@ static int make_attempts(struct pv_node *node, const struct pv_engine_config *cf
         free(a);
         return r;
     }
-    struct pv_peer_env *env = pv_peers_env(node->peers);
-    env->nat = pv_hardnat_nat(a->hard);
+    node->ways.nat = pv_hardnat_nat(a->hard);
     a->node = node;
-    a->env = env;
-    node->attempts = a;
     *ret_part = a;
     return PV_OK;
 }
@@ -363,14 +359,14 @@ static int make_attempts(struct pv_node *node, const struct pv_engine_config *cf
 static void free_attempts(void *part)
 {
     struct pv_attempts *a = part;
-    pv_peers_env(a->node->peers)->nat = NULL;
-    a->node->attempts = NULL;
+    a->node->ways.nat = NULL;
     pv_hardnat_free(a->hard);
     free(a);
 }
 
-const struct pv_hardnat *pv_attempts_hardnat(const struct pv_attempts *a)
+const struct pv_hardnat *pv_attempts_hardnat(const struct pv_node *n)
 {
+    const struct pv_attempts *a = pv_node_part(n, &pv_part_attempts);
     return a->hard;
 }
 

@@ -9,11 +9,9 @@
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/node.h"
 
-struct pv_attempts; /* opaque; node.attempts */
-
 extern const struct pv_part pv_part_attempts;
 
 /* For status and why: what is known of our own NAT, and how far the attempt under way is. */
-const struct pv_hardnat *pv_attempts_hardnat(const struct pv_attempts *a);
+const struct pv_hardnat *pv_attempts_hardnat(const struct pv_node *n);
 
 #endif /* PV_ATTEMPTS_H */

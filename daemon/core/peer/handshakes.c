@@ -21,7 +21,6 @@ enum {
 
 struct pv_handshakes {
     struct pv_node *node;
-    struct pv_peer_env *env;
     struct pv_cookie_checker *cookies;
     pv_ns load_since; /* handshakes are counted a second long */
     unsigned load_count;
@@ -100,7 +99,7 @@ static void take_initiation(struct pv_handshakes *h, const struct pv_wg_device *
 static void take_reply(struct pv_handshakes *h, uint8_t type, const struct pv_carrier *from,
                        struct pv_view msg, pv_ns now)
 {
-    struct pv_peer *p = pv_peer_by_index(h->env, pv_wgmsg_receiver(msg));
+    struct pv_peer *p = pv_peer_by_index(h->node, pv_wgmsg_receiver(msg));
     if (p == NULL)
         return;
     int r = pv_peer_handle_reply(p, type, msg, from, now);
@@ -120,7 +119,7 @@ void pv_handshakes_take(struct pv_handshakes *h, const struct pv_carrier *from, 
         return;
     if (type != PV_WGMSG_COOKIE) {
         bool under_load = count_load(h, now);
-        device = pv_peer_env_addressed(h->env, msg);
+        device = pv_peer_key_addressed(h->node, msg);
         if (device == NULL)
             return;
         enum pv_cookie_verdict v =
@@ -151,7 +150,6 @@ static int make_handshakes(struct pv_node *node, const struct pv_engine_config *
     if (h == NULL)
         return PV_ERR_NOMEM;
     h->node = node;
-    h->env = pv_peers_env(node->peers);
     int r = pv_cookie_checker_new(&h->cookies, &node->rng);
     if (r != PV_OK) {
         free(h);

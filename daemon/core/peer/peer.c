@@ -15,14 +15,14 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
     if (state == p->state)
         return;
     pv_trace_add(&p->trace, now, "%s: %s", pv_peer_state_name(state), why);
-    pv_log(p->env->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
+    pv_log(p->node->log, PV_LOG_DEBUG, "peer=%s state=%s why=\"%s\"", p->name,
            pv_peer_state_name(state), why);
     pv_peer_count_state(p, state, now);
-    p->env->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
-    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    p->node->common->n_reaching += state == PV_PEER_REACHING ? 1 : 0;
+    p->node->common->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     p->state = state;
     /* Nothing is under way any more: the next packet must be able to ask. */
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if ((state == PV_PEER_IDLE || state == PV_PEER_FAILED) && l != NULL)
         pv_fp_live_rearm_path(l);
     if (state == PV_PEER_UP)
@@ -36,7 +36,7 @@ void pv_peer_set_state(struct pv_peer *p, enum pv_peer_state state, const char *
 
 static struct pv_fp_live *live_of(struct pv_peer *p)
 {
-    return pv_fp_builder_live(p->env->fp, p->id);
+    return pv_fp_builder_live(p->node->fp, p->id);
 }
 
 /* Through the coordinator, or through somebody whom both know. */
@@ -44,8 +44,8 @@ static bool can_signal(const struct pv_peer *p)
 {
     if (p->is_static)
         return false;
-    return (p->env->signalling && p->presence != PV_PRESENCE_OFFLINE) ||
-           p->env->n_in_sync > (p->notes.in_sync ? 1U : 0U);
+    return (p->node->common->signalling && p->presence != PV_PRESENCE_OFFLINE) ||
+           p->node->common->n_in_sync > (p->notes.in_sync ? 1U : 0U);
 }
 
 /* How the session's messages can travel now. A suspect or silent path may swallow a handshake; the
@@ -100,8 +100,8 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_
     p->relay_chosen = false;
     plan_leaving(p, now);
     uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, m == NULL ? 0 : m->current);
-    if (pv_fp_builder_set_path(p->env->fp, p->id, path, mtu) != PV_OK)
-        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
+    if (pv_fp_builder_set_path(p->node->fp, p->id, path, mtu) != PV_OK)
+        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"path not set: out of memory\"", p->name);
     /* A packet that waits for a path may have been reported while this one was on its way. */
     if (path != NULL && live_of(p) != NULL)
         pv_fp_live_rearm_path(live_of(p));
@@ -135,10 +135,10 @@ static int ensure_machines(struct pv_peer *p, pv_ns now)
     struct pv_ice_config cfg = {
         /* Neither side is the initiating agent of RFC 8445 s6.1.1. Both know both keys, so the
          * roles follow from them and never conflict. */
-        .controlling = memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
+        .controlling = memcmp(p->node->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
         .local = p->talk->creds,
-        .binding_lifetime = p->env->binding_lifetime,
-        .rng = p->env->rng,
+        .binding_lifetime = p->node->ways.binding_lifetime,
+        .rng = p->node->rng,
         .trace = &p->trace,
     };
     int r = pv_ice_new(&p->ice, &cfg, now);
@@ -159,7 +159,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_trace_add(&p->trace, now, "cannot begin: %s", pv_strstatus(r));
         return;
     }
-    pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+    pv_ice_set_local(p->ice, p->node->ways.locals, p->node->ways.n_locals, now);
     /* Their description may have come before we had an agent; it is not sent again unasked. */
     if (fresh && p->descx.theirs.gen != 0 &&
         pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
@@ -167,8 +167,8 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
         pv_trace_add(&p->trace, now, "their description is unusable");
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
-    uint64_t gen = pv_highwater_next(&p->env->gen, pv_peer_env_wall(p->env, now));
-    p->gen_in_doubt = gen >= p->env->gen.safe;
+    uint64_t gen = pv_highwater_next(&p->node->common->gen, pv_node_wall_us(p->node, now));
+    p->gen_in_doubt = gen >= p->node->common->gen.safe;
     pv_descx_begin(&p->descx, gen);
     pv_peer_pq_begin(p);
     pv_peer_set_state(p, PV_PEER_REACHING, why, now);
@@ -180,7 +180,7 @@ static void ask_later(struct pv_peer *p, const char *why, pv_ns now)
 {
     pv_peer_set_state(p, PV_PEER_FAILED, why, now);
     p->failure = PV_PEER_FAILURE_TURN;
-    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&p->env->rng, 250));
+    p->deadline = now + PV_PEER_TURN + PV_MS(pv_rng_below(&p->node->rng, 250));
 }
 
 /* May one more peer be reached of our own accord? Where not, it asks again a little later. A subnet
@@ -188,11 +188,11 @@ static void ask_later(struct pv_peer *p, const char *why, pv_ns now)
  * NAT's table. */
 static bool gate(struct pv_peer *p, pv_ns now)
 {
-    struct pv_peer_env *env = p->env;
+    struct pv_node *n = p->node;
     if (p->state == PV_PEER_REACHING)
         return true;
-    if (env->n_reaching < PV_PEER_MAX_REACHING &&
-        pv_bucket_take(&env->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
+    if (n->common->n_reaching < PV_PEER_MAX_REACHING &&
+        pv_bucket_take(&n->common->attempts, PV_PEER_NEW_PER_S, PV_PEER_NEW_PER_S, 1, now))
         return true;
     ask_later(p, "others are being reached first", now);
     return false;
@@ -265,7 +265,7 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
 {
     p->wanted_at = now;
     /* Without memory its packets ask again. */
-    (void)!pv_fp_builder_use_peer(p->env->fp, p->id);
+    (void)!pv_fp_builder_use_peer(p->node->fp, p->id);
     if (p->is_static) {
         want_keys(p, now);
         return;
@@ -290,15 +290,15 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
                 (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
     bool changed = presence != p->presence;
     if (changed && p->presence == PV_PRESENCE_ONLINE)
-        p->gone_us = pv_peer_env_wall(p->env, now);
+        p->gone_us = pv_node_wall_us(p->node, now);
     if (presence == PV_PRESENCE_OFFLINE && since_us != 0)
         p->gone_us = since_us;
     p->presence = presence;
     p->news |= changed ? PV_PEER_FACT_PRESENCE : 0;
     if (presence == PV_PRESENCE_ONLINE)
         p->since_us = since_us;
-    if (pv_fp_builder_set_offline(p->env->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
-        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
+    if (pv_fp_builder_set_offline(p->node->fp, p->id, presence == PV_PRESENCE_OFFLINE) != PV_OK)
+        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"presence not set: out of memory\"",
                p->name);
     if (changed)
         pv_trace_add(&p->trace, now, "presence: %s",
@@ -324,7 +324,7 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
         reach(p, "it came online", now);
 }
 
-void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
+void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now)
 {
     update_reach(p, now);
     if (p->is_static)
@@ -333,7 +333,7 @@ void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now)
         /* If the path is lost by this, our address is the reason and not the peer: the attempt goes
          * on with the same credentials. */
         p->moving = true;
-        pv_ice_set_local(p->ice, p->env->locals, p->env->n_locals, now);
+        pv_ice_set_local(p->ice, p->node->ways.locals, p->node->ways.n_locals, now);
         if (pv_ice_state(p->ice) != PV_ICE_DORMANT) /* who wakes it describes it */
             pv_descx_changed(&p->descx);
     }
@@ -390,7 +390,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
         /* Where it restarted it knows our keys no more: packets wait for others, or the first ones
          * would be lost. Without memory they are, as on the network. In-band messages do not ask
          * for keys, as packets do, so they are asked for here. */
-        (void)!pv_fp_builder_send_with(p->env->fp, p->id, 0);
+        (void)!pv_fp_builder_send_with(p->node->fp, p->id, 0);
         pv_session_want(p->session, now);
     }
     if (pv_ice_set_remote(p->ice, &pv_peer_theirs(p)->creds, pv_peer_theirs(p)->cands,
@@ -452,7 +452,7 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
         if (made != PV_OK)
             return made;
     }
-    bool to_newest = in->device == p->env->device;
+    bool to_newest = in->device == p->node->keys.device;
     int r = pv_session_handle_initiation(p->session, in, PV_SESSION_BY_UDP, now);
     if (r == PV_OK && to_newest)
         pv_peer_note_own_key(p);
@@ -675,7 +675,7 @@ void pv_peer_settle(struct pv_peer *p, pv_ns now)
     if (p->session != NULL)
         pv_peer_pump_session(p, now);
     if (p->ice != NULL)
-        pv_ice_set_known(p->ice, p->descx.acked && !p->env->gathering, now);
+        pv_ice_set_known(p->ice, p->descx.acked && !p->node->ways.gathering, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------ */

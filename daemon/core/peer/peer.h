@@ -36,6 +36,7 @@
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/descx.h"
 #include "daemon/core/peer/highwater.h"
@@ -93,7 +94,6 @@ enum pv_presence {
     PV_PRESENCE_OFFLINE,
 };
 
-struct pv_part;
 struct pv_peer;
 
 /* A receiver index that belongs to a peer's session. */
@@ -120,62 +120,37 @@ struct pv_peer_sums {
     uint64_t tx_packets, rx_packets; /* datagrams */
 };
 
-/* The common parts of all peers of a node; owned by the engine. */
-struct pv_peer_env {
-    struct pv_rng rng;
-    const struct pv_log *log;
-    const uint8_t *own_pk; /* identity */
-    /* Keys of this node: the one in use; those that others may still have, the newest first; one
-     * that was not announced yet, NULL = none. All are answered. Written by part "rotation". */
-    const struct pv_wg_device *device;
-    const struct pv_wg_device *former[PV_IDENTITY_OTHERS];
-    size_t n_former;
-    const struct pv_wg_device *next;
-    uint64_t key_number; /* how often the one in use was replaced since the start */
-    pv_ns former_until;  /* who may not have heard of it is asked with the former one first */
-    struct pv_fp_builder *fp;
-    struct pv_highwater gen; /* of descriptions */
-    struct pv_highwater tai; /* of message 1's timestamps */
-    uint64_t wall_us;        /* at wall_at; see pv_peer_env_wall() */
-    pv_ns wall_at;
-    bool signalling;  /* the coordinator is there: signals can be sent */
-    size_t n_in_sync; /* peers that in-band messages reach: they pass signals on */
-    struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
-    size_t n_locals;
-    pv_ns binding_lifetime; /* between refreshes that keep a mapping of our NAT; 0 = 25 s */
-    bool gathering;         /* a public address of ours is still being asked for */
-    struct pv_relayway *relays[PV_FP_MAX_RELAYS]; /* borrowed; 0: the coordinator's; NULL: none */
-    size_t n_reaching;                            /* peers in that state */
+/* The common state of a node's peers: whose an index or a name is, how many there are, and counts
+ * of those that are gone. Of the table of peers (peers.h). */
+struct pv_peers_common {
+    bool signalling;   /* the coordinator is there: signals can be sent */
+    size_t n_in_sync;  /* those that in-band messages reach: they pass signals on */
+    size_t n_reaching; /* those in that state */
+    uint8_t network_id[PV_NETWORK_ID_LEN];                 /* of the members */
+    struct pv_highwater gen;                               /* of descriptions */
+    struct pv_highwater tai;                               /* of message 1's timestamps */
+    struct pv_bucket attempts;                             /* of our own accord */
     struct pv_peer_relayed relayed_gone[PV_FP_MAX_RELAYS]; /* of peers that were removed */
     struct pv_peer_sums gone;                              /* the same peers' */
     struct pv_pathstats stats;
-    struct pv_addr portmapped[2]; /* what our routers mapped; PV_AF_NONE: nothing */
-    struct pv_bucket attempts;    /* of our own accord */
-    uint16_t mtu;                 /* of the TUN, bytes */
-    unsigned workers;             /* of the datapath; 0 counts as 1 */
-    unsigned caps;                /* PV_DESC_CAP_…: what this node says it can */
-    const struct pv_kem *kem;     /* NULL: no preshared keys are agreed on */
-    const char *kem_why;          /* why there is none, in words; borrowed */
-    enum pv_pq_policy pq;
-    uint8_t network_id[PV_NETWORK_ID_LEN]; /* of the members */
-    const struct pv_desc_nat *nat;         /* our NAT as measured; borrowed; NULL = never */
     struct pv_map index_map;
     struct pv_peer_index *indices;
     struct pv_map ufrag_map;
     struct pv_peer_ufrag *ufrags;
 };
 
+/* Makes an empty one, zeroed before, that of node; borrowed. */
+void pv_peers_common_init(struct pv_peers_common *common, struct pv_node *node);
+
 /* Why there is no KEM, in words; "" when nobody told. */
-const char *pv_peer_env_why_no_kem(const struct pv_peer_env *env);
-/* Unix microseconds at now. */
-uint64_t pv_peer_env_wall(const struct pv_peer_env *env, pv_ns now);
+const char *pv_peer_why_no_kem(const struct pv_node *n);
 /* Whose receiver index is it; NULL: nobody's. */
-struct pv_peer *pv_peer_by_index(struct pv_peer_env *env, uint32_t index);
-struct pv_peer *pv_peer_by_ufrag(struct pv_peer_env *env,
+struct pv_peer *pv_peer_by_index(const struct pv_node *n, uint32_t index);
+struct pv_peer *pv_peer_by_ufrag(const struct pv_node *n,
                                  const char ufrag[static PV_ICE_UFRAG_MAX + 1]);
 
 /* The key of ours that a message 1 or 2 is for, by its mac1; NULL: none. */
-const struct pv_wg_device *pv_peer_env_addressed(const struct pv_peer_env *env, struct pv_view msg);
+const struct pv_wg_device *pv_peer_key_addressed(const struct pv_node *n, struct pv_view msg);
 
 /* --- questions ----------------------------------------------------------------------------- */
 
@@ -262,8 +237,8 @@ struct pv_peer_pq_view {
     pv_ns classical_for; /* HYBRID: so long it was not, before */
     const char *error;   /* what was wrong with its last half; "" = nothing */
 };
-/* The parts that it shares with the other peers. */
-const struct pv_peer_env *pv_peer_env(const struct pv_peer *p);
+/* The node whose peer it is. */
+const struct pv_node *pv_peer_node(const struct pv_peer *p);
 /* Whether its signed statement says that it does it. */
 void pv_peer_set_stated(struct pv_peer *p, bool stated);
 struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now);
@@ -352,17 +327,17 @@ void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum);
 /* Bytes of the largest inner packet that passes, in parts where the path is narrow for it. */
 uint16_t pv_peer_inner_mtu(const struct pv_peer *p);
 
-/* Adds the time on the relay until now to env->stats. */
+/* Adds the time on the relay until now to node.common->stats. */
 void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now);
 
 /* --- life ---------------------------------------------------------------------------------- */
 
 /* A member. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH (a transport key of small order). */
-PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_node *n,
                                      const uint8_t pk[static PV_SIGN_PK_LEN],
                                      const uint8_t transport[static PV_DH_LEN]);
 /* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
-PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
                                      const struct pv_peer_static *conf, pv_ns now);
 /* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
 struct pv_peer *pv_peer_free(struct pv_peer *p);
@@ -375,7 +350,7 @@ PV_MUST_CHECK int pv_peer_set_transport(struct pv_peer *p,
                                         const uint8_t transport[static PV_DH_LEN], pv_ns now);
 /* It knows the key that this node uses now. */
 void pv_peer_note_own_key(struct pv_peer *p);
-/* A key of ours is about to be wiped; it stands in env no more. */
+/* A key of ours is about to be wiped; it stands in node.keys no more. */
 void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device);
 
 /* --- facts in ------------------------------------------------------------------------------ */
@@ -386,8 +361,8 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now);
  * in use means that it may have restarted: it is reached anew at once. */
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now);
-/* env->locals or env->signalling changed. */
-void pv_peer_env_changed(struct pv_peer *p, bool locals, pv_ns now);
+/* node.ways.locals or node.common->signalling changed. */
+void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now);
 /* Its newest description, authenticated. */
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* A STUN datagram for its agent. Status as pv_ice_handle_input(). */

@@ -32,9 +32,9 @@ struct pv_peer_handshake {
 struct pv_peer_talk {
     uint8_t former[PV_DH_LEN];   /* the key before transport, taken until former_until */
     pv_ns former_until;          /* 0: there is none */
-    uint64_t knows_key;          /* the newest key_number of env that it is known to know */
+    uint64_t knows_key;          /* the newest node.keys.number that it is known to know */
     struct pv_ice_creds creds;   /* ours, in own description */
-    struct pv_peer_ufrag ufrag;  /* in env->ufrags while its peer is set */
+    struct pv_peer_ufrag ufrag;  /* in node.common->ufrags while its peer is set */
     struct pv_mtu mtu;           /* of path */
     uint64_t sampled_bytes;      /* of inner packets ever sent, at the last sample */
     struct pv_carrier last_from; /* where the last message 1 came from: its answer goes there */
@@ -99,7 +99,7 @@ enum pv_peer_due {
 };
 
 struct pv_peer {
-    struct pv_peer_env *env;
+    struct pv_node *node;
     uint32_t id; /* of the fast path */
     bool is_static;
 

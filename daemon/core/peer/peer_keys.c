@@ -10,14 +10,14 @@
 #include "daemon/core/peer/peer_int.h"
 
 /* The key in use is looked at first: a former one is nearly never meant. */
-const struct pv_wg_device *pv_peer_env_addressed(const struct pv_peer_env *env, struct pv_view msg)
+const struct pv_wg_device *pv_peer_key_addressed(const struct pv_node *n, struct pv_view msg)
 {
-    if (pv_wgmsg_mac1_ok(env->device, msg))
-        return env->device;
-    for (size_t i = 0; i < env->n_former; i++)
-        if (pv_wgmsg_mac1_ok(env->former[i], msg))
-            return env->former[i];
-    return env->next != NULL && pv_wgmsg_mac1_ok(env->next, msg) ? env->next : NULL;
+    if (pv_wgmsg_mac1_ok(n->keys.device, msg))
+        return n->keys.device;
+    for (size_t i = 0; i < n->keys.n_former; i++)
+        if (pv_wgmsg_mac1_ok(n->keys.former[i], msg))
+            return n->keys.former[i];
+    return n->keys.next != NULL && pv_wgmsg_mac1_ok(n->keys.next, msg) ? n->keys.next : NULL;
 }
 
 bool pv_peer_has_key(const struct pv_peer *p, const uint8_t key[static PV_DH_LEN], pv_ns now)
@@ -44,20 +44,20 @@ int pv_peer_set_transport(struct pv_peer *p, const uint8_t transport[static PV_D
 
 bool pv_peer_knows_own_key(const struct pv_peer *p)
 {
-    return p->talk == NULL || p->talk->knows_key == p->env->key_number;
+    return p->talk == NULL || p->talk->knows_key == p->node->keys.number;
 }
 
 void pv_peer_note_own_key(struct pv_peer *p)
 {
     if (p->talk != NULL)
-        p->talk->knows_key = p->env->key_number;
+        p->talk->knows_key = p->node->keys.number;
 }
 
 void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device)
 {
     if (p->session == NULL)
         return;
-    pv_session_set_device(p->session, p->env->device);
+    pv_session_set_device(p->session, p->node->keys.device);
     pv_session_forget_device(p->session, device);
 }
 
@@ -66,13 +66,13 @@ void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device
  * of an attempt tries the next, so a wrong guess costs five seconds and nothing more. */
 const struct pv_wg_device *pv_peer_own_key(const struct pv_peer *p, pv_ns now)
 {
-    const struct pv_peer_env *env = p->env;
-    size_t k = p->session == NULL ? 0 : pv_session_tries(p->session) % (1 + env->n_former);
+    const struct pv_node *n = p->node;
+    size_t k = p->session == NULL ? 0 : pv_session_tries(p->session) % (1 + n->keys.n_former);
     /* A static peer learns of a change by its user. The key by which it was reached last stays
      * first. */
-    bool former_first =
-        env->n_former > 0 && !pv_peer_knows_own_key(p) && (p->is_static || now < env->former_until);
+    bool former_first = n->keys.n_former > 0 && !pv_peer_knows_own_key(p) &&
+                        (p->is_static || now < n->keys.former_until);
     if (former_first && k < 2)
         k = 1 - k;
-    return k == 0 ? env->device : env->former[k - 1];
+    return k == 0 ? n->keys.device : n->keys.former[k - 1];
 }

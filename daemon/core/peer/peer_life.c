@@ -8,18 +8,18 @@
 #include "daemon/core/peer/peer_int.h"
 
 /* The fast path gets its peer first, since everything else is named by the id that it gives out. */
-static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_fp_peer_kind kind,
+static int new_peer(struct pv_peer **ret_peer, struct pv_node *n, enum pv_fp_peer_kind kind,
                     const uint8_t *transport)
 {
     struct pv_peer *p = calloc(1, sizeof(*p));
     if (p == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_fp_builder_add_peer(env->fp, kind, &p->id);
+    int r = pv_fp_builder_add_peer(n->fp, kind, &p->id);
     if (r != PV_OK) {
         free(p);
         return r;
     }
-    p->env = env;
+    p->node = n;
     p->is_static = kind == PV_FP_STATIC;
     memcpy(p->transport, transport, sizeof(p->transport));
     p->retry = PV_PEER_RETRY_FIRST;
@@ -32,12 +32,12 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_peer_env *env, enum pv_
     return PV_OK;
 }
 
-int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
+int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_node *n,
                        const uint8_t pk[static PV_SIGN_PK_LEN],
                        const uint8_t transport[static PV_DH_LEN])
 {
     struct pv_peer *p;
-    int r = new_peer(&p, env, PV_FP_MEMBER, transport);
+    int r = new_peer(&p, n, PV_FP_MEMBER, transport);
     if (r != PV_OK)
         return r;
     memcpy(p->pk, pk, sizeof(p->pk));
@@ -46,11 +46,11 @@ int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_peer_env *env,
     return PV_OK;
 }
 
-int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_peer_env *env,
+int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
                        const struct pv_peer_static *conf, pv_ns now)
 {
     struct pv_peer *p;
-    int r = new_peer(&p, env, PV_FP_STATIC, conf->public_key);
+    int r = new_peer(&p, n, PV_FP_STATIC, conf->public_key);
     if (r != PV_OK)
         return r;
     r = pv_peer_make_session(p, conf, now);
@@ -68,7 +68,7 @@ void pv_peer_forget_ufrag(struct pv_peer *p)
     if (p->talk == NULL)
         return;
     if (p->talk->ufrag.peer != NULL)
-        PV_MAP_DEL(p->env->ufrags, &p->talk->ufrag);
+        PV_MAP_DEL(p->node->common->ufrags, &p->talk->ufrag);
     p->talk->ufrag.peer = NULL;
 }
 
@@ -79,7 +79,7 @@ int pv_peer_need_talk(struct pv_peer *p)
     p->talk = calloc(1, sizeof(*p->talk));
     if (p->talk == NULL)
         return PV_ERR_NOMEM;
-    p->talk->knows_key = p->env->key_number;
+    p->talk->knows_key = p->node->keys.number;
     return PV_OK;
 }
 
@@ -130,7 +130,7 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     while (p->slots != NULL)
         pv_peer_drop_slot(p, p->slots->part);
     pv_peer_forget_ufrag(p);
-    p->env->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
+    p->node->common->n_reaching -= p->state == PV_PEER_REACHING ? 1 : 0;
     if (p->session != NULL)
         pv_peer_drop_indices(p);
     p->session = pv_session_free(p->session);
@@ -148,10 +148,10 @@ struct pv_peer *pv_peer_free(struct pv_peer *p)
     pv_inband_receiver_done(&p->inband);
     /* The sums go on after the peer, or the counters of the node would run backwards. */
     for (uint16_t i = 0; i < PV_FP_MAX_RELAYS; i++)
-        pv_peer_add_relayed(p, i, &p->env->relayed_gone[i]);
-    pv_peer_add_sums(p, &p->env->gone);
-    if (pv_fp_builder_remove_peer(p->env->fp, p->id) != PV_OK)
-        pv_log(p->env->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
+        pv_peer_add_relayed(p, i, &p->node->common->relayed_gone[i]);
+    pv_peer_add_sums(p, &p->node->common->gone);
+    if (pv_fp_builder_remove_peer(p->node->fp, p->id) != PV_OK)
+        pv_log(p->node->log, PV_LOG_ERROR, "peer=%s what=\"still in the fast path\"", p->name);
     free(p);
     return NULL;
 }
@@ -165,11 +165,11 @@ int pv_peer_new_creds(struct pv_peer *p)
         return status;
     struct pv_peer_ufrag *u = &p->talk->ufrag;
     pv_peer_forget_ufrag(p);
-    pv_ice_make_creds(&p->env->rng, &p->talk->creds);
+    pv_ice_make_creds(&p->node->rng, &p->talk->creds);
     memset(u->ufrag, 0, sizeof(u->ufrag));
     memcpy(u->ufrag, p->talk->creds.ufrag, strlen(p->talk->creds.ufrag));
     u->peer = p;
-    PV_MAP_ADD(&p->env->ufrag_map, p->env->ufrags, ufrag, u, status);
+    PV_MAP_ADD(&p->node->common->ufrag_map, p->node->common->ufrags, ufrag, u, status);
     if (status != PV_OK)
         u->peer = NULL;
     return status;

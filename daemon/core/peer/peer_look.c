@@ -3,9 +3,9 @@
  * that the parts above leave with it. */
 #include "daemon/core/peer/peer_int.h"
 
-const struct pv_peer_env *pv_peer_env(const struct pv_peer *p)
+const struct pv_node *pv_peer_node(const struct pv_peer *p)
 {
-    return p->env;
+    return p->node;
 }
 
 enum pv_path_state pv_peer_path_state(const struct pv_peer *p)
@@ -217,11 +217,11 @@ void pv_peer_set_in_sync(struct pv_peer *p, bool in_sync)
     if (p->notes.in_sync == in_sync)
         return;
     p->notes.in_sync = in_sync;
-    p->env->n_in_sync += in_sync ? 1 : 0;
-    p->env->n_in_sync -= in_sync ? 0 : 1;
+    p->node->common->n_in_sync += in_sync ? 1 : 0;
+    p->node->common->n_in_sync -= in_sync ? 0 : 1;
 }
 
 size_t pv_peer_count_in_sync(const struct pv_peer *p)
 {
-    return p->env->n_in_sync;
+    return p->node->common->n_in_sync;
 }

@@ -52,7 +52,7 @@ bool pv_peer_carrier(const struct pv_peer *p, const struct pv_ice_path *path,
     if (path->carrier.kind == PV_ICE_CARRIER_UDP)
         return true;
     const struct pv_relayway *r =
-        path->carrier.sock < PV_FP_MAX_RELAYS ? p->env->relays[path->carrier.sock] : NULL;
+        path->carrier.sock < PV_FP_MAX_RELAYS ? p->node->ways.relays[path->carrier.sock] : NULL;
     return r != NULL && pv_relayway_carrier(r, &path->remote, ret_carrier);
 }
 
@@ -86,8 +86,8 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
  * room for its mark: the peer takes it for an old one and never answers. */
 static void renumber(struct pv_peer *p, pv_ns now)
 {
-    struct pv_highwater *gen = &p->env->gen;
-    uint64_t wall_us = pv_peer_env_wall(p->env, now);
+    struct pv_highwater *gen = &p->node->common->gen;
+    uint64_t wall_us = pv_node_wall_us(p->node, now);
     if (!p->gen_in_doubt || p->descx.acked || wall_us >= gen->safe)
         return;
     p->gen_in_doubt = false;
@@ -132,10 +132,10 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->re_gen = p->descx.theirs.gen;
     ret_desc->re_rev = p->descx.theirs.rev;
     ret_desc->creds = p->talk->creds;
-    ret_desc->caps = p->env->caps;
+    ret_desc->caps = p->node->ways.caps;
     ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
-    if (p->env->nat != NULL)
-        ret_desc->nat = *p->env->nat;
+    if (p->node->ways.nat != NULL)
+        ret_desc->nat = *p->node->ways.nat;
     if (p->hard.announced)
         ret_desc->attempt = (struct pv_desc_try){.n = p->hard.n, .at_us = p->hard.at_us};
     ret_desc->pq = p->agreed.x == NULL ? NULL : pv_pqx_say(p->agreed.x);

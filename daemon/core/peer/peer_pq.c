@@ -22,7 +22,7 @@ static struct pv_pqx_own own_of(const struct pv_peer *p)
 /* Does this node do it at all? */
 static bool is_able(const struct pv_peer *p)
 {
-    return p->env->kem != NULL && p->env->pq != PV_PQ_OFF && !p->is_static;
+    return p->node->given.kem != NULL && p->node->given.pq != PV_PQ_OFF && !p->is_static;
 }
 
 static bool is_described(const struct pv_peer *p)
@@ -45,9 +45,9 @@ int pv_peer_pq_make(struct pv_peer *p)
 {
     if (!is_able(p) || p->agreed.x != NULL)
         return PV_OK;
-    struct pv_pqx_config cfg = {.kem = p->env->kem, .rng = p->env->rng};
-    memcpy(cfg.network_id, p->env->network_id, sizeof(cfg.network_id));
-    memcpy(cfg.own_pk, p->env->own_pk, sizeof(cfg.own_pk));
+    struct pv_pqx_config cfg = {.kem = p->node->given.kem, .rng = p->node->rng};
+    memcpy(cfg.network_id, p->node->common->network_id, sizeof(cfg.network_id));
+    memcpy(cfg.own_pk, p->node->identity->sign_pk, sizeof(cfg.own_pk));
     memcpy(cfg.peer_pk, p->pk, sizeof(cfg.peer_pk));
     return pv_pqx_new(&p->agreed.x, &cfg);
 }
@@ -152,7 +152,7 @@ static enum pv_fp_strict wants_strict(const struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return PV_FP_STRICT_NONE;
-    switch (p->env->pq) {
+    switch (p->node->given.pq) {
     case PV_PQ_REQUIRE:
         return PV_FP_STRICT_ALL;
     case PV_PQ_ON:
@@ -170,13 +170,13 @@ void pv_peer_pq_settle(struct pv_peer *p, pv_ns now)
     enum pv_fp_strict strict = wants_strict(p, now);
     if (strict == p->agreed.strict)
         return;
-    if (pv_fp_builder_set_strict(p->env->fp, p->id, strict) != PV_OK)
+    if (pv_fp_builder_set_strict(p->node->fp, p->id, strict) != PV_OK)
         return; /* without memory: again with the next occasion */
     p->agreed.strict = strict;
-    if (strict == PV_FP_STRICT_ALL && p->env->pq == PV_PQ_ON) {
+    if (strict == PV_FP_STRICT_ALL && p->node->given.pq == PV_PQ_ON) {
         pv_trace_add(&p->trace, now, "post-quantum: its half does not come: packets wait");
         pv_log(
-            p->env->log, PV_LOG_WARN,
+            p->node->log, PV_LOG_WARN,
             "peer=%s what=\"packets wait\" why=\"it announced post-quantum sessions, and its half "
             "of the exchange does not come\"",
             p->name);
@@ -185,8 +185,8 @@ void pv_peer_pq_settle(struct pv_peer *p, pv_ns now)
 
 pv_ns pv_peer_pq_next(const struct pv_peer *p)
 {
-    return p->env->pq == PV_PQ_ON && p->agreed.strict != PV_FP_STRICT_ALL ? grace_ends(p)
-                                                                          : PV_NEVER;
+    return p->node->given.pq == PV_PQ_ON && p->agreed.strict != PV_FP_STRICT_ALL ? grace_ends(p)
+                                                                                 : PV_NEVER;
 }
 
 struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
@@ -203,7 +203,7 @@ struct pv_peer_pq_view pv_peer_pq(const struct pv_peer *p, pv_ns now)
         v.state = PV_PEER_PQ_NONE;
     else if (pv_session_psk(p->session) != 0)
         v.state = PV_PEER_PQ_HYBRID;
-    else if (p->env->pq == PV_PQ_REQUIRE)
+    else if (p->node->given.pq == PV_PQ_REQUIRE)
         v.state = PV_PEER_PQ_REQUIRED;
     else if (!is_able(p) || !v.announced)
         v.state = PV_PEER_PQ_UNABLE;

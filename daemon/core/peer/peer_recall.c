@@ -22,7 +22,7 @@ static int make_trial(struct pv_peer *p, pv_ns now, struct pv_session_transmit *
         if (made != PV_OK)
             return made;
     }
-    uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+    uint64_t stamp = pv_highwater_next(&p->node->common->tai, pv_node_wall_us(p->node, now));
     pv_session_set_device(p->session, pv_peer_own_key(p, now));
     int r = pv_session_trial(p->session, pv_peer_fresh_index(p), stamp, now, ret_tx);
     if (r == PV_OK && ret_tx->took_index && pv_peer_add_index(p, ret_tx->index) != PV_OK)
@@ -68,8 +68,8 @@ void pv_peer_check_trial(struct pv_peer *p, pv_ns now)
 static void try_proven(struct pv_peer *p, pv_ns now)
 {
     char text[PV_ADDR_TEXT];
-    bool needed =
-        !pv_peer_has_path(p) || (p->path_state == PV_PATH_STATE_SUSPECT && !p->env->signalling);
+    bool needed = !pv_peer_has_path(p) ||
+                  (p->path_state == PV_PATH_STATE_SUSPECT && !p->node->common->signalling);
     if (p->is_static || !needed || p->proven.kind != PV_CARRIER_UDP ||
         (pv_peer_has_path(p) && pv_carrier_same(&p->path, &p->proven)))
         return;

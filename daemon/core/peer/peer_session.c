@@ -8,7 +8,7 @@
 /* Computed from both sides' abilities, so both come to the same suite without negotiating. */
 enum pv_suite pv_peer_suite(const struct pv_peer *p)
 {
-    bool both = (p->env->caps & pv_peer_theirs(p)->caps & PV_DESC_CAP_AES) != 0;
+    bool both = (p->node->ways.caps & pv_peer_theirs(p)->caps & PV_DESC_CAP_AES) != 0;
     return both ? PV_SUITE_AES : PV_SUITE_CHACHA;
 }
 
@@ -18,8 +18,9 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf, p
         .device = pv_peer_own_key(p, now),
         .member = !p->is_static,
         .repeat = !p->is_static,
-        .lower_identity = !p->is_static && memcmp(p->env->own_pk, p->pk, sizeof(p->pk)) < 0,
-        .rng = p->env->rng,
+        .lower_identity =
+            !p->is_static && memcmp(p->node->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
+        .rng = p->node->rng,
     };
     memcpy(cfg.remote_pk, p->transport, sizeof(cfg.remote_pk));
     if (conf != NULL) {
@@ -30,7 +31,7 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf, p
     } else {
         cfg.suite = pv_peer_suite(p);
         cfg.takes[PV_SUITE_CHACHA] = true;
-        cfg.takes[PV_SUITE_AES] = (p->env->caps & PV_DESC_CAP_AES) != 0;
+        cfg.takes[PV_SUITE_AES] = (p->node->ways.caps & PV_DESC_CAP_AES) != 0;
     }
     int r = pv_peer_need_talk(p);
     if (r == PV_OK)
@@ -47,7 +48,7 @@ void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
     uint8_t type;
     int r = pv_wgmsg_type(msg, &type);
     if (r == PV_OK && type != PV_WGMSG_COOKIE && type != PV_WGMSG_DATA)
-        device = pv_peer_env_addressed(p->env, msg);
+        device = pv_peer_key_addressed(p->node, msg);
     /* The same checks as for a message by UDP: the coordinator delivers signals and is not trusted
      * with their content. */
     if (r == PV_OK && device == NULL)
@@ -61,7 +62,7 @@ void pv_peer_take_wg(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
         if (r == PV_OK)
             r = pv_session_handle_initiation(p->session, &in, PV_SESSION_BY_SIGNAL, now);
         pv_wg_initiation_wipe(&in);
-        if (r == PV_OK && device == p->env->device)
+        if (r == PV_OK && device == p->node->keys.device)
             pv_peer_note_own_key(p);
     } else if (r == PV_OK && type == PV_WGMSG_RESPONSE) {
         r = pv_session_handle_response(p->session, msg, now);
@@ -85,9 +86,9 @@ static void take_keys(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
     };
     memcpy(init.send_key, ev->keys.send, sizeof(init.send_key));
     memcpy(init.recv_key, ev->keys.recv, sizeof(init.recv_key));
-    int r = pv_fp_builder_add_keys(p->env->fp, p->id, &init);
+    int r = pv_fp_builder_add_keys(p->node->fp, p->id, &init);
     if (r != PV_OK)
-        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
+        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"keys not taken\" why=\"%s\"", p->name,
                pv_strstatus(r));
     if (r != PV_OK)
         pv_session_want(p->session, now);
@@ -100,22 +101,22 @@ static void take_keys(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
  * again. */
 static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, pv_ns now)
 {
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     switch (ev->type) {
     case PV_SESSION_KEYS:
         take_keys(p, ev, now);
         break;
     case PV_SESSION_USE:
-        if (pv_fp_builder_send_with(p->env->fp, p->id, ev->index) != PV_OK) {
-            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
+        if (pv_fp_builder_send_with(p->node->fp, p->id, ev->index) != PV_OK) {
+            pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"keys not used\"", p->name);
             pv_session_want(p->session, now);
         }
         if (l != NULL)
             pv_fp_live_rearm_keys(l);
         break;
     case PV_SESSION_INDEX_GONE:
-        if (pv_fp_builder_remove_keys(p->env->fp, p->id, ev->index) != PV_OK)
-            pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
+        if (pv_fp_builder_remove_keys(p->node->fp, p->id, ev->index) != PV_OK)
+            pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"keys not removed\"", p->name);
         pv_peer_drop_index(p, ev->index);
         /* An answer to it could not be taken any more, and by asking for that answer we would make
          * the peer drop a message of its own. */
@@ -123,18 +124,18 @@ static void take_session_event(struct pv_peer *p, struct pv_session_event *ev, p
             p->wg_len = 0;
         break;
     case PV_SESSION_DONE:
-        p->last_handshake_ms = pv_peer_env_wall(p->env, now) / 1000;
+        p->last_handshake_ms = pv_node_wall_us(p->node, now) / 1000;
         p->wg_len = 0;
-        p->env->stats.handshakes++;
+        p->node->common->stats.handshakes++;
         /* Only an answer shows that it takes that key. */
-        if (ev->initiator && ev->device == p->env->device)
+        if (ev->initiator && ev->device == p->node->keys.device)
             pv_peer_note_own_key(p);
         pv_trace_add(&p->trace, now, "session keys agreed: %s%s",
                      pv_suite_name(pv_session_suite(p->session)), ev->psk != 0 ? ", hybrid" : "");
         pv_peer_pq_done(p, ev->psk, now);
         break;
     case PV_SESSION_GIVE_UP:
-        p->env->stats.handshakes_failed++;
+        p->node->common->stats.handshakes_failed++;
         pv_trace_add(&p->trace, now, "no answer to handshakes for 90 s");
         if (l != NULL)
             pv_fp_live_rearm_keys(l);
@@ -181,7 +182,7 @@ void pv_peer_pump_session(struct pv_peer *p, pv_ns now)
         /* Drawn before the session says whether it needs one: it cannot ask back. One that was not
          * taken is forgotten. */
         uint32_t index = pv_peer_fresh_index(p);
-        uint64_t stamp = pv_highwater_next(&p->env->tai, pv_peer_env_wall(p->env, now));
+        uint64_t stamp = pv_highwater_next(&p->node->common->tai, pv_node_wall_us(p->node, now));
         pv_session_set_device(p->session, pv_peer_own_key(p, now));
         if (pv_session_poll_transmit(p->session, index, stamp, now, &tx) != PV_OK)
             break;

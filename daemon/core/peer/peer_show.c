@@ -20,7 +20,7 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
     if (pv_peer_is_relayed(p)) {
         ret_path->type = PV_CTLAPI_PATH_RELAY;
         if (!p->far_relay) /* else the relayed address is theirs, and ours is the plain one */
-            ret_path->local = *pv_relayway_relayed(p->env->relays[p->path.via]);
+            ret_path->local = *pv_relayway_relayed(p->node->ways.relays[p->path.via]);
         ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
     }
     ret_path->remote = p->path.remote;
@@ -45,12 +45,12 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         .last_handshake_ms = p->last_handshake_ms,
         .online = pv_peer_reach(p) != PV_REACH_NO,
     };
-    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     enum pv_peer_pq_state pq = pv_peer_pq(p, now).state;
     if (pq != PV_PEER_PQ_NONE)
         x.session = pq == PV_PEER_PQ_HYBRID ? "hybrid" : "classical";
     pv_peer_show_path(p, &x.path);
-    uint64_t wall = pv_peer_env_wall(p->env, now), seen = p->gone_us;
+    uint64_t wall = pv_node_wall_us(p->node, now), seen = p->gone_us;
     if (l != NULL) {
         x.tx_bytes = atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
         x.rx_bytes = atomic_load_explicit(&l->rx_bytes, memory_order_relaxed);

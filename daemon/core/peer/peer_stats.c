@@ -6,13 +6,13 @@
 void pv_peer_count_attempt(struct pv_peer *p, enum pv_hardnat_method method,
                            enum pv_path_result result)
 {
-    struct pv_peer_env *env = p->env;
+    struct pv_node *n = p->node;
     bool known = p->descx.theirs.gen != 0;
-    enum pv_natclass own = pv_natclass(env->nat, env->locals, env->n_locals);
+    enum pv_natclass own = pv_natclass(n->ways.nat, n->ways.locals, n->ways.n_locals);
     enum pv_natclass theirs = known ? pv_natclass(&pv_peer_theirs(p)->nat, pv_peer_theirs(p)->cands,
                                                   pv_peer_theirs(p)->n_cands)
                                     : PV_NATCLASS_UNKNOWN;
-    env->stats.attempts[method][result][own][theirs]++;
+    n->common->stats.attempts[method][result][own][theirs]++;
 }
 
 void pv_peer_count_checks(struct pv_peer *p, enum pv_path_result result)
@@ -60,13 +60,13 @@ static void count_direct(struct pv_peer *p)
     if (p->ice != NULL && pv_ice_selected(p->ice, &path) == PV_OK) {
         own = end_of(path.local_type);
         theirs = end_of(path.remote_type);
-        for (size_t i = 0; i < PV_ARRAY_LEN(p->env->portmapped); i++) {
+        for (size_t i = 0; i < PV_ARRAY_LEN(p->node->ways.portmapped); i++) {
             if (path.mapped.family != PV_AF_NONE &&
-                pv_addr_equal(&path.mapped, &p->env->portmapped[i]))
+                pv_addr_equal(&path.mapped, &p->node->ways.portmapped[i]))
                 own = PV_PATH_END_PORTMAP;
         }
     }
-    p->env->stats.direct[own][theirs]++;
+    p->node->common->stats.direct[own][theirs]++;
 }
 
 /* Added up in pieces, so that a metrics page in the middle of a long time on a relay sees it
@@ -74,7 +74,7 @@ static void count_direct(struct pv_peer *p)
 void pv_peer_count_relay_time(struct pv_peer *p, pv_ns now)
 {
     if (p->seek.relayed_since != 0)
-        p->env->stats.relay_time += now - p->seek.relayed_since;
+        p->node->common->stats.relay_time += now - p->seek.relayed_since;
     p->seek.relayed_since = pv_peer_is_relayed(p) ? now : 0;
 }
 
@@ -84,12 +84,12 @@ void pv_peer_count_path(struct pv_peer *p, pv_ns now)
     if (p->is_static)
         return;
     pv_peer_count_relay_time(p, now);
-    p->env->stats.relayed += !was_relayed && p->seek.relayed_since != 0 ? 1 : 0;
+    p->node->common->stats.relayed += !was_relayed && p->seek.relayed_since != 0 ? 1 : 0;
     p->seek.direct = pv_peer_has_path(p) && !pv_peer_is_relayed(p);
     if (!p->seek.direct || p->seek.state == PV_PEER_SEEKING_NOTHING)
         return; /* nominations may cross, and move the path there and back */
     count_direct(p);
     pv_peer_count_checks(p, PV_PATH_DIRECT);
-    pv_histogram_add(&p->env->stats.to_direct, (double)(now - p->seek.since) / 1e9);
+    pv_histogram_add(&p->node->common->stats.to_direct, (double)(now - p->seek.since) / 1e9);
     p->seek.state = PV_PEER_SEEKING_NOTHING;
 }

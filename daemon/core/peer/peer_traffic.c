@@ -33,8 +33,8 @@ static void note_mtu(struct pv_peer *p, const struct pv_session_traffic *t, uint
         p->session == NULL || !pv_session_has_keys(p->session, now) || t->data_sent < p->path_since)
         return;
     if (m->state == PV_MTU_OFF)
-        pv_mtu_start(m, &p->env->rng, bytes_before(&p->path),
-                     (uint16_t)(p->env->mtu + PV_FP_OVERHEAD), now);
+        pv_mtu_start(m, &p->node->rng, bytes_before(&p->path),
+                     (uint16_t)(p->node->given.mtu + PV_FP_OVERHEAD), now);
     pv_mtu_note_sent(m, more == 0 ? 0 : more + PV_FP_OVERHEAD, t->data_sent);
     if (t->data_received > p->path_since)
         pv_mtu_note_received(m, t->data_received, now);
@@ -42,7 +42,7 @@ static void note_mtu(struct pv_peer *p, const struct pv_session_traffic *t, uint
 
 void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_relayed *sum)
 {
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if (l == NULL)
         return;
     sum->tx += atomic_load_explicit(&l->tx_relayed[via], memory_order_relaxed);
@@ -51,7 +51,7 @@ void pv_peer_add_relayed(const struct pv_peer *p, uint16_t via, struct pv_peer_r
 
 void pv_peer_add_sums(const struct pv_peer *p, struct pv_peer_sums *sum)
 {
-    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if (l == NULL)
         return;
     sum->tx_bytes += atomic_load_explicit(&l->tx_bytes, memory_order_relaxed);
@@ -64,14 +64,14 @@ uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
 {
     uint16_t current = pv_peer_mtu(p)->current;
     if (current == 0)
-        return p->env->mtu;
+        return p->node->given.mtu;
     uint16_t inner = (uint16_t)(current - PV_FP_OVERHEAD);
     return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
 }
 
 bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now)
 {
-    const struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     return !p->is_static && l != NULL && pv_peer_has_path(p) &&
            now >= p->path_since + PV_FP_SURE_FOR && pv_fp_live_is_silent(l, now);
 }
@@ -80,16 +80,16 @@ void pv_peer_settle_silence(struct pv_peer *p)
 {
     struct pv_carrier spare = {.kind = PV_CARRIER_NONE};
     const struct pv_relayway *relay =
-        p->env->relays[0]; /* the one where it has a virtual address */
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+        p->node->ways.relays[0]; /* the one where it has a virtual address */
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if (p->ice == NULL || l == NULL)
         return;
     pv_fp_live_set_alive(l, pv_ice_alive_at(p->ice));
     if (!pv_peer_is_direct(p) || p->relay_addr.family == PV_AF_NONE || relay == NULL ||
         !pv_relayway_carrier(relay, &p->relay_addr, &spare))
         spare.kind = PV_CARRIER_NONE;
-    if (pv_fp_builder_set_spare(p->env->fp, p->id, &spare) != PV_OK)
-        pv_log(p->env->log, PV_LOG_WARN, "peer=%s what=\"no spare way: out of memory\"", p->name);
+    if (pv_fp_builder_set_spare(p->node->fp, p->id, &spare) != PV_OK)
+        pv_log(p->node->log, PV_LOG_WARN, "peer=%s what=\"no spare way: out of memory\"", p->name);
 }
 
 void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
@@ -100,11 +100,11 @@ void pv_peer_settle_mtu(struct pv_peer *p, pv_ns now)
         return;
     /* The same path with another size. A smaller one must reach the packet threads soon: what is
      * too large is lost in silence. */
-    if (pv_fp_builder_set_path(p->env->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
+    if (pv_fp_builder_set_path(p->node->fp, p->id, &p->path, pv_peer_path_mtu(&p->path, size)) !=
         PV_OK)
         m->changed = true; /* without memory: again with the next occasion */
     pv_trace_add(&p->trace, now, "the path carries packets of %u bytes inside",
-                 size == 0 ? p->env->mtu : size - (unsigned)PV_FP_OVERHEAD);
+                 size == 0 ? p->node->given.mtu : size - (unsigned)PV_FP_OVERHEAD);
 }
 
 /* A client's question counts as traffic: the agent checks the path now. */
@@ -117,7 +117,7 @@ void pv_peer_note_asked(struct pv_peer *p, pv_ns now)
 
 void pv_peer_note_use(struct pv_peer *p, pv_ns now)
 {
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if (l != NULL)
         atomic_store_explicit(&l->last_asked, now, memory_order_relaxed);
 }
@@ -126,7 +126,7 @@ void pv_peer_note_use(struct pv_peer *p, pv_ns now)
  * it: an idle peer costs no timer. */
 void pv_peer_sample(struct pv_peer *p, pv_ns now)
 {
-    struct pv_fp_live *l = pv_fp_builder_live(p->env->fp, p->id);
+    struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     if (l == NULL)
         return;
     const struct pv_session_traffic t = {

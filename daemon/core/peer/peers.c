@@ -20,6 +20,7 @@ int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg)
         return PV_ERR_NOMEM;
     ps->cfg = *cfg;
     ps->map = pv_map_make(&cfg->node->rng, PV_PEER_MAX);
+    pv_peers_common_init(&ps->common, cfg->node);
     pv_heap_init(&ps->timers);
     *ret_peers = ps;
     return PV_OK;
@@ -41,21 +42,17 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     pv_heap_done(&ps->timers);
     free(ps->by_slot);
     free(ps->static_routes);
+    ps->cfg.node->common = NULL;
     free(ps);
     return NULL;
 }
 
 struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via)
 {
-    struct pv_peer_relayed sum = ps->cfg.env->relayed_gone[via];
+    struct pv_peer_relayed sum = ps->cfg.node->common->relayed_gone[via];
     for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         pv_peer_add_relayed(p, via, &sum);
     return sum;
-}
-
-struct pv_peer_env *pv_peers_env(struct pv_peers *ps)
-{
-    return ps->cfg.env;
 }
 
 void pv_peers_drop_slots(struct pv_peers *ps, const struct pv_part *part)
@@ -305,7 +302,7 @@ static void tell_relay(struct pv_peer *p, pv_ns now)
 {
     if (!pv_peer_has_path(p) || !pv_carrier_is_relayed(&p->path))
         return;
-    struct pv_relayway *relay = p->env->relays[p->path.via];
+    struct pv_relayway *relay = p->node->ways.relays[p->path.via];
     if (p->path_state == PV_PATH_STATE_SUSPECT)
         pv_relayway_suspect(relay, &p->path.remote, now);
     else
@@ -352,18 +349,18 @@ void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         pv_peers_raise(ps, p, news | PV_PEER_FACT_TOUCHED);
 }
 
-void pv_peers_env_changed(struct pv_peers *ps, bool locals, pv_ns now)
+void pv_peers_node_changed(struct pv_peers *ps, bool locals, pv_ns now)
 {
     struct pv_peer *p, *tmp;
     HASH_ITER(hh, ps->members, p, tmp)
     {
         if (p->ice == NULL && p->session == NULL)
             continue; /* never used: of thousands of members most are */
-        pv_peer_env_changed(p, locals, now);
+        pv_peer_node_changed(p, locals, now);
         pv_peers_touch(ps, p, now);
     }
     for (size_t i = 0; i < ps->n_statics; i++) {
-        pv_peer_env_changed(ps->statics[i], locals, now);
+        pv_peer_node_changed(ps->statics[i], locals, now);
         pv_peers_touch(ps, ps->statics[i], now);
     }
 }
@@ -453,7 +450,7 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     p->ip6 = m->ip6;
     pv_peer_set_stated(p, (m->abilities & PV_ABLE_PQ) != 0);
     const struct pv_prefix routes[2] = {whole(&m->ip4), whole(&m->ip6)};
-    r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, routes, 2);
+    r = pv_fp_builder_set_routes(ps->cfg.node->fp, p->id, routes, 2);
     if (r == PV_OK)
         pv_peers_raise(ps, p, PV_PEER_FACT_MEMBER);
     return r;
@@ -466,9 +463,9 @@ int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns no
         return update_member(ps, p, m, now);
 
     if (ps->cfg.node->roster != NULL)
-        memcpy(ps->cfg.env->network_id, pv_roster_network_id(ps->cfg.node->roster),
-               sizeof(ps->cfg.env->network_id));
-    int r = pv_peer_new_member(&p, ps->cfg.env, m->node, m->transport);
+        memcpy(ps->cfg.node->common->network_id, pv_roster_network_id(ps->cfg.node->roster),
+               sizeof(ps->cfg.node->common->network_id));
+    int r = pv_peer_new_member(&p, ps->cfg.node, m->node, m->transport);
     if (r != PV_OK)
         return r;
     PV_MAP_ADD(&ps->map, ps->members, pk, p, r);
@@ -520,7 +517,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
                                .suite = conf->suite};
     memcpy(s.public_key, conf->public_key, sizeof(s.public_key));
     memcpy(s.psk, conf->preshared_key, sizeof(s.psk));
-    int r = pv_peer_new_static(&p, ps->cfg.env, &s, now);
+    int r = pv_peer_new_static(&p, ps->cfg.node, &s, now);
     pv_wipe(&s, sizeof(s));
     if (r != PV_OK)
         return r;
@@ -533,7 +530,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
     if (r == PV_OK)
         r = take_slot(ps, p);
     if (r == PV_OK)
-        r = pv_fp_builder_set_routes(ps->cfg.env->fp, p->id, conf->allowed, conf->n_allowed);
+        r = pv_fp_builder_set_routes(ps->cfg.node->fp, p->id, conf->allowed, conf->n_allowed);
     if (r == PV_OK)
         r = remember_routes(ps, conf);
     if (r != PV_OK) {

@@ -26,8 +26,8 @@ struct pv_peers; /* opaque; node.peers */
 extern const struct pv_part pv_part_peers;
 
 struct pv_peers_config {
-    struct pv_node *node;    /* borrowed; node->peers is not set by it */
-    struct pv_peer_env *env; /* borrowed */
+    struct pv_node *node; /* borrowed; node->common is set by it, node->peers is not */
+    struct pv_node *n;    /* borrowed */
     /* A peer is about to be freed: what others have of it goes at once. */
     void (*on_gone)(void *arg, struct pv_peer *p, pv_ns now);
     void *arg;
@@ -37,9 +37,6 @@ struct pv_peers_config {
 PV_MUST_CHECK int pv_peers_new(struct pv_peers **ret_peers, const struct pv_peers_config *cfg);
 /* Frees the peers too, and tells nobody. NULL is fine; returns NULL. */
 struct pv_peers *pv_peers_free(struct pv_peers *ps);
-
-/* The common parts of all peers. */
-struct pv_peer_env *pv_peers_env(struct pv_peers *ps);
 
 /* --- finding: NULL is nobody ----------------------------------------------------------------- */
 
@@ -97,8 +94,8 @@ void pv_peers_drop_members(struct pv_peers *ps, pv_ns now);
 void pv_peers_touch(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 /* Tells every part, after the call under way, what has changed about p: enum pv_peer_fact bits. */
 void pv_peers_raise(struct pv_peers *ps, struct pv_peer *p, unsigned facts);
-/* env.locals or env.signalling changed: every peer that is or was in use looks at it. */
-void pv_peers_env_changed(struct pv_peers *ps, bool locals, pv_ns now);
+/* node.ways.locals or common.signalling changed: every peer that is or was in use looks at it. */
+void pv_peers_node_changed(struct pv_peers *ps, bool locals, pv_ns now);
 
 /* An ICMP error about one of our datagrams: it was too large for its path. A hint, no more. */
 void pv_peers_too_big(struct pv_peers *ps, const struct pv_fp_punt *punt, pv_ns now);

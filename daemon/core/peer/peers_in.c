@@ -70,9 +70,10 @@ bool pv_peers_take_stun(void *part, const struct pv_carrier *from, struct pv_vie
     if (pv_ice_request_ufrag(data, ufrag) == PV_OK) {
         char key[PV_ICE_UFRAG_MAX + 1] = {0}; /* the whole array is the key */
         memcpy(key, ufrag, strlen(ufrag));
-        p = pv_peer_by_ufrag(ps->cfg.env, key);
+        p = pv_peer_by_ufrag(ps->cfg.node, key);
     } else if (data.len >= PV_STUN_TXID_AT + PV_STUN_TXID_LEN) {
-        uint32_t owner = pv_stunroute_owner(ps->cfg.node->stunroute, data.ptr + PV_STUN_TXID_AT);
+        uint32_t owner =
+            pv_stunroute_owner(ps->cfg.node->ways.stunroute, data.ptr + PV_STUN_TXID_AT);
         if (owner > PV_STUN_OWNER_PEERS)
             p = pv_peers_by_id(ps, owner - PV_STUN_OWNER_PEERS);
     }
@@ -94,12 +95,12 @@ static bool is_about(const struct pv_peers *ps, const struct pv_peer *p,
 {
     return pv_peer_has_path(p) && p->path.kind == PV_CARRIER_UDP &&
            pv_addr_equal(&p->path.remote, &punt->from.remote) &&
-           (punt->local || pv_fp_builder_has_sent(ps->cfg.env->fp, p->id, punt->bytes));
+           (punt->local || pv_fp_builder_has_sent(ps->cfg.node->fp, p->id, punt->bytes));
 }
 
 static void take_hint(struct pv_peers *ps, struct pv_peer *p, size_t fits, pv_ns now)
 {
-    uint16_t most = (uint16_t)(ps->cfg.node->mtu + PV_FP_OVERHEAD);
+    uint16_t most = (uint16_t)(ps->cfg.node->given.mtu + PV_FP_OVERHEAD);
     if (fits < PV_IPPKT_MIN_MTU6)
         fits = PV_IPPKT_MIN_MTU6;
     if (p->talk == NULL)

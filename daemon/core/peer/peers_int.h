@@ -15,6 +15,7 @@ enum {
 
 struct pv_peers {
     struct pv_peers_config cfg;
+    struct pv_peers_common common; /* node.common */
     struct pv_map map;
     struct pv_peer *members; /* by identity key */
     struct pv_peer *statics[PV_ENGINE_MAX_STATIC];

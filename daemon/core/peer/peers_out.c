@@ -96,7 +96,7 @@ void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p)
 bool pv_peers_wrap(const struct pv_peers *ps, uint16_t via, const struct pv_addr *peer,
                    struct pv_view data, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.env->relays[via] : NULL;
+    struct pv_relayway *relay = via < PV_FP_MAX_RELAYS ? ps->cfg.node->ways.relays[via] : NULL;
     (void)pv_transmit_to(ret_tx, peer, NULL, 0); /* resets every field */
     struct pv_relayway_message m = {.buf = ret_tx->buf, .cap = sizeof(ret_tx->buf)};
     if (relay == NULL || pv_relayway_wrap(relay, peer, data, &m) != PV_OK)
@@ -114,7 +114,7 @@ static bool address(struct pv_peers *ps, const struct pv_peer *p, const struct p
                     struct pv_engine_transmit *ret_tx)
 {
     if (tx->is_stun)
-        pv_stunroute_sent(ps->cfg.node->stunroute, tx->buf + PV_STUN_TXID_AT,
+        pv_stunroute_sent(ps->cfg.node->ways.stunroute, tx->buf + PV_STUN_TXID_AT,
                           p->id + PV_STUN_OWNER_PEERS);
     if (tx->relayed)
         return pv_peers_wrap(ps, tx->via, &tx->dst, pv_view(tx->buf, tx->len), ret_tx);
@@ -218,8 +218,8 @@ static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now
 /* Was it one of our addresses, and is it none now? */
 static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
 {
-    for (size_t i = 0; i < n->n_links; i++) {
-        if (pv_addr_equal_ip(&n->links[i].addr.base, local))
+    for (size_t i = 0; i < n->host.n_links; i++) {
+        if (pv_addr_equal_ip(&n->host.links[i].addr.base, local))
             return false;
     }
     return local->family != PV_AF_NONE;
@@ -253,10 +253,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         drop_lost_locals(ps, now);
     if ((facts & PV_FACT_RESUMED) != 0)
         wake_agents(ps, now);
-    if (ps->cfg.env->signalling == ps->cfg.node->online)
+    if (ps->cfg.node->common->signalling == ps->cfg.node->online)
         return;
-    ps->cfg.env->signalling = ps->cfg.node->online; /* signals can be sent, or no longer */
-    pv_peers_env_changed(ps, false, now);
+    ps->cfg.node->common->signalling = ps->cfg.node->online; /* signals can be sent, or no longer */
+    pv_peers_node_changed(ps, false, now);
 }
 
 const struct pv_part pv_part_peers = {

@@ -45,24 +45,24 @@ static void count_sessions(const struct pv_peers *ps, struct pv_ctlapi_pq *pq, s
     }
 }
 
-static const char *policy_word(const struct pv_peer_env *env)
+static const char *policy_word(const struct pv_node *n)
 {
     static const char *const words[] = {
         [PV_PQ_ON] = "on", [PV_PQ_REQUIRE] = "require", [PV_PQ_OFF] = "off"};
-    return env->kem == NULL && env->pq != PV_PQ_OFF ? "unable" : words[env->pq];
+    return n->given.kem == NULL && n->given.pq != PV_PQ_OFF ? "unable" : words[n->given.pq];
 }
 
 static void show_pq(const struct pv_peers *ps, struct pv_statuspage *st, pv_ns now)
 {
-    const struct pv_peer_env *env = ps->cfg.env;
+    const struct pv_node *n = ps->cfg.node;
     struct withheld w = {.n = 0};
     char text[WITHHELD_NAMES + 48];
-    st->pq.state = policy_word(env);
-    st->pq.why = env->kem == NULL ? env->kem_why : NULL;
+    st->pq.state = policy_word(n);
+    st->pq.why = n->given.kem == NULL ? n->given.kem_why : NULL;
     count_sessions(ps, &st->pq, &w, now);
-    if (env->kem == NULL && env->pq == PV_PQ_REQUIRE)
+    if (n->given.kem == NULL && n->given.pq == PV_PQ_REQUIRE)
         pv_statuspage_problem(st, "no packet passes to members: [security] pq = require, but ",
-                              pv_peer_env_why_no_kem(env));
+                              pv_peer_why_no_kem(n));
     if (w.n == 0)
         return;
     if (w.n > 3)
@@ -94,7 +94,7 @@ bool pv_peers_udp_elsewhere(const struct pv_peers *ps)
     }
     /* 0 is the coordinator's own. */
     for (unsigned via = 1; via < PV_FP_MAX_RELAYS; via++) {
-        const struct pv_relayway *r = ps->cfg.env->relays[via];
+        const struct pv_relayway *r = ps->cfg.node->ways.relays[via];
         if (r != NULL && pv_relayway_is_reached(r) && pv_relayway_way(r) == PV_RELAYWAY_UDP)
             return true;
     }
@@ -223,7 +223,7 @@ static void counter(struct pv_metrics *m, const char *name, const char *help, ui
 /* Peers that are gone are part of the sums: a counter must not fall. */
 static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
 {
-    struct pv_peer_sums sum = ps->cfg.env->gone;
+    struct pv_peer_sums sum = ps->cfg.node->common->gone;
     for (const struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         pv_peer_add_sums(p, &sum);
     counter(m, "p2pvpn_sent_bytes_total", "Bytes of packets that went into the tunnel.",
@@ -257,7 +257,7 @@ void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now)
     /* Before the times on relays are told, each of them is counted up to now. */
     size_t n = rows == NULL ? 0 : look_at_peers(ps, rows, now);
     put_sums(ps, m);
-    pv_pathstats_metrics(&ps->cfg.env->stats, m);
+    pv_pathstats_metrics(&ps->cfg.node->common->stats, m);
     put_sessions(ps, m, now);
     put_each(rows, n, m); /* without memory the families have no samples this time */
     free(rows);

@@ -27,7 +27,6 @@ struct trial {
 
 struct pv_rediscovery {
     struct pv_node *node;
-    const struct pv_peer_env *env;
     struct pv_recall *recall;
     struct pv_fifo trials; /* of struct trial */
     bool unchecked;        /* stored addresses may be of nodes that are no members */
@@ -53,7 +52,7 @@ static struct pv_told *slot_for(struct pv_rediscovery *r, const struct pv_peer *
 {
     struct pv_told *free_slot = NULL;
     for (size_t i = 0; i < PV_NODE_TOLD; i++) {
-        struct pv_told *t = &r->node->told[i];
+        struct pv_told *t = &r->node->ways.told[i];
         const struct pv_peer *q = t->peer == 0 ? NULL : pv_peers_by_id(r->node->peers, t->peer);
         if (q == p)
             return t;
@@ -76,7 +75,7 @@ static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a
 static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
 {
     struct pv_ice_path path;
-    if (r->env->signalling || p->ice == NULL || !pv_peer_has_path(p) ||
+    if (r->node->common->signalling || p->ice == NULL || !pv_peer_has_path(p) ||
         p->path_state == PV_PATH_STATE_TRIAL || p->path.kind != PV_CARRIER_UDP ||
         p->path.sock != 0 || r->node->roster == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
         path.mapped.family == PV_AF_NONE || pv_addr_equal(&path.mapped, &path.carrier.local) ||
@@ -86,8 +85,8 @@ static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
     if (t == NULL || (t->peer == p->id && pv_addr_equal(&t->mapped, &path.mapped)))
         return;
     for (size_t i = 0; i < PV_NODE_TOLD; i++) {
-        if (r->node->told[i].peer != 0 && &r->node->told[i] != t &&
-            pv_addr_equal(&r->node->told[i].mapped, &path.mapped))
+        if (r->node->ways.told[i].peer != 0 && &r->node->ways.told[i] != t &&
+            pv_addr_equal(&r->node->ways.told[i].mapped, &path.mapped))
             return;
     }
     *t = (struct pv_told){.peer = p->id, .local = path.carrier.local, .mapped = path.mapped};
@@ -153,7 +152,7 @@ static void keep(struct pv_rediscovery *r, const struct pv_recall_item *item)
 {
     struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
     if (job == NULL) {
-        r->node->store_failed = true;
+        r->node->store.failed = true;
         return;
     }
     struct pv_job_put_endpoints *put = &job->u.put_endpoints;
@@ -197,8 +196,6 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
         return status;
     }
     r->node = node;
-    r->env = pv_peers_env(node->peers);
-    node->rediscovery = r;
     *ret_part = r;
     return PV_OK;
 }
@@ -209,7 +206,6 @@ static void free_rediscovery(void *part)
     struct pv_engine_transmit tx;
     while (poll_transmit(r, &tx))
         continue;
-    r->node->rediscovery = NULL;
     pv_recall_free(r->recall);
     free(r);
 }
@@ -218,9 +214,9 @@ static void free_rediscovery(void *part)
 static void forget_told(struct pv_rediscovery *r)
 {
     for (size_t i = 0; i < PV_NODE_TOLD; i++) {
-        if (r->node->told[i].peer != 0)
+        if (r->node->ways.told[i].peer != 0)
             pv_node_raise(r->node, PV_FACT_TOLD);
-        r->node->told[i].peer = 0;
+        r->node->ways.told[i].peer = 0;
     }
 }
 
@@ -266,7 +262,7 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 /* Is the coordinator missed? A guest's connection is not for this network. */
 static bool is_away(const struct pv_node *n)
 {
-    return n->up && !n->removed && n->as_member && !n->online && pv_node_self(n) != NULL;
+    return n->up && !n->removed && n->coord_info.as_member && !n->online && pv_node_self(n) != NULL;
 }
 
 static void run(void *part, pv_ns now)
@@ -292,8 +288,9 @@ static pv_ns next_timeout(const void *part)
     return pv_recall_next_timeout(r->recall);
 }
 
-const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r)
+const struct pv_recall *pv_rediscovery_recall(const struct pv_node *n)
 {
+    const struct pv_rediscovery *r = pv_node_part(n, &pv_part_rediscovery);
     return r->recall;
 }
 

@@ -9,11 +9,9 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/recall.h"
 
-struct pv_rediscovery; /* opaque; node.rediscovery */
-
 extern const struct pv_part pv_part_rediscovery;
 
 /* For status and why: the addresses that are known, and whom is tried. */
-const struct pv_recall *pv_rediscovery_recall(const struct pv_rediscovery *r);
+const struct pv_recall *pv_rediscovery_recall(const struct pv_node *n);
 
 #endif /* PV_REDISCOVERY_H */

@@ -129,8 +129,8 @@ static void say_refused(struct row *row, const struct pv_route *route)
  */
 static void say_overlap(struct row *row, const struct pv_node *n, const struct pv_route *route)
 {
-    for (size_t i = 0; i < n->hostnet.n_overlaps; i++) {
-        const struct pv_netplan_overlap *o = &n->hostnet.overlaps[i];
+    for (size_t i = 0; i < n->host.plan.n_overlaps; i++) {
+        const struct pv_netplan_overlap *o = &n->host.plan.overlaps[i];
         char text[PV_ADDR_TEXT];
         size_t len = strlen(row->why);
         if (pv_route_compare(&o->used, &route->prefix) != 0)
@@ -292,9 +292,9 @@ json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
 {
     static const char *const modes[] = {
         [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
-    const char *why = fault[0] != '\0'              ? fault
-                      : n->hostnet.fault[0] != '\0' ? n->hostnet.fault
-                                                    : NULL;
+    const char *why = fault[0] != '\0'                ? fault
+                      : n->host.plan.fault[0] != '\0' ? n->host.plan.fault
+                                                      : NULL;
     struct listing l = {.n = n, .out = pv_ctlapi_routes_new(modes[pv_routes_use(n)->mode], 0, why)};
     char who[PV_NODE_WHO];
     const struct pv_ctlapi_exit x = show_exit(n, who);

@@ -341,8 +341,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     pv_routelist_status(r->node, st);
     if (r->fault[0] != '\0')
         pv_statuspage_problem(st, r->fault, "");
-    if (r->node->hostnet.fault[0] != '\0')
-        pv_statuspage_problem(st, r->node->hostnet.fault, "");
+    if (r->node->host.plan.fault[0] != '\0')
+        pv_statuspage_problem(st, r->node->host.plan.fault, "");
     if (r->cut)
         pv_statuspage_problem(st, "members may carry more prefixes than this node looks at (256): ",
                               "an admin can deny some: `p2pvpnctl route list`");
@@ -430,8 +430,8 @@ bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p)
 const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
                                                   const struct pv_prefix *p)
 {
-    for (size_t i = 0; i < n->hostnet.n_lan; i++) {
-        const struct pv_netplan_link *l = &n->hostnet.lan[i];
+    for (size_t i = 0; i < n->host.plan.n_lan; i++) {
+        const struct pv_netplan_link *l = &n->host.plan.lan[i];
         if (p->bits != 0 && p->bits >= l->prefix.bits && pv_prefix_contains(&l->prefix, &p->base))
             return l;
     }
@@ -766,8 +766,8 @@ static void pv_routewatch_look(struct pv_routes *r, struct pv_route *route, pv_n
 
 static bool is_linked(const struct pv_node *n, const struct pv_prefix *p)
 {
-    for (size_t i = 0; i < n->hostnet.n_lan; i++) {
-        if (pv_prefix_overlaps(p, &n->hostnet.lan[i].prefix))
+    for (size_t i = 0; i < n->host.plan.n_lan; i++) {
+        if (pv_prefix_overlaps(p, &n->host.plan.lan[i].prefix))
             return true;
     }
     return false;
@@ -780,7 +780,7 @@ uint8_t pv_routes_reach(const struct pv_node *n, const struct pv_offer *offer)
         flags |= PV_OFFER_LINKED;
     else if ((flags & PV_OFFER_LINKED) != 0)
         flags |= PV_OFFER_AWAY;
-    if (n->hostnet.blocked)
+    if (n->host.plan.blocked)
         flags |= PV_OFFER_DOUBT;
     return (uint8_t)flags;
 }
@@ -792,7 +792,7 @@ static pv_ns wait_of(const struct pv_routes *r, bool *ret_worse)
     const unsigned bad = PV_OFFER_AWAY | PV_OFFER_DOUBT;
     pv_ns wait = 0;
     *ret_worse = false;
-    for (size_t i = 0; i < r->n_here && r->node->hostnet.n_lan > 0; i++) {
+    for (size_t i = 0; i < r->n_here && r->node->host.plan.n_lan > 0; i++) {
         unsigned said = r->here[i].flags, now = pv_routes_reach(r->node, &r->here[i]);
         *ret_worse = *ret_worse || (now & ~said & bad) != 0;
         pv_ns own = (said & ~now & bad) != 0 ? r->back_wait : AWAY_WAIT;
@@ -912,7 +912,7 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
 {
     const struct pv_node *n = r->node;
     memset(plan, 0, sizeof(*plan));
-    memcpy(plan->ifname, n->tun_name, sizeof(plan->ifname));
+    memcpy(plan->ifname, n->given.tun_name, sizeof(plan->ifname));
     if (n->roster == NULL || pv_node_self(n) == NULL || !n->up || n->removed)
         return;
     plan->overlay4 = pv_roster_network(n->roster)->range;

@@ -182,7 +182,7 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct offered o;
     int status = PV_OK;
     (void)p;
-    if (n->inside != 0) {
+    if (n->given.inside != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: p2pvpnd --user carries nothing for others: a gateway or an exit is a "
                         "p2pvpnd that root starts",

@@ -31,7 +31,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
  * other. */
 static uint32_t abilities_of(const struct pv_node *n)
 {
-    return (pv_peers_env(n->peers)->caps & PV_DESC_CAP_PQ) != 0 ? PV_ABLE_PQ | PV_ABLE_SEALED : 0;
+    return (n->ways.caps & PV_DESC_CAP_PQ) != 0 ? PV_ABLE_PQ | PV_ABLE_SEALED : 0;
 }
 
 /* A node that is down says it when it is up again: nobody talks to it meanwhile. */

@@ -31,7 +31,6 @@ enum {
 
 struct rotation {
     struct pv_node *node;
-    struct pv_peer_env *env;
     struct pv_identity *id;
     uint64_t interval_s; /* 0: never by itself */
     bool given;          /* the key is of the configuration */
@@ -109,19 +108,19 @@ static size_t oldest_former(const struct rotation *r)
 }
 
 /* The newest first: a peer that has not heard of the last change knows that one. */
-static void add_former(struct pv_peer_env *env, const struct rotation *r, size_t place)
+static void add_former(struct pv_node *n, const struct rotation *r, size_t place)
 {
-    size_t at = env->n_former++;
+    size_t at = n->keys.n_former++;
     /* Of three the newest comes first. */
     for (; at > 0; at--) {
         size_t before = 0;
-        while (r->other[before] != env->former[at - 1])
+        while (r->other[before] != n->keys.former[at - 1])
             before++;
         if (r->id->others[before].replaced_s >= r->id->others[place].replaced_s)
             break;
-        env->former[at] = env->former[at - 1];
+        n->keys.former[at] = n->keys.former[at - 1];
     }
-    env->former[at] = r->other[place];
+    n->keys.former[at] = r->other[place];
 }
 
 /* Has the coordinator what names the key in use? One of an earlier version takes no other. */
@@ -148,17 +147,17 @@ static void choose_for_coordinator(struct rotation *r)
 /* Tells everybody which keys there are. */
 static void publish(struct rotation *r)
 {
-    struct pv_peer_env *env = r->env;
-    env->device = r->device;
-    env->n_former = 0;
-    env->next = NULL;
+    struct pv_node *n = r->node;
+    n->keys.device = r->device;
+    n->keys.n_former = 0;
+    n->keys.next = NULL;
     for (size_t i = 0; i < PV_IDENTITY_OTHERS; i++) {
         if (!r->id->others[i].used)
             continue;
         if (r->id->others[i].replaced_s == 0)
-            env->next = r->other[i];
+            n->keys.next = r->other[i];
         else
-            add_former(env, r, i);
+            add_former(n, r, i);
     }
     choose_for_coordinator(r);
 }
@@ -246,8 +245,8 @@ static void promote(struct rotation *r, size_t place, bool starting, pv_ns now)
     point(r);
     r->refused = false;
     if (!starting) {
-        r->env->key_number++;
-        r->env->former_until = now + PV_PEER_FORMER_TIME;
+        r->node->keys.number++;
+        r->node->keys.former_until = now + PV_PEER_FORMER_TIME;
         for (struct pv_peer *p = NULL; (p = pv_peers_next(r->node->peers, p)) != NULL;)
             if (!pv_peer_is_used(p))
                 pv_peer_note_own_key(p);
@@ -630,7 +629,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rotation *r = part;
-    r->env = pv_peers_env(r->node->peers);
     r->id = r->node->identity;
     r->interval_s = cfg->rotate_s;
     r->given = cfg->key_given;
@@ -664,9 +662,9 @@ static int restore_rotation(void *part, const struct pv_engine_config *cfg, pv_n
 static void free_rotation(void *part)
 {
     struct rotation *r = part;
-    r->env->device = NULL;
-    r->env->n_former = 0;
-    r->env->next = NULL;
+    r->node->keys.device = NULL;
+    r->node->keys.n_former = 0;
+    r->node->keys.next = NULL;
     pv_wipe(r->devices, sizeof(r->devices));
 }
 

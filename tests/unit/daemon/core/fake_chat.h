@@ -51,7 +51,7 @@ static inline void fake_chat_init(struct fake_chat *c, const struct pv_part *par
     fake_peers_init(&c->peers, f);
     fake_node_enter(f);
     memcpy(f->node.node_name, "alice", 6);
-    f->node.iface = PV_IFACE_UP;
+    f->node.iface.state = PV_IFACE_UP;
     c->bob_keys = keys_of(7);
     c->carol_keys = keys_of(8);
     pv_dh_keypair(&f->node.rng, c->bob_sk, c->bob_pk);

@@ -52,13 +52,13 @@ static inline void fake_node_init(struct fake_node *f, const struct pv_part *par
     f->node.rng = test_rng_make(&f->rng, 1);
     f->node.identity = &f->identity;
     f->identity.root = (struct pv_kept_key){.sign = fake_node_sign, .keeper = f};
-    f->node.mtu = 1420;
-    f->node.udp_port = 51820;
-    f->node.started = f->now;
+    f->node.given.mtu = 1420;
+    f->node.given.udp_port = 51820;
+    f->node.given.started = f->now;
     f->node.up = true;
     f->node.wall = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = f->now};
-    memcpy(f->node.hostname, "alice", 6);
-    memcpy(f->node.tun_name, "pv0", 4);
+    memcpy(f->node.given.hostname, "alice", 6);
+    memcpy(f->node.given.tun_name, "pv0", 4);
     pv_jobqueue_init(&f->node.jobs, &f->node.rng, NULL);
     assert_int_equal(pv_ctlsrv_new(&f->node.ctl), PV_OK);
     f->cfg = (struct pv_engine_config){
@@ -116,6 +116,10 @@ static inline void fake_node_settle(struct fake_node *f)
 static inline void fake_node_start(struct fake_node *f)
 {
     assert_int_equal(pv_part_make(f->part, &f->node, &f->cfg, f->now, &f->self), PV_OK);
+    if (f->node.n_parts == 0 || f->node.parts[0].part == f->part) {
+        f->node.parts[0] = (struct pv_part_slot){.part = f->part, .self = f->self};
+        f->node.n_parts = f->node.n_parts == 0 ? 1 : f->node.n_parts;
+    }
     if (f->part->restore != NULL)
         assert_int_equal(f->part->restore(f->self, &f->cfg, f->now), PV_OK);
     fake_node_settle(f);

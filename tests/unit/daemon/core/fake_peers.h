@@ -13,7 +13,6 @@
 
 struct fake_peers {
     struct fake_node *node;
-    struct pv_peer_env env;
     struct pv_wg_device device;
 };
 
@@ -30,19 +29,12 @@ static inline void fake_peers_init(struct fake_peers *fp, struct fake_node *f)
 {
     *fp = (struct fake_peers){.node = f};
     pv_wg_device_init(&fp->device, f->identity.dh_sk);
-    fp->env.rng = f->node.rng;
-    fp->env.own_pk = f->identity.sign_pk;
-    fp->env.device = &fp->device;
-    fp->env.mtu = 1420;
-    fp->env.wall_us = f->node.wall.us;
-    fp->env.wall_at = f->now;
-    fp->env.gen.safe = fp->env.tai.safe = UINT64_MAX; /* marks are on disk */
-    assert_int_equal(pv_fp_builder_new(&fp->env.fp, &fp->env.rng), PV_OK);
-    fp->env.index_map = pv_map_make(&fp->env.rng, PV_PEER_MAX_INDICES);
-    fp->env.ufrag_map = pv_map_make(&fp->env.rng, PV_PEER_MAX);
-    const struct pv_peers_config cfg = {
-        .node = &f->node, .env = &fp->env, .on_gone = fake_peers_on_gone, .arg = fp};
+    f->node.keys.device = &fp->device;
+    assert_int_equal(pv_fp_builder_new(&f->node.fp, &f->node.rng), PV_OK);
+    const struct pv_peers_config cfg = {.node = &f->node, .on_gone = fake_peers_on_gone, .arg = fp};
     assert_int_equal(pv_peers_new(&f->node.peers, &cfg), PV_OK);
+    /* marks are on disk */
+    f->node.common->gen.safe = f->node.common->tai.safe = UINT64_MAX;
 }
 
 /* Tells the part what is new about peers and the node, then it runs, as the engine does it. */
@@ -113,7 +105,7 @@ static inline void fake_peers_leaves(struct fake_peers *fp, struct pv_peer *p)
 static inline void fake_peers_done(struct fake_peers *fp)
 {
     fp->node->node.peers = pv_peers_free(fp->node->node.peers);
-    pv_fp_builder_free(fp->env.fp);
+    pv_fp_builder_free(fp->node->node.fp);
 }
 
 #endif /* PV_FAKE_PEERS_H */

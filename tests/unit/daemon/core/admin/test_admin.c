@@ -319,7 +319,7 @@ PV_TEST(a_full_disk_is_told_after_three_seconds)
 {
     others.says = (struct pv_owed_told){.coordinator = "stored", .done = true};
     others.unsaved = true;
-    memcpy(x.f.node.store_error, "disk full", 10);
+    memcpy(x.f.node.store.error, "disk full", 10);
     ask(REMOVE_BOB);
     fake_node_wait(&x.f, PV_S(3) - PV_MS(1));
     expect_nothing();
@@ -641,7 +641,7 @@ PV_TEST(a_leave_is_told_to_others_before_this_node_forgets)
     fake_peers_settle(&x);
     forget(PV_FORGET_NETWORK, PV_OK);
     expect("\"coordinator\":\"stored\"");
-    assert_false(x.f.node.keys_forgotten);
+    assert_false(x.f.node.keys.forgotten);
 }
 
 /* The coordinator hangs up once it has stored the leave, and nobody says any more who is online. */
@@ -673,7 +673,7 @@ PV_TEST(a_node_that_can_tell_nobody_leaves_only_by_force)
     assert_false(is_member("alice"));
     fake_node_wait(&x.f, PV_S(3));
     forget(PV_FORGET_KEYS, PV_OK);
-    assert_true(x.f.node.keys_forgotten);
+    assert_true(x.f.node.keys.forgotten);
     expect("\"coordinator\":\"silent\"");
 }
 
@@ -722,5 +722,5 @@ PV_TEST(keys_are_forgotten_without_a_network_too)
     ask("\"cmd\":\"leave\",\"forget\":true,\"last\":true");
     forget(PV_FORGET_KEYS, PV_ERR_NO_SPACE);
     expect("the disk is gone; then `p2pvpnctl leave --forget` again");
-    assert_false(x.f.node.keys_forgotten);
+    assert_false(x.f.node.keys.forgotten);
 }

@@ -56,7 +56,7 @@ static int start(void **state)
     fake_node_start(&node);
     fake_node_enter(&node);
     fake_node_member(&node, 60, "bob", 7);
-    node.node.up = node.node.online = node.node.as_member = true;
+    node.node.up = node.node.online = node.node.coord_info.as_member = true;
     fake_node_settle(&node);
     return 0;
 }
@@ -146,7 +146,7 @@ static void expect_home(void)
 {
     assert_true(fake_coord.connected && fake_coord.as_member);
     assert_memory_equal(fake_coord.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
-    assert_false(node.node.visiting);
+    assert_false(node.node.coord_info.visiting);
     assert_int_equal(n_added, 0);
     assert_true(pv_part_relocation.next_timeout(node.self) == PV_NEVER);
 }
@@ -172,7 +172,7 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
     add_fresh();
     assert_false(fake_coord.as_member);
     assert_memory_equal(fake_coord.pk, fresh.pk, PV_SIGN_PK_LEN);
-    assert_true(node.node.visiting);
+    assert_true(node.node.coord_info.visiting);
     node.node.online = false;
     push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
 
@@ -194,7 +194,7 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
 
     /* Back at the former one, which tells those who listen there. */
     assert_memory_equal(fake_coord.pk, node.world.coordinator.pk, PV_SIGN_PK_LEN);
-    assert_false(node.node.visiting);
+    assert_false(node.node.coord_info.visiting);
     come_online();
     told.done = false;
     asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);

@@ -90,7 +90,6 @@ static int start(void **state)
     fake_node_init(&node, &pv_part_rulesedit);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
-    node.node.fp = peers.env.fp;
     assert_int_equal(pv_part_make(&pv_part_rules, &node.node, &node.cfg, node.now, &rules), PV_OK);
     node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = rules};
     node.node.n_parts = 1;

@@ -79,11 +79,11 @@ PV_TEST(a_path_is_enough_without_the_coordinators_word)
 
 PV_TEST(nobody_is_there_before_the_interface_is)
 {
-    node->node.iface = PV_IFACE_RISING;
+    node->node.iface.state = PV_IFACE_RISING;
     send_to_bob();
     fake_peers_presence(&chat.peers, chat.bob, PV_PRESENCE_ONLINE);
     assert_false(opens());
-    node->node.iface = PV_IFACE_UP;
+    node->node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node->node, PV_FACT_INTERFACE);
     fake_peers_settle(&chat.peers);
     assert_true(opens());

@@ -21,8 +21,9 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     own = (struct pv_cause_own){.coord_error = "", .iface_error = "", .overlap = ""};
     x.f.node.online = true;
-    x.env.n_locals = 1;
-    x.env.locals[0] = (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 2, 1)};
+    x.f.node.ways.n_locals = 1;
+    x.f.node.ways.locals[0] =
+        (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(10, 0, 0, 2, 1)};
     pv_peer_set_presence(bob, PV_PRESENCE_ONLINE, 1, x.f.now);
     return 0;
 }
@@ -56,7 +57,7 @@ PV_TEST(a_fault_here_hides_all_else)
     pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
     expect_cause("bob is offline");
     assert_string_equal(find().code, "peer_offline");
-    x.env.n_locals = 0;
+    x.f.node.ways.n_locals = 0;
     expect_cause("this machine has no network");
     own.overlap = "10.66.0.5/16 on lan0 is in this network's range";
     own.overlap_net = (struct pv_prefix){.base = pv_addr4(10, 66, 0, 0, 0), .bits = 16};
@@ -104,7 +105,7 @@ PV_TEST(a_peer_that_does_not_answer_descriptions_is_asleep)
 {
     struct pv_desc desc;
     pv_peer_want(bob, "test", x.f.now);
-    x.env.signalling = true;
+    x.f.node.common->signalling = true;
     for (unsigned i = 0; i < 100 && pv_peer_descx(bob)->sends < 3; i++) {
         x.f.now += PV_MS(100);
         if (pv_peer_take_desc(bob, x.f.now, &desc))
@@ -117,7 +118,7 @@ PV_TEST(a_member_that_is_being_reached_is_given_time)
 {
     pv_peer_want(bob, "test", x.f.now);
     expect_cause("it is being found out: 0 checks have no answer yet");
-    x.f.node.udp_blocked = true;
+    x.f.node.ways.udp_blocked = true;
     expect_cause("UDP is blocked here");
     struct pv_peer *eve = fake_peers_member(&x, 8, "eve", 8);
     fake_peers_path(&x, eve, &there);
@@ -148,7 +149,7 @@ static void bob_says(unsigned rev, unsigned caps)
 
 PV_TEST(a_peer_without_udp_is_told_by_its_description)
 {
-    x.env.locals[x.env.n_locals++] =
+    x.f.node.ways.locals[x.f.node.ways.n_locals++] =
         (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, 1, 5)};
     pv_peer_want(bob, "test", x.f.now);
     bob_says(1, 0);
@@ -169,12 +170,12 @@ static void bob_shakes_hands(void)
     pv_wg_device_init(&dev, sk);
     memcpy(bob->transport, dev.keys.pk, sizeof(bob->transport));
     struct pv_session_config cfg = {
-        .device = &dev, .member = true, .takes = {true, true}, .rng = x.env.rng};
+        .device = &dev, .member = true, .takes = {true, true}, .rng = x.f.node.rng};
     memcpy(cfg.remote_pk, x.device.keys.pk, sizeof(cfg.remote_pk));
     assert_int_equal(pv_session_new(&theirs, &cfg), PV_OK);
     pv_session_set_reach(theirs, PV_SESSION_BY_UDP, x.f.now);
     pv_session_want(theirs, x.f.now);
-    assert_int_equal(pv_session_poll_transmit(theirs, 77, x.env.wall_us, x.f.now, &tx), PV_OK);
+    assert_int_equal(pv_session_poll_transmit(theirs, 77, x.f.node.wall.us, x.f.now, &tx), PV_OK);
     assert_int_equal(pv_wgmsg_identify(&x.device, pv_view(tx.msg, tx.len), &in), PV_OK);
     assert_int_equal(pv_peer_handle_initiation(bob, &in, &from, x.f.now), PV_OK);
     pv_peer_settle(bob, x.f.now);
@@ -192,15 +193,15 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
     fake_peers_path(&x, bob, &there);
     bob_shakes_hands();
     expect_cause("nothing is wrong");
-    x.env.pq = PV_PQ_REQUIRE;
-    x.env.kem_why = "there is none";
+    x.f.node.given.pq = PV_PQ_REQUIRE;
+    x.f.node.given.kem_why = "there is none";
     expect_cause("[security] pq = require here, and there is none");
-    x.env.kem = &kem_double;
+    x.f.node.given.kem = &kem_double;
     expect_cause("pq = require here, and bob does no post-quantum sessions");
     bob_says(1, PV_DESC_CAP_PQ);
     expect_cause("pq = require here, and the key exchange with bob is not done");
 
-    x.env.pq = PV_PQ_ON;
+    x.f.node.given.pq = PV_PQ_ON;
     pv_peer_pq_settle(bob, x.f.now);
     expect_cause("nothing is wrong"); /* the exchange has its time */
     x.f.now += PV_PEER_PQ_GRACE - 1;

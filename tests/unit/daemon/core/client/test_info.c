@@ -116,7 +116,7 @@ PV_TEST(the_state_is_one_word)
 {
     struct pv_node *n = &x.f.node;
     n->online = true;
-    n->iface = PV_IFACE_UP;
+    n->iface.state = PV_IFACE_UP;
     ask_status(PV_OK);
     expect_status("\"state\":\"up\"");
     expect_status("\"interface\":{\"name\":\"pv0\"");
@@ -168,7 +168,7 @@ PV_TEST(reports_that_repeat_are_counted)
 {
     for (unsigned i = 0; i < 5041; i++)
         pv_node_report(&x.f.node, PV_FROM_STATEMENTS, "a statement was refused", x.f.now);
-    assert_int_equal(x.f.node.n_reports, 1);
+    assert_int_equal(x.f.node.reports.n, 1);
     ask_status(PV_OK);
     expect_status("a statement was refused (and 5040 more)");
     /* Others without end count to the newest that is shown. */
@@ -177,7 +177,7 @@ PV_TEST(reports_that_repeat_are_counted)
         snprintf(text, sizeof(text), "other %u", i);
         pv_node_report(&x.f.node, PV_FROM_STATEMENTS, text, x.f.now);
     }
-    assert_int_equal(x.f.node.n_reports, 1 + 4);
+    assert_int_equal(x.f.node.reports.n, 1 + 4);
     ask_status(PV_OK);
     expect_status("other 3 (and 996 more)");
 }
@@ -344,7 +344,7 @@ PV_TEST(the_log_level_is_set_at_once)
 {
     fake_client_ask(&x, client, "\"cmd\":\"log\",\"level\":\"debug\"");
     expect_said("\"ok\":true");
-    assert_int_equal(x.f.node.log_copy.level, PV_LOG_DEBUG);
+    assert_int_equal(x.f.node.given.log.level, PV_LOG_DEBUG);
     fake_client_ask(&x, client, "\"cmd\":\"log\",\"level\":\"loud\"");
     expect_said("no such level");
     fake_client_ask(&x, client, "\"cmd\":\"version\"");
@@ -381,8 +381,8 @@ PV_TEST(a_peer_that_went_was_last_seen_then)
     struct pv_ctlapi_peer seen;
     const uint64_t start_us = 1790000000000000;
     const pv_ns now = x.f.now;
-    x.env.wall_us = start_us;
-    x.env.wall_at = now;
+    x.f.node.wall.us = start_us;
+    x.f.node.wall.at = now;
     pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, now);
     pv_peer_show(p, &seen, now);
     assert_int_equal(seen.last_seen_ms, 0); /* never */

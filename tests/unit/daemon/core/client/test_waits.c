@@ -154,7 +154,7 @@ PV_TEST(a_wait_for_this_node_ends_when_its_interface_is_up)
 {
     fake_client_ask(&x, client, "\"cmd\":\"wait\"");
     expect_silence();
-    x.f.node.iface = PV_IFACE_UP;
+    x.f.node.iface.state = PV_IFACE_UP;
     fake_node_settle(&x.f);
     expect_said("\"ok\":true");
 }

@@ -103,7 +103,10 @@ static int start(void **state)
                      PV_OK);
     assert_int_equal(pv_part_make(&pv_part_rediscovery, &x.f.node, &x.f.cfg, x.f.now, &rediscovery),
                      PV_OK);
-    assert_int_equal(pv_relayway_new(&x.env.relays[0], 0, &x.f.node.rng), PV_OK);
+    x.f.node.parts[1] = (struct pv_part_slot){&pv_part_attempts, attempts};
+    x.f.node.parts[2] = (struct pv_part_slot){&pv_part_rediscovery, rediscovery};
+    x.f.node.n_parts = 3;
+    assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[0], 0, &x.f.node.rng), PV_OK);
     client = fake_client_open(&x);
     return 0;
 }
@@ -114,7 +117,7 @@ static int stop(void **state)
     pv_part_free(&pv_part_rediscovery, rediscovery);
     pv_part_free(&pv_part_attempts, attempts);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
-        x.env.relays[i] = pv_relayway_free(x.env.relays[i]);
+        x.f.node.ways.relays[i] = pv_relayway_free(x.f.node.ways.relays[i]);
     fake_peers_done(&x);
     return 0;
 }
@@ -219,9 +222,9 @@ PV_TEST(blocked_udp_is_told_where_it_matters)
 
 PV_TEST(a_relay_that_is_not_reached_is_named)
 {
-    assert_int_equal(pv_relayway_new(&x.env.relays[2], 2, &x.f.node.rng), PV_OK);
+    assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[2], 2, &x.f.node.rng), PV_OK);
     expect_not("cannot reach the relay");
-    pv_relayway_failed(x.env.relays[2], "its name is not found");
+    pv_relayway_failed(x.f.node.ways.relays[2], "its name is not found");
     expect("  cannot reach the relay relay2: its name is not found");
     fake_peers_path(&x, bob, &there);
     expect_not("cannot reach the relay");
@@ -290,9 +293,9 @@ PV_TEST(where_it_is_looked_for_is_told_while_the_coordinator_is_away)
     x.f.node.online = false;
     expect("  and no address is known at which it was reached directly before");
     assert_false(said("pass our signals"));
-    x.env.n_in_sync = 2;
+    x.f.node.common->n_in_sync = 2;
     expect("  peers that are reached pass our signals on to it: 2");
-    x.env.n_in_sync = 0;
+    x.f.node.common->n_in_sync = 0;
 }
 
 PV_TEST(how_it_was_found_is_told)

@@ -538,7 +538,7 @@ PV_TEST_IN(a_hybrid_coordinator_is_remembered_over_restarts, start, stop_server)
     start_with(PV_PQ_ON);
     meet_again(true);
     expect_hybrids_stored(PV_ERR_NO_SPACE);
-    assert_true(node.node.store_failed);
+    assert_true(node.node.store.failed);
     fake_node_raise(&node, PV_FACT_STORE);
     expect_hybrids_stored(PV_OK);
 

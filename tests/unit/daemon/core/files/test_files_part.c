@@ -41,7 +41,7 @@ static int start(void **state)
     fake_node_start(&node);
     node.node.parts[0] = (struct pv_part_slot){&pv_part_files, node.self};
     node.node.n_parts = 1;
-    node.node.iface = PV_IFACE_UP;
+    node.node.iface.state = PV_IFACE_UP;
     bob = fake_peers_member(&peers, 7, "bob", 7);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
     expect_pins_saved(PV_OK); /* the rule is bob's */
@@ -285,7 +285,7 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
 
 PV_TEST(nobody_is_asked_while_the_interface_is_down)
 {
-    node.node.iface = PV_IFACE_DOWN;
+    node.node.iface.state = PV_IFACE_DOWN;
     pv_node_raise(&node.node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
     fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE);
@@ -294,7 +294,7 @@ PV_TEST(nobody_is_asked_while_the_interface_is_down)
     struct pv_files_op op;
     while (pv_files_part_poll_op(&node.node, &op) == PV_OK)
         pv_files_part_done(&node.node, op.op.tag, PV_FILE_WHY_LOST, 0, node.now);
-    node.node.iface = PV_IFACE_UP;
+    node.node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node.node, PV_FACT_INTERFACE);
     fake_peers_settle(&peers);
     fake_node_wait(&node, PV_S(5));
@@ -342,7 +342,7 @@ PV_TEST(a_table_that_could_not_be_kept_is_kept_later)
 {
     bob_offers(1, 5000);
     expect_saved(PV_ERR_NO_SPACE);
-    assert_true(node.node.store_failed);
+    assert_true(node.node.store.failed);
     fake_node_wait(&node, PV_S(100));
     assert_null(fake_node_job(&node));
     fake_node_raise(&node, PV_FACT_STORE); /* of the part "store", when it is time */
@@ -359,7 +359,7 @@ PV_TEST(a_file_is_fetched_although_its_table_found_no_place_among_the_jobs)
     node.node.jobs.map.limit = 0;
     bob_offers(1, 500);
     assert_null(fake_node_job(&node));
-    assert_true(node.node.store_failed);
+    assert_true(node.node.store.failed);
     node.node.jobs.map.limit = limit;
     fake_node_wait(&node, PV_S(100));
     expect_no_op();
@@ -468,7 +468,7 @@ PV_TEST(a_pin_that_could_not_be_kept_is_kept_later)
     expect_pins_saved(PV_OK);
     restart(true);
     expect_pins_saved(PV_ERR_NO_SPACE);
-    assert_true(node.node.store_failed);
+    assert_true(node.node.store.failed);
     fake_node_raise(&node, PV_FACT_STORE);
     expect_saved(PV_OK);
     expect_pins_saved(PV_OK);

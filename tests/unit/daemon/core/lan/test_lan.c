@@ -20,12 +20,11 @@ static void start_with(enum pv_lan_broadcast broadcast, bool wake)
         .broadcast = broadcast, .wake = wake, .n_peers = 1, .peers = {"bob"}};
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
-    node.node.fp = peers.env.fp;
     fake_node_start(&node);
     node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_lan, .self = node.self};
     node.node.n_parts = 1;
     bob = fake_peers_member(&peers, 7, "bob", 7);
-    node.node.iface = PV_IFACE_UP;
+    node.node.iface.state = PV_IFACE_UP;
     pv_node_raise(&node.node, PV_FACT_INTERFACE | PV_FACT_ROSTER);
     fake_peers_settle(&peers);
 }
@@ -233,7 +232,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     }
     assert_true(fake_node_has_problem(&node, "128 multicast groups"));
     /* The interface goes, and what was joined on it. */
-    node.node.iface = PV_IFACE_DOWN;
+    node.node.iface.state = PV_IFACE_DOWN;
     fake_node_raise(&node, PV_FACT_INTERFACE);
     assert_int_equal(fake_node_status(&node)->lan.n_groups, 0);
 }

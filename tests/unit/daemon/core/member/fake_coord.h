@@ -56,7 +56,7 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
     if (pv_coordlist_next(&list, &first))
         memcpy(fake_coord.pk, first.pk, sizeof(fake_coord.pk));
     fake_coord.connected = true;
-    fake_coord.as_member = n->as_member = role == PV_CTL_MEMBER;
+    fake_coord.as_member = n->coord_info.as_member = role == PV_CTL_MEMBER;
 }
 
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)

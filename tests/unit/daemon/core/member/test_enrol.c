@@ -22,7 +22,7 @@ void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, p
     n->roster = roster;
     test_defer(free_roster, roster);
     n->up = up;
-    n->as_member = true;
+    n->coord_info.as_member = true;
     n_entered++;
     pv_node_raise(n, PV_FACT_NETWORK);
 }
@@ -243,8 +243,8 @@ static void store_all(int status)
 
 static void set_iface(enum pv_iface_state state, const char *error)
 {
-    node.node.iface = state;
-    snprintf(node.node.iface_error, sizeof(node.node.iface_error), "%s", error);
+    node.node.iface.state = state;
+    snprintf(node.node.iface.error, sizeof(node.node.iface.error), "%s", error);
     fake_node_raise(&node, PV_FACT_INTERFACE);
 }
 
@@ -345,10 +345,10 @@ PV_TEST(a_refusal_in_any_step_ends_the_attempt)
 /* Two networks that share addresses take each other's packets. */
 PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
 {
-    struct pv_link_addr *link = &node.node.links[0];
+    struct pv_link_addr *link = &node.node.host.links[0];
     *link = (struct pv_link_addr){.addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24},
                                   .ifname = "p2p-work"};
-    node.node.n_links = 1;
+    node.node.host.n_links = 1;
     join();
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), true);
@@ -359,7 +359,7 @@ PV_TEST(a_range_in_the_way_is_named_before_the_token_is_used)
     welcome();
     hand_out(expect_asked(PV_CTL_FETCH), true);
     expect_failure("overlaps 10.66.9.1/24 on p2p-work: take that address away");
-    node.node.n_links = 0;
+    node.node.host.n_links = 0;
     expect_nothing_left();
 }
 
@@ -554,15 +554,15 @@ static void create(void)
 
 PV_TEST(no_network_is_made_in_a_range_that_is_taken)
 {
-    node.node.links[0] = (struct pv_link_addr){
+    node.node.host.links[0] = (struct pv_link_addr){
         .addr = {.base = pv_addr4(10, 66, 9, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
-    node.node.n_links = 1;
+    node.node.host.n_links = 1;
     create();
     expect_failure("create: 10.66.0.0/16 overlaps 10.66.9.1/24 on eth0: choose another range");
     assert_null(fake_node_job(&node)); /* no root key either */
     assert_false(node.identity.has_root);
     assert_false(fake_coord.connected);
-    node.node.n_links = 0;
+    node.node.host.n_links = 0;
     expect_nothing_left();
 }
 

@@ -68,9 +68,9 @@ PV_TEST(a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at)
 PV_TEST(a_peer_that_goes_is_counted_no_more)
 {
     pv_peer_set_in_sync(bob, true);
-    assert_int_equal(x.env.n_in_sync, 1);
+    assert_int_equal(x.f.node.common->n_in_sync, 1);
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
-    assert_int_equal(x.env.n_in_sync, 0);
+    assert_int_equal(x.f.node.common->n_in_sync, 0);
     assert_int_equal(x.n_gone, 1);
 }
 
@@ -79,7 +79,7 @@ PV_TEST(a_peer_whose_keys_end_is_counted_no_more)
     pv_peer_set_in_sync(bob, true);
     pv_peers_touch(x.f.node.peers, bob, x.f.now);
     fake_peers_settle(&x);
-    assert_int_equal(x.env.n_in_sync, 0);
+    assert_int_equal(x.f.node.common->n_in_sync, 0);
 }
 
 /* A difference that the exchange could not settle with bob, and did later. */
@@ -89,8 +89,8 @@ PV_TEST(a_difference_settled_since_is_no_problem)
     pv_node_report(&x.f.node, PV_FROM_MEMBERS, "second", x.f.now);
     pv_node_report_over(&x.f.node, PV_FROM_MEMBERS, "first");
     pv_node_report_over(&x.f.node, PV_FROM_MEMBERS, "third");
-    assert_int_equal(x.f.node.n_reports, 1);
-    assert_string_equal(x.f.node.reports[0].text, "second");
+    assert_int_equal(x.f.node.reports.n, 1);
+    assert_string_equal(x.f.node.reports.list[0].text, "second");
 }
 
 PV_TEST(a_node_that_leaves_its_network_forgets_all)

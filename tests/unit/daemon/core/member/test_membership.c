@@ -11,7 +11,6 @@ static int start(void **state)
 {
     (void)state;
     fake_peers_init(&x, &pv_part_membership);
-    x.f.node.fp = x.env.fp;
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_membership, .self = x.f.self};
     x.f.node.n_parts = 1;
@@ -68,10 +67,10 @@ PV_TEST(entering_a_network_brings_up_its_interface)
     enter();
     struct pv_job *job = expect_job(PV_JOB_IFACE_UP);
     assert_int_equal(job->u.iface->n_addrs, 2);
-    assert_int_equal(x.f.node.iface, PV_IFACE_RISING);
+    assert_int_equal(x.f.node.iface.state, PV_IFACE_RISING);
     assert_false(fake_coord.connected); /* nobody sees it before its interface is there */
     finish(job, PV_OK);
-    assert_int_equal(x.f.node.iface, PV_IFACE_UP);
+    assert_int_equal(x.f.node.iface.state, PV_IFACE_UP);
     assert_true(fake_coord.connected && fake_coord.as_member);
     assert_string_equal(x.f.node.node_name, "alice");
 }
@@ -80,13 +79,13 @@ PV_TEST(an_interface_that_fails_is_tried_again)
 {
     enter();
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
-    assert_int_equal(x.f.node.iface, PV_IFACE_DOWN);
-    assert_string_equal(x.f.node.iface_error, "pv0: busy");
+    assert_int_equal(x.f.node.iface.state, PV_IFACE_DOWN);
+    assert_string_equal(x.f.node.iface.error, "pv0: busy");
     fake_node_wait(&x.f, PV_S(4));
     assert_null(fake_node_job(&x.f));
     fake_node_wait(&x.f, PV_S(2));
     finish(expect_job(PV_JOB_IFACE_UP), PV_OK);
-    assert_string_equal(x.f.node.iface_error, "");
+    assert_string_equal(x.f.node.iface.error, "");
 }
 
 /* Nor is it tried again. */
@@ -96,7 +95,7 @@ PV_TEST(a_fault_that_kept_the_interface_down_is_no_problem_after_leaving)
     finish(expect_job(PV_JOB_IFACE_UP), PV_ERR_REFUSED);
     pv_membership_leave(&x.f.node, x.f.now);
     fake_peers_settle(&x);
-    assert_string_equal(x.f.node.iface_error, "");
+    assert_string_equal(x.f.node.iface.error, "");
     while (fake_node_job(&x.f) != NULL) { /* what the store forgets */
     }
     fake_node_wait(&x.f, PV_S(60));
@@ -110,7 +109,7 @@ PV_TEST(a_result_that_comes_after_the_interface_was_taken_down_is_nothing)
     pv_membership_leave(&x.f.node, x.f.now);
     fake_peers_settle(&x);
     finish(job, PV_OK);
-    assert_int_equal(x.f.node.iface, PV_IFACE_DOWN);
+    assert_int_equal(x.f.node.iface.state, PV_IFACE_DOWN);
     assert_false(fake_coord.connected);
 }
 
@@ -133,7 +132,7 @@ PV_TEST(a_member_gets_a_peer_and_its_statement_is_stored)
     struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 1);
     finish(job, PV_OK);
-    assert_false(x.f.node.store_failed);
+    assert_false(x.f.node.store.failed);
 }
 
 /* By an earlier version, which made no marks; the next start finds them. */
@@ -231,7 +230,7 @@ PV_TEST(a_statement_that_could_not_be_stored_is_written_again)
     merge(&bob);
     wait_for_more();
     finish(expect_job(PV_JOB_PUT_STATEMENTS), PV_ERR_NO_SPACE);
-    assert_true(x.f.node.store_failed);
+    assert_true(x.f.node.store.failed);
     fake_node_raise(&x.f, PV_FACT_STORE); /* part "store" says when */
     struct pv_job *job = expect_job(PV_JOB_PUT_STATEMENTS);
     assert_int_equal(job->u.put_statements.n, 4 + 1);
@@ -244,7 +243,7 @@ PV_TEST(a_statement_that_does_not_verify_is_reported)
     struct item bob = member(7, "bob", 7);
     bob.s.raw[bob.s.len - 1] ^= 1;
     assert_int_equal(merge(&bob), 1);
-    assert_int_equal(x.f.node.n_reports, 1);
+    assert_int_equal(x.f.node.reports.n, 1);
     assert_int_equal(pv_peers_count_members(x.f.node.peers), 0);
 }
 
@@ -256,7 +255,7 @@ PV_TEST(a_statement_that_newer_ones_have_replaced_is_no_problem)
     const struct item old = make_rule(&x.f.world, &x.f.world.creator, 0, 1, PV_RULE_DENY, 1);
     assert_int_equal(merge(&new), 0);
     assert_int_equal(merge(&old), 1);
-    assert_int_equal(x.f.node.n_reports, 0);
+    assert_int_equal(x.f.node.reports.n, 0);
 }
 
 static unsigned n_lines;
@@ -280,8 +279,8 @@ PV_TEST(rubbish_fills_neither_the_log_nor_the_list_of_problems)
         assert_int_equal(merge(&bob), 1);
     x.f.node.log = NULL;
     assert_int_equal(n_lines, 1);
-    assert_int_equal(x.f.node.n_reports, 1);
-    assert_int_equal(x.f.node.reports[0].more, 999);
+    assert_int_equal(x.f.node.reports.n, 1);
+    assert_int_equal(x.f.node.reports.list[0].more, 999);
 }
 
 PV_TEST(a_member_that_is_removed_has_no_peer_any_more)
@@ -320,7 +319,7 @@ PV_TEST(peers_are_told_before_the_interface_goes)
     assert_int_equal(pv_part_membership.commands[1].cmd, PV_CTLAPI_DOWN);
     pv_part_membership.commands[1].run(x.f.self, &req, NULL, 1, x.f.now);
     finish(expect_job(PV_JOB_SET_META), PV_OK);
-    assert_int_equal(x.f.node.iface, PV_IFACE_UP); /* what is said in-band needs it */
+    assert_int_equal(x.f.node.iface.state, PV_IFACE_UP); /* what is said in-band needs it */
     assert_null(fake_node_job(&x.f));
     fake_node_wait(&x.f, PV_S(1));
     finish(expect_job(PV_JOB_IFACE_DOWN), PV_OK);
@@ -335,14 +334,14 @@ PV_TEST(an_address_in_the_networks_range_is_noticed)
     struct pv_prefix range;
     enter();
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
-    x.f.node.links[0] = (struct pv_link_addr){
+    x.f.node.host.links[0] = (struct pv_link_addr){
         .addr = {.base = pv_addr4(10, 66, 5, 1, 0), .bits = 24}, .ifname = "eth0", .up = true};
-    x.f.node.n_links = 1;
+    x.f.node.host.n_links = 1;
     fake_node_raise(&x.f, PV_FACT_LINKS);
     assert_non_null(strstr(pv_membership_overlap(&x.f.node, &range), "eth0"));
     assert_int_equal(range.bits, 24);
     assert_true(fake_node_has_problem(&x.f, "eth0"));
-    x.f.node.n_links = 0;
+    x.f.node.host.n_links = 0;
     fake_node_raise(&x.f, PV_FACT_LINKS);
     assert_string_equal(pv_membership_overlap(&x.f.node, &range), "");
 }
@@ -364,8 +363,8 @@ PV_TEST(status_shows_the_network_and_one_trouble_of_the_interface)
     pv_membership_set_iface_problem(&x.f.node, "somebody changed its address");
     assert_true(fake_node_has_problem(&x.f, "somebody changed its address"));
     /* Nobody can change an interface that did not come up. */
-    x.f.node.iface = PV_IFACE_DOWN;
-    snprintf(x.f.node.iface_error, sizeof(x.f.node.iface_error), "pv0: busy");
+    x.f.node.iface.state = PV_IFACE_DOWN;
+    snprintf(x.f.node.iface.error, sizeof(x.f.node.iface.error), "pv0: busy");
     assert_true(fake_node_has_problem(&x.f, "the interface is not up: pv0: busy"));
     assert_false(fake_node_has_problem(&x.f, "somebody"));
     x.f.node.removed = true;

@@ -83,7 +83,6 @@ static bool scene(unsigned n)
     fake_node_init(&node, &pv_part_rules);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
-    node.node.fp = peers.env.fp;
     fake_node_start(&node);
     node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node.self};
     node.node.n_parts = 1;

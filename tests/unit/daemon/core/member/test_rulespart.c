@@ -27,7 +27,6 @@ static void start_with(const char *firewall)
         assert_int_equal(pv_ports_parse(firewall, &node.cfg.firewall), PV_OK);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
-    node.node.fp = peers.env.fp;
     fake_node_start(&node);
     node.node.parts[0] = (struct pv_part_slot){.part = &pv_part_rules, .self = node.self};
     node.node.n_parts = 1;
@@ -470,7 +469,7 @@ static void take_mark(size_t len, int status)
 
 static void store_works_again(void)
 {
-    node.node.store_failed = false;
+    node.node.store.failed = false;
     pv_node_raise(&node.node, PV_FACT_STORE);
     fake_peers_settle(&peers);
 }
@@ -483,7 +482,7 @@ PV_TEST_IN(the_store_forgets_that_rules_were_unknown_when_it_has_them, start, st
     pv_rules_listed(&node.node, node.now);
     say(it);
     assert_false(is_closed());
-    node.node.store_failed = true; /* the rules found no room, and the mark does */
+    node.node.store.failed = true; /* the rules found no room, and the mark does */
     take_mark(PV_TOKEN_RULES_LEN, PV_OK);
     assert_null(fake_node_job(&node));
     store_works_again();

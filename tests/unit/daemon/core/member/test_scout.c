@@ -64,7 +64,7 @@ static void say(uint64_t seq, const uint8_t *first, const uint8_t *second)
 static void online_at(const uint8_t *pk)
 {
     memcpy(node.node.coord_info.pk, pk, PV_SIGN_PK_LEN);
-    node.node.online = node.node.as_member = true;
+    node.node.online = node.node.coord_info.as_member = true;
     fake_node_raise(&node, PV_FACT_ONLINE);
 }
 
@@ -180,9 +180,9 @@ PV_TEST(a_node_that_is_visiting_another_way_or_down_visits_nobody)
     uint8_t last;
     say(5, other.pk, NULL);
     online_at(other.pk);
-    node.node.visiting = true;
+    node.node.coord_info.visiting = true;
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
-    node.node.visiting = node.node.up = false;
+    node.node.coord_info.visiting = node.node.up = false;
     fake_node_raise(&node, PV_FACT_UP);
     assert_true(next_visit(PV_S(100), &last) == PV_NEVER);
 }

@@ -15,8 +15,8 @@ static uint8_t bob_cert[PV_SEALING_CERT_LEN];
 static void begin(const struct pv_kem *kem, enum pv_pq_policy policy)
 {
     fake_peers_init(&x, &pv_part_sealkeys);
-    x.f.cfg.kem = x.env.kem = kem;
-    x.f.cfg.pq = x.env.pq = policy;
+    x.f.cfg.kem = x.f.node.given.kem = kem;
+    x.f.cfg.pq = x.f.node.given.pq = policy;
     bob_keys = keys_of(7);
     assert_int_equal(pv_sealing_certify(&kem_double, bob_keys.sk, bob_cert), PV_OK);
 }
@@ -173,7 +173,7 @@ PV_TEST_IN(keys_of_who_was_removed_go, start, stop)
 static size_t row_of(unsigned seed)
 {
     const struct keys k = keys_of(seed);
-    return pv_sealkeys_row(x.f.node.sealkeys, k.pk);
+    return pv_sealkeys_row(x.f.self, k.pk);
 }
 
 static struct pv_peer *meet(unsigned seed)

@@ -40,13 +40,13 @@ static int start(void **state)
     (void)state;
     n_subscribed = n_heads = n_merged = 0;
     fake_peers_init(&x, &pv_part_signals);
-    x.env.signalling = x.f.node.online = true;
+    x.f.node.common->signalling = x.f.node.online = true;
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_signals, .self = x.f.self};
     x.f.node.n_parts = 1;
-    x.f.node.marks[PV_MARK_SIGNAL]->safe = UINT64_MAX; /* its mark is on disk */
+    x.f.node.store.marks[PV_MARK_SIGNAL]->safe = UINT64_MAX; /* its mark is on disk */
     fake_peers_settle(&x);
     return 0;
 }
@@ -96,7 +96,7 @@ PV_TEST(without_a_path_the_coordinator_carries_it)
 
 PV_TEST(nothing_is_sent_where_nobody_can_carry_it)
 {
-    x.env.signalling = x.f.node.online = false;
+    x.f.node.common->signalling = x.f.node.online = false;
     want();
     assert_int_equal(fake_coord.n, 0);
 }

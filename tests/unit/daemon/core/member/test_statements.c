@@ -315,8 +315,8 @@ PV_TEST(a_listing_without_end_is_not_read_to_the_end)
         pages++;
     }
     assert_int_equal(pages, PV_ROSTER_MAX_STATEMENTS / PV_CTL_ITEMS_MAX);
-    assert_int_equal(node.node.n_reports, 1);
-    assert_int_equal(node.node.reports[0].source, PV_FROM_COORDINATOR);
+    assert_int_equal(node.node.reports.n, 1);
+    assert_int_equal(node.node.reports.list[0].source, PV_FROM_COORDINATOR);
     /* A push that promises more begins it anew in vain. */
     const struct pv_ctl_msg push = page(PV_CTL_PUSH, 1, true, have);
     pv_part_statements.on_push(node.self, &push, node.now);
@@ -330,5 +330,5 @@ PV_TEST(a_page_that_brings_nothing_ends_the_listing)
     come_online();
     answer(expect_pull(0), page(PV_CTL_ANSWER, 0, true, 1));
     assert_int_equal(fake_coord.n, 0);
-    assert_int_equal(node.node.n_reports, 1);
+    assert_int_equal(node.node.reports.n, 1);
 }

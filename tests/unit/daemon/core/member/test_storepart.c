@@ -12,7 +12,7 @@ static int start(void **state)
     (void)state;
     fake_node_init(&node, &pv_part_store);
     gen = (struct pv_highwater){.last = 0};
-    node.node.marks[PV_MARK_GEN] = &gen;
+    node.node.store.marks[PV_MARK_GEN] = &gen;
     return 0;
 }
 
@@ -67,12 +67,12 @@ PV_TEST(after_a_failed_write_everybody_writes_again_once)
     fake_node_start(&node);
     uint64_t mark = expect_mark(PV_ERR_NO_SPACE);
     assert_int_equal(gen.safe, 0);
-    assert_string_equal(node.node.store_error, "no room");
+    assert_string_equal(node.node.store.error, "no room");
     fake_node_wait(&node, PV_S(29));
     assert_null(fake_node_job(&node));
     fake_node_wait(&node, PV_S(2));
     assert_int_equal(expect_mark(PV_OK), mark);
-    assert_string_equal(node.node.store_error, "");
+    assert_string_equal(node.node.store.error, "");
     assert_int_equal(gen.safe, mark);
     fake_node_wait(&node, PV_S(300));
     assert_null(fake_node_job(&node));
@@ -85,9 +85,9 @@ PV_TEST(a_write_of_another_part_that_failed_counts_too)
     (void)expect_mark(PV_OK);
     pv_node_stored(&node.node, &failed);
     fake_node_settle(&node);
-    assert_true(node.node.store_failed);
+    assert_true(node.node.store.failed);
     fake_node_wait(&node, PV_S(31));
-    assert_false(node.node.store_failed);
+    assert_false(node.node.store.failed);
     (void)expect_mark(PV_OK);
 }
 
@@ -98,13 +98,13 @@ PV_TEST(a_write_that_finds_no_place_among_the_jobs_counts_too)
     node.node.jobs.map.limit = 0;
     fake_node_start(&node);
     assert_null(fake_node_job(&node));
-    assert_non_null(strstr(node.node.store_error, "too many writes wait"));
+    assert_non_null(strstr(node.node.store.error, "too many writes wait"));
     node.node.jobs.map.limit = limit;
     fake_node_settle(&node); /* the next turn */
     fake_node_wait(&node, PV_S(31));
     uint64_t mark = expect_mark(PV_OK);
     assert_int_equal(gen.safe, mark);
-    assert_string_equal(node.node.store_error, "");
+    assert_string_equal(node.node.store.error, "");
 }
 
 /* On a full disk a small write may find room that others do not. */
@@ -118,11 +118,11 @@ PV_TEST(a_write_that_is_kept_meanwhile_hides_nothing)
     fake_node_wait(&node, PV_S(2));
     pv_node_stored(&node.node, &kept);
     fake_node_settle(&node);
-    assert_string_equal(node.node.store_error, "disk full");
+    assert_string_equal(node.node.store.error, "disk full");
     fake_node_wait(&node, PV_S(4));
     assert_null(fake_node_job(&node));
     fake_node_wait(&node, PV_S(2)); /* there may be room again, so not after 30 s */
-    assert_string_equal(node.node.store_error, "disk full");
+    assert_string_equal(node.node.store.error, "disk full");
     (void)expect_mark(PV_OK);
-    assert_string_equal(node.node.store_error, "");
+    assert_string_equal(node.node.store.error, "");
 }

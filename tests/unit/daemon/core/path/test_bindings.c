@@ -16,7 +16,7 @@ static int begin(void **state)
     fake_peers_init(&peers, &pv_part_bindings);
     struct pv_gatherer_config with_rng = gc;
     with_rng.rng = peers.f.node.rng;
-    assert_int_equal(pv_gatherer_new(&peers.f.node.gatherer, &with_rng), PV_OK);
+    assert_int_equal(pv_gatherer_new(&peers.f.node.ways.gatherer, &with_rng), PV_OK);
     server = pv_addr4(192, 0, 2, 1, 3478);
     peers.f.node.coord_info.servers[0] = server;
     peers.f.node.coord_info.n_servers = 1;
@@ -27,7 +27,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    struct pv_gatherer *g = peers.f.node.gatherer;
+    struct pv_gatherer *g = peers.f.node.ways.gatherer;
     (void)state;
     fake_peers_done(&peers);
     pv_gatherer_free(g);
@@ -39,11 +39,11 @@ PV_TEST_WORLD(begin, end);
 /* A NAT shows itself: one more candidate, with another address than ours. */
 static void see_nat(uint8_t last)
 {
-    struct pv_peer_env *env = &peers.env;
-    env->n_locals = 1;
-    env->locals[0] =
+    struct pv_node_ways *ways = &peers.f.node.ways;
+    ways->n_locals = 1;
+    ways->locals[0] =
         (struct pv_ice_cand){.type = PV_ICE_SRFLX, .addr = pv_addr4(198, 51, 100, last, 4000)};
-    env->locals[0].carrier.local = pv_addr4(10, 0, 0, 2, 0);
+    ways->locals[0].carrier.local = pv_addr4(10, 0, 0, 2, 0);
     fake_node_raise(&peers.f, PV_FACT_CANDIDATES);
 }
 

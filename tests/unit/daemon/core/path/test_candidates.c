@@ -17,7 +17,7 @@ static int start(void **state)
     const struct pv_coordclient_config cc = {.rng = x.f.node.rng};
     assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
     memset(&route, 0, sizeof(route));
-    x.f.node.stunroute = &route;
+    x.f.node.ways.stunroute = &route;
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
     return 0;
@@ -38,15 +38,15 @@ PV_TEST_WORLD(start, stop);
 static void set_links(const char *first, const char *second)
 {
     const char *const ips[2] = {first, second};
-    x.f.node.n_links = 0;
+    x.f.node.host.n_links = 0;
     for (uint32_t i = 0; i < 2; i++) {
-        struct pv_link_addr *l = &x.f.node.links[x.f.node.n_links];
+        struct pv_link_addr *l = &x.f.node.host.links[x.f.node.host.n_links];
         if (ips[i] == NULL)
             continue;
         *l = (struct pv_link_addr){.up = true, .ifindex = 2 + i, .addr = {.bits = 24}};
         snprintf(l->ifname, sizeof(l->ifname), "eth%u", i);
         assert_int_equal(pv_addr_parse_ip(ips[i], &l->addr.base), PV_OK);
-        x.f.node.n_links++;
+        x.f.node.host.n_links++;
     }
     fake_node_raise(&x.f, PV_FACT_LINKS);
     fake_node_settle(&x.f);
@@ -57,9 +57,9 @@ static const struct pv_ice_cand *listed(const char *text)
 {
     struct pv_addr want;
     assert_int_equal(pv_addr_parse(text, &want), PV_OK);
-    for (size_t i = 0; i < x.env.n_locals; i++) {
-        if (pv_addr_equal(&x.env.locals[i].addr, &want))
-            return &x.env.locals[i];
+    for (size_t i = 0; i < x.f.node.ways.n_locals; i++) {
+        if (pv_addr_equal(&x.f.node.ways.locals[i].addr, &want))
+            return &x.f.node.ways.locals[i];
     }
     return NULL;
 }
@@ -103,8 +103,8 @@ static bool answer(const char *mapped, enum pv_carrier_kind kind, bool of_ours)
 
 PV_TEST(addresses_of_the_machine_are_listed_and_told)
 {
-    x.f.node.n_links = 1;
-    x.f.node.links[0] = (struct pv_link_addr){
+    x.f.node.host.n_links = 1;
+    x.f.node.host.links[0] = (struct pv_link_addr){
         .up = true, .ifindex = 2, .addr = {.base = pv_addr4(192, 168, 1, 20, 0), .bits = 24}};
     x.f.part->on_facts(x.f.self, PV_FACT_LINKS, x.f.now);
     x.f.part->run(x.f.self, x.f.now);
@@ -133,7 +133,7 @@ PV_TEST(an_address_that_a_server_sees_is_a_candidate)
 {
     set_links("192.168.1.20", NULL);
     set_server();
-    assert_true(pv_gatherer_is_asking(x.f.node.gatherer));
+    assert_true(pv_gatherer_is_asking(x.f.node.ways.gatherer));
     assert_true(answer("198.51.100.7:40000", PV_CARRIER_UDP, true));
     assert_true((x.f.node.facts & PV_FACT_HEARD) != 0);
     fake_node_settle(&x.f);
@@ -280,23 +280,24 @@ PV_TEST(an_answer_through_a_relay_says_nothing_of_our_nat)
 PV_TEST(an_address_that_peers_see_stands_in_below_everything_else)
 {
     set_links("192.168.1.20", NULL);
-    x.f.node.told[0] = (struct pv_told){.peer = 1,
-                                        .local = pv_addr4(192, 168, 1, 20, 0),
-                                        .mapped = pv_addr4(198, 51, 100, 7, 40000)};
-    x.f.node.told[1] = (struct pv_told){.peer = 2, /* of an address that is not here any more */
-                                        .local = pv_addr4(192, 168, 9, 9, 0),
-                                        .mapped = pv_addr4(198, 51, 100, 8, 40000)};
+    x.f.node.ways.told[0] = (struct pv_told){.peer = 1,
+                                             .local = pv_addr4(192, 168, 1, 20, 0),
+                                             .mapped = pv_addr4(198, 51, 100, 7, 40000)};
+    x.f.node.ways.told[1] =
+        (struct pv_told){.peer = 2, /* of an address that is not here any more */
+                         .local = pv_addr4(192, 168, 9, 9, 0),
+                         .mapped = pv_addr4(198, 51, 100, 8, 40000)};
     fake_node_raise(&x.f, PV_FACT_TOLD);
     const struct pv_ice_cand *c = listed("198.51.100.7:40000");
     assert_non_null(c);
     assert_int_equal(c->type, PV_ICE_SRFLX);
     assert_true(c->priority < listed("192.168.1.20:51820")->priority);
     assert_null(listed("198.51.100.8:40000"));
-    size_t n = x.env.n_locals;
-    x.f.node.told[1] = x.f.node.told[0];
-    x.f.node.told[1].peer = 2; /* two peers see the same: it is listed once */
+    size_t n = x.f.node.ways.n_locals;
+    x.f.node.ways.told[1] = x.f.node.ways.told[0];
+    x.f.node.ways.told[1].peer = 2; /* two peers see the same: it is listed once */
     fake_node_raise(&x.f, PV_FACT_TOLD);
-    assert_int_equal(x.env.n_locals, n);
+    assert_int_equal(x.f.node.ways.n_locals, n);
 }
 
 PV_TEST(a_machine_without_addresses_is_told_so)
@@ -305,7 +306,7 @@ PV_TEST(a_machine_without_addresses_is_told_so)
     set_links("192.168.1.20", NULL);
     assert_int_equal(fake_node_status(&x.f)->n_problems, 0);
     set_links(NULL, NULL);
-    assert_int_equal(x.env.n_locals, 0);
+    assert_int_equal(x.f.node.ways.n_locals, 0);
     assert_true(fake_node_has_problem(&x.f, "this machine has no network"));
     x.f.node.up = false;
     assert_int_equal(fake_node_status(&x.f)->n_problems, 0);

@@ -16,19 +16,19 @@ static int start(void **state)
     (void)state;
     fake_peers_init(&x, &pv_part_portmap);
     gc.rng = x.f.node.rng;
-    assert_int_equal(pv_gatherer_new(&x.f.node.gatherer, &gc), PV_OK);
+    assert_int_equal(pv_gatherer_new(&x.f.node.ways.gatherer, &gc), PV_OK);
     memset(&route, 0, sizeof(route));
-    x.f.node.stunroute = &route;
+    x.f.node.ways.stunroute = &route;
     x.f.node.coord_info.servers[0] = pv_addr4(203, 0, 113, 5, 3478);
     x.f.node.coord_info.n_servers = 1;
-    x.f.node.links[0] = (struct pv_link_addr){
+    x.f.node.host.links[0] = (struct pv_link_addr){
         .up = true, .ifindex = 3, .addr = {.base = pv_addr4(10, 9, 9, 9, 0), .bits = 24}};
-    x.f.node.links[1] = (struct pv_link_addr){
+    x.f.node.host.links[1] = (struct pv_link_addr){
         .up = true, .ifindex = 2, .addr = {.base = pv_addr4(172, 16, 0, 2, 0), .bits = 24}};
-    x.f.node.links[2] = (struct pv_link_addr){
+    x.f.node.host.links[2] = (struct pv_link_addr){
         .up = true, .ifindex = 2, .addr = {.base = pv_addr4(192, 168, 1, 20, 0), .bits = 24}};
-    x.f.node.n_links = 3;
-    x.f.node.routers[0] =
+    x.f.node.host.n_links = 3;
+    x.f.node.host.routers[0] =
         (struct pv_engine_router){.addr = pv_addr4(192, 168, 1, 1, 0), .ifindex = 2};
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -40,7 +40,7 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    struct pv_gatherer *g = x.f.node.gatherer;
+    struct pv_gatherer *g = x.f.node.ways.gatherer;
     (void)state;
     x.f.node.n_parts = 0;
     fake_peers_done(&x);
@@ -153,7 +153,7 @@ PV_TEST(a_mapping_is_proven_through_the_server)
     struct pv_engine_transmit tx;
     map_it();
     assert_int_equal(state4(), PV_MAPPER_CHECKING);
-    assert_int_equal(x.env.portmapped[0].family, PV_AF_NONE);
+    assert_int_equal(x.f.node.ways.portmapped[0].family, PV_AF_NONE);
     x.f.part->handle_timeout(x.f.self, x.f.now);
     assert_true(x.f.part->poll_transmit(x.f.self, &tx));
     assert_false(tx.router);

@@ -27,10 +27,10 @@ static int start(void **state)
     n_composed = 0;
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
-    const struct pv_gatherer_config gc = {.rng = n->rng, .udp_port = n->udp_port};
-    assert_int_equal(pv_gatherer_new(&n->gatherer, &gc), PV_OK);
-    n->fp = x.env.fp;
-    n->as_member = n->online = true;
+    const struct pv_gatherer_config gc = {.rng = n->rng, .udp_port = n->given.udp_port};
+    assert_int_equal(pv_gatherer_new(&n->ways.gatherer, &gc), PV_OK);
+    n->fp = x.f.node.fp;
+    n->coord_info.as_member = n->online = true;
     n->coord_info.servers[0] = server;
     n->coord_info.n_servers = 1;
     n->coord_info.addr = server;
@@ -47,7 +47,7 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    struct pv_gatherer *g = x.f.node.gatherer;
+    struct pv_gatherer *g = x.f.node.ways.gatherer;
     (void)state;
     pv_peers_drop_members(x.f.node.peers,
                           x.f.now); /* as the engine does it: before the parts end */
@@ -126,7 +126,7 @@ static unsigned serve(uint16_t method)
 
 static const struct pv_relayway *members(void)
 {
-    return x.env.relays[0];
+    return x.f.node.ways.relays[0];
 }
 
 PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
@@ -148,11 +148,11 @@ PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
 
 PV_TEST(only_a_member_that_is_up_allocates)
 {
-    x.f.node.as_member = false;
+    x.f.node.coord_info.as_member = false;
     welcome(true);
     assert_false(pv_relayway_is_on(members()));
     assert_null(fake_node_job(&x.f));
-    x.f.node.as_member = true;
+    x.f.node.coord_info.as_member = true;
     x.f.node.up = false;
     welcome(true);
     assert_false(pv_relayway_is_on(members()));
@@ -251,7 +251,7 @@ static bool threads_know(const struct pv_addr *by)
     const struct pv_addr at = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
     uint32_t i = (uint32_t)pv_relayway_number(members(), &at) - PV_TURN_CHANNEL_MIN;
     struct pv_fp_snapshot *snap = NULL;
-    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     const struct pv_fp_relay *relay = snap->relays[0];
     bool know = relay != NULL && pv_addr_equal(&relay->way.server, by) && i < relay->n &&
                 pv_addr_equal(&relay->channels[i], &at);
@@ -338,8 +338,8 @@ PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
     welcome(true);
     assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_ERR_AGAIN);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
-    assert_true(x.f.node.udp_blocked);
-    assert_int_equal(x.env.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
+    assert_true(x.f.node.ways.udp_blocked);
+    assert_int_equal(x.f.node.ways.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
     assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
     assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
@@ -383,10 +383,10 @@ PV_TEST(one_answer_by_udp_ends_the_verdict)
 {
     welcome(true);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
-    assert_true(x.f.node.udp_blocked);
+    assert_true(x.f.node.ways.udp_blocked);
     fake_node_raise(&x.f, PV_FACT_HEARD);
-    assert_false(x.f.node.udp_blocked);
-    assert_int_equal(x.env.caps & PV_DESC_CAP_NO_UDP, 0);
+    assert_false(x.f.node.ways.udp_blocked);
+    assert_int_equal(x.f.node.ways.caps & PV_DESC_CAP_NO_UDP, 0);
     assert_false(fake_node_has_problem(&x.f, "UDP is blocked"));
 }
 
@@ -397,9 +397,9 @@ PV_TEST(a_night_of_sleep_is_no_verdict)
     x.f.now += PV_S(8 * 3600);
     fake_node_raise(&x.f, PV_FACT_RESUMED);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT - PV_MS(100));
-    assert_false(x.f.node.udp_blocked);
+    assert_false(x.f.node.ways.udp_blocked);
     fake_node_wait(&x.f, PV_MS(200));
-    assert_true(x.f.node.udp_blocked);
+    assert_true(x.f.node.ways.udp_blocked);
 }
 
 /* The relay's own answer is as good as any. */
@@ -408,7 +408,7 @@ PV_TEST(an_answer_of_the_relay_keeps_udp_open)
     welcome(true);
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
-    assert_false(x.f.node.udp_blocked);
+    assert_false(x.f.node.ways.udp_blocked);
 }
 
 PV_TEST(nobody_else_speaks_on_a_relays_stream)
@@ -435,10 +435,10 @@ PV_TEST(relays_of_the_configuration_begin_with_the_first_welcome)
     result.addrs[0] = pv_addr4(192, 0, 2, 9, 3478);
     const struct pv_addr at = result.addrs[0];
     fake_node_answer(&x.f, job, &result);
-    assert_true(pv_relayway_is_on(x.env.relays[1]));
+    assert_true(pv_relayway_is_on(x.f.node.ways.relays[1]));
     assert_string_equal(pv_relays_name(&x.f.node, 1, name), "turn:turn.example:3478");
     assert_true(next_request(&req));
     assert_true(pv_addr_equal(&sent.dst, &at));
     fake_node_raise(&x.f, PV_FACT_TEARDOWN);
-    assert_false(pv_relayway_is_on(x.env.relays[1]));
+    assert_false(pv_relayway_is_on(x.f.node.ways.relays[1]));
 }

@@ -22,7 +22,7 @@ static int begin(void **state)
     end_of_bindings = 0;
     fake_peers_init(&peers, &pv_part_standby);
     const struct pv_gatherer_config gc = {.rng = peers.f.node.rng, .udp_port = 51820};
-    assert_int_equal(pv_gatherer_new(&peers.f.node.gatherer, &gc), PV_OK);
+    assert_int_equal(pv_gatherer_new(&peers.f.node.ways.gatherer, &gc), PV_OK);
     peers.f.node.online = true;
     fake_node_start(&peers.f);
     return 0;
@@ -30,7 +30,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    struct pv_gatherer *g = peers.f.node.gatherer;
+    struct pv_gatherer *g = peers.f.node.ways.gatherer;
     (void)state;
     fake_peers_done(&peers);
     pv_gatherer_free(g);
@@ -62,7 +62,7 @@ PV_TEST(another_socket_comes_at_seventy_percent_and_the_former_goes_at_the_end)
     assert_int_equal(op.sock, PV_STANDBY_SOCK);
     peers.f.part->sock_opened(peers.f.self, op.sock, 4001, peers.f.now);
     assert_int_equal(take_op().type, PV_HARDNAT_ADOPT);
-    assert_int_equal(peers.f.node.sock, PV_STANDBY_SOCK);
+    assert_int_equal(peers.f.node.ways.sock, PV_STANDBY_SOCK);
     fake_node_wait(&peers.f, PV_S(69));
     assert_int_equal(take_op().sock, 0); /* the main socket is never closed */
     fake_node_wait(&peers.f, PV_S(2));
@@ -85,7 +85,7 @@ PV_TEST(a_socket_that_cannot_be_opened_is_tried_again)
     fake_node_wait(&peers.f, PV_MS(1));
     struct pv_hardnat_op op = take_op();
     peers.f.part->sock_opened(peers.f.self, op.sock, 0, peers.f.now);
-    assert_int_equal(peers.f.node.sock, 0);
+    assert_int_equal(peers.f.node.ways.sock, 0);
     fake_node_wait(&peers.f, PV_S(9));
     assert_int_equal(take_op().sock, 0);
     fake_node_wait(&peers.f, PV_S(2));
@@ -115,10 +115,10 @@ PV_TEST(a_port_that_was_just_used_is_drawn_again)
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
     assert_int_equal(draw(first, 1), 1);
-    const uint16_t former = peers.f.node.sock;
+    const uint16_t former = peers.f.node.ways.sock;
     fake_node_wait(&peers.f, PV_S(71));
     assert_int_equal(draw(then, 3), 3);
-    assert_int_not_equal(peers.f.node.sock, former);
+    assert_int_not_equal(peers.f.node.ways.sock, former);
     fake_node_wait(&peers.f, PV_S(31)); /* the former one goes */
     assert_int_equal(draw(NULL, 0), 0);
     fake_node_wait(&peers.f, PV_S(210)); /* and what the NAT knew of the port of the attempt */
@@ -132,5 +132,5 @@ PV_TEST(the_fourth_port_is_taken_as_it_is)
     end_of_bindings = PV_S(100);
     fake_node_wait(&peers.f, PV_MS(1));
     assert_int_equal(draw(same, 4), 4);
-    assert_int_not_equal(peers.f.node.sock, 0);
+    assert_int_not_equal(peers.f.node.ways.sock, 0);
 }

@@ -11,7 +11,6 @@
 struct fake_peers {
     struct fake_node f;
     struct pv_wg_device device;
-    struct pv_peer_env env;
     unsigned n_gone; /* peers that the table said good-bye to */
 };
 
@@ -27,21 +26,13 @@ static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *p
 {
     *x = (struct fake_peers){.n_gone = 0};
     fake_node_init(&x->f, part);
-    struct pv_peer_env *env = &x->env;
+    struct pv_node *n = &x->f.node;
     pv_wg_device_init(&x->device, x->f.identity.dh_sk);
-    env->rng = x->f.node.rng;
-    env->own_pk = x->f.identity.sign_pk;
-    env->device = &x->device;
-    env->mtu = 1420;
-    env->wall_us = x->f.node.wall.us;
-    env->wall_at = x->f.now;
-    env->gen.safe = env->tai.safe = UINT64_MAX; /* marks are on disk */
-    env->index_map = pv_map_make(&env->rng, PV_PEER_MAX_INDICES);
-    env->ufrag_map = pv_map_make(&env->rng, PV_PEER_MAX);
-    assert_int_equal(pv_fp_builder_new(&env->fp, &env->rng), PV_OK);
-    const struct pv_peers_config cfg = {
-        .node = &x->f.node, .env = env, .on_gone = fake_peers_gone, .arg = x};
-    assert_int_equal(pv_peers_new(&x->f.node.peers, &cfg), PV_OK);
+    n->keys.device = &x->device;
+    assert_int_equal(pv_fp_builder_new(&n->fp, &n->rng), PV_OK);
+    const struct pv_peers_config cfg = {.node = n, .on_gone = fake_peers_gone, .arg = x};
+    assert_int_equal(pv_peers_new(&n->peers, &cfg), PV_OK);
+    n->common->gen.safe = n->common->tai.safe = UINT64_MAX; /* marks are on disk */
 }
 
 /* A member of the roster and its peer. */
@@ -92,7 +83,7 @@ static inline void fake_peers_done(struct fake_peers *x)
         pv_part_free(x->f.part, x->f.self);
     x->f.self = NULL;
     pv_peers_free(x->f.node.peers);
-    pv_fp_builder_free(x->env.fp);
+    pv_fp_builder_free(x->f.node.fp);
     fake_node_done(&x->f);
 }
 

@@ -19,10 +19,12 @@ enum {
     MAX_PEERS = 64,
 };
 
-/* A node: its environment and its peers; the first is the other node. */
+/* A node and its peers; the first is the other node. */
 struct node {
     struct test_rng seed;
-    struct pv_peer_env env;
+    struct pv_node node;
+    struct pv_identity identity;
+    struct pv_peers_common common;
     uint8_t pk[32];
     uint8_t dh_sk[32], dh_pk[32];
     struct pv_wg_device device;
@@ -44,31 +46,30 @@ struct world {
 static void make_node(struct world *w, int i)
 {
     struct node *n = &w->n[i];
-    struct pv_peer_env *env = &n->env;
-    env->rng = test_rng_make(&n->seed, 7 + (uint64_t)i);
-    pv_rng_fill(&env->rng, n->pk, sizeof(n->pk));
+    struct pv_node *node = &n->node;
+    node->rng = test_rng_make(&n->seed, 7 + (uint64_t)i);
+    pv_rng_fill(&node->rng, n->pk, sizeof(n->pk));
     n->pk[0] = (uint8_t)i; /* the first has the lower identity key */
-    pv_dh_keypair(&env->rng, n->dh_sk, n->dh_pk);
+    pv_dh_keypair(&node->rng, n->dh_sk, n->dh_pk);
     pv_wg_device_init(&n->device, n->dh_sk);
     n->addr = pv_addr4(192, 0, 2, (uint8_t)(1 + i), 4000);
-    env->own_pk = n->pk;
-    env->device = &n->device;
-    env->mtu = 1420;
-    env->wall_us = UINT64_C(1800000000000000);
-    env->wall_at = w->now;
-    env->signalling = true;
-    env->gen.safe = env->tai.safe = UINT64_MAX; /* marks are on disk */
-    env->n_locals = 1;
-    env->locals[0] = (struct pv_ice_cand){
+    memcpy(n->identity.sign_pk, n->pk, sizeof(n->pk));
+    node->identity = &n->identity;
+    node->keys.device = &n->device;
+    node->given.mtu = 1420;
+    node->wall = (struct pv_wall){.us = UINT64_C(1800000000000000), .at = w->now};
+    node->ways.n_locals = 1;
+    node->ways.locals[0] = (struct pv_ice_cand){
         .type = PV_ICE_HOST,
         .addr = n->addr,
         .priority = pv_ice_priority(PV_ICE_HOST, 65535),
         .foundation = 1,
         .carrier = {.kind = PV_ICE_CARRIER_UDP, .local = n->addr},
     };
-    assert_int_equal(pv_fp_builder_new(&env->fp, &env->rng), PV_OK);
-    env->index_map = pv_map_make(&env->rng, PV_PEER_MAX_INDICES);
-    env->ufrag_map = pv_map_make(&env->rng, PV_PEER_MAX);
+    assert_int_equal(pv_fp_builder_new(&node->fp, &node->rng), PV_OK);
+    pv_peers_common_init(&n->common, node);
+    n->common.signalling = true;
+    n->common.gen.safe = n->common.tai.safe = UINT64_MAX; /* marks are on disk */
 }
 
 static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const uint8_t *transport)
@@ -76,7 +77,7 @@ static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const
     struct node *n = &w->n[i];
     struct pv_peer *p;
     assert_true(n->n_peers < MAX_PEERS);
-    assert_int_equal(pv_peer_new_member(&p, &n->env, pk, transport), PV_OK);
+    assert_int_equal(pv_peer_new_member(&p, &n->node, pk, transport), PV_OK);
     n->peers[n->n_peers++] = p;
     return p;
 }
@@ -88,10 +89,10 @@ static void free_world(void *ctx)
         struct node *n = &w->n[i];
         while (n->n_peers > 0)
             pv_peer_free(n->peers[--n->n_peers]);
-        assert_null(n->env.indices);
-        assert_null(n->env.ufrags);
-        assert_int_equal(n->env.n_reaching, 0);
-        pv_fp_builder_free(n->env.fp);
+        assert_null(n->node.common->indices);
+        assert_null(n->node.common->ufrags);
+        assert_int_equal(n->node.common->n_reaching, 0);
+        pv_fp_builder_free(n->node.fp);
     }
     free(w);
 }
@@ -127,7 +128,7 @@ static void deliver(struct world *w, int i, const struct pv_peer_transmit *tx)
         (void)!pv_peer_handle_stun(p, &from, data, w->now);
         break;
     case PV_DEMUX_WG_INITIATION:
-        device = pv_peer_env_addressed(&to->env, data);
+        device = pv_peer_key_addressed(&to->node, data);
         if (device != NULL && pv_wgmsg_identify(device, data, &in) == PV_OK &&
             pv_peer_has_key(p, in.static_pk, w->now))
             (void)!pv_peer_handle_initiation(p, &in, &from, w->now);
@@ -149,7 +150,7 @@ static bool pump_node(struct world *w, int i)
         struct pv_peer_transmit tx;
         struct pv_desc desc;
         pv_peer_settle(p, w->now);
-        while (n->env.signalling && pv_peer_take_desc(p, w->now, &desc)) {
+        while (n->node.common->signalling && pv_peer_take_desc(p, w->now, &desc)) {
             any = true;
             n->n_descs++;
             n->last = desc;

@@ -16,9 +16,9 @@ static int start(void **state)
     fake_node_start(&x.f);
     x.f.node.coord_info.servers[0] = pv_addr4(192, 0, 2, 1, 3478);
     x.f.node.coord_info.n_servers = 1;
-    x.env.signalling = true;
-    x.env.n_locals = 1;
-    x.env.locals[0] = (struct pv_ice_cand){
+    x.f.node.common->signalling = true;
+    x.f.node.ways.n_locals = 1;
+    x.f.node.ways.locals[0] = (struct pv_ice_cand){
         .type = PV_ICE_HOST,
         .addr = pv_addr4(10, 0, 0, 1, 51820),
         .priority = pv_ice_priority(PV_ICE_HOST, 65535),
@@ -55,7 +55,7 @@ static void wait_for(pv_ns t)
 
 static enum pv_hardnat_phase phase(void)
 {
-    return pv_hardnat_phase(pv_attempts_hardnat(x.f.self));
+    return pv_hardnat_phase(pv_attempts_hardnat(&x.f.node));
 }
 
 /* Sockets that the part wants opened are there; how many. */
@@ -82,12 +82,12 @@ PV_TEST(an_attempt_begins_when_ordinary_checks_had_their_time)
     struct pv_engine_transmit tx;
     assert_true(pv_part_attempts.poll_transmit(x.f.self, &tx));
     assert_int_equal(tx.dst.port, 3478);
-    assert_true(pv_addr_equal_ip(&tx.local, &x.env.locals[0].addr));
+    assert_true(pv_addr_equal_ip(&tx.local, &x.f.node.ways.locals[0].addr));
 }
 
 PV_TEST(no_attempt_where_udp_does_not_pass)
 {
-    x.f.node.udp_blocked = true;
+    x.f.node.ways.udp_blocked = true;
     wait_for(PV_S(2));
     assert_int_equal(phase(), PV_HARDNAT_IDLE);
 }
@@ -112,7 +112,7 @@ PV_TEST(a_direct_path_ends_the_attempt)
 
 PV_TEST(our_description_announces_the_attempt_once_our_nat_is_measured)
 {
-    x.f.node.coord_clock = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = x.f.now};
+    x.f.node.coord_info.clock = (struct pv_wall){.us = (uint64_t)T0 * 1000000, .at = x.f.now};
     wait_for(PV_MS(300));
     open_sockets();
     wait_for(PV_S(2));

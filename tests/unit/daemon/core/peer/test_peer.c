@@ -15,7 +15,7 @@ PV_TEST(a_wish_makes_a_path_and_keys_on_both_sides)
     assert_true(is_up(w, 0));
     assert_true(is_up(w, 1));
     assert_true(pv_session_has_keys(w->n[0].peers[0]->session, w->now));
-    assert_int_equal(w->n[0].env.n_reaching, 0);
+    assert_int_equal(w->n[0].node.common->n_reaching, 0);
     assert_true((w->n[0].peers[0]->due & PV_PEER_DUE_KEEPALIVE) !=
                 0); /* proves the keys to the responder */
 }
@@ -24,7 +24,7 @@ PV_TEST(nothing_is_sent_without_a_wish)
 {
     struct world *w = make_world();
     pv_peer_set_presence(w->n[0].peers[0], PV_PRESENCE_ONLINE, 1, w->now);
-    pv_peer_env_changed(w->n[0].peers[0], true, w->now);
+    pv_peer_node_changed(w->n[0].peers[0], true, w->now);
     pass(w, PV_S(600));
     assert_int_equal(w->n[0].n_descs + w->datagrams, 0);
 }
@@ -149,7 +149,7 @@ PV_TEST(another_network_is_news_for_a_failed_peer)
     pass(w, PV_PEER_REACH_TIME + PV_S(1));
     assert_int_equal(p->state, PV_PEER_FAILED);
     w->no_network = false;
-    pv_peer_env_changed(p, true, w->now);
+    pv_peer_node_changed(p, true, w->now);
     pass(w, PV_S(1));
     assert_int_equal(p->state, PV_PEER_UP);
 }
@@ -168,8 +168,8 @@ static void crowd(struct world *w, size_t n)
 {
     for (size_t i = w->n[0].n_peers; i < n; i++) {
         uint8_t pk[32], sk[32], transport[32];
-        pv_rng_fill(&w->n[0].env.rng, pk, sizeof(pk));
-        pv_dh_keypair(&w->n[0].env.rng, sk, transport);
+        pv_rng_fill(&w->n[0].node.rng, pk, sizeof(pk));
+        pv_dh_keypair(&w->n[0].node.rng, sk, transport);
         add_peer(w, 0, pk, transport);
     }
     for (size_t i = 0; i < n; i++)
@@ -185,22 +185,22 @@ PV_TEST(twenty_attempts_begin_a_second_and_32_run_at_once)
     assert_int_equal(count(w, PV_PEER_REACHING), PV_PEER_NEW_PER_S);
     pass(w, PV_S(2));
     assert_int_equal(count(w, PV_PEER_REACHING), PV_PEER_MAX_REACHING);
-    assert_int_equal(w->n[0].env.n_reaching, PV_PEER_MAX_REACHING);
+    assert_int_equal(w->n[0].node.common->n_reaching, PV_PEER_MAX_REACHING);
     pass(w, PV_PEER_REACH_TIME);
     assert_in_range(count(w, PV_PEER_REACHING), 20, PV_PEER_MAX_REACHING); /* the others' turn */
 }
 
 static bool asks_for_path(struct pv_peer *p)
 {
-    return !atomic_load(&pv_fp_builder_live(p->env->fp, p->id)->asked_path);
+    return !atomic_load(&pv_fp_builder_live(p->node->fp, p->id)->asked_path);
 }
 
 /* A worker's request when the first packet waits, of a peer that was used before. */
 static void ask_for_path(struct world *w, struct pv_peer *p)
 {
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
-    assert_int_equal(pv_fp_builder_use_peer(p->env->fp, p->id), PV_OK);
-    atomic_store(&pv_fp_builder_live(p->env->fp, p->id)->asked_path, true);
+    assert_int_equal(pv_fp_builder_use_peer(p->node->fp, p->id), PV_OK);
+    atomic_store(&pv_fp_builder_live(p->node->fp, p->id)->asked_path, true);
     pv_peer_handle_punt(p, &punt, w->now);
     pump(w);
 }
@@ -210,10 +210,10 @@ PV_TEST(a_peer_is_noted_once_a_packet_waits_for_it)
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_fp_punt punt = {.kind = PV_FP_PUNT_NEED_PATH, .peer = p->id};
-    assert_null(pv_fp_builder_live(p->env->fp, p->id));
+    assert_null(pv_fp_builder_live(p->node->fp, p->id));
     pv_peer_handle_punt(p, &punt, w->now);
     pump(w);
-    assert_non_null(pv_fp_builder_live(p->env->fp, p->id));
+    assert_non_null(pv_fp_builder_live(p->node->fp, p->id));
     assert_int_equal(p->state, PV_PEER_REACHING);
 }
 
@@ -263,7 +263,7 @@ PV_TEST(a_peer_that_wants_to_reach_us_needs_no_turn)
     w->n[0].n_peers = 0; /* aside, so that it is not wanted with the crowd */
     crowd(w, 50);
     pass(w, PV_S(2));
-    assert_int_equal(w->n[0].env.n_reaching, PV_PEER_MAX_REACHING);
+    assert_int_equal(w->n[0].node.common->n_reaching, PV_PEER_MAX_REACHING);
     struct pv_peer *other = w->n[0].peers[0];
     w->n[0].peers[0] = first;
     w->no_signals = w->no_network = false;
@@ -285,7 +285,7 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     assert_int_equal(p->state, PV_PEER_IDLE);
     assert_false(pv_peer_has_path(p));
     assert_int_equal(p->presence, PV_PRESENCE_OFFLINE);
-    assert_null(w->n[0].env.ufrags);
+    assert_null(w->n[0].node.common->ufrags);
     pv_peer_goodbye(p, w->now); /* twice is as good as once */
     want(w, 0);
     assert_int_equal(p->state, PV_PEER_IDLE);
@@ -293,7 +293,7 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     pv_peer_free(w->n[1].peers[0]);
     w->n[1].n_peers = 0;
     add_peer(w, 1, w->n[0].pk, w->n[0].dh_pk);
-    w->n[1].env.wall_us += 1000000;
+    w->n[1].node.wall.us += 1000000;
     pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 77, w->now);
     pass(w, PV_S(1));
     assert_true(is_up(w, 0));

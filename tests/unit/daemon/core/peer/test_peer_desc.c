@@ -40,8 +40,8 @@ PV_TEST(the_relayed_count_outlives_the_peer)
     struct world *w = make_world();
     struct node *n = &w->n[1];
     struct pv_peer_relayed sum = {.tx = 1};
-    assert_int_equal(pv_fp_builder_use_peer(n->env.fp, n->peers[0]->id), PV_OK);
-    struct pv_fp_live *live = pv_fp_builder_live(n->env.fp, n->peers[0]->id);
+    assert_int_equal(pv_fp_builder_use_peer(n->node.fp, n->peers[0]->id), PV_OK);
+    struct pv_fp_live *live = pv_fp_builder_live(n->node.fp, n->peers[0]->id);
     assert_non_null(live);
     atomic_store(&live->tx_relayed[2], 5);
     atomic_store(&live->rx_relayed[2], 7);
@@ -49,9 +49,9 @@ PV_TEST(the_relayed_count_outlives_the_peer)
     assert_int_equal(sum.tx, 6);
     assert_int_equal(sum.rx, 7);
     pv_peer_free(n->peers[--n->n_peers]);
-    assert_int_equal(n->env.relayed_gone[2].tx, 5);
-    assert_int_equal(n->env.relayed_gone[2].rx, 7);
-    assert_int_equal(n->env.relayed_gone[0].tx, 0);
+    assert_int_equal(n->node.common->relayed_gone[2].tx, 5);
+    assert_int_equal(n->node.common->relayed_gone[2].rx, 7);
+    assert_int_equal(n->node.common->relayed_gone[0].tx, 0);
 }
 
 /* A former life had no room on its disk for its mark and used numbers above it. This one begins at
@@ -62,14 +62,14 @@ PV_TEST(a_generation_too_low_is_renumbered_once_its_mark_is_stored)
         MARK = 1000, /* µs */
     };
     struct world *w = make_world();
-    struct pv_highwater *gen = &w->n[0].env.gen;
+    struct pv_highwater *gen = &w->n[0].node.common->gen;
     *gen = pv_highwater_load(MARK);
     w->n[1].peers[0]->descx.theirs = (struct pv_descx_id){.gen = MARK + 50, .rev = 1};
     want(w, 0);
     assert_int_equal(w->n[0].last.gen, MARK + 1);
     pass(w, PV_S(1));
     assert_false(is_up(w, 1));
-    pv_highwater_stored(gen, w->n[0].env.wall_us + PV_HIGHWATER_AHEAD_US);
+    pv_highwater_stored(gen, w->n[0].node.wall.us + PV_HIGHWATER_AHEAD_US);
     pass(w, PV_S(3));
     assert_true(w->n[0].last.gen > MARK + 50);
     assert_true(is_up(w, 0));
@@ -87,7 +87,7 @@ PV_TEST(old_descriptions_change_nothing)
     struct pv_desc old = d;
     old.gen--;
     old.rev = 99;
-    pv_ice_make_creds(&w->n[1].env.rng, &old.creds);
+    pv_ice_make_creds(&w->n[1].node.rng, &old.creds);
     old.wg_len = 0;
     pv_peer_handle_desc(p, &old, w->now);
     pass(w, PV_S(1));
@@ -105,19 +105,19 @@ static void repeat_behind(struct world *w)
 PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 {
     struct world *w = make_world();
-    struct pv_peer_env *env = &w->n[0].env;
+    struct pv_node_ways *ways = &w->n[0].node.ways;
     want(w, 0);
     pass(w, PV_S(1));
     assert_true(is_up(w, 0) && is_up(w, 1));
     repeat_behind(w);
-    env->locals[1] = env->locals[0];
-    env->locals[1].addr.port++;
-    env->n_locals = 2;
-    pv_peer_env_changed(w->n[0].peers[0], true, w->now);
+    ways->locals[1] = ways->locals[0];
+    ways->locals[1].addr.port++;
+    ways->n_locals = 2;
+    pv_peer_node_changed(w->n[0].peers[0], true, w->now);
     pass(w, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 2);
     repeat_behind(w);
-    env->caps = PV_DESC_CAP_NO_UDP;
+    ways->caps = PV_DESC_CAP_NO_UDP;
     pv_peer_describe(w->n[0].peers[0]);
     pass(w, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->caps, PV_DESC_CAP_NO_UDP);
@@ -128,15 +128,15 @@ PV_TEST(candidates_that_change_behind_a_repetition_arrive)
 PV_TEST(candidates_that_change_while_a_path_is_dormant_arrive_with_its_use)
 {
     struct world *w = make_world();
-    struct pv_peer_env *env = &w->n[0].env;
+    struct pv_node_ways *ways = &w->n[0].node.ways;
     want(w, 0);
     pass(w, PV_S(700));
     assert_int_equal(pv_ice_state(w->n[0].peers[0]->ice), PV_ICE_DORMANT);
-    env->locals[1] = env->locals[0];
-    env->locals[1].addr.port++;
-    env->n_locals = 2;
-    env->caps = PV_DESC_CAP_GROUPS;
-    pv_peer_env_changed(w->n[0].peers[0], true, w->now);
+    ways->locals[1] = ways->locals[0];
+    ways->locals[1].addr.port++;
+    ways->n_locals = 2;
+    ways->caps = PV_DESC_CAP_GROUPS;
+    pv_peer_node_changed(w->n[0].peers[0], true, w->now);
     pass(w, PV_S(1));
     assert_int_equal(w->n[1].peers[0]->remote->n_cands, 1);
     want(w, 1);
@@ -150,9 +150,9 @@ PV_TEST(an_answer_behind_a_repetition_arrives)
 {
     struct world *w = make_world();
     for (int i = 0; i < 2; i++) {
-        w->n[i].env.kem = &kem_double;
-        w->n[i].env.pq = PV_PQ_ON;
-        w->n[i].env.caps = PV_DESC_CAP_PQ;
+        w->n[i].node.given.kem = &kem_double;
+        w->n[i].node.given.pq = PV_PQ_ON;
+        w->n[i].node.ways.caps = PV_DESC_CAP_PQ;
     }
     want(w, 0);
     pass(w, PV_S(1));
@@ -180,8 +180,8 @@ PV_TEST(a_handshake_for_somebody_else_is_not_taken)
     assert_int_equal(d.wg_len, PV_WGMSG_INITIATION_LEN);
     /* Node 1 as another member than the one who seals the description. */
     uint8_t sk[32], pk[32], transport[32];
-    pv_dh_keypair(&w->n[0].env.rng, sk, transport);
-    pv_rng_fill(&w->n[0].env.rng, pk, sizeof(pk));
+    pv_dh_keypair(&w->n[0].node.rng, sk, transport);
+    pv_rng_fill(&w->n[0].node.rng, pk, sizeof(pk));
     struct pv_peer *other = add_peer(w, 0, pk, transport);
     pv_peer_handle_desc(other, &d, w->now);
     assert_false(pv_session_has_keys(other->session, w->now));
@@ -239,20 +239,20 @@ PV_TEST(two_wishes_at_once_make_one_session)
 PV_TEST(an_initiation_out_of_the_blue_is_answered_to_its_source)
 {
     struct world *w = make_world();
-    w->n[0].env.signalling = w->n[1].env.signalling = false;
+    w->n[0].node.common->signalling = w->n[1].node.common->signalling = false;
     struct pv_peer *p = w->n[1].peers[0];
     const struct pv_carrier from = {
         .kind = PV_CARRIER_UDP, .local = w->n[1].addr, .remote = w->n[0].addr};
     /* The first message of a node that starts without a coordinator. */
     struct pv_session *s;
     struct pv_session_config cfg = {
-        .device = &w->n[0].device, .member = true, .lower_identity = true, .rng = w->n[0].env.rng};
+        .device = &w->n[0].device, .member = true, .lower_identity = true, .rng = w->n[0].node.rng};
     memcpy(cfg.remote_pk, w->n[1].dh_pk, 32);
     assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
     pv_session_set_reach(s, PV_SESSION_BY_UDP, w->now);
     pv_session_want(s, w->now);
     struct pv_session_transmit tx;
-    assert_int_equal(pv_session_poll_transmit(s, 55, w->n[0].env.wall_us, w->now, &tx), PV_OK);
+    assert_int_equal(pv_session_poll_transmit(s, 55, w->n[0].node.wall.us, w->now, &tx), PV_OK);
     struct pv_wg_initiation in;
     assert_int_equal(pv_wgmsg_identify(&w->n[1].device, pv_view(tx.msg, tx.len), &in), PV_OK);
     assert_int_equal(pv_peer_handle_initiation(p, &in, &from, w->now), PV_OK);
@@ -303,7 +303,7 @@ PV_TEST(all_indices_of_a_peer_are_one_workers)
     struct world *w = make_world();
     struct node *n = &w->n[0];
     unsigned of_worker[WORKERS] = {0};
-    n->env.workers = WORKERS;
+    n->node.given.workers = WORKERS;
     for (uint8_t i = 1; i < WORKERS * EACH; i++) {
         uint8_t pk[32] = {9, i};
         add_peer(w, 0, pk, n->dh_pk);

@@ -15,7 +15,7 @@ static struct more_keys *more_keys(struct world *w)
     assert_non_null(k);
     test_defer(free, k);
     for (int i = 0; i < 2; i++) {
-        pv_rng_fill(&w->n[0].env.rng, k->sk[i], 32);
+        pv_rng_fill(&w->n[0].node.rng, k->sk[i], 32);
         pv_wg_device_init(&k->device[i], k->sk[i]);
     }
     return k;
@@ -24,13 +24,13 @@ static struct more_keys *more_keys(struct world *w)
 /* Node 0 uses another key from now on, and answers the one before. */
 static void change_own_key(struct world *w, const struct pv_wg_device *to)
 {
-    struct pv_peer_env *env = &w->n[0].env;
-    env->former[1] = env->former[0];
-    env->former[0] = env->device;
-    env->n_former += env->n_former < 2 ? 1 : 0;
-    env->device = to;
-    env->key_number++;
-    env->former_until = w->now + PV_PEER_FORMER_TIME;
+    struct pv_node_keys *keys = &w->n[0].node.keys;
+    keys->former[1] = keys->former[0];
+    keys->former[0] = keys->device;
+    keys->n_former += keys->n_former < 2 ? 1 : 0;
+    keys->device = to;
+    keys->number++;
+    keys->former_until = w->now + PV_PEER_FORMER_TIME;
 }
 
 static struct world *make_pair(void)
@@ -46,11 +46,11 @@ static struct world *make_pair(void)
 static void rekey(struct world *w, int i)
 {
     struct pv_peer *p = w->n[i].peers[0];
-    uint64_t before = w->n[i].env.stats.handshakes;
+    uint64_t before = w->n[i].node.common->stats.handshakes;
     pass(w, PV_S(6)); /* one message 1 in five seconds */
     pv_session_want(p->session, w->now);
     pass(w, PV_S(1));
-    assert_int_equal(w->n[i].env.stats.handshakes, before + 1);
+    assert_int_equal(w->n[i].node.common->stats.handshakes, before + 1);
 }
 
 PV_TEST(a_member_with_another_key_keeps_its_session_and_path)
@@ -130,9 +130,9 @@ PV_TEST(all_keys_of_ours_are_answered_also_one_that_is_not_announced)
 {
     struct world *w = make_pair();
     const struct more_keys *k = more_keys(w);
-    struct pv_peer_env *env = &w->n[0].env;
+    struct pv_node_keys *keys = &w->n[0].node.keys;
     struct pv_peer *far = w->n[1].peers[0];
-    env->next = &k->device[1];
+    keys->next = &k->device[1];
     change_own_key(w, &k->device[0]);
     rekey(w, 1); /* to the first */
     assert_false(pv_peer_knows_own_key(w->n[0].peers[0]));
@@ -151,7 +151,7 @@ PV_TEST(a_forgotten_key_is_not_answered_and_its_sessions_go_on)
     struct pv_peer *p = w->n[0].peers[0];
     change_own_key(w, &k->device[0]);
     assert_int_equal(pv_peer_set_transport(w->n[1].peers[0], k->device[0].keys.pk, w->now), PV_OK);
-    w->n[0].env.n_former = 0;
+    w->n[0].node.keys.n_former = 0;
     pv_peer_forget_own_key(p, &w->n[0].device);
     memset(&w->n[0].device, 0xee, sizeof(w->n[0].device));
     assert_true(is_up(w, 0));

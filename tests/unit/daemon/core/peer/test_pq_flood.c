@@ -33,10 +33,10 @@ static void start(void)
     counting = kem_double;
     counting.encapsulate = count_encapsulate;
     fake_peers_init(&x, &nothing);
-    x.env.kem = &counting;
-    x.env.pq = PV_PQ_ON;
-    x.env.caps = PV_DESC_CAP_PQ;
-    x.env.signalling = true;
+    x.f.node.given.kem = &counting;
+    x.f.node.given.pq = PV_PQ_ON;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
+    x.f.node.common->signalling = true;
     fake_node_enter(&x.f);
     unsigned seed = 7;
     while (memcmp(keys_of(seed).pk, x.f.identity.sign_pk, PV_SIGN_PK_LEN) < 0)
@@ -84,10 +84,10 @@ PV_TEST(chat_waits_for_a_member_that_announced_it)
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE); /* nothing is known of it */
     send(1, 1);
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_OWN);
-    x.env.pq = PV_PQ_OFF;
+    x.f.node.given.pq = PV_PQ_OFF;
     pv_peer_pq_settle(p, x.f.now);
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_NONE);
-    x.env.pq = PV_PQ_REQUIRE;
+    x.f.node.given.pq = PV_PQ_REQUIRE;
     pv_peer_pq_settle(p, x.f.now);
     assert_int_equal(p->agreed.strict, PV_FP_STRICT_ALL);
     fake_peers_done(&x);

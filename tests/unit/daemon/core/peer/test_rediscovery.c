@@ -12,7 +12,7 @@ static int start(void **state)
     (void)state;
     fake_peers_init(&x, &pv_part_rediscovery);
     fake_node_enter(&x.f);
-    x.f.node.as_member = x.f.node.online = true;
+    x.f.node.coord_info.as_member = x.f.node.online = true;
     return 0;
 }
 
@@ -85,7 +85,7 @@ PV_TEST(a_lost_member_is_tried_while_the_coordinator_is_away)
     assert_int_equal(trials_at(&bobs), 0); /* the coordinator gets a moment to come back */
     wait_for(PV_RECALL_GRACE + PV_MS(1));
     assert_int_equal(trials_at(&bobs), 1);
-    assert_true(pv_recall_is_trying(pv_rediscovery_recall(x.f.self), pv_peer_pk(bob)));
+    assert_true(pv_recall_is_trying(pv_rediscovery_recall(&x.f.node), pv_peer_pk(bob)));
 
     fake_peers_path(&x, bob, &bobs);
     wait_for(PV_S(60));
@@ -119,7 +119,7 @@ PV_TEST(addresses_are_stored_and_again_after_a_failure)
     fake_peers_path(&x, bob, &bobs);
     wait_for(PV_RECALL_STORE);
     expect_stored(pk, 1, PV_ERR_NO_SPACE);
-    assert_true(x.f.node.store_failed);
+    assert_true(x.f.node.store.failed);
     assert_null(fake_node_job(&x.f)); /* until the store's part says so */
     fake_node_raise(&x.f, PV_FACT_STORE);
     wait_for(PV_RECALL_STORE);
@@ -144,7 +144,7 @@ PV_TEST(stored_addresses_of_nobody_are_removed)
     fake_node_start(&x.f);
     fake_peers_settle(&x);
     wait_for(PV_RECALL_STORE);
-    pv_recall_get(pv_rediscovery_recall(x.f.self), bob.pk, &item);
+    pv_recall_get(pv_rediscovery_recall(&x.f.node), bob.pk, &item);
     assert_int_equal(item.n, 1);
     expect_stored(gone.pk, 0, PV_OK);
     coordinator(false);
@@ -163,18 +163,18 @@ PV_TEST(a_node_that_leaves_the_network_forgets_all)
     test_end(x.f.node.roster);
     x.f.node.roster = NULL;
     fake_node_raise(&x.f, PV_FACT_NETWORK);
-    pv_recall_get(pv_rediscovery_recall(x.f.self), pk, &item);
+    pv_recall_get(pv_rediscovery_recall(&x.f.node), pk, &item);
     assert_int_equal(item.n, 0);
 }
 
 PV_TEST(the_word_of_peers_is_void_once_a_server_can_tell)
 {
     fake_node_start(&x.f);
-    x.f.node.told[1] = (struct pv_told){.peer = 3, .local = bobs, .mapped = bobs};
+    x.f.node.ways.told[1] = (struct pv_told){.peer = 3, .local = bobs, .mapped = bobs};
     pv_node_raise(&x.f.node, PV_FACT_ONLINE);
     unsigned facts = x.f.node.facts;
     x.f.node.facts = 0;
     pv_part_rediscovery.on_facts(x.f.self, facts, x.f.now);
-    assert_int_equal(x.f.node.told[1].peer, 0);
+    assert_int_equal(x.f.node.ways.told[1].peer, 0);
     assert_int_equal(x.f.node.facts, PV_FACT_TOLD);
 }

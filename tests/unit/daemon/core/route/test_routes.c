@@ -22,7 +22,6 @@ static int start(void **state)
 {
     (void)state;
     fake_peers_init(&x, &pv_part_routes);
-    x.f.node.fp = x.env.fp;
     slot = 0;
     serial = 100;
     fake_node_enter(&x.f);
@@ -30,7 +29,7 @@ static int start(void **state)
     carol = fake_peers_member(&x, CAROL, "carol", 8);
     struct pv_fp_interface iface = {.mtu = 1420};
     assert_int_equal(pv_prefix_parse("10.66.0.0/16", &iface.nets[0]), PV_OK);
-    assert_int_equal(pv_fp_builder_set_interface(x.env.fp, &iface), PV_OK);
+    assert_int_equal(pv_fp_builder_set_interface(x.f.node.fp, &iface), PV_OK);
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_routes, .self = x.f.self};
     x.f.node.n_parts = 1;
@@ -143,7 +142,7 @@ static const struct pv_peer *goes_to(const char *ip)
     struct pv_fp_snapshot *snap;
     struct pv_addr a;
     assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
-    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     uint32_t owner = pv_fp_snapshot_owner(snap, a.family == PV_AF_INET ? 4 : 6, a.ip);
     size_t i = (size_t)owner - PV_FP_OWNER_CARRIED;
     uint32_t id = owner >= PV_FP_OWNER_CARRIED && i < snap->routes->n_carried
@@ -158,7 +157,7 @@ static bool is_here(const char *ip)
     struct pv_fp_snapshot *snap;
     struct pv_addr a;
     assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
-    assert_int_equal(pv_fp_builder_snapshot(x.env.fp, &snap), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
     bool here = pv_fp_snapshot_owner(snap, 4, a.ip) == PV_FP_OWNER_HERE;
     pv_fp_snapshot_free(snap);
     return here;
@@ -290,7 +289,7 @@ PV_TEST(a_route_not_to_be_taken_over_is_not)
     assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16 192.168.1.0/24");
     ask("\"cmd\":\"routes\"");
     expect("part of the network's own range");
-    x.f.node.hostnet = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
+    x.f.node.host.plan = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_string_equal(used(), "10.0.0.0/8 192.168.0.0/16");
     ask("\"cmd\":\"routes\"");
@@ -380,12 +379,12 @@ PV_TEST(this_node_carries_what_it_reaches)
     assert_false(plan.offered[0].linked);
     offer_by(&x.f.world.creator, "192.168.1.0/24", PV_OFFER_LINKED);
     assert_false(is_here("192.168.1.7")); /* the host has not been looked at */
-    x.f.node.hostnet = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
+    x.f.node.host.plan = (struct pv_netplan_host){.lan = {lan}, .n_lan = 1};
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_true(is_here("192.168.1.7"));
     (void)new_plan();
     assert_true(plan.offered[0].linked);
-    x.f.node.hostnet.lan[0].prefix = prefix_of("192.168.2.0/24");
+    x.f.node.host.plan.lan[0].prefix = prefix_of("192.168.2.0/24");
     fake_node_raise(&x.f, PV_FACT_HOSTNET);
     assert_false(is_here("192.168.1.7"));
     assert_true(fake_node_has_problem(&x.f, "192.168.1.0/24 is not carried for members"));

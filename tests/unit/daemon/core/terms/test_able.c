@@ -51,7 +51,7 @@ static uint32_t said(void)
 
 PV_TEST(a_node_says_what_it_can_once)
 {
-    x.env.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ | PV_DESC_CAP_AES;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     assert_int_equal(made, 1);
@@ -63,7 +63,7 @@ PV_TEST(a_node_says_what_it_can_once)
 
 PV_TEST(one_that_can_nothing_special_says_nothing)
 {
-    x.env.caps = PV_DESC_CAP_AES;
+    x.f.node.ways.caps = PV_DESC_CAP_AES;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     fake_node_wait(&x.f, PV_S(1000));
@@ -72,11 +72,11 @@ PV_TEST(one_that_can_nothing_special_says_nothing)
 
 PV_TEST(one_that_can_it_no_more_takes_it_back)
 {
-    x.env.caps = PV_DESC_CAP_PQ;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     assert_int_equal(said(), PV_ABLE_PQ | PV_ABLE_SEALED);
-    x.env.caps = 0;
+    x.f.node.ways.caps = 0;
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     fake_node_wait(&x.f, PV_S(60));
     assert_int_equal(made, 2);
@@ -86,7 +86,7 @@ PV_TEST(one_that_can_it_no_more_takes_it_back)
 PV_TEST(a_refused_statement_is_said_again_a_minute_later)
 {
     refused = true;
-    x.env.caps = PV_DESC_CAP_PQ;
+    x.f.node.ways.caps = PV_DESC_CAP_PQ;
     fake_node_enter(&x.f);
     fake_node_settle(&x.f);
     for (int i = 0; i < 10; i++)

@@ -158,7 +158,8 @@ PV_TEST(after_a_long_absence_the_coordinators_clock_counts)
     f.node.wall = (struct pv_wall){.us = 1, .at = f.now}; /* its battery is empty */
     fake_node_raise(&f, PV_FACT_ROSTER);
     assert_int_equal(made, 0);
-    f.node.coord_clock = (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
+    f.node.coord_info.clock =
+        (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
     fake_node_raise(&f, PV_FACT_ONLINE);
     assert_int_equal(made, 1);
 }
@@ -168,7 +169,8 @@ PV_TEST(after_a_long_absence_the_coordinators_clock_counts)
 PV_TEST(a_renewal_that_does_not_help_is_not_repeated_in_a_loop)
 {
     join(LIFETIME);
-    f.node.coord_clock = (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
+    f.node.coord_info.clock =
+        (struct pv_wall){.us = (uint64_t)(T0 + 180 * DAY) * 1000000, .at = f.now};
     fake_node_raise(&f, PV_FACT_ONLINE);
     for (unsigned i = 0; i < 24 * 60; i++) {
         fake_node_wait(&f, PV_S(60));

@@ -199,18 +199,18 @@ PV_TEST(a_key_is_on_the_disk_before_anybody_hears_of_it)
     assert_int_equal(job->u.keys.keys[1].replaced_s, 0);
     assert_int_equal(n_statements(), before);
     assert_memory_equal(announced(), old, 32);
-    assert_non_null(x.env.next); /* it is answered already */
-    assert_ptr_equal(x.env.next->keys.sk, id->others[0].sk);
+    assert_non_null(x.f.node.keys.next); /* it is answered already */
+    assert_ptr_equal(x.f.node.keys.next->keys.sk, id->others[0].sk);
 
     answer(job, PV_OK);
     assert_int_equal(n_statements(), before + 1);
     assert_memory_not_equal(announced(), old, 32);
     assert_memory_equal(announced(), id->dh_pk, 32);
-    assert_memory_equal(x.env.device->keys.pk, id->dh_pk, 32);
-    assert_ptr_equal(x.env.device->keys.sk, id->dh_sk);
-    assert_null(x.env.next);
-    assert_int_equal(x.env.n_former, 1);
-    assert_memory_equal(x.env.former[0]->keys.sk, old_sk, 32);
+    assert_memory_equal(x.f.node.keys.device->keys.pk, id->dh_pk, 32);
+    assert_ptr_equal(x.f.node.keys.device->keys.sk, id->dh_sk);
+    assert_null(x.f.node.keys.next);
+    assert_int_equal(x.f.node.keys.n_former, 1);
+    assert_memory_equal(x.f.node.keys.former[0]->keys.sk, old_sk, 32);
     assert_int_equal(n_told, 1);
     assert_non_null(strstr(fake_client_read(&x, client), "\"ok\":true"));
 
@@ -232,7 +232,7 @@ PV_TEST(a_key_that_cannot_be_stored_is_told_to_nobody)
     assert_int_equal(n_statements(), before);
     assert_memory_equal(id->dh_pk, old, 32);
     assert_false(id->others[0].used);
-    assert_null(x.env.next);
+    assert_null(x.f.node.keys.next);
     assert_true(pv_ct_is_zero(&id->others[0], sizeof(id->others[0])));
     change(2); /* later it can */
 }
@@ -265,9 +265,9 @@ PV_TEST(three_former_keys_are_answered_and_the_oldest_gives_way)
         x.f.node.wall.us += 60 * 1000000; /* one a minute */
         change(i < 3 ? i + 2 : 4);
     }
-    assert_int_equal(x.env.n_former, 3);
+    assert_int_equal(x.f.node.keys.n_former, 3);
     for (size_t i = 0; i < 3; i++)
-        assert_memory_equal(x.env.former[i]->keys.sk, sk[4 - i], 32); /* the newest first */
+        assert_memory_equal(x.f.node.keys.former[i]->keys.sk, sk[4 - i], 32); /* the newest first */
 }
 
 PV_TEST(a_statement_that_is_not_taken_is_tried_again)
@@ -290,26 +290,26 @@ PV_TEST(a_key_that_is_not_taken_gets_no_second_one_beside_it)
 {
     change(2);
     uint8_t next[32], former[32];
-    memcpy(former, x.env.former[0]->keys.sk, 32);
+    memcpy(former, x.f.node.keys.former[0]->keys.sk, 32);
     (void)ask(false);
     refuses = true;
     answer(keys_job(3), PV_OK);
     assert_non_null(strstr(fake_client_read(&x, client), "it is tried again"));
-    memcpy(next, x.env.next->keys.pk, 32);
+    memcpy(next, x.f.node.keys.next->keys.pk, 32);
     for (unsigned i = 0; i < 4; i++) {
         (void)ask(false);
         assert_null(next_job());
         fake_peers_settle(&x);
-        assert_memory_equal(x.env.next->keys.pk, next, 32);
+        assert_memory_equal(x.f.node.keys.next->keys.pk, next, 32);
     }
-    assert_int_equal(x.env.n_former, 1);
-    assert_memory_equal(x.env.former[0]->keys.sk, former, 32);
+    assert_int_equal(x.f.node.keys.n_former, 1);
+    assert_memory_equal(x.f.node.keys.former[0]->keys.sk, former, 32);
     refuses = false;
     (void)ask(false);
     fake_peers_settle(&x);
     answer(keys_job(3), PV_OK);
     assert_memory_equal(announced(), next, 32);
-    assert_null(x.env.next);
+    assert_null(x.f.node.keys.next);
 }
 
 /* --- starts ----------------------------------------------------------------------------------- */
@@ -343,7 +343,7 @@ PV_TEST(a_start_uses_the_key_that_the_roster_names)
     restart();
     assert_memory_equal(id->dh_pk, new_pk, 32);
     assert_int_equal(n_statements(), before); /* it is announced already */
-    assert_int_equal(x.env.n_former, 1);
+    assert_int_equal(x.f.node.keys.n_former, 1);
     struct pv_job *job = keys_job(2);
     assert_memory_equal(job->u.keys.keys[0].sk, new_sk, 32);
     answer(job, PV_OK);
@@ -367,10 +367,10 @@ PV_TEST(a_former_key_is_wiped_after_15_days)
     restart();
     change(2);
     pass(14);
-    assert_int_equal(x.env.n_former, 1);
+    assert_int_equal(x.f.node.keys.n_former, 1);
     assert_null(next_job());
     pass(1);
-    assert_int_equal(x.env.n_former, 0);
+    assert_int_equal(x.f.node.keys.n_former, 0);
     assert_true(pv_ct_is_zero(&id->others[0], sizeof(id->others[0])));
     answer(keys_job(1), PV_OK);
 }
@@ -386,7 +386,7 @@ PV_TEST(a_clock_that_was_wrong_keeps_no_key_for_ever)
     answer(keys_job(2), PV_OK);
     assert_int_equal(id->others[0].replaced_s, pv_node_wall_s(&x.f.node, x.f.now));
     pass(16);
-    assert_int_equal(x.env.n_former, 0);
+    assert_int_equal(x.f.node.keys.n_former, 0);
 }
 
 /* Is a key made by itself now? Ends it. */
