@@ -18,22 +18,92 @@ enum {
 struct gossip {
     struct pv_node *node;
     struct pv_rostersync *sync;
-    struct pv_rostersync_transmit tx; /* too large for the stack */
-    bool can_forward;                 /* peers are to be told that somebody passes signals on */
+    bool can_forward; /* peers are to be told that somebody passes signals on */
 };
+
+/* A peer keeps this for the part. */
+struct kept {
+    struct pv_rostersync_peer sync;
+    struct pv_peer *peer;
+};
+
+static struct pv_rostersync_peer *sync_of(const struct pv_peer *p)
+{
+    struct kept *k = pv_peer_find_slot(p, &pv_part_gossip);
+    return k == NULL ? NULL : &k->sync;
+}
+
+static struct pv_peer *peer_of(struct pv_rostersync_peer *p)
+{
+    return PV_CONTAINER_OF(p, struct kept, sync)->peer;
+}
+
+static void send_body(void *owner, struct pv_rostersync_peer *p, struct pv_view body)
+{
+    struct gossip *g = owner;
+    pv_peers_send(g->node->peers, peer_of(p), PV_INBAND_STATEMENTS, body);
+}
+
+/* A difference that an exchange could not settle is a problem until a later one has: both may be
+ * updated since.
+ */
+static void tell_outcome(void *owner, struct pv_rostersync_peer *p,
+                         enum pv_rostersync_outcome outcome, pv_ns now)
+{
+    struct gossip *g = owner;
+    const char *peer = pv_peer_name(peer_of(p));
+    char differ[PV_ROSTER_TEXT], other[PV_ROSTER_TEXT];
+    snprintf(differ, sizeof(differ),
+             "this node and %s keep different statements although they exchanged them: one of them "
+             "was told something else",
+             peer);
+    snprintf(other, sizeof(other),
+             "this node and %s have the same statements and not the same members: update the older "
+             "of the two",
+             peer);
+    if (outcome != PV_ROSTERSYNC_DISAGREES)
+        pv_node_report_over(g->node, PV_FROM_MEMBERS, differ);
+    if (outcome != PV_ROSTERSYNC_DIFFERS)
+        pv_node_report_over(g->node, PV_FROM_MEMBERS, other);
+    if (outcome != PV_ROSTERSYNC_AGREES)
+        pv_node_report(g->node, PV_FROM_MEMBERS,
+                       outcome == PV_ROSTERSYNC_DISAGREES ? differ : other, now);
+}
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct gossip *g = part;
     (void)cfg;
     (void)now;
-    return pv_rostersync_new(&g->sync, g->node->identity->sign_pk, &g->node->rng);
+    const struct pv_rostersync_config sc = {.own = g->node->identity->sign_pk,
+                                            .rng = g->node->rng,
+                                            .send = send_body,
+                                            .tell = tell_outcome,
+                                            .owner = g};
+    return pv_rostersync_new(&g->sync, &sc);
 }
 
 static void free_gossip(void *part)
 {
     struct gossip *g = part;
     pv_rostersync_free(g->sync);
+    pv_peers_drop_slots(g->node->peers, &pv_part_gossip);
+}
+
+static void take_down(struct gossip *g, struct pv_peer *p, pv_ns now)
+{
+    struct pv_rostersync_peer *sync = sync_of(p);
+    if (sync != NULL)
+        pv_rostersync_peer_down(g->sync, sync, now);
+}
+
+static bool bring_up(struct gossip *g, struct pv_peer *p, pv_ns now)
+{
+    struct kept *k = pv_peer_slot(p, &pv_part_gossip);
+    if (k == NULL)
+        return false;
+    k->peer = p;
+    return pv_rostersync_peer_up(g->sync, &k->sync, pv_peer_pk(p), now) == PV_OK;
 }
 
 /* In-band messages reach the peer, or no longer do. */
@@ -45,8 +115,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if (up == pv_peer_notes(p)->in_sync)
         return;
     if (!up)
-        pv_rostersync_peer_down(g->sync, pv_peer_pk(p), now);
-    else if (pv_rostersync_peer_up(g->sync, pv_peer_pk(p), now) != PV_OK)
+        take_down(g, p, now);
+    else if (!bring_up(g, p, now))
         return;
     pv_peer_set_in_sync(p, up);
     /* The first ones that can pass signals on are news for all that wait; later ones are found by
@@ -58,10 +128,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* A peer may be freed while it is reached; the exchange would keep its place for ever. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
-    struct gossip *g = part;
-    if (!pv_peer_notes(p)->in_sync)
-        return;
-    pv_rostersync_peer_down(g->sync, pv_peer_pk(p), now);
+    take_down(part, p, now);
     pv_peer_set_in_sync(p, false);
 }
 
@@ -78,50 +145,14 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rostersync_changed_alone(g->sync, now);
 }
 
-/* A difference that an exchange could not settle is a problem until a later one has: both may be
- * updated since.
- */
-static void tell_outcome(struct pv_node *n, const char *peer, enum pv_rostersync_event_type type,
-                         pv_ns now)
-{
-    char differ[PV_ROSTER_TEXT], other[PV_ROSTER_TEXT];
-    snprintf(differ, sizeof(differ),
-             "this node and %s keep different statements although they exchanged them: one of them "
-             "was told something else",
-             peer);
-    snprintf(other, sizeof(other),
-             "this node and %s have the same statements and not the same members: update the older "
-             "of the two",
-             peer);
-    if (type != PV_ROSTERSYNC_EV_DISAGREES)
-        pv_node_report_over(n, PV_FROM_MEMBERS, differ);
-    if (type != PV_ROSTERSYNC_EV_DIFFERS)
-        pv_node_report_over(n, PV_FROM_MEMBERS, other);
-    if (type != PV_ROSTERSYNC_EV_AGREES)
-        pv_node_report(n, PV_FROM_MEMBERS, type == PV_ROSTERSYNC_EV_DISAGREES ? differ : other,
-                       now);
-}
-
-/* The exchange's messages go out, and differences that it could not settle are reported. */
 static void run_gossip(void *part, pv_ns now)
 {
     struct gossip *g = part;
-    struct pv_node *n = g->node;
-    struct pv_rostersync_event ev;
-    while (pv_rostersync_poll_transmit(g->sync, &g->tx, now) == PV_OK) {
-        struct pv_peer *p = pv_peers_by_pk(n->peers, g->tx.peer);
-        if (p != NULL)
-            pv_peers_send(n->peers, p, PV_INBAND_STATEMENTS, pv_view(g->tx.body, g->tx.len));
-    }
-    while (pv_rostersync_poll_event(g->sync, &ev) == PV_OK) {
-        const struct pv_peer *p = pv_peers_by_pk(n->peers, ev.peer);
-        if (p != NULL)
-            tell_outcome(n, pv_peer_name(p), ev.type, now);
-    }
+    pv_rostersync_run(g->sync, now);
     if (!g->can_forward)
         return;
     g->can_forward = false;
-    pv_peers_node_changed(n->peers, false, now);
+    pv_peers_node_changed(g->node->peers, false, now);
 }
 
 static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
@@ -130,7 +161,7 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     uint8_t pk[PV_SIGN_PK_LEN];
     memcpy(pk, pv_peer_pk(from), sizeof(pk));
     /* A member can send anything: at a higher level it could fill the log. */
-    int r = pv_rostersync_handle(g->sync, pv_peer_pk(from), body, now);
+    int r = pv_rostersync_handle(g->sync, sync_of(from), body, now);
     if (r != PV_OK)
         pv_log(g->node->log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"",
                pv_peer_name(from), pv_strstatus(r));
@@ -138,7 +169,7 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     pv_membership_settle(g->node, now);
     /* Its statements may have ended its membership. */
     struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
-    if (p == NULL || !pv_rostersync_knows(g->sync, pk))
+    if (p == NULL || !pv_rostersync_knows(g->sync, sync_of(p)))
         return;
     pv_peer_notes(p)->spread = g->node->spread;
     pv_roster_head(g->node->roster, pv_peer_notes(p)->rules.head);
@@ -154,14 +185,14 @@ void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
 {
     struct gossip *g = pv_node_part(n, &pv_part_gossip);
-    return n->roster != NULL && pv_rostersync_knows(g->sync, pv_peer_pk(p));
+    return n->roster != NULL && pv_rostersync_knows(g->sync, sync_of(p));
 }
 
 void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
                          const uint8_t *members, pv_ns now)
 {
     struct gossip *g = pv_node_part(n, &pv_part_gossip);
-    pv_rostersync_head_seen(g->sync, pv_peer_pk(p), head, members, now);
+    pv_rostersync_head_seen(g->sync, sync_of(p), head, members, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -182,6 +213,7 @@ const struct pv_part pv_part_gossip = {
     .name = "gossip",
     .after = {"rules"}, /* nothing leaves for a new member before its packets are judged */
     .size = PV_PART_SIZE(struct gossip),
+    .peer_size = sizeof(struct kept),
     .start = start,
     .free = free_gossip,
     .on_facts = on_facts,

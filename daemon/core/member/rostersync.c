@@ -6,10 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bucket.h"
 #include "base/bytes.h"
-#include "base/heap.h"
-#include "base/map.h"
 #include "proto/roster/roster.h"
 
 /* --- messages -------------------------------------------------------------------------------- */
@@ -97,20 +94,12 @@ enum {
     BUCKET_MAX = (PV_INBAND_WHOLE_MAX - 2) / PREFIX,
     TAKE_RATE = 2 * PV_ROSTERSYNC_RATE, /* bytes of statements a second a peer may make us check */
     TAKE_BURST = 4 * PV_INBAND_WHOLE_MAX,
-    MAX_EVENTS = 64,
     MAX_REST_DOUBLINGS = 4,
     MAX_ROUND_DOUBLINGS = 3,
 };
 
-enum state {
-    IDLE,
-    QUEUED,
-    WORKING,
-    RESTING,
-};
-
 /* The messages due to a peer that is worked with. */
-struct work {
+struct pv_rostersync_work {
     bool digests;
     struct pv_rosterwire_buckets buckets; /* whose prefixes are to be sent */
     size_t n_want, n_give;
@@ -118,55 +107,24 @@ struct work {
     uint8_t give[PV_ROSTERSYNC_LIST][PREFIX];
 };
 
-struct peer {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool drive; /* we are the lower key */
-    enum state state;
-    bool has_head;
-    uint8_t head[PV_STATEMENT_HASH_LEN]; /* theirs, as seen last */
-    bool has_members;
-    uint8_t members[PV_STATEMENT_HASH_LEN]; /* the same of their members' digest */
-    bool say_head;
-    bool say_state;    /* head and members' digest, which released nodes ignore */
-    bool ask_state;    /* the same, and to be answered */
-    struct work *work; /* WORKING */
-    unsigned tries;    /* rounds since something new came */
-    unsigned silent;   /* rounds since anything came */
-    unsigned rests;    /* in a row */
-    pv_ns due;         /* end of the round, or of the rest */
-    pv_ns send_at;     /* pacing: nothing before */
-    struct pv_bucket taken;
-    struct pv_heap_node timer;
-    bool is_ready;
-    struct peer *next_ready;
-    UT_hash_handle hh;
-};
-
 struct pv_rostersync {
+    struct pv_rostersync_config cfg;
     uint8_t own[PV_SIGN_PK_LEN];
-    struct pv_rng rng;
     struct pv_roster *roster;
-    struct pv_map map;
-    struct peer *peers;
+    struct pv_rostersync_peer *first,
+        *last; /* those that are up, in the order in which they came */
+    size_t n_up;
     size_t n_working;
     size_t n_queued;
     struct pv_heap timers;
     pv_ns announce_at;
-    struct peer *ready_first, *ready_last;
-    struct pv_rostersync_event events[MAX_EVENTS]; /* newest are dropped when full */
-    size_t event_first, n_events;
+    struct pv_rostersync_peer *ready_first, *ready_last;
+    uint8_t body[PV_INBAND_WHOLE_MAX]; /* of the message that is being written */
 };
 
 /* --- peers ----------------------------------------------------------------------------------- */
 
-static struct peer *find(const struct pv_rostersync *s, const uint8_t *pk)
-{
-    struct peer *p;
-    PV_MAP_FIND(&s->map, s->peers, pk, PV_SIGN_PK_LEN, p);
-    return p;
-}
-
-static bool has_output(const struct peer *p)
+static bool has_output(const struct pv_rostersync_peer *p)
 {
     static const struct pv_rosterwire_buckets none;
 
@@ -177,7 +135,7 @@ static bool has_output(const struct peer *p)
 }
 
 /* After any change of a peer: ready to send, or when to look again. */
-static void touch(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void touch(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
     bool output = has_output(p);
 
@@ -195,9 +153,9 @@ static void touch(struct pv_rostersync *s, struct peer *p, pv_ns now)
 }
 
 /* The list has one link a peer, so its end is found anew on the way. */
-static void unready(struct pv_rostersync *s, struct peer *p)
+static void unready(struct pv_rostersync *s, struct pv_rostersync_peer *p)
 {
-    struct peer **at = &s->ready_first;
+    struct pv_rostersync_peer **at = &s->ready_first;
 
     if (!p->is_ready)
         return;
@@ -213,7 +171,7 @@ static void unready(struct pv_rostersync *s, struct peer *p)
     }
 }
 
-static bool same_statements(struct pv_rostersync *s, const struct peer *p)
+static bool same_statements(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
     pv_roster_head(s->roster, own);
@@ -221,7 +179,7 @@ static bool same_statements(struct pv_rostersync *s, const struct peer *p)
 }
 
 /* The same statements, and, as far as the peer tells, the same members. */
-static bool agrees(struct pv_rostersync *s, const struct peer *p)
+static bool agrees(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
 {
     uint8_t own[PV_STATEMENT_HASH_LEN];
 
@@ -233,54 +191,51 @@ static bool agrees(struct pv_rostersync *s, const struct peer *p)
     return memcmp(own, p->members, sizeof(own)) == 0;
 }
 
-bool pv_rostersync_knows(struct pv_rostersync *s, const uint8_t *peer)
+bool pv_rostersync_knows(struct pv_rostersync *s, const struct pv_rostersync_peer *p)
 {
-    const struct peer *p = find(s, peer);
-    return p != NULL && same_statements(s, p);
+    return p != NULL && p->up && same_statements(s, p);
 }
 
-static void tell(struct pv_rostersync *s, const struct peer *p, enum pv_rostersync_event_type type)
+static void tell(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                 enum pv_rostersync_outcome outcome, pv_ns now)
 {
-    if (s->n_events == MAX_EVENTS)
-        return;
-    struct pv_rostersync_event *ev = &s->events[(s->event_first + s->n_events++) % MAX_EVENTS];
-    ev->type = type;
-    memcpy(ev->peer, p->pk, sizeof(ev->peer));
+    s->cfg.tell(s->cfg.owner, p, outcome, now);
 }
 
 /* Rounds grow for a peer that is silent: its path may be slow, and faster repetition would only
  * fill it further. */
-static pv_ns round_time(const struct peer *p)
+static pv_ns round_time(const struct pv_rostersync_peer *p)
 {
     unsigned doublings = p->silent < MAX_ROUND_DOUBLINGS ? p->silent : MAX_ROUND_DOUBLINGS;
     return PV_ROSTERSYNC_ROUND << doublings;
 }
 
 /* Leaves WORKING or QUEUED; the caller sets the new state's deadline. */
-static void set_state(struct pv_rostersync *s, struct peer *p, enum state state)
+static void set_state(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                      enum pv_rostersync_state state)
 {
-    if (p->state == WORKING) {
+    if (p->state == PV_ROSTERSYNC_WORKING) {
         s->n_working--;
         free(p->work);
         p->work = NULL;
     }
-    if (p->state == QUEUED)
+    if (p->state == PV_ROSTERSYNC_QUEUED)
         s->n_queued--;
     p->state = state;
     p->due = PV_NEVER;
-    if (state == QUEUED)
+    if (state == PV_ROSTERSYNC_QUEUED)
         s->n_queued++;
 }
 
 /* QUEUED -> WORKING if there is a place. */
-static void begin_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void begin_work(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
     if (s->n_working == PV_ROSTERSYNC_MAX_WORKING)
         return;
-    struct work *work = calloc(1, sizeof(*work));
+    struct pv_rostersync_work *work = calloc(1, sizeof(*work));
     if (work == NULL)
         return; /* still queued: tried again with the next place or message */
-    set_state(s, p, WORKING);
+    set_state(s, p, PV_ROSTERSYNC_WORKING);
     p->work = work;
     p->tries = p->silent = 0;
     s->n_working++;
@@ -294,44 +249,44 @@ static void begin_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
     touch(s, p, now);
 }
 
-static void queue_work(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void queue_work(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
-    if (p->state == QUEUED || p->state == WORKING)
+    if (p->state == PV_ROSTERSYNC_QUEUED || p->state == PV_ROSTERSYNC_WORKING)
         return;
-    set_state(s, p, QUEUED);
+    set_state(s, p, PV_ROSTERSYNC_QUEUED);
     begin_work(s, p, now);
 }
 
 /* A place became free. */
 static void fill_places(struct pv_rostersync *s, pv_ns now)
 {
-    for (struct peer *p = s->peers;
-         p != NULL && s->n_queued > 0 && s->n_working < PV_ROSTERSYNC_MAX_WORKING; p = p->hh.next) {
-        if (p->state == QUEUED)
+    for (struct pv_rostersync_peer *p = s->first;
+         p != NULL && s->n_queued > 0 && s->n_working < PV_ROSTERSYNC_MAX_WORKING; p = p->next) {
+        if (p->state == PV_ROSTERSYNC_QUEUED)
             begin_work(s, p, now);
     }
 }
 
-static void finish(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void finish(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
-    if (p->state == WORKING || p->rests > 0)
-        tell(s, p, PV_ROSTERSYNC_EV_AGREES);
-    if (p->state == WORKING) {
+    if (p->state == PV_ROSTERSYNC_WORKING || p->rests > 0)
+        tell(s, p, PV_ROSTERSYNC_AGREES, now);
+    if (p->state == PV_ROSTERSYNC_WORKING) {
         p->ask_state = p->drive; /* with the same statements, are they the same members? */
     }
-    set_state(s, p, IDLE);
+    set_state(s, p, PV_ROSTERSYNC_IDLE);
     p->rests = 0;
     touch(s, p, now);
     fill_places(s, now);
 }
 
-static void rest(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void rest(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
     /* Only a peer that took part and still differs is reported: silence says nothing about its
      * statements. */
     if (p->silent < PV_ROSTERSYNC_SILENT)
-        tell(s, p, same_statements(s, p) ? PV_ROSTERSYNC_EV_DIFFERS : PV_ROSTERSYNC_EV_DISAGREES);
-    set_state(s, p, RESTING);
+        tell(s, p, same_statements(s, p) ? PV_ROSTERSYNC_DIFFERS : PV_ROSTERSYNC_DISAGREES, now);
+    set_state(s, p, PV_ROSTERSYNC_RESTING);
     p->due = now + (PV_ROSTERSYNC_REST << p->rests);
     if (p->rests < MAX_REST_DOUBLINGS)
         p->rests++;
@@ -340,7 +295,8 @@ static void rest(struct pv_rostersync *s, struct peer *p, pv_ns now)
 }
 
 /* Their head, from wherever. */
-static void compare(struct pv_rostersync *s, struct peer *p, const uint8_t *head, pv_ns now)
+static void compare(struct pv_rostersync *s, struct pv_rostersync_peer *p, const uint8_t *head,
+                    pv_ns now)
 {
     bool news = !p->has_head || memcmp(p->head, head, sizeof(p->head)) != 0;
 
@@ -352,44 +308,44 @@ static void compare(struct pv_rostersync *s, struct peer *p, const uint8_t *head
     }
     /* A head that was argued over in vain does not end the rest: a liar could repeat it to keep us
      * at work. */
-    if (p->state == RESTING && !news)
+    if (p->state == PV_ROSTERSYNC_RESTING && !news)
         return;
     queue_work(s, p, now);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-int pv_rostersync_new(struct pv_rostersync **ret_sync, const uint8_t *own, const struct pv_rng *rng)
+int pv_rostersync_new(struct pv_rostersync **ret_sync, const struct pv_rostersync_config *cfg)
 {
     struct pv_rostersync *s = calloc(1, sizeof(*s));
 
     if (s == NULL)
         return PV_ERR_NOMEM;
-    memcpy(s->own, own, sizeof(s->own));
-    s->rng = *rng;
-    s->map = pv_map_make(rng, PV_ROSTERSYNC_MAX_PEERS);
+    s->cfg = *cfg;
+    memcpy(s->own, cfg->own, sizeof(s->own));
     s->announce_at = PV_NEVER;
     pv_heap_init(&s->timers);
     *ret_sync = s;
     return PV_OK;
 }
 
-static void forget(struct pv_rostersync *s, struct peer *p)
+static void forget(struct pv_rostersync *s, struct pv_rostersync_peer *p)
 {
-    /* The list of ready peers and the heap of timers point into the peer: both let go of it before
-     * it is freed. */
-    set_state(s, p, IDLE);
+    /* The lists and the heap of timers point into the peer: they let go of it, for it is its
+     * owner's. */
+    set_state(s, p, PV_ROSTERSYNC_IDLE);
     unready(s, p);
     pv_heap_set(&s->timers, &p->timer, PV_NEVER);
-    PV_MAP_DEL(s->peers, p);
-    free(p);
+    *(p->prev == NULL ? &s->first : &p->prev->next) = p->next;
+    *(p->next == NULL ? &s->last : &p->next->prev) = p->prev;
+    s->n_up--;
+    p->up = false;
 }
 
 static void forget_all(struct pv_rostersync *s)
 {
-    struct peer *p, *next;
-    HASH_ITER(hh, s->peers, p, next)
-    forget(s, p);
+    while (s->first != NULL)
+        forget(s, s->first);
     s->announce_at = PV_NEVER;
 }
 
@@ -409,49 +365,45 @@ void pv_rostersync_set_roster(struct pv_rostersync *s, struct pv_roster *roster)
     s->roster = roster;
 }
 
-int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns now)
+int pv_rostersync_peer_up(struct pv_rostersync *s, struct pv_rostersync_peer *p, const uint8_t *pk,
+                          pv_ns now)
 {
-    struct peer *p = find(s, peer);
-    int status = PV_OK;
-
-    if (p != NULL)
+    if (p->up)
         return PV_OK;
     if (s->roster == NULL)
         return PV_ERR_STATE;
-    p = calloc(1, sizeof(*p));
-    if (p == NULL)
+    if (pv_heap_reserve(&s->timers, s->n_up + 1) != PV_OK)
         return PV_ERR_NOMEM;
-    memcpy(p->pk, peer, sizeof(p->pk));
     /* Both ends see the same order of keys, so exactly one of them drives. */
-    p->drive = memcmp(s->own, peer, sizeof(s->own)) < 0;
-    p->due = PV_NEVER;
-    p->say_head = p->ask_state = p->drive;
-    status = pv_heap_reserve(&s->timers, HASH_CNT(hh, s->peers) + 1);
-    if (status == PV_OK)
-        PV_MAP_ADD(&s->map, s->peers, pk, p, status);
-    if (status != PV_OK) {
-        free(p);
-        return status;
-    }
+    bool drive = memcmp(s->own, pk, sizeof(s->own)) < 0;
+    *p = (struct pv_rostersync_peer){
+        .up = true,
+        .drive = drive,
+        .say_head = drive,
+        .ask_state = drive,
+        .due = PV_NEVER,
+        .prev = s->last,
+    };
+    *(s->last == NULL ? &s->first : &s->last->next) = p;
+    s->last = p;
+    s->n_up++;
     touch(s, p, now);
     return PV_OK;
 }
 
-void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns now)
+void pv_rostersync_peer_down(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
-    struct peer *p = find(s, peer);
-    if (p == NULL)
+    if (!p->up)
         return;
     forget(s, p);
     fill_places(s, now);
 }
 
-void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
+void pv_rostersync_head_seen(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                              const uint8_t head[static PV_STATEMENT_HASH_LEN],
                              const uint8_t *members, pv_ns now)
 {
-    struct peer *p = find(s, peer);
-    if (p == NULL)
+    if (p == NULL || !p->up)
         return;
     /* Older nodes do not tell the digest of the members. */
     if (members != NULL) {
@@ -463,16 +415,16 @@ void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
 
 void pv_rostersync_changed(struct pv_rostersync *s, pv_ns now)
 {
-    if (s->announce_at != PV_NEVER || s->peers == NULL)
+    if (s->announce_at != PV_NEVER || s->first == NULL)
         return;
     /* Others have most likely been told the same at the same time: let them take it in, and do not
      * all speak at once. */
-    s->announce_at = now + PV_ROSTERSYNC_ANNOUNCE + PV_MS(pv_rng_below(&s->rng, 1000));
+    s->announce_at = now + PV_ROSTERSYNC_ANNOUNCE + PV_MS(pv_rng_below(&s->cfg.rng, 1000));
 }
 
 void pv_rostersync_ask(struct pv_rostersync *s, pv_ns now)
 {
-    for (struct peer *p = s->peers; p != NULL; p = p->hh.next) {
+    for (struct pv_rostersync_peer *p = s->first; p != NULL; p = p->next) {
         p->say_head = p->ask_state = true;
         touch(s, p, now);
     }
@@ -488,19 +440,20 @@ void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now)
 /* --- messages in ----------------------------------------------------------------------------- */
 
 /* Something came from a peer that is worked with: the round goes on. */
-static void note_activity(struct peer *p, pv_ns now)
+static void note_activity(struct pv_rostersync_peer *p, pv_ns now)
 {
     p->silent = 0;
     p->due = now + round_time(p);
 }
 
 /* A digest that came with another head says nothing about this one. */
-static void forget_members(struct peer *p, const uint8_t *head)
+static void forget_members(struct pv_rostersync_peer *p, const uint8_t *head)
 {
     p->has_members = p->has_members && memcmp(p->head, head, sizeof(p->head)) == 0;
 }
 
-static int take_head(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+static int take_head(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_view rest_of,
+                     pv_ns now)
 {
     if (rest_of.len != PV_STATEMENT_HASH_LEN)
         return PV_ERR_MALFORMED;
@@ -525,7 +478,7 @@ static void note_prefix(uint8_t (*list)[PREFIX], size_t *n, const uint8_t *prefi
 }
 
 /* All statements of the buckets in which receipts differ go to the peer, and are asked of it. */
-static void exchange_buckets(struct pv_rostersync *s, struct work *work,
+static void exchange_buckets(struct pv_rostersync *s, struct pv_rostersync_work *work,
                              const struct pv_rosterwire_buckets *buckets)
 {
     for (size_t b = 0; b < PV_ROSTER_BUCKETS; b++) {
@@ -541,8 +494,8 @@ static void exchange_buckets(struct pv_rostersync *s, struct work *work,
 
 /* Digests of statements, or of statements and receipts where the heads are the same and the members
  * are not. */
-static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of,
-                        bool receipts, pv_ns now)
+static int take_digests(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                        struct pv_view rest_of, bool receipts, pv_ns now)
 {
     if (rest_of.len != PV_ROSTER_BUCKETS * 4)
         return PV_ERR_MALFORMED;
@@ -557,7 +510,7 @@ static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view 
         return PV_OK;
     }
     queue_work(s, p, now);
-    if (p->state != WORKING)
+    if (p->state != PV_ROSTERSYNC_WORKING)
         return PV_OK; /* both places are taken: it will ask again */
     if (receipts)
         exchange_buckets(s, p->work, &buckets);
@@ -568,7 +521,8 @@ static int take_digests(struct pv_rostersync *s, struct peer *p, struct pv_view 
 }
 
 /* Their head and members' digest, whoever asked. */
-static int take_state(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+static int take_state(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_view rest_of,
+                      pv_ns now)
 {
     if (rest_of.len != 1 + 2 * PV_STATEMENT_HASH_LEN)
         return PV_ERR_MALFORMED;
@@ -580,7 +534,8 @@ static int take_state(struct pv_rostersync *s, struct peer *p, struct pv_view re
 }
 
 /* Walks their ascending prefixes and our bucket side by side. */
-static int take_prefixes(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of, pv_ns now)
+static int take_prefixes(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                         struct pv_view rest_of, pv_ns now)
 {
     if (rest_of.len < 1 || (rest_of.len - 1) % PREFIX != 0)
         return PV_ERR_MALFORMED;
@@ -593,7 +548,7 @@ static int take_prefixes(struct pv_rostersync *s, struct peer *p, struct pv_view
             (i > 0 && memcmp(theirs + (i - 1) * PREFIX, theirs + i * PREFIX, PREFIX) >= 0))
             return PV_ERR_MALFORMED;
     }
-    if (p->state != WORKING || !p->drive)
+    if (p->state != PV_ROSTERSYNC_WORKING || !p->drive)
         return PV_OK;
 
     size_t i = 0, j = 0;
@@ -615,11 +570,11 @@ static int take_prefixes(struct pv_rostersync *s, struct peer *p, struct pv_view
     return PV_OK;
 }
 
-static int take_want(struct peer *p, struct pv_view rest_of, pv_ns now)
+static int take_want(struct pv_rostersync_peer *p, struct pv_view rest_of, pv_ns now)
 {
     if (rest_of.len % PREFIX != 0)
         return PV_ERR_MALFORMED;
-    if (p->state != WORKING)
+    if (p->state != PV_ROSTERSYNC_WORKING)
         return PV_OK;
     /* Wishes are only noted. The pacing bounds the bytes that answer them, however much a peer asks
      * for. */
@@ -629,15 +584,15 @@ static int take_want(struct peer *p, struct pv_view rest_of, pv_ns now)
     return PV_OK;
 }
 
-static int take_statements(struct pv_rostersync *s, struct peer *p, struct pv_view rest_of,
-                           pv_ns now)
+static int take_statements(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                           struct pv_view rest_of, pv_ns now)
 {
     struct pv_reader r = pv_reader(rest_of);
     size_t merged = 0;
 
     /* Each statement may cost checks of signatures: only a peer we work with may cause them, and
      * only within its budget. */
-    if (p->state != WORKING ||
+    if (p->state != PV_ROSTERSYNC_WORKING ||
         !pv_bucket_take(&p->taken, TAKE_RATE, TAKE_BURST, (uint32_t)rest_of.len, now))
         return PV_OK;
     while (r.status == PV_OK && r.rest.len > 0) {
@@ -664,13 +619,12 @@ static int take_statements(struct pv_rostersync *s, struct peer *p, struct pv_vi
     return r.status == PV_OK ? PV_OK : PV_ERR_MALFORMED;
 }
 
-int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer, struct pv_view body,
+int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_view body,
                          pv_ns now)
 {
-    struct peer *p = find(s, peer);
     int status = PV_OK;
 
-    if (p == NULL)
+    if (p == NULL || !p->up)
         return PV_ERR_NOT_FOUND;
     if (body.len < 1)
         return PV_ERR_MALFORMED;
@@ -705,13 +659,13 @@ int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer, struct pv
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-static void peer_timeout(struct pv_rostersync *s, struct peer *p, pv_ns now)
+static void peer_timeout(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now)
 {
-    if (p->due > now || p->state == IDLE || p->state == QUEUED) {
+    if (p->due > now || p->state == PV_ROSTERSYNC_IDLE || p->state == PV_ROSTERSYNC_QUEUED) {
         touch(s, p, now);
         return;
     }
-    if (p->state == RESTING) {
+    if (p->state == PV_ROSTERSYNC_RESTING) {
         queue_work(s, p, now);
     } else if (agrees(s, p)) {
         finish(s, p, now);
@@ -737,13 +691,13 @@ void pv_rostersync_handle_timeout(struct pv_rostersync *s, pv_ns now)
 
     if (s->announce_at <= now) {
         s->announce_at = PV_NEVER;
-        for (struct peer *p = s->peers; p != NULL; p = p->hh.next) {
+        for (struct pv_rostersync_peer *p = s->first; p != NULL; p = p->next) {
             p->say_head = p->say_head || !agrees(s, p);
             touch(s, p, now);
         }
     }
     while ((node = pv_heap_pop_due(&s->timers, now)) != NULL)
-        peer_timeout(s, PV_CONTAINER_OF(node, struct peer, timer), now);
+        peer_timeout(s, PV_CONTAINER_OF(node, struct pv_rostersync_peer, timer), now);
 }
 
 pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s)
@@ -753,7 +707,8 @@ pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s)
 
 /* --- messages out ---------------------------------------------------------------------------- */
 
-static void write_prefixes(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
+static void write_prefixes(struct pv_rostersync *s, struct pv_rostersync_work *work,
+                           struct pv_writer *w)
 {
     size_t b = 0;
 
@@ -771,7 +726,7 @@ static void write_prefixes(struct pv_rostersync *s, struct work *work, struct pv
     }
 }
 
-static void write_want(struct work *work, struct pv_writer *w)
+static void write_want(struct pv_rostersync_work *work, struct pv_writer *w)
 {
     size_t n = work->n_want < WANT_MAX ? work->n_want : WANT_MAX;
 
@@ -781,7 +736,8 @@ static void write_want(struct work *work, struct pv_writer *w)
 }
 
 /* As many statements as one part takes, and at least one. */
-static void write_statements(struct pv_rostersync *s, struct work *work, struct pv_writer *w)
+static void write_statements(struct pv_rostersync *s, struct pv_rostersync_work *work,
+                             struct pv_writer *w)
 {
     pv_put_u8(w, PV_ROSTERWIRE_STATEMENTS);
     while (work->n_give > 0) {
@@ -800,7 +756,7 @@ static void write_statements(struct pv_rostersync *s, struct work *work, struct 
 
 /* Statements leave before prefixes of further buckets: each of those makes the peer want more, and
  * the list of wishes is bounded. */
-static void write_next(struct pv_rostersync *s, struct peer *p, struct pv_writer *w)
+static void write_next(struct pv_rostersync *s, struct pv_rostersync_peer *p, struct pv_writer *w)
 {
     if (p->say_head) {
         p->say_head = false;
@@ -820,37 +776,20 @@ static void write_next(struct pv_rostersync *s, struct peer *p, struct pv_writer
     }
 }
 
-int pv_rostersync_poll_transmit(struct pv_rostersync *s, struct pv_rostersync_transmit *ret_tx,
-                                pv_ns now)
+/* A message is charged its time at the permitted rate, and nothing follows to this peer before that
+ * has passed. */
+void pv_rostersync_run(struct pv_rostersync *s, pv_ns now)
 {
-    struct peer *p = s->ready_first;
+    struct pv_rostersync_peer *p;
 
-    while (p != NULL && (!has_output(p) || p->send_at > now)) {
+    while ((p = s->ready_first) != NULL) {
         unready(s, p);
+        if (has_output(p) && p->send_at <= now) {
+            struct pv_writer w = pv_writer(s->body, sizeof(s->body));
+            write_next(s, p, &w);
+            p->send_at = now + w.len * PV_S(1) / PV_ROSTERSYNC_RATE;
+            s->cfg.send(s->cfg.owner, p, pv_view(s->body, w.len));
+        }
         touch(s, p, now);
-        p = s->ready_first;
     }
-    if (p == NULL)
-        return PV_ERR_AGAIN;
-    struct pv_writer w = pv_writer(ret_tx->body, sizeof(ret_tx->body));
-    write_next(s, p, &w);
-    memcpy(ret_tx->peer, p->pk, sizeof(ret_tx->peer));
-    ret_tx->len = w.len;
-    /* A message is charged its time at the permitted rate, and nothing follows to this peer before
-     * that has passed. */
-    pv_ns from = p->send_at > now ? p->send_at : now;
-    p->send_at = from + w.len * PV_S(1) / PV_ROSTERSYNC_RATE;
-    unready(s, p);
-    touch(s, p, now);
-    return PV_OK;
-}
-
-int pv_rostersync_poll_event(struct pv_rostersync *s, struct pv_rostersync_event *ret_event)
-{
-    if (s->n_events == 0)
-        return PV_ERR_AGAIN;
-    *ret_event = s->events[s->event_first];
-    s->event_first = (s->event_first + 1) % MAX_EVENTS;
-    s->n_events--;
-    return PV_OK;
 }

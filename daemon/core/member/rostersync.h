@@ -23,12 +23,12 @@
  *
  * Every message can be answered without memory of the one before. Work with a peer ends when heads
  * agree, or when PV_ROSTERSYNC_TRIES rounds brought nothing new: then it rests (1 to 16 min),
- * because the two refuse each other's statements for good, and the event DISAGREES is given. A peer
- * that does not answer is left to rest without an event.
+ * because the two refuse each other's statements for good, and the owner is told DISAGREES. A peer
+ * that does not answer is left to rest without a word.
  *
  *   IDLE     heads agree, or nothing is known    --head differs-->            QUEUED
  *   QUEUED   waits for one of two places         --a place is free-->         WORKING
- *   WORKING  messages flow                       --heads agree-->             IDLE  (event AGREES)
+ *   WORKING  messages flow                       --heads agree-->             IDLE  (AGREES)
  *                                                --no progress-->             RESTING (DISAGREES)
  *                                                --peer_down-->               gone
  *   RESTING  until its time                      --time, a new head-->        QUEUED
@@ -36,11 +36,12 @@
 #ifndef PV_ROSTERSYNC_H
 #define PV_ROSTERSYNC_H
 
+#include "base/bucket.h"
+#include "base/heap.h"
 #include "proto/ip/inband.h"
 #include "proto/roster/roster.h"
 
 enum {
-    PV_ROSTERSYNC_MAX_PEERS = 16384,
     PV_ROSTERSYNC_MAX_WORKING = 2, /* peers at a time, DESIGN 7 */
     PV_ROSTERSYNC_RATE = 20000,    /* bytes a second to one peer, DESIGN 7 */
     PV_ROSTERSYNC_TRIES = 12,      /* rounds without anything new */
@@ -54,23 +55,77 @@ enum {
 
 struct pv_rostersync; /* opaque */
 
-/* own: this node's identity key, copied. rng is kept. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_rostersync_new(struct pv_rostersync **ret_sync, const uint8_t *own,
-                                    const struct pv_rng *rng);
+enum pv_rostersync_state {
+    PV_ROSTERSYNC_IDLE,
+    PV_ROSTERSYNC_QUEUED,
+    PV_ROSTERSYNC_WORKING,
+    PV_ROSTERSYNC_RESTING,
+};
+
+/* The machine's state of a peer, in its owner's memory: zeroed before the peer is up for the first
+ * time, and of no concern to the owner. */
+struct pv_rostersync_peer {
+    bool up;
+    bool drive; /* we are the lower key */
+    enum pv_rostersync_state state;
+    bool has_head;
+    uint8_t head[PV_STATEMENT_HASH_LEN]; /* theirs, as seen last */
+    bool has_members;
+    uint8_t members[PV_STATEMENT_HASH_LEN]; /* the same of their members' digest */
+    bool say_head;
+    bool say_state;                  /* head and members' digest, which released nodes ignore */
+    bool ask_state;                  /* the same, and to be answered */
+    struct pv_rostersync_work *work; /* WORKING */
+    unsigned tries;                  /* rounds since something new came */
+    unsigned silent;                 /* rounds since anything came */
+    unsigned rests;                  /* in a row */
+    pv_ns due;                       /* end of the round, or of the rest */
+    pv_ns send_at;                   /* pacing: nothing before */
+    struct pv_bucket taken;
+    struct pv_heap_node timer;
+    bool is_ready;
+    struct pv_rostersync_peer *next_ready;
+    struct pv_rostersync_peer *prev, *next; /* of those that are up */
+};
+
+enum pv_rostersync_outcome {
+    PV_ROSTERSYNC_AGREES,    /* after work: both have the same statements */
+    PV_ROSTERSYNC_DISAGREES, /* they keep differing: worth a report */
+    /* They have the same statements and other members, and exchanging receipts did not help. */
+    PV_ROSTERSYNC_DIFFERS,
+};
+
+struct pv_rostersync_config {
+    const uint8_t *own; /* this node's identity key, copied */
+    struct pv_rng rng;
+    /* Both are called out of the machine's functions, and may not call it. A body that cannot be
+     * sent is lost, as on the way. */
+    void (*send)(void *owner, struct pv_rostersync_peer *p, struct pv_view body);
+    void (*tell)(void *owner, struct pv_rostersync_peer *p, enum pv_rostersync_outcome outcome,
+                 pv_ns now);
+    void *owner;
+};
+
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_rostersync_new(struct pv_rostersync **ret_sync,
+                                    const struct pv_rostersync_config *cfg);
+/* No peer is up any more, and the owner may free what it gave. */
 struct pv_rostersync *pv_rostersync_free(struct pv_rostersync *s); /* NULL is fine; returns NULL */
 
 /* The roster to work on, borrowed until the next call; NULL: in no network. Forgets all peers. */
 void pv_rostersync_set_roster(struct pv_rostersync *s, struct pv_roster *roster);
 
-/* In-band messages reach this member from now on (a session, and a path). PV_ERR_LIMIT,
- * PV_ERR_NOMEM. Repeating it is fine. */
-PV_MUST_CHECK int pv_rostersync_peer_up(struct pv_rostersync *s, const uint8_t *peer, pv_ns now);
+/* In-band messages reach the member with this identity key from now on (a session, and a path). p
+ * stays where it is until it is down. PV_ERR_STATE (no roster), PV_ERR_NOMEM. Repeating it is fine.
+ */
+PV_MUST_CHECK int pv_rostersync_peer_up(struct pv_rostersync *s, struct pv_rostersync_peer *p,
+                                        const uint8_t *pk, pv_ns now);
 /* They do not, or it is no member any more. */
-void pv_rostersync_peer_down(struct pv_rostersync *s, const uint8_t *peer, pv_ns now);
+void pv_rostersync_peer_down(struct pv_rostersync *s, struct pv_rostersync_peer *p, pv_ns now);
 
 /* The head of a peer's roster was seen (signal, description), and its members' digest, NULL where
- * it told none. Peers that are not up are ignored. */
-void pv_rostersync_head_seen(struct pv_rostersync *s, const uint8_t *peer,
+ * it told none. A peer that is not up, or NULL, is ignored. */
+void pv_rostersync_head_seen(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                              const uint8_t head[static PV_STATEMENT_HASH_LEN],
                              const uint8_t *members, pv_ns now);
 /* Our own roster changed, whatever the reason. */
@@ -80,38 +135,19 @@ void pv_rostersync_changed_alone(struct pv_rostersync *s, pv_ns now);
 
 /* The same, of a removal: every peer is told our head at once, and asked for its own. */
 void pv_rostersync_ask(struct pv_rostersync *s, pv_ns now);
-/* Has this peer told a head that is the same as ours is now: does it know all that we know? */
-bool pv_rostersync_knows(struct pv_rostersync *s, const uint8_t *peer);
+/* Has this peer told a head that is the same as ours is now: does it know all that we know? NULL,
+ * and one that is not up, do not. */
+bool pv_rostersync_knows(struct pv_rostersync *s, const struct pv_rostersync_peer *p);
 
 /* The body of an in-band message of type 2 from a member that is up. PV_ERR_MALFORMED, or
- * PV_ERR_NOT_FOUND (a peer that is not up): dropped. Unknown ops are ignored. */
-PV_MUST_CHECK int pv_rostersync_handle(struct pv_rostersync *s, const uint8_t *peer,
+ * PV_ERR_NOT_FOUND (a peer that is not up, or NULL): dropped. Unknown ops are ignored. */
+PV_MUST_CHECK int pv_rostersync_handle(struct pv_rostersync *s, struct pv_rostersync_peer *p,
                                        struct pv_view body, pv_ns now);
 
 void pv_rostersync_handle_timeout(struct pv_rostersync *s, pv_ns now);
 pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s);
 
-struct pv_rostersync_transmit {
-    uint8_t peer[PV_SIGN_PK_LEN];
-    size_t len;
-    uint8_t body[PV_INBAND_WHOLE_MAX];
-};
-/* One message to send now. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_rostersync_poll_transmit(struct pv_rostersync *s,
-                                              struct pv_rostersync_transmit *ret_tx, pv_ns now);
-
-enum pv_rostersync_event_type {
-    PV_ROSTERSYNC_EV_AGREES,    /* after work: both have the same statements */
-    PV_ROSTERSYNC_EV_DISAGREES, /* they keep differing: worth a report */
-    /* They have the same statements and other members, and exchanging receipts did not help. */
-    PV_ROSTERSYNC_EV_DIFFERS,
-};
-struct pv_rostersync_event {
-    enum pv_rostersync_event_type type;
-    uint8_t peer[PV_SIGN_PK_LEN];
-};
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_rostersync_poll_event(struct pv_rostersync *s,
-                                           struct pv_rostersync_event *ret_event);
+/* Sends what is due. */
+void pv_rostersync_run(struct pv_rostersync *s, pv_ns now);
 
 #endif /* PV_ROSTERSYNC_H */

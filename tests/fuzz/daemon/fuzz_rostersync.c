@@ -48,19 +48,18 @@ static struct pv_roster *make_roster(const struct pv_rng *rng)
     return r;
 }
 
-static void drain(struct pv_rostersync *s, pv_ns now)
+static void count_bytes(void *owner, struct pv_rostersync_peer *p, struct pv_view body)
 {
-    static struct pv_rostersync_transmit tx;
-    struct pv_rostersync_event ev;
-    size_t bytes = 0;
+    size_t *bytes = owner;
+    require(p->up && body.len > 0 && body.len <= PV_INBAND_WHOLE_MAX);
+    *bytes += body.len;
+}
 
-    while (pv_rostersync_poll_transmit(s, &tx, now) == PV_OK) {
-        require(tx.len > 0 && tx.len <= PV_INBAND_WHOLE_MAX);
-        bytes += tx.len;
-    }
-    require(bytes <= PV_INBAND_WHOLE_MAX);
-    while (pv_rostersync_poll_event(s, &ev) == PV_OK)
-        require(ev.peer[0] == 0xff || ev.peer[0] == 0);
+static void take_outcome(void *owner, struct pv_rostersync_peer *p,
+                         enum pv_rostersync_outcome outcome, pv_ns now)
+{
+    (void)owner, (void)outcome, (void)now;
+    require(p->up);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -71,20 +70,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct pv_rostersync *s = NULL;
     struct pv_reader r = pv_reader(pv_view(data, len));
     const uint8_t own[32] = {0x80}, low[32] = {0}, high[32] = {0xff};
+    struct pv_rostersync_peer peers[2] = {{.up = false}};
     struct pv_roster_event ev;
+    size_t bytes = 0;
+    const struct pv_rostersync_config cfg = {
+        .own = own, .rng = rng, .send = count_bytes, .tell = take_outcome, .owner = &bytes};
     pv_ns now = PV_S(1);
 
-    require(pv_rostersync_new(&s, own, &rng) == PV_OK);
+    require(pv_rostersync_new(&s, &cfg) == PV_OK);
     pv_rostersync_set_roster(s, roster);
-    require(pv_rostersync_peer_up(s, low, now) == PV_OK);
-    require(pv_rostersync_peer_up(s, high, now) == PV_OK);
+    require(pv_rostersync_peer_up(s, &peers[1], low, now) == PV_OK);
+    require(pv_rostersync_peer_up(s, &peers[0], high, now) == PV_OK);
     for (size_t i = 0; r.rest.len > 0 && r.status == PV_OK; i++) {
         struct pv_view body = pv_get_view16(&r, PV_INBAND_WHOLE_MAX);
-        int status = pv_rostersync_handle(s, i % 2 == 0 ? high : low, body, now);
+        int status = pv_rostersync_handle(s, &peers[i % 2], body, now);
         require(status == PV_OK || status == PV_ERR_MALFORMED);
         while (pv_roster_poll_event(roster, &ev) == PV_OK)
             require(ev.type != PV_ROSTER_EV_MEMBER_GONE);
-        drain(s, now);
+        bytes = 0;
+        pv_rostersync_run(s, now);
+        require(bytes <= PV_INBAND_WHOLE_MAX);
         now += PV_S(1);
         pv_rostersync_handle_timeout(s, now);
     }

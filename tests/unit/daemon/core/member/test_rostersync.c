@@ -8,11 +8,15 @@ enum {
     MAX_FLYING = 4096
 };
 
+struct net;
+
 struct node {
+    struct net *net;
     uint8_t pk[32];
     struct pv_roster *roster;
     struct pv_rostersync *sync;
-    size_t agrees, disagrees, sent_bytes, sent_messages;
+    struct pv_rostersync_peer peers[MAX_NODES];
+    size_t agrees, disagrees, sent_bytes, sent_messages, digests;
     bool deaf; /* receives nothing */
 };
 
@@ -43,6 +47,38 @@ static void net_free(void *ctx)
     free(net);
 }
 
+static void fly(void *owner, struct pv_rostersync_peer *p, struct pv_view body)
+{
+    struct node *n = owner;
+    struct net *net = n->net;
+    size_t to = (size_t)(p - n->peers);
+    n->sent_bytes += body.len;
+    n->sent_messages++;
+    n->digests += body.ptr[0] == 1;
+    unsigned copies = net->doubles ? 2 : 1;
+    struct pv_rng rng = world_rng(&net->w);
+    for (unsigned i = 0; i < copies; i++) {
+        if (net->nodes[to].deaf || pv_rng_below(&rng, 100) < net->loss)
+            continue;
+        assert_true(net->n_flying < MAX_FLYING);
+        struct flying *f = &net->flying[net->n_flying++];
+        *f = (struct flying){.from = (size_t)(n - net->nodes), .to = to, .len = body.len};
+        f->body = malloc(body.len);
+        f->at = net->now + PV_MS(10 + pv_rng_below(&rng, 60));
+        assert_non_null(f->body);
+        memcpy(f->body, body.ptr, body.len);
+    }
+}
+
+static void note_outcome(void *owner, struct pv_rostersync_peer *p,
+                         enum pv_rostersync_outcome outcome, pv_ns now)
+{
+    struct node *n = owner;
+    (void)p, (void)now;
+    n->agrees += outcome == PV_ROSTERSYNC_AGREES;
+    n->disagrees += outcome == PV_ROSTERSYNC_DISAGREES;
+}
+
 static struct net *net_make(size_t n_nodes, unsigned loss)
 {
     struct net *net = calloc(1, sizeof(*net));
@@ -55,16 +91,25 @@ static struct net *net_make(size_t n_nodes, unsigned loss)
     struct world first = net->w;
     for (size_t i = 0; i < n_nodes; i++) {
         struct node *n = &net->nodes[i];
-        struct pv_rng rng = world_rng(&net->w);
+        struct pv_rostersync_config cfg = {
+            .own = n->pk, .rng = world_rng(&net->w), .send = fly, .tell = note_outcome, .owner = n};
         struct world same = first;
+        n->net = net;
         memset(n->pk, (int)(0x10 * (i + 1)), sizeof(n->pk));
         n->roster = roster_of(&same);
         net->w.n = same.n;
         net->w.time = same.time;
-        assert_int_equal(pv_rostersync_new(&n->sync, n->pk, &rng), PV_OK);
+        assert_int_equal(pv_rostersync_new(&n->sync, &cfg), PV_OK);
         pv_rostersync_set_roster(n->sync, n->roster);
     }
     return net;
+}
+
+/* In-band messages of node i reach node j. */
+static int bring_up(struct net *net, size_t i, size_t j)
+{
+    struct node *n = &net->nodes[i];
+    return pv_rostersync_peer_up(n->sync, &n->peers[j], net->nodes[j].pk, net->now);
 }
 
 static void connect_all(struct net *net)
@@ -72,47 +117,16 @@ static void connect_all(struct net *net)
     for (size_t i = 0; i < net->n_nodes; i++) {
         for (size_t j = 0; j < net->n_nodes; j++) {
             if (i != j)
-                assert_int_equal(
-                    pv_rostersync_peer_up(net->nodes[i].sync, net->nodes[j].pk, net->now), PV_OK);
+                assert_int_equal(bring_up(net, i, j), PV_OK);
         }
-    }
-}
-
-static void fly(struct net *net, size_t from, const struct pv_rostersync_transmit *tx)
-{
-    size_t to = 0;
-    while (memcmp(net->nodes[to].pk, tx->peer, 32) != 0)
-        to++;
-    net->nodes[from].sent_bytes += tx->len;
-    net->nodes[from].sent_messages++;
-    unsigned copies = net->doubles ? 2 : 1;
-    struct pv_rng rng = world_rng(&net->w);
-    for (unsigned i = 0; i < copies; i++) {
-        if (net->nodes[to].deaf || pv_rng_below(&rng, 100) < net->loss)
-            continue;
-        assert_true(net->n_flying < MAX_FLYING);
-        struct flying *f = &net->flying[net->n_flying++];
-        *f = (struct flying){.from = from, .to = to, .len = tx->len, .body = malloc(tx->len)};
-        f->at = net->now + PV_MS(10 + pv_rng_below(&rng, 60));
-        assert_non_null(f->body);
-        memcpy(f->body, tx->body, tx->len);
     }
 }
 
 static void drain(struct net *net)
 {
-    static struct pv_rostersync_transmit tx;
-    struct pv_rostersync_event ev;
-
     for (size_t i = 0; i < net->n_nodes; i++) {
-        struct node *n = &net->nodes[i];
-        while (pv_rostersync_poll_transmit(n->sync, &tx, net->now) == PV_OK)
-            fly(net, i, &tx);
-        while (pv_rostersync_poll_event(n->sync, &ev) == PV_OK) {
-            n->agrees += ev.type == PV_ROSTERSYNC_EV_AGREES;
-            n->disagrees += ev.type == PV_ROSTERSYNC_EV_DISAGREES;
-        }
-        settle(n->roster);
+        pv_rostersync_run(net->nodes[i].sync, net->now);
+        settle(net->nodes[i].roster);
     }
 }
 
@@ -153,7 +167,8 @@ static pv_ns run(struct net *net, pv_ns time)
                 continue;
             }
             net->flying[i] = net->flying[--net->n_flying];
-            assert_int_equal(pv_rostersync_handle(net->nodes[f.to].sync, net->nodes[f.from].pk,
+            assert_int_equal(pv_rostersync_handle(net->nodes[f.to].sync,
+                                                  &net->nodes[f.to].peers[f.from],
                                                   pv_view(f.body, f.len), net->now),
                              PV_OK);
             free(f.body);
@@ -289,7 +304,8 @@ PV_TEST(a_head_in_a_description_starts_the_work)
         give_members(net, 0, 1, 1);
         uint8_t head[32];
         pv_roster_head(net->nodes[1 - who].roster, head);
-        pv_rostersync_head_seen(net->nodes[who].sync, net->nodes[1 - who].pk, head, NULL, net->now);
+        pv_rostersync_head_seen(net->nodes[who].sync, &net->nodes[who].peers[1 - who], head, NULL,
+                                net->now);
         pv_ns began = net->now, agreed = run(net, PV_S(60));
         assert_true(agreed - began < PV_S(2));
         test_end(net);
@@ -303,7 +319,7 @@ PV_TEST(a_deaf_peer_is_left_alone_without_a_report)
     connect_all(net);
     net->nodes[1].deaf = true;
     uint8_t head[32] = {1};
-    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, NULL, net->now);
+    pv_rostersync_head_seen(net->nodes[0].sync, &net->nodes[0].peers[1], head, NULL, net->now);
     run(net, PV_S(3600));
     assert_int_equal(net->nodes[0].disagrees, 0);
     assert_true(net->nodes[0].sent_messages < 60);
@@ -388,15 +404,13 @@ PV_TEST(a_peer_that_keeps_differing_is_reported_and_rests)
 /* The digests that a node sends within a second, less than a round. */
 static size_t count_digests(struct net *net, struct node *n)
 {
-    static struct pv_rostersync_transmit tx;
-    size_t digests = 0;
+    size_t before = n->digests;
 
     for (pv_ns end = net->now + PV_S(1); net->now < end; net->now += PV_MS(10)) {
         pv_rostersync_handle_timeout(n->sync, net->now);
-        while (pv_rostersync_poll_transmit(n->sync, &tx, net->now) == PV_OK)
-            digests += tx.body[0] == 1;
+        pv_rostersync_run(n->sync, net->now);
     }
-    return digests;
+    return n->digests - before;
 }
 
 PV_TEST(no_more_than_two_peers_at_a_time)
@@ -404,16 +418,15 @@ PV_TEST(no_more_than_two_peers_at_a_time)
     struct net *net = net_make(MAX_NODES, 0);
     give_members(net, 0, 2, 2);
     for (size_t j = 1; j < MAX_NODES; j++)
-        assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[j].pk, net->now),
-                         PV_OK);
+        assert_int_equal(bring_up(net, 0, j), PV_OK);
     uint8_t head[32] = {9};
     for (size_t j = 1; j < MAX_NODES; j++)
-        pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[j].pk, head, NULL, net->now);
+        pv_rostersync_head_seen(net->nodes[0].sync, &net->nodes[0].peers[j], head, NULL, net->now);
     size_t digests = count_digests(net, &net->nodes[0]);
     assert_int_equal(digests, PV_ROSTERSYNC_MAX_WORKING);
     /* One of them goes: the next takes its place. */
-    pv_rostersync_peer_down(net->nodes[0].sync, net->nodes[1].pk, net->now);
-    pv_rostersync_peer_down(net->nodes[0].sync, net->nodes[2].pk, net->now);
+    pv_rostersync_peer_down(net->nodes[0].sync, &net->nodes[0].peers[1], net->now);
+    pv_rostersync_peer_down(net->nodes[0].sync, &net->nodes[0].peers[2], net->now);
     digests += count_digests(net, &net->nodes[0]);
     assert_int_equal(digests, 2 * PV_ROSTERSYNC_MAX_WORKING);
 }
@@ -423,7 +436,7 @@ PV_TEST(malformed_bodies_are_dropped)
     struct net *net = net_make(2, 0);
     connect_all(net);
     uint8_t head[32] = {1}, body[2048];
-    pv_rostersync_head_seen(net->nodes[0].sync, net->nodes[1].pk, head, NULL, net->now);
+    pv_rostersync_head_seen(net->nodes[0].sync, &net->nodes[0].peers[1], head, NULL, net->now);
     static const struct {
         uint8_t op;
         size_t len; /* body after the op */
@@ -451,22 +464,23 @@ PV_TEST(malformed_bodies_are_dropped)
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
         memset(body, 0, sizeof(body));
         body[0] = rows[i].op;
-        int r = pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk,
+        int r = pv_rostersync_handle(net->nodes[0].sync, &net->nodes[0].peers[1],
                                      pv_view(body, 1 + rows[i].len), net->now);
         if (r != rows[i].status)
             fail_msg("%s: %d", rows[i].why, r);
     }
-    assert_int_equal(
-        pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk, pv_view(body, 0), net->now),
-        PV_ERR_MALFORMED);
+    assert_int_equal(pv_rostersync_handle(net->nodes[0].sync, &net->nodes[0].peers[1],
+                                          pv_view(body, 0), net->now),
+                     PV_ERR_MALFORMED);
     memset(body, 2, 2);
     body[1] = 7; /* prefixes of another bucket */
+    assert_int_equal(pv_rostersync_handle(net->nodes[0].sync, &net->nodes[0].peers[1],
+                                          pv_view(body, 10), net->now),
+                     PV_ERR_MALFORMED);
+    struct pv_rostersync_peer stranger = {.up = false};
     assert_int_equal(
-        pv_rostersync_handle(net->nodes[0].sync, net->nodes[1].pk, pv_view(body, 10), net->now),
-        PV_ERR_MALFORMED);
-    uint8_t stranger[32] = {0xee};
-    assert_int_equal(pv_rostersync_handle(net->nodes[0].sync, stranger, pv_view(body, 1), net->now),
-                     PV_ERR_NOT_FOUND);
+        pv_rostersync_handle(net->nodes[0].sync, &stranger, pv_view(body, 1), net->now),
+        PV_ERR_NOT_FOUND);
 }
 
 PV_TEST(leaving_the_network_forgets_all)
@@ -474,10 +488,9 @@ PV_TEST(leaving_the_network_forgets_all)
     struct net *net = net_make(2, 0);
     give_members(net, 0, 3, 1);
     connect_all(net);
-    static struct pv_rostersync_transmit tx;
     pv_rostersync_set_roster(net->nodes[0].sync, NULL);
-    assert_int_equal(pv_rostersync_poll_transmit(net->nodes[0].sync, &tx, net->now), PV_ERR_AGAIN);
+    pv_rostersync_run(net->nodes[0].sync, net->now);
+    assert_int_equal(net->nodes[0].sent_messages, 0);
     assert_int_equal(pv_rostersync_next_timeout(net->nodes[0].sync), PV_NEVER);
-    assert_int_equal(pv_rostersync_peer_up(net->nodes[0].sync, net->nodes[1].pk, net->now),
-                     PV_ERR_STATE);
+    assert_int_equal(bring_up(net, 0, 1), PV_ERR_STATE);
 }
