@@ -522,6 +522,14 @@ static void open_book(struct reign *g, bool member[static MOST])
     }
 }
 
+/* It has heard that it is no member, by nobody whom the others need to hear: it left, or the word
+ * about it is of an admin whom the other piece ended meanwhile, at a coordinator that is used no
+ * longer. An admin removes it (take_word()). */
+static bool is_gone_unheard(const struct reign *g, unsigned i)
+{
+    return g->alone[i] || (g->unsure[i] && pv_node_self(node_of(g, i)) == NULL);
+}
+
 /* Members and the coordinators that they use say the same, which is what the book says; others say
  * what it makes of what they hold. The book is that of the members in the end. */
 static bool all_obey(struct reign *g)
@@ -529,7 +537,7 @@ static bool all_obey(struct reign *g)
     bool member[MOST], any = false;
     open_book(g, member);
     for (unsigned i = 0; i < MOST; i++) {
-        if (!g->alone[i] && rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
+        if (!is_gone_unheard(g, i) && rulebook_is_member(&g->book, sim_node_pk(g->n[i])) &&
             (!says(g, roster_of(g, i) != NULL, g->name[i], "has no network", MOST) ||
              !obeys(g, roster_of(g, i), g->name[i])))
             return false;
