@@ -460,6 +460,7 @@ def mistakes_of_a_machine_get_an_answer_that_helps(lab):
     a.ctl("down")
     r = a.ctl("invite", check_rc=False)
     check(r.code != 0 and "p2pvpnctl up" in r.err, f"down: {r}")
+    wait("the interface to go", lambda: a.run("ip", "link", "show", "p2pvpn0", check_rc=False).code != 0)
     a.ctl("up")
     wait("the interface", lambda: a.run("ip", "link", "show", "p2pvpn0", check_rc=False).code == 0)
     a.ip("link set p2pvpn0 down")

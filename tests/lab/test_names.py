@@ -71,7 +71,7 @@ def installing_adds_the_names_and_removing_takes_them_out(lab):
     equal(a.run("readlink", "/etc/nsswitch.conf").out.strip(), "/run/real", "the link")
     equal(a.run("cat", "/etc/nsswitch.conf.before-p2pvpn").out, before, "the copy of the old file")
     check("libnss_p2pvpn" in a.run("find", "/run/inst").out, "the module is not installed")
-    a.run("cmake", "--build", lab.build, "--target", "uninstall")
+    a.run("cmake", "--build", lab.build, "--target", "uninstall", timeout=120)
     equal(hosts(), [["hosts:", "files", "dns"]], "the line after removing")
     check("# ours" in read() and "# a comment" in read(), "comments are gone")
     equal(a.run("find", "/run/inst", "-type", "f").out, "", "what is left")

@@ -154,7 +154,7 @@ def the_relay_is_left_without_loss(lab):
     a.nft(WALL)
     check(a.os_ping(a.addr(b)), "the first ping is lost")
     wait("the relay to be used", lambda: is_path(a, b, "relay") and is_path(b, a, "relay"))
-    for i in range(25 if LONG else 2):
+    for i in range(25 if LONG else 1):
         if i > 0:  # a path that died is held down; from a new address it is a new one
             net, old, new = a.lan.subnet4, a.ip4, f"{a.lan.subnet4}.{100 + i}"
             a.ip(f"addr del {old}/24 dev {a.dev}", f"addr add {new}/24 dev {a.dev}",
@@ -199,7 +199,7 @@ def the_first_packet_after_silence_arrives(lab):
     wait("the echo to listen", lambda: "ready" in listener.text())
     talker = a.start(sys.executable, "-c", TCP_TALK, str(a.addr(b)), "7400", name="talk")
     wait("the connection", lambda: "said 1" in talker.text())
-    for i in range(50 if LONG else 5):
+    for i in range(50 if LONG else 3):
         pause(random.uniform(600, 640) if LONG and i == 0 else random.uniform(6, 11), "silence")
         began = time.monotonic()
         check(a.os_ping(a.addr(b), timeout=1.2), f"the first ping after silence {i + 1} is lost")

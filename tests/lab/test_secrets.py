@@ -159,13 +159,16 @@ def look(pid, secrets):
 
 
 def on_disk(host, secrets):
-    """Files of the state directories that hold a secret beside its own."""
+    """Files of the state directories that hold a secret beside its own. The host shares /tmp with this
+    machine, where others keep their files, our own source among them: what its programs may have written there came
+    after it."""
     root = f"/proc/{host.holder.pid}/root"
+    began = os.stat(f"/proc/{host.holder.pid}").st_ctime
     for directory in (STATE, "/var/lib/p2pvpn-coordinator", "/etc/p2pvpn", "/run", "/tmp"):
         for folder, _, names in os.walk(root + directory):
             for name in names:
                 path = os.path.join(folder, name)
-                if not os.path.isfile(path):
+                if not os.path.isfile(path) or (directory == "/tmp" and os.stat(path).st_ctime < began):
                     continue
                 with open(path, "rb") as f:
                     data = f.read()

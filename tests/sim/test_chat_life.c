@@ -13,7 +13,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 5,       /* per scenario; PV_SIM_SEEDS sets another number */
+    SEEDS = 3,       /* per scenario; PV_SIM_SEEDS sets another number */
     MAX_LINES = 400, /* of one sender */
 };
 

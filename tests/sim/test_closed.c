@@ -10,7 +10,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 3,
+    SEEDS = 2,
     FLOOD = 20, /* datagrams of mallory's in 100 ms */
 };
 

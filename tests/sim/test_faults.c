@@ -14,8 +14,8 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    MOVED = 6,
-    SAMPLE = 3,     /* places of a fault, of each kind and length */
+    MOVED = 12,
+    SAMPLE = 2,     /* places of a fault, of each kind and length */
     MAX_LINES = 99, /* of chat */
     TRIES = 40,     /* a user's patience: minutes, with faults that end */
 };

@@ -13,7 +13,7 @@
 #include "tests/sim/world/homes_world.h"
 
 enum {
-    SEEDS = 6, /* PV_SIM_SEEDS sets another number */
+    SEEDS = 3, /* PV_SIM_SEEDS sets another number */
 };
 
 /* --- coordinators ---------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 4, /* per place; PV_SIM_SEEDS sets another number */
+    SEEDS = 2, /* per place; PV_SIM_SEEDS sets another number */
     WAITING = 64,
 };
 

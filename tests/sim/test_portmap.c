@@ -10,7 +10,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 8, /* per case; PV_SIM_SEEDS sets another number */
+    SEEDS = 4, /* per case; PV_SIM_SEEDS sets another number */
 };
 
 struct pair {

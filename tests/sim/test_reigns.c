@@ -19,7 +19,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    RANDOM = 12,  /* sequences; PV_SIM_SEEDS sets another number */
+    RANDOM = 8,   /* sequences; PV_SIM_SEEDS sets another number */
     LONG = 10000, /* of them with PV_SIM_LONG */
     EVENTS = 14,  /* of one sequence */
     FIRST = 4,    /* members at the beginning */

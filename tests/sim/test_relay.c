@@ -8,7 +8,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 3, /* PV_SIM_SEEDS sets another number */
+    SEEDS = 2, /* PV_SIM_SEEDS sets another number */
     SEEDS_SOME = 2,
 };
 

@@ -8,7 +8,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 3,
+    SEEDS = 2,
 };
 
 static const struct pv_link_config line = {.delay = PV_MS(15), .jitter = PV_MS(3)};

@@ -16,8 +16,8 @@
 
 enum {
     SEEDS = 1,      /* PV_SIM_SEEDS sets another number */
-    EVENTS = 1000,  /* kills, cuts and reunions */
-    DELETING = 400, /* the same, where lines are deleted */
+    EVENTS = 500,   /* kills, cuts and reunions */
+    DELETING = 250, /* the same, where lines are deleted */
     MAX_DAYS = 12,  /* that pass meanwhile; after 14 nobody is waited for */
     NODES = 3,
     KEEPS = NODES - 1, /* who keeps a day */

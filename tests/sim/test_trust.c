@@ -12,7 +12,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 12, /* per scenario; PV_SIM_SEEDS sets another number */
+    SEEDS = 6, /* per scenario; PV_SIM_SEEDS sets another number */
     MESH = 5,
 };
 

@@ -10,7 +10,7 @@
 #include "tests/unit/test_util.h"
 
 enum {
-    SEEDS = 10, /* per case; PV_SIM_SEEDS sets another number */
+    SEEDS = 5, /* per case; PV_SIM_SEEDS sets another number */
 };
 
 struct way {
