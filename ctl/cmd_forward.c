@@ -150,6 +150,10 @@ static int fail_gate(struct pv_cli *cli, uint16_t port, int r)
         return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
                            "this kernel lets only root listen at one interface: start serve as "
                            "root");
+    if (r == -EAFNOSUPPORT)
+        return pv_cli_fail(cli, PV_CTLAPI_REFUSED,
+                           "datagrams of members need the kernel's network, and lwIP is in its "
+                           "place: p2pvpnctl status says why, and what allows it");
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at port %u: %s", port, pv_strstatus(r));
 }
 

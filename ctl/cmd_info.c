@@ -365,7 +365,13 @@ static void status_outside(struct pv_table *t, const json_t *s)
                  pv_json_real(iface, "port", 0));
         row(t, "interface", PV_PLAIN, text);
     }
-    if (json_is_integer(json_object_get(s, "inside")))
+    if (strcmp(pv_json_text(s, "stack", ""), "lwip") == 0) {
+        const char *why = pv_json_text(s, "stack_why", "");
+        row(t, "programs", why[0] == '\0' ? PV_PLAIN : PV_YELLOW,
+            "by nc, forward, socks and serve: p2pvpnd --user with lwIP (64 KB a round trip)");
+        if (why[0] != '\0')
+            row(t, "", PV_PLAIN, why);
+    } else if (json_is_integer(json_object_get(s, "inside")))
         row(t, "programs", PV_PLAIN,
             "those that `p2pvpnctl run` starts: this is p2pvpnd --user, of one user alone");
     if (json_is_object(coord)) {

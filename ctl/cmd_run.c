@@ -261,6 +261,15 @@ static int ask_inside(struct pv_cli *cli, int *ret_pid, struct names *ret_names)
         snprintf(ret_names->zone, sizeof(ret_names->zone), "%.63s",
                  pv_json_text(json_object_get(s, "network"), "name", "?"));
     }
+    if (strcmp(pv_json_text(s, "stack", ""), "lwip") == 0) {
+        const char *why = pv_json_text(s, "stack_why", "started with --stack lwip");
+        code = pv_cli_fail(cli, PV_CTLAPI_REFUSED,
+                           "programs cannot be started in this network, for lwIP is in the "
+                           "kernel's place: %.230s; nc, forward, socks and serve work",
+                           why);
+        json_decref(s);
+        return code;
+    }
     json_decref(s);
     if (*ret_pid > 0)
         return 0;

@@ -55,7 +55,7 @@ enum {
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
-    "               [--user [--net NAME]] [--check] [--version] [--help]\n"
+    "               [--user [--net NAME] [--stack kernel|lwip]] [--check] [--version] [--help]\n"
     "\n"
     "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
     "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
@@ -66,6 +66,9 @@ static const char usage[] =
     "                  starts are in the network; files below ~/.local/state, ~/.config\n"
     "                  and /run/user, or where the variables XDG_* say\n"
     "  --net NAME      with --user: a further network, `p2pvpnctl -n NAME`\n"
+    "  --stack WHICH   with --user: who speaks TCP: the kernel, or lwip where users may\n"
+    "                  make no network (then nc, forward, socks, chat and files alone);\n"
+    "                  without it the kernel where it can, else lwip\n"
     "  --check         check flags and configuration, then exit\n";
 
 struct daemon {
@@ -77,6 +80,13 @@ struct daemon {
     struct pv_userdirs dirs; /* with --user */
     char user_tun[PV_TUN_NAME];
     int inside; /* with --user: a process in the inside; 0: none */
+    enum {
+        STACK_ANY,
+        STACK_KERNEL,
+        STACK_LWIP,
+    } stack;                             /* --stack, then what is used */
+    char stack_why[PV_HELPER_ERROR_MAX]; /* why the kernel makes no inside; "": it does, or was not
+                                             asked to */
     pv_ns started;
     bool reloaded; /* the settings were read again: the next life has them */
     struct {
@@ -158,6 +168,11 @@ static int take_flag(struct daemon *d, int opt)
                        "work, and is neither p2pvpnd nor coordinator",
                        optarg);
         return EXIT_OK;
+    case 'T':
+        d->stack = strcmp(optarg, "kernel") == 0 ? STACK_KERNEL : STACK_LWIP;
+        if (d->stack == STACK_LWIP && strcmp(optarg, "lwip") != 0)
+            return say(EXIT_USAGE, "--stack %.40s: kernel or lwip", optarg);
+        return EXIT_OK;
     default:
         d->check = true;
         return EXIT_OK;
@@ -168,6 +183,8 @@ static int take_flag(struct daemon *d, int opt)
 static int find_user_dirs(struct daemon *d)
 {
     const char *net = d->net == NULL ? "" : d->net;
+    if (!d->for_user && d->stack != STACK_ANY)
+        return say(EXIT_USAGE, "--stack is for --user: root's network is the kernel's");
     if (!d->for_user)
         return d->net == NULL
                    ? EXIT_OK
@@ -193,17 +210,12 @@ static const char *default_config(const struct daemon *d)
 static int read_flags(struct daemon *d, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"state", required_argument, NULL, 's'},
-        {"socket", required_argument, NULL, 'k'},
-        {"tun", required_argument, NULL, 't'},
-        {"port", required_argument, NULL, 'p'},
-        {"config", required_argument, NULL, 'c'},
-        {"user", no_argument, NULL, 'u'},
-        {"net", required_argument, NULL, 'n'},
-        {"check", no_argument, NULL, 'C'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"state", required_argument, NULL, 's'},  {"socket", required_argument, NULL, 'k'},
+        {"tun", required_argument, NULL, 't'},    {"port", required_argument, NULL, 'p'},
+        {"config", required_argument, NULL, 'c'}, {"user", no_argument, NULL, 'u'},
+        {"net", required_argument, NULL, 'n'},    {"stack", required_argument, NULL, 'T'},
+        {"check", no_argument, NULL, 'C'},        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     int opt;
     /* getopt_long() prints nothing itself: its messages lack the hint to --help. The ":" below
@@ -529,25 +541,63 @@ static int open_control(struct daemon *d)
     return EXIT_OK;
 }
 
-/* The network of this user alone, where the interface will be. */
-static int open_inside(struct daemon *d)
+/* The network of this user alone, where the interface will be. Why not, and what to do: stack_why.
+ */
+static int open_kernel(struct daemon *d)
 {
-    char error[PV_HELPER_ERROR_MAX];
     int giver = -1;
     /* Before a network is joined, which fails without it. */
-    if (access("/dev/net/tun", R_OK | W_OK) < 0)
-        return say(EXIT_FAILED, "--user: /dev/net/tun: %s: %s", strerror(errno),
-                   errno == EACCES ? "as root: chmod 666 /dev/net/tun, as udev does"
-                                   : "as root: modprobe tun, or pass it into this container");
+    if (access("/dev/net/tun", R_OK | W_OK) < 0) {
+        snprintf(d->stack_why, sizeof(d->stack_why), "/dev/net/tun: %s: %s", strerror(errno),
+                 errno == EACCES ? "as root: chmod 666 /dev/net/tun, as udev does"
+                                 : "as root: modprobe tun, or pass it into this container");
+        return EXIT_FAILED;
+    }
+    if (pv_helper_go_inside(d->helper, &giver, &d->inside, d->stack_why) < 0)
+        return EXIT_FAILED;
+    d->stack_why[0] = '\0';
+    d->stack = STACK_KERNEL;
+    pv_inside_use(giver);
+    return EXIT_OK;
+}
+
+/* lwIP in its place, and where programs of this user ask it for connections. */
+static int open_stack(struct daemon *d)
+{
+    char path[PATH_MAX + sizeof(PV_INSIDE_STACK_SUFFIX)], error[PV_HELPER_ERROR_MAX];
+    int listener = -1, giver = -1;
+    snprintf(path, sizeof(path), "%s" PV_INSIDE_STACK_SUFFIX, d->socket);
+    int r = pv_unix_listen(path, NULL, &listener);
+    if (r < 0)
+        return say(EXIT_FAILED, "listen on %s: %s: choose a shorter path with --socket", path,
+                   pv_strstatus(r));
+    r = pv_helper_go_stack(d->helper, listener, &giver, &d->inside, error);
+    close(listener);
+    if (r < 0) {
+        (void)unlink(path);
+        return d->stack_why[0] != '\0' && d->stack == STACK_ANY
+                   ? say(EXIT_FAILED, "--user: %s; and %s", d->stack_why, error)
+                   : say(EXIT_FAILED, "--user: %s", error);
+    }
+    d->stack = STACK_LWIP;
+    pv_inside_use_stack(giver, false);
+    return EXIT_OK;
+}
+
+static int open_inside(struct daemon *d)
+{
     /* Settings that come later are read as well: this process may only look where something is. */
     char dir[PV_USERDIRS_BUF];
     snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(d->dirs.config, '/') - d->dirs.config),
              d->dirs.config);
     (void)!pv_dir_make(dir, 0700);
-    if (pv_helper_go_inside(d->helper, &giver, &d->inside, error) < 0)
-        return say(EXIT_FAILED, "--user: %s", error);
-    pv_inside_use(giver);
-    return EXIT_OK;
+    if (d->stack != STACK_LWIP && open_kernel(d) == EXIT_OK)
+        return EXIT_OK;
+    if (d->stack == STACK_KERNEL)
+        return say(EXIT_FAILED, "--user: %s", d->stack_why);
+    if (d->stack == STACK_ANY)
+        pv_log(&d->log, PV_LOG_WARN, "stack=lwip why=\"%s\"", d->stack_why);
+    return open_stack(d);
 }
 
 static int open_notify(struct daemon *d)
@@ -623,8 +673,12 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .notify = d->notify_fd >= 0,
         .confined = d->confined,
         .inside = (unsigned)d->inside,
-        /* Programs in the inside have no other way to names. */
-        .dns = s->dns || d->for_user,
+        .stack = d->stack == STACK_LWIP     ? "lwip"
+                 : d->stack == STACK_KERNEL ? "kernel"
+                                            : NULL,
+        .stack_why = d->stack_why,
+        /* Programs in the inside have no other way to names. With lwIP there are none. */
+        .dns = d->stack != STACK_LWIP && (s->dns || d->for_user),
         .dns_alone = !s->dns,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,

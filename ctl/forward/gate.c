@@ -113,7 +113,8 @@ bool pv_gate_stands(const struct pv_gate *g, const struct pv_addr *at)
     socklen_t len = sizeof(name);
     /* The socket knows its interface by a number, which is nobody's when that has gone. */
     return g->fd >= 0 && pv_addr_equal(&g->addr, at) &&
-           getsockopt(g->fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) == 0;
+           getsockopt(g->fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) == 0 &&
+           !pv_inside_is_broken(g->fd);
 }
 
 void pv_gate_close(struct pv_gate *g)
@@ -139,6 +140,8 @@ static bool is_of_this_machine(const struct pv_addr *from)
 {
     struct sockaddr_storage ss;
     struct pv_addr any_port = *from;
+    if (pv_inside_is_stack()) /* which takes none from an own address */
+        return false;
     any_port.port = 0;
     socklen_t len = pv_sockaddr_from(&any_port, &ss);
     int fd = pv_inside_socket(from->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);

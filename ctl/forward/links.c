@@ -14,6 +14,7 @@
 #include "ctl/forward/serving.h"
 #include "ctl/forward/twoway.h"
 #include "proto/local/proxy.h"
+#include "sys/net/inside.h"
 #include "sys/net/stream.h"
 
 #define CONNECT_TIME PV_S(30) /* ours, as p2pvpnctl waits for answers */
@@ -174,15 +175,17 @@ static void fail_link(struct link *l, int status)
     refuse(l, end);
 }
 
+/* The member has taken the connection: from here on bytes go both ways. */
 static void carry(struct link *l)
 {
     struct links *x = l->all;
+    const bool stack = pv_inside_is_stack(), serves = x->cfg->outside != NULL;
     const struct pv_twoway_config cfg = {
         .loop = x->serving.loop,
         .buf = x->buf,
         .cap = BUF,
-        .end = {{.in = l->outer, .out = l->outer, .is_waited = true},
-                {.in = l->inner, .out = l->inner, .is_waited = true}},
+        .end = {{.in = l->outer, .out = l->outer, .is_waited = true, .of_stack = stack && serves},
+                {.in = l->inner, .out = l->inner, .is_waited = true, .of_stack = stack && !serves}},
         .first = pv_view(l->heard, l->n_heard),
         .done = on_done,
         .ctx = l,

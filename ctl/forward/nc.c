@@ -11,6 +11,7 @@
 
 #include "ctl/forward/serving.h"
 #include "ctl/forward/twoway.h"
+#include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
 
@@ -90,7 +91,7 @@ static int carry(struct nc *x, int fd)
                  .out = STDOUT_FILENO,
                  .shared = true,
                  .is_waited = isatty(STDIN_FILENO) == 0},
-                {.in = fd, .out = fd, .is_waited = true}},
+                {.in = fd, .out = fd, .is_waited = true, .of_stack = pv_inside_is_stack()}},
         .done = on_done,
         .ctx = x,
     };

@@ -3,6 +3,7 @@
 #include "ctl/forward/overlay.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "sys/net/inside.h"
 #include "sys/net/sockaddr.h"
 #include "sys/net/stream.h"
+#include "sys/net/unixsock.h"
 
 enum {
     ASK_S = 5, /* ours: p2pvpnd answers from memory, and meanwhile nothing else moves */
@@ -34,15 +36,33 @@ static int ask(struct pv_overlay *o, struct pv_ctlapi_request *req, json_t **ret
 
 /* --- where it is --------------------------------------------------------------------------- */
 
-static int go_inside(struct pv_overlay *o, int pid)
+/* lwIP's process listens beside p2pvpnd; that it is this user's the kernel says. */
+static int find_stack(struct pv_overlay *o, int *ret_giver)
+{
+    char path[PATH_MAX + sizeof(PV_INSIDE_STACK_SUFFIX)];
+    struct pv_unix_cred cred;
+    int fd = -1;
+    snprintf(path, sizeof(path), "%s" PV_INSIDE_STACK_SUFFIX, o->cli->node.socket);
+    int r = pv_unix_connect(path, &fd);
+    if (r == PV_OK)
+        r = pv_unix_peer(fd, &cred);
+    if (r == PV_OK && cred.uid != geteuid())
+        r = -EPERM;
+    if (r < 0 && fd >= 0)
+        close(fd);
+    *ret_giver = fd;
+    return r;
+}
+
+static int go_inside(struct pv_overlay *o, int pid, bool stack)
 {
     /* Before it is looked at: what is looked at is then this process, or one that has ended. */
     int end = o->end > 0 ? o->end : (int)syscall(SYS_pidfd_open, pid, 0);
     o->end = end > 0 ? end : 0;
-    int net = -1, giver = -1, r = pv_enter_open(pid, &net);
-    if (r == PV_OK && net < 0)
+    int net = -1, giver = -1, r = stack ? find_stack(o, &giver) : pv_enter_open(pid, &net);
+    if (r == PV_OK && !stack && net < 0)
         return 0; /* run has started this process, and so its sockets are there */
-    if (r == PV_OK)
+    if (r == PV_OK && !stack)
         r = pv_enter_giver(net, &giver);
     if (net >= 0)
         close(net);
@@ -50,7 +70,10 @@ static int go_inside(struct pv_overlay *o, int pid)
         return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
                            "find the network of p2pvpnd: %s: p2pvpnd may just restart: try again",
                            pv_strstatus(r));
-    pv_inside_use(giver);
+    if (stack)
+        pv_inside_use_stack(giver, true);
+    else
+        pv_inside_use(giver);
     return 0;
 }
 
@@ -75,7 +98,7 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     read_addr(self, "ip6", &o->own6);
     if (pid <= 0 || pid == o->pid)
         return 0;
-    int code = go_inside(o, pid);
+    int code = go_inside(o, pid, strcmp(pv_json_text(status, "stack", ""), "lwip") == 0);
     o->pid = code == 0 ? pid : 0;
     return code;
 }
@@ -209,6 +232,10 @@ static int bind_and_connect(int fd, const struct pv_addr *from, const struct pv_
 
 int pv_overlay_udp(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd)
 {
+    if (pv_inside_is_stack())
+        return pv_inside_ask(
+            &(struct pv_inside_want){.kind = PV_INSIDE_PLACE, .local = *own(o, to), .remote = *to},
+            ret_fd);
     int fd = pv_inside_socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;

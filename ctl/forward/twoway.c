@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "sys/net/inside.h"
+
 struct way {
     struct pv_twoway *t;
     int from; /* of which end; it goes to the other */
@@ -144,6 +146,7 @@ static int keep(struct way *w, const uint8_t *data, size_t len)
                         on_writable, w);
 }
 
+/* Reads once, for all ways have their turn; an end is passed on. */
 static void on_readable(void *ctx, unsigned ready, pv_ns now)
 {
     struct way *w = ctx;
@@ -156,6 +159,11 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
         return;
     if (n < 0) {
         tell(t, w->from, -errno);
+        return;
+    }
+    if (n == 0 && end_of(w, false)->of_stack && !t->way[!w->from].done &&
+        pv_inside_is_broken(end_of(w, false)->in)) {
+        tell(t, w->from, -ECONNRESET);
         return;
     }
     if (n == 0) {

@@ -18,6 +18,7 @@ struct pv_twoway_end {
     int in, out;    /* the same for a socket; its own from now on, also on failure */
     bool shared;    /* the descriptors are others' too and may block: written in small pieces */
     bool is_waited; /* when the other end has ended, what this one still says is waited for */
+    bool of_stack;  /* lwIP's (sys/net/inside.h): its end does not say by itself how it came */
 };
 
 struct pv_twoway_config {

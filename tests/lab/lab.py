@@ -530,14 +530,19 @@ class Host(Namespace):
         self.inside = []  # what an ordinary program begins with to be in the overlay
         self.python = sys.executable
 
-    def without_root(self, uid=65534):
-        """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user."""
+    def without_root(self, uid=65534, denied=False):
+        """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user.
+        denied: nor may it make namespaces."""
         home = f"/run/home{uid}"
         self.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
         self.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--bounding-set=-all",
                        "--no-new-privs", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR={home}/run",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         self.etc = f"{home}/.config/p2pvpn"
+        if denied:  # of one in which it may not, each program has its own
+            self.before += ["unshare", "--user", "--map-current-user", "--keep-caps", "--", "sh", "-c",
+                            'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --inh-caps=-all '
+                            '--ambient-caps=-all -- "$@"', "sh"]
         self.flags = ["--user"]
         self.inside = [self.lab.bin("p2pvpnctl"), "run"]
         self.python = "/usr/bin/python3"  # the lab's own may be in somebody's home

@@ -28,6 +28,7 @@ enum {
 struct info {
     struct pv_node *node;
     const char *confined;               /* borrowed; NULL: nothing was told */
+    const char *stack, *stack_why;      /* as config.h has them */
     struct pv_engine_datapath datapath; /* as the shell told it last */
     struct pv_metrics_process process;
     uint64_t asking[MAX_ASKING]; /* clients of `peers` that wait for the coordinator's list */
@@ -41,6 +42,8 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct info *x = part;
     (void)now;
     x->confined = cfg->confined;
+    x->stack = cfg->stack;
+    x->stack_why = cfg->stack_why;
     return PV_OK;
 }
 
@@ -124,6 +127,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     st->s.udp_port = n->given.udp_port;
     st->s.confined = x->confined;
     st->s.inside = n->given.inside;
+    st->s.stack = x->stack;
+    st->s.stack_why = x->stack_why != NULL && x->stack_why[0] != '\0' ? x->stack_why : NULL;
     show_datapath(&x->datapath, st);
     show_taken_ports(&x->datapath, st);
     for (size_t i = 0; i < n->reports.n; i++) {

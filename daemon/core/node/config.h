@@ -174,6 +174,8 @@ struct pv_engine_config {
     bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;       /* what rights the processes have, for status; borrowed */
     unsigned inside;            /* p2pvpnd --user: a process that is in the inside; 0: none */
+    const char *stack;          /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
+    const char *stack_why;      /* why that is lwIP, and what to do; "": wanted; borrowed */
     struct pv_lan_config lan;   /* [lan] */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;

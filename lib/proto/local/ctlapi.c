@@ -398,7 +398,7 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
 {
     return pv_ctlapi_pack(
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:b, s:o, s:o, s:{s:o, "
-        "s:o}, s:o, s:o, s:o, s:o}",
+        "s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
         u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
@@ -406,7 +406,8 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         public_json(s), "unseen", s->unseen, "roster", roster_json(s), "rules", rules_json(s),
         "chat", "unread", u64_json(s->unread), "queued", u64_json(s->queued), "problems",
         problems_json(s), "drops", drops_json(s), "confined", or_null(s->confined), "inside",
-        s->inside == 0 ? json_null() : json_integer(s->inside));
+        s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
+        "stack_why", or_null(s->stack_why));
 }
 
 /* Status grows by separate calls, because the parts come from different parts of the daemon and one

@@ -31,6 +31,8 @@ struct pv_ctlapi_status {
     unsigned udp_port;
     const char *confined;    /* what rights the daemon has; NULL: not told */
     unsigned inside;         /* a process in the inside of p2pvpnd --user; 0: null */
+    const char *stack;       /* "kernel", "lwip"; NULL: null */
+    const char *stack_why;   /* NULL: null */
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
     double coordinator_rtt_ms;               /* < 0: null */
@@ -59,7 +61,7 @@ struct pv_ctlapi_status {
  *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined",
- *  "inside"}
+ *  "inside","stack","stack_why"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
 

@@ -312,6 +312,24 @@ int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
     return PV_OK;
 }
 
+int pv_helper_go_stack(struct pv_helper *h, int listener, int *ret_giver, int *ret_pid,
+                       char ret_error[static PV_HELPER_ERROR_MAX])
+{
+    const struct pv_helper_request req = {.kind = PV_HELPER_STACK};
+    struct pv_helper_reply reply = {0};
+    int fds[PV_HELPER_MAX_FDS] = {-1, -1};
+    int r = call_one(h, h->fd, &req, listener, fds, &reply);
+    memcpy(ret_error, reply.error, PV_HELPER_ERROR_MAX);
+    if (r < 0)
+        return r;
+    if (h->inside >= 0)
+        close(h->inside);
+    h->inside = fds[0];
+    *ret_giver = fds[1];
+    *ret_pid = reply.pid;
+    return PV_OK;
+}
+
 int pv_helper_fix_files(struct pv_helper *h, const char *socket, const char *names,
                         char ret_error[static PV_HELPER_ERROR_MAX])
 {

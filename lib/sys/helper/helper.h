@@ -115,6 +115,16 @@ PV_MUST_CHECK int pv_helper_iface_down(struct pv_helper *h,
 PV_MUST_CHECK int pv_helper_go_inside(struct pv_helper *h, int *ret_giver, int *ret_pid,
                                       char ret_error[static PV_HELPER_ERROR_MAX]);
 
+/*
+ * In the kernel's place lwIP (sys/stack/stack.h), in a process without rights, where
+ * pv_helper_go_inside() has failed or was not tried: it serves what is about the interface.
+ * listener: where programs of this user ask for connections (a unix socket that listens), the
+ * caller's. *ret_giver: for pv_inside_use_stack(); *ret_pid: that process'. Before
+ * pv_helper_confine(). PV_ERR_UNSUPPORTED: built without liblwip.
+ */
+PV_MUST_CHECK int pv_helper_go_stack(struct pv_helper *h, int listener, int *ret_giver,
+                                     int *ret_pid, char ret_error[static PV_HELPER_ERROR_MAX]);
+
 /* Fixes the command of notify.h, once and for all: a daemon that was taken over can choose no
  * other. *ret_fd: for pv_notify_run(). PV_ERR_STATE: it was fixed before. */
 PV_MUST_CHECK int pv_helper_notify(struct pv_helper *h, const char *command, int *ret_fd,

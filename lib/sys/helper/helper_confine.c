@@ -3,9 +3,20 @@
  * helper_confine.c - what the processes beside the control process keep of root's rights.
  */
 #include <linux/capability.h>
+#include <sys/socket.h>
 
 #include "sys/helper/helper_proto.h"
 #include "sys/proc/confine.h"
+
+/* lwIP's process makes pairs of sockets, and accepts; it connects to nothing. */
+static const struct pv_confine_call stack_calls[] = {
+    {"socketpair", PV_CONFINE_ANY, 0}, {"accept", PV_CONFINE_ANY, 0},
+    {"accept4", PV_CONFINE_ANY, 0},    {"getsockopt", PV_CONFINE_ANY, 0},
+    {"setsockopt", 2, SO_SNDBUF},      {"send", PV_CONFINE_ANY, 0},
+    {"sendto", PV_CONFINE_ANY, 0},     {"sendmsg", PV_CONFINE_ANY, 0},
+    {"recv", PV_CONFINE_ANY, 0},       {"recvfrom", PV_CONFINE_ANY, 0},
+    {"recvmsg", PV_CONFINE_ANY, 0},    {"shutdown", PV_CONFINE_ANY, 0},
+};
 
 #define CAP(name) ((uint64_t)1 << (name))
 
@@ -63,13 +74,18 @@ int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
     int r = pv_confine_become(NULL, caps);
     if (r == PV_OK)
         r = pv_confine_no_new_privs();
-    /* The door opens no file, and so none of its porters can; the giver neither. */
-    if (r == PV_OK && (role == PV_HELPER_ROLE_DOOR || role == PV_HELPER_ROLE_GIVER)) {
-        r = pv_confine_files(NULL, 0, PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_TCP_BIND,
+    /* The door opens no file, and so none of its porters can; the giver and lwIP neither. */
+    if (r == PV_OK && (role == PV_HELPER_ROLE_DOOR || role == PV_HELPER_ROLE_GIVER ||
+                       role == PV_HELPER_ROLE_STACK)) {
+        const unsigned more =
+            role == PV_HELPER_ROLE_STACK ? PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT : 0;
+        r = pv_confine_files(NULL, 0, PV_CONFINE_NO_TCP_CONNECT | PV_CONFINE_NO_TCP_BIND | more,
                              &landlock);
         r = r == PV_ERR_UNSUPPORTED ? PV_OK : r;
     }
-    if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
+    if (r == PV_OK && role == PV_HELPER_ROLE_STACK)
+        r = pv_confine_calls(PV_CONFINE_CALLS_RUN, stack_calls, PV_ARRAY_LEN(stack_calls));
+    else if (r == PV_OK && role != PV_HELPER_ROLE_NOTIFY)
         r = pv_confine_calls(calls, user_calls, PV_ARRAY_LEN(user_calls));
     if (ret_seccomp != NULL)
         *ret_seccomp = r == PV_OK && role != PV_HELPER_ROLE_NOTIFY;

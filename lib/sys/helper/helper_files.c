@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "sys/file/file.h"
@@ -20,25 +22,55 @@ static bool is_path(const char path[static PV_HELPER_PATH_MAX])
     return path[0] != '\0' && memchr(path, '\0', PV_HELPER_PATH_MAX) != NULL;
 }
 
+static int fix_socket(struct pv_helper_socket *s, const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return -errno;
+    snprintf(s->path, sizeof(s->path), "%s", path);
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    s->made = st.st_mtim;
+    return PV_OK;
+}
+
+/* The next daemon may be there before this process ends, and its socket may have the number of the
+ * one that it replaced. */
+static void remove_socket(const struct pv_helper_socket *s)
+{
+    struct stat st;
+    if (s->path[0] != '\0' && lstat(s->path, &st) == 0 && st.st_dev == s->dev &&
+        st.st_ino == s->ino && st.st_mtim.tv_sec == s->made.tv_sec &&
+        st.st_mtim.tv_nsec == s->made.tv_nsec)
+        (void)unlink(s->path);
+}
+
+int pv_helper_files_fix_stack(struct pv_helper_files *files, int listener)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(un);
+    char path[sizeof(un.sun_path) + 1] = "";
+    if (getsockname(listener, (struct sockaddr *)&un, &len) < 0)
+        return -errno;
+    memcpy(path, un.sun_path, sizeof(un.sun_path)); /* it may have no NUL */
+    return un.sun_family == AF_UNIX && path[0] != '\0' ? fix_socket(&files->stack, path) : -EINVAL;
+}
+
 int pv_helper_files_fix(struct pv_helper_files *files, const char *socket, const char *names)
 {
     static const char end[] = ".names"; /* readers take every file that ends so */
-    struct stat st;
-    if (files->socket[0] != '\0')
+    if (files->socket.path[0] != '\0')
         return PV_ERR_STATE;
     if (!is_path(socket) || !is_path(names))
         return -EINVAL;
-    if (lstat(socket, &st) < 0)
-        return -errno;
-    snprintf(files->socket, sizeof(files->socket), "%s", socket);
+    int r = fix_socket(&files->socket, socket);
+    if (r < 0)
+        return r;
     snprintf(files->names, sizeof(files->names), "%s", names);
     size_t stem = strlen(names);
     if (stem > sizeof(end) - 1 && strcmp(names + stem - (sizeof(end) - 1), end) == 0)
         stem -= sizeof(end) - 1;
     snprintf(files->recent, sizeof(files->recent), "%.*s.recent%s", (int)stem, names, end);
-    files->dev = st.st_dev;
-    files->ino = st.st_ino;
-    files->made = st.st_mtim;
     return PV_OK;
 }
 
@@ -90,13 +122,8 @@ int pv_helper_files_names(const struct pv_helper_files *files, int bytes, bool r
     return r < 0 || recent ? r : drop(files->recent);
 }
 
-/* The next daemon may be there before this process ends, and its socket may have the number of the
- * one that it replaced. */
 void pv_helper_files_end(const struct pv_helper_files *files)
 {
-    struct stat st;
-    if (files->socket[0] != '\0' && lstat(files->socket, &st) == 0 && st.st_dev == files->dev &&
-        st.st_ino == files->ino && st.st_mtim.tv_sec == files->made.tv_sec &&
-        st.st_mtim.tv_nsec == files->made.tv_nsec)
-        (void)unlink(files->socket);
+    remove_socket(&files->socket);
+    remove_socket(&files->stack);
 }

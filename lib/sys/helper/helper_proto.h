@@ -28,6 +28,7 @@ enum pv_helper_kind {
     PV_HELPER_NETPLAN,
     PV_HELPER_SECOND, /* another helper, for the inside */
     PV_HELPER_ENTER,  /* to that one: it makes the inside */
+    PV_HELPER_STACK,  /* in its place lwIP's process, whose listener comes along */
     PV_HELPER_KINDS,
 };
 
@@ -57,7 +58,7 @@ _Static_assert((int)PV_TUN_QUEUES <= (int)PV_UDP_GROUP_MAX, "the queues fit too"
 struct pv_helper_reply {
     int32_t status;
     uint32_t n_fds; /* descriptors that come with it */
-    int32_t pid;    /* ENTER: of the giver */
+    int32_t pid;    /* ENTER: of the giver; STACK */
     char error[PV_HELPER_ERROR_MAX];
 };
 
@@ -68,6 +69,14 @@ void pv_helper_keep_fds(const int *fds, size_t n);
 /* The helper's life: serves requests until the other end closes, or its parent ends: the daemon,
  * or of the second helper the first. */
 void pv_helper_serve(int fd, pid_t parent, pv_helper_task *task);
+
+/* One message; a daemon that does not read its answers does without. */
+void pv_helper_send_reply(int fd, const struct pv_helper_reply *reply, const int *fds);
+
+/* helper_stack.c: forks lwIP's process. ret_fds: the daemon's ends, for requests and for
+ * pv_inside_use_stack(). listener: where programs of this user ask for connections, the caller's.
+ * PV_ERR_UNSUPPORTED: not built; -errno. */
+PV_MUST_CHECK int pv_helper_stack_start(int listener, int ret_fds[static 2], pid_t *ret_pid);
 
 /* helper_inside.c: this process goes into namespaces of its own, for good. ret_error: why not, and
  * what to do. -errno. */
@@ -115,29 +124,36 @@ PV_MUST_CHECK int pv_helper_task_start(struct pv_helper_tasks *tasks, pv_helper_
 void pv_helper_task_reap(struct pv_helper_tasks *tasks);
 
 /* helper_files.c: the files that the helper keeps for the daemon. */
-struct pv_helper_files {
-    char socket[PV_HELPER_PATH_MAX], names[PV_HELPER_PATH_MAX]; /* "": not fixed */
-    char recent[PV_HELPER_PATH_MAX + 16];                       /* names of who came since */
-    dev_t dev;                                                  /* of the socket as it was then */
+struct pv_helper_socket {
+    char path[PV_HELPER_PATH_MAX]; /* "": not fixed */
+    dev_t dev;                     /* of the socket as it was then */
     ino_t ino;
     struct timespec made; /* file systems use a number again at once: its mtime */
+};
+struct pv_helper_files {
+    struct pv_helper_socket socket, stack;
+    char names[PV_HELPER_PATH_MAX];
+    char recent[PV_HELPER_PATH_MAX + 16]; /* names of who came since */
 };
 /* PV_ERR_STATE, -EINVAL, -errno. */
 PV_MUST_CHECK int pv_helper_files_fix(struct pv_helper_files *files, const char *socket,
                                       const char *names);
+/* Where lwIP's process listens is removed in the end, too. -errno. */
+PV_MUST_CHECK int pv_helper_files_fix_stack(struct pv_helper_files *files, int listener);
 /* bytes: a memory file, -1: none. -EINVAL: it is something else, or too large. */
 PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int bytes,
                                         bool recent);
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);
 
-/* helper_confine.c: the calling process keeps what a helper, a notifier, a door or a giver
+/* helper_confine.c: the calling process keeps what a helper, a notifier, a door, a giver or lwIP
  * needs, and nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
 enum pv_helper_role {
     PV_HELPER_ROLE_HELPER,
     PV_HELPER_ROLE_NOTIFY,
     PV_HELPER_ROLE_DOOR,
     PV_HELPER_ROLE_GIVER,
+    PV_HELPER_ROLE_STACK,
 };
 /* *ret_seccomp (NULL: not asked): our list of system calls is in force. */
 PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp);

@@ -12,6 +12,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/netplan.h"
@@ -658,6 +660,37 @@ static int start_second(struct helper_server *s, const struct pv_helper_request 
     return PV_OK;
 }
 
+/* In place of the second helper, which has found that there can be no inside. */
+static int start_stack(struct helper_server *s, const struct pv_helper_request *req)
+{
+    int fds[2];
+    pid_t pid = 0;
+    (void)req;
+    if (s->inside || s->passed < 0)
+        return fail_reply(s, -EINVAL, "start lwIP's process: no socket came along");
+    if (s->next.pid != 0) {
+        (void)kill(s->next.pid, SIGKILL);
+        while (waitpid(s->next.pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+        if (s->next.pidfd >= 0)
+            close(s->next.pidfd);
+        s->next.pid = 0;
+    }
+    int r = pv_helper_files_fix_stack(&s->files, s->passed);
+    if (r == PV_OK)
+        r = pv_helper_stack_start(s->passed, fds, &pid);
+    if (r < 0)
+        return fail_reply(s, r, "start lwIP's process: %s",
+                          r == PV_ERR_UNSUPPORTED ? "this p2pvpnd is built without liblwip"
+                                                  : pv_strstatus(r));
+    watch_next(s, pid);
+    s->reply.pid = pid;
+    s->close_fds = true;
+    give_fd(s, fds[0]);
+    give_fd(s, fds[1]);
+    return PV_OK;
+}
+
 static int enter_inside(struct helper_server *s, const struct pv_helper_request *req)
 {
     int fd = -1;
@@ -710,12 +743,13 @@ static int set_network(struct helper_server *s, const struct pv_helper_request *
 
 /* Descriptors go with the reply in one message, so that status and descriptors cannot come
  * apart. */
-static void send_reply(struct helper_server *s)
+void pv_helper_send_reply(int fd, const struct pv_helper_reply *reply, const int *fds)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(PV_HELPER_MAX_FDS * sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = &s->reply, .iov_len = sizeof(s->reply)};
+    struct pv_helper_reply copy = *reply;
+    struct iovec iov = {.iov_base = &copy, .iov_len = sizeof(copy)};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    size_t bytes = s->reply.n_fds * sizeof(int);
+    size_t bytes = reply->n_fds * sizeof(int);
     if (bytes > 0) {
         msg.msg_control = control;
         msg.msg_controllen = CMSG_SPACE(bytes);
@@ -723,11 +757,16 @@ static void send_reply(struct helper_server *s)
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(bytes);
-        memcpy(CMSG_DATA(c), s->fds, bytes);
+        memcpy(CMSG_DATA(c), fds, bytes);
     }
     /* A daemon that does not read its answers does without. */
-    while (sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
+    while (sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
     }
+}
+
+static void send_reply(struct helper_server *s)
+{
+    pv_helper_send_reply(s->fd, &s->reply, s->fds);
     if (s->close_fds)
         for (uint32_t i = 0; i < s->reply.n_fds; i++)
             close(s->fds[i]);
@@ -751,6 +790,7 @@ static const struct {
     [PV_HELPER_NETPLAN] = {PHASE_RUN, set_network},
     [PV_HELPER_SECOND] = {PHASE_FIX, start_second},
     [PV_HELPER_ENTER] = {PHASE_FIX, enter_inside},
+    [PV_HELPER_STACK] = {PHASE_FIX, start_stack},
 };
 
 /* Any answer is better than none: the daemon blocks until it has one. */

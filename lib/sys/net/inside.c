@@ -12,25 +12,40 @@
 #include "sys/proc/clock.h"
 
 enum {
-    PATIENCE_S = 3, /* ours: the giver answers at once unless somebody has stopped it */
+    PATIENCE_S = 3,          /* ours: the giver answers at once unless somebody has stopped it */
+    SEND_BUFFER = 208 << 10, /* bytes that wait for lwIP: net.core.wmem_default */
 };
 
 /* A process has one interface, so it has one giver. */
 static struct {
     pthread_mutex_t lock; /* one question at a time */
     int fd;               /* -1: none */
-} giver = {PTHREAD_MUTEX_INITIALIZER, -1};
+    bool stack, strict;   /* it is lwIP; and as struct pv_inside_want has it */
+} giver = {PTHREAD_MUTEX_INITIALIZER, -1, false, false};
 
 void pv_inside_use(int fd)
 {
     if (giver.fd >= 0)
         close(giver.fd);
     giver.fd = fd;
+    giver.stack = false;
+}
+
+void pv_inside_use_stack(int fd, bool strict)
+{
+    pv_inside_use(fd);
+    giver.stack = fd >= 0;
+    giver.strict = strict;
 }
 
 bool pv_inside_is_apart(void)
 {
     return giver.fd >= 0;
+}
+
+bool pv_inside_is_stack(void)
+{
+    return giver.stack;
 }
 
 /* False: it has taken too long. */
@@ -71,22 +86,69 @@ static int ask_giver(const struct pv_inside_want *want, int *ret_fd)
     return got.error == 0 && *ret_fd < 0 ? EMFILE : got.error;
 }
 
+int pv_inside_ask(const struct pv_inside_want *want, int *ret_fd)
+{
+    struct pv_inside_want filled = *want;
+    int fd = -1;
+    filled.strict = giver.strict;
+    pthread_mutex_lock(&giver.lock);
+    int err = ask_giver(&filled, &fd);
+    pthread_mutex_unlock(&giver.lock);
+    if (err != 0 && fd >= 0)
+        close(fd);
+    if (err == 0)
+        *ret_fd = fd;
+    return -err;
+}
+
 int pv_inside_socket(int family, int type, int protocol)
 {
-    const struct pv_inside_want want = {family, type, protocol};
+    const struct pv_inside_want want = {
+        .kind = PV_INSIDE_SOCKET, .family = family, .type = type, .protocol = protocol};
     int fd = -1;
     if (giver.fd < 0)
         return socket(family, type, protocol);
-    pthread_mutex_lock(&giver.lock);
-    int err = ask_giver(&want, &fd);
-    pthread_mutex_unlock(&giver.lock);
-    if (err != 0) {
-        if (fd >= 0)
-            close(fd);
-        errno = err;
-        return -1;
+    int r = giver.stack ? -EAFNOSUPPORT : pv_inside_ask(&want, &fd);
+    if (r < 0)
+        errno = -r;
+    return r < 0 ? -1 : fd;
+}
+
+/* --- ends of lwIP's connections ------------------------------------------------------------ */
+
+int pv_inside_connected(int fd)
+{
+    int32_t outcome = 0;
+    ssize_t n = recv(fd, &outcome, sizeof(outcome), MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? PV_ERR_AGAIN : -errno;
+    if (n != sizeof(outcome))
+        return -ENETDOWN; /* lwIP's process has ended */
+    if (outcome == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER}, sizeof(int));
+    return -outcome;
+}
+
+int pv_inside_accept(int fd, int *ret_fd, struct pv_inside_came *ret_came)
+{
+    size_t n = 0;
+    int passed = -1;
+    int r = pv_unix_read(fd, ret_came, sizeof(*ret_came), &n, &passed);
+    if (r == PV_OK && n == sizeof(*ret_came) && passed >= 0) {
+        *ret_fd = passed;
+        return PV_OK;
     }
-    return fd;
+    if (passed >= 0)
+        close(passed);
+    /* A connection for which there is no number has ended with its message; the end of lwIP is told
+     * by another way. */
+    return r == PV_OK ? PV_ERR_AGAIN : r == PV_ERR_CLOSED ? PV_ERR_LIMIT : r;
+}
+
+bool pv_inside_is_broken(int fd)
+{
+    struct pollfd p = {.fd = fd};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
 }
 
 /* --- the giver ----------------------------------------------------------------------------- */
@@ -94,6 +156,8 @@ int pv_inside_socket(int family, int type, int protocol)
 static bool is_given(const struct pv_inside_want *want)
 {
     const int type = want->type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (want->kind != PV_INSIDE_SOCKET)
+        return false;
     if (want->family == AF_NETLINK)
         return type == SOCK_RAW;
     return (want->family == AF_INET || want->family == AF_INET6) && want->protocol == 0 &&

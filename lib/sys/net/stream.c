@@ -69,6 +69,11 @@ static int set_tcp_options(int fd)
 int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *tie, int *ret_fd)
 {
     int fd = -1;
+    if (tie->ifname != NULL && pv_inside_is_stack())
+        return pv_inside_ask(&(struct pv_inside_want){.kind = PV_INSIDE_CONNECT,
+                                                      .local = tie->local,
+                                                      .remote = *dst},
+                             ret_fd);
     int r = new_tcp_socket(dst, tie->ifname, &fd);
     if (r < 0)
         return r;
@@ -106,7 +111,7 @@ int pv_stream_connected(int fd)
     len = sizeof(ss);
     if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0)
         return errno == ENOTCONN ? PV_ERR_AGAIN : -errno;
-    return PV_OK;
+    return ss.ss_family == AF_UNIX ? pv_inside_connected(fd) : PV_OK;
 }
 
 /* IPv6 listeners take no IPv4 (RFC 3493 s5.3), so that each family has a socket of its own and
@@ -114,6 +119,11 @@ int pv_stream_connected(int fd)
 int pv_stream_listen(const struct pv_addr *addr, const char *ifname, int *ret_fd)
 {
     int fd = -1;
+    if (ifname != NULL && pv_inside_is_stack()) {
+        const struct pv_inside_want want = {.kind = PV_INSIDE_LISTEN, .local = *addr};
+        int err = pv_inside_ask(&want, ret_fd);
+        return err == -EADDRINUSE ? PV_ERR_EXISTS : err;
+    }
     int r = new_tcp_socket(addr, ifname, &fd);
     if (r < 0)
         return r;
@@ -142,6 +152,18 @@ int pv_stream_local(int fd, struct pv_addr *ret_addr)
     return PV_OK;
 }
 
+static int accept_of_stack(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
+                           struct pv_addr *ret_local)
+{
+    struct pv_inside_came came;
+    int r = pv_inside_accept(listen_fd, ret_fd, &came);
+    if (r == PV_OK) {
+        *ret_remote = came.remote;
+        *ret_local = came.local;
+    }
+    return r;
+}
+
 /* Out of descriptors is an answer of its own: the listener stays readable, and the caller must stop
  * watching it. */
 int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
@@ -150,6 +172,8 @@ int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
     struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
     int fd = accept4(listen_fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && errno == EINVAL && pv_inside_is_stack())
+        return accept_of_stack(listen_fd, ret_fd, ret_remote, ret_local);
     if (fd < 0) {
         bool out_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         return out_of ? PV_ERR_LIMIT : PV_ERR_AGAIN; /* a connection that died already: next turn */

@@ -373,7 +373,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"network\":null,\"self\":null,\"interface\":null,\"coordinator\":null,"
         "\"relay\":null,\"relayed\":{\"tx_bytes\":0,\"rx_bytes\":0},\"public\":[],\"unseen\":false,"
         "\"roster\":null,\"rules\":null,\"chat\":{\"unread\":0,\"queued\":0},"
-        "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null}");
+        "\"problems\":[],\"drops\":{},\"confined\":null,\"inside\":null,\"stack\":null,"
+        "\"stack_why\":null}");
 
     struct pv_addr public = pv_addr4(198, 51, 100, 7, 40015);
     const char *problem = "disk full";
@@ -418,6 +419,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         .n_drops = 1,
         .confined = "user p2pvpn (997), no capabilities",
         .inside = 4711,
+        .stack = "lwip",
+        .stack_why = "no /dev/net/tun",
         .rules = 3,
         .deny_default = true,
     };
@@ -438,7 +441,8 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\",\"members\":4,\"online\":2},\"rules\":{\"count\":3,\"default\":\"deny\"},"
         "\"chat\":{\"unread\":1,\"queued\":2},"
         "\"problems\":[\"disk full\"],\"drops\":{\"replay\":3},"
-        "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711}");
+        "\"confined\":\"user p2pvpn (997), no capabilities\",\"inside\":4711,"
+        "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\"}");
 }
 
 PV_TEST(rules_and_answers_about_them)

@@ -14,13 +14,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/netplan.h"
 #include "sys/helper/helper.h"
 #include "sys/net/inside.h"
 #include "sys/net/ipcmd.h"
 #include "sys/net/netlink.h"
 #include "sys/net/netroutes.h"
+#include "sys/net/stream.h"
 #include "sys/net/tun.h"
 #include "sys/net/udp.h"
+#include "sys/net/unixsock.h"
 #include "tests/unit/helper_ready.h"
 #include "tests/unit/test_util.h"
 
@@ -690,4 +693,68 @@ PV_TEST(a_giver_that_somebody_stopped_is_given_up)
     assert_int_equal(kill(pid, SIGCONT), 0);
     assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
     assert_helpers_end(h);
+}
+
+/* --- lwIP in its place --------------------------------------------------------------------- */
+
+static char stack_dir[] = "/tmp/pv-stack-XXXXXX";
+
+static void remove_stack_dir(void *dir)
+{
+    (void)rmdir(dir);
+}
+
+PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helper)
+{
+    const struct pv_helper_iface iface = an_iface();
+    struct pv_helper *h = NULL;
+    char error[PV_HELPER_ERROR_MAX], path[64];
+    int listener = -1, giver = -1, pid = 0, tun = -1, fd = -1;
+    struct pv_addr own = iface.addrs[0].base;
+    struct pv_netplan plan = {.ifname = "pvt0"};
+    assert_non_null(mkdtemp(stack_dir));
+    test_defer(remove_stack_dir, stack_dir);
+    snprintf(path, sizeof(path), "%s/s", stack_dir);
+    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
+    assert_int_equal(pv_unix_listen(path, NULL, &listener), PV_OK);
+    int r = pv_helper_go_stack(h, listener, &giver, &pid, error);
+    close(listener);
+    if (r == PV_ERR_UNSUPPORTED) {
+        unlink(path);
+        h = pv_helper_stop(h);
+        skip();
+    }
+    assert_int_equal(r, PV_OK);
+    pv_inside_use_stack(giver, false);
+    test_defer(use_own_network, NULL);
+    assert_int_equal(iface_up(h, &iface, &tun, error), PV_ERR_STATE); /* not confined yet */
+    assert_int_equal(helper_ready(h, "pvt0"), 0);
+    own.port = 2047;
+    const char *name = "pvt0";
+    assert_int_equal(pv_stream_listen(&own, name, &fd), -ENETDOWN);
+    assert_int_equal(iface_up(h, &iface, &tun, error), PV_OK);
+    assert_int_equal(pv_stream_listen(&own, name, &fd), PV_OK);
+    close(fd);
+    assert_int_equal(pv_inside_socket(AF_INET, SOCK_STREAM, 0), -1);
+    assert_int_equal(errno, EAFNOSUPPORT);
+    assert_int_equal(pv_helper_open_dns(h, &own, &fd, error), PV_ERR_UNSUPPORTED);
+    assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_OK);
+    plan.exit = plan.exit4 = true;
+    assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_ERR_UNSUPPORTED);
+    /* a program of this user */
+    int program = -1;
+    assert_int_equal(pv_unix_connect(path, &program), PV_OK);
+    pv_inside_use_stack(program, true);
+    const struct pv_stream_bind tie = {.local = iface.addrs[0].base, .ifname = name};
+    const struct pv_addr to = pv_addr4(10, 66, 3, 3, 80);
+    assert_int_equal(pv_stream_connect(&to, &tie, &fd), PV_OK);
+    struct pollfd p = {.fd = tun, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 20000), 1); /* a packet that begins it */
+    assert_int_equal(pv_stream_connected(fd), PV_ERR_AGAIN);
+    close(fd);
+    close(tun);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_helpers_end(h);
+    h = pv_helper_stop(h);
+    assert_int_equal(access(path, F_OK), -1);
 }

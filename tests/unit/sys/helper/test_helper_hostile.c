@@ -178,8 +178,8 @@ static void every_request_but_these_is_refused(struct fixture *f, const uint32_t
 
 static void go_through_the_phases(struct fixture *f)
 {
-    static const uint32_t fix[] = {PV_HELPER_FILES, PV_HELPER_NOTIFY, PV_HELPER_CONFINE,
-                                   PV_HELPER_SECOND, PV_HELPER_ENTER};
+    static const uint32_t fix[] = {PV_HELPER_FILES,  PV_HELPER_NOTIFY, PV_HELPER_CONFINE,
+                                   PV_HELPER_SECOND, PV_HELPER_ENTER,  PV_HELPER_STACK};
     static const uint32_t port[] = {PV_HELPER_OPEN_UDP};
     static const uint32_t run[] = {PV_HELPER_IFACE_UP, PV_HELPER_IFACE_DOWN, PV_HELPER_NAMES,
                                    PV_HELPER_OPEN_DNS, PV_HELPER_TASK,       PV_HELPER_NETPLAN};

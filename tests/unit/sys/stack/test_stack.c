@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lwIP speaks to itself: a packet that it sends comes back with its addresses exchanged, which
+ * changes no checksum, so that 10.66.0.1 is on both sides and 10.66.0.2 is where it believes the
+ * other one.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/net/inside.h"
+#include "sys/net/unixsock.h"
+#include "sys/proc/clock.h"
+#include "sys/stack/stack.h"
+#include "tests/test.h"
+
+enum {
+    MTU = 1380,
+    BULK = 300000, /* several windows */
+};
+
+static struct world {
+    struct pv_loop *loop;
+    struct pv_stack *stack;
+    int queue, asker;
+    bool (*done)(void);
+    pv_ns deadline;
+} w;
+
+static struct pv_addr at(unsigned host, uint16_t port)
+{
+    return pv_addr4(10, 66, 0, (uint8_t)host, port);
+}
+
+static struct pv_addr at6(unsigned host, uint16_t port)
+{
+    struct pv_addr a = {.family = PV_AF_INET6, .port = port, .ip = {0xfd, 0x66}};
+    a.ip[15] = (uint8_t)host;
+    return a;
+}
+
+static void exchange(uint8_t *a, uint8_t *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte = a[i];
+        a[i] = b[i];
+        b[i] = byte;
+    }
+}
+
+static void reflect(void)
+{
+    uint8_t buf[MTU + 1];
+    for (;;) {
+        ssize_t n = recv(w.queue, buf, sizeof(buf), MSG_DONTWAIT);
+        if (n <= 0)
+            return;
+        assert_in_range(n, 20, MTU);
+        if (buf[0] >> 4 == 4)
+            exchange(buf + 12, buf + 16, 4);
+        else
+            exchange(buf + 8, buf + 24, 16);
+        assert_int_equal(send(w.queue, buf, (size_t)n, MSG_DONTWAIT), n);
+    }
+}
+
+static pv_ns turn(void *ctx, pv_ns now)
+{
+    (void)ctx;
+    pv_ns next = pv_stack_turn(w.stack, now);
+    reflect();
+    if (w.done()) {
+        pv_loop_stop(w.loop);
+        w.deadline = PV_NEVER;
+    } else if (now >= w.deadline) {
+        pv_loop_stop(w.loop);
+    }
+    return pv_min_ns(next, now + PV_MS(1));
+}
+
+static void run_until(bool (*done)(void))
+{
+    w.done = done;
+    w.deadline = pv_clock_now() + PV_S(20);
+    pv_loop_run(w.loop, &(struct pv_loop_owner){.turn = turn});
+    assert_true(w.deadline == PV_NEVER);
+}
+
+static int begin(void **state)
+{
+    const struct pv_prefix own[] = {{.base = at(1, 0), .bits = 24},
+                                    {.base = at6(1, 0), .bits = 64}};
+    int fds[PV_STACK_QUEUES], pair[2];
+    (void)state;
+    assert_int_equal(pv_loop_new(&w.loop), PV_OK);
+    assert_int_equal(pv_stack_new(&w.stack, w.loop, 1), PV_OK);
+    assert_int_equal(pv_stack_up(w.stack, own, PV_ARRAY_LEN(own), MTU, 1, fds), PV_OK);
+    w.queue = fds[0];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    w.asker = pair[0];
+    assert_int_equal(pv_stack_serve(w.stack, pair[1]), PV_OK);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    w.stack = pv_stack_free(w.stack);
+    w.loop = pv_loop_free(w.loop);
+    close(w.asker);
+    return 0;
+}
+
+PV_TEST_WORLD(begin, end);
+
+void test_begin(void)
+{
+    if (!pv_stack_is_built())
+        test_skip_all("built without liblwip");
+}
+
+/* --- asking -------------------------------------------------------------------------------- */
+
+static bool is_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static bool is_answered(void)
+{
+    return is_readable(w.asker);
+}
+
+/* An errno. */
+static int ask(const struct pv_inside_want *want, int *ret_fd)
+{
+    struct pv_inside_got got = {.error = -1};
+    size_t n = 0;
+    assert_int_equal(send(w.asker, want, sizeof(*want), 0), sizeof(*want));
+    run_until(is_answered);
+    assert_int_equal(pv_unix_read(w.asker, &got, sizeof(got), &n, ret_fd), PV_OK);
+    assert_int_equal(n, sizeof(got));
+    assert_true((got.error == 0) == (*ret_fd >= 0));
+    return got.error;
+}
+
+static int listen_at(struct pv_addr addr)
+{
+    int fd = -1;
+    assert_int_equal(ask(&(struct pv_inside_want){.kind = PV_INSIDE_LISTEN, .local = addr}, &fd),
+                     0);
+    return fd;
+}
+
+static int connect_to(struct pv_addr to, bool strict)
+{
+    int fd = -1;
+    const struct pv_inside_want want = {
+        .kind = PV_INSIDE_CONNECT,
+        .local = to.family == PV_AF_INET ? at(1, 0) : at6(1, 0),
+        .remote = to,
+        .strict = strict,
+    };
+    assert_int_equal(ask(&want, &fd), 0);
+    return fd;
+}
+
+static int watched;
+
+static bool is_watched_readable(void)
+{
+    return is_readable(watched);
+}
+
+static bool is_watched_writable(void)
+{
+    struct pollfd p = {.fd = watched, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+}
+
+static int outcome_of(int fd)
+{
+    watched = fd;
+    run_until(is_watched_writable);
+    return pv_inside_connected(fd);
+}
+
+static void accept_from(int listener, int *ret_fd, struct pv_addr from)
+{
+    struct pv_inside_came came;
+    watched = listener;
+    run_until(is_watched_readable);
+    assert_int_equal(pv_inside_accept(listener, ret_fd, &came), PV_OK);
+    assert_true(pv_addr_equal_ip(&came.remote, &from));
+}
+
+static void connected_pair(int pair[static 2], bool strict)
+{
+    int listener = listen_at(at(1, 2047));
+    pair[0] = connect_to(at(2, 2047), strict);
+    assert_int_equal(outcome_of(pair[0]), PV_OK);
+    accept_from(listener, &pair[1], at(2, 0));
+    close(listener);
+}
+
+/* --- bytes --------------------------------------------------------------------------------- */
+
+static struct {
+    int from, to;
+    size_t sent, got, want;
+    bool ended; /* the reader has read the end */
+} flow;
+
+static bool has_flowed(void)
+{
+    static uint8_t buf[65536];
+    if (flow.from >= 0 && flow.sent < flow.want) {
+        for (size_t i = 0; i < sizeof(buf); i++)
+            buf[i] = (uint8_t)((flow.sent + i) * 7 >> 3);
+        size_t n = flow.want - flow.sent < sizeof(buf) ? flow.want - flow.sent : sizeof(buf);
+        ssize_t k = send(flow.from, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        flow.sent += k > 0 ? (size_t)k : 0;
+    }
+    ssize_t n = recv(flow.to, buf, sizeof(buf), MSG_DONTWAIT);
+    for (ssize_t i = 0; i < n; i++)
+        assert_int_equal(buf[i], (uint8_t)((flow.got + (size_t)i) * 7 >> 3));
+    flow.got += n > 0 ? (size_t)n : 0;
+    flow.ended = n == 0;
+    return flow.ended || (flow.got == flow.want && flow.from >= 0);
+}
+
+static void send_over(int from, int to, size_t n)
+{
+    flow.from = from;
+    flow.to = to;
+    flow.sent = flow.got = 0;
+    flow.want = n;
+    run_until(has_flowed);
+    assert_int_equal(flow.got, n);
+}
+
+/* Reads what is left, and then the end. */
+static size_t read_to_the_end(int fd)
+{
+    flow.from = -1;
+    flow.to = fd;
+    flow.got = 0;
+    run_until(has_flowed);
+    assert_true(flow.ended);
+    return flow.got;
+}
+
+PV_TEST(bytes_go_both_ways_and_each_end_is_passed_on)
+{
+    int pair[2];
+    connected_pair(pair, true);
+    send_over(pair[0], pair[1], BULK);
+    send_over(pair[1], pair[0], BULK);
+    assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
+    assert_int_equal(read_to_the_end(pair[1]), 0);
+    assert_false(pv_inside_is_broken(pair[1]));
+    send_over(pair[1], pair[0], BULK); /* the other way goes on */
+    close(pair[1]);
+    assert_int_equal(read_to_the_end(pair[0]), 0);
+    close(pair[0]);
+}
+
+PV_TEST(ipv6_is_carried_as_well)
+{
+    int listener = listen_at(at6(1, 2048)), fd = connect_to(at6(2, 2048), false), other = -1;
+    assert_int_equal(outcome_of(fd), PV_OK);
+    accept_from(listener, &other, at6(2, 0));
+    send_over(fd, other, BULK);
+    close(fd);
+    close(other);
+    close(listener);
+}
+
+PV_TEST(a_connection_is_writable_when_its_outcome_is_there_and_not_before)
+{
+    int fd = connect_to(at(2, 2047), false); /* nobody listens */
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    assert_int_equal(pv_inside_connected(fd), PV_ERR_AGAIN);
+    assert_int_equal(outcome_of(fd), -ECONNREFUSED);
+    close(fd);
+}
+
+PV_TEST(bytes_written_before_a_close_still_arrive)
+{
+    int pair[2];
+    connected_pair(pair, false);
+    assert_int_equal(send(pair[0], "\0\0\1", 3, 0), 3);
+    close(pair[0]);
+    assert_int_equal(read_to_the_end(pair[1]), 3);
+    assert_false(pv_inside_is_broken(pair[1]));
+    close(pair[1]);
+}
+
+PV_TEST(a_strict_connection_that_is_closed_early_is_broken_off)
+{
+    int pair[2];
+    connected_pair(pair, true);
+    send_over(pair[0], pair[1], 10);
+    close(pair[0]);
+    assert_int_equal(read_to_the_end(pair[1]), 0);
+    assert_true(pv_inside_is_broken(pair[1]));
+    close(pair[1]);
+}
+
+static unsigned idle;
+
+static bool is_stuck(void)
+{
+    static const uint8_t buf[65536];
+    ssize_t n = send(flow.from, buf, sizeof(buf), MSG_DONTWAIT);
+    flow.sent += n > 0 ? (size_t)n : 0;
+    idle = n > 0 ? 0 : idle + 1;
+    return idle > 100;
+}
+
+PV_TEST(a_program_that_does_not_read_holds_up_the_other_side)
+{
+    int pair[2];
+    connected_pair(pair, false);
+    flow.from = pair[0];
+    flow.sent = idle = 0;
+    run_until(is_stuck);
+    assert_in_range(flow.sent, PV_STACK_WINDOW, 2 << 20); /* buffers, and nothing that grows */
+    close(pair[0]);
+    close(pair[1]);
+}
+
+PV_TEST(the_end_of_the_stack_breaks_every_connection_off)
+{
+    int pair[2];
+    connected_pair(pair, false);
+    pv_stack_down(w.stack);
+    assert_int_equal(recv(pair[0], &(char){0}, 1, MSG_DONTWAIT), 0);
+    assert_true(pv_inside_is_broken(pair[0]));
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* --- datagrams ----------------------------------------------------------------------------- */
+
+PV_TEST(datagrams_keep_their_borders_and_may_be_larger_than_a_packet)
+{
+    const struct pv_inside_want one = {
+        .kind = PV_INSIDE_PLACE, .local = at(1, 5000), .remote = at(2, 6000)};
+    const struct pv_inside_want two = {
+        .kind = PV_INSIDE_PLACE, .local = at(1, 6000), .remote = at(2, 5000)};
+    static uint8_t big[4000] = {1, 2, 3}, got[65536];
+    int a = -1, b = -1;
+    assert_int_equal(ask(&one, &a), 0);
+    assert_int_equal(ask(&two, &b), 0);
+    const size_t sizes[] = {5, 0, sizeof(big)};
+    for (size_t i = 0; i < PV_ARRAY_LEN(sizes); i++) {
+        assert_int_equal(send(a, big, sizes[i], 0), sizes[i]);
+        watched = b;
+        run_until(is_watched_readable);
+        assert_int_equal(recv(b, got, sizeof(got), MSG_DONTWAIT), sizes[i]);
+        assert_memory_equal(got, big, sizes[i]);
+    }
+    close(a);
+    close(b);
+}
+
+/* --- limits -------------------------------------------------------------------------------- */
+
+PV_TEST(a_request_that_cannot_be_served_says_why)
+{
+    const struct {
+        struct pv_inside_want want;
+        int error;
+    } cases[] = {
+        {{.kind = PV_INSIDE_SOCKET, .family = AF_INET, .type = SOCK_STREAM}, EAFNOSUPPORT},
+        {{.kind = 77, .remote = at(2, 1)}, EINVAL},
+        {{.kind = PV_INSIDE_CONNECT}, EINVAL},
+        {{.kind = PV_INSIDE_CONNECT, .remote = at(2, 0)}, EINVAL},
+        {{.kind = PV_INSIDE_CONNECT, .local = at6(1, 0), .remote = at(2, 1)}, EINVAL},
+        {{.kind = PV_INSIDE_CONNECT, .local = at(9, 0), .remote = at(2, 1)}, EADDRNOTAVAIL},
+        {{.kind = PV_INSIDE_CONNECT, .remote = at(1, 1)}, EHOSTUNREACH},
+        {{.kind = PV_INSIDE_PLACE, .remote = pv_addr4(127, 0, 0, 1, 1)}, EHOSTUNREACH},
+        {{.kind = PV_INSIDE_PLACE, .remote = pv_addr4(224, 0, 0, 1, 1)}, EHOSTUNREACH},
+        {{.kind = PV_INSIDE_LISTEN, .local = at(9, 80)}, EADDRNOTAVAIL},
+        {{.kind = PV_INSIDE_LISTEN}, EINVAL},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        int fd = -1;
+        assert_int_equal(ask(&cases[i].want, &fd), cases[i].error);
+    }
+}
+
+PV_TEST(tables_have_limits_and_places_are_free_again)
+{
+    int fds[PV_STACK_LISTENERS], more = -1;
+    for (unsigned i = 0; i < PV_STACK_LISTENERS; i++)
+        fds[i] = listen_at(at(1, (uint16_t)(100 + i)));
+    const struct pv_inside_want taken = {.kind = PV_INSIDE_LISTEN, .local = at(1, 100)};
+    const struct pv_inside_want other = {.kind = PV_INSIDE_LISTEN, .local = at(1, 99)};
+    assert_int_equal(ask(&other, &more), EMFILE);
+    close(fds[0]);
+    close(listen_at(at(1, 100)));
+    fds[0] = listen_at(at(1, 100));
+    close(fds[1]);
+    assert_int_equal(ask(&taken, &more), EADDRINUSE);
+    for (unsigned i = 0; i < PV_STACK_LISTENERS; i++)
+        if (i != 1)
+            close(fds[i]);
+}
+
+PV_TEST(only_packets_of_members_to_an_own_address_are_welcome)
+{
+    const struct pv_addr own[] = {at(1, 0), at6(1, 0)};
+    uint8_t v4[40] = {0x45, [9] = 6, [12] = 10, 66, 0, 2, 10, 66, 0, 1};
+    uint8_t v6[60] = {0x60, [6] = 6, [8] = 0xfd, 0x66, [23] = 2, 0xfd, 0x66, [39] = 1};
+#define WELCOME(p) pv_stack_is_welcome(pv_view(p, sizeof(p)), own, PV_ARRAY_LEN(own))
+    assert_true(WELCOME(v4));
+    assert_true(WELCOME(v6));
+    assert_false(pv_stack_is_welcome(pv_view(v4, 19), own, 2));
+    assert_false(pv_stack_is_welcome(pv_view(v6, 40), own, 2));
+    assert_false(pv_stack_is_welcome(pv_view(v4, 0), own, 2));
+    v4[9] = 2; /* groups */
+    assert_false(WELCOME(v4));
+    v4[9] = 1;
+    assert_true(WELCOME(v4));
+    v4[19] = 3; /* to another */
+    assert_false(WELCOME(v4));
+    v4[19] = 1;
+    v4[15] = 1; /* from itself */
+    assert_false(WELCOME(v4));
+    v4[12] = 127;
+    assert_false(WELCOME(v4));
+    v4[12] = 224;
+    assert_false(WELCOME(v4));
+    v6[6] = 58;
+    v6[40] = 128;
+    assert_true(WELCOME(v6));
+    v6[40] = 134; /* a router */
+    assert_false(WELCOME(v6));
+    v6[6] = 0; /* hop by hop, and who knows what behind it */
+    assert_false(WELCOME(v6));
+    v6[6] = 44;
+    v6[40] = 17;
+    assert_true(WELCOME(v6));
+    v6[40] = 58;
+    assert_false(WELCOME(v6));
+}
