@@ -114,27 +114,6 @@ static int socks(struct pv_cli *cli)
 
 /* --- serve --------------------------------------------------------------------------------- */
 
-/* "80", "nas:80", "[::1]:80": without a host it is this machine's own. */
-static int parse_place(struct pv_cli *cli, const char *text, struct pv_outside *ret)
-{
-    static const char own[] = "127.0.0.1";
-    const char *colon = strrchr(text, ':');
-    size_t len = colon == NULL ? strlen(own) : (size_t)(colon - text);
-    const char *host = colon == NULL ? own : text;
-    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
-        host++;
-        len -= 2;
-    }
-    if (len == 0 || len >= sizeof(ret->host))
-        return pv_cli_usage(cli, "\"%.100s\" is not [HOST:]PORT, such as 80 or nas:80", text);
-    snprintf(ret->host, sizeof(ret->host), "%.*s", (int)len, host);
-    int code = parse_port(cli, colon == NULL ? text : colon + 1, &ret->addr.port);
-    if (code == 0 && pv_outside_resolve(ret, pv_clock_now()) < 0)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s is not found: is the name right?",
-                           ret->host);
-    return code;
-}
-
 static int fail_gate(struct pv_cli *cli, uint16_t port, int r)
 {
     if (r == PV_ERR_EXISTS)
@@ -280,7 +259,7 @@ static int serve(struct pv_cli *cli)
     if (code == 0 && removes)
         return end_served(cli, &what);
     if (code == 0)
-        code = parse_place(cli, cli->args.word[1], &place);
+        code = pv_outside_parse(&place, cli, cli->args.word[1]);
     bool is_ip6 = strchr(place.host, ':') != NULL;
     snprintf(to, sizeof(to), "%s%s%s:%u", is_ip6 ? "[" : "", place.host, is_ip6 ? "]" : "",
              place.addr.port);

@@ -60,7 +60,6 @@ struct links {
     struct pv_serving serving;
     struct door door[PV_LINKS_GATES];
     struct pv_watch *asking; /* of serve */
-    FILE *nowhere;           /* for errors that the user knows */
     uint8_t *buf;
     struct link *first;
     size_t n;
@@ -436,12 +435,9 @@ static void leave_door(struct door *d)
 /* Errors are said once, until it is open again: this is tried every few seconds. */
 static int find_overlay(struct links *x)
 {
-    struct pv_cli *cli = x->cfg->cli;
-    FILE *err = cli->err;
-    if (x->told_closed && (x->nowhere != NULL || (x->nowhere = fopen("/dev/null", "we")) != NULL))
-        cli->err = x->nowhere;
+    pv_cli_hush(x->cfg->cli, x->told_closed);
     int code = pv_overlay_look(x->cfg->overlay);
-    cli->err = err;
+    pv_cli_hush(x->cfg->cli, false);
     x->told_closed = code != 0;
     return code;
 }
@@ -582,8 +578,6 @@ int pv_links_run(const struct pv_links_config *cfg)
     for (size_t i = 0; i < PV_LINKS_GATES; i++)
         leave_door(&x.door[i]);
     pv_watch_free(x.asking);
-    if (x.nowhere != NULL)
-        fclose(x.nowhere);
     pv_serving_end(&x.serving);
     free(x.buf);
     return r == PV_OK ? 0 : pv_cli_fail(cfg->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r));

@@ -6,11 +6,13 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "sys/net/sockaddr.h"
 #include "sys/net/stream.h"
+#include "sys/proc/clock.h"
 
 int pv_outside_resolve(struct pv_outside *o, pv_ns now)
 {
@@ -69,4 +71,27 @@ int pv_outside_udp(struct pv_outside *o, pv_ns now, int *ret_fd)
     }
     *ret_fd = fd;
     return PV_OK;
+}
+
+/* "80", "nas:80", "[::1]:80": without a host it is this machine's own. */
+int pv_outside_parse(struct pv_outside *ret, struct pv_cli *cli, const char *text)
+{
+    static const char own[] = "127.0.0.1";
+    const char *colon = strrchr(text, ':');
+    size_t len = colon == NULL ? strlen(own) : (size_t)(colon - text);
+    const char *host = colon == NULL ? own : text;
+    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
+        host++;
+        len -= 2;
+    }
+    if (len == 0 || len >= sizeof(ret->host))
+        return pv_cli_usage(cli, "\"%.100s\" is not [HOST:]PORT, such as 80 or nas:80", text);
+    snprintf(ret->host, sizeof(ret->host), "%.*s", (int)len, host);
+    uint64_t port = 0;
+    int code = pv_cli_number(cli, "PORT", colon == NULL ? text : colon + 1, 1, UINT16_MAX, &port);
+    ret->addr.port = (uint16_t)port;
+    if (code == 0 && pv_outside_resolve(ret, pv_clock_now()) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%.100s is not found: is the name right?",
+                           ret->host);
+    return code;
 }

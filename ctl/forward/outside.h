@@ -10,6 +10,7 @@
 #define PV_OUTSIDE_H
 
 #include "base/addr.h"
+#include "ctl/lib/cli.h"
 
 enum {
     PV_OUTSIDE_HOST_BUF = 256, /* a name of RFC 1035 s2.3.4 and a NUL */
@@ -23,6 +24,9 @@ struct pv_outside {
     bool failed; /* since then */
 };
 
+/* "80", "nas:80", "[::1]:80": without a host it is this machine's own; and resolves it. 0, or an
+ * exit code, and the user has been told. */
+PV_MUST_CHECK int pv_outside_parse(struct pv_outside *ret, struct pv_cli *cli, const char *text);
 /* Waits for the system's resolver. A name that has addresses of both families means that of IPv4,
  * where most programs of a machine's own listen. addr keeps its port. PV_ERR_NOT_FOUND: addr stays
  * as it is. */

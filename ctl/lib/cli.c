@@ -89,6 +89,19 @@ int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...)
     return PV_CTLAPI_USAGE;
 }
 
+void pv_cli_hush(struct pv_cli *cli, bool hush)
+{
+    FILE *nowhere = hush && cli->loud == NULL ? fopen("/dev/null", "we") : NULL;
+    if (nowhere != NULL) {
+        cli->loud = cli->err;
+        cli->err = nowhere;
+    } else if (!hush && cli->loud != NULL) {
+        fclose(cli->err);
+        cli->err = cli->loud;
+        cli->loud = NULL;
+    }
+}
+
 void pv_cli_note(struct pv_cli *cli, const char *fmt, ...)
 {
     char text[900];

@@ -41,6 +41,7 @@ const struct pv_command *pv_command_at(const struct pv_command *const *groups, s
 
 struct pv_cli {
     FILE *in, *out, *err;
+    FILE *loud; /* err, while errors are told to nobody (pv_cli_hush()); NULL: they are told */
     struct pv_instance node; /* whose p2pvpnd is asked */
     bool json, quiet;
     bool all; /* --long: tables have all columns, and nothing of them is cut */
@@ -70,6 +71,8 @@ int pv_cli_fail(struct pv_cli *cli, enum pv_ctlapi_code code, const char *fmt, .
 int pv_cli_usage(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 /* The same when memory has run out. */
 int pv_cli_no_memory(struct pv_cli *cli);
+/* Whether errors are told to nobody, as those of something that is tried again. */
+void pv_cli_hush(struct pv_cli *cli, bool hush);
 /* A line on err for people; nothing with --quiet. */
 void pv_cli_note(struct pv_cli *cli, const char *fmt, ...) PV_PRINTF(2, 3);
 

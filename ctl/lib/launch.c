@@ -65,6 +65,15 @@ static bool find_program(struct pv_launch *l)
     return false;
 }
 
+bool pv_launch_find(char ret_program[static PATH_MAX])
+{
+    struct pv_launch l;
+    bool found = find_program(&l);
+    if (found)
+        snprintf(ret_program, PATH_MAX, "%s", l.program);
+    return found;
+}
+
 /* The log, readable by root only: it names peers and addresses. Its directory is the service's:
  * what somebody else put there is neither followed, waited for nor written to. */
 static int open_log(const struct pv_launch *l, const struct pv_instance *node)

@@ -766,6 +766,88 @@ def a_thousand_connections_are_open_at_once(lab):
         equal(program.end(), 0, "exit code")
 
 
+def open_pipe(lab, one, other, url, *words, stdin=None, words_of_first=()):
+    """Both ends, with standard output in a file: of the first (no stdin) and the second."""
+    ends = []
+    token = None
+    for host, also in ((one, words_of_first), (other, words)):
+        out = host.run("sh", "-c", 'mktemp "${XDG_RUNTIME_DIR}/out.XXXXXX"').out.strip()
+        said = [] if token is None else [token]
+        cmd = " ".join([lab.bin("p2pvpnctl"), "-q", "pipe", *said, *[f"'{w}'" for w in also]])
+        end = host.start("sh", "-c", f"exec {cmd} >{out}", name="pipe", stdin=-1)
+        ends.append((end, out))
+        if token is None:
+            token = wait("the token", lambda e=end: e.must_run() or
+                         re.search("p2pvpn-[A-Za-z0-9_-]{80,}", e.text()), 30).group()
+    return ends
+
+
+@scenario
+def a_pipe_joins_two_machines(lab):
+    """Bytes both ways and each end, a program, a port; nothing is left; a killed end is noticed."""
+    coordinator = lab.coordinator()
+    a = lab.host("a", lab.lan("lan-a", "profile=port-restricted"))
+    b = lab.host("b", lab.lan("lan-b", "profile=symmetric"))
+    for one in (a, b):
+        one.without_root()
+        one.before += [f"P2PVPN_COORDINATOR={coordinator.url()}"]
+
+    def left():
+        return [x for one in (a, b) for x in
+                one.run("sh", "-c", "ls -d $XDG_RUNTIME_DIR/p2pvpn* $HOME/.local/state/p2pvpn 2>/dev/null; "
+                        "pgrep -x p2pvpnd", check_rc=False).out.split()]
+
+    (first, out1), (second, out2) = open_pipe(lab, a, b, None)
+    first.popen.stdin.write(b"x" * 3000000)
+    first.popen.stdin.close()
+    wait("what the first says", lambda: b.run("wc", "-c", out2).out.split()[0] == "3000000", 60)
+    check(first.running() and second.running(), "an end before both have ended")
+    second.popen.stdin.write(b"back")
+    second.popen.stdin.close()
+    for end in (first, second):
+        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+    equal(a.run("cat", out1).out, "back", "what the second said")
+    wait("nothing to be left", lambda: not left())
+
+    # a program at one end, and a port at the other
+    b.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
+    wait("the server", lambda: b.run("ss", "-Hltn", "sport = :7003").out.strip())
+    (first, out1), (second, _) = open_pipe(lab, a, b, None, "--forward", "7000",
+                                           words_of_first=("--", "sh", "-c", "echo hello; exec >&-; cat >$HOME/got; exit 7"))
+    equal(first.popen.wait(timeout=60), 7, "the program's exit code")
+    equal(second.popen.wait(timeout=30), 0, f"exit code: {second.text()}")
+    equal(a.run("sh", "-c", "cat $HOME/got").out, "heard 6", "what the port said")
+    wait("nothing to be left", lambda: not left())
+
+    # either end is killed, idle or not
+    for which in (0, 1):
+        ends = [end for end, _ in open_pipe(lab, a, b, None)]
+        for end in ends:
+            end.popen.stdin.write(b"hello")
+            end.popen.stdin.flush()
+        wait("both to be joined", lambda: all(h.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.*").out.endswith("hello")
+                                              for h in (a, b)), 60)
+        ends[which].end(signal.SIGKILL)
+        equal(ends[1 - which].popen.wait(timeout=5), 1, "exit code when the other end is killed")
+        check("the other end" in ends[1 - which].text(), ends[1 - which].text())
+        wait("nothing to be left", lambda: not left())
+        for one in (a, b):
+            one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
+    a.ctl("pipe", "--coordinator", "nonsense", code=12)
+    wait("nothing to be left", lambda: not left())
+    # the line between them is cut, and no end says so
+    ends = [end for end, _ in open_pipe(lab, a, b, None)]
+    for end in ends:
+        end.popen.stdin.write(b"hello")
+        end.popen.stdin.flush()
+    wait("both to be joined", lambda: all(h.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.*").out.endswith("hello")
+                                          for h in (a, b)), 60)
+    a.before = []
+    a.run("ip", "link", "set", "eth0", "down")
+    for end in ends:
+        equal(end.popen.wait(timeout=8), 1, "exit code when the line is cut")
+
+
 @scenario
 def ssh_goes_by_nc_and_by_run(lab):
     coordinator = lab.coordinator()

@@ -442,6 +442,21 @@ PV_TEST(serve_says_what_is_wrong_before_it_listens)
     assert_one_line_error("not up");
 }
 
+/* --- pipe ---------------------------------------------------------------------------------- */
+
+PV_TEST(pipe_says_what_is_wrong_before_it_starts_anything)
+{
+    unsetenv("P2PVPN_COORDINATOR");
+    assert_int_equal(RUN("pipe"), PV_CTLAPI_USAGE);
+    assert_one_line_error("at which coordinator?");
+    assert_int_equal(RUN("pipe", "--", "cat"), PV_CTLAPI_USAGE);
+    assert_int_equal(RUN("pipe", "p2pvpn-x", "--coordinator", "p2pvpn://x"), PV_CTLAPI_USAGE);
+    assert_one_line_error("the token says which coordinator");
+    assert_int_equal(RUN("pipe", "p2pvpn-x", "--forward", "22", "--", "cat"), PV_CTLAPI_USAGE);
+    assert_one_line_error("--forward or a program");
+    assert_string_equal(t.requests, "");
+}
+
 /* --- socks --------------------------------------------------------------------------------- */
 
 /* A request for host at the member's port, to buf; its length. */

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/* pipe: standard input and output of two machines, joined by a network of their own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+#include "ctl/forward/outside.h"
+#include "ctl/forward/pipe.h"
+#include "ctl/forward/private.h"
+#include "sys/net/stream.h"
+#include "sys/proc/clock.h"
+
+#define FIRST       "first"
+#define SECOND      "second"
+#define NETWORK     "pipe"
+#define COORDINATOR "P2PVPN_COORDINATOR"
+#define TOKEN       "p2pvpn-"
+
+enum {
+    OPT_COORDINATOR,
+    OPT_FORWARD,
+};
+
+enum {
+    ENTER_S = 60,     /* as for create and join */
+    UP_S = 15,        /* ours: until the interface is there */
+    LOOK_MS = 50,     /* ours */
+    CONNECT_S = 30,   /* ours: until the place of --forward takes the connection */
+    PROGRAM_MS = 1000 /* ours: until a program that is told to end is made to */
+};
+
+/* Where the bytes of this end come from and go to. */
+struct local {
+    struct pv_twoway_end end;
+    pid_t program; /* 0: none */
+};
+
+/* --- this end ------------------------------------------------------------------------------ */
+
+static int open_place(struct pv_cli *cli, const char *text, struct local *l)
+{
+    struct pv_outside place = {.failed = false};
+    int fd = -1, code = pv_outside_parse(&place, cli, text);
+    if (code != 0)
+        return code;
+    int r = pv_outside_connect(&place, pv_clock_now(), &fd);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    if (r == PV_OK && poll(&p, 1, CONNECT_S * 1000) <= 0)
+        r = PV_ERR_TIMEOUT;
+    else if (r == PV_OK)
+        r = pv_stream_connected(fd);
+    l->end = (struct pv_twoway_end){.in = fd, .out = fd, .is_waited = true};
+    if (r == PV_OK)
+        return 0;
+    if (fd >= 0)
+        close(fd);
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "--forward %.100s: %s", text, pv_strstatus(r));
+}
+
+static void become_program(char *const *words, const int in[2], const int out[2])
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    if (dup2(in[0], STDIN_FILENO) >= 0 && dup2(out[1], STDOUT_FILENO) >= 0)
+        execvp(words[0], words);
+    dprintf(STDERR_FILENO, "p2pvpnctl: pipe: %s: %s\n", words[0], strerror(errno));
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+static int start_program(struct pv_cli *cli, char *const *words, struct local *l)
+{
+    int in[2], out[2];
+    if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "start %.100s: %s", words[0], strerror(errno));
+    (void)fflush(NULL);
+    l->program = fork();
+    if (l->program == 0)
+        become_program(words, in, out);
+    close(in[0]);
+    close(out[1]);
+    (void)fcntl(in[1], F_SETFL, O_NONBLOCK);
+    (void)fcntl(out[0], F_SETFL, O_NONBLOCK);
+    l->end = (struct pv_twoway_end){.in = out[0], .out = in[1], .is_waited = true};
+    if (l->program > 0)
+        return 0;
+    close(in[1]);
+    close(out[0]);
+    l->program = 0;
+    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "start %.100s: %s", words[0], strerror(errno));
+}
+
+/* code: of the pipe. A program that is still there when that broke off is ended; its own code is
+ * that of the command, when it says of a failure. */
+static int end_program(const struct local *l, int code)
+{
+    const pv_ns until = pv_clock_now() + PV_MS(PROGRAM_MS);
+    int status = 0;
+    if (l->program == 0)
+        return code;
+    if (code != 0) {
+        kill(l->program, SIGTERM);
+        while (waitpid(l->program, &status, WNOHANG) == 0) {
+            if (pv_clock_now() >= until)
+                kill(l->program, SIGKILL);
+            (void)poll(NULL, 0, LOOK_MS);
+        }
+        return code;
+    }
+    while (waitpid(l->program, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int open_local(struct pv_cli *cli, char *const *program, struct local *l)
+{
+    *l = (struct local){.end = {.in = STDIN_FILENO,
+                                .out = STDOUT_FILENO,
+                                .shared = true,
+                                .is_waited = isatty(STDIN_FILENO) == 0}};
+    if (cli->args.value[OPT_FORWARD] != NULL)
+        return open_place(cli, cli->args.value[OPT_FORWARD], l);
+    return program == NULL ? 0 : start_program(cli, program, l);
+}
+
+/* --- the network --------------------------------------------------------------------------- */
+
+static int ask(struct pv_cli *cli, struct pv_ctlapi_request *req, json_t **ret_body)
+{
+    int code = pv_cli_connect(cli);
+    pv_cli_set_timeout(cli, ENTER_S);
+    if (code == 0)
+        code = pv_cli_call(cli, req, NULL, NULL, ret_body);
+    pv_ctlapi_request_done(req);
+    return code;
+}
+
+/* The interface comes up behind the answer of create and join. */
+static int wait_until_up(struct pv_overlay *o)
+{
+    const pv_ns until = pv_clock_now() + PV_S(UP_S);
+    int code = PV_CTLAPI_FAILED;
+    while (code != 0 && pv_clock_now() < until) {
+        pv_cli_hush(o->cli, true);
+        code = pv_overlay_open(o);
+        pv_cli_hush(o->cli, false);
+        if (code != 0)
+            (void)poll(NULL, 0, LOOK_MS);
+    }
+    return code == 0 ? 0 : pv_overlay_open(o);
+}
+
+static int create(struct pv_cli *cli, const char *url)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
+    snprintf(req.network, sizeof(req.network), "%s", NETWORK);
+    snprintf(req.name, sizeof(req.name), "%s", FIRST);
+    req.secret = strdup(url);
+    int code = req.secret == NULL ? pv_cli_no_memory(cli) : ask(cli, &req, &body);
+    json_decref(body);
+    return code;
+}
+
+/* The token is for people and scripts, and standard output for the bytes. */
+static int invite(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE, 0);
+    req.ephemeral = true;
+    int code = ask(cli, &req, &body);
+    if (code == 0)
+        fprintf(cli->err, "%s%s\n", cli->quiet ? "" : "on the other machine: p2pvpnctl pipe ",
+                pv_json_text(body, "token", ""));
+    (void)fflush(cli->err);
+    json_decref(body);
+    return code;
+}
+
+static int join(struct pv_cli *cli, char *token)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
+    snprintf(req.name, sizeof(req.name), "%s", SECOND);
+    int code = pv_cli_secret(cli, token, &req);
+    if (code == 0)
+        code = ask(cli, &req, &body);
+    json_decref(body);
+    return code;
+}
+
+/* The first one leaves, too, so that nobody is a member any more. The second does by its end. */
+static void leave(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    json_t *body = NULL;
+    pv_cli_hush(cli, true);
+    pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
+    req.last = true;
+    (void)ask(cli, &req, &body);
+    json_decref(body);
+    pv_cli_hush(cli, false);
+}
+
+/* --- the command --------------------------------------------------------------------------- */
+
+static int meet(struct pv_overlay *o, char *token, const char *url, int fds[2])
+{
+    struct pv_cli *cli = o->cli;
+    int code = token != NULL ? join(cli, token) : create(cli, url);
+    if (code == 0)
+        code = wait_until_up(o);
+    if (code != 0 || token != NULL)
+        return code != 0 ? code : pv_pipe_connect(o, FIRST, fds);
+    code = invite(cli);
+    return code != 0 ? code : pv_pipe_accept(o, fds);
+}
+
+static int run_pipe(struct pv_cli *cli, char *token, const char *url, char *const *program)
+{
+    struct pv_overlay overlay = {.cli = cli};
+    struct local local;
+    int fds[2] = {-1, -1};
+    int code = meet(&overlay, token, url, fds);
+    if (code == 0)
+        code = open_local(cli, program, &local);
+    if (code == 0)
+        code = end_program(&local, pv_pipe_carry(&overlay, local.end, fds));
+    (void)pv_overlay_forget(&overlay);
+    return code;
+}
+
+static int pipe_command(struct pv_cli *cli)
+{
+    struct pv_private own;
+    char **words = cli->args.word;
+    const char *url = cli->args.value[OPT_COORDINATOR];
+    char *token =
+        words[0] != NULL && strncmp(words[0], TOKEN, strlen(TOKEN)) == 0 ? words[0] : NULL;
+    char *const *program =
+        words[token == NULL ? 0 : 1] == NULL ? NULL : &words[token == NULL ? 0 : 1];
+    if (url == NULL)
+        url = getenv(COORDINATOR);
+    if (token == NULL && url == NULL)
+        return pv_cli_usage(cli,
+                            "at which coordinator? give --coordinator URL, or set " COORDINATOR);
+    if (token != NULL && cli->args.value[OPT_COORDINATOR] != NULL)
+        return pv_cli_usage(cli, "the token says which coordinator: leave out --coordinator");
+    if (program != NULL && cli->args.value[OPT_FORWARD] != NULL)
+        return pv_cli_usage(cli, "give --forward or a program");
+    int code = pv_private_start(&own, cli);
+    if (code != 0)
+        return code;
+    code = run_pipe(cli, token, url, program);
+    if (token == NULL && code == 0)
+        leave(cli);
+    pv_private_end(&own, cli, code == 0); /* who waits for a failure is told at once */
+    return code;
+}
+
+const struct pv_command pv_cmds_pipe[] = {
+    {
+        .name = "pipe",
+        .args = "[TOKEN] [--coordinator URL] [--forward [HOST:]PORT] [-- PROGRAM ARG...]",
+        .summary = "standard input and output of two machines, joined",
+        .details =
+            "On the first machine without TOKEN: it prints one, with which the second joins\n"
+            "a network of these two alone, that ends with them and leaves nothing on disk.\n"
+            "Without root, and beside any p2pvpnd. Exit code 0: both have taken all.\n"
+            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR\n"
+            "  --forward PLACE    this end is a connection to HOST:PORT (127.0.0.1)\n"
+            "  PROGRAM            this end is its standard input and output\n",
+        .example = "p2pvpnctl pipe p2pvpn-... > file",
+        .options = {{"coordinator", 0, true}, {"forward", 0, true}},
+        .max_words = PV_ARGS_MAX_WORDS,
+        .run = pipe_command,
+    },
+    {.name = NULL},
+};

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* pipe.c - the two connections of a pipe. */
+#include "ctl/forward/pipe.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ctl/forward/gate.h"
+#include "ctl/forward/serving.h"
+#include "sys/net/stream.h"
+#include "sys/proc/clock.h"
+
+enum {
+    SIGNALLED = 128, /* as a shell tells it */
+    BUF = 256 * 1024,
+    AGAIN_MS = 200, /* ours: until the first is tried again */
+    /* of the pulse: silent for 1 s it asks, and what has no answer for 3 s breaks off */
+    ASK_AFTER_S = 1,
+    ASK_AGAIN_S = 1,
+    ASK_TIMES = 3,
+    UNANSWERED_MS = 3000,
+};
+
+static void make_pulse(int fd)
+{
+    static const struct {
+        int option, value;
+    } set[] = {{TCP_KEEPIDLE, ASK_AFTER_S},
+               {TCP_KEEPINTVL, ASK_AGAIN_S},
+               {TCP_KEEPCNT, ASK_TIMES},
+               {TCP_USER_TIMEOUT, UNANSWERED_MS}};
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+    for (size_t i = 0; i < PV_ARRAY_LEN(set); i++)
+        (void)setsockopt(fd, IPPROTO_TCP, set[i].option, &set[i].value, sizeof(set[i].value));
+}
+
+/* --- the first command --------------------------------------------------------------------- */
+
+/* A signal ends the process as ever; p2pvpnd's end does not go unheard. */
+static int wait_for(const struct pv_overlay *o, int fd)
+{
+    struct pollfd p[] = {{.fd = fd, .events = POLLIN},
+                         {.fd = o->end > 0 ? o->end : -1, .events = POLLIN}};
+    while (poll(p, PV_ARRAY_LEN(p), -1) < 0 && errno == EINTR)
+        continue;
+    return p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
+}
+
+int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
+{
+    struct pv_gate gate;
+    struct pv_addr at = o->own4.family != PV_AF_NONE ? o->own4 : o->own6;
+    at.port = PV_PIPE_PORT;
+    int n = 0, r = pv_gate_open_overlay(&gate, &at, o->tun, false);
+    while (r == PV_OK && n < 2) {
+        r = wait_for(o, gate.fd);
+        int got = r == PV_OK ? pv_gate_accept(&gate, &ret_fds[n]) : PV_ERR_AGAIN;
+        n += got == PV_OK ? 1 : 0;
+    }
+    pv_gate_close(&gate);
+    if (r == PV_OK) {
+        pv_overlay_be_patient(ret_fds[0]);
+        make_pulse(ret_fds[1]);
+        return 0;
+    }
+    if (n > 0)
+        close(ret_fds[0]);
+    return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "wait for the other end: %s", pv_strstatus(r));
+}
+
+/* --- the second ---------------------------------------------------------------------------- */
+
+/* This node hears of the other members a moment after it has joined. */
+static int find(struct pv_overlay *o, const char *host, pv_ns deadline, struct pv_addr *ret_to)
+{
+    int code;
+    do {
+        pv_cli_hush(o->cli, true);
+        code = pv_overlay_find(o, host, PV_PIPE_PORT, ret_to);
+        pv_cli_hush(o->cli, false);
+        if (code != 0)
+            (void)poll(NULL, 0, AGAIN_MS);
+    } while (code == PV_CTLAPI_UNKNOWN_PEER && pv_clock_now() < deadline);
+    return code == 0 ? 0 : pv_overlay_find(o, host, PV_PIPE_PORT, ret_to);
+}
+
+static int connect_one(struct pv_overlay *o, const char *host, pv_ns deadline, int *ret_fd)
+{
+    struct pv_addr to;
+    int code = find(o, host, deadline, &to);
+    if (code != 0)
+        return code;
+    int r = pv_overlay_connect(o, &to, ret_fd);
+    while (r == PV_OK) {
+        struct pollfd p = {.fd = *ret_fd, .events = POLLOUT};
+        (void)poll(&p, 1, AGAIN_MS);
+        r = pv_stream_connected(*ret_fd);
+        if (r == PV_OK)
+            return 0;
+        if (r == PV_ERR_AGAIN)
+            r = pv_clock_now() < deadline ? PV_OK : PV_ERR_TIMEOUT;
+        if (r < 0)
+            close(*ret_fd);
+    }
+    return pv_overlay_complain(o, host, PV_PIPE_PORT, r);
+}
+
+int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2])
+{
+    const pv_ns deadline = pv_clock_now() + PV_S(PV_PIPE_CONNECT_S);
+    int code = connect_one(o, host, deadline, &ret_fds[0]);
+    if (code != 0)
+        return code;
+    code = connect_one(o, host, deadline, &ret_fds[1]);
+    if (code != 0)
+        close(ret_fds[0]);
+    else
+        make_pulse(ret_fds[1]);
+    return code;
+}
+
+/* --- both ---------------------------------------------------------------------------------- */
+
+struct pipe {
+    struct pv_overlay *o;
+    struct pv_serving serving;
+    struct pv_twoway *two;
+    struct pv_watch *pulse;
+    int pulse_fd;
+    bool done;    /* here: both directions have ended */
+    bool told;    /* the other is done, too */
+    bool is_dead; /* it, or p2pvpnd */
+    int at, status;
+};
+
+static void look(struct pipe *x)
+{
+    if ((x->done && x->told) || x->is_dead || x->status < 0)
+        pv_loop_stop(x->serving.loop);
+}
+
+static void on_done(void *ctx, int at, int status)
+{
+    struct pipe *x = ctx;
+    x->done = true;
+    x->at = at;
+    x->status = status;
+    /* A pulse takes one byte at any time, or is dead. */
+    if (status == PV_OK && send(x->pulse_fd, "", 1, MSG_NOSIGNAL) != 1)
+        x->is_dead = !x->told;
+    look(x);
+}
+
+static void on_pulse(void *ctx, unsigned ready, pv_ns now)
+{
+    struct pipe *x = ctx;
+    char c;
+    (void)ready;
+    (void)now;
+    ssize_t n = recv(x->pulse_fd, &c, 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n == 1) {
+        x->told = true;
+    } else {
+        x->is_dead = !x->told;
+        x->pulse = pv_watch_free(x->pulse);
+    }
+    look(x);
+}
+
+static void on_lost(void *ctx, bool apart)
+{
+    struct pipe *x = ctx;
+    (void)apart;
+    x->is_dead = !x->told;
+    look(x);
+}
+
+static pv_ns on_turn(void *ctx, pv_ns now)
+{
+    (void)ctx;
+    (void)now;
+    return PV_NEVER;
+}
+
+static int tell_end(const struct pipe *x)
+{
+    if (x->serving.signal != 0)
+        return SIGNALLED + x->serving.signal;
+    if (x->is_dead)
+        return pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED,
+                           "the other end has ended before all was taken, or is not reached any "
+                           "more");
+    if (x->status < 0 && x->at == 1)
+        return pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED, "the other end broke off the connection");
+    return x->status < 0
+               ? pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED, "this end: %s", pv_strstatus(x->status))
+               : 0;
+}
+
+int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
+{
+    struct pipe x = {.o = o, .pulse_fd = fds[1]};
+    uint8_t *buf = malloc(BUF);
+    x.serving = (struct pv_serving){
+        .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};
+    int r = buf == NULL ? PV_ERR_NOMEM : pv_serving_start(&x.serving);
+    const struct pv_twoway_config cfg = {
+        .loop = x.serving.loop,
+        .buf = buf,
+        .cap = BUF,
+        .end = {local, {.in = fds[0], .out = fds[0], .is_waited = true}},
+        .done = on_done,
+        .ctx = &x,
+    };
+    if (r == PV_OK)
+        r = pv_watch_new(&x.pulse, x.serving.loop, fds[1], PV_LOOP_READ, on_pulse, &x);
+    if (r == PV_OK)
+        r = pv_twoway_new(&x.two, &cfg);
+    if (r == PV_OK)
+        pv_serving_run(&x.serving);
+    pv_twoway_free(x.two);
+    pv_watch_free(x.pulse);
+    close(fds[1]);
+    pv_serving_end(&x.serving);
+    free(buf);
+    return r < 0 ? pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "start: %s", pv_strstatus(r))
+                 : tell_end(&x);
+}

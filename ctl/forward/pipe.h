@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pipe.h - one connection between two commands on two machines, by a network that exists for it
+ * alone.
+ *
+ * The first command creates the network, the second joins it. Beside the connection there is a
+ * second one, the pulse, that carries no bytes until the end: by that an end tells the other that
+ * it has taken all, and the pulse breaks off within PV_PIPE_DEAD_S when the other one dies, however
+ * it dies and however much is still on its way.
+ */
+#ifndef PV_PIPE_H
+#define PV_PIPE_H
+
+#include "ctl/forward/overlay.h"
+#include "ctl/forward/twoway.h"
+
+enum {
+    PV_PIPE_PORT = 2049,    /* ours: of the overlay, at the first command's node */
+    PV_PIPE_DEAD_S = 5,     /* of silence */
+    PV_PIPE_CONNECT_S = 60, /* ours: until the second has met the first */
+};
+
+/* Waits for the second command, and connects both. 0 or an exit code. fds: data, pulse. */
+PV_MUST_CHECK int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2]);
+PV_MUST_CHECK int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2]);
+/* Carries bytes between `local` and the other command until both have ended and taken all. Closes
+ * all of these. The exit code. */
+int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2]);
+
+#endif /* PV_PIPE_H */
