@@ -849,6 +849,47 @@ def a_pipe_joins_two_machines(lab):
 
 
 @scenario
+def a_container_needs_nothing_but_a_token(lab):
+    """What the image of a node runs, where a container of docker's default profile denies all."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    b.without_root(denied=True)
+    a.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite").out.strip()
+    server = a.start(a.python, "-c", SERVER, a.addr(), name="server")
+    outside = b.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
+    for one in (server, outside):
+        wait("the server", lambda o=one: o.text().count("listens") == 3)
+    home = b.run("sh", "-c", "echo $HOME").out.strip()
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../dist/container/p2pvpn-node")
+    node = ["env", f"PATH={os.path.dirname(lab.bin('p2pvpnd'))}:/usr/bin:/bin", f"P2PVPN_RUN={home}/r",
+            f"P2PVPN_STATE={home}/volume", "P2PVPN_SERVE=8000:127.0.0.1:7000 8001:7001", "P2PVPN_FORWARD=9000:a:7000"]
+    r = b.run(*node, "sh", script, check_rc=False, timeout=60)
+    check(r.code == 1 and "P2PVPN_TOKEN" in r.err, f"without a token: {r}")
+
+    def is_healthy():
+        return b.run(*node, "sh", script, "health", check_rc=False).code == 0
+    for given in ([f"P2PVPN_TOKEN={token}", "P2PVPN_NAME=web"], []):  # the second time it is a member
+        program = b.start(*node, *given, "sh", script, name="node")
+        wait("its health", lambda p=program: p.must_run() or is_healthy(), 30)
+        addr = b.run(*node, "sh", script, "ip").out.split()[0]
+        equal(a.ctl("ip", "web").out.split()[0], addr, "its name")
+        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10", 20)
+        equal(send(a, f"{addr}:8001", 10), "bye", "the second port")
+        wait("the way to a member", lambda: send(b, "127.0.0.1:9000", 10, check_rc=False) == "heard 10", 20)
+        mine, b.before = b.before, []
+        for name in ("p2pvpnd", "p2pvpnctl"):
+            pid = b.run("pgrep", "-u", "65534", "-r", "S", "-x", name).out.split()[0]
+            check("P2PVPN_TOKEN=" not in b.run("cat", f"/proc/{pid}/environ").out, f"the token in {name}'s environment")
+        b.before = mine
+        equal(program.end(), 0, "exit code")
+        wait("all to have ended",
+             lambda: not a.run("pgrep", "-u", "65534", "-r", "R,S,D", "p2pvpn", check_rc=False).out)
+        check(not is_healthy(), "health of what does not run")
+
+
+@scenario
 def ssh_goes_by_nc_and_by_run(lab):
     coordinator = lab.coordinator()
     a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
