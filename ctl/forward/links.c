@@ -35,6 +35,7 @@ struct link {
     int carried;                           /* the member's end, for looking at; -1: not yet */
     pv_ns until;                           /* it has to be connected; PV_NEVER: nothing has to be */
     bool stuck;                            /* and the user knows */
+    bool is_looked_at;                     /* in this round, by the rules */
     struct pv_watch *connecting, *hearing; /* of inner, of outer */
     struct pv_twoway *two;
     char host[PV_OVERLAY_HOST_BUF]; /* the member, once it is known */
@@ -483,6 +484,30 @@ static void look_at_carried(struct link *l)
     l->stuck = stuck;
 }
 
+/* Rules that were made since keep packets of open connections out, too, without a word: TCP would
+ * wait. Each place is asked about once. */
+static void end_denied(struct links *x)
+{
+    for (struct link *l = x->first; l != NULL; l = l->next)
+        l->is_looked_at = l->carried < 0;
+    for (struct link *l = x->first, *next; l != NULL; l = next) {
+        next = l->next;
+        if (l->is_looked_at)
+            continue;
+        bool denied = pv_overlay_is_denied(x->cfg->overlay, l->host, l->port);
+        for (struct link *m = l->next; m != NULL; m = m->next)
+            m->is_looked_at =
+                m->is_looked_at || (!denied && m->port == l->port && strcmp(m->host, l->host) == 0);
+        if (denied) {
+            pv_cli_note(x->cfg->cli,
+                        "a connection to %.100s port %u was ended: rules of the network deny it "
+                        "now (p2pvpnctl rules)",
+                        l->host, l->port);
+            end_link(l);
+        }
+    }
+}
+
 static void look_at_link(struct link *l, pv_ns now)
 {
     if (l->datagrams != NULL)
@@ -507,6 +532,8 @@ static void look(struct links *x, pv_ns now)
     }
     if (x->cfg->outside != NULL)
         mind_doors(x);
+    else
+        end_denied(x);
 }
 
 static pv_ns on_turn(void *ctx, pv_ns now)

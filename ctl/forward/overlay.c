@@ -94,6 +94,7 @@ static int take_status(struct pv_overlay *o, const json_t *status)
     snprintf(o->tun, sizeof(o->tun), "%s", tun);
     snprintf(o->zone, sizeof(o->zone), "%.63s",
              pv_json_text(json_object_get(status, "network"), "name", ""));
+    snprintf(o->name, sizeof(o->name), "%.63s", pv_json_text(self, "name", ""));
     read_addr(self, "ip4", &o->own4);
     read_addr(self, "ip6", &o->own6);
     if (pid <= 0 || pid == o->pid)
@@ -182,6 +183,25 @@ int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port, struc
     return ret_addr->family != PV_AF_NONE
                ? 0
                : pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "%.100s has no address", host);
+}
+
+bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port)
+{
+    struct pv_ctlapi_request req;
+    char ports[16];
+    json_t *body = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_CAN, 0);
+    snprintf(ports, sizeof(ports), "tcp/%u", port);
+    snprintf(req.from, sizeof(req.from), "%s", o->name);
+    strip_zone(o, host, req.to, sizeof(req.to));
+    req.text = o->known ? strdup(ports) : NULL;
+    pv_cli_hush(o->cli, true);
+    int code = req.text == NULL ? PV_CTLAPI_FAILED : ask(o, &req, &body);
+    pv_cli_hush(o->cli, false);
+    pv_ctlapi_request_done(&req);
+    bool denied = code == 0 && json_is_false(json_object_get(body, "allowed"));
+    json_decref(body);
+    return denied;
 }
 
 /* --- connections --------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct pv_overlay {
     bool known;                /* the rest is what p2pvpnd says */
     char tun[16];              /* interface */
     char zone[PV_NAME_BUF];    /* network */
+    char name[PV_NAME_BUF];    /* of this node */
     struct pv_addr own4, own6; /* this node's */
     int pid;                   /* of the inside that sockets are made in; 0: it is here */
     int end; /* readable when the inside has ended (pidfd_open(2)); 0: p2pvpnd has none */
@@ -38,6 +39,9 @@ bool pv_overlay_forget(struct pv_overlay *o);
 /* A member by name (also NAME.NETWORK.p2p), overlay address or key. As pv_overlay_open(). */
 PV_MUST_CHECK int pv_overlay_find(struct pv_overlay *o, const char *host, uint16_t port,
                                   struct pv_addr *ret_addr);
+/* Do rules of the network keep this node from that port of a member now? False where nobody knows.
+ */
+PV_MUST_CHECK bool pv_overlay_is_denied(struct pv_overlay *o, const char *host, uint16_t port);
 /* Begins to connect; writable = done, then pv_stream_connected() says how. -errno. */
 PV_MUST_CHECK int pv_overlay_connect(struct pv_overlay *o, const struct pv_addr *to, int *ret_fd);
 /* A connection of a member's lives as long as programs at both ends want it. */

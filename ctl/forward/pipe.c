@@ -3,8 +3,6 @@
 #include "ctl/forward/pipe.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,32 +10,21 @@
 
 #include "ctl/forward/gate.h"
 #include "ctl/forward/serving.h"
+#include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
+
+#define BEAT PV_S(1)                  /* ours: of the pulse */
+#define DEAD PV_S(PV_PIPE_DEAD_S - 1) /* and what has not come for so long comes no more */
 
 enum {
     SIGNALLED = 128, /* as a shell tells it */
     BUF = 256 * 1024,
     AGAIN_MS = 200, /* ours: until the first is tried again */
-    /* of the pulse: silent for 1 s it asks, and what has no answer for 3 s breaks off */
-    ASK_AFTER_S = 1,
-    ASK_AGAIN_S = 1,
-    ASK_TIMES = 3,
-    UNANSWERED_MS = 3000,
+    /* what the pulse says */
+    ALIVE = 'a',
+    DONE = 'd',
 };
-
-static void make_pulse(int fd)
-{
-    static const struct {
-        int option, value;
-    } set[] = {{TCP_KEEPIDLE, ASK_AFTER_S},
-               {TCP_KEEPINTVL, ASK_AGAIN_S},
-               {TCP_KEEPCNT, ASK_TIMES},
-               {TCP_USER_TIMEOUT, UNANSWERED_MS}};
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
-    for (size_t i = 0; i < PV_ARRAY_LEN(set); i++)
-        (void)setsockopt(fd, IPPROTO_TCP, set[i].option, &set[i].value, sizeof(set[i].value));
-}
 
 /* --- the first command --------------------------------------------------------------------- */
 
@@ -65,7 +52,6 @@ int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
     pv_gate_close(&gate);
     if (r == PV_OK) {
         pv_overlay_be_patient(ret_fds[0]);
-        make_pulse(ret_fds[1]);
         return 0;
     }
     if (n > 0)
@@ -119,8 +105,6 @@ int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2
     code = connect_one(o, host, deadline, &ret_fds[1]);
     if (code != 0)
         close(ret_fds[0]);
-    else
-        make_pulse(ret_fds[1]);
     return code;
 }
 
@@ -132,6 +116,7 @@ struct pipe {
     struct pv_twoway *two;
     struct pv_watch *pulse;
     int pulse_fd;
+    pv_ns beat_at, heard;
     bool done;    /* here: both directions have ended */
     bool told;    /* the other is done, too */
     bool is_dead; /* it, or p2pvpnd */
@@ -144,29 +129,35 @@ static void look(struct pipe *x)
         pv_loop_stop(x->serving.loop);
 }
 
+/* A pulse takes a byte at any time, or is dead. */
+static void say(struct pipe *x, uint8_t what)
+{
+    if (send(x->pulse_fd, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+        x->is_dead = !x->told;
+}
+
 static void on_done(void *ctx, int at, int status)
 {
     struct pipe *x = ctx;
     x->done = true;
     x->at = at;
     x->status = status;
-    /* A pulse takes one byte at any time, or is dead. */
-    if (status == PV_OK && send(x->pulse_fd, "", 1, MSG_NOSIGNAL) != 1)
-        x->is_dead = !x->told;
+    if (status == PV_OK)
+        say(x, DONE);
     look(x);
 }
 
 static void on_pulse(void *ctx, unsigned ready, pv_ns now)
 {
     struct pipe *x = ctx;
-    char c;
+    uint8_t c = ALIVE;
     (void)ready;
-    (void)now;
     ssize_t n = recv(x->pulse_fd, &c, 1, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    x->heard = now;
     if (n == 1) {
-        x->told = true;
+        x->told = x->told || c == DONE;
     } else {
         x->is_dead = !x->told;
         x->pulse = pv_watch_free(x->pulse);
@@ -184,9 +175,15 @@ static void on_lost(void *ctx, bool apart)
 
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
-    (void)ctx;
-    (void)now;
-    return PV_NEVER;
+    struct pipe *x = ctx;
+    if (now >= x->beat_at) {
+        x->beat_at = now + BEAT;
+        say(x, ALIVE);
+    }
+    if (now - x->heard >= DEAD)
+        x->is_dead = !x->told;
+    look(x);
+    return x->beat_at;
 }
 
 static int tell_end(const struct pipe *x)
@@ -206,7 +203,8 @@ static int tell_end(const struct pipe *x)
 
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
 {
-    struct pipe x = {.o = o, .pulse_fd = fds[1]};
+    const pv_ns now = pv_clock_now();
+    struct pipe x = {.o = o, .pulse_fd = fds[1], .beat_at = now, .heard = now};
     uint8_t *buf = malloc(BUF);
     x.serving = (struct pv_serving){
         .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};
@@ -215,7 +213,8 @@ int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fd
         .loop = x.serving.loop,
         .buf = buf,
         .cap = BUF,
-        .end = {local, {.in = fds[0], .out = fds[0], .is_waited = true}},
+        .end = {local,
+                {.in = fds[0], .out = fds[0], .is_waited = true, .of_stack = pv_inside_is_stack()}},
         .done = on_done,
         .ctx = &x,
     };

@@ -4,9 +4,9 @@
  * alone.
  *
  * The first command creates the network, the second joins it. Beside the connection there is a
- * second one, the pulse, that carries no bytes until the end: by that an end tells the other that
- * it has taken all, and the pulse breaks off within PV_PIPE_DEAD_S when the other one dies, however
- * it dies and however much is still on its way.
+ * second one, the pulse: each end says every second that it is there, and once that it has taken
+ * all. So it is known within PV_PIPE_DEAD_S when the other one is dead, however it died and however
+ * much is still on its way; one that was stopped (SIGSTOP) counts as dead.
  */
 #ifndef PV_PIPE_H
 #define PV_PIPE_H
@@ -16,7 +16,7 @@
 
 enum {
     PV_PIPE_PORT = 2049,    /* ours: of the overlay, at the first command's node */
-    PV_PIPE_DEAD_S = 5,     /* of silence */
+    PV_PIPE_DEAD_S = 5,     /* until an end knows that the other one is dead */
     PV_PIPE_CONNECT_S = 60, /* ours: until the second has met the first */
 };
 

@@ -643,7 +643,15 @@ def a_forward_outlives_p2pvpnd_and_says_what_stands_in_its_way(lab):
     a.ctl("deny", "c", "a", "tcp/7003")
     talk.popen.stdin.write(b"x")
     talk.popen.stdin.flush()
-    wait("what forward says", lambda: "p2pvpnctl why a" in program.text(), 40)
+    wait("what forward says", lambda: "rules of the network deny it" in program.text(), 20)
+    wait("the connection's end", lambda: where not in user.run("ss", "-Htn", "state", "established").out)
+    # and those that only hear, of which nothing is on its way
+    a.ctl("rules", "remove", 1)
+    program, where = forward(user, "0", "a:7003")
+    talk = user.start("/usr/bin/python3", "-c", TALKER, where, name="talker", stdin=-1)
+    wait("the connection", lambda: "ready" in talk.text())
+    a.ctl("deny", "c", "a", "tcp/7003")
+    wait("what forward says", lambda: "rules of the network deny it" in program.text(), 20)
 
 
 @scenario
@@ -788,9 +796,10 @@ def a_pipe_joins_two_machines(lab):
     coordinator = lab.coordinator()
     a = lab.host("a", lab.lan("lan-a", "profile=port-restricted"))
     b = lab.host("b", lab.lan("lan-b", "profile=symmetric"))
+    a.without_root()
+    b.without_root(denied=True)  # lwIP is in the kernel's place there
     for one in (a, b):
-        one.without_root()
-        one.before += [f"P2PVPN_COORDINATOR={coordinator.url()}"]
+        one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
 
     def left():
         return [x for one in (a, b) for x in
@@ -820,6 +829,8 @@ def a_pipe_joins_two_machines(lab):
     wait("nothing to be left", lambda: not left())
 
     # either end is killed, idle or not
+    for one in (a, b):
+        one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     for which in (0, 1):
         ends = [end for end, _ in open_pipe(lab, a, b, None)]
         for end in ends:
