@@ -86,6 +86,13 @@ static void free_conn(struct pv_stack_conn *c)
     free(c);
 }
 
+/* When both sides have ended lwIP ends a pcb by itself, and does not tell. */
+static void part(struct pv_stack_conn *c)
+{
+    if (c->in_ended && c->out_ended)
+        forget_pcb(c);
+}
+
 /* Not within a callback of lwIP's, which goes on with its pcb. */
 static void break_off(struct pv_stack_conn *c)
 {
@@ -180,6 +187,8 @@ static bool take_end(struct pv_stack_conn *c)
     }
     if (tcp_shutdown(c->pcb, 0, 1) != ERR_OK)
         break_later(c);
+    else
+        part(c);
     return true;
 }
 
@@ -240,6 +249,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     else
         pbuf_cat(c->in, p);
     pass_in(c);
+    part(c);
     if (c->in_told && c->out_ended)
         break_later(c); /* which lets it go, but not here */
     watch(c);

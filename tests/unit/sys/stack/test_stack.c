@@ -268,6 +268,40 @@ PV_TEST(bytes_go_both_ways_and_each_end_is_passed_on)
     close(pair[0]);
 }
 
+static struct {
+    int fd[2];
+    size_t sent[2], got[2];
+    bool ended[2];
+} both;
+
+static bool have_both_ended(void)
+{
+    static uint8_t buf[65536];
+    for (int i = 0; i < 2; i++) {
+        size_t left = BULK - both.sent[i];
+        ssize_t n = left == 0 ? 0
+                              : send(both.fd[i], buf, left < sizeof(buf) ? left : sizeof(buf),
+                                     MSG_DONTWAIT | MSG_NOSIGNAL);
+        both.sent[i] += n > 0 ? (size_t)n : 0;
+        if (left > 0 && both.sent[i] == BULK)
+            assert_int_equal(shutdown(both.fd[i], SHUT_WR), 0);
+        n = both.ended[i] ? 0 : recv(both.fd[i], buf, 5000, MSG_DONTWAIT);
+        both.got[i] += n > 0 ? (size_t)n : 0;
+        both.ended[i] = both.ended[i] || n == 0;
+    }
+    return both.ended[0] && both.ended[1];
+}
+
+PV_TEST(both_sides_may_speak_at_once_and_end_at_once)
+{
+    connected_pair(both.fd, true);
+    run_until(have_both_ended);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(both.got[i], BULK);
+        close(both.fd[i]);
+    }
+}
+
 PV_TEST(ipv6_is_carried_as_well)
 {
     int listener = listen_at(at6(1, 2048)), fd = connect_to(at6(2, 2048), false), other = -1;
