@@ -34,8 +34,9 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
     pv_blake2b(mc.secret, pv_view(pm->node->identity->sign_sk, sizeof(pm->node->identity->sign_sk)),
                pv_view(context, sizeof(context)), pv_view(NULL, 0));
-    return pv_mapper_new(&pm->mapper, &mc);
+    int r = pv_mapper_new(&pm->mapper, &mc);
     pv_wipe(&mc, sizeof(mc));
+    return r;
 }
 
 static void unmake(void *part)
