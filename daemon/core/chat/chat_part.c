@@ -28,7 +28,7 @@ bool pv_chat_may(const void *node, const uint8_t *pk)
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now);
 
-/* rooms, copies and messages reach the machine by node->chatlink: one connection carries the lines
+/* rooms, copies and messages reach the machine by node->chat.link: one connection carries the lines
  * of all of them to a peer. */
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                 void **ret_part)
@@ -36,14 +36,14 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     struct pv_chatlink_config lc = {.rng = node->rng,
                                     .log = node->log,
                                     .jobs = &node->jobs,
-                                    .keys = node->linkkeys,
+                                    .keys = node->chat.keys,
                                     .plain_off = cfg->chat_plain_off,
                                     .admits = pv_chat_may,
                                     .tell = tell,
                                     .owner = node};
     memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));
-    int r = pv_chatlink_new(&node->chatlink, &lc, now);
-    *ret_part = node->chatlink;
+    int r = pv_chatlink_new(&node->chat.link, &lc, now);
+    *ret_part = node->chat.link;
     return r;
 }
 
@@ -51,7 +51,7 @@ static void free_chat(void *part)
 {
     struct pv_chatlink *link = part;
     struct pv_node *node = link->owner;
-    node->chatlink = pv_chatlink_free(link);
+    node->chat.link = pv_chatlink_free(link);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */

@@ -178,7 +178,7 @@ static int open_copy(struct copies *c, const uint8_t *from, struct pv_view box, 
                                               .time_ms = parcel.time_ms,
                                               .text = parcel.text,
                                               .number = number};
-        r = pv_chatlink_take_copy(n->chatlink, &copy, now);
+        r = pv_chatlink_take_copy(n->chat.link, &copy, now);
     }
     /* The text was in the clear here: it must not stay in freed memory. */
     if (buf != NULL)

@@ -9,7 +9,7 @@
 
 struct linkkeys_part {
     struct pv_node *node;
-    struct pv_linkkeys *keys; /* owned; node.linkkeys is the same */
+    struct pv_linkkeys *keys; /* owned; node.chat.keys is the same */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -20,14 +20,14 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk);
     if (r != PV_OK)
         return r;
-    l->node->linkkeys = l->keys;
+    l->node->chat.keys = l->keys;
     return PV_OK;
 }
 
 static void free_part(void *part)
 {
     struct linkkeys_part *l = part;
-    l->node->linkkeys = pv_linkkeys_free(l->keys);
+    l->node->chat.keys = pv_linkkeys_free(l->keys);
 }
 
 /* A static peer has no p2pvpnd that could prove anything. */

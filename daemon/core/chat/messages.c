@@ -36,7 +36,7 @@ static void send_to(struct pv_node *n, struct pv_peer *p, const struct pv_ctlapi
                                             .text = req->text,
                                             .id = id,
                                             .wall_ms = pv_node_wall_ms(n, now)};
-    int r = pv_chatlink_send(n->chatlink, handle, &msg, now);
+    int r = pv_chatlink_send(n->chat.link, handle, &msg, now);
     if (r != PV_OK) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "send: %s: %s", pv_strstatus(r),
                         r == PV_ERR_MALFORMED ? "a message is 1 to 16384 bytes of UTF-8"
@@ -188,7 +188,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     else
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
     if (wait->tag != tag_of(handle, ASKED_LIST))
-        pv_chatlink_read(n->chatlink, result->chat, now);
+        pv_chatlink_read(n->chat.link, result->chat, now);
 }
 
 static const struct pv_command commands[] = {

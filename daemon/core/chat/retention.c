@@ -111,7 +111,7 @@ static bool find_conversation(struct pv_node *n, const char *name, const char *w
         if (room == NULL)
             return false;
         pv_room_key(room, ret_key);
-        snprintf(ret_name, PV_NAME_BUF, "%s", pv_rooms_name(n->rooms, ret_key, shown));
+        snprintf(ret_name, PV_NAME_BUF, "%s", pv_rooms_name(n->chat.rooms, ret_key, shown));
         return true;
     }
     /* A peer's words stay until they are deleted, also when it has gone. */
@@ -171,7 +171,7 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
             return;
         pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_cleared_json(c->deleted));
         /* Texts of rooms are only hidden until it is known who lacks them. */
-        pv_rooms_sweep(n->rooms, r->keep_s, now);
+        pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
     } else {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, result->error);
     }
@@ -358,7 +358,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         if (res != NULL && res->more && res->n_deleted > 0)
             purge(r, now);
         else if (res != NULL)
-            pv_rooms_sweep(n->rooms, r->keep_s, now);
+            pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
     } else if (wait->tag == TAG_MUTED) {
         keep_muted(r, res);
     } else if (wait->tag == TAG_BESIDE) {

@@ -21,7 +21,7 @@
 
 struct rooms_part {
     struct pv_node *node;
-    struct pv_rooms *rooms; /* owned; node.rooms is the same */
+    struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -38,7 +38,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     int status = pv_rooms_new(&r->rooms, &rc);
     if (status != PV_OK)
         return status;
-    r->node->rooms = r->rooms;
+    r->node->chat.rooms = r->rooms;
     pv_rooms_set_accepted(r->rooms, pv_saved_value(cfg->saved, META_ACCEPTED));
     return PV_OK;
 }
@@ -55,7 +55,7 @@ static void save_accepted(struct rooms_part *r, bool again)
 static void free_rooms(void *part)
 {
     struct rooms_part *r = part;
-    r->node->rooms = pv_rooms_free(r->rooms);
+    r->node->chat.rooms = pv_rooms_free(r->rooms);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
@@ -104,7 +104,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* Takes the lines that came on connections; false: nothing did. */
 static bool take_lines(struct rooms_part *r, pv_ns now)
 {
-    struct pv_chatlink *link = r->node->chatlink;
+    struct pv_chatlink *link = r->node->chat.link;
     struct pv_chatlink_event ev;
     bool any = false;
     while (pv_chatlink_poll_event(link, &ev) == PV_OK) {
@@ -125,7 +125,7 @@ static void send_lines(struct rooms_part *r, pv_ns now)
     struct pv_rooms_line line;
     uint8_t pk[PV_SIGN_PK_LEN];
     while (pv_rooms_poll_transmit(r->rooms, &line) == PV_OK) {
-        int status = pv_chatlink_say(n->chatlink, line.pk, pv_view(line.bytes, line.len));
+        int status = pv_chatlink_say(n->chat.link, line.pk, pv_view(line.bytes, line.len));
         if (status != PV_OK)
             pv_log(n->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
                    pv_strstatus(status));
@@ -136,7 +136,7 @@ static void send_lines(struct rooms_part *r, pv_ns now)
     /* Wishes come after the lines: a line may just have used the connection that was wished for. */
     while (pv_rooms_poll_want(r->rooms, pk) == PV_OK) {
         struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
-        if (p == NULL || pv_chatlink_want(n->chatlink, pk, now) != PV_OK)
+        if (p == NULL || pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
             continue;
         pv_peer_want(p, "a room has news", now);
         pv_peers_touch(n->peers, p, now);
@@ -206,7 +206,7 @@ static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
     char room[PV_ROOMS_NAME_BUF];
     char node[PV_NODE_WHO], by[PV_NODE_WHO];
     bool invited = ev->type == PV_ROOMS_INVITED;
-    pv_rooms_name(n->rooms, ev->room, room);
+    pv_rooms_name(n->chat.rooms, ev->room, room);
     (void)pv_node_who(n, ev->node, node);
     (void)pv_node_who(n, ev->by, by);
     bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
@@ -219,7 +219,7 @@ static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
 static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
 {
     struct pv_rooms_member m;
-    for (size_t i = 0; pv_rooms_member(n->rooms, room, i, &m); i++) {
+    for (size_t i = 0; pv_rooms_member(n->chat.rooms, room, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         if (p != NULL && !m.has_left && pv_peer_reach(p) != PV_REACH_NO)
             return true;
@@ -239,7 +239,7 @@ static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns
         else
             pv_ctlsrv_answer(
                 n->ctl, ev->tag,
-                pv_ctlapi_room_json(pv_rooms_name(n->rooms, ev->room, room), ev->room));
+                pv_ctlapi_room_json(pv_rooms_name(n->chat.rooms, ev->room, room), ev->room));
         break;
     case PV_ROOMS_SENT:
         if (ev->status != PV_OK)
@@ -294,9 +294,9 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
 {
     if (!pv_node_need_network(n, "room", handle))
         return NULL;
-    const uint8_t *id = pv_rooms_find(n->rooms, name, left);
+    const uint8_t *id = pv_rooms_find(n->chat.rooms, name, left);
     /* "No such room" would be wrong while the rooms are being loaded. */
-    if (!pv_rooms_are_ready(n->rooms)) {
+    if (!pv_rooms_are_ready(n->chat.rooms)) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED,
                        "room: the rooms are not loaded yet: try again");
     } else if (id == NULL) {
@@ -314,7 +314,7 @@ void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, c
         .room = pv_rooms_part_need(n, room, false, handle), .text = text, .id = id};
     if (say.room == NULL)
         return;
-    int r = pv_rooms_say(n->rooms, handle, &say, pv_node_wall_ms(n, now), now);
+    int r = pv_rooms_say(n->chat.rooms, handle, &say, pv_node_wall_ms(n, now), now);
     if (r != PV_OK)
         answer_failed(n, "send", r, handle);
 }
@@ -351,8 +351,8 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
     char name[PV_ROOMS_NAME_BUF];
-    json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(n->rooms, id, name));
-    for (size_t i = 0; out != NULL && pv_rooms_member(n->rooms, id, i, &m); i++) {
+    json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(n->chat.rooms, id, name));
+    for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         char who[PV_NODE_WHO];
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;

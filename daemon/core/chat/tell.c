@@ -40,10 +40,11 @@ static void note_change(const struct pv_node *n, const struct pv_chat_record *re
 struct pv_ctlapi_message pv_tell_shown(const struct pv_node *n, const struct pv_chat_record *rec,
                                        char room[static PV_ROOMS_NAME_BUF])
 {
-    const char *other = rec->in_room ? pv_rooms_name(n->rooms, rec->peer, room) : rec->peer_name;
+    const char *other =
+        rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room) : rec->peer_name;
     const char *from = rec->outgoing ? n->node_name : rec->peer_name;
     bool waits = rec->outgoing && !rec->in_room && rec->state <= PV_CHAT_SENT;
-    enum pv_chat_later held = waits ? pv_chatlink_held(n->chatlink, rec->peer) : PV_CHAT_LATER_NO;
+    enum pv_chat_later held = waits ? pv_chatlink_held(n->chat.link, rec->peer) : PV_CHAT_LATER_NO;
     struct pv_ctlapi_message msg = {
         .id = rec->id,
         .from = from,
@@ -75,7 +76,7 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen)
-        pv_chatlink_seen(n->chatlink, rec->peer, rec->id, now);
+        pv_chatlink_seen(n->chat.link, rec->peer, rec->id, now);
 }
 
 void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
@@ -83,7 +84,7 @@ void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_peer *p = rec->in_room ? NULL : pv_peers_by_pk(n->peers, rec->peer);
     /* The name that was stored with the message may be an older one. */
-    const char *other = rec->in_room ? pv_rooms_name(n->rooms, rec->peer, room)
+    const char *other = rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room)
                         : p != NULL  ? pv_peer_name(p)
                                      : rec->peer_name;
     pv_watch_tell(&n->watch, n->ctl, "state",

@@ -261,7 +261,7 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 static const char *proof_of(const struct pv_node *n, const struct pv_peer *p)
 {
     enum pv_linkkeys_state state =
-        pv_peer_is_static(p) ? PV_LINKKEYS_UNKNOWN : pv_linkkeys_state(n->linkkeys, pv_peer_pk(p));
+        pv_peer_is_static(p) ? PV_LINKKEYS_UNKNOWN : pv_linkkeys_state(n->chat.keys, pv_peer_pk(p));
     if (state == PV_LINKKEYS_UNKNOWN)
         return NULL;
     return state == PV_LINKKEYS_OLD ? "none" : "daemon";

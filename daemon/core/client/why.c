@@ -323,7 +323,7 @@ static void why_sealed(struct pv_node *n, const struct pv_peer *p, json_t **line
 /* The possible authors of chat from its machine. */
 static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const enum pv_linkkeys_state state = pv_linkkeys_state(n->linkkeys, pv_peer_pk(p));
+    const enum pv_linkkeys_state state = pv_linkkeys_state(n->chat.keys, pv_peer_pk(p));
     if (pv_peer_is_static(p))
         return;
     if (state == PV_LINKKEYS_OLD)
@@ -361,9 +361,9 @@ static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_n
 /* Messages to it wait, although it is there. */
 static void why_held(const struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    enum pv_chat_later held = pv_peer_is_static(p) || n->chatlink == NULL
+    enum pv_chat_later held = pv_peer_is_static(p) || n->chat.link == NULL
                                   ? PV_CHAT_LATER_NO
-                                  : pv_chatlink_held(n->chatlink, pv_peer_pk(p));
+                                  : pv_chatlink_held(n->chat.link, pv_peer_pk(p));
     if (held != PV_CHAT_LATER_NO)
         line(lines, "  messages are queued: %s's machine takes no more from you for now (%s)",
              pv_peer_name(p),

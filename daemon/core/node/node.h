@@ -234,10 +234,11 @@ struct pv_node {
 
     struct pv_node_store store;
 
-    /* chat; each written by the part around it */
-    struct pv_linkkeys *linkkeys; /* which peers' daemons prove themselves, and by which key */
-    struct pv_chatlink *chatlink; /* connections between members, and what goes over them */
-    struct pv_rooms *rooms;
+    struct {                      /* each written by the part around it */
+        struct pv_linkkeys *keys; /* which peers' daemons prove themselves, and by which key */
+        struct pv_chatlink *link; /* connections between members, and what goes over them */
+        struct pv_rooms *rooms;
+    } chat;
 
     struct pv_node_keys keys;
     struct pv_node_ways ways;

@@ -69,7 +69,7 @@ static inline void fake_chat_make_link(struct fake_chat *c,
     struct pv_node *n = &c->node.node;
     struct pv_chatlink_config cfg = {.rng = n->rng, .jobs = &c->jobs, .tell = tell, .owner = n};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_chatlink_new(&n->chatlink, &cfg, c->node.now), PV_OK);
+    assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->node.now), PV_OK);
 }
 
 static inline void fake_chat_make_rooms(struct fake_chat *c)
@@ -77,7 +77,7 @@ static inline void fake_chat_make_rooms(struct fake_chat *c)
     struct pv_node *n = &c->node.node;
     struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
-    assert_int_equal(pv_rooms_new(&n->rooms, &cfg), PV_OK);
+    assert_int_equal(pv_rooms_new(&n->chat.rooms, &cfg), PV_OK);
 }
 
 static inline void fake_chat_start(struct fake_chat *c)
@@ -92,9 +92,9 @@ static inline void fake_chat_done(struct fake_chat *c, bool link, bool rooms)
     struct pv_node *n = &c->node.node;
     fake_peers_done(&c->peers);
     if (link)
-        n->chatlink = pv_chatlink_free(n->chatlink);
+        n->chat.link = pv_chatlink_free(n->chat.link);
     if (rooms)
-        n->rooms = pv_rooms_free(n->rooms);
+        n->chat.rooms = pv_rooms_free(n->chat.rooms);
     pv_jobqueue_done(&c->jobs);
     fake_node_done(&c->node);
 }

@@ -45,7 +45,7 @@ static void send_to_bob(void)
 {
     const struct pv_chatlink_message msg = {
         .pk = chat.bob_keys.pk, .name = "bob", .text = "hello", .wall_ms = 1};
-    assert_int_equal(pv_chatlink_send(node->node.chatlink, 77, &msg, node->now), PV_OK);
+    assert_int_equal(pv_chatlink_send(node->node.chat.link, 77, &msg, node->now), PV_OK);
     fake_peers_settle(&chat.peers);
     fake_chat_answer(&chat, fake_chat_job(&chat, PV_CHATJOB_ENQUEUE), PV_OK,
                      fake_chat_messages(chat.bob_keys.pk, 1));

@@ -32,7 +32,7 @@ static int stop(void **state)
 
 static enum pv_linkkeys_state state_of_bob(void)
 {
-    return pv_linkkeys_state(x.f.node.linkkeys, pv_peer_pk(bob.peer));
+    return pv_linkkeys_state(x.f.node.chat.keys, pv_peer_pk(bob.peer));
 }
 
 /* Its description came, and says what it can; the part hears of it. Which facts the part raised. */
@@ -110,7 +110,7 @@ PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start, stop)
     (void)carry_to_bob();
     (void)carry_from_bob();
     assert_int_equal(state_of_bob(), PV_LINKKEYS_CONFIRMED);
-    assert_true(pv_linkkeys_key(x.f.node.linkkeys, pv_peer_pk(bob.peer), ours));
+    assert_true(pv_linkkeys_key(x.f.node.chat.keys, pv_peer_pk(bob.peer), ours));
     assert_true(pv_linkkeys_key(theirs, x.f.identity.sign_pk, his));
     assert_memory_equal(ours, his, sizeof(ours));
 }
@@ -135,8 +135,8 @@ PV_TEST_IN(a_member_that_is_gone_is_forgotten, start, stop)
 
 PV_TEST_IN(chat_finds_no_machine_behind_its_end, start, stop)
 {
-    assert_non_null(x.f.node.linkkeys);
+    assert_non_null(x.f.node.chat.keys);
     pv_part_free(&pv_part_linkkeys, x.f.self);
     x.f.self = NULL;
-    assert_null(x.f.node.linkkeys);
+    assert_null(x.f.node.chat.keys);
 }

@@ -63,11 +63,11 @@ static void open_crew(void)
 
 PV_TEST(rooms_are_loaded_when_the_node_is_in_a_network)
 {
-    assert_false(pv_rooms_are_ready(node->node.rooms));
+    assert_false(pv_rooms_are_ready(node->node.chat.rooms));
     say("{\"id\":1,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     assert_reply(node, chat.client, "not loaded yet");
     load();
-    assert_true(pv_rooms_are_ready(node->node.rooms));
+    assert_true(pv_rooms_are_ready(node->node.chat.rooms));
     say("{\"id\":2,\"cmd\":\"room_members\",\"room\":\"crew\"}");
     assert_reply(node, chat.client, "no room #crew");
 }
@@ -79,7 +79,7 @@ PV_TEST(a_node_that_left_its_network_has_no_rooms)
     node->node.roster = NULL; /* the fixture frees it */
     pv_node_raise(&node->node, PV_FACT_NETWORK);
     fake_peers_settle(&chat.peers);
-    assert_null(pv_rooms_find(node->node.rooms, "crew", true));
+    assert_null(pv_rooms_find(node->node.chat.rooms, "crew", true));
 }
 
 PV_TEST(a_room_is_answered_once_it_is_stored)
@@ -173,8 +173,8 @@ static void bob_says(const char *line)
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "bob"};
     uint32_t sid;
     memcpy(source.pk, chat.bob_keys.pk, sizeof(source.pk));
-    assert_int_equal(pv_chatlink_accepted(node->node.chatlink, &source, node->now, &sid), PV_OK);
-    pv_chatlink_handle_bytes(node->node.chatlink, sid, pv_view(line, strlen(line)), 1, node->now);
+    assert_int_equal(pv_chatlink_accepted(node->node.chat.link, &source, node->now, &sid), PV_OK);
+    pv_chatlink_handle_bytes(node->node.chat.link, sid, pv_view(line, strlen(line)), 1, node->now);
     fake_peers_settle(&chat.peers);
 }
 
@@ -184,7 +184,7 @@ PV_TEST(a_sleep_ends_nobody_s_time)
     load();
     open_crew();
     change("{\"id\":2,\"cmd\":\"room_invite\",\"room\":\"crew\",\"peer\":\"bob\"}");
-    const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.rooms, "crew", false),
+    const struct pv_rooms_say text = {.room = pv_rooms_find(node->node.chat.rooms, "crew", false),
                                       .text = "hello"};
     assert_int_equal(pv_b64url_encode(pv_view(text.room, PV_ROOM_ID_LEN), id, sizeof(id)), PV_OK);
     pv_key_format(node->identity.sign_pk, own);
@@ -192,13 +192,13 @@ PV_TEST(a_sleep_ends_nobody_s_time)
     snprintf(line, sizeof(line), "{\"room\":\"%s\",\"digest\":\"%s\",\"have\":[[\"%s\",9]]}\n", id,
              own, own);
     bob_says(line);
-    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(3600);
     pv_node_raise(&node->node, PV_FACT_RESUMED);
     fake_peers_settle(&chat.peers);
-    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
+    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_ERR_STATE);
     node->now += PV_S(60);
-    assert_int_equal(pv_rooms_say(node->node.rooms, 1, &text, 1, node->now), PV_OK);
+    assert_int_equal(pv_rooms_say(node->node.chat.rooms, 1, &text, 1, node->now), PV_OK);
 }
 
 PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
@@ -206,7 +206,7 @@ PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
     struct pv_chatlink_stream_op op;
     load();
     bob_says("{\"room\":\"what\"}\n");
-    assert_int_equal(pv_chatlink_poll_stream_op(node->node.chatlink, &op), PV_OK);
+    assert_int_equal(pv_chatlink_poll_stream_op(node->node.chat.link, &op), PV_OK);
     assert_false(op.open);
     assert_int_equal(fake_node_drops(node, "room-frame"), 1);
     assert_int_equal(fake_node_drops(node, "room-flood"), 0);

@@ -268,7 +268,7 @@ PV_TEST(waiting_messages_and_old_daemons_are_told)
     static char link; /* only its address counts */
     others.held = PV_CHAT_LATER_DISK;
     expect_not("messages are queued"); /* chat is not there */
-    x.f.node.chatlink = (struct pv_chatlink *)(void *)&link;
+    x.f.node.chat.link = (struct pv_chatlink *)(void *)&link;
     expect("takes no more from you for now (its disk is nearly full)");
     others.held = PV_CHAT_LATER_NO;
     expect_not("messages are queued");
