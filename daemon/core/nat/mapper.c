@@ -30,6 +30,7 @@ enum {
 #define UNKNOWN_MAX   PV_S(60)
 #define BACKOFF_FIRST PV_S(15) /* no protocol worked: doubling */
 #define BACKOFF_MAX   PV_S(3600)
+#define NOT_QUEUED    PV_S(1)    /* a job for which there was no memory, or no place: again then */
 #define GIVEN_UP      PV_S(1800) /* mapped, and of no use; RFC 6887 s7.4 for lasting errors */
 
 struct line {
@@ -52,10 +53,7 @@ struct line {
     pv_ns check_at, checked_at, unknown;
     pv_ns retry_at, backoff;
 
-    bool job_due;     /* to be handed out */
     bool job_release; /* it gives back, else it asks */
-    enum pv_mapper_protocol job_protocol;
-    uint16_t job_port;
     uint64_t job_tag; /* of the one under way; 0 = none */
 };
 
@@ -97,8 +95,10 @@ int pv_mapper_new(struct pv_mapper **ret_mapper, const struct pv_mapper_config *
 
 struct pv_mapper *pv_mapper_free(struct pv_mapper *m)
 {
-    if (m != NULL)
+    if (m != NULL) {
+        pv_jobqueue_forget(m->cfg.jobs, m, NULL);
         pv_wipe(m, sizeof(*m));
+    }
     free(m);
     return NULL;
 }
@@ -128,13 +128,29 @@ static void withdraw(struct pv_mapper *m, struct line *l)
     l->external = (struct pv_addr){.family = PV_AF_NONE};
 }
 
-static void queue_job(struct line *l, bool release)
+static pv_job_done on_job;
+
+/* NAT-PMP and UPnP are left to libraries that block, so they are jobs, and they know IPv4 only. PCP
+ * is done here (pv_mapper_poll_transmit()). */
+static void queue_job(struct pv_mapper *m, struct line *l, bool release, pv_ns now)
 {
-    l->job_due = true;
+    struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
+    bool upnp = l->protocol == PV_MAPPER_UPNP;
     l->job_release = release;
-    l->job_protocol = l->protocol;
-    l->job_tag = 0; /* an answer that is still to come is not the one waited for */
-    l->job_port = release ? l->claimed.port : l->port;
+    l->job_tag = ++m->next_tag; /* an answer to one before is not the one waited for */
+    if (job != NULL)
+        job->u.portmap = (struct pv_portmapjob){
+            .protocol = upnp ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
+            .release = release,
+            .external_port = release ? l->claimed.port : l->port,
+            .lifetime = upnp ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
+            .router = l->router,
+            .local = l->local,
+        };
+    if (job != NULL && upnp)
+        memcpy(job->u.portmap.url, l->url, sizeof(l->url));
+    if (!pv_jobqueue_submit(m->cfg.jobs, job, on_job, m, l->job_tag))
+        l->renew_at = now + NOT_QUEUED;
 }
 
 /* The nonce follows from a secret of this node: after a restart it is the same, so that the router
@@ -162,7 +178,7 @@ static void ask(struct pv_mapper *m, struct line *l, pv_ns now)
     if (l->protocol == PV_MAPPER_PCP)
         ask_pcp(m, l, now);
     else
-        queue_job(l, false);
+        queue_job(m, l, false, now);
 }
 
 /* From the first protocol on. */
@@ -185,21 +201,19 @@ static bool holds(const struct line *l)
 
 /* Given back and not left to expire: a router's table of mappings is small, and the next owner of
  * our address must not inherit an open port. */
-static void give_back(struct line *l, pv_ns now)
+static void give_back(struct pv_mapper *m, struct line *l, pv_ns now)
 {
     if (l->protocol == PV_MAPPER_PCP)
         pv_portmap_release(&l->pcp, now);
     else if (holds(l))
-        queue_job(l, true);
+        queue_job(m, l, true, now);
 }
 
 /* Nothing is held or asked any more; what can be given back is. */
 static void stop(struct pv_mapper *m, struct line *l, pv_ns now)
 {
-    if (l->state != PV_MAPPER_OFF && l->state != PV_MAPPER_WAITING) {
-        l->job_due = false;
-        give_back(l, now);
-    }
+    if (l->state != PV_MAPPER_OFF && l->state != PV_MAPPER_WAITING)
+        give_back(m, l, now);
     withdraw(m, l);
     l->claimed = (struct pv_addr){.family = PV_AF_NONE};
     l->state = PV_MAPPER_OFF;
@@ -297,7 +311,7 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
                  pv_mapper_protocol_name(l->protocol), pv_addr_format_ip(seen, ip),
                  pv_addr_is_private(&l->claimed) ? "another NAT stands behind the router"
                                                  : "traffic takes another way out");
-        give_back(l, now);
+        give_back(m, l, now);
         rest(l, GIVEN_UP, now);
         return;
     }
@@ -306,15 +320,15 @@ static void does_not_work(struct pv_mapper *m, struct line *l, const struct pv_a
              pv_mapper_protocol_name(l->protocol));
     if (l->healed == 2) {
         snprintf(l->failed[l->protocol], REASON, "it does not let anything in");
-        give_back(l, now);
+        give_back(m, l, now);
         rest(l, GIVEN_UP, now);
         return;
     }
     if (l->healed++ == 1)
         l->port = (uint16_t)(PORT_MIN + pv_rng_below(&m->cfg.rng, PORT_MAX - PORT_MIN + 1));
-    give_back(l, now);
     l->state = PV_MAPPER_RELEASING;
     l->renew_at = l->check_at = PV_NEVER;
+    give_back(m, l, now);
 }
 
 static void checked(struct pv_mapper *m, struct line *l, const struct pv_mapcheck_event *ev,
@@ -421,14 +435,18 @@ static void job_mapped(struct pv_mapper *m, struct line *l,
     mapped(m, l, &claimed, now);
 }
 
-void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
-                          const struct pv_portmapjob_result *result, pv_ns now)
+static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
+    struct pv_mapper *m = wait->self;
     struct line *l = line_of(m, PV_AF_INET);
-    struct pv_portmapjob_result r = *result;
-    if (tag == 0 || tag != l->job_tag)
+    struct pv_portmapjob_result r = result->portmap;
+    if (wait->tag != l->job_tag)
         return;
     l->job_tag = 0;
+    if (result->status < 0) { /* the shell did not run it at all */
+        r = (struct pv_portmapjob_result){.status = result->status};
+        memcpy(r.error, result->error, sizeof(r.error));
+    }
     /* The result comes out of another process, so its strings are ended here. */
     r.url[sizeof(r.url) - 1] = '\0';
     r.error[sizeof(r.error) - 1] = '\0';
@@ -445,30 +463,6 @@ void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
         job_mapped(m, l, &r, now);
     else
         job_failed(m, l, &r, now);
-}
-
-/* NAT-PMP and UPnP are left to libraries that block, so they are jobs, and they know IPv4 only. PCP
- * is done here (pv_mapper_poll_transmit()). */
-int pv_mapper_poll_job(struct pv_mapper *m, struct pv_portmapjob *ret_job, uint64_t *ret_tag)
-{
-    struct line *l = line_of(m, PV_AF_INET);
-    if (!l->job_due)
-        return PV_ERR_AGAIN;
-    bool upnp = l->job_protocol == PV_MAPPER_UPNP;
-    l->job_due = false;
-    l->job_tag = ++m->next_tag;
-    *ret_tag = l->job_tag;
-    *ret_job = (struct pv_portmapjob){
-        .protocol = upnp ? PV_PORTMAPJOB_UPNP : (uint8_t)PV_PORTMAPJOB_NATPMP,
-        .release = l->job_release,
-        .external_port = l->job_port,
-        .lifetime = upnp ? PV_MAPPER_UPNP_LIFETIME : PV_PORTMAP_LIFETIME,
-        .router = l->router,
-        .local = l->local,
-    };
-    if (upnp)
-        memcpy(ret_job->url, l->url, sizeof(ret_job->url));
-    return PV_OK;
 }
 
 /* --- facts --------------------------------------------------------------------------------- */
@@ -520,7 +514,6 @@ void pv_mapper_set_router(struct pv_mapper *m, uint16_t family, const struct pv_
     withdraw(m, l);
     l->pcp.state = PV_PORTMAP_IDLE;
     l->pcp.event_due = false;
-    l->job_due = false;
     l->job_tag = 0;
     l->url[0] = '\0';
     l->natpmp.known = false;
@@ -612,7 +605,7 @@ static void run(struct pv_mapper *m, struct line *l, pv_ns now)
         checked(m, l, &ev, now);
     if (now >= l->renew_at) {
         l->renew_at = PV_NEVER; /* the answer sets it */
-        queue_job(l, false);
+        queue_job(m, l, false, now);
     }
     if (now >= l->check_at)
         check(m, l, now);

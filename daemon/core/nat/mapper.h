@@ -10,8 +10,8 @@
  * reason. Where the mapped router stands behind another NAT nothing of that would help: it is given
  * up at once. One router a family: that of the default route.
  *
- * Pure: it owns no socket and no thread; NAT-PMP and UPnP leave as jobs (portmapjob.h). Not
- * thread-safe. Per family:
+ * Pure: it owns no socket and no thread; NAT-PMP and UPnP leave as jobs (portmapjob.h), by the
+ * node's queue. Not thread-safe. Per family:
  *
  *   OFF        no router, no server, switched off, not needed
  *   ASKING     --mapped-->                           CHECKING
@@ -30,7 +30,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
-#include "daemon/core/jobs/portmapjob.h"
+#include "daemon/core/jobs/jobqueue.h"
 #include "proto/stun/portmap.h"
 #include "proto/stun/stunc.h"
 
@@ -60,8 +60,9 @@ const char *pv_mapper_protocol_name(enum pv_mapper_protocol protocol); /* "PCP",
 
 struct pv_mapper_config {
     struct pv_rng rng;
-    bool off;          /* nothing is ever asked */
-    uint16_t udp_port; /* of the main sockets */
+    struct pv_jobqueue *jobs; /* borrowed */
+    bool off;                 /* nothing is ever asked */
+    uint16_t udp_port;        /* of the main sockets */
     /* PCP's nonces follow from it, so that a daemon that was killed can take its mapping back. */
     uint8_t secret[PV_MAPPER_SECRET_LEN];
 };
@@ -93,9 +94,6 @@ void pv_mapper_handle_router(struct pv_mapper *m, const struct pv_addr *src,
 /* A STUN answer. Returns 0 when it was ours, PV_ERR_NOT_FOUND or a decoder's status if not. */
 PV_MUST_CHECK int pv_mapper_handle_stun(struct pv_mapper *m, const struct pv_addr *src,
                                         struct pv_view datagram, pv_ns now);
-/* The job with that tag is done. result is not trusted. */
-void pv_mapper_handle_job(struct pv_mapper *m, uint64_t tag,
-                          const struct pv_portmapjob_result *result, pv_ns now);
 void pv_mapper_handle_timeout(struct pv_mapper *m, pv_ns now);
 pv_ns pv_mapper_next_timeout(const struct pv_mapper *m); /* PV_NEVER if idle */
 
@@ -109,9 +107,6 @@ struct pv_mapper_transmit {
     uint8_t buf[128]; /* STUN: the transaction id is at PV_STUN_TXID_AT */
 };
 PV_MUST_CHECK int pv_mapper_poll_transmit(struct pv_mapper *m, struct pv_mapper_transmit *ret_tx);
-/* A request for NAT-PMP or UPnP, answered by pv_mapper_handle_job(). */
-PV_MUST_CHECK int pv_mapper_poll_job(struct pv_mapper *m, struct pv_portmapjob *ret_job,
-                                     uint64_t *ret_tag);
 /* True once after an address began or ceased to be offered. */
 PV_MUST_CHECK bool pv_mapper_take_changed(struct pv_mapper *m);
 

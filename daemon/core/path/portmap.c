@@ -28,8 +28,10 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct portmap *pm = part;
     static const char context[] = "p2pvpn pcp nonce v1";
-    struct pv_mapper_config mc = {
-        .rng = pm->node->rng, .off = cfg->portmap_off, .udp_port = pm->node->given.udp_port};
+    struct pv_mapper_config mc = {.rng = pm->node->rng,
+                                  .jobs = &pm->node->jobs,
+                                  .off = cfg->portmap_off,
+                                  .udp_port = pm->node->given.udp_port};
     (void)now;
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
     pv_blake2b(mc.secret, pv_view(pm->node->identity->sign_sk, sizeof(pm->node->identity->sign_sk)),
@@ -129,37 +131,15 @@ static void offer_mapped(struct portmap *pm)
     }
 }
 
-static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
-{
-    struct portmap *pm = wait->self;
-    struct pv_portmapjob_result r = result->portmap;
-    if (result->status < 0) { /* the shell did not run it at all */
-        r = (struct pv_portmapjob_result){.status = result->status};
-        memcpy(r.error, result->error, sizeof(r.error) - 1);
-    }
-    pv_mapper_handle_job(pm->mapper, wait->tag, &r, now);
-}
-
 static void run(void *part, pv_ns now)
 {
     struct portmap *pm = part;
-    struct pv_node *n = pm->node;
-    struct pv_portmapjob args;
-    uint64_t tag;
+    const struct pv_node *n = pm->node;
     /* A node that is down, or in no network, opens no port to the world. */
     pv_mapper_want(pm->mapper, !pm->stopping && n->up && !n->removed && pv_node_self(n) != NULL,
                    now);
     if (pv_mapper_take_changed(pm->mapper))
         offer_mapped(pm);
-    while (pv_mapper_poll_job(pm->mapper, &args, &tag) == PV_OK) {
-        static const struct pv_portmapjob_result lost = {.status = PV_ERR_NOMEM};
-        struct pv_job *job = pv_job_new(PV_JOB_PORTMAP);
-        if (job != NULL)
-            job->u.portmap = args;
-        /* A job that was not queued is answered here, or the mapper would wait for it for ever. */
-        if (!pv_jobqueue_submit(&n->jobs, job, on_job, pm, tag))
-            pv_mapper_handle_job(pm->mapper, tag, &lost, now);
-    }
 }
 
 /* Run at once: the engine sends what is due and ends, so the request to give the mapping back must

@@ -16,6 +16,7 @@ enum {
 /* A router and a STUN server, and what became of what they were asked. */
 struct world {
     struct test_rng seed;
+    struct pv_jobqueue *queue;
     struct pv_mapper *m;
     pv_ns now;
     /* the router */
@@ -41,6 +42,12 @@ static void free_mapper(void *ctx)
     pv_mapper_free(ctx);
 }
 
+static void end_queue(void *ctx)
+{
+    pv_jobqueue_done(ctx);
+    free(ctx);
+}
+
 static void begin(struct world *w)
 {
     *w = (struct world){.now = PV_S(1000),
@@ -49,7 +56,12 @@ static void begin(struct world *w)
                         .claims = OUTER,
                         .born = PV_S(10),
                         .lifetime = 3600};
-    struct pv_mapper_config cfg = {.rng = test_rng_make(&w->seed, 3), .udp_port = PORT};
+    w->queue = calloc(1, sizeof(*w->queue));
+    assert_non_null(w->queue);
+    struct pv_mapper_config cfg = {
+        .rng = test_rng_make(&w->seed, 3), .jobs = w->queue, .udp_port = PORT};
+    pv_jobqueue_init(w->queue, &cfg.rng, NULL);
+    test_defer(end_queue, w->queue);
     memset(cfg.secret, 7, sizeof(cfg.secret));
     assert_int_equal(pv_mapper_new(&w->m, &cfg), PV_OK);
     test_defer(free_mapper, w->m);
@@ -119,8 +131,17 @@ static void server_answers(struct world *w, const struct pv_mapper_transmit *tx)
         assert_true(probe); /* the verdict may have been given already */
 }
 
-static void job_runs(struct world *w, const struct pv_portmapjob *job, uint64_t tag)
+/* The job ends like this; it is freed. */
+static void answer(struct world *w, struct pv_job *job, const struct pv_portmapjob_result *r)
 {
+    struct pv_job_result result = {.id = job->id, .kind = job->kind, .portmap = *r};
+    pv_job_free(job);
+    assert_true(pv_jobqueue_handle(w->queue, &result, w->now));
+}
+
+static void job_runs(struct world *w, struct pv_job *asked)
+{
+    const struct pv_portmapjob *job = &asked->u.portmap;
     struct pv_portmapjob_result r = {.status = PV_OK, .external = w->claims};
     bool upnp = job->protocol == PV_PORTMAPJOB_UPNP;
     w->jobs++;
@@ -140,15 +161,14 @@ static void job_runs(struct world *w, const struct pv_portmapjob *job, uint64_t 
     r.epoch = (uint32_t)((w->now - w->born) / PV_S(1));
     if (upnp)
         memcpy(r.url, "http://192.168.1.1:5000/d.xml", 30);
-    pv_mapper_handle_job(w->m, tag, &r, w->now);
+    answer(w, asked, &r);
 }
 
 static void drain(struct world *w)
 {
     for (bool any = true; any;) {
         struct pv_mapper_transmit tx;
-        struct pv_portmapjob job;
-        uint64_t tag;
+        struct pv_job *job;
         any = false;
         while (pv_mapper_poll_transmit(w->m, &tx) == PV_OK) {
             any = true;
@@ -157,9 +177,9 @@ static void drain(struct world *w)
             else
                 server_answers(w, &tx);
         }
-        while (pv_mapper_poll_job(w->m, &job, &tag) == PV_OK) {
+        while (pv_jobqueue_poll(w->queue, &job) == PV_OK) {
             any = true;
-            job_runs(w, &job, tag);
+            job_runs(w, job);
         }
     }
 }
@@ -280,7 +300,8 @@ PV_TEST(it_is_asked_only_where_it_helps)
     expect(&w, PV_MAPPER_OFF, "not in a network");
     assert_true(pv_mapper_next_timeout(w.m) == PV_NEVER);
     test_end(w.m);
-    struct pv_mapper_config cfg = {.rng = test_rng_make(&w.seed, 3), .off = true, .udp_port = PORT};
+    struct pv_mapper_config cfg = {
+        .rng = test_rng_make(&w.seed, 3), .jobs = w.queue, .off = true, .udp_port = PORT};
     assert_int_equal(pv_mapper_new(&w.m, &cfg), PV_OK);
     test_defer(free_mapper, w.m);
     pv_mapper_set_servers(w.m, &SERVER, 1, w.now);
@@ -299,8 +320,7 @@ PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
     struct pv_addr r = pv_addr6(router6, 0), l = pv_addr6(local6, 0), s = pv_addr6(server6, 3478);
     struct pv_addr u = pv_addr6(ula, 0);
     struct pv_mapper_transmit tx;
-    struct pv_portmapjob job;
-    uint64_t tag;
+    struct pv_job *job;
     begin(&w);
     pv_mapper_set_router(w.m, PV_AF_INET, &NOBODY, &NOBODY, w.now);
     pv_mapper_set_servers(w.m, &s, 1, w.now);
@@ -316,7 +336,7 @@ PV_TEST(ipv6_gets_a_pinhole_by_pcp_alone)
             continue;
     }
     assert_int_equal(pv_mapper_view(w.m, PV_AF_INET6).state, PV_MAPPER_WAITING);
-    assert_int_equal(pv_mapper_poll_job(w.m, &job, &tag), PV_ERR_AGAIN);
+    assert_int_equal(pv_jobqueue_poll(w.queue, &job), PV_ERR_AGAIN);
 }
 
 /* --- the router's word is a claim ------------------------------------------------------------ */
@@ -536,17 +556,16 @@ PV_TEST(the_mapping_is_given_back_at_the_end)
 PV_TEST(down_and_up_at_once_gives_back_by_the_old_protocol)
 {
     struct world w;
-    struct pv_portmapjob job;
-    uint64_t tag;
+    struct pv_job *job;
     begin(&w);
     w.pcp = false;
     w.upnp = true;
     run(&w, PV_S(8));
     pv_mapper_want(w.m, false, w.now);
     pv_mapper_want(w.m, true, w.now); /* PCP is asked again meanwhile */
-    assert_int_equal(pv_mapper_poll_job(w.m, &job, &tag), PV_OK);
-    assert_true(job.release && job.protocol == PV_PORTMAPJOB_UPNP);
-    job_runs(&w, &job, tag);
+    assert_int_equal(pv_jobqueue_poll(w.queue, &job), PV_OK);
+    assert_true(job->u.portmap.release && job->u.portmap.protocol == PV_PORTMAPJOB_UPNP);
+    job_runs(&w, job);
     run(&w, PV_S(8));
     expect(&w, PV_MAPPER_WORKING, "");
 }
@@ -590,10 +609,29 @@ PV_TEST(a_renewal_without_answer_is_tried_again_until_it_ends)
     expect(&w, PV_MAPPER_WAITING, "NAT-PMP: no answer");
 }
 
-PV_TEST(strangers_and_late_results_change_nothing)
+PV_TEST(a_result_that_comes_behind_another_router_changes_nothing)
+{
+    static const struct pv_addr other = {.family = PV_AF_INET, .ip = {192, 168, 1, 2}};
+    const struct pv_portmapjob_result r = {.status = PV_OK, .external_port = 9, .lifetime = 100};
+    struct world w;
+    struct pv_mapper_transmit tx;
+    struct pv_job *job = NULL;
+    begin(&w);
+    while (pv_jobqueue_poll(w.queue, &job) != PV_OK) { /* no PCP */
+        w.now = pv_mapper_next_timeout(w.m);
+        pv_mapper_handle_timeout(w.m, w.now);
+        while (pv_mapper_poll_transmit(w.m, &tx) == PV_OK)
+            continue;
+    }
+    pv_mapper_set_router(w.m, PV_AF_INET, &other, &LOCAL, w.now);
+    answer(&w, job, &r);
+    expect(&w, PV_MAPPER_ASKING, "PCP");
+    assert_int_equal(view(&w).claimed.family, PV_AF_NONE);
+}
+
+PV_TEST(strangers_change_nothing)
 {
     struct world w;
-    struct pv_portmapjob_result r = {.status = PV_OK, .external_port = 9, .lifetime = 100};
     uint8_t junk[60] = {2, 129}, restarted[24] = {2, 128};
     struct pv_addr from = LOCAL;
     begin(&w);
@@ -603,8 +641,6 @@ PV_TEST(strangers_and_late_results_change_nothing)
     pv_mapper_handle_router(w.m, &from, pv_view(restarted, 24), w.now);
     run(&w, PV_S(6));
     assert_int_equal(w.asked, asked); /* the router's own word makes it ask */
-    pv_mapper_handle_job(w.m, 1, &r, w.now);
-    pv_mapper_handle_job(w.m, 0, &r, w.now);
     from.port = 5351;
     pv_mapper_handle_router(w.m, &from, pv_view(junk, 60), w.now);
     from = ROUTER;
