@@ -730,14 +730,14 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     if (n->roster == NULL && !pv_node_need_network(n, "leave", handle))
         return;
-    if (pv_node_waits(n) && n->up && !n->coord_info.denied) {
+    if (pv_node_waits(n) && n->up && n->coord_info.standing != PV_COORD_DENIED) {
         begin_farewell(a, handle, forget, now);
         return;
     }
     /* A removed node has nothing to sign off from, nor one that was cut off while it left; but one
      * that has expired would come back. */
     if (pv_roster_enrolled(n->roster, n->identity->sign_pk) == NULL || pv_node_waits(n) ||
-        n->removed || n->coord_info.unknown) {
+        n->removed || n->coord_info.standing != PV_COORD_NO_COMPLAINT) {
         forget_network(a, forget, handle, now);
         return;
     }

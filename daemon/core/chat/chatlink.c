@@ -219,7 +219,7 @@ int pv_chatlink_want(struct pv_chatlink *link, const uint8_t *pk, pv_ns now)
     /* One that already speaks has told its readers so: nothing would come of the wish. */
     peer->wanted = true;
     for (const struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer)
-        peer->wanted = peer->wanted && !(c->connected && c->speaks);
+        peer->wanted = peer->wanted && (c->stream == PV_CHATLINK_OPENING || !c->speaks);
     pv_chatlink_pump(link, peer, now);
     return PV_OK;
 }
@@ -252,7 +252,7 @@ int pv_chatlink_accepted(struct pv_chatlink *link, const struct pv_chatlink_sour
         free_if_idle(link, peer);
         return r;
     }
-    c->connected = true;
+    c->stream = PV_CHATLINK_OPEN;
     c->remote = source->remote;
     c->last_heard = now;
     pv_chatlink_conn_rearm(link, c);
@@ -264,9 +264,9 @@ void pv_chatlink_connected(void *part, uint32_t sid, pv_ns now)
 {
     struct pv_chatlink *link = part;
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
-    if (c == NULL || c->connected)
+    if (c == NULL || c->stream != PV_CHATLINK_OPENING)
         return;
-    c->connected = true;
+    c->stream = PV_CHATLINK_OPEN;
     c->last_heard = now;
     struct pv_chatlink_peer *peer = c->peer;
     if (pv_chatlink_begin(link, c))
@@ -280,7 +280,7 @@ void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_
                               uint64_t wall_ms, pv_ns now)
 {
     struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
-    if (c == NULL || !c->connected)
+    if (c == NULL || c->stream == PV_CHATLINK_OPENING)
         return;
     struct pv_chatlink_peer *peer = c->peer;
     c->last_heard = now;
@@ -314,12 +314,12 @@ static void release(struct pv_chatlink *link, struct pv_chatlink_conn *c, pv_ns 
 {
     struct pv_chatlink_peer *peer = c->peer;
     bool good = pv_chatlink_release_input(link, c, now);
-    if (good && c->ended && !has_waiting_input(c))
+    if (good && c->stream == PV_CHATLINK_ENDED && !has_waiting_input(c))
         take_last_line(link, c, now);
-    if (good && (!c->ended || has_waiting_input(c)))
+    if (good && (c->stream != PV_CHATLINK_ENDED || has_waiting_input(c)))
         pv_chatlink_conn_rearm(link, c);
     else
-        pv_chatlink_lost_conn(link, c, !c->ended, now);
+        pv_chatlink_lost_conn(link, c, c->stream != PV_CHATLINK_ENDED, now);
     pv_chatlink_flush_acks(link, peer, now);
     pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
@@ -358,9 +358,10 @@ void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now)
     if (!has_waiting_input(c))
         take_last_line(link, c, now);
     /* Frames are repeated by who sent them; plain text waits for its time here. */
-    c->ended = has_waiting_input(c) && !c->speaks;
-    if (c->ended)
+    if (has_waiting_input(c) && !c->speaks) {
+        c->stream = PV_CHATLINK_ENDED;
         return;
+    }
     pv_chatlink_lost_conn(link, c, false, now);
     pv_chatlink_commit(link, peer, now);
     pv_chatlink_pump(link, peer, now);
@@ -386,7 +387,7 @@ static void close_attempts(struct pv_chatlink *link, struct pv_chatlink_peer *pe
 {
     for (struct pv_chatlink_conn *c = peer->conns, *next; c != NULL; c = next) {
         next = c->next_of_peer;
-        if (!c->connected)
+        if (c->stream == PV_CHATLINK_OPENING)
             pv_chatlink_conn_close(link, c);
     }
 }

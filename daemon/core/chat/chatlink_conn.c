@@ -90,7 +90,8 @@ static struct pv_chatlink_conn *speaking(const struct pv_chatlink_peer *peer)
     struct pv_chatlink_conn *c = peer->active;
     if (c != NULL)
         return c;
-    for (c = peer->conns; c != NULL && !(c->connected && c->speaks); c = c->next_of_peer)
+    for (c = peer->conns; c != NULL && (c->stream == PV_CHATLINK_OPENING || !c->speaks);
+         c = c->next_of_peer)
         ;
     return c;
 }
@@ -222,7 +223,8 @@ struct pv_view pv_chatlink_out(void *part, uint32_t sid)
 {
     struct pv_chatlink *link = part;
     const struct pv_chatlink_conn *c = pv_chatlink_conn_find(link, sid);
-    return c == NULL || !c->connected ? pv_view(NULL, 0) : pv_outbuf_view(&c->out);
+    return c == NULL || c->stream == PV_CHATLINK_OPENING ? pv_view(NULL, 0)
+                                                         : pv_outbuf_view(&c->out);
 }
 
 /* --- places -------------------------------------------------------------------------------- */
@@ -279,7 +281,7 @@ static struct pv_chatlink_conn *oldest_of(const struct pv_chatlink_peer *peer, b
 {
     struct pv_chatlink_conn *oldest = NULL;
     for (struct pv_chatlink_conn *c = peer->conns; c != NULL; c = c->next_of_peer) {
-        if (c != keep && c->connected && is_unproven(c) == unproven &&
+        if (c != keep && c->stream != PV_CHATLINK_OPENING && is_unproven(c) == unproven &&
             (oldest == NULL || c->last_heard < oldest->last_heard))
             oldest = c;
     }

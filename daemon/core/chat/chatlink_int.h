@@ -30,6 +30,12 @@ struct pv_chatlink_ids {
     size_t n, cap;
 };
 
+enum pv_chatlink_stream {
+    PV_CHATLINK_OPENING,
+    PV_CHATLINK_OPEN,
+    PV_CHATLINK_ENDED, /* only input that waits is left of it */
+};
+
 /* One TCP connection. */
 struct pv_chatlink_conn {
     uint32_t sid;
@@ -37,7 +43,7 @@ struct pv_chatlink_conn {
     struct pv_chatlink_conn *next_of_peer;
     struct pv_chatlink_conn *next_writable;
     bool in_writable;
-    bool connected;
+    enum pv_chatlink_stream stream;
     bool opened; /* by us; else accepted */
     bool speaks; /* carries frames: its ends have proven themselves, or the peer proves nothing */
     bool proven; /* by the key that key_tag names */
@@ -48,7 +54,6 @@ struct pv_chatlink_conn {
     pv_ns owner_until;     /* who typed is asked for: input waits; PV_NEVER: not asked, or known */
     bool owner_asked;
     bool waits;                 /* for its share of memory, and its input with it */
-    bool ended;                 /* the stream is gone, and only input that waits is left of it */
     enum pv_chat_typist typist; /* of plain text */
     pv_ns last_heard;
     uint64_t last_wall_ms; /* at the last bytes */

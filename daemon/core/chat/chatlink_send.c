@@ -179,7 +179,7 @@ static bool has_conn(struct pv_chatlink_peer *peer)
 {
     for (struct pv_chatlink_conn *c = peer->conns; c != NULL && peer->active == NULL;
          c = c->next_of_peer) {
-        if (!c->connected || !c->speaks)
+        if (c->stream == PV_CHATLINK_OPENING || !c->speaks)
             continue;
         /* Without its window a connection is of no use to the outbox, so it becomes active only
          * with one. */

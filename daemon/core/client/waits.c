@@ -236,7 +236,7 @@ static void run(void *part, pv_ns now)
         bool over = false;
         if (w->is_ping) {
             over = run_ping(ws, w, now);
-        } else if (pv_node_waits(ws->node) && ws->node->coord_info.denied) {
+        } else if (pv_node_waits(ws->node) && ws->node->coord_info.standing == PV_COORD_DENIED) {
             pv_ctlsrv_fail(ws->node->ctl, w->handle, PV_CTLAPI_REFUSED,
                            "wait: an admin denied this machine, the coordinator says: `p2pvpnctl "
                            "leave --forget`, then ask for a new token");

@@ -46,7 +46,7 @@ static void show_problems(const struct pv_node *n, bool has_kem, struct pv_statu
     if (n->roster != NULL && n->up && !n->removed && !n->online && n->coord_info.error[0] != '\0')
         pv_statuspage_problem(st, "cannot reach the coordinator: ", n->coord_info.error);
     /* This machine's own want of a KEM is not the coordinator's doing. */
-    if (n->online && n->coord_info.hybrid_lost && has_kem)
+    if (n->online && n->coord_info.keys == PV_COORD_HYBRID_LOST && has_kem)
         pv_statuspage_problem(st, "the connection to the coordinator is no longer post-quantum: ",
                               "it was before; ask the coordinator's operator for its OpenSSL "
                               "(3.5 or newer)");
@@ -84,7 +84,7 @@ static void pv_coordshow_status(const struct pv_node *n, const struct pv_coordad
     if (pv_coordclient_rtt(n->coord) != 0)
         st->s.coordinator_rtt_ms = (double)pv_coordclient_rtt(n->coord) / 1e6;
     if (n->online)
-        st->pq.coordinator = n->coord_info.hybrid ? "hybrid" : "classical";
+        st->pq.coordinator = n->coord_info.keys == PV_COORD_HYBRID ? "hybrid" : "classical";
     show_problems(n, has_kem, st, now);
 }
 
@@ -97,7 +97,7 @@ static void pv_coordshow_metrics(const struct pv_node *n, struct pv_metrics *m)
     pv_metrics_count(m, n->online, NULL);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_coordinator_hybrid",
                       "1: ML-KEM-768 takes part in the keys of the control channel.");
-    pv_metrics_count(m, n->online && n->coord_info.hybrid, NULL);
+    pv_metrics_count(m, n->online && n->coord_info.keys == PV_COORD_HYBRID, NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_coordinator_connects_total",
                       "How often the control channel came up: the first time and after each loss.");
     pv_metrics_count(m, n->coord_info.connects, NULL);
@@ -554,9 +554,8 @@ static void note_hybrid(struct pv_coord *c, bool hybrid)
     struct pv_node *n = c->node;
     struct pv_coord_info *info = &n->coord_info;
     bool before = pv_coordpq_knows(&c->were_hybrid, info->pk);
-    info->hybrid = hybrid;
-    info->hybrid_lost = before && !hybrid;
-    if (info->hybrid_lost)
+    info->keys = hybrid ? PV_COORD_HYBRID : before ? PV_COORD_HYBRID_LOST : PV_COORD_CLASSICAL;
+    if (info->keys == PV_COORD_HYBRID_LOST)
         pv_log(n->log, PV_LOG_WARN,
                "what=\"the connection to the coordinator is not hybrid (post-quantum); it was "
                "before\"");
@@ -596,7 +595,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
 {
     struct pv_node *n = c->node;
     n->coord_info.error[0] = '\0';
-    n->coord_info.unknown = n->coord_info.denied = false;
+    n->coord_info.standing = PV_COORD_NO_COMPLAINT;
     show_connection(c, now);
     /* The network was left while this welcome waited to be taken. */
     if (n->coord_info.as_member && n->roster == NULL)
@@ -606,7 +605,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
     note_hybrid(c, pv_coordclient_is_hybrid(n->coord));
     if (n->coord_info.as_member) {
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
-               n->coord_info.hybrid ? "yes" : "no");
+               n->coord_info.keys == PV_COORD_HYBRID ? "yes" : "no");
         n->coord_info.connects++;
         set_online(n, true);
         take_servers(c, &welcome->u.welcome);
@@ -659,9 +658,10 @@ static void take_refusal(struct pv_coord *c, const struct pv_ctl_msg *msg, pv_ns
     struct pv_node *n = c->node;
     bool is_error = msg->type == PV_CTL_ERROR;
     if (n->coord_info.as_member) {
-        n->coord_info.denied = is_error && msg->u.failure.error == PV_CTL_E_REVOKED;
-        n->coord_info.unknown =
-            n->coord_info.denied || (is_error && msg->u.failure.error == PV_CTL_E_UNKNOWN_NODE);
+        enum pv_ctl_error error = is_error ? msg->u.failure.error : PV_CTL_E_NONE;
+        n->coord_info.standing = error == PV_CTL_E_REVOKED        ? PV_COORD_DENIED
+                                 : error == PV_CTL_E_UNKNOWN_NODE ? PV_COORD_UNKNOWN
+                                                                  : PV_COORD_NO_COMPLAINT;
     }
     go_offline(c, is_error ? msg->u.failure.message : "the coordinator refused us", now);
     /* It is reached: who waits for an admin has a line of its own in `status`. */

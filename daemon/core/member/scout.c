@@ -273,7 +273,7 @@ static bool is_waiting(const struct scout *s)
 static bool is_needed(const struct scout *s, const struct place *p)
 {
     if (!s->node->online)
-        return !p->listed || s->node->coord_info.unknown || is_waiting(s);
+        return !p->listed || s->node->coord_info.standing != PV_COORD_NO_COMPLAINT || is_waiting(s);
     return !is_used(s, p->pk) && (p->preferred || !is_told(s, p));
 }
 
@@ -529,7 +529,7 @@ static bool is_unheard_of(const struct scout *s, bool same_record)
         return false;
     if (!s->at->listed)
         return s->at->as_guest && s->node->online && !same_record;
-    return s->at->as_guest || s->node->coord_info.unknown ||
+    return s->at->as_guest || s->node->coord_info.standing != PV_COORD_NO_COMPLAINT ||
            (is_waiting(s) && same_record && !has_receipt(own, s->at));
 }
 

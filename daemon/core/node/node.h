@@ -101,18 +101,29 @@ enum {
     PV_COORD_WHY_MAX = 440, /* bytes of a sentence about it, and of where it was looked for */
 };
 
+/* As what this node stands with the coordinator, as far as that has said. */
+enum pv_coord_standing {
+    PV_COORD_NO_COMPLAINT,
+    PV_COORD_UNKNOWN, /* it says that this node is no member */
+    PV_COORD_DENIED,  /* and that it was removed */
+};
+
+enum pv_coord_keys {
+    PV_COORD_CLASSICAL,
+    PV_COORD_HYBRID_LOST, /* classical, and once they were not */
+    PV_COORD_HYBRID,      /* ML-KEM takes part in them */
+};
+
 /* The facts known of the coordinator beside its messages. */
 struct pv_coord_info {
     char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
-    bool unknown;                     /* it says that this node is no member */
-    bool denied;                      /* and that it was removed */
-    uint64_t connects;                /* as a member, ever */
-    uint8_t pk[PV_SIGN_PK_LEN];       /* of the coordinator that is or shall be connected */
-    struct pv_addr addr;              /* its address, in use or tried last; PV_AF_NONE: none */
-    bool tls;                         /* is it inside TLS? */
-    bool hybrid;                      /* ML-KEM takes part in its keys */
-    bool hybrid_lost;                 /* it does not, and once did */
-    bool has_pin;                     /* of its certificate, as its welcome says */
+    enum pv_coord_standing standing;
+    uint64_t connects;          /* as a member, ever */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
+    struct pv_addr addr;        /* its address, in use or tried last; PV_AF_NONE: none */
+    bool tls;                   /* is it inside TLS? */
+    enum pv_coord_keys keys;    /* of the connection */
+    bool has_pin;               /* of its certificate, as its welcome says */
     uint8_t pin[PV_CTL_PIN_LEN];
     bool handed_over; /* the one before it gave the network away, and goes on
                          relaying for a moment */

@@ -373,10 +373,10 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st)
     char text[PV_NAME_BUF + 64];
     snprintf(text, sizeof(text), "an admin lets it in with `p2pvpnctl admit %s`", self->name);
     /* Only the coordinator says so, and the word of an admin would not reach this node. */
-    if (n->coord_info.denied)
+    if (n->coord_info.standing == PV_COORD_DENIED)
         pv_statuspage_problem(st, "an admin denied this machine, the coordinator says: ",
                               "`p2pvpnctl leave --forget`, then ask for a new token");
-    else if (n->coord_info.unknown)
+    else if (n->coord_info.standing == PV_COORD_UNKNOWN)
         pv_statuspage_problem(st,
                               "the network has moved since this machine asked, and where it is "
                               "now nobody knows of it: ",

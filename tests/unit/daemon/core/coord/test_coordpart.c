@@ -558,7 +558,7 @@ PV_TEST_IN(a_user_who_switched_it_off_offers_nothing, start, stop_server)
     start_with(PV_PQ_OFF);
     meet_again(true);
     assert_true(node.node.online && is_shown_as("classical"));
-    assert_int_equal(node.node.coord_info.hybrid, false);
+    assert_int_equal(node.node.coord_info.keys, PV_COORD_CLASSICAL);
 }
 
 /* Its last word is known until the next connection has ended. */

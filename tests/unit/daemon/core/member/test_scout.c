@@ -218,7 +218,7 @@ PV_TEST(a_node_that_reaches_none_of_the_list_asks_the_others)
         assert_int_not_equal(last, 9);
     }
     /* One that does not know this node may know of another list all the same. */
-    node.node.coord_info.unknown = true;
+    node.node.coord_info.standing = PV_COORD_UNKNOWN;
     fake_node_raise(&node, PV_FACT_COORDINATOR);
     bool asked = false;
     for (int i = 0; i < 20 && !asked; i++)

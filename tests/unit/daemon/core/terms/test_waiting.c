@@ -285,9 +285,9 @@ PV_TEST(the_machine_that_waits_says_so)
     assert_true(fake_node_has_problem(&x.f, "`p2pvpnctl admit eve`"));
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
     expect("this machine waits until an admin of network home admits it");
-    x.f.node.coord_info.unknown = true;
+    x.f.node.coord_info.standing = PV_COORD_UNKNOWN;
     assert_true(fake_node_has_problem(&x.f, "the network has moved"));
     assert_false(fake_node_has_problem(&x.f, "denied"));
-    x.f.node.coord_info.denied = true;
+    x.f.node.coord_info.standing = PV_COORD_DENIED;
     assert_true(fake_node_has_problem(&x.f, "an admin denied this machine, the coordinator says"));
 }
