@@ -32,6 +32,7 @@ struct stack_server {
     struct pv_loop *loop;
     struct pv_stack *stack;
     bool confined;
+    bool given_up; /* the daemon asks no more: it has waited too long, and has to start anew */
 };
 
 /* --- requests of the daemon ---------------------------------------------------------------- */
@@ -141,7 +142,7 @@ static void on_program(void *ctx, unsigned ready, pv_ns now)
     if (pv_unix_accept(s->listener, &fd, &cred) < 0)
         return;
     if (cred.uid == geteuid())
-        (void)!pv_stack_serve(s->stack, fd);
+        (void)!pv_stack_serve(s->stack, fd, NULL);
     else
         close(fd);
 }
@@ -151,6 +152,8 @@ static void on_program(void *ctx, unsigned ready, pv_ns now)
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
     struct stack_server *s = ctx;
+    if (s->given_up)
+        pv_loop_stop(s->loop);
     return pv_stack_turn(s->stack, now);
 }
 
@@ -184,7 +187,7 @@ static void run(struct stack_server *s, int asker, pid_t parent)
     if (pv_procinfo_watch_parent(parent, &ended) < 0 || pv_loop_new(&s->loop) < 0)
         return;
     if (pv_stack_new(&s->stack, s->loop, pv_rng_u32(&rng)) == PV_OK &&
-        pv_stack_serve(s->stack, asker) == PV_OK &&
+        pv_stack_serve(s->stack, asker, &s->given_up) == PV_OK &&
         pv_watch_new(&daemon, s->loop, s->fd, PV_LOOP_READ, on_daemon, s) == PV_OK &&
         pv_watch_new(&programs, s->loop, s->listener, PV_LOOP_READ, on_program, s) == PV_OK &&
         (ended < 0 || pv_watch_new(&end, s->loop, ended, PV_LOOP_READ, on_parent, s) == PV_OK))

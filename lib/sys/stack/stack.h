@@ -44,8 +44,9 @@ PV_MUST_CHECK int pv_stack_up(struct pv_stack *s, const struct pv_prefix *addrs,
 void pv_stack_down(struct pv_stack *s);
 
 /* The stack answers what this socket asks (struct pv_inside_want) until it closes; takes fd, also
- * when it fails. PV_ERR_LIMIT, PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_stack_serve(struct pv_stack *s, int fd);
+ * when it fails. ret_ended: becomes true then, and has to stay as long as the stack; NULL.
+ * PV_ERR_LIMIT, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_stack_serve(struct pv_stack *s, int fd, bool *ret_ended);
 
 /* At the end of each turn of the loop: lwIP's timers, and what has ended. The next deadline. */
 pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now);

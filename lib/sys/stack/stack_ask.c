@@ -12,11 +12,14 @@ struct pv_stack_asker {
     struct pv_stack_asker *prev, *next;
     int fd;
     struct pv_watch *watch;
+    bool *ended; /* NULL: nobody wants to know */
 };
 
 static void end_asker(struct pv_stack_asker *a)
 {
     struct pv_stack *s = a->s;
+    if (a->ended != NULL)
+        *a->ended = true;
     pv_watch_free(a->watch);
     close(a->fd);
     if (a->prev != NULL)
@@ -98,7 +101,7 @@ static void on_asker(void *ctx, unsigned ready, pv_ns now)
         end_asker(a);
 }
 
-int pv_stack_serve(struct pv_stack *s, int fd)
+int pv_stack_serve(struct pv_stack *s, int fd, bool *ret_ended)
 {
     struct pv_stack_asker *a = s->n_askers < PV_STACK_ASKERS ? calloc(1, sizeof(*a)) : NULL;
     if (a == NULL || pv_watch_new(&a->watch, s->loop, fd, PV_LOOP_READ, on_asker, a) < 0) {
@@ -109,6 +112,7 @@ int pv_stack_serve(struct pv_stack *s, int fd)
     }
     a->s = s;
     a->fd = fd;
+    a->ended = ret_ended;
     a->next = s->askers;
     if (a->next != NULL)
         a->next->prev = a;

@@ -38,9 +38,10 @@ void pv_stack_down(struct pv_stack *s)
     (void)s;
 }
 
-int pv_stack_serve(struct pv_stack *s, int fd)
+int pv_stack_serve(struct pv_stack *s, int fd, bool *ret_ended)
 {
     (void)s;
+    (void)ret_ended;
     (void)fd;
     return PV_ERR_UNSUPPORTED;
 }

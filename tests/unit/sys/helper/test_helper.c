@@ -697,11 +697,41 @@ PV_TEST(a_giver_that_somebody_stopped_is_given_up)
 
 /* --- lwIP in its place --------------------------------------------------------------------- */
 
-static char stack_dir[] = "/tmp/pv-stack-XXXXXX";
+static char stack_dir[32];
+static int stack_giver; /* that pv_inside_use_stack() has */
 
 static void remove_stack_dir(void *dir)
 {
     (void)rmdir(dir);
+}
+
+static void place_for_stack(char path[static 64])
+{
+    snprintf(stack_dir, sizeof(stack_dir), "/tmp/pv-stack-XXXXXX");
+    assert_non_null(mkdtemp(stack_dir));
+    test_defer(remove_stack_dir, stack_dir);
+    snprintf(path, 64, "%s/s", stack_dir);
+}
+
+/* A helper and lwIP's process. False: it is not built. */
+static bool start_stack(struct pv_helper **ret_helper, const char *path, int *ret_pid)
+{
+    char error[PV_HELPER_ERROR_MAX];
+    int listener = -1, giver = -1;
+    assert_int_equal(pv_helper_start(ret_helper, NULL), PV_OK);
+    assert_int_equal(pv_unix_listen(path, NULL, &listener), PV_OK);
+    int r = pv_helper_go_stack(*ret_helper, listener, &giver, ret_pid, error);
+    close(listener);
+    if (r == PV_ERR_UNSUPPORTED) {
+        unlink(path);
+        *ret_helper = pv_helper_stop(*ret_helper);
+        return false;
+    }
+    assert_int_equal(r, PV_OK);
+    pv_inside_use_stack(giver, false);
+    stack_giver = giver;
+    test_defer(use_own_network, NULL);
+    return true;
 }
 
 PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helper)
@@ -709,24 +739,12 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     const struct pv_helper_iface iface = an_iface();
     struct pv_helper *h = NULL;
     char error[PV_HELPER_ERROR_MAX], path[64];
-    int listener = -1, giver = -1, pid = 0, tun = -1, fd = -1;
+    int pid = 0, tun = -1, fd = -1;
     struct pv_addr own = iface.addrs[0].base;
     struct pv_netplan plan = {.ifname = "pvt0"};
-    assert_non_null(mkdtemp(stack_dir));
-    test_defer(remove_stack_dir, stack_dir);
-    snprintf(path, sizeof(path), "%s/s", stack_dir);
-    assert_int_equal(pv_helper_start(&h, NULL), PV_OK);
-    assert_int_equal(pv_unix_listen(path, NULL, &listener), PV_OK);
-    int r = pv_helper_go_stack(h, listener, &giver, &pid, error);
-    close(listener);
-    if (r == PV_ERR_UNSUPPORTED) {
-        unlink(path);
-        h = pv_helper_stop(h);
+    place_for_stack(path);
+    if (!start_stack(&h, path, &pid))
         skip();
-    }
-    assert_int_equal(r, PV_OK);
-    pv_inside_use_stack(giver, false);
-    test_defer(use_own_network, NULL);
     assert_int_equal(iface_up(h, &iface, &tun, error), PV_ERR_STATE); /* not confined yet */
     assert_int_equal(helper_ready(h, "pvt0"), 0);
     own.port = 2047;
@@ -742,7 +760,7 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     plan.exit = plan.exit4 = true;
     assert_int_equal(pv_helper_netplan(h, &plan, NULL, error), PV_ERR_UNSUPPORTED);
     /* a program of this user */
-    int program = -1;
+    int program = -1, daemons = dup(stack_giver);
     assert_int_equal(pv_unix_connect(path, &program), PV_OK);
     pv_inside_use_stack(program, true);
     const struct pv_stream_bind tie = {.local = iface.addrs[0].base, .ifname = name};
@@ -753,8 +771,26 @@ PV_TEST(lwip_serves_what_is_about_the_interface_and_its_file_goes_with_the_helpe
     assert_int_equal(pv_stream_connected(fd), PV_ERR_AGAIN);
     close(fd);
     close(tun);
+    close(daemons);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_helpers_end(h);
     h = pv_helper_stop(h);
     assert_int_equal(access(path, F_OK), -1);
+}
+
+PV_TEST(lwip_that_somebody_stopped_is_given_up)
+{
+    const struct pv_stream_bind tie = {.ifname = "pvt0"};
+    const struct pv_addr to = pv_addr4(10, 66, 3, 3, 80);
+    struct pv_helper *h = NULL;
+    char path[64];
+    int pid = 0, fd = -1;
+    place_for_stack(path);
+    if (!start_stack(&h, path, &pid))
+        skip();
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(pv_stream_connect(&to, &tie, &fd), -ENETDOWN);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_helpers_end(h);
+    (void)pv_helper_stop(h);
 }

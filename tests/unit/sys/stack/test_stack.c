@@ -100,7 +100,7 @@ static int begin(void **state)
     w.queue = fds[0];
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
     w.asker = pair[0];
-    assert_int_equal(pv_stack_serve(w.stack, pair[1]), PV_OK);
+    assert_int_equal(pv_stack_serve(w.stack, pair[1], NULL), PV_OK);
     return 0;
 }
 
