@@ -244,6 +244,19 @@ bool pv_engine_wants_restart(const struct pv_engine *e)
     return false;
 }
 
+bool pv_engine_leave(struct pv_engine *e, pv_ns now)
+{
+    (void)e;
+    (void)now;
+    return false; /* no ephemeral member */
+}
+
+bool pv_engine_has_left(const struct pv_engine *e)
+{
+    (void)e;
+    return false;
+}
+
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
     (void)now;
