@@ -201,6 +201,22 @@ static int tell_end(const struct pipe *x)
                : 0;
 }
 
+/* Both have taken all. A socket that is closed with bytes that nobody has read takes back what it
+ * said last, which the other end may not have read yet. */
+static void end_pulse(int fd)
+{
+    const pv_ns until = pv_clock_now() + DEAD;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    uint8_t c[16];
+    (void)shutdown(fd, SHUT_WR);
+    while (pv_clock_now() < until) {
+        (void)poll(&p, 1, AGAIN_MS);
+        ssize_t n = recv(fd, c, sizeof(c), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+    }
+}
+
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
 {
     const pv_ns now = pv_clock_now();
@@ -226,6 +242,8 @@ int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fd
         pv_serving_run(&x.serving);
     pv_twoway_free(x.two);
     pv_watch_free(x.pulse);
+    if (x.done && x.told)
+        end_pulse(fds[1]);
     close(fds[1]);
     pv_serving_end(&x.serving);
     free(buf);

@@ -775,14 +775,15 @@ def a_thousand_connections_are_open_at_once(lab):
 
 
 def open_pipe(lab, one, other, url, *words, stdin=None, words_of_first=()):
-    """Both ends, with standard output in a file: of the first (no stdin) and the second."""
+    """Both ends, with standard output in a file, and standard input from one of the home directory, or typed."""
     ends = []
     token = None
     for host, also in ((one, words_of_first), (other, words)):
         out = host.run("sh", "-c", 'mktemp "${XDG_RUNTIME_DIR}/out.XXXXXX"').out.strip()
         said = [] if token is None else [token]
         cmd = " ".join([lab.bin("p2pvpnctl"), "-q", "pipe", *said, *[f"'{w}'" for w in also]])
-        end = host.start("sh", "-c", f"exec {cmd} >{out}", name="pipe", stdin=-1)
+        said = "" if stdin is None else f"<$HOME/{stdin}"
+        end = host.start("sh", "-c", f"exec {cmd} >{out} {said}", name="pipe", stdin=-1)
         ends.append((end, out))
         if token is None:
             token = wait("the token", lambda e=end: e.must_run() or
@@ -816,6 +817,17 @@ def a_pipe_joins_two_machines(lab):
     for end in (first, second):
         equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
     equal(a.run("cat", out1).out, "back", "what the second said")
+    wait("nothing to be left", lambda: not left())
+
+    # much, both ways at once
+    for one in (a, b):
+        one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*; head -c 30000000 /dev/urandom >$HOME/much")
+    ends = [end for end, _ in open_pipe(lab, a, b, None, stdin="much")]
+    for end in ends:
+        equal(end.popen.wait(timeout=120), 0, f"exit code: {end.text()}")
+    sums = [[one.run("sh", "-c", f"cat {path} | cksum").out for path in ("$HOME/much", "$XDG_RUNTIME_DIR/out.*")]
+            for one in (a, b)]
+    equal(sums[0], sums[1][::-1], "checksums of what was said and heard")
     wait("nothing to be left", lambda: not left())
 
     # a program at one end, and a port at the other
