@@ -55,7 +55,8 @@ enum {
 
 static const char usage[] =
     "usage: p2pvpnd [--state DIR] [--socket PATH] [--tun NAME] [--port UDP] [--config FILE]\n"
-    "               [--user [--net NAME] [--stack kernel|lwip]] [--check] [--version] [--help]\n"
+    "               [--user [--net NAME] [--stack kernel|lwip]] [--check] [--version [-v]]\n"
+    "               [--help]\n"
     "\n"
     "  --state DIR     keys and database (" DEFAULT_STATE ")\n"
     "  --socket PATH   control socket for p2pvpnctl (" DEFAULT_SOCKET ")\n"
@@ -206,6 +207,15 @@ static const char *default_config(const struct daemon *d)
     return d->for_user ? d->dirs.config : DEFAULT_CONFIG;
 }
 
+/* verbose: also what this processor does each cipher with, as a start would find it. */
+static void print_version(bool verbose)
+{
+    char text[PV_AEAD_CHOICE_MAX];
+    puts("p2pvpnd " PV_VERSION);
+    if (verbose && pv_crypto_init() == PV_OK && pv_aead_choose("auto", pv_clock_now) == PV_OK)
+        fputs(pv_aead_choice_format("auto", text), stdout);
+}
+
 /* EXIT_OK, EXIT_USAGE, or -1: help or version was printed. */
 static int read_flags(struct daemon *d, int argc, char **argv)
 {
@@ -224,7 +234,7 @@ static int read_flags(struct daemon *d, int argc, char **argv)
     while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         int r = EXIT_OK;
         if (opt == 'V')
-            puts("p2pvpnd " PV_VERSION);
+            print_version(optind < argc && strcmp(argv[optind], "-v") == 0);
         else if (opt == 'h')
             fputs(usage, stdout);
         else if (opt == ':')
@@ -627,14 +637,39 @@ static int open_metrics(struct daemon *d)
                                      : pv_strstatus(r));
 }
 
+/* By the measurement that was kept; a file that is damaged, or of another processor, is written
+ * anew, and one that cannot be written costs the next start the measurement. */
+static int choose_crypto(const struct daemon *d)
+{
+    char path[PATH_MAX], fresh[PV_AEAD_CHOICE_MAX], *kept = NULL;
+    const char *provider = d->settings.provider;
+    size_t len = 0;
+    if (state_path(d, "crypto", path) != EXIT_OK)
+        return EXIT_USAGE;
+    int r = pv_file_read(path, sizeof(fresh), &kept, &len);
+    if (r == PV_OK)
+        r = pv_aead_choice_take(provider, kept);
+    pv_file_free(kept, len);
+    if (r == PV_OK)
+        return EXIT_OK;
+    if (pv_aead_choose(provider, pv_clock_now) != PV_OK)
+        return say(EXIT_FAILED, "start: out of memory");
+    pv_aead_choice_format(provider, fresh);
+    r = pv_file_write(path, pv_view(fresh, strlen(fresh)), 0600);
+    if (r < 0)
+        pv_log(&d->log, PV_LOG_WARN, "what=\"cannot write %s\" why=\"%s\"", path, pv_strstatus(r));
+    return EXIT_OK;
+}
+
 /* --- engine and loop ----------------------------------------------------------------------- */
 
 /* Copies the settings into the engine's terms: the engine knows no file and no flags. */
 static int new_engine(struct daemon *d, const struct pv_saved *saved)
 {
     struct pv_settings *s = &d->settings;
-    if (pv_aead_choose(pv_clock_now) != PV_OK)
-        return say(EXIT_FAILED, "start: out of memory");
+    int code = choose_crypto(d);
+    if (code != EXIT_OK)
+        return code;
     /* One more than needed: calloc(0) may return NULL, which would look like a lack of memory. */
     struct pv_static_peer *peers = calloc(s->n_peers + 1, sizeof(*peers));
     if (peers == NULL)

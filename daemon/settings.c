@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/aead.h"
 #include "crypto/ct.h"
 #include "daemon/settings_relay.h"
 #include "daemon/settings_values.h"
@@ -412,6 +413,22 @@ static int take_pq(struct ctx *c)
     return bad(c, "pq: expected on, require (no packets without) or off");
 }
 
+static int take_provider(struct ctx *c)
+{
+    char why[96] = "provider: expected auto";
+    bool known = strcmp(c->value, "auto") == 0;
+    const char *name;
+    for (size_t i = 0; (name = pv_aead_library(i)) != NULL; i++) {
+        size_t len = strlen(why);
+        known = known || strcmp(c->value, name) == 0;
+        snprintf(why + len, sizeof(why) - len, ", %s", name);
+    }
+    if (!known)
+        return bad(c, why);
+    snprintf(c->s->provider, sizeof(c->s->provider), "%s", c->value);
+    return PV_OK;
+}
+
 static int take_broadcast(struct ctx *c)
 {
     static const char *const words[] = {
@@ -523,6 +540,9 @@ static const struct key security_keys[] = {
     {"pq", take_pq, false, TAKEN},
     {"rotate", take_rotate, false, TAKEN},
 };
+static const struct key crypto_keys[] = {
+    {"provider", take_provider, false, TAKEN},
+};
 static const struct key firewall_keys[] = {
     {"allow", take_firewall_allow, false, TAKEN},
 };
@@ -546,6 +566,7 @@ static const struct section sections[] = {
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
+    {"crypto", crypto_keys, PV_ARRAY_LEN(crypto_keys)},
     {"firewall", firewall_keys, PV_ARRAY_LEN(firewall_keys)},
     {"log", log_keys, PV_ARRAY_LEN(log_keys)},
 };
@@ -606,10 +627,11 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(c->error, c->cap,
-                 "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [lan], [chat], [dns], [metrics], [security], [firewall] and [log]",
-                 item->section);
+        snprintf(
+            c->error, c->cap,
+            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
+            "[relay], [lan], [chat], [dns], [metrics], [security], [crypto], [firewall] and [log]",
+            item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)
@@ -695,6 +717,7 @@ void pv_settings_init(struct pv_settings *s)
      * values are the other defaults. */
     *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
+                              .provider = "auto",
                               .chat_store = true,
                               .rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};

@@ -64,7 +64,8 @@ struct pv_settings {
     char relay_ca_file[PV_SETTINGS_PATH_MAX];       /* "" = the system's authorities */
     struct pv_scrapeset metrics;                    /* [metrics] */
     enum pv_pq_policy pq;                           /* [security] */
-    struct pv_ports firewall;                       /* [firewall] allow, with has_firewall */
+    char provider[24];        /* [crypto]: a library's name (pv_aead_library()), or "auto" */
+    struct pv_ports firewall; /* [firewall] allow, with has_firewall */
     bool has_firewall;
     enum pv_log_level log_level;
     struct pv_stun_server stun; /* [traversal] */

@@ -11,11 +11,13 @@
 #include "base/pv.h"
 
 enum {
-    PV_AEAD_KEY_LEN = 32,      /* bytes, both suites: RFC 8439 s2.8, AES-256 */
-    PV_AEAD_TAG_LEN = 16,      /* bytes, both suites: RFC 8439 s2.8, SP 800-38D s5.2.1.2 */
-    PV_AEAD_BATCH_MAX = 64,    /* ours: packets a call */
-    PV_AEAD_THREADS = 8,       /* ours: threads that may use one key at the same time */
-    PV_XCHACHA_NONCE_LEN = 24, /* bytes, draft-irtf-cfrg-xchacha s2.3 */
+    PV_AEAD_KEY_LEN = 32,       /* bytes, both suites: RFC 8439 s2.8, AES-256 */
+    PV_AEAD_TAG_LEN = 16,       /* bytes, both suites: RFC 8439 s2.8, SP 800-38D s5.2.1.2 */
+    PV_AEAD_BATCH_MAX = 64,     /* ours: packets a call */
+    PV_AEAD_THREADS = 8,        /* ours: threads that may use one key at the same time */
+    PV_AEAD_COST_MAX = 1000000, /* ns of a packet of each size; more counts as this */
+    PV_AEAD_CHOICE_MAX = 512,   /* ours: bytes of a choice as text, with the NUL */
+    PV_XCHACHA_NONCE_LEN = 24,  /* bytes, draft-irtf-cfrg-xchacha s2.3 */
 };
 
 /* How a session's packets are sealed; the number stands in byte 3 of messages 1 and 2 (DESIGN 7).
@@ -74,10 +76,23 @@ struct pv_aead_op {
 
 /* The tool with which a thread works on batches; used by one thread at a time. */
 struct pv_aead_engine; /* opaque */
+/* The name ("openssl", ...) of a library that this program has, by its number from 0 on; NULL: it
+ * has no more. */
+const char *pv_aead_library(size_t index);
 /* Measures which library seals and opens each suite in the least time on this processor: batches of
  * packets of 1,420 and of 100 bytes, some milliseconds of a clock in ns that never goes back.
- * Engines that are made afterwards use these. For the one thread that there is. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_aead_choose(pv_ns (*clock)(void));
+ * Engines that are made afterwards use these. only: the name of the one for all suites that it has
+ * and this processor can; "auto": any. For the one thread that there is. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_aead_choose(const char *only, pv_ns (*clock)(void));
+/* Keeps what was chosen: lines of text with `only`, processor, versions of the libraries, and of
+ * each suite library and ns (pv_aead_cost()). Returns ret_text. */
+const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX]);
+/* Chooses by such a text, without measuring. PV_ERR_NOT_FOUND: it is of another processor, version
+ * or `only`, or none at all; nothing changed. */
+PV_MUST_CHECK int pv_aead_choice_take(const char *only, const char *text);
+/* ns that sealing or opening a packet of each size took together with the library chosen; 0: not
+ * known. */
+uint32_t pv_aead_cost(enum pv_suite suite);
 /* Was AES-GCM measured to take less time here than ChaCha20-Poly1305? True where nothing was
  * measured. */
 bool pv_aead_prefers_aes(void);

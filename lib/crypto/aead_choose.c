@@ -5,15 +5,26 @@
  * encryption (tests/bench/aead_none.c) can stand in its place; nothing that is shipped contains
  * that one.
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#else
+#include <sys/auxv.h>
+#endif
+
+#include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/provider.h"
 
 enum {
-    LARGE = 1420, /* bytes: a full packet of the tunnel; */
-    SMALL = 100,  /* ours: an acknowledgement or a key press with its padding */
-    ROUND = 3,    /* ours: a measurement is the best of so many: others may run meanwhile */
+    LARGE = 1420,        /* bytes: a full packet of the tunnel; */
+    SMALL = 100,         /* ours: an acknowledgement or a key press with its padding */
+    ROUND = 5,           /* ours: a measurement is the best of so many: others may run meanwhile */
+    PROCESSOR_MAX = 128, /* ours: bytes of its text, with the NUL */
 };
 #define ROUND_TIME PV_MS(1) /* ours: at least, of one */
 
@@ -26,9 +37,22 @@ const struct pv_aead_provider *const pv_aead_providers[] = {
     NULL,
 };
 
-/* By pv_aead_choose(); NULL: nothing was measured. */
+/* By pv_aead_choose() or pv_aead_choice_take(); NULL: nothing was measured. */
 static const struct pv_aead_provider *chosen[PV_SUITES];
-static double cost[PV_SUITES]; /* seconds that a packet of each size takes together; 0: as above */
+static uint32_t cost[PV_SUITES]; /* ns that a packet of each size takes together; 0: as above */
+
+const char *pv_aead_library(size_t index)
+{
+    return index < PV_ARRAY_LEN(pv_aead_providers) - 1 ? pv_aead_providers[index]->name : NULL;
+}
+
+static const struct pv_aead_provider *find_provider(const char *name)
+{
+    size_t i = 0;
+    while (pv_aead_providers[i] != NULL && strcmp(pv_aead_providers[i]->name, name) != 0)
+        i++;
+    return pv_aead_providers[i];
+}
 
 /* Seals and opens a batch for a while: packets a second, the best of some rounds; 0: it failed. */
 static double run_rounds(struct pv_aead_engine *e, struct pv_aead *key, uint8_t *data,
@@ -89,33 +113,163 @@ int pv_aead_measure(size_t index, enum pv_suite suite, size_t packet, pv_ns (*cl
     return r;
 }
 
-/* A full packet and a small one count the same, as one comes for two of the other in TCP. */
-int pv_aead_choose(pv_ns (*clock)(void))
+/* ns that a packet of each size takes together: they count the same, as one comes for two of the
+ * other in TCP. 0: this processor does not run it. */
+static int measure_cost(const struct pv_aead_provider *provider, enum pv_suite suite,
+                        pv_ns (*clock)(void), uint32_t *ret_cost)
 {
-    for (int suite = 0; suite < PV_SUITES; suite++) {
-        double least = 0;
-        for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
-            double large, small;
-            int r = measure(pv_aead_providers[i], (enum pv_suite)suite, LARGE, clock, &large);
-            if (r == PV_OK)
-                r = measure(pv_aead_providers[i], (enum pv_suite)suite, SMALL, clock, &small);
-            if (r != PV_OK)
-                return r;
-            if (large <= 0 || small <= 0)
-                continue;
-            double took = 1 / large + 1 / small;
-            if (least > 0 && took >= least)
-                continue;
-            least = cost[suite] = took;
-            chosen[suite] = pv_aead_providers[i];
-        }
+    double large, small;
+    *ret_cost = 0;
+    int r = measure(provider, suite, LARGE, clock, &large);
+    if (r == PV_OK)
+        r = measure(provider, suite, SMALL, clock, &small);
+    if (r != PV_OK || large <= 0 || small <= 0)
+        return r;
+    double ns = 1e9 / large + 1e9 / small;
+    *ret_cost = ns < 1 ? 1 : ns > PV_AEAD_COST_MAX ? PV_AEAD_COST_MAX : (uint32_t)ns;
+    return PV_OK;
+}
+
+static int choose_for(enum pv_suite suite, const struct pv_aead_provider *only,
+                      pv_ns (*clock)(void))
+{
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++) {
+        uint32_t took;
+        if (only != NULL && only != pv_aead_providers[i])
+            continue;
+        int r = measure_cost(pv_aead_providers[i], suite, clock, &took);
+        if (r != PV_OK)
+            return r;
+        if (took == 0 || (cost[suite] > 0 && took >= cost[suite]))
+            continue;
+        cost[suite] = took;
+        chosen[suite] = pv_aead_providers[i];
     }
     return PV_OK;
+}
+
+int pv_aead_choose(const char *only, pv_ns (*clock)(void))
+{
+    const struct pv_aead_provider *one = find_provider(only);
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        cost[suite] = 0;
+        chosen[suite] = NULL;
+        int r = choose_for((enum pv_suite)suite, one, clock);
+        if (r == PV_OK && cost[suite] == 0 && one != NULL)
+            r = choose_for((enum pv_suite)suite, NULL, clock);
+        if (r != PV_OK)
+            return r;
+    }
+    return PV_OK;
+}
+
+uint32_t pv_aead_cost(enum pv_suite suite)
+{
+    return cost[suite];
 }
 
 bool pv_aead_prefers_aes(void)
 {
     return cost[PV_SUITE_AES] <= cost[PV_SUITE_CHACHA];
+}
+
+/* --- a choice that is kept ------------------------------------------------------------------- */
+
+/* The processor's own name, and its features but for those that a hypervisor hides. */
+static const char *processor(char ret_text[static PROCESSOR_MAX])
+{
+#if defined(__x86_64__)
+    unsigned name[12] = {0}, f[4] = {0}, g[4] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        __get_cpuid(0x80000002 + i, &name[4 * i], &name[4 * i + 1], &name[4 * i + 2],
+                    &name[4 * i + 3]);
+    __get_cpuid(1, &f[0], &f[1], &f[2], &f[3]);
+    __get_cpuid_count(7, 0, &g[0], &g[1], &g[2], &g[3]);
+    snprintf(ret_text, PROCESSOR_MAX, "%.48s %x %x %x %x", (const char *)name, f[0], f[2], g[1],
+             g[2]);
+    /* The name is the processor's own, or whatever a hypervisor says. */
+    for (char *p = ret_text; *p != '\0'; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+#else
+    snprintf(ret_text, PROCESSOR_MAX, "%lx %lx", getauxval(AT_HWCAP), getauxval(AT_HWCAP2));
+#endif
+    return ret_text;
+}
+
+/* Behind what text has; what does not fit is left out. */
+static void append(char *text, const char *fmt, ...) PV_PRINTF(2, 3);
+
+static void append(char *text, const char *fmt, ...)
+{
+    size_t len = strlen(text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text + len, PV_AEAD_CHOICE_MAX - len, fmt, ap);
+    va_end(ap);
+}
+
+/* The lines that a choice depends on; those by suite follow. */
+static void format_head(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
+{
+    char cpu[PROCESSOR_MAX];
+    ret_text[0] = '\0';
+    append(ret_text, "provider %s\nprocessor %s\nlibraries", only, processor(cpu));
+    for (size_t i = 0; pv_aead_providers[i] != NULL; i++)
+        append(ret_text, " %s %s", pv_aead_providers[i]->name, pv_aead_providers[i]->version());
+    append(ret_text, "\n");
+}
+
+const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
+{
+    format_head(only, ret_text);
+    for (int suite = 0; suite < PV_SUITES; suite++) {
+        if (chosen[suite] != NULL)
+            append(ret_text, "%s %s %u\n", pv_suite_name((enum pv_suite)suite), chosen[suite]->name,
+                   cost[suite]);
+    }
+    return ret_text;
+}
+
+/* "openssl 650\n" behind the suite's name; *text moves behind it. */
+static bool take_line(const char **text, enum pv_suite suite,
+                      const struct pv_aead_provider **ret_provider, uint32_t *ret_cost)
+{
+    char line[64];
+    size_t len = strcspn(*text, "\n"), suite_len = strlen(pv_suite_name(suite));
+    uint64_t ns;
+    if ((*text)[len] != '\n' || len >= sizeof(line) || len <= suite_len ||
+        memcmp(*text, pv_suite_name(suite), suite_len) != 0 || (*text)[suite_len] != ' ')
+        return false;
+    memcpy(line, *text + suite_len + 1, len - suite_len - 1);
+    line[len - suite_len - 1] = '\0';
+    char *space = strchr(line, ' ');
+    if (space == NULL || pv_u64_parse(space + 1, 1, PV_AEAD_COST_MAX, &ns) != PV_OK)
+        return false;
+    *space = '\0';
+    *text += len + 1;
+    *ret_cost = (uint32_t)ns;
+    *ret_provider = find_provider(line);
+    return *ret_provider != NULL;
+}
+
+int pv_aead_choice_take(const char *only, const char *text)
+{
+    char head[PV_AEAD_CHOICE_MAX];
+    const struct pv_aead_provider *providers[PV_SUITES];
+    uint32_t costs[PV_SUITES];
+    format_head(only, head);
+    if (strncmp(text, head, strlen(head)) != 0)
+        return PV_ERR_NOT_FOUND;
+    text += strlen(head);
+    for (int suite = 0; suite < PV_SUITES; suite++)
+        if (!take_line(&text, (enum pv_suite)suite, &providers[suite], &costs[suite]))
+            return PV_ERR_NOT_FOUND;
+    if (*text != '\0')
+        return PV_ERR_NOT_FOUND;
+    memcpy(chosen, providers, sizeof(chosen));
+    memcpy(cost, costs, sizeof(cost));
+    return PV_OK;
 }
 
 /* A provider that this processor cannot run, or that fails its trial, is skipped; OpenSSL runs

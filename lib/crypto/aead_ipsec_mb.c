@@ -157,6 +157,7 @@ static void mb_open(void *state, struct pv_aead_op *ops, size_t n)
 
 const struct pv_aead_provider pv_aead_ipsec_mb = {
     .name = "ipsec-mb",
+    .version = imb_get_version_str,
     .state_new = mb_state_new,
     .state_free = mb_state_free,
     .seal = mb_seal,

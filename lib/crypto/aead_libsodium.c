@@ -42,6 +42,7 @@ static void sodium_open(void *state, struct pv_aead_op *ops, size_t n)
 
 const struct pv_aead_provider pv_aead_libsodium = {
     .name = "libsodium",
+    .version = sodium_version_string,
     .seal = sodium_seal,
     .open = sodium_open,
 };

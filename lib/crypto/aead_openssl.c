@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "crypto/ct.h"
@@ -191,8 +192,14 @@ static void evp_open(void *state, struct pv_aead_op *ops, size_t n)
         ops[i].status = evp_open_one(&ops[i]);
 }
 
+static const char *evp_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}
+
 const struct pv_aead_provider pv_aead_openssl = {
     .name = "openssl",
+    .version = evp_version,
     .seal = evp_seal,
     .open = evp_open,
 };

@@ -15,6 +15,7 @@
 
 struct pv_aead_provider {
     const char *name;
+    const char *(*version)(void); /* of the library, such as "3.0.17" */
     /* The state that a thread needs, NULL where none. PV_ERR_NOMEM; PV_ERR_CRYPTO: this processor
      * cannot run it, or another would be faster. NULL function: nothing is needed. */
     int (*state_new)(void **ret_state);

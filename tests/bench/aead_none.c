@@ -36,10 +36,33 @@ static const struct pv_aead_provider none = {
     .open = open_none,
 };
 
-int pv_aead_choose(pv_ns (*clock)(void))
+int pv_aead_choose(const char *only, pv_ns (*clock)(void))
 {
-    (void)clock;
+    (void)only, (void)clock;
     return PV_OK;
+}
+
+const char *pv_aead_library(size_t index)
+{
+    return index == 0 ? none.name : NULL;
+}
+
+const char *pv_aead_choice_format(const char *only, char ret_text[static PV_AEAD_CHOICE_MAX])
+{
+    snprintf(ret_text, PV_AEAD_CHOICE_MAX, "provider %s\n", only);
+    return ret_text;
+}
+
+int pv_aead_choice_take(const char *only, const char *text)
+{
+    (void)only, (void)text;
+    return PV_OK;
+}
+
+uint32_t pv_aead_cost(enum pv_suite suite)
+{
+    (void)suite;
+    return 0;
 }
 
 bool pv_aead_prefers_aes(void)

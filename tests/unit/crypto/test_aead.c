@@ -448,7 +448,7 @@ PV_TEST(libsodium_does_chacha_alone)
     pv_aead_engine_free(e);
 }
 
-/* A measurement reads the clock twice in each of three rounds, of two sizes. */
+/* A measurement reads the clock twice in each of five rounds, of two sizes. */
 static pv_ns told_now;
 static unsigned told_times, slow_until;
 
@@ -473,9 +473,9 @@ static const struct pv_aead_provider *nth_running(enum pv_suite suite, unsigned 
 PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
 {
     struct pv_aead_engine *e = NULL;
-    slow_until = 12;
+    slow_until = 20;
     told_times = 0;
-    assert_int_equal(pv_aead_choose(told_clock), PV_OK);
+    assert_int_equal(pv_aead_choose("auto", told_clock), PV_OK);
     assert_int_equal(pv_aead_engine_new(&e), PV_OK);
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 1));
     assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
@@ -485,9 +485,56 @@ PV_TEST(each_suite_gets_the_library_that_was_measured_to_be_the_fastest)
     assert_true(pv_aead_prefers_aes());
 
     slow_until = UINT_MAX; /* all alike: the first */
-    assert_int_equal(pv_aead_choose(told_clock), PV_OK);
+    assert_int_equal(pv_aead_choose("auto", told_clock), PV_OK);
     assert_int_equal(pv_aead_engine_new(&e), PV_OK);
     assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], nth_running(PV_SUITE_CHACHA, 0));
+    pv_aead_engine_free(e);
+}
+
+PV_TEST(a_library_that_is_named_does_the_suites_it_can_and_others_the_rest)
+{
+    struct pv_aead_engine *e = NULL;
+    slow_until = UINT_MAX;
+    assert_int_equal(pv_aead_choose("libsodium", told_clock), PV_OK);
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
+    assert_ptr_equal(e->by_suite[PV_SUITE_AES], nth_running(PV_SUITE_AES, 0));
+    pv_aead_engine_free(e);
+    assert_string_equal(pv_aead_library(0), pv_aead_providers[0]->name);
+    size_t n = 0;
+    while (pv_aead_providers[n] != NULL)
+        n++;
+    assert_null(pv_aead_library(n));
+}
+
+PV_TEST(a_choice_that_was_kept_is_taken_and_a_damaged_or_foreign_one_is_not)
+{
+    char text[PV_AEAD_CHOICE_MAX], bad[PV_AEAD_CHOICE_MAX];
+    struct pv_aead_engine *e = NULL;
+    slow_until = UINT_MAX;
+    assert_int_equal(pv_aead_choose("libsodium", told_clock), PV_OK);
+    uint32_t aes = pv_aead_cost(PV_SUITE_AES), chacha = pv_aead_cost(PV_SUITE_CHACHA);
+    assert_true(aes > 0 && chacha > 0);
+    pv_aead_choice_format("libsodium", text);
+    assert_int_equal(pv_aead_choose("openssl", told_clock), PV_OK);
+    assert_int_equal(pv_aead_choice_take("auto", text), PV_ERR_NOT_FOUND); /* another setting */
+    for (size_t i = 0; i < strlen(text); i++) { /* a character is another, or the end */
+        memcpy(bad, text, sizeof(bad));
+        bad[i] = '\0';
+        assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
+        bad[i] = '#';
+        assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
+    }
+    snprintf(bad, sizeof(bad), "%.400s ", text);
+    assert_int_equal(pv_aead_choice_take("libsodium", bad), PV_ERR_NOT_FOUND);
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_openssl); /* nothing changed */
+    pv_aead_engine_free(e);
+    assert_int_equal(pv_aead_choice_take("libsodium", text), PV_OK);
+    assert_int_equal(pv_aead_cost(PV_SUITE_AES), aes);
+    assert_int_equal(pv_aead_cost(PV_SUITE_CHACHA), chacha);
+    assert_int_equal(pv_aead_engine_new(&e), PV_OK);
+    assert_ptr_equal(e->by_suite[PV_SUITE_CHACHA], &pv_aead_libsodium);
     pv_aead_engine_free(e);
 }
 

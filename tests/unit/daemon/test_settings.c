@@ -89,6 +89,8 @@ static const char WHOLE[] = "[interface]\n"
                             "[security]\n"
                             "rotate = 8w\n"
                             "pq = require\n"
+                            "[crypto]\n"
+                            "provider = libsodium\n"
                             "[log]\n"
                             "level = debug\n";
 
@@ -143,6 +145,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.relay_password_file, "/etc/p2pvpn/password");
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.rotate_s, 56 * 86400);
+    assert_string_equal(s.provider, "libsodium");
     assert_true(s.chat_keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
@@ -202,7 +205,9 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [lan], [chat], [dns], [metrics], [security], [firewall] and [log]"},
+         "[traversal], [relay], [lan], [chat], [dns], [metrics], [security], [crypto], [firewall] "
+         "and "
+         "[log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
@@ -232,6 +237,7 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
          "conf:6: address: at most 4"},
         {"[interface]\nprivate-key-file = key\n", "conf:2: private-key-file: expected an absolute"},
         {"[chat]\nstore = disk\n", "conf:2: store: expected coordinator or off"},
+        {"[crypto]\nprovider = aes\n", "conf:2: provider: expected auto, "},
         {"[security]\nrotate = 30\n", "conf:2: rotate: expected off, or how old"},
         {"[security]\nrotate = 0d\n", "conf:2: rotate: expected off, or how old"},
         {"[security]\nrotate = forever\n", "conf:2: rotate: expected off, or how old"},
