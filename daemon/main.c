@@ -690,7 +690,6 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .workers = d->udp.n,
         .stun = s->stun,
         .portmap_off = s->portmap_off,
-        /* Without the instructions it would leak by its timing, however fast. */
         .aes = pv_suite_aes_is_fast() && pv_aead_prefers_aes(),
         .kem = pv_kem_mlkem768(),
         .kem_why = pv_kem_why_not(),
@@ -722,6 +721,9 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         .wall_us = pv_clock_wall_us(),
         .started = d->started,
     };
+    /* Without the instructions AES would leak by its timing, however fast: no member chooses it. */
+    for (int suite = 0; suite < PV_SUITES && pv_suite_aes_is_fast(); suite++)
+        cfg.cost[suite] = pv_aead_cost((enum pv_suite)suite);
     _Static_assert(PV_ARRAY_LEN(cfg.own_addrs) == PV_SETTINGS_MAX_ADDRS, "all of them fit");
     memcpy(cfg.own_addrs, s->addrs, sizeof(cfg.own_addrs));
     cfg.n_relays = s->n_relays;

@@ -250,6 +250,7 @@ static void copy_config(struct pv_node *n, const struct pv_engine_config *cfg, p
     given->kem_why = cfg->kem_why;
     given->pq = cfg->pq;
     n->ways.caps = caps_of(cfg);
+    memcpy(n->ways.cost, cfg->cost, sizeof(n->ways.cost));
     /* Until the part `bindings` has measured how long this NAT keeps a silent binding. */
     n->ways.binding_lifetime = PV_GATHERER_REFRESH;
     n->wall = (struct pv_wall){.us = cfg->wall_us, .at = now};

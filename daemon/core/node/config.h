@@ -152,7 +152,8 @@ struct pv_engine_config {
     unsigned workers;  /* of the datapath, 1..PV_FP_MAX_WORKERS; 0 counts as 1 */
     struct pv_stun_server stun;
     bool portmap_off;         /* routers are not asked to map the port */
-    bool aes;                 /* this processor is good at AES-GCM: offer it to members */
+    bool aes;                 /* AES-GCM costs no more here than ChaCha20: members are told */
+    uint32_t cost[PV_SUITES]; /* pv_aead_cost(); 0: no AES-GCM here, or not known */
     const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */
     const char *kem_why;      /* why there is none; borrowed */
     enum pv_pq_policy pq;

@@ -189,6 +189,7 @@ struct pv_node_ways {
     size_t n_stun;
     bool has_stun;                     /* one is configured */
     unsigned caps;                     /* PV_DESC_CAP_...: what this node says it can */
+    uint32_t cost[PV_SUITES];          /* of sealing here, as descriptions tell it; 0 = not told */
     struct pv_told told[PV_NODE_TOLD]; /* rediscovery */
     struct pv_addr portmapped[2];      /* portmap: what our routers mapped; PV_AF_NONE: nothing */
     const struct pv_desc_nat *nat;     /* attempts: our NAT as measured; NULL = never */

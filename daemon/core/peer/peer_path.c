@@ -133,6 +133,7 @@ bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc)
     ret_desc->re_rev = p->descx.theirs.rev;
     ret_desc->creds = p->talk->creds;
     ret_desc->caps = p->node->ways.caps;
+    memcpy(ret_desc->cost, p->node->ways.cost, sizeof(ret_desc->cost));
     ret_desc->n_cands = pv_ice_locals(p->ice, ret_desc->cands, PV_ARRAY_LEN(ret_desc->cands));
     if (p->node->ways.nat != NULL)
         ret_desc->nat = *p->node->ways.nat;

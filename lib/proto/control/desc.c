@@ -29,6 +29,11 @@ static const struct {
     {PV_ICE_RELAY, "relay"},
 };
 
+bool pv_desc_has_cost(const uint32_t cost[static PV_SUITES])
+{
+    return cost[PV_SUITE_CHACHA] != 0 && cost[PV_SUITE_AES] != 0;
+}
+
 static const char *cand_word(enum pv_ice_cand_type type)
 {
     for (size_t i = 0; i < PV_ARRAY_LEN(cand_types); i++) {
@@ -109,6 +114,19 @@ static json_t *caps_to_json(unsigned caps)
     for (size_t i = 0; i < PV_ARRAY_LEN(caps_words); i++) {
         if ((caps & caps_words[i].cap) != 0 &&
             json_array_append_new(list, json_string(caps_words[i].word)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* NULL without memory. */
+static json_t *cost_to_json(const uint32_t cost[static PV_SUITES])
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < PV_SUITES; i++) {
+        if (json_array_append_new(list, integer_json(cost[i])) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -215,6 +233,8 @@ json_t *pv_desc_to_json(const struct pv_desc *desc)
     r |= json_object_set_new(obj, "cands", cands_to_json(desc));
     if (desc->caps != 0)
         r |= json_object_set_new(obj, "caps", caps_to_json(desc->caps));
+    if (pv_desc_has_cost(desc->cost))
+        r |= json_object_set_new(obj, "cost", cost_to_json(desc->cost));
     if (desc->nat.mapping != PV_DESC_MAPPING_UNKNOWN)
         r |= json_object_set_new(obj, "nat", nat_to_json(&desc->nat));
     if (desc->attempt.n != 0)
@@ -363,6 +383,21 @@ static int read_caps(const json_t *list, unsigned *caps)
     return PV_OK;
 }
 
+/* By suite; a later version may know more of them. */
+static int read_cost(const json_t *list, uint32_t ret_cost[static PV_SUITES])
+{
+    if (list == NULL || json_is_null(list))
+        return PV_OK;
+    for (size_t i = 0; i < PV_SUITES; i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 1 ||
+            json_integer_value(v) > PV_AEAD_COST_MAX)
+            return PV_ERR_MALFORMED;
+        ret_cost[i] = (uint32_t)json_integer_value(v);
+    }
+    return PV_OK;
+}
+
 /* Index 0 is "unknown" in every list of words. */
 static size_t word_index(const json_t *obj, const char *key, const char *const *words, size_t n)
 {
@@ -456,6 +491,8 @@ int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
         status = read_cands(json_object_get(obj, "cands"), &d);
     if (status == PV_OK)
         status = read_caps(json_object_get(obj, "caps"), &d.caps);
+    if (status == PV_OK)
+        status = read_cost(json_object_get(obj, "cost"), d.cost);
     if (status == PV_OK)
         status = read_nat(json_object_get(obj, "nat"), &d.nat);
     if (status == PV_OK)

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/pv.h"
+#include "crypto/aead.h"
 #include "crypto/kem.h"
 #include "proto/ice/ice.h"
 #include "proto/wireguard/wgmsg.h"
@@ -89,6 +90,7 @@ struct pv_desc {
     size_t n_cands;
     struct pv_ice_cand cands[PV_ICE_MAX_REMOTE]; /* carrier is not part of it */
     unsigned caps;                               /* PV_DESC_CAP_… */
+    uint32_t cost[PV_SUITES];                    /* pv_aead_cost() by suite; 0 = not told */
     struct pv_desc_nat nat;
     struct pv_desc_try attempt;
     const struct pv_desc_pq *pq; /* borrowed; NULL = none */
@@ -96,6 +98,8 @@ struct pv_desc {
     uint8_t wg[PV_WGMSG_INITIATION_LEN];
 };
 
+/* Is the cost of every suite told? */
+bool pv_desc_has_cost(const uint32_t cost[static PV_SUITES]);
 /* A new reference; NULL without memory. Candidates above PV_ICE_MAX_LOCAL are left out. */
 json_t *pv_desc_to_json(const struct pv_desc *desc);
 

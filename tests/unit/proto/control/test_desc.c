@@ -249,6 +249,31 @@ PV_TEST(a_word_of_another_version_is_skipped)
     json_decref(obj);
 }
 
+PV_TEST(costs_are_told_whole_or_not_at_all)
+{
+    struct pv_desc want = sample(0), got;
+    want.cost[PV_SUITE_CHACHA] = 650;
+    json_t *obj = pv_desc_to_json(&want);
+    assert_null(json_object_get(obj, "cost"));
+    json_decref(obj);
+    want.cost[PV_SUITE_AES] = PV_AEAD_COST_MAX;
+    obj = pv_desc_to_json(&want);
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_memory_equal(&got, &want, sizeof(got));
+    assert_int_equal(json_array_append_new(json_object_get(obj, "cost"), json_string("new")), 0);
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    static const char *const bad[] = {"[1]",     "[0,1]", "[1,-1]", "[1,1000001]",
+                                      "[1.5,2]", "7",     "{}"};
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        json_object_set_new(obj, "cost", json_loads(bad[i], JSON_DECODE_ANY, NULL));
+        assert_int_equal(pv_desc_from_json(obj, &got), PV_ERR_MALFORMED);
+    }
+    json_object_set_new(obj, "cost", json_null());
+    assert_int_equal(pv_desc_from_json(obj, &got), PV_OK);
+    assert_false(pv_desc_has_cost(got.cost));
+    json_decref(obj);
+}
+
 PV_TEST(nat_data_outside_the_bounds_is_refused)
 {
     static const struct {

@@ -172,6 +172,36 @@ PV_TEST(an_answer_behind_a_repetition_arrives)
     assert_int_not_equal(pv_pqx_say(p->agreed.x)->have, before);
 }
 
+/* Costs of ChaCha20 and AES; 0 = a version that tells none. */
+PV_TEST(two_members_use_the_suite_that_costs_both_together_the_least)
+{
+    static const struct {
+        uint32_t cost[2][PV_SUITES];
+        bool aes[2]; /* the word for older versions */
+        enum pv_suite suite;
+    } rows[] = {
+        {{{600, 700}, {2000, 300}}, {false, true}, PV_SUITE_AES},
+        {{{600, 900}, {700, 500}}, {false, true}, PV_SUITE_CHACHA},
+        {{{600, 600}, {600, 600}}, {true, true}, PV_SUITE_AES},
+        {{{0, 0}, {2000, 300}}, {true, true}, PV_SUITE_AES},
+        {{{0, 0}, {2000, 300}}, {false, true}, PV_SUITE_CHACHA},
+        {{{600, 700}, {0, 0}}, {false, true}, PV_SUITE_CHACHA},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        struct world *w = make_world();
+        for (int k = 0; k < 2; k++) {
+            memcpy(w->n[k].node.ways.cost, rows[i].cost[k], sizeof(rows[i].cost[k]));
+            w->n[k].node.ways.caps = rows[i].aes[k] ? PV_DESC_CAP_AES : 0;
+        }
+        want(w, 0);
+        pass(w, PV_S(20));
+        for (int k = 0; k < 2; k++)
+            if (pv_session_suite(w->n[k].peers[0]->session) != rows[i].suite)
+                fail_msg("row %zu, node %d: %s", i, k,
+                         pv_suite_name(pv_session_suite(w->n[k].peers[0]->session)));
+    }
+}
+
 PV_TEST(a_handshake_for_somebody_else_is_not_taken)
 {
     struct world *w = make_world();
