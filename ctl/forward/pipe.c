@@ -29,13 +29,14 @@ enum {
 /* --- the first command --------------------------------------------------------------------- */
 
 /* A signal ends the process as ever; p2pvpnd's end does not go unheard. */
-static int wait_for(const struct pv_overlay *o, int fd)
+static int wait_for(const struct pv_overlay *o, int fd, int ms)
 {
+    int n;
     struct pollfd p[] = {{.fd = fd, .events = POLLIN},
                          {.fd = o->end > 0 ? o->end : -1, .events = POLLIN}};
-    while (poll(p, PV_ARRAY_LEN(p), -1) < 0 && errno == EINTR)
+    while ((n = poll(p, PV_ARRAY_LEN(p), ms)) < 0 && errno == EINTR)
         continue;
-    return p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
+    return n == 0 ? PV_ERR_TIMEOUT : p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
 }
 
 int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
@@ -45,7 +46,7 @@ int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
     at.port = PV_PIPE_PORT;
     int n = 0, r = pv_gate_open_overlay(&gate, &at, o->tun, false);
     while (r == PV_OK && n < 2) {
-        r = wait_for(o, gate.fd);
+        r = wait_for(o, gate.fd, n == 0 ? -1 : PV_PIPE_CONNECT_S * 1000);
         int got = r == PV_OK ? pv_gate_accept(&gate, &ret_fds[n]) : PV_ERR_AGAIN;
         n += got == PV_OK ? 1 : 0;
     }

@@ -18,6 +18,7 @@
 
 enum {
     LINE = 4096,    /* bytes of /proc/net/unix, and of what one says */
+    ALL_S = 5,      /* ours: for all of them, as other users' are asked, too */
     PATIENCE_S = 1, /* ours: one that serves answers from memory, between two connections */
 };
 
@@ -121,12 +122,13 @@ static void tell(const char *name, pv_served_fn *fn, void *ctx)
 
 int pv_served_each(pv_served_fn *fn, void *ctx)
 {
+    const pv_ns until = pv_clock_now() + PV_S(ALL_S);
     char line[LINE], begin[64];
     FILE *f = fopen("/proc/net/unix", "re");
     if (f == NULL)
         return -errno;
     snprintf(begin, sizeof(begin), " @p2pvpn-serve/%u/", (unsigned)geteuid());
-    while (fgets(line, sizeof(line), f) != NULL) {
+    while (pv_clock_now() < until && fgets(line, sizeof(line), f) != NULL) {
         const char *name = strstr(line, begin);
         line[strcspn(line, "\n")] = '\0';
         /* A connection that was accepted has the name, too, and no __SO_ACCEPTCON (0x10000). */
