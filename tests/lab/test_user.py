@@ -164,7 +164,8 @@ for s in crowd:
 print('open', flush=True)
 for s in crowd:
     s.shutdown(socket.SHUT_WR)
-    assert s.recv(100) == b'heard 1'
+    got = s.recv(100)
+    assert got == b'heard 1', (got, crowd.index(s))
 print('done', flush=True)
 """
 
