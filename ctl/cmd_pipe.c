@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/forward/outside.h"
 #include "ctl/forward/pipe.h"
@@ -157,15 +158,27 @@ static int wait_until_up(struct pv_overlay *o)
     return code == 0 ? 0 : pv_overlay_open(o);
 }
 
-static int create(struct pv_cli *cli, const char *url)
+/* The request by which this end becomes a member. Token or URL are in it from now on, and no more
+ * in the arguments, which others see, or the environment, which programs get. */
+static int prepare(struct pv_cli *cli, bool is_first, char *secret,
+                   struct pv_ctlapi_request *ret_req)
 {
-    struct pv_ctlapi_request req;
+    char *known = getenv(COORDINATOR);
+    pv_ctlapi_request_init(ret_req, is_first ? PV_CTLAPI_CREATE : PV_CTLAPI_JOIN, 0);
+    if (is_first)
+        snprintf(ret_req->network, sizeof(ret_req->network), "%s", NETWORK);
+    snprintf(ret_req->name, sizeof(ret_req->name), "%s", is_first ? FIRST : SECOND);
+    int code = pv_cli_secret(cli, secret, ret_req);
+    if (known != NULL)
+        pv_wipe(known, strlen(known));
+    (void)unsetenv(COORDINATOR);
+    return code;
+}
+
+static int enter(struct pv_cli *cli, struct pv_ctlapi_request *req)
+{
     json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_CREATE, 0);
-    snprintf(req.network, sizeof(req.network), "%s", NETWORK);
-    snprintf(req.name, sizeof(req.name), "%s", FIRST);
-    req.secret = strdup(url);
-    int code = req.secret == NULL ? pv_cli_no_memory(cli) : ask(cli, &req, &body);
+    int code = ask(cli, req, &body);
     json_decref(body);
     return code;
 }
@@ -186,19 +199,6 @@ static int invite(struct pv_cli *cli)
     return code;
 }
 
-static int join(struct pv_cli *cli, char *token)
-{
-    struct pv_ctlapi_request req;
-    json_t *body = NULL;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_JOIN, 0);
-    snprintf(req.name, sizeof(req.name), "%s", SECOND);
-    int code = pv_cli_secret(cli, token, &req);
-    if (code == 0)
-        code = ask(cli, &req, &body);
-    json_decref(body);
-    return code;
-}
-
 /* The first one leaves, too, so that nobody is a member any more. The second does by its end. */
 static void leave(struct pv_cli *cli)
 {
@@ -214,24 +214,26 @@ static void leave(struct pv_cli *cli)
 
 /* --- the command --------------------------------------------------------------------------- */
 
-static int meet(struct pv_overlay *o, char *token, const char *url, int fds[2])
+static int meet(struct pv_overlay *o, struct pv_ctlapi_request *req, int fds[2])
 {
     struct pv_cli *cli = o->cli;
-    int code = token != NULL ? join(cli, token) : create(cli, url);
+    const bool is_first = req->cmd == PV_CTLAPI_CREATE;
+    int code = enter(cli, req);
     if (code == 0)
         code = wait_until_up(o);
-    if (code != 0 || token != NULL)
-        return code != 0 ? code : pv_pipe_connect(o, FIRST, fds);
-    code = invite(cli);
+    if (code == 0 && !is_first)
+        return pv_pipe_connect(o, FIRST, fds);
+    if (code == 0)
+        code = invite(cli);
     return code != 0 ? code : pv_pipe_accept(o, fds);
 }
 
-static int run_pipe(struct pv_cli *cli, char *token, const char *url, char *const *program)
+static int run_pipe(struct pv_cli *cli, struct pv_ctlapi_request *req, char *const *program)
 {
     struct pv_overlay overlay = {.cli = cli};
     struct local local;
     int fds[2] = {-1, -1};
-    int code = meet(&overlay, token, url, fds);
+    int code = meet(&overlay, req, fds);
     if (code == 0)
         code = open_local(cli, program, &local);
     if (code == 0)
@@ -240,28 +242,39 @@ static int run_pipe(struct pv_cli *cli, char *token, const char *url, char *cons
     return code;
 }
 
+/* The URL as it stands in argv or in the environment, which are this process' to write. */
+static char *find_url(struct pv_cli *cli)
+{
+    const char *option = cli->args.value[OPT_COORDINATOR];
+    return option == NULL ? getenv(COORDINATOR) : (char *)(uintptr_t)option;
+}
+
 static int pipe_command(struct pv_cli *cli)
 {
     struct pv_private own;
-    char **words = cli->args.word;
-    const char *url = cli->args.value[OPT_COORDINATOR];
+    struct pv_ctlapi_request req;
+    char **words = cli->args.word, *url = find_url(cli);
     char *token =
         words[0] != NULL && strncmp(words[0], TOKEN, strlen(TOKEN)) == 0 ? words[0] : NULL;
     char *const *program =
         words[token == NULL ? 0 : 1] == NULL ? NULL : &words[token == NULL ? 0 : 1];
-    if (url == NULL)
-        url = getenv(COORDINATOR);
     if (token == NULL && url == NULL)
         return pv_cli_usage(cli,
                             "at which coordinator? give --coordinator URL, or set " COORDINATOR);
     if (token != NULL && cli->args.value[OPT_COORDINATOR] != NULL)
         return pv_cli_usage(cli, "the token says which coordinator: leave out --coordinator");
+    if (token == NULL && strcmp(url, "-") == 0)
+        return pv_cli_usage(cli, "standard input is for the bytes: set " COORDINATOR);
     if (program != NULL && cli->args.value[OPT_FORWARD] != NULL)
         return pv_cli_usage(cli, "give --forward or a program");
-    int code = pv_private_start(&own, cli);
-    if (code != 0)
+    int code = prepare(cli, token == NULL, token == NULL ? url : token, &req);
+    if (code == 0)
+        code = pv_private_start(&own, cli, &req);
+    if (code != 0) {
+        pv_ctlapi_request_done(&req);
         return code;
-    code = run_pipe(cli, token, url, program);
+    }
+    code = run_pipe(cli, &req, program);
     if (token == NULL && code == 0)
         leave(cli);
     pv_private_end(&own, cli, code == 0); /* who waits for a failure is told at once */

@@ -93,7 +93,7 @@ static void keep(const char *dir, const char *program, int until)
     _exit(0);
 }
 
-static int start_keeper(struct pv_private *p, const char *program)
+static int start_keeper(struct pv_private *p, const char *program, struct pv_ctlapi_request *secret)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -101,6 +101,7 @@ static int start_keeper(struct pv_private *p, const char *program)
     (void)fflush(NULL);
     p->keeper = fork();
     if (p->keeper == 0) {
+        pv_ctlapi_request_done(secret);
         prctl(PR_SET_NAME, "p2pvpnctl-keep");
         for (size_t i = 0; i < PV_ARRAY_LEN(ends); i++)
             (void)signal(ends[i], SIG_IGN);
@@ -172,7 +173,7 @@ static int wait_for_answer(const struct pv_private *p, struct pv_cli *cli)
     return pv_cli_fail(cli, PV_CTLAPI_FAILED, "p2pvpnd does not start: %s", words);
 }
 
-int pv_private_start(struct pv_private *p, struct pv_cli *cli)
+int pv_private_start(struct pv_private *p, struct pv_cli *cli, struct pv_ctlapi_request *secret)
 {
     char socket[PV_PRIVATE_DIR + 32], program[PATH_MAX];
     *p = (struct pv_private){.keep = -1};
@@ -185,7 +186,7 @@ int pv_private_start(struct pv_private *p, struct pv_cli *cli)
                            "make a directory in memory: %s: set "
                            "XDG_RUNTIME_DIR to one of yours",
                            pv_strstatus(r));
-    r = start_keeper(p, program);
+    r = start_keeper(p, program, secret);
     snprintf(socket, sizeof(socket), "%s/p2pvpn/p2pvpnd.sock", p->dir);
     if (r == PV_OK)
         r = pv_instance_behind(socket, &cli->node);

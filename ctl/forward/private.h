@@ -21,8 +21,10 @@ struct pv_private {
     int keep;     /* closed: it ends */
 };
 
-/* Starts it and has cli mean it from now on. 0, or an exit code, and the user has been told. */
-PV_MUST_CHECK int pv_private_start(struct pv_private *p, struct pv_cli *cli);
+/* Starts it and has cli mean it from now on. secret: what this process alone is to know; the other
+ * one forgets it. 0, or an exit code, and the user has been told. */
+PV_MUST_CHECK int pv_private_start(struct pv_private *p, struct pv_cli *cli,
+                                   struct pv_ctlapi_request *secret);
 /* Ends it; wait: until nothing of it is left, which takes an ephemeral member up to 4 s. */
 void pv_private_end(struct pv_private *p, struct pv_cli *cli, bool wait);
 

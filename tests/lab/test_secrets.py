@@ -139,6 +139,15 @@ def look_at_memory(pid, name, secrets):
         equal(told, [], f"{one.what} as text in {name}")
 
 
+def look_at_words(pid, name, secrets):
+    """The arguments, which every user of the machine sees, and the environment, which programs get."""
+    for part in ("cmdline", "environ"):
+        with open(f"/proc/{pid}/{part}", "rb") as f:
+            data = f.read()
+        for x in secrets:
+            check(x.text not in data, f"{x.what} in {part} of {name}")
+
+
 def look(pid, secrets):
     """The memory, arguments and environment of a process and all below it; none of them dumps core."""
     for one in below(pid):
@@ -146,11 +155,7 @@ def look(pid, secrets):
             with open(f"/proc/{one}/comm", encoding="ascii") as f:
                 name = f.read().strip()
             look_at_memory(one, name, secrets)
-            for part in ("cmdline", "environ"):
-                with open(f"/proc/{one}/{part}", "rb") as f:
-                    data = f.read()
-                for x in secrets:
-                    check(x.text not in data, f"{x.what} in {part} of {name}")
+            look_at_words(one, name, secrets)
             with open(f"/proc/{one}/limits", encoding="ascii") as f:
                 core = [x for x in f if x.startswith("Max core file size")]
         except (FileNotFoundError, ProcessLookupError):
@@ -278,6 +283,31 @@ def coordinators_secrets_and_invites_are_nowhere_else(lab):
         look(program.pid, secrets)
         on_disk(host, secrets)
     in_answers_and_logs(lab, said, secrets)
+
+
+@scenario
+def a_pipe_shows_its_secrets_to_nobody(lab):
+    """The coordinator's URL and the token: both commands, their keepers, p2pvpnds and programs, with the URL as an
+    argument or in the environment."""
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b")
+    url = coordinator.url()
+    create, known = Secret("the URL's secret", b"", url.rsplit("c=", 1)[1].encode()), {"P2PVPN_COORDINATOR": url}
+    for host in (a, b):
+        host.without_root()
+    for words, env in ((["--coordinator", url], None), ([], known)):
+        first = a.start(lab.bin("p2pvpnctl"), "-q", "pipe", *words, "--", "cat", name="pipe", env=env)
+        token = wait("the token", lambda p=first: p.must_run() or
+                     re.search("p2pvpn-[A-Za-z0-9_-]{80,}", p.text()), 30).group()
+        second = b.start(lab.bin("p2pvpnctl"), "-q", "pipe", token, "--", "cat", name="pipe", env=known)
+        for end in (first, second):
+            wait("the program", lambda p=end: p.must_run() or "cat" in map(comm, below(p.pid)), 60)
+            names = {one: comm(one) for one in below(end.pid)}
+            check({"p2pvpnctl", "p2pvpnctl-keep", "p2pvpnd", "cat"} <= set(names.values()), f"who is looked at: {names}")
+            for one, name in names.items():
+                look_at_words(one, name, [create, invite("the token", token)])
+        for end in (first, second):
+            end.end()
 
 
 def guarded_database(lab, password):

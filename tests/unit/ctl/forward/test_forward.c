@@ -452,6 +452,8 @@ PV_TEST(pipe_says_what_is_wrong_before_it_starts_anything)
     assert_int_equal(RUN("pipe", "--", "cat"), PV_CTLAPI_USAGE);
     assert_int_equal(RUN("pipe", "p2pvpn-x", "--coordinator", "p2pvpn://x"), PV_CTLAPI_USAGE);
     assert_one_line_error("the token says which coordinator");
+    assert_int_equal(RUN("pipe", "--coordinator", "-"), PV_CTLAPI_USAGE);
+    assert_one_line_error("standard input is for the bytes");
     assert_int_equal(RUN("pipe", "p2pvpn-x", "--forward", "22", "--", "cat"), PV_CTLAPI_USAGE);
     assert_one_line_error("--forward or a program");
     assert_string_equal(t.requests, "");
