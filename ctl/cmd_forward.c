@@ -185,6 +185,7 @@ struct serving_list {
     json_t *all; /* NULL: one is meant */
     struct pv_served *meant;
     bool ended;
+    bool elsewhere; /* it is in a container that has this network, and no number here */
 };
 
 static void on_served(void *ctx, const struct pv_served *what, pid_t pid)
@@ -193,11 +194,16 @@ static void on_served(void *ctx, const struct pv_served *what, pid_t pid)
     if (strcmp(what->socket, x->cli->node.socket) != 0)
         return;
     if (x->all != NULL)
-        (void)json_array_append_new(x->all, json_pack("{s:i,s:s,s:s,s:i}", "port", what->port,
-                                                      "protocol", what->udp ? "udp" : "tcp", "to",
-                                                      what->to, "pid", (int)pid));
-    else if (what->port == x->meant->port && what->udp == x->meant->udp)
+        (void)json_array_append_new(x->all,
+                                    json_pack("{s:i,s:s,s:s,s:o}", "port", what->port, "protocol",
+                                              what->udp ? "udp" : "tcp", "to", what->to, "pid",
+                                              pid > 0 ? json_integer(pid) : json_null()));
+    else if (what->port != x->meant->port || what->udp != x->meant->udp)
+        return;
+    else if (pid > 0) /* 0 would be this process' own group */
         x->ended = kill(pid, SIGTERM) == 0 || x->ended;
+    else
+        x->elsewhere = true;
 }
 
 static void served_row(struct pv_table *t, const json_t *one)
@@ -208,7 +214,7 @@ static void served_row(struct pv_table *t, const json_t *one)
     pv_table_cell(t, PV_PLAIN, text);
     pv_table_cell(t, PV_PLAIN, pv_json_text(one, "to", "?"));
     snprintf(text, sizeof(text), "%.0f", pv_json_real(one, "pid", 0));
-    pv_table_cell(t, PV_PLAIN, text);
+    pv_table_cell(t, PV_PLAIN, pv_json_real(one, "pid", 0) > 0 ? text : "-");
 }
 
 static int list_served(struct pv_cli *cli)
@@ -236,6 +242,10 @@ static int end_served(struct pv_cli *cli, struct pv_served *what)
     int r = pv_served_each(on_served, &x);
     if (r < 0)
         return pv_cli_fail(cli, PV_CTLAPI_FAILED, "ask the kernel: %s", pv_strstatus(r));
+    if (x.elsewhere && !x.ended)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
+                           "%s port %u is served from another container: end it there",
+                           what->udp ? "UDP" : "TCP", what->port);
     return x.ended ? 0
                    : pv_cli_fail(cli, PV_CTLAPI_FAILED,
                                  "nothing of yours serves %s port %u: p2pvpnctl serve lists what "

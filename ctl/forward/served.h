@@ -24,8 +24,8 @@ PV_MUST_CHECK int pv_served_open(int *ret_fd);
 /* Answers the next one who asks, if it is this user. */
 void pv_served_answer(int fd, const struct pv_served *what);
 
-/* Calls fn with each process of this user that serves something. -errno: the kernel does not say
- * which there are. */
+/* Calls fn with each process of this user that serves something; pid 0: the number is not to be
+ * seen here, as it is in another container. -errno: the kernel does not say which there are. */
 typedef void pv_served_fn(void *ctx, const struct pv_served *what, pid_t pid);
 PV_MUST_CHECK int pv_served_each(pv_served_fn *fn, void *ctx);
 

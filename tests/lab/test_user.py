@@ -740,6 +740,12 @@ def serve_leads_members_to_programs_outside(lab):
             low, _ = forward(one, "80", "7000", command="serve")
             equal(send(a, f"{addr}:80", 1), "heard 1", "a port below 1024")
             equal(low.end(), 0, "exit code")
+        if udp:  # where users may make namespaces: from another container of this network
+            there = ["unshare", "--user", "--map-current-user", "--pid", "--fork", lab.bin("p2pvpnctl"), "serve"]
+            r = one.run(*there)
+            check(re.search(r"tcp/8001 .* -\n", r.out), f"the list in a container: {r}")
+            r = one.run(*there, "remove", "8001", check_rc=False)
+            check(r.code == 1 and "another container" in r.err, f"remove in a container: {r}")
         one.ctl("serve", "remove", 8001)
         equal(talk.popen.wait(timeout=20), 0, "exit code of what was removed")
         wait("its end", lambda o=one: len(o.json("serve")["served"]) == 1 + (o is not hosts[2]))
