@@ -21,6 +21,7 @@ enum {
     SIGNALLED = 128, /* as a shell tells it */
     BUF = 256 * 1024,
     AGAIN_MS = 200, /* ours: until the first is tried again */
+    LOOK_MS = 2000, /* ours: until the first looks again whether the second is a member */
     /* what the pulse says */
     ALIVE = 'a',
     DONE = 'd',
@@ -29,14 +30,58 @@ enum {
 /* --- the first command --------------------------------------------------------------------- */
 
 /* A signal ends the process as ever; p2pvpnd's end does not go unheard. */
-static int wait_for(const struct pv_overlay *o, int fd, int ms)
+static int wait_for(const struct pv_overlay *o, int fd)
 {
     int n;
     struct pollfd p[] = {{.fd = fd, .events = POLLIN},
                          {.fd = o->end > 0 ? o->end : -1, .events = POLLIN}};
-    while ((n = poll(p, PV_ARRAY_LEN(p), ms)) < 0 && errno == EINTR)
+    while ((n = poll(p, PV_ARRAY_LEN(p), LOOK_MS)) < 0 && errno == EINTR)
         continue;
     return n == 0 ? PV_ERR_TIMEOUT : p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
+}
+
+/* Has the second become a member, or can it no more? The network has this pipe's invites only. */
+static int look_at_token(const struct pv_overlay *o, bool *ret_spent)
+{
+    const double now = (double)pv_clock_wall_us() / 1e6;
+    struct pv_ctlapi_request req;
+    const json_t *invite;
+    json_t *body = NULL;
+    size_t i;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE_LIST, 0);
+    int code = pv_cli_ask(o->cli, &req, &body);
+    *ret_spent = false;
+    json_array_foreach(json_object_get(body, "invites"), i, invite)
+    {
+        const double end = pv_json_real(invite, "not_after", 0);
+        if (pv_json_real(invite, "used", 0) > 0 || (end > 0 && end < now))
+            *ret_spent = true;
+    }
+    json_decref(body);
+    return code;
+}
+
+/* A status, or the exit code of what the user has been told. n: how many of fds there are. */
+static int accept_both(const struct pv_overlay *o, const struct pv_gate *gate, int fds[static 2],
+                       int *n)
+{
+    pv_ns until = PV_NEVER;
+    while (*n < 2) {
+        bool comes = false;
+        int code = until == PV_NEVER ? look_at_token(o, &comes) : 0;
+        if (code != 0)
+            return code;
+        int r = wait_for(o, gate->fd);
+        if (r == PV_OK && pv_gate_accept(gate, &fds[*n]) == PV_OK) {
+            (*n)++;
+            comes = true;
+        }
+        if (comes)
+            until = pv_clock_now() + PV_S(PV_PIPE_CONNECT_S);
+        if (r < 0 && (r != PV_ERR_TIMEOUT || pv_clock_now() >= until))
+            return r;
+    }
+    return PV_OK;
 }
 
 int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
@@ -45,11 +90,8 @@ int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
     struct pv_addr at = o->own4.family != PV_AF_NONE ? o->own4 : o->own6;
     at.port = PV_PIPE_PORT;
     int n = 0, r = pv_gate_open_overlay(&gate, &at, o->tun, false);
-    while (r == PV_OK && n < 2) {
-        r = wait_for(o, gate.fd, n == 0 ? -1 : PV_PIPE_CONNECT_S * 1000);
-        int got = r == PV_OK ? pv_gate_accept(&gate, &ret_fds[n]) : PV_ERR_AGAIN;
-        n += got == PV_OK ? 1 : 0;
-    }
+    if (r == PV_OK)
+        r = accept_both(o, &gate, ret_fds, &n);
     pv_gate_close(&gate);
     if (r == PV_OK) {
         pv_overlay_be_patient(ret_fds[0]);
@@ -57,7 +99,13 @@ int pv_pipe_accept(struct pv_overlay *o, int ret_fds[static 2])
     }
     if (n > 0)
         close(ret_fds[0]);
-    return pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "wait for the other end: %s", pv_strstatus(r));
+    if (r == PV_ERR_TIMEOUT)
+        return pv_cli_fail(o->cli, PV_CTLAPI_FAILED,
+                           "the other end has not come, and its token is used or too old: begin "
+                           "again");
+    return r > 0 ? r
+                 : pv_cli_fail(o->cli, PV_CTLAPI_FAILED, "wait for the other end: %s",
+                               pv_strstatus(r));
 }
 
 /* --- the second ---------------------------------------------------------------------------- */
@@ -116,7 +164,7 @@ struct pipe {
     struct pv_serving serving;
     struct pv_twoway *two;
     struct pv_watch *pulse;
-    int pulse_fd;
+    int data_fd, pulse_fd; /* the first is two's */
     pv_ns beat_at, heard;
     bool done;    /* here: both directions have ended */
     bool told;    /* the other is done, too */
@@ -143,8 +191,11 @@ static void on_done(void *ctx, int at, int status)
     x->done = true;
     x->at = at;
     x->status = status;
-    if (status == PV_OK)
+    if (status == PV_OK) {
+        /* An end that is a terminal's is not waited for, and the other end waits for this one. */
+        (void)shutdown(x->data_fd, SHUT_WR);
         say(x, DONE);
+    }
     look(x);
 }
 
@@ -221,7 +272,7 @@ static void end_pulse(int fd)
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
 {
     const pv_ns now = pv_clock_now();
-    struct pipe x = {.o = o, .pulse_fd = fds[1], .beat_at = now, .heard = now};
+    struct pipe x = {.o = o, .data_fd = fds[0], .pulse_fd = fds[1], .beat_at = now, .heard = now};
     uint8_t *buf = malloc(BUF);
     x.serving = (struct pv_serving){
         .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};

@@ -781,8 +781,9 @@ def a_thousand_connections_are_open_at_once(lab):
         equal(program.end(), 0, "exit code")
 
 
-def open_pipe(lab, one, other, url, *words, stdin=None, words_of_first=()):
-    """Both ends, with standard output in a file, and standard input from one of the home directory, or typed."""
+def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-1):
+    """Both ends, with standard output in a file, and standard input from one of the home directory, or typed; the
+    second's may be a terminal."""
     ends = []
     token = None
     for host, also in ((one, words_of_first), (other, words)):
@@ -790,7 +791,7 @@ def open_pipe(lab, one, other, url, *words, stdin=None, words_of_first=()):
         said = [] if token is None else [token]
         cmd = " ".join([lab.bin("p2pvpnctl"), "-q", "pipe", *said, *[f"'{w}'" for w in also]])
         said = "" if stdin is None else f"<$HOME/{stdin}"
-        end = host.start("sh", "-c", f"exec {cmd} >{out} {said}", name="pipe", stdin=-1)
+        end = host.start("sh", "-c", f"exec {cmd} >{out} {said}", name="pipe", stdin=-1 if token is None else terminal)
         ends.append((end, out))
         if token is None:
             token = wait("the token", lambda e=end: e.must_run() or
@@ -809,12 +810,21 @@ def a_pipe_joins_two_machines(lab):
     for one in (a, b):
         one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
 
-    def left():
-        return [x for one in (a, b) for x in
-                one.run("sh", "-c", "ls -d $XDG_RUNTIME_DIR/p2pvpn* $HOME/.local/state/p2pvpn 2>/dev/null; "
-                        "pgrep -x p2pvpnd", check_rc=False).out.split()]
+    # Meanwhile one waits for a second that has joined and comes no further.
+    c, d = lab.host("c"), lab.host("d")
+    for one in (c, d):
+        one.without_root(1971)
+    lonely = c.start(lab.bin("p2pvpnctl"), "-q", "pipe", name="lonely", env={"P2PVPN_COORDINATOR": coordinator.url()})
+    token = wait("the token", lambda: lonely.must_run() or re.search("p2pvpn-[A-Za-z0-9_-]{80,}", lonely.text()), 30)
+    d.daemon()
+    d.ctl("join", token.group(), "--name", "second")
 
-    (first, out1), (second, out2) = open_pipe(lab, a, b, None)
+    def left():
+        files = [x for one in (a, b) for x in one.run(
+            "sh", "-c", "ls -d $XDG_RUNTIME_DIR/p2pvpn* $HOME/.local/state/p2pvpn 2>/dev/null", check_rc=False).out.split()]
+        return files + a.run("pgrep", "-x", "-u", "65534", "p2pvpnd", check_rc=False).out.split()  # of both
+
+    (first, out1), (second, out2) = open_pipe(lab, a, b)
     first.popen.stdin.write(b"x" * 3000000)
     first.popen.stdin.close()
     wait("what the first says", lambda: b.run("wc", "-c", out2).out.split()[0] == "3000000", 60)
@@ -829,7 +839,7 @@ def a_pipe_joins_two_machines(lab):
     # much, both ways at once
     for one in (a, b):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*; head -c 30000000 /dev/urandom >$HOME/much")
-    ends = [end for end, _ in open_pipe(lab, a, b, None, stdin="much")]
+    ends = [end for end, _ in open_pipe(lab, a, b, stdin="much")]
     for end in ends:
         equal(end.popen.wait(timeout=120), 0, f"exit code: {end.text()}")
     sums = [[one.run("sh", "-c", f"cat {path} | cksum").out for path in ("$HOME/much", "$XDG_RUNTIME_DIR/out.*")]
@@ -837,10 +847,22 @@ def a_pipe_joins_two_machines(lab):
     equal(sums[0], sums[1][::-1], "checksums of what was said and heard")
     wait("nothing to be left", lambda: not left())
 
+    # what is typed at a terminal is not waited for when the other end has ended
+    keyboard, terminal = pty.openpty()
+    (first, _), (second, out2) = open_pipe(lab, a, b, terminal=terminal)
+    first.popen.stdin.write(b"hello")
+    first.popen.stdin.close()
+    for end in (first, second):
+        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+    equal(b.run("cat", out2).out, "hello", "what the first said to a terminal's end")
+    os.close(keyboard)
+    os.close(terminal)
+    wait("nothing to be left", lambda: not left())
+
     # a program at one end, and a port at the other
     b.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
     wait("the server", lambda: b.run("ss", "-Hltn", "sport = :7003").out.strip())
-    (first, out1), (second, _) = open_pipe(lab, a, b, None, "--forward", "7000",
+    (first, out1), (second, _) = open_pipe(lab, a, b, "--forward", "7000",
                                            words_of_first=("--", "sh", "-c", "echo hello; exec >&-; cat >$HOME/got; exit 7"))
     equal(first.popen.wait(timeout=60), 7, "the program's exit code")
     equal(second.popen.wait(timeout=30), 0, f"exit code: {second.text()}")
@@ -851,7 +873,7 @@ def a_pipe_joins_two_machines(lab):
     for one in (a, b):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     for which in (0, 1):
-        ends = [end for end, _ in open_pipe(lab, a, b, None)]
+        ends = [end for end, _ in open_pipe(lab, a, b)]
         for end in ends:
             end.popen.stdin.write(b"hello")
             end.popen.stdin.flush()
@@ -866,7 +888,7 @@ def a_pipe_joins_two_machines(lab):
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
     wait("nothing to be left", lambda: not left())
     # the line between them is cut, and no end says so
-    ends = [end for end, _ in open_pipe(lab, a, b, None)]
+    ends = [end for end, _ in open_pipe(lab, a, b)]
     for end in ends:
         end.popen.stdin.write(b"hello")
         end.popen.stdin.flush()
@@ -876,6 +898,8 @@ def a_pipe_joins_two_machines(lab):
     a.run("ip", "link", "set", "eth0", "down")
     for end in ends:
         equal(end.popen.wait(timeout=8), 1, "exit code when the line is cut")
+    equal(lonely.popen.wait(timeout=90), 1, f"exit code of one that waits alone: {lonely.text()}")
+    check("begin again" in lonely.text(), lonely.text())
 
 
 @scenario
