@@ -37,7 +37,8 @@ const char *pv_gate_name(const struct pv_gate *g, char buf[static PV_ADDR_TEXT])
 
 /* The next connection of this user, or of a member. PV_ERR_AGAIN: none waits. PV_ERR_REFUSED:
  * somebody else's, closed; PV_ERR_NOT_FOUND: one that its program has closed already, or of which
- * the kernel does not say whose it is, closed. PV_ERR_LIMIT: out of descriptors. */
+ * the kernel does not say whose it is, closed. PV_ERR_LIMIT: out of descriptors. PV_ERR_CLOSED:
+ * lwIP has ended. */
 PV_MUST_CHECK int pv_gate_accept(const struct pv_gate *g, int *ret_fd);
 /* Is the UDP socket at this address this user's; or of a gate for members, where it is enough to
  * ask once for each address: not of this machine? */

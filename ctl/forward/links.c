@@ -403,6 +403,8 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
         begin_link(x, fd, now);
     else if (r == PV_ERR_LIMIT)
         close_gate(x, now + REST, "this process has no descriptors left (ulimit -n)");
+    else if (r == PV_ERR_CLOSED) /* lwIP has ended, and p2pvpnd with it, which is told elsewhere */
+        pv_watch_set(d->watch, 0);
     else if (r != PV_ERR_AGAIN)
         note_other(x, r);
     if (x->n == PV_LINKS_MAX)

@@ -72,9 +72,12 @@ static int accept_both(const struct pv_overlay *o, const struct pv_gate *gate, i
         if (code != 0)
             return code;
         int r = wait_for(o, gate->fd);
-        if (r == PV_OK && pv_gate_accept(gate, &fds[*n]) == PV_OK) {
+        int got = r == PV_OK ? pv_gate_accept(gate, &fds[*n]) : PV_ERR_AGAIN;
+        if (got == PV_OK) {
             (*n)++;
             comes = true;
+        } else if (got == PV_ERR_CLOSED) {
+            return got;
         }
         if (comes)
             until = pv_clock_now() + PV_S(PV_PIPE_CONNECT_S);

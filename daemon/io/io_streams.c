@@ -423,10 +423,13 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         pv_watch_set(l->watch, 0);
         all->resume_at = now + REST_TIME;
     }
-    if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL) {
+    if (r == PV_ERR_CLOSED)
         pv_watch_set(l->watch, 0);
+    if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL)
         all->cfg.door_gone(all->cfg.ctx);
-    }
+    else if (r == PV_ERR_CLOSED)
+        pv_log(all->cfg.turn->log, PV_LOG_WARN,
+               "what=\"no more connections accepted\" why=\"lwIP's process has ended\"");
     if (r < 0)
         return;
     r = add_stream(all, l->kind, fd, PV_LOOP_READ, &st);

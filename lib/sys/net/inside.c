@@ -140,9 +140,8 @@ int pv_inside_accept(int fd, int *ret_fd, struct pv_inside_came *ret_came)
     }
     if (passed >= 0)
         close(passed);
-    /* A connection for which there is no number has ended with its message; the end of lwIP is told
-     * by another way. */
-    return r == PV_OK ? PV_ERR_AGAIN : r == PV_ERR_CLOSED ? PV_ERR_LIMIT : r;
+    /* A connection for which there is no number has ended with its message. */
+    return r == PV_OK ? PV_ERR_AGAIN : r;
 }
 
 bool pv_inside_is_broken(int fd)

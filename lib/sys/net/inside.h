@@ -60,7 +60,7 @@ PV_MUST_CHECK int pv_inside_socket(int family, int type, int protocol);
 PV_MUST_CHECK int pv_inside_ask(const struct pv_inside_want *want, int *ret_fd);
 /* Of CONNECT, once it is writable: as pv_stream_connected(), until that has said PV_OK. */
 PV_MUST_CHECK int pv_inside_connected(int fd);
-/* Of LISTEN: as pv_stream_accept(). */
+/* Of LISTEN: as pv_stream_accept(). PV_ERR_CLOSED: lwIP has ended. */
 PV_MUST_CHECK int pv_inside_accept(int fd, int *ret_fd, struct pv_inside_came *ret_came);
 /* Of a connection, when a read has said that the other side ended, and this side has not: did it
  * break off instead? Of LISTEN: has lwIP ended? */

@@ -131,6 +131,8 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
         int r = pv_stream_accept(o->cfg.fd, &fd, &remote, &local);
         if (r == PV_ERR_LIMIT)
             o->pause_until = now + PV_S(1);
+        else if (r == PV_ERR_CLOSED)
+            o->pause_until = PV_NEVER;
         if (r < 0)
             break;
         c->owner = o;

@@ -40,6 +40,7 @@ PV_MUST_CHECK int pv_stream_local(int fd, struct pv_addr *ret_addr); /* own end;
 /*
  * The next connection, ret_local = the address it came to. PV_ERR_AGAIN: none waits. PV_ERR_LIMIT:
  * out of descriptors, and the listener stays readable: stop watching it until one is closed.
+ * PV_ERR_CLOSED: lwIP has ended, and the listener with it (sys/net/inside.h).
  */
 PV_MUST_CHECK int pv_stream_accept(int listen_fd, int *ret_fd, struct pv_addr *ret_remote,
                                    struct pv_addr *ret_local);

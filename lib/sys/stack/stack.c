@@ -283,10 +283,31 @@ static void trim(void)
     }
 }
 
+/* A segment that a small window holds up is split by a timer, which fails an assertion where the
+ * window is larger than mss, or 64 KiB exactly; any packet of a member's can make mss and cwnd one
+ * byte. A segment that fits by now is sent instead. */
+static void run_timers(void)
+{
+    if (sys_timeouts_sleeptime() > 0)
+        return;
+    for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
+        if (p->state < ESTABLISHED)
+            continue;
+        p->mss = TCP_MSS;
+        if (p->cwnd < TCP_MSS)
+            p->cwnd = TCP_MSS;
+        if (p->persist_backoff > 0 && p->snd_wnd >= TCP_MSS) {
+            p->persist_backoff = 0;
+            (void)tcp_output(p);
+        }
+    }
+    sys_check_timeouts();
+}
+
 pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
 {
     const bool sweep = now >= s->sweep_at;
-    sys_check_timeouts();
+    run_timers();
     if (sweep)
         trim();
     if (sweep || s->broken)

@@ -39,6 +39,7 @@ struct pv_stack_conn {
     uint8_t *kept;   /* from the program, not yet taken by lwIP */
     size_t n_kept;
     size_t gate;   /* bytes that fill the program's end until it is connected */
+    uint16_t mss;  /* as agreed at the beginning; lwIP's own is any packet's */
     bool strict;   /* closed before the member has ended: broken off */
     bool broken;   /* to be ended in this turn */
     bool in_ended; /* the member says nothing more */
@@ -108,12 +109,13 @@ static void break_later(struct pv_stack_conn *c)
     c->broken = c->s->broken = true;
 }
 
-/* lwIP sends what it has and ends it by itself. */
+/* lwIP sends what it has and ends it by itself. After tcp_close() it would do so two minutes later
+ * when the member has ended before, even though that still takes bytes now and then. */
 static void let_go(struct pv_stack_conn *c)
 {
     struct tcp_pcb *pcb = c->pcb;
     forget_pcb(c);
-    if (pcb != NULL && tcp_close(pcb) != ERR_OK)
+    if (pcb != NULL && (c->in_ended ? tcp_shutdown(pcb, 0, 1) : tcp_close(pcb)) != ERR_OK)
         tcp_abort(pcb);
     free_conn(c);
 }
@@ -161,9 +163,19 @@ static void pass_in(struct pv_stack_conn *c)
     }
 }
 
+/* All segments of a connection are as long as the first: lwIP, which fills up the last that waits,
+ * fails an assertion where that is longer than mss, or than half of the largest window so far. */
+static void fix_segments(struct pv_stack_conn *c)
+{
+    c->pcb->mss = c->mss;
+    if (c->pcb->snd_wnd_max < 2U * c->mss)
+        c->pcb->snd_wnd_max = 2U * c->mss;
+}
+
 /* False: lwIP cannot take it now. */
 static bool pass_out(struct pv_stack_conn *c, const uint8_t *data, size_t len)
 {
+    fix_segments(c);
     err_t err = tcp_write(c->pcb, data, (u16_t)len, TCP_WRITE_FLAG_COPY);
     if (err != ERR_OK && err != ERR_MEM)
         break_later(c);
@@ -307,7 +319,7 @@ static void on_error(void *arg, err_t err)
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 {
     struct pv_stack_conn *c = arg;
-    (void)pcb;
+    c->mss = pcb->mss;
     open_gate(c, pv_stack_errno(err));
     watch(c);
     return ERR_OK;
@@ -348,6 +360,7 @@ static int new_conn(struct pv_stack *s, int fd, struct pv_stack_conn **ret_conn)
 static void attach(struct pv_stack_conn *c, struct tcp_pcb *pcb)
 {
     c->pcb = pcb;
+    c->mss = pcb->mss;
     set_options(pcb);
     tcp_arg(pcb, c);
     tcp_recv(pcb, on_recv);

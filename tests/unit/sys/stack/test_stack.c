@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * lwIP's clock is ours: a turn of the loop is a millisecond, or what a test says.
+ *
  * lwIP speaks to itself: a packet that it sends comes back with its addresses exchanged, which
  * changes no checksum, so that 10.66.0.1 is on both sides and 10.66.0.2 is where it believes the
- * other one.
+ * other one. Where a test is the other one (`wild`), packets are left to it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -10,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/ip/ippkt.h"
 #include "sys/net/inside.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
@@ -18,7 +21,8 @@
 
 enum {
     MTU = 1380,
-    BULK = 300000, /* several windows */
+    BULK = 300000,   /* several windows */
+    LWIP_TICK = 250, /* ms: of its TCP */
 };
 
 static struct world {
@@ -27,7 +31,18 @@ static struct world {
     int queue, asker;
     bool (*done)(void);
     pv_ns deadline;
+    uint32_t clock, pace; /* of lwIP, ms; and what a turn adds */
+    bool wild;            /* nothing is reflected */
+    size_t packets, fins; /* that were */
+    bool shut;            /* a window has no room for a packet */
 } w;
+
+/* Is found before lwIP's own. */
+uint32_t sys_now(void);
+uint32_t sys_now(void)
+{
+    return w.clock;
+}
 
 static struct pv_addr at(unsigned host, uint16_t port)
 {
@@ -58,6 +73,9 @@ static void reflect(void)
         if (n <= 0)
             return;
         assert_in_range(n, 20, MTU);
+        w.packets++;
+        w.fins += buf[0] == 0x45 && buf[9] == 6 && (buf[33] & 1) != 0;
+        w.shut = w.shut || (buf[0] == 0x45 && buf[9] == 6 && buf[34] < 3);
         if (buf[0] >> 4 == 4)
             exchange(buf + 12, buf + 16, 4);
         else
@@ -69,15 +87,17 @@ static void reflect(void)
 static pv_ns turn(void *ctx, pv_ns now)
 {
     (void)ctx;
+    w.clock += w.pace;
     pv_ns next = pv_stack_turn(w.stack, now);
-    reflect();
+    if (!w.wild)
+        reflect();
     if (w.done()) {
         pv_loop_stop(w.loop);
         w.deadline = PV_NEVER;
     } else if (now >= w.deadline) {
         pv_loop_stop(w.loop);
     }
-    return pv_min_ns(next, now + PV_MS(1));
+    return pv_min_ns(next, w.pace > 1 ? now : now + PV_MS(1));
 }
 
 static void run_until(bool (*done)(void))
@@ -94,6 +114,8 @@ static int begin(void **state)
                                     {.base = at6(1, 0), .bits = 64}};
     int fds[PV_STACK_QUEUES], pair[2];
     (void)state;
+    w.pace = 1;
+    w.wild = false;
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
     assert_int_equal(pv_stack_new(&w.stack, w.loop, 1), PV_OK);
     assert_int_equal(pv_stack_up(w.stack, own, PV_ARRAY_LEN(own), MTU, 1, fds), PV_OK);
@@ -214,21 +236,32 @@ static struct {
     bool ended; /* the reader has read the end */
 } flow;
 
-static bool has_flowed(void)
+static uint8_t flow_buf[65536];
+
+static void write_on(void)
 {
-    static uint8_t buf[65536];
-    if (flow.from >= 0 && flow.sent < flow.want) {
-        for (size_t i = 0; i < sizeof(buf); i++)
-            buf[i] = (uint8_t)((flow.sent + i) * 7 >> 3);
-        size_t n = flow.want - flow.sent < sizeof(buf) ? flow.want - flow.sent : sizeof(buf);
-        ssize_t k = send(flow.from, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-        flow.sent += k > 0 ? (size_t)k : 0;
-    }
-    ssize_t n = recv(flow.to, buf, sizeof(buf), MSG_DONTWAIT);
+    const size_t rest = flow.want - flow.sent;
+    for (size_t i = 0; i < sizeof(flow_buf); i++)
+        flow_buf[i] = (uint8_t)((flow.sent + i) * 7 >> 3);
+    ssize_t n = send(flow.from, flow_buf, rest < sizeof(flow_buf) ? rest : sizeof(flow_buf),
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    flow.sent += n > 0 ? (size_t)n : 0;
+}
+
+static void read_on(size_t max)
+{
+    ssize_t n = recv(flow.to, flow_buf, max, MSG_DONTWAIT);
     for (ssize_t i = 0; i < n; i++)
-        assert_int_equal(buf[i], (uint8_t)((flow.got + (size_t)i) * 7 >> 3));
+        assert_int_equal(flow_buf[i], (uint8_t)((flow.got + (size_t)i) * 7 >> 3));
     flow.got += n > 0 ? (size_t)n : 0;
     flow.ended = n == 0;
+}
+
+static bool has_flowed(void)
+{
+    if (flow.from >= 0 && flow.sent < flow.want)
+        write_on();
+    read_on(sizeof(flow_buf));
     return flow.ended || (flow.got == flow.want && flow.from >= 0);
 }
 
@@ -243,14 +276,19 @@ static void send_over(int from, int to, size_t n)
 }
 
 /* Reads what is left, and then the end. */
-static size_t read_to_the_end(int fd)
+static size_t read_the_rest(void)
 {
     flow.from = -1;
-    flow.to = fd;
-    flow.got = 0;
     run_until(has_flowed);
     assert_true(flow.ended);
     return flow.got;
+}
+
+static size_t read_to_the_end(int fd)
+{
+    flow.to = fd;
+    flow.got = 0;
+    return read_the_rest();
 }
 
 PV_TEST(bytes_go_both_ways_and_each_end_is_passed_on)
@@ -377,6 +415,224 @@ PV_TEST(the_end_of_the_stack_breaks_every_connection_off)
     assert_true(pv_inside_is_broken(pair[0]));
     close(pair[0]);
     close(pair[1]);
+}
+
+PV_TEST(the_end_of_the_stack_is_the_end_of_its_listeners)
+{
+    struct pv_inside_came came;
+    int listener = listen_at(at(1, 80)), fd = -1;
+    w.stack = pv_stack_free(w.stack);
+    assert_int_equal(pv_inside_accept(listener, &fd, &came), PV_ERR_CLOSED);
+    close(listener);
+}
+
+/* --- pauses -------------------------------------------------------------------------------- */
+
+static unsigned left;
+
+static bool is_over(void)
+{
+    return left-- == 0;
+}
+
+static void pass(unsigned turns, uint32_t pace)
+{
+    w.pace = pace;
+    left = turns;
+    run_until(is_over);
+    w.pace = 1;
+}
+
+/* Longer than lwIP keeps a connection that is over. */
+static void pause_for_minutes(void)
+{
+    pass(800, LWIP_TICK);
+}
+
+static bool read_slowly(void)
+{
+    if (flow.sent < flow.want)
+        write_on();
+    else
+        (void)shutdown(flow.from, SHUT_WR);
+    read_on(1000);
+    return w.fins == 2;
+}
+
+static bool is_shut(void)
+{
+    flow.want = flow.sent + 1000;
+    write_on();
+    return w.shut;
+}
+
+/* pair[0] has ended its own side and is answered by pair[1]. */
+static void begin_answer(int pair[static 2])
+{
+    connected_pair(pair, true);
+    w.fins = 0;
+    w.shut = false;
+    assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
+    assert_int_equal(read_to_the_end(pair[1]), 0);
+    flow.from = pair[1];
+    flow.to = pair[0];
+    flow.sent = flow.got = 0;
+    flow.want = BULK;
+}
+
+PV_TEST(the_last_bytes_of_an_answer_wait_for_a_reader_that_pauses)
+{
+    int pair[2];
+    begin_answer(pair);
+    run_until(is_shut);
+    flow.want = flow.sent + 10000;
+    write_on();
+    close(pair[1]);
+    pause_for_minutes();
+    assert_int_equal(flow.sent, flow.want);
+    assert_int_equal(w.fins, 1); /* it has not even been sent */
+    assert_int_equal(read_the_rest(), flow.want);
+    close(pair[0]);
+}
+
+/* lwIP forgets its side meanwhile without a word; to go on with that would send packets. */
+PV_TEST(bytes_that_came_can_be_read_minutes_after_both_sides_have_ended)
+{
+    int pair[2];
+    begin_answer(pair);
+    run_until(read_slowly);
+    pause_for_minutes();
+    const size_t packets = w.packets;
+    assert_int_equal(read_the_rest(), BULK);
+    assert_int_equal(w.packets, packets);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* --- a member that keeps to no rules ------------------------------------------------------- */
+
+enum {
+    SYN = 2,
+    ACK = 16,
+};
+static const struct pv_view no_options;
+static const uint8_t tiny_mss[] = {2, 4, 0, 1};
+
+static struct {
+    uint32_t seq, ack; /* what it says next, what it waits for */
+} wild;
+
+static void put(uint8_t *to, size_t n, uint32_t value)
+{
+    while (n-- > 0) {
+        to[n] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+static uint32_t get32(const uint8_t *from)
+{
+    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
+}
+
+/* A packet of 10.66.0.2, port 10240, to port 80. */
+static void say(uint8_t flags, uint16_t window, struct pv_view options)
+{
+    const size_t tcp = 20 + options.len;
+    uint8_t p[80] = {0x45, [8] = 64, 6, [12] = 10, 66, 0, 2, 10, 66, 0, 1, 40, 0, 0, 80};
+    put(p + 2, 2, (uint32_t)(20 + tcp));
+    put(p + 10, 2, ~pv_ippkt_sum(pv_view(p, 20), 0));
+    put(p + 24, 4, wild.seq);
+    put(p + 28, 4, wild.ack);
+    p[32] = (uint8_t)(tcp << 2);
+    p[33] = flags;
+    put(p + 34, 2, window);
+    if (options.len > 0)
+        memcpy(p + 40, options.ptr, options.len);
+    const uint32_t pseudo = pv_ippkt_sum(pv_view(p + 12, 8), 6 + (uint32_t)tcp);
+    put(p + 36, 2, ~pv_ippkt_sum(pv_view(p + 20, tcp), pseudo));
+    assert_int_equal(send(w.queue, p, 20 + tcp, 0), 20 + tcp);
+    pass(4, 1);
+}
+
+/* How many new bytes came. */
+static uint32_t hear(void)
+{
+    const uint32_t before = wild.ack;
+    uint8_t p[MTU];
+    for (ssize_t n; (n = recv(w.queue, p, sizeof(p), MSG_DONTWAIT)) > 0;) {
+        const uint32_t bytes = (uint32_t)n - 20 - (p[32] >> 4) * 4u;
+        if (get32(p + 24) == wild.ack)
+            wild.ack += bytes;
+    }
+    return wild.ack - before;
+}
+
+/* The program's end. */
+static int begin_wild(uint16_t window, struct pv_view options)
+{
+    uint8_t p[MTU];
+    int listener = listen_at(at(1, 80)), fd = -1;
+    w.wild = true;
+    wild.seq = 1000;
+    wild.ack = 0;
+    say(SYN, window, options);
+    assert_in_range(recv(w.queue, p, sizeof(p), MSG_DONTWAIT), 40, MTU);
+    wild.seq++;
+    wild.ack = get32(p + 24) + 1;
+    say(ACK, window, no_options);
+    accept_from(listener, &fd, at(2, 0));
+    close(listener);
+    return fd;
+}
+
+static void write_out(int fd, size_t n)
+{
+    static const uint8_t buf[1000];
+    assert_int_equal(send(fd, buf, n, MSG_NOSIGNAL), n);
+    pass(4, 1);
+}
+
+PV_TEST(a_member_may_open_its_window_by_less_than_what_waits)
+{
+    int fd = begin_wild(0, no_options);
+    write_out(fd, 100);
+    say(ACK, 20, no_options);
+    write_out(fd, 100);
+    say(ACK, 1000, no_options);
+    assert_int_equal(hear(), 200);
+    close(fd);
+}
+
+PV_TEST(a_member_may_name_another_segment_size_while_bytes_wait)
+{
+    int fd = begin_wild(0, no_options);
+    write_out(fd, 500);
+    say(ACK, 300, pv_view(tiny_mss, sizeof(tiny_mss)));
+    pass(20, LWIP_TICK); /* what fits is sent */
+    assert_int_equal(hear(), 300);
+    write_out(fd, 100);
+    say(ACK, 1000, no_options);
+    pass(20, LWIP_TICK);
+    assert_int_equal(hear(), 300);
+    close(fd);
+}
+
+PV_TEST(a_member_may_open_its_window_to_64_kib_while_lwip_thinks_the_line_slow)
+{
+    static const uint8_t scale_2[] = {3, 3, 2, 1};
+    int fd = begin_wild(100, pv_view(scale_2, sizeof(scale_2)));
+    say(ACK, 25, no_options);
+    write_out(fd, 100);
+    for (int i = 0; i < 4; i++) /* lost, it says, and one byte is a segment */
+        say(ACK, 25, pv_view(tiny_mss, sizeof(tiny_mss)));
+    assert_int_equal(hear(), 100);
+    say(ACK, 0, no_options);
+    write_out(fd, 500);
+    say(ACK, 65536 >> 2, no_options);
+    pass(20, LWIP_TICK);
+    assert_int_equal(hear(), 500);
+    close(fd);
 }
 
 /* --- datagrams ----------------------------------------------------------------------------- */
