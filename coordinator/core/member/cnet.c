@@ -385,10 +385,34 @@ static void add_grants(struct chain *c, const struct pv_cnet *net, const struct 
     }
 }
 
+static bool signed_a_list(const struct pv_cnet *net, const uint8_t pk[static PV_SIGN_PK_LEN])
+{
+    for (size_t i = 0; i < net->n_admins; i++) {
+        const struct pv_statement *st = &net->admins[i]->st;
+        if (pv_st_does(st, PV_DOES_APPOINT) && memcmp(st->signer, pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A guest that does not hear of the end of a list, or of the rights of an admin who signed one,
+ * follows a list that is in force nowhere. */
+static void add_ends(struct chain *c, const struct pv_cnet *net)
+{
+    for (const struct pv_roster_entry *e = NULL;
+         (e = pv_roster_next_entry(net->roster, e)) != NULL;) {
+        const uint8_t *about = pv_st_does(&e->st, PV_DOES_TAKE) ? pv_st_subject(&e->st) : NULL;
+        if (about != NULL && signed_a_list(net, about) && pv_roster_in_force(e)) {
+            add_grants(c, net, &e->st);
+            add_link(c, e);
+        }
+    }
+}
+
 /* The statements that prove an invite: the record, the list of coordinators, the statements that
  * made its signers admins, and the invite itself, which comes last. Where the network has moved,
  * the receipts of this coordinator rest on a list that is in force no more, so former ones go
- * along, the newest first. */
+ * along, the newest first, behind what ended some of them. */
 size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                      struct pv_ctl_item items[static PV_CTL_ITEMS_MAX])
 {
@@ -406,6 +430,7 @@ size_t pv_cnet_chain(const struct pv_cnet *net, const uint8_t invite[static PV_S
         add_grants(&c, net, &list->st);
     }
     add_grants(&c, net, &found->entry->st);
+    add_ends(&c, net);
     for (size_t i = net->n_admins; i > 0; i--) {
         if (net->admins[i - 1]->st.type == PV_ST_COORDINATORS) {
             add_grants(&c, net, &net->admins[i - 1]->st);

@@ -364,15 +364,14 @@ PV_TEST(a_policy_holds_from_now_on)
 
 /* Makes the receipt that a former coordinator gave, and the item to put. */
 static struct pv_ctl_item received(const struct cw *w, const struct cw_keys *former,
-                                   const struct pv_made *made, uint64_t n,
+                                   struct pv_view made, uint64_t n,
                                    uint8_t ret_receipt[static PV_RECEIPT_LEN])
 {
     struct pv_receipt r = {.epoch = 1, .n = n, .time = CW_WALL - 9 * 86400};
     memcpy(r.network_id, w->created.network_id, sizeof(r.network_id));
-    pv_statement_hash(pv_made_view(made), r.hash);
+    pv_statement_hash(made, r.hash);
     assert_int_equal(pv_receipt_make(&r, former->sk, ret_receipt), PV_OK);
-    return (struct pv_ctl_item){.statement = pv_made_view(made),
-                                .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
+    return (struct pv_ctl_item){.statement = made, .receipt = pv_view(ret_receipt, PV_RECEIPT_LEN)};
 }
 
 /* The chain of an invite that a guest is shown, as a roster; to be freed. */
@@ -436,6 +435,68 @@ PV_TEST(a_former_coordinator_lets_nodes_in_that_understand_it)
     pv_roster_free(r);
 }
 
+static struct pv_made_long list_of(struct cw *w, const struct cw_node *signer, uint64_t seq,
+                                   const struct cw_keys *coordinator)
+{
+    static const struct pv_hostport addr = {.host = "next.example", .port = 3478};
+    uint8_t list[PV_STATEMENT_LIST_MAX];
+    struct pv_writer lw = pv_writer(list, sizeof(list));
+    struct pv_made_long made;
+    pv_coordlist_put(&lw, coordinator->pk, &addr, 1);
+    assert_int_equal(pv_make_coordinators(w->created.network_id, pv_signer_sk(signer->id.sk), seq,
+                                          pv_written(&lw), &made),
+                     PV_OK);
+    return made;
+}
+
+/* An admin moved a part of the network that was cut off, and was removed meanwhile. A node that
+ * joins here must not follow that list: nobody is there. */
+PV_TEST(a_guest_hears_that_who_moved_the_network_was_removed)
+{
+    struct cw *w = cw_new(12);
+    struct pv_ctl_item items[7];
+    struct pv_made grant;
+    struct pv_made_long end;
+    uint8_t receipt[PV_RECEIPT_LEN];
+    cw_start(w);
+    cw_make_network(w);
+    struct cw_keys next = cw_keys_make(w);
+    struct cw_node bob = cw_node_make(w), carol = cw_node_make(w);
+    struct pv_st_admin admin = {.rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE};
+    struct pv_statement st = {
+        .type = PV_ST_REVOCATION,
+        .u.revocation = {.kind = PV_REVOKE_NODE, .time = CW_WALL},
+    };
+    memcpy(admin.node, bob.id.pk, sizeof(admin.node));
+    memcpy(st.u.revocation.pk, bob.id.pk, PV_SIGN_PK_LEN);
+    memcpy(st.network_id, w->created.network_id, sizeof(st.network_id));
+    assert_int_equal(pv_make_admin(w->created.network_id, pv_signer_sk(w->root.sk), &admin, &grant),
+                     PV_OK);
+    assert_int_equal(
+        pv_statement_make(&st, pv_signer_sk(w->root.sk), NULL, end.raw, sizeof(end.raw), &end.len),
+        PV_OK);
+    struct pv_made_long moved = list_of(w, &bob, 9, &next);
+    struct pv_ctl_msg create = cw_create_msg(w, items);
+    items[4] = cw_item(pv_made_view(&grant));
+    items[5] = cw_item(pv_view(end.raw, end.len));
+    items[6] = received(w, &next, pv_view(moved.raw, moved.len), 1, receipt);
+    create.u.put.n = PV_ARRAY_LEN(items);
+    cw_ask_ok(w, cw_login(w, &w->alice, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
+
+    struct cw_keys invite = cw_invite(w, cw_member(w, &w->alice), 1);
+    struct pv_roster *r =
+        fetch_chain(w, cw_login(w, &carol, w->created.network_id, PV_CTL_GUEST), &invite);
+    struct pv_roster_event event;
+    while (pv_roster_poll_event(r, &event) == PV_OK)
+        continue;
+    struct pv_statement first;
+    assert_int_equal(pv_statement_decode(
+                         pv_view(w->created.coordinators.raw, w->created.coordinators.len), &first),
+                     PV_OK);
+    assert_true(pv_view_equal(pv_roster_coordinators(r), first.u.coordinators.list));
+    pv_roster_free(r);
+}
+
 /* The former coordinator is gone for good. An invite that has ended since let two nodes in there:
  * bob, who moves the network, and carol, of whose removal this one hears first. */
 PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
@@ -469,13 +530,13 @@ PV_TEST(whom_a_former_coordinator_let_in_belongs_to_a_network_that_moves)
     struct pv_ctl_msg create = cw_create_msg(w, items);
     items[4] = cw_item(pv_view(record.raw, record.len));
     items[5] = cw_item(pv_made_view(&made[0]));
-    items[6] = received(w, &former, &made[1], 1, receipts[0]);
+    items[6] = received(w, &former, pv_made_view(&made[1]), 1, receipts[0]);
     create.u.put.n = PV_ARRAY_LEN(items);
     cw_ask_ok(w, cw_login(w, &bob, NULL, PV_CTL_GUEST), create, PV_CTL_RECEIPTS);
     struct cw_client *b = cw_member(w, &bob), *alice = cw_member(w, &w->alice);
 
     assert_int_equal(revoke(w, alice, PV_REVOKE_NODE, carol.id.pk), PV_CTL_E_NONE);
-    struct pv_ctl_item late = received(w, &former, &made[2], 2, receipts[1]);
+    struct pv_ctl_item late = received(w, &former, pv_made_view(&made[2]), 2, receipts[1]);
     struct pv_ctl_msg put = {.type = PV_CTL_PUT, .u.put = {.n = 1, .items = &late}};
     struct pv_ctl_msg *m = cw_ask(w, b, put, PV_CTL_RECEIPTS);
     assert_int_equal(m->u.receipts.results[0].error, PV_CTL_E_NONE);
