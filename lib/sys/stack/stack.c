@@ -97,7 +97,9 @@ static void on_packets(void *ctx, unsigned ready, pv_ns now)
             ssize_t n = recv(s->own[q], s->buf, sizeof(s->buf), MSG_DONTWAIT);
             if (n <= 0)
                 break;
-            if (!pv_stack_is_welcome(pv_view(s->buf, (size_t)n), s->addrs, s->n_addrs))
+            const struct pv_view packet = pv_view(s->buf, (size_t)n);
+            if (!pv_stack_is_welcome(packet, s->addrs, s->n_addrs) ||
+                pv_stack_is_false_answer(packet))
                 continue;
             struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)n, PBUF_RAM);
             if (p == NULL) /* lost, as packets are */

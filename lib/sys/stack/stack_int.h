@@ -54,6 +54,8 @@ PV_MUST_CHECK int pv_stack_listen(struct pv_stack *s, const struct pv_inside_wan
 PV_MUST_CHECK int pv_stack_place(struct pv_stack *s, const struct pv_inside_want *want,
                                  int *ret_fd);
 
+/* Of a welcome packet: SYN and ACK together, for a connection that a member has begun? */
+bool pv_stack_is_false_answer(struct pv_view packet);
 /* Ends those that are broken, and looks for those whose program has gone (sweep). */
 void pv_stack_reap_conns(struct pv_stack *s, bool sweep);
 void pv_stack_end_conns(struct pv_stack *s);

@@ -9,6 +9,7 @@
  * connection off, by close(2).
  */
 #include <errno.h>
+#include <lwip/priv/tcp_priv.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,6 +246,29 @@ static void on_ready(void *ctx, unsigned ready, pv_ns now)
         let_go(c);
     else
         watch(c);
+}
+
+/* --- what lwIP does not see ---------------------------------------------------------------- */
+
+static uint16_t get(const uint8_t *from)
+{
+    return (uint16_t)(from[0] << 8 | from[1]);
+}
+
+/* lwIP would take it as the end of the handshake, with its bytes, keep these when they are ahead of
+ * others, and fail an assertion later, since it counts a SYN there once too often. */
+bool pv_stack_is_false_answer(struct pv_view packet)
+{
+    const bool v6 = packet.ptr[0] >> 4 == 6;
+    const size_t at = v6 ? IP6_HLEN : (packet.ptr[0] & 15u) * 4u;
+    const uint8_t *t = packet.ptr + at;
+    if (packet.ptr[v6 ? 6 : 9] != IP_PROTO_TCP || packet.len < at + TCP_HLEN ||
+        (t[13] & (TCP_SYN | TCP_ACK)) != (TCP_SYN | TCP_ACK))
+        return false;
+    for (const struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
+        if (p->state == SYN_RCVD && p->remote_port == get(t) && p->local_port == get(t + 2))
+            return true;
+    return false;
 }
 
 /* --- what lwIP says ------------------------------------------------------------------------ */

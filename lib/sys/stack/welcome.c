@@ -11,6 +11,7 @@ enum {
     V4_LEN = 20, /* RFC 791 s3.1, without options */
     V6_LEN = 40, /* RFC 8200 s3 */
     V6_FRAGMENT_LEN = 8,
+    V4_PIECE = 0x3f,    /* of byte 6: more fragments follow, or this is not the first */
     ICMP6_GROUPS = 130, /* RFC 2710 s3.1: this type and those above are about the link */
 };
 
@@ -33,7 +34,8 @@ static bool is_welcome_v6(struct pv_view p, uint8_t *ret_protocol, size_t *ret_a
         return false;
     *ret_protocol = p.ptr[V6_LEN];
     *ret_at += V6_FRAGMENT_LEN;
-    return *ret_protocol != PROTOCOL_ICMP6; /* RFC 6980: neighbours do not speak in fragments */
+    /* RFC 6980: neighbours do not speak in fragments. TCP neither, whose segments fit. */
+    return *ret_protocol != PROTOCOL_ICMP6 && *ret_protocol != PROTOCOL_TCP;
 }
 
 /* lwIP would send what is for another address on, and what comes from an own one to itself, by a
@@ -48,6 +50,8 @@ bool pv_stack_is_welcome(struct pv_view p, const struct pv_addr *addrs, size_t n
         src = pv_addr4(p.ptr[12], p.ptr[13], p.ptr[14], p.ptr[15], 0);
         dst = pv_addr4(p.ptr[16], p.ptr[17], p.ptr[18], p.ptr[19], 0);
         protocol = p.ptr[9];
+        if (protocol == PROTOCOL_TCP && ((p.ptr[6] & V4_PIECE) != 0 || p.ptr[7] != 0))
+            return false;
     } else if (p.len > V6_LEN && p.ptr[0] >> 4 == 6) {
         src = pv_addr6(p.ptr + 8, 0);
         dst = pv_addr6(p.ptr + 24, 0);

@@ -716,6 +716,13 @@ PV_TEST(only_packets_of_members_to_an_own_address_are_welcome)
     assert_false(pv_stack_is_welcome(pv_view(v4, 0), own, 2));
     v4[9] = 2; /* groups */
     assert_false(WELCOME(v4));
+    v4[9] = 6;
+    v4[6] = 0x20; /* in fragments, which lwIP would put together behind what looks at segments */
+    assert_false(WELCOME(v4));
+    v4[6] = 0;
+    v4[7] = 1;
+    assert_false(WELCOME(v4));
+    v4[7] = 0;
     v4[9] = 1;
     assert_true(WELCOME(v4));
     v4[19] = 3; /* to another */
@@ -738,5 +745,7 @@ PV_TEST(only_packets_of_members_to_an_own_address_are_welcome)
     v6[40] = 17;
     assert_true(WELCOME(v6));
     v6[40] = 58;
+    assert_false(WELCOME(v6));
+    v6[40] = 6;
     assert_false(WELCOME(v6));
 }
