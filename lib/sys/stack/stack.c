@@ -298,7 +298,9 @@ static void run_timers(void)
         p->mss = TCP_MSS;
         if (p->cwnd < TCP_MSS)
             p->cwnd = TCP_MSS;
-        if (p->persist_backoff > 0 && p->snd_wnd >= TCP_MSS) {
+        /* Nor does it find nothing to split, or others on their way. */
+        if (p->persist_backoff > 0 &&
+            (p->unsent == NULL || p->unacked != NULL || p->snd_wnd >= TCP_MSS)) {
             p->persist_backoff = 0;
             (void)tcp_output(p);
         }
