@@ -256,7 +256,7 @@ static size_t bad_line(struct scene *s, char *buf)
 static void send_lines(struct scene *s, unsigned n)
 {
     static char buf[PV_CHAT_LINE_MAX];
-    struct pv_chatlink *link = node_of(s->mallory)->chatlink;
+    struct pv_chatlink *link = node_of(s->mallory)->chat.link;
     const uint8_t *to = sim_node_pk(s->victim);
     sim_node_begin(s->mallory);
     (void)!pv_chatlink_want(link, to, sim_node_now(s->mallory));
@@ -339,7 +339,7 @@ static void connect_raw(struct scene *s, unsigned round)
 static bool find_room(struct scene *s)
 {
     struct pv_rooms_info info;
-    if (!pv_rooms_info(node_of(s->mallory)->rooms, 0, &info))
+    if (!pv_rooms_info(node_of(s->mallory)->chat.rooms, 0, &info))
         return false;
     memcpy(s->room, info.id, sizeof(s->room));
     return true;
