@@ -36,10 +36,10 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore_marks(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct store *s = part;
-    (void)now;
     for (size_t i = 0; i < PV_MARKS; i++) {
         if (s->node->store.marks[i] != NULL)
-            *s->node->store.marks[i] = pv_highwater_load(pv_saved_u64(cfg->saved, names[i]));
+            *s->node->store.marks[i] = pv_highwater_load(pv_saved_u64(cfg->saved, names[i]),
+                                                         pv_node_wall_us(s->node, now));
     }
     return PV_OK;
 }

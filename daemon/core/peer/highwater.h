@@ -6,7 +6,8 @@
  * A value is max(wall clock, last + 1), but stays below the mark that is on disk: then no power
  * cut, full disk or clock set back can make a later life begin below it. Above that it grows by 1
  * only, so that a life which could not store a mark is soon overtaken by the next. The mark runs
- * ahead, so that one write a minute is enough.
+ * ahead, so that one write a minute is enough; the first one is asked for at the start, before any
+ * value is needed.
  */
 #ifndef PV_HIGHWATER_H
 #define PV_HIGHWATER_H
@@ -23,12 +24,18 @@ struct pv_highwater {
     uint64_t lead; /* highest value or wall clock so far: what the mark has to be ahead of */
     uint64_t mark; /* asked to be stored */
     uint64_t safe; /* stored */
+    bool own;      /* this life has stored a mark: its values are above those of every former one */
 };
 
-/* stored: the mark read from disk, 0 = none. */
-static inline struct pv_highwater pv_highwater_load(uint64_t stored)
+/* stored: the mark read from disk, 0 = none. wall_us: the clock, microseconds. */
+static inline struct pv_highwater pv_highwater_load(uint64_t stored, uint64_t wall_us)
 {
-    return (struct pv_highwater){.last = stored, .mark = stored, .safe = stored};
+    return (struct pv_highwater){
+        .last = stored,
+        .lead = wall_us > stored ? wall_us : stored,
+        .mark = stored,
+        .safe = stored,
+    };
 }
 
 /* The next value for this wall clock (microseconds). */
@@ -50,10 +57,14 @@ static inline bool pv_highwater_take_mark(struct pv_highwater *h, uint64_t *ret_
     return true;
 }
 
-/* That mark is on disk. */
+/* That mark is on disk. Values begin where it was asked for: a former life without room for its
+ * marks may have used some above the one before. */
 static inline void pv_highwater_stored(struct pv_highwater *h, uint64_t mark)
 {
+    uint64_t asked = mark - PV_HIGHWATER_AHEAD_US;
     h->safe = mark > h->safe ? mark : h->safe;
+    h->last = asked > h->last ? asked : h->last;
+    h->own = true;
 }
 
 #endif /* PV_HIGHWATER_H */

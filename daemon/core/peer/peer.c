@@ -168,7 +168,7 @@ void pv_peer_begin(struct pv_peer *p, const char *why, pv_ns now)
     p->chain_known = false;
     p->recalled.family = PV_AF_NONE;
     uint64_t gen = pv_highwater_next(&p->node->common->gen, pv_node_wall_us(p->node, now));
-    p->gen_in_doubt = gen >= p->node->common->gen.safe;
+    p->gen_in_doubt = !p->node->common->gen.own;
     pv_descx_begin(&p->descx, gen);
     pv_peer_pq_begin(p);
     pv_peer_set_state(p, PV_PEER_REACHING, why, now);

@@ -148,7 +148,7 @@ struct pv_peer {
     bool chain_known;       /* their description came once in our gen: no chain needed any more */
     size_t wg_len;          /* of the handshake message for our description, in talk */
     uint32_t wg_index;      /* our index in it */
-    bool gen_in_doubt;      /* our gen is above the mark that was on disk when it began */
+    bool gen_in_doubt;      /* our gen began before this life had stored a mark */
     struct pv_inband_receiver inband;
     struct pv_trace trace;
 

@@ -87,11 +87,10 @@ uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed)
 static void renumber(struct pv_peer *p, pv_ns now)
 {
     struct pv_highwater *gen = &p->node->common->gen;
-    uint64_t wall_us = pv_node_wall_us(p->node, now);
-    if (!p->gen_in_doubt || p->descx.acked || wall_us >= gen->safe)
+    if (!p->gen_in_doubt || p->descx.acked || !gen->own)
         return;
     p->gen_in_doubt = false;
-    pv_descx_renumber(&p->descx, pv_highwater_next(gen, wall_us));
+    pv_descx_renumber(&p->descx, pv_highwater_next(gen, pv_node_wall_us(p->node, now)));
     pv_peer_pq_begin(p);
 }
 

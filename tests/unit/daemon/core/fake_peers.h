@@ -35,6 +35,7 @@ static inline void fake_peers_init(struct fake_peers *fp, struct fake_node *f)
     assert_int_equal(pv_peers_new(&f->node.peers, &cfg), PV_OK);
     /* marks are on disk */
     f->node.common->gen.safe = f->node.common->tai.safe = UINT64_MAX;
+    f->node.common->gen.own = true;
 }
 
 /* Tells the part what is new about peers and the node, then it runs, as the engine does it. */

@@ -33,6 +33,7 @@ static inline void fake_peers_init(struct fake_peers *x, const struct pv_part *p
     const struct pv_peers_config cfg = {.node = n, .on_gone = fake_peers_gone, .arg = x};
     assert_int_equal(pv_peers_new(&n->peers, &cfg), PV_OK);
     n->common->gen.safe = n->common->tai.safe = UINT64_MAX; /* marks are on disk */
+    n->common->gen.own = true;
 }
 
 /* A member of the roster and its peer. */

@@ -70,6 +70,7 @@ static void make_node(struct world *w, int i)
     pv_peers_common_init(&n->common, node);
     n->common.signalling = true;
     n->common.gen.safe = n->common.tai.safe = UINT64_MAX; /* marks are on disk */
+    n->common.gen.own = true;
 }
 
 static struct pv_peer *add_peer(struct world *w, int i, const uint8_t *pk, const uint8_t *transport)

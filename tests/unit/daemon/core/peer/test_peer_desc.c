@@ -63,7 +63,7 @@ PV_TEST(a_generation_too_low_is_renumbered_once_its_mark_is_stored)
     };
     struct world *w = make_world();
     struct pv_highwater *gen = &w->n[0].node.common->gen;
-    *gen = pv_highwater_load(MARK);
+    *gen = pv_highwater_load(MARK, 0);
     w->n[1].peers[0]->descx.theirs = (struct pv_descx_id){.gen = MARK + 50, .rev = 1};
     want(w, 0);
     assert_int_equal(w->n[0].last.gen, MARK + 1);
