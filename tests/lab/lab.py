@@ -31,6 +31,10 @@ OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another version
 # Of every daemon that is not told otherwise; by default every second has one thread, the others two.
 WORKERS = os.environ.get("PV_LAB_WORKERS")
 SCENARIOS = []
+# An ordinary user's lab belongs to a user namespace, in which that user is root and has the uids of subuid(5).
+OWNER = ("unshare", "--user", "--map-root-user", "--map-auto", "--")
+with open("/proc/self/uid_map", encoding="ascii") as _map:
+    ORDINARY = _map.read().split()[1] != "0"
 
 INET4 = "198.51.100"    # the public network's bridge: hosts .2 and up
 INET6 = "2001:db8"  # its IPv6
@@ -438,7 +442,7 @@ table inet guard {
     def look_for_reports(self):
         """Sanitizer reports in any log fail the scenario, whatever else happened."""
         bad = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer")
-        for path in sorted(glob.glob(os.path.join(self.logs, "*"))):
+        for path in filter(os.path.isfile, sorted(glob.glob(os.path.join(self.logs, "*")))):
             with open(path, encoding="utf-8", errors="replace") as f:
                 text = f.read()
             m = bad.search(text)
@@ -505,8 +509,11 @@ chown -R "$2:$2" "$1"
 test -d /run/net || {
     mkdir /run/net
     mount -t tmpfs tmpfs /run/net
-    mknod -m 666 /run/net/tun c 10 200
-    mount --bind /run/net /dev/net
+    mknod -m 666 /run/net/tun c 10 200 2>/dev/null || {
+        : >/run/net/tun
+        mount --bind /dev/net/tun /run/net/tun
+    }
+    mount --rbind /run/net /dev/net
     mount -t tmpfs -o mode=0755 tmpfs /tmp
     mount -t tmpfs -o mode=0755 tmpfs /var/tmp
 }
@@ -732,11 +739,17 @@ def prepare_mounts():
     sh("mount", "-t", "tmpfs", "tmpfs", "/run")
     os.makedirs("/run/etc/upper")
     os.makedirs("/run/etc/work")
-    r = sh("mount", "-t", "overlay", "overlay", "-o",
-           "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc", check_rc=False)
-    if r.code != 0:
-        sh("cp", "-a", "/etc", "/run/etc/copy")
+    r = None if ORDINARY else sh("mount", "-t", "overlay", "overlay", "-o",
+                                 "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work", "/etc", check_rc=False)
+    if r is None or r.code != 0:
+        # Of an ordinary user what that may read, as root's, who has no name there.
+        sh("cp", "-R" if ORDINARY else "-a", *(["--preserve=mode,links"] if ORDINARY else []), "/etc", "/run/etc/copy",
+           check_rc=not ORDINARY)
         sh("mount", "--bind", "/run/etc/copy", "/etc")
+    if ORDINARY:  # sshd lets nobody in who has no password and no word that there is none
+        for name, line in (("shadow", "root:*:1::::::\n"), ("gshadow", "root:*::\n")):
+            with open(f"/etc/{name}", "w", encoding="ascii") as f:
+                f.write(line)
     os.makedirs("/etc/p2pvpn", exist_ok=True)
     add_users()
     with open("/etc/hosts", "w", encoding="ascii") as f:
@@ -853,15 +866,23 @@ def files():
     return sorted(os.path.basename(p)[5:-3] for p in paths())
 
 
+def why_no_owner():
+    """The reason why an ordinary user can own no lab here, or None."""
+    if shutil.which("newuidmap") is None:
+        return "not root, and newuidmap is not installed: as root: apt-get install uidmap"
+    r = sh(*OWNER, "true", check_rc=False)
+    return f"not root, and this user can be none in a user namespace: {r.err.strip()}" if r.code != 0 else None
+
+
 def why_not(build):
     """The reason why the lab cannot run here, or None."""
-    if os.geteuid() != 0:
-        return "not root"
     for tool in ("ip", "unshare", "nsenter", "nft", "ss", "ping"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     if not os.path.exists("/dev/net/tun"):
         return "there is no /dev/net/tun"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun is not for everybody: as root: chmod 666 /dev/net/tun, as udev does"
     with contextlib.suppress(OSError):
         r = subprocess.run(["unshare", "-n", "-m", "--pid", "--fork", "--kill-child",
                             "--mount-proc", "ip", "link", "add", "br0", "type", "bridge"],
@@ -901,6 +922,7 @@ def main(argv):
         chosen = [f for f in load(name) if f.__name__ == function]
         return run_inside(build, f"{name}.{function}", chosen[0], mode == "shell")
 
+    given = argv
     build = os.path.join(ROOT, "build", "dev")
     if argv[:1] == ["--build"]:
         build = os.path.abspath(argv[1])
@@ -916,7 +938,9 @@ def main(argv):
         print("usage: scripts/lab [--build DIR] list | all | NAME[.SCENARIO]... | shell NAME.SCENARIO",
               file=sys.stderr)
         return 2
-    reason = why_not(build)
+    reason = why_not(build) if os.geteuid() == 0 else why_no_owner()
+    if not reason and os.geteuid() != 0:
+        os.execvp(OWNER[0], [*OWNER, sys.executable, "-B", os.path.abspath(__file__), *given])
     if reason:
         print(f"skipped: {reason}")
         return 77

@@ -8,7 +8,7 @@ import re
 import select
 import signal
 
-from lab import UDP_ASK, UDP_ECHO, check, equal, scenario, ssh_login, wait
+from lab import ROOT, SLOW, UDP_ASK, UDP_ECHO, Skip, check, equal, scenario, ssh_login, wait
 
 HEAR = """
 import socket, sys
@@ -251,13 +251,13 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     b.run("sh", "-ec", NAMES_OF_A_MACHINE)
-    b.without_root()
+    b.without_root(1971)
     lab.network(coordinator, [a, b])
     equal(b.ctl("run", "sh", "-c", "exit 7", check_rc=False).code, 7, "exit code")
     check("nameserver 192.0.2.53" in b.ctl("run", "cat", "/etc/resolv.conf").out.splitlines(), "the name servers")
     equal(sorted(b.ctl("run", "cat", "/etc/nsswitch.conf").out.splitlines()),
           ["group: files", "hosts: files dns", "passwd: files"], "services of names")
-    equal(b.ctl("run", "--", "id", "-u").out.strip(), "65534", "user")
+    equal(b.ctl("run", "--", "id", "-u").out.strip(), "1971", "user")
     equal(b.ctl("run", *b.inside, "ping", "-c1", "-W2", a.addr(), check_rc=False).code, 0, "run in what run has started")
     equal(b.ctl("run", "sh", "-c", "kill -TERM $$", check_rc=False).code, 128 + 15, "end by a signal")
     equal(b.ctl("run", "no-such-program", check_rc=False).code, 127, "no program")
@@ -943,6 +943,32 @@ def a_container_needs_nothing_but_a_token(lab):
         wait("all to have ended",
              lambda: not a.run("pgrep", "-u", "65534", "-r", "R,S,D", "p2pvpn", check_rc=False).out)
         check(not is_healthy(), "health of what does not run")
+
+
+@scenario(minutes=6)
+def the_demo_and_the_lab_need_no_root(lab):
+    """The README's first command without capabilities, and scenarios where adduser(8) gave uids of one's own."""
+    b = lab.host("b")
+    demo = os.path.join(ROOT, "scripts/demo")
+    if b.run("setpriv", "--reuid=1972", "--clear-groups", "--", "test", "-r", demo, check_rc=False).code != 0:
+        raise Skip(f"others may not read {ROOT}")
+    b.run("sh", "-c", "echo carol:x:1972:1972::/nonexistent:/bin/sh >>/etc/passwd; echo carol:x:1972: >>/etc/group")
+    b.without_root(1972)
+    bin_dir = os.path.dirname(lab.bin("p2pvpnd"))
+    shown = b.start("env", f"PV_DEMO_BIN={bin_dir}", demo, name="demo")
+    equal(shown.popen.wait(timeout=150 * SLOW), 0, f"exit code of the demo: {shown.text()[-3000:]}")
+    check("demo: ok" in shown.text() and "logged in on pi" in shown.text(), shown.text())
+
+    own = os.path.join(lab.logs, "own")  # a build directory of carol's, with these programs
+    mine, b.before = b.before, []
+    b.run("sh", "-ec", "mkdir $0; ln -s $1 $0/bin; chown carol $0; for f in subuid subgid; do echo carol:300000:65536 "
+          ">/etc/$f; done", own, bin_dir)
+    # newuidmap(1) is setuid
+    b.before = [word for word in mine if word not in ("--bounding-set=-all", "--no-new-privs")]
+    r = b.run("env", "USER=carol", os.path.join(ROOT, "scripts/lab"), "--build", own, "meet.linux_masquerading",
+              "user.root_without_capabilities_is_a_user_like_others", check_rc=False, timeout=100)
+    denied = "newuidmap" in r.out or "can be none" in r.out  # as where the lab itself has too few uids
+    check(r.code == 77 and denied or r.code == 0 and r.out.count("ok  ") == 2, f"scripts/lab of a user: {r}")
 
 
 @scenario
