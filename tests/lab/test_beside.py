@@ -149,14 +149,7 @@ class Docker:
         self.host = host
         host.run("sh", "-c", "mkdir -p /run/docker-data /run/image && mount -t tmpfs tmpfs /run/docker-data &&"
                  "cd /run/image && for d in bin lib lib64; do ln -sfn usr/$d $d; done && mkdir -p usr tmp")
-        # A host of the lab has a /sys of its own, where no control groups are mounted.
-        host.run("sh", "-c", """
-cd /sys/fs/cgroup
-[ -z "$(ls)" ] || exit 0
-first=$(awk '$2 > 0 { print $1 }' /proc/cgroups)
-[ -n "$first" ] || exec mount -t cgroup2 cgroup2 .
-mount -t tmpfs tmpfs . && cd .
-for c in $first; do mkdir $c && mount -t cgroup -o $c cgroup $c; done""")
+        host.control_groups()
         self.start()
         host.run("sh", "-c", "tar -C /run/image -c . | docker import - own")
 

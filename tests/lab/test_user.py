@@ -2,13 +2,15 @@
 """p2pvpnd --user: a network for one user, without root and without a way to it."""
 
 import contextlib
+import json
 import os
 import pty
 import re
 import select
+import shutil
 import signal
 
-from lab import ROOT, SLOW, UDP_ASK, UDP_ECHO, Skip, check, equal, scenario, ssh_login, wait
+from lab import ROOT, SLOW, UDP_ASK, UDP_ECHO, USERS, USERS_OWN, Failure, Skip, check, equal, scenario, ssh_login, wait
 
 HEAR = """
 import socket, sys
@@ -943,6 +945,109 @@ def a_container_needs_nothing_but_a_token(lab):
         wait("all to have ended",
              lambda: not a.run("pgrep", "-u", "65534", "-r", "R,S,D", "p2pvpn", check_rc=False).out)
         check(not is_healthy(), "health of what does not run")
+
+
+class Podman:
+    """podman of an ordinary user of this host, who has uids of his own as adduser(8) gives them."""
+
+    def __init__(self, host, image):
+        self.host, self.lab, self.n = host, host.lab, 0
+        uid, home = dict(USERS)["alice"], "/run/home-alice"
+        host.control_groups()
+        host.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
+        host.run("sh", "-ec", "for f in subuid subgid; do echo alice:100000:65536 >/etc/$f; done;"
+                 "mkdir -p $0/.config/containers; cat >$0/.config/containers/containers.conf;"
+                 "chown -R alice $0", home, stdin=PODMAN)
+        # Not without_root(): newuidmap(1), by which podman becomes root in its containers, is setuid.
+        host.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--", "env", f"HOME={home}",
+                       f"XDG_RUNTIME_DIR={home}/run", "USER=alice", f"TMPDIR={home}", "DISABLE_HC_SYSTEMD=true",
+                       "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        r = host.run("podman", "unshare", "true", check_rc=False)
+        if r.code != 0:
+            raise Skip(f"rootless podman is denied here: {r.err.strip()}")
+        host.run("podman", "load", "-q", "-i", image, timeout=120)
+
+    def node(self, *options):
+        """A container of the image in a network of its own, behind slirp4netns as behind a NAT."""
+        self.n += 1
+        name = f"node{self.n}"
+        self.host.run("podman", "run", "-d", "--name", name, "--network", "slirp4netns:allow_host_loopback=true",
+                      *options, "p2pvpn-node", timeout=60)
+
+        def is_healthy():
+            r = self.host.run("podman", "inspect", "-f", "{{.State.Running}}", name)
+            if r.out.strip() != "true":
+                raise Failure(f"it has ended: {self.host.run('podman', 'logs', name, check_rc=False)}")
+            return self.host.run("podman", "healthcheck", "run", name, check_rc=False).code == 0
+        wait(f"the health of {name}", is_healthy, 60)
+        return name
+
+    def ctl(self, name, *args):
+        return self.host.run("podman", "exec", name, "p2pvpn-node", *args)
+
+    def hears(self, name, address, port):
+        """What a program of the container is told there."""
+        return self.host.run("podman", "exec", name, "timeout", "10", "bash", "-c", f"cat </dev/tcp/{address}/{port}",
+                             check_rc=False).out
+
+    def stop(self, name):
+        self.host.run("podman", "stop", "-t", "20", name, timeout=40)
+        code = self.host.run("podman", "inspect", "-f", "{{.State.ExitCode}}", name).out.strip()
+        equal(code, "0", f"exit code: {self.host.run('podman', 'logs', name, check_rc=False)}")
+
+
+PODMAN = """
+[containers]
+cgroups = "disabled"
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+"""
+
+
+@scenario(long="needs an image: tests/install/container.sh makes one and runs this", minutes=8)
+def rootless_podman_runs_the_image(lab):
+    """With a token alone, with the kernel's network, and with NET_ADMIN as the full daemon."""
+    image = os.environ.get("PV_LAB_IMAGE")
+    if not image:
+        raise Skip("no PV_LAB_IMAGE: tests/install/container.sh makes one and runs this")
+    for tool in ("podman", "newuidmap", "slirp4netns"):
+        if shutil.which(tool) is None:
+            raise Skip(f"{tool} is not installed: scripts/deps long")
+    coordinator = lab.coordinator()
+    a, b = lab.host("a"), lab.host("b", lab.lan("lan-b", "profile=port-restricted"))
+    podman = Podman(b, image)
+    a.daemon()
+    a.create(coordinator.url())
+    token = a.ctl("invite", "--ephemeral", "--uses", 4).out.strip()
+    a.start(a.python, "-c", SERVER, a.addr(), name="server")
+    outside = b.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
+    wait("the server", lambda: outside.text().count("listens") == 3)
+    given = ["-e", f"P2PVPN_TOKEN={token}", "-e", "P2PVPN_NAME=web", "-e", "P2PVPN_SERVE=8000:10.0.2.2:7000",
+             "-e", "P2PVPN_FORWARD=9000:a:7001"]
+    for options, stack in ((["--cap-drop=all", "--security-opt", "no-new-privileges"], "lwip"),
+                           (["--security-opt", "seccomp=unconfined", "--device", "/dev/net/tun"], "kernel"),
+                           (["--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"], None)):
+        node = podman.node(*given, *options)
+        status = json.loads(podman.ctl(node, "status", "--json").out)
+        equal(status["stack"], stack, f"who speaks TCP in {node}")
+        addr = a.ctl("ip", "web").out.split()[0]
+        wait("members to get in", lambda to=addr: send(a, f"{to}:8000", 10, check_rc=False) == "heard 10", 30)
+        wait("the way to a member", lambda n=node: podman.hears(n, "127.0.0.1", 9000) == "bye", 20)
+        if stack is None:  # all programs of the container are in the network
+            check(a.os_ping(addr), "ping")
+            equal(podman.hears(node, a.addr(), 7001), "bye", "a program's connection to a member")
+        podman.stop(node)
+        check("web" not in a.peers(), "an ephemeral member after its end")
+
+    # a member that stays has its keys in a volume, and no token the second time
+    token = a.ctl("invite").out.strip()
+    for token in (["-e", f"P2PVPN_TOKEN={token}"], []):
+        node = podman.node("-v", "node:/var/lib/p2pvpn", "-e", "P2PVPN_NAME=kept", *token)
+        wait("it to be there", lambda: (a.peer("kept") or {}).get("online"), 20)
+        podman.stop(node)
+        check("kept" in a.peers(), "the member after its end")
 
 
 @scenario(minutes=6)
