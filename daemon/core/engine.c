@@ -16,7 +16,7 @@
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/chat/chat_part.h"
 #include "daemon/core/chat/copies.h"
-#include "daemon/core/chat/linkkeys_part.h"
+#include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/chat/messages.h"
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/retention.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* linkkeys.c - secrets told and heard, and the state of each peer that follows from them. */
+/* linkkeys.c - secrets told and heard, and the state of each peer that follows from them; the part
+ * that peers and in-band messages reach it by. */
 #include "daemon/core/chat/linkkeys.h"
 
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include "base/map.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/peer/peers.h"
 
 struct entry {
     uint8_t pk[PV_SIGN_PK_LEN];
@@ -18,12 +21,10 @@ struct entry {
     bool has_theirs;
     bool confirmed;
     bool there;
-    bool tell; /* poll_transmit() gives it */
     uint8_t theirs[PV_PROOF_SECRET_LEN];
     unsigned retry_s;
     struct pv_bucket answers;
     struct pv_heap_node timer;
-    struct entry *next_tell;
     UT_hash_handle hh; /* by pk */
 };
 
@@ -32,7 +33,8 @@ struct pv_linkkeys {
     uint8_t *seed; /* PV_PROOF_SECRET_LEN in guarded memory; every secret of ours follows from it */
     struct pv_map map;
     struct entry *entries;
-    struct entry *tells; /* those with something to tell */
+    pv_linkkeys_sender *send;
+    void *owner;
     struct pv_heap timers;
 };
 
@@ -67,12 +69,6 @@ static struct entry *get(struct pv_linkkeys *keys, const uint8_t *pk)
 
 static void drop(struct pv_linkkeys *keys, struct entry *e)
 {
-    for (struct entry **p = &keys->tells; *p != NULL; p = &(*p)->next_tell) {
-        if (*p == e) {
-            *p = e->next_tell;
-            break;
-        }
-    }
     pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
     PV_MAP_DEL(keys->entries, e);
     pv_wipe(e->theirs, sizeof(e->theirs));
@@ -80,7 +76,8 @@ static void drop(struct pv_linkkeys *keys, struct entry *e)
 }
 
 int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                    const uint8_t own_pk[static PV_SIGN_PK_LEN])
+                    const uint8_t own_pk[static PV_SIGN_PK_LEN], pv_linkkeys_sender *send,
+                    void *owner)
 {
     struct pv_linkkeys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
@@ -88,6 +85,8 @@ int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
     keys->map = pv_map_make(rng, PV_LINKKEYS_MAX);
     pv_heap_init(&keys->timers);
     memcpy(keys->own_pk, own_pk, sizeof(keys->own_pk));
+    keys->send = send;
+    keys->owner = owner;
     keys->seed = pv_secret_alloc(PV_PROOF_SECRET_LEN);
     if (keys->seed == NULL) {
         free(keys);
@@ -153,13 +152,17 @@ bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
 
 /* --- telling ------------------------------------------------------------------------------- */
 
-static void tell(struct pv_linkkeys *keys, struct entry *e)
+static void tell(struct pv_linkkeys *keys, const struct entry *e)
 {
-    if (e->tell)
-        return;
-    e->tell = true;
-    e->next_tell = keys->tells;
-    keys->tells = e;
+    struct pv_proof_secret msg = {.asks = !e->confirmed};
+    uint8_t body[PV_PROOF_BODY_LEN];
+    own_secret(keys, e->pk, msg.secret);
+    if (e->has_theirs)
+        pv_proof_tag(e->theirs, msg.known);
+    pv_proof_secret_build(&msg, body);
+    pv_wipe(&msg, sizeof(msg));
+    keys->send(keys->owner, e->pk, pv_view(body, sizeof(body)));
+    pv_wipe(body, sizeof(body));
 }
 
 /* Tells ours now, and again later while the peer has not said that it has it. */
@@ -242,25 +245,6 @@ bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_vie
     return fresh || state_of(e) != before;
 }
 
-/* The message is made when it leaves, so it names the newest secret that we have of the peer. */
-int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys, struct pv_linkkeys_transmit *ret_tx)
-{
-    struct entry *e = keys->tells;
-    struct pv_proof_secret msg = {.known = {0}};
-    if (e == NULL)
-        return PV_ERR_AGAIN;
-    keys->tells = e->next_tell;
-    e->tell = false;
-    own_secret(keys, e->pk, msg.secret);
-    msg.asks = !e->confirmed;
-    if (e->has_theirs)
-        pv_proof_tag(e->theirs, msg.known);
-    memcpy(ret_tx->pk, e->pk, sizeof(ret_tx->pk));
-    pv_proof_secret_build(&msg, ret_tx->body);
-    pv_wipe(&msg, sizeof(msg));
-    return PV_OK;
-}
-
 void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now)
 {
     struct pv_heap_node *node;
@@ -272,3 +256,94 @@ pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys)
 {
     return pv_heap_next(&keys->timers);
 }
+
+/* --- the part ------------------------------------------------------------------------------ */
+
+struct linkkeys_part {
+    struct pv_node *node;
+    struct pv_linkkeys *keys; /* owned; node.chat.keys is the same */
+};
+
+/* Without a path it is repeated. */
+static void send_secret(void *part, const uint8_t *pk, struct pv_view body)
+{
+    const struct linkkeys_part *l = part;
+    struct pv_peer *p = pv_peers_by_pk(l->node->peers, pk);
+    if (p != NULL)
+        pv_peers_send(l->node->peers, p, PV_INBAND_LINK, body);
+}
+
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)cfg;
+    (void)now;
+    int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk, send_secret, l);
+    l->node->chat.keys = l->keys;
+    return r;
+}
+
+static void free_part(void *part)
+{
+    struct linkkeys_part *l = part;
+    l->node->chat.keys = pv_linkkeys_free(l->keys);
+}
+
+/* A static peer has no p2pvpnd that could prove anything. */
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)facts;
+    if (pv_peer_is_static(p))
+        return;
+    const struct pv_desc *theirs = pv_peer_remote(p);
+    const struct pv_linkkeys_seen seen = {
+        .described = theirs != NULL,
+        .capable = theirs != NULL && (theirs->caps & PV_DESC_CAP_PROOF) != 0,
+        .there = pv_peer_can_talk(p, now),
+    };
+    if (pv_linkkeys_look(l->keys, pv_peer_pk(p), &seen, now))
+        pv_peers_raise(l->node->peers, p, PV_PEER_FACT_LINK);
+}
+
+static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    (void)now;
+    pv_linkkeys_gone(l->keys, pk);
+}
+
+static void take_secret(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    if (pv_linkkeys_take(l->keys, pv_peer_pk(from), body, now))
+        pv_peers_raise(l->node->peers, from, PV_PEER_FACT_LINK);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct linkkeys_part *l = part;
+    pv_linkkeys_handle_timeout(l->keys, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct linkkeys_part *l = part;
+    return pv_linkkeys_next_timeout(l->keys);
+}
+
+static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}};
+
+const struct pv_part pv_part_linkkeys = {
+    .name = "linkkeys",
+    .after = {"membership"},
+    .size = PV_PART_SIZE(struct linkkeys_part),
+    .start = start,
+    .free = free_part,
+    .on_peer = on_peer,
+    .on_member_gone = on_member_gone,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
+};

@@ -18,14 +18,18 @@
  *   HEARD      we have its secret, so its proofs can be checked
  *   CONFIRMED  it has ours, too, so that a connection can be opened
  *
- * Nothing is taken for a peer that does not prove itself. Its owner sends and receives
- * (linkkeys_part.h). Not thread-safe.
+ * Nothing is taken for a peer that does not prove itself. Not thread-safe.
+ *
+ * The part tells the machine what descriptions say and who can be reached, carries its messages
+ * in-band, and raises PV_PEER_FACT_LINK when another state of a peer may let connections be made or
+ * end. Stands before chat and files, which ask node.chat.keys.
  */
 #ifndef PV_LINKKEYS_H
 #define PV_LINKKEYS_H
 
 #include "base/log.h"
 #include "base/pv.h"
+#include "daemon/core/node/part.h"
 #include "proto/chat/proof.h"
 
 enum {
@@ -47,9 +51,16 @@ enum pv_linkkeys_state {
 
 struct pv_linkkeys; /* opaque */
 
-/* PV_ERR_NOMEM. */
+extern const struct pv_part pv_part_linkkeys;
+
+/* Sends body to the peer pk in-band; one that cannot be sent is lost, as on the way. Called by
+ * look(), take() and handle_timeout(); it calls none of these. */
+typedef void pv_linkkeys_sender(void *owner, const uint8_t *pk, struct pv_view body);
+
+/* PV_ERR_NOMEM: *ret_keys is as it was. owner: send's first argument. */
 PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                                  const uint8_t own_pk[static PV_SIGN_PK_LEN]);
+                                  const uint8_t own_pk[static PV_SIGN_PK_LEN],
+                                  pv_linkkeys_sender *send, void *owner);
 /* Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 
@@ -74,13 +85,6 @@ enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const u
 bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
                      uint8_t ret_key[static PV_PROOF_KEY_LEN]);
 
-struct pv_linkkeys_transmit {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    uint8_t body[PV_PROOF_BODY_LEN];
-};
-/* The next message to send; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_linkkeys_poll_transmit(struct pv_linkkeys *keys,
-                                            struct pv_linkkeys_transmit *ret_tx);
 void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now);
 pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys);
 

@@ -23,6 +23,7 @@ static struct {
     struct pv_chatlink *link;
     struct pv_jobqueue queue;
     struct pv_linkkeys *keys;
+    struct pv_proof_secret ours;       /* the last that keys sent */
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
     struct memstore store;
     pv_ns now;
@@ -148,6 +149,12 @@ static void note_nonce(struct pv_view out)
         memcpy(f.nonce, line.nonce, sizeof(f.nonce));
 }
 
+static void keep_secret(void *owner, const uint8_t *pk, struct pv_view body)
+{
+    (void)pk;
+    must(pv_proof_secret_parse(body, owner) == PV_OK);
+}
+
 static void know_peers(void)
 {
     static const uint8_t own[PV_SIGN_PK_LEN] = {9}, anna[PV_SIGN_PK_LEN] = {1},
@@ -155,16 +162,13 @@ static void know_peers(void)
     const struct pv_rng rng = {.fill = fuzz_fill_mix, .ctx = &f.rng};
     const struct pv_linkkeys_seen old = {.described = true, .there = true};
     struct pv_proof_secret secret = {.secret = {5}};
-    struct pv_linkkeys_transmit tx;
-    struct pv_proof_secret ours;
+    struct pv_proof_secret *ours = &f.ours;
     uint8_t body[PV_PROOF_BODY_LEN];
-    must(pv_linkkeys_new(&f.keys, &rng, own) == PV_OK);
+    must(pv_linkkeys_new(&f.keys, &rng, own, keep_secret, ours) == PV_OK);
     (void)pv_linkkeys_look(f.keys, anna, &old, f.now);
     pv_proof_secret_build(&secret, body);
     (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
-    must(pv_linkkeys_poll_transmit(f.keys, &tx) == PV_OK);
-    must(pv_proof_secret_parse(pv_view(tx.body, sizeof(tx.body)), &ours) == PV_OK);
-    pv_proof_tag(ours.secret, secret.known);
+    pv_proof_tag(ours->secret, secret.known);
     pv_proof_secret_build(&secret, body);
     (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
     must(pv_linkkeys_state(f.keys, bob) == PV_LINKKEYS_CONFIRMED);
@@ -260,15 +264,12 @@ static void call_keys(void)
     const uint8_t *pk = peer();
     uint8_t what = next();
     size_t n = what % 64 < f.in.len ? what % 64 : f.in.len;
-    struct pv_linkkeys_transmit tx;
     if (what >= 192)
         pv_linkkeys_gone(f.keys, pk);
     else if (pv_linkkeys_take(f.keys, pk, pv_view(f.in.ptr, n), f.now))
         pv_chatlink_peer_keyed(f.link, pk, f.now);
     f.in = pv_view(f.in.ptr + n, f.in.len - n);
     pv_linkkeys_handle_timeout(f.keys, f.now);
-    while (pv_linkkeys_poll_transmit(f.keys, &tx) == PV_OK)
-        ;
 }
 
 /* More connections than one peer has places. */

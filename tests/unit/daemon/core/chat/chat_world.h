@@ -12,7 +12,8 @@
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
-#include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/chat/said.h"
+include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 
@@ -59,6 +60,7 @@ struct node {
     struct pv_chatlink *link; /* NULL: killed */
     struct pv_jobqueue queue; /* lives with link */
     struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
+    struct said said;         /* by keys, and not told yet */
     bool proves;              /* it has keys when it starts */
     bool mute;                /* its in-band messages are lost */
     struct memstore store;
@@ -140,7 +142,7 @@ static void start(int i)
                                      .owner = n};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
-        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk), PV_OK);
+        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk, said_put, &n->said), PV_OK);
     cfg.keys = n->keys;
     pv_jobqueue_init(&n->queue, &rng, NULL);
     assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
@@ -160,8 +162,8 @@ static void look(int i)
 static void tell_secrets(int i)
 {
     struct node *n = &w.nodes[i], *peer = &w.nodes[1 - i];
-    struct pv_linkkeys_transmit tx;
-    while (n->keys != NULL && pv_linkkeys_poll_transmit(n->keys, &tx) == PV_OK) {
+    struct said_one tx;
+    while (said_take(&n->said, &tx)) {
         if (peer->keys == NULL || n->mute)
             continue;
         if (pv_linkkeys_take(peer->keys, n->pk, pv_view(tx.body, sizeof(tx.body)), w.now))
@@ -223,6 +225,7 @@ static void kill_node(int i)
         pv_jobqueue_done(&n->queue);
     }
     n->keys = pv_linkkeys_free(n->keys);
+    n->said.n = 0;
     for (size_t k = 0; k < n->n_jobs; k++)
         job_free(&n->jobs[k]);
     n->n_jobs = 0;

@@ -2,19 +2,21 @@
 /* The key of a pair of daemons: told until it is known, new in every life. */
 #include "crypto/ct.h"
 #include "daemon/core/chat/linkkeys.h"
-#include "tests/unit/test_util.h"
+#include "tests/unit/daemon/core/chat/said.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
 
 static struct {
     struct test_rng state;
     struct pv_rng rng;
     pv_ns now;
     struct pv_linkkeys *side[2];
+    struct said said[2];
     uint8_t pk[2][PV_SIGN_PK_LEN];
 } w;
 
 static void start(int i)
 {
-    assert_int_equal(pv_linkkeys_new(&w.side[i], &w.rng, w.pk[i]), PV_OK);
+    assert_int_equal(pv_linkkeys_new(&w.side[i], &w.rng, w.pk[i], said_put, &w.said[i]), PV_OK);
 }
 
 static int begin(void **state)
@@ -51,9 +53,9 @@ static bool look(int i, bool described, bool capable, bool there)
 /* Everything that i has to say; lost, or told to the other. How many messages that was. */
 static unsigned tell(int i, bool lost)
 {
-    struct pv_linkkeys_transmit tx;
+    struct said_one tx;
     unsigned n = 0;
-    while (pv_linkkeys_poll_transmit(w.side[i], &tx) == PV_OK) {
+    while (said_take(&w.said[i], &tx)) {
         assert_memory_equal(tx.pk, w.pk[1 - i], sizeof(tx.pk));
         n++;
         if (!lost)
@@ -118,14 +120,14 @@ PV_TEST(a_lost_message_is_repeated_ever_more_rarely)
 }
 
 /* One message of i, kept by the caller: it may be lost, or come late. */
-static struct pv_linkkeys_transmit message_of(int i)
+static struct said_one message_of(int i)
 {
-    struct pv_linkkeys_transmit tx;
-    assert_int_equal(pv_linkkeys_poll_transmit(w.side[i], &tx), PV_OK);
+    struct said_one tx;
+    assert_true(said_take(&w.said[i], &tx));
     return tx;
 }
 
-static void give(int i, const struct pv_linkkeys_transmit *tx)
+static void give(int i, const struct said_one *tx)
 {
     pv_linkkeys_take(w.side[i], w.pk[1 - i], pv_view(tx->body, sizeof(tx->body)), w.now);
 }
@@ -136,7 +138,7 @@ PV_TEST(an_answer_that_is_lost_is_given_again)
 {
     look(0, true, true, true);
     look(1, true, true, true);
-    struct pv_linkkeys_transmit from[2] = {message_of(0), message_of(1)};
+    struct said_one from[2] = {message_of(0), message_of(1)};
     give(0, &from[1]);
     give(1, &from[0]);
     assert_int_equal(tell(1, true), 1);
@@ -154,7 +156,7 @@ PV_TEST(a_message_that_was_overtaken_takes_nothing_back)
 {
     look(0, true, true, true);
     look(1, true, true, true);
-    struct pv_linkkeys_transmit first = message_of(0);
+    struct said_one first = message_of(0);
     assert_in_range(exchange(), 2, 4);
     assert_one_key();
     give(1, &first);
@@ -212,4 +214,145 @@ PV_TEST(a_flood_of_secrets_is_not_answered_by_one)
     }
     assert_in_range(answers, 1, PV_LINKKEYS_ANSWER_BURST);
     assert_false(pv_linkkeys_take(w.side[0], w.pk[1], pv_view(body, 5), w.now));
+}
+
+/* --- the part: what it tells the machine of peers, and carries for it ------------------------ */
+
+static struct fake_peers x;
+static struct fake_far bob;
+static struct pv_linkkeys *theirs; /* bob's own machine */
+static struct said his;            /* what it sent */
+static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
+
+static int start_part(void **state)
+{
+    (void)state;
+    his.n = 0;
+    fake_peers_init(&x, &pv_part_linkkeys);
+    fake_node_enter(&x.f);
+    fake_far_init(&x, &bob, 7, "bob", 7);
+    fake_node_start(&x.f);
+    fake_peers_settle(&x);
+    assert_int_equal(pv_linkkeys_new(&theirs, &x.f.node.rng, pv_peer_pk(bob.peer), said_put, &his),
+                     PV_OK);
+    return 0;
+}
+
+static int stop_part(void **state)
+{
+    (void)state;
+    theirs = pv_linkkeys_free(theirs);
+    fake_peers_done(&x);
+    return 0;
+}
+
+static enum pv_linkkeys_state state_of_bob(void)
+{
+    return pv_linkkeys_state(x.f.node.chat.keys, pv_peer_pk(bob.peer));
+}
+
+/* Its description came, and says what it can; the part hears of it. Which facts the part raised. */
+static unsigned describe(unsigned caps)
+{
+    unsigned facts = 0;
+    bob.peer->descx.theirs.gen = 1;
+    if (bob.peer->remote == NULL)
+        bob.peer->remote = calloc(1, sizeof(*bob.peer->remote));
+    assert_non_null(bob.peer->remote);
+    bob.peer->remote->caps = caps;
+    pv_part_linkkeys.on_peer(x.f.self, bob.peer, 0, x.f.now);
+    (void)pv_peers_take_news(x.f.node.peers, &facts);
+    fake_peers_settle(&x);
+    return facts;
+}
+
+/* The node's messages to bob reach his machine. How many messages of linkkeys that were. */
+static unsigned carry_to_bob(void)
+{
+    struct pv_engine_inject inject;
+    unsigned n = 0;
+    while (pv_peers_poll_inject(x.f.node.peers, &inject) == PV_OK) {
+        struct pv_inband_receiver rx = {0};
+        struct pv_inband_message msg;
+        if (inject.len == 0)
+            continue; /* a keepalive */
+        assert_int_equal(pv_inband_receive(&rx, pv_view(inject.buf, inject.len), x.f.now, &msg),
+                         PV_OK);
+        if (msg.type == PV_INBAND_LINK) {
+            assert_int_equal(inject.peer, pv_peer_id(bob.peer));
+            (void)pv_linkkeys_take(theirs, x.f.identity.sign_pk, msg.body, x.f.now);
+            n++;
+        }
+        pv_inband_receiver_done(&rx);
+    }
+    return n;
+}
+
+/* The messages of bob's machine reach the node. Which facts the part raised. */
+static unsigned carry_from_bob(void)
+{
+    struct said_one tx;
+    unsigned all = 0, facts = 0;
+    assert_int_equal(pv_part_linkkeys.n_inband, 1);
+    assert_int_equal(pv_part_linkkeys.inband[0].type, PV_INBAND_LINK);
+    while (said_take(&his, &tx)) {
+        pv_part_linkkeys.inband[0].take(x.f.self, bob.peer, pv_view(tx.body, sizeof(tx.body)),
+                                        x.f.now);
+        while (pv_peers_take_news(x.f.node.peers, &facts) != NULL)
+            all |= facts;
+        fake_peers_settle(&x);
+    }
+    return all;
+}
+
+PV_TEST_IN(a_description_decides_what_is_believed, start_part, stop_part)
+{
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
+    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_OLD);
+    assert_int_equal(describe(0) & PV_PEER_FACT_LINK, 0); /* nothing new */
+    assert_int_equal(describe(PV_DESC_CAP_PROOF) & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CAPABLE);
+}
+
+PV_TEST_IN(secrets_go_in_band_until_both_have_one_key, start_part, stop_part)
+{
+    uint8_t ours[PV_PROOF_KEY_LEN], bobs[PV_PROOF_KEY_LEN];
+    describe(PV_DESC_CAP_PROOF);
+    assert_int_equal(carry_to_bob(), 0); /* there is no path */
+    fake_far_talk(&x, &bob, &there);
+    assert_int_equal(carry_to_bob(), 1);
+    assert_int_equal(carry_from_bob() & PV_PEER_FACT_LINK, PV_PEER_FACT_LINK);
+    (void)carry_to_bob();
+    (void)carry_from_bob();
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_CONFIRMED);
+    assert_true(pv_linkkeys_key(x.f.node.chat.keys, pv_peer_pk(bob.peer), ours));
+    assert_true(pv_linkkeys_key(theirs, x.f.identity.sign_pk, bobs));
+    assert_memory_equal(ours, bobs, sizeof(ours));
+}
+
+PV_TEST_IN(a_lost_message_is_sent_again, start_part, stop_part)
+{
+    struct pv_engine_inject lost;
+    describe(PV_DESC_CAP_PROOF);
+    fake_far_talk(&x, &bob, &there);
+    while (pv_peers_poll_inject(x.f.node.peers, &lost) == PV_OK)
+        ;
+    fake_node_wait(&x.f, PV_S(PV_LINKKEYS_RETRY_MIN_S));
+    assert_int_equal(carry_to_bob(), 1);
+}
+
+PV_TEST_IN(a_member_that_is_gone_is_forgotten, start_part, stop_part)
+{
+    describe(PV_DESC_CAP_PROOF);
+    pv_part_linkkeys.on_member_gone(x.f.self, pv_peer_pk(bob.peer), x.f.now);
+    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
+}
+
+PV_TEST_IN(chat_finds_no_machine_behind_its_end, start_part, stop_part)
+{
+    assert_non_null(x.f.node.chat.keys);
+    pv_part_free(&pv_part_linkkeys, x.f.self);
+    x.f.self = NULL;
+    assert_null(x.f.node.chat.keys);
 }

@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 #include "daemon/core/files/filelink.h"
-#include "tests/unit/daemon/core/files/filelink_world.h"
+#include "tests/unit/daemon/core/chat/said.h"
+include "tests/unit/daemon/core/files/filelink_world.h"
 #include "tests/unit/test_util.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
@@ -400,11 +401,11 @@ PV_TEST(an_id_offered_to_many_is_a_file_for_each_and_eight_move_at_once)
 }
 
 /* Alice's secret for bob and his for her. */
-static void tell_secrets(struct pv_linkkeys *const keys[2])
+static void tell_secrets(struct pv_linkkeys *const keys[2], struct said said[2])
 {
-    struct pv_linkkeys_transmit tx;
+    struct said_one tx;
     for (int i = 0; i < 4; i++) {
-        while (pv_linkkeys_poll_transmit(keys[i % 2], &tx) == PV_OK)
+        while (said_take(&said[i % 2], &tx))
             (void)pv_linkkeys_take(keys[1 - i % 2], w.side[i % 2].pk,
                                    pv_view(tx.body, sizeof(tx.body)), w.now);
     }
@@ -415,8 +416,10 @@ PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
 {
     struct pv_linkkeys_seen seen = {.described = true, .there = true};
     struct pv_linkkeys *keys[2];
+    struct said said[2] = {0};
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(pv_linkkeys_new(&keys[i], &w.rng, w.side[i].pk), PV_OK);
+        assert_int_equal(pv_linkkeys_new(&keys[i], &w.rng, w.side[i].pk, said_put, &said[i]),
+                         PV_OK);
         w.side[i].auto_max = PV_FILE_SIZE_MAX;
     }
     kill_side(0);
@@ -433,7 +436,7 @@ PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
     /* He updates: she fetches. A request without a proof gets nothing of hers all the same. */
     seen.capable = true;
     (void)pv_linkkeys_look(keys[0], w.side[1].pk, &seen, w.now);
-    tell_secrets(keys);
+    tell_secrets(keys, said);
     assert_int_equal(pv_linkkeys_state(keys[0], w.side[1].pk), PV_LINKKEYS_CONFIRMED);
     tell_presence();
     turns(600);
