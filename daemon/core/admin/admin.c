@@ -17,6 +17,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 /* Ours: so long a client waits to hear who knows; p2pvpnctl waits longer. */
@@ -152,8 +153,9 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
                         result->error, a->forgetting_keys ? " --forget" : "");
     else
         pv_ctlsrv_answer(a->node->ctl, wait->tag,
-                         a->left.coordinator != NULL ? pv_ctlapi_told_json(&a->left)
-                                                     : pv_ctlapi_left_json(a->was_removed));
+                         a->left.coordinator != NULL
+                             ? pv_ctlapi_told_json(&a->left)
+                             : pv_ctlapi_pack("{s:b}", "removed", a->was_removed));
     a->forgetting_keys = false;
     a->left.coordinator = NULL;
 }
@@ -332,7 +334,9 @@ static void end_invite(struct admin *a, struct pv_put *put, enum pv_ctl_error er
     if (error != PV_CTL_E_NONE)
         answer_error(a, put->handle, away ? PV_CTLAPI_UNREACHABLE : PV_CTLAPI_REFUSED, text);
     else
-        pv_ctlsrv_answer(a->node->ctl, put->handle, pv_ctlapi_invite_json(put->token, put->invite));
+        pv_ctlsrv_answer(a->node->ctl, put->handle,
+                         pv_ctlapi_pack("{s:s, s:o}", "token", put->token, "invite",
+                                        pv_ctlapi_key(put->invite)));
     pv_put_free(put);
 }
 
@@ -456,6 +460,23 @@ static json_t *tags_of(const struct pv_node *n, const uint8_t *invite)
     return tags;
 }
 
+/* The token itself is not kept anywhere and cannot be listed; the id is enough to revoke it. One
+ * that root signed makes admins. */
+static json_t *shown_invite(const struct pv_node *n, const struct pv_roster_invite *inv)
+{
+    bool admin = memcmp(inv->signer, pv_roster_root(n->roster), PV_SIGN_PK_LEN) == 0;
+    return pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b, s:o, s:o}", "id",
+                          pv_ctlapi_key(inv->invite), "uses", (int)inv->uses, "used",
+                          (int)inv->used, "not_before", pv_ctlapi_u64(inv->not_before), "not_after",
+                          inv->not_after == 0 || inv->not_after == UINT64_MAX
+                              ? json_null()
+                              : pv_ctlapi_u64(inv->not_after),
+                          "revoked", inv->revoked, "admin", admin, "member_for",
+                          inv->lifetime == 0 ? json_null() : pv_ctlapi_u64(inv->lifetime),
+                          "approve", (inv->flags & PV_INVITE_APPROVAL) != 0, "members",
+                          joined_by(n, inv->invite), "tags", tags_of(n, inv->invite));
+}
+
 /* Every invite that the roster knows, also used up and ended ones: who made too many sees it here.
  */
 static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -467,27 +488,11 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
     (void)now;
     if (!pv_node_need_network(a->node, "invite list", handle))
         return;
-    json_t *out = pv_ctlapi_invites_new();
+    json_t *out = pv_ctlapi_list("invites");
     const void *iter = NULL;
     struct pv_roster_invite inv;
     while (out != NULL && pv_roster_next_invite(a->node->roster, &iter, &inv) == PV_OK) {
-        struct pv_ctlapi_invite x = {
-            .uses = inv.uses,
-            .used = inv.used,
-            .not_before_s = inv.not_before,
-            .not_after_s = inv.not_after == UINT64_MAX ? 0 : inv.not_after,
-            .revoked = inv.revoked,
-            .lifetime_s = inv.lifetime,
-            .approve = (inv.flags & PV_INVITE_APPROVAL) != 0,
-            .admin = memcmp(inv.signer, pv_roster_root(a->node->roster), PV_SIGN_PK_LEN) == 0,
-        };
-        memcpy(x.id, inv.invite, sizeof(x.id));
-        x.members = joined_by(a->node, inv.invite);
-        x.tags = tags_of(a->node, inv.invite);
-        if (pv_ctlapi_invites_add(out, &x) != PV_OK) {
-            json_decref(out);
-            out = NULL;
-        }
+        pv_ctlapi_put(&out, "invites", shown_invite(a->node, &inv));
     }
     pv_ctlsrv_answer(a->node->ctl, handle, out);
 }

@@ -16,7 +16,7 @@
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/refusal.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
 
@@ -285,7 +285,9 @@ static void succeed(struct relocation *x)
     bool former = x->told;
     pv_owed_told(n, &told);
     forget(x);
-    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_moved_json(told.online, told.know, former));
+    pv_ctlsrv_answer(n->ctl, handle,
+                     pv_ctlapi_pack("{s:i, s:i, s:b}", "online", (int)told.online, "know",
+                                    (int)told.know, "former", former));
 }
 
 /* --- signing ---------------------------------------------------------------------------------- */
@@ -717,33 +719,27 @@ static bool may_begin(struct relocation *x, uint64_t handle)
     return false;
 }
 
-/* {"coordinators":[{"key","addresses":[...],"used"}],"signer"} */
+/* The preferred one comes first. */
 static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
     struct relocation *x = part;
     struct pv_node *n = x->node;
-    json_t *out = pv_ctlapi_coordinators_new();
+    json_t *out = pv_ctlapi_list("coordinators");
     (void)req;
     (void)p;
     (void)now;
     struct pv_view list = pv_roster_coordinators(n->roster);
     struct pv_coordinator c;
     while (out != NULL && pv_coordlist_next(&list, &c)) {
-        struct pv_hostport hosts[PV_COORDINATOR_ADDRS_MAX];
-        char texts[PV_COORDINATOR_ADDRS_MAX][PV_HOSTPORT_BUF];
-        const char *addrs[PV_COORDINATOR_ADDRS_MAX];
-        size_t n_addrs = 0;
-        while (n_addrs < PV_COORDINATOR_ADDRS_MAX &&
-               pv_coordlist_next_addr(&c.addrs, &hosts[n_addrs])) {
-            addrs[n_addrs] = pv_hostport_format(&hosts[n_addrs], texts[n_addrs]);
-            n_addrs++;
-        }
+        struct pv_hostport host;
+        char text[PV_HOSTPORT_BUF];
         bool used = n->online && memcmp(n->coord_info.pk, c.pk, PV_SIGN_PK_LEN) == 0;
-        if (pv_ctlapi_coordinators_add(out, c.pk, addrs, n_addrs, used) != PV_OK) {
-            json_decref(out);
-            out = NULL;
-        }
+        json_t *shown = pv_ctlapi_pack("{s:o, s:[], s:b}", "key", pv_ctlapi_key(c.pk), "addresses",
+                                       "used", used);
+        while (pv_coordlist_next_addr(&c.addrs, &host))
+            pv_ctlapi_put(&shown, "addresses", json_string(pv_hostport_format(&host, text)));
+        pv_ctlapi_put(&out, "coordinators", shown);
     }
     pv_ctlsrv_answer(n->ctl, handle, out);
 }
@@ -849,7 +845,7 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     }
     free(token);
     if (r == PV_OK)
-        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_token_json(text));
+        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_pack("{s:s}", "token", text));
     else
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "out of memory: try again");
 }

@@ -9,7 +9,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
@@ -150,8 +150,9 @@ static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv
     }
     pv_ctlsrv_answer(
         n->ctl, handle,
-        pv_ctlapi_root_json(pv_rootkey_is_here(n) ? pv_roster_network(n->roster)->name : NULL,
-                            k->file, n->identity->root.pk));
+        pv_ctlapi_pack("{s:s?, s:s, s:o}", "network",
+                       pv_rootkey_is_here(n) ? pv_roster_network(n->roster)->name : NULL, "file",
+                       k->file, "key", pv_ctlapi_key(n->identity->root.pk)));
 }
 
 /* Each of these has another remedy. A wrong passphrase has the exit code of a wrong token, so that
@@ -196,7 +197,8 @@ static void imported(struct rootkey *k, uint64_t handle, pv_ns now)
     k->pending = true; /* those who joined by an invite of root's while it was nowhere */
     if (r == PV_OK)
         pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_imported_json(pv_roster_network(n->roster)->name, granted));
+                         pv_ctlapi_pack("{s:s, s:b}", "network", pv_roster_network(n->roster)->name,
+                                        "granted", granted));
     else
         answer_error(k, handle, PV_CTLAPI_FAILED,
                      "root import: the key is here, but this node could not be made an admin: "

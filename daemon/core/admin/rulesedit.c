@@ -12,6 +12,7 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 #define STEP \
@@ -682,8 +683,10 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     say_why(n, v, why, sizeof(why));
     unsigned rule = v.rule > PV_RULES_MAX ? 0 : v.rule;
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_can_json(v.allow, rule, req->from, req->to,
-                                        pv_ports_format_one(port.proto, port.first, text), why));
+                     pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s}", "allowed", v.allow, "rule",
+                                    rule == 0 ? json_null() : json_integer(rule), "from", req->from,
+                                    "to", req->to, "port",
+                                    pv_ports_format_one(port.proto, port.first, text), "why", why));
 }
 
 static const struct pv_command commands[] = {

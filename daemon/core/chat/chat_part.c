@@ -13,7 +13,7 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 
 enum {
     OF_PEER = 4,         /* ours: questions of one peer */
@@ -100,8 +100,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
         pv_chatlink_peer_keyed(c, pv_peer_pk(p), now);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
         pv_watch_tell(&n->watch, n->ctl, "presence",
-                      pv_ctlapi_watch_presence_json(pv_peer_name(p),
-                                                    pv_peer_presence(p) == PV_PRESENCE_ONLINE));
+                      pv_ctlapi_pack("{s:s, s:b}", "peer", pv_peer_name(p), "online",
+                                     pv_peer_presence(p) == PV_PRESENCE_ONLINE));
 }
 
 /* --- streams --------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 /* The part has no state but the node: a job's tag is the handle of the request that waits for it,
@@ -184,7 +185,8 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         return;
     }
     if (wait->tag == tag_of(handle, ASKED_READ))
-        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_read_json(result->chat->n_msgs));
+        pv_ctlsrv_answer(n->ctl, handle,
+                         pv_ctlapi_pack("{s:I}", "read", (json_int_t)result->chat->n_msgs));
     else
         pv_ctlsrv_answer(n->ctl, handle, shown_list(n, result->chat));
     if (wait->tag != tag_of(handle, ASKED_LIST))

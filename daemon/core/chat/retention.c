@@ -9,7 +9,7 @@
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 enum {
@@ -169,7 +169,8 @@ static void cleared(struct retention *r, uint64_t handle, const struct pv_job_re
         c->deleted += result->chat->n_deleted;
         if (result->chat->more && submit_clear(r, c))
             return;
-        pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_cleared_json(c->deleted));
+        pv_ctlsrv_answer(n->ctl, handle,
+                         pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)c->deleted));
         /* Texts of rooms are only hidden until it is known who lacks them. */
         pv_rooms_sweep(n->chat.rooms, r->keep_s, now);
     } else {
@@ -331,16 +332,13 @@ static void cmd_muted(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 /* A peer may have another name than when it was muted, or be gone. */
 static json_t *muted_list(const struct pv_node *n, const struct pv_chatjob_result *list)
 {
-    json_t *out = pv_ctlapi_mutes_new();
+    json_t *out = pv_ctlapi_list("muted");
     for (size_t i = 0; out != NULL && i < list->n_backlog; i++) {
         char who[PV_NODE_WHO];
         bool known = n->roster != NULL && pv_roster_known(n->roster, list->backlog[i].peer) != NULL;
         const char *name =
             known ? pv_node_who(n, list->backlog[i].peer, who) : list->backlog[i].peer_name;
-        if (pv_ctlapi_mutes_add(out, name) != PV_OK) {
-            json_decref(out);
-            return NULL;
-        }
+        pv_ctlapi_put(&out, "muted", json_string(name));
     }
     return out;
 }
@@ -370,7 +368,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
     } else if (res->backlog != NULL) {
         pv_ctlsrv_answer(n->ctl, wait->tag, muted_list(n, res));
     } else {
-        pv_ctlsrv_answer(n->ctl, wait->tag, pv_ctlapi_muted_json(res->changed));
+        pv_ctlsrv_answer(n->ctl, wait->tag, pv_ctlapi_pack("{s:b}", "changed", res->changed));
         ask_for_muted(r);
     }
 }

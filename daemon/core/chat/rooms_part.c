@@ -14,7 +14,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/rooms/rooms.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 #define META_ACCEPTED "rooms-accepted" /* the list's name in the store */
@@ -201,6 +201,22 @@ static void answer_refused(struct pv_node *n, const struct pv_ctlapi_request *re
     pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, text);
 }
 
+static json_t *id_json(const uint8_t *id)
+{
+    char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
+    return pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0
+               ? NULL
+               : json_string(text);
+}
+
+static void answer_room(const struct pv_node *n, const uint8_t *id, uint64_t handle)
+{
+    char name[PV_ROOMS_NAME_BUF];
+    pv_ctlsrv_answer(n->ctl, handle,
+                     pv_ctlapi_pack("{s:s, s:o}", "room", pv_rooms_name(n->chat.rooms, id, name),
+                                    "id", id_json(id)));
+}
+
 static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
 {
     char room[PV_ROOMS_NAME_BUF];
@@ -211,7 +227,9 @@ static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
     (void)pv_node_who(n, ev->by, by);
     bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
     pv_watch_tell(&n->watch, n->ctl, "room",
-                  pv_ctlapi_watch_room_json(room, invited, node, by, self));
+                  pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what",
+                                 invited ? "invited" : "left", "peer", node, "by", by, "self",
+                                 self));
     pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node,
            invited ? "invited" : "left", by);
 }
@@ -231,15 +249,12 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
  * this tag, everything else to all who watch. */
 static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns now)
 {
-    char room[PV_ROOMS_NAME_BUF];
     switch (ev->type) {
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
             answer_failed(n, "room", ev->status, ev->tag);
         else
-            pv_ctlsrv_answer(
-                n->ctl, ev->tag,
-                pv_ctlapi_room_json(pv_rooms_name(n->chat.rooms, ev->room, room), ev->room));
+            answer_room(n, ev->room, ev->tag);
         break;
     case PV_ROOMS_SENT:
         if (ev->status != PV_OK)
@@ -325,22 +340,18 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     const struct rooms_part *r = part;
     struct pv_rooms_info info;
-    json_t *out = pv_ctlapi_rooms_new();
+    json_t *out = pv_ctlapi_list("rooms");
     (void)req;
     (void)p;
     (void)now;
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
         char name[PV_ROOMS_NAME_BUF], creator[PV_NODE_WHO];
-        const struct pv_ctlapi_room room = {.room = pv_rooms_name(r->rooms, info.id, name),
-                                            .id = info.id,
-                                            .creator = pv_node_who(r->node, info.creator, creator),
-                                            .members = info.members,
-                                            .left = info.left,
-                                            .invited = info.invited};
-        if (pv_ctlapi_rooms_add(out, &room) != PV_OK) {
-            json_decref(out);
-            out = NULL;
-        }
+        pv_ctlapi_put(&out, "rooms",
+                      pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room",
+                                     pv_rooms_name(r->rooms, info.id, name), "id", id_json(info.id),
+                                     "creator", pv_node_who(r->node, info.creator, creator),
+                                     "members", (int)info.members, "left", info.left, "invited",
+                                     info.invited));
     }
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
@@ -351,22 +362,20 @@ static json_t *shown_members(const struct pv_node *n, const uint8_t *id)
 {
     struct pv_rooms_member m;
     char name[PV_ROOMS_NAME_BUF];
-    json_t *out = pv_ctlapi_room_members_new(pv_rooms_name(n->chat.rooms, id, name));
+    json_t *out = pv_ctlapi_pack("{s:i, s:s, s:[]}", "version", PV_CTLAPI_FORMAT, "room",
+                                 pv_rooms_name(n->chat.rooms, id, name), "members");
     for (size_t i = 0; out != NULL && pv_rooms_member(n->chat.rooms, id, i, &m); i++) {
         const struct pv_peer *p = pv_peers_by_pk(n->peers, m.pk);
         char who[PV_NODE_WHO];
         bool self = memcmp(m.pk, n->identity->sign_pk, PV_SIGN_PK_LEN) == 0;
-        const struct pv_ctlapi_room_member member = {
-            .name = pv_node_who(n, m.pk, who),
-            .key = m.pk,
-            .online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO),
-            .creator = m.is_creator,
-            .self = self,
-            .texts = m.texts};
-        if (!m.has_left && pv_ctlapi_room_members_add(out, &member) != PV_OK) {
-            json_decref(out);
-            out = NULL;
-        }
+        if (m.has_left)
+            continue;
+        bool online = self || (p != NULL && pv_peer_reach(p) != PV_REACH_NO);
+        pv_ctlapi_put(&out, "members",
+                      pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name",
+                                     pv_node_who(n, m.pk, who), "key", pv_ctlapi_key(m.pk),
+                                     "online", online, "creator", m.is_creator, "self", self,
+                                     "texts", (json_int_t)m.texts));
     }
     return out;
 }
@@ -388,15 +397,13 @@ static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct rooms_part *r = part;
     const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
     uint8_t id[PV_ROOM_ID_LEN];
-    char name[PV_ROOMS_NAME_BUF];
     (void)p;
     if (found == NULL)
         return;
     memcpy(id, found, sizeof(id)); /* it lives until the next call only */
     int status = pv_rooms_accept(r->rooms, id, now);
     if (status == PV_OK)
-        pv_ctlsrv_answer(r->node->ctl, handle,
-                         pv_ctlapi_room_json(pv_rooms_name(r->rooms, id, name), id));
+        answer_room(r->node, id, handle);
     else
         answer_refused(r->node, req, status, handle);
 }

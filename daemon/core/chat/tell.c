@@ -8,6 +8,7 @@
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 
 /* The key of whoever stands behind the line's name, when the name is another machine's by now: what
  * one wrote must not be taken for the other's. NULL: it is not. */
@@ -72,7 +73,8 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     /* Asked before they are told: a listener that goes because it cannot be written to saw it. */
     bool unread = !rec->outgoing && rec->state == PV_CHAT_UNREAD; /* not of a muted peer */
     bool seen = pv_watch_is_seen(&n->watch) && unread;
-    pv_watch_tell(&n->watch, n->ctl, "message", pv_ctlapi_watch_message_json(&msg));
+    pv_watch_tell(&n->watch, n->ctl, "message",
+                  pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen)
@@ -87,8 +89,11 @@ void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
     const char *other = rec->in_room ? pv_rooms_name(n->chat.rooms, rec->peer, room)
                         : p != NULL  ? pv_peer_name(p)
                                      : rec->peer_name;
+    char id[PV_CHAT_ID_TEXT_BUF];
+    /* The key is msg_id and not id, which is the envelope's and would win. */
     pv_watch_tell(&n->watch, n->ctl, "state",
-                  pv_ctlapi_watch_state_json(rec->id, other, rec->state));
+                  pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(rec->id, id),
+                                 "peer", other, "state", pv_chat_state_name(rec->state)));
 }
 
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result)
@@ -101,5 +106,7 @@ void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_recor
 {
     char room[PV_ROOMS_NAME_BUF];
     const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
-    pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_sent_json(&msg, online, !n->up));
+    pv_ctlsrv_answer(n->ctl, handle,
+                     pv_ctlapi_pack("{s:o, s:b, s:b}", "message", pv_ctlapi_message_json(&msg),
+                                    "online", online, "down", !n->up));
 }

@@ -19,6 +19,7 @@
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/terms/waiting.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 enum {
@@ -226,7 +227,7 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
     (void)req;
     (void)p;
     (void)now;
-    pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_version_json());
+    pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_pack("{s:s}", "version", PV_VERSION));
 }
 
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
@@ -364,7 +365,7 @@ static int add_aside(const struct pv_node *n, json_t *list, const struct pv_memb
  */
 static void answer_peers(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    json_t *list = pv_ctlapi_peers_new();
+    json_t *list = pv_ctlapi_list("peers");
     bool ok = list != NULL;
     struct pv_peer *p;
     for (p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
@@ -454,6 +455,15 @@ static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv
         answer_peers(x->node, tag, now);
 }
 
+static void answer_ip(const struct info *x, const struct pv_addr *ip4, const struct pv_addr *ip6,
+                      const uint8_t *wg_key, uint64_t handle)
+{
+    char key[PV_WG_KEY_TEXT_BUF];
+    pv_ctlsrv_answer(x->node->ctl, handle,
+                     pv_ctlapi_pack("{s:o, s:o, s:s}", "ip4", pv_ctlapi_ip(ip4), "ip6",
+                                    pv_ctlapi_ip(ip6), "wg_key", pv_wgkey_format(wg_key, key)));
+}
+
 /* A plain WireGuard node has no member's address, so it tells the first that its configuration
  * gives the interface. */
 static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -467,15 +477,11 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     if (req->peer[0] != '\0') {
         p = pv_peer_need(n, req->peer, "ip", false, handle);
         if (p != NULL)
-            pv_ctlsrv_answer(
-                n->ctl, handle,
-                pv_ctlapi_ip_json(pv_peer_ip4(p), pv_peer_ip6(p), pv_peer_transport(p)));
+            answer_ip(x, pv_peer_ip4(p), pv_peer_ip6(p), pv_peer_transport(p), handle);
     } else if (self != NULL) {
-        pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_ip_json(&self->ip4, &self->ip6, n->identity->dh_pk));
+        answer_ip(x, &self->ip4, &self->ip6, n->identity->dh_pk, handle);
     } else if (n->given.n_own_addrs > 0) {
-        pv_ctlsrv_answer(n->ctl, handle,
-                         pv_ctlapi_ip_json(&n->given.own_addrs[0].base, &none, n->identity->dh_pk));
+        answer_ip(x, &n->given.own_addrs[0].base, &none, n->identity->dh_pk, handle);
     } else {
         (void)pv_node_need_network(n, "ip", handle);
     }
@@ -523,6 +529,22 @@ bool pv_info_poll_reload(struct pv_node *n)
     return wanted;
 }
 
+/* "KEY, KEY" as a list. */
+static json_t *words_json(const char *list)
+{
+    json_t *words = json_array();
+    while (words != NULL && *list != '\0') {
+        size_t len = strcspn(list, ",");
+        if (json_array_append_new(words, json_stringn(list, len)) < 0) {
+            json_decref(words);
+            return NULL;
+        }
+        list += len;
+        list += strspn(list, ", ");
+    }
+    return words;
+}
+
 void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done)
 {
     struct info *x = pv_node_part(n, &pv_part_info);
@@ -534,7 +556,9 @@ void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done)
         return;
     }
     pv_ctlsrv_answer(n->ctl, handle,
-                     pv_ctlapi_reloaded_json(done->file, done->changed, done->waiting));
+                     pv_ctlapi_pack("{s:i, s:s, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "file",
+                                    done->file, "changed", words_json(done->changed), "restart",
+                                    words_json(done->waiting)));
 }
 
 static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -547,7 +571,7 @@ static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer
     (void)req;
     (void)p;
     if (pv_info_metrics(x->node, now, &text, &len) == PV_OK)
-        body = pv_ctlapi_metrics_json(text);
+        body = pv_ctlapi_pack("{s:i, s:s}", "version", PV_CTLAPI_FORMAT, "text", text);
     free(text);
     pv_ctlsrv_answer(x->node->ctl, handle, body);
 }

@@ -12,6 +12,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 struct wait {
@@ -80,7 +81,7 @@ static uint8_t path_kind(const struct pv_peer *p)
 static void tell_lost(struct waits *ws, struct wait *w, uint32_t seq)
 {
     w->ended++;
-    pv_ctlsrv_event(ws->node->ctl, w->handle, "timeout", pv_ctlapi_lost_json(seq));
+    pv_ctlsrv_event(ws->node->ctl, w->handle, "timeout", pv_ctlapi_pack("{s:i}", "seq", (int)seq));
 }
 
 /* The next echo is over, sent or not: the one after it is due an interval later. */
@@ -130,7 +131,9 @@ static bool sum_up(struct waits *ws, const struct wait *w)
 {
     if (w->ended < w->count)
         return false;
-    pv_ctlsrv_answer(ws->node->ctl, w->handle, pv_ctlapi_pinged_json(w->sent, w->received));
+    pv_ctlsrv_answer(
+        ws->node->ctl, w->handle,
+        pv_ctlapi_pack("{s:i, s:i}", "sent", (int)w->sent, "received", (int)w->received));
     return true;
 }
 
@@ -201,7 +204,8 @@ static void take_echo(void *part, struct pv_peer *p, struct pv_view body, pv_ns 
             w->ended++;
             pv_peer_show_path(p, &path);
             pv_ctlsrv_event(ws->node->ctl, w->handle, "pong",
-                            pv_ctlapi_pong_json(w->out[i].seq, rtt_ms, &path));
+                            pv_ctlapi_pack("{s:i, s:f, s:o}", "seq", (int)w->out[i].seq, "rtt_ms",
+                                           rtt_ms, "path", pv_ctlapi_path_json(&path)));
             return;
         }
     }

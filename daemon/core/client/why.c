@@ -21,7 +21,7 @@
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
 #include "proto/chat/file.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 
 static void line(json_t **lines, const char *fmt, ...) PV_PRINTF(2, 3);
 static void line(json_t **lines, const char *fmt, ...)
@@ -31,12 +31,7 @@ static void line(json_t **lines, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    /* Without memory the list becomes NULL and stays so: callers need no checks, and the last one
-     * answers for it. */
-    if (*lines != NULL && pv_ctlapi_lines_add(*lines, text) != PV_OK) {
-        json_decref(*lines);
-        *lines = NULL;
-    }
+    pv_ctlapi_put(lines, "lines", json_string(text));
 }
 
 /* Whether what is said now can be read later by who records it. */
@@ -409,7 +404,7 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
 {
     struct pv_node *n = ((struct why *)part)->node;
     (void)req;
-    json_t *lines = pv_ctlapi_lines_new();
+    json_t *lines = pv_ctlapi_list("lines");
     if (!n->up && !pv_peer_is_static(p))
         line(&lines, "%s is not reached: this machine is down", pv_peer_name(p));
     else if (pv_peer_path(p) != NULL)
@@ -441,14 +436,11 @@ static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_node *n = ((struct why *)part)->node;
     (void)req;
-    json_t *events = pv_ctlapi_events_new();
+    json_t *events = pv_ctlapi_list("events");
     for (size_t i = 0; events != NULL && i < pv_trace_len(pv_peer_trace(p)); i++) {
         const struct pv_trace_event *ev = pv_trace_at(pv_peer_trace(p), i);
         double ago = now > ev->when ? (double)(now - ev->when) / 1e9 : 0;
-        if (pv_ctlapi_events_add(events, ago, ev->text) != PV_OK) {
-            json_decref(events);
-            events = NULL;
-        }
+        pv_ctlapi_put(&events, "events", pv_ctlapi_pack("{s:f, s:s}", "t", ago, "text", ev->text));
     }
     pv_ctlsrv_answer(n->ctl, handle, events);
 }

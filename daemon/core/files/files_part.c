@@ -14,6 +14,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_file.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 
 #define META_FILES "files"     /* the table's name in the store */
@@ -366,7 +367,8 @@ static void tell_watchers(const struct files *f, uint32_t number)
                           pv_retention_is_muted(f->node, entry->peer)))
         return;
     const struct pv_ctlapi_file file = shown(f->node, entry, who);
-    pv_watch_tell(&f->node->watch, f->node->ctl, "file", pv_ctlapi_one_file_json(&file));
+    pv_watch_tell(&f->node->watch, f->node->ctl, "file",
+                  pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
 }
 
 static void run(void *part, pv_ns now)
@@ -444,7 +446,8 @@ static void answer_file(const struct files *f, uint32_t number, uint64_t handle)
         return;
     }
     const struct pv_ctlapi_file file = shown(f->node, entry, who);
-    pv_ctlsrv_answer(f->node->ctl, handle, pv_ctlapi_one_file_json(&file));
+    pv_ctlsrv_answer(f->node->ctl, handle,
+                     pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
 }
 
 static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
@@ -501,17 +504,14 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     const struct files *f = part;
     const struct pv_file_entry *entry;
-    json_t *out = pv_ctlapi_files_new();
+    json_t *out = pv_ctlapi_list("files");
     (void)req;
     (void)p;
     (void)now;
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
         char who[PV_NODE_WHO];
         const struct pv_ctlapi_file file = shown(f->node, entry, who);
-        if (pv_ctlapi_files_add(out, &file) != PV_OK) {
-            json_decref(out);
-            out = NULL;
-        }
+        pv_ctlapi_put(&out, "files", pv_ctlapi_file_json(&file));
     }
     pv_ctlsrv_answer(f->node->ctl, handle, out);
 }

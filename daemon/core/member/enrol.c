@@ -18,7 +18,7 @@
 #include "daemon/core/member/refusal.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/stored.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 #include "proto/roster/token.h"
@@ -508,8 +508,10 @@ static void succeed(struct pv_enrol *x, const char *token)
     uint64_t handle = x->handle;
     json_t *body = NULL;
     if (self != NULL)
-        body = pv_ctlapi_joined_json(pv_roster_network(n->roster)->name, self->name, &self->ip4,
-                                     &self->ip6, token, self->state == PV_MEMBER_WAITING);
+        body = pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:b, s:s*}", "network",
+                              pv_roster_network(n->roster)->name, "name", self->name, "ip4",
+                              pv_ctlapi_ip(&self->ip4), "ip6", pv_ctlapi_ip(&self->ip6), "waiting",
+                              self->state == PV_MEMBER_WAITING, "token", token);
     forget(x);
     pv_ctlsrv_answer(n->ctl, handle, body);
 }

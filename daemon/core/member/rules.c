@@ -12,7 +12,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/rules/flow.h"
 
 #define RETRY PV_S(1) /* ours: until rules that found no memory are made again */
@@ -604,38 +604,32 @@ static void take_word(void *part, struct pv_peer *from, struct pv_view body, pv_
 /* --- answers ------------------------------------------------------------------------------ */
 
 /* Names are those of today, the rule itself knows keys only. */
-static int list_rule(const struct rules *r, size_t number, json_t *out)
+static void list_rule(const struct rules *r, size_t number, json_t **out)
 {
     const struct pv_policy_rule *rule = pv_policy_at(r->policy, number);
     const struct pv_roster_entry *e = pv_roster_find(r->node->roster, rule->id);
     char by[PV_NODE_WHO], from[PV_RULES_WHO], to[PV_RULES_WHO], ports[PV_PORTS_TEXT];
-    const struct pv_ctlapi_rule x = {
-        .number = (unsigned)number,
-        .allow = rule->allow,
-        .from = pv_rules_who(r->node, &rule->from, from),
-        .to = pv_rules_who(r->node, &rule->to, to),
-        .ports = pv_ports_format(&rule->ports, ports),
-        .by = e == NULL || pv_roster_known(r->node->roster, e->st.signer) == NULL
-                  ? NULL
-                  : pv_node_who(r->node, e->st.signer, by),
-        .denied = denied_by(r, number),
-    };
-    return pv_ctlapi_rules_add(out, &x);
+    bool known = e != NULL && pv_roster_known(r->node->roster, e->st.signer) != NULL;
+    pv_ctlapi_put(out, "rules",
+                  pv_ctlapi_pack("{s:i, s:s, s:s, s:s, s:s, s:s?, s:I}", "number", (int)number,
+                                 "verdict", rule->allow ? "allow" : "deny", "from",
+                                 pv_rules_who(r->node, &rule->from, from), "to",
+                                 pv_rules_who(r->node, &rule->to, to), "ports",
+                                 pv_ports_format(&rule->ports, ports), "by",
+                                 known ? pv_node_who(r->node, e->st.signer, by) : NULL, "denied",
+                                 (json_int_t)denied_by(r, number)));
 }
 
 /* Of members only: a tag of somebody who is gone means nobody. */
-static int list_tags(const struct rules *r, json_t *out)
+static void list_tags(const struct rules *r, json_t **out)
 {
     const struct pv_roster *roster = r->node->roster;
-    int status = PV_OK;
-    for (const struct pv_member *m = pv_roster_next(roster, NULL); m != NULL && status == PV_OK;
+    for (const struct pv_member *m = pv_roster_next(roster, NULL); m != NULL;
          m = pv_roster_next(roster, m)) {
         const char *tag;
-        for (size_t i = 0;
-             status == PV_OK && (tag = pv_policy_tag_of(r->policy, m->node, i)) != NULL; i++)
-            status = pv_ctlapi_rules_add_tag(out, m->name, tag);
+        for (size_t i = 0; (tag = pv_policy_tag_of(r->policy, m->node, i)) != NULL; i++)
+            pv_ctlapi_put(out, "tags", pv_ctlapi_pack("{s:s, s:s}", "peer", m->name, "tag", tag));
     }
-    return status;
 }
 
 /* Any user may ask: who is kept out must be able to see by what. */
@@ -648,19 +642,16 @@ static void run_rules(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     (void)p;
     (void)now;
     size_t n = count_of(r->policy);
-    json_t *out = pv_ctlapi_rules_new(
-        !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy)),
-        denied_by(r, 0), r->firewall == NULL ? NULL : pv_ports_format(r->firewall, firewall),
-        denied_by(r, n + 1));
-    int status = out == NULL ? PV_ERR_NOMEM : PV_OK;
-    for (size_t i = 1; i <= n && status == PV_OK; i++)
-        status = list_rule(r, i, out);
-    if (status == PV_OK && r->policy != NULL && r->node->roster != NULL)
-        status = list_tags(r, out);
-    if (status != PV_OK) {
-        json_decref(out);
-        out = NULL;
-    }
+    bool allows = !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
+    json_t *out = pv_ctlapi_pack(
+        "{s:i, s:[], s:s, s:I, s:s?, s:I, s:[]}", "version", PV_CTLAPI_FORMAT, "rules", "default",
+        allows ? "allow" : "deny", "default_denied", (json_int_t)denied_by(r, 0), "firewall",
+        r->firewall == NULL ? NULL : pv_ports_format(r->firewall, firewall), "firewall_denied",
+        (json_int_t)denied_by(r, n + 1), "tags");
+    for (size_t i = 1; i <= n; i++)
+        list_rule(r, i, &out);
+    if (r->policy != NULL && r->node->roster != NULL)
+        list_tags(r, &out);
     pv_ctlsrv_answer(r->node->ctl, handle, out);
 }
 

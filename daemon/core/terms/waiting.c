@@ -13,7 +13,7 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
@@ -164,7 +164,8 @@ static void tell(struct waiting *w, pv_ns now)
             pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"asks to be admitted\" from=%s", m->name,
                    from == NULL ? "unknown" : from);
             pv_watch_tell(&n->watch, n->ctl, "waiting",
-                          pv_ctlapi_waiting_json(m->name, m->node, from));
+                          pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", m->name, "key",
+                                         pv_ctlapi_key(m->node), "asks_from", from));
             run_program(w, m, from, now);
         }
         still[kept++] = m;

@@ -34,13 +34,6 @@ static json_t *or_null(const char *text)
     return text == NULL ? json_null() : json_string(text);
 }
 
-/* Without the port: an overlay address has none. */
-static json_t *ip_json(const struct pv_addr *a)
-{
-    char buf[PV_ADDR_TEXT];
-    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format_ip(a, buf));
-}
-
 static json_t *addr_json(const struct pv_addr *a)
 {
     char buf[PV_ADDR_TEXT];
@@ -65,16 +58,9 @@ static json_t *real_or_null(double v)
     return v < 0 ? json_null() : json_real(v);
 }
 
-/* jansson's integers are signed; a counter that exceeds them is a mistake that should stay
- * visible. */
-static json_t *u64_json(uint64_t v)
-{
-    return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
-}
-
 static json_t *u64_or_null(uint64_t v)
 {
-    return v == 0 ? json_null() : u64_json(v);
+    return v == 0 ? json_null() : pv_ctlapi_u64(v);
 }
 
 /* Unix seconds with decimals, as the field's tools (jq, date) take them. */
@@ -83,18 +69,12 @@ static json_t *time_json(uint64_t ms)
     return ms == 0 ? json_null() : json_real((double)ms / 1000.0);
 }
 
-/* Every list is an object with a version, as an array could never get another field. */
-static json_t *list_new(const char *key)
-{
-    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, key);
-}
-
 /* --- the envelope -------------------------------------------------------------------------- */
 
 /* UINT64_MAX: the request could not be read, and so neither could its id. */
 static json_t *request_id_json(uint64_t id)
 {
-    return id == UINT64_MAX ? json_null() : u64_json(id);
+    return id == UINT64_MAX ? json_null() : pv_ctlapi_u64(id);
 }
 
 /* Puts body's fields behind those of head, which win; takes both. The envelope comes first in the
@@ -150,7 +130,7 @@ static json_t *ips_json(const struct pv_addr *ips, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        (void)!json_array_append_new(list, ip_json(&ips[i]));
+        (void)!json_array_append_new(list, pv_ctlapi_ip(&ips[i]));
     return list;
 }
 
@@ -180,11 +160,6 @@ static json_t *tags_json(const char *const *tags, size_t n)
     return list;
 }
 
-json_t *pv_ctlapi_peers_new(void)
-{
-    return list_new("peers");
-}
-
 int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
 {
     return pv_ctlapi_append(
@@ -193,15 +168,16 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
             "s:o, s:o, s:s, "
             "s:o, s:s?, s:o, s:o}",
-            "name", peer->name, "ip4", ip_json(&peer->ip4), "ip6", ip_json(&peer->ip6), "key",
-            pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online", peer->online,
-            "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path), "tx_bytes",
-            u64_json(peer->tx_bytes), "rx_bytes", u64_json(peer->rx_bytes), "last_handshake",
-            time_json(peer->last_handshake_ms), "last_seen", time_json(peer->last_seen_ms),
-            "session", peer->session, "proof", peer->proof, "former", pv_ctlapi_key(peer->former),
-            "another_since", peer->former == NULL ? json_null() : u64_json(peer->another_since_s),
-            "ip4_former", pv_ctlapi_key(peer->ip4_former), "ip4_since",
-            peer->ip4_former == NULL ? json_null() : u64_json(peer->ip4_since_s), "state",
+            "name", peer->name, "ip4", pv_ctlapi_ip(&peer->ip4), "ip6", pv_ctlapi_ip(&peer->ip6),
+            "key", pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online",
+            peer->online, "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path),
+            "tx_bytes", pv_ctlapi_u64(peer->tx_bytes), "rx_bytes", pv_ctlapi_u64(peer->rx_bytes),
+            "last_handshake", time_json(peer->last_handshake_ms), "last_seen",
+            time_json(peer->last_seen_ms), "session", peer->session, "proof", peer->proof, "former",
+            pv_ctlapi_key(peer->former), "another_since",
+            peer->former == NULL ? json_null() : pv_ctlapi_u64(peer->another_since_s), "ip4_former",
+            pv_ctlapi_key(peer->ip4_former), "ip4_since",
+            peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s), "state",
             peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
             "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(),
             "tags", tags_json(peer->tags, peer->n_tags)));
@@ -229,7 +205,7 @@ json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)
         ok = json_object_set_new(obj, "to_former", pv_ctlapi_key(msg->to_former)) == 0;
     if (ok && msg->another_since_s != 0)
         ok = json_object_set_new(obj, "former", pv_ctlapi_key(msg->former)) == 0 &&
-             json_object_set_new(obj, "another_since", u64_json(msg->another_since_s)) == 0;
+             json_object_set_new(obj, "another_since", pv_ctlapi_u64(msg->another_since_s)) == 0;
     if (ok)
         return obj;
     json_decref(obj);
@@ -246,7 +222,7 @@ int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s, const uint8_t
 /* Without "more" there is nothing older: only a full page can be continued. */
 json_t *pv_ctlapi_messages_new(bool more, uint64_t upto)
 {
-    json_t *obj = list_new("messages");
+    json_t *obj = pv_ctlapi_list("messages");
     if (obj != NULL &&
         ((more && json_object_set_new(obj, "more", json_true()) != 0) ||
          (upto > 0 && json_object_set_new(obj, "upto", json_integer((json_int_t)upto)) != 0))) {
@@ -259,26 +235,6 @@ json_t *pv_ctlapi_messages_new(bool more, uint64_t upto)
 int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlapi_message *msg)
 {
     return pv_ctlapi_append(messages, "messages", pv_ctlapi_message_json(msg));
-}
-
-json_t *pv_ctlapi_cleared_json(uint64_t deleted)
-{
-    return pv_ctlapi_pack("{s:I}", "deleted", (json_int_t)deleted);
-}
-
-json_t *pv_ctlapi_muted_json(bool changed)
-{
-    return pv_ctlapi_pack("{s:b}", "changed", changed);
-}
-
-json_t *pv_ctlapi_mutes_new(void)
-{
-    return list_new("muted");
-}
-
-int pv_ctlapi_mutes_add(json_t *mutes, const char *name)
-{
-    return pv_ctlapi_append(mutes, "muted", json_string(name));
 }
 
 /* --- status -------------------------------------------------------------------------------- */
@@ -301,7 +257,7 @@ static json_t *self_json(const struct pv_ctlapi_status *s)
     if (s->name == NULL)
         return json_null();
     return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "name", s->name,
-                          "ip4", ip_json(&s->ip4), "ip6", ip_json(&s->ip6), "key",
+                          "ip4", pv_ctlapi_ip(&s->ip4), "ip6", pv_ctlapi_ip(&s->ip6), "key",
                           pv_ctlapi_key(s->key), "wg_key", wgkey_json(s->wg_key), "wg_key_since",
                           u64_or_null(s->wg_key_since_s), "wg_key_until",
                           u64_or_null(s->wg_key_until_s), "admin", s->admin, "root_key",
@@ -333,7 +289,8 @@ static json_t *relay_json(const struct pv_ctlapi_status *s)
     if (s->relay == NULL)
         return json_null();
     return pv_ctlapi_pack("{s:s, s:o, s:o}", "address", s->relay, "tx_bytes",
-                          u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes));
+                          pv_ctlapi_u64(s->relay_tx_bytes), "rx_bytes",
+                          pv_ctlapi_u64(s->relay_rx_bytes));
 }
 
 /* Only what lets others in from outside: learned by STUN, or an interface's own public address. */
@@ -385,7 +342,7 @@ static json_t *drops_json(const struct pv_ctlapi_status *s)
 {
     json_t *obj = json_object();
     for (size_t i = 0; obj != NULL && i < s->n_drops; i++) {
-        if (json_object_set_new(obj, s->drop_names[i], u64_json(s->drop_counts[i])) != 0) {
+        if (json_object_set_new(obj, s->drop_names[i], pv_ctlapi_u64(s->drop_counts[i])) != 0) {
             json_decref(obj);
             return NULL;
         }
@@ -400,14 +357,14 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         "{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:b, s:o, s:o, s:{s:o, "
         "s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
         "version", PV_CTLAPI_FORMAT, "daemon", PV_VERSION, "state", s->state, "uptime",
-        u64_json(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
+        pv_ctlapi_u64(s->uptime_s), "network", network_json(s), "self", self_json(s), "interface",
         interface_json(s), "coordinator", coordinator_json(s), "relay", relay_json(s), "relayed",
-        "tx_bytes", u64_json(s->relay_tx_bytes), "rx_bytes", u64_json(s->relay_rx_bytes), "public",
-        public_json(s), "unseen", s->unseen, "roster", roster_json(s), "rules", rules_json(s),
-        "chat", "unread", u64_json(s->unread), "queued", u64_json(s->queued), "problems",
-        problems_json(s), "drops", drops_json(s), "confined", or_null(s->confined), "inside",
-        s->inside == 0 ? json_null() : json_integer(s->inside), "stack", or_null(s->stack),
-        "stack_why", or_null(s->stack_why));
+        "tx_bytes", pv_ctlapi_u64(s->relay_tx_bytes), "rx_bytes", pv_ctlapi_u64(s->relay_rx_bytes),
+        "public", public_json(s), "unseen", s->unseen, "roster", roster_json(s), "rules",
+        rules_json(s), "chat", "unread", pv_ctlapi_u64(s->unread), "queued",
+        pv_ctlapi_u64(s->queued), "problems", problems_json(s), "drops", drops_json(s), "confined",
+        or_null(s->confined), "inside", s->inside == 0 ? json_null() : json_integer(s->inside),
+        "stack", or_null(s->stack), "stack_why", or_null(s->stack_why));
 }
 
 /* Status grows by separate calls, because the parts come from different parts of the daemon and one
@@ -420,11 +377,11 @@ int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
         const struct pv_ctlapi_relay *x = &relays[i];
         json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
         json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
-        json_t *obj =
-            pv_ctlapi_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name,
-                           "address", or_null(x->address), "transport", x->transport, "state",
-                           x->state, "relayed", relayed, "rtt_ms", rtt, "error", or_null(x->error),
-                           "tx_bytes", u64_json(x->tx_bytes), "rx_bytes", u64_json(x->rx_bytes));
+        json_t *obj = pv_ctlapi_pack(
+            "{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name, "address",
+            or_null(x->address), "transport", x->transport, "state", x->state, "relayed", relayed,
+            "rtt_ms", rtt, "error", or_null(x->error), "tx_bytes", pv_ctlapi_u64(x->tx_bytes),
+            "rx_bytes", pv_ctlapi_u64(x->rx_bytes));
         if (json_array_append_new(list, obj) != 0) {
             json_decref(list);
             return PV_ERR_NOMEM;
@@ -481,10 +438,10 @@ int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapat
 
 int pv_ctlapi_status_add_lan(json_t *status, const struct pv_ctlapi_lan *l)
 {
-    json_t *obj = pv_ctlapi_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "broadcast", l->broadcast,
-                                 "sent", l->sent, "wake", l->wake, "online",
-                                 l->online == 0 ? json_null() : u64_json(l->online), "groups",
-                                 ips_json(l->groups, l->n_groups), "wanted", u64_json(l->wanted));
+    json_t *obj = pv_ctlapi_pack(
+        "{s:s, s:b, s:b, s:o, s:o, s:o}", "broadcast", l->broadcast, "sent", l->sent, "wake",
+        l->wake, "online", l->online == 0 ? json_null() : pv_ctlapi_u64(l->online), "groups",
+        ips_json(l->groups, l->n_groups), "wanted", pv_ctlapi_u64(l->wanted));
     return json_object_set_new(status, "lan", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
@@ -500,82 +457,13 @@ int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap 
     json_t *obj =
         pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "family", m->family,
                        "state", m->state, "protocol", or_null(m->protocol), "router",
-                       ip_json(&m->router), "claimed", addr_json(&m->claimed), "external",
+                       pv_ctlapi_ip(&m->router), "claimed", addr_json(&m->claimed), "external",
                        addr_json(&m->external), "lifetime", real_or_null(m->lifetime_s), "verified",
                        m->external.family != PV_AF_NONE, "why", or_null(m->why));
     return json_array_append_new(list, obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
 /* --- small answers and events -------------------------------------------------------------- */
-
-json_t *pv_ctlapi_metrics_json(const char *text)
-{
-    return pv_ctlapi_pack("{s:i, s:s}", "version", PV_CTLAPI_FORMAT, "text", text);
-}
-
-json_t *pv_ctlapi_version_json(void)
-{
-    return pv_ctlapi_pack("{s:s}", "version", PV_VERSION);
-}
-
-static json_t *words_json(const char *list)
-{
-    json_t *words = json_array();
-    while (words != NULL && *list != '\0') {
-        size_t len = strcspn(list, ",");
-        if (json_array_append_new(words, json_stringn(list, len)) < 0) {
-            json_decref(words);
-            return NULL;
-        }
-        list += len;
-        list += strspn(list, ", ");
-    }
-    return words;
-}
-
-json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const char *waiting)
-{
-    return pv_ctlapi_pack("{s:i, s:s, s:o, s:o}", "version", PV_CTLAPI_FORMAT, "file", file,
-                          "changed", words_json(changed), "restart", words_json(waiting));
-}
-
-/* A token is there only when an invite was made at once, for the second node. */
-json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
-                              const struct pv_addr *ip6, const char *token, bool waiting)
-{
-    json_t *obj = pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:b}", "network", network, "name", name,
-                                 "ip4", ip_json(ip4), "ip6", ip_json(ip6), "waiting", waiting);
-    if (obj != NULL && token != NULL &&
-        json_object_set_new(obj, "token", json_string(token)) != 0) {
-        json_decref(obj);
-        return NULL;
-    }
-    return obj;
-}
-
-json_t *pv_ctlapi_waiting_json(const char *name, const uint8_t key[static PV_SIGN_PK_LEN],
-                               const char *from)
-{
-    return pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", name, "key", pv_ctlapi_key(key), "asks_from",
-                          from);
-}
-
-json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN])
-{
-    return pv_ctlapi_pack("{s:s, s:o}", "token", token, "invite", pv_ctlapi_key(invite));
-}
-
-json_t *pv_ctlapi_root_json(const char *network, const char *file, const uint8_t *pk)
-{
-    char key[PV_KEY_TEXT_BUF];
-    return pv_ctlapi_pack("{s:o, s:s, s:s}", "network", or_null(network), "file", file, "key",
-                          pv_key_format(pk, key));
-}
-
-json_t *pv_ctlapi_imported_json(const char *network, bool granted)
-{
-    return pv_ctlapi_pack("{s:s, s:b}", "network", network, "granted", granted);
-}
 
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
 {
@@ -601,137 +489,6 @@ json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told)
         out = NULL;
     }
     return out;
-}
-
-json_t *pv_ctlapi_left_json(bool removed)
-{
-    return pv_ctlapi_pack("{s:b}", "removed", removed);
-}
-
-json_t *pv_ctlapi_invites_new(void)
-{
-    return list_new("invites");
-}
-
-/* The token itself is not kept anywhere and cannot be listed; the id is enough to revoke it. */
-int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite)
-{
-    return pv_ctlapi_append(
-        invites, "invites",
-        pv_ctlapi_pack("{s:o, s:i, s:i, s:o, s:o, s:b, s:b, s:o, s:b, s:o, s:o}", "id",
-                       pv_ctlapi_key(invite->id), "uses", (int)invite->uses, "used",
-                       (int)invite->used, "not_before", u64_json(invite->not_before_s), "not_after",
-                       invite->not_after_s == 0 ? json_null() : u64_json(invite->not_after_s),
-                       "revoked", invite->revoked, "admin", invite->admin, "member_for",
-                       u64_or_null(invite->lifetime_s), "approve", invite->approve, "members",
-                       invite->members != NULL ? invite->members : json_array(), "tags",
-                       invite->tags != NULL ? invite->tags : json_array()));
-}
-
-json_t *pv_ctlapi_coordinators_new(void)
-{
-    return list_new("coordinators");
-}
-
-int pv_ctlapi_coordinators_add(json_t *coordinators, const uint8_t *key, const char *const *addrs,
-                               size_t n_addrs, bool used)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < n_addrs && list != NULL; i++) {
-        if (json_array_append_new(list, json_string(addrs[i])) != 0) {
-            json_decref(list);
-            list = NULL;
-        }
-    }
-    return pv_ctlapi_append(coordinators, "coordinators",
-                            pv_ctlapi_pack("{s:o, s:o, s:b}", "key", pv_ctlapi_key(key),
-                                           "addresses", list, "used", used));
-}
-
-json_t *pv_ctlapi_moved_json(size_t online, size_t know, bool former)
-{
-    return pv_ctlapi_pack("{s:i, s:i, s:b}", "online", (int)online, "know", (int)know, "former",
-                          former);
-}
-
-json_t *pv_ctlapi_token_json(const char *token)
-{
-    return pv_ctlapi_pack("{s:s}", "token", token);
-}
-
-json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
-                          const uint8_t wg_key[static PV_DH_LEN])
-{
-    return pv_ctlapi_pack("{s:o, s:o, s:o}", "ip4", ip_json(ip4), "ip6", ip_json(ip6), "wg_key",
-                          wgkey_json(wg_key));
-}
-
-json_t *pv_ctlapi_read_json(size_t n)
-{
-    return pv_ctlapi_pack("{s:I}", "read", (json_int_t)n);
-}
-
-json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online, bool down)
-{
-    return pv_ctlapi_pack("{s:o, s:b, s:b}", "message", pv_ctlapi_message_json(msg), "online",
-                          online, "down", down);
-}
-
-json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path)
-{
-    return pv_ctlapi_pack("{s:i, s:f, s:o}", "seq", (int)seq, "rtt_ms", rtt_ms, "path",
-                          pv_ctlapi_path_json(path));
-}
-
-json_t *pv_ctlapi_lost_json(uint32_t seq)
-{
-    return pv_ctlapi_pack("{s:i}", "seq", (int)seq);
-}
-
-json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received)
-{
-    return pv_ctlapi_pack("{s:i, s:i}", "sent", (int)sent, "received", (int)received);
-}
-
-json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg)
-{
-    return pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(msg));
-}
-
-/* The key is msg_id and not id, which is the envelope's and would win. */
-json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
-                                   enum pv_chat_state state)
-{
-    char text[PV_CHAT_ID_TEXT_BUF];
-    return pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(id, text), "peer", peer,
-                          "state", pv_chat_state_name(state));
-}
-
-json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online)
-{
-    return pv_ctlapi_pack("{s:s, s:b}", "peer", peer, "online", online);
-}
-
-json_t *pv_ctlapi_lines_new(void)
-{
-    return list_new("lines");
-}
-
-int pv_ctlapi_lines_add(json_t *lines, const char *line)
-{
-    return pv_ctlapi_append(lines, "lines", json_string(line));
-}
-
-json_t *pv_ctlapi_events_new(void)
-{
-    return list_new("events");
-}
-
-/* Seconds ago and not a time of day, because traces are read next to "now" and clocks jump. */
-int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text)
-{
-    return pv_ctlapi_append(events, "events",
-                            pv_ctlapi_pack("{s:f, s:s}", "t", seconds_ago, "text", text));
 }
 
 /* --- parsing ------------------------------------------------------------------------------- */
@@ -807,75 +564,6 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
                           f->online, "time", json_real((double)f->time_ms / 1000.0));
 }
 
-json_t *pv_ctlapi_files_new(void)
-{
-    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, "files");
-}
-
-int pv_ctlapi_files_add(json_t *files, const struct pv_ctlapi_file *file)
-{
-    return pv_ctlapi_append(files, "files", pv_ctlapi_file_json(file));
-}
-
-json_t *pv_ctlapi_one_file_json(const struct pv_ctlapi_file *file)
-{
-    return pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(file));
-}
-
-/* --- rooms ----------------------------------------------------------------------------------- */
-
-/* builders for what the control socket says about rooms. */
-
-static json_t *room_id_json(const uint8_t *id)
-{
-    char text[PV_B64_LEN(PV_ROOM_ID_LEN) + 1];
-    return pv_b64url_encode(pv_view(id, PV_ROOM_ID_LEN), text, sizeof(text)) < 0
-               ? NULL
-               : json_string(text);
-}
-
-/* One event for both changes of a room's members: `peer` is the member concerned, `by` the one who
- * did it. */
-json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by,
-                                  bool self)
-{
-    return pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what",
-                          invited ? "invited" : "left", "peer", peer, "by", by, "self", self);
-}
-
-json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN])
-{
-    return pv_ctlapi_pack("{s:s, s:o}", "room", room, "id", room_id_json(id));
-}
-
-json_t *pv_ctlapi_rooms_new(void)
-{
-    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, "rooms");
-}
-
-int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room)
-{
-    return pv_ctlapi_append(rooms, "rooms",
-                            pv_ctlapi_pack("{s:s, s:o, s:s, s:i, s:b, s:b}", "room", room->room,
-                                           "id", room_id_json(room->id), "creator", room->creator,
-                                           "members", (int)room->members, "left", room->left,
-                                           "invited", room->invited));
-}
-
-json_t *pv_ctlapi_room_members_new(const char *room)
-{
-    return pv_ctlapi_pack("{s:i, s:s, s:[]}", "version", PV_CTLAPI_FORMAT, "room", room, "members");
-}
-
-int pv_ctlapi_room_members_add(json_t *members, const struct pv_ctlapi_room_member *member)
-{
-    return pv_ctlapi_append(members, "members",
-                            pv_ctlapi_pack("{s:s, s:o, s:b, s:b, s:b, s:I}", "name", member->name,
-                                           "key", pv_ctlapi_key(member->key), "online",
-                                           member->online, "creator", member->creator, "self",
-                                           member->self, "texts", (json_int_t)member->texts));
-}
-
 json_t *pv_ctlapi_routes_new(const char *use, unsigned more, const char *fault)
 {
     return pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:n, s:o}", "version", PV_CTLAPI_FORMAT, "routes",
@@ -911,42 +599,4 @@ int pv_ctlapi_status_add_routes(json_t *status, const struct pv_ctlapi_routes *r
     json_t *obj = pv_ctlapi_pack("{s:i, s:i, s:o}", "used", (int)r->used, "carried",
                                  (int)r->carried, "exit", exit_json(&r->exit));
     return json_object_set_new(status, "routes", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-/* --- rules ----------------------------------------------------------------------------------- */
-
-/* builders for what the control socket says about rules and tags. */
-
-json_t *pv_ctlapi_rules_new(bool allow_default, uint64_t default_denied, const char *firewall,
-                            uint64_t firewall_denied)
-{
-    return pv_ctlapi_pack("{s:i, s:[], s:s, s:I, s:o, s:I, s:[]}", "version", PV_CTLAPI_FORMAT,
-                          "rules", "default", allow_default ? "allow" : "deny", "default_denied",
-                          (json_int_t)default_denied, "firewall",
-                          firewall == NULL ? json_null() : json_string(firewall), "firewall_denied",
-                          (json_int_t)firewall_denied, "tags");
-}
-
-int pv_ctlapi_rules_add(json_t *rules, const struct pv_ctlapi_rule *rule)
-{
-    return pv_ctlapi_append(rules, "rules",
-                            pv_ctlapi_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:I}", "number",
-                                           (int)rule->number, "verdict",
-                                           rule->allow ? "allow" : "deny", "from", rule->from, "to",
-                                           rule->to, "ports", rule->ports, "by",
-                                           rule->by == NULL ? json_null() : json_string(rule->by),
-                                           "denied", (json_int_t)rule->denied));
-}
-
-int pv_ctlapi_rules_add_tag(json_t *rules, const char *peer, const char *tag)
-{
-    return pv_ctlapi_append(rules, "tags", pv_ctlapi_pack("{s:s, s:s}", "peer", peer, "tag", tag));
-}
-
-json_t *pv_ctlapi_can_json(bool allowed, unsigned rule, const char *from, const char *to,
-                           const char *port, const char *why)
-{
-    return pv_ctlapi_pack("{s:b, s:o, s:s, s:s, s:s, s:s}", "allowed", allowed, "rule",
-                          rule == 0 ? json_null() : json_integer(rule), "from", from, "to", to,
-                          "port", port, "why", why);
 }

@@ -74,28 +74,8 @@ struct pv_ctlapi_peer {
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */
 };
-/* A rule of the network, as its number says; where NULL is allowed it is null. */
-struct pv_ctlapi_rule {
-    unsigned number;
-    bool allow;
-    const char *from, *to; /* "any", a name, "tag:NAME" */
-    const char *ports;     /* "tcp/22,ping" */
-    const char *by;        /* who signed it; NULL: nobody who is known */
-    uint64_t denied;       /* packets that this node dropped for it */
-};
-/* {"version":1,"rules":[{"number","verdict","from","to","ports","by","denied"}],
- *  "default":"allow" or "deny","default_denied","firewall","firewall_denied",
- *  "tags":[{"peer","tag"}]}; firewall NULL: this node lets in what the rules do */
-json_t *pv_ctlapi_rules_new(bool allow_default, uint64_t default_denied, const char *firewall,
-                            uint64_t firewall_denied);
-PV_MUST_CHECK int pv_ctlapi_rules_add(json_t *rules, const struct pv_ctlapi_rule *rule);
-PV_MUST_CHECK int pv_ctlapi_rules_add_tag(json_t *rules, const char *peer, const char *tag);
-/* {"allowed","rule","from","to","port","why"}; rule 0: null */
-json_t *pv_ctlapi_can_json(bool allowed, unsigned rule, const char *from, const char *to,
-                           const char *port, const char *why);
 
 /* {"version":1,"peers":[…]}; add fails with PV_ERR_NOMEM only. */
-json_t *pv_ctlapi_peers_new(void);
 PV_MUST_CHECK int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer);
 /* {"type","local","remote","via","rtt_ms","loss","mtu"} */
 json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path);
@@ -133,35 +113,6 @@ PV_MUST_CHECK int pv_ctlapi_messages_add(json_t *messages, const struct pv_ctlap
 PV_MUST_CHECK int pv_ctlapi_messages_changed(json_t *messages, uint64_t since_s,
                                              const uint8_t *former);
 
-/* HISTORY_CLEAR: {"deleted"}: messages */
-json_t *pv_ctlapi_cleared_json(uint64_t deleted);
-/* MUTE, UNMUTE: {"changed"}: it was not so before */
-json_t *pv_ctlapi_muted_json(bool changed);
-/* MUTED: {"version":1,"muted":[names of peers and rooms]} */
-json_t *pv_ctlapi_mutes_new(void);
-PV_MUST_CHECK int pv_ctlapi_mutes_add(json_t *mutes, const char *name);
-
-/* {"version":1,"text"}: what Prometheus reads (base/metrics.h). */
-json_t *pv_ctlapi_metrics_json(const char *text);
-json_t *pv_ctlapi_version_json(void);
-/* RELOAD: {"version":1,"file","changed":[KEY…],"restart":[KEY…]}; the lists come as "KEY, KEY". */
-json_t *pv_ctlapi_reloaded_json(const char *file, const char *changed, const char *waiting);
-/* CREATE, JOIN: {"network","name","ip4","ip6"} and "token" unless NULL. */
-json_t *pv_ctlapi_joined_json(const char *network, const char *name, const struct pv_addr *ip4,
-                              const struct pv_addr *ip6, const char *token, bool waiting);
-/* Of the event "waiting": {"name","key","asks_from"}: somebody asks to be admitted; from: an
- * address, NULL: null. */
-json_t *pv_ctlapi_waiting_json(const char *name, const uint8_t key[static PV_SIGN_PK_LEN],
-                               const char *from);
-/* INVITE: {"token","invite"} */
-json_t *pv_ctlapi_invite_json(const char *token, const uint8_t invite[static PV_SIGN_PK_LEN]);
-
-/* ROOT_EXPORT: {"network","file","key"}: where the key is, and its public half; network: null when
- * this node is in none that the key is for. */
-json_t *pv_ctlapi_root_json(const char *network, const char *file, const uint8_t *pk);
-/* ROOT_IMPORT: {"network","granted"}: this node became an admin by it. */
-json_t *pv_ctlapi_imported_json(const char *network, bool granted);
-
 /* The action of REMOVE on the invite that let the node in. */
 enum pv_ctlapi_invite_end {
     PV_CTLAPI_INVITE_NONE,  /* it admits nobody any more, or there is none */
@@ -185,85 +136,5 @@ struct pv_ctlapi_told {
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, with code 1 unless this disk
  * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
-/* LEAVE with nobody to tell: {"removed"}: had the network removed this node? NULL without memory.
- */
-json_t *pv_ctlapi_left_json(bool removed);
-struct pv_ctlapi_invite {
-    uint8_t id[PV_SIGN_PK_LEN];
-    uint32_t uses, used;
-    uint64_t not_before_s, not_after_s; /* Unix seconds; not_after 0: null */
-    bool revoked;
-    bool admin;          /* who joins by it becomes an admin */
-    bool approve;        /* who joins by it waits until an admin admits it */
-    uint32_t lifetime_s; /* seconds that who joins stays unused; 0: null, for ever */
-    json_t *members;     /* names of those that joined by it; taken */
-    json_t *tags;        /* of those that join by it; taken */
-};
-/* {"version":1,"invites":[{"id","uses","used","not_before","not_after","revoked","admin",
- * "member_for","approve","members":[…],"tags":[…]}]} */
-json_t *pv_ctlapi_invites_new(void);
-PV_MUST_CHECK int pv_ctlapi_invites_add(json_t *invites, const struct pv_ctlapi_invite *invite);
-/* {"version":1,"coordinators":[{"key","addresses":[…],"used"}]}, the preferred one first; key:
- * PV_SIGN_PK_LEN bytes. */
-json_t *pv_ctlapi_coordinators_new(void);
-PV_MUST_CHECK int pv_ctlapi_coordinators_add(json_t *coordinators, const uint8_t *key,
-                                             const char *const *addrs, size_t n_addrs, bool used);
-/* COORDINATOR_ADD, _REMOVE, _ADDRESS: {"online","know","former"}: members that are there, and those
- * of them that have the new list; whether the former coordinator has it. */
-json_t *pv_ctlapi_moved_json(size_t online, size_t know, bool former);
-/* COORDINATOR_TOKEN: {"token"} */
-json_t *pv_ctlapi_token_json(const char *token);
-/* IP: {"ip4","ip6","wg_key"} */
-json_t *pv_ctlapi_ip_json(const struct pv_addr *ip4, const struct pv_addr *ip6,
-                          const uint8_t wg_key[static PV_DH_LEN]);
-/* READ: {"read"}: how many messages are read by that. */
-json_t *pv_ctlapi_read_json(size_t n);
-/* SEND: {"message":{…},"online","down"}: whether the other, and not even this machine is there */
-json_t *pv_ctlapi_sent_json(const struct pv_ctlapi_message *msg, bool online, bool down);
-/* PING: event "pong" {"seq","rtt_ms","path"}, event "timeout" {"seq"}, answer {"sent","received"}
- */
-json_t *pv_ctlapi_pong_json(uint32_t seq, double rtt_ms, const struct pv_ctlapi_path *path);
-json_t *pv_ctlapi_lost_json(uint32_t seq);
-json_t *pv_ctlapi_pinged_json(uint32_t sent, uint32_t received);
-/* WATCH: event "message" {"message":{…}}, event "state" {"msg_id","peer","state"},
- * event "presence" {"peer","online"} */
-json_t *pv_ctlapi_watch_message_json(const struct pv_ctlapi_message *msg);
-json_t *pv_ctlapi_watch_state_json(const uint8_t id[static PV_CHAT_ID_LEN], const char *peer,
-                                   enum pv_chat_state state);
-json_t *pv_ctlapi_watch_presence_json(const char *peer, bool online);
-/* WATCH: event "room" {"room","what":"invited"|"left","peer","by"}: by invited peer, or peer left
- */
-json_t *pv_ctlapi_watch_room_json(const char *room, bool invited, const char *peer, const char *by,
-                                  bool self);
-/* ROOM_CREATE: {"room","id"} */
-json_t *pv_ctlapi_room_json(const char *room, const uint8_t id[static PV_ROOM_ID_LEN]);
-struct pv_ctlapi_room {
-    const char *room;
-    const uint8_t *id;   /* 16 bytes */
-    const char *creator; /* a node's name */
-    unsigned members;    /* at present */
-    bool left;
-    bool invited; /* and not accepted yet */
-};
-/* ROOM_LIST: {"version":1,"rooms":[{"room","id","creator","members","left","invited"}]} */
-json_t *pv_ctlapi_rooms_new(void);
-PV_MUST_CHECK int pv_ctlapi_rooms_add(json_t *rooms, const struct pv_ctlapi_room *room);
-struct pv_ctlapi_room_member {
-    const char *name;
-    const uint8_t *key;
-    bool online, creator;
-    bool self;      /* this node */
-    uint64_t texts; /* known here */
-};
-/* ROOM_MEMBERS: {"version":1,"room","members":[{"name","key","online","creator","self","texts"}]}
- */
-json_t *pv_ctlapi_room_members_new(const char *room);
-PV_MUST_CHECK int pv_ctlapi_room_members_add(json_t *members,
-                                             const struct pv_ctlapi_room_member *member);
-/* WHY: {"version":1,"lines":[…]}; TRACE: {"version":1,"events":[{"t","text"}]}, t = seconds ago */
-json_t *pv_ctlapi_lines_new(void);
-PV_MUST_CHECK int pv_ctlapi_lines_add(json_t *lines, const char *line);
-json_t *pv_ctlapi_events_new(void);
-PV_MUST_CHECK int pv_ctlapi_events_add(json_t *events, double seconds_ago, const char *text);
 
 #endif /* PV_CTLAPI_H */

@@ -27,10 +27,5 @@ struct pv_ctlapi_file {
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
  * "time"}; transfer written as ids of messages are, why null when nothing is wrong */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);
-/* {"version":1,"files":[…]} */
-json_t *pv_ctlapi_files_new(void);
-PV_MUST_CHECK int pv_ctlapi_files_add(json_t *files, const struct pv_ctlapi_file *file);
-/* Answer and event: {"file":{…}} */
-json_t *pv_ctlapi_one_file_json(const struct pv_ctlapi_file *file);
 
 #endif /* PV_CTLAPI_FILE_H */

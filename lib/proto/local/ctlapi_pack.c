@@ -30,13 +30,39 @@ json_t *pv_ctlapi_pack(const char *format, ...)
     return obj;
 }
 
+json_t *pv_ctlapi_list(const char *key)
+{
+    return pv_ctlapi_pack("{s:i, s:[]}", "version", PV_CTLAPI_FORMAT, key);
+}
+
 int pv_ctlapi_append(json_t *obj, const char *key, json_t *item)
 {
     return json_array_append_new(json_object_get(obj, key), item) == 0 ? PV_OK : PV_ERR_NOMEM;
+}
+
+void pv_ctlapi_put(json_t **obj, const char *key, json_t *item)
+{
+    if (*obj != NULL && pv_ctlapi_append(*obj, key, item) == PV_OK)
+        return;
+    if (*obj == NULL)
+        json_decref(item);
+    json_decref(*obj);
+    *obj = NULL;
 }
 
 json_t *pv_ctlapi_key(const uint8_t *key)
 {
     char buf[PV_KEY_TEXT_BUF];
     return key == NULL ? json_null() : json_string(pv_key_format(key, buf));
+}
+
+json_t *pv_ctlapi_u64(uint64_t v)
+{
+    return json_integer(v > INT64_MAX ? INT64_MAX : (json_int_t)v);
+}
+
+json_t *pv_ctlapi_ip(const struct pv_addr *a)
+{
+    char buf[PV_ADDR_TEXT];
+    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format_ip(a, buf));
 }

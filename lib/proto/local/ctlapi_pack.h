@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlapi_pack.h - what the files with builders of the control socket's language share. Not for
- * others.
+ * ctlapi_pack.h - by which all objects of the control socket's language are built: those of
+ * ctlapi.h, and those that only one part of the daemon writes, which stand there. Names and order
+ * of fields are a contract (PROTOCOL-LOCAL.md "Control socket").
  */
 #ifndef PV_CTLAPI_PACK_H
 #define PV_CTLAPI_PACK_H
 
 #include <jansson.h>
 
+#include "base/addr.h"
 #include "base/pv.h"
 
 enum {
@@ -20,10 +22,21 @@ enum {
  */
 json_t *pv_ctlapi_pack(const char *format, ...);
 
+/* {"version":1,key:[]}: every list is an object with a version, as an array could never get another
+ * field. */
+json_t *pv_ctlapi_list(const char *key);
 /* Appends to the list under key; takes item, NULL when it could not be built. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_append(json_t *obj, const char *key, json_t *item);
+/* The same; without memory *obj becomes NULL and stays so, for a part of a list would look like the
+ * whole: callers need no checks, and the last one answers for it. */
+void pv_ctlapi_put(json_t **obj, const char *key, json_t *item);
 
 /* An Ed25519 or X25519 public key as text; NULL: null. */
 json_t *pv_ctlapi_key(const uint8_t *key);
+/* jansson's integers are signed: what exceeds them becomes the largest, a mistake that should stay
+ * visible. */
+json_t *pv_ctlapi_u64(uint64_t v);
+/* The address without the port, as an overlay address has none; PV_AF_NONE: null. */
+json_t *pv_ctlapi_ip(const struct pv_addr *a);
 
 #endif /* PV_CTLAPI_PACK_H */

@@ -13,7 +13,7 @@
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "tests/unit/daemon/core/chat/said.h"
-include "tests/unit/daemon/core/chat_jobs.h"
+#include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
 #include "tests/unit/test_util.h"
 

@@ -4,7 +4,7 @@
 
 #include "daemon/core/files/filelink.h"
 #include "tests/unit/daemon/core/chat/said.h"
-include "tests/unit/daemon/core/files/filelink_world.h"
+#include "tests/unit/daemon/core/files/filelink_world.h"
 #include "tests/unit/test_util.h"
 
 /* --- tests --------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/node/ctlsrv.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/test_util.h"
 
@@ -87,10 +87,15 @@ PV_TEST(a_request_split_anywhere_is_one_request)
         pv_ctlsrv_handle_bytes(srv, sid, pv_view(line + cut, strlen(line) - cut));
         uint64_t h = take_request(PV_CTLAPI_PEERS);
         assert_no_request();
-        pv_ctlsrv_answer(srv, h, pv_ctlapi_peers_new());
+        pv_ctlsrv_answer(srv, h, pv_ctlapi_list("peers"));
         assert_string_equal(take_output(sid),
                             "{\"id\":3,\"ok\":true,\"version\":1,\"peers\":[]}\n");
     }
+}
+
+static json_t *presence(bool online)
+{
+    return json_pack("{s:s, s:b}", "peer", "bob", "online", online);
 }
 
 PV_TEST(several_requests_run_side_by_side)
@@ -100,9 +105,9 @@ PV_TEST(several_requests_run_side_by_side)
     uint64_t watch = take_request(PV_CTLAPI_WATCH);
     uint64_t up = take_request(PV_CTLAPI_UP);
     assert_no_request();
-    pv_ctlsrv_event(srv, watch, "presence", pv_ctlapi_watch_presence_json("bob", true));
+    pv_ctlsrv_event(srv, watch, "presence", presence(true));
     pv_ctlsrv_done(srv, up);
-    pv_ctlsrv_event(srv, watch, "presence", pv_ctlapi_watch_presence_json("bob", false));
+    pv_ctlsrv_event(srv, watch, "presence", presence(false));
     assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_OK);
     assert_int_equal(writable, sid);
     assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_ERR_AGAIN);
