@@ -7,12 +7,183 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
-#include "daemon/settings_relay.h"
-#include "daemon/settings_values.h"
+#include "daemon/core/engine.h"
 #include "sys/helper/notify.h"
 #include "sys/net/tun.h"
+
+/* --- settings_values ----------------------------------------------------------------- */
+
+/*
+ * Values of p2pvpnd.conf that have units. Thread-safe.
+ */
+
+/* "500M": bytes, with K, M, G or T for powers of 1024; at most max. */
+static bool pv_settings_size_parse(const char *text, uint64_t max, uint64_t *ret_bytes)
+{
+    static const char units[] = "KMGT";
+    char digits[24];
+    size_t len = strlen(text);
+    unsigned shift = 0;
+    uint64_t n = 0;
+    const char *unit = len > 0 ? strchr(units, text[len - 1]) : NULL;
+    if (unit != NULL && *unit != '\0') {
+        shift = 10 * (unsigned)(unit - units + 1);
+        len--;
+    }
+    if (len == 0 || len >= sizeof(digits))
+        return false;
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    /* The limit is divided before, so that the shift below cannot overflow. */
+    if (pv_u64_parse(digits, 1, max >> shift, &n) < 0)
+        return false;
+    *ret_bytes = n << shift;
+    return true;
+}
+
+/* "12h", "90d", "52w": seconds; the word never: 0. */
+static bool pv_settings_age_parse(const char *text, const char *never, uint64_t *ret_seconds)
+{
+    static const struct {
+        char letter;
+        uint32_t seconds;
+    } UNITS[] = {{'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+    size_t len = strlen(text);
+    char digits[8];
+    uint64_t n = 0;
+    if (strcmp(text, never) == 0) {
+        *ret_seconds = 0;
+        return true;
+    }
+    for (size_t i = 0; i < PV_ARRAY_LEN(UNITS) && len > 1 && len <= sizeof(digits); i++) {
+        if (text[len - 1] != UNITS[i].letter)
+            continue;
+        snprintf(digits, sizeof(digits), "%.*s", (int)len - 1, text);
+        if (pv_u64_parse(digits, 1, 100000, &n) < 0)
+            return false;
+        *ret_seconds = n * UNITS[i].seconds;
+        return true;
+    }
+    return false;
+}
+
+/* --- settings_relay ------------------------------------------------------------------ */
+
+/*
+ * Servers beside the coordinator: the values of [relay] turn, a URI as in RFC
+ * 7065, and of [traversal] stun. Thread-safe.
+ */
+
+enum {
+    PORT_TURN = 3478, /* RFC 7065 s3.1 */
+    PORT_TURNS = 5349,
+};
+
+static bool is_name(const char *host, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = host[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '.';
+        if (!ok)
+            return false;
+    }
+    return len > 0;
+}
+
+/* HOST, ADDRESS or [IPV6] and :PORT of len bytes. */
+static bool take_host(const char *text, size_t len, struct pv_relayway_server *s)
+{
+    struct pv_addr addr;
+    const char *end = text + len, *host = text, *colon;
+    size_t host_len;
+    uint64_t port = 0;
+    char number[8];
+    if (len > 0 && text[0] == '[') {
+        host = text + 1;
+        const char *close = memchr(host, ']', len - 1);
+        if (close == NULL)
+            return false;
+        host_len = (size_t)(close - host);
+        colon = close + 1;
+    } else {
+        colon = memchr(text, ':', len);
+        colon = colon == NULL ? end : colon;
+        host_len = (size_t)(colon - text);
+    }
+    if (colon < end) {
+        size_t digits = (size_t)(end - colon) - 1;
+        if (*colon != ':' || digits >= sizeof(number))
+            return false;
+        memcpy(number, colon + 1, digits);
+        number[digits] = '\0';
+        if (pv_u64_parse(number, 1, 65535, &port) < 0)
+            return false;
+        s->port = (uint16_t)port;
+    }
+    if (host_len >= sizeof(s->host))
+        return false;
+    memcpy(s->host, host, host_len);
+    s->host[host_len] = '\0';
+    if (text[0] == '[')
+        return pv_addr_parse_ip(s->host, &addr) == PV_OK && addr.family == PV_AF_INET6;
+    return is_name(s->host, host_len);
+}
+
+/*
+ * "turn:HOST[:PORT][?transport=udp|tcp]" (3478) or "turns:HOST[:PORT][?transport=tcp]" (5349, TLS).
+ * Without transport turn: means UDP, and TCP where UDP is blocked. PV_ERR_MALFORMED: *ret_why is a
+ * sentence.
+ */
+static int pv_settings_relay_parse(const char *text, struct pv_relayway_server *ret_server,
+                                   const char **ret_why)
+{
+    struct pv_relayway_server s = {.port = PORT_TURN, .udp = true, .stream = true};
+    const char *query = strchr(text, '?');
+    size_t len = query == NULL ? strlen(text) : (size_t)(query - text);
+    size_t scheme = 5;
+    if (strncmp(text, "turns:", 6) == 0) {
+        s.tls = true;
+        s.udp = false;
+        s.port = PORT_TURNS;
+        scheme = 6;
+    } else if (strncmp(text, "turn:", 5) != 0) {
+        *ret_why = "turn: expected turn:HOST:PORT or turns:HOST:PORT";
+        return PV_ERR_MALFORMED;
+    }
+    if (!take_host(text + scheme, len - scheme, &s)) {
+        *ret_why = "turn: expected a name or an address ([IPV6] in brackets), and a port from 1 to "
+                   "65535 if any";
+        return PV_ERR_MALFORMED;
+    }
+    if (query != NULL && strcmp(query, "?transport=tcp") == 0) {
+        s.udp = false;
+    } else if (query != NULL && strcmp(query, "?transport=udp") == 0 && !s.tls) {
+        s.stream = false;
+    } else if (query != NULL) {
+        *ret_why = s.tls ? "turn: turns: goes by ?transport=tcp only"
+                         : "turn: expected ?transport=udp or ?transport=tcp";
+        return PV_ERR_MALFORMED;
+    }
+    *ret_server = s;
+    return PV_OK;
+}
+
+/* "HOST[:PORT]" (3478) of [traversal] stun. PV_ERR_MALFORMED. */
+static int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_server)
+{
+    struct pv_relayway_server s = {.port = PORT_TURN}; /* also STUN's, RFC 8489 s18.6 */
+    if (!take_host(text, strlen(text), &s))
+        return PV_ERR_MALFORMED;
+    memcpy(ret_server->host, s.host, sizeof(ret_server->host));
+    ret_server->port = s.port;
+    return PV_OK;
+}
+
+/* --- settings ---------------------------------------------------------------------- */
 
 /* The value being read and where to say what is wrong with it. */
 struct ctx {

@@ -302,7 +302,7 @@ void pv_coord_drain(struct pv_coord *c, bool on);
 bool pv_coord_is_draining(const struct pv_coord *c);
 size_t pv_coord_n_homes(const struct pv_coord *c);
 /* Ours: so long members of a home that was given away may still send through this relay: 2 s after
- * they are at the other's (relay/relayhold.h), and they are there within a second or so. */
+ * they are at the other's (relay/relayway.c), and they are there within a second or so. */
 #define PV_COORD_LEFT PV_S(4)
 /* When nobody uses this relay any more for a home that was given away; 0: none was. */
 pv_ns pv_coord_left_at(const struct pv_coord *c);

@@ -10,10 +10,167 @@
 #include "base/fifo.h"
 #include "crypto/ct.h"
 #include "crypto/sign.h"
-#include "daemon/core/coord/coordattempts.h"
 #include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordwait.h"
+#include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
+
+/* --- coordattempts ------------------------------------------------------------------- */
+
+/*
+ * The connections by which a node tries a coordinator's addresses, several at a
+ * time, each with a handshake of its own; the one that wins is kept among them. Their streams have
+ * numbers, and what the shell is to open and close waits here until it is taken.
+ *
+ * Which address is tried when, and what a failure means, is for coordclient.c to say. In the
+ * owner's memory; zeroed = none. Not thread-safe.
+ */
+
+enum {
+    PV_COORDATTEMPTS_OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
+};
+
+struct pv_coordattempt {
+    uint32_t sid; /* 0 = slot unused */
+    struct pv_coordclient_addr addr;
+    struct pv_control *control;
+    bool connected;
+    bool heard;    /* bytes came back */
+    bool writable; /* not yet told by poll_writable */
+};
+
+struct pv_coordattempts {
+    struct pv_coordattempt all[PV_COORDCLIENT_MAX_ADDRS];
+    uint32_t next_sid;
+    struct pv_coordclient_stream_op ops[PV_COORDATTEMPTS_OPS_MAX];
+    size_t n_ops;
+};
+
+static struct pv_coordattempt *free_place(struct pv_coordattempts *as)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (as->all[i].sid == 0)
+            return &as->all[i];
+    return NULL;
+}
+
+static bool pv_coordattempts_has_room(const struct pv_coordattempts *as)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (as->all[i].sid == 0)
+            return true;
+    return false;
+}
+
+/* Begins one at addr: dh_sk is this node's key, dh_pk the coordinator's. NULL: it cannot be now,
+ * for want of memory or because the shell has not taken what it was to do; needs room. */
+static struct pv_coordattempt *pv_coordattempts_begin(struct pv_coordattempts *as,
+                                                      const struct pv_coordclient_addr *addr,
+                                                      const uint8_t *dh_sk, const uint8_t *dh_pk,
+                                                      const struct pv_rng *rng)
+{
+    struct pv_coordattempt *a = free_place(as);
+    if (a == NULL || as->n_ops == PV_COORDATTEMPTS_OPS_MAX ||
+        pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET, dh_sk,
+                              dh_pk, rng) != PV_OK)
+        return NULL;
+    /* Numbers of streams go round before one comes again: a late close of an old stream must not
+     * end a new one. */
+    as->next_sid = as->next_sid % PV_STREAM_LOCAL_MASK + 1;
+    a->sid = as->next_sid;
+    a->addr = *addr;
+    as->ops[as->n_ops++] =
+        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
+    return a;
+}
+
+/* Was the shell not yet told to open this stream? Then it never is, and there is nothing to close:
+ * so only streams that it has opened take places in the list, and closes always find one. */
+static bool take_back_open(struct pv_coordattempts *as, uint32_t sid)
+{
+    for (size_t i = 0; i < as->n_ops; i++) {
+        if (!as->ops[i].open || as->ops[i].sid != sid)
+            continue;
+        memmove(&as->ops[i], &as->ops[i + 1], (--as->n_ops - i) * sizeof(as->ops[0]));
+        return true;
+    }
+    return false;
+}
+
+/* Forgets one, and has its stream closed; close = false: that has happened. */
+static void pv_coordattempts_drop(struct pv_coordattempts *as, struct pv_coordattempt *a,
+                                  bool close)
+{
+    if (a->sid == 0)
+        return;
+    /* The shell owns the socket and closes it when it polls the operation. Bytes that still come
+     * for this stream find no attempt and are dropped. */
+    if (close && !take_back_open(as, a->sid) && as->n_ops < PV_COORDATTEMPTS_OPS_MAX)
+        as->ops[as->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
+    pv_control_free(a->control);
+    *a = (struct pv_coordattempt){0};
+}
+
+/* or NULL */
+static struct pv_coordattempt *pv_coordattempts_find(struct pv_coordattempts *as, uint32_t sid)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (sid != 0 && as->all[i].sid == sid)
+            return &as->all[i];
+    return NULL;
+}
+
+static bool pv_coordattempts_any(const struct pv_coordattempts *as)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (as->all[i].sid != 0)
+            return true;
+    return false;
+}
+
+static bool pv_coordattempts_only_guesses(const struct pv_coordattempts *as)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (as->all[i].sid != 0 && !as->all[i].addr.guess)
+            return false;
+    return true;
+}
+
+/* Is one connected, at an address that is no guess? */
+static bool pv_coordattempts_connected(const struct pv_coordattempts *as)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++)
+        if (as->all[i].sid != 0 && as->all[i].connected && !as->all[i].addr.guess)
+            return true;
+    return false;
+}
+
+/* PV_ERR_AGAIN: none. As those of coordclient.h. */
+static int pv_coordattempts_poll_op(struct pv_coordattempts *as,
+                                    struct pv_coordclient_stream_op *ret_op)
+{
+    if (as->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = as->ops[0];
+    as->n_ops--;
+    memmove(&as->ops[0], &as->ops[1], as->n_ops * sizeof(as->ops[0]));
+    return PV_OK;
+}
+
+static int pv_coordattempts_poll_writable(struct pv_coordattempts *as, uint32_t *ret_sid)
+{
+    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
+        struct pv_coordattempt *a = &as->all[i];
+        if (a->sid == 0 || !a->connected || !a->writable)
+            continue;
+        a->writable = false;
+        *ret_sid = a->sid;
+        return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+/* --- coordclient ------------------------------------------------------------------- */
 
 /* A request that was not answered yet. */
 struct pending {

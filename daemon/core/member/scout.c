@@ -15,8 +15,98 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
-#include "daemon/core/peer/apart.h"
 #include "daemon/core/peer/peer.h"
+#include "daemon/core/peer/peers.h"
+
+/* --- apart --------------------------------------------------------------------------- */
+
+/*
+ * Whether the network may be in two halves. Two admins who move it without knowing of
+ * each other, or one whose word does not reach everybody before the former coordinator dies, leave
+ * members at different coordinators, each content, and nobody can know of both. A node can see that
+ * many members have not been there since the list of coordinators is another one. Whether they
+ * could find it by themselves is for the owner to know (scout.h).
+ *
+ * In the owner's memory; zeroed = nothing is known. Not for networks that are too large for the
+ * presence of all.
+ */
+
+/* ours: members that are on follow within seconds */
+#define PV_APART_AFTER PV_S(60)
+#define PV_APART_META  "together" /* the list under which most members were seen, by its hash */
+
+struct pv_apart {
+    uint8_t record[PV_STATEMENT_HASH_LEN]; /* the list of coordinators that this is about */
+    uint8_t together[PV_STATEMENT_HASH_LEN];
+    pv_ns look_at; /* 0: not yet; PV_NEVER: there is nothing to find out */
+    bool apart;
+};
+
+enum {
+    FEW = 3, /* ours: less than one in so many may just be off */
+};
+
+/* As it was kept; empty: nothing was. */
+static void pv_apart_restore(struct pv_apart *a, struct pv_view kept)
+{
+    if (kept.len == sizeof(a->together))
+        memcpy(a->together, kept.ptr, kept.len);
+}
+
+/* The list in force may be another one, or (anew) the connection came or went. */
+static void pv_apart_note(struct pv_apart *a, struct pv_node *n, bool anew, pv_ns now)
+{
+    const struct pv_roster_entry *record =
+        n->roster == NULL ? NULL : pv_roster_coordinators_record(n->roster);
+    if (record != NULL && memcmp(a->record, record->st.hash, sizeof(a->record)) != 0) {
+        memcpy(a->record, record->st.hash, sizeof(a->record));
+        for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+            pv_peer_notes(p)->was_here = false;
+        anew = true;
+    }
+    if (!anew)
+        return;
+    bool wanted = record != NULL && memcmp(a->record, a->together, sizeof(a->record)) != 0 &&
+                  pv_roster_count(n->roster) > 1;
+    a->apart = false;
+    a->look_at = wanted && n->online ? now + PV_APART_AFTER : PV_NEVER;
+}
+
+/* How many members are missing, of how many? */
+static size_t count(const struct pv_node *n, size_t *ret_others)
+{
+    size_t missing = 0;
+    *ret_others = 0;
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+        const struct pv_peer_notes *notes = pv_peer_notes_of(p);
+        bool here = notes->was_here || notes->in_sync || pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
+        missing += here ? 0 : 1;
+        ++*ret_others;
+    }
+    return missing * FEW < *ret_others ? 0 : missing;
+}
+
+/* When the time is up: looks who was there. True: most were, and a->together is to be kept. */
+static bool pv_apart_handle_timeout(struct pv_apart *a, struct pv_node *n, pv_ns now)
+{
+    size_t others;
+    if (a->look_at == 0 || now < a->look_at)
+        return false;
+    a->apart = count(n, &others) > 0;
+    a->look_at = a->apart ? now + PV_APART_AFTER : PV_NEVER;
+    if (!a->apart)
+        memcpy(a->together, a->record, sizeof(a->together));
+    return !a->apart;
+}
+
+/* How many of the other members have not been seen since; 0: too few to speak of, or unknown. */
+static size_t pv_apart_missing(const struct pv_apart *a, const struct pv_node *n,
+                               size_t *ret_others)
+{
+    return a->apart ? count(n, ret_others) : 0;
+}
+
+/* --- scout ------------------------------------------------------------------------- */
 
 enum {
     PLACES_MAX = 32,   /* ours: coordinators that are looked after; the list in force has 8 */

@@ -4,7 +4,7 @@
  * NAT-PMP, then UPnP-IGD; for IPv6 a pinhole by PCP (DESIGN 5 "Gathering").
  *
  * The router's word is a claim. It becomes a candidate when the coordinator's STUN server has
- * reached this node through it from a place we never sent to (mapcheck.h), under the public IP that
+ * reached this node through it from a place we never sent to (mapper.c), under the public IP that
  * this server saw; that is repeated for as long as the mapping is offered. A mapping that does not
  * work (any more) is deleted and made again, then tried with another port, then given up, with the
  * reason. Where the mapped router stands behind another NAT nothing of that would help: it is given

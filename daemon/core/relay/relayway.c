@@ -8,8 +8,308 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "daemon/core/relay/relayuses.h"
+#include "daemon/core/packets/fp_builder.h"
 #include "proto/stun/turnc.h"
+
+/* --- relayuses ----------------------------------------------------------------------- */
+
+/*
+ * Which peers of a stock TURN server have a channel: those that something was sent to
+ * of late. Its permission lets datagrams from a peer's address in, so it lasts no longer than its
+ * use. At our coordinator's relay channels are asked for by whoever has a path there.
+ *
+ * In the owner's memory; zeroed = none. Not thread-safe.
+ */
+
+struct pv_relayuses {
+    struct {
+        struct pv_addr peer;
+        pv_ns used_at;
+    } all[PV_RELAYUSES_MAX];
+    size_t n;
+};
+
+/* The order does not matter, since the oldest is found by its time. */
+static void give_up(struct pv_relayuses *u, struct pv_turnc *turnc, size_t i, pv_ns now)
+{
+    pv_turnc_unbind(turnc, &u->all[i].peer, now);
+    u->all[i] = u->all[--u->n];
+}
+
+/* Something is sent to this peer: a peer without a channel gets one.
+ * A stock server relays only to peers with a permission (RFC 8656 s9), which binding a channel
+ * gives them. */
+static void pv_relayuses_note(struct pv_relayuses *u, struct pv_turnc *turnc,
+                              const struct pv_addr *peer, pv_ns now)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < u->n; i++) {
+        if (pv_addr_equal(&u->all[i].peer, peer)) {
+            u->all[i].used_at = now;
+            return;
+        }
+        if (u->all[i].used_at < u->all[oldest].used_at)
+            oldest = i;
+    }
+    if (u->n == PV_RELAYUSES_MAX)
+        give_up(u, turnc, oldest, now);
+    if (pv_turnc_bind(turnc, peer, now) != PV_OK)
+        return;
+    u->all[u->n].peer = *peer;
+    u->all[u->n++].used_at = now;
+}
+
+/* Gives up the channels that nothing was sent through for PV_RELAYUSES_UNUSED.
+ * The server itself forgets a channel after ten minutes, but the client repeats each before that
+ * for as long as it is wanted. */
+static void pv_relayuses_sweep(struct pv_relayuses *u, struct pv_turnc *turnc, pv_ns now)
+{
+    for (size_t i = 0; i < u->n;) {
+        if (u->all[i].used_at + PV_RELAYUSES_UNUSED <= now)
+            give_up(u, turnc, i, now);
+        else
+            i++;
+    }
+}
+
+/* Gives up all. */
+static void pv_relayuses_end(struct pv_relayuses *u, struct pv_turnc *turnc, pv_ns now)
+{
+    while (u->n > 0)
+        give_up(u, turnc, 0, now);
+}
+
+/* --- relaystream --------------------------------------------------------------------- */
+
+/*
+ * The TCP or TLS connection of a way to a relay: its number, how long it may take
+ * to connect, when the next one may be opened, and what the shell is to open and close.
+ *
+ *   CLOSED      --open-->                               CONNECTING
+ *   CONNECTING  --connected-->                          OPEN
+ *   any         --close, lost-->                        CLOSED; the next one after a pause, which
+ *                                                       doubles from 0.2 to 30 s, with jitter
+ *   OPEN        --leave, and nobody stays meanwhile-->  due to be closed a little later
+ *
+ * One stream at a time; of one that its owner gives away (relayhold) only the close is left. It
+ * says nothing about what goes through it. In the owner's memory. Not thread-safe.
+ */
+
+enum {
+    PV_RELAYSTREAM_OPS_MAX = 8, /* closing two streams must find room */
+};
+
+enum pv_relaystream_state {
+    PV_RELAYSTREAM_CLOSED,
+    PV_RELAYSTREAM_CONNECTING,
+    PV_RELAYSTREAM_OPEN,
+};
+
+struct pv_relaystream {
+    struct pv_rng rng;
+    uint16_t via;
+    enum pv_relaystream_state state;
+    uint16_t number; /* 0 when CLOSED */
+    struct pv_relaystream_to to;
+    uint16_t n_numbers; /* ever, for the next number */
+    pv_ns connect_by;   /* CONNECTING */
+    bool hasty;         /* soon, for another address waits */
+    pv_ns retry_at, retry;
+    pv_ns linger_until; /* it was left; PV_NEVER: it is in use or wanted */
+    struct pv_relaystream_op ops[PV_RELAYSTREAM_OPS_MAX];
+    size_t n_ops;
+};
+
+/* via: the relay's number, below PV_FP_MAX_RELAYS; numbers of its streams carry it. */
+static void pv_relaystream_init(struct pv_relaystream *s, uint16_t via, const struct pv_rng *rng)
+{
+    *s = (struct pv_relaystream){
+        .rng = *rng, .via = via, .connect_by = PV_NEVER, .linger_until = PV_NEVER};
+}
+
+static bool push_op(struct pv_relaystream *s, const struct pv_relaystream_op *op)
+{
+    if (s->n_ops == PV_RELAYSTREAM_OPS_MAX)
+        return false;
+    s->ops[s->n_ops++] = *op;
+    return true;
+}
+
+/* Opens the next one, where it is CLOSED, the pause is over and the shell has taken what it was to
+ * do before; else nothing happens. hasty: another address waits for its turn.
+ * A number is used again only after thousands of streams, so that a late message of a closed one is
+ * never taken for the present one's. The relay's number is its remainder. */
+static void pv_relaystream_open(struct pv_relaystream *s, const struct pv_relaystream_to *to,
+                                bool hasty, pv_ns now)
+{
+    const uint16_t most = UINT16_MAX / PV_FP_MAX_RELAYS - 1;
+    uint16_t number = (uint16_t)(s->n_numbers % most + 1);
+    uint16_t stream = (uint16_t)(number * PV_FP_MAX_RELAYS + s->via);
+    if (s->state != PV_RELAYSTREAM_CLOSED || now < s->retry_at)
+        return;
+    /* Its close must find room, and that of one given away: a stream that nobody closes would stay
+     * open for ever. */
+    if (s->n_ops + 2 >= PV_RELAYSTREAM_OPS_MAX ||
+        !push_op(s, &(struct pv_relaystream_op){.open = true, .stream = stream, .to = *to}))
+        return;
+    s->n_numbers = number;
+    s->number = stream;
+    s->to = *to;
+    s->state = PV_RELAYSTREAM_CONNECTING;
+    s->hasty = hasty;
+    s->connect_by = now + (hasty ? PV_RELAYSTREAM_HASTE : PV_RELAYSTREAM_CONNECT);
+}
+
+/* The shell has connected the stream with this number. False: it is not the one that connects. */
+static bool pv_relaystream_connected(struct pv_relaystream *s, uint16_t number)
+{
+    if (s->state != PV_RELAYSTREAM_CONNECTING || number != s->number)
+        return false;
+    s->state = PV_RELAYSTREAM_OPEN;
+    s->connect_by = PV_NEVER;
+    return true;
+}
+
+/* The stream is gone, or is its owner's to close. */
+static void pv_relaystream_lost(struct pv_relaystream *s, pv_ns now)
+{
+    pv_ns wait = s->retry == 0 ? PV_RELAYSTREAM_RETRY_FIRST : s->retry;
+    s->state = PV_RELAYSTREAM_CLOSED;
+    s->number = 0;
+    s->connect_by = s->linger_until = PV_NEVER;
+    /* Jitter: all nodes of a network lose their streams together when the coordinator restarts. */
+    s->retry_at = now + wait / 2 + pv_rng_u64(&s->rng) % (wait / 2 + 1);
+    s->retry = pv_min_ns(2 * wait, PV_RELAYSTREAM_RETRY_MAX);
+}
+
+/* Closes one that was given away.
+ * There is room: pv_relaystream_open() has seen to that. */
+static void pv_relaystream_close_number(struct pv_relaystream *s, uint16_t number)
+{
+    (void)push_op(s, &(struct pv_relaystream_op){.stream = number});
+}
+
+/* The shell does not answer a close, so the stream is gone at once. */
+static void pv_relaystream_close(struct pv_relaystream *s, pv_ns now)
+{
+    pv_relaystream_close_number(s, s->number);
+    pv_relaystream_lost(s, now);
+}
+
+/* It is not used any more: closed in PV_RELAYSTREAM_LINGER, for messages of the relay may still be
+ * on their way in it.
+ * The time of the first call counts: it is called again and again while UDP carries. */
+static void pv_relaystream_leave(struct pv_relaystream *s, pv_ns now)
+{
+    if (s->linger_until == PV_NEVER)
+        s->linger_until = now + PV_RELAYSTREAM_LINGER;
+}
+
+/* It is wanted (again). */
+static void pv_relaystream_stay(struct pv_relaystream *s)
+{
+    s->linger_until = PV_NEVER;
+}
+
+/* The next one may be opened at once, */
+static void pv_relaystream_hurry(struct pv_relaystream *s, pv_ns now)
+{
+    s->retry_at = now;
+}
+
+/* and, as the server is there or is another one, the pauses begin anew. */
+static void pv_relaystream_again(struct pv_relaystream *s, pv_ns now)
+{
+    s->retry = 0;
+    s->retry_at = now;
+}
+
+/* The way works: the next pause is a short one. */
+static void pv_relaystream_works(struct pv_relaystream *s)
+{
+    s->retry = 0;
+}
+
+/* When it must be connected or is to be closed; PV_NEVER: neither. */
+static pv_ns pv_relaystream_ends_at(const struct pv_relaystream *s)
+{
+    return pv_min_ns(s->connect_by, s->linger_until);
+}
+
+/* PV_ERR_AGAIN: there is nothing to do. */
+static int pv_relaystream_poll_op(struct pv_relaystream *s, struct pv_relaystream_op *ret_op)
+{
+    if (s->n_ops == 0)
+        return PV_ERR_AGAIN;
+    *ret_op = s->ops[0];
+    memmove(&s->ops[0], &s->ops[1], --s->n_ops * sizeof(s->ops[0]));
+    return PV_OK;
+}
+
+/* --- relayhold ----------------------------------------------------------------------- */
+
+/*
+ * The server that a way has left while it still relays: the home of the network moved
+ * to another coordinator (adr/0038). In the way's memory; zeroed it holds nothing.
+ *
+ * Both ends of a relayed path are told to move at once, and arrive some milliseconds or, on slow
+ * lines, a second apart. Each goes on sending through the old server until the other has most
+ * likely arrived at the new one, and goes on receiving from it until the other has stopped.
+ *
+ *   nothing    --begin-->                        SENDING, for PV_RELAYHOLD_MOST
+ *   SENDING    --the new server works-->         SENDING, for PV_RELAYHOLD_SEND at most
+ *   SENDING    --time over, quit-->              RECEIVING, for PV_RELAYHOLD_RECEIVE
+ *   RECEIVING  --time over-->                    over
+ */
+
+struct pv_relayhold {
+    struct pv_addr server; /* PV_AF_NONE: nothing is held */
+    uint16_t stream;       /* it is reached by; 0: by datagrams */
+    bool sends;
+    pv_ns until; /* of SENDING or RECEIVING */
+};
+
+static void pv_relayhold_begin(struct pv_relayhold *h, const struct pv_addr *server,
+                               uint16_t stream, pv_ns now)
+{
+    *h = (struct pv_relayhold){
+        .server = *server, .stream = stream, .sends = true, .until = now + PV_RELAYHOLD_MOST};
+}
+
+/* The new server works. */
+static void pv_relayhold_works(struct pv_relayhold *h, pv_ns now)
+{
+    if (h->sends)
+        h->until = pv_min_ns(h->until, now + PV_RELAYHOLD_SEND);
+}
+
+/* Sends no more: the old server is silent, or knows our address no more. True: it did send. */
+static bool pv_relayhold_quit(struct pv_relayhold *h, pv_ns now)
+{
+    if (!h->sends)
+        return false;
+    h->sends = false;
+    h->until = now + PV_RELAYHOLD_RECEIVE;
+    return true;
+}
+
+/* True: it sends no more from now on. */
+static bool pv_relayhold_handle_timeout(struct pv_relayhold *h, pv_ns now)
+{
+    return h->sends && now >= h->until && pv_relayhold_quit(h, now);
+}
+
+/* There is nothing left to receive: the owner closes the stream and clears it. */
+static bool pv_relayhold_is_over(const struct pv_relayhold *h, pv_ns now)
+{
+    return h->server.family != PV_AF_NONE && !h->sends && now >= h->until;
+}
+
+/* PV_NEVER if idle */
+static pv_ns pv_relayhold_next_timeout(const struct pv_relayhold *h)
+{
+    return h->server.family == PV_AF_NONE ? PV_NEVER : h->until;
+}
 
 /* --- why there is no way --------------------------------------------------------------------- */
 

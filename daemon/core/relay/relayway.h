@@ -12,7 +12,7 @@
  *   way      NONE --allocated--> UDP or STREAM
  *   UDP      --set_blocked, no answer by UDP, and a stream is allowed--> connects; then STREAM
  *   STREAM   --UDP gets through again--> UDP; the stream closes a little later
- *   STREAM   --closed, silent--> NONE; connects again (relaystream.h)
+ *   STREAM   --closed, silent--> NONE; connects again
  *
  * UDP that lets STUN through and TURN not is left alone for a minute, doubling to half an hour. A
  * server with several addresses is asked at one after the other, by the way it is on, before it
@@ -23,13 +23,23 @@
 
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/relay/relayaddrs.h"
-#include "daemon/core/relay/relayhold.h"
-#include "daemon/core/relay/relaystream.h"
 #include "proto/stun/turnc.h"
 
-#define PV_RELAYWAY_KEEP_STREAM PV_S(10) /* DESIGN 4: as the control channel */
-#define PV_RELAYWAY_KEEP_UDP    PV_S(25) /* DESIGN 6: as the mapping to the coordinator */
-#define PV_RELAYWAY_UDP_HOLD    PV_S(60) /* ours: after UDP carried STUN but not TURN, doubling */
+#define PV_RELAYSTREAM_RETRY_FIRST PV_MS(200) /* ours */
+#define PV_RELAYSTREAM_RETRY_MAX   PV_S(30)   /* DESIGN 4 */
+#define PV_RELAYSTREAM_CONNECT     PV_S(10)   /* ours: for connecting, TLS included */
+#define PV_RELAYSTREAM_HASTE       PV_S(3)    /* ours: the same, while another address waits */
+#define PV_RELAYSTREAM_LINGER      PV_S(3)    /* ours: one no longer used stays open so long */
+/* Ours: the peer is told at the same time, and has as long to reach the new server. */
+#define PV_RELAYHOLD_SEND PV_S(2)
+/* Ours: the peer may be at the new server so much later, and what it sent is on its way. */
+#define PV_RELAYHOLD_RECEIVE PV_S(3)
+/* Ours: without a word of the new server; well below the coordinator's 30 s of grace. */
+#define PV_RELAYHOLD_MOST       PV_S(10)
+#define PV_RELAYUSES_UNUSED     PV_S(330) /* ours: then a peer's channel is given up */
+#define PV_RELAYWAY_KEEP_STREAM PV_S(10)  /* DESIGN 4: as the control channel */
+#define PV_RELAYWAY_KEEP_UDP    PV_S(25)  /* DESIGN 6: as the mapping to the coordinator */
+#define PV_RELAYWAY_UDP_HOLD    PV_S(60)  /* ours: after UDP carried STUN but not TURN, doubling */
 
 enum pv_relayway_way {
     PV_RELAYWAY_NONE, /* nothing gets through now */
@@ -38,8 +48,29 @@ enum pv_relayway_way {
 };
 
 enum {
-    PV_RELAYWAY_ERROR_MAX = 256, /* bytes of a sentence for people, NUL included */
-    PV_RELAYWAY_HASTE_SENDS = 3, /* of an Allocate, 1.75 s, while another address waits; ours */
+    PV_RELAYWAY_ERROR_MAX = 256,   /* bytes of a sentence for people, NUL included */
+    PV_RELAYSTREAM_PIN_LEN = 32,   /* bytes of SHA-256 */
+    PV_RELAYSTREAM_HOST_MAX = 256, /* bytes, NUL included */
+    PV_RELAYUSES_MAX = 256,        /* peers at a stock server at once, ours; the oldest gives way */
+    PV_RELAYWAY_HASTE_SENDS = 3,   /* of an Allocate, 1.75 s, while another address waits; ours */
+};
+
+/* Where a connection goes. */
+struct pv_relaystream_to {
+    struct pv_addr addr; /* PV_AF_NONE: there is none */
+    bool tls;
+    bool pinned; /* TLS: the server must have the key with the hash pin */
+    uint8_t pin[PV_RELAYSTREAM_PIN_LEN];
+    /* TLS, not pinned: the name that its certificate must have. "": any certificate will do, since
+     * what goes through is sealed and the relay proves itself by the password. */
+    char host[PV_RELAYSTREAM_HOST_MAX];
+};
+
+/* A connection to be opened or closed; closing is not answered. */
+struct pv_relaystream_op {
+    bool open;
+    uint16_t stream;
+    struct pv_relaystream_to to;
 };
 
 struct pv_relayway_config {
@@ -83,7 +114,7 @@ static inline uint16_t pv_relayway_of_stream(uint16_t stream)
 PV_MUST_CHECK int pv_relayway_start(struct pv_relayway *r, const struct pv_relayway_config *cfg,
                                     pv_ns now);
 /* May cfg.held be set now? Channels keep their numbers at another server then, and the one before
- * is used as relayhold.h says. */
+ * is used as relayway.c says (relayhold). */
 bool pv_relayway_can_hold(const struct pv_relayway *r);
 void pv_relayway_stop(struct pv_relayway *r, pv_ns now);
 /* The server's name has these addresses now (n > 0). One that is used and not among them stays

@@ -5,7 +5,7 @@
  * pairs, what it sends decodes, and data goes by a stream that is open or to a server it has.
  *
  * Input: one byte of settings, then records of what, and two bytes of argument. With setting 32 the
- * way moves to other servers, and may hold the one before (relayhold.h).
+ * way moves to other servers, and may hold the one before (relayway.c).
  */
 #include <string.h>
 

@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
-#include "daemon/core/relay/relayuses.h"
 #include "daemon/core/relay/relayway.h"
 #include "tests/unit/test_util.h"
 
