@@ -27,11 +27,22 @@ enum {
     KEEP_COUNT = 15,
 };
 
+/* p2pvpnd has few places for the connections of one user, so none is kept where its end is told by
+ * another descriptor. */
+static void hang_up(struct pv_overlay *o)
+{
+    if (o->end > 0)
+        pv_client_close(&o->cli->client);
+}
+
 static int ask(struct pv_overlay *o, struct pv_ctlapi_request *req, json_t **ret_body)
 {
     int code = pv_cli_connect(o->cli);
     pv_cli_set_timeout(o->cli, ASK_S);
-    return code != 0 ? code : pv_cli_call(o->cli, req, NULL, NULL, ret_body);
+    if (code == 0)
+        code = pv_cli_call(o->cli, req, NULL, NULL, ret_body);
+    hang_up(o);
+    return code;
 }
 
 /* --- where it is --------------------------------------------------------------------------- */
@@ -77,6 +88,16 @@ static int go_inside(struct pv_overlay *o, int pid, bool stack)
     return 0;
 }
 
+/* Of root's p2pvpnd, which has no inside; 0: it is in another container. */
+static int open_daemon(const struct pv_overlay *o)
+{
+    struct pv_unix_cred cred = {0};
+    if (o->cli->client.fd < 0 || pv_unix_peer(o->cli->client.fd, &cred) < 0 || cred.pid <= 0)
+        return 0;
+    int fd = (int)syscall(SYS_pidfd_open, cred.pid, 0);
+    return fd > 0 ? fd : 0;
+}
+
 static void read_addr(const json_t *body, const char *key, struct pv_addr *ret_addr)
 {
     if (pv_addr_parse_ip(pv_json_text(body, key, ""), ret_addr) < 0)
@@ -116,6 +137,9 @@ int pv_overlay_open(struct pv_overlay *o)
         code = take_status(o, status);
     json_decref(status);
     o->known = code == 0;
+    if (o->known && o->end <= 0)
+        o->end = open_daemon(o);
+    hang_up(o);
     return code;
 }
 

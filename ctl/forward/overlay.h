@@ -25,7 +25,9 @@ struct pv_overlay {
     char name[PV_NAME_BUF];    /* of this node */
     struct pv_addr own4, own6; /* this node's */
     int pid;                   /* of the inside that sockets are made in; 0: it is here */
-    int end; /* readable when the inside has ended (pidfd_open(2)); 0: p2pvpnd has none */
+    /* Readable when the inside, or root's p2pvpnd, has ended (pidfd_open(2)); 0: the connection to
+     * p2pvpnd, which is kept then, tells it. */
+    int end;
 };
 
 /* Asks p2pvpnd where the overlay is, unless that is known. 0, or an exit code, and the user has
