@@ -21,6 +21,7 @@
 #include "daemon/core/chat/notifier.h"
 #include "daemon/core/chat/retention.h"
 #include "daemon/core/chat/rooms_part.h"
+#include "daemon/core/client/changes.h"
 #include "daemon/core/client/commands.h"
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
@@ -121,6 +122,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_waits,
     &pv_part_info,
     &pv_part_dns,
+    &pv_part_changes,
 };
 /* clang-format on */
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
@@ -305,6 +307,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
+    pv_events_done(&e->node.events);
     pv_fp_builder_free(e->node.fp);
     free(e->node.ways.stunroute);
     pv_wipe(e, sizeof(*e));

@@ -151,3 +151,69 @@ def an_address_that_cannot_be_served_is_said_before_anything_runs(lab):
                   check_rc=False)
     equal(other.code, 1, "exit code of the second")
     check(f"[metrics] listen = 0.0.0.0:{PORT}: the address is in use" in other.err, other.err)
+
+
+def told(host, *args):
+    """What `events` tells of the past."""
+    r = host.ctl("events", "--past", "--json", *args)
+    return [json.loads(line) for line in r.out.splitlines()]
+
+
+@scenario
+def events_tell_what_happens_in_the_words_of_status_and_why(lab):
+    coordinator = lab.coordinator()
+    a, b, c = (lab.host(x) for x in "abc")
+    lab.network(coordinator, [a, b])
+    stream = a.start(lab.bin("p2pvpnctl"), "events", "--json", name="events")
+    wait("the stream to begin", lambda: '"now"' in stream.text())
+    heard = [0]
+
+    def happened(kind, what, who):
+        """Told at once, and kept for those who ask later."""
+        def seen():
+            live = [json.loads(line) for line in stream.text().splitlines()]
+            found = [e for e in live if (e["event"], e.get("what"), e.get("who")) == (kind, what, who) and
+                     e["seq"] > heard[0]]
+            return found[0] if found else None
+        e = wait(f"{kind} {what} {who}", seen)
+        heard[0] = e["seq"]
+        kept = [k for k in told(a) if k["event"] == kind and k["seq"] == e["seq"]]
+        check(len(kept) == 1 and kept[0]["text"] == e["text"] and kept[0]["time"] == e["time"], f"{e} is kept as {kept}")
+        return e, kept[0]
+
+    token = a.ctl("invite").out.strip()
+    c.daemon()
+    c.join(token)
+    e, _ = happened("member", "joined", "c")
+    check(c.addr() in e["text"], e)
+    happened("member", "online", "c")
+    a.wait_direct(c)
+    e, _ = happened("path", "direct", "c")
+    check("c is reached directly at" in e["text"] and e["path"]["type"] == "direct" and
+          e["cause_code"] == "direct_well", e)
+    b.ctl("send", "a", "a secret word")
+    e, kept = happened("message", "received", "b")
+    check(e["message"]["text"] == "a secret word" and "secret" not in json.dumps(kept), (e, kept))
+    a.ctl("allow", "b", "c", "tcp/22")
+    happened("rules", "changed", None)
+    a.ctl("rename", "c", "d")
+    happened("member", "renamed", "d")
+    coordinator.end()
+    happened("coordinator", "away", a.json("status")["coordinator"]["address"])
+    e = wait("the problem", lambda: [x for x in told(a) if x["event"] == "problem" and x["what"] == "came"])[-1]
+    check(e["text"] in a.json("status")["problems"] or "cannot reach" in e["text"], e)
+    coordinator.start()
+    happened("coordinator", "connected", a.json("status")["coordinator"]["address"])
+    wait("the problem to go", lambda: [x for x in told(a) if x["event"] == "problem" and x["what"] == "gone"])
+    a.ctl("remove", "d")
+    happened("member", "removed", "d")
+
+    numbers = [x["seq"] for x in told(a) if x["event"] not in ("now", "missed")]
+    equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "the numbers of events")
+    equal(told(a, "--since", "1h")[0], {"format": 1, "event": "missed", "count": None}, "what was before p2pvpnd began")
+    # A user of the group sees it, as `status` and `inbox`; others reach no socket.
+    alice = a.run(*a.as_user(), lab.bin("p2pvpnctl"), "events", "--past")
+    check("d was removed from the network" in alice.out, alice)
+    check(all(len(line) < 200 for line in alice.out.splitlines()), alice)
+    equal(a.ctl("events", "--timeout", 1).code, 0, "the exit code after its time")
+    stream.end()

@@ -99,9 +99,9 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     if ((facts & PV_PEER_FACT_LINK) != 0)
         pv_chatlink_peer_keyed(c, pv_peer_pk(p), now);
     if ((facts & PV_PEER_FACT_PRESENCE) != 0)
-        pv_watch_tell(&n->watch, n->ctl, "presence",
-                      pv_ctlapi_pack("{s:s, s:b}", "peer", pv_peer_name(p), "online",
-                                     pv_peer_presence(p) == PV_PRESENCE_ONLINE));
+        pv_node_tell(n, &(struct pv_event){.chat = "presence"},
+                     pv_ctlapi_pack("{s:s, s:b}", "peer", pv_peer_name(p), "online",
+                                    pv_peer_presence(p) == PV_PRESENCE_ONLINE));
 }
 
 /* --- streams --------------------------------------------------------------------------------- */

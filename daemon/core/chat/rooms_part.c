@@ -226,10 +226,17 @@ static void tell_room(struct pv_node *n, const struct pv_rooms_event *ev)
     (void)pv_node_who(n, ev->node, node);
     (void)pv_node_who(n, ev->by, by);
     bool self = memcmp(ev->node, n->identity->sign_pk, sizeof(ev->node)) == 0;
-    pv_watch_tell(&n->watch, n->ctl, "room",
-                  pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what",
-                                 invited ? "invited" : "left", "peer", node, "by", by, "self",
-                                 self));
+    char text[PV_EVENTS_TEXT];
+    snprintf(text, sizeof(text), invited ? "%s was invited to %s by %s" : "%s left %s", node, room,
+             by);
+    const struct pv_event event = {.chat = "room",
+                                   .kind = "room",
+                                   .what = invited ? "invited" : "left",
+                                   .who = room,
+                                   .text = text};
+    pv_node_tell(n, &event,
+                 pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:b}", "room", room, "what", event.what,
+                                "peer", node, "by", by, "self", self));
     pv_log(n->log, PV_LOG_INFO, "room=%s node=\"%s\" what=%s by=\"%s\"", room, node,
            invited ? "invited" : "left", by);
 }

@@ -2,6 +2,7 @@
 /* tell.c - finds the names of who said what to whom, and tells control clients. */
 #include "daemon/core/chat/tell.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/chat/chatlink.h"
@@ -72,9 +73,18 @@ void pv_tell_message(struct pv_node *n, const struct pv_chat_record *rec, pv_ns 
     const struct pv_ctlapi_message msg = pv_tell_shown(n, rec, room);
     /* Asked before they are told: a listener that goes because it cannot be written to saw it. */
     bool unread = !rec->outgoing && rec->state == PV_CHAT_UNREAD; /* not of a muted peer */
-    bool seen = pv_watch_is_seen(&n->watch) && unread;
-    pv_watch_tell(&n->watch, n->ctl, "message",
-                  pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
+    bool seen = pv_events_is_seen(&n->events) && unread;
+    const char *other = rec->outgoing || msg.room != NULL ? msg.to : msg.from;
+    char text[PV_EVENTS_TEXT];
+    snprintf(text, sizeof(text), "a message %s %s%s%s", rec->outgoing ? "to" : "from",
+             rec->outgoing ? msg.to : msg.from, msg.room != NULL && !rec->outgoing ? " in " : "",
+             msg.room != NULL && !rec->outgoing ? msg.room : "");
+    const struct pv_event event = {.chat = "message",
+                                   .kind = "message",
+                                   .what = rec->outgoing ? "sent" : "received",
+                                   .who = other,
+                                   .text = text};
+    pv_node_tell(n, &event, pv_ctlapi_pack("{s:o}", "message", pv_ctlapi_message_json(&msg)));
     if (unread)
         pv_notifier_message(pv_node_part(n, &pv_part_notifier), &msg, now);
     if (seen)
@@ -90,10 +100,18 @@ void pv_tell_state(struct pv_node *n, const struct pv_chat_record *rec)
                         : p != NULL  ? pv_peer_name(p)
                                      : rec->peer_name;
     char id[PV_CHAT_ID_TEXT_BUF];
+    char text[PV_EVENTS_TEXT];
+    snprintf(text, sizeof(text), "a message %s %s: %s", rec->outgoing ? "to" : "from", other,
+             pv_chat_state_name(rec->state));
+    const struct pv_event event = {.chat = "state",
+                                   .kind = "state",
+                                   .what = pv_chat_state_name(rec->state),
+                                   .who = other,
+                                   .text = text};
     /* The key is msg_id and not id, which is the envelope's and would win. */
-    pv_watch_tell(&n->watch, n->ctl, "state",
-                  pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(rec->id, id),
-                                 "peer", other, "state", pv_chat_state_name(rec->state)));
+    pv_node_tell(n, &event,
+                 pv_ctlapi_pack("{s:s, s:s, s:s}", "msg_id", pv_chat_id_format(rec->id, id), "peer",
+                                other, "state", pv_chat_state_name(rec->state)));
 }
 
 void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result)

@@ -57,7 +57,7 @@ static void run(void *part, pv_ns now)
     }
     /* Cancels come after requests: a part must know a request before it can drop it. */
     while (pv_ctlsrv_poll_cancel(n->ctl, &handle) == PV_OK) {
-        pv_watch_drop(&n->watch, handle);
+        pv_events_drop(&n->events, handle);
         PV_EACH_PART(n, slot)
         {
             if (slot->part->on_cancel != NULL)

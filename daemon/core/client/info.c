@@ -165,9 +165,7 @@ static void put_datapath(const struct pv_engine_datapath *d, struct pv_metrics *
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
-/* The words of all parts about themselves; free() it. NULL without memory: the page is far too
- * large for the stack. */
-static struct pv_statuspage *gather(const struct info *x, pv_ns now)
+struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
 {
     struct pv_statuspage *st = calloc(1, sizeof(*st));
     if (st == NULL)
@@ -175,7 +173,7 @@ static struct pv_statuspage *gather(const struct info *x, pv_ns now)
     /* These mean "not known", should no part say more. */
     st->s.coordinator_rtt_ms = -1;
     st->udp = "unknown";
-    PV_EACH_PART(x->node, slot)
+    PV_EACH_PART(n, slot)
     {
         if (slot->part->status != NULL)
             slot->part->status(slot->self, st, now);
@@ -200,7 +198,7 @@ int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_l
 {
     struct info *x = pv_node_part(n, &pv_part_info);
     struct pv_metrics m;
-    struct pv_statuspage *st = gather(x, now);
+    struct pv_statuspage *st = pv_info_page(x->node, now);
     if (st == NULL)
         return PV_ERR_NOMEM;
     pv_metrics_init(&m);
@@ -233,7 +231,7 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct info *x = wait->self;
-    struct pv_statuspage *st = gather(x, now);
+    struct pv_statuspage *st = pv_info_page(x->node, now);
     /* A store that fails costs the two counts only: people ask for the status exactly when things
      * fail. */
     if (st != NULL && result->status == PV_OK && result->chat != NULL) {

@@ -280,7 +280,6 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct waits *ws = part;
     (void)now;
-    pv_watch_drop(&ws->node->watch, handle);
     for (struct wait **at = &ws->first; *at != NULL; at = &(*at)->next) {
         if ((*at)->handle == handle) {
             unlink_wait(ws, at);
@@ -365,13 +364,16 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct waits *ws = part;
+    struct pv_events *e = &ws->node->events;
+    bool all = strcmp(req->word, "all") == 0;
     (void)p;
     (void)now;
-    if (!pv_node_need_network(ws->node, "chat", handle))
+    if (!all && !pv_node_need_network(ws->node, "chat", handle))
         return;
-    if (pv_watch_add(&ws->node->watch, handle, req->seen) != PV_OK)
-        pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_FAILED,
-                       "chat: too many listeners: close one");
+    if ((all ? pv_events_follow(e, handle, req->since_s * 1000000, req->upto)
+             : pv_events_listen(e, handle, req->seen)) != PV_OK)
+        pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: too many listeners: close one", all ? "events" : "chat");
 }
 
 static const struct pv_inband_handler inband[] = {

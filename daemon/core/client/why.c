@@ -74,27 +74,38 @@ static void why_pq(const struct pv_peer *p, json_t **lines, pv_ns now)
     }
 }
 
-/* Where the path in use leads and since when, and the figures behind it. A static peer has no agent
- * that could say more than the address. */
+/* Where the path in use leads and since when; news: it has just come. */
+static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF],
+                       pv_ns now)
+{
+    char remote[PV_ADDR_TEXT], via[PV_ADDR_TEXT], since[32] = "";
+    const char *name = pv_peer_name(p), *is = news ? "is" : "has been", *silent = "";
+    pv_addr_format(&pv_peer_path(p)->remote, remote);
+    if (pv_peer_is_static(p)) {
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a static peer, reached at %s", name, remote);
+        return;
+    }
+    if (!news)
+        snprintf(since, sizeof(since), " for %u s",
+                 (unsigned)((now - pv_peer_path_since(p)) / PV_S(1)));
+    if (pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT)
+        silent = ", but it does not answer now";
+    if (pv_peer_is_relayed(p))
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s %s reached through the relay %s%s%s: no direct path is proven", name, is,
+                 pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), since, silent);
+    else
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s %s reached directly at %s%s%s", name, is, remote,
+                 since, silent);
+}
+
+/* The figures behind the path. A static peer has no agent that could say more than the address. */
 static void why_path(struct pv_peer *p, json_t **lines, pv_ns now)
 {
     char local[PV_ADDR_TEXT];
-    char remote[PV_ADDR_TEXT], via[PV_ADDR_TEXT];
     struct pv_ice_path path;
-    unsigned for_s = (unsigned)((now - pv_peer_path_since(p)) / PV_S(1));
-    pv_addr_format(&pv_peer_path(p)->remote, remote);
-    if (pv_peer_is_static(p)) {
-        line(lines, "%s is a static peer, reached at %s", pv_peer_name(p), remote);
+    if (pv_peer_is_static(p))
         return;
-    }
-    const char *silent =
-        pv_peer_path_state(p) == PV_PATH_STATE_SUSPECT ? ", but it does not answer now" : "";
-    if (pv_peer_is_relayed(p))
-        line(lines, "%s has been reached through the relay %s for %u s%s: no direct path is proven",
-             pv_peer_name(p), pv_addr_format(pv_carrier_dst(pv_peer_path(p)), via), for_s, silent);
-    else
-        line(lines, "%s has been reached directly at %s for %u s%s", pv_peer_name(p), remote, for_s,
-             silent);
     if (pv_peer_session(p) != NULL && pv_session_has_keys(pv_peer_session(p), now))
         line(lines, "  encrypted with %s", pv_suite_name(pv_session_suite(pv_peer_session(p))));
     why_pq(p, lines, now);
@@ -142,21 +153,40 @@ static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
              n->common->n_in_sync);
 }
 
+/* Each reason hides those after it: a peer that is off cannot be asked, whatever else stands in the
+ * way. */
+static void no_path_words(const struct pv_node *n, const struct pv_peer *p,
+                          char buf[static PV_CTLAPI_ERROR_BUF])
+{
+    const char *name = pv_peer_name(p);
+    if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s is offline: the coordinator has no connection from it", name);
+    else if (!n->online)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s cannot be asked: cannot reach the coordinator (%s)",
+                 name, n->coord_info.error);
+    else if (pv_peer_state(p) == PV_PEER_IDLE)
+        snprintf(buf, PV_CTLAPI_ERROR_BUF,
+                 "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`", name, name);
+    else
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s has no path yet: %s", name,
+                 pv_peer_state_name(pv_peer_state(p)));
+}
+
+void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
+{
+    const struct pv_node *n = pv_peer_node(p);
+    if (!n->up && !pv_peer_is_static(p))
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is not reached: this machine is down",
+                 pv_peer_name(p));
+    else if (pv_peer_path(p) != NULL)
+        path_words(p, news, buf, now);
+    else
+        no_path_words(n, p, buf);
+}
+
 static void why_no_path(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
-    /* Each reason hides those after it: a peer that is off cannot be asked, whatever else stands in
-     * the way. */
-    if (pv_peer_presence(p) == PV_PRESENCE_OFFLINE)
-        line(lines, "%s is offline: the coordinator has no connection from it", pv_peer_name(p));
-    else if (!n->online)
-        line(lines, "%s cannot be asked: cannot reach the coordinator (%s)", pv_peer_name(p),
-             n->coord_info.error);
-    else if (pv_peer_state(p) == PV_PEER_IDLE)
-        line(lines, "%s has no path because nothing wanted one: try `p2pvpnctl ping %s`",
-             pv_peer_name(p), pv_peer_name(p));
-    else
-        line(lines, "%s has no path yet: %s", pv_peer_name(p),
-             pv_peer_state_name(pv_peer_state(p)));
     if (pv_peer_state(p) == PV_PEER_REACHING && pv_peer_remote(p) == NULL)
         line(lines, "  it has not answered our description");
     if (!pv_peer_is_static(p) && !n->online)
@@ -329,16 +359,22 @@ static void why_proof(const struct pv_node *n, const struct pv_peer *p, json_t *
                     "that was set back to the first release never does");
 }
 
-static void why_cause(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
+void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)
 {
-    struct pv_cause cause;
+    const struct pv_node *n = pv_peer_node(p);
     struct pv_prefix range = {.bits = 0};
     const char *overlap = pv_membership_overlap(n, &range);
     const struct pv_cause_own own = {.coord_error = n->coord_info.error,
                                      .iface_error = n->iface.error,
                                      .overlap = overlap,
                                      .overlap_net = range};
-    pv_cause_find(n, &own, p, now, &cause);
+    pv_cause_find(n, &own, p, now, ret_cause);
+}
+
+static void why_cause(struct pv_peer *p, json_t **lines, pv_ns now)
+{
+    struct pv_cause cause;
+    pv_why_cause(p, &cause, now);
     line(lines, "  cause: %s", cause.text);
     if (cause.todo[0] != '\0')
         line(lines, "  to do: %s", cause.todo);
@@ -403,15 +439,17 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                    pv_ns now)
 {
     struct pv_node *n = ((struct why *)part)->node;
+    char reached[PV_CTLAPI_ERROR_BUF];
     (void)req;
     json_t *lines = pv_ctlapi_list("lines");
-    if (!n->up && !pv_peer_is_static(p))
-        line(&lines, "%s is not reached: this machine is down", pv_peer_name(p));
-    else if (pv_peer_path(p) != NULL)
+    pv_why_reached(p, false, reached, now);
+    line(&lines, "%s", reached);
+    bool counts = n->up || pv_peer_is_static(p);
+    if (counts && pv_peer_path(p) != NULL)
         why_path(p, &lines, now);
-    else
+    else if (counts)
         why_no_path(n, p, &lines);
-    why_cause(n, p, &lines, now);
+    why_cause(p, &lines, now);
     why_rules(n, p, &lines);
     why_held(n, p, &lines);
     if (pv_peer_path(p) != NULL)

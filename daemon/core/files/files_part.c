@@ -367,8 +367,15 @@ static void tell_watchers(const struct files *f, uint32_t number)
                           pv_retention_is_muted(f->node, entry->peer)))
         return;
     const struct pv_ctlapi_file file = shown(f->node, entry, who);
-    pv_watch_tell(&f->node->watch, f->node->ctl, "file",
-                  pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
+    char text[PV_EVENTS_TEXT];
+    snprintf(text, sizeof(text), "file %s %s %s: %s", file.name, file.outgoing ? "to" : "from",
+             file.peer, pv_file_state_name(file.state));
+    const struct pv_event event = {.chat = "file",
+                                   .kind = "file",
+                                   .what = pv_file_state_name(file.state),
+                                   .who = file.peer,
+                                   .text = text};
+    pv_node_tell(f->node, &event, pv_ctlapi_pack("{s:o}", "file", pv_ctlapi_file_json(&file)));
 }
 
 static void run(void *part, pv_ns now)

@@ -3,6 +3,7 @@
  * network mean. */
 #include "daemon/core/member/membership.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,56 @@ static bool is_self(const struct pv_node *n, const struct pv_member *m)
     return memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
 }
 
+/* Clients hear of who came after this node did, and not of everybody who was there before. */
+static bool is_news(const struct pv_node *n, const struct pv_member *m)
+{
+    const struct pv_member *self = pv_node_self(n);
+    return self != NULL && (m->joined != 0 ? m->joined : m->issued) >=
+                               (self->joined != 0 ? self->joined : self->issued);
+}
+
+static void tell_member(struct pv_node *n, const char *name, const char *what, const char *fmt, ...)
+    PV_PRINTF(4, 5);
+static void tell_member(struct pv_node *n, const char *name, const char *what, const char *fmt, ...)
+{
+    char text[PV_EVENTS_TEXT];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    pv_node_tell(n, &(struct pv_event){.kind = "member", .what = what, .who = name, .text = text},
+                 NULL);
+}
+
+/* p: as it was known until now; NULL: it was not. */
+static void tell_here(struct pv_node *n, const struct pv_member *m, const struct pv_peer *p,
+                      bool added)
+{
+    char text[PV_ADDR_TEXT];
+    pv_addr_format_ip(&m->ip4, text);
+    if (added && is_news(n, m))
+        tell_member(n, m->name, "joined", "%s joined the network, at %s", m->name, text);
+    if (added || p == NULL)
+        return;
+    if (strcmp(pv_peer_name(p), m->name) != 0)
+        tell_member(n, m->name, "renamed", "%s is called %s now", pv_peer_name(p), m->name);
+    if (!pv_addr_equal_ip(pv_peer_ip4(p), &m->ip4))
+        tell_member(n, m->name, "moved", "%s has the address %s now", m->name, text);
+}
+
+/* By the name that it had at last: who is gone has the one again that it joined with. */
+static void tell_gone(struct pv_node *n, const struct pv_member *m)
+{
+    const struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
+    const char *name = p != NULL ? pv_peer_name(p) : m->name;
+    if (m->state == PV_MEMBER_EXPIRED)
+        tell_member(n, name, "expired", "the membership of %s has expired", name);
+    else if (m->state == PV_MEMBER_LEFT)
+        tell_member(n, name, "left", "%s left the network", name);
+    else
+        tell_member(n, name, "removed", "%s was removed from the network", name);
+}
+
 /* This node's own record is not a peer: it shows that the node is a member, and under which name.
  */
 static void member_here(struct pv_node *n, const struct pv_member *m, bool added, pv_ns now)
@@ -169,6 +220,7 @@ static void member_here(struct pv_node *n, const struct pv_member *m, bool added
         of(n)->ip4 = m->ip4;
         return;
     }
+    tell_here(n, m, pv_peers_by_pk(n->peers, m->node), added);
     int r = pv_peers_add_member(n->peers, m, now);
     if (r == PV_ERR_NOMEM)
         of(n)->members_at = now + MEMBER_RETRY;
@@ -203,6 +255,7 @@ static void member_gone(struct pv_node *n, const struct pv_member *m, pv_ns now)
         return;
     }
     pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"member gone\"", m->name);
+    tell_gone(n, m);
     tell_member_gone(n, m->node, now);
     struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
     if (p != NULL)

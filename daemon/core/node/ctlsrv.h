@@ -78,34 +78,7 @@ void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code
                      const char *fmt, ...) PV_PRINTF(4, 5);
 /* {"id","event",…body} for a request that is not over. Takes body; NULL is dropped. */
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);
-
-/* --- clients that listen --------------------------------------------------------------------- */
-
-/*
- * Control clients that listen to what happens: messages, states, presence, files
- * (`chat`, the terminal interface). A part that has news tells all of them at once.
- */
-
-enum {
-    PV_WATCH_MAX = 64, /* ours: as many as the control socket has connections; more are refused */
-};
-
-struct pv_watch {
-    struct {
-        uint64_t handle; /* ctl */
-        bool seen;       /* somebody reads along: what is told counts as read */
-    } watchers[PV_WATCH_MAX];
-    size_t n;
-};
-
-/* PV_ERR_LIMIT. */
-PV_MUST_CHECK int pv_watch_add(struct pv_watch *w, uint64_t handle, bool seen);
-/* Does nothing when handle does not watch. */
-void pv_watch_drop(struct pv_watch *w, uint64_t handle);
-/* Sends the event with a copy of body, which is taken (NULL: nothing is sent), to every watcher. */
-void pv_watch_tell(const struct pv_watch *w, struct pv_ctlsrv *ctl, const char *event,
-                   json_t *body);
-/* Does somebody read along? */
-bool pv_watch_is_seen(const struct pv_watch *w);
+/* Bytes that wait for the client of this request to read them; 0: it is gone. */
+size_t pv_ctlsrv_backlog(const struct pv_ctlsrv *srv, uint64_t handle);
 
 #endif /* PV_CTLSRV_H */

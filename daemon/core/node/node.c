@@ -310,6 +310,12 @@ static void make_room(struct pv_node *n, enum pv_report_source source)
     drop_report(n, gone);
 }
 
+/* The shell tells the time of day with every turn. */
+void pv_node_tell(struct pv_node *n, const struct pv_event *event, json_t *body)
+{
+    pv_events_tell(&n->events, n->ctl, n->wall.us, event, body);
+}
+
 void pv_node_report(struct pv_node *n, enum pv_report_source source, const char *text, pv_ns now)
 {
     /* A text that is there already counts up, and so does the newest one for a text that may not be

@@ -16,6 +16,7 @@
 #include "daemon/core/jobs/jobqueue.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/ctlsrv.h"
+#include "daemon/core/node/events.h"
 #include "daemon/core/node/facts.h"
 #include "daemon/core/node/links.h"
 #include "daemon/core/node/part.h"
@@ -55,7 +56,7 @@ struct pv_part_slot {
     void *self;
 };
 enum {
-    PV_NODE_MAX_PARTS = 48,                       /* ours: more than there are */
+    PV_NODE_MAX_PARTS = 52,                       /* ours: more than there are */
     PV_NODE_REPORTS = 16,                         /* ours: newest kept, shown by `status` */
     PV_NODE_SOURCE_REPORTS = PV_NODE_REPORTS / 2, /* ours: of one source */
 };
@@ -261,7 +262,7 @@ struct pv_node {
     struct pv_node_reports reports;
     struct pv_jobqueue jobs;
     struct pv_ctlsrv *ctl;
-    struct pv_watch watch;
+    struct pv_events events;
     unsigned facts; /* enum pv_fact, not delivered yet */
 
     /* Those that are made, in the order in which facts are delivered; written by the engine. */
@@ -335,6 +336,9 @@ uint64_t pv_node_coord_us(const struct pv_node *n, pv_ns now);
 void pv_node_stored(struct pv_node *n, const struct pv_job_result *result);
 /* A write failed before it could become a job: no memory, or too many jobs are under way. */
 void pv_node_not_stored(struct pv_node *n);
+
+/* Something happens now: tells clients that listen (events.h), and takes body. */
+void pv_node_tell(struct pv_node *n, const struct pv_event *event, json_t *body);
 
 /* Tells the user something that was nobody's request: log, and `status`. Repetitions are counted
  * there. */

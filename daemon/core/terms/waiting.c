@@ -146,6 +146,18 @@ static void run_program(struct waiting *w, const struct pv_member *m, const char
     w->n_out += pv_jobqueue_submit(&n->jobs, job, on_job, w, 0) ? 1 : 0;
 }
 
+static void tell_event(struct pv_node *n, const struct pv_member *m, const char *from)
+{
+    char text[PV_EVENTS_TEXT];
+    snprintf(text, sizeof(text), "%s asks to be admitted, from %s", m->name,
+             from == NULL ? "somewhere" : from);
+    const struct pv_event event = {
+        .chat = "waiting", .kind = "member", .what = "waiting", .who = m->name, .text = text};
+    pv_node_tell(n, &event,
+                 pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", m->name, "key", pv_ctlapi_key(m->node),
+                                "asks_from", from));
+}
+
 /* Watchers of an admin's node are told of each machine once while it waits, as soon as it is known
  * from where, or as soon as nobody can say. */
 static void tell(struct waiting *w, pv_ns now)
@@ -163,9 +175,7 @@ static void tell(struct waiting *w, pv_ns now)
         if (!told) {
             pv_log(n->log, PV_LOG_INFO, "peer=%s what=\"asks to be admitted\" from=%s", m->name,
                    from == NULL ? "unknown" : from);
-            pv_watch_tell(&n->watch, n->ctl, "waiting",
-                          pv_ctlapi_pack("{s:s, s:o, s:s?}", "name", m->name, "key",
-                                         pv_ctlapi_key(m->node), "asks_from", from));
+            tell_event(w->node, m, from);
             run_program(w, m, from, now);
         }
         still[kept++] = m;

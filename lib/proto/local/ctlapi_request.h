@@ -33,8 +33,8 @@ struct pv_ctlapi_request {
     char cidr[PV_ADDR_TEXT];       /* CREATE, may be ""; ROUTE_*: a prefix, or "default" */
     char invite[PV_CTLAPI_INVITE_BUF];           /* INVITE_REVOKE */
     char room[PV_CTLAPI_ROOM_BUF];               /* ROOM_*, LIST excepted */
-    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat"; ADDRESS_SET:
-                                                    address */
+    char word[PV_CTLAPI_WORD_BUF];               /* LOG: level; WATCH: "chat", "all";
+                                                    ADDRESS_SET: address */
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
                                           host; may be "" where there is one only */
     char *secret;         /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
@@ -74,7 +74,9 @@ struct pv_ctlapi_request {
     char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */
     uint64_t upto;                      /* INBOX with after, READ: of the list that ends there; 0:
-                                           only the id is known */
+                                           only the id is known; WATCH: "seq", the last one heard;
+                                           0: none */
+    uint64_t since_s;                   /* WATCH: Unix seconds; 0: not given */
     char message[PV_CHAT_ID_TEXT_BUF];  /* SEND: the id it shall have, may be "" */
     char transfer[PV_CHAT_ID_TEXT_BUF]; /* FILE_SEND: the id it shall have, may be "" */
     uint32_t limit;                     /* HISTORY: 1..PV_CTLAPI_MAX_HISTORY, default 100 */

@@ -58,7 +58,7 @@ static void watch(bool seen)
     uint64_t handle;
     pv_ctlsrv_handle_bytes(node->node.ctl, chat.client, pv_view(line, sizeof(line) - 1));
     assert_int_equal(pv_ctlsrv_poll_request(node->node.ctl, &req, &handle), PV_OK);
-    assert_int_equal(pv_watch_add(&node->node.watch, handle, seen), PV_OK);
+    assert_int_equal(pv_events_listen(&node->node.events, handle, seen), PV_OK);
     pv_ctlapi_request_done(&req);
 }
 

@@ -76,7 +76,7 @@ static inline void fake_client_leave(struct fake_peers *x, uint32_t sid)
     uint64_t handle;
     pv_ctlsrv_closed(x->f.node.ctl, sid);
     while (pv_ctlsrv_poll_cancel(x->f.node.ctl, &handle) == PV_OK) {
-        pv_watch_drop(&x->f.node.watch, handle);
+        pv_events_drop(&x->f.node.events, handle);
         if (x->f.part->on_cancel != NULL)
             x->f.part->on_cancel(x->f.self, handle, x->f.now);
     }

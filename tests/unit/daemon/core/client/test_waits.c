@@ -196,9 +196,9 @@ PV_TEST(a_client_that_goes_ends_what_it_waited_for)
                     "\"cmd\":\"ping\",\"peer\":\"bob\",\"count\":9,\"interval_ms\":1000");
     struct pv_inband_echo echo = take_echo();
     fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"chat\"");
-    assert_int_equal(x.f.node.watch.n, 1);
+    assert_int_equal(x.f.node.events.n, 1);
     fake_client_leave(&x, client);
-    assert_int_equal(x.f.node.watch.n, 0);
+    assert_int_equal(x.f.node.events.n, 0);
     assert_int_equal(x.f.part->next_timeout(x.f.self), PV_NEVER);
     echo.reply = true;
     give_echo(b.peer, echo); /* comes too late for anybody */

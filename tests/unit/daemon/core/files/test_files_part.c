@@ -166,7 +166,7 @@ PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
     pv_ctlsrv_handle_bytes(node.node.ctl, watcher, ask);
     assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
     pv_ctlapi_request_done(&req);
-    assert_int_equal(pv_watch_add(&node.node.watch, handle, false), PV_OK);
+    assert_int_equal(pv_events_listen(&node.node.events, handle, false), PV_OK);
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
     assert_null(strstr(fake_ctl_reply(&node, watcher), "b.txt"));

@@ -131,7 +131,7 @@ PV_TEST(watchers_are_told_once)
     eve_asks();
     others.refuses = others.holds = true;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
-    assert_int_equal(pv_watch_add(&x.f.node.watch, others.handle, false), PV_OK);
+    assert_int_equal(pv_events_listen(&x.f.node.events, others.handle, false), PV_OK);
     fake_node_raise(&x.f, PV_FACT_ROSTER);
     assert_string_equal(fake_client_read(&x, client), ""); /* as soon as it is known from where */
     answer_from("203.0.113.9");
@@ -168,7 +168,7 @@ PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
     fake_node_settle(&x.f);
     others.refuses = others.holds = true;
     fake_client_ask(&x, client, "\"cmd\":\"admit\",\"peer\":\"eve\"");
-    assert_int_equal(pv_watch_add(&x.f.node.watch, others.handle, false), PV_OK);
+    assert_int_equal(pv_events_listen(&x.f.node.events, others.handle, false), PV_OK);
     answer_from("203.0.113.9");
     expect("\"name\":\"flood15\"");
     assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));

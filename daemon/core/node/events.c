@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* events.c - keeps the newest events, and tells clients that listen. */
+#include "daemon/core/node/events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/local/ctlapi_pack.h"
+
+enum {
+    FIRST_CAP = 16, /* ours: most nodes of a simulation have little to tell */
+};
+
+void pv_events_begin(struct pv_events *e, uint64_t wall_us)
+{
+    e->first = e->oldest = e->next = wall_us == 0 ? 1 : wall_us;
+}
+
+static void forget(struct pv_events_kept *k)
+{
+    free(k->who != NULL ? k->who : k->text);
+    *k = (struct pv_events_kept){.time_us = 0};
+}
+
+/* cap is not 0. */
+static struct pv_events_kept *place_of(const struct pv_events *e, uint64_t number)
+{
+    return &e->kept[(number - e->first) % e->cap];
+}
+
+void pv_events_done(struct pv_events *e)
+{
+    for (; e->oldest < e->next; e->oldest++)
+        forget(place_of(e, e->oldest));
+    free(e->kept);
+    *e = (struct pv_events){.n = 0};
+}
+
+/* --- who listens ------------------------------------------------------------------------------ */
+
+static int add(struct pv_events *e, const struct pv_events_listener *l)
+{
+    if (e->n == PV_EVENTS_LISTENERS)
+        return PV_ERR_LIMIT;
+    e->listeners[e->n++] = *l;
+    return PV_OK;
+}
+
+int pv_events_listen(struct pv_events *e, uint64_t handle, bool seen)
+{
+    return add(e, &(struct pv_events_listener){.handle = handle, .seen = seen});
+}
+
+int pv_events_follow(struct pv_events *e, uint64_t handle, uint64_t since_us, uint64_t seq)
+{
+    struct pv_events_listener l = {.handle = handle, .follows = true, .next = e->next};
+    if (seq != 0) {
+        l.blind = seq < e->first - 1 || seq >= e->next;
+        l.next = l.blind ? e->oldest : seq + 1;
+    } else if (since_us != 0) {
+        while (l.next > e->oldest && place_of(e, l.next - 1)->time_us >= since_us)
+            l.next--;
+        l.blind = l.next == e->oldest && (since_us < e->first || e->oldest > e->first);
+    }
+    return add(e, &l);
+}
+
+/* The last one takes its place: the order in which clients are told does not matter. */
+void pv_events_drop(struct pv_events *e, uint64_t handle)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->listeners[i].handle != handle)
+            continue;
+        e->listeners[i] = e->listeners[--e->n];
+        return;
+    }
+}
+
+bool pv_events_is_seen(const struct pv_events *e)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->listeners[i].seen)
+            return true;
+    }
+    return false;
+}
+
+/* --- keeping ---------------------------------------------------------------------------------- */
+
+/* The ring is full of what there is: it grows, or the oldest goes. */
+static void make_room(struct pv_events *e)
+{
+    size_t n = (size_t)(e->next - e->oldest), cap = e->cap == 0 ? FIRST_CAP : 2 * e->cap;
+    if (n < e->cap)
+        return;
+    struct pv_events_kept *more = cap > PV_EVENTS_KEPT ? NULL : calloc(cap, sizeof(*more));
+    for (uint64_t at = e->oldest; more != NULL && at < e->next; at++)
+        more[(at - e->first) % cap] = *place_of(e, at);
+    if (more != NULL) {
+        free(e->kept);
+        e->kept = more;
+        e->cap = cap;
+    } else if (e->cap > 0) {
+        forget(place_of(e, e->oldest++));
+    }
+}
+
+/* Without memory for a place it is as if it had been pushed out at once; without memory for its
+ * texts, followers hear its kind. */
+static void keep(struct pv_events *e, uint64_t wall_us, const struct pv_event *event)
+{
+    size_t who = event->who == NULL ? 0 : strlen(event->who) + 1, text = strlen(event->text) + 1;
+    make_room(e);
+    if (e->cap == 0) {
+        e->oldest = ++e->next;
+        return;
+    }
+    struct pv_events_kept *k = place_of(e, e->next++);
+    char *texts = malloc(who + text);
+    *k = (struct pv_events_kept){.time_us = wall_us, .kind = event->kind, .what = event->what};
+    if (texts == NULL)
+        return;
+    if (who > 0)
+        k->who = memcpy(texts, event->who, who);
+    k->text = memcpy(texts + who, event->text, text);
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+/* body's fields behind those that all events have; NULL: none. */
+static json_t *in_full(const struct pv_events *e, uint64_t number, json_t *body)
+{
+    const struct pv_events_kept *k = place_of(e, number);
+    json_t *all = pv_ctlapi_pack("{s:o, s:f, s:s, s:s?, s:s}", "seq", pv_ctlapi_u64(number), "time",
+                                 (double)k->time_us / 1e6, "what", k->what, "who", k->who, "text",
+                                 k->text == NULL ? "" : k->text);
+    if (all != NULL && body != NULL && json_object_update_missing(all, body) != 0) {
+        json_decref(all);
+        return NULL;
+    }
+    return all;
+}
+
+static void tell_follower(const struct pv_events *e, struct pv_events_listener *l,
+                          struct pv_ctlsrv *ctl, json_t *body)
+{
+    pv_ctlsrv_event(ctl, l->handle, place_of(e, l->next)->kind, in_full(e, l->next, body));
+    l->next++;
+}
+
+static bool reads(struct pv_ctlsrv *ctl, const struct pv_events_listener *l)
+{
+    return pv_ctlsrv_backlog(ctl, l->handle) < PV_EVENTS_BACKLOG;
+}
+
+/* The server adds the request's id to what it sends: each listener needs a copy of its own. */
+static void tell_chat(const struct pv_events *e, struct pv_ctlsrv *ctl, const char *name,
+                      json_t *body)
+{
+    for (size_t i = 0; body != NULL && i < e->n; i++) {
+        if (!e->listeners[i].follows)
+            pv_ctlsrv_event(ctl, e->listeners[i].handle, name, json_copy(body));
+    }
+}
+
+/* Followers that have heard all before are told in full; the others hear it from the ring. */
+void pv_events_tell(struct pv_events *e, struct pv_ctlsrv *ctl, uint64_t wall_us,
+                    const struct pv_event *event, json_t *body)
+{
+    if (event->chat != NULL)
+        tell_chat(e, ctl, event->chat, body);
+    if (event->kind != NULL && e->next != 0) {
+        uint64_t number = e->next;
+        keep(e, wall_us, event);
+        for (size_t i = 0; e->cap > 0 && i < e->n; i++) {
+            struct pv_events_listener *l = &e->listeners[i];
+            if (l->follows && l->is_here && l->next == number && reads(ctl, l))
+                tell_follower(e, l, ctl, body);
+        }
+    }
+    json_decref(body);
+}
+
+/* Events that the ring has lost are told as a number, which is not known of the time before the
+ * ring. */
+static void tell_missed(const struct pv_events *e, struct pv_events_listener *l,
+                        struct pv_ctlsrv *ctl)
+{
+    uint64_t missed = l->next < e->oldest ? e->oldest - l->next : 0;
+    if (l->blind || missed > 0)
+        pv_ctlsrv_event(
+            ctl, l->handle, "missed",
+            pv_ctlapi_pack("{s:o}", "count", l->blind ? json_null() : pv_ctlapi_u64(missed)));
+    l->blind = false;
+    l->next += missed;
+}
+
+void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        struct pv_events_listener *l = &e->listeners[i];
+        if (!l->follows || (l->is_here && l->next == e->next))
+            continue;
+        if (reads(ctl, l))
+            tell_missed(e, l, ctl);
+        while (l->next < e->next && reads(ctl, l))
+            tell_follower(e, l, ctl, NULL);
+        if (!l->is_here && l->next == e->next && reads(ctl, l)) {
+            l->is_here = true;
+            pv_ctlsrv_event(ctl, l->handle, "now",
+                            pv_ctlapi_pack("{s:o}", "seq", pv_ctlapi_u64(e->next - 1)));
+        }
+    }
+}

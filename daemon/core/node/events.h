@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * events.h - what happens on this node, for control clients that listen (`watch`): a bounded ring
+ * of the newest events, and who wants to hear of them.
+ *
+ * Listeners of chat hear what concerns them at once. Followers hear everything: at once while they
+ * read, else from the ring as soon as they do, and what has left the ring as a number. So a client
+ * that does not read costs no memory. The ring keeps what happened to whom, and never what a
+ * message says, which is the store's to keep and to delete (docs/PROTOCOL-LOCAL.md "What happens").
+ */
+#ifndef PV_EVENTS_H
+#define PV_EVENTS_H
+
+#include "daemon/core/node/ctlsrv.h"
+
+enum {
+    PV_EVENTS_KEPT = 512,      /* ours: newest kept */
+    PV_EVENTS_LISTENERS = 64,  /* ours: as many as the control socket has connections */
+    PV_EVENTS_BACKLOG = 65536, /* ours: bytes that wait for a follower before it has to read */
+    PV_EVENTS_TEXT = 640,      /* bytes of a sentence with the NUL, for callers: a problem's */
+};
+
+/* One event. Texts are borrowed during the call; kind and what are static. */
+struct pv_event {
+    const char *chat; /* the name that listeners of chat know it by; NULL: it is not for them */
+    const char *kind; /* NULL: it is not for followers */
+    const char *what, *who; /* who NULL: nobody */
+    const char *text;
+};
+
+/* One that is kept. */
+struct pv_events_kept {
+    uint64_t time_us;
+    const char *kind, *what;
+    char *who;  /* owned, the text with it; NULL: nobody, or there was no memory */
+    char *text; /* in who, or owned where that is NULL */
+};
+
+struct pv_events_listener {
+    uint64_t handle; /* ctl */
+    bool follows;    /* everything; else chat */
+    bool seen;       /* chat: somebody reads along: what is told counts as read */
+    bool is_here;    /* a follower that was told where the present begins */
+    bool blind;      /* a follower that asked for more than was ever in this ring */
+    uint64_t next;   /* a follower: number of the next event */
+};
+
+/* A zeroed struct keeps nothing until pv_events_begin(). */
+struct pv_events {
+    struct pv_events_listener listeners[PV_EVENTS_LISTENERS];
+    size_t n;
+    struct pv_events_kept *kept;  /* owned; its place: number - first, modulo cap */
+    size_t cap;                   /* grows to PV_EVENTS_KEPT */
+    uint64_t first, oldest, next; /* numbers: of the first ever, the oldest kept, the coming one */
+};
+
+/* From now on events are kept; the first one's number is the wall clock's, Unix microseconds, so
+ * that they grow over starts. */
+void pv_events_begin(struct pv_events *e, uint64_t wall_us);
+void pv_events_done(struct pv_events *e);
+
+/* The client of this request listens to chat. PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_events_listen(struct pv_events *e, uint64_t handle, bool seen);
+/* It hears everything: what comes; before that what is kept from since_us (Unix microseconds) on,
+ * or, with seq, what came after that number; 0: neither. PV_ERR_LIMIT. */
+PV_MUST_CHECK int pv_events_follow(struct pv_events *e, uint64_t handle, uint64_t since_us,
+                                   uint64_t seq);
+/* Does nothing when handle does not listen. */
+void pv_events_drop(struct pv_events *e, uint64_t handle);
+/* Does a listener of chat read along? */
+bool pv_events_is_seen(const struct pv_events *e);
+
+/* It happens now, wall_us. body, which is taken (NULL: nothing more to tell), is what listeners
+ * are told beside; it is not kept. */
+void pv_events_tell(struct pv_events *e, struct pv_ctlsrv *ctl, uint64_t wall_us,
+                    const struct pv_event *event, json_t *body);
+/* Tells followers what they have not heard, as far as they read. After each turn of the engine. */
+void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl);
+
+#endif /* PV_EVENTS_H */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/node/events.h"
+#include "proto/local/ctlapi.h"
+#include "proto/local/ctlapi_request.h"
+#include "tests/unit/test_util.h"
+
+#define T0 UINT64_C(1700000000000000)
+
+static struct pv_ctlsrv *srv;
+static struct pv_events events;
+static uint32_t sid;
+static uint64_t wall;
+static char output[1048576]; /* what heard() found */
+
+static int setup(void **state)
+{
+    (void)state;
+    wall = T0;
+    pv_events_begin(&events, wall);
+    assert_int_equal(pv_ctlsrv_new(&srv), PV_OK);
+    return pv_ctlsrv_accepted(srv, false, &sid);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    srv = pv_ctlsrv_free(srv);
+    pv_events_done(&events);
+    return 0;
+}
+
+PV_TEST_WORLD(setup, teardown);
+
+static uint64_t request(void)
+{
+    static const char line[] = "{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}\n";
+    struct pv_ctlapi_request req = {0};
+    uint64_t handle = 0;
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, strlen(line)));
+    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_OK);
+    pv_ctlapi_request_done(&req);
+    return handle;
+}
+
+/* A follower, which is told what it asked for. */
+static uint64_t follow(uint64_t since_us, uint64_t seq)
+{
+    uint64_t handle = request();
+    assert_int_equal(pv_events_follow(&events, handle, since_us, seq), PV_OK);
+    pv_events_run(&events, srv);
+    return handle;
+}
+
+/* Everything that was told since the last call. */
+static const char *heard(void)
+{
+    size_t len = 0;
+    for (;;) {
+        struct pv_view out = pv_ctlsrv_out(srv, sid);
+        if (out.len == 0)
+            break;
+        assert_true(len + out.len < sizeof(output));
+        memcpy(output + len, out.ptr, out.len);
+        len += out.len;
+        pv_ctlsrv_wrote(srv, sid, out.len);
+        pv_events_run(&events, srv);
+    }
+    output[len] = '\0';
+    return output;
+}
+
+static unsigned count(const char *text, const char *what)
+{
+    unsigned n = 0;
+    for (; (text = strstr(text, what)) != NULL; text += strlen(what))
+        n++;
+    return n;
+}
+
+static void happen(const char *text, json_t *body)
+{
+    const struct pv_event event = {
+        .chat = "state", .kind = "member", .what = "joined", .who = "bob", .text = text};
+    wall += 1000000;
+    pv_events_tell(&events, srv, wall, &event, body);
+    pv_events_run(&events, srv);
+}
+
+PV_TEST(a_follower_hears_in_full_what_happens_and_the_ring_keeps_no_more_than_its_sentence)
+{
+    follow(0, 0);
+    assert_string_equal(heard(), "{\"id\":1,\"event\":\"now\",\"seq\":1699999999999999}\n");
+    happen("bob joined", json_pack("{s:s}", "secret", "word"));
+    assert_string_equal(
+        heard(), "{\"id\":1,\"event\":\"member\",\"seq\":1700000000000000,\"time\":1700000001.0,"
+                 "\"what\":\"joined\",\"who\":\"bob\",\"text\":\"bob joined\","
+                 "\"secret\":\"word\"}\n");
+    follow(1, 0);
+    assert_non_null(strstr(heard(), "bob joined"));
+    assert_null(strstr(output, "secret"));
+}
+
+PV_TEST(a_listener_of_chat_hears_chat_as_before_and_nothing_else)
+{
+    assert_int_equal(pv_events_listen(&events, request(), true), PV_OK);
+    happen("bob joined", json_pack("{s:s}", "peer", "bob"));
+    assert_string_equal(heard(), "{\"id\":1,\"event\":\"state\",\"peer\":\"bob\"}\n");
+    pv_events_tell(&events, srv, wall,
+                   &(struct pv_event){.kind = "node", .what = "up", .text = "x"}, NULL);
+    assert_string_equal(heard(), "");
+    assert_true(pv_events_is_seen(&events));
+}
+
+PV_TEST(the_past_is_told_from_a_time_or_from_a_number_on)
+{
+    for (unsigned i = 0; i < 5; i++)
+        happen("one", NULL);
+    follow(T0 + 4 * 1000000, 0); /* the fourth happened then */
+    assert_int_equal(count(heard(), "\"event\":\"member\""), 2);
+    assert_null(strstr(output, "missed"));
+    follow(0, T0); /* after the first */
+    assert_int_equal(count(heard(), "\"event\":\"member\""), 4);
+    assert_null(strstr(output, "missed"));
+    assert_true(strstr(output, "\"event\":\"now\"") > strstr(output, "\"seq\":1700000000000004"));
+}
+
+PV_TEST(events_of_another_run_of_the_daemon_are_told_as_missed)
+{
+    happen("one", NULL);
+    follow(T0 - 1, 0);
+    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+    follow(0, T0 - 5000); /* a number of an earlier run */
+    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+    assert_int_equal(count(output, "\"event\":\"member\""), 1);
+    follow(0, T0 + 5000); /* of one whose clock was ahead */
+    assert_non_null(strstr(heard(), "\"event\":\"missed\",\"count\":null"));
+}
+
+PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_missed)
+{
+    char text[PV_EVENTS_TEXT];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    follow(0, 0);
+    (void)heard();
+    for (unsigned i = 0; i < 3 * PV_EVENTS_KEPT; i++) {
+        happen(text, NULL);
+        assert_true(pv_ctlsrv_out(srv, sid).len < PV_EVENTS_BACKLOG + 1024);
+    }
+    unsigned told = count(heard(), "\"event\":\"member\"");
+    char missed[80];
+    snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
+             3 * PV_EVENTS_KEPT - told);
+    assert_non_null(strstr(output, missed));
+    assert_true(told >= PV_EVENTS_KEPT);
+    assert_int_equal(count(output, "\"event\":\"now\""), 0);
+    happen("it reads again", json_pack("{s:b}", "full", true));
+    assert_non_null(strstr(heard(), "\"full\":true"));
+}
+
+PV_TEST(there_are_at_most_as_many_listeners_as_connections)
+{
+    for (unsigned i = 0; i < PV_EVENTS_LISTENERS; i++)
+        assert_int_equal(pv_events_listen(&events, i + 1, false), PV_OK);
+    assert_int_equal(pv_events_follow(&events, 1000, 0, 0), PV_ERR_LIMIT);
+    pv_events_drop(&events, 5);
+    assert_int_equal(pv_events_follow(&events, 1000, 0, 0), PV_OK);
+}
