@@ -13,16 +13,17 @@ function(pv_library_of variable)
     set(${variable} ${names} PARENT_SCOPE)
 endfunction()
 
-# pv_sql(VARIABLE FOLDER): for each NAME.sql of the folder a header FOLDER/NAME.sql.h with its text as pv_NAME_sql.
-function(pv_sql variable folder)
+# pv_texts(VARIABLE FOLDER): for each NAME.sql of the folder, and each file of its page/, a header FOLDER/FILE.h with
+# its text as pv_FILE, "." being "_".
+function(pv_texts variable folder)
     set(headers "")
-    file(GLOB texts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.sql)
+    file(GLOB texts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.sql ${PROJECT_SOURCE_DIR}/${folder}/page/*.*)
     foreach(text ${texts})
         get_filename_component(name ${text} NAME)
-        set(header ${PROJECT_BINARY_DIR}/sql/${folder}/${name}.h)
-        add_custom_command(OUTPUT ${header} DEPENDS ${text} ${PROJECT_SOURCE_DIR}/cmake/sql.cmake VERBATIM
+        set(header ${PROJECT_BINARY_DIR}/texts/${folder}/${name}.h)
+        add_custom_command(OUTPUT ${header} DEPENDS ${text} ${PROJECT_SOURCE_DIR}/cmake/text.cmake VERBATIM
                            COMMAND ${CMAKE_COMMAND} -DIN=${text} -DOUT=${header}
-                                   -P ${PROJECT_SOURCE_DIR}/cmake/sql.cmake)
+                                   -P ${PROJECT_SOURCE_DIR}/cmake/text.cmake)
         list(APPEND headers ${header})
     endforeach()
     set(${variable} ${headers} PARENT_SCOPE)
@@ -38,10 +39,10 @@ function(pv_folders)
         pv_library_of(deps ${below})
         file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.c)
         list(FILTER sources EXCLUDE REGEX "/main\\.c$")
-        pv_sql(texts ${folder})
+        pv_texts(texts ${folder})
         add_library(${name} STATIC ${sources} ${texts})
         target_link_libraries(${name} PUBLIC pv_flags ${deps})
-        target_compile_options(${name} PRIVATE "SHELL:-iquote ${PROJECT_BINARY_DIR}/sql")
+        target_compile_options(${name} PRIVATE "SHELL:-iquote ${PROJECT_BINARY_DIR}/texts")
     endforeach()
 endfunction()
 

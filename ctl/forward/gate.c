@@ -74,7 +74,7 @@ static int fail_path(struct pv_cli *cli, const char *path, int r)
 
 int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool udp)
 {
-    *g = (struct pv_gate){.fd = -1, .udp = udp};
+    *g = (struct pv_gate){.fd = -1, .udp = udp, .uid = geteuid()};
     if (strchr(where, '/') != NULL) {
         if (udp)
             return pv_cli_usage(cli, "\"%.100s\" is a path: -u needs a port", where);
@@ -157,7 +157,7 @@ static int accept_unix(const struct pv_gate *g, int *ret_fd)
     int fd = -1, r = pv_unix_accept(g->fd, &fd, &cred);
     if (r < 0)
         return r;
-    if (cred.uid != geteuid()) {
+    if (cred.uid != g->uid) {
         close(fd);
         return PV_ERR_REFUSED;
     }
@@ -186,7 +186,7 @@ int pv_gate_accept(const struct pv_gate *g, int *ret_fd)
     /* A program of this machine may stop reading for as long as it likes. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){0}, sizeof(int));
     r = pv_sockowner_find(&from, &to, PV_SOCKOWNER_OUTSIDE, &uid);
-    if (r < 0 || uid != geteuid()) {
+    if (r < 0 || uid != g->uid) {
         close(fd);
         return r < 0 ? PV_ERR_NOT_FOUND : PV_ERR_REFUSED;
     }
@@ -201,5 +201,5 @@ bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from)
         return !is_of_this_machine(from);
     return pv_sockowner_find(from, &g->addr, PV_SOCKOWNER_OUTSIDE | PV_SOCKOWNER_UDP, &uid) ==
                PV_OK &&
-           uid == geteuid();
+           uid == g->uid;
 }

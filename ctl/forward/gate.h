@@ -17,6 +17,7 @@ struct pv_gate {
     int fd; /* listening, or of UDP; -1: closed */
     bool udp;
     bool members;        /* it is for them, and for no program of this machine */
+    uint32_t uid;        /* else whose programs come in: at first this process' user's */
     const char *path;    /* of a Unix socket, borrowed; NULL: none */
     struct pv_addr addr; /* else */
 };

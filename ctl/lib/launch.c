@@ -22,43 +22,57 @@
 #include "sys/proc/clock.h"
 
 #define PROGRAM "p2pvpnd"
+#define WEB     "p2pvpn-web"
 
 enum {
     POLL_MS = 20,
     LAST_WORDS = 160, /* bytes of its last line that are repeated to the user */
 };
 
-/* Is there a p2pvpnd at this place below the directory? Its path stays in l. */
-static bool try_program(struct pv_launch *l, const char *dir, size_t dir_len, const char *below)
+/* Is there such a program at this place below the directory? */
+static bool try_program(char program[static PATH_MAX], const char *name, const char *dir,
+                        size_t dir_len, const char *below)
 {
-    int n =
-        snprintf(l->program, sizeof(l->program), "%.*s%s/%s", (int)dir_len, dir, below, PROGRAM);
-    return n > 0 && (size_t)n < sizeof(l->program) && access(l->program, X_OK) == 0;
+    int n = snprintf(program, PATH_MAX, "%.*s%s/%s", (int)dir_len, dir, below, name);
+    return n > 0 && n < PATH_MAX && access(program, X_OK) == 0;
+}
+
+/* The directory of this program: argv[0] is the caller's word, /proc/self/exe the kernel's. Its
+ * length; 0: not known. */
+static size_t find_self(char self[static PATH_MAX])
+{
+    ssize_t n = readlink("/proc/self/exe", self, PATH_MAX - 1);
+    self[n > 0 ? n : 0] = '\0';
+    const char *slash = strrchr(self, '/');
+    return slash == NULL ? 0 : (size_t)(slash - self);
+}
+
+bool pv_launch_find_web(char ret_program[static PATH_MAX])
+{
+    char self[PATH_MAX];
+    size_t len = find_self(self);
+    return len > 0 && (try_program(ret_program, WEB, self, len, "") ||
+                       try_program(ret_program, WEB, self, len, "/../lib/p2pvpn"));
 }
 
 /* Where this program lies first: two versions that are installed side by side must not mix. */
 static bool find_program(struct pv_launch *l)
 {
     char self[PATH_MAX];
-    /* argv[0] is the caller's word; /proc/self/exe is the kernel's. */
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
+    size_t self_len = find_self(self);
 #ifdef PV_STATIC
+    if (self_len > 0)
         return (size_t)snprintf(l->program, sizeof(l->program), "%s", self) < sizeof(l->program);
 #endif
-        const char *slash = strrchr(self, '/');
-        size_t len = slash == NULL ? 0 : (size_t)(slash - self);
-        /* A build has both in one directory, an installation in bin and sbin. */
-        if (slash != NULL &&
-            (try_program(l, self, len, "") || try_program(l, self, len, "/../sbin")))
-            return true;
-    }
+    /* A build has both in one directory, an installation in bin and sbin. */
+    if (self_len > 0 && (try_program(l->program, PROGRAM, self, self_len, "") ||
+                         try_program(l->program, PROGRAM, self, self_len, "/../sbin")))
+        return true;
     const char *path = getenv("PATH");
     while (path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
         /* An empty element of PATH means the present directory, from which root starts nothing. */
-        if (len > 0 && try_program(l, path, len, ""))
+        if (len > 0 && try_program(l->program, PROGRAM, path, len, ""))
             return true;
         path += len + (path[len] == ':');
     }

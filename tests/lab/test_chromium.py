@@ -23,7 +23,7 @@ print("".join(p["title"] for p in pages if p["type"] == "page"))
 
 def coordinator(lab):
     if shutil.which("chromium") is None:
-        raise Skip("chromium is not installed (scripts/deps long)")
+        raise Skip("chromium is not installed (scripts/deps test)")
     host = lab.host("coord")
     host.run("mkdir", "-p", "/etc/p2pvpn")
     host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin=CONF)

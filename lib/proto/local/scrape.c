@@ -70,9 +70,7 @@ static unsigned judge_line(struct pv_view line, struct pv_scrape *s, bool *ret_o
     return word_is(path_of(target), PAGE) ? 200 : 404;
 }
 
-/* True for "127.0.0.1", "[::1]:9586", "localhost:9586" and the like. A browser sends the name by
- * which it was told to come, so only names are accepted that cannot belong to somebody else. */
-static bool is_this_machine(struct pv_view host)
+bool pv_scrape_is_this_machine(struct pv_view host)
 {
     char text[PV_ADDR_TEXT + 8];
     struct pv_addr addr;
@@ -106,7 +104,7 @@ static unsigned judge_field(struct pv_view line, bool local, unsigned *n_hosts)
         n++;
     while (line.len > n && (line.ptr[line.len - 1] == ' ' || line.ptr[line.len - 1] == '\t'))
         line.len--;
-    return !local || is_this_machine(pv_view(line.ptr + n, line.len - n)) ? 200 : 403;
+    return !local || pv_scrape_is_this_machine(pv_view(line.ptr + n, line.len - n)) ? 200 : 403;
 }
 
 /* The first fault decides the status, but 400 wins over the others: what cannot be read cannot be

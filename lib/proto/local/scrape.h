@@ -34,6 +34,11 @@ PV_MUST_CHECK int pv_scrape_parse(struct pv_view bytes, bool local, struct pv_sc
 PV_MUST_CHECK int pv_scrape_answer(const struct pv_scrape *scrape, struct pv_view page,
                                    const char *content_type, char **ret_text, size_t *ret_len);
 
+/* Is that the Host of a request to this machine: "127.0.0.1", "[::1]:9586", "localhost:9586" and
+ * the like? A browser sends the name by which it was told to come, so only names are accepted that
+ * cannot belong to somebody else. */
+bool pv_scrape_is_this_machine(struct pv_view host);
+
 /* --- settings -------------------------------------------------------------------------------- */
 
 /* The section [metrics] of p2pvpnd and of the coordinator, checked. Parsing only. */

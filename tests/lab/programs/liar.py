@@ -48,7 +48,7 @@ room accept crew|room leave crew|room list|room members crew|doctor|bugreport -o
 run true
 """
 # They ask no daemon: help, a script, and what strangers on the internet answer.
-ALONE = {"completion", "netcheck", "stun", "join", "pipe"}
+ALONE = {"completion", "netcheck", "stun", "join", "pipe", "web"}
 
 
 def keys_of_answers():

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * weblogin.h - who may use the page of a node: a link that works once, and the sessions that follow
+ * from it (docs/adr/0091).
+ *
+ * A link carries a token. A browser that shows it gets a session of two secrets: a cookie, which
+ * scripts of a page cannot read, and a key, which the page sends in a field of its own. Either
+ * alone is worthless: a browser sends cookies to every port of a host, so other users' servers of
+ * this machine may see them; a key no form and no other origin can send.
+ *
+ * Pure; the caller owns the memory, and wipes it.
+ */
+#ifndef PV_WEBLOGIN_H
+#define PV_WEBLOGIN_H
+
+#include "base/pv.h"
+#include "base/text.h"
+
+enum {
+    PV_WEBLOGIN_SESSIONS = 8,      /* ours: browsers at once; the one unused longest makes room */
+    PV_WEBLOGIN_COOKIE_MAX = 4096, /* bytes of a Cookie field that are looked at */
+};
+#define PV_WEBLOGIN_IDLE PV_S(86400) /* ours: a session that was not used for so long has ended */
+
+/* The first byte of each message between p2pvpnctl web and the server (web/server.h), on a
+ * SOCK_SEQPACKET pair that is this descriptor of the server. */
+enum {
+    PV_WEBLINK_FD = 3,
+    PV_WEBLINK_BROWSER = 'b', /* to the server: a browser's connection comes along */
+    PV_WEBLINK_CONTROL = 'c', /* from it: it wants a connection to p2pvpnd; back: one comes along,
+                                 or the exit code of p2pvpnctl is the second byte */
+    PV_WEBLINK_TOKEN = 't',   /* from it: a token in text, for the link to show */
+};
+
+struct pv_weblogin_session {
+    bool open;
+    pv_ns used; /* last */
+    uint8_t cookie[PV_KEY_LEN], key[PV_KEY_LEN];
+};
+
+struct pv_weblogin {
+    uint8_t token[PV_KEY_LEN];
+    struct pv_weblogin_session session[PV_WEBLOGIN_SESSIONS];
+};
+
+/* The fields of a request that count; NULL: it has none. */
+struct pv_weblogin_asked {
+    const char *host, *origin, *cookie, *key;
+};
+
+enum pv_weblogin_what {
+    PV_WEBLOGIN_PAGE,  /* a file of the page, the same for everybody */
+    PV_WEBLOGIN_ENTER, /* a token for a session */
+    PV_WEBLOGIN_USE,   /* everything else */
+};
+
+/* No session, and a token that nobody knows. */
+void pv_weblogin_init(struct pv_weblogin *l, const struct pv_rng *rng);
+/* The token that opens the next session. Returns buf. */
+const char *pv_weblogin_token(const struct pv_weblogin *l, char buf[static PV_KEY_TEXT_BUF]);
+/*
+ * A session for whoever shows the token, which is another one from now on; compared in constant
+ * time. Both texts are secrets: the caller's to wipe. PV_ERR_AUTH: it is not the token (any more).
+ */
+PV_MUST_CHECK int pv_weblogin_enter(struct pv_weblogin *l, struct pv_view token,
+                                    const struct pv_rng *rng, pv_ns now,
+                                    char ret_cookie[static PV_KEY_TEXT_BUF],
+                                    char ret_key[static PV_KEY_TEXT_BUF]);
+/*
+ * May that be asked? 200, or the status to refuse it with (RFC 9110 s15): 403 where Host is not
+ * this machine by an address or as localhost (DNS rebinding), or where what is no file of the page
+ * does not come from the page itself (Origin is not http:// and Host); 401 without a session, which
+ * only PV_WEBLOGIN_USE needs. now: the session counts as used.
+ */
+unsigned pv_weblogin_judge(struct pv_weblogin *l, enum pv_weblogin_what what,
+                           const struct pv_weblogin_asked *asked, pv_ns now);
+
+#endif /* PV_WEBLOGIN_H */

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""A browser on a machine of the lab: headless Chromium by chromedriver (WebDriver, W3C), without any library. A small
+program on that machine sends the requests, and those that a scenario makes up itself."""
+import base64
+import json
+import shutil
+import subprocess
+
+from lab import Failure, Skip, check, wait
+
+PORT = 9515
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver s11: the name of an element's id
+ASKS = """
+import json, sys, urllib.request
+class Stays(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args): return None
+ask = urllib.request.build_opener(Stays, urllib.request.ProxyHandler({}))
+for line in sys.stdin:
+    method, url, headers, body = json.loads(line)
+    request = urllib.request.Request(url, method=method, headers=headers, data=None if body is None else body.encode())
+    try:
+        r = ask.open(request, timeout=60)
+    except urllib.error.HTTPError as e:
+        r = e
+    except OSError as e:
+        print(json.dumps([0, {}, str(e)]), flush=True)
+        continue
+    print(json.dumps([r.status, dict(r.headers), r.read().decode("utf-8", "replace")]), flush=True)
+"""
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--user-data-dir=/run/chromium"]
+
+
+class Asker:
+    """Sends HTTP requests from a machine."""
+
+    def __init__(self, host):
+        self.program = host.start(host.python, "-c", ASKS, name="asks", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, method, url, headers=None, body=None):
+        """(status, fields, text); status 0: no answer."""
+        p = self.program.popen
+        p.stdin.write(json.dumps([method, url, headers or {}, body]).encode() + b"\n")
+        p.stdin.flush()
+        line = p.stdout.readline()
+        if not line:
+            raise Failure(f"nobody asks: {self.program.text()}")
+        return json.loads(line)
+
+
+class Browser:
+    def __init__(self, host, size=(1280, 800)):
+        for program in ("chromium", "chromedriver"):
+            if shutil.which(program) is None:
+                raise Skip(f"{program} is not installed (scripts/deps test)")
+        self.driver = host.start("chromedriver", f"--port={PORT}", name="chromedriver",
+                                 env={"HOME": "/run"})
+        self.asker = Asker(host)
+        wait("chromedriver to listen", lambda: self.asker.ask("GET", f"http://127.0.0.1:{PORT}/status")[0] == 200, timeout=30)
+        options = {"args": FLAGS, "binary": shutil.which("chromium")}
+        self.session = ""
+        r = self.do("POST", "/session", {"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}}, whole="")
+        self.session = f"/session/{r['sessionId']}"
+        self.complaints, self.urls = [], []
+        self.resize(*size)
+
+    def do(self, method, path, body=None, whole=None):
+        """One command of WebDriver; its value."""
+        prefix = self.session if whole is None else whole
+        status, _, text = self.asker.ask(method, f"http://127.0.0.1:{PORT}{prefix}{path}",
+                                         {"Content-Type": "application/json"},
+                                         None if body is None else json.dumps(body))
+        value = json.loads(text)["value"] if text.startswith("{") else text
+        if status != 200:
+            raise Failure(f"browser: {path}: {value if isinstance(value, str) else value.get('message', value)}"[:800])
+        return value
+
+    def resize(self, width, height):
+        """Of the page itself, also where a window would not be as narrow."""
+        self.do("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}})
+
+    def dark(self, dark):
+        self.do("POST", "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {
+            "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}})
+
+    def open(self, url):
+        self.do("POST", "/url", {"url": url})
+
+    def run(self, script, *args):
+        """What a function with this body returns; a promise is waited for."""
+        return self.do("POST", "/execute/sync", {"script": script, "args": list(args)})
+
+    def find(self, css, text=None):
+        """Elements that are shown, and have this text."""
+        return self.run("""const [css, text] = arguments;
+            return [...document.querySelectorAll(css)].filter(e => e.checkVisibility() && e.getClientRects().length > 0 &&
+                (text === null || e.textContent.trim().includes(text)))""", css, text)
+
+    def one(self, css, text=None, timeout=10):
+        return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text), timeout)[0]
+
+    def click(self, css, text=None):
+        """As a user: an element that another one covers is none."""
+        element = self.one(css, text)
+        self.do("POST", f"/element/{element[ELEMENT]}/click", {})
+
+    def type(self, css, text):
+        self.do("POST", f"/element/{self.one(css)[ELEMENT]}/value", {"text": text})
+
+    def text(self, css="body"):
+        return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')", css)
+
+    def sees(self, text, css="body", timeout=10):
+        wait(f"the page to say {text!r}", lambda: text in self.text(css), timeout)
+
+    def picture(self, path):
+        with open(path, "wb") as f:
+            f.write(base64.b64decode(self.do("GET", "/screenshot")))
+
+    def look(self):
+        """Collects what the console said, and whom the pages asked."""
+        self.complaints += [e["message"] for e in self.do("POST", "/se/log", {"type": "browser"}) if e["level"] != "INFO"]
+        for entry in self.do("POST", "/se/log", {"type": "performance"}):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                self.urls.append(message["params"]["request"]["url"])
+
+    def must_be_clean(self, origin, expected=()):
+        """No word in the console but the expected ones, and no request elsewhere."""
+        self.look()
+        bad = [c for c in self.complaints if not any(e in c for e in expected)]
+        check(not bad, "the console says: " + "\n".join(bad))
+        elsewhere = [u for u in self.urls if not u.startswith((origin, "data:", "blob:"))]
+        check(not elsewhere, f"requests elsewhere: {elsewhere}")

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""The page of a node (p2pvpnctl web), in a browser: what it shows, what is done by it, and who is kept out."""
+import json
+import os
+
+from browser import Asker, Browser
+from lab import check, equal, scenario, wait
+
+PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
+SIZES = ((360, 740), (800, 1000), (2000, 1200))
+MARKUP = "<img src=x onerror=document.title='owned'><b>&amp;"
+
+
+class Page:
+    """`p2pvpnctl web` on a host."""
+
+    def __init__(self, host, *args, who=()):
+        self.host = host
+        self.program = host.start(*who, host.lab.bin("p2pvpnctl"), "web", "--json", *args, name="web")
+
+    def links(self):
+        return [json.loads(line)["link"] for line in self.program.text().splitlines() if line.startswith("{")]
+
+    def link(self, n=0):
+        def shown():
+            self.program.must_run()
+            return self.links()[n:n + 1]
+        return wait(f"link {n} of the page", shown)[0]
+
+    @property
+    def origin(self):
+        return self.link().split("/#")[0]
+
+
+def world(lab, *names):
+    coordinator = lab.coordinator()
+    hosts = [lab.host(n) for n in names]
+    lab.network(coordinator, hosts)
+    return coordinator, hosts
+
+
+def picture(browser, name):
+    if PICTURES:
+        browser.picture(os.path.join(PICTURES, name + ".png"))
+
+
+def is_readable(browser, what):
+    """Nothing sticks out to the side, and there is a heading."""
+    wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    check(wide[0] <= wide[1], f"{what}: {wide[0]} pixels on a page of {wide[1]}")
+    check(browser.find("h1"), f"{what}: no heading")
+
+
+@scenario(minutes=6)
+def pages_open_at_every_size(lab):
+    """Each page at three sizes, dark and light: no word in the console, nothing asked elsewhere, nothing cut off."""
+    _, (a, b, c) = world(lab, "a", "b", "c")
+    a.wait_direct(b)
+    a.ping(c)
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("3 of 3")
+    for name, route, text in (("overview", "#/", "reached directly"), ("member", "#/member/b", "Round trip"),
+                              ("health", "#/health", "The way out")):
+        for width, height in SIZES:
+            browser.resize(width, height)
+            browser.dark(width == 800)
+            browser.run("location.hash = arguments[0]", route)
+            browser.sees(text, "main")
+            is_readable(browser, f"{name} at {width}")
+            picture(browser, f"{name}-{width}")
+    browser.must_be_clean(page.origin)
+    equal(browser.run("return document.cookie"), "", "what scripts see of the cookie")
+
+
+@scenario
+def a_link_works_once_and_the_page_comes_back(lab):
+    """A reload and a second tab need no link; another browser does. p2pvpnd restarts: the page goes on."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    first = page.link()
+    browser.open(first)
+    browser.sees("2 of 2")
+    check("#/" in browser.run("return location.href") and first not in browser.run("return location.href"),
+          "the token is still in the address")
+    browser.open(page.origin + "/")
+    browser.sees("2 of 2")
+    second = page.link(1)
+    check(second != first, "the same link again")
+    key = browser.run("return localStorage.getItem('p2pvpn-key')")
+    browser.run("localStorage.clear()")
+    browser.open("about:blank")
+    browser.open(first)
+    browser.sees("not let in")
+    browser.run("localStorage.setItem('p2pvpn-key', arguments[0])", key)
+    browser.open("about:blank")
+    browser.open(page.origin + "/#/health")
+    browser.sees("All is well")
+    browser.open(page.link(1))  # where the page is open already: the address changes behind # alone
+    browser.sees("2 of 2")
+    a.stop_daemon()
+    browser.sees("Not connected", "#link")
+    a.daemon()
+    wait("the page to go on", lambda: browser.text("#link") == "", timeout=20)
+    equal(page.program.end(), 0, "exit code on SIGTERM")
+
+
+def steal(browser, page):
+    """What a thief would have of a session: its cookie and its key."""
+    cookies = browser.do("GET", "/cookie")
+    equal([(c["httpOnly"], c["sameSite"]) for c in cookies], [(True, "Strict")], "the cookie")
+    check(cookies[0]["name"] == "p2pvpn-" + page.origin.split(":")[-1], cookies[0]["name"])
+    return f"{cookies[0]['name']}={cookies[0]['value']}", browser.run("return localStorage.getItem('p2pvpn-key')")
+
+
+@scenario
+def strangers_are_kept_out(lab):
+    """Rebinding, a forged Origin, forms of other sites, guessed and used tokens, half a session, another user."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    cookie, key = steal(browser, page)
+    origin, port = page.origin, page.origin.split(":")[-1]
+    asker = Asker(a)
+
+    def api(**change):
+        fields = {"Origin": origin, "Cookie": cookie, "X-P2pvpn-Key": key, **change}
+        return asker.ask("POST", origin + "/api", {k: v for k, v in fields.items() if v is not None},
+                         '{"id":1,"cmd":"version"}')
+    status, fields, text = api()
+    equal((status, json.loads(text)["ok"]), (200, True), "the page's own request")
+    for what, want, change in (
+            ("another name for this address", 403, {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}),
+            ("another origin", 403, {"Origin": "http://evil.example"}),
+            ("another port of this host", 403, {"Origin": "http://127.0.0.1:1"}),
+            ("an opaque origin", 403, {"Origin": "null"}), ("no origin", 403, {"Origin": None}),
+            ("no cookie", 401, {"Cookie": None}), ("no key", 401, {"X-P2pvpn-Key": None}),
+            ("a guessed key", 401, {"X-P2pvpn-Key": "A" * 43}),
+            ("a guessed cookie", 401, {"Cookie": f"p2pvpn-{port}={'A' * 43}"}),
+            ("the cookie as key", 401, {"X-P2pvpn-Key": cookie.split("=")[1]})):
+        equal(api(**change)[0], want, what)
+    used, later = page.link().split("#")[1], page.link(1).split("#")[1]
+    for what, token in (("a used token", used), ("a guessed token", "A" * 43), ("half a token", later[:20]), ("none", "")):
+        equal(asker.ask("POST", origin + "/enter", {"Origin": origin}, token)[0], 403, what)
+    equal(asker.ask("POST", origin + "/enter", {"Origin": "http://evil.example"}, later)[0], 403, "a stolen token elsewhere")
+    equal(asker.ask("GET", origin + "/", {"Host": "evil.example"})[0], 403, "the page by another name")
+    for what, want, body in (("a command of p2pvpnctl alone", 403, '{"id":1,"cmd":"root_export"}'),
+                             ("no request", 400, "[]"), ("an unknown command", 400, '{"id":1,"cmd":"x"}')):
+        r = asker.ask("POST", origin + "/api", {"Origin": origin, "Cookie": cookie, "X-P2pvpn-Key": key}, body)
+        equal(r[0], want, what)
+    equal(asker.ask("GET", origin + "/../../etc/passwd")[0], 404, "another file")
+    fields = asker.ask("GET", origin + "/")[1]
+    check("default-src 'none'" in fields["Content-Security-Policy"] and fields["X-Frame-Options"] == "DENY", str(fields))
+    forms_of_others(a, browser, page)
+    r = a.run(*a.as_user(), "python3", "-c", "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)",
+              origin + "/", check_rc=False)
+    check(r.code != 0, "another user of this machine got the page")
+
+
+def forms_of_others(a, browser, page):
+    """Another site in the same browser, on this very host, so that cookies go along: a form and a fetch."""
+    a.run("sh", "-c", "mkdir -p /run/evil && cat >/run/evil/index.html", stdin=f"""<!doctype html><title>evil</title>
+        <iframe name=x></iframe><form id=f method=post target=x enctype=text/plain action="{page.origin}/api">
+        <input name='{{"id":1,"cmd":"send","peer":"b","text":"forged' value='"}}'></form>
+        <script>f.submit(); fetch("{page.origin}/api", {{method: "POST", credentials: "include", mode: "no-cors",
+        body: '{{"id":1,"cmd":"send","peer":"b","text":"forged"}}'}}).catch(() => 0).then(() => document.title = "done")
+        </script>""")
+    server = a.start("python3", "-m", "http.server", "-b", "127.0.0.1", "-d", "/run/evil", "8000", name="evil")
+    wait("the other site", lambda: Asker(a).ask("GET", "http://127.0.0.1:8000/")[0] == 200)
+    browser.open("http://127.0.0.1:8000/")
+    wait("its script to be done", lambda: browser.run("return document.title") == "done")
+    equal([m for m in a.json("history", "b")["messages"] if "forged" in m["text"]], [], "messages of another site")
+    server.end()
+
+
+@scenario
+def slow_and_many_requests_disturb_nobody(lab):
+    """1,000 connections that say little, and requests that are too long: paths, chat and a new browser do not notice."""
+    _, (a, b) = world(lab, "a", "b")
+    a.wait_direct(b)
+    page = Page(a)
+    port = int(page.origin.split(":")[-1])
+    flood = a.start("python3", "-c", FLOOD, str(port), name="flood")
+    wait("1,000 connections", lambda: "open" in flood.text(), timeout=60)
+    a.ping(b)
+    a.ctl("send", "b", "while it lasts")
+    asker = Asker(a)
+    origin = page.origin
+    wait("the page to answer beside them", lambda: asker.ask("GET", origin + "/")[0] == 200, timeout=40)
+    for what, want, headers, body in (("a long token", 413, {}, "x" * 70000), ("a long field", 431, {"X": "y" * 40000}, "x")):
+        status = asker.ask("POST", origin + "/enter", {"Origin": origin, **headers}, body)[0]
+        check(status in (want, 0), f"{what}: {status}")  # 0: closed before the rest was sent
+    flood.must_run()
+    page.program.must_run()
+    check("while it lasts" in b.ctl("inbox").out, "the message did not come")
+    flood.end()
+
+
+FLOOD = """
+import select, socket, sys
+all = []
+for i in range(1000):
+    s = socket.socket()
+    s.settimeout(20)
+    s.connect(("127.0.0.1", int(sys.argv[1])))
+    all.append(s)
+    try:
+        s.send(b"POST /api HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nX: ")
+    except OSError:
+        pass
+print("open", flush=True)
+while True:
+    select.select([], [], [], 1)
+    for s in all:
+        try:
+            s.send(b"y")
+        except OSError:
+            pass
+"""

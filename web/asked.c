@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* asked.c - passes a browser's request on to p2pvpnd, and the lines of the reply back. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "crypto/ct.h"
+#include "proto/local/ctlapi_request.h"
+#include "sys/net/unixsock.h"
+#include "web/server_int.h"
+
+#define ANSWER "{\"id\":1,\"ok\":" /* so an answer begins, and no event (PROTOCOL-LOCAL) */
+
+/* The commands of the page. Those that take keys or tokens of a network, or a descriptor, and those
+ * by which this machine enters or leaves one, are for p2pvpnctl. p2pvpnd decides by the user
+ * which of them are granted. */
+static const bool allowed[PV_CTLAPI_N_CMDS] = {
+    [PV_CTLAPI_VERSION] = true,
+    [PV_CTLAPI_STATUS] = true,
+    [PV_CTLAPI_PEERS] = true,
+    [PV_CTLAPI_IP] = true,
+    [PV_CTLAPI_PING] = true,
+    [PV_CTLAPI_WHY] = true,
+    [PV_CTLAPI_TRACE] = true,
+    [PV_CTLAPI_WATCH] = true,
+    [PV_CTLAPI_UP] = true,
+    [PV_CTLAPI_DOWN] = true,
+    [PV_CTLAPI_SEND] = true,
+    [PV_CTLAPI_INBOX] = true,
+    [PV_CTLAPI_READ] = true,
+    [PV_CTLAPI_HISTORY] = true,
+    [PV_CTLAPI_MUTE] = true,
+    [PV_CTLAPI_UNMUTE] = true,
+    [PV_CTLAPI_MUTED] = true,
+    [PV_CTLAPI_FILES] = true,
+    [PV_CTLAPI_FILE_ACCEPT] = true,
+    [PV_CTLAPI_FILE_STOP] = true,
+    [PV_CTLAPI_ROOM_CREATE] = true,
+    [PV_CTLAPI_ROOM_INVITE] = true,
+    [PV_CTLAPI_ROOM_ACCEPT] = true,
+    [PV_CTLAPI_ROOM_LEAVE] = true,
+    [PV_CTLAPI_ROOM_LIST] = true,
+    [PV_CTLAPI_ROOM_MEMBERS] = true,
+    [PV_CTLAPI_INVITE] = true,
+    [PV_CTLAPI_INVITE_LIST] = true,
+    [PV_CTLAPI_INVITE_REVOKE] = true,
+    [PV_CTLAPI_ADMIT] = true,
+    [PV_CTLAPI_DENY] = true,
+    [PV_CTLAPI_REMOVE] = true,
+    [PV_CTLAPI_TAG] = true,
+    [PV_CTLAPI_UNTAG] = true,
+    [PV_CTLAPI_RULES] = true,
+    [PV_CTLAPI_RULE_ADD] = true,
+    [PV_CTLAPI_RULE_REMOVE] = true,
+    [PV_CTLAPI_RULES_DEFAULT] = true,
+    [PV_CTLAPI_CAN] = true,
+    [PV_CTLAPI_ROUTES] = true,
+    [PV_CTLAPI_ROUTE_ALLOW] = true,
+    [PV_CTLAPI_ROUTE_DENY] = true,
+    [PV_CTLAPI_ROUTE_USE] = true,
+    [PV_CTLAPI_EXIT_USE] = true,
+    [PV_CTLAPI_EXIT_OFF] = true,
+    [PV_CTLAPI_COORDINATORS] = true,
+};
+
+/* --- the list ------------------------------------------------------------------------------ */
+
+static void list_add(struct asked *a)
+{
+    struct pv_web *w = a->web;
+    a->prev = w->last;
+    *(w->last == NULL ? &w->first : &w->last->next) = a;
+    w->last = a;
+    w->n_asked++;
+}
+
+static void list_remove(struct asked *a)
+{
+    struct pv_web *w = a->web;
+    *(a->prev == NULL ? &w->first : &a->prev->next) = a->next;
+    *(a->next == NULL ? &w->last : &a->next->prev) = a->prev;
+    w->n_asked--;
+}
+
+static void wake(struct asked *a)
+{
+    if (!a->suspended)
+        return;
+    a->suspended = false;
+    if (a->watch != NULL)
+        pv_watch_set(a->watch, 0);
+    MHD_resume_connection(a->conn);
+}
+
+static void suspend(struct asked *a)
+{
+    a->suspended = true;
+    MHD_suspend_connection(a->conn);
+}
+
+void asked_wake_all(struct pv_web *w)
+{
+    for (struct asked *a = w->first; a != NULL; a = a->next)
+        wake(a);
+}
+
+void asked_free(struct asked *a)
+{
+    if (a->state != ASKED_READING)
+        list_remove(a);
+    pv_watch_free(a->watch);
+    if (a->fd >= 0)
+        close(a->fd);
+    if (a->body != NULL)
+        pv_wipe(a->body, a->n_body);
+    free(a->body);
+    free(a);
+}
+
+pv_ns asked_beat(struct pv_web *w, pv_ns now)
+{
+    pv_ns next = PV_NEVER;
+    for (struct asked *a = w->first; a != NULL; a = a->next) {
+        if (a->state != ASKED_TALKING || !a->suspended)
+            continue;
+        if (now >= a->since + PV_WEB_BEAT) {
+            a->beat = true;
+            wake(a);
+        } else {
+            next = pv_min_ns(next, a->since + PV_WEB_BEAT);
+        }
+    }
+    return next;
+}
+
+/* --- to p2pvpnd ---------------------------------------------------------------------------- */
+
+/* The page's words as p2pvpnctl would have written them: what the parser did not know is gone. */
+static enum MHD_Result rewrite(struct asked *a, char **ret_line)
+{
+    struct pv_ctlapi_request req;
+    char why[PV_CTLAPI_ERROR_BUF];
+    uint64_t id;
+    int r = pv_ctlapi_request_parse(pv_view(a->body, a->n_body), &req, &id, why);
+    *ret_line = NULL;
+    if (r < 0)
+        return web_refuse(a->conn, MHD_HTTP_BAD_REQUEST, PV_CTLAPI_USAGE, why);
+    if (!allowed[req.cmd]) {
+        pv_ctlapi_request_done(&req);
+        return web_refuse(a->conn, MHD_HTTP_FORBIDDEN, PV_CTLAPI_PERMISSION,
+                          "this is not for the page: use p2pvpnctl");
+    }
+    req.id = 1;
+    *ret_line = pv_ctlapi_request_write(&req);
+    pv_ctlapi_request_done(&req);
+    return *ret_line == NULL ? MHD_NO : MHD_YES;
+}
+
+/* Waits for a connection to p2pvpnd, which p2pvpnctl makes. */
+static enum MHD_Result ask_for_connection(struct asked *a)
+{
+    static const char want = PV_WEBLINK_CONTROL;
+    char *line;
+    size_t n;
+    if (a->web->n_asked >= PV_WEB_REQUESTS)
+        return web_refuse(a->conn, MHD_HTTP_SERVICE_UNAVAILABLE, PV_CTLAPI_FAILED,
+                          "too many requests at once: close other pages, or wait");
+    enum MHD_Result result = rewrite(a, &line);
+    if (line == NULL)
+        return result;
+    pv_wipe(a->body, a->n_body);
+    free(a->body);
+    a->body = line;
+    a->n_body = strlen(line);
+    if (pv_unix_write(a->web->link, pv_view(&want, 1), -1, &n) < 0)
+        return MHD_NO;
+    a->state = ASKED_WAITING;
+    list_add(a);
+    suspend(a);
+    return MHD_YES;
+}
+
+/* --- and back ------------------------------------------------------------------------------ */
+
+/* How much of what came belongs to the replies: up to the end of the answer. */
+static size_t take(struct asked *a, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool is_answer =
+            a->n_start >= strlen(ANSWER) && strncmp(a->start, ANSWER, strlen(ANSWER)) == 0;
+        if (text[i] == '\n' && is_answer) {
+            a->done = true;
+            return i + 1;
+        }
+        if (text[i] == '\n')
+            a->n_start = 0;
+        else if (a->n_start < sizeof(a->start))
+            a->start[a->n_start++] = text[i];
+    }
+    return n;
+}
+
+static ssize_t on_wanted(void *ctx, uint64_t pos, char *buf, size_t cap)
+{
+    struct asked *a = ctx;
+    size_t n = 0;
+    int passed = -1;
+    (void)pos;
+    if (a->done || cap == 0)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    int r = pv_unix_read(a->fd, buf, cap, &n, &passed);
+    if (passed >= 0)
+        close(passed);
+    if (r == PV_OK) {
+        a->beat = false;
+        a->since = a->web->now;
+        return (ssize_t)take(a, buf, n);
+    }
+    if (r != PV_ERR_AGAIN) /* without an answer: p2pvpnd has gone, and the page sees it by that */
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (a->beat && a->n_start == 0) {
+        a->beat = false;
+        a->since = a->web->now;
+        buf[0] = '\n';
+        return 1;
+    }
+    suspend(a);
+    pv_watch_set(a->watch, PV_LOOP_READ);
+    return 0;
+}
+
+static void on_readable(void *ctx, unsigned ready, pv_ns now)
+{
+    (void)ready;
+    (void)now;
+    wake(ctx);
+}
+
+void asked_connected(struct pv_web *w, int fd, enum pv_ctlapi_code code)
+{
+    struct asked *a = w->first;
+    while (a != NULL && a->state != ASKED_WAITING)
+        a = a->next;
+    if (a == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    a->fd = fd;
+    a->code = code;
+    a->since = w->now;
+    a->state = ASKED_TALKING;
+    wake(a);
+}
+
+/* The first thing on a connection: the socket takes it as a whole, or it is broken. */
+static bool say(struct asked *a)
+{
+    size_t n = 0;
+    return a->fd >= 0 && pv_watch_new(&a->watch, a->web->loop, a->fd, 0, on_readable, a) == PV_OK &&
+           pv_unix_write(a->fd, pv_view(a->body, a->n_body), -1, &n) == PV_OK && n == a->n_body;
+}
+
+enum MHD_Result asked_go_on(struct asked *a)
+{
+    if (a->state == ASKED_READING)
+        return ask_for_connection(a);
+    if (!say(a))
+        return web_refuse(a->conn, MHD_HTTP_BAD_GATEWAY,
+                          a->code != 0 ? a->code : PV_CTLAPI_NOT_RUNNING,
+                          a->code == PV_CTLAPI_PERMISSION
+                              ? "p2pvpnd does not let this user in: see p2pvpnctl doctor"
+                              : "p2pvpnd does not run, or has just ended");
+    return web_send(a->conn, MHD_HTTP_OK,
+                    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_wanted, a, NULL),
+                    "application/x-ndjson");
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// Starts, and shows the page that the address names: #/, #/member/KEY, #/health.
+import { overview } from "./map.js";
+import { member } from "./member.js";
+import { health } from "./health.js";
+import { enter, hear, linked, live, state } from "./net.js";
+import { clock, el, note, show } from "./util.js";
+
+const pages = { "": overview, member, health };
+const main = document.getElementById("main");
+let leave = null;
+
+function route() {
+  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
+  const page = pages[name] ? name : "";
+  if (leave) leave();
+  leave = null;
+  for (const link of document.querySelectorAll("nav a"))
+    if (link.dataset.page === (page === "" || page === "member" ? "overview" : page)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  main.replaceChildren();
+  let what = null;
+  try { what = rest.length > 0 && rest[0] !== "" ? decodeURIComponent(rest.join("/")) : null; } catch { /* not ours */ }
+  leave = pages[page](main, what);
+}
+
+function badge(id, n, what) {
+  const place = document.getElementById(id);
+  place.hidden = n === 0;
+  place.textContent = n > 99 ? "99+" : String(n);
+  place.setAttribute("aria-label", `${n} ${what}`);
+}
+
+function locked() {
+  if (leave) leave();
+  leave = null;
+  document.querySelector("nav").hidden = true;
+  show(main, el("div", { class: "card" }, el("h1", {}, "This browser is not let in"),
+    el("p", {}, "A link of ", el("code", {}, "p2pvpnctl web"), " works once, and for as long as that command runs. Type it in a terminal of this machine:"),
+    el("pre", {}, "p2pvpnctl web"), el("p", {}, "and open the link that it shows. With ", el("code", {}, "sudo"), " the page may also change the network.")));
+}
+
+function frame() {
+  const s = state.status;
+  if (state.locked) return locked();
+  const name = s?.network ? s.network.name : "";
+  document.getElementById("network").textContent = name ? `· ${s.self.name} in ${name}` : "";
+  document.title = `${name || "p2pvpn"}`;
+  document.getElementById("link").textContent = state.link ? `Not connected: ${state.link}` : "";
+  badge("problems", s ? s.problems.length : 0, "problems");
+  for (let missed = state.news.shift(); missed; missed = state.news.shift()) {
+    const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
+    const told = missed.filter(e => e.text);
+    note(`While this page was away: ${told.length + lost} ${told.length + lost === 1 ? "thing" : "things"} happened.`, "away",
+      el("ul", {}, told.slice(-50).map(e => el("li", {}, `${clock(e.time)} ${e.text}`)), lost > 0 && el("li", {}, `and ${lost} earlier`)));
+  }
+}
+
+try {
+  // A new link where the page is open already changes only what is behind #.
+  window.addEventListener("hashchange", () => { if (linked()) location.reload(); });
+  await enter();
+  hear(frame);
+  window.addEventListener("hashchange", () => {
+    if (linked()) return;
+    route();
+    main.focus();
+  });
+  route();
+  live();
+} catch (e) {
+  if (e.status === 403 || e.status === 401) locked();
+  else show(main, el("p", { class: "card" }, e.message));
+}

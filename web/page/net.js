@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// The way to p2pvpnd: requests of the control socket, its events, and what this node knows now.
+
+const KEY = "p2pvpn-key"; // of this origin only, its port included; worthless without the cookie
+const SILENCE = 25000;    // ms: the server gives a sign of life every ten seconds
+const FIGURES = 10000;    // ms: round trips and amounts have no events
+
+export class Refused extends Error {
+  constructor(text, code, status) { super(text); this.code = code; this.status = status; }
+}
+
+// What all pages show. `link` is null while p2pvpnd answers, else why not.
+export const state = { status: null, peers: [], rates: new Map(), link: "", locked: false, news: [] };
+
+const hearers = new Set();
+// Calls fn(event) at each event of p2pvpnd, and with null when `state` is newer. Returns how to stop.
+export function hear(fn) { hearers.add(fn); return () => hearers.delete(fn); }
+function tell(event) { for (const fn of [...hearers]) fn(event); }
+
+// The token, where the address is a link of p2pvpnctl web.
+export const linked = () => /^#([A-Za-z0-9_-]{43})$/.exec(location.hash)?.[1];
+
+// The link's token becomes a session: a cookie, and a key that only this origin can read.
+export async function enter() {
+  const token = linked();
+  if (!token) return;
+  history.replaceState(null, "", location.pathname + "#/");
+  const response = await fetch("/enter", { method: "POST", body: token });
+  const answer = await response.json();
+  if (answer.ok) localStorage.setItem(KEY, answer.key);
+  else if (!localStorage.getItem(KEY)) throw new Refused(answer.error, answer.code, response.status);
+}
+
+async function* lines(response, alive) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      alive();
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      for (const part of parts) if (part !== "") yield JSON.parse(part);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+// Sends one request; event(e) is called for each event before the answer, which is returned.
+export async function call(cmd, fields, event, signal, alive) {
+  const response = await fetch("/api", {
+    method: "POST", signal, cache: "no-store", headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" },
+    body: JSON.stringify({ id: 1, cmd, ...fields }),
+  });
+  if (!response.ok) {
+    const answer = await response.json();
+    if (response.status === 401) { state.locked = true; tell(null); }
+    throw new Refused(answer.error, answer.code, response.status);
+  }
+  for await (const line of lines(response, alive || (() => {}))) {
+    if (line.event) { if (event) event(line); continue; }
+    if (!line.ok) throw new Refused(line.error, line.code, 200);
+    return line;
+  }
+  throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
+}
+
+// --- what this node knows
+
+let figuresAt = 0, amounts = new Map();
+
+// Bytes a second of each member, from two lists.
+function measure(peers) {
+  const now = performance.now(), dt = (now - figuresAt) / 1000, next = new Map();
+  for (const peer of peers) {
+    const sum = (peer.tx_bytes || 0) + (peer.rx_bytes || 0), id = peer.key || peer.name;
+    next.set(id, sum);
+    if (figuresAt && dt > 0.5 && amounts.has(id)) state.rates.set(id, Math.max(0, sum - amounts.get(id)) / dt);
+  }
+  if (!figuresAt || dt > 0.5) { amounts = next; figuresAt = now; }
+}
+
+let refreshing = null, again = false;
+export async function refresh() {
+  if (refreshing) { again = true; return refreshing; }
+  refreshing = (async () => {
+    do {
+      again = false;
+      const [status, list] = await Promise.all([call("status"), call("peers").catch(e => {
+        if (e.code === 4) return { peers: [] };
+        throw e;
+      })]);
+      state.status = status;
+      state.peers = list.peers;
+      measure(list.peers);
+    } while (again);
+  })();
+  try { await refreshing; } finally { refreshing = null; }
+  tell(null);
+}
+
+let soon = null;
+function refreshSoon() {
+  if (soon) return;
+  soon = setTimeout(() => { soon = null; refresh().catch(() => {}); }, 150);
+}
+
+// --- events: of all tabs of a browser one listens, and tells the others
+
+const channel = new BroadcastChannel("p2pvpn");
+let seq = null, away = null;
+
+function take(event) {
+  if (typeof event.seq === "number") seq = Math.max(seq ?? 0, event.seq);
+  if (event.event === "now") {
+    if (away && away.length > 0) state.news.push(away);
+    away = null;
+    tell({ event: "caught-up" });
+    return;
+  }
+  if (away) away.push(event);
+  if (event.event !== "message" && event.event !== "state" && event.event !== "file") refreshSoon();
+  tell(event);
+}
+
+function setLink(why) {
+  if (state.link === why) return;
+  state.link = why;
+  tell(null);
+}
+
+channel.onmessage = ({ data }) => {
+  if (data.event) take(data.event);
+  if ("link" in data) setLink(data.link);
+};
+
+const pause = t => new Promise(resolve => {
+  const timer = setTimeout(end, t);
+  function end() { clearTimeout(timer); document.removeEventListener("visibilitychange", end); resolve(); }
+  document.addEventListener("visibilitychange", end);
+});
+
+async function listen() {
+  const abort = new AbortController();
+  let timer = null;
+  const alive = () => { clearTimeout(timer); timer = setTimeout(() => abort.abort(), SILENCE); };
+  alive();
+  try {
+    await refresh();
+    away = seq === null ? null : [];
+    setLink(null);
+    channel.postMessage({ link: null });
+    await call("watch", seq === null ? { what: "all" } : { what: "all", seq }, event => {
+      take(event);
+      channel.postMessage({ event });
+    }, abort.signal, alive);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export async function live() {
+  setInterval(() => { if (!document.hidden && state.link === null) refresh().catch(() => {}); }, FIGURES);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshSoon(); });
+  refresh().then(() => setLink(null)).catch(e => setLink(e.message));
+  await navigator.locks.request("p2pvpn-events", async () => {
+    for (let wait = 500; !state.locked; wait = Math.min(wait * 2, 8000)) {
+      const began = performance.now();
+      let why = "the page's server is silent: is p2pvpnctl web still running?";
+      try { await listen(); } catch (e) { if (e instanceof Refused) why = e.message; }
+      if (performance.now() - began > 10000) wait = 500;
+      setLink(why);
+      channel.postMessage({ link: why });
+      await pause(wait);
+    }
+  });
+}

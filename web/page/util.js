@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// Elements and texts. Whatever comes from members becomes text nodes here, and never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attrs, kids) {
+  for (const [name, value] of Object.entries(attrs || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (name === "value") node.value = value;
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const kid of kids.flat(Infinity))
+    if (kid !== null && kid !== undefined && kid !== false) node.append(kid);
+  return node;
+}
+
+export const el = (tag, attrs, ...kids) => fill(document.createElement(tag), attrs, kids);
+export const svg = (tag, attrs, ...kids) => fill(document.createElementNS(SVG, tag), attrs, kids);
+
+// Replaces what a place shows. What had the focus, or an input's text, has it afterwards (data-key).
+export function show(place, ...kids) {
+  const active = place.contains(document.activeElement) ? document.activeElement : null;
+  const key = active?.closest("[data-key]")?.getAttribute("data-key");
+  const kept = {};
+  for (const field of place.querySelectorAll("input[data-key], select[data-key], textarea[data-key]"))
+    kept[field.dataset.key] = field.value;
+  place.replaceChildren(...kids.flat(Infinity).filter(kid => kid !== null && kid !== undefined && kid !== false));
+  for (const field of place.querySelectorAll("input[data-key], select[data-key], textarea[data-key]"))
+    if (field.dataset.key in kept && kept[field.dataset.key] !== "") field.value = kept[field.dataset.key];
+  if (key) for (const node of place.querySelectorAll("[data-key]"))
+    if (node.getAttribute("data-key") === key) node.focus();
+}
+
+export function bytes(n) {
+  if (n === null || n === undefined) return "–";
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let i = 0;
+  while (n >= 1000 && i < units.length - 1) { n /= 1000; i++; }
+  return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+}
+
+export const ms = n => n === null || n === undefined ? "–" : `${n < 10 ? n.toFixed(1) : Math.round(n)} ms`;
+export const percent = n => n === null || n === undefined ? "–" : `${(n * 100).toFixed(n < 0.1 && n > 0 ? 1 : 0)} %`;
+
+export function ago(t) {
+  if (!t) return "never";
+  const s = Math.max(0, Date.now() / 1000 - t);
+  if (s < 60) return "just now";
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
+  return `${Math.floor(s / 86400)} days ago`;
+}
+
+export function span(s) {
+  if (s === null || s === undefined) return "–";
+  if (s < 60) return `${Math.round(s)} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
+  return `${Math.floor(s / 86400)} days`;
+}
+
+export function clock(t) {
+  const d = new Date(t * 1000), today = new Date().toDateString() === d.toDateString();
+  const time = d.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return today ? time : `${d.toLocaleDateString([], { day: "numeric", month: "short" })} ${time}`;
+}
+
+// How a member is reached: a class for the colour, and words.
+export function health(peer) {
+  const path = peer.path || { type: "none" };
+  if (peer.state && peer.state !== "member") return { kind: "off", words: peer.state };
+  if (path.type === "none") return peer.online ? { kind: "idle", words: "online, no path needed now" }
+                                               : { kind: "off", words: "offline" };
+  const lossy = path.loss !== null && path.loss > 0.02;
+  const words = { direct: "direct", static: "at its fixed address", relay: "by relay" }[path.type] || path.type;
+  if (lossy) return { kind: path.loss > 0.1 ? "bad" : "warn", words: `${words}, loses ${percent(path.loss)}` };
+  return { kind: path.type === "relay" ? "warn" : "good", words };
+}
+
+let dialogs = 0;
+// Asks before something that is hard to undo. What is typed into a field comes back, null: not wanted.
+export function ask(title, text, does, field) {
+  return new Promise(resolve => {
+    const input = field ? el("input", { type: "text", "aria-label": field, placeholder: field, maxlength: 4000 }) : null;
+    const id = `dialog-${++dialogs}`;
+    const box = el("dialog", { "aria-labelledby": id, onclose: () => {
+      resolve(box.returnValue === "yes" ? (input ? input.value : "") : null);
+      box.remove();
+    } },
+      el("form", { method: "dialog" }, el("h2", { id }, title), text && el("p", {}, text), input,
+        el("p", { class: "row end" }, el("button", { value: "no", formnovalidate: true }, "Cancel"),
+          el("button", { value: "yes", class: "main" }, does))));
+    document.body.append(box);
+    if (input) input.addEventListener("keydown", e => {
+      if (e.key === "Enter") { e.preventDefault(); box.close("yes"); }
+    });
+    box.showModal();
+  });
+}
+
+let noteTimer = null;
+// A note above the page. It goes by itself unless it is an error.
+export function note(text, kind, more) {
+  const place = document.getElementById("notes");
+  const box = el("div", { class: `note ${kind || ""}` }, el("div", {}, text, more),
+    el("button", { class: "plain", "aria-label": "Close this note", onclick: () => box.remove() }, "✕"));
+  place.append(box);
+  while (place.children.length > 4) place.firstChild.remove();
+  if (!kind) {
+    clearTimeout(noteTimer);
+    noteTimer = setTimeout(() => { for (const n of place.querySelectorAll(".note:not(.bad):not(.away)")) n.remove(); }, 6000);
+  }
+}
+
+// Runs an action of a button: what fails is said, what is done as well.
+export async function act(button, done, action) {
+  if (button) button.disabled = true;
+  try {
+    const answer = await action();
+    if (done && answer !== null) note(done);
+    return answer;
+  } catch (e) {
+    note(e.message, "bad");
+    return null;
+  } finally {
+    if (button) button.disabled = false;
+  }
+}
+
+export function table(head, rows, empty) {
+  if (rows.length === 0) return el("p", { class: "quiet" }, empty || "None.");
+  return el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": head[0] }, el("table", {},
+    el("thead", {}, el("tr", {}, head.map(h => el("th", { scope: "col" }, h)))),
+    el("tbody", {}, rows.map(row => el("tr", {}, row.map((cell, i) => el("td", { "data-head": head[i] }, cell)))))));
+}
+
+export const facts = rows => el("dl", { class: "facts" },
+  rows.filter(r => r && r[1] !== null && r[1] !== undefined && r[1] !== "").map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));

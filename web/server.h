@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.h - the page of a node over HTTP, by libmicrohttpd, for browsers that p2pvpnctl lets in
+ * (docs/adr/0091).
+ *
+ * The server opens nothing: connections of browsers and connections to p2pvpnd come from p2pvpnctl,
+ * which has the user's rights, over a socketpair (struct pv_weblink). A browser that has a session
+ * POSTs a request of the control socket to /api, and gets the replies as they come, a line each, up
+ * to the answer; between events an empty line every ten seconds. One thread, one loop.
+ */
+#ifndef PV_WEB_SERVER_H
+#define PV_WEB_SERVER_H
+
+#include "base/pv.h"
+#include "sys/proc/loop.h"
+
+enum {
+    PV_WEB_CONNS = 512,   /* ours: of browsers; those beyond are closed */
+    PV_WEB_REQUESTS = 24, /* ours: at p2pvpnd, which takes 64 connections in all */
+};
+#define PV_WEB_PATIENCE PV_S(15) /* ours: for a request to be whole, an answer to be taken */
+#define PV_WEB_BEAT     PV_S(10) /* ours: between signs of life to who waits for events */
+
+struct pv_web; /* opaque */
+
+/* link: the socketpair (SOCK_SEQPACKET), the caller's. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_web_new(struct pv_web **ret_web, struct pv_loop *loop, int link);
+/* The first link to the page; others follow when one was used. -errno. */
+PV_MUST_CHECK int pv_web_offer(struct pv_web *w);
+/* The owner's turn of the loop: returns the next deadline. */
+pv_ns pv_web_turn(struct pv_web *w, pv_ns now);
+/* Breaks everything off. NULL is fine; returns NULL. */
+struct pv_web *pv_web_free(struct pv_web *w);
+
+#endif /* PV_WEB_SERVER_H */
