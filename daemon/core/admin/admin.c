@@ -437,10 +437,7 @@ static json_t *joined_by(const struct pv_node *n, const uint8_t *invite)
     char who[PV_NODE_WHO];
     while (names != NULL && (e = pv_roster_next_let_in(n->roster, invite, e)) != NULL) {
         const char *name = pv_node_who(n, e->st.u.member.node, who);
-        if (json_array_append_new(names, json_string(name)) != 0) {
-            json_decref(names);
-            names = NULL;
-        }
+        pv_ctlapi_put(&names, NULL, json_string(name));
     }
     return names;
 }
@@ -452,10 +449,7 @@ static json_t *tags_of(const struct pv_node *n, const uint8_t *invite)
     const char *tag;
     for (size_t i = 0; p != NULL && tags != NULL && (tag = pv_policy_tag_of(p, invite, i)) != NULL;
          i++) {
-        if (json_array_append_new(tags, json_string(tag)) != 0) {
-            json_decref(tags);
-            tags = NULL;
-        }
+        pv_ctlapi_put(&tags, NULL, json_string(tag));
     }
     return tags;
 }

@@ -158,7 +158,7 @@ static void look_at_page(struct changes *c, pv_ns now)
     look_at_state(c, st);
     look_at_coordinator(c, st);
     look_at_problems(c, st);
-    free(st);
+    pv_statuspage_free(st);
 }
 
 /* FNV-1a: nobody gains by two sets of rules that look the same here. */

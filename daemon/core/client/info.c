@@ -83,15 +83,18 @@ static const char *state_name(const struct pv_node *n)
  * older than the rest of the page. */
 static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspage *st)
 {
-    st->datapath = (struct pv_ctlapi_datapath){
-        .workers = d->workers,
-        .threads = d->threads,
-        .aead = d->aead,
-        .tcp_offload = d->tcp_offload,
-        .udp_offload = d->udp_offload,
-        .off = d->off,
-        .n_off = d->n_off,
-    };
+    json_t *off = json_array();
+    /* A feature that is off says why, so that a slow node needs no second look at its kernel. */
+    for (size_t i = 0; i < d->n_off; i++)
+        pv_ctlapi_put(&off, NULL,
+                      pv_ctlapi_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
+    json_t *shown = pv_ctlapi_pack("{s:i, s:i, s:s?, s:b, s:b, s:o}", "workers", (int)d->workers,
+                                   "threads", (int)d->threads, "aead", d->aead, "tcp_offload",
+                                   d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
+    if (d->workers > 0)
+        pv_statuspage_put(st, PV_STATUS_DATAPATH, shown);
+    else
+        json_decref(shown);
     /* Of all packets, also those of nobody and of peers that have gone. */
     for (unsigned r = 0; r < PV_FP_DROP_REASONS; r++)
         pv_statuspage_drop(st, pv_fp_drop_name((enum pv_fp_drop)r), d->drops[r]);
@@ -172,7 +175,6 @@ struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
         return NULL;
     /* These mean "not known", should no part say more. */
     st->s.coordinator_rtt_ms = -1;
-    st->udp = "unknown";
     PV_EACH_PART(n, slot)
     {
         if (slot->part->status != NULL)
@@ -205,7 +207,7 @@ int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_l
     pv_metrics_family(&m, PV_METRICS_GAUGE, "p2pvpn_build_info", "The version that runs.");
     pv_metrics_count(&m, 1, "version", PV_VERSION, NULL);
     put_page(st, &m);
-    free(st);
+    pv_statuspage_free(st);
     put_datapath(&x->datapath, &m);
     PV_EACH_PART(n, slot)
     {
@@ -239,7 +241,7 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
         st->s.queued = result->chat->queued;
     }
     pv_ctlsrv_answer(x->node->ctl, wait->tag, st == NULL ? NULL : pv_statuspage_json(st));
-    free(st);
+    pv_statuspage_free(st);
 }
 
 /* Unread messages are counted by the store; all else is known here, and said when it has answered.
@@ -533,10 +535,7 @@ static json_t *words_json(const char *list)
     json_t *words = json_array();
     while (words != NULL && *list != '\0') {
         size_t len = strcspn(list, ",");
-        if (json_array_append_new(words, json_stringn(list, len)) < 0) {
-            json_decref(words);
-            return NULL;
-        }
+        pv_ctlapi_put(&words, NULL, json_stringn(list, len));
         list += len;
         list += strspn(list, ", ");
     }

@@ -26,8 +26,8 @@ bool pv_info_poll_reload(struct pv_node *n);
 void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done);
 
 struct pv_statuspage;
-/* The words of all parts about themselves; free() it. NULL without memory: the page is far too
- * large for the stack. */
+/* The words of all parts about themselves; pv_statuspage_free() it. NULL without memory: the page
+ * is far too large for the stack. */
 struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now);
 
 /* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */

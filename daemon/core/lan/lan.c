@@ -11,6 +11,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/group/querier.h"
+#include "proto/local/ctlapi_pack.h"
 
 /* Somebody who gets what is sent to a group. */
 struct pair {
@@ -399,15 +400,17 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     (void)now;
     if (l->node->roster == NULL)
         return;
-    st->lan = (struct pv_ctlapi_lan){.broadcast = words[l->cfg.broadcast],
-                                     .sent = l->discovers,
-                                     .wake = l->cfg.wake,
-                                     .online = l->online,
-                                     .groups = st->lan_groups,
-                                     .n_groups = q->n,
-                                     .wanted = l->n_groups};
-    for (size_t i = 0; i < q->n; i++)
-        st->lan_groups[i] = pv_group_addr(&q->groups[i].group);
+    json_t *groups = json_array();
+    for (size_t i = 0; i < q->n; i++) {
+        const struct pv_addr addr = pv_group_addr(&q->groups[i].group);
+        pv_ctlapi_put(&groups, NULL, pv_ctlapi_ip(&addr));
+    }
+    pv_statuspage_put(st, PV_STATUS_LAN,
+                      pv_ctlapi_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "broadcast",
+                                     words[l->cfg.broadcast], "sent", l->discovers, "wake",
+                                     l->cfg.wake, "online",
+                                     l->online == 0 ? json_null() : pv_ctlapi_u64(l->online),
+                                     "groups", groups, "wanted", pv_ctlapi_u64(l->n_groups)));
     if (q->refused > 0)
         pv_statuspage_problem(st, "programs here joined more than 128 multicast groups: ",
                               "packets to the others do not arrive; end some of them");
@@ -415,7 +418,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         pv_statuspage_problem(st, "more members want a group than this node can copy to: ",
                               "some get no broadcasts or multicast of it");
 }
-_Static_assert((int)PV_QUERIER_MAX <= (int)PV_STATUSPAGE_MAX_GROUPS, "all fit the page");
 
 /* Copies are not counted: what each peer got is in its own numbers. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)

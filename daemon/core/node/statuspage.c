@@ -3,6 +3,9 @@
 #include "daemon/core/node/statuspage.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/local/ctlapi_pack.h"
 
 /* A page that is full keeps the problems it has: the parts come in the order of the engine. */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why)
@@ -20,25 +23,46 @@ void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t c
         st->drops[st->n_drops++] = (struct pv_statuspage_drop){.reason = reason, .count = count};
 }
 
-/* Everything behind the first object of the answer, in the order of docs/PROTOCOL-LOCAL.md. */
-static int add_rest(const struct pv_statuspage *st, json_t *status)
+void pv_statuspage_put(struct pv_statuspage *st, enum pv_statuspage_field field, json_t *value)
 {
-    int r = pv_ctlapi_status_add_hard(status, &st->hard);
-    if (r == PV_OK)
-        r = pv_ctlapi_status_add_binding(status, &st->binding);
-    if (r == PV_OK && st->pq.state != NULL)
-        r = pv_ctlapi_status_add_pq(status, &st->pq);
-    if (r == PV_OK)
-        r = pv_ctlapi_status_add_relays(status, st->udp, st->relays, st->n_relays);
-    if (r == PV_OK && st->datapath.workers > 0)
-        r = pv_ctlapi_status_add_datapath(status, &st->datapath);
-    if (r == PV_OK && st->lan.broadcast != NULL)
-        r = pv_ctlapi_status_add_lan(status, &st->lan);
-    if (r == PV_OK && st->routes.known)
-        r = pv_ctlapi_status_add_routes(status, &st->routes);
-    for (size_t i = 0; r == PV_OK && i < st->n_portmaps; i++)
-        r = pv_ctlapi_status_add_portmap(status, &st->portmaps[i]);
-    return r;
+    json_decref(st->fields[field]);
+    st->fields[field] = value;
+    st->lacks_memory = st->lacks_memory || value == NULL;
+}
+
+struct pv_statuspage *pv_statuspage_free(struct pv_statuspage *st)
+{
+    for (size_t i = 0; st != NULL && i < PV_STATUS_FIELDS; i++)
+        json_decref(st->fields[i]);
+    free(st);
+    return NULL;
+}
+
+static int add_fields(struct pv_statuspage *st, json_t *status)
+{
+    static const char *const names[PV_STATUS_FIELDS] = {
+        [PV_STATUS_HARD_NAT] = "hard_nat",
+        [PV_STATUS_NAT_BINDING] = "nat_binding",
+        [PV_STATUS_POST_QUANTUM] = "post_quantum",
+        [PV_STATUS_RELAYS] = "relays",
+        [PV_STATUS_UDP] = "udp",
+        [PV_STATUS_DATAPATH] = "datapath",
+        [PV_STATUS_LAN] = "lan",
+        [PV_STATUS_ROUTES] = "routes",
+        [PV_STATUS_PORT_MAPPINGS] = "port_mappings",
+    };
+    const struct pv_statuspage_pq *pq = &st->pq;
+    if (pq->state != NULL)
+        pv_statuspage_put(st, PV_STATUS_POST_QUANTUM,
+                          pv_ctlapi_pack("{s:s, s:s?, s:i, s:i, s:i, s:s?, s:i}", "state",
+                                         pq->state, "why", pq->why, "hybrid", (int)pq->hybrid,
+                                         "classical", (int)pq->classical, "waiting",
+                                         (int)pq->waiting, "coordinator", pq->coordinator,
+                                         "sealing_keys", (int)pq->sealing_keys));
+    for (size_t i = 0; i < PV_STATUS_FIELDS; i++)
+        if (st->fields[i] != NULL && json_object_set(status, names[i], st->fields[i]) != 0)
+            return PV_ERR_NOMEM;
+    return st->lacks_memory ? PV_ERR_NOMEM : PV_OK;
 }
 
 /* A reason that has dropped nothing is left out: parts tell all of theirs, and a person wants to
@@ -60,7 +84,7 @@ json_t *pv_statuspage_json(struct pv_statuspage *st)
     st->s.problems = st->problems;
     st->s.n_problems = st->n_problems;
     json_t *status = pv_ctlapi_status_json(&st->s);
-    if (status != NULL && add_rest(st, status) != PV_OK) {
+    if (status != NULL && add_fields(st, status) != PV_OK) {
         json_decref(status);
         status = NULL;
     }

@@ -11,7 +11,6 @@
 #include "base/pv.h"
 #include "base/text.h"
 #include "daemon/core/packets/fastpath.h"
-#include "proto/local/ctlapi_route.h"
 #include "proto/local/ctlapi_status.h"
 #include "proto/local/ctlcmd.h"
 #include "proto/roster/statement.h"
@@ -22,10 +21,32 @@ enum {
     PV_STATUSPAGE_PROBLEM_TEXT =
         600, /* bytes with the NUL: a report of the roster and its beginning */
     PV_STATUSPAGE_MAX_DROPS =
-        PV_FP_DROP_REASONS + 24,    /* of packets; of the shell, chat and rooms */
-    PV_STATUSPAGE_MAX_PUBLIC = 16,  /* addresses as seen from outside */
-    PV_STATUSPAGE_MAX_GROUPS = 128, /* multicast groups of this node */
-    PV_STATUSPAGE_RELAY_NAME = 280, /* "turns:[HOST]:PORT" and a NUL */
+        PV_FP_DROP_REASONS + 24,   /* of packets; of the shell, chat and rooms */
+    PV_STATUSPAGE_MAX_PUBLIC = 16, /* addresses as seen from outside */
+};
+
+/* Objects that one part writes: fields of the answer, in this order behind all others. */
+enum pv_statuspage_field {
+    PV_STATUS_HARD_NAT,
+    PV_STATUS_NAT_BINDING,
+    PV_STATUS_POST_QUANTUM, /* by statuspage.c, of what is in pq */
+    PV_STATUS_RELAYS,
+    PV_STATUS_UDP,
+    PV_STATUS_DATAPATH,
+    PV_STATUS_LAN,
+    PV_STATUS_ROUTES,
+    PV_STATUS_PORT_MAPPINGS,
+    PV_STATUS_FIELDS,
+};
+
+/* Sessions with members that no quantum computer opens later. */
+struct pv_statuspage_pq {
+    const char *state;          /* "on", "require", "off", "unable"; NULL: nobody told */
+    const char *why;            /* "unable": why; NULL: null */
+    unsigned hybrid, classical; /* sessions with keys */
+    unsigned waiting;           /* of the classical ones: no packet passes */
+    unsigned sealing_keys;      /* members whose signals and copies are hybrid boxes */
+    const char *coordinator; /* its control channel: "hybrid", "classical"; NULL: there is none */
 };
 
 /* How often something was thrown away, and why; reason is a static text. */
@@ -41,23 +62,9 @@ struct pv_statuspage {
     char coordinator[PV_HOSTPORT_BUF];
     char relay[PV_ADDR_TEXT];
 
-    struct pv_ctlapi_hard hard;
-    struct pv_ctlapi_binding binding;
-    struct pv_ctlapi_pq pq;             /* state NULL: nothing is known of it */
-    struct pv_ctlapi_datapath datapath; /* workers 0: nothing is known of it */
-    struct pv_ctlapi_lan lan;           /* broadcast NULL: nothing is known of it */
-    struct pv_addr lan_groups[PV_STATUSPAGE_MAX_GROUPS];
-    struct pv_ctlapi_routes routes;
-    char exit_peer[PV_NAME_BUF + 24]; /* PV_NODE_WHO */
-    struct pv_ctlapi_portmap portmaps[2];
-    size_t n_portmaps;
-    char portmap_why[2][PV_CTLAPI_ERROR_BUF];
-
-    const char *udp; /* "open", "blocked", "blocked-there" (at the coordinator), "unknown" */
-    struct pv_ctlapi_relay relays[PV_FP_MAX_RELAYS];
-    size_t n_relays;
-    char relay_names[PV_FP_MAX_RELAYS][PV_STATUSPAGE_RELAY_NAME];
-    char relay_addresses[PV_FP_MAX_RELAYS][PV_ADDR_TEXT];
+    struct pv_statuspage_pq pq;
+    json_t *fields[PV_STATUS_FIELDS]; /* owned; NULL: left out */
+    bool lacks_memory;                /* for one of them */
 
     char problem_texts[PV_STATUSPAGE_MAX_PROBLEMS][PV_STATUSPAGE_PROBLEM_TEXT];
     const char *problems[PV_STATUSPAGE_MAX_PROBLEMS];
@@ -70,6 +77,10 @@ struct pv_statuspage {
 /* Adds the sentence "what" + "why". */
 void pv_statuspage_problem(struct pv_statuspage *st, const char *what, const char *why);
 void pv_statuspage_drop(struct pv_statuspage *st, const char *reason, uint64_t count);
+/* Takes value; NULL: there was no memory for it. */
+void pv_statuspage_put(struct pv_statuspage *st, enum pv_statuspage_field field, json_t *value);
+/* Of a page on the heap; NULL is fine; returns NULL. */
+struct pv_statuspage *pv_statuspage_free(struct pv_statuspage *st);
 /* The whole answer; NULL without memory. Only drops that happened are in it. */
 json_t *pv_statuspage_json(struct pv_statuspage *st);
 

@@ -10,6 +10,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/sockops.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/stun/natlife.h"
 
 #define START_AFTER PV_S(60)  /* ours: who is here for a moment only asks nothing */
@@ -240,13 +241,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct bindings *b = part;
     const struct pv_natlife_result *r = pv_natlife_result(&b->nat);
     (void)now;
-    st->binding = (struct pv_ctlapi_binding){
-        .measuring = pv_natlife_is_running(&b->nat),
-        .idle_s = !r->known ? -1 : (double)r->idle_min / 1e9,
-        .idle_max_s = !r->known ? -1 : seconds(r->idle_max),
-        .absolute_s = seconds(r->absolute),
-        .refresh_s = (double)b->node->ways.binding_lifetime / 1e9,
-    };
+    pv_statuspage_put(
+        st, PV_STATUS_NAT_BINDING,
+        pv_ctlapi_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", pv_natlife_is_running(&b->nat),
+                       "idle_s", pv_ctlapi_real(r->known ? (double)r->idle_min / 1e9 : -1),
+                       "idle_max_s", pv_ctlapi_real(r->known ? seconds(r->idle_max) : -1),
+                       "absolute_s", pv_ctlapi_real(seconds(r->absolute)), "refresh_s",
+                       (double)b->node->ways.binding_lifetime / 1e9));
 }
 
 const struct pv_part pv_part_bindings = {

@@ -12,6 +12,7 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/stun/stun.h"
 
 static const uint16_t FAMILIES[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
@@ -199,24 +200,26 @@ static pv_ns next_timeout(const void *part)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct portmap *pm = part;
+    json_t *list = json_array();
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         const struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
         bool there = v.claimed.family != PV_AF_NONE;
         /* Before a router was asked no protocol has been chosen. */
         bool asked = v.state != PV_MAPPER_OFF && v.state != PV_MAPPER_WAITING;
-        memcpy(st->portmap_why[i], v.why, sizeof(v.why));
-        st->portmaps[i] = (struct pv_ctlapi_portmap){
-            .family = FAMILIES[i] == PV_AF_INET6 ? "ipv6" : "ipv4",
-            .state = pv_mapper_state_name(v.state),
-            .protocol = asked ? pv_mapper_protocol_name(v.protocol) : NULL,
-            .router = v.router,
-            .claimed = v.claimed,
-            .external = v.external,
-            .lifetime_s = there && v.expires > now ? (double)((v.expires - now) / PV_S(1)) : -1,
-            .why = v.why[0] != '\0' ? st->portmap_why[i] : NULL,
-        };
+        pv_ctlapi_put(&list, NULL,
+                      pv_ctlapi_pack("{s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:b, s:s?}", "family",
+                                     FAMILIES[i] == PV_AF_INET6 ? "ipv6" : "ipv4", "state",
+                                     pv_mapper_state_name(v.state), "protocol",
+                                     asked ? pv_mapper_protocol_name(v.protocol) : NULL, "router",
+                                     pv_ctlapi_ip(&v.router), "claimed", pv_ctlapi_addr(&v.claimed),
+                                     "external", pv_ctlapi_addr(&v.external), "lifetime",
+                                     pv_ctlapi_real(there && v.expires > now
+                                                        ? (double)((v.expires - now) / PV_S(1))
+                                                        : -1),
+                                     "verified", v.external.family != PV_AF_NONE, "why",
+                                     v.why[0] != '\0' ? v.why : NULL));
     }
-    st->n_portmaps = PV_NODE_ROUTERS;
+    pv_statuspage_put(st, PV_STATUS_PORT_MAPPINGS, list);
 }
 
 /* Only a mapping that was proven from outside counts, not one that a router merely claims. */

@@ -15,6 +15,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/path/candidates.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_pack.h"
 
 enum {
     MEMBERS = 0, /* number of the coordinator's relay, where peers have virtual addresses */
@@ -570,13 +571,13 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_relays *r = part;
+    json_t *list = json_array();
     (void)now;
     EACH_WAY(r, via)
     {
         const struct pv_relayway *way = r->ways[via];
         const struct pv_peer_relayed sum = pv_peers_relayed(r->node->peers, via);
         pv_ns rtt = pv_relayway_rtt(way);
-        size_t k = st->n_relays;
         st->s.relay_tx_bytes += sum.tx;
         st->s.relay_rx_bytes += sum.rx;
         /* The field `relay` has room for one: the first that has given us an address. */
@@ -585,24 +586,27 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         /* A way that is off is shown only to say why: its name was not found, for example. */
         if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
             continue;
-        pv_addr_format(pv_relayway_server(way), st->relay_addresses[k]);
-        st->relays[st->n_relays++] = (struct pv_ctlapi_relay){
-            .name = pv_relays_name(r->node, via, st->relay_names[k]),
-            .address = pv_relayway_is_on(way) ? st->relay_addresses[k] : NULL,
-            .transport = pv_relayway_transport(way),
-            .state = pv_relayway_is_reached(way) ? "up" : "connecting",
-            .relayed = *pv_relayway_relayed(way),
-            .rtt_ms = rtt == 0 ? -1 : (double)rtt / 1e6,
-            .error = pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
-            .tx_bytes = sum.tx,
-            .rx_bytes = sum.rx,
-        };
+        char name[PV_TURNSERVERS_NAME], address[PV_ADDR_TEXT];
+        pv_ctlapi_put(
+            &list, NULL,
+            pv_ctlapi_pack("{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o}", "name",
+                           pv_relays_name(r->node, via, name), "address",
+                           pv_relayway_is_on(way) ? pv_addr_format(pv_relayway_server(way), address)
+                                                  : NULL,
+                           "transport", pv_relayway_transport(way), "state",
+                           pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
+                           pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
+                           pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
+                           pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
+                           "tx_bytes", pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx)));
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
-    st->udp =
+    const char *udp =
         r->node->online || !pv_udpwatch_is_blocked(&r->udp) ? pv_udpwatch_word(&r->udp) : "unknown";
-    if (strcmp(st->udp, "blocked") == 0 && pv_peers_udp_elsewhere(r->node->peers))
-        st->udp = "blocked-there";
+    if (strcmp(udp, "blocked") == 0 && pv_peers_udp_elsewhere(r->node->peers))
+        udp = "blocked-there";
+    pv_statuspage_put(st, PV_STATUS_RELAYS, list);
+    pv_statuspage_put(st, PV_STATUS_UDP, json_string(udp));
     show_problems(r, st);
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
+#include "proto/local/ctlapi_pack.h"
 
 #define GRACE         PV_MS(150) /* ordinary checks go first; most paths answer within, DESIGN 14 */
 #define TURN          PV_MS(500) /* another peer's attempt runs: asked again after this */
@@ -458,20 +459,18 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
     const struct pv_desc_nat *nat = pv_hardnat_nat(a->hard);
     (void)now;
-    st->hard = (struct pv_ctlapi_hard){
-        .mapping = pv_desc_mapping_word(nat->mapping),
-        .ports = pv_desc_ports_word(nat->ports),
-        .predict = c.predict,
-        .birthday = c.birthday,
-        .running = pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE,
-        .attempts = c.attempts,
-        .sockets = c.mappings,
-        .max_mappings = c.max_mappings,
-        .packets = c.packets,
-        .max_packets = PV_HARDNAT_MAX_PACKETS,
-        .max_pps = c.max_pps,
-        .kept = c.kept,
-    };
+    /* Whether it is on, and its limits, stand beside what it has used of them: a person who reads
+     * that it failed wants to know first whether it was allowed to try. */
+    pv_statuspage_put(
+        st, PV_STATUS_HARD_NAT,
+        pv_ctlapi_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+                       "mapping", pv_desc_mapping_word(nat->mapping), "ports",
+                       pv_desc_ports_word(nat->ports), "on", c.predict || c.birthday, "predict",
+                       c.predict, "birthday", c.birthday, "running",
+                       pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE, "attempts", (int)c.attempts,
+                       "sockets", (int)c.mappings, "max_mappings", (int)c.max_mappings, "packets",
+                       (int)c.packets, "max_packets", (int)PV_HARDNAT_MAX_PACKETS, "max_pps",
+                       (int)c.max_pps, "kept", (int)c.kept));
 }
 
 const struct pv_part pv_part_attempts = {

@@ -30,8 +30,8 @@ static void note_withheld(struct withheld *w, const struct pv_peer *p)
 }
 
 /* Sessions by kind, and those whose packets wait. */
-static void count_sessions(const struct pv_peers *ps, struct pv_ctlapi_pq *pq, struct withheld *w,
-                           pv_ns now)
+static void count_sessions(const struct pv_peers *ps, struct pv_statuspage_pq *pq,
+                           struct withheld *w, pv_ns now)
 {
     for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         enum pv_peer_pq_state state = pv_peer_pq(p, now).state;
@@ -237,7 +237,7 @@ static void put_sums(const struct pv_peers *ps, struct pv_metrics *m)
 
 static void put_sessions(const struct pv_peers *ps, struct pv_metrics *m, pv_ns now)
 {
-    struct pv_ctlapi_pq pq = {.hybrid = 0};
+    struct pv_statuspage_pq pq = {.hybrid = 0};
     struct withheld w = {.n = 0};
     count_sessions(ps, &pq, &w, now);
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_sessions",

@@ -9,7 +9,7 @@
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
-#include "proto/local/ctlapi_route.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/roster/roster.h"
 
 enum {
@@ -17,12 +17,30 @@ enum {
     MAX_PROBLEMS = 3, /* ours: offers that `status` names; the others are counted */
 };
 
-/* A row while it is made: what the texts point at. */
+/* One prefix by one member. */
 struct row {
-    struct pv_ctlapi_route r;
-    char peer[PV_NODE_WHO], prefix[PV_ADDR_TEXT];
-    char why[SENTENCE], command[SENTENCE];
+    char prefix[PV_ADDR_TEXT];
+    char peer[PV_NODE_WHO]; /* who offers it, or may carry it */
+    bool self;              /* that is this node */
+    bool offered, allowed;
+    bool automatic;         /* offered with --auto */
+    bool nat;               /* hosts there see the member that carries it */
+    const char *state;      /* a word of PROTOCOL-LOCAL.md "Control socket" */
+    char why[SENTENCE];     /* a sentence about it */
+    char command[SENTENCE]; /* what to type to have it; "": nothing is missing */
+    double rtt_ms;          /* < 0: null */
 };
+
+static void list_row(json_t **out, const struct row *r)
+{
+    pv_ctlapi_put(out, "routes",
+                  pv_ctlapi_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:s?, s:o}",
+                                 "prefix", r->prefix, "peer", r->peer, "self", r->self, "offered",
+                                 r->offered, "allowed", r->allowed, "auto", r->automatic, "nat",
+                                 r->nat, "state", r->state, "why", r->why, "command",
+                                 r->command[0] != '\0' ? r->command : NULL, "rtt_ms",
+                                 pv_ctlapi_real(r->rtt_ms)));
+}
 
 /* By key: another machine may have had this node's name. */
 static bool is_self(const struct pv_node *n, const uint8_t *pk)
@@ -40,11 +58,10 @@ static const char *word_of(const struct pv_prefix *p, char text[static PV_ADDR_T
 static void begin(struct row *row, const struct pv_node *n, const uint8_t *pk,
                   const struct pv_prefix *prefix)
 {
-    *row = (struct row){.r = {.rtt_ms = -1}};
-    row->r.prefix = pv_prefix_format(prefix, row->prefix);
-    row->r.peer = pv_node_who(n, pk, row->peer);
-    row->r.self = is_self(n, pk);
-    row->r.why = row->why;
+    char who[PV_NODE_WHO];
+    *row = (struct row){.rtt_ms = -1, .self = is_self(n, pk)};
+    (void)pv_prefix_format(prefix, row->prefix);
+    snprintf(row->peer, sizeof(row->peer), "%s", pv_node_who(n, pk, who));
 }
 
 /* The command that the user has to type, to be copied as it stands. */
@@ -54,7 +71,6 @@ static void set_command(struct row *row, const char *command, const char *peer,
     char text[PV_ADDR_TEXT];
     snprintf(row->command, sizeof(row->command), "%s%s%s %s", command, peer[0] == '\0' ? "" : " ",
              peer, word_of(prefix, text));
-    row->r.command = row->command;
 }
 
 /* The packet threads' first choice for new flows. */
@@ -81,39 +97,38 @@ static void say_used(struct row *row, const struct pv_node *n, const struct pv_r
     const struct pv_peer *front = pv_peers_by_id(n->peers, route->gateways.front);
     bool alive = g != NULL && pv_gateway_is_alive(g);
     if (alive && is_in_front(route, p)) {
-        row->r.state = "used";
-        snprintf(row->why, sizeof(row->why), "packets go by %s", row->r.peer);
+        row->state = "used";
+        snprintf(row->why, sizeof(row->why), "packets go by %s", row->peer);
     } else if (alive) {
-        row->r.state = "standby";
+        row->state = "standby";
         snprintf(row->why, sizeof(row->why), "packets go by %s; %s takes over when it fails",
-                 front == NULL ? "another" : pv_peer_name(front), row->r.peer);
+                 front == NULL ? "another" : pv_peer_name(front), row->peer);
     } else {
-        row->r.state = "away";
+        row->state = "away";
         snprintf(row->why, sizeof(row->why),
                  (flags & PV_OFFER_AWAY) != 0 ? "%s does not reach it now" : "%s does not answer",
-                 row->r.peer);
+                 row->peer);
     }
 }
 
 /* How a user comes to a prefix that is offered and allowed, and not used. */
 static void say_unwanted(struct row *row, const struct pv_prefix *prefix)
 {
-    row->r.state = "off";
+    row->state = "off";
     if (prefix->bits == 0) {
         snprintf(row->why, sizeof(row->why), "an exit is used only on demand");
-        snprintf(row->command, sizeof(row->command), "exit use %s", row->r.peer);
-        row->r.command = row->command;
+        snprintf(row->command, sizeof(row->command), "exit use %s", row->peer);
         return;
     }
     snprintf(row->why, sizeof(row->why),
-             row->r.automatic ? "`route use` says not to use it" : "it is used only on demand");
+             row->automatic ? "`route use` says not to use it" : "it is used only on demand");
     set_command(row, "route use", "", prefix);
 }
 
 /* A state that nobody can change by a command of this program has a reason and no command. */
 static void say_refused(struct row *row, const struct pv_route *route)
 {
-    row->r.state = "refused";
+    row->state = "refused";
     if (route->why == PV_ROUTE_IN_NETWORK)
         snprintf(row->why, sizeof(row->why), "it is a part of the network's own range");
     else if (route->why == PV_ROUTE_CONNECTED)
@@ -154,23 +169,23 @@ static void say_route(struct row *row, const struct pv_node *n, const struct pv_
 {
     struct pv_peer *p = pv_peers_by_pk(n->peers, g->pk);
     struct pv_ctlapi_path path;
-    row->r.offered = row->r.allowed = true;
-    row->r.automatic = (g->flags & PV_OFFER_AUTO) != 0;
-    row->r.nat = (g->flags & PV_OFFER_NO_NAT) == 0;
+    row->offered = row->allowed = true;
+    row->automatic = (g->flags & PV_OFFER_AUTO) != 0;
+    row->nat = (g->flags & PV_OFFER_NO_NAT) == 0;
     if (p != NULL) {
         pv_peer_show_path(p, &path);
-        row->r.rtt_ms = path.rtt_ms;
+        row->rtt_ms = path.rtt_ms;
     }
-    if (row->r.self) {
+    if (row->self) {
         bool away = is_away(n, &route->prefix, g->flags);
-        row->r.state = route->why != PV_ROUTE_HERE ? "refused" : away ? "away" : "here";
+        row->state = route->why != PV_ROUTE_HERE ? "refused" : away ? "away" : "here";
         snprintf(row->why, sizeof(row->why), "%s",
                  away ? "no interface of this machine is in it now"
                       : "this node carries it for members");
         return;
     }
     if (route->why == PV_ROUTE_HERE) {
-        row->r.state = "refused";
+        row->state = "refused";
         snprintf(row->why, sizeof(row->why), "this node carries it itself");
     } else if (route->why == PV_ROUTE_USED && g->wanted) {
         say_used(row, n, route, p, g->flags);
@@ -183,73 +198,69 @@ static void say_route(struct row *row, const struct pv_node *n, const struct pv_
 }
 
 /* Rows beyond the limit are counted: the list says how many it left out. */
-static int add_routes(json_t *out, const struct pv_node *n, size_t *rows)
-{
-    size_t n_routes;
-    const struct pv_route *all = pv_routes_all(n, &n_routes);
-    int status = PV_OK;
-    for (size_t i = 0; i < n_routes; i++) {
-        for (size_t k = 0; k < all[i].n && status == PV_OK; k++, ++*rows) {
-            struct row row;
-            begin(&row, n, all[i].by[k].pk, &all[i].prefix);
-            say_route(&row, n, &all[i], &all[i].by[k]);
-            if (*rows < PV_ROUTELIST_MAX)
-                status = pv_ctlapi_routes_add(out, &row.r);
-        }
-    }
-    return status;
-}
-
-/* --- what an admin has not allowed ---------------------------------------------------------- */
-
-/* Each offer of a member that nobody allowed. In a network of thousands this is a walk over all,
- * and made only when somebody asks. */
-typedef int unallowed_fn(void *arg, const uint8_t *pk, const struct pv_offer *offer);
-static int each_unallowed(const struct pv_node *n, unallowed_fn *fn, void *arg)
-{
-    int status = PV_OK;
-    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL && status == PV_OK;
-         m = pv_roster_next(n->roster, m)) {
-        const struct pv_st_offers *offers = pv_roster_offers(n->roster, m->node);
-        struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
-        struct pv_offer offer;
-        while (status == PV_OK && pv_offerlist_next(&list, &offer)) {
-            if (!pv_routes_is_allowed(n, m->node, &offer.prefix))
-                status = fn(arg, m->node, &offer);
-        }
-    }
-    return status;
-}
-
 struct listing {
     const struct pv_node *n;
     json_t *out;
     size_t rows;
 };
 
+static void add_routes(struct listing *l)
+{
+    size_t n_routes;
+    const struct pv_route *all = pv_routes_all(l->n, &n_routes);
+    for (size_t i = 0; i < n_routes; i++) {
+        for (size_t k = 0; k < all[i].n; k++) {
+            struct row row;
+            if (l->rows++ >= PV_ROUTELIST_MAX)
+                continue;
+            begin(&row, l->n, all[i].by[k].pk, &all[i].prefix);
+            say_route(&row, l->n, &all[i], &all[i].by[k]);
+            list_row(&l->out, &row);
+        }
+    }
+}
+
+/* --- what an admin has not allowed ---------------------------------------------------------- */
+
+/* Each offer of a member that nobody allowed. In a network of thousands this is a walk over all,
+ * and made only when somebody asks. */
+typedef void unallowed_fn(void *arg, const uint8_t *pk, const struct pv_offer *offer);
+static void each_unallowed(const struct pv_node *n, unallowed_fn *fn, void *arg)
+{
+    for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
+         m = pv_roster_next(n->roster, m)) {
+        const struct pv_st_offers *offers = pv_roster_offers(n->roster, m->node);
+        struct pv_view list = offers == NULL ? pv_view(NULL, 0) : offers->list;
+        struct pv_offer offer;
+        while (pv_offerlist_next(&list, &offer)) {
+            if (!pv_routes_is_allowed(n, m->node, &offer.prefix))
+                fn(arg, m->node, &offer);
+        }
+    }
+}
+
 /* With the command that an admin types, for whoever reads it. */
-static int list_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
+static void list_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
 {
     struct listing *l = arg;
     struct row row;
     if (l->rows++ >= PV_ROUTELIST_MAX)
-        return PV_OK;
+        return;
     begin(&row, l->n, pk, &offer->prefix);
-    row.r.offered = true;
-    row.r.automatic = (offer->flags & PV_OFFER_AUTO) != 0;
-    row.r.nat = (offer->flags & PV_OFFER_NO_NAT) == 0;
-    row.r.state = "offered";
+    row.offered = true;
+    row.automatic = (offer->flags & PV_OFFER_AUTO) != 0;
+    row.nat = (offer->flags & PV_OFFER_NO_NAT) == 0;
+    row.state = "offered";
     snprintf(row.why, sizeof(row.why), "no admin has allowed it");
-    set_command(&row, "route allow", row.r.peer, &offer->prefix);
-    return pv_ctlapi_routes_add(l->out, &row.r);
+    set_command(&row, "route allow", row.peer, &offer->prefix);
+    list_row(&l->out, &row);
 }
 
 /* Permissions that nobody makes use of: without them an admin could not find what to take back. */
-static int list_unoffered(struct listing *l)
+static void list_unoffered(struct listing *l)
 {
     const struct pv_roster_entry *e = NULL;
-    int status = PV_OK;
-    while (status == PV_OK && (e = pv_roster_next_route(l->n->roster, e)) != NULL) {
+    while ((e = pv_roster_next_route(l->n->roster, e)) != NULL) {
         const struct pv_st_route *st = &e->st.u.route;
         struct pv_offer offer;
         struct row row;
@@ -259,24 +270,38 @@ static int list_unoffered(struct listing *l)
         if (l->rows++ >= PV_ROUTELIST_MAX)
             continue;
         begin(&row, l->n, st->node, &st->prefix);
-        row.r.allowed = true;
-        row.r.state = "allowed";
-        snprintf(row.why, sizeof(row.why), "%s does not offer it", row.r.peer);
-        status = pv_ctlapi_routes_add(l->out, &row.r);
+        row.allowed = true;
+        row.state = "allowed";
+        snprintf(row.why, sizeof(row.why), "%s does not offer it", row.peer);
+        list_row(&l->out, &row);
     }
-    return status;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
+/* The exit of this node. */
+struct exit {
+    const char *peer; /* NULL: none is used */
+    bool lan, block;
+    bool works; /* packets go by it now */
+};
+
+static json_t *exit_json(const struct exit *x)
+{
+    if (x->peer == NULL)
+        return json_null();
+    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block", x->block,
+                          "works", x->works);
+}
+
 /* Of two families one that works is enough: the other one is blocked, not lost. It is called by
  * who. */
-static struct pv_ctlapi_exit show_exit(const struct pv_node *n, char who[static PV_NODE_WHO])
+static struct exit show_exit(const struct pv_node *n, char who[static PV_NODE_WHO])
 {
     const struct pv_routeuse *use = pv_routes_use(n);
     size_t n_routes;
     const struct pv_route *all = pv_routes_all(n, &n_routes);
-    struct pv_ctlapi_exit x = {.lan = use->exit_lan, .block = use->exit_block};
+    struct exit x = {.lan = use->exit_lan, .block = use->exit_block};
     x.peer = use->exit ? pv_node_who(n, use->exit_pk, who) : NULL;
     for (size_t i = 0; i < n_routes; i++) {
         if (all[i].prefix.bits != 0 || all[i].why != PV_ROUTE_USED)
@@ -295,23 +320,18 @@ json_t *pv_routelist_json(const struct pv_node *n, const char *fault)
     const char *why = fault[0] != '\0'                ? fault
                       : n->host.plan.fault[0] != '\0' ? n->host.plan.fault
                                                       : NULL;
-    struct listing l = {.n = n, .out = pv_ctlapi_routes_new(modes[pv_routes_use(n)->mode], 0, why)};
+    struct listing l = {.n = n,
+                        .out = pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:n, s:s?}", "version",
+                                              PV_CTLAPI_FORMAT, "routes", "more", 0, "use",
+                                              modes[pv_routes_use(n)->mode], "exit", "fault", why)};
     char who[PV_NODE_WHO];
-    const struct pv_ctlapi_exit x = show_exit(n, who);
-    int status = l.out == NULL ? PV_ERR_NOMEM : PV_OK;
-    if (status == PV_OK)
-        status = add_routes(l.out, n, &l.rows);
-    if (status == PV_OK)
-        status = each_unallowed(n, list_unallowed, &l);
-    if (status == PV_OK)
-        status = list_unoffered(&l);
-    if (status == PV_OK)
-        status = pv_ctlapi_routes_set_exit(l.out, &x);
-    if (status == PV_OK && l.rows > PV_ROUTELIST_MAX &&
-        json_object_set_new(l.out, "more", json_integer((json_int_t)(l.rows - PV_ROUTELIST_MAX))) !=
-            0)
-        status = PV_ERR_NOMEM;
-    if (status == PV_OK)
+    const struct exit x = show_exit(n, who);
+    add_routes(&l);
+    each_unallowed(n, list_unallowed, &l);
+    list_unoffered(&l);
+    size_t more = l.rows > PV_ROUTELIST_MAX ? l.rows - PV_ROUTELIST_MAX : 0;
+    if (json_object_set_new(l.out, "exit", exit_json(&x)) == 0 &&
+        json_object_set_new(l.out, "more", json_integer((json_int_t)more)) == 0)
         return l.out;
     json_decref(l.out);
     return NULL;
@@ -325,25 +345,24 @@ struct naming {
 };
 
 /* An admin is asked; the node that offers is told whom to ask. */
-static int name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
+static void name_unallowed(void *arg, const uint8_t *pk, const struct pv_offer *offer)
 {
     struct naming *x = arg;
     const struct pv_member *m = pv_roster_known(x->n->roster, pk);
     char text[SENTENCE], prefix[PV_ADDR_TEXT], word[PV_ADDR_TEXT];
     if ((!x->admin && !is_self(x->n, pk)) || x->found++ >= MAX_PROBLEMS || m == NULL)
-        return PV_OK;
+        return;
     snprintf(text, sizeof(text),
              "%s offers to carry %s, which no admin has allowed: %s`p2pvpnctl route allow %s %s`",
              m->name, pv_prefix_format(&offer->prefix, prefix),
              x->admin ? "if you trust it, " : "ask one to say ", m->name,
              word_of(&offer->prefix, word));
     pv_statuspage_problem(x->st, text, "");
-    return PV_OK;
 }
 
 /* An exit that does not work is the first thing that a user has to know: either nothing goes out,
  * or everything is seen by the network that was to be avoided. */
-static void name_exit(const struct pv_ctlapi_exit *x, struct pv_statuspage *st)
+static void name_exit(const struct exit *x, struct pv_statuspage *st)
 {
     char text[SENTENCE];
     if (x->peer == NULL || x->works)
@@ -381,15 +400,20 @@ void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st)
     const struct pv_route *all = pv_routes_all(n, &n_routes);
     if (n->roster == NULL || pv_node_self(n) == NULL)
         return;
-    st->routes = (struct pv_ctlapi_routes){.known = true, .exit = show_exit(n, st->exit_peer)};
+    int used = 0, carried = 0;
+    char who[PV_NODE_WHO];
+    const struct exit exit = show_exit(n, who);
     for (size_t i = 0; i < n_routes; i++) {
-        st->routes.used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
-        st->routes.carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
+        used += all[i].why == PV_ROUTE_USED && all[i].prefix.bits != 0 ? 1 : 0;
+        carried += all[i].why == PV_ROUTE_HERE ? 1 : 0;
         name_away(n, &all[i], st);
     }
-    name_exit(&st->routes.exit, st);
+    pv_statuspage_put(st, PV_STATUS_ROUTES,
+                      pv_ctlapi_pack("{s:i, s:i, s:o}", "used", used, "carried", carried, "exit",
+                                     exit_json(&exit)));
+    name_exit(&exit, st);
     x.admin = (pv_roster_rights(n->roster, n->identity->sign_pk) & PV_RIGHT_REVOKE) != 0;
-    (void)each_unallowed(n, name_unallowed, &x);
+    each_unallowed(n, name_unallowed, &x);
     if (x.found > MAX_PROBLEMS) {
         char text[SENTENCE];
         snprintf(text, sizeof(text),

@@ -16,7 +16,6 @@
 #include "proto/local/ctlapi_file.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
-#include "proto/local/ctlapi_route.h"
 #include "proto/local/ctlapi_status.h"
 #include "proto/local/harmless.h"
 
@@ -34,12 +33,6 @@ static json_t *or_null(const char *text)
     return text == NULL ? json_null() : json_string(text);
 }
 
-static json_t *addr_json(const struct pv_addr *a)
-{
-    char buf[PV_ADDR_TEXT];
-    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format(a, buf));
-}
-
 static json_t *prefix_json(const struct pv_prefix *p)
 {
     char buf[PV_ADDR_TEXT];
@@ -50,12 +43,6 @@ static json_t *wgkey_json(const uint8_t *key)
 {
     char buf[PV_WG_KEY_TEXT_BUF];
     return key == NULL ? json_null() : json_string(pv_wgkey_format(key, buf));
-}
-
-/* Negative stands for "not known" in these structs, as no such value can be negative. */
-static json_t *real_or_null(double v)
-{
-    return v < 0 ? json_null() : json_real(v);
 }
 
 static json_t *u64_or_null(uint64_t v)
@@ -130,7 +117,7 @@ static json_t *ips_json(const struct pv_addr *ips, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        (void)!json_array_append_new(list, pv_ctlapi_ip(&ips[i]));
+        pv_ctlapi_put(&list, NULL, pv_ctlapi_ip(&ips[i]));
     return list;
 }
 
@@ -146,9 +133,9 @@ json_t *pv_ctlapi_path_json(const struct pv_ctlapi_path *path)
         [PV_CTLAPI_PATH_STATIC] = "static",
     };
     return pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "type", types[path->type], "local",
-                          addr_json(&path->local), "remote", addr_json(&path->remote), "via",
-                          or_null(path->via), "rtt_ms", real_or_null(path->rtt_ms), "loss",
-                          real_or_null(path->loss), "mtu",
+                          pv_ctlapi_addr(&path->local), "remote", pv_ctlapi_addr(&path->remote),
+                          "via", or_null(path->via), "rtt_ms", pv_ctlapi_real(path->rtt_ms), "loss",
+                          pv_ctlapi_real(path->loss), "mtu",
                           path->mtu == 0 ? json_null() : json_integer((json_int_t)path->mtu));
 }
 
@@ -156,7 +143,7 @@ static json_t *tags_json(const char *const *tags, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        (void)!json_array_append_new(list, json_string(tags[i]));
+        pv_ctlapi_put(&list, NULL, json_string(tags[i]));
     return list;
 }
 
@@ -279,7 +266,7 @@ static json_t *coordinator_json(const struct pv_ctlapi_status *s)
     if (s->coordinator == NULL)
         return json_null();
     return pv_ctlapi_pack("{s:s, s:b, s:o, s:o, s:o, s:i}", "address", s->coordinator, "connected",
-                          s->connected, "rtt_ms", real_or_null(s->coordinator_rtt_ms), "error",
+                          s->connected, "rtt_ms", pv_ctlapi_real(s->coordinator_rtt_ms), "error",
                           or_null(s->coordinator_error), "away_since", u64_or_null(s->away_since_s),
                           "reached_without", (int)s->reached_without);
 }
@@ -297,12 +284,8 @@ static json_t *relay_json(const struct pv_ctlapi_status *s)
 static json_t *public_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list != NULL && i < s->n_public; i++) {
-        if (json_array_append_new(list, addr_json(&s->public_addrs[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < s->n_public; i++)
+        pv_ctlapi_put(&list, NULL, pv_ctlapi_addr(&s->public_addrs[i]));
     return list;
 }
 
@@ -328,12 +311,8 @@ static json_t *rules_json(const struct pv_ctlapi_status *s)
 static json_t *problems_json(const struct pv_ctlapi_status *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list != NULL && i < s->n_problems; i++) {
-        if (json_array_append_new(list, json_string(s->problems[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
+    for (size_t i = 0; i < s->n_problems; i++)
+        pv_ctlapi_put(&list, NULL, json_string(s->problems[i]));
     return list;
 }
 
@@ -365,102 +344,6 @@ json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *s)
         pv_ctlapi_u64(s->queued), "problems", problems_json(s), "drops", drops_json(s), "confined",
         or_null(s->confined), "inside", s->inside == 0 ? json_null() : json_integer(s->inside),
         "stack", or_null(s->stack), "stack_why", or_null(s->stack_why));
-}
-
-/* Status grows by separate calls, because the parts come from different parts of the daemon and one
- * function would need all their headers. */
-int pv_ctlapi_status_add_relays(json_t *status, const char *udp,
-                                const struct pv_ctlapi_relay *relays, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; list != NULL && i < n; i++) {
-        const struct pv_ctlapi_relay *x = &relays[i];
-        json_t *relayed = x->relayed.family == PV_AF_NONE ? json_null() : addr_json(&x->relayed);
-        json_t *rtt = x->rtt_ms < 0 ? json_null() : json_real(x->rtt_ms);
-        json_t *obj = pv_ctlapi_pack(
-            "{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name, "address",
-            or_null(x->address), "transport", x->transport, "state", x->state, "relayed", relayed,
-            "rtt_ms", rtt, "error", or_null(x->error), "tx_bytes", pv_ctlapi_u64(x->tx_bytes),
-            "rx_bytes", pv_ctlapi_u64(x->rx_bytes));
-        if (json_array_append_new(list, obj) != 0) {
-            json_decref(list);
-            return PV_ERR_NOMEM;
-        }
-    }
-    if (json_object_set_new(status, "relays", list) != 0)
-        return PV_ERR_NOMEM;
-    return json_object_set_new(status, "udp", json_string(udp)) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-/* Whether it is on, and its limits, stand beside what it has used of them: a person who reads that
- * it failed wants to know first whether it was allowed to try. */
-int pv_ctlapi_status_add_hard(json_t *status, const struct pv_ctlapi_hard *h)
-{
-    json_t *obj = pv_ctlapi_pack(
-        "{s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "mapping", h->mapping,
-        "ports", h->ports, "on", h->predict || h->birthday, "predict", h->predict, "birthday",
-        h->birthday, "running", h->running, "attempts", (int)h->attempts, "sockets",
-        (int)h->sockets, "max_mappings", (int)h->max_mappings, "packets", (int)h->packets,
-        "max_packets", (int)h->max_packets, "max_pps", (int)h->max_pps, "kept", (int)h->kept);
-    return json_object_set_new(status, "hard_nat", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-int pv_ctlapi_status_add_pq(json_t *status, const struct pv_ctlapi_pq *pq)
-{
-    json_t *obj = pv_ctlapi_pack("{s:s, s:o, s:i, s:i, s:i, s:o, s:i}", "state", pq->state, "why",
-                                 or_null(pq->why), "hybrid", (int)pq->hybrid, "classical",
-                                 (int)pq->classical, "waiting", (int)pq->waiting, "coordinator",
-                                 or_null(pq->coordinator), "sealing_keys", (int)pq->sealing_keys);
-    return json_object_set_new(status, "post_quantum", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-int pv_ctlapi_status_add_binding(json_t *status, const struct pv_ctlapi_binding *b)
-{
-    json_t *obj =
-        pv_ctlapi_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", b->measuring, "idle_s",
-                       real_or_null(b->idle_s), "idle_max_s", real_or_null(b->idle_max_s),
-                       "absolute_s", real_or_null(b->absolute_s), "refresh_s", b->refresh_s);
-    return json_object_set_new(status, "nat_binding", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-/* A feature that is off says why, so that a slow node needs no second look at its kernel. */
-int pv_ctlapi_status_add_datapath(json_t *status, const struct pv_ctlapi_datapath *d)
-{
-    json_t *off = json_array();
-    for (size_t i = 0; i < d->n_off; i++)
-        (void)!json_array_append_new(
-            off, pv_ctlapi_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
-    json_t *obj = pv_ctlapi_pack("{s:i, s:i, s:s, s:b, s:b, s:o}", "workers", (int)d->workers,
-                                 "threads", (int)d->threads, "aead", d->aead, "tcp_offload",
-                                 d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
-    return json_object_set_new(status, "datapath", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-int pv_ctlapi_status_add_lan(json_t *status, const struct pv_ctlapi_lan *l)
-{
-    json_t *obj = pv_ctlapi_pack(
-        "{s:s, s:b, s:b, s:o, s:o, s:o}", "broadcast", l->broadcast, "sent", l->sent, "wake",
-        l->wake, "online", l->online == 0 ? json_null() : pv_ctlapi_u64(l->online), "groups",
-        ips_json(l->groups, l->n_groups), "wanted", pv_ctlapi_u64(l->wanted));
-    return json_object_set_new(status, "lan", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-/* One call for each family, into one list. */
-int pv_ctlapi_status_add_portmap(json_t *status, const struct pv_ctlapi_portmap *m)
-{
-    json_t *list = json_object_get(status, "port_mappings");
-    if (list == NULL) {
-        list = json_array();
-        if (json_object_set_new(status, "port_mappings", list) != 0)
-            return PV_ERR_NOMEM;
-    }
-    json_t *obj =
-        pv_ctlapi_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "family", m->family,
-                       "state", m->state, "protocol", or_null(m->protocol), "router",
-                       pv_ctlapi_ip(&m->router), "claimed", addr_json(&m->claimed), "external",
-                       addr_json(&m->external), "lifetime", real_or_null(m->lifetime_s), "verified",
-                       m->external.family != PV_AF_NONE, "why", or_null(m->why));
-    return json_array_append_new(list, obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }
 
 /* --- small answers and events -------------------------------------------------------------- */
@@ -562,41 +445,4 @@ json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *f)
                           "size", (json_int_t)f->size, "done", (json_int_t)f->done, "state",
                           pv_file_state_name(f->state), "why", why, "running", f->running, "online",
                           f->online, "time", json_real((double)f->time_ms / 1000.0));
-}
-
-json_t *pv_ctlapi_routes_new(const char *use, unsigned more, const char *fault)
-{
-    return pv_ctlapi_pack("{s:i, s:[], s:i, s:s, s:n, s:o}", "version", PV_CTLAPI_FORMAT, "routes",
-                          "more", (int)more, "use", use, "exit", "fault", or_null(fault));
-}
-
-int pv_ctlapi_routes_add(json_t *routes, const struct pv_ctlapi_route *r)
-{
-    return pv_ctlapi_append(
-        routes, "routes",
-        pv_ctlapi_pack("{s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:s, s:o, s:o}", "prefix",
-                       r->prefix, "peer", r->peer, "self", r->self, "offered", r->offered,
-                       "allowed", r->allowed, "auto", r->automatic, "nat", r->nat, "state",
-                       r->state, "why", r->why, "command", or_null(r->command), "rtt_ms",
-                       r->rtt_ms < 0 ? json_null() : json_real(r->rtt_ms)));
-}
-
-static json_t *exit_json(const struct pv_ctlapi_exit *x)
-{
-    if (x->peer == NULL)
-        return json_null();
-    return pv_ctlapi_pack("{s:s, s:b, s:b, s:b}", "peer", x->peer, "lan", x->lan, "block", x->block,
-                          "works", x->works);
-}
-
-int pv_ctlapi_routes_set_exit(json_t *routes, const struct pv_ctlapi_exit *x)
-{
-    return json_object_set_new(routes, "exit", exit_json(x)) == 0 ? PV_OK : PV_ERR_NOMEM;
-}
-
-int pv_ctlapi_status_add_routes(json_t *status, const struct pv_ctlapi_routes *r)
-{
-    json_t *obj = pv_ctlapi_pack("{s:i, s:i, s:o}", "used", (int)r->used, "carried",
-                                 (int)r->carried, "exit", exit_json(&r->exit));
-    return json_object_set_new(status, "routes", obj) == 0 ? PV_OK : PV_ERR_NOMEM;
 }

@@ -42,10 +42,9 @@ int pv_ctlapi_append(json_t *obj, const char *key, json_t *item)
 
 void pv_ctlapi_put(json_t **obj, const char *key, json_t *item)
 {
-    if (*obj != NULL && pv_ctlapi_append(*obj, key, item) == PV_OK)
+    json_t *list = key == NULL ? *obj : json_object_get(*obj, key);
+    if (json_array_append_new(list, item) == 0)
         return;
-    if (*obj == NULL)
-        json_decref(item);
     json_decref(*obj);
     *obj = NULL;
 }
@@ -65,4 +64,15 @@ json_t *pv_ctlapi_ip(const struct pv_addr *a)
 {
     char buf[PV_ADDR_TEXT];
     return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format_ip(a, buf));
+}
+
+json_t *pv_ctlapi_addr(const struct pv_addr *a)
+{
+    char buf[PV_ADDR_TEXT];
+    return a->family == PV_AF_NONE ? json_null() : json_string(pv_addr_format(a, buf));
+}
+
+json_t *pv_ctlapi_real(double v)
+{
+    return v < 0 ? json_null() : json_real(v);
 }

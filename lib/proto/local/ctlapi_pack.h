@@ -27,8 +27,9 @@ json_t *pv_ctlapi_pack(const char *format, ...);
 json_t *pv_ctlapi_list(const char *key);
 /* Appends to the list under key; takes item, NULL when it could not be built. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_ctlapi_append(json_t *obj, const char *key, json_t *item);
-/* The same; without memory *obj becomes NULL and stays so, for a part of a list would look like the
- * whole: callers need no checks, and the last one answers for it. */
+/* The same, or with key NULL to *obj itself; without memory *obj becomes NULL and stays so, for a
+ * part of a list would look like the whole: callers need no checks, and the last one answers for
+ * it. */
 void pv_ctlapi_put(json_t **obj, const char *key, json_t *item);
 
 /* An Ed25519 or X25519 public key as text; NULL: null. */
@@ -38,5 +39,7 @@ json_t *pv_ctlapi_key(const uint8_t *key);
 json_t *pv_ctlapi_u64(uint64_t v);
 /* The address without the port, as an overlay address has none; PV_AF_NONE: null. */
 json_t *pv_ctlapi_ip(const struct pv_addr *a);
+json_t *pv_ctlapi_addr(const struct pv_addr *a); /* with the port */
+json_t *pv_ctlapi_real(double v);                /* < 0: null, as no such value can be negative */
 
 #endif /* PV_CTLAPI_PACK_H */

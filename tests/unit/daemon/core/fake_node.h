@@ -172,12 +172,29 @@ static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
 /* The part's share of `status`; valid until the next call. */
 static inline const struct pv_statuspage *fake_node_status(struct fake_node *f)
 {
-    static struct pv_statuspage page;
-    memset(&page, 0, sizeof(page));
-    page.s.coordinator_rtt_ms = -1;
+    static struct pv_statuspage *page;
+    pv_statuspage_free(page);
+    page = calloc(1, sizeof(*page));
+    assert_non_null(page);
+    page->s.coordinator_rtt_ms = -1;
     assert_non_null(f->part->status);
-    f->part->status(f->self, &page, f->now);
-    return &page;
+    f->part->status(f->self, page, f->now);
+    return page;
+}
+
+/* A text in its share: field "relays", at 0, key "name". The field has a list. */
+static inline const char *fake_node_shown(struct fake_node *f, enum pv_statuspage_field field,
+                                          size_t at, const char *key)
+{
+    const json_t *list = fake_node_status(f)->fields[field];
+    return json_string_value(json_object_get(json_array_get(list, at), key));
+}
+
+/* A value of a field that is no list. */
+static inline const json_t *fake_node_value(struct fake_node *f, enum pv_statuspage_field field,
+                                            const char *key)
+{
+    return json_object_get(fake_node_status(f)->fields[field], key);
 }
 
 /* Does the part name something wrong that has this text in it? */

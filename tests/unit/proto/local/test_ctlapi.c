@@ -439,56 +439,11 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"stack\":\"lwip\",\"stack_why\":\"no /dev/net/tun\"}");
 }
 
-PV_TEST(relays_are_added_to_status)
-{
-    const struct pv_ctlapi_relay relays[] = {
-        {.name = "coordinator",
-         .address = "203.0.113.5:3478",
-         .transport = "udp",
-         .state = "up",
-         .relayed = pv_addr4(198, 51, 100, 7, 50000),
-         .rtt_ms = 18.5,
-         .tx_bytes = 7,
-         .rx_bytes = (uint64_t)1 << 40},
-        {.name = "turns:t.example:5349",
-         .transport = "tls",
-         .state = "connecting",
-         .rtt_ms = -1,
-         .error = "its name is not found"},
-    };
-    json_t *obj = json_object();
-    assert_int_equal(pv_ctlapi_status_add_relays(obj, "open", relays, 2), PV_OK);
-    assert_json(obj, "{\"relays\":[{\"name\":\"coordinator\",\"address\":\"203.0.113.5:3478\","
-                     "\"transport\":\"udp\",\"state\":\"up\",\"relayed\":\"198.51.100.7:50000\","
-                     "\"rtt_ms\":18.5,\"error\":null,\"tx_bytes\":7,\"rx_bytes\":1099511627776},"
-                     "{\"name\":\"turns:t.example:5349\",\"address\":null,\"transport\":\"tls\","
-                     "\"state\":\"connecting\",\"relayed\":null,\"rtt_ms\":null,"
-                     "\"error\":\"its name is not found\",\"tx_bytes\":0,\"rx_bytes\":0}],"
-                     "\"udp\":\"open\"}");
-}
-
 static unsigned allocations_left;
 
 static void *scarce_malloc(size_t size)
 {
     return allocations_left-- == 0 ? (allocations_left = 0, NULL) : malloc(size);
-}
-
-/* Nothing leaks wherever memory ends (LeakSanitizer says so). */
-PV_TEST(relays_are_added_whole_or_not_at_all)
-{
-    const struct pv_ctlapi_relay relays[2] = {{.name = "a", .transport = "udp", .state = "up"},
-                                              {.name = "b", .transport = "udp", .state = "up"}};
-    int r = PV_ERR_NOMEM;
-    for (unsigned n = 0; n < 1000 && r != PV_OK; n++) {
-        json_t *obj = json_object();
-        allocations_left = n;
-        json_set_alloc_funcs(scarce_malloc, free);
-        r = pv_ctlapi_status_add_relays(obj, "open", relays, 2);
-        json_set_alloc_funcs(malloc, free);
-        json_decref(obj);
-    }
-    assert_int_equal(r, PV_OK);
 }
 
 PV_TEST(a_list_is_built_whole_or_not_at_all)
@@ -503,46 +458,6 @@ PV_TEST(a_list_is_built_whole_or_not_at_all)
         json_set_alloc_funcs(malloc, free);
     }
     assert_json(list, "{\"version\":1,\"lines\":[\"direct\",\"relayed\"]}");
-}
-
-PV_TEST(facts_about_the_nat_are_added_to_status)
-{
-    struct pv_ctlapi_hard hard = {.mapping = "varies",
-                                  .ports = "random",
-                                  .birthday = true,
-                                  .attempts = 2,
-                                  .sockets = 1,
-                                  .max_mappings = 256,
-                                  .packets = 300,
-                                  .max_packets = 2048,
-                                  .max_pps = 200,
-                                  .kept = 3};
-    json_t *obj = json_object();
-    assert_int_equal(pv_ctlapi_status_add_hard(obj, &hard), PV_OK);
-    assert_json(obj, "{\"hard_nat\":{\"mapping\":\"varies\",\"ports\":\"random\",\"on\":true,"
-                     "\"predict\":false,\"birthday\":true,\"running\":false,\"attempts\":2,"
-                     "\"sockets\":1,\"max_mappings\":256,"
-                     "\"packets\":300,\"max_packets\":2048,\"max_pps\":200,\"kept\":3}}");
-
-    const struct pv_ctlapi_binding binding = {
-        .measuring = true, .idle_s = 105, .idle_max_s = 138, .absolute_s = -1, .refresh_s = 84};
-    obj = json_object();
-    assert_int_equal(pv_ctlapi_status_add_binding(obj, &binding), PV_OK);
-    assert_json(obj, "{\"nat_binding\":{\"measuring\":true,\"idle_s\":105.0,\"idle_max_s\":"
-                     "138.0,\"absolute_s\":null,\"refresh_s\":84.0}}");
-
-    const struct pv_offload_off off = {.what = "tun_uso", .why = "needs Linux 6.2"};
-    const struct pv_ctlapi_datapath datapath = {.workers = 2,
-                                                .threads = 4,
-                                                .aead = "openssl",
-                                                .tcp_offload = true,
-                                                .off = &off,
-                                                .n_off = 1};
-    obj = json_object();
-    assert_int_equal(pv_ctlapi_status_add_datapath(obj, &datapath), PV_OK);
-    assert_json(obj, "{\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"openssl\","
-                     "\"tcp_offload\":true,\"udp_offload\":false,\"off\":[{\"what\":\"tun_uso\","
-                     "\"why\":\"needs Linux 6.2\"}]}}");
 }
 
 PV_TEST(replies_are_told_apart)

@@ -19,7 +19,7 @@ static void say_something(void *part, struct pv_statuspage *st, pv_ns now)
 {
     (void)part;
     (void)now;
-    st->hard = (struct pv_ctlapi_hard){.mapping = "same", .ports = "unknown"};
+    pv_statuspage_put(st, PV_STATUS_HARD_NAT, json_pack("{s:s}", "mapping", "same"));
     pv_statuspage_problem(st, "the printer is on fire: ", "call somebody");
     pv_statuspage_drop(st, "forged", 3);
     pv_statuspage_drop(st, "never-happened", 0);

@@ -5,7 +5,6 @@
 #include "daemon/core/lan/lan.h"
 #include "daemon/core/packets/fp_state.h"
 #include "proto/group/querier.h"
-#include "proto/local/ctlapi_status.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 #include "tests/unit/proto/group/group_packets.h"
 
@@ -183,11 +182,12 @@ PV_TEST(it_ends_by_itself_where_there_are_many)
         fake_peers_presence(&peers, bob, PV_PRESENCE_ONLINE); /* the 32nd, with this node */
         fake_peers_path(&peers, bob, true);                   /* of many, those in use get copies */
         assert_true(strlen(receivers("255.255.255.255")) > 0);
-        assert_true(fake_node_status(&node)->lan.sent);
+        assert_true(json_is_true(fake_node_value(&node, PV_STATUS_LAN, "sent")));
         fake_peers_presence(&peers, last, PV_PRESENCE_ONLINE);
         assert_int_equal(strlen(receivers("255.255.255.255")) > 0, on);
-        assert_int_equal(fake_node_status(&node)->lan.sent, on);
-        assert_int_equal(fake_node_status(&node)->lan.online, PV_LAN_ONLINE + 1);
+        assert_int_equal(json_is_true(fake_node_value(&node, PV_STATUS_LAN, "sent")), on);
+        assert_int_equal(json_integer_value(fake_node_value(&node, PV_STATUS_LAN, "online")),
+                         PV_LAN_ONLINE + 1);
         fake_peers_presence(&peers, last, PV_PRESENCE_OFFLINE);
         assert_true(strlen(receivers("255.255.255.255")) > 0);
         if (on == 0)
@@ -220,9 +220,9 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     pass(PV_LAN_SETTLE);
     report(group_report(TO_EX, "239.66.0.1", 0));
     report(group_report(TO_EX, "ff02::fb", 0));
-    const struct pv_ctlapi_lan *lan = &fake_node_status(&node)->lan;
-    assert_int_equal(lan->n_groups, 2);
-    assert_string_equal(lan->broadcast, "auto");
+    assert_int_equal(json_array_size(fake_node_value(&node, PV_STATUS_LAN, "groups")), 2);
+    assert_string_equal(json_string_value(fake_node_value(&node, PV_STATUS_LAN, "broadcast")),
+                        "auto");
     assert_true(fake_node_has_metric(&node, "p2pvpn_lan_groups{of=\"here\"} 2"));
     assert_true(fake_node_has_metric(&node, "p2pvpn_lan_broadcast 1"));
     for (unsigned i = 0; i < PV_QUERIER_MAX; i++) {
@@ -234,7 +234,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     /* The interface goes, and what was joined on it. */
     node.node.iface.state = PV_IFACE_DOWN;
     fake_node_raise(&node, PV_FACT_INTERFACE);
-    assert_int_equal(fake_node_status(&node)->lan.n_groups, 0);
+    assert_int_equal(json_array_size(fake_node_value(&node, PV_STATUS_LAN, "groups")), 0);
 }
 
 PV_TEST(members_are_told_what_is_joined)

@@ -128,10 +128,11 @@ PV_TEST(a_router_that_speaks_no_pcp_is_asked_by_jobs_and_why_it_fails_is_shown)
     fake_node_answer(&x.f, job,
                      &(struct pv_job_result){.status = PV_ERR_REFUSED, .error = "no helper"});
     assert_int_equal(state4(), PV_MAPPER_WAITING);
-    const struct pv_statuspage *page = fake_node_status(&x.f);
-    assert_int_equal(page->n_portmaps, 2);
-    assert_string_equal(page->portmaps[0].state, "waiting");
-    assert_non_null(strstr(page->portmaps[0].why, "no helper"));
+    const enum pv_statuspage_field field = PV_STATUS_PORT_MAPPINGS;
+    assert_string_equal(fake_node_shown(&x.f, field, 0, "family"), "ipv4");
+    assert_string_equal(fake_node_shown(&x.f, field, 0, "state"), "waiting");
+    assert_non_null(strstr(fake_node_shown(&x.f, field, 0, "why"), "no helper"));
+    assert_string_equal(fake_node_shown(&x.f, field, 1, "family"), "ipv6");
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_port_mapped{family=\"ipv4\"} 0"));
 }
 

@@ -56,6 +56,11 @@ static int stop(void **state)
     return 0;
 }
 
+static const char *udp_word(void)
+{
+    return json_string_value(fake_node_status(&x.f)->fields[PV_STATUS_UDP]);
+}
+
 PV_TEST_WORLD(start, stop);
 
 /* The coordinator's first word, with a relay or without; nothing has followed yet. */
@@ -137,11 +142,10 @@ PV_TEST(an_offer_becomes_an_allocation_that_everybody_hears_of)
     assert_true(pv_addr_equal(&sent.dst, &server));
     assert_true(pv_relayway_is_reached(members()));
     assert_true(n_composed > 0); /* the relayed address is a candidate */
-    const struct pv_statuspage *page = fake_node_status(&x.f);
-    assert_int_equal(page->n_relays, 1);
-    assert_string_equal(page->relays[0].name, "coordinator");
-    assert_string_equal(page->relays[0].state, "up");
-    assert_string_equal(page->relays[0].transport, "udp");
+    assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "name"), "coordinator");
+    assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "state"), "up");
+    assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "transport"), "udp");
+    assert_null(fake_node_shown(&x.f, PV_STATUS_RELAYS, 1, "name"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_relay_up{relay=\"coordinator\"} 1"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 0"));
 }
@@ -326,7 +330,7 @@ PV_TEST(teardown_ends_allocation_and_channels)
     fake_node_raise(&x.f, PV_FACT_TEARDOWN);
     assert_false(pv_relayway_is_on(members()));
     assert_int_equal(pv_peer_channel(bob)->family, PV_AF_NONE);
-    assert_int_equal(fake_node_status(&x.f)->n_relays, 0);
+    assert_int_equal(json_array_size(fake_node_status(&x.f)->fields[PV_STATUS_RELAYS]), 0);
 }
 
 /* --- without UDP ------------------------------------------------------------------------------ */
@@ -342,7 +346,7 @@ PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
     assert_int_equal(x.f.node.ways.caps & PV_DESC_CAP_NO_UDP, PV_DESC_CAP_NO_UDP);
     assert_true(fake_node_has_problem(&x.f, "UDP is blocked: no server's answer comes in"));
     assert_true(fake_node_has_metric(&x.f, "p2pvpn_udp_blocked 1"));
-    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
+    assert_string_equal(udp_word(), "blocked");
     assert_int_equal(pv_relays_poll_op(&x.f.node, &op), PV_OK);
     assert_true(op.open && pv_addr_equal(&op.to.addr, &server));
     while (next_request(&req)) /* by UDP: lost */
@@ -350,7 +354,7 @@ PV_TEST(silence_by_udp_opens_a_stream_and_is_told)
     pv_relays_connected(&x.f.node, op.stream, x.f.now);
     assert_int_equal(serve(PV_TURN_ALLOCATE), 1);
     assert_int_equal(sent.stream, op.stream);
-    assert_string_equal(fake_node_status(&x.f)->relays[0].transport, "tcp");
+    assert_string_equal(fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "transport"), "tcp");
     /* The stream breaks: the next one is not the same. */
     uint16_t first = op.stream;
     pv_relays_closed(&x.f.node, first, "reset", x.f.now);
@@ -368,15 +372,15 @@ PV_TEST(closed_at_the_coordinator_is_not_blocked_here)
     welcome(true);
     fake_node_wait(&x.f, PV_UDPWATCH_VERDICT);
     pv_peer_use_path(bob, &path, x.f.now);
-    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
+    assert_string_equal(udp_word(), "blocked");
     assert_true(fake_node_has_problem(&x.f, "UDP is blocked: "));
     path.remote = far;
     pv_peer_use_path(bob, &path, x.f.now);
-    assert_string_equal(fake_node_status(&x.f)->udp, "blocked-there");
+    assert_string_equal(udp_word(), "blocked-there");
     assert_true(fake_node_has_problem(&x.f, "UDP is closed at the coordinator: it reaches others"));
     assert_false(fake_node_has_problem(&x.f, "UDP is blocked: "));
     pv_peer_use_path(bob, NULL, x.f.now);
-    assert_string_equal(fake_node_status(&x.f)->udp, "blocked");
+    assert_string_equal(udp_word(), "blocked");
 }
 
 PV_TEST(one_answer_by_udp_ends_the_verdict)
