@@ -159,7 +159,7 @@ class Namespace:
 
     def ip(self, *lines):
         """ip -batch: one line, one command."""
-        self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+        sh(*self.enter, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
     def start(self, *argv, name=None, env=None, stdin=subprocess.DEVNULL, stdout=None):
         program = Program(self, [*self.before, *argv], name or os.path.basename(argv[0]), env, stdin, stdout)
@@ -179,7 +179,7 @@ for c in $first; do mkdir $c && mount -t cgroup -o $c cgroup $c; done""")
     def own_clock(self):
         """Gives it a wall clock of its own; before anything starts. See programs/wallclock.c."""
         self.set_clock(0)
-        self.before = ["env", f"LD_PRELOAD={self.lab.bin('libwallclock.so')}", f"PV_LAB_CLOCK={CLOCK}",
+        self.before += ["env", f"LD_PRELOAD={self.lab.bin('libwallclock.so')}", f"PV_LAB_CLOCK={CLOCK}",
                        f"ASAN_OPTIONS={os.environ['ASAN_OPTIONS']}:verify_asan_link_order=0"]
 
     def set_clock(self, seconds):
@@ -543,6 +543,8 @@ class Host(Namespace):
         self.other = False  # runs the version of PV_LAB_OTHER
         self.tun = "p2pvpn0"
         self.etc = "/etc/p2pvpn"
+        self.state = "/var/lib/p2pvpn"
+        self.home = "/run"  # where whoever has this machine may write
         self.flags = []  # what every p2pvpnd of this machine begins with
         self.inside = []  # what an ordinary program begins with to be in the overlay
         self.python = sys.executable
@@ -550,12 +552,13 @@ class Host(Namespace):
     def without_root(self, uid=65534, denied=False):
         """Everything on it is this user's from now on, without rights and a way to any: p2pvpnd has --user.
         denied: nor may it make namespaces."""
-        home = f"/run/home{uid}"
+        self.home = home = f"/run/home{uid}"
         self.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
         self.before = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--bounding-set=-all",
                        "--no-new-privs", "--", "env", f"HOME={home}", f"XDG_RUNTIME_DIR={home}/run",
                        "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         self.etc = f"{home}/.config/p2pvpn"
+        self.state = f"{home}/.local/state/p2pvpn"
         if denied:  # of one in which it may not, each program has its own
             self.before += ["unshare", "--user", "--map-current-user", "--keep-caps", "--", "sh", "-c",
                             'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --inh-caps=-all '
@@ -795,6 +798,10 @@ def run_inside(build, full_name, function, shell):
     started = time.monotonic()
     prepare_mounts()
     sanitizer_options()
+    # Whoever runs the lab may have a p2pvpnd --user, which p2pvpnctl would ask here.
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        del os.environ[name]
+    os.environ["HOME"] = "/run"
     lab = Lab(build, full_name)
     watchdog = threading.Timer(function.minutes * 60 * SLOW, give_up)
     watchdog.daemon = True

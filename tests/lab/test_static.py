@@ -13,33 +13,37 @@ def key(host):
 class Pair:
     """p2pvpnd on `ours` as a plain WireGuard node, wireguard-go on `stock`."""
 
-    def __init__(self, lab, psk=False, endpoint="both", lan=None, ipv6=False):
+    def __init__(self, lab, psk=False, endpoint="both", lan=None, ipv6=False, user=False):
         for tool in ("wireguard-go", "wg"):
             if shutil.which(tool) is None:
                 raise Skip(f"{tool} is not installed")
         self.lab = lab
         self.ours, self.stock = lab.host("ours", lan), lab.host("stock")
+        if user:
+            self.ours.without_root()
+        self.ours.run("mkdir", "-p", self.ours.etc)
+        self.config = f"{self.ours.etc}/d.conf"
         self.stock_at = f"[{self.stock.ip6}]" if ipv6 else self.stock.ip4
         self.our_private, self.our_public = key(self.ours)
         self.stock_private, self.stock_public = key(self.stock)
         self.psk = self.ours.run("wg", "genpsk").out.strip() if psk else None
         self.endpoint = endpoint
         self.write_config()
-        self.ours.daemon("--config", "/run/d.conf", "--port", "51820")
+        self.ours.daemon("--config", self.config, "--port", "51820")
         self.start_stock()
 
     def write_config(self):
-        self.ours.run("sh", "-c", "umask 077; cat >/run/key; ", stdin=self.our_private + "\n")
+        self.ours.run("sh", "-c", f"umask 077; cat >{self.ours.etc}/key", stdin=self.our_private + "\n")
         peer = [f"public-key = {self.stock_public}",
                 "allowed-ips = 10.77.0.2/32", "allowed-ips = fd77::2/128"]
         if self.endpoint in ("both", "ours"):
             peer.append(f"endpoint = {self.stock_at}:51821")
         if self.psk:
-            self.ours.run("sh", "-c", "umask 077; cat >/run/psk", stdin=self.psk + "\n")
-            peer.append("preshared-key-file = /run/psk")
+            self.ours.run("sh", "-c", f"umask 077; cat >{self.ours.etc}/psk", stdin=self.psk + "\n")
+            peer.append(f"preshared-key-file = {self.ours.etc}/psk")
         text = ("[interface]\naddress = 10.77.0.1/24\naddress = fd77::1/64\n"
-                "private-key-file = /run/key\n[peer phone]\n" + "\n".join(peer) + "\n")
-        self.ours.run("sh", "-c", "cat >/run/d.conf", stdin=text)
+                f"private-key-file = {self.ours.etc}/key\n[peer phone]\n" + "\n".join(peer) + "\n")
+        self.ours.run("sh", "-c", f"cat >{self.config}", stdin=text)
 
     def start_stock(self):
         self.wg = self.stock.start("wireguard-go", "-f", "wg0", env={"LOG_LEVEL": "error"})
@@ -92,6 +96,11 @@ def stock_begins(lab):
 
 
 @scenario
+def a_user_without_root_meets_stock(lab):
+    Pair(lab, psk=True, user=True).both_ways()
+
+
+@scenario
 def preshared_key_and_its_absence(lab):
     pair = Pair(lab, psk=True)
     pair.both_ways()
@@ -113,13 +122,13 @@ def both_ends_restart(lab):
     pair = Pair(lab)
     pair.both_ways()
     pair.ours.p2pvpnd.end()
-    pair.ours.daemon("--config", "/run/d.conf", "--port", "51820")
+    pair.ours.daemon("--config", pair.config, "--port", "51820")
     pair.both_ways(timeout=20)
     pair.wg.end()
     pair.start_stock()
     pair.both_ways(timeout=20)
     pair.ours.p2pvpnd.kill()
-    pair.ours.daemon("--config", "/run/d.conf", "--port", "51820")
+    pair.ours.daemon("--config", pair.config, "--port", "51820")
     pair.both_ways(timeout=20)
 
 
@@ -207,12 +216,12 @@ def beside_a_network(lab):
     """A static peer and members at once; neither may use the other's addresses."""
     pair = Pair(lab, endpoint="stock")
     pair.ours.p2pvpnd.end()
-    config = pair.ours.run("cat", "/run/d.conf").out
+    config = pair.ours.run("cat", pair.config).out
     config = config[config.index("[peer"):]
-    pair.ours.run("sh", "-c", "cat >/run/d.conf", stdin=config)
+    pair.ours.run("sh", "-c", f"cat >{pair.config}", stdin=config)
     coordinator = lab.coordinator()
     member = lab.host("member")
-    pair.ours.daemon("--config", "/run/d.conf", "--port", "51820")
+    pair.ours.daemon("--config", pair.config, "--port", "51820")
     member.daemon()
     pair.ours.create(coordinator.url())
     member.join(pair.ours.ctl("invite").out.strip())

@@ -2,6 +2,7 @@
 """p2pvpnd --user: a network for one user, without root and without a way to it."""
 
 import contextlib
+import itertools
 import json
 import os
 import pty
@@ -10,7 +11,9 @@ import select
 import shutil
 import signal
 
-from lab import ROOT, SLOW, UDP_ASK, UDP_ECHO, USERS, USERS_OWN, Failure, Skip, check, equal, scenario, ssh_login, wait
+from lab import LONG, ROOT, SLOW, UDP_ASK, UDP_ECHO, USERS, USERS_OWN, Coordinator, Failure, Skip, check, equal
+from lab import scenario, sh, ssh_login, wait
+from turnlab import by, coturn, relayed, use_turn
 
 HEAR = """
 import socket, sys
@@ -196,6 +199,19 @@ s.close()
 """
 
 
+def give_file(sender, receiver, size=3000000):
+    """By send-file, and accepted: whole at the other side."""
+    name = f"from-{sender.name}"
+    sender.run("sh", "-c", f"head -c {size} /dev/urandom >{sender.home}/{name}")
+    sending = sender.start(sender.lab.bin("p2pvpnctl"), "send-file", receiver.name, f"{sender.home}/{name}",
+                           name="send-file")
+    offer = wait("the offer", lambda: [f for f in receiver.json("files")["files"] if f["state"] == "offered"])[0]
+    receiver.ctl("files", "accept", offer["id"], "--dir", receiver.home)
+    equal(sending.popen.wait(timeout=(30 + size / 1000000) * SLOW), 0, f"send-file to {receiver.name}")
+    equal(sender.run("cksum", f"{sender.home}/{name}").out.split()[0],
+          receiver.run("cksum", f"{receiver.home}/{name}").out.split()[0], "checksum")
+
+
 @scenario
 def a_user_without_any_right_is_a_member(lab):
     """Behind NATs: paths, chat, rooms, files, and programs by p2pvpnctl run, both ways."""
@@ -235,16 +251,55 @@ def a_user_without_any_right_is_a_member(lab):
     b.ctl("send", "#crew", "all hands")
     wait("the room's line", lambda: "all hands" in a.ctl("history", "#crew").out)
 
-    a.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/one")
-    b.run("sh", "-c", "head -c 3000000 /dev/urandom >$HOME/two")
-    home = b.run("sh", "-c", "echo $HOME").out.strip()
-    for number, sender, receiver, path, target in ((1, a, b, "/run/one", home), (2, b, a, f"{home}/two", "/run")):
-        sending = sender.start(lab.bin("p2pvpnctl"), "send-file", receiver.name, path, name="send-file")
-        wait("the offer", lambda to=receiver, n=number: len(to.json("files")["files"]) == n)
-        receiver.ctl("files", "accept", str(number), "--dir", target)
-        equal(sending.popen.wait(timeout=20), 0, f"send-file to {receiver.name}")
-    for name in ("one", "two"):
-        equal(a.run("cksum", f"/run/{name}").out.split()[0], b.run("cksum", f"{home}/{name}").out.split()[0], name)
+    give_file(a, b)
+    give_file(b, a)
+
+
+@scenario(minutes=10 if LONG else 4)
+def users_behind_any_pair_of_nats_meet(lab):
+    """Six pairs; a large file and a line in a room; and one whose network lets TLS at 443 out alone."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--tls-listen", "0.0.0.0:443"])
+    kinds = ("full-cone", "address-restricted", "port-restricted", "symmetric")
+    hosts = [lab.host(name, lab.lan(f"lan-{name}", f"profile={kind}", "delay=5ms"))
+             for name, kind in zip("abcd", kinds)]
+    walled = lab.host("e", lab.lan("lan-e", "profile=port-restricted", "delay=5ms", "udp=off", "tcp=443"))
+    for number, one in enumerate([*hosts, walled]):
+        one.without_root(2000 + number)
+    lab.network(coordinator, [*hosts, walled])
+    for one, other in itertools.permutations(hosts, 2):
+        wait(f"{one.name} to reach {other.name}", lambda o=one, p=other: o.os_ping(p.addr(), timeout=2), 30)
+    a, b, _, d = hosts
+    a.wait_direct(b)
+    give_file(a, b, 200000000 if LONG else 5000000)
+    wait("e to use TLS", lambda: by(walled, "tls"), 20)
+    for one, other in ((walled, d), (d, walled)):
+        wait(f"{one.name} to reach {other.name}", lambda o=one, p=other: o.os_ping(p.addr(), timeout=2), 20)
+    give_file(walled, a)
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "#crew", "e")
+    wait("the invitation", lambda: walled.ctl("room", "accept", "#crew", check_rc=False).code == 0)
+    walled.ctl("send", "#crew", "through the wall")
+    wait("the room's line", lambda: "through the wall" in a.ctl("history", "#crew").out)
+
+
+@scenario
+def users_meet_at_a_turn_server_of_somebody_elses(lab):
+    """By UDP for one, by TCP for the other, who has no UDP; the coordinator has no relay."""
+    coordinator = Coordinator(lab, lab.host("coord"), args=["--no-relay"])
+    turn = lab.host("turn")
+    coturn(lab, turn)
+    a = lab.host("a", lab.lan("east", "profile=symmetric", "delay=5ms"))
+    b = lab.host("b", lab.lan("west", "profile=symmetric", "delay=5ms", "udp=off"))
+    for number, (one, what) in enumerate(((a, ":3478?transport=udp"), (b, ""))):
+        one.without_root(2000 + number)
+        use_turn(one, f"turn:{turn.ip4}{what}")
+    lab.network(coordinator, [a, b])
+    wait("a to have a relay by UDP", lambda: by(a, "udp"))
+    wait("b to have a relay by TCP", lambda: by(b, "tcp"))
+    for one, other in ((a, b), (b, a)):
+        wait(f"{one.name} to reach {other.name}", lambda o=one, p=other: o.os_ping(p.addr(), timeout=2), 20)
+        check(relayed(one, other)["via"].startswith(turn.ip4), f"via: {one.path(other)}")
+    give_file(a, b)
 
 
 @scenario
@@ -372,17 +427,8 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
     for one in (a, b):
         wait("the room's line", lambda o=one: "all hands" in o.ctl("history", "#crew").out)
 
-    home = {one.name: one.run("sh", "-c", "echo $HOME").out.strip() for one in (b, c)} | {"a": "/run"}
     for sender, receiver in ((a, b), (b, c), (c, a)):
-        path = f"{home[sender.name]}/from-{sender.name}"
-        sender.run("sh", "-c", f"head -c 3000000 /dev/urandom >{path}")
-        sending = sender.start(lab.bin("p2pvpnctl"), "send-file", receiver.name, path, name="send-file")
-        wait("the offer", lambda to=receiver: [f for f in to.json("files")["files"] if f["state"] == "offered"])
-        offer = [f for f in receiver.json("files")["files"] if f["state"] == "offered"][0]
-        receiver.ctl("files", "accept", offer["id"], "--dir", home[receiver.name])
-        equal(sending.popen.wait(timeout=30), 0, f"send-file to {receiver.name}")
-        equal(sender.run("cksum", path).out.split()[0],
-              receiver.run("cksum", f"{home[receiver.name]}/from-{sender.name}").out.split()[0], "checksum")
+        give_file(sender, receiver)
 
     # Its process ends, and p2pvpnd with it.
     b.run("kill", "-9", str(b.json("status")["inside"]))
@@ -516,6 +562,13 @@ def what_keeps_it_from_starting_is_named(lab):
     refused("modprobe tun", daemon, "--user", "--stack", "kernel")
     b.before = []
     b.run("umount", "/dev/net")
+    # A disk that is full
+    sh(*b.enter, "sh", "-ec", "mkdir -p $0; mount -t tmpfs -o size=64k,uid=65534 none $0; cat /dev/zero >$0/filler || :",
+       f"{home}/full")
+    b.before = mine
+    r = b.run("env", f"XDG_STATE_HOME={home}/full", daemon, "--user", check_rc=False, timeout=20)
+    check(r.code == 1 and "full/p2pvpn/port: No space left on device" in r.err, f"a full disk: {r}")
+    b.before = []
     # Root of a user namespace, which is nobody's but its own.
     inside = ["unshare", "--user", "--map-root-user", "--"]
     refused("does not exist in this user namespace", *inside, daemon, "--state", "/run/other")
@@ -806,7 +859,10 @@ def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-
     return ends
 
 
-@scenario
+PIPED = 1000000000 if LONG else 30000000  # bytes each way
+
+
+@scenario(minutes=20 if LONG else 4)
 def a_pipe_joins_two_machines(lab):
     """Bytes both ways and each end, a program, a port; nothing is left; a killed end is noticed."""
     coordinator = lab.coordinator()
@@ -845,12 +901,13 @@ def a_pipe_joins_two_machines(lab):
 
     # much, both ways at once
     for one in (a, b):
-        one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*; head -c 30000000 /dev/urandom >$HOME/much")
+        one.run("sh", "-c", f"rm $XDG_RUNTIME_DIR/out.*; head -c {PIPED} /dev/urandom >$HOME/much; "
+                "ln -s /dev/zero $HOME/endless")
     ends = [end for end, _ in open_pipe(lab, a, b, stdin="much")]
     for end in ends:
-        equal(end.popen.wait(timeout=120), 0, f"exit code: {end.text()}")
-    sums = [[one.run("sh", "-c", f"cat {path} | cksum").out for path in ("$HOME/much", "$XDG_RUNTIME_DIR/out.*")]
-            for one in (a, b)]
+        equal(end.popen.wait(timeout=(90 + PIPED / 1000000) * SLOW), 0, f"exit code: {end.text()}")
+    sums = [[one.run("sh", "-c", f"cat {path} | cksum", timeout=60).out
+             for path in ("$HOME/much", "$XDG_RUNTIME_DIR/out.*")] for one in (a, b)]
     equal(sums[0], sums[1][::-1], "checksums of what was said and heard")
     wait("nothing to be left", lambda: not left())
 
@@ -877,21 +934,22 @@ def a_pipe_joins_two_machines(lab):
     wait("nothing to be left", lambda: not left())
 
     # either end is killed, idle or not
-    for one in (a, b):
-        one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
-    for which in (0, 1):
-        ends = [end for end, _ in open_pipe(lab, a, b)]
-        for end in ends:
+    def heard():
+        return [int(one.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.* | wc -c").out) for one in (a, b)]
+    for which, stdin in itertools.product((0, 1), (None, "endless")):
+        for one in (a, b):
+            one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
+        ends = [end for end, _ in open_pipe(lab, a, b, stdin=stdin)]
+        for end in ends if stdin is None else ():
             end.popen.stdin.write(b"hello")
             end.popen.stdin.flush()
-        wait("both to be joined", lambda: all(h.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.*").out.endswith("hello")
-                                              for h in (a, b)), 60)
+        wait("both to be joined", lambda s=stdin: min(heard()) >= (5 if s is None else 1000000), 60)
         ends[which].end(signal.SIGKILL)
         equal(ends[1 - which].popen.wait(timeout=5), 1, "exit code when the other end is killed")
         check("the other end" in ends[1 - which].text(), ends[1 - which].text())
         wait("nothing to be left", lambda: not left())
-        for one in (a, b):
-            one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
+    for one in (a, b):
+        one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
     wait("nothing to be left", lambda: not left())
     # the line between them is cut, and no end says so

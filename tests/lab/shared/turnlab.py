@@ -90,13 +90,13 @@ def coturn(lab, host, cert=None, address=None, more=""):
 
 def use_turn(host, *uris, ca=None):
     """The configuration of a daemon; ca: the text of its ca-file."""
-    host.run("sh", "-c", "umask 077; mkdir -p /etc/p2pvpn; echo secret > /etc/p2pvpn/turn-password")
+    host.run("sh", "-c", f"umask 077; mkdir -p {host.etc}; echo secret > {host.etc}/turn-password")
     lines = "".join(f"turn = {u}\n" for u in uris)
     if ca is not None:
-        host.run("sh", "-c", "cat > /etc/p2pvpn/ca.pem", stdin=ca)
-        lines += "ca-file = /etc/p2pvpn/ca.pem\n"
-    host.run("sh", "-c", "cat > /etc/p2pvpn/p2pvpnd.conf",
-             stdin=f"[relay]\n{lines}user = node\npassword-file = /etc/p2pvpn/turn-password\n")
+        host.run("sh", "-c", f"cat > {host.etc}/ca.pem", stdin=ca)
+        lines += f"ca-file = {host.etc}/ca.pem\n"
+    host.run("sh", "-c", f"cat > {host.etc}/p2pvpnd.conf",
+             stdin=f"[relay]\n{lines}user = node\npassword-file = {host.etc}/turn-password\n")
 
 
 def relays(host):
