@@ -31,6 +31,15 @@ has() {
     }
 }
 
+as_carol() {
+    setpriv --reuid=1971 --regid=1971 --clear-groups env HOME=/home/carol XDG_RUNTIME_DIR=/run/user/1971 "$@"
+}
+
+# serves ADDRESS: carol's node has it, and leads port 8080 out.
+serves() {
+    [ "$(as_carol p2pvpnctl ip)" = "$1" ] && as_carol p2pvpnctl serve | grep -q '^tcp/8080 *127[.]0[.]0[.]1:3000 '
+}
+
 [ -n "${UNITS_INSIDE:-}" ] || grep -q '^ExecStart=/usr/local/' "$1/systemd/p2pvpnd.service" ||
     fail "$1 is no build for /usr/local (that of scripts/package is for /usr): take that of a preset, such as build/dev"
 
@@ -50,7 +59,7 @@ case ${UNITS_INSIDE:-} in
     build=$(realpath "$1")
     out=$(mktemp -d)
     trap 'rm -rf "$out"' EXIT
-    UNITS_INSIDE=start UNITS_BUILD=$build UNITS_OUT=$out timeout -s KILL 60 \
+    UNITS_INSIDE=start UNITS_BUILD=$build UNITS_OUT=$out timeout -s KILL 120 \
         unshare -fpmnuiC --kill-child sh "$0" >"$out/systemd" 2>&1 || true
     cat "$out/result" 2>/dev/null || true
     grep -qx 'units: ok' "$out/result" 2>/dev/null || {
@@ -103,6 +112,31 @@ start)
         printf '[Unit]\nDefaultDependencies=no\n' >"/run/units/$name"
     done
     cp /lib/systemd/system/systemd-exit.service /run/units/
+    # What logind starts for a user who is there, or lingers.
+    mkdir /run/user-units
+    cp /run/built/systemd/user/*.service /run/user-units/
+    for name in basic.target default.target; do
+        printf '[Unit]\nDefaultDependencies=no\n' >"/run/user-units/$name"
+    done
+    for name in systemd-exit.service exit.target shutdown.target; do
+        cp /lib/systemd/user/$name /run/user-units/
+    done
+    echo 'carol:x:1971:1971::/home/carol:/bin/sh' >>/etc/passwd
+    echo 'carol:x:1971:' >>/etc/group
+    install -d -m 755 /run/user
+    install -d -o 1971 -g 1971 -m 700 /home/carol /run/user/1971
+    cat >/run/units/carol.service <<EOF
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=notify
+User=carol
+Delegate=yes
+ExecStart=/lib/systemd/systemd --user --log-target=console
+Environment=XDG_RUNTIME_DIR=/run/user/1971 container=test
+Environment=SYSTEMD_UNIT_PATH=/home/carol/.config/systemd/user:/run/user-units
+KillMode=mixed
+EOF
     mkdir /run/units/service.d
     # The leak checker of a build with sanitizers needs what the units forbid.
     cat >/run/units/service.d/log.conf <<EOF
@@ -260,6 +294,27 @@ check)
     has /run/out/journal '"_SYSTEMD_UNIT":"p2pvpnd@work.service"'
     journalctl -o json -p info -u p2pvpnd@work.service >/run/out/journal
     has /run/out/journal '"PRIORITY":"6".*interface up\|interface up.*"PRIORITY":"6"'
+    # A node of one user alone, under a systemd of that user's: back after its death and after a boot, as what it serves.
+    token=$(p2pvpnctl invite)
+    systemctl start carol.service || fail "there is no systemd for a user"
+    as_carol systemctl --user enable --now p2pvpnd.service p2pvpn-serve@8080:3000.service ||
+        fail "a user's p2pvpnd does not start"
+    as_carol p2pvpnctl join "$token" --name carol 2>/run/out/join || {
+        cat /run/out/join
+        fail "join of a user's node"
+    }
+    addr=$(as_carol p2pvpnctl ip)
+    until_true 30 serves "$addr"
+    as_carol systemctl --user reload p2pvpnd.service || fail "a user's p2pvpnd is not reloaded"
+    as_carol systemctl --user kill -s KILL p2pvpnd.service
+    until_true 30 serves "$addr"
+    systemctl restart carol.service
+    until_true 30 serves "$addr"
+    as_carol systemctl --user start p2pvpnd@work.service || fail "a user has no second network"
+    as_carol p2pvpnctl networks >/run/out/networks
+    has /run/out/networks '^work '
+    systemctl stop carol.service
+    ! pgrep -u 1971 p2pvpn || fail "p2pvpnd is left when its user has gone"
     systemctl stop p2pvpnd.service p2pvpnd@work.service p2pvpn-coordinator.service
     ! ip link show p2pvpn0 2>/dev/null || fail "the interface stays"
     echo "units: ok" >/run/out/result
