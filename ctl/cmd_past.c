@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The command that tells what happens, and what has happened: events. */
+/* Commands that tell what has been: events, which go on with what happens now, and stats. */
+#include <langinfo.h>
+#include <locale.h>
 #include <string.h>
 
 #include "ctl/commands.h"
@@ -83,6 +85,147 @@ static int events(struct pv_cli *cli)
     return r == PV_OK ? take_events(cli) : pv_cli_lost(cli, r);
 }
 
+/* --- stats --------------------------------------------------------------------------------- */
+
+enum {
+    COLUMNS = 60, /* of a plot: with what stands beside it, 80 */
+};
+
+/* The rows of one kind, as columns. */
+struct plot {
+    const json_t *rows; /* as the answer has them */
+    size_t missing;     /* rows before the first that is known */
+    size_t a_column;    /* rows of a column */
+    bool plain;         /* ASCII */
+};
+
+/* The i-th row's value of key; < 0: not known. */
+static double value_at(const struct plot *p, const char *key, size_t i)
+{
+    const json_t *v =
+        i < p->missing ? NULL : json_array_get(json_object_get(p->rows, key), i - p->missing);
+    return json_is_number(v) ? json_number_value(v) : -1;
+}
+
+/* Of a column: the sum of what its rows carried, or the worst of what they measured. */
+static double column_of(const struct plot *p, const char *key, bool adds, size_t column)
+{
+    double all = -1;
+    for (size_t i = column * p->a_column; i < (column + 1) * p->a_column; i++) {
+        double v = value_at(p, key, i);
+        if (v >= 0 && (adds || v > all))
+            all = adds && all > 0 ? all + v : v;
+    }
+    return all;
+}
+
+/* A line of bars; what: its name. Returns the highest column. */
+static double print_bars(struct pv_cli *cli, const struct plot *p, const char *what,
+                         const char *key, bool adds)
+{
+    static const char *const blocks[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
+                                         "\u2585", "\u2586", "\u2587", "\u2588"};
+    static const char *const plain[] = {" ", ".", ":", "-", "=", "+", "*", "%", "#"};
+    double most = 0;
+    for (size_t c = 0; c < COLUMNS; c++) {
+        double v = column_of(p, key, adds, c);
+        most = v > most ? v : most;
+    }
+    fprintf(cli->out, "%-10s ", what);
+    for (size_t c = 0; c < COLUMNS; c++) {
+        double v = column_of(p, key, adds, c);
+        /* An amount that is there is seen, however small. */
+        size_t bar = v <= 0 || most <= 0 ? 0 : 1 + (size_t)(v / most * 7);
+        fputs((p->plain ? plain : blocks)[bar], cli->out);
+    }
+    return most;
+}
+
+/* A letter for each column: the worst that any of its rows had, as far as is known. */
+static void print_paths(struct pv_cli *cli, const struct plot *p)
+{
+    const char *path = pv_json_text(p->rows, "path", "");
+    size_t n = strlen(path);
+    fprintf(cli->out, "%-10s ", "path");
+    for (size_t c = 0; c < COLUMNS; c++) {
+        char worst = ' ';
+        for (size_t i = c * p->a_column; i < (c + 1) * p->a_column; i++) {
+            char x = i < p->missing || i - p->missing >= n ? ' ' : path[i - p->missing];
+            if (x == 'r' || (x == 'd' && worst != 'r') || (x == '-' && worst == ' '))
+                worst = x;
+        }
+        fputc(worst, cli->out);
+    }
+    fputc('\n', cli->out);
+}
+
+static void print_plots(struct pv_cli *cli, const char *title, const json_t *rows, size_t n)
+{
+    char text[PV_AMOUNT_BUF], ms[PV_SHOW_BUF];
+    size_t have = json_array_size(json_object_get(rows, "rx_bytes"));
+    const struct plot p = {.rows = rows,
+                           .missing = have < n ? n - have : 0,
+                           .a_column = n / COLUMNS,
+                           .plain = strcmp(nl_langinfo(CODESET), "UTF-8") != 0};
+    double column = pv_json_real(rows, "step", 60) * (double)p.a_column, most;
+    fprintf(cli->out, "%s, a column is %s\n", title, pv_duration_format(column, text));
+    most = print_bars(cli, &p, "received", "rx_bytes", true);
+    fprintf(cli->out, " %s\n", pv_bytes_format(most, text));
+    most = print_bars(cli, &p, "sent", "tx_bytes", true);
+    fprintf(cli->out, " %s\n", pv_bytes_format(most, text));
+    most = print_bars(cli, &p, "round trip", "rtt_ms", false);
+    fprintf(cli->out, " %s\n", pv_show_ms(most, ms));
+    most = print_bars(cli, &p, "lost", "loss", false);
+    fprintf(cli->out, " %.1f %%\n", most * 100);
+    print_paths(cli, &p);
+}
+
+static void sum_cells(struct pv_table *t, const json_t *sum)
+{
+    char text[PV_SHOW_BUF], amount[PV_AMOUNT_BUF];
+    double rtt = pv_json_real(sum, "rtt_ms", -1), loss = pv_json_real(sum, "loss", -1);
+    double direct = pv_json_real(sum, "direct", -1);
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(sum, "rx_bytes", 0), amount));
+    pv_table_cell(t, PV_PLAIN, pv_bytes_format(pv_json_real(sum, "tx_bytes", 0), amount));
+    pv_table_cell(t, PV_PLAIN, rtt < 0 ? "-" : pv_show_ms(rtt, text));
+    snprintf(text, sizeof(text), "%.1f %%", loss * 100);
+    pv_table_cell(t, PV_PLAIN, loss < 0 ? "-" : text);
+    snprintf(text, sizeof(text), "%.0f %%", direct * 100);
+    pv_table_cell(t, PV_PLAIN, direct < 0 ? "-" : text);
+}
+
+static int print_stats(struct pv_cli *cli, const json_t *body)
+{
+    static const char *const head[] = {"THE LAST DAY", "RECEIVED", "SENT", "RTT", "LOSS", "DIRECT"};
+    const json_t *list = json_object_get(body, "peers"), *peer;
+    struct pv_table t;
+    size_t i;
+    if (cli->quiet)
+        return 0;
+    pv_show_text(cli->out, pv_json_text(body, "peer", "this node"));
+    print_plots(cli, ": the last day", json_object_get(body, "minutes"), 24 * 60);
+    print_plots(cli, "the last 30 days", json_object_get(body, "hours"), 30 * 24);
+    if (json_array_size(list) == 0)
+        return 0;
+    fputc('\n', cli->out);
+    pv_table_begin_headed(&t, head, PV_ARRAY_LEN(head));
+    json_array_foreach(list, i, peer)
+    {
+        pv_table_cell(&t, PV_BOLD, pv_json_text(peer, "peer", "?"));
+        sum_cells(&t, json_object_get(json_object_get(peer, "sums"), "day"));
+    }
+    return pv_cli_print_table(cli, &t);
+}
+
+static int stats(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATS, 0);
+    int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
+    (void)setlocale(LC_CTYPE, ""); /* which characters the terminal shows */
+    return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_stats);
+}
+
 const struct pv_command pv_cmds_past[] = {
     {
         .name = "events",
@@ -96,6 +239,18 @@ const struct pv_command pv_cmds_past[] = {
         .example = "p2pvpnctl events --since 1h",
         .options = {{"since", 0, true}, {"past", 0, false}},
         .run = events,
+    },
+    {
+        .name = "stats",
+        .args = "[PEER]",
+        .summary = "traffic, round trip, loss and paths of the last day and month",
+        .details =
+            "Without PEER: of this node, and the last day of each peer. A letter of the line\n"
+            "path: d direct (of this node: the coordinator is connected), r relay, - none.\n"
+            "Amounts are known to 6 percent.\n",
+        .example = "p2pvpnctl stats pi",
+        .max_words = 1,
+        .run = stats,
     },
     {.name = NULL},
 };

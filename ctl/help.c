@@ -14,7 +14,7 @@ const struct pv_help_group pv_help_groups[] = {
     {"members", "create join invite admit deny rename leave remove admin address node network "
                 "root key"},
     {"rules and routes", "allow rules can tag untag route exit"},
-    {"trouble", "doctor why trace events netcheck stun log bugreport"},
+    {"trouble", "doctor why trace events stats netcheck stun log bugreport"},
     {"scripts", "wait reload metrics version completion"},
     {NULL, NULL},
 };

@@ -26,6 +26,7 @@
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/namesfile.h"
+#include "daemon/core/client/stats.h"
 #include "daemon/core/client/waits.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/coord/coordclient.h"
@@ -122,6 +123,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_waits,
     &pv_part_info,
     &pv_part_dns,
+    &pv_part_stats,
     &pv_part_changes,
 };
 /* clang-format on */

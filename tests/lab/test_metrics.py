@@ -217,3 +217,27 @@ def events_tell_what_happens_in_the_words_of_status_and_why(lab):
     check(all(len(line) < 200 for line in alice.out.splitlines()), alice)
     equal(a.ctl("events", "--timeout", 1).code, 0, "the exit code after its time")
     stream.end()
+
+
+@scenario
+def figures_of_the_past_are_drawn_and_kept_over_a_restart(lab):
+    a, b = (lab.host(x) for x in "ab")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_direct(b)
+    check(a.os_ping(a.addr(b), count=20), "no answers")
+
+    def rows():
+        return a.json("stats", "b")["minutes"]
+    began = wait("the first minute to be over", lambda: len(rows()["path"]) and rows(), 75, every=1)
+    check(began["step"] == 60 and began["path"][-1] == "d" and began["rtt_ms"][-1] is not None, began)
+    check(abs(began["tx_bytes"][0] - 20 * 84) < 5000, began)
+    a.restart_daemon()
+    equal(rows()["tx_bytes"][0], began["tx_bytes"][0], "what the first minute carried, after the restart")
+    day = a.json("stats")["peers"]
+    equal([(x["peer"], x["sums"]["day"]["tx_bytes"] > 0) for x in day], [("b", True)], "the peers")
+    for drawn in (a.ctl("stats", "b").out, a.ctl("stats").out):
+        check("round trip" in drawn and all(len(line) <= 80 for line in drawn.splitlines()), drawn)
+    for locale, is_ascii in (("C", True), ("C.UTF-8", False)):
+        drawn = a.run("env", f"LC_ALL={locale}", lab.bin("p2pvpnctl"), "stats", "b").out
+        check(drawn.isascii() == is_ascii and ("#" if is_ascii else "█") in drawn, drawn)
+    equal(a.ctl("stats", "nobody", check_rc=False).code, 6, "the exit code about nobody")

@@ -171,6 +171,7 @@ static const struct command_row {
     [PV_CTLAPI_UNMUTE] = {"unmute", false, "peer ", ""},
     [PV_CTLAPI_MUTED] = {"muted", false, "", ""},
     [PV_CTLAPI_WATCH] = {"watch", false, "what ", "seen since seq "},
+    [PV_CTLAPI_STATS] = {"stats", false, "", "peer "},
     [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
     [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
     [PV_CTLAPI_LOG] = {"log", true, "level ", ""},

@@ -102,6 +102,7 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_UNMUTE,
     PV_CTLAPI_MUTED, /* list */
     PV_CTLAPI_WATCH,
+    PV_CTLAPI_STATS,
     PV_CTLAPI_WHY,
     PV_CTLAPI_TRACE,
     PV_CTLAPI_LOG,

@@ -40,7 +40,7 @@ allow a b tcp/22|allow a b all --before 1|rules|rules remove 1|rules default den
 route|route list|route offer 192.168.1.0/24|route withdraw 192.168.1.0/24|route allow pi 192.168.1.0/24
 route deny pi 192.168.1.0/24|route use auto|route use pi|exit|exit offer|exit withdraw|exit use pi
 exit off|networks|up|down|version|log debug|reload|status|peers|metrics|ip|ip pi|ip pi --wg-key|why pi
-trace pi|events --past|ping pi -c 1|wait --peer pi|send pi hello|send #crew hello|inbox|inbox --peek|history|history pi
+trace pi|events --past|stats|stats pi|ping pi -c 1|wait --peer pi|send pi hello|send #crew hello|inbox|inbox --peek|history|history pi
 history clear pi --yes|mute|mute pi|mute #crew|unmute pi|chat pi --lines|send-file pi FILE|send-file pi FILE --no-wait
 files|files accept 1|files refuse 1|files withdraw 1|files get 1 -o OUT|room create crew|room invite crew pi
 nc pi 22|nc -u pi 53|forward 18022 pi:22|socks|serve 18080 80|serve list|serve remove 18080

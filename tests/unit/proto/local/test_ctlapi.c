@@ -268,6 +268,7 @@ PV_TEST(only_commands_that_change_nothing_are_for_everybody)
         PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
         PV_CTLAPI_RULES,        PV_CTLAPI_CAN,
         PV_CTLAPI_ROUTES,       PV_CTLAPI_ROOM_ACCEPT,
+        PV_CTLAPI_STATS,
     };
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
         bool open = false;
