@@ -16,12 +16,15 @@
 #include "sys/net/unixsock.h"
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
+#include "web/chat.js.h"
 #include "web/health.js.h"
 #include "web/index.html.h"
 #include "web/main.js.h"
 #include "web/map.js.h"
 #include "web/member.js.h"
 #include "web/net.js.h"
+#include "web/network.js.h"
+#include "web/qr.js.h"
 #include "web/server_int.h"
 #include "web/style.css.h"
 #include "web/util.js.h"
@@ -48,7 +51,10 @@ static const struct file {
     SCRIPT(net),
     SCRIPT(map),
     SCRIPT(member),
+    SCRIPT(chat),
+    SCRIPT(network),
     SCRIPT(health),
+    SCRIPT(qr),
 };
 
 /* --- answers ------------------------------------------------------------------------------- */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Starts, and shows the page that the address names: #/, #/member/KEY, #/health.
+// Starts, and shows the page that the address names: #/, #/member/KEY, #/chat/WHO, #/network, #/health.
 import { overview } from "./map.js";
 import { member } from "./member.js";
+import { chat, unread } from "./chat.js";
+import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
 import { clock, el, note, show } from "./util.js";
 
-const pages = { "": overview, member, health };
+const pages = { "": overview, member, chat, network, health };
 const main = document.getElementById("main");
 let leave = null;
 
@@ -15,7 +17,7 @@ function route() {
   const page = pages[name] ? name : "";
   if (leave) leave();
   leave = null;
-  for (const link of document.querySelectorAll("nav a"))
+  for (const link of document.querySelectorAll("header nav a"))
     if (link.dataset.page === (page === "" || page === "member" ? "overview" : page)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   main.replaceChildren();
@@ -34,7 +36,7 @@ function badge(id, n, what) {
 function locked() {
   if (leave) leave();
   leave = null;
-  document.querySelector("nav").hidden = true;
+  document.querySelector("header nav").hidden = true;
   show(main, el("div", { class: "card" }, el("h1", {}, "This browser is not let in"),
     el("p", {}, "A link of ", el("code", {}, "p2pvpnctl web"), " works once, and for as long as that command runs. Type it in a terminal of this machine:"),
     el("pre", {}, "p2pvpnctl web"), el("p", {}, "and open the link that it shows. With ", el("code", {}, "sudo"), " the page may also change the network.")));
@@ -45,9 +47,10 @@ function frame() {
   if (state.locked) return locked();
   const name = s?.network ? s.network.name : "";
   document.getElementById("network").textContent = name ? `· ${s.self.name} in ${name}` : "";
-  document.title = `${name || "p2pvpn"}`;
+  document.title = `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`;
   document.getElementById("link").textContent = state.link ? `Not connected: ${state.link}` : "";
   badge("problems", s ? s.problems.length : 0, "problems");
+  badge("unread", unread(), "unread messages");
   for (let missed = state.news.shift(); missed; missed = state.news.shift()) {
     const lost = missed.filter(e => e.event === "missed").reduce((n, e) => n + (e.count || 0), 0);
     const told = missed.filter(e => e.text);

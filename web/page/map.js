@@ -110,7 +110,8 @@ function aboutPeer(peer) {
   const { kind, words } = health(peer), path = peer.path || {};
   return [el("h2", {}, el("span", { class: `dot ${kind}` }), peer.name), el("p", {}, words), facts([
     ["Round trip", path.rtt_ms === null ? null : ms(path.rtt_ms)], ["Traffic", rateOf(peer) > 0 ? `${bytes(rateOf(peer))}/s` : null]]),
-    aboutPath(peer), el("p", { class: "row" }, el("a", { class: "button", href: `#/member/${encodeURIComponent(idOf(peer))}` }, "More"))];
+    aboutPath(peer), el("p", { class: "row" }, el("a", { class: "button", href: `#/member/${encodeURIComponent(idOf(peer))}` }, "More"),
+      el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"))];
 }
 
 function list(peers) {
@@ -156,7 +157,7 @@ export function overview(main) {
       [s.problems.length, s.problems.length === 1 ? "problem" : "problems"]].map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
     if (width > 0) show(map, draw(width, chosen, choose));
     details(s);
-    show(members, state.peers.length > 0 ? list(state.peers) : el("p", { class: "quiet" }, "Nobody else yet."));
+    show(members, state.peers.length > 0 ? list(state.peers) : el("p", { class: "quiet" }, "Nobody else yet: invite somebody on the page Network."));
   }
 
   const sizes = new ResizeObserver(entries => {

@@ -42,6 +42,7 @@ export function member(main, id) {
     const target = peer.key || peer.name, root = state.status.self?.admin;
     return [
       el("button", { class: "main", "data-key": "ping", onclick: e => { log.hidden = false; act(e.target, null, () => ping(peer, log)); } }, "Ping"),
+      el("a", { class: "button", href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"),
       peer.key && muted !== null && el("button", { "data-key": "mute", onclick: e => act(e.target, null, async () => {
         await call(muted ? "unmute" : "mute", { peer: target });
         muted = !muted;

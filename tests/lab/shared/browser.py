@@ -64,8 +64,11 @@ class Browser:
             "browserName": "chrome", "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}}, whole="")
         self.session = f"/session/{r['sessionId']}"
-        self.complaints, self.urls = [], []
         self.resize(*size)
+        self.open("about:blank")
+        self.complaints, self.urls = [], []
+        self.look()
+        self.complaints, self.urls = [], []  # of the page that a browser begins with
 
     def do(self, method, path, body=None, whole=None):
         """One command of WebDriver; its value."""
@@ -103,13 +106,23 @@ class Browser:
     def one(self, css, text=None, timeout=10):
         return wait(f"the page to have {css} {text or ''}", lambda: self.find(css, text), timeout)[0]
 
+    def act(self, what, body, css, text):
+        """As a user: an element that another one covers is none. One that was drawn anew meanwhile is looked for again."""
+        def done():
+            try:
+                self.do("POST", f"/element/{self.one(css, text)[ELEMENT]}/{what}", body)
+                return True
+            except Failure as e:
+                if "stale element" not in str(e):
+                    raise
+                return False
+        wait(f"{css} {text or ''} to stay", done)
+
     def click(self, css, text=None):
-        """As a user: an element that another one covers is none."""
-        element = self.one(css, text)
-        self.do("POST", f"/element/{element[ELEMENT]}/click", {})
+        self.act("click", {}, css, text)
 
     def type(self, css, text):
-        self.do("POST", f"/element/{self.one(css)[ELEMENT]}/value", {"text": text})
+        self.act("value", {"text": text}, css, None)
 
     def text(self, css="body"):
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')", css)

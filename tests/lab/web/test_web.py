@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The page of a node (p2pvpnctl web), in a browser: what it shows, what is done by it, and who is kept out."""
+import ctypes
 import json
 import os
 
@@ -62,6 +63,7 @@ def pages_open_at_every_size(lab):
     browser.open(page.link())
     browser.sees("3 of 3")
     for name, route, text in (("overview", "#/", "reached directly"), ("member", "#/member/b", "Round trip"),
+                              ("chat", "#/chat/b", "Nothing was said"), ("network", "#/network", "Coordinators"),
                               ("health", "#/health", "The way out")):
         for width, height in SIZES:
             browser.resize(width, height)
@@ -113,6 +115,79 @@ def steal(browser, page):
     equal([(c["httpOnly"], c["sameSite"]) for c in cookies], [(True, "Strict")], "the cookie")
     check(cookies[0]["name"] == "p2pvpn-" + page.origin.split(":")[-1], cookies[0]["name"])
     return f"{cookies[0]['name']}={cookies[0]['value']}", browser.run("return localStorage.getItem('p2pvpn-key')")
+
+
+@scenario(minutes=6)
+def what_is_clicked_happens(lab):
+    """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
+    and messages full of markup stay text."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.click(".map .node[aria-label^='b:']")
+    browser.click("a", "More")
+    browser.click("button", "Ping")
+    browser.sees("4 of 4 came back")
+    browser.click("a", "Write")
+    browser.type("textarea", MARKUP)
+    browser.click("button", "Send")
+    browser.sees(MARKUP, ".said.own")
+    browser.sees("arrived", ".said.own")
+    equal([m["text"] for m in b.json("inbox")["messages"]], [MARKUP], "what came")
+    browser.sees("read", ".said.own")
+    b.ctl("send", "a", "<script>document.title='owned'</script>")
+    browser.sees("<script>", ".said:not(.own)")
+    wait("b to know that it was read", lambda: b.json("history", "a")["messages"][-1]["state"] == "read")
+    browser.click("button", "New room")
+    browser.type("dialog input", "crew")
+    browser.click("dialog button", "Make it")
+    browser.one("h2", "#crew")
+    equal([r["room"] for r in a.json("room", "list")["rooms"]], ["#crew"], "rooms")
+    network_page(lab, a, b, browser)
+    browser.must_be_clean(page.origin)
+    check("owned" not in browser.run("return document.title"), "markup was run")
+
+
+def network_page(lab, a, b, browser):
+    browser.click("header nav a", "Network")
+    browser.click("button", "Make an invite")
+    token = browser.one("#token pre") and browser.text("#token pre").split()[-1]
+    code = qrencode(token)
+    mask = (code[8][2] << 2 | code[8][3] << 1 | code[8][4]) ^ 5  # which of the eight is a matter of taste
+    ours = browser.run("const { qr } = await import('/qr.js'); return qr(arguments[0], arguments[1])", token, mask)
+    check(ours == code, f"the QR code of {token}")
+    c = lab.host("c")
+    c.daemon()
+    c.join(token)
+    browser.sees("c", "td")
+    for field, text in (("rule-from", "c"), ("rule-to", "a"), ("rule-ports", "tcp/22")):
+        browser.type(f"[data-key={field}]", text)
+    browser.run("const s = document.querySelector('[data-key=rule-verdict]'); s.value = 'deny'")
+    browser.click("button", "Add a rule")
+    wait("the rule", lambda: [(r["verdict"], r["from"], r["to"]) for r in a.json("rules")["rules"]] == [("deny", "c", "a")])
+    for field, text in (("can-from", "c"), ("can-to", "a"), ("can-port", "22")):
+        browser.type(f"[data-key={field}]", text)
+    browser.click("[data-key=can]")
+    browser.sees("No: c may not reach a", "#verdict")
+    browser.click("header nav a", "Overview")
+    browser.click(".map .node[aria-label^='c:']")
+    browser.click("a", "More")
+    browser.one("h1", "c")
+    browser.click("button", "Remove")
+    browser.click("dialog button", "Remove")
+    wait("c to be gone", lambda: "c" not in a.peers())
+    wait("c to be gone from the map", lambda: not browser.find(".map .node[aria-label^='c:']"), timeout=4)
+
+
+def qrencode(text):
+    """The same by libqrencode: rows of 0 and 1."""
+    class Code(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_int), ("width", ctypes.c_int), ("data", ctypes.POINTER(ctypes.c_ubyte))]
+    encode = ctypes.CDLL("libqrencode.so.4").QRcode_encodeString8bit
+    encode.restype = ctypes.POINTER(Code)
+    code = encode(text.encode(), 0, 0).contents
+    return [[code.data[y * code.width + x] & 1 for x in range(code.width)] for y in range(code.width)]
 
 
 @scenario

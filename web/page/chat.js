@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+// Chat: conversations with members and rooms, what was said, and which of it has arrived.
+import { call, hear, state } from "./net.js";
+import { act, ask, bytes, clock, el, health, note, show } from "./util.js";
+
+const PAGE = 100, SEARCHED = 1000; // messages
+const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
+const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it" };
+const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
+
+const counts = new Map(); // conversation -> unread messages
+let rooms = [], files = [], open = null, loaded = false;
+const painters = new Set();
+const paintAll = () => { for (const paint of painters) paint(); };
+
+export const unread = () => [...counts.values()].reduce((a, b) => a + b, 0);
+const talkOf = m => m.room || (m.own ? m.to : m.from);
+const isSeen = talk => open === talk && !document.hidden;
+
+async function load() {
+  loaded = true;
+  try {
+    const [inbox, list, transfers] = await Promise.all([call("inbox", { peek: true }), call("room_list"), call("files")]);
+    counts.clear();
+    for (const m of inbox.messages) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
+    rooms = list.rooms;
+    files = transfers.files;
+  } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
+  paintAll();
+}
+
+function notify(m) {
+  if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
+  const n = new Notification(m.room ? `${m.from} in ${m.room}` : m.from, { body: m.text, tag: `p2pvpn-${m.id}` });
+  n.onclick = () => { window.focus(); location.hash = `#/chat/${encodeURIComponent(talkOf(m))}`; };
+}
+
+hear(event => {
+  if (event === null) {
+    if (!loaded && state.link === null) load();
+    return;
+  }
+  if (event.event === "caught-up") load();
+  if (event.event === "message" && event.message && !event.message.own && event.message.state === "unread") {
+    const talk = talkOf(event.message);
+    if (!isSeen(talk)) counts.set(talk, (counts.get(talk) || 0) + 1);
+    notify(event.message);
+  }
+  if (event.event === "room") call("room_list").then(a => { rooms = a.rooms; paintAll(); }).catch(() => {});
+  if (event.event === "file" && event.file) files = [event.file, ...files.filter(f => f.id !== event.file.id)];
+  if (["message", "state", "file"].includes(event.event)) paintAll();
+});
+
+// --- the list
+
+function talks(who) {
+  const names = new Set([...state.peers.filter(p => p.key).map(p => p.name), ...counts.keys()]);
+  for (const r of rooms) names.delete(r.room);
+  const link = (talk, dot, more) => el("li", {}, el("a", { href: `#/chat/${encodeURIComponent(talk)}`, "data-key": `talk-${talk}`, "aria-current": talk === who ? "page" : null },
+    dot, el("span", {}, talk), counts.get(talk) ? el("small", {}, el("span", { class: "badge", "aria-label": `${counts.get(talk)} unread` }, String(counts.get(talk)))) : more && el("small", {}, more)));
+  const dotOf = name => {
+    const peer = state.peers.find(p => p.name === name);
+    return el("span", { class: `dot ${peer ? health(peer).kind : "off"}` });
+  };
+  const inRooms = rooms.filter(r => !r.left && !r.invited), invited = rooms.filter(r => r.invited && !r.left);
+  return [invited.length > 0 && el("h2", {}, "Invitations"), invited.map(r => el("p", { class: "row" }, el("span", { class: "grow" }, r.room),
+    el("button", { onclick: e => act(e.target, `You are in ${r.room}.`, () => call("room_accept", { room: r.room }).then(load)) }, "Join"))),
+    el("h2", {}, "Rooms"), inRooms.length > 0 ? el("ul", { class: "peers" }, inRooms.map(r => link(r.room, null, `${r.members} members`))) : el("p", { class: "quiet" }, "None yet."),
+    el("p", {}, el("button", { "data-key": "new-room", onclick: async e => {
+      const name = await ask("A new room", "Its name, such as crew. You invite others by their conversation.", "Make it", "Name");
+      if (name) act(e.target, null, async () => {
+        const made = await call("room_create", { room: name });
+        await load();
+        location.hash = `#/chat/${encodeURIComponent(made.room)}`;
+      });
+    } }, "New room …")),
+    el("h2", {}, "Members"), el("ul", { class: "peers" }, [...names].sort().map(name => link(name, dotOf(name)))),
+    "Notification" in window && Notification.permission === "default" && el("p", {}, el("button", { "data-key": "notify",
+      onclick: () => Notification.requestPermission().then(paintAll) }, "Notify me of messages"))];
+}
+
+// --- one conversation
+
+const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] || m.held}` : "");
+
+function bubble(m) {
+  const own = Boolean(m.own), who = own ? "" : m.room ? m.from : "";
+  const doubt = m.unproven ? `, typed by somebody on that machine${m.typist ? ` (${m.typist})` : ""}` : "";
+  return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && el("small", {}, who), m.text,
+    el("small", {}, `${clock(m.time)}${doubt}${own ? ` · ${stateOf(m)}` : ""}`));
+}
+
+function fileBox(f) {
+  const moving = f.state === "accepted" && f.done < f.size, name = f.name;
+  const button = (text, cmd, done) => el("button", { onclick: e => act(e.target, done, () => call(cmd, { number: f.id })) }, text);
+  return el("div", { class: `said${f.direction === "out" ? " own" : ""}` }, el("b", {}, name), ` ${bytes(f.size)}`,
+    moving && el("progress", { max: f.size, value: f.done, "aria-label": `${name}, ${bytes(f.done)} of ${bytes(f.size)}` }),
+    el("small", {}, `${clock(f.time)} · ${FILE[f.state] || f.state}${moving ? `, ${bytes(f.done)}` : ""}${f.why ? `: ${f.why}` : ""}`),
+    el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is fetched.`),
+      f.direction === "in" && f.state === "offered" && button("Refuse", "file_stop", `${name} was refused.`),
+      f.direction === "out" && ["offered", "accepted"].includes(f.state) && button("Withdraw", "file_stop", `${name} was withdrawn.`)),
+    f.direction === "in" && f.state === "done" && el("small", {}, "Save it: ", el("code", {}, `p2pvpnctl files get ${f.id}`)));
+}
+
+export function chat(main, who) {
+  const list = el("nav", { class: "card talks", "aria-label": "Conversations" }), talk = el("section", { class: "card talk" });
+  const body = el("div", { class: `chat${who ? " open" : ""}` }, list, talk), log = el("div", { class: "log", role: "log", "aria-label": "Messages", tabindex: 0 });
+  let messages = [], more = false, find = "", drawn = "";
+  open = who;
+  show(main, el("h1", {}, "Chat"), body);
+
+  function drawLog() {
+    const low = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+    const wanted = find.toLowerCase(), mine = files.filter(f => f.peer === who || f.room === who);
+    const said = messages.filter(m => !wanted || m.text.toLowerCase().includes(wanted) || (m.from || "").toLowerCase().includes(wanted)).map(m => [m.time, () => bubble(m)]);
+    const all = [...said, ...(wanted ? [] : mine.map(f => [f.time, () => fileBox(f)]))].sort((a, b) => a[0] - b[0]);
+    const now = JSON.stringify([messages, wanted ? 0 : mine, find, more]);
+    if (now === drawn) return;
+    drawn = now;
+    let day = "";
+    show(log, more && !wanted && el("button", { class: "day", "data-key": "older", onclick: e => act(e.target, null, older) }, "Earlier"),
+      all.map(([time, box]) => {
+        const today = new Date(time * 1000).toLocaleDateString([], { weekday: "long", day: "numeric", month: "long" });
+        const head = today === day ? null : el("p", { class: "day" }, today);
+        day = today;
+        return [head, box()];
+      }), all.length === 0 && el("p", { class: "quiet" }, wanted ? "Nothing found." : "Nothing was said yet."));
+    if (low || log.scrollTop === 0) log.scrollTop = log.scrollHeight;
+  }
+
+  async function older() {
+    const page = await call("history", { peer: who, before: messages[0].id, limit: PAGE });
+    messages = [...page.messages, ...messages];
+    more = Boolean(page.more);
+    drawLog();
+    log.scrollTop = 0;
+  }
+
+  async function fetchLog() {
+    const page = await call("history", { peer: who, limit: Math.max(PAGE, find ? SEARCHED : messages.length) });
+    messages = page.messages;
+    more = Boolean(page.more);
+    drawLog();
+    markRead();
+  }
+
+  function markRead() {
+    const last = messages.filter(m => !m.own && m.state === "unread").pop();
+    if (!last || !isSeen(who)) return;
+    counts.delete(who);
+    call("read", { peer: who, through: last.id }).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintList(); }).catch(() => {});
+  }
+
+  function drawTalk() {
+    if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
+    const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
+      if (e.key === "Enter" && !e.shiftKey && !e.isComposing) { e.preventDefault(); send(); }
+    } });
+    const button = el("button", { class: "main", onclick: send }, "Send");
+    async function send() {
+      const said = text.value;
+      if (said.trim() === "") return;
+      text.value = "";
+      const answer = await act(button, null, () => call("send", { peer: who, text: said }));
+      if (!answer && text.value === "") text.value = said;
+      text.focus();
+      if (answer) fetchLog().catch(() => {});
+    }
+    const room = who.startsWith("#");
+    show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !who.startsWith("#") && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
+      el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: e => {
+        const began = find === "";
+        find = e.target.value;
+        if (began && find) fetchLog().catch(() => {});
+        else drawLog();
+      } }),
+      room ? [el("button", { onclick: async e => {
+        const peer = await ask(`Invite into ${who}`, "The name of a member.", "Invite", "Member");
+        if (peer) act(e.target, `${peer} is invited.`, () => call("room_invite", { room: who, peer }));
+      } }, "Invite …"), el("button", { class: "danger", onclick: async e => {
+        if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
+        if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: who }))) { await load(); location.hash = "#/chat"; }
+      } }, "Leave …")] : null),
+      log, el("div", { class: "compose" }, text, button));
+    fetchLog().catch(e => note(e.message, "bad"));
+    if (window.matchMedia("(min-width: 800px)").matches) text.focus();
+  }
+
+  const paintList = () => show(list, talks(who));
+  const paint = () => { paintList(); if (who) drawLog(); };
+  painters.add(paint);
+  const stop = hear(event => {
+    if (event === null) return paintList();
+    if (who && (event.event === "caught-up" || ((event.event === "message" || event.event === "state") &&
+        (!event.message || talkOf(event.message) === who)))) fetchLog().catch(() => {});
+  });
+  const seen = () => { if (who) markRead(); };
+  document.addEventListener("visibilitychange", seen);
+  paintList();
+  drawTalk();
+  return () => { open = null; painters.delete(paint); stop(); document.removeEventListener("visibilitychange", seen); };
+}
