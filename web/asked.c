@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "crypto/ct.h"
@@ -36,6 +37,8 @@ static const bool allowed[PV_CTLAPI_N_CMDS] = {
     [PV_CTLAPI_FILES] = true,
     [PV_CTLAPI_FILE_ACCEPT] = true,
     [PV_CTLAPI_FILE_STOP] = true,
+    [PV_CTLAPI_FILE_GET] = true,
+    [PV_CTLAPI_FILE_SAVED] = true,
     [PV_CTLAPI_ROOM_CREATE] = true,
     [PV_CTLAPI_ROOM_INVITE] = true,
     [PV_CTLAPI_ROOM_ACCEPT] = true,
@@ -112,6 +115,8 @@ void asked_free(struct asked *a)
     pv_watch_free(a->watch);
     if (a->fd >= 0)
         close(a->fd);
+    if (a->passed >= 0)
+        close(a->passed);
     if (a->body != NULL)
         pv_wipe(a->body, a->n_body);
     free(a->body);
@@ -151,6 +156,7 @@ static enum MHD_Result rewrite(struct asked *a, char **ret_line)
         return web_refuse(a->conn, MHD_HTTP_FORBIDDEN, PV_CTLAPI_PERMISSION,
                           "this is not for the page: use p2pvpnctl");
     }
+    a->gets_file = req.cmd == PV_CTLAPI_FILE_GET;
     req.id = 1;
     *ret_line = pv_ctlapi_request_write(&req);
     pv_ctlapi_request_done(&req);
@@ -262,16 +268,69 @@ static bool say(struct asked *a)
            pv_unix_write(a->fd, pv_view(a->body, a->n_body), -1, &n) == PV_OK && n == a->n_body;
 }
 
+/* The answer is here: the file, or why it is not given. Its name is the page's business. */
+static enum MHD_Result give_file(struct asked *a, size_t len)
+{
+    struct stat st;
+    if (a->passed < 0 || fstat(a->passed, &st) < 0 || !S_ISREG(st.st_mode))
+        return web_send(a->conn, MHD_HTTP_OK,
+                        MHD_create_response_from_buffer(len, a->body, MHD_RESPMEM_MUST_COPY),
+                        "application/x-ndjson");
+    struct MHD_Response *response = MHD_create_response_from_fd64((uint64_t)st.st_size, a->passed);
+    if (response != NULL)
+        a->passed = -1; /* it closes it */
+    return web_send(a->conn, MHD_HTTP_OK, response, "application/octet-stream");
+}
+
+/* Waits for the answer, which is short and the only line, and for what comes with it. */
+static enum MHD_Result get_file(struct asked *a)
+{
+    size_t n = 0;
+    int passed = -1;
+    int r = pv_unix_read(a->fd, a->body + a->n_body, PV_CTLAPI_LINE_MAX - a->n_body, &n, &passed);
+    if (passed >= 0) {
+        if (a->passed >= 0)
+            close(a->passed);
+        a->passed = passed;
+    }
+    a->n_body += r == PV_OK ? n : 0;
+    const char *end = memchr(a->body, '\n', a->n_body);
+    if (end != NULL)
+        return give_file(a, (size_t)(end - a->body) + 1);
+    if ((r < 0 && r != PV_ERR_AGAIN) || a->n_body == PV_CTLAPI_LINE_MAX)
+        return web_refuse(a->conn, MHD_HTTP_BAD_GATEWAY, PV_CTLAPI_NOT_RUNNING,
+                          "p2pvpnd has just ended");
+    suspend(a);
+    pv_watch_set(a->watch, PV_LOOP_READ);
+    return MHD_YES;
+}
+
+static enum MHD_Result begin_file(struct asked *a)
+{
+    char *answer = malloc(PV_CTLAPI_LINE_MAX);
+    if (answer == NULL)
+        return MHD_NO;
+    free(a->body);
+    a->body = answer;
+    a->n_body = 0;
+    a->state = ASKED_GETTING;
+    return get_file(a);
+}
+
 enum MHD_Result asked_go_on(struct asked *a)
 {
     if (a->state == ASKED_READING)
         return ask_for_connection(a);
+    if (a->state == ASKED_GETTING)
+        return get_file(a);
     if (!say(a))
         return web_refuse(a->conn, MHD_HTTP_BAD_GATEWAY,
                           a->code != 0 ? a->code : PV_CTLAPI_NOT_RUNNING,
                           a->code == PV_CTLAPI_PERMISSION
                               ? "p2pvpnd does not let this user in: see p2pvpnctl doctor"
                               : "p2pvpnd does not run, or has just ended");
+    if (a->gets_file)
+        return begin_file(a);
     return web_send(a->conn, MHD_HTTP_OK,
                     MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_wanted, a, NULL),
                     "application/x-ndjson");

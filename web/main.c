@@ -14,11 +14,14 @@
 
 /* Sockets that others have opened; none is made. */
 static const struct pv_confine_call calls[] = {
-    {"recvmsg", PV_CONFINE_ANY, 0},  {"recv", PV_CONFINE_ANY, 0},
-    {"recvfrom", PV_CONFINE_ANY, 0}, {"sendmsg", PV_CONFINE_ANY, 0},
-    {"send", PV_CONFINE_ANY, 0},     {"sendto", PV_CONFINE_ANY, 0},
-    {"shutdown", PV_CONFINE_ANY, 0}, {"setsockopt", 2, TCP_NODELAY},
-    {"setsockopt", 2, TCP_CORK},     {"getsockopt", PV_CONFINE_ANY, 0},
+    {"recvmsg", PV_CONFINE_ANY, 0},    {"recv", PV_CONFINE_ANY, 0},
+    {"recvfrom", PV_CONFINE_ANY, 0},   {"sendmsg", PV_CONFINE_ANY, 0},
+    {"send", PV_CONFINE_ANY, 0},       {"sendto", PV_CONFINE_ANY, 0},
+    {"shutdown", PV_CONFINE_ANY, 0},   {"setsockopt", 2, TCP_NODELAY},
+    {"sendfile", PV_CONFINE_ANY, 0},   {"sendfile64", PV_CONFINE_ANY, 0},
+    {"pread64", PV_CONFINE_ANY, 0},    {"newfstatat", PV_CONFINE_ANY, 0},
+    {"statx", PV_CONFINE_ANY, 0},      {"setsockopt", 2, TCP_CORK},
+    {"getsockopt", PV_CONFINE_ANY, 0},
 };
 
 /* Root's page is served by a user of its own: who it is does not matter to p2pvpnd, which sees

@@ -213,7 +213,7 @@ static struct asked *begin(struct pv_web *w, struct MHD_Connection *conn, const 
         return NULL;
     a->web = w;
     a->conn = conn;
-    a->fd = -1;
+    a->fd = a->passed = -1;
     a->status = judge(w, conn, url, method);
     return a;
 }

@@ -13,6 +13,7 @@ enum asked_state {
     ASKED_READING,
     ASKED_WAITING, /* for a connection to p2pvpnd; suspended */
     ASKED_TALKING,
+    ASKED_GETTING, /* a file, which comes with the answer */
 };
 
 /* One request. In the list of those that wait or talk. */
@@ -27,6 +28,8 @@ struct asked {
     enum pv_ctlapi_code code; /* of p2pvpnctl, where it got no connection */
     int fd;                   /* to p2pvpnd; -1: none */
     struct pv_watch *watch;   /* of fd */
+    bool gets_file;
+    int passed; /* the file; -1: none */
     bool suspended, beat, done;
     pv_ns since;    /* when the last sign of life was given */
     char start[32]; /* of the line that is being passed on */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
-import { call, hear, state } from "./net.js";
+import { call, hear, save, state } from "./net.js";
 import { act, ask, bytes, clock, el, health, note, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
@@ -99,7 +99,7 @@ function fileBox(f) {
     el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is fetched.`),
       f.direction === "in" && f.state === "offered" && button("Refuse", "file_stop", `${name} was refused.`),
       f.direction === "out" && ["offered", "accepted"].includes(f.state) && button("Withdraw", "file_stop", `${name} was withdrawn.`)),
-    f.direction === "in" && f.state === "done" && el("small", {}, "Save it: ", el("code", {}, `p2pvpnctl files get ${f.id}`)));
+    f.direction === "in" && f.state === "done" && el("button", { "data-key": `save-${f.id}`, onclick: e => act(e.target, null, () => save(f)) }, "Save"));
 }
 
 export function chat(main, who) {

@@ -3,7 +3,7 @@
 import { hear, state } from "./net.js";
 import { bytes, clock, el, facts, health as of, ms, show, span, table } from "./util.js";
 
-const happened = []; // the newest last, since this page was opened
+const happened = []; // the newest last
 hear(event => {
   if (event && event.text && event.seq) {
     happened.push(event);
@@ -53,7 +53,7 @@ function drops(s) {
 
 function news() {
   return el("section", { class: "card wide" }, el("h2", {}, "What happened"), happened.length === 0
-    ? el("p", { class: "quiet" }, "Nothing since this page was opened.")
+    ? el("p", { class: "quiet" }, "Nothing in the last hour.")
     : el("ul", { class: "peers" }, [...happened].reverse().map(e => el("li", {}, el("span", { class: "quiet" }, clock(e.time), " "), e.text))));
 }
 

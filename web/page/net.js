@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The way to p2pvpnd: requests of the control socket, its events, and what this node knows now.
 
+import { el } from "./util.js";
+
 const KEY = "p2pvpn-key"; // of this origin only, its port included; worthless without the cookie
 const SILENCE = 25000;    // ms: the server gives a sign of life every ten seconds
+const PAST = 3600;        // s: of what happened before the page was opened
 const FIGURES = 10000;    // ms: round trips and amounts have no events
 
 export class Refused extends Error {
@@ -48,17 +51,33 @@ async function* lines(response, alive) {
   }
 }
 
+const post = (body, signal) => fetch("/api", { method: "POST", signal, cache: "no-store", body: JSON.stringify({ id: 1, ...body }),
+  headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
+
+async function refuse(response) {
+  const answer = await response.json();
+  if (response.status === 401) { state.locked = true; tell(null); }
+  throw new Refused(answer.error, answer.code, response.status);
+}
+
+// A file that p2pvpnd has received, as the browser's: it asks its user where to, as it does with all.
+export async function save(file) {
+  const response = await post({ cmd: "file_get", number: file.id });
+  if (!response.ok) await refuse(response);
+  if (response.headers.get("Content-Type") !== "application/octet-stream") {
+    const answer = JSON.parse(await response.text());
+    throw new Refused(answer.error, answer.code, 200);
+  }
+  const url = URL.createObjectURL(await response.blob());
+  el("a", { href: url, download: file.name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+  await call("file_saved", { number: file.id });
+}
+
 // Sends one request; event(e) is called for each event before the answer, which is returned.
 export async function call(cmd, fields, event, signal, alive) {
-  const response = await fetch("/api", {
-    method: "POST", signal, cache: "no-store", headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" },
-    body: JSON.stringify({ id: 1, cmd, ...fields }),
-  });
-  if (!response.ok) {
-    const answer = await response.json();
-    if (response.status === 401) { state.locked = true; tell(null); }
-    throw new Refused(answer.error, answer.code, response.status);
-  }
+  const response = await post({ cmd, ...fields }, signal);
+  if (!response.ok) await refuse(response);
   for await (const line of lines(response, alive || (() => {}))) {
     if (line.event) { if (event) event(line); continue; }
     if (!line.ok) throw new Refused(line.error, line.code, 200);
@@ -152,7 +171,7 @@ async function listen() {
     away = seq === null ? null : [];
     setLink(null);
     channel.postMessage({ link: null });
-    await call("watch", seq === null ? { what: "all" } : { what: "all", seq }, event => {
+    await call("watch", { what: "all", ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
       take(event);
       channel.postMessage({ event });
     }, abort.signal, alive);

@@ -139,6 +139,15 @@ def what_is_clicked_happens(lab):
     b.ctl("send", "a", "<script>document.title='owned'</script>")
     browser.sees("<script>", ".said:not(.own)")
     wait("b to know that it was read", lambda: b.json("history", "a")["messages"][-1]["state"] == "read")
+    a.run("sh", "-c", "mkdir -p /run/down")
+    browser.do("POST", "/goog/cdp/execute", {"cmd": "Page.setDownloadBehavior",
+                                             "params": {"behavior": "allow", "downloadPath": "/run/down"}})
+    b.run("sh", "-c", "head -c 300000 /dev/urandom >/run/photo.jpg")
+    b.ctl("send-file", "a", "/run/photo.jpg", "--no-wait")
+    browser.click(".said button", "Accept")
+    browser.click(".said button", "Save")
+    wait("the file to be saved", lambda: a.run("cmp", "/run/down/photo.jpg", f"/proc/{b.holder.pid}/root/run/photo.jpg",
+                                               check_rc=False).code == 0)
     browser.click("button", "New room")
     browser.type("dialog input", "crew")
     browser.click("dialog button", "Make it")
