@@ -85,6 +85,7 @@ def no_program_leaves_by_a_port_of_the_daemons(lab):
     use(alice)
     through(alice, exit_, web)
     words = (sys.executable, "-c", FROM_PORT, alice.ip4)
+    up.forget()
     up.tight("before")
     alice.run("setpriv", "--reuid=p2pvpn", "--clear-groups", *words)
     wait("the daemon's datagram by the uplink", up.leaks)

@@ -192,6 +192,7 @@ def with_systemd_the_service_is_started_and_enabled(lab):
         h.run("sh", "-ec", """
             mkdir -p /run/systemd/system /run/bin/upper /run/bin/work
             mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/upper,workdir=/run/bin/work /usr/bin
+            rm -f /usr/bin/systemctl
             cat >/usr/bin/systemctl
             chmod 755 /usr/bin/systemctl
         """, stdin=SYSTEMCTL.format(daemon=lab.bin("p2pvpnd")))

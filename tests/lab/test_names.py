@@ -232,6 +232,7 @@ def the_name_server_answers_for_the_overlay_only(lab):
     a.run("sh", "-ec", """
         mkdir -p /run/systemd/resolve /run/bin/upper /run/bin/work
         mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=/run/bin/upper,workdir=/run/bin/work /usr/bin
+        rm -f /usr/bin/resolvectl
         printf '#!/bin/sh\\necho "$@" >>/run/resolvectl.log\\n' >/usr/bin/resolvectl
         chmod 755 /usr/bin/resolvectl
     """)
