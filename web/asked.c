@@ -17,6 +17,7 @@
  * by which this machine enters or leaves one, are for p2pvpnctl. p2pvpnd decides by the user
  * which of them are granted. */
 static const bool allowed[PV_CTLAPI_N_CMDS] = {
+    [PV_CTLAPI_STATS] = true,
     [PV_CTLAPI_VERSION] = true,
     [PV_CTLAPI_STATUS] = true,
     [PV_CTLAPI_PEERS] = true,

@@ -24,6 +24,7 @@
 #include "web/member.js.h"
 #include "web/net.js.h"
 #include "web/network.js.h"
+#include "web/plot.js.h"
 #include "web/qr.js.h"
 #include "web/server_int.h"
 #include "web/style.css.h"
@@ -54,6 +55,7 @@ static const struct file {
     SCRIPT(chat),
     SCRIPT(network),
     SCRIPT(health),
+    SCRIPT(plot),
     SCRIPT(qr),
 };
 

@@ -2,6 +2,7 @@
 // Member: one of them, how it is reached, and what can be done about it.
 import { aboutPath } from "./map.js";
 import { call, hear, state } from "./net.js";
+import { past } from "./plot.js";
 import { act, ago, ask, bytes, clock, el, facts, health, ms, note, percent, show } from "./util.js";
 
 function path(peer) {
@@ -34,7 +35,7 @@ async function ping(peer, log) {
 }
 
 export function member(main, id) {
-  let muted = null, shown = "", why = null;
+  let muted = null, shown = "", why = null, plots = null;
   const heading = el("h1", {}), log = el("pre", { "aria-live": "polite", hidden: true }), cards = el("div", { class: "cards" }), buttons = el("p", { class: "row" });
   const find = () => state.peers.find(p => p.key === id || p.name === id);
 
@@ -67,10 +68,11 @@ export function member(main, id) {
       shown = JSON.stringify([words, peer.path?.type]);
       why = el("section", { class: "card" }, el("h2", {}, "Why so"), aboutPath(peer));
     }
-    show(cards, path(peer), why, identity(peer));
+    show(cards, path(peer), why, plots, identity(peer));
   }
 
   call("muted").then(a => { muted = a.muted.includes(find()?.name); paint(); }).catch(() => {});
+  call("stats", { peer: id }).then(stats => { plots = past(stats); paint(); }).catch(() => {}); // nothing is known of it
   const stop = hear(event => { if (event === null) paint(); });
   paint();
   return stop;

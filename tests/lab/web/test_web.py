@@ -117,6 +117,37 @@ def steal(browser, page):
     return f"{cookies[0]['name']}={cookies[0]['value']}", browser.run("return localStorage.getItem('p2pvpn-key')")
 
 
+PAST = """
+const n = 1440, rows = { step: 60, until: 1764000000, path: "d".repeat(900) + "r".repeat(300) + "?".repeat(240),
+  rx_bytes: Array.from({ length: n }, (_, i) => i < 1200 ? 5e6 * (1 + Math.sin(i / 90)) : 0),
+  tx_bytes: Array.from({ length: n }, (_, i) => i < 1200 ? 2e6 * (1 + Math.cos(i / 60)) : 0),
+  rtt_ms: Array.from({ length: n }, (_, i) => i < 1200 ? 20 + 8 * Math.sin(i / 40) + (i > 900 ? 30 : 0) : null),
+  loss: Array.from({ length: n }, (_, i) => i < 1200 ? (i % 100 === 0 ? 0.05 : 0) : null) };
+const { past } = await import("/plot.js");
+const box = document.createElement("dialog"); // which nothing draws anew
+box.append(past({ minutes: rows, hours: rows }));
+document.body.append(box);
+box.showModal();
+return [...document.querySelectorAll(".past")].map(f => [f.querySelector("svg").getAttribute("aria-label"),
+  f.querySelectorAll(".relayed, .none").length, f.querySelector("path").getAttribute("d").split("L").length]);
+"""
+
+
+@scenario
+def the_past_is_drawn(lab):
+    """A day of which four hours were by relay, and four more are not known."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    plots = browser.run(PAST)
+    equal([(shaded, points) for _, shaded, points in plots], [(2, 1440), (2, 1200), (2, 1200)], "areas and points")
+    check(plots[0][0] == "Traffic: 6.1 GB received, 2.5 GB sent", plots[0][0])
+    picture(browser, "past")
+    browser.must_be_clean(page.origin)
+
+
 @scenario(minutes=6)
 def what_is_clicked_happens(lab):
     """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
@@ -129,6 +160,7 @@ def what_is_clicked_happens(lab):
     browser.click("a", "More")
     browser.click("button", "Ping")
     browser.sees("4 of 4 came back")
+    browser.sees("The past", "main")
     browser.click("a", "Write")
     browser.type("textarea", MARKUP)
     browser.click("button", "Send")
