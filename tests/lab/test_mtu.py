@@ -190,13 +190,18 @@ def stood_still(lab, src, dst, port, act, seconds=4):
 
 
 def tcp_goes_on(lab, profile):
-    """A path that narrows to 1280 without a word under one TCP connection, from either end."""
+    """A path that narrows to 1280 without a word under one TCP connection, from either end, alone and beside small
+    packets, whose answers go on coming."""
     a, b, address, nat = pair(lab, f"profile={profile}", others=(f"profile={profile}",))
-    times, runs = [], 20 if LONG else 2
+    times, runs = [], 40 if LONG else 4
     wait("a full packet to pass", lambda: fits(a, address, 1420), 15)
     for i in range(runs):
         src, dst = ((a, b), (b, a))[i % 2]
+        small = ("ping", "-n", "-i", "0.05", "-s", "60", "-w", "60", src.addr(dst))
+        beside = src.start(*small, name=f"beside{i}") if i % 4 >= 2 else None
         times.append(stood_still(lab, src, dst, 7000 + i, lambda: nat.set(mtu_out=1280, mtu_in=1280)))
+        if beside is not None:
+            beside.end()
         nat.set(mtu_out=1500, mtu_in=1500)
         keep = a.start("ping", "-n", "-i", "0.2", "-s", "1200", "-w", "60", a.addr(b), name=f"ping{i}")
         wait("the path to be found wide again", lambda: a.path(b)["mtu"] == b.path(a)["mtu"] == 1420, 60)

@@ -88,6 +88,7 @@ static void begin_hasty_check(struct pv_mtu *m, pv_ns now)
     }
     begin_round(m, PV_MTU_CHECK, now);
     m->hasty = true;
+    m->flow_data = 0;
 }
 
 static void begin_search(struct pv_mtu *m, pv_ns now)
@@ -220,8 +221,13 @@ void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now)
 {
     pv_ns wait = 2 * m->rtt > PV_MTU_STALL ? 2 * m->rtt : PV_MTU_STALL;
     bool ready = m->state == PV_MTU_KNOWN || (m->state == PV_MTU_CHECK && !m->hasty);
-    if (!ready || received_at == 0 || m->stalled_at == received_at || m->large_at <= received_at ||
-        now < received_at + wait)
+    bool unanswered =
+        m->stalled_at != received_at && m->large_at > received_at && now >= received_at + wait;
+    /* A probe that left after the burst and was answered has looked into it. */
+    pv_ns sure_at = m->state == PV_MTU_KNOWN ? m->sent_at : m->known_at;
+    bool broken_off =
+        m->flow_data == PV_MTU_FLOW && m->burst_at > sure_at && now >= m->burst_at + wait;
+    if (!ready || received_at == 0 || (!unanswered && !broken_off))
         return;
     m->stalled_at = received_at;
     begin_hasty_check(m, now);
@@ -241,13 +247,16 @@ void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at)
 /* A narrow path harms large packets only, and probes must not cost more than what they protect. */
 void pv_mtu_note_sent(struct pv_mtu *m, size_t bytes, pv_ns used_at)
 {
-    size_t room = PV_MTU_MUCH - m->sent_data;
+    size_t room = PV_MTU_MUCH - m->sent_data, flow_room = PV_MTU_FLOW - m->flow_data;
 
     m->sent_data += bytes < room ? bytes : room;
+    m->flow_data += bytes < flow_room ? bytes : flow_room;
     if (used_at > m->used_at)
         m->used_at = used_at;
     if (bytes > small_one(m) && used_at > m->large_at)
         m->large_at = used_at;
+    if (bytes >= PV_MTU_BURST)
+        m->burst_at = used_at;
     if (m->sent_data == PV_MTU_MUCH && bytes > small_one(m))
         pv_mtu_note_use(m, used_at);
 }

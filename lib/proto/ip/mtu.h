@@ -16,7 +16,8 @@
  *   ASK    --only the small one is-->           SEARCH
  *   SEARCH --some size is answered-->           KNOWN
  *   KNOWN  --2 s of use, longer if thin-->      CHECK (is the size still carried?)
- *   KNOWN  --large data without an answer-->    CHECK, in haste: less is believed after one try
+ *   KNOWN  --large data without an answer, or that breaks off--> CHECK, in haste: less is believed
+ *                                                      after one try
  *   KNOWN  --10 min, narrower than wanted-->    ASK (15 s, 1 min, 4 min first where it narrowed)
  *   CHECK  --answered--> KNOWN   --only the small one is--> SEARCH
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
@@ -33,6 +34,8 @@ enum {
     PV_MTU_TRIES = 3,      /* MAX_PROBES, RFC 8899 s5.1.2 */
     PV_MTU_SMALLEST = 576, /* bytes of IP packet every path carries, RFC 791 s3.1 */
     PV_MTU_MUCH = 16384,   /* ours: bytes of data that are worth a check of 2,056 */
+    PV_MTU_FLOW = 131072,  /* ours: the same, of a check in haste of up to 6,000 */
+    PV_MTU_BURST = 4096,   /* ours: bytes at once, more than TCP repeats without an answer */
 };
 #define PV_MTU_CHECK_EVERY PV_S(2) /* ours: with 3 tries a narrowed path is found within 5 s */
 #define PV_MTU_STALL \
@@ -65,7 +68,9 @@ struct pv_mtu {
     pv_ns rtt;        /* of the last answer; 0 = unknown */
     pv_ns used_at;    /* when data was last sent over the path */
     pv_ns large_at;   /* when data was that may not have been small */
+    pv_ns burst_at;   /* when PV_MTU_BURST of it was sent at once */
     size_t sent_data; /* bytes since the size was last found to hold, up to PV_MTU_MUCH */
+    size_t flow_data; /* bytes since the last check in haste, up to PV_MTU_FLOW */
     pv_ns known_at;   /* when it was */
     pv_ns every;      /* the wait until the next check in thin use, doubling while it holds */
     pv_ns deadline;   /* of this try, of the next check, or of the wait */
@@ -95,7 +100,8 @@ void pv_mtu_doubt(struct pv_mtu *m, pv_ns now);
 void pv_mtu_note_probed(struct pv_mtu *m, size_t bytes, pv_ns now);
 /* Data was last received then (0 = never). Where large data was sent since and nothing came for
  * PV_MTU_STALL, or two round trips, it is looked into at once, each time once: small packets may
- * still pass where large ones do not. */
+ * still pass where large ones do not. So it is when a flow of large data breaks off for as long
+ * while answers to small packets come, after each PV_MTU_FLOW: TCP whose packets are lost does. */
 void pv_mtu_note_received(struct pv_mtu *m, pv_ns received_at, pv_ns now);
 /* Much data is sent over the path, last at used_at. */
 void pv_mtu_note_use(struct pv_mtu *m, pv_ns used_at);

@@ -154,6 +154,51 @@ PV_TEST(a_path_that_narrows_under_large_data_is_found_in_half_a_second)
     }
 }
 
+/* A flow that breaks off beside small packets that are answered: TCP repeats one packet after 200
+ * ms, 400, 800. */
+PV_TEST(a_flow_that_breaks_off_is_looked_into_though_small_packets_are_answered)
+{
+    static const unsigned rtts[] = {1, 40, 80};
+    static const unsigned links[] = {1400, 1300, 1280, 1000, 576};
+    struct path p;
+    for (size_t i = 0; i < 60; i++) {
+        start(&p, 1500, PV_MS(rtts[i % 3]), i);
+        p.idle = true;
+        pv_ns narrowed = p.now + PV_S(10) + PV_MS(100 * i), repeated = narrowed + PV_MS(220);
+        for (pv_ns end = narrowed + PV_MS(600); p.now < end; run(&p, PV_MS(100))) {
+            bool repeats = p.now >= repeated;
+            size_t sent = p.now <= narrowed ? 80000 : repeats ? 1480 : 0;
+            if (p.now >= narrowed)
+                p.link = links[i % 5];
+            if (repeats)
+                repeated += 2 * (repeated - narrowed);
+            pv_mtu_note_sent(&p.m, sent + 100, p.now);
+            pv_mtu_note_received(&p.m, p.now, p.now);
+        }
+        assert_true(used(&p) <= p.link);
+    }
+}
+
+/* Each end of a flow looks like that. */
+PV_TEST(the_ends_of_flows_cost_little_and_narrow_nothing)
+{
+    struct path p;
+    start(&p, 1500, PV_MS(40), 8);
+    run(&p, PV_S(10));
+    p.idle = true;
+    p.bytes = 0;
+    size_t data = 0;
+    for (int i = 0; i < 1000; i++) {
+        size_t sent = i % 5 == 0 ? 20000 : 0;
+        data += sent;
+        pv_mtu_note_sent(&p.m, sent, p.now);
+        pv_mtu_note_received(&p.m, p.now, p.now);
+        run(&p, PV_MS(100));
+    }
+    assert_int_equal(p.changes, 0);
+    assert_in_range(p.bytes, 1, data / 8);
+}
+
 /* Nothing comes back of what it sends: it answers, and its answers are lost. */
 PV_TEST(the_far_ends_search_shows_that_the_own_size_is_too_large)
 {
