@@ -316,6 +316,8 @@ static void finish_connect(struct pv_io_stream *st, pv_ns now)
     int r = pv_stream_connected(st->fd);
     if (r == PV_ERR_AGAIN)
         return;
+    if (r == PV_OK && st->kind == PV_STREAM_COORD)
+        r = pv_stream_set_user_timeout(st->fd, (int)(PV_STREAM_UNACKED / PV_MS(1)));
     if (r < 0) {
         fail_stream(st, r, now);
         return;

@@ -854,6 +854,11 @@ void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now)
         send_ping(c, now);
 }
 
+pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c)
+{
+    return c->state == PV_COORDCLIENT_ONLINE ? c->pulse.heard_at : 0;
+}
+
 void pv_coordclient_hurry(struct pv_coordclient *c, pv_ns until, pv_ns now)
 {
     if (until > c->wait.hurry_until)

@@ -120,6 +120,8 @@ void pv_coordclient_remapped(struct pv_coordclient *c, pv_ns now);
 /* The connection to the coordinator may have failed: a connected client pings now. Silence ends
  * nothing by itself, but then other addresses are looked at (coordpulse.h). */
 void pv_coordclient_doubt(struct pv_coordclient *c, pv_ns now);
+/* When something came from it last; 0: never on this connection. */
+pv_ns pv_coordclient_heard_at(const struct pv_coordclient *c);
 /* Until then packets may wait for what only the coordinator can help with: the pauses between
  * attempts are shorter. Of many nodes that come back only those hurry, and they are in within
  * seconds. */

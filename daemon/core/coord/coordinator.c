@@ -443,6 +443,12 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
     pv_coordclient_hurry(n->coord, until, now);
 }
 
+void pv_coord_doubt(const struct pv_node *n, pv_ns now)
+{
+    if (now >= pv_coordclient_heard_at(n->coord) + PV_STREAM_UNACKED)
+        pv_coordclient_doubt(n->coord, now);
+}
+
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
 {
     return of(n)->cursor;

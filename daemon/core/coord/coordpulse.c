@@ -42,6 +42,7 @@ void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now)
 /* The look is called off as well: the connection that was doubted has answered, late or not. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now)
 {
+    p->heard_at = now;
     p->must_hear_by = now + PV_COORDPULSE_DEAD;
     p->look_at = PV_NEVER;
     p->kicked = false;

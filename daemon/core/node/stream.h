@@ -30,6 +30,10 @@ enum pv_stream_kind {
 enum {
     PV_STREAM_KIND_SHIFT = 28, /* ours: no machine has 2^28 streams in one life of the daemon */
 };
+/* Ours: the shell ends a stream of kind COORD on which data was not acknowledged by the other
+ * kernel for so long. A program that pauses has its kernel answer, a NAT that forgot answers
+ * nothing (adr/0088). */
+#define PV_STREAM_UNACKED    PV_S(5)
 #define PV_STREAM_LOCAL_MASK (((uint32_t)1 << PV_STREAM_KIND_SHIFT) - 1)
 
 /* The engine's id of a machine's stream, and back. */

@@ -98,6 +98,11 @@ int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *ti
     return r;
 }
 
+int pv_stream_set_user_timeout(int fd, int ms)
+{
+    return set_stream_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
+}
+
 /* SO_ERROR tells how the connect ended; without an error it may still be under way. */
 int pv_stream_connected(int fd)
 {

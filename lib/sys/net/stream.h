@@ -30,6 +30,10 @@ struct pv_stream_bind {
 /* Starts to connect; writable = done, then ask pv_stream_connected(). -errno. */
 PV_MUST_CHECK int pv_stream_connect(const struct pv_addr *dst, const struct pv_stream_bind *tie,
                                     int *ret_fd);
+/* Data that nobody acknowledges ends the connection after so many ms instead, once it is connected.
+ * For one on which little is sent: a program that reads late is then told from a way that is gone.
+ * -errno. */
+PV_MUST_CHECK int pv_stream_set_user_timeout(int fd, int ms);
 /* PV_OK: connected. PV_ERR_AGAIN: not yet. -errno: why it failed. */
 PV_MUST_CHECK int pv_stream_connected(int fd);
 

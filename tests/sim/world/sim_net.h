@@ -143,6 +143,9 @@ size_t sim_net_write(struct sim_net *net, uint32_t stream, struct pv_view data);
 void sim_net_close(struct sim_net *net, uint32_t stream);
 /* Cuts it for both ends at once (CLOSED). */
 void sim_net_cut(struct sim_net *net, uint32_t stream);
+/* The owner of this end is told (CLOSED) that long after it wrote to a stream that is silent, as by
+ * TCP_USER_TIMEOUT. Without it never. */
+void sim_net_set_patience(struct sim_net *net, uint32_t stream, pv_ns patience);
 /* From now on nothing passes and nobody is told. */
 void sim_net_silence(struct sim_net *net, uint32_t stream);
 

@@ -55,9 +55,11 @@ struct sim_at {
 /* One end of a stream; the other one is id ^ 1. `in` carries what comes to this end. */
 struct sim_end {
     unsigned host;
-    bool open;    /* the owner still knows it */
-    bool started; /* CONNECTED or ACCEPTED has been given */
-    bool full;    /* takes nothing until WRITABLE */
+    bool open;      /* the owner still knows it */
+    bool started;   /* CONNECTED or ACCEPTED has been given */
+    bool full;      /* takes nothing until WRITABLE */
+    pv_ns patience; /* see sim_net_set_patience() */
+    bool impatient; /* data is out that nobody acknowledges */
     struct pv_link in;
     struct sim_wake wake;
 };

@@ -347,6 +347,8 @@ static void open_link(struct sim_node *n, const struct pv_stream_op *op)
     if (op->kind == PV_STREAM_COORD || op->kind == PV_STREAM_SCOUT) {
         l->state = SIM_LINK_OPENING;
         l->stream = sim_net_connect(n->net, n->host, &op->addr);
+        if (op->kind == PV_STREAM_COORD)
+            sim_net_set_patience(n->net, l->stream, PV_STREAM_UNACKED);
     } else {
         send_syn(n, l);
     }

@@ -39,7 +39,7 @@ static void put(struct sim_net *net, uint32_t to, struct pv_view data, uint64_t 
         return;
     pv_ns delay = end->in.config.delay;
     if (tag == TAG_TIMEOUT)
-        end->in.config.delay = PV_S(CONNECT_TIMEOUT_S);
+        end->in.config.delay = end->patience != 0 ? end->patience : PV_S(CONNECT_TIMEOUT_S);
     else if (pv_natrng_chance(&net->rng, s->loss))
         end->in.config.delay += PV_MS(LATE_MS);
     sim_link_send(&end->in, data, tag, net->now);
@@ -229,6 +229,11 @@ size_t sim_net_write(struct sim_net *net, uint32_t id, struct pv_view data)
         put(net, id, pv_view(NULL, 0), TAG_RESET);
         return data.len;
     }
+    struct sim_end *end = &s->ends[id & 1];
+    if (s->silent && end->patience != 0 && !end->impatient) {
+        end->impatient = true;
+        put(net, id, pv_view(NULL, 0), TAG_TIMEOUT);
+    }
     size_t taken = data.len = take(net, id, data.len);
     while (data.len > 0) {
         size_t n = data.len < CHUNK ? data.len : CHUNK;
@@ -267,8 +272,15 @@ void sim_net_silence(struct sim_net *net, uint32_t id)
 {
     struct sim_stream *s = stream_of(net, id);
     s->silent = true;
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         pv_link_clear(&s->ends[i].in);
+        s->ends[i].impatient = false;
+    }
+}
+
+void sim_net_set_patience(struct sim_net *net, uint32_t id, pv_ns patience)
+{
+    stream_of(net, id)->ends[id & 1].patience = patience;
 }
 
 /* ---- run by sim_net.c ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -70,6 +71,23 @@ PV_TEST(connecting_to_a_closed_port_says_refused)
     }
     assert_int_equal(r, -ECONNREFUSED);
     close(closed);
+}
+
+PV_TEST(a_connection_may_have_less_patience_than_others)
+{
+    struct pv_addr addr = loopback(0, 0);
+    int listener = -1, client = -1, ms = 0;
+    socklen_t len = sizeof(ms);
+    assert_int_equal(pv_stream_listen(&addr, NULL, &listener), PV_OK);
+    assert_int_equal(pv_stream_local(listener, &addr), PV_OK);
+    assert_int_equal(pv_stream_connect(&addr, &nowhere, &client), PV_OK);
+    assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
+    assert_int_equal(ms, PV_STREAM_USER_TIMEOUT);
+    assert_int_equal(pv_stream_set_user_timeout(client, 5000), PV_OK);
+    assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
+    assert_int_equal(ms, 5000);
+    close(client);
+    close(listener);
 }
 
 PV_TEST(a_taken_port_is_an_error)

@@ -25,7 +25,7 @@ static struct {
     bool as_member; /* by the last connect */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the first coordinator that was connected to last */
     unsigned n_follow;
-    unsigned n_hurry;
+    unsigned n_hurry, n_doubt;
     struct pv_ctl_cursor cursor;
     unsigned n_saved_cursor;
 } fake_coord;
@@ -105,6 +105,12 @@ void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
 {
     (void)n, (void)until, (void)now;
     fake_coord.n_hurry++;
+}
+
+void pv_coord_doubt(const struct pv_node *n, pv_ns now)
+{
+    (void)n, (void)now;
+    fake_coord.n_doubt++;
 }
 
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)

@@ -178,6 +178,23 @@ PV_TEST(a_goodbye_does_not_outlive_the_coordinators_word)
     assert_true(pv_part_presence.next_timeout(node.self) == PV_NEVER);
 }
 
+PV_TEST(packets_for_a_member_who_is_away_cast_doubt_on_the_coordinator_that_said_so)
+{
+    struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
+    come_online();
+    say(bob, false);
+    fake_peers_settle(&peers);
+    assert_int_equal(fake_coord.n_doubt, 0); /* nobody wants it */
+    pv_peer_want(bob, "a test", node.now);
+    pv_peers_touch(node.node.peers, bob, node.now);
+    fake_peers_settle(&peers);
+    assert_true(fake_coord.n_doubt > 0);
+    unsigned before = fake_coord.n_doubt;
+    say(bob, true);
+    fake_peers_settle(&peers);
+    assert_int_equal(fake_coord.n_doubt, before);
+}
+
 PV_TEST(a_node_that_wants_somebody_hurries_to_the_coordinator)
 {
     struct pv_peer *bob = fake_peers_member(&peers, 7, "bob", 7);
