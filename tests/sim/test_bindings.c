@@ -143,15 +143,19 @@ PV_TEST(the_lifetime_of_bindings_is_learnt_and_kept_to)
 /* --- the first packets after silence -----------------------------------------------------------
  */
 
-/* Both NATs forget what was silent for so long, and what comes in keeps nothing; in half of the
- * runs that is known by now. */
-static void forget_after(struct pair *p, unsigned life_s)
+/* It forgets what was silent for so long; what comes in keeps a binding in a quarter of the runs,
+ * what goes out in three quarters: the others end whatever passes. */
+static void forget(struct pair *p, unsigned zone, unsigned life_s)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        struct pv_nat_config *c = pv_nat_config(sim_net_nat(p->w.net, i == 0 ? p->za : p->zb));
-        c->udp_unreplied = c->udp_replied = PV_S(life_s);
-        c->inbound_refresh = false;
-    }
+    struct pv_nat_config *c = pv_nat_config(sim_net_nat(p->w.net, zone));
+    uint32_t kind = pv_natrng_below(sim_net_rng(p->w.net), 4);
+    c->udp_unreplied = c->udp_replied = PV_S(life_s);
+    c->inbound_refresh = kind == 0;
+    c->absolute = kind == 3 ? PV_S(life_s < 30 ? 30 : life_s) : 0;
+    snprintf(p->what + strlen(p->what), sizeof(p->what) - strlen(p->what), " %u s%s", life_s,
+             kind == 0   ? " kept from outside"
+             : kind == 3 ? " at most"
+                         : "");
 }
 
 /* As much as TCP sends at once after a pause. */
@@ -188,24 +192,29 @@ static const char *speak(struct pair *p, struct sim_node *from, struct sim_node 
     return both_use(p, "direct") ? NULL : "not direct again within 3 s,";
 }
 
+/* Two NATs of kinds and lives of their own. In half of the runs the life is measured by now. */
 static int silences(uint64_t seed, void *ctx)
 {
     static const char *const kinds[] = {"port-restricted", "address-restricted"};
     static const unsigned lives_s[] = {12, 5, 30, 60};
     struct pair p = {.ipv6 = false};
-    unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)], k = (unsigned)(seed / 4);
+    unsigned k = (unsigned)(seed / 4);
+    const char *const profiles[2] = {kinds[k % 2], kinds[k / 2 % 2]};
     (void)ctx;
-    snprintf(p.what, sizeof(p.what), "%s, bindings live %u s", kinds[k % 2], life);
-    if (!met(&p, seed, kinds[k % 2], "direct"))
+    snprintf(p.what, sizeof(p.what), "%s and %s: lives", profiles[0], profiles[1]);
+    if (!met_between(&p, seed, profiles, "direct"))
         return failed(&p, "not met");
     struct pv_natrng *rng = sim_net_rng(p.w.net);
-    forget_after(&p, life);
-    if (k % 4 < 2)
+    unsigned a = lives_s[seed % PV_ARRAY_LEN(lives_s)];
+    unsigned b = lives_s[pv_natrng_below(rng, PV_ARRAY_LEN(lives_s))], least = a < b ? a : b;
+    forget(&p, p.za, a);
+    forget(&p, p.zb, b);
+    if (pv_natrng_below(rng, 2) == 0)
         sim_world_run(&p.w, PV_S(260)); /* its measurement is over */
     for (int i = 0; i < 4; i++) {
         /* Shorter than the keys live, longer, and longer than the path is kept. */
         static const unsigned most_s[] = {60, 170, 400, 900};
-        unsigned silence = life + 1 + pv_natrng_below(rng, most_s[i] - 1);
+        unsigned silence = least + 1 + pv_natrng_below(rng, most_s[i] - 1);
         sim_world_run(&p.w, PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
         bool by_a = pv_natrng_below(rng, 2) == 0;
         const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, i % 2 == 0);

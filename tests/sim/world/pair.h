@@ -75,14 +75,15 @@ static inline bool both_use(struct pair *p, const char *type)
            strcmp(sim_node_path(p->b, "a"), type) == 0;
 }
 
-/* Two members behind NATs of that kind that use that type of path. */
-static inline bool met(struct pair *p, uint64_t seed, const char *profile, const char *type)
+/* Two members behind NATs of those kinds that use that type of path. */
+static inline bool met_between(struct pair *p, uint64_t seed, const char *const profiles[2],
+                               const char *type)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     p->seed = seed;
     sim_world_init(&p->w, seed, &good);
-    p->za = nat(p, profile);
-    p->zb = nat(p, profile);
+    p->za = nat(p, profiles[0]);
+    p->zb = nat(p, profiles[1]);
     p->a = sim_world_node(&p->w, p->za, "a", p->ipv6);
     p->b = sim_world_node(&p->w, p->zb, "b", p->ipv6);
     if (!sim_world_join_all(&p->w))
@@ -94,6 +95,11 @@ static inline bool met(struct pair *p, uint64_t seed, const char *profile, const
             return true;
     }
     return false;
+}
+
+static inline bool met(struct pair *p, uint64_t seed, const char *profile, const char *type)
+{
+    return met_between(p, seed, (const char *const[2]){profile, profile}, type);
 }
 
 static inline void begin_to_measure(struct pair *p)
