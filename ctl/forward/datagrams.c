@@ -15,6 +15,12 @@ enum {
     BURST = 32, /* ours: datagrams of one socket before others have their turn */
 };
 
+/* A datagram that has come to the gate. */
+struct came {
+    struct pv_addr from;
+    struct pv_view data;
+};
+
 struct flow {
     struct pv_datagrams *all;
     struct pv_addr from; /* the program */
@@ -135,34 +141,53 @@ static void pass_on(struct pv_datagrams *d, const struct pv_addr *from, struct p
     (void)!send(f->fd, data.ptr, data.len, 0); /* lost, as datagrams are */
 }
 
-static void take(struct pv_datagrams *d, const struct pv_addr *from, struct pv_view data, pv_ns now)
+/* One that came in; the kernel was asked whose its sender is when it had come. */
+static void take(struct pv_datagrams *d, const struct came *c, bool lets_in, pv_ns now)
 {
     struct pv_proxy_target target;
-    if (!d->cfg.gate->members && !pv_gate_lets_in(d->cfg.gate, from)) {
+    struct pv_view data = c->data;
+    if (!lets_in) {
         if (!d->told_other)
             pv_cli_note(d->cfg.overlay->cli, "datagrams of another user of this machine, or of a "
                                              "program that has ended, were dropped");
         d->told_other = true;
     } else if (d->cfg.host != NULL) {
-        pass_on(d, from, data, d->cfg.host, d->cfg.port, now);
+        pass_on(d, &c->from, data, d->cfg.host, d->cfg.port, now);
     } else if (pv_proxy_udp_parse(data, &target, &data) == PV_OK) {
-        pass_on(d, from, data, target.host, target.port, now);
+        pass_on(d, &c->from, data, target.host, target.port, now);
     }
 }
 
+static size_t receive(const struct pv_datagrams *d, struct came came[static BURST])
+{
+    size_t n = 0, used = 0;
+    for (; n < BURST && used + PV_DATAGRAM_BUF <= PV_DATAGRAMS_BUF; n++) {
+        struct sockaddr_storage ss = {0};
+        socklen_t len = sizeof(ss);
+        ssize_t got = recvfrom(d->cfg.gate->fd, d->cfg.buf + used, PV_DATAGRAM_BUF, 0,
+                               (struct sockaddr *)&ss, &len);
+        if (got < 0)
+            break;
+        came[n].from = pv_sockaddr_to(&ss);
+        came[n].data = pv_view(d->cfg.buf + used, (size_t)got);
+        used += (size_t)got;
+    }
+    return n;
+}
+
+/* The question whose a sender is costs more than a datagram. Asked when all of them have come, it
+ * is answered for each. */
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_datagrams *d = ctx;
+    struct came came[BURST];
+    const size_t n = receive(d, came);
+    bool lets_in = d->cfg.gate->members;
     (void)ready;
-    for (int i = 0; i < BURST; i++) {
-        struct sockaddr_storage ss = {0};
-        socklen_t len = sizeof(ss);
-        ssize_t n =
-            recvfrom(d->cfg.gate->fd, d->cfg.buf, PV_DATAGRAM_BUF, 0, (struct sockaddr *)&ss, &len);
-        if (n < 0)
-            return;
-        const struct pv_addr from = pv_sockaddr_to(&ss);
-        take(d, &from, pv_view(d->cfg.buf, (size_t)n), now);
+    for (size_t i = 0; i < n; i++) {
+        if (!d->cfg.gate->members && (i == 0 || !pv_addr_equal(&came[i].from, &came[i - 1].from)))
+            lets_in = pv_gate_lets_in(d->cfg.gate, &came[i].from);
+        take(d, &came[i], lets_in, now);
     }
 }
 

@@ -4,7 +4,8 @@
  * that sends, and each place that it sends to, has a socket of its own, so answers find back.
  *
  * Of programs of this machine: whose each datagram is, and each program that an answer goes to, is
- * asked of the kernel: a port is free again as soon as its program closes it. One thread.
+ * asked of the kernel: a port is free again as soon as its program closes it. Of datagrams of one
+ * sender that have come at once it is asked once, behind the last of them. One thread.
  */
 #ifndef PV_DATAGRAMS_H
 #define PV_DATAGRAMS_H
@@ -17,7 +18,8 @@
 struct pv_datagrams; /* opaque */
 
 enum {
-    PV_DATAGRAM_BUF = 65536, /* bytes of any datagram with a head before it, and to spare */
+    PV_DATAGRAM_BUF = 65536,   /* bytes of any datagram with a head before it, and to spare */
+    PV_DATAGRAMS_BUF = 262144, /* ours: of those that have come at once */
 };
 #define PV_DATAGRAMS_IDLE PV_S(300) /* ours: RFC 4787 REQ-5 recommends as much to NATs */
 
@@ -29,7 +31,7 @@ struct pv_datagrams_config {
     uint16_t port;
     struct pv_outside *outside; /* host is this place; NULL: it is a member */
     size_t max;   /* sockets at once; for one more, the one goes that was silent for longest */
-    uint8_t *buf; /* PV_DATAGRAM_BUF bytes to work with */
+    uint8_t *buf; /* PV_DATAGRAMS_BUF bytes to work with */
 };
 
 PV_MUST_CHECK int pv_datagrams_new(struct pv_datagrams **ret_datagrams,

@@ -22,8 +22,8 @@
 #define REST         PV_S(1)  /* ours: without descriptors, until the gate is looked at again */
 
 enum {
-    BUF = 256 * 1024, /* ours: more is not faster */
-    STUCK = 4,        /* retransmissions one after the other: seconds of silence (RFC 6298) */
+    BUF = PV_DATAGRAMS_BUF, /* ours: of streams, too, where more is not faster */
+    STUCK = 4,              /* retransmissions one after the other: seconds of silence (RFC 6298) */
 };
 
 struct links;

@@ -128,6 +128,24 @@ while data := s.recv(65536):
     sys.stdout.buffer.write(data)
 """
 
+# Sends three datagrams, and says how many answers come.
+THREE = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[2]))
+for i in range(3):
+    s.sendto(b'x', ('127.0.0.1', int(sys.argv[1].rsplit(':', 1)[1])))
+print('sent', flush=True)
+n = 0
+try:
+    while n < 3:
+        s.recv(100)
+        n += 1
+except OSError:
+    pass
+print('answers:', n)
+"""
+
 # Connects to a port of loopback, and then says what it is given to say.
 TALKER = """
 import socket, sys
@@ -666,6 +684,17 @@ def forward_is_for_this_user_alone(lab):
             host, port = udp.rsplit(":", 1)
             r = one.run(*theirs, "/usr/bin/python3", "-c", UDP_ASK, host, port, "0", "1", "x", check_rc=False)
             equal(r.out, "", f"what user {uid} gets by UDP")
+        # datagrams of the user and of another that wait together
+        programs[3].popen.send_signal(signal.SIGSTOP)
+        talkers = []
+        for before, patience in ((mine, 10), (theirs, 2), (mine, 10)):
+            one.before = before
+            talkers.append(one.start("/usr/bin/python3", "-c", THREE, udp, str(patience * SLOW), name="three"))
+            wait("the datagrams", lambda t=talkers[-1]: "sent" in t.text())
+        programs[3].popen.send_signal(signal.SIGCONT)
+        for talker in talkers:
+            equal(talker.popen.wait(timeout=20 * SLOW), 0, "exit code")
+        equal([t.text().splitlines()[1] for t in talkers], ["answers: 3", "answers: 0", "answers: 3"], "who is answered")
         one.before = mine
         check("another user" in programs[0].text(), "no word of the other user")
         equal(send(one, tcp, 1), "heard 1", "the user after the others")
