@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that tell what has been: events, which go on with what happens now, and stats. */
-#include <langinfo.h>
-#include <locale.h>
 #include <string.h>
 
 #include "ctl/commands.h"
 #include "sys/proc/clock.h"
+#include "sys/term/qr.h"
 
 /* --- events -------------------------------------------------------------------------------- */
 
@@ -166,7 +165,7 @@ static void print_plots(struct pv_cli *cli, const char *title, const json_t *row
     const struct plot p = {.rows = rows,
                            .missing = have < n ? n - have : 0,
                            .a_column = n / COLUMNS,
-                           .plain = strcmp(nl_langinfo(CODESET), "UTF-8") != 0};
+                           .plain = !pv_term_is_utf8()};
     double column = pv_json_real(rows, "step", 60) * (double)p.a_column, most;
     fprintf(cli->out, "%s, a column is %s\n", title, pv_duration_format(column, text));
     most = print_bars(cli, &p, "received", "rx_bytes", true);
@@ -222,7 +221,6 @@ static int stats(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_STATS, 0);
     int code = cli->args.n_words > 0 ? pv_cli_peer(cli, &req, cli->args.word[0]) : 0;
-    (void)setlocale(LC_CTYPE, ""); /* which characters the terminal shows */
     return code != 0 ? code : pv_cli_ask_and_print(cli, &req, print_stats);
 }
 
