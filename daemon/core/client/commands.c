@@ -23,9 +23,16 @@ static const struct pv_command *find(const struct pv_node *node, enum pv_ctlapi_
     return NULL;
 }
 
+struct turn {
+    struct pv_node *node;
+    pv_ns now;
+};
+
 /* Runs one request, or answers what is missing for it. */
-static void serve(struct pv_node *n, struct pv_ctlapi_request *req, uint64_t handle, pv_ns now)
+static void serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
 {
+    const struct turn *turn = arg;
+    struct pv_node *n = turn->node;
     void *part = NULL;
     struct pv_peer *peer = NULL;
     const struct pv_command *c = find(n, req->cmd, &part);
@@ -43,19 +50,13 @@ static void serve(struct pv_node *n, struct pv_ctlapi_request *req, uint64_t han
         if (peer == NULL)
             return;
     }
-    c->run(part, req, peer, handle, now);
+    c->run(part, req, peer, handle, turn->now);
 }
 
 static void run(void *part, pv_ns now)
 {
     struct pv_node *n = part;
-    struct pv_ctlapi_request req;
     uint64_t handle;
-    while (pv_ctlsrv_poll_request(n->ctl, &req, &handle) == PV_OK) {
-        serve(n, &req, handle, now);
-        pv_ctlapi_request_done(&req);
-    }
-    /* Cancels come after requests: a part must know a request before it can drop it. */
     while (pv_ctlsrv_poll_cancel(n->ctl, &handle) == PV_OK) {
         pv_events_drop(&n->events, handle);
         PV_EACH_PART(n, slot)
@@ -77,12 +78,10 @@ static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_
     return pv_ctlsrv_accepted(n->ctl, who->may_change, ret_sid);
 }
 
-/* A request that these bytes complete is served by run(), which follows every event of a stream. */
 static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
-    struct pv_node *n = part;
-    (void)now;
-    pv_ctlsrv_handle_bytes(n->ctl, sid, bytes);
+    struct turn turn = {.node = part, .now = now};
+    pv_ctlsrv_handle_bytes(turn.node->ctl, sid, bytes, serve, &turn);
 }
 
 static void closed(void *part, uint32_t sid, int status, pv_ns now)

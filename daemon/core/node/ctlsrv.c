@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The server of the control socket: lines in, requests out to the engine, answers and events back
- * to the right client. It knows nothing of what commands mean; a request is named by a handle that
+/* The server of the control socket: lines in, requests to the parts, answers and events back to the
+ * right client. It knows nothing of what commands mean; a request is named by a handle that
  * is never used again. */
 #include "daemon/core/node/ctlsrv.h"
 
@@ -15,16 +15,13 @@
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 
-/* One unanswered request. It is in its connection's list, and before it is handed out also in the
- * server's queue; when the client goes after that it waits in the server's cancelled list. */
+/* One unanswered request. It is in its connection's list; when the client goes it waits in the
+ * server's cancelled list. */
 struct request {
-    struct request *next;       /* of the same connection, or of the cancelled list */
-    struct request *queue_next; /* in the queue */
-    struct conn *conn;          /* NULL: the client is gone */
+    struct request *next; /* of the same connection, or of the cancelled list */
+    struct conn *conn;    /* NULL: the client is gone */
     uint64_t handle;
     uint64_t id;
-    bool handed_out;
-    struct pv_ctlapi_request req; /* until handed out */
 };
 
 struct conn {
@@ -36,6 +33,7 @@ struct conn {
     size_t in_len;
     struct pv_outbuf out;
     unsigned n_requests;
+    unsigned at_once; /* of them when these bytes came, and those in these bytes */
     struct request *requests;
     uint8_t in[PV_CTLAPI_LINE_MAX];
 };
@@ -46,9 +44,7 @@ struct pv_ctlsrv {
     size_t out_total;     /* bytes waiting for all readers */
     uint32_t last_sid;
     uint64_t last_handle;
-    struct request *queue; /* not yet handed out, oldest first */
-    struct request **queue_end;
-    struct request *cancelled; /* handed out, client gone, not yet told */
+    struct request *cancelled; /* client gone, not yet told */
 };
 
 int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv)
@@ -56,7 +52,6 @@ int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv)
     struct pv_ctlsrv *srv = calloc(1, sizeof(*srv));
     if (srv == NULL)
         return PV_ERR_NOMEM;
-    srv->queue_end = &srv->queue;
     *ret_srv = srv;
     return PV_OK;
 }
@@ -72,40 +67,15 @@ static struct conn *find(const struct pv_ctlsrv *srv, uint32_t sid)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static void request_free(struct request *r)
-{
-    pv_ctlapi_request_done(&r->req);
-    free(r);
-}
-
-/* The pointer to the end may stand in the request that goes: it moves back with it. */
-static void unqueue(struct pv_ctlsrv *srv, const struct request *r)
-{
-    for (struct request **p = &srv->queue; *p != NULL; p = &(*p)->queue_next) {
-        if (*p != r)
-            continue;
-        *p = r->queue_next;
-        if (*p == NULL)
-            srv->queue_end = p;
-        return;
-    }
-}
-
-/* A request that was handed out has an owner who still has its handle; that owner is told by
- * poll_cancel(). The others end here. */
+/* The part that serves one still has its handle, and is told by poll_cancel(). */
 static void cancel_all(struct pv_ctlsrv *srv, struct conn *c)
 {
     while (c->requests != NULL) {
         struct request *r = c->requests;
         c->requests = r->next;
         r->conn = NULL;
-        if (r->handed_out) {
-            r->next = srv->cancelled;
-            srv->cancelled = r;
-        } else {
-            unqueue(srv, r);
-            request_free(r);
-        }
+        r->next = srv->cancelled;
+        srv->cancelled = r;
     }
     c->n_requests = 0;
 }
@@ -135,7 +105,7 @@ static void end_request(struct request *r)
         }
     }
     c->n_requests--;
-    request_free(r);
+    free(r);
 }
 
 /* --- output -------------------------------------------------------------------------------- */
@@ -276,7 +246,7 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
     while (srv->cancelled != NULL) {
         struct request *r = srv->cancelled;
         srv->cancelled = r->next;
-        request_free(r);
+        free(r);
     }
     free(srv);
     return NULL;
@@ -284,23 +254,17 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
 
 /* --- input --------------------------------------------------------------------------------- */
 
-/* Takes what req owns. The queue is common to all clients, so requests are handed out in the order
- * in which they came. */
-static int queue_request(struct pv_ctlsrv *srv, struct conn *c, struct pv_ctlapi_request *req)
+/* NULL: no memory. */
+static struct request *add_request(struct pv_ctlsrv *srv, struct conn *c, uint64_t id)
 {
     struct request *r = calloc(1, sizeof(*r));
     if (r == NULL)
-        return PV_ERR_NOMEM;
-    r->conn = c;
-    r->handle = ++srv->last_handle;
-    r->id = req->id;
-    r->req = *req;
-    r->next = c->requests;
+        return NULL;
+    *r = (struct request){.conn = c, .handle = ++srv->last_handle, .id = id, .next = c->requests};
     c->requests = r;
     c->n_requests++;
-    *srv->queue_end = r;
-    srv->queue_end = &r->queue_next;
-    return PV_OK;
+    c->at_once++;
+    return r;
 }
 
 static void refuse(struct pv_ctlsrv *srv, struct conn *c, uint64_t id, enum pv_ctlapi_code code,
@@ -311,9 +275,11 @@ static void refuse(struct pv_ctlsrv *srv, struct conn *c, uint64_t id, enum pv_c
 
 /* The id is taken from the line even when the rest of it is wrong: an answer without it could not
  * be matched by the client. The right to change is decided here, once for all commands. */
-static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view line)
+static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view line,
+                        pv_ctlsrv_serve *serve, void *arg)
 {
     struct pv_ctlapi_request req;
+    const struct request *added = NULL;
     char why[PV_CTLAPI_ERROR_BUF];
     uint64_t id = UINT64_MAX;
 
@@ -327,21 +293,21 @@ static void handle_line(struct pv_ctlsrv *srv, struct conn *c, struct pv_view li
                  "%s: not permitted: only root may change this node or its network: use sudo",
                  pv_ctlapi_cmd_name(req.cmd));
         refuse(srv, c, id, PV_CTLAPI_PERMISSION, why);
-    } else if (c->n_requests >= PV_CTLSRV_MAX_REQUESTS) {
+    } else if (c->at_once >= PV_CTLSRV_MAX_REQUESTS) {
         snprintf(why, sizeof(why),
                  "%s: too many requests at once: at most %d of one connection: wait for answers",
                  pv_ctlapi_cmd_name(req.cmd), PV_CTLSRV_MAX_REQUESTS);
         refuse(srv, c, id, PV_CTLAPI_FAILED, why);
-    } else if (queue_request(srv, c, &req) < 0) {
+    } else if ((added = add_request(srv, c, id)) == NULL) {
         refuse(srv, c, id, PV_CTLAPI_FAILED, "request refused: out of memory: try again later");
     } else {
-        return;
+        serve(arg, &req, added->handle); /* which may end it */
     }
     pv_ctlapi_request_done(&req);
 }
 
 /* Takes the whole lines off the input. */
-static void handle_lines(struct pv_ctlsrv *srv, struct conn *c)
+static void handle_lines(struct pv_ctlsrv *srv, struct conn *c, pv_ctlsrv_serve *serve, void *arg)
 {
     size_t start = 0;
     while (!c->dead) {
@@ -350,7 +316,7 @@ static void handle_lines(struct pv_ctlsrv *srv, struct conn *c)
             break;
         size_t len = (size_t)(nl - (c->in + start));
         if (len > 0)
-            handle_line(srv, c, pv_view(c->in + start, len));
+            handle_line(srv, c, pv_view(c->in + start, len), serve, arg);
         start += len + 1;
     }
     size_t left = c->in_len - start;
@@ -360,9 +326,13 @@ static void handle_lines(struct pv_ctlsrv *srv, struct conn *c)
     c->in_len = left;
 }
 
-void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes)
+void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes,
+                            pv_ctlsrv_serve *serve, void *arg)
 {
     struct conn *c = find(srv, sid);
+    /* A request that is answered at once counts all the same: other clients get their turn. */
+    if (c != NULL)
+        c->at_once = c->n_requests;
     while (c != NULL && bytes.len > 0 && !c->draining && !c->dead) {
         size_t n = sizeof(c->in) - c->in_len;
         if (n > bytes.len)
@@ -370,7 +340,7 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
         memcpy(c->in + c->in_len, bytes.ptr, n);
         c->in_len += n;
         bytes = pv_view(bytes.ptr + n, bytes.len - n);
-        handle_lines(srv, c);
+        handle_lines(srv, c, serve, arg);
         /* There is no way to find the next line without reading this one to its end, so the
          * connection drains and closes. */
         if (c->in_len == sizeof(c->in)) {
@@ -383,24 +353,6 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
 
 /* --- answers ------------------------------------------------------------------------------- */
 
-/* The request stays in its connection's list until it is answered, so the owner is told when the
- * client goes first. */
-int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
-                           uint64_t *ret_handle)
-{
-    struct request *r = srv->queue;
-    if (r == NULL)
-        return PV_ERR_AGAIN;
-    srv->queue = r->queue_next;
-    if (srv->queue == NULL)
-        srv->queue_end = &srv->queue;
-    r->handed_out = true;
-    *ret_req = r->req;
-    memset(&r->req, 0, sizeof(r->req)); /* what it owned is the caller's now */
-    *ret_handle = r->handle;
-    return PV_OK;
-}
-
 int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle)
 {
     struct request *r = srv->cancelled;
@@ -408,7 +360,7 @@ int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle)
         return PV_ERR_AGAIN;
     srv->cancelled = r->next;
     *ret_handle = r->handle;
-    request_free(r);
+    free(r);
     return PV_OK;
 }
 

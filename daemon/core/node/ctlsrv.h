@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlsrv.h - connections of the control socket: lines in, checked requests out, answers back.
+ * ctlsrv.h - connections of the control socket: lines in, checked requests to be served, answers
+ * back.
  *
  * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
  * by the part that has its command (daemon/core/client/commands.h), which answers by handle, at
@@ -36,7 +37,12 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; return
 /* A client connected; sids are never 0 and below 2^28. may_change: it is root. PV_ERR_LIMIT,
  * PV_ERR_NOMEM: close it. */
 PV_MUST_CHECK int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid);
-void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes);
+/* Runs one request, which is freed afterwards. An answer is owed to handle, which is never 0 and
+ * never used twice. It may call all below but closed(), handle_bytes() and poll_close(). */
+typedef void pv_ctlsrv_serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle);
+/* Each request that these bytes complete is served before this returns. arg: serve's. */
+void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes,
+                            pv_ctlsrv_serve *serve, void *arg);
 /* The client is gone: its requests are cancelled, the sid is forgotten. */
 void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid);
 
@@ -54,11 +60,7 @@ bool pv_ctlsrv_is_open(const struct pv_ctlsrv *srv, uint32_t sid);
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* The next request to run; the caller owns it (pv_ctlapi_request_done()) and owes an answer to
- * *ret_handle, which is never 0 and never used twice. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_ctlsrv_poll_request(struct pv_ctlsrv *srv, struct pv_ctlapi_request *ret_req,
-                                         uint64_t *ret_handle);
-/* A request handed out before whose client is gone: drop what it started. No answer is due; one
+/* A request that was served, and whose client is gone: drop what it started. No answer is due; one
  * that comes is ignored. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle);
 

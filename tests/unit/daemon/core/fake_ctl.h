@@ -21,23 +21,20 @@ static inline uint32_t fake_ctl_open(struct fake_node *f)
 /* Sends the line; the command runs where what it needs is there, as the engine does it. */
 static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *line)
 {
-    struct pv_ctlapi_request req;
-    uint64_t handle;
     bool found = false;
-    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)));
-    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view("\n", 1));
-    assert_int_equal(pv_ctlsrv_poll_request(f->node.ctl, &req, &handle), PV_OK);
+    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)), fake_node_keep, NULL);
+    struct fake_asked asked = fake_node_ask(f, sid, "\n");
     for (size_t i = 0; i < f->part->n_commands && !found; i++) {
         const struct pv_command *c = &f->part->commands[i];
         struct pv_peer *p = c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER
-                                ? pv_peers_find(f->node.peers, req.peer)
+                                ? pv_peers_find(f->node.peers, asked.req.peer)
                                 : NULL;
-        found = c->cmd == req.cmd;
+        found = c->cmd == asked.req.cmd;
         if (found)
-            c->run(f->self, &req, p, handle, f->now);
+            c->run(f->self, &asked.req, p, asked.handle, f->now);
     }
     assert_true(found);
-    pv_ctlapi_request_done(&req);
+    pv_ctlapi_request_done(&asked.req);
 }
 
 /* The bytes written to the client since the last call; it must be less than 16 KiB. */

@@ -12,6 +12,7 @@
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/statuspage.h"
+#include "proto/local/ctlapi_request.h"
 #include "tests/unit/proto/roster/roster_fixture.h"
 
 struct fake_node {
@@ -167,6 +168,28 @@ static inline void fake_node_answer(struct fake_node *f, struct pv_job *job,
     assert_true(pv_jobqueue_handle(&f->node.jobs, result, f->now));
     pv_job_result_done(result);
     fake_node_settle(f);
+}
+
+/* A request of a control client: it is kept in the struct, and its handle. */
+struct fake_asked {
+    struct pv_ctlapi_request req; /* to be freed */
+    uint64_t handle;              /* 0: there was none */
+};
+static inline void fake_node_keep(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
+{
+    struct fake_asked *asked = arg;
+    assert_int_equal(asked->handle, 0);
+    *asked = (struct fake_asked){.req = *req, .handle = handle};
+    memset(req, 0, sizeof(*req)); /* what it owned is the caller's now */
+}
+
+/* The client sends the line, which is a whole request. */
+static inline struct fake_asked fake_node_ask(struct fake_node *f, uint32_t sid, const char *line)
+{
+    struct fake_asked asked = {.handle = 0};
+    pv_ctlsrv_handle_bytes(f->node.ctl, sid, pv_view(line, strlen(line)), fake_node_keep, &asked);
+    assert_int_not_equal(asked.handle, 0);
+    return asked;
 }
 
 /* The part's share of `status`; valid until the next call. */

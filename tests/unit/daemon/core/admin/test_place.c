@@ -98,15 +98,12 @@ PV_TEST_WORLD(start, stop);
 
 static const char *run_line(const char *line)
 {
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
-    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    struct fake_asked asked = fake_node_ask(&node, client, line);
     for (size_t i = 0; i < pv_part_place.n_commands; i++) {
-        if (pv_part_place.commands[i].cmd == req.cmd)
-            pv_part_place.commands[i].run(node.self, &req, NULL, handle, node.now);
+        if (pv_part_place.commands[i].cmd == asked.req.cmd)
+            pv_part_place.commands[i].run(node.self, &asked.req, NULL, asked.handle, node.now);
     }
-    pv_ctlapi_request_done(&req);
+    pv_ctlapi_request_done(&asked.req);
     struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
     assert_true(out.len < sizeof(reply));
     if (out.len > 0)

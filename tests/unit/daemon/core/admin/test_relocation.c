@@ -91,15 +91,12 @@ static void expect_reply(const char *text)
 
 static void run_line(const char *line)
 {
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
-    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
+    struct fake_asked asked = fake_node_ask(&node, client, line);
     for (size_t i = 0; i < pv_part_relocation.n_commands; i++) {
-        if (pv_part_relocation.commands[i].cmd == req.cmd)
-            pv_part_relocation.commands[i].run(node.self, &req, NULL, handle, node.now);
+        if (pv_part_relocation.commands[i].cmd == asked.req.cmd)
+            pv_part_relocation.commands[i].run(node.self, &asked.req, NULL, asked.handle, node.now);
     }
-    pv_ctlapi_request_done(&req);
+    pv_ctlapi_request_done(&asked.req);
     fake_node_settle(&node);
 }
 

@@ -53,13 +53,10 @@ static void send_to_bob(void)
 
 static void watch(bool seen)
 {
-    static const char line[] = "{\"id\":5,\"cmd\":\"watch\",\"what\":\"chat\"}\n";
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    pv_ctlsrv_handle_bytes(node->node.ctl, chat.client, pv_view(line, sizeof(line) - 1));
-    assert_int_equal(pv_ctlsrv_poll_request(node->node.ctl, &req, &handle), PV_OK);
-    assert_int_equal(pv_events_listen(&node->node.events, handle, seen), PV_OK);
-    pv_ctlapi_request_done(&req);
+    struct fake_asked asked =
+        fake_node_ask(node, chat.client, "{\"id\":5,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    assert_int_equal(pv_events_listen(&node->node.events, asked.handle, seen), PV_OK);
+    pv_ctlapi_request_done(&asked.req);
 }
 
 PV_TEST(a_message_that_waits_goes_out_when_the_peer_is_there)

@@ -37,24 +37,21 @@ static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const cha
 {
     struct pv_node *n = &x->f.node;
     char line[1024];
-    struct pv_ctlapi_request req = {0};
-    uint64_t handle = 0;
     snprintf(line, sizeof(line), "{\"id\":1,%s}\n", fields);
-    pv_ctlsrv_handle_bytes(n->ctl, sid, pv_view(line, strlen(line)));
-    assert_int_equal(pv_ctlsrv_poll_request(n->ctl, &req, &handle), PV_OK);
-    const struct pv_command *c = fake_client_find(x->f.part, req.cmd);
+    struct fake_asked asked = fake_node_ask(&x->f, sid, line);
+    const struct pv_command *c = fake_client_find(x->f.part, asked.req.cmd);
     assert_non_null(c);
     struct pv_peer *p = NULL;
     bool ready = c->needs != PV_NEEDS_NETWORK ||
-                 pv_node_need_network(n, pv_ctlapi_cmd_name(req.cmd), handle);
+                 pv_node_need_network(n, pv_ctlapi_cmd_name(asked.req.cmd), asked.handle);
     if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
-        p = pv_peer_need(n, req.peer, pv_ctlapi_cmd_name(req.cmd), c->needs == PV_NEEDS_MEMBER,
-                         handle);
+        p = pv_peer_need(n, asked.req.peer, pv_ctlapi_cmd_name(asked.req.cmd),
+                         c->needs == PV_NEEDS_MEMBER, asked.handle);
         ready = p != NULL;
     }
     if (ready)
-        c->run(x->f.self, &req, p, handle, x->f.now);
-    pv_ctlapi_request_done(&req);
+        c->run(x->f.self, &asked.req, p, asked.handle, x->f.now);
+    pv_ctlapi_request_done(&asked.req);
     fake_peers_settle(x);
 }
 

@@ -160,13 +160,10 @@ static void mute(const uint8_t *pk)
 PV_TEST(an_offer_of_a_muted_peer_is_listed_and_not_told)
 {
     uint32_t watcher = fake_ctl_open(&node);
-    struct pv_view ask = pv_view("{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n", 38);
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    pv_ctlsrv_handle_bytes(node.node.ctl, watcher, ask);
-    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
-    pv_ctlapi_request_done(&req);
-    assert_int_equal(pv_events_listen(&node.node.events, handle, false), PV_OK);
+    struct fake_asked asked =
+        fake_node_ask(&node, watcher, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
+    pv_ctlapi_request_done(&asked.req);
+    assert_int_equal(pv_events_listen(&node.node.events, asked.handle, false), PV_OK);
     mute(pv_peer_pk(bob));
     bob_offers(1, 5000);
     assert_null(strstr(fake_ctl_reply(&node, watcher), "b.txt"));

@@ -68,12 +68,9 @@ PV_TEST_WORLD(start, stop);
 static uint64_t handle_of(void)
 {
     static const char line[] = "{\"id\":1,\"cmd\":\"version\"}\n";
-    struct pv_ctlapi_request req;
-    uint64_t handle;
-    pv_ctlsrv_handle_bytes(node.node.ctl, client, pv_view(line, strlen(line)));
-    assert_int_equal(pv_ctlsrv_poll_request(node.node.ctl, &req, &handle), PV_OK);
-    pv_ctlapi_request_done(&req);
-    return handle;
+    struct fake_asked asked = fake_node_ask(&node, client, line);
+    pv_ctlapi_request_done(&asked.req);
+    return asked.handle;
 }
 
 /* The bytes that the client reads now; "" = nothing yet. */

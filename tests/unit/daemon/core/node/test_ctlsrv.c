@@ -7,9 +7,17 @@
 static struct pv_ctlsrv *srv;
 static char output[4096]; /* what take_output() found */
 
+/* Requests that are to be answered, in their order. */
+static struct {
+    enum pv_ctlapi_cmd cmd;
+    uint64_t handle;
+} asked[4 * PV_CTLSRV_MAX_REQUESTS];
+static size_t n_asked;
+
 static int setup(void **state)
 {
     (void)state;
+    n_asked = 0;
     return pv_ctlsrv_new(&srv);
 }
 
@@ -30,9 +38,17 @@ static uint32_t open_client(bool may_change)
     return sid;
 }
 
+static void keep(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
+{
+    (void)arg;
+    assert_true(n_asked < PV_ARRAY_LEN(asked));
+    asked[n_asked].cmd = req->cmd;
+    asked[n_asked++].handle = handle;
+}
+
 static void say(uint32_t sid, const char *text)
 {
-    pv_ctlsrv_handle_bytes(srv, sid, pv_view(text, strlen(text)));
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(text, strlen(text)), keep, NULL);
 }
 
 /* Everything this client would read now. */
@@ -49,20 +65,17 @@ static const char *take_output(uint32_t sid)
 
 static uint64_t take_request(enum pv_ctlapi_cmd cmd)
 {
-    struct pv_ctlapi_request req = {0};
-    uint64_t handle = 0;
-    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_OK);
-    assert_int_equal(req.cmd, cmd);
+    assert_true(n_asked > 0);
+    assert_int_equal(asked[0].cmd, cmd);
+    uint64_t handle = asked[0].handle;
     assert_true(handle != 0);
-    pv_ctlapi_request_done(&req);
+    memmove(&asked[0], &asked[1], --n_asked * sizeof(asked[0]));
     return handle;
 }
 
 static void assert_no_request(void)
 {
-    struct pv_ctlapi_request req = {0};
-    uint64_t handle = 0;
-    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_ERR_AGAIN);
+    assert_int_equal(n_asked, 0);
 }
 
 static void assert_closes(uint32_t sid)
@@ -83,8 +96,8 @@ PV_TEST(a_request_split_anywhere_is_one_request)
     const char *line = "{\"id\":3,\"cmd\":\"peers\"}\n";
     uint32_t sid = open_client(false);
     for (size_t cut = 0; cut <= strlen(line); cut++) {
-        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, cut));
-        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line + cut, strlen(line) - cut));
+        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, cut), keep, NULL);
+        pv_ctlsrv_handle_bytes(srv, sid, pv_view(line + cut, strlen(line) - cut), keep, NULL);
         uint64_t h = take_request(PV_CTLAPI_PEERS);
         assert_no_request();
         pv_ctlsrv_answer(srv, h, pv_ctlapi_list("peers"));
@@ -209,8 +222,8 @@ PV_TEST(a_client_that_goes_cancels_what_it_asked)
     uint64_t cancelled = 0;
     say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n{\"id\":2,\"cmd\":\"peers\"}\n");
     uint64_t wait = take_request(PV_CTLAPI_WAIT);
+    pv_ctlsrv_done(srv, take_request(PV_CTLAPI_PEERS)); /* it is over, and nobody has to know */
     pv_ctlsrv_closed(srv, sid);
-    assert_no_request(); /* never handed out, so nobody has to know */
     assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_OK);
     assert_int_equal(cancelled, wait);
     assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_ERR_AGAIN);
@@ -219,6 +232,30 @@ PV_TEST(a_client_that_goes_cancels_what_it_asked)
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
     say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n");
     assert_no_request();
+}
+
+static void answer_at_once(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
+{
+    (void)req;
+    ++*(unsigned *)arg;
+    pv_ctlsrv_done(srv, handle);
+}
+
+PV_TEST(many_requests_in_one_go_are_refused_even_where_they_are_answered_at_once)
+{
+    static const char one[] = "{\"id\":1,\"cmd\":\"peers\"}\n";
+    const size_t len = sizeof(one) - 1;
+    uint8_t many[sizeof(one) * (PV_CTLSRV_MAX_REQUESTS + 4)];
+    uint32_t sid = open_client(true);
+    unsigned served = 0;
+    for (size_t i = 0; i < PV_CTLSRV_MAX_REQUESTS + 4; i++)
+        memcpy(many + i * len, one, len);
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(many, (PV_CTLSRV_MAX_REQUESTS + 4) * len),
+                           answer_at_once, &served);
+    assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS);
+    assert_non_null(strstr(take_output(sid), "too many requests at once"));
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(one, len), answer_at_once, &served);
+    assert_int_equal(served, PV_CTLSRV_MAX_REQUESTS + 1);
 }
 
 PV_TEST(too_many_requests_are_refused_one_by_one)

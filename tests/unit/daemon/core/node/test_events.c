@@ -31,14 +31,18 @@ static int teardown(void **state)
 
 PV_TEST_WORLD(setup, teardown);
 
+static void keep_handle(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
+{
+    (void)req;
+    *(uint64_t *)arg = handle;
+}
+
 static uint64_t request(void)
 {
     static const char line[] = "{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}\n";
-    struct pv_ctlapi_request req = {0};
     uint64_t handle = 0;
-    pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, strlen(line)));
-    assert_int_equal(pv_ctlsrv_poll_request(srv, &req, &handle), PV_OK);
-    pv_ctlapi_request_done(&req);
+    pv_ctlsrv_handle_bytes(srv, sid, pv_view(line, strlen(line)), keep_handle, &handle);
+    assert_int_not_equal(handle, 0);
     return handle;
 }
 
