@@ -5,7 +5,7 @@ import json
 import os
 
 from browser import Asker, Browser
-from lab import check, equal, scenario, wait
+from lab import Skip, check, equal, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
 SIZES = ((360, 740), (800, 1000), (2000, 1200))
@@ -16,6 +16,8 @@ class Page:
     """`p2pvpnctl web` on a host."""
 
     def __init__(self, host, *args, who=()):
+        if not os.path.exists(host.lab.bin("p2pvpn-web")):
+            raise Skip("p2pvpn-web is not built: libmicrohttpd is missing (scripts/deps build)")
         self.host = host
         self.program = host.start(*who, host.lab.bin("p2pvpnctl"), "web", "--json", *args, name="web")
 
