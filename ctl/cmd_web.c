@@ -96,6 +96,18 @@ static int connect_control(const struct page *p)
     return r;
 }
 
+/* A place for what a browser sends; it has no name, and goes with its last descriptor. */
+static int hand_over_file(const struct page *p)
+{
+    static const char kind = PV_WEBLINK_FILE;
+    const char *dir = getenv("TMPDIR");
+    int fd = open(dir == NULL ? "/var/tmp" : dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int r = hand_over(p, &kind, 1, fd);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
 /* A browser finds the part behind # in the link, and does not send it to anybody by itself. */
 static int show_link(struct page *p, const char *token)
 {
@@ -134,6 +146,8 @@ static int on_link(struct page *p)
         close(passed);
     if (r == PV_OK && text[0] == PV_WEBLINK_CONTROL)
         r = connect_control(p);
+    else if (r == PV_OK && text[0] == PV_WEBLINK_FILE)
+        r = hand_over_file(p);
     else if (r == PV_OK && text[0] == PV_WEBLINK_TOKEN && n == 1 + PV_KEY_TEXT)
         r = show_link(p, text + 1);
     pv_wipe(text, sizeof(text));

@@ -140,6 +140,74 @@ pv_ns asked_beat(struct pv_web *w, pv_ns now)
     return next;
 }
 
+/* --- files that come ----------------------------------------------------------------------- */
+
+static size_t count_files(const struct pv_web *w)
+{
+    size_t n = 0;
+    for (const struct asked *a = w->first; a != NULL; a = a->next)
+        n += a->sends_file;
+    return n;
+}
+
+static enum MHD_Result ask_for_place(struct asked *a)
+{
+    static const char want = PV_WEBLINK_FILE;
+    size_t n;
+    if (pv_unix_write(a->web->link, pv_view(&want, 1), -1, &n) < 0)
+        return MHD_NO;
+    a->state = ASKED_STORING;
+    list_add(a);
+    suspend(a); /* nothing of the piece was taken, so that it comes again */
+    return MHD_YES;
+}
+
+enum MHD_Result asked_store(struct asked *a, const char *data, size_t *len)
+{
+    bool full = a->n_file + *len > PV_WEB_FILE_MAX;
+    if (a->state == ASKED_READING && !full && count_files(a->web) < PV_WEB_FILES &&
+        a->web->n_asked < PV_WEB_REQUESTS)
+        return ask_for_place(a);
+    ssize_t n = full || a->passed < 0 ? -1 : write(a->passed, data, *len);
+    if (n > 0) {
+        a->n_file += (uint64_t)n;
+        *len -= (size_t)n;
+        return MHD_YES;
+    }
+    a->status = full ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_INSUFFICIENT_STORAGE;
+    *len = 0;
+    return MHD_YES;
+}
+
+void asked_place(struct pv_web *w, int fd)
+{
+    struct asked *a = w->first;
+    while (a != NULL && (a->state != ASKED_STORING || !a->suspended))
+        a = a->next;
+    if (a != NULL) {
+        a->passed = fd;
+        wake(a);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* The request that goes with the file, which p2pvpnctl send-file would have written. */
+static char *write_offer(const struct asked *a)
+{
+    const char *peer = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "peer");
+    const char *name = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "name");
+    struct pv_ctlapi_request req;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, 1);
+    bool fits = peer != NULL && name != NULL && strlen(peer) < sizeof(req.peer);
+    if (fits)
+        memcpy(req.peer, peer, strlen(peer) + 1);
+    req.text = fits ? strdup(name) : NULL;
+    char *line = req.text == NULL ? NULL : pv_ctlapi_request_write(&req);
+    pv_ctlapi_request_done(&req);
+    return line;
+}
+
 /* --- to p2pvpnd ---------------------------------------------------------------------------- */
 
 /* The page's words as p2pvpnctl would have written them: what the parser did not know is gone. */
@@ -164,28 +232,42 @@ static enum MHD_Result rewrite(struct asked *a, char **ret_line)
     return *ret_line == NULL ? MHD_NO : MHD_YES;
 }
 
-/* Waits for a connection to p2pvpnd, which p2pvpnctl makes. */
-static enum MHD_Result ask_for_connection(struct asked *a)
+/* Waits for a connection to p2pvpnd, which p2pvpnctl makes; line: what is said there. */
+static enum MHD_Result ask_for_connection(struct asked *a, char *line)
 {
     static const char want = PV_WEBLINK_CONTROL;
-    char *line;
     size_t n;
-    if (a->web->n_asked >= PV_WEB_REQUESTS)
-        return web_refuse(a->conn, MHD_HTTP_SERVICE_UNAVAILABLE, PV_CTLAPI_FAILED,
-                          "too many requests at once: close other pages, or wait");
-    enum MHD_Result result = rewrite(a, &line);
-    if (line == NULL)
-        return result;
-    pv_wipe(a->body, a->n_body);
+    if (a->body != NULL)
+        pv_wipe(a->body, a->n_body);
     free(a->body);
     a->body = line;
     a->n_body = strlen(line);
     if (pv_unix_write(a->web->link, pv_view(&want, 1), -1, &n) < 0)
         return MHD_NO;
+    if (a->state == ASKED_READING)
+        list_add(a);
     a->state = ASKED_WAITING;
-    list_add(a);
     suspend(a);
     return MHD_YES;
+}
+
+static enum MHD_Result ask_request(struct asked *a)
+{
+    char *line;
+    if (a->web->n_asked >= PV_WEB_REQUESTS)
+        return web_refuse(a->conn, MHD_HTTP_SERVICE_UNAVAILABLE, PV_CTLAPI_FAILED,
+                          "too many requests at once: close other pages, or wait");
+    enum MHD_Result result = rewrite(a, &line);
+    return line == NULL ? result : ask_for_connection(a, line);
+}
+
+/* A file of nothing has no place. */
+static enum MHD_Result offer_file(struct asked *a)
+{
+    char *line = a->passed < 0 ? NULL : write_offer(a);
+    return line != NULL ? ask_for_connection(a, line)
+                        : web_refuse(a->conn, MHD_HTTP_BAD_REQUEST, PV_CTLAPI_USAGE,
+                                     "no peer, no name, or an empty file");
 }
 
 /* --- and back ------------------------------------------------------------------------------ */
@@ -196,7 +278,7 @@ static size_t take(struct asked *a, const char *text, size_t n)
     for (size_t i = 0; i < n; i++) {
         bool is_answer =
             a->n_start >= strlen(ANSWER) && strncmp(a->start, ANSWER, strlen(ANSWER)) == 0;
-        if (text[i] == '\n' && is_answer) {
+        if (text[i] == '\n' && is_answer && !a->sends_file) {
             a->done = true;
             return i + 1;
         }
@@ -266,7 +348,8 @@ static bool say(struct asked *a)
 {
     size_t n = 0;
     return a->fd >= 0 && pv_watch_new(&a->watch, a->web->loop, a->fd, 0, on_readable, a) == PV_OK &&
-           pv_unix_write(a->fd, pv_view(a->body, a->n_body), -1, &n) == PV_OK && n == a->n_body;
+           pv_unix_write(a->fd, pv_view(a->body, a->n_body), a->passed, &n) == PV_OK &&
+           n == a->n_body;
 }
 
 /* The answer is here: the file, or why it is not given. Its name is the page's business. */
@@ -320,8 +403,10 @@ static enum MHD_Result begin_file(struct asked *a)
 
 enum MHD_Result asked_go_on(struct asked *a)
 {
+    if (a->sends_file && a->state < ASKED_WAITING)
+        return offer_file(a);
     if (a->state == ASKED_READING)
-        return ask_for_connection(a);
+        return ask_request(a);
     if (a->state == ASKED_GETTING)
         return get_file(a);
     if (!say(a))

@@ -183,7 +183,8 @@ static unsigned judge(struct pv_web *w, struct MHD_Connection *conn, const char 
         return find_file(url) != NULL ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
     if (strcmp(method, MHD_HTTP_METHOD_POST) != 0)
         return MHD_HTTP_METHOD_NOT_ALLOWED;
-    return enters || strcmp(url, "/api") == 0 ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
+    bool known = enters || strcmp(url, "/api") == 0 || strcmp(url, "/file") == 0;
+    return known ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
 }
 
 static const char *reason(unsigned status)
@@ -195,6 +196,8 @@ static const char *reason(unsigned status)
         return "there is no such thing here";
     case MHD_HTTP_METHOD_NOT_ALLOWED:
         return "GET and POST only";
+    case MHD_HTTP_INSUFFICIENT_STORAGE:
+        return "no room for the file in /var/tmp, or too many at once";
     case MHD_HTTP_CONTENT_TOO_LARGE:
         return "the request is too long";
     default:
@@ -217,6 +220,7 @@ static struct asked *begin(struct pv_web *w, struct MHD_Connection *conn, const 
     a->conn = conn;
     a->fd = a->passed = -1;
     a->status = judge(w, conn, url, method);
+    a->sends_file = a->status == MHD_HTTP_OK && strcmp(url, "/file") == 0;
     return a;
 }
 
@@ -258,11 +262,12 @@ static enum MHD_Result mhd_on_request(void *ctx, struct MHD_Connection *conn, co
         /* A body that nobody wants is not waited for. */
         return a->status == MHD_HTTP_OK ? MHD_YES : refuse(a);
     }
-    if (*len > 0)
-        return take_body(a, data, len);
     struct browser *b = browser_of(conn);
-    if (b != NULL)
+    if (b != NULL && (*len == 0 || a->sends_file)) /* a file takes its time */
         b->since = PV_NEVER;
+    if (*len > 0)
+        return a->sends_file && a->status == MHD_HTTP_OK ? asked_store(a, data, len)
+                                                         : take_body(a, data, len);
     if (a->status != MHD_HTTP_OK)
         return refuse(a);
     const struct file *file = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ? find_file(url) : NULL;
@@ -351,6 +356,8 @@ static void on_link(void *ctx, unsigned ready, pv_ns now)
         add_browser(w, passed);
     else if (text[0] == PV_WEBLINK_CONTROL)
         asked_connected(w, passed, n > 1 ? (enum pv_ctlapi_code)text[1] : 0);
+    else if (text[0] == PV_WEBLINK_FILE)
+        asked_place(w, passed);
     else if (passed >= 0)
         close(passed);
 }

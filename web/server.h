@@ -16,8 +16,10 @@
 
 enum {
     PV_WEB_CONNS = 512,   /* ours: of browsers; those beyond are closed */
+    PV_WEB_FILES = 4,     /* ours: of them files that browsers send */
     PV_WEB_REQUESTS = 24, /* ours: at p2pvpnd, which takes 64 connections in all */
 };
+#define PV_WEB_FILE_MAX UINT64_C(8589934592) /* ours: bytes of such a file */
 #define PV_WEB_PATIENCE PV_S(15) /* ours: for a request to be whole, an answer to be taken */
 #define PV_WEB_BEAT     PV_S(10) /* ours: between signs of life to who waits for events */
 

@@ -11,6 +11,7 @@
 
 enum asked_state {
     ASKED_READING,
+    ASKED_STORING, /* a file that comes: waits for a place, or has it (passed) */
     ASKED_WAITING, /* for a connection to p2pvpnd; suspended */
     ASKED_TALKING,
     ASKED_GETTING, /* a file, which comes with the answer */
@@ -29,7 +30,9 @@ struct asked {
     int fd;                   /* to p2pvpnd; -1: none */
     struct pv_watch *watch;   /* of fd */
     bool gets_file;
-    int passed; /* the file; -1: none */
+    bool sends_file; /* the body is one, and p2pvpnd has it as long as the connection lasts */
+    uint64_t n_file; /* bytes of it so far */
+    int passed;      /* the file; -1: none */
     bool suspended, beat, done;
     pv_ns since;    /* when the last sign of life was given */
     char start[32]; /* of the line that is being passed on */
@@ -60,6 +63,10 @@ struct pv_web {
 
 /* The whole body is here, or (ASKED_TALKING) the connection to p2pvpnd is: goes on. */
 enum MHD_Result asked_go_on(struct asked *a);
+/* A piece of a file that comes; *len: what is not taken. */
+enum MHD_Result asked_store(struct asked *a, const char *data, size_t *len);
+/* The place for a file; fd -1: there is none. */
+void asked_place(struct pv_web *w, int fd);
 /* A connection came, or code says why none did: the one that asked first has it. fd is its own. */
 void asked_connected(struct pv_web *w, int fd, enum pv_ctlapi_code code);
 /* Gives signs of life that are due. Returns when the next one is. */

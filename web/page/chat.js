@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
-import { call, hear, save, state } from "./net.js";
+import { call, hear, save, send as sendFile, state } from "./net.js";
 import { act, ask, bytes, clock, el, health, note, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
@@ -167,6 +167,11 @@ export function chat(main, who) {
       if (answer) fetchLog().catch(() => {});
     }
     const room = who.startsWith("#");
+    const offer = list => { for (const file of list) sendFile(who, file).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
+    const pick = el("input", { type: "file", multiple: true, hidden: true, onchange: () => { offer(pick.files); pick.value = ""; } });
+    talk.ondragover = e => { if (!room) { e.preventDefault(); talk.classList.add("drop"); } };
+    talk.ondragleave = () => talk.classList.remove("drop");
+    talk.ondrop = e => { e.preventDefault(); talk.classList.remove("drop"); if (!room) offer(e.dataTransfer.files); };
     show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !who.startsWith("#") && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
       el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: e => {
         const began = find === "";
@@ -181,7 +186,8 @@ export function chat(main, who) {
         if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
         if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: who }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
-      log, el("div", { class: "compose" }, text, button));
+      log, el("div", { class: "compose" }, !room && [pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
+        onclick: () => pick.click() }, "+")], text, button));
     fetchLog().catch(e => note(e.message, "bad"));
     if (window.matchMedia("(min-width: 800px)").matches) text.focus();
   }

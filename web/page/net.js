@@ -74,6 +74,28 @@ export async function save(file) {
   await call("file_saved", { number: file.id });
 }
 
+// Offers a file to a member, and lasts until it has it or will not: p2pvpnd reads it by this connection.
+export async function send(peer, file) {
+  const abort = new AbortController();
+  const response = await fetch(`/file?peer=${encodeURIComponent(peer)}&name=${encodeURIComponent(file.name)}`, { method: "POST",
+    body: file, signal: abort.signal, headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
+  if (!response.ok) await refuse(response);
+  let id = null;
+  const stop = hear(event => {
+    if (event && event.event === "file" && event.file?.id === id && !["offered", "accepted"].includes(event.file.state)) abort.abort();
+  });
+  try {
+    for await (const line of lines(response, () => {})) {
+      if (line.ok === false) throw new Refused(line.error, line.code, 200);
+      if (line.ok) { id = line.file.id; tell({ event: "file", file: line.file }); }
+    }
+  } catch (e) {
+    if (e.name !== "AbortError") throw e;
+  } finally {
+    stop();
+  }
+}
+
 // Sends one request; event(e) is called for each event before the answer, which is returned.
 export async function call(cmd, fields, event, signal, alive) {
   const response = await post({ cmd, ...fields }, signal);

@@ -29,7 +29,9 @@ enum {
     PV_WEBLINK_BROWSER = 'b', /* to the server: a browser's connection comes along */
     PV_WEBLINK_CONTROL = 'c', /* from it: it wants a connection to p2pvpnd; back: one comes along,
                                  or the exit code of p2pvpnctl is the second byte */
-    PV_WEBLINK_TOKEN = 't',   /* from it: a token in text, for the link to show */
+    PV_WEBLINK_FILE = 'f',  /* from it: it wants an empty file of the user's; back: one comes along,
+                               unless there is no place for one */
+    PV_WEBLINK_TOKEN = 't', /* from it: a token in text, for the link to show */
 };
 
 struct pv_weblogin_session {

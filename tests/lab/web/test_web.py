@@ -4,7 +4,7 @@ import ctypes
 import json
 import os
 
-from browser import Asker, Browser
+from browser import ELEMENT, Asker, Browser
 from lab import Skip, check, equal, scenario, wait
 
 PICTURES = os.environ.get("PV_WEB_PICTURES")  # a directory for pictures of the pages
@@ -182,6 +182,13 @@ def what_is_clicked_happens(lab):
     browser.click(".said button", "Save")
     wait("the file to be saved", lambda: a.run("cmp", "/run/down/photo.jpg", f"/proc/{b.holder.pid}/root/run/photo.jpg",
                                                check_rc=False).code == 0)
+    field = browser.run("const f = document.querySelector('input[type=file]'); f.hidden = false; return f")
+    a.run("sh", "-c", "head -c 700000 /dev/urandom >'/run/a <b>.bin'")
+    browser.do("POST", f"/element/{field[ELEMENT]}/value", {"text": "/run/a <b>.bin"})
+    number = wait("the offer", lambda: [f["id"] for f in b.json("files")["files"] if f["name"] == "a <b>.bin"])[0]
+    b.run("sh", "-c", f"mkdir -p /run/got && cd /run/got && {b.lab.bin('p2pvpnctl')} files accept {number}")
+    equal(b.run("sha256sum", "/run/got/a <b>.bin").out.split()[0], a.run("sha256sum", "/run/a <b>.bin").out.split()[0], "the file's hash")
+    browser.sees("complete", ".said.own")
     browser.click("button", "New room")
     browser.type("dialog input", "crew")
     browser.click("dialog button", "Make it")
