@@ -57,14 +57,14 @@ function draw(width, chosen, choose) {
       svg("circle", { r }), svg("circle", { class: "core", r: r * 0.45 }),
       svg("text", { y: p.y > cy ? r + 17 : -r - 8 }, short(peer.name, w < 500 ? 9 : 16))));
   });
-  nodes.push(button("coordinator", online ? "good" : "bad", `coordinator: ${online ? "connected" : "away"}`, chosen === "coordinator",
+  nodes.push(button("coordinator", online ? "good named" : "bad named", `coordinator: ${online ? "connected" : "away"}`, chosen === "coordinator",
     coordinator, () => choose("coordinator"), svg("rect", { x: -52, y: -16, width: 104, height: 32, rx: 8 }),
     svg("text", { y: 5 }, "coordinator")));
-  nodes.push(button("self", "self", `this node, ${s.self ? s.self.name : ""}`, chosen === "self", middle, () => choose("self"),
+  nodes.push(button("self", "self named", `this node, ${s.self ? s.self.name : ""}`, chosen === "self", middle, () => choose("self"),
     svg("circle", { r: 26 }), svg("text", { class: "in", y: 5 }, short(s.self ? s.self.name : "here", 8))));
   return svg("svg", { viewBox: `0 0 ${w} ${h}`, role: "group", "aria-label": "Map of the network" },
     svg("ellipse", { class: "ring", cx, cy, rx: Math.min(86, rx * 0.5), ry: Math.min(62, ry * 0.5) }),
-    ways, svg("text", { class: "small", x: cx, y: cy + Math.min(62, ry * 0.5) + 15 }, short(natWords(s), w < 500 ? 26 : 60)),
+    svg("g", { class: crowd ? "thin" : "" }, ways), svg("text", { class: "small", x: cx, y: cy + Math.min(62, ry * 0.5) + 15 }, short(natWords(s), w < 500 ? 26 : 60)),
     svg("g", { class: crowd ? "crowd" : "" }, nodes));
 }
 

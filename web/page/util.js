@@ -74,7 +74,7 @@ export function health(peer) {
                                                : { kind: "off", words: "offline" };
   const lossy = path.loss !== null && path.loss > 0.02;
   const words = { direct: "direct", static: "at its fixed address", relay: "by relay" }[path.type] || path.type;
-  if (lossy) return { kind: path.loss > 0.1 ? "bad" : "warn", words: `${words}, loses ${percent(path.loss)}` };
+  if (lossy) return { kind: "bad", words: `${words}, loses ${percent(path.loss)}` };
   return { kind: path.type === "relay" ? "warn" : "good", words };
 }
 
