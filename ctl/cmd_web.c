@@ -102,6 +102,11 @@ static int hand_over_file(const struct page *p)
     static const char kind = PV_WEBLINK_FILE;
     const char *dir = getenv("TMPDIR");
     int fd = open(dir == NULL ? "/var/tmp" : dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    /* With sudo it counts for the quota of who called it. */
+    if (fd >= 0 && p->gate.uid != geteuid() && fchown(fd, p->gate.uid, (gid_t)-1) < 0) {
+        close(fd);
+        fd = -1;
+    }
     int r = hand_over(p, &kind, 1, fd);
     if (fd >= 0)
         close(fd);
@@ -136,6 +141,15 @@ static int show_link(struct page *p, const char *token)
     return fflush(cli->out) == 0 ? PV_OK : PV_ERR_CLOSED;
 }
 
+/* Its parser of HTTP may have fallen to a browser, so no terminal sees anything else of it. */
+static bool is_token(const char *text)
+{
+    uint8_t token[PV_KEY_LEN];
+    bool is = pv_key_parse(text, token) == PV_OK;
+    pv_wipe(token, sizeof(token));
+    return is;
+}
+
 static int on_link(struct page *p)
 {
     char text[1 + PV_KEY_TEXT_BUF] = "";
@@ -148,8 +162,8 @@ static int on_link(struct page *p)
         r = connect_control(p);
     else if (r == PV_OK && text[0] == PV_WEBLINK_FILE)
         r = hand_over_file(p);
-    else if (r == PV_OK && text[0] == PV_WEBLINK_TOKEN && n == 1 + PV_KEY_TEXT)
-        r = show_link(p, text + 1);
+    else if (r == PV_OK && text[0] == PV_WEBLINK_TOKEN)
+        r = is_token(text + 1) ? show_link(p, text + 1) : PV_ERR_MALFORMED;
     pv_wipe(text, sizeof(text));
     return r == PV_ERR_AGAIN ? PV_OK : r;
 }

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import sys
 
 from browser import ELEMENT, Asker, Browser
 from lab import Skip, check, equal, scenario, wait
@@ -300,6 +301,20 @@ def forms_of_others(a, browser, page):
     wait("its script to be done", lambda: browser.run("return document.title") == "done")
     equal([m for m in a.json("history", "b")["messages"] if "forged" in m["text"]], [], "messages of another site")
     server.end()
+
+
+@scenario
+def a_server_that_fell_to_a_browser_says_nothing_to_the_terminal(lab):
+    """What stands for p2pvpn-web sends a token with an escape in it."""
+    _, (a,) = world(lab, "a")
+    a.run("sh", "-c", f"mkdir /run/fallen && cp {lab.bin('p2pvpnctl')} /run/fallen && cd /run/fallen && "
+          "cat >p2pvpn-web && chmod 755 p2pvpn-web", stdin=f"""#!{sys.executable}
+import socket
+socket.socket(fileno=3).send(b"t\\x1b]2;owned\\x07" + b"A" * 34)
+""")
+    r = a.run("/run/fallen/p2pvpnctl", "web", check_rc=False, timeout=20)
+    check(r.code not in (0, None) and "p2pvpn-web" in r.err, f"how it ends: {r}")
+    check("\x1b" not in r.out + r.err and "owned" not in r.out + r.err, f"what it shows: {r}")
 
 
 @scenario
