@@ -147,12 +147,12 @@ def stock_wireguard_beside_it(lab):
     """Its user has this node's key in a file: asked first, then it has time to change it."""
     pair = Pair(lab, endpoint="stock")
     pair.ours.p2pvpnd.end()
-    config = pair.ours.run("cat", "/run/d.conf").out
+    config = pair.ours.run("cat", pair.config).out
     config = config[config.index("[peer"):]
-    pair.ours.run("sh", "-c", "cat >/run/d.conf", stdin=config)
+    pair.ours.run("sh", "-c", f"cat >{pair.config}", stdin=config)
     coordinator = lab.coordinator()
     ours = pair.ours
-    ours.daemon("--config", "/run/d.conf", "--port", "51820")
+    ours.daemon("--config", pair.config, "--port", "51820")
     ours.create(coordinator.url())
     overlay = ours.addr()
 
@@ -178,7 +178,7 @@ def stock_wireguard_beside_it(lab):
     # Both begin anew: stock with the key that it has, and then with the other one.
     pair.wg.end()
     pair.start_stock()
-    ours.restart_daemon(signal.SIGTERM, "--config", "/run/d.conf", "--port", "51820")
+    ours.restart_daemon(signal.SIGTERM, "--config", pair.config, "--port", "51820")
     for our_key in (former, key(ours)):
         tell_stock(our_key)
         wait("stock to reach it", lambda: pair.stock.os_ping(overlay, timeout=1), 15)
