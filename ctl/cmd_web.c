@@ -20,6 +20,7 @@
 #include "ctl/lib/launch.h"
 #include "proto/local/weblogin.h"
 #include "sys/net/unixsock.h"
+#include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"
 
 enum {
@@ -31,15 +32,18 @@ struct page {
     struct pv_cli *cli;
     struct pv_gate gate;
     int link;      /* to p2pvpn-web */
+    uint16_t port; /* of the browser's machine, which is led to a path */
     bool is_later; /* a link was shown before */
 };
 
-/* In the child: becomes p2pvpn-web, with nothing of this process but its end of the pair and the
- * terminal, for what it says when it fails. */
+/* In the child: becomes p2pvpn-web, with nothing of this process but its end of the pair and where
+ * it says why it fails. */
 static void become_server(const char *program, int link)
 {
     char name[] = "p2pvpn-web", *argv[] = {name, NULL}, *env[] = {NULL};
-    if (dup2(link, PV_WEBLINK_FD) < 0)
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(nothing, STDOUT_FILENO) < 0 ||
+        dup2(link, PV_WEBLINK_FD) < 0)
         _exit(PV_CTLAPI_FAILED);
     closefrom(PV_WEBLINK_FD + 1);
     execve(program, argv, env);
@@ -118,8 +122,9 @@ static int show_link(struct page *p, const char *token)
 {
     struct pv_cli *cli = p->cli;
     char place[PV_ADDR_TEXT], link[PV_ADDR_TEXT + PV_KEY_TEXT_BUF + 16];
+    const struct pv_addr led = pv_addr4(127, 0, 0, 1, p->port);
     snprintf(link, sizeof(link), "http://%s/#%s",
-             p->gate.path != NULL ? "localhost:9585" : pv_gate_name(&p->gate, place), token);
+             pv_addr_format(p->gate.path != NULL ? &led : &p->gate.addr, place), token);
     if (cli->json) {
         json_t *body = json_pack("{s:s,s:s?}", "link", link, "socket", p->gate.path);
         if (body == NULL)
@@ -129,9 +134,9 @@ static int show_link(struct page *p, const char *token)
     } else {
         if (p->gate.path != NULL && !p->is_later)
             pv_cli_note(cli,
-                        "the page is at %s: lead port 9585 of where your browser is to it "
-                        "(ssh -L 9585:PATH)",
-                        p->gate.path);
+                        "the page is at %s: lead a port of where your browser is to it "
+                        "(ssh -o ExitOnForwardFailure=yes -L 127.0.0.1:%u:PATH)",
+                        p->gate.path, p->port);
         pv_cli_note(cli, p->is_later ? "that link was used; one for another browser:"
                                      : "open this in your browser; it works once:");
         fprintf(cli->out, "%s\n", link);
@@ -244,9 +249,22 @@ static int run_page(struct page *p, const char *program)
                                                                  : pv_strstatus(r));
 }
 
+/* An origin at which no page left anything in the browser, such as a service worker: one of 2^24
+ * addresses, or, by a path, of the ports that no service is known by. */
+static void draw_origin(struct page *p, char place[static PV_ADDR_TEXT])
+{
+    const struct pv_rng rng = pv_entropy();
+    struct pv_addr fresh =
+        pv_addr4(127, (uint8_t)pv_rng_below(&rng, 256), (uint8_t)pv_rng_below(&rng, 256),
+                 (uint8_t)(1 + pv_rng_below(&rng, 254)), 0);
+    p->port = (uint16_t)(20000 + pv_rng_below(&rng, 40000));
+    pv_addr_format(&fresh, place);
+}
+
 static int web(struct pv_cli *cli)
 {
     const char *where = cli->args.value[OPT_LISTEN];
+    char fresh[PV_ADDR_TEXT];
     struct page p = {.cli = cli, .gate = {.fd = -1}, .link = -1};
     char program[PATH_MAX];
     int code = pv_cli_check_node(cli);
@@ -254,11 +272,13 @@ static int web(struct pv_cli *cli)
         code = pv_cli_fail(cli, PV_CTLAPI_FAILED,
                            "p2pvpn-web is not beside p2pvpnctl or in ../lib/p2pvpn: this p2pvpnctl "
                            "has no page (it needs libmicrohttpd, and is not in the static build)");
+    draw_origin(&p, fresh);
     if (code == 0)
-        code = pv_gate_open(&p.gate, cli, where == NULL ? "0" : where, false);
+        code = pv_gate_open(&p.gate, cli, where == NULL ? fresh : where, false);
     if (code != 0)
         return code;
-    p.gate.uid = whose_browser();
+    if (p.gate.path == NULL) /* a path lets in who may open it: its owner */
+        p.gate.uid = whose_browser();
     code = run_page(&p, program);
     pv_gate_close(&p.gate);
     return code;
@@ -273,7 +293,7 @@ const struct pv_command pv_cmds_web[] = {
             "Until it is interrupted. Prints a link that works once, for one browser, and\n"
             "another when it was used. The page may do what you may: as root (sudo) all, else\n"
             "look, and chat. Only programs of yours get in: the kernel says whose they are.\n"
-            "  --listen PLACE  instead of a free port of 127.0.0.1; PATH has a \"/\"\n",
+            "  --listen PLACE  instead of another loopback address each time; PATH has a \"/\"\n",
         .example = "sudo p2pvpnctl web",
         .options = {{"listen", 0, true}},
         .run = web,

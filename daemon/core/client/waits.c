@@ -360,6 +360,16 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     w->online = req->online;
 }
 
+/* One is enough for a program, and no user with all of his connections has every place. */
+static bool listens(const struct pv_node *n, uint64_t handle)
+{
+    for (size_t i = 0; i < n->events.n; i++) {
+        if (pv_ctlsrv_sid(n->ctl, n->events.listeners[i].handle) == pv_ctlsrv_sid(n->ctl, handle))
+            return true;
+    }
+    return false;
+}
+
 static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
@@ -370,7 +380,8 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     (void)now;
     if (!all && !pv_node_need_network(ws->node, "chat", handle))
         return;
-    if ((all ? pv_events_follow(e, handle, req->since_s * 1000000, req->upto)
+    if (listens(ws->node, handle) ||
+        (all ? pv_events_follow(e, handle, req->since_s * 1000000, req->upto)
              : pv_events_listen(e, handle, req->seen)) != PV_OK)
         pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: too many listeners: close one", all ? "events" : "chat");

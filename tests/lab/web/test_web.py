@@ -295,9 +295,10 @@ def forms_of_others(a, browser, page):
         <script>f.submit(); fetch("{page.origin}/api", {{method: "POST", credentials: "include", mode: "no-cors",
         body: '{{"id":1,"cmd":"send","peer":"b","text":"forged"}}'}}).catch(() => 0).then(() => document.title = "done")
         </script>""")
-    server = a.start("python3", "-m", "http.server", "-b", "127.0.0.1", "-d", "/run/evil", "8000", name="evil")
-    wait("the other site", lambda: Asker(a).ask("GET", "http://127.0.0.1:8000/")[0] == 200)
-    browser.open("http://127.0.0.1:8000/")
+    address = page.origin.split("/")[2].split(":")[0]
+    server = a.start("python3", "-m", "http.server", "-b", address, "-d", "/run/evil", "8000", name="evil")
+    wait("the other site", lambda: Asker(a).ask("GET", f"http://{address}:8000/")[0] == 200)
+    browser.open(f"http://{address}:8000/")
     wait("its script to be done", lambda: browser.run("return document.title") == "done")
     equal([m for m in a.json("history", "b")["messages"] if "forged" in m["text"]], [], "messages of another site")
     server.end()
@@ -323,8 +324,8 @@ def slow_and_many_requests_disturb_nobody(lab):
     _, (a, b) = world(lab, "a", "b")
     a.wait_direct(b)
     page = Page(a)
-    port = int(page.origin.split(":")[-1])
-    flood = a.start("python3", "-c", FLOOD, str(port), name="flood")
+    address, port = page.origin.split("/")[2].split(":")
+    flood = a.start("python3", "-c", FLOOD, address, port, name="flood")
     wait("1,000 connections", lambda: "open" in flood.text(), timeout=60)
     a.ping(b)
     a.ctl("send", "b", "while it lasts")
@@ -346,7 +347,7 @@ all = []
 for i in range(1000):
     s = socket.socket()
     s.settimeout(20)
-    s.connect(("127.0.0.1", int(sys.argv[1])))
+    s.connect((sys.argv[1], int(sys.argv[2])))
     all.append(s)
     try:
         s.send(b"POST /api HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nX: ")
