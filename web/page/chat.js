@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Chat: conversations with members and rooms, what was said, and which of it has arrived.
 import { call, hear, save, send as sendFile, state } from "./net.js";
-import { act, ask, bytes, clock, el, health, note, show } from "./util.js";
+import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
@@ -14,25 +14,37 @@ const painters = new Set();
 const paintAll = () => { for (const paint of painters) paint(); };
 
 export const unread = () => [...counts.values()].reduce((a, b) => a + b, 0);
-const talkOf = m => m.room || (m.own ? m.to : m.from);
+// The words of p2pvpnctl: of what its daemon does not vouch for, and of a name that is another machine's by now.
+const TYPIST = { root: "root", group: "a p2pvpn user" };
+const brief = key => `key:${key.slice(0, 4)}`;
+const sender = m => (m.unproven ? `${TYPIST[m.typist] || "somebody"} on ${m.from}'s machine` : m.from) + (m.from_former ? ` (former, ${brief(m.from_former)})` : "");
+const changed = (name, since, key) => `${name} is another machine since ${clock(since)} (before: ${brief(key)})`;
+// What p2pvpnd says of what is unread or on its way: the state tells on which side the name is.
+const changeOf = m => m.another_since ? changed(m.state === "unread" ? m.from : m.to, m.another_since, m.former) : null;
+
+const talkOf = m => {
+  const former = m.own ? m.to_former : m.from_former;
+  return m.room || (former ? brief(former) : m.own ? m.to : m.from);
+};
 const isSeen = talk => open === talk && !document.hidden;
 
-async function load() {
+const load = once(async () => {
   loaded = true;
   try {
     const [inbox, list, transfers] = await Promise.all([call("inbox", { peek: true }), call("room_list"), call("files")]);
     counts.clear();
-    for (const m of inbox.messages) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
+    for (const m of inbox.messages) if (!isSeen(talkOf(m))) counts.set(talkOf(m), (counts.get(talkOf(m)) || 0) + 1);
     rooms = list.rooms;
     files = transfers.files;
   } catch (e) { loaded = e.code === 4; } // in no network: nothing to load
   paintAll();
-}
+});
 
 function notify(m) {
   if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
-  const n = new Notification(m.room ? `${m.from} in ${m.room}` : m.from, { body: m.text, tag: `p2pvpn-${m.id}` });
-  n.onclick = () => { window.focus(); location.hash = `#/chat/${encodeURIComponent(talkOf(m))}`; };
+  const talk = talkOf(m), change = changeOf(m);
+  const n = new Notification(m.room ? `${sender(m)} in ${m.room}` : sender(m), { body: change ? `${change}\n${m.text}` : m.text, tag: `p2pvpn-${talk}` });
+  n.onclick = () => { window.focus(); location.hash = `#/chat/${encodeURIComponent(talk)}`; };
 }
 
 hear(event => {
@@ -40,13 +52,13 @@ hear(event => {
     if (!loaded && state.link === null) load();
     return;
   }
-  if (event.event === "caught-up") load();
+  // What is told late comes without its message or file, and of what was missed nothing does.
+  if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event])) load();
   if (event.event === "message" && event.message && !event.message.own && event.message.state === "unread") {
     const talk = talkOf(event.message);
     if (!isSeen(talk)) counts.set(talk, (counts.get(talk) || 0) + 1);
     notify(event.message);
   }
-  if (event.event === "room") call("room_list").then(a => { rooms = a.rooms; paintAll(); }).catch(() => {});
   if (event.event === "file" && event.file) files = [event.file, ...files.filter(f => f.id !== event.file.id)];
   if (["message", "state", "file"].includes(event.event)) paintAll();
 });
@@ -84,10 +96,9 @@ function talks(who) {
 const stateOf = m => (WORDS[m.state] || m.state) + (m.held ? `: ${HELD[m.held] || m.held}` : "");
 
 function bubble(m) {
-  const own = Boolean(m.own), who = own ? "" : m.room ? m.from : "";
-  const doubt = m.unproven ? `, typed by somebody on that machine${m.typist ? ` (${m.typist})` : ""}` : "";
+  const own = Boolean(m.own), who = !own && (m.room || m.unproven || m.from_former) && sender(m);
   return el("div", { class: `said${own ? " own" : ""}`, "data-message": m.id }, who && el("small", {}, who), m.text,
-    el("small", {}, `${clock(m.time)}${doubt}${own ? ` · ${stateOf(m)}` : ""}`));
+    el("small", {}, `${clock(m.time)}${own ? ` · ${stateOf(m)}` : ""}`));
 }
 
 function fileBox(f) {
@@ -105,6 +116,7 @@ function fileBox(f) {
 export function chat(main, who) {
   const list = el("nav", { class: "card talks", "aria-label": "Conversations" }), talk = el("section", { class: "card talk" });
   const body = el("div", { class: `chat${who ? " open" : ""}` }, list, talk), log = el("div", { class: "log", role: "log", "aria-label": "Messages", tabindex: 0 });
+  const changes = el("div", { class: "quiet", role: "status" }), told = new Set();
   let messages = [], more = false, find = "", drawn = "";
   open = who;
   show(main, el("h1", {}, "Chat"), body);
@@ -136,13 +148,16 @@ export function chat(main, who) {
     log.scrollTop = 0;
   }
 
-  async function fetchLog() {
-    const page = await call("history", { peer: who, limit: Math.max(PAGE, find ? SEARCHED : messages.length) });
+  const fetchLog = once(async () => {
+    const page = await call("history", { peer: who, limit: Math.min(SEARCHED, Math.max(PAGE, find ? SEARCHED : messages.length)) });
     messages = page.messages;
     more = Boolean(page.more);
+    for (const change of [page.changed && changed(who, page.changed.since, page.changed.key), ...messages.map(changeOf)])
+      if (change) told.add(change);
+    show(changes, [...told].map(change => el("p", {}, change)));
     drawLog();
     markRead();
-  }
+  });
 
   function markRead() {
     const last = messages.filter(m => !m.own && m.state === "unread").pop();
@@ -186,7 +201,7 @@ export function chat(main, who) {
         if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
         if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: who }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
-      log, el("div", { class: "compose" }, !room && [pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
+      changes, log, el("div", { class: "compose" }, !room && [pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
         onclick: () => pick.click() }, "+")], text, button));
     fetchLog().catch(e => note(e.message, "bad"));
     if (window.matchMedia("(min-width: 800px)").matches) text.focus();
@@ -197,8 +212,8 @@ export function chat(main, who) {
   painters.add(paint);
   const stop = hear(event => {
     if (event === null) return paintList();
-    if (who && (event.event === "caught-up" || ((event.event === "message" || event.event === "state") &&
-        (!event.message || talkOf(event.message) === who)))) fetchLog().catch(() => {});
+    if (who && (["caught-up", "missed"].includes(event.event) || (["message", "state"].includes(event.event) &&
+        (event.message ? talkOf(event.message) : event.who) === who))) fetchLog().catch(() => {});
   });
   const seen = () => { if (who) markRead(); };
   document.addEventListener("visibilitychange", seen);

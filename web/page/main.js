@@ -14,7 +14,7 @@ let leave = null;
 
 function route() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
-  const page = pages[name] ? name : "";
+  const page = Object.hasOwn(pages, name) ? name : "";
   if (leave) leave();
   leave = null;
   for (const link of document.querySelectorAll("header nav a"))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The way to p2pvpnd: requests of the control socket, its events, and what this node knows now.
 
-import { el } from "./util.js";
+import { el, once } from "./util.js";
 
 const KEY = "p2pvpn-key"; // of this origin only, its port included; worthless without the cookie
 const SILENCE = 25000;    // ms: the server gives a sign of life every ten seconds
@@ -74,6 +74,8 @@ export async function save(file) {
   await call("file_saved", { number: file.id });
 }
 
+const transfers = once(() => call("files"));
+
 // Offers a file to a member, and lasts until it has it or will not: p2pvpnd reads it by this connection.
 export async function send(peer, file) {
   const abort = new AbortController();
@@ -81,13 +83,16 @@ export async function send(peer, file) {
     body: file, signal: abort.signal, headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
   if (!response.ok) await refuse(response);
   let id = null;
+  const take = files => { if (files.some(f => f.id === id && !["offered", "accepted"].includes(f.state))) abort.abort(); };
+  const look = () => transfers().then(a => take(a.files)).catch(() => {});
   const stop = hear(event => {
-    if (event && event.event === "file" && event.file?.id === id && !["offered", "accepted"].includes(event.file.state)) abort.abort();
+    if (event?.event === "file" && event.file) take([event.file]);
+    else if (event && ["file", "missed", "caught-up"].includes(event.event)) look(); // told late: without the file
   });
   try {
     for await (const line of lines(response, () => {})) {
       if (line.ok === false) throw new Refused(line.error, line.code, 200);
-      if (line.ok) { id = line.file.id; tell({ event: "file", file: line.file }); }
+      if (line.ok) { id = line.file.id; tell({ event: "file", file: line.file }); look(); }
     }
   } catch (e) {
     if (e.name !== "AbortError") throw e;
@@ -123,30 +128,16 @@ function measure(peers) {
   if (!figuresAt || dt > 0.5) { amounts = next; figuresAt = now; }
 }
 
-let refreshing = null, again = false;
-export async function refresh() {
-  if (refreshing) { again = true; return refreshing; }
-  refreshing = (async () => {
-    do {
-      again = false;
-      const [status, list] = await Promise.all([call("status"), call("peers").catch(e => {
-        if (e.code === 4) return { peers: [] };
-        throw e;
-      })]);
-      state.status = status;
-      state.peers = list.peers;
-      measure(list.peers);
-    } while (again);
-  })();
-  try { await refreshing; } finally { refreshing = null; }
+export const refresh = once(async () => {
+  const [status, list] = await Promise.all([call("status"), call("peers").catch(e => {
+    if (e.code === 4) return { peers: [] };
+    throw e;
+  })]);
+  state.status = status;
+  state.peers = list.peers;
+  measure(list.peers);
   tell(null);
-}
-
-let soon = null;
-function refreshSoon() {
-  if (soon) return;
-  soon = setTimeout(() => { soon = null; refresh().catch(() => {}); }, 150);
-}
+});
 
 // --- events: of all tabs of a browser one listens, and tells the others
 
@@ -162,7 +153,7 @@ function take(event) {
     return;
   }
   if (away) away.push(event);
-  if (event.event !== "message" && event.event !== "state" && event.event !== "file") refreshSoon();
+  if (event.event !== "message" && event.event !== "state" && event.event !== "file") refresh().catch(() => {});
   tell(event);
 }
 
@@ -204,7 +195,7 @@ async function listen() {
 
 export async function live() {
   setInterval(() => { if (!document.hidden && state.link === null) refresh().catch(() => {}); }, FIGURES);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refreshSoon(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh().catch(() => {}); });
   refresh().then(() => setLink(null)).catch(e => setLink(e.message));
   await navigator.locks.request("p2pvpn-events", async () => {
     for (let wait = 500; !state.locked; wait = Math.min(wait * 2, 8000)) {

@@ -2,7 +2,7 @@
 // Network: members, invites, rules, routes and coordinators.
 import { call, hear, state } from "./net.js";
 import { picture } from "./qr.js";
-import { act, ago, ask, clock, el, health, ms, note, show, table } from "./util.js";
+import { act, ago, ask, clock, el, health, ms, note, once, show, table } from "./util.js";
 
 const DAYS = [["An hour", 3600], ["A day", 86400], ["A week", 604800], ["30 days", 2592000]];
 const field = (label, input) => el("label", {}, label, input);
@@ -14,7 +14,7 @@ export function network(main) {
   const cards = el("div", { class: "cards" });
   show(main, el("h1", {}, "Network"), cards);
 
-  async function load() {
+  const load = once(async () => {
     try {
       const [rules, routes, coordinators] = await Promise.all([call("rules"), call("routes"), call("coordinators")]);
       const invites = await call("invite_list").catch(() => ({ invites: null })); // no admin has none to show
@@ -22,7 +22,7 @@ export function network(main) {
       failed = "";
     } catch (e) { failed = e.message; }
     paint();
-  }
+  });
   // An action, and what the page shows afterwards.
   const change = (button, done, cmd, fields) => act(button, done, async () => {
     const answer = await call(cmd, fields);
@@ -146,7 +146,7 @@ export function network(main) {
 
   const stop = hear(event => {
     if (event === null) return paint();
-    if (["rules", "member", "waiting", "coordinator", "caught-up"].includes(event.event)) load();
+    if (["rules", "member", "waiting", "coordinator", "missed", "caught-up"].includes(event.event)) load();
   });
   load();
   return stop;

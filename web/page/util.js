@@ -78,6 +78,20 @@ export function health(peer) {
   return { kind: path.type === "relay" ? "warn" : "good", words };
 }
 
+const REST = 200; // ms
+
+// Lets run() go one at a time: however often it is called for meanwhile, it goes once more, a moment later. So events that
+// come as a flood cause few requests. What comes back is of a run that began after the call.
+export function once(run) {
+  let last = Promise.resolve(), next = null;
+  return () => next ??= last.then(() => {
+    next = null;
+    const now = run();
+    last = now.catch(() => {}).then(() => new Promise(resolve => setTimeout(resolve, REST)));
+    return now;
+  });
+}
+
 let dialogs = 0;
 // Asks before something that is hard to undo. What is typed into a field comes back, null: not wanted.
 export function ask(title, text, does, field) {

@@ -200,6 +200,101 @@ def what_is_clicked_happens(lab):
     check("owned" not in browser.run("return document.title"), "markup was run")
 
 
+BURST = """
+const ask = window.fetch, channel = new BroadcastChannel("p2pvpn"), asked = {};
+window.fetch = (url, how) => {
+  const { cmd } = JSON.parse(how.body);
+  asked[cmd] = (asked[cmd] || 0) + 1;
+  return ask(url, how);
+};
+for (let i = 0; i < 300; i++)
+  for (const event of arguments[0]) channel.postMessage({ event });
+for (let before = -1, now = 0; before < now;) { // until nothing more is asked for
+  await new Promise(resolve => setTimeout(resolve, 1000));
+  before = now;
+  now = asked[arguments[1]] || 0;
+}
+window.fetch = ask;
+return asked[arguments[1]];
+"""
+SENDS_DEAF = """
+const Real = window.BroadcastChannel; // a copy of the module that hears no events but those of the scenario
+window.BroadcastChannel = class { constructor() { window.ear = this; } };
+const { send } = await import("/net.js?deaf");
+window.BroadcastChannel = Real;
+window.sent = "";
+send("b", new File(["words"], "missed.txt")).then(() => { window.sent = "done"; }, e => { window.sent = e.message; });
+"""
+LOOKS_AWAY = """
+Object.defineProperty(document, "hidden", { value: true, configurable: true });
+window.Notification = class {
+  static permission = "granted";
+  constructor(title, { body, tag }) { (window.popped ??= []).push([title, body, tag]); }
+};
+"""
+
+
+@scenario(minutes=5)
+def the_page_says_who_speaks(lab):
+    """What no daemon vouches for, in the page and in a notification; another machine by a known name; what a flood of
+    events asks for; and an upload whose end was missed."""
+    _, (a, b) = world(lab, "a", "b")
+    a.wait_direct(b)
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.sees("2 of 2")
+    browser.run("location.hash = '#/constructor'")
+    browser.sees("reached directly", "main")
+    browser.run("location.hash = '#/chat/b'")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    b.run(*nobody, "sh", "-c", f"printf 'pay me\\n' | nc -q 1 {b.addr(a)} 2047", timeout=20)
+    browser.sees("somebody on b's machine", ".said:not(.own)")
+    browser.run(LOOKS_AWAY)
+    b.run("sh", "-c", f"printf 'now\\n' | nc -q 1 {b.addr(a)} 2047", timeout=20)
+    equal(wait("the notification", lambda: browser.run("return window.popped")),
+          [["root on b's machine", "now", "p2pvpn-b"]], "notifications")
+    browser.run("delete document.hidden")
+    browser.sees("root on b's machine", ".said:not(.own)")
+
+    for cmd, where, events in (("history", "#/chat/b", ("message", "state")), ("room_list", "#/chat/b", ("room", "message", "file")),
+                               ("rules", "#/network", ("rules", "member")), ("status", "#/", ("path", "member"))):
+        browser.run("location.hash = arguments[0]", where)
+        asked = browser.run(BURST, [{"event": e, "who": "b"} for e in events], cmd)
+        check(0 < asked < 30, f"600 events asked {asked} times for {cmd}")
+
+    browser.run(SENDS_DEAF)
+    number = wait("the offer", lambda: b.json("files")["files"])[0]["id"]
+    b.run("sh", "-c", f"cd /run && {lab.bin('p2pvpnctl')} files accept {number}")
+    wait("a to know", lambda: a.json("files")["files"][0]["state"] not in ("offered", "accepted"))
+    equal(browser.run("return window.sent"), "", "an upload whose end was missed")
+    browser.run("window.ear.onmessage({ data: { event: { event: 'missed' } } })")
+    wait("it to end", lambda: browser.run("return window.sent") == "done")
+
+    a.ctl("room", "create", "crew")
+    a.ctl("room", "invite", "#crew", "b")
+    wait("the invitation", lambda: b.json("room", "list")["rooms"])
+    b.ctl("room", "accept", "#crew")
+    b.ctl("send", "#crew", "as the first b")
+    wait("its line", lambda: a.json("history", "#crew")["messages"])
+    b.stop_daemon()
+    b.run("sh", "-c", "rm -rf /var/lib/p2pvpn/*")
+    token = a.ctl("invite").out.strip()
+    b.daemon()
+    b.ctl("join", token, "--name", "b-2")
+    wait("a to see it, and b to be gone", lambda: "b-2" in a.peers() and not a.peers()["b"]["online"])
+    a.ctl("node", "replace", "b", "b-2")
+    wait("it to be b", lambda: b.json("status")["self"]["name"] == "b" and "b-2" not in a.peers())
+    b.ctl("send", "a", "as the second b")
+    browser.run("location.hash = '#/chat/b'")
+    browser.sees("as the second b", ".said")
+    browser.sees("b is another machine since", ".talk")
+    browser.sees("(before: key:", ".talk")
+    browser.run("location.hash = '#/chat/%23crew'")
+    browser.sees("b (former, key:", ".said")
+    browser.must_be_clean(page.origin)
+
+
 def network_page(lab, a, b, browser):
     browser.click("header nav a", "Network")
     browser.click("button", "Make an invite")
