@@ -279,6 +279,12 @@ class Nat:
         return self.command("flush")
 
 
+def bridge(n):
+    """One with an address of its own: else it takes the lowest of its ports', another one with a new port, and does
+    not hear hosts that know the former one until they ask again."""
+    return f"link add br0 address 02:00:00:00:00:{n:02x} type bridge"
+
+
 class Lan:
     """A private network: a namespace that is its switch and its gateway, and a way out."""
 
@@ -304,7 +310,7 @@ class Lab:
         self.hosts, self.lans = {}, {}
         self.allow_in_logs = []
         self.inet = Lan(self, "inet", Namespace(self, "inet"), INET4, INET6)
-        self.inet.ns.ip("link add br0 type bridge", "link set br0 up",
+        self.inet.ns.ip(bridge(0), "link set br0 up",
                         f"addr add {INET4}.1/24 dev br0", f"addr add {INET6}::1/64 dev br0 nodad")
 
     def bin(self, name, other=False):
@@ -357,7 +363,7 @@ class Lab:
         lan = Lan(self, name, Namespace(self, name), f"192.168.{n}",
                   f"2001:db8:{n}" if ipv6 else None)
         self.lans[name] = lan
-        lines = ["link add br0 type bridge", "link set br0 up",
+        lines = [bridge(n), "link set br0 up",
                  f"addr add {lan.subnet4}.1/24 dev br0"]
         if ipv6:
             lines.append(f"addr add {lan.subnet6}::1/64 dev br0 nodad")
