@@ -13,25 +13,39 @@ enum {
 
 void pv_events_begin(struct pv_events *e, uint64_t wall_us)
 {
-    e->first = e->oldest = e->next = wall_us == 0 ? 1 : wall_us;
+    e->first = e->next = wall_us == 0 ? 1 : wall_us;
 }
 
-static void forget(struct pv_events_kept *k)
+static void forget(struct pv_events *e, size_t i)
 {
+    struct pv_events_kept *k = &e->kept[i];
     free(k->who != NULL ? k->who : k->text);
-    *k = (struct pv_events_kept){.time_us = 0};
+    memmove(k, k + 1, (--e->n_kept - i) * sizeof(*k));
 }
 
-/* cap is not 0. */
-static struct pv_events_kept *place_of(const struct pv_events *e, uint64_t number)
+/* The place of the first that is kept of this number or a later one; n_kept: none is. */
+static size_t find(const struct pv_events *e, uint64_t number)
 {
-    return &e->kept[(number - e->first) % e->cap];
+    size_t low = 0, high = e->n_kept;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (e->kept[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static uint64_t number_at(const struct pv_events *e, size_t i)
+{
+    return i < e->n_kept ? e->kept[i].number : e->next;
 }
 
 void pv_events_done(struct pv_events *e)
 {
-    for (; e->oldest < e->next; e->oldest++)
-        forget(place_of(e, e->oldest));
+    while (e->n_kept > 0)
+        forget(e, e->n_kept - 1);
     free(e->kept);
     *e = (struct pv_events){.n = 0};
 }
@@ -56,11 +70,13 @@ int pv_events_follow(struct pv_events *e, uint64_t handle, uint64_t since_us, ui
     struct pv_events_listener l = {.handle = handle, .follows = true, .next = e->next};
     if (seq != 0) {
         l.blind = seq < e->first - 1 || seq >= e->next;
-        l.next = l.blind ? e->oldest : seq + 1;
+        l.next = l.blind ? number_at(e, 0) : seq + 1;
     } else if (since_us != 0) {
-        while (l.next > e->oldest && place_of(e, l.next - 1)->time_us >= since_us)
-            l.next--;
-        l.blind = l.next == e->oldest && (since_us < e->first || e->oldest > e->first);
+        size_t i = e->n_kept;
+        while (i > 0 && e->kept[i - 1].time_us >= since_us)
+            i--;
+        l.next = number_at(e, i);
+        l.blind = i == 0 && (since_us < e->first || l.next > e->first);
     }
     return add(e, &l);
 }
@@ -87,22 +103,28 @@ bool pv_events_is_seen(const struct pv_events *e)
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
-/* The ring is full of what there is: it grows, or the oldest goes. */
-static void make_room(struct pv_events *e)
+/* The list is full of what there is: it grows, or one goes: of a member that has its share that
+ * one's oldest, else the oldest. */
+static void make_room(struct pv_events *e, const char *who)
 {
-    size_t n = (size_t)(e->next - e->oldest), cap = e->cap == 0 ? FIRST_CAP : 2 * e->cap;
-    if (n < e->cap)
+    size_t cap = e->cap == 0 ? FIRST_CAP : 2 * e->cap, mine = 0, oldest = 0;
+    if (e->n_kept < e->cap)
         return;
-    struct pv_events_kept *more = cap > PV_EVENTS_KEPT ? NULL : calloc(cap, sizeof(*more));
-    for (uint64_t at = e->oldest; more != NULL && at < e->next; at++)
-        more[(at - e->first) % cap] = *place_of(e, at);
+    struct pv_events_kept *more =
+        cap > PV_EVENTS_KEPT ? NULL : realloc(e->kept, cap * sizeof(*more));
     if (more != NULL) {
-        free(e->kept);
         e->kept = more;
         e->cap = cap;
-    } else if (e->cap > 0) {
-        forget(place_of(e, e->oldest++));
+        return;
     }
+    for (size_t i = e->n_kept; who != NULL && i > 0; i--) {
+        if (e->kept[i - 1].who == NULL || strcmp(e->kept[i - 1].who, who) != 0)
+            continue;
+        oldest = i - 1;
+        mine++;
+    }
+    if (e->n_kept > 0)
+        forget(e, mine >= PV_EVENTS_OF_ONE ? oldest : 0);
 }
 
 /* Without memory for a place it is as if it had been pushed out at once; without memory for its
@@ -110,14 +132,14 @@ static void make_room(struct pv_events *e)
 static void keep(struct pv_events *e, uint64_t wall_us, const struct pv_event *event)
 {
     size_t who = event->who == NULL ? 0 : strlen(event->who) + 1, text = strlen(event->text) + 1;
-    make_room(e);
-    if (e->cap == 0) {
-        e->oldest = ++e->next;
+    uint64_t number = e->next++;
+    make_room(e, event->who);
+    if (e->n_kept == e->cap)
         return;
-    }
-    struct pv_events_kept *k = place_of(e, e->next++);
+    struct pv_events_kept *k = &e->kept[e->n_kept++];
     char *texts = malloc(who + text);
-    *k = (struct pv_events_kept){.time_us = wall_us, .kind = event->kind, .what = event->what};
+    *k = (struct pv_events_kept){
+        .number = number, .time_us = wall_us, .kind = event->kind, .what = event->what};
     if (texts == NULL)
         return;
     if (who > 0)
@@ -128,12 +150,11 @@ static void keep(struct pv_events *e, uint64_t wall_us, const struct pv_event *e
 /* --- telling ---------------------------------------------------------------------------------- */
 
 /* body's fields behind those that all events have; NULL: none. */
-static json_t *in_full(const struct pv_events *e, uint64_t number, json_t *body)
+static json_t *in_full(const struct pv_events_kept *k, json_t *body)
 {
-    const struct pv_events_kept *k = place_of(e, number);
-    json_t *all = pv_ctlapi_pack("{s:o, s:f, s:s, s:s?, s:s}", "seq", pv_ctlapi_u64(number), "time",
-                                 (double)k->time_us / 1e6, "what", k->what, "who", k->who, "text",
-                                 k->text == NULL ? "" : k->text);
+    json_t *all = pv_ctlapi_pack("{s:o, s:f, s:s, s:s?, s:s}", "seq", pv_ctlapi_u64(k->number),
+                                 "time", (double)k->time_us / 1e6, "what", k->what, "who", k->who,
+                                 "text", k->text == NULL ? "" : k->text);
     if (all != NULL && body != NULL && json_object_update_missing(all, body) != 0) {
         json_decref(all);
         return NULL;
@@ -141,11 +162,11 @@ static json_t *in_full(const struct pv_events *e, uint64_t number, json_t *body)
     return all;
 }
 
-static void tell_follower(const struct pv_events *e, struct pv_events_listener *l,
+static void tell_follower(const struct pv_events_kept *k, struct pv_events_listener *l,
                           struct pv_ctlsrv *ctl, json_t *body)
 {
-    pv_ctlsrv_event(ctl, l->handle, place_of(e, l->next)->kind, in_full(e, l->next, body));
-    l->next++;
+    pv_ctlsrv_event(ctl, l->handle, k->kind, in_full(k, body));
+    l->next = k->number + 1;
 }
 
 static bool reads(struct pv_ctlsrv *ctl, const struct pv_events_listener *l)
@@ -163,7 +184,7 @@ static void tell_chat(const struct pv_events *e, struct pv_ctlsrv *ctl, const ch
     }
 }
 
-/* Followers that have heard all before are told in full; the others hear it from the ring. */
+/* Followers that have heard all before are told in full; the others hear it from the list. */
 void pv_events_tell(struct pv_events *e, struct pv_ctlsrv *ctl, uint64_t wall_us,
                     const struct pv_event *event, json_t *body)
 {
@@ -172,27 +193,30 @@ void pv_events_tell(struct pv_events *e, struct pv_ctlsrv *ctl, uint64_t wall_us
     if (event->kind != NULL && e->next != 0) {
         uint64_t number = e->next;
         keep(e, wall_us, event);
-        for (size_t i = 0; e->cap > 0 && i < e->n; i++) {
+        size_t at = find(e, number); /* without memory nothing is there */
+        for (size_t i = 0; at < e->n_kept && i < e->n; i++) {
             struct pv_events_listener *l = &e->listeners[i];
             if (l->follows && l->is_here && l->next == number && reads(ctl, l))
-                tell_follower(e, l, ctl, body);
+                tell_follower(&e->kept[at], l, ctl, body);
         }
     }
     json_decref(body);
 }
 
-/* Events that the ring has lost are told as a number, which is not known of the time before the
- * ring. */
-static void tell_missed(const struct pv_events *e, struct pv_events_listener *l,
-                        struct pv_ctlsrv *ctl)
+/* Events that are not kept any more are told as a number, which is not known of the time before the
+ * first. Returns the place of what it hears next. */
+static size_t tell_missed(const struct pv_events *e, struct pv_events_listener *l,
+                          struct pv_ctlsrv *ctl)
 {
-    uint64_t missed = l->next < e->oldest ? e->oldest - l->next : 0;
+    size_t at = find(e, l->next);
+    uint64_t missed = number_at(e, at) - l->next;
     if (l->blind || missed > 0)
         pv_ctlsrv_event(
             ctl, l->handle, "missed",
             pv_ctlapi_pack("{s:o}", "count", l->blind ? json_null() : pv_ctlapi_u64(missed)));
     l->blind = false;
     l->next += missed;
+    return at;
 }
 
 void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl)
@@ -201,10 +225,11 @@ void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl)
         struct pv_events_listener *l = &e->listeners[i];
         if (!l->follows || (l->is_here && l->next == e->next))
             continue;
-        if (reads(ctl, l))
-            tell_missed(e, l, ctl);
-        while (l->next < e->next && reads(ctl, l))
-            tell_follower(e, l, ctl, NULL);
+        while ((l->next < e->next || l->blind) && reads(ctl, l)) {
+            size_t at = tell_missed(e, l, ctl);
+            if (at < e->n_kept)
+                tell_follower(&e->kept[at], l, ctl, NULL);
+        }
         if (!l->is_here && l->next == e->next && reads(ctl, l)) {
             l->is_here = true;
             pv_ctlsrv_event(ctl, l->handle, "now",

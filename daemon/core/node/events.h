@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * events.h - what happens on this node, for control clients that listen (`watch`): a bounded ring
+ * events.h - what happens on this node, for control clients that listen (`watch`): a bounded list
  * of the newest events, and who wants to hear of them.
  *
  * Listeners of chat hear what concerns them at once. Followers hear everything: at once while they
- * read, else from the ring as soon as they do, and what has left the ring as a number. So a client
- * that does not read costs no memory. The ring keeps what happened to whom, and never what a
- * message says, which is the store's to keep and to delete (docs/PROTOCOL-LOCAL.md "What happens").
+ * read, else from the list as soon as they do, and what has left it as a number. So a client that
+ * does not read costs no memory. A member who causes events as fast as it likes pushes out its own,
+ * and few of the others'. The list keeps what happened to whom, and never what a message says,
+ * which is the store's to keep and to delete (docs/PROTOCOL-LOCAL.md "What happens").
  */
 #ifndef PV_EVENTS_H
 #define PV_EVENTS_H
@@ -14,7 +15,8 @@
 #include "daemon/core/node/ctlsrv.h"
 
 enum {
-    PV_EVENTS_KEPT = 512,      /* ours: newest kept */
+    PV_EVENTS_KEPT = 512,      /* ours */
+    PV_EVENTS_OF_ONE = 64,     /* ours: of one member, where there are more than fit */
     PV_EVENTS_LISTENERS = 64,  /* ours: as many as the control socket has connections */
     PV_EVENTS_BACKLOG = 65536, /* ours: bytes that wait for a follower before it has to read */
     PV_EVENTS_TEXT = 640,      /* bytes of a sentence with the NUL, for callers: a problem's */
@@ -30,7 +32,7 @@ struct pv_event {
 
 /* One that is kept. */
 struct pv_events_kept {
-    uint64_t time_us;
+    uint64_t number, time_us;
     const char *kind, *what;
     char *who;  /* owned, the text with it; NULL: nobody, or there was no memory */
     char *text; /* in who, or owned where that is NULL */
@@ -41,7 +43,7 @@ struct pv_events_listener {
     bool follows;    /* everything; else chat */
     bool seen;       /* chat: somebody reads along: what is told counts as read */
     bool is_here;    /* a follower that was told where the present begins */
-    bool blind;      /* a follower that asked for more than was ever in this ring */
+    bool blind;      /* a follower that asked for more than was ever in this list */
     uint64_t next;   /* a follower: number of the next event */
 };
 
@@ -49,9 +51,9 @@ struct pv_events_listener {
 struct pv_events {
     struct pv_events_listener listeners[PV_EVENTS_LISTENERS];
     size_t n;
-    struct pv_events_kept *kept;  /* owned; its place: number - first, modulo cap */
-    size_t cap;                   /* grows to PV_EVENTS_KEPT */
-    uint64_t first, oldest, next; /* numbers: of the first ever, the oldest kept, the coming one */
+    struct pv_events_kept *kept; /* owned; n_kept by number, with gaps */
+    size_t n_kept, cap;          /* grows to PV_EVENTS_KEPT */
+    uint64_t first, next;        /* numbers: of the first ever, of the coming one */
 };
 
 /* From now on events are kept; the first one's number is the wall clock's, Unix microseconds, so

@@ -81,13 +81,18 @@ static unsigned count(const char *text, const char *what)
     return n;
 }
 
-static void happen(const char *text, json_t *body)
+static void happen_to(const char *who, const char *text, json_t *body)
 {
     const struct pv_event event = {
-        .chat = "state", .kind = "member", .what = "joined", .who = "bob", .text = text};
+        .chat = "state", .kind = "member", .what = "joined", .who = who, .text = text};
     wall += 1000000;
     pv_events_tell(&events, srv, wall, &event, body);
     pv_events_run(&events, srv);
+}
+
+static void happen(const char *text, json_t *body)
+{
+    happen_to("bob", text, body);
 }
 
 PV_TEST(a_follower_hears_in_full_what_happens_and_the_ring_keeps_no_more_than_its_sentence)
@@ -160,6 +165,27 @@ PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_misse
     assert_int_equal(count(output, "\"event\":\"now\""), 0);
     happen("it reads again", json_pack("{s:b}", "full", true));
     assert_non_null(strstr(heard(), "\"full\":true"));
+}
+
+PV_TEST(a_member_that_floods_pushes_out_its_own_events_and_not_those_of_others)
+{
+    enum {
+        OTHERS = 400,
+        FLOOD = 5000
+    };
+    for (unsigned i = 0; i < OTHERS; i++)
+        happen_to(i % 2 == 0 ? "carol" : NULL, "other", NULL);
+    for (unsigned i = 0; i < FLOOD; i++)
+        happen("flood", NULL);
+    happen_to("carol", "other", NULL);
+    follow(0, T0 - 1);
+    assert_int_equal(count(heard(), "\"text\":\"other\""), OTHERS); /* but carol's first */
+    assert_int_equal(count(output, "\"text\":\"flood\""), PV_EVENTS_KEPT - OTHERS);
+    assert_int_equal(count(output, "\"event\":\"missed\""), 2);
+    char missed[80];
+    snprintf(missed, sizeof(missed), "\"event\":\"missed\",\"count\":%u",
+             FLOOD - (PV_EVENTS_KEPT - OTHERS));
+    assert_non_null(strstr(output, missed));
 }
 
 PV_TEST(there_are_at_most_as_many_listeners_as_connections)
