@@ -75,9 +75,10 @@ pv_install(coordinator ${share}/bash-completion/completions dist/completion/p2pv
 pv_install(node ${pv_doc}/p2pvpn README.md docs/OPERATIONS.md docs/SECURITY.md docs/PROTOCOL.md docs/PROTOCOL-NETWORK.md
     docs/PROTOCOL-COORDINATOR.md docs/PROTOCOL-PEERS.md docs/PROTOCOL-LOCAL.md docs/GLOSSARY.md)
 pv_install(node ${pv_doc}/p2pvpn/examples dist/examples/p2pvpnd.conf dist/examples/notify-as-owner.conf
-    dist/examples/notify-desktop)
+    dist/examples/notify-desktop dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
 pv_install(coordinator ${pv_doc}/p2pvpn-coordinator docs/OPERATIONS.md docs/PROTOCOL-COORDINATOR.md)
-pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf)
+pv_install(coordinator ${pv_doc}/p2pvpn-coordinator/examples dist/examples/coordinator.conf
+    dist/examples/grafana-dashboard.json dist/examples/prometheus-alerts.yml)
 
 # The steps of `cmake --install` besides copying files: on this machine (no DESTDIR: no package is being
 # made) and as root it runs dist/setup, and takes away what an earlier version installed elsewhere.
