@@ -364,6 +364,8 @@ int pv_coord_command(struct pv_coordset *set)
         return pv_cluster_homes(set);
     case PV_COORDSET_DRAIN:
         return pv_cluster_drain(set);
+    case PV_COORDSET_WEB:
+        return pv_coord_web(set);
     case PV_COORDSET_BACKUP:
         return backup(set);
     case PV_COORDSET_IMPORT:

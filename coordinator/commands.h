@@ -37,13 +37,16 @@ int pv_cluster_drain(const struct pv_coordset *set);
 PV_MUST_CHECK bool pv_cluster_copies(const struct pv_coordset *set, json_t *list, char *ret_why,
                                      size_t cap);
 
+/* webpage.c: shows the running coordinator's page until it is interrupted. The exit code. */
+int pv_coord_web(const struct pv_coordset *set);
+
 /* The sentence about who may drop the network with this id, for who asked one that is not its home.
  */
 void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char *ret_text,
                         size_t cap);
 
 /* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
- * caller prints), BACKUP, RESTORE. */
+ * caller prints), BACKUP, RESTORE, IMPORT, EXPORT, RELOAD, HOMES, DRAIN, WEB. */
 int pv_coord_command(struct pv_coordset *set);
 
 #endif /* PV_COORD_COMMANDS_H */

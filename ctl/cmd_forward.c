@@ -82,7 +82,7 @@ static int lead(struct pv_links_config *cfg, const char *where, bool udp)
 {
     struct pv_gate gate[PV_LINKS_GATES] = {{.fd = -1}, {.fd = -1}};
     cfg->gate = gate;
-    int code = pv_gate_open(&gate[0], cfg->cli, where, udp);
+    int code = pv_cli_open_gate(cfg->cli, &gate[0], where, udp);
     if (code == 0)
         code = say_where(cfg->cli, &gate[0]);
     if (code == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* asked.c - passes a browser's request on to p2pvpnd, and the lines of the reply back. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -124,13 +125,17 @@ void asked_free(struct asked *a)
     free(a);
 }
 
+/* A session that another browser took, or that nobody used for a day, takes its answers with it. */
 pv_ns asked_beat(struct pv_web *w, pv_ns now)
 {
     pv_ns next = PV_NEVER;
     for (struct asked *a = w->first; a != NULL; a = a->next) {
-        if (a->state != ASKED_TALKING || !a->suspended)
+        if (a->state != ASKED_TALKING || !a->suspended || a->what != 0)
             continue;
-        if (now >= a->since + PV_WEB_BEAT) {
+        if (!pv_weblogin_goes_on(&w->login, a->session, now)) {
+            a->done = true;
+            wake(a);
+        } else if (now >= a->since + PV_WEB_BEAT) {
             a->beat = true;
             wake(a);
         } else {
@@ -192,20 +197,81 @@ void asked_place(struct pv_web *w, int fd)
     }
 }
 
+struct offers {
+    FILE *lines;
+    const char *name, *transfer;
+    uint64_t n;
+    bool failed;
+};
+
 /* The request that goes with the file, which p2pvpnctl send-file would have written. */
-static char *write_offer(const struct asked *a)
+static enum MHD_Result add_offer(void *ctx, enum MHD_ValueKind kind, const char *key,
+                                 const char *peer)
 {
-    const char *peer = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "peer");
-    const char *name = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "name");
+    struct offers *o = ctx;
     struct pv_ctlapi_request req;
-    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, 1);
-    bool fits = peer != NULL && name != NULL && strlen(peer) < sizeof(req.peer);
-    if (fits)
+    (void)kind;
+    if (strcmp(key, "peer") != 0)
+        return MHD_YES;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++o->n);
+    bool fits = peer != NULL && strlen(peer) < sizeof(req.peer) &&
+                strlen(o->transfer) < sizeof(req.transfer) && o->n <= PV_WEB_OFFERS;
+    if (fits) {
         memcpy(req.peer, peer, strlen(peer) + 1);
-    req.text = fits ? strdup(name) : NULL;
+        memcpy(req.transfer, o->transfer, strlen(o->transfer) + 1);
+        req.text = strdup(o->name);
+    }
     char *line = req.text == NULL ? NULL : pv_ctlapi_request_write(&req);
+    o->failed = line == NULL || fputs(line, o->lines) < 0;
+    free(line);
     pv_ctlapi_request_done(&req);
-    return line;
+    return o->failed ? MHD_NO : MHD_YES;
+}
+
+/* One for each peer: of a room's file those who are there, and the id of the line that says so. */
+static char *write_offers(const struct asked *a)
+{
+    char *lines = NULL;
+    size_t len = 0;
+    const char *transfer = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "transfer");
+    struct offers o = {
+        .lines = open_memstream(&lines, &len),
+        .name = MHD_lookup_connection_value(a->conn, MHD_GET_ARGUMENT_KIND, "name"),
+        .transfer = transfer == NULL ? "" : transfer,
+    };
+    if (o.lines == NULL)
+        return NULL;
+    if (o.name != NULL)
+        (void)MHD_get_connection_values(a->conn, MHD_GET_ARGUMENT_KIND, add_offer, &o);
+    bool whole = fclose(o.lines) == 0 && o.n > 0 && !o.failed;
+    if (whole)
+        return lines;
+    free(lines);
+    return NULL;
+}
+
+/* --- to the command ------------------------------------------------------------------------ */
+
+/* The questions that the command answers, in these words: all of a coordinator's page, and of a
+ * node's what p2pvpnd does not know. */
+static bool is_question(struct asked *a)
+{
+    static const struct {
+        bool coordinator;
+        char what;
+        const char *body;
+    } questions[] = {
+        {true, PV_WEBLINK_ASK_STATUS, "{\"id\":1,\"cmd\":\"status\"}"},
+        {true, PV_WEBLINK_ASK_NETWORKS, "{\"id\":1,\"cmd\":\"networks\"}"},
+        {true, PV_WEBLINK_ASK_HOMES, "{\"id\":1,\"cmd\":\"homes\"}"},
+        {false, PV_WEBLINK_ASK_DOCTOR, "{\"id\":1,\"cmd\":\"doctor\"}"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(questions) && a->what == 0; i++)
+        if (questions[i].coordinator == a->web->coordinator &&
+            a->n_body == strlen(questions[i].body) &&
+            memcmp(a->body, questions[i].body, a->n_body) == 0)
+            a->what = questions[i].what;
+    return a->what != 0;
 }
 
 /* --- to p2pvpnd ---------------------------------------------------------------------------- */
@@ -235,14 +301,14 @@ static enum MHD_Result rewrite(struct asked *a, char **ret_line)
 /* Waits for a connection to p2pvpnd, which p2pvpnctl makes; line: what is said there. */
 static enum MHD_Result ask_for_connection(struct asked *a, char *line)
 {
-    static const char want = PV_WEBLINK_CONTROL;
+    const char want[2] = {PV_WEBLINK_CONTROL, a->what};
     size_t n;
     if (a->body != NULL)
         pv_wipe(a->body, a->n_body);
     free(a->body);
     a->body = line;
     a->n_body = strlen(line);
-    if (pv_unix_write(a->web->link, pv_view(&want, 1), -1, &n) < 0)
+    if (pv_unix_write(a->web->link, pv_view(want, a->what == 0 ? 1 : 2), -1, &n) < 0)
         return MHD_NO;
     if (a->state == ASKED_READING)
         list_add(a);
@@ -251,20 +317,30 @@ static enum MHD_Result ask_for_connection(struct asked *a, char *line)
     return MHD_YES;
 }
 
+/* The command has asked already, where a connection comes with an answer. */
+static enum MHD_Result say_nothing(char **ret_line)
+{
+    *ret_line = strdup("");
+    return *ret_line == NULL ? MHD_NO : MHD_YES;
+}
+
 static enum MHD_Result ask_request(struct asked *a)
 {
-    char *line;
+    char *line = NULL;
     if (a->web->n_asked >= PV_WEB_REQUESTS)
         return web_refuse(a->conn, MHD_HTTP_SERVICE_UNAVAILABLE, PV_CTLAPI_FAILED,
                           "too many requests at once: close other pages, or wait");
-    enum MHD_Result result = rewrite(a, &line);
+    enum MHD_Result result = is_question(a)        ? say_nothing(&line)
+                             : a->web->coordinator ? web_refuse(a->conn, MHD_HTTP_BAD_REQUEST,
+                                                                PV_CTLAPI_USAGE, "no such question")
+                                                   : rewrite(a, &line);
     return line == NULL ? result : ask_for_connection(a, line);
 }
 
 /* A file of nothing has no place. */
 static enum MHD_Result offer_file(struct asked *a)
 {
-    char *line = a->passed < 0 ? NULL : write_offer(a);
+    char *line = a->passed < 0 ? NULL : write_offers(a);
     return line != NULL ? ask_for_connection(a, line)
                         : web_refuse(a->conn, MHD_HTTP_BAD_REQUEST, PV_CTLAPI_USAGE,
                                      "no peer, no name, or an empty file");
@@ -272,10 +348,11 @@ static enum MHD_Result offer_file(struct asked *a)
 
 /* --- and back ------------------------------------------------------------------------------ */
 
-/* How much of what came belongs to the replies: up to the end of the answer. */
+/* How much of what came belongs to the replies: up to the end of the answer; of a coordinator all.
+ */
 static size_t take(struct asked *a, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && a->what == 0; i++) {
         bool is_answer =
             a->n_start >= strlen(ANSWER) && strncmp(a->start, ANSWER, strlen(ANSWER)) == 0;
         if (text[i] == '\n' && is_answer && !a->sends_file) {
@@ -343,13 +420,21 @@ void asked_connected(struct pv_web *w, int fd, enum pv_ctlapi_code code)
     wake(a);
 }
 
-/* The first thing on a connection: the socket takes it as a whole, or it is broken. */
+/* The first thing on a connection: the socket takes it as a whole, or it is broken. A file goes
+ * along with each offer of it. */
 static bool say(struct asked *a)
 {
-    size_t n = 0;
-    return a->fd >= 0 && pv_watch_new(&a->watch, a->web->loop, a->fd, 0, on_readable, a) == PV_OK &&
-           pv_unix_write(a->fd, pv_view(a->body, a->n_body), a->passed, &n) == PV_OK &&
-           n == a->n_body;
+    size_t at = 0, n = 0;
+    if (a->fd < 0 || pv_watch_new(&a->watch, a->web->loop, a->fd, 0, on_readable, a) < 0)
+        return false;
+    while (at < a->n_body) {
+        const char *line = a->body + at, *end = memchr(line, '\n', a->n_body - at);
+        size_t len = end == NULL ? a->n_body - at : (size_t)(end - line) + 1;
+        if (pv_unix_write(a->fd, pv_view(line, len), a->passed, &n) < 0 || n < len)
+            return false;
+        at += len;
+    }
+    return true;
 }
 
 /* The answer is here: the file, or why it is not given. Its name is the page's business. */
@@ -412,7 +497,8 @@ enum MHD_Result asked_go_on(struct asked *a)
     if (!say(a))
         return web_refuse(a->conn, MHD_HTTP_BAD_GATEWAY,
                           a->code != 0 ? a->code : PV_CTLAPI_NOT_RUNNING,
-                          a->code == PV_CTLAPI_PERMISSION
+                          a->what != 0 ? "the command of this page has too much to do: wait"
+                          : a->code == PV_CTLAPI_PERMISSION
                               ? "p2pvpnd does not let this user in: see p2pvpnctl doctor"
                               : "p2pvpnd does not run, or has just ended");
     if (a->gets_file)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* p2pvpn-web: the page of a node, for p2pvpnctl web, which starts it (docs/adr/0091). */
+/* p2pvpn-web: the page of a node or a coordinator, for the command that starts it (docs/adr/0091,
+ * 0093). */
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,24 +53,27 @@ static pv_ns turn(void *ctx, pv_ns now)
     return pv_web_turn(ctx, now);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct pv_loop *loop = NULL;
     struct pv_web *web = NULL;
     int type = 0;
     socklen_t len = sizeof(type);
-    if (getsockopt(PV_WEBLINK_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET) {
-        fputs("p2pvpn-web: started by p2pvpnctl web, which gives it what it needs\n", stderr);
+    if (argc != 2 || getsockopt(PV_WEBLINK_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+        type != SOCK_SEQPACKET) {
+        fputs("p2pvpn-web: started by p2pvpnctl web or p2pvpn-coordinator web, which give it what "
+              "it needs\n",
+              stderr);
         return 2;
     }
-    /* The terminal's interrupt is for p2pvpnctl, whose end is this one's. */
+    /* The terminal's interrupt is for the command, whose end is this one's. */
     signal(SIGINT, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     int r = pv_crypto_init();
     if (r == PV_OK)
         r = pv_loop_new(&loop);
     if (r == PV_OK)
-        r = pv_web_new(&web, loop, PV_WEBLINK_FD);
+        r = pv_web_new(&web, loop, PV_WEBLINK_FD, strcmp(argv[1], PV_WEBLINK_COORDINATOR) == 0);
     if (r == PV_OK)
         r = confine();
     if (r == PV_OK)

@@ -17,6 +17,8 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "web/chat.js.h"
+#include "web/coordinator.html.h"
+#include "web/coordinator.js.h"
 #include "web/health.js.h"
 #include "web/index.html.h"
 #include "web/main.js.h"
@@ -36,27 +38,36 @@
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " \
     "require-trusted-types-for 'script'; trusted-types 'none'"
 
+enum {
+    NODE = 1 << 0,
+    COORDINATOR = 1 << 1,
+};
+
 static const struct file {
+    unsigned pages; /* whose it belongs to */
     const char *path, *type, *text;
     size_t len;
 } files[] = {
-#define FILE_OF(path, type, text)          \
-    {                                      \
-        path, type, text, sizeof(text) - 1 \
+#define FILE_OF(pages, path, type, text)          \
+    {                                             \
+        pages, path, type, text, sizeof(text) - 1 \
     }
-    FILE_OF("/", "text/html; charset=utf-8", pv_index_html),
-    FILE_OF("/style.css", "text/css; charset=utf-8", pv_style_css),
-#define SCRIPT(name) FILE_OF("/" #name ".js", "text/javascript; charset=utf-8", pv_##name##_js)
-    SCRIPT(main),
-    SCRIPT(util),
-    SCRIPT(net),
-    SCRIPT(map),
-    SCRIPT(member),
-    SCRIPT(chat),
-    SCRIPT(network),
-    SCRIPT(health),
-    SCRIPT(plot),
-    SCRIPT(qr),
+    FILE_OF(NODE, "/", "text/html; charset=utf-8", pv_index_html),
+    FILE_OF(COORDINATOR, "/", "text/html; charset=utf-8", pv_coordinator_html),
+    FILE_OF(NODE | COORDINATOR, "/style.css", "text/css; charset=utf-8", pv_style_css),
+#define SCRIPT(pages, name) \
+    FILE_OF(pages, "/" #name ".js", "text/javascript; charset=utf-8", pv_##name##_js)
+    SCRIPT(NODE | COORDINATOR, util),
+    SCRIPT(NODE | COORDINATOR, net),
+    SCRIPT(NODE | COORDINATOR, plot),
+    SCRIPT(COORDINATOR, coordinator),
+    SCRIPT(NODE, main),
+    SCRIPT(NODE, map),
+    SCRIPT(NODE, member),
+    SCRIPT(NODE, chat),
+    SCRIPT(NODE, network),
+    SCRIPT(NODE, health),
+    SCRIPT(NODE, qr),
 };
 
 /* --- answers ------------------------------------------------------------------------------- */
@@ -100,10 +111,11 @@ enum MHD_Result web_refuse(struct MHD_Connection *conn, unsigned status, enum pv
     return web_send(conn, status, response, "application/json");
 }
 
-static const struct file *find_file(const char *path)
+static const struct file *find_file(const struct pv_web *w, const char *path)
 {
+    unsigned page = w->coordinator ? COORDINATOR : NODE;
     for (size_t i = 0; i < PV_ARRAY_LEN(files); i++)
-        if (strcmp(files[i].path, path) == 0)
+        if ((files[i].pages & page) != 0 && strcmp(files[i].path, path) == 0)
             return &files[i];
     return NULL;
 }
@@ -148,7 +160,7 @@ static enum MHD_Result enter(struct asked *a)
     pv_wipe(field, sizeof(field));
     pv_wipe(body, sizeof(body));
     enum MHD_Result result = web_send(a->conn, MHD_HTTP_OK, response, "application/json");
-    /* p2pvpnctl that takes no more has ended, and with it this process. */
+    /* A command that takes no more has ended, and with it this process. */
     (void)!pv_web_offer(w);
     return result;
 }
@@ -162,7 +174,7 @@ static const char *field_of(struct MHD_Connection *conn, const char *name)
 
 /* The head of a request is enough to refuse it. */
 static unsigned judge(struct pv_web *w, struct MHD_Connection *conn, const char *url,
-                      const char *method)
+                      const char *method, uint64_t *ret_session)
 {
     bool reads = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
     bool enters = strcmp(url, "/enter") == 0;
@@ -176,14 +188,15 @@ static unsigned judge(struct pv_web *w, struct MHD_Connection *conn, const char 
                                         reads    ? PV_WEBLOGIN_PAGE
                                         : enters ? PV_WEBLOGIN_ENTER
                                                  : PV_WEBLOGIN_USE,
-                                        &asked, w->now);
+                                        &asked, w->now, ret_session);
     if (status != MHD_HTTP_OK)
         return status;
     if (reads)
-        return find_file(url) != NULL ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
+        return find_file(w, url) != NULL ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
     if (strcmp(method, MHD_HTTP_METHOD_POST) != 0)
         return MHD_HTTP_METHOD_NOT_ALLOWED;
-    bool known = enters || strcmp(url, "/api") == 0 || strcmp(url, "/file") == 0;
+    bool known =
+        enters || strcmp(url, "/api") == 0 || (strcmp(url, "/file") == 0 && !w->coordinator);
     return known ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
 }
 
@@ -191,7 +204,7 @@ static const char *reason(unsigned status)
 {
     switch (status) {
     case MHD_HTTP_UNAUTHORIZED:
-        return "no session: open the link that p2pvpnctl web shows";
+        return "no session: open the link that the command web shows";
     case MHD_HTTP_NOT_FOUND:
         return "there is no such thing here";
     case MHD_HTTP_METHOD_NOT_ALLOWED:
@@ -219,7 +232,7 @@ static struct asked *begin(struct pv_web *w, struct MHD_Connection *conn, const 
     a->web = w;
     a->conn = conn;
     a->fd = a->passed = -1;
-    a->status = judge(w, conn, url, method);
+    a->status = judge(w, conn, url, method, &a->session);
     a->sends_file = a->status == MHD_HTTP_OK && strcmp(url, "/file") == 0;
     return a;
 }
@@ -270,7 +283,7 @@ static enum MHD_Result mhd_on_request(void *ctx, struct MHD_Connection *conn, co
                                                          : take_body(a, data, len);
     if (a->status != MHD_HTTP_OK)
         return refuse(a);
-    const struct file *file = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ? find_file(url) : NULL;
+    const struct file *file = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ? find_file(ctx, url) : NULL;
     if (file != NULL)
         return web_send(conn, MHD_HTTP_OK,
                         MHD_create_response_from_buffer(file->len, (void *)(uintptr_t)file->text,
@@ -350,7 +363,7 @@ static void on_link(void *ctx, unsigned ready, pv_ns now)
     int r = pv_unix_read(w->link, text, sizeof(text), &n, &passed);
     if (r == PV_ERR_AGAIN)
         return;
-    if (r < 0) /* p2pvpnctl has ended */
+    if (r < 0) /* the command has ended */
         pv_loop_stop(w->loop);
     else if (text[0] == PV_WEBLINK_BROWSER && passed >= 0)
         add_browser(w, passed);
@@ -395,13 +408,14 @@ static struct MHD_Daemon *start_mhd(struct pv_web *w)
         w, MHD_OPTION_END);
 }
 
-int pv_web_new(struct pv_web **ret_web, struct pv_loop *loop, int link)
+int pv_web_new(struct pv_web **ret_web, struct pv_loop *loop, int link, bool coordinator)
 {
     struct pv_web *w = calloc(1, sizeof(*w));
     if (w == NULL)
         return PV_ERR_NOMEM;
     w->loop = loop;
     w->link = link;
+    w->coordinator = coordinator;
     w->now = pv_clock_now();
     w->rng = pv_entropy();
     for (size_t i = 0; i < PV_WEB_CONNS; i++)

@@ -23,10 +23,12 @@ struct asked {
     struct MHD_Connection *conn;
     struct asked *next, *prev;
     enum asked_state state;
-    unsigned status; /* how it was judged when its head had come */
-    char *body;      /* n_body bytes of PV_CTLAPI_LINE_MAX; NULL: none came */
+    uint64_t session; /* with it the answer ends */
+    unsigned status;  /* how it was judged when its head had come */
+    char *body;       /* n_body bytes of PV_CTLAPI_LINE_MAX; NULL: none came */
     size_t n_body;
     enum pv_ctlapi_code code; /* of p2pvpnctl, where it got no connection */
+    char what;                /* PV_WEBLINK_ASK_: the command answers; 0: p2pvpnd */
     int fd;                   /* to p2pvpnd; -1: none */
     struct pv_watch *watch;   /* of fd */
     bool gets_file;
@@ -49,6 +51,7 @@ struct browser {
 struct pv_web {
     struct MHD_Daemon *mhd;
     struct pv_loop *loop;
+    bool coordinator; /* whose page it is, else a node's */
     int link;
     struct pv_watch *link_watch, *mhd_watch;
     struct pv_rng rng;

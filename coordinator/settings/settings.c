@@ -34,6 +34,7 @@ const char pv_coordset_usage[] =
     "       p2pvpn-coordinator export [--state DIR] [--config FILE] [--json]\n"
     "       p2pvpn-coordinator homes [--config FILE] [--json]\n"
     "       p2pvpn-coordinator drain [--state DIR] [--json]\n"
+    "       p2pvpn-coordinator web [PLACE] [--state DIR] [--config FILE] [--json]\n"
     "\n"
     "  url             prints the URL that `p2pvpnctl create` needs; works before the first start\n"
     "  status          what the running coordinator does: connections, relay, limits, store\n"
@@ -53,6 +54,10 @@ const char pv_coordset_usage[] =
     "  homes           of several coordinators with one database: which of them is the home of\n"
     "                  which network, since when, and why\n"
     "  drain           gives all networks of the running one to the others: before it is stopped\n"
+    "  web             shows the running one as a page in your browser, until it is interrupted; "
+    "by a\n"
+    "                  link that works once. PLACE: [ADDR:]PORT of loopback, or a PATH with a "
+    "\"/\"\n"
     "  --listen ADDR   TCP and UDP address to serve; may be repeated (default: port 3478 on every\n"
     "                  IPv4 and IPv6 address)\n"
     "  --public ADDR   address or name under which nodes reach it, with :PORT if that is not the\n"
@@ -481,7 +486,8 @@ static const char *value_of(int argc, char **argv, int *i)
 static const struct action {
     const char *name;
     enum pv_coordset_action action;
-    const char *operand; /* what has to be behind it, as the usage names it; NULL: nothing */
+    const char *operand; /* what has to be behind it, as the usage names it, or, with a [, what may;
+                            NULL: nothing */
     bool json;           /* --json goes with it */
     bool alone;          /* the configuration does not matter: a broken file does not stop it */
 } actions[] = {
@@ -498,6 +504,7 @@ static const struct action {
     {"reload", PV_COORDSET_RELOAD, NULL, true, true},
     {"homes", PV_COORDSET_HOMES, NULL, true, false},
     {"drain", PV_COORDSET_DRAIN, NULL, true, true},
+    {"web", PV_COORDSET_WEB, "[PLACE]", true, true},
     {"--check", PV_COORDSET_CHECK, NULL, false, false},
     {"--version", PV_COORDSET_VERSION, NULL, false, true},
     {"--help", PV_COORDSET_HELP, NULL, false, true},
@@ -563,7 +570,8 @@ static int check_action(const struct pv_coordset *set, const struct action *acti
         strcmp(set->operand, "rotate") != 0)
         return bad_value(ret_error, PV_COORDSET_ERROR_MAX, "secret", set->operand,
                          "expected rotate");
-    if (action == NULL || action->operand == NULL || set->operand != NULL)
+    if (action == NULL || action->operand == NULL || set->operand != NULL ||
+        action->operand[0] == '[')
         return PV_OK;
     return bad_value(ret_error, PV_COORDSET_ERROR_MAX, action->name, action->operand,
                      "is missing; see p2pvpn-coordinator --help");

@@ -62,6 +62,7 @@ enum pv_coordset_action {
     PV_COORDSET_RELOAD,   /* the reload subcommand */
     PV_COORDSET_HOMES,    /* the homes subcommand */
     PV_COORDSET_DRAIN,    /* the drain subcommand */
+    PV_COORDSET_WEB,      /* the web subcommand */
     PV_COORDSET_CHECK,    /* --check: the settings are right; do nothing */
     PV_COORDSET_VERSION,  /* --version */
     PV_COORDSET_HELP,     /* --help */

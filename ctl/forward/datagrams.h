@@ -10,9 +10,9 @@
 #ifndef PV_DATAGRAMS_H
 #define PV_DATAGRAMS_H
 
-#include "ctl/forward/gate.h"
 #include "ctl/forward/outside.h"
 #include "ctl/forward/overlay.h"
+#include "sys/net/gate.h"
 #include "sys/proc/loop.h"
 
 struct pv_datagrams; /* opaque */

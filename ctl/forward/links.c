@@ -268,7 +268,7 @@ static int open_places(struct link *l)
     at.port = 0;
     if (x->cfg->gate->path == NULL)
         pv_addr_format(&at, where);
-    if (pv_gate_open(&l->places, x->cfg->cli, where, true) != 0)
+    if (pv_cli_open_gate(x->cfg->cli, &l->places, where, true) != 0)
         return PV_ERR_LIMIT;
     return pv_datagrams_new(&l->datagrams, &(struct pv_datagrams_config){.loop = x->serving.loop,
                                                                          .overlay = x->cfg->overlay,

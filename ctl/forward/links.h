@@ -10,10 +10,10 @@
 #ifndef PV_LINKS_H
 #define PV_LINKS_H
 
-#include "ctl/forward/gate.h"
 #include "ctl/forward/outside.h"
 #include "ctl/forward/overlay.h"
 #include "ctl/forward/served.h"
+#include "sys/net/gate.h"
 
 enum {
     PV_LINKS_MAX = 1000,     /* ours: at once; two descriptors each */

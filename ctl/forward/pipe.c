@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctl/forward/gate.h"
 #include "ctl/forward/serving.h"
+#include "sys/net/gate.h"
 #include "sys/net/inside.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"

@@ -146,6 +146,20 @@ int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *ds
     return 0;
 }
 
+int pv_cli_fail_gate(struct pv_cli *cli, int status, const char *why)
+{
+    if (status == PV_ERR_MALFORMED)
+        return pv_cli_usage(cli, "%s", why);
+    return pv_cli_fail(cli, status == -EACCES ? PV_CTLAPI_PERMISSION : PV_CTLAPI_FAILED, "%s", why);
+}
+
+int pv_cli_open_gate(struct pv_cli *cli, struct pv_gate *g, const char *where, bool udp)
+{
+    char why[PV_GATE_WHY];
+    int r = pv_gate_open(g, where, udp, why);
+    return r < 0 ? pv_cli_fail_gate(cli, r, why) : 0;
+}
+
 int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text, uint64_t min,
                   uint64_t max, uint64_t *ret_value)
 {

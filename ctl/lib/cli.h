@@ -18,6 +18,7 @@
 #include "ctl/lib/instance.h"
 #include "ctl/lib/show.h"
 #include "proto/local/ctlapi_request.h"
+#include "sys/net/gate.h"
 
 struct pv_cli;
 
@@ -82,6 +83,11 @@ void pv_cli_set_timeout(struct pv_cli *cli, unsigned seconds);
 PV_MUST_CHECK int pv_cli_peer(struct pv_cli *cli, struct pv_ctlapi_request *req, const char *word);
 /* A name of a node or network into dst (PV_NAME_BUF bytes). 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_name(struct pv_cli *cli, const char *flag, const char *text, char *dst);
+/* Tells why a gate did not open, as pv_gate_open() says. Returns the exit code. */
+int pv_cli_fail_gate(struct pv_cli *cli, int status, const char *why);
+/* As pv_gate_open(). 0 or an exit code, told to the user. */
+PV_MUST_CHECK int pv_cli_open_gate(struct pv_cli *cli, struct pv_gate *g, const char *where,
+                                   bool udp);
 /* A whole number of an option. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_number(struct pv_cli *cli, const char *flag, const char *text,
                                 uint64_t min, uint64_t max, uint64_t *ret_value);

@@ -22,18 +22,17 @@
 #include "sys/proc/clock.h"
 
 #define PROGRAM "p2pvpnd"
-#define WEB     "p2pvpn-web"
 
 enum {
     POLL_MS = 20,
     LAST_WORDS = 160, /* bytes of its last line that are repeated to the user */
 };
 
-/* Is there such a program at this place below the directory? */
-static bool try_program(char program[static PATH_MAX], const char *name, const char *dir,
-                        size_t dir_len, const char *below)
+/* Is p2pvpnd at this place below the directory? */
+static bool try_program(char program[static PATH_MAX], const char *dir, size_t dir_len,
+                        const char *below)
 {
-    int n = snprintf(program, PATH_MAX, "%.*s%s/%s", (int)dir_len, dir, below, name);
+    int n = snprintf(program, PATH_MAX, "%.*s%s/" PROGRAM, (int)dir_len, dir, below);
     return n > 0 && n < PATH_MAX && access(program, X_OK) == 0;
 }
 
@@ -47,14 +46,6 @@ static size_t find_self(char self[static PATH_MAX])
     return slash == NULL ? 0 : (size_t)(slash - self);
 }
 
-bool pv_launch_find_web(char ret_program[static PATH_MAX])
-{
-    char self[PATH_MAX];
-    size_t len = find_self(self);
-    return len > 0 && (try_program(ret_program, WEB, self, len, "") ||
-                       try_program(ret_program, WEB, self, len, "/../lib/p2pvpn"));
-}
-
 /* Where this program lies first: two versions that are installed side by side must not mix. */
 static bool find_program(struct pv_launch *l)
 {
@@ -65,14 +56,14 @@ static bool find_program(struct pv_launch *l)
         return (size_t)snprintf(l->program, sizeof(l->program), "%s", self) < sizeof(l->program);
 #endif
     /* A build has both in one directory, an installation in bin and sbin. */
-    if (self_len > 0 && (try_program(l->program, PROGRAM, self, self_len, "") ||
-                         try_program(l->program, PROGRAM, self, self_len, "/../sbin")))
+    if (self_len > 0 && (try_program(l->program, self, self_len, "") ||
+                         try_program(l->program, self, self_len, "/../sbin")))
         return true;
     const char *path = getenv("PATH");
     while (path != NULL && *path != '\0') {
         size_t len = strcspn(path, ":");
         /* An empty element of PATH means the present directory, from which root starts nothing. */
-        if (len > 0 && try_program(l->program, PROGRAM, path, len, ""))
+        if (len > 0 && try_program(l->program, path, len, ""))
             return true;
         path += len + (path[len] == ':');
     }

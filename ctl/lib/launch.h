@@ -20,9 +20,6 @@ struct pv_launch {
 
 /* The p2pvpnd that goes with this program. False: there is none. */
 bool pv_launch_find(char ret_program[static PATH_MAX]);
-/* The p2pvpn-web that goes with this program: beside it (a build), or in ../lib/p2pvpn. False:
- * there is none. */
-bool pv_launch_find_web(char ret_program[static PATH_MAX]);
 /* Starts the node's service where systemd has it. Else finds p2pvpnd beside this program, in
  * ../sbin from there or in PATH, starts it detached with the node's paths, and waits until somebody
  * answers at its socket. Makes the settings file of a named node. 0, or a negative status and

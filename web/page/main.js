@@ -6,7 +6,7 @@ import { chat, unread } from "./chat.js";
 import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
-import { clock, el, note, show } from "./util.js";
+import { clock, el, locked, note, show } from "./util.js";
 
 const pages = { "": overview, member, chat, network, health };
 const main = document.getElementById("main");
@@ -33,18 +33,16 @@ function badge(id, n, what) {
   place.setAttribute("aria-label", `${n} ${what}`);
 }
 
-function locked() {
+function lock() {
   if (leave) leave();
   leave = null;
   document.querySelector("header nav").hidden = true;
-  show(main, el("div", { class: "card" }, el("h1", {}, "This browser is not let in"),
-    el("p", {}, "A link of ", el("code", {}, "p2pvpnctl web"), " works once, and for as long as that command runs. Type it in a terminal of this machine:"),
-    el("pre", {}, "p2pvpnctl web"), el("p", {}, "and open the link that it shows. With ", el("code", {}, "sudo"), " the page may also change the network.")));
+  locked(main, "p2pvpnctl web", ["With ", el("code", {}, "sudo"), " the page may also change the network."]);
 }
 
 function frame() {
   const s = state.status;
-  if (state.locked) return locked();
+  if (state.locked) return lock();
   const name = s?.network ? s.network.name : "";
   document.getElementById("network").textContent = name ? `· ${s.self.name} in ${name}` : "";
   document.title = `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`;
@@ -72,6 +70,6 @@ try {
   route();
   live();
 } catch (e) {
-  if (e.status === 403 || e.status === 401) locked();
+  if (e.status === 403 || e.status === 401) lock();
   else show(main, el("p", { class: "card" }, e.message));
 }

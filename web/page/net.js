@@ -113,6 +113,15 @@ export async function call(cmd, fields, event, signal, alive) {
   throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
 }
 
+// What the subcommand of that name prints with --json, or why it does not: of the coordinator's page all, of a node's `doctor`.
+export async function question(cmd) {
+  const response = await post({ cmd });
+  if (!response.ok) await refuse(response);
+  const said = (await response.text()).split("\n"), doc = said.findLast(line => line.startsWith("{"));
+  if (!doc) throw new Refused(said.join(" ").replace("p2pvpn-coordinator: ", "").trim() || "there is no answer", 8, 200);
+  return JSON.parse(doc);
+}
+
 // --- what this node knows
 
 let figuresAt = 0, amounts = new Map();

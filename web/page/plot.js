@@ -5,7 +5,7 @@ import { bytes, el, ms, percent, svg } from "./util.js";
 const W = 600, H = 150, LEFT = 62, RIGHT = 6, TOP = 8, BOTTOM = 20;
 
 // Lines over time. series: [[class, words, values]], null: not measured; paths: a letter a value.
-function plot(title, rows, series, unit, summary) {
+export function plot(title, rows, series, unit, summary) {
   const n = rows.path.length, most = Math.max(1e-9, ...series.flatMap(([, , values]) => values.map(v => v ?? 0)));
   const x = i => LEFT + (W - LEFT - RIGHT) * (n < 2 ? 1 : i / (n - 1)), y = v => TOP + (H - TOP - BOTTOM) * (1 - v / most);
   const shade = [];

@@ -32,6 +32,13 @@ export function show(place, ...kids) {
     if (node.getAttribute("data-key") === key) node.focus();
 }
 
+// For a browser without a session.
+export function locked(place, command, more) {
+  show(place, el("div", { class: "card" }, el("h1", {}, "This browser is not let in"),
+    el("p", {}, "A link of ", el("code", {}, command), " works once, and for as long as that command runs. Type it in a terminal of this machine:"),
+    el("pre", {}, command), el("p", {}, "and open the link that it shows. ", more)));
+}
+
 export function bytes(n) {
   if (n === null || n === undefined) return "–";
   const units = ["B", "KB", "MB", "GB", "TB"];

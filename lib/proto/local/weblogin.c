@@ -12,7 +12,7 @@
 
 void pv_weblogin_init(struct pv_weblogin *l, const struct pv_rng *rng)
 {
-    *l = (struct pv_weblogin){.session = {{.open = false}}};
+    *l = (struct pv_weblogin){.last = 0};
     pv_rng_fill(rng, l->token, sizeof(l->token));
 }
 
@@ -36,8 +36,8 @@ static bool parse(struct pv_view text, uint8_t ret_secret[static PV_KEY_LEN])
 static struct pv_weblogin_session *find_place(struct pv_weblogin *l)
 {
     struct pv_weblogin_session *place = &l->session[0];
-    for (size_t i = 0; i < PV_WEBLOGIN_SESSIONS && place->open; i++)
-        if (!l->session[i].open || l->session[i].used < place->used)
+    for (size_t i = 0; i < PV_WEBLOGIN_SESSIONS && place->number != 0; i++)
+        if (l->session[i].number == 0 || l->session[i].used < place->used)
             place = &l->session[i];
     return place;
 }
@@ -52,7 +52,7 @@ int pv_weblogin_enter(struct pv_weblogin *l, struct pv_view token, const struct 
     if (!right)
         return PV_ERR_AUTH;
     struct pv_weblogin_session *s = find_place(l);
-    s->open = true;
+    s->number = ++l->last;
     s->used = now;
     pv_rng_fill(rng, l->token, sizeof(l->token));
     pv_rng_fill(rng, s->cookie, sizeof(s->cookie));
@@ -82,47 +82,68 @@ static bool next_cookie(struct pv_view *rest, struct pv_view *ret_name, struct p
     return true;
 }
 
-/* All sessions are compared, whichever it is. */
-static bool use_session(struct pv_weblogin *l, const uint8_t cookie[static PV_KEY_LEN],
-                        const uint8_t key[static PV_KEY_LEN], pv_ns now)
+static void end_idle(struct pv_weblogin_session *s, pv_ns now)
 {
-    bool found = false;
+    if (now >= s->used && now - s->used > PV_WEBLOGIN_IDLE)
+        s->number = 0;
+}
+
+/* The session's number; 0: there is none. All are compared, whichever it is. */
+static uint64_t use_session(struct pv_weblogin *l, const uint8_t cookie[static PV_KEY_LEN],
+                            const uint8_t key[static PV_KEY_LEN], pv_ns now)
+{
+    uint64_t found = 0;
     for (size_t i = 0; i < PV_WEBLOGIN_SESSIONS; i++) {
         struct pv_weblogin_session *s = &l->session[i];
-        if (s->open && now >= s->used && now - s->used > PV_WEBLOGIN_IDLE)
-            s->open = false;
+        end_idle(s, now);
         bool same_cookie = pv_ct_equal(s->cookie, cookie, PV_KEY_LEN);
         bool same_key = pv_ct_equal(s->key, key, PV_KEY_LEN);
-        if (s->open && same_cookie && same_key) {
+        if (s->number != 0 && same_cookie && same_key) {
             s->used = now;
-            found = true;
+            found = s->number;
         }
     }
     return found;
 }
 
-static bool has_session(struct pv_weblogin *l, const struct pv_weblogin_asked *asked, pv_ns now)
+bool pv_weblogin_goes_on(struct pv_weblogin *l, uint64_t session, pv_ns now)
+{
+    for (size_t i = 0; i < PV_WEBLOGIN_SESSIONS; i++) {
+        struct pv_weblogin_session *s = &l->session[i];
+        end_idle(s, now);
+        if (s->number != 0 && s->number == session) {
+            s->used = now;
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t find_session(struct pv_weblogin *l, const struct pv_weblogin_asked *asked,
+                             pv_ns now)
 {
     uint8_t cookie[PV_KEY_LEN], key[PV_KEY_LEN];
     struct pv_view name, value;
-    bool found = false;
+    uint64_t found = 0;
     if (asked->cookie == NULL || asked->key == NULL ||
         !parse(pv_view(asked->key, strlen(asked->key)), key))
-        return false;
+        return 0;
     struct pv_view rest = pv_view(asked->cookie, strnlen(asked->cookie, PV_WEBLOGIN_COOKIE_MAX));
-    while (!found && next_cookie(&rest, &name, &value))
-        found = name.len >= strlen(COOKIE) && memcmp(name.ptr, COOKIE, strlen(COOKIE)) == 0 &&
-                parse(value, cookie) && use_session(l, cookie, key, now);
+    while (found == 0 && next_cookie(&rest, &name, &value))
+        if (name.len >= strlen(COOKIE) && memcmp(name.ptr, COOKIE, strlen(COOKIE)) == 0 &&
+            parse(value, cookie))
+            found = use_session(l, cookie, key, now);
     pv_wipe(cookie, sizeof(cookie));
     pv_wipe(key, sizeof(key));
     return found;
 }
 
 unsigned pv_weblogin_judge(struct pv_weblogin *l, enum pv_weblogin_what what,
-                           const struct pv_weblogin_asked *asked, pv_ns now)
+                           const struct pv_weblogin_asked *asked, pv_ns now, uint64_t *ret_session)
 {
     const char *host = asked->host, *origin = asked->origin;
     const size_t n = strlen(SCHEME);
+    *ret_session = 0;
     if (host == NULL || !pv_scrape_is_this_machine(pv_view(host, strlen(host))))
         return 403;
     if (what == PV_WEBLOGIN_PAGE)
@@ -130,5 +151,7 @@ unsigned pv_weblogin_judge(struct pv_weblogin *l, enum pv_weblogin_what what,
     /* A browser names the origin with every POST (Fetch s3.2), and leaves out port 80 in both. */
     if (origin == NULL || strncmp(origin, SCHEME, n) != 0 || strcmp(origin + n, host) != 0)
         return 403;
-    return what == PV_WEBLOGIN_ENTER || has_session(l, asked, now) ? 200 : 401;
+    if (what == PV_WEBLOGIN_USE)
+        *ret_session = find_session(l, asked, now);
+    return what == PV_WEBLOGIN_ENTER || *ret_session != 0 ? 200 : 401;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weblogin.h - who may use the page of a node: a link that works once, and the sessions that follow
+ * weblogin.h - who may use a page: a link that works once, and the sessions that follow
  * from it (docs/adr/0091).
  *
  * A link carries a token. A browser that shows it gets a session of two secrets: a cookie, which
@@ -22,25 +22,36 @@ enum {
 };
 #define PV_WEBLOGIN_IDLE PV_S(86400) /* ours: a session that was not used for so long has ended */
 
-/* The first byte of each message between p2pvpnctl web and the server (web/server.h), on a
- * SOCK_SEQPACKET pair that is this descriptor of the server. */
+/* The argument that the server is started with: whose page it is. */
+#define PV_WEBLINK_NODE        "node"
+#define PV_WEBLINK_COORDINATOR "coordinator"
+
+/* The first byte of each message between the server (web/server.h) and the command that shows its
+ * page (web/host/webhost.h), on a SOCK_SEQPACKET pair that is this descriptor of the server. */
 enum {
     PV_WEBLINK_FD = 3,
     PV_WEBLINK_BROWSER = 'b', /* to the server: a browser's connection comes along */
-    PV_WEBLINK_CONTROL = 'c', /* from it: it wants a connection to p2pvpnd; back: one comes along,
-                                 or the exit code of p2pvpnctl is the second byte */
+    PV_WEBLINK_CONTROL = 'c', /* from it: it wants a connection to p2pvpnd, or, with a second byte,
+                                 the answer to that PV_WEBLINK_ASK_; back: it comes along, or an
+                                 exit code of p2pvpnctl is the second byte */
     PV_WEBLINK_FILE = 'f',  /* from it: it wants an empty file of the user's; back: one comes along,
                                unless there is no place for one */
     PV_WEBLINK_TOKEN = 't', /* from it: a token in text, for the link to show */
+
+    PV_WEBLINK_ASK_STATUS = 's',
+    PV_WEBLINK_ASK_NETWORKS = 'n',
+    PV_WEBLINK_ASK_HOMES = 'h',
+    PV_WEBLINK_ASK_DOCTOR = 'd', /* of a node's page */
 };
 
 struct pv_weblogin_session {
-    bool open;
-    pv_ns used; /* last */
+    uint64_t number; /* 0: not open */
+    pv_ns used;      /* last */
     uint8_t cookie[PV_KEY_LEN], key[PV_KEY_LEN];
 };
 
 struct pv_weblogin {
+    uint64_t last; /* number */
     uint8_t token[PV_KEY_LEN];
     struct pv_weblogin_session session[PV_WEBLOGIN_SESSIONS];
 };
@@ -72,9 +83,12 @@ PV_MUST_CHECK int pv_weblogin_enter(struct pv_weblogin *l, struct pv_view token,
  * May that be asked? 200, or the status to refuse it with (RFC 9110 s15): 403 where Host is not
  * this machine by an address or as localhost (DNS rebinding), or where what is no file of the page
  * does not come from the page itself (Origin is not http:// and Host); 401 without a session, which
- * only PV_WEBLOGIN_USE needs. now: the session counts as used.
+ * only PV_WEBLOGIN_USE needs. now: the session counts as used. *ret_session: its number, 0: none
+ * was asked for.
  */
 unsigned pv_weblogin_judge(struct pv_weblogin *l, enum pv_weblogin_what what,
-                           const struct pv_weblogin_asked *asked, pv_ns now);
+                           const struct pv_weblogin_asked *asked, pv_ns now, uint64_t *ret_session);
+/* Is the session with this number still open, for an answer that lasts? Then it counts as used. */
+bool pv_weblogin_goes_on(struct pv_weblogin *l, uint64_t session, pv_ns now);
 
 #endif /* PV_WEBLOGIN_H */

@@ -54,8 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         take_field(&rest, cookie, key, field[i]);
     const struct pv_weblogin_asked asked = {
         .host = field[0], .origin = field[1], .cookie = field[2], .key = field[3]};
-    unsigned page = pv_weblogin_judge(&l, PV_WEBLOGIN_PAGE, &asked, 2);
-    unsigned use = pv_weblogin_judge(&l, PV_WEBLOGIN_USE, &asked, 2);
+    uint64_t session;
+    unsigned page = pv_weblogin_judge(&l, PV_WEBLOGIN_PAGE, &asked, 2, &session);
+    unsigned use = pv_weblogin_judge(&l, PV_WEBLOGIN_USE, &asked, 2, &session);
     bool own = strncmp(field[1], scheme, strlen(scheme)) == 0 &&
                strcmp(field[1] + strlen(scheme), field[0]) == 0;
     bool both = strstr(field[2], cookie) != NULL && strcmp(field[3], key) == 0;

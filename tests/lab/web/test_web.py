@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The page of a node (p2pvpnctl web), in a browser: what it shows, what is done by it, and who is kept out."""
+"""The page of a node (p2pvpnctl web) and that of a coordinator (p2pvpn-coordinator web), in a browser: what they show, what
+is done by them, and who is kept out."""
 import ctypes
 import json
 import os
@@ -14,13 +15,13 @@ MARKUP = "<img src=x onerror=document.title='owned'><b>&amp;"
 
 
 class Page:
-    """`p2pvpnctl web` on a host."""
+    """`p2pvpnctl web` on a host, or the coordinator's."""
 
-    def __init__(self, host, *args, who=()):
+    def __init__(self, host, *args, who=(), program="p2pvpnctl"):
         if not os.path.exists(host.lab.bin("p2pvpn-web")):
             raise Skip("p2pvpn-web is not built: libmicrohttpd is missing (scripts/deps build)")
         self.host = host
-        self.program = host.start(*who, host.lab.bin("p2pvpnctl"), "web", "--json", *args, name="web")
+        self.program = host.start(*who, host.lab.bin(program), "web", *args, "--json", name="web")
 
     def links(self):
         return [json.loads(line)["link"] for line in self.program.text().splitlines() if line.startswith("{")]
@@ -397,6 +398,50 @@ def forms_of_others(a, browser, page):
     wait("its script to be done", lambda: browser.run("return document.title") == "done")
     equal([m for m in a.json("history", "b")["messages"] if "forged" in m["text"]], [], "messages of another site")
     server.end()
+
+
+@scenario(minutes=5)
+def the_coordinators_page_shows_what_it_does(lab):
+    """Figures, plots and networks at three sizes; a network that comes and goes; a coordinator that restarts; and orders
+    that are not the page's reach nobody."""
+    coordinator, (a, b) = world(lab, "a", "b")
+    a.wait_direct(b)
+    page = Page(coordinator.host, program="p2pvpn-coordinator")
+    browser = Browser(coordinator.host)
+    browser.open(page.link())
+    browser.sees("2\nnodes online", ".figures")
+    c = lab.host("c")
+    c.daemon()
+    c.create(coordinator.url(), "--network", "guests")
+    ids = [n["id"] for n in json.loads(coordinator.host.run(lab.bin("p2pvpn-coordinator"), "networks", "--json").out)["networks"]]
+    for network in ids:
+        browser.sees(network, "code", timeout=20)
+    browser.one("svg.plot[aria-label^='Load of the control thread: at most']", timeout=30)
+    check("guests" not in browser.text(), "the name of a network")
+    for width, height in SIZES:
+        browser.resize(width, height)
+        browser.dark(width == 800)
+        is_readable(browser, f"coordinator at {width}")
+        picture(browser, f"coordinator-{width}")
+    cookie, key = steal(browser, page)
+    asker = Asker(coordinator.host)
+    fields = {"Origin": page.origin, "Cookie": cookie, "X-P2pvpn-Key": key}
+    for want, change, body in ((200, {}, '{"id":1,"cmd":"status"}'), (400, {}, json.dumps({"id": 1, "cmd": "drop", "network": ids[0]})),
+                               (400, {}, json.dumps({"do": "secret"})), (401, {"X-P2pvpn-Key": "A" * 43}, '{"id":1,"cmd":"status"}'),
+                               (403, {"Host": "evil.example"}, '{"id":1,"cmd":"status"}'),
+                               (403, {"Origin": "http://evil.example"}, '{"id":1,"cmd":"status"}')):
+        equal(asker.ask("POST", page.origin + "/api", {**fields, **change}, body)[0], want, f"{change} {body}")
+    equal(asker.ask("POST", page.origin + "/enter", {"Origin": page.origin}, "A" * 43)[0], 403, "a guessed token")
+    coordinator.host.run(lab.bin("p2pvpn-coordinator"), "drop", ids[0])
+    wait("it to be gone", lambda: ids[0] not in browser.text("code"), timeout=20)
+    coordinator.end()
+    browser.sees("no coordinator runs", "#link", timeout=20)
+    coordinator.start()
+    wait("the page to go on", lambda: browser.text("#link") == "", timeout=20)
+    browser.must_be_clean(page.origin)
+    equal(page.program.end(), 0, "exit code on SIGTERM")
+    r = coordinator.host.run(lab.bin("p2pvpn-coordinator"), "web", "0.0.0.0:8080", check_rc=False)
+    equal((r.code, "is not loopback" in r.err), (2, True), "a place for everybody")
 
 
 @scenario

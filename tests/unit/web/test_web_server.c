@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The page's server between a browser, p2pvpnctl and p2pvpnd, all three of which are this test. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 
 #define HEAD "Host: 127.0.0.1:1\r\nOrigin: http://127.0.0.1:1\r\n"
 
+#define ID "AAAAAAAAAAAAAAAAAAAAAA" /* of a line in a room */
+
 enum {
     ANSWER = 65536, /* bytes of an answer, at most */
 };
@@ -23,7 +26,7 @@ enum {
 static struct pv_loop *loop;
 static struct pv_web *web;
 static int links[2]; /* the server's, p2pvpnctl's */
-static char cookie[128], key[PV_KEY_TEXT_BUF], answer[ANSWER];
+static char cookie[128], key[PV_KEY_TEXT_BUF], answer[ANSWER], next_token[1 + PV_KEY_TEXT_BUF];
 static size_t n_answer;
 
 /* The loop runs until this is so. */
@@ -50,13 +53,19 @@ static void run_until(bool (*done)(int fd), int fd)
     pv_loop_run(loop, &(struct pv_loop_owner){.turn = turn});
 }
 
-static void begin(void)
+static void begin_with(bool coordinator)
 {
+    next_token[0] = '\0';
     assert_int_equal(pv_crypto_init(), PV_OK);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links), 0);
     assert_int_equal(pv_loop_new(&loop), PV_OK);
-    assert_int_equal(pv_web_new(&web, loop, links[0]), PV_OK);
+    assert_int_equal(pv_web_new(&web, loop, links[0], coordinator), PV_OK);
     assert_int_equal(pv_web_offer(web), PV_OK);
+}
+
+static void begin(void)
+{
+    begin_with(false);
 }
 
 static void end(void)
@@ -94,6 +103,12 @@ static bool control_is_wanted(int fd)
     return hear_link(text, sizeof(text)) == 1 && text[0] == PV_WEBLINK_CONTROL;
 }
 
+static bool something_is_said(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
 /* An answer ends with the connection here: each is asked for so. */
 static bool answer_is_whole(int fd)
 {
@@ -127,11 +142,14 @@ static unsigned status_of(int fd)
     return status;
 }
 
+/* With the newest token. */
 static void enter(void)
 {
     char token[1 + PV_KEY_TEXT_BUF] = "";
     const char *at;
-    assert_int_equal(hear_link(token, sizeof(token) - 1), 1 + PV_KEY_TEXT);
+    if (next_token[0] == '\0')
+        assert_int_equal(hear_link(next_token, sizeof(next_token) - 1), 1 + PV_KEY_TEXT);
+    memcpy(token, next_token, sizeof(token));
     assert_int_equal(token[0], PV_WEBLINK_TOKEN);
     assert_int_equal(status_of(ask("POST", "/enter", "", token + 1)), 200);
     at = strstr(answer, "Set-Cookie: ");
@@ -141,7 +159,7 @@ static void enter(void)
     at = strstr(answer, "\"key\":\"");
     assert_non_null(at);
     assert_int_equal(sscanf(at, "\"key\":\"%43[^\"]", key), 1);
-    assert_int_equal(hear_link(token, sizeof(token)), 1 + PV_KEY_TEXT); /* the next one */
+    assert_int_equal(hear_link(next_token, sizeof(next_token) - 1), 1 + PV_KEY_TEXT);
 }
 
 static int ask_api(const char *body)
@@ -172,6 +190,100 @@ PV_TEST(a_request_is_passed_on_and_the_lines_of_the_reply_up_to_the_answer)
     assert_non_null(strstr(answer, "\"sent\":2}\n"));
     assert_null(strstr(answer, "nothing after it"));
     close(daemon);
+    end();
+}
+
+/* Two bytes: the second says which. */
+static char asked_for;
+static bool an_answer_is_wanted(int fd)
+{
+    char text[64] = "";
+    (void)fd;
+    if (hear_link(text, sizeof(text)) != 2 || text[0] != PV_WEBLINK_CONTROL)
+        return false;
+    asked_for = text[1];
+    return true;
+}
+
+PV_TEST(a_coordinators_page_has_three_questions_and_gets_all_of_each_answer)
+{
+    static const char control = PV_WEBLINK_CONTROL;
+    static const char document[] = "{\"id\":1,\"ok\":true}\na note\n{\"networks\":[]}\n";
+    char text[64];
+    begin_with(true);
+    enter();
+    int browser = ask_api("{\"id\":1,\"cmd\":\"networks\"}");
+    run_until(an_answer_is_wanted, -1);
+    assert_int_equal(asked_for, PV_WEBLINK_ASK_NETWORKS);
+    int child = hand_over(&control, 1);
+    assert_int_equal(write(child, document, sizeof(document) - 1), sizeof(document) - 1);
+    close(child);
+    assert_int_equal(status_of(browser), 200);
+    assert_non_null(strstr(answer, "{\"networks\":[]}\n"));
+    assert_int_equal(status_of(ask_api("{\"id\":1,\"cmd\":\"drop\"}")), 400);
+    assert_int_equal(status_of(ask_api("{\"id\":1,\"cmd\":\"status\",\"x\":1}")), 400);
+    assert_int_equal(status_of(ask_api("")), 400);
+    assert_int_equal(status_of(ask("POST", "/file?peer=b&name=x", "", "x")), 401);
+    assert_int_equal(status_of(ask("GET", "/chat.js", "", "")), 404);
+    assert_int_equal(status_of(ask("GET", "/", "", "")), 200);
+    assert_non_null(strstr(answer, "/coordinator.js"));
+    assert_int_equal(hear_link(text, sizeof(text)), 0);
+    end();
+}
+
+PV_TEST(a_watch_ends_with_the_session_that_asked_for_it)
+{
+    static const char control = PV_WEBLINK_CONTROL;
+    int browser[PV_WEBLOGIN_SESSIONS], daemon[PV_WEBLOGIN_SESSIONS];
+    begin();
+    for (int i = 0; i < PV_WEBLOGIN_SESSIONS; i++) {
+        enter();
+        browser[i] = ask_api("{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}");
+        run_until(control_is_wanted, -1);
+        daemon[i] = hand_over(&control, 1);
+    }
+    assert_int_equal(status_of(ask("GET", "/", "", "")), 200); /* all are in use alike by now */
+    enter();                                                   /* in the place of the first */
+    assert_int_equal(status_of(browser[0]), 200);
+    for (int i = 0; i < PV_WEBLOGIN_SESSIONS; i++) {
+        close(daemon[i]);
+        if (i > 0)
+            assert_int_equal(status_of(browser[i]), 200);
+    }
+    end();
+}
+
+PV_TEST(a_file_is_offered_to_each_peer_that_is_named)
+{
+    static const char control = PV_WEBLINK_CONTROL, place = PV_WEBLINK_FILE;
+    char more[256], asked[2048] = "", kind[8];
+    FILE *empty = tmpfile();
+    size_t n = 0;
+    begin();
+    enter();
+    snprintf(more, sizeof(more), "Cookie: %s\r\nX-P2pvpn-Key: %s\r\n", cookie, key);
+    int browser =
+        ask("POST", "/file?name=a%20b&peer=bob&transfer=" ID "&peer=carol", more, "words");
+    run_until(something_is_said, links[1]);
+    assert_int_equal(hear_link(kind, sizeof(kind)), 1);
+    assert_int_equal(kind[0], PV_WEBLINK_FILE);
+    assert_int_equal(pv_unix_write(links[1], pv_view(&place, 1), fileno(empty), &n), PV_OK);
+    run_until(control_is_wanted, -1);
+    int daemon = hand_over(&control, 1), passed = -1, files = 0;
+    for (size_t len = 0; files < 2; len += n) {
+        run_until(something_is_said, daemon);
+        assert_int_equal(pv_unix_read(daemon, asked + len, sizeof(asked) - 1 - len, &n, &passed),
+                         PV_OK);
+        assert_true(passed >= 0);
+        close(passed);
+        files++;
+    }
+    assert_non_null(strstr(asked, "{\"id\":1,\"cmd\":\"file_send\",\"peer\":\"bob\""));
+    assert_non_null(strstr(asked, "{\"id\":2,\"cmd\":\"file_send\",\"peer\":\"carol\""));
+    assert_non_null(strstr(asked, "\"transfer\":\"" ID "\""));
+    close(daemon);
+    assert_int_equal(status_of(browser), 200);
+    fclose(empty);
     end();
 }
 

@@ -33,7 +33,8 @@ static unsigned judge(enum pv_weblogin_what what, const char *host, const char *
 {
     const struct pv_weblogin_asked asked = {
         .host = host, .origin = origin, .cookie = cookies, .key = shown};
-    return pv_weblogin_judge(&login, what, &asked, PV_S(1));
+    uint64_t session;
+    return pv_weblogin_judge(&login, what, &asked, PV_S(1), &session);
 }
 
 PV_TEST(a_token_works_once)
@@ -59,7 +60,7 @@ PV_TEST(a_text_that_is_no_token_opens_nothing)
             pv_weblogin_enter(&login, pv_view(texts[i], strlen(texts[i])), &rng, 0, cookie, key),
             PV_ERR_AUTH);
     for (size_t i = 0; i < PV_WEBLOGIN_SESSIONS; i++)
-        assert_false(login.session[i].open);
+        assert_int_equal(login.session[i].number, 0);
 }
 
 PV_TEST(a_request_needs_the_page_the_cookie_and_the_key)
@@ -127,7 +128,11 @@ PV_TEST(the_session_that_was_unused_longest_makes_room_and_an_idle_one_ends)
     const struct pv_weblogin_asked asked = {
         .host = HERE, .origin = ORIGIN, .cookie = header, .key = key};
     pv_ns end = PV_S(3) + PV_WEBLOGIN_IDLE;
-    assert_int_equal(pv_weblogin_judge(&login, PV_WEBLOGIN_USE, &asked, end), 200);
+    uint64_t session;
+    assert_int_equal(pv_weblogin_judge(&login, PV_WEBLOGIN_USE, &asked, end, &session), 200);
+    assert_true(session != 0 && pv_weblogin_goes_on(&login, session, end));
     end += PV_WEBLOGIN_IDLE + 1;
-    assert_int_equal(pv_weblogin_judge(&login, PV_WEBLOGIN_USE, &asked, end), 401);
+    assert_int_equal(pv_weblogin_judge(&login, PV_WEBLOGIN_USE, &asked, end, &session), 401);
+    assert_false(pv_weblogin_goes_on(&login, login.last, end));
+    assert_false(pv_weblogin_goes_on(&login, 0, end));
 }

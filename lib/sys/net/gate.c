@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* gate.c - listeners of loopback and the file system, and whose a connection is. */
-#include "ctl/forward/gate.h"
+#include "sys/net/gate.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,22 +20,26 @@
 
 /* --- opening ------------------------------------------------------------------------------- */
 
-static int parse(struct pv_cli *cli, const char *where, struct pv_addr *ret_addr)
+static int parse(const char *where, struct pv_addr *ret_addr, char why[static PV_GATE_WHY])
 {
     uint64_t port = 0;
     if (pv_u64_parse(where, 0, UINT16_MAX, &port) == PV_OK)
         *ret_addr = pv_addr4(127, 0, 0, 1, (uint16_t)port);
-    else if (pv_addr_parse(where, ret_addr) < 0)
-        return pv_cli_usage(cli,
-                            "\"%.100s\" is no place to listen: give PORT, 127.0.0.1:PORT, "
-                            "[::1]:PORT or a PATH with a /",
-                            where);
-    if (!pv_addr_is_loopback(ret_addr))
-        return pv_cli_usage(cli,
-                            "\"%.100s\" is not loopback: only this user's programs may come in, so "
-                            "give PORT or 127.0.0.1:PORT",
-                            where);
-    return 0;
+    else if (pv_addr_parse(where, ret_addr) < 0) {
+        snprintf(
+            why, PV_GATE_WHY,
+            "\"%.100s\" is no place to listen: give PORT, 127.0.0.1:PORT, [::1]:PORT or a PATH "
+            "with a /",
+            where);
+        return PV_ERR_MALFORMED;
+    }
+    if (pv_addr_is_loopback(ret_addr))
+        return PV_OK;
+    snprintf(why, PV_GATE_WHY,
+             "\"%.100s\" is not loopback: only this user's programs may come in, so give PORT or "
+             "127.0.0.1:PORT",
+             where);
+    return PV_ERR_MALFORMED;
 }
 
 static int open_udp(const struct pv_addr *addr, const char *ifname, int *ret_fd)
@@ -56,49 +61,50 @@ static int open_udp(const struct pv_addr *addr, const char *ifname, int *ret_fd)
     return PV_OK;
 }
 
-static int fail_path(struct pv_cli *cli, const char *path, int r)
+static int open_path(struct pv_gate *g, const char *path, char why[static PV_GATE_WHY])
 {
-    if (r == -ENAMETOOLONG)
-        return pv_cli_usage(
-            cli, "%.120s: a socket's path has at most 107 bytes: give a shorter one", path);
-    if (r == PV_ERR_EXISTS)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "%s: another program listens there: end it, or give another path", path);
-    if (r == -ENOTSOCK)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "%s: there is a file of that name: remove it, or give another path",
-                           path);
-    return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s: %s: give a path in a directory of yours", path,
-                       pv_strstatus(r));
+    int r = pv_unix_listen(path, NULL, &g->fd);
+    if (r == PV_OK) {
+        g->path = path;
+        return PV_OK;
+    }
+    if (r == -ENAMETOOLONG) {
+        snprintf(why, PV_GATE_WHY,
+                 "%.120s: a socket's path has at most 107 bytes: give a shorter one", path);
+        return PV_ERR_MALFORMED;
+    }
+    snprintf(why, PV_GATE_WHY, "%.120s: %s", path,
+             r == PV_ERR_EXISTS ? "another program listens there: end it, or give another path"
+             : r == -ENOTSOCK   ? "there is a file of that name: remove it, or give another path"
+                                : pv_strstatus(r));
+    /* A directory of somebody else is mended by another path, not by more rights. */
+    return r == -EACCES ? -EPERM : r;
 }
 
-int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool udp)
+int pv_gate_open(struct pv_gate *g, const char *where, bool udp, char ret_why[static PV_GATE_WHY])
 {
     *g = (struct pv_gate){.fd = -1, .udp = udp, .uid = geteuid()};
     if (strchr(where, '/') != NULL) {
-        if (udp)
-            return pv_cli_usage(cli, "\"%.100s\" is a path: -u needs a port", where);
-        int r = pv_unix_listen(where, NULL, &g->fd);
-        g->path = r < 0 ? NULL : where;
-        return r < 0 ? fail_path(cli, where, r) : 0;
+        if (!udp)
+            return open_path(g, where, ret_why);
+        snprintf(ret_why, PV_GATE_WHY, "\"%.100s\" is a path: -u needs a port", where);
+        return PV_ERR_MALFORMED;
     }
-    int code = parse(cli, where, &g->addr);
-    if (code != 0)
-        return code;
-    int r = udp ? open_udp(&g->addr, NULL, &g->fd) : pv_stream_listen(&g->addr, NULL, &g->fd);
+    int r = parse(where, &g->addr, ret_why);
+    if (r < 0)
+        return r;
+    r = udp ? open_udp(&g->addr, NULL, &g->fd) : pv_stream_listen(&g->addr, NULL, &g->fd);
     if (r == PV_OK)
         r = pv_stream_local(g->fd, &g->addr);
     if (r == PV_ERR_EXISTS)
-        return pv_cli_fail(cli, PV_CTLAPI_FAILED,
-                           "port %u is in use on this machine: give another one, or 0 for any",
-                           g->addr.port);
-    if (r == -EACCES)
-        return pv_cli_fail(cli, PV_CTLAPI_PERMISSION,
-                           "port %u is for root: give one from 1024 on, or 0 for any",
-                           g->addr.port);
-    return r < 0
-               ? pv_cli_fail(cli, PV_CTLAPI_FAILED, "listen at %.100s: %s", where, pv_strstatus(r))
-               : 0;
+        snprintf(ret_why, PV_GATE_WHY,
+                 "port %u is in use on this machine: give another one, or 0 for any", g->addr.port);
+    else if (r == -EACCES)
+        snprintf(ret_why, PV_GATE_WHY, "port %u is for root: give one from 1024 on, or 0 for any",
+                 g->addr.port);
+    else if (r < 0)
+        snprintf(ret_why, PV_GATE_WHY, "listen at %.100s: %s", where, pv_strstatus(r));
+    return r;
 }
 
 int pv_gate_open_overlay(struct pv_gate *g, const struct pv_addr *at, const char *ifname, bool udp)

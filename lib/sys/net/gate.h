@@ -11,7 +11,11 @@
 #define PV_GATE_H
 
 #include "base/addr.h"
-#include "ctl/lib/cli.h"
+#include "base/pv.h"
+
+enum {
+    PV_GATE_WHY = 256, /* bytes of a sentence, with the NUL */
+};
 
 struct pv_gate {
     int fd; /* listening, or of UDP; -1: closed */
@@ -22,9 +26,11 @@ struct pv_gate {
     struct pv_addr addr; /* else */
 };
 
-/* where: "8080", "127.0.0.1:8080", "[::1]:8080", or a path with a "/"; port 0: the kernel chooses.
- * 0, or an exit code, and the user has been told. */
-PV_MUST_CHECK int pv_gate_open(struct pv_gate *g, struct pv_cli *cli, const char *where, bool udp);
+/* where: "8080", "127.0.0.1:8080", "[::1]:8080", or a path with a "/", borrowed; port 0: the kernel
+ * chooses. PV_ERR_MALFORMED: it is no such place, or no loopback; -EACCES; or another error;
+ * ret_why says then what to do. */
+PV_MUST_CHECK int pv_gate_open(struct pv_gate *g, const char *where, bool udp,
+                               char ret_why[static PV_GATE_WHY]);
 /* For members, and no program of this machine: at this address of this node's, by its interface
  * alone. PV_ERR_EXISTS: the port is in use. -errno. */
 PV_MUST_CHECK int pv_gate_open_overlay(struct pv_gate *g, const struct pv_addr *at,
