@@ -585,10 +585,16 @@ int pv_coordclient_request(struct pv_coordclient *c, struct pv_ctl_msg *msg, uin
     return r;
 }
 
+/* Is there an address that could be tried beside the connection in use? */
+static bool has_others(const struct pv_coordclient *c)
+{
+    return pv_coorddetour_other(c->addrs, c->n_addrs, 0, &c->used->addr) < c->n_addrs;
+}
+
 static void send_ping(struct pv_coordclient *c, pv_ns now)
 {
     struct pv_ctl_msg msg = {.type = PV_CTL_PING};
-    pv_coordpulse_pinged(&c->pulse, send_msg(c, c->used, &msg, 0) == PV_OK, now);
+    pv_coordpulse_pinged(&c->pulse, send_msg(c, c->used, &msg, 0) == PV_OK, has_others(c), now);
 }
 
 static void say_hello(struct pv_coordclient *c, struct pv_coordattempt *a, pv_ns now)
@@ -656,7 +662,7 @@ static int take_hello_answer(struct pv_coordclient *c, struct pv_ctl_msg *msg, p
         c->deadline = PV_NEVER;
         pv_coordwait_welcome(&c->wait);
         pv_coorddetour_arrived(&c->detour, now);
-        pv_coordpulse_begin(&c->pulse, now);
+        pv_coordpulse_begin(&c->pulse, has_others(c), now);
         pv_coordpulse_note_time(&c->pulse, msg->u.welcome.time_us, now);
         return put_event(c, ev);
     }

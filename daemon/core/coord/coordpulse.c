@@ -14,17 +14,22 @@ static pv_ns patience(const struct pv_coordpulse *p)
     return slow > PV_COORDPULSE_LOOK ? slow : PV_COORDPULSE_LOOK;
 }
 
-void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now)
+static pv_ns interval(bool others)
 {
-    p->ping_at = now + PV_COORDPULSE_PING;
+    return others ? PV_COORDPULSE_PING_OTHERS : PV_COORDPULSE_PING;
+}
+
+void pv_coordpulse_begin(struct pv_coordpulse *p, bool others, pv_ns now)
+{
+    p->ping_at = now + interval(others);
     p->rtt = now - p->pinged_at;
     p->pinged_at = 0;
     pv_coordpulse_heard(p, now);
 }
 
-void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now)
+void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, bool others, pv_ns now)
 {
-    p->ping_at = now + PV_COORDPULSE_PING;
+    p->ping_at = now + interval(others);
     if (!sent)
         return;
     p->pinged_at = now;

@@ -12,7 +12,10 @@
 #include "base/pv.h"
 
 #define PV_COORDPULSE_PING PV_S(10) /* between pings, DESIGN 4 */
-#define PV_COORDPULSE_DEAD PV_S(25) /* of silence, DESIGN 4 */
+/* Where a look could find another coordinator: with the look and a handshake a member is there 10 s
+ * after its own has fallen silent. */
+#define PV_COORDPULSE_PING_OTHERS PV_S(6)
+#define PV_COORDPULSE_DEAD        PV_S(25) /* of silence, DESIGN 4 */
 /* A ping without an answer; ours: TCP has repeated it three times by then. */
 #define PV_COORDPULSE_LOOK PV_S(2)
 /* It is two round trips where that is longer, up to this; ours. */
@@ -30,10 +33,11 @@ struct pv_coordpulse {
     pv_ns time_at;
 };
 
-/* The hello that left at pinged_at was answered by a welcome. */
-void pv_coordpulse_begin(struct pv_coordpulse *p, pv_ns now);
+/* The hello that left at pinged_at was answered by a welcome. others: a look would have addresses
+ * to try. */
+void pv_coordpulse_begin(struct pv_coordpulse *p, bool others, pv_ns now);
 /* It is time for a ping; sent: it could leave. One that could not is tried an interval later. */
-void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, pv_ns now);
+void pv_coordpulse_pinged(struct pv_coordpulse *p, bool sent, bool others, pv_ns now);
 void pv_coordpulse_answered(struct pv_coordpulse *p, pv_ns now); /* the ping */
 /* Every message that comes proves that the way still works. */
 void pv_coordpulse_heard(struct pv_coordpulse *p, pv_ns now);

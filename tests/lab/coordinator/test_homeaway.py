@@ -19,7 +19,7 @@ OFF = """table ip off {
   }
 }
 """
-IDLE = 13  # seconds after which members without traffic are, by their ping each 10 s
+IDLE = 10  # seconds after which members without traffic are, by their ping each 6 s
 AWAY = 1  # seconds after the database is back until something is stored
 
 
