@@ -11,7 +11,7 @@
 
 enum {
     OPS = 18, /* half of them before the store is closed and opened again */
-    LEFT = 3, /* states of a cut that are looked at; PV_SIM_LONG=1: LEFT_LONG */
+    LEFT = 2, /* states of a cut that are looked at; PV_SIM_LONG=1: LEFT_LONG */
     LEFT_LONG = 24,
     WALL_S = 1800000000,
     BOX = 3000, /* bytes of a copy */

@@ -10,7 +10,7 @@
 
 enum {
     OPS = 24, /* half of them before the store is closed and opened again */
-    LEFT = 3, /* states of a cut that are looked at; PV_SIM_LONG=1: LEFT_LONG */
+    LEFT = 2, /* states of a cut that are looked at; PV_SIM_LONG=1: LEFT_LONG */
     LEFT_LONG = 24,
 };
 

@@ -619,8 +619,9 @@ static void live_through(uint64_t seed)
 
 PV_TEST(files_arrive_through_kills_cuts_and_losses)
 {
+    uint64_t seeds = getenv("PV_SIM_LONG") != NULL ? 300 : 30;
     end(NULL);
-    for (uint64_t seed = 1; seed <= 100; seed++)
+    for (uint64_t seed = 1; seed <= seeds; seed++)
         live_through(seed);
     begin(NULL);
 }
