@@ -48,6 +48,8 @@ struct pv_routes {
      * can. */
     char fault[PV_JOB_ERROR_MAX];
     uint64_t asked; /* the client that wants the exit and waits for the host; 0 = none */
+    const char
+        *lwip; /* why lwIP is in the kernel's place, which has no routes then; NULL: it is not */
 };
 
 /* Looks at everything and tells what came of it. anew: at what members offer and may carry, too. */
@@ -228,8 +230,10 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)cfg;
     (void)now;
+    if (cfg->stack != NULL && strcmp(cfg->stack, "lwip") == 0)
+        r->lwip = cfg->stack_why != NULL && cfg->stack_why[0] != '\0' ? cfg->stack_why
+                                                                      : "started with --stack lwip";
     r->look_at = PV_NEVER;
     return PV_OK;
 }
@@ -604,6 +608,17 @@ static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
     return true;
 }
 
+/* False: the client is answered. */
+static bool has_kernel(const struct pv_routes *r, const char *what, uint64_t handle)
+{
+    if (r->lwip == NULL)
+        return true;
+    pv_ctlsrv_failf(r->node->ctl, handle, PV_CTLAPI_FAILED,
+                    "%s: routes and exits need the kernel's network, and lwIP is in its place: %s",
+                    what, r->lwip);
+    return false;
+}
+
 /* Words before names: nobody is called all, auto or off in this place. */
 static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                                uint64_t handle, pv_ns now)
@@ -613,6 +628,8 @@ static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct
     struct pv_routes *r = part;
     struct pv_routeuse_entry entry;
     (void)p;
+    if (strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle))
+        return;
     for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
         if (strcmp(req->peer, modes[i]) == 0) {
             pv_routeuse_set_mode(&r->use, (enum pv_routeuse_mode)i);
@@ -640,6 +657,8 @@ static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, s
 {
     struct pv_routes *r = part;
     bool offered = false;
+    if (!has_kernel(r, "exit use", handle))
+        return;
     for (size_t i = 0; i < r->n; i++)
         offered =
             offered || (r->all[i].prefix.bits == 0 && pv_routeset_has(&r->all[i], pv_peer_pk(p)));
