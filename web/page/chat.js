@@ -4,6 +4,7 @@ import { call, hear, save, send as sendFile, state } from "./net.js";
 import { act, ask, bytes, clock, el, health, note, once, show } from "./util.js";
 
 const PAGE = 100, SEARCHED = 1000; // messages
+const AT_ONCE = 16; // members that a file is offered to
 const WORDS = { queued: "waiting", sent: "sent", delivered: "arrived", read: "read" };
 const HELD = { full: "its machine is full", disk: "its disk is full", rules: "the rules forbid it" };
 const FILE = { offered: "offered", accepted: "on its way", done: "complete", saved: "saved", refused: "refused", withdrawn: "withdrawn", failed: "failed" };
@@ -26,7 +27,10 @@ const talkOf = m => {
   const former = m.own ? m.to_former : m.from_former;
   return m.room || (former ? brief(former) : m.own ? m.to : m.from);
 };
-const isSeen = talk => open === talk && !document.hidden;
+// Read is what is shown to a user who has done something in this page since the conversation was opened: another site may open
+// its address, and a window may lie behind others.
+let touched = false;
+const isSeen = talk => open === talk && touched && !document.hidden && document.hasFocus();
 
 const load = once(async () => {
   loaded = true;
@@ -101,10 +105,10 @@ function bubble(m) {
     el("small", {}, `${clock(m.time)}${own ? ` · ${stateOf(m)}` : ""}`));
 }
 
-function fileBox(f) {
-  const moving = f.state === "accepted" && f.done < f.size, name = f.name;
+function fileBox(f, inRoom) {
+  const moving = f.state === "accepted" && f.done < f.size, name = f.name, whom = inRoom && (f.direction === "out" ? `to ${f.peer}` : `from ${f.peer}`);
   const button = (text, cmd, done) => el("button", { onclick: e => act(e.target, done, () => call(cmd, { number: f.id })) }, text);
-  return el("div", { class: `said${f.direction === "out" ? " own" : ""}` }, el("b", {}, name), ` ${bytes(f.size)}`,
+  return el("div", { class: `said${f.direction === "out" ? " own" : ""}` }, el("b", {}, name), ` ${bytes(f.size)}`, whom && ` ${whom}`,
     moving && el("progress", { max: f.size, value: f.done, "aria-label": `${name}, ${bytes(f.done)} of ${bytes(f.size)}` }),
     el("small", {}, `${clock(f.time)} · ${FILE[f.state] || f.state}${moving ? `, ${bytes(f.done)}` : ""}${f.why ? `: ${f.why}` : ""}`),
     el("p", { class: "row" }, f.direction === "in" && f.state === "offered" && button("Accept", "file_accept", `${name} is fetched.`),
@@ -117,15 +121,17 @@ export function chat(main, who) {
   const list = el("nav", { class: "card talks", "aria-label": "Conversations" }), talk = el("section", { class: "card talk" });
   const body = el("div", { class: `chat${who ? " open" : ""}` }, list, talk), log = el("div", { class: "log", role: "log", "aria-label": "Messages", tabindex: 0 });
   const changes = el("div", { class: "quiet", role: "status" }), told = new Set();
+  const room = who !== null && who.startsWith("#");
   let messages = [], more = false, find = "", drawn = "";
   open = who;
+  touched = navigator.userActivation.isActive;
   show(main, el("h1", {}, "Chat"), body);
 
   function drawLog() {
     const low = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-    const wanted = find.toLowerCase(), mine = files.filter(f => f.peer === who || f.room === who);
+    const wanted = find.toLowerCase(), mine = files.filter(f => f.peer === who || (room && messages.some(m => m.id === f.transfer)));
     const said = messages.filter(m => !wanted || m.text.toLowerCase().includes(wanted) || (m.from || "").toLowerCase().includes(wanted)).map(m => [m.time, () => bubble(m)]);
-    const all = [...said, ...(wanted ? [] : mine.map(f => [f.time, () => fileBox(f)]))].sort((a, b) => a[0] - b[0]);
+    const all = [...said, ...(wanted ? [] : mine.map(f => [f.time, () => fileBox(f, room)]))].sort((a, b) => a[0] - b[0]);
     const now = JSON.stringify([messages, wanted ? 0 : mine, find, more]);
     if (now === drawn) return;
     drawn = now;
@@ -166,6 +172,16 @@ export function chat(main, who) {
     call("read", { peer: who, through: last.id }).then(() => { for (const m of messages) if (m.state === "unread") m.state = "read"; paintList(); }).catch(() => {});
   }
 
+  // As `send-file` to a room: a line says so, and those who are there are offered it.
+  async function offerAll(file) {
+    const there = (await call("room_members", { room: who })).members.filter(m => m.online && !m.self).map(m => m.key || m.name);
+    if (there.length === 0) throw new Error("nobody else is there: a file goes to those who are");
+    const said = await call("send", { peer: who, text: `/me offers ${file.name} (${bytes(file.size)}) to those who are here` });
+    const parts = [];
+    while (there.length > 0) parts.push(sendFile(there.splice(0, AT_ONCE), file, said.message.id));
+    await Promise.all(parts);
+  }
+
   function drawTalk() {
     if (!who) return show(talk, el("p", { class: "quiet" }, "Choose whom to talk to."));
     const text = el("textarea", { "aria-label": `Message to ${who}`, placeholder: `Message to ${who}`, rows: 1, maxlength: 8000, onkeydown: e => {
@@ -181,13 +197,12 @@ export function chat(main, who) {
       text.focus();
       if (answer) fetchLog().catch(() => {});
     }
-    const room = who.startsWith("#");
-    const offer = list => { for (const file of list) sendFile(who, file).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
+    const offer = list => { for (const file of list) (room ? offerAll(file) : sendFile([who], file)).catch(e => note(`${file.name}: ${e.message}`, "bad")); };
     const pick = el("input", { type: "file", multiple: true, hidden: true, onchange: () => { offer(pick.files); pick.value = ""; } });
-    talk.ondragover = e => { if (!room) { e.preventDefault(); talk.classList.add("drop"); } };
+    talk.ondragover = e => { e.preventDefault(); talk.classList.add("drop"); };
     talk.ondragleave = () => talk.classList.remove("drop");
-    talk.ondrop = e => { e.preventDefault(); talk.classList.remove("drop"); if (!room) offer(e.dataTransfer.files); };
-    show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !who.startsWith("#") && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
+    talk.ondrop = e => { e.preventDefault(); talk.classList.remove("drop"); offer(e.dataTransfer.files); };
+    show(talk, el("div", { class: "row" }, el("a", { href: "#/chat", "aria-label": "All conversations" }, "‹"), el("h2", { class: "grow" }, who), !room && el("a", { href: `#/member/${encodeURIComponent(who)}` }, "Member"),
       el("input", { type: "search", placeholder: "Search", "aria-label": "Search this conversation", oninput: e => {
         const began = find === "";
         find = e.target.value;
@@ -201,8 +216,8 @@ export function chat(main, who) {
         if (await ask(`Leave ${who}?`, "What was said stays with the others.", "Leave") === null) return;
         if (await act(e.target, `You left ${who}.`, () => call("room_leave", { room: who }))) { await load(); location.hash = "#/chat"; }
       } }, "Leave …")] : null),
-      changes, log, el("div", { class: "compose" }, !room && [pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
-        onclick: () => pick.click() }, "+")], text, button));
+      changes, log, el("div", { class: "compose" }, pick, el("button", { "aria-label": `Send files to ${who}`, title: "Send files, or drop them here",
+        onclick: () => pick.click() }, "+"), text, button));
     fetchLog().catch(e => note(e.message, "bad"));
     if (window.matchMedia("(min-width: 800px)").matches) text.focus();
   }
@@ -216,8 +231,10 @@ export function chat(main, who) {
         (event.message ? talkOf(event.message) : event.who) === who))) fetchLog().catch(() => {});
   });
   const seen = () => { if (who) markRead(); };
-  document.addEventListener("visibilitychange", seen);
+  const touch = e => { if (e.isTrusted && !touched) { touched = true; seen(); } };
+  const events = [[document, "visibilitychange", seen], [window, "focus", seen], [window, "pointerdown", touch], [window, "keydown", touch], [window, "wheel", touch]];
+  for (const [target, name, fn] of events) target.addEventListener(name, fn);
   paintList();
   drawTalk();
-  return () => { open = null; painters.delete(paint); stop(); document.removeEventListener("visibilitychange", seen); };
+  return () => { open = null; painters.delete(paint); stop(); for (const [target, name, fn] of events) target.removeEventListener(name, fn); };
 }

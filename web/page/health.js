@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Health: what is wrong and what to do, what this node found out about its way out, and what happened.
-import { hear, state } from "./net.js";
-import { bytes, clock, el, facts, health as of, ms, show, span, table } from "./util.js";
+import { hear, question, state } from "./net.js";
+import { act, bytes, clock, el, facts, health as of, ms, show, span, table } from "./util.js";
 
 const happened = []; // the newest last
 hear(event => {
@@ -15,8 +15,7 @@ function problems(s) {
   const found = [...s.problems];
   return el("section", { class: "card wide" }, el("h2", {}, found.length > 0 ? "Problems" : "All is well"),
     found.length > 0 ? el("ul", {}, found.map(text => el("li", {}, text)))
-                     : el("p", { class: "quiet" }, "p2pvpnd knows of no problem. What it cannot see of this machine (firewalls, names, services) ",
-                          el("code", {}, "p2pvpnctl doctor"), " looks at."));
+                     : el("p", { class: "quiet" }, "p2pvpnd knows of no problem."));
 }
 
 function peersCard() {
@@ -58,12 +57,25 @@ function news() {
 }
 
 export function health(main) {
+  let checks = null, unfolded = false;
+  const look = () => question("doctor").then(doctor => { checks = doctor.checks; paint(); });
+
+  // What `p2pvpnctl doctor` says of this machine, as the user of the page.
+  function doctor() {
+    const bad = (checks || []).filter(c => !c.well), good = (checks || []).filter(c => c.well);
+    return el("section", { class: "card wide" }, el("h2", {}, "Doctor"), !checks ? el("p", { class: "quiet" }, "Looking …") : [
+      bad.length > 0 && table(["What", "Found", "To do"], bad.map(c => [c.name, c.text, c.todo || "–"])),
+      el("details", { open: unfolded, ontoggle: e => { unfolded = e.target.open; } }, el("summary", {}, `${good.length} things are as they should be`), table(["What", "Found"], good.map(c => [c.name, c.text])))],
+      el("p", {}, el("button", { "data-key": "doctor", onclick: e => act(e.target, null, look) }, "Look again")));
+  }
+
   function paint() {
     const s = state.status;
     if (!s) return show(main, el("p", { class: "quiet" }, state.link || "Loading …"));
-    show(main, el("h1", {}, "Health"), el("div", { class: "cards" }, problems(s), peersCard(), wayOut(s), node(s), drops(s), news()));
+    show(main, el("h1", {}, "Health"), el("div", { class: "cards" }, problems(s), doctor(), peersCard(), wayOut(s), node(s), drops(s), news()));
   }
   const stop = hear(paint);
   paint();
+  act(null, null, look);
   return stop;
 }

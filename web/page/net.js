@@ -76,14 +76,20 @@ export async function save(file) {
 
 const transfers = once(() => call("files"));
 
-// Offers a file to a member, and lasts until it has it or will not: p2pvpnd reads it by this connection.
-export async function send(peer, file) {
-  const abort = new AbortController();
-  const response = await fetch(`/file?peer=${encodeURIComponent(peer)}&name=${encodeURIComponent(file.name)}`, { method: "POST",
+// Offers a file to members (at most 16), and lasts until each has it or will not: p2pvpnd reads it by this connection.
+// transfer: the id of the line in a room that says so. Those who cannot be offered it are told in one error at the end.
+export async function send(peers, file, transfer) {
+  const abort = new AbortController(), open = new Set(), refused = [];
+  const fields = [...peers.map(peer => ["peer", peer]), ["name", file.name], ...(transfer ? [["transfer", transfer]] : [])];
+  const response = await fetch(`/file?${fields.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`, { method: "POST",
     body: file, signal: abort.signal, headers: { "X-P2pvpn-Key": localStorage.getItem(KEY) || "" } });
   if (!response.ok) await refuse(response);
-  let id = null;
-  const take = files => { if (files.some(f => f.id === id && !["offered", "accepted"].includes(f.state))) abort.abort(); };
+  let answers = 0;
+  const ended = () => { if (answers === peers.length && open.size === 0) abort.abort(); };
+  const take = files => {
+    for (const f of files) if (!["offered", "accepted"].includes(f.state)) open.delete(f.id);
+    ended();
+  };
   const look = () => transfers().then(a => take(a.files)).catch(() => {});
   const stop = hear(event => {
     if (event?.event === "file" && event.file) take([event.file]);
@@ -91,14 +97,17 @@ export async function send(peer, file) {
   });
   try {
     for await (const line of lines(response, () => {})) {
-      if (line.ok === false) throw new Refused(line.error, line.code, 200);
-      if (line.ok) { id = line.file.id; tell({ event: "file", file: line.file }); look(); }
+      if (line.event) continue;
+      answers++;
+      if (line.ok) { open.add(line.file.id); tell({ event: "file", file: line.file }); look(); } else refused.push(line.error);
+      ended();
     }
   } catch (e) {
     if (e.name !== "AbortError") throw e;
   } finally {
     stop();
   }
+  if (refused.length > 0) throw new Refused(refused.join("; "), 1, 200);
 }
 
 // Sends one request; event(e) is called for each event before the answer, which is returned.

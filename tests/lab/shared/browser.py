@@ -32,6 +32,50 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage
          "--user-data-dir=/run/chromium"]
 
 
+# The rules of WCAG 2.2 that a program can judge of a page as it is drawn: contrast (1.4.3), headings (1.3.1), one main
+# region, unique ids, and that what acts as a button can have the focus (2.1.1).
+ACCESSIBLE = """
+const bad = [], shown = e => e.checkVisibility({ opacityProperty: true, visibilityProperty: true }) && e.getClientRects().length > 0;
+const all = css => [...document.querySelectorAll(css)].filter(shown), numbers = c => c.match(/[\\d.]+/g).map(Number);
+const part = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+function behind(e) {
+  for (; e; e = e.parentElement) {
+    const [r, g, b, a = 1] = numbers(getComputedStyle(e).backgroundColor);
+    if (a > 0.9) return [r, g, b];
+  }
+  return [255, 255, 255];
+}
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const e = texts.currentNode.parentElement, text = texts.currentNode.textContent.trim();
+  if (text === "" || !shown(e) || e.closest(":disabled, .skip, noscript, script, .node")) continue;
+  const style = getComputedStyle(e), ink = numbers(e.ownerSVGElement ? style.fill : style.color), paper = behind(e);
+  const [x, y] = [light(ink), light(paper)].sort((a, b) => b - a), ratio = (x + 0.05) / (y + 0.05);
+  const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+  if (ratio < (large ? 3 : 4.5)) bad.push(`contrast ${ratio.toFixed(2)}: ${text.slice(0, 40)}`);
+}
+const ids = [...document.querySelectorAll("[id]")].map(e => e.id);
+for (const id of new Set(ids)) if (ids.filter(i => i === id).length > 1) bad.push(`two have the id ${id}`);
+let level = 0;
+for (const h of all("h1, h2, h3, h4")) {
+  const now = Number(h.tagName[1]);
+  if (now > level + 1) bad.push(`a heading of level ${now} below one of ${level}: ${h.textContent}`);
+  level = now;
+}
+if (all("h1").length !== 1) bad.push(`${all("h1").length} headings of the page`);
+if (all("main").length !== 1 || all("header").length !== 1) bad.push("no main part, or no header");
+if (!document.documentElement.lang || !document.title) bad.push("no language, or no title");
+for (const e of all("[role=button], button, a[href], input, select, textarea"))
+  if (e.tabIndex < 0 && !e.disabled) bad.push(`no key reaches ${e.outerHTML.slice(0, 80)}`);
+for (const e of all("[aria-labelledby], [aria-controls], label[for]"))
+  for (const id of (e.getAttribute("aria-labelledby") ?? e.getAttribute("aria-controls") ?? e.htmlFor).split(" "))
+    if (!document.getElementById(id)) bad.push(`nothing has the id ${id}`);
+return bad;
+"""
+NAMED = {"button", "link", "textbox", "searchbox", "combobox", "checkbox", "image", "img", "dialog", "navigation", "log", "progressbar"}
+
+
 class Asker:
     """Sends HTTP requests from a machine."""
 
@@ -133,6 +177,18 @@ class Browser:
     def picture(self, path):
         with open(path, "wb") as f:
             f.write(base64.b64decode(self.do("GET", "/screenshot")))
+
+    def barriers(self):
+        """By the rules above, and by the tree that a screen reader gets: whatever one acts on there has a name."""
+        bad = self.run(ACCESSIBLE)
+        tree = self.do("POST", "/goog/cdp/execute", {"cmd": "Accessibility.getFullAXTree", "params": {}})["nodes"]
+        roles = [(n.get("role", {}).get("value"), n.get("name", {}).get("value", "")) for n in tree if not n.get("ignored")]
+        check(len(roles) > 10, f"a tree of {len(roles)}")
+        return sorted(set(bad + [f"a {role} without a name" for role, name in roles if role in NAMED and not name.strip()]))
+
+    def must_be_accessible(self, what):
+        bad = self.barriers()
+        check(not bad, f"{what} is hard to use for some: " + "; ".join(bad))
 
     def look(self):
         """Collects what the console said, and whom the pages asked."""
