@@ -154,6 +154,8 @@ int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_coordset *set,
         .n_allow = r->n_allow,
         .own = c->own,
         .limits = {.relays = most_relays(), .per_user = r->per_user, .bandwidth = r->bandwidth},
+        .doors = r->doors,
+        .doors_per_net = r->doors_per_net,
         .nets = set->limits.relay, /* which outlives this */
         .n_nets = set->limits.n,
     };
@@ -179,7 +181,9 @@ void pv_relaycfg_policy(const struct pv_coordset *set, struct pv_turns_policy *r
                                            .port_lo = r->port_lo,
                                            .port_hi = r->port_hi,
                                            .n_allow = r->n_allow,
-                                           .n_nets = set->limits.n};
+                                           .n_nets = set->limits.n,
+                                           .doors = r->doors,
+                                           .doors_per_net = r->doors_per_net};
     _Static_assert(sizeof(ret_policy->allow) == sizeof(r->allow), "all of them fit");
     memcpy(ret_policy->allow, r->allow, sizeof(ret_policy->allow));
     _Static_assert(sizeof(ret_policy->nets) == sizeof(set->limits.relay), "all of them fit");

@@ -158,6 +158,7 @@ static void name_networks(const struct pv_coordset_limits *a, const struct pv_co
     }
 }
 
+/* A running coordinator takes these over; the rest is named by name_waiting(). */
 static void name_changed(const struct pv_coordset *now, const struct pv_coordset *old,
                          char *changed)
 {
@@ -171,6 +172,10 @@ static void name_changed(const struct pv_coordset *now, const struct pv_coordset
         pv_coordreload_name(changed, "[relay] ports");
     if (r->per_user != q->per_user)
         pv_coordreload_name(changed, "[relay] allocations-per-user");
+    if (r->doors != q->doors)
+        pv_coordreload_name(changed, "[relay] doors");
+    if (r->doors_per_net != q->doors_per_net)
+        pv_coordreload_name(changed, "[relay] doors-per-network");
     if (r->bandwidth != q->bandwidth)
         pv_coordreload_name(changed, "[relay] bandwidth");
     if (!same_allow(r, q))

@@ -356,6 +356,13 @@ static void put_relay(struct report_lines *l, const json_t *relay)
     put_text(l, " for members\n%-14s%s in ", "", bytes_at(relay, "static_bytes", text));
     put_number_of(l, relay, "static_packets", "packet");
     put_text(l, " for static users\n");
+    if (number_at(relay, "doors") > 0 || number_at(relay, "door_packets") > 0) {
+        put_text(l, "%-14s%s in ", "", bytes_at(relay, "door_bytes", text));
+        put_number_of(l, relay, "door_packets", "packet");
+        put_text(l, " through doors, ");
+        put_number_of(l, relay, "doors", "door");
+        put_text(l, " open now\n");
+    }
     json_array_foreach(json_object_get(relay, "users"), i, user)
     {
         const char *name = json_string_value(json_object_get(user, "name"));

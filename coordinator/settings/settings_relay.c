@@ -16,6 +16,8 @@ enum {
     SEEN_PORTS = 2,
     SEEN_BANDWIDTH = 4,
     SEEN_PER_USER = 8,
+    SEEN_DOORS = 16,
+    SEEN_DOORS_PER_NET = 32,
 
     PORT_MIN = 1024,      /* RFC 8656 s7.2: not the well-known ones */
     BANDWIDTH_MIN = 1000, /* ours: less is a mistake in the unit */
@@ -116,6 +118,25 @@ static int take_per_user(struct pv_coordset_relay *r, const char *value, char *e
     return PV_OK;
 }
 
+static int take_doors(struct pv_coordset_relay *r, const char *value, char *error, size_t cap)
+{
+    uint64_t n = 0;
+    if (pv_u64_parse(value, 0, PV_TURNS_DOORS_MAX, &n) < 0)
+        return bad_relay_value(error, cap, "doors", value, "expected 0 (none) to 4096");
+    r->doors = (uint32_t)n;
+    return PV_OK;
+}
+
+static int take_doors_per_net(struct pv_coordset_relay *r, const char *value, char *error,
+                              size_t cap)
+{
+    uint64_t n = 0;
+    if (pv_u64_parse(value, 1, PV_TURNS_DOORS_MAX, &n) < 0)
+        return bad_relay_value(error, cap, "doors-per-network", value, "expected 1 to 4096");
+    r->doors_per_net = (uint32_t)n;
+    return PV_OK;
+}
+
 /* A key may be given once, but for those that make a list. An unknown one is answered with those
  * there are. */
 static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *item, char *error,
@@ -130,6 +151,8 @@ static int relay_item(struct pv_coordset_relay *r, const struct pv_ini_item *ite
         {"ports", SEEN_PORTS, take_ports},
         {"allocations-per-user", SEEN_PER_USER, take_per_user},
         {"bandwidth", SEEN_BANDWIDTH, take_bandwidth},
+        {"doors", SEEN_DOORS, take_doors},
+        {"doors-per-network", SEEN_DOORS_PER_NET, take_doors_per_net},
         {"allow-peer", 0, take_allow},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(keys); i++) {

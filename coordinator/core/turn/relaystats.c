@@ -19,6 +19,8 @@ static const struct pv_stat_row rows[PV_RELAYSTAT_N] = {
                                    "Bytes of their payload, each counted once."},
     [PV_RELAYSTAT_STATIC_PACKETS] = {"static_packets", PV_METRICS_COUNTER, PACKETS, "static", NULL},
     [PV_RELAYSTAT_STATIC_BYTES] = {"static_bytes", PV_METRICS_COUNTER, BYTES, "static", NULL},
+    [PV_RELAYSTAT_DOOR_PACKETS] = {"door_packets", PV_METRICS_COUNTER, PACKETS, "doors", NULL},
+    [PV_RELAYSTAT_DOOR_BYTES] = {"door_bytes", PV_METRICS_COUNTER, BYTES, "doors", NULL},
     [PV_RELAYSTAT_REFUSED] = {"refused", PV_METRICS_COUNTER, FAMILY("refused_total"), NULL, NULL,
                               "TURN requests answered by an error."},
     [PV_RELAYSTAT_UDP_RECEIVED] = {"udp_received", PV_METRICS_COUNTER,
@@ -29,6 +31,8 @@ static const struct pv_stat_row rows[PV_RELAYSTAT_N] = {
     [PV_RELAYSTAT_DROP_NO_PERMISSION] = {"drop_no_permission", DROP},
     [PV_RELAYSTAT_DROP_NO_PEER] = {"drop_no_peer", DROP},
     [PV_RELAYSTAT_DROP_BANDWIDTH] = {"drop_bandwidth", DROP},
+    [PV_RELAYSTAT_DROP_DOOR_FOREIGN] = {"drop_door_foreign", DROP},
+    [PV_RELAYSTAT_DROP_DOOR_LIMIT] = {"drop_door_limit", DROP},
     [PV_RELAYSTAT_DROP_MALFORMED] = {"drop_malformed", DROP},
     [PV_RELAYSTAT_DROP_SEND] = {"drop_send", DROP},
     [PV_RELAYSTAT_DROP_NOT_RECEIVED] = {"drop_not_received", DROP},
@@ -41,7 +45,9 @@ static const struct pv_stat_row rows[PV_RELAYSTAT_N] = {
     [PV_RELAYSTAT_STATIC_ALLOCATIONS] = {"static_allocations", PV_METRICS_GAUGE, ALLOCATIONS,
                                          "static", NULL},
     [PV_RELAYSTAT_SOCKETS] = {"sockets", PV_METRICS_GAUGE, FAMILY("sockets"), NULL, NULL,
-                              "Relay sockets of static users."},
+                              "Relay sockets of static users, and doors of members."},
+    [PV_RELAYSTAT_DOORS] = {"doors", PV_METRICS_GAUGE, FAMILY("doors"), NULL, NULL,
+                            "Doors of members that are open."},
 };
 
 static const struct pv_stat_row user_rows[PV_RELAYSTAT_USER_N] = {

@@ -24,15 +24,20 @@ enum pv_relaystat {
     PV_RELAYSTAT_MEMBER_BYTES,   /* of these datagrams */
     PV_RELAYSTAT_STATIC_PACKETS, /* of static users, both directions */
     PV_RELAYSTAT_STATIC_BYTES,   /* of these datagrams */
+    PV_RELAYSTAT_DOOR_PACKETS,   /* through members' doors, both directions */
+    PV_RELAYSTAT_DOOR_BYTES,     /* of these datagrams */
     PV_RELAYSTAT_REFUSED,        /* TURN requests answered by an error */
     PV_RELAYSTAT_UDP_RECEIVED,   /* datagrams on the clients' ports, of anybody */
 
     /* Datagrams not relayed. */
     PV_RELAYSTAT_DROP_NO_ALLOCATION, /* the client or relay socket has no allocation */
     PV_RELAYSTAT_DROP_NO_CHANNEL,    /* a channel that is not bound, or not any more */
-    PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer */
+    PV_RELAYSTAT_DROP_NO_PERMISSION, /* static users: no permission for this peer; doors: an
+                                        address that is not sent to */
     PV_RELAYSTAT_DROP_NO_PEER,       /* members: the other has no allocation now */
     PV_RELAYSTAT_DROP_BANDWIDTH,     /* over the limit of its user or member */
+    PV_RELAYSTAT_DROP_DOOR_FOREIGN,  /* at or to a door: no message of WireGuard's */
+    PV_RELAYSTAT_DROP_DOOR_LIMIT,    /* doors: over what strangers share */
     PV_RELAYSTAT_DROP_MALFORMED,     /* not what it says it is, or too long */
     PV_RELAYSTAT_DROP_SEND,          /* the system did not take it: no room, no route */
     PV_RELAYSTAT_DROP_NOT_RECEIVED,  /* the relay did not read the clients' sockets in time */
@@ -43,7 +48,8 @@ enum pv_relaystat {
     PV_RELAYSTAT_MEMBERS, /* members known: online, or with an allocation that lives on */
     PV_RELAYSTAT_MEMBER_ALLOCATIONS, /* allocations of members */
     PV_RELAYSTAT_STATIC_ALLOCATIONS, /* allocations of static users */
-    PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too */
+    PV_RELAYSTAT_SOCKETS,            /* relay sockets, reserved ones too, and doors */
+    PV_RELAYSTAT_DOORS,              /* of them doors of members */
     PV_RELAYSTAT_N,
 };
 

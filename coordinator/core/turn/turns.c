@@ -14,7 +14,8 @@
 enum {
     WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
     METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
-    PASSWORD_MAX = 512,   /* ours: characters; with the name and realm it fits pv_turnauth_key() */
+    DOOR_PEERS_MAX = 1 << 16, /* ours: peers beyond doors that have a channel */
+    PASSWORD_MAX = 512, /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -60,7 +61,9 @@ static void take_policy(struct pv_turns *t, const struct pv_turns_config *cfg)
                                      .port_lo = cfg->port_lo,
                                      .port_hi = cfg->port_hi,
                                      .n_allow = cfg->n_allow,
-                                     .n_nets = cfg->n_nets};
+                                     .n_nets = cfg->n_nets,
+                                     .doors = cfg->doors,
+                                     .doors_per_net = cfg->doors_per_net};
     memcpy(policy.relay_public, cfg->relay_public, sizeof(policy.relay_public));
     /* memcpy() from NULL is undefined even for no bytes. */
     if (cfg->n_allow > 0)
@@ -116,7 +119,12 @@ int pv_turns_new(struct pv_turns **ret_turns, const struct pv_turns_config *cfg,
                     PV_TURNS_MEMBERS_MAX, rng);
     pv_turntab_init(&t->by_user, offsetof(struct pv_tmember, user), PV_TMEMBER_USER,
                     PV_TURNS_MEMBERS_MAX, rng);
+    pv_turntab_init(&t->door_peers, offsetof(struct pv_tchan, door), PV_TDOOR_KEY, DOOR_PEERS_MAX,
+                    rng);
     int r = take_config(t, cfg);
+    if (r == PV_OK)
+        r = pv_bucket_table_new(&t->door_sources, PV_TURNS_DOOR_SOURCES, PV_TURNS_DOOR_SOURCE_RATE,
+                                PV_TURNS_DOOR_SOURCE_BURST, rng);
     if (r == PV_OK) {
         pv_turntab_init(&t->by_token, offsetof(struct pv_trelay, token), PV_TTOKEN_LEN,
                         t->limits.relays, rng);
@@ -160,6 +168,8 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     pv_turntab_done(&t->by_user);
     pv_turntab_done(&t->by_token);
     pv_turntab_done(&t->by_place);
+    pv_turntab_done(&t->door_peers);
+    pv_bucket_table_free(t->door_sources);
     pv_heap_done(&t->timers);
     if (t->users != NULL)
         pv_wipe(t->users, t->n_users * sizeof(*t->users));
@@ -383,6 +393,8 @@ void pv_turns_set_policy(struct pv_turns *t, const struct pv_turns_policy *polic
     add_own(t, &t->relay_public[1]);
     memcpy(t->nets, policy->nets, sizeof(t->nets));
     t->n_nets = policy->n_nets;
+    t->doors = policy->doors;
+    t->doors_per_net = policy->doors_per_net == 0 ? PV_TURNS_DOORS_NET : policy->doors_per_net;
     for (size_t i = 0; i < t->members.n_slots; i++) {
         struct pv_tmember *m = t->members.slots[i].entry;
         if (m != NULL)
@@ -512,6 +524,10 @@ void pv_turns_opened(struct pv_turns *t, uint32_t sock, int status, pv_ns now)
     t->n_out = 0;
     if (r == NULL || r->state != PV_TRELAY_ASKED)
         return;
+    if (r->is_door) {
+        pv_tdoor_opened(t, r, status);
+        return;
+    }
     if (r->pair != NULL && r->alloc == NULL) {
         neighbour_opened(t, r, status, now);
         return;

@@ -9,7 +9,9 @@
  *                 network; no permission is needed; the newest authenticated Allocate moves the
  *                 allocation, channels included; it lives while the node's control channel or its
  *                 TURN lifetime does. Credentials go out in welcome (turnauth.h); the owner
- *                 reports members that go online and offline.
+ *                 reports members that go online and offline. One that asks for it also has a
+ *                 door, where the operator allows it: a real UDP port that follows from its key, to
+ *                 which strangers send WireGuard's messages, and nothing else (turns_door.c).
  *   static users  stock clients: real relay sockets on random ports, which the owner opens and
  *                 closes when poll_socket asks; permissions, channels, quotas, judged peers.
  *
@@ -59,6 +61,22 @@ enum {
     PV_TURNS_RESERVED_PART = 4,
     PV_TURNS_RESERVED_MIN = 2,
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
+
+    PV_TURNS_DOORS_MAX = 4096, /* ours: doors at once */
+    PV_TURNS_DOORS_NET = 4,    /* ours: of them one network's, unless the operator says more */
+    /* Ours: messages a second and at once, that come in at doors from where their members have no
+     * channel: of one source network (/24, /56), at one door, at all. A phone that roams sends the
+     * first few so. */
+    PV_TURNS_DOOR_SOURCE_RATE = 32,
+    PV_TURNS_DOOR_SOURCE_BURST = 64,
+    PV_TURNS_DOOR_RATE = 64,
+    PV_TURNS_DOOR_BURST = 128,
+    PV_TURNS_DOORS_RATE = 1024,
+    PV_TURNS_DOORS_BURST = 2048,
+    PV_TURNS_DOOR_SOURCES = 4096, /* ours: source networks remembered */
+    /* Ours: bytes a second and at once, that leave by a door for where nothing has come from. */
+    PV_TURNS_DOOR_KNOCK_RATE = 4096,
+    PV_TURNS_DOOR_KNOCK_BURST = 16384,
 };
 
 struct pv_turns_user {
@@ -90,6 +108,8 @@ struct pv_turns_policy {
     size_t n_allow;
     struct pv_turns_net nets[PV_TURNS_NETS_MAX];
     size_t n_nets;
+    uint32_t doors;         /* at most PV_TURNS_DOORS_MAX; 0: none */
+    uint32_t doors_per_net; /* of them one network's; 0: PV_TURNS_DOORS_NET */
 };
 
 struct pv_turns_config {
@@ -110,6 +130,7 @@ struct pv_turns_config {
     struct pv_turns_limits limits;
     const struct pv_turns_net *nets; /* copied */
     size_t n_nets;                   /* <= PV_TURNS_NETS_MAX */
+    uint32_t doors, doors_per_net;   /* as in pv_turns_policy */
 };
 
 struct pv_turns; /* opaque */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/vec.h"
 #include "coordinator/core/turn/turns_int.h"
 
@@ -123,6 +124,13 @@ static void unlink_reverse(struct pv_tchan *c)
     c->reverse = NULL;
 }
 
+static void free_chan(struct pv_turns *t, struct pv_tchan *c)
+{
+    unlink_reverse(c);
+    pv_turntab_del(&t->door_peers, c);
+    free(c);
+}
+
 /* Frees an allocation with its channels, the shortcuts of others to them, its relay sockets and its
  * timer. */
 void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
@@ -131,9 +139,10 @@ void pv_talloc_free(struct pv_turns *t, struct pv_talloc *a)
     while (a->chans != NULL) {
         struct pv_tchan *c = a->chans;
         a->chans = c->next;
-        unlink_reverse(c);
-        free(c);
+        free_chan(t, c);
     }
+    if (a->door != NULL)
+        pv_trelay_close(t, a->door);
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
         if (a->relays[i] != NULL)
             pv_trelay_close(t, a->relays[i]);
@@ -199,7 +208,7 @@ static int reindex(struct pv_talloc *a, size_t n_slots)
 
 /* Drops channels whose time is over. The index keeps its size, so this cannot fail; it is filled
  * anew, since taking entries out of a run of open addressing would hide those behind them. */
-static void drop_expired_channels(struct pv_talloc *a, pv_ns now)
+static void drop_expired_channels(struct pv_turns *t, struct pv_talloc *a, pv_ns now)
 {
     size_t before = a->n_chans;
     for (struct pv_tchan **at = &a->chans; *at != NULL;) {
@@ -209,8 +218,7 @@ static void drop_expired_channels(struct pv_talloc *a, pv_ns now)
             continue;
         }
         *at = c->next;
-        unlink_reverse(c);
-        free(c);
+        free_chan(t, c);
         a->n_chans--;
     }
     a->last = NULL;
@@ -238,6 +246,33 @@ static void link_reverse(struct pv_turns *t, struct pv_tchan *c)
     back->reverse = c;
 }
 
+static void door_key(const struct pv_trelay *door, const struct pv_addr *peer,
+                     uint8_t key[static PV_TDOOR_KEY])
+{
+    pv_store_be32(key, door->sock);
+    pv_tplace_of(peer, key + 4);
+}
+
+struct pv_tchan *pv_tchan_by_door(const struct pv_turns *t, const struct pv_trelay *door,
+                                  const struct pv_addr *peer)
+{
+    uint8_t key[PV_TDOOR_KEY];
+    door_key(door, peer, key);
+    return pv_turntab_find(&t->door_peers, key);
+}
+
+/* A door is flooded by anybody, so the channel to whoever sends is found without a search. The door
+ * may be another than when the channel was last bound. Without memory the peer stays a stranger. */
+static void note_door_peer(struct pv_turns *t, struct pv_tchan *c)
+{
+    const struct pv_trelay *door = c->owner->door;
+    if (door == NULL || pv_tmember_is_virtual(t, &c->peer))
+        return;
+    pv_turntab_del(&t->door_peers, c);
+    door_key(door, &c->peer, c->door);
+    (void)!pv_turntab_add(&t->door_peers, c);
+}
+
 /* A member's newest binding replaces whatever stood against it, as it may have forgotten what it
  * bound before a restart (ours). A stock client's bindings stand until they expire, as RFC 8656
  * s12.2 wants. */
@@ -248,7 +283,7 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
         if ((old->number == number) != pv_addr_equal(&old->peer, peer))
             old->until = now;
     }
-    drop_expired_channels(a, now);
+    drop_expired_channels(t, a, now);
     struct pv_tchan *c = pv_tchan_by_number(a, number);
     if (c != NULL && !pv_addr_equal(&c->peer, peer))
         return PV_ERR_EXISTS;
@@ -271,6 +306,7 @@ int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
         a->by_number[slot_of(a, number)] = c;
     }
     c->until = now + PV_TURN_CHANNEL_LIFETIME;
+    note_door_peer(t, c);
     if (a->member != NULL && c->reverse == NULL)
         link_reverse(t, c);
     return PV_OK;

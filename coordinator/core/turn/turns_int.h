@@ -9,6 +9,7 @@
  *                   users: wanted, reserved, closed
  *   turns_alloc.c   allocations, channels, permissions
  *   turns_auth.c    who sent this request, and refusing
+ *   turns_door.c    members' doors: wanted, opened, what comes in and goes out
  *   turns_relay.c   the way of relayed datagrams
  *   turns_request.c what each request does
  *   turns_member.c  members: online, offline, gone
@@ -35,7 +36,8 @@ enum {
     PV_TMEMBER_USER =
         16,             /* characters of a member's user name (turnauth.c: 12 bytes in base64url) */
     PV_TPLACE_KEY = 20, /* bytes: family 2, port 2, address 16 */
-    PV_TTOKEN_LEN = 8,  /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
+    PV_TDOOR_KEY = 4 + PV_TPLACE_KEY, /* bytes: number of the door's socket, place of the peer */
+    PV_TTOKEN_LEN = 8,                /* bytes of a RESERVATION-TOKEN, RFC 8656 s18.10 */
     PV_TSHOWN_MAX = 64, /* addresses that relay sockets show, twice PV_TURNS_OWN_MAX */
     /* Bytes of an output: the longest data in a Data indication with its header and attributes. */
     PV_TSCRATCH = PV_TURNS_DATAGRAM_MAX + 128,
@@ -73,6 +75,10 @@ struct pv_tchan {
     struct pv_addr peer;
     uint16_t number;
     pv_ns until; /* it expires then */
+
+    /* To a peer beyond its owner's door. */
+    uint8_t door[PV_TDOOR_KEY]; /* key of the table `door_peers` */
+    pv_ns heard;                /* when the peer last sent; 0: never */
 };
 
 /* A permission of a static user's allocation (RFC 8656 s9). */
@@ -111,7 +117,9 @@ struct pv_tmember {
     uint32_t bandwidth;                /* bytes a second, of its network; 0: no limit */
     struct pv_bucket up, down;         /* bandwidth from it and to it */
     struct pv_bucket unsigned_answers; /* to its 5-tuple: a nonce that has expired, above all */
-    struct pv_ttimer timer;            /* offline: the end of its allocation, and of this */
+    struct pv_bucket strangers; /* messages that came in at its door from no channel's peer */
+    struct pv_bucket knocks;    /* bytes out of it to whoever has not sent */
+    struct pv_ttimer timer;     /* offline: the end of its allocation, and of this */
 };
 
 enum pv_trelay_state {
@@ -136,7 +144,8 @@ struct pv_trelay {
     uint8_t place[PV_TPLACE_KEY]; /* open: `shown` as key of the table `by_place` */
     struct pv_tshown *counted;    /* where `shown` is counted; NULL: nowhere */
     struct pv_talloc *alloc;      /* NULL: reserved, or being closed */
-    struct pv_tuser *holder;      /* whose sockets it counts among; NULL: being closed */
+    struct pv_tuser *holder;      /* whose sockets it counts among; NULL: being closed, a door */
+    bool is_door;                 /* of the member that has alloc */
     bool promised;                /* it counts among the holder's reserved ports */
     struct pv_trelay *pair;       /* EVEN-PORT with R: the other of the two, until both are open */
     bool even;                    /* its port has to be even */
@@ -161,6 +170,11 @@ struct pv_talloc {
     size_t n_slots;                 /* of by_number: 0 or a power of two */
     size_t n_chans;
     struct pv_tchan *last; /* the channel that was last found by its peer */
+
+    /* Members. */
+    struct pv_trelay *door; /* NULL: none */
+    uint16_t door_error;    /* why there is none though it was asked for; 0: nothing was amiss */
+    bool door_failed;       /* it could not be opened, which is still to be told */
 
     /* Static users. */
     struct pv_ttimer timer;
@@ -208,12 +222,13 @@ struct pv_turns {
     struct pv_tunmet unmet[PV_TUNMET_MAX]; /* oldest first */
     size_t n_unmet;
 
-    struct pv_turntab ways;     /* struct pv_talloc by way.key */
-    struct pv_turntab formers;  /* struct pv_tmember by former */
-    struct pv_turntab members;  /* struct pv_tmember by id */
-    struct pv_turntab by_user;  /* struct pv_tmember by user */
-    struct pv_turntab by_token; /* reserved struct pv_trelay by token */
-    struct pv_turntab by_place; /* open struct pv_trelay by place */
+    struct pv_turntab ways;       /* struct pv_talloc by way.key */
+    struct pv_turntab formers;    /* struct pv_tmember by former */
+    struct pv_turntab members;    /* struct pv_tmember by id */
+    struct pv_turntab by_user;    /* struct pv_tmember by user */
+    struct pv_turntab by_token;   /* reserved struct pv_trelay by token */
+    struct pv_turntab by_place;   /* open struct pv_trelay by place; no doors */
+    struct pv_turntab door_peers; /* struct pv_tchan by door */
     struct pv_heap timers;
     size_t n_allocs; /* attached or not */
 
@@ -222,6 +237,11 @@ struct pv_turns {
     size_t next_relay;         /* the slot at which the search for a free one begins */
     struct pv_tshown shown[PV_TSHOWN_MAX];
     struct pv_trelay *ops_head, *ops_tail; /* what the owner has to do */
+
+    uint32_t doors, doors_per_net; /* as in pv_turns_policy, without 0 for a default */
+    uint32_t n_doors;              /* opened or being opened */
+    struct pv_bucket_table *door_sources;
+    struct pv_bucket door_strangers; /* of all doors */
 
     uint64_t next_txid; /* of Data indications */
     struct pv_relaystats stats;
@@ -239,6 +259,14 @@ struct pv_turns_out *pv_tout_to(struct pv_turns *t, const struct pv_tway *way,
                                 uint8_t **ret_scratch);
 /* Finishes a message of a writer as output, or takes it back. */
 void pv_tout_end(struct pv_turns *t, struct pv_turns_out *out, struct pv_stun_writer *w);
+
+/* Takes a datagram out of a bucket of bytes that holds a second's worth. True: there is no limit
+ * (rate 0), or it is kept. */
+PV_MUST_CHECK bool pv_tout_may(uint32_t rate, struct pv_bucket *b, size_t len, pv_ns now);
+/* Data of `peer` for a client by one of its channels, else as a Data indication. It is copied. c:
+ * the channel, NULL: none. */
+void pv_tout_data(struct pv_turns *t, const struct pv_talloc *to, const struct pv_tchan *c,
+                  const struct pv_addr *peer, struct pv_view data, pv_ns now);
 
 /* Room in the heap of timers for one more thing that has one. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tturns_reserve(struct pv_turns *t);
@@ -305,6 +333,9 @@ void pv_talloc_detach(struct pv_turns *t, struct pv_talloc *a);
 
 struct pv_tchan *pv_tchan_by_number(const struct pv_talloc *a, uint16_t number);
 struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *peer);
+/* The channel of this door's member to that peer; NULL: none, or it has expired and is gone. */
+struct pv_tchan *pv_tchan_by_door(const struct pv_turns *t, const struct pv_trelay *door,
+                                  const struct pv_addr *peer);
 /* PV_ERR_EXISTS: number or peer is bound otherwise; PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
                                 const struct pv_addr *peer, pv_ns now);
@@ -322,8 +353,13 @@ static inline size_t pv_tfamily(const struct pv_addr *a)
 {
     return a->family == PV_AF_INET6 ? 1 : 0;
 }
+/* Writes family, port and address as the key of a table. */
+void pv_tplace_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY]);
 /* Can relay sockets of this family (0, 1) be had for a client that sent to `local`? */
 bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr *local);
+/* Where that is bound, and what strangers are told, without ports. */
+void pv_trelay_locate(const struct pv_turns *t, struct pv_trelay *r, size_t family,
+                      const struct pv_addr *local);
 /* A relay socket for a's family; it is asked for. PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool even,
                                  bool reserve);
@@ -345,7 +381,8 @@ struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *s
 
 /* For its answer (turns.c), which repeats and completes what pv_trelay_want() began. */
 PV_MUST_CHECK int pv_trelay_new(struct pv_turns *t, struct pv_trelay **ret_relay);
-/* Draws a port of the range, an even one where that is wanted. */
+/* Draws a port of the range, an even one where that is wanted; a door's follows from its member's
+ * key. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r);
 /* A pair needs an odd port of the range above the even one. */
 bool pv_trelay_port_fits(const struct pv_turns *t, const struct pv_trelay *r);
@@ -353,6 +390,25 @@ bool pv_trelay_port_fits(const struct pv_turns *t, const struct pv_trelay *r);
 void pv_trelay_ask(struct pv_turns *t, struct pv_trelay *r);
 /* It is open: found by what it shows from now on. */
 void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r);
+
+/* --- turns_door.c ---------------------------------------------------------------------------- */
+
+/* An authenticated Allocate or Refresh of this member's allocation asks for a door, or does not:
+ * it is opened, kept, or closed. */
+void pv_tdoor_wish(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc *a);
+/* The answer to the wish, if q has one. */
+void pv_tdoor_put(const struct pv_treq *q, const struct pv_talloc *a, struct pv_stun_writer *w);
+/* The owner has tried to open it. */
+void pv_tdoor_opened(struct pv_turns *t, struct pv_trelay *r, int status);
+/* May this member's allocation have a channel to that peer beyond its door? */
+bool pv_tdoor_may_reach(const struct pv_turns *t, const struct pv_talloc *a,
+                        const struct pv_addr *peer);
+/* A datagram that came in at the door r, and one of a member to a peer beyond its door; c: the
+ * channel it came in, NULL: none. */
+void pv_tdoor_in(struct pv_turns *t, const struct pv_trelay *r, const struct pv_addr *peer,
+                 struct pv_view data, pv_ns now);
+void pv_tdoor_out(struct pv_turns *t, const struct pv_talloc *a, const struct pv_tchan *c,
+                  const struct pv_addr *peer, struct pv_view data, pv_ns now);
 
 /* --- turns_relay.c --------------------------------------------------------------------------- */
 

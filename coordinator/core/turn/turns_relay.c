@@ -6,36 +6,10 @@
 #include "base/bytes.h"
 #include "coordinator/core/turn/turns_int.h"
 
-/* Takes a datagram out of a bandwidth bucket that holds a second's worth, but at least one datagram
- * of any size: with a low limit large ones would never pass. */
-static bool has_bandwidth(uint32_t rate, struct pv_bucket *b, size_t len, pv_ns now)
-{
-    return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
-}
-
 /* Each reason has a counter of its own: "it does not work" becomes a name in `status`. */
 static void count_drop(struct pv_turns *t, enum pv_relaystat why)
 {
     pv_relaystat_add(&t->stats, why, 1);
-}
-
-/* Sends data of `peer` as a Data indication (RFC 8656 s11.4), for a client that has no channel for
- * this peer. The transaction id means nothing in an indication; ours are counted, so that captures
- * can be read. */
-static void send_indication(struct pv_turns *t, const struct pv_talloc *to,
-                            const struct pv_addr *peer, struct pv_view data)
-{
-    uint8_t txid[PV_STUN_TXID_LEN] = {'p', 'v'};
-    uint8_t *buf = NULL;
-    struct pv_turns_out *out = pv_tout_to(t, &to->way, &buf);
-    struct pv_stun_writer w;
-    if (out == NULL)
-        return;
-    pv_store_be64(txid + 4, t->next_txid++);
-    pv_stun_write_begin(&w, buf, PV_TSCRATCH, PV_STUN_INDICATION, PV_TURN_DATA, txid);
-    pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, peer);
-    pv_stun_put(&w, PV_TURN_ATTR_DATA, data);
-    pv_tout_end(t, out, &w);
 }
 
 /* --- between members ------------------------------------------------------------------------- */
@@ -66,15 +40,15 @@ static void to_member(struct pv_turns *t, const struct pv_talloc *from, const st
         return;
     }
     /* Both directions count: one member must neither flood nor be flooded. */
-    if (!has_bandwidth(from->member->bandwidth, &from->member->up, data.len, now) ||
-        !has_bandwidth(to->member->bandwidth, &to->member->down, data.len, now)) {
+    if (!pv_tout_may(from->member->bandwidth, &from->member->up, data.len, now) ||
+        !pv_tout_may(to->member->bandwidth, &to->member->down, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_PACKETS, 1);
     pv_relaystat_add(&t->stats, PV_RELAYSTAT_MEMBER_BYTES, data.len);
     if (back == NULL || back->until <= now) {
-        send_indication(t, to, &from->member->addr, pv_view(data.ptr, data.len));
+        pv_tout_data(t, to, NULL, &from->member->addr, pv_view(data.ptr, data.len), now);
         return;
     }
     struct pv_turns_out *out = pv_tout_to(t, &to->way, NULL);
@@ -112,23 +86,12 @@ static void to_client(struct pv_turns *t, const struct pv_trelay *r, const struc
         count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!has_bandwidth(t->limits.bandwidth, &a->user->down, data.len, now)) {
+    if (!pv_tout_may(t->limits.bandwidth, &a->user->down, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
     count_relayed(t, a->user, data.len);
-    struct pv_tchan *c = pv_tchan_by_peer(a, peer);
-    if (c == NULL || c->until <= now) {
-        send_indication(t, a, peer, data);
-        return;
-    }
-    uint8_t *buf = NULL;
-    struct pv_turns_out *out = pv_tout_to(t, &a->way, &buf);
-    if (out == NULL)
-        return;
-    pv_turn_channel_header(buf, c->number, (uint16_t)data.len);
-    memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
-    out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
+    pv_tout_data(t, a, pv_tchan_by_peer(a, peer), peer, data, now);
 }
 
 /* Sends data of a static user's client to a peer: out of the allocation's socket of that family,
@@ -147,7 +110,7 @@ static void to_peer(struct pv_turns *t, struct pv_talloc *a, const struct pv_add
         count_drop(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }
-    if (!has_bandwidth(t->limits.bandwidth, &a->user->up, data.len, now)) {
+    if (!pv_tout_may(t->limits.bandwidth, &a->user->up, data.len, now)) {
         count_drop(t, PV_RELAYSTAT_DROP_BANDWIDTH);
         return;
     }
@@ -169,7 +132,10 @@ void pv_trelay_from_peer(struct pv_turns *t, const struct pv_turns_in *in, pv_ns
 {
     size_t i = in->sock - PV_TURNS_RELAY0;
     const struct pv_trelay *r = i < t->limits.relays ? t->relays[i] : NULL;
-    to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
+    if (r != NULL && r->is_door)
+        pv_tdoor_in(t, r, &in->src, pv_view(in->ptr, in->len), now);
+    else
+        to_client(t, r, &in->src, pv_view(in->ptr, in->len), now);
 }
 
 /* --- from a client --------------------------------------------------------------------------- */
@@ -197,10 +163,12 @@ void pv_trelay_channel_data(struct pv_turns *t, const struct pv_tway *way, uint8
         return;
     }
     uint8_t *data = ptr + PV_TURN_CHANNEL_HEADER;
-    if (a->member != NULL)
-        to_member(t, a, c->reverse, &c->peer, (struct client_data){data, data_len}, now);
-    else
+    if (a->member == NULL)
         to_peer(t, a, &c->peer, pv_view(data, data_len), false, now);
+    else if (!pv_tmember_is_virtual(t, &c->peer))
+        pv_tdoor_out(t, a, c, &c->peer, pv_view(data, data_len), now);
+    else
+        to_member(t, a, c->reverse, &c->peer, (struct client_data){data, data_len}, now);
 }
 
 /* Handles a Send indication (RFC 8656 s11.2). One with an attribute that has to be understood and
@@ -229,6 +197,10 @@ void pv_trelay_send(struct pv_turns *t, const struct pv_tway *way, const struct 
         return;
     }
     struct pv_tchan *c = pv_tchan_by_peer(a, &peer);
+    if (!pv_tmember_is_virtual(t, &peer)) {
+        pv_tdoor_out(t, a, c, &peer, data, now);
+        return;
+    }
     /* The input may be written to: pv_turns_in says so, a decoded message only borrows it. */
     union {
         const uint8_t *in;

@@ -100,15 +100,18 @@ static void spend_nonce(const struct pv_treq *q)
 
 /* Writes the attributes of a granted allocation (RFC 8656 s7.2). When one of two families failed,
  * ADDRESS-ERROR-CODE says so; clients from before that RFC know it by another number. */
-static void put_allocation(struct pv_stun_writer *w, const struct pv_talloc *a, pv_ns now)
+static void put_allocation(struct pv_stun_writer *w, const struct pv_treq *q,
+                           const struct pv_talloc *a)
 {
-    if (a->member != NULL)
+    if (a->member != NULL) {
         pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->member->addr);
+        pv_tdoor_put(q, a, w);
+    }
     for (size_t i = 0; i < PV_ARRAY_LEN(a->relays); i++) {
         if (a->relays[i] != NULL)
             pv_stun_put_xor_addr(w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &a->relays[i]->shown);
     }
-    pv_stun_put_u32(w, PV_TURN_ATTR_LIFETIME, seconds_left(a, now));
+    pv_stun_put_u32(w, PV_TURN_ATTR_LIFETIME, seconds_left(a, q->now));
     if (a->has_token)
         pv_stun_put(w, PV_TURN_ATTR_RESERVATION_TOKEN, pv_view(a->token, sizeof(a->token)));
     if (a->family_error != 0) {
@@ -128,7 +131,7 @@ static void answer_allocated(struct pv_turns *t, const struct pv_treq *q, const 
     struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_SUCCESS, &w);
     if (out == NULL)
         return;
-    put_allocation(&w, a, q->now);
+    put_allocation(&w, q, a);
     pv_tauth_end(t, q, out, &w);
 }
 
@@ -188,6 +191,7 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
     /* A lifetime of 0 makes no sense in an Allocate; it counts as the default. */
     m->alloc->until = q->now + PV_S(lifetime == 0 ? PV_TURNS_LIFETIME_S : lifetime);
     pv_tmember_rearm(t, m);
+    pv_tdoor_wish(t, q, m->alloc);
     spend_nonce(q);
     answer_allocated(t, q, m->alloc);
 }
@@ -388,10 +392,14 @@ static void handle_refresh(struct pv_turns *t, struct pv_treq *q, struct pv_tall
         return;
     }
     bool half = family != 0 && (unsigned)family != families_of(a);
+    if (a->member != NULL)
+        pv_tdoor_wish(t, q, a);
     struct pv_turns_out *out = pv_tauth_begin(t, q, PV_STUN_SUCCESS, &w);
     if (out == NULL)
         return;
     pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, lifetime);
+    if (a->member != NULL)
+        pv_tdoor_put(q, a, &w);
     pv_tauth_end(t, q, out, &w);
     if (lifetime > 0) {
         a->until = q->now + PV_S(lifetime);
@@ -415,11 +423,14 @@ static void handle_refresh(struct pv_turns *t, struct pv_treq *q, struct pv_tall
 /* --- permissions and channels ---------------------------------------------------------------- */
 
 /* May this allocation have that peer? exact: at this port, else at any. 0 or an error code. Members
- * reach members only; static users what turnpeer.h allows, or another client of this relay. */
+ * reach members only, and by a door what static users may: what turnpeer.h allows; these also
+ * another client of this relay. */
 static unsigned judge_peer(const struct pv_turns *t, const struct pv_talloc *a,
                            const struct pv_addr *peer, bool exact)
 {
     unsigned bit = peer->family == PV_AF_INET6 ? FAMILY_BIT6 : FAMILY_BIT4;
+    if (a->member != NULL && pv_tdoor_may_reach(t, a, peer))
+        return 0;
     if ((families_of(a) & bit) == 0)
         return PV_TURN_E_PEER_FAMILY_MISMATCH;
     bool allowed = a->member != NULL ? pv_tmember_is_virtual(t, peer)

@@ -74,12 +74,32 @@ bool pv_trelay_can(const struct pv_turns *t, size_t family, const struct pv_addr
     return bind_addr(t, family, local).family != PV_AF_NONE;
 }
 
+void pv_trelay_locate(const struct pv_turns *t, struct pv_trelay *r, size_t family,
+                      const struct pv_addr *local)
+{
+    const struct pv_addr *shown = &t->relay_public[family];
+    r->bind = bind_addr(t, family, local);
+    r->shown = shown->family != PV_AF_NONE ? *shown : r->bind;
+}
+
+/* It stands in files that nobody changes when a program restarts, so it is made of what stays:
+ * network and key of the member. */
+static uint32_t draw_of_door(const struct pv_trelay *r, uint32_t n)
+{
+    const uint8_t tries = (uint8_t)r->tries;
+    uint8_t hash[PV_BLAKE2B_LEN];
+    pv_blake2b(hash, pv_view(r->alloc->member->who, PV_TMEMBER_WHO), pv_view(&tries, 1),
+               pv_view(NULL, 0));
+    return pv_load_be32(hash) % n;
+}
+
 /* The port is random over the whole range (RFC 8656 s7.2, RFC 6056): a stranger who wants to send
  * to a relayed address first has to find it. */
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
-    uint16_t port = (uint16_t)(t->port_lo + pv_rng_below(&t->rng, n));
+    uint32_t draw = r->is_door ? draw_of_door(r, n) : pv_rng_below(&t->rng, n);
+    uint16_t port = (uint16_t)(t->port_lo + draw);
     if (r->even && port % 2 == 1)
         port = port == t->port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);
     r->bind.port = port;
@@ -159,9 +179,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
     int e = pv_trelay_new(t, &r);
     if (e < 0)
         return e;
-    const struct pv_addr *shown = &t->relay_public[family];
-    r->bind = bind_addr(t, family, &a->way.local);
-    r->shown = shown->family != PV_AF_NONE ? *shown : r->bind;
+    pv_trelay_locate(t, r, family, &a->way.local);
     r->alloc = a;
     hold(r, a->user, reserve);
     r->even = even;
@@ -174,8 +192,7 @@ int pv_trelay_want(struct pv_turns *t, struct pv_talloc *a, size_t family, bool 
 
 /* --- relays of this server as peers ---------------------------------------------------------- */
 
-/* Writes family, port and address as the key of a table. */
-static void place_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
+void pv_tplace_of(const struct pv_addr *a, uint8_t key[static PV_TPLACE_KEY])
 {
     pv_store_be16(key, a->family);
     pv_store_be16(key + 2, a->port);
@@ -212,7 +229,7 @@ void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r)
     r->state = PV_TRELAY_OPEN;
     if (r->alloc != NULL)
         count_shown(t, r);
-    place_of(&r->shown, r->place);
+    pv_tplace_of(&r->shown, r->place);
     /* Without memory, or when two bound addresses show the same one, it is reached from outside
      * only. */
     if (pv_trelay_at(t, &r->shown) == NULL)
@@ -223,7 +240,7 @@ void pv_trelay_set_open(struct pv_turns *t, struct pv_trelay *r)
 struct pv_trelay *pv_trelay_at(const struct pv_turns *t, const struct pv_addr *shown)
 {
     uint8_t key[PV_TPLACE_KEY];
-    place_of(shown, key);
+    pv_tplace_of(shown, key);
     return pv_turntab_find(&t->by_place, key);
 }
 
@@ -283,6 +300,8 @@ void pv_trelay_close(struct pv_turns *t, struct pv_trelay *r)
     if (r->counted != NULL)
         r->counted->n--;
     r->counted = NULL;
+    if (r->is_door)
+        pv_relaystat_set(&t->stats, PV_RELAYSTAT_DOORS, --t->n_doors);
     let_go(r);
     pv_heap_set(&t->timers, &r->timer.node, PV_NEVER);
     r->alloc = NULL;
@@ -338,6 +357,46 @@ const struct pv_turns_out *pv_turns_out(const struct pv_turns *t, size_t *ret_n)
 void pv_turns_sent(struct pv_turns *t)
 {
     t->n_out = 0;
+}
+
+/* At least one datagram of any size: with a low limit large ones would never pass. */
+bool pv_tout_may(uint32_t rate, struct pv_bucket *b, size_t len, pv_ns now)
+{
+    return rate == 0 || pv_bucket_take(b, rate, rate > 65536 ? rate : 65536, (uint32_t)len, now);
+}
+
+/* The transaction id of a Data indication (RFC 8656 s11.4) means nothing; ours are counted, so that
+ * captures can be read. */
+static void put_indication(struct pv_turns *t, const struct pv_talloc *to,
+                           const struct pv_addr *peer, struct pv_view data)
+{
+    uint8_t txid[PV_STUN_TXID_LEN] = {'p', 'v'};
+    uint8_t *buf = NULL;
+    struct pv_turns_out *out = pv_tout_to(t, &to->way, &buf);
+    struct pv_stun_writer w;
+    if (out == NULL)
+        return;
+    pv_store_be64(txid + 4, t->next_txid++);
+    pv_stun_write_begin(&w, buf, PV_TSCRATCH, PV_STUN_INDICATION, PV_TURN_DATA, txid);
+    pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, peer);
+    pv_stun_put(&w, PV_TURN_ATTR_DATA, data);
+    pv_tout_end(t, out, &w);
+}
+
+void pv_tout_data(struct pv_turns *t, const struct pv_talloc *to, const struct pv_tchan *c,
+                  const struct pv_addr *peer, struct pv_view data, pv_ns now)
+{
+    uint8_t *buf = NULL;
+    if (c == NULL || c->until <= now) {
+        put_indication(t, to, peer, data);
+        return;
+    }
+    struct pv_turns_out *out = pv_tout_to(t, &to->way, &buf);
+    if (out == NULL)
+        return;
+    pv_turn_channel_header(buf, c->number, (uint16_t)data.len);
+    memcpy(buf + PV_TURN_CHANNEL_HEADER, data.ptr, data.len);
+    out->data = pv_view(buf, data.len + PV_TURN_CHANNEL_HEADER);
 }
 
 /* --- timers ---------------------------------------------------------------------------------- */

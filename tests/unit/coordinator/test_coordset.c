@@ -243,6 +243,7 @@ PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
 {
     write_config("[relay]\nenabled = no\nports = 2000-2999\nbandwidth = 10M\n"
                  "allocations-per-user = 7\nallow-peer = 10.0.0.0/8\nallow-peer = 127.0.0.1\n"
+                 "doors = 16\ndoors-per-network = 3\n"
                  "[turn-user alice]\npassword-file = /etc/p2pvpn/alice\n"
                  "[turn-user bob]\npassword-file = /etc/p2pvpn/bob\n");
     assert_int_equal(load(""), PV_OK);
@@ -252,6 +253,8 @@ PV_TEST(the_relay_is_set_up_by_the_file_and_the_command_line)
     assert_int_equal(set.relay.bandwidth, 10000000);
     assert_int_equal(set.relay.per_user, 7);
     assert_int_equal(set.relay.n_allow, 2);
+    assert_int_equal(set.relay.doors, 16);
+    assert_int_equal(set.relay.doors_per_net, 3);
     assert_int_equal(set.relay.n_users, 2);
     assert_string_equal(set.relay.users[1].name, "bob");
     assert_string_equal(set.relay.users[1].password_file, "/etc/p2pvpn/bob");
@@ -290,6 +293,8 @@ PV_TEST(wrong_lines_are_named_with_file_and_line)
         {"[relay]\nbandwidth = 5G\n", ":2: bandwidth 5G"},
         {"[relay]\nallocations-per-user = 0\n", ":2: allocations-per-user 0"},
         {"[relay]\nallow-peer = 10.0.0.1/8\n", ":2: allow-peer 10.0.0.1/8"},
+        {"[relay]\ndoors = on\n", ":2: doors on: expected 0 (none) to 4096"},
+        {"[relay]\ndoors-per-network = 0\n", ":2: doors-per-network 0"},
         {"[relay]\nturn = x\n", ":2: unknown key turn"},
         {"[turn-user a]\n", "[turn-user a] has no password-file"},
         {"[turn-user a:b]\n", ":1: turn-user a:b"},
