@@ -325,6 +325,8 @@ static void status_relays(struct pv_table *t, const json_t *s)
                  pv_json_text(x, "transport", "?"), state, up && ms >= 0 ? "  " : "",
                  up && ms >= 0 ? pv_show_ms(ms, rtt) : "");
         row(t, i == 0 ? "relay" : "", up ? PV_PLAIN : PV_YELLOW, text);
+        if (pv_json_text(x, "door", NULL) != NULL)
+            row(t, "door", PV_PLAIN, pv_json_text(x, "door", ""));
         if (json_array_size(list) > 1)
             traffic(t, "", x, " through it");
     }

@@ -391,6 +391,12 @@ static int take_suite(struct ctx *c)
     return PV_OK;
 }
 
+static int take_door(struct ctx *c)
+{
+    return pv_switch_parse(c->value, &c->peer->peer.door) < 0 ? bad(c, "door: expected on or off")
+                                                              : PV_OK;
+}
+
 static int take_turn(struct ctx *c)
 {
     const char *why = "";
@@ -677,6 +683,7 @@ static const struct key peer_keys[] = {
     {"preshared-key-file", take_preshared_key_file, false, TAKEN},
     {"persistent-keepalive", take_keepalive, false, TAKEN},
     {"suite", take_suite, false, TAKEN},
+    {"door", take_door, false, TAKEN},
 };
 static const struct key traversal_keys[] = {
     {"predict", take_predict, false, TAKEN},           {"birthday", take_birthday, false, TAKEN},

@@ -117,6 +117,15 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
         pv_presence_take(x->node, &msg->u.presence, now);
 }
 
+/* The same holds for whoever comes by the door; it has no agent. */
+static void hurry_for_door(struct pv_node *n, pv_ns now)
+{
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(n->peers, p)) != NULL;) {
+        if (pv_peer_beyond_door(p)->family != PV_AF_NONE)
+            pv_coord_hurry(n, now + HURRY_CUT_OFF, now);
+    }
+}
+
 /* Nobody tells any more who is there. */
 static void forget_all(struct pv_node *n, pv_ns now)
 {
@@ -139,8 +148,10 @@ static void forget_all(struct pv_node *n, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct presence *x = part;
-    if ((facts & PV_FACT_OFFLINE) != 0 && !x->node->online)
+    if ((facts & PV_FACT_OFFLINE) != 0 && !x->node->online) {
         forget_all(x->node, now);
+        hurry_for_door(x->node, now);
+    }
 }
 
 /* It said goodbye, and the coordinator has said nothing of the kind. */

@@ -62,6 +62,7 @@ struct pv_static_peer {
     uint16_t endpoint_port;
     uint16_t persistent_keepalive; /* seconds, 0 = off */
     enum pv_suite suite;           /* of the session: chacha unless `suite = aes` */
+    bool door;                     /* it comes by a door at the coordinator */
 };
 
 /* One value stored by PV_JOB_SET_META. */

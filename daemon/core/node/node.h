@@ -200,6 +200,7 @@ struct pv_node_ways {
     /* relays; 0: the coordinator's; NULL: none */
     struct pv_relayway *relays[PV_FP_MAX_RELAYS];
     bool udp_blocked;               /* relays: nothing comes back by UDP */
+    struct pv_turnc_door door;      /* relays: the door at the coordinator, while one is wanted */
     struct pv_stunroute *stunroute; /* the engine: whose STUN answer it is */
 };
 

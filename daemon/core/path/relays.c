@@ -104,7 +104,7 @@ static void drop_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 static void drop_channels(struct pv_relays *r, pv_ns now)
 {
     struct pv_peers *ps = r->node->peers;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;)
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;)
         drop_channel(r, p, now);
 }
 
@@ -122,6 +122,19 @@ static int bind_channel(struct pv_relays *r, uint16_t via, const struct pv_addr 
     return status;
 }
 
+/* A static peer beyond the door has one to where it was heard last, for as long as it is there: an
+ * app that is asleep is written to as well. */
+static void settle_guest(struct pv_relays *r, struct pv_peer *p, pv_ns now)
+{
+    const struct pv_addr at = *pv_peer_beyond_door(p);
+    const struct pv_addr *bound = pv_peer_channel(p);
+    if (bound->family != PV_AF_NONE && !pv_addr_equal(bound, &at))
+        drop_channel(r, p, now);
+    if (at.family != PV_AF_NONE && bound->family == PV_AF_NONE &&
+        bind_channel(r, MEMBERS, &at, now) == PV_OK)
+        pv_peer_set_channel(p, &at);
+}
+
 /* A peer has a channel while it is in use. Without room for one it is asked again whenever
  * something happens to the peer. The channel is bound when the attempt
  * begins, so that the relayed path is there when no direct one is found. */
@@ -129,8 +142,12 @@ static void settle_channel(struct pv_relays *r, struct pv_peer *p, pv_ns now)
 {
     enum pv_peer_state state = pv_peer_state(p);
     bool bound = pv_peer_channel(p)->family != PV_AF_NONE;
-    if (pv_peer_is_static(p) || !pv_relayway_is_on(r->ways[MEMBERS]))
+    if (!pv_relayway_is_on(r->ways[MEMBERS]))
         return;
+    if (pv_peer_is_static(p)) {
+        settle_guest(r, p, now);
+        return;
+    }
     if (bound && state == PV_PEER_IDLE)
         drop_channel(r, p, now);
     if (bound || (state != PV_PEER_REACHING && state != PV_PEER_UP))
@@ -376,8 +393,9 @@ static bool is_offered(const struct pv_relays *r, uint16_t via)
 static void tell_peers(struct pv_relays *r, pv_ns now)
 {
     struct pv_peers *ps = r->node->peers;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
-        if (!pv_peer_awaits_relay(p) && !pv_peer_is_relayed(p))
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        if (!pv_peer_awaits_relay(p) && !pv_peer_is_relayed(p) &&
+            pv_peer_beyond_door(p)->family == PV_AF_NONE)
             continue;
         pv_peer_relay_changed(p, now);
         pv_peers_touch(ps, p, now);
@@ -399,6 +417,56 @@ static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
     if (!is_offered(r, via))
         pv_candidates_compose(r->node, now);
     tell_peers(r, now);
+}
+
+/* --- the door --------------------------------------------------------------------------------- */
+
+/* Why the coordinator opens none, in words; NULL: it does, or nothing is known yet. */
+static const char *door_why(const struct pv_turnc_door *door)
+{
+    if (door->state == PV_TURNC_DOOR_UNSUPPORTED)
+        return "the coordinator knows no doors: its operator has to install a newer version";
+    if (door->state != PV_TURNC_DOOR_REFUSED)
+        return NULL;
+    switch (door->error) {
+    case PV_TURN_E_FORBIDDEN:
+        return "the coordinator gives none: its operator has to set [relay] doors";
+    case PV_TURN_E_QUOTA_REACHED:
+        return "this network has as many doors as the coordinator's operator allows it";
+    default:
+        return "the coordinator has no door left, or no port for one";
+    }
+}
+
+/* A coordinator behind a 1:1 NAT that was not told its public address shows its own, which is of no
+ * use outside; the one where we reach it may be. */
+static void make_public(struct pv_turnc_door *door, const struct pv_addr *server)
+{
+    uint16_t port = door->addr.port;
+    if (door->state != PV_TURNC_DOOR_OPEN || !pv_addr_is_private(&door->addr) ||
+        server->family != door->addr.family || pv_addr_is_private(server))
+        return;
+    door->addr = *server;
+    door->addr.port = port;
+}
+
+static void pump_door(struct pv_relays *r, pv_ns now)
+{
+    struct pv_node *n = r->node;
+    char text[PV_ADDR_TEXT];
+    pv_relayway_want_door(r->ways[MEMBERS], pv_peers_want_door(n->peers), now);
+    struct pv_turnc_door door = *pv_relayway_door(r->ways[MEMBERS]);
+    make_public(&door, pv_relayway_server(r->ways[MEMBERS]));
+    bool same = door.state == n->ways.door.state && door.error == n->ways.door.error &&
+                pv_addr_equal(&door.addr, &n->ways.door.addr);
+    n->ways.door = door;
+    if (same)
+        return;
+    if (door.state == PV_TURNC_DOOR_OPEN)
+        pv_log(n->log, PV_LOG_INFO, "what=\"the door is open\" address=%s",
+               pv_addr_format(&door.addr, text));
+    else if (door_why(&door) != NULL)
+        pv_log(n->log, PV_LOG_WARN, "what=\"no door\" why=\"%s\"", door_why(&door));
 }
 
 /* --- is UDP blocked? -------------------------------------------------------------------------- */
@@ -449,6 +517,7 @@ static void run(void *part, pv_ns now)
     pump_udp(r, now);
     EACH_WAY(r, via)
     pump_way(r, via, now);
+    pump_door(r, now);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -557,6 +626,8 @@ static void show_problems(const struct pv_relays *r, struct pv_statuspage *st)
         pv_statuspage_problem(st, "UDP is blocked: ",
                               "no server's answer comes in: a firewall here must let UDP out, or "
                               "the coordinator's must let UDP 3478 in");
+    if (door_why(&r->node->ways.door) != NULL)
+        pv_statuspage_problem(st, "no door: ", door_why(&r->node->ways.door));
     EACH_WAY(r, via)
     {
         const char *error = pv_relayway_error(r->ways[via]);
@@ -586,19 +657,21 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         /* A way that is off is shown only to say why: its name was not found, for example. */
         if (!pv_relayway_is_on(way) && pv_relayway_error(way)[0] == '\0')
             continue;
+        static const struct pv_addr none = {.family = PV_AF_NONE};
         char name[PV_TURNSERVERS_NAME], address[PV_ADDR_TEXT];
         pv_ctlapi_put(
             &list, NULL,
-            pv_ctlapi_pack("{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o}", "name",
-                           pv_relays_name(r->node, via, name), "address",
-                           pv_relayway_is_on(way) ? pv_addr_format(pv_relayway_server(way), address)
-                                                  : NULL,
-                           "transport", pv_relayway_transport(way), "state",
-                           pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
-                           pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
-                           pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
-                           pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL,
-                           "tx_bytes", pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx)));
+            pv_ctlapi_pack(
+                "{s:s, s:s?, s:s, s:s, s:o, s:o, s:s?, s:o, s:o, s:o}", "name",
+                pv_relays_name(r->node, via, name), "address",
+                pv_relayway_is_on(way) ? pv_addr_format(pv_relayway_server(way), address) : NULL,
+                "transport", pv_relayway_transport(way), "state",
+                pv_relayway_is_reached(way) ? "up" : "connecting", "relayed",
+                pv_ctlapi_addr(pv_relayway_relayed(way)), "rtt_ms",
+                pv_ctlapi_real(rtt == 0 ? -1 : (double)rtt / 1e6), "error",
+                pv_relayway_error(way)[0] != '\0' ? pv_relayway_error(way) : NULL, "tx_bytes",
+                pv_ctlapi_u64(sum.tx), "rx_bytes", pv_ctlapi_u64(sum.rx), "door",
+                pv_ctlapi_addr(via == MEMBERS ? &r->node->ways.door.addr : &none)));
     }
     /* Where nothing gets through at all, nobody can tell what stops UDP. */
     const char *udp =

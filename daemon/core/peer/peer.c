@@ -67,7 +67,7 @@ static void update_reach(struct pv_peer *p, pv_ns now)
 /* Attempts to leave the relay never stop while somebody talks (DESIGN 5). */
 static void plan_leaving(struct pv_peer *p, pv_ns now)
 {
-    if (!pv_peer_is_relayed(p)) {
+    if (!pv_peer_is_relayed(p) || p->is_static) {
         p->leave_at = PV_NEVER;
     } else if (p->leave_at == PV_NEVER) {
         p->leave_wait = PV_PEER_LEAVE_FIRST;
@@ -417,12 +417,31 @@ int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct
     return pv_ice_handle_input(p->ice, &c, &from->remote, datagram, now);
 }
 
+/* By a door packets come from real addresses, which only the coordinator's relay (via 0) has: a
+ * member is at a virtual one. The way back needs a channel there, which the part `relays` asks for;
+ * until it is bound an older path stays, unless that leads through the door as well. */
+static void roam_by_door(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
+{
+    char text[PV_ADDR_TEXT];
+    if (from->via != 0 || pv_turn_is_virtual(&from->remote))
+        return;
+    if (!pv_addr_equal(&p->beyond_door, &from->remote))
+        pv_trace_add(&p->trace, now, "now at %s, by our door", pv_addr_format(&from->remote, text));
+    p->beyond_door = from->remote;
+    pv_peer_relay_changed(p, now);
+}
+
 /* WireGuard's roaming rule for static peers (whitepaper s2.1): authenticated, so it is there. */
 static void roam(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
-    if (from->kind != PV_CARRIER_UDP || (pv_peer_has_path(p) && pv_carrier_same(&p->path, from)))
+    if (pv_peer_has_path(p) && pv_carrier_same(&p->path, from))
         return;
+    if (pv_carrier_is_relayed(from)) {
+        roam_by_door(p, from, now);
+        return;
+    }
     char text[PV_ADDR_TEXT];
+    p->beyond_door = (struct pv_addr){.family = PV_AF_NONE};
     pv_trace_add(&p->trace, now, "now at %s", pv_addr_format(&from->remote, text));
     pv_peer_use_path(p, from, now);
     pv_peer_set_state(p, PV_PEER_UP, "it sent from there", now);
@@ -507,12 +526,23 @@ void pv_peer_set_endpoint(struct pv_peer *p, const struct pv_addr *addr, pv_ns n
     pv_peer_set_state(p, PV_PEER_UP, "endpoint configured", now);
 }
 
+/* Where the path through a relay leads: the agent chooses for members, static peers are where they
+ * were heard by the door. False: no path through a relay is wanted. */
+static bool relayed_path(const struct pv_peer *p, struct pv_ice_path *ret_path)
+{
+    *ret_path =
+        (struct pv_ice_path){.carrier = {.kind = PV_ICE_CARRIER_CHANNEL}, .remote = p->beyond_door};
+    if (p->is_static)
+        return p->beyond_door.family != PV_AF_NONE;
+    return p->ice != NULL && pv_ice_selected(p->ice, ret_path) == PV_OK &&
+           ret_path->carrier.kind != PV_ICE_CARRIER_UDP;
+}
+
 void pv_peer_relay_changed(struct pv_peer *p, pv_ns now)
 {
     struct pv_ice_path path;
     struct pv_carrier c;
-    if (p->ice == NULL || pv_ice_selected(p->ice, &path) != PV_OK ||
-        path.carrier.kind == PV_ICE_CARRIER_UDP)
+    if (!relayed_path(p, &path))
         return;
     if (pv_peer_carrier(p, &path, &c)) {
         bool same = pv_peer_has_path(p) && pv_carrier_same(&p->path, &c) &&

@@ -169,6 +169,8 @@ struct pv_peer {
     uint64_t signal_seq_seen; /* highest accepted from it */
 
     /* static peers */
+    struct pv_addr
+        beyond_door;     /* it was heard from there last, by our door; PV_AF_NONE: elsewhere */
     bool misfit;         /* the last answer to a handshake was not made with our keys */
     char *endpoint_host; /* owned; NULL = none */
     uint16_t endpoint_port;

@@ -191,6 +191,11 @@ void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr)
     p->relay_addr = addr == NULL ? (struct pv_addr){.family = PV_AF_NONE} : *addr;
 }
 
+const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p)
+{
+    return &p->beyond_door;
+}
+
 bool pv_peer_awaits_relay(const struct pv_peer *p)
 {
     return p->relay_chosen;

@@ -196,6 +196,11 @@ size_t pv_peers_count_statics(const struct pv_peers *ps)
     return ps->n_statics;
 }
 
+bool pv_peers_want_door(const struct pv_peers *ps)
+{
+    return ps->wants_door;
+}
+
 size_t pv_peers_count_reached(const struct pv_peers *ps)
 {
     size_t n = 0;
@@ -538,6 +543,7 @@ int pv_peers_add_static(struct pv_peers *ps, const struct pv_static_peer *conf, 
         return r;
     }
     ps->statics[ps->n_statics++] = p;
+    ps->wants_door = ps->wants_door || conf->door;
     pv_peers_find_endpoint(ps, p, now);
     pv_peers_touch(ps, p, now);
     return PV_OK;

@@ -63,6 +63,8 @@ size_t pv_peers_count_members(const struct pv_peers *ps);
 size_t pv_peers_count_statics(const struct pv_peers *ps);
 /* Members with a path that answers. */
 size_t pv_peers_count_reached(const struct pv_peers *ps);
+/* Does any come by a door at the coordinator (`door = on`)? */
+bool pv_peers_want_door(const struct pv_peers *ps);
 /* The allowed-ips of all static peers. */
 const struct pv_prefix *pv_peers_static_routes(const struct pv_peers *ps, size_t *ret_n);
 

@@ -695,6 +695,16 @@ void pv_relayway_healed(struct pv_relayway *r, const struct pv_addr *peer, pv_ns
         pv_turnc_healed(r->turnc, peer, now);
 }
 
+void pv_relayway_want_door(struct pv_relayway *r, bool wanted, pv_ns now)
+{
+    pv_turnc_want_door(r->turnc, wanted, now);
+}
+
+const struct pv_turnc_door *pv_relayway_door(const struct pv_relayway *r)
+{
+    return pv_turnc_door(r->turnc);
+}
+
 int pv_relayway_bind(struct pv_relayway *r, const struct pv_addr *peer, pv_ns now)
 {
     return pv_turnc_bind(r->turnc, peer, now);

@@ -76,13 +76,16 @@ struct pv_turnc {
     size_t n_channels, cap_channels; /* channels, and their room */
     uint16_t next_number;            /* where the search for a free number begins */
     struct pv_turnc_past past;       /* numbers given up */
-    bool ev_up, ev_down;             /* these events are due */
-    int down_status;                 /* status of the DOWN event */
-    unsigned down_error;             /* its error code */
-    struct pv_addr alternate;        /* its alternate server */
-    size_t n_tell;                   /* channels about which an event is due */
-    pv_ns next;                      /* deadline over all; kept by touch() */
-    pv_ns now;                       /* of the last call that had it */
+    bool wants_door, asks_door;      /* it is wanted; main asks for it */
+    struct pv_turnc_door door;
+    pv_ns door_wait;          /* until it is asked again whether it is open */
+    bool ev_up, ev_down;      /* these events are due */
+    int down_status;          /* status of the DOWN event */
+    unsigned down_error;      /* its error code */
+    struct pv_addr alternate; /* its alternate server */
+    size_t n_tell;            /* channels about which an event is due */
+    pv_ns next;               /* deadline over all; kept by touch() */
+    pv_ns now;                /* of the last call that had it */
 };
 
 static void txn_start(struct pv_turnc *c, struct txn *t, pv_ns now);
@@ -344,6 +347,7 @@ static void touch(struct pv_turnc *c)
 static void begin_request(struct pv_turnc *c, enum kind kind, pv_ns now)
 {
     c->main_kind = kind;
+    c->asks_door = c->wants_door;
     txn_start(c, &c->main, now);
 }
 
@@ -356,6 +360,7 @@ static void start_allocate(struct pv_turnc *c, pv_ns now)
 static void go_down(struct pv_turnc *c, int status, unsigned error)
 {
     c->up = false;
+    c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
     c->alternate = (struct pv_addr){.family = PV_AF_NONE};
     c->ev_up = false;
     c->ev_down = true;
@@ -415,8 +420,10 @@ int pv_turnc_start(struct pv_turnc *c, const struct pv_turnc_config *cfg, pv_ns 
     /* A server that only lost a connection still knows the channels: they stay in use. */
     if (!c->up || cfg->permissions || elsewhere)
         unbind_all(c, now);
-    if (elsewhere)
+    if (elsewhere) {
         c->rebind = PV_TURNC_REBIND;
+        c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
+    }
     c->cfg = *cfg;
     c->now = now;
     c->retry = PV_TURNC_RETRY_FIRST;
@@ -496,6 +503,19 @@ void pv_turnc_refresh(struct pv_turnc *c, pv_ns now)
     touch(c);
 }
 
+/* A request under way asks, or does not; its answer shows that the next has to follow. */
+void pv_turnc_want_door(struct pv_turnc *c, bool wanted, pv_ns now)
+{
+    c->now = now;
+    if (c->wants_door == wanted)
+        return;
+    c->wants_door = wanted;
+    c->door_wait = PV_TURNC_DOOR_WAIT;
+    if (!wanted)
+        c->door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_UNKNOWN};
+    pv_turnc_refresh(c, now);
+}
+
 void pv_turnc_reroute(struct pv_turnc *c, bool stream, pv_ns now)
 {
     c->cfg.stream = stream;
@@ -552,6 +572,8 @@ static int compose(const struct pv_turnc *c, enum kind kind, const struct txn *t
     } else if (kind == BIND) {
         pv_stun_put_u32(&w, PV_TURN_ATTR_CHANNEL_NUMBER, (uint32_t)ch->number << 16);
     }
+    if ((kind == ALLOCATE || kind == REFRESH) && c->asks_door)
+        pv_stun_put(&w, PV_TURN_ATTR_DOOR, pv_view(NULL, 0));
     if (kind == BIND || kind == PERMIT)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_PEER_ADDRESS, &ch->peer);
     put_credentials(c, &w);
@@ -628,6 +650,34 @@ static bool take_challenge(struct pv_turnc *c, const struct pv_stun_msg *msg)
     return true;
 }
 
+/* The answer to an Allocate or Refresh speaks of the door. While it is being opened, and when
+ * the wish has changed meanwhile, the server is asked again soon. A server that has none need not
+ * be asked before the next refresh. */
+static void take_door(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns now)
+{
+    struct pv_turnc_door door = {.state = PV_TURNC_DOOR_UNKNOWN};
+    struct pv_view v;
+    if (c->asks_door != c->wants_door) {
+        c->refresh_at = now;
+        return;
+    }
+    if (!c->wants_door)
+        return;
+    if (pv_stun_find(msg, PV_TURN_ATTR_DOOR, &v) != PV_OK) {
+        door.state = PV_TURNC_DOOR_UNSUPPORTED;
+    } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_DOOR, &door.addr) == PV_OK) {
+        door.state = PV_TURNC_DOOR_OPEN;
+        c->door_wait = PV_TURNC_DOOR_WAIT;
+    } else if (v.len == 4 && v.ptr[2] != 0) {
+        door.state = PV_TURNC_DOOR_REFUSED;
+        door.error = v.ptr[2] * 100u + v.ptr[3];
+    } else {
+        c->refresh_at = pv_min_ns(c->refresh_at, now + c->door_wait);
+        c->door_wait = pv_min_ns(2 * c->door_wait, PV_TURNC_RETRY_MAX);
+    }
+    c->door = door;
+}
+
 /* After a restart of the way (bind_all) even channels that seem bound are bound again, since the
  * server may have lost them; otherwise only the unbound ones. MAPPED is welcome and not
  * required. */
@@ -654,6 +704,7 @@ static void take_allocation(struct pv_turnc *c, const struct pv_stun_msg *msg, p
             bind_now(c, &c->channels[i], now);
     }
     c->bind_all = false;
+    take_door(c, msg, now);
 }
 
 /* A release (lifetime 0) clears what a former life of ours left at the server; then comes the
@@ -668,6 +719,7 @@ static void main_succeeded(struct pv_turnc *c, const struct pv_stun_msg *msg, pv
         take_allocation(c, msg, now);
     } else if (kind == REFRESH) {
         c->refresh_at = now + pv_turn_find_lifetime(msg) / 2;
+        take_door(c, msg, now);
     } else {
         start_allocate(c, now);
         c->main.challenges = challenges + 1; /* no circle of 437 and release */
@@ -897,6 +949,11 @@ int pv_turnc_poll_event(struct pv_turnc *c, struct pv_turnc_event *ret_event)
         return PV_OK;
     }
     return PV_ERR_AGAIN;
+}
+
+const struct pv_turnc_door *pv_turnc_door(const struct pv_turnc *c)
+{
+    return &c->door;
 }
 
 pv_ns pv_turnc_rtt(const struct pv_turnc *c)

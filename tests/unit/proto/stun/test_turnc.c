@@ -15,6 +15,9 @@ struct fixture {
     struct pv_addr relayed, mapped, peer;
     struct pv_addr alternate; /* of the next answer; PV_AF_NONE = none */
     bool nowhere_first;       /* an address that is none stands before it */
+    bool knows_doors;         /* the server does; */
+    int door_code;            /* answers so, -1: by f.door */
+    struct pv_addr door;
     pv_ns now;
 };
 
@@ -91,6 +94,14 @@ static int answer(struct fixture *f, unsigned error, const char *nonce)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &f->relayed);
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &f->mapped);
         pv_stun_put_u32(&w, PV_TURN_ATTR_LIFETIME, 600);
+    }
+    if (error == 0 && f->knows_doors && pv_stun_has(&f->msg, PV_TURN_ATTR_DOOR)) {
+        const uint8_t code[4] = {0, 0, (uint8_t)(f->door_code / 100),
+                                 (uint8_t)(f->door_code % 100)};
+        if (f->door_code < 0)
+            pv_stun_put_xor_addr(&w, PV_TURN_ATTR_DOOR, &f->door);
+        else
+            pv_stun_put(&w, PV_TURN_ATTR_DOOR, pv_view(code, sizeof(code)));
     }
     if (nonce != NULL) {
         pv_stun_put(&w, PV_STUN_ATTR_REALM, pv_view("r", 1));
@@ -705,6 +716,84 @@ PV_TEST(a_peer_that_comes_back_gets_the_number_it_had)
         assert_int_equal(pv_turnc_bind(f.c, &peer, f.now), PV_OK);
         assert_int_equal(pv_turnc_number(f.c, &peer), number);
     }
+}
+
+/* --- doors ----------------------------------------------------------------------------------- */
+
+static bool asks_for_door(struct fixture *f, uint16_t method)
+{
+    expect(f, method, "n0");
+    return pv_stun_has(&f->msg, PV_TURN_ATTR_DOOR);
+}
+
+PV_TEST(a_door_is_asked_for_until_it_is_open)
+{
+    struct fixture f;
+    up(&f);
+    f.knows_doors = true;
+    f.door = pv_addr4(192, 0, 2, 1, 50123);
+    pv_turnc_want_door(f.c, true, f.now);
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* it is being opened */
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_false(next_request(&f));
+    f.now += PV_TURNC_DOOR_WAIT;
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    f.door_code = -1;
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
+    assert_true(pv_addr_equal(&pv_turnc_door(f.c)->addr, &f.door));
+    f.now += PV_S(250);
+    assert_false(next_request(&f));
+    f.now += PV_S(50);
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH)); /* as usual, and it is kept */
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    pv_turnc_moved(f.c, f.now);
+    assert_true(asks_for_door(&f, PV_TURN_ALLOCATE));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
+    pv_turnc_want_door(f.c, false, f.now);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_false(asks_for_door(&f, PV_TURN_REFRESH));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_false(next_request(&f));
+}
+
+PV_TEST(a_wish_for_a_door_outlives_the_request_under_way_and_the_server)
+{
+    struct fixture f;
+    start(&f);
+    f.knows_doors = true;
+    f.door_code = -1;
+    f.door = pv_addr4(192, 0, 2, 1, 50123);
+    assert_false(asks_for_door(&f, PV_TURN_ALLOCATE));
+    pv_turnc_want_door(f.c, true, f.now);
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
+    f.cfg.server.port++;
+    assert_int_equal(pv_turnc_start(f.c, &f.cfg, f.now), PV_OK);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
+    assert_true(asks_for_door(&f, PV_TURN_ALLOCATE));
+}
+
+PV_TEST(a_server_says_why_there_is_no_door)
+{
+    struct fixture f;
+    up(&f);
+    pv_turnc_want_door(f.c, true, f.now);
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* as coturn does */
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNSUPPORTED);
+    f.knows_doors = true;
+    f.door_code = 486;
+    f.now += PV_S(300);
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    assert_int_equal(answer(&f, 0, NULL), PV_OK);
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_REFUSED);
+    assert_int_equal(pv_turnc_door(f.c)->error, 486);
+    assert_false(next_request(&f));
 }
 
 PV_TEST(a_stopped_client_is_silent)

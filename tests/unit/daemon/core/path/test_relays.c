@@ -12,6 +12,7 @@
 static struct fake_peers x;
 static struct pv_peer *bob;
 static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 5}, .port = 3478};
+static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
 static unsigned n_composed;
 
 /* Stands in for candidates.c. */
@@ -25,6 +26,7 @@ static int start(void **state)
 {
     (void)state;
     n_composed = 0;
+    door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
     struct pv_node *n = &x.f.node;
     const struct pv_gatherer_config gc = {.rng = n->rng, .udp_port = n->given.udp_port};
@@ -110,6 +112,8 @@ static void answer(const struct pv_stun_msg *req)
         pv_stun_put_xor_addr(&w, PV_TURN_ATTR_XOR_RELAYED_ADDRESS, &relayed);
         pv_stun_put_xor_addr(&w, PV_STUN_ATTR_XOR_MAPPED_ADDRESS, &mapped);
     }
+    if (door.family != PV_AF_NONE && pv_stun_has(req, PV_TURN_ATTR_DOOR))
+        pv_stun_put_xor_addr(&w, PV_TURN_ATTR_DOOR, &door);
     pv_stun_put_integrity(&w, pv_view(key, sizeof(key)));
     pv_stun_put_fingerprint(&w);
     assert_int_equal(pv_stun_write_end(&w, &len), PV_OK);
@@ -247,6 +251,102 @@ PV_TEST(a_peer_that_goes_gives_its_channel_back)
     assert_int_not_equal(pv_relayway_number(members(), &at), 0);
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
     assert_int_equal(pv_relayway_number(members(), &at), 0);
+}
+
+/* --- the door --------------------------------------------------------------------------------- */
+
+static struct pv_peer *add_phone(bool by_door)
+{
+    struct pv_peers *ps = x.f.node.peers;
+    uint8_t n = (uint8_t)pv_peers_count_statics(ps);
+    struct pv_static_peer conf = {.n_allowed = 1, .door = by_door};
+    snprintf(conf.name, sizeof(conf.name), "phone%u", n);
+    memset(conf.public_key, 9 + n, sizeof(conf.public_key));
+    conf.allowed[0] = (struct pv_prefix){.base = pv_addr4(10, 99, 0, n, 0), .bits = 32};
+    assert_int_equal(pv_peers_add_static(ps, &conf, x.f.now), PV_OK);
+    struct pv_peer *p = pv_peers_find(ps, conf.name);
+    assert_non_null(p);
+    return p;
+}
+
+/* An authenticated packet came in from there, by the coordinator's relay or straight. */
+static void heard(struct pv_peer *p, const struct pv_addr *at, bool by_relay)
+{
+    struct pv_fp_punt punt = {.kind = PV_FP_PUNT_STRAY, .peer = pv_peer_id(p), .count = 100};
+    punt.from = (struct pv_carrier){
+        .kind = by_relay ? PV_CARRIER_CHANNEL : PV_CARRIER_UDP, .remote = *at, .relay = server};
+    pv_peer_handle_punt(p, &punt, x.f.now);
+    pv_peers_touch(x.f.node.peers, p, x.f.now);
+    fake_peers_settle(&x);
+}
+
+static const char *shown_door(void)
+{
+    return fake_node_shown(&x.f, PV_STATUS_RELAYS, 0, "door");
+}
+
+PV_TEST(a_door_is_wanted_for_a_static_peer_that_comes_by_it)
+{
+    door = pv_addr4(192, 168, 1, 5, 50123); /* the coordinator is behind a 1:1 NAT */
+    add_phone(false);
+    welcome(true);
+    serve(PV_TURN_ALLOCATE);
+    assert_null(shown_door());
+    assert_false(fake_node_has_problem(&x.f, "no door"));
+    add_phone(true);
+    fake_peers_settle(&x);
+    assert_int_equal(serve(PV_TURN_REFRESH), 1);
+    assert_string_equal(shown_door(), "203.0.113.5:50123"); /* where we reach it */
+    door.family = PV_AF_NONE;
+    x.f.now += PV_S(301);
+    serve(PV_TURN_REFRESH);
+    assert_null(shown_door());
+    assert_true(fake_node_has_problem(&x.f, "no door: the coordinator knows no doors"));
+}
+
+PV_TEST(a_phone_beyond_the_door_is_followed_by_a_channel)
+{
+    const struct pv_addr one = pv_addr4(198, 51, 100, 7, 40001), two = pv_addr4(198, 51, 100, 8, 1);
+    const struct pv_addr member = pv_turn_virtual_addr(x.f.node.coord_info.pk, pv_peer_pk(bob));
+    struct pv_peer *phone = add_phone(true);
+    door = pv_addr4(203, 0, 113, 5, 50123);
+    welcome(true);
+    serve(PV_TURN_ALLOCATE);
+    heard(phone, &member, true); /* no door leads there */
+    assert_false(pv_peer_has_path(phone));
+    heard(phone, &one, true);
+    assert_false(pv_peer_has_path(phone)); /* no channel yet */
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
+    assert_true(pv_peer_has_path(phone));
+    assert_int_equal(phone->path.kind, PV_CARRIER_CHANNEL);
+    assert_true(pv_addr_equal(&phone->path.remote, &one));
+    assert_int_not_equal(phone->path.channel, 0);
+    heard(phone, &two, true); /* it roams */
+    assert_false(pv_peer_has_path(phone));
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
+    assert_true(pv_addr_equal(&phone->path.remote, &two));
+    heard(phone, &one, false); /* it comes straight */
+    assert_int_equal(phone->path.kind, PV_CARRIER_UDP);
+    assert_int_equal(pv_peer_channel(phone)->family, PV_AF_NONE);
+}
+
+PV_TEST(a_path_by_the_door_comes_back_with_the_relay)
+{
+    const struct pv_addr at = pv_addr4(198, 51, 100, 7, 40001);
+    struct pv_peer *phone = add_phone(true);
+    door = pv_addr4(203, 0, 113, 5, 50123);
+    welcome(true);
+    serve(PV_TURN_ALLOCATE);
+    heard(phone, &at, true);
+    serve(PV_TURN_CHANNEL_BIND);
+    pv_node_raise(&x.f.node, PV_FACT_TEARDOWN);
+    fake_peers_settle(&x);
+    assert_false(pv_peer_has_path(phone));
+    welcome(true);
+    serve(PV_TURN_ALLOCATE);
+    serve(PV_TURN_CHANNEL_BIND);
+    assert_true(pv_peer_has_path(phone));
+    assert_true(pv_addr_equal(&phone->path.remote, &at));
 }
 
 /* Does the snapshot of the packet threads know bob's channel, and by which server? */
