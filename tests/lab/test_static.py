@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME]."""
+import os
+import re
 import shutil
+import signal
+import struct
+import sys
+import time
 
-from lab import Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from lab import SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from turnlab import coordinator_status, relays
+
+PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
 
 
 def key(host):
@@ -10,13 +19,17 @@ def key(host):
     return private, host.run("wg", "pubkey", stdin=private + "\n").out.strip()
 
 
+def need_stock():
+    for tool in ("wireguard-go", "wg"):
+        if shutil.which(tool) is None:
+            raise Skip(f"{tool} is not installed")
+
+
 class Pair:
     """p2pvpnd on `ours` as a plain WireGuard node, wireguard-go on `stock`."""
 
     def __init__(self, lab, psk=False, endpoint="both", lan=None, ipv6=False, user=False):
-        for tool in ("wireguard-go", "wg"):
-            if shutil.which(tool) is None:
-                raise Skip(f"{tool} is not installed")
+        need_stock()
         self.lab = lab
         self.ours, self.stock = lab.host("ours", lan), lab.host("stock")
         if user:
@@ -240,3 +253,139 @@ def beside_a_network(lab):
     pair.stock.ip("addr add 10.66.9.9/32 dev wg0")
     r = pair.stock.run("ping", "-c", "1", "-W", "1", "-I", "10.66.9.9", overlay, check_rc=False)
     check("1 received" not in r.out, "a source outside of allowed-ips passed")
+
+
+class Phone:
+    """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's door and nothing
+    else; a second member beside them."""
+
+    def __init__(self, lab):
+        need_stock()
+        self.lab = lab
+        host = lab.host("coord")
+        host.run("mkdir", "-p", "/etc/p2pvpn")
+        host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf",
+                 stdin="[relay]\nports = 51000-51999\ndoors = 2\n")
+        self.coordinator = lab.coordinator(host)
+        self.member, self.mate = lab.host("member", lab.lan("home", "profile=symmetric")), lab.host("mate")
+        self.phone = lab.host("phone", lab.lan("mobile", "profile=symmetric"))
+        self.private, public = key(self.phone)
+        self.member.configure(f"[peer phone]\npublic-key = {public}\nallowed-ips = 10.99.0.2/32\ndoor = on\n")
+        lab.network(self.coordinator, [self.member, self.mate])
+        self.at = self.member.addr()
+        self.door = self.wait_door()
+
+    def wait_door(self):
+        return wait("the door", lambda: relays(self.member)["coordinator"]["door"], 15)
+
+    def start(self):
+        phone = self.phone
+        self.wg = phone.start("wireguard-go", "-f", "wg0", env={"LOG_LEVEL": "error"})
+        wait("wireguard-go to be there", lambda: self.wg.must_run() or
+             phone.run("wg", "show", "wg0", check_rc=False).code == 0)
+        phone.run("sh", "-c", "umask 077; cat >/run/key", stdin=self.private + "\n")
+        phone.run("wg", "set", "wg0", "private-key", "/run/key", "peer", self.member.json("status")["self"]["wg_key"],
+                  "allowed-ips", f"{self.at}/32", "endpoint", self.door, "persistent-keepalive", "25")
+        phone.ip("addr add 10.99.0.2/32 dev wg0", "link set wg0 mtu 1280 up", f"route add {self.at}/32 dev wg0")
+
+    def back_within(self, seconds, what, change):
+        """Pings both ways, ten a second, while something changes: both are back in that time after it."""
+        pings = [h.start("ping", "-n", "-D", "-O", "-i", "0.1", to, name="ping")
+                 for h, to in ((self.phone, self.at), (self.member, "10.99.0.2"))]
+
+        def answers(ping):
+            return [float(t) for t in re.findall(r"^\[([0-9.]+)\] \d+ bytes from", ping.text(), re.M)]
+        for p in pings:
+            wait(f"pings before {what}", lambda p=p: len(answers(p)) >= 5)
+        change()
+        changed = time.time()
+        pause(0.3, "what was under way is through")
+        for p in pings:
+            n = len(answers(p))
+            back = wait(f"pings after {what}", lambda p=p, n=n: answers(p)[n:], 30)[0] - changed
+            check(back < seconds * SLOW, f"{what}: {' '.join(p.argv[-1:])} answered after {back:.1f} s")
+        for p in pings:
+            p.end(signal.SIGINT)
+
+    def move(self, host, lan):
+        """Another cable, and nothing is said to anybody."""
+        old = host.dev
+        self.lab.attach(host, lan, ipv6=False)
+        host.ip(f"link del {old}")
+
+
+def wireguard_only(path, port):
+    """What a capture has of this UDP port: how many datagrams, by WireGuard's type. All have its form."""
+    kinds = {}
+    with open(path, "rb") as f:
+        while head := f.read(4):
+            packet = f.read(struct.unpack(">I", head)[0])
+            if len(packet) < 28 or packet[0] >> 4 != 4 or packet[9] != 17:
+                continue
+            udp = packet[(packet[0] & 15) * 4:struct.unpack(">H", packet[2:4])[0]]
+            if port not in struct.unpack(">HH", udp[:4]):
+                continue
+            data = udp[8:]
+            fits = {1: len(data) == 148, 2: len(data) == 92, 3: len(data) == 64, 4: len(data) >= 32}
+            check(data[1:4] == bytes(3) and fits.get(data[0]), f"no message of WireGuard's: {data[:40].hex()}")
+            kinds[data[0]] = kinds.get(data[0], 0) + 1
+    return kinds
+
+
+@scenario(minutes=6)
+def a_phone_comes_by_a_door(lab):
+    x = Phone(lab)
+    packets = os.path.join(lab.logs, "coord.packets")
+    capture = x.coordinator.host.start(sys.executable, os.path.join(PROGRAMS, "capture.py"), packets,
+                                       name="capture")
+    wait("the capture to begin", lambda: capture.must_run() or "ready" in capture.text())
+    x.start()
+    check(x.phone.os_ping(x.at, timeout=6), "the first ping")
+    check(x.member.os_ping("10.99.0.2"), "a ping to the phone")
+    row = x.member.peer("phone")
+    equal((row["path"]["type"], row["online"]), ("relay", True), "the path")
+    check(x.door in x.member.ctl("status").out, x.member.ctl("status").out)
+    # TCP, begun by either.
+    for server, client, address in ((x.member, x.phone, x.at), (x.phone, x.member, "10.99.0.2")):
+        server.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/data")
+        web = server.start(sys.executable, "-m", "http.server", "-b", address, "-d", "/run", "8000", name="web")
+        wait("the server to listen", lambda s=server: s.run("ss", "-Hltn", "sport = :8000").out.strip())
+        script = f"import urllib.request as u; print(len(u.urlopen('http://{address}:8000/data', timeout=20).read()))"
+        equal(client.run(sys.executable, "-c", script, timeout=40).out.strip(), "2000000", "bytes by TCP")
+        web.kill()
+
+    x.back_within(10, "the coordinator's restart", x.coordinator.restart)
+    equal(x.wait_door(), x.door, "the door after the coordinator's restart")
+    x.back_within(10, "another address of the member",
+                  lambda: x.move(x.member, lab.lan("other", "profile=symmetric")))
+    # wireguard-go keeps the source address it sent from; a new port makes it choose again, as the app does.
+    x.back_within(10, "another network of the phone", lambda: (
+        x.move(x.phone, lab.inet), x.phone.run("wg", "set", "wg0", "listen-port", "51888")))
+    x.member.restart_daemon()
+    equal(x.wait_door(), x.door, "the door after the member's restart")
+    equal(capture.end(), 0, "the capture's exit code")
+    kinds = wireguard_only(packets, int(x.door.split(":")[1]))
+    check(kinds.get(1) and kinds.get(2) and kinds.get(4, 0) > 1000, f"messages seen at the door: {kinds}")
+
+
+@scenario
+def a_flood_at_a_door_disturbs_nobody(lab):
+    x = Phone(lab)
+    x.start()
+    check(x.phone.os_ping(x.at, timeout=6), "the first ping")
+    address, port = x.door.split(":")
+    before = coordinator_status(x.coordinator)["relay"]
+    flood = lab.host("evil").start(sys.executable, os.path.join(PROGRAMS, "doorflood.py"), address, port, "5", "5000")
+    ping = x.phone.start("ping", "-n", "-i", "0.1", "-c", "40", "-W", "1", x.at, name="ping")
+    for i in range(10):
+        x.member.ctl("send", "mate", f"line {i}")
+    check(x.member.os_ping(x.mate.addr(), count=5), "pings between members")
+    ping.popen.wait(timeout=30)
+    lost = int(re.search(r"(\d+)% packet loss", ping.text())[1])
+    check(lost <= 5, f"{lost}% of the phone's pings were lost")
+    flood.popen.wait(timeout=30)
+    wait("the lines to be there", lambda: len(x.mate.json("history")["messages"]) == 10)
+    after = coordinator_status(x.coordinator)["relay"]
+    refused = sum(after["drops"][k] - before["drops"][k] for k in ("door_limit", "door_foreign"))
+    sent = int(re.search(r"sent=(\d+)", flood.text())[1])
+    check(refused > sent * 0.8, f"{refused} of {sent} were refused: {after}")
