@@ -255,7 +255,7 @@ def beside_a_network(lab):
     check("1 received" not in r.out, "a source outside of allowed-ips passed")
 
 
-class Phone:
+class ByDoor:
     """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's door and nothing
     else; a second member beside them."""
 
@@ -334,7 +334,7 @@ def wireguard_only(path, port):
 
 @scenario(minutes=6)
 def a_phone_comes_by_a_door(lab):
-    x = Phone(lab)
+    x = ByDoor(lab)
     packets = os.path.join(lab.logs, "coord.packets")
     capture = x.coordinator.host.start(sys.executable, os.path.join(PROGRAMS, "capture.py"), packets,
                                        name="capture")
@@ -370,7 +370,7 @@ def a_phone_comes_by_a_door(lab):
 
 @scenario
 def a_flood_at_a_door_disturbs_nobody(lab):
-    x = Phone(lab)
+    x = ByDoor(lab)
     x.start()
     check(x.phone.os_ping(x.at, timeout=6), "the first ping")
     address, port = x.door.split(":")
