@@ -6,7 +6,7 @@ import { chat, unread } from "./chat.js";
 import { network } from "./network.js";
 import { health } from "./health.js";
 import { enter, hear, linked, live, state } from "./net.js";
-import { clock, el, locked, note, show } from "./util.js";
+import { clock, el, locked, note, say, set, show } from "./util.js";
 
 const pages = { "": overview, member, chat, network, health };
 const main = document.getElementById("main");
@@ -28,9 +28,9 @@ function route() {
 
 function badge(id, n, what) {
   const place = document.getElementById(id);
-  place.hidden = n === 0;
-  place.textContent = n > 99 ? "99+" : String(n);
-  place.setAttribute("aria-label", `${n} ${what}`);
+  if (place.hidden !== (n === 0)) place.hidden = n === 0;
+  say(place, n > 99 ? "99+" : String(n));
+  set(place, "aria-label", `${n} ${what}`);
 }
 
 function lock() {
@@ -44,9 +44,9 @@ function frame() {
   const s = state.status;
   if (state.locked) return lock();
   const name = s?.network ? s.network.name : "";
-  document.getElementById("network").textContent = name ? `· ${s.self.name} in ${name}` : "";
-  document.title = `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`;
-  document.getElementById("link").textContent = state.link ? `Not connected: ${state.link}` : "";
+  say(document.getElementById("network"), name ? `· ${s.self.name} in ${name}` : "");
+  say(document.querySelector("title"), `${name || "p2pvpn"}${unread() > 0 ? ` (${unread()})` : ""}`);
+  say(document.getElementById("link"), state.link ? `Not connected: ${state.link}` : "");
   badge("problems", s ? s.problems.length : 0, "problems");
   badge("unread", unread(), "unread messages");
   for (let missed = state.news.shift(); missed; missed = state.news.shift()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Overview: this node in the middle, behind its NAT; the coordinator above; members around.
 import { call, hear, state } from "./net.js";
-import { bytes, el, facts, health, ms, show, span, svg } from "./util.js";
+import { bytes, el, facts, health, ms, say, set, show, span, svg } from "./util.js";
 
 const FEW = 28; // members whose names are shown beside them at all times
 
@@ -37,35 +37,46 @@ function button(key, kind, label, pressed, at, choose, ...shape) {
 
 const short = (text, n) => [...text].length > n ? [...text].slice(0, n - 1).join("") + "…" : text;
 
-function draw(width, chosen, choose) {
-  const s = state.status, peers = [...state.peers].sort((a, b) => a.name < b.name ? -1 : 1);
+// The map of these members at this width, and how it is brought up to date: elements are made once, so that a network of
+// hundreds costs little with each event.
+function draw(width, peers, choose) {
+  const s = state.status;
   const w = Math.max(300, width), h = Math.max(340, Math.min(w * (peers.length > 8 ? 0.72 : 0.5), 820)), cx = w / 2, cy = h * 0.56;
   const crowd = peers.length > FEW, rx = w / 2 - (crowd ? 26 : Math.min(70, w * 0.14)), ry = Math.min(h * 0.4, h - cy - 34);
-  const middle = { x: cx, y: cy }, coordinator = { x: cx, y: 34 }, at = places(peers.length, cx, cy, rx, ry);
-  const ways = [], nodes = [];
-  const online = s.coordinator && s.coordinator.connected;
-  ways.push(svg("path", { class: `way ${online ? "good" : "bad"}`, "stroke-width": 1.5, d: `M${cx} ${cy}L${coordinator.x} ${coordinator.y}` }));
-  peers.forEach((peer, i) => {
-    const { kind, words } = health(peer), type = (peer.path || {}).type || "none", p = at[i];
-    const thick = (1.6 + Math.min(7, 1.6 * Math.log10(1 + rateOf(peer) / 500))).toFixed(1);
-    if (type !== "none")
-      ways.push(svg("path", { class: `way ${kind} ${type}`, "stroke-width": thick, d: type === "relay"
+  const middle = { x: cx, y: cy }, coordinator = { x: cx, y: 34 }, at = places(peers.length, cx, cy, rx, ry), r = crowd ? 7 : 10;
+  const up = svg("path", { "stroke-width": 1.5, d: `M${cx} ${cy}L${coordinator.x} ${coordinator.y}` });
+  const ways = peers.map(() => svg("path", {}));
+  const nodes = peers.map((peer, i) => button(idOf(peer), "", "", false, at[i], () => choose(idOf(peer)), svg("circle", { r }), svg("circle", { class: "core", r: r * 0.45 }),
+    svg("text", { y: at[i].y > cy ? r + 17 : -r - 8 }, short(peer.name, w < 500 ? 9 : 16))));
+  const server = button("coordinator", "named", "", false, coordinator, () => choose("coordinator"), svg("rect", { x: -52, y: -16, width: 104, height: 32, rx: 8 }),
+    svg("text", { y: 5 }, "coordinator"));
+  const self = button("self", "self named", `this node, ${s.self ? s.self.name : ""}`, false, middle, () => choose("self"),
+    svg("circle", { r: 26 }), svg("text", { class: "in", y: 5 }, short(s.self ? s.self.name : "here", 8)));
+  const nat = svg("text", { class: "small", x: cx, y: cy + Math.min(62, ry * 0.5) + 15 });
+
+  function update(now, chosen) {
+    const online = state.status.coordinator && state.status.coordinator.connected;
+    const words = short(natWords(state.status), w < 500 ? 26 : 60);
+    set(up, "class", `way ${online ? "good" : "bad"}`);
+    set(server, "class", `node ${online ? "good" : "bad"} named`);
+    set(server, "aria-label", `coordinator: ${online ? "connected" : "away"}`);
+    say(nat, words);
+    now.forEach((peer, i) => {
+      const { kind, words } = health(peer), type = (peer.path || {}).type || "none", p = at[i], way = ways[i];
+      set(way, "class", `way ${kind} ${type}`);
+      set(way, "stroke-width", (1.6 + Math.min(7, 1.6 * Math.log10(1 + rateOf(peer) / 500))).toFixed(1));
+      set(way, "d", type === "none" ? "" : type === "relay"
         ? `M${cx} ${cy}Q${cx} ${cy * 0.45} ${coordinator.x} ${coordinator.y + 16}Q${(p.x + cx) / 2} ${(p.y + coordinator.y) / 2 - 20} ${p.x} ${p.y}`
-        : `M${cx} ${cy}L${p.x} ${p.y}` }));
-    const key = idOf(peer), r = crowd ? 7 : 10;
-    nodes.push(button(key, kind, `${peer.name}: ${words}`, chosen === key, p, () => choose(key),
-      svg("circle", { r }), svg("circle", { class: "core", r: r * 0.45 }),
-      svg("text", { y: p.y > cy ? r + 17 : -r - 8 }, short(peer.name, w < 500 ? 9 : 16))));
-  });
-  nodes.push(button("coordinator", online ? "good named" : "bad named", `coordinator: ${online ? "connected" : "away"}`, chosen === "coordinator",
-    coordinator, () => choose("coordinator"), svg("rect", { x: -52, y: -16, width: 104, height: 32, rx: 8 }),
-    svg("text", { y: 5 }, "coordinator")));
-  nodes.push(button("self", "self named", `this node, ${s.self ? s.self.name : ""}`, chosen === "self", middle, () => choose("self"),
-    svg("circle", { r: 26 }), svg("text", { class: "in", y: 5 }, short(s.self ? s.self.name : "here", 8))));
-  return svg("svg", { viewBox: `0 0 ${w} ${h}`, role: "group", "aria-label": "Map of the network" },
+        : `M${cx} ${cy}L${p.x} ${p.y}`);
+      set(nodes[i], "class", `node ${kind}`);
+      set(nodes[i], "aria-label", `${peer.name}: ${words}`);
+    });
+    for (const node of [...nodes, server, self]) set(node, "aria-pressed", String(node.dataset.key === chosen));
+  }
+
+  return { update, picture: svg("svg", { viewBox: `0 0 ${w} ${h}`, role: "group", "aria-label": "Map of the network" },
     svg("ellipse", { class: "ring", cx, cy, rx: Math.min(86, rx * 0.5), ry: Math.min(62, ry * 0.5) }),
-    svg("g", { class: crowd ? "thin" : "" }, ways), svg("text", { class: "small", x: cx, y: cy + Math.min(62, ry * 0.5) + 15 }, short(natWords(s), w < 500 ? 26 : 60)),
-    svg("g", { class: crowd ? "crowd" : "" }, nodes));
+    svg("g", { class: crowd ? "thin" : "" }, up, ways), nat, svg("g", { class: crowd ? "crowd" : "" }, nodes, server, self)) };
 }
 
 const sample = (kind, words) => el("span", {}, svg("svg", { viewBox: "0 0 32 10", "aria-hidden": "true" },
@@ -114,21 +125,40 @@ function aboutPeer(peer) {
       el("a", { href: `#/chat/${encodeURIComponent(peer.name)}` }, "Write"))];
 }
 
+// Those of the list below the map, in its order, and what brings them up to date.
 function list(peers) {
-  const sorted = [...peers].sort((a, b) => order[health(a).kind] - order[health(b).kind] || (a.name < b.name ? -1 : 1));
-  return el("ul", { class: "peers" }, sorted.map(peer => {
-    const { kind, words } = health(peer), path = peer.path || {};
-    return el("li", {}, el("a", { href: `#/member/${encodeURIComponent(idOf(peer))}`, "data-key": `list-${idOf(peer)}` },
-      el("span", { class: `dot ${kind}` }), el("span", {}, peer.name),
-      el("small", {}, path.rtt_ms ? `${words}, ${ms(path.rtt_ms)}` : words)));
-  }));
+  const rows = peers.map(peer => ({ dot: el("span", {}), name: el("span", {}, peer.name), words: el("small", {}) }));
+  return { picture: el("ul", { class: "peers" }, rows.map((row, i) => el("li", {}, el("a", { href: `#/member/${encodeURIComponent(idOf(peers[i]))}`, "data-key": `list-${idOf(peers[i])}` },
+    row.dot, row.name, row.words)))), update: now => now.forEach((peer, i) => {
+    const { kind, words } = health(peer), path = peer.path || {}, text = path.rtt_ms ? `${words}, ${ms(path.rtt_ms)}` : words;
+    set(rows[i].dot, "class", `dot ${kind}`);
+    say(rows[i].words, text);
+  }) };
 }
+
+// Draws anew only when there are others, or in another order; else what is there is brought up to date.
+function keep(place, make) {
+  let drawn = "", what = null;
+  return (peers, sign, ...more) => {
+    const now = JSON.stringify([sign, peers.map(p => [idOf(p), p.name])]);
+    if (now !== drawn) {
+      drawn = now;
+      what = make(peers);
+      show(place, what.picture);
+    }
+    what.update(peers, ...more);
+  };
+}
+
+const byName = (a, b) => a.name < b.name ? -1 : 1;
 
 export function overview(main) {
   let chosen = "self", width = 0;
   const map = el("div", {}), about = el("section", { class: "card", "aria-live": "polite" }), members = el("div", {}), top = el("div", { class: "figures" });
+  const alone = el("p", { class: "quiet" }, "Nobody else yet: invite somebody on the page Network.");
   const body = el("div", { class: "overview" }, el("section", { class: "card map", "aria-label": "Map" }, map, legend()),
-    el("div", {}, about, el("br"), el("section", { class: "card" }, el("h2", {}, "Members"), members)));
+    el("div", {}, about, el("br"), el("section", { class: "card" }, el("h2", {}, "Members"), members, alone)));
+  const drawMap = keep(map, peers => draw(width, peers, choose)), drawList = keep(members, list);
   let shown = null;
 
   function choose(id) { chosen = id; shown = null; paint(); }
@@ -155,9 +185,10 @@ export function overview(main) {
     show(top, [[`${s.roster.online} of ${s.roster.members}`, "members online"], [direct, "reached directly"],
       [state.peers.filter(p => p.path?.type === "relay").length, "by relay"], [`${bytes(rate)}/s`, "traffic"],
       [s.problems.length, s.problems.length === 1 ? "problem" : "problems"]].map(([n, what]) => el("div", { class: "figure" }, el("b", {}, String(n)), el("span", {}, what))));
-    if (width > 0) show(map, draw(width, chosen, choose));
+    if (width > 0) drawMap([...state.peers].sort(byName), [width, s.self?.name], chosen);
     details(s);
-    show(members, state.peers.length > 0 ? list(state.peers) : el("p", { class: "quiet" }, "Nobody else yet: invite somebody on the page Network."));
+    drawList([...state.peers].sort((a, b) => order[health(a).kind] - order[health(b).kind] || byName(a, b)), 0);
+    alone.hidden = state.peers.length > 0;
   }
 
   const sizes = new ResizeObserver(entries => {

@@ -18,6 +18,10 @@ function fill(node, attrs, kids) {
 export const el = (tag, attrs, ...kids) => fill(document.createElement(tag), attrs, kids);
 export const svg = (tag, attrs, ...kids) => fill(document.createElementNS(SVG, tag), attrs, kids);
 
+// Changes what is different: a browser lays out anew whatever is set.
+export function set(node, name, value) { if (node.getAttribute(name) !== value) node.setAttribute(name, value); }
+export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
+
 // Replaces what a place shows. What had the focus, or an input's text, has it afterwards (data-key).
 export function show(place, ...kids) {
   const active = place.contains(document.activeElement) ? document.activeElement : null;
