@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Offers to carry, of this node, and permissions to carry, of an admin, by command. */
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/route/routes.h"
+#include "daemon/core/route/routesedit.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
+#include "tests/unit/daemon/core/fake_peers.h"
+
+static struct fake_node node;
+static struct fake_peers peers;
+static uint32_t client;
+static bool is_admin;
+
+/* --- what stands in for other parts ----------------------------------------------------------- */
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    (void)now;
+    return fake_node_take(n, items, n_items);
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    (void)what;
+    assert_int_equal(rights, PV_RIGHT_REVOKE);
+    if (!is_admin)
+        pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, "no admin");
+    return is_admin;
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    (void)now;
+    pv_ctlsrv_done(n->ctl, handle);
+}
+
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    (void)told;
+    pv_admin_answer_when_told(n, handle, now);
+}
+
+/* --- the scene -------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+    (void)state;
+    is_admin = true;
+    fake_node_init(&node, &pv_part_routesedit);
+    fake_node_enter(&node);
+    fake_peers_init(&peers, &node);
+    fake_node_start(&node);
+    (void)fake_peers_member(&peers, 7, "bob", 7);
+    fake_peers_settle(&peers);
+    client = fake_ctl_open(&node);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    fake_peers_done(&peers);
+    fake_node_done(&node);
+    return 0;
+}
+
+PV_TEST_WORLD(start, stop);
+
+/* The answer to a command about that prefix has this text. */
+static void says(const char *cmd, const char *peer, const char *prefix, const char *text)
+{
+    char line[400];
+    bool both = peer[0] != '\0';
+    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"%s\",%s%s%s\"prefix\":\"%s\"}", cmd,
+             both ? "\"peer\":\"" : "", peer, both ? "\"," : "", prefix);
+    fake_ctl_say(&node, client, line);
+    const char *reply = fake_ctl_reply(&node, client);
+    if (strstr(reply, text) == NULL)
+        fail_msg("%s %s %s: no \"%s\" in %s", cmd, peer, prefix, text, reply);
+}
+
+static bool offers(const struct keys *who, const char *text)
+{
+    struct pv_prefix p;
+    struct pv_offer o;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return pv_routes_is_offered(&node.node, who->pk, &p, &o);
+}
+
+static bool may_carry(const struct keys *who, const char *text)
+{
+    struct pv_prefix p;
+    assert_int_equal(pv_prefix_parse(text, &p), PV_OK);
+    return pv_routes_is_allowed(&node.node, who->pk, &p);
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+PV_TEST(an_admin_that_offers_allows_itself_and_withdraws_the_offer_alone)
+{
+    const struct keys *alice = &node.world.creator;
+    says("route_offer", "", "192.168.7.0/24", "\"ok\":true");
+    assert_true(offers(alice, "192.168.7.0/24") && may_carry(alice, "192.168.7.0/24"));
+    says("route_withdraw", "", "192.168.8.0/24", "does not offer");
+    says("route_withdraw", "", "192.168.7.0/24", "\"ok\":true");
+    assert_false(offers(alice, "192.168.7.0/24"));
+    assert_true(may_carry(alice, "192.168.7.0/24"));
+}
+
+PV_TEST(an_exit_is_both_default_routes)
+{
+    const struct keys *alice = &node.world.creator;
+    says("route_offer", "", "default", "\"ok\":true");
+    assert_true(offers(alice, "0.0.0.0/0") && offers(alice, "::/0"));
+    says("route_withdraw", "", "default", "\"ok\":true");
+    assert_false(offers(alice, "0.0.0.0/0") || offers(alice, "::/0"));
+}
+
+PV_TEST(a_member_may_carry_what_an_admin_allows_until_it_is_denied)
+{
+    const struct keys bob = keys_of(7);
+    says("route_allow", "bob", "10.1.0.0/16", "\"ok\":true");
+    assert_true(may_carry(&bob, "10.1.0.0/16"));
+    says("route_allow", "nobody", "10.1.0.0/16", "nobody is called nobody");
+    says("route_deny", "bob", "10.2.0.0/16", "nobody allowed bob");
+    says("route_deny", "bob", "10.1.0.0/16", "\"ok\":true");
+    assert_false(may_carry(&bob, "10.1.0.0/16"));
+}
+
+PV_TEST(a_node_that_may_not_is_told_so)
+{
+    is_admin = false;
+    says("route_allow", "bob", "10.1.0.0/16", "no admin");
+    says("route_deny", "bob", "10.1.0.0/16", "no admin");
+    node.node.given.inside = 1; /* p2pvpnd --user */
+    says("route_offer", "", "192.168.7.0/24", "carries nothing for others");
+    assert_false(offers(&node.world.creator, "192.168.7.0/24"));
+}
+
+/* The overlay's own addresses go by the overlay, whatever anybody carries. */
+PV_TEST(the_networks_own_range_is_nobodys_to_carry)
+{
+    says("route_offer", "", "10.66.0.0/16", "\"ok\":false");
+    says("route_allow", "bob", "10.66.0.0/16", "\"ok\":false");
+    assert_false(offers(&node.world.creator, "10.66.0.0/16"));
+    says("route_offer", "", "192.168.7.300/24", "\"ok\":false");
+}
