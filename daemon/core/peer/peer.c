@@ -55,8 +55,8 @@ static void update_reach(struct pv_peer *p, pv_ns now)
     if (p->session == NULL)
         return;
     enum pv_session_reach reach = PV_SESSION_NOWHERE;
-    if (pv_peer_path_works(p) && !(can_signal(p) && pv_peer_is_silent(p, now)))
-        reach = PV_SESSION_BY_UDP;
+    if (pv_peer_path_works(p))
+        reach = can_signal(p) && pv_peer_is_silent(p, now) ? PV_SESSION_BY_BOTH : PV_SESSION_BY_UDP;
     else if (can_signal(p))
         reach = PV_SESSION_BY_SIGNAL;
     else if (pv_peer_has_path(p))

@@ -14,7 +14,12 @@
 
 bool pv_session_has_path(const struct pv_session *s)
 {
-    return s->reach == PV_SESSION_BY_UDP;
+    return s->reach == PV_SESSION_BY_UDP || s->reach == PV_SESSION_BY_BOTH;
+}
+
+enum pv_session_reach pv_session_way(const struct pv_session *s)
+{
+    return s->reach == PV_SESSION_BY_BOTH ? PV_SESSION_BY_SIGNAL : s->reach;
 }
 
 /* An owner that does not drain its events must not make this machine lose one: while they are
@@ -523,22 +528,22 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         *ret_tx = tx;
         return PV_OK;
     }
-    if (s->phase == PV_SESSION_PHASE_SENT && pv_session_has_path(s) && now >= s->repeat_at) {
+    if (s->phase == PV_SESSION_PHASE_SENT && s->reach == PV_SESSION_BY_UDP && now >= s->repeat_at) {
         s->resend = true;
         pv_ns gone = s->repeat_at - s->last_sent; /* 0.5 s, then 1, 2 and 4 */
         s->repeat_at = gone < PV_SESSION_REKEY_TIMEOUT / 2 ? s->last_sent + 2 * gone : PV_NEVER;
     }
     if (s->resend && s->reach != PV_SESSION_NOWHERE) {
         s->resend = false;
-        s->sent_via = s->reach;
-        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), pv_session_has_path(s), now);
+        s->sent_via = pv_session_way(s);
+        pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), s->sent_via == PV_SESSION_BY_UDP, now);
         hand_out_initiation(s, &tx);
         *ret_tx = tx;
         return PV_OK;
     }
     if (s->phase == PV_SESSION_PHASE_WANTED && s->reach != PV_SESSION_NOWHERE &&
         now >= pv_session_may_send_from(s) && now < s->give_up_at &&
-        make_initiation(s, s->reach, fresh_index, stamp_us, now, &tx) == PV_OK) {
+        make_initiation(s, pv_session_way(s), fresh_index, stamp_us, now, &tx) == PV_OK) {
         hand_out_initiation(s, &tx);
         *ret_tx = tx;
         return PV_OK;

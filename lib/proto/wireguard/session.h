@@ -78,6 +78,7 @@ enum {
 enum pv_session_reach {
     PV_SESSION_NOWHERE,   /* nothing can be sent; a wanted handshake waits */
     PV_SESSION_BY_SIGNAL, /* inside a signal: at most one message 1 in 5 s, mac2 zero */
+    PV_SESSION_BY_BOTH,   /* messages 1 as BY_SIGNAL, for the path may be dead; all else over it */
     PV_SESSION_BY_UDP,    /* over the path, or to addresses that the owner tries */
 };
 
@@ -103,9 +104,9 @@ struct pv_session *pv_session_free(struct pv_session *s); /* wipes; NULL is fine
 
 /* --- facts in ------------------------------------------------------------------------------- */
 
-/* How the peer can be reached. BY_UDP counts as having a path: without one the timers "sent but
- * nothing received" and passive keepalive stand still. When the way changes while a message 1 is
- * unanswered, the same message is handed out once more for the new one. */
+/* How the peer can be reached. BY_UDP and BY_BOTH count as having a path: without one the timers
+ * "sent but nothing received" and passive keepalive stand still. When the way changes while a
+ * message 1 is unanswered, the same message is handed out once more for the new one. */
 void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now);
 
 /* The suite for our messages 1 from now on. */

@@ -136,6 +136,8 @@ struct pv_session {
 };
 
 bool pv_session_has_path(const struct pv_session *s);
+/* How a message 1 goes: BY_UDP or BY_SIGNAL; NOWHERE. */
+enum pv_session_reach pv_session_way(const struct pv_session *s);
 /* The owner does not drain the events: do nothing more than it can take. */
 bool pv_session_is_crowded(const struct pv_session *s);
 /* An event for the owner; never called while crowded. */

@@ -38,15 +38,17 @@ static void path_begins(struct pv_session *s, pv_ns now)
 
 void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_ns now)
 {
-    bool had_path = pv_session_has_path(s);
+    bool had_path = pv_session_has_path(s), was_udp = s->reach == PV_SESSION_BY_UDP;
     s->reach = reach;
     if (had_path && !pv_session_has_path(s))
         s->pathless_since = now;
-    if (had_path && reach == PV_SESSION_BY_SIGNAL && s->phase == PV_SESSION_PHASE_SENT &&
+    if (was_udp && pv_session_way(s) == PV_SESSION_BY_SIGNAL && s->phase == PV_SESSION_PHASE_SENT &&
         s->has_pending)
         s->resend = true; /* a path that died took it along, most likely */
     if (!had_path && pv_session_has_path(s))
         path_begins(s, now);
+    else if (!was_udp && reach == PV_SESSION_BY_UDP && s->proof_at != PV_NEVER)
+        pv_session_prove_keys(s, now); /* those before may have gone to a dead path */
 }
 
 void pv_session_set_suite(struct pv_session *s, enum pv_suite suite, pv_ns now)
@@ -235,7 +237,7 @@ pv_ns pv_session_next_timeout(const struct pv_session *s)
     if (s->phase == PV_SESSION_PHASE_SENT ||
         (s->phase == PV_SESSION_PHASE_WAITING && pv_session_has_path(s)))
         t = pv_min_ns(t, s->retry_at);
-    if (s->phase == PV_SESSION_PHASE_SENT && pv_session_has_path(s))
+    if (s->phase == PV_SESSION_PHASE_SENT && s->reach == PV_SESSION_BY_UDP)
         t = pv_min_ns(t, s->repeat_at);
     if (s->phase == PV_SESSION_PHASE_WANTED && s->reach != PV_SESSION_NOWHERE)
         t = pv_min_ns(t, pv_session_may_send_from(s));

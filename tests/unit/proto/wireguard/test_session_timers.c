@@ -167,6 +167,44 @@ PV_TEST(a_responder_that_waits_in_vain_for_the_proof_begins_itself)
     assert_int_equal(w->n[1].done, 1);
 }
 
+PV_TEST(a_responder_whose_path_is_silent_does_not_wait_for_ever)
+{
+    struct world *w = w_new(MEMBERS);
+    w_reach(w, 0, PV_SESSION_BY_SIGNAL);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    w_run(w, PV_S(2));
+    w_reach(w, 1, PV_SESSION_BY_UDP);
+    w_want(w, 1);
+    w_run(w, PV_MS(500));
+    w_reach(w, 1, PV_SESSION_BY_BOTH); /* without keys nothing is heard on it */
+    w_run(w, PV_MS(499));
+    assert_int_equal(w->n[1].msg1, 0);
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[1].msg1, 1);
+    assert_int_equal(w->n[1].last_tx.via, PV_SESSION_BY_SIGNAL);
+    w_run(w, PV_S(2));
+    assert_int_equal(w->n[1].done, 1);
+}
+
+PV_TEST(keys_are_proved_over_a_silent_path_and_again_when_it_is_heard)
+{
+    struct world *w = w_new((struct w_options){.members = true, .repeat = true});
+    w_reach(w, 0, PV_SESSION_BY_BOTH);
+    w_reach(w, 1, PV_SESSION_BY_SIGNAL);
+    w_want(w, 0);
+    assert_int_equal(w->n[0].last_tx.via, PV_SESSION_BY_SIGNAL);
+    while (w->n[0].done == 0)
+        w_run(w, PV_MS(10));
+    w->loss = 100;
+    w_run(w, PV_MS(10));
+    unsigned before = w->n[0].keepalives;
+    assert_true(before > 0);
+    assert_int_equal(w->n[0].msg1, 1);
+    w_reach(w, 0, PV_SESSION_BY_UDP);
+    assert_int_equal(w->n[0].keepalives, before + 1);
+}
+
 PV_TEST(a_message_lost_as_signal_is_repeated_when_the_path_begins)
 {
     struct world *w = w_new(MEMBERS);
