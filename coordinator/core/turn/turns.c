@@ -14,7 +14,7 @@
 enum {
     WAYS_MAX = 1 << 18,   /* ours: 5-tuples, four times PV_TURNS_MEMBERS_MAX for static users */
     METHOD_MASK = 0x3eef, /* of a message type: all but the two bits of the class, RFC 8489 s5 */
-    DOOR_PEERS_MAX = 1 << 16, /* ours: peers beyond doors that have a channel */
+    DOOR_PEERS_MAX = 1 << 18, /* ours: peers beyond doors that have a channel */
     PASSWORD_MAX = 512, /* ours: characters; with the name and realm it fits pv_turnauth_key() */
 };
 

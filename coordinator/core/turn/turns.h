@@ -74,6 +74,7 @@ enum {
     PV_TURNS_DOORS_RATE = 1024,
     PV_TURNS_DOORS_BURST = 2048,
     PV_TURNS_DOOR_SOURCES = 4096, /* ours: source networks remembered */
+    PV_TURNS_DOOR_PEERS = 256,    /* ours: channels of one member by which its guests come in */
     /* Ours: bytes a second and at once, that leave by a door for where nothing has come from. */
     PV_TURNS_DOOR_KNOCK_RATE = 4096,
     PV_TURNS_DOOR_KNOCK_BURST = 16384,

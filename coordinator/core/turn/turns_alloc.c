@@ -124,10 +124,17 @@ static void unlink_reverse(struct pv_tchan *c)
     c->reverse = NULL;
 }
 
+static void leave_door(struct pv_turns *t, struct pv_tchan *c)
+{
+    if (c->at_door)
+        pv_turntab_del(&t->door_peers, c);
+    c->at_door = false;
+}
+
 static void free_chan(struct pv_turns *t, struct pv_tchan *c)
 {
     unlink_reverse(c);
-    pv_turntab_del(&t->door_peers, c);
+    leave_door(t, c);
     free(c);
 }
 
@@ -261,16 +268,30 @@ struct pv_tchan *pv_tchan_by_door(const struct pv_turns *t, const struct pv_trel
     return pv_turntab_find(&t->door_peers, key);
 }
 
-/* A door is flooded by anybody, so the channel to whoever sends is found without a search. The door
- * may be another than when the channel was last bound. Without memory the peer stays a stranger. */
+void pv_tchan_leave_door(struct pv_turns *t, struct pv_talloc *a)
+{
+    for (struct pv_tchan *c = a->chans; c != NULL; c = c->next)
+        leave_door(t, c);
+}
+
+static size_t count_at_door(const struct pv_talloc *a)
+{
+    size_t n = 0;
+    for (const struct pv_tchan *c = a->chans; c != NULL; c = c->next)
+        n += c->at_door;
+    return n;
+}
+
+/* A door is flooded by anybody, so the channel to whoever sends is found without a search. Without
+ * memory, or room, the peer stays a stranger. */
 static void note_door_peer(struct pv_turns *t, struct pv_tchan *c)
 {
     const struct pv_trelay *door = c->owner->door;
-    if (door == NULL || pv_tmember_is_virtual(t, &c->peer))
+    if (door == NULL || c->at_door || pv_tmember_is_virtual(t, &c->peer) ||
+        count_at_door(c->owner) >= PV_TURNS_DOOR_PEERS)
         return;
-    pv_turntab_del(&t->door_peers, c);
     door_key(door, &c->peer, c->door);
-    (void)!pv_turntab_add(&t->door_peers, c);
+    c->at_door = pv_turntab_add(&t->door_peers, c) == PV_OK;
 }
 
 /* A member's newest binding replaces whatever stood against it, as it may have forgotten what it

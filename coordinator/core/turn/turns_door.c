@@ -51,6 +51,7 @@ static uint16_t open_door(struct pv_turns *t, struct pv_talloc *a)
 
 static void close_door(struct pv_turns *t, struct pv_talloc *a)
 {
+    pv_tchan_leave_door(t, a);
     if (a->door != NULL)
         pv_trelay_close(t, a->door);
     a->door = NULL;

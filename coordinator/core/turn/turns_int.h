@@ -76,8 +76,10 @@ struct pv_tchan {
     uint16_t number;
     pv_ns until; /* it expires then */
 
-    /* To a peer beyond its owner's door. */
-    uint8_t door[PV_TDOOR_KEY]; /* key of the table `door_peers` */
+    /* To a peer beyond its owner's door, of which the table `door_peers` has PV_TURNS_DOOR_PEERS at
+     * most; none of a door that is closed. */
+    bool at_door;               /* it is in the table */
+    uint8_t door[PV_TDOOR_KEY]; /* its key there */
     pv_ns heard;                /* when the peer last sent; 0: never */
 };
 
@@ -336,6 +338,9 @@ struct pv_tchan *pv_tchan_by_peer(struct pv_talloc *a, const struct pv_addr *pee
 /* The channel of this door's member to that peer; NULL: none, or it has expired and is gone. */
 struct pv_tchan *pv_tchan_by_door(const struct pv_turns *t, const struct pv_trelay *door,
                                   const struct pv_addr *peer);
+/* The door of this allocation is closed: its channels lead beyond no other door, which may get the
+ * same number. */
+void pv_tchan_leave_door(struct pv_turns *t, struct pv_talloc *a);
 /* PV_ERR_EXISTS: number or peer is bound otherwise; PV_ERR_LIMIT, PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tchan_bind(struct pv_turns *t, struct pv_talloc *a, uint16_t number,
                                 const struct pv_addr *peer, pv_ns now);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Doors of members: who gets one and where, what passes, and what floods do. */
+#include "coordinator/core/turn/turns_int.h"
 #include "turn_static.h"
 
 static const uint8_t OUTSIDE[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 9};
@@ -429,4 +430,55 @@ PV_TEST(bandwidth_holds_at_doors_too)
     assert_int_equal(in, 100000 / 148);
     assert_int_equal(out, 100000 / 148);
     assert_true(stat(w, PV_RELAYSTAT_DROP_BANDWIDTH) > 0);
+}
+
+/* Numbers of sockets come round: what belonged to a door that is closed must not be found at the
+ * next one with its number. */
+PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
+{
+    struct pv_turns_config cfg = with_doors(3);
+    cfg.limits.relays = 3;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door, door_b, other;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
+    assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+    assert_int_equal(closed_sockets(w), 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wish(w, &a, PV_OK, &other), 0);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        assert_int_equal(closed_sockets(w), 1);
+    }
+    (void)with_door(w, 2, &door_b);
+    assert_int_equal(door_b.sock, door.sock);
+    unsigned passed = 0;
+    for (int i = 0; i < 1000; i++)
+        passed += at_door(w, &door_b, &phone, 1);
+    assert_in_range(passed, 1, PV_TURNS_DOOR_SOURCE_BURST);
+}
+
+/* One member has a share of the table, and takes nothing from others however often it binds. */
+PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
+{
+    struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door, again, door_b;
+    struct tw_client a = with_door(w, 1, &door), b = with_door(w, 2, &door_b);
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 2 * PV_TURNS_DOOR_PEERS; i++) {
+            const struct pv_addr p = pv_addr4(11, 1, (uint8_t)(i >> 8), (uint8_t)i, 9);
+            assert_int_equal(tw_bind(w, &a, (uint16_t)(0x4000 + i), &p), 0);
+        }
+        assert_int_equal(w->turns->door_peers.n, PV_TURNS_DOOR_PEERS);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        assert_int_equal(w->turns->door_peers.n, 0);
+        assert_int_equal(wish(w, &a, PV_OK, &again), 0);
+    }
+    assert_int_equal(tw_bind(w, &b, 0x4001, &phone), 0);
+    unsigned passed = 0;
+    for (int i = 0; i < 1000; i++)
+        passed += at_door(w, &door_b, &phone, 4);
+    assert_int_equal(passed, 1000);
 }
