@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 
 from lab import check, equal, pause, scenario, wait
 
@@ -112,3 +113,33 @@ def an_address_that_changes_is_survived(lab):
     reaches(b, a, 20)
     path = b.wait_direct(a, timeout=20)
     check(cafe.public in path["remote"], f"b reaches a at {path['remote']}, not {cafe.public}")
+
+
+DEAD_STREAM = """
+table inet dead {{
+    chain forward {{
+        type filter hook forward priority 0;
+        ip saddr {0} tcp sport {1} drop
+        ip daddr {0} tcp dport {1} drop
+    }}
+}}
+"""
+
+
+@scenario
+def a_dead_stream_to_the_coordinator_is_noticed_by_who_sends(lab):
+    """A NAT that restarts may give the same port again: UDP goes on, and the connection to the coordinator carries
+    nothing any more, without a word. Who sends to a member that came meanwhile finds out sooner than 25 s later, when
+    the coordinator has been silent for too long (adr/0088)."""
+    coordinator, a, b = pair(lab)
+    b.stop_daemon()
+    wait("a to know that b is away", lambda: not a.peer(b)["online"])
+    streams = a.run("ss", "-Htn", "state", "established", "dst", coordinator.host.ip4).out.split()
+    port = streams[2].rpartition(":")[2]
+    a.lan.ns.nft(DEAD_STREAM.format(a.ip4, port))
+    b.daemon()
+    b.wait_peer(a)  # the coordinator does not know of it, either
+    check(not a.peer(b)["online"], "a was told that b is back")
+    began = time.monotonic()
+    reaches(a, b, 18)
+    print(f"        found after {time.monotonic() - began:.1f} s", flush=True)
