@@ -354,6 +354,7 @@ static int doctor(struct pv_cli *cli)
         look_at_coordinator(&p, status);
         look_at_way_out(&p, status);
         look_at_shared_names(&p, status);
+        pv_cli_add_web_problem(cli, status);
         look_at_problems(&p, status);
     }
     json_decref(status);

@@ -693,6 +693,7 @@ static int status(struct pv_cli *cli)
             /* ECMA-48: CUP moves the cursor home, ED 2 erases the screen. */
             fputs("\033[H\033[2J", cli->out);
         pv_cli_add_shared_names(body);
+        pv_cli_add_web_problem(cli, body);
         if (cli->json)
             pv_cli_print_json(cli, body);
         else if (!cli->quiet)

@@ -3,9 +3,11 @@
  * cmd_web.c - the page of this node for this user's browser: makes connections to p2pvpnd, which
  * p2pvpn-web speaks by (web/host/webhost.h).
  */
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "proto/local/weblogin.h"
 #include "sys/net/unixsock.h"
@@ -13,6 +15,7 @@
 
 enum {
     OPT_LISTEN,
+    OPT_KEEP,
 };
 
 struct page {
@@ -64,9 +67,54 @@ static int show_link(void *ctx, const char *link)
     return fflush(cli->out) == 0 ? PV_OK : PV_ERR_CLOSED;
 }
 
+/* --- a page that is kept ------------------------------------------------------------------- */
+
+/* The socket where its links are asked for; "": the control socket's path is too long for one. */
+static void links_path(const struct pv_cli *cli, char path[static PATH_MAX])
+{
+    if (snprintf(path, PATH_MAX, "%s.web", cli->node.socket) >= PATH_MAX)
+        path[0] = '\0';
+}
+
+void pv_cli_add_web_problem(const struct pv_cli *cli, json_t *status)
+{
+    char place[PV_INSTANCE_WEB_BUF], links[PATH_MAX], why[PV_GATE_WHY] = "no page is kept there";
+    struct pv_gate gate = {.fd = -1};
+    bool served = false;
+    pv_instance_web(&cli->node, place);
+    links_path(cli, links);
+    int r = place[0] == '\0' ? -EACCES : pv_unix_is_served(links, &served);
+    if (served || (r < 0 && r != PV_ERR_NOT_FOUND)) /* another user's may be there */
+        return;
+    if (place[0] != '/') /* a socket would stay, or be this user's */
+        (void)!pv_gate_open(&gate, place, false, why);
+    pv_gate_close(&gate);
+    json_t *text = json_sprintf("[web] listen = %s: %s (systemctl enable --now p2pvpn-web; "
+                                "journalctl -u p2pvpn-web)",
+                                place, why);
+    (void)json_array_append_new(json_object_get(status, "problems"), text);
+}
+
+/* Is one kept for this user? Then its link is shown, and *ret_code is the exit code. */
+static bool show_kept(struct page *p, int *ret_code)
+{
+    char links[PATH_MAX], link[PV_WEBHOST_LINK_BUF];
+    links_path(p->cli, links);
+    if (pv_webhost_ask(links, link) < 0)
+        return false;
+    *ret_code = show_link(p, link) == PV_OK ? 0 : PV_CTLAPI_FAILED;
+    pv_wipe(link, sizeof(link));
+    return true;
+}
+
+/* --- the command --------------------------------------------------------------------------- */
+
+/* Prints the link of a page that is kept, if one is; else is the page itself until a signal. */
 static int web(struct pv_cli *cli)
 {
-    char why[PV_GATE_WHY];
+    char why[PV_GATE_WHY], place[PV_INSTANCE_WEB_BUF] = "", links[PATH_MAX];
+    const char *where = cli->args.value[OPT_LISTEN];
+    bool keep = cli->args.value[OPT_KEEP] != NULL;
     struct page p = {.cli = cli,
                      .host = {.page = PV_WEBLINK_NODE,
                               .files = true,
@@ -75,9 +123,20 @@ static int web(struct pv_cli *cli)
                               .show = show_link,
                               .ctx = &p}};
     int code = pv_cli_check_node(cli);
-    if (code != 0)
+    if (code != 0 || (!keep && where == NULL && show_kept(&p, &code)))
         return code;
-    int r = pv_webhost_open(&p.host, cli->args.value[OPT_LISTEN], why);
+    if (keep && where == NULL) {
+        pv_instance_web(&cli->node, place);
+        where = place;
+    }
+    if (keep && where[0] == '\0')
+        return pv_cli_usage(cli, "--keep needs a place: --listen, or [web] listen in %s",
+                            cli->node.config[0] == '\0' ? "p2pvpnd.conf" : cli->node.config);
+    if (keep) {
+        links_path(cli, links);
+        p.host.links = links;
+    }
+    int r = pv_webhost_open(&p.host, where, why);
     if (r < 0)
         return pv_cli_fail_gate(cli, r, why);
     return pv_webhost_run(&p.host, why) == PV_OK ? 0
@@ -87,15 +146,17 @@ static int web(struct pv_cli *cli)
 const struct pv_command pv_cmds_web[] = {
     {
         .name = "web",
-        .args = "[--listen [ADDR:]PORT|PATH]",
+        .args = "[--listen [ADDR:]PORT|PATH] [--keep]",
         .summary = "this node as a page in your browser",
         .details =
             "Until it is interrupted. Prints a link that works once, for one browser, and\n"
             "another when it was used. The page may do what you may: as root (sudo) all, else\n"
             "look, and chat. Only programs of yours get in: the kernel says whose they are.\n"
-            "  --listen PLACE  instead of another loopback address each time; PATH has a \"/\"\n",
+            "  --listen PLACE  instead of another loopback address each time; PATH has a \"/\"\n"
+            "  --keep          at [web] listen of p2pvpnd.conf, without a link: `p2pvpnctl\n"
+            "                  web` of the same user prints one (the service p2pvpn-web)\n",
         .example = "sudo p2pvpnctl web",
-        .options = {{"listen", 0, true}},
+        .options = {{"listen", 0, true}, {"keep", 0, false}},
         .run = web,
     },
     {.name = NULL},

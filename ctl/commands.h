@@ -49,6 +49,10 @@ void pv_cli_add_shared_names(json_t *status);
 /* The i-th of them as a sentence in buf; false: there is none. */
 bool pv_cli_shared_name(const json_t *status, size_t i, char buf[static PV_CLI_SHARED_BUF]);
 
+/* Adds to the problems of a status that [web] listen of the node's settings names a place where no
+ * page is kept, and why. */
+void pv_cli_add_web_problem(const struct pv_cli *cli, json_t *status);
+
 /* Options of every command, before or behind its name; ends with a NULL name. */
 extern const struct pv_option pv_global_options[];
 /* All groups in the order of the overview; NULL behind the last. */

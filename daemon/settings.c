@@ -653,6 +653,16 @@ static int take_metrics_remote(struct ctx *c)
     return take_metrics(c, "allow-remote");
 }
 
+/* For `p2pvpnctl web --keep`, which reads the file itself: here it is only checked. */
+static int take_web_listen(struct ctx *c)
+{
+    struct pv_addr addr;
+    bool path = c->value[0] == '/' && strlen(c->value) < 108; /* sun_path, unix(7) */
+    return path || (pv_addr_parse(c->value, &addr) == PV_OK && pv_addr_is_loopback(&addr))
+               ? PV_OK
+               : bad(c, "listen: expected 127.0.0.1:PORT, [::1]:PORT or the path of a Unix socket");
+}
+
 /* --- sections ------------------------------------------------------------------------------ */
 
 struct key {
@@ -714,6 +724,9 @@ static const struct key metrics_keys[] = {
     {"listen", take_metrics_listen, false, KEPT},
     {"allow-remote", take_metrics_remote, false, KEPT},
 };
+static const struct key web_keys[] = {
+    {"listen", take_web_listen, false, TAKEN},
+};
 static const struct key security_keys[] = {
     {"pq", take_pq, false, TAKEN},
     {"rotate", take_rotate, false, TAKEN},
@@ -743,6 +756,7 @@ static const struct section sections[] = {
     {"lan", lan_keys, PV_ARRAY_LEN(lan_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
+    {"web", web_keys, PV_ARRAY_LEN(web_keys)},
     {"security", security_keys, PV_ARRAY_LEN(security_keys)},
     {"crypto", crypto_keys, PV_ARRAY_LEN(crypto_keys)},
     {"firewall", firewall_keys, PV_ARRAY_LEN(firewall_keys)},
@@ -805,11 +819,11 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
         return PV_ERR_MALFORMED;
     c->peer = NULL;
     if (section == NULL) {
-        snprintf(
-            c->error, c->cap,
-            "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-            "[relay], [lan], [chat], [dns], [metrics], [security], [crypto], [firewall] and [log]",
-            item->section);
+        snprintf(c->error, c->cap,
+                 "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
+                 "[relay], [lan], [chat], [dns], [metrics], [web], [security], [crypto], "
+                 "[firewall] and [log]",
+                 item->section);
         return PV_ERR_MALFORMED;
     }
     if (section->keys == peer_keys)

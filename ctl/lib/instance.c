@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/file/file.h"
+#include "sys/file/ini.h"
 #include "sys/file/userdirs.h"
 #include "sys/net/unixsock.h"
 
@@ -194,4 +196,31 @@ int pv_instance_make_config(const struct pv_instance *i)
             : PV_OK;
     close(fd);
     return r;
+}
+
+/* p2pvpnd has judged the value. */
+static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+{
+    (void)error;
+    (void)cap;
+    if (item->key != NULL && strcmp(item->section, "web") == 0 && strcmp(item->key, "listen") == 0)
+        snprintf(ctx, PV_INSTANCE_WEB_BUF, "%s", item->value);
+    return PV_OK;
+}
+
+void pv_instance_web(const struct pv_instance *i, char ret_place[static PV_INSTANCE_WEB_BUF])
+{
+    struct pv_userdirs dirs;
+    struct pv_ini_error wrong;
+    const char *file = i->config;
+    char *text = NULL;
+    size_t len = 0;
+    ret_place[0] = '\0';
+    if (i->is_user && pv_userdirs_find(i->name, &dirs) == PV_OK)
+        file = dirs.config;
+    if (file[0] == '\0' || pv_file_read(file, PV_INI_FILE_MAX, &text, &len) < 0)
+        return;
+    if (pv_ini_parse(pv_view(text, len), on_item, ret_place, &wrong) < 0)
+        ret_place[0] = '\0';
+    pv_file_free(text, len);
 }

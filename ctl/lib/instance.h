@@ -24,6 +24,7 @@ enum {
     /* with "p2p-" before it an interface's name (IFNAMSIZ), and a NUL */
     PV_INSTANCE_NAME_BUF = PV_USERDIRS_NET,
     PV_INSTANCE_PATH_BUF = 48, /* any of its paths, with the NUL */
+    PV_INSTANCE_WEB_BUF = 108, /* sun_path, unix(7) */
     PV_INSTANCE_MAX = 64,      /* on one machine; more are not listed */
 };
 
@@ -59,6 +60,9 @@ bool pv_instance_exists(const struct pv_instance *i);
 size_t pv_instance_list(const char *run, const char *etc,
                         char ret_names[static PV_INSTANCE_MAX][PV_INSTANCE_NAME_BUF]);
 
+/* The place of the page that is kept, [web] listen of its settings; "": it has none, or this user
+ * may not read them. */
+void pv_instance_web(const struct pv_instance *i, char ret_place[static PV_INSTANCE_WEB_BUF]);
 /* Makes the settings file that its unit wants, with a comment only, unless it is there. -errno. */
 PV_MUST_CHECK int pv_instance_make_config(const struct pv_instance *i);
 

@@ -22,7 +22,8 @@
 #include "sys/proc/loop.h"
 
 enum {
-    REST_MS = 1000, /* ours: without descriptors, until the gate is looked at again */
+    REST_MS = 1000, /* ours: without descriptors, until the gate is looked at again; for who asks */
+    UID_BUF = 12,   /* decimal, with the NUL */
 };
 
 /* --- p2pvpn-web ---------------------------------------------------------------------------- */
@@ -197,17 +198,15 @@ static bool is_token(const char *text)
 }
 
 /* A browser finds the part behind # in the link, and does not send it to anybody by itself. */
-static int show_link(const struct pv_webhost *h, const char *token)
+static int show_link(struct pv_webhost *h, const char *token)
 {
-    char place[PV_ADDR_TEXT], link[PV_WEBHOST_LINK_BUF];
+    char place[PV_ADDR_TEXT];
     const struct pv_addr led = pv_addr4(127, 0, 0, 1, h->port);
     if (!is_token(token))
         return PV_ERR_MALFORMED;
-    snprintf(link, sizeof(link), "http://%s/#%s",
+    snprintf(h->offer, sizeof(h->offer), "http://%s/#%s",
              pv_addr_format(h->gate.path != NULL ? &led : &h->gate.addr, place), token);
-    int r = h->show(h->ctx, link);
-    pv_wipe(link, sizeof(link));
-    return r;
+    return h->links_fd >= 0 ? PV_OK : h->show(h->ctx, h->offer);
 }
 
 static int on_link(struct pv_webhost *h)
@@ -242,16 +241,42 @@ static int on_gate(const struct pv_webhost *h)
     return r;
 }
 
+/* A program of this user asks for a link, and says whose browser it is for. */
+static int on_asker(struct pv_webhost *h)
+{
+    struct pv_unix_cred who;
+    char text[UID_BUF] = "";
+    uint64_t uid = 0;
+    size_t n = 0;
+    int fd = -1, passed = -1, r = pv_unix_accept(h->links_fd, &fd, &who);
+    if (r < 0)
+        return r == PV_ERR_LIMIT ? r : PV_OK;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (who.uid == geteuid() && poll(&ready, 1, REST_MS) == 1 &&
+        pv_unix_read(fd, text, sizeof(text) - 1, &n, &passed) == PV_OK &&
+        pv_u64_parse(text, 0, UINT32_MAX - 1, &uid) == PV_OK &&
+        (geteuid() == 0 || uid == geteuid())) {
+        h->gate.uid = h->gate.path == NULL ? (uint32_t)uid : h->gate.uid;
+        (void)!pv_unix_write(fd, pv_view(h->offer, strlen(h->offer)), -1, &n);
+    }
+    if (passed >= 0)
+        close(passed);
+    close(fd);
+    return PV_OK;
+}
+
 /* Until a signal (PV_OK), or p2pvpn-web ends. */
 static int serve_page(struct pv_webhost *h, int signals)
 {
     struct pollfd ready[] = {{.fd = signals, .events = POLLIN},
                              {.fd = h->link, .events = POLLIN},
-                             {.fd = h->gate.fd, .events = POLLIN}};
+                             {.fd = h->gate.fd, .events = POLLIN},
+                             {.fd = h->links_fd, .events = POLLIN}};
     bool rests = false;
     int r = PV_OK;
     while (r == PV_OK) {
         ready[2].fd = rests ? -1 : h->gate.fd;
+        ready[3].fd = rests ? -1 : h->links_fd;
         int n = poll(ready, PV_ARRAY_LEN(ready), rests ? REST_MS : -1);
         rests = false;
         if (n <= 0)
@@ -262,6 +287,8 @@ static int serve_page(struct pv_webhost *h, int signals)
             r = on_link(h);
         if (r == PV_OK && ready[2].fd >= 0 && ready[2].revents != 0)
             r = on_gate(h);
+        if (r == PV_OK && ready[3].fd >= 0 && ready[3].revents != 0)
+            r = on_asker(h);
         if (r == PV_ERR_LIMIT) {
             rests = true;
             r = PV_OK;
@@ -296,7 +323,7 @@ static void draw_origin(struct pv_webhost *h, char place[static PV_ADDR_TEXT])
 int pv_webhost_open(struct pv_webhost *h, const char *where, char ret_why[static PV_GATE_WHY])
 {
     char fresh[PV_ADDR_TEXT], program[PATH_MAX];
-    h->link = -1;
+    h->link = h->links_fd = -1;
     h->gate = (struct pv_gate){.fd = -1};
     if (!find_server(program)) {
         snprintf(ret_why, PV_GATE_WHY,
@@ -308,6 +335,37 @@ int pv_webhost_open(struct pv_webhost *h, const char *where, char ret_why[static
     int r = pv_gate_open(&h->gate, where == NULL ? fresh : where, false, ret_why);
     if (r == PV_OK && h->gate.path == NULL) /* a path lets in who may open it: its owner */
         h->gate.uid = whose_browser();
+    if (r == PV_OK && h->links != NULL && (r = pv_unix_listen(h->links, NULL, &h->links_fd)) < 0) {
+        snprintf(ret_why, PV_GATE_WHY, "%.120s: %s", h->links,
+                 r == PV_ERR_EXISTS ? "a page is kept already" : pv_strstatus(r));
+        pv_gate_close(&h->gate);
+    }
+    return r;
+}
+
+int pv_webhost_ask(const char *links, char ret_link[static PV_WEBHOST_LINK_BUF])
+{
+    struct pv_unix_cred who;
+    char text[UID_BUF];
+    size_t n = 0;
+    int fd = -1, passed = -1, r = pv_unix_connect(links, &fd);
+    if (r < 0)
+        return r;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    snprintf(text, sizeof(text), "%u", whose_browser());
+    memset(ret_link, 0, PV_WEBHOST_LINK_BUF);
+    r = pv_unix_peer(fd, &who);
+    if (r == PV_OK && who.uid != geteuid())
+        r = PV_ERR_REFUSED;
+    if (r == PV_OK)
+        r = pv_unix_write(fd, pv_view(text, strlen(text)), -1, &n);
+    if (r == PV_OK)
+        r = poll(&ready, 1, 5 * REST_MS) == 1
+                ? pv_unix_read(fd, ret_link, PV_WEBHOST_LINK_BUF - 1, &n, &passed)
+                : PV_ERR_TIMEOUT;
+    if (passed >= 0)
+        close(passed);
+    close(fd);
     return r;
 }
 
@@ -328,6 +386,11 @@ int pv_webhost_run(struct pv_webhost *h, char ret_why[static PV_GATE_WHY])
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     pv_gate_close(&h->gate);
+    if (h->links_fd >= 0) {
+        close(h->links_fd);
+        unlink(h->links);
+    }
+    pv_wipe(h->offer, sizeof(h->offer));
     if (r < 0)
         snprintf(ret_why, PV_GATE_WHY, "p2pvpn-web: %s",
                  r == PV_ERR_CLOSED && WIFSIGNALED(status) ? strsignal(WTERMSIG(status))

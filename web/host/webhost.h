@@ -30,11 +30,15 @@ struct pv_webhost {
     void (*answer)(void *ctx, char what);
     /* Tells the user: the link is for a browser of this machine. -errno ends the page. */
     int (*show)(void *ctx, const char *link);
+    const char *links; /* instead: a socket where programs of this user ask (pv_webhost_ask()); or
+                          NULL */
     void *ctx;
     /* Its own. */
     struct pv_gate gate;
     uint16_t port;                   /* of the browser's machine, which is led to a path */
     int link;                        /* to p2pvpn-web */
+    int links_fd;                    /* -1: none */
+    char offer[PV_WEBHOST_LINK_BUF]; /* the link that was not used yet */
     pid_t child[PV_WEBHOST_ANSWERS]; /* 0: a free place */
 };
 
@@ -43,6 +47,10 @@ struct pv_webhost {
  * p2pvpn-web; ret_why says what to do. */
 PV_MUST_CHECK int pv_webhost_open(struct pv_webhost *h, const char *where,
                                   char ret_why[static PV_GATE_WHY]);
+/* The link of a page of this user's that is kept, by its socket: for the browser of this user, with
+ * sudo of who called it. PV_ERR_NOT_FOUND, -EACCES: none is there, or not for this user.
+ * PV_ERR_REFUSED: somebody else listens there. PV_ERR_CLOSED, PV_ERR_TIMEOUT. */
+PV_MUST_CHECK int pv_webhost_ask(const char *links, char ret_link[static PV_WEBHOST_LINK_BUF]);
 /* Starts p2pvpn-web and serves it until SIGINT, SIGTERM or SIGHUP (PV_OK), or until it ends:
  * another status, and ret_why says how. Closes the gate. */
 PV_MUST_CHECK int pv_webhost_run(struct pv_webhost *h, char ret_why[static PV_GATE_WHY]);

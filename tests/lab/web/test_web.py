@@ -613,6 +613,65 @@ def the_coordinators_page_shows_what_it_does(lab):
     equal((r.code, "is not loopback" in r.err), (2, True), "a place for everybody")
 
 
+FAKE = """
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+s.listen()
+print("listens", flush=True)
+while True:
+    c = s.accept()[0]
+    c.send(b"http://127.0.0.1:9585/#" + b"A" * 43)
+"""
+
+
+@scenario
+def a_page_that_is_kept_gives_links_to_its_user_alone(lab):
+    """[web] listen: status says that nobody keeps it, and why; root's links are root's alone; it outlives p2pvpnd; and a
+    socket of somebody else in its place is not believed."""
+    a, b = lab.host("a"), lab.host("b")
+    a.configure("[web]\nlisten = 127.0.0.1:9585\n")
+    lab.network(lab.coordinator(), [a, b])
+    a.wait_direct(b)
+
+    def problems():
+        return [p for p in json.loads(a.ctl("status", "--json").out)["problems"] if "[web] listen" in p]
+    check("no page is kept there" in problems()[0], f"problems: {problems()}")
+    other = a.start("python3", "-m", "http.server", "-b", "127.0.0.1", "9585", name="other")
+    wait("status to say who is in the way", lambda: "port 9585 is in use" in problems()[0])
+    r = a.run(lab.bin("p2pvpnctl"), "web", "--keep", check_rc=False, timeout=20)
+    check(r.code == 1 and "port 9585 is in use" in r.err, r)
+    other.end()
+    # With the rights that its unit gives it.
+    kept = a.start("setpriv", "--bounding-set=-all,+setuid,+setgid,+setpcap,+chown,+dac_override", "--no-new-privs",
+                   lab.bin("p2pvpnctl"), "web", "--keep", name="keep")
+    if not os.path.exists(lab.bin("p2pvpn-web")):
+        raise Skip("p2pvpn-web is not built")
+    wait("the page", lambda: not problems())
+    first = a.json("web")["link"]
+    check(first.startswith("http://127.0.0.1:9585/#"), first)
+    browser = Browser(a)
+    browser.open(first)
+    browser.sees("2 of 2")
+    a.restart_daemon()
+    b.ctl("send", "a", "are you back?")
+    browser.sees("1", "#unread", timeout=30)
+    wait("another link", lambda: a.json("web")["link"] != first)
+    own = Page(a, who=a.as_user())
+    check(":9585" not in own.link(), "a link of root's page for another user")
+    equal(own.program.end(), 0, "the end of another user's page")
+    equal(kept.end(), 0, "exit code on SIGTERM")
+    check("no page is kept there" in problems()[0], f"problems: {problems()}")
+    a.run("chmod", "777", "/run/p2pvpn")
+    fake = a.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", FAKE,
+                   "/run/p2pvpn/p2pvpnd.sock.web", name="fake")
+    wait("the fake", lambda: "listens" in fake.text())
+    real = Page(a)
+    check(":9585" not in real.link(), "the link of somebody else's program")
+    equal(real.program.end(), 0, "the end of a page")
+
+
 @scenario
 def a_server_that_fell_to_a_browser_says_nothing_to_the_terminal(lab):
     """What stands for p2pvpn-web sends a token with an escape in it."""

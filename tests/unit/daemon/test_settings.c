@@ -87,6 +87,8 @@ static const char WHOLE[] = "[interface]\n"
                             "[metrics]\n"
                             "listen = 192.0.2.1:9586\n"
                             "allow-remote = on\n"
+                            "[web]\n"
+                            "listen = 127.0.0.1:9585\n"
                             "[security]\n"
                             "rotate = 8w\n"
                             "pq = require\n"
@@ -208,9 +210,8 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [lan], [chat], [dns], [metrics], [security], [crypto], [firewall] "
-         "and "
-         "[log]"},
+         "[traversal], [relay], [lan], [chat], [dns], [metrics], [web], [security], [crypto], "
+         "[firewall] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",
@@ -490,6 +491,28 @@ PV_TEST(metrics_are_for_this_machine_unless_said_otherwise)
     assert_int_equal(parse(&s, "[metrics]\nallow-remote = on\nlisten = [::]:9586\n", error), PV_OK);
     assert_int_equal(s.metrics.listen.port, 9586);
     pv_settings_done(&s);
+}
+
+PV_TEST(the_page_is_kept_for_this_machine_alone)
+{
+    static const struct {
+        const char *text;
+        int want;
+    } rows[] = {
+        {"[web]\nlisten = 127.0.0.1:9585\n", PV_OK},
+        {"[web]\nlisten = [::1]:9585\n", PV_OK},
+        {"[web]\nlisten = /run/page.sock\n", PV_OK},
+        {"[web]\nlisten = 0.0.0.0:9585\n", PV_ERR_MALFORMED},
+        {"[web]\nlisten = 10.0.0.1:9585\n", PV_ERR_MALFORMED},
+        {"[web]\nlisten = page.sock\n", PV_ERR_MALFORMED},
+        {"[web]\nlisten = on\n", PV_ERR_MALFORMED},
+    };
+    struct pv_settings s;
+    char error[PV_SETTINGS_ERROR_MAX];
+    for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {
+        assert_int_equal(parse(&s, rows[i].text, error), rows[i].want);
+        pv_settings_done(&s);
+    }
 }
 
 /* --- read again ------------------------------------------------------------------------------ */
