@@ -88,9 +88,15 @@ static void show_datapath(const struct pv_engine_datapath *d, struct pv_statuspa
     for (size_t i = 0; i < d->n_off; i++)
         pv_ctlapi_put(&off, NULL,
                       pv_ctlapi_pack("{s:s, s:s}", "what", d->off[i].what, "why", d->off[i].why));
-    json_t *shown = pv_ctlapi_pack("{s:i, s:i, s:s?, s:b, s:b, s:o}", "workers", (int)d->workers,
-                                   "threads", (int)d->threads, "aead", d->aead, "tcp_offload",
-                                   d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
+    json_t *ns = json_array();
+    for (int i = 0; i < PV_SUITES && d->aead_ns[i] != 0; i++)
+        pv_ctlapi_put(&ns, NULL,
+                      pv_ctlapi_pack("{s:s, s:i}", "suite", pv_suite_name((enum pv_suite)i), "ns",
+                                     (int)d->aead_ns[i]));
+    json_t *shown =
+        pv_ctlapi_pack("{s:i, s:i, s:s?, s:o, s:b, s:b, s:o}", "workers", (int)d->workers,
+                       "threads", (int)d->threads, "aead", d->aead, "aead_ns", ns, "tcp_offload",
+                       d->tcp_offload, "udp_offload", d->udp_offload, "off", off);
     if (d->workers > 0)
         pv_statuspage_put(st, PV_STATUS_DATAPATH, shown);
     else

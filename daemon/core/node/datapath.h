@@ -4,13 +4,15 @@
 #define PV_NODE_DATAPATH_H
 
 #include "base/pv.h"
+#include "crypto/aead.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/ip/offload.h"
 
 /* The threads that carry packets, and what they dropped since they began. */
 struct pv_engine_datapath {
-    unsigned workers, threads; /* threads in all; 0 workers: nothing is known */
-    const char *aead;          /* the library that seals and opens; static */
+    unsigned workers, threads;   /* threads in all; 0 workers: nothing is known */
+    const char *aead;            /* the library that seals and opens; static */
+    uint32_t aead_ns[PV_SUITES]; /* pv_aead_cost() by suite */
     bool tcp_offload, udp_offload;
     struct pv_offload_off off[PV_OFFLOAD_OFFS]; /* what is not used, and why; static texts */
     size_t n_off;

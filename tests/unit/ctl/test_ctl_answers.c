@@ -114,6 +114,8 @@ PV_TEST(status_shows_what_matters)
             "\"nat_binding\":{\"measuring\":false,\"idle_s\":105.0,\"idle_max_s\":138.0,"
             "\"absolute_s\":null,\"refresh_s\":84.0},"
             "\"datapath\":{\"workers\":2,\"threads\":4,\"aead\":\"ipsec-mb\","
+            "\"aead_ns\":[{\"suite\":\"chacha20-poly1305\",\"ns\":812},"
+            "{\"suite\":\"aes-256-gcm\",\"ns\":262}],"
             "\"tcp_offload\":true,\"udp_offload\":true,\"off\":[{\"what\":\"udp_segment\","
             "\"why\":\"EIO: an interface cannot checksum what it must cut\"}]}}\n");
     assert_int_equal(RUN("status"), 0);
@@ -132,7 +134,8 @@ PV_TEST(status_shows_what_matters)
                         "every 84 s\n"
                         "members         4, 2 online  roster abcdefgh\n"
                         "messages        1 unread, 2 queued\n"
-                        "packets         2 workers, 4 threads, ipsec-mb, offload: TCP and UDP\n"
+                        "packets         2 workers, 4 threads, offload: TCP and UDP\n"
+                        "ciphers         ipsec-mb; chacha20-poly1305 812 ns; aes-256-gcm 262 ns\n"
                         "                not used: udp_segment: EIO: an interface cannot checksum "
                         "what it must cut\n"
                         "dropped         3 replay\n"

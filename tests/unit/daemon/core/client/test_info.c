@@ -208,13 +208,18 @@ PV_TEST(ports_that_others_have_are_told)
     struct pv_engine_datapath d = {.workers = 1, .threads = 1, .aead = "test", .no_chat = true};
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
+    expect_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
     assert_null(strstr(fake_client_output, "2048"));
     d.no_chat = false;
     d.no_files = true;
+    d.aead_ns[PV_SUITE_CHACHA] = 812;
+    d.aead_ns[PV_SUITE_AES] = 262;
     pv_info_set_datapath(&x.f.node, &d);
     ask_status(PV_OK);
     expect_status("another program listens at port 2048");
+    expect_status("\"aead_ns\":[{\"suite\":\"chacha20-poly1305\",\"ns\":812},"
+                  "{\"suite\":\"aes-256-gcm\",\"ns\":262}]");
 }
 
 PV_TEST(metrics_have_the_share_of_every_part)
