@@ -255,6 +255,10 @@ def beside_a_network(lab):
     check("1 received" not in r.out, "a source outside of allowed-ips passed")
 
 
+def door_of(member):
+    return relays(member).get("coordinator", {}).get("door")
+
+
 class ByDoor:
     """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's door and nothing
     else; a second member beside them."""
@@ -276,7 +280,7 @@ class ByDoor:
         self.door = self.wait_door()
 
     def wait_door(self):
-        return wait("the door", lambda: relays(self.member)["coordinator"]["door"], 15)
+        return wait("the door", lambda: door_of(self.member), 15)
 
     def start(self):
         phone = self.phone
