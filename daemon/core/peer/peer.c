@@ -418,12 +418,14 @@ int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from, struct
 }
 
 /* By a door packets come from real addresses, which only the coordinator's relay (via 0) has: a
- * member is at a virtual one. The way back needs a channel there, which the part `relays` asks for;
- * until it is bound an older path stays, unless that leads through the door as well. */
+ * member is at a virtual one. Without a door of ours nobody has been given that way. The way back
+ * needs a channel there, which the part `relays` asks for; until it is bound an older path stays,
+ * unless that leads through the door as well. */
 static void roam_by_door(struct pv_peer *p, const struct pv_carrier *from, pv_ns now)
 {
     char text[PV_ADDR_TEXT];
-    if (from->via != 0 || pv_turn_is_virtual(&from->remote))
+    if (from->via != 0 || pv_turn_is_virtual(&from->remote) ||
+        p->node->ways.door.state != PV_TURNC_DOOR_OPEN)
         return;
     if (!pv_addr_equal(&p->beyond_door, &from->remote))
         pv_trace_add(&p->trace, now, "now at %s, by our door", pv_addr_format(&from->remote, text));

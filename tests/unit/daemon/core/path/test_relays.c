@@ -314,6 +314,9 @@ PV_TEST(a_phone_beyond_the_door_is_followed_by_a_channel)
     serve(PV_TURN_ALLOCATE);
     heard(phone, &member, true); /* no door leads there */
     assert_false(pv_peer_has_path(phone));
+    x.f.node.ways.door.state = PV_TURNC_DOOR_UNKNOWN; /* as of a node that wanted none */
+    heard(phone, &one, true);
+    assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 0);
     heard(phone, &one, true);
     assert_false(pv_peer_has_path(phone)); /* no channel yet */
     assert_int_equal(serve(PV_TURN_CHANNEL_BIND), 1);
