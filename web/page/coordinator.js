@@ -5,6 +5,7 @@ import { plot } from "./plot.js";
 import { ago, bytes, clock, el, facts, locked, percent, show, span, table } from "./util.js";
 
 const STEP = 5, KEPT = 1440; // s, rows: two hours
+const FIRST = 3;             // rows that come sooner, so that there is something to see
 const RARELY = 12;           // steps between two looks at all networks
 const SHOWN = 200;           // networks
 
@@ -58,7 +59,7 @@ function plots() {
   const n = past.length, series = key => past.map(row => row?.[key] ?? null);
   const rows = { path: past.map(row => row === null ? "?" : "d").join(""), step: STEP, until: Date.now() / 1000 };
   const high = key => Math.max(0, ...series(key).map(v => v ?? 0));
-  return el("section", { class: "card wide" }, el("h2", {}, "Since this page was opened"), n < 3 ? el("p", { class: "quiet" }, "Plots begin in a moment.") : el("div", { class: "cards" },
+  return el("section", { class: "card wide" }, el("h2", {}, "Since this page was opened"), n < FIRST ? el("p", { class: "quiet" }, "Plots begin in a moment.") : el("div", { class: "cards" },
     plot("Load of the control thread", rows, [["in", "", series("load")]], percent, `at most ${percent(high("load"))} of one core`),
     plot("Online", rows, [["in", "nodes", series("online")], ["out", "connections", series("open")]], v => count(Math.round(v)), `at most ${count(high("open"))} connections`),
     plot("Relayed", rows, [["in", "", series("relayed")]], v => `${bytes(v)}/s`, `at most ${bytes(high("relayed"))} a second`),
@@ -154,8 +155,8 @@ async function live() {
       heard = false;
     }
     remember(heard ? status : null);
-    if (!document.hidden || past.length < 3) paint();
-    await rest(STEP * 1000);
+    if (!document.hidden || past.length < FIRST) paint();
+    await rest(past.length < FIRST ? 1500 : STEP * 1000);
   }
 }
 

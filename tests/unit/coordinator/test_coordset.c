@@ -92,6 +92,12 @@ PV_TEST(options_are_taken_in_both_forms)
     assert_int_equal(set.action, PV_COORDSET_STATUS);
     assert_true(set.json);
     assert_string_equal(set.state, "/tmp/y");
+    assert_int_equal(load("web"), PV_OK);
+    assert_int_equal(set.action, PV_COORDSET_WEB);
+    assert_null(set.operand);
+    assert_int_equal(load("web --state /tmp/y 8080 --json"), PV_OK);
+    assert_string_equal(set.operand, "8080");
+    assert_int_equal(load("web 8080 8081"), PV_ERR_MALFORMED);
     assert_int_equal(load("--json"), PV_ERR_MALFORMED);
     assert_int_equal(load("backup --state /tmp/z status --json"), PV_OK);
     assert_int_equal(set.action, PV_COORDSET_BACKUP);
