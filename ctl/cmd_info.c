@@ -48,6 +48,8 @@ static void state_cell(struct pv_table *t, const json_t *peer, double now)
 {
     char text[PV_SHOW_BUF], ago[PV_AMOUNT_BUF];
     double seen = pv_json_real(peer, "last_seen", 0);
+    double shake = pv_json_real(peer, "last_handshake", 0);
+    const char *carrier = pv_json_text(peer, "carrier", NULL);
     bool online = pv_json_bool(peer, "online");
     if (strcmp(pv_json_text(peer, "state", "member"), "waiting") == 0)
         snprintf(text, sizeof(text), "asks to be admitted, from %.60s",
@@ -55,6 +57,11 @@ static void state_cell(struct pv_table *t, const json_t *peer, double now)
     else if (strcmp(pv_json_text(peer, "state", "member"), "expired") == 0)
         snprintf(text, sizeof(text), "expired %.60s ago",
                  pv_duration_format(now - pv_json_real(peer, "expires", now), ago));
+    else if (carrier != NULL && shake > 0)
+        snprintf(text, sizeof(text), "guest of %.40s, handshake %.12s ago", carrier,
+                 pv_duration_format(now - shake, ago));
+    else if (carrier != NULL)
+        snprintf(text, sizeof(text), "guest of %.63s", carrier);
     else if (!online && seen > 0)
         snprintf(text, sizeof(text), "offline, seen %.60s ago",
                  pv_duration_format(now - seen, ago));

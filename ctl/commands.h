@@ -17,6 +17,7 @@ enum {
 /* One group each; the last row has a NULL name. */
 extern const struct pv_command pv_cmds_network[];
 extern const struct pv_command pv_cmds_invite[];
+extern const struct pv_command pv_cmds_export[];
 extern const struct pv_command pv_cmds_coordinators[];
 extern const struct pv_command pv_cmds_networks[];
 extern const struct pv_command pv_cmds_run[];

@@ -11,8 +11,9 @@ const struct pv_help_group pv_help_groups[] = {
     {"every day", "status peers web ping ip up down networks run"},
     {"connections", "nc forward socks serve pipe"},
     {"chat and files", "chat send inbox history room mute unmute send-file files"},
-    {"members", "create join invite admit deny rename leave remove admin address node network "
-                "root key"},
+    {"members",
+     "create join invite export admit deny rename leave remove admin address node network "
+     "root key"},
     {"rules and routes", "allow rules can tag untag route exit"},
     {"trouble", "doctor why trace events stats netcheck stun log bugreport"},
     {"scripts", "wait reload metrics version completion"},

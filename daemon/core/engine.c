@@ -56,6 +56,7 @@
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
 #include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/route/guests.h"
 #include "daemon/core/route/routes.h"
 #include "daemon/core/route/routesedit.h"
 #include "daemon/core/terms/able.h"
@@ -109,6 +110,7 @@ static const struct pv_part *const parts[] = {
     &pv_part_rulesedit,
     &pv_part_routes,
     &pv_part_routesedit,
+    &pv_part_guests,
     &pv_part_lan,
     &pv_part_why,
     &pv_part_linkkeys,

@@ -32,9 +32,11 @@ struct pv_netplan_used {
 };
 
 struct pv_netplan_offered {
-    struct pv_prefix prefix; /* 0.0.0.0/0, ::/0: this node is an exit */
-    bool snat;               /* its packets get this host's address */
-    bool linked;             /* only through an interface of this host that is in it */
+    /* 0.0.0.0/0, ::/0: this node is an exit. Of members' own range: from our interface to our
+     * interface, for guests. */
+    struct pv_prefix prefix;
+    bool snat;   /* its packets get this host's address */
+    bool linked; /* only through an interface of this host that is in it */
 };
 
 struct pv_netplan {

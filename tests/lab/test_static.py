@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME]."""
+"""Stock WireGuard (wireguard-go and wg) talks to p2pvpnd through [peer NAME], and as a guest."""
 import os
 import re
 import shutil
@@ -8,7 +8,8 @@ import struct
 import sys
 import time
 
-from lab import SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from exitlab import seen_as, world
+from lab import LONG, SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
 from turnlab import coordinator_status, relays
 
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
@@ -393,3 +394,174 @@ def a_flood_at_a_door_disturbs_nobody(lab):
     refused = sum(after["drops"][k] - before["drops"][k] for k in ("door_limit", "door_foreign"))
     sent = int(re.search(r"sent=(\d+)", flood.text())[1])
     check(refused > sent * 0.8, f"{refused} of {sent} were refused: {after}")
+# --- guests: members that have the stock app and no p2pvpnd ------------------------------------------
+
+RESOLVCONF = """#!/bin/sh
+# What wg-quick calls for the line DNS.
+[ "$1" != -a ] || cat >/run/resolv.conf
+"""
+
+
+class Phone:
+    """A machine with the stock app, which reads the exported file as wg-quick does."""
+
+    def __init__(self, lab, name, lan):
+        for tool in ("wireguard-go", "wg", "wg-quick"):
+            if shutil.which(tool) is None:
+                raise Skip(f"{tool} is not installed")
+        self.lab, self.name = lab, name
+        self.host = lab.host(name, lan, ipv6=False)
+        self.host.run("sh", "-ec", "mkdir /run/bin; cat >/run/bin/resolvconf; chmod +x /run/bin/resolvconf; "
+                      "echo >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf", stdin=RESOLVCONF)
+
+    def use(self, file):
+        path = f"/run/{self.name}.conf"
+        self.host.run("sh", "-c", f"umask 077; cat >{path}", stdin=file)
+        self.host.run("env", "WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go", "PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                      "wg-quick", "up", path)
+        self.ip4 = next(x for x in file.split() if x.startswith("10.")).split("/")[0]
+
+    def move(self, lan):
+        """The apps of phones choose their socket anew when the network changes; wg needs a word."""
+        old = self.host.dev
+        self.lab.attach(self.host, lan, ipv6=False)
+        self.host.ip(f"link del {old}")
+        self.host.run("wg", "set", self.name, "listen-port", "51999")
+
+    def pings(self, to, timeout=1):
+        return self.host.os_ping(to, timeout=timeout)
+
+
+SERVE = """
+import socket, sys, threading
+s = socket.socket(socket.AF_INET6)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('::', int(sys.argv[1])))
+s.listen(5)
+print('ready', flush=True)
+def give(c, left):
+    while left > 0:
+        left -= c.send(b'x' * min(left, 65536))
+    c.close()
+while True:
+    c, _ = s.accept()
+    threading.Thread(target=give, args=(c, int(sys.argv[2]))).start()
+"""
+
+FETCH = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))
+c.settimeout(30)
+n = 0
+while (x := c.recv(1 << 20)):
+    n += len(x)
+print(n)
+"""
+
+
+def serve(host, port, size):
+    p = host.start(sys.executable, "-c", SERVE, str(port), str(size), name=f"serve{port}")
+    wait("the server", lambda: "ready" in p.text())
+
+
+def fetch(host, to, port, timeout=1.5):
+    """How many bytes the server gives; None: nobody answers."""
+    r = host.run(sys.executable, "-c", FETCH, to, str(port), str(timeout), check_rc=False, timeout=200)
+    return int(r.out) if r.code == 0 else None
+
+
+def carrier(lab, lan=None):
+    """nas, an admin that carries guests, and alice behind a NAT."""
+    nas, alice = lab.host("nas", lan), lab.host("alice", lab.lan("home", "profile=port-restricted"))
+    nas.configure("[dns]\nlisten = on\n")
+    lab.network(lab.coordinator(), [nas, alice])
+    nas.wait_direct(alice)
+    return nas, alice
+
+
+def meets(phone, member):
+    """The phone and the member reach each other."""
+    address = member.addr()
+    wait(f"{phone.name} to reach {member.name}", lambda: phone.pings(address))
+    wait(f"{member.name} to reach {phone.name}", lambda: member.os_ping(phone.ip4, timeout=1))
+
+
+@scenario
+def a_phone_is_a_member_by_its_stock_app(lab):
+    size = (200 if LONG else 5) * 1000000
+    nas, alice = carrier(lab)
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
+    said = nas.ctl("export", "phone")
+    check(f"Endpoint = {nas.ip4}:" in said.out, said)
+    check("kept nowhere" in said.err and "remove phone" in said.err, said)
+    check("is taken" in nas.ctl("export", "phone", code=11).err, "the name twice")
+    check("no admin" in alice.ctl("export", "tablet", code=11).err, "by a member that is no admin")
+    phone.use(said.out)
+    meets(phone, nas)
+    meets(phone, alice)
+    for host in (nas, alice):
+        equal(host.peer("phone")["carrier"], "nas", f"the carrier of phone at {host.name}")
+    check(nas.peer("phone")["last_handshake"], "no time of the last handshake")
+    check("guest of nas, handshake" in nas.ctl("peers").out, nas.ctl("peers"))
+
+    network = nas.json("status")["network"]["name"]
+    check(phone.pings(f"alice.{network}.p2p", 3), "the phone finds alice by its name")
+    check(phone.pings("nas", 3), "and nas by its short name")
+    equal(alice.addr("phone"), phone.ip4, "the phone's address by name")
+    check(phone.pings(alice.addr(family=6), 3), "ping over IPv6")
+
+    for host in (nas, alice, phone.host):
+        serve(host, 8080, size)
+        serve(host, 8081, 1)
+    equal(fetch(phone.host, alice.addr(), 8080), size, "bytes from alice to the phone")
+    equal(fetch(alice, phone.ip4, 8080), size, "bytes from the phone to alice")
+
+    phone.move(lab.lan("cafe", "profile=port-restricted"))
+    wait("the phone to reach alice from elsewhere", lambda: phone.pings(alice.addr()))
+    check(alice.os_ping(phone.ip4), "alice reaches it there")
+
+    for of, to in (("phone", "alice"), ("alice", "phone"), ("phone", "nas"), ("nas", "phone")):
+        nas.ctl("deny", of, to, "tcp/8080")
+    wait("alice to know the rules", lambda: len(alice.json("rules")["rules"]) == 4)
+    for a, b in ((phone.host, alice.addr()), (alice, phone.ip4), (phone.host, nas.addr()), (nas, phone.ip4)):
+        allowed = fetch(a, b, 8081)
+        equal(allowed, 1, f"what {a.name} may reach at {b}")
+        equal(fetch(a, b, 8080), None, f"what {a.name} may not reach at {b}")
+
+    nas.restart_daemon()
+    wait("the phone to be back", lambda: phone.pings(alice.addr()), timeout=30)
+    began = time.monotonic()
+    nas.ctl("remove", "phone")
+    wait("the phone to be out", lambda: not phone.pings(alice.addr()) and
+         not alice.os_ping(phone.ip4, timeout=1), timeout=4)
+    check(time.monotonic() - began < 6 * SLOW, "it took too long")
+    check(nas.peer("phone") is None, "the phone is still listed")
+
+
+@scenario(long="five machines more")
+def five_phones(lab):
+    nas, alice = carrier(lab)
+    phones = [Phone(lab, f"phone{i}", lab.lan(f"mobile{i}", "profile=symmetric")) for i in range(5)]
+    for phone in phones:
+        phone.use(nas.ctl("export", phone.name).out)
+    for phone in phones:
+        meets(phone, alice)
+    for a, b in zip(phones, phones[1:]):
+        wait(f"{a.name} to reach {b.name}", lambda a=a, b=b: a.pings(b.ip4))
+    nas.ctl("remove", "phone2")
+    wait("one to be out", lambda: not phones[2].pings(alice.addr()))
+    for phone in phones[:2] + phones[3:]:
+        meets(phone, alice)
+
+
+@scenario(long="an exit of a guest; guests and exits are tested by themselves")
+def a_phone_sends_everything_by_the_member_that_carries_it(lab):
+    _, _, alice, exit_, web = world(lab)
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
+    port = alice.path(exit_)["remote"].rsplit(":", 1)[1]
+    args = ("export", "phone", "--by", "exit", "--endpoint", f"{exit_.ip4}:{port}")
+    check("no exit" in alice.ctl("export", "tablet", "--everything", code=11).err, "by a member that is no exit")
+    phone.use(alice.ctl(*args, "--everything").out)
+    meets(phone, alice)
+    wait("the phone to go out by the exit", lambda: seen_as(phone.host, web) == exit_.ip4, 15)
+    equal(alice.peer("phone")["carrier"], "exit", "the carrier")

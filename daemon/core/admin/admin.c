@@ -8,6 +8,7 @@
 
 #include "daemon/core/admin/ending.h"
 #include "daemon/core/admin/rootkey.h"
+#include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
@@ -547,6 +548,22 @@ static const struct pv_member *subject(struct admin *a, const char *name, const 
     return p == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
 }
 
+/* This node takes back who carries the guest that goes: the slot is for the next one. */
+static void forget_carrier(struct admin *a, const struct pv_addr *ip4, pv_ns now)
+{
+    const struct pv_node *n = a->node;
+    const struct pv_roster_entry *e = NULL;
+    while ((e = pv_roster_next_route(n->roster, e)) != NULL) {
+        const struct pv_st_route *route = &e->st.u.route;
+        if (route->prefix.bits != 8 * PV_IP4_LEN || !pv_addr_equal_ip(&route->prefix.base, ip4) ||
+            memcmp(e->st.signer, n->identity->sign_pk, PV_SIGN_PK_LEN) != 0)
+            continue;
+        if (pv_rulesedit_take_back(a->node, &e->st, now) != PV_OK)
+            return; /* it stays, and harms nobody */
+        e = NULL;   /* the roster is another one */
+    }
+}
+
 /* A member that is removed must not come back by the token that let it in, so its invite goes too
  * when it has uses left, unless the client says otherwise. */
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
@@ -559,12 +576,16 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     (void)p;
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
+    const struct pv_addr ip4 = m->ip4;
+    const bool carried = pv_roster_carrier(a->node->roster, m) != NULL;
     memcpy(pk, m->node, sizeof(pk)); /* the peer goes with the member */
     /* The invite first: where the second of the two fails there is somebody left to remove, and the
      * user is told to try again. */
     int r = pv_ending_invite_of(a->node, m, req->keep_invite, &w.told, now);
     if (r == PV_OK)
         r = pv_ending_remove(a->node, pk, now);
+    if (r == PV_OK && carried)
+        forget_carrier(a, &ip4, now);
     if (r != PV_OK)
         fail_revocation(a, "remove", r, handle);
     else

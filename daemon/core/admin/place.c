@@ -137,6 +137,12 @@ static void move(struct pv_node *n, const struct pv_member *m, const struct pv_s
         fail(n, o->handle, PV_CTLAPI_REFUSED, o->what, text);
         return;
     }
+    if (memcmp(m->ip4.ip, ip4, sizeof(place.ip4)) != 0 && pv_roster_carrier(n->roster, m) != NULL) {
+        fail(n, o->handle, PV_CTLAPI_REFUSED, o->what,
+             "that is a guest, and the file of its app has its address: remove it and export it "
+             "anew");
+        return;
+    }
     memcpy(place.node, m->node, sizeof(place.node));
     place.serial = pv_roster_next_serial(n->roster, m->node);
     place.time = pv_node_wall_s(n, now);

@@ -48,7 +48,7 @@ const uint8_t *pv_rulesedit_node(const struct pv_node *n, const char *text)
                                                            (pv_addr_equal_ip(&ip, &self->ip4) ||
                                                             pv_addr_equal_ip(&ip, &self->ip6)))))
         return self->node;
-    return p == NULL || pv_peer_is_static(p) ? NULL : pv_peer_pk(p);
+    return p == NULL || !pv_peer_is_member(p) ? NULL : pv_peer_pk(p);
 }
 
 /* The tag is a valid name, so it fits. */

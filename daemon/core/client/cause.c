@@ -248,6 +248,18 @@ static bool static_idle(const struct scene *s, struct pv_cause *c)
 
 /* --- is it there at all? ---------------------------------------------------------------------- */
 
+static bool guest_elsewhere(const struct scene *s, struct pv_cause *c)
+{
+    const struct pv_peer *by = pv_peers_by_id(s->n->peers, pv_peer_by(s->p));
+    char todo[PV_NAME_BUF + 32];
+    if (by == NULL)
+        return false;
+    snprintf(todo, sizeof(todo), "`p2pvpnctl why %s`, and there `p2pvpnctl peers`",
+             pv_peer_name(by));
+    return say(c, todo, "%s is a guest with a WireGuard app: %s carries it, and packets go there",
+               s->name, pv_peer_name(by));
+}
+
 static bool peer_offline(const struct scene *s, struct pv_cause *c)
 {
     return pv_peer_presence(s->p) == PV_PRESENCE_OFFLINE &&
@@ -607,6 +619,7 @@ static const struct {
     RULE(STATIC, static_silent),
     RULE(STATIC, static_idle),
 
+    RULE(MEMBER, guest_elsewhere),
     RULE(MEMBER, peer_offline),
     RULE(INDIRECT, peer_unasked),
     RULE(INDIRECT, peer_unwanted),

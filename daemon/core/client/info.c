@@ -328,9 +328,11 @@ static int add_peer(const struct pv_node *n, json_t *list, struct pv_peer *p, pv
     struct pv_addr groups[PV_GROUPTELL_MAX];
     show_groups(n, p, groups, &shown);
     struct pv_roster_former former, had_ip4;
-    const struct pv_member *m = pv_peer_is_static(p) || n->roster == NULL
+    const struct pv_member *m = !pv_peer_is_member(p) || n->roster == NULL
                                     ? NULL
                                     : pv_roster_by_node(n->roster, pv_peer_pk(p));
+    const struct pv_member *by = m == NULL ? NULL : pv_roster_carrier(n->roster, m);
+    shown.carrier = by == NULL ? NULL : by->name;
     shown.admin = m != NULL && m->rights != 0;
     shown.standing = "member";
     shown.expires_s = m != NULL ? m->expires : 0;

@@ -82,7 +82,8 @@ static void path_words(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_E
     const char *name = pv_peer_name(p), *is = news ? "is" : "has been", *silent = "";
     pv_addr_format(&pv_peer_path(p)->remote, remote);
     if (pv_peer_is_static(p)) {
-        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a static peer, reached at %s", name, remote);
+        snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s is a %s, reached at %s", name,
+                 pv_peer_is_guest(p) ? "guest of this node" : "static peer", remote);
         return;
     }
     if (!news)

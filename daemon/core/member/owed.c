@@ -87,6 +87,14 @@ static bool is_key_of(const struct pv_node *n, const struct pv_statement *st)
     return m != NULL && memcmp(m->transport, st->u.transport.transport, sizeof(m->transport)) == 0;
 }
 
+/* Does an admin let a guest in by it? A node that joins by an invite has its receipt from the
+ * coordinator, and nobody else can get it one. */
+static bool is_claim_of_guest(const struct pv_node *n, const struct pv_statement *st)
+{
+    const struct pv_member *m = pv_roster_by_node(n->roster, st->u.member.node);
+    return m != NULL && m->serial == st->u.member.serial && pv_roster_carrier(n->roster, m) != NULL;
+}
+
 /* Are these the offers that count of this node? Those of others are their own business. */
 static bool is_offered(const struct pv_node *n, const struct pv_roster_entry *x)
 {
@@ -116,6 +124,8 @@ static bool is_owed(const struct pv_node *n, const struct pv_roster_entry *x)
         return true;
     case PV_OWED_TO_ALL:
         return pv_roster_in_force(x) || takes_back(n, x);
+    case PV_OWED_CLAIM:
+        return is_claim_of_guest(n, &x->st);
     case PV_OWED_KEY:
         return is_key_of(n, &x->st);
     case PV_OWED_PLACE:
@@ -163,7 +173,8 @@ static bool is_ours(const struct pv_node *n, const struct pv_statement *st)
 static bool spread_add(struct spread_set *set, const struct pv_node *n,
                        const struct pv_roster_entry *x)
 {
-    if (pv_kind_of(x->st.type)->owed != PV_OWED_TO_ALL || !is_ours(n, &x->st))
+    const enum pv_owed owed = pv_kind_of(x->st.type)->owed;
+    if ((owed != PV_OWED_TO_ALL && owed != PV_OWED_CLAIM) || !is_ours(n, &x->st))
         return false;
     if (set->n == PV_ARRAY_LEN(set->hashes))
         memmove(set->hashes[0], set->hashes[1], (--set->n) * sizeof(set->hashes[0]));

@@ -52,9 +52,11 @@ struct rules {
     struct pv_prefix here[PV_FP_MAX_HERE]; /* what this node carries for members */
     size_t n_here;
     /* Parts of it about which rules differ, the longest first; cut: there are more. */
-    struct pv_prefix regions[PV_FP_MAX_REGIONS];
+    struct pv_prefix regions[PV_FP_MAX_PARTS];
     size_t n_regions;
     bool cut;
+    struct pv_rules_guest guests[PV_FP_MAX_GUESTS]; /* that this node carries */
+    size_t n_guests;
     enum mark mark;
     bool shut;    /* the packet threads let in answers only, as rules are unknown */
     bool guarded; /* the packet threads have a guard */
@@ -134,7 +136,7 @@ static void add_region(struct rules *r, const struct pv_prefix *p)
 {
     if (is_listed(r->regions, r->n_regions, p))
         return;
-    if (r->n_regions == PV_FP_MAX_REGIONS) {
+    if (r->n_regions == PV_FP_MAX_PARTS) {
         r->cut = true;
         return;
     }
@@ -161,21 +163,68 @@ static void make_regions(struct rules *r)
     }
 }
 
-/* The networks behind this node have rules of their own; [firewall] is about this node alone. Of
- * more regions than there is room for nobody knows what holds, so nothing enters any. */
+static struct pv_prefix alone(const struct pv_addr *ip)
+{
+    return (struct pv_prefix){.base = *ip, .bits = (uint8_t)(8 * pv_addr_ip_len(ip))};
+}
+
+/* A guest's own machine keeps no rules, so this node, which carries it, keeps them for both of its
+ * addresses. */
+static int guard_guests(struct rules *r, const struct pv_peer *p, struct pv_fp_region *regions)
+{
+    bool allow = !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
+    for (size_t i = 0; i < r->n_guests; i++) {
+        const struct pv_rules_guest *g = &r->guests[i];
+        size_t lines = r->policy == NULL || r->unknown.is
+                           ? 0
+                           : pv_policy_lines(r->policy, pv_peer_pk(p), g->pk, r->lines);
+        struct pv_ruletable *table = table_of(r, lines, allow, false);
+        if (table == NULL)
+            return PV_ERR_NOMEM;
+        regions[2 * i] = (struct pv_fp_region){.prefix = alone(&g->ip4), .rules = table};
+        regions[2 * i + 1] = (struct pv_fp_region){.prefix = alone(&g->ip6), .rules = table};
+    }
+    return PV_OK;
+}
+
+/* The other members keep the rules about a guest themselves. */
+static int open_network(struct rules *r, struct pv_fp_region regions[static 2])
+{
+    struct pv_ruletable *table = table_of(r, 0, !r->unknown.is, false);
+    if (table == NULL || r->node->roster == NULL)
+        return PV_ERR_NOMEM;
+    regions[0] =
+        (struct pv_fp_region){.prefix = pv_roster_network(r->node->roster)->range, .rules = table};
+    regions[1] = (struct pv_fp_region){
+        .prefix = pv_network_ula(pv_roster_network_id(r->node->roster)), .rules = table};
+    return PV_OK;
+}
+
+/* Guests and networks behind this node have rules of their own; [firewall] is about this node
+ * alone. Of more regions than there is room for nobody knows what holds, so nothing enters any. */
 static int guard_beyond(struct rules *r, const struct pv_peer *p)
 {
     struct pv_fp_region regions[PV_FP_MAX_REGIONS];
     const uint8_t *self = r->node->identity->sign_pk;
     bool allow =
         !r->cut && !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
-    size_t n = r->guarded && !pv_peer_is_static(p) ? r->n_regions : 0;
-    for (size_t i = 0; i < n; i++) {
+    bool guarded = r->guarded && pv_peer_is_member(p);
+    size_t first = guarded ? 2 * r->n_guests : 0;
+    int status = guarded ? guard_guests(r, p, regions) : PV_OK;
+    if (status == PV_OK && guarded && pv_peer_is_guest(p)) {
+        status = open_network(r, &regions[first]);
+        first += 2;
+    }
+    if (status != PV_OK)
+        return status;
+    size_t n = guarded ? first + r->n_regions : 0;
+    for (size_t k = 0; guarded && k < r->n_regions; k++) {
+        const size_t i = first + k;
         size_t lines =
             r->policy == NULL || r->cut || r->unknown.is
                 ? 0
-                : pv_policy_lines_beyond(r->policy, pv_peer_pk(p), self, &r->regions[i], r->lines);
-        regions[i] = (struct pv_fp_region){.prefix = r->regions[i],
+                : pv_policy_lines_beyond(r->policy, pv_peer_pk(p), self, &r->regions[k], r->lines);
+        regions[i] = (struct pv_fp_region){.prefix = r->regions[k],
                                            .rules = table_of(r, lines, allow, false)};
         if (regions[i].rules == NULL)
             return PV_ERR_NOMEM;
@@ -192,6 +241,25 @@ static int close_peer(const struct rules *r, const struct pv_peer *p, bool had_r
     return PV_ERR_NOMEM;
 }
 
+/* This node keeps the rules about what its own programs send to a guest, whose machine keeps none.
+ */
+static int guard_out(struct rules *r, const struct pv_peer *p)
+{
+    struct pv_ruletable *table = NULL;
+    if (r->guarded && pv_peer_is_guest(p)) {
+        bool allow =
+            !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
+        size_t lines =
+            r->policy == NULL || r->unknown.is
+                ? 0
+                : pv_policy_lines(r->policy, r->node->identity->sign_pk, pv_peer_pk(p), r->lines);
+        table = table_of(r, lines, allow, false);
+        if (table == NULL)
+            return PV_ERR_NOMEM;
+    }
+    return pv_fp_builder_set_out(r->node->fp, pv_peer_id(p), table);
+}
+
 /* Static peers are no members: only [firewall] is about them. */
 static int guard_peer(struct rules *r, const struct pv_peer *p)
 {
@@ -199,10 +267,10 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
     struct pv_ruletable *table = NULL;
     size_t lines = 0;
     bool allow = true, had_rules = pv_fp_builder_has_rules(n->fp, pv_peer_id(p));
-    if (r->guarded && r->unknown.is && !pv_peer_is_static(p)) {
+    if (r->guarded && r->unknown.is && pv_peer_is_member(p)) {
         table = r->closed;
     } else if (r->guarded) {
-        if (!pv_peer_is_static(p) && r->policy != NULL) {
+        if (pv_peer_is_member(p) && r->policy != NULL) {
             lines = pv_policy_lines(r->policy, pv_peer_pk(p), n->identity->sign_pk, r->lines);
             allow = !pv_policy_denies_by_default(r->policy);
         }
@@ -213,6 +281,8 @@ static int guard_peer(struct rules *r, const struct pv_peer *p)
     int status = pv_fp_builder_set_rules(n->fp, pv_peer_id(p), table);
     if (status == PV_OK)
         status = guard_beyond(r, p);
+    if (status == PV_OK)
+        status = guard_out(r, p);
     return status == PV_ERR_NOMEM && r->guarded ? close_peer(r, p, had_rules) : status;
 }
 
@@ -526,6 +596,23 @@ int pv_rules_set_carried(struct pv_node *n, const struct pv_prefix *prefixes, si
     r->n_here = count < PV_FP_MAX_HERE ? count : PV_FP_MAX_HERE;
     if (r->n_here > 0)
         memcpy(r->here, prefixes, r->n_here * sizeof(prefixes[0]));
+    int status = guard_all(r, now);
+    if (status != PV_OK)
+        r->retry_at = now + RETRY;
+    return status;
+}
+
+int pv_rules_set_guests(struct pv_node *n, const struct pv_rules_guest *guests, size_t count,
+                        pv_ns now)
+{
+    struct rules *r = of(n);
+    if (r == NULL || count > PV_FP_MAX_GUESTS ||
+        (r->n_guests == count &&
+         (count == 0 || memcmp(r->guests, guests, count * sizeof(guests[0])) == 0)))
+        return PV_OK;
+    r->n_guests = count;
+    if (count > 0)
+        memcpy(r->guests, guests, count * sizeof(guests[0]));
     int status = guard_all(r, now);
     if (status != PV_OK)
         r->retry_at = now + RETRY;

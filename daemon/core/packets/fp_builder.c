@@ -38,6 +38,7 @@ struct pv_fp_builder {
     struct pv_fp_chunk **chunks;                  /* owned array of references */
     struct slot *slots;                           /* owned; n_chunks * PV_FP_CHUNK */
     size_t n_chunks;
+    size_t n_by;      /* peers that another one carries */
     size_t next_slot; /* where to look for a free one: ids come back as late as possible */
     bool changed;
 };
@@ -325,7 +326,9 @@ int pv_fp_builder_remove_peer(struct pv_fp_builder *b, uint32_t peer)
     }
     pv_fp_live_unref(p->live);
     pv_ruletable_unref(p->rules);
+    pv_ruletable_unref(p->out);
     pv_fp_regions_unref(p->regions);
+    b->n_by -= p->by != 0 ? 1 : 0;
     *p = (struct pv_fp_peer){.id = 0};
     b->changed = true;
     return PV_OK;
@@ -358,6 +361,22 @@ int pv_fp_builder_set_routes(struct pv_fp_builder *b, uint32_t peer, const struc
         drop_routes(b, peer);
     b->changed = true;
     return r;
+}
+
+int pv_fp_builder_set_by(struct pv_fp_builder *b, uint32_t peer, uint32_t by)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (old != NULL && old->by == by)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    b->n_by += by != 0 ? 1 : 0;
+    b->n_by -= p->by != 0 ? 1 : 0;
+    p->by = by;
+    b->changed = true;
+    return PV_OK;
 }
 
 /* --- prefixes that peers carry ------------------------------------------------------------- */
@@ -527,6 +546,23 @@ int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer, struct pv_ru
         return r;
     pv_ruletable_unref(p->rules);
     p->rules = rules == NULL ? NULL : pv_ruletable_ref(rules);
+    b->changed = true;
+    return PV_OK;
+}
+
+int pv_fp_builder_set_out(struct pv_fp_builder *b, uint32_t peer, struct pv_ruletable *out)
+{
+    const struct pv_fp_peer *old = find_peer(b, peer);
+    struct pv_fp_peer *p;
+    if (out != NULL && b->guard == NULL)
+        return PV_ERR_STATE;
+    if (old != NULL && old->out == out)
+        return PV_OK;
+    int r = own_peer(b, peer, &p);
+    if (r < 0)
+        return r;
+    pv_ruletable_unref(p->out);
+    p->out = out == NULL ? NULL : pv_ruletable_ref(out);
     b->changed = true;
     return PV_OK;
 }
@@ -785,6 +821,7 @@ int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_
     snap->guard = b->guard;
     if (snap->guard != NULL)
         snap->guard->refs++;
+    snap->n_by = b->n_by;
     snap->n_chunks = b->n_chunks;
     for (size_t i = 0; i < b->n_chunks; i++) {
         snap->chunks[i] = b->chunks[i];

@@ -122,7 +122,12 @@ bool pv_fp_carry_admits(const struct pv_fp_snapshot *snap, const struct pv_fp_pe
     return true;
 }
 
-bool pv_fp_carry_is_here(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+bool pv_fp_carry_goes_on(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                         const struct pv_ippkt *ip)
 {
-    return pv_fp_snapshot_owner(snap, ip->version, ip->dst) == PV_FP_OWNER_HERE;
+    const uint32_t owner = pv_fp_snapshot_owner(snap, ip->version, ip->dst);
+    const struct pv_fp_peer *to = pv_fp_snapshot_peer(snap, owner);
+    return owner == PV_FP_OWNER_HERE ||
+           (to != NULL &&
+            (to->kind == PV_FP_GUEST || (to->kind == PV_FP_MEMBER && peer->kind == PV_FP_GUEST)));
 }

@@ -17,7 +17,7 @@ enum pv_fp_fit pv_fp_fit(const struct pv_fp_peer *peer, const struct pv_ippkt *i
     size_t limit = pv_fp_inner_limit(peer);
     /* A static peer knows no parts. It gets 1280 bytes, which every IPv6 link carries (RFC 8200
      * s5), in one datagram that may be cut on its way (may_be_cut() in fp_tx.c). */
-    if (largest <= limit || (peer->kind == PV_FP_STATIC && largest <= PV_PARTS_WHOLE))
+    if (largest <= limit || (peer->kind != PV_FP_MEMBER && largest <= PV_PARTS_WHOLE))
         return PV_FP_FITS;
     if (peer->kind == PV_FP_MEMBER && pv_parts_plan(largest, limit, &plan) == PV_OK)
         return PV_FP_IN_PARTS;

@@ -79,7 +79,7 @@ static void refuse(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     if (w->n_punts == PV_FP_MAX_PUNTS || (last != 0 && now - last < PV_FP_DENIED_EVERY) ||
         !atomic_compare_exchange_strong(told, &last, now))
         return;
-    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DENIED, peer->id);
+    struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_DENIED, a->who);
     p->index = a->verdict.rule;
     p->count = (size_t)a->flow.proto << 16 | a->flow.port;
 }
@@ -111,13 +111,22 @@ static bool is_same(const struct pv_fp_ahead *a, const struct pv_fp_ahead *b)
            !b->flow.more && has_ports(&a->flow);
 }
 
+/* The peer in whose name the packet comes: a guest that `peer` carries has rules and flows of its
+ * own. */
+static const struct pv_fp_peer *speaker_of(const struct pv_fp_snapshot *snap,
+                                           const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
+{
+    const struct pv_fp_peer *src = pv_fp_snapshot_route(snap, ip->version, ip->src);
+    return src != NULL && src->by == peer->id ? src : peer;
+}
+
 /* The rules about where it goes: this node, or something behind it. */
 static const struct pv_ruletable *rules_for(const struct pv_fp_snapshot *snap,
                                             const struct pv_fp_peer *peer,
                                             const struct pv_ippkt *ip)
 {
     const struct pv_addr dst = pv_ippkt_dst(ip);
-    if (peer->regions == NULL || !pv_fp_carry_is_here(snap, ip))
+    if (peer->regions == NULL || !pv_fp_carry_goes_on(snap, peer, ip))
         return peer->rules;
     for (size_t i = 0; i < peer->regions->n; i++) {
         if (pv_prefix_contains(&peer->regions->list[i].prefix, &dst))
@@ -135,6 +144,9 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     a->spot.mark = 0;
     if (pv_ippkt_parse(packet, &a->ip) != PV_OK)
         return false;
+    if (snap->n_by > 0)
+        peer = speaker_of(snap, peer, &a->ip);
+    a->who = peer->id;
     pv_flow_read(&a->ip, true, &a->flow);
     a->flow.key[0] = a->flow.piece[0] = peer->id;
     a->spot = pv_flowtable_spot(t, a->flow.key);
@@ -146,6 +158,8 @@ bool pv_fp_guard_read(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     a->run = ++w->runs;
     a->verdict = (struct pv_verdict){.allow = false, .rule = PV_RULE_UNSEEN};
     const struct pv_ruletable *rules = rules_for(snap, peer, &a->ip);
+    if (rules == NULL) /* a guest whose rules found no memory yet */
+        return true;
     if (has_ports(&a->flow))
         a->verdict = pv_ruletable_look(rules, a->flow.proto, a->flow.port);
     /* A file goes against the connection that fetches it, so a rule about this direction says
@@ -227,4 +241,23 @@ void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer
                !pv_flowtable_use(t, PV_FLOW_OURS + PV_FLOW_THEIRS - likely, spot, now_s)) {
         note_unknown(snap, peer, ip, &f, now);
     }
+}
+
+bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                          const struct pv_ippkt *ip, pv_ns now)
+{
+    const struct pv_flowtable *t = snap->guard->flows->table;
+    struct pv_flow f;
+    const struct pv_addr src = pv_ippkt_src(ip);
+    if (!pv_fp_snapshot_is_own(snap, &src))
+        return true;
+    pv_flow_read(ip, true, &f); /* as the guest's machine would read it */
+    if (!has_ports(&f))
+        return f.kind == PV_FLOW_PIECE;
+    if (pv_ruletable_look(peer->out, f.proto, f.port).allow)
+        return true;
+    pv_flow_read(ip, false, &f);
+    f.key[0] = peer->id;
+    return !(f.kind == PV_FLOW_FIRST && f.proto == PV_PORTS_TCP) &&
+           pv_flowtable_has(t, PV_FLOW_THEIRS, pv_flowtable_spot(t, f.key), seconds(now));
 }

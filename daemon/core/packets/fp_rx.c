@@ -49,7 +49,8 @@ struct target {
     bool quiet; /* it is discovery, which counts as no use of the peer */
 };
 
-static struct target target_of(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+static struct target target_of(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
+                               const struct pv_ippkt *ip)
 {
     uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
     for (size_t i = 0; i < snap->iface.n_own; i++) {
@@ -58,7 +59,7 @@ static struct target target_of(const struct pv_fp_snapshot *snap, const struct p
             return (struct target){.us = true};
     }
     if (!pv_fp_is_to_many(snap, ip->version, ip->dst))
-        return (struct target){.us = pv_fp_carry_is_here(snap, ip)};
+        return (struct target){.us = pv_fp_carry_goes_on(snap, peer, ip)};
     const struct pv_group g = pv_fp_group_of(ip->version, ip->dst);
     const enum pv_group_kind kind = pv_group_kind(&g);
     return (struct target){
@@ -84,7 +85,8 @@ static bool is_about_others(const struct pv_fp_snapshot *snap, const struct pv_f
         return false;
     const uint8_t *dst = pv_ippkt_quoted_dst(ip);
     return ip->first_fragment ||
-           (dst != NULL && pv_fp_snapshot_route(snap, ip->version, dst) != peer &&
+           (dst != NULL &&
+            pv_fp_snapshot_way(snap, pv_fp_snapshot_route(snap, ip->version, dst)) != peer &&
             !pv_fp_carries(snap, peer, ip->version, dst));
 }
 
@@ -117,16 +119,17 @@ static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
     pv_joiner_add(&w->writes, ip, packet);
 }
 
-/* Is src an address of the peer, or in a prefix that it carries? */
+/* Is src an address of the peer, of a guest that it carries, or in a prefix that it carries? */
 static bool may_say(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                     const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
 {
-    return source_of(w, snap, ip) == peer || pv_fp_carry_admits(snap, peer, ip, now);
+    return pv_fp_snapshot_way(snap, source_of(w, snap, ip)) == peer ||
+           pv_fp_carry_admits(snap, peer, ip, now);
 }
 
 /* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses and what it carries only.
  * A packet of a member must also be for this node or what this one carries, since members do not
- * route for each other unasked. */
+ * route for each other unasked; a guest's may be for any member. */
 static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
                            const struct pv_fp_opening *o, const struct pv_fp_ahead *read,
                            uint8_t *packet, size_t len, pv_ns now)
@@ -143,13 +146,13 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
         return;
     }
-    if (peer->kind == PV_FP_MEMBER)
-        to = target_of(snap, ip);
+    if (peer->kind != PV_FP_STATIC)
+        to = target_of(snap, peer, ip);
     if (!may_say(w, snap, peer, ip, now) || is_about_others(snap, peer, ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (!to.us)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
-    else if (peer->kind == PV_FP_MEMBER && is_of_one_link(ip, &to))
+    else if (peer->kind != PV_FP_STATIC && is_of_one_link(ip, &to))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_QUIET);
     else if (to.quiet && peer->unwanted)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_UNWANTED);
@@ -202,7 +205,7 @@ static void note_stray(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
     struct pv_fp_punt *p = pv_fp_worker_punt(w, PV_FP_PUNT_STRAY, peer->id);
     p->from = *from;
     p->count = len;
-    p->moves = peer->kind == PV_FP_STATIC;
+    p->moves = peer->kind != PV_FP_MEMBER;
 }
 
 /* A packet, whole or in parts, under keys that must not carry any. */

@@ -82,6 +82,8 @@ struct pv_fp_chunk *pv_fp_chunk_copy(const struct pv_fp_chunk *chunk)
             p->live->refs++;
         if (p->rules != NULL)
             pv_ruletable_ref(p->rules);
+        if (p->out != NULL)
+            pv_ruletable_ref(p->out);
         if (p->regions != NULL)
             p->regions->refs++;
     }
@@ -98,6 +100,7 @@ struct pv_fp_chunk *pv_fp_chunk_unref(struct pv_fp_chunk *chunk)
             pv_fp_keys_unref(p->keys[k]);
         pv_fp_live_unref(p->live);
         pv_ruletable_unref(p->rules);
+        pv_ruletable_unref(p->out);
         pv_fp_regions_unref(p->regions);
     }
     free(chunk);
@@ -441,6 +444,21 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
         return NULL;
     const struct pv_fp_peer *p = &snap->chunks[slot / PV_FP_CHUNK]->peers[slot % PV_FP_CHUNK];
     return p->id == id ? p : NULL;
+}
+
+bool pv_fp_snapshot_is_own(const struct pv_fp_snapshot *snap, const struct pv_addr *ip)
+{
+    for (size_t i = 0; i < snap->iface.n_own; i++) {
+        if (pv_addr_equal_ip(&snap->iface.own[i], ip))
+            return true;
+    }
+    return false;
+}
+
+const struct pv_fp_peer *pv_fp_snapshot_way(const struct pv_fp_snapshot *snap,
+                                            const struct pv_fp_peer *p)
+{
+    return p == NULL || p->by == 0 ? p : pv_fp_snapshot_peer(snap, p->by);
 }
 
 uint32_t pv_fp_snapshot_owner(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *ip)

@@ -48,6 +48,7 @@ struct pv_fp_regions;
 struct pv_fp_peer {
     uint32_t id; /* 0 = the slot is free */
     enum pv_fp_peer_kind kind;
+    uint32_t by; /* the peer by which its packets go and come; 0 = itself */
     bool offline;
     enum pv_fp_strict strict; /* which inner packets under hybrid keys only */
     bool unwanted;            /* its discovery is not taken */
@@ -60,6 +61,8 @@ struct pv_fp_peer {
         *live;                  /* holds a reference; NULL = nobody has used it: no path, no keys */
     struct pv_ruletable *rules; /* holds a reference; NULL = whatever it sends may enter. Then the
                                  * snapshot has a guard */
+    struct pv_ruletable *out;   /* of a guest: what this node's own programs may send to it;
+                                 * holds a reference; NULL = everything */
     struct pv_fp_regions *regions; /* holds a reference; NULL = rules hold for all */
 };
 
@@ -149,12 +152,19 @@ struct pv_fp_snapshot {
     struct pv_fp_routes *routes;                  /* holds references to all of these */
     struct pv_fp_index *index;
     struct pv_fp_groups *groups; /* NULL = there are none */
+    size_t n_by;                 /* peers that another one carries */
     size_t n_chunks;
     struct pv_fp_chunk *chunks[];
 };
 
 /* A peer by id; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, uint32_t id);
+/* Is it one of this node's own addresses? */
+bool pv_fp_snapshot_is_own(const struct pv_fp_snapshot *snap, const struct pv_addr *ip);
+/* The peer by which packets to the addresses of p, or NULL, go: itself, or the one that carries it;
+ * NULL: there is none. */
+const struct pv_fp_peer *pv_fp_snapshot_way(const struct pv_fp_snapshot *snap,
+                                            const struct pv_fp_peer *p);
 /* The owner of an inner address; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_route(const struct pv_fp_snapshot *snap, uint8_t version,
                                               const uint8_t *ip);

@@ -161,7 +161,7 @@ static bool can_seal(const struct pv_fp_worker *w, const struct pv_fp_peer *peer
  * them. Over IPv6, where only the sender can cut, those do that are known not to fit. */
 static bool may_be_cut(const struct pv_fp_peer *peer, size_t len)
 {
-    return peer->kind == PV_FP_STATIC && (peer->path.remote.family == PV_AF_INET ||
+    return peer->kind != PV_FP_MEMBER && (peer->path.remote.family == PV_AF_INET ||
                                           (peer->path_mtu != 0 && len > peer->path_mtu));
 }
 
@@ -551,10 +551,17 @@ static bool tx_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
     }
     if (snap != NULL && pv_fp_is_to_many(snap, in.ip.version, in.ip.dst))
         return pv_fp_send_to_many(w, snap, &in, now);
-    const struct pv_fp_peer *peer =
+    const struct pv_fp_peer *to =
         snap == NULL ? NULL : pv_fp_snapshot_route(snap, in.ip.version, in.ip.dst);
-    if (peer == NULL && snap != NULL)
+    const struct pv_fp_peer *peer = snap == NULL ? NULL : pv_fp_snapshot_way(snap, to);
+    if (to == NULL && snap != NULL)
         peer = pv_fp_carry_to(snap, &in.ip, now);
+    else if (peer != to && to->rules != NULL)
+        pv_fp_guard_note(snap, to, &in.ip, now);
+    if (peer != NULL && peer->out != NULL && !pv_fp_guard_lets_out(snap, peer, &in.ip, now)) {
+        pv_fp_worker_drops(w, peer, PV_FP_DROP_RULES, in.cut.count);
+        return true;
+    }
     if (packet->lose_first)
         pv_cutter_skip(&in.cut);
     if (peer != NULL && pv_cutter_next(&in.cut) != 0 && !pv_fp_send_to_one(w, snap, peer, &in, now))

@@ -91,6 +91,7 @@ struct pv_fp_ahead {
     struct pv_flow flow;
     struct pv_verdict verdict;
     struct pv_flowspot spot; /* mark 0: nothing is read */
+    uint32_t who;            /* the peer in whose name it comes */
     uint64_t run; /* packets with one number are of one flow, and alike to the rules; never 0 */
 };
 

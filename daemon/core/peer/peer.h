@@ -186,7 +186,15 @@ bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now);
 bool pv_peer_is_used(const struct pv_peer *p);
 
 uint32_t pv_peer_id(const struct pv_peer *p);
+/* Does the other side speak plain WireGuard: a static peer, or a guest that this node carries? */
 bool pv_peer_is_static(const struct pv_peer *p);
+/* Is it a guest that this node carries? */
+bool pv_peer_is_guest(const struct pv_peer *p);
+/* Is it a member of the network, and so no static peer? */
+bool pv_peer_is_member(const struct pv_peer *p);
+/* The peer that carries this member, a guest; 0: it is none, or is carried here. */
+uint32_t pv_peer_by(const struct pv_peer *p);
+void pv_peer_set_by(struct pv_peer *p, uint32_t by);
 const uint8_t *pv_peer_pk(const struct pv_peer *p);        /* members: the identity key, 32 bytes */
 const uint8_t *pv_peer_transport(const struct pv_peer *p); /* the WireGuard key, 32 bytes */
 /* Is that its WireGuard key, or the one before while that is taken? */
@@ -341,6 +349,10 @@ PV_MUST_CHECK int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_node *
 /* A static [peer]; conf: borrowed during the call. PV_ERR_LIMIT, PV_ERR_NOMEM, PV_ERR_AUTH. */
 PV_MUST_CHECK int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
                                      const struct pv_peer_static *conf, pv_ns now);
+/* A guest that this node carries. As above. */
+PV_MUST_CHECK int pv_peer_new_guest(struct pv_peer **ret_peer, struct pv_node *n,
+                                    const uint8_t pk[static PV_SIGN_PK_LEN],
+                                    const uint8_t transport[static PV_DH_LEN], pv_ns now);
 /* Takes it out of the fast path and wipes its keys; NULL is fine; returns NULL. */
 struct pv_peer *pv_peer_free(struct pv_peer *p);
 

@@ -100,8 +100,10 @@ enum pv_peer_due {
 
 struct pv_peer {
     struct pv_node *node;
-    uint32_t id; /* of the fast path */
-    bool is_static;
+    uint32_t id;    /* of the fast path */
+    bool is_static; /* the other side speaks plain WireGuard */
+    bool is_guest;  /* and is a member that this node carries (adr 0090) */
+    uint32_t by; /* the peer that carries this member, a guest; 0: it is none, or is carried here */
 
     /* who it is */
     uint8_t pk[PV_SIGN_PK_LEN]; /* members: identity key; key of the engine's table */

@@ -20,7 +20,8 @@ static int new_peer(struct pv_peer **ret_peer, struct pv_node *n, enum pv_fp_pee
         return r;
     }
     p->node = n;
-    p->is_static = kind == PV_FP_STATIC;
+    p->is_static = kind != PV_FP_MEMBER;
+    p->is_guest = kind == PV_FP_GUEST;
     memcpy(p->transport, transport, sizeof(p->transport));
     p->retry = PV_PEER_RETRY_FIRST;
     p->deadline = PV_NEVER;
@@ -46,11 +47,11 @@ int pv_peer_new_member(struct pv_peer **ret_peer, struct pv_node *n,
     return PV_OK;
 }
 
-int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
-                       const struct pv_peer_static *conf, pv_ns now)
+static int new_plain(struct pv_peer **ret_peer, struct pv_node *n, enum pv_fp_peer_kind kind,
+                     const struct pv_peer_static *conf, pv_ns now)
 {
     struct pv_peer *p;
-    int r = new_peer(&p, n, PV_FP_STATIC, conf->public_key);
+    int r = new_peer(&p, n, kind, conf->public_key);
     if (r != PV_OK)
         return r;
     r = pv_peer_make_session(p, conf, now);
@@ -61,6 +62,24 @@ int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
     pv_session_set_reach(p->session, PV_SESSION_NOWHERE, now);
     *ret_peer = p;
     return PV_OK;
+}
+
+int pv_peer_new_static(struct pv_peer **ret_peer, struct pv_node *n,
+                       const struct pv_peer_static *conf, pv_ns now)
+{
+    return new_plain(ret_peer, n, PV_FP_STATIC, conf, now);
+}
+
+int pv_peer_new_guest(struct pv_peer **ret_peer, struct pv_node *n,
+                      const uint8_t pk[static PV_SIGN_PK_LEN],
+                      const uint8_t transport[static PV_DH_LEN], pv_ns now)
+{
+    struct pv_peer_static conf = {.suite = PV_SUITE_CHACHA};
+    memcpy(conf.public_key, transport, sizeof(conf.public_key));
+    int r = new_plain(ret_peer, n, PV_FP_GUEST, &conf, now);
+    if (r == PV_OK)
+        memcpy((*ret_peer)->pk, pk, sizeof((*ret_peer)->pk));
+    return r;
 }
 
 void pv_peer_forget_ufrag(struct pv_peer *p)

@@ -65,6 +65,26 @@ bool pv_peer_is_static(const struct pv_peer *p)
     return p->is_static;
 }
 
+bool pv_peer_is_guest(const struct pv_peer *p)
+{
+    return p->is_guest;
+}
+
+bool pv_peer_is_member(const struct pv_peer *p)
+{
+    return !p->is_static || p->is_guest;
+}
+
+uint32_t pv_peer_by(const struct pv_peer *p)
+{
+    return p->by;
+}
+
+void pv_peer_set_by(struct pv_peer *p, uint32_t by)
+{
+    p->by = by;
+}
+
 const uint8_t *pv_peer_pk(const struct pv_peer *p)
 {
     return p->pk;

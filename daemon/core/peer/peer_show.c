@@ -40,7 +40,7 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
         .name = p->name,
         .ip4 = p->ip4,
         .ip6 = p->ip6,
-        .key = p->is_static ? NULL : p->pk,
+        .key = pv_peer_is_member(p) ? p->pk : NULL,
         .wg_key = p->transport,
         .last_handshake_ms = p->last_handshake_ms,
         .online = pv_peer_reach(p) != PV_REACH_NO,
@@ -100,7 +100,7 @@ struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *wh
     if (member && !pv_node_need_network(n, what, handle))
         return NULL;
     struct pv_peer *p = pv_peers_find(n->peers, text);
-    if (p != NULL && member && p->is_static) {
+    if (p != NULL && member && !pv_peer_is_member(p)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %s is a static peer: only members can do that", what, p->name);
         return NULL;

@@ -201,6 +201,11 @@ bool pv_peers_want_door(const struct pv_peers *ps)
     return ps->wants_door;
 }
 
+size_t pv_peers_count_guests(const struct pv_peers *ps)
+{
+    return ps->n_guests;
+}
+
 size_t pv_peers_count_reached(const struct pv_peers *ps)
 {
     size_t n = 0;
@@ -419,6 +424,7 @@ static void release(struct pv_peers *ps, struct pv_peer *p, pv_ns now)
         ps->cfg.on_gone(ps->cfg.arg, p, now);
     leave_ready(ps, p);
     leave_news(ps, p);
+    ps->n_guests -= p->is_guest ? 1 : 0;
     pv_heap_set(&ps->timers, &p->timer, PV_NEVER);
     if (slot < ps->n_slots && ps->by_slot[slot] == p)
         ps->by_slot[slot] = NULL;
@@ -461,20 +467,20 @@ static int update_member(struct pv_peers *ps, struct pv_peer *p, const struct pv
     return r;
 }
 
-int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now)
+static int add(struct pv_peers *ps, const struct pv_member *m, bool guest, pv_ns now)
 {
-    struct pv_peer *p = pv_peers_by_pk(ps, m->node);
-    if (p != NULL)
-        return update_member(ps, p, m, now);
-
+    struct pv_peer *p;
     if (ps->cfg.node->roster != NULL)
         memcpy(ps->cfg.node->common->network_id, pv_roster_network_id(ps->cfg.node->roster),
                sizeof(ps->cfg.node->common->network_id));
-    int r = pv_peer_new_member(&p, ps->cfg.node, m->node, m->transport);
+    int r = guest ? pv_peer_new_guest(&p, ps->cfg.node, m->node, m->transport, now)
+                  : pv_peer_new_member(&p, ps->cfg.node, m->node, m->transport);
     if (r != PV_OK)
         return r;
+    ps->n_guests += guest ? 1 : 0;
     PV_MAP_ADD(&ps->map, ps->members, pk, p, r);
     if (r != PV_OK) {
+        ps->n_guests -= guest ? 1 : 0;
         pv_peer_free(p);
         return r;
     }
@@ -484,6 +490,25 @@ int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns no
     if (r != PV_OK)
         pv_peers_drop(ps, p, now);
     return r;
+}
+
+int pv_peers_add_member(struct pv_peers *ps, const struct pv_member *m, pv_ns now)
+{
+    struct pv_peer *p = pv_peers_by_pk(ps, m->node);
+    return p != NULL ? update_member(ps, p, m, now) : add(ps, m, false, now);
+}
+
+/* Plain WireGuard and a member's ways share nothing, so the peer is made anew. */
+int pv_peers_set_guest(struct pv_peers *ps, const struct pv_member *m, bool guest, pv_ns now)
+{
+    struct pv_peer *p = pv_peers_by_pk(ps, m->node);
+    if (p != NULL && p->is_guest == guest)
+        return PV_OK;
+    if (guest && ps->n_guests == PV_FP_MAX_GUESTS)
+        return PV_ERR_LIMIT;
+    if (p != NULL)
+        pv_peers_drop(ps, p, now);
+    return add(ps, m, guest, now);
 }
 
 void pv_peers_drop(struct pv_peers *ps, struct pv_peer *p, pv_ns now)

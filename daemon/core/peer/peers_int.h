@@ -21,6 +21,7 @@ struct pv_peers {
     struct pv_peer *statics[PV_ENGINE_MAX_STATIC];
     size_t n_statics;
     bool wants_door;                 /* of any of them */
+    size_t n_guests;                 /* among members: those that this node carries */
     struct pv_prefix *static_routes; /* owned: allowed-ips of all static peers */
     size_t n_static_routes;
     struct pv_peer **by_slot; /* owned; the slot is the low half of the packet threads' id */

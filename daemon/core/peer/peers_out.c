@@ -228,10 +228,11 @@ static bool is_gone(const struct pv_node *n, const struct pv_addr *local)
 /* A static peer has no agent that would notice that its path leaves from an address we lost. */
 static void drop_lost_locals(struct pv_peers *ps, pv_ns now)
 {
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_static(ps, p)) != NULL;) {
-        if (!pv_peer_has_path(p) || !is_gone(ps->cfg.node, &p->path.local))
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(ps, p)) != NULL;) {
+        if (!p->is_static || !pv_peer_has_path(p) || !is_gone(ps->cfg.node, &p->path.local))
             continue;
         pv_peer_forget_local(p, now);
+        p->due |= PV_PEER_DUE_KEEPALIVE; /* by it the other side learns where we are */
         pv_peers_touch(ps, p, now);
     }
 }

@@ -207,7 +207,10 @@ static void put_each(const struct row *rows, size_t n, struct pv_metrics *m)
             double value = 0;
             if (PEER_FAMILIES[f].get(&rows[i], &value)) /* both kinds may have the same name */
                 pv_metrics_real(m, value, "peer", rows[i].p->name, "kind",
-                                rows[i].p->is_static ? "static" : "member", NULL);
+                                rows[i].p->is_guest    ? "guest"
+                                : rows[i].p->is_static ? "static"
+                                                       : "member",
+                                NULL);
         }
     }
 }

@@ -14,6 +14,7 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/route/guests.h"
 #include "daemon/core/route/routelist.h"
 #include "daemon/core/route/routesedit.h"
 #include "proto/local/ctlapi.h"
@@ -585,7 +586,7 @@ static bool read_entry(struct pv_routes *r, const char *text, uint64_t handle,
 {
     const struct pv_peer *p = pv_peers_find(r->node->peers, text);
     memset(ret, 0, sizeof(*ret));
-    if (p != NULL && !pv_peer_is_static(p)) {
+    if (p != NULL && pv_peer_is_member(p)) {
         memcpy(ret->pk, pv_peer_pk(p), sizeof(ret->pk));
         return true;
     }
@@ -946,6 +947,10 @@ static void make_plan(const struct pv_routes *r, struct pv_netplan *plan)
             .prefix = r->here[i].prefix,
             .snat = (r->here[i].flags & PV_OFFER_NO_NAT) == 0,
             .linked = (pv_routes_reach(n, &r->here[i]) & PV_OFFER_LINKED) != 0};
+    if (pv_guests_are_here(n)) {
+        plan->offered[plan->n_offered++].prefix = plan->overlay4;
+        plan->offered[plan->n_offered++].prefix = plan->overlay6;
+    }
     plan_exit(r, plan);
 }
 

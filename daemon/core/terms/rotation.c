@@ -422,10 +422,16 @@ static uint64_t lifetime(const struct rotation *r)
            pv_load_be64(r->id->dh_pk) % (r->interval_s / 5 + 1);
 }
 
+/* Static peers and guests have this node's key in files that only people can change. */
+static size_t count_files(const struct rotation *r)
+{
+    return pv_peers_count_statics(r->node->peers) + pv_peers_count_guests(r->node->peers);
+}
+
 /* A key that people wrote into files elsewhere is left to them. */
 static bool by_itself(const struct rotation *r)
 {
-    return r->interval_s > 0 && !r->given && pv_peers_count_statics(r->node->peers) == 0;
+    return r->interval_s > 0 && !r->given && count_files(r) == 0;
 }
 
 /* A clock before the time at which this node joined is wrong, and says nothing of ages. */
@@ -498,18 +504,22 @@ static pv_ns next_timeout(const void *part)
 
 /* --- the command ------------------------------------------------------------------------------ */
 
-/* Static peers have this node's key in files that only people can change. */
 static bool statics_agree(const struct rotation *r, const struct pv_ctlapi_request *req,
                           char text[static PV_CTLAPI_ERROR_BUF])
 {
     const struct pv_peer *p = pv_peers_next_static(r->node->peers, NULL);
-    size_t n = pv_peers_count_statics(r->node->peers);
+    const char *kind = p != NULL ? "static peer" : "guest";
+    size_t n = count_files(r);
     if (n == 0 || req->statics)
         return true;
+    if (p == NULL)
+        p = pv_peers_next(r->node->peers, NULL);
+    while (p != NULL && !pv_peer_is_static(p))
+        p = pv_peers_next(r->node->peers, p);
     snprintf(text, PV_CTLAPI_ERROR_BUF,
-             "static peer %s%s this node by its present key, which you would have to replace there "
+             "%s %s%s this node by its present key, which you would have to replace there "
              "within 15 days: `key rotate --static` if you will",
-             pv_peer_name(p), n == 1 ? " knows" : " and others know");
+             kind, p == NULL ? "?" : pv_peer_name(p), n == 1 ? " knows" : " and others know");
     return false;
 }
 
@@ -599,7 +609,7 @@ static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 static uint64_t statics_until(const struct rotation *r)
 {
     size_t former = newest_former(r);
-    if (former == NONE || pv_peers_count_statics(r->node->peers) == 0)
+    if (former == NONE || count_files(r) == 0)
         return 0;
     return r->id->others[former].replaced_s + PV_ROTATION_KEEP_S;
 }

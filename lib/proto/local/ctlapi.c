@@ -154,7 +154,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
         pv_ctlapi_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?, s:s?, s:o, s:o, "
             "s:o, s:o, s:s, "
-            "s:o, s:s?, s:o, s:o}",
+            "s:o, s:s?, s:o, s:o, s:s?}",
             "name", peer->name, "ip4", pv_ctlapi_ip(&peer->ip4), "ip6", pv_ctlapi_ip(&peer->ip6),
             "key", pv_ctlapi_key(peer->key), "wg_key", wgkey_json(peer->wg_key), "online",
             peer->online, "admin", peer->admin, "path", pv_ctlapi_path_json(&peer->path),
@@ -167,7 +167,7 @@ int pv_ctlapi_peers_add(json_t *peers, const struct pv_ctlapi_peer *peer)
             peer->ip4_former == NULL ? json_null() : pv_ctlapi_u64(peer->ip4_since_s), "state",
             peer->standing, "expires", u64_or_null(peer->expires_s), "asks_from", peer->asks_from,
             "groups", peer->tells_groups ? ips_json(peer->groups, peer->n_groups) : json_null(),
-            "tags", tags_json(peer->tags, peer->n_tags)));
+            "tags", tags_json(peer->tags, peer->n_tags), "carrier", peer->carrier));
 }
 
 json_t *pv_ctlapi_message_json(const struct pv_ctlapi_message *msg)

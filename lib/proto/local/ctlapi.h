@@ -70,6 +70,7 @@ struct pv_ctlapi_peer {
     size_t n_groups;
     const char *const *tags; /* that admins gave it */
     size_t n_tags;
+    const char *carrier; /* of a guest: the name of the member that carries it; NULL: null */
     const char *session; /* "hybrid", "classical": the keys in use; NULL: null, none, or static */
     const char *proof;   /* "daemon": its connections are proven to be its daemon's; "none": its
                             program is older than that; NULL: null, not known yet, or a static peer */

@@ -76,6 +76,8 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_CAN,             /* what the rules say */
     PV_CTLAPI_TAG,             /* peer gets the tag name; keep_invite */
     PV_CTLAPI_UNTAG,           /* and loses it */
+    PV_CTLAPI_EXPORT,          /* name: a guest that peer carries, or without one this node;
+                                * coordinator: its endpoint, may be "" */
     PV_CTLAPI_ROUTES,          /* list */
     PV_CTLAPI_ROUTE_OFFER,     /* this node carries the prefix cidr */
     PV_CTLAPI_ROUTE_WITHDRAW,  /* and no longer */

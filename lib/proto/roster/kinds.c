@@ -148,7 +148,8 @@ static const struct pv_kind kind_MEMBER = {
                FIELD(BYTES, member.node_sig)},
     .is_good = is_good_member, .subject = AT(u.member.node), .number = AT(u.member.serial),
     .time = AT(u.member.issued),
-    .quota = PV_ROSTER_QUOTA_MEMBER, .shows_life = true, .owed = PV_OWED_NOT,
+    .quota = PV_ROSTER_QUOTA_MEMBER, .shows_life = true,
+    .owed = PV_OWED_CLAIM, .told = "~ was let in",
 };
 static const struct pv_kind kind_TRANSPORT = {
     .name = "transport", .does = PV_DOES_TELL, .by = PV_BY_NODE,

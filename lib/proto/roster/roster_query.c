@@ -287,6 +287,61 @@ bool pv_roster_in_force(const struct pv_roster_entry *entry)
     return ((const struct pv_roster_item *)(const void *)entry)->effective;
 }
 
+/* --- guests ---------------------------------------------------------------------------------- */
+
+/* A member that an invite let in, or that has a p2pvpnd, is not to be spoken for, whatever an admin
+ * signs. */
+static bool may_be_carried(const struct pv_roster *r, const struct pv_member *m)
+{
+    return m->rights == 0 && m->abilities == 0 && pv_roster_was_admin(r, m->admitted_by) &&
+           memcmp(m->admitted_by, m->node, sizeof(m->node)) != 0;
+}
+
+static bool is_about(const struct pv_st_route *route, const struct pv_addr *ip)
+{
+    return route->prefix.bits == 8 * PV_IP4_LEN && pv_addr_equal_ip(&route->prefix.base, ip) &&
+           ip->family == PV_AF_INET;
+}
+
+static bool was_said_before(const struct pv_statement *a, const struct pv_statement *b)
+{
+    if (a->u.route.time != b->u.route.time)
+        return a->u.route.time < b->u.route.time;
+    return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
+}
+
+/* A permission that is older than the guest is about another one, which had the address before. */
+const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struct pv_member *m)
+{
+    const struct pv_roster_entry *e = NULL, *first = NULL;
+    const struct pv_member *by = NULL;
+
+    if (!may_be_carried(r, m))
+        return NULL;
+    while ((e = pv_roster_next_route(r, e)) != NULL) {
+        const struct pv_member *one = pv_roster_by_node(r, e->st.u.route.node);
+        if (one == NULL || one == m || !is_about(&e->st.u.route, &m->ip4) ||
+            e->st.u.route.time < m->issued ||
+            (first != NULL && !was_said_before(&e->st, &first->st)))
+            continue;
+        first = e;
+        by = one;
+    }
+    return by;
+}
+
+const struct pv_member *pv_roster_carries(const struct pv_roster *r, const struct pv_statement *st,
+                                          const struct pv_member **ret_guest)
+{
+    const struct pv_member *m = pv_roster_by_ip(r, &st->u.route.prefix.base);
+    if (m == NULL || !is_about(&st->u.route, &m->ip4))
+        return NULL;
+    *ret_guest = m;
+    return pv_roster_carrier(r, m);
+}
+
+/* --- statements ------------------------------------------------------------------------------ */
+
 bool pv_roster_is_lasting(const struct pv_roster *r, const struct pv_roster_entry *entry)
 {
     /* pub is the first member of struct pv_roster_item. */

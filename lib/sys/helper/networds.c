@@ -171,13 +171,23 @@ bool pv_networds_may_be_members(const struct pv_networds_host *host, const char 
     return free;
 }
 
+/* Is it members' own range? It is offered where guests send by this node, and leads from our
+ * interface to our interface. */
+static bool is_members(const struct pv_netplan *plan, const struct pv_prefix *p)
+{
+    const struct pv_prefix *own = is_v6(p) ? &plan->overlay6 : &plan->overlay4;
+    return own->base.family != PV_AF_NONE && p->bits >= own->bits &&
+           pv_prefix_contains(own, &p->base);
+}
+
 /* Containers' networks forward by themselves, unless one of them is offered. */
 bool pv_networds_forwards4(const struct pv_netplan *plan, const struct pv_netplan_link *link)
 {
     bool wants = false;
     for (size_t i = 0; i < plan->n_offered; i++) {
         const struct pv_prefix *p = &plan->offered[i].prefix;
-        if (p->base.family == PV_AF_INET && link->prefix.base.family == PV_AF_INET)
+        if (p->base.family == PV_AF_INET && link->prefix.base.family == PV_AF_INET &&
+            !is_members(plan, p))
             wants = wants || link->kind != PV_NETPLAN_CONTAINER ||
                     (!is_everything(p) && pv_prefix_overlaps(p, &link->prefix));
     }
@@ -241,13 +251,15 @@ static bool is_reached(const struct pv_netplan_offered *o, const struct pv_netwo
            pv_prefix_overlaps(&o->prefix, &host->links[i].prefix);
 }
 
-static void add_offered(struct words *w, const struct pv_netplan_offered *o,
-                        const struct pv_networds_host *host)
+static void add_offered(struct words *w, const struct pv_netplan *plan,
+                        const struct pv_netplan_offered *o, const struct pv_networds_host *host)
 {
     const struct pv_prefix *p = &o->prefix;
     char text[PV_ADDR_TEXT];
-    bool anywhere = !o->linked;
+    bool anywhere = !o->linked && !is_members(plan, p);
     pv_prefix_format(p, text);
+    if (is_members(plan, p))
+        add(w, "  oifname \"%s\" %s daddr %s accept\n", plan->ifname, ip_of(p), text);
     for (size_t i = 0; i < host->n_links && o->linked; i++) {
         if (!is_reached(o, host, i))
             continue;
@@ -269,7 +281,7 @@ static void add_forward(struct words *w, const struct pv_netplan *plan,
     add(w, " chain offered {\n");
     for (size_t i = 0; i < plan->n_offered; i++)
         if (!is_everything(&plan->offered[i].prefix))
-            add_offered(w, &plan->offered[i], host);
+            add_offered(w, plan, &plan->offered[i], host);
     add(w,
         " }\n chain forwarded {\n"
         "  type filter hook forward priority -5; policy accept;\n"

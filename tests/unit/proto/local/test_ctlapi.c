@@ -307,6 +307,7 @@ PV_TEST(peers_json_is_exactly_the_contract)
         .n_tags = 2,
         .session = "hybrid",
         .proof = "daemon",
+        .carrier = "nas",
     };
     struct pv_ctlapi_peer away = {.name = "wg",
                                   .wg_key = KEY,
@@ -329,7 +330,8 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"former\":null,\"another_"
                 "since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":\"member\","
                 "\"expires\":null,\"asks_from\":null,"
-                "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"]},"
+                "\"groups\":[\"224.0.0.251\",\"ff05::c\"],\"tags\":[\"guests\",\"printers\"],"
+                "\"carrier\":\"nas\"},"
                 "{\"name\":\"wg\",\"ip4\":null,\"ip6\":null,\"key\":null,\"wg_key\":\"" KEY_B64URL
                 "=\",\"online\":false,\"admin\":false,\"path\":{\"type\":\"none\",\"local\":null,"
                 "\"remote\":null,"
@@ -338,7 +340,8 @@ PV_TEST(peers_json_is_exactly_the_contract)
                 "\"session\":null,\"proof\":null,\"former\":"
                 "null,\"another_since\":null,\"ip4_former\":null,\"ip4_since\":null,\"state\":"
                 "\"expired\",\"expires\":1790000001,\"asks_"
-                "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[]}]}");
+                "from\":\"192.0.2.9\",\"groups\":null,\"tags\":[],\"carrier\":"
+                "null}]}");
 }
 
 PV_TEST(messages_json_is_exactly_the_contract)

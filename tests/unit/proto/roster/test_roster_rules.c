@@ -323,6 +323,74 @@ PV_TEST(routes_are_allowed_as_tags_are_set)
     assert_int_equal(slot.seq, 2);
 }
 
+/* A permission for this node to carry 10.66.0.ip alone. */
+static struct item make_carried(const struct keys *signer, uint16_t number, const struct keys *by,
+                                uint8_t ip, uint64_t time)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    st.u.route = (struct pv_st_route){
+        .slot = {.number = number, .seq = 1},
+        .kind = PV_ROUTE_ALLOW,
+        .prefix = {.base = pv_addr4(10, 66, 0, ip, 0), .bits = 32},
+        .time = time,
+    };
+    memcpy(st.u.route.node, by->pk, sizeof(st.u.route.node));
+    return make_statement(&t.w, &st, signer);
+}
+
+static const struct pv_member *carrier_of(const struct keys *k)
+{
+    return pv_roster_carrier(t.r, pv_roster_by_node(t.r, k->pk));
+}
+
+/* Of two words the first one counts, whatever came first here. */
+PV_TEST(an_admins_word_says_who_carries_a_guest)
+{
+    const struct pv_member *guest = NULL;
+    struct keys phone = keys_of(9);
+    assert_null(carrier_of(&t.carol));
+    (void)say(make_carried(&t.bob, 6, &t.carol, 9, T0 - 1)); /* who had the address before */
+    (void)say(make_member(&t.w, &t.bob, &phone, "phone", 9));
+    assert_null(carrier_of(&phone));
+    struct item late = say(make_carried(&t.w.creator, 7, &t.bob, 9, T0 + 5));
+    assert_string_equal(carrier_of(&phone)->name, "bob");
+    (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 + 4));
+    assert_string_equal(carrier_of(&phone)->name, "carol");
+    const struct pv_roster_entry *e = pv_roster_find(t.r, hash_of(&late));
+    assert_string_equal(pv_roster_carries(t.r, &e->st, &guest)->name, "carol");
+    assert_string_equal(guest->name, "phone");
+    struct item other = make_carried(&t.w.creator, 8, &t.bob, 8, T0); /* nobody is there */
+    (void)say(other);
+    assert_null(pv_roster_carries(t.r, &pv_roster_find(t.r, hash_of(&other))->st, &guest));
+    (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, t.carol.pk, NULL, 0));
+    assert_string_equal(carrier_of(&phone)->name, "bob");
+    (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, phone.pk, NULL, 0));
+    assert_null(pv_roster_carries(t.r, &e->st, &guest));
+}
+
+/* An admin who may remove machines may not have another speak for them. */
+PV_TEST(nobody_is_carried_that_speaks_for_itself)
+{
+    struct keys invite = keys_of(30), dave = keys_of(31);
+    (void)say(make_invite(&t.w, &t.w.creator, &invite, 1));
+    (void)say(make_member(&t.w, &invite, &dave, "dave", 11));
+    (void)say(make_carried(&t.bob, 1, &t.bob, 11, T0)); /* by an invite */
+    assert_null(carrier_of(&dave));
+    (void)say(make_carried(&t.w.root, 2, &t.carol, 5, T0)); /* an admin */
+    assert_null(carrier_of(&t.bob));
+    const struct pv_member *creator = pv_roster_by_node(t.r, t.w.creator.pk);
+    (void)say(make_carried(&t.bob, 3, &t.bob, creator->ip4.ip[3], T0));
+    assert_null(carrier_of(&t.w.creator));
+    (void)say(make_carried(&t.bob, 4, &t.carol, 6, T0)); /* by itself */
+    assert_null(carrier_of(&t.carol));
+    (void)say(make_carried(&t.bob, 5, &t.bob, 6, T0));
+    assert_string_equal(carrier_of(&t.carol)->name, "bob");
+    struct pv_statement able = {.type = PV_ST_ABLE};
+    able.u.able = (struct pv_st_able){.serial = 9, .abilities = PV_ABLE_PQ, .time = T0};
+    (void)say(make_statement(&t.w, &able, &t.carol)); /* it has a p2pvpnd */
+    assert_null(carrier_of(&t.carol));
+}
+
 PV_TEST(the_newest_offers_of_a_node_count)
 {
     assert_null(pv_roster_offers(t.r, t.carol.pk));

@@ -214,3 +214,13 @@ PV_TEST(packets_that_wait_for_a_preshared_key_have_a_cause)
         "bob announced post-quantum sessions, but its half of the key exchange does not come");
     assert_string_equal(find().code, "pq_withheld");
 }
+
+PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
+{
+    const struct pv_peer *nas = fake_peers_member(&x, 9, "nas", 9);
+    pv_peer_set_presence(bob, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    pv_peer_set_by(bob, pv_peer_id(nas));
+    expect_cause("bob is a guest with a WireGuard app: nas carries it");
+    pv_peer_set_by(bob, 77); /* the peer of before, which is gone */
+    expect_cause("bob is offline");
+}

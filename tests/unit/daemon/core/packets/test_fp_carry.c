@@ -334,3 +334,166 @@ PV_TEST(networks_behind_have_rules_of_their_own)
     assert_int_equal(pv_fp_builder_set_regions(t.b.b, t.a_at_b, regions, PV_FP_MAX_REGIONS + 1),
                      PV_ERR_LIMIT);
 }
+
+/* --- guests (adr 0090) ------------------------------------------------------------------------ */
+
+/* phone = 10.66.0.9 is a guest that b carries. Its peer at a. */
+static uint32_t guest_by_b(void)
+{
+    uint32_t phone = fp_add_member(&t.a, 9);
+    assert_int_equal(pv_fp_builder_set_by(t.a.b, phone, t.b_at_a), PV_OK);
+    fp_publish(&t.a);
+    return phone;
+}
+
+PV_TEST(packets_for_a_guest_go_by_the_member_that_carries_it)
+{
+    uint32_t phone = guest_by_b();
+    assert_int_equal(goes_by("10.66.0.9", 1), t.b_at_a);
+    assert_int_equal(goes_by("fd00::9", 1), t.b_at_a);
+    assert_int_equal(pv_fp_builder_set_by(t.a.b, phone, t.c_at_a), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("10.66.0.9", 1), t.c_at_a);
+    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, t.c_at_a), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("10.66.0.9", 1), 0);
+    assert_int_equal(pv_fp_builder_set_by(t.a.b, 77, 0), PV_ERR_NOT_FOUND);
+}
+
+PV_TEST(only_the_member_that_carries_a_guest_speaks_for_it)
+{
+    assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    uint32_t phone = guest_by_b();
+    assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    assert_true(comes_from(&t.b, "fd00::9", "fd00::1"));
+    assert_false(comes_from(&t.c, "10.66.0.9", "10.66.0.1"));
+    assert_int_equal(pv_fp_builder_remove_peer(t.a.b, phone), PV_OK);
+    fp_publish(&t.a);
+    assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    assert_int_equal(goes_by("10.66.0.9", 1), 0);
+}
+
+/* At a the rules about the guest hold, and not those about the member that carries it: neither may
+ * do what only the other may. */
+PV_TEST(a_guest_has_rules_of_its_own)
+{
+    const struct pv_fp_doubt none = {.until = 0};
+    struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
+    uint32_t phone = guest_by_b();
+    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, yes), PV_OK);
+    fp_publish(&t.a);
+    assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1")); /* before its rules are there */
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, no), PV_OK);
+    fp_publish(&t.a);
+    assert_true(comes_from(&t.b, "10.66.0.2", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    assert_int_equal(pv_fp_builder_denied(t.a.b, PV_RULE_DEFAULT), 1);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, yes), PV_OK);
+    fp_publish(&t.a);
+    assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.0.2", "10.66.0.1"));
+    pv_ruletable_unref(yes);
+    pv_ruletable_unref(no);
+}
+
+/* The guest answers at a port that a sent to, although no rule lets the guest begin. */
+PV_TEST(a_guest_may_answer)
+{
+    const struct pv_fp_doubt none = {.until = 0};
+    struct pv_ruletable *no = table_of("tcp/80", 2);
+    uint8_t p[100];
+    uint32_t phone = guest_by_b();
+    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, t.b_at_a, no), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, no), PV_OK);
+    pv_ruletable_unref(no);
+    fp_publish(&t.a);
+    assert_false(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    size_t len = fp_packet(p, fp_ip4(1), ip_of("10.66.0.9"), 80, 7);
+    uint16_t from = pv_load_be16(p + 20), to = pv_load_be16(p + 22);
+    pv_store_be16(p + 20, to); /* the guest answers from where fp_packet() sends to */
+    pv_store_be16(p + 22, from);
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
+    assert_true(comes_from(&t.b, "10.66.0.9", "10.66.0.1"));
+    assert_false(comes_from(&t.b, "10.66.0.2", "10.66.0.1"));
+}
+
+/* At b, which carries it, a peer of plain WireGuard: what is for it goes to the kernel, and so does
+ * what it sends to members, but nothing else. */
+PV_TEST(a_carrying_member_passes_on_what_guests_send_and_get)
+{
+    uint32_t phone;
+    struct pv_prefix routes[2] = {{.base = fp_ip4(9), .bits = 32},
+                                  {.base = fp_ip6(9), .bits = 128}};
+    (void)guest_by_b();
+    assert_false(arrives_at_b("10.66.0.9"));
+    assert_int_equal(pv_fp_builder_add_peer(t.b.b, PV_FP_GUEST, &phone), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(t.b.b, phone, routes, 2), PV_OK);
+    fp_publish(&t.b);
+    assert_true(arrives_at_b("10.66.0.9"));
+    assert_true(arrives_at_b("fd00::9"));
+
+    /* Node c plays the app: b knows it as the guest. */
+    uint32_t b_at_app = fp_add_member(&t.c, 2);
+    assert_int_equal(pv_fp_builder_remove_peer(t.c.b, t.a_at_c), PV_OK);
+    const struct pv_prefix all[] = {prefix_of("10.66.0.0/16"), prefix_of("8.8.8.8/32")};
+    struct pv_fp_interface own = {.n_own = 1, .mtu = 1420, .own = {fp_ip4(9)}};
+    assert_int_equal(pv_fp_builder_set_interface(t.c.b, &own), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(t.c.b, b_at_app, all, 2), PV_OK);
+    fp_set_path(&t.c, b_at_app, 2, 0);
+    fp_set_path(&t.b, phone, 3, 0);
+    (void)fp_add_keys(&t.c, b_at_app, &t.b, phone, t.now, NULL);
+    fp_publish(&t.c);
+    fp_publish(&t.b);
+    static const struct {
+        const char *from, *to;
+        bool passes;
+    } cases[] = {
+        {"10.66.0.9", "10.66.0.2", true},  /* b itself */
+        {"10.66.0.9", "10.66.0.1", true},  /* a member */
+        {"10.66.0.9", "10.66.7.7", false}, /* nobody's */
+        {"10.66.0.9", "8.8.8.8", false},   /* b is no exit */
+        {"10.66.0.1", "10.66.0.2", false}, /* as somebody else */
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        uint8_t p[100], wire[256];
+        size_t len = fp_packet(p, ip_of(cases[i].from), ip_of(cases[i].to), 80, 7);
+        struct pv_fp_results r = fp_tx_one(&t.c, p, len, t.now);
+        assert_int_equal(r.n_sends, 1);
+        len = r.sends[0].len;
+        memcpy(wire, r.sends[0].data, len);
+        r = fp_rx_one(&t.b, fp_carrier(3), wire, len, t.now);
+        assert_int_equal(r.n_writes == 1, cases[i].passes);
+    }
+}
+
+/* The guest's machine keeps no rules: this node's own programs send it what they may, and answers.
+ */
+PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
+{
+    const struct pv_fp_doubt none = {.until = 0};
+    struct pv_ruletable *yes = table_of("udp/5001", 1), *no = table_of("tcp/80", 2);
+    const struct pv_prefix route = {.base = fp_ip4(9), .bits = 32};
+    uint32_t phone;
+    assert_int_equal(pv_fp_builder_add_peer(t.a.b, PV_FP_GUEST, &phone), PV_OK);
+    assert_int_equal(pv_fp_builder_set_routes(t.a.b, phone, &route, 1), PV_OK);
+    fp_set_path(&t.a, phone, 3, 0);
+    (void)fp_add_keys(&t.a, phone, &t.c, t.a_at_c, t.now, NULL);
+    assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, no), PV_ERR_STATE);
+    assert_int_equal(pv_fp_builder_set_guard(t.a.b, 2, &none, &t.a.rng), PV_OK);
+    assert_int_equal(pv_fp_builder_set_rules(t.a.b, phone, yes), PV_OK);
+    assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, no), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("10.66.0.9", 1), 0);
+    assert_int_equal(drops_of(&t.a, PV_FP_DROP_RULES), 1);
+    uint8_t p[100]; /* a member's, which came in by its own rules */
+    size_t len = fp_packet(p, fp_ip4(2), fp_ip4(9), 80, 7);
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
+    assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, yes), PV_OK);
+    fp_publish(&t.a);
+    assert_int_equal(goes_by("10.66.0.9", 1), phone);
+    pv_ruletable_unref(yes);
+    pv_ruletable_unref(no);
+}

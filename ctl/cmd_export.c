@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* export: a guest with a stock WireGuard app, and the file for it. */
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/ct.h"
+#include "ctl/commands.h"
+#include "ctl/told.h"
+
+enum {
+    EXPORT_QR,
+    EXPORT_BY,
+    EXPORT_EVERYTHING,
+    EXPORT_ENDPOINT,
+};
+
+enum {
+    QR_COLUMNS = 80, /* where there is no screen */
+    FILE_MAX = 2048, /* bytes of a file with the NUL */
+};
+
+/* Nobody's address (RFC 7600). An exit answers questions for names at private addresses, whoever's
+ * they are, in its own resolver's words: so the name server of the network, which knows no other
+ * names, has one behind it. */
+#define DUMMY "192.0.0.8"
+
+/* The lines that apps read, as wg-quick(8) has them. A value of an answer has no line break
+ * (harmless.h), so each is one line, whatever p2pvpnd says. */
+static void write_file(const struct pv_cli *cli, const json_t *body, char text[static FILE_MAX])
+{
+    const char *name = pv_json_text(body, "name", "?"), *by = pv_json_text(body, "by", "?");
+    const char *network = pv_json_text(body, "network", "?");
+    const char *dns = pv_json_text(body, "dns", NULL);
+    char line[PV_SHOW_BUF + PV_SHOW_BUF] = "";
+    if (dns != NULL)
+        snprintf(line, sizeof(line), "DNS = %.45s%s, %.63s.p2p\n", dns,
+                 cli->args.value[EXPORT_EVERYTHING] != NULL ? ", " DUMMY : "", network);
+    snprintf(text, FILE_MAX,
+             "# %.63s of network %.63s, carried by %.63s\n"
+             "[Interface]\nPrivateKey = %.44s\nAddress = %.45s/32, %.45s/128\n%s\n"
+             "[Peer]\nPublicKey = %.44s\nAllowedIPs = %.60s, %.60s\nEndpoint = %.270s\n"
+             "PersistentKeepalive = %.0f\n",
+             name, network, by, pv_json_text(body, "private_key", ""),
+             pv_json_text(body, "address4", ""), pv_json_text(body, "address6", ""), line,
+             pv_json_text(body, "public_key", ""), pv_json_text(body, "allowed4", ""),
+             pv_json_text(body, "allowed6", ""), pv_json_text(body, "endpoint", ""),
+             pv_json_real(body, "keepalive", 0));
+}
+
+/* The file alone is on standard output: it goes where its user sends it, and is kept nowhere. The
+ * user hears beside it what to know of it. */
+static int print_file(struct pv_cli *cli, const json_t *body)
+{
+    const char *name = pv_json_text(body, "name", "?"), *by = pv_json_text(body, "by", "?");
+    char file[FILE_MAX];
+    write_file(cli, body, file);
+    if (cli->args.value[EXPORT_QR] != NULL)
+        pv_cli_print_qr(cli, file, cli->screen.width > 0 ? (unsigned)cli->screen.width : QR_COLUMNS,
+                        cli->out);
+    else
+        fputs(file, cli->out);
+    pv_wipe(file, sizeof(file));
+    pv_cli_note(cli,
+                "%s is a guest at %s, carried by %s: whoever has this file is %s; it is shown once "
+                "and kept nowhere",
+                name, pv_json_text(body, "address4", "?"), by, name);
+    pv_cli_note(cli,
+                "%s reads what passes, and nothing between the app and %s is post-quantum; "
+                "`p2pvpnctl remove %s` ends it",
+                by, by, name);
+    if (pv_json_text(body, "dns", NULL) == NULL)
+        pv_cli_note(
+            cli, "names do not work in the app: no name server listens on %s ([dns] listen)", by);
+    return 0;
+}
+
+static int export_guest(struct pv_cli *cli)
+{
+    struct pv_ctlapi_request req;
+    const char *const *value = cli->args.value, *word = cli->args.word[0];
+    pv_ctlapi_request_init(&req, PV_CTLAPI_EXPORT, 0);
+    if (pv_name_parse(word, strlen(word), req.name) != PV_OK)
+        return pv_cli_usage(
+            cli, "\"%.60s\" is no name: give 1 to 63 of a-z 0-9 and -, not at the ends", word);
+    if (value[EXPORT_BY] != NULL)
+        snprintf(req.peer, sizeof(req.peer), "%s", value[EXPORT_BY]);
+    if (value[EXPORT_ENDPOINT] != NULL)
+        snprintf(req.coordinator, sizeof(req.coordinator), "%s", value[EXPORT_ENDPOINT]);
+    req.everything = value[EXPORT_EVERYTHING] != NULL;
+    return pv_cli_ask_and_print(cli, &req, print_file);
+}
+
+const struct pv_command pv_cmds_export[] = {
+    {
+        .name = "export",
+        .args = "NAME [--qr] [--by PEER] [--everything] [--endpoint ADDRESS:PORT]",
+        .summary = "let a phone in: a file for its WireGuard app",
+        .details =
+            "Makes a guest, a member that has the stock WireGuard app and no p2pvpnd, and\n"
+            "prints the file for that app, once. This node carries it: it has to be admin,\n"
+            "reachable from outside, and on.\n"
+            "  --qr          a QR code in place of the file: the app reads it with the camera\n"
+            "  --by PEER     that member carries it\n"
+            "  --everything  the app sends all by the carrying member, which is an exit\n"
+            "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
+            "                port that its router forwards; needed with --by\n",
+        .example = "sudo p2pvpnctl export phone --qr",
+        .options =
+            {{"qr", 0, false}, {"by", 0, true}, {"everything", 0, false}, {"endpoint", 0, true}},
+        .min_words = 1,
+        .max_words = 1,
+        .run = export_guest,
+    },
+    {.name = NULL},
+};

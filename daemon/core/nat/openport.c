@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* openport.c - which of the own addresses lets everybody in. */
+#include "daemon/core/nat/openport.h"
+
+#include "daemon/core/nat/gatherer.h"
+
+/* Did a server see the port at this base (RFC 8445 s4) elsewhere? Then a NAT is between. */
+static bool is_seen_elsewhere(const struct pv_node *n, size_t base)
+{
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        if (n->ways.locals[i].type == PV_ICE_SRFLX && n->ways.locals[i].base == base)
+            return true;
+    }
+    return false;
+}
+
+/* A public address of an interface; NULL: there is none, or it is behind a NAT all the same. */
+static const struct pv_addr *own_public(const struct pv_node *n, uint16_t family)
+{
+    for (size_t i = 0; i < n->ways.n_locals; i++) {
+        const struct pv_ice_cand *c = &n->ways.locals[i];
+        if (c->type == PV_ICE_HOST && c->addr.family == family && !pv_addr_is_private(&c->addr) &&
+            !is_seen_elsewhere(n, i))
+            return &c->addr;
+    }
+    return NULL;
+}
+
+int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
+{
+    static const uint16_t families[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
+    bool asked = false;
+    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
+        const struct pv_addr *own = own_public(n, families[i]);
+        if (n->ways.portmapped[i].family != PV_AF_NONE) {
+            *ret_addr = n->ways.portmapped[i];
+            return PV_OK;
+        }
+        if (own != NULL && pv_gatherer_unanswered(n->ways.gatherer, families[i]) == PV_NEVER) {
+            *ret_addr = *own;
+            return PV_OK;
+        }
+        asked = asked || own != NULL;
+    }
+    if (n->ways.udp_blocked)
+        *ret_why = "UDP does not get through here: use a member in another network";
+    else if (asked || n->ways.gathering)
+        *ret_why = "no server has told yet from where this port is seen: try again in a moment";
+    else
+        *ret_why = "this machine has no public address, and its router maps no port: switch PCP, "
+                   "NAT-PMP or UPnP on there, or forward this node's UDP port by hand and name "
+                   "it: --endpoint ADDRESS:PORT";
+    return asked && !n->ways.udp_blocked ? PV_ERR_AGAIN : PV_ERR_NOT_FOUND;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * openport.h - the address at which strangers reach this node's UDP port: those who know no more
+ * than that address, as the app of a guest (docs/PROTOCOL-NETWORK.md "Roster").
+ *
+ * It looks at what others found out and keeps nothing. Control thread only.
+ */
+#ifndef PV_OPENPORT_H
+#define PV_OPENPORT_H
+
+#include "daemon/core/node/node.h"
+
+/* A port that the router maps, proven from outside; else the port at a public address of this
+ * machine itself, of which a server saw no other one. IPv4 before IPv6. PV_ERR_NOT_FOUND: there is
+ * none, and *ret_why says why, and what helps; static. PV_ERR_AGAIN: the same, but a server is
+ * still being asked. */
+PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
+                              const char **ret_why);
+
+#endif /* PV_OPENPORT_H */

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/* guests.c - who carries which guest, and how one is made. */
+#include "daemon/core/route/guests.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "crypto/ct.h"
+#include "crypto/dh.h"
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/rulesedit.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/member/rules.h"
+#include "daemon/core/nat/openport.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/node/statuspage.h"
+#include "daemon/core/packets/fp_builder.h"
+#include "daemon/core/peer/peers.h"
+#include "daemon/core/route/routes.h"
+#include "proto/local/ctlapi_pack.h"
+#include "proto/local/ctlapi_request.h"
+#include "proto/roster/roster_make.h"
+
+#define RETRY PV_S(1) /* ours: after a change for which there was no memory */
+
+struct guests {
+    struct pv_node *node;
+    bool dns;      /* a name server answers members here */
+    bool pending;  /* something changed: look */
+    pv_ns look_at; /* PV_NEVER: when something changes */
+    bool any;      /* there were routes, of which some may have been about guests */
+    size_t n_left; /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
+    struct pv_rules_guest here[PV_FP_MAX_GUESTS];
+    size_t n_here;
+};
+
+static struct guests *of(const struct pv_node *n)
+{
+    return pv_node_part(n, &pv_part_guests);
+}
+
+bool pv_guests_are_here(const struct pv_node *n)
+{
+    const struct guests *g = of(n);
+    return g != NULL && g->n_here > 0;
+}
+
+/* --- by whom guests go ----------------------------------------------------------------------- */
+
+static bool is_self(const struct pv_node *n, const struct pv_member *m)
+{
+    return memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) == 0;
+}
+
+/* A node without rights on its host has a network of its own, and forwards nothing. */
+static bool can_carry(const struct pv_node *n)
+{
+    return n->given.inside == 0;
+}
+
+static void note_here(struct guests *g, const struct pv_member *m)
+{
+    for (size_t i = 0; i < g->n_here; i++) {
+        if (memcmp(g->here[i].pk, m->node, sizeof(m->node)) == 0)
+            return; /* two admins said so */
+    }
+    if (g->n_here == PV_FP_MAX_GUESTS || !can_carry(g->node)) {
+        g->n_left++;
+        return;
+    }
+    struct pv_rules_guest *x = &g->here[g->n_here++];
+    memset(x, 0, sizeof(*x));
+    memcpy(x->pk, m->node, sizeof(x->pk));
+    x->ip4 = m->ip4;
+    x->ip6 = m->ip6;
+}
+
+static bool is_here(const struct guests *g, const uint8_t *pk)
+{
+    for (size_t i = 0; i < g->n_here; i++) {
+        if (memcmp(g->here[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* In the order of their keys: the order of the roster differs from one look to the next. */
+static int compare(const void *a, const void *b)
+{
+    return memcmp(((const struct pv_rules_guest *)a)->pk, ((const struct pv_rules_guest *)b)->pk,
+                  PV_SIGN_PK_LEN);
+}
+
+static void list_here(struct guests *g)
+{
+    const struct pv_node *n = g->node;
+    const struct pv_roster_entry *e = NULL;
+    const struct pv_member *m;
+    g->n_here = g->n_left = 0;
+    while (n->roster != NULL && pv_node_self(n) != NULL &&
+           (e = pv_roster_next_route(n->roster, e)) != NULL) {
+        const struct pv_member *by = pv_roster_carries(n->roster, &e->st, &m);
+        if (by != NULL && is_self(n, by))
+            note_here(g, m);
+    }
+    if (g->n_here > 1)
+        qsort(g->here, g->n_here, sizeof(g->here[0]), compare);
+}
+
+/* Of every peer that is a guest or was one: the former becomes a member like any other. */
+static int settle_peer(struct guests *g, struct pv_peer *p, const struct pv_member *m, pv_ns now)
+{
+    struct pv_node *n = g->node;
+    const struct pv_member *by = pv_roster_carrier(n->roster, m);
+    const struct pv_peer *q =
+        by == NULL || is_self(n, by) ? NULL : pv_peers_by_pk(n->peers, by->node);
+    uint32_t id = q == NULL ? 0 : pv_peer_id(q);
+    if (is_here(g, m->node) != pv_peer_is_guest(p))
+        return pv_peers_set_guest(n->peers, m, is_here(g, m->node), now);
+    if (id == pv_peer_by(p))
+        return PV_OK;
+    int r = pv_fp_builder_set_by(n->fp, pv_peer_id(p), id);
+    if (r == PV_OK)
+        pv_peer_set_by(p, id);
+    return r;
+}
+
+/* Rules before packets, as for prefixes. */
+static void look(struct guests *g, pv_ns now)
+{
+    struct pv_node *n = g->node;
+    size_t before = g->n_here;
+    bool any = n->roster != NULL && pv_roster_next_route(n->roster, NULL) != NULL;
+    g->look_at = PV_NEVER;
+    if (!any && !g->any)
+        return; /* most networks have no guests, and thousands of members */
+    g->any = any;
+    list_here(g);
+    int status = pv_rules_set_guests(n, g->here, g->n_here, now);
+    for (const struct pv_member *m = n->roster == NULL ? NULL : pv_roster_next(n->roster, NULL);
+         m != NULL; m = pv_roster_next(n->roster, m)) {
+        struct pv_peer *p = pv_peers_by_pk(n->peers, m->node);
+        int one = p == NULL ? PV_OK : settle_peer(g, p, m, now);
+        status = status == PV_OK ? one : status;
+    }
+    if ((before > 0) != (g->n_here > 0))
+        pv_node_raise(n, PV_FACT_HOSTNET); /* the host's plan: who forwards */
+    if (status != PV_OK)
+        g->look_at = now + RETRY;
+}
+
+/* --- export ---------------------------------------------------------------------------------- */
+
+/* Everything about a new guest while it is made; wiped at the end. */
+struct making {
+    const char *what;
+    const struct pv_ctlapi_request *req;
+    uint64_t handle;
+    const struct pv_member *by; /* who is to carry it */
+    char endpoint[PV_HOSTPORT_BUF];
+    uint8_t sk[PV_DH_LEN]; /* the app's */
+    struct pv_st_member st;
+};
+
+static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctlapi_code code,
+                   const char *text)
+{
+    pv_ctlsrv_failf(n->ctl, x->handle, code, "%s: %s", x->what, text);
+    return false;
+}
+
+/* The member that is to carry it: the one that is named, or this node. False: the client is
+ * answered. */
+static bool choose_carrier(struct pv_node *n, struct making *x)
+{
+    const char *text = x->req->peer;
+    const struct pv_member *self = pv_node_self(n);
+    const uint8_t *pk =
+        text[0] == '\0' || self == NULL ? n->identity->sign_pk : pv_rulesedit_node(n, text);
+    x->by = pk == NULL ? NULL : pv_roster_by_node(n->roster, pk);
+    if (x->by == NULL) {
+        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNKNOWN_PEER,
+                        "%s: nobody is called %.70s: `p2pvpnctl peers` lists the members", x->what,
+                        text);
+        return false;
+    }
+    if (pv_roster_carrier(n->roster, x->by) != NULL)
+        return refuse(n, x, PV_CTLAPI_USAGE,
+                      "a guest carries nobody: name a member that has p2pvpnd");
+    if (!is_self(n, x->by))
+        return true;
+    if (!can_carry(n))
+        return refuse(n, x, PV_CTLAPI_FAILED,
+                      "p2pvpnd --user carries nothing for others: name a member whose p2pvpnd root "
+                      "starts: --by MEMBER");
+    if (of(n)->n_here == PV_FP_MAX_GUESTS)
+        return refuse(n, x, PV_CTLAPI_FAILED,
+                      "this node carries as many guests as it can: remove one, or name another "
+                      "member: --by MEMBER");
+    return true;
+}
+
+/* Where its app finds the carrying member. False: the client is answered. */
+static bool choose_endpoint(struct pv_node *n, struct making *x)
+{
+    const char *why, *text = x->req->coordinator;
+    struct pv_hostport hp;
+    struct pv_addr addr;
+    char buf[PV_ADDR_TEXT];
+    if (text[0] != '\0') {
+        if (pv_hostport_parse(text, strlen(text), &hp) != PV_OK || hp.tls)
+            return refuse(n, x, PV_CTLAPI_USAGE,
+                          "that is no endpoint: give a name or an address, and a UDP port, such as "
+                          "home.example.net:51820");
+        snprintf(x->endpoint, sizeof(x->endpoint), "%s", text);
+        return true;
+    }
+    if (!is_self(n, x->by))
+        return refuse(n, x, PV_CTLAPI_USAGE,
+                      "only that member knows where strangers reach it: name it, as its `p2pvpnctl "
+                      "status` shows it: --endpoint ADDRESS:PORT");
+    if (pv_openport(n, &addr, &why) != PV_OK) {
+        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE, "%s: no app could reach it: %s",
+                        x->what, why);
+        return false;
+    }
+    snprintf(x->endpoint, sizeof(x->endpoint), "%s", pv_addr_format(&addr, buf));
+    return true;
+}
+
+/* With everything the app sends all by the carrying member, which has to be an exit. */
+static bool may_take_all(struct pv_node *n, const struct making *x)
+{
+    const struct pv_prefix all = {.base = pv_addr4(0, 0, 0, 0, 0), .bits = 0};
+    struct pv_offer offer;
+    if (!x->req->everything || (pv_routes_is_allowed(n, x->by->node, &all) &&
+                                pv_routes_is_offered(n, x->by->node, &all, &offer)))
+        return true;
+    pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
+                    "%s: %s is no exit, so it takes no more than the network: there `p2pvpnctl "
+                    "exit offer`, and an admin has to say `p2pvpnctl route allow %s default`",
+                    x->what, x->by->name, x->by->name);
+    return false;
+}
+
+/* A new machine with this name, and an address that nobody had. False: the client is answered. */
+static bool choose_place(struct pv_node *n, struct making *x, const uint8_t *pk)
+{
+    const struct pv_st_network *net = pv_roster_network(n->roster);
+    uint32_t ip4;
+    if (!pv_roster_name_is_free(n->roster, x->req->name, pk) ||
+        strcmp(x->req->name, net->name) == 0) {
+        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
+                        "%s: %s is taken: names of members, those they had before, and the "
+                        "network's own are nobody else's; choose another",
+                        x->what, x->req->name);
+        return false;
+    }
+    if (pv_roster_free_ip4(n->roster, pk, NULL, NULL, &ip4) != PV_OK)
+        return refuse(n, x, PV_CTLAPI_FAILED,
+                      "the network has no address left: `p2pvpnctl remove` makes room");
+    snprintf(x->st.name, sizeof(x->st.name), "%s", x->req->name);
+    pv_store_be32(x->st.ip4, ip4);
+    return true;
+}
+
+/* The admin's two words: that the guest is a member, and who carries it. The key that could speak
+ * for the guest is needed for the first one and never again. PV_ERR_LIMIT: no slot is left. */
+static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_ns now)
+{
+    struct pv_st_route route = {.kind = PV_ROUTE_ALLOW, .time = pv_node_wall_s(n, now)};
+    struct pv_made member, carried;
+    const uint8_t *id = pv_roster_network_id(n->roster);
+    memcpy(route.node, x->by->node, sizeof(route.node));
+    route.prefix = (struct pv_prefix){.base = pv_addr4_u32(pv_load_be32(x->st.ip4), 0),
+                                      .bits = 8 * PV_IP4_LEN};
+    x->st.issued = route.time;
+    int r = pv_roster_free_slot(n->roster, n->identity->sign_pk, PV_ST_ROUTE, &route.slot);
+    if (r == PV_OK)
+        r = pv_make_member(id, n->identity->sign_sk, node_sk, &x->st, &member);
+    if (r == PV_OK)
+        r = pv_make_route(id, n->identity->sign_sk, &route, &carried);
+    if (r != PV_OK)
+        return r;
+    const struct pv_ctl_item items[] = {{.statement = pv_made_view(&member)},
+                                        {.statement = pv_made_view(&carried)}};
+    return pv_membership_add(n, items, PV_ARRAY_LEN(items), now) > 0 ? PV_ERR_REFUSED : PV_OK;
+}
+
+/* All that the app is to know. p2pvpnctl makes the file of it: a line of its own making in there
+ * could be a command, which a p2pvpnd that was taken over shall not say to another machine. */
+static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
+{
+    const struct pv_member *m = pv_roster_by_node(n->roster, pk);
+    const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
+    const struct pv_st_network *net = pv_roster_network(n->roster);
+    const bool all = x->req->everything, dns = !is_self(n, x->by) || of(n)->dns;
+    char sk[PV_WG_KEY_TEXT_BUF], key[PV_WG_KEY_TEXT_BUF], ip4[PV_ADDR_TEXT], ip6[PV_ADDR_TEXT];
+    char range4[PV_ADDR_TEXT], range6[PV_ADDR_TEXT], by[PV_ADDR_TEXT];
+    if (m == NULL || pv_roster_carrier(n->roster, m) != x->by) {
+        (void)refuse(n, x, PV_CTLAPI_FAILED, "the statements do not count: try again");
+        return;
+    }
+    pv_ctlsrv_answer(
+        n->ctl, x->handle,
+        pv_ctlapi_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:i}", "name",
+                       m->name, "network", net->name, "by", x->by->name, "private_key",
+                       pv_wgkey_format(x->sk, sk), "address4", pv_addr_format_ip(&m->ip4, ip4),
+                       "address6", pv_addr_format_ip(&m->ip6, ip6), "dns",
+                       dns ? pv_addr_format_ip(&x->by->ip4, by) : NULL, "public_key",
+                       pv_wgkey_format(x->by->transport, key), "allowed4",
+                       all ? "0.0.0.0/0" : pv_prefix_format(&net->range, range4), "allowed6",
+                       all ? "::/0" : pv_prefix_format(&ula, range6), "endpoint", x->endpoint,
+                       "keepalive", (int)PV_GUESTS_KEEPALIVE));
+    pv_wipe(sk, sizeof(sk));
+}
+
+/* A client whose wish cannot be met is told before anything was signed. */
+static bool prepare(struct pv_node *n, struct making *x, const uint8_t *pk)
+{
+    return pv_admin_may_sign(n, x->what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, x->handle) &&
+           choose_carrier(n, x) && choose_place(n, x, pk) && may_take_all(n, x) &&
+           choose_endpoint(n, x);
+}
+
+static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    struct guests *g = part;
+    struct pv_node *n = g->node;
+    struct making x = {.what = "export", .req = req, .handle = handle};
+    uint8_t seed[PV_SIGN_SEED_LEN], node_sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    (void)p;
+    pv_rng_fill(&n->rng, seed, sizeof(seed));
+    pv_sign_keypair(seed, node_sk, pk);
+    pv_dh_keypair(&n->rng, x.sk, x.st.transport);
+    if (prepare(n, &x, pk)) {
+        int r = say(n, &x, node_sk, now);
+        if (r == PV_OK)
+            answer(n, &x, pk);
+        else if (r == PV_ERR_LIMIT)
+            (void)refuse(n, &x, PV_CTLAPI_FAILED,
+                         "this node has said as many routes as it may: let another admin export");
+        else
+            pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "export: %s: try again",
+                            pv_strstatus(r));
+    }
+    pv_wipe(seed, sizeof(seed));
+    pv_wipe(node_sk, sizeof(node_sk));
+    pv_wipe(&x, sizeof(x));
+}
+
+static const struct pv_command commands[] = {
+    {PV_CTLAPI_EXPORT, PV_NEEDS_NOTHING, run_export},
+};
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
+{
+    struct guests *g = part;
+    (void)now;
+    g->dns = cfg->dns && !cfg->dns_alone;
+    g->look_at = PV_NEVER;
+    g->pending = true;
+    return PV_OK;
+}
+
+static void on_facts(void *part, unsigned facts, pv_ns now)
+{
+    struct guests *g = part;
+    (void)now;
+    g->pending =
+        g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
+}
+
+static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
+{
+    struct guests *g = part;
+    (void)p;
+    (void)now;
+    g->pending = g->pending || (facts & PV_PEER_FACT_MEMBER) != 0;
+}
+
+/* Not in on_facts(): it makes peers. */
+static void run_guests(void *part, pv_ns now)
+{
+    struct guests *g = part;
+    if (!g->pending)
+        return;
+    g->pending = false;
+    look(g, now);
+}
+
+static void handle_timeout(void *part, pv_ns now)
+{
+    struct guests *g = part;
+    if (now >= g->look_at)
+        look(g, now);
+}
+
+static pv_ns next_timeout(const void *part)
+{
+    const struct guests *g = part;
+    return g->look_at;
+}
+
+static void show(void *part, struct pv_statuspage *st, pv_ns now)
+{
+    const struct guests *g = part;
+    (void)now;
+    if (g->n_left > 0 && !can_carry(g->node))
+        pv_statuspage_problem(st,
+                              "guests of this node are not carried: p2pvpnd --user forwards "
+                              "nothing: ",
+                              "remove them, and export them by a member whose p2pvpnd root starts");
+    else if (g->n_left > 0)
+        pv_statuspage_problem(st, "this node carries no more than 16 guests: ",
+                              "remove some, and export them by another member");
+}
+
+const struct pv_part pv_part_guests = {
+    .name = "guests",
+    .after = {"membership", "rules", "routes"},
+    .size = PV_PART_SIZE(struct guests),
+    .start = start,
+    .on_facts = on_facts,
+    .on_peer = on_peer,
+    .run = run_guests,
+    .handle_timeout = handle_timeout,
+    .next_timeout = next_timeout,
+    .commands = commands,
+    .n_commands = PV_ARRAY_LEN(commands),
+    .status = show,
+};

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/* Part "guests": who carries whom by the roster's word, and what `export` makes, or refuses. */
+#include <stdio.h>
+
+#include "daemon/core/admin/admin.h"
+#include "daemon/core/admin/ending.h"
+#include "daemon/core/member/membership.h"
+#include "daemon/core/nat/gatherer.h"
+#include "daemon/core/packets/fp_state.h"
+#include "daemon/core/route/guests.h"
+#include "proto/local/ctlapi.h"
+#include "tests/unit/daemon/core/client/fake_client.h"
+
+enum {
+    BOB = 7, /* seeds of the keys */
+    CAROL = 8,
+    PHONE = 9,
+};
+
+static struct fake_peers x;
+static struct pv_peer *bob;
+static uint32_t client;
+static bool is_admin;
+static uint16_t slot;
+
+/* --- what stands in for other parts ----------------------------------------------------------- */
+
+size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
+                         pv_ns now)
+{
+    size_t refused = fake_node_take(n, items, n_items);
+    pv_node_raise(n, PV_FACT_STATEMENTS);
+    for (const struct pv_member *m = NULL; (m = pv_roster_next(n->roster, m)) != NULL;) {
+        if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
+            assert_int_equal(pv_peers_add_member(n->peers, m, now), PV_OK);
+    }
+    return refused;
+}
+
+bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
+{
+    assert_int_equal(rights, PV_RIGHT_INVITE | PV_RIGHT_REVOKE);
+    if (!is_admin)
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_REFUSED, "%s: no admin", what);
+    return is_admin;
+}
+
+void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
+{
+    (void)n, (void)handle, (void)now;
+    fail();
+}
+
+void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
+                          pv_ns now)
+{
+    (void)n, (void)handle, (void)told, (void)now;
+    fail();
+}
+
+int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
+                        struct pv_ctlapi_told *told, pv_ns now)
+{
+    (void)n, (void)m, (void)keep, (void)told, (void)now;
+    return PV_ERR_STATE;
+}
+
+int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
+                     const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+{
+    (void)n, (void)by, (void)kind, (void)pk, (void)now;
+    return PV_ERR_STATE;
+}
+
+/* --- the scene -------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+    const struct pv_gatherer_config gc = {.udp_port = 51820};
+    (void)state;
+    is_admin = true;
+    slot = 0;
+    fake_peers_init(&x, &pv_part_guests);
+    x.f.cfg.dns = true;
+    fake_node_enter(&x.f);
+    bob = fake_peers_member(&x, BOB, "bob", 7);
+    (void)fake_peers_member(&x, CAROL, "carol", 8);
+    struct pv_gatherer_config with = gc;
+    with.rng = x.f.node.rng;
+    assert_int_equal(pv_gatherer_new(&x.f.node.ways.gatherer, &with), PV_OK);
+    fake_node_start(&x.f);
+    client = fake_client_open(&x);
+    fake_peers_settle(&x);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    x.f.node.n_parts = 0;
+    pv_gatherer_free(x.f.node.ways.gatherer);
+    fake_peers_done(&x);
+    return 0;
+}
+
+PV_TEST_WORLD(start, stop);
+
+static void told(struct item it)
+{
+    fake_node_add(&x.f, it);
+    fake_peers_settle(&x);
+}
+
+/* Alice, this node, is an admin: the node carries 10.66.0.ip. Returns the slot. */
+static uint16_t carry(const uint8_t *node, uint8_t ip)
+{
+    struct pv_statement st = {.type = PV_ST_ROUTE};
+    st.u.route = (struct pv_st_route){.slot = {.number = slot, .seq = 1},
+                                      .kind = PV_ROUTE_ALLOW,
+                                      .prefix = {.base = pv_addr4(10, 66, 0, ip, 0), .bits = 32},
+                                      .time = T0};
+    memcpy(st.u.route.node, node, PV_SIGN_PK_LEN);
+    told(make_statement(&x.f.world, &st, &x.f.world.creator));
+    return slot++;
+}
+
+static struct pv_peer *peer_of(const char *name)
+{
+    return pv_peers_find(x.f.node.peers, name);
+}
+
+/* The peer by which packets to this address go; NULL: none. */
+static const struct pv_peer *way_to(const char *ip)
+{
+    struct pv_fp_snapshot *snap;
+    struct pv_addr a;
+    assert_int_equal(pv_addr_parse_ip(ip, &a), PV_OK);
+    assert_int_equal(pv_fp_builder_snapshot(x.f.node.fp, &snap), PV_OK);
+    const struct pv_fp_peer *p = pv_fp_snapshot_way(snap, pv_fp_snapshot_route(snap, 4, a.ip));
+    uint32_t id = p == NULL ? 0 : p->id;
+    pv_fp_snapshot_free(snap);
+    return id == 0 ? NULL : pv_peers_by_id(x.f.node.peers, id);
+}
+
+static const char *ask(const char *fields)
+{
+    fake_client_ask(&x, client, fields);
+    return fake_client_read(&x, client);
+}
+
+static void expect(const char *answer, const char *text)
+{
+    if (strstr(answer, text) == NULL)
+        fail_msg("no %s in %s", text, answer);
+}
+
+/* This machine has 198.51.100.1 itself, and no server saw it elsewhere. */
+static void be_public(void)
+{
+    x.f.node.ways.locals[0] =
+        (struct pv_ice_cand){.type = PV_ICE_HOST, .addr = pv_addr4(198, 51, 100, 1, 51820)};
+    x.f.node.ways.n_locals = 1;
+}
+
+PV_TEST(a_guest_is_reached_by_the_member_that_carries_it)
+{
+    (void)fake_peers_member(&x, PHONE, "phone", 9);
+    fake_peers_settle(&x);
+    assert_ptr_equal(way_to("10.66.0.9"), peer_of("phone"));
+    uint16_t number = carry(keys_of(BOB).pk, 9);
+    assert_ptr_equal(way_to("10.66.0.9"), bob);
+    assert_false(pv_peer_is_static(peer_of("phone")));
+    assert_false(pv_guests_are_here(&x.f.node));
+    /* The member that carries it comes back as another peer. */
+    pv_peers_drop(x.f.node.peers, bob, x.f.now);
+    fake_peers_settle(&x);
+    assert_null(way_to("10.66.0.9"));
+    const struct pv_member *m = pv_roster_by_name(x.f.node.roster, "bob");
+    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    fake_peers_settle(&x);
+    assert_ptr_equal(way_to("10.66.0.9"), peer_of("bob"));
+    told(make_route(&x.f.world, &x.f.world.creator, number, 2, NULL, 0));
+    assert_ptr_equal(way_to("10.66.0.9"), peer_of("phone"));
+}
+
+PV_TEST(a_guest_of_this_node_speaks_plain_wireguard_with_it)
+{
+    (void)fake_peers_member(&x, PHONE, "phone", 9);
+    uint16_t number = carry(x.f.identity.sign_pk, 9);
+    const struct pv_peer *p = peer_of("phone");
+    assert_true(pv_peer_is_static(p) && pv_peer_is_guest(p) && pv_peer_is_member(p));
+    assert_non_null(pv_peer_session(p));
+    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 1);
+    assert_true(pv_guests_are_here(&x.f.node));
+    assert_ptr_equal(way_to("10.66.0.9"), p);
+    assert_ptr_equal(pv_peers_by_transport(x.f.node.peers, pv_peer_transport(p), x.f.now), p);
+    uint32_t id = pv_peer_id(p);
+    fake_node_raise(&x.f, PV_FACT_STATEMENTS); /* nothing new: its session goes on */
+    fake_peers_settle(&x);
+    assert_int_equal(pv_peer_id(peer_of("phone")), id);
+    told(make_route(&x.f.world, &x.f.world.creator, number, 2, NULL, 0));
+    assert_false(pv_peer_is_static(peer_of("phone")));
+    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 0);
+    assert_false(pv_guests_are_here(&x.f.node));
+}
+
+PV_TEST(a_guest_that_is_removed_is_gone)
+{
+    struct pv_peer *p = fake_peers_member(&x, PHONE, "phone", 9);
+    (void)carry(x.f.identity.sign_pk, 9);
+    fake_node_add(&x.f, make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE,
+                                        keys_of(PHONE).pk, NULL, 0));
+    p = pv_peers_by_pk(x.f.node.peers, keys_of(PHONE).pk);
+    pv_peers_drop(x.f.node.peers, p, x.f.now); /* the membership does it, by the roster's event */
+    fake_peers_settle(&x);
+    assert_null(way_to("10.66.0.9"));
+    assert_false(pv_guests_are_here(&x.f.node));
+    assert_int_equal(pv_peers_count_guests(x.f.node.peers), 0);
+}
+
+PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
+{
+    for (uint8_t i = 0; i <= PV_FP_MAX_GUESTS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "phone%u", i);
+        (void)fake_peers_member(&x, 20u + i, name, (uint16_t)(20 + i));
+        (void)carry(x.f.identity.sign_pk, (uint8_t)(20 + i));
+    }
+    assert_int_equal(pv_peers_count_guests(x.f.node.peers), PV_FP_MAX_GUESTS);
+    expect(fake_node_status(&x.f)->problems[0], "no more than 16 guests");
+    be_public();
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "as many guests as it can");
+}
+
+PV_TEST(a_node_without_rights_carries_none)
+{
+    x.f.node.given.inside = 4;
+    (void)fake_peers_member(&x, PHONE, "phone", 9);
+    (void)carry(x.f.identity.sign_pk, 9);
+    assert_false(pv_peer_is_static(peer_of("phone")));
+    expect(fake_node_status(&x.f)->problems[0], "--user");
+    be_public();
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "--user carries nothing");
+}
+
+/* --- export ----------------------------------------------------------------------------------- */
+
+PV_TEST(export_makes_a_guest_and_its_file)
+{
+    be_public();
+    const char *said = ask("\"cmd\":\"export\",\"name\":\"Phone\"");
+    const struct pv_peer *p = peer_of("phone");
+    assert_non_null(p);
+    assert_true(pv_peer_is_guest(p));
+    expect(said, "\"by\":\"alice\"");
+    expect(said, "\"endpoint\":\"198.51.100.1:51820\",\"keepalive\":25");
+    expect(said, "\"allowed4\":\"10.66.0.0/16\",\"allowed6\":\"fd");
+    expect(said, "\"dns\":\"10.66.");
+    char line[200], ip[PV_ADDR_TEXT], key[PV_WG_KEY_TEXT_BUF];
+    snprintf(line, sizeof(line), "\"address4\":\"%s\",\"address6\":\"fd",
+             pv_addr_format_ip(pv_peer_ip4(p), ip));
+    expect(said, line);
+    /* The app's key is the guest's transport key, and ours the one of the file's peer. */
+    const char *at = strstr(said, "\"private_key\":\"") + strlen("\"private_key\":\"");
+    uint8_t sk[PV_DH_LEN], pk[PV_DH_LEN];
+    snprintf(key, sizeof(key), "%.*s", PV_WG_KEY_TEXT_BUF - 1, at);
+    assert_int_equal(pv_wgkey_parse(key, sk), PV_OK);
+    pv_dh_public(sk, pk);
+    assert_memory_equal(pk, pv_peer_transport(p), sizeof(pk));
+    const struct pv_member *self = pv_node_self(&x.f.node);
+    snprintf(line, sizeof(line), "\"public_key\":\"%s\"", pv_wgkey_format(self->transport, key));
+    expect(said, line);
+}
+
+PV_TEST(export_takes_another_member_and_endpoint)
+{
+    const char *said = ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"bob\","
+                           "\"endpoint\":\"home.example.net:4500\"");
+    expect(said, "\"by\":\"bob\"");
+    expect(said, "\"endpoint\":\"home.example.net:4500\"");
+    expect(said, "\"dns\":\"10.66.0.7\"");
+    const struct pv_peer *p = peer_of("phone");
+    assert_false(pv_peer_is_guest(p));
+    assert_int_equal(pv_peer_by(p), pv_peer_id(bob));
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\",\"peer\":\"phone\","
+               "\"endpoint\":\"192.0.2.1:1\""),
+           "a guest carries nobody");
+}
+
+PV_TEST(export_says_what_is_wrong_and_makes_nothing)
+{
+    static const struct {
+        const char *fields, *said;
+    } cases[] = {
+        {"\"name\":\"bob\"", "bob is taken"},
+        {"\"name\":\"home\"", "home is taken"},
+        {"\"name\":\"phone\",\"peer\":\"nobody\"", "nobody is called nobody"},
+        {"\"name\":\"phone\",\"peer\":\"bob\"", "only that member knows where"},
+        {"\"name\":\"phone\",\"endpoint\":\"here\"", "that is no endpoint"},
+        {"\"name\":\"phone\",\"endpoint\":\"tls:1.2.3.4:5\"", "that is no endpoint"},
+        {"\"name\":\"phone\",\"everything\":true", "alice is no exit"},
+        {"\"name\":\"phone\"", "no app could reach it: this machine has no public address"},
+    };
+    size_t members = pv_roster_count(x.f.node.roster);
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        char fields[200];
+        snprintf(fields, sizeof(fields), "\"cmd\":\"export\",%s", cases[i].fields);
+        expect(ask(fields), cases[i].said);
+    }
+    is_admin = false;
+    be_public();
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "no admin");
+    assert_int_equal(pv_roster_count(x.f.node.roster), members);
+}
+
+/* Behind a NAT only a port that the router maps lets strangers in. */
+PV_TEST(the_endpoint_is_one_that_strangers_reach)
+{
+    be_public();
+    x.f.node.ways.locals[1] = (struct pv_ice_cand){
+        .type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 9, 1000), .base = 0};
+    x.f.node.ways.n_locals = 2;
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "no app could reach it");
+    x.f.node.ways.portmapped[0] = pv_addr4(203, 0, 113, 9, 51820);
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"endpoint\":\"203.0.113.9:51820\"");
+}
