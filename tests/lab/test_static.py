@@ -260,6 +260,11 @@ def door_of(member):
     return relays(member).get("coordinator", {}).get("door")
 
 
+def allow_doors(host):
+    host.run("mkdir", "-p", "/etc/p2pvpn")
+    host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf", stdin="[relay]\nports = 51000-51999\ndoors = 2\n")
+
+
 class ByDoor:
     """A member behind a symmetric NAT, and wireguard-go behind another, which knows the member's door and nothing
     else; a second member beside them."""
@@ -268,9 +273,7 @@ class ByDoor:
         need_stock()
         self.lab = lab
         host = lab.host("coord")
-        host.run("mkdir", "-p", "/etc/p2pvpn")
-        host.run("sh", "-c", "cat > /etc/p2pvpn/coordinator.conf",
-                 stdin="[relay]\nports = 51000-51999\ndoors = 2\n")
+        allow_doors(host)
         self.coordinator = lab.coordinator(host)
         self.member, self.mate = lab.host("member", lab.lan("home", "profile=symmetric")), lab.host("mate")
         self.phone = lab.host("phone", lab.lan("mobile", "profile=symmetric"))
@@ -536,6 +539,30 @@ def a_phone_is_a_member_by_its_stock_app(lab):
          not alice.os_ping(phone.ip4, timeout=1), timeout=4)
     check(time.monotonic() - began < 6 * SLOW, "it took too long")
     check(nas.peer("phone") is None, "the phone is still listed")
+
+
+@scenario
+def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
+    host = lab.host("coord")
+    allow_doors(host)
+    coordinator = lab.coordinator(host)
+    nas, alice = lab.host("nas", lab.lan("home", "profile=symmetric")), lab.host("alice")
+    lab.network(coordinator, [nas, alice])
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
+    file = nas.ctl("export", "phone").out
+    door = door_of(nas)
+    check(f"Endpoint = {door}\n" in file, file)
+    phone.use(file)
+    meets(phone, nas)
+    meets(phone, alice)
+    coordinator.restart()
+    began = time.monotonic()
+    wait("the phone to reach alice after the coordinator's restart", lambda: phone.pings(alice.addr()), 20)
+    check(time.monotonic() - began < 10 * SLOW, "it took too long")
+    nas.restart_daemon()
+    equal(wait("the door after the carrier's restart", lambda: door_of(nas), 15), door, "the door")
+    nas.ctl("remove", "phone")
+    wait("the door to be closed", lambda: door_of(nas) is None)
 
 
 @scenario(long="five machines more")

@@ -42,13 +42,18 @@ int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **
         }
         asked = asked || own != NULL;
     }
+    if (n->ways.door.state == PV_TURNC_DOOR_OPEN) {
+        *ret_addr = n->ways.door.addr;
+        return PV_OK;
+    }
     if (n->ways.udp_blocked)
         *ret_why = "UDP does not get through here: use a member in another network";
     else if (asked || n->ways.gathering)
         *ret_why = "no server has told yet from where this port is seen: try again in a moment";
     else
-        *ret_why = "this machine has no public address, and its router maps no port: switch PCP, "
-                   "NAT-PMP or UPnP on there, or forward this node's UDP port by hand and name "
-                   "it: --endpoint ADDRESS:PORT";
+        *ret_why = "this machine has no public address, its router maps no port, and the "
+                   "coordinator opens no door: switch PCP, NAT-PMP or UPnP on in the router, or "
+                   "forward this node's UDP port by hand and name it: --endpoint ADDRESS:PORT, or "
+                   "have the coordinator's operator set [relay] doors";
     return asked && !n->ways.udp_blocked ? PV_ERR_AGAIN : PV_ERR_NOT_FOUND;
 }

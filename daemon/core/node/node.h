@@ -201,6 +201,7 @@ struct pv_node_ways {
     struct pv_relayway *relays[PV_FP_MAX_RELAYS];
     bool udp_blocked;               /* relays: nothing comes back by UDP */
     struct pv_turnc_door door;      /* relays: the door at the coordinator, while one is wanted */
+    bool wants_door;                /* guests: one is, beside static peers with `door = on` */
     struct pv_stunroute *stunroute; /* the engine: whose STUN answer it is */
 };
 

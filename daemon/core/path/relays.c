@@ -454,7 +454,8 @@ static void pump_door(struct pv_relays *r, pv_ns now)
 {
     struct pv_node *n = r->node;
     char text[PV_ADDR_TEXT];
-    pv_relayway_want_door(r->ways[MEMBERS], pv_peers_want_door(n->peers), now);
+    bool wanted = n->ways.wants_door || pv_peers_want_door(n->peers);
+    pv_relayway_want_door(r->ways[MEMBERS], wanted, now);
     struct pv_turnc_door door = *pv_relayway_door(r->ways[MEMBERS]);
     make_public(&door, pv_relayway_server(r->ways[MEMBERS]));
     bool same = door.state == n->ways.door.state && door.error == n->ways.door.error &&
@@ -462,6 +463,7 @@ static void pump_door(struct pv_relays *r, pv_ns now)
     n->ways.door = door;
     if (same)
         return;
+    pv_node_raise(n, PV_FACT_DOOR);
     if (door.state == PV_TURNC_DOOR_OPEN)
         pv_log(n->log, PV_LOG_INFO, "what=\"the door is open\" address=%s",
                pv_addr_format(&door.addr, text));
@@ -482,7 +484,7 @@ static void tell_udp(struct pv_relays *r, bool blocked, pv_ns now)
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(ps, p)) != NULL;) {
         const struct pv_ice_agent *agent = pv_peer_agent(p);
         bool in_use = pv_peer_state(p) == PV_PEER_UP || pv_peer_state(p) == PV_PEER_REACHING;
-        bool leaves = !blocked && pv_peer_is_relayed(p);
+        bool leaves = !blocked && pv_peer_is_relayed(p) && !pv_peer_is_static(p);
         bool describes = agent != NULL && pv_ice_state(agent) != PV_ICE_DORMANT && in_use;
         if (describes)
             pv_peer_describe(p);

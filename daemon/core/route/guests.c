@@ -15,6 +15,7 @@
 #include "daemon/core/member/rules.h"
 #include "daemon/core/nat/openport.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
@@ -23,7 +24,17 @@
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
 
-#define RETRY PV_S(1) /* ours: after a change for which there was no memory */
+#define RETRY     PV_S(1) /* ours: after a change for which there was no memory */
+#define DOOR_WAIT PV_S(5) /* ours: for a door; the coordinator opens one within two round trips */
+
+static const char meta_door[] = "door"; /* its name in the store; empty: no file names the door */
+
+/* An export that waits for the door, to name it. */
+struct waiting {
+    struct pv_ctlapi_request req; /* owns nothing */
+    uint64_t handle;              /* 0: none waits */
+    pv_ns until;
+};
 
 struct guests {
     struct pv_node *node;
@@ -34,6 +45,8 @@ struct guests {
     size_t n_left; /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
     struct pv_rules_guest here[PV_FP_MAX_GUESTS];
     size_t n_here;
+    bool by_door; /* a file names the door: it stays open while there are guests */
+    struct waiting waiting;
 };
 
 static struct guests *of(const struct pv_node *n)
@@ -153,6 +166,30 @@ static void look(struct guests *g, pv_ns now)
 
 /* --- export ---------------------------------------------------------------------------------- */
 
+/* Is it the door that strangers reach this node by? */
+static bool is_by_door(const struct pv_node *n, const struct pv_addr *addr)
+{
+    return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
+}
+
+static void keep_door(struct guests *g, bool kept)
+{
+    if (g->by_door == kept)
+        return;
+    g->by_door = kept;
+    (void)pv_node_put_meta(g->node, meta_door, pv_view("1", kept ? 1 : 0));
+}
+
+/* A door is open for those whose file names it; the files are kept nowhere, so for as long as there
+ * are any guests. */
+static void settle_door(struct guests *g)
+{
+    struct pv_node *n = g->node;
+    if (g->n_here == 0 && g->waiting.handle == 0 && n->roster != NULL)
+        keep_door(g, false);
+    n->ways.wants_door = g->waiting.handle != 0 || (g->by_door && g->n_here > 0);
+}
+
 /* Everything about a new guest while it is made; wiped at the end. */
 struct making {
     const char *what;
@@ -162,6 +199,7 @@ struct making {
     char endpoint[PV_HOSTPORT_BUF];
     uint8_t sk[PV_DH_LEN]; /* the app's */
     struct pv_st_member st;
+    bool by_door; /* endpoint is the door */
 };
 
 static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctlapi_code code,
@@ -227,6 +265,7 @@ static bool choose_endpoint(struct pv_node *n, struct making *x)
         return false;
     }
     snprintf(x->endpoint, sizeof(x->endpoint), "%s", pv_addr_format(&addr, buf));
+    x->by_door = is_by_door(n, &addr);
     return true;
 }
 
@@ -321,23 +360,39 @@ static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
 static bool prepare(struct pv_node *n, struct making *x, const uint8_t *pk)
 {
     return pv_admin_may_sign(n, x->what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, x->handle) &&
-           choose_carrier(n, x) && choose_place(n, x, pk) && may_take_all(n, x) &&
-           choose_endpoint(n, x);
+           choose_carrier(n, x) && choose_place(n, x, pk) && may_take_all(n, x);
 }
 
-static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
-                       uint64_t handle, pv_ns now)
+/* Nothing else leads here, and the coordinator has not been asked for a door: the client waits for
+ * its answer. One at a time; others are told to try again. */
+static bool wait_for_door(struct guests *g, const struct making *x, pv_ns now)
 {
-    struct guests *g = part;
+    const struct pv_node *n = g->node;
+    struct pv_addr addr;
+    const char *why;
+    if (x->req->coordinator[0] != '\0' || !is_self(n, x->by) || !n->online ||
+        g->waiting.handle != 0 || n->ways.door.state != PV_TURNC_DOOR_UNKNOWN ||
+        pv_openport(n, &addr, &why) != PV_ERR_NOT_FOUND)
+        return false;
+    g->waiting = (struct waiting){.req = *x->req, .handle = x->handle, .until = now + DOOR_WAIT};
+    settle_door(g);
+    return true;
+}
+
+/* may_wait: for a door. */
+static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, uint64_t handle,
+                       bool may_wait, pv_ns now)
+{
     struct pv_node *n = g->node;
     struct making x = {.what = "export", .req = req, .handle = handle};
     uint8_t seed[PV_SIGN_SEED_LEN], node_sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    (void)p;
     pv_rng_fill(&n->rng, seed, sizeof(seed));
     pv_sign_keypair(seed, node_sk, pk);
     pv_dh_keypair(&n->rng, x.sk, x.st.transport);
-    if (prepare(n, &x, pk)) {
+    if (prepare(n, &x, pk) && !(may_wait && wait_for_door(g, &x, now)) && choose_endpoint(n, &x)) {
         int r = say(n, &x, node_sk, now);
+        if (r == PV_OK && x.by_door)
+            keep_door(g, true);
         if (r == PV_OK)
             answer(n, &x, pk);
         else if (r == PV_ERR_LIMIT)
@@ -350,6 +405,35 @@ static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer
     pv_wipe(seed, sizeof(seed));
     pv_wipe(node_sk, sizeof(node_sk));
     pv_wipe(&x, sizeof(x));
+}
+
+static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
+                       uint64_t handle, pv_ns now)
+{
+    (void)p;
+    make_guest(part, req, handle, true, now);
+}
+
+/* The coordinator has answered, or has not for long. Then the door is settled with the guests. */
+static void end_waiting(struct guests *g, pv_ns now)
+{
+    const struct waiting w = g->waiting;
+    if (w.handle == 0 || now < w.until)
+        return;
+    make_guest(g, &w.req, w.handle, false, now);
+    g->waiting.handle = 0;
+    g->pending = true;
+}
+
+/* Nobody would read the file. */
+static void on_cancel(void *part, uint64_t handle, pv_ns now)
+{
+    struct guests *g = part;
+    (void)now;
+    if (g->waiting.handle != handle)
+        return;
+    g->waiting.handle = 0;
+    settle_door(g);
 }
 
 static const struct pv_command commands[] = {
@@ -365,6 +449,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     g->dns = cfg->dns && !cfg->dns_alone;
     g->look_at = PV_NEVER;
     g->pending = true;
+    g->by_door = pv_saved_value(cfg->saved, meta_door).len > 0;
     return PV_OK;
 }
 
@@ -374,6 +459,10 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     (void)now;
     g->pending =
         g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
+    if ((facts & PV_FACT_DOOR) != 0 && g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
+        g->waiting.until = 0;
+    if ((facts & PV_FACT_STORE) != 0)
+        (void)pv_node_put_meta(g->node, meta_door, pv_view("1", g->by_door ? 1 : 0));
 }
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
@@ -388,10 +477,12 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void run_guests(void *part, pv_ns now)
 {
     struct guests *g = part;
+    end_waiting(g, now);
     if (!g->pending)
         return;
     g->pending = false;
     look(g, now);
+    settle_door(g);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -404,7 +495,7 @@ static void handle_timeout(void *part, pv_ns now)
 static pv_ns next_timeout(const void *part)
 {
     const struct guests *g = part;
-    return g->look_at;
+    return g->waiting.handle == 0 ? g->look_at : pv_min_ns(g->look_at, g->waiting.until);
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
@@ -428,6 +519,7 @@ const struct pv_part pv_part_guests = {
     .start = start,
     .on_facts = on_facts,
     .on_peer = on_peer,
+    .on_cancel = on_cancel,
     .run = run_guests,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,

@@ -324,3 +324,55 @@ PV_TEST(the_endpoint_is_one_that_strangers_reach)
     x.f.node.ways.portmapped[0] = pv_addr4(203, 0, 113, 9, 51820);
     expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"endpoint\":\"203.0.113.9:51820\"");
 }
+
+/* --- by the door ------------------------------------------------------------------------------ */
+
+static void open_door(void)
+{
+    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_OPEN,
+                                                .addr = pv_addr4(203, 0, 113, 5, 50123)};
+    pv_node_raise(&x.f.node, PV_FACT_DOOR);
+}
+
+PV_TEST(an_export_waits_for_the_door_and_names_it)
+{
+    x.f.node.online = true;
+    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    assert_true(x.f.node.ways.wants_door);
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "no app could reach it"); /* one waits */
+    open_door();
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    fake_peers_settle(&x);
+    assert_true(x.f.node.ways.wants_door); /* for as long as there is a guest */
+}
+
+PV_TEST(a_client_that_goes_away_leaves_no_guest)
+{
+    x.f.node.online = true;
+    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    fake_client_leave(&x, client);
+    fake_peers_settle(&x);
+    assert_false(x.f.node.ways.wants_door);
+    open_door();
+    fake_peers_settle(&x);
+    assert_null(peer_of("phone"));
+}
+
+PV_TEST(an_export_waits_no_longer_than_the_coordinator_takes)
+{
+    x.f.node.online = true;
+    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    x.f.now += PV_S(4);
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    fake_peers_settle(&x);
+    assert_string_equal(fake_client_read(&x, client), "");
+    x.f.now += PV_S(1);
+    assert_true(pv_part_guests.next_timeout(x.f.self) <= x.f.now);
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "coordinator opens no door");
+    assert_false(x.f.node.ways.wants_door);
+    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "coordinator opens no door");
+    assert_null(peer_of("phone"));
+}
