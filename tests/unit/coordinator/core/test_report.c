@@ -367,6 +367,21 @@ PV_TEST(lines_say_it_in_words)
               "restart\n");
 }
 
+PV_TEST(doors_have_a_line_where_there_are_any)
+{
+    struct pv_report r = busy();
+    static char text[PV_REPORT_TEXT_MAX];
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DOORS, 2);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 30);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_BYTES, 4000);
+    lines(&r, text);
+    assert_non_null(strstr(text, " in 30 packets through doors, 2 doors open now\n"));
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DOORS, 0);
+    pv_relaystat_set(&stats, PV_RELAYSTAT_DOOR_PACKETS, 0);
+    lines(&r, text);
+    assert_null(strstr(text, "through doors"));
+}
+
 PV_TEST(udp_that_never_came_is_a_problem)
 {
     struct pv_report r = busy();
