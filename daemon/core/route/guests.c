@@ -45,7 +45,9 @@ struct guests {
     size_t n_left; /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
     struct pv_rules_guest here[PV_FP_MAX_GUESTS];
     size_t n_here;
-    bool by_door; /* a file names the door: it stays open while there are guests */
+    /* The door's address in the newest file that names it; "": none does. The door stays open while
+     * there are guests. */
+    char door[PV_ADDR_TEXT];
     struct waiting waiting;
 };
 
@@ -172,12 +174,17 @@ static bool is_by_door(const struct pv_node *n, const struct pv_addr *addr)
     return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
 }
 
-static void keep_door(struct guests *g, bool kept)
+static void store_door(struct guests *g)
 {
-    if (g->by_door == kept)
+    (void)pv_node_put_meta(g->node, meta_door, pv_view(g->door, strlen(g->door)));
+}
+
+static void keep_door(struct guests *g, const char *address)
+{
+    if (strcmp(g->door, address) == 0)
         return;
-    g->by_door = kept;
-    (void)pv_node_put_meta(g->node, meta_door, pv_view("1", kept ? 1 : 0));
+    snprintf(g->door, sizeof(g->door), "%s", address);
+    store_door(g);
 }
 
 /* A door is open for those whose file names it; the files are kept nowhere, so for as long as there
@@ -186,8 +193,8 @@ static void settle_door(struct guests *g)
 {
     struct pv_node *n = g->node;
     if (g->n_here == 0 && g->waiting.handle == 0 && n->roster != NULL)
-        keep_door(g, false);
-    n->ways.wants_door = g->waiting.handle != 0 || (g->by_door && g->n_here > 0);
+        keep_door(g, "");
+    n->ways.wants_door = g->waiting.handle != 0 || (g->door[0] != '\0' && g->n_here > 0);
 }
 
 /* Everything about a new guest while it is made; wiped at the end. */
@@ -392,7 +399,7 @@ static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, ui
     if (prepare(n, &x, pk) && !(may_wait && wait_for_door(g, &x, now)) && choose_endpoint(n, &x)) {
         int r = say(n, &x, node_sk, now);
         if (r == PV_OK && x.by_door)
-            keep_door(g, true);
+            keep_door(g, x.endpoint);
         if (r == PV_OK)
             answer(n, &x, pk);
         else if (r == PV_ERR_LIMIT)
@@ -449,7 +456,9 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     g->dns = cfg->dns && !cfg->dns_alone;
     g->look_at = PV_NEVER;
     g->pending = true;
-    g->by_door = pv_saved_value(cfg->saved, meta_door).len > 0;
+    const struct pv_view door = pv_saved_value(cfg->saved, meta_door);
+    snprintf(g->door, sizeof(g->door), "%.*s", (int)door.len,
+             door.len > 0 ? (const char *)door.ptr : "");
     return PV_OK;
 }
 
@@ -462,7 +471,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     if ((facts & PV_FACT_DOOR) != 0 && g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
         g->waiting.until = 0;
     if ((facts & PV_FACT_STORE) != 0)
-        (void)pv_node_put_meta(g->node, meta_door, pv_view("1", g->by_door ? 1 : 0));
+        store_door(g);
 }
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
@@ -501,7 +510,14 @@ static pv_ns next_timeout(const void *part)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct guests *g = part;
+    const struct pv_turnc_door *door = &g->node->ways.door;
+    char text[PV_ADDR_TEXT];
     (void)now;
+    if (g->n_here > 0 && g->door[0] != '\0' && door->state == PV_TURNC_DOOR_OPEN &&
+        strcmp(pv_addr_format(&door->addr, text), g->door) != 0)
+        pv_statuspage_problem(st, "the door is elsewhere than the files of guests say: ",
+                              "the coordinator, its address or its ports are others: change the "
+                              "apps' endpoint to the door that `p2pvpnctl status` shows");
     if (g->n_left > 0 && !can_carry(g->node))
         pv_statuspage_problem(st,
                               "guests of this node are not carried: p2pvpnd --user forwards "

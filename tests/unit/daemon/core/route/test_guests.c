@@ -345,6 +345,9 @@ PV_TEST(an_export_waits_for_the_door_and_names_it)
     expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
     fake_peers_settle(&x);
     assert_true(x.f.node.ways.wants_door); /* for as long as there is a guest */
+    assert_false(fake_node_has_problem(&x.f, "the door is elsewhere"));
+    x.f.node.ways.door.addr.port++;
+    assert_true(fake_node_has_problem(&x.f, "the door is elsewhere"));
 }
 
 PV_TEST(a_client_that_goes_away_leaves_no_guest)
