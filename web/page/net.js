@@ -6,7 +6,7 @@ import { el, once } from "./util.js";
 const KEY = "p2pvpn-key"; // of this origin only, its port included; worthless without the cookie
 const SILENCE = 25000;    // ms: the server gives a sign of life every ten seconds
 const PAST = 3600;        // s: of what happened before the page was opened
-const FIGURES = 10000;    // ms: round trips and amounts have no events
+const FIGURES = 10;       // s: round trips and amounts come so often
 
 export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
@@ -146,6 +146,17 @@ function measure(peers) {
   if (!figuresAt || dt > 0.5) { amounts = next; figuresAt = now; }
 }
 
+function takeFigures(figures) {
+  for (const f of figures) {
+    const peer = state.peers.find(p => p.name === f.name);
+    if (!peer || !peer.path) continue;
+    Object.assign(peer, { tx_bytes: f.tx_bytes, rx_bytes: f.rx_bytes });
+    Object.assign(peer.path, { rtt_ms: f.rtt_ms, loss: f.loss });
+  }
+  measure(state.peers);
+  tell(null);
+}
+
 export const refresh = once(async () => {
   const [status, list] = await Promise.all([call("status"), call("peers").catch(e => {
     if (e.code === 4) return { peers: [] };
@@ -170,6 +181,7 @@ function take(event) {
     tell({ event: "caught-up" });
     return;
   }
+  if (event.event === "figures") return takeFigures(event.peers);
   if (away) away.push(event);
   if (event.event !== "message" && event.event !== "state" && event.event !== "file") refresh().catch(() => {});
   tell(event);
@@ -202,7 +214,7 @@ async function listen() {
     away = seq === null ? null : [];
     setLink(null);
     channel.postMessage({ link: null });
-    await call("watch", { what: "all", ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
+    await call("watch", { what: "all", figures: FIGURES, ...(seq === null ? { since: Math.floor(Date.now() / 1000) - PAST } : { seq }) }, event => {
       take(event);
       channel.postMessage({ event });
     }, abort.signal, alive);
@@ -212,7 +224,6 @@ async function listen() {
 }
 
 export async function live() {
-  setInterval(() => { if (!document.hidden && state.link === null) refresh().catch(() => {}); }, FIGURES);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh().catch(() => {}); });
   refresh().then(() => setLink(null)).catch(e => setLink(e.message));
   await navigator.locks.request("p2pvpn-events", async () => {

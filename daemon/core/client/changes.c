@@ -289,6 +289,26 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     look_at_peer(part, p, now);
 }
 
+/* --- amounts ---------------------------------------------------------------------------------- */
+
+/* Of peers with a path: nothing is told of the others. NULL: no memory. */
+static json_t *figures(const struct pv_node *n, pv_ns now)
+{
+    struct pv_ctlapi_peer shown;
+    json_t *list = json_array();
+    for (struct pv_peer *p = NULL; (p = pv_peers_next(n->peers, p)) != NULL;) {
+        pv_peer_show(p, &shown, now);
+        if (shown.path.type != PV_CTLAPI_PATH_NONE)
+            (void)json_array_append_new(
+                list, pv_ctlapi_pack("{s:s, s:o, s:o, s:o, s:o}", "name", shown.name, "tx_bytes",
+                                     pv_ctlapi_u64(shown.tx_bytes), "rx_bytes",
+                                     pv_ctlapi_u64(shown.rx_bytes), "rtt_ms",
+                                     pv_ctlapi_real(shown.path.rtt_ms), "loss",
+                                     pv_ctlapi_real(shown.path.loss)));
+    }
+    return list == NULL ? NULL : pv_ctlapi_pack("{s:o}", "peers", list);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -321,7 +341,8 @@ static void unmake(void *part)
 static pv_ns next_timeout(const void *part)
 {
     const struct changes *c = part;
-    return pv_min_ns(c->peers_at, c->doubts ? c->looks.last + LOOK_LATER : PV_NEVER);
+    return pv_min_ns(pv_min_ns(c->peers_at, pv_events_figures_at(&c->node->events)),
+                     c->doubts ? c->looks.last + LOOK_LATER : PV_NEVER);
 }
 
 /* Followers hear of what the other parts did, too: this one runs as the last. */
@@ -334,6 +355,8 @@ static void run(void *part, pv_ns now)
     if (now >= c->peers_at)
         look_at_all(c, now);
     pv_events_run(&c->node->events, c->node->ctl);
+    if (now >= pv_events_figures_at(&c->node->events))
+        pv_events_tell_figures(&c->node->events, c->node->ctl, figures(c->node, now), now);
 }
 
 const struct pv_part pv_part_changes = {

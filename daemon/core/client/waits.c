@@ -377,7 +377,6 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_events *e = &ws->node->events;
     bool all = strcmp(req->word, "all") == 0;
     (void)p;
-    (void)now;
     if (!all && !pv_node_need_network(ws->node, "chat", handle))
         return;
     if (listens(ws->node, handle) ||
@@ -385,6 +384,8 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
              : pv_events_listen(e, handle, req->seen)) != PV_OK)
         pv_ctlsrv_failf(ws->node->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: too many listeners: close one", all ? "events" : "chat");
+    else if (all && req->number > 0)
+        pv_events_want_figures(e, handle, PV_S(req->number), now);
 }
 
 static const struct pv_inband_handler inband[] = {

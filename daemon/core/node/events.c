@@ -219,6 +219,39 @@ static size_t tell_missed(const struct pv_events *e, struct pv_events_listener *
     return at;
 }
 
+void pv_events_want_figures(struct pv_events *e, uint64_t handle, pv_ns every, pv_ns now)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->listeners[i].handle != handle)
+            continue;
+        e->listeners[i].figures = every;
+        e->listeners[i].figures_at = now;
+    }
+}
+
+pv_ns pv_events_figures_at(const struct pv_events *e)
+{
+    pv_ns at = PV_NEVER;
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->listeners[i].figures > 0)
+            at = pv_min_ns(at, e->listeners[i].figures_at);
+    }
+    return at;
+}
+
+void pv_events_tell_figures(struct pv_events *e, struct pv_ctlsrv *ctl, json_t *body, pv_ns now)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        struct pv_events_listener *l = &e->listeners[i];
+        if (l->figures == 0 || now < l->figures_at)
+            continue;
+        l->figures_at = now + l->figures;
+        if (body != NULL && reads(ctl, l))
+            pv_ctlsrv_event(ctl, l->handle, "figures", json_copy(body));
+    }
+    json_decref(body);
+}
+
 void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl)
 {
     for (size_t i = 0; i < e->n; i++) {

@@ -45,6 +45,8 @@ struct pv_events_listener {
     bool is_here;    /* a follower that was told where the present begins */
     bool blind;      /* a follower that asked for more than was ever in this list */
     uint64_t next;   /* a follower: number of the next event */
+    pv_ns figures;   /* a follower: it is told amounts so often; 0: never */
+    pv_ns figures_at;
 };
 
 /* A zeroed struct keeps nothing until pv_events_begin(). */
@@ -67,6 +69,13 @@ PV_MUST_CHECK int pv_events_listen(struct pv_events *e, uint64_t handle, bool se
  * or, with seq, what came after that number; 0: neither. PV_ERR_LIMIT. */
 PV_MUST_CHECK int pv_events_follow(struct pv_events *e, uint64_t handle, uint64_t since_us,
                                    uint64_t seq);
+/* This follower is told amounts, at once and then so often, as far as it reads. */
+void pv_events_want_figures(struct pv_events *e, uint64_t handle, pv_ns every, pv_ns now);
+/* When somebody is next; PV_NEVER. */
+pv_ns pv_events_figures_at(const struct pv_events *e);
+/* body, which is taken (NULL: there is no memory), to those whose time it is. It is no event: it
+ * has no number, and is not kept. */
+void pv_events_tell_figures(struct pv_events *e, struct pv_ctlsrv *ctl, json_t *body, pv_ns now);
 /* Does nothing when handle does not listen. */
 void pv_events_drop(struct pv_events *e, uint64_t handle);
 /* Does a listener of chat read along? */

@@ -329,6 +329,14 @@ def two_tabs_a_sleep_and_a_restart_lose_nothing(lab):
     browser = Browser(a)
     browser.open(page.link())
     browser.sees("2 of 2")
+    browser.run("window.asked = 0; const ask = window.fetch; window.fetch = (...all) => { window.asked++; return ask(...all); }")
+    flood = a.start("ping", "-q", "-i", "0.01", "-s", "1000", a.addr(b), name="ping")
+    wait("traffic on the page", lambda: any(unit in browser.text(".figures") for unit in ("KB/s", "MB/s")), timeout=40)
+    before = browser.run("return window.asked")
+    a.run("sleep", "35", timeout=60)
+    asked = browser.run("return window.asked") - before
+    check(asked <= 2, f"{asked} requests while nothing happened")  # two: something did happen, once
+    flood.end()
     first = browser.do("GET", "/window")
     second = browser.do("POST", "/window/new", {"type": "tab"})["handle"]
     browser.do("POST", "/window", {"handle": second})

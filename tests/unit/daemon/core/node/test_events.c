@@ -167,6 +167,26 @@ PV_TEST(a_follower_that_does_not_read_costs_little_and_is_told_how_much_it_misse
     assert_non_null(strstr(heard(), "\"full\":true"));
 }
 
+PV_TEST(amounts_are_told_as_often_as_a_follower_wants_and_are_no_events)
+{
+    uint64_t handle = follow(0, 0);
+    (void)heard();
+    assert_int_equal(pv_events_figures_at(&events), PV_NEVER);
+    pv_events_want_figures(&events, handle, PV_S(10), PV_S(5));
+    assert_int_equal(pv_events_figures_at(&events), PV_S(5));
+    pv_events_tell_figures(&events, srv, json_pack("{s:i}", "a", 1), PV_S(5));
+    assert_string_equal(heard(), "{\"id\":1,\"event\":\"figures\",\"a\":1}\n");
+    pv_events_tell_figures(&events, srv, json_pack("{s:i}", "a", 2), PV_S(14));
+    assert_string_equal(heard(), "");
+    assert_int_equal(pv_events_figures_at(&events), PV_S(15));
+    pv_events_tell_figures(&events, srv, NULL, PV_S(15));
+    assert_string_equal(heard(), "");
+    assert_int_equal(pv_events_figures_at(&events), PV_S(25));
+    pv_events_drop(&events, handle);
+    assert_int_equal(pv_events_figures_at(&events), PV_NEVER);
+    assert_int_equal(events.next, T0);
+}
+
 PV_TEST(a_member_that_floods_pushes_out_its_own_events_and_not_those_of_others)
 {
     enum {
