@@ -169,6 +169,26 @@ PV_TEST(a_peer_that_comes_and_goes_all_the_time_is_told_of_less_and_at_last_as_i
     assert_int_equal(pv_part_changes.next_timeout(x.f.self), PV_NEVER);
 }
 
+PV_TEST(amounts_of_peers_with_a_path_are_told_to_followers_that_want_them)
+{
+    struct pv_events *e = &x.f.node.events;
+    uint32_t sid = fake_client_open(&x);
+    struct fake_asked asked =
+        fake_node_ask(&x.f, sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"all\"}\n");
+    assert_int_equal(pv_events_follow(e, asked.handle, 0, 0), PV_OK);
+    pv_events_want_figures(e, asked.handle, PV_S(10), x.f.now);
+    fake_node_wait(&x.f, PV_S(1));
+    assert_non_null(strstr(fake_client_read(&x, sid), "\"event\":\"figures\",\"peers\":[]"));
+    fake_peers_path(&x, bob, &there);
+    assert_null(strstr(fake_client_read(&x, sid), "figures"));
+    fake_node_wait(&x.f, PV_S(11));
+    assert_non_null(
+        strstr(fake_client_read(&x, sid), "\"peers\":[{\"name\":\"bob\",\"tx_bytes\":"));
+    pv_events_drop(e, asked.handle);
+    assert_int_equal(pv_part_changes.next_timeout(x.f.self), PV_NEVER);
+    pv_ctlapi_request_done(&asked.req);
+}
+
 PV_TEST(of_members_that_were_never_reached_nothing_is_kept)
 {
     pv_peers_touch(x.f.node.peers, bob, x.f.now);

@@ -207,10 +207,11 @@ PV_TEST(a_client_that_goes_ends_what_it_waited_for)
 /* Else one user's connections would take every place, and root would hear of no message. */
 PV_TEST(a_connection_listens_once)
 {
-    fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"all\"");
+    fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"all\",\"figures\":10");
     fake_client_ask(&x, client, "\"cmd\":\"watch\",\"what\":\"chat\"");
     expect_said("too many listeners");
     assert_int_equal(x.f.node.events.n, 1);
+    assert_int_equal(x.f.node.events.listeners[0].figures, PV_S(10));
     uint32_t other = fake_client_open(&x);
     fake_client_ask(&x, other, "\"cmd\":\"watch\",\"what\":\"chat\"");
     assert_int_equal(x.f.node.events.n, 2);
