@@ -145,7 +145,7 @@ void pv_fp_worker_reset(struct pv_fp_worker *w)
     w->n_relayed = 0;
     w->n_handed = 0;
     /* The cached owner points into the last call's snapshot, which may be freed by now. */
-    w->source.len = 0;
+    w->ends.version = 0;
     w->run_let_in = 0;
     for (size_t i = 0; i < PV_ARRAY_LEN(w->ahead); i++)
         w->ahead[i].spot.mark = 0; /* what was said of it may be another snapshot's word */

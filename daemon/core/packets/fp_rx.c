@@ -36,40 +36,33 @@ static void settle(struct pv_fp_worker *w)
     pv_fp_add(&live->rx_packets, t->packets);
     pv_fp_add(&live->rx_bytes, t->bytes);
     if (t->relayed > 0)
-        pv_fp_add(&live->rx_relayed[t->via], t->relayed);
+        pv_fp_add(&live->rx_relayed[t->from->via], t->relayed);
     *t = (struct pv_fp_tally){.peer = NULL};
 }
 
 /* --- after authentication ------------------------------------------------------------------ */
 
-/* Whom a packet is for. */
-struct target {
-    bool us;    /* DESIGN 7: overlay address, broadcast, multicast; or what this node carries */
-    bool many;  /* broadcast or multicast */
-    bool quiet; /* it is discovery, which counts as no use of the peer */
-};
-
-static struct target target_of(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
-                               const struct pv_ippkt *ip)
+static struct pv_fp_target target_of(const struct pv_fp_snapshot *snap,
+                                     const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
 {
     uint16_t family = ip->version == 4 ? PV_AF_INET : PV_AF_INET6;
     for (size_t i = 0; i < snap->iface.n_own; i++) {
         const struct pv_addr *own = &snap->iface.own[i];
         if (own->family == family && memcmp(own->ip, ip->dst, pv_addr_ip_len(own)) == 0)
-            return (struct target){.us = true};
+            return (struct pv_fp_target){.us = true};
     }
     if (!pv_fp_is_to_many(snap, ip->version, ip->dst))
-        return (struct target){.us = pv_fp_carry_goes_on(snap, peer, ip)};
+        return (struct pv_fp_target){.us = pv_fp_carry_goes_on(snap, peer, ip)};
     const struct pv_group g = pv_fp_group_of(ip->version, ip->dst);
     const enum pv_group_kind kind = pv_group_kind(&g);
-    return (struct target){
+    return (struct pv_fp_target){
         .us = kind != PV_GROUP_LOCAL, .many = true, .quiet = kind == PV_GROUP_DISCOVERY};
 }
 
 /* A member that asks this kernel for its groups would make it speak IGMPv1, and answer at any rate;
  * one that plays a router would have it send elsewhere. An honest member sends nothing that is for
  * a node's own link. */
-static bool is_of_one_link(const struct pv_ippkt *ip, const struct target *to)
+static bool is_of_one_link(const struct pv_ippkt *ip, const struct pv_fp_target *to)
 {
     return pv_ippkt_is_steering(ip) ||
            (to->many ? pv_ippkt_is_housekeeping(ip) : pv_groupmsg_is(ip));
@@ -90,18 +83,22 @@ static bool is_about_others(const struct pv_fp_snapshot *snap, const struct pv_f
             !pv_fp_carries(snap, peer, ip->version, dst));
 }
 
-/* Whose address is src? NULL: nobody's. */
-static const struct pv_fp_peer *source_of(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                                          const struct pv_ippkt *ip)
+static const struct pv_fp_ends *ends_of(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
+                                        const struct pv_fp_peer *peer, const struct pv_ippkt *ip)
 {
-    struct pv_fp_source *last = &w->source;
-    size_t len = ip->version == 4 ? 4 : 16;
-    if (last->len != len || memcmp(last->ip, ip->src, len) != 0) {
-        last->peer = pv_fp_snapshot_route(snap, ip->version, ip->src);
-        last->len = len;
-        memcpy(last->ip, ip->src, len);
+    struct pv_fp_ends *last = &w->ends;
+    bool v4 = ip->version == 4;
+    bool same = v4 ? memcmp(last->ips, ip->src, PV_IP4_ADDRS_LEN) == 0
+                   : memcmp(last->ips, ip->src, PV_IP6_ADDRS_LEN) == 0;
+    if (!same || last->version != ip->version || last->peer != peer) {
+        memcpy(last->ips, ip->src, v4 ? PV_IP4_ADDRS_LEN : PV_IP6_ADDRS_LEN);
+        last->version = ip->version;
+        last->peer = peer;
+        last->owner = pv_fp_snapshot_way(snap, pv_fp_snapshot_route(snap, ip->version, ip->src));
+        last->target = peer->kind == PV_FP_STATIC ? (struct pv_fp_target){.us = true}
+                                                  : target_of(snap, peer, ip);
     }
-    return last->peer;
+    return last;
 }
 
 /* quiet: discovery, which counts as no use. */
@@ -119,14 +116,6 @@ static void accept_packet(struct pv_fp_worker *w, const struct pv_fp_opening *o,
     pv_joiner_add(&w->writes, ip, packet);
 }
 
-/* Is src an address of the peer, of a guest that it carries, or in a prefix that it carries? */
-static bool may_say(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
-                    const struct pv_fp_peer *peer, const struct pv_ippkt *ip, pv_ns now)
-{
-    return pv_fp_snapshot_way(snap, source_of(w, snap, ip)) == peer ||
-           pv_fp_carry_admits(snap, peer, ip, now);
-}
-
 /* Cryptokey routing (whitepaper s2): a peer speaks for its own addresses and what it carries only.
  * A packet of a member must also be for this node or what this one carries, since members do not
  * route for each other unasked; a guest's may be for any member. */
@@ -135,7 +124,6 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
                            uint8_t *packet, size_t len, pv_ns now)
 {
     const struct pv_fp_peer *peer = o->peer;
-    struct target to = {.us = true};
     struct pv_ippkt local;
     const struct pv_ippkt *ip = NULL;
     if (read != NULL)
@@ -146,9 +134,11 @@ static void deliver_packet(struct pv_fp_worker *w, const struct pv_fp_snapshot *
         pv_fp_worker_drop(w, peer, PV_FP_DROP_INNER);
         return;
     }
-    if (peer->kind != PV_FP_STATIC)
-        to = target_of(snap, peer, ip);
-    if (!may_say(w, snap, peer, ip, now) || is_about_others(snap, peer, ip))
+    /* An address of the peer, of a guest that it carries, or in a prefix that it carries. */
+    const struct pv_fp_ends *ends = ends_of(w, snap, peer, ip);
+    const struct pv_fp_target to = ends->target;
+    bool may_say = ends->owner == peer || pv_fp_carry_admits(snap, peer, ip, now);
+    if (!may_say || is_about_others(snap, peer, ip))
         pv_fp_worker_drop(w, peer, PV_FP_DROP_SOURCE);
     else if (!to.us)
         pv_fp_worker_drop(w, peer, PV_FP_DROP_DESTINATION);
@@ -233,10 +223,12 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         return;
     }
     pv_fp_set(&live->last_rx_any, now);
-    if (w->tally.peer != peer || w->tally.via != o->from->via)
+    if (w->tally.peer != peer || w->tally.from->via != o->from->via)
         settle(w);
+    if (w->tally.from != o->from) /* merged datagrams came by one */
+        w->tally.selected = pv_carrier_same(&peer->path, o->from);
     w->tally.peer = peer;
-    w->tally.via = o->from->via;
+    w->tally.from = o->from;
     w->tally.packets++;
     /* The first packet under new keys proves that the other side has them: control may send with
      * them now. */
@@ -247,7 +239,7 @@ static void deliver(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap,
         p->index = o->keys->local_index;
         p->told = &o->keys->confirmed;
     }
-    if (pv_carrier_same(&peer->path, o->from))
+    if (w->tally.selected)
         pv_fp_set(&live->last_rx_selected, now);
     else
         note_stray(w, peer, o->from, op->len + HEADER);

@@ -113,8 +113,8 @@ static void finish(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv
     if (w->first.n_marks > 0)
         pv_fp_first_double(w, snap, now);
     for (size_t i = 0; i < w->n_sends; i++) {
-        if (w->sends[i].len > 0)
-            w->sends[n++] = w->sends[i];
+        if (w->sends[i].len > 0 && n++ != i)
+            w->sends[n - 1] = w->sends[i];
     }
     w->n_sends = n;
     for (size_t i = 0; i < n; i += w->sends[i].run) {

@@ -40,9 +40,10 @@ struct pv_fp_sealing {
 /* The packets to or from one peer in one run that are not yet in its live facts. */
 struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
+    const struct pv_carrier *from; /* received: by which way */
     uint64_t packets, bytes, relayed;
-    uint16_t via; /* relayed: through which relay */
-    bool silent;  /* sent: its path is silent */
+    bool silent;   /* sent: its path is silent */
+    bool selected; /* received: by the selected path */
 };
 
 enum {
@@ -73,11 +74,21 @@ struct pv_fp_many {
     bool copying;          /* nobody is told that a copy does not arrive (RFC 1122 s3.2.2) */
 };
 
-/* The owner of the last packet's inner source: the next one of a flow asks for the same. */
-struct pv_fp_source {
-    uint8_t ip[16];
-    size_t len; /* 0: nothing is known */
-    const struct pv_fp_peer *peer;
+/* Whom a packet is for. */
+struct pv_fp_target {
+    bool us;    /* DESIGN 7: overlay address, broadcast, multicast; or what this node carries */
+    bool many;  /* broadcast or multicast */
+    bool quiet; /* it is discovery, which counts as no use of the peer */
+};
+
+/* The last packet's inner addresses and what they mean: the next one of a flow asks for the same.
+ */
+struct pv_fp_ends {
+    uint8_t ips[32];                /* source and destination, as in the header */
+    uint8_t version;                /* 0: nothing is known */
+    const struct pv_fp_peer *peer;  /* who sent it */
+    const struct pv_fp_peer *owner; /* of the source, or who carries it; NULL: it is nobody's */
+    struct pv_fp_target target;
 };
 
 enum {
@@ -143,7 +154,7 @@ struct pv_fp_worker {
     struct pv_fp_tally tally;
 
     /* rx */
-    struct pv_fp_source source; /* under the snapshot of this call */
+    struct pv_fp_ends ends; /* under the snapshot of this call */
     struct pv_fp_ahead
         ahead[PV_FP_AHEAD + 1]; /* the packet whose turn it is, the next one; one out of parts */
     uint64_t runs;              /* numbers given out */

@@ -347,43 +347,83 @@ int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_
 /* Four additions at once, in whatever registers the processor has. */
 typedef uint64_t lanes __attribute__((vector_size(32)));
 
-/* Both halves of each word: sums of 33 bits, of which a lane takes 2^31. */
+/* Both halves of a word. */
 #define HALVES(w) (((w)&0xffffffff) + ((w) >> 32))
+
+/* The next n bytes, a word or the rest of the last one. */
+static inline __attribute__((always_inline)) uint64_t take_word(uint8_t *dst, const uint8_t *p,
+                                                                size_t n)
+{
+    uint64_t word = 0;
+    memcpy(&word, p, n);
+    if (dst != NULL)
+        memcpy(dst, &word, n);
+    return HALVES(word);
+}
+
+/* Bytes that fill no vectors: a header, or what is left behind them. Lengths are numbers, so that
+ * no call remains. */
+static inline __attribute__((always_inline)) uint64_t add_few(uint8_t *dst, const uint8_t *p,
+                                                              size_t n)
+{
+    uint64_t sum = 0;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8)
+        sum += take_word(dst == NULL ? NULL : dst + i, p + i, 8);
+    if (n - i >= 4) {
+        sum += take_word(dst == NULL ? NULL : dst + i, p + i, 4);
+        i += 4;
+    }
+    if (n - i >= 2) {
+        sum += take_word(dst == NULL ? NULL : dst + i, p + i, 2);
+        i += 2;
+    }
+    return n == i ? sum : sum + take_word(dst == NULL ? NULL : dst + i, p + i, 1);
+}
+
+/* Sums in lanes: of whole words, where carries are lost, and of their upper halves, from which the
+ * lower ones follow. */
+struct lane_sums {
+    lanes words, upper;
+};
+
+static inline __attribute__((always_inline)) void take_lanes(struct lane_sums *s, uint8_t *dst,
+                                                             const uint8_t *p)
+{
+    lanes w;
+    memcpy(&w, p, sizeof(w));
+    if (dst != NULL)
+        memcpy(dst, &w, sizeof(w));
+    s->words += w;
+    s->upper += w >> 32;
+}
+
+static inline __attribute__((always_inline)) uint64_t total(struct lane_sums s)
+{
+    uint64_t words = s.words[0] + s.words[1] + s.words[2] + s.words[3];
+    uint64_t upper = s.upper[0] + s.upper[1] + s.upper[2] + s.upper[3];
+    return words - (upper << 32) + upper;
+}
 
 /* The sum of bytes, which are copied to dst unless it is NULL. Inlined for both cases and both
  * instruction sets, so that neither test nor call remains in the loop. */
 static inline __attribute__((always_inline)) uint64_t add_up(uint8_t *dst, struct pv_view bytes)
 {
     const uint8_t *p = bytes.ptr;
+    const size_t step = sizeof(lanes);
     size_t i = 0, n = bytes.len;
-    lanes even = {0}, odd = {0};
-    for (; n - i >= 2 * sizeof(lanes); i += 2 * sizeof(lanes)) {
-        lanes a, b;
-        memcpy(&a, p + i, sizeof(a));
-        memcpy(&b, p + i + sizeof(a), sizeof(b));
-        if (dst != NULL) {
-            memcpy(dst + i, &a, sizeof(a));
-            memcpy(dst + i + sizeof(a), &b, sizeof(b));
-        }
-        even += HALVES(a);
-        odd += HALVES(b);
+    struct lane_sums even = {.words = {0}}, odd = {.words = {0}};
+    for (; n - i >= 4 * step; i += 4 * step) {
+        take_lanes(&even, dst == NULL ? NULL : dst + i, p + i);
+        take_lanes(&odd, dst == NULL ? NULL : dst + i + step, p + i + step);
+        take_lanes(&even, dst == NULL ? NULL : dst + i + 2 * step, p + i + 2 * step);
+        take_lanes(&odd, dst == NULL ? NULL : dst + i + 3 * step, p + i + 3 * step);
     }
-    even += odd;
-    uint64_t sum = even[0] + even[1] + even[2] + even[3];
-    for (uint64_t word; n - i >= sizeof(word); i += sizeof(word)) {
-        memcpy(&word, p + i, sizeof(word));
-        if (dst != NULL)
-            memcpy(dst + i, &word, sizeof(word));
-        sum += HALVES(word);
-    }
-    if (i < n) {
-        uint64_t rest = 0;
-        memcpy(&rest, p + i, n - i);
-        if (dst != NULL)
-            memcpy(dst + i, &rest, n - i);
-        sum += HALVES(rest);
-    }
-    return sum;
+    for (; n - i >= step; i += step)
+        take_lanes(&even, dst == NULL ? NULL : dst + i, p + i);
+    even.words += odd.words;
+    even.upper += odd.upper;
+    return total(even) + add_few(dst == NULL ? NULL : dst + i, p + i, n - i);
 }
 
 #if defined(__x86_64__)
@@ -395,6 +435,9 @@ __attribute__((target("avx2"))) static uint64_t add_up_avx2(uint8_t *dst, struct
 
 static uint64_t add_up_any(uint8_t *dst, struct pv_view bytes)
 {
+    if (bytes.len < 2 * sizeof(lanes))
+        return dst == NULL ? add_few(NULL, bytes.ptr, bytes.len)
+                           : add_few(dst, bytes.ptr, bytes.len);
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2"))
         return add_up_avx2(dst, bytes);
@@ -404,9 +447,10 @@ static uint64_t add_up_any(uint8_t *dst, struct pv_view bytes)
 
 static uint32_t fold(uint64_t wide)
 {
-    while (wide >> 16 != 0)
-        wide = (wide & 0xffff) + (wide >> 16);
-    return (uint32_t)wide;
+    wide = (wide & 0xffffffff) + (wide >> 32);
+    wide = (wide & 0xffff) + (wide >> 16); /* 33 bits and then 18 */
+    wide = (wide & 0xffff) + (wide >> 16);
+    return (uint32_t)((wide & 0xffff) + (wide >> 16));
 }
 
 /* The native sum is swapped to network order once, on little-endian machines, instead of each
@@ -422,6 +466,11 @@ static uint32_t finish_sum(uint64_t native, uint32_t sum)
 uint32_t pv_ippkt_sum(struct pv_view bytes, uint32_t sum)
 {
     return finish_sum(add_up_any(NULL, bytes), sum);
+}
+
+uint16_t pv_ippkt_fold(uint32_t sum)
+{
+    return (uint16_t)fold(sum);
 }
 
 uint32_t pv_ippkt_copy_sum(uint8_t *dst, struct pv_view bytes, uint32_t sum)

@@ -84,7 +84,9 @@ bool pv_ippkt_take_ecn(const struct pv_ippkt *ip, uint8_t *packet, uint8_t outer
 /* Internet checksum (RFC 1071) of bytes, started with the folded sum so far; network order when
  * stored big-endian. pv_ippkt_sum() gives the folded, not inverted sum of 16-bit words. */
 uint32_t pv_ippkt_sum(struct pv_view bytes, uint32_t sum);
-/* The same, and copies the bytes to dst, which has room for them and does not overlap. */
+/* pv_ippkt_sum() of no bytes: folds sums of sums. */
+uint16_t pv_ippkt_fold(uint32_t sum);
+/* pv_ippkt_sum(), and copies the bytes to dst, which has room for them and does not overlap. */
 uint32_t pv_ippkt_copy_sum(uint8_t *dst, struct pv_view bytes, uint32_t sum);
 
 enum pv_ippkt_error {

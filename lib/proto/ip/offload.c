@@ -146,6 +146,30 @@ static size_t l4_header(const struct pv_ippkt *ip)
     return ip->l4.len < len ? 0 : len;
 }
 
+/* The sum without one of the words in it (RFC 1624 s3). */
+static uint32_t without(uint32_t sum, uint16_t word)
+{
+    return sum + (uint16_t)~word;
+}
+
+/* Headers are added up once: without lengths, checksums, the identification (IPv4), the sequence
+ * number and the flags (TCP), which pv_cutter_cut() adds. */
+static void sum_headers(struct pv_cutter *c, const struct pv_ippkt *ip)
+{
+    const uint8_t *packet = ip->whole.ptr, *l4 = ip->l4.ptr;
+    size_t ip_header = (size_t)(l4 - packet);
+    uint32_t sum = pv_ippkt_sum(pv_view(packet, ip_header), 0);
+    sum = without(without(sum, pv_load_be16(packet + 2)), pv_load_be16(packet + 4));
+    c->ip_sum = without(sum, pv_load_be16(packet + 10));
+    sum =
+        pv_ippkt_sum(pv_view(l4, c->head - ip_header), pseudo_sum(ip->version, packet, ip->proto));
+    for (int i = 4; i < 8; i += 2) /* the sequence number; length and checksum of UDP */
+        sum = without(sum, pv_load_be16(l4 + i));
+    if (ip->proto == PV_IP_PROTO_TCP)
+        sum = without(without(sum, pv_load_be16(l4 + TCP_FLAGS - 1)), pv_load_be16(l4 + TCP_CSUM));
+    c->l4_sum = sum;
+}
+
 /* Everything that pv_cutter_cut() relies on is checked here once: where L4 begins, that its header
  * is there, and that the checksum field is where the protocol has it. */
 static int init_many(struct pv_cutter *c, const struct pv_ippkt *ip, const struct pv_offload *o)
@@ -160,7 +184,7 @@ static int init_many(struct pv_cutter *c, const struct pv_ippkt *ip, const struc
     if (payload == 0)
         return PV_ERR_MALFORMED;
     c->count = (payload + o->size - 1) / o->size;
-    c->pseudo = pseudo_sum(ip->version, ip->whole.ptr, ip->proto);
+    sum_headers(c, ip);
     return c->count > PV_OFFLOAD_MAX_CUT ? PV_ERR_LIMIT : PV_OK;
 }
 
@@ -208,13 +232,28 @@ static void cut_whole(const struct pv_cutter *c, uint8_t *dst)
     pv_store_be16(dst + field, sum);
 }
 
-static void cut_tcp(const struct pv_cutter *c, uint8_t *tcp)
+/* Returns the sum of the words that sum_headers() left out and this packet has. */
+static uint32_t cut_tcp(const struct pv_cutter *c, uint8_t *tcp)
 {
-    pv_store_be32(tcp + 4, pv_load_be32(tcp + 4) + (uint32_t)c->at);
+    uint32_t seq = pv_load_be32(tcp + 4) + (uint32_t)c->at;
+    pv_store_be32(tcp + 4, seq);
     if (c->index + 1 < c->count)
         tcp[TCP_FLAGS] &= (uint8_t) ~(FLAG_FIN | FLAG_PSH);
     if (c->index > 0)
         tcp[TCP_FLAGS] &= (uint8_t)~FLAG_CWR; /* only on the first, RFC 3168 s6.1.2 */
+    return (seq >> 16) + (seq & 0xffff) + pv_load_be16(tcp + TCP_FLAGS - 1);
+}
+
+static void cut_ip(const struct pv_cutter *c, uint8_t *dst, size_t len)
+{
+    if (c->version == 6) {
+        pv_store_be16(dst + 4, (uint16_t)(len - IP6_LEN));
+        return;
+    }
+    uint16_t id = (uint16_t)(pv_load_be16(dst + 4) + c->index);
+    pv_store_be16(dst + 2, (uint16_t)len);
+    pv_store_be16(dst + 4, id);
+    pv_store_be16(dst + 10, (uint16_t)~pv_ippkt_fold(c->ip_sum + (uint32_t)len + id));
 }
 
 /* Each packet repeats the headers with its own length, sequence number (TCP) or identification
@@ -228,21 +267,20 @@ void pv_cutter_cut(struct pv_cutter *c, uint8_t *dst)
         return;
     }
     memcpy(dst, c->packet.ptr, c->head);
-    uint32_t payload = pv_ippkt_copy_sum(
-        dst + c->head, pv_view(c->packet.ptr + c->head + c->at, len - c->head), 0);
-    if (c->version == 4)
-        pv_store_be16(dst + 4, (uint16_t)(pv_load_be16(dst + 4) + c->index));
-    set_ip_length(dst, c->version, l4, len);
-    if (c->offload.kind == PV_OFFLOAD_UDP)
-        pv_store_be16(dst + l4 + 4, (uint16_t)(len - l4));
-    else
-        cut_tcp(c, dst + l4);
-    uint8_t *field = dst + l4 + c->offload.csum_offset;
-    pv_store_be16(field, 0);
     /* The header has an even length: the payload's sum is what it is behind it. */
-    uint16_t sum = (uint16_t)~pv_ippkt_sum(pv_view(dst + l4, c->head - l4),
-                                           c->pseudo + (uint32_t)(len - l4) + payload);
-    pv_store_be16(field, sum == 0 && c->offload.kind == PV_OFFLOAD_UDP ? 0xffff : sum);
+    uint32_t sum = pv_ippkt_copy_sum(dst + c->head,
+                                     pv_view(c->packet.ptr + c->head + c->at, len - c->head), 0);
+    sum += c->l4_sum + (uint32_t)(len - l4);
+    cut_ip(c, dst, len);
+    if (c->offload.kind == PV_OFFLOAD_UDP) {
+        pv_store_be16(dst + l4 + 4, (uint16_t)(len - l4));
+        sum += (uint32_t)(len - l4);
+    } else {
+        sum += cut_tcp(c, dst + l4);
+    }
+    uint16_t field = (uint16_t)~pv_ippkt_fold(sum);
+    pv_store_be16(dst + l4 + c->offload.csum_offset,
+                  field == 0 && c->offload.kind == PV_OFFLOAD_UDP ? 0xffff : field);
     c->at += len - c->head;
     c->index++;
 }
@@ -407,20 +445,20 @@ static void append_piece(struct pv_joiner *j, struct pv_join_flow *f, const stru
     else
         f->last->next = piece;
     f->last = piece;
-    out->n_more++;
+    if (out->n_more++ == 0)
+        out->offload = (struct pv_offload){
+            .kind = !is_tcp(p)        ? PV_OFFLOAD_UDP
+                    : p->version == 4 ? PV_OFFLOAD_TCP4
+                                      : PV_OFFLOAD_TCP6,
+            .needs_csum = true,
+            .size = (uint16_t)f->size,
+            .head = f->head,
+            .csum_start = f->l4,
+            .csum_offset = is_tcp(p) ? TCP_CSUM : UDP_CSUM,
+        };
     f->total += payload;
     f->next_seq += (uint32_t)payload;
     f->next_id++;
-    out->offload = (struct pv_offload){
-        .kind = !is_tcp(p)        ? PV_OFFLOAD_UDP
-                : p->version == 4 ? PV_OFFLOAD_TCP4
-                                  : PV_OFFLOAD_TCP6,
-        .needs_csum = true,
-        .size = (uint16_t)f->size,
-        .head = f->head,
-        .csum_start = f->l4,
-        .csum_offset = is_tcp(p) ? TCP_CSUM : UDP_CSUM,
-    };
     bool psh = is_tcp(p) && (p->packet[p->l4 + TCP_FLAGS] & FLAG_PSH) != 0;
     size_t most = is_tcp(p) ? PV_JOIN_TCP : PV_JOIN_UDP;
     if (psh || payload < f->size || out->n_more + 1 >= most)
@@ -509,8 +547,7 @@ void pv_joiner_finish(struct pv_joiner *j)
         if (proto == PV_IP_PROTO_UDP)
             pv_store_be16(packet + l4 + 4, (uint16_t)(total - l4));
         /* Not inverted: the kernel, or the hardware, adds the rest. */
-        uint32_t sum = pv_ippkt_sum(pv_view(NULL, 0),
-                                    pseudo_sum(version, packet, proto) + (uint32_t)(total - l4));
-        pv_store_be16(packet + l4 + out->offload.csum_offset, (uint16_t)sum);
+        pv_store_be16(packet + l4 + out->offload.csum_offset,
+                      pv_ippkt_fold(pseudo_sum(version, packet, proto) + (uint32_t)(total - l4)));
     }
 }

@@ -66,7 +66,8 @@ struct pv_cutter {
     size_t head; /* bytes of headers that each packet repeats; all of it when there is only one */
     size_t at;   /* payload bytes cut so far */
     size_t index, count;
-    uint32_t pseudo; /* folded sum of both addresses and the protocol */
+    /* Of what all packets have alike: the IPv4 header, and that of L4 with the pseudo header. */
+    uint32_t ip_sum, l4_sum;
 };
 
 /* ip is the packet, parsed. PV_ERR_MALFORMED: what offload says does not fit it. PV_ERR_LIMIT: more

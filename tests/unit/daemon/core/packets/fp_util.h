@@ -40,6 +40,7 @@ struct fp_node {
     struct pv_fp_builder *b;
     struct pv_fp_worker *w;
     struct pv_fp_snapshot *snap;
+    enum pv_suite suite; /* of the keys that fp_add_keys() gives it */
 };
 
 static inline struct pv_addr fp_ip4(uint32_t last16)
@@ -139,7 +140,7 @@ static inline void fp_set_path(struct fp_node *n, uint32_t peer, uint32_t remote
 static inline uint32_t fp_add_keys(struct fp_node *a, uint32_t pa, struct fp_node *b, uint32_t pb,
                                    pv_ns birth, uint32_t *ret_b_index)
 {
-    struct pv_fp_key_init ia = {.birth = birth}, ib = {.birth = birth};
+    struct pv_fp_key_init ia = {.birth = birth, .suite = a->suite}, ib = ia;
     pv_rng_fill(&a->rng, ia.send_key, 32);
     pv_rng_fill(&a->rng, ia.recv_key, 32);
     memcpy(ib.recv_key, ia.send_key, 32);
