@@ -382,19 +382,27 @@ static int take_keepalive(struct ctx *c)
     return PV_OK;
 }
 
+/* A door lets WireGuard's messages in alone, and those of AES have other types. */
+static int check_door(struct ctx *c)
+{
+    const struct pv_static_peer *p = &c->peer->peer;
+    return p->door && p->suite == PV_SUITE_AES ? bad(c, "door = on is for suite = chacha only")
+                                               : PV_OK;
+}
+
 static int take_suite(struct ctx *c)
 {
     bool aes = strcmp(c->value, "aes") == 0;
     if (!aes && strcmp(c->value, "chacha") != 0)
         return bad(c, "suite: expected chacha or aes (aes only with another p2pvpnd)");
     c->peer->peer.suite = aes ? PV_SUITE_AES : PV_SUITE_CHACHA;
-    return PV_OK;
+    return check_door(c);
 }
 
 static int take_door(struct ctx *c)
 {
     return pv_switch_parse(c->value, &c->peer->peer.door) < 0 ? bad(c, "door: expected on or off")
-                                                              : PV_OK;
+                                                              : check_door(c);
 }
 
 static int take_turn(struct ctx *c)

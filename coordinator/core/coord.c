@@ -24,11 +24,15 @@ enum {
 /* The relay half is made even when relaying is off: it answers Binding requests all the same. */
 static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
 {
+    static const uint8_t doors[] = "p2pvpn relay doors";
     struct pv_turns_config relay = {0};
     if (cfg->relay != NULL)
         relay = *cfg->relay;
     relay.coordinator_pk = cfg->sk + PV_SIGN_SEED_LEN;
+    pv_blake2b(relay.door_key, pv_view(doors, sizeof(doors)), pv_view(cfg->sk, PV_SIGN_SEED_LEN),
+               pv_view(NULL, 0));
     int r = pv_relaycore_new(&c->relay, &relay, &c->rng);
+    pv_wipe(relay.door_key, sizeof(relay.door_key));
     if (r == PV_OK)
         c->link = pv_relaycore_link(c->relay);
     return r;

@@ -122,7 +122,7 @@ static int take_doors(struct pv_coordset_relay *r, const char *value, char *erro
 {
     uint64_t n = 0;
     if (pv_u64_parse(value, 0, PV_TURNS_DOORS_MAX, &n) < 0)
-        return bad_relay_value(error, cap, "doors", value, "expected 0 (none) to 4096");
+        return bad_relay_value(error, cap, "doors", value, "expected 0 (none) to 1024");
     r->doors = (uint32_t)n;
     return PV_OK;
 }
@@ -132,7 +132,7 @@ static int take_doors_per_net(struct pv_coordset_relay *r, const char *value, ch
 {
     uint64_t n = 0;
     if (pv_u64_parse(value, 1, PV_TURNS_DOORS_MAX, &n) < 0)
-        return bad_relay_value(error, cap, "doors-per-network", value, "expected 1 to 4096");
+        return bad_relay_value(error, cap, "doors-per-network", value, "expected 1 to 1024");
     r->doors_per_net = (uint32_t)n;
     return PV_OK;
 }

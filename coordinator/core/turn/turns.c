@@ -83,6 +83,7 @@ static int take_config(struct pv_turns *t, const struct pv_turns_config *cfg)
         return PV_ERR_LIMIT;
     pv_blake2b(hash, pv_view(cfg->coordinator_pk, PV_SIGN_PK_LEN), pv_view(NULL, 0),
                pv_view(NULL, 0));
+    memcpy(t->door_key, cfg->door_key, sizeof(t->door_key));
     t->prefix[0] = 0xfd;
     memcpy(t->prefix + 1, hash, 5); /* as pv_turn_virtual_addr() */
     t->limits = (struct pv_turns_limits){
@@ -177,6 +178,7 @@ struct pv_turns *pv_turns_free(struct pv_turns *t)
     free(t->relays);
     free(t->scratch);
     pv_turnauth_done(&t->auth);
+    pv_wipe(t->door_key, sizeof(t->door_key));
     free(t);
     return NULL;
 }

@@ -32,6 +32,7 @@
 #include "coordinator/core/turn/relaystats.h"
 #include "coordinator/core/turn/stuns.h"
 #include "coordinator/core/turn/turnauth.h"
+#include "crypto/hash.h"
 
 enum {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
@@ -62,17 +63,18 @@ enum {
     PV_TURNS_RESERVED_MIN = 2,
     PV_TURNS_PORT_TRIES = 16, /* ours: ports tried for one relay socket, then 508 */
 
-    PV_TURNS_DOORS_MAX = 4096, /* ours: doors at once */
+    PV_TURNS_DOORS_MAX = 1024, /* ours: doors at once */
     PV_TURNS_DOORS_NET = 4,    /* ours: of them one network's, unless the operator says more */
     /* Ours: messages a second and at once, that come in at doors from where their members have no
-     * channel: of one source network (/24, /56), at one door, at all. A phone that roams sends the
-     * first few so. */
+     * channel: of one source network (/24, /56), at one door. A phone that roams sends the first
+     * few so. A longer message counts once for each PV_TURNS_DOOR_UNIT bytes that it has begun, the
+     * length of a handshake's. */
     PV_TURNS_DOOR_SOURCE_RATE = 32,
     PV_TURNS_DOOR_SOURCE_BURST = 64,
     PV_TURNS_DOOR_RATE = 64,
     PV_TURNS_DOOR_BURST = 128,
-    PV_TURNS_DOORS_RATE = 1024,
-    PV_TURNS_DOORS_BURST = 2048,
+    PV_TURNS_DOOR_UNIT = 148,
+    PV_TURNS_DOOR_OPENS = 4, /* ours: doors of one member opened at once; one a second afterwards */
     PV_TURNS_DOOR_SOURCES = 4096, /* ours: source networks remembered */
     PV_TURNS_DOOR_PEERS = 256,    /* ours: channels of one member by which its guests come in */
     /* Ours: bytes a second and at once, that leave by a door for where nothing has come from. */
@@ -114,8 +116,11 @@ struct pv_turns_policy {
 };
 
 struct pv_turns_config {
-    bool enabled;                      /* false: Binding requests only */
-    const uint8_t *coordinator_pk;     /* PV_SIGN_PK_LEN bytes, not kept */
+    bool enabled;                  /* false: Binding requests only */
+    const uint8_t *coordinator_pk; /* PV_SIGN_PK_LEN bytes, not kept */
+    /* The secret that doors' ports follow from, the same after every start: nobody else shall find
+     * a key with a given port. Copied and wiped at the end. */
+    uint8_t door_key[PV_BLAKE2B_LEN];
     const struct pv_turns_user *users; /* copied as keys */
     size_t n_users;                    /* <= PV_TURNS_USERS_MAX */
     uint16_t port_lo, port_hi;         /* relay ports; 0: 49152-65535 (RFC 8656 s7.2) */

@@ -7,6 +7,10 @@
 #include "coordinator/core/turn/turns_int.h"
 #include "proto/stun/demux.h"
 
+enum {
+    DOORS_PART = 4, /* ours: of the relay sockets, those that doors may have */
+};
+
 static void count(struct pv_turns *t, enum pv_relaystat what)
 {
     pv_relaystat_add(&t->stats, what, 1);
@@ -28,7 +32,7 @@ static uint32_t count_of_net(const struct pv_turns *t, const uint8_t *net)
 
 /* IPv4 where there is any: a machine that has only IPv6 reaches it by its network's NAT64. Returns
  * 0 or an error code. */
-static uint16_t open_door(struct pv_turns *t, struct pv_talloc *a)
+static uint16_t open_door(struct pv_turns *t, struct pv_talloc *a, pv_ns now)
 {
     size_t family = pv_trelay_can(t, 0, &a->way.local) ? 0 : 1;
     struct pv_trelay *r = NULL;
@@ -36,8 +40,10 @@ static uint16_t open_door(struct pv_turns *t, struct pv_talloc *a)
         return PV_TURN_E_FORBIDDEN;
     if (count_of_net(t, a->member->who) >= t->doors_per_net)
         return PV_TURN_E_QUOTA_REACHED;
-    if (t->n_doors >= t->doors || !pv_trelay_can(t, family, &a->way.local) ||
-        pv_trelay_new(t, &r) < 0)
+    /* Static users keep most of the sockets that there are. */
+    if (t->n_doors >= t->doors || t->n_doors >= t->limits.relays / DOORS_PART ||
+        !pv_bucket_take(&a->member->door_opens, 1, PV_TURNS_DOOR_OPENS, 1, now) ||
+        !pv_trelay_can(t, family, &a->way.local) || pv_trelay_new(t, &r) < 0)
         return PV_TURN_E_NO_CAPACITY;
     r->is_door = true;
     r->alloc = a;
@@ -66,7 +72,7 @@ void pv_tdoor_wish(struct pv_turns *t, const struct pv_treq *q, struct pv_talloc
     if (!pv_stun_has(q->msg, PV_TURN_ATTR_DOOR) || t->n_doors > t->doors)
         close_door(t, a);
     if (a->door == NULL && !failed && pv_stun_has(q->msg, PV_TURN_ATTR_DOOR))
-        a->door_error = open_door(t, a);
+        a->door_error = open_door(t, a, q->now);
 }
 
 /* An address once it is open, else a code as in ADDRESS-ERROR-CODE (RFC 8656 s18.12); 0: it is
@@ -107,14 +113,23 @@ static bool is_wireguard(struct pv_view data)
     return kind >= PV_DEMUX_WG_INITIATION && kind <= PV_DEMUX_WG_DATA && data.ptr[3] == 0;
 }
 
-/* The source is asked first and all doors last, so that a source that floods does not use up its
- * door's share, nor a door that is flooded the share of all. */
+/* The source is asked first, so that one that floods does not use up the door's share. A long
+ * message costs more, which keeps strangers to a hundredth of what a relay carries for a member. */
 static bool may_enter(struct pv_turns *t, struct pv_tmember *m, const struct pv_addr *peer,
-                      pv_ns now)
+                      size_t len, pv_ns now)
 {
-    return pv_bucket_table_take(t->door_sources, peer, 1, now) &&
-           pv_bucket_take(&m->strangers, PV_TURNS_DOOR_RATE, PV_TURNS_DOOR_BURST, 1, now) &&
-           pv_bucket_take(&t->door_strangers, PV_TURNS_DOORS_RATE, PV_TURNS_DOORS_BURST, 1, now);
+    uint32_t units = (uint32_t)((len + PV_TURNS_DOOR_UNIT - 1) / PV_TURNS_DOOR_UNIT);
+    return pv_bucket_table_take(t->door_sources, peer, units, now) &&
+           pv_bucket_take(&m->strangers, PV_TURNS_DOOR_RATE, PV_TURNS_DOOR_BURST, units, now);
+}
+
+/* Static users may be allowed to reach networks of the operator's; members of any network get no
+ * further there than to answer. */
+static bool is_public(const struct pv_turns *t, const struct pv_addr *peer)
+{
+    struct pv_turnpeer_rules rules = t->rules;
+    rules.n_allow = 0;
+    return pv_turnpeer_is_allowed(peer, &rules);
 }
 
 static void count_relayed(struct pv_turns *t, size_t len)
@@ -150,7 +165,7 @@ void pv_tdoor_in(struct pv_turns *t, const struct pv_trelay *r, const struct pv_
     } else if (!pv_turnpeer_is_allowed(peer, &t->rules)) {
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
-    } else if (!may_enter(t, a->member, peer, now)) {
+    } else if (!may_enter(t, a->member, peer, data.len, now)) {
         count(t, PV_RELAYSTAT_DROP_DOOR_LIMIT);
         return;
     }
@@ -169,7 +184,7 @@ void pv_tdoor_out(struct pv_turns *t, const struct pv_talloc *a, const struct pv
 {
     struct pv_tmember *m = a->member;
     bool heard = c != NULL && c->heard != 0 && now - c->heard < PV_TURN_PERMISSION_TIME;
-    if (!pv_tdoor_may_reach(t, a, peer)) {
+    if (!pv_tdoor_may_reach(t, a, peer) || (!heard && !is_public(t, peer))) {
         count(t, PV_RELAYSTAT_DROP_NO_PERMISSION);
         return;
     }

@@ -119,9 +119,10 @@ struct pv_tmember {
     uint32_t bandwidth;                /* bytes a second, of its network; 0: no limit */
     struct pv_bucket up, down;         /* bandwidth from it and to it */
     struct pv_bucket unsigned_answers; /* to its 5-tuple: a nonce that has expired, above all */
-    struct pv_bucket strangers; /* messages that came in at its door from no channel's peer */
-    struct pv_bucket knocks;    /* bytes out of it to whoever has not sent */
-    struct pv_ttimer timer;     /* offline: the end of its allocation, and of this */
+    struct pv_bucket strangers;  /* messages that came in at its door from no channel's peer */
+    struct pv_bucket knocks;     /* bytes out of it to whoever has not sent */
+    struct pv_bucket door_opens; /* doors that it asked for */
+    struct pv_ttimer timer;      /* offline: the end of its allocation, and of this */
 };
 
 enum pv_trelay_state {
@@ -243,7 +244,7 @@ struct pv_turns {
     uint32_t doors, doors_per_net; /* as in pv_turns_policy, without 0 for a default */
     uint32_t n_doors;              /* opened or being opened */
     struct pv_bucket_table *door_sources;
-    struct pv_bucket door_strangers; /* of all doors */
+    uint8_t door_key[PV_BLAKE2B_LEN]; /* as in pv_turns_config */
 
     uint64_t next_txid; /* of Data indications */
     struct pv_relaystats stats;

@@ -83,13 +83,14 @@ void pv_trelay_locate(const struct pv_turns *t, struct pv_trelay *r, size_t fami
 }
 
 /* It stands in files that nobody changes when a program restarts, so it is made of what stays:
- * network and key of the member. */
-static uint32_t draw_of_door(const struct pv_trelay *r, uint32_t n)
+ * network and key of the member, and a secret, or a member could make keys until one has the port
+ * of another's door. */
+static uint32_t draw_of_door(const struct pv_turns *t, const struct pv_trelay *r, uint32_t n)
 {
     const uint8_t tries = (uint8_t)r->tries;
     uint8_t hash[PV_BLAKE2B_LEN];
-    pv_blake2b(hash, pv_view(r->alloc->member->who, PV_TMEMBER_WHO), pv_view(&tries, 1),
-               pv_view(NULL, 0));
+    pv_blake2b(hash, pv_view(t->door_key, sizeof(t->door_key)),
+               pv_view(r->alloc->member->who, PV_TMEMBER_WHO), pv_view(&tries, 1));
     return pv_load_be32(hash) % n;
 }
 
@@ -98,7 +99,7 @@ static uint32_t draw_of_door(const struct pv_trelay *r, uint32_t n)
 void pv_trelay_choose_port(struct pv_turns *t, struct pv_trelay *r)
 {
     uint32_t n = (uint32_t)t->port_hi - t->port_lo + 1;
-    uint32_t draw = r->is_door ? draw_of_door(r, n) : pv_rng_below(&t->rng, n);
+    uint32_t draw = r->is_door ? draw_of_door(t, r, n) : pv_rng_below(&t->rng, n);
     uint16_t port = (uint16_t)(t->port_lo + draw);
     if (r->even && port % 2 == 1)
         port = port == t->port_lo ? (uint16_t)(port + 1) : (uint16_t)(port - 1);

@@ -299,7 +299,7 @@ PV_TEST(wrong_lines_are_named_with_file_and_line)
         {"[relay]\nbandwidth = 5G\n", ":2: bandwidth 5G"},
         {"[relay]\nallocations-per-user = 0\n", ":2: allocations-per-user 0"},
         {"[relay]\nallow-peer = 10.0.0.1/8\n", ":2: allow-peer 10.0.0.1/8"},
-        {"[relay]\ndoors = on\n", ":2: doors on: expected 0 (none) to 4096"},
+        {"[relay]\ndoors = on\n", ":2: doors on: expected 0 (none) to 1024"},
         {"[relay]\ndoors-per-network = 0\n", ":2: doors-per-network 0"},
         {"[relay]\nturn = x\n", ":2: unknown key turn"},
         {"[turn-user a]\n", "[turn-user a] has no password-file"},

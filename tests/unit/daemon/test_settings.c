@@ -55,12 +55,12 @@ static const char WHOLE[] = "[interface]\n"
                             "endpoint = vpn.example.org:51821\n"
                             "preshared-key-file = @/psk\n"
                             "persistent-keepalive = 25\n"
+                            "door = on\n"
                             "[peer carol]\n"
                             "public-key = " KEY_B "\n"
                             "endpoint = [2001:db8::5]:9\n"
                             "persistent-keepalive = off\n"
                             "suite = aes\n"
-                            "door = on\n"
                             "[firewall]\n"
                             "allow = tcp/22,ping\n"
                             "[traversal]\n"
@@ -177,8 +177,8 @@ PV_TEST(every_key_reaches_its_field)
     assert_int_equal(carol->persistent_keepalive, 0);
     assert_int_equal(bob->suite, PV_SUITE_CHACHA);
     assert_int_equal(carol->suite, PV_SUITE_AES);
-    assert_false(bob->door);
-    assert_true(carol->door);
+    assert_true(bob->door);
+    assert_false(carol->door);
     pv_settings_done(&s);
 }
 
@@ -285,6 +285,8 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"[firewall]\nallow = 1,3,5,7,9,11,13,15,17\n", "conf:2: allow: at most 16 ranges"},
         {"[peer a]\nsuite = des\n", "conf:2: suite: expected chacha or aes"},
         {"[peer a]\ndoor = 1234\n", "conf:2: door: expected on or off"},
+        {"[peer a]\ndoor = on\nsuite = aes\n", "conf:3: door = on is for suite = chacha only"},
+        {"[peer a]\nsuite = aes\ndoor = on\n", "conf:3: door = on is for suite = chacha only"},
         {"[interface]\nport: 5\n  mtu = 1400\n", "conf:3: the line begins with a blank"},
     };
     for (size_t i = 0; i < PV_ARRAY_LEN(rows); i++) {

@@ -95,6 +95,11 @@ PV_TEST(a_door_has_the_same_port_after_every_restart)
     assert_int_not_equal(first.addr.port, other.addr.port);
     struct tw *restarted = tw_new_with(&cfg);
     restarted->rng_state.state += 77; /* nothing is drawn */
+    struct pv_turns_config elsewhere = cfg;
+    elsewhere.door_key[0] = 1; /* nobody can say what another coordinator's ports are */
+    struct tw *another = tw_new_with(&elsewhere);
+    with_door(another, 1, &other);
+    assert_int_not_equal(other.addr.port, first.addr.port);
     with_door(restarted, 2, &other);
     struct tw_client a = with_door(restarted, 1, &again);
     assert_int_equal(again.addr.port, first.addr.port);
@@ -437,7 +442,7 @@ PV_TEST(bandwidth_holds_at_doors_too)
 PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
 {
     struct pv_turns_config cfg = with_doors(3);
-    cfg.limits.relays = 3;
+    cfg.limits.relays = 12;
     struct tw *w = tw_new_with(&cfg);
     struct pv_turns_socket door, door_b, other;
     const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
@@ -445,7 +450,8 @@ PV_TEST(a_channel_ends_at_the_door_that_it_was_bound_for)
     assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
     assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
     assert_int_equal(closed_sockets(w), 1);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 11; i++) {
+        w->now += PV_S(1);
         assert_int_equal(wish(w, &a, PV_OK, &other), 0);
         assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
         assert_int_equal(closed_sockets(w), 1);
@@ -481,4 +487,70 @@ PV_TEST(channels_of_one_member_leave_room_for_guests_of_others)
     for (int i = 0; i < 1000; i++)
         passed += at_door(w, &door_b, &phone, 4);
     assert_int_equal(passed, 1000);
+}
+
+/* Each door has its own share: no number of doors that are flooded takes another's. */
+PV_TEST(floods_at_many_doors_leave_one_that_is_not_flooded_its_share)
+{
+    struct pv_turns_config cfg = with_doors(40);
+    cfg.doors_per_net = 40;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket evil[32], other;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    for (uint8_t i = 0; i < 32; i++)
+        (void)with_door(w, (uint8_t)(i + 1), &evil[i]);
+    (void)with_door(w, 100, &other);
+    for (unsigned i = 0; i < 32 * 1000; i++) {
+        const struct pv_addr e = pv_addr4(11, (uint8_t)(i >> 8), (uint8_t)i, 1, 9);
+        (void)!at_door(w, &evil[i % 32], &e, 4);
+    }
+    assert_true(at_door(w, &other, &phone, 1));
+}
+
+/* Strangers pay by length, or a few long messages would fill a small bandwidth. */
+PV_TEST(strangers_at_a_door_leave_its_member_the_bandwidth)
+{
+    struct pv_turns_config cfg = with_doors(1);
+    cfg.limits.bandwidth = 65536;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    (void)with_door(w, 1, &door);
+    uint8_t big[1480] = {4};
+    size_t passed = 0;
+    for (unsigned ms = 0; ms < 20000; ms++) {
+        struct tw_client s = {.sock = door.sock,
+                              .src = pv_addr4(11, (uint8_t)(ms >> 8), (uint8_t)ms, 1, 9)};
+        w->now += PV_MS(1);
+        passed += tw_in(w, &s, big, sizeof(big)) ? sizeof(big) : 0;
+    }
+    assert_in_range(passed, 1, 20 * 65536 / 4);
+}
+
+PV_TEST(doors_leave_static_users_most_of_the_sockets)
+{
+    struct pv_turns_config cfg = with_doors(8);
+    cfg.doors_per_net = 8;
+    cfg.limits.relays = 8;
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    for (uint8_t i = 1; i <= 2; i++)
+        (void)with_door(w, i, &sock);
+    struct tw_client c = tw_member(w, 3);
+    assert_int_equal(wish(w, &c, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
+}
+
+PV_TEST(a_member_that_opens_door_after_door_waits)
+{
+    const struct pv_turns_config cfg = with_doors(4);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket sock;
+    struct tw_client a = tw_member(w, 1);
+    for (unsigned i = 0; i < PV_TURNS_DOOR_OPENS; i++) {
+        assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
+        assert_int_equal(ask(w, &a, PV_TURN_REFRESH, false), 0);
+        (void)closed_sockets(w);
+    }
+    assert_int_equal(wish(w, &a, PV_OK, &sock), PV_TURN_E_NO_CAPACITY);
+    w->now += PV_S(1);
+    assert_int_equal(wish(w, &a, PV_OK, &sock), 0);
 }
