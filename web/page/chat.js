@@ -124,7 +124,7 @@ export function chat(main, who) {
   const room = who !== null && who.startsWith("#");
   let messages = [], more = false, find = "", drawn = "";
   open = who;
-  touched = navigator.userActivation.isActive;
+  touched = navigator.userActivation?.isActive ?? false;
   show(main, el("h1", {}, "Chat"), body);
 
   function drawLog() {
