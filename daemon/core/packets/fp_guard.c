@@ -248,8 +248,8 @@ bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_
 {
     const struct pv_flowtable *t = snap->guard->flows->table;
     struct pv_flow f;
-    const struct pv_addr src = pv_ippkt_src(ip);
-    if (!pv_fp_snapshot_is_own(snap, &src))
+    const struct pv_fp_peer *from = pv_fp_snapshot_route(snap, ip->version, ip->src);
+    if (from != NULL && from->kind != PV_FP_STATIC)
         return true;
     pv_flow_read(ip, true, &f); /* as the guest's machine would read it */
     if (!has_ports(&f))

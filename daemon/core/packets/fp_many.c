@@ -51,6 +51,16 @@ bool pv_fp_is_quiet(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip
     return pv_group_kind(&g) == PV_GROUP_DISCOVERY;
 }
 
+static bool is_own(const struct pv_fp_snapshot *snap, const struct pv_ippkt *ip)
+{
+    struct pv_addr src = pv_ippkt_src(ip);
+    for (size_t i = 0; i < snap->iface.n_own; i++) {
+        if (pv_addr_equal_ip(&snap->iface.own[i], &src))
+            return true;
+    }
+    return false;
+}
+
 /* --- budgets ------------------------------------------------------------------------------- */
 
 /* By address, so that it outlives snapshots. Groups that share one share its budget. FNV-1a: only
@@ -231,8 +241,7 @@ bool pv_fp_send_to_many(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     }
     struct pv_group g = pv_fp_group_of(in->ip.version, in->ip.dst);
     const struct pv_fp_group *e = pv_fp_snapshot_group(snap, &g);
-    const struct pv_addr src = pv_ippkt_src(&in->ip);
-    if (e != NULL && pv_fp_snapshot_is_own(snap, &src))
+    if (e != NULL && is_own(snap, &in->ip))
         return send_to_group(w, snap, e, in, now);
     if (e != NULL)
         pv_fp_worker_drops(w, NULL, PV_FP_DROP_LOOP, in->cut.count);

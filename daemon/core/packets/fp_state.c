@@ -446,15 +446,6 @@ const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, 
     return p->id == id ? p : NULL;
 }
 
-bool pv_fp_snapshot_is_own(const struct pv_fp_snapshot *snap, const struct pv_addr *ip)
-{
-    for (size_t i = 0; i < snap->iface.n_own; i++) {
-        if (pv_addr_equal_ip(&snap->iface.own[i], ip))
-            return true;
-    }
-    return false;
-}
-
 const struct pv_fp_peer *pv_fp_snapshot_way(const struct pv_fp_snapshot *snap,
                                             const struct pv_fp_peer *p)
 {

@@ -159,8 +159,6 @@ struct pv_fp_snapshot {
 
 /* A peer by id; NULL. */
 const struct pv_fp_peer *pv_fp_snapshot_peer(const struct pv_fp_snapshot *snap, uint32_t id);
-/* Is it one of this node's own addresses? */
-bool pv_fp_snapshot_is_own(const struct pv_fp_snapshot *snap, const struct pv_addr *ip);
 /* The peer by which packets to the addresses of p, or NULL, go: itself, or the one that carries it;
  * NULL: there is none. */
 const struct pv_fp_peer *pv_fp_snapshot_way(const struct pv_fp_snapshot *snap,

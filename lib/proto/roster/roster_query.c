@@ -303,8 +303,17 @@ static bool is_about(const struct pv_st_route *route, const struct pv_addr *ip)
            ip->family == PV_AF_INET;
 }
 
-static bool was_said_before(const struct pv_statement *a, const struct pv_statement *b)
+/* The word of the admin who let the guest in goes before root's, and that before others': the time
+ * of a statement is its signer's own word, so another admin could always be the first. */
+static bool goes_before(const struct pv_roster *r, const struct pv_member *m,
+                        const struct pv_statement *a, const struct pv_statement *b)
 {
+    const uint8_t *first[] = {m->admitted_by, r->root};
+    for (size_t i = 0; i < PV_ARRAY_LEN(first); i++) {
+        bool of_a = memcmp(a->signer, first[i], PV_SIGN_PK_LEN) == 0;
+        if (of_a != (memcmp(b->signer, first[i], PV_SIGN_PK_LEN) == 0))
+            return of_a;
+    }
     if (a->u.route.time != b->u.route.time)
         return a->u.route.time < b->u.route.time;
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
@@ -322,7 +331,7 @@ const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struc
         const struct pv_member *one = pv_roster_by_node(r, e->st.u.route.node);
         if (one == NULL || one == m || !is_about(&e->st.u.route, &m->ip4) ||
             e->st.u.route.time < m->issued ||
-            (first != NULL && !was_said_before(&e->st, &first->st)))
+            (first != NULL && !goes_before(r, m, &e->st, &first->st)))
             continue;
         first = e;
         by = one;

@@ -343,7 +343,7 @@ static const struct pv_member *carrier_of(const struct keys *k)
     return pv_roster_carrier(t.r, pv_roster_by_node(t.r, k->pk));
 }
 
-/* Of two words the first one counts, whatever came first here. */
+/* Of two words that of the admin who let the guest in counts. */
 PV_TEST(an_admins_word_says_who_carries_a_guest)
 {
     const struct pv_member *guest = NULL;
@@ -355,6 +355,8 @@ PV_TEST(an_admins_word_says_who_carries_a_guest)
     struct item late = say(make_carried(&t.w.creator, 7, &t.bob, 9, T0 + 5));
     assert_string_equal(carrier_of(&phone)->name, "bob");
     (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 + 4));
+    assert_string_equal(carrier_of(&phone)->name, "carol");
+    (void)say(make_carried(&t.w.creator, 9, &t.bob, 9, T0)); /* no admin is first by its own word */
     assert_string_equal(carrier_of(&phone)->name, "carol");
     const struct pv_roster_entry *e = pv_roster_find(t.r, hash_of(&late));
     assert_string_equal(pv_roster_carries(t.r, &e->st, &guest)->name, "carol");

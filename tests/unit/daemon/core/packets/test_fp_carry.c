@@ -491,8 +491,15 @@ PV_TEST(the_own_programs_keep_the_rules_about_a_guest)
     uint8_t p[100]; /* a member's, which came in by its own rules */
     size_t len = fp_packet(p, fp_ip4(2), fp_ip4(9), 80, 7);
     assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
+    len = fp_packet(p, ip_of("192.168.1.7"), fp_ip4(9), 80, 7); /* of a network behind this node */
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 0);
+    (void)fp_add_static(&t.a, "192.168.1.0/24"); /* or of a static peer */
+    fp_publish(&t.a);
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 0);
+    assert_int_equal(drops_of(&t.a, PV_FP_DROP_RULES), 3);
     assert_int_equal(pv_fp_builder_set_out(t.a.b, phone, yes), PV_OK);
     fp_publish(&t.a);
+    assert_int_equal(fp_tx_one(&t.a, p, len, t.now).n_sends, 1);
     assert_int_equal(goes_by("10.66.0.9", 1), phone);
     pv_ruletable_unref(yes);
     pv_ruletable_unref(no);
