@@ -24,27 +24,33 @@ enum {
  * names, has one behind it. */
 #define DUMMY "192.0.0.8"
 
+/* A value that is longer than any of its kind is left out: cut, it could end in half a character.
+ */
+static const char *value_of(const json_t *body, const char *key, size_t most)
+{
+    const char *text = pv_json_text(body, key, "");
+    return strlen(text) <= most ? text : "";
+}
+
 /* The lines that apps read, as wg-quick(8) has them. A value of an answer has no line break
  * (harmless.h), so each is one line, whatever p2pvpnd says. */
 static void write_file(const struct pv_cli *cli, const json_t *body, char text[static FILE_MAX])
 {
-    const char *name = pv_json_text(body, "name", "?"), *by = pv_json_text(body, "by", "?");
-    const char *network = pv_json_text(body, "network", "?");
-    const char *dns = pv_json_text(body, "dns", NULL);
+    const char *name = value_of(body, "name", 63), *by = value_of(body, "by", 63);
+    const char *network = value_of(body, "network", 63), *dns = value_of(body, "dns", 45);
     char line[PV_SHOW_BUF + PV_SHOW_BUF] = "";
-    if (dns != NULL)
-        snprintf(line, sizeof(line), "DNS = %.45s%s, %.63s.p2p\n", dns,
+    if (dns[0] != '\0')
+        snprintf(line, sizeof(line), "DNS = %s%s, %s.p2p\n", dns,
                  cli->args.value[EXPORT_EVERYTHING] != NULL ? ", " DUMMY : "", network);
     snprintf(text, FILE_MAX,
-             "# %.63s of network %.63s, carried by %.63s\n"
-             "[Interface]\nPrivateKey = %.44s\nAddress = %.45s/32, %.45s/128\n%s\n"
-             "[Peer]\nPublicKey = %.44s\nAllowedIPs = %.60s, %.60s\nEndpoint = %.270s\n"
+             "# %s of network %s, carried by %s\n"
+             "[Interface]\nPrivateKey = %s\nAddress = %s/32, %s/128\n%s\n"
+             "[Peer]\nPublicKey = %s\nAllowedIPs = %s, %s\nEndpoint = %s\n"
              "PersistentKeepalive = %.0f\n",
-             name, network, by, pv_json_text(body, "private_key", ""),
-             pv_json_text(body, "address4", ""), pv_json_text(body, "address6", ""), line,
-             pv_json_text(body, "public_key", ""), pv_json_text(body, "allowed4", ""),
-             pv_json_text(body, "allowed6", ""), pv_json_text(body, "endpoint", ""),
-             pv_json_real(body, "keepalive", 0));
+             name, network, by, value_of(body, "private_key", 44), value_of(body, "address4", 45),
+             value_of(body, "address6", 45), line, value_of(body, "public_key", 44),
+             value_of(body, "allowed4", 60), value_of(body, "allowed6", 60),
+             value_of(body, "endpoint", 270), pv_json_real(body, "keepalive", 0));
 }
 
 /* The file alone is on standard output: it goes where its user sends it, and is kept nowhere. The
