@@ -73,16 +73,23 @@ static int remove_stale(const char *path)
     return served ? PV_ERR_EXISTS : unlink(path) < 0 ? -errno : PV_OK;
 }
 
-static int set_access(const char *path, const char *group)
+/* The file has its mode from the beginning: the directory may be another user's, who could put a
+ * link in the place of a file whose mode were changed by its name. */
+static int bind_with_mode(int fd, const struct sockaddr_un *un, mode_t mode)
 {
-    if (group == NULL)
-        return chmod(path, MODE_ALONE) < 0 ? -errno : PV_OK;
-    struct group *g = getgrnam(group);
-    if (g != NULL && chown(path, (uid_t)-1, g->gr_gid) < 0)
-        return -errno;
-    return chmod(path, MODE) < 0 ? -errno : PV_OK;
+    mode_t before = umask(0777 & ~mode);
+    int r = bind(fd, (const struct sockaddr *)un, sizeof(*un)) < 0 ? -errno : PV_OK;
+    (void)umask(before);
+    return r == -EADDRINUSE ? PV_ERR_EXISTS : r;
 }
 
+static int give_to(const char *path, const char *group)
+{
+    struct group *g = group == NULL ? NULL : getgrnam(group);
+    return g != NULL && lchown(path, (uid_t)-1, g->gr_gid) < 0 ? -errno : PV_OK;
+}
+
+/* The group is set between bind() and listen(): until listen() every connect() is refused. */
 int pv_unix_listen(const char *path, const char *group, int *ret_fd)
 {
     struct sockaddr_un un;
@@ -94,11 +101,9 @@ int pv_unix_listen(const char *path, const char *group, int *ret_fd)
         r = new_unix_socket(SOCK_NONBLOCK, &fd);
     if (r < 0)
         return r;
-    /* Access is set between bind() and listen(): until listen() every connect() is refused. */
-    if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
-        r = errno == EADDRINUSE ? PV_ERR_EXISTS : -errno;
+    r = bind_with_mode(fd, &un, group == NULL ? MODE_ALONE : MODE);
     if (r >= 0)
-        r = set_access(path, group);
+        r = give_to(path, group);
     if (r >= 0 && listen(fd, BACKLOG) < 0)
         r = -errno;
     if (r < 0)
