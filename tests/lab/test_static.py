@@ -561,6 +561,7 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     check(time.monotonic() - began < 10 * SLOW, "it took too long")
     nas.restart_daemon()
     equal(wait("the door after the carrier's restart", lambda: door_of(nas), 15), door, "the door")
+    wait("the phone to be back after the carrier's restart", lambda: phone.pings(alice.addr()), 30)
     nas.ctl("remove", "phone")
     wait("the door to be closed", lambda: door_of(nas) is None)
 

@@ -186,6 +186,10 @@ static void allocate_member(struct pv_turns *t, struct pv_treq *q, struct pv_tal
         pv_tauth_refuse(t, q, PV_TURN_E_NO_CAPACITY);
         return;
     }
+    /* A member that has forgotten its channels in a restart hears guests of before by Data
+     * indications, until it binds them again; one that moved binds them at once. */
+    if (memcmp(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN) != 0)
+        pv_tchan_leave_door(t, m->alloc);
     uint32_t lifetime = get_lifetime(q->msg);
     memcpy(m->alloc->txid, q->msg->txid, PV_STUN_TXID_LEN);
     /* A lifetime of 0 makes no sense in an Allocate; it counts as the default. */

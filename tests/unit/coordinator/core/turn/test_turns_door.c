@@ -342,6 +342,25 @@ PV_TEST(a_door_reopened_knows_its_guests_when_they_are_bound_again)
     assert_int_equal(w->out.data.ptr[0], 0); /* a stranger again */
 }
 
+/* Its process knows no channel of before, and would drop what comes by one. */
+PV_TEST(a_member_that_restarted_hears_its_guests_until_it_binds_them_again)
+{
+    const struct pv_turns_config cfg = with_doors(1);
+    struct tw *w = tw_new_with(&cfg);
+    struct pv_turns_socket door;
+    const struct pv_addr phone = pv_addr4(203, 0, 113, 9, 51820);
+    struct tw_client a = with_door(w, 1, &door);
+    assert_int_equal(tw_bind(w, &a, 0x4001, &phone), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0x40); /* by the channel */
+    assert_int_equal(ask(w, &a, PV_TURN_ALLOCATE, true), 0);
+    assert_true(at_door(w, &door, &phone, 1));
+    assert_int_equal(w->out.data.ptr[0], 0); /* an indication */
+    assert_int_equal(tw_bind(w, &a, 0x4007, &phone), 0);
+    assert_true(at_door(w, &door, &phone, 4));
+    assert_int_equal(w->out.data.ptr[0], 0x40);
+}
+
 /* --- floods ---------------------------------------------------------------------------------- */
 
 PV_TEST(a_source_that_floods_leaves_room_for_others_and_guests)
