@@ -103,15 +103,16 @@ void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     f->n_marks = 0;
 }
 
-/* True: not again. An answer to a check shows that the path lives by now, and not that the datagram
- * went by one that did: then it goes once more, at once. */
+/* True: not again. A packet that is heard at once is the answer. One that comes later shows, as an
+ * answer to a check does, that the path lives by now, and not that the datagram went by one that
+ * did: the peer's NAT may have let us in after that. Then it goes once more, at once. */
 static bool repeat(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_fp_kept *k,
                    pv_ns now)
 {
     const struct pv_view msg = pv_view(k->msg, k->len);
     pv_ns heard = atomic_load_explicit(&peer->live->live.last_rx_selected, memory_order_relaxed);
     bool silent = pv_fp_live_is_silent(&peer->live->live, now);
-    if (heard >= k->since)
+    if (heard >= k->since && k->tries == 0)
         return true;
     if (silent && now < k->next)
         return false;

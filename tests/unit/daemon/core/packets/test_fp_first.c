@@ -173,6 +173,25 @@ PV_TEST(an_answer_over_the_path_ends_it_at_once)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
+/* A peer that is heard later may have let us in only after the datagram and its repetition. */
+PV_TEST(one_that_was_repeated_goes_once_more_when_the_path_is_heard)
+{
+    struct world *w = *state;
+    fall_silent(w);
+    send_one(w, 1);
+    w->now = pv_fp_next_timeout(w->a.w);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 2);
+    uint8_t p[LEN], data[256];
+    fp_packet(p, fp_ip4(2), fp_ip4(1), LEN, 1);
+    struct pv_fp_results r = fp_tx_one(&w->b, p, LEN, w->now);
+    memcpy(data, r.sends[0].data, r.sends[0].len);
+    assert_int_equal(fp_rx_one(&w->a, fp_carrier(2), data, r.sends[0].len, w->now).n_writes, 1);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
 PV_TEST(a_stream_that_begins_is_doubled_within_a_limit)
 {
     struct world *w = *state;
