@@ -12,6 +12,7 @@ set(PV_WARNINGS
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes
     -Wmissing-prototypes -Wold-style-definition -Wvla -Wundef -Wwrite-strings -Wcast-qual
     -Wcast-align -Wformat=2 -Wswitch -Wimplicit-fallthrough -Wdouble-promotion -Wnull-dereference
+    -Wno-unused-parameter # scripts/check-size names those that are mistakes
     -fno-strict-aliasing -fno-common)
 if(PV_WERROR)
     list(APPEND PV_WARNINGS -Werror)

@@ -272,7 +272,6 @@ static int open_backup(const char *file, sqlite3 **ret_db, struct pv_backup *b,
 static int remove_files(void *ctx, sqlite3 *copy)
 {
     char sql[200];
-    (void)ctx;
     snprintf(sql, sizeof(sql),
              "PRAGMA secure_delete = ON; DROP TABLE backup_files; DROP TABLE backup_made;"
              "PRAGMA application_id = %d; VACUUM;",

@@ -89,7 +89,6 @@ static void on_client(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_ctlsock_client *c = ctx;
     size_t n = 0;
-    (void)ready;
     if (c->out != NULL) {
         write_answer(c);
         return;
@@ -125,7 +124,6 @@ static void on_come(void *ctx, unsigned ready, pv_ns now)
     struct pv_ctlsock *s = ctx;
     struct pv_unix_cred who;
     int fd = -1;
-    (void)ready;
     int r = pv_unix_accept(s->fd, &fd, &who);
     if (r == PV_ERR_LIMIT && pv_spare_lend(s->spare))
         r = pv_unix_accept(s->fd, &fd, &who);

@@ -24,7 +24,6 @@ _Static_assert((int)PV_EXCHANGE_ERROR_MAX >= (int)PV_RIGHTS_ERROR_MAX &&
 
 static int count_row(void *ctx, struct pv_storerow *row)
 {
-    (void)row;
     ++*(uint64_t *)ctx;
     return PV_OK;
 }

@@ -103,7 +103,6 @@ static bool take_answer(struct pv_coordserver *s, pv_ns now)
 static void on_worker(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
-    (void)ready;
     s->happened = true;
     while (take_answer(s, now) && pv_clock_now() - now < PV_SERVER_TURN)
         continue;
@@ -141,7 +140,6 @@ static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_coordserver *s = ctx;
     int fd = pv_relay_news_fd(s->relay);
-    (void)ready;
     s->happened = true;
     pv_event_clear(fd);
     if (!pv_coord_handle_relay(s->coord, now))
@@ -306,7 +304,6 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
     struct pv_coordserver *s = ctx;
     char error[PV_COORDSERVER_ERROR_MAX];
     int signal = 0;
-    (void)ready;
     while (pv_signals_read(s->signals, &signal) == PV_OK) {
         if (signal == SIGHUP && s->end_by == 0)
             (void)!pv_server_reload(s, error);

@@ -260,7 +260,6 @@ static int accepts_now(const struct pv_coordserver *s)
 void pv_server_on_accept(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_server_listener *l = ctx;
-    (void)ready;
     l->server->happened = true;
     int most = accepts_now(l->server);
     for (int i = 0; i < most && pv_clock_now() - now < PV_SERVER_TURN; i++) {

@@ -138,8 +138,6 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct standby *s = ctx;
     int signal = 0;
-    (void)ready;
-    (void)now;
     while (pv_signals_read(s->signals, &signal) == PV_OK) {
         pv_log(s->log, PV_LOG_INFO, "ending signal=%d", signal);
         s->result = PV_ERR_CLOSED;
@@ -153,7 +151,6 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
     struct standby *s = ctx;
     const char *what = json_string_value(json_object_get(request, "do"));
     bool reload = what != NULL && strcmp(what, "reload") == 0 && raise(SIGHUP) == 0;
-    (void)now;
     pv_ctlsock_answer(&s->ctl, id,
                       json_pack("{s:i, s:s, s:s}", "version", PV_REPORT_VERSION, "error", "standby",
                                 "message",
@@ -164,7 +161,6 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 static json_t *make_report(void *ctx, pv_ns now)
 {
     const struct standby *s = ctx;
-    (void)now;
     return json_pack("{s:i, s:s, s:b, s:s?, s:s?}", "version", PV_REPORT_VERSION, "coordinator",
                      PV_VERSION, "standby", true, "serves", s->other[0] == '\0' ? NULL : s->other,
                      "error", s->error[0] == '\0' ? NULL : s->error);

@@ -85,7 +85,6 @@ static void on_asked(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_statussock *s = ctx;
     int r = PV_OK;
-    (void)ready;
     for (int i = 0; i < ASKED_A_TURN && r == PV_OK; i++)
         r = serve_one(s, now);
     if (r == PV_ERR_LIMIT) {

@@ -87,7 +87,6 @@ static void write_resolv(FILE *out, const struct names *names)
 
 static void write_nsswitch(FILE *out, const struct names *names)
 {
-    (void)names;
     fputs("hosts: files dns\n", out); /* first: the last line of the other may have no end */
     each_line("/etc/nsswitch.conf", out, copy_service);
 }

@@ -235,7 +235,6 @@ static bool offer_alternative(struct pv_cli *cli, const char *one, void *ctx)
 /* Small letters are a word of the command; anything may stand for capitals. */
 static bool is_alternative(struct pv_cli *cli, const char *one, void *ctx)
 {
-    (void)cli;
     return islower((unsigned char)one[0]) ? strcmp(one, ctx) == 0 : one[0] != '-';
 }
 

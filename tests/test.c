@@ -52,7 +52,6 @@ static void test_end_down_to(size_t n)
 
 int test_teardown(void **state)
 {
-    (void)state;
     test_end_down_to(0);
     return 0;
 }
@@ -78,7 +77,6 @@ static _Atomic size_t test_n_allocated;
 /* The hook: no lock and no allocation in here. */
 static void test_note_allocation(const volatile void *p, size_t size)
 {
-    (void)size;
     size_t i = atomic_fetch_add_explicit(&test_n_allocated, 1, memory_order_relaxed);
     if (i < TEST_ALLOCATIONS)
         test_allocated[i] = p;
@@ -86,7 +84,6 @@ static void test_note_allocation(const volatile void *p, size_t size)
 
 static void test_note_free(const volatile void *p)
 {
-    (void)p;
 }
 
 static void test_forget_allocations(void)

@@ -210,7 +210,6 @@ static enum MHD_Result add_offer(void *ctx, enum MHD_ValueKind kind, const char 
 {
     struct offers *o = ctx;
     struct pv_ctlapi_request req;
-    (void)kind;
     if (strcmp(key, "peer") != 0)
         return MHD_YES;
     pv_ctlapi_request_init(&req, PV_CTLAPI_FILE_SEND, ++o->n);
@@ -372,7 +371,6 @@ static ssize_t on_wanted(void *ctx, uint64_t pos, char *buf, size_t cap)
     struct asked *a = ctx;
     size_t n = 0;
     int passed = -1;
-    (void)pos;
     if (a->done || cap == 0)
         return MHD_CONTENT_READER_END_OF_STREAM;
     int r = pv_unix_read(a->fd, buf, cap, &n, &passed);
@@ -398,8 +396,6 @@ static ssize_t on_wanted(void *ctx, uint64_t pos, char *buf, size_t cap)
 
 static void on_readable(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
-    (void)now;
     wake(ctx);
 }
 

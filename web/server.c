@@ -267,7 +267,6 @@ static enum MHD_Result mhd_on_request(void *ctx, struct MHD_Connection *conn, co
                                       size_t *len, void **request)
 {
     struct asked *a = *request;
-    (void)version;
     if (a == NULL) {
         *request = a = begin(ctx, conn, url, method);
         if (a == NULL)
@@ -297,7 +296,6 @@ static void on_completed(void *ctx, struct MHD_Connection *conn, void **request,
 {
     struct pv_web *w = ctx;
     struct browser *b = browser_of(conn);
-    (void)code;
     if (b != NULL)
         b->since = w->now;
     if (*request != NULL)
@@ -358,7 +356,6 @@ static void on_link(void *ctx, unsigned ready, pv_ns now)
     char text[2] = "";
     size_t n = 0;
     int passed = -1;
-    (void)ready;
     w->now = now;
     int r = pv_unix_read(w->link, text, sizeof(text), &n, &passed);
     if (r == PV_ERR_AGAIN)
@@ -378,8 +375,6 @@ static void on_link(void *ctx, unsigned ready, pv_ns now)
 static void on_mhd(void *ctx, unsigned ready, pv_ns now)
 {
     (void)ctx; /* its work is done in the turn */
-    (void)ready;
-    (void)now;
 }
 
 /* MHD says what it has to do at once by a timeout of 0. */

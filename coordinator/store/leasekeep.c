@@ -10,8 +10,6 @@
 static void renew(void *ctx, void *const *items, size_t n)
 {
     struct pv_leasekeep *k = ctx;
-    (void)items;
-    (void)n;
     k->error[0] = '\0';
     k->status = pv_pg_lease_renew(k->lease, &k->renewal, k->error);
 }
@@ -20,7 +18,6 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_leasekeep *k = ctx;
     void *item = NULL;
-    (void)ready;
     if (pv_worker_take(k->worker, &item) < 0)
         return;
     k->asking = false;

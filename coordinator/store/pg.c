@@ -296,8 +296,6 @@ static bool connect_by(PGconn *conn, pv_ns until)
  * follows; libpq would write it to stderr, between the lines of the log. */
 static void pass_over(void *ctx, const char *message)
 {
-    (void)ctx;
-    (void)message;
 }
 
 /* Where an answer was lost there is nothing for TCP to repeat, so the line is asked each second

@@ -419,7 +419,6 @@ static int change(struct round *ro, char ret_error[static PV_STOREOP_ERROR_MAX])
 /* It stays raised for all networks: an epoch is the coordinator's, not the network's. */
 static void take_epoch(void *ctx, size_t i, PGresult *res)
 {
-    (void)i;
     if (PQntuples(res) == 1)
         *(uint64_t *)ctx = (uint64_t)pv_pg_get_int(res, 0, 0);
 }

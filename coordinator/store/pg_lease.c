@@ -129,7 +129,6 @@ struct answer {
 static void take_lease_row(void *ctx, size_t i, PGresult *res)
 {
     struct answer *a = ctx;
-    (void)i;
     if (PQntuples(res) != 1)
         return;
     a->got = !PQgetisnull(res, 0, 0);
@@ -240,7 +239,6 @@ static void take_home(void *ctx, size_t i, PGresult *res)
 {
     struct pv_pg_renewal *re = ctx;
     size_t n = (size_t)PQntuples(res);
-    (void)i;
     re->list = calloc(n + 1, sizeof(*re->list));
     re->has_list = re->list != NULL;
     for (size_t at = 0; re->has_list && at < n; at++) {

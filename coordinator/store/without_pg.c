@@ -11,8 +11,6 @@
 int pv_pg_lease_new(struct pv_pg_lease **ret_lease, const struct pv_pg_lease_config *cfg,
                     char ret_error[static PV_PG_ERROR_MAX])
 {
-    (void)ret_lease;
-    (void)cfg;
     snprintf(ret_error, PV_PG_ERROR_MAX,
              "[store] postgres: this program was built without PostgreSQL: take one that was built "
              "with libpq, such as Debian's package");
@@ -21,14 +19,12 @@ int pv_pg_lease_new(struct pv_pg_lease **ret_lease, const struct pv_pg_lease_con
 
 struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l)
 {
-    (void)l;
     return NULL;
 }
 
 int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                      char ret_error[static PV_PG_ERROR_MAX])
 {
-    (void)l;
     ret_other[0] = ret_error[0] = '\0';
     return PV_ERR_UNSUPPORTED;
 }
@@ -36,40 +32,32 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
 int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *renewal,
                       char ret_error[static PV_PG_ERROR_MAX])
 {
-    (void)l;
-    (void)renewal;
     ret_error[0] = '\0';
     return PV_ERR_UNSUPPORTED;
 }
 
 void pv_pg_lease_release(struct pv_pg_lease *l)
 {
-    (void)l;
 }
 
 int64_t pv_pg_lease_fence(const struct pv_pg_lease *l)
 {
-    (void)l;
     return 0;
 }
 
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l)
 {
-    (void)l;
     return 0;
 }
 
 int pv_pg_lease_schema_was(const struct pv_pg_lease *l)
 {
-    (void)l;
     return -1;
 }
 
 int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_store_pg_config *cfg,
                           char ret_error[static PV_STOREOP_ERROR_MAX])
 {
-    (void)ret_store;
-    (void)cfg;
     ret_error[0] = '\0';
     return PV_ERR_UNSUPPORTED;
 }
@@ -77,15 +65,11 @@ int pv_coordstore_open_pg(struct pv_coordstore **ret_store, const struct pv_stor
 int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
                    char ret_error[static PV_PG_ERROR_MAX])
 {
-    (void)conninfo;
-    (void)view;
     snprintf(ret_error, PV_PG_ERROR_MAX, "this program was built without PostgreSQL");
     return PV_ERR_UNSUPPORTED;
 }
 
 size_t pv_pg_files(const char *conninfo, char ret_files[static PV_PG_FILES_MAX][PATH_MAX])
 {
-    (void)conninfo;
-    (void)ret_files;
     return 0;
 }

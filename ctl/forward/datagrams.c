@@ -57,7 +57,6 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     struct sockaddr_storage ss;
     socklen_t len = pv_sockaddr_from(&f->from, &ss);
     size_t head = cfg->host == NULL ? pv_proxy_udp_head(&f->to, cfg->buf) : 0;
-    (void)ready;
     for (int i = 0; i < BURST; i++) {
         ssize_t n = recv(f->fd, cfg->buf + head, PV_DATAGRAM_BUF - head, 0);
         /* That nobody listens there a program hears of its own socket only, and so not at all. */
@@ -183,7 +182,6 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
     struct came came[BURST];
     const size_t n = receive(d, came);
     bool lets_in = d->cfg.gate->members;
-    (void)ready;
     for (size_t i = 0; i < n; i++) {
         if (!d->cfg.gate->members && (i == 0 || !pv_addr_equal(&came[i].from, &came[i - 1].from)))
             lets_in = pv_gate_lets_in(d->cfg.gate, &came[i].from);

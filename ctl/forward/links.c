@@ -207,8 +207,6 @@ static void on_connected(void *ctx, unsigned ready, pv_ns now)
     const struct pv_addr none = {.family = PV_AF_NONE};
     struct link *l = ctx;
     uint8_t text[PV_PROXY_SAY_MAX];
-    (void)ready;
-    (void)now;
     int r = pv_stream_connected(l->inner);
     if (r == PV_ERR_AGAIN)
         return;
@@ -253,8 +251,6 @@ static void go_to(struct link *l, const char *host, uint16_t port)
 static void on_association(void *ctx, unsigned ready, pv_ns now)
 {
     struct link *l = ctx;
-    (void)ready;
-    (void)now;
     ssize_t n = read(l->outer, l->all->buf, BUF);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         end_link(l);
@@ -314,8 +310,6 @@ static void on_heard(void *ctx, unsigned ready, pv_ns now)
 {
     struct link *l = ctx;
     struct pv_proxy_target target;
-    (void)ready;
-    (void)now;
     ssize_t n = read(l->outer, l->heard + l->n_heard, PV_PROXY_HEAR_MAX - l->n_heard);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -398,7 +392,6 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
     const struct door *d = ctx;
     struct links *x = d->all;
     int fd = -1, r = pv_gate_accept(d->gate, &fd);
-    (void)ready;
     if (r == PV_OK)
         begin_link(x, fd, now);
     else if (r == PV_ERR_LIMIT)
@@ -577,8 +570,6 @@ static void on_lost(void *ctx, bool apart)
 static void on_asking(void *ctx, unsigned ready, pv_ns now)
 {
     const struct links *x = ctx;
-    (void)ready;
-    (void)now;
     pv_served_answer(x->cfg->served_fd, x->cfg->served);
 }
 

@@ -73,8 +73,6 @@ static void on_lost(void *ctx, bool apart)
 
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
-    (void)ctx;
-    (void)now;
     return PV_NEVER;
 }
 

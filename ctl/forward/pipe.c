@@ -206,7 +206,6 @@ static void on_pulse(void *ctx, unsigned ready, pv_ns now)
 {
     struct pipe *x = ctx;
     uint8_t c = ALIVE;
-    (void)ready;
     ssize_t n = recv(x->pulse_fd, &c, 1, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -223,7 +222,6 @@ static void on_pulse(void *ctx, unsigned ready, pv_ns now)
 static void on_lost(void *ctx, bool apart)
 {
     struct pipe *x = ctx;
-    (void)apart;
     x->is_dead = !x->told;
     look(x);
 }

@@ -34,9 +34,6 @@ static const int ends[] = {SIGHUP, SIGINT, SIGTERM}; /* the command's, who ends 
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
-    (void)st;
-    (void)kind;
-    (void)at;
     (void)!remove(path);
     return 0;
 }

@@ -13,8 +13,6 @@ enum {
 static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_serving *s = ctx;
-    (void)ready;
-    (void)now;
     if (pv_signals_read(s->signal_fd, &s->signal) == PV_OK)
         pv_loop_stop(s->loop);
 }
@@ -24,8 +22,6 @@ static void on_daemon(void *ctx, unsigned ready, pv_ns now)
     struct pv_serving *s = ctx;
     struct pv_cli *cli = s->overlay->cli;
     struct pv_ctlapi_reply reply;
-    (void)ready;
-    (void)now;
     int r = s->overlay->end > 0 ? PV_ERR_CLOSED : pv_client_next(&cli->client, 0, &reply);
     if (r == PV_OK)
         pv_ctlapi_reply_done(&reply);

@@ -152,8 +152,6 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
     struct way *w = ctx;
     struct pv_twoway *t = w->t;
     size_t written = 0;
-    (void)ready;
-    (void)now;
     ssize_t n = read(end_of(w, false)->in, t->cfg.buf, t->cfg.cap);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -183,8 +181,6 @@ static void on_writable(void *ctx, unsigned ready, pv_ns now)
 {
     struct way *w = ctx;
     size_t written = 0;
-    (void)ready;
-    (void)now;
     int r = write_some(w, w->rest + w->rest_at, w->rest_len - w->rest_at, &written);
     if (r < 0) {
         tell(w->t, !w->from, r);

@@ -69,7 +69,6 @@ static void on_punts(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     struct pv_fp_punt punt;
-    (void)ready;
     pv_io_turn_begin(&io->turn, now);
     /* The punt's descriptor tells also of a lost interface: the flag says which. */
     if (pv_datapath_tun_is_gone(io->datapath))
@@ -86,7 +85,6 @@ static void on_relay(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     struct pv_relayio_event ev;
-    (void)ready;
     pv_io_turn_begin(&io->turn, now);
     while (pv_relayio_poll_event(io->relayio, &ev) == PV_OK) {
         if (ev.connected) {
@@ -120,7 +118,6 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
     int signo = 0;
-    (void)ready;
     while (pv_signals_read(io->cfg.signals_fd, &signo) == PV_OK) {
         if (signo == SIGHUP) {
             reload(io, false);
@@ -138,8 +135,6 @@ static void on_signal(void *ctx, unsigned ready, pv_ns now)
 static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io *io = ctx;
-    (void)ready;
-    (void)now;
     pv_log(io->turn.log, PV_LOG_ERROR, "what=stopping why=\"the privileged helper has died\"");
     stop(io, PV_ERR_CLOSED);
 }

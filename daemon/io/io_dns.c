@@ -39,7 +39,6 @@ static void on_query(void *ctx, unsigned ready, pv_ns now)
 {
     struct dns_socket *d = ctx;
     const struct pv_io_dns_config *cfg = &d->dns->cfg;
-    (void)ready;
     pv_io_turn_begin(cfg->turn, now);
     for (unsigned round = 0; round < ROUNDS; round++) {
         struct pv_udp_in *in = NULL;

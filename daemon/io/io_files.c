@@ -39,7 +39,6 @@ struct pv_io_files {
 
 static void run_transfers(void *ctx, void *const *items, size_t n)
 {
-    (void)ctx;
     for (size_t i = 0; i < n; i++)
         pv_xfer_run(&((struct pv_io_xfer *)items[i])->x);
 }
@@ -221,7 +220,6 @@ static void on_filer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_files *files = ctx;
     void *item = NULL;
-    (void)ready;
     pv_io_turn_begin(files->cfg.turn, now);
     while (pv_worker_take(files->worker, &item) == PV_OK) {
         struct pv_io_xfer *t = item;

@@ -23,7 +23,6 @@ static void on_event(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_hostnet *h = ctx;
     struct pv_netplan_host host;
-    (void)ready;
     pv_io_turn_begin(h->turn, now);
     int r = pv_helper_netplan_event(h->fd, &host);
     if (r == PV_ERR_CLOSED)

@@ -189,7 +189,6 @@ static void run_owner(void *ctx, struct work *w)
 {
     const struct pv_job_owner *job = &w->job->u.owner;
     uint32_t uid = UINT32_MAX;
-    (void)ctx;
     int r = pv_sockowner_find(&job->local, &job->remote, 0, &uid);
     if (r < 0)
         result_error(&w->result, r, "find whose a connection is", pv_strstatus(r));
@@ -289,7 +288,6 @@ static void on_results(void *ctx, unsigned ready, pv_ns now)
 {
     struct running *lane = ctx;
     void *item = NULL;
-    (void)ready;
     pv_io_turn_begin(lane->jobs->cfg.turn, now);
     while (pv_worker_take(lane->worker, &item) == PV_OK)
         finish_work(lane->jobs, item, now);

@@ -60,7 +60,6 @@ void pv_io_links_look(struct pv_io_links *l, bool must, pv_ns now)
 static void on_net(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_io_links *l = ctx;
-    (void)ready;
     pv_net_monitor_ready(l->cfg.monitor, pv_io_iface_index(l->cfg.iface), now);
 }
 

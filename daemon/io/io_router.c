@@ -194,25 +194,21 @@ static void receive(struct pv_io_router *router, size_t i, pv_ns now)
 
 static void on_requests4(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
     receive(ctx, 0, now);
 }
 
 static void on_requests6(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
     receive(ctx, 1, now);
 }
 
 static void on_announced4(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
     receive(ctx, 2, now);
 }
 
 static void on_announced6(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
     receive(ctx, 3, now);
 }
 

@@ -73,7 +73,6 @@ static void on_readable(void *ctx, unsigned ready, pv_ns now)
     struct pv_io_socks *socks = s->socks;
     struct pv_udp_in *in = NULL;
     size_t n = 0;
-    (void)ready;
     pv_io_turn_begin(socks->cfg.turn, now);
     take_errors(s);
     if (pv_udp_recv(socks->cfg.rx, s->fd, &in, &n) < 0)

@@ -414,7 +414,6 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     struct pv_stream_peer who;
     struct pv_io_stream *st = NULL;
     int fd = -1;
-    (void)ready;
     pv_io_turn_begin(all->cfg.turn, now);
     int r = accept_one(l, &fd, &who);
     if (r == PV_ERR_LIMIT) {

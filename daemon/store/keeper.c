@@ -186,7 +186,6 @@ static int make(struct keeping *k, const struct request *req)
 {
     const struct pv_rng rng = pv_entropy();
     uint8_t seed[PV_SIGN_SEED_LEN];
-    (void)req;
     if (k->has)
         return PV_OK;
     pv_rng_fill(&rng, seed, sizeof(seed));
@@ -215,7 +214,6 @@ static int import(struct keeping *k, const struct request *req)
 
 static int forget(struct keeping *k, const struct request *req)
 {
-    (void)req;
     int r = pv_identity_forget_root(k->dir, k->reply.error);
     if (r == PV_OK) {
         pv_wipe(k->sk, PV_SIGN_SK_LEN);

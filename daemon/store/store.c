@@ -200,7 +200,6 @@ static int put_statements(struct pv_store *s, const struct pv_job *job,
                         " mark = excluded.mark"
                         " WHERE length(excluded.receipt) > 0 OR length(receipt) = 0");
     struct pv_query forget = pv_query(s->db, "DELETE FROM statements WHERE hash = ?1");
-    (void)result;
     /* The hash makes a statement unique: it comes again from every member. */
     for (size_t i = 0; i < put->n; i++) {
         uint8_t hash[PV_STATEMENT_HASH_LEN];
@@ -227,7 +226,6 @@ static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_j
     const struct pv_job_set_network *net = &job->u.set_network;
     struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO network(one, id, name, node_name)"
                                         " VALUES(1, ?1, ?2, ?3)");
-    (void)result;
     pv_bind_view(&q, pv_view(net->network_id, sizeof(net->network_id)));
     pv_bind_text(&q, net->name);
     pv_bind_text(&q, net->node_name);
@@ -237,8 +235,6 @@ static int set_network(struct pv_store *s, const struct pv_job *job, struct pv_j
 static int forget_network(struct pv_store *s, const struct pv_job *job,
                           struct pv_job_result *result)
 {
-    (void)job;
-    (void)result;
     /* Keys and metadata stay: the node can join again under the same identity. */
     if (exec(s, "DELETE FROM statements; DELETE FROM network;") < 0)
         return -EIO;
@@ -249,7 +245,6 @@ static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_
 {
     const struct pv_job_set_meta *meta = &job->u.set_meta;
     struct pv_query q = pv_query(s->db, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)");
-    (void)result;
     pv_bind_text(&q, meta->name);
     pv_bind_view(&q, pv_view(meta->value, meta->len));
     return pv_query_run(&q);
@@ -257,7 +252,6 @@ static int set_meta(struct pv_store *s, const struct pv_job *job, struct pv_job_
 
 static int put_endpoints(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
-    (void)result;
     return pv_store_endpoints_put(s->db, &job->u.put_endpoints);
 }
 
@@ -281,8 +275,6 @@ static int chat(struct pv_store *s, const struct pv_job *job, struct pv_job_resu
 static int nothing(struct pv_store *s, const struct pv_job *job, struct pv_job_result *result)
 {
     (void)sqlite3_db_release_memory(s->db);
-    (void)job;
-    (void)result;
     return PV_OK;
 }
 

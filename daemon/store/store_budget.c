@@ -120,7 +120,6 @@ int pv_store_mute(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_r
 
 int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    (void)job;
     res->backlog = calloc(PV_CHATJOB_MAX_LIST, sizeof(*res->backlog));
     if (res->backlog == NULL)
         return PV_ERR_NOMEM;

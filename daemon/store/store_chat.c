@@ -335,7 +335,6 @@ static int seen(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_res
 
 static int told(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    (void)res;
     for (size_t i = 0; i < job->n_ids; i++) {
         struct pv_query q = pv_query(
             db, "UPDATE chat_message SET owed = 0 WHERE peer = ? AND id = ? AND outgoing = 0");
@@ -517,7 +516,6 @@ static int backlog(sqlite3 *db, struct pv_chatjob_result *res)
 
 static int counts(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result *res)
 {
-    (void)job;
     struct pv_query q =
         pv_query(db, "SELECT COUNT(*) FROM chat_message WHERE outgoing = 0 AND state = 3");
     int r = count_u64(&q, &res->unread);

@@ -275,7 +275,6 @@ const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine)
     return __builtin_cpu_supports("avx2") ? "another library is faster here, or its test failed"
                                           : "this processor has no AVX2";
 #else
-    (void)engine;
     return "this program was built without it";
 #endif
 }

@@ -9,7 +9,6 @@
 
 static void sodium_seal(void *state, struct pv_aead_op *ops, size_t n)
 {
-    (void)state;
     for (size_t i = 0; i < n; i++) {
         struct pv_aead_op *op = &ops[i];
         uint8_t nonce[PV_AEAD_NONCE_LEN];
@@ -23,7 +22,6 @@ static void sodium_seal(void *state, struct pv_aead_op *ops, size_t n)
 
 static void sodium_open(void *state, struct pv_aead_op *ops, size_t n)
 {
-    (void)state;
     for (size_t i = 0; i < n; i++) {
         struct pv_aead_op *op = &ops[i];
         uint8_t nonce[PV_AEAD_NONCE_LEN];

@@ -180,14 +180,12 @@ bool pv_aead_openssl_open(uint8_t *pt, const uint8_t *key, uint64_t counter, str
 
 static void evp_seal(void *state, struct pv_aead_op *ops, size_t n)
 {
-    (void)state;
     for (size_t i = 0; i < n; i++)
         ops[i].status = evp_seal_one(&ops[i]);
 }
 
 static void evp_open(void *state, struct pv_aead_op *ops, size_t n)
 {
-    (void)state;
     for (size_t i = 0; i < n; i++)
         ops[i].status = evp_open_one(&ops[i]);
 }

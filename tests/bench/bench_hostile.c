@@ -667,9 +667,6 @@ static void start(struct world *w)
 
 static void no_log(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
-    (void)level;
-    (void)line;
 }
 
 int main(int argc, char **argv)

@@ -290,7 +290,7 @@ static void take_frame(struct nodes *a, const struct crowd_frame *f, struct pv_v
     if (f->conn != conn_of(n) || n->sid == 0)
         return; /* of a connection that it closed */
     if (f->kind == CROWD_CONNECTED) {
-        pv_coordclient_connected(n->client, n->sid, now);
+        pv_coordclient_connected(n->client, n->sid);
     } else if (f->kind == CROWD_DATA) {
         pv_coordclient_handle_bytes(n->client, n->sid, data, now);
     } else {

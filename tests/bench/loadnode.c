@@ -171,7 +171,7 @@ static void on_stream(struct load_node *n, unsigned events, pv_ns now)
             return;
         n->connecting = false;
         if (r == PV_OK)
-            pv_coordclient_connected(n->client, n->sid, now);
+            pv_coordclient_connected(n->client, n->sid);
     } else if ((events & ~(unsigned)EPOLLOUT) != 0) {
         size_t len = 0;
         n->got_at = pv_clock_wall_us() * PV_US(1);

@@ -42,17 +42,12 @@ struct duo {
 static void on_gathered(NiceAgent *agent, guint stream, gpointer data)
 {
     struct duo *d = data;
-    (void)agent;
-    (void)stream;
     d->gathered = true;
 }
 
 static void on_state(NiceAgent *agent, guint stream, guint component, guint state, gpointer data)
 {
     struct duo *d = data;
-    (void)agent;
-    (void)stream;
-    (void)component;
     d->ready = state == NICE_COMPONENT_STATE_READY;
 }
 
@@ -60,9 +55,6 @@ static void on_data(NiceAgent *agent, guint stream, guint component, guint len, 
                     gpointer data)
 {
     struct duo *d = data;
-    (void)agent;
-    (void)stream;
-    (void)component;
     d->got_ping |= len == sizeof(PING) && memcmp(buf, PING, len) == 0;
 }
 

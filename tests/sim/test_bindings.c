@@ -39,7 +39,6 @@ static int idle(uint64_t seed, void *ctx)
     const char *const *kind = kinds[seed % 2];
     struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "%s: idle", kind[1]);
     if (!met(&p, seed, kind[0], kind[1]))
         return failed(&p, "not met");
@@ -91,7 +90,6 @@ static int lifetime_learnt(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     struct counted c = {.coord = pv_addr4(198, 51, 100, 10, 0)};
     unsigned life = lives_s[seed % PV_ARRAY_LEN(lives_s)];
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "bindings live %u s", life);
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
@@ -200,7 +198,6 @@ static int silences(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     unsigned k = (unsigned)(seed / 4);
     const char *const profiles[2] = {kinds[k % 2], kinds[k / 2 % 2]};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "%s and %s: lives", profiles[0], profiles[1]);
     if (!met_between(&p, seed, profiles, "direct"))
         return failed(&p, "not met");

@@ -190,7 +190,6 @@ PV_TEST(only_port_443_is_enough)
 static int mid_life(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, false, false))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
@@ -239,7 +238,6 @@ PV_TEST(udp_that_is_blocked_under_traffic_and_opened_again_is_survived)
 static int moved(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, true, false))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
@@ -266,7 +264,6 @@ PV_TEST(a_change_of_network_is_a_reason_to_try_udp_at_once)
 static int restarted(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, true, true))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
@@ -291,7 +288,6 @@ PV_TEST(a_restarted_coordinator_relays_over_streams_within_three_seconds)
 static int revoked(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, false, true))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
@@ -324,7 +320,6 @@ PV_TEST(a_removed_member_is_not_relayed_over_its_stream)
 static int silent(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, true, false))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)

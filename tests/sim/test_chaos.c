@@ -304,7 +304,6 @@ static int run(uint64_t seed, void *ctx)
                                   .damage = seed % 3 == 0 ? 0.02 : 0,
                                   .mended = 0.5};
     static struct chaos c;
-    (void)ctx;
     memset(&c, 0, sizeof(c));
     c.seed = seed;
     sim_world_init(&c.w, seed, &good);
@@ -411,7 +410,6 @@ static int storm(uint64_t seed, void *ctx)
 {
     const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     static struct chaos c;
-    (void)ctx;
     memset(&c, 0, sizeof(c));
     c.seed = seed;
     sim_world_init(&c.w, seed, &good);

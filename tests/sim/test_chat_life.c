@@ -168,7 +168,6 @@ static const char *check(struct talk *t, const struct side *from, const struct s
 static int converse(uint64_t seed, void *ctx)
 {
     struct talk t;
-    (void)ctx;
     if (!begin(&t, seed))
         return failed(&t, "joining:");
     unsigned steps = 60 + draw(&t, 60);
@@ -207,7 +206,6 @@ PV_TEST(a_sent_message_arrives_once_and_in_order)
 static int online(uint64_t seed, void *ctx)
 {
     struct talk t;
-    (void)ctx;
     if (!begin(&t, seed))
         return failed(&t, "joining:");
     sim_world_run(&t.w, PV_S(2));
@@ -240,7 +238,6 @@ PV_TEST(a_line_to_a_peer_that_is_there_arrives_at_once)
 static int apart(uint64_t seed, void *ctx)
 {
     struct talk t;
-    (void)ctx;
     if (!begin(&t, seed))
         return failed(&t, "joining:");
     sim_node_stop(t.side[1].node);
@@ -288,7 +285,6 @@ PV_TEST(two_who_are_never_there_together_write_to_each_other)
 static int slow_interface(uint64_t seed, void *ctx)
 {
     struct talk t;
-    (void)ctx;
     if (!begin(&t, seed))
         return failed(&t, "joining:");
     sim_node_stop(t.side[1].node);

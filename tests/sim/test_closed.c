@@ -153,7 +153,6 @@ static bool traffic(struct scene *s, pv_ns duration, bool until_harry)
 static int kept_back(uint64_t seed, void *ctx)
 {
     struct scene *s = begin(seed);
-    (void)ctx;
     s->liar.on = true;
     if (!deny_mallory(s) || !invite(s))
         return end(s, seed, "not begun:");
@@ -195,7 +194,6 @@ PV_TEST(nothing_enters_while_the_rules_are_kept_back)
 static int held_up(uint64_t seed, void *ctx)
 {
     struct scene *s = begin(seed);
-    (void)ctx;
     if (!deny_mallory(s) || !invite(s))
         return end(s, seed, "not begun:");
     sim_node_kill(s->alice);
@@ -255,7 +253,6 @@ static int tagged(uint64_t seed, void *ctx)
     static const char ports[] = "\"from\":\"victor\",\"to\":\"harry\",\"ports\":\"22\"";
     struct scene *s = begin(seed);
     char can[200];
-    (void)ctx;
     if (!ask(s, s->alice,
              "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"tag:guest\",\"to\":\"any\","
              "\"ports\":\"all\",\"place\":0") ||
@@ -333,7 +330,6 @@ static int closed_admin(uint64_t seed, void *ctx)
     struct scene *s = begin(seed);
     struct sim_node *heidi = sim_world_node(&s->w, SIM_PUBLIC, "heidi", false);
     char fields[2200];
-    (void)ctx;
     sim_world_run(&s->w, PV_S(2));
     if (!invite(s))
         return end(s, seed, "not begun:");

@@ -223,7 +223,6 @@ static bool until_mentions(struct sim_world *w, struct mention m, pv_ns timeout)
 static int withhold(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!scene_init(&s, seed, true))
         return failed(&s, seed, "joining:");
     if (sim_world_reach(&s.w, s.alice, s.bob, PV_MS(200), PV_S(10)) == PV_NEVER ||
@@ -275,7 +274,6 @@ static int invented(uint64_t seed, void *ctx)
     struct scene s;
     char token[2048];
     struct pv_token t;
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
@@ -323,7 +321,6 @@ static int approved(uint64_t seed, void *ctx)
     struct scene s;
     char token[2048], fields[2200];
     struct pv_token t;
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     s.carol = sim_world_node(&s.w, SIM_PUBLIC, "carol", false);
@@ -361,7 +358,6 @@ static int altered(uint64_t seed, void *ctx)
 {
     struct scene s;
     char fields[4096], token[2048];
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     s.liar->lie = ALTER;
@@ -396,7 +392,6 @@ PV_TEST(an_altered_name_is_refused_and_reported)
 static int replayed(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!scene_init(&s, seed, true))
         return failed(&s, seed, "joining:");
     if (sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"remove\",\"peer\":\"carol\"") == NULL)
@@ -430,7 +425,6 @@ static uint64_t last_taken(const struct sim_node *n, const struct sim_node *from
 static int resent(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     memcpy(s.liar->signaller, sim_node_pk(s.alice), sizeof(s.liar->signaller));
@@ -489,7 +483,6 @@ static int foreign(uint64_t seed, void *ctx)
 {
     struct scene s;
     char fields[4096], token[2048];
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(5), "\"cmd\":\"invite\",\"uses\":1");
@@ -517,7 +510,6 @@ PV_TEST(another_networks_record_is_refused_when_joining)
 static int restored(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!scene_init(&s, seed, true))
         return failed(&s, seed, "joining:");
     size_t rows = sim_coord_n_rows(s.w.coord);
@@ -544,7 +536,6 @@ PV_TEST(members_repair_a_coordinator_restored_from_a_backup)
 static int listed(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!scene_init(&s, seed, false))
         return failed(&s, seed, "joining:");
     s.liar->lie = ENDLESS;

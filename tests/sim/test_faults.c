@@ -128,7 +128,6 @@ static bool say(struct scene *s, unsigned from, unsigned to)
 static bool have_addresses(struct sim_world *w, void *ctx)
 {
     struct sim_node *const *two = ctx;
-    (void)w;
     return sim_node_overlay(two[0], PV_AF_INET).family != PV_AF_NONE &&
            sim_node_overlay(two[1], PV_AF_INET).family != PV_AF_NONE;
 }

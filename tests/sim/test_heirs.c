@@ -278,7 +278,6 @@ static int comes_back(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096];
-    (void)ctx;
     if (!begin(&s, seed) || !make_token(&s, B, token, sizeof(token)))
         return failed(&s, "not begun:");
     if (ask(&s, s.m[B], "\"cmd\":\"leave\"") == NULL)
@@ -306,7 +305,6 @@ static int is_removed(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096], key[PV_KEY_TEXT_BUF];
-    (void)ctx;
     if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)))
         return failed(&s, "not begun:");
     pv_key_format(sim_node_pk(s.m[D]), key);
@@ -334,7 +332,6 @@ static int is_replaced(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096];
-    (void)ctx;
     if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)))
         return failed(&s, "not begun:");
     if (ask(&s, s.m[B], "\"cmd\":\"tag\",\"peer\":\"d\",\"tag\":\"guest\"") == NULL ||
@@ -381,7 +378,6 @@ static int comes_no_more(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096], other[4096];
-    (void)ctx;
     if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
         !make_token(&s, A, other, sizeof(other)))
         return failed(&s, "not begun:");
@@ -413,7 +409,6 @@ static int has_a_namesake(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096];
-    (void)ctx;
     if (!begin(&s, seed) || !make_token(&s, A, token, sizeof(token)) ||
         ask(&s, s.m[A],
             "\"cmd\":\"rule_add\",\"verdict\":\"deny\",\"from\":\"d\",\"to\":\"any\","
@@ -441,7 +436,6 @@ PV_TEST(rules_tell_a_former_member_from_its_namesake)
 static bool sees_nobody_wait(struct sim_world *w, void *ctx)
 {
     const struct scene *s = ctx;
-    (void)w;
     return pv_roster_next_aside(roster_of(s, A), NULL) == NULL;
 }
 
@@ -455,7 +449,6 @@ static int takes_it_back(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096];
-    (void)ctx;
     if (!begin(&s, seed))
         return failed(&s, "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);

@@ -157,7 +157,7 @@ static void connect_pipe(struct world *w, struct pipe *p)
     }
     p->conn = ++w->next_conn;
     assert_int_equal(pv_coord_accept(c->core, p->conn, &from, w->now), PV_OK);
-    pv_coordclient_connected(p->p->client, p->sid, w->now);
+    pv_coordclient_connected(p->p->client, p->sid);
 }
 
 static bool pump(struct world *w, struct pipe *p)
@@ -276,7 +276,7 @@ static void take_answer(struct world *w, struct person *p, const struct pv_coord
         connect_person(w, p);
     } else if (e == PV_CTL_E_INVITE_USED) {
         p->refused = true;
-        pv_coordclient_stop(p->client, w->now);
+        pv_coordclient_stop(p->client);
         p->online = false;
     }
     p->next_at = w->now + PV_MS(200 + draw(w, 800));

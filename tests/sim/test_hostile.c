@@ -413,7 +413,6 @@ static int attack(uint64_t seed, void *ctx)
 {
     struct scene s;
     char why[200];
-    (void)ctx;
     if (!begin(&s, seed))
         return failed(&s, seed, "beginning:");
     uint64_t sent = sim_node_sent(s.victim), asked = sim_node_sent(s.mallory);

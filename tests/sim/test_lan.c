@@ -141,7 +141,6 @@ PV_TEST(a_member_that_joined_gets_all_of_it_once_and_in_order)
 static int flood(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, NODES) || !use_all(&w))
         return failed(&w, seed, "no network", 0);
     begin_flows(&w);
@@ -180,7 +179,6 @@ PV_TEST(a_flood_ends_at_its_budget)
 static int circles(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, NODES) || !use_all(&w))
         return failed(&w, seed, "no network", 0);
     for (unsigned i = 0; i < NODES; i++) {
@@ -238,7 +236,6 @@ static uint64_t twenty_seconds(struct sim_world *w, bool flaps)
 static int flapping(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, NODES) || !use_all(&w))
         return failed(&w, seed, "no network", 0);
     sim_node_join(w.nodes[1], "239.66.0.2", true); /* everybody is reached for that */
@@ -287,7 +284,6 @@ static uint64_t idle_hour(struct sim_world *w, bool discovery)
 static int silence(uint64_t seed, void *ctx)
 {
     uint64_t sent[2];
-    (void)ctx;
     for (int discovery = 0; discovery < 2; discovery++) {
         struct sim_world w;
         if (!begin(&w, seed, 3))

@@ -119,7 +119,6 @@ static bool lets_any_port_in(struct life *l, unsigned zone)
 static int nat_forgets(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "NAT forgets", seed))
         return failed(&l, "not met:");
     sim_net_reboot_nat(l.w.net, l.zb);
@@ -141,7 +140,6 @@ PV_TEST(a_nat_that_forgets_is_got_over)
 static int nats_forget_idle(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "both NATs forget while idle", seed))
         return failed(&l, "not met:");
     sim_world_run(&l.w, draw(&l, PV_S(30), PV_S(1200)));
@@ -163,7 +161,6 @@ PV_TEST(peers_that_were_idle_are_found_again)
 static int peer_restarts(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "peer restarts", seed))
         return failed(&l, "not met:");
     bool gently = seed % 2 == 0;
@@ -192,7 +189,6 @@ PV_TEST(a_peer_that_restarts_is_found_at_once)
 static int machine_sleeps(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "machine sleeps", seed))
         return failed(&l, "not met:");
     static const unsigned long_s[] = {3, 20, 200, 4000, 90000};
@@ -218,7 +214,6 @@ PV_TEST(a_machine_that_slept_is_found_at_once)
 static int coordinator_away(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "coordinator away", seed))
         return failed(&l, "not met:");
     if (seed % 2 == 0)
@@ -261,7 +256,6 @@ PV_TEST(sessions_outlive_the_coordinator)
 static int one_side_cut_off(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "one side cut off", seed))
         return failed(&l, "not met:");
     sim_net_block_streams(l.w.net, sim_node_host(l.b), true);
@@ -310,7 +304,6 @@ static void move(struct life *l, struct sim_node *n, unsigned zone)
 static int address_changes(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "address changes", seed))
         return failed(&l, "not met:");
     move(&l, l.b, seed % 2 == 0 ? SIM_PUBLIC : nat(&l, "port-restricted"));
@@ -331,7 +324,6 @@ PV_TEST(a_new_address_on_either_side_heals)
 static int both_move(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "both move", seed))
         return failed(&l, "not met:");
     move(&l, l.a, nat(&l, "port-restricted"));
@@ -353,7 +345,6 @@ static int clock_jumps(uint64_t seed, void *ctx)
     static const int64_t jumps[] = {INT64_C(-86400000000), INT64_C(86400000000),
                                     INT64_C(-1000000) * 86400 * 3650, INT64_C(7000000)};
     struct life l;
-    (void)ctx;
     if (!met(&l, "clock jumps", seed))
         return failed(&l, "not met:");
     sim_node_jump_wall(l.b, jumps[seed % 4]);
@@ -458,7 +449,6 @@ static bool has_problem(struct life *l, struct sim_node *n, const char *word)
 static int disk_full(uint64_t seed, void *ctx)
 {
     struct life l;
-    (void)ctx;
     if (!met(&l, "disk full", seed))
         return failed(&l, "not met:");
     sim_node_set_disk_full(l.b, true);
@@ -502,7 +492,6 @@ static int node_starts(uint64_t seed, void *ctx)
 {
     struct life l;
     const char *peers = NULL;
-    (void)ctx;
     if (!met(&l, "a node starts", seed))
         return failed(&l, "not met");
     sim_node_stop(l.b);
@@ -529,7 +518,6 @@ static int interface_fails(uint64_t seed, void *ctx)
 {
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     struct life l = {.scenario = "interface fails", .seed = seed};
-    (void)ctx;
     char fields[6000], token[4096];
     sim_world_init(&l.w, seed, &good);
     l.a = sim_world_node(&l.w, SIM_PUBLIC, "a", false);

@@ -52,7 +52,6 @@ static unsigned zone_of(struct sim_world *w, const char *profile)
 
 static bool both_reached(struct sim_world *w, void *ctx)
 {
-    (void)ctx;
     return sim_node_pings(w->nodes[0]).answered > 0 && sim_node_pings(w->nodes[1]).answered > 0;
 }
 
@@ -125,7 +124,6 @@ static int first_packets(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
     unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
@@ -155,7 +153,6 @@ static int restart(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(20), .jitter = PV_MS(5)};
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);
     unsigned zb = sim_world_nat(&w, SIM_PUBLIC, "address-restricted", &good);
@@ -213,7 +210,6 @@ static bool has_text(struct sim_world *w, struct sim_node *n, const char *text)
 static int chat(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     static const struct pv_link_config good = {.delay = PV_MS(20), .loss = 0.05};
     sim_world_init(&w, seed, &good);
     unsigned za = sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good);

@@ -92,7 +92,6 @@ static int mesh(uint64_t seed, void *ctx)
     static bool answered[NODES][NODES];
     static size_t seen[NODES];
     struct sim_world w;
-    (void)ctx;
     memset(answered, 0, sizeof(answered));
     memset(seen, 0, sizeof(seen));
     sim_world_init(&w, seed, &good);

@@ -143,7 +143,6 @@ static bool any_says_apart(struct scene *s)
 static int told_later(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return failed(&s, "not begun:");
     sim_node_stop(s.m[1]);
@@ -174,7 +173,6 @@ static int back_again(uint64_t seed, void *ctx)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    (void)ctx;
     if (first == NULL)
         return failed(&s, "not begun, or not moved:");
     s.at = first;
@@ -207,7 +205,6 @@ static int comes_and_goes(uint64_t seed, void *ctx)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    (void)ctx;
     if (first == NULL)
         return failed(&s, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
@@ -240,7 +237,6 @@ static int apart(uint64_t seed, void *ctx)
 {
     struct scene s;
     unsigned from = seed % 2;
-    (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     sim_world_run(&s.w, PV_S(5));
@@ -292,7 +288,6 @@ static bool is_back(struct sim_world *w, void *ctx)
 static int moved_by_one_removed(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     sim_world_run(&s.w, PV_S(3));
@@ -344,7 +339,6 @@ static int left_alone(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096], fields[6000];
-    (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     sim_world_run(&s.w, PV_S(5));
@@ -384,7 +378,6 @@ static int new_key(uint64_t seed, void *ctx)
     const struct pv_addr elsewhere = pv_addr4(198, 51, 100, 99, 0);
     const struct pv_addr there = pv_addr4(198, 51, 100, 10, 0);
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed) || sim_world_reach(&s.w, s.m[0], s.m[1], PV_MS(200), PV_S(10)) == PV_NEVER)
         return failed(&s, "not begun:");
     if (strcmp(sim_node_path(s.m[0], "b"), "relay") != 0)
@@ -416,7 +409,6 @@ PV_TEST(a_new_key_at_the_old_address_relays_within_seconds)
 static int by_an_heir(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     sim_world_run(&s.w, PV_S(5));
@@ -452,7 +444,6 @@ static int second_hears(uint64_t seed, void *ctx)
 {
     struct scene s;
     struct sim_coord *first = begin_moved(&s, seed);
-    (void)ctx;
     s.at = first;
     if (first == NULL || !sim_world_until(&s.w, PV_S(30), all_there, &s) ||
         ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"d\"") == NULL ||
@@ -498,7 +489,6 @@ static int by_the_second(uint64_t seed, void *ctx)
     struct scene s;
     char token[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    (void)ctx;
     if (first == NULL)
         return failed(&s, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
@@ -524,7 +514,6 @@ static int by_the_last(uint64_t seed, void *ctx)
     struct scene s;
     char token[4096];
     struct sim_coord *all[1 + MORE] = {begin_moved(&s, seed)};
-    (void)ctx;
     if (all[0] == NULL)
         return failed(&s, "not begun, or not moved:");
     for (unsigned i = 1; i <= MORE; i++) {
@@ -563,7 +552,6 @@ static int by_a_token_of_nobody(uint64_t seed, void *ctx)
     struct scene s;
     char token[4096], other[4096];
     struct sim_coord *first = begin_moved(&s, seed);
-    (void)ctx;
     if (first == NULL)
         return failed(&s, "not begun, or not moved:");
     sim_world_run(&s.w, PV_S(20));
@@ -594,7 +582,6 @@ PV_TEST(a_token_that_no_coordinator_of_it_knows_is_refused_soon)
 static bool is_in(struct sim_world *w, void *ctx)
 {
     struct sim_node *e = ctx;
-    (void)w;
     return pv_engine_node(e->engine)->online;
 }
 
@@ -605,7 +592,6 @@ static int while_waiting(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[4096], fields[6000], key[PV_KEY_TEXT_BUF];
-    (void)ctx;
     if (!begin(&s, seed) || ask(&s, 0, "\"cmd\":\"admin_grant\",\"peer\":\"b\"") == NULL)
         return failed(&s, "not begun:");
     struct sim_node *e = sim_world_node(&s.w, SIM_PUBLIC, "e", false);

@@ -166,7 +166,6 @@ static bool says(struct scene *s, unsigned i, const char *fields, const char *te
 static int two_restart(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "two restart without the coordinator", seed);
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
@@ -204,7 +203,6 @@ PV_TEST(two_that_restart_are_back_within_five_seconds)
 static int one_waits(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "one comes back later", seed);
     add(&s, "a", "full-cone");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
@@ -231,7 +229,6 @@ PV_TEST(one_that_comes_back_later_finds_the_other)
 static int one_moved(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "one has moved", seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
@@ -260,7 +257,6 @@ PV_TEST(one_that_moved_is_found_through_a_common_peer)
 static int moves_alone(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "one moves, the others run on", seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
@@ -292,7 +288,6 @@ PV_TEST(one_that_moves_alone_is_back_within_five_seconds)
 static int one_cut_off(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "one is cut off from the coordinator", seed);
     add(&s, "a", seed % 2 == 0 ? NULL : "full-cone");
     add(&s, "b", "port-restricted");
@@ -321,7 +316,6 @@ PV_TEST(one_that_alone_lost_the_coordinator_comes_back)
 static int strangers(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "strangers meet through a common peer", seed);
     add(&s, "a", "port-restricted");
     add(&s, "b", seed % 2 == 0 ? NULL : any_cone(&s));
@@ -352,7 +346,6 @@ static int everybody(uint64_t seed, void *ctx)
 {
     static const char *const names[MOST] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     struct scene s;
-    (void)ctx;
     begin(&s, "everybody restarts", seed);
     for (unsigned i = 0; i < MOST; i++)
         add(&s, names[i], i == 0 ? NULL : any_cone(&s));
@@ -385,7 +378,6 @@ PV_TEST(eight_nodes_are_all_back)
 static int comes_back(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "the coordinator comes back", seed);
     add(&s, "a", any_cone(&s));
     add(&s, "b", any_cone(&s));
@@ -433,7 +425,6 @@ static bool is_member(struct scene *s, unsigned i, const char *name)
 static int removal(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "a removal spreads from peer to peer", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
@@ -524,7 +515,6 @@ static bool room_agrees(struct scene *s)
 static int one_answer(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     begin(&s, "one answer to who is there", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
@@ -586,7 +576,6 @@ static int forged(uint64_t seed, void *ctx)
 {
     static uint8_t box[PV_SIGNAL_BOX_MAX];
     struct scene s;
-    (void)ctx;
     begin(&s, "a member abuses type 5", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
@@ -640,7 +629,6 @@ static int strangers_try(uint64_t seed, void *ctx)
     static const struct pv_link_config good = {.delay = PV_MS(3)};
     struct scene s;
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
-    (void)ctx;
     begin(&s, "strangers try", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));
@@ -701,7 +689,6 @@ static int hours_pass(uint64_t seed, void *ctx)
     struct scene s;
     size_t heap[2];
     uint64_t sent[2];
-    (void)ctx;
     begin(&s, "hours", seed);
     add(&s, "a", NULL);
     add(&s, "b", any_cone(&s));

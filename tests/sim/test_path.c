@@ -35,7 +35,6 @@ static int nat_reboots(uint64_t seed, const char *profile, const char *type, siz
 static int nats_reboot(uint64_t seed, void *ctx)
 {
     int bad = 0;
-    (void)ctx;
     for (size_t d = 0; d < PV_ARRAY_LEN(directions); d++) {
         bad += nat_reboots(seed, "port-restricted", "direct", d);
         bad += nat_reboots(seed, "full-cone", "direct", d);
@@ -116,7 +115,6 @@ static int roams(uint64_t seed, void *ctx)
 {
     static const char *const kinds[][2] = {{"port-restricted", "direct"}, {"symmetric", "relay"}};
     int bad = 0;
-    (void)ctx;
     for (size_t k = 0; k < PV_ARRAY_LEN(kinds); k++) {
         bad += node_roams(seed, kinds[k][0], kinds[k][1], false);
         bad += node_roams(seed, kinds[k][0], kinds[k][1], true);
@@ -250,7 +248,6 @@ static const struct stuck stuck[] = {
 static int leaves_the_relay(uint64_t seed, void *ctx)
 {
     int bad = 0;
-    (void)ctx;
     for (size_t i = 0; i < PV_ARRAY_LEN(stuck); i++) {
         struct pair p = {.ipv6 = stuck[i].ipv6};
         snprintf(p.what, sizeof(p.what), "%s (%s)", stuck[i].text, stuck[i].profile);
@@ -288,9 +285,6 @@ PV_TEST(no_restart_is_needed_to_leave_the_relay)
 /* Lets everything but transport data through: a firewall that knows WireGuard and not STUN. */
 static bool no_data(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
 {
-    (void)ctx;
-    (void)host;
-    (void)dst;
     return payload.len == 0 || payload.ptr[0] != 4;
 }
 
@@ -301,7 +295,6 @@ static int path_lies(uint64_t seed, void *ctx)
     struct pair p = {.ipv6 = false};
     size_t d = seed % PV_ARRAY_LEN(directions);
     unsigned ways = directions[d].ways;
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "a path lies, traffic %s", directions[d].text);
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
@@ -357,7 +350,6 @@ static int told_truly(uint64_t seed, void *ctx)
     const char *const *kind = kinds[seed % 2];
     static const struct pv_link_config bad = {.delay = PV_MS(25), .loss = 0.06};
     struct pair p = {.ipv6 = false};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "%s: what is told", kind[1]);
     if (!met(&p, seed, kind[0], kind[1]))
         return failed(&p, "not met");
@@ -399,7 +391,6 @@ PV_TEST(round_trip_and_loss_are_told_as_they_are)
 static int outage_over(uint64_t seed, void *ctx)
 {
     struct pair p = {.ipv6 = false};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "loss after an outage");
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
@@ -492,7 +483,6 @@ static bool watch_data(void *ctx, unsigned host, const struct pv_addr *dst, stru
 static int only_pings(uint64_t seed, void *ctx)
 {
     struct pair p = {.ipv6 = false};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "only pings find a dead path");
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
@@ -517,7 +507,6 @@ static int first_packet(uint64_t seed, void *ctx)
     static const char *const kinds[] = {"full-cone", "port-restricted", "symmetric", "linux"};
     static const struct pv_link_config line = {.delay = PV_MS(20)}, good = {.delay = PV_MS(10)};
     struct pair p = {.seed = seed};
-    (void)ctx;
     snprintf(p.what, sizeof(p.what), "first packet, %s", kinds[seed % 4]);
     sim_world_init(&p.w, seed, &good);
     p.za = sim_world_nat(&p.w, SIM_PUBLIC, kinds[seed % 4], &line);

@@ -177,7 +177,6 @@ static bool is_lan_path(struct sim_world *w)
 
 static bool both_got_some(struct sim_world *w, void *ctx)
 {
-    (void)ctx;
     return sim_node_n_sunk(w->nodes[0]) > 0 && sim_node_n_sunk(w->nodes[1]) > 0;
 }
 

@@ -287,7 +287,6 @@ static const char *walk(struct scene *s)
 static int one(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     memset(&s, 0, sizeof(s));
     s.rng.state = seed;
     s.flooder = NODES;

@@ -22,7 +22,6 @@ struct pair {
 
 static bool both_direct(struct sim_world *w, void *ctx)
 {
-    (void)ctx;
     return strcmp(sim_node_path(w->nodes[0], "b"), "direct") == 0 &&
            strcmp(sim_node_path(w->nodes[1], "a"), "direct") == 0;
 }
@@ -164,7 +163,6 @@ PV_TEST(a_port_that_a_router_loses_is_mapped_again)
 static int lie(uint64_t seed, void *ctx)
 {
     struct pair p;
-    (void)ctx;
     if (!begin(&p, seed, "port-restricted", false, true)) /* many ports are tried */
         return end(&p, "joining:");
     sim_world_run(&p.w, PV_S(2));

@@ -45,7 +45,6 @@ struct pair {
 static bool pair_is_hybrid(struct sim_world *w, void *ctx)
 {
     const struct pair *p = ctx;
-    (void)w;
     return is_hybrid(p->a, p->b);
 }
 
@@ -84,7 +83,6 @@ static void restart_all(struct sim_world *w)
 
 static bool all_hybrid(struct sim_world *w, void *ctx)
 {
-    (void)ctx;
     for (size_t i = 0; i < w->n_nodes; i++) {
         for (size_t k = i + 1; k < w->n_nodes; k++) {
             if (!is_hybrid(w->nodes[i], w->nodes[k]))
@@ -104,7 +102,6 @@ static int meetings(uint64_t seed, void *ctx)
                                         .duplicate = 0.03,
                                         .reorder = 0.1,
                                         .reorder_by = PV_MS(15)};
-    (void)ctx;
     sim_world_init(&w, seed, &line);
     for (int i = 0; i < MESH; i++) {
         static const char *const names[MESH] = {"a", "b", "c", "d", "e", "f", "g", "h"};
@@ -146,7 +143,6 @@ PV_TEST(nodes_that_meet_agree_on_a_key)
 static int first_ping(uint64_t seed, void *ctx)
 {
     pv_ns took[2];
-    (void)ctx;
     for (int on = 0; on < 2; on++) {
         struct sim_world w;
         sim_world_init(&w, seed, &good);
@@ -224,7 +220,6 @@ static int restarts(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct sim_node *n[2];
-    (void)ctx;
     if (!begin_pair(&w, seed, &n[0], &n[1]))
         return failed(&w, seed, "they do not meet:");
     /* Near each other, and as far from the coordinator as the seed says. */
@@ -274,7 +269,6 @@ static bool says(struct sim_world *w, struct sim_node *n, const char *request, c
 static int mixed(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
     struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
@@ -324,7 +318,6 @@ PV_TEST(mixed_versions_and_settings_go_together)
 static int coordinator_versions(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     sim_coord_stop(w.coord);
     sim_coord_set_kem(w.coord, false);
@@ -406,7 +399,6 @@ static int boxes(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct boxes seen = {.signals = {0}};
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     struct sim_node *a = sim_world_node(&w, SIM_PUBLIC, "a", false);
     struct sim_node *b = sim_world_node(&w, SIM_PUBLIC, "b", false);
@@ -474,7 +466,6 @@ static int stripping_coordinator(uint64_t seed, void *ctx)
     struct sim_world w;
     struct sim_node *a, *b;
     unsigned stripped = 0;
-    (void)ctx;
     if (!begin_pair(&w, seed, &a, &b))
         return failed(&w, seed, "they do not meet:");
     sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
@@ -506,8 +497,6 @@ PV_TEST(a_coordinator_that_strips_the_exchange_gains_nothing)
 static bool narrow(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
 {
     const bool *on = ctx;
-    (void)host;
-    (void)dst;
     return !*on || payload.len < SMALL;
 }
 
@@ -519,7 +508,6 @@ static int stripping_path(uint64_t seed, void *ctx)
     struct sim_node *a, *b;
     unsigned stripped = 0;
     static bool on;
-    (void)ctx;
     on = false;
     if (!begin_pair(&w, seed, &a, &b))
         return failed(&w, seed, "they do not meet:");
@@ -569,7 +557,6 @@ static int renewal(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct sim_node *a, *b;
-    (void)ctx;
     if (!begin_pair(&w, seed, &a, &b))
         return failed(&w, seed, "they do not meet:");
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
@@ -631,7 +618,6 @@ static int renewal_and_rotation(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     struct sim_node *a, *b;
-    (void)ctx;
     if (!begin_pair(&w, seed, &a, &b))
         return failed(&w, seed, "they do not meet:");
     uint32_t id = sim_node_psk(a, "b");

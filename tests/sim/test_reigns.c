@@ -785,7 +785,6 @@ static int at_random(uint64_t seed, void *ctx)
 {
     static struct reign g;
     const char *why = NULL;
-    (void)ctx;
     if (!starts(&g, seed))
         return failed(&g, "not begun:");
     for (unsigned i = 0; i < EVENTS && why == NULL; i++) {

@@ -79,7 +79,6 @@ static unsigned stream(struct sim_world *w, pv_ns every, pv_ns duration)
 static int behind_symmetric(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, "symmetric", "symmetric"))
         return failed(&w, seed, "joining:");
     /* Message 1 and 2 by signal are two round trips to the coordinator, 40 ms each; then the ping
@@ -108,7 +107,6 @@ PV_TEST(symmetric_nats_meet_over_the_relay_in_two_round_trips)
 static int behind_a_wall(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, NULL, "port-restricted"))
         return failed(&w, seed, "joining:");
     sim_net_set_wall(w.net, sim_coord_host(w.coord));
@@ -203,7 +201,6 @@ PV_TEST(ten_thousand_packets_a_second_are_no_other_case)
 static int restarted(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, "symmetric", "symmetric"))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
@@ -224,7 +221,6 @@ static int restarted(uint64_t seed, void *ctx)
 static int back_after_minutes(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, "symmetric", "symmetric"))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
@@ -254,7 +250,6 @@ PV_TEST(a_restarted_coordinator_relays_again_within_three_seconds)
 static int revoked(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, "symmetric", "symmetric"))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
@@ -284,7 +279,6 @@ PV_TEST(a_removed_member_is_not_relayed)
 static int remapped(uint64_t seed, void *ctx)
 {
     struct sim_world w;
-    (void)ctx;
     if (!begin(&w, seed, "symmetric", "symmetric"))
         return failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)

@@ -110,7 +110,6 @@ static bool until_quiet(struct scene *s, pv_ns timeout)
 static int vetoed(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     s.veto->on = true;
@@ -173,13 +172,11 @@ static int unmet(uint64_t seed, const struct veto *how, pv_ns within)
 
 static int unmet_vetoed(uint64_t seed, void *ctx)
 {
-    (void)ctx;
     return unmet(seed, &(struct veto){.on = true}, PV_S(2));
 }
 
 static int unmet_hushed(uint64_t seed, void *ctx)
 {
-    (void)ctx;
     return unmet(seed, &(struct veto){.hush = true}, PV_S(2));
 }
 
@@ -187,7 +184,6 @@ static int unmet_hushed(uint64_t seed, void *ctx)
  * take what they carry: a path is woken. */
 static int unmet_garbled(uint64_t seed, void *ctx)
 {
-    (void)ctx;
     return unmet(seed, &(struct veto){.on = true, .garble = 2}, PV_S(30));
 }
 
@@ -201,7 +197,6 @@ PV_TEST(members_without_a_path_hear_of_a_removal_all_the_same)
 static int silent(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     sim_coord_set_store_delay(s.w.coord, PV_S(100000)); /* it never stores, and never answers */
@@ -224,7 +219,6 @@ PV_TEST(a_coordinator_that_never_answers_holds_nobody_up)
 static int honest(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     const char *answer = sim_world_ask(&s.w, s.alice, PV_S(4), REMOVE);
@@ -251,7 +245,6 @@ PV_TEST(the_client_hears_who_knows)
 static int on_a_full_disk(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "joining:");
     sim_node_set_disk_full(s.alice, true);
@@ -294,7 +287,6 @@ static bool until_gone(struct scene *s, struct sim_node *n, const char *peer, pv
 static int without_path(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     sim_world_run(&s.w, PV_S(2)); /* she has just joined: now she knows the others */
@@ -364,7 +356,6 @@ PV_TEST(the_token_that_let_a_removed_node_in_ends_with_it)
 static int other_members(uint64_t seed, void *ctx)
 {
     struct scene s;
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     if (says(&s, s.bob, "\"cmd\":\"status\"", "other members"))
@@ -404,7 +395,6 @@ static int ephemeral(uint64_t seed, void *ctx)
 {
     struct scene s;
     char token[2048];
-    (void)ctx;
     if (!begin(&s, seed))
         return end(&s, seed, "not begun:");
     struct sim_node *dave = sim_world_node(&s.w, SIM_PUBLIC, "dave", false);

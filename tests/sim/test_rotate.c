@@ -166,8 +166,6 @@ static bool loses(void *ctx, unsigned host, const struct pv_addr *dst, struct pv
 {
     struct lossy *l = ctx;
     bool handshake = payload.len > 0 && payload.ptr[0] >= 1 && payload.ptr[0] <= 3;
-    (void)host;
-    (void)dst;
     if (pv_natrng_below(l->rng, 100) >= (handshake ? 20 : 10))
         return true;
     bool direct = payload.len == FLOW_LEN && payload.ptr[0] == 4;
@@ -179,7 +177,6 @@ static bool loses(void *ctx, unsigned host, const struct pv_addr *dst, struct pv
 static int with_loss(uint64_t seed, void *ctx)
 {
     struct pair p = {.what = "rotate: with loss and reordering"};
-    (void)ctx;
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
     load(&p, A_TO_B | B_TO_A, PV_MS(50), PV_S(40));
@@ -221,7 +218,6 @@ static int crash(uint64_t seed, void *ctx)
 {
     struct pair p = {.what = "rotate: a crash in the middle"};
     bool alone = seed % 3 == 0;
-    (void)ctx;
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
     if (alone)
@@ -262,7 +258,6 @@ static int by_itself(uint64_t seed, void *ctx)
 {
     struct pair p = {.what = "rotate: by itself"};
     char key[4][KEY_BUF];
-    (void)ctx;
     if (!met(&p, seed, "port-restricted", "direct"))
         return failed(&p, "not met");
     struct sim_node *n[2] = {p.a, p.b};
@@ -312,7 +307,6 @@ static int set_back(uint64_t seed, void *ctx)
 {
     struct pair p = {.what = "rotate: set back to an older state"};
     char key[2][KEY_BUF];
-    (void)ctx;
     if (!met(&p, seed, "port-restricted", "direct") || !key_of(&p, p.a, key[0]))
         return failed(&p, "not met");
     if (!rotate(&p, p.a))
@@ -413,7 +407,6 @@ static bool begin_trunk(struct trunk *t, uint64_t seed)
 static int with_static_peers(uint64_t seed, void *ctx)
 {
     struct trunk t = {.p = {.ipv6 = false}};
-    (void)ctx;
     if (!begin_trunk(&t, seed))
         return failed(&t.p, "leaf does not reach hub:");
     if (rotate(&t.p, t.p.a) || strstr(t.p.w.why, "static peer leaf knows") == NULL)

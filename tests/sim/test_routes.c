@@ -408,7 +408,6 @@ static void begin(struct scene *s, uint64_t seed)
 static int one(uint64_t seed, void *ctx)
 {
     static struct scene s;
-    (void)ctx;
     begin(&s, seed);
     const char *failure = walk(&s);
     if (failure == NULL && s.n_arrived == 0)

@@ -94,7 +94,6 @@ static bool reaches(struct pair *p, struct sim_node *from, pv_ns within)
 static int life(uint64_t seed, void *ctx)
 {
     struct pair p;
-    (void)ctx;
     begin(&p, seed);
     if (!reaches(&p, p.leaf, PV_S(2)))
         return failed(&p, "leaf does not reach hub");
@@ -132,7 +131,6 @@ PV_TEST(static_peers_live_through_what_happens)
 static int keepalive(uint64_t seed, void *ctx)
 {
     struct pair p;
-    (void)ctx;
     begin(&p, 3 * seed + 1); /* with keepalives */
     pv_nat_config(sim_net_nat(p.w.net, p.zone))->udp_replied = PV_S(30);
     sim_world_run(&p.w, PV_S(2));
@@ -152,7 +150,6 @@ PV_TEST(keepalives_keep_the_way_open_for_hours)
 static int wrong_psk(uint64_t seed, void *ctx)
 {
     struct pair p;
-    (void)ctx;
     begin(&p, seed);
     p.of_leaf.preshared_key[7] ^= 1;
     sim_node_kill(p.leaf);
@@ -204,7 +201,6 @@ static int narrow(uint64_t seed, void *ctx)
 {
     struct pair p;
     struct seen seen = {.host = 0};
-    (void)ctx;
     begin_over(&p, 3 * seed + 1, true);
     seen.host = sim_node_host(p.leaf);
     sim_net_set_tap(p.w.net, see, &seen);

@@ -39,7 +39,6 @@ struct tally {
 static bool count(void *ctx, unsigned host, const struct pv_addr *dst, struct pv_view payload)
 {
     struct tally *of = ctx;
-    (void)dst;
     for (int i = 0; i < 2; i++) {
         if (of[i].host != host || payload.len == 0)
             continue;
@@ -145,7 +144,6 @@ static bool is_cheap(struct pair *p, const struct rhythm *r, const struct tally 
 static int costs(uint64_t seed, void *ctx)
 {
     int bad = 0;
-    (void)ctx;
     for (size_t i = 0; i < PV_ARRAY_LEN(rhythms); i++) {
         const struct rhythm *r = &rhythms[i];
         struct pair p = {.ipv6 = false};
@@ -237,7 +235,6 @@ static int breaks_in_rhythm(uint64_t seed, const struct rhythm *r, size_t what)
 static int breaks_all(uint64_t seed, void *ctx)
 {
     int bad = 0;
-    (void)ctx;
     for (size_t i = 0; i < PV_ARRAY_LEN(rhythms); i++)
         for (size_t what = 0; what < PV_ARRAY_LEN(breaks); what++)
             bad += breaks_in_rhythm(seed, &rhythms[i], what);

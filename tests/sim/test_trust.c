@@ -59,7 +59,6 @@ struct race {
 static bool both_answered(struct sim_world *w, void *ctx)
 {
     const struct race *r = ctx;
-    (void)w;
     return sim_node_answer(r->n[0], r->ask[0]) != NULL &&
            sim_node_answer(r->n[1], r->ask[1]) != NULL;
 }
@@ -77,7 +76,6 @@ static int two_joins(uint64_t seed, void *ctx)
     struct race r;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     char token[4096];
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     sim_coord_set_store_delay(w.coord, PV_MS(200));
     sim_world_node(&w, SIM_PUBLIC, "a", false);
@@ -159,7 +157,6 @@ static int removal(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     static const char *const names[MESH] = {"a", "b", "c", "d", "e"};
     for (int i = 0; i < MESH; i++) {
@@ -288,7 +285,6 @@ static int mutual_ends(uint64_t seed, void *ctx)
     struct sim_world w;
     static const struct pv_link_config good = {.delay = PV_MS(10)};
     char seen[2][128];
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     if (!make_admins(&w))
         return failed(&w, seed, "beginning:");
@@ -338,7 +334,6 @@ static int wrong_clock(uint64_t seed, void *ctx)
     const int64_t jump = days[seed % 4] * INT64_C(86400000000);
     struct sim_world w;
     char early[4096], token[4096];
-    (void)ctx;
     sim_world_init(&w, seed, &good);
     for (int i = 0; i < 4; i++)
         sim_world_node(&w, SIM_PUBLIC, (const char *const[]){"a", "b", "c", "d"}[i], false);

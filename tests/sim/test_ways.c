@@ -52,7 +52,6 @@ static unsigned add_nat(struct sim_world *w, const struct way *way, unsigned sid
 
 static bool is_direct(struct sim_world *w, void *ctx)
 {
-    (void)ctx;
     return strcmp(sim_node_path(w->nodes[0], "b"), "direct") == 0 &&
            strcmp(sim_node_path(w->nodes[1], "a"), "direct") == 0;
 }

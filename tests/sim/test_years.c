@@ -734,14 +734,12 @@ static const char *keep_out(struct years *y)
  * statements. */
 static bool agree(struct sim_world *w, void *ctx)
 {
-    (void)w;
     return compare(ctx) == NULL;
 }
 
 static int run(uint64_t seed, void *ctx)
 {
     static struct years y;
-    (void)ctx;
     memset(&y, 0, sizeof(y));
     y.seed = seed;
     if (!begin(&y))

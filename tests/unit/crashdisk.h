@@ -145,7 +145,6 @@ static int crash_truncate(sqlite3_file *f, sqlite3_int64 size)
 
 static int crash_sync(sqlite3_file *f, int flags)
 {
-    (void)flags;
     crash_note(crash_of(f)->index, (struct crash_event){.kind = CRASH_SYNC});
     return SQLITE_OK;
 }
@@ -182,14 +181,12 @@ static int crash_control(sqlite3_file *f, int op, void *arg)
 
 static int crash_sector_size(sqlite3_file *f)
 {
-    (void)f;
     return CRASH_SECTOR;
 }
 
 /* Nothing is promised about the order or wholeness of writes. */
 static int crash_traits(sqlite3_file *f)
 {
-    (void)f;
     return 0;
 }
 
@@ -220,7 +217,6 @@ static int crash_shm_unmap(sqlite3_file *f, int del)
 static int crash_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f, int flags, int *ret)
 {
     struct crash_file *c = crash_of(f);
-    (void)vfs;
     *c = (struct crash_file){.index = crash_index(name)};
     c->real = sqlite3_malloc(crash_real()->szOsFile);
     if (c->real == NULL)
@@ -236,15 +232,12 @@ static int crash_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f, 
 
 static int crash_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
-    (void)vfs;
     crash_note(crash_index(name), (struct crash_event){.kind = CRASH_DELETE, .at = sync_dir != 0});
     return crash_real()->xDelete(crash_real(), name, 0);
 }
 
 static int crash_few_pages(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
 {
-    (void)error;
-    (void)api;
     return sqlite3_wal_autocheckpoint(db, CRASH_LEAST_LOG);
 }
 

@@ -13,9 +13,6 @@
 static inline int test_dir_remove_one(const char *path, const struct stat *st, int type,
                                       struct FTW *at)
 {
-    (void)st;
-    (void)type;
-    (void)at;
     return remove(path);
 }
 

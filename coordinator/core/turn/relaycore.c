@@ -120,7 +120,6 @@ static void handle_message(struct pv_relaycore *r, const struct pv_relaycmd *cmd
 
 static void handle_online(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    (void)now;
     /* Without memory for the member it is tried again when its Allocate comes. */
     (void)!pv_turns_online(r->turns, cmd->net, cmd->node, cmd->serial);
 }
@@ -132,7 +131,6 @@ static void handle_offline(struct pv_relaycore *r, const struct pv_relaycmd *cmd
 
 static void handle_gone(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    (void)now;
     pv_turns_gone(r->turns, cmd->net, cmd->node);
 }
 
@@ -145,26 +143,21 @@ static void handle_ask(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv
 {
     const struct pv_relaynews news = {.stream = cmd->stream,
                                       .holds = pv_turns_has_stream(r->turns, cmd->stream)};
-    (void)now;
     tell_control(r, &news, false);
 }
 
 static void handle_closed(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    (void)now;
     pv_turns_stream_closed(r->turns, cmd->stream);
 }
 
 static void handle_policy(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    (void)now;
     pv_turns_set_policy(r->turns, cmd->policy);
 }
 
 static void handle_forget(struct pv_relaycore *r, const struct pv_relaycmd *cmd, pv_ns now)
 {
-    (void)cmd;
-    (void)now;
     pv_turns_forget(r->turns);
 }
 

@@ -71,8 +71,6 @@ struct admin {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct admin *a = part;
-    (void)cfg;
-    (void)now;
     pv_puts_init(&a->puts, a->node, &pv_part_admin);
     return PV_OK;
 }
@@ -144,7 +142,6 @@ static bool is_online(struct admin *a, const char *what, uint64_t handle)
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct admin *a = wait->self;
-    (void)now;
     a->unforgotten = result->status != PV_OK;
     a->node->keys.forgotten = a->forgetting_keys && !a->unforgotten;
     if (a->unforgotten)
@@ -365,7 +362,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct admin *a = part;
     struct pv_put *put;
-    (void)now;
     while ((facts & PV_FACT_OFFLINE) != 0 && (put = pv_puts_take_lost(&a->puts)) != NULL)
         end_invite(a, put, PV_CTL_E_OFFLINE);
 }
@@ -402,7 +398,6 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
                                                                      : (uint32_t)req->lifetime_s,
                                           .flags = req->approve ? PV_INVITE_APPROVAL : 0,
                                           .tag = req->name[0] == '\0' ? NULL : req->name};
-    (void)p;
     /* Rights do not end with a membership: such an admin would be none that anybody sees. */
     if (req->admin && terms.lifetime > 0) {
         answer_error(a, handle, PV_CTLAPI_USAGE,
@@ -478,9 +473,6 @@ static void run_invite_list(void *part, struct pv_ctlapi_request *req, struct pv
                             uint64_t handle, pv_ns now)
 {
     struct admin *a = part;
-    (void)req;
-    (void)p;
-    (void)now;
     if (!pv_node_need_network(a->node, "invite list", handle))
         return;
     json_t *out = pv_ctlapi_list("invites");
@@ -507,7 +499,6 @@ static void run_invite_revoke(void *part, struct pv_ctlapi_request *req, struct 
 {
     struct admin *a = part;
     uint8_t pk[PV_SIGN_PK_LEN];
-    (void)p;
     if (!may_sign(a, "invite revoke", PV_RIGHT_INVITE, handle))
         return;
     if (pv_key_parse(req->invite, pk) != PV_OK) {
@@ -573,7 +564,6 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct waiting w = {.handle = handle, .deed = DEED_REMOVE};
     uint8_t pk[PV_SIGN_PK_LEN];
     const struct pv_member *m = subject(a, req->peer, "remove", handle);
-    (void)p;
     if (m == NULL || !may_sign(a, "remove", PV_RIGHT_REVOKE, handle))
         return;
     const struct pv_addr ip4 = m->ip4;
@@ -644,7 +634,6 @@ static void run_admin_revoke(void *part, struct pv_ctlapi_request *req, struct p
     struct waiting w = {.handle = handle, .deed = DEED_END_RIGHTS};
     const struct pv_member *m = subject(a, req->peer, "admin revoke", handle);
     uint8_t pk[PV_SIGN_PK_LEN];
-    (void)p;
     if (m == NULL)
         return;
     const struct pv_signer by = pv_rootkey_signer(a->node);
@@ -739,7 +728,6 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     const enum pv_job_forget forget = !req->forget       ? PV_FORGET_NETWORK
                                       : req->delete_root ? PV_FORGET_ROOT
                                                          : PV_FORGET_KEYS;
-    (void)p;
     if (n->roster != NULL)
         a->was_removed = n->removed;
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.

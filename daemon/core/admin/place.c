@@ -165,7 +165,6 @@ static void run_rename(void *part, struct pv_ctlapi_request *req, struct pv_peer
 {
     struct pv_node *n = part;
     const struct pv_member *m = subject(n, req, "rename", handle);
-    (void)p;
     if (m == NULL)
         return;
     struct pv_st_place to = at(req->name, &m->ip4);
@@ -178,7 +177,6 @@ static void run_address_set(void *part, struct pv_ctlapi_request *req, struct pv
     static const char what[] = "address set";
     struct pv_node *n = part;
     struct pv_addr ip4;
-    (void)p;
     if (pv_addr_parse_ip(req->word, &ip4) != PV_OK || ip4.family != PV_AF_INET) {
         fail(n, handle, PV_CTLAPI_USAGE, what, "give an IPv4 address such as 10.66.0.9");
         return;

@@ -228,8 +228,6 @@ struct relocation {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct relocation *x = part;
-    (void)cfg;
-    (void)now;
     pv_puts_init(&x->puts, x->node, &pv_part_relocation);
     return PV_OK;
 }
@@ -684,14 +682,12 @@ static void run_relocation(void *part, pv_ns now)
     pv_owed_told(x->node, &told);
     if (told.done && pv_membership_is_stored(x->node))
         succeed(x);
-    (void)now;
 }
 
 /* A change that is begun goes on: half of it would leave members at different coordinators. */
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct relocation *x = part;
-    (void)now;
     if (x->step != NONE && x->handle == handle)
         x->handle = 0;
 }
@@ -726,9 +722,6 @@ static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct relocation *x = part;
     struct pv_node *n = x->node;
     json_t *out = pv_ctlapi_list("coordinators");
-    (void)req;
-    (void)p;
-    (void)now;
     struct pv_view list = pv_roster_coordinators(n->roster);
     struct pv_coordinator c;
     while (out != NULL && pv_coordlist_next(&list, &c)) {
@@ -751,7 +744,6 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 {
     struct relocation *x = part;
     struct pv_node *n = x->node;
-    (void)p;
     if (!may_begin(x, handle))
         return;
     forget(x);
@@ -807,14 +799,12 @@ static void run_change(struct relocation *x, struct pv_ctlapi_request *req, uint
 static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
-    (void)p;
     run_change(part, req, handle, true, now);
 }
 
 static void run_address(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                         uint64_t handle, pv_ns now)
 {
-    (void)p;
     run_change(part, req, handle, false, now);
 }
 
@@ -828,9 +818,6 @@ static void run_token(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = x->node;
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     char text[PV_MOVETOKEN_TEXT_BUF];
-    (void)req;
-    (void)p;
-    (void)now;
     const struct pv_roster_entry *record = pv_roster_coordinators_record(n->roster);
     int r = token == NULL || record == NULL ? PV_ERR_NOMEM : PV_OK;
     if (r == PV_OK) {
@@ -860,7 +847,6 @@ static void run_take(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_ctl_item items[PV_MOVETOKEN_ITEMS];
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     const char *why = NULL;
-    (void)p;
     if (token == NULL || pv_movetoken_parse(req->secret, strlen(req->secret), token) != PV_OK)
         why = "join: a damaged token: copy it whole, from p2pvpn- to its end";
     else if (n->roster == NULL)

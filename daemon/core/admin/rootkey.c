@@ -63,7 +63,6 @@ struct rootkey {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rootkey *k = part;
-    (void)now;
     k->file = cfg->root_file;
     return PV_OK;
 }
@@ -109,7 +108,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct rootkey *k = part;
     const struct pv_node *n = k->node;
-    (void)now;
     if ((facts & PV_PEER_FACT_MEMBER) == 0 || !n->identity->has_root || n->roster == NULL)
         return;
     const struct pv_member *m = pv_roster_by_node(n->roster, pv_peer_pk(p));
@@ -119,7 +117,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct rootkey *k = part;
-    (void)now;
     k->pending = k->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ONLINE)) != 0;
 }
 
@@ -139,9 +136,6 @@ static void run_root_export(void *part, struct pv_ctlapi_request *req, struct pv
 {
     struct rootkey *k = part;
     struct pv_node *n = k->node;
-    (void)req;
-    (void)p;
-    (void)now;
     if (!n->identity->has_root) {
         answer_error(k, handle, PV_CTLAPI_REFUSED,
                      "root export: there is no root key on this machine: use the one that ran "
@@ -244,8 +238,6 @@ static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv
 {
     struct rootkey *k = part;
     struct pv_node *n = k->node;
-    (void)p;
-    (void)now;
     if (k->saving) {
         answer_error(k, handle, PV_CTLAPI_FAILED, "root import: another one is under way: wait");
         return;
@@ -270,7 +262,6 @@ static void run_root_import(void *part, struct pv_ctlapi_request *req, struct pv
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct rootkey *k = part;
-    (void)now;
     st->s.root_key = pv_rootkey_is_here(k->node);
 }
 

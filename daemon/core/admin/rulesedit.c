@@ -335,7 +335,6 @@ static void run_add(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     bool allow = strcmp(req->word, "allow") == 0;
     const char *what = allow ? "allow" : "deny";
     const struct pv_policy *policy = pv_rules_policy(n);
-    (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !select_who(n, what, req->from, handle, &rule.from) ||
         !select_what(n, what, req->to, handle, &rule.to) ||
@@ -376,7 +375,6 @@ static void run_remove(void *part, struct pv_ctlapi_request *req, struct pv_peer
     static const char what[] = "rules remove";
     struct pv_node *n = part;
     const struct pv_policy *policy = pv_rules_policy(n);
-    (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
     if (policy == NULL || req->number == 0 || req->number > pv_policy_count(policy)) {
@@ -424,7 +422,6 @@ static void run_default(void *part, struct pv_ctlapi_request *req, struct pv_pee
                               .ports = {.v = {{PV_PORTS_PROTO_ALL, 0, UINT16_MAX}}, .n = 1}};
     bool deny = strcmp(req->word, "deny") == 0;
     int r = PV_OK;
-    (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle))
         return;
     if (!deny && strcmp(req->word, "allow") != 0) {
@@ -562,14 +559,12 @@ static void tag(struct pv_node *n, const struct pv_ctlapi_request *req, bool set
 static void run_tag(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                     pv_ns now)
 {
-    (void)p;
     tag(part, req, true, handle, now);
 }
 
 static void run_untag(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                       pv_ns now)
 {
-    (void)p;
     tag(part, req, false, handle, now);
 }
 
@@ -675,8 +670,6 @@ static void run_can(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct pv_node *n = part;
     struct pv_port_range port;
     char why[PV_CTLAPI_ERROR_BUF], text[PV_PORTS_TEXT];
-    (void)p;
-    (void)now;
     struct pv_verdict v;
     if (!decide(n, req, handle, &v, &port))
         return;

@@ -146,7 +146,6 @@ static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
     struct pv_chatlink *c = part;
-    (void)status;
     pv_chatlink_closed(c, sid, now);
 }
 
@@ -219,7 +218,6 @@ static void answer_owner(struct pv_jobwait *wait, struct pv_job_result *result, 
     struct pv_chatlink *c = wait->self;
     struct pv_chatlink_question *q = &c->questions[wait->tag];
     struct pv_proof_owner answer = q->owner;
-    (void)now;
     answer.answer = true;
     answer.typist = result->status == PV_OK ? result->typist : PV_CHAT_SOMEBODY;
     pv_log(c->log, PV_LOG_DEBUG, "what=\"a peer asked whose a connection is\" typist=%d why=\"%s\"",
@@ -328,7 +326,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_chatlink *c = part;
     const struct pv_chatlink_counts counts = pv_chatlink_counts(c);
-    (void)now;
     pv_statuspage_drop(st, "chat-frame", counts.bad_frames);
     pv_statuspage_drop(st, "chat-flood", counts.floods);
     pv_statuspage_drop(st, "chat-unproven", counts.unproven);

@@ -523,7 +523,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct copies *c = part;
-    (void)now;
     if ((facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER |
                   PV_PEER_FACT_AWAY)) != 0)
         note_away(c, p);
@@ -577,7 +576,6 @@ static void run(void *part, pv_ns now)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct copies *c = part;
-    (void)now;
     pv_statuspage_drop(st, "copy-forged", c->forged);
 }
 

@@ -276,8 +276,6 @@ static void send_secret(void *part, const uint8_t *pk, struct pv_view body)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct linkkeys_part *l = part;
-    (void)cfg;
-    (void)now;
     int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk, send_secret, l);
     l->node->chat.keys = l->keys;
     return r;
@@ -293,7 +291,6 @@ static void free_part(void *part)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct linkkeys_part *l = part;
-    (void)facts;
     if (pv_peer_is_static(p))
         return;
     const struct pv_desc *theirs = pv_peer_remote(p);
@@ -309,7 +306,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
     struct linkkeys_part *l = part;
-    (void)now;
     pv_linkkeys_gone(l->keys, pk);
 }
 

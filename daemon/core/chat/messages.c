@@ -56,7 +56,6 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct pv_node *n = part;
     uint8_t bytes[PV_CHAT_ID_LEN];
     const uint8_t *id = req->message[0] == '\0' ? NULL : bytes;
-    (void)p;
     if (id != NULL && pv_chat_id_parse(req->message, bytes) != PV_OK) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE,
                        "send: an id is 22 characters of base64url, as another send named it");
@@ -113,7 +112,6 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     const enum asked what = req->cmd == PV_CTLAPI_READ                  ? ASKED_READ
                             : req->cmd == PV_CTLAPI_INBOX && !req->peek ? ASKED_INBOX
                                                                         : ASKED_LIST;
-    (void)now;
     /* Without this everything would be read. */
     if (what == ASKED_READ && pv_chat_id_parse(req->through, id) != PV_OK) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_USAGE, "read: \"through\" is the id of a message");

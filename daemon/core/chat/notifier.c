@@ -23,7 +23,6 @@ struct pv_notifier {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_notifier *n = part;
-    (void)now;
     n->enabled = cfg->notify;
     return PV_OK;
 }
@@ -104,7 +103,6 @@ void pv_notifier_message(struct pv_notifier *n, const struct pv_ctlapi_message *
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_notifier *n = part;
-    (void)now;
     if (n->error[0] != '\0')
         pv_statuspage_problem(st, "the program of [chat] notify failed the last time: ", n->error);
 }

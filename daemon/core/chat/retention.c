@@ -131,8 +131,6 @@ static void cmd_clear(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = r->node;
     struct clearing *c = calloc(1, sizeof(*c));
     char name[PV_NAME_BUF];
-    (void)now;
-    (void)p;
     if (c == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "history clear: out of memory: try again");
         return;
@@ -249,7 +247,6 @@ static void unmute_former(struct retention *r, const uint8_t *pk)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct retention *r = part;
-    (void)now;
     if ((facts & PV_PEER_FACT_MEMBER) != 0 && r->node->roster != NULL && !pv_peer_is_static(p))
         inherit_mute(r, pv_roster_by_node(r->node->roster, pv_peer_pk(p)));
 }
@@ -300,8 +297,6 @@ static void cmd_mute(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct retention *r = part;
     struct pv_node *n = r->node;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_MUTE);
-    (void)now;
-    (void)p;
     if (job == NULL) {
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
         return;
@@ -322,9 +317,6 @@ static void cmd_muted(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                       pv_ns now)
 {
     struct retention *r = part;
-    (void)req;
-    (void)p;
-    (void)now;
     if (!submit(r, pv_chatjob_new(PV_CHATJOB_MUTED), handle))
         pv_ctlsrv_fail(r->node->ctl, handle, PV_CTLAPI_FAILED, "mute: out of memory: try again");
 }

@@ -33,7 +33,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
                                  .owner = r->node};
-    (void)now;
     memcpy(rc.own_pk, r->node->identity->sign_pk, sizeof(rc.own_pk));
     int status = pv_rooms_new(&r->rooms, &rc);
     if (status != PV_OK)
@@ -348,9 +347,6 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     const struct rooms_part *r = part;
     struct pv_rooms_info info;
     json_t *out = pv_ctlapi_list("rooms");
-    (void)req;
-    (void)p;
-    (void)now;
     for (size_t i = 0; out != NULL && pv_rooms_info(r->rooms, i, &info); i++) {
         char name[PV_ROOMS_NAME_BUF], creator[PV_NODE_WHO];
         pv_ctlapi_put(&out, "rooms",
@@ -392,8 +388,6 @@ static void cmd_members(void *part, struct pv_ctlapi_request *req, struct pv_pee
 {
     struct rooms_part *r = part;
     const uint8_t *id = pv_rooms_part_need(r->node, req->room, false, handle);
-    (void)p;
-    (void)now;
     if (id != NULL)
         pv_ctlsrv_answer(r->node->ctl, handle, shown_members(r->node, id));
 }
@@ -404,7 +398,6 @@ static void cmd_accept(void *part, struct pv_ctlapi_request *req, struct pv_peer
     struct rooms_part *r = part;
     const uint8_t *found = pv_rooms_part_need(r->node, req->room, false, handle);
     uint8_t id[PV_ROOM_ID_LEN];
-    (void)p;
     if (found == NULL)
         return;
     memcpy(id, found, sizeof(id)); /* it lives until the next call only */

@@ -394,7 +394,6 @@ static bool direct_far(const struct scene *s, struct pv_cause *c)
 
 static bool direct_well(const struct scene *s, struct pv_cause *c)
 {
-    (void)s;
     return say(c, "", "nothing is wrong: packets go directly");
 }
 

@@ -203,7 +203,6 @@ static void look_at_rules(struct changes *c)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct changes *c = part;
-    (void)now;
     c->doubts = c->doubts || (facts & (unsigned)LOOKS_AT) != 0;
     if ((facts & PV_FACT_RULES) != 0)
         look_at_rules(c);
@@ -285,7 +284,6 @@ static void look_at_all(struct changes *c, pv_ns now)
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    (void)facts;
     look_at_peer(part, p, now);
 }
 
@@ -314,8 +312,6 @@ static json_t *figures(const struct pv_node *n, pv_ns now)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct changes *c = part;
-    (void)cfg;
-    (void)now;
     c->peers_at = PV_NEVER;
     return PV_OK;
 }
@@ -324,7 +320,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct changes *c = part;
-    (void)now;
     pv_events_begin(&c->node->events, cfg->wall_us);
     c->rules = rules_now(c->node);
     return PV_OK;

@@ -74,7 +74,6 @@ static void run(void *part, pv_ns now)
 static int accepted(void *part, const struct pv_stream_peer *who, uint32_t *ret_sid, pv_ns now)
 {
     struct pv_node *n = part;
-    (void)now;
     return pv_ctlsrv_accepted(n->ctl, who->may_change, ret_sid);
 }
 
@@ -87,8 +86,6 @@ static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
     struct pv_node *n = part;
-    (void)status;
-    (void)now;
     pv_ctlsrv_closed(n->ctl, sid); /* the next run() cancels what it waited for */
 }
 
@@ -114,7 +111,6 @@ static struct pv_view output(void *part, uint32_t sid)
 static void wrote(void *part, uint32_t sid, size_t len, pv_ns now)
 {
     struct pv_node *n = part;
-    (void)now;
     pv_ctlsrv_wrote(n->ctl, sid, len);
 }
 

@@ -25,7 +25,6 @@ struct dns {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct dns *d = part;
-    (void)now;
     d->alone = cfg->dns_alone;
     return pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
 }

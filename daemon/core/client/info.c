@@ -41,7 +41,6 @@ struct info {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct info *x = part;
-    (void)now;
     x->confined = cfg->confined;
     x->stack = cfg->stack;
     x->stack_why = cfg->stack_why;
@@ -230,9 +229,6 @@ static void do_version(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct info *x = part;
-    (void)req;
-    (void)p;
-    (void)now;
     pv_ctlsrv_answer(x->node->ctl, handle, pv_ctlapi_pack("{s:s}", "version", PV_VERSION));
 }
 
@@ -257,9 +253,6 @@ static void do_status(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 {
     struct info *x = part;
     struct pv_job *job = pv_job_chat(pv_chatjob_new(PV_CHATJOB_COUNTS));
-    (void)req;
-    (void)p;
-    (void)now;
     if (!pv_jobqueue_submit(&x->node->jobs, job, on_job, x, handle))
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED, "status: out of memory: try again");
 }
@@ -399,8 +392,6 @@ static void do_peers(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct info *x = part;
     struct pv_node *n = x->node;
     struct pv_ctl_msg msg = {.type = PV_CTL_LIST};
-    (void)req;
-    (void)p;
     if (pv_peers_count_statics(n->peers) == 0 && !pv_node_need_network(n, "peers", handle))
         return;
     /* In a small network the coordinator tells everybody's presence of its own accord. */
@@ -426,7 +417,6 @@ static bool stop_asking(struct info *x, uint64_t handle)
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    (void)now;
     (void)stop_asking(part, handle);
 }
 
@@ -481,7 +471,6 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     struct pv_node *n = x->node;
     const struct pv_member *self = pv_node_self(n);
     const struct pv_addr none = {.family = PV_AF_NONE};
-    (void)now;
     if (req->peer[0] != '\0') {
         p = pv_peer_need(n, req->peer, "ip", false, handle);
         if (p != NULL)
@@ -501,8 +490,6 @@ static void do_log(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
 {
     struct info *x = part;
     enum pv_log_level level;
-    (void)p;
-    (void)now;
     if (pv_log_level_parse(req->word, &level) != PV_OK) {
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_USAGE,
                        "log: no such level: use error, warn, info or debug");
@@ -517,9 +504,6 @@ static void do_reload(void *part, struct pv_ctlapi_request *req, struct pv_peer 
                       pv_ns now)
 {
     struct info *x = part;
-    (void)req;
-    (void)p;
-    (void)now;
     if (x->reload != 0) {
         pv_ctlsrv_fail(x->node->ctl, handle, PV_CTLAPI_FAILED,
                        "reload: another one is under way: try again");
@@ -573,8 +557,6 @@ static void do_metrics(void *part, struct pv_ctlapi_request *req, struct pv_peer
     char *text = NULL;
     size_t len = 0;
     json_t *body = NULL;
-    (void)req;
-    (void)p;
     if (pv_info_metrics(x->node, now, &text, &len) == PV_OK)
         body = pv_ctlapi_pack("{s:i, s:s}", "version", PV_CTLAPI_FORMAT, "text", text);
     free(text);

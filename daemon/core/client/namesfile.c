@@ -38,8 +38,6 @@ struct news {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct namesfile *f = part;
-    (void)cfg;
-    (void)now;
     f->map = pv_map_make(&f->node->rng, 1);
     f->dirty = true; /* one that an earlier life left may be of another network */
     return PV_OK;
@@ -55,7 +53,6 @@ static void free_namesfile(void *part)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct namesfile *f = part;
-    (void)now;
     if ((facts & (PV_FACT_ROSTER | PV_FACT_NETWORK)) != 0)
         f->dirty = true;
 }

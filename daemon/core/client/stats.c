@@ -180,7 +180,6 @@ static int restore(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct stats *s = part;
     struct pv_view v = pv_saved_value(cfg->saved, PV_STATS_META);
-    (void)now;
     for (; v.len >= ENTRY; v = pv_view(v.ptr + ENTRY, v.len - ENTRY)) {
         enum kind kind = v.ptr[0];
         if (kind < KIND_SELF || kind > KIND_STATIC || find(s, kind, v.ptr + 1) != NULL)
@@ -310,7 +309,6 @@ static pv_ns next_minute(const struct pv_node *n, pv_ns now)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct stats *s = part;
-    (void)cfg;
     s->look_at = next_minute(s->node, now);
     return PV_OK;
 }
@@ -341,7 +339,6 @@ static pv_ns next_timeout(const void *part)
 
 static void on_stop(void *part, pv_ns now)
 {
-    (void)now;
     store(part);
 }
 
@@ -349,7 +346,6 @@ static void on_stop(void *part, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct stats *s = part;
-    (void)now;
     if ((facts & PV_FACT_NETWORK) == 0 || s->node->roster != NULL)
         return;
     for (size_t i = 0; i < ENTRIES; i++) {
@@ -363,7 +359,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
     struct entry *e = find(part, KIND_MEMBER, pk);
-    (void)now;
     if (e != NULL)
         drop(e);
 }

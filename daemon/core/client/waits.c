@@ -279,7 +279,6 @@ static pv_ns next_timeout(const void *part)
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct waits *ws = part;
-    (void)now;
     for (struct wait **at = &ws->first; *at != NULL; at = &(*at)->next) {
         if ((*at)->handle == handle) {
             unlink_wait(ws, at);
@@ -342,7 +341,6 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
                     pv_ns now)
 {
     struct waits *ws = part;
-    (void)now;
     if (req->peer[0] != '\0') {
         p = pv_peer_need(ws->node, req->peer, "wait", true, handle);
         if (p == NULL)
@@ -376,7 +374,6 @@ static void do_watch(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct waits *ws = part;
     struct pv_events *e = &ws->node->events;
     bool all = strcmp(req->word, "all") == 0;
-    (void)p;
     if (!all && !pv_node_need_network(ws->node, "chat", handle))
         return;
     if (listens(ws->node, handle) ||

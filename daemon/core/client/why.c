@@ -441,7 +441,6 @@ static void do_why(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
 {
     struct pv_node *n = ((struct why *)part)->node;
     char reached[PV_CTLAPI_ERROR_BUF];
-    (void)req;
     json_t *lines = pv_ctlapi_list("lines");
     pv_why_reached(p, false, reached, now);
     line(&lines, "%s", reached);
@@ -474,7 +473,6 @@ static void do_trace(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_node *n = ((struct why *)part)->node;
-    (void)req;
     json_t *events = pv_ctlapi_list("events");
     for (size_t i = 0; events != NULL && i < pv_trace_len(pv_peer_trace(p)); i++) {
         const struct pv_trace_event *ev = pv_trace_at(pv_peer_trace(p), i);

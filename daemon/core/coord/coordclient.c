@@ -541,9 +541,8 @@ void pv_coordclient_set_must_hybrid(struct pv_coordclient *c, bool must)
     c->target.must_hybrid = must;
 }
 
-void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now)
+void pv_coordclient_stop(struct pv_coordclient *c)
 {
-    (void)now;
     drop_all(c);
     c->state = PV_COORDCLIENT_STOPPED;
     c->deadline = c->stagger_at = PV_NEVER;
@@ -758,9 +757,8 @@ static void note_heard(struct pv_coordclient *c, const struct pv_coordattempt *a
     c->stagger_at = PV_NEVER;
 }
 
-void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now)
+void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid)
 {
-    (void)now;
     struct pv_coordattempt *a = pv_coordattempts_find(&c->attempts, sid);
     if (a == NULL)
         return;

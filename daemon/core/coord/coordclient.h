@@ -106,7 +106,7 @@ void pv_coordclient_detour(struct pv_coordclient *c, const struct pv_addr *addr,
 /* Another transport key, from the next attempt on. */
 void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk);
 void pv_coordclient_set_have(struct pv_coordclient *c, struct pv_ctl_cursor have);
-void pv_coordclient_stop(struct pv_coordclient *c, pv_ns now);
+void pv_coordclient_stop(struct pv_coordclient *c);
 /* The network may have changed: a waiting client connects at once, a connected one makes sure with
  * a ping that must be answered within three round trips and 0.5 s (at most 3 s), else it connects
  * at once. */
@@ -198,7 +198,7 @@ struct pv_coordclient_stream_op {
 /* PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_coordclient_poll_stream_op(struct pv_coordclient *c,
                                                 struct pv_coordclient_stream_op *ret_op);
-void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid, pv_ns now);
+void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid);
 void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
                                  pv_ns now);
 void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now);

@@ -204,7 +204,6 @@ static void free_coordinator(void *part)
 static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_coord *c = part;
-    (void)now;
     const struct pv_coordclient_config cc = {.rng = c->node->rng,
                                              .log = c->node->log,
                                              .sign_sk = c->node->identity->sign_sk,
@@ -219,7 +218,6 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore_coordinator(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_coord *c = part;
-    (void)now;
     c->cursor.epoch = pv_saved_u64(cfg->saved, "cursor-epoch");
     c->cursor.n = pv_saved_u64(cfg->saved, "cursor-n");
     pv_coordaddrs_load_learnt(&c->addrs, pv_saved_value(cfg->saved, "tls-hosts"));
@@ -340,7 +338,7 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
         start(c, now);
     } else {
         pv_coordaddrs_set_hosts(&c->addrs, pv_view(NULL, 0));
-        pv_coordclient_stop(n->coord, now);
+        pv_coordclient_stop(n->coord);
     }
 }
 
@@ -427,10 +425,10 @@ bool pv_coord_next(struct pv_node *n, pv_ns now)
     return true;
 }
 
-void pv_coord_disconnect(struct pv_node *n, pv_ns now)
+void pv_coord_disconnect(struct pv_node *n)
 {
     set_online(n, false);
-    pv_coordclient_stop(n->coord, now);
+    pv_coordclient_stop(n->coord);
 }
 
 int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
@@ -506,7 +504,6 @@ static void add_server(struct pv_node *n, const struct pv_addr *addr)
 static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_coord *c = wait->self;
-    (void)now;
     for (size_t i = 0; i < result->n_addrs; i++)
         add_server(c->node, &result->addrs[i]);
     pv_node_raise(c->node, PV_FACT_SERVERS);
@@ -851,7 +848,7 @@ static struct pv_coordclient *client_of(void *part)
 
 static void stream_connected(void *part, uint32_t sid, pv_ns now)
 {
-    pv_coordclient_connected(client_of(part), sid, now);
+    pv_coordclient_connected(client_of(part), sid);
 }
 
 static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
@@ -888,7 +885,6 @@ static struct pv_view stream_out(void *part, uint32_t sid)
 
 static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 {
-    (void)now;
     pv_coordclient_wrote(client_of(part), sid, n);
 }
 
@@ -914,7 +910,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_coord *c = part;
-    (void)now;
     pv_coordshow_metrics(c->node, m);
 }
 

@@ -55,7 +55,7 @@ void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now);
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN]);
 /* One that stands before the one in use lets members in again: goes back to it. */
 void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
-void pv_coord_disconnect(struct pv_node *n, pv_ns now);
+void pv_coord_disconnect(struct pv_node *n);
 /* Leaves the one in use, or tried, and connects to the next of the list, as the same role. False:
  * it was the last; nothing changes. */
 bool pv_coord_next(struct pv_node *n, pv_ns now);

@@ -45,7 +45,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                     .keys = f->node->chat.keys,
                                     .admits = may_move,
                                     .owner = f->node};
-    (void)now;
     memcpy(fc.own_pk, f->node->identity->sign_pk, sizeof(fc.own_pk));
     f->passed.handle = -1;
     int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
@@ -220,8 +219,6 @@ static void take_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now
 static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
     struct files *f = part;
-    (void)status;
-    (void)now;
     pv_filelink_closed(f->link, sid);
 }
 
@@ -240,7 +237,6 @@ static struct pv_view output(void *part, uint32_t sid)
 static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 {
     struct files *f = part;
-    (void)now;
     pv_filelink_wrote(f->link, sid, n);
 }
 
@@ -330,7 +326,6 @@ void pv_files_part_passed(struct pv_node *n, uint32_t sid, const struct pv_files
 static void on_stop(void *part, pv_ns now)
 {
     struct files *f = part;
-    (void)now;
     pv_filelink_stop_all(f->link);
     drop_passed(f);
 }
@@ -437,7 +432,6 @@ static void show_kept_out(const struct files *f, struct pv_statuspage *st)
 static void show_status(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct files *f = part;
-    (void)now;
     show_kept_out(f, st);
     pv_statuspage_drop(st, "file-unproven", pv_filelink_unproven(f->link));
 }
@@ -512,9 +506,6 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     const struct files *f = part;
     const struct pv_file_entry *entry;
     json_t *out = pv_ctlapi_list("files");
-    (void)req;
-    (void)p;
-    (void)now;
     for (size_t i = 0; out != NULL && (entry = pv_filelink_at(f->link, i)) != NULL; i++) {
         char who[PV_NODE_WHO];
         const struct pv_ctlapi_file file = shown(f->node, entry, who);
@@ -602,7 +593,6 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 {
     struct files *f = part;
     int r = PV_ERR_UNSUPPORTED;
-    (void)p;
     if (req->cmd == PV_CTLAPI_FILE_ACCEPT)
         r = pv_filelink_accept(f->link, req->number, now);
     else if (req->cmd == PV_CTLAPI_FILE_STOP)

@@ -39,7 +39,6 @@ struct lan {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct lan *l = part;
-    (void)now;
     l->cfg = cfg->lan;
     l->list_at = l->wake_at = PV_NEVER;
     pv_querier_init(&l->querier);
@@ -369,7 +368,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* Its id stays in the packet threads' list until the next one, and finds nobody there. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
-    (void)p;
     changed(part, now);
 }
 
@@ -397,7 +395,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
         [PV_LAN_AUTO] = "auto", [PV_LAN_ON] = "on", [PV_LAN_OFF] = "off", [PV_LAN_PEERS] = "peers"};
     const struct lan *l = part;
     const struct pv_querier *q = &l->querier;
-    (void)now;
     if (l->node->roster == NULL)
         return;
     json_t *groups = json_array();
@@ -423,7 +420,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct lan *l = part;
-    (void)now;
     pv_metrics_family(
         m, PV_METRICS_GAUGE, "p2pvpn_lan_groups",
         "Multicast groups that programs here joined, and that anything is copied to.");

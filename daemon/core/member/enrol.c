@@ -496,7 +496,7 @@ static void fail(struct pv_enrol *x, enum pv_ctlapi_code code, pv_ns now, const 
            text);
     forget(x);
     if (n->roster == NULL)
-        pv_coord_disconnect(n, now);
+        pv_coord_disconnect(n);
     pv_ctlsrv_fail(n->ctl, handle, code, text);
 }
 
@@ -635,7 +635,6 @@ static void run_create(void *part, struct pv_ctlapi_request *req, struct pv_peer
                        uint64_t handle, pv_ns now)
 {
     struct pv_enrol *x = part;
-    (void)p;
     if (!may_begin(x, "create", handle))
         return;
     begin(x, true, req, handle, now);
@@ -671,7 +670,6 @@ static void run_join(void *part, struct pv_ctlapi_request *req, struct pv_peer *
 {
     struct pv_enrol *x = part;
     struct pv_token token;
-    (void)p;
     if (!may_begin(x, "join", handle))
         return;
     begin(x, false, req, handle, now);
@@ -872,7 +870,7 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     if (x->handle != handle || !is_guest(x))
         return;
     forget(x);
-    pv_coord_disconnect(x->node, now);
+    pv_coord_disconnect(x->node);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -908,8 +906,6 @@ static pv_ns next_timeout(const void *part)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_enrol *x = part;
-    (void)cfg;
-    (void)now;
     pv_puts_init(&x->puts, x->node, &pv_part_enrol);
     return PV_OK;
 }

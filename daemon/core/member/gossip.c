@@ -73,8 +73,6 @@ static void tell_outcome(void *owner, struct pv_rostersync_peer *p,
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct gossip *g = part;
-    (void)cfg;
-    (void)now;
     const struct pv_rostersync_config sc = {.own = g->node->identity->sign_pk,
                                             .rng = g->node->rng,
                                             .send = send_body,
@@ -111,7 +109,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct gossip *g = part;
     bool up = !pv_peer_is_static(p) && g->node->roster != NULL && pv_peer_can_talk(p, now);
-    (void)facts;
     if (up == pv_peer_notes(p)->in_sync)
         return;
     if (!up)

@@ -112,7 +112,6 @@ static struct membership *of(const struct pv_node *n)
 static void statements_stored(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct membership *m = wait->self;
-    (void)now;
     if (m->writing > 0)
         m->writing--;
     pv_node_stored(m->node, result);
@@ -593,7 +592,7 @@ static void apply_up(struct membership *m, pv_ns now)
     if (n->up && n->roster != NULL)
         connect_member(m, now); /* a removed node may be told that it was taken back */
     else
-        pv_coord_disconnect(n, now);
+        pv_coord_disconnect(n);
     if (n->iface.state == PV_IFACE_DOWN) {
         tear_down(m, now); /* nothing is up that could carry a word */
         return;
@@ -662,16 +661,12 @@ static void set_up(struct membership *m, bool up, uint64_t handle, pv_ns now)
 static void run_up(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                    pv_ns now)
 {
-    (void)req;
-    (void)p;
     set_up(part, true, handle, now);
 }
 
 static void run_down(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, uint64_t handle,
                      pv_ns now)
 {
-    (void)req;
-    (void)p;
     set_up(part, false, handle, now);
 }
 
@@ -685,7 +680,6 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct membership *m = part;
-    (void)now;
     m->dns = cfg->dns;
     m->teardown_at = m->retry_at = m->connect_at = m->members_at = m->save_at = PV_NEVER;
     return PV_OK;
@@ -728,7 +722,6 @@ static int restore_membership(void *part, const struct pv_engine_config *cfg, pv
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct membership *m = part;
-    (void)now;
     if ((facts & (PV_FACT_LINKS | PV_FACT_NETWORK)) != 0)
         note_overlap(m);
     m->retired_told = m->retired_told || (facts & PV_FACT_NETWORK) != 0;
@@ -745,7 +738,7 @@ static void on_stop(void *part, pv_ns now)
     struct membership *m = part;
     save(m);
     say_goodbye(m->node, now);
-    pv_coord_disconnect(m->node, now);
+    pv_coord_disconnect(m->node);
     m->node->up = false; /* what routers map is given back */
     pv_node_raise(m->node, PV_FACT_UP);
 }
@@ -754,7 +747,6 @@ static void on_stop(void *part, pv_ns now)
 static void run_membership(void *part, pv_ns now)
 {
     struct membership *m = part;
-    (void)now;
     if (m->retired_told)
         m->retired = pv_roster_free(m->retired);
 }
@@ -841,7 +833,6 @@ static void show_network(const struct pv_node *n, struct pv_statuspage *st)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct membership *m = part;
-    (void)now;
     if (m->node->roster != NULL)
         show_network(m->node, st);
     show_problems(m, st);
@@ -851,7 +842,6 @@ static void put_metrics(void *part, struct pv_metrics *metrics, pv_ns now)
 {
     const struct membership *m = part;
     const struct pv_roster *roster = m->node->roster;
-    (void)now;
     pv_metrics_family(metrics, PV_METRICS_GAUGE, "p2pvpn_members",
                       "Members of the network, this one included.");
     pv_metrics_count(metrics, roster == NULL ? 0 : pv_roster_count(roster), NULL);

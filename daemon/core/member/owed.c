@@ -59,8 +59,6 @@ static struct owed *of(const struct pv_node *n)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct owed *o = part;
-    (void)cfg;
-    (void)now;
     o->retry_at = PV_NEVER;
     pv_puts_init(&o->puts, o->node, &pv_part_owed);
     return PV_OK;

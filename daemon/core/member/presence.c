@@ -22,8 +22,6 @@ struct presence {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct presence *x = part;
-    (void)cfg;
-    (void)now;
     x->ask_at = PV_NEVER;
     return PV_OK;
 }
@@ -102,7 +100,6 @@ void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct presence *x = part;
-    (void)tag;
     if (msg->type == PV_CTL_PRESENCE)
         pv_presence_take(x->node, &msg->u.presence, now);
 }

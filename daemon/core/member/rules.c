@@ -725,9 +725,6 @@ static void run_rules(void *part, struct pv_ctlapi_request *req, struct pv_peer 
 {
     struct rules *r = part;
     char firewall[PV_PORTS_TEXT];
-    (void)req;
-    (void)p;
-    (void)now;
     size_t n = count_of(r->policy);
     bool allows = !r->unknown.is && (r->policy == NULL || !pv_policy_denies_by_default(r->policy));
     json_t *out = pv_ctlapi_pack(
@@ -751,7 +748,6 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rules *r = part;
-    (void)now;
     r->own = cfg->firewall;
     r->firewall = cfg->has_firewall ? &r->own : NULL;
     r->retry_at = PV_NEVER;
@@ -807,7 +803,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct rules *r = wait->self;
-    (void)now;
     pv_node_stored(r->node, result);
     if (result->status != PV_OK || (r->mark == MARK_PROVES && r->node->store.failed))
         r->mark = r->mark == MARK_DONE ? MARK_DONE : MARK_FAILED;
@@ -821,7 +816,6 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 static void run(void *part, pv_ns now)
 {
     struct rules *r = part;
-    (void)now;
     if (r->mark == MARK_BEHIND)
         put_mark(r, MARK_PROVES);
 }
@@ -861,7 +855,6 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct rules *r = part;
     size_t n = count_of(r->policy);
-    (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_rules", "Rules of the network in force.");
     pv_metrics_count(m, n, NULL);
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_rules_denied_total",

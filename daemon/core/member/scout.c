@@ -165,7 +165,6 @@ struct scout {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct scout *s = part;
-    (void)now;
     s->kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem;
     return PV_OK;
 }
@@ -173,7 +172,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static int restore_scout(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct scout *s = part;
-    (void)now;
     pv_apart_restore(&s->apart, pv_saved_value(cfg->saved, PV_APART_META));
     return PV_OK;
 }
@@ -430,7 +428,7 @@ static void look(struct scout *s, pv_ns now)
 static void end_visit(struct scout *s, pv_ns now)
 {
     if (s->client != NULL)
-        pv_coordclient_stop(s->client, now);
+        pv_coordclient_stop(s->client);
     s->step = IDLE;
     s->at = NULL;
     look(s, now);
@@ -850,8 +848,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    (void)part;
-    (void)now;
     if ((facts & PV_PEER_FACT_PRESENCE) != 0 && pv_peer_presence(p) == PV_PRESENCE_ONLINE)
         pv_peer_notes(p)->was_here = true;
 }
@@ -905,7 +901,7 @@ static pv_ns next_timeout(const void *part)
 static void stream_connected(void *part, uint32_t sid, pv_ns now)
 {
     struct scout *s = part;
-    pv_coordclient_connected(s->client, sid, now);
+    pv_coordclient_connected(s->client, sid);
 }
 
 static void stream_bytes(void *part, uint32_t sid, struct pv_view bytes, pv_ns now)
@@ -948,7 +944,6 @@ static struct pv_view stream_out(void *part, uint32_t sid)
 static void stream_wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 {
     struct scout *s = part;
-    (void)now;
     pv_coordclient_wrote(s->client, sid, n);
 }
 
@@ -999,7 +994,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct scout *s = part;
     char text[160];
     size_t others = 0;
-    (void)now;
     if (!s->node->online || s->node->roster == NULL)
         return;
     show_unknown(s, st);

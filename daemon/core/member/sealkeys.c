@@ -49,7 +49,6 @@ static void make_row_key(const struct pv_identity *identity, uint8_t ret_key[sta
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_sealkeys *k = part;
-    (void)now;
     make_row_key(k->node->identity, k->row_key);
     k->has_cert = cfg->kem != NULL && cfg->pq != PV_PQ_OFF &&
                   pv_sealing_certify(cfg->kem, k->node->identity->sign_sk, k->cert) == PV_OK;
@@ -104,7 +103,6 @@ static int add_stored(struct pv_sealkeys *k, const struct entry *e)
 static int restore_sealkeys(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_sealkeys *k = part;
-    (void)now;
     for (size_t i = 0; i < PV_SEALKEYS_ROWS; i++) {
         char name[PV_JOB_META_NAME];
         name_row(i, name);
@@ -246,7 +244,6 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
     struct pv_sealkeys *k = part;
     struct entry *e = find(k, pk);
     struct row *row = &k->rows[pv_sealkeys_row(k, pk)];
-    (void)now;
     if (e == NULL)
         return;
     size_t at = (size_t)(e - row->entries);
@@ -257,7 +254,6 @@ static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 static void run_sealkeys(void *part, pv_ns now)
 {
     struct pv_sealkeys *k = part;
-    (void)now;
     for (size_t i = 0; i < PV_SEALKEYS_ROWS && k->stale; i++) {
         if (k->rows[i].stale)
             store_row(k, i);
@@ -269,7 +265,6 @@ static void run_sealkeys(void *part, pv_ns now)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_sealkeys *k = part;
-    (void)now;
     for (const struct pv_peer *p = NULL; (p = pv_peers_next_member(k->node->peers, p)) != NULL;)
         st->pq.sealing_keys += pv_sealkeys_to(k->node, p) != NULL ? 1 : 0;
 }
@@ -279,7 +274,6 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
     static const char *const of[PV_SEALKEYS_KINDS] = {
         [PV_SEALKEYS_SIGNAL] = "signal", [PV_SEALKEYS_COPY] = "copy"};
     const struct pv_sealkeys *k = part;
-    (void)now;
     pv_metrics_family(m, PV_METRICS_COUNTER, "p2pvpn_boxes_sealed_total",
                       "Signals and stored copies sealed for members, by kind.");
     for (size_t i = 0; i < PV_SEALKEYS_KINDS; i++) {

@@ -138,8 +138,6 @@ struct signals {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct signals *s = part;
-    (void)cfg;
-    (void)now;
     s->node->store.marks[PV_MARK_SIGNAL] = &s->seq;
     return PV_OK;
 }
@@ -358,7 +356,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct signals *s = part;
     struct pv_desc desc;
-    (void)facts;
     while (pv_peer_take_desc(p, now, &desc)) {
         send_desc(s, p, &desc, now);
         pv_wipe(&desc, sizeof(desc));

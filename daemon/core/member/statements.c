@@ -40,8 +40,6 @@ struct statements {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct statements *s = part;
-    (void)cfg;
-    (void)now;
     s->look_at = PV_NEVER;
     pv_puts_init(&s->uploads, s->node, &pv_part_statements);
     return PV_OK;
@@ -323,7 +321,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct statements *s = part;
-    (void)now;
     if (s->differs && s->node->online)
         pv_statuspage_problem(st, "the coordinator has the same statements and other members: ",
                               "it, or this node, was told other receipts or is too old");

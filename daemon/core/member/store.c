@@ -27,8 +27,6 @@ struct store {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct store *s = part;
-    (void)cfg;
-    (void)now;
     s->retry_at = PV_NEVER;
     return PV_OK;
 }
@@ -48,7 +46,6 @@ static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns 
 {
     struct store *s = wait->self;
     struct pv_highwater *h = s->node->store.marks[wait->tag >> MARK_BITS];
-    (void)now;
     pv_node_stored(s->node, result);
     if (result->status == PV_OK && h != NULL)
         pv_highwater_stored(h, wait->tag & (((uint64_t)1 << MARK_BITS) - 1));
@@ -99,7 +96,6 @@ static pv_ns next_timeout(const void *part)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct store *s = part;
-    (void)now;
     if (s->node->store.error[0] != '\0')
         pv_statuspage_problem(st, "not everything is stored: ", s->node->store.error);
 }

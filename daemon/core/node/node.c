@@ -219,7 +219,6 @@ void pv_node_stored(struct pv_node *n, const struct pv_job_result *result)
 
 void pv_node_job_stored(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    (void)now;
     pv_node_stored(wait->self, result);
 }
 

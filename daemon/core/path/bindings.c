@@ -29,8 +29,6 @@ struct bindings {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct bindings *b = part;
-    (void)cfg;
-    (void)now;
     b->start_at = PV_NEVER;
     return PV_OK;
 }
@@ -240,7 +238,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct bindings *b = part;
     const struct pv_natlife_result *r = pv_natlife_result(&b->nat);
-    (void)now;
     pv_statuspage_put(
         st, PV_STATUS_NAT_BINDING,
         pv_ctlapi_pack("{s:b, s:o, s:o, s:o, s:f}", "measuring", pv_natlife_is_running(&b->nat),

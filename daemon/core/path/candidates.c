@@ -45,7 +45,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct candidates *c = part;
     struct pv_gatherer_config gc = {
         .rng = c->node->rng, .udp_port = c->node->given.udp_port, .has_udp6 = cfg->has_udp6};
-    (void)now;
     memcpy(gc.own_tun, c->node->given.tun_name, sizeof(gc.own_tun));
     int r = pv_gatherer_new(&c->gatherer, &gc);
     if (r != PV_OK)
@@ -344,7 +343,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     char what[160];
     /* The gatherer's list has neither relayed addresses nor those that only peers told. */
     size_t count = pv_gatherer_candidates(c->gatherer, cands);
-    (void)now;
     st->s.public_addrs = st->publics;
     for (size_t i = 0; i < count && st->s.n_public < PV_STATUSPAGE_MAX_PUBLIC; i++) {
         if (cands[i].type == PV_ICE_SRFLX || !pv_addr_is_private(&cands[i].addr))

@@ -33,7 +33,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                   .jobs = &pm->node->jobs,
                                   .off = cfg->portmap_off,
                                   .udp_port = pm->node->given.udp_port};
-    (void)now;
     _Static_assert(sizeof(mc.secret) == PV_BLAKE2B_LEN, "a hash is the secret");
     pv_blake2b(mc.secret, pv_view(pm->node->identity->sign_sk, sizeof(pm->node->identity->sign_sk)),
                pv_view(context, sizeof(context)), pv_view(NULL, 0));
@@ -226,7 +225,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct portmap *pm = part;
-    (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
                       "1: the router maps our port, proven from outside.");
     pv_metrics_count(m, pv_mapper_view(pm->mapper, PV_AF_INET).state == PV_MAPPER_WORKING, "family",

@@ -56,7 +56,6 @@ static void unmake(void *part)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_relays *r = part;
-    (void)now;
     /* The ways stand where peers look them up: a path names its relay by the number. */
     r->ways = r->node->ways.relays;
     int status = pv_relayway_new(&r->ways[MEMBERS], MEMBERS, &r->node->rng);
@@ -645,7 +644,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_relays *r = part;
     json_t *list = json_array();
-    (void)now;
     EACH_WAY(r, via)
     {
         const struct pv_relayway *way = r->ways[via];
@@ -702,7 +700,6 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
         RTT = 1
     }; /* has no value before the first answer */
     const struct pv_relays *r = part;
-    (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_udp_blocked",
                       "1: no UDP gets out of this network, everything is relayed.");
     pv_metrics_real(m, pv_udpwatch_is_blocked(&r->udp), NULL);

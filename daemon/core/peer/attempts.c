@@ -343,7 +343,6 @@ static int make_attempts(struct pv_node *node, const struct pv_engine_config *cf
                                          .max_mappings = cfg->max_mappings,
                                          .max_pps = cfg->max_pps};
     struct pv_attempts *a = calloc(1, sizeof(*a));
-    (void)now;
     if (a == NULL)
         return PV_ERR_NOMEM;
     int r = pv_hardnat_new(&a->hard, &nc);
@@ -375,7 +374,6 @@ const struct pv_hardnat *pv_attempts_hardnat(const struct pv_node *n)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_attempts *a = part;
-    (void)now;
     if ((facts & PV_FACT_MOVED) == 0)
         return;
     pv_hardnat_forget(a->hard);
@@ -387,7 +385,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    (void)facts;
     look_at_peer(part, p, now);
     pv_peer_settle(p, now); /* what that did to the agent belongs into the next description */
 }
@@ -458,7 +455,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_attempts *a = part;
     const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
     const struct pv_desc_nat *nat = pv_hardnat_nat(a->hard);
-    (void)now;
     /* Whether it is on, and its limits, stand beside what it has used of them: a person who reads
      * that it failed wants to know first whether it was allowed to try. */
     pv_statuspage_put(

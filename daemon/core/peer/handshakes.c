@@ -146,7 +146,6 @@ static int make_handshakes(struct pv_node *node, const struct pv_engine_config *
                            void **ret_part)
 {
     struct pv_handshakes *h = calloc(1, sizeof(*h));
-    (void)cfg, (void)now;
     if (h == NULL)
         return PV_ERR_NOMEM;
     h->node = node;

@@ -23,7 +23,6 @@ enum {
 
 static void take_goodbye(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    (void)part, (void)body;
     pv_peer_goodbye(from, now);
 }
 
@@ -40,7 +39,6 @@ static void take_probe(void *part, struct pv_peer *from, struct pv_view body, pv
 static void take_probed(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
     uint32_t token;
-    (void)part;
     if (from->talk != NULL && pv_inband_probe_parse(body, &token) == PV_OK)
         pv_mtu_handle_answer(pv_peer_mtu_of(from), token, now);
 }
@@ -48,7 +46,6 @@ static void take_probed(void *part, struct pv_peer *from, struct pv_view body, p
 /* The packet threads join packets in parts themselves; one that they hand up is malformed. */
 static void drop_packet(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    (void)part, (void)from, (void)body, (void)now;
 }
 
 const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND] = {

@@ -190,14 +190,12 @@ static void take_endpoint(struct pv_jobwait *wait, struct pv_job_result *result,
 static int adopt(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                  void **ret_part)
 {
-    (void)cfg, (void)now;
     *ret_part = node->peers;
     return PV_OK;
 }
 
 static void leave(void *part)
 {
-    (void)part;
 }
 
 static int add_statics(void *part, const struct pv_engine_config *cfg, pv_ns now)

@@ -166,7 +166,6 @@ static void keep(struct pv_rediscovery *r, const struct pv_recall_item *item)
 static int load_addresses(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_rediscovery *r = part;
-    (void)now;
     for (size_t i = 0; i < cfg->saved->n_endpoints; i++) {
         const struct pv_saved_endpoint *x = &cfg->saved->endpoints[i];
         pv_recall_load(r->recall, x->node, &x->addr);
@@ -187,7 +186,6 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
                             void **ret_part)
 {
     struct pv_rediscovery *r = calloc(1, sizeof(*r));
-    (void)cfg, (void)now;
     if (r == NULL)
         return PV_ERR_NOMEM;
     int status = pv_recall_new(&r->recall, &node->rng, PV_PEER_MAX);
@@ -297,7 +295,6 @@ const struct pv_recall *pv_rediscovery_recall(const struct pv_node *n)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_rediscovery *r = part;
-    (void)now;
     st->s.away_since_s = r->away_since_s;
     if (r->away_since_s != 0)
         st->s.reached_without = (unsigned)pv_peers_count_reached(r->node->peers);

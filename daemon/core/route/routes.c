@@ -213,8 +213,6 @@ static void run_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
                      pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)req;
-    (void)p;
     pv_routes_look(r, false, now); /* round trips and reach as they are */
     pv_ctlsrv_answer(r->node->ctl, handle, pv_routelist_json(r->node, r->fault));
 }
@@ -231,7 +229,6 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)now;
     if (cfg->stack != NULL && strcmp(cfg->stack, "lwip") == 0)
         r->lwip = cfg->stack_why != NULL && cfg->stack_why[0] != '\0' ? cfg->stack_why
                                                                       : "started with --stack lwip";
@@ -251,7 +248,6 @@ static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns 
 {
     struct pv_routes *r = part;
     struct pv_view value = pv_saved_value(cfg->saved, PV_ROUTES_META);
-    (void)now;
     if (value.len > 0 && pv_routeuse_decode(value, &r->use) != PV_OK) {
         memset(&r->use, 0, sizeof(r->use));
         pv_log(r->node->log, PV_LOG_WARN,
@@ -265,7 +261,6 @@ static int restore_routes(void *part, const struct pv_engine_config *cfg, pv_ns 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)now;
     if ((facts & PV_FACT_STORE) != 0)
         pv_routechoice_save(r);
     bool said = r->use.exit || r->use.n > 0 || r->use.mode != PV_ROUTEUSE_AUTO;
@@ -281,7 +276,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)facts;
     for (size_t i = 0; i < r->n; i++) {
         const struct pv_gateways *x = &r->all[i].gateways;
         for (size_t k = 0; k < x->n; k++) {
@@ -320,7 +314,6 @@ static pv_ns next_timeout(const void *part)
 static void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct pv_routes *r = wait->self;
-    (void)now;
     if (result->status == PV_OK) {
         pv_routechoice_answer(r, "");
         return;
@@ -334,7 +327,6 @@ static void pv_routes_plan_done(struct pv_jobwait *wait, struct pv_job_result *r
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)now;
     if (r->asked == handle)
         r->asked = 0;
 }
@@ -342,7 +334,6 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct pv_routes *r = part;
-    (void)now;
     pv_routelist_status(r->node, st);
     if (r->fault[0] != '\0')
         pv_statuspage_problem(st, r->fault, "");
@@ -357,7 +348,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
     const struct pv_routes *r = part;
-    (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_routes_used",
                       "Prefixes that go by members, default routes excepted.");
     pv_metrics_count(m, r->n_used, NULL);
@@ -628,7 +618,6 @@ static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct
         [PV_ROUTEUSE_AUTO] = "auto", [PV_ROUTEUSE_ALL] = "all", [PV_ROUTEUSE_OFF] = "off"};
     struct pv_routes *r = part;
     struct pv_routeuse_entry entry;
-    (void)p;
     if (strcmp(req->peer, "off") != 0 && !has_kernel(r, "route use", handle))
         return;
     for (size_t i = 0; i < PV_ARRAY_LEN(modes); i++) {
@@ -685,8 +674,6 @@ static void pv_routechoice_exit_off(void *part, struct pv_ctlapi_request *req, s
                                     uint64_t handle, pv_ns now)
 {
     struct pv_routes *r = part;
-    (void)req;
-    (void)p;
     r->use.exit = r->use.exit_lan = r->use.exit_block = false;
     memset(r->use.exit_pk, 0, sizeof(r->use.exit_pk));
     use_changed(r, true, handle, now);

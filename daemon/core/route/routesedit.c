@@ -181,7 +181,6 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct prefixes prefixes;
     struct offered o;
     int status = PV_OK;
-    (void)p;
     if (n->given.inside != 0) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: p2pvpnd --user carries nothing for others: a gateway or an exit is a "
@@ -224,7 +223,6 @@ static void run_withdraw(void *part, struct pv_ctlapi_request *req, struct pv_pe
     struct prefixes prefixes;
     struct offered o;
     size_t found = 0;
-    (void)p;
     if (!pv_node_need_network(n, what, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes))
         return;
@@ -268,7 +266,6 @@ static void run_allow(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = part;
     struct prefixes prefixes;
     int status = PV_OK;
-    (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes) ||
         is_own_range(n, what, &prefixes.p[0], handle))
@@ -316,7 +313,6 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct prefixes prefixes;
     size_t found = 0;
     int status = PV_OK;
-    (void)p;
     if (!pv_admin_may_sign(n, what, PV_RIGHT_REVOKE, handle) ||
         !read_prefixes(n, what, req->cidr, handle, &prefixes))
         return;

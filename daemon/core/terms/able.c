@@ -21,8 +21,6 @@ struct able {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct able *x = part;
-    (void)cfg;
-    (void)now;
     x->look_at = PV_NEVER;
     return PV_OK;
 }
@@ -68,7 +66,6 @@ static void look(struct able *x, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct able *x = part;
-    (void)now;
     x->pending = x->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_UP)) != 0;
 }
 

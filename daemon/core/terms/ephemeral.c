@@ -29,8 +29,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct ephemeral *x = part;
     uint8_t chance = 0;
-    (void)cfg;
-    (void)now;
     pv_rng_fill(&x->node->rng, &chance, sizeof(chance));
     x->patience = PV_EPHEMERAL_SILENCE + PV_EPHEMERAL_CHANCE / 255 * chance;
     x->since = x->look_at = PV_NEVER;

@@ -31,8 +31,6 @@ struct renewal {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct renewal *x = part;
-    (void)cfg;
-    (void)now;
     x->look_at = PV_NEVER;
     pv_rng_fill(&x->node->rng, &x->early, sizeof(x->early));
     return PV_OK;
@@ -114,7 +112,6 @@ static void look(struct renewal *x, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct renewal *x = part;
-    (void)now;
     x->pending = x->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS |
                                          PV_FACT_ONLINE | PV_FACT_UP)) != 0;
 }

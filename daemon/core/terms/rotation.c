@@ -202,7 +202,6 @@ static bool save(struct rotation *r, pv_job_done *done)
 static void change_saved(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct rotation *r = wait->self;
-    (void)now;
     r->unsaved = r->unsaved || result->status != PV_OK;
     pv_node_stored(r->node, result);
 }
@@ -528,7 +527,6 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
 {
     struct rotation *r = part;
     char text[PV_CTLAPI_ERROR_BUF];
-    (void)p;
     if (r->waiting || r->saving || r->stored) {
         pv_ctlsrv_fail(r->node->ctl, handle, PV_CTLAPI_FAILED,
                        "key rotate: another change is under way: wait for it");
@@ -557,7 +555,6 @@ static void run_key_rotate(void *part, struct pv_ctlapi_request *req, struct pv_
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct rotation *r = part;
-    (void)now;
     r->waiting = r->waiting && r->handle != handle;
 }
 
@@ -586,8 +583,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct rotation *r = part;
-    (void)facts;
-    (void)now;
     if (!pv_peer_knows_own_key(p) && pv_peer_notes_of(p)->in_sync && pv_gossip_knows(r->node, p))
         pv_peer_note_own_key(p);
 }
@@ -596,7 +591,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void on_push(void *part, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct rotation *r = part;
-    (void)now;
     if (msg->type != PV_CTL_ERROR || msg->u.failure.error != PV_CTL_E_NOT_ALLOWED)
         return;
     r->refused = !r->refused;

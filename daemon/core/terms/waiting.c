@@ -42,7 +42,6 @@ struct waiting {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct waiting *w = part;
-    (void)now;
     w->notify = cfg->notify;
     w->ask_at = PV_NEVER;
     return PV_OK;
@@ -114,7 +113,6 @@ static bool has_share(const struct pv_member *const *all, size_t n, const struct
 static void on_job(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct waiting *w = wait->self;
-    (void)now;
     w->n_out--;
     if (result->status != PV_OK)
         pv_log(w->node->log, PV_LOG_WARN, "what=\"notification failed\" why=\"%s\"", result->error);
@@ -189,7 +187,6 @@ static void tell(struct waiting *w, pv_ns now)
 static void on_answer(void *part, uint64_t tag, const struct pv_ctl_msg *msg, pv_ns now)
 {
     struct waiting *w = part;
-    (void)tag;
     w->asking = w->silent = false;
     if (msg->type == PV_CTL_ASKED) {
         w->n_askers = msg->u.asked.n;
@@ -338,7 +335,6 @@ static void run_admit(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct pv_node *n = w->node;
     const struct pv_member *m = subject(n, req, "admit", handle);
     struct pv_made made;
-    (void)p;
     if (m == NULL ||
         (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, "admit", PV_RIGHT_INVITE, handle)) ||
         is_in_the_way(n, m, handle))
@@ -360,7 +356,6 @@ static void run_deny(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct waiting *w = part;
     struct pv_node *n = w->node;
     const struct pv_member *m = subject(n, req, "deny", handle);
-    (void)p;
     if (m == NULL || !pv_admin_may_sign(n, "deny", PV_RIGHT_REVOKE, handle))
         return;
     int r = pv_ending_remove(n, m->node, now);
@@ -404,7 +399,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct pv_node *n = w->node;
     char names[PV_STATUSPAGE_PROBLEM_TEXT] = "", todo[2 * PV_NAME_BUF + 80];
     size_t found = 0, len = 0;
-    (void)now;
     if (pv_node_waits(n)) {
         show_own(n, st);
         return;

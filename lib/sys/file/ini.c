@@ -91,7 +91,6 @@ static char *next_ini_line(char *buf, int cap, void *stream)
 /* inih goes on after an error unless it is told; the first one is the one to show. */
 static int on_item(void *user, const char *section, const char *name, const char *value)
 {
-    (void)section;
     struct ini_state *s = user;
     if (s->failed)
         return 0;

@@ -209,7 +209,6 @@ int pv_sqlite_found(const struct pv_sqlite *db)
  * so a relative name stays as it is: this is xFullPathname of such a database's VFS. */
 static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *ret_name)
 {
-    (void)vfs;
     return snprintf(ret_name, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
 }
 

@@ -473,7 +473,6 @@ static void tell_resolved(struct helper_server *s, const struct pv_helper_iface 
 
 static int iface_down(struct helper_server *s, const struct pv_helper_request *req)
 {
-    (void)req;
     pv_helper_net_iface(&s->net, "");
     pv_tun_close(&s->tun);
     return PV_OK;
@@ -637,7 +636,6 @@ static void watch_next(struct helper_server *s, pid_t pid)
 static int start_second(struct helper_server *s, const struct pv_helper_request *req)
 {
     int pair[2];
-    (void)req;
     if (s->next.pid != 0 || s->inside)
         return fail_reply(s, PV_ERR_STATE, "start a second helper: there is one");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -665,7 +663,6 @@ static int start_stack(struct helper_server *s, const struct pv_helper_request *
 {
     int fds[2];
     pid_t pid = 0;
-    (void)req;
     if (s->inside || s->passed < 0)
         return fail_reply(s, -EINVAL, "start lwIP's process: no socket came along");
     if (s->next.pid != 0) {
@@ -695,7 +692,6 @@ static int enter_inside(struct helper_server *s, const struct pv_helper_request 
 {
     int fd = -1;
     pid_t pid = 0;
-    (void)req;
     if (s->inside)
         return fail_reply(s, PV_ERR_STATE, "make a network of this user's: there is one");
     int r = pv_helper_inside_make(s->reply.error);

@@ -114,8 +114,6 @@ static void on_daemon(void *ctx, unsigned ready, pv_ns now)
     struct stack_server *s = ctx;
     size_t n = 0;
     int passed = -1;
-    (void)ready;
-    (void)now;
     int r = pv_unix_read(s->fd, &req, sizeof(req), &n, &passed);
     if (passed >= 0)
         close(passed);
@@ -137,8 +135,6 @@ static void on_program(void *ctx, unsigned ready, pv_ns now)
     struct stack_server *s = ctx;
     struct pv_unix_cred cred;
     int fd = -1;
-    (void)ready;
-    (void)now;
     if (pv_unix_accept(s->listener, &fd, &cred) < 0)
         return;
     if (cred.uid == geteuid())
@@ -170,8 +166,6 @@ static void set_limit(int what, rlim_t value)
 
 static void on_parent(void *ctx, unsigned ready, pv_ns now)
 {
-    (void)ready;
-    (void)now;
     pv_loop_stop(((struct stack_server *)ctx)->loop);
 }
 

@@ -263,7 +263,6 @@ static bool keep_advertised(struct pv_hostctl *ctl, const char *name)
 static bool checks_strictly(struct pv_hostctl *ctl, const char *name)
 {
     char key[PV_HOSTCTL_KEY_MAX];
-    (void)ctl;
     return snprintf(key, sizeof(key), "ipv4/conf/%s/rp_filter", name) < (int)sizeof(key) &&
            read_switch(key) == 1;
 }

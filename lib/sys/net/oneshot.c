@@ -125,7 +125,6 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     struct pv_oneshot *o = ctx;
     struct pv_addr remote, local;
     struct oneshot_conn *c;
-    (void)ready;
     while ((c = free_conn(o)) != NULL) {
         int fd = -1;
         int r = pv_stream_accept(o->cfg.fd, &fd, &remote, &local);

@@ -65,9 +65,6 @@ static int explain_library(char error[static PV_TLS_ERROR_MAX], const char *file
 /* A key with a passphrase must not make a server ask on its terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
-    (void)buf;
-    (void)size;
-    (void)writing;
     *(bool *)arg = true;
     return -1;
 }
@@ -345,9 +342,6 @@ static int wire_write(BIO *bio, const char *src, size_t n, size_t *ret_n)
 
 static long wire_ctrl(BIO *bio, int cmd, long num, void *ptr)
 {
-    (void)bio;
-    (void)num;
-    (void)ptr;
     return cmd == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
@@ -381,7 +375,6 @@ static int verify(X509_STORE_CTX *store, void *arg)
     uint8_t pin[PV_TLS_PIN_LEN];
     X509 *cert = X509_STORE_CTX_get0_cert(store);
     bool ok = false;
-    (void)arg;
     switch (t->peer.trust) {
     case PV_TLS_TRUST_ANY:
         X509_STORE_CTX_set_error(store, X509_V_OK);

@@ -12,7 +12,6 @@
  * only before the kernel's pool was first filled, at boot. */
 static void fill_from_kernel(void *ctx, uint8_t *dst, size_t len)
 {
-    (void)ctx;
     while (len > 0) {
         ssize_t n = getrandom(dst, len, 0);
         if (n < 0 && errno != EINTR)

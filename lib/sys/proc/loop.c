@@ -52,8 +52,6 @@ static pv_ns turn_now(struct pv_loop *loop)
 
 static void on_timer(struct ev_loop *ev, struct ev_io *io, int revents)
 {
-    (void)revents;
-    (void)io;
     struct pv_loop *loop = ev_userdata(ev);
     uint64_t expirations;
     (void)!read(loop->timer_fd, &expirations, sizeof(expirations));

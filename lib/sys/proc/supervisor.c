@@ -78,8 +78,6 @@ static void on_timer(void *ctx, unsigned ready, pv_ns now)
 {
     const struct pv_supervisor *s = ctx;
     uint64_t times = 0;
-    (void)ready;
-    (void)now;
     if (read(s->timer, &times, sizeof(times)) > 0)
         tell(s, "WATCHDOG=1");
 }

@@ -90,8 +90,6 @@ bool pv_stack_is_own(const struct pv_stack *s, const struct pv_addr *a)
 static void on_packets(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack *s = ctx;
-    (void)ready;
-    (void)now;
     for (unsigned q = 0; q < s->queues; q++) {
         for (unsigned i = 0; i < BURST; i++) {
             ssize_t n = recv(s->own[q], s->buf, sizeof(s->buf), MSG_DONTWAIT);
@@ -126,13 +124,11 @@ static err_t send_packet(struct netif *nif, struct pbuf *p)
 
 static err_t send_v4(struct netif *nif, struct pbuf *p, const ip4_addr_t *to)
 {
-    (void)to;
     return send_packet(nif, p);
 }
 
 static err_t send_v6(struct netif *nif, struct pbuf *p, const ip6_addr_t *to)
 {
-    (void)to;
     return send_packet(nif, p);
 }
 

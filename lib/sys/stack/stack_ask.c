@@ -82,8 +82,6 @@ static void on_asker(void *ctx, unsigned ready, pv_ns now)
     struct pv_inside_got got = {.error = EINVAL};
     int passed = -1, fd = -1;
     size_t n = 0;
-    (void)ready;
-    (void)now;
     int r = pv_unix_read(a->fd, &want, sizeof(want), &n, &passed);
     if (passed >= 0)
         close(passed);

@@ -235,7 +235,6 @@ static bool take_out(struct pv_stack_conn *c)
 static void on_ready(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack_conn *c = ctx;
-    (void)now;
     if (c->broken)
         return;
     if ((ready & PV_LOOP_WRITE) != 0)
@@ -276,8 +275,6 @@ bool pv_stack_is_false_answer(struct pv_view packet)
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct pv_stack_conn *c = arg;
-    (void)pcb;
-    (void)err;
     if (p == NULL)
         c->in_ended = true;
     else if (c->in == NULL)
@@ -304,8 +301,6 @@ static void pass_kept(struct pv_stack_conn *c)
 
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
-    (void)pcb;
-    (void)len;
     pass_kept(arg);
     return ERR_OK;
 }
@@ -471,8 +466,6 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack_listener *l = ctx;
     char byte;
-    (void)ready;
-    (void)now;
     if (recv(l->fd, &byte, 1, MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR))
         end_listener(l);
 }

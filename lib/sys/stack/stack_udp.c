@@ -48,8 +48,6 @@ static bool is_gone(const struct pv_stack_place *u)
 static void on_ready(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_stack_place *u = ctx;
-    (void)ready;
-    (void)now;
     for (int i = 0; i < BURST; i++) {
         ssize_t n = recv(u->fd, u->s->buf, sizeof(u->s->buf), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -71,9 +69,6 @@ static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip
                         u16_t port)
 {
     struct pv_stack_place *u = arg;
-    (void)pcb;
-    (void)from;
-    (void)port;
     /* Copied, for it may come in parts. */
     u16_t n = pbuf_copy_partial(p, u->s->buf, p->tot_len, 0);
     pbuf_free(p);

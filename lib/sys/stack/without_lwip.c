@@ -9,46 +9,30 @@ bool pv_stack_is_built(void)
 
 int pv_stack_new(struct pv_stack **ret_stack, struct pv_loop *loop, uint32_t seed)
 {
-    (void)ret_stack;
-    (void)loop;
-    (void)seed;
     return PV_ERR_UNSUPPORTED;
 }
 
 struct pv_stack *pv_stack_free(struct pv_stack *s)
 {
-    (void)s;
     return NULL;
 }
 
 int pv_stack_up(struct pv_stack *s, const struct pv_prefix *addrs, size_t n, uint16_t mtu,
                 unsigned queues, int ret_fds[static PV_STACK_QUEUES])
 {
-    (void)s;
-    (void)addrs;
-    (void)n;
-    (void)mtu;
-    (void)queues;
-    (void)ret_fds;
     return PV_ERR_UNSUPPORTED;
 }
 
 void pv_stack_down(struct pv_stack *s)
 {
-    (void)s;
 }
 
 int pv_stack_serve(struct pv_stack *s, int fd, bool *ret_ended)
 {
-    (void)s;
-    (void)ret_ended;
-    (void)fd;
     return PV_ERR_UNSUPPORTED;
 }
 
 pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now)
 {
-    (void)s;
-    (void)now;
     return PV_NEVER;
 }

@@ -60,9 +60,6 @@ bool pv_qr_is_there(void)
 
 bool pv_qr_print(const char *text, unsigned columns, FILE *out)
 {
-    (void)text;
-    (void)columns;
-    (void)out;
     return false;
 }
 #endif

@@ -151,7 +151,6 @@ static void note_nonce(struct pv_view out)
 
 static void keep_secret(void *owner, const uint8_t *pk, struct pv_view body)
 {
-    (void)pk;
     must(pv_proof_secret_parse(body, owner) == PV_OK);
 }
 
@@ -373,7 +372,6 @@ static void step(void)
 /* Asks what its owner may ask then. */
 static void tell(void *owner, const struct pv_chatlink_event *event, pv_ns now)
 {
-    (void)owner;
     must(event->type != PV_CHATLINK_UP && event->type != PV_CHATLINK_DOWN &&
          event->type != PV_CHATLINK_LINE);
     (void)pv_chatlink_held(f.link, event->msg.peer);

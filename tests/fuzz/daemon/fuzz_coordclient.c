@@ -164,7 +164,7 @@ static void exchange(struct stream *s)
     struct pv_view out, text;
     if (!s->connected) {
         s->connected = true;
-        pv_coordclient_connected(w.client, sid, w.now);
+        pv_coordclient_connected(w.client, sid);
     }
     for (bool moved = true; moved && s->sid == sid;) {
         out = pv_coordclient_out(w.client, sid);
@@ -304,7 +304,7 @@ static void serve(uint8_t what)
     switch (what) {
     case 0:
         s->connected = true;
-        pv_coordclient_connected(w.client, s->sid, w.now);
+        pv_coordclient_connected(w.client, s->sid);
         break;
     case 1:
         close_stream(s, next() % 2 == 0 ? PV_ERR_CLOSED : -111);
@@ -509,7 +509,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int i = 0; i < MAX_OPS && w.in.len > 0; i++)
         operate();
     pass(PV_S(120));
-    pv_coordclient_stop(w.client, w.now);
+    pv_coordclient_stop(w.client);
     drain();
     must(pv_coordclient_state(w.client) == PV_COORDCLIENT_STOPPED);
     for (size_t i = 0; i < STREAMS; i++) {

@@ -58,7 +58,6 @@ static void count_bytes(void *owner, struct pv_rostersync_peer *p, struct pv_vie
 static void take_outcome(void *owner, struct pv_rostersync_peer *p,
                          enum pv_rostersync_outcome outcome, pv_ns now)
 {
-    (void)owner, (void)outcome, (void)now;
     require(p->up);
 }
 

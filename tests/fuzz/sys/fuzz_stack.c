@@ -57,7 +57,6 @@ uint32_t sys_now(void)
 
 static pv_ns turn(void *ctx, pv_ns now)
 {
-    (void)ctx;
     (void)pv_stack_turn(w.stack, now);
     if (w.left-- == 0)
         pv_loop_stop(w.loop);

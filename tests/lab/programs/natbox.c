@@ -53,7 +53,6 @@ static volatile sig_atomic_t stopping;
 
 static void stop(int signal_number)
 {
-    (void)signal_number;
     stopping = 1;
 }
 

@@ -76,7 +76,6 @@ int timespec_get(struct timespec *t, int base)
 int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
     struct timespec t;
-    (void)zone;
     if (clock_gettime(CLOCK_REALTIME, &t) < 0)
         return -1;
     *tv = (struct timeval){.tv_sec = t.tv_sec, .tv_usec = t.tv_nsec / 1000};

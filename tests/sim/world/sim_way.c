@@ -34,12 +34,10 @@ PLAIN static void write_down(char what, const void *function)
 
 void __cyg_profile_func_enter(void *function, void *caller)
 {
-    (void)caller;
     write_down('E', function);
 }
 
 void __cyg_profile_func_exit(void *function, void *caller)
 {
-    (void)caller;
     write_down('X', function);
 }

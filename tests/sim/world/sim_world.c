@@ -158,7 +158,6 @@ struct asked {
 static bool is_answered(struct sim_world *w, void *ctx)
 {
     const struct asked *a = ctx;
-    (void)w;
     return sim_node_answer(a->node, a->id) != NULL;
 }
 

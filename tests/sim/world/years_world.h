@@ -139,7 +139,6 @@ static inline bool is_at_home(struct years *y, unsigned i)
 static inline bool all_at_home(struct sim_world *w, void *ctx)
 {
     struct years *y = ctx;
-    (void)w;
     for (unsigned i = 0; i < y->count; i++) {
         if (is_up(y, i) && !is_at_home(y, i))
             return false;

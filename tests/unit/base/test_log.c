@@ -170,7 +170,6 @@ static struct {
 
 static void sink(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
     w.n[level]++;
     snprintf(w.last, sizeof(w.last), "%s", line);
 }
@@ -178,7 +177,6 @@ static void sink(void *ctx, enum pv_log_level level, const char *line)
 static int setup(void **state)
 {
     const struct pv_log to = {.level = PV_LOG_INFO, .sink = sink};
-    (void)state;
     memset(&w, 0, sizeof(w));
     pv_calmlog_init(&w.calm, &to, PV_S(1));
     return 0;

@@ -11,7 +11,6 @@ static uint64_t more;
 
 static int start(void **state)
 {
-    (void)state;
     r = (struct pv_repeats){.more = 0};
     now = PV_S(1000);
     more = 99;

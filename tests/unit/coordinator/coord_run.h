@@ -34,7 +34,6 @@ struct program {
 
 static inline int setup(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof(dir), "/tmp/pvcoordrun.XXXXXX");
     /* The coordinator becomes another user, who shall reach its state by its path. */
     return mkdtemp(dir) == NULL || chmod(dir, 0711) < 0 ? -1 : 0;
@@ -42,7 +41,6 @@ static inline int setup(void **state)
 
 static inline int teardown(void **state)
 {
-    (void)state;
     (void)test_dir_remove(dir);
     return 0;
 }

@@ -213,7 +213,6 @@ static void try_once(const struct world *w)
 {
     pthread_t thread;
     bool done = false;
-    (void)w;
     if (by_thread)
         EXPECT(pthread_create(&thread, NULL, run_attempt, &done) == 0 &&
                pthread_join(thread, NULL) == 0);
@@ -273,7 +272,6 @@ PV_TEST(acts_of_an_intruder_fail)
 
 static void try_exec(const struct world *w)
 {
-    (void)w;
     execl("/bin/true", "true", (char *)NULL);
 }
 
@@ -310,7 +308,6 @@ PV_TEST(a_certificate_of_roots_can_be_read_again)
 
 static void be_there(const struct world *w)
 {
-    (void)w;
 }
 
 static uid_t owner_of(const struct world *w, const char *name)
@@ -347,7 +344,6 @@ PV_TEST(files_that_root_left_are_given_to_the_user)
 
 static void be_the_owner(const struct world *w)
 {
-    (void)w;
     EXPECT(geteuid() == 4242 && getegid() == 4243);
 }
 

@@ -13,7 +13,6 @@ static char error[PV_COORDSET_ERROR_MAX];
 
 static int setup(void **state)
 {
-    (void)state;
     snprintf(config, sizeof(config), "/tmp/pvcoordset.XXXXXX");
     int fd = mkstemp(config);
     close(fd);
@@ -23,7 +22,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     unlink(config);
     return 0;
 }

@@ -78,7 +78,6 @@ static void serve_line(int fd, const char *line)
 /* Serves connections until somebody shuts the listening socket down. */
 static void *serve(void *unused)
 {
-    (void)unused;
     for (;;) {
         int fd = accept(t.listen_fd, NULL, NULL);
         if (fd < 0)
@@ -94,7 +93,6 @@ static void *serve(void *unused)
 
 static int setup(void **state)
 {
-    (void)state;
     memset(&t, 0, sizeof(t));
     snprintf(t.dir, sizeof(t.dir), "/tmp/pv-test-ctl-XXXXXX");
     if (mkdtemp(t.dir) == NULL)
@@ -121,7 +119,6 @@ static inline void stop_daemon(void)
 
 static int teardown(void **state)
 {
-    (void)state;
     stop_daemon();
     unlink(t.path);
     rmdir(t.dir);

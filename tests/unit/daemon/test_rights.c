@@ -336,7 +336,6 @@ static bool write_state(const struct fixture *f)
 
 static bool open_sockets(const struct fixture *f)
 {
-    (void)f;
     return socket(AF_INET, SOCK_DGRAM, 0) >= 0 && socket(AF_INET6, SOCK_STREAM, 0) >= 0 &&
            socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
 }
@@ -345,14 +344,12 @@ static bool open_sockets(const struct fixture *f)
 static bool open_pair(const struct fixture *f)
 {
     int pair[2];
-    (void)f;
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
 }
 
 /* In the end: whoever starts the daemon again finds nothing half closed. */
 static bool wait_for_helper(const struct fixture *f)
 {
-    (void)f;
     return waitpid(helper, NULL, 0) == helper;
 }
 
@@ -371,19 +368,16 @@ PV_TEST(the_rights_that_it_needs_are_left)
 
 static bool become_root(const struct fixture *f)
 {
-    (void)f;
     return setresuid(0, 0, 0) == 0;
 }
 static bool run_shell(const struct fixture *f)
 {
-    (void)f;
     execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
     return false;
 }
 #ifndef PV_SANITIZED
 static bool fork_away(const struct fixture *f)
 {
-    (void)f;
     pid_t pid = fork();
     if (pid == 0)
         _exit(0);
@@ -392,7 +386,6 @@ static bool fork_away(const struct fixture *f)
 #endif
 static bool read_shadow(const struct fixture *f)
 {
-    (void)f;
     return open_in("/etc", "shadow", O_RDONLY);
 }
 static bool read_other(const struct fixture *f)
@@ -405,47 +398,39 @@ static bool write_other(const struct fixture *f)
 }
 static bool write_tmp(const struct fixture *f)
 {
-    (void)f;
     return open("/tmp", O_TMPFILE | O_RDWR, 0600) >= 0;
 }
 static bool sniff(const struct fixture *f)
 {
-    (void)f;
     return socket(AF_PACKET, SOCK_RAW, 0) >= 0;
 }
 static bool raw_socket(const struct fixture *f)
 {
-    (void)f;
     return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0;
 }
 /* MPTCP; where the kernel has SCTP or others, they would be loaded. */
 static bool another_protocol(const struct fixture *f)
 {
-    (void)f;
     return socket(AF_INET, SOCK_STREAM, 262) >= 0 || socket(AF_INET6, SOCK_STREAM, 132) >= 0 ||
            socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE) >= 0;
 }
 static bool low_port(const struct fixture *f)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
-    (void)f;
     return bind(socket(AF_INET, SOCK_DGRAM, 0), (struct sockaddr *)&at, sizeof(at)) == 0;
 }
 static bool end_parent(const struct fixture *f)
 {
-    (void)f;
     return kill(getppid(), 0) == 0;
 }
 /* CPU time of 0 ends it. */
 static bool limit_another(const struct fixture *f)
 {
     const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
-    (void)f;
     return prlimit(beside, RLIMIT_CPU, &none, NULL) == 0;
 }
 static bool signal_another(const struct fixture *f)
 {
-    (void)f;
     return syscall(SYS_tgkill, beside, beside, 0) == 0;
 }
 static bool mount_something(const struct fixture *f)
@@ -454,26 +439,22 @@ static bool mount_something(const struct fixture *f)
 }
 static bool trace_parent(const struct fixture *f)
 {
-    (void)f;
     return ptrace(PTRACE_SEIZE, getppid(), NULL, NULL) == 0;
 }
 static bool make_interface(const struct fixture *f)
 {
-    (void)f;
     return open("/dev/net/tun", O_RDWR) >= 0;
 }
 /* As the TUN's owner could who sees all packets by one more queue. */
 static bool add_queue(const struct fixture *f)
 {
     struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE};
-    (void)f;
     snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "pvr0");
     return ioctl(spare_tun, TUNSETIFF, &ifr) == 0;
 }
 static bool take_interface_down(const struct fixture *f)
 {
     struct ifreq ifr = {.ifr_flags = 0};
-    (void)f;
     snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "lo");
     return ioctl(socket(AF_INET, SOCK_DGRAM, 0), SIOCSIFFLAGS, &ifr) == 0;
 }
@@ -495,7 +476,6 @@ static bool add_route(const struct fixture *f)
         char more[256];
     } answer;
     int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-    (void)f;
     return send(fd, &ask, sizeof(ask), 0) == (ssize_t)sizeof(ask) &&
            recv(fd, &answer, sizeof(answer), 0) >= (ssize_t)sizeof(answer.h) && answer.e.error == 0;
 }
@@ -503,30 +483,25 @@ static bool read_parents_memory(const struct fixture *f)
 {
     char here[8];
     struct iovec to = {here, sizeof(here)}, from = {&nobody, sizeof(here)};
-    (void)f;
     return process_vm_readv(getppid(), &to, 1, &from, 1, 0) > 0;
 }
 static bool load_bpf(const struct fixture *f)
 {
-    (void)f;
     return syscall(SYS_bpf, 0, NULL, 0) >= 0;
 }
 static bool make_executable(const struct fixture *f)
 {
-    (void)f;
     return syscall(SYS_execveat, STDIN_FILENO, "", NULL, NULL, AT_EMPTY_PATH) == 0;
 }
 static bool use_io_uring(const struct fixture *f)
 {
     char params[256] = "";
-    (void)f;
     return syscall(SYS_io_uring_setup, 4, params) >= 0;
 }
 
 /* To the system's bus, say. */
 static bool open_unix_socket(const struct fixture *f)
 {
-    (void)f;
     return socket(AF_UNIX, SOCK_STREAM, 0) >= 0 || socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ||
            socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0) >= 0;
 }
@@ -534,19 +509,16 @@ static bool open_unix_socket(const struct fixture *f)
 static bool open_datagram_pair(const struct fixture *f)
 {
     int pair[2];
-    (void)f;
     return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0;
 }
 static bool write_code(const struct fixture *f)
 {
-    (void)f;
     return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
                 0) != MAP_FAILED;
 }
 static bool make_code_of_data(const struct fixture *f)
 {
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    (void)f;
     return page != MAP_FAILED && mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
 }
 static bool load_code_from_a_file(const struct fixture *f)
@@ -560,7 +532,6 @@ static bool load_code_from_a_file(const struct fixture *f)
 
 static bool own_namespace(const struct fixture *f)
 {
-    (void)f;
     return unshare(CLONE_NEWUSER) == 0;
 }
 

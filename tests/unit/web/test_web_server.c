@@ -37,7 +37,6 @@ static pv_ns give_up;
 static pv_ns turn(void *ctx, pv_ns now)
 {
     pv_ns next = pv_web_turn(web, now);
-    (void)ctx;
     if (is_done(looked_at))
         pv_loop_stop(loop);
     else if (now > give_up)
@@ -99,7 +98,6 @@ static size_t hear_link(char *text, size_t cap)
 static bool control_is_wanted(int fd)
 {
     char text[64];
-    (void)fd;
     return hear_link(text, sizeof(text)) == 1 && text[0] == PV_WEBLINK_CONTROL;
 }
 
@@ -198,7 +196,6 @@ static char asked_for;
 static bool an_answer_is_wanted(int fd)
 {
     char text[64] = "";
-    (void)fd;
     if (hear_link(text, sizeof(text)) != 2 || text[0] != PV_WEBLINK_CONTROL)
         return false;
     asked_for = text[1];

@@ -100,7 +100,6 @@ static inline struct cw_node cw_node_make(struct cw *w)
 
 static inline void cw_log(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
     if (getenv("PV_TEST_LOG") != NULL)
         fprintf(stderr, "[%s] %s\n", pv_log_level_name(level), line);
 }

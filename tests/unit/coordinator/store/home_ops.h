@@ -96,7 +96,6 @@ static inline int renew(struct member *m, uint64_t homes)
 
 static inline int setup(void **state)
 {
-    (void)state;
     list_begin();
     one = join(1);
     two = join(2);

@@ -31,7 +31,6 @@ static const char *db_path(void)
 
 static int setup(void **state)
 {
-    (void)state;
     if (test_dir_make(dir, sizeof(dir)) == NULL)
         return -1;
     list_begin();
@@ -332,7 +331,6 @@ PV_TEST(copies_of_an_older_version_are_not_from_the_future)
 
 static int take_time(void *ctx, const struct pv_storeop_copy *copy, struct pv_view box)
 {
-    (void)box;
     *(uint64_t *)ctx = copy->wall_s;
     return PV_OK;
 }

@@ -244,7 +244,6 @@ PV_TEST(an_upgrade_may_be_cut_short_at_any_write)
 
 static int setup(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof(dir), "/tmp/pvcrash.XXXXXX");
     if (mkdtemp(dir) == NULL)
         return -1;

@@ -74,7 +74,6 @@ static int setup(void **state)
 {
     const struct pv_pg_lease_config cfg = lease_config(1);
     char other[PV_PG_NAME_MAX], error[PV_PG_ERROR_MAX] = "";
-    (void)state;
     list_begin();
     struct pv_pg_lease *l = lease_new(&cfg);
     if (take_while(l, PV_ERR_CLOSED, PV_S(60), other, error) != PV_OK)

@@ -86,7 +86,6 @@ static void make_old(int version)
 
 static int setup(void **state)
 {
-    (void)state;
     pg_sql_wait(&server);
     list_begin();
     member = 0;

@@ -92,8 +92,6 @@ static void done(void *ctx, int at, int status)
 
 static pv_ns turn(void *ctx, pv_ns now)
 {
-    (void)ctx;
-    (void)now;
     return PV_NEVER;
 }
 

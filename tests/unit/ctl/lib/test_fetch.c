@@ -51,7 +51,6 @@ static void write_text(const char *where, const char *text)
 
 static int begin(void **state)
 {
-    (void)state;
     memcpy(top + sizeof(top) - 7, "XXXXXX", 6);
     if (mkdtemp(top) == NULL)
         return -1;
@@ -73,7 +72,6 @@ static int end(void **state)
 {
     const struct dirent *e;
     DIR *d = opendir(dir);
-    (void)state;
     has_no_tmpfile = is_overtaken = false;
     while (d != NULL && (e = readdir(d)) != NULL)
         unlink(in_dir(e->d_name));

@@ -18,7 +18,6 @@ static char victim[64], log_path[80];
 
 static int setup(void **state)
 {
-    (void)state;
     node = (struct pv_instance){.state = "/tmp/pvlaunch.XXXXXX"};
     if (mkdtemp(node.state) == NULL)
         return -1;
@@ -31,7 +30,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     alarm(0);
     (void)unlink(log_path);
     return unlink(victim) | rmdir(node.state);

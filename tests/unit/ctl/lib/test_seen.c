@@ -13,7 +13,6 @@ static struct pv_seen seen;
 
 static int start(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof(dir), "/tmp/pv-seen-XXXXXX");
     assert_non_null(mkdtemp(dir));
     assert_int_equal(setenv("XDG_STATE_HOME", dir, 1), 0);
@@ -24,7 +23,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     char path[PV_USERDIRS_BUF + 8];
-    (void)state;
     snprintf(path, sizeof(path), "%s/p2pvpn/p2pvpnctl.seen", dir);
     (void)unlink(path);
     snprintf(path, sizeof(path), "%s/p2pvpn", dir);

@@ -20,8 +20,6 @@ static void note(char who)
 
 static void first_facts(void *part, unsigned facts, pv_ns now)
 {
-    (void)part;
-    (void)now;
     note((facts & PV_FACT_UP) != 0 ? 'U' : 'f');
     if (left > 0) {
         left--;
@@ -31,8 +29,6 @@ static void first_facts(void *part, unsigned facts, pv_ns now)
 
 static void first_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    (void)part;
-    (void)facts;
     note('p');
     if (left > 0) {
         left--;
@@ -42,9 +38,6 @@ static void first_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 
 static void second_facts(void *part, unsigned facts, pv_ns now)
 {
-    (void)part;
-    (void)facts;
-    (void)now;
     note('2');
 }
 
@@ -54,15 +47,12 @@ static const struct pv_part second = {.name = "second", .on_facts = second_facts
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
-    (void)level;
     n_lines += strstr(line, "facts do not end") != NULL;
 }
 static const struct pv_log errors = {.level = PV_LOG_ERROR, .sink = count_line};
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &first);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
@@ -79,7 +69,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     node.node.n_parts = 0;
     fake_peers_done(&peers);
     fake_node_done(&node);

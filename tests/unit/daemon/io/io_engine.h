@@ -69,35 +69,25 @@ struct pv_engine {
 
 void pv_engine_set_wall(struct pv_engine *e, uint64_t wall_us, pv_ns now)
 {
-    (void)now;
     e->wall = wall_us;
 }
 
 void pv_engine_set_iface_problem(struct pv_engine *e, const char *problem)
 {
-    (void)e;
-    (void)problem;
 }
 
 void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process *process)
 {
-    (void)e;
-    (void)process;
 }
 
 bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
                    uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
 {
-    (void)e, (void)src, (void)packet, (void)buf, (void)ret_len, (void)now;
     return false; /* nobody asks the name server here */
 }
 
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)
 {
-    (void)e;
-    (void)now;
-    (void)ret_text;
-    (void)ret_len;
     return PV_ERR_NOMEM;
 }
 
@@ -108,7 +98,6 @@ void pv_engine_set_datapath(struct pv_engine *e, const struct pv_engine_datapath
 
 void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, pv_ns now)
 {
-    (void)now;
     e->punt_len = punt->bytes.len < sizeof(e->punt) ? punt->bytes.len : sizeof(e->punt);
     memcpy(e->punt, punt->bytes.ptr, e->punt_len);
     e->punt_from = punt->from.remote;
@@ -126,63 +115,42 @@ int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
-    (void)now;
     assert_int_equal(sock, e->sock_op.sock);
     e->opened_port = port;
 }
 
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
-    (void)e;
-    (void)sock;
-    (void)quoted;
-    (void)expired;
 }
 
 int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
 {
-    (void)e;
-    (void)ret_op;
     return PV_ERR_AGAIN;
 }
 
 void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
 {
-    (void)sid;
     e->passed++;
     assert_int_equal(close(file->handle), 0);
 }
 
 void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
 {
-    (void)e;
-    (void)tag;
-    (void)done;
-    (void)now;
 }
 
 void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
                          pv_ns now)
 {
-    (void)e;
-    (void)tag;
-    (void)why;
-    (void)done;
-    (void)now;
 }
 
 void pv_engine_handle_hostnet(struct pv_engine *e, const struct pv_netplan_host *host, pv_ns now)
 {
-    (void)host;
-    (void)now;
     e->hostnet++;
 }
 
 void pv_engine_handle_links(struct pv_engine *e, const struct pv_link_addr *links, size_t n,
                             pv_ns now)
 {
-    (void)links;
-    (void)now;
     assert_true(e->routers_told); /* before the links, each time */
     e->routers_told = false;
     e->links_calls++;
@@ -193,15 +161,12 @@ void pv_engine_handle_routers(struct pv_engine *e,
                               const struct pv_engine_router routers[static PV_NODE_ROUTERS],
                               pv_ns now)
 {
-    (void)routers;
-    (void)now;
     e->routers_told = true;
 }
 
 void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
                                       struct pv_view datagram, pv_ns now)
 {
-    (void)now;
     e->router_len = datagram.len < sizeof(e->router_got) ? datagram.len : sizeof(e->router_got);
     memcpy(e->router_got, datagram.ptr, e->router_len);
     e->router_from = *src;
@@ -209,13 +174,10 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
 
 void pv_engine_handle_resume(struct pv_engine *e, pv_ns now)
 {
-    (void)e;
-    (void)now;
 }
 
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
-    (void)now;
     e->result = *result;
     e->results++;
 }
@@ -240,33 +202,27 @@ pv_ns pv_engine_next_timeout(const struct pv_engine *e)
 
 bool pv_engine_wants_restart(const struct pv_engine *e)
 {
-    (void)e;
     return false;
 }
 
 bool pv_engine_leave(struct pv_engine *e, pv_ns now)
 {
-    (void)e;
-    (void)now;
     return false; /* no ephemeral member */
 }
 
 bool pv_engine_has_left(const struct pv_engine *e)
 {
-    (void)e;
     return false;
 }
 
 void pv_engine_shutdown(struct pv_engine *e, pv_ns now)
 {
-    (void)now;
     e->shutdowns++;
 }
 
 int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
                               const struct pv_stream_peer *who, pv_ns now, uint32_t *ret_sid)
 {
-    (void)now;
     if (e->next_sid == MAX_SIDS)
         return PV_ERR_LIMIT;
     *ret_sid = e->next_sid++;
@@ -276,14 +232,12 @@ int pv_engine_stream_accepted(struct pv_engine *e, enum pv_stream_kind kind,
 
 void pv_engine_stream_connected(struct pv_engine *e, uint32_t sid, pv_ns now)
 {
-    (void)now;
     e->streams[sid].connected = true;
 }
 
 void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view bytes, pv_ns now)
 {
     struct fake_stream *s = &e->streams[sid];
-    (void)now;
     assert_true(s->in_len + bytes.len < sizeof(s->in));
     memcpy(s->in + s->in_len, bytes.ptr, bytes.len);
     s->in_len += bytes.len;
@@ -291,7 +245,6 @@ void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view by
 
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now)
 {
-    (void)now;
     assert_false(e->streams[sid].closed);
     e->streams[sid].closed = true;
     e->streams[sid].status = status;
@@ -333,7 +286,6 @@ bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
 
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now)
 {
-    (void)now;
     e->streams[sid].out_len -= n;
 }
 
@@ -348,13 +300,11 @@ int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_
 
 bool pv_engine_poll_reload(struct pv_engine *e)
 {
-    (void)e;
     return false;
 }
 
 void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done)
 {
-    (void)e, (void)done;
 }
 
 int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op)
@@ -368,29 +318,22 @@ int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_o
 
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
 {
-    (void)now;
     e->relay_stream = stream;
 }
 
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now)
 {
-    (void)why;
-    (void)now;
     e->relay_stream = 0;
     e->relay_closed = stream;
 }
 
 int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
 {
-    (void)e;
-    (void)ret_inject;
     return PV_ERR_AGAIN;
 }
 
 int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
 {
-    (void)e;
-    (void)ret_snap;
     return PV_ERR_AGAIN;
 }
 

@@ -69,7 +69,6 @@ static int setup(void **state)
     const struct pv_udp_opts opts = {.df = true};
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     char error[PV_JOB_ERROR_MAX];
-    (void)state;
     world = calloc(1, sizeof(*world));
     snprintf(world->dir, sizeof(world->dir), "/tmp/pvio.XXXXXX");
     if (mkdtemp(world->dir) == NULL || pv_crypto_init() < 0)
@@ -87,7 +86,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     static const char *const names[] = {"s", "p2pvpnd.db", "p2pvpnd.db-wal", "p2pvpnd.db-shm"};
-    (void)state;
     pv_store_close(world->store);
     pv_helper_stop(world->helper);
     close(world->udp);

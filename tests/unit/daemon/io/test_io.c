@@ -47,7 +47,6 @@ static bool ctl_step(struct pv_engine *e, pv_ns now)
     struct fake_stream *s = &e->streams[0];
     size_t n = 0, m = 0;
     int pair[2];
-    (void)now;
     switch (e->stage) {
     case 0: { /* an open file goes along, and a descriptor that is none */
         FILE *file = tmpfile();
@@ -101,7 +100,6 @@ PV_TEST_IN(a_control_client_gets_every_byte_also_after_close, setup, teardown)
 
 static bool leave_step(struct pv_engine *e, pv_ns now)
 {
-    (void)now;
     if (e->stage == 0) {
         assert_int_equal(pv_unix_connect(world->socket, &e->client), PV_OK);
         e->stage++;
@@ -135,7 +133,6 @@ static bool connect_step(struct pv_engine *e, pv_ns now)
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     size_t n = 0;
     int fd = -1;
-    (void)now;
     switch (e->stage) {
     case 0:
         assert_int_equal(pv_stream_listen(&loopback, NULL, &e->client), PV_OK);
@@ -219,7 +216,6 @@ static bool datagram_step(struct pv_engine *e, pv_ns now)
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     struct pv_udp_counts counts = {0};
     uint8_t message[148] = {1}, buf[64];
-    (void)now;
     switch (e->stage) {
     case 0:
         assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
@@ -249,7 +245,6 @@ static bool relay_step(struct pv_engine *e, pv_ns now)
     uint8_t buf[64];
     struct pv_addr any = pv_addr4(127, 0, 0, 1, 0);
     static int listener = -1;
-    (void)now;
     switch (e->stage) {
     case 0:
         assert_int_equal(pv_stream_listen(&any, NULL, &listener), PV_OK);
@@ -314,7 +309,6 @@ static bool sock_step(struct pv_engine *e, pv_ns now)
     const struct pv_udp_opts opts = {0};
     struct pv_addr loopback = pv_addr4(127, 0, 0, 1, 0);
     uint8_t buf[64];
-    (void)now;
     if (e->stage == 0) {
         assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);
         assert_int_equal(pv_udp_local(e->client, &e->addr), PV_OK);
@@ -362,7 +356,6 @@ PV_TEST_IN(datagrams_reach_the_engine_and_leave_it, setup, teardown)
 static bool job_step(struct pv_engine *e, pv_ns now)
 {
     struct pv_job *job;
-    (void)now;
     if (e->results < e->stage)
         return false;
     switch (e->stage++) {
@@ -569,7 +562,6 @@ PV_TEST_IN(an_address_that_could_not_be_read_is_read_later, setup, teardown)
 
 static bool hup_step(struct pv_engine *e, pv_ns now)
 {
-    (void)now;
     if (e->stage++ == 0)
         raise(SIGHUP);
     return e->stage == 5; /* still running some turns later */

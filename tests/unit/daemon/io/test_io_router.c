@@ -17,7 +17,6 @@ static struct pv_job *portmap_job(uint16_t what)
 
 static bool task_step(struct pv_engine *e, pv_ns now)
 {
-    (void)now;
     if (e->stage == 0) {
         e->job = portmap_job(TASK_SAYS_WHO_IT_IS);
         e->stage++;
@@ -64,7 +63,6 @@ static bool router_step(struct pv_engine *e, pv_ns now)
     struct sockaddr_storage from;
     socklen_t len = sizeof(from);
     char buf[16];
-    (void)now;
     switch (e->stage) {
     case 0:
         assert_int_equal(pv_udp_open(&loopback, &opts, &e->client), PV_OK);

@@ -38,7 +38,6 @@ static int begin(void **state)
 {
     struct test_rng r = {.state = 7};
     struct stat st;
-    (void)state;
     memcpy(base + sizeof(base) - 7, "XXXXXX", 6);
     test_rng_fill(&r, bytes, sizeof(bytes));
     if (mkdtemp(base) == NULL)
@@ -62,7 +61,6 @@ static int begin(void **state)
 static int end(void **state)
 {
     static const char *const names[] = {"source", "5-abcd010203040506", "5-abcd010203040506.part"};
-    (void)state;
     for (size_t i = 0; i < PV_ARRAY_LEN(names); i++)
         unlinkat(dir_fd, names[i], 0);
     close(dir_fd);

@@ -29,7 +29,6 @@ static const uint8_t network[PV_NETWORK_ID_LEN] = {1};
 
 static int start(void **state)
 {
-    (void)state;
     assert_non_null(test_dir_make(dir, sizeof(dir)));
     snprintf(path, sizeof(path), "%s/root.key", dir);
     keeper = NULL;
@@ -38,7 +37,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     keeper = pv_keeper_stop(keeper);
     return test_dir_remove(dir);
 }

@@ -24,8 +24,6 @@
 /* Chat's jobs have a test of their own; here one writes a row and then fails. */
 int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_result **ret)
 {
-    (void)job;
-    (void)ret;
     if (sqlite3_exec(db, "INSERT INTO meta VALUES('half', x'00')", NULL, NULL, NULL) != SQLITE_OK)
         return -EIO;
     return PV_ERR_LIMIT;
@@ -42,13 +40,11 @@ static const char *db_path(void)
 
 static int setup(void **state)
 {
-    (void)state;
     return test_dir_make(dir, sizeof(dir)) == NULL || pv_crypto_init() < 0 ? -1 : 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     DIR *d = opendir(dir);
     for (struct dirent *e = readdir(d); e != NULL; e = readdir(d))
         if (e->d_name[0] != '.')

@@ -123,7 +123,6 @@ PV_TEST(a_message_from_the_future_has_come_today)
 
 static int setup(void **state)
 {
-    (void)state;
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_schema(store.db) != PV_OK)
         return -1;
@@ -132,7 +131,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     return sqlite3_close(store.db);
 }
 

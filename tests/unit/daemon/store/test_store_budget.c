@@ -286,7 +286,6 @@ PV_TEST(a_database_without_sums_gets_them)
 
 static int setup(void **state)
 {
-    (void)state;
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
@@ -295,7 +294,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     return sqlite3_close(store.db);
 }
 

@@ -28,7 +28,6 @@ static void assert_owed(const uint8_t *peer, const char *want)
 
 static int setup_sqlite(void **state)
 {
-    (void)state;
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
@@ -37,20 +36,17 @@ static int setup_sqlite(void **state)
 
 static int teardown_sqlite(void **state)
 {
-    (void)state;
     return sqlite3_close(store.db);
 }
 
 static int setup_mem(void **state)
 {
-    (void)state;
     store.sqlite = false;
     return 0;
 }
 
 static int teardown_mem(void **state)
 {
-    (void)state;
     memstore_done(&store.mem);
     return 0;
 }
@@ -459,7 +455,6 @@ PV_TEST_IN(a_database_of_the_first_version_is_brought_up_to_date, setup_sqlite, 
 static unsigned steps;
 static int count_step(void *unused)
 {
-    (void)unused;
     steps++;
     return 0;
 }

@@ -223,14 +223,12 @@ PV_TEST(nothing_answered_is_lost_by_a_power_cut)
 
 static int setup(void **state)
 {
-    (void)state;
     snprintf(dir, sizeof(dir), "/tmp/pvcrash.XXXXXX");
     return mkdtemp(dir) == NULL || pv_crypto_init() < 0 ? -1 : 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     crash_end();
     crash_forget();
     (void)test_dir_remove(after);

@@ -81,7 +81,6 @@ PV_TEST(clearing_everything_reads_no_more_than_it_deletes)
 static int setup(void **state)
 {
     char text[512];
-    (void)state;
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK || pv_store_schema(store.db) != PV_OK)
         return -1;
@@ -95,7 +94,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     return sqlite3_close(store.db);
 }
 

@@ -96,7 +96,6 @@ PV_TEST(a_room_is_forgotten_page_by_page_and_no_other)
 
 static int setup(void **state)
 {
-    (void)state;
     store.sqlite = true;
     if (sqlite3_open(":memory:", &store.db) != SQLITE_OK)
         return -1;
@@ -105,7 +104,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     return sqlite3_close(store.db);
 }
 

@@ -49,7 +49,6 @@ static int seal_as(const struct side *from, const struct pv_parcel *p)
 static int begin(void **state)
 {
     const struct pv_parcel p = hello();
-    (void)state;
     t.rng = test_rng_make(&t.state, 5);
     t.alice = make_side();
     t.bob = make_side();

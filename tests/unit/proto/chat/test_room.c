@@ -14,7 +14,6 @@ static struct pv_room_have base[PV_ROOM_MAX_MEMBERS + 1];
 
 static int setup(void **state)
 {
-    (void)state;
     static const uint8_t seed[PV_SIGN_SEED_LEN] = {5};
     pv_sign_keypair(seed, sk, pk);
     for (size_t i = 0; i <= PV_ROOM_MAX_MEMBERS; i++) {

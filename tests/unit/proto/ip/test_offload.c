@@ -88,7 +88,6 @@ static uint8_t *add(struct stream *s, size_t len, bool damaged)
 
 static void put_ip(const struct world *w, const struct flow *f, uint8_t *p, size_t len, uint8_t tos)
 {
-    (void)w;
     if (f->v6) {
         pv_store_be32(p, 0x60000000u | (uint32_t)tos << 20);
         pv_store_be16(p + 4, (uint16_t)(len - 40));

@@ -19,7 +19,6 @@ static uint8_t packet[PV_PARTS_WHOLE], joined[PV_PARTS_WHOLE];
 
 static int set_up(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof(packet); i++)
         packet[i] = (uint8_t)(i * 7 + i / 256);
     return pv_parts_new(&parts);
@@ -27,7 +26,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     parts = pv_parts_free(parts);
     return 0;
 }

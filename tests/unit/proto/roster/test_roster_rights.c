@@ -309,7 +309,6 @@ static struct roster_of_two {
 
 static int start(void **state)
 {
-    (void)state;
     t.w = world_make(15);
     t.bob = keys_of(2);
     t.carol = keys_of(3);
@@ -495,7 +494,6 @@ PV_TEST_IN(an_address_rests_when_its_machine_has_gone, start, NULL)
 
 static bool only_five_and_six(const void *ctx, uint32_t ip4)
 {
-    (void)ctx;
     return ip4 != 0x0a420005 && ip4 != 0x0a420006;
 }
 

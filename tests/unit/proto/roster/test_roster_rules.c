@@ -13,7 +13,6 @@ static struct {
 
 static int start(void **state)
 {
-    (void)state;
     t.w = world_make(19);
     t.bob = keys_of(2);
     t.carol = keys_of(3);

@@ -126,7 +126,6 @@ PV_TEST(a_failure_is_told_and_what_was_there_stays)
 
 static int setup(void **state)
 {
-    (void)state;
     disk.on = false;
     disk.most = 0;
     disk.fails = -1;
@@ -139,7 +138,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     disk.on = false;
     return test_dir_remove(dir);
 }

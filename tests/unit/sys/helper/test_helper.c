@@ -593,7 +593,6 @@ void test_begin(void)
 
 static void use_own_network(void *nothing)
 {
-    (void)nothing;
     pv_inside_use(-1);
 }
 

@@ -140,7 +140,6 @@ static void work_until(struct pv_hostnet *net, bool (*done)(struct pv_hostnet *n
 /* A fresh LAN 192.168.1.0/24 and a fresh interface of ours. */
 static int setup(void **state)
 {
-    (void)state;
     (void)pv_ipcmd_force("link del dev lan0\nlink del dev p2p0\n");
     (void)unlink(FILE_PATH);
     ip("link set lo up\n"
@@ -179,7 +178,6 @@ static const char *source_to(const char *ip)
 
 static bool goes_by_members(struct pv_hostnet *net)
 {
-    (void)net;
     return strcmp(source_to("192.168.7.20"), "10.66.0.2") == 0;
 }
 
@@ -194,7 +192,6 @@ static size_t used_rules(void)
 
 static bool has_used_rules(struct pv_hostnet *net)
 {
-    (void)net;
     return used_rules() == 4;
 }
 
@@ -275,13 +272,11 @@ static bool sees_the_lan(struct pv_hostnet *net)
 
 static bool has_table(struct pv_hostnet *net)
 {
-    (void)net;
     return ruleset_has("table inet p2pvpn-p2p0");
 }
 
 static bool masquerades(struct pv_hostnet *net)
 {
-    (void)net;
     return ruleset_has("ip daddr 192.168.1.0/24 masquerade");
 }
 
@@ -317,13 +312,11 @@ PV_TEST(an_offer_forwards_survives_a_flush_and_goes)
 
 static bool keeps_others_out_of_ipv4(struct pv_hostnet *net)
 {
-    (void)net;
     return ruleset_has("iifname \"lan0\" oifname != {");
 }
 
 static bool keeps_others_out_of_ipv6(struct pv_hostnet *net)
 {
-    (void)net;
     return ruleset_has("iifname != \"p2p0\" oifname != \"p2p0\" iifgroup != 28784");
 }
 
@@ -472,7 +465,6 @@ PV_TEST(an_exit_has_rules_routes_and_a_guard_and_all_go)
 
 static bool has_rules(struct pv_hostnet *net)
 {
-    (void)net;
     return rules_of(PV_AF_INET) > 4 && routes_in(PV_NETWORDS_TABLE) > 4;
 }
 

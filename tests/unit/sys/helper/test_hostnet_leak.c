@@ -123,7 +123,6 @@ static void send_round(void)
 
 static void *send_all_the_time(void *ctx)
 {
-    (void)ctx;
     while (!world.stop) {
         send_round();
         world.rounds++;
@@ -198,7 +197,6 @@ static void make_tun(void)
 static int setup(void **state)
 {
     struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-    (void)state;
     memset(&world, 0, sizeof(world));
     ip("link set lo up\n"
        "link add lan0 type veth peer name lan1\n"
@@ -220,7 +218,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     world.stop = true;
     pthread_join(world.sender, NULL);
     pv_tun_close(&world.tun);

@@ -18,7 +18,6 @@ static char error[PV_NOTIFY_ERROR_MAX];
 
 static int begin(void **state)
 {
-    (void)state;
     memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
     if (mkdtemp(dir) == NULL)
         return -1;
@@ -36,7 +35,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    (void)state;
     unlink(script);
     unlink(output);
     return rmdir(dir);

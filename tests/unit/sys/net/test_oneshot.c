@@ -33,7 +33,6 @@ struct world {
 static int answer(void *ctx, struct pv_view asked, pv_ns now, char **ret_text, size_t *ret_len)
 {
     struct world *w = ctx;
-    (void)now;
     w->asked++;
     if (memchr(asked.ptr, '!', asked.len) != NULL)
         return PV_ERR_REFUSED;

@@ -67,7 +67,6 @@ static void become_spare(void *ctx)
     struct pv_confine_user user;
     struct pv_confine_report report;
     uint64_t bind = (uint64_t)1 << CAP_NET_BIND_SERVICE;
-    (void)ctx;
     EXPECT(pv_confine_spare_user("p2pvpn-test", &user) == PV_OK);
     EXPECT(pv_confine_become(&user, bind) == PV_OK);
     EXPECT(geteuid() == user.uid && getegid() == user.gid && getgroups(0, NULL) == 0);
@@ -91,7 +90,6 @@ PV_TEST(another_user_keeps_the_capabilities_that_were_named)
 static void drop_caps(void *ctx)
 {
     struct pv_confine_report report;
-    (void)ctx;
     EXPECT(pv_confine_become(NULL, 0) == PV_OK);
     EXPECT(geteuid() == 0 && chown("/", 1, 1) < 0 && errno == EPERM);
     pv_confine_read(&report, false, 0);
@@ -113,7 +111,6 @@ static void drop_all_but_one(void *ctx)
     char text[] = "p=$(sed -n 's/^CapEff:[^0-9]*//p' /proc/self/status); [ $p = 0000000000000400 ]";
     char sh[] = "/bin/sh", c[] = "-c";
     char *argv[] = {sh, c, text, NULL};
-    (void)ctx;
     EXPECT(pv_confine_spare_user("p2pvpn-test", &user) == PV_OK);
     EXPECT(pv_confine_become(&user, bind | admin) == PV_OK);
     EXPECT(pv_confine_become(NULL, bind) == PV_OK);
@@ -212,7 +209,6 @@ static void work_as_usual(void *ctx)
     struct pv_confine_report report;
     pthread_t thread;
     bool done = false;
-    (void)ctx;
     limit_calls();
     EXPECT(pthread_create(&thread, NULL, say_done, &done) == 0);
     EXPECT(pthread_join(thread, NULL) == 0 && done);
@@ -250,7 +246,6 @@ PV_TEST(a_call_that_only_an_intruder_wants_ends_the_process)
 
 static void open_packet_socket(void *ctx)
 {
-    (void)ctx;
     limit_calls();
     EXPECT(socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == ENOSYS);
 }
@@ -272,7 +267,6 @@ PV_TEST(other_calls_do_not_exist)
 static void load_and_connect(void *ctx)
 {
     int pair[2];
-    (void)ctx;
     EXPECT(pv_confine_no_new_privs() == PV_OK);
     EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD | PV_CONFINE_CALLS_UNIX, NULL, 0) ==
            PV_OK);
@@ -284,14 +278,12 @@ static void load_and_connect(void *ctx)
 
 static void without_unix_sockets(void *ctx)
 {
-    (void)ctx;
     limit_calls();
     EXPECT(socket(AF_UNIX, SOCK_STREAM, 0) < 0 && errno == EACCES);
 }
 
 static void write_code(void *ctx)
 {
-    (void)ctx;
     EXPECT(pv_confine_no_new_privs() == PV_OK);
     EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_LOAD, NULL, 0) == PV_OK);
     EXPECT(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -314,7 +306,6 @@ static void set_options(void *ctx)
 {
     const int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)ctx;
     EXPECT(setsockopt(fd, SOL_SOCKET, SO_MARK, &one, sizeof(one)) == 0);
     limit_calls();
     EXPECT(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)) == 0);
@@ -328,7 +319,6 @@ static void filter_packets(void *ctx)
         REPLACE = 64 /* IPT_SO_SET_REPLACE */
     };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    (void)ctx;
     limit_calls();
     EXPECT(setsockopt(fd, IPPROTO_IP, REPLACE, NULL, 0) < 0 && errno == ENOSYS);
 }
@@ -385,7 +375,6 @@ static void spawn_and_one_more(void *ctx)
                                                   {"chroot", PV_CONFINE_ANY, 0},
                                                   {"no-such-call", PV_CONFINE_ANY, 0}};
     int status = -1;
-    (void)ctx;
     EXPECT(pv_confine_no_new_privs() == PV_OK);
     EXPECT(pv_confine_calls(CALLS | PV_CONFINE_CALLS_SPAWN, more, PV_ARRAY_LEN(more)) == PV_OK);
     int fd = socket(AF_PACKET, SOCK_RAW, 0);

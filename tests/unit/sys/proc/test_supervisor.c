@@ -61,7 +61,6 @@ static const char *heard(struct fixture *f)
 static pv_ns turn(void *ctx, pv_ns now)
 {
     struct fixture *f = ctx;
-    (void)now;
     if (strcmp(heard(f), "WATCHDOG=1") == 0 && --f->left == 0)
         pv_loop_stop(f->loop);
     return PV_NEVER;

@@ -86,7 +86,6 @@ static void reflect(void)
 
 static pv_ns turn(void *ctx, pv_ns now)
 {
-    (void)ctx;
     w.clock += w.pace;
     pv_ns next = pv_stack_turn(w.stack, now);
     if (!w.wild)
@@ -113,7 +112,6 @@ static int begin(void **state)
     const struct pv_prefix own[] = {{.base = at(1, 0), .bits = 24},
                                     {.base = at6(1, 0), .bits = 64}};
     int fds[PV_STACK_QUEUES], pair[2];
-    (void)state;
     w.pace = 1;
     w.wild = false;
     assert_int_equal(pv_loop_new(&w.loop), PV_OK);
@@ -128,7 +126,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    (void)state;
     w.stack = pv_stack_free(w.stack);
     w.loop = pv_loop_free(w.loop);
     close(w.asker);

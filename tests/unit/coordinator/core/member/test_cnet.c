@@ -11,7 +11,6 @@ static struct pv_cnet *net;
 
 static void free_net(void *ctx)
 {
-    (void)ctx;
     net = pv_cnet_free(net);
 }
 

@@ -27,7 +27,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 {
     size_t refused = 0;
     enum pv_roster_added added;
-    (void)now;
     for (size_t i = 0; i < n_items; i++)
         refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
     (void)settle(n->roster); /* its events are the membership's business */
@@ -36,7 +35,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
-    (void)n;
     return !others.unsaved;
 }
 
@@ -50,25 +48,21 @@ void pv_membership_leave(struct pv_node *n, pv_ns now)
 
 void pv_owed_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     others.told_owed++;
 }
 
 void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 {
-    (void)n;
     *ret_told = others.says;
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     others.told_gossip++;
 }
 
 static int start(void **state)
 {
-    (void)state;
     memset(&others, 0, sizeof(others));
     others.says = (struct pv_owed_told){.coordinator = "silent", .online = 2, .know = 1};
     fake_peers_init(&x, &pv_part_admin);
@@ -89,7 +83,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;

@@ -18,13 +18,11 @@ static unsigned n_answered;
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)now;
     return fake_node_take(n, items, n_items);
 }
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)now;
     n_answered++;
     pv_ctlsrv_done(n->ctl, handle);
 }
@@ -33,41 +31,28 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
-    (void)told;
     pv_admin_answer_when_told(n, handle, now);
 }
 
 int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
                      const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n;
-    (void)by;
-    (void)kind;
-    (void)pk;
-    (void)now;
     return PV_ERR_UNSUPPORTED;
 }
 
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                         struct pv_ctlapi_told *told, pv_ns now)
 {
-    (void)n;
-    (void)m;
-    (void)keep;
-    (void)told;
-    (void)now;
     return PV_ERR_UNSUPPORTED;
 }
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
-    (void)n, (void)what, (void)rights, (void)handle;
     return true;
 }
 
 int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n, (void)pk, (void)now;
     return PV_ERR_REFUSED;
 }
 
@@ -75,7 +60,6 @@ int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_place);
     n_answered = 0;
     assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
@@ -89,7 +73,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

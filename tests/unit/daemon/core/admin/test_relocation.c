@@ -21,25 +21,21 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
                          pv_ns now)
 {
     size_t refused = fake_node_take(n, items, n_items);
-    (void)now;
     n_added += n_items - refused;
     return refused;
 }
 
 bool pv_membership_is_stored(const struct pv_node *n)
 {
-    (void)n;
     return true;
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
 }
 
 void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 {
-    (void)n;
     *ret_told = told;
 }
 
@@ -47,7 +43,6 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_relocation);
     fresh = keys_of(90);
     n_added = 0;
@@ -63,7 +58,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_node_done(&node);
     return 0;

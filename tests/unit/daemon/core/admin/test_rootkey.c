@@ -13,14 +13,11 @@ static struct keys door; /* an invite that root has signed, for two */
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)now;
     return fake_node_take(n, items, n_items);
 }
 
 static int nobody_signs(void *keeper, struct pv_view body, uint8_t ret_sig[static PV_SIGN_LEN])
 {
-    (void)keeper;
-    (void)body;
     memset(ret_sig, 0, PV_SIGN_LEN);
     return PV_ERR_CLOSED;
 }
@@ -32,7 +29,6 @@ static void give_root(void)
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_rootkey);
     x.f.cfg.root_file = "/state/root.key";
     fake_node_enter(&x.f);
@@ -47,7 +43,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

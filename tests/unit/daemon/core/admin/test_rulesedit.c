@@ -33,7 +33,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
-    (void)what;
     assert_int_equal(rights, PV_RIGHT_REVOKE);
     if (!is_admin)
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, "no admin");
@@ -42,7 +41,6 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)now;
     pv_ctlsrv_answer(n->ctl, handle, json_object());
 }
 
@@ -50,7 +48,6 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
                           pv_ns now)
 {
     struct pv_ctlapi_told all = *told;
-    (void)now;
     all.coordinator = all.disk = "stored";
     pv_ctlsrv_answer(n->ctl, handle, pv_ctlapi_told_json(&all));
 }
@@ -58,8 +55,6 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                         struct pv_ctlapi_told *told, pv_ns now)
 {
-    (void)n;
-    (void)now;
     assert_true(strcmp(m->name, "bob") == 0 || strcmp(m->name, "carol") == 0 ||
                 strcmp(m->name, "eve") == 0);
     told->invite = keep ? PV_CTLAPI_INVITE_KEPT : PV_CTLAPI_INVITE_ENDED;
@@ -72,9 +67,6 @@ static bool revoked; /* an invite */
 int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
                      const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n;
-    (void)by;
-    (void)now;
     assert_int_equal(kind, PV_REVOKE_INVITE);
     assert_memory_equal(pk, keys_of(51).pk, PV_SIGN_PK_LEN);
     revoked = true;
@@ -85,7 +77,6 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 
 static int start(void **state)
 {
-    (void)state;
     is_admin = true;
     fake_node_init(&node, &pv_part_rulesedit);
     fake_node_enter(&node);
@@ -104,7 +95,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     node.node.n_parts = 0;
     pv_part_free(&pv_part_rules, rules);
     fake_peers_done(&peers);

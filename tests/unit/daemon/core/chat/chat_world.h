@@ -104,7 +104,6 @@ static uint64_t wall_ms(void)
 
 static bool admits(const void *owner, const uint8_t *pk)
 {
-    (void)pk;
     return !((const struct node *)owner)->denies;
 }
 
@@ -112,7 +111,6 @@ static bool admits(const void *owner, const uint8_t *pk)
 static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
 {
     struct node *n = owner;
-    (void)now;
     n->messages += e->type == PV_CHATLINK_MESSAGE;
     n->states += e->type == PV_CHATLINK_STATE;
     n->sent += e->type == PV_CHATLINK_SENT;
@@ -526,7 +524,6 @@ static size_t open_pipes(void)
 
 static int setup(void **state)
 {
-    (void)state;
     assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
@@ -546,7 +543,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     if (w.seed != 0)
         print_message("failed with seed %u\n", w.seed);
     for (int i = 0; i < 2; i++)

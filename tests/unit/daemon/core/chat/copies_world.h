@@ -37,13 +37,11 @@ static inline int begin(bool store)
 
 static inline int start(void **state)
 {
-    (void)state;
     return begin(true);
 }
 
 static inline int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_chat_done(&chat, true, true);
     return 0;

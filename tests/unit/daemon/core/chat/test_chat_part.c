@@ -9,7 +9,6 @@ static struct fake_node *const node = &chat.node;
 
 static int start(void **state)
 {
-    (void)state;
     fake_chat_init(&chat, &pv_part_chat);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);
@@ -21,7 +20,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_chat_done(&chat, false, true);
     return 0;
 }

@@ -165,7 +165,6 @@ static void answer_all(void)
 
 static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
 {
-    (void)owner, (void)now;
     w.copies += e->type == PV_CHATLINK_COPY;
 }
 
@@ -173,7 +172,6 @@ static int setup(void **state)
 {
     struct pv_chatlink_config cfg = {
         .rng = {.fill = test_rng_fill, .ctx = &w.rng}, .jobs = &w.queue, .tell = tell};
-    (void)state;
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);
@@ -188,7 +186,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     w.link = pv_chatlink_free(w.link);
     pv_jobqueue_done(&w.queue);
     for (size_t k = w.first_job; k < w.n_jobs; k++)

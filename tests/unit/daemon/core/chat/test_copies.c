@@ -6,7 +6,6 @@
 
 static int start_unwanted(void **state)
 {
-    (void)state;
     return begin(false);
 }
 

@@ -21,7 +21,6 @@ static void start(int i)
 
 static int begin(void **state)
 {
-    (void)state;
     assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&w, 0, sizeof(w));
     w.rng = (struct pv_rng){.fill = test_rng_fill, .ctx = &w.state};
@@ -35,7 +34,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    (void)state;
     for (int i = 0; i < 2; i++)
         w.side[i] = pv_linkkeys_free(w.side[i]);
     return 0;
@@ -226,7 +224,6 @@ static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7},
 
 static int start_part(void **state)
 {
-    (void)state;
     his.n = 0;
     fake_peers_init(&x, &pv_part_linkkeys);
     fake_node_enter(&x.f);
@@ -240,7 +237,6 @@ static int start_part(void **state)
 
 static int stop_part(void **state)
 {
-    (void)state;
     theirs = pv_linkkeys_free(theirs);
     fake_peers_done(&x);
     return 0;

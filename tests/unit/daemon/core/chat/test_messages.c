@@ -8,7 +8,6 @@ static struct fake_node *const node = &chat.node;
 
 static int start(void **state)
 {
-    (void)state;
     fake_chat_init(&chat, &pv_part_messages);
     fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
@@ -18,7 +17,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_chat_done(&chat, true, true);
     return 0;
 }

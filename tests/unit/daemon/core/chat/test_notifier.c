@@ -16,19 +16,16 @@ static int start_with(bool notify)
 
 static int start(void **state)
 {
-    (void)state;
     return start_with(true);
 }
 
 static int start_without_a_program(void **state)
 {
-    (void)state;
     return start_with(false);
 }
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

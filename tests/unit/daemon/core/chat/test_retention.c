@@ -8,7 +8,6 @@ static struct fake_node *const node = &chat.node;
 
 static int start(void **state)
 {
-    (void)state;
     fake_chat_init(&chat, &pv_part_retention);
     node->cfg.chat_keep_s = 90 * 86400;
     fake_chat_make_link(&chat, NULL);
@@ -22,7 +21,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     node->node.n_parts = 0;
     fake_chat_done(&chat, true, true);
     return 0;

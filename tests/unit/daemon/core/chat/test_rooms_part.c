@@ -10,7 +10,6 @@ static struct fake_node *const node = &chat.node;
 
 static int start(void **state)
 {
-    (void)state;
     fake_chat_init(&chat, &pv_part_rooms);
     fake_chat_make_link(&chat, NULL);
     fake_chat_start(&chat);
@@ -19,7 +18,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_chat_done(&chat, true, false);
     return 0;
 }

@@ -14,7 +14,6 @@ static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7},
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_attempts);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -30,7 +29,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

@@ -21,7 +21,6 @@ static struct {
 struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
 {
     struct pv_statuspage *st = calloc(1, sizeof(*st));
-    (void)n, (void)now;
     assert_non_null(st);
     others.pages++;
     st->s.state = others.state;
@@ -34,26 +33,22 @@ struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now)
 
 void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now)
 {
-    (void)now;
     assert_true(news);
     snprintf(buf, PV_CTLAPI_ERROR_BUF, "%s as why says", pv_peer_name(p));
 }
 
 void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now)
 {
-    (void)p, (void)now;
     *ret_cause = (struct pv_cause){.code = "direct_well"};
 }
 
 const struct pv_policy *pv_rules_policy(const struct pv_node *n)
 {
-    (void)n;
     return NULL;
 }
 
 static int start(void **state)
 {
-    (void)state;
     others.state = "up";
     others.problem = NULL;
     others.connected = true;
@@ -68,7 +63,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     pv_events_done(&x.f.node.events);
     fake_peers_done(&x);
     return 0;

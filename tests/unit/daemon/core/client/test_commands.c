@@ -17,9 +17,6 @@ static uint64_t waiting, cancelled;
 static void run_it(void *part, struct pv_ctlapi_request *req, struct pv_peer *peer, uint64_t handle,
                    pv_ns now)
 {
-    (void)part;
-    (void)req;
-    (void)now;
     n_runs++;
     given = peer;
     waiting = handle;
@@ -27,8 +24,6 @@ static void run_it(void *part, struct pv_ctlapi_request *req, struct pv_peer *pe
 
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
-    (void)part;
-    (void)now;
     n_cancels++;
     cancelled = handle;
 }
@@ -57,7 +52,6 @@ static uint32_t connect_client(bool may_change)
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_commands);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
@@ -74,7 +68,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;

@@ -10,7 +10,6 @@ static const struct pv_addr bob = {.family = PV_AF_INET, .ip = {10, 66, 0, 7}, .
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_dns);
     fake_node_enter(&node);
     fake_node_member(&node, 7, "bob", 7);
@@ -22,7 +21,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

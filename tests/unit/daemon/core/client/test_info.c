@@ -17,8 +17,6 @@ static uint32_t client;
 
 static void say_something(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    (void)part;
-    (void)now;
     pv_statuspage_put(st, PV_STATUS_HARD_NAT, json_pack("{s:s}", "mapping", "same"));
     pv_statuspage_problem(st, "the printer is on fire: ", "call somebody");
     pv_statuspage_drop(st, "forged", 3);
@@ -27,8 +25,6 @@ static void say_something(void *part, struct pv_statuspage *st, pv_ns now)
 
 static void put_something(void *part, struct pv_metrics *m, pv_ns now)
 {
-    (void)part;
-    (void)now;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_printers", "Printers.");
     pv_metrics_count(m, 2, NULL);
 }
@@ -38,7 +34,6 @@ static const struct pv_part other = {
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_info);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -52,7 +47,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;
@@ -186,8 +180,6 @@ static char last_line[PV_LOG_LINE_MAX];
 
 static void keep_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
-    (void)level;
     snprintf(last_line, sizeof(last_line), "%s", line);
 }
 

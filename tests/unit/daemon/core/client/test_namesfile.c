@@ -8,14 +8,12 @@ static struct fake_node node;
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_namesfile);
     return 0;
 }
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

@@ -8,14 +8,12 @@ static struct pv_series s;
 
 static int setup(void **state)
 {
-    (void)state;
     memset(&s, 0, sizeof(s));
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     return 0;
 }
 

@@ -14,7 +14,6 @@ static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7},
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_stats);
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 5, "bob", 5);
@@ -25,7 +24,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     json_decref(answer);
     answer = NULL;
     fake_peers_done(&x);

@@ -9,7 +9,6 @@ static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7},
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_waits);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -19,7 +18,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

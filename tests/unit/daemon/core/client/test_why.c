@@ -32,63 +32,53 @@ static struct {
 void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
                    pv_ns now, struct pv_cause *ret_cause)
 {
-    (void)n, (void)own, (void)p, (void)now;
     *ret_cause = others.cause;
 }
 
 const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret_range)
 {
-    (void)n, (void)ret_range;
     return "";
 }
 
 const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
 {
-    (void)n;
     return NULL;
 }
 
 struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family)
 {
-    (void)m, (void)family;
     return others.mapper;
 }
 
 const char *pv_mapper_protocol_name(enum pv_mapper_protocol protocol)
 {
-    (void)protocol;
     return "PCP";
 }
 
 const struct pv_udpwatch *pv_relays_udpwatch(const struct pv_node *n)
 {
-    (void)n;
     return &others.udp;
 }
 
 const char *pv_relays_name(const struct pv_node *n, uint16_t via,
                            char buf[static PV_TURNSERVERS_NAME])
 {
-    (void)n;
     snprintf(buf, PV_TURNSERVERS_NAME, "relay%u", via);
     return buf;
 }
 
 enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
 {
-    (void)keys, (void)pk;
     return others.proof;
 }
 
 enum pv_chat_later pv_chatlink_held(const struct pv_chatlink *link, const uint8_t *pk)
 {
-    (void)link, (void)pk;
     return others.held;
 }
 
 static int start(void **state)
 {
-    (void)state;
     assert_int_equal(pv_crypto_init(), PV_OK);
     memset(&others, 0, sizeof(others));
     others.cause.code = "direct_well";
@@ -113,7 +103,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     pv_part_free(&pv_part_rediscovery, rediscovery);
     pv_part_free(&pv_part_attempts, attempts);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)

@@ -183,7 +183,7 @@ static inline void open_stream(struct world *w, const struct pv_coordclient_stre
         return;
     assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng), PV_OK);
     s->open = true;
-    pv_coordclient_connected(w->client, s->sid, w->now);
+    pv_coordclient_connected(w->client, s->sid);
 }
 
 static inline void drop_stream(struct stream *s)

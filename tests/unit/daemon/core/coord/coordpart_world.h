@@ -29,7 +29,6 @@ static inline void at(const char *host)
 
 static inline int coordpart_start(void **state)
 {
-    (void)state;
     also = NULL;
     fake_node_init(&node, &pv_part_coordinator);
     fake_node_enter(&node);
@@ -38,7 +37,6 @@ static inline int coordpart_start(void **state)
 
 static inline int coordpart_stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

@@ -272,7 +272,7 @@ PV_TEST(a_stream_that_was_never_opened_is_not_closed)
     }
     assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
     assert_true(op.open);
-    pv_coordclient_stop(w->client, w->now);
+    pv_coordclient_stop(w->client);
     assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
     assert_false(op.open);
     assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_ERR_AGAIN);
@@ -491,7 +491,7 @@ PV_TEST(stop_closes_and_stays_quiet)
     struct world *w = world_make();
     start(w, 1);
     pass(w, PV_S(1));
-    pv_coordclient_stop(w->client, w->now);
+    pv_coordclient_stop(w->client);
     pass(w, PV_S(1000));
     assert_int_equal(w->n_closed, 1);
     assert_int_equal(w->n_opened, 1);
@@ -929,7 +929,7 @@ PV_TEST(a_look_outlives_nothing)
     pass(w, PV_S(3));
     assert_int_equal(w->n_opened, 3);
     w->silent = false;
-    pv_coordclient_stop(w->client, w->now);
+    pv_coordclient_stop(w->client);
     pass(w, PV_S(60));
     assert_int_equal(w->n_closed, 3);
     start(w, 1);

@@ -43,7 +43,6 @@ PV_TEST_IN(a_connection_that_fails_is_told_and_made_again, start, coordpart_stop
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)level;
     if (strncmp(line, "coordinator not reached: ", 25) == 0)
         ++*(unsigned *)ctx;
 }
@@ -120,7 +119,7 @@ PV_TEST_IN(a_record_that_names_another_is_followed_at_once, start, coordpart_sto
     pv_coord_follow(&node.node, pv_view(list, w.len), node.now);
     wait_open(&op);
     assert_int_equal(op.addr.ip[3], 7);
-    pv_coord_disconnect(&node.node, node.now);
+    pv_coord_disconnect(&node.node);
     fake_node_settle(&node);
     pv_coord_follow(&node.node, pv_view(list, list_len), node.now);
     assert_false(next_open(&op)); /* down stays down */
@@ -262,7 +261,7 @@ PV_TEST_IN(a_disconnected_node_tries_nothing, start, coordpart_stop)
     fake_node_start(&node);
     at("192.0.2.9");
     connect_as(PV_CTL_MEMBER);
-    pv_coord_disconnect(&node.node, node.now);
+    pv_coord_disconnect(&node.node);
     fake_node_wait(&node, PV_S(120));
     assert_false(next_open(&op));
 }
@@ -465,7 +464,7 @@ static const char LOST[] = "the connection to the coordinator is no longer post-
 /* The coordinator's end of the last connection goes, and the next one is made. */
 static void meet_again(bool able)
 {
-    pv_coord_disconnect(&node.node, node.now);
+    pv_coord_disconnect(&node.node);
     fake_node_settle(&node);
     struct pv_stream_op op;
     while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)

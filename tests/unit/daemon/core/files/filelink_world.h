@@ -63,7 +63,6 @@ static struct world {
 
 static inline bool admits(const void *owner, const uint8_t *pk, bool to)
 {
-    (void)pk;
     return !((const struct side *)owner)->denied[to];
 }
 
@@ -97,7 +96,6 @@ static inline void tell_presence(void)
 
 static inline int begin(void **state)
 {
-    (void)state;
     memset(&w, 0, sizeof(w));
     w.rng = test_rng_make(&w.state, 1);
     w.now = PV_S(100);
@@ -112,7 +110,6 @@ static inline int begin(void **state)
 
 static inline int end(void **state)
 {
-    (void)state;
     for (int i = 0; i < 2; i++)
         pv_filelink_free(w.side[i].link);
     return 0;

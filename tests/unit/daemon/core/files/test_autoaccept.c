@@ -22,8 +22,6 @@ static unsigned warnings;
 
 static void count_warnings(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
-    (void)line;
     warnings += level == PV_LOG_WARN;
 }
 static const struct pv_log log_to_test = {.level = PV_LOG_INFO, .sink = count_warnings};
@@ -38,7 +36,6 @@ static void live(const struct pv_auto_accept *rules, size_t n, struct pv_view sa
 
 static int begin(void **state)
 {
-    (void)state;
     warnings = 0;
     live(just_bob, 1, pv_view(NULL, 0));
     return 0;
@@ -46,7 +43,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    (void)state;
     a = pv_autoaccept_free(a);
     return 0;
 }

@@ -18,7 +18,6 @@ static pv_ns now;
 
 static int begin(void **unused)
 {
-    (void)unused;
     rng = test_rng_make(&seed, 1);
     now = PV_S(100);
     const struct pv_filelink_config cfg = {.rng = rng};
@@ -28,7 +27,6 @@ static int begin(void **unused)
 
 static int end(void **unused)
 {
-    (void)unused;
     node = pv_filelink_free(node);
     return 0;
 }

@@ -32,7 +32,6 @@ static void expect_pins_saved(int status)
 static int start(void **state)
 {
     static const struct pv_auto_accept rules[] = {{"bob", 1000}};
-    (void)state;
     fake_node_init(&node, &pv_part_files);
     node.cfg.auto_accept = rules;
     node.cfg.n_auto_accept = 1;
@@ -51,7 +50,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;

@@ -15,7 +15,6 @@ static int setup(void **state)
 {
     static struct test_rng seed;
     const struct pv_rng rng = test_rng_make(&seed, 1);
-    (void)state;
     pv_jobqueue_init(&queue, &rng, NULL);
     anna = bob = (struct asker){.tag = 0};
     return 0;
@@ -23,7 +22,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     pv_jobqueue_done(&queue);
     return 0;
 }
@@ -33,7 +31,6 @@ PV_TEST_WORLD(setup, teardown);
 static void done(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
     struct asker *asker = wait->self;
-    (void)now;
     asker->results += result != NULL;
     asker->timeouts += result == NULL;
     asker->late += result != NULL && wait->late;

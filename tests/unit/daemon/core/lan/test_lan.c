@@ -30,7 +30,6 @@ static void start_with(enum pv_lan_broadcast broadcast, bool wake)
 
 static int stop(void **state)
 {
-    (void)state;
     node.node.n_parts = 0;
     fake_peers_done(&peers);
     fake_node_done(&node);

@@ -35,7 +35,6 @@ int pv_coord_ask(struct pv_node *n, const struct pv_part *owner, struct pv_ctl_m
 {
     static char text[PV_CTL_TEXT_MAX];
     size_t len;
-    (void)n;
     if (fake_coord.status != PV_OK)
         return fake_coord.status;
     assert_true(fake_coord.n < FAKE_COORD_MAX);
@@ -52,7 +51,6 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
                       const uint8_t *network_id, pv_ns now)
 {
     struct pv_coordinator first;
-    (void)network_id, (void)now;
     if (pv_coordlist_next(&list, &first))
         memcpy(fake_coord.pk, first.pk, sizeof(fake_coord.pk));
     fake_coord.connected = true;
@@ -61,79 +59,66 @@ void pv_coord_connect(struct pv_node *n, struct pv_view list, enum pv_ctl_role r
 
 void pv_coord_follow(struct pv_node *n, struct pv_view list, pv_ns now)
 {
-    (void)n, (void)list, (void)now;
     fake_coord.n_follow++;
 }
 
 bool pv_coord_must_hybrid(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    (void)n, (void)pk;
     return false;
 }
 
 void pv_coord_return(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n, (void)now;
     memcpy(fake_coord.pk, pk, sizeof(fake_coord.pk));
 }
 
-void pv_coord_disconnect(struct pv_node *n, pv_ns now)
+void pv_coord_disconnect(struct pv_node *n)
 {
-    (void)n, (void)now;
     fake_coord.connected = false;
 }
 
 bool pv_coord_next(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     return false;
 }
 
 void pv_coord_turn(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
 }
 
 int pv_coord_hash(const struct pv_node *n, uint8_t ret_hash[static PV_CTL_HASH_LEN])
 {
-    (void)n;
     memset(ret_hash, 3, PV_CTL_HASH_LEN);
     return PV_OK;
 }
 
 void pv_coord_hurry(struct pv_node *n, pv_ns until, pv_ns now)
 {
-    (void)n, (void)until, (void)now;
     fake_coord.n_hurry++;
 }
 
 void pv_coord_doubt(const struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     fake_coord.n_doubt++;
 }
 
 struct pv_ctl_cursor pv_coord_cursor(const struct pv_node *n)
 {
-    (void)n;
     return fake_coord.cursor;
 }
 
 void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor)
 {
-    (void)n;
     fake_coord.cursor = cursor;
 }
 
 void pv_coord_save_cursor(struct pv_node *n)
 {
-    (void)n;
     fake_coord.n_saved_cursor++;
 }
 
 void pv_coord_forget_cursor(struct pv_node *n)
 {
-    (void)n;
     fake_coord.cursor = (struct pv_ctl_cursor){0};
 }
 

@@ -18,7 +18,6 @@ static char reply[4096];
 
 void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, pv_ns now)
 {
-    (void)now;
     n->roster = roster;
     test_defer(free_roster, roster);
     n->up = up;
@@ -30,7 +29,6 @@ void pv_membership_enter(struct pv_node *n, struct pv_roster *roster, bool up, p
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)now;
     for (size_t i = 0; i < n_items; i++) {
         enum pv_roster_added added;
         assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
@@ -44,7 +42,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 static int start(void **state)
 {
-    (void)state;
     n_entered = 0;
     fake_node_init(&node, &pv_part_enrol);
     invite = keys_of(50);
@@ -56,7 +53,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_node_done(&node);
     return 0;

@@ -11,13 +11,11 @@ static unsigned n_settled;
 /* Stands in for membership.c. */
 void pv_membership_settle(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     n_settled++;
 }
 
 static int start(void **state)
 {
-    (void)state;
     n_settled = 0;
     fake_peers_init(&x, &pv_part_gossip);
     fake_node_enter(&x.f);
@@ -29,7 +27,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

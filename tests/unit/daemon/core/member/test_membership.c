@@ -9,7 +9,6 @@ static struct fake_peers x;
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_membership);
     fake_node_start(&x.f);
     x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_membership, .self = x.f.self};
@@ -19,7 +18,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;
@@ -262,7 +260,6 @@ static unsigned n_lines;
 
 static void count_line(void *ctx, enum pv_log_level level, const char *line)
 {
-    (void)ctx;
     n_lines += level <= PV_LOG_WARN && strstr(line, "refused") != NULL;
 }
 

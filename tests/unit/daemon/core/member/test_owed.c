@@ -19,7 +19,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
                          pv_ns now)
 {
     enum pv_roster_added added;
-    (void)now;
     for (size_t i = 0; i < n_items; i++)
         assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
                          PV_OK);
@@ -29,7 +28,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 /* Stands in for gossip.c. */
 bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
 {
-    (void)n;
     return p == bob && bob_knows;
 }
 
@@ -37,14 +35,12 @@ bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
 void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
                      const struct pv_roster_entry *const *entries, size_t count, pv_ns now)
 {
-    (void)n, (void)p, (void)now;
     n_told++;
     last_told = entries[count - 1]->st.type;
 }
 
 static int start(void **state)
 {
-    (void)state;
     n_told = 0;
     bob_knows = false;
     fake_peers_init(&x, &pv_part_owed);
@@ -59,7 +55,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;

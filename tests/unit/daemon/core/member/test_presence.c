@@ -9,7 +9,6 @@ static struct fake_peers peers;
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_presence);
     fake_node_enter(&node);
     fake_peers_init(&peers, &node);
@@ -19,7 +18,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&peers);
     fake_node_done(&node);

@@ -9,7 +9,6 @@ static struct pv_puts under_way;
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &owner);
     fake_node_enter(&node);
     pv_puts_init(&under_way, &node.node, &owner);
@@ -18,7 +17,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     pv_puts_done(&under_way);
     fake_coord_done();
     fake_node_done(&node);

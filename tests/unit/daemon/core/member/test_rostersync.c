@@ -74,7 +74,6 @@ static void note_outcome(void *owner, struct pv_rostersync_peer *p,
                          enum pv_rostersync_outcome outcome, pv_ns now)
 {
     struct node *n = owner;
-    (void)p, (void)now;
     n->agrees += outcome == PV_ROSTERSYNC_AGREES;
     n->disagrees += outcome == PV_ROSTERSYNC_DISAGREES;
 }

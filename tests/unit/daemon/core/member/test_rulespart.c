@@ -36,14 +36,12 @@ static void start_with(const char *firewall)
 
 static int start(void **state)
 {
-    (void)state;
     start_with(NULL);
     return 0;
 }
 
 static int stop(void **state)
 {
-    (void)state;
     pv_fp_snapshot_free(snap);
     snap = NULL;
     node.node.n_parts = 0;

@@ -13,13 +13,11 @@ static struct keys other; /* a second coordinator */
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)n, (void)items, (void)now;
     return n_items;
 }
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_scout);
     fake_peers_init(&peers, &node);
     other = keys_of(77);
@@ -31,7 +29,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&peers);
     fake_node_done(&node);

@@ -31,7 +31,6 @@ static void go(void)
 
 static int start(void **state)
 {
-    (void)state;
     begin(&kem_double, PV_PQ_ON);
     go();
     return 0;
@@ -39,7 +38,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

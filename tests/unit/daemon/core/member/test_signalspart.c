@@ -16,28 +16,24 @@ static unsigned n_subscribed, n_heads, n_merged;
 
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
 {
-    (void)n, (void)pk;
     n_subscribed++;
 }
 
 void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
                          const uint8_t *members, pv_ns now)
 {
-    (void)n, (void)p, (void)head, (void)members, (void)now;
     n_heads++;
 }
 
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)n, (void)items, (void)now;
     n_merged += (unsigned)n_items;
     return 0;
 }
 
 static int start(void **state)
 {
-    (void)state;
     n_subscribed = n_heads = n_merged = 0;
     fake_peers_init(&x, &pv_part_signals);
     x.f.node.common->signalling = x.f.node.online = true;
@@ -53,7 +49,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;

@@ -15,7 +15,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, siz
                          pv_ns now)
 {
     size_t refused = 0;
-    (void)now;
     for (size_t i = 0; i < n_given; i++) {
         enum pv_roster_added added;
         refused += pv_roster_add(n->roster, given[i].statement, given[i].receipt, &added) != PV_OK;
@@ -27,13 +26,11 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *given, siz
 
 void pv_membership_cursor_moved(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     n_moved++;
 }
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_statements);
     fake_node_enter(&node);
     fake_node_start(&node);
@@ -43,7 +40,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_node_done(&node);
     return 0;

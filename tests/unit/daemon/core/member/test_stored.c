@@ -16,7 +16,6 @@ static struct pv_stored_statement stored[ITEMS];
 /* Alice's network and bob, all marked. */
 static int start(void **state)
 {
-    (void)state;
     static const struct pv_log silent;
     fake_node_init(&f, &pv_part_membership);
     f.node.log = &silent;
@@ -40,7 +39,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     pv_ctlsrv_free(f.node.ctl);
     pv_jobqueue_done(&f.node.jobs);
     return 0;

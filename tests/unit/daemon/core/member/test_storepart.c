@@ -9,7 +9,6 @@ static struct pv_highwater gen;
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &pv_part_store);
     gen = (struct pv_highwater){.last = 0};
     node.node.store.marks[PV_MARK_GEN] = &gen;
@@ -18,7 +17,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&node);
     return 0;
 }

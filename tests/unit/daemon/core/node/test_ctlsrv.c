@@ -16,14 +16,12 @@ static size_t n_asked;
 
 static int setup(void **state)
 {
-    (void)state;
     n_asked = 0;
     return pv_ctlsrv_new(&srv);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     srv = pv_ctlsrv_free(srv);
     return 0;
 }
@@ -40,7 +38,6 @@ static uint32_t open_client(bool may_change)
 
 static void keep(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
 {
-    (void)arg;
     assert_true(n_asked < PV_ARRAY_LEN(asked));
     asked[n_asked].cmd = req->cmd;
     asked[n_asked++].handle = handle;
@@ -236,7 +233,6 @@ PV_TEST(a_client_that_goes_cancels_what_it_asked)
 
 static void answer_at_once(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
 {
-    (void)req;
     ++*(unsigned *)arg;
     pv_ctlsrv_done(srv, handle);
 }

@@ -14,7 +14,6 @@ static char output[1048576]; /* what heard() found */
 
 static int setup(void **state)
 {
-    (void)state;
     wall = T0;
     pv_events_begin(&events, wall);
     assert_int_equal(pv_ctlsrv_new(&srv), PV_OK);
@@ -23,7 +22,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     srv = pv_ctlsrv_free(srv);
     pv_events_done(&events);
     return 0;
@@ -33,7 +31,6 @@ PV_TEST_WORLD(setup, teardown);
 
 static void keep_handle(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
 {
-    (void)req;
     *(uint64_t *)arg = handle;
 }
 

@@ -27,7 +27,6 @@ static struct pv_addr ip_of(const char *text)
 
 static int setup(void **state)
 {
-    (void)state;
     memset(&t, 0, sizeof(t));
     assert_int_equal(pv_crypto_init(), PV_OK);
     t.now = PV_S(1000);
@@ -49,7 +48,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     fp_node_done(&t.a);
     fp_node_done(&t.b);
     fp_node_done(&t.c);

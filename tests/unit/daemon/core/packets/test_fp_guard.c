@@ -39,7 +39,6 @@ static void later(pv_ns by)
 
 static int setup(void **state)
 {
-    (void)state;
     t = calloc(1, sizeof(*t));
     assert_non_null(t);
     assert_int_equal(pv_crypto_init(), PV_OK);
@@ -55,7 +54,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     fp_node_done(&t->a);
     fp_node_done(&t->b);
     free(t);

@@ -21,7 +21,6 @@ static const pv_ns now = PV_S(1000);
 
 static int setup(void **state)
 {
-    (void)state;
     memset(&t, 0, sizeof(t));
     assert_int_equal(pv_crypto_init(), PV_OK);
     fp_meet(&t.a, &t.b, &t.b_at_a, &t.a_at_b);
@@ -36,7 +35,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     fp_node_done(&t.a);
     fp_node_done(&t.b);
     return 0;

@@ -11,7 +11,6 @@ static struct pv_addr server;
 
 static int begin(void **state)
 {
-    (void)state;
     const struct pv_gatherer_config gc = {.udp_port = 51820};
     fake_peers_init(&peers, &pv_part_bindings);
     struct pv_gatherer_config with_rng = gc;
@@ -28,7 +27,6 @@ static int begin(void **state)
 static int end(void **state)
 {
     struct pv_gatherer *g = peers.f.node.ways.gatherer;
-    (void)state;
     fake_peers_done(&peers);
     pv_gatherer_free(g);
     return 0;

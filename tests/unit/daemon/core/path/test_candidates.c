@@ -12,7 +12,6 @@ static struct pv_stunroute route;
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_candidates);
     const struct pv_coordclient_config cc = {.rng = x.f.node.rng};
     assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
@@ -26,7 +25,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     struct pv_coordclient *coord = x.f.node.coord;
-    (void)state;
     fake_peers_done(&x);
     pv_coordclient_free(coord);
     return 0;

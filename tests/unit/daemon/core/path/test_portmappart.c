@@ -13,7 +13,6 @@ static struct pv_stunroute route;
 static int start(void **state)
 {
     struct pv_gatherer_config gc = {.udp_port = 51820};
-    (void)state;
     fake_peers_init(&x, &pv_part_portmap);
     gc.rng = x.f.node.rng;
     assert_int_equal(pv_gatherer_new(&x.f.node.ways.gatherer, &gc), PV_OK);
@@ -41,7 +40,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     struct pv_gatherer *g = x.f.node.ways.gatherer;
-    (void)state;
     x.f.node.n_parts = 0;
     fake_peers_done(&x);
     pv_gatherer_free(g);

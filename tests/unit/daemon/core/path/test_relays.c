@@ -18,13 +18,11 @@ static unsigned n_composed;
 /* Stands in for candidates.c. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     n_composed++;
 }
 
 static int start(void **state)
 {
-    (void)state;
     n_composed = 0;
     door = (struct pv_addr){.family = PV_AF_NONE};
     fake_peers_init(&x, &pv_part_relays);
@@ -50,7 +48,6 @@ static int start(void **state)
 static int stop(void **state)
 {
     struct pv_gatherer *g = x.f.node.ways.gatherer;
-    (void)state;
     pv_peers_drop_members(x.f.node.peers,
                           x.f.now); /* as the engine does it: before the parts end */
     fake_peers_done(&x);

@@ -12,13 +12,11 @@ static pv_ns end_of_bindings; /* 0: the NAT ends none */
 /* Stands in for bindings.c. */
 pv_ns pv_bindings_end(const struct pv_node *n)
 {
-    (void)n;
     return end_of_bindings;
 }
 
 static int begin(void **state)
 {
-    (void)state;
     end_of_bindings = 0;
     fake_peers_init(&peers, &pv_part_standby);
     const struct pv_gatherer_config gc = {.rng = peers.f.node.rng, .udp_port = 51820};
@@ -31,7 +29,6 @@ static int begin(void **state)
 static int end(void **state)
 {
     struct pv_gatherer *g = peers.f.node.ways.gatherer;
-    (void)state;
     fake_peers_done(&peers);
     pv_gatherer_free(g);
     return 0;

@@ -11,7 +11,6 @@ static struct pv_turnservers *servers;
 
 static int start(void **state)
 {
-    (void)state;
     fake_node_init(&node, &none_made);
     fake_node_enter(&node);
     memcpy(node.cfg.relays[0].host, "turn.example", 13);
@@ -27,7 +26,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     servers = pv_turnservers_free(servers);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         relays[i] = pv_relayway_free(relays[i]);

@@ -10,7 +10,6 @@ static struct pv_peer *bob;
 /* A node whose peer bob is being reached: both know each other's description. */
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_attempts);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -34,7 +33,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

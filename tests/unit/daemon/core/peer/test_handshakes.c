@@ -18,7 +18,6 @@ static struct pv_peer *add_static(struct fake_peers *node, const char *name,
 
 static int start(void **state)
 {
-    (void)state;
     uint8_t sk[32];
     memset(sk, 9, sizeof(sk));
     fake_peers_init(&x, &pv_part_handshakes);
@@ -31,7 +30,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     fake_peers_done(&caller);
     return 0;

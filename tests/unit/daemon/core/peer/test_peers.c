@@ -6,7 +6,6 @@ static struct fake_peers x;
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_peers);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
@@ -15,7 +14,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

@@ -9,7 +9,6 @@ static const struct pv_addr bobs = {.family = PV_AF_INET, .ip = {198, 51, 100, 7
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_rediscovery);
     fake_node_enter(&x.f);
     x.f.node.coord_info.as_member = x.f.node.online = true;
@@ -18,7 +17,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

@@ -96,7 +96,6 @@ static inline void stop(int i)
 static inline int setup(void **state)
 {
     static const char *const names[NODES] = {"anna", "bob", "carl", "eve"};
-    (void)state;
     memset(&w, 0, sizeof(w));
     w.world = world_make(3);
     w.roster = roster_of(&w.world);

@@ -18,7 +18,6 @@ static struct {
 static int setup(void **state)
 {
     const uint32_t ids[] = {11, 12, 13};
-    (void)state;
     memset(&t, 0, sizeof(t));
     t.now = PV_S(100);
     t.traffic = t.answers = true;

@@ -20,7 +20,6 @@ static uint64_t serial;
 
 static int start(void **state)
 {
-    (void)state;
     fake_peers_init(&x, &pv_part_routes);
     slot = 0;
     serial = 100;
@@ -40,7 +39,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     x.f.node.n_parts = 0;
     fake_peers_done(&x);
     return 0;

@@ -17,13 +17,11 @@ static bool is_admin;
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    (void)now;
     return fake_node_take(n, items, n_items);
 }
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
-    (void)what;
     assert_int_equal(rights, PV_RIGHT_REVOKE);
     if (!is_admin)
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, "no admin");
@@ -32,14 +30,12 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)now;
     pv_ctlsrv_done(n->ctl, handle);
 }
 
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
-    (void)told;
     pv_admin_answer_when_told(n, handle, now);
 }
 
@@ -47,7 +43,6 @@ void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ct
 
 static int start(void **state)
 {
-    (void)state;
     is_admin = true;
     fake_node_init(&node, &pv_part_routesedit);
     fake_node_enter(&node);
@@ -61,7 +56,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&peers);
     fake_node_done(&node);
     return 0;

@@ -14,7 +14,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
                          pv_ns now)
 {
     enum pv_roster_added added;
-    (void)now;
     made += n_items;
     if (refused)
         return n_items;
@@ -27,7 +26,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 static int start(void **state)
 {
-    (void)state;
     made = 0;
     refused = false;
     fake_peers_init(&x, &pv_part_able);
@@ -37,7 +35,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

@@ -15,8 +15,6 @@ static unsigned n_removed;
 
 int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n;
-    (void)now;
     assert_memory_equal(pk, keys_of(31).pk, PV_SIGN_PK_LEN);
     n_removed++;
     return PV_OK;
@@ -24,20 +22,14 @@ int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
 
 void pv_owed_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n;
-    (void)now;
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n;
-    (void)now;
 }
 
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
 {
-    (void)n;
-    (void)pk;
 }
 
 /* --- the scene -------------------------------------------------------------------------------- */
@@ -64,14 +56,12 @@ static void begin(uint32_t lifetime)
 
 static int start(void **state)
 {
-    (void)state;
     begin(PV_ROSTER_EPHEMERAL_LIFE);
     return 0;
 }
 
 static int stop(void **state)
 {
-    (void)state;
     fake_peers_done(&x);
     return 0;
 }

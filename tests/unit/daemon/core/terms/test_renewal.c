@@ -18,7 +18,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
                          pv_ns now)
 {
     enum pv_roster_added added;
-    (void)now;
     for (size_t i = 0; i < n_items; i++)
         assert_int_equal(pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added),
                          PV_OK);
@@ -44,7 +43,6 @@ static void join(uint32_t lifetime)
 
 static int start(void **state)
 {
-    (void)state;
     made = 0;
     guest = keys_of(31);
     fake_node_init(&f, &pv_part_renewal);
@@ -54,7 +52,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_node_done(&f);
     return 0;
 }

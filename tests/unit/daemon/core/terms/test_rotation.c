@@ -24,7 +24,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
                          pv_ns now)
 {
     enum pv_roster_added added;
-    (void)now;
     if (refuses)
         return n_items;
     for (size_t i = 0; i < n_items; i++)
@@ -37,26 +36,22 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)now;
     n_told++;
     pv_ctlsrv_done(n->ctl, handle);
 }
 
 void pv_gossip_hurry(struct pv_node *n, pv_ns now)
 {
-    (void)n, (void)now;
     n_hurried++;
 }
 
 bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
 {
-    (void)n;
     return p == bob && bob_knows;
 }
 
 void pv_coordclient_set_key(struct pv_coordclient *c, const uint8_t *dh_sk)
 {
-    (void)c;
     coord_key = dh_sk;
 }
 
@@ -87,7 +82,6 @@ static void begin(void)
 
 static int start(void **state)
 {
-    (void)state;
     init();
     begin();
     return 0;
@@ -95,7 +89,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     x.f.node.coord = NULL;
     fake_peers_done(&x);
     return 0;

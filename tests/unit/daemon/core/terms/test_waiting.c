@@ -23,7 +23,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 {
     size_t refused = 0;
     enum pv_roster_added added;
-    (void)now;
     for (size_t i = 0; i < n_items; i++)
         refused += pv_roster_add(n->roster, items[i].statement, items[i].receipt, &added) != PV_OK;
     (void)settle(n->roster);
@@ -32,7 +31,6 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
 
 bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint64_t handle)
 {
-    (void)rights;
     others.handle = handle;
     if (others.refuses && !others.holds)
         pv_ctlsrv_fail(n->ctl, handle, PV_CTLAPI_REFUSED, what);
@@ -41,7 +39,6 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
 
 int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)now;
     struct item it = make_revocation(&x.f.world, &x.f.world.creator, PV_REVOKE_NODE, pk, NULL, 0);
     add(n->roster, &it);
     (void)settle(n->roster);
@@ -50,14 +47,12 @@ int pv_ending_remove(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)now;
     others.told++;
     pv_ctlsrv_done(n->ctl, handle);
 }
 
 static int start(void **state)
 {
-    (void)state;
     memset(&others, 0, sizeof(others));
     door = keys_of(50);
     eve = keys_of(51);
@@ -76,7 +71,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     fake_coord_done();
     fake_peers_done(&x);
     return 0;
