@@ -5,8 +5,7 @@
  *
  * A thief of the file is the coordinator: its mode is 0600.
  */
-#ifndef PV_COORD_BACKUP_H
-#define PV_COORD_BACKUP_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/settings/settings.h"
@@ -41,5 +40,3 @@ PV_MUST_CHECK int pv_backup_make(const char *state, const char *file, uint64_t w
 PV_MUST_CHECK int pv_backup_restore(struct pv_coordset *set, const char *file, uint64_t wall,
                                     struct pv_backup *ret_backup,
                                     char ret_error[static PV_BACKUP_ERROR_MAX]);
-
-#endif /* PV_COORD_BACKUP_H */

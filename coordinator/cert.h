@@ -5,8 +5,7 @@
  *
  * One thread.
  */
-#ifndef PV_COORD_CERT_H
-#define PV_COORD_CERT_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/settings/settings.h"
@@ -48,5 +47,3 @@ PV_MUST_CHECK int pv_coordcert_reload(struct pv_coordcert *cert,
 const char *pv_coordcert_warning(const struct pv_coordcert *cert, int64_t wall,
                                  char buf[static PV_COORDCERT_ERROR_MAX]);
 void pv_coordcert_done(struct pv_coordcert *cert); /* zeroed memory is fine */
-
-#endif /* PV_COORD_CERT_H */

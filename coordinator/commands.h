@@ -3,8 +3,7 @@
  * commands.h - the subcommands of p2pvpn-coordinator that look after a coordinator's state. Each
  * prints its answer, or one line on stderr that says what to do.
  */
-#ifndef PV_COORD_COMMANDS_H
-#define PV_COORD_COMMANDS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -48,5 +47,3 @@ void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char
 /* Does what set->action asks for, which is one of these: NETWORKS, DROP, SECRET (whose URL the
  * caller prints), BACKUP, RESTORE, IMPORT, EXPORT, RELOAD, HOMES, DRAIN, WEB. */
 int pv_coord_command(struct pv_coordset *set);
-
-#endif /* PV_COORD_COMMANDS_H */

@@ -6,8 +6,7 @@
  * It lies in the state directory with mode 0600, beside status.sock: only root and the user that
  * runs the coordinator get in. One thread.
  */
-#ifndef PV_CTLSOCK_H
-#define PV_CTLSOCK_H
+#pragma once
 
 #include <limits.h>
 
@@ -63,5 +62,3 @@ void pv_ctlsock_done(struct pv_ctlsock *s); /* removes it; harmless when it is n
  * sentence. */
 PV_MUST_CHECK int pv_ctlsock_ask(const char *state, const json_t *request, json_t **ret_doc,
                                  char *ret_why, size_t cap);
-
-#endif /* PV_CTLSOCK_H */

@@ -3,8 +3,7 @@
  * exchange.h - `import` and `export`: the database of a state directory into the PostgreSQL
  * database of the configuration, and back, while no coordinator uses either.
  */
-#ifndef PV_EXCHANGE_H
-#define PV_EXCHANGE_H
+#pragma once
 
 #include "coordinator/settings/settings.h"
 #include "coordinator/store/transfer.h"
@@ -22,5 +21,3 @@ enum {
 PV_MUST_CHECK int pv_exchange(struct pv_coordset *set, bool import,
                               struct pv_transfer *ret_transfer,
                               char ret_error[static PV_EXCHANGE_ERROR_MAX]);
-
-#endif /* PV_EXCHANGE_H */

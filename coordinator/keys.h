@@ -6,8 +6,7 @@
  *
  * Made at the first start, or by `url` before it.
  */
-#ifndef PV_COORD_KEYS_H
-#define PV_COORD_KEYS_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/sign.h"
@@ -58,5 +57,3 @@ PV_MUST_CHECK int pv_coordkeys_rotate(const char *dir, const struct pv_rng *rng,
 
 /* Is this what a file has in it whose key has len bytes? */
 PV_MUST_CHECK bool pv_coordkeys_is_key(struct pv_view text, size_t len);
-
-#endif /* PV_COORD_KEYS_H */

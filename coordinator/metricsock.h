@@ -3,8 +3,7 @@
  * metricsock.h - where Prometheus asks a running coordinator by HTTP ([metrics] listen, adr/0014).
  * One thread.
  */
-#ifndef PV_METRICSOCK_H
-#define PV_METRICSOCK_H
+#pragma once
 
 #include <jansson.h>
 
@@ -25,5 +24,3 @@ PV_MUST_CHECK int pv_metricsock_open(struct pv_metricsock *s, struct pv_loop *lo
 /* Ends what takes too long; when to call again. */
 pv_ns pv_metricsock_handle_timeout(struct pv_metricsock *s, pv_ns now);
 void pv_metricsock_done(struct pv_metricsock *s); /* harmless when it is not open */
-
-#endif /* PV_METRICSOCK_H */

@@ -5,8 +5,7 @@
  *
  * It limits handshakes by the gate it is given; it sets no time limits itself. One thread.
  */
-#ifndef PV_COORD_PEERIO_H
-#define PV_COORD_PEERIO_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -48,5 +47,3 @@ PV_MUST_CHECK int pv_peerio_read(struct pv_peerio *io, struct pv_tls_ctx *ctx, v
 PV_MUST_CHECK int pv_peerio_write(struct pv_peerio *io, struct pv_view data, size_t *ret_n);
 /* Writes what TLS has to say. PV_OK: nothing is left; PV_ERR_AGAIN: io->full; -errno. */
 PV_MUST_CHECK int pv_peerio_flush(struct pv_peerio *io);
-
-#endif /* PV_COORD_PEERIO_H */

@@ -3,8 +3,7 @@
  * relaycfg.h - the configuration of the relay's core: the settings, the passwords of their files,
  * and the addresses of this machine.
  */
-#ifndef PV_COORD_RELAYCFG_H
-#define PV_COORD_RELAYCFG_H
+#pragma once
 
 #include "coordinator/core/turn/turns.h"
 #include "coordinator/keys.h"
@@ -20,5 +19,3 @@ PV_MUST_CHECK int pv_relaycfg_new(struct pv_relaycfg **ret_cfg, const struct pv_
 void pv_relaycfg_policy(const struct pv_coordset *set, struct pv_turns_policy *ret_policy);
 const struct pv_turns_config *pv_relaycfg_get(const struct pv_relaycfg *cfg);
 struct pv_relaycfg *pv_relaycfg_free(struct pv_relaycfg *cfg); /* wipes; NULL is fine */
-
-#endif /* PV_COORD_RELAYCFG_H */

@@ -3,8 +3,7 @@
  * reload.h - settings read again while the coordinator runs: what may change beside its sockets,
  * and the names of what has changed.
  */
-#ifndef PV_COORD_RELOAD_H
-#define PV_COORD_RELOAD_H
+#pragma once
 
 #include "coordinator/settings/settings.h"
 #include "coordinator/url.h"
@@ -30,5 +29,3 @@ PV_MUST_CHECK int pv_coordreload_read(struct pv_coordreload *ret_reload,
                                       char ret_error[static PV_COORDSET_ERROR_MAX]);
 /* Adds a name to a list of them, once. */
 void pv_coordreload_name(char list[static PV_COORDRELOAD_TEXT_MAX], const char *name);
-
-#endif /* PV_COORD_RELOAD_H */

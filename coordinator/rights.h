@@ -5,8 +5,7 @@
  * no capability, no file but its state and certificate, no system call but those it makes
  * (sys/proc/confine.h).
  */
-#ifndef PV_COORD_RIGHTS_H
-#define PV_COORD_RIGHTS_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -42,5 +41,3 @@ PV_MUST_CHECK int pv_rights_enter(struct pv_rights *ret_rights, struct pv_coords
 PV_MUST_CHECK int pv_rights_close(struct pv_rights *rights, const struct pv_coordset *set,
                                   const struct pv_log *log,
                                   char ret_error[static PV_RIGHTS_ERROR_MAX]);
-
-#endif /* PV_COORD_RIGHTS_H */

@@ -3,8 +3,7 @@
  * server.h - the coordinator's shell: sockets, the event loop, the store's, the relay's and other
  * threads around the pure core, TLS before it where it is spoken. Moves bytes and decides nothing.
  */
-#ifndef PV_COORD_SERVER_H
-#define PV_COORD_SERVER_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -49,5 +48,3 @@ void pv_coordserver_run(struct pv_coordserver *server, struct pv_supervisor *sup
 /* After it has run: it ended because another coordinator has the lease. */
 bool pv_coordserver_lost_lease(const struct pv_coordserver *server);
 struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server); /* NULL is fine */
-
-#endif /* PV_COORD_SERVER_H */

@@ -9,8 +9,7 @@
  *   server_reload.c  the settings read again
  *   server_ctl.c     what the operator asks for; it and server.c call each other
  */
-#ifndef PV_SERVER_INT_H
-#define PV_SERVER_INT_H
+#pragma once
 
 #include "base/map.h"
 #include "coordinator/cert.h"
@@ -180,5 +179,3 @@ pv_ns pv_server_check_drain(struct pv_coordserver *s, pv_ns now);
 /* The store has answered an operation PV_STOREOP_DROP. */
 void pv_server_dropped(struct pv_coordserver *s, const struct pv_storeop *op,
                        const struct pv_storeop_result *result, pv_ns now);
-
-#endif /* PV_SERVER_INT_H */

@@ -6,8 +6,7 @@
  * A coordinator that waits opens no port, so that nodes go to others; `status` says what it waits
  * for. Settings that are to be read again meanwhile are read as soon as it serves.
  */
-#ifndef PV_STANDBY_H
-#define PV_STANDBY_H
+#pragma once
 
 #include "base/log.h"
 #include "coordinator/settings/settings.h"
@@ -30,5 +29,3 @@ PV_MUST_CHECK int pv_standby_lease(struct pv_pg_lease **ret_lease, const struct 
 PV_MUST_CHECK int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
                                   struct pv_supervisor *supervisor, const struct pv_log *log,
                                   char ret_error[static PV_STANDBY_ERROR_MAX]);
-
-#endif /* PV_STANDBY_H */

@@ -6,8 +6,7 @@
  * It lies in the state directory with mode 0600: a user who may read the database may ask. One
  * thread.
  */
-#ifndef PV_STATUSSOCK_H
-#define PV_STATUSSOCK_H
+#pragma once
 
 #include <limits.h>
 
@@ -50,5 +49,3 @@ enum pv_statussock_form {
  * -EACCES; or another error; ret_why is a sentence then. */
 PV_MUST_CHECK int pv_statussock_print(const char *state, enum pv_statussock_form form,
                                       bool *ret_well, char *ret_why, size_t cap);
-
-#endif /* PV_STATUSSOCK_H */

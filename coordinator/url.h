@@ -3,8 +3,7 @@
  * url.h - the addresses under which nodes reach this coordinator: those of --public, or else the
  * best of this machine; and its URL, as a start shows it to a person.
  */
-#ifndef PV_COORD_URL_H
-#define PV_COORD_URL_H
+#pragma once
 
 #include <stdio.h>
 
@@ -55,5 +54,3 @@ bool pv_coordurl_is_doubtful(const struct pv_coordset *set,
  * never for a log. utf8: the terminal knows block characters, which the QR code is made of; it is
  * left out where it does not fit, or where libqrencode was missing when this was built. */
 void pv_coordurl_show(const char *url, unsigned columns, bool utf8, FILE *out);
-
-#endif /* PV_COORD_URL_H */

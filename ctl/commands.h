@@ -5,8 +5,7 @@
  *
  * Rows stand beside their functions, in the cmd_*.c of their group; commands.c names the groups.
  */
-#ifndef PV_COMMANDS_H
-#define PV_COMMANDS_H
+#pragma once
 
 #include "ctl/lib/cli.h"
 
@@ -70,5 +69,3 @@ extern const struct pv_command_alias pv_command_aliases[]; /* ends with a NULL n
 const struct pv_command *pv_command_find(const char *name);
 /* The command whose name is nearest to a mistyped one: "status" for "staus"; NULL: none is near. */
 const struct pv_command *pv_command_like(const char *name);
-
-#endif /* PV_COMMANDS_H */

@@ -3,8 +3,7 @@
  * complete.h - the words that may stand where the cursor of a shell is: commands, flags, words of a
  * command's usage, and names that p2pvpnd knows now.
  */
-#ifndef PV_COMPLETE_H
-#define PV_COMPLETE_H
+#pragma once
 
 #include "ctl/lib/cli.h"
 
@@ -13,5 +12,3 @@
  * free belongs. p2pvpnd is given a second; nothing it says is printed but what looks like a name,
  * a room, a number or an id, and descriptions without control characters. */
 void pv_complete(struct pv_cli *cli, char *const *words, int n);
-
-#endif /* PV_COMPLETE_H */

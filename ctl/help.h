@@ -2,8 +2,7 @@
 /*
  * help.h - what p2pvpnctl says of itself: all commands in groups, or one of them.
  */
-#ifndef PV_HELP_H
-#define PV_HELP_H
+#pragma once
 
 #include <stdio.h>
 
@@ -25,5 +24,3 @@ const char *pv_help_of_flag(const char *text, const char *name, char *buf, size_
 void pv_help_overview(FILE *out);
 /* One command: its usage, details and an example. */
 void pv_help_command(const struct pv_command *c, FILE *out);
-
-#endif /* PV_HELP_H */

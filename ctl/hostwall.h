@@ -5,8 +5,7 @@
  * those of the older iptables by that of `iptables-legacy -S`: that says whether everything is
  * dropped that no rule accepts, and whether somebody thought of our interface.
  */
-#ifndef PV_HOSTWALL_H
-#define PV_HOSTWALL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ enum pv_hostwall_is {
 };
 /* Reads this host's rules, as root. One that drops is told before one that could not be read. */
 enum pv_hostwall_is pv_hostwall_look(const char *ifname, struct pv_hostwall *ret_wall);
-
-#endif /* PV_HOSTWALL_H */

@@ -3,8 +3,7 @@
  * told.h - what people read after a removal, an admission and the like: how many members know, and
  * whether the coordinator and this machine's disk have it; tokens.
  */
-#ifndef PV_CTL_TOLD_H
-#define PV_CTL_TOLD_H
+#pragma once
 
 #include "ctl/commands.h"
 
@@ -21,5 +20,3 @@ void pv_cli_note_invite(struct pv_cli *cli, const json_t *body);
 void pv_cli_note_left(struct pv_cli *cli, bool forget, const json_t *body);
 /* As pv_cli_ask_and_print(); the exit code says whether all have stored it. */
 int pv_cli_ask_and_tell(struct pv_cli *cli, struct pv_ctlapi_request *req, pv_cli_print_fn *print);
-
-#endif /* PV_CTL_TOLD_H */

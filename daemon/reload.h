@@ -3,8 +3,7 @@
  * reload.h - settings read again while p2pvpnd runs: all that is new is taken, but for what was
  * opened or fixed before it gave up its rights.
  */
-#ifndef PV_DAEMON_RELOAD_H
-#define PV_DAEMON_RELOAD_H
+#pragma once
 
 #include "daemon/settings.h"
 
@@ -25,5 +24,3 @@ struct pv_reload_keys {
 PV_MUST_CHECK int pv_reload_settings(struct pv_settings *s, const char *file, bool optional,
                                      char ret_error[static PV_SETTINGS_ERROR_MAX],
                                      struct pv_reload_keys *ret_keys);
-
-#endif /* PV_DAEMON_RELOAD_H */

@@ -3,8 +3,7 @@
  * rights.h - how p2pvpnd gives up root's rights: whose user it becomes, whose the state directory
  * is then, and what is left to it.
  */
-#ifndef PV_DAEMON_RIGHTS_H
-#define PV_DAEMON_RIGHTS_H
+#pragma once
 
 #include <limits.h>
 
@@ -59,5 +58,3 @@ PV_MUST_CHECK bool pv_rights_open_home(const struct pv_rights_config *cfg,
 PV_MUST_CHECK int pv_rights_give_up(const struct pv_confine_user *user,
                                     const struct pv_rights_config *cfg,
                                     char ret_text[static PV_CONFINE_TEXT_MAX]);
-
-#endif /* PV_DAEMON_RIGHTS_H */

@@ -5,8 +5,7 @@
  *
  * Parsing only: key files named here are read by pv_settings_load_keys(). Thread-safe.
  */
-#ifndef PV_SETTINGS_H
-#define PV_SETTINGS_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -106,5 +105,3 @@ PV_MUST_CHECK int pv_settings_read_key(const struct pv_settings *s, const char *
  * file can be used. */
 PV_MUST_CHECK int pv_settings_load_keys(struct pv_settings *s,
                                         char ret_error[static PV_SETTINGS_ERROR_MAX]);
-
-#endif /* PV_SETTINGS_H */

@@ -3,8 +3,7 @@
  * answer.h - what was found, in glibc's forms: struct hostent and gaih_addrtuple, laid out in the
  * caller's buffer. Any thread.
  */
-#ifndef PV_NSS_ANSWER_H
-#define PV_NSS_ANSWER_H
+#pragma once
 
 #include <netdb.h>
 #include <nss.h>
@@ -20,5 +19,3 @@ PV_MUST_CHECK int pv_nss_fill_host(const struct pv_nss_found *found, int family,
  * As above. */
 PV_MUST_CHECK int pv_nss_fill_tuples(const struct pv_nss_found *found,
                                      struct gaih_addrtuple **tuple, char *buf, size_t len);
-
-#endif /* PV_NSS_ANSWER_H */

@@ -7,8 +7,7 @@
  * Lives inside other people's programs: nothing is kept between calls, no signal is touched, no
  * variable of the environment is read. Any thread.
  */
-#ifndef PV_NSS_FIND_H
-#define PV_NSS_FIND_H
+#pragma once
 
 #include "base/names.h"
 
@@ -54,5 +53,3 @@ bool pv_nss_in_hosts(const char *path, const char *name);
  * must not reach a DNS server: it would tell strangers whom this machine looks for, and what a
  * server without a .p2p answers is a stranger's address. */
 bool pv_nss_is_ours(const char *text);
-
-#endif /* PV_NSS_FIND_H */

@@ -11,8 +11,7 @@
  * each with the teardown below. `state` is what the test's setup made, or NULL. A program runs
  * those of its tests alone whose names fit its argument, in which * stands for anything.
  */
-#ifndef PV_TEST_H
-#define PV_TEST_H
+#pragma once
 
 /* clang-format off */
 #include <setjmp.h>
@@ -98,5 +97,3 @@ int test_teardown(void **state);
 
 /* Runs every test there is; whether all passed. */
 bool test_run_all(void);
-
-#endif /* PV_TEST_H */

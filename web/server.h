@@ -10,8 +10,7 @@
  * answer (PV_WEBLINK_ASK_), of a coordinator all: then the answer is what its connection brings, to
  * the end. One thread, one loop.
  */
-#ifndef PV_WEB_SERVER_H
-#define PV_WEB_SERVER_H
+#pragma once
 
 #include "base/pv.h"
 #include "sys/proc/loop.h"
@@ -37,5 +36,3 @@ PV_MUST_CHECK int pv_web_offer(struct pv_web *w);
 pv_ns pv_web_turn(struct pv_web *w, pv_ns now);
 /* Breaks everything off. NULL is fine; returns NULL. */
 struct pv_web *pv_web_free(struct pv_web *w);
-
-#endif /* PV_WEB_SERVER_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* server_int.h - what server.c and asked.c share: the server, and one request of a browser. */
-#ifndef PV_WEB_SERVER_INT_H
-#define PV_WEB_SERVER_INT_H
+#pragma once
 
 #include <microhttpd.h>
 
@@ -85,5 +84,3 @@ enum MHD_Result web_refuse(struct MHD_Connection *conn, unsigned status, enum pv
 /* Sends with the fields that every answer has; response is used up, NULL: no memory. */
 enum MHD_Result web_send(struct MHD_Connection *conn, unsigned status,
                          struct MHD_Response *response, const char *type);
-
-#endif /* PV_WEB_SERVER_INT_H */

@@ -5,8 +5,7 @@
  * Presence reaches only those who subscribed to a node; a change marks their subscriptions, and
  * each connection is told when its output has room, the latest state only. Single thread.
  */
-#ifndef PV_BROKER_H
-#define PV_BROKER_H
+#pragma once
 
 #include "base/map.h"
 #include "coordinator/core/conn.h"
@@ -71,5 +70,3 @@ size_t pv_broker_take_news(struct pv_conn *s, struct pv_ctl_presence *ret_nodes,
  * first. */
 struct pv_conn *pv_broker_next_subscriber(const struct pv_broker *b, const struct pv_cnet *net,
                                           const uint8_t node[static PV_SIGN_PK_LEN], size_t *iter);
-
-#endif /* PV_BROKER_H */

@@ -7,8 +7,7 @@
  * bulk.c (statements) and broker.c (presence); nothing outside coordinator/core looks inside.
  * Single thread.
  */
-#ifndef PV_CONN_H
-#define PV_CONN_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/bucket.h"
@@ -162,5 +161,3 @@ void pv_answer_refuse(struct pv_conn *s, const struct pv_ctl_msg *request, enum 
                       const char *message);
 /* The text for people about an error; static. */
 const char *pv_answer_text(enum pv_ctl_error error);
-
-#endif /* PV_CONN_H */

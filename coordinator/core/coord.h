@@ -20,8 +20,7 @@
  * Single thread; never calls back, never blocks. Time is `now`; the wall clock is used for
  * receipts, invite windows and time_us only.
  */
-#ifndef PV_COORD_H
-#define PV_COORD_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -321,5 +320,3 @@ struct pv_coord_kinds {
 };
 /* Looks at every connection: for people, not for every turn. */
 void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds);
-
-#endif /* PV_COORD_H */

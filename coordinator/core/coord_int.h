@@ -13,8 +13,7 @@
  *   coord.c        making and freeing, connections, store operations, rest and time, the link to
  * the relay half, members that are gone, what is counted, what the operator asks
  */
-#ifndef PV_COORD_INT_H
-#define PV_COORD_INT_H
+#pragma once
 
 #include "coordinator/core/broker.h"
 #include "coordinator/core/conn.h"
@@ -189,5 +188,3 @@ void pv_coord_forget_net(struct pv_coord *c, struct pv_cnet *net);
 void pv_coord_home_answered(struct pv_coord *c, const struct pv_storeop_result *result, pv_ns now);
 void pv_coord_homes_timeout(struct pv_coord *c, pv_ns now);
 pv_ns pv_coord_homes_next(const struct pv_coord *c);
-
-#endif /* PV_COORD_INT_H */

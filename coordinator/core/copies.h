@@ -7,8 +7,7 @@
  * It remembers whose request each store operation is; copies, quotas and times are the
  * store's (storeop.h). Nothing is answered before the disk has answered. Single thread.
  */
-#ifndef PV_COPIES_H
-#define PV_COPIES_H
+#pragma once
 
 #include "base/bucket.h"
 #include "coordinator/core/conn.h"
@@ -54,5 +53,3 @@ struct pv_copies_wait *pv_copies_take(struct pv_copies *copies, uint64_t op);
 /* The answer to the request of wait. Points into result. */
 struct pv_ctl_msg pv_copies_answer(const struct pv_copies_wait *wait,
                                    const struct pv_storeop_result *result);
-
-#endif /* PV_COPIES_H */

@@ -7,8 +7,7 @@
  * All who knock for one network wait for one question. A store that cannot say yet is asked again
  * for some seconds. Pure; single thread.
  */
-#ifndef PV_HOMES_H
-#define PV_HOMES_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/core/member/home.h"
@@ -100,5 +99,3 @@ PV_MUST_CHECK bool pv_homes_turns_away(struct pv_homes *h,
 /* It was told twice, and is here again. */
 bool pv_homes_pleads(const struct pv_homes *h, const uint8_t transport[static PV_DH_LEN],
                      pv_ns now);
-
-#endif /* PV_HOMES_H */

@@ -7,8 +7,7 @@
  * in it was replaced, the last one until anything changes. There are few, the ones used last, and
  * they go when nobody has asked for a while. Single thread.
  */
-#ifndef PV_PAGES_H
-#define PV_PAGES_H
+#pragma once
 
 #include "coordinator/core/member/cnet.h"
 
@@ -49,5 +48,3 @@ void pv_pages_forget(struct pv_pages *p, const struct pv_cnet *net);
 /* Frees what was not used lately; when there is more to free. */
 void pv_pages_handle_timeout(struct pv_pages *p, pv_ns now);
 pv_ns pv_pages_next_timeout(const struct pv_pages *p);
-
-#endif /* PV_PAGES_H */

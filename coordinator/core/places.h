@@ -10,8 +10,7 @@
  * Sources are weighed twice: first by the network that one owner may have (/24, /48), then within
  * it by the part that one subscriber has (one IPv4 address, /56). Pure; one thread.
  */
-#ifndef PV_PLACES_H
-#define PV_PLACES_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/heap.h"
@@ -76,5 +75,3 @@ static inline bool pv_places_crowded(const struct pv_places *p)
 {
     return p->n > p->max / 2;
 }
-
-#endif /* PV_PLACES_H */

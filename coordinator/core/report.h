@@ -6,8 +6,7 @@
  *
  * The JSON is versioned: fields are added, none changes its meaning while "version" stays.
  */
-#ifndef PV_REPORT_H
-#define PV_REPORT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -91,5 +90,3 @@ struct pv_report_row {
 
 /* All of them, objects and families in the order in which they are shown. */
 const struct pv_report_row *pv_report_rows(size_t *ret_n);
-
-#endif /* PV_REPORT_H */

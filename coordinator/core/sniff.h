@@ -3,8 +3,7 @@
  * sniff.h - what a TCP connection speaks, told by its first byte (RFC 7983 s7). No two overlap, so
  * every port takes them all, and inside TLS the same question is asked again.
  */
-#ifndef PV_SNIFF_H
-#define PV_SNIFF_H
+#pragma once
 
 #include <stdint.h>
 
@@ -23,5 +22,3 @@ static inline enum pv_sniff pv_sniff(uint8_t first)
         return PV_SNIFF_TLS;
     return first == 'P' ? PV_SNIFF_CONTROL : PV_SNIFF_FOREIGN;
 }
-
-#endif /* PV_SNIFF_H */

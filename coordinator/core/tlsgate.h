@@ -9,8 +9,7 @@
  * quiet sources have a rate of their own, so a flood from elsewhere does not shut them out. This
  * file knows nothing of TLS. One thread.
  */
-#ifndef PV_TLSGATE_H
-#define PV_TLSGATE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/bucket.h"
@@ -76,5 +75,3 @@ void pv_tlsgate_leave(struct pv_tlsgate *g, struct pv_tlsgate_pass *pass);
 /* One that takes too long or lost its place, to be ended now; each is told once. NULL: none. */
 struct pv_tlsgate_pass *pv_tlsgate_overdue(struct pv_tlsgate *g, pv_ns now);
 pv_ns pv_tlsgate_next_timeout(const struct pv_tlsgate *g); /* PV_NEVER when empty */
-
-#endif /* PV_TLSGATE_H */

@@ -8,8 +8,7 @@
  * other. Commands are looked at after each read and before what was read is handled, so a removal
  * counts for every datagram that comes after it. Each ready socket has one batch a turn.
  */
-#ifndef PV_COORD_RELAY_H
-#define PV_COORD_RELAY_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/core/turn/relaycore.h"
@@ -31,5 +30,3 @@ void pv_relay_wake(struct pv_relay *relay);
 /* Readable when the link has news; owned by the relay. Clear it (sys/proc/event.h), then poll the
  * link. */
 int pv_relay_news_fd(const struct pv_relay *relay);
-
-#endif /* PV_COORD_RELAY_H */

@@ -5,8 +5,7 @@
  *
  * A pure function of its input. The order of datagrams between two addresses is kept.
  */
-#ifndef PV_COORD_RELAYOUT_H
-#define PV_COORD_RELAYOUT_H
+#pragma once
 
 #include "coordinator/core/turn/turns.h"
 #include "sys/net/udp.h"
@@ -41,5 +40,3 @@ struct pv_relayout {
 /* The outputs without a stream, at most PV_TURNS_BATCH; their data is pointed to. ro need not be
  * zeroed. */
 void pv_relayout_make(struct pv_relayout *ro, const struct pv_turns_out *out, size_t n);
-
-#endif /* PV_COORD_RELAYOUT_H */

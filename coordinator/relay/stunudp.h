@@ -7,8 +7,7 @@
  * address ("alternate") both ports are on both. Opened by the control thread, then the relay's
  * (relay.h); decides nothing: core/turn/stuns.h does.
  */
-#ifndef PV_STUNUDP_H
-#define PV_STUNUDP_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -54,5 +53,3 @@ struct pv_stuns_place pv_stunudp_place(const struct pv_stunudp *udp, size_t i,
 /* The socket that sends from that address and port. PV_ERR_NOT_FOUND. */
 PV_MUST_CHECK int pv_stunudp_at(const struct pv_stunudp *udp, const struct pv_addr *at,
                                 size_t *ret_i);
-
-#endif /* PV_STUNUDP_H */

@@ -5,8 +5,7 @@
  *
  * Parsing only; nothing is opened but the configuration file.
  */
-#ifndef PV_COORD_SETTINGS_H
-#define PV_COORD_SETTINGS_H
+#pragma once
 
 #include <limits.h>
 
@@ -118,5 +117,3 @@ uint16_t pv_coordset_port(const struct pv_coordset *set);
 
 /* For --help, without the program's name. */
 extern const char pv_coordset_usage[];
-
-#endif /* PV_COORD_SETTINGS_H */

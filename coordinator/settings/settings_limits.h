@@ -4,8 +4,7 @@
  * whole and for all networks, [network ID] for one network, which has the values of [limits] where
  * it says nothing else.
  */
-#ifndef PV_COORD_SETTINGS_LIMITS_H
-#define PV_COORD_SETTINGS_LIMITS_H
+#pragma once
 
 #include "coordinator/core/member/netlimits.h"
 #include "coordinator/core/turn/turns.h"
@@ -41,5 +40,3 @@ PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, s
                                            const struct pv_coordset_limits *b, size_t k);
 /* At the end of the file: sections of networks get what they left to [limits], and to [relay]. */
 void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth);
-
-#endif /* PV_COORD_SETTINGS_LIMITS_H */

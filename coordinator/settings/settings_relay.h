@@ -3,8 +3,7 @@
  * settings_relay.h - the relay's part of coordinator.conf: [relay] and [turn-user NAME] (DESIGN 9).
  * Parsing only; password files are read by the program.
  */
-#ifndef PV_COORD_SETTINGS_RELAY_H
-#define PV_COORD_SETTINGS_RELAY_H
+#pragma once
 
 #include <limits.h>
 
@@ -42,5 +41,3 @@ PV_MUST_CHECK int pv_coordset_relay_item(struct pv_coordset_relay *r,
                                          const struct pv_ini_item *item, char *error, size_t cap);
 /* At the end of the file: every user has a password file. PV_ERR_MALFORMED; error. */
 PV_MUST_CHECK int pv_coordset_relay_end(const struct pv_coordset_relay *r, char *error, size_t cap);
-
-#endif /* PV_COORD_SETTINGS_RELAY_H */

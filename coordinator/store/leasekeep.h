@@ -3,8 +3,7 @@
  * leasekeep.h - keeps a coordinator that serves from PostgreSQL alive in the database, by a thread
  * of its own: the database may take its time to answer, the event loop may not.
  */
-#ifndef PV_LEASEKEEP_H
-#define PV_LEASEKEEP_H
+#pragma once
 
 #include "base/log.h"
 #include "coordinator/store/pg_lease.h"
@@ -41,5 +40,3 @@ PV_MUST_CHECK bool pv_leasekeep_take_list(struct pv_leasekeep *k, struct pv_pg_h
 /* The next question comes at once: others are to know what has changed. */
 void pv_leasekeep_hurry(struct pv_leasekeep *k);
 void pv_leasekeep_stop(struct pv_leasekeep *k); /* harmless when it was not started */
-
-#endif /* PV_LEASEKEEP_H */

@@ -9,8 +9,7 @@
  * (libpq 34.3), so that no statement is built from strings. One thread at a time. [libpq:
  * PostgreSQL 15 documentation, chapter 34; errors: appendix A]
  */
-#ifndef PV_PG_H
-#define PV_PG_H
+#pragma once
 
 #include <limits.h>
 
@@ -136,5 +135,3 @@ int64_t pv_pg_get_int(const PGresult *res, int row, int column);
 /* A text that another coordinator wrote, such as its name, cut to cap. A character that is no
  * printable ASCII becomes '?': people read it on their terminals. */
 void pv_pg_get_text(const PGresult *res, int row, int column, char *text, size_t cap);
-
-#endif /* PV_PG_H */

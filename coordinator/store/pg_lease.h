@@ -13,8 +13,7 @@
  *
  * Every call blocks, at most some seconds. One thread at a time.
  */
-#ifndef PV_PG_LEASE_H
-#define PV_PG_LEASE_H
+#pragma once
 
 #include "coordinator/store/pg.h"
 #include "crypto/sign.h"
@@ -93,5 +92,3 @@ int64_t pv_pg_lease_fence(const struct pv_pg_lease *l);
 uint64_t pv_pg_lease_epoch(const struct pv_pg_lease *l);
 /* Version of the tables that this program found; -1: none, or it has not looked. */
 int pv_pg_lease_schema_was(const struct pv_pg_lease *l);
-
-#endif /* PV_PG_LEASE_H */

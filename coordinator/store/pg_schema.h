@@ -3,8 +3,7 @@
  * pg_schema.h - the tables and functions of a coordinator in PostgreSQL, all in the schema
  * "p2pvpn", and how a database of an earlier version becomes one of this version.
  */
-#ifndef PV_PG_SCHEMA_H
-#define PV_PG_SCHEMA_H
+#pragma once
 
 #include "coordinator/store/pg.h"
 
@@ -21,5 +20,3 @@ enum {
  */
 PV_MUST_CHECK int pv_pg_migrate(struct pv_pg *pg, int *ret_was,
                                 char ret_error[static PV_PG_ERROR_MAX]);
-
-#endif /* PV_PG_SCHEMA_H */

@@ -4,8 +4,7 @@
  * network has its home where, and how much is kept for whom. It only reads. Every call blocks, at
  * most some seconds.
  */
-#ifndef PV_PG_VIEW_H
-#define PV_PG_VIEW_H
+#pragma once
 
 #include "coordinator/store/pg_lease.h"
 
@@ -37,5 +36,3 @@ struct pv_pgview {
  * PV_ERR_NOT_FOUND: no coordinator of this version has used the database; with ret_error. */
 PV_MUST_CHECK int pv_pgview_read(const char *conninfo, const struct pv_pgview *view,
                                  char ret_error[static PV_PG_ERROR_MAX]);
-
-#endif /* PV_PG_VIEW_H */

@@ -6,8 +6,7 @@
  * One thread at a time uses a store: the main thread before the store's worker starts, that worker
  * from then on.
  */
-#ifndef PV_COORDSTORE_H
-#define PV_COORDSTORE_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/core/member/storeop.h"
@@ -105,5 +104,3 @@ static inline int64_t pv_column_sortable(uint64_t v)
 {
     return (int64_t)(v ^ ((uint64_t)1 << 63));
 }
-
-#endif /* PV_COORDSTORE_H */

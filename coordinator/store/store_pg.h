@@ -10,8 +10,7 @@
  * only then answered. While the database is away nothing new is begun: such operations fail at once
  * with a reason.
  */
-#ifndef PV_STORE_PG_H
-#define PV_STORE_PG_H
+#pragma once
 
 #include "coordinator/store/pg.h"
 #include "coordinator/store/store.h"
@@ -29,5 +28,3 @@ struct pv_store_pg_config {
 PV_MUST_CHECK int pv_coordstore_open_pg(struct pv_coordstore **ret_store,
                                         const struct pv_store_pg_config *cfg,
                                         char ret_error[static PV_STOREOP_ERROR_MAX]);
-
-#endif /* PV_STORE_PG_H */

@@ -6,8 +6,7 @@
  *   pg_homes.c   the homes that this coordinator has: taking, giving away, their fences
  *   store_pg.c   everything else
  */
-#ifndef PV_STORE_PG_INT_H
-#define PV_STORE_PG_INT_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -69,5 +68,3 @@ void pv_pghomes_forget(struct pv_pgstore *s, const uint8_t network[static PV_NET
 PV_MUST_CHECK int pv_pghomes_run(struct pv_pgstore *s, struct pv_storeop *const *ops,
                                  struct pv_storeop_result *results, size_t n,
                                  char ret_error[static PV_STOREOP_ERROR_MAX]);
-
-#endif /* PV_STORE_PG_INT_H */

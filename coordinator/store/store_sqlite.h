@@ -7,8 +7,7 @@
  * together are one transaction, so that one fsync serves many; each is a savepoint of it and done
  * wholly or not at all.
  */
-#ifndef PV_STORE_SQLITE_H
-#define PV_STORE_SQLITE_H
+#pragma once
 
 #include "coordinator/store/store.h"
 #include "sys/file/sqlite.h"
@@ -37,5 +36,3 @@ void pv_coordstore_bytes(const char *dir,
                          void (*each)(void *ctx, const uint8_t network[static PV_NETWORK_ID_LEN],
                                       uint64_t bytes),
                          void *ctx);
-
-#endif /* PV_STORE_SQLITE_H */

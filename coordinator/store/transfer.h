@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* transfer.h - all of one store into another: from SQLite to PostgreSQL, or back. */
-#ifndef PV_TRANSFER_H
-#define PV_TRANSFER_H
+#pragma once
 
 #include "coordinator/store/store.h"
 
@@ -16,5 +15,3 @@ struct pv_transfer {
 PV_MUST_CHECK int pv_transfer(struct pv_coordstore *from, struct pv_coordstore *to,
                               struct pv_transfer *ret_transfer,
                               char ret_error[static PV_STOREOP_ERROR_MAX]);
-
-#endif /* PV_TRANSFER_H */

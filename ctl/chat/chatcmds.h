@@ -2,8 +2,7 @@
 /*
  * chatcmds.h - the commands of this folder: messages, rooms and files.
  */
-#ifndef PV_CHATCMDS_H
-#define PV_CHATCMDS_H
+#pragma once
 
 #include "ctl/lib/cli.h"
 
@@ -11,5 +10,3 @@
 extern const struct pv_command pv_cmds_chat[];
 extern const struct pv_command pv_cmds_files[];
 extern const struct pv_command pv_cmds_room[];
-
-#endif /* PV_CHATCMDS_H */

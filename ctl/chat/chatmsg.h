@@ -3,8 +3,7 @@
  * chatmsg.h - what all ways to chat share: a message on a line, the name of a peer or room, and
  * lines of the input.
  */
-#ifndef PV_CHATMSG_H
-#define PV_CHATMSG_H
+#pragma once
 
 #include "ctl/lib/cli.h"
 
@@ -36,5 +35,3 @@ struct pv_chat_input {
 PV_MUST_CHECK int pv_chat_input_read(struct pv_chat_input *in, int fd);
 /* Forgets the line. */
 void pv_chat_input_next(struct pv_chat_input *in);
-
-#endif /* PV_CHATMSG_H */

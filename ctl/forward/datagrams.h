@@ -7,8 +7,7 @@
  * asked of the kernel: a port is free again as soon as its program closes it. Of datagrams of one
  * sender that have come at once it is asked once, behind the last of them. One thread.
  */
-#ifndef PV_DATAGRAMS_H
-#define PV_DATAGRAMS_H
+#pragma once
 
 #include "ctl/forward/outside.h"
 #include "ctl/forward/overlay.h"
@@ -41,5 +40,3 @@ void pv_datagrams_end_all(struct pv_datagrams *d);
 /* Closes those that were silent for PV_DATAGRAMS_IDLE. */
 void pv_datagrams_handle_timeout(struct pv_datagrams *d, pv_ns now);
 struct pv_datagrams *pv_datagrams_free(struct pv_datagrams *d); /* NULL is fine; returns NULL */
-
-#endif /* PV_DATAGRAMS_H */

@@ -7,8 +7,7 @@
  * At most PV_LINKS_MAX at once; further ones wait in the kernel's queue. It outlives p2pvpnd: when
  * that is back, new connections go by it again. One thread.
  */
-#ifndef PV_LINKS_H
-#define PV_LINKS_H
+#pragma once
 
 #include "ctl/forward/outside.h"
 #include "ctl/forward/overlay.h"
@@ -38,5 +37,3 @@ struct pv_links_config {
 /* The gates may be of UDP where host is given. Serves until a signal ends it (SIGINT, SIGTERM,
  * SIGHUP). The exit code. */
 int pv_links_run(const struct pv_links_config *cfg);
-
-#endif /* PV_LINKS_H */

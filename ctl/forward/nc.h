@@ -2,8 +2,7 @@
 /*
  * nc.h - standard input and output as one connection to a member.
  */
-#ifndef PV_NC_H
-#define PV_NC_H
+#pragma once
 
 #include "ctl/forward/overlay.h"
 
@@ -17,5 +16,3 @@ int pv_nc_tcp(struct pv_overlay *o, const char *host, uint16_t port);
 /* Sends what one read of standard input brings as a datagram, and prints those that come. Ends a
  * second after the last one once standard input has ended. The exit code. */
 int pv_nc_udp(struct pv_overlay *o, const char *host, uint16_t port);
-
-#endif /* PV_NC_H */

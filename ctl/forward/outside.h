@@ -6,8 +6,7 @@
  * A name is resolved at the start, and again when nothing is reached there, as after a container
  * got another address. One thread.
  */
-#ifndef PV_OUTSIDE_H
-#define PV_OUTSIDE_H
+#pragma once
 
 #include "base/addr.h"
 #include "ctl/lib/cli.h"
@@ -36,5 +35,3 @@ void pv_outside_fail(struct pv_outside *o);
 /* As pv_overlay_connect() and pv_overlay_udp(), to there. -errno. */
 PV_MUST_CHECK int pv_outside_connect(struct pv_outside *o, pv_ns now, int *ret_fd);
 PV_MUST_CHECK int pv_outside_udp(struct pv_outside *o, pv_ns now, int *ret_fd);
-
-#endif /* PV_OUTSIDE_H */

@@ -6,8 +6,7 @@
  * It asks p2pvpnd for each name, and again where it is when it was restarted. A connection leaves
  * by the interface of this network or not at all. One thread.
  */
-#ifndef PV_OVERLAY_H
-#define PV_OVERLAY_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/text.h"
@@ -53,5 +52,3 @@ PV_MUST_CHECK int pv_overlay_udp(struct pv_overlay *o, const struct pv_addr *to,
 
 /* Tells why host was not connected to, status: as of the above or PV_ERR_TIMEOUT; the exit code. */
 int pv_overlay_complain(struct pv_overlay *o, const char *host, uint16_t port, int status);
-
-#endif /* PV_OVERLAY_H */

@@ -8,8 +8,7 @@
  * all. So it is known within PV_PIPE_DEAD_S when the other one is dead, however it died and however
  * much is still on its way; one that was stopped (SIGSTOP) counts as dead.
  */
-#ifndef PV_PIPE_H
-#define PV_PIPE_H
+#pragma once
 
 #include "ctl/forward/overlay.h"
 #include "ctl/forward/twoway.h"
@@ -26,5 +25,3 @@ PV_MUST_CHECK int pv_pipe_connect(struct pv_overlay *o, const char *host, int re
 /* Carries bytes between `local` and the other command until both have ended and taken all. Closes
  * all of these. The exit code. */
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2]);
-
-#endif /* PV_PIPE_H */

@@ -4,8 +4,7 @@
  * own in memory, and a process of p2pvpnctl's beside it ends it and removes them, also when the
  * command is killed.
  */
-#ifndef PV_PRIVATE_H
-#define PV_PRIVATE_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -27,5 +26,3 @@ PV_MUST_CHECK int pv_private_start(struct pv_private *p, struct pv_cli *cli,
                                    struct pv_ctlapi_request *secret);
 /* Ends it; wait: until nothing of it is left, which takes an ephemeral member up to 4 s. */
 void pv_private_end(struct pv_private *p, struct pv_cli *cli, bool wait);
-
-#endif /* PV_PRIVATE_H */

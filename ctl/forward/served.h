@@ -4,8 +4,7 @@
  * at an abstract Unix socket that the kernel forgets with it. Nothing is in a file, so nothing is
  * left behind. One thread.
  */
-#ifndef PV_SERVED_H
-#define PV_SERVED_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -28,5 +27,3 @@ void pv_served_answer(int fd, const struct pv_served *what);
  * seen here, as it is in another container. -errno: the kernel does not say which there are. */
 typedef void pv_served_fn(void *ctx, const struct pv_served *what, pid_t pid);
 PV_MUST_CHECK int pv_served_each(pv_served_fn *fn, void *ctx);
-
-#endif /* PV_SERVED_H */

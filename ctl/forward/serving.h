@@ -3,8 +3,7 @@
  * serving.h - the loop that a gate's connections live in: until a signal ends it, through restarts
  * of p2pvpnd, whose end it tells. One thread.
  */
-#ifndef PV_SERVING_H
-#define PV_SERVING_H
+#pragma once
 
 #include "ctl/forward/overlay.h"
 #include "sys/proc/loop.h"
@@ -27,5 +26,3 @@ struct pv_serving {
 PV_MUST_CHECK int pv_serving_start(struct pv_serving *s);
 void pv_serving_run(struct pv_serving *s);
 void pv_serving_end(struct pv_serving *s); /* all watches of others must be gone */
-
-#endif /* PV_SERVING_H */

@@ -6,8 +6,7 @@
  * An end is a socket, or two descriptors such as standard input and output. While nothing moves it
  * needs no memory. One thread.
  */
-#ifndef PV_TWOWAY_H
-#define PV_TWOWAY_H
+#pragma once
 
 #include "base/pv.h"
 #include "sys/proc/loop.h"
@@ -40,5 +39,3 @@ struct pv_twoway *pv_twoway_free(struct pv_twoway *t);
 
 /* Closes a TCP connection so that the other side takes it for broken off, not for ended. */
 void pv_twoway_break(int fd);
-
-#endif /* PV_TWOWAY_H */

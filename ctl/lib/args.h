@@ -5,8 +5,7 @@
  * "--name value", "--name=value", "-n value", "-nvalue", "--flag", "-ab" for "-a -b"; "--" ends the
  * options; "-" alone is an argument like any other.
  */
-#ifndef PV_ARGS_H
-#define PV_ARGS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -57,5 +56,3 @@ PV_MUST_CHECK int pv_args_parse(struct pv_args *args, const struct pv_option *ta
 /* How many letters somebody who typed len bytes has to put in, take out, change or swap to have
  * word: at most two, of a word of five letters or fewer one. Else PV_LIKE_NONE. */
 size_t pv_like(const char *typed, size_t len, const char *word);
-
-#endif /* PV_ARGS_H */

@@ -7,8 +7,7 @@
  * else to err; errors are one line "p2pvpnctl: what failed: why: what to do", with --json
  * {"format","code","error"}.
  */
-#ifndef PV_CLI_H
-#define PV_CLI_H
+#pragma once
 
 #include <stdio.h>
 
@@ -138,5 +137,3 @@ int pv_cli_print_list(struct pv_cli *cli, const char *const *head, size_t n_colu
 /* The token or URL, "-" from standard input, into req->secret. Overwrites the argument, so that it
  * is not to be seen in the process list any longer than it must. 0 or an exit code. */
 PV_MUST_CHECK int pv_cli_secret(struct pv_cli *cli, char *word, struct pv_ctlapi_request *req);
-
-#endif /* PV_CLI_H */

@@ -2,8 +2,7 @@
 /*
  * client.h - one connection to p2pvpnd's control socket: requests out, replies in, with deadlines.
  */
-#ifndef PV_CLIENT_H
-#define PV_CLIENT_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/local/ctlapi_request.h"
@@ -45,5 +44,3 @@ PV_MUST_CHECK int pv_client_next(struct pv_client *c, pv_ns deadline,
  * above. */
 PV_MUST_CHECK int pv_client_ask(const char *socket, bool own, enum pv_ctlapi_cmd cmd,
                                 pv_ns patience, json_t **ret_body);
-
-#endif /* PV_CLIENT_H */

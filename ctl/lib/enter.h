@@ -3,8 +3,7 @@
  * enter.h - into the inside (GLOSSARY): how a process of this user gets to the network of
  * `p2pvpnd --user`. Nobody comes back from there, so a child goes.
  */
-#ifndef PV_ENTER_H
-#define PV_ENTER_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -21,5 +20,3 @@ PV_MUST_CHECK int pv_enter_drop_rights(void);
 /* Forks a process that goes there and makes sockets for this one, which is what sys/net/inside.h
  * wants. It ends with this process. -errno. */
 PV_MUST_CHECK int pv_enter_giver(int net, int *ret_giver);
-
-#endif /* PV_ENTER_H */

@@ -3,8 +3,7 @@
  * fetch.h - a file of the user for p2pvpnd to send, and a received one from p2pvpnd's descriptor
  * into a directory of the user.
  */
-#ifndef PV_FETCH_H
-#define PV_FETCH_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/chat/file.h"
@@ -23,5 +22,3 @@ PV_MUST_CHECK int pv_fetch_open(const char *path, int *ret_fd, char name[static 
  * PV_ERR_EXISTS; PV_ERR_MALFORMED (no name to use); -errno.
  */
 PV_MUST_CHECK int pv_fetch(int from, const char *dir, const char *name, const char *path);
-
-#endif /* PV_FETCH_H */

@@ -7,8 +7,7 @@
  * /run/p2pvpn/work.sock, /var/lib/p2pvpn-work, /etc/p2pvpn/work.conf, p2p-work and
  * p2pvpnd@work.service.
  */
-#ifndef PV_INSTANCE_H
-#define PV_INSTANCE_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -65,5 +64,3 @@ size_t pv_instance_list(const char *run, const char *etc,
 void pv_instance_web(const struct pv_instance *i, char ret_place[static PV_INSTANCE_WEB_BUF]);
 /* Makes the settings file that its unit wants, with a comment only, unless it is there. -errno. */
 PV_MUST_CHECK int pv_instance_make_config(const struct pv_instance *i);
-
-#endif /* PV_INSTANCE_H */

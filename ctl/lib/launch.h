@@ -2,8 +2,7 @@
 /*
  * launch.h - starting p2pvpnd in the background, for create, join and up (DESIGN 3).
  */
-#ifndef PV_LAUNCH_H
-#define PV_LAUNCH_H
+#pragma once
 
 #include <limits.h>
 
@@ -31,5 +30,3 @@ PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const struct pv_instance
  * the last line of its unit in the journal, as far as this user may read it. Harmless for a
  * terminal; "" where neither says anything. */
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap);
-
-#endif /* PV_LAUNCH_H */

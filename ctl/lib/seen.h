@@ -4,8 +4,7 @@
  * $XDG_STATE_HOME/p2pvpn/p2pvpnctl.seen (userdirs.h). One user's reading hides nothing from another
  * one.
  */
-#ifndef PV_SEEN_H
-#define PV_SEEN_H
+#pragma once
 
 #include "sys/file/userdirs.h"
 
@@ -26,5 +25,3 @@ bool pv_seen_has(const struct pv_seen *s, const char *line);
 void pv_seen_add(struct pv_seen *s, const char *line);
 /* On a disk that takes nothing it is told again the next time. */
 void pv_seen_save(const struct pv_seen *s);
-
-#endif /* PV_SEEN_H */

@@ -2,8 +2,7 @@
 /*
  * show.h - output for people: tables, units, times, colour, and text of others made harmless.
  */
-#ifndef PV_SHOW_H
-#define PV_SHOW_H
+#pragma once
 
 #include <stdio.h>
 
@@ -87,5 +86,3 @@ bool pv_show_gets_file(const json_t *member);
 const char *pv_json_text(const json_t *obj, const char *key, const char *missing);
 double pv_json_real(const json_t *obj, const char *key, double missing);
 bool pv_json_bool(const json_t *obj, const char *key);
-
-#endif /* PV_SHOW_H */

@@ -2,8 +2,7 @@
 /*
  * systemd.h - p2pvpnd as a service of the system, where systemd runs and has its unit.
  */
-#ifndef PV_SYSTEMD_H
-#define PV_SYSTEMD_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -17,5 +16,3 @@ PV_MUST_CHECK int pv_systemd_run(const char *verb, const char *unit);
 
 /* Does systemctl say yes to the question "VERB UNIT", such as is-enabled? */
 bool pv_systemd_is(const char *verb, const char *unit);
-
-#endif /* PV_SYSTEMD_H */

@@ -5,8 +5,7 @@
  *
  * Blocks until done; decides and prints nothing. One thread.
  */
-#ifndef PV_NETPROBE_H
-#define PV_NETPROBE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -64,5 +63,3 @@ struct pv_netprobe_report {
 /* Measures. -errno, PV_ERR_NOMEM when sockets cannot be had. */
 PV_MUST_CHECK int pv_netprobe_run(const struct pv_netprobe_servers *servers, bool lifetime,
                                   struct pv_netprobe_report *ret_report);
-
-#endif /* PV_NETPROBE_H */

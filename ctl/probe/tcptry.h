@@ -3,8 +3,7 @@
  * tcptry.h - does a machine answer TCP at all? Where it refuses a port it has nothing on, packets
  * reach its kernel; where it is silent although it is there, a firewall of its own drops them.
  */
-#ifndef PV_TCPTRY_H
-#define PV_TCPTRY_H
+#pragma once
 
 #include "base/addr.h"
 
@@ -16,5 +15,3 @@ enum pv_tcptry {
 
 /* Connects from an address of this machine to a port, and waits so many milliseconds. */
 enum pv_tcptry pv_tcptry(const struct pv_addr *from, const struct pv_addr *to, int timeout_ms);
-
-#endif /* PV_TCPTRY_H */

@@ -2,8 +2,7 @@
 /*
  * tui.h - p2pvpnctl chat on a terminal: curses and the daemon's socket around tuimodel.h.
  */
-#ifndef PV_TUI_H
-#define PV_TUI_H
+#pragma once
 
 #include "ctl/lib/cli.h"
 
@@ -12,5 +11,3 @@ bool pv_tui_is_possible(const struct pv_cli *cli);
 /* Runs until the user or the daemon ends it; connected already. peer: the conversation to open,
  * or NULL. The exit code. */
 int pv_tui_run(struct pv_cli *cli, const char *peer);
-
-#endif /* PV_TUI_H */

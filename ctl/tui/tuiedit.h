@@ -3,8 +3,7 @@
  * tuiedit.h - the input line of the terminal chat: UTF-8 text with a cursor, and what was typed
  * before. Pure: no terminal. One thread.
  */
-#ifndef PV_TUIEDIT_H
-#define PV_TUIEDIT_H
+#pragma once
 
 #include <wchar.h>
 
@@ -56,5 +55,3 @@ char *pv_tuiedit_take(struct pv_tuiedit *e);
 /* The character at text and its length in bytes (0 at the end); bytes that are no UTF-8 are
  * U+FFFD, one byte each. */
 wchar_t pv_tui_decode(const char *text, size_t *ret_len);
-
-#endif /* PV_TUIEDIT_H */

@@ -5,8 +5,7 @@
  * of one ever becomes text (ECMA-48 s5.4 for CSI, s5.6 for strings; xterm's ctlseqs for the keys).
  * Pure. One thread.
  */
-#ifndef PV_TUIKEYS_H
-#define PV_TUIKEYS_H
+#pragma once
 
 #include "ctl/tui/tuimodel.h"
 
@@ -41,5 +40,3 @@ enum pv_tuikeys_result pv_tuikeys_take(struct pv_tuikeys *k, wchar_t c, pv_ns no
 
 /* A key that curses has named came: whatever was begun is over. Was it Alt and that key? */
 bool pv_tuikeys_end(struct pv_tuikeys *k, pv_ns now);
-
-#endif /* PV_TUIKEYS_H */

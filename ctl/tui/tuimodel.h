@@ -6,8 +6,7 @@
  * Everything that others wrote is made harmless when it comes in (pv_chat_show()). Reads no clock,
  * no socket. One thread.
  */
-#ifndef PV_TUIMODEL_H
-#define PV_TUIMODEL_H
+#pragma once
 
 #include <jansson.h>
 
@@ -221,5 +220,3 @@ void pv_tui_open(struct pv_tui *t, size_t index);
 
 /* PV_ERR_AGAIN: nothing to ask. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);
-
-#endif /* PV_TUIMODEL_H */

@@ -7,8 +7,7 @@
  *   tuityped.c   keys, lines that are typed, commands
  *   tuicomplete.c  what Tab makes of a line
  */
-#ifndef PV_TUIMODEL_INT_H
-#define PV_TUIMODEL_INT_H
+#pragma once
 
 #include "ctl/tui/tuimodel.h"
 #include "ctl/tui/tuiwords.h"
@@ -42,5 +41,3 @@ void pv_tui_complete(struct pv_tui *t);
 bool pv_tui_search(struct pv_tui *t, const char *text);
 /* /room, /invite, /leave, /members. False: it was not in order, which was said. */
 bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);
-
-#endif /* PV_TUIMODEL_INT_H */

@@ -3,8 +3,7 @@
  * tuisettings.h - how a user likes the terminal chat: a file of his own, for several users may
  * share one p2pvpnd. Section [chat] of p2pvpnctl.conf (man p2pvpnctl). One thread.
  */
-#ifndef PV_TUISETTINGS_H
-#define PV_TUISETTINGS_H
+#pragma once
 
 #include <limits.h>
 
@@ -50,5 +49,3 @@ PV_MUST_CHECK int pv_tui_settings_parse(struct pv_tui_settings *s, const char *f
  * is PV_OK. Also -errno of the file. */
 PV_MUST_CHECK int pv_tui_settings_load(struct pv_tui_settings *s,
                                        char error[static PV_TUI_SETTINGS_ERROR]);
-
-#endif /* PV_TUISETTINGS_H */

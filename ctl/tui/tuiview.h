@@ -4,8 +4,7 @@
  * tui.c shows it; tests compare it. Needs a UTF-8 LC_CTYPE for the width of characters, and the
  * time zone. One thread.
  */
-#ifndef PV_TUIVIEW_H
-#define PV_TUIVIEW_H
+#pragma once
 
 #include <stdio.h>
 
@@ -51,5 +50,3 @@ void pv_tui_print(const struct pv_tui *t, size_t most, FILE *out);
 void pv_tui_screen_done(struct pv_tui_screen *screen);
 /* How many rows of a screen with this many rows show messages: a page to scroll. */
 size_t pv_tui_page(size_t rows);
-
-#endif /* PV_TUIVIEW_H */

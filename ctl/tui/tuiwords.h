@@ -2,8 +2,7 @@
 /*
  * tuiwords.h - the words of the terminal chat: commands in a typed line, and completion. Pure.
  */
-#ifndef PV_TUIWORDS_H
-#define PV_TUIWORDS_H
+#pragma once
 
 #include "base/pv.h"
 #include "base/text.h"
@@ -60,5 +59,3 @@ struct pv_tui_choice {
 };
 void pv_tui_choices_begin(struct pv_tui_choice *choice, const char *line, size_t cursor);
 void pv_tui_choices_add(struct pv_tui_choice *choice, const char *candidate, bool command);
-
-#endif /* PV_TUIWORDS_H */

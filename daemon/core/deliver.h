@@ -3,8 +3,7 @@
  * deliver.h - tells every part what has changed, and what that changed in turn, until nothing is
  * new (node/facts.h).
  */
-#ifndef PV_DELIVER_H
-#define PV_DELIVER_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -14,5 +13,3 @@
  * out: it is logged, false is returned, and what is left waits for the next call.
  */
 bool pv_deliver(struct pv_node *n, pv_ns now);
-
-#endif /* PV_DELIVER_H */

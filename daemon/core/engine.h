@@ -15,8 +15,7 @@
  * Control thread only. The packets' way (TUN and transport data) is not here: see fastpath.h; the
  * engine only publishes snapshots for it and gets its punts.
  */
-#ifndef PV_ENGINE_H
-#define PV_ENGINE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -178,5 +177,3 @@ PV_MUST_CHECK int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snap
 
 /* The caller owns the job. */
 PV_MUST_CHECK int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job);
-
-#endif /* PV_ENGINE_H */

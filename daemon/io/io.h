@@ -6,8 +6,7 @@
  * resolver's threads, streams of all kinds, rtnetlink and signals. Decides nothing that the engine
  * can decide.
  */
-#ifndef PV_IO_H
-#define PV_IO_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -57,5 +56,3 @@ PV_MUST_CHECK int pv_io_run(struct pv_io *io);
 /* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL
  * is fine; returns NULL. */
 struct pv_io *pv_io_free(struct pv_io *io);
-
-#endif /* PV_IO_H */

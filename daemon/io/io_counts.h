@@ -3,8 +3,7 @@
  * io_counts.h - what the packet threads, the relay thread and the process did so far, told to the
  * engine before somebody asks it for numbers.
  */
-#ifndef PV_IO_COUNTS_H
-#define PV_IO_COUNTS_H
+#pragma once
 
 #include "daemon/io/io_turn.h"
 #include "daemon/packets/datapath.h"
@@ -22,5 +21,3 @@ struct pv_io_counts {
 
 /* Reads the counters and hands them to the engine. */
 void pv_io_counts_tell(struct pv_io_counts *counts);
-
-#endif /* PV_IO_COUNTS_H */

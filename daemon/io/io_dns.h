@@ -2,8 +2,7 @@
 /*
  * io_dns.h - the sockets of the name server; what is answered is the engine's (pv_engine_dns()).
  */
-#ifndef PV_IO_DNS_H
-#define PV_IO_DNS_H
+#pragma once
 
 #include "daemon/io/io_jobs.h"
 #include "sys/net/udp.h"
@@ -21,5 +20,3 @@ PV_MUST_CHECK int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_d
  * are closed. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets);
 struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns); /* NULL is fine; returns NULL */
-
-#endif /* PV_IO_DNS_H */

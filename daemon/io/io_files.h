@@ -2,8 +2,7 @@
 /*
  * io_files.h - transfers of files, on threads of their own, and the directory of received files.
  */
-#ifndef PV_IO_FILES_H
-#define PV_IO_FILES_H
+#pragma once
 
 #include "daemon/io/io_streams.h"
 
@@ -24,5 +23,3 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
 pv_ns pv_io_files_timeout(struct pv_io_files *files, pv_ns now);
 /* Cancels what is under way and waits for its end. NULL is fine; returns NULL. */
 struct pv_io_files *pv_io_files_free(struct pv_io_files *files);
-
-#endif /* PV_IO_FILES_H */

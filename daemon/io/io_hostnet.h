@@ -3,8 +3,7 @@
  * io_hostnet.h - what the helper says about this host's network, on its way to the engine. The
  * plans go the other way as jobs.
  */
-#ifndef PV_IO_HOSTNET_H
-#define PV_IO_HOSTNET_H
+#pragma once
 
 #include "daemon/io/io_jobs.h"
 
@@ -15,5 +14,3 @@ PV_MUST_CHECK int pv_io_hostnet_new(struct pv_io_hostnet **ret_hostnet, struct p
 void pv_io_hostnet_listen(struct pv_io_hostnet *hostnet, int events_fd);
 /* Before the loop. NULL is fine; returns NULL. */
 struct pv_io_hostnet *pv_io_hostnet_free(struct pv_io_hostnet *hostnet);
-
-#endif /* PV_IO_HOSTNET_H */

@@ -2,8 +2,7 @@
 /*
  * io_iface.h - our interface: what the engine wants it to be, and what others do to it meanwhile.
  */
-#ifndef PV_IO_IFACE_H
-#define PV_IO_IFACE_H
+#pragma once
 
 #include "daemon/io/io_dns.h"
 #include "daemon/io/io_jobs.h"
@@ -37,5 +36,3 @@ bool pv_io_iface_is_settled(const struct pv_io_iface *iface);
 uint32_t pv_io_iface_index(const struct pv_io_iface *iface); /* 0: there is none */
 /* After the jobs. NULL is fine; returns NULL. */
 struct pv_io_iface *pv_io_iface_free(struct pv_io_iface *iface);
-
-#endif /* PV_IO_IFACE_H */

@@ -3,8 +3,7 @@
  * io_jobs.h - the engine's jobs, done by threads of their own: store, helper, resolver, notifier,
  * port mapper. Results are told to the engine in the loop.
  */
-#ifndef PV_IO_JOBS_H
-#define PV_IO_JOBS_H
+#pragma once
 
 #include "daemon/core/jobs/job.h"
 #include "daemon/io/io_turn.h"
@@ -54,5 +53,3 @@ bool pv_io_jobs_serve(enum pv_job_kind kind);
 /* Runs what is queued to the end, but what may hang (resolver, notifier); results are dropped. NULL
  * is fine; returns NULL. */
 struct pv_io_jobs *pv_io_jobs_free(struct pv_io_jobs *jobs);
-
-#endif /* PV_IO_JOBS_H */

@@ -2,8 +2,7 @@
 /*
  * io_links.h - the world around this host: its addresses, and the routers of its default routes.
  */
-#ifndef PV_IO_LINKS_H
-#define PV_IO_LINKS_H
+#pragma once
 
 #include "daemon/io/io_iface.h"
 #include "daemon/io/io_router.h"
@@ -30,5 +29,3 @@ void pv_io_links_timeout(struct pv_io_links *links, pv_ns now);
 pv_ns pv_io_links_next(const struct pv_io_links *links);
 /* NULL is fine; returns NULL. */
 struct pv_io_links *pv_io_links_free(struct pv_io_links *links);
-
-#endif /* PV_IO_LINKS_H */

@@ -2,8 +2,7 @@
 /*
  * io_metrics.h - the page of numbers for Prometheus, served by HTTP.
  */
-#ifndef PV_IO_METRICS_H
-#define PV_IO_METRICS_H
+#pragma once
 
 #include "daemon/io/io_counts.h"
 
@@ -22,5 +21,3 @@ PV_MUST_CHECK int pv_io_metrics_new(struct pv_io_metrics **ret_metrics,
 pv_ns pv_io_metrics_timeout(struct pv_io_metrics *metrics, pv_ns now);
 /* NULL is fine; returns NULL. */
 struct pv_io_metrics *pv_io_metrics_free(struct pv_io_metrics *metrics);
-
-#endif /* PV_IO_METRICS_H */

@@ -3,8 +3,7 @@
  * io_router.h - the routers of the default routes, and the sockets on which PCP is spoken with
  * them.
  */
-#ifndef PV_IO_ROUTER_H
-#define PV_IO_ROUTER_H
+#pragma once
 
 #include "daemon/io/io_turn.h"
 
@@ -18,5 +17,3 @@ bool pv_io_router_look(struct pv_io_router *router, uint32_t tun_index, pv_ns no
 void pv_io_router_send(struct pv_io_router *router, const struct pv_engine_transmit *tx);
 /* NULL is fine; returns NULL. */
 struct pv_io_router *pv_io_router_free(struct pv_io_router *router);
-
-#endif /* PV_IO_ROUTER_H */

@@ -2,8 +2,7 @@
 /*
  * io_socks.h - UDP sockets beside the main ones, by id: those with which two hard NATs are crossed.
  */
-#ifndef PV_IO_SOCKS_H
-#define PV_IO_SOCKS_H
+#pragma once
 
 #include "daemon/io/io_turn.h"
 #include "daemon/packets/datapath.h"
@@ -26,5 +25,3 @@ void pv_io_sock_errors(struct pv_io_socks *socks, uint16_t id);
 int pv_io_sock_fd(const struct pv_io_socks *socks, uint16_t id); /* -1: there is none */
 /* After the datapath has ended. NULL is fine; returns NULL. */
 struct pv_io_socks *pv_io_socks_free(struct pv_io_socks *socks);
-
-#endif /* PV_IO_SOCKS_H */

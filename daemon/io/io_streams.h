@@ -6,8 +6,7 @@
  * closes it or is told that it has ended; afterwards what the engine had still to say is written
  * out here.
  */
-#ifndef PV_IO_STREAMS_H
-#define PV_IO_STREAMS_H
+#pragma once
 
 #include "daemon/core/jobs/job.h"
 #include "daemon/io/io_counts.h"
@@ -44,5 +43,3 @@ void pv_io_stream_pass(struct pv_io_streams *all, uint32_t sid, int fd);
 
 /* NULL is fine; returns NULL. */
 struct pv_io_streams *pv_io_streams_free(struct pv_io_streams *all);
-
-#endif /* PV_IO_STREAMS_H */

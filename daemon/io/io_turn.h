@@ -6,8 +6,7 @@
  * Every part is told so by a pointer in its config. A part that calls the engine calls
  * pv_io_turn_begin() first, so that the engine has the wall clock of the turn, read once.
  */
-#ifndef PV_IO_TURN_H
-#define PV_IO_TURN_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -26,5 +25,3 @@ struct pv_io_turn {
 void pv_io_turn_begin(struct pv_io_turn *turn, pv_ns now);
 /* The next call of pv_io_turn_begin() reads the wall clock again. */
 void pv_io_turn_end(struct pv_io_turn *turn);
-
-#endif /* PV_IO_TURN_H */

@@ -6,8 +6,7 @@
  * helper (sys/helper/helper.h), as a user of its own, with limits of time and memory, one request a
  * process.
  */
-#ifndef PV_PORTMAPPER_H
-#define PV_PORTMAPPER_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/jobs/portmapjob.h"
@@ -25,5 +24,3 @@ void pv_portmapper_ask(struct pv_helper *helper, const struct pv_portmapjob *job
 /* May UPnP speak with that URL ("http://ADDRESS...") on behalf of this job: the router, or another
  * machine of a private range? Nobody shall make this machine ask its own services, or others'. */
 bool pv_portmapper_may_ask(const struct pv_portmapjob *job, const char *url);
-
-#endif /* PV_PORTMAPPER_H */

@@ -5,8 +5,7 @@
  * The control process must not have what getaddrinfo() needs, the libraries of nsswitch.conf and
  * unix sockets to whatever answers there: it is asked in a task of the helper, one name a process.
  */
-#ifndef PV_RESOLVER_H
-#define PV_RESOLVER_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -21,5 +20,3 @@ void pv_resolver_run(struct pv_view args, int out);
  * which another thread may bring forward. An address is its own answer, without a task. */
 void pv_resolver_ask(struct pv_helper *helper, const struct pv_job_resolve *job,
                      const _Atomic pv_ns *until, struct pv_job_result *ret_result);
-
-#endif /* PV_RESOLVER_H */

@@ -3,8 +3,7 @@
  * tasks.h - what the daemon has done by tasks of the helper (sys/helper/helper.h): a child without
  * rights for each question, which one function of this program answers there.
  */
-#ifndef PV_TASKS_H
-#define PV_TASKS_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -20,5 +19,3 @@
 PV_MUST_CHECK int pv_task_ask(struct pv_helper *helper, struct pv_view args,
                               const _Atomic pv_ns *until, void *ret_answer, size_t len,
                               char ret_error[static PV_HELPER_ERROR_MAX]);
-
-#endif /* PV_TASKS_H */

@@ -6,8 +6,7 @@
  * Blocks: a worker's thread runs it. The control thread may read done and call pv_xfer_cancel()
  * meanwhile. Memory and disk are bounded by PV_FILE_CHUNK_MAX and the size that was offered.
  */
-#ifndef PV_XFER_H
-#define PV_XFER_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -49,5 +48,3 @@ void pv_xfer_done(struct pv_xfer *x);
  * Nothing of it comes from the other side but the random id, in hex. */
 void pv_xfer_name(uint32_t number, const uint8_t id[static PV_FILE_ID_LEN], bool part,
                   char buf[static PV_XFER_NAME_BUF]);
-
-#endif /* PV_XFER_H */

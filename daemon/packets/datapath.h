@@ -13,8 +13,7 @@
  * that comes to worker 0 for another's peer, through relays, adopted sockets and streams, goes to
  * that one's ring. One reader each and rings in between: packets of a flow keep their order.
  */
-#ifndef PV_DATAPATH_H
-#define PV_DATAPATH_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/packets/fastpath.h"
@@ -93,5 +92,3 @@ struct pv_datapath_counts {
 };
 /* The counts, and what the TUN can do. */
 struct pv_datapath_counts pv_datapath_counts(const struct pv_datapath *dp);
-
-#endif /* PV_DATAPATH_H */

@@ -3,8 +3,7 @@
  * lane.h - one thread of the datapath and what it owns. Internal to datapath.c (control's side),
  * lane.c (a lane's rounds: what it takes in) and lane_out.c (what the fast path made of it).
  */
-#ifndef PV_LANE_H
-#define PV_LANE_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -119,5 +118,3 @@ void pv_lane_results(struct pv_lane *lane);
 void pv_lane_tell_hints(struct pv_lane *lane, struct pv_udp_hints *hints);
 /* Reading or writing found the interface deleted: stops using it and tells control. */
 void pv_lane_lose_tun(struct pv_datapath *dp);
-
-#endif /* PV_LANE_H */

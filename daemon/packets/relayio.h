@@ -10,8 +10,7 @@
  * engine (daemon/core/relay/relayway.h). Each function says whose it is; each ring has one writer
  * and one reader.
  */
-#ifndef PV_RELAYIO_H
-#define PV_RELAYIO_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/packets/fastpath.h"
@@ -82,5 +81,3 @@ struct pv_relayio_counts {
     uint64_t overrun;        /* received: the lane was too slow */
 };
 struct pv_relayio_counts pv_relayio_counts(const struct pv_relayio *io);
-
-#endif /* PV_RELAYIO_H */

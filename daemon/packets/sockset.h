@@ -7,8 +7,7 @@
  * over when every thread has been outside, or has come in again, since. Lock-free for the threads;
  * control waits for them, at most one round of a thread. In caller's memory, all zero = empty.
  */
-#ifndef PV_SOCKSET_H
-#define PV_SOCKSET_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -48,5 +47,3 @@ bool pv_sockset_at(const struct pv_sockset *set, size_t i, struct pv_sockset_soc
 void pv_sockset_change(struct pv_sockset *set, const struct pv_sockset_sock *socks, size_t n);
 /* Returns when no thread uses what was taken out before: its descriptor may be closed. */
 void pv_sockset_wait(const struct pv_sockset *set);
-
-#endif /* PV_SOCKSET_H */

@@ -7,8 +7,7 @@
  *
  * Made at the first start. Any thread, one at a time for one directory.
  */
-#ifndef PV_IDENTITY_H
-#define PV_IDENTITY_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/engine.h"
@@ -36,5 +35,3 @@ PV_MUST_CHECK int pv_identity_save_transport(const char *dir, const struct pv_jo
 /* Deletes the identity and the transport key. -errno; ret_error. */
 PV_MUST_CHECK int pv_identity_forget(const char *dir, char ret_error[static PV_JOB_ERROR_MAX]);
 PV_MUST_CHECK int pv_identity_forget_root(const char *dir, char ret_error[static PV_JOB_ERROR_MAX]);
-
-#endif /* PV_IDENTITY_H */

@@ -17,8 +17,7 @@
  * is under way, and each blocks until the keeper has answered: signing takes no disk and no other
  * process, so the control thread may wait for it.
  */
-#ifndef PV_KEEPER_H
-#define PV_KEEPER_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/jobs/job.h"
@@ -52,5 +51,3 @@ PV_MUST_CHECK int pv_keeper_have(struct pv_keeper *k, const struct pv_job_root *
                                  char ret_error[static PV_JOB_ERROR_MAX]);
 /* Deletes the key, from the disk too. -errno, PV_ERR_CLOSED; ret_error. */
 PV_MUST_CHECK int pv_keeper_forget(struct pv_keeper *k, char ret_error[static PV_JOB_ERROR_MAX]);
-
-#endif /* PV_KEEPER_H */

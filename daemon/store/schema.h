@@ -3,8 +3,7 @@
  * schema.h - the tables of the daemon's database (schema.sql), and how one of an earlier version
  * gets what it lacks.
  */
-#ifndef PV_STORE_SCHEMA_H
-#define PV_STORE_SCHEMA_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -13,5 +12,3 @@
 /* Makes what is missing; part of the caller's transaction, so a change of an older database that
  * breaks off leaves it as it was. -EIO: SQLite's error is in db. */
 PV_MUST_CHECK int pv_store_schema(sqlite3 *db);
-
-#endif /* PV_STORE_SCHEMA_H */

@@ -6,8 +6,7 @@
  * cut leaves each done or not done and one fsync serves many. One thread at a time (the store's
  * worker; the main thread before it starts).
  */
-#ifndef PV_STORE_H
-#define PV_STORE_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/engine.h"
@@ -55,5 +54,3 @@ struct pv_store_saved {
 PV_MUST_CHECK int pv_store_load(struct pv_store *store, struct pv_store_saved *ret_saved,
                                 char ret_error[static PV_JOB_ERROR_MAX]);
 void pv_store_saved_done(struct pv_store_saved *saved);
-
-#endif /* PV_STORE_H */

@@ -4,8 +4,7 @@
  * which conversations are muted. Called by store_chat.c and store_room.c, under the rules of
  * store_chat.h.
  */
-#ifndef PV_STORE_BUDGET_H
-#define PV_STORE_BUDGET_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -54,5 +53,3 @@ PV_MUST_CHECK int pv_store_rooms_excess(sqlite3 *db, const struct pv_chatjob_ter
 PV_MUST_CHECK int pv_store_age_now(sqlite3 *db, uint64_t wall_s, uint64_t *ret_age_s);
 /* Looks at the wall clock, at the start and every hour. The first look begins the clock. */
 PV_MUST_CHECK int pv_store_age_look(sqlite3 *db, uint64_t wall_s);
-
-#endif /* PV_STORE_BUDGET_H */

@@ -6,8 +6,7 @@
  * Called by daemon/store/store.c inside its transaction, on the store's thread; never begins or
  * ends one of its own: what a failed job did is undone by the caller's ROLLBACK.
  */
-#ifndef PV_STORE_CHAT_H
-#define PV_STORE_CHAT_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -22,5 +21,3 @@ PV_MUST_CHECK int pv_store_chat_run(sqlite3 *db, const struct pv_chatjob *job,
 
 /* Is there something that runs jobs of this kind? For every kind, says a test. */
 bool pv_store_chat_serves(enum pv_chatjob_kind kind);
-
-#endif /* PV_STORE_CHAT_H */

@@ -3,8 +3,7 @@
  * store_room.h - rooms in the daemon's database: jobs of daemon/core/jobs/roomjob.h.
  * Called by store_chat.c, under its rules (store_chat.h).
  */
-#ifndef PV_STORE_ROOM_H
-#define PV_STORE_ROOM_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -32,5 +31,3 @@ PV_MUST_CHECK int pv_store_room_drop(sqlite3 *db, const struct pv_roomjob *job,
 /* The same for FORGET. */
 PV_MUST_CHECK int pv_store_room_forget(sqlite3 *db, const struct pv_roomjob *job,
                                        struct pv_chatjob_result *res);
-
-#endif /* PV_STORE_ROOM_H */

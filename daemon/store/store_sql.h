@@ -3,8 +3,7 @@
  * store_sql.h - one SQLite statement, sticky: the first failure stays in rc and later calls do
  * nothing, so that callers check once, at the end. For the files of the store.
  */
-#ifndef PV_STORE_SQL_H
-#define PV_STORE_SQL_H
+#pragma once
 
 #include <errno.h>
 #include <stdio.h>
@@ -113,5 +112,3 @@ static inline bool pv_column_bytes(const struct pv_query *q, int column, uint8_t
     memcpy(dst, bytes, len);
     return true;
 }
-
-#endif /* PV_STORE_SQL_H */

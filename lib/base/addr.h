@@ -4,8 +4,7 @@
  *
  * No name resolution, no sockets (lib/sys turns these into struct sockaddr).
  */
-#ifndef PV_ADDR_H
-#define PV_ADDR_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -80,5 +79,3 @@ bool pv_addr_is_private(const struct pv_addr *a);
 /* May a datagram go there at all: not unspecified, loopback, link-local, multicast, broadcast,
  * class E, and a port other than 0. */
 bool pv_addr_is_usable_remote(const struct pv_addr *a);
-
-#endif /* PV_ADDR_H */

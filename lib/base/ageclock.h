@@ -9,8 +9,7 @@
  * a day, whatever its length. Rows have the time of this clock at which they came, and are deleted
  * by it. It needs a look some times a day. Pure.
  */
-#ifndef PV_AGECLOCK_H
-#define PV_AGECLOCK_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -43,5 +42,3 @@ static inline bool pv_ageclock_due(const struct pv_ageclock *c, uint64_t wall_s)
 {
     return wall_s < c->seen_s || wall_s - c->seen_s >= PV_AGECLOCK_LOOK_S;
 }
-
-#endif /* PV_AGECLOCK_H */

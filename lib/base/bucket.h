@@ -2,8 +2,7 @@
 /*
  * bucket.h - token buckets: one, and a fixed table of them keyed by source network.
  */
-#ifndef PV_BUCKET_H
-#define PV_BUCKET_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -30,5 +29,3 @@ PV_MUST_CHECK bool pv_bucket_table_take(struct pv_bucket_table *table, const str
 /* Gives back what a source took before, up to a full bucket. One that was evicted meanwhile gets
  * nothing, as it has a full one at its next take. */
 void pv_bucket_table_give(struct pv_bucket_table *table, const struct pv_addr *src, uint32_t n);
-
-#endif /* PV_BUCKET_H */

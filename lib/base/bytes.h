@@ -6,8 +6,7 @@
  * Sticky: the first failure stays in status, later calls are no-ops (reads give 0), so callers
  * write straight-line code with one check at the end.
  */
-#ifndef PV_BYTES_H
-#define PV_BYTES_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -109,5 +108,3 @@ static inline struct pv_view pv_written(const struct pv_writer *w)
 {
     return pv_view(w->buf, w->len);
 }
-
-#endif /* PV_BYTES_H */

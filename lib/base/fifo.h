@@ -3,8 +3,7 @@
  * fifo.h - values that are taken in the order in which they were put. A zeroed fifo is empty; its
  * owner says its own limit, and frees what values own.
  */
-#ifndef PV_FIFO_H
-#define PV_FIFO_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,5 +51,3 @@ PV_MUST_CHECK static inline int pv_fifo_take(struct pv_fifo *f, void *ret_value)
     free(item);
     return PV_OK;
 }
-
-#endif /* PV_FIFO_H */

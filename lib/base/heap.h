@@ -6,8 +6,7 @@
  * O(log n) to set, O(1) to look. Ties are broken by insertion order of the last set, so that a
  * simulation is repeatable. Not thread-safe.
  */
-#ifndef PV_HEAP_H
-#define PV_HEAP_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -39,5 +38,3 @@ struct pv_heap_node *pv_heap_pop_due(struct pv_heap *heap, pv_ns now);
 
 /* The struct that contains a node. */
 #define PV_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-
-#endif /* PV_HEAP_H */

@@ -7,8 +7,7 @@
  * second of packets before those that are urgent, and a fast one is given what a burst needs. In
  * caller's memory. No clock; not thread-safe.
  */
-#ifndef PV_LINEWAIT_H
-#define PV_LINEWAIT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -34,5 +33,3 @@ static inline size_t pv_linewait_limit(const struct pv_linewait *l)
 }
 /* The line took n bytes, and more wait or nothing does. */
 void pv_linewait_took(struct pv_linewait *l, size_t n, bool more, pv_ns now);
-
-#endif /* PV_LINEWAIT_H */

@@ -6,8 +6,7 @@
  * simulator's to memory). Libraries log at debug only; the program logs what it decides.
  * Never a secret: no keys but public ones, no tokens.
  */
-#ifndef PV_LOG_H
-#define PV_LOG_H
+#pragma once
 
 #include "base/pv.h"
 #include "base/repeats.h"
@@ -63,5 +62,3 @@ void pv_calmlog_init(struct pv_calmlog *calm, const struct pv_log *to, pv_ns now
 void pv_calmlog_handle_timeout(struct pv_calmlog *calm, pv_ns now);
 /* When something is due; PV_NEVER. */
 pv_ns pv_calmlog_next_timeout(const struct pv_calmlog *calm);
-
-#endif /* PV_LOG_H */

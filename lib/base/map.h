@@ -7,8 +7,7 @@
  * who chooses keys (addresses, public keys, transaction ids) cannot build collisions. Every table
  * has a limit; insertion past it, or without memory, fails and leaves the table as it was.
  */
-#ifndef PV_MAP_H
-#define PV_MAP_H
+#pragma once
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
@@ -84,5 +83,3 @@ uint32_t pv_map_hash(const struct pv_map *map, const void *key, size_t len);
     } while (0)
 #define PV_MAP_FIND_HASHED(head, hash, key, len, out) \
     HASH_FIND_BYHASHVALUE(hh, head, key, (unsigned)(len), (hash), out)
-
-#endif /* PV_MAP_H */

@@ -8,8 +8,7 @@
  * are literals of ours and stand as they are; values of labels may be anything and are escaped.
  * No thread may share a writer.
  */
-#ifndef PV_METRICS_H
-#define PV_METRICS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -71,5 +70,3 @@ struct pv_metrics_process {
  * Without one they would be those of node_exporter itself, which then refuses the file. */
 void pv_metrics_process(struct pv_metrics *m, const char *prefix,
                         const struct pv_metrics_process *p);
-
-#endif /* PV_METRICS_H */

@@ -7,8 +7,7 @@
  * touches.
  * Does not: open files, follow DNS search lists. Any thread.
  */
-#ifndef PV_NAMES_H
-#define PV_NAMES_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -70,5 +69,3 @@ PV_MUST_CHECK int pv_names_split(const char *text, char ret_name[static PV_NAME_
 /* "NAME.NETWORK.p2p"; returns buf. */
 const char *pv_names_full(const char *name, const char *network,
                           char buf[static PV_NAMES_FULL_BUF]);
-
-#endif /* PV_NAMES_H */

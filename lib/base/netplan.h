@@ -8,8 +8,7 @@
  * always whole: what it does not name goes away. Pure: the helper does the setting
  * (sys/helper/hostnet.h).
  */
-#ifndef PV_NETPLAN_H
-#define PV_NETPLAN_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -118,5 +117,3 @@ bool pv_netplan_is_target(const struct pv_prefix *p);
 /* May our interface have this address, with its range on the link? The range is private as a whole
  * (RFC 1918, RFC 6598, RFC 4193), or lies in one of more, those that the settings name. */
 bool pv_netplan_is_own(const struct pv_prefix *addr, const struct pv_prefix *more, size_t n_more);
-
-#endif /* PV_NETPLAN_H */

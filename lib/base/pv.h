@@ -4,8 +4,7 @@
  *
  * Nothing here reads a clock, a socket or an entropy source; those arrive as arguments.
  */
-#ifndef PV_H
-#define PV_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -80,5 +79,3 @@ static inline pv_ns pv_min_ns(pv_ns a, pv_ns b)
 {
     return a < b ? a : b;
 }
-
-#endif /* PV_H */

@@ -6,8 +6,7 @@
  * C11 atomics that ThreadSanitizer understands (no fences). The writer is the control thread.
  * Worker: online once per batch -> snapshot pointer -> offline before it sleeps.
  */
-#ifndef PV_QSBR_H
-#define PV_QSBR_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -33,5 +32,3 @@ PV_MUST_CHECK int pv_qsbr_publish(struct pv_qsbr *q, void *object, void (*free_f
 /* Writer side: free what can be freed; returns how many still wait. Call after publish and from a
  * 10-50 ms timer while it returns > 0. Never blocks. */
 size_t pv_qsbr_reclaim(struct pv_qsbr *q);
-
-#endif /* PV_QSBR_H */

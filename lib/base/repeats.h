@@ -8,8 +8,7 @@
  * that it did not say in the last minute is said while the source has tokens; everything else is
  * counted, and the count is told with the next line, or alone a minute after the last one.
  */
-#ifndef PV_REPEATS_H
-#define PV_REPEATS_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/pv.h"
@@ -41,5 +40,3 @@ PV_MUST_CHECK bool pv_repeats_say(struct pv_repeats *r, const char *text, pv_ns 
 PV_MUST_CHECK bool pv_repeats_take_rest(struct pv_repeats *r, pv_ns now, uint64_t *ret_more);
 /* When pv_repeats_take_rest() has something; PV_NEVER. */
 pv_ns pv_repeats_next_timeout(const struct pv_repeats *r);
-
-#endif /* PV_REPEATS_H */

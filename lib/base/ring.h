@@ -5,8 +5,7 @@
  * Lock-free, C11 acquire/release. Records are copied in and read in place. Full is an answer, not
  * growth: the writer counts what it drops. Waking the reader is the caller's business (eventfd).
  */
-#ifndef PV_RING_H
-#define PV_RING_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -27,5 +26,3 @@ size_t pv_ring_room(const struct pv_ring *ring);
 /* Reader: the oldest record, in place (8-byte aligned), valid until pv_ring_pop(). PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_ring_peek(struct pv_ring *ring, struct pv_view *ret_record);
 void pv_ring_pop(struct pv_ring *ring); /* drops the record that peek gave */
-
-#endif /* PV_RING_H */

@@ -3,8 +3,7 @@
  * text.h - text forms of bytes (base64url, base64, hex), numbers and durations, and the rules for
  * names (DESIGN 3: [a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?).
  */
-#ifndef PV_TEXT_H
-#define PV_TEXT_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -67,5 +66,3 @@ bool pv_utf8_is_valid(struct pv_view text);
 /* For people: "1.2 MiB" (of 1024), "3d 2h", "12 s". Return buf. */
 const char *pv_bytes_format(double bytes, char buf[static PV_AMOUNT_BUF]);
 const char *pv_duration_format(double seconds, char buf[static PV_AMOUNT_BUF]);
-
-#endif /* PV_TEXT_H */

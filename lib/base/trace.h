@@ -3,8 +3,7 @@
  * trace.h - a bounded ring of events with their time, per peer: why a path is what it is. It grows
  * with what is added, since most peers of a large network have nothing to tell.
  */
-#ifndef PV_TRACE_H
-#define PV_TRACE_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -32,5 +31,3 @@ void pv_trace_add(struct pv_trace *t, pv_ns when, const char *fmt, ...) PV_PRINT
 /* How many events are kept; i = 0 is the oldest kept. */
 size_t pv_trace_len(const struct pv_trace *t);
 const struct pv_trace_event *pv_trace_at(const struct pv_trace *t, size_t i);
-
-#endif /* PV_TRACE_H */

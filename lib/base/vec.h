@@ -3,8 +3,7 @@
  * vec.h - arrays that grow by doubling. The owner keeps the array, how many items it has and for
  * how many there is room, and says its own limit.
  */
-#ifndef PV_VEC_H
-#define PV_VEC_H
+#pragma once
 
 #include <stdlib.h>
 
@@ -24,5 +23,3 @@ static inline void *pv_vec_room(void *array, size_t n, size_t *cap, size_t first
         *cap = more;
     return larger;
 }
-
-#endif /* PV_VEC_H */

@@ -5,8 +5,7 @@
  * The batch interface is what the datapath uses; the library behind it is chosen by the processor
  * and tested when an engine is made (crypto/provider.h).
  */
-#ifndef PV_AEAD_H
-#define PV_AEAD_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -115,5 +114,3 @@ const char *pv_aead_engine_why_slow(const struct pv_aead_engine *engine);
  * (and the old tag behind it). */
 void pv_aead_seal_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n);
 void pv_aead_open_batch(struct pv_aead_engine *engine, struct pv_aead_op *ops, size_t n);
-
-#endif /* PV_AEAD_H */

@@ -2,8 +2,7 @@
 /*
  * ct.h - handling secrets: constant-time comparison, wiping, memory for long-lived ones.
  */
-#ifndef PV_CT_H
-#define PV_CT_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -23,5 +22,3 @@ void *pv_secret_free(void *p); /* wipes; NULL is fine; returns NULL */
 /* Page-aligned memory left out of core dumps (MADV_DONTDUMP) for session keys. */
 void *pv_nodump_alloc(size_t len);
 void *pv_nodump_free(void *p, size_t len); /* wipes; NULL is fine; returns NULL */
-
-#endif /* PV_CT_H */

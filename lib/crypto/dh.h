@@ -2,8 +2,7 @@
 /*
  * dh.h - X25519 (RFC 7748). Keys are made from the randomness passed in.
  */
-#ifndef PV_DH_H
-#define PV_DH_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -18,5 +17,3 @@ void pv_dh_public(const uint8_t sk[static PV_DH_LEN], uint8_t ret_pk[static PV_D
 /* Shared secret. PV_ERR_AUTH when it is all zero (a small-order public key): refuse the message. */
 PV_MUST_CHECK int pv_dh(uint8_t ret_shared[static PV_DH_LEN], const uint8_t sk[static PV_DH_LEN],
                         const uint8_t pk[static PV_DH_LEN]);
-
-#endif /* PV_DH_H */

@@ -3,8 +3,7 @@
  * hash.h - the hashes and MACs of the protocols: BLAKE2s (WireGuard, Noise), BLAKE2b (statements),
  * HMAC-BLAKE2s; HMAC-SHA1, HMAC-SHA256, SHA-256 and MD5 (STUN only), CRC-32 (STUN FINGERPRINT).
  */
-#ifndef PV_HASH_H
-#define PV_HASH_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -72,5 +71,3 @@ PV_MUST_CHECK int pv_md5(uint8_t out[static PV_MD5_LEN], struct pv_view data);
 
 /* CRC-32 of ITU V.42 (RFC 8489 s14.7). */
 uint32_t pv_crc32(struct pv_view data);
-
-#endif /* PV_HASH_H */

@@ -7,8 +7,7 @@
  * is computed when it is needed. Which library does the work is decided by the build: OpenSSL 3.5,
  * libsodium 1.0.22, or none. Tests put another KEM into the same table.
  */
-#ifndef PV_KEM_H
-#define PV_KEM_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -42,5 +41,3 @@ struct pv_kem {
 const struct pv_kem *pv_kem_mlkem768(void);
 /* Why there is none; "" when there is one. */
 const char *pv_kem_why_not(void);
-
-#endif /* PV_KEM_H */

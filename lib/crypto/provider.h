@@ -5,8 +5,7 @@
  * Inside lib/crypto and its tests only. A provider fills one const table; pv_aead_engine_new()
  * chooses it, so that callers never know which one runs and a test may run two side by side.
  */
-#ifndef PV_CRYPTO_PROVIDER_H
-#define PV_CRYPTO_PROVIDER_H
+#pragma once
 
 #include <string.h>
 
@@ -90,5 +89,3 @@ PV_MUST_CHECK int pv_aead_ipsec_mb_key_new(void **ret_key,
                                            const uint8_t key[static PV_AEAD_KEY_LEN]);
 void pv_aead_ipsec_mb_key_free(void *key); /* wipes; NULL is fine */
 #endif
-
-#endif /* PV_CRYPTO_PROVIDER_H */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pwhash.h - keys from passphrases by Argon2id (RFC 9106): slow and large on purpose, so that
  * guessing is, too. */
-#ifndef PV_PWHASH_H
-#define PV_PWHASH_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -28,5 +27,3 @@ struct pv_pwhash_cost {
 PV_MUST_CHECK int pv_pwhash(uint8_t key[static PV_PWHASH_KEY_LEN], struct pv_view passphrase,
                             const uint8_t salt[static PV_PWHASH_SALT_LEN],
                             struct pv_pwhash_cost cost);
-
-#endif /* PV_PWHASH_H */

@@ -5,8 +5,7 @@
  * Every signature carries a context: it covers context || 0x00 || message, so that a signature for
  * one purpose is never valid for another (DESIGN 3).
  */
-#ifndef PV_SIGN_H
-#define PV_SIGN_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/dh.h"
@@ -35,5 +34,3 @@ PV_MUST_CHECK int pv_sign_verify(const uint8_t sig[static PV_SIGN_LEN], const ch
 PV_MUST_CHECK int pv_sign_pk_to_dh(const uint8_t pk[static PV_SIGN_PK_LEN],
                                    uint8_t ret_dh_pk[static PV_DH_LEN]);
 void pv_sign_sk_to_dh(const uint8_t sk[static PV_SIGN_SK_LEN], uint8_t ret_dh_sk[static PV_DH_LEN]);
-
-#endif /* PV_SIGN_H */

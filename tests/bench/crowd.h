@@ -7,8 +7,7 @@
  * jumps to the next timer when nobody has anything to do. So what the nodes' handshakes cost on
  * this machine does not count: nodes have machines of their own.
  */
-#ifndef PV_CROWD_H
-#define PV_CROWD_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/core/member/storeop.h"
@@ -80,5 +79,3 @@ void crowd_store(struct crowd_shared *shared, const char *dir);
 /* The nodes' process: makes keys and rows, says so on fd, and then lives by turns: a byte from fd
  * begins one, a byte to it ends it. */
 void crowd_nodes_run(struct crowd_shared *shared, int fd);
-
-#endif /* PV_CROWD_H */

@@ -7,8 +7,7 @@
  *
  * For bench_coordinator.c. One thread; what fails that must not ends the program.
  */
-#ifndef PV_LOADNODE_H
-#define PV_LOADNODE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/heap.h"
@@ -127,5 +126,3 @@ bool load_turn(struct load *l, int input, int ms);
 /* Ends the program with a message. */
 _Noreturn void load_die(const char *what);
 void load_check(int r, const char *what);
-
-#endif /* PV_LOADNODE_H */

@@ -3,8 +3,7 @@
  * fuzz_util.h - what most fuzz targets need: the entry point, a check that is never compiled out,
  * and sources of "random" bytes that are the same in every run.
  */
-#ifndef PV_FUZZ_UTIL_H
-#define PV_FUZZ_UTIL_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,5 +70,3 @@ static inline const uint8_t *fuzz_keep_key(const void *key)
     memcpy(place, key, 32);
     return place;
 }
-
-#endif /* PV_FUZZ_UTIL_H */

@@ -10,8 +10,7 @@
  * Pure: no clock, socket or entropy; the same seed, packets and times give the same packets. The
  * lab's natbox puts two TUN devices around it, the simulator calls it directly. Not thread-safe.
  */
-#ifndef PV_NATCORE_H
-#define PV_NATCORE_H
+#pragma once
 
 #include "base/addr.h"
 #include "natcore_link.h"
@@ -195,5 +194,3 @@ struct pv_nat_view {
  * between except this. */
 bool pv_nat_each(const struct pv_nat *nat, pv_ns now, const void **cursor,
                  struct pv_nat_view *ret_view);
-
-#endif /* PV_NATCORE_H */

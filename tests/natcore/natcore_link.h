@@ -7,8 +7,7 @@
  * of bytes with a small tag; what they mean is the owner's business. Pure, repeatable from the
  * seed; not thread-safe.
  */
-#ifndef PV_NATCORE_LINK_H
-#define PV_NATCORE_LINK_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -81,5 +80,3 @@ pv_ns pv_link_next(const struct pv_link *link);
  * ret_tag may be NULL. PV_ERR_AGAIN when none has. */
 PV_MUST_CHECK int pv_link_receive(struct pv_link *link, pv_ns now, uint8_t **ret_data,
                                   size_t *ret_len, uint64_t *ret_tag);
-
-#endif /* PV_NATCORE_LINK_H */

@@ -6,8 +6,7 @@
  * changed incrementally (RFC 1624), so a packet that was broken before stays broken.
  * Pure; not thread-safe. Test code: see natcore.h.
  */
-#ifndef PV_NATCORE_PKT_H
-#define PV_NATCORE_PKT_H
+#pragma once
 
 #include "base/addr.h"
 
@@ -122,5 +121,3 @@ struct pv_view pv_natpkt_payload(const struct pv_natpkt *pkt);
 
 /* True when the transport checksum of an unfragmented packet is right (tests). */
 bool pv_natpkt_checksum_ok(const struct pv_natpkt *pkt);
-
-#endif /* PV_NATCORE_PKT_H */

@@ -6,8 +6,7 @@
  * A mapping lives as long as one of its sessions and never longer than its absolute lifetime. Dead
  * ones are seen as absent at once and freed by pv_nattab_sweep(). Pure; not thread-safe.
  */
-#ifndef PV_NATCORE_TABLE_H
-#define PV_NATCORE_TABLE_H
+#pragma once
 
 #include "natcore.h"
 
@@ -121,5 +120,3 @@ void pv_nattab_pollute(struct pv_nattab *tab, uint8_t proto, const struct pv_add
                        const struct pv_addr *remote, pv_ns now, pv_ns life);
 bool pv_nattab_polluted(const struct pv_nattab *tab, uint8_t proto, const struct pv_addr *external,
                         const struct pv_addr *remote, pv_ns now);
-
-#endif /* PV_NATCORE_TABLE_H */

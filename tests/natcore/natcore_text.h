@@ -4,8 +4,7 @@
  *
  * The settings are those of struct pv_nat_config; docs/TESTING.md lists them. Pure.
  */
-#ifndef PV_NATCORE_TEXT_H
-#define PV_NATCORE_TEXT_H
+#pragma once
 
 #include "natcore.h"
 
@@ -39,5 +38,3 @@ PV_MUST_CHECK int pv_nat_set(struct pv_nat_config *config, const char *key, cons
  * A line that is not understood gives {"error": "..."}.
  */
 void pv_nat_command(struct pv_nat *nat, const char *line, pv_ns now, struct pv_nattext *reply);
-
-#endif /* PV_NATCORE_TEXT_H */

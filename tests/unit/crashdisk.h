@@ -9,8 +9,7 @@
  * the directory's all deletions. The real disk is never synced, which here would only cost time.
  * For one test program's only source file.
  */
-#ifndef PV_CRASHDISK_H
-#define PV_CRASHDISK_H
+#pragma once
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -439,5 +438,3 @@ static inline void crash_check_whole(const char *dir, const char *name)
     sqlite3_finalize(st);
     sqlite3_close(db);
 }
-
-#endif /* PV_CRASHDISK_H */

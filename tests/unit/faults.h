@@ -4,8 +4,7 @@
  * setsockopt(), ioctl() and writev() stand before the C library's, and refuse what they are told
  * to. For one test program's only source file.
  */
-#ifndef PV_TEST_FAULTS_H
-#define PV_TEST_FAULTS_H
+#pragma once
 
 #include <errno.h>
 #include <linux/if_tun.h>
@@ -91,5 +90,3 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
         return fault(faults.joined);
     return syscall(SYS_writev, fd, iov, n);
 }
-
-#endif /* PV_TEST_FAULTS_H */

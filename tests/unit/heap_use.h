@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* heap_use.h - how many bytes of the heap are in use, for tests of what a thing costs. */
-#ifndef PV_TESTS_HEAP_USE_H
-#define PV_TESTS_HEAP_USE_H
+#pragma once
 
 #include <malloc.h>
 #include <stddef.h>
@@ -19,5 +18,3 @@ static inline size_t heap_use(void)
     return info.uordblks + info.hblkhd;
 #endif
 }
-
-#endif /* PV_TESTS_HEAP_USE_H */

@@ -2,8 +2,7 @@
 /*
  * helper_ready.h - a helper in its last phase, as a running daemon has it.
  */
-#ifndef PV_HELPER_READY_H
-#define PV_HELPER_READY_H
+#pragma once
 
 #include <stdio.h>
 #include <unistd.h>
@@ -29,5 +28,3 @@ static inline int helper_ready(struct pv_helper *h, const char *ifname)
         pv_udp_group_close(&group);
     return r;
 }
-
-#endif /* PV_HELPER_READY_H */

@@ -4,8 +4,7 @@
  * refuse, made of X25519. It protects from no quantum computer. With it the exchange of secrets is
  * tried also where the crypto libraries have no ML-KEM.
  */
-#ifndef PV_TEST_KEM_DOUBLE_H
-#define PV_TEST_KEM_DOUBLE_H
+#pragma once
 
 #include <string.h>
 
@@ -77,5 +76,3 @@ static const struct pv_kem kem_double = {
     .encapsulate = kem_double_encapsulate,
     .decapsulate = kem_double_decapsulate,
 };
-
-#endif /* PV_TEST_KEM_DOUBLE_H */

@@ -3,8 +3,7 @@
  * old_database.h - databases as earlier versions wrote them, from tests/vectors/databases/NAME.sql,
  * and what is in a database, as text to compare.
  */
-#ifndef PV_TEST_OLD_DATABASE_H
-#define PV_TEST_OLD_DATABASE_H
+#pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,5 +104,3 @@ static inline int old_database_int(const char *path, const char *sql)
     sqlite3_close(db);
     return n;
 }
-
-#endif /* PV_TEST_OLD_DATABASE_H */

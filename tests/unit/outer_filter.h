@@ -3,8 +3,7 @@
  * outer_filter.h - a box around the calling process, as containers and units make it: a list of
  * system calls is in force already, and no further one can be installed.
  */
-#ifndef PV_OUTER_FILTER_H
-#define PV_OUTER_FILTER_H
+#pragma once
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -33,5 +32,3 @@ static inline bool enter_outer_filter(void)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 &&
            prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == SECCOMP_MODE_FILTER;
 }
-
-#endif /* PV_OUTER_FILTER_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_dir.h - makes a directory for a test, and takes it away with all that is in it. */
-#ifndef PV_TEST_DIR_H
-#define PV_TEST_DIR_H
+#pragma once
 
 #include <ftw.h>
 #include <stdbool.h>
@@ -33,5 +32,3 @@ static inline char *test_dir_make(char *dir, size_t cap)
     snprintf(dir, cap, "%s/pvtest.XXXXXX", roomy ? "/dev/shm" : "/tmp");
     return mkdtemp(dir);
 }
-
-#endif /* PV_TEST_DIR_H */

@@ -3,8 +3,7 @@
  * test_port.h - ports of loopback where nobody answers. They stay taken while their socket is open:
  * a port that was only closed again may be given to the next socket, of this process or another.
  */
-#ifndef PV_TEST_PORT_H
-#define PV_TEST_PORT_H
+#pragma once
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -41,5 +40,3 @@ static inline int test_port_unreachable(struct pv_addr *ret_addr)
     assert_int_equal(connect(fd, (const struct sockaddr *)&other, sizeof(other)), 0);
     return fd;
 }
-
-#endif /* PV_TEST_PORT_H */

@@ -3,8 +3,7 @@
  * test_util.h - what every unit test includes: its frame (tests/test.h), a seeded generator for
  * struct pv_rng, and hex decoding for vectors.
  */
-#ifndef PV_TEST_UTIL_H
-#define PV_TEST_UTIL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -71,5 +70,3 @@ static inline const uint8_t *test_keep_key(const void *key)
     memcpy(place, key, 32);
     return place;
 }
-
-#endif /* PV_TEST_UTIL_H */

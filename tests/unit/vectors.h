@@ -3,8 +3,7 @@
  * vectors.h - reads tests/vectors/NAME: lines "field=hex"; blank lines and lines with # are
  * skipped.
  */
-#ifndef PV_TEST_VECTORS_H
-#define PV_TEST_VECTORS_H
+#pragma once
 
 #include <stdio.h>
 
@@ -49,5 +48,3 @@ static inline struct pv_view test_vector_view(const struct test_vector *v)
 {
     return pv_view(v->ptr, v->len);
 }
-
-#endif /* PV_TEST_VECTORS_H */

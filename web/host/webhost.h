@@ -5,8 +5,7 @@
  *
  * p2pvpnctl web and p2pvpn-coordinator web use it. One thread.
  */
-#ifndef PV_WEBHOST_H
-#define PV_WEBHOST_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -54,5 +53,3 @@ PV_MUST_CHECK int pv_webhost_ask(const char *links, char ret_link[static PV_WEBH
 /* Starts p2pvpn-web and serves it until SIGINT, SIGTERM or SIGHUP (PV_OK), or until it ends:
  * another status, and ret_why says how. Closes the gate. */
 PV_MUST_CHECK int pv_webhost_run(struct pv_webhost *h, char ret_why[static PV_GATE_WHY]);
-
-#endif /* PV_WEBHOST_H */

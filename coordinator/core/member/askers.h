@@ -4,8 +4,7 @@
  * the network are told it as a hint: the node's key is proven, its address is what this coordinator
  * saw. In memory only, a few of each network: of more the one that asked longest ago is forgotten.
  */
-#ifndef PV_ASKERS_H
-#define PV_ASKERS_H
+#pragma once
 
 #include "coordinator/core/member/cnet.h"
 
@@ -16,5 +15,3 @@ void pv_askers_note(struct pv_cnet *net, const uint8_t node[static PV_SIGN_PK_LE
 size_t pv_askers_list(const struct pv_cnet *net,
                       struct pv_ctl_asker ret_askers[static PV_CTL_ASKERS_MAX]);
 struct pv_askers *pv_askers_free(struct pv_askers *a); /* NULL is fine; returns NULL */
-
-#endif /* PV_ASKERS_H */

@@ -7,8 +7,7 @@
  * Answers "may this be stored?" before the store is asked, and takes in what was stored. Makes no
  * receipts and no store operations: that is registry.h. Single thread.
  */
-#ifndef PV_CNET_H
-#define PV_CNET_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/heap.h"
@@ -222,5 +221,3 @@ enum pv_ctl_error pv_cnet_judge_register(struct pv_cnet *net, struct pv_view mem
 /* The store has answered; registered: the node is a member, so its reservation goes. */
 void pv_cnet_unpin(struct pv_cnet *net, const uint8_t invite[static PV_SIGN_PK_LEN],
                    const uint8_t node[static PV_SIGN_PK_LEN], bool registered);
-
-#endif /* PV_CNET_H */

@@ -10,8 +10,7 @@
  * facts, and every write checks the fence: so at most one coordinator stores for a network,
  * whatever clocks, pauses and partitions do. Pure.
  */
-#ifndef PV_HOME_H
-#define PV_HOME_H
+#pragma once
 
 #include "base/pv.h"
 #include "coordinator/core/member/storeop.h"
@@ -76,5 +75,3 @@ struct pv_home_answer {
 struct pv_home_answer *pv_home_answer_free(struct pv_home_answer *a); /* NULL is fine */
 /* Takes "HOST:PORT HOST:PORT" apart. */
 void pv_home_set_addrs(struct pv_home_answer *a, struct pv_view addrs);
-
-#endif /* PV_HOME_H */

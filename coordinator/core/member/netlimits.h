@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* netlimits.h - how much one network may have at its coordinator, as the operator set it. */
-#ifndef PV_NETLIMITS_H
-#define PV_NETLIMITS_H
+#pragma once
 
 #include <string.h>
 
@@ -38,5 +37,3 @@ static inline struct pv_netlimits pv_netlimits_of(const struct pv_netlimits_tabl
     }
     return t == NULL ? none : t->all;
 }
-
-#endif /* PV_NETLIMITS_H */

@@ -8,8 +8,7 @@
  * Operations of one network are taken in in the order of their receipts, whatever the order of the
  * store's answers, so that a cursor never passes a statement that comes later. Single thread.
  */
-#ifndef PV_REGISTRY_H
-#define PV_REGISTRY_H
+#pragma once
 
 #include "base/log.h"
 #include "base/map.h"
@@ -171,5 +170,3 @@ bool pv_registry_uses(const struct pv_registry *reg, const struct pv_cnet *net);
  * message is still the caller's. */
 PV_MUST_CHECK int pv_work_new(struct pv_ctl_msg *msg, struct pv_work **ret_work);
 struct pv_work *pv_work_free(struct pv_work *work); /* NULL is fine; returns NULL */
-
-#endif /* PV_REGISTRY_H */

@@ -6,8 +6,7 @@
  * Somebody who can write the database but has not the coordinator's key cannot make a mark, and
  * damage to a row breaks its mark. A row without a right mark is verified like any other.
  */
-#ifndef PV_ROWMARK_H
-#define PV_ROWMARK_H
+#pragma once
 
 #include "coordinator/core/member/storeop.h"
 
@@ -22,5 +21,3 @@ void pv_rowmark_set(const uint8_t key[static PV_ROWMARK_KEY_LEN], struct pv_stor
 /* Has the row a mark, and is it right? */
 PV_MUST_CHECK bool pv_rowmark_is_good(const uint8_t key[static PV_ROWMARK_KEY_LEN],
                                       const struct pv_storerow *row);
-
-#endif /* PV_ROWMARK_H */

@@ -10,8 +10,7 @@
  *
  * An operation and a result each own all their bytes.
  */
-#ifndef PV_STOREOP_H
-#define PV_STOREOP_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/roster/statement.h"
@@ -155,5 +154,3 @@ PV_MUST_CHECK int pv_storeop_add(struct pv_storeop *op, const struct pv_storerow
 PV_MUST_CHECK int pv_storeop_new_copy(enum pv_storeop_kind kind, const struct pv_storeop_copy *copy,
                                       struct pv_view box, struct pv_storeop **ret_op);
 struct pv_storeop *pv_storeop_free(struct pv_storeop *op); /* NULL is fine; returns NULL */
-
-#endif /* PV_STOREOP_H */

@@ -6,8 +6,7 @@
  *
  * An address is an IPv4 address or an IPv6 /64. Pure; one thread.
  */
-#ifndef PV_REGULARS_H
-#define PV_REGULARS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/map.h"
@@ -41,5 +40,3 @@ void pv_regulars_done(struct pv_regulars *t);
 void pv_regulars_note(struct pv_regulars *t, const struct pv_addr *source, pv_ns now);
 PV_MUST_CHECK bool pv_regulars_has(const struct pv_regulars *t, const struct pv_addr *source,
                                    pv_ns now);
-
-#endif /* PV_REGULARS_H */

@@ -13,8 +13,7 @@
  * receiving datagrams and handling them: the relay then knows of a welcome before its node's first
  * datagram, and of a removal before the next one.
  */
-#ifndef PV_RELAYCORE_H
-#define PV_RELAYCORE_H
+#pragma once
 
 #include "coordinator/core/turn/relaylink.h"
 #include "coordinator/core/turn/stuns.h"
@@ -44,5 +43,3 @@ PV_MUST_CHECK int pv_relaycore_answer(struct pv_relaycore *r, const struct pv_ad
                                       pv_ns now, struct pv_stuns_reply *ret_reply);
 /* Output with a stream; dropped and counted when the control half does not keep up. */
 void pv_relaycore_to_stream(struct pv_relaycore *r, const struct pv_turns_out *out);
-
-#endif /* PV_RELAYCORE_H */

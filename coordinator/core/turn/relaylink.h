@@ -9,8 +9,7 @@
  * is told to forget all members and streams, so that nobody goes on relaying who may no longer.
  * Members relay again after their next welcome.
  */
-#ifndef PV_RELAYLINK_H
-#define PV_RELAYLINK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -113,5 +112,3 @@ void pv_relaylink_taken(struct pv_relaylink *l);
 PV_MUST_CHECK bool pv_relaylink_tell(struct pv_relaylink *l, const struct pv_relaynews *news,
                                      bool is_data);
 bool pv_relaylink_take_wake_control(struct pv_relaylink *l);
-
-#endif /* PV_RELAYLINK_H */

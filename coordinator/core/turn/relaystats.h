@@ -10,8 +10,7 @@
  * A new number is a constant here and a row in relaystats.c; `status --json` and Prometheus show it
  * by that row, and test_report says so when the row is missing.
  */
-#ifndef PV_RELAYSTATS_H
-#define PV_RELAYSTATS_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -124,5 +123,3 @@ static inline uint64_t pv_relaystat_drops(const struct pv_relaystats *s)
         n += pv_relaystat_get(s, (enum pv_relaystat)i);
     return n;
 }
-
-#endif /* PV_RELAYSTATS_H */

@@ -7,8 +7,7 @@
  * connection ends with the time that every connection has for its hello, unless it relays. One
  * thread.
  */
-#ifndef PV_STUNCONN_H
-#define PV_STUNCONN_H
+#pragma once
 
 #include "base/linewait.h"
 #include "base/pv.h"
@@ -51,5 +50,3 @@ struct pv_view pv_stunconn_out(const struct pv_stunconn *s);
 void pv_stunconn_wrote(struct pv_stunconn *s, size_t n, pv_ns now);
 /* Is so much unwritten that nothing more should be read? */
 bool pv_stunconn_is_slow(const struct pv_stunconn *s);
-
-#endif /* PV_STUNCONN_H */

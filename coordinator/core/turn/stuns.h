@@ -10,8 +10,7 @@
  * IPv4 always), MAPPED-ADDRESS only for old clients, PADDING is never echoed, RESPONSE-ADDRESS (RFC
  * 3489) is unknown. One thread at a time.
  */
-#ifndef PV_STUNS_H
-#define PV_STUNS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/bucket.h"
@@ -90,5 +89,3 @@ PV_MUST_CHECK bool pv_stuns_may_answer(struct pv_stuns *stuns, const struct pv_a
  * can empty: the member's own, and the one of all members. */
 PV_MUST_CHECK bool pv_stuns_may_answer_member(struct pv_stuns *stuns, struct pv_bucket *own,
                                               const struct pv_addr *src, pv_ns now);
-
-#endif /* PV_STUNS_H */

@@ -8,8 +8,7 @@
  * to. Nothing is remembered about nonces given out. Pure; nothing changes a struct pv_turnauth
  * after init, so any thread may use it.
  */
-#ifndef PV_TURNAUTH_H
-#define PV_TURNAUTH_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -94,5 +93,3 @@ struct pv_turnauth_creds {
  * server was told last (pv_turns_online) will do. */
 void pv_turnauth_welcome(const struct pv_turnauth *a, struct pv_view member, uint32_t serial,
                          pv_ns now, struct pv_turnauth_creds *ret_creds);
-
-#endif /* PV_TURNAUTH_H */

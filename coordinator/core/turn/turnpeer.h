@@ -6,8 +6,7 @@
  *
  * Pure functions of their arguments.
  */
-#ifndef PV_TURNPEER_H
-#define PV_TURNPEER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -36,5 +35,3 @@ struct pv_turnpeer_rules {
  * server.
  */
 bool pv_turnpeer_is_allowed(const struct pv_addr *a, const struct pv_turnpeer_rules *rules);
-
-#endif /* PV_TURNPEER_H */

@@ -24,8 +24,7 @@
  * to live, and be writable, until the output is sent. Nothing is allocated for a datagram.
  * Single thread; no clock, socket or entropy of its own.
  */
-#ifndef PV_TURNS_H
-#define PV_TURNS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -226,5 +225,3 @@ pv_ns pv_turns_next_timeout(const struct pv_turns *t);
 
 /* Its counters, for any thread, until pv_turns_free(). The owner may add what it drops itself. */
 struct pv_relaystats *pv_turns_counters(struct pv_turns *t);
-
-#endif /* PV_TURNS_H */

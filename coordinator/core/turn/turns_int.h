@@ -16,8 +16,7 @@
  *   turns.c         making and freeing, the batch, time, what became of opening a relay socket,
  * what the operator may change while it runs
  */
-#ifndef PV_TURNS_INT_H
-#define PV_TURNS_INT_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/heap.h"
@@ -437,5 +436,3 @@ struct pv_tmember *pv_tmember_find(const struct pv_turns *t, const uint8_t *net,
                                    const uint8_t *node);
 /* Ends its allocation and frees it. */
 void pv_tmember_forget(struct pv_turns *t, struct pv_tmember *m);
-
-#endif /* PV_TURNS_INT_H */

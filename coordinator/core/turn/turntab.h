@@ -6,8 +6,7 @@
  *
  * Does not own the entries. Not thread-safe.
  */
-#ifndef PV_TURNTAB_H
-#define PV_TURNTAB_H
+#pragma once
 
 #include "base/map.h"
 #include "base/pv.h"
@@ -40,5 +39,3 @@ void *pv_turntab_any(struct pv_turntab *t);
 PV_MUST_CHECK int pv_turntab_add(struct pv_turntab *t, void *entry);
 /* Takes the entry out; nothing happens when it is not in. Memory shrinks with the table. */
 void pv_turntab_del(struct pv_turntab *t, const void *entry);
-
-#endif /* PV_TURNTAB_H */

@@ -4,8 +4,7 @@
  * revoke`, `remove`, `leave`. A statement goes to the coordinator; its receipt answers the user.
  * Revocations take effect without the coordinator too, because who is removed must not stay.
  */
-#ifndef PV_ADMIN_H
-#define PV_ADMIN_H
+#pragma once
 
 #include "crypto/sign.h"
 #include "daemon/core/node/part.h"
@@ -29,5 +28,3 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now);
 /* The same, with what told says of invites. */
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now);
-
-#endif /* PV_ADMIN_H */

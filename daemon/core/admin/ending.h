@@ -8,8 +8,7 @@
  * with them: removals, ends, routes, tags, rules, and the list of coordinators. Members that the
  * admin let in are named in the removal or the end itself.
  */
-#ifndef PV_ENDING_H
-#define PV_ENDING_H
+#pragma once
 
 #include "crypto/sign.h"
 #include "daemon/core/node/node.h"
@@ -43,5 +42,3 @@ PV_MUST_CHECK int pv_ending_invite_of(struct pv_node *n, const struct pv_member 
 /* This node revokes its own open invites (as above), and gives up its rights if nothing that it
  * said would fall with them. */
 void pv_ending_resign(struct pv_node *n, struct pv_ctlapi_told *told, pv_ns now);
-
-#endif /* PV_ENDING_H */

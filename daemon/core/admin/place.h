@@ -7,11 +7,8 @@
  * else is refused here, before anything is signed; a node that loses the race for a name keeps the
  * old one.
  */
-#ifndef PV_PLACE_H
-#define PV_PLACE_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_place;
-
-#endif /* PV_PLACE_H */

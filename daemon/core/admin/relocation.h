@@ -17,11 +17,8 @@
  *   SPREAD --who is there knows, or 3 s-->  NONE, and the client hears it
  *   any    --refused, 10 s of silence, down, leave-->  NONE, all as before
  */
-#ifndef PV_RELOCATION_H
-#define PV_RELOCATION_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_relocation;
-
-#endif /* PV_RELOCATION_H */

@@ -4,8 +4,7 @@
  * and its word about them stands above theirs. The part makes admins of those who join by an invite
  * that root itself signed (adr 0022).
  */
-#ifndef PV_ROOTKEY_H
-#define PV_ROOTKEY_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -22,5 +21,3 @@ struct pv_signer pv_rootkey_signer(const struct pv_node *n);
  * does not take it), PV_ERR_CLOSED (the keeper is gone), PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_rootkey_grant(struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],
                                    pv_ns now);
-
-#endif /* PV_ROOTKEY_H */

@@ -3,8 +3,7 @@
  * rulesedit.h - part "rulesedit": what an admin says of rules and tags. It signs the statements,
  * and answers when those who are there know them; what is in force is rules.h's. Keeps nothing.
  */
-#ifndef PV_RULESEDIT_H
-#define PV_RULESEDIT_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 #include "proto/roster/roster_make.h"
@@ -25,5 +24,3 @@ PV_MUST_CHECK int pv_rulesedit_take_back(struct pv_node *n, const struct pv_stat
  * Statements made before an error stay. */
 PV_MUST_CHECK int pv_rulesedit_carry(struct pv_node *n, const uint8_t from[static PV_SIGN_PK_LEN],
                                      const uint8_t to[static PV_SIGN_PK_LEN], pv_ns now);
-
-#endif /* PV_RULESEDIT_H */

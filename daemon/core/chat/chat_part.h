@@ -4,8 +4,7 @@
  * and in-band messages, and what users and copies are told of it. Rooms and copies speak on the
  * same connections, by node.chat.link. The commands are in messages.h.
  */
-#ifndef PV_CHAT_PART_H
-#define PV_CHAT_PART_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -14,5 +13,3 @@ extern const struct pv_part pv_part_chat;
 /* Do rules and [firewall] let the member chat with this node? For whoever takes what it wrote, by
  * its own connection or another's, from a copy, or in a room. node: a struct pv_node. */
 bool pv_chat_may(const void *node, const uint8_t *pk);
-
-#endif /* PV_CHAT_PART_H */

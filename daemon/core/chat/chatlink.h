@@ -27,8 +27,7 @@
  *   any --peer offline--> IDLE (open connections stay)   any --peer gone--> IDLE, all closed
  * A connection that we opened is OPENING until its other end has proven itself.
  */
-#ifndef PV_CHATLINK_H
-#define PV_CHATLINK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -270,5 +269,3 @@ struct pv_chatlink_event {
  * reads one. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link,
                                          struct pv_chatlink_event *ret_event);
-
-#endif /* PV_CHATLINK_H */

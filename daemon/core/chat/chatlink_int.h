@@ -3,8 +3,7 @@
  * chatlink_int.h - what the files of chatlink share: its tables, connections and jobs. Nobody else
  * includes it.
  */
-#ifndef PV_CHATLINK_INT_H
-#define PV_CHATLINK_INT_H
+#pragma once
 
 #include <string.h>
 
@@ -366,5 +365,3 @@ void pv_chatlink_handle_committed(struct pv_chatlink *link, struct pv_chatlink_p
                                   struct pv_chatjob_result *result, pv_ns now);
 void pv_chatlink_handle_marked(struct pv_chatlink *link, const struct pv_chatlink_job *job,
                                int status, struct pv_chatjob_result *result, pv_ns now);
-
-#endif /* PV_CHATLINK_INT_H */

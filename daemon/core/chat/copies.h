@@ -8,8 +8,7 @@
  * opened here and given to chatlink; and once that is on disk the coordinator may forget its copy.
  * A copy and the message itself are one: whichever comes second is known.
  */
-#ifndef PV_COPIES_H
-#define PV_COPIES_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -20,5 +19,3 @@ extern const struct pv_part pv_part_copies;
 void pv_copies_committed(struct pv_node *n, uint64_t number, int status, pv_ns now);
 /* A message for the member pk was stored. */
 void pv_copies_queued(struct pv_node *n, const uint8_t *pk);
-
-#endif /* PV_COPIES_H */

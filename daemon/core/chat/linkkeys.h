@@ -24,8 +24,7 @@
  * in-band, and raises PV_PEER_FACT_LINK when another state of a peer may let connections be made or
  * end. Stands before chat and files, which ask node.chat.keys.
  */
-#ifndef PV_LINKKEYS_H
-#define PV_LINKKEYS_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -87,5 +86,3 @@ bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
 
 void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now);
 pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys);
-
-#endif /* PV_LINKKEYS_H */

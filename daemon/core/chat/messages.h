@@ -4,11 +4,8 @@
  * a room goes to rooms, any other to chatlink; what was said comes from the store, whoever said it
  * where.
  */
-#ifndef PV_MESSAGES_H
-#define PV_MESSAGES_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_messages;
-
-#endif /* PV_MESSAGES_H */

@@ -4,8 +4,7 @@
  * ([chat] notify). The program runs in the shell, by PV_JOB_NOTIFY; here is only how many runs may
  * wait, so that a slow program costs notifications and not memory.
  */
-#ifndef PV_NOTIFIER_H
-#define PV_NOTIFIER_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -23,5 +22,3 @@ extern const struct pv_part pv_part_notifier;
  * fine and does nothing. */
 void pv_notifier_message(struct pv_notifier *notifier, const struct pv_ctlapi_message *msg,
                          pv_ns now);
-
-#endif /* PV_NOTIFIER_H */

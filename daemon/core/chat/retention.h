@@ -8,8 +8,7 @@
  * with no notification and nothing in the inbox, and stands in the history. The other side sees
  * "delivered", as of a message that is never read. Files that it offers stand in the list.
  */
-#ifndef PV_RETENTION_H
-#define PV_RETENTION_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -17,5 +16,3 @@ extern const struct pv_part pv_part_retention;
 
 /* Is this peer muted? Not before the store has said so, after the start. */
 bool pv_retention_is_muted(const struct pv_node *n, const uint8_t *pk);
-
-#endif /* PV_RETENTION_H */

@@ -3,8 +3,7 @@
  * rooms_part.h - the part around rooms (daemon/core/rooms), which know no connections, peers or
  * users: it carries their lines by chatlink, tells them who is there, and serves the commands.
  */
-#ifndef PV_ROOMS_PART_H
-#define PV_ROOMS_PART_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -16,5 +15,3 @@ const uint8_t *pv_rooms_part_need(struct pv_node *n, const char *name, bool left
 /* `send` to a room; answers handle, at once or once the text is stored. */
 void pv_rooms_part_send(struct pv_node *n, const char *room, const char *text, const uint8_t *id,
                         uint64_t handle, pv_ns now);
-
-#endif /* PV_ROOMS_PART_H */

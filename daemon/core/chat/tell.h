@@ -4,8 +4,7 @@
  * how far their own got, whoever sent one of its being stored. Messages of rooms and those to one
  * member look the same from here on.
  */
-#ifndef PV_TELL_H
-#define PV_TELL_H
+#pragma once
 
 #include "daemon/core/jobs/chatjob.h"
 #include "daemon/core/node/node.h"
@@ -26,5 +25,3 @@ void pv_tell_states(struct pv_node *n, const struct pv_chatjob_result *result);
 /* Answers a `send`: it is stored. online: somebody can get it now. */
 void pv_tell_sent(struct pv_node *n, uint64_t handle, const struct pv_chat_record *rec,
                   bool online);
-
-#endif /* PV_TELL_H */

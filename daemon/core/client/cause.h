@@ -3,8 +3,7 @@
  * cause.h - why a peer is reached as it is: the diagnosis that `why` begins with. One cause and its
  * remedy, from what this node knows; it never waits and asks nobody.
  */
-#ifndef PV_CAUSE_H
-#define PV_CAUSE_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
@@ -27,5 +26,3 @@ struct pv_cause {
 /* A peer that is reached well has the cause "nothing is wrong". */
 void pv_cause_find(const struct pv_node *n, const struct pv_cause_own *own, struct pv_peer *p,
                    pv_ns now, struct pv_cause *ret_cause);
-
-#endif /* PV_CAUSE_H */

@@ -9,11 +9,8 @@
  * second after ten times, and at least once a minute in which anything happens; it sets no timer
  * for that.
  */
-#ifndef PV_CHANGES_H
-#define PV_CHANGES_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_changes;
-
-#endif /* PV_CHANGES_H */

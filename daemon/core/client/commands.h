@@ -4,11 +4,8 @@
  * the command in its table (part.h), and has it run when what the command needs is there. When a
  * client goes, every part that may still answer it is told.
  */
-#ifndef PV_COMMANDS_PART_H
-#define PV_COMMANDS_PART_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_commands;
-
-#endif /* PV_COMMANDS_PART_H */

@@ -5,8 +5,7 @@
  * (docs/PROTOCOL-LOCAL.md "Name server"). Only members are answered, each a bounded number of times
  * a second.
  */
-#ifndef PV_CLIENT_DNS_H
-#define PV_CLIENT_DNS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "proto/local/dns.h"
@@ -17,5 +16,3 @@ extern const struct pv_part pv_part_dns;
  * false: none. */
 PV_MUST_CHECK bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view packet,
                                 uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now);
-
-#endif /* PV_CLIENT_DNS_H */

@@ -8,8 +8,7 @@
  * `status` waits for the store, which counts unread messages; `peers` in a large network for the
  * coordinator, which knows who is connected.
  */
-#ifndef PV_INFO_H
-#define PV_INFO_H
+#pragma once
 
 #include "base/metrics.h"
 #include "daemon/core/node/datapath.h"
@@ -32,5 +31,3 @@ struct pv_statuspage *pv_info_page(const struct pv_node *n, pv_ns now);
 
 /* All numbers as text for Prometheus (metrics.h), with a NUL: free() it. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_info_metrics(struct pv_node *n, pv_ns now, char **ret_text, size_t *ret_len);
-
-#endif /* PV_INFO_H */

@@ -12,8 +12,7 @@
  *         DIRTY --the file of all, too soon after the last--> BEHIND --its gap over--> WRITING
  *         WRITING --failed--> DIRTY, 30 s later; a change while WRITING is written after it.
  */
-#ifndef PV_NAMESFILE_H
-#define PV_NAMESFILE_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -22,5 +21,3 @@ enum {
 };
 
 extern const struct pv_part pv_part_namesfile;
-
-#endif /* PV_NAMESFILE_H */

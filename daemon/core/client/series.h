@@ -5,8 +5,7 @@
  *
  * A byte holds an amount on a scale of six steps an octave, so it is known to 6 %.
  */
-#ifndef PV_SERIES_H
-#define PV_SERIES_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -64,5 +63,3 @@ void pv_series_sum_end(struct pv_series_sum *sum);
 /* For the store. Any bytes can be read. */
 void pv_series_write(const struct pv_series *s, uint8_t buf[static PV_SERIES_BYTES]);
 void pv_series_read(struct pv_series *ret_s, const uint8_t buf[static PV_SERIES_BYTES]);
-
-#endif /* PV_SERIES_H */

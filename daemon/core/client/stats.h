@@ -6,8 +6,7 @@
  * It looks at all peers once a minute of the wall clock, and has the store write what it knows once
  * an hour and when the daemon ends. A member that is gone is forgotten.
  */
-#ifndef PV_STATS_H
-#define PV_STATS_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -18,5 +17,3 @@ enum {
 #define PV_STATS_META "stats" /* name of what the store keeps */
 
 extern const struct pv_part pv_part_stats;
-
-#endif /* PV_STATS_H */

@@ -9,8 +9,7 @@
  * lost. A wait ends when what it waits for is true. Both end without an answer when their client
  * goes.
  */
-#ifndef PV_WAITS_H
-#define PV_WAITS_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -23,5 +22,3 @@ enum {
 };
 
 extern const struct pv_part pv_part_waits;
-
-#endif /* PV_WAITS_H */

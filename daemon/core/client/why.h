@@ -4,8 +4,7 @@
  * in words with the evidence, and the events behind it. The diagnosis itself is cause.h. It has no
  * state.
  */
-#ifndef PV_WHY_H
-#define PV_WHY_H
+#pragma once
 
 #include "daemon/core/client/cause.h"
 #include "daemon/core/node/part.h"
@@ -16,5 +15,3 @@ extern const struct pv_part pv_part_why;
 void pv_why_reached(struct pv_peer *p, bool news, char buf[static PV_CTLAPI_ERROR_BUF], pv_ns now);
 /* Its cause, as this node sees itself now. */
 void pv_why_cause(struct pv_peer *p, struct pv_cause *ret_cause, pv_ns now);
-
-#endif /* PV_WHY_H */

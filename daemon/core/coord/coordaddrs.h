@@ -6,8 +6,7 @@
  * Names are looked up by jobs of the owner, which hands the results back. Numeric addresses are
  * there at once.
  */
-#ifndef PV_COORDADDRS_H
-#define PV_COORDADDRS_H
+#pragma once
 
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/node/node.h"
@@ -81,5 +80,3 @@ bool pv_coordaddrs_is_believed(const struct pv_addr *coordinator, const struct p
 struct pv_coordlist_more pv_coordaddrs_sift(const struct pv_addr *coordinator,
                                             const char *const *texts, size_t n, bool tls,
                                             const char *ret_kept[static PV_CTL_ADDRS_MAX]);
-
-#endif /* PV_COORDADDRS_H */

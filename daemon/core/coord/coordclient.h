@@ -27,8 +27,7 @@
  * from so many that let it in before, waits 15 to 30 s. A welcome makes the waits short again, but
  * not the fourth and further ones in a row after which no connection lasted for 10 s and a ping.
  */
-#ifndef PV_COORDCLIENT_H
-#define PV_COORDCLIENT_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -209,5 +208,3 @@ void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n);
 
 void pv_coordclient_handle_timeout(struct pv_coordclient *c, pv_ns now);
 pv_ns pv_coordclient_next_timeout(const struct pv_coordclient *c);
-
-#endif /* PV_COORDCLIENT_H */

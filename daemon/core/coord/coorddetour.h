@@ -4,8 +4,7 @@
  * where somebody said that it is comes first, who said that it is elsewhere comes last. Pure;
  * zeroed = nobody has said anything.
  */
-#ifndef PV_COORDDETOUR_H
-#define PV_COORDDETOUR_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -62,5 +61,3 @@ void pv_coorddetour_arrange(const struct pv_coorddetour *d, struct pv_coordclien
 size_t pv_coorddetour_other(const struct pv_coordclient_addr *addrs, size_t n, size_t from,
                             const struct pv_coordclient_addr *used);
 bool pv_coorddetour_has_family(const struct pv_coordclient_addr *addrs, size_t n, uint16_t family);
-
-#endif /* PV_COORDDETOUR_H */

@@ -17,8 +17,7 @@
  * in makes way for the next of the list, in a circle; part "scout" finds out when one that stands
  * before the one in use is there again.
  */
-#ifndef PV_COORDINATOR_H
-#define PV_COORDINATOR_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/node/part.h"
@@ -77,5 +76,3 @@ void pv_coord_set_cursor(struct pv_node *n, struct pv_ctl_cursor cursor);
 void pv_coord_save_cursor(struct pv_node *n);
 /* Another network: nothing is known of its log. */
 void pv_coord_forget_cursor(struct pv_node *n);
-
-#endif /* PV_COORDINATOR_H */

@@ -6,8 +6,7 @@
  * A look costs nobody anything while it answers, and the connection in use stays meanwhile: packets
  * that got lost, or a network that pauses for a few seconds, end nothing. Pure.
  */
-#ifndef PV_COORDPULSE_H
-#define PV_COORDPULSE_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -53,5 +52,3 @@ uint64_t pv_coordpulse_time_us(const struct pv_coordpulse *p, pv_ns now); /* 0 =
 bool pv_coordpulse_is_dead(const struct pv_coordpulse *p, pv_ns now);
 bool pv_coordpulse_is_due(const struct pv_coordpulse *p, pv_ns now); /* a ping */
 pv_ns pv_coordpulse_next(const struct pv_coordpulse *p);
-
-#endif /* PV_COORDPULSE_H */

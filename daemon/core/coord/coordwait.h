@@ -12,8 +12,7 @@
  * in and closes the connection, again and again, is asked less and less often until one connection
  * has lasted. Pure; zeroed = nothing has failed.
  */
-#ifndef PV_COORDWAIT_H
-#define PV_COORDWAIT_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -79,5 +78,3 @@ pv_ns pv_coordwait_others(const struct pv_coordwait *w, enum pv_coordround round
                           pv_ns last_begins);
 /* Two machines with one key would push each other out for ever: take turns slowly. */
 pv_ns pv_coordwait_long(const struct pv_rng *rng);
-
-#endif /* PV_COORDWAIT_H */

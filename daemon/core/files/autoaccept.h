@@ -10,8 +10,7 @@
  * again. Pins belong to a network, for names do, and go with their rule. Pure: the owner asks only
  * about members of the roster, and keeps the bytes of pv_autoaccept_save(). Not thread-safe.
  */
-#ifndef PV_AUTOACCEPT_H
-#define PV_AUTOACCEPT_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -43,5 +42,3 @@ bool pv_autoaccept_keeps_out(const struct pv_autoaccept *a, size_t i, const uint
 bool pv_autoaccept_take_dirty(struct pv_autoaccept *a);
 /* All pins as bytes, which the caller frees; NULL without memory. */
 uint8_t *pv_autoaccept_save(const struct pv_autoaccept *a, size_t *ret_len);
-
-#endif /* PV_AUTOACCEPT_H */

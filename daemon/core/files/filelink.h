@@ -22,8 +22,7 @@
  * A user who offers may name the file by an id of its own; then the same offer is the same file
  * whatever became of it, also where the daemon ended before the disk had it: no file comes twice.
  */
-#ifndef PV_FILELINK_H
-#define PV_FILELINK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -226,5 +225,3 @@ void pv_filelink_handle_timeout(struct pv_filelink *link, pv_ns now);
 pv_ns pv_filelink_next_timeout(const struct pv_filelink *link);
 /* The number of a file whose state changed or that is new. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_filelink_poll_event(struct pv_filelink *link, uint32_t *ret_number);
-
-#endif /* PV_FILELINK_H */

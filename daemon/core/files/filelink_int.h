@@ -7,8 +7,7 @@
  *   filelink_peer.c   notices both ways, transfers, whose incoming file gets a place in the table,
  *                     the table as bytes
  */
-#ifndef PV_FILELINK_INT_H
-#define PV_FILELINK_INT_H
+#pragma once
 
 #include "base/bucket.h"
 #include "daemon/core/chat/linkkeys.h"
@@ -133,5 +132,3 @@ void pv_file_cancel(struct pv_filelink *l, struct pv_file *f);
 /* Takes the table out of these bytes, up to the first entry that cannot be read: PV_ERR_TRUNCATED,
  * PV_ERR_MALFORMED; PV_ERR_UNSUPPORTED (another version: nothing is taken). */
 PV_MUST_CHECK int pv_filelink_load(struct pv_filelink *l, struct pv_view saved);
-
-#endif /* PV_FILELINK_INT_H */

@@ -7,8 +7,7 @@
  * A client that offers a file passes an open descriptor with its request. The shell hands it in
  * before the request is read, and gets it back by an operation RELEASE when no offer took it.
  */
-#ifndef PV_FILES_PART_H
-#define PV_FILES_PART_H
+#pragma once
 
 #include "daemon/core/files/filelink.h"
 #include "daemon/core/node/part.h"
@@ -47,5 +46,3 @@ PV_MUST_CHECK int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *r
 void pv_files_part_progress(struct pv_node *n, uint64_t tag, uint64_t done, pv_ns now);
 void pv_files_part_done(struct pv_node *n, uint64_t tag, enum pv_file_why why, uint64_t done,
                         pv_ns now);
-
-#endif /* PV_FILES_PART_H */

@@ -7,8 +7,7 @@
  * after its result was lost: the second time changes nothing and answers the same.
  * Not thread-safe; a job or result belongs to one thread at a time.
  */
-#ifndef PV_CHATJOB_H
-#define PV_CHATJOB_H
+#pragma once
 
 #include "base/pv.h"
 #include "base/text.h"
@@ -184,5 +183,3 @@ struct pv_chatjob_result *pv_chatjob_result_free(struct pv_chatjob_result *resul
 PV_MUST_CHECK int pv_chat_record_copy(struct pv_chat_record *dst, const struct pv_chat_record *src);
 /* Frees the text, zeroes the rest. */
 void pv_chat_record_done(struct pv_chat_record *rec);
-
-#endif /* PV_CHATJOB_H */

@@ -7,8 +7,7 @@
  * simulator serves the same list from memory and may delay, fail or lose jobs.
  * A job owns its arguments; the taker frees it with pv_job_free().
  */
-#ifndef PV_JOB_H
-#define PV_JOB_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/netplan.h"
@@ -196,5 +195,3 @@ struct pv_job_result {
 struct pv_job *pv_job_free(struct pv_job *job);
 /* Frees what a result owns, not the struct itself. */
 void pv_job_result_done(struct pv_job_result *result);
-
-#endif /* PV_JOB_H */

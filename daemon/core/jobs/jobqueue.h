@@ -6,8 +6,7 @@
  * takes the result, and gets it there, once. Jobs reach the shell in the order in which they were
  * submitted. Not thread-safe.
  */
-#ifndef PV_JOBQUEUE_H
-#define PV_JOBQUEUE_H
+#pragma once
 
 #include "base/heap.h"
 #include "base/log.h"
@@ -77,5 +76,3 @@ PV_MUST_CHECK int pv_jobqueue_poll(struct pv_jobqueue *q, struct pv_job **ret_jo
 bool pv_jobqueue_handle(struct pv_jobqueue *q, struct pv_job_result *result, pv_ns now);
 void pv_jobqueue_handle_timeout(struct pv_jobqueue *q, pv_ns now);
 pv_ns pv_jobqueue_next_timeout(const struct pv_jobqueue *q);
-
-#endif /* PV_JOBQUEUE_H */

@@ -5,8 +5,7 @@
  *
  * Plain bytes without pointers: they travel between processes as they are.
  */
-#ifndef PV_PORTMAPJOB_H
-#define PV_PORTMAPJOB_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -42,5 +41,3 @@ struct pv_portmapjob_result {
     char url[PV_PORTMAPJOB_URL];
     char error[PV_PORTMAPJOB_ERROR];
 };
-
-#endif /* PV_PORTMAPJOB_H */

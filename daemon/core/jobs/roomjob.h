@@ -6,8 +6,7 @@
  * A text in a room is a message like any other (inbox, history, states), in the conversation of the
  * room's key, pv_room_key(). Every operation may be repeated.
  */
-#ifndef PV_ROOMJOB_H
-#define PV_ROOMJOB_H
+#pragma once
 
 #include "proto/chat/room.h"
 
@@ -129,5 +128,3 @@ struct pv_roomjob *pv_roomjob_free(struct pv_roomjob *job); /* NULL is fine; ret
 struct pv_roomjob_result *pv_roomjob_result_free(struct pv_roomjob_result *result);
 void pv_room_raws_free(struct pv_room_raw *raws, size_t n);
 void pv_room_texts_free(struct pv_room_text *texts, size_t n);
-
-#endif /* PV_ROOMJOB_H */

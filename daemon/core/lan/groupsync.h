@@ -18,8 +18,7 @@
  *
  * Its owner sends and receives (lan.h). Not thread-safe.
  */
-#ifndef PV_GROUPSYNC_H
-#define PV_GROUPSYNC_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/heap.h"
@@ -117,5 +116,3 @@ typedef void pv_groupsync_sender(void *arg, uint32_t id, struct pv_view body);
 void pv_groupsync_send(struct pv_groupsync *sync, pv_groupsync_sender *send, void *arg);
 void pv_groupsync_handle_timeout(struct pv_groupsync *sync, pv_ns now);
 pv_ns pv_groupsync_next_timeout(const struct pv_groupsync *sync);
-
-#endif /* PV_GROUPSYNC_H */

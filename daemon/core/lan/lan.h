@@ -10,8 +10,7 @@
  * For groups that programs joined, members that are online are reached once to be told, in networks
  * of up to PV_LAN_ONLINE members online; discovery alone wakes nobody.
  */
-#ifndef PV_LAN_H
-#define PV_LAN_H
+#pragma once
 
 #include "daemon/core/lan/groupsync.h"
 #include "daemon/core/node/part.h"
@@ -28,5 +27,3 @@ extern const struct pv_part pv_part_lan;
 void pv_lan_report(struct pv_node *n, struct pv_view packet, pv_ns now);
 /* The groups that this member told. */
 struct pv_groupsync_known pv_lan_known(const struct pv_node *n, const struct pv_peer *p);
-
-#endif /* PV_LAN_H */

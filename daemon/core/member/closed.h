@@ -19,8 +19,7 @@
  * one; an admin that is closed itself has none. One of a version that answers nothing, and names no
  * rules either, stands by what it has when it has the same statements. Paths to admins are woken.
  */
-#ifndef PV_CLOSED_H
-#define PV_CLOSED_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "proto/roster/token.h"
@@ -61,5 +60,3 @@ void pv_closed_handle_timeout(struct pv_closed *c, const struct pv_node *n, pv_n
 pv_ns pv_closed_next_timeout(const struct pv_closed *c); /* PV_NEVER: it is open */
 /* Closed: what is missing, and what to do about it. Static. */
 const char *pv_closed_why(const struct pv_closed *c, const struct pv_node *n, pv_ns now);
-
-#endif /* PV_CLOSED_H */

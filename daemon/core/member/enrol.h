@@ -13,8 +13,7 @@
  * ends the attempt, and so does the client that goes away; nothing is left behind then. From SAVE
  * on membership is certain, and what fails is only told.
  */
-#ifndef PV_ENROL_H
-#define PV_ENROL_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 #include "proto/control/ctlmsg.h"
@@ -24,5 +23,3 @@
 #define PV_ENROL_ANSWER PV_S(9)  /* ours: from whom nothing was heard by then nothing comes */
 
 extern const struct pv_part pv_part_enrol;
-
-#endif /* PV_ENROL_H */

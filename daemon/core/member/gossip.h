@@ -4,8 +4,7 @@
  * in-band messages reach, so that a roster spreads without the coordinator. It keeps, in the peers'
  * shared state, how many those are: they also pass signals on (signals.h).
  */
-#ifndef PV_GOSSIP_H
-#define PV_GOSSIP_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -20,5 +19,3 @@ bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p);
  * differ from ours, the two exchange what is missing. */
 void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
                          const uint8_t *members, pv_ns now);
-
-#endif /* PV_GOSSIP_H */

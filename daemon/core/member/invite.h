@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* invite.h - a new invite: the statement that the coordinator gets, and the token for whom it is
  * meant. */
-#ifndef PV_INVITE_H
-#define PV_INVITE_H
+#pragma once
 
 #include "daemon/core/member/puts.h"
 
@@ -23,5 +22,3 @@ struct pv_invite_terms {
 PV_MUST_CHECK int pv_invite_make(struct pv_node *n, struct pv_signer by,
                                  const struct pv_invite_terms *terms, pv_ns now,
                                  struct pv_put **ret_put);
-
-#endif /* PV_INVITE_H */

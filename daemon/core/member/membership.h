@@ -9,8 +9,7 @@
  *
  * It writes node.roster, node_name, up, removed, iface and iface_error.
  */
-#ifndef PV_MEMBERSHIP_H
-#define PV_MEMBERSHIP_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 #include "proto/roster/roster.h"
@@ -41,5 +40,3 @@ const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret
 /* The shell tells what others did to the interface, as a sentence; "" = nothing. `status` says it.
  */
 void pv_membership_set_iface_problem(struct pv_node *n, const char *problem);
-
-#endif /* PV_MEMBERSHIP_H */

@@ -26,8 +26,7 @@
  * That goes on while the coordinator owes a receipt, and for a minute at least: one that gives it
  * may keep the statement to itself.
  */
-#ifndef PV_OWED_H
-#define PV_OWED_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -56,5 +55,3 @@ struct pv_owed_told {
     bool done; /* nobody is left who may still answer */
 };
 void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told);
-
-#endif /* PV_OWED_H */

@@ -6,8 +6,7 @@
  * at once; if the coordinator does not say so as well, it is asked: another machine may have the
  * same keys. Without the coordinator nothing is known.
  */
-#ifndef PV_PRESENCE_H
-#define PV_PRESENCE_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -23,5 +22,3 @@ extern const struct pv_part pv_part_presence;
 void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk);
 /* Takes an answer to PV_CTL_LIST, which other parts may ask for. */
 void pv_presence_take(struct pv_node *n, const struct pv_ctl_presences *list, pv_ns now);
-
-#endif /* PV_PRESENCE_H */

@@ -7,8 +7,7 @@
  * statement. A put ends exactly once: by pv_puts_take() or, when the connection is gone, by
  * pv_puts_take_lost().
  */
-#ifndef PV_PUTS_H
-#define PV_PUTS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "proto/roster/roster_make.h"
@@ -58,5 +57,3 @@ struct pv_put *pv_puts_take(struct pv_puts *ps, uint64_t tag, const struct pv_ct
                             struct pv_put_result *ret_result);
 /* The connection is gone: the next put without an answer, the caller's then; NULL: none. */
 struct pv_put *pv_puts_take_lost(struct pv_puts *ps);
-
-#endif /* PV_PUTS_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* refusal.h - what it means to the user that the coordinator refuses to let this node enrol. */
-#ifndef PV_REFUSAL_H
-#define PV_REFUSAL_H
+#pragma once
 
 #include "proto/control/ctlmsg.h"
 #include "proto/local/ctlcmd.h"
@@ -14,5 +13,3 @@ struct pv_refusal {
 
 /* NULL: nothing better can be said than the coordinator's own message. */
 const struct pv_refusal *pv_refusal_find(enum pv_ctl_error error);
-
-#endif /* PV_REFUSAL_H */

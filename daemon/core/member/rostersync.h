@@ -33,8 +33,7 @@
  *                                                --peer_down-->               gone
  *   RESTING  until its time                      --time, a new head-->        QUEUED
  */
-#ifndef PV_ROSTERSYNC_H
-#define PV_ROSTERSYNC_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/heap.h"
@@ -149,5 +148,3 @@ pv_ns pv_rostersync_next_timeout(const struct pv_rostersync *s);
 
 /* Sends what is due. */
 void pv_rostersync_run(struct pv_rostersync *s, pv_ns now);
-
-#endif /* PV_ROSTERSYNC_H */

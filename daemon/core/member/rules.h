@@ -6,8 +6,7 @@
  *
  * Writes: the guard and the rules of all peers in node.fp. Signs nothing (rulesedit.h).
  */
-#ifndef PV_RULES_H
-#define PV_RULES_H
+#pragma once
 
 #include "crypto/sign.h"
 #include "daemon/core/node/node.h"
@@ -89,5 +88,3 @@ void pv_rules_named(struct pv_node *n, struct pv_peer *p,
 /* Whom a selector means, as users write it; names are those of today. Returns buf. */
 const char *pv_rules_who(const struct pv_node *n, const struct pv_selector *s,
                          char buf[static PV_RULES_WHO]);
-
-#endif /* PV_RULES_H */

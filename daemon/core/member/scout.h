@@ -21,8 +21,7 @@
  *   any   --refused, lost, silent-->             IDLE   tried again later
  *   any   --the one in use comes or goes-->      IDLE   planned anew
  */
-#ifndef PV_SCOUT_H
-#define PV_SCOUT_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -41,5 +40,3 @@
 #define PV_SCOUT_LIMIT     PV_S(5) /* ours: of one visit; one that is there needs a few round trips */
 
 extern const struct pv_part pv_part_scout;
-
-#endif /* PV_SCOUT_H */

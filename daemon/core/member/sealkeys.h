@@ -8,8 +8,7 @@
  * each other's from their first meeting on. The learnt keys are stored, in rows of SEALKEYS_OF_ROW
  * keys: it is needed most when its owner is away, and this node may have started again by then.
  */
-#ifndef PV_SEALKEYS_H
-#define PV_SEALKEYS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/part.h"
@@ -50,5 +49,3 @@ PV_MUST_CHECK bool pv_sealkeys_secret(const struct pv_node *n, struct pv_view bo
                                       uint8_t ret_psk[static PV_NOISE_PSK_LEN]);
 /* A box was sealed. */
 void pv_sealkeys_count(struct pv_node *n, enum pv_sealkeys_kind kind, bool hybrid);
-
-#endif /* PV_SEALKEYS_H */

@@ -5,8 +5,7 @@
  * members whom both sides know (inband.h, type 5). Each signal carries the head of the roster, and
  * to somebody who may not know this node what admits it.
  */
-#ifndef PV_SIGNALS_H
-#define PV_SIGNALS_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 #include "proto/roster/roster.h"
@@ -19,5 +18,3 @@ extern const struct pv_part pv_part_signals;
  * its own head. */
 void pv_signals_tell(struct pv_node *n, struct pv_peer *p,
                      const struct pv_roster_entry *const *entries, size_t count, pv_ns now);
-
-#endif /* PV_SIGNALS_H */

@@ -8,11 +8,8 @@
  *   welcome --> PULLING --last page, heads agree--> pushes follow
  *                       --heads differ--> RELISTING --last page--> what it lacks is put
  */
-#ifndef PV_STATEMENTS_H
-#define PV_STATEMENTS_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_statements;
-
-#endif /* PV_STATEMENTS_H */

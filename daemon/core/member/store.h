@@ -7,11 +7,8 @@
  * State:  KEPT --node.store.failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
  *                                     (5 s after a write that was kept meanwhile)
  */
-#ifndef PV_STORE_PART_H
-#define PV_STORE_PART_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_store;
-
-#endif /* PV_STORE_PART_H */

@@ -7,8 +7,7 @@
  * An attacker who can write the database but has not the identity's key cannot make a mark, and
  * damage to a statement breaks its mark. One without a right mark is verified like any other.
  */
-#ifndef PV_STORED_H
-#define PV_STORED_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "proto/roster/roster.h"
@@ -54,5 +53,3 @@ bool pv_unsaved_flush(struct pv_unsaved *u, struct pv_node *n, pv_job_done *done
 /* Forgets them: the roster is about to go. */
 void pv_unsaved_clear(struct pv_unsaved *u);
 void pv_unsaved_done(struct pv_unsaved *u);
-
-#endif /* PV_STORED_H */

@@ -8,8 +8,7 @@
  * names. Bindings are refreshed, which also keeps the NAT's mapping to the coordinator open, and
  * made anew when the interfaces change, after a suspend, and on demand. Not thread-safe.
  */
-#ifndef PV_GATHERER_H
-#define PV_GATHERER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -100,5 +99,3 @@ pv_ns pv_gatherer_unanswered(const struct pv_gatherer *g, uint16_t family);
  * given it away towards that server only. */
 size_t pv_gatherer_candidates(const struct pv_gatherer *g,
                               struct pv_ice_cand ret_cands[static PV_ICE_MAX_LOCAL]);
-
-#endif /* PV_GATHERER_H */

@@ -17,8 +17,7 @@
  *   RUNNING   --everything sent and waited for-->        OVER
  *   any       --end-->                                   IDLE    (sockets closed, one may be kept)
  */
-#ifndef PV_HARDNAT_H
-#define PV_HARDNAT_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -186,5 +185,3 @@ struct pv_hardnat_counts {
     bool predict, birthday;         /* what is switched on */
 };
 struct pv_hardnat_counts pv_hardnat_counts(const struct pv_hardnat *h);
-
-#endif /* PV_HARDNAT_H */

@@ -25,8 +25,7 @@
  *   WAITING    --its time, the network changed-->    ASKING
  *   any        --another router, switched off-->     OFF or ASKING
  */
-#ifndef PV_MAPPER_H
-#define PV_MAPPER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -124,5 +123,3 @@ struct pv_mapper_view {
 };
 /* family: PV_AF_INET, PV_AF_INET6. */
 struct pv_mapper_view pv_mapper_view(const struct pv_mapper *m, uint16_t family);
-
-#endif /* PV_MAPPER_H */

@@ -7,8 +7,7 @@
  * (random) transaction id, the oldest of a full set gives way. Nothing an attacker sends is stored.
  * This only routes; the agent authenticates the answer.
  */
-#ifndef PV_STUNROUTE_H
-#define PV_STUNROUTE_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/stun/stun.h"
@@ -43,5 +42,3 @@ void pv_stunroute_sent(struct pv_stunroute *t, const uint8_t txid[static PV_STUN
 /* The owner, or 0 when nobody remembers. The entry stays: answers may be duplicated. */
 uint32_t pv_stunroute_owner(const struct pv_stunroute *t,
                             const uint8_t txid[static PV_STUN_TXID_LEN]);
-
-#endif /* PV_STUNROUTE_H */

@@ -9,8 +9,7 @@
  * or a suspect path gives reason, and when nothing was heard for longer than the bindings'
  * refreshing takes. It owns no socket and sends nothing. Not thread-safe.
  */
-#ifndef PV_UDPWATCH_H
-#define PV_UDPWATCH_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -54,5 +53,3 @@ PV_MUST_CHECK bool pv_udpwatch_take_changed(struct pv_udpwatch *w);
 bool pv_udpwatch_is_blocked(const struct pv_udpwatch *w);
 /* "open", "blocked", "unknown" */
 const char *pv_udpwatch_word(const struct pv_udpwatch *w);
-
-#endif /* PV_UDPWATCH_H */

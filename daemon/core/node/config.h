@@ -3,8 +3,7 @@
  * config.h - what the shell gives the engine and its parts at their start: keys, configuration and
  * what the store held. Plain data; each field says who owns it.
  */
-#ifndef PV_DAEMON_CONFIG_H
-#define PV_DAEMON_CONFIG_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -184,5 +183,3 @@ struct pv_engine_config {
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */
     pv_ns started;    /* when p2pvpnd was, which a reload is not; 0: at new() */
 };
-
-#endif /* PV_DAEMON_CONFIG_H */

@@ -10,8 +10,7 @@
  *
  * Requests of one connection run side by side; replies carry the request's id.
  */
-#ifndef PV_CTLSRV_H
-#define PV_CTLSRV_H
+#pragma once
 
 #include <jansson.h>
 
@@ -82,5 +81,3 @@ void pv_ctlsrv_failf(struct pv_ctlsrv *srv, uint64_t handle, enum pv_ctlapi_code
 void pv_ctlsrv_event(struct pv_ctlsrv *srv, uint64_t handle, const char *event, json_t *body);
 /* Bytes that wait for the client of this request to read them; 0: it is gone. */
 size_t pv_ctlsrv_backlog(const struct pv_ctlsrv *srv, uint64_t handle);
-
-#endif /* PV_CTLSRV_H */

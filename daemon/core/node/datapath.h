@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* datapath.h - what the shell tells of the threads that carry packets, for status and metrics. */
-#ifndef PV_NODE_DATAPATH_H
-#define PV_NODE_DATAPATH_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/aead.h"
@@ -32,5 +31,3 @@ struct pv_engine_reloaded {
     const char *file;              /* the configuration */
     const char *changed, *waiting; /* keys, "[chat] keep, [log] level"; waiting: for a restart */
 };
-
-#endif /* PV_NODE_DATAPATH_H */

@@ -9,8 +9,7 @@
  * and few of the others'. The list keeps what happened to whom, and never what a message says,
  * which is the store's to keep and to delete (docs/PROTOCOL-LOCAL.md "What happens").
  */
-#ifndef PV_EVENTS_H
-#define PV_EVENTS_H
+#pragma once
 
 #include "daemon/core/node/ctlsrv.h"
 
@@ -87,5 +86,3 @@ void pv_events_tell(struct pv_events *e, struct pv_ctlsrv *ctl, uint64_t wall_us
                     const struct pv_event *event, json_t *body);
 /* Tells followers what they have not heard, as far as they read. After each turn of the engine. */
 void pv_events_run(struct pv_events *e, struct pv_ctlsrv *ctl);
-
-#endif /* PV_EVENTS_H */

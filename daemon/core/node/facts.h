@@ -9,8 +9,7 @@
  * A part that raises a fact while another is delivered is heard in the next round, so nothing
  * re-enters.
  */
-#ifndef PV_FACTS_H
-#define PV_FACTS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -49,5 +48,3 @@ enum pv_peer_fact {
     PV_PEER_FACT_AWAY = 1u << 4,     /* a signal did not reach it: it is away */
     PV_PEER_FACT_LINK = 1u << 5,     /* whether its daemon proves itself, or by which key */
 };
-
-#endif /* PV_FACTS_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* links.h - the addresses of this machine's interfaces, as the shell tells them. */
-#ifndef PV_LINKS_H
-#define PV_LINKS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -30,5 +29,3 @@ struct pv_engine_router {
 enum {
     PV_NODE_ROUTERS = 2, /* IPv4, IPv6 */
 };
-
-#endif /* PV_LINKS_H */

@@ -6,8 +6,7 @@
  * and the services that all use: jobs, answers to control clients, facts. It decides nothing. The
  * engine owns it; control thread only.
  */
-#ifndef PV_NODE_H
-#define PV_NODE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/log.h"
@@ -373,5 +372,3 @@ bool pv_node_put_meta_for(struct pv_node *n, const char *name, struct pv_view va
 /* Answers handle with an error, and is false, when this node is in no network or was removed from
  * it. what: the command, which begins the sentence. */
 bool pv_node_need_network(struct pv_node *n, const char *what, uint64_t handle);
-
-#endif /* PV_NODE_H */

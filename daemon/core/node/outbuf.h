@@ -3,8 +3,7 @@
  * outbuf.h - what a stream machine has still to write: a byte queue with a limit. Bytes written or
  * dropped are wiped, because replies may carry secrets. A zeroed struct is empty.
  */
-#ifndef PV_OUTBUF_H
-#define PV_OUTBUF_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -22,5 +21,3 @@ struct pv_view pv_outbuf_view(const struct pv_outbuf *b);
 size_t pv_outbuf_wrote(struct pv_outbuf *b, size_t n);
 /* Drops everything and frees the memory. */
 void pv_outbuf_done(struct pv_outbuf *b);
-
-#endif /* PV_OUTBUF_H */

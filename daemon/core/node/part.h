@@ -9,8 +9,7 @@
  * job, or a request to the coordinator whose answer comes back to it. Members that are NULL mean:
  * not interested. `part` is always what make() returned.
  */
-#ifndef PV_PART_H
-#define PV_PART_H
+#pragma once
 
 #include <stddef.h>
 
@@ -161,5 +160,3 @@ struct pv_part {
 PV_MUST_CHECK int pv_part_make(const struct pv_part *part, struct pv_node *node,
                                const struct pv_engine_config *cfg, pv_ns now, void **ret_self);
 void pv_part_free(const struct pv_part *part, void *self);
-
-#endif /* PV_PART_H */

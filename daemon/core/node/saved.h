@@ -2,8 +2,7 @@
 /*
  * saved.h - the named values that the store held at start, by name (PV_JOB_SET_META wrote them).
  */
-#ifndef PV_SAVED_H
-#define PV_SAVED_H
+#pragma once
 
 #include "daemon/core/node/config.h"
 
@@ -11,5 +10,3 @@
 struct pv_view pv_saved_value(const struct pv_saved *saved, const char *name);
 /* A number of eight bytes, most significant first; 0: there is none, or it has another length. */
 uint64_t pv_saved_u64(const struct pv_saved *saved, const char *name);
-
-#endif /* PV_SAVED_H */

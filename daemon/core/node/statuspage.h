@@ -4,8 +4,7 @@
  * knows (part.h status()), and whoever has trouble adds a problem. Everything that the answer
  * points at lies in here, so that a part may leave its buffers.
  */
-#ifndef PV_STATUSPAGE_H
-#define PV_STATUSPAGE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -83,5 +82,3 @@ void pv_statuspage_put(struct pv_statuspage *st, enum pv_statuspage_field field,
 struct pv_statuspage *pv_statuspage_free(struct pv_statuspage *st);
 /* The whole answer; NULL without memory. Only drops that happened are in it. */
 json_t *pv_statuspage_json(struct pv_statuspage *st);
-
-#endif /* PV_STATUSPAGE_H */

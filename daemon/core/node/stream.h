@@ -4,8 +4,7 @@
  * One space of stream ids serves all kinds: the upper bits of an id are the kind, the rest is the
  * id that the part's own machine gave.
  */
-#ifndef PV_DAEMON_STREAM_H
-#define PV_DAEMON_STREAM_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -70,5 +69,3 @@ struct pv_stream_op {
     bool tls; /* OPEN COORD, SCOUT: inside TLS, whoever the server is; connected when that is up */
     struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
 };
-
-#endif /* PV_DAEMON_STREAM_H */

@@ -4,8 +4,7 @@
  * wants sent, and through what. The part that fills it begins with pv_transmit_to(), which sets
  * every field that says how.
  */
-#ifndef PV_TRANSMIT_H
-#define PV_TRANSMIT_H
+#pragma once
 
 #include <string.h>
 
@@ -53,5 +52,3 @@ struct pv_engine_inject {
     size_t len;
     uint8_t buf[PV_ENGINE_INJECT_MAX];
 };
-
-#endif /* PV_TRANSMIT_H */

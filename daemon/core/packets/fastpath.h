@@ -21,8 +21,7 @@
  *   read a batch; for (i = 0; i < n;) { i += pv_fp_tx/rx(worker, snap, v + i, n - i, now); drain; }
  *   nothing to read: pv_qsbr_offline(), sleep until pv_fp_next_timeout() or input
  */
-#ifndef PV_FASTPATH_H
-#define PV_FASTPATH_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -327,5 +326,3 @@ struct pv_fp_results pv_fp_results(const struct pv_fp_worker *w);
 
 /* Packets dropped by this worker so far; any thread may ask. */
 uint64_t pv_fp_drops(const struct pv_fp_worker *w, enum pv_fp_drop reason);
-
-#endif /* PV_FASTPATH_H */

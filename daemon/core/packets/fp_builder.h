@@ -9,8 +9,7 @@
  *
  * Control thread only, snapshots' free function included (pv_qsbr_reclaim() calls it there).
  */
-#ifndef PV_FP_BUILDER_H
-#define PV_FP_BUILDER_H
+#pragma once
 
 #include "crypto/aead.h"
 #include "daemon/core/packets/fastpath.h"
@@ -228,5 +227,3 @@ bool pv_fp_builder_changed(const struct pv_fp_builder *b);
 PV_MUST_CHECK int pv_fp_builder_snapshot(struct pv_fp_builder *b, struct pv_fp_snapshot **ret_snap);
 /* For pv_qsbr_publish(); NULL is fine. */
 void pv_fp_snapshot_free(void *snapshot);
-
-#endif /* PV_FP_BUILDER_H */

@@ -5,8 +5,7 @@
  * fast path: called only where no peer has the address itself, or it is not this node's, so a
  * network without routes pays nothing. Any worker.
  */
-#ifndef PV_FP_CARRY_H
-#define PV_FP_CARRY_H
+#pragma once
 
 #include "daemon/core/packets/fp_state.h"
 #include "proto/ip/ippkt.h"
@@ -26,5 +25,3 @@ bool pv_fp_carry_admits(const struct pv_fp_snapshot *snap, const struct pv_fp_pe
  * guest's to a member? */
 bool pv_fp_carry_goes_on(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                          const struct pv_ippkt *ip);
-
-#endif /* PV_FP_CARRY_H */

@@ -8,8 +8,7 @@
  * often the longer it lasts; how (ECN or a loss) is the caller's business. Pure; zeroed memory is
  * a queue that never stood.
  */
-#ifndef PV_FP_CODEL_H
-#define PV_FP_CODEL_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -37,5 +36,3 @@ struct pv_fp_codel {
 
 /* A packet leaves the queue after waiting so long. True: this one tells its sender. */
 bool pv_fp_codel_leaves(struct pv_fp_codel *c, pv_ns waited, pv_ns now);
-
-#endif /* PV_FP_CODEL_H */

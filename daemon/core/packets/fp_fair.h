@@ -14,8 +14,7 @@
  *   while ((p = pv_fp_fair_space(f)) != NULL) { read a packet to p; pv_fp_fair_push(f, …); }
  *   n = pv_fp_fair_pop(f, packets, …); use them, which are valid until the next pop
  */
-#ifndef PV_FP_FAIR_H
-#define PV_FP_FAIR_H
+#pragma once
 
 #include "base/pv.h"
 #include "daemon/core/packets/fastpath.h"
@@ -63,5 +62,3 @@ size_t pv_fp_fair_pop(struct pv_fp_fair *f, struct pv_fp_packet *ret_packets, si
 
 /* Bytes that wait. */
 size_t pv_fp_fair_bytes(const struct pv_fp_fair *f);
-
-#endif /* PV_FP_FAIR_H */

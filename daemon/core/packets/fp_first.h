@@ -5,8 +5,7 @@
  * by the relay as well, and the first few are repeated as they are, by the ways there are by then.
  * The receiver's replay window drops what comes twice. Internal to the fast path; tx.
  */
-#ifndef PV_FP_FIRST_H
-#define PV_FP_FIRST_H
+#pragma once
 
 #include "daemon/core/packets/fp_worker.h"
 
@@ -18,5 +17,3 @@ void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
 void pv_fp_first_repeat(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, pv_ns now);
 /* When something is due; PV_NEVER. */
 pv_ns pv_fp_first_next(const struct pv_fp_worker *w);
-
-#endif /* PV_FP_FIRST_H */

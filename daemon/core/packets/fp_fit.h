@@ -7,8 +7,7 @@
  * peers in fragments of the datagram. Larger IPv4 packets whose sender allows it are cut into
  * fragments themselves, as by every router. All other senders are told how much fits.
  */
-#ifndef PV_FP_FIT_H
-#define PV_FP_FIT_H
+#pragma once
 
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/ip/ippkt.h"
@@ -49,5 +48,3 @@ uint8_t *pv_fp_add_send(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
                         const struct pv_fp_peer *peer, size_t len, uint8_t ecn);
 /* A pv_fp_add_send() was for len bytes of inner packets. */
 void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size_t len, pv_ns now);
-
-#endif /* PV_FP_FIT_H */

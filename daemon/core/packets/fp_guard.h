@@ -9,8 +9,7 @@
  * what came or left first. A flow that the peer began and the rules allowed stays the peer's, also
  * when the rules change: what this node then sends in it makes it none of its own.
  */
-#ifndef PV_FP_GUARD_H
-#define PV_FP_GUARD_H
+#pragma once
 
 #include "daemon/core/packets/fp_state.h"
 #include "proto/ip/ippkt.h"
@@ -36,5 +35,3 @@ bool pv_fp_guard_lets_out(const struct pv_fp_snapshot *snap, const struct pv_fp_
  * it. */
 void pv_fp_guard_note(const struct pv_fp_snapshot *snap, const struct pv_fp_peer *peer,
                       const struct pv_ippkt *ip, pv_ns now);
-
-#endif /* PV_FP_GUARD_H */

@@ -10,8 +10,7 @@
  * of packets and bytes a second. Nothing is cut in the middle: when the results are full, the rest
  * of the copies follows with the next call.
  */
-#ifndef PV_FP_MANY_H
-#define PV_FP_MANY_H
+#pragma once
 
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/group/group.h"
@@ -40,5 +39,3 @@ bool pv_fp_send_to_one(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap
                        const struct pv_fp_peer *peer, const struct pv_fp_inner *in, pv_ns now);
 /* Packets noted from here on count as use of the peer, or do not. */
 void pv_fp_count_as_use(struct pv_fp_worker *w, bool use, pv_ns now);
-
-#endif /* PV_FP_MANY_H */

@@ -6,8 +6,7 @@
  * is allocated per packet: a packet is a chain of blocks from one pool. It decides nothing: who
  * must give way, and when, is fp_tx.c's.
  */
-#ifndef PV_FP_QUEUE_H
-#define PV_FP_QUEUE_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -45,5 +44,3 @@ uint32_t pv_fp_queue_oldest(const struct pv_fp_queue *q, pv_ns *ret_since);
 /* The peers with packets waiting, in no order. Returns how many. */
 size_t pv_fp_queue_peers(const struct pv_fp_queue *q,
                          uint32_t ret_peers[static PV_FP_QUEUE_MAX_PEERS]);
-
-#endif /* PV_FP_QUEUE_H */

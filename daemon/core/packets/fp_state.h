@@ -6,8 +6,7 @@
  * Everything here is reference-counted by the control thread. Workers read what is immutable, and
  * write only the fields that say so.
  */
-#ifndef PV_FP_STATE_H
-#define PV_FP_STATE_H
+#pragma once
 
 #include "base/bucket.h"
 #include "crypto/aead.h"
@@ -231,5 +230,3 @@ static inline uint32_t pv_fp_slot_of(uint32_t id)
 {
     return id & 0xffff;
 }
-
-#endif /* PV_FP_STATE_H */

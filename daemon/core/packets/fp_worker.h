@@ -2,8 +2,7 @@
 /*
  * fp_worker.h - one worker's memory, shared by fp_tx.c and fp_rx.c. Internal to the fast path.
  */
-#ifndef PV_FP_WORKER_H
-#define PV_FP_WORKER_H
+#pragma once
 
 #include "base/bucket.h"
 #include "daemon/core/packets/fp_queue.h"
@@ -222,5 +221,3 @@ static inline bool pv_fp_keys_young(const struct pv_fp_keys *keys, pv_ns now)
 
 /* 255.255.255.255, multicast, or the network's own broadcast address. */
 bool pv_fp_is_to_many(const struct pv_fp_snapshot *snap, uint8_t version, const uint8_t *dst);
-
-#endif /* PV_FP_WORKER_H */

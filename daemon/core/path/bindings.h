@@ -7,8 +7,7 @@
  * State:  NONE --behind a NAT--> WAITING (60 s) --online--> MEASURING --done--> KNOWN
  *         any --another network--> NONE;  MEASURING --a socket fails--> WAITING (600 s)
  */
-#ifndef PV_BINDINGS_H
-#define PV_BINDINGS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -22,5 +21,3 @@ extern const struct pv_part pv_part_bindings;
 
 /* The age at which the NAT ends every binding, whatever passes; 0: no such end was seen. */
 pv_ns pv_bindings_end(const struct pv_node *n);
-
-#endif /* PV_BINDINGS_H */

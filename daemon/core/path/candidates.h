@@ -8,8 +8,7 @@
  * raises PV_FACT_CANDIDATES when the composed list has changed, PV_FACT_MOVED when the addresses of
  * this machine or its NAT are others.
  */
-#ifndef PV_CANDIDATES_H
-#define PV_CANDIDATES_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -21,5 +20,3 @@ void pv_candidates_compose(struct pv_node *n, pv_ns now);
 /* Does nobody tell this node an address at which others could reach it, since the coordinator that
  * it asks is on its side of the NAT, in its own LAN? */
 bool pv_candidates_are_unseen(const struct pv_node *n);
-
-#endif /* PV_CANDIDATES_H */

@@ -4,8 +4,7 @@
  * the router is, has the shell ask by NAT-PMP or UPnP, and hands what is mapped and proven from
  * outside to the gatherer as a candidate. Asks only while this node is up in a network.
  */
-#ifndef PV_PORTMAP_PART_H
-#define PV_PORTMAP_PART_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -17,5 +16,3 @@ void pv_portmap_handle_router(struct pv_node *n, const struct pv_addr *src, stru
                               pv_ns now);
 /* The mapper, to look at. */
 const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n);
-
-#endif /* PV_PORTMAP_PART_H */

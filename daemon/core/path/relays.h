@@ -7,8 +7,7 @@
  * A relay is known by its number: 0 is the coordinator's, the others are those of the configuration
  * (turnservers.h). It writes node.ways.udp_blocked.
  */
-#ifndef PV_RELAYS_H
-#define PV_RELAYS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/path/turnservers.h"
@@ -25,5 +24,3 @@ PV_MUST_CHECK int pv_relays_poll_op(struct pv_node *n, struct pv_relaystream_op 
 void pv_relays_connected(struct pv_node *n, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_relays_closed(struct pv_node *n, uint16_t stream, const char *why, pv_ns now);
-
-#endif /* PV_RELAYS_H */

@@ -3,8 +3,7 @@
  * sockops.h - a short queue of sockets that a part wants the shell to open, adopt or close
  * (nat/hardnat.h), in order.
  */
-#ifndef PV_SOCKOPS_H
-#define PV_SOCKOPS_H
+#pragma once
 
 #include <string.h>
 
@@ -38,5 +37,3 @@ static inline bool pv_sockops_poll(struct pv_sockops *q, struct pv_hardnat_op *r
     memmove(&q->ops[0], &q->ops[1], --q->n * sizeof(q->ops[0]));
     return true;
 }
-
-#endif /* PV_SOCKOPS_H */

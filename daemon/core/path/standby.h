@@ -10,11 +10,8 @@
  *         OPENING --a port that this node just used--> OPENING, four times at most
  *         OPENING --failed--> IDLE, 10 s later again
  */
-#ifndef PV_STANDBY_H
-#define PV_STANDBY_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
 extern const struct pv_part pv_part_standby;
-
-#endif /* PV_STANDBY_H */

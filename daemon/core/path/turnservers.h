@@ -5,8 +5,7 @@
  * names up, again every 30 s while a server is not found or does not answer, and starts the way to
  * each (relay/relayway.h).
  */
-#ifndef PV_TURNSERVERS_H
-#define PV_TURNSERVERS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/relay/relayway.h"
@@ -33,5 +32,3 @@ pv_ns pv_turnservers_next_timeout(const struct pv_turnservers *t);
 /* The name of a relay: "coordinator", or as in the configuration. */
 const char *pv_turnservers_name(const struct pv_turnservers *t, uint16_t via,
                                 char buf[static PV_TURNSERVERS_NAME]);
-
-#endif /* PV_TURNSERVERS_H */

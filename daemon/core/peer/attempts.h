@@ -3,8 +3,7 @@
  * attempts.h - the part that decides which peer needs an attempt at a hard NAT (hardnat.h), and
  * agrees with the other side on its start.
  */
-#ifndef PV_ATTEMPTS_H
-#define PV_ATTEMPTS_H
+#pragma once
 
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/node.h"
@@ -13,5 +12,3 @@ extern const struct pv_part pv_part_attempts;
 
 /* For status and why: what is known of our own NAT, and how far the attempt under way is. */
 const struct pv_hardnat *pv_attempts_hardnat(const struct pv_node *n);
-
-#endif /* PV_ATTEMPTS_H */

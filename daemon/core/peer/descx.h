@@ -11,8 +11,7 @@
  * are answered a bounded number of times per received revision: enough for any loss, and two
  * sides that answer each other fall silent.
  */
-#ifndef PV_DESCX_H
-#define PV_DESCX_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -77,5 +76,3 @@ pv_ns pv_descx_next_timeout(const struct pv_descx *x);
 void pv_descx_kick(struct pv_descx *x);
 /* Send own again although it was acknowledged: the peer may have restarted and forgotten it. */
 void pv_descx_repeat(struct pv_descx *x);
-
-#endif /* PV_DESCX_H */

@@ -3,8 +3,7 @@
  * handshakes.h - the part that takes WireGuard handshake messages from the network to the peers
  * whose they are, and asks for cookies under load (whitepaper s5.3).
  */
-#ifndef PV_HANDSHAKES_H
-#define PV_HANDSHAKES_H
+#pragma once
 
 #include "crypto/dh.h"
 #include "daemon/core/node/node.h"
@@ -24,5 +23,3 @@ struct pv_handshakes_stranger {
     uint8_t key[PV_DH_LEN];
 };
 const struct pv_handshakes_stranger *pv_handshakes_stranger(const struct pv_handshakes *h);
-
-#endif /* PV_HANDSHAKES_H */

@@ -9,8 +9,7 @@
  * ahead, so that one write a minute is enough; the first one is asked for at the start, before any
  * value is needed.
  */
-#ifndef PV_HIGHWATER_H
-#define PV_HIGHWATER_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -66,5 +65,3 @@ static inline void pv_highwater_stored(struct pv_highwater *h, uint64_t mark)
     h->last = asked > h->last ? asked : h->last;
     h->own = true;
 }
-
-#endif /* PV_HIGHWATER_H */

@@ -3,8 +3,7 @@
  * ownkeys.h - the transport keys of this node, for who opens what others sealed: they may not have
  * heard yet that it uses another one.
  */
-#ifndef PV_OWNKEYS_H
-#define PV_OWNKEYS_H
+#pragma once
 
 #include "daemon/core/node/config.h"
 #include "proto/wireguard/noise.h"
@@ -14,5 +13,3 @@ struct pv_noise_static pv_ownkeys_current(const struct pv_identity *id);
 /* All that are answered, the one in use first; *iter = 0 before the first. False: no more. */
 PV_MUST_CHECK bool pv_ownkeys_next(const struct pv_identity *id, size_t *iter,
                                    struct pv_noise_static *ret_key);
-
-#endif /* PV_OWNKEYS_H */

@@ -4,8 +4,7 @@
  * result and pair of NATs, what the direct paths begin and end at, how long they took, how long
  * relays served. For metrics; nothing is decided by it.
  */
-#ifndef PV_PATHSTATS_H
-#define PV_PATHSTATS_H
+#pragma once
 
 #include "base/metrics.h"
 #include "base/pv.h"
@@ -64,5 +63,3 @@ struct pv_pathstats {
 void pv_pathstats_init(struct pv_pathstats *s);
 /* The families about paths and handshakes. */
 void pv_pathstats_metrics(const struct pv_pathstats *s, struct pv_metrics *m);
-
-#endif /* PV_PATHSTATS_H */

@@ -20,8 +20,7 @@
  * At most PV_PEER_MAX_REACHING are REACHING by our own wish; who comes later waits in FAILED.
  * A static peer is UP while it has an endpoint, else IDLE.
  */
-#ifndef PV_PEER_H
-#define PV_PEER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/bucket.h"
@@ -431,5 +430,3 @@ bool pv_peer_is_relayed(const struct pv_peer *p);
 PV_MUST_CHECK bool pv_peer_take_desc(struct pv_peer *p, pv_ns now, struct pv_desc *ret_desc);
 /* Lets the machines inside act on what they were told: call after every fact, before polling. */
 void pv_peer_settle(struct pv_peer *p, pv_ns now);
-
-#endif /* PV_PEER_H */

@@ -3,8 +3,7 @@
  * peer_int.h - the inside of a peer, for the files of daemon/core/peer only: everybody else asks by
  * the functions of peer.h.
  */
-#ifndef PV_PEER_INT_H
-#define PV_PEER_INT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -312,5 +311,3 @@ void pv_peer_prune_relays(struct pv_desc *desc, const uint8_t pk[static PV_SIGN_
 /* The largest UDP payload that a path carries, bytes, 0 = not known. probed: the largest transport
  * message, 0 = not known. */
 uint16_t pv_peer_path_mtu(const struct pv_carrier *path, uint16_t probed);
-
-#endif /* PV_PEER_INT_H */

@@ -4,8 +4,7 @@
  * that a client names. The shown texts point into the peer: use it before the next call that
  * changes it.
  */
-#ifndef PV_PEER_SHOW_H
-#define PV_PEER_SHOW_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
@@ -23,5 +22,3 @@ void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now)
  * why; what: the command, which begins the sentence. member: a static peer will not do. */
 struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what, bool member,
                              uint64_t handle);
-
-#endif /* PV_PEER_SHOW_H */

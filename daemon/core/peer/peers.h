@@ -8,8 +8,7 @@
  * call into a peer that may change it is followed by pv_peers_touch(). Not here: what a peer does
  * (peer.h), and what is sent to it (each part for itself). Control thread only.
  */
-#ifndef PV_PEERS_H
-#define PV_PEERS_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/transmit.h"
@@ -136,5 +135,3 @@ void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now);
 pv_ns pv_peers_next_timeout(const struct pv_peers *ps);
 PV_MUST_CHECK int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject);
-
-#endif /* PV_PEERS_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* peers_int.h - the inside of the table of peers, shared by peers*.c only. */
-#ifndef PV_PEERS_INT_H
-#define PV_PEERS_INT_H
+#pragma once
 
 #include "base/fifo.h"
 #include "base/heap.h"
@@ -58,5 +57,3 @@ extern const struct pv_inband_handler pv_peers_inband[PV_PEERS_INBAND];
 
 void pv_peers_status(void *part, struct pv_statuspage *st, pv_ns now);
 void pv_peers_metrics(void *part, struct pv_metrics *m, pv_ns now);
-
-#endif /* PV_PEERS_INT_H */

@@ -20,8 +20,7 @@
  *
  * Heap memory of its own, left out of core dumps; secrets are wiped as soon as they were used.
  */
-#ifndef PV_PQX_H
-#define PV_PQX_H
+#pragma once
 
 #include "crypto/kem.h"
 #include "daemon/core/peer/descx.h"
@@ -78,5 +77,3 @@ PV_MUST_CHECK int pv_pqx_poll_key(struct pv_pqx *x, struct pv_pqx_key *ret_key);
 
 /* Why the last half of theirs was of no use; "" = it was. */
 const char *pv_pqx_error(const struct pv_pqx *x);
-
-#endif /* PV_PQX_H */

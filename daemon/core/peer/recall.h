@@ -18,8 +18,7 @@
  *   any     --10 minutes without a reason-->      QUIET
  *   QUIET   --want, moved, switched on anew-->    WAITING
  */
-#ifndef PV_RECALL_H
-#define PV_RECALL_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -96,5 +95,3 @@ void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK
                    struct pv_recall_item *ret_item);
 /* Is it being tried? */
 bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
-
-#endif /* PV_RECALL_H */

@@ -3,8 +3,7 @@
  * rediscovery.h - the part that finds members again while there is no coordinator to ask, at the
  * addresses where they were (recall.h), and learns our own address from peers.
  */
-#ifndef PV_REDISCOVERY_H
-#define PV_REDISCOVERY_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/recall.h"
@@ -13,5 +12,3 @@ extern const struct pv_part pv_part_rediscovery;
 
 /* For status and why: the addresses that are known, and whom is tried. */
 const struct pv_recall *pv_rediscovery_recall(const struct pv_node *n);
-
-#endif /* PV_REDISCOVERY_H */

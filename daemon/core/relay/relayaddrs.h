@@ -7,8 +7,7 @@
  * In the first round those that are silent are left soon, for another waits; when all of them are,
  * each gets its full time. In caller's memory; zeroed is empty. No clock; not thread-safe.
  */
-#ifndef PV_RELAYADDRS_H
-#define PV_RELAYADDRS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -46,5 +45,3 @@ bool pv_relayaddrs_are_silent(const struct pv_relayaddrs *a);
 /* The present one sends us to `to`, which is the present one from now on. False: we were there not
  * long ago, or have been sent about too often. */
 bool pv_relayaddrs_redirect(struct pv_relayaddrs *a, const struct pv_addr *to, pv_ns now);
-
-#endif /* PV_RELAYADDRS_H */

@@ -18,8 +18,7 @@
  * server with several addresses is asked at one after the other, by the way it is on, before it
  * counts as not reached by that way.
  */
-#ifndef PV_RELAYWAY_H
-#define PV_RELAYWAY_H
+#pragma once
 
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/relay/relayaddrs.h"
@@ -203,5 +202,3 @@ bool pv_relayway_carrier(const struct pv_relayway *r, const struct pv_addr *peer
                          struct pv_carrier *ret_carrier);
 /* How its messages reach the fast path. */
 struct pv_fp_relay_way pv_relayway_fp_way(const struct pv_relayway *r);
-
-#endif /* PV_RELAYWAY_H */

@@ -20,8 +20,7 @@
  *   MEMBER, INVITED --leave--> LEFT --invited again--> INVITED
  *   LEFT --more than PV_ROOM_MAX_LEFT; one in which nobody here spoke goes first--> forgotten
  */
-#ifndef PV_ROOMS_H
-#define PV_ROOMS_H
+#pragma once
 
 #include "base/log.h"
 #include "base/pv.h"
@@ -205,5 +204,3 @@ struct pv_rooms_counts {
     uint64_t full;       /* records and texts above a limit, rooms above the number */
 };
 struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms);
-
-#endif /* PV_ROOMS_H */

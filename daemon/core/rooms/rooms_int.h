@@ -2,8 +2,7 @@
 /*
  * rooms_int.h - what the files of rooms share. Nobody else includes it.
  */
-#ifndef PV_ROOMS_INT_H
-#define PV_ROOMS_INT_H
+#pragma once
 
 #include "base/bucket.h"
 #include "base/fifo.h"
@@ -293,5 +292,3 @@ PV_MUST_CHECK int pv_rooms_keep(struct pv_rooms *rs, struct pv_rooms_room *room,
 /* The store failed: forgets everything and loads it again after a while. */
 void pv_rooms_reload(struct pv_rooms *rs, pv_ns now);
 void pv_rooms_ask_load(struct pv_rooms *rs);
-
-#endif /* PV_ROOMS_INT_H */

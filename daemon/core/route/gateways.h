@@ -9,8 +9,7 @@
  *
  * Pure: the caller says what it sees of each, sends the questions, and looks again in time.
  */
-#ifndef PV_GATEWAYS_H
-#define PV_GATEWAYS_H
+#pragma once
 
 #include "daemon/core/packets/fp_builder.h"
 
@@ -66,5 +65,3 @@ pv_ns pv_gateways_next(const struct pv_gateways *x, pv_ns now);
 bool pv_gateway_is_alive(const struct pv_gateway *g);
 /* For the packet threads: who is sent to, in order. */
 void pv_gateways_order(const struct pv_gateways *x, struct pv_fp_carried *carried);
-
-#endif /* PV_GATEWAYS_H */

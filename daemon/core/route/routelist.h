@@ -2,8 +2,7 @@
 /*
  * routelist.h - what part "routes" says of itself: `route list`, its share of `status`.
  */
-#ifndef PV_ROUTELIST_H
-#define PV_ROUTELIST_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 #include "daemon/core/route/routes.h"
@@ -16,5 +15,3 @@ enum {
 json_t *pv_routelist_json(const struct pv_node *n, const char *fault);
 /* The used routes, and the steps that somebody has to take. */
 void pv_routelist_status(const struct pv_node *n, struct pv_statuspage *st);
-
-#endif /* PV_ROUTELIST_H */

@@ -11,8 +11,7 @@
  * Writes: what is carried in node.fp, and the plan of the host's network (PV_JOB_NETPLAN). Signs
  * nothing (routesedit.h).
  */
-#ifndef PV_ROUTES_H
-#define PV_ROUTES_H
+#pragma once
 
 #include "base/netplan.h"
 #include "daemon/core/node/part.h"
@@ -73,5 +72,3 @@ bool pv_routes_in_network(const struct pv_node *n, const struct pv_prefix *p);
 /* The network of another interface of this host that the prefix is, or is a part of; NULL: none. */
 const struct pv_netplan_link *pv_routes_connected(const struct pv_node *n,
                                                   const struct pv_prefix *p);
-
-#endif /* PV_ROUTES_H */

@@ -4,8 +4,7 @@
  * and `route deny`. It signs the statements and answers when those who are there know them. The
  * node's offers stand in its own statement in the roster, and nowhere else. Keeps nothing.
  */
-#ifndef PV_ROUTESEDIT_H
-#define PV_ROUTESEDIT_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -15,5 +14,3 @@ extern const struct pv_part pv_part_routesedit;
  * statements.
  */
 PV_MUST_CHECK int pv_routesedit_say_again(struct pv_node *n, pv_ns now);
-
-#endif /* PV_ROUTESEDIT_H */

@@ -5,8 +5,7 @@
  *
  * Of two things said the more precise counts: about a prefix, about a member, about all. Pure.
  */
-#ifndef PV_ROUTEUSE_H
-#define PV_ROUTEUSE_H
+#pragma once
 
 #include "base/bytes.h"
 #include "crypto/sign.h"
@@ -51,5 +50,3 @@ bool pv_routeuse_wants(const struct pv_routeuse *u, const uint8_t pk[static PV_S
 size_t pv_routeuse_encode(const struct pv_routeuse *u, uint8_t buf[static PV_ROUTEUSE_BYTES]);
 /* PV_ERR_TRUNCATED, PV_ERR_MALFORMED, PV_ERR_UNSUPPORTED: of a later version. */
 PV_MUST_CHECK int pv_routeuse_decode(struct pv_view bytes, struct pv_routeuse *ret_use);
-
-#endif /* PV_ROUTEUSE_H */

@@ -7,11 +7,8 @@
  * first start of a version that can do more, and when [security] or the crypto library changes. A
  * node that can do nothing special, and never said so, says nothing.
  */
-#ifndef PV_ABLE_H
-#define PV_ABLE_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_able;
-
-#endif /* PV_ABLE_H */

@@ -7,8 +7,7 @@
  * this node is connected itself. The nodes that may remove wait up to a minute more, each by
  * chance, so one of them does it. A member that ends in order leaves by itself (admin.h).
  */
-#ifndef PV_EPHEMERAL_H
-#define PV_EPHEMERAL_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -17,5 +16,3 @@
 #define PV_EPHEMERAL_LOOK    PV_S(15)
 
 extern const struct pv_part pv_part_ephemeral;
-
-#endif /* PV_EPHEMERAL_H */

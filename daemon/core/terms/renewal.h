@@ -7,11 +7,8 @@
  * what holds anyway. Until the coordinator has given a receipt for one, no other is made. It leaves
  * by all ways that statements have: a member that reaches the coordinator brings it there.
  */
-#ifndef PV_RENEWAL_H
-#define PV_RENEWAL_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
 extern const struct pv_part pv_part_renewal;
-
-#endif /* PV_RENEWAL_H */

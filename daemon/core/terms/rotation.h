@@ -10,8 +10,7 @@
  * What is in use follows from the roster alone, so a crash anywhere leaves a node that works and
  * goes on from there. Not here: which key a handshake is made with (peer/peer_keys.c).
  */
-#ifndef PV_ROTATION_H
-#define PV_ROTATION_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -30,5 +29,3 @@ enum {
 #define PV_ROTATION_LOOK  PV_S(600) /* ours: how often it is looked at the ages of keys */
 
 extern const struct pv_part pv_part_rotation;
-
-#endif /* PV_ROTATION_H */

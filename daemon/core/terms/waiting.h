@@ -7,8 +7,7 @@
  * asks it for that, and shows it as its word. On the machine that waits this part says so in
  * `status`; it connects from time to time and learns of its admission that way.
  */
-#ifndef PV_WAITING_H
-#define PV_WAITING_H
+#pragma once
 
 #include "crypto/sign.h"
 #include "daemon/core/node/part.h"
@@ -18,5 +17,3 @@ extern const struct pv_part pv_part_waiting;
 /* The address that the coordinator saw this node ask from; NULL: not known. Valid until the next
  * call. */
 const char *pv_waiting_from(const struct pv_node *n, const uint8_t node[static PV_SIGN_PK_LEN]);
-
-#endif /* PV_WAITING_H */

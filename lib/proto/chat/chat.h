@@ -7,8 +7,7 @@
  * does not begin with '{', typed into nc). This is the codec only; who sends what when is
  * daemon/core/chat/chatlink.h. No state; thread-safe.
  */
-#ifndef PV_CHAT_H
-#define PV_CHAT_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -125,5 +124,3 @@ size_t pv_chat_harmless(struct pv_view text, const char *newline, char *dst, siz
 /* The same for showing: a newline becomes a newline and four blanks, so that no line of a message
  * can pose as another message. */
 size_t pv_chat_show(struct pv_view text, char *dst, size_t cap);
-
-#endif /* PV_CHAT_H */

@@ -7,8 +7,7 @@
  * daemon/core/files/filelink.h. The sender of a notice is who the session proved. No state;
  * thread-safe.
  */
-#ifndef PV_FILE_PROTO_H
-#define PV_FILE_PROTO_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/chat/proof.h"
@@ -131,5 +130,3 @@ enum pv_file_why pv_file_why_parse(uint8_t byte);
  * with a slash. PV_ERR_MALFORMED: no UTF-8.
  */
 PV_MUST_CHECK int pv_file_name_clean(struct pv_view name, char ret_name[static PV_FILE_NAME_BUF]);
-
-#endif /* PV_FILE_PROTO_H */

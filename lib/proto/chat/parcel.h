@@ -12,8 +12,7 @@
  * and the content before it: whoever stores a copy can neither read nor make one. The codec only;
  * no state; thread-safe.
  */
-#ifndef PV_PARCEL_H
-#define PV_PARCEL_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/sign.h"
@@ -64,5 +63,3 @@ PV_MUST_CHECK int pv_parcel_open_hybrid(const struct pv_signal_route *route,
 /* The second half of opening: the content, its signature included. */
 PV_MUST_CHECK int pv_parcel_parse(const struct pv_signal_route *route, struct pv_view content,
                                   struct pv_parcel *ret_parcel);
-
-#endif /* PV_PARCEL_H */

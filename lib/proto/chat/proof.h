@@ -9,8 +9,7 @@
  * either side. Codec and MAC only; who has which secret is daemon/core/chat/linkkeys.h. No state;
  * thread-safe.
  */
-#ifndef PV_PROOF_H
-#define PV_PROOF_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/sign.h"
@@ -103,5 +102,3 @@ bool pv_proof_is_line(struct pv_view line);
 PV_MUST_CHECK int pv_proof_line_parse(struct pv_view line, struct pv_proof_line *ret_line);
 /* With its newline; returns its length. */
 size_t pv_proof_line_write(const struct pv_proof_line *line, char buf[static PV_PROOF_LINE_MAX]);
-
-#endif /* PV_PROOF_H */

@@ -7,8 +7,7 @@
  * that anybody may hand it on and nobody can make it. Codec only: who may sign what, and what
  * follows, is daemon/core/rooms/rooms.h. No state; thread-safe.
  */
-#ifndef PV_ROOM_H
-#define PV_ROOM_H
+#pragma once
 
 #include "base/pv.h"
 #include "base/text.h"
@@ -127,5 +126,3 @@ PV_MUST_CHECK int pv_room_frame_parse(struct pv_view line, struct pv_room_frame 
 /* The frame as a line with its newline. PV_ERR_LIMIT when the records are too long for one. */
 PV_MUST_CHECK int pv_room_frame_write(const struct pv_room_frame *frame,
                                       char buf[static PV_CHAT_LINE_MAX], size_t *ret_len);
-
-#endif /* PV_ROOM_H */

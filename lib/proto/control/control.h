@@ -18,8 +18,7 @@
  * two values and are the owner's, so a side that does not know them goes on as before; nobody on
  * the way can take them out, since the messages are sealed by the handshake.
  */
-#ifndef PV_CONTROL_H
-#define PV_CONTROL_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/dh.h"
@@ -136,5 +135,3 @@ void pv_control_rekey(struct pv_control *control, struct pv_control_keys *keys);
 PV_MUST_CHECK int pv_control_accept(struct pv_control *control, struct pv_view ct);
 /* Has it gone over? */
 bool pv_control_is_hybrid(const struct pv_control *control);
-
-#endif /* PV_CONTROL_H */

@@ -12,8 +12,7 @@
  * signatures (but for the two helpers at the end), rights or the order of messages: that is the
  * session's work. Pure, no state; a parsed message owns its memory. Fuzz target: fuzz_ctlmsg.
  */
-#ifndef PV_CTLMSG_H
-#define PV_CTLMSG_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -389,5 +388,3 @@ PV_MUST_CHECK int pv_ctl_join_sign(struct pv_ctl_join *join,
                                    const uint8_t invite_sk[static PV_SIGN_SK_LEN]);
 PV_MUST_CHECK int pv_ctl_join_verify(const struct pv_ctl_join *join,
                                      const uint8_t handshake_hash[static PV_CTL_HASH_LEN]);
-
-#endif /* PV_CTLMSG_H */

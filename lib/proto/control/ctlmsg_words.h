@@ -3,8 +3,7 @@
  * ctlmsg_words.h - what ctlmsg.c and ctlpage.c share: the word of each message
  * type, the ranges of numbers, the block of a parsed message. Not for others.
  */
-#ifndef PV_CTLMSG_WORDS_H
-#define PV_CTLMSG_WORDS_H
+#pragma once
 
 #include <stdalign.h>
 #include <stddef.h>
@@ -85,5 +84,3 @@ struct pv_ctl_owned {
 struct pv_ctl_owned *pv_ctl_owned_new(size_t cap);
 
 extern const struct pv_ctl_word pv_ctl_words[PV_CTL_TYPE_COUNT];
-
-#endif /* PV_CTLMSG_WORDS_H */

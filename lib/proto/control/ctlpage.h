@@ -7,8 +7,7 @@
  *
  * Pure, no state. Fuzz target: fuzz_ctlmsg.
  */
-#ifndef PV_CTLPAGE_H
-#define PV_CTLPAGE_H
+#pragma once
 
 #include "proto/control/ctlmsg.h"
 
@@ -36,5 +35,3 @@ static inline bool pv_ctlpage_is(struct pv_view text)
 }
 /* As pv_ctl_parse(), which calls it. */
 PV_MUST_CHECK int pv_ctlpage_parse(struct pv_view text, struct pv_ctl_msg **ret_msg);
-
-#endif /* PV_CTLPAGE_H */

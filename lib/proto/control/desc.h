@@ -6,8 +6,7 @@
  * The codec only: numbering and resending are daemon/core/peer/descx.h, sealing is signal.h. No
  * state; thread-safe.
  */
-#ifndef PV_DESC_H
-#define PV_DESC_H
+#pragma once
 
 #include <jansson.h>
 
@@ -110,5 +109,3 @@ PV_MUST_CHECK int pv_desc_from_json(const json_t *obj, struct pv_desc *ret_desc)
 /* The half of an exchange in the same object, which pv_desc_from_json() leaves out (pq is NULL), as
  * few need it for longer than a call. PV_ERR_NOT_FOUND: there is none. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_desc_pq_from_json(const json_t *obj, struct pv_desc_pq *ret_pq);
-
-#endif /* PV_DESC_H */

@@ -8,8 +8,7 @@
  * them first. Functions on explicit structs; when to offer and what to keep is
  * daemon/core/peer/pqx.h's.
  */
-#ifndef PV_HYBRID_H
-#define PV_HYBRID_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/dh.h"
@@ -54,5 +53,3 @@ struct pv_hybrid_key {
     uint8_t psk[PV_NOISE_PSK_LEN];
 };
 void pv_hybrid_derive(const struct pv_hybrid_shared *shared, struct pv_hybrid_key *ret_key);
-
-#endif /* PV_HYBRID_H */

@@ -3,8 +3,7 @@
  * jsonline.h - one JSON object from untrusted bytes, with limits that hold before anything is
  * allocated for it. No state; thread-safe.
  */
-#ifndef PV_JSONLINE_H
-#define PV_JSONLINE_H
+#pragma once
 
 #include <jansson.h>
 
@@ -25,5 +24,3 @@ PV_MUST_CHECK int pv_jsonline_parse(struct pv_view text, unsigned max_depth, siz
 /* A whole number field in [min, max]. PV_ERR_NOT_FOUND when absent or null, PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_jsonline_u64(const json_t *obj, const char *key, uint64_t min, uint64_t max,
                                   uint64_t *ret_value);
-
-#endif /* PV_JSONLINE_H */

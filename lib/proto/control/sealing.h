@@ -12,8 +12,7 @@
  * of it. Others learn the sealing key from a certificate, the key signed by the identity key, which
  * anybody may pass on. No state; thread-safe.
  */
-#ifndef PV_SEALING_H
-#define PV_SEALING_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/kem.h"
@@ -58,5 +57,3 @@ PV_MUST_CHECK int pv_sealing_open(const uint8_t psk[static PV_NOISE_PSK_LEN],
                                   struct pv_view prologue, const struct pv_noise_static *local,
                                   struct pv_view box, uint8_t ret_sender[static PV_DH_LEN],
                                   uint8_t *ret_text);
-
-#endif /* PV_SEALING_H */

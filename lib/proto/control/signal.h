@@ -12,8 +12,7 @@
  * In-band messages of type 1 carry the same JSON without "seq". The codec only: whether seq, sender
  * and statements are to be believed is the owner's to decide. No state; thread-safe.
  */
-#ifndef PV_SIGNAL_H
-#define PV_SIGNAL_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/control/desc.h"
@@ -128,5 +127,3 @@ PV_MUST_CHECK int pv_forward_build(const struct pv_forward *f, void *buf, size_t
 /* The box borrows from body. PV_ERR_TRUNCATED (shorter than an empty signal), PV_ERR_LIMIT,
  * PV_ERR_MALFORMED (from somebody to himself). */
 PV_MUST_CHECK int pv_forward_parse(struct pv_view body, struct pv_forward *ret_forward);
-
-#endif /* PV_SIGNAL_H */

@@ -6,8 +6,7 @@
  * A group by its address alone. Its receivers are querier.h's (this machine) and grouptell.h's
  * (what members tell each other). Thread-safe.
  */
-#ifndef PV_GROUP_H
-#define PV_GROUP_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -44,5 +43,3 @@ struct pv_addr pv_group_addr(const struct pv_group *g); /* port 0 */
 
 /* The discovery groups by number, for whoever lists them; version 0 ends. */
 struct pv_group pv_group_discovery(size_t i);
-
-#endif /* PV_GROUP_H */

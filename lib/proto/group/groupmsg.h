@@ -7,8 +7,7 @@
  * filters. Checksums of reports are not verified: they come from this machine's own kernel. Safe on
  * any input: fuzz target tests/fuzz/proto/fuzz_group.c. Thread-safe.
  */
-#ifndef PV_GROUPMSG_H
-#define PV_GROUPMSG_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/group/group.h"
@@ -51,5 +50,3 @@ bool pv_groupmsg_next(struct pv_groupmsg *msg, struct pv_group *ret_group,
  */
 void pv_groupmsg_query(uint8_t version, const struct pv_group *group, uint8_t wait_ds,
                        uint8_t buf[static PV_GROUPMSG_QUERY_MAX], size_t *ret_len);
-
-#endif /* PV_GROUPMSG_H */

@@ -12,8 +12,7 @@
  * the other has its newest set. Flag bits of later versions are ignored. Safe on any input: fuzz
  * target tests/fuzz/proto/fuzz_group.c. Thread-safe.
  */
-#ifndef PV_GROUPTELL_H
-#define PV_GROUPTELL_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/group/group.h"
@@ -46,5 +45,3 @@ void pv_grouptell_build(const struct pv_grouptell *tell, uint8_t buf[static PV_G
 /* PV_ERR_TRUNCATED; PV_ERR_LIMIT: more groups; PV_ERR_MALFORMED: no multicast address, or one that
  * never leaves a machine, or not in ascending order. */
 PV_MUST_CHECK int pv_grouptell_parse(struct pv_view body, struct pv_grouptell *ret_tell);
-
-#endif /* PV_GROUPTELL_H */

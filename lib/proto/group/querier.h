@@ -9,8 +9,7 @@
  *
  * States: OFF --start--> ASKING twice at the start, then every PV_QUERIER_INTERVAL --stop--> OFF
  */
-#ifndef PV_QUERIER_H
-#define PV_QUERIER_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/group/groupmsg.h"
@@ -54,5 +53,3 @@ pv_ns pv_querier_next_timeout(const struct pv_querier *q);
 /* The next packet for the TUN; false: none. */
 bool pv_querier_poll(struct pv_querier *q, uint8_t buf[static PV_GROUPMSG_QUERY_MAX],
                      size_t *ret_len);
-
-#endif /* PV_QUERIER_H */

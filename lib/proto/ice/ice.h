@@ -37,8 +37,7 @@
  * whenever the path in use fails and nothing else is proven; any proven pair takes over. DORMANT,
  * the relayed pair stands selected.
  */
-#ifndef PV_ICE_H
-#define PV_ICE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -300,5 +299,3 @@ PV_MUST_CHECK int pv_ice_selected(const struct pv_ice_agent *agent, struct pv_ic
 size_t pv_ice_paths(const struct pv_ice_agent *agent, struct pv_ice_path *ret_paths, size_t cap);
 /* Our candidates as they are now: those given, then peer-reflexive ones; up to cap. */
 size_t pv_ice_locals(const struct pv_ice_agent *agent, struct pv_ice_cand *ret_cands, size_t cap);
-
-#endif /* PV_ICE_H */

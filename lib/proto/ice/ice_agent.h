@@ -8,8 +8,7 @@
  *   ice_choose.c which pair is used: selecting, nominating, giving up
  *   ice_keep.c   keeping the pair in use: traffic, suspicion, consent, dormancy; timers
  */
-#ifndef PV_ICE_AGENT_H
-#define PV_ICE_AGENT_H
+#pragma once
 
 #include "base/bucket.h"
 #include "proto/ice/ice.h"
@@ -378,5 +377,3 @@ static inline bool pv_ice_is_valid(const struct pv_ice_agent *a, int index)
         if ((a)->cfg.trace != NULL)                              \
             pv_trace_add((a)->cfg.trace, (a)->now, __VA_ARGS__); \
     } while (0)
-
-#endif /* PV_ICE_AGENT_H */

@@ -9,8 +9,7 @@
  *   - Beat: waits that can be told from none (those within a burst cannot), when the last four are
  *     alike. A packet of a beat is due at a time, however slow the beat is.
  */
-#ifndef PV_RHYTHM_H
-#define PV_RHYTHM_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -38,5 +37,3 @@ pv_ns pv_rhythm_late(pv_ns beat);
 /* After how much of a wait is silence more than usual? 0: nothing is known, or the waits are too
  * short to be told from none. */
 pv_ns pv_rhythm_unusual(const struct pv_rhythm *r);
-
-#endif /* PV_RHYTHM_H */

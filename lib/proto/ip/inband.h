@@ -9,8 +9,7 @@
  * Body length counts this part's body; bytes behind it are the session's padding: zeros, fewer
  * than 16. The meaning of the bodies, type 3 excepted, is their owners' business. Not thread-safe.
  */
-#ifndef PV_INBAND_H
-#define PV_INBAND_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -168,5 +167,3 @@ static inline bool pv_inband_is_probe(struct pv_view packet)
 
 /* The token of a probe's or an answer's body. PV_ERR_TRUNCATED. */
 PV_MUST_CHECK int pv_inband_probe_parse(struct pv_view body, uint32_t *ret_token);
-
-#endif /* PV_INBAND_H */

@@ -5,8 +5,7 @@
  *
  * No I/O, no allocation. Safe on any packet that pv_ippkt_parse() accepts.
  */
-#ifndef PV_IPFRAG_H
-#define PV_IPFRAG_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/ip/ippkt.h"
@@ -34,5 +33,3 @@ PV_MUST_CHECK int pv_ipfrag_init(struct pv_ipfrag *f, const struct pv_ippkt *ip,
 size_t pv_ipfrag_next(const struct pv_ipfrag *f);
 /* Writes it to dst. */
 void pv_ipfrag_cut(struct pv_ipfrag *f, uint8_t *dst);
-
-#endif /* PV_IPFRAG_H */

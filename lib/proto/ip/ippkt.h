@@ -5,8 +5,7 @@
  *
  * No filtering, no reassembly, no state. Views live as long as the packet. Safe on any input.
  */
-#ifndef PV_IPPKT_H
-#define PV_IPPKT_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -103,5 +102,3 @@ enum pv_ippkt_error {
  */
 PV_MUST_CHECK int pv_ippkt_error(const struct pv_ippkt *ip, enum pv_ippkt_error error, uint16_t mtu,
                                  uint8_t *buf, size_t cap, size_t *ret_len);
-
-#endif /* PV_IPPKT_H */

@@ -23,8 +23,7 @@
  *   any of the three, nothing answered: WAIT, 2 s doubling to 60 s, then ASK; what was known stays
  *   OFF    --told a size, of a path whose end answers no probes--> TOLD --10 min--> OFF
  */
-#ifndef PV_MTU_H
-#define PV_MTU_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -118,5 +117,3 @@ PV_MUST_CHECK int pv_mtu_poll_probe(struct pv_mtu *m, uint16_t *ret_size, uint32
 /* True once after the size changed: *ret_size is the largest UDP payload, 0 = all that is wanted.
  */
 bool pv_mtu_take_change(struct pv_mtu *m, uint16_t *ret_size);
-
-#endif /* PV_MTU_H */

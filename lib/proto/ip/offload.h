@@ -8,8 +8,7 @@
  * super-packet: one that was damaged goes on alone and is judged there. Within a flow nothing is
  * reordered. No I/O, no allocation. Safe on any input: fuzz target tests/fuzz/proto/fuzz_offload.c.
  */
-#ifndef PV_OFFLOAD_H
-#define PV_OFFLOAD_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/ip/ippkt.h"
@@ -130,5 +129,3 @@ void pv_joiner_add_plain(struct pv_joiner *j, struct pv_view packet);
 void pv_joiner_add(struct pv_joiner *j, const struct pv_ippkt *ip, uint8_t *packet);
 /* Completes the super-packets: outs[0..n_outs) may be written, in order. */
 void pv_joiner_finish(struct pv_joiner *j);
-
-#endif /* PV_OFFLOAD_H */

@@ -17,8 +17,7 @@
  * the first, no timers. Safe on any input: fuzz target tests/fuzz/proto/fuzz_parts.c. Not
  * thread-safe.
  */
-#ifndef PV_PARTS_H
-#define PV_PARTS_H
+#pragma once
 
 #include "base/pv.h"
 #include "proto/ip/inband.h"
@@ -83,5 +82,3 @@ PV_MUST_CHECK int pv_parts_add(struct pv_parts *t, const struct pv_parts_in *in,
                                uint8_t *dst, struct pv_parts_out *ret_out);
 /* Packets given up since the last call, because their places were needed. */
 uint64_t pv_parts_take_lost(struct pv_parts *t);
-
-#endif /* PV_PARTS_H */

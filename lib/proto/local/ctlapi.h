@@ -7,8 +7,7 @@
  * Builders return a new reference or NULL without memory. A NULL where a text is needed is a
  * mistake of the caller and gives {"bug":"…"}.
  */
-#ifndef PV_CTLAPI_H
-#define PV_CTLAPI_H
+#pragma once
 
 #include <jansson.h>
 
@@ -137,5 +136,3 @@ struct pv_ctlapi_told {
  * {"id","uses_left","revoked"},"invites":null or {"open","revoked"}}, with code 1 unless this disk
  * has stored it, else 9 unless the coordinator has; NULL without memory. */
 json_t *pv_ctlapi_told_json(const struct pv_ctlapi_told *told);
-
-#endif /* PV_CTLAPI_H */

@@ -4,8 +4,7 @@
  *
  * Builders return a new reference or NULL without memory.
  */
-#ifndef PV_CTLAPI_FILE_H
-#define PV_CTLAPI_FILE_H
+#pragma once
 
 #include <jansson.h>
 
@@ -27,5 +26,3 @@ struct pv_ctlapi_file {
 /* {"id","transfer","direction":"in|out","peer","name","size","done","state","why","running","online",
  * "time"}; transfer written as ids of messages are, why null when nothing is wrong */
 json_t *pv_ctlapi_file_json(const struct pv_ctlapi_file *file);
-
-#endif /* PV_CTLAPI_FILE_H */

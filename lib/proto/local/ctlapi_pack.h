@@ -4,8 +4,7 @@
  * ctlapi.h, and those that only one part of the daemon writes, which stand there. Names and order
  * of fields are a contract (PROTOCOL-LOCAL.md "Control socket").
  */
-#ifndef PV_CTLAPI_PACK_H
-#define PV_CTLAPI_PACK_H
+#pragma once
 
 #include <jansson.h>
 
@@ -41,5 +40,3 @@ json_t *pv_ctlapi_u64(uint64_t v);
 json_t *pv_ctlapi_ip(const struct pv_addr *a);
 json_t *pv_ctlapi_addr(const struct pv_addr *a); /* with the port */
 json_t *pv_ctlapi_real(double v);                /* < 0: null, as no such value can be negative */
-
-#endif /* PV_CTLAPI_PACK_H */

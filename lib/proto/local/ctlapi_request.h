@@ -6,8 +6,7 @@
  * Requests as typed structs with both directions, and one parser for all replies, which ctlapi.h
  * builds. The codec only: connections are daemon/core/node/ctlsrv.h. No state; thread-safe.
  */
-#ifndef PV_CTLAPI_REQUEST_H
-#define PV_CTLAPI_REQUEST_H
+#pragma once
 
 #include <jansson.h>
 
@@ -121,5 +120,3 @@ struct pv_ctlapi_reply {
 PV_MUST_CHECK int pv_ctlapi_reply_parse(struct pv_view line, bool exact,
                                         struct pv_ctlapi_reply *ret_reply);
 void pv_ctlapi_reply_done(struct pv_ctlapi_reply *reply);
-
-#endif /* PV_CTLAPI_REQUEST_H */

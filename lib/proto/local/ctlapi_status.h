@@ -2,8 +2,7 @@
 /*
  * ctlapi_status.h - the answer to `status` (ctlapi.h), field by field.
  */
-#ifndef PV_CTLAPI_STATUS_H
-#define PV_CTLAPI_STATUS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -63,5 +62,3 @@ struct pv_ctlapi_status {
  *  "inside","stack","stack_why"}
  */
 json_t *pv_ctlapi_status_json(const struct pv_ctlapi_status *status);
-
-#endif /* PV_CTLAPI_STATUS_H */

@@ -3,10 +3,7 @@
  * ctlapi_wipe.h - JSON that leaves nothing behind. Requests and answers may carry tokens and URLs,
  * and a parser frees buffers that it has outgrown.
  */
-#ifndef PV_CTLAPI_WIPE_H
-#define PV_CTLAPI_WIPE_H
+#pragma once
 
 /* From now on jansson wipes what it frees, in this process. Call it before any JSON is made. */
 void pv_ctlapi_wipe_freed(void);
-
-#endif /* PV_CTLAPI_WIPE_H */

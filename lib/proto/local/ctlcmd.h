@@ -3,8 +3,7 @@
  * ctlcmd.h - the words of the language between p2pvpnctl and p2pvpnd: its commands, exit codes and
  * limits, for those that need neither fields nor answers (ctlapi.h).
  */
-#ifndef PV_CTLCMD_H
-#define PV_CTLCMD_H
+#pragma once
 
 enum {
     PV_CTLAPI_NETWORK_LEN = 16,      /* bytes of a network id, PV_NETWORK_ID_LEN */
@@ -123,5 +122,3 @@ enum pv_ctlapi_cmd {
     PV_CTLAPI_ROOM_MEMBERS,
     PV_CTLAPI_N_CMDS,
 };
-
-#endif /* PV_CTLCMD_H */

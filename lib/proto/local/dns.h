@@ -7,8 +7,7 @@
  * so nothing is ever truncated. The codec only: what is answered is daemon/core/client/dns.c. No
  * state; thread-safe.
  */
-#ifndef PV_DNS_H
-#define PV_DNS_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -71,5 +70,3 @@ PV_MUST_CHECK int pv_dns_answer_build(const struct pv_dns_query *query,
 /* The address of "9.3.66.10.in-addr.arpa" or of 32 nibbles in ip6.arpa; lower case.
  * PV_ERR_NOT_FOUND: none, or only part of one. */
 PV_MUST_CHECK int pv_dns_reverse_parse(const char *name, struct pv_addr *ret_addr);
-
-#endif /* PV_DNS_H */

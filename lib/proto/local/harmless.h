@@ -3,8 +3,7 @@
  * harmless.h - answers of a process that may have been taken over, or of whoever listens at its
  * socket, made fit for a terminal: as values, for texts that are printed, or as JSON in ASCII.
  */
-#ifndef PV_HARMLESS_H
-#define PV_HARMLESS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -19,5 +18,3 @@ PV_MUST_CHECK int pv_harmless_json(json_t *value);
 /* One line as pv_ctlapi_dump() makes it, in printable ASCII alone: every other character of a
  * string is escaped (RFC 8259 s7). NULL without memory. free() it. */
 char *pv_harmless_dump(const json_t *obj, size_t *ret_len);
-
-#endif /* PV_HARMLESS_H */

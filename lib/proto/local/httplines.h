@@ -4,8 +4,7 @@
  *
  * Pure; views into the caller's bytes.
  */
-#ifndef PV_HTTPLINES_H
-#define PV_HTTPLINES_H
+#pragma once
 
 #include <string.h>
 
@@ -35,5 +34,3 @@ static inline struct pv_view pv_http_word(struct pv_view *rest)
     *rest = pv_view(rest->ptr + gone, rest->len - gone);
     return word;
 }
-
-#endif /* PV_HTTPLINES_H */

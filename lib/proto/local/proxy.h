@@ -5,8 +5,7 @@
  *
  * SOCKS5 without authentication and without BIND. Pure: bytes in, bytes out. One thread.
  */
-#ifndef PV_PROXY_H
-#define PV_PROXY_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -70,5 +69,3 @@ PV_MUST_CHECK int pv_proxy_udp_parse(struct pv_view datagram, struct pv_proxy_ta
                                      struct pv_view *ret_data);
 /* The head of one that came from there. Returns its length. */
 size_t pv_proxy_udp_head(const struct pv_addr *from, uint8_t head[static PV_PROXY_UDP_MAX]);
-
-#endif /* PV_PROXY_H */

@@ -5,8 +5,7 @@
  *
  * Pure: bytes in, bytes out. No state; thread-safe.
  */
-#ifndef PV_SCRAPE_H
-#define PV_SCRAPE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -54,5 +53,3 @@ PV_MUST_CHECK int pv_scrapeset_take(struct pv_scrapeset *set, const char *key, c
                                     const char **ret_why);
 /* At the end of the file. PV_ERR_MALFORMED, *ret_why. */
 PV_MUST_CHECK int pv_scrapeset_check(const struct pv_scrapeset *set, const char **ret_why);
-
-#endif /* PV_SCRAPE_H */

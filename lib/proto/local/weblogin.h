@@ -10,8 +10,7 @@
  *
  * Pure; the caller owns the memory, and wipes it.
  */
-#ifndef PV_WEBLOGIN_H
-#define PV_WEBLOGIN_H
+#pragma once
 
 #include "base/pv.h"
 #include "base/text.h"
@@ -90,5 +89,3 @@ unsigned pv_weblogin_judge(struct pv_weblogin *l, enum pv_weblogin_what what,
                            const struct pv_weblogin_asked *asked, pv_ns now, uint64_t *ret_session);
 /* Is the session with this number still open, for an answer that lasts? Then it counts as used. */
 bool pv_weblogin_goes_on(struct pv_weblogin *l, uint64_t session, pv_ns now);
-
-#endif /* PV_WEBLOGIN_H */

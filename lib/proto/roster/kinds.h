@@ -6,8 +6,7 @@
  * Code that acts on statements asks the row of a type, so that a further type is a row and what
  * only it does. Rows are constant. Any thread.
  */
-#ifndef PV_KINDS_H
-#define PV_KINDS_H
+#pragma once
 
 #include "proto/roster/statement.h"
 
@@ -135,5 +134,3 @@ uint64_t pv_st_number(const struct pv_statement *st);
 uint64_t pv_st_time(const struct pv_statement *st);
 /* Sets that word; nothing where there is none. */
 void pv_st_set_time(struct pv_statement *st, uint64_t time);
-
-#endif /* PV_KINDS_H */

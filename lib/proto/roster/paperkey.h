@@ -6,8 +6,7 @@
  *
  * Pure. The passphrase is not known here: crypto/pwhash.h makes the key.
  */
-#ifndef PV_PAPERKEY_H
-#define PV_PAPERKEY_H
+#pragma once
 
 #include "base/pv.h"
 #include "crypto/aead.h"
@@ -53,5 +52,3 @@ void pv_paperkey_format_code(const struct pv_paperkey *paper,
  */
 PV_MUST_CHECK int pv_paperkey_parse(const char *text, size_t len, struct pv_paperkey *ret_paper,
                                     unsigned *ret_line);
-
-#endif /* PV_PAPERKEY_H */

@@ -18,8 +18,7 @@
  * Does not: store, send, read a clock, keep secrets. Memberships expire by the time in receipts
  * (adr 0022). One thread.
  */
-#ifndef PV_ROSTER_H
-#define PV_ROSTER_H
+#pragma once
 
 #include "proto/roster/kinds.h"
 
@@ -379,5 +378,3 @@ pv_roster_find_prefix(const struct pv_roster *r, const uint8_t prefix[static PV_
 /* Every statement, in order of arrival: prev = NULL for the first; NULL after the last. */
 const struct pv_roster_entry *pv_roster_next_entry(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev);
-
-#endif /* PV_ROSTER_H */

@@ -12,8 +12,7 @@
  * All that is decided is a function of the statements and receipts held, never of their order of
  * arrival (adr 0019). Everything kept beside them is a cache of that function.
  */
-#ifndef PV_ROSTER_INT_H
-#define PV_ROSTER_INT_H
+#pragma once
 
 #include "base/map.h"
 #include "proto/roster/roster.h"
@@ -515,5 +514,3 @@ PV_MUST_CHECK int pv_roster_take_report(struct pv_roster *r, struct pv_roster_re
 /* Once for each reason. */
 void pv_roster_report_refusal(struct pv_roster *r, struct pv_roster_item *e,
                               enum pv_roster_refusal why);
-
-#endif /* PV_ROSTER_INT_H */

@@ -6,8 +6,7 @@
  * Thin: fields in, signed bytes out. Keys are Ed25519 secret keys (PV_SIGN_SK_LEN), borrowed for
  * the call. Nothing is added to a roster here. Pure; any thread.
  */
-#ifndef PV_ROSTER_MAKE_H
-#define PV_ROSTER_MAKE_H
+#pragma once
 
 #include "proto/roster/roster.h"
 
@@ -152,5 +151,3 @@ PV_MUST_CHECK int pv_make_rights_end(const struct pv_roster *r, struct pv_signer
 PV_MUST_CHECK int pv_make_again(const struct pv_roster *r, struct pv_signer signer,
                                 const struct pv_statement *of, uint64_t wall,
                                 struct pv_made_long *ret_made);
-
-#endif /* PV_ROSTER_MAKE_H */

@@ -7,8 +7,7 @@
  * decided by roster.h. No I/O, no allocation but the signing scratch of crypto/sign.h. Any thread.
  * Fuzz targets: fuzz_statement, fuzz_receipt.
  */
-#ifndef PV_STATEMENT_H
-#define PV_STATEMENT_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/bytes.h"
@@ -448,5 +447,3 @@ struct pv_coordlist_more {
  */
 PV_MUST_CHECK int pv_coordlist_with(struct pv_view list, const struct pv_coordlist_more *more,
                                     uint8_t *buf, size_t cap, size_t *ret_len);
-
-#endif /* PV_STATEMENT_H */

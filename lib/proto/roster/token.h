@@ -8,8 +8,7 @@
  * buffers after use, never log them. No I/O, no allocation. Any thread. Fuzz targets: fuzz_token,
  * fuzz_url.
  */
-#ifndef PV_TOKEN_H
-#define PV_TOKEN_H
+#pragma once
 
 #include "proto/roster/statement.h"
 
@@ -78,5 +77,3 @@ PV_MUST_CHECK int pv_url_parse(const char *text, size_t len, struct pv_url *ret_
 PV_MUST_CHECK int pv_url_format(const struct pv_url *url, char *buf, size_t cap);
 /* Wipes. */
 void pv_url_done(struct pv_url *url);
-
-#endif /* PV_TOKEN_H */

@@ -10,8 +10,7 @@
  * memory of one flow, never another one's permission. Marks are keyed hashes of 64 bits. Fuzz
  * target: fuzz_flow.
  */
-#ifndef PV_FLOW_H
-#define PV_FLOW_H
+#pragma once
 
 #include "proto/ip/ippkt.h"
 #include "proto/rules/ports.h"
@@ -94,5 +93,3 @@ void pv_flowtable_forget(struct pv_flowtable *t, enum pv_flow_side side, struct 
 /* Was a flow that this peer began, and that is not TCP's, pushed out within its life? Then one that
  * is not known may be that one. */
 bool pv_flowtable_lost(const struct pv_flowtable *t, uint32_t peer, uint32_t now_s);
-
-#endif /* PV_FLOW_H */

@@ -8,8 +8,7 @@
  *
  * Filled once, then asked. No I/O. One thread. Fuzz target: fuzz_rules.
  */
-#ifndef PV_POLICY_H
-#define PV_POLICY_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/text.h"
@@ -104,5 +103,3 @@ struct pv_verdict pv_policy_decide_beyond(const struct pv_policy *p,
                                           const uint8_t gateway[static PV_KEY_LEN],
                                           const struct pv_prefix *prefix,
                                           struct pv_port_range port);
-
-#endif /* PV_POLICY_H */

@@ -7,8 +7,7 @@
  * ICMP 8 in both families. Sets have one form each: sorted, without overlap. No state.
  * Fuzz target: fuzz_rules.
  */
-#ifndef PV_PORTS_H
-#define PV_PORTS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -55,5 +54,3 @@ size_t pv_ports_encode(const struct pv_ports *ports, uint8_t buf[static PV_PORTS
 
 /* Is this in the set? proto as in sets. */
 bool pv_ports_has(const struct pv_ports *ports, uint8_t proto, uint16_t port);
-
-#endif /* PV_PORTS_H */

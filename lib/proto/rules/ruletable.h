@@ -6,8 +6,7 @@
  * Made once by the control thread, read by any thread, never changed. A question costs a search in
  * the sorted bounds that the rules have among 256 ports. Counted references, control thread only.
  */
-#ifndef PV_RULETABLE_H
-#define PV_RULETABLE_H
+#pragma once
 
 #include "proto/rules/ports.h"
 
@@ -46,5 +45,3 @@ struct pv_verdict pv_ruletable_look(const struct pv_ruletable *t, uint8_t proto,
 
 /* For people: "rule 3", "default", "[firewall] of this node". Returns buf. */
 const char *pv_rule_format(uint16_t rule, char buf[static PV_RULE_TEXT]);
-
-#endif /* PV_RULETABLE_H */

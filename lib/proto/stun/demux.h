@@ -7,8 +7,7 @@
  * message has byte 1 = 0, every STUN response byte 1 != 0, a STUN message the cookie and its own
  * length, and no sender index equals the cookie.
  */
-#ifndef PV_DEMUX_H
-#define PV_DEMUX_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -27,5 +26,3 @@ enum {
 };
 
 enum pv_demux pv_demux(struct pv_view datagram);
-
-#endif /* PV_DEMUX_H */

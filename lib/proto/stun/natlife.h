@@ -19,8 +19,7 @@
  * A NAT that restarts once is not one with an absolute end: the second binding has to die at the
  * same age. A question that the server or the line leaves open stays unknown.
  */
-#ifndef PV_NATLIFE_H
-#define PV_NATLIFE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -96,5 +95,3 @@ const struct pv_natlife_result *pv_natlife_result(const struct pv_natlife *l);
 /* The keepalive interval that follows from a result: four fifths of the proven life, between
  * PV_NATLIFE_LEAST and PV_NATLIFE_MOST. Returns `otherwise` while the life is not known. */
 pv_ns pv_natlife_interval(const struct pv_natlife_result *result, pv_ns otherwise);
-
-#endif /* PV_NATLIFE_H */

@@ -16,8 +16,7 @@
  * MEASURING every test has ended, or the time is up          LIVING when asked for, else DONE
  * LIVING    a binding was found dead, or all lived           DONE
  */
-#ifndef PV_NETCHECK_H
-#define PV_NETCHECK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -176,5 +175,3 @@ const char *pv_netcheck_name_text(enum pv_netcheck_name name);
 const char *pv_netcheck_ports_text(enum pv_netcheck_ports ports);
 /* One or two sentences for people: what this means for direct paths. A constant. */
 const char *pv_netcheck_verdict(const struct pv_netcheck_result *result);
-
-#endif /* PV_NETCHECK_H */

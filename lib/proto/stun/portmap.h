@@ -19,8 +19,7 @@
  *   any        --release-->                                RELEASING (nothing to give back: IDLE)
  *   RELEASING  --an answer, or asked three times-->        IDLE
  */
-#ifndef PV_PORTMAP_H
-#define PV_PORTMAP_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -169,5 +168,3 @@ PV_MUST_CHECK int pv_portmap_poll_transmit(struct pv_portmap *p,
                                            uint8_t buf[static PV_PORTMAP_MAP_LEN]);
 /* The next event, once. PV_ERR_AGAIN: nothing happened. */
 PV_MUST_CHECK int pv_portmap_poll_event(struct pv_portmap *p, struct pv_portmap_event *ret_event);
-
-#endif /* PV_PORTMAP_H */

@@ -7,8 +7,7 @@
  * it is an inner one. A machine of five calls in caller's memory, for IPv4; it owns no socket, and
  * one port serves all three protocols. Not thread-safe.
  */
-#ifndef PV_ROUTERCHECK_H
-#define PV_ROUTERCHECK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -75,5 +74,3 @@ struct pv_routercheck_trace {
 int pv_routercheck_levels(const struct pv_routercheck_result *router,
                           const struct pv_netcheck_result *nat,
                           const struct pv_routercheck_trace *trace);
-
-#endif /* PV_ROUTERCHECK_H */

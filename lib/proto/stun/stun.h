@@ -7,8 +7,7 @@
  * It does not decide what a message means: see stunc.h, ice.h and the coordinator's stuns.h.
  * Not thread-safe per object; there are no shared objects.
  */
-#ifndef PV_STUN_H
-#define PV_STUN_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -188,5 +187,3 @@ void pv_stun_put_fingerprint(struct pv_stun_writer *w);
 /* Returns 0 and the message length in bytes, or the first error: PV_ERR_NO_SPACE (cap is too
  * small or the message too large), PV_ERR_CRYPTO. */
 PV_MUST_CHECK int pv_stun_write_end(struct pv_stun_writer *w, size_t *ret_len);
-
-#endif /* PV_STUN_H */

@@ -7,8 +7,7 @@
  * answer only with the transaction's id, and from the address that was asked (or from the one that
  * the server was asked to answer from). Not thread-safe.
  */
-#ifndef PV_STUNC_H
-#define PV_STUNC_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -87,5 +86,3 @@ PV_MUST_CHECK int pv_stunc_poll_transmit(struct pv_stunc *c, uint8_t *buf, size_
                                          size_t *ret_len);
 /* The outcome, once; PV_ERR_AGAIN before and after. */
 PV_MUST_CHECK int pv_stunc_poll_event(struct pv_stunc *c, struct pv_stunc_event *ret_event);
-
-#endif /* PV_STUNC_H */

@@ -7,8 +7,7 @@
  * No state, no allocation; thread-safe. Decoders take anything a network may bring. The meaning of
  * a message is the business of turnc.h (client) and the coordinator.
  */
-#ifndef PV_TURN_H
-#define PV_TURN_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -119,5 +118,3 @@ PV_MUST_CHECK int pv_turn_indication_parse(struct pv_view datagram, uint16_t met
 PV_MUST_CHECK int pv_turn_indication_build(uint16_t method, const uint8_t *txid,
                                            const struct pv_addr *peer, struct pv_view data,
                                            uint8_t *buf, size_t cap, size_t *ret_len);
-
-#endif /* PV_TURN_H */

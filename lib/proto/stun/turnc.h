@@ -21,8 +21,7 @@
  *   WAITING    --reach-->                    WAITING, for another address; from others ALLOCATING
  *   any        --stop-->                     OFF       (event DOWN if it was up)
  */
-#ifndef PV_TURNC_H
-#define PV_TURNC_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -215,5 +214,3 @@ void pv_turnc_past_add(struct pv_turnc_past *past, const struct pv_addr *peer, u
 uint16_t pv_turnc_past_take(struct pv_turnc_past *past, const struct pv_addr *peer, pv_ns now);
 /* May the server still know the number? */
 bool pv_turnc_past_has(const struct pv_turnc_past *past, uint16_t number, pv_ns now);
-
-#endif /* PV_TURNC_H */

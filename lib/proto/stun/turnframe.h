@@ -7,8 +7,7 @@
  * multiple of four, which its length field does not count. Client and server cut by the same rule.
  * No allocation; not thread-safe.
  */
-#ifndef PV_TURNFRAME_H
-#define PV_TURNFRAME_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -41,5 +40,3 @@ struct pv_turnframe {
  */
 PV_MUST_CHECK int pv_turnframe_next(struct pv_turnframe *f, struct pv_view *data,
                                     struct pv_view *ret_message);
-
-#endif /* PV_TURNFRAME_H */

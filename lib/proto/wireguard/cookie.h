@@ -6,8 +6,7 @@
  * Whether this node is under load is the caller's decision. Not for messages out of signals: those
  * are never answered by a cookie (DESIGN 7); check their mac1 alone. Not thread-safe.
  */
-#ifndef PV_COOKIE_H
-#define PV_COOKIE_H
+#pragma once
 
 #include "base/addr.h"
 #include "proto/wireguard/wgmsg.h"
@@ -59,5 +58,3 @@ void pv_cookie_jar_stamp(struct pv_cookie_jar *jar, uint8_t *msg, size_t len, bo
  * PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_cookie_jar_put(struct pv_cookie_jar *jar, const struct pv_wg_remote *remote,
                                     struct pv_view msg, pv_ns now);
-
-#endif /* PV_COOKIE_H */

@@ -9,8 +9,7 @@
  *
  * Finding is safe from many threads as long as nobody changes the table.
  */
-#ifndef PV_CRYPTOKEY_H
-#define PV_CRYPTOKEY_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -40,5 +39,3 @@ void pv_cryptokey_remove(struct pv_cryptokey *t, const struct pv_prefix *prefix,
 /* The owner of an address in network order; PV_CRYPTOKEY_NOBODY. */
 uint32_t pv_cryptokey_find4(const struct pv_cryptokey *t, const uint8_t ip[static 4]);
 uint32_t pv_cryptokey_find6(const struct pv_cryptokey *t, const uint8_t ip[static 16]);
-
-#endif /* PV_CRYPTOKEY_H */

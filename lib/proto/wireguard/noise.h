@@ -8,8 +8,7 @@
  * framing, no retries. Any failure ends a handshake: throw its struct away with the _wipe function.
  * All structs hold secrets and are the caller's memory; one thread at a time.
  */
-#ifndef PV_NOISE_H
-#define PV_NOISE_H
+#pragma once
 
 #include "crypto/aead.h"
 #include "crypto/dh.h"
@@ -162,5 +161,3 @@ PV_MUST_CHECK int pv_noise_xpsk_seal(const struct pv_noise_parties *parties,
                                      const struct pv_rng *rng, struct pv_view pt, uint8_t *ret_box);
 PV_MUST_CHECK int pv_noise_xpsk_open(const struct pv_noise_parties *parties, struct pv_view box,
                                      uint8_t ret_sender[static PV_DH_LEN], uint8_t *ret_pt);
-
-#endif /* PV_NOISE_H */

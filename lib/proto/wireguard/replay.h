@@ -5,8 +5,7 @@
  * A bitmap used as a ring of 64-bit words, so that moving the window clears words instead of
  * shifting them. One per receive key; not thread-safe (its rx worker owns it).
  */
-#ifndef PV_REPLAY_H
-#define PV_REPLAY_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -26,5 +25,3 @@ bool pv_replay_is_new(const struct pv_replay *r, uint64_t counter);
 /* Marks the counter of an authenticated packet as seen. PV_ERR_REPLAY: seen before, or
  * PV_REPLAY_WINDOW or more below the highest. counter < UINT64_MAX. */
 PV_MUST_CHECK int pv_replay_accept(struct pv_replay *r, uint64_t counter);
-
-#endif /* PV_REPLAY_H */

@@ -38,8 +38,7 @@
  *   WAITING --that time over, and a path; or NEXT expired-->          WANTED
  *   any     --90 s after the first message, or the last wish-->       IDLE    (GIVE_UP)
  */
-#ifndef PV_SESSION_H
-#define PV_SESSION_H
+#pragma once
 
 #include "proto/wireguard/wgmsg.h"
 
@@ -241,5 +240,3 @@ uint32_t pv_session_psk(const struct pv_session *s);
 unsigned pv_session_tries(const struct pv_session *s);
 /* Is an attempt to get keys under way? */
 bool pv_session_is_trying(const struct pv_session *s);
-
-#endif /* PV_SESSION_H */

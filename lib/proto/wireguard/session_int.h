@@ -4,8 +4,7 @@
  * session*.c: session.c has the messages, session_keep.c the path, the traffic and the timers,
  * session_psk.c the preshared keys.
  */
-#ifndef PV_SESSION_INT_H
-#define PV_SESSION_INT_H
+#pragma once
 
 #include "proto/wireguard/cookie.h"
 #include "proto/wireguard/session.h"
@@ -175,5 +174,3 @@ PV_MUST_CHECK int pv_session_try_psks(struct pv_session *s, struct pv_view msg, 
                                       struct pv_wg_keys *ret_keys, uint32_t *ret_id);
 /* Starts to send with the keys in CURRENT. */
 void pv_session_use_current(struct pv_session *s, pv_ns now);
-
-#endif /* PV_SESSION_INT_H */

@@ -8,8 +8,7 @@
  * are little-endian. Byte 3 of messages 1 and 2 is the suite (enum pv_suite, DESIGN 7): 0 is
  * WireGuard's; 1 is ours, the same handshake under Noise_IKpsk2_25519_AESGCM_BLAKE2s.
  */
-#ifndef PV_WGMSG_H
-#define PV_WGMSG_H
+#pragma once
 
 #include "proto/wireguard/noise.h"
 
@@ -157,5 +156,3 @@ void pv_wgmsg_make_cookie(const struct pv_wg_device *dev, const struct pv_rng *r
 PV_MUST_CHECK int pv_wgmsg_read_cookie(const struct pv_wg_remote *remote, struct pv_view msg,
                                        const uint8_t mac1[static PV_WGMSG_MAC_LEN],
                                        uint8_t ret_cookie[static PV_WGMSG_MAC_LEN]);
-
-#endif /* PV_WGMSG_H */

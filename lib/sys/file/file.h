@@ -4,8 +4,7 @@
  *
  * Any thread. Nothing here follows what a file means.
  */
-#ifndef PV_FILE_H
-#define PV_FILE_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -70,5 +69,3 @@ struct pv_filestamp {
 
 struct pv_filestamp pv_filestamp_of(const char *file);
 PV_MUST_CHECK bool pv_filestamp_equal(const struct pv_filestamp *a, const struct pv_filestamp *b);
-
-#endif /* PV_FILE_H */

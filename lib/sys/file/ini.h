@@ -6,8 +6,7 @@
  * inih does the grammar; what it would do silently is refused here: lines it cuts, NUL bytes,
  * continuation lines, section names it shortens. Knows no keys: see daemon/settings.
  */
-#ifndef PV_INI_H
-#define PV_INI_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -38,5 +37,3 @@ PV_MUST_CHECK int pv_ini_parse(struct pv_view text,
                                int (*fn)(void *ctx, const struct pv_ini_item *item, char *error,
                                          size_t cap),
                                void *ctx, struct pv_ini_error *ret_error);
-
-#endif /* PV_INI_H */

@@ -12,8 +12,7 @@
  * does not grow without end: at PV_LOGSINK_FILE_MAX bytes it becomes PROGRAM.log.1 and a new one
  * begins.
  */
-#ifndef PV_LOGSINK_H
-#define PV_LOGSINK_H
+#pragma once
 
 #include <limits.h>
 #include <pthread.h>
@@ -42,5 +41,3 @@ struct pv_log pv_logsink_open(struct pv_logsink *sink, const char *program,
 /* The same with another socket for the journal's entries. */
 struct pv_log pv_logsink_open_at(struct pv_logsink *sink, const char *program,
                                  enum pv_log_level level, const char *journal_socket);
-
-#endif /* PV_LOGSINK_H */

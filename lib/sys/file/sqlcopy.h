@@ -4,8 +4,7 @@
  * file of mode 0600 without companions, which appears under its name when it is complete and on
  * disk. One thread.
  */
-#ifndef PV_SQLCOPY_H
-#define PV_SQLCOPY_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -28,5 +27,3 @@ struct pv_sqlcopy {
  * said, with a sentence; then nothing has the name that had it not before. */
 PV_MUST_CHECK int pv_sqlcopy(const struct pv_sqlcopy *copy,
                              char ret_error[static PV_SQLCOPY_ERROR_MAX]);
-
-#endif /* PV_SQLCOPY_H */

@@ -3,8 +3,7 @@
  * sqlite.h - a program's SQLite database: made and opened with care, its failures in sentences that
  * name the remedy. Statements are the caller's. One thread.
  */
-#ifndef PV_SQLITE_H
-#define PV_SQLITE_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -78,5 +77,3 @@ const char *pv_sqlite_vfs(void);
 /* The file, and the connection, until close. */
 const char *pv_sqlite_path(const struct pv_sqlite *db);
 sqlite3 *pv_sqlite_handle(const struct pv_sqlite *db);
-
-#endif /* PV_SQLITE_H */

@@ -3,8 +3,7 @@
  * userdirs.h - where `p2pvpnd --user` and the p2pvpnctl of that user have their files: the XDG base
  * directories (specification 0.8), which both programs find by themselves.
  */
-#ifndef PV_USERDIRS_H
-#define PV_USERDIRS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -37,5 +36,3 @@ bool pv_userdirs_is_net(const char *name, size_t len);
 PV_MUST_CHECK int pv_userdirs_find(const char *net, struct pv_userdirs *ret);
 /* Is the home directory of this process' user this one, or below it? False: there is none. */
 bool pv_userdirs_holds_home(const char *dir);
-
-#endif /* PV_USERDIRS_H */

@@ -11,8 +11,7 @@
  *
  * The door is forked before anything secret is in memory and before any thread starts.
  */
-#ifndef PV_DOOR_H
-#define PV_DOOR_H
+#pragma once
 
 #include "base/pv.h"
 #include "sys/net/unixsock.h"
@@ -41,5 +40,3 @@ PV_MUST_CHECK int pv_door_accept(struct pv_door *d, int *ret_fd, struct pv_unix_
 /* Lets the door end, and does not wait for it: what a client passed may keep it. Porters end with
  * their clients' connections. NULL is fine; returns NULL. */
 struct pv_door *pv_door_stop(struct pv_door *d);
-
-#endif /* PV_DOOR_H */

@@ -16,8 +16,7 @@
  * For what needs no rights and must not have any, the helper starts tasks: children of its own
  * without root, with little time and memory.
  */
-#ifndef PV_HELPER_H
-#define PV_HELPER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/netplan.h"
@@ -158,5 +157,3 @@ PV_MUST_CHECK int pv_helper_netplan(struct pv_helper *h, const struct pv_netplan
                                     int *ret_events, char ret_error[static PV_HELPER_ERROR_MAX]);
 /* The next answer. PV_ERR_AGAIN: none. PV_ERR_CLOSED: the helper is gone. */
 PV_MUST_CHECK int pv_helper_netplan_event(int events_fd, struct pv_netplan_host *ret_host);
-
-#endif /* PV_HELPER_H */

@@ -5,8 +5,7 @@
  * SOCK_SEQPACKET keeps message boundaries; both ends are the same program, so structs travel as
  * they are.
  */
-#ifndef PV_HELPER_PROTO_H
-#define PV_HELPER_PROTO_H
+#pragma once
 
 #include <poll.h>
 #include <sys/types.h>
@@ -157,5 +156,3 @@ enum pv_helper_role {
 };
 /* *ret_seccomp (NULL: not asked): our list of system calls is in force. */
 PV_MUST_CHECK int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp);
-
-#endif /* PV_HELPER_PROTO_H */

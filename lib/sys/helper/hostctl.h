@@ -6,8 +6,7 @@
  * The former values are kept in a file too, so that a helper that was killed is cleaned up after by
  * the next one.
  */
-#ifndef PV_HOSTCTL_H
-#define PV_HOSTCTL_H
+#pragma once
 
 #include "base/netplan.h"
 #include "base/pv.h"
@@ -56,5 +55,3 @@ void pv_hostctl_apply(struct pv_hostctl *ctl, const struct pv_hostctl_wants *wan
                       char ret_error[static PV_HOSTCTL_ERROR_MAX]);
 /* The file goes. */
 void pv_hostctl_forget(const struct pv_hostctl *ctl);
-
-#endif /* PV_HOSTCTL_H */

@@ -3,8 +3,7 @@
  * hostlook.h - what this host has beside our interface: networks, resolvers, policies of others;
  * for hostnet.c only. Looks, and changes nothing.
  */
-#ifndef PV_HOSTLOOK_H
-#define PV_HOSTLOOK_H
+#pragma once
 
 #include "sys/helper/networds.h"
 
@@ -19,5 +18,3 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
  * is and what to do. */
 bool pv_hostlook_forbids(const struct pv_netplan *plan, const char *own_table,
                          char ret_remedy[static PV_NETPLAN_FAULT]);
-
-#endif /* PV_HOSTLOOK_H */

@@ -7,8 +7,7 @@
  * States: nothing known (what an earlier life left stays as it is); a plan is in force (others'
  * changes are noticed, and answered within a second); ended.
  */
-#ifndef PV_HOSTNET_H
-#define PV_HOSTNET_H
+#pragma once
 
 #include <poll.h>
 
@@ -53,5 +52,3 @@ bool pv_hostnet_report(struct pv_hostnet *net, bool again, struct pv_netplan_hos
 /* The daemon has ended: everything goes, but for an exit that shall block. Frees; NULL is fine;
  * returns NULL. */
 struct pv_hostnet *pv_hostnet_end(struct pv_hostnet *net);
-
-#endif /* PV_HOSTNET_H */

@@ -6,8 +6,7 @@
  * Pure. All that goes into the words are addresses, numbers and names that were checked; docs/adr
  * 0036 has the why of each part.
  */
-#ifndef PV_NETWORDS_H
-#define PV_NETWORDS_H
+#pragma once
 
 #include "base/netplan.h"
 #include "sys/net/netroutes.h"
@@ -121,5 +120,3 @@ size_t pv_networds_overlaps(const struct pv_netplan *plan, const struct pv_netwo
 /* The prefix of a route of somebody else that is as good as a default route (0.0.0.0/1 and the
  * like): then an exit cannot be used, since our own packets would follow it. NULL: none. */
 const struct pv_netplan_link *pv_networds_rival(const struct pv_networds_host *host);
-
-#endif /* PV_NETWORDS_H */

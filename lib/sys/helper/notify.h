@@ -12,8 +12,7 @@
  * Its standard output goes nowhere, its standard error where the daemon's goes. It runs as the
  * owner and group of its file, without other groups, and cannot gain rights (no_new_privs).
  */
-#ifndef PV_NOTIFY_H
-#define PV_NOTIFY_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -49,5 +48,3 @@ void pv_notify_serve(int fd, pid_t helper, const char *command);
  * PV_ERR_STATE (another code, or a signal). */
 PV_MUST_CHECK int pv_notify_run(int fd, const struct pv_notify_message *msg,
                                 char ret_error[static PV_NOTIFY_ERROR_MAX]);
-
-#endif /* PV_NOTIFY_H */

@@ -4,8 +4,7 @@
  * files that the client passed. For door.c only. It may be held up by what the client passes; then
  * it holds up nobody else.
  */
-#ifndef PV_PORTER_H
-#define PV_PORTER_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -22,5 +21,3 @@ struct pv_porter {
 /* The life of the process, which begins when the daemon's end says a first byte: until then the
  * door holds the client's socket too. Does not return. */
 _Noreturn void pv_porter_run(const struct pv_porter *porter);
-
-#endif /* PV_PORTER_H */

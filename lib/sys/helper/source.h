@@ -14,8 +14,7 @@
  *
  * Both ends are the same program, so structs travel as they are.
  */
-#ifndef PV_SOURCE_H
-#define PV_SOURCE_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -55,5 +54,3 @@ bool pv_source_take(int source, struct pv_source_info *ret_info);
 /* In the daemon: *ret_fd is a stream that does not block. PV_ERR_CLOSED: the porter has ended.
  * -errno. */
 PV_MUST_CHECK int pv_source_open(int source, int *ret_fd);
-
-#endif /* PV_SOURCE_H */

@@ -7,8 +7,7 @@
  * Whose a program's connection is the kernel says: SO_PEERCRED of a Unix socket, sock_diag(7) of
  * TCP and UDP. One thread.
  */
-#ifndef PV_GATE_H
-#define PV_GATE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -50,5 +49,3 @@ PV_MUST_CHECK int pv_gate_accept(const struct pv_gate *g, int *ret_fd);
 /* Is the UDP socket at this address this user's; or of a gate for members, where it is enough to
  * ask once for each address: not of this machine? */
 bool pv_gate_lets_in(const struct pv_gate *g, const struct pv_addr *from);
-
-#endif /* PV_GATE_H */

@@ -6,8 +6,7 @@
  * users may make no network, lwIP is in the kernel's place (sys/stack/stack.h), and gives ends of
  * connections. Any thread.
  */
-#ifndef PV_INSIDE_H
-#define PV_INSIDE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -69,5 +68,3 @@ bool pv_inside_is_broken(int fd);
 /* The giver's life: makes sockets (IPv4, IPv6, netlink) of the calling process' network for the
  * other end of asker until that closes. */
 void pv_inside_serve(int asker);
-
-#endif /* PV_INSIDE_H */

@@ -7,8 +7,7 @@
  * done, so it is for
  * the helper only.
  */
-#ifndef PV_IPCMD_H
-#define PV_IPCMD_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -36,5 +35,3 @@ PV_MUST_CHECK int pv_nftcmd_list(const char *const *words, size_t n, pv_nftcmd_l
                                  void *ctx);
 /* `iptables-legacy -S`, or ip6tables-legacy, line by line; errors as above. */
 PV_MUST_CHECK int pv_iptables_list(bool v6, pv_nftcmd_line *line, void *ctx);
-
-#endif /* PV_IPCMD_H */

@@ -6,8 +6,7 @@
  * Listens and dumps only; sets nothing (the helper does, by ip). A message from the kernel means
  * "look again": changes come in bursts and some come without any message of their own.
  */
-#ifndef PV_NETLINK_H
-#define PV_NETLINK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -63,5 +62,3 @@ bool pv_net_monitor_due(struct pv_net_monitor *mon, pv_ns now, bool *ret_reroute
 /* The same of our own interface, link and addresses: we or somebody else changed it. */
 pv_ns pv_net_monitor_next_own(const struct pv_net_monitor *mon);
 bool pv_net_monitor_own_due(struct pv_net_monitor *mon, pv_ns now);
-
-#endif /* PV_NETLINK_H */

@@ -3,8 +3,7 @@
  * netlink_int.h - messages of netlink sockets, cut into pieces; for netlink*.c and netroutes.c
  * only.
  */
-#ifndef PV_NETLINK_INT_H
-#define PV_NETLINK_INT_H
+#pragma once
 
 #include <linux/netlink.h>
 
@@ -22,5 +21,3 @@ bool pv_nl_message_next(struct pv_view *rest, struct nlmsghdr *ret_hdr, struct p
 /* A socket of its own for each dump: answers of one are never mixed with messages of a monitor.
  * inside: of the interface's network (inside.h). -errno. */
 PV_MUST_CHECK int pv_nl_route_socket(uint32_t groups, int flags, bool inside, int *ret_fd);
-
-#endif /* PV_NETLINK_INT_H */

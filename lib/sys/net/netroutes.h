@@ -4,8 +4,7 @@
  *
  * Reads only; sets nothing (the helper does, by ip).
  */
-#ifndef PV_NETROUTES_H
-#define PV_NETROUTES_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -42,5 +41,3 @@ PV_MUST_CHECK int pv_net_routes(const struct pv_net_route_query *query,
                                 struct pv_net_route *ret_routes, size_t cap, size_t *ret_n);
 /* How many policy rules of one family have this protocol number. -errno. */
 PV_MUST_CHECK int pv_net_rules(uint16_t family, uint8_t proto, size_t *ret_n);
-
-#endif /* PV_NETROUTES_H */

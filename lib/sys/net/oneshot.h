@@ -6,8 +6,7 @@
  * The owner reads the question and makes the answer. Nothing blocks. A few clients are served at a
  * time; further ones wait in the kernel's queue, and one that is too slow is cut off. One thread.
  */
-#ifndef PV_ONESHOT_H
-#define PV_ONESHOT_H
+#pragma once
 
 #include "base/pv.h"
 #include "sys/proc/loop.h"
@@ -35,5 +34,3 @@ PV_MUST_CHECK int pv_oneshot_new(struct pv_oneshot **ret_oneshot, struct pv_loop
 void pv_oneshot_handle_timeout(struct pv_oneshot *o, pv_ns now);
 pv_ns pv_oneshot_next_timeout(const struct pv_oneshot *o); /* PV_NEVER: none, or o is NULL */
 struct pv_oneshot *pv_oneshot_free(struct pv_oneshot *o);  /* NULL is fine; returns NULL */
-
-#endif /* PV_ONESHOT_H */

@@ -3,8 +3,7 @@
  * resolved.h - tells systemd-resolved which names are asked on which interface; other resolvers
  * and /etc/resolv.conf are left alone.
  */
-#ifndef PV_RESOLVED_H
-#define PV_RESOLVED_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -28,5 +27,3 @@ bool pv_resolved_is_there(void);
  * no shell). It is forgotten with the interface. PV_ERR_NOT_FOUND: no resolvectl; PV_ERR_TIMEOUT,
  * PV_ERR_REFUSED (it failed), -errno. */
 PV_MUST_CHECK int pv_resolved_set(const struct pv_resolved_link *link);
-
-#endif /* PV_RESOLVED_H */

@@ -4,8 +4,7 @@
  *
  * A picture of now; no watching (netlink.h says when to look again).
  */
-#ifndef PV_ROUTE_H
-#define PV_ROUTE_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -15,5 +14,3 @@
  * without a router (a point-to-point link). -errno. */
 PV_MUST_CHECK int pv_route_gateway(uint16_t family, struct pv_addr *ret_router,
                                    uint32_t *ret_ifindex);
-
-#endif /* PV_ROUTE_H */

@@ -4,8 +4,7 @@
  *
  * Scope ids are lost: link-local addresses are not used as transport addresses.
  */
-#ifndef PV_SOCKADDR_H
-#define PV_SOCKADDR_H
+#pragma once
 
 #include <sys/socket.h>
 
@@ -15,5 +14,3 @@
 socklen_t pv_sockaddr_from(const struct pv_addr *addr, struct sockaddr_storage *ret_ss);
 /* PV_AF_NONE for families other than IPv4 and IPv6. Mapped IPv4 addresses stay as they are. */
 struct pv_addr pv_sockaddr_to(const struct sockaddr_storage *ss);
-
-#endif /* PV_SOCKADDR_H */

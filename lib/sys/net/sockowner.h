@@ -5,8 +5,7 @@
  * neither users of a directory service nor groups that a process has without being listed. No
  * state; thread-safe; may wait for the disk.
  */
-#ifndef PV_SOCKOWNER_H
-#define PV_SOCKOWNER_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -24,5 +23,3 @@ PV_MUST_CHECK int pv_sockowner_find(const struct pv_addr *local, const struct pv
 /* Is the user in the group, by its own entry or by the group's list? passwd and group are files in
  * the forms of passwd(5) and group(5). */
 bool pv_sockowner_in_group(uint32_t uid, const char *name, const char *passwd, const char *group);
-
-#endif /* PV_SOCKOWNER_H */

@@ -4,8 +4,7 @@
  *
  * Descriptors belong to the caller. No buffering, no framing.
  */
-#ifndef PV_STREAM_H
-#define PV_STREAM_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -58,5 +57,3 @@ PV_MUST_CHECK int pv_stream_read(int fd, void *buf, size_t cap, size_t *ret_n);
 /* Writes as much as the kernel takes now, at least one byte. PV_ERR_AGAIN, -errno (EPIPE,
  * ECONNRESET, ...). */
 PV_MUST_CHECK int pv_stream_write(int fd, struct pv_view data, size_t *ret_n);
-
-#endif /* PV_STREAM_H */

@@ -6,8 +6,7 @@
  * The owner watches the descriptor for reading, and for writing while pv_streamtls_is_full().
  * Descriptor and TLS end are the owner's. Not thread-safe.
  */
-#ifndef PV_STREAMTLS_H
-#define PV_STREAMTLS_H
+#pragma once
 
 #include "base/pv.h"
 #include "sys/net/tls.h"
@@ -24,5 +23,3 @@ PV_MUST_CHECK int pv_streamtls_write(struct pv_tls *tls, int fd, struct pv_view 
 PV_MUST_CHECK int pv_streamtls_flush(struct pv_tls *tls, int fd);
 /* Has TLS something to say that is not written yet? */
 bool pv_streamtls_is_full(const struct pv_tls *tls);
-
-#endif /* PV_STREAMTLS_H */

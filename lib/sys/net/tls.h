@@ -24,8 +24,7 @@
  *
  * A context and its connections belong to one thread.
  */
-#ifndef PV_TLS_H
-#define PV_TLS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -121,5 +120,3 @@ void pv_tls_wrote(struct pv_tls *tls, size_t n); /* n bytes of pv_tls_out() are 
 bool pv_tls_is_ready(const struct pv_tls *tls);
 /* Why it ended, for people; "" while it has not. Valid as long as tls. */
 const char *pv_tls_error(const struct pv_tls *tls);
-
-#endif /* PV_TLS_H */

@@ -5,8 +5,7 @@
  * It writes no file. Nodes know the certificate by its pin (tls.h), or authenticate inside TLS, so
  * that it needs nobody else's signature; browsers refuse it. Any thread.
  */
-#ifndef PV_TLSCERT_H
-#define PV_TLSCERT_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -36,5 +35,3 @@ PV_MUST_CHECK int pv_tlscert_make(struct pv_tlscert *ret_cert, const char *const
  */
 PV_MUST_CHECK int pv_tlscert_make_again(struct pv_tlscert *ret_cert, struct pv_view pem,
                                         const char *const *names, size_t n);
-
-#endif /* PV_TLSCERT_H */

@@ -6,8 +6,7 @@
  * non-blocking and belongs to the caller; the interface disappears with its last descriptor. One
  * thread may read while another writes.
  */
-#ifndef PV_TUN_H
-#define PV_TUN_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -65,5 +64,3 @@ PV_MUST_CHECK int pv_tun_write_parts(int fd, const struct pv_view *parts, size_t
 /* The state of the interface with that name now, whoever set it: up, and its MTU in bytes.
  * PV_ERR_NOT_FOUND; -errno. */
 PV_MUST_CHECK int pv_tun_look(const char *name, bool *ret_up, unsigned *ret_mtu);
-
-#endif /* PV_TUN_H */

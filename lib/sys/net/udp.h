@@ -7,8 +7,7 @@
  * kernel does not take is dropped and counted. Any thread may send; a receiver and a struct of
  * counts belong to one thread.
  */
-#ifndef PV_UDP_H
-#define PV_UDP_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -169,5 +168,3 @@ size_t pv_udp_drain_errors(int fd, struct pv_udp_hints *hints);
 /* The oldest error waiting. A socket with a waiting error stays "ready", and its next send is
  * eaten, so drain it. PV_ERR_AGAIN: none. */
 PV_MUST_CHECK int pv_udp_read_error(int fd, struct pv_udp_error *ret_error);
-
-#endif /* PV_UDP_H */

@@ -5,8 +5,7 @@
  * Reading and writing is pv_stream_read() and pv_stream_write(), or the calls below when a
  * descriptor may come along. Any thread.
  */
-#ifndef PV_UNIXSOCK_H
-#define PV_UNIXSOCK_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -41,5 +40,3 @@ PV_MUST_CHECK int pv_unix_read(int fd, void *buf, size_t cap, size_t *ret_n, int
 /* As pv_stream_write(), and the descriptor pass (unless -1) goes with the first byte; it stays the
  * caller's. */
 PV_MUST_CHECK int pv_unix_write(int fd, struct pv_view data, int pass, size_t *ret_n);
-
-#endif /* PV_UNIXSOCK_H */

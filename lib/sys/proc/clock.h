@@ -4,8 +4,7 @@
  *
  * Event-loop code does not call pv_clock_now(): it gets `now` from sys/proc/loop, read once a turn.
  */
-#ifndef PV_CLOCK_H
-#define PV_CLOCK_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -18,5 +17,3 @@ uint64_t pv_clock_wall_us(void);
 pv_ns pv_clock_slept(void);
 /* Processor time that the calling thread has used. A system call, unlike the others. */
 pv_ns pv_clock_thread(void);
-
-#endif /* PV_CLOCK_H */

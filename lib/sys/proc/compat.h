@@ -3,8 +3,7 @@
  * compat.h - kernel headers that need help, and constants newer than Debian 12's headers (each
  * with the kernel version that brought it).
  */
-#ifndef PV_COMPAT_H
-#define PV_COMPAT_H
+#pragma once
 
 /* clang-format off */
 #include <time.h> /* linux/errqueue.h uses struct timespec without declaring it */
@@ -14,5 +13,3 @@
 /* linux/if_tun.h */
 #define PV_TUN_F_USO4 0x20 /* 6.2: UDP super-packets over IPv4 */
 #define PV_TUN_F_USO6 0x40 /* 6.2: the same over IPv6; the kernel takes both or none */
-
-#endif /* PV_COMPAT_H */

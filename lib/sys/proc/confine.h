@@ -7,8 +7,7 @@
  * rights and before its first thread: capabilities and Landlock hold for the calling thread and for
  * those it starts later. Nothing here can be undone.
  */
-#ifndef PV_CONFINE_H
-#define PV_CONFINE_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -161,5 +160,3 @@ void pv_confine_read(struct pv_confine_report *ret_report, bool seccomp, int lan
  * force stands there as "no seccomp". */
 const char *pv_confine_format(const struct pv_confine_report *report,
                               char ret_text[static PV_CONFINE_TEXT_MAX]);
-
-#endif /* PV_CONFINE_H */

@@ -4,8 +4,7 @@
  *
  * No generator of its own. Safe to use from any thread.
  */
-#ifndef PV_ENTROPY_H
-#define PV_ENTROPY_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -13,5 +12,3 @@
  * cannot report failure and no key may ever be made without randomness, so the process aborts
  * should the kernel refuse. */
 struct pv_rng pv_entropy(void);
-
-#endif /* PV_ENTROPY_H */

@@ -4,8 +4,7 @@
  *
  * Many raises before the clear count as one. raise and clear may be called from any thread.
  */
-#ifndef PV_EVENT_H
-#define PV_EVENT_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -13,5 +12,3 @@
 PV_MUST_CHECK int pv_event_open(int *ret_fd);
 void pv_event_raise(int fd);
 void pv_event_clear(int fd);
-
-#endif /* PV_EVENT_H */

@@ -8,8 +8,7 @@
  * deadline. Time is CLOCK_BOOTTIME through a timerfd (ev_timer stands still in suspend). One
  * thread owns a loop; only pv_event_raise() on a watched eventfd may come from others.
  */
-#ifndef PV_LOOP_H
-#define PV_LOOP_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -61,5 +60,3 @@ void pv_loop_stats(const struct pv_loop *loop, struct pv_loop_stats *ret_stats);
 PV_MUST_CHECK int pv_signals_open(const int *signals, size_t n, int *ret_fd);
 /* The next signal number that arrived. PV_ERR_AGAIN. */
 PV_MUST_CHECK int pv_signals_read(int fd, int *ret_signal);
-
-#endif /* PV_LOOP_H */

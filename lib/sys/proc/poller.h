@@ -5,8 +5,7 @@
  * Level-triggered: what is not read out is told again. One thread waits; the others may not touch
  * it.
  */
-#ifndef PV_POLLER_H
-#define PV_POLLER_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -23,5 +22,3 @@ void pv_poller_del(struct pv_poller *poller, int fd);
 /* Sleeps until something can be read, timeout has passed (rounded up to milliseconds, PV_NEVER: no
  * end) or a signal came. Returns the number of tags, at most max. */
 size_t pv_poller_wait(struct pv_poller *poller, pv_ns timeout, uint32_t *ret_tags, size_t max);
-
-#endif /* PV_POLLER_H */

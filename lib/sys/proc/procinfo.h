@@ -2,8 +2,7 @@
 /*
  * procinfo.h - what the kernel says of this process, for metrics, and of its parent. Any thread.
  */
-#ifndef PV_PROCINFO_H
-#define PV_PROCINFO_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -16,5 +15,3 @@ void pv_procinfo_read(struct pv_metrics_process *ret_process);
 /* A descriptor that is readable once the parent of this process, which the caller takes for parent,
  * has ended; -1: the kernel has none. PV_ERR_CLOSED: it has ended already. */
 PV_MUST_CHECK int pv_procinfo_watch_parent(pid_t parent, int *ret_fd);
-
-#endif /* PV_PROCINFO_H */

@@ -3,8 +3,7 @@
  * spare.h - descriptors kept in reserve, so that a program whose others are all in use by strangers
  * still lets its operator in. One thread.
  */
-#ifndef PV_SPARE_H
-#define PV_SPARE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,5 +25,3 @@ bool pv_spare_lend(struct pv_spare *s);
 /* Keeps as many again as can be had; to be called when something was closed. */
 void pv_spare_refill(struct pv_spare *s);
 void pv_spare_done(struct pv_spare *s);
-
-#endif /* PV_SPARE_H */

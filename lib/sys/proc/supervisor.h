@@ -5,8 +5,7 @@
  * The protocol is one datagram of text to the unix socket that NOTIFY_SOCKET names (sd_notify(3)),
  * so nothing of libsystemd is needed. Without a supervisor every call does nothing. One thread.
  */
-#ifndef PV_SUPERVISOR_H
-#define PV_SUPERVISOR_H
+#pragma once
 
 #include "sys/proc/loop.h"
 
@@ -36,5 +35,3 @@ void pv_supervisor_reloaded(const struct pv_supervisor *s);
 void pv_supervisor_leave_loop(struct pv_supervisor *s);
 /* "STOPPING=1"; s is PV_SUPERVISOR_NONE then. */
 void pv_supervisor_close(struct pv_supervisor *s);
-
-#endif /* PV_SUPERVISOR_H */

@@ -6,8 +6,7 @@
  * One thread submits and takes (the control thread); the worker's threads run. Items are pointers
  * the caller knows; who runs an item owns it meanwhile.
  */
-#ifndef PV_WORKER_H
-#define PV_WORKER_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -44,5 +43,3 @@ struct pv_worker *pv_worker_free(struct pv_worker *w);
 /* Instead of finish and free, when the process is about to exit and run() may hang (resolver):
  * lets the threads be; memory and descriptor stay. */
 void pv_worker_abandon(struct pv_worker *w);
-
-#endif /* PV_WORKER_H */

@@ -7,8 +7,7 @@
  * only IPv4 and IPv6 packets to the own addresses with TCP, UDP or ICMP reach lwIP, nothing that
  * changes the interface, and no table has more than PV_STACK_... entries.
  */
-#ifndef PV_STACK_H
-#define PV_STACK_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -53,5 +52,3 @@ pv_ns pv_stack_turn(struct pv_stack *s, pv_ns now);
 
 /* May lwIP see this packet? addrs: n own addresses. Pure; for tests. */
 bool pv_stack_is_welcome(struct pv_view packet, const struct pv_addr *addrs, size_t n);
-
-#endif /* PV_STACK_H */

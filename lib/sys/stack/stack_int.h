@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* stack_int.h - what the files of this folder share. */
-#ifndef PV_STACK_INT_H
-#define PV_STACK_INT_H
+#pragma once
 
 #include <lwip/netif.h>
 #include <lwip/tcp.h>
@@ -62,5 +61,3 @@ void pv_stack_end_conns(struct pv_stack *s);
 void pv_stack_end_listeners(struct pv_stack *s);
 void pv_stack_end_places(struct pv_stack *s);
 void pv_stack_end_askers(struct pv_stack *s);
-
-#endif /* PV_STACK_INT_H */

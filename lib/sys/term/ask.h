@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ask.h - asks a person for a passphrase, which is not shown while it is typed. */
-#ifndef PV_ASK_H
-#define PV_ASK_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -16,5 +15,3 @@
  * On failure buf is wiped.
  */
 PV_MUST_CHECK int pv_ask_secret(const char *prompt, char *buf, size_t cap);
-
-#endif /* PV_ASK_H */

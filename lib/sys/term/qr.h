@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* qr.h - a QR code on a terminal or on paper, for what is long to type. */
-#ifndef PV_QR_H
-#define PV_QR_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,5 +13,3 @@ bool pv_qr_is_there(void);
 bool pv_qr_print(const char *text, unsigned columns, FILE *out);
 /* Does the environment (LC_ALL, LC_CTYPE, LANG) say that text is UTF-8? */
 bool pv_term_is_utf8(void);
-
-#endif /* PV_QR_H */

@@ -3,8 +3,7 @@
  * coord_client.h - the world of fuzz_coord: a coordinator, its store and one client, which says
  * what an input chose. Connections that it had before stay, and are silent.
  */
-#ifndef PV_FUZZ_COORD_CLIENT_H
-#define PV_FUZZ_COORD_CLIENT_H
+#pragma once
 
 #include <stdio.h>
 
@@ -394,5 +393,3 @@ static inline void say_request(struct world *w, uint8_t what, uint8_t a, uint8_t
     }
     say(w, m);
 }
-
-#endif /* PV_FUZZ_COORD_CLIENT_H */

@@ -4,8 +4,7 @@
  * corpus can name them; the network "home" as a coordinator that starts again finds it; and
  * "other", which nobody has yet. Signing takes longer than most runs, so it happens once.
  */
-#ifndef PV_FUZZ_COORD_SIGNED_H
-#define PV_FUZZ_COORD_SIGNED_H
+#pragma once
 
 #include "coordinator/core/member/rowmark.h"
 #include "crypto/dh.h"
@@ -102,5 +101,3 @@ static inline const struct keys *key(uint8_t n)
                                       &once.stranger};
     return all[n % PV_ARRAY_LEN(all)];
 }
-
-#endif /* PV_FUZZ_COORD_SIGNED_H */

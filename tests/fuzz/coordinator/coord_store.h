@@ -3,8 +3,7 @@
  * coord_store.h - the store of fuzz_coord: keeps copies, takes everything else as stored, and says
  * of homes what the input chose. Operations may wait, and be answered in any order.
  */
-#ifndef PV_FUZZ_COORD_STORE_H
-#define PV_FUZZ_COORD_STORE_H
+#pragma once
 
 #include "coordinator/core/coord.h"
 #include "coordinator/core/member/home.h"
@@ -110,5 +109,3 @@ static inline void store_done(struct store *s)
         pv_storeop_free(s->waiting[--s->n_waiting]);
     copymem_done(&s->copies);
 }
-
-#endif /* PV_FUZZ_COORD_STORE_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* relay_turn.h - a turn of the owner of a coordinator's relay half, without a socket. */
-#ifndef PV_FUZZ_RELAY_TURN_H
-#define PV_FUZZ_RELAY_TURN_H
+#pragma once
 
 #include "coordinator/core/turn/relaycore.h"
 
@@ -29,5 +28,3 @@ static inline void relay_turn(struct pv_relaycore *relay, pv_ns now)
     if (pv_turns_next_timeout(turns) <= now)
         pv_turns_handle_timeout(turns, now);
 }
-
-#endif /* PV_FUZZ_RELAY_TURN_H */

@@ -4,8 +4,7 @@
  * which says whose a network is as coordinator/store/pg_homes.c does, and runs what the store's
  * threads have in the order of each.
  */
-#ifndef HOMES_WORLD_H
-#define HOMES_WORLD_H
+#pragma once
 
 #include <errno.h>
 #include <stdio.h>
@@ -370,5 +369,3 @@ static inline void run_jobs(struct world *w, struct coordinator *c)
         c->n_jobs--;
     }
 }
-
-#endif /* HOMES_WORLD_H */

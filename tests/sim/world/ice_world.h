@@ -8,8 +8,7 @@
  * arrive after a delay and are never lost. Everything follows from the seed. Header only, because
  * unit tests and simulations both use it.
  */
-#ifndef PV_ICE_WORLD_H
-#define PV_ICE_WORLD_H
+#pragma once
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
@@ -552,5 +551,3 @@ static inline void w_print(const struct w_world *w)
         }
     }
 }
-
-#endif /* PV_ICE_WORLD_H */

@@ -3,8 +3,7 @@
  * pair.h - two members behind NATs that use a path, numbered traffic between them, and what became
  * of it. For test_path.c and test_bindings.c.
  */
-#ifndef PV_SIM_PAIR_H
-#define PV_SIM_PAIR_H
+#pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,5 +151,3 @@ static inline bool all_arrived(struct pair *p)
     }
     return ok;
 }
-
-#endif /* PV_SIM_PAIR_H */

@@ -4,8 +4,7 @@
  * lives, and whose home each network is, as coordinator/store/pg_lease.c and pg_homes.c keep them.
  * sim_coord.c has the statements.
  */
-#ifndef PV_SIM_CLUSTER_H
-#define PV_SIM_CLUSTER_H
+#pragma once
 
 #include "coordinator/core/coord.h"
 #include "coordinator/core/member/home.h"
@@ -54,5 +53,3 @@ void sim_cluster_write(struct sim_cluster *cl, unsigned seat, const struct pv_st
                        pv_ns now, struct pv_storeop_result *res);
 /* An epoch above this one and all before. */
 uint64_t sim_cluster_epoch(struct sim_cluster *cl, uint64_t above);
-
-#endif /* PV_SIM_CLUSTER_H */

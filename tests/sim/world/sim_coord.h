@@ -4,8 +4,7 @@
  * store in memory that survives it. And what a malicious one does: it has its own key, so it may
  * say anything.
  */
-#ifndef PV_SIM_COORD_H
-#define PV_SIM_COORD_H
+#pragma once
 
 #include "coordinator/core/coord.h"
 #include "proto/roster/token.h"
@@ -68,5 +67,3 @@ void sim_coord_truncate(struct sim_coord *c, size_t n_rows);
 
 /* An event of its host. */
 void sim_coord_handle(struct sim_coord *c, const struct sim_event *event);
-
-#endif /* PV_SIM_COORD_H */

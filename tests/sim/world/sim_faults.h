@@ -7,8 +7,7 @@
  * simulator makes for itself meanwhile (sim_calloc() and its like). They fail in a program that is
  * linked with the wraps of sim_alloc.c (tests/CMakeLists.txt). Not thread-safe.
  */
-#ifndef PV_SIM_FAULTS_H
-#define PV_SIM_FAULTS_H
+#pragma once
 
 #include "base/pv.h"
 
@@ -60,5 +59,3 @@ bool sim_machine_runs(void);
 void *sim_calloc(size_t n, size_t size);
 void *sim_realloc(void *p, size_t size);
 void *sim_copy(const void *data, size_t len); /* one byte at least */
-
-#endif /* PV_SIM_FAULTS_H */

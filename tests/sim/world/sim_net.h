@@ -17,8 +17,7 @@
  * The owner pulls: sim_net_next() moves the clock to the next event and hands it over. There are no
  * callbacks. Not thread-safe. Limits are asserts: a test that hits one is wrong.
  */
-#ifndef PV_SIM_NET_H
-#define PV_SIM_NET_H
+#pragma once
 
 #include "base/addr.h"
 #include "base/pv.h"
@@ -168,5 +167,3 @@ bool sim_is_long(void);
  */
 unsigned sim_seeds(const char *scenario, uint64_t n, int (*run)(uint64_t seed, void *ctx),
                    void *ctx);
-
-#endif /* PV_SIM_NET_H */

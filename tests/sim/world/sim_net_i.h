@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sim_net_i.h - what sim_net.c and sim_stream.c share. */
-#ifndef PV_SIM_NET_I_H
-#define PV_SIM_NET_I_H
+#pragma once
 
 #include "base/heap.h"
 #include "sim_faults.h"
@@ -112,5 +111,3 @@ void sim_streams_silence_zone(struct sim_net *net, unsigned zone);
 /* forget: the host's memory of its streams is gone too (power). */
 void sim_streams_silence_host(struct sim_net *net, unsigned host, bool forget);
 void sim_streams_done(struct sim_net *net);
-
-#endif /* PV_SIM_NET_I_H */

@@ -16,8 +16,7 @@
  *
  * Aborts without memory, and when the node does not come to rest. Not thread-safe.
  */
-#ifndef PV_SIM_NODE_H
-#define PV_SIM_NODE_H
+#pragma once
 
 #include "daemon/core/engine.h"
 #include "sim_net.h"
@@ -164,5 +163,3 @@ uint64_t sim_node_sent(const struct sim_node *n);
 /* Streams to relays that it began, ever, and those open now. */
 uint64_t sim_node_relay_streams(const struct sim_node *n, unsigned *ret_open);
 uint64_t sim_node_drops(const struct sim_node *n, enum pv_fp_drop reason);
-
-#endif /* PV_SIM_NODE_H */

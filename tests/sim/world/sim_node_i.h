@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sim_node_i.h - the inside of sim_node.h, shared by sim_node*.c. */
-#ifndef PV_SIM_NODE_I_H
-#define PV_SIM_NODE_I_H
+#pragma once
 
 #include <sqlite3.h>
 
@@ -199,5 +198,3 @@ void sim_node_stream_event(struct sim_node *n, const struct sim_event *ev);
 void sim_node_run_syns(struct sim_node *n);
 /* An answer to a SYN came, or the news that nobody is there. */
 void sim_node_syn_answered(struct sim_node *n, uint32_t sid, bool there);
-
-#endif /* PV_SIM_NODE_I_H */

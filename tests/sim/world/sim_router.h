@@ -4,8 +4,7 @@
  * forwards ports of the zone's NAT. MAP for UDP and ANNOUNCE; written from the RFC, not with the
  * client's code.
  */
-#ifndef PV_SIM_ROUTER_H
-#define PV_SIM_ROUTER_H
+#pragma once
 
 #include "sim_net.h"
 
@@ -34,5 +33,3 @@ unsigned sim_router_mapped(struct sim_router *r);
 /* Loses all it has mapped, other flows go on. Told: the epoch begins anew and `to` hears the
  * announcement; NULL: without a word. */
 void sim_router_restart(struct sim_router *r, const struct pv_addr *to);
-
-#endif /* PV_SIM_ROUTER_H */

@@ -7,8 +7,7 @@
  * a roster holds. Of what the simulator's users do not ask for nothing is here: conditions of
  * invites, other names, contests for a name.
  */
-#ifndef PV_SIM_RULEBOOK_H
-#define PV_SIM_RULEBOOK_H
+#pragma once
 
 #include "proto/roster/roster.h"
 
@@ -48,5 +47,3 @@ size_t rulebook_count_rules(const struct rulebook *b);
 size_t rulebook_count_wishes(const struct rulebook *b);
 /* The coordinators record in force; NULL: there is none. */
 const struct pv_statement *rulebook_record(const struct rulebook *b);
-
-#endif /* PV_SIM_RULEBOOK_H */

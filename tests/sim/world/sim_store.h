@@ -5,8 +5,7 @@
  *
  * Chat jobs are not served here: the owner passes them to a chat store of its choice.
  */
-#ifndef PV_SIM_STORE_H
-#define PV_SIM_STORE_H
+#pragma once
 
 #include "daemon/core/engine.h"
 
@@ -32,5 +31,3 @@ const struct pv_job_keys *sim_store_keys(const struct sim_store *store);
 void sim_store_forget_keys(struct sim_store *store);
 /* Is there a root key? *ret_key: how to sign with it (the store is the keeper as well). */
 bool sim_store_root(struct sim_store *store, struct pv_kept_key *ret_key);
-
-#endif /* PV_SIM_STORE_H */

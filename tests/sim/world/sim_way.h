@@ -4,11 +4,8 @@
  * (scripts/chat-way), while a test says so. Without that option, or without PV_SIM_WAY=FILE,
  * nothing is written.
  */
-#ifndef PV_SIM_WAY_H
-#define PV_SIM_WAY_H
+#pragma once
 
 /* From here on it is about this: a line "= what" in the file, and one for each function that is
  * entered ("E" and its distance from this one) or left ("X"). NULL: no more. */
 void sim_way(const char *what);
-
-#endif /* PV_SIM_WAY_H */

@@ -2,8 +2,7 @@
 /*
  * sim_world.h - coordinators and nodes behind NATs in one process, run until something is true.
  */
-#ifndef PV_SIM_WORLD_H
-#define PV_SIM_WORLD_H
+#pragma once
 
 #include "sim_coord.h"
 #include "sim_net.h"
@@ -80,5 +79,3 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
 
 /* Prints what a node remembers about a peer, for the message of a failed run. */
 void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer);
-
-#endif /* PV_SIM_WORLD_H */

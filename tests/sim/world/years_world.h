@@ -3,8 +3,7 @@
  * years_world.h - the model of sim/years: machines, coordinators, who should be what, and whether
  * everybody has heard of everything.
  */
-#ifndef PV_YEARS_WORLD_H
-#define PV_YEARS_WORLD_H
+#pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,5 +225,3 @@ static inline bool settled(struct years *y)
     }
     return true;
 }
-
-#endif /* PV_YEARS_WORLD_H */

@@ -7,8 +7,7 @@
  * not named twice, no sample comes twice, names of counters end in _total and those of no other
  * family do, histograms are cumulative and whole.
  */
-#ifndef PV_METRICS_GRAMMAR_H
-#define PV_METRICS_GRAMMAR_H
+#pragma once
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -174,5 +173,3 @@ static inline double grammar_value(const struct grammar *g, const char *series)
     }
     return -1;
 }
-
-#endif /* PV_METRICS_GRAMMAR_H */

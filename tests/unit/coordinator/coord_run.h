@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* coord_run.h - starts the program p2pvpn-coordinator in a directory of its own and ends it. */
-#ifndef PV_COORD_RUN_H
-#define PV_COORD_RUN_H
+#pragma once
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,5 +132,3 @@ static inline void wait_for(int fd, short events)
     struct pollfd pfd = {.fd = fd, .events = events};
     assert_int_equal(poll(&pfd, 1, WAIT_MS), 1);
 }
-
-#endif /* PV_COORD_RUN_H */

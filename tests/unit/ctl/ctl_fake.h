@@ -3,8 +3,7 @@
  * ctl_fake.h - p2pvpnctl in this process against a scripted p2pvpnd: a thread that answers each
  * command with given lines.
  */
-#ifndef PV_CTL_FAKE_H
-#define PV_CTL_FAKE_H
+#pragma once
 
 #include <pthread.h>
 #include <stdio.h>
@@ -210,5 +209,3 @@ static inline const char *wider_than_80(const char *text, char buf[static 128])
     "\"local\":null,\"remote\":null,\"via\":null,\"rtt_ms\":null,\"loss\":null,"           \
     "\"mtu\":null},\"tx_bytes\":0,\"rx_bytes\":0,\"last_handshake\":null,"                 \
     "\"last_seen\":32503680000.0}]" /* our clock is behind: it was just now */
-
-#endif /* PV_CTL_FAKE_H */

@@ -3,8 +3,7 @@
  * coord_world.h - a coordinator's core, clients joined to it by byte pipes, and a store in memory,
  * all in one process and in virtual time.
  */
-#ifndef COORD_WORLD_H
-#define COORD_WORLD_H
+#pragma once
 
 #include <stdio.h>
 
@@ -608,5 +607,3 @@ static inline void cw_join(struct cw *w, const struct cw_keys *invite, const str
     cw_ask_ok(w, c, cw_register_msg(&made), PV_CTL_REGISTERED);
     cw_hang_up(w, c);
 }
-
-#endif /* COORD_WORLD_H */

@@ -4,8 +4,7 @@
  * operations and quotas as coordinator/store/store_sqlite.c (test_coordstore.c runs one list over
  * both). Aborts without memory.
  */
-#ifndef PV_COPIES_MEM_H
-#define PV_COPIES_MEM_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -204,5 +203,3 @@ static inline bool copymem_run(struct copymem *m, const struct pv_storeop *op,
         copymem_collect(m, op, res);
     return true;
 }
-
-#endif /* PV_COPIES_MEM_H */

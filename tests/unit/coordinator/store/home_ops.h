@@ -4,8 +4,7 @@
  * tests about homes of networks. A test that includes it starts `server`, and runs each test
  * between setup() and teardown().
  */
-#ifndef PV_HOME_OPS_H
-#define PV_HOME_OPS_H
+#pragma once
 
 #include <poll.h>
 
@@ -187,5 +186,3 @@ static inline int keep_one(struct member *m)
                      PV_OK);
     return run(m->store, op).status;
 }
-
-#endif /* PV_HOME_OPS_H */

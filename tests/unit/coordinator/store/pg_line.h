@@ -4,8 +4,7 @@
  * that nobody knows what came of it, or that carries nothing for a while. A line by TCP breaks
  * without a word: what the client sends from then on is not even confirmed.
  */
-#ifndef PV_PG_LINE_H
-#define PV_PG_LINE_H
+#pragma once
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -212,5 +211,3 @@ static inline void pg_line_set(struct pg_line *l, enum pg_line_state state)
 {
     pg_line_set_behind(l, 0, state);
 }
-
-#endif /* PV_PG_LINE_H */

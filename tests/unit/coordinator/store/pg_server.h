@@ -3,8 +3,7 @@
  * pg_server.h - a PostgreSQL server of a test's own: in a directory that goes away with it, on a
  * unix socket there, run by a user without rights (it refuses root).
  */
-#ifndef PV_PG_SERVER_H
-#define PV_PG_SERVER_H
+#pragma once
 
 #include <glob.h>
 #include <grp.h>
@@ -136,5 +135,3 @@ static inline void pg_server_done(struct pg_server *s)
     pg_server_stop(s, SIGQUIT);
     (void)test_dir_remove(s->dir);
 }
-
-#endif /* PV_PG_SERVER_H */

@@ -2,8 +2,7 @@
 /*
  * pg_sql.h - what a test orders of its own PostgreSQL, and asks it, beside the store.
  */
-#ifndef PV_PG_SQL_H
-#define PV_PG_SQL_H
+#pragma once
 
 #include <poll.h>
 
@@ -79,5 +78,3 @@ static inline void pg_sql_script(const struct pg_server *server, const char *nam
     sql[n] = '\0';
     (void)pg_sql(server, sql);
 }
-
-#endif /* PV_PG_SQL_H */

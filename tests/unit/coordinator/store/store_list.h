@@ -4,8 +4,7 @@
  * over SQLite, PostgreSQL and the store in memory. Each starts in the world of the program, with an
  * empty store.
  */
-#ifndef PV_STORE_LIST_H
-#define PV_STORE_LIST_H
+#pragma once
 
 #include "tests/unit/coordinator/store/store_ops.h"
 
@@ -476,5 +475,3 @@ PV_TEST(one_bad_operation_does_not_undo_its_neighbours)
     assert_int_equal(all_of(s).n, 2);
     pv_coordstore_close(s);
 }
-
-#endif /* PV_STORE_LIST_H */

@@ -2,8 +2,7 @@
 /*
  * store_ops.h - operations as the core would order them, and what a store has, for its tests.
  */
-#ifndef PV_STORE_OPS_H
-#define PV_STORE_OPS_H
+#pragma once
 
 #include <sys/stat.h>
 
@@ -110,5 +109,3 @@ static inline struct seen all_of(struct pv_coordstore *s)
     assert_int_equal(pv_coordstore_load(s, see, &seen, error), PV_OK);
     return seen;
 }
-
-#endif /* PV_STORE_OPS_H */

@@ -3,8 +3,7 @@
  * tui_fixture.h - a terminal chat without a terminal, for its tests: this node is lap, pi and alice
  * are there, bob and bobby are away.
  */
-#ifndef PV_TUI_FIXTURE_H
-#define PV_TUI_FIXTURE_H
+#pragma once
 
 #include <limits.h>
 #include <locale.h>
@@ -137,5 +136,3 @@ static inline void draw(struct fixture *f, size_t rows, size_t cols)
 {
     assert_int_equal(pv_tui_render(&f->t, rows, cols, &f->screen), PV_OK);
 }
-
-#endif /* PV_TUI_FIXTURE_H */

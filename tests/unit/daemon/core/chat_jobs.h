@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* chat_jobs.h - the store's side of a queue of jobs (jobqueue.h) that has jobs of chat alone. */
-#ifndef PV_CHAT_JOBS_H
-#define PV_CHAT_JOBS_H
+#pragma once
 
 #include "daemon/core/jobs/jobqueue.h"
 
@@ -26,5 +25,3 @@ static inline void answer_chat_job(struct pv_jobqueue *q, uint64_t id, int statu
     (void)pv_jobqueue_handle(q, &(struct pv_job_result){.id = id, .status = status, .chat = result},
                              now);
 }
-
-#endif /* PV_CHAT_JOBS_H */

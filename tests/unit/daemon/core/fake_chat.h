@@ -4,8 +4,7 @@
  * chatlink and rooms, and bob, a member with a transport key whose secret the test has. Connections
  * of chatlink are byte pipes in the test's hands; jobs of chatlink itself are answered by success.
  */
-#ifndef PV_FAKE_CHAT_H
-#define PV_FAKE_CHAT_H
+#pragma once
 
 #include "daemon/core/chat/chatlink.h"
 #include "daemon/core/rooms/rooms.h"
@@ -151,5 +150,3 @@ static inline void fake_chat_answer(struct fake_chat *c, struct pv_job *job, int
     fake_node_answer(&c->node, job, &r);
     fake_peers_settle(&c->peers);
 }
-
-#endif /* PV_FAKE_CHAT_H */

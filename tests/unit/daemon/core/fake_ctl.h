@@ -3,8 +3,7 @@
  * fake_ctl.h - one control client of a fake node: it says a request as a line, which runs the
  * command in the part's table, and reads what comes back.
  */
-#ifndef PV_FAKE_CTL_H
-#define PV_FAKE_CTL_H
+#pragma once
 
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_request.h"
@@ -61,5 +60,3 @@ static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
         if (strstr(reply_, text) == NULL)               \
             fail_msg("no \"%s\" in: %s", text, reply_); \
     } while (0)
-
-#endif /* PV_FAKE_CTL_H */

@@ -4,8 +4,7 @@
  * network "home" (roster_fixture.h), a job queue, a control server, and facts delivered to that
  * part alone. `f->now` is the test's clock.
  */
-#ifndef PV_FAKE_NODE_H
-#define PV_FAKE_NODE_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -269,5 +268,3 @@ static inline void fake_node_done(struct fake_node *f)
     (void)test_teardown(NULL); /* the roster */
     f->self = NULL;
 }
-
-#endif /* PV_FAKE_NODE_H */

@@ -3,8 +3,7 @@
  * fake_peers.h - members of the fake node's network as peers that a test can have online, away, or
  * at the end of a path, without any packet. Facts about them reach the part as the engine does it.
  */
-#ifndef PV_FAKE_PEERS_H
-#define PV_FAKE_PEERS_H
+#pragma once
 
 #include "crypto/dh.h"
 #include "daemon/core/peer/peer_int.h"
@@ -108,5 +107,3 @@ static inline void fake_peers_done(struct fake_peers *fp)
     fp->node->node.peers = pv_peers_free(fp->node->node.peers);
     pv_fp_builder_free(fp->node->node.fp);
 }
-
-#endif /* PV_FAKE_PEERS_H */

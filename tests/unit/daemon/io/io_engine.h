@@ -3,8 +3,7 @@
  * io_engine.h - a stand-in for the engine: it keeps what it is told and gives out what the test
  * prepared.
  */
-#ifndef PV_IO_ENGINE_H
-#define PV_IO_ENGINE_H
+#pragma once
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,5 +344,3 @@ int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
     e->job = NULL;
     return PV_OK;
 }
-
-#endif /* PV_IO_ENGINE_H */

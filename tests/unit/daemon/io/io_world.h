@@ -4,8 +4,7 @@
  * control thread run with it. The test's steps run in the loop, one every millisecond. Included
  * once by a test program.
  */
-#ifndef PV_IO_WORLD_H
-#define PV_IO_WORLD_H
+#pragma once
 
 #include <fcntl.h>
 #include <poll.h>
@@ -124,5 +123,3 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
     assert_true(world->engine.wall > 1600000000000000u);
     return r;
 }
-
-#endif /* PV_IO_WORLD_H */

@@ -4,8 +4,7 @@
  * as daemon/store/store_chat.c (test_store_chat.c). Survives its users: a test that drops a machine
  * and makes a new one on the same memstore plays a restart. Aborts without memory.
  */
-#ifndef PV_CHAT_MEMSTORE_H
-#define PV_CHAT_MEMSTORE_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -326,5 +325,3 @@ static inline int memstore_run(struct memstore *s, const struct pv_chatjob *job,
     *ret_result = res;
     return PV_OK;
 }
-
-#endif /* PV_CHAT_MEMSTORE_H */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The chat tables for tests of the store: SQLite, or the memstore that stands in for them, and the
  * jobs that most tests begin with. */
-#ifndef PV_CHAT_TABLES_H
-#define PV_CHAT_TABLES_H
+#pragma once
 
 #include <stdio.h>
 
@@ -153,5 +152,3 @@ static inline void assert_inbox(bool mark_read, uint32_t limit, const char *want
         (struct pv_chatjob){.kind = PV_CHATJOB_INBOX, .mark_read = mark_read, .limit = limit},
         want);
 }
-
-#endif /* PV_CHAT_TABLES_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* group_packets.h - reports as a Linux kernel sends them, put together for tests. */
-#ifndef PV_GROUP_PACKETS_H
-#define PV_GROUP_PACKETS_H
+#pragma once
 
 #include <string.h>
 
@@ -89,5 +88,3 @@ enum {
     ALLOW = 5,
     BLOCK = 6,
 };
-
-#endif /* PV_GROUP_PACKETS_H */

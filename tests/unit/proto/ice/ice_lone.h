@@ -3,8 +3,7 @@
  * ice_lone.h - one ICE agent with one address, whose other side a test plays by hand: requests and
  * answers as the test wants them.
  */
-#ifndef PV_ICE_LONE_H
-#define PV_ICE_LONE_H
+#pragma once
 
 #include <stdio.h>
 
@@ -147,5 +146,3 @@ static inline bool is_proven(const struct lone *l, const struct pv_addr *remote)
     }
     return false;
 }
-
-#endif /* PV_ICE_LONE_H */

@@ -3,8 +3,7 @@
  * roster_fixture.h - a small network for the roster's tests: root, a creator, one coordinator, and
  * ways to make every statement and receipt, honest or not.
  */
-#ifndef PV_ROSTER_FIXTURE_H
-#define PV_ROSTER_FIXTURE_H
+#pragma once
 
 #include <stdio.h>
 
@@ -394,5 +393,3 @@ static inline bool same_head(struct pv_roster *a, struct pv_roster *b)
     pv_roster_head(b, hb);
     return memcmp(ha, hb, sizeof(ha)) == 0;
 }
-
-#endif /* PV_ROSTER_FIXTURE_H */

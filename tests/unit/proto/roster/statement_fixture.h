@@ -3,8 +3,7 @@
  * statement_fixture.h - the bytes of one statement, and what holds of those of every type: their
  * encoding stays, and damage to them is noticed.
  */
-#ifndef PV_STATEMENT_FIXTURE_H
-#define PV_STATEMENT_FIXTURE_H
+#pragma once
 
 #include <stdio.h>
 
@@ -77,5 +76,3 @@ static inline void assert_flipped_bits_are_noticed(struct made *m)
         m->buf[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     }
 }
-
-#endif

@@ -3,8 +3,7 @@
  * session_world.h - two nodes with a session to each other, a lossy wire and a pretended fast path,
  * in virtual time; for test_session*.c.
  */
-#ifndef PV_TEST_SESSION_WORLD_H
-#define PV_TEST_SESSION_WORLD_H
+#pragma once
 
 #include "crypto/ct.h"
 #include "proto/wireguard/cookie.h"
@@ -393,5 +392,3 @@ static inline void w_connect(struct world *w, int i)
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
     assert_true(pv_session_has_keys(w->n[1].session, w->now));
 }
-
-#endif /* PV_TEST_SESSION_WORLD_H */

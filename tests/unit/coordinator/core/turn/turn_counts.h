@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* turn_counts.h - what a TURN server holds, by the counters that `status` shows. */
-#ifndef TURN_COUNTS_H
-#define TURN_COUNTS_H
+#pragma once
 
 #include "coordinator/core/turn/turns.h"
 
@@ -22,5 +21,3 @@ static inline uint64_t tc_sockets(struct pv_turns *t)
 {
     return pv_relaystat_get(pv_turns_counters(t), PV_RELAYSTAT_SOCKETS);
 }
-
-#endif /* TURN_COUNTS_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* turn_static.h - static users of the TURN server in turn_world.h: who they are, their sockets. */
-#ifndef TURN_STATIC_H
-#define TURN_STATIC_H
+#pragma once
 
 #include "turn_world.h"
 
@@ -89,5 +88,3 @@ static inline bool from_peer(struct tw *w, const struct pv_turns_socket *sock,
 }
 
 static const struct pv_addr PEER = {.family = PV_AF_INET, .port = 7000, .ip = {203, 0, 113, 9}};
-
-#endif /* TURN_STATIC_H */

@@ -2,8 +2,7 @@
 /*
  * turn_world.h - a TURN server and clients that write requests to it by hand, in virtual time.
  */
-#ifndef TURN_WORLD_H
-#define TURN_WORLD_H
+#pragma once
 
 #include <malloc.h>
 #include <stdio.h>
@@ -342,5 +341,3 @@ static inline struct tw_client tw_member(struct tw *w, uint8_t i)
     assert_int_equal(tw_allocate(w, &c, 6), 0);
     return c;
 }
-
-#endif /* TURN_WORLD_H */

@@ -4,8 +4,7 @@
  * connections between them are byte pipes with a delay that can be cut at any moment, and a node
  * can be killed at any moment: its machine is dropped, its store stays.
  */
-#ifndef PV_CHAT_WORLD_H
-#define PV_CHAT_WORLD_H
+#pragma once
 
 #include <stdio.h>
 
@@ -559,5 +558,3 @@ static void both_online(void)
     online(0, true);
     online(1, true);
 }
-
-#endif /* PV_CHAT_WORLD_H */

@@ -3,8 +3,7 @@
  * copies_world.h - a node with the part "copies", the coordinator's answers to it in the test's
  * hands, and boxes that bob seals for it.
  */
-#ifndef PV_COPIES_WORLD_H
-#define PV_COPIES_WORLD_H
+#pragma once
 
 #include "daemon/core/chat/copies.h"
 #include "proto/chat/parcel.h"
@@ -121,5 +120,3 @@ static inline void expect_collect(uint64_t after, uint64_t taken)
     assert_int_equal(fake_coord.asked[0].msg->u.collect.after, after);
     assert_int_equal(fake_coord.asked[0].msg->u.collect.taken, taken);
 }
-
-#endif /* PV_COPIES_WORLD_H */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* said.h - what linkkeys sent, in its order, until a test takes it. */
-#ifndef PV_TEST_SAID_H
-#define PV_TEST_SAID_H
+#pragma once
 
 #include "daemon/core/chat/linkkeys.h"
 #include "tests/unit/test_util.h"
@@ -34,5 +33,3 @@ static bool said_take(struct said *s, struct said_one *ret_one)
     memmove(&s->all[0], &s->all[1], --s->n * sizeof(s->all[0]));
     return true;
 }
-
-#endif /* PV_TEST_SAID_H */

@@ -3,8 +3,7 @@
  * fake_client.h - control clients of a fake node (fake_peers.h), for the commands of the part under
  * test; and peers that in-band messages reach.
  */
-#ifndef PV_FAKE_CLIENT_H
-#define PV_FAKE_CLIENT_H
+#pragma once
 
 #include <stdio.h>
 
@@ -130,5 +129,3 @@ static inline void fake_far_talk(struct fake_peers *x, struct fake_far *far,
     fake_peers_path(x, p, at);
     assert_true(pv_peer_can_talk(p, x->f.now));
 }
-
-#endif /* PV_FAKE_CLIENT_H */

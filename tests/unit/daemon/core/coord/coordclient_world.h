@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* coordclient_world.h - the coordinator client against scripted servers, in virtual time. */
-#ifndef COORDCLIENT_WORLD_H
-#define COORDCLIENT_WORLD_H
+#pragma once
 
 #include <stdio.h>
 
@@ -335,5 +334,3 @@ static inline struct stream *the_stream(struct world *w)
     assert_non_null(s);
     return s;
 }
-
-#endif /* COORDCLIENT_WORLD_H */

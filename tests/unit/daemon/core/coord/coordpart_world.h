@@ -3,8 +3,7 @@
  * coordpart_world.h - the coordinator's part on a node of its own, for its tests: records of one or
  * two coordinators, and what the part looks up and opens.
  */
-#ifndef COORDPART_WORLD_H
-#define COORDPART_WORLD_H
+#pragma once
 
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/coord/coordinator.h"
@@ -88,5 +87,3 @@ static inline void wait_open(struct pv_stream_op *ret_op)
     }
     assert_true(open);
 }
-
-#endif /* COORDPART_WORLD_H */

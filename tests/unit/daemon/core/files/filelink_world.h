@@ -3,8 +3,7 @@
  * filelink_world.h - two machines of files with everything that may go wrong between them: see
  * struct world.
  */
-#ifndef PV_TEST_FILELINK_WORLD_H
-#define PV_TEST_FILELINK_WORLD_H
+#pragma once
 
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/files/filelink.h"
@@ -400,5 +399,3 @@ static inline size_t count_open(int i)
         n += w.side[i].open[h];
     return n;
 }
-
-#endif /* PV_TEST_FILELINK_WORLD_H */

@@ -3,8 +3,7 @@
  * fake_coord.h - a coordinator for the unit test of one part: stands in for coordinator.c. It keeps
  * each request as the coordinator would read it, and the test says what the answer is.
  */
-#ifndef PV_FAKE_COORD_H
-#define PV_FAKE_COORD_H
+#pragma once
 
 #include "daemon/core/coord/coordinator.h"
 #include "tests/unit/daemon/core/fake_node.h"
@@ -140,5 +139,3 @@ static inline void fake_coord_done(void)
         pv_ctl_msg_free(fake_coord.asked[i].msg);
     memset(&fake_coord, 0, sizeof(fake_coord));
 }
-
-#endif /* PV_FAKE_COORD_H */

@@ -3,8 +3,7 @@
  * fp_util.h - two ends of a fast path for tests, fuzz targets and benchmarks: nodes with a builder,
  * a worker and a snapshot, keys between them, and inner packets. Aborts where a test would fail.
  */
-#ifndef PV_FP_UTIL_H
-#define PV_FP_UTIL_H
+#pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,5 +202,3 @@ static inline struct pv_fp_results fp_rx_one(struct fp_node *n, struct pv_carrie
     FP_MUST(pv_fp_rx(n->w, n->snap, &datagram, 1, now) == 1);
     return pv_fp_results(n->w);
 }
-
-#endif /* PV_FP_UTIL_H */

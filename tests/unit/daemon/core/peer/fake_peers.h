@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fake_peers.h - a fake node (fake_node.h) with a table of peers, for parts that look at peers. */
-#ifndef PV_FAKE_PEERS_H
-#define PV_FAKE_PEERS_H
+#pragma once
 
 #include "crypto/dh.h"
 #include "daemon/core/peer/peer_int.h"
@@ -87,5 +86,3 @@ static inline void fake_peers_done(struct fake_peers *x)
     pv_fp_builder_free(x->f.node.fp);
     fake_node_done(&x->f);
 }
-
-#endif /* PV_FAKE_PEERS_H */

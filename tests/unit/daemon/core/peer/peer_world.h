@@ -3,8 +3,7 @@
  * peer_world.h - two nodes that have peers and nothing else: no engine, no fast path, no network
  * but a loop that hands the datagrams and descriptions of one to the other, in virtual time.
  */
-#ifndef PEER_WORLD_H
-#define PEER_WORLD_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -208,5 +207,3 @@ static void want(struct world *w, int i)
     pv_peer_want(w->n[i].peers[0], "a test", w->now);
     pump(w);
 }
-
-#endif /* PEER_WORLD_H */

@@ -2,8 +2,7 @@
 /*
  * relayway_world.h - a way to a relay, and the server, for tests of daemon/core/relay/relayway.h.
  */
-#ifndef RELAYWAY_WORLD_H
-#define RELAYWAY_WORLD_H
+#pragma once
 
 #include "base/bytes.h"
 #include "crypto/ct.h"
@@ -160,5 +159,3 @@ static inline uint16_t up_by_stream(struct fixture *f, bool stock)
     assert_string_equal(pv_relayway_transport(f->r), "tls");
     return stream;
 }
-
-#endif /* RELAYWAY_WORLD_H */

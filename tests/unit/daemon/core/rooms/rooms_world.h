@@ -4,8 +4,7 @@
  * lines between them arrive at once and in order while their connection is up. The fourth node does
  * as it likes.
  */
-#ifndef PV_ROOMS_WORLD_H
-#define PV_ROOMS_WORLD_H
+#pragma once
 
 #include <stdio.h>
 
@@ -339,5 +338,3 @@ static inline void anna_and_bob(void)
     assert_int_equal(open_room(ANNA, "crew"), PV_OK);
     assert_int_equal(invite(ANNA, "crew", BOB), PV_OK);
 }
-
-#endif /* PV_ROOMS_WORLD_H */
