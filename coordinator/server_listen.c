@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "coordinator/server_int.h"
 #include "sys/net/stream.h"
 #include "sys/net/udp.h"

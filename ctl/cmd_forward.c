@@ -7,12 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/forward/links.h"
 #include "ctl/forward/nc.h"
 #include "ctl/forward/served.h"
-#include "sys/proc/clock.h"
 
 #define SOCKS_PLACE "127.0.0.1:1080" /* RFC 1928 s3 */
 

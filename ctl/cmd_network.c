@@ -11,7 +11,6 @@
 
 #include "base/addr.h"
 #include "base/text.h"
-#include "crypto/ct.h"
 #include "ctl/commands.h"
 #include "ctl/lib/cli.h"
 #include "ctl/lib/systemd.h"

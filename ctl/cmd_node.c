@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands about p2pvpnd itself: up, down, version, log, reload. */
-#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"

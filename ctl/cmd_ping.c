@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "ctl/commands.h"
-#include "sys/proc/clock.h"
 
 enum {
     GRACE_S = 15, /* beyond the pings themselves: a path may have to be found first */

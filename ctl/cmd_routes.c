@@ -2,7 +2,6 @@
 /* Commands about prefixes that members carry for each other: route, exit. */
 #include <string.h>
 
-#include "base/text.h"
 #include "ctl/commands.h"
 #include "ctl/told.h"
 

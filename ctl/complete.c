@@ -11,7 +11,6 @@
 #include "ctl/commands.h"
 #include "ctl/help.h"
 #include "proto/chat/chat.h"
-#include "sys/proc/clock.h"
 
 enum {
     ASK_S = 1,       /* ours: a shell does not hang longer */

@@ -10,9 +10,7 @@
 #include "base/text.h"
 #include "crypto/aead.h"
 #include "crypto/ct.h"
-#include "daemon/core/engine.h"
 #include "sys/helper/notify.h"
-#include "sys/net/tun.h"
 
 /* --- settings_values ----------------------------------------------------------------- */
 

@@ -2,8 +2,6 @@
 /* server.c - connections, the page's files, sessions; asked.c does the rest. */
 #include "web/server.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>

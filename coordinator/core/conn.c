@@ -4,7 +4,6 @@
 #include "coordinator/core/conn.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "coordinator/core/coord.h"
 

@@ -3,7 +3,6 @@
  * report, because the program that prints them is another process than the one that counts. */
 #include "coordinator/core/report.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -7,8 +7,6 @@
 
 #include <libpq-fe.h>
 
-#include "coordinator/store/pg_schema.h"
-
 enum {
     WAIT_S = 5, /* without a sign of the database */
 };

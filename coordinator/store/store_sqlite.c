@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/ageclock.h"
-#include "base/text.h"
 #include "coordinator/store/schema.sql.h"
 #include "coordinator/store/store.h"
 #include "sys/proc/clock.h"

@@ -13,8 +13,6 @@
 #include <time.h>
 #include <wchar.h>
 
-#include "ctl/lib/show.h"
-
 enum {
     BESIDE = 36,      /* columns of lines that a roster leaves, or it is not shown */
     ROSTER_WAY = 13,  /* columns of a roster's row around the name */

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "crypto/ct.h"
-#include "crypto/hash.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/place.h"
 #include "daemon/core/admin/relocation.h"

@@ -3,7 +3,6 @@
  * the table HANDLERS says what serves a job of which kind, and in which lane. */
 #include "daemon/io/io_jobs.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,6 @@
  * members, with TLS where it is wanted, and control clients on a unix socket. */
 #include "daemon/io/io_streams.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -12,7 +12,6 @@
 
 #include "base/vec.h"
 #include "crypto/ct.h"
-#include "daemon/core/engine.h"
 #include "daemon/core/jobs/job.h"
 #include "daemon/store/identity.h"
 #include "daemon/store/schema.h"

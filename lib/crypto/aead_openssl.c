@@ -10,7 +10,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
-#include "crypto/ct.h"
 #include "crypto/provider.h"
 
 enum {

@@ -12,8 +12,6 @@
 
 #include <sodium.h>
 
-#include "crypto/ct.h"
-
 enum {
     MESSAGE_MAX = 65536, /* bytes of a and b; the largest signed thing is a 2 KiB statement */
     CONTEXT_MAX = 64,    /* bytes; contexts are literals of ours */

@@ -3,8 +3,6 @@
  * length. */
 #include "coordinator/core/member/rowmark.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/ring.h"
-#include "crypto/ct.h"
 
 /* A record of the ring of news: one of these, then data. Commands are whole struct pv_relaycmd. */
 struct news_head {

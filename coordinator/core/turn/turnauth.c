@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "proto/stun/turn.h"
 
 enum {
     COOKIE_LEN = 13, /* characters, RFC 8489 s9.2 */

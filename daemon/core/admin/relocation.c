@@ -10,7 +10,6 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/enrol.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "daemon/core/chat/rooms_part.h"
-#include "daemon/core/chat/tell.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/rooms/rooms.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 

@@ -11,7 +11,6 @@
 #include "daemon/core/coord/coordinator.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/stored.h"
-#include "daemon/core/nat/gatherer.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"

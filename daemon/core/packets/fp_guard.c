@@ -2,10 +2,7 @@
 /* fp_guard.c - lets packets of peers with rules in, or not. */
 #include "daemon/core/packets/fp_guard.h"
 
-#include <string.h>
-
 #include "daemon/core/packets/fp_carry.h"
-#include "daemon/core/packets/fp_many.h"
 #include "daemon/core/packets/fp_worker.h"
 #include "proto/rules/flow.h"
 #include "proto/rules/ruletable.h"

@@ -2,8 +2,6 @@
 /* fp_many.c - broadcast and multicast: which members get a copy, and how much of it. */
 #include "daemon/core/packets/fp_many.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 #include "proto/group/groupmsg.h"
 

@@ -3,7 +3,6 @@
 #include "daemon/core/path/bindings.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"

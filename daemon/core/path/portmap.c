@@ -3,7 +3,6 @@
 #include "daemon/core/path/portmap.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "crypto/ct.h"
 #include "crypto/hash.h"

@@ -7,8 +7,6 @@
  */
 #include "proto/chat/parcel.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 #include "crypto/ct.h"
 

@@ -2,8 +2,6 @@
 /* grouptell.c - builds and reads the in-band message about groups. */
 #include "proto/group/grouptell.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 
 /* The groups are sorted, so those of IPv4 are the first ones. */

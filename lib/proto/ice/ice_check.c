@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crypto/ct.h"
 #include "proto/ice/ice_agent.h"
 #include "proto/stun/turn.h"
 

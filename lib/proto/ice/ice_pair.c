@@ -6,7 +6,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "proto/ice/ice_agent.h"
 #include "proto/stun/turn.h"

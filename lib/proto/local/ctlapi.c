@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "proto/chat/chat.h"
-#include "proto/chat/room.h"
 #include "proto/control/jsonline.h"
 #include "proto/local/ctlapi_file.h"
 #include "proto/local/ctlapi_pack.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "crypto/ct.h"
 #include "crypto/hash.h"
 
 enum {

@@ -5,9 +5,7 @@
  * opens nothing; what members send, it alone parses.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 int pv_event_open(int *ret_fd)
 {
