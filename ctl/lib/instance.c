@@ -73,12 +73,6 @@ static int of_user(const char *name, struct pv_instance *ret, struct pv_userdirs
     return r;
 }
 
-int pv_instance_of_user(const char *name, struct pv_instance *ret)
-{
-    struct pv_userdirs dirs;
-    return of_user(name, ret, &dirs);
-}
-
 /* p2pvpnd has made it, and removes it never. */
 static bool has_started(const struct pv_userdirs *dirs)
 {

@@ -42,9 +42,6 @@ struct pv_instance {
  * or "coordinator", whose files lie beside; "default" and "" are the first network's.
  * PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_instance_named(const char *name, struct pv_instance *ret);
-/* The node of this name that `p2pvpnd --user` of this user is or would be. PV_ERR_MALFORMED; and as
- * pv_userdirs_find(). */
-PV_MUST_CHECK int pv_instance_of_user(const char *name, struct pv_instance *ret);
 /* The node of this name that commands mean: this user's own where it runs or ever has (there is its
  * state), else the machine's. PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_instance_find(const char *name, struct pv_instance *ret);

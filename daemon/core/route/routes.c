@@ -107,12 +107,6 @@ const struct pv_routeuse *pv_routes_use(const struct pv_node *n)
     return &of(n)->use;
 }
 
-const struct pv_route *pv_routes_find(const struct pv_node *n, const struct pv_prefix *prefix)
-{
-    const struct pv_routes *r = of(n);
-    return pv_routeset_find(r->all, r->n, prefix);
-}
-
 /* --- what is used --------------------------------------------------------------------------- */
 
 /* This node needs no other one for what it carries itself. */

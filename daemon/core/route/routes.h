@@ -54,8 +54,6 @@ struct pv_route {
 
 /* All of them in order; valid until the next call into the part. */
 const struct pv_route *pv_routes_all(const struct pv_node *n, size_t *ret_n);
-/* The one of this prefix; NULL. */
-const struct pv_route *pv_routes_find(const struct pv_node *n, const struct pv_prefix *prefix);
 const struct pv_routeuse *pv_routes_use(const struct pv_node *n);
 /* Has an admin in office allowed that this node carries the prefix? */
 bool pv_routes_is_allowed(const struct pv_node *n, const uint8_t pk[static PV_SIGN_PK_LEN],

@@ -88,11 +88,6 @@ static int check_form(const struct pv_roster *r, struct pv_view raw, const uint8
     return status;
 }
 
-int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw, struct pv_statement *ret_st)
-{
-    return check_form(r, raw, NULL, ret_st);
-}
-
 /* --- orphans --------------------------------------------------------------------------------- */
 
 /* The offset of the coordinator's key in a receipt whose form has been checked. */

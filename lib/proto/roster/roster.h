@@ -325,12 +325,10 @@ PV_MUST_CHECK int pv_roster_check_invite(const struct pv_roster *r,
 /* Is a statement that decodes of this network, and does what it claims fit the network's record?
  * For a coordinator before it gives a receipt, too. PV_ERR_AUTH, PV_ERR_MALFORMED. */
 PV_MUST_CHECK int pv_roster_check_fields(const struct pv_roster *r, const struct pv_statement *st);
-/* Would this member statement count if it got a receipt of that time (Unix seconds)? For a
- * coordinator before it gives one. As check_invite and add, and PV_ERR_EXISTS (name, address or
- * transport key is another's), PV_ERR_REPLAY (the node has a higher serial). */
-PV_MUST_CHECK int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement,
-                                         uint64_t wall);
-/* The same of one that decodes and whose signatures were verified (pv_statement_verify()). */
+/* Would this member statement, whose signatures were verified (pv_statement_verify()), count if it
+ * got a receipt of that time (Unix seconds)? For a coordinator before it gives one. As check_invite
+ * and add, and PV_ERR_EXISTS (name, address or transport key is another's), PV_ERR_REPLAY (the node
+ * has a higher serial). */
 PV_MUST_CHECK int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statement *st,
                                            uint64_t wall);
 /* One above the highest serial the node has used; 0 for a new node. */

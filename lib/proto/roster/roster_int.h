@@ -323,9 +323,6 @@ PV_MUST_CHECK bool pv_roster_spend(struct pv_roster *r, size_t steps);
 
 /* --- roster.c --------------------------------------------------------------------------------- */
 
-/* pv_roster_check_fields() of one that may not decode. Not the signatures. */
-PV_MUST_CHECK int pv_roster_check_form(const struct pv_roster *r, struct pv_view raw,
-                                       struct pv_statement *ret_st);
 /* May it sign this, by what it was ever granted? */
 bool pv_roster_signer_may(const struct pv_roster *r, const struct pv_roster_key *signer,
                           const struct pv_statement *st);

@@ -710,19 +710,6 @@ int pv_roster_check_verified(const struct pv_roster *r, const struct pv_statemen
                : PV_ERR_EXISTS;
 }
 
-/* The signature comes first, because everything after it reveals something about the roster. */
-int pv_roster_check_member(const struct pv_roster *r, struct pv_view statement, uint64_t wall)
-{
-    struct pv_statement st;
-    int status = pv_roster_check_form(r, statement, &st);
-
-    if (status == PV_OK && st.type != PV_ST_MEMBER)
-        status = PV_ERR_MALFORMED;
-    if (status == PV_OK && pv_roster_find(r, st.hash) == NULL)
-        status = pv_statement_verify(&st);
-    return status == PV_OK ? pv_roster_check_verified(r, &st, wall) : status;
-}
-
 /* --- events ---------------------------------------------------------------------------------- */
 
 /* A member that is gone is told first: somebody else may have the name and the address by now, and

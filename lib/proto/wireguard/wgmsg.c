@@ -146,11 +146,6 @@ void pv_tai64n_tagged(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns
     pv_store_be32(ret_tai64n + 8, (uint32_t)(t % 1000000000u));
 }
 
-void pv_tai64n(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns)
-{
-    pv_tai64n_tagged(ret_tai64n, unix_ns, 0);
-}
-
 uint32_t pv_tai64n_tag(const uint8_t tai64n[static PV_TAI64N_LEN])
 {
     uint64_t s = pv_load_be64(tai64n) - TAI_AT_1970;

@@ -71,12 +71,10 @@ struct pv_wg_keys {
 
 /* --- timestamps ----------------------------------------------------------------------------- */
 
-/* TAI64N of a Unix time in ns, cut to 2^24 ns (16.8 ms) so that it tells less about the clock. */
-void pv_tai64n(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns);
-/* The smallest step that pv_tai64n() keeps. */
+/* TAI64N of a Unix time in ns, cut to this step (16.8 ms) so that it tells less about the clock. In
+ * the part that is cut off, ours between members have a number below it, where nobody who has not
+ * the responder's key can read it (0: none); and that number. */
 #define PV_TAI64N_TICK ((uint64_t)1 << 24) /* ns */
-/* Ours, between members: the same with a number below PV_TAI64N_TICK in the part that is cut off,
- * where nobody who has not the responder's key can read it; and that number. */
 void pv_tai64n_tagged(uint8_t ret_tai64n[static PV_TAI64N_LEN], uint64_t unix_ns, uint32_t tag);
 uint32_t pv_tai64n_tag(const uint8_t tai64n[static PV_TAI64N_LEN]);
 

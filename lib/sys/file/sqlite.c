@@ -24,7 +24,7 @@ enum {
 struct pv_sqlite {
     sqlite3 *db;
     const struct pv_sqlite_kind *kind;
-    int found; /* the schema it had; 0: new */
+    int found; /* the schema it had when it was opened; 0: new */
     char path[PATH_MAX];
 };
 
@@ -198,11 +198,6 @@ static int begin_first(struct pv_sqlite *s, char ret_error[static PV_SQLITE_ERRO
     if (r >= 0 && (app != s->kind->application_id || version != s->kind->schema))
         r = pv_sqlite_exec(s, pragmas);
     return r < 0 ? pv_sqlite_explain(s, "open", ret_error) : PV_OK;
-}
-
-int pv_sqlite_found(const struct pv_sqlite *db)
-{
-    return db->found;
 }
 
 /* SQLite makes every name absolute. A program may work in a directory whose path it may not walk,

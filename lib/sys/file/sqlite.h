@@ -58,10 +58,6 @@ int pv_sqlite_explain(const struct pv_sqlite *db, const char *what,
 int pv_sqlite_damaged(const struct pv_sqlite *db, const char *what,
                       char ret_error[static PV_SQLITE_ERROR_MAX]);
 
-/* The schema that the database had when it was opened; 0: it is new. The owner's changes to an
- * older one are part of the first transaction: broken off, it leaves all as it was. */
-int pv_sqlite_found(const struct pv_sqlite *db);
-
 /* Opens the database of a program to read it beside a program that runs: it is checked as by
  * pv_sqlite_open(), but neither made nor changed, and no transaction is begun. Errors as there, and
  * PV_ERR_NOT_FOUND: there is none. */

@@ -42,6 +42,16 @@ static inline struct keys keys_of(unsigned seed)
     return k;
 }
 
+/* What a coordinator asks of a member statement before it gives a receipt of that time. */
+static inline int check_member(const struct pv_roster *r, const struct item *member, uint64_t wall)
+{
+    struct pv_statement st;
+    int status = pv_statement_decode(pv_view(member->s.raw, member->s.len), &st);
+    if (status == PV_OK)
+        status = pv_statement_verify(&st);
+    return status == PV_OK ? pv_roster_check_verified(r, &st, wall) : status;
+}
+
 static inline struct world world_make(unsigned seed)
 {
     struct world w = {.seed = {.state = seed}, .epoch = T0, .n = 1, .time = T0};

@@ -42,7 +42,7 @@ PV_TEST(an_invited_node_becomes_a_member)
 
     add(r, &inv);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
-    assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
+    assert_int_equal(check_member(r, &mem, T0 + 5), PV_OK);
     add(r, &mem);
     struct heard h = settle(r);
     assert_int_equal(h.added, 1);
@@ -59,7 +59,7 @@ PV_TEST(an_invited_node_becomes_a_member)
     struct keys carol = keys_of(3);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, carol.pk, T0 + 5), PV_ERR_EXPIRED);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0 + 5), PV_OK);
-    assert_int_equal(pv_roster_check_member(r, pv_view(mem.s.raw, mem.s.len), T0 + 5), PV_OK);
+    assert_int_equal(check_member(r, &mem, T0 + 5), PV_OK);
 }
 
 PV_TEST(the_window_has_ten_minutes_of_slack_and_no_more)
@@ -170,13 +170,13 @@ PV_TEST(a_node_that_left_may_come_back_with_a_higher_serial)
 
     struct pv_st_member f = member_fields(&bob, "bob", 1, 1);
     struct item low = make_member_f(&w, &invite, &bob, &f);
-    assert_int_equal(pv_roster_check_member(r, pv_view(low.s.raw, low.s.len), T0), PV_ERR_REPLAY);
+    assert_int_equal(check_member(r, &low, T0), PV_ERR_REPLAY);
     add(r, &low);
     assert_int_equal(settle(r).added, 0);
 
     f.serial = 2;
     struct item back = make_member_f(&w, &invite, &bob, &f);
-    assert_int_equal(pv_roster_check_member(r, pv_view(back.s.raw, back.s.len), T0), PV_OK);
+    assert_int_equal(check_member(r, &back, T0), PV_OK);
     add(r, &back);
     h = settle(r);
     assert_int_equal(h.added, 1);
@@ -205,8 +205,7 @@ PV_TEST(a_removed_node_never_comes_back)
 
     struct pv_st_member f = member_fields(&bob, "bob", 1, 9);
     struct item back = make_member_f(&w, &invite, &bob, &f);
-    assert_int_equal(pv_roster_check_member(r, pv_view(back.s.raw, back.s.len), T0),
-                     PV_ERR_REFUSED);
+    assert_int_equal(check_member(r, &back, T0), PV_ERR_REFUSED);
     assert_int_equal(pv_roster_check_invite(r, invite.pk, bob.pk, T0), PV_ERR_REFUSED);
     add(r, &back);
     struct heard h = settle(r);

@@ -76,8 +76,7 @@ PV_TEST(an_invited_member_cannot_give_itself_an_expiry)
     f.expires = T0 + 10;
     struct item bob = make_member_f(&n.w, &n.invite, &n.bob, &f);
 
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(bob.s.raw, bob.s.len), T0),
-                     PV_ERR_REFUSED);
+    assert_int_equal(check_member(n.r, &bob, T0), PV_ERR_REFUSED);
     add(n.r, &bob);
     struct heard h = settle(n.r);
     assert_int_equal(h.added, 0);
@@ -316,8 +315,7 @@ PV_TEST(an_honest_coordinator_lets_in_no_more_than_the_uses)
     add(r, &inv);
     add(r, &first);
     settle(r);
-    assert_int_equal(pv_roster_check_member(r, pv_view(second.s.raw, second.s.len), T0),
-                     PV_ERR_EXPIRED);
+    assert_int_equal(check_member(r, &second, T0), PV_ERR_EXPIRED);
     /* A use is used up for good. */
     struct item leave = make_leave(&w, &a, 1);
     add(r, &leave);
@@ -369,8 +367,7 @@ PV_TEST(somebody_elses_transport_key_cannot_be_claimed)
     assert_int_equal(h.added, 1);
     assert_int_equal(h.refused, 1);
     assert_memory_equal(pv_roster_by_transport(n.r, f.transport)->node, n.bob.pk, 32);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(carol.s.raw, carol.s.len), T0),
-                     PV_ERR_EXISTS);
+    assert_int_equal(check_member(n.r, &carol, T0), PV_ERR_EXISTS);
 
     /* Nor by a transport key statement; the member itself goes on under its old key. */
     struct pv_st_member g = member_fields(&n.carol, "carol", 2, 5);
@@ -398,16 +395,13 @@ PV_TEST(taken_names_and_addresses_are_told_before_a_receipt_is_given)
     struct item ip = make_member(&n.w, &n.invite, &n.carol, "carol", 1);
     struct item ok = make_member(&n.w, &n.invite, &n.carol, "carol", 2);
     struct item unknown = make_member(&n.w, &n.carol, &n.carol, "carol", 2);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(name.s.raw, name.s.len), T0),
-                     PV_ERR_EXISTS);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(ip.s.raw, ip.s.len), T0), PV_ERR_EXISTS);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0), PV_OK);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0 + 200000),
-                     PV_ERR_EXPIRED);
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(unknown.s.raw, unknown.s.len), T0),
-                     PV_ERR_NOT_FOUND);
+    assert_int_equal(check_member(n.r, &name, T0), PV_ERR_EXISTS);
+    assert_int_equal(check_member(n.r, &ip, T0), PV_ERR_EXISTS);
+    assert_int_equal(check_member(n.r, &ok, T0), PV_OK);
+    assert_int_equal(check_member(n.r, &ok, T0 + 200000), PV_ERR_EXPIRED);
+    assert_int_equal(check_member(n.r, &unknown, T0), PV_ERR_NOT_FOUND);
     ok.s.raw[ok.s.len - 1] ^= 1;
-    assert_int_equal(pv_roster_check_member(n.r, pv_view(ok.s.raw, ok.s.len), T0), PV_ERR_AUTH);
+    assert_int_equal(check_member(n.r, &ok, T0), PV_ERR_AUTH);
 }
 
 /* --- it withholds, replays, confuses --------------------------------------------------------- */

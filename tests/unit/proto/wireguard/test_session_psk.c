@@ -30,8 +30,8 @@ PV_TEST(a_timestamp_carries_a_number)
     static const uint32_t tags[] = {0, 1, 0x800000, 0xffffff};
     for (size_t i = 0; i < PV_ARRAY_LEN(times); i++) {
         uint8_t plain[PV_TAI64N_LEN], tagged[PV_TAI64N_LEN], next[PV_TAI64N_LEN];
-        pv_tai64n(plain, times[i]);
-        pv_tai64n(next, times[i] + PV_TAI64N_TICK);
+        pv_tai64n_tagged(plain, times[i], 0);
+        pv_tai64n_tagged(next, times[i] + PV_TAI64N_TICK, 0);
         for (size_t k = 0; k < PV_ARRAY_LEN(tags); k++) {
             pv_tai64n_tagged(tagged, times[i], tags[k]);
             assert_int_equal(pv_tai64n_tag(tagged), tags[k]);

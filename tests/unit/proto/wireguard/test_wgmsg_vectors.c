@@ -152,19 +152,19 @@ PV_TEST(timestamps_are_tai64n_cut_to_a_tick)
 {
     uint8_t a[PV_TAI64N_LEN], b[PV_TAI64N_LEN];
     static const uint8_t epoch[PV_TAI64N_LEN] = {0x40, 0, 0, 0, 0, 0, 0, 0x0a};
-    pv_tai64n(a, 0);
+    pv_tai64n_tagged(a, 0, 0);
     assert_memory_equal(a, epoch, sizeof(a));
-    pv_tai64n(a, PV_TAI64N_TICK - 1);
+    pv_tai64n_tagged(a, PV_TAI64N_TICK - 1, 0);
     assert_memory_equal(a, epoch, sizeof(a));
-    pv_tai64n(b, PV_TAI64N_TICK);
+    pv_tai64n_tagged(b, PV_TAI64N_TICK, 0);
     assert_int_equal(pv_load_be32(b + 8), PV_TAI64N_TICK);
 
-    pv_tai64n(a, 1700000000123456789u);
+    pv_tai64n_tagged(a, 1700000000123456789u, 0);
     assert_int_equal(pv_load_be64(a), 0x400000000000000aULL + 1700000000u);
     assert_true(pv_load_be32(a + 8) <= 123456789u);
     assert_true(pv_load_be32(a + 8) > 123456789u - PV_TAI64N_TICK);
     for (uint64_t i = 1; i < 100; i++) { /* every tick is above the one before */
-        pv_tai64n(b, 1700000000123456789u + i * PV_TAI64N_TICK);
+        pv_tai64n_tagged(b, 1700000000123456789u + i * PV_TAI64N_TICK, 0);
         assert_true(memcmp(b, a, sizeof(a)) > 0);
         memcpy(a, b, sizeof(a));
     }
