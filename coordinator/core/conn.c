@@ -29,7 +29,7 @@ int pv_conn_new(struct pv_conn **ret_conn, uint64_t id, const struct pv_addr *so
     }
     s->id = id;
     s->source = *source;
-    s->state = PV_CONN_OPENING;
+    s->state = PV_CONN_NEW;
     s->opened = now;
     s->last_rx = now;
     *ret_conn = s;
@@ -134,15 +134,17 @@ void pv_conn_bye(struct pv_conn *s, const struct pv_ctl_failure *failure, pv_ns 
 pv_ns pv_conn_deadline(const struct pv_conn *s)
 {
     switch (s->state) {
-    case PV_CONN_OPENING:
+    case PV_CONN_NEW:
     case PV_CONN_STUN:
+    case PV_CONN_RELAYING:
+    case PV_CONN_OPENING:
     case PV_CONN_HELLO:
-        if (s->seeking) /* its network has a limit of its own for that (homes.h) */
-            return s->opened + PV_S(PV_COORD_HELLO_S);
         if (s->hurried && s->first_rx != 0)
             return s->first_rx + PV_S(PV_COORD_HURRY_HELLO_S);
         if (s->hurried && !s->tls)
             return s->opened + PV_S(PV_COORD_HURRY_BYTE_S);
+        return s->opened + PV_S(PV_COORD_HELLO_S);
+    case PV_CONN_SEEKING: /* its network has a limit of its own for that (homes.h) */
         return s->opened + PV_S(PV_COORD_HELLO_S);
     case PV_CONN_GUEST:
         return s->opened + PV_S(PV_COORD_GUEST_S);

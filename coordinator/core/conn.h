@@ -21,8 +21,13 @@
 
 /*
  * State     on                                 to
- * OPENING   first byte is STUN's               STUN     (for 10 s, or while it relays)
+ * NEW       first byte is STUN's               STUN
+ * NEW       another first byte                 OPENING
+ * STUN      its client has an allocation       RELAYING (as long as that; then STUN for 10 s)
  * OPENING   Noise handshake done               HELLO
+ * HELLO     hello of a network that may be     SEEKING
+ *           another coordinator's (homes.h)
+ * SEEKING   that is known                      HELLO    (for the same hello)
  * HELLO     hello of a guest                   GUEST
  * HELLO     hello of a member                  MEMBER
  * any       refused hello, limit, timeout,
@@ -31,12 +36,22 @@
  * any       wrong bytes, transport closed      gone
  */
 enum pv_conn_state {
-    PV_CONN_OPENING,
+    PV_CONN_NEW,
     PV_CONN_STUN,
+    PV_CONN_RELAYING,
+    PV_CONN_OPENING,
     PV_CONN_HELLO,
+    PV_CONN_SEEKING,
     PV_CONN_GUEST,
     PV_CONN_MEMBER,
     PV_CONN_CLOSING,
+};
+
+/* How much of its network's log a member has. */
+enum pv_conn_log {
+    PV_CONN_LOG_UNASKED,
+    PV_CONN_LOG_PAGING, /* its page had another one behind it, for which it will ask */
+    PV_CONN_LOG_LIVE,   /* up to the end: news are pushed */
 };
 
 enum {
@@ -55,10 +70,8 @@ struct pv_conn {
     struct pv_addr source; /* of the TCP connection, for rates */
     struct pv_addr local;  /* to which it came; PV_AF_NONE: not known */
     enum pv_conn_state state;
-    bool begun;                 /* the first byte has come */
     struct pv_control *control; /* owned; unused when the connection speaks STUN */
     struct pv_stunconn *stun;   /* owned; NULL: the connection does not speak STUN */
-    bool relaying;              /* STUN: it holds an allocation, and stays open as long as that */
 
     uint8_t node[PV_SIGN_PK_LEN];      /* GUEST, MEMBER: identity of the node */
     uint8_t transport[PV_DH_LEN];      /* from HELLO on: the key that did the handshake */
@@ -78,24 +91,26 @@ struct pv_conn {
     size_t in_len;
     struct pv_ctl_msg *held; /* owned: a request that waits for the one under way */
     bool working;            /* a request of this connection is in the registry */
-    bool seeking;            /* HELLO: the held one waits for its network (homes.h) */
 
     struct pv_bucket requests; /* rate of requests */
     struct pv_bucket signals;  /* rate of signals and stored copies */
     unsigned refusals;         /* requests refused by the rate */
 
-    bool pages;       /* it reads packed pages (ctlpage.h) */
-    bool follows;     /* it goes where error "moved" says */
-    size_t log_at;    /* MEMBER: next entry of the network's log to be sent */
-    bool live;        /* MEMBER: it has the log up to its end, news are pushed */
-    uint64_t pull_id; /* MEMBER: number of its request for statements; 0: none waits */
-    bool paging;      /* MEMBER: its page had another one behind it, for which it will ask */
-    bool stalled;     /* MEMBER: statements wait until its output has room */
-    bool is_bulk;     /* in the list of its network (bulk.c) */
-    struct pv_conn *bulk_prev, *bulk_next;
-    struct pv_bnode *bnode; /* MEMBER: its presence; NULL: a newer connection has it */
-    struct pv_bnode **subs; /* MEMBER: nodes it subscribed to, ascending by address */
-    bool *subs_dirty;       /* of each: it has not been told the latest */
+    struct {
+        bool pages;   /* it reads packed pages (ctlpage.h) */
+        bool follows; /* it goes where error "moved" says */
+    } able;           /* by its hello */
+    struct {
+        size_t at; /* next entry to be sent */
+        enum pv_conn_log state;
+        uint64_t pull_id;            /* number of its request for statements; 0: none waits */
+        bool stalled;                /* statements wait until its output has room */
+        bool listed;                 /* in the list of its network (bulk.c) */
+        struct pv_conn *prev, *next; /* there */
+    } log;                           /* MEMBER: of its network */
+    struct pv_bnode *bnode;          /* MEMBER: its presence; NULL: a newer connection has it */
+    struct pv_bnode **subs;          /* MEMBER: nodes it subscribed to, ascending by address */
+    bool *subs_dirty;                /* of each: it has not been told the latest */
     uint32_t n_subs, subs_cap;
     size_t n_dirty; /* subscriptions whose presence has changed */
 

@@ -307,8 +307,8 @@ void pv_coord_wrote(struct pv_coord *c, uint64_t id, size_t n, pv_ns now)
         return;
     bool waited = s->state != PV_CONN_MEMBER || s->n_dirty > 0 || s->held_off;
     pv_conn_wrote(s, n, now);
-    if (s->stalled && s->state == PV_CONN_MEMBER) {
-        s->stalled = false;
+    if (s->log.stalled && s->state == PV_CONN_MEMBER) {
+        s->log.stalled = false;
         pv_bulk_want(c, s, false);
     }
     pv_coord_resume(c, s, now);
@@ -349,7 +349,7 @@ static struct pv_conn *send_bulk(struct pv_coord *c, pv_ns now)
     pv_bulk_send_page(c, s, now);
     pv_coord_mark_ready(c, s); /* what it does now may mark it, too */
     pv_coord_resume(c, s, now);
-    if (pv_bulk_is_behind(s) && !s->stalled && !s->dead && s->state == PV_CONN_MEMBER)
+    if (pv_bulk_is_behind(s) && !s->log.stalled && !s->dead && s->state == PV_CONN_MEMBER)
         pv_bulk_want(c, s, false);
     pv_coord_settle(c, now);
     return s;
@@ -446,15 +446,16 @@ static void conn_due(struct pv_coord *c, struct pv_conn *s, pv_ns now)
         pv_heap_set(&c->timers, &s->timer, deadline);
         return;
     }
-    if (s->relaying) {
+    switch (s->state) {
+    case PV_CONN_RELAYING:
         pv_relaylink_ask(c->link, s->id);
         pv_heap_set(&c->timers, &s->timer, now + PV_S(PV_COORD_HELLO_S));
-        return;
-    }
-    switch (s->state) {
-    case PV_CONN_OPENING:
+        break;
+    case PV_CONN_NEW:
     case PV_CONN_STUN:
+    case PV_CONN_OPENING:
     case PV_CONN_HELLO:
+    case PV_CONN_SEEKING:
         pv_coord_end(c, s, PV_CTL_E_TIMEOUT, "no hello came in time", now);
         break;
     case PV_CONN_GUEST:
@@ -554,13 +555,17 @@ void pv_coord_kinds(const struct pv_coord *c, struct pv_coord_kinds *ret_kinds)
         if (s->state == PV_CONN_GUEST || s->state == PV_CONN_MEMBER)
             k.hybrid += pv_control_is_hybrid(s->control) ? 1 : 0;
         switch (s->state) {
+        case PV_CONN_NEW:
         case PV_CONN_OPENING:
         case PV_CONN_HELLO:
+        case PV_CONN_SEEKING:
             k.opening++;
             break;
         case PV_CONN_STUN:
-            k.turn += s->relaying ? 1 : 0;
-            k.stun += s->relaying ? 0 : 1;
+            k.stun++;
+            break;
+        case PV_CONN_RELAYING:
+            k.turn++;
             break;
         case PV_CONN_GUEST:
             k.guests++;
@@ -671,9 +676,9 @@ bool pv_coord_wakes_relay(struct pv_coord *c)
  * as the allocation. One that lost it gets as long as a new connection to begin anew. */
 static void note_holds(struct pv_coord *c, struct pv_conn *s, bool holds, pv_ns now)
 {
-    if (holds == s->relaying)
+    if (holds == (s->state == PV_CONN_RELAYING))
         return;
-    s->relaying = holds;
+    s->state = holds ? PV_CONN_RELAYING : PV_CONN_STUN;
     if (holds) {
         pv_place_leave(&s->place);
         return;

@@ -231,7 +231,6 @@ static void retire(struct pv_coord *c, struct pv_conn *s, pv_ns now)
     if (s->state != PV_CONN_MEMBER) {
         give_back_unheard(c, s, now);
         pv_place_leave(&s->place);
-        s->relaying = false;
         return;
     }
     bool spoke = s->bnode != NULL;
@@ -307,7 +306,7 @@ enum {
  * need not believe a coordinator that just hangs up. */
 static void drop(struct pv_coord *c, struct pv_conn *s, const struct pv_member *m, pv_ns now)
 {
-    while (pv_bulk_is_behind(s) && !s->stalled && !s->dead)
+    while (pv_bulk_is_behind(s) && !s->log.stalled && !s->dead)
         pv_bulk_send_page(c, s, now);
     if (m != NULL && m->state == PV_MEMBER_LEFT)
         pv_coord_end(c, s, PV_CTL_E_UNKNOWN_NODE, "this node left the network", now);

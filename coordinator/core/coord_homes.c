@@ -26,7 +26,7 @@ static void send_away(struct pv_coord *c, struct pv_conn *s, const struct pv_hom
     struct pv_ctl_failure f = {.error = PV_CTL_E_MOVED, .message = moved_text, .to = texts};
     for (; to != NULL && f.n_to < to->n_to; f.n_to++)
         texts[f.n_to] = to->to[f.n_to];
-    pv_homes_tell(&c->homes, s->transport, s->follows, now);
+    pv_homes_tell(&c->homes, s->transport, s->able.follows, now);
     c->stats.moved++;
     if (s->held != NULL)
         pv_conn_fail(s, s->held->id, &f);
@@ -98,11 +98,9 @@ static void go_on(struct pv_coord *c, const struct pv_homes_ask *ask, enum pv_ho
 {
     for (size_t i = 0; i < ask->n_conns; i++) {
         struct pv_conn *s = pv_coord_find(c, ask->conns[i]);
-        if (s == NULL || !s->seeking)
+        if (s == NULL || s->state != PV_CONN_SEEKING)
             continue;
-        s->seeking = false;
-        if (s->state == PV_CONN_CLOSING)
-            continue;
+        s->state = PV_CONN_HELLO;
         if (verdict == PV_HOME_TAKE)
             pv_coord_resume(c, s, now);
         else if (verdict == PV_HOME_THERE)
@@ -221,7 +219,7 @@ static void leave(struct pv_coord *c, struct pv_cnet *net, enum pv_homes_why why
 static bool is_used(void *ctx, const struct pv_cnet *net)
 {
     const struct pv_coord *c = ctx;
-    if (net->n_presence > 0 || net->is_bulk || net->is_going || net->n_members > 0)
+    if (net->n_presence > 0 || net->bulk.listed || net->is_going || net->n_members > 0)
         return true;
     for (const struct pv_conn *s = c->conns; s != NULL; s = s->hh.next)
         if (s->net == net)

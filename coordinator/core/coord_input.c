@@ -77,7 +77,7 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
         int r = pv_stunconn_handle_bytes(s->stun, data, &used, &message);
         if (r == PV_ERR_AGAIN)
             return;
-        if (r == PV_ERR_MALFORMED || (r == PV_ERR_LIMIT && !s->relaying)) {
+        if (r == PV_ERR_MALFORMED || (r == PV_ERR_LIMIT && s->state != PV_CONN_RELAYING)) {
             c->stats.failed++;
             pv_coord_drop(c, s, now);
             return;
@@ -99,7 +99,8 @@ static void feed_stun(struct pv_coord *c, struct pv_conn *s, struct pv_view data
 static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first, pv_ns now)
 {
     enum pv_sniff kind = pv_sniff(first);
-    s->begun = true;
+    if (kind == PV_SNIFF_CONTROL)
+        s->state = PV_CONN_OPENING;
     if (kind == PV_SNIFF_CONTROL || (kind == PV_SNIFF_STUN && pv_conn_become_stun(s) == PV_OK))
         return;
     c->stats.failed++;
@@ -110,7 +111,7 @@ static void begin_protocol(struct pv_coord *c, struct pv_conn *s, uint8_t first,
  * have filled its output or ended it. */
 static void feed_bytes(struct pv_coord *c, struct pv_conn *s, struct pv_view data, pv_ns now)
 {
-    if (!s->begun && data.len > 0)
+    if (s->state == PV_CONN_NEW && data.len > 0)
         begin_protocol(c, s, data.ptr[0], now);
     if (s->dead)
         return;
@@ -171,10 +172,10 @@ static void compact_log(struct pv_cnet *net)
     if (sent == NULL)
         return;
     for (size_t i = 0; i < net->n_members; i++)
-        sent[i] = pv_cnet_before(net, net->members[i]->log_at);
+        sent[i] = pv_cnet_before(net, net->members[i]->log.at);
     pv_cnet_compact(net);
     for (size_t i = 0; i < net->n_members; i++)
-        net->members[i]->log_at = pv_cnet_seek(net, &sent[i]);
+        net->members[i]->log.at = pv_cnet_seek(net, &sent[i]);
     free(sent);
 }
 

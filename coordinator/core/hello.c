@@ -106,7 +106,7 @@ static void seek(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg *msg, 
     const struct pv_ctl_hello *h = &msg->u.hello;
     const uint8_t *pleader = pv_homes_pleads(&c->homes, s->transport, now) ? h->node : NULL;
     if (pv_homes_seek(&c->homes, h->network, s->id, pleader, now) == PV_OK)
-        s->seeking = true;
+        s->state = PV_CONN_SEEKING;
     else
         pv_coord_refuse(c, s, PV_CTL_E_STORAGE, "too many networks are looked for; try again later",
                         now);
@@ -122,7 +122,7 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
     struct pv_turnauth_creds creds;
     memcpy(s->node, h->node, sizeof(s->node));
     s->net = net;
-    s->pages = h->pages;
+    s->able.pages = h->pages;
     m.u.welcome = (struct pv_ctl_welcome){.time_us = pv_coord_wall_us(c, now),
                                           .n_stun = c->n_stun,
                                           .stun = c->stun,
@@ -136,7 +136,7 @@ static void welcome(struct pv_coord *c, struct pv_conn *s, const struct pv_ctl_m
         return;
     }
     m.u.welcome.have = pv_cnet_end(net);
-    s->log_at = pv_cnet_seek(net, &h->have);
+    s->log.at = pv_cnet_seek(net, &h->have);
     if (pv_coord_enter(c, s, now) < 0) {
         pv_answer_refuse(s, msg, PV_CTL_E_FULL, pv_answer_text(PV_CTL_E_FULL));
         pv_coord_end(c, s, PV_CTL_E_FULL, pv_answer_text(PV_CTL_E_FULL), now);
@@ -160,7 +160,7 @@ void pv_hello_handle(struct pv_coord *c, struct pv_conn *s, struct pv_ctl_msg **
     struct pv_ctl_msg *msg = *held;
     struct pv_cnet *net = NULL;
     enum pv_ctl_error e = judge_hello(c, s, &msg->u.hello, now, &net);
-    s->follows = msg->u.hello.moved;
+    s->able.follows = msg->u.hello.moved;
     if (e == PV_CTL_E_UNKNOWN_NETWORK && c->homes.on) {
         *held = NULL; /* until the store says whose it is */
         seek(c, s, msg, now);

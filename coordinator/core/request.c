@@ -36,9 +36,9 @@ static void handle_pull(struct request *q)
 {
     struct pv_conn *s = q->s;
     size_t at = pv_cnet_seek(s->net, &q->msg->u.pull);
-    bool goes_on = s->paging && at == s->log_at;
-    s->log_at = at;
-    s->pull_id = q->msg->id;
+    bool goes_on = s->log.state == PV_CONN_LOG_PAGING && at == s->log.at;
+    s->log.at = at;
+    s->log.pull_id = q->msg->id;
     pv_bulk_want(q->c, s, goes_on);
 }
 
@@ -445,7 +445,7 @@ bool pv_request_must_wait(const struct pv_conn *s, const struct pv_ctl_msg *msg)
 {
     /* A guest has one request at a time; a member's pings and signals pass a slow disk. Of pages
      * one is under way, as each says where the node stands. */
-    if (s->seeking || (msg->type == PV_CTL_PULL && s->pull_id != 0))
+    if (s->state == PV_CONN_SEEKING || (msg->type == PV_CTL_PULL && s->log.pull_id != 0))
         return true;
     return s->working && (s->state == PV_CONN_GUEST || handlers[msg->type].changes);
 }

@@ -58,6 +58,13 @@ struct pv_cnet_reservation {
     unsigned pinned; /* registrations of it that wait for the store */
 };
 
+/* All members being told what is new, one after the other. */
+enum pv_cnet_round {
+    PV_ROUND_NONE,
+    PV_ROUND_NEW, /* nobody has been told yet */
+    PV_ROUND_GOES_ON,
+};
+
 struct pv_cnet {
     uint8_t id[PV_NETWORK_ID_LEN];
     struct pv_netlimits limits;
@@ -98,19 +105,20 @@ struct pv_cnet {
     struct pv_conn **members; /* connections of members, ascending by key, the older one first */
     size_t n_members;
     size_t members_cap;
-    struct pv_conn *bulk_head, *bulk_tail; /* connections that wait for statements (bulk.c) */
-    struct pv_cnet *next_bulk;
-    bool is_bulk;                 /* in the list of networks with statements to send */
-    bool ask_is_next;             /* else the next one is of the round */
-    bool has_news;                /* members are to be told after the present round */
-    bool telling;                 /* a round is under way */
-    bool has_told;                /* it has begun: told is set */
-    uint8_t told[PV_SIGN_PK_LEN]; /* the member that was told last */
-    bool dropping;                /* the operator ends it, or it goes: nothing more is stored */
-    int64_t fence;                /* of its home, which is here; 0: there is one coordinator */
-    pv_ns home_at;                /* since when */
-    bool leaving;                 /* it is being given away */
-    bool pinned;                  /* its members cannot get to another coordinator */
+    struct {
+        struct pv_conn *head, *tail; /* connections that wait for statements */
+        struct pv_cnet *next;
+        bool listed;      /* in the list of networks with statements to send */
+        bool ask_is_next; /* else the next one is of the round */
+        bool has_news;    /* members are to be told after the present round */
+        enum pv_cnet_round round;
+        uint8_t told[PV_SIGN_PK_LEN]; /* GOES_ON: the member that was told last */
+    } bulk;                           /* bulk.c */
+    bool dropping;                    /* the operator ends it, or it goes: nothing more is stored */
+    int64_t fence;                    /* of its home, which is here; 0: there is one coordinator */
+    pv_ns home_at;                    /* since when */
+    bool leaving;                     /* it is being given away */
+    bool pinned;                      /* its members cannot get to another coordinator */
     struct pv_askers *askers; /* who waits to be admitted, and from where; NULL: nobody did yet */
     uint64_t last_time;       /* Unix seconds of the newest of our receipts: they never fall */
     uint64_t seen_s; /* Unix seconds when a member last came or went; 0: none has in this run */
