@@ -175,7 +175,7 @@ void pv_roster_mark_rights(struct pv_roster *r, struct pv_roster_key *k)
         if (pv_st_does(&e->pub.st, PV_DOES_TAKE))
             pv_roster_mark_revoked(r, e->subject);
     }
-    r->records_dirty = r->rules_dirty = true;
+    r->anew.records = r->anew.rules = true;
     pv_roster_mark_dependants(r, k);
 }
 
@@ -197,14 +197,14 @@ static void settle_admins(struct pv_roster *r)
     size_t n = list_ends(r, &ordered);
 
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
-        k->was_ended = has_end(k);
+        k->settling.was_ended = has_end(k);
         for (struct pv_roster_item *g = k->grants; g != NULL; g = g->next_office)
             g->ended_by = NULL;
     }
     apply_ends(r, ordered, n);
     for (struct pv_roster_key *k = r->admins; k != NULL; k = k->next_admin) {
         settle_rights(r, k);
-        if (has_end(k) || k->was_ended)
+        if (has_end(k) || k->settling.was_ended)
             pv_roster_mark_rights(r, k);
     }
 }
@@ -257,10 +257,10 @@ bool pv_roster_is_ended(const struct pv_roster_item *record)
 
 void pv_roster_mark_revoked(struct pv_roster *r, struct pv_roster_key *k)
 {
-    r->admins_dirty = r->admins_dirty || k->rights != 0;
-    if (k->is_revoked_dirty)
+    r->anew.admins = r->anew.admins || k->rights != 0;
+    if (k->in.revoked)
         return;
-    k->is_revoked_dirty = true;
+    k->in.revoked = true;
     k->next_revoked = r->revoked;
     r->revoked = k;
 }
@@ -272,10 +272,10 @@ void pv_roster_mark_receipt(struct pv_roster *r, struct pv_roster_item *e)
         pv_roster_mark_revoked(r, e->subject);
         break;
     case PV_DOES_APPOINT:
-        r->records_dirty = true;
+        r->anew.records = true;
         break;
     case PV_DOES_RULE:
-        r->rules_dirty = true;
+        r->anew.rules = true;
         break;
     case PV_DOES_INVITE: /* whether it was made in office may be another thing now */
         pv_roster_mark_dependants(r, e->subject);
@@ -353,7 +353,7 @@ static void settle_key(struct pv_roster *r, struct pv_roster_key *k)
         if (effective && !e->effective)
             mark_staying(r, e);
         if (e->pub.st.type == PV_ST_END && e->effective != effective)
-            r->records_dirty = r->rules_dirty = true;
+            r->anew.records = r->anew.rules = true;
         e->effective = effective;
         if (revokes_node(e))
             node = node || effective;
@@ -376,15 +376,15 @@ static size_t cost_of(const struct pv_roster_key *k)
 
 bool pv_roster_settle_revocations(struct pv_roster *r)
 {
-    if (r->admins_dirty)
+    if (r->anew.admins)
         settle_admins(r);
-    r->admins_dirty = false; /* also where marking has set it again: it was decided just now */
+    r->anew.admins = false; /* also where marking has set it again: it was decided just now */
     while (r->revoked != NULL) {
         struct pv_roster_key *k = r->revoked;
         if (!pv_roster_spend(r, cost_of(k)))
             return false;
         r->revoked = k->next_revoked;
-        k->is_revoked_dirty = false;
+        k->in.revoked = false;
         settle_key(r, k);
     }
     return true;
@@ -452,7 +452,7 @@ void pv_roster_add_rule(struct pv_roster *r, struct pv_roster_item *e)
     if (r->rules != NULL)
         r->rules->prev_record = e;
     r->rules = e;
-    r->rules_dirty = true;
+    r->anew.rules = true;
 }
 
 void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e)
@@ -460,7 +460,7 @@ void pv_roster_remove_rule(struct pv_roster *r, struct pv_roster_item *e)
     *(e->prev_record == NULL ? &r->rules : &e->prev_record->next_record) = e->next_record;
     if (e->next_record != NULL)
         e->next_record->prev_record = e->prev_record;
-    r->rules_dirty = true;
+    r->anew.rules = true;
 }
 
 /* Marks the rules of this signer that are ended by name: once for each end, however many rules
@@ -499,17 +499,17 @@ static void settle_slots(const struct pv_roster *r, const struct pv_roster_key *
 
 void pv_roster_settle_rules(struct pv_roster *r)
 {
-    if (!r->rules_dirty)
+    if (!r->anew.rules)
         return;
-    r->rules_dirty = r->rules_ok = false;
+    r->anew.rules = r->rules_ok = false;
     for (struct pv_roster_item *e = r->rules; e != NULL; e = e->next_record) {
         e->ended = false;
-        e->signer->rules_seen = false;
+        e->signer->settling.rules_seen = false;
     }
     for (struct pv_roster_item *e = r->rules; e != NULL; e = e->next_record) {
-        if (e->signer->rules_seen)
+        if (e->signer->settling.rules_seen)
             continue;
-        e->signer->rules_seen = true;
+        e->signer->settling.rules_seen = true;
         mark_ended(r, e->signer);
         settle_slots(r, e->signer, PV_ROSTER_QUOTA_ROUTES);
         settle_slots(r, e->signer, PV_ROSTER_QUOTA_TAGS);

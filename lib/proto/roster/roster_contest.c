@@ -252,9 +252,9 @@ static struct pv_roster_claim *sort_claims(struct pv_roster_claim *list)
 
 void pv_roster_touch(struct pv_roster *r, struct pv_roster_key *k)
 {
-    if (k->is_touched)
+    if (k->in.touched)
         return;
-    k->is_touched = true;
+    k->in.touched = true;
     k->next_touched = r->touched;
     r->touched = k;
 }

@@ -158,13 +158,13 @@ struct pv_roster_key {
     struct pv_roster_claim claim;
     struct pv_roster_claim *second, *third; /* owned; NULL: there never was such a statement */
     struct pv_roster_item *waits;     /* node: its member statement that wants an admission; NULL */
-    struct pv_roster_key *next_dirty; /* with is_dirty */
-    struct pv_roster_key *next_revoked; /* with is_revoked_dirty */
-    struct pv_roster_key *next_touched; /* with is_touched */
-    struct pv_roster_key *next_news;    /* with is_news */
-    /* node: the list of active members, or of those who wait or have expired, with is_aside */
+    struct pv_roster_key *next_dirty; /* with in.dirty */
+    struct pv_roster_key *next_revoked; /* with in.revoked */
+    struct pv_roster_key *next_touched; /* with in.touched */
+    struct pv_roster_key *next_news;    /* with in.news */
+    /* node: the list of active members, or of those who wait or have expired, with in.aside */
     struct pv_roster_key *prev_active, *next_active;
-    struct pv_roster_key *next_mortal; /* with is_mortal */
+    struct pv_roster_key *next_mortal; /* with in.mortals */
     struct pv_roster_key *next_admin;  /* with rights: all admins but root */
     struct pv_roster_item *grants;     /* admin statements about it, by next_office */
     struct pv_roster_item *ends;       /* ends about it, by next_office */
@@ -182,20 +182,23 @@ struct pv_roster_key {
     bool is_invite;                    /* some invite statement is about it */
     bool revoked_node;                 /* a revocation in force names it as a node */
     bool revoked_invite;               /* a revocation in force names it as an invite */
-    bool was_ended;                    /* admin: some right had ended before it was decided anew */
     bool is_overclaimed;               /* invite: more claims than uses; reported */
-    bool is_dirty;                     /* to be settled */
-    bool is_revoked_dirty;             /* the revocations of it are to be looked at */
-    bool is_touched;                   /* whether it is a member is to be looked at */
-    bool is_news;                      /* the owner is to be told about it */
-    bool is_aside;                     /* node: it waits or has expired */
-    bool is_mortal;                    /* node: it claimed by an invite with a lifetime once */
-    bool told_active;                  /* the owner was told that the node is an active member */
-    bool told_waiting;                 /* the owner was told that it waits */
-    bool changed;                      /* something differs from what the owner was told */
+    struct {
+        bool dirty;            /* to be settled */
+        bool revoked;          /* the revocations of it are to be looked at */
+        bool touched;          /* whether it is a member is to be looked at */
+        bool news;             /* the owner is to be told about it */
+        bool aside;            /* node: it waits or has expired */
+        bool mortals;          /* node: it claimed by an invite with a lifetime once */
+        bool by_pk;            /* node */
+    } in;                      /* the roster's lists of these names, that it stands there */
+    enum pv_member_state told; /* node: what the owner was told last */
+    bool changed;              /* something differs from that */
     bool digest_ok;
-    bool is_by_pk;   /* node: it stands in by_pk */
-    bool rules_seen; /* while rules are settled: its ends have been looked at */
+    struct {
+        bool was_ended;  /* admin: some right had ended before it was decided anew */
+        bool rules_seen; /* its ends have been looked at */
+    } settling;          /* notes of one step of that */
 };
 
 /* A place of a bucket. */
@@ -281,16 +284,18 @@ struct pv_roster {
     struct pv_roster_key *revoked; /* keys whose revocations are to be looked at */
     struct pv_roster_key *touched; /* nodes whose claims won or lost */
     struct pv_roster_claim *queue; /* claims to be looked at */
-    bool admins_dirty;             /* which admins are revoked is to be decided anew */
-    bool records_dirty;            /* which coordinators records count is to be decided anew */
-    bool rules_dirty;              /* which tags and rules are in force is, too */
+    struct {
+        bool admins;  /* which of them are revoked */
+        bool records; /* which coordinators records count */
+        bool rules;   /* which tags and rules are in force */
+        bool time;    /* which receipt is the latest */
+    } anew;           /* to be decided */
     struct pv_roster_key *active_first, *active_last;
     struct pv_roster_key *aside_first, *aside_last; /* who waits or has expired */
     size_t n_active, n_aside;
 
     uint64_t time;                 /* the latest in a receipt by clock, if root names it; 0: none */
     size_t n_latest;               /* listed statements with such a receipt of that time */
-    bool time_dirty;               /* it is to be looked for anew */
     uint64_t judged_at;            /* the time by which members' expiry was looked at */
     uint64_t next_expiry;          /* nobody expires before it; UINT64_MAX = nobody at all */
     struct pv_roster_key *mortals; /* by next_mortal */

@@ -56,9 +56,9 @@ bool pv_roster_needs_receipt(const struct pv_roster_key *signer, uint8_t type)
 /* Every change of a key is settled later, once for the whole batch. */
 void pv_roster_mark(struct pv_roster *r, struct pv_roster_key *k)
 {
-    if (k->is_dirty)
+    if (k->in.dirty)
         return;
-    k->is_dirty = true;
+    k->in.dirty = true;
     k->next_dirty = r->dirty;
     r->dirty = k;
 }

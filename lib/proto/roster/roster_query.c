@@ -52,7 +52,7 @@ const struct pv_member *pv_roster_enrolled(const struct pv_roster *r,
                                            const uint8_t node[static PV_SIGN_PK_LEN])
 {
     const struct pv_roster_key *k = pv_roster_key(r, node);
-    return k != NULL && (k->member.state == PV_MEMBER_ACTIVE || k->is_aside) ? &k->member : NULL;
+    return k != NULL && (k->member.state == PV_MEMBER_ACTIVE || k->in.aside) ? &k->member : NULL;
 }
 
 uint64_t pv_roster_time(const struct pv_roster *r)
@@ -152,7 +152,7 @@ const struct pv_member *pv_roster_next_aside(const struct pv_roster *r,
     if (prev == NULL)
         return member_of(r->aside_first);
     const struct pv_roster_key *k = pv_roster_key(r, prev->node);
-    return k == NULL || !k->is_aside ? NULL : member_of(k->next_active);
+    return k == NULL || !k->in.aside ? NULL : member_of(k->next_active);
 }
 
 /* When a claim was made, or ended: by its receipt, else by its own word. */
@@ -742,15 +742,14 @@ static bool poll_member(struct pv_roster *r, struct pv_roster_event *ev)
     while (r->key_news_first != NULL) {
         struct pv_roster_key *k = r->key_news_first;
         bool active = k->member.state == PV_MEMBER_ACTIVE;
-        bool waits = k->member.state == PV_MEMBER_WAITING, waited = k->told_waiting;
-        bool was = k->told_active, changed = k->changed;
+        bool waits = k->member.state == PV_MEMBER_WAITING, waited = k->told == PV_MEMBER_WAITING;
+        bool was = k->told == PV_MEMBER_ACTIVE, changed = k->changed;
 
         r->key_news_first = k->next_news;
         if (r->key_news_first == NULL)
             r->key_news_last = NULL;
-        k->is_news = k->changed = false;
-        k->told_active = active;
-        k->told_waiting = waits;
+        k->in.news = k->changed = false;
+        k->told = k->member.state;
         if (!active && !was && (!waits || waited))
             continue;
         if (active && was && !changed)

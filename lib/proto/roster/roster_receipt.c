@@ -69,7 +69,7 @@ static int get_or_add(struct pv_roster *r, const uint8_t *pk, struct pv_roster_c
 /* The worth of c's receipts has changed, and with it what rests on them. */
 static void mark_receipts_of(struct pv_roster *r, const struct pv_roster_coordinator *c)
 {
-    r->time_dirty = r->time_dirty || c->dated != NULL;
+    r->anew.time = r->anew.time || c->dated != NULL;
     for (struct pv_roster_item *e = c->dated; e != NULL; e = e->next_dated)
         pv_roster_mark_receipt(r, e);
 }
@@ -113,7 +113,7 @@ int pv_roster_add_record(struct pv_roster *r, struct pv_roster_item *e)
     if (r->records != NULL)
         r->records->prev_record = e;
     r->records = e;
-    r->records_dirty = true;
+    r->anew.records = true;
     return PV_OK;
 }
 
@@ -151,7 +151,7 @@ static void set_in_force(struct pv_roster *r, struct pv_roster_item *e)
     r->in_force = e;
     r->clock =
         e != NULL && pv_coordlist_next(&list, &first) ? pv_roster_coordinator(r, first.pk) : NULL;
-    r->time_dirty = true;
+    r->anew.time = true;
 }
 
 void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
@@ -167,7 +167,7 @@ void pv_roster_remove_record(struct pv_roster *r, struct pv_roster_item *e)
         e->next_record->prev_record = e->prev_record;
     if (r->in_force == e)
         set_in_force(r, NULL);
-    r->records_dirty = true;
+    r->anew.records = true;
 }
 
 /* Every record that counts allows its coordinators to sign, not only the one in force: receipts of
@@ -176,9 +176,9 @@ void pv_roster_settle_records(struct pv_roster *r)
 {
     struct pv_roster_item *best = NULL;
 
-    if (!r->records_dirty)
+    if (!r->anew.records)
         return;
-    r->records_dirty = false;
+    r->anew.records = false;
     for (struct pv_roster_item *e = r->records; e != NULL; e = e->next_record) {
         bool effective = pv_roster_was_in_office(r, e);
         if (e->effective != effective)
@@ -289,7 +289,7 @@ void pv_roster_count_time(struct pv_roster *r, const struct pv_roster_item *e, b
         return;
     if (!comes) {
         r->n_latest -= r->n_latest > 0 ? 1 : 0;
-        r->time_dirty = r->time_dirty || r->n_latest == 0;
+        r->anew.time = r->anew.time || r->n_latest == 0;
         return;
     }
     r->n_latest = e->receipt->time > r->time ? 1 : r->n_latest + 1;

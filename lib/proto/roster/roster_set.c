@@ -317,8 +317,8 @@ static size_t sift_active(const struct pv_roster *r, struct pv_roster_key **v, s
     if (r->n_by_pk / 2 <= r->n_active)
         return n;
     for (size_t i = 0; i < n; i++) {
-        v[i]->is_by_pk = v[i]->member.state == PV_MEMBER_ACTIVE;
-        if (v[i]->is_by_pk)
+        v[i]->in.by_pk = v[i]->member.state == PV_MEMBER_ACTIVE;
+        if (v[i]->in.by_pk)
             v[kept++] = v[i];
     }
     return kept;

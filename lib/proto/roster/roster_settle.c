@@ -240,9 +240,9 @@ static void settle_claim(struct pv_roster *r, struct pv_roster_key *k)
 static void queue_member_event(struct pv_roster *r, struct pv_roster_key *k)
 {
     r->key_news_sorted = false;
-    if (k->is_news)
+    if (k->in.news)
         return;
-    k->is_news = true;
+    k->in.news = true;
     k->next_news = NULL;
     if (r->key_news_last == NULL)
         r->key_news_first = k;
@@ -273,9 +273,9 @@ static void take_out(struct pv_roster_key **first, struct pv_roster_key **last,
  * has room for every key that there is, and is put in order when somebody asks. */
 static void append_active(struct pv_roster *r, struct pv_roster_key *k)
 {
-    if (!k->is_by_pk)
+    if (!k->in.by_pk)
         r->by_pk[r->n_by_pk++] = k;
-    k->is_by_pk = true;
+    k->in.by_pk = true;
     append(&r->active_first, &r->active_last, k);
     r->n_active++;
 }
@@ -289,9 +289,9 @@ static void remove_active(struct pv_roster *r, struct pv_roster_key *k)
 /* A key that leaves the list of members is taken out of that before. */
 static void set_aside(struct pv_roster *r, struct pv_roster_key *k, bool aside)
 {
-    if (aside == k->is_aside)
+    if (aside == k->in.aside)
         return;
-    k->is_aside = aside;
+    k->in.aside = aside;
     if (aside)
         append(&r->aside_first, &r->aside_last, k);
     else
@@ -460,7 +460,7 @@ static bool settle_claims(struct pv_roster *r)
             if (!pv_roster_spend(r, cost_of(k)))
                 return false;
             r->dirty = k->next_dirty;
-            k->is_dirty = false;
+            k->in.dirty = false;
             settle_claim(r, k);
         }
         if (!pv_roster_contest(r))
@@ -473,7 +473,7 @@ static bool settle_claims(struct pv_roster *r)
 bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
 {
     r->steps = steps;
-    while (r->admins_dirty || r->revoked != NULL || r->records_dirty || r->rules_dirty ||
+    while (r->anew.admins || r->revoked != NULL || r->anew.records || r->anew.rules ||
            r->dirty != NULL || r->queue != NULL) {
         if (!pv_roster_settle_revocations(r))
             return false;
@@ -488,7 +488,7 @@ bool pv_roster_settle_some(struct pv_roster *r, size_t steps)
         if (!pv_roster_spend(r, 1))
             return false;
         r->touched = k->next_touched;
-        k->is_touched = false;
+        k->in.touched = false;
         settle_member(r, k);
     }
     pv_roster_find_breaks(r);
@@ -538,7 +538,7 @@ struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
  * when another coordinator is root's. */
 static void find_time(struct pv_roster *r)
 {
-    r->time_dirty = false;
+    r->anew.time = false;
     r->time = 0;
     r->n_latest = 0;
     for (const struct pv_roster_item *e = r->first; e != NULL; e = e->next)
@@ -547,7 +547,7 @@ static void find_time(struct pv_roster *r)
 
 void pv_roster_settle_time(struct pv_roster *r)
 {
-    if (r->time_dirty)
+    if (r->anew.time)
         find_time(r);
     if (r->time == r->judged_at || (r->time > r->judged_at && r->time <= r->next_expiry)) {
         r->judged_at = r->time;
@@ -633,8 +633,8 @@ bool pv_roster_judge_life(struct pv_roster *r, struct pv_roster_key *k, struct p
     m->expires = fixed;
     if (m->lifetime == 0 && fixed == 0)
         return false;
-    if (!k->is_mortal) {
-        k->is_mortal = true;
+    if (!k->in.mortals) {
+        k->in.mortals = true;
         k->next_mortal = r->mortals;
         r->mortals = k;
     }
