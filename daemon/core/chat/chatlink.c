@@ -48,7 +48,7 @@ int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *pk, const char
 /* The window is only a copy of what the store has; the next connection starts from the store. */
 static void forget_window(struct pv_chatlink_peer *peer)
 {
-    if (peer->n_window > 0 || peer->loading)
+    if (peer->n_window > 0 || peer->load != PV_CHATLINK_LOAD_IDLE)
         peer->more_queued = true;
     for (size_t i = 0; i < peer->n_window; i++)
         pv_chat_record_done(&peer->window[i]);
@@ -497,7 +497,7 @@ static void handle_result(struct pv_chatlink *link, const struct pv_chatlink_job
     else if (peer != NULL && job->kind == PV_CHATJOB_TOLD && status < 0)
         pv_chatlink_give_up(link, peer, status, now); /* they are told again, but not at once */
     else if (peer != NULL && job->kind == PV_CHATJOB_SEEN && status == PV_OK && result->changed)
-        peer->owed = true;
+        pv_chatlink_owe(peer);
     /* The handlers may have freed the peer: it is looked up again. */
     peer = pv_chatlink_peer_find(link, job->pk);
     if (peer != NULL) {

@@ -82,6 +82,20 @@ struct pv_chatlink_pending {
     struct pv_chat_record rec;
 };
 
+/* What was asked of the store for the window. */
+enum pv_chatlink_load {
+    PV_CHATLINK_LOAD_IDLE,
+    PV_CHATLINK_LOADING,        /* an OUTBOX job is out */
+    PV_CHATLINK_LOADING_MISSED, /* one was stored meanwhile */
+};
+
+/* Read receipts for the peer. */
+enum pv_chatlink_receipts {
+    PV_CHATLINK_RECEIPTS_NONE,
+    PV_CHATLINK_RECEIPTS_OWED,
+    PV_CHATLINK_RECEIPTS_LOADING, /* an OWED job is out */
+};
+
 struct pv_chatlink_peer {
     uint8_t pk[PV_SIGN_PK_LEN];
     char name[PV_NAME_BUF];
@@ -94,16 +108,14 @@ struct pv_chatlink_peer {
     /* Outbox: the oldest undelivered messages, ascending; empty while there is no connection. */
     struct pv_chat_record *window; /* PV_CHATLINK_WINDOW, owned; NULL without a connection */
     size_t n_window;
-    uint64_t loaded_seq;     /* highest seq that was in the window */
-    bool more_queued;        /* the store has, or may have, undelivered ones above loaded_seq */
-    bool loading;            /* an OUTBOX job is out */
-    bool missed;             /* one was stored meanwhile */
+    uint64_t loaded_seq; /* highest seq that was in the window */
+    bool more_queued;    /* the store has, or may have, undelivered ones above loaded_seq */
+    enum pv_chatlink_load load;
     enum pv_chat_later held; /* why the peer takes no more messages for now */
     pv_ns held_until;        /* it is not tried before */
     unsigned held_s;         /* length of the next pause */
     bool wanted;             /* others have something to say to it */
-    bool owed;               /* read receipts are owed */
-    bool owed_loading;
+    enum pv_chatlink_receipts receipts;
 
     /* Inbox. */
     struct pv_chatlink_pending *pending;
@@ -270,10 +282,17 @@ PV_MUST_CHECK int pv_chatlink_peer_get(struct pv_chatlink *link, const uint8_t *
                                        const char *name, struct pv_chatlink_peer **ret_peer);
 /* Messages received and not yet given to the store are forgotten. */
 void pv_chatlink_drop_pending(struct pv_chatlink *link, struct pv_chatlink_peer *peer);
+/* It is owed a receipt more; the store knows which. */
+static inline void pv_chatlink_owe(struct pv_chatlink_peer *peer)
+{
+    if (peer->receipts == PV_CHATLINK_RECEIPTS_NONE)
+        peer->receipts = PV_CHATLINK_RECEIPTS_OWED;
+}
 /* Is there something to tell the peer? */
 static inline bool pv_chatlink_has_work(const struct pv_chatlink_peer *peer)
 {
-    return peer->n_window > 0 || peer->more_queued || peer->owed || peer->wanted;
+    return peer->n_window > 0 || peer->more_queued || peer->receipts != PV_CHATLINK_RECEIPTS_NONE ||
+           peer->wanted;
 }
 /* The last attempt failed or its connection ended: the next one waits, longer each time. */
 void pv_chatlink_back_off(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now);

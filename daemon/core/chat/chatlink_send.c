@@ -22,7 +22,8 @@ void pv_chatlink_ask_for_backlog(struct pv_chatlink *link, pv_ns now)
 /* Refills the window when half of it is acknowledged: one job a few messages, not one each. */
 static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    if (!peer->more_queued || peer->loading || peer->n_window > PV_CHATLINK_WINDOW / 2)
+    if (!peer->more_queued || peer->load != PV_CHATLINK_LOAD_IDLE ||
+        peer->n_window > PV_CHATLINK_WINDOW / 2)
         return;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_OUTBOX);
     if (job != NULL) {
@@ -31,7 +32,8 @@ static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
         job->limit = (uint32_t)(PV_CHATLINK_WINDOW - peer->n_window);
     }
     struct pv_chatlink_job *entry = NULL;
-    peer->loading = pv_chatlink_job_emit(link, job, now, &entry) == PV_OK;
+    if (pv_chatlink_job_emit(link, job, now, &entry) == PV_OK)
+        peer->load = PV_CHATLINK_LOADING;
     if (entry != NULL)
         entry->after_seq = peer->loaded_seq;
 }
@@ -40,14 +42,16 @@ static void load_more(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
  * a receipt that is lost is still owed in the store. */
 static void load_receipts(struct pv_chatlink *link, struct pv_chatlink_peer *peer, pv_ns now)
 {
-    if (!peer->owed || peer->owed_loading || peer->active->n_told > 0 || peer->noted.n > 0)
+    if (peer->receipts != PV_CHATLINK_RECEIPTS_OWED || peer->active->n_told > 0 ||
+        peer->noted.n > 0)
         return;
     struct pv_chatjob *job = pv_chatjob_new(PV_CHATJOB_OWED);
     if (job != NULL) {
         memcpy(job->peer, peer->pk, sizeof(job->peer));
         job->limit = RECEIPTS_AT_ONCE;
     }
-    peer->owed_loading = pv_chatlink_job_emit(link, job, now, NULL) == PV_OK;
+    if (pv_chatlink_job_emit(link, job, now, NULL) == PV_OK)
+        peer->receipts = PV_CHATLINK_RECEIPTS_LOADING;
 }
 
 /* Writes what this connection has not had yet. The window outlives connections; what was sent on an
@@ -301,8 +305,9 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
         pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) == PV_OK) {
         /* The message may join directly only when nothing older is left in the store: order is
          * kept. */
-        bool next = peer->active != NULL && !peer->more_queued && !peer->loading &&
-                    peer->n_window < PV_CHATLINK_WINDOW && m->seq > peer->loaded_seq;
+        bool next = peer->active != NULL && !peer->more_queued &&
+                    peer->load == PV_CHATLINK_LOAD_IDLE && peer->n_window < PV_CHATLINK_WINDOW &&
+                    m->seq > peer->loaded_seq;
         if (next && pv_chat_record_copy(&peer->window[peer->n_window], m) == PV_OK) {
             peer->n_window++;
             peer->loaded_seq = m->seq;
@@ -310,7 +315,8 @@ void pv_chatlink_handle_enqueued(struct pv_chatlink *link, const struct pv_chatl
             peer->more_queued = true;
             /* The job under way may have looked before this message was stored: its answer "no
              * more" must not count. */
-            peer->missed = peer->loading;
+            if (peer->load == PV_CHATLINK_LOADING)
+                peer->load = PV_CHATLINK_LOADING_MISSED;
         }
     }
     pv_chatlink_tell_of(link, PV_CHATLINK_QUEUED, m->peer, now);
@@ -323,7 +329,8 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
                                struct pv_chatlink_peer *peer, int status,
                                struct pv_chatjob_result *result, pv_ns now)
 {
-    peer->loading = false;
+    bool missed = peer->load == PV_CHATLINK_LOADING_MISSED;
+    peer->load = PV_CHATLINK_LOAD_IDLE;
     if (status < 0) {
         pv_chatlink_give_up(link, peer, status, now);
         return;
@@ -341,8 +348,7 @@ void pv_chatlink_handle_outbox(struct pv_chatlink *link, const struct pv_chatlin
         /* The window owns the text now: the result must not free it. */
         memset(&result->msgs[i], 0, sizeof(result->msgs[i]));
     }
-    peer->more_queued = result->more || peer->missed;
-    peer->missed = false;
+    peer->more_queued = result->more || missed;
 }
 
 /* The backlog of an earlier run of the daemon: who still has to get messages, or receipts for what
@@ -362,7 +368,8 @@ void pv_chatlink_handle_backlog(struct pv_chatlink *link, int status,
         if (pv_chatlink_peer_get(link, b->peer, b->peer_name, &peer) < 0)
             continue;
         peer->more_queued = peer->more_queued || b->queued > 0;
-        peer->owed = peer->owed || b->owed > 0;
+        if (b->owed > 0)
+            pv_chatlink_owe(peer);
     }
     HASH_ITER(hh, link->peers, peer, next)
     {
@@ -376,14 +383,16 @@ void pv_chatlink_handle_owed(struct pv_chatlink *link, struct pv_chatlink_peer *
                              const struct pv_chatjob_result *result, pv_ns now)
 {
     struct pv_chatlink_conn *c = peer->active;
-    peer->owed_loading = false;
+    if (peer->receipts == PV_CHATLINK_RECEIPTS_LOADING)
+        peer->receipts = PV_CHATLINK_RECEIPTS_OWED;
     if (status < 0)
         pv_chatlink_give_up(link, peer, status, now);
     if (status < 0 || c == NULL || c->n_told > 0)
         return;
-    peer->owed = result->n_msgs > 0;
-    if (!peer->owed)
+    if (result->n_msgs == 0) {
+        peer->receipts = PV_CHATLINK_RECEIPTS_NONE;
         return;
+    }
     free(c->told);
     c->told = calloc(result->n_msgs, sizeof(*c->told));
     for (size_t i = 0; c->told != NULL && i < result->n_msgs; i++) {
@@ -411,7 +420,7 @@ void pv_chatlink_read(struct pv_chatlink *link, const struct pv_chatjob_result *
         if (m->seq == 0 || m->in_room ||
             pv_chatlink_peer_get(link, m->peer, m->peer_name, &peer) < 0)
             continue; /* nobody waits for receipts of plain text, nor in rooms */
-        peer->owed = true;
+        pv_chatlink_owe(peer);
         pv_chatlink_pump(link, peer, now);
     }
 }
