@@ -437,32 +437,25 @@ static void fill_path(const struct pv_ice_agent *a, int index, struct pv_ice_pat
     };
 }
 
-static bool take_flag(bool *flag)
-{
-    bool was = *flag;
-    *flag = false;
-    return was;
-}
-
 /* Flags, not a queue: several changes between two polls give one event with the present state, and
  * no event can be lost for want of room. LOST comes first, as everything else presumes a path. */
 int pv_ice_poll_event(struct pv_ice_agent *a, struct pv_ice_event *ret_event)
 {
     struct pv_ice_event ev = {.state = a->state};
 
-    if (take_flag(&a->ev_lost) && a->selected == PV_ICE_NONE)
+    if (pv_ice_event_take(a, PV_ICE_EV_LOST) && a->selected == PV_ICE_NONE)
         ev.type = PV_ICE_EV_LOST;
-    else if (take_flag(&a->ev_selected) && a->selected != PV_ICE_NONE)
+    else if (pv_ice_event_take(a, PV_ICE_EV_SELECTED) && a->selected != PV_ICE_NONE)
         ev.type = PV_ICE_EV_SELECTED;
-    else if (take_flag(&a->ev_suspect) && a->suspect)
+    else if (pv_ice_event_take(a, PV_ICE_EV_SUSPECT) && a->suspect)
         ev.type = PV_ICE_EV_SUSPECT;
-    else if (take_flag(&a->ev_late) && a->probing)
+    else if (pv_ice_event_take(a, PV_ICE_EV_LATE) && a->probe.runs)
         ev.type = PV_ICE_EV_LATE;
-    else if (take_flag(&a->ev_echo) && a->no_data > 0)
+    else if (pv_ice_event_take(a, PV_ICE_EV_ECHO) && a->no_data > 0)
         ev.type = PV_ICE_EV_ECHO;
-    else if (take_flag(&a->ev_state))
+    else if (pv_ice_event_take(a, PV_ICE_EV_STATE))
         ev.type = PV_ICE_EV_STATE;
-    else if (take_flag(&a->ev_cands))
+    else if (pv_ice_event_take(a, PV_ICE_EV_CANDIDATES_CHANGED))
         ev.type = PV_ICE_EV_CANDIDATES_CHANGED;
     else
         return PV_ERR_AGAIN;

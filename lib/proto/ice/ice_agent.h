@@ -223,15 +223,16 @@ struct pv_ice_agent {
     unsigned no_data;         /* checks answered since data was last received, while it was sent */
     pv_ns defer_until;        /* no suspicion before */
     bool lapsed;              /* the suspected path was not used when it may have died */
-    bool probing;     /* the selected pair is suspected and a check of plan PROBE runs on it */
-    pv_ns probe_from; /* when that check began */
-    /* When that check's answer is late, which gives SUSPECT; PV_NEVER: given already. */
-    pv_ns suspect_at;
-    bool in_use;          /* there was traffic lately, and begin_use() has been called for it */
-    pv_ns consent_from;   /* consent is counted from here at the earliest */
-    pv_ns last_switch;    /* of the selected pair */
-    pv_ns retry_at;       /* when better pairs that failed are tried again, while in use */
-    pv_ns retry_wait;     /* wait before the attempt after that, doubling */
+    struct {
+        bool runs;
+        pv_ns from;     /* when it began */
+        pv_ns late_at;  /* when its answer is late, which gives SUSPECT; PV_NEVER: given already */
+    } probe;            /* the check of plan PROBE on the selected pair, which is suspected */
+    bool in_use;        /* there was traffic lately, and begin_use() has been called for it */
+    pv_ns consent_from; /* consent is counted from here at the earliest */
+    pv_ns last_switch;  /* of the selected pair */
+    pv_ns retry_at;     /* when better pairs that failed are tried again, while in use */
+    pv_ns retry_wait;   /* wait before the attempt after that, doubling */
     pv_ns patience_until; /* FAILED is not announced before */
     pv_ns last_kick;      /* of pv_ice_kick(): those soon after it do nothing */
     pv_ns next_ta;        /* when the next ordinary check may start (Ta, RFC 8445 s6.1.4) */
@@ -239,7 +240,7 @@ struct pv_ice_agent {
     struct pv_bucket send_bucket;
     struct pv_bucket answer_bucket;
 
-    bool ev_selected, ev_lost, ev_state, ev_suspect, ev_late, ev_echo, ev_cands;
+    unsigned events; /* to be told: a bit for each of enum pv_ice_event_type */
 };
 
 /* --- ice_pair.c ---------------------------------------------------------------------------- */
@@ -355,6 +356,18 @@ void pv_ice_keep_kick(struct pv_ice_agent *a);
 void pv_ice_keep_try_others(struct pv_ice_agent *a);
 /* Credentials of one side changed: every pair has to prove itself again. */
 void pv_ice_keep_reset(struct pv_ice_agent *a);
+
+static inline void pv_ice_event_add(struct pv_ice_agent *a, enum pv_ice_event_type type)
+{
+    a->events |= 1u << type;
+}
+
+static inline bool pv_ice_event_take(struct pv_ice_agent *a, enum pv_ice_event_type type)
+{
+    bool was = (a->events & 1u << type) != 0;
+    a->events &= ~(1u << type);
+    return was;
+}
 
 static inline pv_ns pv_ice_max_ns(pv_ns a, pv_ns b)
 {

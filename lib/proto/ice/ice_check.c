@@ -644,7 +644,7 @@ static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
         .priority = pv_ice_priority(PV_ICE_PRFLX, (uint16_t)(base->priority >> 8)),
         .carrier = base->carrier,
     };
-    a->ev_cands = true;
+    pv_ice_event_add(a, PV_ICE_EV_CANDIDATES_CHANGED);
     char text[PV_ADDR_TEXT];
     PV_ICE_TRACE(a, "the peer sees us at %s", pv_addr_format(&p->mapped, text));
 }

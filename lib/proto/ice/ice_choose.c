@@ -22,7 +22,7 @@ static void set_state(struct pv_ice_agent *a, enum pv_ice_state state)
         return;
     PV_ICE_TRACE(a, "state %s -> %s", pv_ice_state_name(a->state), pv_ice_state_name(state));
     a->state = state;
-    a->ev_state = true;
+    pv_ice_event_add(a, PV_ICE_EV_STATE);
 }
 
 static bool has_open_checks(const struct pv_ice_agent *a)
@@ -61,7 +61,8 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->dormant = false;
     if (a->selected == index) {
         if (a->suspect) {
-            a->ev_selected = true; /* the event is repeated: the path works after all */
+            pv_ice_event_add(
+                a, PV_ICE_EV_SELECTED); /* the event is repeated: the path works after all */
             pv_ice_keep_plan(a, &a->pairs[index]);
         }
         a->suspect = false;
@@ -69,10 +70,10 @@ static void select_pair(struct pv_ice_agent *a, int index)
     }
     a->selected = index;
     a->suspect = false;
-    a->probing = false;
+    a->probe.runs = false;
     a->unanswered = 0;
     a->alive_at = a->pairs[index].last_answer;
-    a->ev_late = false;
+    (void)pv_ice_event_take(a, PV_ICE_EV_LATE);
     a->no_data = 0;
     a->consent_from = a->now;
     a->last_switch = a->now;
@@ -80,7 +81,7 @@ static void select_pair(struct pv_ice_agent *a, int index)
     a->retry_wait = PV_ICE_RETRY_FIRST;
     if (!was_dormant) /* else how long it stays awake depends on who woke it */
         a->active_at = pv_ice_max_ns(a->active_at, a->now);
-    a->ev_selected = true;
+    pv_ice_event_add(a, PV_ICE_EV_SELECTED);
     pv_ice_keep_plan(a, &a->pairs[index]);
     pv_ice_trace_pair(a, index, "using");
 }
@@ -221,8 +222,8 @@ static void lose(struct pv_ice_agent *a)
     a->selected = PV_ICE_NONE;
     a->suspect = false;
     a->dormant = false;
-    a->probing = false;
-    a->ev_lost = true;
+    a->probe.runs = false;
+    pv_ice_event_add(a, PV_ICE_EV_LOST);
     a->patience_until = a->now + (a->cfg.foreign ? 0 : PV_ICE_PATIENCE_OURS);
     PV_ICE_TRACE(a, "no path left");
 }
@@ -264,7 +265,7 @@ static void suspect_selected(struct pv_ice_agent *a)
             pv_ice_check_start(a, i, PV_ICE_PLAN_FULL);
     (void)pv_ice_choose_relay(a); /* meanwhile */
     a->suspect = true;
-    a->ev_suspect = true;
+    pv_ice_event_add(a, PV_ICE_EV_SUSPECT);
     pv_ice_choose_retry_all(a);
 }
 
@@ -280,7 +281,7 @@ void pv_ice_choose_died(struct pv_ice_agent *a, pv_ns since, bool final)
     pv_ice_trace_pair(a, old, "gave up");
     if (!a->lapsed) /* a NAT forgot a path that rested: that says nothing against it */
         hold_down(a, p);
-    a->probing = false;
+    a->probe.runs = false;
     a->unanswered = 0;
     pv_ice_choose_abandon(a, old);
     if (a->nominated == old)
@@ -343,17 +344,20 @@ static void selected_answered(struct pv_ice_agent *a, const struct pv_ice_txn *t
 {
     bool was_suspect = a->suspect;
 
-    if (a->probing && a->last_tx > a->last_rx) {
+    if (a->probe.runs && a->last_tx > a->last_rx) {
         a->no_data++;
-        a->ev_echo = a->no_data >= PV_ICE_NO_DATA_ECHO;
+        if (a->no_data >= PV_ICE_NO_DATA_ECHO)
+            pv_ice_event_add(a, PV_ICE_EV_ECHO);
+        else
+            (void)pv_ice_event_take(a, PV_ICE_EV_ECHO);
     }
 
-    if (a->probing) {
+    if (a->probe.runs) {
         a->defer_until = a->now + PV_ICE_DEFER;
         pv_ice_keep_plan(a, &a->pairs[a->selected]); /* consent is renewed as well */
         a->doubts++;
     }
-    a->probing = false;
+    a->probe.runs = false;
     a->alive_at = pv_ice_max_ns(a->alive_at, txn->sent[0]); /* says nothing of what left later */
     a->unanswered = 0;
     select_pair(a, a->selected); /* no longer suspect, no longer dormant */

@@ -90,17 +90,17 @@ static void await_reply(struct pv_ice_agent *a)
 /* lapsed: it was not used when it may have died. */
 static void suspect(struct pv_ice_agent *a, bool lapsed)
 {
-    a->probing = true;
+    a->probe.runs = true;
     a->lapsed = lapsed;
-    a->probe_from = a->now;
-    a->suspect_at = a->now + pv_ice_late_after(&a->pairs[a->selected]);
+    a->probe.from = a->now;
+    a->probe.late_at = a->now + pv_ice_late_after(&a->pairs[a->selected]);
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
 }
 
 /* Has the path in use been silent for so long that a NAT may have forgotten it? */
 static bool is_unsure(const struct pv_ice_agent *a)
 {
-    return !a->cfg.foreign && !a->probing && !a->suspect && pv_ice_is_valid(a, a->selected) &&
+    return !a->cfg.foreign && !a->probe.runs && !a->suspect && pv_ice_is_valid(a, a->selected) &&
            a->now >= pv_ice_max_ns(a->last_rx, a->pairs[a->selected].last_answer) + PV_ICE_SURE_FOR;
 }
 
@@ -123,8 +123,8 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     a->in_use = in_use;
     if (newer && is_unsure(a)) /* the first packet after silence waits for no doubt (adr/0077) */
         suspect(a, rested);
-    if (a->probing && a->last_rx > a->probe_from)
-        a->probing = false;
+    if (a->probe.runs && a->last_rx > a->probe.from)
+        a->probe.runs = false;
     if (a->last_rx > a->heard)
         a->no_data = 0;
     a->heard = a->last_rx;
@@ -182,7 +182,7 @@ static pv_ns end_due(const struct pv_ice_agent *a)
  * suspect, but not while a suspicion is being examined or was just refuted (defer_until). */
 static pv_ns suspicion_due(const struct pv_ice_agent *a)
 {
-    if (a->cfg.foreign || a->probing || a->suspect || a->dormant ||
+    if (a->cfg.foreign || a->probe.runs || a->suspect || a->dormant ||
         !pv_ice_is_valid(a, a->selected))
         return PV_NEVER;
     return pv_ice_max_ns(pv_min_ns(reply_due(a), pv_min_ns(beat_due(a), end_due(a))),
@@ -218,15 +218,15 @@ static void ask_once(struct pv_ice_agent *a, int index)
  * suspicion ends with the answer, and one of the two is the relay, which others pay for. */
 static void be_late(struct pv_ice_agent *a)
 {
-    a->ev_late = true;
-    a->suspect_at = PV_NEVER;
+    pv_ice_event_add(a, PV_ICE_EV_LATE);
+    a->probe.late_at = PV_NEVER;
     ask_once(a, pv_ice_pair_best_valid(a, a->selected));
     ask_once(a, best_disjoint(a));
 }
 
 static pv_ns late_due(const struct pv_ice_agent *a)
 {
-    return a->probing ? a->suspect_at : PV_NEVER;
+    return a->probe.runs ? a->probe.late_at : PV_NEVER;
 }
 
 /* One lost check proves nothing. But a side that only receives has no other sign than its checks,
@@ -235,7 +235,7 @@ static void single_over(struct pv_ice_agent *a, int index)
 {
     pv_ns silence = pv_ice_max_ns(PV_ICE_SILENCE_MIN, 2 * a->pairs[index].srtt);
 
-    if (index == a->selected && !a->cfg.foreign && !a->probing && !a->suspect && !a->dormant &&
+    if (index == a->selected && !a->cfg.foreign && !a->probe.runs && !a->suspect && !a->dormant &&
         is_in_use(a) && a->now > a->last_rx + silence) {
         suspect(a, a->now >= a->active_at + PV_ICE_SURE_FOR);
         be_late(a); /* by the answer that did not come */
@@ -253,15 +253,15 @@ static void check_over(struct pv_ice_agent *a, int index, enum pv_ice_plan plan)
         return;
     }
     if (plan == PV_ICE_PLAN_PROBE) {
-        if (a->probing && a->selected == index)
-            pv_ice_choose_died(a, a->probe_from, false);
+        if (a->probe.runs && a->selected == index)
+            pv_ice_choose_died(a, a->probe.from, false);
         return;
     }
     if (a->selected == PV_ICE_NONE && p->cur.triggered && !a->cfg.foreign) {
         pv_ice_check_start(a, index, PV_ICE_PLAN_FULL); /* its requests got here: it was bad luck */
         return;
     }
-    if (index == a->selected && !a->probing)
+    if (index == a->selected && !a->probe.runs)
         a->lapsed = !is_in_use(a);
     pv_ice_choose_failed(a, index);
 }
@@ -319,7 +319,7 @@ static void go_dormant(struct pv_ice_agent *a)
     PV_ICE_TRACE(a, "idle for %u s: dormant", (unsigned)((a->now - a->active_at) / PV_S(1)));
     (void)pv_ice_choose_relay(a); /* for the next packet, DESIGN 5 */
     pv_ice_check_stop(&a->pairs[a->selected]);
-    a->probing = false;
+    a->probe.runs = false;
     a->dormant = true;
     a->suspect = true;
     a->in_use = false;
@@ -547,7 +547,7 @@ void pv_ice_keep_reset(struct pv_ice_agent *a)
     a->nominating = PV_ICE_NONE;
     a->wanted = PV_ICE_NONE;
     a->notice = PV_ICE_NONE;
-    a->probing = false;
+    a->probe.runs = false;
     a->unanswered = 0;
     a->dormant = false;
     a->suspect = a->selected != PV_ICE_NONE;
