@@ -66,7 +66,7 @@ static void drop_pending(struct pv_session *s)
         pv_session_push(s, PV_SESSION_INDEX_GONE, s->pending.local_index);
     pv_wg_pending_wipe(&s->pending);
     s->has_pending = false;
-    s->resend = false;
+    s->msg_again.due = false;
 }
 
 pv_ns pv_session_proof_expected(const struct pv_session *s)
@@ -102,9 +102,9 @@ void pv_session_end(struct pv_session *s)
 
 pv_ns pv_session_may_send_from(const struct pv_session *s)
 {
-    if (!s->ever_sent || s->send_lifted)
+    if (!s->ever_sent || s->lifted.send)
         return 0;
-    return s->last_sent + (s->psk_lifted ? PV_SESSION_PSK_GAP : PV_SESSION_REKEY_TIMEOUT);
+    return s->last_sent + (s->lifted.psk ? PV_SESSION_PSK_GAP : PV_SESSION_REKEY_TIMEOUT);
 }
 
 void pv_session_send_keepalive(struct pv_session *s)
@@ -221,9 +221,9 @@ void pv_session_forget_device(struct pv_session *s, const struct pv_wg_device *d
         if (s->phase == PV_SESSION_PHASE_SENT)
             s->phase = PV_SESSION_PHASE_WANTED;
     }
-    if (s->answer_due && s->answer.device == device) {
-        pv_wg_initiation_wipe(&s->answer);
-        s->answer_due = false;
+    if (s->answer.due && s->answer.msg.device == device) {
+        pv_wg_initiation_wipe(&s->answer.msg);
+        s->answer.due = false;
     }
     if (s->remote_for == device)
         s->remote_for = NULL;
@@ -253,10 +253,10 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
                             enum pv_session_reach via, pv_ns now,
                             uint8_t ret_tai64n[static PV_TAI64N_LEN])
 {
-    if (now < s->accept_from && !s->is_answer_stale)
+    if (now < s->accept_from && !s->given.stale)
         return PV_ERR_LIMIT;
-    if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->signal_lifted &&
-        !s->is_answer_stale)
+    if (via == PV_SESSION_BY_SIGNAL && now < s->accept_signal_from && !s->lifted.signal &&
+        !s->given.stale)
         return PV_ERR_LIMIT;
     if (!s->takes[in->suite])
         return PV_ERR_UNSUPPORTED;
@@ -271,12 +271,12 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     if (r < 0)
         return r;
     int age = memcmp(tai64n, s->greatest, sizeof(tai64n));
-    if (age == 0 && s->is_answer_stale)
+    if (age == 0 && s->given.stale)
         age = 1; /* ours: it gets another answer */
     if (age == 0 && s->repeat && s->slots[PV_SESSION_SLOT_NEXT].used) {
         /* Ours: the peer still asks, so our answer was lost. It gets the same one. */
-        s->give_again = true;
-        s->answer_via = via;
+        s->given.again = true;
+        s->answer.via = via;
     }
     if (age <= 0)
         return PV_ERR_REPLAY;
@@ -285,9 +285,9 @@ static int check_initiation(struct pv_session *s, struct pv_wg_initiation *in,
     if (s->member && s->lower_identity && s->phase == PV_SESSION_PHASE_SENT &&
         s->first_sent != PV_NEVER && now < s->first_sent + PV_SESSION_CROSSING) {
         /* Ours: the peer may not have got it; where its message came from it surely can be had. */
-        if (via == PV_SESSION_BY_UDP && !s->resent) {
-            s->resend = true;
-            s->resent = true;
+        if (via == PV_SESSION_BY_UDP && !s->msg_again.done) {
+            s->msg_again.due = true;
+            s->msg_again.done = true;
         }
         return PV_ERR_REFUSED;
     }
@@ -309,17 +309,17 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
     s->accept_from = now + PV_SESSION_FLOOD_GAP;
     if (via == PV_SESSION_BY_SIGNAL) {
         s->accept_signal_from = now + PV_SESSION_SIGNAL_GAP;
-        s->signal_lifted = false;
+        s->lifted.signal = false;
     }
-    s->answer = *in;
-    s->answer_via = via;
-    s->answer_due = true;
-    s->answer_psk = s->member ? pv_tai64n_tag(s->greatest) : 0;
-    s->is_answer_stale = false;
-    pv_session_prove_psk(s, s->answer_psk, now);
+    s->answer.msg = *in;
+    s->answer.via = via;
+    s->answer.due = true;
+    s->answer.psk = s->member ? pv_tai64n_tag(s->greatest) : 0;
+    s->given.stale = false;
+    pv_session_prove_psk(s, s->answer.psk, now);
     pv_wg_initiation_wipe(in);
 
-    s->send_lifted = false; /* the peer's present life talks to us: no need to begin anew */
+    s->lifted.send = false; /* the peer's present life talks to us: no need to begin anew */
     /* Ours: when messages that were repeated cross, the peer drops its own for ours; were we to
      * drop ours for the peer's, both would wait for each other. */
     bool keeps_own = s->member && s->lower_identity && s->phase == PV_SESSION_PHASE_SENT;
@@ -394,28 +394,28 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
     const struct pv_wg_remote *remote = NULL;
     uint32_t psk = 0;
 
-    s->answer_due = false;
-    int r = remote_of(s, &s->answer, &temp, &remote);
+    s->answer.due = false;
+    int r = remote_of(s, &s->answer.msg, &temp, &remote);
     if (r == PV_OK) {
         if (remote != &temp)
             temp = *remote;
         pv_session_choose_psk(s, &temp, &psk);
-        r = pv_wgmsg_respond(&s->answer, &temp, &s->rng, index, tx->msg, &keys);
+        r = pv_wgmsg_respond(&s->answer.msg, &temp, &s->rng, index, tx->msg, &keys);
     }
     pv_wg_remote_wipe(&temp);
-    s->next_device = s->answer.device;
-    pv_wg_initiation_wipe(&s->answer);
+    s->next_device = s->answer.msg.device;
+    pv_wg_initiation_wipe(&s->answer.msg);
     if (r < 0)
         return r;
 
     tx->type = PV_WGMSG_RESPONSE;
-    tx->via = s->answer_via;
+    tx->via = s->answer.via;
     tx->index = index;
     tx->took_index = true;
     tx->len = PV_WGMSG_RESPONSE_LEN;
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
 
-    memcpy(s->given, tx->msg, sizeof(s->given));
+    memcpy(s->given.msg, tx->msg, sizeof(s->given.msg));
     /* Ours: a member that has just got keys may send with them, and at once begin a handshake for
      * better ones (psk), whose message 1 overtakes the data. So the keys of the answer before this
      * one stay for receiving. */
@@ -437,16 +437,16 @@ static int make_response(struct pv_session *s, uint32_t index, pv_ns now,
 /* The same answer once more; false when its keys are proven or gone. */
 static bool give_again(struct pv_session *s, pv_ns now, struct pv_session_transmit *tx)
 {
-    bool is_due = s->give_again && s->slots[PV_SESSION_SLOT_NEXT].used;
-    s->give_again = false;
+    bool is_due = s->given.again && s->slots[PV_SESSION_SLOT_NEXT].used;
+    s->given.again = false;
     if (!is_due)
         return false;
     tx->type = PV_WGMSG_RESPONSE;
     tx->again = true;
-    tx->via = s->answer_via;
+    tx->via = s->answer.via;
     tx->index = s->slots[PV_SESSION_SLOT_NEXT].local;
     tx->len = PV_WGMSG_RESPONSE_LEN;
-    memcpy(tx->msg, s->given, sizeof(s->given));
+    memcpy(tx->msg, s->given.msg, sizeof(s->given.msg));
     pv_cookie_jar_stamp(&s->jar, tx->msg, tx->len, tx->via == PV_SESSION_BY_UDP, now);
     return true;
 }
@@ -471,8 +471,8 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     drop_pending(s);
     s->last_sent = now;
     s->ever_sent = true;
-    s->send_lifted = false;
-    s->psk_lifted = false;
+    s->lifted.send = false;
+    s->lifted.psk = false;
     s->pending_psk = pv_session_named_psk(s);
     pv_tai64n_tagged(tai64n, stamp, s->pending_psk);
     s->pending.local_index = index;
@@ -486,7 +486,7 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     s->has_pending = true;
     s->pending_device = s->device;
     s->tries++;
-    s->resent = false;
+    s->msg_again.done = false;
     s->last_stamp = stamp;
     s->sent_via = via;
     pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), via == PV_SESSION_BY_UDP, now);
@@ -520,7 +520,7 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
     if (pv_session_is_crowded(s))
         return PV_ERR_AGAIN;
 
-    if (s->answer_due && make_response(s, fresh_index, now, &tx) == PV_OK) {
+    if (s->answer.due && make_response(s, fresh_index, now, &tx) == PV_OK) {
         *ret_tx = tx;
         return PV_OK;
     }
@@ -529,12 +529,12 @@ int pv_session_poll_transmit(struct pv_session *s, uint32_t fresh_index, uint64_
         return PV_OK;
     }
     if (s->phase == PV_SESSION_PHASE_SENT && s->reach == PV_SESSION_BY_UDP && now >= s->repeat_at) {
-        s->resend = true;
+        s->msg_again.due = true;
         pv_ns gone = s->repeat_at - s->last_sent; /* 0.5 s, then 1, 2 and 4 */
         s->repeat_at = gone < PV_SESSION_REKEY_TIMEOUT / 2 ? s->last_sent + 2 * gone : PV_NEVER;
     }
-    if (s->resend && s->reach != PV_SESSION_NOWHERE) {
-        s->resend = false;
+    if (s->msg_again.due && s->reach != PV_SESSION_NOWHERE) {
+        s->msg_again.due = false;
         s->sent_via = pv_session_way(s);
         pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), s->sent_via == PV_SESSION_BY_UDP, now);
         hand_out_initiation(s, &tx);
@@ -562,11 +562,11 @@ int pv_session_trial(struct pv_session *s, uint32_t fresh_index, uint64_t stamp_
     pv_session_want(s, now);
     pv_session_run_attempt(s, now);
     if (s->phase == PV_SESSION_PHASE_WAITING && s->slots[PV_SESSION_SLOT_NEXT].used) {
-        s->give_again = true; /* the peer's message 1 is answered: perhaps that was lost */
-        s->answer_via = PV_SESSION_BY_UDP;
+        s->given.again = true; /* the peer's message 1 is answered: perhaps that was lost */
+        s->answer.via = PV_SESSION_BY_UDP;
     }
     if (s->phase == PV_SESSION_PHASE_SENT && s->has_pending) {
-        s->resend = false;
+        s->msg_again.due = false;
         s->sent_via = PV_SESSION_BY_UDP;
         pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), true, now);
     } else if (s->phase != PV_SESSION_PHASE_WANTED || now < pv_session_may_send_from(s) ||

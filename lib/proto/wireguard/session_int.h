@@ -74,12 +74,16 @@ struct pv_session {
 
     /* as initiator */
     enum pv_session_phase phase;
-    pv_ns first_sent;    /* when this attempt sent its first message 1; PV_NEVER = not yet */
-    pv_ns give_up_at;    /* when this attempt ends without keys (WireGuard s6.4) */
-    pv_ns retry_at;      /* in SENT and WAITING: when the next message 1 is due */
-    pv_ns last_sent;     /* the last message 1 of any attempt, if ever_sent */
-    bool ever_sent;      /* last_sent is valid */
-    bool send_lifted;    /* the next message 1 need not wait 5 s after the last */
+    pv_ns first_sent; /* when this attempt sent its first message 1; PV_NEVER = not yet */
+    pv_ns give_up_at; /* when this attempt ends without keys (WireGuard s6.4) */
+    pv_ns retry_at;   /* in SENT and WAITING: when the next message 1 is due */
+    pv_ns last_sent;  /* the last message 1 of any attempt, if ever_sent */
+    bool ever_sent;   /* last_sent is valid */
+    struct {
+        bool send;       /* the next message 1 need not wait 5 s after the last */
+        bool psk;        /* nor as long as that: it is for a new preshared key */
+        bool signal;     /* the peer began a new life: its next signal need not wait */
+    } lifted;            /* limits of how often */
     uint64_t last_stamp; /* of the last message 1: the next one's must be greater */
     unsigned tries;      /* messages 1 made in this attempt */
     bool has_pending;    /* `pending` waits for a message 2 */
@@ -87,29 +91,33 @@ struct pv_session {
     struct pv_wg_pending pending;              /* the handshake's secrets between message 1 and 2 */
     uint8_t msg[PV_WGMSG_INITIATION_LEN];      /* the message 1 that made `pending` */
     enum pv_session_reach sent_via;            /* the way msg went */
-    bool resend;                               /* hand msg out once more at the next poll */
+    struct {
+        bool due;  /* hand msg out once more at the next poll */
+        bool done; /* that was because both sides began at once */
+    } msg_again;
     pv_ns repeat_at; /* SENT, and there is a path: when msg is handed out once more; PV_NEVER */
-    bool resent;     /* msg went out a second time because both sides began at once */
 
     /* as responder */
-    bool answer_due;                        /* `answer` waits for a message 2 */
-    enum pv_session_reach answer_via;       /* the way that message 2 shall go */
-    struct pv_wg_initiation answer;         /* the message 1 to answer, opened */
+    struct {
+        bool due;                    /* `msg` waits for a message 2 */
+        enum pv_session_reach via;   /* the way that message 2 shall go */
+        struct pv_wg_initiation msg; /* the message 1 to answer, opened */
+        uint32_t psk;                /* the preshared key that it names */
+    } answer;
     const struct pv_wg_device *next_device; /* the key of ours that made the keys in NEXT */
     const struct pv_wg_device *agreed;      /* that made those in CURRENT */
-    uint8_t given[PV_WGMSG_RESPONSE_LEN];   /* the message 2 that made the keys in NEXT */
-    bool give_again;                        /* hand `given` out once more at the next poll */
+    struct {
+        uint8_t msg[PV_WGMSG_RESPONSE_LEN]; /* the message 2 that made the keys in NEXT */
+        bool again;                         /* hand it out once more at the next poll */
+        bool stale; /* it was made with a preshared key that the peer will never have */
+    } given;
     uint8_t greatest[PV_TAI64N_LEN]; /* timestamp accepted last: older ones are repetitions */
     pv_ns accept_from;               /* no message 1 is taken before then: flood limit */
     pv_ns accept_signal_from;        /* no message 1 in a signal is taken before then */
-    bool signal_lifted; /* the peer began a new life: its next signal need not wait for that */
 
     struct pv_session_psk psks[PV_SESSION_PSKS]; /* the newest first */
     pv_ns psk_since;                             /* when the newest proven one became that */
-    bool psk_lifted;      /* the next message 1 need not wait 5 s: it is for a new one */
-    uint32_t pending_psk; /* the one that `msg` names */
-    uint32_t answer_psk;  /* the one that the message 1 to answer names */
-    bool is_answer_stale; /* `given` was made with one that the peer will never have */
+    uint32_t pending_psk;                        /* the one that `msg` names */
 
     struct pv_cookie_jar jar;
     struct pv_session_slot slots[PV_SESSION_SLOTS];

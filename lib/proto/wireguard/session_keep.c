@@ -30,7 +30,7 @@ static void path_begins(struct pv_session *s, pv_ns now)
     if (s->confirm_due && s->slots[PV_SESSION_SLOT_CURRENT].used)
         pv_session_prove_keys(s, now);
     if (s->phase == PV_SESSION_PHASE_SENT && s->has_pending && s->sent_via == PV_SESSION_BY_SIGNAL)
-        s->resend = true;
+        s->msg_again.due = true;
     s->path_since = now;
     if (s->phase == PV_SESSION_PHASE_WAITING && s->retry_at < pv_session_proof_expected(s))
         s->retry_at = pv_session_proof_expected(s);
@@ -44,7 +44,7 @@ void pv_session_set_reach(struct pv_session *s, enum pv_session_reach reach, pv_
         s->pathless_since = now;
     if (was_udp && pv_session_way(s) == PV_SESSION_BY_SIGNAL && s->phase == PV_SESSION_PHASE_SENT &&
         s->has_pending)
-        s->resend = true; /* a path that died took it along, most likely */
+        s->msg_again.due = true; /* a path that died took it along, most likely */
     if (!had_path && pv_session_has_path(s))
         path_begins(s, now);
     else if (!was_udp && reach == PV_SESSION_BY_UDP && s->proof_at != PV_NEVER)
@@ -63,7 +63,7 @@ void pv_session_want(struct pv_session *s, pv_ns now)
 {
     if (s->phase != PV_SESSION_PHASE_IDLE && s->give_up_at != PV_NEVER)
         s->give_up_at = now + PV_SESSION_GIVE_UP_AFTER;
-    if (s->phase != PV_SESSION_PHASE_IDLE && s->send_lifted) {
+    if (s->phase != PV_SESSION_PHASE_IDLE && s->lifted.send) {
         /* A handshake under way was meant for the peer's former life. */
         s->phase = PV_SESSION_PHASE_WANTED;
         s->first_sent = PV_NEVER;
@@ -80,8 +80,8 @@ void pv_session_cancel(struct pv_session *s)
 
 void pv_session_peer_new_gen(struct pv_session *s)
 {
-    s->send_lifted = true;
-    s->signal_lifted = true;
+    s->lifted.send = true;
+    s->lifted.signal = true;
 }
 
 /* Rekey by age and count (s6.2), at the moment of sending and of receiving. */
@@ -153,7 +153,7 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
     s->agreed = s->next_device;
     pv_session_end(s);
-    s->is_answer_stale = false; /* it was read after all */
+    s->given.stale = false; /* it was read after all */
     pv_session_prove_psk(s, s->slots[PV_SESSION_SLOT_CURRENT].psk, now);
     pv_session_use_current(s, now);
 }

@@ -26,7 +26,7 @@ static void note_lost(struct pv_session *s, uint32_t id)
 {
     const struct pv_session_slot *next = &s->slots[PV_SESSION_SLOT_NEXT];
     if (id != 0 && next->used && next->psk == id)
-        s->is_answer_stale = true;
+        s->given.stale = true;
 }
 
 uint32_t pv_session_named_psk(const struct pv_session *s)
@@ -71,7 +71,7 @@ void pv_session_prove_psk(struct pv_session *s, uint32_t id, pv_ns now)
     if (pv_session_named_psk(s) != id)
         return; /* a newer one is in use already */
     s->psk_since = now;
-    s->psk_lifted = true;
+    s->lifted.psk = true;
     pv_session_check_psk(s, false, now);
 }
 
@@ -93,10 +93,10 @@ void pv_session_choose_psk(const struct pv_session *s, struct pv_wg_remote *remo
                            uint32_t *ret_id)
 {
     const struct pv_session_psk *k = NULL;
-    if (s->answer_via == PV_SESSION_BY_SIGNAL && s->psks[0].id != 0 && !s->psks[0].proven)
+    if (s->answer.via == PV_SESSION_BY_SIGNAL && s->psks[0].id != 0 && !s->psks[0].proven)
         k = &s->psks[0];
-    for (size_t i = 0; k == NULL && s->answer_psk != 0 && i < PV_ARRAY_LEN(s->psks); i++)
-        k = s->psks[i].id == s->answer_psk ? &s->psks[i] : NULL;
+    for (size_t i = 0; k == NULL && s->answer.psk != 0 && i < PV_ARRAY_LEN(s->psks); i++)
+        k = s->psks[i].id == s->answer.psk ? &s->psks[i] : NULL;
     *ret_id = k == NULL ? 0 : k->id;
     if (k != NULL)
         memcpy(remote->psk, k->key, sizeof(remote->psk));
