@@ -127,25 +127,27 @@ static int invite_options(struct pv_cli *cli, struct pv_ctlapi_request *req)
         int code = pv_cli_number(cli, "--uses", value[INVITE_USES], 1, PV_CTLAPI_MAX_USES, &n);
         if (code != 0)
             return code;
-        req->uses = (uint32_t)n;
+        req->terms.uses = (uint32_t)n;
     }
     if (value[INVITE_EXPIRES] != NULL &&
         /* An invite that has expired when it is made is a typing error. */
-        (pv_duration_parse(value[INVITE_EXPIRES], &req->expires_s) < 0 || req->expires_s == 0))
+        (pv_duration_parse(value[INVITE_EXPIRES], &req->terms.expires_s) < 0 ||
+         req->terms.expires_s == 0))
         return pv_cli_usage(cli, "--expires \"%.40s\": give a time such as 90m, 24h or 7d",
                             value[INVITE_EXPIRES]);
     if (value[INVITE_MEMBER_FOR] != NULL &&
-        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->lifetime_s) < 0 ||
-         req->lifetime_s < PV_CTLAPI_MIN_MEMBER_S || req->lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
+        (pv_duration_parse(value[INVITE_MEMBER_FOR], &req->terms.lifetime_s) < 0 ||
+         req->terms.lifetime_s < PV_CTLAPI_MIN_MEMBER_S ||
+         req->terms.lifetime_s > PV_CTLAPI_MAX_MEMBER_S))
         return pv_cli_usage(cli, "--member-for \"%.40s\": give a time from 1h to 520w, such as 90d",
                             value[INVITE_MEMBER_FOR]);
-    req->ephemeral = value[INVITE_EPHEMERAL] != NULL;
-    if (req->ephemeral && req->lifetime_s > 0)
+    req->terms.ephemeral = value[INVITE_EPHEMERAL] != NULL;
+    if (req->terms.ephemeral && req->terms.lifetime_s > 0)
         return pv_cli_usage(cli, "--ephemeral says how long its machine is a member: leave out "
                                  "--member-for");
     /* The daemon refuses it, and says what to do instead. */
-    req->admin = value[INVITE_ADMIN] != NULL;
-    req->approve = value[INVITE_APPROVE] != NULL;
+    req->terms.admin = value[INVITE_ADMIN] != NULL;
+    req->terms.approve = value[INVITE_APPROVE] != NULL;
     return value[INVITE_TAG] == NULL ? 0 : pv_cli_tag(cli, value[INVITE_TAG], req);
 }
 

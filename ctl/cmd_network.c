@@ -377,10 +377,10 @@ static int leave(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
     /* Without --forget the node keeps its identity and can return under it. */
-    req.forget = cli->args.value[LEAVE_FORGET] != NULL;
-    req.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
-    req.last = cli->args.value[LEAVE_LAST] != NULL;
-    if (req.delete_root && !req.forget)
+    req.leave.forget = cli->args.value[LEAVE_FORGET] != NULL;
+    req.leave.delete_root = cli->args.value[LEAVE_DELETE_ROOT] != NULL;
+    req.leave.last = cli->args.value[LEAVE_LAST] != NULL;
+    if (req.leave.delete_root && !req.leave.forget)
         return pv_cli_usage(cli, "--delete-root-key goes with --forget");
     return pv_cli_ask_and_tell(cli, &req, print_left);
 }

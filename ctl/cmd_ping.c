@@ -163,8 +163,8 @@ static int wait_until(struct pv_cli *cli)
         code = pv_cli_peer(cli, &req, value[WAIT_PEER]);
     else if (value[WAIT_DIRECT] != NULL)
         code = pv_cli_usage(cli, "--direct needs --peer");
-    req.direct = value[WAIT_DIRECT] != NULL;
-    req.online = value[WAIT_ONLINE] != NULL;
+    req.wait.direct = value[WAIT_DIRECT] != NULL;
+    req.wait.online = value[WAIT_ONLINE] != NULL;
     if (code == 0)
         code = pv_cli_connect(cli);
     /* Waiting has no end of its own; --timeout sets one. */

@@ -189,7 +189,7 @@ static int invite(struct pv_cli *cli)
     struct pv_ctlapi_request req;
     json_t *body = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_INVITE, 0);
-    req.ephemeral = true;
+    req.terms.ephemeral = true;
     int code = ask(cli, &req, &body);
     if (code == 0)
         fprintf(cli->err, "%s%s\n", cli->quiet ? "" : "on the other machine: p2pvpnctl pipe ",
@@ -206,7 +206,7 @@ static void leave(struct pv_cli *cli)
     json_t *body = NULL;
     pv_cli_hush(cli, true);
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
-    req.last = true;
+    req.leave.last = true;
     (void)ask(cli, &req, &body);
     json_decref(body);
     pv_cli_hush(cli, false);

@@ -110,8 +110,8 @@ static int offer(struct pv_cli *cli, const char *prefix)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_OFFER, 0);
-    req.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
-    req.automatic = cli->args.value[ROUTE_AUTO] != NULL;
+    req.route.no_snat = cli->args.value[ROUTE_NO_SNAT] != NULL;
+    req.route.automatic = cli->args.value[ROUTE_AUTO] != NULL;
     int code = take_prefix(cli, &req, prefix);
     return code != 0 ? code : pv_cli_ask_and_tell(cli, &req, print_done);
 }
@@ -142,7 +142,7 @@ static int use(struct pv_cli *cli, const char *first, const char *second)
     struct pv_ctlapi_request req;
     const char *what = second == NULL ? first : second;
     pv_ctlapi_request_init(&req, PV_CTLAPI_ROUTE_USE, 0);
-    req.off = second != NULL;
+    req.route.off = second != NULL;
     if (second != NULL && strcmp(first, "off") != 0)
         return pv_cli_usage(cli, "give one member or prefix to use, or off before it");
     int code = pv_cli_peer(cli, &req, what);
@@ -182,8 +182,8 @@ static int exit_use(struct pv_cli *cli, const char *peer)
 {
     struct pv_ctlapi_request req;
     pv_ctlapi_request_init(&req, PV_CTLAPI_EXIT_USE, 0);
-    req.lan = cli->args.value[EXIT_LAN] != NULL;
-    req.block = cli->args.value[EXIT_BLOCK] != NULL;
+    req.route.lan = cli->args.value[EXIT_LAN] != NULL;
+    req.route.block = cli->args.value[EXIT_BLOCK] != NULL;
     char done[PV_SHOW_BUF];
     snprintf(done, sizeof(done), "everything goes by %.40s: `p2pvpnctl exit off` ends that", peer);
     int code = pv_cli_peer(cli, &req, peer);

@@ -392,26 +392,27 @@ static void run_invite(void *part, struct pv_ctlapi_request *req, struct pv_peer
 {
     struct admin *a = part;
     struct pv_put *put;
-    const struct pv_invite_terms terms = {.uses = req->uses,
-                                          .expires_s = req->expires_s,
-                                          .lifetime = req->ephemeral ? PV_ROSTER_EPHEMERAL_LIFE
-                                                                     : (uint32_t)req->lifetime_s,
-                                          .flags = req->approve ? PV_INVITE_APPROVAL : 0,
+    const struct pv_invite_terms terms = {.uses = req->terms.uses,
+                                          .expires_s = req->terms.expires_s,
+                                          .lifetime = req->terms.ephemeral
+                                                          ? PV_ROSTER_EPHEMERAL_LIFE
+                                                          : (uint32_t)req->terms.lifetime_s,
+                                          .flags = req->terms.approve ? PV_INVITE_APPROVAL : 0,
                                           .tag = req->name[0] == '\0' ? NULL : req->name};
     /* Rights do not end with a membership: such an admin would be none that anybody sees. */
-    if (req->admin && terms.lifetime > 0) {
+    if (req->terms.admin && terms.lifetime > 0) {
         answer_error(a, handle, PV_CTLAPI_USAGE,
                      "invite: the membership of an admin does not expire: leave out --admin, and "
                      "grant it later, or --member-for or --ephemeral");
         return;
     }
-    if (!may_invite(a, req->admin, handle) ||
+    if (!may_invite(a, req->terms.admin, handle) ||
         (terms.tag != NULL && (!may_sign(a, "invite --tag", PV_RIGHT_REVOKE, handle) ||
                                !pv_rules_may_be_tag(a->node, "invite --tag", terms.tag, handle))))
         return;
-    int r =
-        pv_invite_make(a->node, req->admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node),
-                       &terms, now, &put);
+    int r = pv_invite_make(a->node,
+                           req->terms.admin ? pv_rootkey_signer(a->node) : pv_node_signer(a->node),
+                           &terms, now, &put);
     if (r != PV_OK) {
         pv_ctlsrv_failf(a->node->ctl, handle, PV_CTLAPI_FAILED, "invite: %s: %s", pv_strstatus(r),
                         r == PV_ERR_LIMIT && terms.tag != NULL
@@ -696,7 +697,7 @@ static bool may_leave(struct admin *a, const struct pv_ctlapi_request *req, uint
     const struct pv_node *n = a->node;
     const struct pv_member *heir = NULL;
     char text[PV_CTLAPI_ERROR_BUF];
-    if (req->last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0)
+    if (req->leave.last || pv_roster_rights(n->roster, n->identity->sign_pk) == 0)
         return true;
     for (const struct pv_member *m = pv_roster_next(n->roster, NULL); m != NULL;
          m = pv_roster_next(n->roster, m)) {
@@ -725,14 +726,14 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     struct admin *a = part;
     struct pv_node *n = a->node;
     struct pv_made made;
-    const enum pv_job_forget forget = !req->forget       ? PV_FORGET_NETWORK
-                                      : req->delete_root ? PV_FORGET_ROOT
-                                                         : PV_FORGET_KEYS;
+    const enum pv_job_forget forget = !req->leave.forget       ? PV_FORGET_NETWORK
+                                      : req->leave.delete_root ? PV_FORGET_ROOT
+                                                               : PV_FORGET_KEYS;
     if (n->roster != NULL)
         a->was_removed = n->removed;
     /* Keys are there to be forgotten even where no network is left, and so is what the disk kept.
      */
-    if (n->roster == NULL && (req->forget || a->unforgotten)) {
+    if (n->roster == NULL && (req->leave.forget || a->unforgotten)) {
         forget_network(a, forget, handle, now);
         return;
     }
@@ -752,7 +753,7 @@ static void run_leave(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     if (!may_leave(a, req, handle))
         return;
     bool alone = !n->online && pv_peers_count_reached(n->peers) == 0;
-    if (alone && !req->forget) {
+    if (alone && !req->leave.forget) {
         answer_error(a, handle, PV_CTLAPI_UNREACHABLE,
                      "leave: neither the coordinator nor a member can be told: try again when one "
                      "is there");
@@ -779,7 +780,7 @@ bool pv_admin_leave_at_end(struct pv_node *n, pv_ns now)
     if (self == NULL || !pv_member_is_ephemeral(self) || !n->up)
         return false;
     pv_ctlapi_request_init(&req, PV_CTLAPI_LEAVE, 0);
-    req.last = true;
+    req.leave.last = true;
     run_leave(of(n), &req, NULL, 0, now);
     pv_ctlapi_request_done(&req);
     return of(n)->n_waiting > 0;

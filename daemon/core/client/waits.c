@@ -345,7 +345,7 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
         p = pv_peer_need(ws->node, req->peer, "wait", true, handle);
         if (p == NULL)
             return;
-    } else if (req->direct) {
+    } else if (req->wait.direct) {
         pv_ctlsrv_fail(ws->node->ctl, handle, PV_CTLAPI_USAGE, "wait: --direct needs --peer PEER");
         return;
     } else if (!pv_node_waits(ws->node) && !pv_node_need_network(ws->node, "wait", handle)) {
@@ -354,8 +354,8 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
     struct wait *w = add_wait(ws, p, "wait", handle);
     if (w == NULL)
         return;
-    w->direct = req->direct;
-    w->online = req->online;
+    w->direct = req->wait.direct;
+    w->online = req->wait.online;
 }
 
 /* One is enough for a program, and no user with all of his connections has every place. */

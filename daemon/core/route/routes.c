@@ -623,7 +623,7 @@ static void pv_routechoice_use(void *part, struct pv_ctlapi_request *req, struct
     }
     if (!read_entry(r, req->peer, handle, &entry))
         return;
-    entry.on = !req->off;
+    entry.on = !req->route.off;
     if (pv_routeuse_set(&r->use, &entry) != PV_OK) {
         pv_ctlsrv_failf(
             r->node->ctl, handle, PV_CTLAPI_FAILED,
@@ -655,8 +655,8 @@ static void pv_routechoice_exit_use(void *part, struct pv_ctlapi_request *req, s
         return;
     }
     r->use.exit = true;
-    r->use.exit_lan = req->lan;
-    r->use.exit_block = req->block;
+    r->use.exit_lan = req->route.lan;
+    r->use.exit_block = req->route.block;
     memcpy(r->use.exit_pk, pv_peer_pk(p), sizeof(r->use.exit_pk));
     pv_peer_want(p, "exit", now);
     pv_peers_touch(r->node->peers, p, now);

@@ -203,9 +203,10 @@ static void run_offer(void *part, struct pv_ctlapi_request *req, struct pv_peer 
             return;
         }
         o.n += at == o.n ? 1 : 0;
-        o.list[at] = (struct pv_offer){.prefix = prefixes.p[i],
-                                       .flags = (uint8_t)((req->automatic ? PV_OFFER_AUTO : 0) |
-                                                          (req->no_snat ? PV_OFFER_NO_NAT : 0))};
+        o.list[at] =
+            (struct pv_offer){.prefix = prefixes.p[i],
+                              .flags = (uint8_t)((req->route.automatic ? PV_OFFER_AUTO : 0) |
+                                                 (req->route.no_snat ? PV_OFFER_NO_NAT : 0))};
         o.list[at].flags = pv_routes_reach(n, &o.list[at]);
     }
     status = say_offered(n, &o, now);

@@ -36,40 +36,48 @@ struct pv_ctlapi_request {
                                                     ADDRESS_SET: address */
     char coordinator[PV_CTLAPI_COORDINATOR_BUF]; /* COORDINATOR_REMOVE, _ADDRESS: key, address or
                                           host; may be "" where there is one only */
-    char *secret;         /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
-                             token, ROOT_*: key; owned, wiped when freed */
-    char *text;           /* ROOT_IMPORT: box; SEND: owned, valid for pv_chat_text_is_valid();
-                             FILE_SEND: name of the file; COORDINATOR_ADDRESS:
-                             addresses, commas between */
-    uint32_t uses;        /* INVITE: 1.., default 1 */
-    uint64_t expires_s;   /* INVITE: seconds from now, default 24 h */
-    uint64_t lifetime_s;  /* INVITE: seconds that who joins stays unused, default 0: for ever */
-    bool admin;           /* INVITE: who joins by it becomes an admin */
-    bool approve;         /* INVITE: who joins by it waits until an admin admits it */
-    bool ephemeral;       /* INVITE: who joins by it leaves at its end, in place of lifetime_s */
-    bool forget;          /* LEAVE: delete this node's keys too */
+    char *secret; /* CREATE, COORDINATOR_ADD: url, JOIN, COORDINATOR_TAKE:
+                     token, ROOT_*: key; owned, wiped when freed */
+    char *text;   /* ROOT_IMPORT: box; SEND: owned, valid for pv_chat_text_is_valid();
+                     FILE_SEND: name of the file; COORDINATOR_ADDRESS:
+                     addresses, commas between */
+    struct {
+        uint32_t uses;       /* 1.., default 1 */
+        uint64_t expires_s;  /* seconds from now, default 24 h */
+        uint64_t lifetime_s; /* seconds that a member by it stays unused, default 0: for ever */
+        bool admin;          /* a member by it becomes an admin */
+        bool approve;        /* a member by it waits until an admin admits it */
+        bool ephemeral;      /* a member by it leaves at its end, in place of lifetime_s */
+    } terms;                 /* INVITE */
+    struct {
+        bool forget;      /* delete this node's keys too */
+        bool last;        /* although nobody else is an admin */
+        bool delete_root; /* with forget: the root key, too */
+    } leave;              /* LEAVE */
     bool statics;         /* KEY_ROTATE: although static peers know the present one */
     bool insist;          /* CREATE JOIN: tries until timeout_ms, also where nobody answers */
     bool keep_invite;     /* REMOVE, RULE_ADD, ADMIN_REVOKE: the invite that let it in, or its own,
                              stays */
-    bool last;            /* LEAVE: although nobody else is an admin */
     bool force;           /* REPLACE: although the old one is online, or its rights stay behind */
-    bool delete_root;     /* LEAVE with forget: the root key, too */
     uint32_t count;       /* PING: 1.., default 4 */
     uint32_t interval_ms; /* PING: 10..3600000, default 1000 */
     uint32_t size;        /* PING: bytes of filler, default 56 */
     uint32_t timeout_ms;  /* CREATE JOIN: not done by then, it ends and says why;
                              0 (default): after 30 s */
-    bool direct;          /* WAIT: until the path leads through no relay */
-    bool online;          /* WAIT: until the peer, or this node, is online */
-    bool peek;            /* INBOX: leave them unread */
-    bool no_snat;         /* ROUTE_OFFER: hosts there see the members' own addresses */
-    bool automatic;       /* ROUTE_OFFER: members use it unless they say otherwise */
-    bool off;             /* ROUTE_USE: not to use that member's, or that prefix */
-    bool lan, block;      /* EXIT_USE */
-    bool everything;      /* EXPORT: the guest sends all by the member that carries it */
-    bool seen;            /* WATCH: messages told are read from then on */
-    uint32_t number;      /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
+    struct {
+        bool direct; /* until the path leads through no relay */
+        bool online; /* until the peer, or this node, is online */
+    } wait;          /* WAIT */
+    bool peek;       /* INBOX: leave them unread */
+    struct {
+        bool no_snat;    /* ROUTE_OFFER: hosts there see the members' own addresses */
+        bool automatic;  /* ROUTE_OFFER: members use it unless they say otherwise */
+        bool off;        /* ROUTE_USE: not to use that member's, or that prefix */
+        bool lan, block; /* EXIT_USE */
+    } route;
+    bool everything; /* EXPORT: the guest sends all by the member that carries it */
+    bool seen;       /* WATCH: messages told are read from then on */
+    uint32_t number; /* FILE_ACCEPT STOP GET SAVED: "id" in the list; RULE_*: a rule's */
     char before[PV_CHAT_ID_TEXT_BUF];   /* HISTORY: id of a message, may be "" */
     char after[PV_CHAT_ID_TEXT_BUF];    /* INBOX: the same; only later ones */
     char through[PV_CHAT_ID_TEXT_BUF];  /* READ: the last message that the client has */

@@ -57,9 +57,9 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     snprintf(a.to, sizeof(a.to), "any");
     a.secret = copy_of("p2pvpn-token");
     a.text = copy_of("hello\n\x1b you \xc3\xa9");
-    a.uses = 3;
-    a.expires_s = 9;
-    a.lifetime_s = 7776000;
+    a.terms.uses = 3;
+    a.terms.expires_s = 9;
+    a.terms.lifetime_s = 7776000;
     a.count = 2;
     a.interval_ms = 20;
     a.size = 0;
@@ -71,7 +71,7 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     snprintf(a.through, sizeof(a.through), "CAAAAAAAAAAAAAAAAAAAAA");
     a.upto = 8;
     snprintf(a.message, sizeof(a.message), "DAAAAAAAAAAAAAAAAAAAAA");
-    a.admin = a.forget = a.direct = a.online = a.peek = a.seen = true;
+    a.terms.admin = a.leave.forget = a.wait.direct = a.wait.online = a.peek = a.seen = true;
 
     char *line = pv_ctlapi_request_write(&a);
     assert_non_null(line);
@@ -135,8 +135,8 @@ PV_TEST(fields_arrive_where_they_belong)
     pv_ctlapi_request_done(&req);
 
     assert_int_equal(parse("{\"id\":2,\"cmd\":\"invite\"}", &req), PV_OK);
-    assert_int_equal(req.uses, 1);
-    assert_int_equal(req.expires_s, 86400);
+    assert_int_equal(req.terms.uses, 1);
+    assert_int_equal(req.terms.expires_s, 86400);
     pv_ctlapi_request_done(&req);
 }
 
