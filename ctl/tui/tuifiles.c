@@ -69,7 +69,7 @@ static struct pv_tui_line *line_of(struct pv_tui *t, const char *id, size_t *ret
 {
     struct pv_tui_line *line = NULL;
     for (size_t i = 1; i < t->n_convs && line == NULL; i++) {
-        if (!t->convs[i].is_room)
+        if (!pv_tui_conv_is_room(&t->convs[i]))
             continue;
         line = pv_tui_line(&t->convs[i], id);
         *ret_index = i;

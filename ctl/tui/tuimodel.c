@@ -96,7 +96,7 @@ size_t pv_tui_find(struct pv_tui *t, const char *name, bool create)
     }
     struct pv_tui_conv *c = &t->convs[low];
     memmove(c + 1, c, (t->n_convs - low) * sizeof(*c));
-    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none", .is_room = name[0] == '#'};
+    *c = (struct pv_tui_conv){.rtt_ms = -1, .path = "none"};
     memcpy(c->name, name, strlen(name) + 1);
     if (t->n_convs++ > 0 && low <= t->current)
         t->current++;
@@ -134,7 +134,7 @@ static int rank_of(const struct pv_tui_conv *c)
         return 0;
     if (c->unread > 0)
         return 1;
-    return c->left ? 4 : c->online || c->is_room ? 2 : 3;
+    return c->left ? 4 : c->online || pv_tui_conv_is_room(c) ? 2 : 3;
 }
 
 size_t pv_tui_sort(struct pv_tui *t)
@@ -412,7 +412,7 @@ void pv_tui_take_message(struct pv_tui *t, const json_t *msg)
     bool unread = !line.outgoing && line.state == PV_CHAT_UNREAD;
     if (!add_line(c, line))
         return;
-    if (c->is_room && pv_show_is_offer(line.text))
+    if (pv_tui_conv_is_room(c) && pv_show_is_offer(line.text))
         pv_tui_want_files(t);
     c->unread += unread;
     c->named = c->named || (unread && line.named);
@@ -493,7 +493,7 @@ void pv_tui_take_history(struct pv_tui *t, const char *peer, const json_t *body)
         struct pv_tui_line line = line_of(t, msg, other);
         line.text = harmless(pv_json_text(msg, "text", ""));
         (void)add_line(c, line);
-        if (c->is_room && pv_show_is_offer(pv_json_text(msg, "text", "")))
+        if (pv_tui_conv_is_room(c) && pv_show_is_offer(pv_json_text(msg, "text", "")))
             pv_tui_want_files(t);
     }
     /* Lines that came in the meantime, and notices. */
@@ -839,7 +839,7 @@ bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name)
         pv_tui_want(t, PV_TUI_MAKE, name, NULL);
         return true;
     }
-    if (!c->is_room) {
+    if (!pv_tui_conv_is_room(c)) {
         pv_tui_note(t, "that is for a room: /open #NAME first, or /room NAME makes one");
         return false;
     }

@@ -50,7 +50,6 @@ struct pv_tui_conv {
     char former[PV_KEY_SHORT_BUF]; /* the machine that had the name before; "" = nobody had */
     char ip4[16];                  /* of a peer; "" = not known */
     bool online, is_static;
-    bool is_room;     /* its name begins with '#' */
     unsigned members; /* of a room */
     bool left;        /* a room this node is no longer in */
     char path[8];     /* "direct", "relay", "static", "none" */
@@ -71,6 +70,11 @@ struct pv_tui_conv {
     char new_from[PV_CHAT_ID_TEXT_BUF]; /* the first message that was unread when it was opened */
     char *draft; /* owned: its unfinished line while another conversation is open */
 };
+
+static inline bool pv_tui_conv_is_room(const struct pv_tui_conv *c)
+{
+    return c->name[0] == '#';
+}
 
 enum pv_tui_action_kind {
     PV_TUI_SEND,      /* peer, text; peer may be a room everywhere */

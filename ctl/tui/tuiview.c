@@ -180,7 +180,7 @@ static bool same_day(double a, double b)
 static void name_of(const struct pv_tui *t, const struct pv_tui_conv *c,
                     const struct pv_tui_line *line, char *dst, size_t cap)
 {
-    const char *name = line->outgoing ? t->me : c->is_room ? line->from : c->name;
+    const char *name = line->outgoing ? t->me : pv_tui_conv_is_room(c) ? line->from : c->name;
     if (line->unproven)
         snprintf(dst, cap, "%s on %s's machine", line->typist, name);
     else
@@ -194,9 +194,9 @@ static size_t name_columns(const struct pv_tui *t, const struct pv_tui_conv *c)
     size_t from = c->n_lines > ALIGN_OVER ? c->n_lines - ALIGN_OVER : 0;
     if (!t->set.align)
         return 0;
-    if (!c->is_room)
+    if (!pv_tui_conv_is_room(c))
         most = strlen(c->name) > most ? strlen(c->name) : most;
-    for (size_t i = from; c->is_room && i < c->n_lines; i++) {
+    for (size_t i = from; pv_tui_conv_is_room(c) && i < c->n_lines; i++) {
         size_t len = strlen(c->lines[i].from);
         most = len > most ? len : most;
     }
@@ -241,7 +241,7 @@ static struct walk walk_of(const struct pv_tui *t, const struct pv_tui_conv *c, 
     /* A narrow pane gives up the name before it gives up room for the text; but that a text is not
      * the peer's own word is never left out. */
     if (w.first + 8 > cols && line->unproven) {
-        snprintf(w.who, sizeof(w.who), "?%s", c->is_room ? line->from : c->name);
+        snprintf(w.who, sizeof(w.who), "?%s", pv_tui_conv_is_room(c) ? line->from : c->name);
         w.name_at = 0;
         w.first = strlen(w.who) + 2;
     } else if (w.first + 8 > cols) {
@@ -455,7 +455,7 @@ static void draw_lines(struct pv_tui *t, struct pv_tui_screen *s, size_t top, si
 
 static const char *way_of(const struct pv_tui_conv *c)
 {
-    if (c->is_room)
+    if (pv_tui_conv_is_room(c))
         return c->left ? "left" : "room";
     if (strcmp(c->path, "none") != 0)
         return c->path;
@@ -483,10 +483,10 @@ static void draw_title(const struct pv_tui *t, struct pv_tui_screen *s)
     write_text(&p, way_of(c));
     if (c->rtt_ms >= 0 && strcmp(c->path, "none") != 0)
         snprintf(rtt, sizeof(rtt), ", %.*f ms", c->rtt_ms < 10 ? 1 : 0, c->rtt_ms);
-    if (c->is_room && c->members > 0)
+    if (pv_tui_conv_is_room(c) && c->members > 0)
         snprintf(rtt, sizeof(rtt), ", %u member%s", c->members, c->members == 1 ? "" : "s");
     write_text(&p, rtt);
-    if (c->online || c->is_room || c->seen <= 0 || t->now < c->seen)
+    if (c->online || pv_tui_conv_is_room(c) || c->seen <= 0 || t->now < c->seen)
         return;
     write_text(&p, ", seen ");
     write_text(&p, pv_duration_format(t->now - c->seen, rtt));
@@ -507,14 +507,14 @@ static void draw_peer(const struct pv_tui *t, struct pv_tui_screen *s, size_t ro
     p.col = 0;
     bool there = c->online && !t->lost;
     p.attr = (uint8_t)(base | (there ? PV_TUI_GOOD : PV_TUI_DIM));
-    write_text(&p, index == 0 || c->is_room || t->lost ? " "
-                   : there                             ? "\xe2\x97\x8f"
-                                                       : "\xe2\x97\x8b"); /* ● ○ */
+    write_text(&p, index == 0 || pv_tui_conv_is_room(c) || t->lost ? " "
+                   : there                                         ? "\xe2\x97\x8f"
+                                                                   : "\xe2\x97\x8b"); /* ● ○ */
     p.attr = (uint8_t)(base | (c->unread > 0 ? PV_TUI_BOLD : 0));
     p.col = 2;
     /* A long name is cut, so that it leaves room for the path and the unread messages. */
     p.end = 2 + name_cols;
-    p.colour = index == 0 || c->is_room ? 0 : colour_of(c->name);
+    p.colour = index == 0 || pv_tui_conv_is_room(c) ? 0 : colour_of(c->name);
     write_text(&p, index == 0 ? (t->network[0] == '\0' ? "p2pvpn" : t->network) : c->name);
     p.colour = 0;
     p.end = cols - 1;

@@ -163,7 +163,6 @@ struct pv_peer {
 
     /* for peers.c, which takes it when the peer was touched */
     unsigned news; /* enum pv_peer_fact */
-    bool reached;  /* what rediscovery was told last: it may lag behind the path */
     struct pv_peer_notes notes;
     unsigned due; /* enum pv_peer_due: what peers.c does when the peer has settled */
     uint64_t last_handshake_ms;

@@ -101,8 +101,8 @@ static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
     if (p->is_static)
         return;
     bool reached = pv_peer_reach(p) == PV_REACH_PATH;
-    if (reached != p->reached) {
-        p->reached = reached;
+    if (reached != p->notes.reached) {
+        p->notes.reached = reached;
         pv_recall_set_reached(r->recall, p->pk, reached, now);
     }
     if (!reached && pv_peer_is_wanted(p, now))
@@ -247,7 +247,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
     struct pv_rediscovery *r = part;
-    if (p->reached)
+    if (p->notes.reached)
         pv_recall_set_reached(r->recall, p->pk, false, now);
 }
 
