@@ -465,12 +465,12 @@ static int take_switch(struct ctx *c, bool wanted, const char *why, bool *ret_is
 
 static int take_predict(struct ctx *c)
 {
-    return take_switch(c, false, "predict: expected on or off", &c->s->predict_off);
+    return take_switch(c, false, "predict: expected on or off", &c->s->hardnat.predict_off);
 }
 
 static int take_birthday(struct ctx *c)
 {
-    return take_switch(c, false, "birthday: expected on or off", &c->s->birthday_off);
+    return take_switch(c, false, "birthday: expected on or off", &c->s->hardnat.birthday_off);
 }
 
 static int take_portmap(struct ctx *c)
@@ -491,7 +491,7 @@ static int take_max_mappings(struct ctx *c)
     uint64_t v = 0;
     if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_MAPPINGS, &v) < 0)
         return bad(c, "max-mappings: expected a number from 1 to 256");
-    c->s->max_mappings = (unsigned)v;
+    c->s->hardnat.max_mappings = (unsigned)v;
     return PV_OK;
 }
 
@@ -500,21 +500,21 @@ static int take_max_pps(struct ctx *c)
     uint64_t v = 0;
     if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_PPS, &v) < 0)
         return bad(c, "max-pps: expected packets a second from 1 to 200");
-    c->s->max_pps = (unsigned)v;
+    c->s->hardnat.max_pps = (unsigned)v;
     return PV_OK;
 }
 
 static int take_store(struct ctx *c)
 {
-    c->s->chat_store = strcmp(c->value, "coordinator") == 0;
-    if (!c->s->chat_store && strcmp(c->value, "off") != 0)
+    c->s->chat.store = strcmp(c->value, "coordinator") == 0;
+    if (!c->s->chat.store && strcmp(c->value, "off") != 0)
         return bad(c, "store: expected coordinator or off");
     return PV_OK;
 }
 
 static int take_plain(struct ctx *c)
 {
-    return take_switch(c, false, "plain: expected on or off", &c->s->chat_plain_off);
+    return take_switch(c, false, "plain: expected on or off", &c->s->chat.plain_off);
 }
 
 static int take_hold(struct ctx *c)
@@ -524,7 +524,7 @@ static int take_hold(struct ctx *c)
 
 static int take_keep(struct ctx *c)
 {
-    if (!pv_settings_age_parse(c->value, "forever", &c->s->chat_keep_s))
+    if (!pv_settings_age_parse(c->value, "forever", &c->s->chat.keep_s))
         return bad(c, "keep: expected forever, or how long, such as 12h, 90d or 52w");
     return PV_OK;
 }
@@ -916,7 +916,7 @@ void pv_settings_init(struct pv_settings *s)
     *s = (struct pv_settings){.mtu = PV_SETTINGS_MTU,
                               .workers = 1,
                               .provider = "auto",
-                              .chat_store = true,
+                              .chat.store = true,
                               .rotate_s = PV_SETTINGS_ROTATE_S,
                               .log_level = PV_LOG_INFO};
 }

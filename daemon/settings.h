@@ -49,12 +49,10 @@ struct pv_settings {
     size_t n_auto_accept;
     struct pv_lan_config lan; /* [lan] */
     bool dns;                 /* [dns] listen = on */
-    uint64_t chat_keep_s;     /* [chat] keep: messages read are deleted then; 0 = for ever */
-    uint64_t chat_max;        /* [chat] max-size, bytes of all messages; 0 = not given */
-    bool chat_store;          /* [chat] store = coordinator, the default; false: off */
-    bool chat_held;           /* [chat] hold = on, of an earlier version: it does nothing */
-    bool chat_plain_off;      /* [chat] plain = off; the default is on */
-    uint64_t rotate_s;        /* [security] rotate: the age of a transport key; 0 = off */
+    struct pv_chat_config chat;
+    uint64_t chat_max; /* [chat] max-size, bytes of all messages; 0 = not given */
+    bool chat_held;    /* [chat] hold = on, of an earlier version: it does nothing */
+    uint64_t rotate_s; /* [security] rotate: the age of a transport key; 0 = off */
     struct pv_relayway_server relays[PV_ENGINE_MAX_RELAYS]; /* [relay] turn */
     size_t n_relays;
     char relay_user[PV_TURNC_TEXT_MAX + 1];         /* "" = none */
@@ -69,11 +67,8 @@ struct pv_settings {
     enum pv_log_level log_level;
     struct pv_stun_server stun; /* [traversal] */
     bool portmap_off;           /* [traversal]: routers are not asked to map the port */
-    bool predict_off;           /* no attempts that predict ports */
-    bool birthday_off;          /* none with many sockets and ports */
-    unsigned max_mappings;      /* of such an attempt; 0 = not given */
-    unsigned max_pps;           /* packets a second of it; 0 = not given */
-    bool for_user;              /* of p2pvpnd --user: the caller's, for what errors advise */
+    struct pv_hardnat_config hardnat;
+    bool for_user; /* of p2pvpnd --user: the caller's, for what errors advise */
     /* A digest of all that the file says with each key; 0 = it does not have the key. */
     uint64_t said[PV_SETTINGS_MAX_KEYS];
 };

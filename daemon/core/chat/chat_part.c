@@ -37,7 +37,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                     .log = node->log,
                                     .jobs = &node->jobs,
                                     .keys = node->chat.keys,
-                                    .plain_off = cfg->chat_plain_off,
+                                    .plain_off = cfg->chat.plain_off,
                                     .admits = pv_chat_may,
                                     .tell = tell,
                                     .owner = node};

@@ -82,7 +82,7 @@ struct pv_chatlink_pending {
     struct pv_chat_record rec;
 };
 
-/* What was asked of the store for the window. */
+/* The question to the store for the window. */
 enum pv_chatlink_load {
     PV_CHATLINK_LOAD_IDLE,
     PV_CHATLINK_LOADING,        /* an OUTBOX job is out */

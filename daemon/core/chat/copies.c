@@ -494,7 +494,7 @@ static pv_ns next_timeout(const void *part)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct copies *c = part;
-    c->enabled = cfg->chat_store;
+    c->enabled = cfg->chat.store;
     c->collect_at = PV_NEVER;
     c->recopy_at = now + RECOPY_FIRST;
     return PV_OK;

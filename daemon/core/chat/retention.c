@@ -44,7 +44,7 @@ struct retention {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct retention *r = part;
-    r->keep_s = cfg->chat_keep_s;
+    r->keep_s = cfg->chat.keep_s;
     /* At the start, too: messages may have become too old while the daemon was not running. */
     r->purge_at = now;
     return PV_OK;

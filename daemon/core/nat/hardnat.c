@@ -47,6 +47,7 @@ struct out {
 };
 
 struct pv_hardnat {
+    struct pv_rng rng;
     struct pv_hardnat_config cfg;
     enum pv_hardnat_phase phase;
     uint32_t peer;
@@ -175,7 +176,7 @@ static void push_check(struct pv_hardnat *h, uint16_t sock, uint16_t port, uint8
     if (o == NULL)
         return;
     o->ttl = ttl;
-    pv_rng_fill(&h->cfg.rng, o->txid, sizeof(o->txid));
+    pv_rng_fill(&h->rng, o->txid, sizeof(o->txid));
     count_packet(h);
 }
 
@@ -230,7 +231,7 @@ static bool try_ahead(struct pv_hardnat *h)
 static bool try_within(struct pv_hardnat *h, unsigned lo, unsigned hi)
 {
     unsigned size = hi - lo + 1;
-    unsigned first = pv_rng_below(&h->cfg.rng, size);
+    unsigned first = pv_rng_below(&h->rng, size);
     for (unsigned i = 0; i < size; i++) {
         unsigned port = lo + (first + i) % size;
         if (!is_tried(h, port)) {
@@ -380,7 +381,7 @@ static void pv_hardnat_look(struct pv_hardnat *h, pv_ns now)
             return;
         o->plain = true;
         o->ttl = (uint8_t)(FIRST_TTL + i);
-        pv_rng_fill(&h->cfg.rng, o->txid, sizeof(o->txid));
+        pv_rng_fill(&h->rng, o->txid, sizeof(o->txid));
         memcpy(h->looks[i], o->txid, sizeof(h->looks[i]));
         count_packet(h);
     }
@@ -595,18 +596,20 @@ enum {
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* The configuration may lower these limits, not raise them. */
-int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_hardnat_config *cfg)
+int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_rng *rng,
+                   const struct pv_hardnat_config *cfg)
 {
     struct pv_hardnat *h = calloc(1, sizeof(*h));
     if (h == NULL)
         return PV_ERR_NOMEM;
+    h->rng = *rng;
     h->cfg = *cfg;
     if (h->cfg.max_mappings == 0 || h->cfg.max_mappings > PV_HARDNAT_MAX_MAPPINGS)
         h->cfg.max_mappings = PV_HARDNAT_MAX_MAPPINGS;
     if (h->cfg.max_pps == 0 || h->cfg.max_pps > PV_HARDNAT_MAX_PPS)
         h->cfg.max_pps = PV_HARDNAT_MAX_PPS;
     h->next = PV_NEVER;
-    h->tie_breaker = pv_rng_u64(&h->cfg.rng);
+    h->tie_breaker = pv_rng_u64(&h->rng);
     *ret_hardnat = h;
     return PV_OK;
 }
@@ -791,7 +794,7 @@ static void ask_all(struct pv_hardnat *h, pv_ns now)
 static void choose_range(struct pv_hardnat *h)
 {
     const unsigned lo = 20000, span = 12000; /* below what systems give to others, RFC 6056 s3.2 */
-    h->wish = (uint16_t)(lo + pv_rng_below(&h->cfg.rng, span));
+    h->wish = (uint16_t)(lo + pv_rng_below(&h->rng, span));
     h->nat.ports = PV_DESC_PORTS_BLOCK;
     h->nat.lo = h->wish;
     h->nat.hi = (uint16_t)(h->wish + PV_HARDNAT_OWN_RANGE - 1);
@@ -865,7 +868,7 @@ int pv_hardnat_begin(struct pv_hardnat *h, uint32_t peer, const struct pv_addr s
     h->next = h->measure_end;
     /* One transaction id for each question and not for each packet: an answer to a repetition says
      * the same. */
-    pv_rng_fill(&h->cfg.rng, h->txid, sizeof(h->txid));
+    pv_rng_fill(&h->rng, h->txid, sizeof(h->txid));
     open_upto(h, PV_HARDNAT_SAMPLES);
     return PV_OK;
 }

@@ -21,6 +21,7 @@
 
 #include "base/addr.h"
 #include "base/pv.h"
+#include "daemon/core/node/config.h"
 #include "proto/control/desc.h"
 #include "proto/ice/ice.h"
 
@@ -80,14 +81,6 @@ struct pv_desc_nat pv_hardnat_judge(const struct pv_hardnat_samples *samples);
  */
 bool pv_hardnat_keeps_first(const struct pv_hardnat_samples *samples);
 
-struct pv_hardnat_config {
-    struct pv_rng rng;
-    bool predict_off;      /* no attempts that predict ports */
-    bool birthday_off;     /* none with many sockets and ports; with both nothing is ever tried */
-    unsigned max_mappings; /* 0 = PV_HARDNAT_MAX_MAPPINGS, which is the most */
-    unsigned max_pps;      /* 0 = PV_HARDNAT_MAX_PPS, which is the most */
-};
-
 enum pv_hardnat_phase {
     PV_HARDNAT_IDLE,
     PV_HARDNAT_MEASURING,
@@ -98,7 +91,7 @@ enum pv_hardnat_phase {
 
 struct pv_hardnat; /* opaque */
 
-PV_MUST_CHECK int pv_hardnat_new(struct pv_hardnat **ret_hardnat,
+PV_MUST_CHECK int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_rng *rng,
                                  const struct pv_hardnat_config *cfg); /* PV_ERR_NOMEM */
 struct pv_hardnat *pv_hardnat_free(struct pv_hardnat *h); /* NULL is fine; wipes; returns NULL */
 

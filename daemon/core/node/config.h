@@ -132,6 +132,20 @@ struct pv_lan_config {
     size_t n_peers;
 };
 
+/* [traversal]: attempts at hard NATs, and what each may cost. */
+struct pv_hardnat_config {
+    bool predict_off;      /* none that predict ports */
+    bool birthday_off;     /* none with many sockets and ports; with both nothing is ever tried */
+    unsigned max_mappings; /* 0 = PV_HARDNAT_MAX_MAPPINGS, which is the most */
+    unsigned max_pps;      /* packets a second; 0 = PV_HARDNAT_MAX_PPS, which is the most */
+};
+/* [chat] */
+struct pv_chat_config {
+    bool store;      /* store = coordinator: copies wait there for a member that is away */
+    bool plain_off;  /* plain = off: text that is not proven is refused */
+    uint64_t keep_s; /* keep: messages read are deleted then; 0: never */
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -157,27 +171,22 @@ struct pv_engine_config {
     const struct pv_kem *kem; /* for post-quantum sessions; borrowed; NULL: there is none */
     const char *kem_why;      /* why there is none; borrowed */
     enum pv_pq_policy pq;
-    bool predict_off;         /* no attempts at hard NATs that predict ports */
-    bool birthday_off;        /* none that open many sockets or try many ports */
-    unsigned max_mappings;    /* of such an attempt; 0 = the most */
-    unsigned max_pps;         /* packets a second of it; 0 = the most */
+    struct pv_hardnat_config hardnat;
     struct pv_ports firewall; /* [firewall] allow: all that this node lets in, with has_firewall */
     bool has_firewall;        /* false: whatever the rules of the network allow */
     char hostname[PV_NAME_BUF]; /* default node name, already a valid name */
     const char *root_file;      /* where the root key is, for the user; outlives the engine */
-    bool chat_store;            /* [chat] store = coordinator: copies wait there for who is away */
-    uint64_t chat_keep_s;       /* [chat] keep: what was read is deleted after it; 0: never */
-    bool chat_plain_off;        /* [chat] plain = off: text that is not proven is refused */
-    bool key_given;             /* the transport key is of the configuration: it is not replaced */
-    uint64_t rotate_s;          /* [security] rotate: age of a transport key; 0: never by itself */
-    bool dns;                   /* a name server listens on the overlay address */
-    bool dns_alone;             /* and answers this node's own programs only */
-    bool notify;                /* PV_JOB_NOTIFY is served: a program runs for each message */
-    const char *confined;       /* what rights the processes have, for status; borrowed */
-    unsigned inside;            /* p2pvpnd --user: a process that is in the inside; 0: none */
-    const char *stack;          /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
-    const char *stack_why;      /* why that is lwIP, and what to do; "": wanted; borrowed */
-    struct pv_lan_config lan;   /* [lan] */
+    struct pv_chat_config chat;
+    bool key_given;           /* the transport key is of the configuration: it is not replaced */
+    uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
+    bool dns;                 /* a name server listens on the overlay address */
+    bool dns_alone;           /* and answers this node's own programs only */
+    bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
+    const char *confined;     /* what rights the processes have, for status; borrowed */
+    unsigned inside;          /* p2pvpnd --user: a process that is in the inside; 0: none */
+    const char *stack;        /* of the inside: "kernel", "lwip"; NULL: there is none; borrowed */
+    const char *stack_why;    /* why that is lwIP, and what to do; "": wanted; borrowed */
+    struct pv_lan_config lan; /* [lan] */
     const struct pv_auto_accept *auto_accept; /* borrowed during new() */
     size_t n_auto_accept;
     uint64_t wall_us; /* wall clock at new(), Unix microseconds */

@@ -337,15 +337,10 @@ static void look_at_peer(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 static int make_attempts(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                          void **ret_part)
 {
-    const struct pv_hardnat_config nc = {.rng = node->rng,
-                                         .predict_off = cfg->predict_off,
-                                         .birthday_off = cfg->birthday_off,
-                                         .max_mappings = cfg->max_mappings,
-                                         .max_pps = cfg->max_pps};
     struct pv_attempts *a = calloc(1, sizeof(*a));
     if (a == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_hardnat_new(&a->hard, &nc);
+    int r = pv_hardnat_new(&a->hard, &node->rng, &cfg->hardnat);
     if (r != PV_OK) {
         free(a);
         return r;

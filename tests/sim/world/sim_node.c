@@ -205,14 +205,14 @@ void sim_node_start(struct sim_node *n)
         .mtu = 1420,
         .udp_port = n->port,
         .has_udp6 = has_address(n, PV_AF_INET6),
-        .chat_store = true,
+        .chat.store = true,
         .aes = n->host % 3 != 0, /* old processors among the others */
         /* and old versions, which tell no costs */
         .cost = {n->host % 2 != 0 ? 650 : 0, n->host % 2 != 0 ? 350 + n->host % 5 * 100 : 0},
         .kem = n->kem_less ? NULL : &kem_double,
         .kem_why = "this machine has no KEM",
         .pq = n->pq,
-        .chat_keep_s = n->chat_keep_s,
+        .chat.keep_s = n->chat_keep_s,
         .rotate_s = n->rotate_s,
         .wall_us = sim_node_wall_us(n),
     };

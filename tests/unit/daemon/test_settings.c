@@ -33,7 +33,7 @@ PV_TEST(an_empty_file_gives_the_defaults)
     assert_int_equal(s.workers, 1);
     assert_int_equal(s.threads, 0); /* as the machine has processors */
     assert_int_equal(s.log_level, PV_LOG_INFO);
-    assert_true(s.chat_store);
+    assert_true(s.chat.store);
     assert_false(s.chat_held);
     assert_int_equal(s.n_peers + s.n_addrs, 0);
 }
@@ -131,14 +131,14 @@ PV_TEST(every_key_reaches_its_field)
     assert_true(s.port == 51820 && s.mtu == 1380 && s.workers == 2);
     assert_string_equal(s.private_key_file, "/etc/p2pvpn/key");
     assert_int_equal(s.log_level, PV_LOG_DEBUG);
-    assert_true(s.predict_off);
-    assert_true(s.birthday_off);
+    assert_true(s.hardnat.predict_off);
+    assert_true(s.hardnat.birthday_off);
     assert_true(s.portmap_off);
     assert_string_equal(s.stun.host, "stun.example");
     assert_int_equal(s.stun.port, 3478);
-    assert_int_equal(s.max_mappings, 64);
-    assert_int_equal(s.max_pps, 50);
-    assert_true(!s.chat_store && s.chat_held && s.chat_plain_off);
+    assert_int_equal(s.hardnat.max_mappings, 64);
+    assert_int_equal(s.hardnat.max_pps, 50);
+    assert_true(!s.chat.store && s.chat_held && s.chat.plain_off);
     assert_int_equal(s.pq, PV_PQ_REQUIRE);
     assert_true(s.n_relays == 1 && s.metrics.remote && s.metrics.listen.port == 9586);
     char ports[PV_PORTS_TEXT];
@@ -149,7 +149,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.relay_ca_file, "/etc/p2pvpn/ca.pem");
     assert_int_equal(s.rotate_s, 56 * 86400);
     assert_string_equal(s.provider, "libsodium");
-    assert_true(s.chat_keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
+    assert_true(s.chat.keep_s == 90 * 86400 && s.chat_max == UINT64_C(2) << 30);
     assert_int_equal(s.n_auto_accept, 2);
     assert_string_equal(s.auto_accept[0].name, "bob");
     assert_int_equal(s.auto_accept[0].max, UINT64_C(2) << 30);

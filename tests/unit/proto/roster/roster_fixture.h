@@ -42,7 +42,7 @@ static inline struct keys keys_of(unsigned seed)
     return k;
 }
 
-/* What a coordinator asks of a member statement before it gives a receipt of that time. */
+/* Judges a member statement as a coordinator does before it gives a receipt of that time. */
 static inline int check_member(const struct pv_roster *r, const struct item *member, uint64_t wall)
 {
     struct pv_statement st;

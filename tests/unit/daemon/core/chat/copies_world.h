@@ -25,7 +25,7 @@ static inline void tell(void *n, const struct pv_chatlink_event *ev, pv_ns now)
 static inline int begin(bool store)
 {
     fake_chat_init(&chat, &pv_part_copies);
-    node->cfg.chat_store = store;
+    node->cfg.chat.store = store;
     fake_chat_make_link(&chat, tell);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);

@@ -9,7 +9,7 @@ static struct fake_node *const node = &chat.node;
 static int start(void **state)
 {
     fake_chat_init(&chat, &pv_part_retention);
-    node->cfg.chat_keep_s = 90 * 86400;
+    node->cfg.chat.keep_s = 90 * 86400;
     fake_chat_make_link(&chat, NULL);
     fake_chat_make_rooms(&chat);
     fake_chat_start(&chat);

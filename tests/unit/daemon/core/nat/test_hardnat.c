@@ -145,12 +145,11 @@ static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_d
     memset(r, 0, sizeof(*r));
     r->rng = test_rng_make(&r->seed, 5);
     r->now = PV_S(100);
-    cfg.rng = r->rng;
     pv_ice_make_creds(&r->rng, &r->target.own);
     pv_ice_make_creds(&r->rng, &r->target.theirs);
     r->target.nat = *theirs;
     r->target.addr = pv_addr4(203, 0, 113, 9, 4000);
-    assert_int_equal(pv_hardnat_new(&r->h, &cfg), PV_OK);
+    assert_int_equal(pv_hardnat_new(&r->h, &r->rng, &cfg), PV_OK);
     test_defer(free_hardnat, r->h);
 }
 
