@@ -137,6 +137,40 @@ static int exchange(struct pv_coordset *set)
 
 /* --- what the running coordinator does ------------------------------------------------------- */
 
+/* JSON is printed with fields that this version does not know, too. It is read as a report first,
+ * to see that it is one. */
+static int print_report(const struct pv_coordset *set, const json_t *doc)
+{
+    char lines[PV_REPORT_TEXT_MAX], *text = NULL;
+    size_t n = 0;
+    bool metrics = set->action == PV_COORDSET_METRICS;
+    int r = metrics ? pv_report_metrics(doc, &text, &n) : pv_report_text(doc, lines);
+    if (r == PV_OK && !metrics && set->json && (text = pv_harmless_dump(doc, &n)) == NULL)
+        r = PV_ERR_NOMEM;
+    if (r == PV_OK)
+        fputs(text != NULL ? text : lines, stdout);
+    free(text);
+    return r;
+}
+
+/* Nothing of the state directory is opened here. */
+int pv_coord_status(const struct pv_coordset *set)
+{
+    char why[PV_COORDSET_ERROR_MAX];
+    json_t *doc = NULL;
+    int r = pv_ctlsock_ask(set->state, NULL, &doc, why, sizeof(why));
+    if (r == PV_OK && (r = print_report(set, doc)) < 0)
+        snprintf(why, sizeof(why), "%.200s: %s", set->state,
+                 r == PV_ERR_MALFORMED ? "the answer is not understood: is it of this version?"
+                                       : pv_strstatus(r));
+    bool well = r == PV_OK && pv_report_is_well(doc);
+    json_decref(doc);
+    if (r == PV_OK)
+        return set->check && !well ? PV_COORDEXIT_FAILED : PV_COORDEXIT_DONE;
+    (void)pv_coord_print_error(why);
+    return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING : exit_of(r);
+}
+
 int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status)
 {
     char why[1200] = "out of memory: try again";

@@ -27,6 +27,10 @@ int pv_coord_print_json(json_t *doc);
  * reason printed. */
 int pv_coord_ask(const struct pv_coordset *set, json_t *request, json_t **ret_doc, int *ret_status);
 
+/* Prints what the coordinator that runs says of itself, as set->action and set->json ask for it;
+ * returns the exit code. */
+int pv_coord_status(const struct pv_coordset *set);
+
 /* cluster.c: what is asked and done where several coordinators share a database: which network has
  * its home where, and giving all homes of one away. Return exit codes. */
 int pv_cluster_homes(struct pv_coordset *set);

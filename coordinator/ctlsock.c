@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Both ends of the coordinator's control socket: a line in, a document out. */
+/* Both ends of the coordinator's sockets for its operator: a line in or none, a document out. */
 #include "coordinator/ctlsock.h"
 
 #include <errno.h>
@@ -17,12 +17,14 @@
 enum {
     ANSWER_MAX = 8 << 20, /* ours: bytes; 4,096 networks take one */
     PATIENCE_MS = 30000,  /* ours: a network of 100,000 members is deleted in a few seconds */
+    GREETED_MS = 5000,    /* ours: a coordinator that is well answers within one turn */
 };
 
-static int socket_path(const char *state, char ret_path[static PATH_MAX])
+/* sun_path is much shorter than PATH_MAX (108 bytes on Linux). */
+static int socket_path(const char *state, bool greets, char ret_path[static PATH_MAX])
 {
     const size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path);
-    int n = snprintf(ret_path, PATH_MAX, "%s/control.sock", state);
+    int n = snprintf(ret_path, PATH_MAX, "%s/%s.sock", state, greets ? "status" : "control");
     return n < 0 || (size_t)n >= most ? PV_ERR_NO_SPACE : PV_OK;
 }
 
@@ -135,17 +137,20 @@ static void on_come(void *ctx, unsigned ready, pv_ns now)
         return;
     struct pv_ctlsock_client *c = place_for(s);
     *c = (struct pv_ctlsock_client){.sock = s, .fd = fd};
-    if (pv_watch_new(&c->watch, s->loop, fd, PV_LOOP_READ, on_client, c) < 0)
+    if (pv_watch_new(&c->watch, s->loop, fd, s->greets ? 0 : PV_LOOP_READ, on_client, c) < 0) {
         close(fd);
-    else
-        c->id = ++s->last_id;
+        return;
+    }
+    c->id = ++s->last_id;
+    if (s->greets)
+        s->request(s->ctx, c->id, NULL, now);
 }
 
 /* The mode of the file says who may ask; nobody is asked who he is. */
 int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *state)
 {
     int fd = -1;
-    int r = socket_path(state, s->path);
+    int r = socket_path(state, s->greets, s->path);
     if (r == PV_OK)
         r = pv_unix_listen(s->path, NULL, &fd);
     if (r < 0)
@@ -189,16 +194,18 @@ void pv_ctlsock_done(struct pv_ctlsock *s)
 /* Writes the error as a sentence that says what to do; returns r. */
 static int explain_failure(int r, const char *path, char *why, size_t cap)
 {
-    snprintf(why, cap, "%.200s: %s", path,
-             r == PV_ERR_NOT_FOUND
-                 ? "no coordinator runs with this state directory: start it, or name another with "
-                   "--state"
-             : r == -EACCES         ? "not permitted: ask as root or as the coordinator's user"
-             : r == PV_ERR_NO_SPACE ? "the path is too long for a socket: use a shorter --state"
-             : r == PV_ERR_TIMEOUT  ? "the coordinator does not answer: look at its log"
-             : r == PV_ERR_MALFORMED
-                 ? "the answer is not understood: is the coordinator of this version?"
-                 : pv_strstatus(r));
+    if (r == PV_ERR_NOT_FOUND)
+        snprintf(why, cap,
+                 "no coordinator runs with this state directory (%.200s): start it, or name "
+                 "another with --state",
+                 path);
+    else
+        snprintf(why, cap, "%.200s: %s", path,
+                 r == -EACCES           ? "not permitted: ask as root or as the coordinator's user"
+                 : r == PV_ERR_NO_SPACE ? "the path is too long for a socket: use a shorter --state"
+                 : r == PV_ERR_TIMEOUT  ? "the coordinator does not answer: look at its log"
+                 : r == PV_ERR_MALFORMED ? "the answer is not understood: is it of this version?"
+                                         : pv_strstatus(r));
     return r;
 }
 
@@ -215,7 +222,7 @@ static int write_request(int fd, const json_t *request)
 }
 
 /* Reads to the end, in a buffer that grows. */
-static int read_answer(int fd, json_t **ret_doc)
+static int read_answer(int fd, int patience_ms, json_t **ret_doc)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     size_t len = 0, cap = 0;
@@ -232,7 +239,7 @@ static int read_answer(int fd, json_t **ret_doc)
             }
             buf = more;
         }
-        r = poll(&p, 1, PATIENCE_MS) == 1 ? pv_stream_read(fd, buf + len, cap - len, &n)
+        r = poll(&p, 1, patience_ms) == 1 ? pv_stream_read(fd, buf + len, cap - len, &n)
                                           : PV_ERR_TIMEOUT;
         len += r == PV_OK ? n : 0;
     }
@@ -254,13 +261,13 @@ int pv_ctlsock_ask(const char *state, const json_t *request, json_t **ret_doc, c
 {
     char path[PATH_MAX];
     int fd = -1;
-    int r = socket_path(state, path);
+    int r = socket_path(state, request == NULL, path);
     if (r == PV_OK)
         r = pv_unix_connect(path, &fd);
     if (r == PV_OK) {
-        r = write_request(fd, request);
+        r = request == NULL ? PV_OK : write_request(fd, request);
         if (r == PV_OK)
-            r = read_answer(fd, ret_doc);
+            r = read_answer(fd, request == NULL ? GREETED_MS : PATIENCE_MS, ret_doc);
         close(fd);
     }
     return r == PV_OK ? r : explain_failure(r, path, ret_why, cap);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlsock.h - the socket where a running coordinator is told what to do: a client writes one line
- * of JSON, {"do":"drop", …}, and gets one JSON document and the end.
+ * ctlsock.h - the sockets of a running coordinator's operator. At control.sock it is told what to
+ * do: a client writes one line of JSON, {"do":"drop", …}, and gets one JSON document and the end.
+ * At status.sock it is asked how it is: a client gets a document (core/report.h) when it comes, and
+ * nothing is read.
  *
- * It lies in the state directory with mode 0600, beside status.sock: only root and the user that
- * runs the coordinator get in. One thread.
+ * They lie in the state directory with mode 0600: only root and the user that runs the coordinator,
+ * who may read the database as well, get in. One thread.
  */
 #pragma once
 
@@ -43,13 +45,16 @@ struct pv_ctlsock { /* zeroed at first */
     pv_ns rest_until;       /* not watched until then: out of descriptors; 0: it is */
     struct pv_spare *spare; /* borrowed: what clients are let in with then */
     struct pv_ctlsock_client clients[PV_CTLSOCK_CLIENTS];
-    /* Works on a request and answers it by pv_ctlsock_answer() with its id, at once or later. */
+    bool greets; /* a client has its request by coming */
+    /* Works on a request (NULL: it came) and answers it by pv_ctlsock_answer() with its id, at once
+     * or later. */
     void (*request)(void *ctx, uint64_t id, const json_t *request, pv_ns now);
     void *ctx;
 };
 
-/* Listens; spare, request and ctx are set before. PV_ERR_NO_SPACE (the path is too long for a
- * socket), PV_ERR_NOMEM, and those of pv_unix_listen(). */
+/* Listens at status.sock, if it greets, or control.sock of a state directory; spare, greets,
+ * request and ctx are set before. PV_ERR_NO_SPACE (the path is too long for a socket),
+ * PV_ERR_NOMEM, and those of pv_unix_listen(). */
 PV_MUST_CHECK int pv_ctlsock_open(struct pv_ctlsock *s, struct pv_loop *loop, const char *state);
 /* Takes the document; NULL is an answer too: out of memory. A client that went away is none. */
 void pv_ctlsock_answer(struct pv_ctlsock *s, uint64_t id, json_t *doc);
@@ -57,7 +62,8 @@ void pv_ctlsock_answer(struct pv_ctlsock *s, uint64_t id, json_t *doc);
 pv_ns pv_ctlsock_handle_timeout(struct pv_ctlsock *s, pv_ns now);
 void pv_ctlsock_done(struct pv_ctlsock *s); /* removes it; harmless when it is not open */
 
-/* The other side: asks the coordinator of a state directory. PV_OK and a document;
+/* The other side: asks the coordinator of a state directory; request NULL: how it is. PV_OK and a
+ * document that is harmless on a terminal (harmless.h), whoever wrote it;
  * PV_ERR_NOT_FOUND: none runs; -EACCES; PV_ERR_TIMEOUT; or another error, and ret_why is a
  * sentence. */
 PV_MUST_CHECK int pv_ctlsock_ask(const char *state, const json_t *request, json_t **ret_doc,

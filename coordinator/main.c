@@ -17,7 +17,6 @@
 #include "coordinator/server.h"
 #include "coordinator/settings/settings.h"
 #include "coordinator/standby.h"
-#include "coordinator/statussock.h"
 #include "coordinator/store/pg_lease.h"
 #include "coordinator/store/store_pg.h"
 #include "coordinator/store/store_sqlite.h"
@@ -107,25 +106,6 @@ static void announce(const struct pv_coordset *set, const struct pv_coordkeys *k
         fprintf(stderr, "p2pvpn-coordinator: %s\n", note);
     fflush(stdout);
     pv_wipe(text, sizeof(text));
-}
-
-/* --- status ---------------------------------------------------------------------------------- */
-
-/* Asks the coordinator that runs with this state directory; nothing of it is opened here. */
-static int print_status(const struct pv_coordset *set)
-{
-    char why[PV_COORDSET_ERROR_MAX];
-    bool well = false;
-    enum pv_statussock_form form = set->action == PV_COORDSET_METRICS ? PV_STATUSSOCK_METRICS
-                                   : set->json                        ? PV_STATUSSOCK_JSON
-                                                                      : PV_STATUSSOCK_LINES;
-    int r = pv_statussock_print(set->state, form, &well, why, sizeof(why));
-    if (r == PV_OK)
-        return set->check && !well ? PV_COORDEXIT_FAILED : PV_COORDEXIT_DONE;
-    (void)pv_coord_print_error(why);
-    return r == PV_ERR_NOT_FOUND ? PV_COORDEXIT_NOT_RUNNING
-           : r == -EACCES        ? PV_COORDEXIT_PERMISSION
-                                 : PV_COORDEXIT_FAILED;
 }
 
 /* --- run ------------------------------------------------------------------------------------- */
@@ -342,7 +322,7 @@ int main(int argc, char **argv)
         return PV_COORDEXIT_DONE;
     }
     if (set.action == PV_COORDSET_STATUS || set.action == PV_COORDSET_METRICS)
-        return print_status(&set);
+        return pv_coord_status(&set);
     (void)prctl(PR_SET_DUMPABLE, 0); /* no keys in core dumps */
     if (pv_crypto_init() < 0)
         return pv_coord_print_error("the crypto library does not start");

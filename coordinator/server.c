@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -148,6 +150,24 @@ static void on_relay_news(void *ctx, unsigned ready, pv_ns now)
 
 /* --- status ---------------------------------------------------------------------------------- */
 
+/* The size of the store in the state directory, and the rest of its disk; 0 where it cannot be
+ * known. The write-ahead log counts: it may be larger than the database. */
+static void measure_disk(const char *state, struct pv_report *r)
+{
+    static const char *const files[] = {"coordinator.db", "coordinator.db-wal"};
+    char path[PATH_MAX];
+    struct stat st;
+    struct statvfs disk;
+    r->store.bytes = r->store.free = 0;
+    for (size_t i = 0; i < PV_ARRAY_LEN(files); i++) {
+        if (snprintf(path, sizeof(path), "%s/%s", state, files[i]) < (int)sizeof(path) &&
+            stat(path, &st) == 0)
+            r->store.bytes += (uint64_t)st.st_size;
+    }
+    if (statvfs(state, &disk) == 0)
+        r->store.free = (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
 /* Gathers a report at the moment it is asked for. It costs a look at each connection, and nobody
  * asks often. */
 static json_t *make_report(void *ctx, pv_ns now)
@@ -190,9 +210,15 @@ static json_t *make_report(void *ctx, pv_ns now)
     r.loop.longest_us = loop.longest / PV_US(1);
     pv_coord_stats(s->coord, &r.coord);
     pv_coord_kinds(s->coord, &r.kinds);
-    pv_statussock_disk(s->state, &r);
+    measure_disk(s->state, &r);
     pv_procinfo_read(&r.process);
     return pv_report_json(&r);
+}
+
+static void on_status(void *ctx, uint64_t id, const json_t *request, pv_ns now)
+{
+    struct pv_coordserver *s = ctx;
+    pv_ctlsock_answer(&s->status, id, make_report(ctx, now));
 }
 
 /* Without the socket everything else goes on: it is only for looking. */
@@ -200,9 +226,10 @@ static void open_status(struct pv_coordserver *s)
 {
     s->started = pv_clock_now();
     s->status.spare = &s->spare;
-    s->status.report = make_report;
+    s->status.greets = true;
+    s->status.request = on_status;
     s->status.ctx = s;
-    int r = pv_statussock_open(&s->status, s->loop, s->state);
+    int r = pv_ctlsock_open(&s->status, s->loop, s->state);
     if (r < 0)
         pv_log(s->log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work: %.200s: %s",
                s->status.path,
@@ -424,7 +451,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     }
     pv_ns next = pv_min_ns(pv_coord_next_timeout(s->coord), pv_tlsgate_next_timeout(&s->gate));
     next = pv_min_ns(next, pv_metricsock_handle_timeout(&s->metrics, now));
-    next = pv_min_ns(next, pv_statussock_handle_timeout(&s->status, now));
+    next = pv_min_ns(next, pv_ctlsock_handle_timeout(&s->status, now));
     next = pv_min_ns(next, pv_ctlsock_handle_timeout(&s->ctl, now));
     next = pv_min_ns(next, s->cert_look_at);
     next = pv_min_ns(next, pv_min_ns(renew, drained));
@@ -609,7 +636,7 @@ struct pv_coordserver *pv_coordserver_free(struct pv_coordserver *server)
             continue;
     }
     pv_leasekeep_stop(&s->keep);
-    pv_statussock_done(&s->status);
+    pv_ctlsock_done(&s->status);
     pv_ctlsock_done(&s->ctl);
     pv_metricsock_done(&s->metrics);
     pv_spare_done(&s->spare);

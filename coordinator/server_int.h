@@ -22,7 +22,6 @@
 #include "coordinator/relay/stunudp.h"
 #include "coordinator/reload.h"
 #include "coordinator/server.h"
-#include "coordinator/statussock.h"
 #include "coordinator/store/leasekeep.h"
 #include "coordinator/url.h"
 #include "sys/proc/loop.h"
@@ -92,8 +91,7 @@ struct pv_coordserver {
     struct pv_supervisor *supervisor;                  /* borrowed; NULL: nobody */
     const struct pv_rights *rights;                    /* borrowed */
     pv_ns started;                                     /* the uptime counts from here */
-    struct pv_statussock status;
-    struct pv_ctlsock ctl;
+    struct pv_ctlsock status, ctl;
     uint64_t drain_client; /* of ctl: waits until all homes are given away; 0: nobody */
     uint64_t drain_from;   /* homes given before */
     struct pv_metricsock metrics;

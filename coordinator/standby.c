@@ -14,7 +14,6 @@
 #include "base/bytes.h"
 #include "coordinator/core/report.h"
 #include "coordinator/ctlsock.h"
-#include "coordinator/statussock.h"
 #include "coordinator/store/pg_schema.h"
 #include "coordinator/url.h"
 #include "crypto/hash.h"
@@ -26,8 +25,7 @@ struct standby {
     struct pv_loop *loop;
     int signals;
     struct pv_spare spare;
-    struct pv_statussock status;
-    struct pv_ctlsock ctl;
+    struct pv_ctlsock status, ctl;
     int result;                  /* PV_ERR_AGAIN while it waits */
     char other[PV_PG_NAME_MAX];  /* who has the database; empty: nobody knows */
     char error[PV_PG_ERROR_MAX]; /* why nobody knows */
@@ -157,12 +155,14 @@ static void on_request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
                                        : "it stands by: `p2pvpn-coordinator status` says why"));
 }
 
-static json_t *make_report(void *ctx, pv_ns now)
+static void on_status(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 {
-    const struct standby *s = ctx;
-    return json_pack("{s:i, s:s, s:b, s:s?, s:s?}", "version", PV_REPORT_VERSION, "coordinator",
-                     PV_VERSION, "standby", true, "serves", s->other[0] == '\0' ? NULL : s->other,
-                     "error", s->error[0] == '\0' ? NULL : s->error);
+    struct standby *s = ctx;
+    pv_ctlsock_answer(&s->status, id,
+                      json_pack("{s:i, s:s, s:b, s:s?, s:s?}", "version", PV_REPORT_VERSION,
+                                "coordinator", PV_VERSION, "standby", true, "serves",
+                                s->other[0] == '\0' ? NULL : s->other, "error",
+                                s->error[0] == '\0' ? NULL : s->error));
 }
 
 /* The supervisor hears that it is ready: to stand by is a good start, and may last for days. */
@@ -188,9 +188,10 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
     if (r == PV_OK) {
         pv_spare_open(&s.spare, s.signals);
         s.status.spare = &s.spare;
-        s.status.report = make_report;
+        s.status.greets = true;
+        s.status.request = on_status;
         s.status.ctx = &s;
-        if (pv_statussock_open(&s.status, s.loop, set->state) < 0)
+        if (pv_ctlsock_open(&s.status, s.loop, set->state) < 0)
             pv_log(log, PV_LOG_WARN, "`p2pvpn-coordinator status` will not work");
         s.ctl.spare = &s.spare;
         s.ctl.request = on_request;
@@ -200,7 +201,7 @@ int pv_standby_wait(struct pv_pg_lease *lease, const struct pv_coordset *set,
         pv_supervisor_ready(supervisor, s.loop);
         pv_loop_run(s.loop, &owner);
         pv_supervisor_leave_loop(supervisor);
-        pv_statussock_done(&s.status);
+        pv_ctlsock_done(&s.status);
         pv_ctlsock_done(&s.ctl);
         pv_spare_done(&s.spare);
         r = s.result;

@@ -6,7 +6,6 @@
 
 #include "coordinator/commands.h"
 #include "coordinator/core/report.h"
-#include "coordinator/statussock.h"
 #include "web/host/webhost.h"
 
 struct page {
@@ -19,15 +18,13 @@ static void answer(void *ctx, char what)
 {
     const struct page *p = ctx;
     struct pv_coordset set = *p->set;
-    char why[PV_COORDSET_ERROR_MAX];
-    bool well = false;
     set.json = true;
     set.names = false; /* they are the members' own */
     set.action = what == PV_WEBLINK_ASK_HOMES ? PV_COORDSET_HOMES : PV_COORDSET_NETWORKS;
     if (what != PV_WEBLINK_ASK_STATUS)
         (void)pv_coord_command(&set);
-    else if (pv_statussock_print(set.state, PV_STATUSSOCK_JSON, &well, why, sizeof(why)) < 0)
-        (void)pv_coord_print_error(why);
+    else
+        (void)pv_coord_status(&set);
 }
 
 static int show_link(void *ctx, const char *link)

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "coordinator/ctlsock.h"
-#include "coordinator/statussock.h"
 #include "sys/net/unixsock.h"
 #include "tests/unit/test_dir.h"
 #include "tests/unit/test_util.h"
@@ -18,8 +17,7 @@ struct world {
     char dir[64];
     struct pv_loop *loop;
     struct pv_spare spare;
-    struct pv_statussock status;
-    struct pv_ctlsock ctl;
+    struct pv_ctlsock status, ctl;
     int strangers[FILES];
     size_t n_strangers;
     int client, other; /* of the status socket, of the control socket */
@@ -28,18 +26,11 @@ struct world {
     pv_ns now, next;
 };
 
-static json_t *report(void *ctx, pv_ns now)
-{
-    struct world *w = ctx;
-    w->asked++;
-    return json_pack("{s:i}", "version", 1);
-}
-
 static void request(void *ctx, uint64_t id, const json_t *request, pv_ns now)
 {
     struct world *w = ctx;
     w->asked++;
-    pv_ctlsock_answer(&w->ctl, id, json_pack("{s:i}", "version", 1));
+    pv_ctlsock_answer(request == NULL ? &w->status : &w->ctl, id, json_pack("{s:i}", "version", 1));
 }
 
 static void done(void *ctx)
@@ -49,7 +40,7 @@ static void done(void *ctx)
         close(w->strangers[--w->n_strangers]);
     close(w->client);
     close(w->other);
-    pv_statussock_done(&w->status);
+    pv_ctlsock_done(&w->status);
     pv_ctlsock_done(&w->ctl);
     pv_spare_done(&w->spare);
     pv_loop_free(w->loop);
@@ -58,15 +49,15 @@ static void done(void *ctx)
 
 static void begin(struct world *w)
 {
-    *w = (struct world){.dir = "/tmp/pvstatussock.XXXXXX", .client = -1, .other = -1};
+    *w = (struct world){.dir = "/tmp/pvctlsock.XXXXXX", .client = -1, .other = -1};
     assert_non_null(mkdtemp(w->dir));
     assert_int_equal(pv_loop_new(&w->loop), PV_OK);
     test_defer(done, w);
-    w->status.report = report;
-    w->ctl.request = request;
+    w->status.greets = true;
+    w->status.request = w->ctl.request = request;
     w->status.ctx = w->ctl.ctx = w;
     w->status.spare = w->ctl.spare = &w->spare;
-    assert_int_equal(pv_statussock_open(&w->status, w->loop, w->dir), PV_OK);
+    assert_int_equal(pv_ctlsock_open(&w->status, w->loop, w->dir), PV_OK);
     assert_int_equal(pv_ctlsock_open(&w->ctl, w->loop, w->dir), PV_OK);
     assert_int_equal(pv_unix_connect(w->status.path, &w->client), PV_OK);
     assert_int_equal(pv_unix_connect(w->ctl.path, &w->other), PV_OK);
@@ -84,7 +75,7 @@ static pv_ns turn(void *ctx, pv_ns now)
 {
     struct world *w = ctx;
     w->now = now;
-    w->next = pv_min_ns(pv_statussock_handle_timeout(&w->status, now),
+    w->next = pv_min_ns(pv_ctlsock_handle_timeout(&w->status, now),
                         pv_ctlsock_handle_timeout(&w->ctl, now));
     if (++w->turns > 1)
         pv_loop_stop(w->loop);
@@ -138,13 +129,13 @@ PV_TEST(without_a_reserve_the_sockets_rest)
     assert_true(w.status.rest_until > w.now && w.status.rest_until <= w.now + PV_S(1));
     assert_true(w.ctl.rest_until > w.now && w.ctl.rest_until <= w.now + PV_S(1));
     pv_ns wake = pv_min_ns(w.status.rest_until, w.ctl.rest_until);
-    assert_int_equal(pv_min_ns(pv_statussock_handle_timeout(&w.status, w.now),
+    assert_int_equal(pv_min_ns(pv_ctlsock_handle_timeout(&w.status, w.now),
                                pv_ctlsock_handle_timeout(&w.ctl, w.now)),
                      wake);
     /* Somebody went: there is a descriptor for either. */
     close(w.strangers[--w.n_strangers]);
     close(w.strangers[--w.n_strangers]);
-    assert_int_equal(pv_statussock_handle_timeout(&w.status, w.now + PV_S(1)), PV_NEVER);
+    assert_int_equal(pv_ctlsock_handle_timeout(&w.status, w.now + PV_S(1)), PV_NEVER);
     assert_int_equal(pv_ctlsock_handle_timeout(&w.ctl, w.now + PV_S(1)), PV_NEVER);
     while (w.asked == 0)
         run_once(&w);
