@@ -183,6 +183,25 @@ static int pv_settings_stun_parse(const char *text, struct pv_stun_server *ret_s
 
 /* --- settings ---------------------------------------------------------------------- */
 
+struct ctx;
+
+/* A row of a section. */
+struct key {
+    const char *name;
+    int (*take)(struct ctx *c);
+    bool repeats;
+    /* KEPT: opened or fixed before rights are given up, so that a reload keeps the old value
+     * (reload.c), and only a restart takes the new one. */
+    enum {
+        TAKEN,
+        KEPT
+    } reload;
+    /* For take_on() and those beside it: where the value goes; of a number what it counts, too. */
+    size_t at, size;
+    unsigned min, max;
+    const char *what;
+};
+
 /* The value being read and where to say what is wrong with it. */
 struct ctx {
     struct pv_settings *s;
@@ -190,6 +209,7 @@ struct ctx {
     unsigned peer_line;
     bool has_public_key; /* the present peer's */
     unsigned seen;       /* bit i: row i of the present section's table was given */
+    const struct key *key;
     const char *value;
     char *error;
     size_t cap;
@@ -202,6 +222,66 @@ static int bad(struct ctx *c, const char *why)
 }
 
 /* --- values -------------------------------------------------------------------------------- */
+
+static void *place_of(const struct ctx *c)
+{
+    return (char *)c->s + c->key->at;
+}
+
+static int put_switch(struct ctx *c, bool wanted)
+{
+    bool on = false;
+    if (pv_switch_parse(c->value, &on) < 0) {
+        snprintf(c->error, c->cap, "%s: expected on or off", c->key->name);
+        return PV_ERR_MALFORMED;
+    }
+    *(bool *)place_of(c) = on == wanted;
+    return PV_OK;
+}
+
+/* The place says that it is on. */
+static int take_on(struct ctx *c)
+{
+    return put_switch(c, true);
+}
+
+/* The place says that it is off. */
+static int take_off(struct ctx *c)
+{
+    return put_switch(c, false);
+}
+
+/* A relative path would depend on the directory in which the daemon was started. */
+static int put_path(struct ctx *c, char dst[static PV_SETTINGS_PATH_MAX])
+{
+    if (c->value[0] != '/' || strlen(c->value) >= PV_SETTINGS_PATH_MAX) {
+        snprintf(c->error, c->cap, "%s: expected an absolute path", c->key->name);
+        return PV_ERR_MALFORMED;
+    }
+    snprintf(dst, PV_SETTINGS_PATH_MAX, "%s", c->value);
+    return PV_OK;
+}
+
+static int take_path(struct ctx *c)
+{
+    return put_path(c, place_of(c));
+}
+
+static int take_number(struct ctx *c)
+{
+    const struct key *key = c->key;
+    uint64_t v = 0;
+    if (pv_u64_parse(c->value, key->min, key->max, &v) < 0) {
+        snprintf(c->error, c->cap, "%s: expected %s from %u to %u", key->name, key->what, key->min,
+                 key->max);
+        return PV_ERR_MALFORMED;
+    }
+    if (key->size == sizeof(uint16_t))
+        *(uint16_t *)place_of(c) = (uint16_t)v;
+    else
+        *(unsigned *)place_of(c) = (unsigned)v;
+    return PV_OK;
+}
 
 static int take_tun_name(struct ctx *c)
 {
@@ -253,24 +333,6 @@ static int take_range(struct ctx *c)
     return PV_OK;
 }
 
-static int take_port(struct ctx *c)
-{
-    uint64_t v = 0;
-    if (pv_u64_parse(c->value, 1, 65535, &v) < 0)
-        return bad(c, "port: expected a number from 1 to 65535");
-    c->s->port = (uint16_t)v;
-    return PV_OK;
-}
-
-static int take_mtu(struct ctx *c)
-{
-    uint64_t v = 0;
-    if (pv_u64_parse(c->value, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, &v) < 0)
-        return bad(c, "mtu: expected a number of bytes from 1280 to 9000");
-    c->s->mtu = (uint16_t)v;
-    return PV_OK;
-}
-
 static int take_workers(struct ctx *c)
 {
     uint64_t v = 0;
@@ -282,20 +344,6 @@ static int take_workers(struct ctx *c)
     c->s->workers = v == 0 ? 1 : (unsigned)v;
     c->s->threads = single ? 1 : v == 0 ? 0 : 2;
     return PV_OK;
-}
-
-static int take_path(struct ctx *c, const char *why, char dst[static PV_SETTINGS_PATH_MAX])
-{
-    /* A relative path would depend on the directory in which the daemon was started. */
-    if (c->value[0] != '/' || strlen(c->value) >= PV_SETTINGS_PATH_MAX)
-        return bad(c, why);
-    snprintf(dst, PV_SETTINGS_PATH_MAX, "%s", c->value);
-    return PV_OK;
-}
-
-static int take_private_key_file(struct ctx *c)
-{
-    return take_path(c, "private-key-file: expected an absolute path", c->s->private_key_file);
 }
 
 static int take_public_key(struct ctx *c)
@@ -367,8 +415,7 @@ static int take_endpoint(struct ctx *c)
 
 static int take_preshared_key_file(struct ctx *c)
 {
-    return take_path(c, "preshared-key-file: expected an absolute path",
-                     c->peer->preshared_key_file);
+    return put_path(c, c->peer->preshared_key_file);
 }
 
 static int take_keepalive(struct ctx *c)
@@ -436,46 +483,11 @@ static int take_relay_user(struct ctx *c)
     return PV_OK;
 }
 
-static int take_password_file(struct ctx *c)
-{
-    return take_path(c, "password-file: expected an absolute path", c->s->relay_password_file);
-}
-
-static int take_ca_file(struct ctx *c)
-{
-    return take_path(c, "ca-file: expected an absolute path", c->s->relay_ca_file);
-}
-
 static int take_level(struct ctx *c)
 {
     if (pv_log_level_parse(c->value, &c->s->log_level) < 0)
         return bad(c, "level: expected error, warn, info or debug");
     return PV_OK;
-}
-
-/* on or off; *ret_is says whether it is as wanted. */
-static int take_switch(struct ctx *c, bool wanted, const char *why, bool *ret_is)
-{
-    bool on = false;
-    if (pv_switch_parse(c->value, &on) < 0)
-        return bad(c, why);
-    *ret_is = on == wanted;
-    return PV_OK;
-}
-
-static int take_predict(struct ctx *c)
-{
-    return take_switch(c, false, "predict: expected on or off", &c->s->hardnat.predict_off);
-}
-
-static int take_birthday(struct ctx *c)
-{
-    return take_switch(c, false, "birthday: expected on or off", &c->s->hardnat.birthday_off);
-}
-
-static int take_portmap(struct ctx *c)
-{
-    return take_switch(c, false, "portmap: expected on or off", &c->s->portmap_off);
 }
 
 static int take_stun(struct ctx *c)
@@ -486,40 +498,12 @@ static int take_stun(struct ctx *c)
     return PV_OK;
 }
 
-static int take_max_mappings(struct ctx *c)
-{
-    uint64_t v = 0;
-    if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_MAPPINGS, &v) < 0)
-        return bad(c, "max-mappings: expected a number from 1 to 256");
-    c->s->hardnat.max_mappings = (unsigned)v;
-    return PV_OK;
-}
-
-static int take_max_pps(struct ctx *c)
-{
-    uint64_t v = 0;
-    if (pv_u64_parse(c->value, 1, PV_HARDNAT_MAX_PPS, &v) < 0)
-        return bad(c, "max-pps: expected packets a second from 1 to 200");
-    c->s->hardnat.max_pps = (unsigned)v;
-    return PV_OK;
-}
-
 static int take_store(struct ctx *c)
 {
     c->s->chat.store = strcmp(c->value, "coordinator") == 0;
     if (!c->s->chat.store && strcmp(c->value, "off") != 0)
         return bad(c, "store: expected coordinator or off");
     return PV_OK;
-}
-
-static int take_plain(struct ctx *c)
-{
-    return take_switch(c, false, "plain: expected on or off", &c->s->chat.plain_off);
-}
-
-static int take_hold(struct ctx *c)
-{
-    return take_switch(c, true, "hold: expected on or off", &c->s->chat_held);
 }
 
 static int take_keep(struct ctx *c)
@@ -544,11 +528,6 @@ static int take_max_size(struct ctx *c)
         c->s->chat_max < least)
         return bad(c, "max-size: expected bytes of all messages, at least 16M, such as 1G");
     return PV_OK;
-}
-
-static int take_listen(struct ctx *c)
-{
-    return take_switch(c, true, "listen: expected on or off", &c->s->dns);
 }
 
 static int take_notify(struct ctx *c)
@@ -637,11 +616,6 @@ static int take_lan_peer(struct ctx *c)
     return PV_OK;
 }
 
-static int take_wake(struct ctx *c)
-{
-    return take_switch(c, true, "wake: expected on or off", &c->s->lan.wake);
-}
-
 static int take_metrics(struct ctx *c, const char *key)
 {
     const char *why = "";
@@ -671,81 +645,89 @@ static int take_web_listen(struct ctx *c)
 
 /* --- sections ------------------------------------------------------------------------------ */
 
-struct key {
-    const char *name;
-    int (*take)(struct ctx *c);
-    bool repeats;
-    /* KEPT: opened or fixed before rights are given up, so that a reload keeps the old value
-     * (reload.c), and only a restart takes the new one. */
-    enum {
-        TAKEN,
-        KEPT
-    } reload;
-};
+#define AT(member) .at = offsetof(struct pv_settings, member)
+#define NUMBER(member, least, most, counts)                                           \
+    AT(member), .size = sizeof(((struct pv_settings *)NULL)->member), .min = (least), \
+                .max = (most), .what = (counts)
 
 static const struct key interface_keys[] = {
-    {"name", take_tun_name, false, KEPT},
-    {"address", take_address, true, TAKEN},
-    {"range", take_range, true, KEPT},
-    {"port", take_port, false, KEPT},
-    {"mtu", take_mtu, false, TAKEN},
-    {"private-key-file", take_private_key_file, false, KEPT},
-    {"workers", take_workers, false, KEPT},
+    {.name = "name", .take = take_tun_name, .reload = KEPT},
+    {.name = "address", .take = take_address, .repeats = true},
+    {.name = "range", .take = take_range, .repeats = true, .reload = KEPT},
+    {.name = "port", .take = take_number, .reload = KEPT, NUMBER(port, 1, 65535, "a number")},
+    {.name = "mtu",
+     .take = take_number,
+     NUMBER(mtu, PV_SETTINGS_MTU_MIN, PV_FP_INNER_MAX, "a number of bytes")},
+    {.name = "private-key-file", .take = take_path, .reload = KEPT, AT(private_key_file)},
+    {.name = "workers", .take = take_workers, .reload = KEPT},
 };
 static const struct key peer_keys[] = {
-    {"public-key", take_public_key, false, TAKEN},
-    {"allowed-ips", take_allowed_ips, true, TAKEN},
-    {"endpoint", take_endpoint, false, TAKEN},
-    {"preshared-key-file", take_preshared_key_file, false, TAKEN},
-    {"persistent-keepalive", take_keepalive, false, TAKEN},
-    {"suite", take_suite, false, TAKEN},
-    {"door", take_door, false, TAKEN},
+    {.name = "public-key", .take = take_public_key},
+    {.name = "allowed-ips", .take = take_allowed_ips, .repeats = true},
+    {.name = "endpoint", .take = take_endpoint},
+    {.name = "preshared-key-file", .take = take_preshared_key_file},
+    {.name = "persistent-keepalive", .take = take_keepalive},
+    {.name = "suite", .take = take_suite},
+    {.name = "door", .take = take_door},
 };
 static const struct key traversal_keys[] = {
-    {"predict", take_predict, false, TAKEN},           {"birthday", take_birthday, false, TAKEN},
-    {"max-mappings", take_max_mappings, false, TAKEN}, {"max-pps", take_max_pps, false, TAKEN},
-    {"portmap", take_portmap, false, TAKEN},           {"stun", take_stun, false, TAKEN},
+    {.name = "predict", .take = take_off, AT(hardnat.predict_off)},
+    {.name = "birthday", .take = take_off, AT(hardnat.birthday_off)},
+    {.name = "max-mappings",
+     .take = take_number,
+     NUMBER(hardnat.max_mappings, 1, PV_HARDNAT_MAX_MAPPINGS, "a number")},
+    {.name = "max-pps",
+     .take = take_number,
+     NUMBER(hardnat.max_pps, 1, PV_HARDNAT_MAX_PPS, "packets a second")},
+    {.name = "portmap", .take = take_off, AT(portmap_off)},
+    {.name = "stun", .take = take_stun},
 };
 static const struct key chat_keys[] = {
-    {"store", take_store, false, TAKEN},       {"hold", take_hold, false, TAKEN},
-    {"plain", take_plain, false, TAKEN},       {"keep", take_keep, false, TAKEN},
-    {"max-size", take_max_size, false, TAKEN}, {"auto-accept", take_auto_accept, true, TAKEN},
-    {"notify", take_notify, false, KEPT},
+    {.name = "store", .take = take_store},
+    {.name = "hold", .take = take_on, AT(chat_held)},
+    {.name = "plain", .take = take_off, AT(chat.plain_off)},
+    {.name = "keep", .take = take_keep},
+    {.name = "max-size", .take = take_max_size},
+    {.name = "auto-accept", .take = take_auto_accept, .repeats = true},
+    {.name = "notify", .take = take_notify, .reload = KEPT},
 };
 static const struct key dns_keys[] = {
-    {"listen", take_listen, false, TAKEN},
+    {.name = "listen", .take = take_on, AT(dns)},
 };
 static const struct key lan_keys[] = {
-    {"broadcast", take_broadcast, false, TAKEN},
-    {"peer", take_lan_peer, true, TAKEN},
-    {"wake", take_wake, false, TAKEN},
+    {.name = "broadcast", .take = take_broadcast},
+    {.name = "peer", .take = take_lan_peer, .repeats = true},
+    {.name = "wake", .take = take_on, AT(lan.wake)},
 };
 static const struct key relay_keys[] = {
-    {"turn", take_turn, true, TAKEN},
-    {"user", take_relay_user, false, TAKEN},
-    {"password-file", take_password_file, false, TAKEN},
-    {"ca-file", take_ca_file, false, KEPT},
+    {.name = "turn", .take = take_turn, .repeats = true},
+    {.name = "user", .take = take_relay_user},
+    {.name = "password-file", .take = take_path, AT(relay_password_file)},
+    {.name = "ca-file", .take = take_path, .reload = KEPT, AT(relay_ca_file)},
 };
 static const struct key metrics_keys[] = {
-    {"listen", take_metrics_listen, false, KEPT},
-    {"allow-remote", take_metrics_remote, false, KEPT},
+    {.name = "listen", .take = take_metrics_listen, .reload = KEPT},
+    {.name = "allow-remote", .take = take_metrics_remote, .reload = KEPT},
 };
 static const struct key web_keys[] = {
-    {"listen", take_web_listen, false, TAKEN},
+    {.name = "listen", .take = take_web_listen},
 };
 static const struct key security_keys[] = {
-    {"pq", take_pq, false, TAKEN},
-    {"rotate", take_rotate, false, TAKEN},
+    {.name = "pq", .take = take_pq},
+    {.name = "rotate", .take = take_rotate},
 };
 static const struct key crypto_keys[] = {
-    {"provider", take_provider, false, TAKEN},
+    {.name = "provider", .take = take_provider},
 };
 static const struct key firewall_keys[] = {
-    {"allow", take_firewall_allow, false, TAKEN},
+    {.name = "allow", .take = take_firewall_allow},
 };
 static const struct key log_keys[] = {
-    {"level", take_level, false, TAKEN},
+    {.name = "level", .take = take_level},
 };
+
+#undef AT
+#undef NUMBER
 
 struct section {
     const char *name;
@@ -900,6 +882,7 @@ static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_
             return PV_ERR_MALFORMED;
         }
         c->seen |= 1u << i;
+        c->key = key;
         c->value = item->value;
         note_said(c, section, i, item);
         return key->take(c);
