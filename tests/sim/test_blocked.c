@@ -14,16 +14,6 @@ enum {
 
 static const struct pv_link_config good = {.delay = PV_MS(10)};
 
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
-    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
-    sim_world_done(w);
-    return 1;
-}
-
 static void block(struct sim_world *w, unsigned i, bool blocked)
 {
     sim_net_block_datagrams(w->net, sim_node_host(w->nodes[i]), blocked);
@@ -90,7 +80,7 @@ static int from_the_start(uint64_t seed, void *ctx)
     const struct sides *sides = ctx;
     struct sim_world w;
     if (!begin(&w, seed, sides->a, sides->b))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     /* The whole of it from a cold start: the daemon boots, finds out, and its pings get through. */
     sim_node_kill(w.nodes[0]);
     sim_world_run(&w, PV_S(1));
@@ -98,22 +88,22 @@ static int from_the_start(uint64_t seed, void *ctx)
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
     if (took > PV_S(3)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "not reached 3 s after the start");
+        return sim_world_failed(&w, seed, "not reached 3 s after the start");
     }
     unsigned before = ping_for(&w, PV_MS(20), PV_MS(500));
     if (ping_for(&w, PV_MS(20), PV_S(5)) != before)
-        return failed(&w, seed, "pings through the stream were lost");
+        return sim_world_failed(&w, seed, "pings through the stream were lost");
     for (unsigned i = 0; i < 2; i++) {
         bool blocked = i == 0 ? sides->a : sides->b;
         if (!path_is(&w, w.nodes[i], "relay"))
-            return failed(&w, seed, "the path is not relayed");
+            return sim_world_failed(&w, seed, "the path is not relayed");
         if ((open_streams(w.nodes[i]) > 0) != blocked)
-            return failed(&w, seed, "the way to the relay is not what it should be");
+            return sim_world_failed(&w, seed, "the way to the relay is not what it should be");
         if (says(&w, w.nodes[i], "\"cmd\":\"status\"", "\"udp\":\"blocked\"") != blocked)
-            return failed(&w, seed, "status does not say so");
+            return sim_world_failed(&w, seed, "status does not say so");
     }
     if (says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"", "UDP is blocked here") != sides->a)
-        return failed(&w, seed, "why does not say so");
+        return sim_world_failed(&w, seed, "why does not say so");
     sim_world_done(&w);
     return 0;
 }
@@ -146,7 +136,7 @@ static int only_443(uint64_t seed, void *ctx)
     sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "a", false);
     sim_world_node(&w, sim_world_nat(&w, SIM_PUBLIC, "port-restricted", &good), "b", false);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (!*before) { /* they hear of it when they come back, and remember it */
         sim_coord_stop(w.coord);
         sim_coord_start(w.coord);
@@ -164,16 +154,16 @@ static int only_443(uint64_t seed, void *ctx)
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(10));
     if (took > PV_S(3)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "not reached 3 s after the start through port 443");
+        return sim_world_failed(&w, seed, "not reached 3 s after the start through port 443");
     }
     unsigned lost = ping_for(&w, PV_MS(20), PV_MS(500));
     if (ping_for(&w, PV_MS(20), PV_S(5)) != lost)
-        return failed(&w, seed, "pings through port 443 were lost");
+        return sim_world_failed(&w, seed, "pings through port 443 were lost");
     if (!says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"transport\":\"tls\""))
-        return failed(&w, seed, "status does not say TLS");
+        return sim_world_failed(&w, seed, "status does not say TLS");
     if (!says(&w, w.nodes[0], "\"cmd\":\"why\",\"peer\":\"b\"",
               "UDP is blocked here: everything goes through TLS on 443"))
-        return failed(&w, seed, "why does not say so");
+        return sim_world_failed(&w, seed, "why does not say so");
     sim_world_done(&w);
     return 0;
 }
@@ -191,40 +181,40 @@ static int mid_life(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, false, false))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     unsigned before = ping_for(&w, PV_MS(20), PV_S(3));
     if (!path_is(&w, w.nodes[0], "direct"))
-        return failed(&w, seed, "not direct");
+        return sim_world_failed(&w, seed, "not direct");
     block(&w, 0, true);
     unsigned after = ping_for(&w, PV_MS(20), PV_S(8));
     if ((after - before) * PV_MS(20) > PV_S(3)) {
         printf("%.3f s\n", (double)(after - before) * 0.02);
-        return failed(&w, seed, "the stream did not carry on within 3 s");
+        return sim_world_failed(&w, seed, "the stream did not carry on within 3 s");
     }
     if (open_streams(w.nodes[0]) != 1 || open_streams(w.nodes[1]) != 0)
-        return failed(&w, seed, "the blocked side, and only that, should use a stream");
+        return sim_world_failed(&w, seed, "the blocked side, and only that, should use a stream");
     if (ping_for(&w, PV_MS(20), PV_S(10)) != after)
-        return failed(&w, seed, "pings through the stream were lost");
+        return sim_world_failed(&w, seed, "pings through the stream were lost");
 
     /* UDP gets through again: found within a minute or so, nothing is lost on the way back. */
     block(&w, 0, false);
     pv_ns end = sim_net_now(w.net) + PV_S(75);
     while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end) {
         if (ping_for(&w, PV_MS(20), PV_MS(500)) != after)
-            return failed(&w, seed, "pings were lost on the way back to UDP");
+            return sim_world_failed(&w, seed, "pings were lost on the way back to UDP");
     }
     if (!path_is(&w, w.nodes[0], "direct"))
-        return failed(&w, seed, "UDP was not found again");
+        return sim_world_failed(&w, seed, "UDP was not found again");
     if (ping_for(&w, PV_MS(20), PV_S(5)) != after)
-        return failed(&w, seed, "pings were lost after UDP was back");
+        return sim_world_failed(&w, seed, "pings were lost after UDP was back");
     if (open_streams(w.nodes[0]) != 0)
-        return failed(&w, seed, "the stream stayed open");
+        return sim_world_failed(&w, seed, "the stream stayed open");
     if (says(&w, w.nodes[0], "\"cmd\":\"status\"", "\"udp\":\"blocked\""))
-        return failed(&w, seed, "status says that UDP is blocked");
+        return sim_world_failed(&w, seed, "status says that UDP is blocked");
     if (sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice > 0)
-        return failed(&w, seed, "an inner packet was delivered twice");
+        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
     sim_world_done(&w);
     return 0;
 }
@@ -239,9 +229,9 @@ static int moved(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, true, false))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     (void)ping_for(&w, PV_MS(100), PV_S(20));
     block(&w, 0, false);
     sim_node_links_changed(w.nodes[0]);
@@ -249,7 +239,7 @@ static int moved(uint64_t seed, void *ctx)
     while (!path_is(&w, w.nodes[0], "direct") && sim_net_now(w.net) < end)
         (void)ping_for(&w, PV_MS(20), PV_MS(200));
     if (!path_is(&w, w.nodes[0], "direct"))
-        return failed(&w, seed, "UDP was not tried when the network changed");
+        return sim_world_failed(&w, seed, "UDP was not tried when the network changed");
     sim_world_done(&w);
     return 0;
 }
@@ -265,16 +255,16 @@ static int restarted(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, true, true))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     sim_coord_stop(w.coord);
     sim_world_run(&w, PV_MS(50));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(20));
     if (took > PV_S(3)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "no traffic 3 s after the coordinator came back");
+        return sim_world_failed(&w, seed, "no traffic 3 s after the coordinator came back");
     }
     sim_world_done(&w);
     return 0;
@@ -289,11 +279,11 @@ static int revoked(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, false, true))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
-        return failed(&w, seed, "remove:");
+        return sim_world_failed(&w, seed, "remove:");
     sim_world_run(&w, PV_MS(200));
     unsigned before = sim_node_pings(w.nodes[0]).received;
     struct pv_addr to = sim_node_overlay(w.nodes[0], PV_AF_INET);
@@ -303,10 +293,10 @@ static int revoked(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_MS(50));
     }
     if (sim_node_pings(w.nodes[0]).received != before)
-        return failed(&w, seed, "a removed member still got through");
+        return sim_world_failed(&w, seed, "a removed member still got through");
     sim_world_run(&w, PV_S(60));
     if (sim_node_relay_streams(w.nodes[1], &before) > 40)
-        return failed(&w, seed, "a removed member hammers the relay");
+        return sim_world_failed(&w, seed, "a removed member hammers the relay");
     sim_world_done(&w);
     return 0;
 }
@@ -321,14 +311,14 @@ static int silent(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, true, false))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     sim_net_reboot_nat(w.net, 1);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(60));
     if (took > PV_S(15)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "no traffic 15 s after the stream went silent");
+        return sim_world_failed(&w, seed, "no traffic 15 s after the stream went silent");
     }
     sim_world_done(&w);
     return 0;

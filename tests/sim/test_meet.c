@@ -14,16 +14,6 @@ enum {
 };
 
 /* Reports why a seed failed; the return value of a scenario. */
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
-    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
-    sim_world_done(w);
-    return 1;
-}
-
 /* A line drawn from the seed: 5 to 50 ms, up to 20 % loss, some reordering and duplication. */
 static struct pv_link_config draw_line(struct sim_world *w)
 {
@@ -71,7 +61,7 @@ static int meet(uint64_t seed, void *ctx)
     struct sim_node *a = sim_world_node(&w, zone_of(&w, pair->a), "a", false);
     struct sim_node *b = sim_world_node(&w, zone_of(&w, pair->b), "b", false);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
 
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET);
@@ -83,19 +73,19 @@ static int meet(uint64_t seed, void *ctx)
         sim_world_until(&w, PV_MS(200), both_reached, NULL);
     }
     if (!both_reached(&w, NULL))
-        return failed(&w, seed, "no path in 10 s");
+        return sim_world_failed(&w, seed, "no path in 10 s");
     pv_ns took = sim_net_now(w.net) - start;
     if (took > PV_S(6))
-        return failed(&w, seed, "the path took longer than 6 s");
+        return sim_world_failed(&w, seed, "the path took longer than 6 s");
     /* The relay may have been quicker. */
     for (unsigned i = 0; i < 50 && !is_direct(&w, a); i++) {
         sim_node_ping(a, &to_b, 32);
         sim_world_run(&w, PV_MS(200));
     }
     if (!is_direct(&w, a) || sim_net_now(w.net) - start > PV_S(10))
-        return failed(&w, seed, "the path is not direct");
+        return sim_world_failed(&w, seed, "the path is not direct");
     if (sim_node_pings(a).twice + sim_node_pings(b).twice > 0)
-        return failed(&w, seed, "an inner packet was delivered twice");
+        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
     sim_world_done(&w);
     return 0;
 }
@@ -130,7 +120,7 @@ static int first_packets(uint64_t seed, void *ctx)
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0; i < 20; i++)
@@ -138,7 +128,7 @@ static int first_packets(uint64_t seed, void *ctx)
     sim_world_run(&w, PV_S(5));
     if (sim_node_pings(a).answered != 20) {
         printf("%u of 20 answered\n", sim_node_pings(a).answered);
-        return failed(&w, seed, "packets that waited were lost");
+        return sim_world_failed(&w, seed, "packets that waited were lost");
     }
     sim_world_done(&w);
     return 0;
@@ -159,10 +149,10 @@ static int restart(uint64_t seed, void *ctx)
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
     if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
 
     sim_node_kill(b);
     sim_world_run(&w, PV_MS(500) + pv_natrng_below(sim_net_rng(w.net), 3000) * PV_MS(1));
@@ -170,12 +160,12 @@ static int restart(uint64_t seed, void *ctx)
     pv_ns took = sim_world_reach(&w, a, b, PV_MS(50), PV_S(20));
     if (took > PV_S(2)) {
         printf("%.3f s\n", took == PV_NEVER ? -1 : (double)took / 1e9);
-        return failed(&w, seed, "a restarted peer was not found within 2 s of its start");
+        return sim_world_failed(&w, seed, "a restarted peer was not found within 2 s of its start");
     }
     sim_net_reboot_nat(w.net, zb);
     sim_world_run(&w, PV_S(1)); /* what was under way says nothing */
     if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(30)) == PV_NEVER)
-        return failed(&w, seed, "not found again after the NAT forgot");
+        return sim_world_failed(&w, seed, "not found again after the NAT forgot");
     /* The relay goes with the coordinator; a direct path does not. */
     struct pv_addr to = sim_node_overlay(b, PV_AF_INET);
     for (unsigned i = 0; i < 300 && !(is_direct(&w, a) && is_direct(&w, b)); i++) {
@@ -183,15 +173,15 @@ static int restart(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_MS(200));
     }
     if (!is_direct(&w, a) || !is_direct(&w, b))
-        return failed(&w, seed, "not direct a minute after the NAT forgot");
+        return sim_world_failed(&w, seed, "not direct a minute after the NAT forgot");
     sim_coord_kill(w.coord);
     if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "the session ended with the coordinator");
+        return sim_world_failed(&w, seed, "the session ended with the coordinator");
     sim_coord_start(w.coord);
     sim_world_run(&w, PV_S(40));
     const char *answer = sim_world_ask(&w, a, PV_S(10), "\"cmd\":\"invite\",\"uses\":1");
     if (answer == NULL)
-        return failed(&w, seed, "the node did not come back to the coordinator:");
+        return sim_world_failed(&w, seed, "the node did not come back to the coordinator:");
     sim_world_done(&w);
     return 0;
 }
@@ -217,24 +207,24 @@ static int chat(uint64_t seed, void *ctx)
     struct sim_node *a = sim_world_node(&w, za, "a", false);
     struct sim_node *b = sim_world_node(&w, zb, "b", false);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
     if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"one\"") == NULL)
-        return failed(&w, seed, "send:");
+        return sim_world_failed(&w, seed, "send:");
     sim_world_run(&w, PV_S(20));
     if (!has_text(&w, b, "\"one\""))
-        return failed(&w, seed, "a message to an online node did not arrive");
+        return sim_world_failed(&w, seed, "a message to an online node did not arrive");
     sim_node_kill(b);
     sim_world_run(&w, PV_S(40));
     if (sim_world_ask(&w, a, PV_S(5), "\"cmd\":\"send\",\"peer\":\"b\",\"text\":\"two\"") == NULL)
-        return failed(&w, seed, "send to an absent node:");
+        return sim_world_failed(&w, seed, "send to an absent node:");
     sim_node_kill(a);
     sim_world_run(&w, PV_S(5));
     sim_node_start(a);
     sim_node_start(b);
     sim_world_run(&w, PV_S(60));
     if (!has_text(&w, b, "\"two\""))
-        return failed(&w, seed, "a queued message did not arrive");
+        return sim_world_failed(&w, seed, "a queued message did not arrive");
     sim_world_done(&w);
     return 0;
 }

@@ -21,16 +21,6 @@ enum {
 
 static const struct pv_link_config good = {.delay = PV_MS(10)};
 
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
-    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
-    sim_world_done(w);
-    return 1;
-}
-
 /* Both ends use the same preshared key. */
 static bool is_hybrid(struct sim_node *a, struct sim_node *b)
 {
@@ -109,7 +99,7 @@ static int meetings(uint64_t seed, void *ctx)
         sim_world_node(&w, zone, names[i], false);
     }
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     for (int round = 0; round < 2; round++) {
         sim_world_run(&w, PV_S(2));
         for (size_t turn = 0; turn < 60 && !all_hybrid(&w, NULL); turn++) {
@@ -123,7 +113,7 @@ static int meetings(uint64_t seed, void *ctx)
             sim_world_run(&w, PV_S(1));
         }
         if (!all_hybrid(&w, NULL))
-            return failed(&w, seed, "a pair is not hybrid after a minute");
+            return sim_world_failed(&w, seed, "a pair is not hybrid after a minute");
         struct sim_node *victim = w.nodes[pv_natrng_below(sim_net_rng(w.net), MESH)];
         sim_node_kill(victim);
         sim_world_run(&w, PV_MS(700));
@@ -155,15 +145,15 @@ static int first_ping(uint64_t seed, void *ctx)
         sim_node_start(a);
         sim_node_start(b);
         if (!sim_world_join_all(&w))
-            return failed(&w, seed, "joining:");
+            return sim_world_failed(&w, seed, "joining:");
         sim_world_run(&w, PV_S(2));
         took[on] = sim_world_reach(&w, a, b, PV_MS(10), PV_S(5));
         if (took[on] == PV_NEVER)
-            return failed(&w, seed, "no path");
+            return sim_world_failed(&w, seed, "no path");
         if (on && !becomes_hybrid(&w, a, b, PV_MS(150)))
-            return failed(&w, seed, "not hybrid within 150 ms of the first packet");
+            return sim_world_failed(&w, seed, "not hybrid within 150 ms of the first packet");
         if (!on && is_hybrid(a, b))
-            return failed(&w, seed, "hybrid although it is off");
+            return sim_world_failed(&w, seed, "hybrid although it is off");
         sim_world_done(&w);
     }
     if (took[1] > took[0] + PV_MS(10)) {
@@ -221,7 +211,7 @@ static int restarts(uint64_t seed, void *ctx)
     struct sim_world w;
     struct sim_node *n[2];
     if (!begin_pair(&w, seed, &n[0], &n[1]))
-        return failed(&w, seed, "they do not meet:");
+        return sim_world_failed(&w, seed, "they do not meet:");
     /* Near each other, and as far from the coordinator as the seed says. */
     const struct pv_link_config near = {.delay = PV_MS(1), .jitter = PV_MS(1)};
     const struct pv_link_config far = {.delay = PV_MS(1 + 5 * seed), .loss = 0.3};
@@ -232,7 +222,7 @@ static int restarts(uint64_t seed, void *ctx)
         sim_node_set_pq(n[i], true, PV_PQ_REQUIRE);
     restart_all(&w);
     if (!both_carry(&w, n, PV_S(15)))
-        return failed(&w, seed, "they do not meet again");
+        return sim_world_failed(&w, seed, "they do not meet again");
     for (int i = 0; i < RESTARTS; i++) {
         struct sim_node *victim = n[i % 2];
         pv_ns away = PV_MS(500 + pv_natrng_below(sim_net_rng(w.net), 2500));
@@ -240,11 +230,11 @@ static int restarts(uint64_t seed, void *ctx)
         send_for(&w, n, away);
         sim_node_start(victim);
         if (!both_carry(&w, n, PV_S(8)))
-            return failed(&w, seed, "packets do not pass 8 s after a restart");
+            return sim_world_failed(&w, seed, "packets do not pass 8 s after a restart");
         for (int turn = 0; turn < 240 && !is_hybrid(n[0], n[1]); turn++)
             send_for(&w, n, (PV_PEER_PQ_GRACE + PV_S(2)) / 240);
         if (!is_hybrid(n[0], n[1]))
-            return failed(&w, seed, "not hybrid after a restart");
+            return sim_world_failed(&w, seed, "not hybrid after a restart");
     }
     sim_world_done(&w);
     return 0;
@@ -280,29 +270,29 @@ static int mixed(uint64_t seed, void *ctx)
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all(&w);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(2));
     struct sim_node *const well[][2] = {{a, b}, {a, old}, {off, b}, {old, off}, {strict, a}};
     for (size_t i = 0; i < PV_ARRAY_LEN(well); i++) {
         if (sim_world_reach(&w, well[i][0], well[i][1], PV_MS(100), PV_S(10)) == PV_NEVER)
-            return failed(&w, seed, "no ping is answered");
+            return sim_world_failed(&w, seed, "no ping is answered");
     }
     sim_world_run(&w, PV_S(30));
     if (!is_hybrid(a, b) || !is_hybrid(strict, a) || is_hybrid(a, old) || is_hybrid(off, b))
-        return failed(&w, seed, "another pair is hybrid than those that can");
+        return sim_world_failed(&w, seed, "another pair is hybrid than those that can");
     /* A packet allowed at first is allowed later: nobody announced more than it does. */
     if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "packets with an old node wait");
+        return sim_world_failed(&w, seed, "packets with an old node wait");
     if (sim_world_reach(&w, strict, old, PV_MS(500), PV_S(15)) != PV_NEVER ||
         sim_world_reach(&w, off, strict, PV_MS(500), PV_S(15)) != PV_NEVER)
-        return failed(&w, seed, "a packet passed that must not");
+        return sim_world_failed(&w, seed, "a packet passed that must not");
     if (!says(&w, strict, "\"cmd\":\"why\",\"peer\":\"old\"", "\"cause_code\":\"pq_required\"") ||
         !says(&w, a, "\"cmd\":\"why\",\"peer\":\"old\"", "its p2pvpnd does not do it") ||
         !says(&w, old, "\"cmd\":\"why\",\"peer\":\"a\"", "this machine has no KEM") ||
         !says(&w, old, "\"cmd\":\"status\"", "\"state\":\"unable\"") ||
         !says(&w, a, "\"cmd\":\"status\"", "\"state\":\"on\"") ||
         !says(&w, a, "\"cmd\":\"peers\"", "\"session\":\"hybrid\""))
-        return failed(&w, seed, "the words are missing:");
+        return sim_world_failed(&w, seed, "the words are missing:");
     sim_world_done(&w);
     return 0;
 }
@@ -329,7 +319,7 @@ static int coordinator_versions(uint64_t seed, void *ctx)
     sim_node_set_pq(strict, true, PV_PQ_REQUIRE);
     restart_all(&w);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     for (int round = 0; round < 3; round++) {
         const bool able = round == 1;
         const char *kind = able ? "\"coordinator\":\"hybrid\"" : "\"coordinator\":\"classical\"";
@@ -342,13 +332,14 @@ static int coordinator_versions(uint64_t seed, void *ctx)
         if (!says(&w, a, "\"cmd\":\"status\"", kind) ||
             !says(&w, old, "\"cmd\":\"status\"", "\"coordinator\":\"classical\"") ||
             !says(&w, strict, "\"cmd\":\"status\"", round < 2 ? kind : "it was hybrid"))
-            return failed(&w, seed, "a channel is of another kind than its ends are able to");
+            return sim_world_failed(&w, seed,
+                                    "a channel is of another kind than its ends are able to");
         if (says(&w, a, "\"cmd\":\"status\"", "no longer post-quantum") != (round == 2))
-            return failed(&w, seed, "a loss is not named, or none is");
+            return sim_world_failed(&w, seed, "a loss is not named, or none is");
         if (says(&w, old, "\"cmd\":\"status\"", "no longer post-quantum"))
-            return failed(&w, seed, "one that never was hybrid misses it");
+            return sim_world_failed(&w, seed, "one that never was hybrid misses it");
         if (sim_world_reach(&w, a, old, PV_MS(100), PV_S(10)) == PV_NEVER)
-            return failed(&w, seed, "no ping is answered");
+            return sim_world_failed(&w, seed, "no ping is answered");
     }
     sim_world_done(&w);
     return 0;
@@ -407,26 +398,26 @@ static int boxes(uint64_t seed, void *ctx)
     sim_node_stop(old);
     sim_node_start(old);
     if (!sim_world_join_all(&w))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_world_run(&w, PV_S(5));
     if (sim_world_reach(&w, a, b, PV_MS(100), PV_S(5)) == PV_NEVER ||
         sim_world_reach(&w, a, old, PV_MS(100), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "they do not meet");
+        return sim_world_failed(&w, seed, "they do not meet");
     sim_world_run(&w, PV_S(90));
     if (!says(&w, a, "\"cmd\":\"why\",\"peer\":\"b\"", "stored copies for it are post-quantum") ||
         !says(&w, a, "\"cmd\":\"status\"", "\"sealing_keys\":1"))
-        return failed(&w, seed, "one has not the other's key after their meeting");
+        return sim_world_failed(&w, seed, "one has not the other's key after their meeting");
     sim_node_kill(old);
     sim_world_run(&w, PV_S(30));
     sim_coord_set_hook(w.coord, count_boxes, &seen);
     for (int round = 0; round < 2; round++) {
         if (!be_away(&w, round == 0 ? a : b, round == 0 ? b : a, round == 0 ? "b" : "a"))
-            return failed(&w, seed, "a message is lost");
+            return sim_world_failed(&w, seed, "a message is lost");
     }
     if (seen.signals[0] > 0 || seen.copies[0] > 0 || seen.signals[1] == 0 || seen.copies[1] < 4) {
         printf("signals %u classical, %u hybrid; copies %u, %u\n", seen.signals[0], seen.signals[1],
                seen.copies[0], seen.copies[1]);
-        return failed(&w, seed, "a box is not hybrid");
+        return sim_world_failed(&w, seed, "a box is not hybrid");
     }
     sim_node_start(old);
     sim_world_run(&w, PV_S(5));
@@ -434,9 +425,9 @@ static int boxes(uint64_t seed, void *ctx)
     sim_world_run(&w, PV_S(30));
     seen = (struct boxes){.signals = {0}};
     if (!be_away(&w, a, old, "old"))
-        return failed(&w, seed, "an older node does not get its messages");
+        return sim_world_failed(&w, seed, "an older node does not get its messages");
     if (seen.copies[0] < 2 || seen.signals[0] == 0 || seen.copies[1] > 0 || seen.signals[1] > 0)
-        return failed(&w, seed, "an older node got a box that it cannot open");
+        return sim_world_failed(&w, seed, "an older node got a box that it cannot open");
     sim_coord_set_hook(w.coord, NULL, NULL);
     sim_world_done(&w);
     return 0;
@@ -467,7 +458,7 @@ static int stripping_coordinator(uint64_t seed, void *ctx)
     struct sim_node *a, *b;
     unsigned stripped = 0;
     if (!begin_pair(&w, seed, &a, &b))
-        return failed(&w, seed, "they do not meet:");
+        return sim_world_failed(&w, seed, "they do not meet:");
     sim_world_run(&w, PV_S(90)); /* the addresses are remembered */
     sim_coord_set_hook(w.coord, strip, &stripped);
     for (int round = 0; round < 2; round++) {
@@ -478,12 +469,12 @@ static int stripping_coordinator(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_S(3));
         pv_ns took = sim_world_reach(&w, a, b, PV_MS(200), PV_S(120));
         if (took == PV_NEVER)
-            return failed(&w, seed, "they do not find each other again");
+            return sim_world_failed(&w, seed, "they do not find each other again");
         if (!becomes_hybrid(&w, a, b, PV_S(5)))
-            return failed(&w, seed, "a coordinator keeps them classical");
+            return sim_world_failed(&w, seed, "a coordinator keeps them classical");
     }
     if (stripped == 0)
-        return failed(&w, seed, "nothing was stripped");
+        return sim_world_failed(&w, seed, "nothing was stripped");
     sim_world_done(&w);
     return 0;
 }
@@ -510,7 +501,7 @@ static int stripping_path(uint64_t seed, void *ctx)
     static bool on;
     on = false;
     if (!begin_pair(&w, seed, &a, &b))
-        return failed(&w, seed, "they do not meet:");
+        return sim_world_failed(&w, seed, "they do not meet:");
     sim_world_run(&w, PV_S(90));
     on = true;
     sim_net_set_tap(w.net, narrow, &on);
@@ -522,13 +513,13 @@ static int stripping_path(uint64_t seed, void *ctx)
     (void)!(sim_world_reach(&w, a, b, PV_MS(200), PV_S(120)) == PV_NEVER);
     sim_world_run(&w, PV_PEER_PQ_GRACE + PV_S(2));
     if (is_hybrid(a, b))
-        return failed(&w, seed, "the exchange passed");
+        return sim_world_failed(&w, seed, "the exchange passed");
     if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(10)) != PV_NEVER)
-        return failed(&w, seed, "packets pass without it for ever");
+        return sim_world_failed(&w, seed, "packets pass without it for ever");
     on = false;
     sim_coord_set_hook(w.coord, NULL, NULL);
     if (sim_world_reach(&w, a, b, PV_MS(200), PV_S(60)) == PV_NEVER || !is_hybrid(a, b))
-        return failed(&w, seed, "it does not heal");
+        return sim_world_failed(&w, seed, "it does not heal");
     sim_world_done(&w);
     return 0;
 }
@@ -558,7 +549,7 @@ static int renewal(uint64_t seed, void *ctx)
     struct sim_world w;
     struct sim_node *a, *b;
     if (!begin_pair(&w, seed, &a, &b))
-        return failed(&w, seed, "they do not meet:");
+        return sim_world_failed(&w, seed, "they do not meet:");
     struct pv_addr to_b = sim_node_overlay(b, PV_AF_INET), to_a = sim_node_overlay(a, PV_AF_INET);
     uint32_t id = sim_node_psk(a, "b");
     unsigned changes = 0;
@@ -578,15 +569,15 @@ static int renewal(uint64_t seed, void *ctx)
         id = now;
         changes++;
         if (now == 0)
-            return failed(&w, seed, "the session became classical");
+            return sim_world_failed(&w, seed, "the session became classical");
     }
     sim_world_run(&w, PV_S(1));
     if (changes < 2 || longest > PV_S(3600)) {
         printf("%u changes, the longest took %.0f s\n", changes, (double)longest / 1e9);
-        return failed(&w, seed, "a key was in use for more than an hour");
+        return sim_world_failed(&w, seed, "a key was in use for more than an hour");
     }
     if (!all_arrived(a, b))
-        return failed(&w, seed, "packets were lost");
+        return sim_world_failed(&w, seed, "packets were lost");
     sim_world_done(&w);
     return 0;
 }
@@ -619,28 +610,28 @@ static int renewal_and_rotation(uint64_t seed, void *ctx)
     struct sim_world w;
     struct sim_node *a, *b;
     if (!begin_pair(&w, seed, &a, &b))
-        return failed(&w, seed, "they do not meet:");
+        return sim_world_failed(&w, seed, "they do not meet:");
     uint32_t id = sim_node_psk(a, "b");
     sim_node_flow_begin(a);
     sim_node_flow_begin(b);
     /* The offer is made 3,480 s after the last key: up to 5 s before that and after it. */
     pv_ns before = PV_S(3475) + pv_natrng_below(sim_net_rng(w.net), 10) * PV_S(1);
     if (!traffic(&w, a, b, before, PV_MS(500)))
-        return failed(&w, seed, "a session became classical");
+        return sim_world_failed(&w, seed, "a session became classical");
     for (int i = 0; i < 2; i++) {
         if (i <= (int)(seed % 2) &&
             sim_world_ask(&w, i == 0 ? a : b, PV_S(15), "\"cmd\":\"key_rotate\"") == NULL)
-            return failed(&w, seed, "a key is not replaced:");
+            return sim_world_failed(&w, seed, "a key is not replaced:");
         if (!traffic(&w, a, b, PV_MS(300), PV_MS(20)))
-            return failed(&w, seed, "a session became classical when a key changed");
+            return sim_world_failed(&w, seed, "a session became classical when a key changed");
     }
     if (!traffic(&w, a, b, PV_S(30), PV_MS(50)) || !traffic(&w, a, b, PV_S(240), PV_MS(500)))
-        return failed(&w, seed, "a session became classical after a key changed");
+        return sim_world_failed(&w, seed, "a session became classical after a key changed");
     sim_world_run(&w, PV_S(1));
     if (sim_node_psk(a, "b") == id || !is_hybrid(a, b))
-        return failed(&w, seed, "the preshared key was not renewed");
+        return sim_world_failed(&w, seed, "the preshared key was not renewed");
     if (!all_arrived(a, b))
-        return failed(&w, seed, "packets were lost");
+        return sim_world_failed(&w, seed, "packets were lost");
     sim_world_done(&w);
     return 0;
 }

@@ -14,16 +14,6 @@ enum {
 
 static const struct pv_link_config good = {.delay = PV_MS(10)};
 
-static int failed(struct sim_world *w, uint64_t seed, const char *what)
-{
-    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
-           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
-    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
-    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
-    sim_world_done(w);
-    return 1;
-}
-
 static bool begin(struct sim_world *w, uint64_t seed, const char *profile_a, const char *profile_b)
 {
     sim_world_init(w, seed, &good);
@@ -80,21 +70,21 @@ static int behind_symmetric(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, "symmetric", "symmetric"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     /* Message 1 and 2 by signal are two round trips to the coordinator, 40 ms each; then the ping
      * and its answer through the relay. */
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5));
     if (took > PV_MS(2 * 40 + 2 * 40 + 5)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "the first ping was not answered over the relay at once");
+        return sim_world_failed(&w, seed, "the first ping was not answered over the relay at once");
     }
     if (stream(&w, PV_MS(10), PV_S(5)) > 0)
-        return failed(&w, seed, "pings over the relay were lost");
+        return sim_world_failed(&w, seed, "pings over the relay were lost");
     if (!path_is(&w, w.nodes[0], "relay") || !path_is(&w, w.nodes[1], "relay"))
-        return failed(&w, seed, "the path is not relayed");
+        return sim_world_failed(&w, seed, "the path is not relayed");
     const char *peers = sim_world_ask(&w, w.nodes[0], PV_S(1), "\"cmd\":\"peers\"");
     if (peers == NULL || strstr(peers, "\"via\":\"198.51.100.10:3478\"") == NULL)
-        return failed(&w, seed, peers);
+        return sim_world_failed(&w, seed, peers);
     sim_world_done(&w);
     return 0;
 }
@@ -108,27 +98,27 @@ static int behind_a_wall(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, NULL, "port-restricted"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     sim_net_set_wall(w.net, sim_coord_host(w.coord));
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(200), PV_S(1)) == PV_NEVER)
-        return failed(&w, seed, "not reached through the wall");
+        return sim_world_failed(&w, seed, "not reached through the wall");
     if (!path_is(&w, w.nodes[0], "relay"))
-        return failed(&w, seed, "the path is not relayed");
+        return sim_world_failed(&w, seed, "the path is not relayed");
     const char *pong =
         sim_world_ask(&w, w.nodes[0], PV_S(5),
                       "\"cmd\":\"ping\",\"peer\":\"b\",\"count\":2,\"interval_ms\":100,\"size\":0");
     if (pong == NULL || strstr(pong, "\"received\":2") == NULL)
-        return failed(&w, seed, "p2pvpnctl ping");
+        return sim_world_failed(&w, seed, "p2pvpnctl ping");
     unsigned id = sim_node_ask(w.nodes[0], "\"cmd\":\"wait\",\"peer\":\"b\",\"direct\":true");
     sim_world_run(&w, PV_S(3));
     if (sim_node_answer(w.nodes[0], id) != NULL)
-        return failed(&w, seed, "wait --direct ended on the relay");
+        return sim_world_failed(&w, seed, "wait --direct ended on the relay");
     sim_net_set_wall(w.net, SIM_NO_WALL);
     if (!until_path(&w, "direct", PV_S(20)))
-        return failed(&w, seed, "the relay was not left when the wall was down");
+        return sim_world_failed(&w, seed, "the relay was not left when the wall was down");
     sim_world_run(&w, PV_MS(100));
     if (sim_node_answer(w.nodes[0], id) == NULL)
-        return failed(&w, seed, "wait --direct did not end");
+        return sim_world_failed(&w, seed, "wait --direct did not end");
     sim_world_done(&w);
     return 0;
 }
@@ -150,14 +140,15 @@ static int switching(uint64_t seed, void *ctx)
     const struct load *load = ctx;
     struct sim_world w;
     if (!begin(&w, seed, "port-restricted", "port-restricted"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     /* From the first packets, over the relay, to the direct path. */
     if (stream(&w, load->every, PV_S(1)) > 0)
-        return failed(&w, seed, "packets were lost when the relay was left the first time");
+        return sim_world_failed(&w, seed,
+                                "packets were lost when the relay was left the first time");
     if (!path_is(&w, w.nodes[0], "direct") || !path_is(&w, w.nodes[1], "direct"))
-        return failed(&w, seed, "not direct within a second");
+        return sim_world_failed(&w, seed, "not direct within a second");
     for (unsigned i = 0; i < load->rounds; i++) {
         sim_net_set_wall(w.net, sim_coord_host(w.coord));
         unsigned before = sim_node_pings(w.nodes[0]).sent - sim_node_pings(w.nodes[0]).answered;
@@ -165,21 +156,21 @@ static int switching(uint64_t seed, void *ctx)
         pv_ns gap = (after - before) * load->every;
         if (gap > PV_S(1)) {
             printf("%.3f s\n", (double)gap / 1e9);
-            return failed(&w, seed, "the relay did not carry on within a second");
+            return sim_world_failed(&w, seed, "the relay did not carry on within a second");
         }
         if (!path_is(&w, w.nodes[0], "relay") || !path_is(&w, w.nodes[1], "relay"))
-            return failed(&w, seed, "not relayed behind the wall");
+            return sim_world_failed(&w, seed, "not relayed behind the wall");
         sim_net_set_wall(w.net, SIM_NO_WALL);
         if (stream(&w, load->every, PV_S(3)) != after)
-            return failed(&w, seed, "packets were lost when the relay was left");
+            return sim_world_failed(&w, seed, "packets were lost when the relay was left");
         /* A path that failed is held down, ever longer. */
         if (!until_path(&w, "direct", PV_S(100)))
-            return failed(&w, seed, "the relay was not left again");
+            return sim_world_failed(&w, seed, "the relay was not left again");
         if (stream(&w, load->every, PV_MS(500)) != after)
-            return failed(&w, seed, "packets were lost after the relay was left");
+            return sim_world_failed(&w, seed, "packets were lost after the relay was left");
     }
     if (sim_node_pings(w.nodes[0]).twice + sim_node_pings(w.nodes[1]).twice > 0)
-        return failed(&w, seed, "an inner packet was delivered twice");
+        return sim_world_failed(&w, seed, "an inner packet was delivered twice");
     sim_world_done(&w);
     return 0;
 }
@@ -202,16 +193,16 @@ static int restarted(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, "symmetric", "symmetric"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     sim_coord_stop(w.coord);
     sim_world_run(&w, PV_MS(50));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(20));
     if (took > PV_S(3)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "no traffic 3 s after the coordinator came back");
+        return sim_world_failed(&w, seed, "no traffic 3 s after the coordinator came back");
     }
     sim_world_done(&w);
     return 0;
@@ -222,16 +213,16 @@ static int back_after_minutes(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, "symmetric", "symmetric"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     sim_coord_stop(w.coord);
     (void)stream(&w, PV_MS(500), PV_S(240));
     sim_coord_start(w.coord);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(50), PV_S(60));
     if (took > PV_S(6)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "no traffic 6 s after the coordinator came back");
+        return sim_world_failed(&w, seed, "no traffic 6 s after the coordinator came back");
     }
     sim_world_done(&w);
     return 0;
@@ -251,11 +242,11 @@ static int revoked(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, "symmetric", "symmetric"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     if (sim_world_ask(&w, w.nodes[0], PV_S(5), "\"cmd\":\"remove\",\"peer\":\"b\"") == NULL)
-        return failed(&w, seed, "remove:");
+        return sim_world_failed(&w, seed, "remove:");
     sim_world_run(&w, PV_MS(200));
     unsigned before = sim_node_pings(w.nodes[0]).received;
     struct pv_addr to = sim_node_overlay(w.nodes[0], PV_AF_INET);
@@ -265,7 +256,7 @@ static int revoked(uint64_t seed, void *ctx)
         sim_world_run(&w, PV_MS(50));
     }
     if (sim_node_pings(w.nodes[0]).received != before)
-        return failed(&w, seed, "a removed member still got through");
+        return sim_world_failed(&w, seed, "a removed member still got through");
     sim_world_done(&w);
     return 0;
 }
@@ -280,14 +271,14 @@ static int remapped(uint64_t seed, void *ctx)
 {
     struct sim_world w;
     if (!begin(&w, seed, "symmetric", "symmetric"))
-        return failed(&w, seed, "joining:");
+        return sim_world_failed(&w, seed, "joining:");
     if (sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(500), PV_S(5)) == PV_NEVER)
-        return failed(&w, seed, "no path");
+        return sim_world_failed(&w, seed, "no path");
     sim_net_reboot_nat(w.net, 2);
     pv_ns took = sim_world_reach(&w, w.nodes[0], w.nodes[1], PV_MS(100), PV_S(40));
     if (took > PV_S(1)) {
         printf("%.3f s\n", took == PV_NEVER ? -1.0 : (double)took / 1e9);
-        return failed(&w, seed, "no traffic 1 s after the peer's NAT forgot everything");
+        return sim_world_failed(&w, seed, "no traffic 1 s after the peer's NAT forgot everything");
     }
     sim_world_done(&w);
     return 0;

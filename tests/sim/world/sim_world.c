@@ -274,3 +274,13 @@ void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer
     }
     json_decref(root);
 }
+
+int sim_world_failed(struct sim_world *w, uint64_t seed, const char *what)
+{
+    printf("seed %llu at %.3f s: %s %s\n", (unsigned long long)seed,
+           (double)(sim_net_now(w->net) - PV_S(3600)) / 1e9, what, w->why);
+    sim_world_explain(w, w->nodes[0], sim_node_name(w->nodes[1]));
+    sim_world_explain(w, w->nodes[1], sim_node_name(w->nodes[0]));
+    sim_world_done(w);
+    return 1;
+}

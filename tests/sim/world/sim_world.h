@@ -79,3 +79,6 @@ pv_ns sim_world_reach(struct sim_world *w, struct sim_node *a, struct sim_node *
 
 /* Prints what a node remembers about a peer, for the message of a failed run. */
 void sim_world_explain(struct sim_world *w, struct sim_node *n, const char *peer);
+/* Prints that a run with this seed failed, and what its first two nodes remember about each other;
+ * frees the world. Returns 1. */
+int sim_world_failed(struct sim_world *w, uint64_t seed, const char *what);

@@ -36,14 +36,16 @@ static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *l
     pv_ctlapi_request_done(&asked.req);
 }
 
-/* The bytes written to the client since the last call; it must be less than 16 KiB. */
+static char fake_ctl_output[65536]; /* what fake_ctl_reply() found */
+
+/* The bytes written to the client since the last call; it must be less than 64 KiB. */
 static inline const char *fake_ctl_reply(struct fake_node *f, uint32_t sid)
 {
-    static char text[16384];
+    char *text = fake_ctl_output;
     struct pv_view out = pv_ctlsrv_out(f->node.ctl, sid);
     size_t len = 0;
     while (out.len > 0) {
-        assert_true(len + out.len < sizeof(text));
+        assert_true(len + out.len < sizeof(fake_ctl_output));
         memcpy(text + len, out.ptr, out.len);
         len += out.len;
         pv_ctlsrv_wrote(f->node.ctl, sid, out.len);

@@ -197,7 +197,7 @@ PV_TEST(the_list_has_every_invite)
 {
     ask("\"cmd\":\"invite_list\"");
     expect("\"uses\":2,\"used\":1,");
-    assert_non_null(strstr(fake_client_output, "\"revoked\":false"));
+    assert_non_null(strstr(fake_ctl_output, "\"revoked\":false"));
 }
 
 /* A token that was stolen is seen by whom it let in, so these are named whatever became of them. */
@@ -211,18 +211,18 @@ PV_TEST(the_list_names_each_that_an_invite_let_in_once_and_nobody_who_waits)
     fake_node_add(&x.f, make_member_f(w, &door, &k, &again));
     ask("\"cmd\":\"invite_list\"");
     expect("\"members\":[\"bob\"]");
-    assert_null(strstr(fake_client_output, "\"pi\""));
+    assert_null(strstr(fake_ctl_output, "\"pi\""));
     fake_node_add(&x.f, make_invite(w, &w->creator, &other, 1));
     again.serial = 2;
     fake_node_add(&x.f, make_member_f(w, &other, &k, &again));
     ask("\"cmd\":\"invite_list\"");
     expect("\"used\":1,");
-    assert_null(strstr(fake_client_output, "[\"bob\",\"bob\"]"));
+    assert_null(strstr(fake_ctl_output, "[\"bob\",\"bob\"]"));
     fake_node_add(&x.f, make_leave(w, &k, 3));
     fake_node_add(&x.f, make_admission(w, &w->creator, &asks));
     ask("\"cmd\":\"invite_list\"");
     expect("[\"bob (former, ");
-    assert_non_null(strstr(fake_client_output, "\"members\":[\"pi\"]"));
+    assert_non_null(strstr(fake_ctl_output, "\"members\":[\"pi\"]"));
     fake_node_add(&x.f, make_revocation(w, &w->creator, PV_REVOKE_NODE, asks.pk, NULL, 0));
     ask("\"cmd\":\"invite_list\"");
     expect("[\"pi (former, ");
@@ -318,8 +318,8 @@ PV_TEST(a_full_disk_is_told_after_three_seconds)
     expect_nothing();
     fake_node_wait(&x.f, PV_MS(1));
     expect("\"disk\":\"disk full\"");
-    assert_non_null(strstr(fake_client_output, "\"ok\":true"));
-    assert_non_null(strstr(fake_client_output, "\"code\":1"));
+    assert_non_null(strstr(fake_ctl_output, "\"ok\":true"));
+    assert_non_null(strstr(fake_ctl_output, "\"code\":1"));
 }
 
 PV_TEST(a_client_waits_three_seconds_to_hear_who_knows)
@@ -359,7 +359,7 @@ PV_TEST(when_too_many_wait_the_oldest_hears_at_once)
     client = others_client;
     (void)fake_client_read(&x, client);
     unsigned n = 0;
-    for (const char *at = fake_client_output; (at = strstr(at, "\"ok\":true")) != NULL; at++)
+    for (const char *at = fake_ctl_output; (at = strstr(at, "\"ok\":true")) != NULL; at++)
         n++;
     assert_int_equal(n, PLACES);
 }

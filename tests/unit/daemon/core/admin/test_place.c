@@ -5,12 +5,10 @@
 #include "daemon/core/admin/place.h"
 #include "daemon/core/member/membership.h"
 #include "proto/local/ctlapi.h"
-#include "proto/local/ctlapi_request.h"
-#include "tests/unit/daemon/core/fake_node.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
 
 static struct fake_node node;
 static uint32_t client;
-static char reply[4096];
 static unsigned n_answered;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
@@ -62,7 +60,7 @@ static int start(void **state)
 {
     fake_node_init(&node, &pv_part_place);
     n_answered = 0;
-    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    client = fake_ctl_open(&node);
     fake_node_start(&node);
     fake_node_enter(&node);
     fake_node_member(&node, 60, "bob", 7);
@@ -81,28 +79,18 @@ PV_TEST_WORLD(start, stop);
 
 static const char *run_line(const char *line)
 {
-    struct fake_asked asked = fake_node_ask(&node, client, line);
-    for (size_t i = 0; i < pv_part_place.n_commands; i++) {
-        if (pv_part_place.commands[i].cmd == asked.req.cmd)
-            pv_part_place.commands[i].run(node.self, &asked.req, NULL, asked.handle, node.now);
-    }
-    pv_ctlapi_request_done(&asked.req);
-    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
-    assert_true(out.len < sizeof(reply));
-    if (out.len > 0)
-        memcpy(reply, out.ptr, out.len);
-    reply[out.len] = '\0';
-    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
-    return reply;
+    fake_ctl_say(&node, client, line);
+    return fake_ctl_reply(&node, client);
 }
 
 static bool renames(unsigned i)
 {
     char line[128], name[PV_NAME_BUF];
     snprintf(name, sizeof(name), "n%u", i);
-    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"%s\"}\n",
+    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"%s\"}",
              name);
-    bool ok = strstr(run_line(line), "\"ok\":true") != NULL;
+    const char *reply = run_line(line);
+    bool ok = strstr(reply, "\"ok\":true") != NULL;
     bool is = strcmp(pv_node_self(&node.node)->name, name) == 0;
     assert_int_equal(ok, is);
     assert_true(ok || strstr(reply, "the last number there is") != NULL);
@@ -113,14 +101,14 @@ PV_TEST(a_new_name_and_address_are_in_force_when_it_says_so)
 {
     assert_true(renames(1) && renames(2));
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                                "\"10.66.0.7\"}\n");
+                                "\"10.66.0.7\"}");
     assert_non_null(strstr(said, "another member's"));
     said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                    "\"10.66.0.0\"}\n");
+                    "\"10.66.0.0\"}");
     assert_non_null(strstr(said, "the first and the last are nobody's"));
-    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}\n");
+    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"bob\"}");
     assert_non_null(strstr(said, "is taken"));
-    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"home\"}\n");
+    said = run_line("{\"id\":1,\"cmd\":\"rename\",\"peer\":\"\",\"name\":\"home\"}");
     assert_non_null(strstr(said, "the network's own"));
     assert_int_equal(n_answered, 2);
 }
@@ -157,10 +145,10 @@ PV_TEST(an_address_of_a_machine_that_is_gone_rests)
     fake_node_add(&node, gone);
     fake_node_settle(&node);
     const char *said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                                "\"10.66.0.7\"}\n");
+                                "\"10.66.0.7\"}");
     assert_non_null(strstr(said, "given to nobody for 30 days more"));
     said = run_line("{\"id\":1,\"cmd\":\"address_set\",\"peer\":\"\",\"address\":"
-                    "\"10.66.0.9\"}\n");
+                    "\"10.66.0.9\"}");
     assert_non_null(strstr(said, "\"ok\":true"));
     assert_int_equal(n_answered, 1);
 }

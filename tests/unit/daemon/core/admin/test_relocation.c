@@ -6,12 +6,12 @@
 #include "daemon/core/member/owed.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;
 static struct keys fresh; /* the new coordinator */
 static uint32_t client;
-static char reply[4096];
 static size_t n_added; /* statements that came to count here */
 static struct pv_owed_told told;
 
@@ -47,7 +47,7 @@ static int start(void **state)
     fresh = keys_of(90);
     n_added = 0;
     told = (struct pv_owed_told){.online = 2, .know = 1, .coordinator = "stored", .done = true};
-    assert_int_equal(pv_ctlsrv_accepted(node.node.ctl, true, &client), PV_OK);
+    client = fake_ctl_open(&node);
     fake_node_start(&node);
     fake_node_enter(&node);
     fake_node_member(&node, 60, "bob", 7);
@@ -65,32 +65,9 @@ static int stop(void **state)
 
 PV_TEST_WORLD(start, stop);
 
-static const char *read_reply(void)
-{
-    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
-    assert_true(out.len < sizeof(reply));
-    if (out.len > 0)
-        memcpy(reply, out.ptr, out.len);
-    reply[out.len] = '\0';
-    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
-    return reply;
-}
-
-static void expect_reply(const char *text)
-{
-    const char *got = read_reply();
-    if (strstr(got, text) == NULL)
-        fail_msg("\"%s\" is not in \"%s\"", text, got);
-}
-
 static void run_line(const char *line)
 {
-    struct fake_asked asked = fake_node_ask(&node, client, line);
-    for (size_t i = 0; i < pv_part_relocation.n_commands; i++) {
-        if (pv_part_relocation.commands[i].cmd == asked.req.cmd)
-            pv_part_relocation.commands[i].run(node.self, &asked.req, NULL, asked.handle, node.now);
-    }
-    pv_ctlapi_request_done(&asked.req);
+    fake_ctl_say(&node, client, line);
     fake_node_settle(&node);
 }
 
@@ -100,7 +77,7 @@ static void add_fresh(void)
     char text[PV_URL_TEXT_BUF], line[PV_URL_TEXT_BUF + 64];
     memcpy(url.pk, fresh.pk, sizeof(url.pk));
     assert_int_equal(pv_url_format(&url, text, sizeof(text)), PV_OK);
-    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}\n", text);
+    snprintf(line, sizeof(line), "{\"id\":1,\"cmd\":\"coordinator_add\",\"url\":\"%s\"}", text);
     run_line(line);
 }
 
@@ -193,9 +170,9 @@ PV_TEST(a_new_coordinator_is_given_everything_before_the_list_counts)
     pv_ctl_msg_free(asked);
     assert_int_equal(n_added, 1);
     expect_preferred(fresh.pk, 2);
-    assert_string_equal(read_reply(), "");
+    assert_string_equal(fake_ctl_reply(&node, client), "");
     fake_node_wait(&node, PV_S(3));
-    expect_reply("\"online\":2,\"know\":1,\"former\":true");
+    assert_reply(&node, client, "\"online\":2,\"know\":1,\"former\":true");
 }
 
 PV_TEST(a_former_one_that_is_gone_is_not_waited_for)
@@ -210,7 +187,7 @@ PV_TEST(a_former_one_that_is_gone_is_not_waited_for)
     node.node.online = false;
     fake_node_wait(&node, PV_S(9));
     expect_preferred(fresh.pk, 2);
-    expect_reply("\"former\":false");
+    assert_reply(&node, client, "\"former\":false");
 }
 
 PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
@@ -218,17 +195,17 @@ PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
     add_fresh();
     push((struct pv_ctl_msg){.type = PV_CTL_ERROR,
                              .u.failure = {.error = PV_CTL_E_BUSY, .message = "because"}});
-    expect_reply("because");
+    assert_reply(&node, client, "because");
     expect_home();
     add_fresh();
     push((struct pv_ctl_msg){.type = PV_CTL_WELCOME});
     pv_ctl_msg_free(answer_all(PV_CTL_CREATE, PV_CTL_E_FULL));
-    expect_reply("does not take this network");
+    assert_reply(&node, client, "does not take this network");
     expect_home();
     add_fresh();
     snprintf(node.node.coord_info.error, sizeof(node.node.coord_info.error), "no answer there");
     fake_node_wait(&node, PV_S(10));
-    expect_reply("the new coordinator: no answer there");
+    assert_reply(&node, client, "the new coordinator: no answer there");
     expect_home();
     /* It has enough for now, and gets the same once more; then the node goes down. */
     add_fresh();
@@ -245,7 +222,7 @@ PV_TEST(a_new_one_that_refuses_or_is_silent_changes_nothing)
     pv_ctl_msg_free(again);
     node.node.up = false;
     fake_node_raise(&node, PV_FACT_UP);
-    expect_reply("went down");
+    assert_reply(&node, client, "went down");
     assert_int_equal(n_added, 0);
 }
 
@@ -259,7 +236,7 @@ PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
     fake_coord.status = PV_ERR_LIMIT;
     fake_node_wait(&node, PV_S(2));
     fake_coord.status = PV_OK;
-    expect_reply("the new coordinator: no answer");
+    assert_reply(&node, client, "the new coordinator: no answer");
     expect_home();
 }
 
@@ -267,19 +244,19 @@ PV_TEST(a_statement_that_cannot_be_sent_after_a_pause_ends_the_change)
 
 PV_TEST(the_last_one_stays_and_addresses_are_checked)
 {
-    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.77\"}\n");
-    expect_reply("which one");
-    run_line("{\"id\":1,\"cmd\":\"coordinators\"}\n");
-    expect_reply("\"addresses\":[\"");
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"nonsense\"}\n");
-    expect_reply("no addresses");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.77\"}");
+    assert_reply(&node, client, "which one");
+    run_line("{\"id\":1,\"cmd\":\"coordinators\"}");
+    assert_reply(&node, client, "\"addresses\":[\"");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"nonsense\"}");
+    assert_reply(&node, client, "no addresses");
     run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99,tls:x.example:"
-             "443\"}\n");
+             "443\"}");
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
-    expect_reply("\"former\":true");
+    assert_reply(&node, client, "\"former\":true");
     expect_preferred(node.world.coordinator.pk, 1);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.5\"}\n");
-    expect_reply("needs a coordinator");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_remove\",\"coordinator\":\"192.0.2.5\"}");
+    assert_reply(&node, client, "needs a coordinator");
 }
 
 PV_TEST(a_member_that_is_no_admin_changes_nothing)
@@ -288,7 +265,7 @@ PV_TEST(a_member_that_is_no_admin_changes_nothing)
     memcpy(node.identity.sign_sk, bob.sk, sizeof(bob.sk));
     memcpy(node.identity.sign_pk, bob.pk, sizeof(bob.pk));
     add_fresh();
-    expect_reply("no admin");
+    assert_reply(&node, client, "no admin");
     assert_false(fake_coord.connected);
 }
 
@@ -318,9 +295,9 @@ PV_TEST(the_last_number_in_lists_that_count_is_ended)
         add_statement(pv_view(made.raw, made.len));
     }
     expect_preferred(fresh.pk, 1);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}\n");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}");
     pv_ctl_msg_free(answer_all(PV_CTL_PUT, PV_CTL_E_NONE));
-    expect_reply("\"former\":true");
+    assert_reply(&node, client, "\"former\":true");
     const struct pv_roster_entry *record = pv_roster_coordinators_record(node.node.roster);
     assert_memory_equal(record->st.signer, node.identity.sign_pk, PV_SIGN_PK_LEN);
     assert_true(record->st.u.coordinators.seq < UINT64_MAX);
@@ -354,7 +331,7 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
                      PV_OK);
     add_statement(pv_view(made.raw, made.len));
     assert_true(pv_roster_coordinators_record(node.node.roster)->st.u.coordinators.seq == in_force);
-    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}\n");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_address\",\"addresses\":\"192.0.2.5:99\"}");
     struct pv_ctl_msg *asked = answer_all(PV_CTL_PUT, PV_CTL_E_NONE);
     struct pv_statement st;
     assert_int_equal(pv_statement_decode(asked->u.put.items[0].statement, &st), PV_OK);
@@ -371,23 +348,21 @@ PV_TEST(the_last_number_in_a_void_list_stops_nobody)
 PV_TEST(a_token_tells_the_list_to_members_only)
 {
     char line[PV_MOVETOKEN_TEXT_BUF + 64], text[PV_MOVETOKEN_TEXT_BUF];
-    run_line("{\"id\":1,\"cmd\":\"coordinator_token\"}\n");
-    const char *at = strstr(read_reply(), "p2pvpn-");
+    run_line("{\"id\":1,\"cmd\":\"coordinator_token\"}");
+    const char *at = strstr(fake_ctl_reply(&node, client), "p2pvpn-");
     assert_non_null(at);
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\""), at);
-    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}\n",
-             text);
+    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
     run_line(line);
-    expect_reply("\"ok\":true");
+    assert_reply(&node, client, "\"ok\":true");
     struct pv_movetoken *token = calloc(1, sizeof(*token));
     test_defer(free, token);
     assert_int_equal(pv_movetoken_parse(text, strlen(text), token), PV_OK);
     token->network_id[0] ^= 1;
     assert_int_equal(pv_movetoken_format(token, text, sizeof(text)), PV_OK);
-    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}\n",
-             text);
+    snprintf(line, sizeof(line), "{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"%s\"}", text);
     run_line(line);
-    expect_reply("another network");
-    run_line("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"p2pvpn-AAAA\"}\n");
-    expect_reply("damaged");
+    assert_reply(&node, client, "another network");
+    run_line("{\"id\":2,\"cmd\":\"coordinator_take\",\"token\":\"p2pvpn-AAAA\"}");
+    assert_reply(&node, client, "damaged");
 }

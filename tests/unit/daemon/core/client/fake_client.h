@@ -9,16 +9,13 @@
 
 #include "daemon/core/peer/peer_show.h"
 #include "proto/local/ctlapi_request.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
-
-static char fake_client_output[65536]; /* what fake_client_read() found */
 
 /* A client of root's; its sid. */
 static inline uint32_t fake_client_open(struct fake_peers *x)
 {
-    uint32_t sid = 0;
-    assert_int_equal(pv_ctlsrv_accepted(x->f.node.ctl, true, &sid), PV_OK);
-    return sid;
+    return fake_ctl_open(&x->f);
 }
 
 static inline const struct pv_command *fake_client_find(const struct pv_part *part,
@@ -57,13 +54,7 @@ static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const cha
 /* Everything that the client would read now. */
 static inline const char *fake_client_read(struct fake_peers *x, uint32_t sid)
 {
-    struct pv_view out = pv_ctlsrv_out(x->f.node.ctl, sid);
-    assert_true(out.len < sizeof(fake_client_output));
-    if (out.len > 0)
-        memcpy(fake_client_output, out.ptr, out.len);
-    fake_client_output[out.len] = '\0';
-    pv_ctlsrv_wrote(x->f.node.ctl, sid, out.len);
-    return fake_client_output;
+    return fake_ctl_reply(&x->f, sid);
 }
 
 /* The client goes away: what it waited for is cancelled. */

@@ -61,7 +61,7 @@ static void expect_said(const char *text)
         fail_msg("the client read: %s", all);
 }
 
-/* Asks for `status`; the store has counted, or failed. The answer is in fake_client_output. */
+/* Asks for `status`; the store has counted, or failed. The answer is in fake_ctl_output. */
 static void ask_status(int store_status)
 {
     fake_client_ask(&x, client, "\"cmd\":\"status\"");
@@ -83,8 +83,8 @@ static void ask_status(int store_status)
 
 static void expect_status(const char *text)
 {
-    if (strstr(fake_client_output, text) == NULL)
-        fail_msg("status is: %s", fake_client_output);
+    if (strstr(fake_ctl_output, text) == NULL)
+        fail_msg("status is: %s", fake_ctl_output);
 }
 
 PV_TEST(status_has_the_share_of_every_part)
@@ -95,7 +95,7 @@ PV_TEST(status_has_the_share_of_every_part)
     expect_status("the printer is on fire: call somebody");
     expect_status("something happened");
     expect_status("\"forged\":3");
-    assert_null(strstr(fake_client_output, "never-happened"));
+    assert_null(strstr(fake_ctl_output, "never-happened"));
     expect_status("\"state\":\"connecting\"");
 }
 
@@ -139,9 +139,9 @@ PV_TEST(the_newest_reports_are_kept)
     for (unsigned i = 0; i < PV_NODE_SOURCE_REPORTS + 2; i++)
         report(PV_FROM_STATEMENTS, "report", i);
     ask_status(PV_OK);
-    assert_null(strstr(fake_client_output, "report 1."));
-    const char *oldest = strstr(fake_client_output, "report 2.");
-    const char *newest = strstr(fake_client_output, "report 9.");
+    assert_null(strstr(fake_ctl_output, "report 1."));
+    const char *oldest = strstr(fake_ctl_output, "report 2.");
+    const char *newest = strstr(fake_ctl_output, "report 9.");
     assert_true(oldest != NULL && newest != NULL && oldest < newest);
 }
 
@@ -155,7 +155,7 @@ PV_TEST(a_source_with_many_reports_hides_no_others)
     expect_status("bob differs 0.");
     expect_status("refused 99.");
     expect_status("replaced 0.");
-    assert_null(strstr(fake_client_output, "refused 91."));
+    assert_null(strstr(fake_ctl_output, "refused 91."));
 }
 
 PV_TEST(reports_that_repeat_are_counted)
@@ -202,7 +202,7 @@ PV_TEST(ports_that_others_have_are_told)
     ask_status(PV_OK);
     expect_status("\"aead_ns\":[]");
     expect_status("another program listens at port 2047");
-    assert_null(strstr(fake_client_output, "2048"));
+    assert_null(strstr(fake_ctl_output, "2048"));
     d.no_chat = false;
     d.no_files = true;
     d.aead_ns[PV_SUITE_CHACHA] = 812;

@@ -113,7 +113,7 @@ static int stop(void **state)
 
 PV_TEST_WORLD(start, stop);
 
-/* Asks why; the answer is in fake_client_output. */
+/* Asks why; the answer is in fake_ctl_output. */
 static void ask(void)
 {
     fake_client_ask(&x, client, "\"cmd\":\"why\",\"peer\":\"bob\"");
@@ -122,21 +122,21 @@ static void ask(void)
 
 static bool said(const char *text)
 {
-    return strstr(fake_client_output, text) != NULL;
+    return strstr(fake_ctl_output, text) != NULL;
 }
 
 static void expect(const char *text)
 {
     ask();
     if (!said(text))
-        fail_msg("no \"%s\" in: %s", text, fake_client_output);
+        fail_msg("no \"%s\" in: %s", text, fake_ctl_output);
 }
 
 static void expect_not(const char *text)
 {
     ask();
     if (said(text))
-        fail_msg("\"%s\" in: %s", text, fake_client_output);
+        fail_msg("\"%s\" in: %s", text, fake_ctl_output);
 }
 
 /* --- how it is reached ------------------------------------------------------------------------ */
@@ -309,8 +309,8 @@ PV_TEST(a_trace_is_what_happened_and_how_long_ago)
     pv_trace_add(pv_peer_trace(bob), x.f.now, "the second thing");
     fake_client_ask(&x, client, "\"cmd\":\"trace\",\"peer\":\"bob\"");
     (void)fake_client_read(&x, client);
-    const char *first = strstr(fake_client_output, "the first thing");
-    const char *second = strstr(fake_client_output, "the second thing");
+    const char *first = strstr(fake_ctl_output, "the first thing");
+    const char *second = strstr(fake_ctl_output, "the second thing");
     assert_true(first != NULL && second != NULL && first < second);
     assert_true(said("3.0"));
 }

@@ -3,8 +3,8 @@
 #include "daemon/core/member/closed.h"
 #include "daemon/core/member/enrol.h"
 #include "daemon/core/member/membership.h"
-#include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
+#include "tests/unit/daemon/core/fake_ctl.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;
@@ -12,7 +12,6 @@ static struct keys invite; /* of the token */
 static struct keys bob;    /* this node, when it joins */
 static uint32_t client;
 static unsigned n_entered;
-static char reply[4096];
 
 /* --- what stands in for membership.c ---------------------------------------------------------- */
 
@@ -69,21 +68,9 @@ static uint64_t handle_of(void)
     return asked.handle;
 }
 
-/* The bytes that the client reads now; "" = nothing yet. */
-static const char *read_reply(void)
-{
-    struct pv_view out = pv_ctlsrv_out(node.node.ctl, client);
-    assert_true(out.len < sizeof(reply));
-    if (out.len > 0)
-        memcpy(reply, out.ptr, out.len);
-    reply[out.len] = '\0';
-    pv_ctlsrv_wrote(node.node.ctl, client, out.len);
-    return reply;
-}
-
 static void expect_failure(const char *text)
 {
-    const char *got = read_reply();
+    const char *got = fake_ctl_reply(&node, client);
     assert_non_null(strstr(got, "\"ok\":false"));
     if (strstr(got, text) == NULL)
         fail_msg("\"%s\" is not in %s", text, got);
@@ -91,7 +78,7 @@ static void expect_failure(const char *text)
 
 static void expect_silence(void)
 {
-    assert_string_equal(read_reply(), "");
+    assert_string_equal(fake_ctl_reply(&node, client), "");
 }
 
 static uint64_t run_command(enum pv_ctlapi_cmd cmd, const char *secret, const char *name)
@@ -300,7 +287,7 @@ PV_TEST(join_ends_as_a_member_with_an_interface)
     set_iface(PV_IFACE_RISING, "");
     expect_silence();
     set_iface(PV_IFACE_UP, "");
-    assert_non_null(strstr(read_reply(), "\"ok\":true"));
+    assert_non_null(strstr(fake_ctl_reply(&node, client), "\"ok\":true"));
     assert_true(pv_part_enrol.next_timeout(node.self) == PV_NEVER);
 }
 
@@ -493,7 +480,7 @@ PV_TEST(a_result_of_an_earlier_attempt_is_not_this_ones)
     join_until_save();
     struct pv_job *first = fake_node_job(&node), *late = fake_node_job(&node);
     fake_node_answer(&node, first, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
-    (void)read_reply();
+    (void)fake_ctl_reply(&node, client);
     join_until_save();
     fake_node_answer(&node, late, &(struct pv_job_result){.status = PV_ERR_NO_SPACE});
     expect_silence();
@@ -517,7 +504,7 @@ PV_TEST(one_attempt_at_a_time_and_none_in_a_network)
     expect_failure("another create or join is under way");
     lose_connection("x");
     fake_node_wait(&node, PV_ENROL_TIME);
-    (void)read_reply();
+    (void)fake_ctl_reply(&node, client);
     fake_node_enter(&node);
     fake_node_settle(&node);
     join();
@@ -617,7 +604,7 @@ PV_TEST(create_ends_with_a_token)
     node.node.online = true;
     fake_node_raise(&node, PV_FACT_ONLINE);
     accept_statements(PV_CTL_PUT);
-    assert_non_null(strstr(read_reply(), "p2pvpn-"));
+    assert_non_null(strstr(fake_ctl_reply(&node, client), "p2pvpn-"));
 }
 
 /* Every member of the network would connect to what its first record says. */

@@ -169,8 +169,8 @@ static void ask(const char *fields)
 
 static void expect(const char *text)
 {
-    if (strstr(fake_client_output, text) == NULL)
-        fail_msg("no %s in %s", text, fake_client_output);
+    if (strstr(fake_ctl_output, text) == NULL)
+        fail_msg("no %s in %s", text, fake_ctl_output);
 }
 
 static void be_online(struct pv_peer *p, bool online)
@@ -488,7 +488,7 @@ PV_TEST(a_plan_that_the_host_does_not_set_is_said)
     be_online(bob, true);
     (void)new_plan();
     ask("\"cmd\":\"exit_use\",\"peer\":\"bob\"");
-    assert_string_equal(fake_client_output, "");
+    assert_string_equal(fake_ctl_output, "");
     struct pv_job *job = fake_node_job(&x.f);
     if (job != NULL && job->kind == PV_JOB_SET_META) {
         struct pv_job_result done = {.status = PV_OK};

@@ -130,8 +130,8 @@ PV_TEST(watchers_are_told_once)
     assert_string_equal(fake_client_read(&x, client), ""); /* as soon as it is known from where */
     answer_from("203.0.113.9");
     expect("\"event\":\"waiting\"");
-    assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));
-    assert_non_null(strstr(fake_client_output, "\"asks_from\":\"203.0.113.9\""));
+    assert_non_null(strstr(fake_ctl_output, "\"name\":\"eve\""));
+    assert_non_null(strstr(fake_ctl_output, "\"asks_from\":\"203.0.113.9\""));
     struct pv_job *job = fake_node_job(&x.f);
     assert_non_null(job);
     assert_int_equal(job->kind, PV_JOB_NOTIFY);
@@ -165,8 +165,8 @@ PV_TEST(a_flood_by_one_invite_does_not_hide_a_holder_of_another)
     assert_int_equal(pv_events_listen(&x.f.node.events, others.handle, false), PV_OK);
     answer_from("203.0.113.9");
     expect("\"name\":\"flood15\"");
-    assert_non_null(strstr(fake_client_output, "\"name\":\"eve\""));
-    assert_null(strstr(fake_client_output, "\"name\":\"flood16\""));
+    assert_non_null(strstr(fake_ctl_output, "\"name\":\"eve\""));
+    assert_null(strstr(fake_ctl_output, "\"name\":\"flood16\""));
     struct pv_job *job;
     size_t n = 0;
     for (; (job = fake_node_job(&x.f)) != NULL; n++)
