@@ -195,8 +195,6 @@ int pv_instance_make_config(const struct pv_instance *i)
 /* p2pvpnd has judged the value. */
 static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
 {
-    (void)error;
-    (void)cap;
     if (item->key != NULL && strcmp(item->section, "web") == 0 && strcmp(item->key, "listen") == 0)
         snprintf(ctx, PV_INSTANCE_WEB_BUF, "%s", item->value);
     return PV_OK;

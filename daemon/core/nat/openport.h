@@ -5,8 +5,7 @@
  *
  * It looks at what others found out and keeps nothing. Control thread only.
  */
-#ifndef PV_OPENPORT_H
-#define PV_OPENPORT_H
+#pragma once
 
 #include "daemon/core/node/node.h"
 
@@ -16,5 +15,3 @@
  * says why, and what helps; static. PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
                               const char **ret_why);
-
-#endif /* PV_OPENPORT_H */

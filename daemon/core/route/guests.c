@@ -417,7 +417,6 @@ static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, ui
 static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
-    (void)p;
     make_guest(part, req, handle, true, now);
 }
 
@@ -436,7 +435,6 @@ static void end_waiting(struct guests *g, pv_ns now)
 static void on_cancel(void *part, uint64_t handle, pv_ns now)
 {
     struct guests *g = part;
-    (void)now;
     if (g->waiting.handle != handle)
         return;
     g->waiting.handle = 0;
@@ -452,7 +450,6 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct guests *g = part;
-    (void)now;
     g->dns = cfg->dns && !cfg->dns_alone;
     g->look_at = PV_NEVER;
     g->pending = true;
@@ -465,7 +462,6 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
     struct guests *g = part;
-    (void)now;
     g->pending =
         g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
     if ((facts & PV_FACT_DOOR) != 0 && g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
@@ -477,8 +473,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct guests *g = part;
-    (void)p;
-    (void)now;
     g->pending = g->pending || (facts & PV_PEER_FACT_MEMBER) != 0;
 }
 
@@ -512,7 +506,6 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     const struct guests *g = part;
     const struct pv_turnc_door *door = &g->node->ways.door;
     char text[PV_ADDR_TEXT];
-    (void)now;
     if (g->n_here > 0 && g->door[0] != '\0' && door->state == PV_TURNC_DOOR_OPEN &&
         strcmp(pv_addr_format(&door->addr, text), g->door) != 0)
         pv_statuspage_problem(st, "the door is elsewhere than the files of guests say: ",

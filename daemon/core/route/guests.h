@@ -10,8 +10,7 @@
  *
  * Writes: by whom members go in node.fp; peer.by.
  */
-#ifndef PV_GUESTS_H
-#define PV_GUESTS_H
+#pragma once
 
 #include "daemon/core/node/part.h"
 
@@ -23,5 +22,3 @@ extern const struct pv_part pv_part_guests;
 
 /* Does this node carry a guest: may members' packets go on from its interface to its interface? */
 bool pv_guests_are_here(const struct pv_node *n);
-
-#endif /* PV_GUESTS_H */

@@ -47,28 +47,24 @@ bool pv_admin_may_sign(struct pv_node *n, const char *what, uint8_t rights, uint
 
 void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
 {
-    (void)n, (void)handle, (void)now;
     fail();
 }
 
 void pv_admin_answer_with(struct pv_node *n, uint64_t handle, const struct pv_ctlapi_told *told,
                           pv_ns now)
 {
-    (void)n, (void)handle, (void)told, (void)now;
     fail();
 }
 
 int pv_ending_invite_of(struct pv_node *n, const struct pv_member *m, bool keep,
                         struct pv_ctlapi_told *told, pv_ns now)
 {
-    (void)n, (void)m, (void)keep, (void)told, (void)now;
     return PV_ERR_STATE;
 }
 
 int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_kind kind,
                      const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    (void)n, (void)by, (void)kind, (void)pk, (void)now;
     return PV_ERR_STATE;
 }
 
@@ -77,7 +73,6 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 static int start(void **state)
 {
     const struct pv_gatherer_config gc = {.udp_port = 51820};
-    (void)state;
     is_admin = true;
     slot = 0;
     fake_peers_init(&x, &pv_part_guests);
@@ -96,7 +91,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     x.f.node.n_parts = 0;
     pv_gatherer_free(x.f.node.ways.gatherer);
     fake_peers_done(&x);
