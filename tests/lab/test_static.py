@@ -477,6 +477,8 @@ def carrier(lab, lan=None):
     """nas, an admin that carries guests, and alice behind a NAT."""
     nas, alice = lab.host("nas", lan), lab.host("alice", lab.lan("home", "profile=port-restricted"))
     nas.configure("[dns]\nlisten = on\n")
+    for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):  # as most machines have it
+        nas.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
     lab.network(lab.coordinator(), [nas, alice])
     nas.wait_direct(alice)
     return nas, alice
@@ -531,8 +533,9 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         equal(allowed, 1, f"what {a.name} may reach at {b}")
         equal(fetch(a, b, 8080), None, f"what {a.name} may not reach at {b}")
 
-    nas.restart_daemon()
-    wait("the phone to be back", lambda: phone.pings(alice.addr()), timeout=30)
+    if LONG:  # by a door it is done in any case
+        nas.restart_daemon()
+        wait("the phone to be back", lambda: phone.pings(alice.addr()), timeout=30)
     began = time.monotonic()
     nas.ctl("remove", "phone")
     wait("the phone to be out", lambda: not phone.pings(alice.addr()) and
