@@ -241,8 +241,8 @@ static int close_peer(const struct rules *r, const struct pv_peer *p, bool had_r
     return PV_ERR_NOMEM;
 }
 
-/* This node keeps the rules about what its own programs send to a guest, whose machine keeps none.
- */
+/* This node keeps the rules about what its own programs, and networks around it, send to a guest,
+ * whose machine keeps none. */
 static int guard_out(struct rules *r, const struct pv_peer *p)
 {
     struct pv_ruletable *table = NULL;

@@ -268,11 +268,10 @@ const struct pv_roster_entry *pv_roster_next_rule(const struct pv_roster *r,
 /* All permissions to carry a prefix (PV_ST_ROUTE) in force, likewise. */
 const struct pv_roster_entry *pv_roster_next_route(const struct pv_roster *r,
                                                    const struct pv_roster_entry *prev);
-/* The member that carries m, a guest (docs/PROTOCOL-NETWORK.md "Roster"): m was let in by an
- * admin's own word, has no rights, has never said what it can do, and a permission in force, no
- * older than m, to carry the address of m alone names the other. Of several that of the admin
- * who let m in, then root's, then the one that was said first, by its own word and then by its
- * hash. NULL: m is no guest. */
+/* The member that carries m, a guest (docs/PROTOCOL-NETWORK.md "Roster"): m has no rights, has
+ * never said what it can do, and a permission in force, no older than m and of the key that let it
+ * in, to carry the address of m alone names the other. Of several the one that was said first, by
+ * its own word and then by its hash. NULL: m is no guest. */
 const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struct pv_member *m);
 /* The same of the member whose address alone this permission (PV_ST_ROUTE) is about, which is given
  * in *ret_guest; NULL: it is about no guest. */

@@ -289,12 +289,10 @@ bool pv_roster_in_force(const struct pv_roster_entry *entry)
 
 /* --- guests ---------------------------------------------------------------------------------- */
 
-/* A member that an invite let in, or that has a p2pvpnd, is not to be spoken for, whatever an admin
- * signs. */
-static bool may_be_carried(const struct pv_roster *r, const struct pv_member *m)
+/* A member that has rights, or a p2pvpnd, is not to be spoken for, whatever an admin signs. */
+static bool may_be_carried(const struct pv_member *m)
 {
-    return m->rights == 0 && m->abilities == 0 && pv_roster_was_admin(r, m->admitted_by) &&
-           memcmp(m->admitted_by, m->node, sizeof(m->node)) != 0;
+    return m->rights == 0 && m->abilities == 0;
 }
 
 static bool is_about(const struct pv_st_route *route, const struct pv_addr *ip)
@@ -303,35 +301,29 @@ static bool is_about(const struct pv_st_route *route, const struct pv_addr *ip)
            ip->family == PV_AF_INET;
 }
 
-/* The word of the admin who let the guest in goes before root's, and that before others': the time
- * of a statement is its signer's own word, so another admin could always be the first. */
-static bool goes_before(const struct pv_roster *r, const struct pv_member *m,
-                        const struct pv_statement *a, const struct pv_statement *b)
+static bool was_said_before(const struct pv_statement *a, const struct pv_statement *b)
 {
-    const uint8_t *first[] = {m->admitted_by, r->root};
-    for (size_t i = 0; i < PV_ARRAY_LEN(first); i++) {
-        bool of_a = memcmp(a->signer, first[i], PV_SIGN_PK_LEN) == 0;
-        if (of_a != (memcmp(b->signer, first[i], PV_SIGN_PK_LEN) == 0))
-            return of_a;
-    }
     if (a->u.route.time != b->u.route.time)
         return a->u.route.time < b->u.route.time;
     return memcmp(a->hash, b->hash, sizeof(a->hash)) < 0;
 }
 
-/* A permission that is older than the guest is about another one, which had the address before. */
+/* Only of the key that let the guest in: another admin, who may remove it, shall not have somebody
+ * else speak for it. A permission that is older than the guest is about another one, which had the
+ * address before. */
 const struct pv_member *pv_roster_carrier(const struct pv_roster *r, const struct pv_member *m)
 {
     const struct pv_roster_entry *e = NULL, *first = NULL;
     const struct pv_member *by = NULL;
 
-    if (!may_be_carried(r, m))
+    if (!may_be_carried(m))
         return NULL;
     while ((e = pv_roster_next_route(r, e)) != NULL) {
         const struct pv_member *one = pv_roster_by_node(r, e->st.u.route.node);
         if (one == NULL || one == m || !is_about(&e->st.u.route, &m->ip4) ||
+            memcmp(e->st.signer, m->admitted_by, sizeof(m->admitted_by)) != 0 ||
             e->st.u.route.time < m->issued ||
-            (first != NULL && !goes_before(r, m, &e->st, &first->st)))
+            (first != NULL && !was_said_before(&e->st, &first->st)))
             continue;
         first = e;
         by = one;

@@ -342,7 +342,7 @@ static const struct pv_member *carrier_of(const struct keys *k)
     return pv_roster_carrier(t.r, pv_roster_by_node(t.r, k->pk));
 }
 
-/* Of two words that of the admin who let the guest in counts. */
+/* Of two words the first one counts, whatever came first here. */
 PV_TEST(an_admins_word_says_who_carries_a_guest)
 {
     const struct pv_member *guest = NULL;
@@ -351,22 +351,35 @@ PV_TEST(an_admins_word_says_who_carries_a_guest)
     (void)say(make_carried(&t.bob, 6, &t.carol, 9, T0 - 1)); /* who had the address before */
     (void)say(make_member(&t.w, &t.bob, &phone, "phone", 9));
     assert_null(carrier_of(&phone));
-    struct item late = say(make_carried(&t.w.creator, 7, &t.bob, 9, T0 + 5));
+    struct item late = say(make_carried(&t.bob, 8, &t.bob, 9, T0 + 5));
     assert_string_equal(carrier_of(&phone)->name, "bob");
     (void)say(make_carried(&t.bob, 7, &t.carol, 9, T0 + 4));
-    assert_string_equal(carrier_of(&phone)->name, "carol");
-    (void)say(make_carried(&t.w.creator, 9, &t.bob, 9, T0)); /* no admin is first by its own word */
     assert_string_equal(carrier_of(&phone)->name, "carol");
     const struct pv_roster_entry *e = pv_roster_find(t.r, hash_of(&late));
     assert_string_equal(pv_roster_carries(t.r, &e->st, &guest)->name, "carol");
     assert_string_equal(guest->name, "phone");
-    struct item other = make_carried(&t.w.creator, 8, &t.bob, 8, T0); /* nobody is there */
+    struct item other = make_carried(&t.bob, 9, &t.bob, 8, T0); /* nobody is there */
     (void)say(other);
     assert_null(pv_roster_carries(t.r, &pv_roster_find(t.r, hash_of(&other))->st, &guest));
     (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, t.carol.pk, NULL, 0));
     assert_string_equal(carrier_of(&phone)->name, "bob");
     (void)say(make_revocation(&t.w, &t.w.root, PV_REVOKE_NODE, phone.pk, NULL, 0));
     assert_null(pv_roster_carries(t.r, &e->st, &guest));
+}
+
+/* An admin may remove another one's guest, and not have it carried elsewhere: by a time of its own
+ * choice, or by ending what the other one said. */
+PV_TEST(only_who_let_a_guest_in_says_who_carries_it)
+{
+    struct keys phone = keys_of(9);
+    (void)say(make_member(&t.w, &t.w.creator, &phone, "phone", 9));
+    for (uint16_t i = 0; i < 8; i++)
+        (void)say(make_carried(&t.bob, i, &t.carol, 9, T0));
+    assert_null(carrier_of(&phone));
+    struct item it = say(make_carried(&t.w.creator, 1, &t.w.creator, 9, T0 + 1));
+    assert_memory_equal(carrier_of(&phone)->node, t.w.creator.pk, PV_SIGN_PK_LEN);
+    (void)say(make_end(&t.w, &t.bob, t.w.creator.pk, hash_of(&it), NULL, 0));
+    assert_null(carrier_of(&phone));
 }
 
 /* An admin who may remove machines may not have another speak for them. */
@@ -377,14 +390,14 @@ PV_TEST(nobody_is_carried_that_speaks_for_itself)
     (void)say(make_member(&t.w, &invite, &dave, "dave", 11));
     (void)say(make_carried(&t.bob, 1, &t.bob, 11, T0)); /* by an invite */
     assert_null(carrier_of(&dave));
-    (void)say(make_carried(&t.w.root, 2, &t.carol, 5, T0)); /* an admin */
+    (void)say(make_carried(&t.w.creator, 2, &t.carol, 5, T0)); /* an admin */
     assert_null(carrier_of(&t.bob));
     const struct pv_member *creator = pv_roster_by_node(t.r, t.w.creator.pk);
     (void)say(make_carried(&t.bob, 3, &t.bob, creator->ip4.ip[3], T0));
     assert_null(carrier_of(&t.w.creator));
-    (void)say(make_carried(&t.bob, 4, &t.carol, 6, T0)); /* by itself */
+    (void)say(make_carried(&t.w.creator, 4, &t.carol, 6, T0)); /* by itself */
     assert_null(carrier_of(&t.carol));
-    (void)say(make_carried(&t.bob, 5, &t.bob, 6, T0));
+    (void)say(make_carried(&t.w.creator, 5, &t.bob, 6, T0));
     assert_string_equal(carrier_of(&t.carol)->name, "bob");
     struct pv_statement able = {.type = PV_ST_ABLE};
     able.u.able = (struct pv_st_able){.serial = 9, .abilities = PV_ABLE_PQ, .time = T0};
