@@ -536,7 +536,7 @@ static const struct pv_member *subject(struct admin *a, const char *name, const 
     }
     if (m != NULL)
         return m;
-    p = pv_peer_need(a->node, name, what, true, handle);
+    p = pv_peer_need(a->node, name, what, PV_NEEDS_MEMBER, handle);
     return p == NULL ? NULL : pv_roster_by_node(n->roster, pv_peer_pk(p));
 }
 
@@ -611,7 +611,7 @@ static void run_admin_grant(void *part, struct pv_ctlapi_request *req, struct pv
     int r = PV_OK;
     /* This node, too: another admin may have ended its rights. */
     if (self == NULL || strcmp(req->peer, self->name) != 0) {
-        p = pv_peer_need(a->node, req->peer, "admin grant", true, handle);
+        p = pv_peer_need(a->node, req->peer, "admin grant", PV_NEEDS_MEMBER, handle);
         pk = p == NULL ? NULL : pv_peer_pk(p);
     }
     if (pk == NULL || !is_up(a, "admin grant", handle))

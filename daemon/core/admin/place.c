@@ -43,7 +43,7 @@ static const struct pv_member *subject(struct pv_node *n, const struct pv_ctlapi
             fail(n, handle, PV_CTLAPI_FAILED, what, "this node is down: `p2pvpnctl up` first");
         return n->up ? self : NULL;
     }
-    p = pv_peer_need(n, req->peer, what, true, handle);
+    p = pv_peer_need(n, req->peer, what, PV_NEEDS_MEMBER, handle);
     if (p == NULL ||
         (!pv_rootkey_is_here(n) && !pv_admin_may_sign(n, what, PV_RIGHT_INVITE, handle)))
         return NULL;

@@ -80,7 +80,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         return;
     if (!pv_node_is_on_overlay(n))
         pv_chatlink_interface_gone(c);
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
         look_at(c, p, now);
 }
 
@@ -88,7 +88,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct pv_chatlink *c = part;
     struct pv_node *n = c->owner;
-    if (pv_peer_is_static(p))
+    if (!pv_peer_is_node(p))
         return;
     /* When the coordinator is lost its word on everybody is void; that says of nobody that it is
      * away, and connections are tried as before. */

@@ -67,7 +67,7 @@ static void cmd_send(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         pv_rooms_part_send(n, req->peer, req->text, id, handle, now);
         return;
     }
-    p = pv_peer_need(n, req->peer, "send", true, handle);
+    p = pv_peer_need(n, req->peer, "send", PV_NEEDS_NODE, handle);
     if (p != NULL && !pv_rules_refuse(n, p, PV_SERVICE_CHAT, "send", handle))
         send_to(n, p, req, id, handle, now);
 }
@@ -127,8 +127,8 @@ static void cmd_list(void *part, struct pv_ctlapi_request *req, struct pv_peer *
         /* A peer's words stay, also when it has gone. */
         p = pv_peers_find(n->peers, req->peer);
         const struct pv_member *former = p == NULL ? pv_node_former_member(n, req->peer) : NULL;
-        if (former == NULL &&
-            (p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd), true, handle)) == NULL)
+        if (former == NULL && (p = pv_peer_need(n, req->peer, pv_ctlapi_cmd_name(req->cmd),
+                                                PV_NEEDS_MEMBER, handle)) == NULL)
             return;
         key = former != NULL ? former->node : pv_peer_pk(p);
     }

@@ -84,7 +84,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         save_accepted(r, true);
     if ((facts & (PV_FACT_NETWORK | PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;)
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;)
         look_at(r, p, now);
 }
 
@@ -93,7 +93,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
     if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
         facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if (!pv_peer_is_static(p) &&
+    if (pv_peer_is_node(p) &&
         (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE | PV_PEER_FACT_MEMBER)) != 0)
         look_at(part, p, now);
 }
@@ -432,7 +432,7 @@ static void cmd_change(void *part, struct pv_ctlapi_request *req, struct pv_peer
 
 static const struct pv_command commands[] = {
     {PV_CTLAPI_ROOM_CREATE, PV_NEEDS_NETWORK, cmd_change},
-    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_MEMBER, cmd_change},
+    {PV_CTLAPI_ROOM_INVITE, PV_NEEDS_NODE, cmd_change},
     {PV_CTLAPI_ROOM_ACCEPT, PV_NEEDS_NETWORK, cmd_accept},
     {PV_CTLAPI_ROOM_LEAVE, PV_NEEDS_NETWORK, cmd_change},
     {PV_CTLAPI_ROOM_LIST, PV_NEEDS_NETWORK, cmd_list},

@@ -45,8 +45,8 @@ static void serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
      * part. */
     if (c->needs == PV_NEEDS_NETWORK && !pv_node_need_network(n, name, handle))
         return;
-    if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
-        peer = pv_peer_need(n, req->peer, name, c->needs == PV_NEEDS_MEMBER, handle);
+    if (c->needs >= PV_NEEDS_PEER) {
+        peer = pv_peer_need(n, req->peer, name, c->needs, handle);
         if (peer == NULL)
             return;
     }

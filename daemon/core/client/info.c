@@ -472,7 +472,7 @@ static void do_ip(void *part, struct pv_ctlapi_request *req, struct pv_peer *p, 
     const struct pv_member *self = pv_node_self(n);
     const struct pv_addr none = {.family = PV_AF_NONE};
     if (req->peer[0] != '\0') {
-        p = pv_peer_need(n, req->peer, "ip", false, handle);
+        p = pv_peer_need(n, req->peer, "ip", PV_NEEDS_PEER, handle);
         if (p != NULL)
             answer_ip(x, pv_peer_ip4(p), pv_peer_ip6(p), pv_peer_transport(p), handle);
     } else if (self != NULL) {

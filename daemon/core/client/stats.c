@@ -282,7 +282,8 @@ static void do_stats(void *part, struct pv_ctlapi_request *req, struct pv_peer *
     struct stats *s = part;
     struct pv_node *n = s->node;
     uint64_t minute = pv_node_wall_s(n, now) / MINUTE_S - 1;
-    if (req->peer[0] != '\0' && (p = pv_peer_need(n, req->peer, "stats", false, handle)) == NULL)
+    if (req->peer[0] != '\0' &&
+        (p = pv_peer_need(n, req->peer, "stats", PV_NEEDS_PEER, handle)) == NULL)
         return;
     const struct entry *e = p == NULL ? find(s, KIND_SELF, NULL) : find(s, kind_of(p), key_of(p));
     const struct pv_series *all = e == NULL ? &nothing : e->all;

@@ -342,7 +342,7 @@ static void do_wait(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 {
     struct waits *ws = part;
     if (req->peer[0] != '\0') {
-        p = pv_peer_need(ws->node, req->peer, "wait", true, handle);
+        p = pv_peer_need(ws->node, req->peer, "wait", PV_NEEDS_MEMBER, handle);
         if (p == NULL)
             return;
     } else if (req->wait.direct) {

@@ -142,7 +142,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_filelink_rules_changed(f->link, now);
     if ((facts & (PV_FACT_INTERFACE | PV_FACT_TEARDOWN | PV_FACT_UP)) == 0)
         return;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(f->node->peers, p)) != NULL;)
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(f->node->peers, p)) != NULL;)
         look_at(f, p, now);
 }
 
@@ -151,8 +151,8 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     /* A coordinator that is lost takes back its word on everybody; nobody went away by that. */
     if (pv_peer_presence(p) == PV_PRESENCE_UNKNOWN)
         facts &= ~(unsigned)PV_PEER_FACT_PRESENCE;
-    if (!pv_peer_is_static(p) && (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
-                                           PV_PEER_FACT_MEMBER | PV_PEER_FACT_LINK)) != 0)
+    if (pv_peer_is_node(p) && (facts & (PV_PEER_FACT_PATH | PV_PEER_FACT_PRESENCE |
+                                        PV_PEER_FACT_MEMBER | PV_PEER_FACT_LINK)) != 0)
         look_at(part, p, now);
 }
 
@@ -610,7 +610,7 @@ static void cmd_one(void *part, struct pv_ctlapi_request *req, struct pv_peer *p
 }
 
 static const struct pv_command commands[] = {
-    {PV_CTLAPI_FILE_SEND, PV_NEEDS_MEMBER, cmd_send},
+    {PV_CTLAPI_FILE_SEND, PV_NEEDS_NODE, cmd_send},
     {PV_CTLAPI_FILES, PV_NEEDS_NOTHING, cmd_list},
     {PV_CTLAPI_FILE_ACCEPT, PV_NEEDS_NOTHING, cmd_one},
     {PV_CTLAPI_FILE_STOP, PV_NEEDS_NOTHING, cmd_one},

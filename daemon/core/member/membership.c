@@ -568,7 +568,7 @@ static void tear_down(struct membership *m, pv_ns now)
 /* A peer that hears of it gives up the path at once, instead of after checks without an answer. */
 static void say_goodbye(struct pv_node *n, pv_ns now)
 {
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;) {
         if (pv_peer_can_talk(p, now))
             pv_peers_send(n->peers, p, PV_INBAND_GOODBYE, pv_view(NULL, 0));
     }

@@ -268,14 +268,13 @@ static void spread_handle_timeout(struct spread *s, struct pv_node *n, bool owed
     if (!s->going || !n->online || n->roster == NULL || now < s->tick_at)
         return;
     s->tick_at = now + PV_SPREAD_TICK;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;) {
         if (!may_be_there(p, owed) || has_all(n, p))
             continue;
         lacking++;
         room.woken -= room.woken > 0 && pv_peer_is_wanted(p, now) ? 1 : 0;
     }
-    for (struct pv_peer *p = NULL;
-         lacking > 0 && (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+    for (struct pv_peer *p = NULL; lacking > 0 && (p = pv_peers_next_node(n->peers, p)) != NULL;) {
         if (may_be_there(p, owed) && !has_all(n, p))
             care_for(s, n, p, &room, now);
     }
@@ -480,7 +479,7 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
 {
     const struct owed *o = of(n);
     struct pv_owed_told t = {.coordinator = "stored", .done = true};
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;) {
         if (pv_peer_reach(p) == PV_REACH_NO)
             continue;
         /* Of the rest only its head says whether a member has it. */

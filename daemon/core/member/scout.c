@@ -77,7 +77,7 @@ static size_t count(const struct pv_node *n, size_t *ret_others)
 {
     size_t missing = 0;
     *ret_others = 0;
-    for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
+    for (struct pv_peer *p = NULL; (p = pv_peers_next_node(n->peers, p)) != NULL;) {
         const struct pv_peer_notes *notes = pv_peer_notes_of(p);
         bool here = notes->was_here || notes->in_sync || pv_peer_presence(p) != PV_PRESENCE_OFFLINE;
         missing += here ? 0 : 1;

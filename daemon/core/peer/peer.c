@@ -286,6 +286,8 @@ void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now)
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now)
 {
+    if (p->is_static)
+        return; /* it has no p2pvpnd that the coordinator could know of */
     bool came = presence == PV_PRESENCE_ONLINE &&
                 (p->presence != PV_PRESENCE_ONLINE || since_us != p->since_us);
     bool changed = presence != p->presence;
@@ -348,6 +350,8 @@ void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now)
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now)
 {
     const struct pv_descx_id re = {.gen = desc->re_gen, .rev = desc->re_rev};
+    if (!pv_peer_is_node(p))
+        return; /* whoever has the file of a guest can sign as it */
     bool replaces = p->descx.theirs.gen != 0;
     if (p->remote == NULL)
         p->remote = calloc(1, sizeof(*p->remote));

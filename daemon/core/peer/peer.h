@@ -191,6 +191,8 @@ bool pv_peer_is_static(const struct pv_peer *p);
 bool pv_peer_is_guest(const struct pv_peer *p);
 /* Is it a member of the network, and so no static peer? */
 bool pv_peer_is_member(const struct pv_peer *p);
+/* Is it a member that has a p2pvpnd, and so neither a static peer nor anybody's guest? */
+bool pv_peer_is_node(const struct pv_peer *p);
 /* The peer that carries this member, a guest; 0: it is none, or is carried here. */
 uint32_t pv_peer_by(const struct pv_peer *p);
 void pv_peer_set_by(struct pv_peer *p, uint32_t by);
@@ -372,12 +374,14 @@ void pv_peer_forget_own_key(struct pv_peer *p, const struct pv_wg_device *device
 /* Somebody wants to talk to it: a packet waits, ping, chat. Starts or joins an attempt. */
 void pv_peer_want(struct pv_peer *p, const char *who, pv_ns now);
 /* Presence. since_us: start of its connection at the coordinator; another value for a peer that was
- * in use means that it may have restarted: it is reached anew at once. */
+ * in use means that it may have restarted: it is reached anew at once. Nothing is heard of one that
+ * speaks plain WireGuard, which no coordinator knows. */
 void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t since_us,
                           pv_ns now);
 /* node.ways.locals or node.common->signalling changed. */
 void pv_peer_node_changed(struct pv_peer *p, bool locals, pv_ns now);
-/* Its newest description, authenticated. */
+/* Its newest description, authenticated. Those of guests are dropped: their transport keys are in
+ * files. */
 void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns now);
 /* A STUN datagram for its agent. Status as pv_ice_handle_input(). */
 PV_MUST_CHECK int pv_peer_handle_stun(struct pv_peer *p, const struct pv_carrier *from,

@@ -75,6 +75,11 @@ bool pv_peer_is_member(const struct pv_peer *p)
     return !p->is_static || p->is_guest;
 }
 
+bool pv_peer_is_node(const struct pv_peer *p)
+{
+    return !p->is_static && p->by == 0;
+}
+
 uint32_t pv_peer_by(const struct pv_peer *p)
 {
     return p->by;

@@ -93,16 +93,22 @@ static void say_unknown(const struct pv_node *n, const char *text, const char *w
              what, text);
 }
 
-struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what, bool member,
-                             uint64_t handle)
+struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
+                             enum pv_command_needs needs, uint64_t handle)
 {
     char error[PV_CTLAPI_ERROR_BUF];
-    if (member && !pv_node_need_network(n, what, handle))
+    if (needs != PV_NEEDS_PEER && !pv_node_need_network(n, what, handle))
         return NULL;
     struct pv_peer *p = pv_peers_find(n->peers, text);
-    if (p != NULL && member && !pv_peer_is_member(p)) {
+    if (p != NULL && needs != PV_NEEDS_PEER && !pv_peer_is_member(p)) {
         pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
                         "%s: %s is a static peer: only members can do that", what, p->name);
+        return NULL;
+    }
+    if (p != NULL && needs == PV_NEEDS_NODE && !pv_peer_is_node(p)) {
+        pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED,
+                        "%s: %s is a guest: its WireGuard app takes no messages and no files", what,
+                        p->name);
         return NULL;
     }
     if (p == NULL) {

@@ -19,6 +19,6 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path);
 void pv_peer_show(struct pv_peer *p, struct pv_ctlapi_peer *ret_peer, pv_ns now);
 
 /* The peer that text names (pv_peers_find()). NULL: handle was answered with an error that says
- * why; what: the command, which begins the sentence. member: a static peer will not do. */
-struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what, bool member,
-                             uint64_t handle);
+ * why; what: the command, which begins the sentence. needs: PV_NEEDS_PEER, _MEMBER or _NODE. */
+struct pv_peer *pv_peer_need(struct pv_node *n, const char *text, const char *what,
+                             enum pv_command_needs needs, uint64_t handle);

@@ -155,6 +155,14 @@ struct pv_peer *pv_peers_next_member(const struct pv_peers *ps, const struct pv_
     return p == NULL ? ps->members : p->hh.next;
 }
 
+struct pv_peer *pv_peers_next_node(const struct pv_peers *ps, const struct pv_peer *p)
+{
+    struct pv_peer *next = pv_peers_next_member(ps, p);
+    while (next != NULL && !pv_peer_is_node(next))
+        next = pv_peers_next_member(ps, next);
+    return next;
+}
+
 struct pv_peer *pv_peers_next_static(const struct pv_peers *ps, const struct pv_peer *p)
 {
     size_t i = 0;

@@ -49,9 +49,10 @@ struct pv_peer *pv_peers_by_transport(const struct pv_peers *ps,
 /* By what a user types: a name, NAME.NETWORK, NAME.NETWORK.p2p, an overlay address or a key. */
 struct pv_peer *pv_peers_find(const struct pv_peers *ps, const char *text);
 
-/* Walks over all members, or all static peers: NULL begins and ends. The peer given may not be
- * dropped before the next call. */
+/* Walks over all members, those of them that have a p2pvpnd (pv_peer_is_node()), or all static
+ * peers: NULL begins and ends. The peer given may not be dropped before the next call. */
 struct pv_peer *pv_peers_next_member(const struct pv_peers *ps, const struct pv_peer *p);
+struct pv_peer *pv_peers_next_node(const struct pv_peers *ps, const struct pv_peer *p);
 struct pv_peer *pv_peers_next_static(const struct pv_peers *ps, const struct pv_peer *p);
 /* Over both kinds, in the order of the ids' slots. */
 struct pv_peer *pv_peers_next(const struct pv_peers *ps, const struct pv_peer *p);

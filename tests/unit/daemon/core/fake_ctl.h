@@ -25,9 +25,8 @@ static inline void fake_ctl_say(struct fake_node *f, uint32_t sid, const char *l
     struct fake_asked asked = fake_node_ask(f, sid, "\n");
     for (size_t i = 0; i < f->part->n_commands && !found; i++) {
         const struct pv_command *c = &f->part->commands[i];
-        struct pv_peer *p = c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER
-                                ? pv_peers_find(f->node.peers, asked.req.peer)
-                                : NULL;
+        struct pv_peer *p =
+            c->needs >= PV_NEEDS_PEER ? pv_peers_find(f->node.peers, asked.req.peer) : NULL;
         found = c->cmd == asked.req.cmd;
         if (found)
             c->run(f->self, &asked.req, p, asked.handle, f->now);

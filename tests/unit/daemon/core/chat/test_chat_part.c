@@ -100,6 +100,19 @@ PV_TEST(nobody_is_called_after_the_goodbye)
     assert_true(opens());
 }
 
+/* Not to a guest, whose machine has no chat: neither when it is heard nor after `up`. */
+PV_TEST(no_connection_is_tried_to_a_guest)
+{
+    const struct pv_member *m = pv_roster_by_node(node->node.roster, chat.bob_keys.pk);
+    assert_int_equal(pv_peers_set_guest(node->node.peers, m, true, node->now), PV_OK);
+    chat.bob = pv_peers_by_pk(node->node.peers, chat.bob_keys.pk);
+    send_to_bob();
+    fake_peers_path(&chat.peers, chat.bob, true);
+    pv_node_raise(&node->node, PV_FACT_UP);
+    fake_peers_settle(&chat.peers);
+    assert_false(opens());
+}
+
 PV_TEST(a_lost_coordinator_makes_nobody_go_away)
 {
     watch(false);

@@ -58,6 +58,14 @@ PV_TEST(a_message_to_nobody_is_refused)
     assert_int_equal(enqueued(), 0);
 }
 
+PV_TEST(a_message_to_a_guest_is_refused)
+{
+    pv_peer_set_by(chat.bob, 1);
+    say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"bob\",\"text\":\"hello\"}");
+    assert_reply(node, chat.client, "bob is a guest");
+    assert_int_equal(enqueued(), 0);
+}
+
 PV_TEST(a_message_to_a_room_goes_to_rooms)
 {
     say("{\"id\":1,\"cmd\":\"send\",\"peer\":\"#crew\",\"text\":\"hello\"}");

@@ -40,9 +40,9 @@ static inline void fake_client_ask(struct fake_peers *x, uint32_t sid, const cha
     struct pv_peer *p = NULL;
     bool ready = c->needs != PV_NEEDS_NETWORK ||
                  pv_node_need_network(n, pv_ctlapi_cmd_name(asked.req.cmd), asked.handle);
-    if (c->needs == PV_NEEDS_PEER || c->needs == PV_NEEDS_MEMBER) {
-        p = pv_peer_need(n, asked.req.peer, pv_ctlapi_cmd_name(asked.req.cmd),
-                         c->needs == PV_NEEDS_MEMBER, asked.handle);
+    if (c->needs >= PV_NEEDS_PEER) {
+        p = pv_peer_need(n, asked.req.peer, pv_ctlapi_cmd_name(asked.req.cmd), c->needs,
+                         asked.handle);
         ready = p != NULL;
     }
     if (ready)

@@ -156,6 +156,47 @@ PV_TEST(a_path_or_the_coordinators_word_makes_a_peer_reachable)
     assert_int_equal(pv_peer_reach(bob), PV_REACH_ONLINE);
 }
 
+/* This node carries phone, and bob carries tablet: neither has a p2pvpnd. */
+static struct pv_peer *add_guests(struct pv_peer *bob, struct pv_peer **ret_tablet)
+{
+    const uint8_t *pk = pv_peer_pk(fake_peers_member(&x, 2, "phone", 3));
+    const struct pv_member *m = pv_roster_by_node(x.f.node.roster, pk);
+    assert_int_equal(pv_peers_set_guest(table(), m, true, x.f.now), PV_OK);
+    *ret_tablet = fake_peers_member(&x, 3, "tablet", 4);
+    pv_peer_set_by(*ret_tablet, pv_peer_id(bob));
+    return pv_peers_find(table(), "phone");
+}
+
+PV_TEST(walks_over_nodes_pass_over_guests)
+{
+    struct pv_peer *tablet, *bob = fake_peers_member(&x, 1, "bob", 2);
+    assert_true(pv_peer_is_guest(add_guests(bob, &tablet)));
+    assert_ptr_equal(pv_peers_next_node(table(), NULL), bob);
+    assert_null(pv_peers_next_node(table(), bob));
+    pv_peer_set_by(tablet, 0); /* a member like any other again */
+    assert_ptr_equal(pv_peers_next_node(table(), bob), tablet);
+}
+
+/* A coordinator may lie, and whoever has a guest's file can sign descriptions by its key. */
+PV_TEST(no_word_but_its_own_packets_moves_a_guest)
+{
+    const struct pv_addr there = pv_addr4(198, 51, 100, 7, 4000);
+    const struct pv_desc d = {.gen = 7, .rev = 1};
+    struct pv_peer *tablet, *phone = add_guests(fake_peers_member(&x, 1, "bob", 2), &tablet);
+    pv_peer_want(phone, "a packet", x.f.now);
+    pv_peer_set_presence(phone, PV_PRESENCE_ONLINE, 1, x.f.now);
+    assert_int_equal(pv_peer_reach(phone), PV_REACH_NO);
+    pv_peer_handle_desc(phone, &d, x.f.now);
+    pv_peer_handle_desc(tablet, &d, x.f.now);
+    assert_null(pv_peer_agent(phone));
+    assert_null(pv_peer_agent(tablet));
+    assert_int_equal(pv_peer_state(phone), PV_PEER_IDLE);
+    fake_peers_path(&x, phone, &there);
+    pv_peer_set_presence(phone, PV_PRESENCE_OFFLINE, 0, x.f.now);
+    assert_int_equal(pv_peer_presence(phone), PV_PRESENCE_UNKNOWN);
+    assert_int_equal(pv_peer_reach(phone), PV_REACH_PATH);
+}
+
 PV_TEST(more_packets_than_fit_are_dropped)
 {
     struct pv_peer *bob = fake_peers_member(&x, 1, "bob", 2);
