@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* export: a guest with a stock WireGuard app, and the file for it. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "crypto/ct.h"
@@ -38,10 +39,12 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
 {
     const char *name = value_of(body, "name", 63), *by = value_of(body, "by", 63);
     const char *network = value_of(body, "network", 63), *dns = value_of(body, "dns", 45);
+    const bool all = cli->args.value[EXPORT_EVERYTHING] != NULL;
     char line[PV_SHOW_BUF + PV_SHOW_BUF] = "";
     if (dns[0] != '\0')
-        snprintf(line, sizeof(line), "DNS = %s%s, %s.p2p\n", dns,
-                 cli->args.value[EXPORT_EVERYTHING] != NULL ? ", " DUMMY : "", network);
+        snprintf(line, sizeof(line), "DNS = %s%s, %s.p2p\n", dns, all ? ", " DUMMY : "", network);
+    else if (all)
+        snprintf(line, sizeof(line), "DNS = " DUMMY "\n");
     snprintf(text, FILE_MAX,
              "# %s of network %s, carried by %s\n"
              "[Interface]\nPrivateKey = %s\nAddress = %s/32, %s/128\n%s\n"
@@ -51,6 +54,30 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
              value_of(body, "address6", 45), line, value_of(body, "public_key", 44),
              value_of(body, "allowed4", 60), value_of(body, "allowed6", 60),
              value_of(body, "endpoint", 270), pv_json_real(body, "keepalive", 0));
+}
+
+/* Names of the network: by a name server on the member that carries the guest, of which this node
+ * knows by itself alone. */
+static void tell_dns(struct pv_cli *cli, const char *by)
+{
+    if (cli->args.value[EXPORT_BY] == NULL)
+        pv_cli_note(
+            cli, "names do not work in the app: no name server listens on %s ([dns] listen)", by);
+    else
+        pv_cli_note(cli,
+                    "names do not work in the app: where a name server listens on %s ([dns] "
+                    "listen), add its address to the app's DNS servers",
+                    by);
+}
+
+/* As wg-genkey(1) has it. */
+static void tell_readers(struct pv_cli *cli)
+{
+    struct stat st;
+    if (fstat(fileno(cli->out), &st) == 0 && S_ISREG(st.st_mode) &&
+        (st.st_mode & (S_IRGRP | S_IROTH)) != 0)
+        pv_cli_note(cli, "others on this machine may read that file, which has a secret key: "
+                         "`chmod 600` it, and begin with `umask 077`");
 }
 
 /* The file alone is on standard output: it goes where its user sends it, and is kept nowhere. The
@@ -74,9 +101,14 @@ static int print_file(struct pv_cli *cli, const json_t *body)
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
                 "`p2pvpnctl remove %s` ends it",
                 by, by, name);
+    if (cli->args.value[EXPORT_BY] != NULL)
+        pv_cli_note(cli,
+                    "%s carries %s only where its p2pvpnd.conf says `[guests] carry = on`: its "
+                    "`p2pvpnctl status` tells when it is missing",
+                    by, name);
     if (pv_json_text(body, "dns", NULL) == NULL)
-        pv_cli_note(
-            cli, "names do not work in the app: no name server listens on %s ([dns] listen)", by);
+        tell_dns(cli, by);
+    tell_readers(cli);
     return 0;
 }
 
@@ -106,7 +138,7 @@ const struct pv_command pv_cmds_export[] = {
             "prints the file for that app, once. This node carries it: it has to be admin,\n"
             "reachable from outside, and on.\n"
             "  --qr          a QR code in place of the file: the app reads it with the camera\n"
-            "  --by PEER     that member carries it\n"
+            "  --by PEER     that member carries it, with `[guests] carry = on` there\n"
             "  --everything  the app sends all by the carrying member, which is an exit\n"
             "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
             "                port that its router forwards; needed with --by\n",

@@ -709,6 +709,7 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
         /* Programs in the inside have no other way to names. With lwIP there are none. */
         .dns = d->stack != STACK_LWIP && (s->dns || d->for_user),
         .dns_alone = !s->dns,
+        .guests = s->guests,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,
         .firewall = s->firewall,

@@ -694,6 +694,9 @@ static const struct key chat_keys[] = {
 static const struct key dns_keys[] = {
     {.name = "listen", .take = take_on, AT(dns)},
 };
+static const struct key guests_keys[] = {
+    {.name = "carry", .take = take_on, AT(guests)},
+};
 static const struct key lan_keys[] = {
     {.name = "broadcast", .take = take_broadcast},
     {.name = "peer", .take = take_lan_peer, .repeats = true},
@@ -741,6 +744,7 @@ static const struct section sections[] = {
     {"traversal", traversal_keys, PV_ARRAY_LEN(traversal_keys)},
     {"chat", chat_keys, PV_ARRAY_LEN(chat_keys)},
     {"dns", dns_keys, PV_ARRAY_LEN(dns_keys)},
+    {"guests", guests_keys, PV_ARRAY_LEN(guests_keys)},
     {"lan", lan_keys, PV_ARRAY_LEN(lan_keys)},
     {"relay", relay_keys, PV_ARRAY_LEN(relay_keys)},
     {"metrics", metrics_keys, PV_ARRAY_LEN(metrics_keys)},
@@ -809,8 +813,8 @@ static int begin_section(struct ctx *c, const struct pv_ini_item *item)
     if (section == NULL) {
         snprintf(c->error, c->cap,
                  "unknown section [%.60s]: there are [interface], [peer NAME], [traversal], "
-                 "[relay], [lan], [chat], [dns], [metrics], [web], [security], [crypto], "
-                 "[firewall] and [log]",
+                 "[relay], [lan], [chat], [dns], [guests], [metrics], [web], [security], "
+                 "[crypto], [firewall] and [log]",
                  item->section);
         return PV_ERR_MALFORMED;
     }

@@ -49,6 +49,7 @@ struct pv_settings {
     size_t n_auto_accept;
     struct pv_lan_config lan; /* [lan] */
     bool dns;                 /* [dns] listen = on */
+    bool guests;              /* [guests] carry = on */
     struct pv_chat_config chat;
     uint64_t chat_max; /* [chat] max-size, bytes of all messages; 0 = not given */
     bool chat_held;    /* [chat] hold = on, of an earlier version: it does nothing */

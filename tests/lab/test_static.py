@@ -587,7 +587,7 @@ def five_phones(lab):
 
 @scenario(long="an exit of a guest; guests and exits are tested by themselves")
 def a_phone_sends_everything_by_the_member_that_carries_it(lab):
-    _, _, alice, exit_, web = world(lab)
+    _, _, alice, exit_, web = world(lab, lambda host: host.configure("[guests]\ncarry = on\n"))
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     port = alice.path(exit_)["remote"].rsplit(":", 1)[1]
     args = ("export", "phone", "--by", "exit", "--endpoint", f"{exit_.ip4}:{port}")

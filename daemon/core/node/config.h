@@ -181,6 +181,7 @@ struct pv_engine_config {
     uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
     bool dns;                 /* a name server listens on the overlay address */
     bool dns_alone;           /* and answers this node's own programs only */
+    bool guests;              /* [guests] carry: also those of other admins */
     bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;     /* what rights the processes have, for status; borrowed */
     unsigned inside;          /* p2pvpnd --user: a process that is in the inside; 0: none */

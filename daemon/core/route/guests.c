@@ -38,11 +38,13 @@ struct waiting {
 
 struct guests {
     struct pv_node *node;
-    bool dns;      /* a name server answers members here */
-    bool pending;  /* something changed: look */
-    pv_ns look_at; /* PV_NEVER: when something changes */
-    bool any;      /* there were routes, of which some may have been about guests */
-    size_t n_left; /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
+    bool dns;         /* a name server answers members here */
+    bool willing;     /* to carry guests that other admins let in */
+    bool pending;     /* something changed: look */
+    pv_ns look_at;    /* PV_NEVER: when something changes */
+    bool any;         /* there were routes, of which some may have been about guests */
+    size_t n_left;    /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
+    size_t n_unasked; /* those of other admins, which nobody here wants it to carry */
     struct pv_rules_guest here[PV_FP_MAX_GUESTS];
     size_t n_here;
     /* The door's address in the newest file that names it; "": none does. The door stays open while
@@ -75,11 +77,23 @@ static bool can_carry(const struct pv_node *n)
     return n->given.inside == 0;
 }
 
+/* An admin's word alone does not have this host forward packets: its user says so, by the setting,
+ * or by the export here. */
+static bool agrees(const struct guests *g, const struct pv_member *m)
+{
+    return g->willing ||
+           memcmp(m->admitted_by, g->node->identity->sign_pk, sizeof(m->admitted_by)) == 0;
+}
+
 static void note_here(struct guests *g, const struct pv_member *m)
 {
     for (size_t i = 0; i < g->n_here; i++) {
         if (memcmp(g->here[i].pk, m->node, sizeof(m->node)) == 0)
-            return; /* two admins said so */
+            return; /* it was said twice */
+    }
+    if (!agrees(g, m)) {
+        g->n_unasked++;
+        return;
     }
     if (g->n_here == PV_FP_MAX_GUESTS || !can_carry(g->node)) {
         g->n_left++;
@@ -113,7 +127,7 @@ static void list_here(struct guests *g)
     const struct pv_node *n = g->node;
     const struct pv_roster_entry *e = NULL;
     const struct pv_member *m;
-    g->n_here = g->n_left = 0;
+    g->n_here = g->n_left = g->n_unasked = 0;
     while (n->roster != NULL && pv_node_self(n) != NULL &&
            (e = pv_roster_next_route(n->roster, e)) != NULL) {
         const struct pv_member *by = pv_roster_carries(n->roster, &e->st, &m);
@@ -312,8 +326,10 @@ static bool choose_place(struct pv_node *n, struct making *x, const uint8_t *pk)
     return true;
 }
 
-/* The admin's two words: that the guest is a member, and who carries it. The key that could speak
- * for the guest is needed for the first one and never again. PV_ERR_LIMIT: no slot is left. */
+/* The admin's two words: who carries the guest, and that it is a member. The former comes first:
+ * where the latter is refused, it is about nobody, and no name and address is lost. The key that
+ * could speak for the guest is needed for the latter one and never again. PV_ERR_LIMIT: no slot is
+ * left. */
 static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_ns now)
 {
     struct pv_st_route route = {.kind = PV_ROUTE_ALLOW, .time = pv_node_wall_s(n, now)};
@@ -330,9 +346,13 @@ static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_n
         r = pv_make_route(id, n->identity->sign_sk, &route, &carried);
     if (r != PV_OK)
         return r;
-    const struct pv_ctl_item items[] = {{.statement = pv_made_view(&member)},
-                                        {.statement = pv_made_view(&carried)}};
-    return pv_membership_add(n, items, PV_ARRAY_LEN(items), now) > 0 ? PV_ERR_REFUSED : PV_OK;
+    const struct pv_ctl_item items[] = {{.statement = pv_made_view(&carried)},
+                                        {.statement = pv_made_view(&member)}};
+    for (size_t i = 0; i < PV_ARRAY_LEN(items); i++) {
+        if (pv_membership_add(n, &items[i], 1, now) > 0)
+            return PV_ERR_REFUSED;
+    }
+    return PV_OK;
 }
 
 /* All that the app is to know. p2pvpnctl makes the file of it: a line of its own making in there
@@ -342,7 +362,7 @@ static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
     const struct pv_member *m = pv_roster_by_node(n->roster, pk);
     const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
     const struct pv_st_network *net = pv_roster_network(n->roster);
-    const bool all = x->req->everything, dns = !is_self(n, x->by) || of(n)->dns;
+    const bool all = x->req->everything, dns = is_self(n, x->by) && of(n)->dns;
     char sk[PV_WG_KEY_TEXT_BUF], key[PV_WG_KEY_TEXT_BUF], ip4[PV_ADDR_TEXT], ip6[PV_ADDR_TEXT];
     char range4[PV_ADDR_TEXT], range6[PV_ADDR_TEXT], by[PV_ADDR_TEXT];
     if (m == NULL || pv_roster_carrier(n->roster, m) != x->by) {
@@ -451,6 +471,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct guests *g = part;
     g->dns = cfg->dns && !cfg->dns_alone;
+    g->willing = cfg->guests;
     g->look_at = PV_NEVER;
     g->pending = true;
     const struct pv_view door = pv_saved_value(cfg->saved, meta_door);
@@ -519,6 +540,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
     else if (g->n_left > 0)
         pv_statuspage_problem(st, "this node carries no more than 16 guests: ",
                               "remove some, and export them by another member");
+    if (g->n_unasked > 0)
+        pv_statuspage_problem(st, "another admin wants this node to carry guests: ",
+                              "it does with `[guests] carry = on` in p2pvpnd.conf (`p2pvpnctl "
+                              "reload`); else `p2pvpnctl remove` ends them");
 }
 
 const struct pv_part pv_part_guests = {

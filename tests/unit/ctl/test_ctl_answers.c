@@ -42,6 +42,23 @@ PV_TEST(peers_prints_an_aligned_table)
     assert_non_null(strstr(t.err, "invite"));
 }
 
+/* A guest's file with its secret key, where others may read it: wg-genkey(1) warns, too. */
+PV_TEST(an_exported_file_that_others_may_read_is_told)
+{
+    static const char *const words[] = {"export", "phone", "--by", "pi", NULL};
+    answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"dns\":null}\n");
+    for (int open = 0; open < 2; open++) {
+        FILE *out = tmpfile();
+        assert_non_null(out);
+        assert_int_equal(fchmod(fileno(out), open ? 0644 : 0600), 0);
+        free(t.err);
+        assert_int_equal(run_with(stdin, out, open_memstream(&t.err, &t.err_len), words), 0);
+        assert_int_equal(strstr(t.err, "umask 077") != NULL, open);
+        assert_non_null(strstr(t.err, "`[guests] carry = on`"));
+        assert_non_null(strstr(t.err, "where a name server listens on pi"));
+    }
+}
+
 PV_TEST(peers_shows_tags_where_somebody_has_one)
 {
     answers("peers", "{\"id\":@,\"ok\":true,\"version\":1,\"peers\":["

@@ -77,6 +77,7 @@ static const char WHOLE[] = "[interface]\n"
                             "notify = /usr/bin/env -u low\n"
                             "[dns]\n"
                             "listen = on\n"
+                            "[guests]\ncarry = on\n"
                             "[lan]\n"
                             "broadcast = peers\npeer = Bob\npeer = carol\nwake = on\n"
                             "[relay]\n"
@@ -156,7 +157,7 @@ PV_TEST(every_key_reaches_its_field)
     assert_string_equal(s.auto_accept[1].name, "");
     assert_int_equal(s.auto_accept[1].max, PV_FILE_SIZE_MAX);
     assert_string_equal(s.notify, "/usr/bin/env -u low");
-    assert_true(s.dns);
+    assert_true(s.dns && s.guests);
     assert_int_equal(s.lan.broadcast, PV_LAN_PEERS);
     assert_int_equal(s.lan.n_peers, 2);
     assert_string_equal(s.lan.peers[0], "bob");
@@ -210,8 +211,8 @@ PV_TEST(every_bad_line_is_named_with_file_and_line)
         {"port = 1\n", "conf:1: a key before the first section"},
         {"[interfaces]\n",
          "conf:1: unknown section [interfaces]: there are [interface], [peer NAME], "
-         "[traversal], [relay], [lan], [chat], [dns], [metrics], [web], [security], [crypto], "
-         "[firewall] and [log]"},
+         "[traversal], [relay], [lan], [chat], [dns], [guests], [metrics], [web], [security], "
+         "[crypto], [firewall] and [log]"},
         {"[peer]\n", "conf:1: unknown section"},
         {"[log x]\n", "conf:1: unknown section"},
         {"\n[interface]\nprot = 1\n",

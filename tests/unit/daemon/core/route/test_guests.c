@@ -21,6 +21,7 @@ static struct fake_peers x;
 static struct pv_peer *bob;
 static uint32_t client;
 static bool is_admin;
+static uint8_t refused_type; /* statements of this type are refused; 0: none */
 static uint16_t slot;
 
 /* --- what stands in for other parts ----------------------------------------------------------- */
@@ -28,7 +29,12 @@ static uint16_t slot;
 size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, size_t n_items,
                          pv_ns now)
 {
-    size_t refused = fake_node_take(n, items, n_items);
+    struct pv_statement st;
+    size_t refused = 0;
+    for (size_t i = 0; i < n_items; i++) {
+        assert_int_equal(pv_statement_decode(items[i].statement, &st), PV_OK);
+        refused += st.type == refused_type ? 1 : fake_node_take(n, &items[i], 1);
+    }
     pv_node_raise(n, PV_FACT_STATEMENTS);
     for (const struct pv_member *m = NULL; (m = pv_roster_next(n->roster, m)) != NULL;) {
         if (memcmp(m->node, n->identity->sign_pk, sizeof(m->node)) != 0)
@@ -70,13 +76,15 @@ int pv_ending_revoke(struct pv_node *n, struct pv_signer by, enum pv_st_revoked_
 
 /* --- the scene -------------------------------------------------------------------------------- */
 
-static int start(void **state)
+static int begin(bool willing)
 {
     const struct pv_gatherer_config gc = {.udp_port = 51820};
     is_admin = true;
+    refused_type = 0;
     slot = 0;
     fake_peers_init(&x, &pv_part_guests);
     x.f.cfg.dns = true;
+    x.f.cfg.guests = willing;
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, BOB, "bob", 7);
     (void)fake_peers_member(&x, CAROL, "carol", 8);
@@ -87,6 +95,18 @@ static int start(void **state)
     client = fake_client_open(&x);
     fake_peers_settle(&x);
     return 0;
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return begin(false);
+}
+
+static int start_willing(void **state)
+{
+    (void)state;
+    return begin(true);
 }
 
 static int stop(void **state)
@@ -105,8 +125,8 @@ static void told(struct item it)
     fake_peers_settle(&x);
 }
 
-/* Alice, this node, is an admin: the node carries 10.66.0.ip. Returns the slot. */
-static uint16_t carry(const uint8_t *node, uint8_t ip)
+/* This admin says that the node carries 10.66.0.ip. Returns the slot. */
+static uint16_t carry_by(const struct keys *admin, const uint8_t *node, uint8_t ip)
 {
     struct pv_statement st = {.type = PV_ST_ROUTE};
     st.u.route = (struct pv_st_route){.slot = {.number = slot, .seq = 1},
@@ -114,8 +134,14 @@ static uint16_t carry(const uint8_t *node, uint8_t ip)
                                       .prefix = {.base = pv_addr4(10, 66, 0, ip, 0), .bits = 32},
                                       .time = T0};
     memcpy(st.u.route.node, node, PV_SIGN_PK_LEN);
-    told(make_statement(&x.f.world, &st, &x.f.world.creator));
+    told(make_statement(&x.f.world, &st, admin));
     return slot++;
+}
+
+/* Alice, this node, is an admin. */
+static uint16_t carry(const uint8_t *node, uint8_t ip)
+{
+    return carry_by(&x.f.world.creator, node, ip);
 }
 
 static struct pv_peer *peer_of(const char *name)
@@ -226,6 +252,38 @@ PV_TEST(no_more_guests_are_carried_than_there_is_room_for)
     expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "as many guests as it can");
 }
 
+/* Dave, who is an admin too, has let phone in, and wants this node to carry it. */
+static void carry_for_dave(void)
+{
+    const struct keys dave = keys_of(40), phone = keys_of(PHONE);
+    fake_node_add(
+        &x.f, make_admin(&x.f.world, &x.f.world.root, &dave, PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
+    fake_node_add(&x.f, make_member(&x.f.world, &dave, &phone, "phone", 9));
+    const struct pv_member *m = pv_roster_by_node(x.f.node.roster, phone.pk);
+    assert_non_null(m);
+    assert_int_equal(pv_peers_add_member(x.f.node.peers, m, x.f.now), PV_OK);
+    (void)carry_by(&dave, x.f.identity.sign_pk, 9);
+}
+
+/* An admin's word alone has no member forward for strangers. */
+PV_TEST(guests_of_another_admin_are_not_carried_unasked)
+{
+    carry_for_dave();
+    assert_false(pv_guests_are_here(&x.f.node));
+    assert_false(pv_peer_is_guest(peer_of("phone")));
+    assert_true(fake_node_has_problem(&x.f, "another admin wants this node to carry guests"));
+    (void)fake_peers_member(&x, 41, "tablet", 10); /* its own */
+    (void)carry(x.f.identity.sign_pk, 10);
+    assert_true(pv_peer_is_guest(peer_of("tablet")));
+}
+
+PV_TEST_IN(guests_of_another_admin_are_carried_where_the_user_agreed, start_willing, stop)
+{
+    carry_for_dave();
+    assert_true(pv_peer_is_guest(peer_of("phone")));
+    assert_false(fake_node_has_problem(&x.f, "another admin"));
+}
+
 PV_TEST(a_node_without_rights_carries_none)
 {
     x.f.node.given.inside = 4;
@@ -272,7 +330,7 @@ PV_TEST(export_takes_another_member_and_endpoint)
                            "\"endpoint\":\"home.example.net:4500\"");
     expect(said, "\"by\":\"bob\"");
     expect(said, "\"endpoint\":\"home.example.net:4500\"");
-    expect(said, "\"dns\":\"10.66.0.7\"");
+    expect(said, "\"dns\":null"); /* nobody tells whether bob has a name server */
     const struct pv_peer *p = peer_of("phone");
     assert_false(pv_peer_is_guest(p));
     assert_int_equal(pv_peer_by(p), pv_peer_id(bob));
@@ -305,6 +363,21 @@ PV_TEST(export_says_what_is_wrong_and_makes_nothing)
     be_public();
     expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "no admin");
     assert_int_equal(pv_roster_count(x.f.node.roster), members);
+}
+
+/* Nothing is left that holds its name or address. */
+PV_TEST(an_export_of_which_half_is_refused_makes_no_guest)
+{
+    static const uint8_t types[] = {PV_ST_ROUTE, PV_ST_MEMBER};
+    be_public();
+    for (size_t i = 0; i < PV_ARRAY_LEN(types); i++) {
+        refused_type = types[i];
+        expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "try again");
+        assert_null(pv_roster_by_name(x.f.node.roster, "phone"));
+        assert_null(peer_of("phone"));
+    }
+    refused_type = 0;
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"by\":\"alice\"");
 }
 
 /* Behind a NAT only a port that the router maps lets strangers in. */
