@@ -240,14 +240,15 @@ class Inside(unittest.TestCase):
         """Control: what systemd runs is started anew and stopped, by systemd alone."""
         os.makedirs("/run/systemd/system")
         write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/tmp/asked\n', 0o755)
-        for kind, units in (("node", "p2pvpnd.service p2pvpnd@*.service"),
-                            ("coordinator", "p2pvpn-coordinator.service p2pvpn-coordinator@*.service")):
+        for kind, names in (("node", ("p2pvpnd", "p2pvpn-web")), ("coordinator", ("p2pvpn-coordinator",))):
             write("/tmp/asked")
             self.script(kind, "postinst", "configure", "0.9")
-            self.assertEqual(read("/tmp/asked"), f"daemon-reload\ntry-restart {units}\n")
+            self.assertEqual(read("/tmp/asked"), "".join(
+                f"daemon-reload\ntry-restart {name}.service {name}@*.service\n" for name in names))
             write("/tmp/asked")
             self.script(kind, "prerm", "remove")
-            self.assertRegex(read("/tmp/asked"), f"(?m)^stop {units.split()[0]}")
+            for name in names:
+                self.assertRegex(read("/tmp/asked"), f"(?m)^stop {name}.service")
 
     def test_removed_and_installed(self):
         """Units that ran and were enabled when a package was removed do so when it is back, and no others."""
