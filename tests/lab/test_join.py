@@ -32,7 +32,8 @@ def two_commands_make_a_network(lab):
     row = a.peer(b)
     equal(sorted(row), sorted(["name", "ip4", "ip6", "key", "wg_key", "online", "path", "tx_bytes",
                                "rx_bytes", "last_handshake", "last_seen", "session", "proof", "former",
-                               "another_since", "ip4_former", "ip4_since", "admin", "state", "expires", "asks_from", "groups", "tags"]),
+                               "another_since", "ip4_former", "ip4_since", "admin", "state", "expires", "asks_from", "groups", "tags",
+                               "carrier"]),
           "fields of peers --json")
 
 
