@@ -619,8 +619,8 @@ class Host(Namespace):
         return r
 
     def ask(self, cmd):
-        """What p2pvpnctl CMD --json prints, asked of the socket itself: what is asked again and again shall not cost
-        a process each time. None: nobody listens there."""
+        """What p2pvpnd answers, asked of the socket itself: what is asked again and again shall not cost a process
+        each time. p2pvpnctl status adds shared_names and what is wrong with a kept page. None: nobody listens."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.settimeout(30 * SLOW)

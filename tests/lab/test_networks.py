@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One machine in several networks: a p2pvpnd each, side by side."""
+import json
+
 from lab import check, equal, scenario, wait
 from nsslab import getent, use_module
 
@@ -54,7 +56,7 @@ def a_machine_is_in_two_networks_at_once(lab):
     equal(getent(a, "ahostsv4", "bob.work.p2p")[0], far, "bob.work.p2p")
     equal(getent(a, "ahostsv4", "bob.home.p2p")[0], a.addr(bob), "bob.home.p2p")
     equal(getent(a, "ahostsv4", "bob")[0], a.addr(bob), "bob, whom both have")
-    shared = a.json("status")["shared_names"]
+    shared = json.loads(a.ctl("status", "--json").out)["shared_names"]
     equal(shared, [{"name": "bob", "networks": ["home", "work"], "means": "home"}], "shared names")
     check("bob is in home and in work: alone it means home's, bob.work.p2p" in a.ctl("status").out, "status")
     check("bob.work.p2p the other" in a.ctl("doctor", code=None).out, "doctor")
