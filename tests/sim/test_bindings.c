@@ -227,6 +227,7 @@ static int silences(uint64_t seed, void *ctx)
 PV_TEST(the_first_packets_after_silence_arrive)
 {
     assert_int_equal(sim_seeds("bindings", 4, silences, NULL), 0);
+    assert_int_equal(silences(214, NULL), 0); /* speaks as the keys end */
 }
 
 /* --- bindings that end whatever passes -------------------------------------------------------- */

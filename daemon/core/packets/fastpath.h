@@ -55,6 +55,7 @@ enum {
 #define PV_FP_DENIED_EVERY     PV_S(10)  /* ours: between two such words about a peer */
 #define PV_FP_QUEUE_TIME       PV_S(30)  /* a packet waits no longer, DESIGN 5 */
 #define PV_FP_REJECT_TIME      PV_S(180) /* REJECT_AFTER_TIME, whitepaper s6.1 */
+#define PV_FP_SEND_TIME        PV_S(175) /* as PV_SESSION_SEND_FOR: then packets wait for others */
 #define PV_FP_REJECT_COUNT     (UINT64_MAX - (1u << 13)) /* REJECT_AFTER_MESSAGES, whitepaper s6.1 */
 #define PV_FP_REJECT_COUNT_AES ((uint64_t)1 << 27)       /* the same of AES-256-GCM, DESIGN 7 */
 

@@ -327,7 +327,7 @@ static void rx_data(struct pv_fp_worker *w, const struct pv_fp_snapshot *snap, c
         return;
     }
     uint64_t counter = pv_load_le64(u->data + 8);
-    if (counter >= keys->reject_count || !pv_fp_keys_young(keys, now)) {
+    if (counter >= keys->reject_count || !pv_fp_keys_young(keys, PV_FP_REJECT_TIME, now)) {
         pv_fp_worker_drop(w, peer, PV_FP_DROP_EXPIRED_KEYS);
         return;
     }

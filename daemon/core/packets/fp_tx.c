@@ -151,7 +151,7 @@ static bool can_seal(const struct pv_fp_worker *w, const struct pv_fp_peer *peer
 {
     /* Packets that may still lack their counter, here and at the others. */
     uint64_t unnumbered = w->n_ops + (uint64_t)(w->of - 1) * PV_AEAD_BATCH_MAX;
-    return peer->send != NULL && pv_fp_keys_young(peer->send, now) &&
+    return peer->send != NULL && pv_fp_keys_young(peer->send, PV_FP_SEND_TIME, now) &&
            atomic_load_explicit(&peer->send->next_counter, memory_order_relaxed) + unnumbered <
                peer->send->reject_count;
 }

@@ -213,10 +213,10 @@ static inline void pv_fp_set(_Atomic pv_ns *when, pv_ns now)
     atomic_store_explicit(when, now, memory_order_relaxed);
 }
 
-/* Keys that may still be used at all (REJECT_AFTER_TIME). */
-static inline bool pv_fp_keys_young(const struct pv_fp_keys *keys, pv_ns now)
+/* Keys that may still be sent with (PV_FP_SEND_TIME), or received with (PV_FP_REJECT_TIME). */
+static inline bool pv_fp_keys_young(const struct pv_fp_keys *keys, pv_ns limit, pv_ns now)
 {
-    return now < keys->birth || now - keys->birth < PV_FP_REJECT_TIME;
+    return now < keys->birth || now - keys->birth < limit;
 }
 
 /* 255.255.255.255, multicast, or the network's own broadcast address. */

@@ -595,7 +595,7 @@ int pv_session_poll_event(struct pv_session *s, struct pv_session_event *ret_eve
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now)
 {
     return s->slots[PV_SESSION_SLOT_CURRENT].used &&
-           now < s->slots[PV_SESSION_SLOT_CURRENT].born + PV_SESSION_REJECT_AFTER;
+           now < s->slots[PV_SESSION_SLOT_CURRENT].born + PV_SESSION_SEND_FOR;
 }
 
 enum pv_suite pv_session_suite(const struct pv_session *s)

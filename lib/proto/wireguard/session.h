@@ -43,9 +43,12 @@
 #include "proto/wireguard/wgmsg.h"
 
 /* Timers and limits of the whitepaper, s6.1 to s6.5, unless said. */
-#define PV_SESSION_REKEY_AFTER   PV_S(120)  /* the initiator makes new keys */
-#define PV_SESSION_REJECT_AFTER  PV_S(180)  /* keys this old are void */
-#define PV_SESSION_REKEY_TIMEOUT PV_S(5)    /* between two messages 1 */
+#define PV_SESSION_REKEY_AFTER   PV_S(120) /* the initiator makes new keys */
+#define PV_SESSION_REJECT_AFTER  PV_S(180) /* keys this old are void */
+#define PV_SESSION_REKEY_TIMEOUT PV_S(5)   /* between two messages 1 */
+/* Ours: keys older than this are not sent with. The responder made them first, up to a handshake's
+ * time before the initiator, and what is under way then must still find them. */
+#define PV_SESSION_SEND_FOR      (PV_SESSION_REJECT_AFTER - PV_SESSION_REKEY_TIMEOUT)
 #define PV_SESSION_JITTER        PV_MS(333) /* upper bound, added to each retry */
 #define PV_SESSION_GIVE_UP_AFTER PV_S(90)   /* an attempt to get keys ends */
 #define PV_SESSION_KEEPALIVE     PV_S(10)   /* data received and nothing sent: an empty packet */
@@ -230,7 +233,7 @@ PV_MUST_CHECK int pv_session_poll_event(struct pv_session *s, struct pv_session_
 
 /* --- questions ------------------------------------------------------------------------------ */
 
-/* Are there keys to send with (younger than 180 s)? */
+/* Are there keys to send with (younger than PV_SESSION_SEND_FOR)? */
 bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 /* The suite of the keys we send with; of our next message 1 while there are none. */
 enum pv_suite pv_session_suite(const struct pv_session *s);

@@ -164,7 +164,7 @@ static inline bool w_send(struct world *w, int from, bool empty)
 {
     struct w_node *n = &w->n[from];
     struct w_key *k = n->use == 0 ? NULL : w_find_key(n, n->use);
-    if (k == NULL || w->now >= k->born + PV_SESSION_REJECT_AFTER)
+    if (k == NULL || w->now >= k->born + PV_SESSION_SEND_FOR)
         return false;
     struct w_packet *p = w_put(w, 1 - from);
     p->data = true;

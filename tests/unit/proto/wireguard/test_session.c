@@ -244,14 +244,40 @@ PV_TEST(an_initiator_that_only_receives_rekeys_at_165_s)
     assert_in_range(w->n[0].last_msg1, born + PV_S(165), born + PV_S(166));
 }
 
+/* The responder's keys are older than the initiator's by the way of its answer. */
+PV_TEST(packets_sent_with_keys_near_their_end_arrive)
+{
+    struct world *w = w_new(MEMBERS);
+    w->delay = PV_S(2);
+    w_want(w, 0);
+    w_run(w, PV_S(7));
+    w->no_messages = true;
+    w_run(w, PV_S(160));
+    unsigned sent[2] = {0, 0};
+    while (pv_session_has_keys(w->n[0].session, w->now) ||
+           pv_session_has_keys(w->n[1].session, w->now)) {
+        for (int i = 0; i < 2; i++) {
+            if (pv_session_has_keys(w->n[i].session, w->now) && w_send(w, i, false))
+                sent[i]++;
+        }
+        w_run(w, PV_MS(100));
+    }
+    w_run(w, PV_S(2));
+    assert_true(sent[0] > 0 && sent[1] > 0);
+    assert_int_equal(w->n[1].data_in, sent[0]);
+    assert_int_equal(w->n[0].data_in, sent[1]);
+}
+
 PV_TEST(keys_are_void_after_180_s_and_all_memory_of_them_after_540_s)
 {
     struct world *w = w_new(MEMBERS);
     w_connect(w, 0);
-    w_run(w, PV_S(179));
+    w_run(w, PV_S(174));
     assert_true(pv_session_has_keys(w->n[0].session, w->now));
     w_run(w, PV_S(2));
     assert_false(pv_session_has_keys(w->n[0].session, w->now));
+    assert_int_equal(w->n[0].indices, 1);
+    w_run(w, PV_S(5));
     assert_int_equal(w->n[0].indices, 0);
     assert_int_equal(w->n[1].indices, 0);
     for (size_t k = 0; k < W_KEYS; k++)

@@ -265,9 +265,9 @@ PV_TEST(keys_expire_for_sending_exactly_at_their_time)
 
     give_path(w, 0);
     give_keys(w, birth);
-    w->now = birth + PV_FP_REJECT_TIME - 1;
+    w->now = birth + PV_FP_SEND_TIME - 1;
     assert_int_equal(tx_to(w, fp_ip4(2), 100, 0).n_sends, 1);
-    w->now = birth + PV_FP_REJECT_TIME;
+    w->now = birth + PV_FP_SEND_TIME;
     struct pv_fp_results r = tx_to(w, fp_ip4(2), 100, 1);
     assert_int_equal(r.n_sends, 0);
     assert_int_equal(r.n_punts, 1);
