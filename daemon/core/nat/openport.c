@@ -26,25 +26,38 @@ static const struct pv_addr *own_public(const struct pv_node *n, uint16_t family
     return NULL;
 }
 
+/* A public address of that family of which all servers have said that they see it; *ret_asked: one
+ * of which some have not. */
+static const struct pv_addr *proven_public(const struct pv_node *n, uint16_t family,
+                                           bool *ret_asked)
+{
+    const struct pv_addr *own = own_public(n, family);
+    if (own == NULL || pv_gatherer_unanswered(n->ways.gatherer, family) == PV_NEVER)
+        return own;
+    *ret_asked = true;
+    return NULL;
+}
+
+/* An address of IPv6 comes last: many routers let nothing in that nobody inside has asked for, and
+ * what servers see is the same behind such a one. */
 int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
 {
-    static const uint16_t families[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
     bool asked = false;
-    for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
-        const struct pv_addr *own = own_public(n, families[i]);
-        if (n->ways.portmapped[i].family != PV_AF_NONE) {
-            *ret_addr = n->ways.portmapped[i];
+    const struct pv_addr *own4 = proven_public(n, PV_AF_INET, &asked);
+    const struct pv_addr *own6 = proven_public(n, PV_AF_INET6, &asked);
+    const struct pv_addr *mapped = n->ways.portmapped; /* IPv4, IPv6 */
+    const struct pv_addr *const ways[] = {
+        mapped[0].family != PV_AF_NONE ? &mapped[0] : NULL,
+        own4,
+        mapped[1].family != PV_AF_NONE ? &mapped[1] : NULL,
+        n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL,
+        own6,
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(ways); i++) {
+        if (ways[i] != NULL) {
+            *ret_addr = *ways[i];
             return PV_OK;
         }
-        if (own != NULL && pv_gatherer_unanswered(n->ways.gatherer, families[i]) == PV_NEVER) {
-            *ret_addr = *own;
-            return PV_OK;
-        }
-        asked = asked || own != NULL;
-    }
-    if (n->ways.door.state == PV_TURNC_DOOR_OPEN) {
-        *ret_addr = n->ways.door.addr;
-        return PV_OK;
     }
     if (n->ways.udp_blocked)
         *ret_why = "UDP does not get through here: use a member in another network";

@@ -533,38 +533,33 @@ int pv_fp_builder_set_strict(struct pv_fp_builder *b, uint32_t peer, enum pv_fp_
 
 /* --- rules --------------------------------------------------------------------------------- */
 
-int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer, struct pv_ruletable *rules)
+/* The table of rules for what comes from the peer, or for what goes out to it. */
+static int set_table(struct pv_fp_builder *b, uint32_t peer, bool out, struct pv_ruletable *rules)
 {
     const struct pv_fp_peer *old = find_peer(b, peer);
     struct pv_fp_peer *p;
     if (rules != NULL && b->guard == NULL)
         return PV_ERR_STATE;
-    if (old != NULL && old->rules == rules)
+    if (old != NULL && (out ? old->out : old->rules) == rules)
         return PV_OK;
     int r = own_peer(b, peer, &p);
     if (r < 0)
         return r;
-    pv_ruletable_unref(p->rules);
-    p->rules = rules == NULL ? NULL : pv_ruletable_ref(rules);
+    struct pv_ruletable **at = out ? &p->out : &p->rules;
+    pv_ruletable_unref(*at);
+    *at = rules == NULL ? NULL : pv_ruletable_ref(rules);
     b->changed = true;
     return PV_OK;
 }
 
+int pv_fp_builder_set_rules(struct pv_fp_builder *b, uint32_t peer, struct pv_ruletable *rules)
+{
+    return set_table(b, peer, false, rules);
+}
+
 int pv_fp_builder_set_out(struct pv_fp_builder *b, uint32_t peer, struct pv_ruletable *out)
 {
-    const struct pv_fp_peer *old = find_peer(b, peer);
-    struct pv_fp_peer *p;
-    if (out != NULL && b->guard == NULL)
-        return PV_ERR_STATE;
-    if (old != NULL && old->out == out)
-        return PV_OK;
-    int r = own_peer(b, peer, &p);
-    if (r < 0)
-        return r;
-    pv_ruletable_unref(p->out);
-    p->out = out == NULL ? NULL : pv_ruletable_ref(out);
-    b->changed = true;
-    return PV_OK;
+    return set_table(b, peer, true, out);
 }
 
 int pv_fp_builder_set_regions(struct pv_fp_builder *b, uint32_t peer,

@@ -390,16 +390,18 @@ static bool prepare(struct pv_node *n, struct making *x, const uint8_t *pk)
            choose_carrier(n, x) && choose_place(n, x, pk) && may_take_all(n, x);
 }
 
-/* Nothing else leads here, and the coordinator has not been asked for a door: the client waits for
- * its answer. One at a time; others are told to try again. */
+/* Nothing else leads here for sure, and the coordinator has not been asked for a door: the client
+ * waits for its answer. One at a time; others are told to try again. */
 static bool wait_for_door(struct guests *g, const struct making *x, pv_ns now)
 {
     const struct pv_node *n = g->node;
     struct pv_addr addr;
     const char *why;
     if (x->req->coordinator[0] != '\0' || !is_self(n, x->by) || !n->online ||
-        g->waiting.handle != 0 || n->ways.door.state != PV_TURNC_DOOR_UNKNOWN ||
-        pv_openport(n, &addr, &why) != PV_ERR_NOT_FOUND)
+        g->waiting.handle != 0 || n->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
+        return false;
+    int r = pv_openport(n, &addr, &why);
+    if (r != PV_ERR_NOT_FOUND && (r != PV_OK || addr.family == PV_AF_INET))
         return false;
     g->waiting = (struct waiting){.req = *x->req, .handle = x->handle, .until = now + DOOR_WAIT};
     settle_door(g);

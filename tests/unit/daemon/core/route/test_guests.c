@@ -417,6 +417,20 @@ PV_TEST(an_export_waits_for_the_door_and_names_it)
     assert_true(fake_node_has_problem(&x.f, "the door is elsewhere"));
 }
 
+/* A router's firewall lets nothing in to it as a rule, and no server sees that. */
+PV_TEST(a_public_ipv6_address_comes_after_the_door)
+{
+    be_public();
+    assert_int_equal(pv_addr_parse("[2001:db8::7]:51820", &x.f.node.ways.locals[0].addr), PV_OK);
+    x.f.node.online = true;
+    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\""), "");
+    open_door();
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "\"endpoint\":\"[2001:db8::7]:51820\"");
+}
+
 PV_TEST(a_client_that_goes_away_leaves_no_guest)
 {
     x.f.node.online = true;
