@@ -14,8 +14,9 @@
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
 
-#define BEAT PV_S(1)                  /* ours: of the pulse */
-#define DEAD PV_S(PV_PIPE_DEAD_S - 1) /* and what has not come for so long comes no more */
+#define BEAT  PV_S(1)                  /* ours: of the pulse */
+#define QUIET PV_S(PV_PIPE_DEAD_S - 1) /* after so long without one p2pvpnd is asked */
+#define LOST  PV_S(PV_PIPE_LOST_S)     /* and after so long nothing more is waited for */
 
 enum {
     SIGNALLED = 128, /* as a shell tells it */
@@ -168,16 +169,31 @@ struct pipe {
     struct pv_twoway *two;
     struct pv_watch *pulse;
     int data_fd, pulse_fd; /* the first is two's */
-    pv_ns beat_at, heard;
-    bool done;    /* here: both directions have ended */
-    bool told;    /* the other is done, too */
-    bool is_dead; /* it, or p2pvpnd */
+    pv_ns beat_at, heard, ask_at;
+    bool done;       /* here: both directions have ended */
+    bool told;       /* the other is done, too */
+    const char *why; /* nothing more comes from the other; what it means if either is false */
     int at, status;
 };
 
+static bool is_complete(const struct pipe *x)
+{
+    return x->done && x->told;
+}
+
+static void end(struct pipe *x, const char *why)
+{
+    x->why = why;
+    pv_loop_stop(x->serving.loop);
+}
+
+/* An end that is complete has said all, and waits until the other one knows: a socket that is
+ * closed with bytes that nobody has read takes back what it said last. */
 static void look(struct pipe *x)
 {
-    if ((x->done && x->told) || x->is_dead || x->status < 0)
+    if (is_complete(x))
+        (void)shutdown(x->pulse_fd, SHUT_WR);
+    if (x->status < 0)
         pv_loop_stop(x->serving.loop);
 }
 
@@ -185,7 +201,7 @@ static void look(struct pipe *x)
 static void say(struct pipe *x, uint8_t what)
 {
     if (send(x->pulse_fd, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
-        x->is_dead = !x->told;
+        end(x, "the other end has ended before all was taken");
 }
 
 static void on_done(void *ctx, int at, int status)
@@ -202,6 +218,7 @@ static void on_done(void *ctx, int at, int status)
     look(x);
 }
 
+/* An end that was told ends its pulse, and one that died. */
 static void on_pulse(void *ctx, unsigned ready, pv_ns now)
 {
     struct pipe *x = ctx;
@@ -213,61 +230,67 @@ static void on_pulse(void *ctx, unsigned ready, pv_ns now)
     if (n == 1) {
         x->told = x->told || c == DONE;
     } else {
-        x->is_dead = !x->told;
         x->pulse = pv_watch_free(x->pulse);
+        end(x, "the other end has ended before all was taken");
     }
     look(x);
 }
 
 static void on_lost(void *ctx, bool apart)
 {
-    struct pipe *x = ctx;
-    x->is_dead = !x->told;
-    look(x);
+    end(ctx, "p2pvpnd, which was started for it, has ended");
+}
+
+/* The last word of a process that has ended may be lost with its p2pvpnd, and the coordinator knows
+ * of that. True: it is connected, the other end is not, and no path leads there. Where this node is
+ * not connected itself, nobody knows. */
+static bool is_gone(struct pipe *x)
+{
+    struct pv_ctlapi_request req;
+    json_t *status = NULL;
+    pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
+    pv_cli_hush(x->o->cli, true);
+    int code = pv_cli_ask(x->o->cli, &req, &status);
+    pv_cli_hush(x->o->cli, false);
+    bool gone =
+        code == 0 &&
+        json_is_true(json_object_get(json_object_get(status, "coordinator"), "connected")) &&
+        pv_json_real(json_object_get(status, "roster"), "online", 0) <= 1; /* this one */
+    json_decref(status);
+    return gone;
 }
 
 static pv_ns on_turn(void *ctx, pv_ns now)
 {
     struct pipe *x = ctx;
+    const pv_ns silent = now - x->heard;
     if (now >= x->beat_at) {
         x->beat_at = now + BEAT;
-        say(x, ALIVE);
+        if (!is_complete(x))
+            say(x, ALIVE);
     }
-    if (now - x->heard >= DEAD)
-        x->is_dead = !x->told;
-    look(x);
-    return x->beat_at;
+    if (silent < QUIET) {
+        x->ask_at = x->heard + QUIET;
+    } else if (silent >= LOST) {
+        end(x, "the other end is not reached any more");
+    } else if (now >= x->ask_at) {
+        x->ask_at = now + BEAT;
+        if (is_gone(x))
+            end(x, "the other end has ended before all was taken");
+    }
+    return pv_min_ns(x->beat_at, x->ask_at);
 }
 
 static int tell_end(const struct pipe *x)
 {
+    struct pv_cli *cli = x->o->cli;
     if (x->serving.signal != 0)
         return SIGNALLED + x->serving.signal;
-    if (x->is_dead)
-        return pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED,
-                           "the other end has ended before all was taken, or is not reached any "
-                           "more");
     if (x->status < 0 && x->at == 1)
-        return pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED, "the other end broke off the connection");
-    return x->status < 0
-               ? pv_cli_fail(x->o->cli, PV_CTLAPI_FAILED, "this end: %s", pv_strstatus(x->status))
-               : 0;
-}
-
-/* Both have taken all. A socket that is closed with bytes that nobody has read takes back what it
- * said last, which the other end may not have read yet. */
-static void end_pulse(int fd)
-{
-    const pv_ns until = pv_clock_now() + DEAD;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    uint8_t c[16];
-    (void)shutdown(fd, SHUT_WR);
-    while (pv_clock_now() < until) {
-        (void)poll(&p, 1, AGAIN_MS);
-        ssize_t n = recv(fd, c, sizeof(c), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return;
-    }
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "the other end broke off the connection");
+    if (x->status < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "this end: %s", pv_strstatus(x->status));
+    return is_complete(x) ? 0 : pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", x->why);
 }
 
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
@@ -295,8 +318,6 @@ int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fd
         pv_serving_run(&x.serving);
     pv_twoway_free(x.two);
     pv_watch_free(x.pulse);
-    if (x.done && x.told)
-        end_pulse(fds[1]);
     close(fds[1]);
     pv_serving_end(&x.serving);
     free(buf);

@@ -5,8 +5,11 @@
  *
  * The first command creates the network, the second joins it. Beside the connection there is a
  * second one, the pulse: each end says every second that it is there, and once that it has taken
- * all. So it is known within PV_PIPE_DEAD_S when the other one is dead, however it died and however
- * much is still on its way; one that was stopped (SIGSTOP) counts as dead.
+ * all. The kernel ends the pulse of an end that dies. Where that is lost with its p2pvpnd or its
+ * machine, the other one has been silent for a while, and the coordinator says that it is not
+ * there: so it is known within PV_PIPE_DEAD_S, however much is still on its way. A silence that
+ * nobody explains, such as a path that fails or a machine that stands still, is borne for
+ * PV_PIPE_LOST_S.
  */
 #pragma once
 
@@ -14,8 +17,9 @@
 #include "ctl/forward/twoway.h"
 
 enum {
-    PV_PIPE_PORT = 2049,    /* ours: of the overlay, at the first command's node */
-    PV_PIPE_DEAD_S = 5,     /* until an end knows that the other one is dead */
+    PV_PIPE_PORT = 2049, /* ours: of the overlay, at the first command's node */
+    PV_PIPE_DEAD_S = 5,  /* until an end knows that the other one's process is dead */
+    PV_PIPE_LOST_S = 30, /* ours: of silence, which is as long as a path is kept without consent */
     PV_PIPE_CONNECT_S = 60, /* ours: until the second has met the first */
 };
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 
 from lab import LONG, ROOT, SLOW, UDP_ASK, UDP_ECHO, USERS, USERS_OWN, Coordinator, Failure, Skip, check, equal
-from lab import scenario, sh, ssh_login, wait
+from lab import pause, scenario, sh, ssh_login, wait
 from turnlab import by, coturn, relayed, use_turn
 
 HEAR = """
@@ -984,19 +984,70 @@ def a_pipe_joins_two_machines(lab):
         one.run("sh", "-c", "rm $XDG_RUNTIME_DIR/out.*")
     a.ctl("pipe", "--coordinator", "nonsense", code=12)
     wait("nothing to be left", lambda: not left())
-    # the line between them is cut, and no end says so
-    ends = [end for end, _ in open_pipe(lab, a, b)]
-    for end in ends:
-        end.popen.stdin.write(b"hello")
-        end.popen.stdin.flush()
-    wait("both to be joined", lambda: all(h.run("sh", "-c", "cat $XDG_RUNTIME_DIR/out.*").out.endswith("hello")
-                                          for h in (a, b)), 60)
-    a.before = []
-    a.run("ip", "link", "set", "eth0", "down")
-    for end in ends:
-        equal(end.popen.wait(timeout=8), 1, "exit code when the line is cut")
     equal(lonely.popen.wait(timeout=90), 1, f"exit code of one that waits alone: {lonely.text()}")
     check("begin again" in lonely.text(), lonely.text())
+
+
+@scenario(minutes=4)
+def a_pipe_lives_through_what_no_end_has_caused(lab):
+    """A line that loses all for a while, a NAT that forgets, an end that stands still, a coordinator that is begun
+    anew; then p2pvpnd of one end dies with all that it had to say, and at last the line is cut for good."""
+    coordinator = lab.coordinator()
+    lan = lab.lan("lan-b", "profile=symmetric")
+    a, b = lab.host("a", lab.lan("lan-a", "profile=port-restricted")), lab.host("b", lan)
+    a.without_root(1971)
+    b.without_root(1972, denied=True)
+    for one in (a, b):
+        one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
+    lines = itertools.count()
+
+    def joined(ends):
+        """What is typed at each end comes out of the other."""
+        line = f"line {next(lines)}\n"
+        for end, _ in ends:
+            end.must_run()
+            end.popen.stdin.write(line.encode())
+            end.popen.stdin.flush()
+        for host, (_, out) in zip((a, b), ends):
+            wait(f"{line!r} at {host.name}", lambda h=host, o=out: all(end.must_run() for end, _ in ends) or
+                 line in h.run("cat", o).out, 60)
+
+    ends = open_pipe(lab, a, b)
+    joined(ends)
+    lan.nat.set(loss="100%")
+    pause(8, "two beats and more are lost, and what TCP repeats")
+    lan.nat.set(loss="0")
+    joined(ends)
+    lan.nat.flush()
+    joined(ends)
+    for end, _ in ends:
+        end.popen.send_signal(signal.SIGSTOP)
+        pause(8, "as long, and the other end hears nothing")
+        end.popen.send_signal(signal.SIGCONT)
+        joined(ends)
+    coordinator.restart()
+    joined(ends)
+    for end, _ in ends:
+        end.popen.stdin.close()
+    for end, _ in ends:
+        equal(end.popen.wait(timeout=30), 0, f"exit code: {end.text()}")
+
+    # all processes of an end die at once, so that no kernel and no p2pvpnd says it
+    for victim, other in ((0, 1), (1, 0)):
+        ends = open_pipe(lab, a, b)
+        joined(ends)
+        host, survivor = (a, b)[victim], ends[other][0]
+        for sig, name in (("-STOP", "^p2pvpnd$"), ("-KILL", "^p2pvpn")):
+            host.run("pkill", sig, "-u", str(1971 + victim), name)
+        equal(survivor.popen.wait(timeout=5), 1, "exit code when all of the other end is killed")
+        check("the other end has ended" in survivor.text(), survivor.text())
+
+    ends = open_pipe(lab, a, b)
+    joined(ends)
+    lan.nat.set(loss="100%")
+    for end, _ in ends:
+        equal(end.popen.wait(timeout=45), 1, "exit code when the line is cut")
+    check("is not reached any more" in ends[1][0].text(), ends[1][0].text())
 
 
 @scenario
