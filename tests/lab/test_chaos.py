@@ -84,7 +84,8 @@ class World:
         # Freed memory that a sanitizer holds back must not hide what the programs hold.
         os.environ["ASAN_OPTIONS"] += ":quarantine_size_mb=16"
         # As on many machines nobody is root of every third.
-        for h in (self.hosts["c"], self.guest):
+        self.users = (self.hosts["c"], self.guest)
+        for h in self.users:
             h.without_root()
         for h in self.clocks:
             h.own_clock()
@@ -135,12 +136,16 @@ class World:
         self.kill(h)
 
     def one_of_its_processes(self, h):
-        """It ends by itself, in order, when its helper or its door has died."""
-        name = self.rng.choice(["p2pvpnd-helper", "p2pvpnd-door"])
-        for line in h.run("ps", "-e", "-o", "pid=,ppid=,comm=").out.splitlines():
+        """It ends by itself, in order, when its helper, its door, or one of those in its inside has died."""
+        of_all = ["p2pvpnd-helper", "p2pvpnd-door"]
+        name = self.rng.choice(of_all + (["p2pvpnd-inside", "p2pvpnd-giver"] if h in self.users else []))
+        family = {h.p2pvpnd.pid}
+        for line in h.run("ps", "-e", "--sort=start_time", "-o", "pid=,ppid=,comm=").out.splitlines():
             pid, parent, what = line.split(None, 2)
-            if int(parent) == h.p2pvpnd.pid and what == name:
-                os.kill(int(pid), signal.SIGKILL)
+            if int(parent) in family:
+                family.add(int(pid))
+                if what == name:
+                    os.kill(int(pid), signal.SIGKILL)
         equal(h.p2pvpnd.popen.wait(20 * SLOW), 1, f"exit code of p2pvpnd on {h.name} without {name}")
         self.up(h)
 
