@@ -5,12 +5,19 @@ scripts/corpus keeps."""
 import fcntl
 import importlib.machinery
 import importlib.util
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
+
+try:
+    import yaml
+except ImportError:
+    yaml = None
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../.."))
 
@@ -61,6 +68,76 @@ class Desktop(unittest.TestCase):
         self.assertEqual(r.stdout.splitlines(), [
             f"unix:path=/run/user/{os.getuid()}/bus", "--app-name=p2pvpn", "--", "?pi in #crew",
             text])
+
+
+def text_of(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+@unittest.skipUnless(yaml, "needs python3-yaml")
+class ContainerExamples(unittest.TestCase):
+    """The examples for compose and Kubernetes are whole, give no right that a node does not need, and say what the image
+    understands."""
+
+    SCRIPT = text_of("dist/container/p2pvpn-node")
+    STATE = re.search(r"P2PVPN_STATE:-([^}]+)", SCRIPT).group(1)
+
+    def load(self, name):
+        class Strict(yaml.SafeLoader):  # a key that stands twice is a mistake, and YAML takes the last
+            def construct_mapping(self, node, deep=False):
+                keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+                assert len(keys) == len(set(keys)), f"twice in {name}: {keys}"
+                return super().construct_mapping(node, deep)
+        text = text_of(f"dist/container/{name}")
+        return text, yaml.load(text, Strict)
+
+    def check_words(self, given):
+        known = set(re.findall(r"^# (P2PVPN_\w+)", self.SCRIPT, re.M))
+        self.assertLessEqual(set(given), known)
+        for word in given.get("P2PVPN_SERVE", "").split():
+            self.assertRegex(word, r"^\d+:([a-z0-9.-]+:)?\d+$")
+        for word in given.get("P2PVPN_FORWARD", "").split():
+            self.assertRegex(word, r"^\d+:[a-z0-9.-]+:\d+$")
+
+    def test_compose(self):
+        text, project = self.load("compose.yaml")
+        node = project["services"]["node"]
+        self.check_words(node["environment"])
+        self.assertIn(f"--target node -t {node['image']} .", text)
+        self.assertIn("AS node\n", text_of("Dockerfile"))
+        served = node["environment"]["P2PVPN_SERVE"].split(":")[1]
+        self.assertIn(served, project["services"], "it serves a service")
+        volume, path = node["volumes"][0].split(":")
+        self.assertEqual((path, volume in project["volumes"]), (self.STATE, True))
+        self.assertEqual((node["cap_drop"], node["security_opt"]), (["ALL"], ["no-new-privileges:true"]))
+        self.assertFalse({"cap_add", "devices", "privileged", "ports", "network_mode"} & set(node))
+
+    def test_sidecar(self):
+        text, one = self.load("sidecar.yaml")
+        spec = one["spec"]["template"]["spec"]
+        node = next(c for c in spec["containers"] if c["name"] == "node")
+        given = {e["name"]: e["value"] for e in node["env"]}
+        self.check_words(given)
+        self.assertEqual(one["spec"]["selector"]["matchLabels"], one["spec"]["template"]["metadata"]["labels"])
+        mounts = {m["name"]: m["mountPath"] for m in node["volumeMounts"]}
+        claims = [c["metadata"]["name"] for c in one["spec"]["volumeClaimTemplates"]]
+        volumes = {v["name"]: v for v in spec["volumes"]}
+        self.assertEqual(set(mounts), set(claims) | set(volumes))
+        self.assertEqual([mounts[name] for name in claims], [self.STATE])
+        secret = volumes["token"]["secret"]["secretName"]
+        key = re.search(rf"secret generic {secret} --from-literal=(\w+)=", text).group(1)
+        self.assertEqual(given["P2PVPN_TOKEN_FILE"], f"{mounts['token']}/{key}")
+        # /token/token is root's and the group's, as fsGroup makes it
+        self.assertEqual(volumes["token"]["secret"]["defaultMode"] & 0o7, 0)
+        self.assertEqual(spec["securityContext"]["fsGroup"], spec["securityContext"]["runAsGroup"])
+        health = json.loads(re.search(r"HEALTHCHECK .* CMD (.*)", text_of("Dockerfile")).group(1))
+        self.assertEqual(node["livenessProbe"]["exec"]["command"], health)
+        self.assertEqual(node["securityContext"],
+                         {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}})
+        # one user in both containers, whom a forward lets in
+        self.assertIn("runAsUser", spec["securityContext"])
+        self.assertFalse([c["name"] for c in spec["containers"] if "runAsUser" in c.get("securityContext", {})])
 
 
 class Patience(unittest.TestCase):
