@@ -14,6 +14,7 @@
 #include "ctl/forward/outside.h"
 #include "ctl/forward/pipe.h"
 #include "ctl/forward/private.h"
+#include "ctl/lib/ctlconf.h"
 #include "sys/net/stream.h"
 #include "sys/proc/clock.h"
 
@@ -32,6 +33,7 @@ enum {
     ENTER_S = 60,     /* as for create and join */
     UP_S = 15,        /* ours: until the interface is there */
     LOOK_MS = 50,     /* ours */
+    URL_BUF = 256,    /* bytes of a line of p2pvpnctl.conf, and more */
     CONNECT_S = 30,   /* ours: until the place of --forward takes the connection */
     PROGRAM_MS = 1000 /* ours: until a program that is told to end is made to */
 };
@@ -242,32 +244,54 @@ static int run_pipe(struct pv_cli *cli, struct pv_ctlapi_request *req, char *con
     return code;
 }
 
-/* The URL as it stands in argv or in the environment, which are this process' to write. */
-static char *find_url(struct pv_cli *cli)
+static int take_setting(void *ctx, const char *key, const char *value, char *error, size_t cap)
+{
+    char *url = ctx;
+    if (strcmp(key, "coordinator") != 0 || url[0] != '\0') {
+        snprintf(error, cap, "[pipe] has the key coordinator, once");
+        return PV_ERR_MALFORMED;
+    }
+    snprintf(url, URL_BUF, "%s", value);
+    return PV_OK;
+}
+
+/* The URL where it stands, in argv, the environment or own, so that it can be overwritten; NULL:
+ * there is none. 0 or an exit code. */
+static int find_url(struct pv_cli *cli, char own[static URL_BUF], char **ret_url)
 {
     const char *option = cli->args.value[OPT_COORDINATOR];
-    return option == NULL ? getenv(COORDINATOR) : (char *)(uintptr_t)option;
+    char error[PV_CTLCONF_ERROR];
+    *ret_url = option == NULL ? getenv(COORDINATOR) : (char *)(uintptr_t)option;
+    if (*ret_url != NULL)
+        return 0;
+    if (pv_ctlconf_load("pipe", take_setting, own, error) < 0)
+        return pv_cli_fail(cli, PV_CTLAPI_FAILED, "%s", error);
+    *ret_url = own[0] == '\0' ? NULL : own;
+    return 0;
 }
 
 static int pipe_command(struct pv_cli *cli)
 {
     struct pv_private own;
     struct pv_ctlapi_request req;
-    char **words = cli->args.word, *url = find_url(cli);
+    char own_url[URL_BUF] = "", **words = cli->args.word, *url = NULL;
     char *token =
         words[0] != NULL && strncmp(words[0], TOKEN, strlen(TOKEN)) == 0 ? words[0] : NULL;
     char *const *program =
         words[token == NULL ? 0 : 1] == NULL ? NULL : &words[token == NULL ? 0 : 1];
-    if (token == NULL && url == NULL)
-        return pv_cli_usage(cli,
-                            "at which coordinator? give --coordinator URL, or set " COORDINATOR);
     if (token != NULL && cli->args.value[OPT_COORDINATOR] != NULL)
         return pv_cli_usage(cli, "the token says which coordinator: leave out --coordinator");
-    if (token == NULL && strcmp(url, "-") == 0)
-        return pv_cli_usage(cli, "standard input is for the bytes: set " COORDINATOR);
     if (program != NULL && cli->args.value[OPT_FORWARD] != NULL)
         return pv_cli_usage(cli, "give --forward or a program");
-    int code = prepare(cli, token == NULL, token == NULL ? url : token, &req);
+    int code = token == NULL ? find_url(cli, own_url, &url) : 0;
+    if (code != 0)
+        return code;
+    if (token == NULL && url == NULL)
+        return pv_cli_usage(cli, "at which coordinator? give --coordinator URL, or set " COORDINATOR
+                                 " or coordinator in p2pvpnctl.conf");
+    if (token == NULL && strcmp(url, "-") == 0)
+        return pv_cli_usage(cli, "standard input is for the bytes: set " COORDINATOR);
+    code = prepare(cli, token == NULL, token == NULL ? url : token, &req);
     if (code == 0)
         code = pv_private_start(&own, cli, &req);
     if (code != 0) {
@@ -290,7 +314,8 @@ const struct pv_command pv_cmds_pipe[] = {
             "On the first machine without TOKEN: it prints one, with which the second joins\n"
             "a network of these two alone, that ends with them and leaves nothing on disk.\n"
             "Without root, and beside any p2pvpnd. Exit code 0: both have taken all.\n"
-            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR\n"
+            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR, or coordinator\n"
+            "                     in [pipe] of ~/.config/p2pvpn/p2pvpnctl.conf\n"
             "  --forward PLACE    this end is a connection to HOST:PORT (127.0.0.1)\n"
             "  PROGRAM            this end is its standard input and output\n",
         .example = "p2pvpnctl pipe p2pvpn-... > file",

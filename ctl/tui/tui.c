@@ -818,7 +818,7 @@ int pv_tui_run(struct pv_cli *cli, const char *peer)
     u->cli = cli;
     use_locale();
     /* Said before the screen is there, so that it can be read. */
-    char wrong[PV_TUI_SETTINGS_ERROR];
+    char wrong[PV_CTLCONF_ERROR];
     if (pv_tui_settings_load(&u->model.set, wrong) < 0) {
         pv_tui_done(&u->model);
         free(u);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A user's settings of the terminal chat: the table of keys, and where their file is. */
+/* A user's settings of the terminal chat: the table of keys. */
 #include "ctl/tui/tuisettings.h"
 
 #include <stddef.h>
@@ -7,13 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/file/file.h"
-#include "sys/file/ini.h"
-#include "sys/file/userdirs.h"
-
-enum {
-    FILE_BYTES = 65536, /* ours: more is no file of settings */
-};
+#include "ctl/lib/ctlconf.h"
 
 /* The settings being read. */
 struct ctx {
@@ -112,62 +106,32 @@ static int unknown_key(const char *key, char *error, size_t cap)
     return PV_ERR_MALFORMED;
 }
 
-static int on_item(void *ctx, const struct pv_ini_item *item, char *error, size_t cap)
+static int take_key(void *ctx, const char *key, const char *value, char *error, size_t cap)
 {
     struct ctx *c = ctx;
     size_t i = 0;
-    if (strcmp(item->section, "chat") != 0) {
-        snprintf(error, cap, "%s%.60s%s: there is [chat] only, and keys stand below it",
-                 item->key == NULL ? "unknown section [" : "no section before ",
-                 item->key == NULL ? item->section : item->key, item->key == NULL ? "]" : "");
-        return PV_ERR_MALFORMED;
-    }
-    if (item->key == NULL)
-        return PV_OK;
-    while (i < PV_ARRAY_LEN(ROWS) && strcmp(ROWS[i].key, item->key) != 0)
+    while (i < PV_ARRAY_LEN(ROWS) && strcmp(ROWS[i].key, key) != 0)
         i++;
     if (i == PV_ARRAY_LEN(ROWS))
-        return unknown_key(item->key, error, cap);
+        return unknown_key(key, error, cap);
     if ((c->seen & 1u << i) != 0 && ROWS[i].take != take_highlight) {
         snprintf(error, cap, "%s: was given before", ROWS[i].key);
         return PV_ERR_MALFORMED;
     }
     c->seen |= 1u << i;
-    if (take(c->s, &ROWS[i], item->value))
+    if (take(c->s, &ROWS[i], value))
         return PV_OK;
     snprintf(error, cap, "%s: expected %s", ROWS[i].key, ROWS[i].expected);
     return PV_ERR_MALFORMED;
 }
 
 int pv_tui_settings_parse(struct pv_tui_settings *s, const char *file, struct pv_view text,
-                          char error[static PV_TUI_SETTINGS_ERROR])
+                          char error[static PV_CTLCONF_ERROR])
 {
-    struct ctx c = {.s = s};
-    struct pv_ini_error wrong = {0};
-    int r = pv_ini_parse(text, on_item, &c, &wrong);
-    if (r == PV_ERR_MALFORMED)
-        snprintf(error, PV_TUI_SETTINGS_ERROR, "%.380s:%u: %s", file, wrong.line, wrong.text);
-    else if (r < 0)
-        snprintf(error, PV_TUI_SETTINGS_ERROR, "%.380s: %s", file, pv_strstatus(r));
-    return r;
+    return pv_ctlconf_parse("chat", take_key, &(struct ctx){.s = s}, file, text, error);
 }
 
-int pv_tui_settings_load(struct pv_tui_settings *s, char error[static PV_TUI_SETTINGS_ERROR])
+int pv_tui_settings_load(struct pv_tui_settings *s, char error[static PV_CTLCONF_ERROR])
 {
-    struct pv_userdirs dirs;
-    const char *file = dirs.ctl_config;
-    char *text = NULL;
-    size_t len = 0;
-    if (pv_userdirs_find("", &dirs) != PV_OK)
-        return PV_OK;
-    int r = pv_file_read(file, FILE_BYTES, &text, &len);
-    if (r == PV_ERR_NOT_FOUND)
-        return PV_OK;
-    if (r < 0)
-        snprintf(error, PV_TUI_SETTINGS_ERROR, "read %.380s: %s", file,
-                 r == PV_ERR_LIMIT ? "not a regular file of at most 64 KiB" : pv_strstatus(r));
-    else
-        r = pv_tui_settings_parse(s, file, pv_view(text, len), error);
-    pv_file_free(text, len);
-    return r;
+    return pv_ctlconf_load("chat", take_key, &(struct ctx){.s = s}, error);
 }

@@ -9,13 +9,13 @@
 
 #include "base/pv.h"
 #include "base/text.h"
+#include "ctl/lib/ctlconf.h"
 
 enum {
     PV_TUI_ROSTER_COLS = 24, /* columns of the names beside the lines, with their border */
     PV_TUI_ROSTER_MIN = 16,
-    PV_TUI_ROSTER_MAX = 77,      /* the longest name in it */
-    PV_TUI_HIGHLIGHTS = 16,      /* words */
-    PV_TUI_SETTINGS_ERROR = 600, /* bytes of what is wrong with the file, with the NUL */
+    PV_TUI_ROSTER_MAX = 77, /* the longest name in it */
+    PV_TUI_HIGHLIGHTS = 16, /* words */
 };
 
 enum pv_tui_time {
@@ -43,9 +43,7 @@ void pv_tui_settings_init(struct pv_tui_settings *s);
 /* Takes what text says; file: its name, for error. PV_ERR_MALFORMED: error says where and why.
  * PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_tui_settings_parse(struct pv_tui_settings *s, const char *file,
-                                        struct pv_view text,
-                                        char error[static PV_TUI_SETTINGS_ERROR]);
-/* The same of the user's file: $XDG_CONFIG_HOME/p2pvpn/p2pvpnctl.conf, else below ~/.config. None
- * is PV_OK. Also -errno of the file. */
+                                        struct pv_view text, char error[static PV_CTLCONF_ERROR]);
+/* The same of the user's file, as pv_ctlconf_load(). */
 PV_MUST_CHECK int pv_tui_settings_load(struct pv_tui_settings *s,
-                                       char error[static PV_TUI_SETTINGS_ERROR]);
+                                       char error[static PV_CTLCONF_ERROR]);

@@ -997,8 +997,8 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
     a, b = lab.host("a", lab.lan("lan-a", "profile=port-restricted")), lab.host("b", lan)
     a.without_root(1971)
     b.without_root(1972, denied=True)
-    for one in (a, b):
-        one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
+    a.run("sh", "-ec", "umask 077; mkdir -p $HOME/.config/p2pvpn; cat >$HOME/.config/p2pvpn/p2pvpnctl.conf",
+          stdin=f"[pipe]\ncoordinator = {coordinator.url()}\n")
     lines = itertools.count()
 
     def joined(ends):

@@ -459,6 +459,38 @@ PV_TEST(pipe_says_what_is_wrong_before_it_starts_anything)
     assert_string_equal(t.requests, "");
 }
 
+PV_TEST(pipe_takes_a_coordinator_from_the_users_own_file)
+{
+    char dir[160], file[192];
+    snprintf(dir, sizeof(dir), "%s/p2pvpn", t.dir);
+    snprintf(file, sizeof(file), "%s/p2pvpnctl.conf", dir);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    unsetenv("P2PVPN_COORDINATOR");
+    setenv("XDG_CONFIG_HOME", t.dir, 1);
+    static const struct {
+        const char *text, *want;
+    } row[] = {
+        {"[chat]\nbell = on\n", "at which coordinator?"},
+        {"[pipe]\ncoordinator =\n", "at which coordinator?"},
+        {"[pipe]\ncoordinator = -\n", "standard input is for the bytes"}, /* so it was read */
+        {"[pipe]\nurl = x\n", "p2pvpnctl.conf:2: [pipe] has the key coordinator, once"},
+        {"[pipe]\ncoordinator = x\ncoordinator = y\n", "p2pvpnctl.conf:3: [pipe] has the key"},
+        {"[pip]\n", "p2pvpnctl.conf:1: unknown section [pip]"},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(row); i++) {
+        FILE *f = fopen(file, "we");
+        assert_non_null(f);
+        assert_true(fputs(row[i].text, f) >= 0);
+        assert_int_equal(fclose(f), 0);
+        assert_true(RUN("pipe") > 0);
+        assert_one_line_error(row[i].want);
+    }
+    unsetenv("XDG_CONFIG_HOME");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_string_equal(t.requests, "");
+}
+
 /* --- socks --------------------------------------------------------------------------------- */
 
 /* A request for host at the member's port, to buf; its length. */

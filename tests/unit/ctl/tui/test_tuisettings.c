@@ -11,7 +11,7 @@ PV_TEST_WORLD(make, drop);
 /* The mistake in this file; NULL: none. */
 static const char *wrong_with(struct pv_tui_settings *s, const char *text)
 {
-    static char error[PV_TUI_SETTINGS_ERROR];
+    static char error[PV_CTLCONF_ERROR];
     pv_tui_settings_init(s);
     int r = pv_tui_settings_parse(s, "F", pv_view(text, strlen(text)), error);
     return r == PV_OK ? NULL : error;
@@ -21,6 +21,7 @@ PV_TEST(without_a_file_all_is_as_the_manual_says)
 {
     struct pv_tui_settings s;
     assert_null(wrong_with(&s, ""));
+    assert_null(wrong_with(&s, "[pipe]\nbell = on\n")); /* another command's */
     assert_true(s.roster && s.wrap && s.align && s.colours);
     assert_false(s.bell);
     assert_int_equal(s.roster_cols, 24);
@@ -63,8 +64,8 @@ PV_TEST(a_mistake_is_named_with_its_line_and_what_helps)
         {"[chat]\nbell = on\nbell = on\n", "F:3: bell: was given before"},
         {"[chat]\nkeep = 90d\n",
          "unknown key keep in [chat]: there are roster, roster-width, time,"},
-        {"[interface]\n", "unknown section [interface]: there is [chat] only"},
-        {"bell = on\n", "no section before bell: there is [chat] only"},
+        {"[interface]\n", "unknown section [interface]: there are [chat] and [pipe]"},
+        {"bell = on\n", "no section before bell: there are [chat] and [pipe]"},
     };
     struct pv_tui_settings s;
     for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
@@ -90,7 +91,7 @@ PV_TEST(seventeen_words_are_one_too_many)
 
 PV_TEST(the_file_is_the_users_own)
 {
-    char dir[] = "/tmp/pv-test-tuisettings-XXXXXX", path[128], error[PV_TUI_SETTINGS_ERROR];
+    char dir[] = "/tmp/pv-test-tuisettings-XXXXXX", path[128], error[PV_CTLCONF_ERROR];
     struct pv_tui_settings s;
     pv_tui_settings_init(&s);
     assert_non_null(mkdtemp(dir));
