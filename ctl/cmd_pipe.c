@@ -302,6 +302,9 @@ static int pipe_command(struct pv_cli *cli)
     if (token == NULL && code == 0)
         leave(cli);
     pv_private_end(&own, cli, code == 0); /* who waits for a failure is told at once */
+    /* That the coordinator was away for a moment, or has not stored that this node left, changes
+     * nothing of what both ends have taken. */
+    cli->cached = false;
     return code;
 }
 

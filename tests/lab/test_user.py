@@ -991,7 +991,8 @@ def a_pipe_joins_two_machines(lab):
 @scenario(minutes=4)
 def a_pipe_lives_through_what_no_end_has_caused(lab):
     """A line that loses all for a while, a NAT that forgets, an end that stands still, a coordinator that is begun
-    anew; then p2pvpnd of one end dies with all that it had to say, and at last the line is cut for good."""
+    anew; then p2pvpnd of one end dies with all that it had to say, a line is cut for good, and the coordinator is away
+    when the ends part."""
     coordinator = lab.coordinator()
     lan = lab.lan("lan-b", "profile=symmetric")
     a, b = lab.host("a", lab.lan("lan-a", "profile=port-restricted")), lab.host("b", lan)
@@ -1001,14 +1002,14 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
           stdin=f"[pipe]\ncoordinator = {coordinator.url()}\n")
     lines = itertools.count()
 
-    def joined(ends):
+    def joined(ends, hosts=(a, b)):
         """What is typed at each end comes out of the other."""
         line = f"line {next(lines)}\n"
         for end, _ in ends:
             end.must_run()
             end.popen.stdin.write(line.encode())
             end.popen.stdin.flush()
-        for host, (_, out) in zip((a, b), ends):
+        for host, (_, out) in zip(hosts, ends):
             wait(f"{line!r} at {host.name}", lambda h=host, o=out: all(end.must_run() for end, _ in ends) or
                  line in h.run("cat", o).out, 60)
 
@@ -1048,6 +1049,19 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
     for end, _ in ends:
         equal(end.popen.wait(timeout=45), 1, "exit code when the line is cut")
     check("is not reached any more" in ends[1][0].text(), ends[1][0].text())
+
+    c, d = lab.host("c"), lab.host("d")
+    for one in (c, d):
+        one.without_root(1973)
+        one.before += ["env", f"P2PVPN_COORDINATOR={coordinator.url()}"]
+    ends = open_pipe(lab, c, d)
+    joined(ends, (c, d))
+    coordinator.end()
+    joined(ends, (c, d))
+    for end, _ in ends:
+        end.popen.stdin.close()
+    for end, _ in ends:
+        equal(end.popen.wait(timeout=90), 0, f"exit code without the coordinator: {end.text()}")
 
 
 @scenario
