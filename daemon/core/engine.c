@@ -266,7 +266,7 @@ static int make_machines(struct pv_engine *e)
 {
     int r = pv_fp_builder_new(&e->node.fp, &e->node.rng);
     if (r == PV_OK)
-        r = pv_ctlsrv_new(&e->node.ctl);
+        r = pv_ctlsrv_new(&e->node.ctl, &e->node.streams);
     const struct pv_peers_config pc = {.node = &e->node, .on_gone = peer_gone, .arg = e};
     if (r == PV_OK)
         r = pv_peers_new(&e->node.peers, &pc);
@@ -310,6 +310,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
         pv_peers_drop_members(e->node.peers, 0);
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
+    pv_streams_done(&e->node.streams);
     pv_events_done(&e->node.events);
     pv_fp_builder_free(e->node.fp);
     free(e->node.ways.stunroute);
@@ -737,34 +738,12 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
 
 int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
-        for (size_t i = 0; i < slot->part->n_streams; i++) {
-            const struct pv_stream_handler *h = &slot->part->streams[i];
-            if (h->poll_op == NULL || h->poll_op(slot->self, ret_op) != PV_OK)
-                continue;
-            ret_op->kind = h->kind;
-            ret_op->sid = pv_sid(h->kind, ret_op->sid);
-            return PV_OK;
-        }
-    }
-    return PV_ERR_AGAIN;
+    return pv_streams_next_op(&e->node.streams, ret_op);
 }
 
 int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
 {
-    uint32_t local;
-    PV_EACH_PART(&e->node, slot)
-    {
-        for (size_t i = 0; i < slot->part->n_streams; i++) {
-            const struct pv_stream_handler *h = &slot->part->streams[i];
-            if (h->poll_writable == NULL || h->poll_writable(slot->self, &local) != PV_OK)
-                continue;
-            *ret_sid = pv_sid(h->kind, local);
-            return PV_OK;
-        }
-    }
-    return PV_ERR_AGAIN;
+    return pv_streams_next_turn(&e->node.streams, ret_sid);
 }
 
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)

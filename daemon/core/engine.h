@@ -29,7 +29,7 @@
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/datapath.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/node/stream.h"
+#include "daemon/core/node/streams.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
 #include "daemon/core/relay/relayway.h"

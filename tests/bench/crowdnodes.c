@@ -29,6 +29,7 @@ struct node {
     uint8_t sign_sk[PV_SIGN_SK_LEN], sign_pk[PV_SIGN_PK_LEN];
     uint8_t dh_sk[PV_DH_LEN], dh_pk[PV_DH_LEN];
     struct pv_coordclient *client;
+    struct pv_streams streams; /* what it asks for */
     struct pv_heap_node timer;
     uint32_t sid;    /* of the connection; 0: none */
     uint32_t opened; /* connections so far */
@@ -237,7 +238,7 @@ static void take_event(struct node *n, const struct pv_coordclient_event *ev, pv
 static void serve(struct node *n, pv_ns now)
 {
     struct pv_coordclient_event ev;
-    struct pv_coordclient_stream_op op;
+    struct pv_stream_op op;
     uint32_t sid = 0;
     bool again = true;
     while (again) {
@@ -246,14 +247,14 @@ static void serve(struct node *n, pv_ns now)
             take_event(n, &ev, now);
             pv_ctl_msg_free(ev.msg);
         }
-        for (; pv_coordclient_poll_stream_op(n->client, &op) == PV_OK; again = true) {
-            if (op.open)
+        for (; pv_streams_next_op(&n->streams, &op) == PV_OK; again = true) {
+            if (op.type == PV_STREAM_OPEN)
                 open_stream(n, op.sid, now);
             else if (op.sid == n->sid)
                 close_stream(n);
         }
     }
-    while (pv_coordclient_poll_writable(n->client, &sid) == PV_OK)
+    while (pv_streams_next_turn(&n->streams, &sid) == PV_OK)
         flush(n);
     flush(n);
     pv_heap_set(&n->all->timers, &n->timer, pv_coordclient_next_timeout(n->client));
@@ -271,7 +272,9 @@ static void start_all(struct nodes *a)
                                                   .log = &quiet,
                                                   .sign_sk = n->sign_sk,
                                                   .sign_pk = n->sign_pk,
-                                                  .dh_sk = n->dh_sk};
+                                                  .dh_sk = n->dh_sk,
+                                                  .streams = &n->streams,
+                                                  .kind = PV_STREAM_COORD};
         struct pv_coordclient_target target = {
             .role = PV_CTL_MEMBER, .has_network = true, .have = net->end};
         memcpy(target.coordinator, a->shared->pk, sizeof(target.coordinator));

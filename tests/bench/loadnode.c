@@ -96,14 +96,14 @@ static struct pv_addr source_of(const struct load_node *n)
     return pv_addr4((uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip, 0);
 }
 
-static void open_stream(struct load_node *n, const struct pv_coordclient_stream_op *op, pv_ns now)
+static void open_stream(struct load_node *n, const struct pv_stream_op *op, pv_ns now)
 {
     const struct pv_stream_bind tie = {.local = source_of(n)};
     static const struct pv_tls_peer anybody = {.trust = PV_TLS_TRUST_ANY};
     close_stream(n);
     n->sid = op->sid;
-    int r = pv_stream_connect(&op->to.addr, &tie, &n->fd);
-    if (r == PV_OK && op->to.tls)
+    int r = pv_stream_connect(&op->addr, &tie, &n->fd);
+    if (r == PV_OK && op->tls)
         r = pv_tls_new_client(&n->tls, n->load->tls, &anybody);
     if (r < 0) {
         lost(n, r, now);
@@ -481,7 +481,7 @@ static void take_event(struct load_node *n, const struct pv_coordclient_event *e
 static void serve(struct load_node *n, pv_ns now)
 {
     struct pv_coordclient_event ev;
-    struct pv_coordclient_stream_op op;
+    struct pv_stream_op op;
     uint32_t sid = 0;
     bool again = true;
     while (again) {
@@ -491,15 +491,15 @@ static void serve(struct load_node *n, pv_ns now)
             pv_ctl_msg_free(ev.msg);
             again = true;
         }
-        while (pv_coordclient_poll_stream_op(n->client, &op) == PV_OK) {
-            if (op.open)
+        while (pv_streams_next_op(&n->streams, &op) == PV_OK) {
+            if (op.type == PV_STREAM_OPEN)
                 open_stream(n, &op, now);
             else if (op.sid == n->sid)
                 close_stream(n);
             again = true;
         }
     }
-    while (pv_coordclient_poll_writable(n->client, &sid) == PV_OK) {
+    while (pv_streams_next_turn(&n->streams, &sid) == PV_OK) {
         int r = sid == n->sid && !n->connecting ? flush(n) : PV_OK;
         if (r < 0)
             lost(n, r, now);
@@ -527,7 +527,9 @@ struct load_node *load_add(struct load *l)
                                               .log = &quiet,
                                               .sign_sk = n->sign_sk,
                                               .sign_pk = n->sign_pk,
-                                              .dh_sk = n->dh_sk};
+                                              .dh_sk = n->dh_sk,
+                                              .streams = &n->streams,
+                                              .kind = PV_STREAM_COORD};
     load_check(pv_coordclient_new(&n->client, &cfg), "memory");
     return n;
 }
@@ -596,6 +598,7 @@ void load_done(struct load *l)
     for (size_t i = 0; i < l->n_nodes; i++) {
         close_stream(&l->nodes[i]);
         pv_coordclient_free(l->nodes[i].client);
+        pv_streams_done(&l->nodes[i].streams);
     }
     pv_heap_done(&l->timers);
     pv_tls_ctx_free(l->tls);

@@ -58,6 +58,7 @@ struct load_node {
     uint8_t sign_sk[PV_SIGN_SK_LEN], sign_pk[PV_SIGN_PK_LEN];
     uint8_t dh_sk[PV_DH_LEN], dh_pk[PV_DH_LEN];
     struct pv_coordclient *client;
+    struct pv_streams streams; /* what it asks for */
     enum load_step step;
     bool online;    /* as a member */
     bool whole;     /* has had the whole log on this connection */

@@ -120,17 +120,15 @@ static void run_coordinator(struct world *w, unsigned i)
 
 static void take_ops(struct world *w, struct person *p)
 {
-    struct pv_coordclient_stream_op op;
-    while (pv_coordclient_poll_stream_op(p->client, &op) == PV_OK) {
+    struct pv_stream_op op;
+    while (pv_streams_next_op(&p->streams, &op) == PV_OK) {
         size_t k = 0;
-        if (op.open) {
+        if (op.type == PV_STREAM_OPEN) {
             while (k < PIPES && w->pipes[k].p != NULL)
                 k++;
             assert_true(k < PIPES);
-            w->pipes[k] = (struct pipe){.p = p,
-                                        .sid = op.sid,
-                                        .c = op.to.addr.ip[3] - 1u,
-                                        .at = w->now + PV_MS(draw(w, 30))};
+            w->pipes[k] = (struct pipe){
+                .p = p, .sid = op.sid, .c = op.addr.ip[3] - 1u, .at = w->now + PV_MS(draw(w, 30))};
             continue;
         }
         while (k < PIPES && (w->pipes[k].p != p || w->pipes[k].sid != op.sid))
@@ -470,8 +468,10 @@ static void free_world(struct world *w)
     for (unsigned i = 0; i < COORDS; i++)
         if (w->coords[i].core != NULL)
             kill_coordinator(w, i);
-    for (unsigned i = 0; i < PEOPLE; i++)
+    for (unsigned i = 0; i < PEOPLE; i++) {
         pv_coordclient_free(w->people[i].client);
+        pv_streams_done(&w->people[i].streams);
+    }
     for (size_t i = 0; i < w->n_rows; i++)
         pv_storeop_free(w->rows[i]);
     test_end(w->cw);
@@ -493,7 +493,9 @@ static int run(uint64_t seed, void *ctx)
                                                   .log = &w->cw->log,
                                                   .sign_sk = p->node.id.sk,
                                                   .sign_pk = p->node.id.pk,
-                                                  .dh_sk = p->node.transport_sk};
+                                                  .dh_sk = p->node.transport_sk,
+                                                  .streams = &p->streams,
+                                                  .kind = PV_STREAM_COORD};
         assert_int_equal(pv_coordclient_new(&p->client, &cfg), PV_OK);
         connect_person(w, p);
     }

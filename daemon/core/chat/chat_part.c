@@ -28,6 +28,12 @@ bool pv_chat_may(const void *node, const uint8_t *pk)
 
 static void tell(void *owner, const struct pv_chatlink_event *ev, pv_ns now);
 
+static struct pv_addr own_addr(const void *node, uint16_t family)
+{
+    const struct pv_member *self = pv_node_self(node);
+    return self == NULL ? (struct pv_addr){0} : family == PV_AF_INET6 ? self->ip6 : self->ip4;
+}
+
 /* rooms, copies and messages reach the machine by node->chat.link: one connection carries the lines
  * of all of them to a peer. */
 static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
@@ -36,6 +42,8 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
     struct pv_chatlink_config lc = {.rng = node->rng,
                                     .log = node->log,
                                     .jobs = &node->jobs,
+                                    .streams = &node->streams,
+                                    .own_addr = own_addr,
                                     .keys = node->chat.keys,
                                     .plain_off = cfg->chat.plain_off,
                                     .admits = pv_chat_may,
@@ -147,21 +155,6 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
     struct pv_chatlink *c = part;
     pv_chatlink_closed(c, sid, now);
-}
-
-/* Connections leave from the own overlay address: the other side knows us by it. */
-static int poll_op(void *part, struct pv_stream_op *ret_op)
-{
-    struct pv_chatlink *c = part;
-    struct pv_chatlink_stream_op op;
-    if (pv_chatlink_poll_stream_op(c, &op) != PV_OK)
-        return PV_ERR_AGAIN;
-    const struct pv_member *self = pv_node_self(c->owner);
-    *ret_op = (struct pv_stream_op){
-        .type = op.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE, .sid = op.sid, .addr = op.addr};
-    if (op.open && self != NULL)
-        ret_op->local = op.addr.family == PV_AF_INET6 ? self->ip6 : self->ip4;
-    return PV_OK;
 }
 
 /* --- what chatlink says ---------------------------------------------------------------------- */
@@ -314,8 +307,6 @@ static const struct pv_stream_handler streams[] = {{
     .connected = pv_chatlink_connected,
     .bytes = take_bytes,
     .closed = closed,
-    .poll_op = poll_op,
-    .poll_writable = pv_chatlink_poll_writable,
     .out = pv_chatlink_out,
     .wrote = pv_chatlink_wrote,
     .is_full = pv_chatlink_is_full,

@@ -167,6 +167,8 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->log = cfg->log;
     link->keys = cfg->keys;
     link->jobs = cfg->jobs;
+    link->streams = cfg->streams;
+    link->own_addr = cfg->own_addr;
     link->plain = !cfg->plain_off;
     link->admits = cfg->admits;
     link->tell = cfg->tell;
@@ -195,7 +197,6 @@ static void end_job(struct pv_jobwait *wait)
 struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
 {
     struct pv_chatlink_event event;
-    struct pv_chatlink_stream_op op;
     if (link == NULL)
         return NULL;
     while (link->peers != NULL)
@@ -203,8 +204,6 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
     pv_jobqueue_forget(link->jobs, link, end_job);
     while (pv_chatlink_poll_event(link, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
-    while (pv_chatlink_poll_stream_op(link, &op) == PV_OK)
-        ;
     pv_heap_done(&link->peer_timers);
     pv_heap_done(&link->conn_timers);
     free(link);

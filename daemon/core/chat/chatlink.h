@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/jobs/jobqueue.h"
+#include "daemon/core/node/streams.h"
 #include "proto/chat/proof.h"
 
 struct pv_linkkeys;
@@ -88,8 +89,12 @@ struct pv_chatlink_config {
     const struct pv_log *log;       /* borrowed; may be NULL */
     struct pv_jobqueue *jobs;       /* borrowed: to the store. Until a job has its result, what it
                                        carries counts as memory that is used */
+    struct pv_streams *streams;     /* borrowed: those to be opened, closed and written */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     bool plain_off;                 /* plain text is refused ([chat] plain = off) */
+    /* Our overlay address of that family, which a connection leaves from: the other side knows us
+     * by it. NULL: any does. */
+    struct pv_addr (*own_addr)(const void *owner, uint16_t family);
     /* May the member chat with this node? Asked for each message; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
     /* Is told of each event but rooms' (below) as it happens; NULL: nobody is. event and what it
@@ -209,24 +214,12 @@ void pv_chatlink_owner(struct pv_chatlink *link, const uint8_t *pk,
 /* wall_ms: wall clock, Unix milliseconds: the time of plain text lines. */
 void pv_chatlink_handle_bytes(struct pv_chatlink *link, uint32_t sid, struct pv_view bytes,
                               uint64_t wall_ms, pv_ns now);
-/* No more bytes of the stream are wanted for now: its sender shall wait. poll_writable() names the
- * stream when this changes. */
+/* No more bytes of the stream are wanted for now: its sender shall wait. The stream is woken when
+ * this changes. */
 bool pv_chatlink_is_full(void *link, uint32_t sid);
 /* The stream is gone or could not be opened; the sid is forgotten. */
 void pv_chatlink_closed(struct pv_chatlink *link, uint32_t sid, pv_ns now);
 
-struct pv_chatlink_stream_op {
-    bool open;    /* else: close; the sid is forgotten, no closed() is wanted */
-    uint32_t sid; /* open: new, chosen here */
-    uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_addr addr; /* open: overlay address and PV_CHAT_PORT */
-};
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_stream_op(struct pv_chatlink *link,
-                                             struct pv_chatlink_stream_op *ret_op);
-/* Streams with output, each once until it was written or has new output, and those that became full
- * or are full no more. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_writable(void *link, uint32_t *ret_sid);
 struct pv_view pv_chatlink_out(void *link, uint32_t sid); /* until the next call */
 void pv_chatlink_wrote(void *link, uint32_t sid, size_t n, pv_ns now);
 

@@ -8,7 +8,6 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/chat/chatlink_int.h"
-#include "daemon/core/node/stream.h"
 
 enum {
     IDLE_S = 10, /* a peer's only connection gives way when it was silent for so long */
@@ -114,12 +113,7 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
             break;
         }
     }
-    for (struct pv_chatlink_conn **p = &link->writable; *p != NULL; p = &(*p)->next_writable) {
-        if (*p == c) {
-            *p = c->next_writable;
-            break;
-        }
-    }
+    pv_streams_forget(link->streams, &c->turn);
     if (peer->active == c)
         peer->active = NULL;
     link->n_waiting -= c->waits;
@@ -134,20 +128,20 @@ void pv_chatlink_conn_free(struct pv_chatlink *link, struct pv_chatlink_conn *c)
         pv_chatlink_event_push(link, PV_CHATLINK_DOWN, peer->pk, NULL);
 }
 
-int pv_chatlink_op_push(struct pv_chatlink *link, bool open, const struct pv_chatlink_conn *c)
+int pv_chatlink_conn_open(struct pv_chatlink *link, const struct pv_chatlink_conn *c)
 {
-    struct pv_chatlink_stream_op op = {.open = open, .sid = c->sid, .addr = c->peer->addr};
-    memcpy(op.pk, c->peer->pk, sizeof(op.pk));
+    struct pv_stream_op op = {
+        .type = PV_STREAM_OPEN, .sid = c->sid, .kind = PV_STREAM_CHAT, .addr = c->peer->addr};
     /* The port is never the peer's choice. */
     op.addr.port = PV_CHAT_PORT;
-    return pv_fifo_put(&link->ops, &op, sizeof(op));
+    if (link->own_addr != NULL)
+        op.local = link->own_addr(link->owner, op.addr.family);
+    return pv_streams_open(link->streams, &op);
 }
 
 void pv_chatlink_conn_close(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    /* Without memory for it the stream stays open at the shell, where what comes for an unknown
-     * sid is ignored, until the other side closes it. */
-    (void)!pv_chatlink_op_push(link, false, c);
+    pv_streams_close(link->streams, PV_STREAM_CHAT, c->sid);
     pv_chatlink_conn_free(link, c);
 }
 
@@ -164,11 +158,7 @@ int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatlink_conn *c, c
 
 void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c)
 {
-    if (c->in_writable)
-        return;
-    c->in_writable = true;
-    c->next_writable = link->writable;
-    link->writable = c;
+    pv_streams_wake(link->streams, &c->turn, PV_STREAM_CHAT, c->sid);
 }
 
 void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits)
@@ -191,25 +181,6 @@ void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c
     pv_ns silence = PV_S(ready ? PV_CHATLINK_IDLE_S : PV_CHATLINK_CONNECT_S);
     pv_ns next = pv_min_ns(c->last_heard + silence, c->ack_deadline);
     pv_heap_set(&link->conn_timers, &c->timer, pv_min_ns(next, c->owner_until));
-}
-
-int pv_chatlink_poll_stream_op(struct pv_chatlink *link, struct pv_chatlink_stream_op *ret_op)
-{
-    return pv_fifo_take(&link->ops, ret_op);
-}
-
-/* A connection is out of the list until it has output again, so each has its turn. */
-int pv_chatlink_poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct pv_chatlink *link = part;
-    struct pv_chatlink_conn *c = link->writable;
-    if (c == NULL)
-        return PV_ERR_AGAIN;
-    link->writable = c->next_writable;
-    c->next_writable = NULL;
-    c->in_writable = false;
-    *ret_sid = c->sid;
-    return PV_OK;
 }
 
 bool pv_chatlink_is_full(void *part, uint32_t sid)

@@ -40,8 +40,7 @@ struct pv_chatlink_conn {
     uint32_t sid;
     struct pv_chatlink_peer *peer; /* bound when it was accepted or opened */
     struct pv_chatlink_conn *next_of_peer;
-    struct pv_chatlink_conn *next_writable;
-    bool in_writable;
+    struct pv_stream_turn turn;
     enum pv_chatlink_stream stream;
     bool opened; /* by us; else accepted */
     bool speaks; /* carries frames: its ends have proven themselves, or the peer proves nothing */
@@ -193,12 +192,13 @@ struct pv_chatlink {
     struct pv_chatlink_peer *peers;
     struct pv_chatlink_conn *conns;
     struct pv_heap peer_timers, conn_timers;
-    struct pv_chatlink_conn *writable;
     uint32_t last_sid;
 
     bool counted; /* the backlog is known; nothing is sent before */
     pv_ns count_at;
 
+    struct pv_streams *streams; /* borrowed */
+    struct pv_addr (*own_addr)(const void *owner, uint16_t family);
     struct pv_jobqueue *jobs; /* borrowed */
     size_t n_jobs;            /* of ours, without those that are late */
 
@@ -207,7 +207,6 @@ struct pv_chatlink {
     size_t n_waiting; /* connections */
 
     struct pv_fifo events; /* of struct pv_chatlink_event, for rooms */
-    struct pv_fifo ops;    /* of struct pv_chatlink_stream_op */
 
     struct pv_chatlink_counts counts;
     struct pv_chatlink_quiet refused, floods;
@@ -234,15 +233,14 @@ PV_MUST_CHECK int pv_chatlink_conn_put(struct pv_chatlink *link, struct pv_chatl
 /* Queues an event for rooms and takes text; without memory it is lost, and said again. */
 void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_type type,
                             const uint8_t *pk, char *text);
-/* Has poll_writable() name it. */
+/* Has the shell look at it. */
 void pv_chatlink_conn_wake(struct pv_chatlink *link, struct pv_chatlink_conn *c);
 /* The connection begins, or ends, to wait for its share: its stream is not read meanwhile. */
 void pv_chatlink_conn_wait(struct pv_chatlink *link, struct pv_chatlink_conn *c, bool waits);
 /* Arms its timer for the earliest of its deadlines. */
 void pv_chatlink_conn_rearm(struct pv_chatlink *link, struct pv_chatlink_conn *c);
-/* Asks the shell for a stream operation. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_chatlink_op_push(struct pv_chatlink *link, bool open,
-                                      const struct pv_chatlink_conn *c);
+/* Asks the shell to connect it. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_chatlink_conn_open(struct pv_chatlink *link, const struct pv_chatlink_conn *c);
 
 /* --- chatlink.c: jobs ---------------------------------------------------------------------- */
 

@@ -218,7 +218,7 @@ static void open_conn(struct pv_chatlink *link, struct pv_chatlink_peer *peer, p
         return;
     }
     pv_chatlink_make_place(link, peer, true, now);
-    if (pv_chatlink_conn_new(link, peer, &c) < 0 || pv_chatlink_op_push(link, true, c) < 0) {
+    if (pv_chatlink_conn_new(link, peer, &c) < 0 || pv_chatlink_conn_open(link, c) < 0) {
         if (c != NULL)
             pv_chatlink_conn_free(link, c);
         pv_chatlink_back_off(link, peer, now);

@@ -53,18 +53,21 @@ static void serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle)
     c->run(part, req, peer, handle, turn->now);
 }
 
+static void cancelled(void *arg, uint64_t handle)
+{
+    const struct turn *turn = arg;
+    pv_events_drop(&turn->node->events, handle);
+    PV_EACH_PART(turn->node, slot)
+    {
+        if (slot->part->on_cancel != NULL)
+            slot->part->on_cancel(slot->self, handle, turn->now);
+    }
+}
+
 static void run(void *part, pv_ns now)
 {
-    struct pv_node *n = part;
-    uint64_t handle;
-    while (pv_ctlsrv_poll_cancel(n->ctl, &handle) == PV_OK) {
-        pv_events_drop(&n->events, handle);
-        PV_EACH_PART(n, slot)
-        {
-            if (slot->part->on_cancel != NULL)
-                slot->part->on_cancel(slot->self, handle, now);
-        }
-    }
+    struct turn turn = {.node = part, .now = now};
+    pv_ctlsrv_tidy(turn.node->ctl, cancelled, &turn);
 }
 
 /* --- its streams ------------------------------------------------------------------------------ */
@@ -89,19 +92,6 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
     pv_ctlsrv_closed(n->ctl, sid); /* the next run() cancels what it waited for */
 }
 
-static int poll_op(void *part, struct pv_stream_op *ret_op)
-{
-    struct pv_node *n = part;
-    *ret_op = (struct pv_stream_op){.type = PV_STREAM_CLOSE};
-    return pv_ctlsrv_poll_close(n->ctl, &ret_op->sid);
-}
-
-static int poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct pv_node *n = part;
-    return pv_ctlsrv_poll_writable(n->ctl, ret_sid);
-}
-
 static struct pv_view output(void *part, uint32_t sid)
 {
     struct pv_node *n = part;
@@ -119,8 +109,6 @@ static const struct pv_stream_handler streams[] = {{
     .accepted = accepted,
     .bytes = take_bytes,
     .closed = closed,
-    .poll_op = poll_op,
-    .poll_writable = poll_writable,
     .out = output,
     .wrote = wrote,
 }};

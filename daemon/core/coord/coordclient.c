@@ -12,38 +12,32 @@
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordpulse.h"
 #include "daemon/core/coord/coordwait.h"
-#include "daemon/core/node/stream.h"
 #include "proto/control/control.h"
 
 /* --- coordattempts ------------------------------------------------------------------- */
 
 /*
  * The connections by which a node tries a coordinator's addresses, several at a
- * time, each with a handshake of its own; the one that wins is kept among them. Their streams have
- * numbers, and what the shell is to open and close waits here until it is taken.
+ * time, each with a handshake of its own; the one that wins is kept among them.
  *
  * Which address is tried when, and what a failure means, is for coordclient.c to say. In the
  * owner's memory; zeroed = none. Not thread-safe.
  */
-
-enum {
-    PV_COORDATTEMPTS_OPS_MAX = 4 * PV_COORDCLIENT_MAX_ADDRS,
-};
 
 struct pv_coordattempt {
     uint32_t sid; /* 0 = slot unused */
     struct pv_coordclient_addr addr;
     struct pv_control *control;
     bool connected;
-    bool heard;    /* bytes came back */
-    bool writable; /* not yet told by poll_writable */
+    bool heard; /* bytes came back */
+    struct pv_stream_turn turn;
 };
 
 struct pv_coordattempts {
     struct pv_coordattempt all[PV_COORDCLIENT_MAX_ADDRS];
     uint32_t next_sid;
-    struct pv_coordclient_stream_op ops[PV_COORDATTEMPTS_OPS_MAX];
-    size_t n_ops;
+    struct pv_streams *streams;
+    enum pv_stream_kind kind;
 };
 
 static struct pv_coordattempt *free_place(struct pv_coordattempts *as)
@@ -63,38 +57,39 @@ static bool pv_coordattempts_has_room(const struct pv_coordattempts *as)
 }
 
 /* Begins one at addr: dh_sk is this node's key, dh_pk the coordinator's. NULL: it cannot be now,
- * for want of memory or because the shell has not taken what it was to do; needs room. */
+ * for want of memory; needs room. */
 static struct pv_coordattempt *pv_coordattempts_begin(struct pv_coordattempts *as,
                                                       const struct pv_coordclient_addr *addr,
                                                       const uint8_t *dh_sk, const uint8_t *dh_pk,
                                                       const struct pv_rng *rng)
 {
     struct pv_coordattempt *a = free_place(as);
-    if (a == NULL || as->n_ops == PV_COORDATTEMPTS_OPS_MAX ||
+    if (a == NULL ||
         pv_control_new_client(&a->control, addr->tls ? PV_CONTROL_NAMED : PV_CONTROL_QUIET, dh_sk,
                               dh_pk, rng) != PV_OK)
         return NULL;
     /* Numbers of streams go round before one comes again: a late close of an old stream must not
      * end a new one. */
     as->next_sid = as->next_sid % PV_STREAM_LOCAL_MASK + 1;
+    const struct pv_stream_op op = {.type = PV_STREAM_OPEN,
+                                    .sid = as->next_sid,
+                                    .kind = as->kind,
+                                    .addr = addr->addr,
+                                    .tls = addr->tls};
+    if (pv_streams_open(as->streams, &op) != PV_OK) {
+        a->control = pv_control_free(a->control);
+        return NULL;
+    }
     a->sid = as->next_sid;
     a->addr = *addr;
-    as->ops[as->n_ops++] =
-        (struct pv_coordclient_stream_op){.open = true, .sid = a->sid, .to = *addr};
     return a;
 }
 
-/* Was the shell not yet told to open this stream? Then it never is, and there is nothing to close:
- * so only streams that it has opened take places in the list, and closes always find one. */
-static bool take_back_open(struct pv_coordattempts *as, uint32_t sid)
+/* Bytes wait for it, as far as it is connected. */
+static void pv_coordattempts_wake(struct pv_coordattempts *as, struct pv_coordattempt *a)
 {
-    for (size_t i = 0; i < as->n_ops; i++) {
-        if (!as->ops[i].open || as->ops[i].sid != sid)
-            continue;
-        memmove(&as->ops[i], &as->ops[i + 1], (--as->n_ops - i) * sizeof(as->ops[0]));
-        return true;
-    }
-    return false;
+    if (a->connected)
+        pv_streams_wake(as->streams, &a->turn, as->kind, a->sid);
 }
 
 /* Forgets one, and has its stream closed; close = false: that has happened. */
@@ -103,10 +98,11 @@ static void pv_coordattempts_drop(struct pv_coordattempts *as, struct pv_coordat
 {
     if (a->sid == 0)
         return;
-    /* The shell owns the socket and closes it when it polls the operation. Bytes that still come
-     * for this stream find no attempt and are dropped. */
-    if (close && !take_back_open(as, a->sid) && as->n_ops < PV_COORDATTEMPTS_OPS_MAX)
-        as->ops[as->n_ops++] = (struct pv_coordclient_stream_op){.open = false, .sid = a->sid};
+    /* The shell owns the socket. Bytes that still come for this stream find no attempt and are
+     * dropped. */
+    if (close)
+        pv_streams_close(as->streams, as->kind, a->sid);
+    pv_streams_forget(as->streams, &a->turn);
     pv_control_free(a->control);
     *a = (struct pv_coordattempt){0};
 }
@@ -143,31 +139,6 @@ static bool pv_coordattempts_connected(const struct pv_coordattempts *as)
         if (as->all[i].sid != 0 && as->all[i].connected && !as->all[i].addr.guess)
             return true;
     return false;
-}
-
-/* PV_ERR_AGAIN: none. As those of coordclient.h. */
-static int pv_coordattempts_poll_op(struct pv_coordattempts *as,
-                                    struct pv_coordclient_stream_op *ret_op)
-{
-    if (as->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = as->ops[0];
-    as->n_ops--;
-    memmove(&as->ops[0], &as->ops[1], as->n_ops * sizeof(as->ops[0]));
-    return PV_OK;
-}
-
-static int pv_coordattempts_poll_writable(struct pv_coordattempts *as, uint32_t *ret_sid)
-{
-    for (size_t i = 0; i < PV_COORDCLIENT_MAX_ADDRS; i++) {
-        struct pv_coordattempt *a = &as->all[i];
-        if (a->sid == 0 || !a->connected || !a->writable)
-            continue;
-        a->writable = false;
-        *ret_sid = a->sid;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
 }
 
 /* --- coordclient ------------------------------------------------------------------- */
@@ -212,6 +183,8 @@ int pv_coordclient_new(struct pv_coordclient **ret_client, const struct pv_coord
     if (c == NULL)
         return PV_ERR_NOMEM;
     c->cfg = *cfg;
+    c->attempts.streams = cfg->streams;
+    c->attempts.kind = cfg->kind;
     c->deadline = c->stagger_at = PV_NEVER;
     *ret_client = c;
     return PV_OK;
@@ -567,7 +540,7 @@ static int send_msg(struct pv_coordclient *c, struct pv_coordattempt *a, struct 
     }
     if (r != PV_OK)
         return r;
-    a->writable = true;
+    pv_coordattempts_wake(&c->attempts, a);
     /* The place is taken last, so that a request that could not leave keeps none. */
     *slot = (struct pending){.id = msg->id, .type = msg->type, .tag = tag};
     return PV_OK;
@@ -763,7 +736,7 @@ void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid)
     if (a == NULL)
         return;
     a->connected = true;
-    a->writable = true;
+    pv_coordattempts_wake(&c->attempts, a);
 }
 
 void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
@@ -779,7 +752,7 @@ void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct 
             return;
         }
         bytes = pv_view(bytes.ptr + used, bytes.len - used);
-        a->writable = true;
+        pv_coordattempts_wake(&c->attempts, a);
         if (a != c->used && pv_control_state(a->control) == PV_CONTROL_READY)
             win(c, a, now);
         note_heard(c, a, now);
@@ -805,16 +778,6 @@ void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, p
 }
 
 /* --- streams out ------------------------------------------------------------------------------ */
-
-int pv_coordclient_poll_stream_op(struct pv_coordclient *c, struct pv_coordclient_stream_op *ret_op)
-{
-    return pv_coordattempts_poll_op(&c->attempts, ret_op);
-}
-
-int pv_coordclient_poll_writable(struct pv_coordclient *c, uint32_t *ret_sid)
-{
-    return pv_coordattempts_poll_writable(&c->attempts, ret_sid);
-}
 
 struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid)
 {

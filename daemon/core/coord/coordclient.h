@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/coord/coorddetour.h"
+#include "daemon/core/node/streams.h"
 #include "proto/control/ctlmsg.h"
 
 enum {
@@ -50,6 +51,8 @@ struct pv_coordclient_config {
     const uint8_t *sign_pk;
     const uint8_t *dh_sk;     /* transport key, 32 bytes; borrowed until set_key() names another */
     const struct pv_kem *kem; /* offered for hybrid keys (control.h); NULL: none */
+    struct pv_streams *streams; /* borrowed: what is opened, closed and written, */
+    enum pv_stream_kind kind;   /* of which kind */
 };
 
 /* Where to connect, and as whom. */
@@ -189,20 +192,10 @@ PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,
 
 /* --- streams (TCP); sids are never 0 and below 2^28 ------------------------------------------ */
 
-struct pv_coordclient_stream_op {
-    bool open; /* else: close */
-    uint32_t sid;
-    struct pv_coordclient_addr to; /* open */
-};
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_coordclient_poll_stream_op(struct pv_coordclient *c,
-                                                struct pv_coordclient_stream_op *ret_op);
 void pv_coordclient_connected(struct pv_coordclient *c, uint32_t sid);
 void pv_coordclient_handle_bytes(struct pv_coordclient *c, uint32_t sid, struct pv_view bytes,
                                  pv_ns now);
 void pv_coordclient_closed(struct pv_coordclient *c, uint32_t sid, int status, pv_ns now);
-/* The stream that has output; PV_ERR_AGAIN: none. Told once per change. */
-PV_MUST_CHECK int pv_coordclient_poll_writable(struct pv_coordclient *c, uint32_t *ret_sid);
 struct pv_view pv_coordclient_out(struct pv_coordclient *c, uint32_t sid);
 void pv_coordclient_wrote(struct pv_coordclient *c, uint32_t sid, size_t n);
 

@@ -209,7 +209,9 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                              .sign_sk = c->node->identity->sign_sk,
                                              .sign_pk = c->node->identity->sign_pk,
                                              .dh_sk = c->node->identity->dh_sk,
-                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem};
+                                             .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem,
+                                             .streams = &c->node->streams,
+                                             .kind = PV_STREAM_COORD};
     c->has_kem = cc.kem != NULL;
     c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
     return pv_coordclient_new(&c->node->coord, &cc);
@@ -861,23 +863,6 @@ static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
     pv_coordclient_closed(client_of(part), sid, status, now);
 }
 
-static int stream_poll_op(void *part, struct pv_stream_op *ret_op)
-{
-    struct pv_coordclient_stream_op co;
-    if (pv_coordclient_poll_stream_op(client_of(part), &co) != PV_OK)
-        return PV_ERR_AGAIN;
-    *ret_op = (struct pv_stream_op){.type = co.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                    .sid = co.sid,
-                                    .addr = co.to.addr,
-                                    .tls = co.to.tls};
-    return PV_OK;
-}
-
-static int stream_poll_writable(void *part, uint32_t *ret_sid)
-{
-    return pv_coordclient_poll_writable(client_of(part), ret_sid);
-}
-
 static struct pv_view stream_out(void *part, uint32_t sid)
 {
     return pv_coordclient_out(client_of(part), sid);
@@ -893,8 +878,6 @@ static const struct pv_stream_handler streams[] = {{
     .connected = stream_connected,
     .bytes = stream_bytes,
     .closed = stream_closed,
-    .poll_op = stream_poll_op,
-    .poll_writable = stream_poll_writable,
     .out = stream_out,
     .wrote = stream_wrote,
 }};

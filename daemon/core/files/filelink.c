@@ -345,6 +345,7 @@ int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_conf
     l->rng = cfg->rng;
     l->log = cfg->log;
     l->keys = cfg->keys;
+    l->streams = cfg->streams;
     l->admits = cfg->admits;
     l->owner = cfg->owner;
     memcpy(l->own_pk, cfg->own_pk, sizeof(l->own_pk));

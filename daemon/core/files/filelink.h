@@ -85,12 +85,14 @@ struct pv_file_entry {
 };
 
 struct pv_linkkeys;
+struct pv_streams;
 struct pv_filelink; /* opaque */
 
 struct pv_filelink_config {
     struct pv_rng rng;
     const struct pv_log *log;       /* borrowed; may be NULL */
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
+    struct pv_streams *streams;     /* borrowed: those that have output */
     uint8_t own_pk[PV_SIGN_PK_LEN];
     /* May files go to the member (to), or come from it? Asked when one is offered, when it begins
      * to move, and by pv_filelink_rules_changed(); NULL: they may. */
@@ -180,8 +182,6 @@ PV_MUST_CHECK int pv_filelink_accepted(struct pv_filelink *link, const uint8_t *
 void pv_filelink_handle_bytes(struct pv_filelink *link, uint32_t sid, struct pv_view bytes,
                               pv_ns now);
 void pv_filelink_closed(struct pv_filelink *link, uint32_t sid);
-/* Streams with output, each once until it has new output. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_filelink_poll_writable(struct pv_filelink *link, uint32_t *ret_sid);
 struct pv_view pv_filelink_out(struct pv_filelink *link, uint32_t sid); /* until the next call */
 void pv_filelink_wrote(struct pv_filelink *link, uint32_t sid, size_t n);
 /* Connections closed because their other end was not the peer's daemon, ever. */

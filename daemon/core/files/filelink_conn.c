@@ -5,7 +5,6 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/files/filelink_int.h"
-#include "daemon/core/node/stream.h"
 
 /* The place for one more connection of this peer. When all are taken, who has most gives its
  * oldest: a few members, or users of their machines, cannot keep the others out. Those who asked
@@ -38,10 +37,16 @@ static struct pv_file_conn *place_for(struct pv_filelink *l, const uint8_t *pk)
     return free_one != NULL ? free_one : victim;
 }
 
+void pv_file_conn_end(struct pv_filelink *l, struct pv_file_conn *c)
+{
+    pv_streams_forget(l->streams, &c->turn);
+    c->sid = 0;
+}
+
 void pv_file_close(struct pv_filelink *l, struct pv_file_conn *c)
 {
     pv_file_op(l, &(struct pv_fileop){.type = PV_FILEOP_CLOSE, .sid = c->sid});
-    c->sid = 0;
+    pv_file_conn_end(l, c);
 }
 
 int pv_filelink_accepted(struct pv_filelink *l, const uint8_t *pk, pv_ns now, uint32_t *ret_sid)
@@ -71,7 +76,7 @@ void pv_filelink_closed(struct pv_filelink *l, uint32_t sid)
 {
     struct pv_file_conn *c = find_conn(l, sid);
     if (c != NULL)
-        c->sid = 0;
+        pv_file_conn_end(l, c);
 }
 
 static void serve(struct pv_filelink *l, struct pv_file *f, uint32_t sid, uint64_t offset,
@@ -163,7 +168,7 @@ static bool take_hello(struct pv_filelink *l, struct pv_file_conn *c)
     if (!check(l, c, true, c->out + PV_PROOF_NONCE_LEN))
         return false;
     c->out_len = PV_FILE_CHALLENGE_LEN;
-    c->in_writable = true;
+    pv_streams_wake(l->streams, &c->turn, PV_STREAM_FILE, c->sid);
     c->challenged = true;
     c->len = 0;
     c->want = PV_PROOF_MAC_LEN + PV_FILE_GET_LEN;
@@ -185,7 +190,7 @@ static bool take_frame(struct pv_filelink *l, struct pv_file_conn *c, pv_ns now)
         return false;
     /* From here the connection belongs to the operation: the slot is free for the next one. */
     take_get(l, c, c->challenged ? c->buf + PV_PROOF_MAC_LEN : c->buf, now);
-    c->sid = 0;
+    pv_file_conn_end(l, c);
     return true;
 }
 
@@ -204,19 +209,6 @@ void pv_filelink_handle_bytes(struct pv_filelink *l, uint32_t sid, struct pv_vie
             pv_file_close(l, c);
         }
     }
-}
-
-int pv_filelink_poll_writable(struct pv_filelink *l, uint32_t *ret_sid)
-{
-    for (size_t i = 0; i < PV_FILELINK_MAX_CONNS; i++) {
-        struct pv_file_conn *c = &l->conns[i];
-        if (c->sid == 0 || !c->in_writable)
-            continue;
-        c->in_writable = false;
-        *ret_sid = c->sid;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
 }
 
 struct pv_view pv_filelink_out(struct pv_filelink *l, uint32_t sid)

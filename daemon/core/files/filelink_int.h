@@ -12,6 +12,7 @@
 #include "base/bucket.h"
 #include "daemon/core/chat/linkkeys.h"
 #include "daemon/core/files/filelink.h"
+#include "daemon/core/node/streams.h"
 
 enum {
     PV_FILELINK_MAX_OPS = 4 * PV_FILELINK_MAX, /* waiting for the owner */
@@ -48,7 +49,7 @@ struct pv_file_conn {
     uint8_t buf[PV_PROOF_MAC_LEN + PV_FILE_GET_LEN];
     size_t len, want; /* bytes in buf, and of the frame that is coming */
     bool challenged;  /* out was asked for: a proof must come next */
-    bool in_writable;
+    struct pv_stream_turn turn;
     uint8_t peer_nonce[PV_PROOF_NONCE_LEN];
     uint8_t out[PV_FILE_CHALLENGE_LEN]; /* our nonce and proof */
     size_t out_len, out_done;
@@ -64,6 +65,7 @@ struct pv_filelink {
     struct pv_rng rng;
     const struct pv_log *log;
     const struct pv_linkkeys *keys;
+    struct pv_streams *streams;
     bool (*admits)(const void *owner, const uint8_t *pk, bool to);
     const void *owner;
     uint8_t own_pk[PV_SIGN_PK_LEN];
@@ -123,7 +125,9 @@ bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
 bool pv_file_is_spent(const struct pv_file *f);
 /* Starts what may run. */
 void pv_filelink_run(struct pv_filelink *l, pv_ns now);
-/* Ends an accepted connection; its place is free. */
+/* The place of an accepted connection is free. */
+void pv_file_conn_end(struct pv_filelink *l, struct pv_file_conn *c);
+/* Ends an accepted connection. */
 void pv_file_close(struct pv_filelink *l, struct pv_file_conn *c);
 /* Removes what is kept of an incoming file. */
 void pv_file_drop(struct pv_filelink *l, const struct pv_file *f);

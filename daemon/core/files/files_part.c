@@ -43,6 +43,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct pv_filelink_config fc = {.rng = f->node->rng,
                                     .log = f->node->log,
                                     .keys = f->node->chat.keys,
+                                    .streams = &f->node->streams,
                                     .admits = may_move,
                                     .owner = f->node};
     memcpy(fc.own_pk, f->node->identity->sign_pk, sizeof(fc.own_pk));
@@ -220,12 +221,6 @@ static void closed(void *part, uint32_t sid, int status, pv_ns now)
 {
     struct files *f = part;
     pv_filelink_closed(f->link, sid);
-}
-
-static int poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct files *f = part;
-    return pv_filelink_poll_writable(f->link, ret_sid);
 }
 
 static struct pv_view output(void *part, uint32_t sid)
@@ -627,7 +622,6 @@ static const struct pv_stream_handler streams[] = {{
     .accepted = accepted,
     .bytes = take_bytes,
     .closed = closed,
-    .poll_writable = poll_writable,
     .out = output,
     .wrote = wrote,
 }};

@@ -475,13 +475,15 @@ static const uint8_t *transport_key(const struct scout *s, const struct place *p
 
 static bool need_client(struct scout *s)
 {
-    const struct pv_node *n = s->node;
+    struct pv_node *n = s->node;
     const struct pv_coordclient_config cfg = {.rng = n->rng,
                                               .log = n->log,
                                               .sign_sk = n->identity->sign_sk,
                                               .sign_pk = n->identity->sign_pk,
                                               .dh_sk = n->identity->dh_sk,
-                                              .kem = s->kem};
+                                              .kem = s->kem,
+                                              .streams = &n->streams,
+                                              .kind = PV_STREAM_SCOUT};
     return s->client != NULL || pv_coordclient_new(&s->client, &cfg) == PV_OK;
 }
 
@@ -916,25 +918,6 @@ static void stream_closed(void *part, uint32_t sid, int status, pv_ns now)
     pv_coordclient_closed(s->client, sid, status, now);
 }
 
-static int stream_poll_op(void *part, struct pv_stream_op *ret_op)
-{
-    struct scout *s = part;
-    struct pv_coordclient_stream_op op;
-    if (s->client == NULL || pv_coordclient_poll_stream_op(s->client, &op) != PV_OK)
-        return PV_ERR_AGAIN;
-    *ret_op = (struct pv_stream_op){.type = op.open ? PV_STREAM_OPEN : PV_STREAM_CLOSE,
-                                    .sid = op.sid,
-                                    .addr = op.to.addr,
-                                    .tls = op.to.tls};
-    return PV_OK;
-}
-
-static int stream_poll_writable(void *part, uint32_t *ret_sid)
-{
-    struct scout *s = part;
-    return s->client == NULL ? PV_ERR_AGAIN : pv_coordclient_poll_writable(s->client, ret_sid);
-}
-
 static struct pv_view stream_out(void *part, uint32_t sid)
 {
     struct scout *s = part;
@@ -952,8 +935,6 @@ static const struct pv_stream_handler streams[] = {{
     .connected = stream_connected,
     .bytes = stream_bytes,
     .closed = stream_closed,
-    .poll_op = stream_poll_op,
-    .poll_writable = stream_poll_writable,
     .out = stream_out,
     .wrote = stream_wrote,
 }};

@@ -11,7 +11,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/node/outbuf.h"
-#include "daemon/core/node/stream.h"
+#include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 
@@ -27,9 +27,9 @@ struct request {
 struct conn {
     uint32_t sid;
     bool may_change;
-    bool writable; /* has output that poll_writable() has not told */
+    struct pv_stream_turn turn;
     bool draining; /* no more input; closed when the output is written */
-    bool dead;     /* closed at once */
+    bool dead;     /* closed; tidy() frees it */
     size_t in_len;
     struct pv_outbuf out;
     unsigned n_requests;
@@ -40,18 +40,19 @@ struct conn {
 
 struct pv_ctlsrv {
     struct conn *conns[PV_CTLSRV_MAX_CONNS]; /* NULL: free */
-    size_t next_writable; /* where poll_writable() goes on, so that all get a turn */
-    size_t out_total;     /* bytes waiting for all readers */
+    struct pv_streams *streams;              /* borrowed */
+    size_t out_total;                        /* bytes waiting for all readers */
     uint32_t last_sid;
     uint64_t last_handle;
     struct request *cancelled; /* client gone, not yet told */
 };
 
-int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv)
+int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams)
 {
     struct pv_ctlsrv *srv = calloc(1, sizeof(*srv));
     if (srv == NULL)
         return PV_ERR_NOMEM;
+    srv->streams = streams;
     *ret_srv = srv;
     return PV_OK;
 }
@@ -67,7 +68,7 @@ static struct conn *find(const struct pv_ctlsrv *srv, uint32_t sid)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* The part that serves one still has its handle, and is told by poll_cancel(). */
+/* The part that serves one still has its handle, and is told by tidy(). */
 static void cancel_all(struct pv_ctlsrv *srv, struct conn *c)
 {
     while (c->requests != NULL) {
@@ -115,15 +116,17 @@ static void drop_output(struct pv_ctlsrv *srv, struct conn *c)
 {
     srv->out_total -= pv_outbuf_view(&c->out).len;
     pv_outbuf_done(&c->out);
-    c->writable = false;
+    pv_streams_forget(srv->streams, &c->turn);
 }
 
-/* The connection cannot be served any more: nothing is written to it, its requests end. Only
- * marked: callers up the stack still hold the connection. poll_close() frees it. */
+/* The connection cannot be served any more: nothing is written to it, its requests end. Its struct
+ * stays: callers up the stack still hold it. */
 static void kill_conn(struct pv_ctlsrv *srv, struct conn *c)
 {
     drop_output(srv, c);
     cancel_all(srv, c);
+    if (!c->dead)
+        pv_streams_close(srv->streams, PV_STREAM_CTL, c->sid);
     c->dead = true;
 }
 
@@ -141,27 +144,11 @@ static void put_reply(struct pv_ctlsrv *srv, struct conn *c, json_t *obj)
         kill_conn(srv, c);
     } else {
         srv->out_total += len;
-        c->writable = true;
+        pv_streams_wake(srv->streams, &c->turn, PV_STREAM_CTL, c->sid);
     }
     if (line != NULL)
         pv_wipe(line, len);
     free(line);
-}
-
-/* Starting behind the last one: a client that reads fast must not starve the others. */
-int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid)
-{
-    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
-        size_t at = (srv->next_writable + i) % PV_CTLSRV_MAX_CONNS;
-        struct conn *c = srv->conns[at];
-        if (c == NULL || !c->writable)
-            continue;
-        c->writable = false;
-        srv->next_writable = at + 1;
-        *ret_sid = c->sid;
-        return PV_OK;
-    }
-    return PV_ERR_AGAIN;
 }
 
 struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid)
@@ -173,8 +160,11 @@ struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid)
 void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n)
 {
     struct conn *c = find(srv, sid);
-    if (c != NULL)
-        srv->out_total -= pv_outbuf_wrote(&c->out, n);
+    if (c == NULL)
+        return;
+    srv->out_total -= pv_outbuf_wrote(&c->out, n);
+    if (c->draining && pv_outbuf_view(&c->out).len == 0)
+        kill_conn(srv, c);
 }
 
 /* --- connections --------------------------------------------------------------------------- */
@@ -221,18 +211,18 @@ void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid)
         conn_free(srv, c);
 }
 
-/* A connection whose last answer is still to be written waits for it. */
-int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid)
+void pv_ctlsrv_tidy(struct pv_ctlsrv *srv, pv_ctlsrv_cancelled *cancelled, void *arg)
 {
+    struct request *r;
     for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
-        struct conn *c = srv->conns[i];
-        if (c == NULL || !(c->dead || (c->draining && pv_outbuf_view(&c->out).len == 0)))
-            continue;
-        *ret_sid = c->sid;
-        conn_free(srv, c);
-        return PV_OK;
+        if (srv->conns[i] != NULL && srv->conns[i]->dead)
+            conn_free(srv, srv->conns[i]);
     }
-    return PV_ERR_AGAIN;
+    while ((r = srv->cancelled) != NULL) {
+        srv->cancelled = r->next;
+        cancelled(arg, r->handle);
+        free(r);
+    }
 }
 
 struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv)
@@ -353,17 +343,6 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
 
 /* --- answers ------------------------------------------------------------------------------- */
 
-int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle)
-{
-    struct request *r = srv->cancelled;
-    if (r == NULL)
-        return PV_ERR_AGAIN;
-    srv->cancelled = r->next;
-    *ret_handle = r->handle;
-    free(r);
-    return PV_OK;
-}
-
 static void finish(struct pv_ctlsrv *srv, struct request *r, json_t *reply)
 {
     struct conn *c = r->conn;
@@ -373,7 +352,8 @@ static void finish(struct pv_ctlsrv *srv, struct request *r, json_t *reply)
 
 bool pv_ctlsrv_is_open(const struct pv_ctlsrv *srv, uint32_t sid)
 {
-    return find(srv, sid) != NULL;
+    const struct conn *c = find(srv, sid);
+    return c != NULL && !c->dead;
 }
 
 uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle)

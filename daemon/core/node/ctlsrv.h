@@ -25,10 +25,11 @@ enum {
 };
 
 struct pv_ctlapi_request;
+struct pv_streams;
 struct pv_ctlsrv; /* opaque */
 
-/* PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv);
+/* streams: borrowed; what is written and closed. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_ctlsrv_new(struct pv_ctlsrv **ret_srv, struct pv_streams *streams);
 struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; returns NULL */
 
 /* --- streams ------------------------------------------------------------------------------- */
@@ -37,7 +38,7 @@ struct pv_ctlsrv *pv_ctlsrv_free(struct pv_ctlsrv *srv); /* NULL is fine; return
  * PV_ERR_NOMEM: close it. */
 PV_MUST_CHECK int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid);
 /* Runs one request, which is freed afterwards. An answer is owed to handle, which is never 0 and
- * never used twice. It may call all below but closed(), handle_bytes() and poll_close(). */
+ * never used twice. It may call all below but closed(), handle_bytes() and tidy(). */
 typedef void pv_ctlsrv_serve(void *arg, struct pv_ctlapi_request *req, uint64_t handle);
 /* Each request that these bytes complete is served before this returns. arg: serve's. */
 void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view bytes,
@@ -45,23 +46,20 @@ void pv_ctlsrv_handle_bytes(struct pv_ctlsrv *srv, uint32_t sid, struct pv_view 
 /* The client is gone: its requests are cancelled, the sid is forgotten. */
 void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid);
 
-/* Streams with output, each once until it was written or has new output. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_ctlsrv_poll_writable(struct pv_ctlsrv *srv, uint32_t *ret_sid);
 /* The bytes to write next; valid until the next call. Empty for an unknown sid. */
 struct pv_view pv_ctlsrv_out(struct pv_ctlsrv *srv, uint32_t sid);
 void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n);
-/* Streams to close now (their output is written, or nobody reads it); the sid is forgotten.
- * PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_ctlsrv_poll_close(struct pv_ctlsrv *srv, uint32_t *ret_sid);
+
+/* A request that was served, and whose client is gone: what it started is dropped. No answer is
+ * due; one that comes is ignored. It may call all but closed(), handle_bytes() and tidy(). */
+typedef void pv_ctlsrv_cancelled(void *arg, uint64_t handle);
+/* Forgets connections that were closed here, and tells of the requests that ended with one. */
+void pv_ctlsrv_tidy(struct pv_ctlsrv *srv, pv_ctlsrv_cancelled *cancelled, void *arg);
 
 /* Is that client still connected? */
 bool pv_ctlsrv_is_open(const struct pv_ctlsrv *srv, uint32_t sid);
 
 /* --- requests ------------------------------------------------------------------------------ */
-
-/* A request that was served, and whose client is gone: drop what it started. No answer is due; one
- * that comes is ignored. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_ctlsrv_poll_cancel(struct pv_ctlsrv *srv, uint64_t *ret_handle);
 
 /* The connection a request came on; 0: its client is gone. */
 uint32_t pv_ctlsrv_sid(const struct pv_ctlsrv *srv, uint64_t handle);

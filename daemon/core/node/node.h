@@ -262,6 +262,7 @@ struct pv_node {
     struct pv_peers_common *common; /* what peers keep together (peer.h); of the peers */
     struct pv_node_reports reports;
     struct pv_jobqueue jobs;
+    struct pv_streams streams;
     struct pv_ctlsrv *ctl;
     struct pv_events events;
     unsigned facts; /* enum pv_fact, not delivered yet */

@@ -18,7 +18,7 @@
 #include "daemon/core/jobs/job.h"
 #include "daemon/core/node/config.h"
 #include "daemon/core/node/facts.h"
-#include "daemon/core/node/stream.h"
+#include "daemon/core/node/streams.h"
 #include "daemon/core/node/transmit.h"
 #include "daemon/core/packets/fastpath.h"
 #include "proto/control/ctlmsg.h"
@@ -55,7 +55,8 @@ struct pv_command {
                 pv_ns now);
 };
 
-/* The part's streams of one kind. sid is the machine's own id (stream.h pv_sid_local()). */
+/* The part's streams of one kind, of which it says to node.streams what the shell shall do. sid is
+ * the machine's own id (streams.h pv_sid_local()). */
 struct pv_stream_handler {
     enum pv_stream_kind kind;
     /* PV_ERR_LIMIT, PV_ERR_REFUSED: the shell closes it. NULL: none of this kind is accepted. */
@@ -63,14 +64,11 @@ struct pv_stream_handler {
     void (*connected)(void *part, uint32_t sid, pv_ns now);
     void (*bytes)(void *part, uint32_t sid, struct pv_view bytes, pv_ns now);
     void (*closed)(void *part, uint32_t sid, int status, pv_ns now);
-    /* The next stream to open or close, its sid the machine's own; PV_ERR_AGAIN: none. */
-    int (*poll_op)(void *part, struct pv_stream_op *ret_op);
-    /* The next stream that has output; PV_ERR_AGAIN: none. */
-    int (*poll_writable)(void *part, uint32_t *ret_sid);
     struct pv_view (*out)(void *part, uint32_t sid);
     void (*wrote)(void *part, uint32_t sid, size_t n, pv_ns now);
-    /* The part takes no more bytes of it for now; poll_writable() names it when that changes. NULL:
-     * never. */
+    /* The part takes no more bytes of it for now; it wakes the stream when that changes. NULL:
+     * never.
+     */
     bool (*is_full)(void *part, uint32_t sid);
 };
 

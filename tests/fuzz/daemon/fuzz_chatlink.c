@@ -22,6 +22,7 @@ enum {
 static struct {
     struct pv_chatlink *link;
     struct pv_jobqueue queue;
+    struct pv_streams shell; /* what it is asked for */
     struct pv_linkkeys *keys;
     struct pv_proof_secret ours;       /* the last that keys sent */
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
@@ -215,16 +216,17 @@ static void call_time(void)
 
 static void drain(void)
 {
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     struct pv_chatlink_event event;
     uint32_t sid = 0;
-    while (pv_chatlink_poll_stream_op(f.link, &op) == PV_OK) {
-        if (op.open)
-            add_stream(op.sid);
+    while (pv_streams_next_op(&f.shell, &op) == PV_OK) {
+        if (op.type == PV_STREAM_OPEN)
+            add_stream(pv_sid_local(op.sid));
         else
-            drop_stream(op.sid);
+            drop_stream(pv_sid_local(op.sid));
     }
-    while (pv_chatlink_poll_writable(f.link, &sid) == PV_OK) {
+    while (pv_streams_next_turn(&f.shell, &sid) == PV_OK) {
+        sid = pv_sid_local(sid);
         struct pv_view out = pv_chatlink_out(f.link, sid);
         if (out.len > PV_CHATLINK_MAX_OUT)
             abort();
@@ -388,6 +390,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     must(pv_crypto_init() == PV_OK);
     pv_jobqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
     cfg.jobs = &f.queue;
+    cfg.streams = &f.shell;
     cfg.tell = tell;
     know_peers();
     cfg.keys = f.keys;
@@ -396,6 +399,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int i = 0; i < MAX_STEPS && f.in.len > 0; i++)
         step();
     pv_chatlink_free(f.link);
+    pv_streams_done(&f.shell);
     pv_jobqueue_done(&f.queue);
     pv_linkkeys_free(f.keys);
     memstore_done(&f.store);

@@ -39,6 +39,7 @@ struct asked {
 
 static struct {
     struct pv_coordclient *client;
+    struct pv_streams shell; /* what it is asked for */
     struct pv_view in;
     uint64_t random;
     pv_ns now;
@@ -125,17 +126,17 @@ static void take_event(struct pv_coordclient_event *ev)
 
 static void drain(void)
 {
-    struct pv_coordclient_stream_op op;
+    struct pv_stream_op op;
     struct pv_coordclient_event ev;
     uint32_t sid;
-    while (pv_coordclient_poll_stream_op(w.client, &op) == PV_OK) {
-        struct stream *s = op.open ? NULL : by_sid(op.sid);
-        if (op.open)
+    while (pv_streams_next_op(&w.shell, &op) == PV_OK) {
+        struct stream *s = op.type == PV_STREAM_OPEN ? NULL : by_sid(op.sid);
+        if (op.type == PV_STREAM_OPEN)
             open_stream(op.sid);
         else if (s != NULL)
             drop(s);
     }
-    while (pv_coordclient_poll_writable(w.client, &sid) == PV_OK)
+    while (pv_streams_next_turn(&w.shell, &sid) == PV_OK)
         must(sid != 0);
     while (pv_coordclient_poll_event(w.client, &ev) == PV_OK)
         take_event(&ev);
@@ -494,7 +495,9 @@ static void start(void)
                                               .sign_sk = node_sk,
                                               .sign_pk = node_pk,
                                               .dh_sk = node_dh[0],
-                                              .kem = &kem_double};
+                                              .kem = &kem_double,
+                                              .streams = &w.shell,
+                                              .kind = PV_STREAM_COORD};
     must(pv_coordclient_new(&w.client, &cfg) == PV_OK);
     memcpy(t.coordinator, coordinator_pk, sizeof(t.coordinator));
     must(pv_coordclient_start(w.client, &t, addrs, PV_ARRAY_LEN(addrs), w.now) == PV_OK);
@@ -517,5 +520,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         drop(&w.streams[i]);
     }
     pv_coordclient_free(w.client);
+    pv_streams_done(&w.shell);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/core/files/autoaccept.h"
 #include "daemon/core/files/filelink.h"
+#include "daemon/core/node/streams.h"
 #include "tests/fuzz/fuzz_util.h"
 
 static void check_name(const char *name)
@@ -92,7 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static uint8_t saved[PV_FILELINK_SAVE_MAX];
     uint8_t same = 7;
-    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_same, .ctx = &same}};
+    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_same, .ctx = &same},
+                                           .streams = &(struct pv_streams){0}};
     struct pv_filelink *link;
     char name[PV_FILE_NAME_BUF];
     check_notice(pv_view(data, len));

@@ -12,6 +12,7 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/files/filelink.h"
+#include "daemon/core/node/streams.h"
 #include "tests/fuzz/fuzz_util.h"
 
 enum {
@@ -24,6 +25,7 @@ enum {
 
 static struct {
     struct pv_filelink *link;
+    struct pv_streams streams;
     struct pv_view in;
     uint64_t random;
     pv_ns now;
@@ -156,8 +158,8 @@ static void drain(void)
         must(pv_file_notice_parse(pv_view(tx.buf, tx.len), &notice) == PV_OK);
         keep_id(notice.id);
     }
-    while (pv_filelink_poll_writable(w.link, &n) == PV_OK)
-        pv_filelink_wrote(w.link, n, pv_filelink_out(w.link, n).len);
+    while (pv_streams_next_turn(&w.streams, &n) == PV_OK)
+        pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len);
     while (pv_filelink_poll_event(w.link, &n) == PV_OK)
         must(n != 0);
     w.dirty |= pv_filelink_take_dirty(w.link, w.now);
@@ -192,8 +194,8 @@ static void save(void)
 
 static void start(struct pv_view saved)
 {
-    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
-                                           .own_pk = {9}};
+    const struct pv_filelink_config cfg = {
+        .rng = {.fill = fuzz_fill_mix, .ctx = &w.random}, .streams = &w.streams, .own_pk = {9}};
     must(pv_filelink_new(&w.link, &cfg, saved) == PV_OK);
 }
 

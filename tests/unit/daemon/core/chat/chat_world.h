@@ -58,6 +58,7 @@ struct node {
     bool sees_peer;           /* what it was told about the other */
     struct pv_chatlink *link; /* NULL: killed */
     struct pv_jobqueue queue; /* lives with link */
+    struct pv_streams streams;
     struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
     struct said said;         /* by keys, and not told yet */
     bool proves;              /* it has keys when it starts */
@@ -133,6 +134,7 @@ static void start(int i)
     const struct pv_rng rng = test_rng_make(&queue_rng, 1);
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                      .jobs = &n->queue,
+                                     .streams = &n->streams,
                                      .plain_off = w.plain_off,
                                      .admits = admits,
                                      .tell = tell,
@@ -219,6 +221,7 @@ static void kill_node(int i)
     struct node *n = &w.nodes[i];
     if (n->link != NULL) {
         n->link = pv_chatlink_free(n->link);
+        pv_streams_done(&n->streams);
         pv_jobqueue_done(&n->queue);
     }
     n->keys = pv_linkkeys_free(n->keys);
@@ -338,22 +341,22 @@ static void close_end(int i, uint32_t sid)
 static void drain(int i)
 {
     struct node *n = &w.nodes[i];
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     uint32_t sid = 0;
     if (n->link == NULL)
         return;
-    while (pv_chatlink_poll_stream_op(n->link, &op) == PV_OK) {
-        if (!op.open) {
-            close_end(i, op.sid);
+    while (pv_streams_next_op(&n->streams, &op) == PV_OK) {
+        if (op.type == PV_STREAM_CLOSE) {
+            close_end(i, pv_sid_local(op.sid));
             continue;
         }
         assert_int_equal(op.addr.port, PV_CHAT_PORT);
         assert_true(pv_addr_equal_ip(&op.addr, &w.nodes[1 - i].addr));
         n->opens++;
-        open_pipe(i, op.sid);
+        open_pipe(i, pv_sid_local(op.sid));
     }
-    while (pv_chatlink_poll_writable(n->link, &sid) == PV_OK)
-        write_out(i, sid);
+    while (pv_streams_next_turn(&n->streams, &sid) == PV_OK)
+        write_out(i, pv_sid_local(sid));
     take_jobs(n);
     take_events(n);
 }

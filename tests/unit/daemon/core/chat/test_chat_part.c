@@ -30,7 +30,7 @@ PV_TEST_WORLD(start, stop);
 static bool opens(void)
 {
     struct pv_stream_op op;
-    if (pv_part_chat.streams[0].poll_op(node->self, &op) != PV_OK)
+    if (pv_streams_next_op(&node->node.streams, &op) != PV_OK)
         return false;
     assert_int_equal(op.type, PV_STREAM_OPEN);
     assert_true(pv_addr_equal_ip(&op.addr, pv_peer_ip4(chat.bob)));
@@ -189,9 +189,9 @@ PV_TEST(connections_of_a_member_that_leaves_are_closed)
     uint32_t sid;
     assert_int_equal(accept_from(pv_peer_ip4(chat.bob), &sid), PV_OK);
     fake_peers_leaves(&chat.peers, chat.bob);
-    assert_int_equal(pv_part_chat.streams[0].poll_op(node->self, &op), PV_OK);
+    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
     assert_int_equal(op.type, PV_STREAM_CLOSE);
-    assert_int_equal(op.sid, sid);
+    assert_int_equal(pv_sid_local(op.sid), sid);
 }
 
 /* Bob asks whose a connection is; the shell looks, and answers. */

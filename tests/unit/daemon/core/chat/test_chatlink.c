@@ -335,10 +335,10 @@ PV_TEST(only_members_may_chat)
 
 static void assert_closed_by_bob(uint32_t sid)
 {
-    struct pv_chatlink_stream_op op = {.open = true};
-    assert_int_equal(pv_chatlink_poll_stream_op(w.nodes[1].link, &op), PV_OK);
-    assert_false(op.open);
-    assert_int_equal(op.sid, sid);
+    struct pv_stream_op op;
+    assert_int_equal(pv_streams_next_op(&w.nodes[1].streams, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_int_equal(pv_sid_local(op.sid), sid);
 }
 
 PV_TEST(the_end_of_the_binding_closes_the_connection)

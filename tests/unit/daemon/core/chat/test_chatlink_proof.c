@@ -50,9 +50,9 @@ static const char *heard(uint32_t sid)
 /* Has node 1 asked for this connection's end? */
 static bool closes(uint32_t sid)
 {
-    struct pv_chatlink_stream_op op;
-    while (pv_chatlink_poll_stream_op(w.nodes[1].link, &op) == PV_OK) {
-        if (!op.open && op.sid == sid)
+    struct pv_stream_op op;
+    while (pv_streams_next_op(&w.nodes[1].streams, &op) == PV_OK) {
+        if (op.type == PV_STREAM_CLOSE && pv_sid_local(op.sid) == sid)
             return true;
     }
     return false;
@@ -246,7 +246,7 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
         "\"proof\":\"AAECAwQFBgcICQoLDA0ODwABAgMEBQYHCAkKCwwNDg8\"}\n",
     };
     struct pv_chatlink *link = w.nodes[0].link;
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     w.network = false;
     assert_int_equal(send_text(0, "a secret"), PV_OK);
     for (size_t i = 0; i < PV_ARRAY_LEN(answers); i++) {
@@ -259,14 +259,16 @@ PV_TEST(a_stranger_who_only_has_the_port_gets_nothing)
             pv_jobqueue_handle_timeout(&w.nodes[0].queue, w.now);
             if (pv_chatlink_next_timeout(link) <= w.now)
                 pv_chatlink_handle_timeout(link, w.now);
-        } while (pv_chatlink_poll_stream_op(link, &op) != PV_OK || !op.open);
-        pv_chatlink_connected(link, op.sid, w.now);
-        struct pv_view out = pv_chatlink_out(link, op.sid);
+        } while (pv_streams_next_op(&w.nodes[0].streams, &op) != PV_OK ||
+                 op.type != PV_STREAM_OPEN);
+        uint32_t sid = pv_sid_local(op.sid);
+        pv_chatlink_connected(link, sid, w.now);
+        struct pv_view out = pv_chatlink_out(link, sid);
         assert_int_equal(out.len, strlen("{\"prove\":\"AAECAwQFBgcICQoLDA0ODw\"}\n"));
-        pv_chatlink_wrote(link, op.sid, out.len, w.now);
-        pv_chatlink_handle_bytes(link, op.sid, pv_view(answers[i], strlen(answers[i])), wall_ms(),
+        pv_chatlink_wrote(link, sid, out.len, w.now);
+        pv_chatlink_handle_bytes(link, sid, pv_view(answers[i], strlen(answers[i])), wall_ms(),
                                  w.now);
-        assert_int_equal(pv_chatlink_out(link, op.sid).len, 0);
+        assert_int_equal(pv_chatlink_out(link, sid).len, 0);
     }
     assert_int_equal(w.nodes[0].store.rows[0].rec.state, PV_CHAT_QUEUED);
 }
@@ -421,11 +423,12 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     static const char line[] = "{\"noted\":\"AAECAwQFBgcICQoLDA0ODw\"}\n";
     struct test_rng seed;
     struct pv_jobqueue queue;
+    struct pv_streams streams = {0};
     const struct pv_chatlink_config cfg = {
-        .rng = test_rng_make(&seed, 1), .own_pk = {1}, .jobs = &queue};
+        .rng = test_rng_make(&seed, 1), .own_pk = {1}, .jobs = &queue, .streams = &streams};
     const struct pv_addr addr = pv_addr4(10, 66, 0, 7, 0);
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     struct pv_chatlink *link;
     uint32_t sid, first = 0;
     pv_ns now = PV_S(1000);
@@ -444,12 +447,13 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     source.pk[0] = 4;
     assert_int_equal(pv_chatlink_peer_online(link, source.pk, "bob", &addr, now), PV_OK);
     assert_int_equal(pv_chatlink_want(link, source.pk, now), PV_OK);
-    assert_int_equal(pv_chatlink_poll_stream_op(link, &op), PV_OK);
-    assert_false(op.open);
-    assert_int_equal(op.sid, first); /* it was silent longest */
-    assert_int_equal(pv_chatlink_poll_stream_op(link, &op), PV_OK);
-    assert_true(op.open);
-    assert_memory_equal(op.pk, source.pk, sizeof(op.pk));
+    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_int_equal(pv_sid_local(op.sid), first); /* it was silent longest */
+    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_OPEN);
+    assert_true(pv_addr_equal_ip(&op.addr, &addr));
     pv_chatlink_free(link);
     pv_jobqueue_done(&queue);
+    pv_streams_done(&streams);
 }

@@ -35,6 +35,7 @@ static struct {
     pv_ns now;
     struct pv_chatlink *link;
     struct pv_jobqueue queue;
+    struct pv_streams streams;
     struct member members[MEMBERS];
     struct job jobs[MAX_JOBS];
     size_t first_job, n_jobs;
@@ -59,16 +60,18 @@ static size_t number_of(const uint8_t *pk)
 /* Takes what the machine wants done. */
 static void drain(void)
 {
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     struct pv_chatlink_event e;
     struct job j;
     uint32_t sid;
-    while (pv_chatlink_poll_stream_op(w.link, &op) == PV_OK) {
+    while (pv_streams_next_op(&w.streams, &op) == PV_OK) {
         for (size_t i = 0; i < MEMBERS; i++)
-            w.members[i].closed = w.members[i].closed || w.members[i].sid == op.sid;
+            w.members[i].closed = w.members[i].closed || w.members[i].sid == pv_sid_local(op.sid);
     }
-    while (pv_chatlink_poll_writable(w.link, &sid) == PV_OK)
+    while (pv_streams_next_turn(&w.streams, &sid) == PV_OK) {
+        sid = pv_sid_local(sid);
         pv_chatlink_wrote(w.link, sid, pv_chatlink_out(w.link, sid).len, w.now);
+    }
     while (take_chat_job(&w.queue, &j.tag, &j.job)) {
         assert_true(w.n_jobs < MAX_JOBS);
         w.jobs[w.n_jobs++] = j;
@@ -170,8 +173,10 @@ static void tell(void *owner, const struct pv_chatlink_event *e, pv_ns now)
 
 static int setup(void **state)
 {
-    struct pv_chatlink_config cfg = {
-        .rng = {.fill = test_rng_fill, .ctx = &w.rng}, .jobs = &w.queue, .tell = tell};
+    struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
+                                     .jobs = &w.queue,
+                                     .streams = &w.streams,
+                                     .tell = tell};
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;
     w.now = PV_S(100);
@@ -188,6 +193,7 @@ static int teardown(void **state)
 {
     w.link = pv_chatlink_free(w.link);
     pv_jobqueue_done(&w.queue);
+    pv_streams_done(&w.streams);
     for (size_t k = w.first_job; k < w.n_jobs; k++)
         pv_chatjob_free(w.jobs[k].job);
     return 0;

@@ -201,11 +201,11 @@ PV_TEST(a_sleep_ends_nobody_s_time)
 
 PV_TEST(a_peer_that_sends_nonsense_is_cut_off)
 {
-    struct pv_chatlink_stream_op op;
+    struct pv_stream_op op;
     load();
     bob_says("{\"room\":\"what\"}\n");
-    assert_int_equal(pv_chatlink_poll_stream_op(node->node.chat.link, &op), PV_OK);
-    assert_false(op.open);
+    assert_int_equal(pv_streams_next_op(&node->node.streams, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
     assert_int_equal(fake_node_drops(node, "room-frame"), 1);
     assert_int_equal(fake_node_drops(node, "room-flood"), 0);
 }

@@ -57,16 +57,19 @@ static inline const char *fake_client_read(struct fake_peers *x, uint32_t sid)
     return fake_ctl_reply(&x->f, sid);
 }
 
+static inline void fake_client_cancelled(void *arg, uint64_t handle)
+{
+    struct fake_peers *x = arg;
+    pv_events_drop(&x->f.node.events, handle);
+    if (x->f.part->on_cancel != NULL)
+        x->f.part->on_cancel(x->f.self, handle, x->f.now);
+}
+
 /* The client goes away: what it waited for is cancelled. */
 static inline void fake_client_leave(struct fake_peers *x, uint32_t sid)
 {
-    uint64_t handle;
     pv_ctlsrv_closed(x->f.node.ctl, sid);
-    while (pv_ctlsrv_poll_cancel(x->f.node.ctl, &handle) == PV_OK) {
-        pv_events_drop(&x->f.node.events, handle);
-        if (x->f.part->on_cancel != NULL)
-            x->f.part->on_cancel(x->f.self, handle, x->f.now);
-    }
+    pv_ctlsrv_tidy(x->f.node.ctl, fake_client_cancelled, x);
 }
 
 /* --- a member that answers -------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ struct world {
     uint8_t coord_sk[PV_SIGN_SK_LEN], coord_pk[PV_SIGN_PK_LEN], coord_dh[32];
     enum behaviour behaviours[8]; /* by the last byte of the address */
     struct pv_coordclient *client;
+    struct pv_streams shell; /* what it is asked for */
     pv_ns now;
     struct stream streams[MAX_STREAMS];
     size_t n_opened, n_closed;
@@ -65,6 +66,7 @@ static inline void world_free(void *ctx)
 {
     struct world *w = ctx;
     pv_coordclient_free(w->client);
+    pv_streams_done(&w->shell);
     for (size_t i = 0; i < MAX_STREAMS; i++)
         pv_control_free(w->streams[i].server);
     for (size_t i = 0; i < PV_ARRAY_LEN(w->last); i++)
@@ -87,8 +89,12 @@ static inline struct world *world_make(void)
     pv_sign_keypair(seed, w->coord_sk, w->coord_pk);
     pv_sign_sk_to_dh(w->coord_sk, w->coord_dh);
     w->now = PV_S(1000);
-    struct pv_coordclient_config cfg = {
-        .rng = w->rng, .sign_sk = w->sign_sk, .sign_pk = w->sign_pk, .dh_sk = w->dh_sk};
+    struct pv_coordclient_config cfg = {.rng = w->rng,
+                                        .sign_sk = w->sign_sk,
+                                        .sign_pk = w->sign_pk,
+                                        .dh_sk = w->dh_sk,
+                                        .streams = &w->shell,
+                                        .kind = PV_STREAM_COORD};
     assert_int_equal(pv_coordclient_new(&w->client, &cfg), PV_OK);
     return w;
 }
@@ -164,9 +170,9 @@ static inline void serve(struct world *w, struct stream *s, struct pv_view text)
     w->requester = s;
 }
 
-static inline void open_stream(struct world *w, const struct pv_coordclient_stream_op *op)
+static inline void open_stream(struct world *w, const struct pv_stream_op *op)
 {
-    enum behaviour b = w->behaviours[op->to.addr.ip[3]];
+    enum behaviour b = w->behaviours[op->addr.ip[3]];
     struct stream *s = NULL;
     w->n_opened++;
     assert_null(by_sid(w, op->sid));
@@ -177,7 +183,7 @@ static inline void open_stream(struct world *w, const struct pv_coordclient_stre
     for (size_t i = 0; i < MAX_STREAMS && s == NULL; i++)
         s = w->streams[i].sid == 0 ? &w->streams[i] : NULL;
     assert_non_null(s);
-    *s = (struct stream){.sid = op->sid, .addr = op->to.addr, .tls = op->to.tls};
+    *s = (struct stream){.sid = op->sid, .addr = op->addr, .tls = op->tls};
     if (b == HANGS || b == PAUSES)
         return;
     assert_int_equal(pv_control_new_server(&s->server, w->coord_dh, NULL, &w->rng), PV_OK);
@@ -258,13 +264,13 @@ static inline void pump(struct world *w)
 {
     bool moved = true;
     while (moved) {
-        struct pv_coordclient_stream_op op;
+        struct pv_stream_op op;
         struct pv_coordclient_event ev;
         moved = false;
-        while (pv_coordclient_poll_stream_op(w->client, &op) == PV_OK) {
+        while (pv_streams_next_op(&w->shell, &op) == PV_OK) {
             moved = true;
             struct stream *s = by_sid(w, op.sid);
-            if (op.open) {
+            if (op.type == PV_STREAM_OPEN) {
                 open_stream(w, &op);
             } else if (s != NULL) {
                 w->n_closed++;

@@ -51,7 +51,7 @@ static inline void connect_as(enum pv_ctl_role role)
 static inline bool next_open(struct pv_stream_op *ret_op)
 {
     fake_node_wait(&node, PV_MS(1));
-    return pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK &&
+    return pv_streams_next_op(&node.node.streams, ret_op) == PV_OK &&
            ret_op->type == PV_STREAM_OPEN;
 }
 
@@ -82,7 +82,7 @@ static inline void wait_open(struct pv_stream_op *ret_op)
     bool open = false;
     for (int i = 0; i < 620 && !open; i++) {
         fake_node_wait(&node, PV_MS(50));
-        while (!open && pv_part_coordinator.streams[0].poll_op(node.self, ret_op) == PV_OK)
+        while (!open && pv_streams_next_op(&node.node.streams, ret_op) == PV_OK)
             open = ret_op->type == PV_STREAM_OPEN;
     }
     assert_true(open);

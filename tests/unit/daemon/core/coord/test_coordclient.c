@@ -163,22 +163,22 @@ static bool is_named(struct pv_view out)
 PV_TEST(where_the_quiet_preamble_is_not_known_tls_is_tried_at_once)
 {
     struct world *w = world_make();
-    struct pv_coordclient_stream_op op;
+    struct pv_stream_op op;
     w->behaviours[0] = EARLIER;
     w->behaviours[1] = HANGS;
     start(w, 2);
     pv_coordclient_handle_timeout(w->client, w->now);
-    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
-    assert_false(op.to.tls);
+    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
+    assert_false(op.tls);
     open_stream(w, &op);
     assert_false(is_named(pv_coordclient_out(w->client, op.sid)));
     assert_true(to_server(w, by_sid(w, op.sid)));
     assert_null(by_sid(w, op.sid)); /* closed */
     pv_coordclient_handle_timeout(w->client, w->now);
-    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
-    assert_true(op.to.tls);
-    assert_int_equal(op.to.addr.ip[3], 0);
-    assert_int_equal(op.to.addr.port, 3478);
+    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
+    assert_true(op.tls);
+    assert_int_equal(op.addr.ip[3], 0);
+    assert_int_equal(op.addr.port, 3478);
     open_stream(w, &op);
     assert_true(is_named(pv_coordclient_out(w->client, op.sid)));
     pass(w, PV_MS(1));
@@ -262,7 +262,7 @@ PV_TEST(an_attempt_that_runs_outlives_a_change_of_the_addresses)
 PV_TEST(a_stream_that_was_never_opened_is_not_closed)
 {
     struct world *w = world_make();
-    struct pv_coordclient_stream_op op;
+    struct pv_stream_op op;
     struct pv_coordclient_target target = {.role = PV_CTL_MEMBER};
     const struct pv_coordclient_addr a = {.addr = addr_of(0)};
     memcpy(target.coordinator, w->coord_pk, sizeof(target.coordinator));
@@ -270,12 +270,12 @@ PV_TEST(a_stream_that_was_never_opened_is_not_closed)
         assert_int_equal(pv_coordclient_start(w->client, &target, &a, 1, w->now), PV_OK);
         pv_coordclient_handle_timeout(w->client, w->now);
     }
-    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
-    assert_true(op.open);
+    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_OPEN);
     pv_coordclient_stop(w->client);
-    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_OK);
-    assert_false(op.open);
-    assert_int_equal(pv_coordclient_poll_stream_op(w->client, &op), PV_ERR_AGAIN);
+    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_int_equal(pv_streams_next_op(&w->shell, &op), PV_ERR_AGAIN);
 }
 
 PV_TEST(another_key_than_the_pinned_one_is_no_coordinator)

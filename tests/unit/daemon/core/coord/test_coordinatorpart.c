@@ -145,7 +145,7 @@ PV_TEST_IN(only_members_are_looked_for_where_it_once_spoke_tls, start, coordpart
     bool tls = false;
     for (int i = 0; i < 8 && !tls; i++) {
         fake_node_wait(&node, PV_MS(300));
-        while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+        while (pv_streams_next_op(&node.node.streams, &op) == PV_OK)
             tls = tls || (op.tls && op.addr.port == 8443);
     }
     assert_true(tls);
@@ -172,7 +172,7 @@ static size_t count_tls(size_t *ret_near)
     *ret_near = 0;
     for (int i = 0; i < 20; i++) {
         fake_node_wait(&node, PV_MS(250));
-        while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK) {
+        while (pv_streams_next_op(&node.node.streams, &op) == PV_OK) {
             bool opens = op.type == PV_STREAM_OPEN && op.tls;
             n += opens ? 1 : 0;
             *ret_near += opens && pv_addr_is_private(&op.addr) ? 1 : 0;
@@ -276,7 +276,7 @@ PV_TEST_IN(a_list_of_none_ends_what_was_tried, start, coordpart_stop)
     list_len = 0;
     connect_as(PV_CTL_MEMBER);
     assert_int_equal(pv_coordclient_state(node.node.coord), PV_COORDCLIENT_STOPPED);
-    assert_int_equal(pv_part_coordinator.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_int_equal(pv_streams_next_op(&node.node.streams, &op), PV_OK);
     assert_int_equal(op.type, PV_STREAM_CLOSE);
 }
 
@@ -467,7 +467,7 @@ static void meet_again(bool able)
     pv_coord_disconnect(&node.node);
     fake_node_settle(&node);
     struct pv_stream_op op;
-    while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+    while (pv_streams_next_op(&node.node.streams, &op) == PV_OK)
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     server = pv_control_free(server);
     server_is_able = able;
@@ -576,7 +576,7 @@ PV_TEST_IN(whether_it_gave_the_network_away_is_known, start, stop_server)
     assert_true(info->handed_over);
     assert_false(node.node.online);
     server = pv_control_free(server);
-    while (pv_part_coordinator.streams[0].poll_op(node.self, &op) == PV_OK)
+    while (pv_streams_next_op(&node.node.streams, &op) == PV_OK)
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     sid = go_online("203.0.113.9", NULL, 0);
     assert_true(info->handed_over);

@@ -19,6 +19,7 @@ enum {
 /* One daemon and its disk. */
 struct side {
     struct pv_filelink *link;
+    struct pv_streams streams;
     const struct pv_linkkeys *keys; /* NULL: it asks for no proof */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
@@ -68,7 +69,8 @@ static inline bool admits(const void *owner, const uint8_t *pk, bool to)
 static inline void start(int i)
 {
     struct side *s = &w.side[i];
-    struct pv_filelink_config cfg = {.rng = w.rng, .keys = s->keys, .admits = admits, .owner = s};
+    struct pv_filelink_config cfg = {
+        .rng = w.rng, .keys = s->keys, .streams = &s->streams, .admits = admits, .owner = s};
     memcpy(cfg.own_pk, s->pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
     s->up = true;

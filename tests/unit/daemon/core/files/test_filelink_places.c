@@ -2,6 +2,7 @@
 /* The places of the table of files when many members want them: what each keeps, whose offer gives
  * way, and that this node's users always find one. */
 #include "daemon/core/files/filelink.h"
+#include "daemon/core/node/streams.h"
 #include "tests/unit/test_util.h"
 
 enum {
@@ -10,6 +11,7 @@ enum {
     HELD_BY_USERS = PV_FILELINK_MAX - PV_FILELINK_MAX_INCOMING,
 };
 
+static struct pv_streams streams;
 static struct pv_filelink *node;
 static struct test_rng seed;
 static struct pv_rng rng;
@@ -20,7 +22,7 @@ static int begin(void **unused)
 {
     rng = test_rng_make(&seed, 1);
     now = PV_S(100);
-    const struct pv_filelink_config cfg = {.rng = rng};
+    const struct pv_filelink_config cfg = {.rng = rng, .streams = &streams};
     assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(NULL, 0)), PV_OK);
     return 0;
 }
@@ -281,7 +283,7 @@ PV_TEST(a_table_that_holds_more_than_the_limit_loses_nothing)
     for (unsigned i = 0; i < KEPT; i++)
         saved[HEAD + i * entry + FLAGS] = 0;
     end(NULL);
-    const struct pv_filelink_config cfg = {.rng = rng};
+    const struct pv_filelink_config cfg = {.rng = rng, .streams = &streams};
     assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(saved, len)), PV_OK);
     assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
     offers(HONEST, 0);

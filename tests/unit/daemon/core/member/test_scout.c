@@ -72,7 +72,7 @@ static pv_ns next_visit(pv_ns within, uint8_t *ret_last)
     struct pv_stream_op op;
     while (node.now < begin + within) {
         fake_node_wait(&node, PV_MS(100));
-        while (pv_part_scout.streams[0].poll_op(node.self, &op) == PV_OK) {
+        while (pv_streams_next_op(&node.node.streams, &op) == PV_OK) {
             *ret_last = op.addr.ip[3];
             if (op.type == PV_STREAM_OPEN)
                 return node.now - begin;
@@ -101,7 +101,7 @@ PV_TEST(a_preferred_one_is_visited_every_minute_for_a_moment)
         assert_true(waited >= PV_SCOUT_HOME / 2 && waited <= PV_SCOUT_HOME + PV_S(1));
         assert_true(last == 9);
         fake_node_wait(&node, PV_SCOUT_LIMIT);
-        assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+        assert_int_equal(pv_streams_next_op(&node.node.streams, &op), PV_OK);
         assert_int_equal(op.type, PV_STREAM_CLOSE);
     }
     /* The one in use is not visited, whatever its place. */
@@ -194,7 +194,7 @@ PV_TEST(a_visit_ends_with_the_connection_in_use)
     assert_true(next_visit(PV_S(100), &last) != PV_NEVER);
     node.node.online = false;
     fake_node_raise(&node, PV_FACT_OFFLINE);
-    assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_int_equal(pv_streams_next_op(&node.node.streams, &op), PV_OK);
     assert_int_equal(op.type, PV_STREAM_CLOSE);
     node.node.online = true;
     node.node.up = false;
@@ -253,6 +253,6 @@ PV_TEST(names_are_looked_up_for_a_visit)
     found.addrs[0] = pv_addr4(192, 0, 2, 5, 3478);
     fake_node_answer(&node, job, &found);
     fake_node_wait(&node, PV_MS(100));
-    assert_int_equal(pv_part_scout.streams[0].poll_op(node.self, &op), PV_OK);
+    assert_int_equal(pv_streams_next_op(&node.node.streams, &op), PV_OK);
     assert_true(pv_addr_equal(&op.addr, &found.addrs[0]));
 }

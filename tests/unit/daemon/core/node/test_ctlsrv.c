@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/node/ctlsrv.h"
+#include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/test_util.h"
 
 static struct pv_ctlsrv *srv;
+static struct pv_streams streams;
 static char output[4096]; /* what take_output() found */
 
 /* Requests that are to be answered, in their order. */
@@ -17,12 +19,13 @@ static size_t n_asked;
 static int setup(void **state)
 {
     n_asked = 0;
-    return pv_ctlsrv_new(&srv);
+    return pv_ctlsrv_new(&srv, &streams);
 }
 
 static int teardown(void **state)
 {
     srv = pv_ctlsrv_free(srv);
+    pv_streams_done(&streams);
     return 0;
 }
 
@@ -77,15 +80,37 @@ static void assert_no_request(void)
 
 static void assert_closes(uint32_t sid)
 {
-    uint32_t closing = 0;
-    assert_int_equal(pv_ctlsrv_poll_close(srv, &closing), PV_OK);
-    assert_int_equal(closing, sid);
+    struct pv_stream_op op;
+    assert_false(pv_ctlsrv_is_open(srv, sid));
+    assert_int_equal(pv_streams_next_op(&streams, &op), PV_OK);
+    assert_int_equal(op.type, PV_STREAM_CLOSE);
+    assert_int_equal(op.sid, pv_sid(PV_STREAM_CTL, sid));
 }
 
 static void assert_nothing_closes(void)
 {
-    uint32_t closing = 0;
-    assert_int_equal(pv_ctlsrv_poll_close(srv, &closing), PV_ERR_AGAIN);
+    struct pv_stream_op op;
+    assert_int_equal(pv_streams_next_op(&streams, &op), PV_ERR_AGAIN);
+}
+
+static uint64_t cancelled;
+static unsigned n_cancelled;
+
+static void note_cancelled(void *arg, uint64_t handle)
+{
+    cancelled = handle;
+    n_cancelled++;
+}
+
+/* That one ended with its client, and no other. */
+static void assert_cancelled(uint64_t handle)
+{
+    n_cancelled = 0;
+    pv_ctlsrv_tidy(srv, note_cancelled, NULL);
+    assert_int_equal(n_cancelled, 1);
+    assert_int_equal(cancelled, handle);
+    pv_ctlsrv_tidy(srv, note_cancelled, NULL);
+    assert_int_equal(n_cancelled, 1);
 }
 
 PV_TEST(a_request_split_anywhere_is_one_request)
@@ -118,9 +143,9 @@ PV_TEST(several_requests_run_side_by_side)
     pv_ctlsrv_event(srv, watch, "presence", presence(true));
     pv_ctlsrv_done(srv, up);
     pv_ctlsrv_event(srv, watch, "presence", presence(false));
-    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_OK);
-    assert_int_equal(writable, sid);
-    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_ERR_AGAIN);
+    assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_OK);
+    assert_int_equal(writable, pv_sid(PV_STREAM_CTL, sid));
+    assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_ERR_AGAIN);
     assert_string_equal(take_output(sid),
                         "{\"id\":1,\"event\":\"presence\",\"peer\":\"bob\",\"online\":true}\n"
                         "{\"id\":2,\"ok\":true}\n"
@@ -216,14 +241,11 @@ PV_TEST(a_line_of_64_kib_ends_the_connection)
 PV_TEST(a_client_that_goes_cancels_what_it_asked)
 {
     uint32_t sid = open_client(true);
-    uint64_t cancelled = 0;
     say(sid, "{\"id\":1,\"cmd\":\"wait\"}\n{\"id\":2,\"cmd\":\"peers\"}\n");
     uint64_t wait = take_request(PV_CTLAPI_WAIT);
     pv_ctlsrv_done(srv, take_request(PV_CTLAPI_PEERS)); /* it is over, and nobody has to know */
     pv_ctlsrv_closed(srv, sid);
-    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_OK);
-    assert_int_equal(cancelled, wait);
-    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_ERR_AGAIN);
+    assert_cancelled(wait);
     pv_ctlsrv_done(srv, wait); /* an answer that is too late */
     pv_ctlsrv_event(srv, wait, "x", json_object());
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
@@ -281,7 +303,6 @@ PV_TEST(connections_are_limited_and_come_back)
 PV_TEST(a_reader_that_is_too_slow_is_closed)
 {
     uint32_t sid = open_client(true), writable = 0;
-    uint64_t cancelled = 0;
     say(sid, "{\"id\":1,\"cmd\":\"watch\",\"what\":\"chat\"}\n");
     uint64_t watch = take_request(PV_CTLAPI_WATCH);
     char *big = malloc(1000001);
@@ -294,11 +315,11 @@ PV_TEST(a_reader_that_is_too_slow_is_closed)
     }
     pv_ctlsrv_event(srv, watch, "e", json_pack("{s:s}", "x", big));
     free(big);
-    assert_int_equal(pv_ctlsrv_poll_cancel(srv, &cancelled), PV_OK);
-    assert_int_equal(cancelled, watch);
-    assert_int_equal(pv_ctlsrv_poll_writable(srv, &writable), PV_ERR_AGAIN);
+    assert_int_equal(pv_streams_next_turn(&streams, &writable), PV_ERR_AGAIN);
     assert_closes(sid);
+    assert_cancelled(watch);
     assert_int_equal(pv_ctlsrv_out(srv, sid).len, 0);
+    assert_nothing_closes();
 }
 
 PV_TEST(output_is_written_in_pieces_in_order)

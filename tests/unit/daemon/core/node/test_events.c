@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/node/events.h"
+#include "daemon/core/node/streams.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_request.h"
 #include "tests/unit/test_util.h"
@@ -8,6 +9,7 @@
 
 static struct pv_ctlsrv *srv;
 static struct pv_events events;
+static struct pv_streams streams;
 static uint32_t sid;
 static uint64_t wall;
 static char output[1048576]; /* what heard() found */
@@ -16,13 +18,14 @@ static int setup(void **state)
 {
     wall = T0;
     pv_events_begin(&events, wall);
-    assert_int_equal(pv_ctlsrv_new(&srv), PV_OK);
+    assert_int_equal(pv_ctlsrv_new(&srv, &streams), PV_OK);
     return pv_ctlsrv_accepted(srv, false, &sid);
 }
 
 static int teardown(void **state)
 {
     srv = pv_ctlsrv_free(srv);
+    pv_streams_done(&streams);
     pv_events_done(&events);
     return 0;
 }

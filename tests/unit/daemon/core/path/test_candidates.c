@@ -13,7 +13,7 @@ static struct pv_stunroute route;
 static int start(void **state)
 {
     fake_peers_init(&x, &pv_part_candidates);
-    const struct pv_coordclient_config cc = {.rng = x.f.node.rng};
+    const struct pv_coordclient_config cc = {.rng = x.f.node.rng, .streams = &x.f.node.streams};
     assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
     memset(&route, 0, sizeof(route));
     x.f.node.ways.stunroute = &route;

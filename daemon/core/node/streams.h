@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream.h - byte streams between the shell and the parts of the daemon: kinds, ids, operations.
- * One space of stream ids serves all kinds: the upper bits of an id are the kind, the rest is the
- * id that the part's own machine gave.
+ * streams.h - byte streams between the shell and the parts of the daemon: kinds, ids, and what the
+ * shell is to do with them. One space of stream ids serves all kinds: the upper bits of an id are
+ * the kind, the rest is the id that the part's own machine gave.
+ *
+ * A machine that has streams asks for what it wants where it wants it: one to be opened or closed
+ * (pv_streams_open(), pv_streams_close()), and one that has bytes to be written or takes more
+ * (pv_streams_wake()). The shell takes both in the order in which they were asked for.
  */
 #pragma once
 
@@ -69,3 +73,38 @@ struct pv_stream_op {
     bool tls; /* OPEN COORD, SCOUT: inside TLS, whoever the server is; connected when that is up */
     struct pv_addr local; /* OPEN CHAT: own overlay address to bind */
 };
+
+/* A stream's place among those that the shell shall look at, in the struct of whoever has the
+ * stream; zeroed: it does not wait. */
+struct pv_stream_turn {
+    struct pv_stream_turn *next;
+    uint32_t sid;
+    bool waits;
+};
+
+/* Zeroed: nothing waits. */
+struct pv_streams {
+    struct pv_stream_op *ops;
+    size_t n_ops, cap;
+    struct pv_stream_turn *first, **last; /* last: NULL as long as none ever waited */
+};
+
+/* Frees what nobody took. No turn may wait any more that outlives this. */
+void pv_streams_done(struct pv_streams *s);
+
+/* op->sid is the machine's own. PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_streams_open(struct pv_streams *s, const struct pv_stream_op *op);
+/* One that the shell was not told of yet is not opened; else it is closed. Without memory for that
+ * it stays open at the shell, where what comes of it leads nowhere, until its other end closes it.
+ */
+void pv_streams_close(struct pv_streams *s, enum pv_stream_kind kind, uint32_t local);
+/* Has the shell look at a stream: it has output, or became full, or is full no more. It does so
+ * once, however often it is asked for until then. */
+void pv_streams_wake(struct pv_streams *s, struct pv_stream_turn *turn, enum pv_stream_kind kind,
+                     uint32_t local);
+/* The stream ends: its turn does not wait any more. */
+void pv_streams_forget(struct pv_streams *s, struct pv_stream_turn *turn);
+
+/* For the shell, its sid as streams of the engine have it; PV_ERR_AGAIN: there is none. */
+PV_MUST_CHECK int pv_streams_next_op(struct pv_streams *s, struct pv_stream_op *ret_op);
+PV_MUST_CHECK int pv_streams_next_turn(struct pv_streams *s, uint32_t *ret_sid);
