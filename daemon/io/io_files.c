@@ -169,10 +169,6 @@ static void answer(struct pv_io_files *files, const struct pv_fileop *op)
 
 void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_ns now)
 {
-    if (op->pass) {
-        pass(files, &op->op);
-        return;
-    }
     switch (op->op.type) {
     case PV_FILEOP_FETCH:
     case PV_FILEOP_SERVE:
@@ -195,6 +191,9 @@ void pv_io_file_op(struct pv_io_files *files, const struct pv_files_op *op, pv_n
         break;
     case PV_FILEOP_DROP:
         drop(files, op->op.number, op->op.id);
+        break;
+    case PV_FILEOP_PASS:
+        pass(files, &op->op);
         break;
     }
 }
@@ -290,7 +289,7 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
     }
     /* Sources of offers are the engine's numbers, but ours to close. */
     while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK) {
-        if (!op.pass && op.op.type == PV_FILEOP_RELEASE)
+        if (op.op.type == PV_FILEOP_RELEASE)
             close(op.op.handle);
         pv_wipe(&op.proof, sizeof(op.proof));
     }

@@ -51,3 +51,14 @@ PV_MUST_CHECK static inline int pv_fifo_take(struct pv_fifo *f, void *ret_value)
     free(item);
     return PV_OK;
 }
+
+/* Empties it; the values own nothing. */
+static inline void pv_fifo_clear(struct pv_fifo *f)
+{
+    while (f->first != NULL) {
+        struct pv_fifo_item *item = f->first;
+        f->first = item->next;
+        free(item);
+    }
+    f->n = 0;
+}

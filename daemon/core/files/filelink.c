@@ -42,19 +42,8 @@ struct pv_file *pv_filelink_by_id(struct pv_filelink *l, const uint8_t *pk, cons
 
 void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op)
 {
-    if (l->n_ops == PV_FILELINK_MAX_OPS) /* an owner that never polls */
-        return;
-    l->ops[(l->op_first + l->n_ops++) % PV_FILELINK_MAX_OPS] = *op;
-}
-
-int pv_filelink_poll_op(struct pv_filelink *l, struct pv_fileop *ret_op)
-{
-    if (l->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = l->ops[l->op_first];
-    l->op_first = (l->op_first + 1) % PV_FILELINK_MAX_OPS;
-    l->n_ops--;
-    return PV_OK;
+    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
+        pv_log(l->log, PV_LOG_WARN, "what=\"operation on a file lost\" why=\"out of memory\"");
 }
 
 /* The shell opened the descriptor and closes it; until then its number is not used for another. */
@@ -346,7 +335,10 @@ int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_conf
     l->log = cfg->log;
     l->keys = cfg->keys;
     l->streams = cfg->streams;
+    l->ops = cfg->ops;
     l->admits = cfg->admits;
+    l->send = cfg->send;
+    l->tell = cfg->tell;
     l->owner = cfg->owner;
     memcpy(l->own_pk, cfg->own_pk, sizeof(l->own_pk));
     int r = pv_filelink_load(l, saved);
@@ -358,6 +350,8 @@ int pv_filelink_new(struct pv_filelink **ret_link, const struct pv_filelink_conf
 
 struct pv_filelink *pv_filelink_free(struct pv_filelink *l)
 {
+    for (size_t i = 0; l != NULL && i < PV_FILELINK_MAX_CONNS; i++)
+        pv_file_conn_end(l, &l->conns[i]);
     free(l);
     return NULL;
 }
@@ -390,14 +384,13 @@ void pv_filelink_kept(struct pv_filelink *l, uint64_t save, pv_ns now)
     pv_filelink_run(l, now);
 }
 
-int pv_filelink_poll_event(struct pv_filelink *l, uint32_t *ret_number)
+void pv_filelink_speak(struct pv_filelink *l, pv_ns now)
 {
+    pv_filelink_send_notices(l, now);
     for (size_t i = 0; i < l->n; i++) {
-        if (!l->files[i].changed)
-            continue;
-        l->files[i].changed = false;
-        *ret_number = l->files[i].e.number;
-        return PV_OK;
+        struct pv_file *f = &l->files[i];
+        if (f->changed && l->tell != NULL)
+            l->tell(l->owner, f->e.number);
+        f->changed = false;
     }
-    return PV_ERR_AGAIN;
 }

@@ -25,6 +25,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/text.h"
@@ -94,10 +95,16 @@ struct pv_filelink_config {
     const struct pv_linkkeys *keys; /* borrowed; NULL: connections are taken unproven */
     struct pv_streams *streams;     /* borrowed: those that have output */
     uint8_t own_pk[PV_SIGN_PK_LEN];
+    struct pv_fifo *ops; /* borrowed: of struct pv_fileop, for the owner to take */
     /* May files go to the member (to), or come from it? Asked when one is offered, when it begins
      * to move, and by pv_filelink_rules_changed(); NULL: they may. */
     bool (*admits)(const void *owner, const uint8_t *pk, bool to);
-    const void *owner; /* borrowed */
+    /* Called by pv_filelink_speak() only; they call nothing here but pv_filelink_find(). A notice
+     * to be sent in-band: one that cannot be is lost, as on the way. And the number of a file that
+     * is new or in another state. */
+    void (*send)(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now);
+    void (*tell)(void *owner, uint32_t number);
+    void *owner; /* borrowed */
 };
 
 /* saved: what pv_filelink_save() gave, or empty. Unreadable parts of it are left out, and said in
@@ -115,7 +122,7 @@ size_t pv_filelink_save(struct pv_filelink *link, uint8_t buf[static PV_FILELINK
  * sender was told is whole, the next life of this process must know. */
 void pv_filelink_kept(struct pv_filelink *link, uint64_t save, pv_ns now);
 
-/* The process ends: descriptors are given back (poll_op). */
+/* The process ends: descriptors are given back. */
 void pv_filelink_stop_all(struct pv_filelink *link);
 
 /* --- peers --------------------------------------------------------------------------------- */
@@ -163,14 +170,8 @@ const struct pv_file_entry *pv_filelink_find(const struct pv_filelink *link, uin
 
 void pv_filelink_handle_notice(struct pv_filelink *link, const struct pv_filelink_peer *from,
                                struct pv_view body, pv_ns now);
-struct pv_filelink_transmit {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    size_t len;
-    uint8_t buf[PV_FILE_NOTICE_MAX];
-};
-/* A notice to send now; one that cannot be sent is lost, as on the way. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_filelink_poll_transmit(struct pv_filelink *link,
-                                            struct pv_filelink_transmit *ret_tx);
+/* Says what there is to say: notices to peers first, then what has changed to the owner. */
+void pv_filelink_speak(struct pv_filelink *link, pv_ns now);
 
 /* --- accepted connections: TCP PV_FILE_PORT ------------------------------------------------ */
 
@@ -197,13 +198,15 @@ enum pv_fileop_type {
     PV_FILEOP_CANCEL,  /* end the transfer tag soon; done() still comes */
     PV_FILEOP_RELEASE, /* close handle */
     PV_FILEOP_DROP,    /* remove what is kept of id */
+    PV_FILEOP_PASS,    /* the part's (files_part.h): give the received file to the control client
+                          sid, with what is written to it next */
 };
 struct pv_fileop {
     enum pv_fileop_type type;
     uint64_t tag; /* FETCH, SERVE, CANCEL; never 0 */
     uint32_t sid;
     int handle;
-    uint32_t number; /* FETCH, DROP: the file's, and with id what it is kept under */
+    uint32_t number; /* FETCH, DROP, PASS: the file's, and with id what it is kept under */
     uint8_t id[PV_FILE_ID_LEN];
     struct pv_addr addr;        /* FETCH: with PV_FILE_PORT */
     uint64_t size;              /* FETCH, SERVE */
@@ -211,17 +214,13 @@ struct pv_fileop {
     struct pv_file_stamp stamp; /* SERVE */
     enum pv_file_why why;       /* ANSWER */
 };
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_filelink_poll_op(struct pv_filelink *link, struct pv_fileop *ret_op);
 /* So many bytes have arrived or been sent, counted from the file's beginning. */
 void pv_filelink_progress(struct pv_filelink *link, uint64_t tag, uint64_t done, pv_ns now);
 /* The transfer is over; why NONE: whole and verified. done as in progress(). */
 void pv_filelink_done(struct pv_filelink *link, uint64_t tag, enum pv_file_why why, uint64_t done,
                       pv_ns now);
 
-/* --- time and events ----------------------------------------------------------------------- */
+/* --- time ---------------------------------------------------------------------------------- */
 
 void pv_filelink_handle_timeout(struct pv_filelink *link, pv_ns now);
 pv_ns pv_filelink_next_timeout(const struct pv_filelink *link);
-/* The number of a file whose state changed or that is new. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_filelink_poll_event(struct pv_filelink *link, uint32_t *ret_number);

@@ -15,8 +15,7 @@
 #include "daemon/core/node/streams.h"
 
 enum {
-    PV_FILELINK_MAX_OPS = 4 * PV_FILELINK_MAX, /* waiting for the owner */
-    PV_FILELINK_MAX_WORDS = 8,                 /* notices about files that are not in the table */
+    PV_FILELINK_MAX_WORDS = 8, /* notices about files that are not in the table */
 };
 
 /* An offer is repeated so often even when the receiver knows it. */
@@ -38,9 +37,9 @@ struct pv_file {
     unsigned tells; /* how often the present state was told */
     pv_ns tell_at;  /* PV_NEVER: all is said */
     uint64_t save;  /* which the disk must have before the file may come; 0: it has it */
-    bool tell_now;  /* poll_transmit() gives it */
+    bool tell_now;  /* a notice of it is due */
     bool heard;     /* outgoing: the receiver knows of it */
-    bool changed;   /* poll_event() gives it */
+    bool changed;   /* the owner does not know it as it is */
 };
 
 struct pv_file_conn {
@@ -66,8 +65,11 @@ struct pv_filelink {
     const struct pv_log *log;
     const struct pv_linkkeys *keys;
     struct pv_streams *streams;
+    struct pv_fifo *ops;
     bool (*admits)(const void *owner, const uint8_t *pk, bool to);
-    const void *owner;
+    void (*send)(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now);
+    void (*tell)(void *owner, uint32_t number);
+    void *owner;
     uint8_t own_pk[PV_SIGN_PK_LEN];
     uint64_t unproven;
     struct pv_file files[PV_FILELINK_MAX]; /* in order of their numbers, without gaps */
@@ -80,8 +82,6 @@ struct pv_filelink {
     struct pv_bucket saves; /* what a peer says must not become writes without end */
     pv_ns save_at;          /* not before */
     struct pv_file_conn conns[PV_FILELINK_MAX_CONNS];
-    struct pv_fileop ops[PV_FILELINK_MAX_OPS]; /* a ring */
-    size_t op_first, n_ops;
     struct pv_file_word words[PV_FILELINK_MAX_WORDS];
     size_t n_words;
 };
@@ -118,11 +118,14 @@ static inline void pv_file_set_addr(struct pv_file *f, const struct pv_addr *add
 }
 /* Tells the peer the present state, as often as a change is told. */
 void pv_file_tell(struct pv_file *f, pv_ns now);
+/* Asks the owner for an operation. */
 void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op);
 /* May a transfer of f begin, beside those that run? */
 bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
 /* Nothing is lost with it: it is over, and not a received file that its user has not taken. */
 bool pv_file_is_spent(const struct pv_file *f);
+/* All that are due. */
+void pv_filelink_send_notices(struct pv_filelink *l, pv_ns now);
 /* Starts what may run. */
 void pv_filelink_run(struct pv_filelink *l, pv_ns now);
 /* The place of an accepted connection is free. */

@@ -68,13 +68,21 @@ static struct pv_file_notice notice_of(const struct pv_file *f)
     return n;
 }
 
-/* Words first: they are told once, while what the table has is told several times. */
-int pv_filelink_poll_transmit(struct pv_filelink *l, struct pv_filelink_transmit *ret_tx)
+static void send_notice(struct pv_filelink *l, const uint8_t *pk, const struct pv_file_notice *n,
+                        pv_ns now)
 {
-    if (l->n_words > 0) {
+    uint8_t buf[PV_FILE_NOTICE_MAX];
+    size_t len;
+    if (pv_file_notice_build(n, buf, &len) == PV_OK && l->send != NULL)
+        l->send(l->owner, pk, pv_view(buf, len), now);
+}
+
+/* Words first: they are told once, while what the table has is told several times. */
+void pv_filelink_send_notices(struct pv_filelink *l, pv_ns now)
+{
+    while (l->n_words > 0) {
         const struct pv_file_word *w = &l->words[--l->n_words];
-        memcpy(ret_tx->pk, w->pk, sizeof(ret_tx->pk));
-        return pv_file_notice_build(&w->notice, ret_tx->buf, &ret_tx->len);
+        send_notice(l, w->pk, &w->notice, now);
     }
     for (size_t i = 0; i < l->n; i++) {
         struct pv_file *f = &l->files[i];
@@ -82,11 +90,9 @@ int pv_filelink_poll_transmit(struct pv_filelink *l, struct pv_filelink_transmit
             continue;
         f->tell_now = false;
         const struct pv_file_notice n = notice_of(f);
-        memcpy(ret_tx->pk, f->e.peer, sizeof(ret_tx->pk));
-        if (has_word(l, f) && pv_file_notice_build(&n, ret_tx->buf, &ret_tx->len) == PV_OK)
-            return PV_OK;
+        if (has_word(l, f))
+            send_notice(l, f->e.peer, &n, now);
     }
-    return PV_ERR_AGAIN;
 }
 
 /* An answer about a file that is not in the table. */

@@ -26,16 +26,17 @@ struct files {
     struct pv_autoaccept *rules;   /* owned; with their pins */
     struct pv_files_passed passed; /* the newest that a client passed; handle -1: none */
     uint32_t passed_by;            /* the control client's sid */
-    /* For the shell, before filelink's own. One RELEASE and one answer to a client can wait for
-     * each connection there may be. */
-    struct pv_files_op ops[PV_CTLSRV_MAX_CONNS];
-    size_t n_ops;
+    struct pv_fifo ops;            /* of struct pv_fileop, for the shell */
 };
 
-static bool may_move(const void *node, const uint8_t *pk, bool to)
+static bool may_move(const void *part, const uint8_t *pk, bool to)
 {
-    return pv_rules_serve(node, pk, PV_SERVICE_FILES, to).allow;
+    const struct files *f = part;
+    return pv_rules_serve(f->node, pk, PV_SERVICE_FILES, to).allow;
 }
+
+static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now);
+static void tell_watchers(void *part, uint32_t number);
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
@@ -44,8 +45,11 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                     .log = f->node->log,
                                     .keys = f->node->chat.keys,
                                     .streams = &f->node->streams,
+                                    .ops = &f->ops,
                                     .admits = may_move,
-                                    .owner = f->node};
+                                    .send = send_notice,
+                                    .tell = tell_watchers,
+                                    .owner = f};
     memcpy(fc.own_pk, f->node->identity->sign_pk, sizeof(fc.own_pk));
     f->passed.handle = -1;
     int r = pv_autoaccept_new(&f->rules, cfg->auto_accept, cfg->n_auto_accept,
@@ -59,6 +63,7 @@ static void free_files(void *part)
 {
     struct files *f = part;
     pv_filelink_free(f->link);
+    pv_fifo_clear(&f->ops);
     pv_autoaccept_free(f->rules);
 }
 
@@ -180,20 +185,18 @@ static bool may_tell(const struct pv_peer *p, pv_ns now)
     return pv_peer_can_talk(p, now) && (pq == PV_PEER_PQ_HYBRID || pq == PV_PEER_PQ_UNABLE);
 }
 
-static void send_notices(struct files *f, pv_ns now)
+static void send_notice(void *part, const uint8_t *pk, struct pv_view notice, pv_ns now)
 {
-    struct pv_filelink_transmit tx;
-    while (pv_filelink_poll_transmit(f->link, &tx) == PV_OK) {
-        struct pv_peer *p = pv_peers_by_pk(f->node->peers, tx.pk);
-        if (p == NULL)
-            continue;
-        if (may_tell(p, now)) {
-            pv_peers_send(f->node->peers, p, PV_INBAND_FILE, pv_view(tx.buf, tx.len));
-            continue;
-        }
-        pv_peer_want(p, "a file waits", now); /* the notice is repeated when there is a path */
-        pv_peers_touch(f->node->peers, p, now);
+    const struct files *f = part;
+    struct pv_peer *p = pv_peers_by_pk(f->node->peers, pk);
+    if (p == NULL)
+        return;
+    if (may_tell(p, now)) {
+        pv_peers_send(f->node->peers, p, PV_INBAND_FILE, notice);
+        return;
     }
+    pv_peer_want(p, "a file waits", now); /* the notice is repeated when there is a path */
+    pv_peers_touch(f->node->peers, p, now);
 }
 
 /* --- streams --------------------------------------------------------------------------------- */
@@ -237,15 +240,6 @@ static void wrote(void *part, uint32_t sid, size_t n, pv_ns now)
 
 /* --- operations of the shell ----------------------------------------------------------------- */
 
-/* One more for the shell. False: it has not taken the older ones. */
-static bool add_op(struct files *f, const struct pv_files_op *op)
-{
-    if (f->n_ops == PV_ARRAY_LEN(f->ops))
-        return false;
-    f->ops[f->n_ops++] = *op;
-    return true;
-}
-
 /* The pair's key as it is now: a transfer that fails by an older one is tried again. */
 static void prove(const struct files *f, struct pv_files_op *op)
 {
@@ -266,20 +260,13 @@ static void prove(const struct files *f, struct pv_files_op *op)
 int pv_files_part_poll_op(struct pv_node *n, struct pv_files_op *ret_op)
 {
     struct files *f = pv_node_part(n, &pv_part_files);
-    /* Ours go first: they release descriptors and answer clients that wait. */
-    if (f->n_ops > 0) {
-        *ret_op = f->ops[0];
-        f->n_ops--;
-        memmove(f->ops, f->ops + 1, f->n_ops * sizeof(f->ops[0]));
-        return PV_OK;
-    }
     struct pv_fileop op;
-    int r = pv_filelink_poll_op(f->link, &op);
+    int r = pv_fifo_take(&f->ops, &op);
     if (r != PV_OK)
         return r;
     *ret_op = (struct pv_files_op){.op = op};
     if (op.sid != 0)
-        ret_op->op.sid = pv_sid(PV_STREAM_FILE, op.sid);
+        ret_op->op.sid = pv_sid(op.type == PV_FILEOP_PASS ? PV_STREAM_CTL : PV_STREAM_FILE, op.sid);
     const struct pv_member *self = pv_node_self(n);
     if (self != NULL)
         /* The connection leaves from our address in the network: the other side knows us by it. */
@@ -303,9 +290,8 @@ void pv_files_part_done(struct pv_node *n, uint64_t tag, enum pv_file_why why, u
 
 static void drop_passed(struct files *f)
 {
-    if (f->passed.handle >= 0 &&
-        !add_op(f, &(struct pv_files_op){
-                       .op = {.type = PV_FILEOP_RELEASE, .handle = f->passed.handle}}))
+    const struct pv_fileop op = {.type = PV_FILEOP_RELEASE, .handle = f->passed.handle};
+    if (op.handle >= 0 && pv_fifo_put(&f->ops, &op, sizeof(op)) != PV_OK)
         pv_log(f->node->log, PV_LOG_WARN, "what=\"descriptor of a client not closed\"");
     f->passed.handle = -1;
 }
@@ -348,8 +334,9 @@ static struct pv_ctlapi_file shown(const struct pv_node *n, const struct pv_file
     };
 }
 
-static void tell_watchers(const struct files *f, uint32_t number)
+static void tell_watchers(void *part, uint32_t number)
 {
+    const struct files *f = part;
     char who[PV_NODE_WHO];
     const struct pv_file_entry *entry = pv_filelink_find(f->link, number);
     /* A muted peer calls nobody to the screen: its offers stand in the list of files. */
@@ -371,13 +358,10 @@ static void tell_watchers(const struct files *f, uint32_t number)
 static void run(void *part, pv_ns now)
 {
     struct files *f = part;
-    uint32_t number;
     /* Its request was read before its connection ended, and would have taken the descriptor. */
     if (f->passed.handle >= 0 && !pv_ctlsrv_is_open(f->node->ctl, f->passed_by))
         drop_passed(f);
-    send_notices(f, now);
-    while (pv_filelink_poll_event(f->link, &number) == PV_OK)
-        tell_watchers(f, number);
+    pv_filelink_speak(f->link, now);
     if (pv_filelink_take_dirty(f->link, now))
         save(f);
     if (pv_autoaccept_take_dirty(f->rules))
@@ -518,11 +502,10 @@ static int pass(struct files *f, uint32_t number, uint64_t handle)
     /* Only a whole file whose hash was right leaves the daemon. */
     if (entry->outgoing || entry->state != PV_FILE_DONE)
         return PV_ERR_STATE;
-    struct pv_files_op op = {.pass = true};
-    op.op.sid = pv_sid(PV_STREAM_CTL, pv_ctlsrv_sid(f->node->ctl, handle));
-    op.op.number = number;
-    memcpy(op.op.id, entry->id, sizeof(op.op.id));
-    return add_op(f, &op) ? PV_OK : PV_ERR_LIMIT;
+    struct pv_fileop op = {
+        .type = PV_FILEOP_PASS, .sid = pv_ctlsrv_sid(f->node->ctl, handle), .number = number};
+    memcpy(op.id, entry->id, sizeof(op.id));
+    return pv_fifo_put(&f->ops, &op, sizeof(op));
 }
 
 /* Nothing more happens to a file in this state. */

@@ -34,8 +34,6 @@ struct pv_files_proof {
 
 /* An order to the shell. */
 struct pv_files_op {
-    bool pass; /* give the received file op.number, op.id to the control client op.sid, with what
-                  is written to it next */
     struct pv_fileop op;         /* its sid as streams of the engine have it (streams.h) */
     struct pv_addr local;        /* FETCH: own overlay address to bind */
     struct pv_files_proof proof; /* FETCH; wipe it */

@@ -26,6 +26,7 @@ enum {
 static struct {
     struct pv_filelink *link;
     struct pv_streams streams;
+    struct pv_fifo ops;
     struct pv_view in;
     uint64_t random;
     pv_ns now;
@@ -143,25 +144,20 @@ static void take_op(const struct pv_fileop *op)
         break;
     case PV_FILEOP_DROP:
         break;
+    case PV_FILEOP_PASS:
+        must(false);
     }
 }
 
 static void drain(void)
 {
     struct pv_fileop op;
-    struct pv_filelink_transmit tx;
-    struct pv_file_notice notice;
     uint32_t n;
-    while (pv_filelink_poll_op(w.link, &op) == PV_OK)
+    while (pv_fifo_take(&w.ops, &op) == PV_OK)
         take_op(&op);
-    while (pv_filelink_poll_transmit(w.link, &tx) == PV_OK) {
-        must(pv_file_notice_parse(pv_view(tx.buf, tx.len), &notice) == PV_OK);
-        keep_id(notice.id);
-    }
+    pv_filelink_speak(w.link, w.now);
     while (pv_streams_next_turn(&w.streams, &n) == PV_OK)
         pv_filelink_wrote(w.link, pv_sid_local(n), pv_filelink_out(w.link, pv_sid_local(n)).len);
-    while (pv_filelink_poll_event(w.link, &n) == PV_OK)
-        must(n != 0);
     w.dirty |= pv_filelink_take_dirty(w.link, w.now);
 }
 
@@ -192,10 +188,26 @@ static void save(void)
         pv_filelink_kept(w.link, w.save, w.now);
 }
 
+static void take_notice(void *owner, const uint8_t *pk, struct pv_view bytes, pv_ns now)
+{
+    struct pv_file_notice notice;
+    must(pv_file_notice_parse(bytes, &notice) == PV_OK);
+    keep_id(notice.id);
+}
+
+static void take_change(void *owner, uint32_t number)
+{
+    must(pv_filelink_find(w.link, number) != NULL);
+}
+
 static void start(struct pv_view saved)
 {
-    const struct pv_filelink_config cfg = {
-        .rng = {.fill = fuzz_fill_mix, .ctx = &w.random}, .streams = &w.streams, .own_pk = {9}};
+    const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
+                                           .streams = &w.streams,
+                                           .ops = &w.ops,
+                                           .send = take_notice,
+                                           .tell = take_change,
+                                           .own_pk = {9}};
     must(pv_filelink_new(&w.link, &cfg, saved) == PV_OK);
 }
 

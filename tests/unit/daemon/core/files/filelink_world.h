@@ -20,6 +20,7 @@ enum {
 struct side {
     struct pv_filelink *link;
     struct pv_streams streams;
+    struct pv_fifo ops;
     const struct pv_linkkeys *keys; /* NULL: it asks for no proof */
     uint8_t pk[PV_SIGN_PK_LEN];
     const char *name;
@@ -66,11 +67,47 @@ static inline bool admits(const void *owner, const uint8_t *pk, bool to)
     return !((const struct side *)owner)->denied[to];
 }
 
+/* A notice of the side that sends: the network may lose it. */
+static inline void send_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now)
+{
+    const struct side *s = owner;
+    int to = s == &w.side[0] ? 1 : 0;
+    assert_memory_equal(pk, w.side[to].pk, PV_SIGN_PK_LEN);
+    for (size_t n = 0; n < MAX_NOTICES; n++) {
+        if (w.notices[n].used || pv_rng_below(&w.rng, 100) < w.loss)
+            continue;
+        w.notices[n].used = true;
+        w.notices[n].to = to;
+        w.notices[n].len = notice.len;
+        memcpy(w.notices[n].buf, notice.ptr, notice.len);
+        break;
+    }
+}
+
+static inline void look(void *owner, uint32_t number)
+{
+    const struct side *s = owner;
+    assert_non_null(pv_filelink_find(s->link, number));
+}
+
+static inline void free_side(struct side *s)
+{
+    s->link = pv_filelink_free(s->link);
+    pv_streams_done(&s->streams);
+    pv_fifo_clear(&s->ops);
+}
+
 static inline void start(int i)
 {
     struct side *s = &w.side[i];
-    struct pv_filelink_config cfg = {
-        .rng = w.rng, .keys = s->keys, .streams = &s->streams, .admits = admits, .owner = s};
+    struct pv_filelink_config cfg = {.rng = w.rng,
+                                     .keys = s->keys,
+                                     .streams = &s->streams,
+                                     .ops = &s->ops,
+                                     .admits = admits,
+                                     .send = send_notice,
+                                     .tell = look,
+                                     .owner = s};
     memcpy(cfg.own_pk, s->pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_filelink_new(&s->link, &cfg, pv_view(s->saved, s->saved_len)), PV_OK);
     s->up = true;
@@ -112,7 +149,7 @@ static inline int begin(void **state)
 static inline int end(void **state)
 {
     for (int i = 0; i < 2; i++)
-        pv_filelink_free(w.side[i].link);
+        free_side(&w.side[i]);
     return 0;
 }
 
@@ -222,6 +259,8 @@ static inline void run_op(int i, const struct pv_fileop *op)
         s->part[op->number] = 0;
         s->whole[op->number] = false;
         break;
+    case PV_FILEOP_PASS:
+        fail_msg("this is the part's");
     }
 }
 
@@ -249,25 +288,11 @@ static inline void keep(struct side *s)
 static inline void drain(int i)
 {
     struct side *s = &w.side[i];
-    struct pv_filelink_transmit tx;
     struct pv_fileop op;
-    uint32_t number;
-    while (s->up && pv_filelink_poll_op(s->link, &op) == PV_OK)
+    while (s->up && pv_fifo_take(&s->ops, &op) == PV_OK)
         run_op(i, &op);
-    while (s->up && pv_filelink_poll_transmit(s->link, &tx) == PV_OK) {
-        assert_memory_equal(tx.pk, w.side[1 - i].pk, sizeof(tx.pk));
-        for (size_t n = 0; n < MAX_NOTICES; n++) {
-            if (w.notices[n].used || pv_rng_below(&w.rng, 100) < w.loss)
-                continue;
-            w.notices[n].used = true;
-            w.notices[n].to = 1 - i;
-            w.notices[n].len = tx.len;
-            memcpy(w.notices[n].buf, tx.buf, tx.len);
-            break;
-        }
-    }
-    while (s->up && pv_filelink_poll_event(s->link, &number) == PV_OK)
-        assert_non_null(pv_filelink_find(s->link, number));
+    if (s->up)
+        pv_filelink_speak(s->link, w.now);
     if (s->up && pv_filelink_take_dirty(s->link, w.now))
         keep(s);
 }
@@ -345,7 +370,7 @@ static inline void kill_side(int i)
 {
     w.side[i].up = false;
     w.side[i].writing_len = 0;
-    w.side[i].link = pv_filelink_free(w.side[i].link);
+    free_side(&w.side[i]);
     memset(w.side[i].open, 0, sizeof(w.side[i].open)); /* the kernel closes them */
     for (size_t n = 0; n < MAX_XFERS; n++)
         if (w.xfers[n].used)

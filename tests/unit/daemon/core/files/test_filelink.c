@@ -154,7 +154,7 @@ PV_TEST(an_offer_says_where_its_sender_is)
     alice.addr = pv_addr4(10, 66, 0, 7, 0);
     pv_filelink_handle_notice(w.side[1].link, &alice, pv_view(body, len), w.now);
     while (op.type != PV_FILEOP_FETCH)
-        assert_int_equal(pv_filelink_poll_op(w.side[1].link, &op), PV_OK);
+        assert_int_equal(pv_fifo_take(&w.side[1].ops, &op), PV_OK);
     const struct pv_addr there = pv_addr4(10, 66, 0, 7, PV_FILE_PORT);
     assert_true(pv_addr_equal(&op.addr, &there));
 }
@@ -349,14 +349,14 @@ PV_TEST(only_the_receiver_gets_a_file)
     uint32_t sid = 0;
     uint32_t a = must_offer(0, "secret", 10);
     pv_file_get_build(file(0, a)->id, 0, get);
-    while (pv_filelink_poll_op(w.side[0].link, &op) == PV_OK)
+    while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK)
         continue;
     assert_int_equal(pv_filelink_accepted(w.side[0].link, eve, w.now, &sid), PV_OK);
     pv_filelink_handle_bytes(w.side[0].link, sid, pv_view(get, sizeof(get)), w.now);
-    assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_OK);
+    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
     assert_int_equal(op.type, PV_FILEOP_ANSWER);
     assert_int_equal(op.why, PV_FILE_WHY_GONE);
-    assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_ERR_AGAIN);
+    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_ERR_AGAIN);
 }
 
 /* As for a room: one id, and an offer to each of its members. */
@@ -387,7 +387,7 @@ PV_TEST(an_id_offered_to_many_is_a_file_for_each_and_eight_move_at_once)
         pk[0] = (uint8_t)(100 + i);
         assert_int_equal(pv_filelink_accepted(l, pk, w.now, &sid), PV_OK);
         pv_filelink_handle_bytes(l, sid, pv_view(get, sizeof(get)), w.now);
-        while (pv_filelink_poll_op(l, &op) == PV_OK) {
+        while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK) {
             served += op.type == PV_FILEOP_SERVE && op.handle == i;
             busy += op.type == PV_FILEOP_ANSWER && op.why == PV_FILE_WHY_BUSY;
         }
@@ -456,17 +456,17 @@ PV_TEST(connections_that_do_not_ask_are_closed_and_few)
         assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
     /* One more takes the place of the oldest. */
     assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
-    assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_OK);
+    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
     assert_int_equal(op.type, PV_FILEOP_CLOSE);
     w.now += PV_S(PV_FILELINK_ASK_S);
     pv_filelink_handle_timeout(w.side[0].link, w.now);
-    while (pv_filelink_poll_op(w.side[0].link, &op) == PV_OK)
+    while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK)
         closed += op.type == PV_FILEOP_CLOSE;
     assert_int_equal(closed, PV_FILELINK_MAX_PEER_CONNS);
     assert_int_equal(pv_filelink_accepted(w.side[0].link, w.side[1].pk, w.now, &sid), PV_OK);
     pv_filelink_handle_bytes(w.side[0].link, sid, pv_view("not what we speak, and too long.", 33),
                              w.now);
-    assert_int_equal(pv_filelink_poll_op(w.side[0].link, &op), PV_OK);
+    assert_int_equal(pv_fifo_take(&w.side[0].ops, &op), PV_OK);
     assert_int_equal(op.type, PV_FILEOP_CLOSE);
 }
 
@@ -475,7 +475,7 @@ static size_t count_closed(const uint32_t *sids, size_t n)
 {
     struct pv_fileop op;
     size_t closed = 0;
-    while (pv_filelink_poll_op(w.side[0].link, &op) == PV_OK) {
+    while (pv_fifo_take(&w.side[0].ops, &op) == PV_OK) {
         assert_int_equal(op.type, PV_FILEOP_CLOSE);
         for (size_t i = 0; i < n; i++)
             closed += op.sid == sids[i];

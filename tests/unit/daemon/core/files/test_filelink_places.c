@@ -12,24 +12,42 @@ enum {
 };
 
 static struct pv_streams streams;
+static struct pv_fifo ops;
 static struct pv_filelink *node;
 static struct test_rng seed;
 static struct pv_rng rng;
 static uint8_t saved[PV_FILELINK_SAVE_MAX];
 static pv_ns now;
+static unsigned asked_for; /* a member, */
+static size_t too_many;    /* that was told so often that there are too many */
+
+static void count_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns at)
+{
+    struct pv_file_notice n;
+    assert_int_equal(pv_file_notice_parse(notice, &n), PV_OK);
+    too_many += (unsigned)(pk[0] | pk[1] << 8) == asked_for && n.kind == PV_FILE_STATE &&
+                n.state == PV_FILE_REFUSED && n.why == PV_FILE_WHY_TOO_MANY;
+}
+
+static void restart(struct pv_view table)
+{
+    const struct pv_filelink_config cfg = {
+        .rng = rng, .streams = &streams, .ops = &ops, .send = count_notice};
+    assert_int_equal(pv_filelink_new(&node, &cfg, table), PV_OK);
+}
 
 static int begin(void **unused)
 {
     rng = test_rng_make(&seed, 1);
     now = PV_S(100);
-    const struct pv_filelink_config cfg = {.rng = rng, .streams = &streams};
-    assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(NULL, 0)), PV_OK);
+    restart(pv_view(NULL, 0));
     return 0;
 }
 
 static int end(void **unused)
 {
     node = pv_filelink_free(node);
+    pv_fifo_clear(&ops);
     return 0;
 }
 
@@ -51,7 +69,7 @@ static void hear(unsigned member, const struct pv_file_notice *n, uint64_t auto_
     size_t len;
     assert_int_equal(pv_file_notice_build(n, buf, &len), PV_OK);
     pv_filelink_handle_notice(node, &from, pv_view(buf, len), now);
-    while (pv_filelink_poll_op(node, &op) == PV_OK)
+    while (pv_fifo_take(&ops, &op) == PV_OK)
         continue;
 }
 
@@ -104,15 +122,10 @@ static size_t count(unsigned member, enum pv_file_state in)
  * forgotten. */
 static size_t count_told_too_many(unsigned member)
 {
-    struct pv_filelink_transmit tx;
-    struct pv_file_notice n;
-    size_t told = 0;
-    while (pv_filelink_poll_transmit(node, &tx) == PV_OK) {
-        assert_int_equal(pv_file_notice_parse(pv_view(tx.buf, tx.len), &n), PV_OK);
-        told += (unsigned)(tx.pk[0] | tx.pk[1] << 8) == member && n.kind == PV_FILE_STATE &&
-                n.state == PV_FILE_REFUSED && n.why == PV_FILE_WHY_TOO_MANY;
-    }
-    return told;
+    asked_for = member;
+    too_many = 0;
+    pv_filelink_speak(node, now);
+    return too_many;
 }
 
 static void accept_all(void)
@@ -208,7 +221,7 @@ PV_TEST(a_file_accepted_or_received_gives_way_to_nobody)
     assert_true(pv_filelink_take_dirty(node, now));
     (void)pv_filelink_save(node, saved, &save);
     pv_filelink_kept(node, save, now);
-    assert_int_equal(pv_filelink_poll_op(node, &op), PV_OK);
+    assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
     assert_int_equal(op.type, PV_FILEOP_FETCH);
     number = op.number;
     pv_filelink_done(node, op.tag, PV_FILE_WHY_NONE, 1, now);
@@ -248,9 +261,9 @@ PV_TEST(an_offer_that_comes_back_needs_a_place_like_another)
         offers_by_rule(1, id, 100);
         (void)pv_filelink_save(node, saved, &save);
         pv_filelink_kept(node, save, now);
-        assert_int_equal(pv_filelink_poll_op(node, &op), PV_OK);
+        assert_int_equal(pv_fifo_take(&ops, &op), PV_OK);
         pv_filelink_done(node, op.tag, PV_FILE_WHY_GONE, 0, now);
-        while (pv_filelink_poll_op(node, &op) == PV_OK)
+        while (pv_fifo_take(&ops, &op) == PV_OK)
             continue;
     }
     assert_int_equal(count(1, PV_FILE_WITHDRAWN), PV_FILELINK_MAX);
@@ -283,8 +296,7 @@ PV_TEST(a_table_that_holds_more_than_the_limit_loses_nothing)
     for (unsigned i = 0; i < KEPT; i++)
         saved[HEAD + i * entry + FLAGS] = 0;
     end(NULL);
-    const struct pv_filelink_config cfg = {.rng = rng, .streams = &streams};
-    assert_int_equal(pv_filelink_new(&node, &cfg, pv_view(saved, len)), PV_OK);
+    restart(pv_view(saved, len));
     assert_int_equal(count(0, PV_FILE_OFFERED), KEPT);
     offers(HONEST, 0);
     assert_int_equal(count(HONEST, PV_FILE_OFFERED), 0);
@@ -314,7 +326,7 @@ static unsigned take_ops(uint64_t *tags, size_t *n)
 {
     struct pv_fileop op;
     unsigned cancelled = 0;
-    while (pv_filelink_poll_op(node, &op) == PV_OK) {
+    while (pv_fifo_take(&ops, &op) == PV_OK) {
         cancelled += op.type == PV_FILEOP_CANCEL;
         if (op.type == PV_FILEOP_FETCH)
             tags[(*n)++] = op.tag;

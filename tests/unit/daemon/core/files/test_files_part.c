@@ -274,7 +274,7 @@ PV_TEST(a_whole_file_is_passed_to_the_client_that_gets_it)
     fake_ctl_say(&node, client, "{\"id\":1,\"cmd\":\"file_get\",\"number\":1}");
     assert_reply(&node, client, "\"ok\":true");
     assert_int_equal(pv_files_part_poll_op(&node.node, &op), PV_OK);
-    assert_true(op.pass);
+    assert_int_equal(op.op.type, PV_FILEOP_PASS);
     assert_int_equal(op.op.sid, pv_sid(PV_STREAM_CTL, client));
 }
 
