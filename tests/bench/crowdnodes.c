@@ -30,6 +30,7 @@ struct node {
     uint8_t dh_sk[PV_DH_LEN], dh_pk[PV_DH_LEN];
     struct pv_coordclient *client;
     struct pv_streams streams; /* what it asks for */
+    struct pv_fifo events;
     struct pv_heap_node timer;
     uint32_t sid;    /* of the connection; 0: none */
     uint32_t opened; /* connections so far */
@@ -243,7 +244,7 @@ static void serve(struct node *n, pv_ns now)
     bool again = true;
     while (again) {
         again = false;
-        for (; pv_coordclient_poll_event(n->client, &ev) == PV_OK; again = true) {
+        for (; pv_fifo_take(&n->events, &ev) == PV_OK; again = true) {
             take_event(n, &ev, now);
             pv_ctl_msg_free(ev.msg);
         }
@@ -274,7 +275,8 @@ static void start_all(struct nodes *a)
                                                   .sign_pk = n->sign_pk,
                                                   .dh_sk = n->dh_sk,
                                                   .streams = &n->streams,
-                                                  .kind = PV_STREAM_COORD};
+                                                  .kind = PV_STREAM_COORD,
+                                                  .events = &n->events};
         struct pv_coordclient_target target = {
             .role = PV_CTL_MEMBER, .has_network = true, .have = net->end};
         memcpy(target.coordinator, a->shared->pk, sizeof(target.coordinator));

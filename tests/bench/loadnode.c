@@ -486,7 +486,7 @@ static void serve(struct load_node *n, pv_ns now)
     bool again = true;
     while (again) {
         again = false;
-        while (pv_coordclient_poll_event(n->client, &ev) == PV_OK) {
+        while (pv_fifo_take(&n->events, &ev) == PV_OK) {
             take_event(n, &ev, now);
             pv_ctl_msg_free(ev.msg);
             again = true;
@@ -529,7 +529,8 @@ struct load_node *load_add(struct load *l)
                                               .sign_pk = n->sign_pk,
                                               .dh_sk = n->dh_sk,
                                               .streams = &n->streams,
-                                              .kind = PV_STREAM_COORD};
+                                              .kind = PV_STREAM_COORD,
+                                              .events = &n->events};
     load_check(pv_coordclient_new(&n->client, &cfg), "memory");
     return n;
 }

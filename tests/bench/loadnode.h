@@ -59,6 +59,7 @@ struct load_node {
     uint8_t dh_sk[PV_DH_LEN], dh_pk[PV_DH_LEN];
     struct pv_coordclient *client;
     struct pv_streams streams; /* what it asks for */
+    struct pv_fifo events;
     enum load_step step;
     bool online;    /* as a member */
     bool whole;     /* has had the whole log on this connection */

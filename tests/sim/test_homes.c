@@ -283,7 +283,7 @@ static void take_answer(struct world *w, struct person *p, const struct pv_coord
 static void take_events(struct world *w, struct person *p)
 {
     struct pv_coordclient_event ev;
-    while (pv_coordclient_poll_event(p->client, &ev) == PV_OK) {
+    while (pv_fifo_take(&p->events, &ev) == PV_OK) {
         switch (ev.type) {
         case PV_COORDCLIENT_EV_ONLINE:
             p->online = true;
@@ -495,7 +495,8 @@ static int run(uint64_t seed, void *ctx)
                                                   .sign_pk = p->node.id.pk,
                                                   .dh_sk = p->node.transport_sk,
                                                   .streams = &p->streams,
-                                                  .kind = PV_STREAM_COORD};
+                                                  .kind = PV_STREAM_COORD,
+                                                  .events = &p->events};
         assert_int_equal(pv_coordclient_new(&p->client, &cfg), PV_OK);
         connect_person(w, p);
     }

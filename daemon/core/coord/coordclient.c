@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fifo.h"
 #include "crypto/ct.h"
 #include "crypto/sign.h"
 #include "daemon/core/coord/coordpulse.h"
@@ -173,7 +172,6 @@ struct pv_coordclient {
     uint64_t next_id;
     struct pending pending[PV_COORDCLIENT_MAX_PENDING];
 
-    struct pv_fifo events; /* of struct pv_coordclient_event */
     uint8_t text[PV_CTL_TEXT_MAX];
 };
 
@@ -220,22 +218,17 @@ struct pv_coordclient *pv_coordclient_free(struct pv_coordclient *c)
     if (c == NULL)
         return NULL;
     drop_all(c);
-    while (pv_fifo_take(&c->events, &ev) == PV_OK)
+    while (pv_fifo_take(c->cfg.events, &ev) == PV_OK)
         pv_ctl_msg_free(ev.msg);
     free(c);
     return NULL;
-}
-
-int pv_coordclient_poll_event(struct pv_coordclient *c, struct pv_coordclient_event *ret_event)
-{
-    return pv_fifo_take(&c->events, ret_event);
 }
 
 /* Takes ev.msg, also without memory: then the event is lost, and the connection is not to be
  * trusted to be complete. */
 static int put_event(struct pv_coordclient *c, struct pv_coordclient_event ev)
 {
-    int r = pv_fifo_put(&c->events, &ev, sizeof(ev));
+    int r = pv_fifo_put(c->cfg.events, &ev, sizeof(ev));
     if (r != PV_OK)
         pv_ctl_msg_free(ev.msg);
     return r;

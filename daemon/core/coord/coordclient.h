@@ -30,6 +30,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/coord/coorddetour.h"
@@ -53,6 +54,9 @@ struct pv_coordclient_config {
     const struct pv_kem *kem; /* offered for hybrid keys (control.h); NULL: none */
     struct pv_streams *streams; /* borrowed: what is opened, closed and written, */
     enum pv_stream_kind kind;   /* of which kind */
+    /* Borrowed: of struct pv_coordclient_event, oldest first, for the owner to take; those that
+     * wait are freed with the client. */
+    struct pv_fifo *events;
 };
 
 /* Where to connect, and as whom. */
@@ -186,9 +190,6 @@ struct pv_coordclient_event {
     const char *text;         /* OFFLINE: a literal; NULL: by pv_coordclient_not_found() */
     struct pv_ctl_msg *msg;   /* owned by the taker: pv_ctl_msg_free(); may be NULL */
 };
-/* The next event, oldest first. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_coordclient_poll_event(struct pv_coordclient *c,
-                                            struct pv_coordclient_event *ret_event);
 
 /* --- streams (TCP); sids are never 0 and below 2^28 ------------------------------------------ */
 

@@ -175,6 +175,7 @@ enum {
 
 struct pv_coord {
     struct pv_node *node;
+    struct pv_fifo events;               /* of the connection */
     uint8_t list[PV_STATEMENT_LIST_MAX]; /* of coordinators, as the record or the token has it */
     size_t list_len;
     size_t at;                           /* place in it of the one that is tried or used */
@@ -211,7 +212,8 @@ static int start_part(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                              .dh_sk = c->node->identity->dh_sk,
                                              .kem = cfg->pq == PV_PQ_OFF ? NULL : cfg->kem,
                                              .streams = &c->node->streams,
-                                             .kind = PV_STREAM_COORD};
+                                             .kind = PV_STREAM_COORD,
+                                             .events = &c->events};
     c->has_kem = cc.kem != NULL;
     c->require = cfg->pq == PV_PQ_REQUIRE && c->has_kem;
     return pv_coordclient_new(&c->node->coord, &cc);
@@ -771,7 +773,7 @@ static void run_coordinator(void *part, pv_ns now)
     struct pv_coord *c = part;
     struct pv_coordclient_event ev;
     look_again(c, now);
-    while (pv_coordclient_poll_event(c->node->coord, &ev) == PV_OK) {
+    while (pv_fifo_take(&c->events, &ev) == PV_OK) {
         switch (ev.type) {
         case PV_COORDCLIENT_EV_ONLINE:
             go_online(c, ev.msg, now);

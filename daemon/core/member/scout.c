@@ -147,6 +147,7 @@ struct scout {
     struct pv_node *node;
     const struct pv_kem *kem;      /* for hybrid keys of a visit; NULL: none */
     struct pv_coordclient *client; /* owned; NULL before the first visit */
+    struct pv_fifo events;         /* of it */
     struct pv_coordaddrs addrs;    /* of the place that is visited */
     struct place places[PLACES_MAX];
     size_t n;
@@ -483,7 +484,8 @@ static bool need_client(struct scout *s)
                                               .dh_sk = n->identity->dh_sk,
                                               .kem = s->kem,
                                               .streams = &n->streams,
-                                              .kind = PV_STREAM_SCOUT};
+                                              .kind = PV_STREAM_SCOUT,
+                                              .events = &s->events};
     return s->client != NULL || pv_coordclient_new(&s->client, &cfg) == PV_OK;
 }
 
@@ -792,7 +794,7 @@ static void run_scout(void *part, pv_ns now)
 {
     struct scout *s = part;
     struct pv_coordclient_event ev;
-    while (s->client != NULL && pv_coordclient_poll_event(s->client, &ev) == PV_OK) {
+    while (pv_fifo_take(&s->events, &ev) == PV_OK) {
         bool refused = ev.type == PV_COORDCLIENT_EV_REFUSED;
         if (s->step == VISIT && ev.type == PV_COORDCLIENT_EV_ONLINE) {
             take_welcome(s, &ev.msg->u.welcome, now);

@@ -40,6 +40,7 @@ struct asked {
 static struct {
     struct pv_coordclient *client;
     struct pv_streams shell; /* what it is asked for */
+    struct pv_fifo events;
     struct pv_view in;
     uint64_t random;
     pv_ns now;
@@ -138,7 +139,7 @@ static void drain(void)
     }
     while (pv_streams_next_turn(&w.shell, &sid) == PV_OK)
         must(sid != 0);
-    while (pv_coordclient_poll_event(w.client, &ev) == PV_OK)
+    while (pv_fifo_take(&w.events, &ev) == PV_OK)
         take_event(&ev);
 }
 
@@ -497,7 +498,8 @@ static void start(void)
                                               .dh_sk = node_dh[0],
                                               .kem = &kem_double,
                                               .streams = &w.shell,
-                                              .kind = PV_STREAM_COORD};
+                                              .kind = PV_STREAM_COORD,
+                                              .events = &w.events};
     must(pv_coordclient_new(&w.client, &cfg) == PV_OK);
     memcpy(t.coordinator, coordinator_pk, sizeof(t.coordinator));
     must(pv_coordclient_start(w.client, &t, addrs, PV_ARRAY_LEN(addrs), w.now) == PV_OK);

@@ -13,6 +13,9 @@
 #include "daemon/core/node/streams.h"
 #include "tests/fuzz/fuzz_util.h"
 
+static struct pv_streams streams;
+static struct pv_fifo ops;
+
 static void check_name(const char *name)
 {
     size_t len = strlen(name);
@@ -60,9 +63,8 @@ static void drive(struct pv_filelink *link, struct pv_view in)
 {
     const uint8_t pk[PV_SIGN_PK_LEN] = {1};
     struct pv_filelink_peer peer = {.pk = pk, .name = "eve", .online = true};
-    struct pv_filelink_transmit tx;
     struct pv_fileop op;
-    uint32_t sid = 0, number;
+    uint32_t sid = 0;
     pv_ns now = PV_S(1);
     while (in.len > 1) {
         size_t n = in.ptr[1] < in.len - 1 ? in.ptr[1] : in.len - 1;
@@ -76,17 +78,18 @@ static void drive(struct pv_filelink *link, struct pv_view in)
             pv_filelink_handle_timeout(link, now += PV_S(5));
         else
             pv_filelink_handle_bytes(link, sid, piece, now);
-        while (pv_filelink_poll_op(link, &op) == PV_OK)
+        while (pv_fifo_take(&ops, &op) == PV_OK)
             if (op.type == PV_FILEOP_FETCH)
                 pv_filelink_done(link, op.tag, pv_file_why_parse(in.ptr[0] >> 3), 1, now);
-        while (pv_filelink_poll_transmit(link, &tx) == PV_OK)
-            if (tx.len > sizeof(tx.buf))
-                abort();
-        while (pv_filelink_poll_event(link, &number) == PV_OK)
-            if (pv_filelink_find(link, number) == NULL)
-                abort();
+        pv_filelink_speak(link, now);
         in = pv_view(in.ptr + 1 + n, in.len - 1 - n);
     }
+}
+
+static void take_notice(void *owner, const uint8_t *pk, struct pv_view notice, pv_ns now)
+{
+    if (notice.len == 0 || notice.len > PV_FILE_NOTICE_MAX)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -94,7 +97,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     static uint8_t saved[PV_FILELINK_SAVE_MAX];
     uint8_t same = 7;
     const struct pv_filelink_config cfg = {.rng = {.fill = fuzz_fill_same, .ctx = &same},
-                                           .streams = &(struct pv_streams){0}};
+                                           .streams = &streams,
+                                           .ops = &ops,
+                                           .send = take_notice};
     struct pv_filelink *link;
     char name[PV_FILE_NAME_BUF];
     check_notice(pv_view(data, len));
@@ -113,5 +118,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (size_t i = 0; i < PV_FILELINK_MAX && pv_filelink_at(link, i) != NULL; i++)
         check_name(pv_filelink_at(link, i)->name);
     pv_filelink_free(link);
+    pv_fifo_clear(&ops);
     return 0;
 }

@@ -88,6 +88,7 @@ struct person {
     struct cw_keys invite; /* RIVAL */
     struct pv_coordclient *client;
     struct pv_streams streams; /* what it asks for */
+    struct pv_fifo events;
     bool online;
     bool is_in;   /* RIVAL: registered; and has its answer */
     bool refused; /* RIVAL: the token is used */

@@ -43,6 +43,7 @@ struct world {
     enum behaviour behaviours[8]; /* by the last byte of the address */
     struct pv_coordclient *client;
     struct pv_streams shell; /* what it is asked for */
+    struct pv_fifo events;
     pv_ns now;
     struct stream streams[MAX_STREAMS];
     size_t n_opened, n_closed;
@@ -94,7 +95,8 @@ static inline struct world *world_make(void)
                                         .sign_pk = w->sign_pk,
                                         .dh_sk = w->dh_sk,
                                         .streams = &w->shell,
-                                        .kind = PV_STREAM_COORD};
+                                        .kind = PV_STREAM_COORD,
+                                        .events = &w->events};
     assert_int_equal(pv_coordclient_new(&w->client, &cfg), PV_OK);
     return w;
 }
@@ -283,7 +285,7 @@ static inline void pump(struct world *w)
             if (w->streams[i].sid != 0)
                 moved = to_client(w, &w->streams[i]) || moved;
         }
-        while (pv_coordclient_poll_event(w->client, &ev) == PV_OK) {
+        while (pv_fifo_take(&w->events, &ev) == PV_OK) {
             pv_ctl_msg_free(w->last[ev.type].msg);
             w->last[ev.type] = ev;
             w->n_events[ev.type]++;

@@ -9,11 +9,13 @@
 
 static struct fake_peers x;
 static struct pv_stunroute route;
+static struct pv_fifo events;
 
 static int start(void **state)
 {
     fake_peers_init(&x, &pv_part_candidates);
-    const struct pv_coordclient_config cc = {.rng = x.f.node.rng, .streams = &x.f.node.streams};
+    const struct pv_coordclient_config cc = {
+        .rng = x.f.node.rng, .streams = &x.f.node.streams, .events = &events};
     assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);
     memset(&route, 0, sizeof(route));
     x.f.node.ways.stunroute = &route;
