@@ -47,6 +47,7 @@ static int make(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns 
                                     .keys = node->chat.keys,
                                     .plain_off = cfg->chat.plain_off,
                                     .admits = pv_chat_may,
+                                    .lines = &node->chat.lines,
                                     .tell = tell,
                                     .owner = node};
     memcpy(lc.own_pk, node->identity->sign_pk, sizeof(lc.own_pk));

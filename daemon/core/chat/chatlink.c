@@ -171,6 +171,7 @@ int pv_chatlink_new(struct pv_chatlink **ret_link, const struct pv_chatlink_conf
     link->own_addr = cfg->own_addr;
     link->plain = !cfg->plain_off;
     link->admits = cfg->admits;
+    link->lines = cfg->lines;
     link->tell = cfg->tell;
     link->owner = cfg->owner;
     memcpy(link->own_pk, cfg->own_pk, sizeof(link->own_pk));
@@ -202,7 +203,7 @@ struct pv_chatlink *pv_chatlink_free(struct pv_chatlink *link)
     while (link->peers != NULL)
         peer_free(link, link->peers);
     pv_jobqueue_forget(link->jobs, link, end_job);
-    while (pv_chatlink_poll_event(link, &event) == PV_OK)
+    while (pv_fifo_take(link->lines, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
     pv_heap_done(&link->peer_timers);
     pv_heap_done(&link->conn_timers);

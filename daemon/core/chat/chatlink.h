@@ -30,6 +30,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/jobs/jobqueue.h"
@@ -97,8 +98,13 @@ struct pv_chatlink_config {
     struct pv_addr (*own_addr)(const void *owner, uint16_t family);
     /* May the member chat with this node? Asked for each message; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
-    /* Is told of each event but rooms' (below) as it happens; NULL: nobody is. event and what it
-     * owns are borrowed. Of this machine it may call pv_chatlink_held() and pv_chatlink_seen(). */
+    /* Borrowed: of struct pv_chatlink_event, rooms' of them (UP, DOWN and LINE), whose msg is the
+     * taker's: pv_chat_record_done(). They wait, for rooms may refuse a peer, and its connections
+     * with it, of which this machine then still reads one. Those that nobody took are freed with
+     * the machine. */
+    struct pv_fifo *lines;
+    /* Is told of each other event as it happens; NULL: nobody is. event and what it owns are
+     * borrowed. Of this machine it may call pv_chatlink_held() and pv_chatlink_seen(). */
     void (*tell)(void *owner, const struct pv_chatlink_event *event, pv_ns now);
     void *owner; /* borrowed; in a daemon the node */
 };
@@ -257,8 +263,3 @@ struct pv_chatlink_event {
     int status;
     struct pv_chat_record msg;
 };
-/* The next event for rooms: UP, DOWN or LINE, whose msg is the taker's: pv_chat_record_done(). They
- * wait, for rooms may refuse a peer, and its connections with it, of which this machine then still
- * reads one. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_chatlink_poll_event(struct pv_chatlink *link,
-                                         struct pv_chatlink_event *ret_event);

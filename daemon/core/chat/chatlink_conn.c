@@ -20,13 +20,8 @@ void pv_chatlink_event_push(struct pv_chatlink *link, enum pv_chatlink_event_typ
 {
     struct pv_chatlink_event event = {.type = type, .msg = {.text = text}};
     memcpy(event.msg.peer, pk, sizeof(event.msg.peer));
-    if (pv_fifo_put(&link->events, &event, sizeof(event)) != PV_OK)
+    if (pv_fifo_put(link->lines, &event, sizeof(event)) != PV_OK)
         free(text);
-}
-
-int pv_chatlink_poll_event(struct pv_chatlink *link, struct pv_chatlink_event *ret_event)
-{
-    return pv_fifo_take(&link->events, ret_event);
 }
 
 /* --- connections --------------------------------------------------------------------------- */

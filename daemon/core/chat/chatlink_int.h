@@ -183,6 +183,7 @@ struct pv_chatlink {
     const struct pv_linkkeys *keys; /* borrowed; NULL: nobody proves anything */
     bool plain;                     /* plain text is taken */
     bool (*admits)(const void *owner, const uint8_t *pk); /* NULL: all are */
+    struct pv_fifo *lines;                                /* borrowed */
     void (*tell)(void *owner, const struct pv_chatlink_event *event, pv_ns now);
     void *owner;
     struct pv_chatlink_question questions[PV_CHATLINK_QUESTIONS];
@@ -205,8 +206,6 @@ struct pv_chatlink {
     size_t unstored;  /* of all peers, and of late jobs */
     size_t beyond;    /* what peers have beyond their shares */
     size_t n_waiting; /* connections */
-
-    struct pv_fifo events; /* of struct pv_chatlink_event, for rooms */
 
     struct pv_chatlink_counts counts;
     struct pv_chatlink_quiet refused, floods;

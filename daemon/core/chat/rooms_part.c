@@ -24,6 +24,10 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
+static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
+static void want_peer(void *node, const uint8_t *pk, pv_ns now);
+static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now);
+
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct rooms_part *r = part;
@@ -32,6 +36,9 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
+                                 .say = say_line,
+                                 .want = want_peer,
+                                 .tell = take_event,
                                  .owner = r->node};
     memcpy(rc.own_pk, r->node->identity->sign_pk, sizeof(rc.own_pk));
     int status = pv_rooms_new(&r->rooms, &rc);
@@ -106,7 +113,7 @@ static bool take_lines(struct rooms_part *r, pv_ns now)
     struct pv_chatlink *link = r->node->chat.link;
     struct pv_chatlink_event ev;
     bool any = false;
-    while (pv_chatlink_poll_event(link, &ev) == PV_OK) {
+    while (pv_fifo_take(&r->node->chat.lines, &ev) == PV_OK) {
         any = true;
         if (ev.type != PV_CHATLINK_LINE)
             pv_rooms_peer_up(r->rooms, ev.msg.peer, ev.type == PV_CHATLINK_UP, now);
@@ -118,28 +125,25 @@ static bool take_lines(struct rooms_part *r, pv_ns now)
     return any;
 }
 
-static void send_lines(struct rooms_part *r, pv_ns now)
+static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now)
 {
-    struct pv_node *n = r->node;
-    struct pv_rooms_line line;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    while (pv_rooms_poll_transmit(r->rooms, &line) == PV_OK) {
-        int status = pv_chatlink_say(n->chat.link, line.pk, pv_view(line.bytes, line.len));
-        if (status != PV_OK)
-            pv_log(n->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
-                   pv_strstatus(status));
-        if (status != PV_OK && status != PV_ERR_NOT_FOUND) /* a new connection begins anew */
-            pv_rooms_unsaid(r->rooms, line.pk, now);
-        free(line.bytes);
-    }
-    /* Wishes come after the lines: a line may just have used the connection that was wished for. */
-    while (pv_rooms_poll_want(r->rooms, pk) == PV_OK) {
-        struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
-        if (p == NULL || pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
-            continue;
-        pv_peer_want(p, "a room has news", now);
-        pv_peers_touch(n->peers, p, now);
-    }
+    const struct pv_node *n = node;
+    int status = pv_chatlink_say(n->chat.link, pk, line);
+    if (status != PV_OK)
+        pv_log(n->log, PV_LOG_DEBUG, "what=\"room line not sent\" why=\"%s\"",
+               pv_strstatus(status));
+    if (status != PV_OK && status != PV_ERR_NOT_FOUND) /* a new connection begins anew */
+        pv_rooms_unsaid(n->chat.rooms, pk, now);
+}
+
+static void want_peer(void *node, const uint8_t *pk, pv_ns now)
+{
+    const struct pv_node *n = node;
+    struct pv_peer *p = pv_peers_by_pk(n->peers, pk);
+    if (p == NULL || pv_chatlink_want(n->chat.link, pk, now) != PV_OK)
+        return;
+    pv_peer_want(p, "a room has news", now);
+    pv_peers_touch(n->peers, p, now);
 }
 
 /* --- what rooms say -------------------------------------------------------------------------- */
@@ -253,8 +257,9 @@ static bool is_anybody_there(const struct pv_node *n, const uint8_t *room)
 
 /* The machine's event goes to the clients it concerns: an answer to the client whose request has
  * this tag, everything else to all who watch. */
-static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns now)
+static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now)
 {
+    struct pv_node *n = node;
     switch (ev->type) {
     case PV_ROOMS_DONE:
         if (ev->status != PV_OK)
@@ -286,14 +291,9 @@ static void take_event(struct pv_node *n, const struct pv_rooms_event *ev, pv_ns
 static void run(void *part, pv_ns now)
 {
     struct rooms_part *r = part;
-    struct pv_rooms_event ev;
     do {
-        send_lines(r, now);
+        (void)pv_rooms_speak(r->rooms, now);
     } while (take_lines(r, now));
-    while (pv_rooms_poll_event(r->rooms, &ev) == PV_OK) {
-        take_event(r->node, &ev, now);
-        pv_chat_record_done(&ev.msg);
-    }
     save_accepted(r, false);
 }
 

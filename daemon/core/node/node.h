@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/fifo.h"
 #include "base/log.h"
 #include "base/pv.h"
 #include "base/repeats.h"
@@ -251,6 +252,7 @@ struct pv_node {
     struct {                      /* each written by the part around it */
         struct pv_linkkeys *keys; /* which peers' daemons prove themselves, and by which key */
         struct pv_chatlink *link; /* connections between members, and what goes over them */
+        struct pv_fifo lines;     /* of them what is for rooms (chatlink.h) */
         struct pv_rooms *rooms;
     } chat;
 

@@ -24,6 +24,9 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->sk = cfg->sk;
     rs->log = cfg->log;
     rs->admits = cfg->admits;
+    rs->say = cfg->say;
+    rs->want = cfg->want;
+    rs->tell = cfg->tell;
     rs->owner = cfg->owner;
     memcpy(rs->own_pk, cfg->own_pk, sizeof(rs->own_pk));
     rs->load_at = PV_NEVER;
@@ -57,7 +60,7 @@ struct pv_rooms *pv_rooms_free(struct pv_rooms *rooms)
     if (rooms == NULL)
         return NULL;
     forget_all(rooms);
-    while (pv_rooms_poll_event(rooms, &e) == PV_OK)
+    while (pv_fifo_take(&rooms->events, &e) == PV_OK)
         pv_chat_record_done(&e.msg);
     pv_heap_done(&rooms->timers);
     free(rooms->rooms);
@@ -86,24 +89,6 @@ struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_
     struct pv_rooms_peer *peer = NULL;
     PV_MAP_FIND(&rs->peer_map, rs->peers, pk, PV_SIGN_PK_LEN, peer);
     return peer;
-}
-
-int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN])
-{
-    struct pv_rooms_peer *peer, *next;
-    /* Asked after every event: a walk over all peers only when one of them is wanted. */
-    if (!rooms->any_wanted)
-        return PV_ERR_AGAIN;
-    HASH_ITER(hh, rooms->peers, peer, next)
-    {
-        if (!peer->wanted)
-            continue;
-        peer->wanted = false;
-        memcpy(ret_pk, peer->pk, sizeof(peer->pk));
-        return PV_OK;
-    }
-    rooms->any_wanted = false;
-    return PV_ERR_AGAIN;
 }
 
 struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)

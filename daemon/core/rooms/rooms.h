@@ -51,6 +51,7 @@ enum {
     PV_ROOMS_ACCEPTED_MAX = 1 + PV_ROOM_MAX_ROOMS * PV_ROOM_ID_LEN, /* bytes */
 };
 
+struct pv_rooms_event;
 struct pv_rooms_config {
     struct pv_rng rng;
     const uint8_t *sk; /* the node's identity: PV_SIGN_SK_LEN bytes, borrowed */
@@ -60,7 +61,13 @@ struct pv_rooms_config {
     /* May the member chat with this node? Of one that may not no text is shown, whoever brings it,
      * and no invitation followed; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
-    const void *owner; /* borrowed */
+    /* Called by pv_rooms_speak() only. say() is given a line to send to pk, and
+     * may call pv_rooms_unsaid(); want() a peer to which a connection is wanted; tell() an event,
+     * borrowed with what it owns, and may call all but speak() and free(). */
+    void (*say)(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
+    void (*want)(void *owner, const uint8_t *pk, pv_ns now);
+    void (*tell)(void *owner, const struct pv_rooms_event *event, pv_ns now);
+    void *owner; /* borrowed */
 };
 
 struct pv_rooms; /* opaque */
@@ -89,15 +96,9 @@ void pv_rooms_unsaid(struct pv_rooms *rooms, const uint8_t *pk, pv_ns now);
  * honest node does. */
 PV_MUST_CHECK int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk,
                                         struct pv_view line, pv_ns now);
-/* The next line to send; bytes are the taker's. PV_ERR_AGAIN. */
-struct pv_rooms_line {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    char *bytes;
-    size_t len;
-};
-PV_MUST_CHECK int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line);
-/* The next peer to which a connection is wanted. PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_rooms_poll_want(struct pv_rooms *rooms, uint8_t ret_pk[static PV_SIGN_PK_LEN]);
+/* Hands the owner all there is: events, lines, and wishes last, since a line may just have used the
+ * connection that was wished for. True: there were lines or wishes. */
+bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now);
 
 /* --- users --------------------------------------------------------------------------------- */
 
@@ -190,10 +191,8 @@ struct pv_rooms_event {
     int status;
     uint8_t room[PV_ROOM_ID_LEN];
     uint8_t node[PV_SIGN_PK_LEN], by[PV_SIGN_PK_LEN];
-    struct pv_chat_record msg; /* the taker's: pv_chat_record_done() */
+    struct pv_chat_record msg;
 };
-/* PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event);
 
 /* The counts of refusals so far. */
 struct pv_rooms_counts {

@@ -113,13 +113,23 @@ struct pv_rooms_sweep {
     uint64_t keep_s;
 };
 
+/* One that is to be sent. */
+struct pv_rooms_line {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    char *bytes; /* owned */
+    size_t len;
+};
+
 struct pv_rooms {
     struct pv_rng rng;
     const uint8_t *sk;
     uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log;
     bool (*admits)(const void *owner, const uint8_t *pk);
-    const void *owner;
+    void (*say)(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
+    void (*want)(void *owner, const uint8_t *pk, pv_ns now);
+    void (*tell)(void *owner, const struct pv_rooms_event *event, pv_ns now);
+    void *owner;
     const struct pv_roster *roster; /* NULL: in no network */
     bool loaded;
     pv_ns load_at; /* PV_NEVER: loaded, or under way */

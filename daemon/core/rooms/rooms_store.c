@@ -93,15 +93,10 @@ void pv_rooms_put(struct pv_rooms *rs, const uint8_t *pk)
         free(line.bytes);
 }
 
-int pv_rooms_poll_transmit(struct pv_rooms *rooms, struct pv_rooms_line *ret_line)
-{
-    return pv_fifo_take(&rooms->lines, ret_line);
-}
-
 void pv_rooms_drop_lines(struct pv_rooms *rs)
 {
     struct pv_rooms_line line;
-    while (pv_rooms_poll_transmit(rs, &line) == PV_OK)
+    while (pv_fifo_take(&rs->lines, &line) == PV_OK)
         free(line.bytes);
 }
 
@@ -112,9 +107,38 @@ void pv_rooms_event_push(struct pv_rooms *rs, const struct pv_rooms_event *event
         pv_chat_record_done(&msg); /* what it tells is stored */
 }
 
-int pv_rooms_poll_event(struct pv_rooms *rooms, struct pv_rooms_event *ret_event)
+/* Asked for after every event: a walk over all peers only when one of them is wanted. */
+static bool say_wishes(struct pv_rooms *rs, pv_ns now)
 {
-    return pv_fifo_take(&rooms->events, ret_event);
+    struct pv_rooms_peer *peer, *next;
+    bool any = rs->any_wanted;
+    rs->any_wanted = false;
+    if (!any)
+        return false;
+    HASH_ITER(hh, rs->peers, peer, next)
+    {
+        if (!peer->wanted)
+            continue;
+        peer->wanted = false;
+        rs->want(rs->owner, peer->pk, now);
+    }
+    return true;
+}
+
+bool pv_rooms_speak(struct pv_rooms *rooms, pv_ns now)
+{
+    struct pv_rooms_line line;
+    struct pv_rooms_event event;
+    while (pv_fifo_take(&rooms->events, &event) == PV_OK) {
+        rooms->tell(rooms->owner, &event, now);
+        pv_chat_record_done(&event.msg);
+    }
+    bool any = rooms->lines.n > 0;
+    while (pv_fifo_take(&rooms->lines, &line) == PV_OK) {
+        rooms->say(rooms->owner, line.pk, pv_view(line.bytes, line.len), now);
+        free(line.bytes);
+    }
+    return say_wishes(rooms, now) || any;
 }
 
 /* --- texts --------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@ static struct {
     struct pv_chatlink *link;
     struct pv_jobqueue queue;
     struct pv_streams shell; /* what it is asked for */
+    struct pv_fifo lines;
     struct pv_linkkeys *keys;
     struct pv_proof_secret ours;       /* the last that keys sent */
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
@@ -234,7 +235,7 @@ static void drain(void)
         if (out.len > 0)
             pv_chatlink_wrote(f.link, sid, 1 + next() % out.len, f.now);
     }
-    while (pv_chatlink_poll_event(f.link, &event) == PV_OK)
+    while (pv_fifo_take(&f.lines, &event) == PV_OK)
         pv_chat_record_done(&event.msg);
 }
 
@@ -391,6 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     pv_jobqueue_init(&f.queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &f.queue_rng}, NULL);
     cfg.jobs = &f.queue;
     cfg.streams = &f.shell;
+    cfg.lines = &f.lines;
     cfg.tell = tell;
     know_peers();
     cfg.keys = f.keys;

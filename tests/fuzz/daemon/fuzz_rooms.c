@@ -144,11 +144,25 @@ static void make_network(void)
     }
 }
 
+static void say_line(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
+static void want_peer(void *owner, const uint8_t *pk, pv_ns now);
+
+static void take_event(void *owner, const struct pv_rooms_event *e, pv_ns now)
+{
+    const struct node *n = owner;
+    if (e->type == PV_ROOMS_INVITED)
+        (void)!pv_rooms_accept(n->rooms, e->room, now);
+}
+
 static void start(int i)
 {
     struct pv_rooms_config cfg = {.rng = {.fill = fuzz_fill_mix, .ctx = &w.random},
                                   .jobs = &w.n[i].queue,
-                                  .sk = once.keys[i].sk};
+                                  .sk = once.keys[i].sk,
+                                  .say = say_line,
+                                  .want = want_peer,
+                                  .tell = take_event,
+                                  .owner = &w.n[i]};
     memcpy(cfg.own_pk, once.keys[i].pk, sizeof(cfg.own_pk));
     pv_jobqueue_init(&w.n[i].queue, &(struct pv_rng){.fill = fuzz_fill_mix, .ctx = &w.queue_random},
                      NULL);
@@ -257,43 +271,35 @@ static void hand(int from, int to, struct pv_view line)
     set_up(from, to, false);
 }
 
+static void say_line(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now)
+{
+    int i = (int)((struct node *)owner - w.n), to = index_of(pk);
+    must(to >= 0 && line.len > 0 && line.len <= PV_CHAT_LINE_MAX);
+    overhear(pv_view(line.ptr, line.len - 1));
+    w.lines++;
+    w.all_lines++;
+    if (to < NODES && w.up[i][to])
+        hand(i, to, pv_view(line.ptr, line.len - 1));
+}
+
+static void want_peer(void *owner, const uint8_t *pk, pv_ns now)
+{
+    int i = (int)((struct node *)owner - w.n), to = index_of(pk);
+    if (to < NODES && !w.up[i][to])
+        set_up(i, to, true);
+}
+
 static bool drain(int i)
 {
     struct node *n = &w.n[i];
-    struct pv_rooms_line line;
-    struct pv_rooms_event e;
     struct job j;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool any = false;
     while (n->n_jobs < JOBS && take_chat_job(&n->queue, &j.tag, &j.job)) {
         if (n->slow)
             n->jobs[n->n_jobs++] = j;
         else
             run_job(n, &j);
     }
-    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK) {
-        if (e.type == PV_ROOMS_INVITED)
-            (void)!pv_rooms_accept(n->rooms, e.room, w.now);
-        pv_chat_record_done(&e.msg);
-    }
-    while (pv_rooms_poll_transmit(n->rooms, &line) == PV_OK) {
-        int to = index_of(line.pk);
-        must(to >= 0 && line.len > 0 && line.len <= PV_CHAT_LINE_MAX);
-        overhear(pv_view(line.bytes, line.len - 1));
-        if (to < NODES && w.up[i][to])
-            hand(i, to, pv_view(line.bytes, line.len - 1));
-        free(line.bytes);
-        w.lines++;
-        w.all_lines++;
-        any = true;
-    }
-    while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
-        int to = index_of(pk);
-        if (to < NODES && !w.up[i][to])
-            set_up(i, to, true);
-        any = true;
-    }
-    return any;
+    return pv_rooms_speak(n->rooms, w.now);
 }
 
 static pv_ns next_timeout(const struct node *n)

@@ -66,8 +66,12 @@ static inline void fake_chat_make_link(struct fake_chat *c,
                                                     pv_ns now))
 {
     struct pv_node *n = &c->node.node;
-    struct pv_chatlink_config cfg = {
-        .rng = n->rng, .jobs = &c->jobs, .streams = &n->streams, .tell = tell, .owner = n};
+    struct pv_chatlink_config cfg = {.rng = n->rng,
+                                     .jobs = &c->jobs,
+                                     .streams = &n->streams,
+                                     .lines = &n->chat.lines,
+                                     .tell = tell,
+                                     .owner = n};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->node.now), PV_OK);
 }

@@ -59,6 +59,7 @@ struct node {
     struct pv_chatlink *link; /* NULL: killed */
     struct pv_jobqueue queue; /* lives with link */
     struct pv_streams streams;
+    struct pv_fifo lines;
     struct pv_linkkeys *keys; /* NULL: its daemon is older than the proof; lives with link */
     struct said said;         /* by keys, and not told yet */
     bool proves;              /* it has keys when it starts */
@@ -135,6 +136,7 @@ static void start(int i)
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                      .jobs = &n->queue,
                                      .streams = &n->streams,
+                                     .lines = &n->lines,
                                      .plain_off = w.plain_off,
                                      .admits = admits,
                                      .tell = tell,
@@ -316,7 +318,7 @@ static void take_jobs(struct node *n)
 static void take_events(struct node *n)
 {
     struct pv_chatlink_event e;
-    while (pv_chatlink_poll_event(n->link, &e) == PV_OK) {
+    while (pv_fifo_take(&n->lines, &e) == PV_OK) {
         assert_true(e.type == PV_CHATLINK_UP || e.type == PV_CHATLINK_DOWN ||
                     e.type == PV_CHATLINK_LINE);
         pv_chat_record_done(&e.msg);

@@ -424,8 +424,12 @@ PV_TEST(members_that_talk_leave_room_for_what_this_node_has_to_say)
     struct test_rng seed;
     struct pv_jobqueue queue;
     struct pv_streams streams = {0};
-    const struct pv_chatlink_config cfg = {
-        .rng = test_rng_make(&seed, 1), .own_pk = {1}, .jobs = &queue, .streams = &streams};
+    struct pv_fifo lines = {0};
+    const struct pv_chatlink_config cfg = {.rng = test_rng_make(&seed, 1),
+                                           .own_pk = {1},
+                                           .jobs = &queue,
+                                           .streams = &streams,
+                                           .lines = &lines};
     const struct pv_addr addr = pv_addr4(10, 66, 0, 7, 0);
     struct pv_chatlink_source source = {.who = PV_CHATLINK_MEMBER, .name = "m"};
     struct pv_stream_op op;

@@ -36,6 +36,7 @@ static struct {
     struct pv_chatlink *link;
     struct pv_jobqueue queue;
     struct pv_streams streams;
+    struct pv_fifo lines;
     struct member members[MEMBERS];
     struct job jobs[MAX_JOBS];
     size_t first_job, n_jobs;
@@ -76,7 +77,7 @@ static void drain(void)
         assert_true(w.n_jobs < MAX_JOBS);
         w.jobs[w.n_jobs++] = j;
     }
-    while (pv_chatlink_poll_event(w.link, &e) == PV_OK)
+    while (pv_fifo_take(&w.lines, &e) == PV_OK)
         pv_chat_record_done(&e.msg);
 }
 
@@ -176,6 +177,7 @@ static int setup(void **state)
     struct pv_chatlink_config cfg = {.rng = {.fill = test_rng_fill, .ctx = &w.rng},
                                      .jobs = &w.queue,
                                      .streams = &w.streams,
+                                     .lines = &w.lines,
                                      .tell = tell};
     memset(&w, 0, sizeof(w));
     w.rng.state = 1;

@@ -70,6 +70,51 @@ static inline bool admits(const void *owner, const uint8_t *pk)
     return n->denies == NULL || memcmp(n->denies, pk, PV_SIGN_PK_LEN) != 0;
 }
 
+static inline void connect(int a, int b, bool up);
+
+/* A line of the owner goes to the other node if a connection is there. */
+static inline void say_line(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now)
+{
+    const struct node *n = owner;
+    int i = (int)(n - w.n), to = index_of(pk);
+    w.lines++;
+    if (n->choked)
+        pv_rooms_unsaid(n->rooms, pk, now);
+    else if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
+             pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.ptr, line.len - 1),
+                                   now) == PV_ERR_REFUSED)
+        w.n[to].refuses[i] = true;
+}
+
+static inline void want_peer(void *owner, const uint8_t *pk, pv_ns now)
+{
+    const struct node *n = owner;
+    int i = (int)(n - w.n), to = index_of(pk);
+    assert_true(to >= 0);
+    if (!w.up[i][to])
+        connect(i, to, true);
+}
+
+static inline void take_event(void *owner, const struct pv_rooms_event *e, pv_ns now)
+{
+    struct node *n = owner;
+    if (e->type == PV_ROOMS_MESSAGE) {
+        size_t at = strlen(n->said);
+        assert_true(at + strlen(e->msg.text) + 2 < sizeof(n->said));
+        snprintf(n->said + at, sizeof(n->said) - at, "%s%s", at > 0 ? " " : "", e->msg.text);
+    }
+    n->invited += e->type == PV_ROOMS_INVITED;
+    if (e->type == PV_ROOMS_INVITED && !n->hesitates &&
+        memcmp(e->node, n->keys.pk, sizeof(e->node)) == 0)
+        (void)!pv_rooms_accept(n->rooms, e->room, now);
+    n->left += e->type == PV_ROOMS_LEFT;
+    n->sent += e->type == PV_ROOMS_SENT && e->status == PV_OK;
+    n->failed += (e->type == PV_ROOMS_SENT || e->type == PV_ROOMS_DONE) && e->status < 0;
+    n->delivered += e->type == PV_ROOMS_STATE && e->msg.state == PV_CHAT_DELIVERED;
+    if (e->type == PV_ROOMS_DONE)
+        n->last_status = e->status;
+}
+
 static inline void start(int i)
 {
     static struct test_rng queue_rng;
@@ -78,6 +123,9 @@ static inline void start(int i)
                                   .jobs = &w.n[i].queue,
                                   .sk = w.n[i].keys.sk,
                                   .admits = admits,
+                                  .say = say_line,
+                                  .want = want_peer,
+                                  .tell = take_event,
                                   .owner = &w.n[i]};
     memcpy(cfg.own_pk, w.n[i].keys.pk, sizeof(cfg.own_pk));
     pv_jobqueue_init(&w.n[i].queue, &rng, NULL);
@@ -146,27 +194,8 @@ static inline void run_jobs(struct node *n)
     }
 }
 
-static inline void take_events(struct node *n)
+static inline void keep_accepted(struct node *n)
 {
-    struct pv_rooms_event e;
-    while (pv_rooms_poll_event(n->rooms, &e) == PV_OK) {
-        if (e.type == PV_ROOMS_MESSAGE) {
-            size_t at = strlen(n->said);
-            assert_true(at + strlen(e.msg.text) + 2 < sizeof(n->said));
-            snprintf(n->said + at, sizeof(n->said) - at, "%s%s", at > 0 ? " " : "", e.msg.text);
-        }
-        n->invited += e.type == PV_ROOMS_INVITED;
-        if (e.type == PV_ROOMS_INVITED && !n->hesitates &&
-            memcmp(e.node, n->keys.pk, sizeof(e.node)) == 0)
-            (void)!pv_rooms_accept(n->rooms, e.room, w.now);
-        n->left += e.type == PV_ROOMS_LEFT;
-        n->sent += e.type == PV_ROOMS_SENT && e.status == PV_OK;
-        n->failed += (e.type == PV_ROOMS_SENT || e.type == PV_ROOMS_DONE) && e.status < 0;
-        n->delivered += e.type == PV_ROOMS_STATE && e.msg.state == PV_CHAT_DELIVERED;
-        if (e.type == PV_ROOMS_DONE)
-            n->last_status = e.status;
-        pv_chat_record_done(&e.msg);
-    }
     uint8_t list[PV_ROOMS_ACCEPTED_MAX];
     size_t len = pv_rooms_take_accepted(n->rooms, false, list);
     if (len > 0) {
@@ -175,35 +204,12 @@ static inline void take_events(struct node *n)
     }
 }
 
-static inline void connect(int a, int b, bool up);
-
 static inline bool drain(int i)
 {
     struct node *n = &w.n[i];
-    struct pv_rooms_line line;
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool any = false;
     run_jobs(n);
-    take_events(n);
-    while (pv_rooms_poll_transmit(n->rooms, &line) == PV_OK) {
-        int to = index_of(line.pk);
-        w.lines++;
-        any = true;
-        if (n->choked)
-            pv_rooms_unsaid(n->rooms, line.pk, w.now);
-        else if (to >= 0 && w.up[i][to] && w.n[to].rooms != NULL &&
-                 pv_rooms_handle_frame(w.n[to].rooms, n->keys.pk, pv_view(line.bytes, line.len - 1),
-                                       w.now) == PV_ERR_REFUSED)
-            w.n[to].refuses[i] = true;
-        free(line.bytes);
-    }
-    while (pv_rooms_poll_want(n->rooms, pk) == PV_OK) {
-        int to = index_of(pk);
-        assert_true(to >= 0);
-        if (!w.up[i][to])
-            connect(i, to, true);
-        any = true;
-    }
+    bool any = pv_rooms_speak(n->rooms, w.now);
+    keep_accepted(n);
     return any;
 }
 
