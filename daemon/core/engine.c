@@ -311,6 +311,7 @@ struct pv_engine *pv_engine_free(struct pv_engine *e)
     pv_peers_free(e->node.peers);
     pv_ctlsrv_free(e->node.ctl);
     pv_streams_done(&e->node.streams);
+    pv_fifo_clear(&e->node.ways.sock_ops);
     pv_events_done(&e->node.events);
     pv_fp_builder_free(e->node.fp);
     free(e->node.ways.stunroute);
@@ -629,12 +630,7 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
 
 int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
 {
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->poll_sock_op != NULL && slot->part->poll_sock_op(slot->self, ret_op))
-            return PV_OK;
-    }
-    return PV_ERR_AGAIN;
+    return pv_fifo_take(&e->node.ways.sock_ops, ret_op);
 }
 
 /* Each part knows the ids of its own sockets, and passes over the others. */

@@ -12,7 +12,6 @@
 #include "proto/stun/stun.h"
 
 enum {
-    OPS = 3 * PV_HARDNAT_MAX_MAPPINGS + PV_HARDNAT_KEPT,
     OUT = PV_HARDNAT_MAX_MAPPINGS, /* packets due at once */
     /* Questions to servers by place: each sample, the first socket to the second server, and two of
      * the second socket: an answer from another port, and the question to that one. */
@@ -92,8 +91,7 @@ struct pv_hardnat {
     pv_ns next; /* when something is to be done */
     struct out out[OUT];
     size_t n_out, out_first;
-    struct pv_hardnat_op ops[OPS];
-    size_t n_ops, op_first;
+    struct pv_fifo *ops; /* borrowed */
 };
 
 /* Asks for sockets until there are that many. */
@@ -597,11 +595,12 @@ enum {
 
 /* The configuration may lower these limits, not raise them. */
 int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_rng *rng,
-                   const struct pv_hardnat_config *cfg)
+                   const struct pv_hardnat_config *cfg, struct pv_fifo *ops)
 {
     struct pv_hardnat *h = calloc(1, sizeof(*h));
     if (h == NULL)
         return PV_ERR_NOMEM;
+    h->ops = ops;
     h->rng = *rng;
     h->cfg = *cfg;
     if (h->cfg.max_mappings == 0 || h->cfg.max_mappings > PV_HARDNAT_MAX_MAPPINGS)
@@ -623,30 +622,6 @@ struct pv_hardnat *pv_hardnat_free(struct pv_hardnat *h)
 }
 
 /* --- sockets --------------------------------------------------------------------------------- */
-
-/* One queue, filled at its end and emptied at its front: it is moved together only when the end is
- * reached. */
-static void push_op(struct pv_hardnat *h, enum pv_hardnat_op_type type, uint16_t sock,
-                    uint16_t port)
-{
-    if (h->op_first > 0 && h->op_first + h->n_ops == OPS) {
-        memmove(h->ops, h->ops + h->op_first, h->n_ops * sizeof(h->ops[0]));
-        h->op_first = 0;
-    }
-    if (h->op_first + h->n_ops < OPS)
-        h->ops[h->op_first + h->n_ops++] =
-            (struct pv_hardnat_op){.type = type, .sock = sock, .port = port};
-}
-
-int pv_hardnat_poll_op(struct pv_hardnat *h, struct pv_hardnat_op *ret_op)
-{
-    if (h->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = h->ops[h->op_first++];
-    if (--h->n_ops == 0)
-        h->op_first = 0;
-    return PV_OK;
-}
 
 static bool is_kept(const struct pv_hardnat *h, uint16_t id)
 {
@@ -670,7 +645,7 @@ static void open_upto(struct pv_hardnat *h, size_t upto)
     while (h->n_socks < upto && h->n_socks < PV_HARDNAT_MAX_MAPPINGS) {
         uint16_t id = fresh_id(h);
         h->socks[h->n_socks++] = (struct sock){.id = id};
-        push_op(h, PV_HARDNAT_OPEN, id, h->wish == 0 ? 0 : h->wish++);
+        pv_hardnat_ask(h->ops, PV_HARDNAT_OPEN, id, h->wish == 0 ? 0 : h->wish++);
     }
 }
 
@@ -688,7 +663,7 @@ void pv_hardnat_release(struct pv_hardnat *h, uint16_t sock)
         if (h->kept[i] != sock)
             continue;
         h->kept[i] = h->kept[--h->n_kept];
-        push_op(h, PV_HARDNAT_CLOSE, sock, 0);
+        pv_hardnat_ask(h->ops, PV_HARDNAT_CLOSE, sock, 0);
         return;
     }
 }
@@ -986,9 +961,9 @@ void pv_hardnat_end(struct pv_hardnat *h, uint16_t keep)
         uint16_t id = h->socks[i].id;
         if (id == keep && h->n_kept < PV_HARDNAT_KEPT) {
             h->kept[h->n_kept++] = id;
-            push_op(h, PV_HARDNAT_ADOPT, id, 0);
+            pv_hardnat_ask(h->ops, PV_HARDNAT_ADOPT, id, 0);
         } else {
-            push_op(h, PV_HARDNAT_CLOSE, id, 0);
+            pv_hardnat_ask(h->ops, PV_HARDNAT_CLOSE, id, 0);
         }
     }
     h->n_socks = 0;

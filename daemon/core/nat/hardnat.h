@@ -20,6 +20,7 @@
 #pragma once
 
 #include "base/addr.h"
+#include "base/fifo.h"
 #include "base/pv.h"
 #include "daemon/core/node/config.h"
 #include "proto/control/desc.h"
@@ -91,8 +92,9 @@ enum pv_hardnat_phase {
 
 struct pv_hardnat; /* opaque */
 
+/* ops: borrowed; of struct pv_hardnat_op, for the shell. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_hardnat_new(struct pv_hardnat **ret_hardnat, const struct pv_rng *rng,
-                                 const struct pv_hardnat_config *cfg); /* PV_ERR_NOMEM */
+                                 const struct pv_hardnat_config *cfg, struct pv_fifo *ops);
 struct pv_hardnat *pv_hardnat_free(struct pv_hardnat *h); /* NULL is fine; wipes; returns NULL */
 
 /* --- facts in ------------------------------------------------------------------------------ */
@@ -158,7 +160,13 @@ struct pv_hardnat_op {
     uint16_t sock; /* never 0 */
     uint16_t port; /* OPEN: wished for; 0 = any */
 };
-PV_MUST_CHECK int pv_hardnat_poll_op(struct pv_hardnat *h, struct pv_hardnat_op *ret_op);
+/* Asks the shell for one more. Without memory it is not done, and an OPEN is not answered. */
+static inline void pv_hardnat_ask(struct pv_fifo *ops, enum pv_hardnat_op_type type, uint16_t sock,
+                                  uint16_t port)
+{
+    const struct pv_hardnat_op op = {.type = type, .sock = sock, .port = port};
+    (void)!pv_fifo_put(ops, &op, sizeof(op));
+}
 
 /* --- questions ----------------------------------------------------------------------------- */
 

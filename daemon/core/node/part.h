@@ -26,7 +26,6 @@
 #include "proto/local/ctlcmd.h"
 
 struct pv_ctlapi_request;
-struct pv_hardnat_op;
 struct pv_node;
 struct pv_peer;
 struct pv_statuspage;
@@ -127,11 +126,9 @@ struct pv_part {
     /* The next datagram to send; false: none. */
     bool (*poll_transmit)(void *part, struct pv_engine_transmit *ret_tx);
 
-    /* UDP sockets beside the main ones, each part with ids of its own (nat/hardnat.h): the next one
-     * to open, adopt or close; the answer to an OPEN, port 0: it failed; ICMP about a datagram of
-     * one. */
-    bool (*poll_sock_op)(void *part, struct pv_hardnat_op *ret_op);
-    /* Every part hears of all of them; port 0: it could not be opened. */
+    /* UDP sockets beside the main ones, each part with ids of its own (nat/hardnat.h), which it
+     * asks node.ways.sock_ops for: the answer to an OPEN, and ICMP about a datagram of one. Every
+     * part hears of all of them; port 0: it could not be opened. */
     void (*sock_opened)(void *part, uint16_t sock, uint16_t port, pv_ns now);
     void (*sock_bounced)(void *part, uint16_t sock, struct pv_view quoted, bool expired);
 

@@ -7,7 +7,6 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
 #include "daemon/core/node/statuspage.h"
-#include "daemon/core/path/sockops.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/stun/natlife.h"
@@ -22,7 +21,6 @@ struct bindings {
     pv_ns start_at;                 /* of the measurement; PV_NEVER */
     bool sockets;                   /* its sockets were asked for */
     unsigned n_open;                /* how many of them are open */
-    struct pv_sockops ops;
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
@@ -47,7 +45,8 @@ static void open_sockets(struct bindings *b)
     b->sockets = true;
     b->n_open = 0;
     for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        pv_sockops_add(&b->ops, PV_HARDNAT_OPEN, (uint16_t)(PV_BINDINGS_SOCK + i));
+        pv_hardnat_ask(&b->node->ways.sock_ops, PV_HARDNAT_OPEN, (uint16_t)(PV_BINDINGS_SOCK + i),
+                       0);
 }
 
 static void close_sockets(struct bindings *b)
@@ -56,13 +55,8 @@ static void close_sockets(struct bindings *b)
         return;
     b->sockets = false;
     for (unsigned i = 0; i < PV_NATLIFE_SOCKETS; i++)
-        pv_sockops_add(&b->ops, PV_HARDNAT_CLOSE, (uint16_t)(PV_BINDINGS_SOCK + i));
-}
-
-static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
-{
-    struct bindings *b = part;
-    return pv_sockops_poll(&b->ops, ret_op);
+        pv_hardnat_ask(&b->node->ways.sock_ops, PV_HARDNAT_CLOSE, (uint16_t)(PV_BINDINGS_SOCK + i),
+                       0);
 }
 
 /* Only IPv4 is measured: the standby socket, for which the age counts, is of IPv4, too. A node
@@ -255,7 +249,6 @@ const struct pv_part pv_part_bindings = {
     .next_timeout = next_timeout,
     .handle_stun = handle_stun,
     .poll_transmit = poll_transmit,
-    .poll_sock_op = poll_sock_op,
     .sock_opened = sock_opened,
     .status = show,
 };

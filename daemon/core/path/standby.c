@@ -6,7 +6,6 @@
 
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/path/bindings.h"
-#include "daemon/core/path/sockops.h"
 #include "daemon/core/peer/peers.h"
 
 #define TRY_AGAIN PV_S(10) /* ours: a socket could not be opened */
@@ -38,7 +37,6 @@ struct standby {
     unsigned draws;           /* for the next one */
     struct used ports[PORTS]; /* of all sockets beside the main one; the oldest is overwritten */
     size_t n_ports;           /* ever */
-    struct pv_sockops ops;
 };
 
 /* When the next one is due. A binding whose age is not known may be of any age. That is
@@ -71,7 +69,7 @@ static void drop_old(struct standby *s, pv_ns now)
         pv_peers_touch(ps, p, now);
     }
     if (s->old != 0)
-        pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, s->old);
+        pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_CLOSE, s->old, 0);
 }
 
 /* Ids go round, so that an answer about a closed socket is not taken for the next one's. */
@@ -79,7 +77,7 @@ static void draw(struct standby *s)
 {
     s->draws++;
     s->opening = (uint16_t)(PV_STANDBY_SOCK + s->n++ % SOCKS);
-    pv_sockops_add(&s->ops, PV_HARDNAT_OPEN, s->opening);
+    pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_OPEN, s->opening, 0);
 }
 
 /* One change at a time: with two former sockets a peer could hold pairs over a binding that is at
@@ -114,7 +112,7 @@ static bool was_used(const struct standby *s, uint16_t port, pv_ns now)
 static void change(struct standby *s, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct pv_node *n = s->node;
-    pv_sockops_add(&s->ops, PV_HARDNAT_ADOPT, sock);
+    pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_ADOPT, sock, 0);
     pv_log(n->log, PV_LOG_INFO, "what=\"another socket before the NAT ends the binding\" port=%u",
            port);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
@@ -145,17 +143,11 @@ static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
     if (port == 0) {
         s->try_at = now + TRY_AGAIN;
     } else if (used && s->draws < DRAWS) {
-        pv_sockops_add(&s->ops, PV_HARDNAT_CLOSE, sock);
+        pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_CLOSE, sock, 0);
         draw(s);
     } else {
         change(s, sock, port, now);
     }
-}
-
-static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
-{
-    struct standby *s = part;
-    return pv_sockops_poll(&s->ops, ret_op);
 }
 
 const struct pv_part pv_part_standby = {
@@ -164,5 +156,4 @@ const struct pv_part pv_part_standby = {
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .sock_opened = sock_opened,
-    .poll_sock_op = poll_sock_op,
 };

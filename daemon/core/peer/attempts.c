@@ -340,7 +340,7 @@ static int make_attempts(struct pv_node *node, const struct pv_engine_config *cf
     struct pv_attempts *a = calloc(1, sizeof(*a));
     if (a == NULL)
         return PV_ERR_NOMEM;
-    int r = pv_hardnat_new(&a->hard, &node->rng, &cfg->hardnat);
+    int r = pv_hardnat_new(&a->hard, &node->rng, &cfg->hardnat, &node->ways.sock_ops);
     if (r != PV_OK) {
         free(a);
         return r;
@@ -426,12 +426,6 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
     return true;
 }
 
-static bool poll_sock_op(void *part, struct pv_hardnat_op *ret_op)
-{
-    struct pv_attempts *a = part;
-    return pv_hardnat_poll_op(a->hard, ret_op) == PV_OK;
-}
-
 static void take_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct pv_attempts *a = part;
@@ -475,7 +469,6 @@ const struct pv_part pv_part_attempts = {
     .next_timeout = next_timeout,
     .handle_stun = take_stun,
     .poll_transmit = poll_transmit,
-    .poll_sock_op = poll_sock_op,
     .sock_opened = take_opened,
     .sock_bounced = take_bounced,
     .status = show,

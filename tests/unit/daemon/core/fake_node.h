@@ -265,6 +265,8 @@ static inline void fake_node_done(struct fake_node *f)
         pv_part_free(f->part, f->self);
     pv_jobqueue_done(&f->node.jobs);
     pv_ctlsrv_free(f->node.ctl);
+    pv_streams_done(&f->node.streams);
+    pv_fifo_clear(&f->node.ways.sock_ops);
     (void)test_teardown(NULL); /* the roster */
     f->self = NULL;
 }

@@ -122,6 +122,8 @@ PV_TEST(both_sides_come_to_plans_that_match)
 
 /* --- the machine ----------------------------------------------------------------------------- */
 
+static struct pv_fifo wanted; /* of the shell */
+
 struct rig {
     struct test_rng seed;
     struct pv_rng rng;
@@ -140,23 +142,30 @@ static void free_hardnat(void *ctx)
     pv_hardnat_free(ctx);
 }
 
+static void clear_wanted(void *unused)
+{
+    pv_fifo_clear(&wanted);
+}
+
 static void begin(struct rig *r, struct pv_hardnat_config cfg, const struct pv_desc_nat *theirs)
 {
     memset(r, 0, sizeof(*r));
+    pv_fifo_clear(&wanted);
     r->rng = test_rng_make(&r->seed, 5);
     r->now = PV_S(100);
     pv_ice_make_creds(&r->rng, &r->target.own);
     pv_ice_make_creds(&r->rng, &r->target.theirs);
     r->target.nat = *theirs;
     r->target.addr = pv_addr4(203, 0, 113, 9, 4000);
-    assert_int_equal(pv_hardnat_new(&r->h, &r->rng, &cfg), PV_OK);
+    assert_int_equal(pv_hardnat_new(&r->h, &r->rng, &cfg, &wanted), PV_OK);
+    test_defer(clear_wanted, NULL);
     test_defer(free_hardnat, r->h);
 }
 
 static void ops(struct rig *r)
 {
     struct pv_hardnat_op op;
-    while (pv_hardnat_poll_op(r->h, &op) == PV_OK) {
+    while (pv_fifo_take(&wanted, &op) == PV_OK) {
         assert_int_not_equal(op.sock, 0);
         if (op.type == PV_HARDNAT_OPEN) {
             r->open++;
@@ -375,7 +384,7 @@ PV_TEST(sockets_are_opened_on_announced_ports_where_the_nat_keeps_them)
     assert_int_equal(nat.ports, PV_DESC_PORTS_BLOCK);
     assert_int_equal(nat.hi - nat.lo + 1, PV_HARDNAT_OWN_RANGE);
     assert_true(pv_hardnat_run(r.h, &r.target, r.now, r.now));
-    while (pv_hardnat_poll_op(r.h, &op) == PV_OK) {
+    while (pv_fifo_take(&wanted, &op) == PV_OK) {
         assert_int_equal(op.type, PV_HARDNAT_OPEN);
         assert_int_equal(op.port, nat.lo + n);
         n++;

@@ -55,7 +55,7 @@ static unsigned take_ops(enum pv_hardnat_op_type type)
 {
     struct pv_hardnat_op op;
     unsigned n = 0;
-    while (peers.f.part->poll_sock_op(peers.f.self, &op))
+    while (pv_fifo_take(&peers.f.node.ways.sock_ops, &op) == PV_OK)
         n += op.type == type;
     return n;
 }

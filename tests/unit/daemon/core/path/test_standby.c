@@ -39,7 +39,7 @@ PV_TEST_WORLD(begin, end);
 static struct pv_hardnat_op take_op(void)
 {
     struct pv_hardnat_op op = {.sock = 0};
-    if (!peers.f.part->poll_sock_op(peers.f.self, &op))
+    if (pv_fifo_take(&peers.f.node.ways.sock_ops, &op) != PV_OK)
         op.sock = 0;
     return op;
 }

@@ -61,7 +61,7 @@ static unsigned open_sockets(void)
 {
     struct pv_hardnat_op op;
     unsigned n = 0;
-    while (pv_part_attempts.poll_sock_op(x.f.self, &op)) {
+    while (pv_fifo_take(&x.f.node.ways.sock_ops, &op) == PV_OK) {
         if (op.type != PV_HARDNAT_OPEN)
             continue;
         assert_true(op.sock > 0 && op.sock < PV_HARDNAT_END_ID);
