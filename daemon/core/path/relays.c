@@ -348,8 +348,9 @@ static void log_way(const struct pv_relays *r, uint16_t via)
                pv_addr_format(pv_relayway_server(way), text), pv_relayway_transport(way));
 }
 
-static void take_event(struct pv_relays *r, uint16_t via, const struct pv_relayway_event *ev)
+static void take_event(void *part, uint16_t via, const struct pv_relayway_event *ev)
 {
+    struct pv_relays *r = part;
     const struct pv_turnc_event *t = &ev->turn;
     bool by_udp = pv_relayway_way(r->ways[via]) == PV_RELAYWAY_UDP;
     if (ev->type != PV_RELAYWAY_EV_TURN) {
@@ -403,14 +404,8 @@ static void tell_peers(struct pv_relays *r, pv_ns now)
 
 static void pump_way(struct pv_relays *r, uint16_t via, pv_ns now)
 {
-    struct pv_relayway_event ev;
-    bool any = false;
     tell_fast_path(r, via);
-    while (pv_relayway_poll_event(r->ways[via], now, &ev) == PV_OK) {
-        any = true;
-        take_event(r, via, &ev);
-    }
-    if (!any)
+    if (!pv_relayway_speak(r->ways[via], take_event, r, now))
         return;
     tell_fast_path(r, via); /* an event may have begun another stream */
     if (!is_offered(r, via))

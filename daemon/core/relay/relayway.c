@@ -923,26 +923,36 @@ static void note_turn(struct pv_relayway *r, const struct pv_turnc_event *ev, pv
     steer(r, now);
 }
 
-int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now, struct pv_relayway_event *ret_event)
+/* The next event; false: there is none. */
+static bool next_event(struct pv_relayway *r, struct pv_relayway_event *ret_event, pv_ns now)
 {
     if (must_follow(r))
         follow(r, now);
     *ret_event = (struct pv_relayway_event){.type = PV_RELAYWAY_EV_TURN};
     if (pv_turnc_poll_event(r->turnc, &ret_event->turn) == PV_OK) {
         note_turn(r, &ret_event->turn, now);
-        return PV_OK;
+        return true;
     }
     /* A reason is told once: retries with the same result would fill the log. */
     if (strcmp(r->error, r->told) != 0) {
         memcpy(r->told, r->error, sizeof(r->told));
         ret_event->type = PV_RELAYWAY_EV_ERROR;
-        return PV_OK;
+        return true;
     }
     if (!r->ev_way)
-        return PV_ERR_AGAIN;
+        return false;
     r->ev_way = false;
     ret_event->type = PV_RELAYWAY_EV_WAY;
-    return PV_OK;
+    return true;
+}
+
+bool pv_relayway_speak(struct pv_relayway *r, pv_relayway_told *told, void *owner, pv_ns now)
+{
+    struct pv_relayway_event ev;
+    bool any = false;
+    for (; next_event(r, &ev, now); any = true)
+        told(owner, r->via, &ev);
+    return any;
 }
 
 int pv_relayway_wrap(struct pv_relayway *r, const struct pv_addr *peer, struct pv_view data,

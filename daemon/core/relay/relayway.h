@@ -165,8 +165,11 @@ struct pv_relayway_message {
 /* The next one, or PV_ERR_AGAIN. cap >= PV_TURNC_MTU. */
 PV_MUST_CHECK int pv_relayway_poll_transmit(struct pv_relayway *r, struct pv_relayway_message *m);
 PV_MUST_CHECK int pv_relayway_poll_op(struct pv_relayway *r, struct pv_relaystream_op *ret_op);
-PV_MUST_CHECK int pv_relayway_poll_event(struct pv_relayway *r, pv_ns now,
-                                         struct pv_relayway_event *ret_event);
+/* Is told of what has happened, of the way that has the number via. It calls nothing here but
+ * questions. */
+typedef void pv_relayway_told(void *owner, uint16_t via, const struct pv_relayway_event *event);
+/* Tells all there is; false: there was nothing. */
+bool pv_relayway_speak(struct pv_relayway *r, pv_relayway_told *told, void *owner, pv_ns now);
 
 /* Data to a peer as one message for the server, by the way data goes. At a stock server this also
  * asks for permission and channel, which are kept while they are used. PV_ERR_STATE: it goes none

@@ -79,6 +79,10 @@ PV_TEST(a_name_that_is_not_found_is_asked_for_again_after_a_while)
     assert_true(pv_relayway_is_on(relays[1]));
 }
 
+static void pass_over(void *owner, uint16_t via, const struct pv_relayway_event *ev)
+{
+}
+
 /* A relay that nobody answers at, whose server is back before its name is due. */
 PV_TEST(a_name_is_not_asked_for_when_its_server_is_back)
 {
@@ -89,12 +93,10 @@ PV_TEST(a_name_is_not_asked_for_when_its_server_is_back)
     for (unsigned i = 0; i < 1000 && !pv_relayway_is_lost(relays[1]); i++) {
         uint8_t buf[PV_TURNC_MTU];
         struct pv_relayway_message m = {.buf = buf, .cap = sizeof(buf)};
-        struct pv_relayway_event ev;
         pv_relayway_handle_timeout(relays[1], node.now);
         while (pv_relayway_poll_transmit(relays[1], &m) == PV_OK)
             continue;
-        while (pv_relayway_poll_event(relays[1], node.now, &ev) == PV_OK)
-            continue;
+        (void)pv_relayway_speak(relays[1], pass_over, NULL, node.now);
         node.now += PV_MS(500);
     }
     assert_true(pv_relayway_is_lost(relays[1]));

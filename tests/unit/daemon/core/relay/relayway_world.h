@@ -24,6 +24,8 @@ struct fixture {
     uint16_t stream; /* it went by; 0 = UDP */
     struct pv_stun_msg msg;
     struct pv_addr relayed, peer;
+    unsigned n_ways;   /* told by ways() */
+    const char *words; /* told last of why it is not reached */
     pv_ns now;
 };
 
@@ -93,14 +95,21 @@ static inline void answer(struct fixture *f)
     assert_int_equal(pv_relayway_handle_input(f->r, &from, pv_view(buf, len), f->now), PV_OK);
 }
 
+static inline void take_event(void *owner, uint16_t via, const struct pv_relayway_event *ev)
+{
+    struct fixture *f = owner;
+    assert_int_equal(via, VIA);
+    f->n_ways += ev->type == PV_RELAYWAY_EV_WAY;
+    if (ev->type == PV_RELAYWAY_EV_ERROR)
+        f->words = pv_relayway_error(f->r);
+}
+
 /* Takes all events; how many said that the way is another. */
 static inline unsigned ways(struct fixture *f)
 {
-    struct pv_relayway_event ev;
-    unsigned n = 0;
-    while (pv_relayway_poll_event(f->r, f->now, &ev) == PV_OK)
-        n += ev.type == PV_RELAYWAY_EV_WAY ? 1 : 0;
-    return n;
+    f->n_ways = 0;
+    (void)pv_relayway_speak(f->r, take_event, f, f->now);
+    return f->n_ways;
 }
 
 static inline uint16_t opened(struct fixture *f)
