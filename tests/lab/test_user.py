@@ -194,6 +194,24 @@ for s in crowd:
 print('done', flush=True)
 """
 
+# Has a connection to each place, says a byte on each, and after a line of its input another; the other end hears both.
+IDLER = """
+import socket, sys
+crowd = []
+for word in sys.argv[1:]:
+    host, port = word.rsplit(':', 1)
+    crowd.append(socket.create_connection((host, int(port))))
+    crowd[-1].sendall(b'x')
+print('open', flush=True)
+sys.stdin.readline()
+for s, word in zip(crowd, sys.argv[1:]):
+    s.sendall(b'y')
+    s.shutdown(socket.SHUT_WR)
+    got = s.recv(100)
+    assert got == b'heard 2', (got, word)
+print('done', flush=True)
+"""
+
 # Asks members by UDP through SOCKS5 (RFC 1928 s7): words "NAME:PORT".
 ASSOCIATE = """
 import socket, sys
@@ -871,6 +889,36 @@ def a_thousand_connections_are_open_at_once(lab):
         for client in (crowd, more):
             wait("all to be answered", lambda c=client: "done" in c.text() or c.must_run(), 60)
         equal(program.end(), 0, "exit code")
+
+
+@scenario(long="35 minutes of silence", minutes=45)
+def connections_that_say_nothing_live(lab):
+    """Longer than paths are kept that nobody uses, and than a dead other end would be asked by the kernel or lwIP."""
+    _, a, hosts, _ = three_ways_into_the_overlay(lab)
+    talkers, pipes, served = [], [], []
+    for one in hosts:
+        outside = one.start("/usr/bin/python3", "-c", SERVER, "127.0.0.1", name="outside")
+        wait("the server", lambda o=outside: o.text().count("listens") == 3)
+        forward(one, "8000", "7000", command="serve")
+        served.append(f"{one.addr()}:8000")
+        talkers.append(one.start("/usr/bin/python3", "-c", IDLER, forward(one, "0", "a:7000")[1], name="idler", stdin=-1))
+        pipes.append(one.start(lab.bin("p2pvpnctl"), "nc", "a", "7000", name="nc", stdin=-1))
+        pipes[-1].popen.stdin.write(b"x")
+        pipes[-1].popen.stdin.flush()
+    talkers.append(a.start("/usr/bin/python3", "-c", IDLER, *served, name="idler", stdin=-1))
+    for talker in talkers:
+        wait("all to be open", lambda t=talker: t.must_run() or "open" in t.text(), 20)
+    pause(2100, "KEEP_IDLE and 15 questions of KEEP_EVERY are 30 minutes")
+    for talker in talkers:
+        talker.popen.stdin.write(b"\n")
+        talker.popen.stdin.close()
+    for talker in talkers:
+        equal(talker.popen.wait(timeout=60), 0, f"exit code of who was silent: {talker.text()}")
+    for nc in pipes:
+        nc.popen.stdin.write(b"y")
+        nc.popen.stdin.close()
+        equal(nc.popen.wait(timeout=60), 0, f"exit code of nc: {nc.text()}")
+        check("heard 2" in nc.text(), nc.text())
 
 
 def open_pipe(lab, one, other, *words, stdin=None, words_of_first=(), terminal=-1):
