@@ -60,7 +60,7 @@ void pv_session_move_slot(struct pv_session *s, enum pv_session_slot_name from,
 }
 
 /* The index of an unanswered message 1 is given back; an answer to it would find nothing. */
-static void drop_pending(struct pv_session *s)
+void pv_session_drop_pending(struct pv_session *s)
 {
     if (s->has_pending)
         pv_session_push(s, PV_SESSION_INDEX_GONE, s->pending.local_index);
@@ -95,7 +95,7 @@ void pv_session_begin(struct pv_session *s, pv_ns now)
 
 void pv_session_end(struct pv_session *s)
 {
-    drop_pending(s);
+    pv_session_drop_pending(s);
     s->phase = PV_SESSION_PHASE_IDLE;
     s->tries = 0;
 }
@@ -217,7 +217,7 @@ int pv_session_set_remote(struct pv_session *s, const uint8_t remote_pk[static P
 void pv_session_forget_device(struct pv_session *s, const struct pv_wg_device *device)
 {
     if (s->has_pending && s->pending_device == device) {
-        drop_pending(s);
+        pv_session_drop_pending(s);
         if (s->phase == PV_SESSION_PHASE_SENT)
             s->phase = PV_SESSION_PHASE_WANTED;
     }
@@ -324,7 +324,7 @@ int pv_session_handle_initiation(struct pv_session *s, struct pv_wg_initiation *
      * drop ours for the peer's, both would wait for each other. */
     bool keeps_own = s->member && s->lower_identity && s->phase == PV_SESSION_PHASE_SENT;
     if (s->phase != PV_SESSION_PHASE_IDLE && !keeps_own) {
-        drop_pending(s);
+        pv_session_drop_pending(s);
         if (s->phase == PV_SESSION_PHASE_WANTED)
             s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
         if (s->give_up_at == PV_NEVER)
@@ -468,7 +468,7 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     uint8_t tai64n[PV_TAI64N_LEN];
     uint64_t stamp = next_stamp(s, stamp_us);
 
-    drop_pending(s);
+    pv_session_drop_pending(s);
     s->last_sent = now;
     s->ever_sent = true;
     s->lifted.send = false;

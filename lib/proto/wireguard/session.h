@@ -37,6 +37,10 @@
  *   WAITING --first packet under the keys that made-->                IDLE    (USE, DONE)
  *   WAITING --that time over, and a path; or NEXT expired-->          WANTED
  *   any     --90 s after the first message, or the last wish-->       IDLE    (GIVE_UP)
+ *
+ * Keys that the peer has proven end an attempt of ours (SENT -> IDLE, too). The answer to its last
+ * message 1 is still taken until the next one would have been due: a peer that has answered waits
+ * for those keys.
  */
 #pragma once
 

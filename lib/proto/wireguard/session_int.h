@@ -76,7 +76,8 @@ struct pv_session {
     enum pv_session_phase phase;
     pv_ns first_sent; /* when this attempt sent its first message 1; PV_NEVER = not yet */
     pv_ns give_up_at; /* when this attempt ends without keys (WireGuard s6.4) */
-    pv_ns retry_at;   /* in SENT and WAITING: when the next message 1 is due */
+    pv_ns retry_at;   /* in SENT and WAITING: when the next message 1 is due; IDLE: until when the
+                         answer to the last one is taken */
     pv_ns last_sent;  /* the last message 1 of any attempt, if ever_sent */
     bool ever_sent;   /* last_sent is valid */
     struct {
@@ -158,6 +159,8 @@ void pv_session_move_slot(struct pv_session *s, enum pv_session_slot_name from,
 /* An attempt to get keys, unless one is under way; and its end, with what it had begun. */
 void pv_session_begin(struct pv_session *s, pv_ns now);
 void pv_session_end(struct pv_session *s);
+/* No answer to our last message 1 is taken any more, and its index is handed back. */
+void pv_session_drop_pending(struct pv_session *s);
 /* Whether an attempt is to go on, by the clock. */
 void pv_session_run_attempt(struct pv_session *s, pv_ns now);
 /* Until when the first packet under the keys in NEXT can be hoped for. */

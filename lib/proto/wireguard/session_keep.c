@@ -152,7 +152,11 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     pv_session_move_slot(s, PV_SESSION_SLOT_CURRENT, PV_SESSION_SLOT_PREVIOUS);
     pv_session_move_slot(s, PV_SESSION_SLOT_NEXT, PV_SESSION_SLOT_CURRENT);
     s->agreed = s->next_device;
-    pv_session_end(s);
+    /* The peer may have answered a message 1 of ours meanwhile, and wait for us to use that: the
+     * answer is taken until another message 1 would be due. */
+    s->phase = PV_SESSION_PHASE_IDLE;
+    s->tries = 0;
+    s->msg_again.due = false;
     s->given.stale = false; /* it was read after all */
     pv_session_prove_psk(s, s->slots[PV_SESSION_SLOT_CURRENT].psk, now);
     pv_session_use_current(s, now);
@@ -173,8 +177,11 @@ static void expire_keys(struct pv_session *s, pv_ns now)
 
 void pv_session_run_attempt(struct pv_session *s, pv_ns now)
 {
-    if (s->phase == PV_SESSION_PHASE_IDLE)
+    if (s->phase == PV_SESSION_PHASE_IDLE) {
+        if (s->has_pending && now >= s->retry_at)
+            pv_session_drop_pending(s);
         return;
+    }
     if (now >= s->give_up_at) {
         pv_session_end(s);
         pv_session_push(s, PV_SESSION_GIVE_UP, 0);
@@ -235,6 +242,7 @@ pv_ns pv_session_next_timeout(const struct pv_session *s)
     if (s->phase != PV_SESSION_PHASE_IDLE)
         t = pv_min_ns(t, s->give_up_at);
     if (s->phase == PV_SESSION_PHASE_SENT ||
+        (s->phase == PV_SESSION_PHASE_IDLE && s->has_pending) ||
         (s->phase == PV_SESSION_PHASE_WAITING && pv_session_has_path(s)))
         t = pv_min_ns(t, s->retry_at);
     if (s->phase == PV_SESSION_PHASE_SENT && s->reach == PV_SESSION_BY_UDP)

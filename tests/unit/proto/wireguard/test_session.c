@@ -168,6 +168,55 @@ PV_TEST(the_lower_identity_answers_when_its_own_messages_do_not_arrive)
     assert_true(reaches(w, 1));
 }
 
+/* Node 0 keeps its own message 1 when the other's are let through after 5 s, and that is slow. By
+ * then the other's handshake is proven; node 1 heard of a new gen meanwhile and wants other keys. */
+PV_TEST(an_answer_to_a_message_that_crossed_is_taken_after_the_keys_were_proven)
+{
+    struct world *w = w_new(MEMBERS);
+    w->no_messages = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(4990));
+    w->no_messages = false;
+    w->delay = PV_S(1); /* as a signal through the coordinator */
+    w_run(w, PV_MS(350));
+    assert_int_equal(w->n[0].msg1, 2);
+    w->delay = PV_MS(20);
+    w_connect(w, 1);
+    assert_int_equal(w->n[0].msg2, 1);
+    assert_false(pv_session_is_trying(w->n[0].session));
+
+    struct w_packet *slow = w_next_packet(w);
+    assert_non_null(slow);
+    w->now = slow->due;
+    pv_session_peer_new_gen(w->n[1].session);
+    pv_session_want(w->n[1].session, w->now); /* what comes with the gen is before one of its own */
+    w_deliver(w, slow);
+    w_drain(w, 1);
+    assert_int_equal(w->n[1].msg2, 1);
+    assert_int_equal(w->n[1].msg1, 1);
+    w_run(w, PV_MS(200));
+    assert_int_equal(w->n[1].done, 2);
+    assert_false(pv_session_is_trying(w->n[1].session));
+    assert_int_equal(w->n[0].indices, 2); /* the keys in use, and those before */
+    assert_int_equal(w->n[1].indices, 2);
+}
+
+PV_TEST(a_message_that_nobody_answered_is_forgotten_after_the_keys_were_proven)
+{
+    struct world *w = w_new(MEMBERS);
+    w->no_messages = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(5400));
+    assert_int_equal(w->n[0].msg1, 2);
+    w->no_messages = false;
+    w_connect(w, 1);
+    assert_false(pv_session_is_trying(w->n[0].session));
+    assert_int_equal(w->n[0].indices, 2);
+    w_run(w, PV_S(6));
+    assert_int_equal(w->n[0].indices, 1);
+    assert_int_equal(w->n[0].msg1, 2);
+}
+
 PV_TEST(crossing_messages_of_static_peers_resolve_by_retry)
 {
     struct world *w = w_new(STATIC);
