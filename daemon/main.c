@@ -37,6 +37,7 @@
 #include "sys/proc/clock.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"
+#include "sys/proc/pages.h"
 
 enum {
     EXIT_OK = 0,
@@ -760,6 +761,7 @@ static int open_store(struct daemon *d)
 static void on_ready(void *ctx)
 {
     const struct daemon *d = ctx;
+    pv_pages_drop_code(); /* most of it was for the start */
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 

@@ -109,16 +109,19 @@ static int give_dir(int fd, uid_t before, const struct pv_confine_user *user, bo
 /* Tried as that user: a directory above may be closed to it, as root's home is. */
 static bool can_enter(const char *dir, const struct pv_confine_user *user)
 {
-    gid_t groups[NGROUPS_MAX];
-    int n = getgroups(NGROUPS_MAX, groups);
+    int n = getgroups(0, NULL);
+    gid_t *groups = calloc((size_t)(n < 0 ? 0 : n) + 1, sizeof(*groups));
     bool in = false;
-    if (n < 0 || setgroups(0, NULL) < 0)
+    if (groups == NULL || n < 0 || getgroups(n, groups) != n || setgroups(0, NULL) < 0) {
+        free(groups);
         return true;
+    }
     if (setegid(user->gid) == 0 && seteuid(user->uid) == 0)
         in = faccessat(AT_FDCWD, dir, R_OK | X_OK, AT_EACCESS) == 0;
     /* Half a way back would be a process with rights and without them at once. */
     if (seteuid(0) < 0 || setegid(0) < 0 || setgroups((size_t)n, groups) < 0)
         abort();
+    free(groups);
     return in;
 }
 
