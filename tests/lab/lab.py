@@ -23,10 +23,12 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 SLOW = float(os.environ.get("PV_TEST_SLOW") or 1)
 LONG = os.environ.get("PV_LAB_LONG") == "1"
+AGAIN = os.environ.get("PV_LAB_AGAIN") == "1"
 OTHER = os.environ.get("PV_LAB_OTHER")  # the build directory of another version
 # Of every daemon that is not told otherwise; by default every second has one thread, the others two.
 WORKERS = os.environ.get("PV_LAB_WORKERS")
@@ -104,9 +106,9 @@ class Result:
         return text.strip()
 
 
-def sh(*argv, stdin=None, check_rc=True, timeout=30):
+def sh(*argv, stdin=None, check_rc=True, timeout=30, env=None):
     p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOW,
-                       errors="replace")
+                       errors="replace", env=env)
     r = Result(argv, p.returncode, p.stdout, p.stderr)
     if check_rc and p.returncode != 0:
         raise Failure(str(r))
@@ -154,8 +156,8 @@ class Namespace:
         self.programs = []
         self.before = []  # what every command of this machine begins with
 
-    def run(self, *argv, stdin=None, check_rc=True, timeout=30):
-        return sh(*self.enter, *self.before, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout)
+    def run(self, *argv, stdin=None, check_rc=True, timeout=30, env=None):
+        return sh(*self.enter, *self.before, *argv, stdin=stdin, check_rc=check_rc, timeout=timeout, env=env)
 
     def ip(self, *lines):
         """ip -batch: one line, one command."""
@@ -606,9 +608,11 @@ class Host(Namespace):
     # -- p2pvpnctl --
 
     def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=30):
-        """Runs p2pvpnctl; code = the exit code it must have."""
+        """Runs p2pvpnctl; code = the exit code it must have. It asks once and ends: looking for what it leaks would
+        take as much of the processor as all the rest of it, thousands of times."""
+        env = dict(os.environ, ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0")
         r = self.run(self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args], stdin=stdin,
-                     check_rc=False, timeout=timeout)
+                     check_rc=False, timeout=timeout, env=env)
         if code is not None:
             if r.code != code:
                 raise Failure(f"exit code {r.code}, not {code}: {r}")
@@ -846,6 +850,8 @@ def run_inside(build, full_name, function, shell):
         code, message = 1, str(e)
     except subprocess.TimeoutExpired as e:
         code, message = 1, f"a command hung: {e}"
+    except Exception:  # a mistake of the scenario's own; what the programs said leads to it, too
+        code, message = 1, traceback.format_exc()
     word = {0: "ok", 77: "skipped"}.get(code, "FAILED")
     print(f"{word:8}{time.monotonic() - started:6.1f} s  {full_name}"
           + (f": {message}" if message else ""), flush=True)
@@ -950,6 +956,20 @@ def alone(build, scenario_name):
         yield
 
 
+def run_file(build, name, functions, shell):
+    """Some scenarios of a file, one by one. PV_LAB_AGAIN=1 leaves out those that passed when it was run last."""
+    path = os.path.join(build, "lab", f"{name}.failed")
+    if AGAIN and os.path.exists(path):
+        with open(path, encoding="ascii") as f:
+            functions = f.read().split() or functions
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    codes = {f: run_scenario(build, name, f, shell) for f in functions}
+    with open(path, "w", encoding="ascii") as f:
+        f.write("".join(f"{function}\n" for function, code in codes.items() if code not in (0, 77)))
+    return codes.values()
+
+
 def run_scenario(build, name, function, shell):
     """Starts one scenario in namespaces of its own and returns its exit code."""
     argv = ["unshare", "-m", "-n", "-u", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -993,9 +1013,7 @@ def main(argv):
         if name not in files():
             print(f"lab: no test_{name}.py below tests/lab", file=sys.stderr)
             return 2
-        for f in load(name):
-            if not one or one == f.__name__:
-                codes.append(run_scenario(build, name, f.__name__, shell))
+        codes += run_file(build, name, [f.__name__ for f in load(name) if one in ("", f.__name__)], shell)
     if any(c not in (0, 77) for c in codes):
         return 1
     return 0 if 0 in codes else 77
