@@ -148,6 +148,28 @@ static void fall_back(struct pv_ice_agent *a, int index)
     }
 }
 
+/* Was this pair heard lately? One that was not may have lapsed at both ends. */
+static bool was_heard(const struct pv_ice_agent *a, int index)
+{
+    pv_ns heard = a->pairs[index].last_answer;
+    if (index == a->selected)
+        heard = pv_ice_max_ns(heard, a->last_rx);
+    return a->now < heard + PV_ICE_SURE_FOR;
+}
+
+/* Uses the pair that the peer fell back to. It receives nothing on ours: where that was not heard
+ * lately it has lapsed, and only an answer from now on counts for it. */
+static void follow(struct pv_ice_agent *a, int index)
+{
+    int left = a->selected;
+    bool lapsed = left != index && pv_ice_is_valid(a, left) && !was_heard(a, left);
+    fall_back(a, index);
+    if (!lapsed)
+        return;
+    a->pairs[left].state = PV_ICE_PAIR_CHECKING;
+    pv_ice_check_start(a, left, PV_ICE_PLAN_FULL);
+}
+
 /* Our end of the pair in use is about to close, which the other side cannot know: its choice no
  * longer counts, and it is told which pair takes over. */
 static void leave_retiring(struct pv_ice_agent *a, int best)
@@ -387,7 +409,7 @@ static void settle_nomination(struct pv_ice_agent *a, int index, const struct pv
     }
     if (a->wanted == index) {
         a->wanted = PV_ICE_NONE;
-        fall_back(a, index);
+        follow(a, index);
     }
 }
 
@@ -453,15 +475,6 @@ void pv_ice_choose_failed(struct pv_ice_agent *a, int index)
 
 /* --- what the other side says ----------------------------------------------------------------- */
 
-/* Was this pair heard lately? One that was not may have lapsed at both ends. */
-static bool was_heard(const struct pv_ice_agent *a, int index)
-{
-    pv_ns heard = a->pairs[index].last_answer;
-    if (index == a->selected)
-        heard = pv_ice_max_ns(heard, a->last_rx);
-    return a->now < heard + PV_ICE_SURE_FOR;
-}
-
 /* Counters order the messages of both sides: an older one is ignored. From the controlled side the
  * same counter means "I could not use your choice and fell back to this pair": our own choice then
  * does not reach the peer, so it is held down. */
@@ -488,7 +501,7 @@ void pv_ice_choose_nomination_in(struct pv_ice_agent *a, int index, uint32_t cou
     if (a->nominated != PV_ICE_NONE && a->nominated != index && was_heard(a, a->nominated))
         hold_down(a, &a->pairs[a->nominated]);
     if (pv_ice_is_valid(a, index))
-        fall_back(a, index); /* the peer receives nothing on the pair that we nominated */
+        follow(a, index);
     else
         a->wanted = index;
 }

@@ -18,7 +18,9 @@ struct lone {
     struct pv_ice_creds mine, theirs;
     struct pv_addr local, remote;
     pv_ns now;
-    uint16_t answers_on; /* the socket on which answer() comes in; 0: the one that asked */
+    uint16_t answers_on;   /* the socket on which answer() comes in; 0: the one that asked */
+    struct pv_addr silent; /* checks that go there are not answered */
+    uint32_t nomination;   /* the newest that its checks carried */
 };
 
 /* One agent, one pair; the test plays the other side. */

@@ -60,7 +60,9 @@ static void answer_checks(struct lone *l, bool direct, bool relayed)
     struct pv_stun_msg msg;
     while (next_msg(l, &tx, &msg) == PV_OK) {
         bool is_relayed = tx.carrier.kind == PV_ICE_CARRIER_CHANNEL;
-        if (msg.cls != PV_STUN_REQUEST || (is_relayed ? !relayed : !direct))
+        (void)!pv_stun_get_u32(&msg, PV_STUN_ATTR_NOMINATION, &l->nomination);
+        if (msg.cls != PV_STUN_REQUEST || (is_relayed ? !relayed : !direct) ||
+            pv_addr_equal(&tx.dst, &l->silent))
             continue;
         uint8_t buf[256];
         struct pv_stun_writer w;
@@ -352,4 +354,32 @@ PV_TEST(the_nearer_relay_falls_silent_and_comes_back)
     t.silent[NEAR] = false;
     two_pass(&t, PV_S(40));
     assert_int_equal(two_selected(&t), NEAR);
+}
+
+/* A NAT has forgotten the path while it rested, and the peer has another address now: it falls back
+ * to the relay, and its checks come from there. */
+PV_TEST(a_pair_that_the_peer_left_after_a_rest_has_to_be_proven_again)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    uint8_t buf[256];
+    struct pv_addr moved = pv_addr4(192, 0, 2, 2, 2999), them = pv_turn_virtual_addr(COORD, THEM);
+    const struct pv_ice_carrier relay = {.kind = PV_ICE_CARRIER_CHANNEL};
+    begin(&l, true);
+    describe(&l, COORD, true);
+    pass(&l, PV_S(1), true, true);
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+    assert_true(selected(&l, PV_ICE_CARRIER_UDP));
+
+    l.now += PV_ICE_SURE_FOR + PV_S(1);
+    l.silent = l.remote;
+    struct req q = good_request(&l);
+    assert_int_equal(send_request(&l, &q, &moved), PV_OK);
+    q.nomination = l.nomination;
+    size_t len = write_request(&q, buf, sizeof(buf));
+    assert_int_equal(pv_ice_handle_input(l.agent, &relay, &them, pv_view(buf, len), l.now), PV_OK);
+    pass(&l, PV_MS(300), true, true);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &moved));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
