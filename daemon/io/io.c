@@ -27,6 +27,7 @@ enum {
     RX_BUFFERS = 16,   /* datagrams of a UDP socket of this thread taken at once; ours */
     RX_BYTES = 2048,   /* of each: none of what comes here is larger than a packet of 1,500 */
 };
+#define HEAR_AFTER PV_S(3) /* ours: datagrams wait no longer for the interface */
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
 
 #define LEAVE_TIME PV_S(5) /* ours: pv_engine_leave() takes 3 s at most, and a disk the rest */
@@ -60,6 +61,7 @@ struct pv_io {
     int status;     /* what pv_io_run() returns */
     pv_ns slept;    /* BOOTTIME - MONOTONIC at the last turn */
     pv_ns reclaim;  /* when snapshots are looked at again */
+    pv_ns hear_at;  /* datagrams are read, whether the interface is up or not; PV_NEVER: they are */
     pv_ns leave_by; /* an ephemeral member leaves, and then it ends; PV_NEVER: it does not */
 };
 
@@ -341,6 +343,10 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
+    if (io->hear_at != PV_NEVER && (io->ready || now >= io->hear_at)) {
+        io->hear_at = PV_NEVER;
+        pv_datapath_hear(io->datapath);
+    }
     /* The restart waits for the output: goodbyes and the last jobs are part of it. */
     if (!more && pv_engine_wants_restart(io->turn.engine))
         stop(io, PV_OK);
@@ -357,6 +363,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     next = pv_min_ns(next, pv_io_links_next(io->links));
     next = pv_min_ns(next, pv_io_iface_timeout(io->iface, now));
     next = pv_min_ns(next, io->reclaim);
+    next = pv_min_ns(next, io->hear_at);
     next = pv_min_ns(next, io->leave_by);
     return more ? now : next;
 }
@@ -366,7 +373,8 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 /* The threads beside this one, and what parts share. */
 static int start_threads(struct pv_io *io)
 {
-    struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads};
+    struct pv_datapath_config dp = {
+        .udp = io->cfg.udp, .threads = io->cfg.threads, .deaf = true};
     /* The relays' thread is first: lanes use it from their first packet on. */
     int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;
@@ -479,6 +487,7 @@ int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg)
     io->turn.engine = cfg->engine;
     io->turn.log = cfg->log;
     io->slept = pv_clock_slept();
+    io->hear_at = pv_clock_now() + HEAR_AFTER;
     io->reclaim = io->leave_by = PV_NEVER;
     int r = pv_loop_new(&io->turn.loop);
     if (r >= 0)

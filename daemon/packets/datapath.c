@@ -95,6 +95,7 @@ int pv_datapath_new(struct pv_datapath **ret_dp, const struct pv_datapath_config
     /* All sockets of the group are on one kernel, so one answer holds for all. */
     dp->has_gro = pv_udp_has_gro(cfg->udp.fd4[0]);
     dp->event_fd = -1;
+    dp->hears = !cfg->deaf;
     dp->n_lanes = 2 * cfg->udp.n;
     if (cfg->udp.n == 1 && (cfg->threads == 1 || (cfg->threads == 0 && processors() <= FEW)))
         dp->n_lanes = 1;
@@ -146,6 +147,8 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
         stop_threads(dp, dp->n_lanes);
     pv_tun_close(&dp->tun);
     dp->tun = tun == NULL ? (struct pv_tun){.n = 0} : *tun;
+    if (tun != NULL)
+        atomic_store(&dp->hears, true);
     /* The offloads belong to the descriptor: a new interface may offer others. */
     dp->offloads = pv_tun_set_offloads(dp->tun.n == 0 ? -1 : dp->tun.read[0]);
     for (unsigned i = 0; i < dp->n_lanes; i++) {
@@ -157,6 +160,12 @@ int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun)
     atomic_store(&dp->tun_gone, false);
     atomic_store(&dp->tell_gone, false);
     return start_threads(dp);
+}
+
+void pv_datapath_hear(struct pv_datapath *dp)
+{
+    if (!atomic_exchange(&dp->hears, true))
+        wake_lanes(dp);
 }
 
 /* Waits until no lane can still use a socket that is no longer in the set; the caller closes it. */

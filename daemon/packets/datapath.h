@@ -28,6 +28,7 @@ struct pv_datapath_config {
     struct pv_udp_group udp; /* the caller's, open until pv_datapath_free(); udp.n = the workers */
     unsigned threads;        /* of a single worker, 1 or 2; 0 = by the processors it may use */
     struct pv_relayio *relayio; /* streams to relays; borrowed; NULL: nothing goes by them */
+    bool deaf; /* at first datagrams wait in the sockets of the port: pv_datapath_hear() */
 };
 
 /* Without TUN and snapshot: what arrives is punted. PV_ERR_NOMEM, -errno. */
@@ -42,6 +43,10 @@ struct pv_datapath *pv_datapath_free(struct pv_datapath *dp);
  * stop and start again around the change; packets that wait for a path keep waiting. -errno: no
  * thread could be started; the datapath stands still until the next successful call. */
 PV_MUST_CHECK int pv_datapath_set_tun(struct pv_datapath *dp, const struct pv_tun *tun);
+
+/* Reads the sockets of the port from now on, as the first TUN makes it do, too. A handshake that is
+ * answered before brings packets that would find no interface. */
+void pv_datapath_hear(struct pv_datapath *dp);
 
 /* The other IPv4 sockets packets are carried on, all of them; more than PV_SOCKSET_MAX are ignored.
  * They are the caller's, who may close those that were taken out when this returns; the threads go

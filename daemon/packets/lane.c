@@ -300,14 +300,15 @@ static void wait_for_work(struct pv_lane *lane)
     struct pv_datapath *dp = lane->dp;
     /* poll() passes over negative descriptors. */
     bool gathers = lane->rx && lane->number == 0;
+    bool hears = lane->rx && atomic_load_explicit(&dp->hears, memory_order_relaxed);
     int streams_fd = gathers && dp->cfg.relayio != NULL ? pv_relayio_rx_fd(dp->cfg.relayio) : -1;
     const struct pv_udp_group *udp = &dp->cfg.udp;
     bool cut = gathers && udp->has_cut;
     struct pollfd fds[7 + PV_SOCKSET_MAX] = {
         {.fd = lane->wake_fd, .events = POLLIN},
         {.fd = lane->tx && pv_lane_has_tun(dp) ? dp->tun.read[lane->number] : -1, .events = POLLIN},
-        {.fd = lane->rx ? udp->fd4[lane->number] : -1, .events = POLLIN},
-        {.fd = lane->rx ? udp->fd6[lane->number] : -1, .events = POLLIN},
+        {.fd = hears ? udp->fd4[lane->number] : -1, .events = POLLIN},
+        {.fd = hears ? udp->fd6[lane->number] : -1, .events = POLLIN},
         {.fd = streams_fd, .events = POLLIN},
         {.fd = cut ? udp->cut4 : -1}, /* errors only */
         {.fd = cut ? udp->cut6 : -1},

@@ -81,6 +81,7 @@ struct pv_datapath {
     struct pv_ring *peeked; /* where the punt of peek lies */
     _Atomic uint64_t published;
     _Atomic bool stopping;
+    _Atomic bool hears;    /* false: datagrams wait in the sockets of the port */
     _Atomic bool tun_gone; /* the descriptor is dead */
     _Atomic bool tell_gone;
 };

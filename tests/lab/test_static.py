@@ -110,6 +110,20 @@ def stock_begins(lab):
 
 
 @scenario
+def the_first_packets_wait_for_the_interface(lab):
+    """The other end is there, and this one is about to be: its handshake is answered when there is an interface for
+    the packets that follow."""
+    pair = Pair(lab, endpoint="stock")
+    pair.ours.p2pvpnd.end()
+    pair.ours.run("sh", "-ec", "cp /usr/sbin/ip /run/ip; printf '#!/bin/sh\\nsleep 1.5\\nexec /run/ip \"$@\"\\n' >/run/slow;"
+                  "chmod 755 /run/slow; mount --bind /run/slow \"$(readlink -f /usr/sbin/ip)\"")
+    pair.ours.daemon("--config", pair.config, "--port", "51820", wait_ready=False)
+    wait("its socket", lambda: pair.ours.run("ss", "-Hlun", "sport = :51820").out.strip())
+    check(pair.stock.os_ping("10.77.0.1", timeout=4), "the first ping is lost")
+    pair.both_ways()
+
+
+@scenario
 def a_user_without_root_meets_stock(lab):
     Pair(lab, psk=True, user=True).both_ways()
 

@@ -29,6 +29,7 @@ struct node {
     int tun;              /* the host's side of the TUN */
     uint32_t peer;        /* the other node */
     uint32_t index;       /* our receiver index */
+    bool deaf;            /* begins so */
 };
 
 struct world {
@@ -64,7 +65,7 @@ static void init_node(struct node *n, unsigned i, unsigned threads)
     n->udp = (struct pv_udp_group){.n = 1, .fd6 = {-1}};
     assert_int_equal(pv_udp_open(&loopback, &opts, &n->udp.fd4[0]), PV_OK);
     assert_int_equal(pv_udp_local(n->udp.fd4[0], &n->addr), PV_OK);
-    struct pv_datapath_config cfg = {.udp = n->udp, .threads = threads};
+    struct pv_datapath_config cfg = {.udp = n->udp, .threads = threads, .deaf = n->deaf};
     assert_int_equal(pv_datapath_new(&n->dp, &cfg), PV_OK);
     assert_int_equal(pv_fp_builder_new(&n->builder, &rng), PV_OK);
     assert_int_equal(pv_fp_builder_set_interface(n->builder, &iface), PV_OK);
@@ -278,6 +279,36 @@ PV_TEST(injected_packets_arrive_as_punts_and_datagrams_are_punted)
         pv_udp_send(w.node[0].udp.fd4[0], &out, 1, &counts);
         punt = wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
         assert_true(pv_addr_equal(&punt.from.remote, &w.node[0].addr));
+        assert_int_equal(bytes[0], 1);
+        test_end(&w);
+    }
+}
+
+/* Datagrams stay in the socket until there is a TUN, or it is known that there is none. */
+PV_TEST(datagrams_wait_until_they_are_to_be_heard)
+{
+    for (unsigned run = 0; run < 4; run++) {
+        static struct world w;
+        uint8_t bytes[64], message[148] = {1};
+        struct pv_udp_counts counts = {0};
+        memset(&w, 0, sizeof(w));
+        w.node[0].tun = w.node[1].tun = -1;
+        test_defer(stop_world, &w);
+        for (unsigned i = 0; i < 2; i++) {
+            w.node[i].deaf = true;
+            init_node(&w.node[i], i, 1 + run % 2);
+        }
+        struct pv_udp_out out = {.dst = w.node[1].addr, .data = {message, sizeof(message)}};
+        pv_udp_send(w.node[0].udp.fd4[0], &out, 1, &counts);
+        for (unsigned i = 0; i < 3; i++) /* each wakes the threads and waits for them */
+            pv_datapath_set_socks(w.node[1].dp, NULL, 0);
+        assert_int_equal(recv(w.node[1].udp.fd4[0], bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT),
+                         sizeof(bytes));
+        if (run < 2)
+            pv_datapath_hear(w.node[1].dp);
+        else
+            set_tun(&w.node[1]);
+        (void)wait_punt(&w.node[1], PV_FP_PUNT_DATAGRAM, bytes);
         assert_int_equal(bytes[0], 1);
         test_end(&w);
     }
