@@ -373,8 +373,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
 /* The threads beside this one, and what parts share. */
 static int start_threads(struct pv_io *io)
 {
-    struct pv_datapath_config dp = {
-        .udp = io->cfg.udp, .threads = io->cfg.threads, .deaf = true};
+    struct pv_datapath_config dp = {.udp = io->cfg.udp, .threads = io->cfg.threads, .deaf = true};
     /* The relays' thread is first: lanes use it from their first packet on. */
     int r = pv_relayio_new(&io->relayio, io->cfg.udp.n, io->cfg.relay_ca_file);
     dp.relayio = io->relayio;

@@ -141,6 +141,7 @@ struct pv_fp_live {
     _Atomic uint64_t tx_packets;             /* datagrams */
     _Atomic uint64_t tx_bytes;               /* of inner packets */
     _Atomic pv_ns alive_at;  /* written by control: the path in use was shown to live */
+    _Atomic pv_ns woken_at;  /* an inner packet was sent after PV_FP_SURE_FOR without any */
     _Atomic bool asked_path; /* NEED_PATH was punted; cleared by re-arming */
     _Atomic bool asked_keys; /* NEED_KEYS was punted; cleared by re-arming */
     _Atomic uint64_t tx_relayed[PV_FP_MAX_RELAYS]; /* of tx_bytes, through each relay */
@@ -160,6 +161,8 @@ struct pv_fp_live {
 bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now);
 /* Control: the path in use was shown to live then. An earlier time than before changes nothing. */
 void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at);
+/* Control: an answer that would show it is late, so it is silent unless packets came by it. */
+void pv_fp_live_doubt(struct pv_fp_live *live);
 
 /* Control: let the next such event punt again. */
 void pv_fp_live_rearm_path(struct pv_fp_live *live);

@@ -13,6 +13,9 @@ enum {
     SPARE_RATE = 1 << 20,    /* bytes a second */
 };
 
+/* Ours: for so long packets count as the first ones after a rest, if nothing is heard. */
+#define WAKING PV_S(1)
+
 /* Ours: between the repetitions of a datagram. By the third both ends have had the time to be told
  * through the coordinator, and to show a relay that lost them where they are. */
 static const pv_ns waits[] = {PV_MS(100), PV_MS(150), PV_MS(250), PV_MS(400)};
@@ -31,6 +34,25 @@ void pv_fp_live_set_alive(struct pv_fp_live *live, pv_ns at)
 {
     if (at > atomic_load_explicit(&live->alive_at, memory_order_relaxed))
         atomic_store_explicit(&live->alive_at, at, memory_order_relaxed);
+}
+
+void pv_fp_live_doubt(struct pv_fp_live *live)
+{
+    pv_ns alive = atomic_load_explicit(&live->alive_at, memory_order_relaxed);
+    atomic_store_explicit(&live->alive_at, pv_min_ns(alive, 1), memory_order_relaxed);
+}
+
+bool pv_fp_first_is_due(const struct pv_fp_peer *peer, pv_ns now)
+{
+    struct pv_fp_live *live = &peer->live->live;
+    pv_ns sent = atomic_load_explicit(&live->last_tx_data, memory_order_relaxed);
+    if (sent != 0 && now >= sent + PV_FP_SURE_FOR)
+        pv_fp_set(&live->woken_at, now);
+    if (pv_fp_live_is_silent(live, now))
+        return true;
+    pv_ns woken = atomic_load_explicit(&live->woken_at, memory_order_relaxed);
+    pv_ns heard = atomic_load_explicit(&live->last_rx_selected, memory_order_relaxed);
+    return woken != 0 && heard < woken && now < woken + WAKING;
 }
 
 void pv_fp_first_mark(struct pv_fp_worker *w)
@@ -65,7 +87,7 @@ static void send_by_spare(struct pv_fp_worker *w, const struct pv_fp_peer *peer,
 
 /* A few of each peer, so that one that is away leaves room for the others. */
 static void keep(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_view msg,
-                 uint8_t ecn, pv_ns now)
+                 uint8_t ecn, bool doubted, pv_ns now)
 {
     struct pv_fp_kept *place = NULL;
     unsigned of_peer = 0;
@@ -83,6 +105,8 @@ static void keep(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct p
     place->since = now;
     place->next = now + waits[0];
     place->ecn = ecn;
+    place->doubted = doubted;
+    place->way = peer->path;
     place->len = (uint16_t)msg.len;
     memcpy(place->msg, msg.ptr, msg.len);
 }
@@ -97,10 +121,32 @@ void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
             continue; /* it could not be sealed */
         size_t wrap = pv_carrier_is_relayed(s->to) ? PV_TURN_CHANNEL_HEADER : 0;
         const struct pv_view msg = pv_view(s->data + wrap, s->len - wrap);
-        send_by_spare(w, peer, msg, s->ecn, now);
-        keep(w, peer, msg, s->ecn, now);
+        bool doubted = pv_fp_live_is_silent(&peer->live->live, now);
+        if (doubted)
+            send_by_spare(w, peer, msg, s->ecn, now);
+        keep(w, peer, msg, s->ecn, doubted, now);
     }
     f->n_marks = 0;
+}
+
+/* One whose path was not in doubt goes again by each path that takes over. True: not again. */
+static bool follow(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_fp_kept *k,
+                   pv_ns heard, pv_ns now)
+{
+    const struct pv_view msg = pv_view(k->msg, k->len);
+    if (!pv_carrier_same(&k->way, &peer->path)) {
+        k->way = peer->path;
+        send_by(w, peer, &peer->path, msg, k->ecn);
+        send_by_spare(w, peer, msg, k->ecn, now);
+    } else if (heard >= k->since) {
+        return true;
+    }
+    if (now < k->next)
+        return false;
+    if (++k->tries == PV_ARRAY_LEN(waits))
+        return true;
+    k->next = now + waits[k->tries];
+    return false;
 }
 
 /* True: not again. A packet that is heard at once is the answer. One that comes later shows, as an
@@ -112,6 +158,9 @@ static bool repeat(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct
     const struct pv_view msg = pv_view(k->msg, k->len);
     pv_ns heard = atomic_load_explicit(&peer->live->live.last_rx_selected, memory_order_relaxed);
     bool silent = pv_fp_live_is_silent(&peer->live->live, now);
+    k->doubted = k->doubted || silent;
+    if (!k->doubted)
+        return follow(w, peer, k, heard, now);
     if (heard >= k->since && k->tries == 0)
         return true;
     if (silent && now < k->next)

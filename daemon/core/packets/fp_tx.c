@@ -216,12 +216,13 @@ void pv_fp_note_sent(struct pv_fp_worker *w, const struct pv_fp_peer *peer, size
 {
     if (w->tally.peer != peer) {
         settle(w, now);
-        w->tally.silent = is_silent(peer, now);
+        /* Sends that count as no use need not arrive. */
+        w->tally.first = peer->kind == PV_FP_MEMBER && !w->no_use && pv_fp_first_is_due(peer, now);
     }
     w->tally.peer = peer;
     w->tally.packets++;
     w->tally.bytes += len;
-    if (w->tally.silent && !w->no_use) /* what counts as no use need not arrive */
+    if (w->tally.first)
         pv_fp_first_mark(w);
 }
 

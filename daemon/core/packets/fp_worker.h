@@ -41,7 +41,7 @@ struct pv_fp_tally {
     const struct pv_fp_peer *peer; /* NULL: nothing */
     const struct pv_carrier *from; /* received: by which way */
     uint64_t packets, bytes, relayed;
-    bool silent;   /* sent: its path is silent */
+    bool first;    /* sent: it is among the first after silence or a rest */
     bool selected; /* received: by the selected path */
 };
 
@@ -112,11 +112,14 @@ enum {
     PV_FP_FIRST_LEN = 1500,   /* ours: none longer than that, bytes */
 };
 
-/* A sealed datagram that is repeated until its path is heard. */
+/* A sealed datagram that is repeated until its path is heard, or only when another path takes over
+ * meanwhile. */
 struct pv_fp_kept {
     uint32_t peer; /* 0 = the place is free */
     unsigned tries;
-    pv_ns since, next; /* first sent; sent again */
+    pv_ns since, next;     /* first sent; sent again */
+    bool doubted;          /* the path was silent then: it is repeated in any case */
+    struct pv_carrier way; /* else: by which it went last */
     uint8_t ecn;
     uint16_t len;
     uint8_t msg[PV_FP_FIRST_LEN]; /* without a channel's header */

@@ -377,7 +377,7 @@ void pv_peer_handle_desc(struct pv_peer *p, const struct pv_desc *desc, pv_ns no
     pv_peer_prune_relays(p->remote, p->pk);
     if (v == PV_DESCX_NEW_GEN)
         pv_trace_add(&p->trace, now, "their description: new, %zu candidates", desc->n_cands);
-    if (pv_peer_is_silent(p, now)) /* it found the path dead, and our NAT may be the reason */
+    if (pv_peer_rests(p, now)) /* it may have found the path dead, and our NAT may be the reason */
         p->due |= PV_PEER_DUE_NAT_DOUBT;
     if (p->state == PV_PEER_IDLE || p->state == PV_PEER_FAILED || p->ice == NULL) {
         pv_peer_begin(p, "it wants to reach us", now);
@@ -679,6 +679,8 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
         break;
     case PV_ICE_EV_LATE:
         p->due |= PV_PEER_DUE_NAT_DOUBT;
+        if (live_of(p) != NULL)
+            pv_fp_live_doubt(live_of(p));
         if (pv_peer_is_silent(p, now)) /* their NAT may have forgotten us, which they cannot see */
             pv_descx_changed(&p->descx);
         break;

@@ -176,8 +176,9 @@ pv_ns pv_peer_path_since(const struct pv_peer *p);
 bool pv_peer_is_direct(const struct pv_peer *p);
 /* A path and keys: in-band messages reach it now. */
 bool pv_peer_can_talk(const struct pv_peer *p, pv_ns now);
-/* It has had a path for PV_FP_SURE_FOR, was heard once, and not for so long: a NAT may have
- * forgotten it. */
+/* It has had a path for PV_FP_SURE_FOR, and no packet came by it for so long. */
+bool pv_peer_rests(const struct pv_peer *p, pv_ns now);
+/* And no check was answered on it since, though it was heard once: a NAT may have forgotten it. */
 bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now);
 /* Somebody wanted it lately (PV_PEER_WANTED_FOR). */
 bool pv_peer_is_wanted(const struct pv_peer *p, pv_ns now);

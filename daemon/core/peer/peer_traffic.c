@@ -69,11 +69,18 @@ uint16_t pv_peer_inner_mtu(const struct pv_peer *p)
     return inner < PV_PARTS_WHOLE ? PV_PARTS_WHOLE : inner;
 }
 
-bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now)
+bool pv_peer_rests(const struct pv_peer *p, pv_ns now)
 {
     const struct pv_fp_live *l = pv_fp_builder_live(p->node->fp, p->id);
     return !p->is_static && l != NULL && pv_peer_has_path(p) &&
-           now >= p->path_since + PV_FP_SURE_FOR && pv_fp_live_is_silent(l, now);
+           now >= p->path_since + PV_FP_SURE_FOR &&
+           now >= atomic_load_explicit(&l->last_rx_selected, memory_order_relaxed) + PV_FP_SURE_FOR;
+}
+
+bool pv_peer_is_silent(const struct pv_peer *p, pv_ns now)
+{
+    return pv_peer_rests(p, now) &&
+           pv_fp_live_is_silent(pv_fp_builder_live(p->node->fp, p->id), now);
 }
 
 void pv_peer_settle_silence(struct pv_peer *p)

@@ -472,7 +472,8 @@ enum pv_ice_state pv_ice_state(const struct pv_ice_agent *agent)
 
 pv_ns pv_ice_alive_at(const struct pv_ice_agent *a)
 {
-    return a->selected == PV_ICE_NONE || a->suspect ? 0 : a->pairs[a->selected].last_answer;
+    bool late = a->probe.runs && a->probe.late_at == PV_NEVER;
+    return a->selected == PV_ICE_NONE || a->suspect || late ? 0 : a->pairs[a->selected].last_answer;
 }
 
 int pv_ice_selected(const struct pv_ice_agent *a, struct pv_ice_path *ret_path)

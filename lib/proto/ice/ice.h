@@ -232,7 +232,8 @@ void pv_ice_handle_timeout(struct pv_ice_agent *agent, pv_ns now);
 
 pv_ns pv_ice_next_timeout(const struct pv_ice_agent *agent); /* PV_NEVER if idle */
 
-/* When a check of the selected path was last answered; 0 = never, or it is suspect. */
+/* When a check of the selected path was last answered; 0 = never, or it is suspect, or the answer
+ * to its last check is late. */
 pv_ns pv_ice_alive_at(const struct pv_ice_agent *agent);
 
 struct pv_ice_transmit {

@@ -97,11 +97,16 @@ static void suspect(struct pv_ice_agent *a, bool lapsed)
     pv_ice_check_start(a, a->selected, PV_ICE_PLAN_PROBE);
 }
 
-/* Has the path in use been silent for so long that a NAT may have forgotten it? */
-static bool is_unsure(const struct pv_ice_agent *a)
+/* Has the path in use been silent for so long that a NAT may have forgotten it? After a rest
+ * answers to checks do not count: a NAT that ends bindings at some age may have done so since. */
+static bool is_unsure(const struct pv_ice_agent *a, bool rested)
 {
-    return !a->cfg.foreign && !a->probe.runs && !a->suspect && pv_ice_is_valid(a, a->selected) &&
-           a->now >= pv_ice_max_ns(a->last_rx, a->pairs[a->selected].last_answer) + PV_ICE_SURE_FOR;
+    pv_ns heard = a->last_rx;
+    if (a->cfg.foreign || a->probe.runs || a->suspect || !pv_ice_is_valid(a, a->selected))
+        return false;
+    if (!rested)
+        heard = pv_ice_max_ns(heard, a->pairs[a->selected].last_answer);
+    return a->now >= heard + PV_ICE_SURE_FOR;
 }
 
 /* Called with what the packet threads saw, about ten times a second: it only compares times. */
@@ -121,7 +126,8 @@ void pv_ice_keep_traffic(struct pv_ice_agent *a)
     if (in_use && !a->in_use)
         begin_use(a);
     a->in_use = in_use;
-    if (newer && is_unsure(a)) /* the first packet after silence waits for no doubt (adr/0077) */
+    if (newer &&
+        is_unsure(a, rested)) /* the first packet after silence waits for no doubt (adr/0077) */
         suspect(a, rested);
     if (a->probe.runs && a->last_rx > a->probe.from)
         a->probe.runs = false;

@@ -192,6 +192,32 @@ PV_TEST(the_first_data_after_silence_has_the_path_checked_at_once)
     assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_OK);
 }
 
+/* A NAT may have ended the binding since the last answer. */
+PV_TEST(after_a_rest_the_first_packet_has_its_path_checked_all_the_same)
+{
+    two_nats(3);
+    meet(false);
+    w_run(&w, PV_S(10));
+    struct pv_ice_agent *a = w.hosts[0].agent;
+    struct pv_ice_transmit tx;
+    pv_ns used = w.now;
+    pv_ice_note_traffic(a, used, 0, used);
+    w_run(&w, used + PV_ICE_SURE_FOR);
+    while (w.now >= pv_ice_alive_at(a) + PV_S(2))
+        w_run(&w, w.now + PV_MS(100));
+    assert_true(w.now < used + PV_S(15));
+    w.cut = true;
+    assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_ERR_AGAIN);
+    pv_ns begin = w.now;
+    pv_ice_note_traffic(a, begin, 0, begin);
+    assert_int_equal(pv_ice_poll_transmit(a, &tx), PV_OK);
+    assert_true(pv_ice_alive_at(a) != 0);
+    while (pv_ice_alive_at(a) != 0) /* the answer is late */
+        w_run(&w, w.now + PV_MS(10));
+    assert_true(w.now < begin + PV_MS(500));
+    assert_int_equal(w.hosts[0].suspects, 0);
+}
+
 PV_TEST(a_pair_that_lapsed_at_rest_is_used_again_as_soon_as_it_answers)
 {
     two_nats(3);

@@ -169,7 +169,8 @@ PV_TEST(the_lower_identity_answers_when_its_own_messages_do_not_arrive)
 }
 
 /* Node 0 keeps its own message 1 when the other's are let through after 5 s, and that is slow. By
- * then the other's handshake is proven; node 1 heard of a new gen meanwhile and wants other keys. */
+ * then the other's handshake is proven; node 1 heard of a new gen meanwhile and wants other keys.
+ */
 PV_TEST(an_answer_to_a_message_that_crossed_is_taken_after_the_keys_were_proven)
 {
     struct world *w = w_new(MEMBERS);

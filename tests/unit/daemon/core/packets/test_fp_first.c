@@ -192,6 +192,85 @@ PV_TEST(one_that_was_repeated_goes_once_more_when_the_path_is_heard)
     assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
 }
 
+/* Its checks are answered, and no data was sent for a while. */
+static void rest(struct world *w)
+{
+    send_one(w, 100);
+    w->now += PV_FP_SURE_FOR;
+    pv_fp_live_set_alive(w->live, w->now - PV_S(1));
+}
+
+PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
+{
+    struct world *w = *state;
+    rest(w);
+    size_t len = send_one(w, 1).sends[0].len;
+    w->now = pv_fp_next_timeout(w->a.w);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
+    for (uint8_t host = 8; host < 10; host++) {
+        const struct pv_carrier there = fp_carrier(host);
+        fp_set_path(&w->a, w->b_at_a, host, 0);
+        fp_publish(&w->a);
+        w->now += PV_MS(1);
+        assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+        struct pv_fp_results r = pv_fp_results(w->a.w);
+        assert_int_equal(r.n_sends, 2);
+        assert_true(pv_carrier_same(r.sends[0].to, &there));
+        assert_memory_equal(r.sends[0].data, w->wire[0], len);
+        assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
+    }
+    unsigned times = 0;
+    for (; pv_fp_next_timeout(w->a.w) != PV_NEVER; times++) {
+        w->now = pv_fp_next_timeout(w->a.w);
+        assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+        assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
+    }
+    assert_in_range(times, 1, 5);
+}
+
+PV_TEST(after_a_rest_it_goes_by_the_relay_as_well_when_the_check_is_late)
+{
+    struct world *w = *state;
+    rest(w);
+    size_t len = send_one(w, 1).sends[0].len;
+    pv_fp_live_doubt(w->live);
+    assert_true(pv_fp_live_is_silent(w->live, w->now));
+    w->now = pv_fp_next_timeout(w->a.w);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 2);
+    assert_memory_equal(r.sends[0].data, w->wire[0], len);
+    assert_int_equal(r.sends[1].to->kind, PV_CARRIER_CHANNEL);
+    pv_fp_live_set_alive(w->live, w->now);
+    assert_false(pv_fp_live_is_silent(w->live, w->now));
+}
+
+PV_TEST(one_that_was_heard_of_after_a_rest_is_forgotten)
+{
+    struct world *w = *state;
+    rest(w);
+    assert_int_equal(send_one(w, 1).n_sends, 1);
+    assert_true(pv_fp_next_timeout(w->a.w) != PV_NEVER);
+    atomic_store(&w->live->last_rx_selected, ++w->now);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, w->now));
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+    send_one(w, 2); /* in use */
+    assert_true(pv_fp_next_timeout(w->a.w) == PV_NEVER);
+}
+
+PV_TEST(a_burst_after_a_rest_is_kept_whole)
+{
+    struct world *w = *state;
+    rest(w);
+    for (uint32_t i = 0; i < 12; i++)
+        assert_int_equal(send_one(w, i).n_sends, 1);
+    fp_set_path(&w->a, w->b_at_a, 9, 0);
+    fp_publish(&w->a);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 20);
+}
+
 PV_TEST(a_stream_that_begins_is_doubled_within_a_limit)
 {
     struct world *w = *state;
