@@ -9,60 +9,20 @@
 
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
-#include "daemon/core/admin/place.h"
-#include "daemon/core/admin/relocation.h"
-#include "daemon/core/admin/rootkey.h"
-#include "daemon/core/admin/rulesedit.h"
-#include "daemon/core/chat/chat_part.h"
-#include "daemon/core/chat/copies.h"
-#include "daemon/core/chat/linkkeys.h"
-#include "daemon/core/chat/messages.h"
-#include "daemon/core/chat/notifier.h"
-#include "daemon/core/chat/retention.h"
-#include "daemon/core/chat/rooms_part.h"
-#include "daemon/core/client/changes.h"
-#include "daemon/core/client/commands.h"
 #include "daemon/core/client/dns.h"
 #include "daemon/core/client/info.h"
-#include "daemon/core/client/namesfile.h"
-#include "daemon/core/client/stats.h"
-#include "daemon/core/client/waits.h"
-#include "daemon/core/client/why.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/coord/coordinator.h"
 #include "daemon/core/deliver.h"
 #include "daemon/core/files/files_part.h"
 #include "daemon/core/lan/lan.h"
-#include "daemon/core/member/enrol.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
-#include "daemon/core/member/owed.h"
-#include "daemon/core/member/presence.h"
-#include "daemon/core/member/rules.h"
-#include "daemon/core/member/scout.h"
-#include "daemon/core/member/sealkeys.h"
-#include "daemon/core/member/signals.h"
-#include "daemon/core/member/statements.h"
-#include "daemon/core/member/store.h"
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/path/bindings.h"
-#include "daemon/core/path/candidates.h"
+#include "daemon/core/parts.h"
 #include "daemon/core/path/portmap.h"
 #include "daemon/core/path/relays.h"
-#include "daemon/core/path/standby.h"
-#include "daemon/core/peer/attempts.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/peer/rediscovery.h"
-#include "daemon/core/route/guests.h"
-#include "daemon/core/route/routes.h"
-#include "daemon/core/route/routesedit.h"
-#include "daemon/core/terms/able.h"
-#include "daemon/core/terms/ephemeral.h"
-#include "daemon/core/terms/renewal.h"
-#include "daemon/core/terms/rotation.h"
-#include "daemon/core/terms/waiting.h"
 #include "proto/stun/demux.h"
 
 struct pv_engine {
@@ -71,63 +31,8 @@ struct pv_engine {
 
 static void settle(struct pv_engine *e, pv_ns now);
 
-/* Every part, in the order in which facts are delivered and timeouts handled. A part says which
- * come before it (part.h after). */
-/* clang-format off */
-static const struct pv_part *const parts[] = {
-    &pv_part_commands,
-    &pv_part_store,
-    &pv_part_handshakes,
-    &pv_part_relays,
-    &pv_part_bindings,
-    &pv_part_standby,
-    &pv_part_attempts,
-    &pv_part_candidates,
-    &pv_part_portmap,
-    &pv_part_peers,
-    &pv_part_coordinator,
-    &pv_part_membership,
-    &pv_part_rules,
-    &pv_part_rotation,
-    &pv_part_rediscovery,
-    &pv_part_presence,
-    &pv_part_statements,
-    &pv_part_owed,
-    &pv_part_scout,
-    &pv_part_admin,
-    &pv_part_rootkey,
-    &pv_part_renewal,
-    &pv_part_ephemeral,
-    &pv_part_waiting,
-    &pv_part_able,
-    &pv_part_gossip,
-    &pv_part_sealkeys,
-    &pv_part_signals,
-    &pv_part_enrol,
-    &pv_part_relocation,
-    &pv_part_place,
-    &pv_part_rulesedit,
-    &pv_part_routes,
-    &pv_part_routesedit,
-    &pv_part_guests,
-    &pv_part_lan,
-    &pv_part_why,
-    &pv_part_linkkeys,
-    &pv_part_copies,
-    &pv_part_rooms,
-    &pv_part_messages,
-    &pv_part_retention,
-    &pv_part_chat,
-    &pv_part_files,
-    &pv_part_notifier,
-    &pv_part_namesfile,
-    &pv_part_waits,
-    &pv_part_info,
-    &pv_part_dns,
-    &pv_part_stats,
-    &pv_part_changes,
-};
-/* clang-format on */
+#define PV_PART_POINTER(name) &pv_part_##name,
+static const struct pv_part *const parts[] = {PV_PARTS(PV_PART_POINTER)};
 _Static_assert(PV_ARRAY_LEN(parts) <= PV_NODE_MAX_PARTS, "every part has its place");
 
 const struct pv_node *pv_engine_node(const struct pv_engine *e)

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* place.c - who may say where a member is, whether that is free, and the statement. */
-#include "daemon/core/admin/place.h"
-
+/*
+ * place.c - the part that gives members other names and addresses at the user's wish: `rename`,
+ * `address set`, and `replace`, by which a reinstalled machine takes the place of its dead self.
+ *
+ * A node says it of itself, an admin of anybody (type 10, adr 0022). A name or address of somebody
+ * else is refused here, before anything is signed; a node that loses the race for a name keeps the
+ * old one.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +16,7 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"

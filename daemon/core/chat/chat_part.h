@@ -2,7 +2,7 @@
 /*
  * chat_part.h - the part that is chatlink (chatlink.h): what that machine needs of peers, roster
  * and in-band messages, and what users and copies are told of it. Rooms and copies speak on the
- * same connections, by node.chat.link. The commands are in messages.h.
+ * same connections, by node.chat.link. The commands are in messages.c.
  */
 #pragma once
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* messages.c - finds whom a command is about, asks the store, and answers with what it says. */
-#include "daemon/core/chat/messages.h"
-
+/*
+ * messages.c - the part that serves the commands about messages: send, inbox, history. A message to
+ * a room goes to rooms, any other to chatlink; what was said comes from the store, whoever said it
+ * where.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +11,7 @@
 #include "daemon/core/chat/rooms_part.h"
 #include "daemon/core/chat/tell.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* changes.c - compares what is so with what was told before. */
-#include "daemon/core/client/changes.h"
-
+/*
+ * changes.c - the part that notices what has changed and tells clients that listen (node/events.h):
+ * the state of this node, its coordinator, problems, rules, who is online and how each peer is
+ * reached. It compares what `status` and `why` would say now with what they said before; other
+ * events are told by the parts that cause them.
+ *
+ * The page of `status` is looked at when a fact says that it may have changed, at most once a
+ * second after ten times, and at least once a minute in which anything happens; it sets no timer
+ * for that.
+ */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +18,14 @@
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/local/ctlapi.h"
 #include "proto/local/ctlapi_pack.h"
+
+extern const struct pv_part pv_part_changes; /* at the end */
 
 #define LOOK_LATER  PV_S(1)  /* ours: after more looks at the page of status than LOOKS */
 #define LOOK_AGAIN  PV_S(60) /* ours: although no fact asked for it */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* commands.c - hands each request of the control socket to the part that has its command. */
-#include "daemon/core/client/commands.h"
-
+/*
+ * commands.c - the part that serves the control socket: it reads requests, finds the part that has
+ * the command in its table (part.h), and has it run when what the command needs is there. When a
+ * client goes, every part that may still answer it is told.
+ */
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/peer/peer_show.h"
 #include "proto/local/ctlapi_request.h"
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* statements.c - pulls the coordinator's log, and uploads what it lacks. */
-#include "daemon/core/member/statements.h"
-
+/*
+ * statements.c - the part that keeps the roster and the coordinator's log alike: it asks for what
+ * is new since the cursor, page by page, takes what is pushed, and where heads differ afterwards
+ * goes through the whole log once a connection and uploads what the coordinator lacks (a restored
+ * backup, a revocation made while it was away).
+ *
+ *   welcome --> PULLING --last page, heads agree--> pushes follow
+ *                       --heads differ--> RELISTING --last page--> what it lacks is put
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +16,10 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/node/statuspage.h"
+
+extern const struct pv_part pv_part_statements; /* at the end */
 
 enum {
     TAG_PULL,   /* new statements */

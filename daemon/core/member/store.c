@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* store.c - marks of growing numbers, and another attempt after a write that failed. */
-#include "daemon/core/member/store.h"
-
+/*
+ * store.c - the part that looks after what was written to the store: it keeps the marks of numbers
+ * that grow for ever (peer/highwater.h), and after a write that failed it has every part write
+ * again what is to be kept. All writes are idempotent.
+ *
+ * State:  KEPT --node.store.failed--> FAILED --30 s--> KEPT, with PV_FACT_STORE for every part
+ *                                     (5 s after a write that was kept meanwhile)
+ */
 #include <stdlib.h>
 
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/highwater.h"

@@ -4,7 +4,7 @@
  * back.
  *
  * A stream machine: knows JSON lines, limits and who may ask what; what a request does is decided
- * by the part that has its command (daemon/core/client/commands.h), which answers by handle, at
+ * by the part that has its command (daemon/core/client/commands.c), which answers by handle, at
  * once or later, after any number of events. A request that is refused here (malformed, not
  * permitted, too many) is answered here. Needs no clock. Not thread-safe.
  *

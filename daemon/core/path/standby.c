@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* standby.c - another socket before the NAT ends the binding of this one. */
-#include "daemon/core/path/standby.h"
-
+/*
+ * standby.c - the part that makes before it breaks (TRAVERSAL 4): some NATs end every binding at
+ * a certain age, whatever passes. Where that was measured (bindings.h), a standby socket with a
+ * fresh binding takes the place of the one in use at 70 % of that age. Its addresses are gathered
+ * and described as any change of address is; the former socket stays open, and its pairs serve
+ * until others are proven.
+ *
+ * State:  IDLE --70 % of the age--> OPENING --opened--> TWO --30 % of the age--> IDLE
+ *         OPENING --a port that this node just used--> OPENING, four times at most
+ *         OPENING --failed--> IDLE, 10 s later again
+ */
 #include <stdlib.h>
 
 #include "daemon/core/nat/gatherer.h"
+#include "daemon/core/node/node.h"
 #include "daemon/core/path/bindings.h"
 #include "daemon/core/peer/peers.h"
 

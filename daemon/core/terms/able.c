@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* able.c - compares what the roster says of this node with what it can do. */
-#include "daemon/core/terms/able.h"
-
+/*
+ * able.c - the part that has this node say in a signed statement what it is able to (type 32, adr
+ * 0022): members believe that whatever somebody takes out of its descriptions on the way.
+ *
+ * Whenever the roster says something else of this node than is so, it signs another one: after the
+ * first start of a version that can do more, and when [security] or the crypto library changes. A
+ * node that can do nothing special, and never said so, says nothing.
+ */
 #include <stdlib.h>
 
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/peer/peers.h"
 #include "proto/roster/roster_make.h"
 

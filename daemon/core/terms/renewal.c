@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* renewal.c - when a membership is to be renewed, by which clock, and whose end is near. */
-#include "daemon/core/terms/renewal.h"
-
+/*
+ * renewal.c - the part that keeps a membership with a lifetime (`invite --member-for`) alive while
+ * the node is used, and says whose is about to end (adr 0022).
+ *
+ * At a third of the lifetime left, a little earlier by chance, the node signs a statement that says
+ * what holds anyway. Until the coordinator has given a receipt for one, no other is made. It leaves
+ * by all ways that statements have: a member that reaches the coordinator brings it there.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/member/membership.h"
 #include "daemon/core/node/node.h"
+#include "daemon/core/node/part.h"
 #include "daemon/core/node/statuspage.h"
 #include "proto/roster/roster_make.h"
 

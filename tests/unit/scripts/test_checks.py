@@ -170,9 +170,9 @@ class Docs(Tree):
         self.assertIn(said, self.problems("docs/GLOSSARY.md", "`coordclient`", "`coordwave`", "check_paths"))
 
     def test_a_part_that_is_not_in_the_engine_is_named(self):
-        said = self.problems("daemon/core/engine.c", "    &pv_part_dns,\n", "", "check_parts")
+        said = self.problems("daemon/core/parts.h", "    X(dns) \\\n", "", "check_parts")
         self.assertEqual(len(said), 1)
-        self.assertIn("pv_part_dns (daemon/core/client/dns.c) is not in parts[]", said[0])
+        self.assertIn("pv_part_dns (daemon/core/client/dns.c) is not in PV_PARTS", said[0])
 
     def test_a_new_in_band_type_is_documented(self):
         said = self.problems("lib/proto/ip/inband.h", "    X(DESCRIPTION, 1,",

@@ -2,8 +2,8 @@
 /* Names and addresses that a node says of itself: the answer says what came of it. */
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/admin/ending.h"
-#include "daemon/core/admin/place.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/parts.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/fake_ctl.h"
 

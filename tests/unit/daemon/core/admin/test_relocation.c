@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A network moves to another coordinator step by step, and how each step may fail. */
-#include "daemon/core/admin/relocation.h"
 #include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/parts.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
 #include "tests/unit/daemon/core/fake_ctl.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands send, inbox and history: whom they find, what the store is asked, what is shown. */
-#include "daemon/core/chat/messages.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/fake_chat.h"
 
 static struct fake_chat chat;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Clients are told when something has become otherwise. */
-#include "daemon/core/client/changes.h"
 #include "daemon/core/client/info.h"
 #include "daemon/core/client/why.h"
 #include "daemon/core/member/rules.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
 static struct fake_peers x;

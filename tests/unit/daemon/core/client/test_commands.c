@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket: what must be so before a command runs, and who is told that a client went. */
-#include "daemon/core/client/commands.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/fake_peers.h"
 
 static struct fake_node node;

@@ -2,7 +2,7 @@
 /* The coordinator's log: how it is asked for, page by page, and what this node brings to it. */
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
-#include "daemon/core/member/statements.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
 static struct fake_node node;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part that looks after the store: marks, and another attempt after a failed write. */
-#include "daemon/core/member/store.h"
+#include "daemon/core/parts.h"
 #include "daemon/core/peer/highwater.h"
 #include "tests/unit/daemon/core/fake_node.h"
 

@@ -2,8 +2,8 @@
 /* The part that replaces the socket before the NAT ends its binding. */
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/hardnat.h"
+#include "daemon/core/parts.h"
 #include "daemon/core/path/bindings.h"
-#include "daemon/core/path/standby.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers peers;

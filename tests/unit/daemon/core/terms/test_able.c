@@ -2,7 +2,7 @@
 /* A node's abilities stand in its signed statement: when it says so, and what members take from
  * it. */
 #include "daemon/core/member/membership.h"
-#include "daemon/core/terms/able.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A membership with a lifetime: when it is renewed, how often, and whose end is told. */
 #include "daemon/core/member/membership.h"
-#include "daemon/core/terms/renewal.h"
+#include "daemon/core/parts.h"
 #include "tests/unit/daemon/core/fake_node.h"
 
 enum {

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * parts.h - every part of the daemon (node/part.h), in the order in which facts are delivered and
+ * timeouts handled. A part says which come before it (part.h after), and above its functions in its
+ * file or header what it does.
+ */
+#pragma once
+
+#include "daemon/core/node/part.h"
+
+/* clang-format off */
+#define PV_PARTS(X) \
+    X(commands) \
+    X(store) \
+    X(handshakes) \
+    X(relays) \
+    X(bindings) \
+    X(standby) \
+    X(attempts) \
+    X(candidates) \
+    X(portmap) \
+    X(peers) \
+    X(coordinator) \
+    X(membership) \
+    X(rules) \
+    X(rotation) \
+    X(rediscovery) \
+    X(presence) \
+    X(statements) \
+    X(owed) \
+    X(scout) \
+    X(admin) \
+    X(rootkey) \
+    X(renewal) \
+    X(ephemeral) \
+    X(waiting) \
+    X(able) \
+    X(gossip) \
+    X(sealkeys) \
+    X(signals) \
+    X(enrol) \
+    X(relocation) \
+    X(place) \
+    X(rulesedit) \
+    X(routes) \
+    X(routesedit) \
+    X(guests) \
+    X(lan) \
+    X(why) \
+    X(linkkeys) \
+    X(copies) \
+    X(rooms) \
+    X(messages) \
+    X(retention) \
+    X(chat) \
+    X(files) \
+    X(notifier) \
+    X(namesfile) \
+    X(waits) \
+    X(info) \
+    X(dns) \
+    X(stats) \
+    X(changes)
+/* clang-format on */
+
+#define PV_PART_DECLARE(name) extern const struct pv_part pv_part_##name;
+PV_PARTS(PV_PART_DECLARE)
