@@ -708,8 +708,10 @@ static int new_engine(struct daemon *d, const struct pv_saved *saved)
                                             : NULL,
         .stack_why = d->stack_why,
         /* Programs in the inside have no other way to names. With lwIP there are none. */
-        .dns = d->stack != STACK_LWIP && (s->dns || d->for_user),
-        .dns_alone = !s->dns,
+        .dns = d->stack == STACK_LWIP ? PV_DNS_NOBODY
+               : s->dns               ? PV_DNS_MEMBERS
+               : d->for_user          ? PV_DNS_PROGRAMS
+                                      : PV_DNS_NOBODY,
         .guests = s->guests,
         .auto_accept = s->auto_accept,
         .n_auto_accept = s->n_auto_accept,

@@ -25,7 +25,7 @@ struct dns {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct dns *d = part;
-    d->alone = cfg->dns_alone;
+    d->alone = cfg->dns == PV_DNS_PROGRAMS;
     return pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
 }
 

@@ -679,7 +679,7 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct membership *m = part;
-    m->dns = cfg->dns;
+    m->dns = cfg->dns != PV_DNS_NOBODY;
     m->teardown_at = m->retry_at = m->connect_at = m->members_at = m->save_at = PV_NEVER;
     return PV_OK;
 }

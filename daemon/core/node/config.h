@@ -146,6 +146,13 @@ struct pv_chat_config {
     uint64_t keep_s; /* keep: messages read are deleted then; 0: never */
 };
 
+/* Whom the name server answers. */
+enum pv_dns_for {
+    PV_DNS_NOBODY,   /* there is none */
+    PV_DNS_PROGRAMS, /* this node's own programs */
+    PV_DNS_MEMBERS,  /* and other members, and guests */
+};
+
 struct pv_engine_config {
     struct pv_rng rng;
     const struct pv_log *log;                  /* borrowed */
@@ -179,8 +186,7 @@ struct pv_engine_config {
     struct pv_chat_config chat;
     bool key_given;           /* the transport key is of the configuration: it is not replaced */
     uint64_t rotate_s;        /* [security] rotate: age of a transport key; 0: never by itself */
-    bool dns;                 /* a name server listens on the overlay address */
-    bool dns_alone;           /* and answers this node's own programs only */
+    enum pv_dns_for dns;      /* a name server listens on the overlay address, and for whom */
     bool guests;              /* [guests] carry: also those of other admins */
     bool notify;              /* PV_JOB_NOTIFY is served: a program runs for each message */
     const char *confined;     /* what rights the processes have, for status; borrowed */

@@ -95,9 +95,9 @@ static void use_path(struct pv_peer *p, const struct pv_carrier *path, bool far_
         if (path->kind == PV_CARRIER_STREAM && m != NULL)
             pv_mtu_stop(m); /* no probing, DESIGN 7 */
     }
-    p->far_relay = far_relay;
+    p->relay.far = far_relay;
     p->path_state = path == NULL ? PV_PATH_STATE_NONE : PV_PATH_STATE_GOOD;
-    p->relay_chosen = false;
+    p->relay.chosen = false;
     plan_leaving(p, now);
     uint16_t mtu = path == NULL ? 0 : pv_peer_path_mtu(path, m == NULL ? 0 : m->current);
     if (pv_fp_builder_set_path(p->node->fp, p->id, path, mtu) != PV_OK)
@@ -561,7 +561,7 @@ void pv_peer_relay_changed(struct pv_peer *p, pv_ns now)
     } else if (pv_peer_is_relayed(p)) {
         pv_trace_add(&p->trace, now, "the relay does not carry us now: waiting for it");
         pv_peer_use_path(p, NULL, now);
-        p->relay_chosen = true;
+        p->relay.chosen = true;
     }
 }
 
@@ -570,7 +570,7 @@ void pv_peer_forget_local(struct pv_peer *p, pv_ns now)
     struct pv_carrier path = p->path;
     path.local = (struct pv_addr){.family = PV_AF_NONE};
     pv_trace_add(&p->trace, now, "our address is gone: sending from another one");
-    use_path(p, &path, p->far_relay, now); /* it ends where it did */
+    use_path(p, &path, p->relay.far, now); /* it ends where it did */
 }
 
 /* --- the fast path's facts ------------------------------------------------------------------- */
@@ -640,7 +640,7 @@ static void take_ice_event(struct pv_peer *p, const struct pv_ice_event *ev, pv_
     switch (ev->type) {
     case PV_ICE_EV_SELECTED:
         if (!pv_peer_carrier(p, &ev->path, &c)) {
-            p->relay_chosen = true;
+            p->relay.chosen = true;
             break;
         }
         use_path(p, &c, c.kind == PV_CARRIER_UDP && ev->path.remote_type == PV_ICE_RELAY, now);

@@ -132,10 +132,12 @@ struct pv_peer {
 
     /* the relay (members) */
     struct pv_addr relay_addr; /* its virtual relayed address; PV_AF_NONE: not in use */
-    /* The agent chose a relay; a way or the channel is still to come. Meanwhile an older path may
-     * carry packets, in whatever state. */
-    bool relay_chosen;
-    bool far_relay;         /* path, in whatever state, leads to a relay of the other side's */
+    struct {
+        /* The agent chose one; a way or the channel is still to come. Meanwhile an older path may
+         * carry packets, in whatever state. */
+        bool chosen;
+        bool far; /* path, in whatever state, leads to one of the other side's */
+    } relay;
     char via[PV_ADDR_TEXT]; /* text, for pv_peer_show_path() */
     pv_ns leave_at;         /* on the relay: the next attempt to leave it; PV_NEVER */
     pv_ns leave_wait;

@@ -32,7 +32,7 @@ pv_ns pv_peer_path_since(const struct pv_peer *p)
 
 bool pv_peer_is_relayed(const struct pv_peer *p)
 {
-    return pv_peer_has_path(p) && (pv_carrier_is_relayed(&p->path) || p->far_relay);
+    return pv_peer_has_path(p) && (pv_carrier_is_relayed(&p->path) || p->relay.far);
 }
 
 bool pv_peer_is_direct(const struct pv_peer *p)
@@ -223,7 +223,7 @@ const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p)
 
 bool pv_peer_awaits_relay(const struct pv_peer *p)
 {
-    return p->relay_chosen;
+    return p->relay.chosen;
 }
 
 void pv_peer_leave_relay(struct pv_peer *p, pv_ns now)

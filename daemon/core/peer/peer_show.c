@@ -19,7 +19,7 @@ void pv_peer_show_path(struct pv_peer *p, struct pv_ctlapi_path *ret_path)
     ret_path->local = p->path.local;
     if (pv_peer_is_relayed(p)) {
         ret_path->type = PV_CTLAPI_PATH_RELAY;
-        if (!p->far_relay) /* else the relayed address is theirs, and ours is the plain one */
+        if (!p->relay.far) /* else the relayed address is theirs, and ours is the plain one */
             ret_path->local = *pv_relayway_relayed(p->node->ways.relays[p->path.via]);
         ret_path->via = pv_addr_format(pv_carrier_dst(&p->path), p->via);
     }

@@ -472,7 +472,7 @@ static const struct pv_command commands[] = {
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct guests *g = part;
-    g->dns = cfg->dns && !cfg->dns_alone;
+    g->dns = cfg->dns == PV_DNS_MEMBERS;
     g->willing = cfg->guests;
     g->look_at = PV_NEVER;
     g->pending = true;

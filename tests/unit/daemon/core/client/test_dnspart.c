@@ -107,7 +107,7 @@ PV_TEST(a_server_for_this_node_alone_answers_nobody_else)
     own.port = 40000;
     assert_true(ask(&bob, "bob.home.p2p", PV_DNS_A));
     pv_part_free(&pv_part_dns, node.self);
-    node.cfg.dns_alone = true;
+    node.cfg.dns = PV_DNS_PROGRAMS;
     assert_int_equal(pv_part_make(&pv_part_dns, &node.node, &node.cfg, node.now, &node.self),
                      PV_OK);
     node.node.parts[0].self = node.self;

@@ -164,7 +164,7 @@ PV_TEST(a_path_is_told_with_its_address_and_age)
     expect("bob has been reached directly at 192.0.2.7:51820 for 12 s\"");
     bob->path_state = PV_PATH_STATE_SUSPECT;
     expect("for 12 s, but it does not answer now");
-    bob->far_relay = true;
+    bob->relay.far = true;
     expect("bob has been reached through the relay 192.0.2.7:51820 for 12 s, but it does not");
     assert_true(said("no direct path is proven"));
 }

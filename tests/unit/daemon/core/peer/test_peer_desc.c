@@ -305,7 +305,7 @@ PV_TEST(a_path_on_trial_is_not_relayed_because_the_last_one_was)
     struct world *w = make_world();
     struct pv_peer *p = w->n[0].peers[0];
     const struct pv_carrier there = {.kind = PV_CARRIER_UDP, .remote = w->n[1].addr};
-    p->far_relay = true;
+    p->relay.far = true;
     pv_peer_proven_at(p, &there, w->now);
     assert_int_equal(p->path_state, PV_PATH_STATE_TRIAL);
     assert_true(pv_peer_is_direct(p));

@@ -83,7 +83,7 @@ static int begin(bool willing)
     refused_type = 0;
     slot = 0;
     fake_peers_init(&x, &pv_part_guests);
-    x.f.cfg.dns = true;
+    x.f.cfg.dns = PV_DNS_MEMBERS;
     x.f.cfg.guests = willing;
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, BOB, "bob", 7);
