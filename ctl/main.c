@@ -10,7 +10,7 @@
 
 #include "crypto/ct.h"
 #include "ctl/run.h"
-#include "proto/local/ctlapi_wipe.h"
+#include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlcmd.h"
 #include "sys/proc/confine.h"
 

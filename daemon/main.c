@@ -26,7 +26,7 @@
 #include "daemon/store/identity.h"
 #include "daemon/store/keeper.h"
 #include "daemon/store/store.h"
-#include "proto/local/ctlapi_wipe.h"
+#include "proto/local/ctlapi_pack.h"
 #include "sys/file/file.h"
 #include "sys/file/logsink.h"
 #include "sys/file/userdirs.h"

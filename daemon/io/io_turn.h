@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/pv.h"
 #include "daemon/core/engine.h"
+#include "sys/proc/clock.h"
 #include "sys/proc/loop.h"
 
 struct pv_io_turn {
@@ -22,6 +23,17 @@ struct pv_io_turn {
 };
 
 /* Before anything is told to the engine in a turn. */
-void pv_io_turn_begin(struct pv_io_turn *turn, pv_ns now);
+static inline void pv_io_turn_begin(struct pv_io_turn *turn, pv_ns now)
+{
+    turn->now = now;
+    if (!turn->begun) {
+        turn->begun = true;
+        pv_engine_set_wall(turn->engine, pv_clock_wall_us(), now);
+    }
+}
+
 /* The next call of pv_io_turn_begin() reads the wall clock again. */
-void pv_io_turn_end(struct pv_io_turn *turn);
+static inline void pv_io_turn_end(struct pv_io_turn *turn)
+{
+    turn->begun = false;
+}

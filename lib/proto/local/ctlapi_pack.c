@@ -4,10 +4,26 @@
  */
 #include "proto/local/ctlapi_pack.h"
 
+#include <malloc.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "crypto/ct.h"
+
+/* The allocator's own size is asked, so that texts of json_dumps() may still go to free(). */
+static void wipe_and_free(void *p)
+{
+    if (p != NULL)
+        pv_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+void pv_ctlapi_wipe_freed(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
+}
 
 /* jansson gives one code for a NULL text and for a NULL object. The latter is a nested builder that
  * had no memory, so the words of the error tell the two apart. */

@@ -15,6 +15,10 @@ enum {
     PV_CTLAPI_FORMAT = 1, /* "version" of lists and of status: PROTOCOL-LOCAL.md "Control socket" */
 };
 
+/* From now on jansson wipes what it frees, in this process: requests and answers may carry tokens
+ * and URLs, and a parser frees buffers that it has outgrown. Call it before any JSON is made. */
+void pv_ctlapi_wipe_freed(void);
+
 /*
  * json_pack(), but a NULL text where the format wants one gives {"bug":"…"} instead of NULL: it is
  * a mistake in the caller, and NULL would be told to the user as a lack of memory.
