@@ -3,7 +3,6 @@
  * and its lists of files and system calls. */
 #include "coordinator/rights.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -66,41 +65,19 @@ static bool is_mapped(const struct pv_confine_user *user)
     return true;
 }
 
-/* Gives one file to the user. A file with a second name, or of another kind, may be somebody
- * else's: it stays as it is. */
-static int give_file(int dir, const char *name, const struct pv_confine_user *user)
-{
-    struct stat st;
-    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? PV_OK : -errno;
-    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
-    bool ours = (S_ISREG(st.st_mode) && st.st_nlink == 1) || S_ISSOCK(st.st_mode);
-    if (r == PV_OK && ours && fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
-/* The directory is flat. It is given last: a start that is cut short is made good by the next. */
+/* A directory that is the user's already is left as it is. It is flat. */
 static int give_directory(const char *state, const struct pv_confine_user *user)
 {
     struct stat st;
-    int r = PV_OK;
-    DIR *dir = opendir(state);
-    if (dir == NULL)
+    int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
         return -errno;
-    if (fstat(dirfd(dir), &st) < 0)
-        r = -errno;
-    if (r == PV_OK && st.st_uid != user->uid) {
-        for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;)
-            if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-                r = give_file(dirfd(dir), e->d_name, user);
-        if (r == PV_OK && fchown(dirfd(dir), user->uid, user->gid) < 0)
-            r = -errno;
+    if (fstat(fd, &st) == 0 && st.st_uid == user->uid) {
+        close(fd);
+        return PV_OK;
     }
-    closedir(dir);
-    return r;
+    return pv_dir_give(fd,
+                       &(struct pv_dir_gift){.uid = user->uid, .gid = user->gid, .of_all = true});
 }
 
 static bool is_low(const struct pv_addr *addr)

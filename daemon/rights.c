@@ -66,46 +66,6 @@ uint32_t pv_rights_own_uid(const struct pv_confine_user *user)
 
 /* --- the state directory ------------------------------------------------------------------- */
 
-/* A file with a second name may be anybody's: it is left alone, and so is what is no file. None is
- * opened for reading, which root.key's mode forbids to a root without capabilities. */
-static int give_file(int dir, const char *name, uid_t before, const struct pv_confine_user *user)
-{
-    struct stat st;
-    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? PV_OK : -errno;
-    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
-    bool ours = S_ISREG(st.st_mode) && st.st_nlink == 1 && (st.st_uid == 0 || st.st_uid == before);
-    if (r == PV_OK && ours && (st.st_uid != user->uid || st.st_gid != user->gid) &&
-        fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0)
-        r = -errno;
-    close(fd);
-    return r;
-}
-
-/* fd is taken. The directory itself comes last: until then its entries are root's to look at. */
-static int give_dir(int fd, uid_t before, const struct pv_confine_user *user, bool deeper)
-{
-    DIR *dir = fdopendir(fd);
-    int r = PV_OK;
-    if (dir == NULL) {
-        close(fd);
-        return PV_ERR_NOMEM;
-    }
-    for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        int sub = deeper && strcmp(e->d_name, "files") == 0
-                      ? openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                      : -1;
-        r = sub >= 0 ? give_dir(sub, before, user, false) : give_file(fd, e->d_name, before, user);
-    }
-    if (r == PV_OK && fchown(fd, user->uid, user->gid) < 0)
-        r = -errno;
-    closedir(dir);
-    return r;
-}
-
 /* Tried as that user: a directory above may be closed to it, as root's home is. */
 static bool can_enter(const char *dir, const struct pv_confine_user *user)
 {
@@ -138,7 +98,8 @@ int pv_rights_hand_over(const char *state, struct pv_confine_user *user)
         r = fchmod(fd, 0700) < 0 ? -errno : PV_OK;
     }
     if (r == PV_OK && geteuid() == 0)
-        r = give_dir(fd, st.st_uid, user, true);
+        r = pv_dir_give(
+            fd, &(struct pv_dir_gift){.uid = user->uid, .gid = user->gid, .below = "files"});
     else if (fd >= 0)
         close(fd);
     if (r == PV_OK && geteuid() == 0 && user->uid != 0 && !can_enter(state, user)) {

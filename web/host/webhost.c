@@ -16,7 +16,7 @@
 
 #include "base/text.h"
 #include "crypto/ct.h"
-#include "proto/local/ctlapi.h"
+#include "proto/local/ctlcmd.h"
 #include "sys/net/unixsock.h"
 #include "sys/proc/entropy.h"
 #include "sys/proc/loop.h"

@@ -6,6 +6,7 @@
  */
 #include "sys/file/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -223,6 +224,56 @@ int pv_dir_make(const char *path, unsigned mode)
         return -ENOTDIR;
     bool too_open = (st.st_mode & 077) != 0 && (mode & 077) == 0;
     return too_open && st.st_uid == geteuid() ? set_dir_mode(path, mode, 0) : PV_OK;
+}
+
+/* before: the owner of the directory that changes hands. */
+static int give_file(int dir, const char *name, uid_t before, const struct pv_dir_gift *gift)
+{
+    struct stat st;
+    int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? PV_OK : -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : PV_OK;
+    bool goes = S_ISREG(st.st_mode) ? st.st_nlink == 1 : gift->of_all && S_ISSOCK(st.st_mode);
+    goes = goes && (gift->of_all || st.st_uid == 0 || st.st_uid == before);
+    if (r == PV_OK && goes && (st.st_uid != gift->uid || st.st_gid != gift->gid) &&
+        fchownat(fd, "", gift->uid, gift->gid, AT_EMPTY_PATH) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+static int give_dir(int fd, uid_t before, const struct pv_dir_gift *gift, const char *below)
+{
+    DIR *dir = fdopendir(fd);
+    int r = PV_OK;
+    if (dir == NULL) {
+        close(fd);
+        return PV_ERR_NOMEM;
+    }
+    for (const struct dirent *e; r == PV_OK && (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        int sub = below != NULL && strcmp(e->d_name, below) == 0
+                      ? openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                      : -1;
+        r = sub >= 0 ? give_dir(sub, before, gift, NULL) : give_file(fd, e->d_name, before, gift);
+    }
+    if (r == PV_OK && fchown(fd, gift->uid, gift->gid) < 0)
+        r = -errno;
+    closedir(dir);
+    return r;
+}
+
+int pv_dir_give(int fd, const struct pv_dir_gift *gift)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return give_dir(fd, st.st_uid, gift, gift->below);
 }
 
 /* flock() and not fcntl(): it belongs to the descriptor, so a library that opens and closes the

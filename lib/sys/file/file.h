@@ -33,6 +33,19 @@ PV_MUST_CHECK int pv_file_write(const char *path, struct pv_view data, unsigned 
  * grants none. -errno: ENOTDIR, EACCES, EROFS, ... */
 PV_MUST_CHECK int pv_dir_make(const char *path, unsigned mode);
 
+/* Whose a directory becomes. */
+struct pv_dir_gift {
+    uid_t uid;
+    gid_t gid;
+    bool of_all;       /* also files of others than root and the directory's owner, and sockets */
+    const char *below; /* a directory in it that goes along, with its files; NULL: none does */
+};
+/* Gives the directory fd, which is closed, to another user, with the regular files in it that have
+ * one name: one with a second name may be anybody's. No link is followed, and none of them is
+ * opened for reading, which a mode may forbid to a root without capabilities. The directory itself
+ * comes last, so that a start that is cut short is made good by the next. -errno, PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_dir_give(int fd, const struct pv_dir_gift *gift);
+
 /* Takes the lock file, created when missing; held until the descriptor is closed or the process
  * ends. PV_ERR_EXISTS: another process holds it. -errno. */
 PV_MUST_CHECK int pv_file_lock(const char *path, int *ret_fd);
