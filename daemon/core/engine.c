@@ -451,7 +451,7 @@ int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_sna
 
 int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
 {
-    return pv_peers_poll_inject(e->node.peers, ret_inject);
+    return pv_fifo_take(&e->node.ways.injects, ret_inject);
 }
 
 /* --- datagrams -------------------------------------------------------------------------------- */

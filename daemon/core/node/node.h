@@ -196,6 +196,7 @@ struct pv_node_ways {
     const struct pv_desc_nat *nat;     /* attempts: our NAT as measured; NULL = never */
     /* bindings: between refreshes that keep a mapping of our NAT; 0 = 25 s */
     pv_ns binding_lifetime;
+    struct pv_fifo injects;  /* peers: of struct pv_engine_inject, for the packet threads */
     struct pv_fifo sock_ops; /* any part: of struct pv_hardnat_op, for the shell (nat/hardnat.h) */
     uint16_t sock; /* standby: whose IPv4 binding everybody is told; 0 = the main socket's */
     /* relays; 0: the coordinator's; NULL: none */

@@ -38,7 +38,7 @@ struct pv_peers *pv_peers_free(struct pv_peers *ps)
     }
     for (size_t i = 0; i < ps->n_statics; i++)
         pv_peer_free(ps->statics[i]);
-    pv_peers_out_done(ps);
+    pv_fifo_clear(&ps->cfg.node->ways.injects);
     pv_heap_done(&ps->timers);
     free(ps->by_slot);
     free(ps->static_routes);

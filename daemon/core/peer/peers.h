@@ -135,4 +135,3 @@ struct pv_peer *pv_peers_take_news(struct pv_peers *ps, unsigned *ret_facts);
 void pv_peers_told(struct pv_peers *ps, struct pv_peer *p, pv_ns now);
 void pv_peers_handle_timeout(struct pv_peers *ps, pv_ns now);
 pv_ns pv_peers_next_timeout(const struct pv_peers *ps);
-PV_MUST_CHECK int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject);

@@ -28,7 +28,6 @@ struct pv_peers {
     struct pv_heap timers;
     struct pv_peer *ready_first, *ready_last; /* peers that may have datagrams to send */
     struct pv_peer *news_first, *news_last;   /* peers with facts to deliver */
-    struct pv_fifo injects;                   /* of struct pv_engine_inject, as far as it is used */
     struct pv_bucket hints;                   /* ICMP errors that are looked at */
     uint32_t changed[PV_PEERS_CHANGED];       /* ids of members that changed their key last */
     size_t n_changed;                         /* so many ever did; the oldest give way */
@@ -36,7 +35,6 @@ struct pv_peers {
 
 /* --- peers_out.c ----------------------------------------------------------------------------- */
 
-void pv_peers_out_done(struct pv_peers *ps);
 /* Sends the in-band messages that p's machines want sent now: probes of the path, an echo, a
  * keepalive. */
 void pv_peers_send_due(struct pv_peers *ps, struct pv_peer *p);

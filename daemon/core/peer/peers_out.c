@@ -7,24 +7,18 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/peer/peers_int.h"
 
-void pv_peers_out_done(struct pv_peers *ps)
-{
-    struct pv_engine_inject inject;
-    while (pv_peers_poll_inject(ps, &inject) == PV_OK)
-        continue;
-}
-
 /* --- in-band --------------------------------------------------------------------------------- */
 
 /* In-band messages may be lost as on the network, so a full list drops them. */
 static void inject(struct pv_peers *ps, uint32_t id, struct pv_view inner)
 {
     struct pv_engine_inject item = {.peer = id, .len = inner.len};
-    if (ps->injects.n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
+    struct pv_fifo *injects = &ps->cfg.node->ways.injects;
+    if (injects->n >= PV_PEERS_MAX_INJECT || inner.len > PV_ENGINE_INJECT_MAX)
         return;
     if (inner.len > 0)
         memcpy(item.buf, inner.ptr, inner.len);
-    (void)!pv_fifo_put(&ps->injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
+    (void)!pv_fifo_put(injects, &item, offsetof(struct pv_engine_inject, buf) + inner.len);
 }
 
 void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inner)
@@ -36,11 +30,6 @@ void pv_peers_inject(struct pv_peers *ps, struct pv_peer *p, struct pv_view inne
 void pv_peers_inject_tun(struct pv_peers *ps, struct pv_view packet)
 {
     inject(ps, 0, packet);
-}
-
-int pv_peers_poll_inject(struct pv_peers *ps, struct pv_engine_inject *ret_inject)
-{
-    return pv_fifo_take(&ps->injects, ret_inject);
 }
 
 void pv_peers_send(struct pv_peers *ps, struct pv_peer *p, enum pv_inband_type type,

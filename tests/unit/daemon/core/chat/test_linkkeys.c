@@ -267,7 +267,7 @@ static unsigned carry_to_bob(void)
 {
     struct pv_engine_inject inject;
     unsigned n = 0;
-    while (pv_peers_poll_inject(x.f.node.peers, &inject) == PV_OK) {
+    while (pv_fifo_take(&x.f.node.ways.injects, &inject) == PV_OK) {
         struct pv_inband_receiver rx = {0};
         struct pv_inband_message msg;
         if (inject.len == 0)
@@ -332,7 +332,7 @@ PV_TEST_IN(a_lost_message_is_sent_again, start_part, stop_part)
     struct pv_engine_inject lost;
     describe(PV_DESC_CAP_PROOF);
     fake_far_talk(&x, &bob, &there);
-    while (pv_peers_poll_inject(x.f.node.peers, &lost) == PV_OK)
+    while (pv_fifo_take(&x.f.node.ways.injects, &lost) == PV_OK)
         ;
     fake_node_wait(&x.f, PV_S(PV_LINKKEYS_RETRY_MIN_S));
     assert_int_equal(carry_to_bob(), 1);

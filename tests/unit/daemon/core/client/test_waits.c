@@ -42,7 +42,7 @@ static struct pv_inband_echo take_echo(void)
     static struct pv_engine_inject inject;
     struct pv_inband_part part;
     struct pv_inband_echo echo;
-    assert_int_equal(pv_peers_poll_inject(x.f.node.peers, &inject), PV_OK);
+    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &inject), PV_OK);
     assert_int_equal(pv_inband_parse(pv_view(inject.buf, inject.len), &part), PV_OK);
     assert_int_equal(part.type, PV_INBAND_ECHO);
     assert_int_equal(pv_inband_echo_parse(part.body, &echo), PV_OK);

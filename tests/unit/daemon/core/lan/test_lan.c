@@ -102,7 +102,7 @@ static unsigned take_told(const struct pv_peer *p, struct pv_grouptell *ret_tell
 {
     struct pv_engine_inject inject;
     unsigned n = 0;
-    while (pv_peers_poll_inject(node.node.peers, &inject) == PV_OK) {
+    while (pv_fifo_take(&node.node.ways.injects, &inject) == PV_OK) {
         struct pv_inband_receiver rx = {0};
         struct pv_inband_message msg;
         if (inject.peer != pv_peer_id(p))
@@ -208,7 +208,7 @@ PV_TEST(the_kernel_is_asked_and_its_reports_are_shown)
     unsigned queries = 0;
     start_with(PV_LAN_AUTO, false);
     pass(PV_MS(1));
-    while (pv_peers_poll_inject(node.node.peers, &inject) == PV_OK) {
+    while (pv_fifo_take(&node.node.ways.injects, &inject) == PV_OK) {
         struct pv_ippkt ip;
         assert_int_equal(inject.peer, 0);
         assert_int_equal(pv_ippkt_parse(pv_view(inject.buf, inject.len), &ip), PV_OK);

@@ -37,7 +37,7 @@ PV_TEST_WORLD(start, stop);
 static void expect_silence(void)
 {
     struct pv_engine_inject inject;
-    assert_int_equal(pv_peers_poll_inject(x.f.node.peers, &inject), PV_ERR_AGAIN);
+    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &inject), PV_ERR_AGAIN);
 }
 
 PV_TEST(a_peer_that_cannot_be_talked_to_hears_nothing)

@@ -204,14 +204,14 @@ PV_TEST(more_packets_than_fit_are_dropped)
     size_t n = 0;
     for (int i = 0; i < PV_PEERS_MAX_INJECT + 3; i++)
         pv_peers_inject(table(), bob, pv_view("x", 1));
-    while (pv_peers_poll_inject(table(), &out) == PV_OK) {
+    while (pv_fifo_take(&x.f.node.ways.injects, &out) == PV_OK) {
         assert_int_equal(out.peer, pv_peer_id(bob));
         assert_int_equal(out.len, 1);
         n++;
     }
     assert_int_equal(n, PV_PEERS_MAX_INJECT);
     pv_peers_send(table(), bob, PV_INBAND_GOODBYE, pv_view(NULL, 0));
-    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_OK);
+    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_OK);
 }
 
 static const struct pv_inband_handler *handler_of(enum pv_inband_type type)
@@ -230,9 +230,9 @@ PV_TEST(a_probe_is_answered_and_a_goodbye_ends_the_path)
     struct pv_engine_inject out;
     fake_peers_path(&x, bob, &there);
     handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abc", 3), x.f.now);
-    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_ERR_AGAIN); /* too short */
+    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_ERR_AGAIN); /* too short */
     handler_of(PV_INBAND_PROBE)->take(x.f.self, bob, pv_view("abcdefgh", 8), x.f.now);
-    assert_int_equal(pv_peers_poll_inject(table(), &out), PV_OK);
+    assert_int_equal(pv_fifo_take(&x.f.node.ways.injects, &out), PV_OK);
     handler_of(PV_INBAND_GOODBYE)->take(x.f.self, bob, pv_view(NULL, 0), x.f.now);
     assert_null(pv_peer_path(bob));
     assert_int_equal(pv_peer_presence(bob), PV_PRESENCE_OFFLINE);
