@@ -46,16 +46,19 @@ struct pv_recall {
     uint64_t turns; /* given out */
     struct entry *places[PV_RECALL_AT_ONCE];
     struct entry *dirty;
+    struct pv_recall_hands hands;
 };
 
 /* --- entries ------------------------------------------------------------------------------- */
 
-int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng, size_t limit)
+int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng, size_t limit,
+                  const struct pv_recall_hands *hands)
 {
     struct pv_recall *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
     r->map = pv_map_make(rng, limit);
+    r->hands = *hands;
     *ret_recall = r;
     return PV_OK;
 }
@@ -340,18 +343,6 @@ void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]
 
 /* --- time, output -------------------------------------------------------------------------- */
 
-void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
-{
-    for (size_t i = 0; i < PV_RECALL_AT_ONCE; i++) {
-        struct entry *x = r->places[i];
-        if (x != NULL && now >= x->reason_at + PV_RECALL_FOR) {
-            x->wanted = false;
-            leave_place(r, x);
-        }
-    }
-    fill_places(r, now);
-}
-
 static pv_ns earliest_end(const struct entry *x)
 {
     return pv_min_ns(x->next, x->reason_at + PV_RECALL_FOR);
@@ -378,7 +369,8 @@ static bool others_wait(const struct pv_recall *r, pv_ns now)
     return false;
 }
 
-int pv_recall_poll_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
+/* The next that is due; false: there is none. */
+static bool next_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
 {
     fill_places(r, now);
     for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
@@ -394,12 +386,12 @@ int pv_recall_poll_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *
             x->turn = ++r->turns;
             leave_place(r, x);
         }
-        return PV_OK;
+        return true;
     }
-    return PV_ERR_AGAIN;
+    return false;
 }
 
-int pv_recall_poll_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
+static bool next_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
 {
     for (struct entry **at = &r->dirty; *at != NULL; at = &(*at)->next_dirty) {
         struct entry *x = *at;
@@ -413,9 +405,25 @@ int pv_recall_poll_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *
             PV_MAP_DEL(r->entries, x);
             free(x);
         }
-        return PV_OK;
+        return true;
     }
-    return PV_ERR_AGAIN;
+    return false;
+}
+
+void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
+{
+    struct pv_recall_item item;
+    for (size_t i = 0; i < PV_RECALL_AT_ONCE; i++) {
+        struct entry *x = r->places[i];
+        if (x != NULL && now >= x->reason_at + PV_RECALL_FOR) {
+            x->wanted = false;
+            leave_place(r, x);
+        }
+    }
+    while (next_trial(r, now, &item))
+        r->hands.attempt(r->hands.owner, &item, now);
+    while (next_store(r, now, &item))
+        r->hands.keep(r->hands.owner, &item);
 }
 
 /* --- questions ----------------------------------------------------------------------------- */

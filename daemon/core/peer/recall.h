@@ -35,11 +35,27 @@ enum {
 #define PV_RECALL_STORE   PV_S(5)    /* ours: between two stores of one member's new addresses */
 #define PV_RECALL_REFRESH PV_S(600)  /* ours: between two stores of nothing but a newer time */
 
+/* A member and its addresses, newest first. */
+struct pv_recall_item {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    size_t n;
+    struct pv_recall_addr addrs[PV_RECALL_ADDRS];
+};
+
+/* The decisions, which pv_recall_handle_timeout() tells. item is borrowed. */
+struct pv_recall_hands {
+    /* Try there now. */
+    void (*attempt)(void *owner, const struct pv_recall_item *item, pv_ns now);
+    /* Store this now in place of what is stored of the member (n = 0: nothing). */
+    void (*keep)(void *owner, const struct pv_recall_item *item);
+    void *owner; /* borrowed */
+};
+
 struct pv_recall; /* opaque */
 
 /* limit: members. PV_ERR_NOMEM. */
 PV_MUST_CHECK int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng,
-                                size_t limit);
+                                size_t limit, const struct pv_recall_hands *hands);
 struct pv_recall *pv_recall_free(struct pv_recall *r); /* NULL is fine; returns NULL */
 
 /* --- facts in ------------------------------------------------------------------------------ */
@@ -70,23 +86,9 @@ void pv_recall_moved(struct pv_recall *r, pv_ns now);
 /* A store failed: all of it is to be stored again. */
 void pv_recall_store_all(struct pv_recall *r, pv_ns now);
 
+/* Also what is due since the last call into it. */
 void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now);
 pv_ns pv_recall_next_timeout(const struct pv_recall *r); /* PV_NEVER if idle */
-
-/* --- decisions out ------------------------------------------------------------------------- */
-
-/* A member and its addresses, newest first. */
-struct pv_recall_item {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    size_t n;
-    struct pv_recall_addr addrs[PV_RECALL_ADDRS];
-};
-/* Try there now; PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_recall_poll_trial(struct pv_recall *r, pv_ns now,
-                                       struct pv_recall_item *ret_item);
-/* Store this now in place of what is stored of the member (n = 0: nothing); PV_ERR_AGAIN. */
-PV_MUST_CHECK int pv_recall_poll_store(struct pv_recall *r, pv_ns now,
-                                       struct pv_recall_item *ret_item);
 
 /* --- questions ----------------------------------------------------------------------------- */
 

@@ -122,8 +122,9 @@ static void push_trial(struct pv_rediscovery *r, const struct pv_addr *dst, cons
 
 /* One initiation to all addresses: whichever is right answers, and the response belongs to the same
  * handshake. */
-static void try_addresses(struct pv_rediscovery *r, const struct pv_recall_item *item, pv_ns now)
+static void try_addresses(void *part, const struct pv_recall_item *item, pv_ns now)
 {
+    struct pv_rediscovery *r = part;
     struct pv_peer *p = pv_peers_by_pk(r->node->peers, item->pk);
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     char text[PV_ADDR_TEXT];
@@ -148,8 +149,9 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 /* --- what is kept on disk -------------------------------------------------------------------- */
 
-static void keep(struct pv_rediscovery *r, const struct pv_recall_item *item)
+static void keep(void *part, const struct pv_recall_item *item)
 {
+    const struct pv_rediscovery *r = part;
     struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
     if (job == NULL) {
         r->node->store.failed = true;
@@ -188,7 +190,8 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
     struct pv_rediscovery *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
-    int status = pv_recall_new(&r->recall, &node->rng, PV_PEER_MAX);
+    const struct pv_recall_hands hands = {.attempt = try_addresses, .keep = keep, .owner = r};
+    int status = pv_recall_new(&r->recall, &node->rng, PV_PEER_MAX, &hands);
     if (status != PV_OK) {
         free(r);
         return status;
@@ -266,7 +269,6 @@ static bool is_away(const struct pv_node *n)
 static void run(void *part, pv_ns now)
 {
     struct pv_rediscovery *r = part;
-    struct pv_recall_item item;
     bool away = is_away(r->node);
     if (!away)
         r->away_since_s = 0;
@@ -274,10 +276,6 @@ static void run(void *part, pv_ns now)
         r->away_since_s = pv_node_wall_s(r->node, now);
     pv_recall_set_on(r->recall, away, now);
     pv_recall_handle_timeout(r->recall, now);
-    while (pv_recall_poll_trial(r->recall, now, &item) == PV_OK)
-        try_addresses(r, &item, now);
-    while (pv_recall_poll_store(r->recall, now, &item) == PV_OK)
-        keep(r, &item);
 }
 
 static pv_ns next_timeout(const void *part)

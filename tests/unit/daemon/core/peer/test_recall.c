@@ -1,20 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /* Whom to try, when and where; what is stored; all in virtual time. */
+#include "base/fifo.h"
 #include "daemon/core/peer/recall.h"
 #include "tests/unit/test_util.h"
 
 static struct test_rng seed;
+static struct pv_fifo trials, stores; /* of struct pv_recall_item */
 
 static void free_recall(void *ctx)
 {
     pv_recall_free(ctx);
+    pv_fifo_clear(&trials);
+    pv_fifo_clear(&stores);
+}
+
+static void note_trial(void *owner, const struct pv_recall_item *item, pv_ns now)
+{
+    assert_int_equal(pv_fifo_put(&trials, item, sizeof(*item)), PV_OK);
+}
+
+static void note_store(void *owner, const struct pv_recall_item *item)
+{
+    assert_int_equal(pv_fifo_put(&stores, item, sizeof(*item)), PV_OK);
+}
+
+static const struct pv_recall_hands hands = {.attempt = note_trial, .keep = note_store};
+
+/* The next of those that the machine told, or tells now; PV_ERR_AGAIN: there is none. */
+static int take_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *item)
+{
+    if (trials.n == 0)
+        pv_recall_handle_timeout(r, now);
+    return pv_fifo_take(&trials, item);
+}
+
+static int take_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *item)
+{
+    if (stores.n == 0)
+        pv_recall_handle_timeout(r, now);
+    return pv_fifo_take(&stores, item);
 }
 
 static struct pv_recall *make(size_t limit)
 {
     struct pv_rng rng = test_rng_make(&seed, 3);
     struct pv_recall *r = NULL;
-    assert_int_equal(pv_recall_new(&r, &rng, limit), PV_OK);
+    assert_int_equal(pv_recall_new(&r, &rng, limit, &hands), PV_OK);
     test_defer(free_recall, r);
     return r;
 }
@@ -55,10 +86,10 @@ static void note(struct pv_recall *r, unsigned i, struct pv_addr a, uint64_t see
 static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_recall_item *item)
 {
     for (unsigned steps = 0; steps < 10000; steps++) {
-        if (pv_recall_poll_trial(r, *now, item) == PV_OK)
+        if (take_trial(r, *now, item) == PV_OK)
             return *now;
         struct pv_recall_item stored;
-        while (pv_recall_poll_store(r, *now, &stored) == PV_OK)
+        while (take_store(r, *now, &stored) == PV_OK)
             continue;
         pv_ns next = pv_recall_next_timeout(r);
         if (next > until)
@@ -158,7 +189,7 @@ PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest)
         for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
             pv_recall_want(r, pk(i), now);
         pv_recall_handle_timeout(r, now);
-        while (pv_recall_poll_trial(r, now, &item) == PV_OK)
+        while (take_trial(r, now, &item) == PV_OK)
             continue;
     }
     for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
@@ -270,20 +301,20 @@ PV_TEST(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart)
     pv_ns now = PV_S(100);
     for (unsigned i = 0; i < 6; i++)
         note(r, 1, addr(i), 1000 + i, now);
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_OK);
+    assert_int_equal(take_store(r, now, &item), PV_OK);
     assert_int_equal(who(&item), 1);
     assert_int_equal(item.n, PV_RECALL_ADDRS);
     for (unsigned i = 0; i < PV_RECALL_ADDRS; i++) {
         struct pv_addr want = addr(5 - i);
         assert_true(pv_addr_equal(&item.addrs[i].addr, &want));
     }
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
+    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
     /* It goes to and fro: an order that changes is stored, but not at once. */
     note(r, 1, addr(2), 1010, now);
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
+    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
     assert_int_equal(pv_recall_next_timeout(r), now + PV_RECALL_STORE);
     now += PV_RECALL_STORE;
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_OK);
+    assert_int_equal(take_store(r, now, &item), PV_OK);
     assert_int_equal(item.addrs[0].seen_s, 1010);
     assert_int_equal(item.n, PV_RECALL_ADDRS);
     /* The same address again: only the time is newer. */
@@ -301,12 +332,12 @@ PV_TEST(a_member_that_is_gone_is_forgotten_on_disk_too)
     assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
     pv_recall_forget(r, pk(1), now);
     note(r, 1, addr(2), 11, now); /* its path is the last to hear of it */
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_OK);
+    assert_int_equal(take_store(r, now, &item), PV_OK);
     assert_int_equal(who(&item), 1);
     assert_int_equal(item.n, 0);
     assert_int_equal(next_trial(r, &now, PV_S(900), &item), PV_NEVER);
     pv_recall_forget(r, pk(1), now); /* nothing is known: nothing to be done */
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
+    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
 }
 
 PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
@@ -317,15 +348,15 @@ PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
     unsigned n = 0;
     note(r, 1, addr(1), 10, now);
     note(r, 2, addr(2), 10, now);
-    while (pv_recall_poll_store(r, now, &item) == PV_OK)
+    while (take_store(r, now, &item) == PV_OK)
         n++;
     assert_int_equal(n, 2);
     pv_recall_store_all(r, now);
-    while (pv_recall_poll_store(r, now, &item) == PV_OK)
+    while (take_store(r, now, &item) == PV_OK)
         n++;
     assert_int_equal(n, 4);
     pv_recall_clear(r);
-    assert_int_equal(pv_recall_poll_store(r, now, &item), PV_ERR_AGAIN);
+    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
 }
 
 PV_TEST(limits_hold_and_unusable_addresses_are_ignored)
