@@ -393,11 +393,21 @@ def a_program_in_the_inside_is_as_it_is_outside(lab):
 @scenario
 def another_user_of_the_machine_gets_nothing(lab):
     coordinator = lab.coordinator()
-    a, b = lab.host("a"), lab.host("b")
+    a, b, c = lab.host("a"), lab.host("b"), lab.host("c")
     b.without_root(4711)  # whom passwd does not know
-    lab.network(coordinator, [a, b])
+    c.without_root(4712, denied=True)
+    lab.network(coordinator, [a, b, c])
     b.wait_direct(a)
     equal([(n["name"], n["user"]) for n in b.json("networks")["networks"]], [("default", True)], "networks")
+    # the sockets of p2pvpnd and of lwIP, also where the directories around them were opened to all
+    theirs = ["setpriv", "--reuid=1971", "--regid=1971", "--clear-groups", "--bounding-set=-all", "--"]
+    doors = c.run("sh", "-c", "chmod 755 $HOME $XDG_RUNTIME_DIR $XDG_RUNTIME_DIR/p2pvpn; "
+                  "ls $XDG_RUNTIME_DIR/p2pvpn/*.sock*").out.split()
+    check(any(door.endswith(".stack") for door in doors), f"doors: {doors}")
+    equal(len(c.run(c.python, "-c", INTRUDER, *doors).out.splitlines()), len(doors), "what the user gets of lwIP's")
+    mine, c.before = c.before, []
+    equal(c.run(*theirs, c.python, "-c", INTRUDER, *doors).out, "", "what another user gets of lwIP's")
+    c.before = mine
     home = b.run("sh", "-c", "echo $HOME").out.strip()
     addr, mine = b.addr(), b.before
     tried = [f"{home}/run/p2pvpn/p2pvpnd.sock", f"{home}/run/p2pvpn", f"{home}/.local/state/p2pvpn", f"{addr}:2047",
@@ -405,7 +415,6 @@ def another_user_of_the_machine_gets_nothing(lab):
     equal(len(b.ctl("run", b.python, "-c", INTRUDER, *tried).out.splitlines()), 5, "what the user gets")
     giver = b.run("pgrep", "-x", "p2pvpnd-giver").out.strip()
     b.before = []
-    theirs = ["setpriv", "--reuid=1971", "--regid=1971", "--clear-groups", "--bounding-set=-all", "--"]
     equal(b.run(*theirs, b.python, "-c", INTRUDER, *tried).out, "", "what another user gets")
     r = b.run(*theirs, "nsenter", f"--net=/proc/{giver}/ns/net", "true", check_rc=False)
     check(r.code != 0, f"another user in the inside: {r}")
