@@ -1,6 +1,7 @@
 #!/bin/sh
 # container: the image of a node, made as the Dockerfile says and run by rootless podman beside members of the lab
-# (lab/user). As root. No registry is asked: the base is what scripts/chroot has debootstrap make.
+# (lab/user), alone and as the examples of dist/container have it. As root. No registry is asked: the base is what
+# scripts/chroot has debootstrap make.
 #
 # usage: tests/install/container.sh BUILD      BUILD has bin/ of a build, for the lab's other machines
 set -eu
@@ -36,4 +37,5 @@ own build --format docker --isolation chroot --network host --pull=never --targe
 }
 rm -f "$image"
 own save -q --format docker-archive -o "$image" p2pvpn-node
-PV_LAB_LONG=1 PV_LAB_IMAGE=$image scripts/lab --build "$1" user.rootless_podman_runs_the_image
+PV_LAB_LONG=1 PV_LAB_IMAGE=$image scripts/lab --build "$1" user.rootless_podman_runs_the_image \
+    user.the_examples_for_compose_and_kubernetes_run

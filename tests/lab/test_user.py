@@ -11,6 +11,11 @@ import select
 import shutil
 import signal
 
+try:
+    import yaml
+except ImportError:
+    yaml = None
+
 from lab import LONG, ROOT, SLOW, UDP_ASK, UDP_ECHO, USERS, USERS_OWN, Coordinator, Failure, Skip, check, equal
 from lab import pause, scenario, sh, ssh_login, wait
 from turnlab import by, coturn, relayed, use_turn
@@ -1167,9 +1172,12 @@ class Podman:
 
     def __init__(self, host, image):
         self.host, self.lab, self.n = host, host.lab, 0
-        uid, home = dict(USERS)["alice"], "/run/home-alice"
+        # Over /run and /var/lib podman mounts others, where containers have a network for themselves.
+        uid, home = dict(USERS)["alice"], "/home/alice"
+        host.run("mount", "-t", "tmpfs", "tmpfs", "/home")
         host.control_groups()
         host.run("sh", "-ec", USERS_OWN, "own", home, str(uid))
+        host.run("chmod", "1777", "/var/tmp")  # podman makes its own image for pods there
         host.run("sh", "-ec", "for f in subuid subgid; do echo alice:100000:65536 >/etc/$f; done;"
                  "mkdir -p $0/.config/containers; cat >$0/.config/containers/containers.conf;"
                  "chown -R alice $0", home, stdin=PODMAN)
@@ -1218,6 +1226,8 @@ log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "none"
+[network]
+network_backend = "netavark"
 """
 
 
@@ -1263,6 +1273,71 @@ def rootless_podman_runs_the_image(lab):
         wait("it to be there", lambda: (a.peer("kept") or {}).get("online"), 20)
         podman.stop(node)
         check("kept" in a.peers(), "the member after its end")
+
+
+# What stands for the program beside the node in the examples: it says what it is to whoever connects.
+APP = ("perl", "-MIO::Socket::INET", "-e", "$| = 1; my $l = IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => "
+       "shift, Listen => 5, ReuseAddr => 1) or die; while (my $c = $l->accept) { print $c 'the app'; close $c }")
+
+
+def example(name):
+    with open(os.path.join(ROOT, "dist/container", name), encoding="utf-8") as f:
+        return f.read()
+
+
+@scenario(long="needs an image: tests/install/container.sh makes one and runs this", minutes=8)
+def the_examples_for_compose_and_kubernetes_run(lab):
+    """By podman-compose, and by `podman kube play`, which knows no StatefulSet, but its pod. Other programs are in the
+    containers beside the node's, and what podman 4.3 lacks of Kubernetes is made up for."""
+    image = os.environ.get("PV_LAB_IMAGE")
+    for tool in ("podman", "newuidmap", "slirp4netns", "podman-compose"):  # and netavark, aardvark-dns
+        if not image or not yaml or shutil.which(tool) is None:
+            raise Skip(f"{tool} is not installed: scripts/deps long" if image else
+                       "no PV_LAB_IMAGE: tests/install/container.sh makes one and runs this")
+    coordinator = lab.coordinator()
+    db, b = lab.host("db"), lab.host("b", lab.lan("lan-b", "profile=port-restricted"))
+    Podman(b, image)
+    db.daemon()
+    db.create(coordinator.url())
+    db.start(*APP, "5432", name="database")
+    home = b.run("sh", "-c", "echo $HOME").out.strip()
+
+    def serves(name, port):
+        wait(f"{name} to be a member", lambda: (db.peer(name) or {}).get("online"), 60)
+        addr = db.ctl("ip", name).out.split()[0]
+        wait("members to reach its app", lambda: send(db, f"{addr}:{port}", 1, check_rc=False) == "the app", 60)
+
+    app = {"image": "localhost/p2pvpn-node", "entrypoint": [word.replace("$", "$$") for word in (*APP, "80")]}
+    project = yaml.safe_load(example("compose.yaml"))
+    project["services"]["app"] = app
+    project["services"]["node"]["image"] = app["image"]
+    b.run("sh", "-c", "mkdir $HOME/web; cat >$HOME/web/compose.yaml", stdin=yaml.safe_dump(project))
+    compose = ["env", f"P2PVPN_TOKEN={db.ctl('invite').out.strip()}",
+               "podman-compose", "-f", f"{home}/web/compose.yaml"]
+    b.run(*compose, "up", "-d", timeout=120)
+    serves("web", 8080)
+    b.run(*compose, "down", timeout=120)
+
+    stateful = yaml.safe_load(example("sidecar.yaml"))["spec"]
+    spec, claims = stateful["template"]["spec"], stateful["volumeClaimTemplates"]
+    for container in spec["containers"]:
+        container["image"] = app["image"]
+    spec["containers"][0]["command"] = [*APP, "3000"]
+    spec["volumes"][0]["secret"]["optional"] = False  # podman 4.3 dies where it stands nowhere
+    spec["volumes"] += [{"name": c["metadata"]["name"],
+                         "persistentVolumeClaim": {"claimName": c["metadata"]["name"]}} for c in claims]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "p2pvpn"},
+              "data": {"token": db.ctl("invite").out.strip()}}  # podman 4.3 would not decode base64
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}, "spec": spec}
+    for claim in claims:  # podman knows no fsGroup
+        b.run("podman", "run", "--rm", "--user", "0", "-v", f"{claim['metadata']['name']}:/var/lib/p2pvpn",
+              "--entrypoint", "chown", "p2pvpn-node", str(spec["securityContext"]["fsGroup"]), "/var/lib/p2pvpn", timeout=60)
+    b.run("podman", "secret", "create", "p2pvpn", "-", stdin=yaml.safe_dump(secret))
+    b.run("podman", "kube", "play", "-", stdin=yaml.safe_dump(pod), timeout=120)
+    serves(wait("the pod's node", lambda: [name for name in db.peers() if name != "web"], 60)[0], 8080)
+    wait("the app to reach the database", lambda: b.run(
+        "podman", "exec", "app-app", "timeout", "10", "bash", "-c", "cat </dev/tcp/127.0.0.1/5432",
+        check_rc=False).out == "the app", 30)
 
 
 @scenario(minutes=6)
