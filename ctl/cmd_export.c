@@ -21,8 +21,7 @@ enum {
 };
 
 /* Nobody's address (RFC 7600). An exit answers questions for names at private addresses, whoever's
- * they are, in its own resolver's words: so the name server of the network, which knows no other
- * names, has one behind it. */
+ * they are, in its own resolver's words: so one where no name server of the network is known. */
 #define DUMMY "192.0.0.8"
 
 /* A value that is longer than any of its kind is left out: cut, it could end in half a character.
@@ -42,7 +41,7 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
     const bool all = cli->args.value[EXPORT_EVERYTHING] != NULL;
     char line[PV_SHOW_BUF + PV_SHOW_BUF] = "";
     if (dns[0] != '\0')
-        snprintf(line, sizeof(line), "DNS = %s%s, %s.p2p\n", dns, all ? ", " DUMMY : "", network);
+        snprintf(line, sizeof(line), "DNS = %s, %s.p2p\n", dns, network);
     else if (all)
         snprintf(line, sizeof(line), "DNS = " DUMMY "\n");
     snprintf(text, FILE_MAX,

@@ -393,10 +393,10 @@ int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *r
     return pv_info_metrics(&e->node, now, ret_text, ret_len);
 }
 
-bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
-                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
+                   struct pv_dns_reply *ret_reply, pv_ns now)
 {
-    return pv_dns_serve(&e->node, src, packet, buf, ret_len, now);
+    pv_dns_serve(&e->node, src, packet, ret_reply, now);
 }
 
 /* --- out -------------------------------------------------------------------------------------- */

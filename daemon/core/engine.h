@@ -132,11 +132,10 @@ bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid);
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-/* A datagram that came to port 53 of the overlay address ([dns] listen). True: the answer for src
- * is in buf; false: none. */
-PV_MUST_CHECK bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src,
-                                 struct pv_view packet, uint8_t buf[static PV_DNS_MAX],
-                                 size_t *ret_len, pv_ns now);
+/* A datagram that came from src to port 53 of the overlay address ([dns] listen); *ret_reply is
+ * what to do. */
+void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
+                   struct pv_dns_reply *ret_reply, pv_ns now);
 
 /* --- files: files_part.h says what they mean ------------------------------------------------ */
 

@@ -357,6 +357,7 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     /* Every part names the next time at which it has something to do; the loop sleeps until the
      * earliest. */
     pv_ns next = pv_io_streams_timeout(io->streams, now);
+    next = pv_min_ns(next, pv_io_dns_timeout(io->dns, now));
     next = pv_min_ns(next, pv_io_files_timeout(io->files, now));
     next = pv_min_ns(next, pv_io_metrics_timeout(io->metrics, now));
     next = pv_min_ns(next, pv_engine_next_timeout(io->turn.engine));

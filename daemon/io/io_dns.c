@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/io/dnsask.h"
+#include "sys/proc/entropy.h"
+
 enum {
     ROUNDS = 4, /* receive calls a turn */
 };
@@ -21,13 +24,19 @@ struct dns_socket {
 struct pv_io_dns {
     struct pv_io_dns_config cfg;
     struct dns_socket *sockets; /* a list, owned */
+    struct pv_dnsask *ask;      /* for guests */
 };
 
 int pv_io_dns_new(struct pv_io_dns **ret_dns, const struct pv_io_dns_config *cfg)
 {
+    const struct pv_dnsask_config ask = {
+        .turn = cfg->turn, .rx = cfg->rx, .counts = cfg->udp, .rng = pv_entropy()};
     struct pv_io_dns *dns = calloc(1, sizeof(*dns));
-    if (dns == NULL)
-        return PV_ERR_NOMEM;
+    int r = dns == NULL ? PV_ERR_NOMEM : pv_dnsask_new(&dns->ask, &ask);
+    if (r < 0) {
+        free(dns);
+        return r;
+    }
     dns->cfg = *cfg;
     *ret_dns = dns;
     return PV_OK;
@@ -46,14 +55,17 @@ static void on_query(void *ctx, unsigned ready, pv_ns now)
         if (pv_udp_recv(cfg->rx, d->fd, &in, &n) < 0)
             return;
         for (size_t i = 0; i < n; i++) {
-            uint8_t buf[PV_DNS_MAX];
-            size_t len = 0;
-            if (in[i].cut || !pv_engine_dns(cfg->turn->engine, &in[i].src,
-                                            pv_view(in[i].ptr, in[i].len), buf, &len, now))
+            struct pv_dns_reply reply;
+            if (in[i].cut)
                 continue;
+            pv_engine_dns(cfg->turn->engine, &in[i].src, pv_view(in[i].ptr, in[i].len), &reply,
+                          now);
             const struct pv_udp_out out = {
-                .dst = in[i].src, .local = in[i].local, .data = pv_view(buf, len)};
-            pv_udp_send(d->fd, &out, 1, cfg->udp);
+                .dst = in[i].src, .local = in[i].local, .data = pv_view(reply.bytes, reply.len)};
+            if (reply.len > 0)
+                pv_udp_send(d->fd, &out, 1, cfg->udp);
+            else if (reply.n_ask > 0)
+                pv_dnsask_put(d->dns->ask, d->fd, &in[i], &reply, now);
         }
     }
 }
@@ -80,6 +92,7 @@ static int add_one(struct pv_io_dns *dns, int fd)
 /* The old sockets go first: they are bound to addresses that the interface may have lost. */
 void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
 {
+    pv_dnsask_forget(dns->ask);
     while (dns->sockets != NULL) {
         struct dns_socket *d = dns->sockets;
         dns->sockets = d->next;
@@ -95,10 +108,17 @@ void pv_io_dns_listen(struct pv_io_dns *dns, struct pv_io_dns_fds *sockets)
         sockets->n = 0;
 }
 
+pv_ns pv_io_dns_timeout(struct pv_io_dns *dns, pv_ns now)
+{
+    return pv_dnsask_timeout(dns->ask, now);
+}
+
 struct pv_io_dns *pv_io_dns_free(struct pv_io_dns *dns)
 {
-    if (dns != NULL)
+    if (dns != NULL) {
         pv_io_dns_listen(dns, NULL);
+        dns->ask = pv_dnsask_free(dns->ask);
+    }
     free(dns);
     return NULL;
 }

@@ -253,6 +253,26 @@ int pv_netplan_decode(struct pv_view bytes, struct pv_netplan *ret_plan)
 
 /* --- what the host says -------------------------------------------------------------------- */
 
+/* An address without a port, or none. */
+static void put_ip(struct pv_writer *w, const struct pv_addr *a)
+{
+    size_t len = pv_addr_ip_len(a);
+    pv_put_u8(w, (uint8_t)len);
+    pv_put_bytes(w, a->ip, len);
+}
+
+static struct pv_addr get_ip(struct pv_reader *r)
+{
+    struct pv_addr a = {.family = PV_AF_NONE};
+    uint8_t len = pv_get_u8(r);
+    if (len != 0 && len != PV_IP4_LEN && len != PV_IP6_LEN)
+        pv_reader_fail(r, PV_ERR_MALFORMED);
+    else if (len != 0)
+        a.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
+    pv_get_copy(r, a.ip, pv_addr_ip_len(&a));
+    return a;
+}
+
 static void put_link(struct pv_writer *w, const struct pv_netplan_link *l)
 {
     put_prefix(w, &l->prefix);
@@ -291,6 +311,8 @@ int pv_netplan_host_encode(const struct pv_netplan_host *host, uint8_t *dst, siz
     }
     pv_put_view16(&w, pv_view(host->fault, text));
     pv_put_u8(&w, host->blocked ? 1 : 0);
+    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
+        put_ip(&w, &host->resolvers[i]);
     return w.status < 0 ? w.status : (int)w.len;
 }
 
@@ -318,6 +340,8 @@ int pv_netplan_host_decode(struct pv_view bytes, struct pv_netplan_host *ret_hos
     if (r.status == PV_OK && text.len > 0)
         memcpy(ret_host->fault, text.ptr, text.len);
     ret_host->blocked = get_bool(&r);
+    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
+        ret_host->resolvers[i] = get_ip(&r);
     int end = pv_reader_end(&r);
     if (end < 0)
         memset(ret_host, 0, sizeof(*ret_host));

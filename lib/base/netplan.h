@@ -18,10 +18,11 @@ enum {
     PV_NETPLAN_OFFERED = 32, /* ours: prefixes offered to members */
     PV_NETPLAN_LINKS = 128,  /* ours: networks of this host that are told */
     PV_NETPLAN_OVERLAPS = 32,
+    PV_NETPLAN_RESOLVERS = 2,     /* ours: name servers of this host that are told */
     PV_NETPLAN_IFNAME = 16,       /* bytes with the NUL, IFNAMSIZ */
     PV_NETPLAN_FAULT = 400,       /* bytes with the NUL */
     PV_NETPLAN_BYTES = 2304,      /* of an encoded plan, at most */
-    PV_NETPLAN_HOST_BYTES = 6912, /* of an encoded answer of the host, at most */
+    PV_NETPLAN_HOST_BYTES = 6976, /* of an encoded answer of the host, at most */
 };
 
 struct pv_netplan_used {
@@ -84,6 +85,9 @@ struct pv_netplan_host {
     /* The part of the plan not in force: "what failed: why: what to do"; "" = all of it is. */
     char fault[PV_NETPLAN_FAULT];
     bool blocked; /* somebody else's table seems to drop what is forwarded; the fault says whose */
+    /* The first name servers that this host's programs ask, be they on the host itself; the rest is
+     * PV_AF_NONE. Without a port. Told where something is offered to members. */
+    struct pv_addr resolvers[PV_NETPLAN_RESOLVERS];
 };
 
 /* PV_ERR_MALFORMED: not a plan that can be set. */

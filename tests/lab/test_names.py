@@ -5,7 +5,7 @@ import socket
 import struct
 
 from lab import ROOT, check, equal, scenario, ssh_login, wait
-from nsslab import HOSTS_LINE, getent, use_module
+from nsslab import HOSTS_LINE, STRANGER, ask, getent, use_module
 
 
 @scenario
@@ -111,26 +111,6 @@ def names_come_and_go_with_the_roster(lab):
           "the line after removal")
 
 
-# A DNS server at 127.0.0.1: "wildcard" answers every question with 192.0.2.66, as a login page does;
-# "silent" answers nothing, as one that is out of reach. Both write down what they were asked.
-STRANGER = """
-import socket, struct, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("127.0.0.1", 53))
-print("ready", flush=True)
-while True:
-    data, peer = s.recvfrom(512)
-    labels, at = [], 12
-    while data[at]:
-        labels.append(data[at + 1:at + 1 + data[at]].decode())
-        at += 1 + data[at]
-    print("asked", ".".join(labels), flush=True)
-    if sys.argv[1] == "wildcard":
-        ipv4 = data[at + 1:at + 3] == bytes((0, 1))
-        rdata = bytes.fromhex("c00c0001000100000000" "0004" "c0000242") if ipv4 else b""
-        s.sendto(data[:2] + b"\\x81\\x80" + struct.pack(">HHHH", 1, int(ipv4), 0, 0) + data[12:at + 5] + rdata, peer)
-"""
-
 TIMED = """
 import socket, sys, time
 best = 1e9
@@ -160,7 +140,7 @@ def a_dns_server_never_hears_of_members(lab):
     a.run("sh", "-ec", "cp /etc/hosts /run/hosts; echo 192.0.2.9 bob2 >>/run/hosts;"
           "mount --bind /run/hosts /etc/hosts")
     for kind in ("wildcard", "silent"):
-        server = a.start("python3", "-c", STRANGER, kind, name=kind)
+        server = a.start("python3", "-c", STRANGER, kind, "127.0.0.1", name=kind)
         wait("the DNS server", lambda: "ready" in server.text())
         for name in ("bob.home.p2p", "a.home.p2p"):
             best = float(a.run("python3", "-c", TIMED, name, "known").out)
@@ -191,36 +171,6 @@ def a_dns_server_never_hears_of_members(lab):
 # ---- the name server -----------------------------------------------------------------------------
 
 A, SOA, PTR, AAAA, MX = 1, 6, 12, 28, 15
-
-ASK = """
-import socket, sys
-s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(float(sys.argv[3]))
-s.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
-try:
-    print(s.recv(4096).hex())
-except OSError:
-    pass
-"""
-
-
-def ask(host, server, name, qtype, timeout=2):
-    """(rcode, authoritative, answers as bytes); None: no answer."""
-    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
-    question = labels + b"\0" + struct.pack(">HH", qtype, 1)
-    query = struct.pack(">HHHHHH", 0x4711, 0x0100, 1, 0, 0, 0) + question
-    out = host.run("python3", "-c", ASK, server, query.hex(), str(timeout)).out.strip()
-    if not out:
-        return None
-    data = bytes.fromhex(out)
-    ident, flags, _, n, _, _ = struct.unpack(">HHHHHH", data[:12])
-    equal((ident, data[12:12 + len(question)]), (0x4711, question), "id and question")
-    at, answers = 12 + len(question), []
-    for _ in range(n):
-        length = struct.unpack(">H", data[at + 10:at + 12])[0]
-        answers.append(data[at + 12:at + 12 + length])
-        at += 12 + length
-    return flags & 15, bool(flags & 0x400), answers
 
 
 @scenario

@@ -10,6 +10,7 @@ import time
 
 from exitlab import seen_as, world
 from lab import LONG, SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from nsslab import STRANGER, ask
 from turnlab import coordinator_status, relays
 
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
@@ -488,8 +489,12 @@ def fetch(host, to, port, timeout=1.5):
 
 
 def carrier(lab, lan=None):
-    """nas, an admin that carries guests, and alice behind a NAT."""
+    """nas, an admin that carries guests, and alice behind a NAT. The first resolver of nas is out of order."""
     nas, alice = lab.host("nas", lan), lab.host("alice", lab.lan("home", "profile=port-restricted"))
+    resolver = lab.host("resolver")
+    nas.asked = resolver.start("python3", "-c", STRANGER, "wildcard", resolver.ip4, name="asked")
+    nas.run("sh", "-ec", f"printf 'nameserver 127.0.0.1\\nnameserver {resolver.ip4}\\n' >/run/resolv.conf; "
+            "mount --bind /run/resolv.conf /etc/resolv.conf")
     nas.configure("[dns]\nlisten = on\n")
     for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):  # as most machines have it
         nas.run("sh", "-c", f"echo 0 >/proc/sys/net/{switch}")
@@ -503,6 +508,18 @@ def meets(phone, member):
     address = member.addr()
     wait(f"{phone.name} to reach {member.name}", lambda: phone.pings(address))
     wait(f"{member.name} to reach {phone.name}", lambda: member.os_ping(phone.ip4, timeout=1))
+
+
+def names_of_the_world(phone, alice, nas):
+    """The app asks the carrying node for everything, and nobody else; it asks for guests alone."""
+    def found(name):
+        return phone.host.run("getent", "ahostsv4", name, check_rc=False).out.split()[:1]
+    wait("a name of the world on the phone", lambda: found("www.example.org") == ["192.0.2.66"], 15)
+    heard = nas.asked.text()
+    check("asked www.example.org" in heard and "p2p" not in heard, heard)
+    equal(ask(phone.host, nas.addr(), "www.example.com", 1), (0, False, [bytes((192, 0, 2, 66))]), "by a datagram")
+    equal(ask(alice, nas.addr(), "www.example.net", 1)[0], 5, "what a member is told of it that is no guest")
+    check("example.net" not in nas.asked.text(), "it was asked all the same")
 
 
 @scenario
@@ -528,6 +545,7 @@ def a_phone_is_a_member_by_its_stock_app(lab):
     check(phone.pings("nas", 3), "and nas by its short name")
     equal(alice.addr("phone"), phone.ip4, "the phone's address by name")
     check(phone.pings(alice.addr(family=6), 3), "ping over IPv6")
+    names_of_the_world(phone, alice, nas)
 
     for host in (nas, alice, phone.host):
         serve(host, 8080, size)

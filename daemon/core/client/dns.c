@@ -8,31 +8,41 @@
 
 #include "base/bucket.h"
 #include "base/names.h"
+#include "daemon/core/packets/fp_builder.h"
+#include "daemon/core/peer/peers.h"
 
 enum {
     TTL = 30,   /* seconds, ours: a name that was given up may be another's soon */
     RATE = 200, /* answers a second to one member, ours: a resolver without a cache */
     BURST = 400,
     SOURCES = 1024,
+    ASK_RATE = 50,   /* questions of one guest a second put to this host's resolvers, ours: */
+    ASK_BURST = 100, /* a page of the web with all that it names */
+    PER_GUEST = 2,   /* addresses */
 };
 
 struct dns {
     struct pv_node *node;
     bool alone;                   /* no other member is answered */
     struct pv_bucket_table *rate; /* answers to each member */
+    struct pv_bucket_table *asks; /* what resolvers are asked for each guest */
 };
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct dns *d = part;
     d->alone = cfg->dns == PV_DNS_PROGRAMS;
-    return pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
+    int r = pv_bucket_table_new(&d->rate, SOURCES, RATE, BURST, &d->node->rng);
+    return r < 0 ? r
+                 : pv_bucket_table_new(&d->asks, PER_GUEST * PV_FP_MAX_GUESTS, ASK_RATE, ASK_BURST,
+                                       &d->node->rng);
 }
 
 static void unmake(void *part)
 {
     struct dns *d = part;
     pv_bucket_table_free(d->rate);
+    pv_bucket_table_free(d->asks);
 }
 
 /* This node, or a member: whoever else sends to this address has no business here. */
@@ -99,7 +109,8 @@ static bool in_overlay(const struct pv_node *n, const struct pv_addr *ip)
 
 /* Which answer a question gets: names below our zone and addresses of the overlay are ours and
  * answered with authority, with NXDOMAIN where nobody has them; everything else is refused, because
- * a resolver that asks here for the rest of the world is set up wrongly (RFC 1035 s4.1.1). */
+ * a resolver that asks here for the rest of the world is set up wrongly (RFC 1035 s4.1.1); of a
+ * guest's app see ask_for_guest(). */
 static void decide(const struct pv_node *n, const struct pv_dns_query *q, const char *zone,
                    char full[static PV_NAMES_FULL_BUF], struct pv_dns_answer *a)
 {
@@ -140,20 +151,61 @@ static void decide(const struct pv_node *n, const struct pv_dns_query *q, const 
     }
 }
 
+/* Does this node carry the guest that asks? Its address is proven (cryptokey routing). */
+static bool is_guest_here(const struct pv_node *n, const struct pv_addr *src)
+{
+    struct pv_addr ip = *src;
+    ip.port = 0;
+    const struct pv_member *m = pv_roster_by_ip(n->roster, &ip);
+    const struct pv_peer *p = m == NULL ? NULL : pv_peers_by_pk(n->peers, m->node);
+    return p != NULL && pv_peer_is_guest(p);
+}
+
+/* Names below .p2p are members' of some network: no DNS server hears of them. */
+static bool is_of_members(const char *name)
+{
+    static const char end[] = "p2p";
+    size_t len = strlen(name), n = sizeof(end) - 1;
+    return len >= n && strcmp(name + len - n, end) == 0 && (len == n || name[len - n - 1] == '.');
+}
+
+/* The app of a guest asks the server of its file for everything, and nobody else (adr 0096). So
+ * what this node does not know itself goes to the resolvers of its host; of other members, who have
+ * resolvers of their own, nothing does. */
+static bool ask_for_guest(struct dns *d, const struct pv_addr *src, const struct pv_dns_query *q,
+                          const struct pv_addr *bucket, struct pv_dns_reply *ret, pv_ns now)
+{
+    const struct pv_node *n = d->node;
+    const struct pv_addr *resolvers = n->host.plan.resolvers;
+    _Static_assert((int)PV_DNS_RESOLVERS == (int)PV_NETPLAN_RESOLVERS, "as many as are told");
+    if (!q->recursive || is_of_members(q->name) || resolvers[0].family == PV_AF_NONE ||
+        !is_guest_here(n, src))
+        return false;
+    if (!pv_bucket_table_take(d->asks, bucket, 1, now))
+        return true; /* and nothing is said: it asks again, more slowly */
+    for (size_t i = 0; i < PV_DNS_RESOLVERS && resolvers[i].family != PV_AF_NONE; i++) {
+        ret->ask[ret->n_ask] = resolvers[i];
+        ret->ask[ret->n_ask++].port = PV_DNS_PORT;
+    }
+    ret->question = q->question;
+    return true;
+}
+
 /* A query that cannot be parsed is answered with its error, so that a member's resolver does not
  * wait and ask again. */
-bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view packet,
-                  uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+void pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view packet,
+                  struct pv_dns_reply *ret_reply, pv_ns now)
 {
     struct dns *d = pv_node_part(n, &pv_part_dns);
     struct pv_dns_query q;
     struct pv_dns_answer a = {.rcode = PV_DNS_OK};
     char zone[PV_NAMES_FULL_BUF], full[PV_NAMES_FULL_BUF];
     const struct pv_addr bucket = bucket_of(src);
+    ret_reply->len = ret_reply->n_ask = 0;
     /* Strangers get no answer at all, not even an error: nobody can use this server to reflect
      * packets. */
     if (n->roster == NULL || !may_ask(d, src) || !pv_bucket_table_take(d->rate, &bucket, 1, now))
-        return false;
+        return;
     snprintf(zone, sizeof(zone), "%s.p2p", pv_roster_network(n->roster)->name);
     int r = pv_dns_query_parse(packet, &q);
     if (r == PV_ERR_MALFORMED)
@@ -161,10 +213,13 @@ bool pv_dns_serve(struct pv_node *n, const struct pv_addr *src, struct pv_view p
     else if (r == PV_ERR_UNSUPPORTED)
         a.rcode = PV_DNS_NOTIMP;
     else if (r != PV_OK)
-        return false;
+        return;
     else
         decide(n, &q, zone, full, &a);
-    return pv_dns_answer_build(&q, &a, buf, ret_len) == PV_OK;
+    if (a.rcode == PV_DNS_REFUSED && ask_for_guest(d, src, &q, &bucket, ret_reply, now))
+        return;
+    if (pv_dns_answer_build(&q, &a, ret_reply->bytes, &ret_reply->len) != PV_OK)
+        ret_reply->len = 0;
 }
 
 const struct pv_part pv_part_dns = {

@@ -103,6 +103,7 @@ int pv_dns_query_parse(struct pv_view packet, struct pv_dns_query *ret_query)
     if ((q.flags & FLAG_QR) != 0)
         return PV_ERR_REFUSED;
     q.opcode = (q.flags >> 11) & 0xf;
+    q.recursive = (q.flags & FLAG_RD) != 0;
     if (q.opcode != 0) {
         *ret_query = q;
         return PV_ERR_UNSUPPORTED;
@@ -211,6 +212,18 @@ int pv_dns_answer_build(const struct pv_dns_query *q, const struct pv_dns_answer
     if (w.status == PV_OK)
         *ret_len = w.len;
     return w.status == PV_OK ? PV_OK : PV_ERR_MALFORMED;
+}
+
+/* The port and the id say that it is from who was asked, the question that it is about this one. */
+bool pv_dns_is_answer(struct pv_view packet, uint16_t id, struct pv_view question)
+{
+    struct pv_reader r = pv_reader(packet);
+    const bool same_id = pv_get_u16(&r) == id;
+    const uint16_t flags = pv_get_u16(&r), n_questions = pv_get_u16(&r);
+    (void)pv_get_bytes(&r, 6);
+    const struct pv_view q = pv_get_bytes(&r, question.len);
+    return r.status == PV_OK && same_id && (flags & FLAG_QR) != 0 && n_questions == 1 &&
+           question.len > 0 && memcmp(q.ptr, question.ptr, question.len) == 0;
 }
 
 /* --- reverse names ------------------------------------------------------------------------- */

@@ -141,31 +141,50 @@ static void look_at_routes(const char *own, struct pv_networds_host *host)
 
 /* --- resolvers ----------------------------------------------------------------------------- */
 
-/* The first server of each family that can be reached from elsewhere than this host. */
-static void read_resolvers(const char *path, struct pv_addr *dns4, struct pv_addr *dns6)
+struct resolvers {
+    struct pv_addr dns[2]; /* the first of IPv4, of IPv6 that can be reached from elsewhere */
+    struct pv_addr asked[PV_NETPLAN_RESOLVERS];
+    size_t n_asked;
+};
+
+static void note_resolver(struct resolvers *r, const struct pv_addr *a)
+{
+    struct pv_addr *first = &r->dns[a->family == PV_AF_INET6];
+    if (r->n_asked < PV_NETPLAN_RESOLVERS)
+        r->asked[r->n_asked++] = *a;
+    if (first->family == PV_AF_NONE && !pv_addr_is_loopback(a))
+        *first = *a;
+}
+
+static void read_resolvers(const char *path, struct resolvers *r)
 {
     char line[256], text[64];
     struct pv_addr a;
     FILE *f = fopen(path, "re");
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        if (sscanf(line, "nameserver %63s", text) != 1 || pv_addr_parse_ip(text, &a) < 0 ||
-            pv_addr_is_loopback(&a) || pv_addr_is_unspecified(&a) || pv_addr_is_link_local(&a))
-            continue;
-        struct pv_addr *slot = a.family == PV_AF_INET6 ? dns6 : dns4;
-        if (slot->family == PV_AF_NONE)
-            *slot = a;
+        if (sscanf(line, "nameserver %63s", text) == 1 && pv_addr_parse_ip(text, &a) == PV_OK &&
+            !pv_addr_is_unspecified(&a) && !pv_addr_is_link_local(&a))
+            note_resolver(r, &a);
     }
     if (f != NULL)
         fclose(f);
 }
 
-void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6)
+bool pv_hostlook_resolvers(struct pv_networds_host *host)
 {
-    *ret_dns4 = *ret_dns6 = (struct pv_addr){.family = PV_AF_NONE};
-    read_resolvers("/etc/resolv.conf", ret_dns4, ret_dns6);
+    struct resolvers r = {.n_asked = 0};
+    read_resolvers("/etc/resolv.conf", &r);
     /* systemd-resolved stands in front of those; here are the ones behind it. */
-    if (ret_dns4->family == PV_AF_NONE && ret_dns6->family == PV_AF_NONE)
-        read_resolvers("/run/systemd/resolve/resolv.conf", ret_dns4, ret_dns6);
+    if (r.dns[0].family == PV_AF_NONE && r.dns[1].family == PV_AF_NONE)
+        read_resolvers("/run/systemd/resolve/resolv.conf", &r);
+    bool changed =
+        !pv_addr_equal_ip(&r.dns[0], &host->dns4) || !pv_addr_equal_ip(&r.dns[1], &host->dns6);
+    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
+        changed = changed || !pv_addr_equal_ip(&r.asked[i], &host->asked[i]);
+    host->dns4 = r.dns[0];
+    host->dns6 = r.dns[1];
+    memcpy(host->asked, r.asked, sizeof(host->asked));
+    return changed;
 }
 
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
@@ -175,7 +194,7 @@ void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host)
     memset(host->links, 0, sizeof(host->links));
     look_at_addrs(ifname, host);
     look_at_routes(ifname, host);
-    pv_hostlook_resolvers(&host->dns4, &host->dns6);
+    (void)pv_hostlook_resolvers(host);
 }
 
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
@@ -185,6 +204,8 @@ void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_ho
         if (host->connected[i] && host->up[i])
             ret_said->lan[ret_said->n_lan++] = host->links[i];
     ret_said->n_overlaps = pv_networds_overlaps(plan, host, ret_said->overlaps);
+    for (size_t i = 0; plan->n_offered > 0 && i < PV_NETPLAN_RESOLVERS; i++)
+        ret_said->resolvers[i] = host->asked[i];
 }
 
 /* --- policies of others -------------------------------------------------------------------- */

@@ -9,8 +9,9 @@
 
 /* Fills in the links and the name servers; the rest of *host stays. */
 void pv_hostlook_networks(const char *ifname, struct pv_networds_host *host);
-/* The first name server of each family that can be reached from elsewhere than this host. */
-void pv_hostlook_resolvers(struct pv_addr *ret_dns4, struct pv_addr *ret_dns6);
+/* The name servers alone: the first of each family that can be reached from elsewhere than this
+ * host, and the first ones at all. Is one of them another than before? */
+bool pv_hostlook_resolvers(struct pv_networds_host *host);
 /* The same for the daemon: connected networks that are up, and what overlaps used prefixes. */
 void pv_hostlook_tell(const struct pv_netplan *plan, const struct pv_networds_host *host,
                       struct pv_netplan_host *ret_said);

@@ -546,7 +546,8 @@ static void look_at_policies(struct pv_hostnet *net, bool at_once)
         fault(net, "%s", net->forbids);
 }
 
-/* Members ask the server that they have at home, by IPv4 or IPv6, and get this host's answers. */
+/* Members ask the server that they have at home, by IPv4 or IPv6, and get this host's answers;
+ * guests' questions the daemon hands on. */
 static void look_at_resolvers(struct pv_hostnet *net)
 {
     const struct pv_addr *dns[] = {&net->host.dns4, &net->host.dns6};
@@ -554,7 +555,7 @@ static void look_at_resolvers(struct pv_hostnet *net)
     for (size_t i = 0; i < net->plan.n_offered; i++)
         if (net->plan.offered[i].prefix.bits == 0)
             exits[net->plan.offered[i].prefix.base.family == PV_AF_INET6] = true;
-    net->resolvers_at = exits[0] || exits[1] ? pv_clock_now() + RESOLVERS_AGAIN : PV_NEVER;
+    net->resolvers_at = net->plan.n_offered > 0 ? pv_clock_now() + RESOLVERS_AGAIN : PV_NEVER;
     for (size_t i = 0; i < 2; i++)
         if (exits[i] && dns[i]->family == PV_AF_NONE && dns[1 - i]->family == PV_AF_NONE)
             fault(net, "resolve names for members that use this exit: this host's resolver is on "
@@ -738,11 +739,8 @@ void pv_hostnet_work(struct pv_hostnet *net, pv_ns now)
         net->due = at < net->again ? net->again : at;
     }
     if (now >= net->resolvers_at) {
-        struct pv_addr dns[2];
         net->resolvers_at = now + RESOLVERS_AGAIN;
-        pv_hostlook_resolvers(&dns[0], &dns[1]);
-        if (!pv_addr_equal_ip(&dns[0], &net->host.dns4) ||
-            !pv_addr_equal_ip(&dns[1], &net->host.dns6))
+        if (pv_hostlook_resolvers(&net->host))
             net->due = now;
     }
     if (now < net->due)

@@ -40,6 +40,7 @@ struct pv_networds_host {
     size_t n_uids;             /* 0: no exit can be used */
     uint16_t udp_port;         /* of the daemon's sockets; 0: none */
     struct pv_addr dns4, dns6; /* name servers for members that use this exit; may be none */
+    struct pv_addr asked[PV_NETPLAN_RESOLVERS]; /* those that this host's own programs ask */
     /* Networks of other interfaces, and those that others' routes lead to, static peers' through
      * ours among them. */
     struct pv_netplan_link links[PV_NETWORDS_LINKS];

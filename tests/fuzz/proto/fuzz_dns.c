@@ -19,6 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     };
     struct pv_dns_query q;
     struct pv_addr addr;
+    if (len > 12 && pv_dns_is_answer(pv_view(data, len), 0x1234, pv_view(data + 12, len / 2)) &&
+        (len < 12 + len / 2 || data[0] != 0x12))
+        abort();
     int r = pv_dns_query_parse(pv_view(data, len), &q);
     if (r == PV_ERR_TRUNCATED || r == PV_ERR_REFUSED)
         return 0;
@@ -34,6 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         if (memcmp(buf, data, 2) != 0 || (buf[2] & 0x80) == 0)
             abort();
         if (q.question.len > 0 && memcmp(buf + 12, q.question.ptr, q.question.len) != 0)
+            abort();
+        if (pv_dns_is_answer(pv_view(buf, n), q.id, q.question) != (q.question.len > 0))
             abort();
     }
     return 0;

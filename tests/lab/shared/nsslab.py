@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The common parts of scenarios about names: libnss_p2pvpn.so.2 and libnss_p2pvpn_short.so.2 in use on a host."""
+"""The common parts of scenarios about names: libnss_p2pvpn.so.2 and libnss_p2pvpn_short.so.2 in use on a host, a DNS
+server, and questions to one."""
 import os
+import struct
 
 from lab import ROOT, Skip, equal
 
@@ -31,3 +33,53 @@ def use_module(lab, host):
 def getent(host, database, name):
     r = host.run("getent", database, name, check_rc=False)
     return r.out.split()
+
+# A DNS server at some address: "wildcard" answers every question with 192.0.2.66, as a login page does;
+# "silent" answers nothing, as one that is out of reach. Both write down what they were asked.
+STRANGER = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[2], 53))
+print("ready", flush=True)
+while True:
+    data, peer = s.recvfrom(512)
+    labels, at = [], 12
+    while data[at]:
+        labels.append(data[at + 1:at + 1 + data[at]].decode())
+        at += 1 + data[at]
+    print("asked", ".".join(labels), flush=True)
+    if sys.argv[1] == "wildcard":
+        ipv4 = data[at + 1:at + 3] == bytes((0, 1))
+        rdata = bytes.fromhex("c00c0001000100000000" "0004" "c0000242") if ipv4 else b""
+        s.sendto(data[:2] + b"\\x81\\x80" + struct.pack(">HHHH", 1, int(ipv4), 0, 0) + data[12:at + 5] + rdata, peer)
+"""
+
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[3]))
+s.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
+try:
+    print(s.recv(4096).hex())
+except OSError:
+    pass
+"""
+
+
+def ask(host, server, name, qtype, timeout=2):
+    """What the name server says: (rcode, authoritative, answers as bytes); None: no answer."""
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
+    question = labels + b"\0" + struct.pack(">HH", qtype, 1)
+    query = struct.pack(">HHHHHH", 0x4711, 0x0100, 1, 0, 0, 0) + question
+    out = host.run("python3", "-c", ASK, server, query.hex(), str(timeout)).out.strip()
+    if not out:
+        return None
+    data = bytes.fromhex(out)
+    ident, flags, _, n, _, _ = struct.unpack(">HHHHHH", data[:12])
+    equal((ident, data[12:12 + len(question)]), (0x4711, question), "id and question")
+    at, answers = 12 + len(question), []
+    for _ in range(n):
+        length = struct.unpack(">H", data[at + 10:at + 12])[0]
+        answers.append(data[at + 12:at + 12 + length])
+        at += 12 + length
+    return flags & 15, bool(flags & 0x400), answers

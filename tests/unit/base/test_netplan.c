@@ -109,6 +109,8 @@ PV_TEST(the_hosts_word_comes_back)
     for (size_t i = 0; i < h.n_overlaps; i++)
         h.overlaps[i] = (struct pv_netplan_overlap){prefix("2001:db8::/48"), wide, i % 2 == 0};
     memset(h.fault, 'x', sizeof(h.fault) - 1);
+    for (size_t i = 0; i < PV_NETPLAN_RESOLVERS; i++)
+        h.resolvers[i] = prefix("2001:db8::53/128").base;
     int n = pv_netplan_host_encode(&h, buf, sizeof(buf));
     assert_true(n > 0);
     assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_OK);
@@ -118,9 +120,14 @@ PV_TEST(the_hosts_word_comes_back)
     assert_int_equal(g.overlaps[31].other.kind, PV_NETPLAN_TUNNEL);
     assert_false(g.overlaps[31].connected);
     assert_string_equal(g.fault, h.fault);
+    assert_true(pv_addr_equal(&g.resolvers[PV_NETPLAN_RESOLVERS - 1], &h.resolvers[0]));
     for (int i = 0; i < n; i++)
         assert_int_not_equal(pv_netplan_host_decode(pv_view(buf, (size_t)i), &g), PV_OK);
     buf[2 + 18 + PV_NETPLAN_IFNAME - 1] = 'x'; /* the first name has no end */
+    assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_ERR_MALFORMED);
+    buf[2 + 18 + PV_NETPLAN_IFNAME - 1] = '\0';
+    assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_OK);
+    buf[n - 1 - PV_IP6_LEN] = 5; /* bytes of an address */
     assert_int_equal(pv_netplan_host_decode(pv_view(buf, (size_t)n), &g), PV_ERR_MALFORMED);
     memset(h.fault, 'x', sizeof(h.fault));
     assert_int_equal(pv_netplan_host_encode(&h, buf, sizeof(buf)), PV_ERR_MALFORMED);

@@ -79,10 +79,10 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 {
 }
 
-bool pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
-                   uint8_t buf[static PV_DNS_MAX], size_t *ret_len, pv_ns now)
+void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_view packet,
+                   struct pv_dns_reply *ret_reply, pv_ns now)
 {
-    return false; /* nobody asks the name server here */
+    ret_reply->len = ret_reply->n_ask = 0; /* nobody asks the name server here */
 }
 
 int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text, size_t *ret_len)

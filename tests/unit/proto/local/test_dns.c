@@ -49,6 +49,28 @@ PV_TEST(edns_is_seen_behind_the_question)
     assert_false(parse_ok("1234 0100 0001 0000 0000 0001 00 0001 0001 00 0029 1000 0000").edns);
 }
 
+PV_TEST(an_answer_is_one_to_the_same_question)
+{
+    const struct pv_view whole = hex("1234 8180 0001 0000 0000 0000 01 61 00 0001 0001");
+    uint8_t copy[32];
+    memcpy(copy, whole.ptr, whole.len);
+    const struct pv_view answer = pv_view(copy, whole.len), question = pv_view(copy + 12, 7);
+    assert_true(pv_dns_is_answer(answer, 0x1234, question));
+    assert_false(pv_dns_is_answer(answer, 0x1235, question));
+    assert_false(pv_dns_is_answer(answer, 0x1234, pv_view(copy + 12, 0)));
+    for (size_t n = 0; n < answer.len; n++)
+        assert_false(pv_dns_is_answer(pv_view(answer.ptr, n), 0x1234, question));
+    uint8_t other[7];
+    memcpy(other, question.ptr, sizeof(other));
+    other[4] = 28; /* another type */
+    assert_false(pv_dns_is_answer(answer, 0x1234, pv_view(other, sizeof(other))));
+    copy[2] = 1; /* a query */
+    assert_false(pv_dns_is_answer(answer, 0x1234, question));
+    copy[2] = 0x81;
+    copy[5] = 2; /* questions */
+    assert_false(pv_dns_is_answer(answer, 0x1234, question));
+}
+
 PV_TEST(every_truncation_is_refused)
 {
     struct pv_view whole = hex(BOB);
