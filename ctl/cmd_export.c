@@ -55,11 +55,11 @@ static void write_file(const struct pv_cli *cli, const json_t *body, char text[s
              value_of(body, "endpoint", 270), pv_json_real(body, "keepalive", 0));
 }
 
-/* Names of the network: by a name server on the member that carries the guest, of which this node
- * knows by itself alone. */
+/* Names of the network: by a name server on the member that carries the guest, which another member
+ * is asked for where it is asked for the endpoint. */
 static void tell_dns(struct pv_cli *cli, const char *by)
 {
-    if (cli->args.value[EXPORT_BY] == NULL)
+    if (cli->args.value[EXPORT_BY] == NULL || cli->args.value[EXPORT_ENDPOINT] == NULL)
         pv_cli_note(
             cli, "names do not work in the app: no name server listens on %s ([dns] listen)", by);
     else
@@ -100,7 +100,7 @@ static int print_file(struct pv_cli *cli, const json_t *body)
                 "%s reads what passes, and nothing between the app and %s is post-quantum; "
                 "`p2pvpnctl remove %s` ends it",
                 by, by, name);
-    if (cli->args.value[EXPORT_BY] != NULL)
+    if (cli->args.value[EXPORT_BY] != NULL && cli->args.value[EXPORT_ENDPOINT] != NULL)
         pv_cli_note(cli,
                     "%s carries %s only where its p2pvpnd.conf says `[guests] carry = on`: its "
                     "`p2pvpnctl status` tells when it is missing",
@@ -137,10 +137,11 @@ const struct pv_command pv_cmds_export[] = {
             "prints the file for that app, once. This node carries it: it has to be admin,\n"
             "reachable from outside, and on.\n"
             "  --qr          a QR code in place of the file: the app reads it with the camera\n"
-            "  --by PEER     that member carries it, with `[guests] carry = on` there\n"
+            "  --by PEER     that member carries it, with `[guests] carry = on` there;\n"
+            "                it says itself where strangers reach it\n"
             "  --everything  the app sends all by the carrying member, which is an exit\n"
             "  --endpoint ADDRESS:PORT  where the app finds that member, such as a name and a\n"
-            "                port that its router forwards; needed with --by\n",
+            "                port that its router forwards\n",
         .example = "sudo p2pvpnctl export phone --qr",
         .options =
             {{"qr", 0, false}, {"by", 0, true}, {"everything", 0, false}, {"endpoint", 0, true}},

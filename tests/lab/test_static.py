@@ -9,7 +9,7 @@ import sys
 import time
 
 from exitlab import seen_as, world
-from lab import LONG, SLOW, Skip, check, copy, equal, pause, scenario, ssh_login, wait
+from lab import LONG, SLOW, Coordinator, Skip, check, copy, equal, pause, scenario, ssh_login, wait
 from nsslab import STRANGER, ask
 from turnlab import coordinator_status, relays
 
@@ -599,6 +599,40 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     wait("the phone to be back after the carrier's restart", lambda: phone.pings(alice.addr()), 30)
     nas.ctl("remove", "phone")
     wait("the door to be closed", lambda: door_of(nas) is None)
+
+
+@scenario(minutes=4)
+def a_member_says_where_it_is_reached_and_which_files_are_wrong(lab):
+    """An admin exports for nas, which is behind a NAT; then the network has another coordinator, and so another door."""
+    hosts = [lab.host("coord"), lab.host("other")]
+    for host in hosts:
+        allow_doors(host)
+    old = lab.coordinator(hosts[0])
+    new = Coordinator(lab, hosts[1])
+    admin, nas = lab.host("admin"), lab.host("nas", lab.lan("home", "profile=symmetric"))
+    lab.network(old, [admin, nas])
+    admin.wait_peer(nas)
+    check("carry = on" in admin.ctl("export", "phone", "--by", "nas", code=11).err, "nas has not agreed")
+    nas.configure("[dns]\nlisten = on\n[guests]\ncarry = on\n")
+    nas.restart_daemon()
+    admin.wait_peer(nas)
+    said = admin.ctl("export", "phone", "--by", "nas")
+    door = wait("the door", lambda: door_of(nas))
+    check(f"Endpoint = {door}\n" in said.out and f"DNS = {nas.addr()}, " in said.out, said)
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
+    phone.use(said.out)
+    meets(phone, admin)
+    equal(admin.peer("phone")["carrier"], "nas", "the carrier")
+
+    admin.ctl("network", "coordinators", "add", new.url())
+    moved = wait("a door at the new one", lambda: (door_of(nas) or door) != door and door_of(nas), 60)
+    check(moved.startswith(hosts[1].ip4), moved)
+    problem = wait("status to name the phone", lambda: next((
+        p for p in nas.json("status")["problems"] if "(phone)" in p), None), 60)
+    check(f"change the endpoint in them to {moved}" in problem, problem)
+    check("(phone)" in nas.ctl("doctor", check_rc=False).out, "doctor says nothing of it")
+    phone.host.run("wg", "set", "phone", "peer", nas.json("status")["self"]["wg_key"], "endpoint", moved)
+    meets(phone, admin)
 
 
 @scenario(long="five machines more")

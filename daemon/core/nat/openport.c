@@ -4,6 +4,10 @@
 
 #include "daemon/core/nat/gatherer.h"
 
+enum {
+    WAYS = 5, /* kinds of addresses */
+};
+
 /* Did a server see the port at this base (RFC 8445 s4) elsewhere? Then a NAT is between. */
 static bool is_seen_elsewhere(const struct pv_node *n, size_t base)
 {
@@ -38,22 +42,36 @@ static const struct pv_addr *proven_public(const struct pv_node *n, uint16_t fam
     return NULL;
 }
 
-/* An address of IPv6 comes last: many routers let nothing in that nobody inside has asked for, and
- * what servers see is the same behind such a one. */
-int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
+/* The best first; NULL: there is none of that kind. An address of IPv6 comes last: many routers let
+ * nothing in that nobody inside has asked for, and what servers see is the same behind such a one.
+ * True: a server is still being asked. */
+static bool list_ways(const struct pv_node *n, const struct pv_addr *ways[static WAYS])
 {
     bool asked = false;
-    const struct pv_addr *own4 = proven_public(n, PV_AF_INET, &asked);
-    const struct pv_addr *own6 = proven_public(n, PV_AF_INET6, &asked);
     const struct pv_addr *mapped = n->ways.portmapped; /* IPv4, IPv6 */
-    const struct pv_addr *const ways[] = {
-        mapped[0].family != PV_AF_NONE ? &mapped[0] : NULL,
-        own4,
-        mapped[1].family != PV_AF_NONE ? &mapped[1] : NULL,
-        n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL,
-        own6,
-    };
-    for (size_t i = 0; i < PV_ARRAY_LEN(ways); i++) {
+    ways[0] = mapped[0].family != PV_AF_NONE ? &mapped[0] : NULL;
+    ways[1] = proven_public(n, PV_AF_INET, &asked);
+    ways[2] = mapped[1].family != PV_AF_NONE ? &mapped[1] : NULL;
+    ways[3] = n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL;
+    ways[4] = proven_public(n, PV_AF_INET6, &asked);
+    return asked;
+}
+
+bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr)
+{
+    const struct pv_addr *ways[WAYS];
+    bool leads = false;
+    (void)list_ways(n, ways);
+    for (size_t i = 0; i < WAYS; i++)
+        leads = leads || (ways[i] != NULL && pv_addr_equal(ways[i], addr));
+    return leads;
+}
+
+int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)
+{
+    const struct pv_addr *ways[WAYS];
+    const bool asked = list_ways(n, ways);
+    for (size_t i = 0; i < WAYS; i++) {
         if (ways[i] != NULL) {
             *ret_addr = *ways[i];
             return PV_OK;

@@ -16,3 +16,5 @@
  * PV_ERR_AGAIN: the same, but a server is still being asked. */
 PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
                               const char **ret_why);
+/* Is this one of them, be it not the first? */
+bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr);

@@ -19,7 +19,9 @@
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/packets/fp_builder.h"
 #include "daemon/core/peer/peers.h"
+#include "daemon/core/route/guestends.h"
 #include "daemon/core/route/routes.h"
+#include "proto/ip/carrying.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/roster_make.h"
@@ -27,13 +29,24 @@
 #define RETRY     PV_S(1) /* ours: after a change for which there was no memory */
 #define DOOR_WAIT PV_S(5) /* ours: for a door; the coordinator opens one within two round trips */
 
-static const char meta_door[] = "door"; /* its name in the store; empty: no file names the door */
+#define ASK_AGAIN PV_S(1) /* ours: a member, for where strangers reach it */
+#define ASK_WAIT                                                                     \
+    PV_S(15) /* ours: for its answer; it may have to be reached, and wait for a door \
+              */
 
-/* An export that waits for the door, to name it. */
+static const char meta_ends[] = "guests"; /* name in the store: where their apps find this node */
+
+/* An export that waits: for the door, to name it, or for the word of the member that is to carry
+ * the guest. */
 struct waiting {
     struct pv_ctlapi_request req; /* owns nothing */
     uint64_t handle;              /* 0: none waits */
     pv_ns until;
+    uint8_t seed[PV_SIGN_SEED_LEN]; /* of the guest's identity: that member hears which one it is */
+    uint8_t by[PV_SIGN_PK_LEN];     /* that member */
+    pv_ns ask_at;                   /* PV_NEVER: it is this node */
+    bool told;
+    struct pv_carrying word; /* told: its answer */
 };
 
 struct guests {
@@ -47,9 +60,10 @@ struct guests {
     size_t n_unasked; /* those of other admins, which nobody here wants it to carry */
     struct pv_rules_guest here[PV_FP_MAX_GUESTS];
     size_t n_here;
-    /* The door's address in the newest file that names it; "": none does. The door stays open while
-     * there are guests. */
-    char door[PV_ADDR_TEXT];
+    struct pv_guestends ends;
+    /* Admins of other nodes have asked for an address that needs the door: it is asked for until
+     * then. */
+    pv_ns asked_until;
     struct waiting waiting;
 };
 
@@ -188,27 +202,36 @@ static bool is_by_door(const struct pv_node *n, const struct pv_addr *addr)
     return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
 }
 
-static void store_door(struct guests *g)
+static void store_ends(struct guests *g)
 {
-    (void)pv_node_put_meta(g->node, meta_door, pv_view(g->door, strlen(g->door)));
+    uint8_t buf[PV_GUESTENDS_BYTES];
+    (void)pv_node_put_meta(g->node, meta_ends, pv_guestends_pack(&g->ends, buf));
 }
 
-static void keep_door(struct guests *g, const char *address)
+static bool is_carried(void *arg, const uint8_t *pk)
 {
-    if (strcmp(g->door, address) == 0)
-        return;
-    snprintf(g->door, sizeof(g->door), "%s", address);
-    store_door(g);
+    return is_here(arg, pk);
 }
 
-/* A door is open for those whose file names it; the files are kept nowhere, so for as long as there
- * are any guests. */
-static void settle_door(struct guests *g)
+/* A door is open for those whose file names it, and for a file that is about to name it. */
+static void settle_door(struct guests *g, pv_ns now)
 {
     struct pv_node *n = g->node;
-    if (g->n_here == 0 && g->waiting.handle == 0 && n->roster != NULL)
-        keep_door(g, "");
-    n->ways.wants_door = g->waiting.handle != 0 || (g->door[0] != '\0' && g->n_here > 0);
+    if (n->roster != NULL && pv_guestends_settle(&g->ends, is_carried, g, now))
+        store_ends(g);
+    pv_guestends_look(&g->ends, n, now);
+    n->ways.wants_door = (g->waiting.handle != 0 && g->waiting.ask_at == PV_NEVER) ||
+                         now < g->asked_until || pv_guestends_use_door(&g->ends);
+}
+
+/* Has the coordinator not been asked for a door yet, where nothing else leads here for sure? */
+static bool needs_door(const struct pv_node *n)
+{
+    struct pv_addr addr;
+    const char *why;
+    int r = pv_openport(n, &addr, &why);
+    return n->online && n->ways.door.state == PV_TURNC_DOOR_UNKNOWN &&
+           (r == PV_ERR_NOT_FOUND || (r == PV_OK && addr.family == PV_AF_INET6));
 }
 
 /* Everything about a new guest while it is made; wiped at the end. */
@@ -218,9 +241,11 @@ struct making {
     uint64_t handle;
     const struct pv_member *by; /* who is to carry it */
     char endpoint[PV_HOSTPORT_BUF];
-    uint8_t sk[PV_DH_LEN]; /* the app's */
+    uint8_t sk[PV_DH_LEN];      /* the app's */
+    uint8_t pk[PV_SIGN_PK_LEN]; /* the guest's identity */
     struct pv_st_member st;
-    bool by_door; /* endpoint is the door */
+    struct pv_addr at; /* endpoint, where this node found it; else PV_AF_NONE */
+    bool names;        /* a name server answers guests at the member that carries it */
 };
 
 static bool refuse(const struct pv_node *n, const struct making *x, enum pv_ctlapi_code code,
@@ -261,32 +286,70 @@ static bool choose_carrier(struct pv_node *n, struct making *x)
     return true;
 }
 
+/* The words for what the member that is to carry it said, or did not. */
+static bool refuse_word(const struct pv_node *n, const struct making *x, bool told,
+                        enum pv_carrying_why why)
+{
+    static const char *const words[] = {
+        [PV_CARRYING_UNASKED] = "it carries guests of other admins with `[guests] carry = on` in "
+                                "its p2pvpnd.conf alone: say so there, and `p2pvpnctl reload`",
+        [PV_CARRYING_UNABLE] = "its p2pvpnd has no rights (--user), and forwards nothing: name a "
+                               "member whose p2pvpnd root starts",
+        [PV_CARRYING_FULL] = "it carries as many guests as it can: name another member",
+        [PV_CARRYING_CLOSED] = "strangers do not reach it: forward its UDP port by hand and name "
+                               "that: --endpoint ADDRESS:PORT, or have the coordinator's operator "
+                               "set [relay] doors",
+    };
+    const char *text = told && (size_t)why < PV_ARRAY_LEN(words) ? words[why] : NULL;
+    pv_ctlsrv_failf(n->ctl, x->handle, text != NULL ? PV_CTLAPI_REFUSED : PV_CTLAPI_TIMEOUT,
+                    "%s: no app could reach %s: %s", x->what, x->by->name,
+                    text != NULL ? text
+                                 : "it does not say where strangers reach it: it is away, or its "
+                                   "p2pvpnd is older: name that: --endpoint ADDRESS:PORT");
+    return false;
+}
+
+/* Where this node, or the member that was asked, is found. False: the client is answered. */
+static bool find_endpoint(struct pv_node *n, struct making *x)
+{
+    const struct waiting *w = &of(n)->waiting;
+    const char *why;
+    if (!is_self(n, x->by)) {
+        if (w->handle != x->handle)
+            return refuse(n, x, PV_CTLAPI_FAILED,
+                          "another export waits for a member's answer: try again");
+        if (!w->told || w->word.why != PV_CARRYING_HERE)
+            return refuse_word(n, x, w->told, w->word.why);
+        x->at = w->word.at;
+        x->names = w->word.names;
+        return true;
+    }
+    x->names = of(n)->dns;
+    if (pv_openport(n, &x->at, &why) == PV_OK)
+        return true;
+    pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE, "%s: no app could reach it: %s",
+                    x->what, why);
+    return false;
+}
+
 /* Where its app finds the carrying member. False: the client is answered. */
 static bool choose_endpoint(struct pv_node *n, struct making *x)
 {
-    const char *why, *text = x->req->coordinator;
+    const char *text = x->req->coordinator;
     struct pv_hostport hp;
-    struct pv_addr addr;
     char buf[PV_ADDR_TEXT];
-    if (text[0] != '\0') {
-        if (pv_hostport_parse(text, strlen(text), &hp) != PV_OK || hp.tls)
-            return refuse(n, x, PV_CTLAPI_USAGE,
-                          "that is no endpoint: give a name or an address, and a UDP port, such as "
-                          "home.example.net:51820");
-        snprintf(x->endpoint, sizeof(x->endpoint), "%s", text);
+    if (text[0] == '\0') {
+        if (!find_endpoint(n, x))
+            return false;
+        snprintf(x->endpoint, sizeof(x->endpoint), "%s", pv_addr_format(&x->at, buf));
         return true;
     }
-    if (!is_self(n, x->by))
+    if (pv_hostport_parse(text, strlen(text), &hp) != PV_OK || hp.tls)
         return refuse(n, x, PV_CTLAPI_USAGE,
-                      "only that member knows where strangers reach it: name it, as its `p2pvpnctl "
-                      "status` shows it: --endpoint ADDRESS:PORT");
-    if (pv_openport(n, &addr, &why) != PV_OK) {
-        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_UNREACHABLE, "%s: no app could reach it: %s",
-                        x->what, why);
-        return false;
-    }
-    snprintf(x->endpoint, sizeof(x->endpoint), "%s", pv_addr_format(&addr, buf));
-    x->by_door = is_by_door(n, &addr);
+                      "that is no endpoint: give a name or an address, and a UDP port, such as "
+                      "home.example.net:51820");
+    snprintf(x->endpoint, sizeof(x->endpoint), "%s", text);
+    x->names = is_self(n, x->by) && of(n)->dns;
     return true;
 }
 
@@ -306,11 +369,11 @@ static bool may_take_all(struct pv_node *n, const struct making *x)
 }
 
 /* A new machine with this name, and an address that nobody had. False: the client is answered. */
-static bool choose_place(struct pv_node *n, struct making *x, const uint8_t *pk)
+static bool choose_place(struct pv_node *n, struct making *x)
 {
     const struct pv_st_network *net = pv_roster_network(n->roster);
     uint32_t ip4;
-    if (!pv_roster_name_is_free(n->roster, x->req->name, pk) ||
+    if (!pv_roster_name_is_free(n->roster, x->req->name, x->pk) ||
         strcmp(x->req->name, net->name) == 0) {
         pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_REFUSED,
                         "%s: %s is taken: names of members, those they had before, and the "
@@ -318,7 +381,7 @@ static bool choose_place(struct pv_node *n, struct making *x, const uint8_t *pk)
                         x->what, x->req->name);
         return false;
     }
-    if (pv_roster_free_ip4(n->roster, pk, NULL, NULL, &ip4) != PV_OK)
+    if (pv_roster_free_ip4(n->roster, x->pk, NULL, NULL, &ip4) != PV_OK)
         return refuse(n, x, PV_CTLAPI_FAILED,
                       "the network has no address left: `p2pvpnctl remove` makes room");
     snprintf(x->st.name, sizeof(x->st.name), "%s", x->req->name);
@@ -357,12 +420,12 @@ static int say(struct pv_node *n, struct making *x, const uint8_t *node_sk, pv_n
 
 /* All that the app is to know. p2pvpnctl makes the file of it: a line of its own making in there
  * could be a command, which a p2pvpnd that was taken over shall not say to another machine. */
-static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
+static void answer(struct pv_node *n, const struct making *x)
 {
-    const struct pv_member *m = pv_roster_by_node(n->roster, pk);
+    const struct pv_member *m = pv_roster_by_node(n->roster, x->pk);
     const struct pv_prefix ula = pv_network_ula(pv_roster_network_id(n->roster));
     const struct pv_st_network *net = pv_roster_network(n->roster);
-    const bool all = x->req->everything, dns = is_self(n, x->by) && of(n)->dns;
+    const bool all = x->req->everything;
     char sk[PV_WG_KEY_TEXT_BUF], key[PV_WG_KEY_TEXT_BUF], ip4[PV_ADDR_TEXT], ip6[PV_ADDR_TEXT];
     char range4[PV_ADDR_TEXT], range6[PV_ADDR_TEXT], by[PV_ADDR_TEXT];
     if (m == NULL || pv_roster_carrier(n->roster, m) != x->by) {
@@ -375,7 +438,7 @@ static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
                        m->name, "network", net->name, "by", x->by->name, "private_key",
                        pv_wgkey_format(x->sk, sk), "address4", pv_addr_format_ip(&m->ip4, ip4),
                        "address6", pv_addr_format_ip(&m->ip6, ip6), "dns",
-                       dns ? pv_addr_format_ip(&x->by->ip4, by) : NULL, "public_key",
+                       x->names ? pv_addr_format_ip(&x->by->ip4, by) : NULL, "public_key",
                        pv_wgkey_format(x->by->transport, key), "allowed4",
                        all ? "0.0.0.0/0" : pv_prefix_format(&net->range, range4), "allowed6",
                        all ? "::/0" : pv_prefix_format(&ula, range6), "endpoint", x->endpoint,
@@ -384,54 +447,94 @@ static void answer(struct pv_node *n, const struct making *x, const uint8_t *pk)
 }
 
 /* A client whose wish cannot be met is told before anything was signed. */
-static bool prepare(struct pv_node *n, struct making *x, const uint8_t *pk)
+static bool prepare(struct pv_node *n, struct making *x)
 {
     return pv_admin_may_sign(n, x->what, PV_RIGHT_INVITE | PV_RIGHT_REVOKE, x->handle) &&
-           choose_carrier(n, x) && choose_place(n, x, pk) && may_take_all(n, x);
+           choose_carrier(n, x) && choose_place(n, x) && may_take_all(n, x);
 }
 
-/* Nothing else leads here for sure, and the coordinator has not been asked for a door: the client
- * waits for its answer. One at a time; others are told to try again. */
-static bool wait_for_door(struct guests *g, const struct making *x, pv_ns now)
+/* The member is wanted, too: it may have to be reached first. */
+static void ask_member(struct guests *g, pv_ns now)
+{
+    struct pv_node *n = g->node;
+    struct waiting *w = &g->waiting;
+    struct pv_peer *p = pv_peers_by_pk(n->peers, w->by);
+    struct pv_carrying c = {.asks = true};
+    uint8_t sk[PV_SIGN_SK_LEN], buf[PV_CARRYING_MAX];
+    size_t len;
+    w->ask_at = now + ASK_AGAIN;
+    if (p == NULL)
+        return;
+    pv_peer_want(p, "it is to carry a guest", now);
+    pv_peers_touch(n->peers, p, now);
+    if (!pv_peer_can_talk(p, now))
+        return;
+    pv_sign_keypair(w->seed, sk, c.guest);
+    pv_wipe(sk, sizeof(sk));
+    pv_carrying_build(&c, buf, &len);
+    pv_peers_send(n->peers, p, PV_INBAND_CARRYING, pv_view(buf, len));
+}
+
+/* Nothing is known of where the app finds the member that carries it: the client waits until that
+ * says so, or the coordinator, of a door of this node. One at a time; others are told to try again.
+ */
+static bool waits(struct guests *g, const struct making *x, const uint8_t *seed, pv_ns now)
 {
     const struct pv_node *n = g->node;
-    struct pv_addr addr;
-    const char *why;
-    if (x->req->coordinator[0] != '\0' || !is_self(n, x->by) || !n->online ||
-        g->waiting.handle != 0 || n->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
+    const bool own = is_self(n, x->by);
+    if (x->req->coordinator[0] != '\0' || g->waiting.handle != 0 || (own && !needs_door(n)))
         return false;
-    int r = pv_openport(n, &addr, &why);
-    if (r != PV_ERR_NOT_FOUND && (r != PV_OK || addr.family == PV_AF_INET))
-        return false;
-    g->waiting = (struct waiting){.req = *x->req, .handle = x->handle, .until = now + DOOR_WAIT};
-    settle_door(g);
+    g->waiting = (struct waiting){.req = *x->req,
+                                  .handle = x->handle,
+                                  .until = now + (own ? DOOR_WAIT : ASK_WAIT),
+                                  .ask_at = PV_NEVER};
+    memcpy(g->waiting.seed, seed, sizeof(g->waiting.seed));
+    memcpy(g->waiting.by, x->by->node, sizeof(g->waiting.by));
+    if (own)
+        settle_door(g, now);
+    else
+        ask_member(g, now);
     return true;
 }
 
-/* may_wait: for a door. */
+static void end_waits(struct guests *g)
+{
+    pv_wipe(&g->waiting, sizeof(g->waiting));
+    g->waiting.ask_at = PV_NEVER;
+}
+
+/* Both statements, the file, and what to remember of it. */
+static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_ns now)
+{
+    struct pv_node *n = g->node;
+    int r = say(n, x, node_sk, now);
+    if (r == PV_ERR_LIMIT) {
+        (void)refuse(n, x, PV_CTLAPI_FAILED,
+                     "this node has said as many routes as it may: let another admin export");
+        return;
+    }
+    if (r != PV_OK) {
+        pv_ctlsrv_failf(n->ctl, x->handle, PV_CTLAPI_FAILED, "export: %s: try again",
+                        pv_strstatus(r));
+        return;
+    }
+    if (is_self(n, x->by) && x->at.family != PV_AF_NONE &&
+        pv_guestends_note(&g->ends, x->pk, &x->at, is_by_door(n, &x->at), now) == PV_OK)
+        store_ends(g);
+    answer(n, x);
+}
+
+/* seed: of the guest's identity. may_wait: for a door, or another member. */
 static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, uint64_t handle,
-                       bool may_wait, pv_ns now)
+                       const uint8_t seed[static PV_SIGN_SEED_LEN], bool may_wait, pv_ns now)
 {
     struct pv_node *n = g->node;
     struct making x = {.what = "export", .req = req, .handle = handle};
-    uint8_t seed[PV_SIGN_SEED_LEN], node_sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
-    pv_rng_fill(&n->rng, seed, sizeof(seed));
-    pv_sign_keypair(seed, node_sk, pk);
+    uint8_t node_sk[PV_SIGN_SK_LEN];
+    pv_sign_keypair(seed, node_sk, x.pk);
     pv_dh_keypair(&n->rng, x.sk, x.st.transport);
-    if (prepare(n, &x, pk) && !(may_wait && wait_for_door(g, &x, now)) && choose_endpoint(n, &x)) {
-        int r = say(n, &x, node_sk, now);
-        if (r == PV_OK && x.by_door)
-            keep_door(g, x.endpoint);
-        if (r == PV_OK)
-            answer(n, &x, pk);
-        else if (r == PV_ERR_LIMIT)
-            (void)refuse(n, &x, PV_CTLAPI_FAILED,
-                         "this node has said as many routes as it may: let another admin export");
-        else
-            pv_ctlsrv_failf(n->ctl, handle, PV_CTLAPI_FAILED, "export: %s: try again",
-                            pv_strstatus(r));
-    }
-    pv_wipe(seed, sizeof(seed));
+    if (prepare(n, &x) && !(may_wait && waits(g, &x, seed, now)) && choose_endpoint(n, &x))
+        make(g, &x, node_sk, now);
     pv_wipe(node_sk, sizeof(node_sk));
     pv_wipe(&x, sizeof(x));
 }
@@ -439,17 +542,22 @@ static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, ui
 static void run_export(void *part, struct pv_ctlapi_request *req, struct pv_peer *p,
                        uint64_t handle, pv_ns now)
 {
-    make_guest(part, req, handle, true, now);
+    struct guests *g = part;
+    uint8_t seed[PV_SIGN_SEED_LEN];
+    pv_rng_fill(&g->node->rng, seed, sizeof(seed));
+    make_guest(g, req, handle, seed, true, now);
+    pv_wipe(seed, sizeof(seed));
 }
 
-/* The coordinator has answered, or has not for long. Then the door is settled with the guests. */
+/* The coordinator or the member has answered, or has not for long. Then the door is settled with
+ * the guests. */
 static void end_waiting(struct guests *g, pv_ns now)
 {
-    const struct waiting w = g->waiting;
-    if (w.handle == 0 || now < w.until)
+    const struct waiting *w = &g->waiting;
+    if (w->handle == 0 || now < w->until)
         return;
-    make_guest(g, &w.req, w.handle, false, now);
-    g->waiting.handle = 0;
+    make_guest(g, &w->req, w->handle, w->seed, false, now);
+    end_waits(g);
     g->pending = true;
 }
 
@@ -459,9 +567,84 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
     struct guests *g = part;
     if (g->waiting.handle != handle)
         return;
-    g->waiting.handle = 0;
-    settle_door(g);
+    end_waits(g);
+    settle_door(g, now);
 }
+
+/* --- where strangers reach this node, for another admin's file -------------------------------- */
+
+/* The reason for which this node names no address; HERE: c->at. False: the coordinator has not
+ * answered about the door, or about our addresses; the admin's node asks again. */
+static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
+{
+    struct pv_node *n = g->node;
+    const char *why;
+    int r;
+    c->why = !g->willing                     ? PV_CARRYING_UNASKED
+             : !can_carry(n)                 ? PV_CARRYING_UNABLE
+             : g->n_here == PV_FP_MAX_GUESTS ? PV_CARRYING_FULL
+                                             : PV_CARRYING_HERE;
+    if (c->why != PV_CARRYING_HERE)
+        return true;
+    if (needs_door(n)) {
+        g->asked_until = now + ASK_WAIT;
+        settle_door(g, now);
+        return false;
+    }
+    r = pv_openport(n, &c->at, &why);
+    if (r != PV_OK) {
+        c->why = PV_CARRYING_CLOSED;
+        return r != PV_ERR_AGAIN;
+    }
+    r = pv_guestends_note(&g->ends, c->guest, &c->at, is_by_door(n, &c->at), now);
+    if (r == PV_OK)
+        store_ends(g);
+    else if (r != PV_ERR_EXISTS)
+        c->why = PV_CARRYING_FULL;
+    return true;
+}
+
+static void answer_admin(struct guests *g, struct pv_peer *from, struct pv_carrying *c, pv_ns now)
+{
+    const struct pv_node *n = g->node;
+    const uint8_t rights = PV_RIGHT_INVITE | PV_RIGHT_REVOKE;
+    uint8_t buf[PV_CARRYING_MAX];
+    size_t len;
+    if ((pv_roster_rights(n->roster, pv_peer_pk(from)) & rights) != rights)
+        return;
+    c->asks = false;
+    c->names = g->dns;
+    if (!look_for(g, c, now))
+        return;
+    pv_carrying_build(c, buf, &len);
+    pv_peers_send(n->peers, from, PV_INBAND_CARRYING, pv_view(buf, len));
+}
+
+static void take_carrying(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
+{
+    struct guests *g = part;
+    struct waiting *w = &g->waiting;
+    struct pv_carrying c;
+    uint8_t sk[PV_SIGN_SK_LEN], pk[PV_SIGN_PK_LEN];
+    if (g->node->roster == NULL || pv_carrying_parse(body, &c) != PV_OK)
+        return;
+    if (c.asks) {
+        answer_admin(g, from, &c, now);
+        return;
+    }
+    if (w->handle == 0 || w->ask_at == PV_NEVER ||
+        memcmp(w->by, pv_peer_pk(from), sizeof(w->by)) != 0)
+        return;
+    pv_sign_keypair(w->seed, sk, pk);
+    pv_wipe(sk, sizeof(sk));
+    if (memcmp(pk, c.guest, sizeof(pk)) != 0)
+        return;
+    w->told = true;
+    w->word = c;
+    w->until = 0;
+}
+
+static const struct pv_inband_handler inband[] = {{PV_INBAND_CARRYING, take_carrying}};
 
 static const struct pv_command commands[] = {
     {PV_CTLAPI_EXPORT, PV_NEEDS_NOTHING, run_export},
@@ -476,9 +659,8 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     g->willing = cfg->guests;
     g->look_at = PV_NEVER;
     g->pending = true;
-    const struct pv_view door = pv_saved_value(cfg->saved, meta_door);
-    snprintf(g->door, sizeof(g->door), "%.*s", (int)door.len,
-             door.len > 0 ? (const char *)door.ptr : "");
+    g->waiting.ask_at = PV_NEVER;
+    pv_guestends_restore(&g->ends, pv_saved_value(cfg->saved, meta_ends), now);
     return PV_OK;
 }
 
@@ -487,10 +669,13 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct guests *g = part;
     g->pending =
         g->pending || (facts & (PV_FACT_NETWORK | PV_FACT_ROSTER | PV_FACT_STATEMENTS)) != 0;
-    if ((facts & PV_FACT_DOOR) != 0 && g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
+    if ((facts & PV_FACT_DOOR) != 0 && g->waiting.ask_at == PV_NEVER &&
+        g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
         g->waiting.until = 0;
+    if ((facts & (PV_FACT_DOOR | PV_FACT_CANDIDATES | PV_FACT_ONLINE)) != 0)
+        pv_guestends_look(&g->ends, g->node, now);
     if ((facts & PV_FACT_STORE) != 0)
-        store_door(g);
+        store_ends(g);
 }
 
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
@@ -508,7 +693,7 @@ static void run_guests(void *part, pv_ns now)
         return;
     g->pending = false;
     look(g, now);
-    settle_door(g);
+    settle_door(g, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -516,24 +701,27 @@ static void handle_timeout(void *part, pv_ns now)
     struct guests *g = part;
     if (now >= g->look_at)
         look(g, now);
+    if (now >= g->waiting.ask_at)
+        ask_member(g, now);
+    if (now >= g->asked_until || now >= pv_guestends_next(&g->ends)) {
+        g->asked_until = 0;
+        settle_door(g, now);
+    }
 }
 
 static pv_ns next_timeout(const void *part)
 {
     const struct guests *g = part;
-    return g->waiting.handle == 0 ? g->look_at : pv_min_ns(g->look_at, g->waiting.until);
+    pv_ns next = pv_min_ns(g->look_at, g->waiting.ask_at);
+    next = pv_min_ns(next, g->waiting.handle == 0 ? PV_NEVER : g->waiting.until);
+    next = pv_min_ns(next, g->asked_until == 0 ? PV_NEVER : g->asked_until);
+    return pv_min_ns(next, pv_guestends_next(&g->ends));
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
     const struct guests *g = part;
-    const struct pv_turnc_door *door = &g->node->ways.door;
-    char text[PV_ADDR_TEXT];
-    if (g->n_here > 0 && g->door[0] != '\0' && door->state == PV_TURNC_DOOR_OPEN &&
-        strcmp(pv_addr_format(&door->addr, text), g->door) != 0)
-        pv_statuspage_problem(st, "the door is elsewhere than the files of guests say: ",
-                              "the coordinator, its address or its ports are others: change the "
-                              "apps' endpoint to the door that `p2pvpnctl status` shows");
+    pv_guestends_show(&g->ends, g->node, st, now);
     if (g->n_left > 0 && !can_carry(g->node))
         pv_statuspage_problem(st,
                               "guests of this node are not carried: p2pvpnd --user forwards "
@@ -559,6 +747,8 @@ const struct pv_part pv_part_guests = {
     .run = run_guests,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
+    .inband = inband,
+    .n_inband = PV_ARRAY_LEN(inband),
     .commands = commands,
     .n_commands = PV_ARRAY_LEN(commands),
     .status = show,

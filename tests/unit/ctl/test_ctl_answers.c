@@ -45,7 +45,8 @@ PV_TEST(peers_prints_an_aligned_table)
 /* A guest's file with its secret key, where others may read it: wg-genkey(1) warns, too. */
 PV_TEST(an_exported_file_that_others_may_read_is_told)
 {
-    static const char *const words[] = {"export", "phone", "--by", "pi", NULL};
+    static const char *const words[] = {"export",     "phone",       "--by", "pi",
+                                        "--endpoint", "192.0.2.1:1", NULL};
     answers("export", "{\"id\":@,\"ok\":true,\"name\":\"phone\",\"by\":\"pi\",\"dns\":null}\n");
     for (int open = 0; open < 2; open++) {
         FILE *out = tmpfile();

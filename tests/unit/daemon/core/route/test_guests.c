@@ -7,7 +7,9 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/packets/fp_state.h"
+#include "daemon/core/route/guestends.h"
 #include "daemon/core/route/guests.h"
+#include "proto/ip/carrying.h"
 #include "proto/local/ctlapi.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
@@ -347,7 +349,6 @@ PV_TEST(export_says_what_is_wrong_and_makes_nothing)
         {"\"name\":\"bob\"", "bob is taken"},
         {"\"name\":\"home\"", "home is taken"},
         {"\"name\":\"phone\",\"peer\":\"nobody\"", "nobody is called nobody"},
-        {"\"name\":\"phone\",\"peer\":\"bob\"", "only that member knows where"},
         {"\"name\":\"phone\",\"endpoint\":\"here\"", "that is no endpoint"},
         {"\"name\":\"phone\",\"endpoint\":\"tls:1.2.3.4:5\"", "that is no endpoint"},
         {"\"name\":\"phone\",\"everything\":true", "alice is no exit"},
@@ -414,7 +415,52 @@ PV_TEST(an_export_waits_for_the_door_and_names_it)
     assert_true(x.f.node.ways.wants_door); /* for as long as there is a guest */
     assert_false(fake_node_has_problem(&x.f, "the door is elsewhere"));
     x.f.node.ways.door.addr.port++;
-    assert_true(fake_node_has_problem(&x.f, "the door is elsewhere"));
+    fake_node_raise(&x.f, PV_FACT_DOOR);
+    fake_peers_settle(&x);
+    assert_false(fake_node_has_problem(&x.f, "(phone)")); /* it may come back in a moment */
+    x.f.now += PV_GUESTENDS_LOST;
+    assert_true(fake_node_has_problem(&x.f,
+                                      "apps look for this node where it no longer is (phone): "
+                                      "change the endpoint in them to 203.0.113.5:50124"));
+    x.f.node.ways.door.state = PV_TURNC_DOOR_UNKNOWN; /* another coordinator is being asked */
+    fake_node_raise(&x.f, PV_FACT_DOOR);
+    fake_peers_settle(&x);
+    assert_false(fake_node_has_problem(&x.f, "(phone)"));
+    x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
+    fake_node_raise(&x.f, PV_FACT_DOOR);
+    fake_peers_settle(&x);
+    x.f.now += PV_GUESTENDS_LOST;
+    assert_true(fake_node_has_problem(&x.f, "(phone): this machine has no public address"));
+    assert_true(x.f.node.ways.wants_door); /* for when it is opened again */
+}
+
+/* Those whose port is at the router's address are named when that is another one. */
+PV_TEST(files_with_a_former_address_are_named)
+{
+    be_public();
+    (void)ask("\"cmd\":\"export\",\"name\":\"phone\"");
+    (void)ask("\"cmd\":\"export\",\"name\":\"byhand\",\"endpoint\":\"192.0.2.9:9\"");
+    x.f.node.ways.locals[0].addr.ip[3] = 2;
+    (void)ask("\"cmd\":\"export\",\"name\":\"tablet\"");
+    fake_node_raise(&x.f, PV_FACT_CANDIDATES);
+    fake_peers_settle(&x);
+    x.f.now += PV_GUESTENDS_LOST;
+    assert_true(fake_node_has_problem(&x.f, "no longer is (phone): change the endpoint in them to "
+                                            "198.51.100.2:51820"));
+    /* It is known after a restart, too, and no more of one that is removed. */
+    struct pv_guestends e, f;
+    uint8_t buf[PV_GUESTENDS_BYTES];
+    const struct pv_addr at = pv_addr4(192, 0, 2, 1, 1);
+    memset(&e, 0, sizeof(e));
+    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, x.f.now), PV_OK);
+    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, x.f.now), PV_ERR_EXISTS);
+    const struct pv_view kept = pv_guestends_pack(&e, buf);
+    for (size_t n = 0; n < kept.len; n++) {
+        pv_guestends_restore(&f, pv_view(buf, n), x.f.now);
+        assert_int_equal(f.n, 0);
+    }
+    pv_guestends_restore(&f, kept, x.f.now);
+    assert_true(f.n == 1 && pv_guestends_use_door(&f) && pv_addr_equal(&f.list[0].at, &at));
 }
 
 /* A router's firewall lets nothing in to it as a rule, and no server sees that. */
@@ -429,6 +475,163 @@ PV_TEST(a_public_ipv6_address_comes_after_the_door)
     expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
     x.f.node.ways.door = (struct pv_turnc_door){.state = PV_TURNC_DOOR_REFUSED, .error = 403};
     expect(ask("\"cmd\":\"export\",\"name\":\"tablet\""), "\"endpoint\":\"[2001:db8::7]:51820\"");
+}
+
+/* --- by another member ------------------------------------------------------------------------ */
+
+/* The one message about guests that was sent, or none. */
+static bool sent(struct pv_carrying *ret)
+{
+    struct pv_engine_inject inject;
+    struct pv_inband_part part;
+    bool any = false;
+    while (pv_fifo_take(&x.f.node.ways.injects, &inject) == PV_OK) {
+        if (inject.len == 0 || pv_inband_parse(pv_view(inject.buf, inject.len), &part) != PV_OK ||
+            part.type != PV_INBAND_CARRYING)
+            continue;
+        assert_false(any);
+        any = true;
+        assert_int_equal(pv_carrying_parse(part.body, ret), PV_OK);
+    }
+    return any;
+}
+
+static void come(struct pv_peer *from, const struct pv_carrying *c)
+{
+    uint8_t buf[PV_CARRYING_MAX];
+    size_t len;
+    pv_carrying_build(c, buf, &len);
+    assert_int_equal(pv_part_guests.inband[0].type, PV_INBAND_CARRYING);
+    pv_part_guests.inband[0].take(x.f.self, from, pv_view(buf, len), x.f.now);
+    fake_peers_settle(&x);
+}
+
+static struct fake_far nas;
+
+static void meet_nas(void)
+{
+    const struct pv_addr at = pv_addr4(192, 0, 2, 7, 4711);
+    struct pv_carrying c;
+    fake_far_init(&x, &nas, 41, "nas", 41);
+    fake_far_talk(&x, &nas, &at);
+    (void)sent(&c);
+}
+
+PV_TEST(a_member_that_is_to_carry_says_where_it_is_reached)
+{
+    struct pv_carrying c, told = {.names = true, .at = pv_addr4(203, 0, 113, 7, 50007)};
+    meet_nas();
+    assert_string_equal(ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"nas\""), "");
+    assert_true(sent(&c) && c.asks);
+    assert_false(x.f.node.ways.wants_door);
+    expect(ask("\"cmd\":\"export\",\"name\":\"tablet\",\"peer\":\"nas\""), "another export waits");
+    memcpy(told.guest, c.guest, sizeof(told.guest));
+    come(bob, &told); /* nobody asked bob */
+    told.guest[0]++;
+    come(nas.peer, &told); /* of another guest */
+    told.guest[0]--;
+    assert_string_equal(fake_client_read(&x, client), "");
+    x.f.now += PV_S(1);
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_true(sent(&c) && c.asks); /* the answer may have been lost */
+    assert_memory_equal(c.guest, told.guest, sizeof(c.guest));
+    come(nas.peer, &told);
+    const char *said = fake_client_read(&x, client);
+    expect(said, "\"by\":\"nas\"");
+    expect(said, "\"endpoint\":\"203.0.113.7:50007\"");
+    expect(said, "\"dns\":\"10.66.0.41\"");
+    assert_memory_equal(pv_peer_pk(peer_of("phone")), c.guest, sizeof(c.guest));
+    x.f.now += PV_S(1);
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_false(sent(&c));
+}
+
+PV_TEST(a_member_that_carries_none_says_why)
+{
+    static const struct {
+        enum pv_carrying_why why;
+        const char *said;
+    } cases[] = {
+        {PV_CARRYING_UNASKED, "`[guests] carry = on`"},
+        {PV_CARRYING_UNABLE, "--user"},
+        {PV_CARRYING_FULL, "as many guests as it can"},
+        {PV_CARRYING_CLOSED, "strangers do not"},
+        {PV_CARRYING_LATER, "does not say"},
+    };
+    meet_nas();
+    for (size_t i = 0; i < PV_ARRAY_LEN(cases); i++) {
+        struct pv_carrying c, told = {.why = cases[i].why};
+        (void)ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"nas\"");
+        assert_true(sent(&c));
+        memcpy(told.guest, c.guest, sizeof(told.guest));
+        come(nas.peer, &told);
+        expect(fake_client_read(&x, client), cases[i].said);
+    }
+    (void)ask("\"cmd\":\"export\",\"name\":\"phone\",\"peer\":\"bob\""); /* who is away */
+    x.f.now += PV_S(15);
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "no app could reach bob: it does not say");
+    assert_null(peer_of("phone"));
+}
+
+/* Nas, who is an admin, asks this node. */
+static bool nas_asks(struct pv_carrying *ret)
+{
+    const struct pv_carrying c = {.asks = true, .guest = {1, 2, 3}};
+    come(nas.peer, &c);
+    return sent(ret);
+}
+
+static void make_nas_admin(void)
+{
+    const struct keys k = keys_of(41);
+    meet_nas();
+    told(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
+}
+
+PV_TEST_IN(an_admin_is_told_where_this_node_is_reached, start_willing, stop)
+{
+    struct pv_carrying c;
+    meet_nas();
+    be_public();
+    assert_false(nas_asks(&c)); /* it is no admin */
+    const struct keys k = keys_of(41);
+    told(make_admin(&x.f.world, &x.f.world.root, &k, PV_RIGHT_INVITE | PV_RIGHT_REVOKE));
+    (void)sent(&c);
+    const struct pv_addr open = pv_addr4(198, 51, 100, 1, 51820);
+    assert_true(nas_asks(&c) && !c.asks && c.why == PV_CARRYING_HERE && c.names);
+    assert_true(pv_addr_equal(&c.at, &open) && c.guest[2] == 3);
+    assert_false(x.f.node.ways.wants_door);
+    x.f.node.ways.n_locals = 0;
+    assert_true(nas_asks(&c) && c.why == PV_CARRYING_CLOSED);
+}
+
+PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, stop)
+{
+    struct pv_carrying c;
+    make_nas_admin();
+    x.f.node.online = true;
+    assert_false(nas_asks(&c)); /* the coordinator is asked first */
+    assert_true(x.f.node.ways.wants_door);
+    open_door();
+    fake_peers_settle(&x);
+    assert_true(nas_asks(&c) && pv_addr_equal(&c.at, &x.f.node.ways.door.addr));
+    x.f.now += PV_S(20);
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.node.ways.wants_door); /* the statements are under way */
+    assert_true(pv_part_guests.next_timeout(x.f.self) <= x.f.now + PV_GUESTENDS_COMING);
+    x.f.now += PV_GUESTENDS_COMING;
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_door); /* they did not come */
+    assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+}
+
+PV_TEST(an_admin_is_told_that_the_user_did_not_agree)
+{
+    struct pv_carrying c;
+    make_nas_admin();
+    be_public();
+    assert_true(nas_asks(&c) && c.why == PV_CARRYING_UNASKED);
 }
 
 PV_TEST(a_client_that_goes_away_leaves_no_guest)

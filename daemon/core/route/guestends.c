@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* guestends.c - the endpoints in the files of guests, and which of them are no longer right. */
+#include "daemon/core/route/guestends.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "daemon/core/nat/openport.h"
+#include "daemon/core/node/statuspage.h"
+
+enum {
+    NAMES = 200, /* bytes of a list of members */
+};
+
+static struct pv_guestend *find(struct pv_guestends *e, const uint8_t *pk)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (memcmp(e->list[i].pk, pk, PV_SIGN_PK_LEN) == 0)
+            return &e->list[i];
+    }
+    return NULL;
+}
+
+int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
+                      const struct pv_addr *at, bool by_door, pv_ns now)
+{
+    struct pv_guestend *x = find(e, pk);
+    if (x != NULL && pv_addr_equal(&x->at, at))
+        return PV_ERR_EXISTS;
+    if (x == NULL && e->n == PV_GUESTENDS_MAX)
+        return PV_ERR_LIMIT;
+    x = x == NULL ? &e->list[e->n++] : x;
+    *x = (struct pv_guestend){
+        .at = *at, .by_door = by_door, .come_by = now + PV_GUESTENDS_COMING, .lost_at = PV_NEVER};
+    memcpy(x->pk, pk, sizeof(x->pk));
+    return PV_OK;
+}
+
+bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
+                         void *arg, pv_ns now)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        struct pv_guestend x = e->list[i];
+        bool here = is_here(arg, x.pk);
+        if (!here && (x.here || now >= x.come_by))
+            continue;
+        x.here = here;
+        e->list[n++] = x;
+    }
+    bool forgot = n != e->n;
+    e->n = n;
+    return forgot;
+}
+
+pv_ns pv_guestends_next(const struct pv_guestends *e)
+{
+    pv_ns next = PV_NEVER;
+    for (size_t i = 0; i < e->n; i++) {
+        if (!e->list[i].here)
+            next = pv_min_ns(next, e->list[i].come_by);
+    }
+    return next;
+}
+
+bool pv_guestends_use_door(const struct pv_guestends *e)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->list[i].by_door)
+            return true;
+    }
+    return false;
+}
+
+/* --- in the store ---------------------------------------------------------------------------- */
+
+struct pv_view pv_guestends_pack(const struct pv_guestends *e,
+                                 uint8_t buf[static PV_GUESTENDS_BYTES])
+{
+    struct pv_writer w = pv_writer(buf, PV_GUESTENDS_BYTES);
+    char text[PV_ADDR_TEXT];
+    for (size_t i = 0; i < e->n; i++) {
+        pv_put_bytes(&w, e->list[i].pk, PV_SIGN_PK_LEN);
+        pv_put_u8(&w, e->list[i].by_door ? 1 : 0);
+        pv_addr_format(&e->list[i].at, text);
+        pv_put_u8(&w, (uint8_t)strlen(text));
+        pv_put_bytes(&w, text, strlen(text));
+    }
+    return pv_view(buf, w.len);
+}
+
+void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now)
+{
+    struct pv_reader r = pv_reader(kept);
+    e->n = 0;
+    while (r.status == PV_OK && r.rest.len > 0) {
+        uint8_t pk[PV_SIGN_PK_LEN];
+        char text[PV_ADDR_TEXT] = "";
+        struct pv_addr at;
+        pv_get_copy(&r, pk, sizeof(pk));
+        bool by_door = pv_get_u8(&r) != 0;
+        uint8_t len = pv_get_u8(&r);
+        if (len >= sizeof(text))
+            pv_reader_fail(&r, PV_ERR_MALFORMED);
+        else
+            pv_get_copy(&r, text, len);
+        if (r.status != PV_OK || pv_addr_parse(text, &at) != PV_OK ||
+            pv_guestends_note(e, pk, &at, by_door, now) != PV_OK)
+            break;
+    }
+}
+
+/* --- whether it leads here ------------------------------------------------------------------- */
+
+/* Nobody knows of a door before the coordinator has answered, nor of an address before servers
+ * have. */
+static bool is_lost(const struct pv_guestend *x, const struct pv_node *n)
+{
+    struct pv_addr other;
+    const char *why;
+    if (!x->here || pv_openport_leads(n, &x->at))
+        return false;
+    if (x->by_door)
+        return n->ways.door.state != PV_TURNC_DOOR_UNKNOWN;
+    return pv_openport(n, &other, &why) != PV_ERR_AGAIN;
+}
+
+void pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        struct pv_guestend *x = &e->list[i];
+        if (!is_lost(x, n))
+            x->lost_at = PV_NEVER;
+        else if (x->lost_at == PV_NEVER)
+            x->lost_at = now;
+    }
+}
+
+/* The members whose apps look elsewhere, as far as they fit a line. True: there are more. */
+static bool list_lost(const struct pv_guestends *e, const struct pv_node *n, pv_ns now,
+                      char names[static NAMES])
+{
+    bool more = false;
+    names[0] = '\0';
+    for (size_t i = 0; i < e->n; i++) {
+        const struct pv_guestend *x = &e->list[i];
+        const struct pv_member *m = pv_roster_by_node(n->roster, x->pk);
+        size_t len = strlen(names);
+        if (x->lost_at == PV_NEVER || now < x->lost_at + PV_GUESTENDS_LOST || m == NULL)
+            continue;
+        if (len + strlen(m->name) + sizeof(", ") <= NAMES)
+            snprintf(names + len, NAMES - len, "%s%s", len > 0 ? ", " : "", m->name);
+        else
+            more = true;
+    }
+    return more;
+}
+
+void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
+                       struct pv_statuspage *st, pv_ns now)
+{
+    char names[NAMES], what[NAMES + 80], remedy[PV_ADDR_TEXT + 40], at[PV_ADDR_TEXT];
+    struct pv_addr open;
+    const char *why;
+    if (n->roster == NULL)
+        return;
+    const bool more = list_lost(e, n, now, names);
+    if (names[0] == '\0')
+        return;
+    snprintf(what, sizeof(what), "apps look for this node where it no longer is (%s%s): ", names,
+             more ? ", and others" : "");
+    if (pv_openport(n, &open, &why) == PV_OK) {
+        snprintf(remedy, sizeof(remedy), "change the endpoint in them to %s",
+                 pv_addr_format(&open, at));
+        why = remedy;
+    }
+    pv_statuspage_problem(st, what, why);
+}

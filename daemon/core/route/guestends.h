@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guestends.h - where the apps of this node's guests look for it: the endpoint in the file of each,
+ * as far as this node named it, and whether that leads here still. For part "guests" alone.
+ *
+ * The files are kept nowhere. So this is what says which of them have to be changed, and whether a
+ * door has to stay open.
+ */
+#pragma once
+
+#include "base/addr.h"
+#include "crypto/sign.h"
+#include "daemon/core/node/node.h"
+#include "daemon/core/packets/fp_builder.h"
+
+enum {
+    PV_GUESTENDS_MAX = PV_FP_MAX_GUESTS + 4, /* those that are here, and some that come */
+    /* Bytes in the store: of each the key, by a door or not, length and text of the address. */
+    PV_GUESTENDS_BYTES = PV_GUESTENDS_MAX * (PV_SIGN_PK_LEN + 2 + PV_ADDR_TEXT),
+};
+#define PV_GUESTENDS_COMING PV_S(600) /* ours: until the statements about one are here */
+#define PV_GUESTENDS_LOST   PV_S(30)  /* ours: a mapping that is renewed is no news */
+
+struct pv_statuspage;
+
+struct pv_guestend {
+    uint8_t pk[PV_SIGN_PK_LEN];
+    struct pv_addr at;
+    bool by_door;
+    bool here;     /* this node carries it */
+    pv_ns come_by; /* while it is not here */
+    pv_ns lost_at; /* it does not lead here since then; PV_NEVER: it does, or nobody knows */
+};
+
+struct pv_guestends {
+    struct pv_guestend list[PV_GUESTENDS_MAX];
+    size_t n;
+};
+
+/* From what pv_guestends_pack() made; anything else is nothing. */
+void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now);
+struct pv_view pv_guestends_pack(const struct pv_guestends *e,
+                                 uint8_t buf[static PV_GUESTENDS_BYTES]);
+/* The file of that guest names this address. PV_ERR_EXISTS: so it did before. PV_ERR_LIMIT: there
+ * is no room. */
+PV_MUST_CHECK int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
+                                    const struct pv_addr *at, bool by_door, pv_ns now);
+/* Which of them are here (is_here); those that were, or did not come, are forgotten. True:
+ * something was. */
+bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
+                         void *arg, pv_ns now);
+/* Looks whether each still leads here. */
+void pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now);
+/* When the next one is forgotten, or PV_NEVER. */
+pv_ns pv_guestends_next(const struct pv_guestends *e);
+/* Does a file name a door? */
+bool pv_guestends_use_door(const struct pv_guestends *e);
+/* Puts what is wrong on the page. */
+void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
+                       struct pv_statuspage *st, pv_ns now);
