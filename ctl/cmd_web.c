@@ -9,6 +9,7 @@
 
 #include "crypto/ct.h"
 #include "ctl/commands.h"
+#include "ctl/lib/launch.h"
 #include "proto/local/weblogin.h"
 #include "sys/net/unixsock.h"
 #include "web/host/webhost.h"
@@ -31,7 +32,18 @@ static int connect_control(void *ctx, int *ret_fd)
     return pv_unix_connect(p->cli->node.socket, ret_fd);
 }
 
-/* p2pvpnd cannot see all of this machine. */
+/* The end of p2pvpnd's log, as far as this user may read it, the newest line last. */
+static void print_log(struct pv_cli *cli)
+{
+    char from[PV_LAUNCH_FROM];
+    json_t *lines = pv_launch_log(&cli->node, from);
+    json_t *body = lines == NULL ? NULL : json_pack("{s:s,s:o}", "from", from, "lines", lines);
+    if (body != NULL)
+        pv_cli_print_json(cli, body);
+    json_decref(body);
+}
+
+/* p2pvpnd cannot see all of this machine, nor read its own log. */
 static void answer(void *ctx, char what)
 {
     const struct page *p = ctx;
@@ -40,6 +52,8 @@ static void answer(void *ctx, char what)
     cli->cmd = pv_cmds_doctor;
     if (what == PV_WEBLINK_ASK_DOCTOR)
         (void)pv_cmds_doctor->run(cli);
+    if (what == PV_WEBLINK_ASK_LOG)
+        print_log(cli);
 }
 
 static int show_link(void *ctx, const char *link)

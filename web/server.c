@@ -17,6 +17,7 @@
 #include "web/chat.js.h"
 #include "web/coordinator.html.h"
 #include "web/coordinator.js.h"
+#include "web/guests.js.h"
 #include "web/health.js.h"
 #include "web/index.html.h"
 #include "web/main.js.h"
@@ -64,6 +65,7 @@ static const struct file {
     SCRIPT(NODE, member),
     SCRIPT(NODE, chat),
     SCRIPT(NODE, network),
+    SCRIPT(NODE, guests),
     SCRIPT(NODE, health),
     SCRIPT(NODE, qr),
 };

@@ -198,10 +198,10 @@ static int wait_for_socket(struct pv_launch *l, int log, const char *socket, pv_
 
 /* --- the reason ---------------------------------------------------------------------------- */
 
-/* Runs a program of few lines, and keeps the last one. Its exit status; -1: it could not be run. */
-static int last_line_of(const char *path, char *const argv[], char *dst, size_t cap)
+/* Runs a program and keeps what it says first, as far as that fits. Its exit status; -1: it could
+ * not be run. */
+static int hear(const char *path, char *const argv[], char *said, size_t cap)
 {
-    char said[4096];
     size_t n = 0;
     int ends[2], status = 0;
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -217,17 +217,25 @@ static int last_line_of(const char *path, char *const argv[], char *dst, size_t 
     }
     close(ends[1]);
     /* A program that says more than fits is cut off: it gets SIGPIPE. */
-    for (ssize_t got = 1; pid > 0 && got > 0 && n<sizeof(said) - 1; n += got> 0 ? (size_t)got : 0)
-        got = read(ends[0], said + n, sizeof(said) - 1 - n);
+    for (ssize_t got = 1; pid > 0 && got > 0 && n<cap - 1; n += got> 0 ? (size_t)got : 0)
+        got = read(ends[0], said + n, cap - 1 - n);
     close(ends[0]);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
     while (n > 0 && said[n - 1] == '\n')
         n--;
     said[n] = '\0';
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) != 127 ? WEXITSTATUS(status) : -1;
+}
+
+/* The same of a program of few lines, of which the last one counts. */
+static int last_line_of(const char *path, char *const argv[], char *dst, size_t cap)
+{
+    char said[4096] = "";
+    int status = hear(path, argv, said, sizeof(said));
     const char *nl = strrchr(said, '\n'), *line = nl == NULL ? said : nl + 1;
     pv_chat_show(pv_view(line, strlen(line)), dst, cap);
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) != 127 ? WEXITSTATUS(status) : -1;
+    return status;
 }
 
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
@@ -247,6 +255,88 @@ void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap)
     if (pv_systemd_has(node->unit) && last_line_of(journal, ask_journal, dst, cap) != 0)
         dst[0] = '\0';
 }
+
+/* --- the log's end ------------------------------------------------------------------------- */
+
+enum {
+    LOG_BYTES = 65536, /* of a log's end that are looked at, with the NUL */
+    LINE_BYTES = 1024, /* shown of a line, with the NUL */
+};
+
+/* The newest lines first: what does not fit is of the oldest. */
+static void read_journal(const struct pv_instance *node, char *text)
+{
+    char journal[] = "journalctl", quiet[] = "-q", unit_is[] = "-u", unit[PATH_MAX], by[] = "-t",
+         program[] = PROGRAM, newest[] = "-rn100", form[] = "-oshort-iso";
+    char *ask[] = {journal, quiet, unit_is, unit, by, program, newest, form, NULL};
+    snprintf(unit, sizeof(unit), "%s", node->unit);
+    if (hear(journal, ask, text, LOG_BYTES) != 0)
+        text[0] = '\0';
+}
+
+/* The end of the file, which its owner may have put in the place of another: no link, and no more
+ * than a file. */
+static void read_log(const char *path, char *text)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    text[0] = '\0';
+    if (fd < 0)
+        return;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) {
+        off_t from = st.st_size < LOG_BYTES ? 0 : st.st_size - (LOG_BYTES - 1);
+        ssize_t n = pread(fd, text, LOG_BYTES - 1, from);
+        text[n < 0 ? 0 : n] = '\0';
+    }
+    close(fd);
+}
+
+/* Takes the lines of the text into the list, the last one first; the journal's come turned round.
+ * A text that was cut may begin with half a line. */
+static int add_lines(json_t *list, char *text, bool turned)
+{
+    char shown[LINE_BYTES];
+    int r = 0;
+    while (r == 0 && text[0] != '\0' && json_array_size(list) < PV_LAUNCH_LINES) {
+        char *nl = turned ? strchr(text, '\n') : strrchr(text, '\n');
+        char *line = turned || nl == NULL ? text : nl + 1, *rest = nl == NULL ? NULL : nl + 1;
+        if (nl != NULL)
+            *nl = '\0';
+        pv_chat_show(pv_view(line, strlen(line)), shown, sizeof(shown));
+        if (shown[0] != '\0')
+            r = json_array_insert_new(list, 0, json_string(shown));
+        if (turned)
+            text = rest == NULL ? line + strlen(line) : rest;
+        else if (nl == NULL)
+            text[0] = '\0';
+    }
+    return r;
+}
+
+json_t *pv_launch_log(const struct pv_instance *node, char ret_from[static PV_LAUNCH_FROM])
+{
+    const bool has_unit = pv_systemd_has(node->unit);
+    char *text = malloc(LOG_BYTES);
+    json_t *list = json_array();
+    int r = text == NULL || list == NULL ? -1 : 0;
+    if (r == 0) {
+        if (has_unit) {
+            snprintf(ret_from, PV_LAUNCH_FROM, "journalctl -u %s", node->unit);
+            read_journal(node, text);
+        } else {
+            snprintf(ret_from, PV_LAUNCH_FROM, "%s/p2pvpnd.log", node->state);
+            read_log(ret_from, text);
+        }
+        r = add_lines(list, text, has_unit);
+    }
+    free(text);
+    if (r == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+/* --- starting it --------------------------------------------------------------------------- */
 
 /* As a service: systemd keeps its log and starts it anew when it fails. */
 static int start_unit(struct pv_launch *l, const struct pv_instance *node)

@@ -6,6 +6,8 @@
 
 #include <limits.h>
 
+#include <jansson.h>
+
 #include "ctl/lib/instance.h"
 
 /* The started program, for the user. */
@@ -30,3 +32,12 @@ PV_MUST_CHECK int pv_launch_daemon(struct pv_launch *l, const struct pv_instance
  * the last line of its unit in the journal, as far as this user may read it. Harmless for a
  * terminal; "" where neither says anything. */
 void pv_launch_why(const struct pv_instance *node, char *dst, size_t cap);
+
+enum {
+    PV_LAUNCH_LINES = 100,                      /* ours: of a log's end */
+    PV_LAUNCH_FROM = PV_INSTANCE_PATH_BUF + 32, /* bytes of where it came from, with the NUL */
+};
+/* The last lines of p2pvpnd's log, as far as this user may read it: of its unit in the journal, or
+ * of the file that it has where p2pvpnctl started it. Each is harmless for a terminal. A new
+ * reference; empty where there is none; NULL without memory. */
+json_t *pv_launch_log(const struct pv_instance *node, char ret_from[static PV_LAUNCH_FROM]);

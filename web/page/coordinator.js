@@ -85,6 +85,7 @@ function relay(s) {
   return el("section", { class: "card" }, el("h2", {}, "Relay"), !r.enabled ? el("p", { class: "quiet" }, "It is switched off.") : [facts([
     ["For members", `${bytes(r.member_bytes)} in ${count(r.member_packets)} packets, ${count(r.member_allocations)} allocations`],
     ["For static users", `${bytes(r.static_bytes)} in ${count(r.static_packets)} packets, ${count(r.static_allocations)} allocations on ${count(r.sockets)} sockets`],
+    ["Through doors", r.doors || r.door_packets ? `${bytes(r.door_bytes)} in ${count(r.door_packets)} packets, ${count(r.doors)} doors` : null],
     ["Answered by an error", count(r.refused)]]),
     r.users.length > 0 && table(["User", "Relayed", "Allocations"], r.users.map(u => [u.name, bytes(u.bytes), count(u.allocations)])),
     el("h3", {}, "Not relayed"), table(["Reason", "Datagrams"], drops.map(([why, n]) => [words(why), count(n)]), "Everything was.")]);

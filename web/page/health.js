@@ -39,7 +39,7 @@ function wayOut(s) {
   const nat = s.nat_binding || {}, hard = s.hard_nat || {};
   return el("section", { class: "card" }, el("h2", {}, "The way out"), facts([
     ["Coordinator", s.coordinator ? s.coordinator.connected ? `${s.coordinator.address}, ${ms(s.coordinator.rtt_ms)}` : `away: ${s.coordinator.error || "no answer"}` : null],
-    ["UDP", s.udp], ["Seen as", (s.public || []).join(", ")], ["Mapping of the NAT", hard.mapping], ["Its ports", hard.ports],
+    ["UDP", s.udp], ["Door at the coordinator", (s.relays || []).map(r => r.door).find(Boolean)], ["Seen as", (s.public || []).join(", ")], ["Mapping of the NAT", hard.mapping], ["Its ports", hard.ports],
     ["A binding lives", nat.idle_s ? `${span(nat.idle_s)} or longer` : null],
     ["Relayed", s.relayed ? `${bytes(s.relayed.tx_bytes)} sent, ${bytes(s.relayed.rx_bytes)} received` : null]]),
     (s.port_mappings || []).map(m => facts([["Port mapping", `${m.state}${m.external ? `, ${m.external}` : ""}${m.why ? `: ${m.why}` : ""}`]])));
@@ -57,7 +57,7 @@ function news() {
 }
 
 export function health(main) {
-  let checks = null, unfolded = false;
+  let checks = null, unfolded = false, log = null;
   const look = () => question("doctor").then(doctor => { checks = doctor.checks; paint(); });
 
   // What `p2pvpnctl doctor` says of this machine, as the user of the page.
@@ -69,13 +69,23 @@ export function health(main) {
       el("p", {}, el("button", { "data-key": "doctor", onclick: e => act(e.target, null, look) }, "Look again")));
   }
 
+  // The end of p2pvpnd's log, as far as the user of the page may read it.
+  const lookIntoLog = () => question("log").then(said => { log = said; paint(); });
+  function logCard() {
+    return el("section", { class: "card wide" }, el("h2", {}, "Log"), !log ? el("p", { class: "quiet" }, "Looking …") : log.lines.length === 0
+      ? el("p", { class: "quiet" }, `Nothing that you may read in ${log.from}.`)
+      : [el("p", { class: "quiet" }, log.from), el("pre", { class: "log", tabindex: 0, role: "group", "aria-label": "The log's end" }, log.lines.join("\n"))],
+      el("p", {}, el("button", { "data-key": "log", onclick: e => act(e.target, null, lookIntoLog) }, "Read it again")));
+  }
+
   function paint() {
     const s = state.status;
     if (!s) return show(main, el("p", { class: "quiet" }, state.link || "Loading …"));
-    show(main, el("h1", {}, "Health"), el("div", { class: "cards" }, problems(s), doctor(), peersCard(), wayOut(s), node(s), drops(s), news()));
+    show(main, el("h1", {}, "Health"), el("div", { class: "cards" }, problems(s), doctor(), peersCard(), wayOut(s), node(s), drops(s), news(), logCard()));
   }
   const stop = hear(paint);
   paint();
   act(null, null, look);
+  act(null, null, lookIntoLog);
   return stop;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Network: members, invites, rules, routes and coordinators.
+// Network: members, invites, guests, rules, routes and coordinators.
+import { guests } from "./guests.js";
 import { call, hear, state } from "./net.js";
 import { picture } from "./qr.js";
 import { act, ago, ask, clock, el, health, ms, note, once, show, table } from "./util.js";
@@ -11,7 +12,7 @@ const chosen = select => select.value;
 
 export function network(main) {
   let data = null, failed = "", invite = null, verdict = "";
-  const cards = el("div", { class: "cards" });
+  const cards = el("div", { class: "cards" }), apps = guests(force => paint(force));
   show(main, el("h1", {}, "Network"), cards);
 
   const load = once(async () => {
@@ -136,12 +137,12 @@ export function network(main) {
   function paint(force) {
     if (!state.status || !data) return show(cards, el("p", { class: "quiet" }, failed || state.link || "Loading …"));
     // What somebody types stays: nothing is drawn again that is as before.
-    const now = JSON.stringify([data, state.peers.map(p => [p.name, p.state, p.online, p.tags, health(p)]), invite, verdict]);
+    const now = JSON.stringify([data, state.peers.map(p => [p.name, p.state, p.online, p.tags, health(p)]), invite, verdict, apps.key()]);
     if (now === drawn && !force) return;
     // Nor is it while somebody types: afterwards.
     if (!force && cards.contains(document.activeElement) && document.activeElement.matches("input, select")) return;
     drawn = now;
-    show(cards, waiting(), members(), makeInvite(), invites(), rules(), routes(), coordinators());
+    show(cards, waiting(), members(), makeInvite(), invites(), apps.card(), rules(), routes(), coordinators());
   }
 
   const stop = hear(event => {

@@ -40,7 +40,8 @@ enum {
     PV_WEBLINK_ASK_STATUS = 's',
     PV_WEBLINK_ASK_NETWORKS = 'n',
     PV_WEBLINK_ASK_HOMES = 'h',
-    PV_WEBLINK_ASK_DOCTOR = 'd', /* of a node's page */
+    PV_WEBLINK_ASK_DOCTOR = 'd', /* of a node's page, as the next */
+    PV_WEBLINK_ASK_LOG = 'l',
 };
 
 struct pv_weblogin_session {

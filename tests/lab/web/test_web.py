@@ -4,6 +4,7 @@ is done by them, and who is kept out."""
 import ctypes
 import json
 import os
+import re
 import sys
 
 from browser import ELEMENT, Asker, Browser
@@ -493,6 +494,7 @@ def network_page(lab, a, b, browser):
         browser.type(f"[data-key={field}]", text)
     browser.click("[data-key=can]")
     browser.sees("No: c may not reach a", "#verdict")
+    guest_of_the_page(a, browser)
     browser.click("header nav a", "Overview")
     browser.click(".map .node[aria-label^='c:']")
     browser.click("a", "More")
@@ -501,6 +503,29 @@ def network_page(lab, a, b, browser):
     browser.click("dialog button", "Remove")
     wait("c to be gone", lambda: "c" not in a.peers())
     wait("c to be gone from the map", lambda: not browser.find(".map .node[aria-label^='c:']"), timeout=4)
+
+
+def guest_of_the_page(a, browser):
+    """A phone is let in by clicks, its file is what p2pvpnctl would write, and it is removed; then the log's end."""
+    browser.type("[data-key=guest-name]", "phone")
+    browser.click("[data-key=guest]")
+    file = browser.one("#guest-file") and browser.text("#guest-file")
+    browser.one("#guest svg")
+    again = a.ctl("export", "tablet").out
+    secret = re.compile(r"(PrivateKey = ).*|10\.66\.[0-9.]+/|fd[0-9a-f:]+/128|(# )[a-z]+")
+    equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file")
+    browser.sees("guest of a", "td")
+    equal(a.peer("phone")["carrier"], "a", "who carries it")
+    browser.click("[data-key=guest-hide]")
+    wait("the file to be hidden", lambda: not browser.find("#guest-file"))
+    browser.click("button[aria-label='Remove phone']")
+    browser.click("dialog button", "Remove")
+    wait("phone to be gone", lambda: "phone" not in a.peers())
+    wait("phone to be gone from the page", lambda: not browser.find("button[aria-label='Remove phone']"), timeout=4)
+    a.run("sh", "-c", "printf 'one\\n<b>two</b>\\n' >/var/lib/p2pvpn/p2pvpnd.log")
+    browser.click("header nav a", "Health")
+    browser.sees("one\n<b>two</b>", "pre.log")
+    browser.click("header nav a", "Network")
 
 
 def qrencode(text):

@@ -87,6 +87,64 @@ PV_TEST(a_wrong_line_of_the_settings_is_the_reason)
     assert_int_equal(unlink(node.config), 0);
 }
 
+/* --- the log's end ------------------------------------------------------------------------------
+ */
+
+static void write_log(const char *text)
+{
+    FILE *f = fopen(log_path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The lines, as JSON. */
+static const char *lines(void)
+{
+    static char text[512];
+    char from[PV_LAUNCH_FROM];
+    json_t *list = pv_launch_log(&node, from);
+    assert_non_null(list);
+    assert_string_equal(from, log_path);
+    size_t n = json_dumpb(list, text, sizeof(text) - 1, JSON_COMPACT);
+    text[n < sizeof(text) ? n : 0] = '\0';
+    json_decref(list);
+    return text;
+}
+
+PV_TEST(the_end_of_the_log_is_read_in_its_order)
+{
+    assert_string_equal(lines(), "[]"); /* there is none */
+    write_log("");
+    assert_string_equal(lines(), "[]");
+    write_log("one\n\ntwo \033[2J\nthree\n");
+    assert_string_equal(lines(), "[\"one\",\"two \xef\xbf\xbd[2J\",\"three\"]");
+    FILE *f = fopen(log_path, "we");
+    assert_non_null(f);
+    for (int i = 0; i < 20000; i++)
+        fprintf(f, "line %d\n", i);
+    assert_int_equal(fclose(f), 0);
+    char from[PV_LAUNCH_FROM];
+    json_t *list = pv_launch_log(&node, from);
+    assert_int_equal(json_array_size(list), PV_LAUNCH_LINES);
+    assert_string_equal(json_string_value(json_array_get(list, PV_LAUNCH_LINES - 1)), "line 19999");
+    assert_string_equal(json_string_value(json_array_get(list, 0)), "line 19900");
+    json_decref(list);
+}
+
+PV_TEST(a_log_that_is_something_else_is_not_read)
+{
+    alarm(HELD_UP_S);
+    assert_int_equal(symlink(victim, log_path), 0);
+    assert_string_equal(lines(), "[]");
+    assert_int_equal(unlink(log_path), 0);
+    assert_int_equal(link(victim, log_path), 0);
+    assert_string_equal(lines(), "[]");
+    assert_int_equal(unlink(log_path), 0);
+    assert_int_equal(mkfifo(log_path, 0600), 0);
+    assert_string_equal(lines(), "[]");
+}
+
 PV_TEST(a_log_of_yet_another_user_is_not_written_to)
 {
     if (geteuid() != 0)

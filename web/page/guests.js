@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Guests: machines with WireGuard's own app. A file for one is made here, shown once, and kept nowhere.
+import { call, state } from "./net.js";
+import { picture } from "./qr.js";
+import { act, ago, ask, el, table } from "./util.js";
+
+// Each value is one line of printable characters, whatever p2pvpnd says: a line of its own making could be a command.
+const plain = text => typeof text === "string" && /^[\x21-\x7e]{1,270}$/.test(text) ? text : "";
+
+// As `p2pvpnctl export` writes it (ctl/cmd_export.c).
+function file(x) {
+  const v = key => plain(x[key]), dns = v("dns");
+  return [`# ${v("name")} of network ${v("network")}, carried by ${v("by")}`, "[Interface]", `PrivateKey = ${v("private_key")}`,
+    `Address = ${v("address4")}/32, ${v("address6")}/128`, ...(dns ? [`DNS = ${dns}, ${v("network")}.p2p`] : []), "", "[Peer]",
+    `PublicKey = ${v("public_key")}`, `AllowedIPs = ${v("allowed4")}, ${v("allowed6")}`, `Endpoint = ${v("endpoint")}`,
+    `PersistentKeepalive = ${Number(x.keepalive)}`, ""].join("\n");
+}
+
+const door = () => (state.status?.relays || []).map(r => r.door).find(Boolean);
+
+export function guests(paint) {
+  let made = null;
+
+  function form() {
+    const name = el("input", { type: "text", placeholder: "phone", "data-key": "guest-name", maxlength: 63 });
+    const by = el("select", { "data-key": "guest-by" }, el("option", { value: "" }, "this node"),
+      state.peers.filter(p => p.key && !p.carrier && p.state === "member").map(p => el("option", { value: p.name }, p.name)));
+    const all = el("input", { type: "checkbox" });
+    return [el("div", { class: "row" }, el("label", {}, "Name", name), el("label", {}, "Carried by", by)),
+      el("label", { class: "check" }, all, "It sends everything by that node, an exit"),
+      el("p", {}, el("button", { class: "main", "data-key": "guest", onclick: e => act(e.target, null, async () => {
+        const fields = { name: name.value.trim() };
+        if (by.value) fields.peer = by.value;
+        if (all.checked) fields.everything = true;
+        made = await call("export", fields);
+        name.value = "";
+        paint(true);
+      }) }, "Let it in"))];
+  }
+
+  function shown() {
+    const text = file(made);
+    return [el("p", {}, el("b", {}, made.name), ": in the WireGuard app, “Create from QR code”. Whoever has this file is ", el("b", {}, made.name),
+      "; it is shown once and kept nowhere. ", made.by, " reads what passes, and nothing between it and the app is post-quantum.", !made.dns && " Names of the network do not work in the app: no name server listens there ([dns] listen)."),
+      picture(text, `The file of ${made.name} as a QR code`), el("pre", { id: "guest-file" }, text),
+      el("p", { class: "row" }, el("button", { onclick: e => act(e.target, "Copied.", () => navigator.clipboard.writeText(text).then(() => true)) }, "Copy the file"),
+        el("button", { "data-key": "guest-hide", onclick: () => { made = null; paint(true); } }, "Hide it"))];
+  }
+
+  function card() {
+    const list = state.peers.filter(p => p.carrier), can = state.status?.self?.admin, way = door();
+    return el("section", { class: "card" }, el("h2", {}, "Phones and other apps"), table(["Guest", "Carried by", "Handshake", ""], list.map(p => [p.name, p.carrier,
+      p.last_handshake ? ago(p.last_handshake) : "–", can && el("button", { class: "danger", "aria-label": `Remove ${p.name}`, onclick: async e => {
+        if (await ask(`Remove ${p.name}?`, "It is out within two seconds, and its file is worth nothing.", "Remove") !== null)
+          act(e.target, `${p.name} is removed.`, () => call("remove", { peer: p.key }));
+      } }, "Remove")]), "Machines with WireGuard's own app become guests."),
+      way && el("p", {}, "Apps reach this node by its door at the coordinator: ", el("code", {}, way)),
+      el("div", { id: "guest", "aria-live": "polite" }, made ? shown() : can && form()));
+  }
+
+  return { card, key: () => [made?.name, door(), state.peers.filter(p => p.carrier).map(p => [p.carrier, p.last_handshake])] };
+}
