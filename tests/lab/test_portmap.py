@@ -6,6 +6,7 @@ import signal
 import sys
 
 from lab import Skip, check, equal, pause, scenario, wait
+from phonelab import Phone, meets
 
 REAL = "9.113.0"  # miniupnpd refuses addresses that are for documentation
 
@@ -316,3 +317,22 @@ def it_can_be_switched_off(lab):
     m = mapping(a)
     equal((m["state"], router.mapped()), ("off", 0), "switched off")
     check("portmap" in m["why"], f"why: {m}")
+
+
+@scenario
+def a_phone_comes_by_a_port_that_the_router_maps(lab):
+    """The file names the router's address; the router forgets, and the phone is back by itself."""
+    coordinator = lab.coordinator()
+    router = Router(lab, "home")
+    nas, alice = lab.host("nas", router.lan), lab.host("alice", lab.masquerade("away", drop_input=True, random=True))
+    lab.network(coordinator, [nas, alice])
+    m = wait_mapped(nas, "PCP")
+    phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
+    file = nas.ctl("export", "phone").out
+    check(f"Endpoint = {m['external']}\n" in file and m["external"].startswith(f"{router.lan.public}:"), f"{file} {m}")
+    phone.use(file)
+    meets(phone, nas)
+    meets(phone, alice)
+    router.reboot()
+    wait("the phone to be back after the router's restart", lambda: phone.pings(alice.addr()), 60)
+    check(not any("(phone)" in p for p in nas.json("status")["problems"]), "its file is as right as before")

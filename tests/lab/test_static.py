@@ -11,6 +11,7 @@ import time
 from exitlab import seen_as, world
 from lab import LONG, SLOW, Coordinator, Skip, check, copy, equal, pause, scenario, ssh_login, wait
 from nsslab import STRANGER, ask
+from phonelab import Phone, meets
 from turnlab import coordinator_status, relays
 
 PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs")
@@ -414,42 +415,6 @@ def a_flood_at_a_door_disturbs_nobody(lab):
     check(refused > sent * 0.8, f"{refused} of {sent} were refused: {after}")
 # --- guests: members that have the stock app and no p2pvpnd ------------------------------------------
 
-RESOLVCONF = """#!/bin/sh
-# What wg-quick calls for the line DNS.
-[ "$1" != -a ] || cat >/run/resolv.conf
-"""
-
-
-class Phone:
-    """A machine with the stock app, which reads the exported file as wg-quick does."""
-
-    def __init__(self, lab, name, lan):
-        for tool in ("wireguard-go", "wg", "wg-quick"):
-            if shutil.which(tool) is None:
-                raise Skip(f"{tool} is not installed")
-        self.lab, self.name = lab, name
-        self.host = lab.host(name, lan, ipv6=False)
-        self.host.run("sh", "-ec", "mkdir /run/bin; cat >/run/bin/resolvconf; chmod +x /run/bin/resolvconf; "
-                      "echo >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf", stdin=RESOLVCONF)
-
-    def use(self, file):
-        path = f"/run/{self.name}.conf"
-        self.host.run("sh", "-c", f"umask 077; cat >{path}", stdin=file)
-        self.host.run("env", "WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go", "PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                      "wg-quick", "up", path)
-        self.ip4 = next(x for x in file.split() if x.startswith("10.")).split("/")[0]
-
-    def move(self, lan):
-        """The apps of phones choose their socket anew when the network changes; wg needs a word."""
-        old = self.host.dev
-        self.lab.attach(self.host, lan, ipv6=False)
-        self.host.ip(f"link del {old}")
-        self.host.run("wg", "set", self.name, "listen-port", "51999")
-
-    def pings(self, to, timeout=1):
-        return self.host.os_ping(to, timeout=timeout)
-
-
 SERVE = """
 import socket, sys, threading
 s = socket.socket(socket.AF_INET6)
@@ -503,13 +468,6 @@ def carrier(lab, lan=None):
     return nas, alice
 
 
-def meets(phone, member):
-    """The phone and the member reach each other."""
-    address = member.addr()
-    wait(f"{phone.name} to reach {member.name}", lambda: phone.pings(address))
-    wait(f"{member.name} to reach {phone.name}", lambda: member.os_ping(phone.ip4, timeout=1))
-
-
 def names_of_the_world(phone, alice, nas):
     """The app asks the carrying node for everything, and nobody else; it asks for guests alone."""
     def found(name):
@@ -552,6 +510,8 @@ def a_phone_is_a_member_by_its_stock_app(lab):
         serve(host, 8081, 1)
     equal(fetch(phone.host, alice.addr(), 8080), size, "bytes from alice to the phone")
     equal(fetch(alice, phone.ip4, 8080), size, "bytes from the phone to alice")
+    for who, to in ((phone.host, alice.addr(family=6)), (alice, alice.addr("phone", family=6)), (nas, nas.addr("phone", family=6))):
+        equal(fetch(who, to, 8081), 1, f"what {who.name} gets over IPv6 from {to}")
 
     phone.move(lab.lan("cafe", "profile=port-restricted"))
     wait("the phone to reach alice from elsewhere", lambda: phone.pings(alice.addr()))

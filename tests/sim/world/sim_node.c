@@ -666,6 +666,11 @@ void sim_node_configure(struct sim_node *n, const struct pv_prefix *own,
     n->n_static_peers = n_peers;
 }
 
+void sim_node_set_key(struct sim_node *n, const uint8_t sk[static PV_DH_LEN])
+{
+    memcpy(n->first_key, sk, sizeof(n->first_key));
+}
+
 const uint8_t *sim_node_wg_key(const struct sim_node *n)
 {
     return n->identity.dh_pk;

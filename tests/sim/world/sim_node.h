@@ -10,6 +10,7 @@
  *     what was done survives a kill, what was not may or may not have been;
  *   - chat streams are opened only once a packet has gone through the overlay and an answer has
  *     come back, as TCP would; then they are sim_net's;
+ *   - the host forwards between members where its daemon's plan says so, for guests;
  *   - behind the TUN: ICMP echo is answered, UDP port 7 echoes, UDP to SIM_PORT_SINK is kept for
  *     the test to look at, UDP to SIM_PORT_FLOW and ICMP errors are counted. Groups that programs
  *     joined are reported by IGMPv3 and MLDv2. Not here: TCP.
@@ -57,6 +58,9 @@ void sim_node_wake(struct sim_node *n);
 void sim_node_configure(struct sim_node *n, const struct pv_prefix *own,
                         const struct pv_static_peer *peers, size_t n_peers);
 const uint8_t *sim_node_wg_key(const struct sim_node *n);
+/* From its next start on it has this transport key, as a program with a key in a file; in no
+ * network. */
+void sim_node_set_key(struct sim_node *n, const uint8_t sk[static PV_DH_LEN]);
 uint16_t sim_node_port(const struct sim_node *n);
 /* The host's addresses or zone have changed. */
 void sim_node_links_changed(struct sim_node *n);

@@ -22,6 +22,13 @@ static bool is_stored(const struct pv_job *job)
     return job->kind == PV_JOB_CHAT || sim_store_serves(job);
 }
 
+/* One thread does what is stored, another what the helper does, each in the order of the wishes. */
+static bool is_behind(const struct pv_job *job, const struct pv_job *before)
+{
+    return is_stored(job) ? is_stored(before)
+                          : job->kind == PV_JOB_NETPLAN && before->kind == PV_JOB_NETPLAN;
+}
+
 static pv_ns due_of(struct sim_node *n, const struct pv_job *job)
 {
     pv_ns due = sim_node_now(n);
@@ -29,8 +36,8 @@ static pv_ns due_of(struct sim_node *n, const struct pv_job *job)
         return due + n->iface_delay;
     if (n->job_delay > 0)
         due += pv_natrng_u64(&n->gen) % n->job_delay;
-    for (size_t i = 0; is_stored(job) && i < n->n_jobs; i++) {
-        if (is_stored(n->jobs[i].job) && n->jobs[i].due > due)
+    for (size_t i = 0; i < n->n_jobs; i++) {
+        if (is_behind(job, n->jobs[i].job) && n->jobs[i].due > due)
             due = n->jobs[i].due;
     }
     return due;

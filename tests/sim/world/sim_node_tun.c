@@ -222,6 +222,19 @@ static bool is_behind(const struct sim_node *n, const struct pv_addr *ip)
     return false;
 }
 
+/* Of a member, to another one, where this host forwards for guests: from the TUN to the TUN. */
+static bool is_passed_on(const struct sim_node *n, const struct pv_addr *ip)
+{
+    const struct pv_netplan *plan = &n->netplan;
+    for (size_t i = 0; i < plan->n_offered; i++) {
+        const struct pv_prefix *p = &plan->offered[i].prefix;
+        if (p->bits > 0 && pv_prefix_contains(p, ip) &&
+            (pv_prefix_contains(&plan->overlay4, ip) || pv_prefix_contains(&plan->overlay6, ip)))
+            return true;
+    }
+    return false;
+}
+
 static void take_udp(struct sim_node *n, struct pv_natpkt *pkt)
 {
     struct pv_view payload = pv_natpkt_payload(pkt);
@@ -277,6 +290,10 @@ static void take_packet(struct sim_node *n, uint8_t *data, size_t len)
             take_udp(n, &pkt);
         if (n->reflects) /* a bridge, or a proxy gone mad */
             sim_node_tun_in(n, data, len);
+        return;
+    }
+    if (!is_own(n, &pkt.dst) && is_passed_on(n, &pkt.dst)) {
+        sim_node_tun_in(n, data, len);
         return;
     }
     if (!is_own(n, &pkt.dst) && !is_behind(n, &pkt.dst)) {
