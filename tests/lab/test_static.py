@@ -541,7 +541,9 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     host = lab.host("coord")
     allow_doors(host)
     coordinator = lab.coordinator(host)
+    size = (200 if LONG else 5) * 1000000
     nas, alice = lab.host("nas", lab.lan("home", "profile=symmetric")), lab.host("alice")
+    nas.configure("[dns]\nlisten = on\n")
     lab.network(coordinator, [nas, alice])
     phone = Phone(lab, "phone", lab.lan("mobile", "profile=symmetric"))
     file = nas.ctl("export", "phone").out
@@ -550,6 +552,16 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     phone.use(file)
     meets(phone, nas)
     meets(phone, alice)
+    network = nas.json("status")["network"]["name"]
+    check(phone.pings(f"alice.{network}.p2p", 3) and phone.pings("nas", 3), "the phone finds members by name")
+    for host in (nas, phone.host):
+        serve(host, 8080, size)
+    equal(fetch(phone.host, nas.addr(), 8080), size, "bytes from nas to the phone")
+    equal(fetch(alice, phone.ip4, 8080), size, "bytes from the phone to alice")
+    phone.move(lab.lan("cafe", "profile=symmetric"))
+    began = time.monotonic()
+    wait("the phone to reach alice from elsewhere", lambda: phone.pings(alice.addr()), 20)
+    check(time.monotonic() - began < 10 * SLOW, "it took too long")
     coordinator.restart()
     began = time.monotonic()
     wait("the phone to reach alice after the coordinator's restart", lambda: phone.pings(alice.addr()), 20)
@@ -558,6 +570,8 @@ def a_phone_finds_a_member_behind_a_nat_by_its_door(lab):
     equal(wait("the door after the carrier's restart", lambda: door_of(nas), 15), door, "the door")
     wait("the phone to be back after the carrier's restart", lambda: phone.pings(alice.addr()), 30)
     nas.ctl("remove", "phone")
+    wait("the phone to be out", lambda: not phone.pings(alice.addr()) and
+         not alice.os_ping(phone.ip4, timeout=1), timeout=4)
     wait("the door to be closed", lambda: door_of(nas) is None)
 
 
