@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Network: members, invites, guests, rules, routes and coordinators.
 import { guests } from "./guests.js";
-import { call, hear, state } from "./net.js";
+import { call, hear, refresh, state } from "./net.js";
 import { picture } from "./qr.js";
 import { act, ago, ask, clock, el, health, ms, note, once, show, table } from "./util.js";
 
@@ -9,6 +9,7 @@ const DAYS = [["An hour", 3600], ["A day", 86400], ["A week", 604800], ["30 days
 const field = (label, input) => el("label", {}, label, input);
 const box = (label, input) => el("label", { class: "check" }, input, label);
 const chosen = select => select.value;
+const isAll = route => route.prefix.endsWith("/0");
 
 export function network(main) {
   let data = null, failed = "", invite = null, verdict = "";
@@ -24,10 +25,10 @@ export function network(main) {
     } catch (e) { failed = e.message; }
     paint();
   });
-  // An action, and what the page shows afterwards.
+  // An action, and what the page shows afterwards: not all of it is an event, as that somebody waits no more.
   const change = (button, done, cmd, fields) => act(button, done, async () => {
     const answer = await call(cmd, fields);
-    await load();
+    await Promise.all([load(), refresh()]);
     return answer;
   });
 
@@ -121,10 +122,10 @@ export function network(main) {
     return el("section", { class: "card" }, el("h2", {}, "Routes and exits"), r.fault && el("p", {}, r.fault),
       r.exit ? el("p", { class: "row" }, el("span", { class: "grow" }, "Everything goes out by ", el("b", {}, r.exit.peer), r.exit.works ? "." : ", which does not answer."),
         el("button", { onclick: e => change(e.target, "No exit is used.", "exit_off", {}) }, "Stop")) : null,
-      table(["Prefix", "By", "State", ""], r.routes.map(x => [x.prefix === "default" ? "everything" : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
+      table(["Prefix", "By", "State", ""], r.routes.map(x => [isAll(x) ? `everything (${x.prefix === "::/0" ? "IPv6" : "IPv4"})` : x.prefix, x.self ? "this node" : x.peer, x.why ? `${x.state}: ${x.why}` : x.state,
         el("span", { class: "row" }, can && x.state === "offered" && el("button", { onclick: e => change(e.target, "It is allowed.", "route_allow", { peer: x.peer, prefix: x.prefix }) }, "Allow"),
-          x.prefix === "default" && !x.self && x.allowed && x.offered && r.exit?.peer !== x.peer && el("button", { onclick: e => change(e.target, `Everything goes out by ${x.peer}.`, "exit_use", { peer: x.peer }) }, "Use as exit"),
-          x.prefix !== "default" && x.state === "off" && el("button", { onclick: e => change(e.target, "It is used.", "route_use", { peer: x.prefix }) }, "Use"))]), "Nobody carries a network for others."));
+          isAll(x) && !x.self && x.allowed && x.offered && r.exit?.peer !== x.peer && el("button", { onclick: e => change(e.target, `Everything goes out by ${x.peer}.`, "exit_use", { peer: x.peer }) }, "Use as exit"),
+          !isAll(x) && x.state === "off" && el("button", { onclick: e => change(e.target, "It is used.", "route_use", { peer: x.prefix }) }, "Use"))]), "Nobody carries a network for others."));
   }
 
   function coordinators() {

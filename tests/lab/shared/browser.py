@@ -154,7 +154,10 @@ class Browser:
         """As a user: an element that another one covers is none. One that was drawn anew meanwhile is looked for again."""
         def done():
             try:
-                self.do("POST", f"/element/{self.one(css, text)[ELEMENT]}/{what}", body)
+                element = self.one(css, text)
+                self.run("arguments[0].scrollIntoView({ block: 'nearest' }); if (arguments[0].getBoundingClientRect().top < 80) "
+                         "arguments[0].scrollIntoView({ block: 'center' })", element)  # from under the header
+                self.do("POST", f"/element/{element[ELEMENT]}/{what}", body)
                 return True
             except Failure as e:
                 if "stale element" not in str(e):

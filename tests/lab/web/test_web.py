@@ -221,6 +221,93 @@ def what_is_clicked_happens(lab):
     check("owned" not in browser.run("return document.title"), "markup was run")
 
 
+@scenario(minutes=4)
+def the_other_buttons_do_what_they_say(lab):
+    """Who waits is admitted or refused, tags, rules and their default, an invite revoked, a network of another member
+    allowed and used, an exit used and left, a member muted, a conversation searched, a dropped file, a room left."""
+    _, (a, b) = world(lab, "a", "b")
+    page = Page(a)
+    browser = Browser(a)
+    browser.open(page.link())
+    browser.click("header nav a", "Network")
+    browser.click("label.check input")  # the first: I decide on each
+    browser.run("document.querySelector('[data-key=uses]').value = 2")
+    browser.click("button", "Make an invite")
+    token = browser.one("#token pre") and browser.text("#token pre").split()[-1]
+    for name in ("c", "d"):
+        host = lab.host(name)
+        host.daemon()
+        host.ctl("join", token, "--name", name)
+        browser.sees(name, ".card b")
+        browser.click(".card .row button", "Admit" if name == "c" else "Refuse")
+        wait(f"{name} to wait no more", lambda: not browser.find("h2", "Waiting to be admitted"))
+    wait("c to be a member", lambda: (a.peer("c") or {}).get("state") == "member")
+    check(a.peer("d") is None or a.peer("d")["state"] != "member", "d was refused")
+
+    browser.click("button[aria-label='Give b a tag']")
+    browser.type("dialog input", "crew")
+    browser.click("dialog button", "Give it")
+    wait("the tag", lambda: a.peer("b")["tags"] == ["crew"])
+    browser.click("button[aria-label='Take the tag crew from b']")
+    wait("the tag to be gone", lambda: not a.peer("b")["tags"])
+
+    a.ctl("deny", "b", "c", "tcp/22")
+    browser.click("button[aria-label='Remove rule 1']")
+    wait("the rule to be gone", lambda: not a.json("rules")["rules"])
+    for verdict in ("deny", "allow"):
+        browser.click("button", "Change …")
+        browser.click("dialog button", "Change it")
+        wait(f"the default to be {verdict}", lambda: a.json("rules")["default"] == verdict)
+    browser.run("document.querySelector('[data-key=uses]').value = 7")
+    browser.click("button", "Make an invite")
+    browser.sees("0 of 7", "td")
+    browser.run("[...document.querySelectorAll('tr')].find(r => r.textContent.includes('0 of 7')).querySelector('button').id = 'seven'")
+    browser.click("#seven")
+    wait("the invite to be revoked", lambda: not [i for i in a.json("invite", "list")["invites"] if i["uses"] == 7 and not i["revoked"]])
+
+    b.ctl("route", "offer", "172.30.0.0/16")
+    b.ctl("exit", "offer")
+    def offers(**which):
+        return [r for r in a.json("route")["routes"] if r["offered"] and all(r[k] == v for k, v in which.items())]
+    wait("the offers", lambda: len(offers()) >= 2)
+    browser.click("header nav a", "Overview")
+    browser.click("header nav a", "Network")
+    for left in range(len(offers()), 0, -1):
+        browser.click("td button", "Allow")
+        wait("it to be allowed", lambda left=left: len(offers(allowed=False)) < left)
+    wait("all to be allowed on the page", lambda: not browser.find("td button", "Allow"))
+    browser.click("td button", "Use as exit")
+    wait("the exit", lambda: (a.json("exit")["exit"] or {}).get("peer") == "b")
+    browser.click("button", "Stop")
+    wait("no exit", lambda: not a.json("exit")["exit"])
+
+    browser.open(page.origin + "/#/member/b")
+    browser.click("[data-key=mute]")
+    wait("b to be muted", lambda: "b" in json.dumps(a.json("mute")))
+    browser.click("[data-key=mute]")
+    wait("b to be heard", lambda: "\"b\"" not in json.dumps(a.json("mute")))
+    browser.click("a", "Write")
+    for text in ("about apples", "about pears"):
+        browser.type("textarea", text)
+        browser.click("button", "Send")
+        browser.sees(text, ".said.own")
+    browser.type("input[type=search]", "apples")
+    wait("the search", lambda: "apples" in browser.text(".said") and "pears" not in browser.text(".said"))
+    browser.run("const s = document.querySelector('input[type=search]'); s.value = ''; s.dispatchEvent(new Event('input'))")
+    browser.run("""const files = new DataTransfer();
+        files.items.add(new File(["dropped"], "dropped.txt"));
+        document.querySelector("textarea").dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }))""")
+    wait("the offer", lambda: [f["name"] for f in b.json("files")["files"]] == ["dropped.txt"])
+    browser.click("button", "New room")
+    browser.type("dialog input", "crew")
+    browser.click("dialog button", "Make it")
+    browser.one("h2", "#crew")
+    browser.click("button", "Leave")
+    browser.click("dialog button", "Leave")
+    wait("the room to be left", lambda: [r["left"] for r in a.json("room", "list")["rooms"]] == [True])
+    browser.must_be_clean(page.origin)
+
+
 def file_for_a_room(a, b, browser):
     browser.click("button", "Invite")
     browser.type("dialog input", "b")
