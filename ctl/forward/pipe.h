@@ -9,7 +9,7 @@
  * machine, the other one has been silent for a while, and the coordinator says that it is not
  * there: so it is known within PV_PIPE_DEAD_S, however much is still on its way. A silence that
  * nobody explains, such as a path that fails or a machine that stands still, is borne for
- * PV_PIPE_LOST_S.
+ * PV_PIPE_LOST_S (adr/0097).
  */
 #pragma once
 
