@@ -6,6 +6,7 @@
 
 enum {
     WAYS = 5, /* kinds of addresses */
+    DOOR = 3, /* of these */
 };
 
 /* Did a server see the port at this base (RFC 8445 s4) elsewhere? Then a NAT is between. */
@@ -52,7 +53,7 @@ static bool list_ways(const struct pv_node *n, const struct pv_addr *ways[static
     ways[0] = mapped[0].family != PV_AF_NONE ? &mapped[0] : NULL;
     ways[1] = proven_public(n, PV_AF_INET, &asked);
     ways[2] = mapped[1].family != PV_AF_NONE ? &mapped[1] : NULL;
-    ways[3] = n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL;
+    ways[DOOR] = n->ways.door.state == PV_TURNC_DOOR_OPEN ? &n->ways.door.addr : NULL;
     ways[4] = proven_public(n, PV_AF_INET6, &asked);
     return asked;
 }
@@ -65,6 +66,34 @@ bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr)
     for (size_t i = 0; i < WAYS; i++)
         leads = leads || (ways[i] != NULL && pv_addr_equal(ways[i], addr));
     return leads;
+}
+
+bool pv_openport_is_door(const struct pv_node *n, const struct pv_addr *addr)
+{
+    return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
+}
+
+bool pv_openport_taken(const struct pv_node *n, bool by_door, uint16_t family,
+                       struct pv_addr *ret_addr)
+{
+    const struct pv_addr *ways[WAYS];
+    (void)list_ways(n, ways);
+    for (size_t i = 0; i < WAYS; i++) {
+        if (ways[i] != NULL && by_door == (i == DOOR) && (by_door || ways[i]->family == family)) {
+            *ret_addr = *ways[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pv_openport_lacks(const struct pv_node *n)
+{
+    struct pv_addr addr;
+    const char *why;
+    int r = pv_openport(n, &addr, &why);
+    return r == PV_ERR_NOT_FOUND ||
+           (r == PV_OK && (addr.family == PV_AF_INET6 || pv_openport_is_door(n, &addr)));
 }
 
 int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr, const char **ret_why)

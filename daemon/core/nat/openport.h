@@ -18,3 +18,11 @@ PV_MUST_CHECK int pv_openport(const struct pv_node *n, struct pv_addr *ret_addr,
                               const char **ret_why);
 /* Is this one of them, be it not the first? */
 bool pv_openport_leads(const struct pv_node *n, const struct pv_addr *addr);
+/* Is it the door's? */
+bool pv_openport_is_door(const struct pv_node *n, const struct pv_addr *addr);
+/* The one by which a stranger came: by the door, or from an address of that family. False: by none
+ * that this node knows of, such as a port that was forwarded by hand. */
+bool pv_openport_taken(const struct pv_node *n, bool by_door, uint16_t family,
+                       struct pv_addr *ret_addr);
+/* Does nothing lead here for sure but a door, be it open or not? */
+bool pv_openport_lacks(const struct pv_node *n);

@@ -487,6 +487,8 @@ int pv_peer_handle_initiation(struct pv_peer *p, struct pv_wg_initiation *in,
     if (r != PV_OK)
         return r;
     p->talk->last_from = *from;
+    p->sought = (struct pv_peer_sought){
+        .at = now, .by_door = pv_carrier_is_relayed(from), .family = from->remote.family};
     if (p->is_static || !pv_peer_has_path(p) || !pv_carrier_same(&p->path, from))
         heard_from(p, from, PV_WGMSG_INITIATION_LEN, now);
     return PV_OK;

@@ -268,6 +268,13 @@ const struct pv_addr *pv_peer_channel(const struct pv_peer *p);
 void pv_peer_set_channel(struct pv_peer *p, const struct pv_addr *addr);
 /* Where a static peer was heard last, when that was by our door at the coordinator; PV_AF_NONE. */
 const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p);
+/* How a static peer began a handshake last. */
+struct pv_peer_sought {
+    pv_ns at;        /* 0: never */
+    bool by_door;    /* at the coordinator, else to a port of this machine */
+    uint16_t family; /* of the address that it came from */
+};
+const struct pv_peer_sought *pv_peer_sought(const struct pv_peer *p);
 /* The agent chose a relay whose way or channel is still to come. */
 bool pv_peer_awaits_relay(const struct pv_peer *p);
 /* UDP passes again: the direct pairs are tried anew at once. */

@@ -221,6 +221,11 @@ const struct pv_addr *pv_peer_beyond_door(const struct pv_peer *p)
     return &p->beyond_door;
 }
 
+const struct pv_peer_sought *pv_peer_sought(const struct pv_peer *p)
+{
+    return &p->sought;
+}
+
 bool pv_peer_awaits_relay(const struct pv_peer *p)
 {
     return p->relay.chosen;

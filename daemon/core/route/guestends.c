@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "daemon/core/nat/openport.h"
 #include "daemon/core/node/statuspage.h"
+#include "daemon/core/peer/peers.h"
 
 enum {
     NAMES = 200, /* bytes of a list of members */
@@ -26,7 +27,7 @@ int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK
                       const struct pv_addr *at, bool by_door, pv_ns now)
 {
     struct pv_guestend *x = find(e, pk);
-    if (x != NULL && pv_addr_equal(&x->at, at))
+    if (x != NULL && (x->here || pv_addr_equal(&x->at, at)))
         return PV_ERR_EXISTS;
     if (x == NULL && e->n == PV_GUESTENDS_MAX)
         return PV_ERR_LIMIT;
@@ -64,10 +65,11 @@ pv_ns pv_guestends_next(const struct pv_guestends *e)
     return next;
 }
 
-bool pv_guestends_use_door(const struct pv_guestends *e)
+bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *n)
 {
     for (size_t i = 0; i < e->n; i++) {
-        if (e->list[i].by_door)
+        const struct pv_guestend *x = &e->list[i];
+        if (x->by_door || (x->lost_at != PV_NEVER && pv_openport_lacks(n)))
             return true;
     }
     return false;
@@ -126,15 +128,37 @@ static bool is_lost(const struct pv_guestend *x, const struct pv_node *n)
     return pv_openport(n, &other, &why) != PV_ERR_AGAIN;
 }
 
-void pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now)
+/* A handshake that the app began after the address was lost went to another one. By a way that this
+ * node knows that is what it has now; by any other, such as a port that was forwarded by hand,
+ * there is no more to say than that it finds this node. */
+static bool is_corrected(struct pv_guestend *x, const struct pv_node *n)
 {
+    const struct pv_peer *p = pv_peers_by_pk(n->peers, x->pk);
+    const struct pv_peer_sought *s = p == NULL ? NULL : pv_peer_sought(p);
+    if (s == NULL || x->lost_at == PV_NEVER || s->at <= x->lost_at)
+        return false;
+    x->found = true;
+    x->lost_at = PV_NEVER;
+    if (!pv_openport_taken(n, s->by_door, s->family, &x->at))
+        return false;
+    x->by_door = s->by_door;
+    return true;
+}
+
+bool pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now)
+{
+    bool corrected = false;
     for (size_t i = 0; i < e->n; i++) {
         struct pv_guestend *x = &e->list[i];
-        if (!is_lost(x, n))
+        corrected = is_corrected(x, n) || corrected;
+        if (!is_lost(x, n)) {
             x->lost_at = PV_NEVER;
-        else if (x->lost_at == PV_NEVER)
+            x->found = false;
+        } else if (x->lost_at == PV_NEVER && !x->found) {
             x->lost_at = now;
+        }
     }
+    return corrected;
 }
 
 /* The members whose apps look elsewhere, as far as they fit a line. True: there are more. */

@@ -4,7 +4,8 @@
  * as far as this node named it, and whether that leads here still. For part "guests" alone.
  *
  * The files are kept nowhere. So this is what says which of them have to be changed, and whether a
- * door has to stay open.
+ * door is needed. An app that was corrected shows so itself: it comes by another way, and is taken
+ * to have that address from then on.
  */
 #pragma once
 
@@ -28,8 +29,11 @@ struct pv_guestend {
     struct pv_addr at;
     bool by_door;
     bool here;     /* this node carries it */
+    bool found;    /* it does not lead here, but the app came by a way that nobody here knows */
     pv_ns come_by; /* while it is not here */
-    pv_ns lost_at; /* it does not lead here since then; PV_NEVER: it does, or nobody knows */
+    /* It does not lead here since then, and the app has not come by another way; PV_NEVER: it
+     * does, or nobody knows. */
+    pv_ns lost_at;
 };
 
 struct pv_guestends {
@@ -41,20 +45,21 @@ struct pv_guestends {
 void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now);
 struct pv_view pv_guestends_pack(const struct pv_guestends *e,
                                  uint8_t buf[static PV_GUESTENDS_BYTES]);
-/* The file of that guest names this address. PV_ERR_EXISTS: so it did before. PV_ERR_LIMIT: there
- * is no room. */
+/* The file of that guest, which comes, names this address. PV_ERR_EXISTS: so it did before, or the
+ * guest is here: what its file names, nobody else can know. PV_ERR_LIMIT: there is no room. */
 PV_MUST_CHECK int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
                                     const struct pv_addr *at, bool by_door, pv_ns now);
 /* Which of them are here (is_here); those that were, or did not come, are forgotten. True:
  * something was. */
 bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
                          void *arg, pv_ns now);
-/* Looks whether each still leads here. */
-void pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now);
+/* Looks whether each still leads here, or its app came by another way. True: that one is another
+ * address of this node. */
+bool pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now);
 /* When the next one is forgotten, or PV_NEVER. */
 pv_ns pv_guestends_next(const struct pv_guestends *e);
-/* Does a file name a door? */
-bool pv_guestends_use_door(const struct pv_guestends *e);
+/* Does a file name a door, or is there no better address for one that has to be changed? */
+bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *n);
 /* Puts what is wrong on the page. */
 void pv_guestends_show(const struct pv_guestends *e, const struct pv_node *n,
                        struct pv_statuspage *st, pv_ns now);

@@ -54,6 +54,7 @@ struct guests {
     bool dns;         /* a name server answers members here */
     bool willing;     /* to carry guests that other admins let in */
     bool pending;     /* something changed: look */
+    bool unsettled;   /* the ways that lead here changed, or a guest came by one */
     pv_ns look_at;    /* PV_NEVER: when something changes */
     bool any;         /* there were routes, of which some may have been about guests */
     size_t n_left;    /* guests of this node that it does not carry, beyond PV_FP_MAX_GUESTS */
@@ -62,7 +63,7 @@ struct guests {
     size_t n_here;
     struct pv_guestends ends;
     /* Admins of other nodes have asked for an address that needs the door: it is asked for until
-     * then. */
+     * then; PV_NEVER: they have not. */
     pv_ns asked_until;
     struct waiting waiting;
 };
@@ -196,12 +197,6 @@ static void look(struct guests *g, pv_ns now)
 
 /* --- export ---------------------------------------------------------------------------------- */
 
-/* Is it the door that strangers reach this node by? */
-static bool is_by_door(const struct pv_node *n, const struct pv_addr *addr)
-{
-    return n->ways.door.state == PV_TURNC_DOOR_OPEN && pv_addr_equal(addr, &n->ways.door.addr);
-}
-
 static void store_ends(struct guests *g)
 {
     uint8_t buf[PV_GUESTENDS_BYTES];
@@ -213,25 +208,24 @@ static bool is_carried(void *arg, const uint8_t *pk)
     return is_here(arg, pk);
 }
 
-/* A door is open for those whose file names it, and for a file that is about to name it. */
+/* A door is open for those whose file names it, or has to be changed and nothing better is there,
+ * and for a file that is about to name it. */
 static void settle_door(struct guests *g, pv_ns now)
 {
     struct pv_node *n = g->node;
-    if (n->roster != NULL && pv_guestends_settle(&g->ends, is_carried, g, now))
+    bool forgot = pv_guestends_settle(&g->ends, is_carried, g, now);
+    bool corrected = pv_guestends_look(&g->ends, n, now);
+    g->unsettled = false;
+    if (forgot || corrected)
         store_ends(g);
-    pv_guestends_look(&g->ends, n, now);
     n->ways.wants_door = (g->waiting.handle != 0 && g->waiting.ask_at == PV_NEVER) ||
-                         now < g->asked_until || pv_guestends_use_door(&g->ends);
+                         g->asked_until != PV_NEVER || pv_guestends_want_door(&g->ends, n);
 }
 
 /* Has the coordinator not been asked for a door yet, where nothing else leads here for sure? */
 static bool needs_door(const struct pv_node *n)
 {
-    struct pv_addr addr;
-    const char *why;
-    int r = pv_openport(n, &addr, &why);
-    return n->online && n->ways.door.state == PV_TURNC_DOOR_UNKNOWN &&
-           (r == PV_ERR_NOT_FOUND || (r == PV_OK && addr.family == PV_AF_INET6));
+    return n->online && n->ways.door.state == PV_TURNC_DOOR_UNKNOWN && pv_openport_lacks(n);
 }
 
 /* Everything about a new guest while it is made; wiped at the end. */
@@ -519,7 +513,7 @@ static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_
         return;
     }
     if (is_self(n, x->by) && x->at.family != PV_AF_NONE &&
-        pv_guestends_note(&g->ends, x->pk, &x->at, is_by_door(n, &x->at), now) == PV_OK)
+        pv_guestends_note(&g->ends, x->pk, &x->at, pv_openport_is_door(n, &x->at), now) == PV_OK)
         store_ends(g);
     answer(n, x);
 }
@@ -596,7 +590,7 @@ static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
         c->why = PV_CARRYING_CLOSED;
         return r != PV_ERR_AGAIN;
     }
-    r = pv_guestends_note(&g->ends, c->guest, &c->at, is_by_door(n, &c->at), now);
+    r = pv_guestends_note(&g->ends, c->guest, &c->at, pv_openport_is_door(n, &c->at), now);
     if (r == PV_OK)
         store_ends(g);
     else if (r != PV_ERR_EXISTS)
@@ -657,7 +651,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     struct guests *g = part;
     g->dns = cfg->dns == PV_DNS_MEMBERS;
     g->willing = cfg->guests;
-    g->look_at = PV_NEVER;
+    g->look_at = g->asked_until = PV_NEVER;
     g->pending = true;
     g->waiting.ask_at = PV_NEVER;
     pv_guestends_restore(&g->ends, pv_saved_value(cfg->saved, meta_ends), now);
@@ -673,7 +667,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         g->node->ways.door.state != PV_TURNC_DOOR_UNKNOWN)
         g->waiting.until = 0;
     if ((facts & (PV_FACT_DOOR | PV_FACT_CANDIDATES | PV_FACT_ONLINE)) != 0)
-        pv_guestends_look(&g->ends, g->node, now);
+        g->unsettled = true;
     if ((facts & PV_FACT_STORE) != 0)
         store_ends(g);
 }
@@ -682,6 +676,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct guests *g = part;
     g->pending = g->pending || (facts & PV_PEER_FACT_MEMBER) != 0;
+    g->unsettled = g->unsettled || pv_peer_is_guest(p);
 }
 
 /* Not in on_facts(): it makes peers. */
@@ -689,11 +684,13 @@ static void run_guests(void *part, pv_ns now)
 {
     struct guests *g = part;
     end_waiting(g, now);
-    if (!g->pending)
-        return;
-    g->pending = false;
-    look(g, now);
-    settle_door(g, now);
+    if (g->pending) {
+        g->pending = false;
+        look(g, now);
+        g->unsettled = true;
+    }
+    if (g->unsettled)
+        settle_door(g, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
@@ -703,10 +700,11 @@ static void handle_timeout(void *part, pv_ns now)
         look(g, now);
     if (now >= g->waiting.ask_at)
         ask_member(g, now);
-    if (now >= g->asked_until || now >= pv_guestends_next(&g->ends)) {
-        g->asked_until = 0;
-        settle_door(g, now);
-    }
+    if (now < pv_min_ns(g->asked_until, pv_guestends_next(&g->ends)))
+        return;
+    if (now >= g->asked_until)
+        g->asked_until = PV_NEVER;
+    settle_door(g, now);
 }
 
 static pv_ns next_timeout(const void *part)
@@ -714,7 +712,7 @@ static pv_ns next_timeout(const void *part)
     const struct guests *g = part;
     pv_ns next = pv_min_ns(g->look_at, g->waiting.ask_at);
     next = pv_min_ns(next, g->waiting.handle == 0 ? PV_NEVER : g->waiting.until);
-    next = pv_min_ns(next, g->asked_until == 0 ? PV_NEVER : g->asked_until);
+    next = pv_min_ns(next, g->asked_until);
     return pv_min_ns(next, pv_guestends_next(&g->ends));
 }
 

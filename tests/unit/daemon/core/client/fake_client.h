@@ -97,17 +97,15 @@ static inline void fake_far_init(struct fake_peers *x, struct fake_far *far, uns
     assert_non_null(far->peer);
 }
 
-/* It makes session keys with this node, from that address: in-band messages reach it then. */
-static inline void fake_far_talk(struct fake_peers *x, struct fake_far *far,
-                                 const struct pv_addr *at)
+/* The owner of that key begins a session with this node: message 1 comes by that way. */
+static inline void fake_far_begin(struct fake_peers *x, const struct pv_wg_device *device,
+                                  struct pv_peer *p, const struct pv_carrier *from)
 {
     struct pv_session *s;
     struct pv_session_transmit out;
-    struct pv_session_config cfg = {.device = &far->device, .member = true, .rng = x->f.node.rng};
-    const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *at};
+    struct pv_session_config cfg = {
+        .device = device, .member = pv_peer_is_node(p), .rng = x->f.node.rng};
     struct pv_wg_initiation in;
-    struct pv_peer *p = far->peer;
-    struct pv_engine_transmit tx;
     cfg.takes[PV_SUITE_CHACHA] = true;
     pv_dh_public(x->f.identity.dh_sk, cfg.remote_pk);
     assert_int_equal(pv_session_new(&s, &cfg), PV_OK);
@@ -115,11 +113,21 @@ static inline void fake_far_talk(struct fake_peers *x, struct fake_far *far,
     pv_session_want(s, x->f.now);
     assert_int_equal(pv_session_poll_transmit(s, 77, x->f.node.wall.us, x->f.now, &out), PV_OK);
     assert_int_equal(pv_wgmsg_identify(&x->device, pv_view(out.msg, out.len), &in), PV_OK);
-    assert_int_equal(pv_peer_handle_initiation(p, &in, &from, x->f.now), PV_OK);
+    assert_int_equal(pv_peer_handle_initiation(p, &in, from, x->f.now), PV_OK);
     pv_peers_touch(x->f.node.peers, p, x->f.now);
+    pv_session_free(s);
+}
+
+/* It makes session keys with this node, from that address: in-band messages reach it then. */
+static inline void fake_far_talk(struct fake_peers *x, struct fake_far *far,
+                                 const struct pv_addr *at)
+{
+    const struct pv_carrier from = {.kind = PV_CARRIER_UDP, .remote = *at};
+    struct pv_peer *p = far->peer;
+    struct pv_engine_transmit tx;
+    fake_far_begin(x, &far->device, p, &from);
     assert_true(pv_part_peers.poll_transmit(x->f.node.peers, &tx));
     pv_session_confirm(p->session, pv_load_le32(tx.buf + 4), x->f.now); /* its index, bytes 4..7 */
-    pv_session_free(s);
     fake_peers_path(x, p, at);
     assert_true(pv_peer_can_talk(p, x->f.now));
 }

@@ -460,7 +460,93 @@ PV_TEST(files_with_a_former_address_are_named)
         assert_int_equal(f.n, 0);
     }
     pv_guestends_restore(&f, kept, x.f.now);
-    assert_true(f.n == 1 && pv_guestends_use_door(&f) && pv_addr_equal(&f.list[0].at, &at));
+    assert_true(f.n == 1 && pv_guestends_want_door(&f, &x.f.node) &&
+                pv_addr_equal(&f.list[0].at, &at));
+}
+
+/* Lets the phone in; *ret_key: its app's. */
+static void let_phone_in(struct pv_wg_device *ret_key)
+{
+    static const char field[] = "\"private_key\":\"";
+    const char *said = strstr(ask("\"cmd\":\"export\",\"name\":\"phone\""), field);
+    char text[PV_WG_KEY_TEXT_BUF] = "";
+    uint8_t sk[PV_DH_LEN];
+    assert_non_null(said);
+    memcpy(text, said + sizeof(field) - 1, sizeof(text) - 1);
+    assert_int_equal(pv_wgkey_parse(text, sk), PV_OK);
+    pv_wg_device_init(ret_key, test_keep_key(sk));
+    fake_peers_settle(&x);
+}
+
+/* A moment later the phone's app begins a session by that way. */
+static void phone_comes(const struct pv_wg_device *key, enum pv_carrier_kind kind)
+{
+    const struct pv_carrier by = {.kind = kind, .remote = pv_addr4(192, 0, 2, 77, 7777)};
+    x.f.now += PV_S(1);
+    x.f.node.wall.us += PV_S(1) / 1000;
+    fake_far_begin(&x, key, peer_of("phone"), &by);
+    fake_peers_settle(&x);
+}
+
+static void ways_changed(void)
+{
+    fake_node_raise(&x.f, PV_FACT_CANDIDATES | PV_FACT_DOOR);
+    fake_peers_settle(&x);
+    x.f.now += PV_GUESTENDS_LOST;
+}
+
+/* Where no address leads here any more, the door is what the user is told to type. */
+PV_TEST(a_door_is_opened_for_files_with_a_former_address)
+{
+    struct pv_wg_device key;
+    be_public();
+    let_phone_in(&key);
+    assert_false(x.f.node.ways.wants_door);
+    x.f.node.ways.n_locals = 0;
+    ways_changed();
+    assert_true(x.f.node.ways.wants_door);
+    assert_true(fake_node_has_problem(&x.f, "the coordinator opens no door"));
+    open_door();
+    ways_changed();
+    assert_true(x.f.node.ways.wants_door);
+    assert_true(fake_node_has_problem(&x.f, "change the endpoint in them to 203.0.113.5:50123"));
+    phone_comes(&key, PV_CARRIER_CHANNEL); /* its user did */
+    assert_false(fake_node_has_problem(&x.f, "(phone)"));
+    be_public();
+    ways_changed();
+    assert_true(x.f.node.ways.wants_door); /* its file names it now */
+    x.f.node.ways.door.addr.port++;
+    ways_changed();
+    assert_true(
+        fake_node_has_problem(&x.f, "(phone): change the endpoint in them to 198.51.100.1"));
+    phone_comes(&key, PV_CARRIER_UDP);
+    assert_false(fake_node_has_problem(&x.f, "(phone)"));
+    assert_false(x.f.node.ways.wants_door);
+}
+
+/* A better address than a door is there: none is opened. */
+PV_TEST(an_app_shows_that_it_was_corrected)
+{
+    struct pv_wg_device key;
+    be_public();
+    let_phone_in(&key);
+    x.f.node.ways.locals[0].addr.ip[3] = 2;
+    phone_comes(&key, PV_CARRIER_UDP); /* before anybody knows of the other address */
+    ways_changed();
+    assert_true(
+        fake_node_has_problem(&x.f, "(phone): change the endpoint in them to 198.51.100.2"));
+    assert_false(x.f.node.ways.wants_door);
+    phone_comes(&key, PV_CARRIER_UDP);
+    assert_false(fake_node_has_problem(&x.f, "(phone)"));
+    x.f.node.ways.locals[0].addr.ip[3] = 3; /* that one is its address now */
+    ways_changed();
+    assert_true(
+        fake_node_has_problem(&x.f, "(phone): change the endpoint in them to 198.51.100.3"));
+    x.f.node.ways.n_locals = 0; /* a port that was forwarded by hand */
+    phone_comes(&key, PV_CARRIER_UDP);
+    ways_changed();
+    assert_false(fake_node_has_problem(&x.f, "(phone)"));
+    assert_false(x.f.node.ways.wants_door);
 }
 
 /* A router's firewall lets nothing in to it as a rule, and no server sees that. */
@@ -624,6 +710,23 @@ PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, stop)
     pv_part_guests.handle_timeout(x.f.self, x.f.now);
     assert_false(x.f.node.ways.wants_door); /* they did not come */
     assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+}
+
+/* As where this node has left it. */
+PV_TEST_IN(nothing_is_due_for_ever_without_a_network, start_willing, stop)
+{
+    struct pv_roster *r = x.f.node.roster;
+    struct pv_carrying c;
+    make_nas_admin();
+    be_public();
+    assert_true(nas_asks(&c) && c.why == PV_CARRYING_HERE);
+    x.f.node.roster = NULL; /* as pv_membership_leave() */
+    fake_node_raise(&x.f, PV_FACT_NETWORK | PV_FACT_ROSTER);
+    fake_peers_settle(&x);
+    x.f.now += PV_GUESTENDS_COMING;
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+    x.f.node.roster = r;
 }
 
 PV_TEST(an_admin_is_told_that_the_user_did_not_agree)
