@@ -273,6 +273,7 @@ bool pv_addr_is_usable_remote(const struct pv_addr *a)
     if (a->family == PV_AF_NONE || a->port == 0 || pv_addr_is_unspecified(a) ||
         pv_addr_is_loopback(a) || pv_addr_is_link_local(a) || pv_addr_is_multicast(a))
         return false;
-    /* 0/8 (RFC 1122) and 240/4 (class E, broadcast) */
-    return a->family == PV_AF_INET6 || (a->ip[0] != 0 && a->ip[0] < 240);
+    /* 0/8 (RFC 1122) and 240/4 (class E, broadcast); one of IPv4 in it: sockets take none */
+    return a->family == PV_AF_INET6 ? pv_addr_unmap(*a).family == PV_AF_INET6
+                                    : a->ip[0] != 0 && a->ip[0] < 240;
 }

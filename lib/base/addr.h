@@ -77,5 +77,5 @@ bool pv_addr_is_broadcast(const struct pv_addr *a);  /* 255.255.255.255 */
 /* RFC 1918, 100.64/10 (RFC 6598), fc00::/7 (RFC 4193). */
 bool pv_addr_is_private(const struct pv_addr *a);
 /* May a datagram go there at all: not unspecified, loopback, link-local, multicast, broadcast,
- * class E, and a port other than 0. */
+ * class E, an address of IPv4 in one of IPv6, and a port other than 0. */
 bool pv_addr_is_usable_remote(const struct pv_addr *a);

@@ -23,18 +23,48 @@ static struct pv_guestend *find(struct pv_guestends *e, const uint8_t *pk)
     return NULL;
 }
 
+/* Another that comes: the one that is late, or else has waited longest. */
+static struct pv_guestend *first_coming(struct pv_guestends *e, size_t *ret_n)
+{
+    struct pv_guestend *first = NULL;
+    *ret_n = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        struct pv_guestend *x = &e->list[i];
+        *ret_n += x->here ? 0 : 1;
+        if (!x->here && (first == NULL || x->come_by == PV_NEVER ||
+                         (first->come_by != PV_NEVER && x->come_by < first->come_by)))
+            first = x;
+    }
+    return first;
+}
+
+static struct pv_guestend *place_for(struct pv_guestends *e, bool own)
+{
+    size_t n;
+    struct pv_guestend *first = first_coming(e, &n);
+    if (n < PV_GUESTENDS_COME && e->n < PV_GUESTENDS_MAX)
+        return &e->list[e->n++];
+    return first != NULL && (own || first->come_by == PV_NEVER) ? first : NULL;
+}
+
+static void write_down(struct pv_guestend *x, const uint8_t *pk, const struct pv_addr *at,
+                       bool by_door, pv_ns now)
+{
+    *x = (struct pv_guestend){
+        .at = *at, .by_door = by_door, .come_by = now + PV_GUESTENDS_COMING, .lost_at = PV_NEVER};
+    memcpy(x->pk, pk, sizeof(x->pk));
+}
+
 int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
-                      const struct pv_addr *at, bool by_door, pv_ns now)
+                      const struct pv_addr *at, bool by_door, bool own, pv_ns now)
 {
     struct pv_guestend *x = find(e, pk);
     if (x != NULL && (x->here || pv_addr_equal(&x->at, at)))
         return PV_ERR_EXISTS;
-    if (x == NULL && e->n == PV_GUESTENDS_MAX)
+    x = x == NULL ? place_for(e, own) : x;
+    if (x == NULL)
         return PV_ERR_LIMIT;
-    x = x == NULL ? &e->list[e->n++] : x;
-    *x = (struct pv_guestend){
-        .at = *at, .by_door = by_door, .come_by = now + PV_GUESTENDS_COMING, .lost_at = PV_NEVER};
-    memcpy(x->pk, pk, sizeof(x->pk));
+    write_down(x, pk, at, by_door, now);
     return PV_OK;
 }
 
@@ -45,9 +75,10 @@ bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, cons
     for (size_t i = 0; i < e->n; i++) {
         struct pv_guestend x = e->list[i];
         bool here = is_here(arg, x.pk);
-        if (!here && (x.here || now >= x.come_by))
+        if (!here && x.here)
             continue;
         x.here = here;
+        x.come_by = now >= x.come_by ? PV_NEVER : x.come_by;
         e->list[n++] = x;
     }
     bool forgot = n != e->n;
@@ -69,7 +100,8 @@ bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *
 {
     for (size_t i = 0; i < e->n; i++) {
         const struct pv_guestend *x = &e->list[i];
-        if (x->by_door || (x->lost_at != PV_NEVER && pv_openport_lacks(n)))
+        const bool awaited = x->here || x->come_by != PV_NEVER;
+        if ((x->by_door && awaited) || (x->lost_at != PV_NEVER && pv_openport_lacks(n)))
             return true;
     }
     return false;
@@ -107,9 +139,9 @@ void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now
             pv_reader_fail(&r, PV_ERR_MALFORMED);
         else
             pv_get_copy(&r, text, len);
-        if (r.status != PV_OK || pv_addr_parse(text, &at) != PV_OK ||
-            pv_guestends_note(e, pk, &at, by_door, now) != PV_OK)
+        if (r.status != PV_OK || pv_addr_parse(text, &at) != PV_OK || e->n == PV_GUESTENDS_MAX)
             break;
+        write_down(&e->list[e->n++], pk, &at, by_door, now);
     }
 }
 

@@ -15,11 +15,12 @@
 #include "daemon/core/packets/fp_builder.h"
 
 enum {
-    PV_GUESTENDS_MAX = PV_FP_MAX_GUESTS + 4, /* those that are here, and some that come */
+    PV_GUESTENDS_COME = 4, /* ours: of guests that come; the oldest gives way */
+    PV_GUESTENDS_MAX = PV_FP_MAX_GUESTS + PV_GUESTENDS_COME,
     /* Bytes in the store: of each the key, by a door or not, length and text of the address. */
     PV_GUESTENDS_BYTES = PV_GUESTENDS_MAX * (PV_SIGN_PK_LEN + 2 + PV_ADDR_TEXT),
 };
-#define PV_GUESTENDS_COMING PV_S(600) /* ours: until the statements about one are here */
+#define PV_GUESTENDS_COMING PV_S(600) /* ours: for so long the door is open for one that comes */
 #define PV_GUESTENDS_LOST   PV_S(30)  /* ours: a mapping that is renewed is no news */
 
 struct pv_statuspage;
@@ -30,7 +31,8 @@ struct pv_guestend {
     bool by_door;
     bool here;     /* this node carries it */
     bool found;    /* it does not lead here, but the app came by a way that nobody here knows */
-    pv_ns come_by; /* while it is not here */
+    /* Until then a door is open for it, and its place is its own; PV_NEVER: it is late. */
+    pv_ns come_by;
     /* It does not lead here since then, and the app has not come by another way; PV_NEVER: it
      * does, or nobody knows. */
     pv_ns lost_at;
@@ -46,17 +48,18 @@ void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now
 struct pv_view pv_guestends_pack(const struct pv_guestends *e,
                                  uint8_t buf[static PV_GUESTENDS_BYTES]);
 /* The file of that guest, which comes, names this address. PV_ERR_EXISTS: so it did before, or the
- * guest is here: what its file names, nobody else can know. PV_ERR_LIMIT: there is no room. */
+ * guest is here: what its file names, nobody else can know. PV_ERR_LIMIT: others that come have all
+ * places. That is for another admin's guest (own false) alone; for an own one another gives way. */
 PV_MUST_CHECK int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
-                                    const struct pv_addr *at, bool by_door, pv_ns now);
-/* Which of them are here (is_here); those that were, or did not come, are forgotten. True:
- * something was. */
+                                    const struct pv_addr *at, bool by_door, bool own, pv_ns now);
+/* Which of them are here (is_here); those that were are forgotten: true. One whose statements come
+ * late is not, as long as there is room. */
 bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
                          void *arg, pv_ns now);
 /* Looks whether each still leads here, or its app came by another way. True: that one is another
  * address of this node. */
 bool pv_guestends_look(struct pv_guestends *e, const struct pv_node *n, pv_ns now);
-/* When the next one is forgotten, or PV_NEVER. */
+/* When the next one is late, or PV_NEVER. */
 pv_ns pv_guestends_next(const struct pv_guestends *e);
 /* Does a file name a door, or is there no better address for one that has to be changed? */
 bool pv_guestends_want_door(const struct pv_guestends *e, const struct pv_node *n);

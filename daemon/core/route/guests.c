@@ -65,6 +65,7 @@ struct guests {
     /* Admins of other nodes have asked for an address that needs the door: it is asked for until
      * then; PV_NEVER: they have not. */
     pv_ns asked_until;
+    pv_ns asked_at; /* the first of these questions */
     struct waiting waiting;
 };
 
@@ -513,7 +514,8 @@ static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_
         return;
     }
     if (is_self(n, x->by) && x->at.family != PV_AF_NONE &&
-        pv_guestends_note(&g->ends, x->pk, &x->at, pv_openport_is_door(n, &x->at), now) == PV_OK)
+        pv_guestends_note(&g->ends, x->pk, &x->at, pv_openport_is_door(n, &x->at), true, now) ==
+            PV_OK)
         store_ends(g);
     answer(n, x);
 }
@@ -568,7 +570,8 @@ static void on_cancel(void *part, uint64_t handle, pv_ns now)
 /* --- where strangers reach this node, for another admin's file -------------------------------- */
 
 /* The reason for which this node names no address; HERE: c->at. False: the coordinator has not
- * answered about the door, or about our addresses; the admin's node asks again. */
+ * answered about the door, for which it has DOOR_WAIT, or about our addresses; the admin's node
+ * asks again. */
 static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
 {
     struct pv_node *n = g->node;
@@ -580,7 +583,8 @@ static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
                                              : PV_CARRYING_HERE;
     if (c->why != PV_CARRYING_HERE)
         return true;
-    if (needs_door(n)) {
+    g->asked_at = g->asked_until == PV_NEVER ? now : g->asked_at;
+    if (needs_door(n) && now < g->asked_at + DOOR_WAIT) {
         g->asked_until = now + ASK_WAIT;
         settle_door(g, now);
         return false;
@@ -590,7 +594,7 @@ static bool look_for(struct guests *g, struct pv_carrying *c, pv_ns now)
         c->why = PV_CARRYING_CLOSED;
         return r != PV_ERR_AGAIN;
     }
-    r = pv_guestends_note(&g->ends, c->guest, &c->at, pv_openport_is_door(n, &c->at), now);
+    r = pv_guestends_note(&g->ends, c->guest, &c->at, pv_openport_is_door(n, &c->at), false, now);
     if (r == PV_OK)
         store_ends(g);
     else if (r != PV_ERR_EXISTS)
@@ -656,6 +660,11 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     g->waiting.ask_at = PV_NEVER;
     pv_guestends_restore(&g->ends, pv_saved_value(cfg->saved, meta_ends), now);
     return PV_OK;
+}
+
+static void unmake(void *part)
+{
+    end_waits(part);
 }
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
@@ -739,6 +748,7 @@ const struct pv_part pv_part_guests = {
     .after = {"membership", "rules", "routes"},
     .size = PV_PART_SIZE(struct guests),
     .start = start,
+    .free = unmake,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_cancel = on_cancel,

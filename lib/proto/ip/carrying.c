@@ -29,13 +29,6 @@ void pv_carrying_build(const struct pv_carrying *c, uint8_t buf[static PV_CARRYI
     *ret_len = w.len;
 }
 
-/* A private one may be right: of a network within another. */
-static bool is_reachable(const struct pv_addr *a)
-{
-    return a->port != 0 && !pv_addr_is_loopback(a) && !pv_addr_is_unspecified(a) &&
-           !pv_addr_is_link_local(a) && !pv_addr_is_multicast(a) && !pv_addr_is_broadcast(a);
-}
-
 static void get_answer(struct pv_reader *r, struct pv_carrying *c)
 {
     uint8_t why = pv_get_u8(r);
@@ -48,7 +41,7 @@ static void get_answer(struct pv_reader *r, struct pv_carrying *c)
         c->at.family = len == PV_IP4_LEN ? PV_AF_INET : PV_AF_INET6;
     pv_get_copy(r, c->at.ip, pv_addr_ip_len(&c->at));
     c->at.port = pv_get_u16(r);
-    if (r->status == PV_OK && c->why == PV_CARRYING_HERE && (len == 0 || !is_reachable(&c->at)))
+    if (r->status == PV_OK && c->why == PV_CARRYING_HERE && !pv_addr_is_usable_remote(&c->at))
         pv_reader_fail(r, PV_ERR_MALFORMED);
     if (c->why != PV_CARRYING_HERE)
         c->at = (struct pv_addr){.family = PV_AF_NONE};

@@ -665,7 +665,8 @@ static void take_door(struct pv_turnc *c, const struct pv_stun_msg *msg, pv_ns n
         return;
     if (pv_stun_find(msg, PV_TURN_ATTR_DOOR, &v) != PV_OK) {
         door.state = PV_TURNC_DOOR_UNSUPPORTED;
-    } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_DOOR, &door.addr) == PV_OK) {
+    } else if (pv_stun_get_xor_addr(msg, PV_TURN_ATTR_DOOR, &door.addr) == PV_OK &&
+               pv_addr_is_usable_remote(&door.addr)) {
         door.state = PV_TURNC_DOOR_OPEN;
         c->door_wait = PV_TURNC_DOOR_WAIT;
     } else if (v.len == 4 && v.ptr[2] != 0) {

@@ -190,6 +190,8 @@ PV_TEST(only_sane_remotes_are_usable)
         "192.0.2.1:0", "0.0.0.0:1",   "0.1.2.3:1",         "127.0.0.1:1", "169.254.1.1:1",
         "224.0.0.1:1", "240.0.0.1:1", "255.255.255.255:1", "[::]:1",      "[::1]:1",
         "[fe80::1]:1", "[ff02::1]:1", "[fd00::1]:0"};
+    const struct pv_addr mapped = {
+        .family = PV_AF_INET6, .port = 1, .ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}};
     struct pv_addr a;
     for (size_t i = 0; i < PV_ARRAY_LEN(good); i++) {
         assert_int_equal(pv_addr_parse(good[i], &a), PV_OK);
@@ -202,6 +204,7 @@ PV_TEST(only_sane_remotes_are_usable)
     }
     a = (struct pv_addr){.family = PV_AF_NONE, .port = 1};
     assert_false(pv_addr_is_usable_remote(&a));
+    assert_false(pv_addr_is_usable_remote(&mapped)); /* sockets of IPv6 take none */
 }
 
 PV_TEST(mapped_addresses_become_ipv4)

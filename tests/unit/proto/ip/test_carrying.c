@@ -45,8 +45,11 @@ PV_TEST(a_message_that_is_cut_is_refused)
 
 PV_TEST(only_addresses_that_strangers_may_reach_are_taken)
 {
-    static const uint8_t bad[][PV_IP6_LEN] = {
-        {[15] = 1}, {0}, {0xfe, 0x80, [15] = 1}, {0xff, 2, [15] = 1}};
+    static const uint8_t bad[][PV_IP6_LEN] = {{[15] = 1},
+                                              {0},
+                                              {0xfe, 0x80, [15] = 1},
+                                              {0xff, 2, [15] = 1},
+                                              {[10] = 0xff, 0xff, 127, 0, 0, 1}};
     uint8_t buf[PV_CARRYING_MAX];
     struct pv_carrying c = answer;
     size_t len;

@@ -740,6 +740,12 @@ PV_TEST(a_door_is_asked_for_until_it_is_open)
     f.now += PV_TURNC_DOOR_WAIT;
     assert_true(asks_for_door(&f, PV_TURN_REFRESH));
     f.door_code = -1;
+    f.door = pv_addr4(127, 0, 0, 1, 50123);
+    assert_int_equal(answer(&f, 0, NULL), PV_OK); /* no stranger finds that */
+    assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_UNKNOWN);
+    f.now += 2 * PV_TURNC_DOOR_WAIT;
+    assert_true(asks_for_door(&f, PV_TURN_REFRESH));
+    f.door = pv_addr4(192, 0, 2, 1, 50123);
     assert_int_equal(answer(&f, 0, NULL), PV_OK);
     assert_int_equal(pv_turnc_door(f.c)->state, PV_TURNC_DOOR_OPEN);
     assert_true(pv_addr_equal(&pv_turnc_door(f.c)->addr, &f.door));

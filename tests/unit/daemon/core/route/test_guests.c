@@ -452,8 +452,9 @@ PV_TEST(files_with_a_former_address_are_named)
     uint8_t buf[PV_GUESTENDS_BYTES];
     const struct pv_addr at = pv_addr4(192, 0, 2, 1, 1);
     memset(&e, 0, sizeof(e));
-    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, x.f.now), PV_OK);
-    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, x.f.now), PV_ERR_EXISTS);
+    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now), PV_OK);
+    assert_int_equal(pv_guestends_note(&e, keys_of(BOB).pk, &at, true, true, x.f.now),
+                     PV_ERR_EXISTS);
     const struct pv_view kept = pv_guestends_pack(&e, buf);
     for (size_t n = 0; n < kept.len; n++) {
         pv_guestends_restore(&f, pv_view(buf, n), x.f.now);
@@ -710,6 +711,81 @@ PV_TEST_IN(a_door_is_opened_for_another_admins_file, start_willing, stop)
     pv_part_guests.handle_timeout(x.f.self, x.f.now);
     assert_false(x.f.node.ways.wants_door); /* they did not come */
     assert_int_equal(pv_part_guests.next_timeout(x.f.self), PV_NEVER);
+}
+
+/* A guest of this node finds a place, however much other admins have asked; they get a few. */
+PV_TEST_IN(questions_of_admins_take_a_few_places, start_willing, stop)
+{
+    struct pv_carrying c = {.why = PV_CARRYING_HERE};
+    make_nas_admin();
+    x.f.node.online = true;
+    open_door();
+    fake_peers_settle(&x);
+    for (uint8_t i = 0; i <= PV_GUESTENDS_COME; i++) {
+        const struct pv_carrying q = {.asks = true, .guest = {9, i}};
+        assert_int_equal(c.why, PV_CARRYING_HERE);
+        come(nas.peer, &q);
+        assert_true(sent(&c));
+    }
+    assert_int_equal(c.why, PV_CARRYING_FULL);
+    expect(ask("\"cmd\":\"export\",\"name\":\"phone\""), "\"endpoint\":\"203.0.113.5:50123\"");
+    fake_peers_settle(&x);
+    x.f.now += PV_GUESTENDS_COMING;
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_true(x.f.node.ways.wants_door);
+    assert_true(nas_asks(&c) && c.why == PV_CARRYING_HERE); /* the others are late */
+}
+
+/* Else another admin could have the door closed that its file names. */
+PV_TEST_IN(questions_change_nothing_of_a_guest_that_is_here, start_willing, stop)
+{
+    struct pv_carrying c, q = {.asks = true};
+    make_nas_admin();
+    x.f.node.online = true;
+    (void)ask("\"cmd\":\"export\",\"name\":\"phone\"");
+    open_door();
+    fake_peers_settle(&x);
+    expect(fake_client_read(&x, client), "\"endpoint\":\"203.0.113.5:50123\"");
+    be_public();
+    memcpy(q.guest, pv_peer_pk(peer_of("phone")), sizeof(q.guest));
+    come(nas.peer, &q);
+    (void)sent(&c);
+    ways_changed();
+    assert_true(x.f.node.ways.wants_door);
+}
+
+/* As where the coordinator's relay is off, or nobody reaches it. */
+PV_TEST_IN(an_admin_is_told_that_no_door_is_opened, start_willing, stop)
+{
+    struct pv_carrying c;
+    make_nas_admin();
+    x.f.node.online = true;
+    for (pv_ns end = x.f.now + PV_S(5); x.f.now < end; x.f.now += PV_S(1))
+        assert_false(nas_asks(&c));
+    assert_true(nas_asks(&c) && c.why == PV_CARRYING_CLOSED);
+    x.f.now += PV_S(15);
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_door);
+    assert_false(nas_asks(&c)); /* the coordinator is asked anew */
+}
+
+/* The carrying member slept while they spread. */
+PV_TEST_IN(statements_may_come_late, start_willing, stop)
+{
+    struct pv_carrying c, q = {.asks = true};
+    make_nas_admin();
+    x.f.node.online = true;
+    open_door();
+    fake_peers_settle(&x);
+    memcpy(q.guest, keys_of(PHONE).pk, sizeof(q.guest));
+    come(nas.peer, &q);
+    assert_true(sent(&c) && c.why == PV_CARRYING_HERE);
+    x.f.now += PV_GUESTENDS_COMING;
+    pv_part_guests.handle_timeout(x.f.self, x.f.now);
+    assert_false(x.f.node.ways.wants_door);
+    carry_for_dave();
+    assert_true(pv_peer_is_guest(peer_of("phone")));
+    assert_true(x.f.node.ways.wants_door); /* its file names one */
 }
 
 /* As where this node has left it. */
