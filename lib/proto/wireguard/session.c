@@ -66,6 +66,7 @@ void pv_session_drop_pending(struct pv_session *s)
         pv_session_push(s, PV_SESSION_INDEX_GONE, s->pending.local_index);
     pv_wg_pending_wipe(&s->pending);
     s->has_pending = false;
+    s->spare_until = PV_NEVER;
     s->msg_again.due = false;
 }
 
@@ -175,6 +176,7 @@ int pv_session_new(struct pv_session **ret_session, const struct pv_session_conf
     s->first_sent = PV_NEVER;
     s->give_up_at = PV_NEVER;
     s->retry_at = PV_NEVER;
+    s->spare_until = PV_NEVER;
     s->unheard_at = PV_NEVER;
     s->keepalive_at = PV_NEVER;
     s->persistent_at = PV_NEVER;

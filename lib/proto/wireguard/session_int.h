@@ -74,12 +74,13 @@ struct pv_session {
 
     /* as initiator */
     enum pv_session_phase phase;
-    pv_ns first_sent; /* when this attempt sent its first message 1; PV_NEVER = not yet */
-    pv_ns give_up_at; /* when this attempt ends without keys (WireGuard s6.4) */
-    pv_ns retry_at;   /* in SENT and WAITING: when the next message 1 is due; IDLE: until when the
-                         answer to the last one is taken */
-    pv_ns last_sent;  /* the last message 1 of any attempt, if ever_sent */
-    bool ever_sent;   /* last_sent is valid */
+    pv_ns first_sent;  /* when this attempt sent its first message 1; PV_NEVER = not yet */
+    pv_ns give_up_at;  /* when this attempt ends without keys (WireGuard s6.4) */
+    pv_ns retry_at;    /* in SENT and WAITING: when the next message 1 is due */
+    pv_ns spare_until; /* an answer to a message 1 whose attempt the peer's keys have ended is taken
+                          until then; PV_NEVER: there is none such */
+    pv_ns last_sent;   /* the last message 1 of any attempt, if ever_sent */
+    bool ever_sent;    /* last_sent is valid */
     struct {
         bool send;       /* the next message 1 need not wait 5 s after the last */
         bool psk;        /* nor as long as that: it is for a new preshared key */

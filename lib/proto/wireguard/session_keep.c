@@ -154,6 +154,8 @@ void pv_session_confirm(struct pv_session *s, uint32_t local_index, pv_ns now)
     s->agreed = s->next_device;
     /* The peer may have answered a message 1 of ours meanwhile, and wait for us to use that: the
      * answer is taken until another message 1 would be due. */
+    if (s->has_pending)
+        s->spare_until = s->retry_at;
     s->phase = PV_SESSION_PHASE_IDLE;
     s->tries = 0;
     s->msg_again.due = false;
@@ -177,11 +179,10 @@ static void expire_keys(struct pv_session *s, pv_ns now)
 
 void pv_session_run_attempt(struct pv_session *s, pv_ns now)
 {
-    if (s->phase == PV_SESSION_PHASE_IDLE) {
-        if (s->has_pending && now >= s->retry_at)
-            pv_session_drop_pending(s);
+    if (now >= s->spare_until)
+        pv_session_drop_pending(s);
+    if (s->phase == PV_SESSION_PHASE_IDLE)
         return;
-    }
     if (now >= s->give_up_at) {
         pv_session_end(s);
         pv_session_push(s, PV_SESSION_GIVE_UP, 0);
@@ -234,7 +235,7 @@ void pv_session_handle_timeout(struct pv_session *s, pv_ns now)
 /* The earliest of all deadlines above; those that need a path count only while there is one. */
 pv_ns pv_session_next_timeout(const struct pv_session *s)
 {
-    pv_ns t = PV_NEVER;
+    pv_ns t = s->spare_until;
     for (int i = 0; i < PV_SESSION_SLOTS; i++) {
         if (s->slots[i].used)
             t = pv_min_ns(t, s->slots[i].born + PV_SESSION_REJECT_AFTER);
@@ -242,7 +243,6 @@ pv_ns pv_session_next_timeout(const struct pv_session *s)
     if (s->phase != PV_SESSION_PHASE_IDLE)
         t = pv_min_ns(t, s->give_up_at);
     if (s->phase == PV_SESSION_PHASE_SENT ||
-        (s->phase == PV_SESSION_PHASE_IDLE && s->has_pending) ||
         (s->phase == PV_SESSION_PHASE_WAITING && pv_session_has_path(s)))
         t = pv_min_ns(t, s->retry_at);
     if (s->phase == PV_SESSION_PHASE_SENT && s->reach == PV_SESSION_BY_UDP)

@@ -218,6 +218,23 @@ PV_TEST(a_message_that_nobody_answered_is_forgotten_after_the_keys_were_proven)
     assert_int_equal(w->n[0].msg1, 2);
 }
 
+/* Not even by a node that wants other keys meanwhile and has no way to say so. */
+PV_TEST(a_message_that_nobody_answered_is_forgotten_while_other_keys_are_wanted)
+{
+    struct world *w = w_new(MEMBERS);
+    w->no_messages = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(5400));
+    w->no_messages = false;
+    w_connect(w, 1);
+    assert_int_equal(w->n[0].indices, 2);
+    w_reach(w, 0, PV_SESSION_NOWHERE);
+    w_want(w, 0);
+    w_run(w, PV_S(6));
+    assert_int_equal(w->n[0].indices, 1);
+    assert_int_equal(w->n[0].msg1, 2);
+}
+
 PV_TEST(crossing_messages_of_static_peers_resolve_by_retry)
 {
     struct world *w = w_new(STATIC);
