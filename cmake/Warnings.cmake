@@ -26,10 +26,6 @@ if(PV_SANITIZE)
         # Two checks at each pointer find nothing that AddressSanitizer does not stop at, and take a
         # tenth of the compiler's time each.
         target_compile_options(pv_flags INTERFACE -fno-sanitize=null,object-size)
-        # The lab starts some thousand programs, each of which the dynamic linker would fit to two more libraries.
-        if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-            target_link_options(pv_flags INTERFACE -static-libasan -static-libubsan)
-        endif()
     endif()
     # gcc's sanitizer instrumentation makes this warning fire on checked pointers.
     target_compile_options(pv_flags INTERFACE -Wno-null-dereference)
