@@ -273,6 +273,7 @@ def the_other_buttons_do_what_they_say(lab):
     browser.click("header nav a", "Overview")
     browser.click("header nav a", "Network")
     for left in range(len(offers()), 0, -1):
+        wait("the page to know what is allowed", lambda left=left: len(browser.find("td button", "Allow")) == left)
         browser.click("td button", "Allow")
         wait("it to be allowed", lambda left=left: len(offers(allowed=False)) < left)
     wait("all to be allowed on the page", lambda: not browser.find("td button", "Allow"))
