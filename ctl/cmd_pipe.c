@@ -317,8 +317,8 @@ const struct pv_command pv_cmds_pipe[] = {
             "On the first machine without TOKEN: it prints one, with which the second joins\n"
             "a network of these two alone, that ends with them and leaves nothing on disk.\n"
             "Without root, and beside any p2pvpnd. Exit code 0: both have taken all.\n"
-            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR, or coordinator\n"
-            "                     in [pipe] of ~/.config/p2pvpn/p2pvpnctl.conf\n"
+            "  --coordinator URL  on the first machine; else $P2PVPN_COORDINATOR, or\n"
+            "                     coordinator in [pipe] of ~/.config/p2pvpn/p2pvpnctl.conf\n"
             "  --forward PLACE    this end is a connection to HOST:PORT (127.0.0.1)\n"
             "  PROGRAM            this end is its standard input and output\n",
         .example = "p2pvpnctl pipe p2pvpn-... > file",

@@ -17,6 +17,7 @@
 #define BEAT  PV_S(1)                  /* ours: of the pulse */
 #define QUIET PV_S(PV_PIPE_DEAD_S - 1) /* after so long without one p2pvpnd is asked */
 #define LOST  PV_S(PV_PIPE_LOST_S)     /* and after so long nothing more is waited for */
+#define ASK_S 1                        /* ours: no beat is sent while p2pvpnd is asked */
 
 enum {
     SIGNALLED = 128, /* as a shell tells it */
@@ -243,19 +244,23 @@ static void on_lost(void *ctx, bool apart)
 
 /* The last word of a process that has ended may be lost with its p2pvpnd, and the coordinator knows
  * of that. True: it is connected, the other end is not, and no path leads there. Where this node is
- * not connected itself, nobody knows. */
-static bool is_gone(struct pipe *x)
+ * not connected itself, nobody knows; nor where it came back during the silence, as the other end
+ * may still be about to. */
+static bool is_gone(struct pipe *x, pv_ns silent)
 {
     struct pv_ctlapi_request req;
     json_t *status = NULL;
     pv_ctlapi_request_init(&req, PV_CTLAPI_STATUS, 0);
     pv_cli_hush(x->o->cli, true);
-    int code = pv_cli_ask(x->o->cli, &req, &status);
+    int code = pv_cli_connect(x->o->cli);
+    pv_cli_set_timeout(x->o->cli, ASK_S);
+    if (code == 0)
+        code = pv_cli_call(x->o->cli, &req, NULL, NULL, &status);
     pv_cli_hush(x->o->cli, false);
-    bool gone =
-        code == 0 &&
-        json_is_true(json_object_get(json_object_get(status, "coordinator"), "connected")) &&
-        pv_json_real(json_object_get(status, "roster"), "online", 0) <= 1; /* this one */
+    const double connected =
+        pv_json_real(json_object_get(status, "coordinator"), "connected_ms", -1);
+    bool gone = code == 0 && connected >= (double)silent / (double)PV_MS(1) &&
+                pv_json_real(json_object_get(status, "roster"), "online", 0) <= 1; /* this one */
     json_decref(status);
     return gone;
 }
@@ -275,7 +280,7 @@ static pv_ns on_turn(void *ctx, pv_ns now)
         end(x, "the other end is not reached any more");
     } else if (now >= x->ask_at) {
         x->ask_at = now + BEAT;
-        if (is_gone(x))
+        if (is_gone(x, silent))
             end(x, "the other end has ended before all was taken");
     }
     return pv_min_ns(x->beat_at, x->ask_at);

@@ -1090,6 +1090,14 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
         joined(ends)
     coordinator.restart()
     joined(ends)
+    # relayed by the coordinator alone, which stays away for longer than two beats
+    lan.nat.set(udp="off")
+    joined(ends)
+    coordinator.end()
+    pause(6, "more silence than an end takes for that of another that is alive")
+    coordinator.start()
+    joined(ends)
+    lan.nat.set(udp="all")
     for end, _ in ends:
         end.popen.stdin.close()
     for end, _ in ends:

@@ -78,6 +78,8 @@ static void pv_coordshow_status(const struct pv_node *n, const struct pv_coordad
                                 bool has_kem, struct pv_statuspage *st, pv_ns now)
 {
     st->s.connected = n->online;
+    st->s.connected_ms =
+        n->online ? (double)(now - n->coord_info.connected_at) / (double)PV_MS(1) : -1;
     st->s.coordinator_error = n->coord_info.error[0] != '\0' ? n->coord_info.error : NULL;
     if (n->roster != NULL && addrs->n_hosts > 0)
         st->s.coordinator = host_text(n, &addrs->hosts[0], st->coordinator);
@@ -614,6 +616,7 @@ static void go_online(struct pv_coord *c, const struct pv_ctl_msg *welcome, pv_n
         pv_log(n->log, PV_LOG_INFO, "what=\"coordinator connected\" hybrid=%s",
                n->coord_info.keys == PV_COORD_HYBRID ? "yes" : "no");
         n->coord_info.connects++;
+        n->coord_info.connected_at = now;
         set_online(n, true);
         take_servers(c, &welcome->u.welcome);
         take_tls(c, &welcome->u.welcome);

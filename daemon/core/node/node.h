@@ -120,6 +120,7 @@ struct pv_coord_info {
     char error[PV_COORD_WHY_MAX + 1]; /* why there is no connection; "" = nothing is wrong */
     enum pv_coord_standing standing;
     uint64_t connects;          /* as a member, ever */
+    pv_ns connected_at;         /* as a member, the last time */
     uint8_t pk[PV_SIGN_PK_LEN]; /* of the coordinator that is or shall be connected */
     struct pv_addr addr;        /* its address, in use or tried last; PV_AF_NONE: none */
     bool tls;                   /* is it inside TLS? */

@@ -33,6 +33,7 @@ struct pv_ctlapi_status {
     const char *stack_why;   /* NULL: null */
     const char *coordinator; /* address as in the record; NULL: "coordinator" is null */
     bool connected;
+    double connected_ms;                     /* for how long; < 0: null */
     double coordinator_rtt_ms;               /* < 0: null */
     const char *coordinator_error;           /* NULL: null */
     uint64_t away_since_s;                   /* not connected since then; 0: null */
@@ -56,7 +57,7 @@ struct pv_ctlapi_status {
 /* {"version":1,"daemon","state","uptime","network":{"name","id","cidr","ip6"},
  *  "self":{"name","ip4","ip6","key","wg_key","wg_key_since","wg_key_until","admin",
  *  "root_key"},"interface":{"name","mtu","port"},
- *  "coordinator":{"address","connected","rtt_ms","error","away_since","reached_without"},
+ *  "coordinator":{"address","connected","connected_ms","rtt_ms","error","away_since","reached_without"},
  *  "relay":{"address","tx_bytes","rx_bytes"},"relayed":{"tx_bytes","rx_bytes"},"public":[…],
  *  "unseen","roster":{"head","members","online"},"rules":{"count","default"},"chat":{"unread","queued"},"problems":[…],"drops":{…},"confined",
  *  "inside","stack","stack_why"}

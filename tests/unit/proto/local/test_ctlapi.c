@@ -398,6 +398,7 @@ PV_TEST(status_json_is_exactly_the_contract)
         .udp_port = 40015,
         .coordinator = "203.0.113.5:3478",
         .connected = true,
+        .connected_ms = 1500.5,
         .coordinator_rtt_ms = 18.4,
         .relay = "203.0.113.5:3478",
         .relay_tx_bytes = 5,
@@ -431,7 +432,9 @@ PV_TEST(status_json_is_exactly_the_contract)
         "\"wg_key_until\":1802592000,\"admin\":true,"
         "\"root_key\":true,\"expires\":1790000002},"
         "\"interface\":{\"name\":\"p2pvpn0\",\"mtu\":1420,\"port\":40015},"
-        "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"rtt_ms\":18.4,"
+        "\"coordinator\":{\"address\":\"203.0.113.5:3478\",\"connected\":true,\"connected_ms\":"
+        "1500.5,"
+        "\"rtt_ms\":18.4,"
         "\"error\":null,\"away_since\":null,\"reached_without\":0},"
         "\"relay\":{\"address\":\"203.0.113.5:3478\",\"tx_bytes\":5,\"rx_bytes\":6},"
         "\"relayed\":{\"tx_bytes\":5,\"rx_bytes\":6},"
