@@ -100,7 +100,7 @@ static void serve(struct pv_filelink *l, struct pv_file *f, uint32_t sid, uint64
     f->tell_now = false; /* it asks: it knows */
     f->tell_at = now + PV_FILELINK_REFRESH;
     f->changed = true;
-    pv_file_op(l, &op);
+    pv_file_begin(l, f, &op, now);
 }
 
 static void take_get(struct pv_filelink *l, const struct pv_file_conn *c, const uint8_t *get,

@@ -120,6 +120,9 @@ static inline void pv_file_set_addr(struct pv_file *f, const struct pv_addr *add
 void pv_file_tell(struct pv_file *f, pv_ns now);
 /* Asks the owner for an operation. */
 void pv_file_op(struct pv_filelink *l, const struct pv_fileop *op);
+/* The same for the transfer of f, which has op->tag: without memory it ends as if the process of
+ * files had no place for it. */
+void pv_file_begin(struct pv_filelink *l, struct pv_file *f, const struct pv_fileop *op, pv_ns now);
 /* May a transfer of f begin, beside those that run? */
 bool pv_filelink_has_room(const struct pv_filelink *l, const struct pv_file *f);
 /* Nothing is lost with it: it is over, and not a received file that its user has not taken. */

@@ -247,7 +247,7 @@ static void fetch(struct pv_filelink *l, struct pv_file *f, pv_ns now)
     f->e.running = true;
     f->fetch_at = PV_NEVER;
     f->changed = true;
-    pv_file_op(l, &op);
+    pv_file_begin(l, f, &op, now);
 }
 
 /* Is it to be fetched when its time has come? Not before its sender's daemon can be told from
@@ -355,13 +355,8 @@ static void fetched(struct pv_filelink *l, struct pv_file *f, enum pv_file_why w
 
 /* The end of a run is not the end of the file: served() and fetched() decide whether there is
  * another one. */
-void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
-                      pv_ns now)
+static void end_run(struct pv_filelink *l, struct pv_file *f, enum pv_file_why why, pv_ns now)
 {
-    struct pv_file *f = by_tag(l, tag);
-    if (f == NULL)
-        return;
-    pv_filelink_progress(l, tag, done, now);
     f->tag = 0;
     f->e.running = false;
     f->changed = true;
@@ -370,6 +365,22 @@ void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why,
         served(l, f, why, now);
     else
         fetched(l, f, why, now);
+}
+
+void pv_file_begin(struct pv_filelink *l, struct pv_file *f, const struct pv_fileop *op, pv_ns now)
+{
+    if (pv_fifo_put(l->ops, op, sizeof(*op)) != PV_OK)
+        end_run(l, f, PV_FILE_WHY_BUSY, now);
+}
+
+void pv_filelink_done(struct pv_filelink *l, uint64_t tag, enum pv_file_why why, uint64_t done,
+                      pv_ns now)
+{
+    struct pv_file *f = by_tag(l, tag);
+    if (f == NULL)
+        return;
+    pv_filelink_progress(l, tag, done, now);
+    end_run(l, f, why, now);
     pv_filelink_run(l, now);
 }
 

@@ -160,12 +160,12 @@ struct pv_hardnat_op {
     uint16_t sock; /* never 0 */
     uint16_t port; /* OPEN: wished for; 0 = any */
 };
-/* Asks the shell for one more. Without memory it is not done, and an OPEN is not answered. */
-static inline void pv_hardnat_ask(struct pv_fifo *ops, enum pv_hardnat_op_type type, uint16_t sock,
-                                  uint16_t port)
+/* Asks the shell for one more. PV_ERR_NOMEM: it is not done, and an OPEN is not answered. */
+static inline int pv_hardnat_ask(struct pv_fifo *ops, enum pv_hardnat_op_type type, uint16_t sock,
+                                 uint16_t port)
 {
     const struct pv_hardnat_op op = {.type = type, .sock = sock, .port = port};
-    (void)!pv_fifo_put(ops, &op, sizeof(op));
+    return pv_fifo_put(ops, &op, sizeof(op));
 }
 
 /* --- questions ----------------------------------------------------------------------------- */

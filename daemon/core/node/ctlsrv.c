@@ -169,13 +169,28 @@ void pv_ctlsrv_wrote(struct pv_ctlsrv *srv, uint32_t sid, size_t n)
 
 /* --- connections --------------------------------------------------------------------------- */
 
+static void conn_free(struct pv_ctlsrv *srv, struct conn *c)
+{
+    cancel_all(srv, c);
+    drop_output(srv, c);
+    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
+        if (srv->conns[i] == c)
+            srv->conns[i] = NULL;
+    }
+    /* A line that was not complete may have held a token. */
+    pv_wipe(c->in, c->in_len);
+    free(c);
+}
+
 int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid)
 {
     size_t at = 0;
-    while (at < PV_CTLSRV_MAX_CONNS && srv->conns[at] != NULL)
+    while (at < PV_CTLSRV_MAX_CONNS && srv->conns[at] != NULL && !srv->conns[at]->dead)
         at++;
     if (at == PV_CTLSRV_MAX_CONNS)
         return PV_ERR_LIMIT;
+    if (srv->conns[at] != NULL)
+        conn_free(srv, srv->conns[at]);
     struct conn *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return PV_ERR_NOMEM;
@@ -189,19 +204,6 @@ int pv_ctlsrv_accepted(struct pv_ctlsrv *srv, bool may_change, uint32_t *ret_sid
     srv->conns[at] = c;
     *ret_sid = c->sid;
     return PV_OK;
-}
-
-static void conn_free(struct pv_ctlsrv *srv, struct conn *c)
-{
-    cancel_all(srv, c);
-    drop_output(srv, c);
-    for (size_t i = 0; i < PV_CTLSRV_MAX_CONNS; i++) {
-        if (srv->conns[i] == c)
-            srv->conns[i] = NULL;
-    }
-    /* A line that was not complete may have held a token. */
-    pv_wipe(c->in, c->in_len);
-    free(c);
 }
 
 void pv_ctlsrv_closed(struct pv_ctlsrv *srv, uint32_t sid)

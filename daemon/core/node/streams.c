@@ -7,6 +7,11 @@
 
 #include "base/vec.h"
 
+/* From the first on, so that closing one needs no memory but where as many wait at once. */
+enum {
+    ROOM = 64
+};
+
 void pv_streams_done(struct pv_streams *s)
 {
     free(s->ops);
@@ -15,7 +20,7 @@ void pv_streams_done(struct pv_streams *s)
 
 static int put_op(struct pv_streams *s, const struct pv_stream_op *op)
 {
-    struct pv_stream_op *ops = pv_vec_room(s->ops, s->n_ops, &s->cap, 8, sizeof(*ops));
+    struct pv_stream_op *ops = pv_vec_room(s->ops, s->n_ops, &s->cap, ROOM, sizeof(*ops));
     if (ops == NULL)
         return PV_ERR_NOMEM;
     s->ops = ops;

@@ -82,11 +82,14 @@ static void drop_old(struct standby *s, pv_ns now)
 }
 
 /* Ids go round, so that an answer about a closed socket is not taken for the next one's. */
-static void draw(struct standby *s)
+static void draw(struct standby *s, pv_ns now)
 {
     s->draws++;
     s->opening = (uint16_t)(PV_STANDBY_SOCK + s->n++ % SOCKS);
-    pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_OPEN, s->opening, 0);
+    if (pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_OPEN, s->opening, 0) < 0) {
+        s->opening = 0; /* nobody answers */
+        s->try_at = now + TRY_AGAIN;
+    }
 }
 
 /* One change at a time: with two former sockets a peer could hold pairs over a binding that is at
@@ -98,7 +101,7 @@ static void handle_timeout(void *part, pv_ns now)
         drop_old(s, now);
     if (!s->has_old && now >= due(s)) {
         s->draws = 0;
-        draw(s);
+        draw(s, now);
     }
 }
 
@@ -121,7 +124,10 @@ static bool was_used(const struct standby *s, uint16_t port, pv_ns now)
 static void change(struct standby *s, uint16_t sock, uint16_t port, pv_ns now)
 {
     struct pv_node *n = s->node;
-    pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_ADOPT, sock, 0);
+    if (pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_ADOPT, sock, 0) < 0) {
+        s->try_at = now + TRY_AGAIN; /* with an address that nobody reads it would serve no peer */
+        return;
+    }
     pv_log(n->log, PV_LOG_INFO, "what=\"another socket before the NAT ends the binding\" port=%u",
            port);
     for (struct pv_peer *p = NULL; (p = pv_peers_next_member(n->peers, p)) != NULL;) {
@@ -153,7 +159,7 @@ static void sock_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
         s->try_at = now + TRY_AGAIN;
     } else if (used && s->draws < DRAWS) {
         pv_hardnat_ask(&s->node->ways.sock_ops, PV_HARDNAT_CLOSE, sock, 0);
-        draw(s);
+        draw(s, now);
     } else {
         change(s, sock, port, now);
     }

@@ -172,7 +172,7 @@ struct pv_peer {
 
     /* static peers */
     struct pv_addr
-        beyond_door;     /* it was heard from there last, by our door; PV_AF_NONE: elsewhere */
+        beyond_door; /* it was heard from there last, by our door; PV_AF_NONE: elsewhere */
     struct pv_peer_sought sought;
     bool misfit;         /* the last answer to a handshake was not made with our keys */
     char *endpoint_host; /* owned; NULL = none */

@@ -62,8 +62,9 @@ struct pv_rooms_config {
      * and no invitation followed; NULL: all may. */
     bool (*admits)(const void *owner, const uint8_t *pk);
     /* Called by pv_rooms_speak() only. say() is given a line to send to pk, and
-     * may call pv_rooms_unsaid(); want() a peer to which a connection is wanted; tell() an event,
-     * borrowed with what it owns, and may call all but speak() and free(). */
+     * may call pv_rooms_unsaid(); want() a peer to which a connection is wanted, and may
+     * call pv_rooms_peer_up(); tell() an event, borrowed with what it owns, and may call all but
+     * speak() and free(). */
     void (*say)(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
     void (*want)(void *owner, const uint8_t *pk, pv_ns now);
     void (*tell)(void *owner, const struct pv_rooms_event *event, pv_ns now);

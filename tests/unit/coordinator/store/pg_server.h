@@ -43,8 +43,8 @@ static inline pid_t pg_server_spawn(const struct pg_server *s, const char *progr
     pid_t pid = fork();
     if (pid != 0)
         return pid;
-    /* A shell that runs the tests in the background has them ignored, and PostgreSQL until it has its own
-     * handlers: a test that stops a server which has just begun would wait for ever. */
+    /* A shell that runs the tests in the background has them ignored, and PostgreSQL until it has
+     * its own handlers: a test that stops a server which has just begun would wait for ever. */
     signal(SIGINT, SIG_DFL);
     signal(SIGQUIT, SIG_DFL);
     bool quiet = freopen("/dev/null", "w", stdout) != NULL &&
