@@ -21,6 +21,7 @@ struct question {
     uint16_t guest_id;
     struct pv_dns_reply reply; /* its resolvers; of those, the next is number n_asked */
     size_t n_asked;
+    uint64_t number; /* in the order in which they came */
     size_t len;
     uint8_t bytes[PV_DNS_MAX];
 };
@@ -28,6 +29,7 @@ struct question {
 struct pv_dnsask {
     struct pv_dnsask_config cfg;
     struct question list[PV_DNSASK_MAX];
+    uint64_t n; /* that came */
 };
 
 int pv_dnsask_new(struct pv_dnsask **ret_ask, const struct pv_dnsask_config *cfg)
@@ -54,19 +56,20 @@ static void end(struct question *q)
     q->ask = NULL;
 }
 
-/* The guest gets it as it came, but with the id that it chose. */
+/* The guest gets it as it came, but with the id that it chose; or hears that it did not fit here.
+ */
 static void pass_on(struct question *q, const struct pv_udp_in *in)
 {
-    const struct pv_udp_out out = {
-        .dst = q->src, .local = q->local, .data = pv_view(in->ptr, in->len)};
+    size_t len = in->cut ? pv_dns_shorten(in->ptr, q->reply.question) : in->len;
+    const struct pv_udp_out out = {.dst = q->src, .local = q->local, .data = pv_view(in->ptr, len)};
     pv_store_be16(in->ptr, q->guest_id);
     pv_udp_send(q->fd, &out, 1, q->ask->cfg.counts);
 }
 
 static bool ask_next(struct question *q, pv_ns now);
 
-/* An error is that nobody listens there, or that no way leads there: the next one is asked at once.
- */
+/* An error is that nobody listens there: the next one is asked at once. Others may have been heard
+ * before the socket knew whom it is for. */
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_udp_error error;
@@ -81,7 +84,7 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     if (pv_udp_recv(q->ask->cfg.rx, q->to, &in, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++) {
-        if (in[i].cut || !pv_addr_equal(&in[i].src, &q->reply.ask[q->n_asked - 1]) ||
+        if (!pv_addr_equal(&in[i].src, &q->reply.ask[q->n_asked - 1]) ||
             !pv_dns_is_answer(pv_view(in[i].ptr, in[i].len), q->id, q->reply.question))
             continue;
         pass_on(q, &in[i]);
@@ -90,7 +93,8 @@ static void on_answer(void *ctx, unsigned ready, pv_ns now)
     }
 }
 
-/* From another port, with the same id. False: there is no resolver left. */
+/* From another port, with the same id; at once where no way leads to one. False: there is no
+ * resolver left. */
 static bool ask_next(struct question *q, pv_ns now)
 {
     const struct pv_udp_opts opts = {.df = false};
@@ -100,7 +104,7 @@ static bool ask_next(struct question *q, pv_ns now)
         const struct pv_addr *to = &q->reply.ask[q->n_asked++];
         const struct pv_addr any = {.family = to->family};
         const struct pv_udp_out out = {.dst = *to, .data = pv_view(q->bytes, q->len)};
-        if (pv_udp_open(&any, &opts, &q->to) == PV_OK &&
+        if (pv_udp_open(&any, &opts, &q->to) == PV_OK && pv_udp_connect(q->to, to) == PV_OK &&
             pv_watch_new(&q->watch, ask->cfg.turn->loop, q->to, PV_LOOP_READ, on_answer, q) ==
                 PV_OK) {
             q->due = now + PV_DNSASK_TRY;
@@ -112,27 +116,41 @@ static bool ask_next(struct question *q, pv_ns now)
     return false;
 }
 
-static struct question *find_room(struct pv_dnsask *ask, const struct pv_addr *src)
+static size_t count_of(const struct pv_dnsask *ask, uint32_t guest)
 {
-    struct question *room = NULL;
-    size_t of_one = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < PV_DNSASK_MAX; i++)
+        n += ask->list[i].ask != NULL && ask->list[i].reply.of == guest ? 1 : 0;
+    return n;
+}
+
+/* When all places are taken, who has most gives its oldest: a few guests cannot keep the others
+ * out. */
+static struct question *find_place(struct pv_dnsask *ask)
+{
+    struct question *victim = NULL;
+    size_t most = 0;
     for (size_t i = 0; i < PV_DNSASK_MAX; i++) {
         struct question *q = &ask->list[i];
         if (q->ask == NULL)
-            room = q;
-        else if (pv_addr_equal_ip(&q->src, src))
-            of_one++;
+            return q;
+        size_t n = count_of(ask, q->reply.of);
+        if (n > most || (n == most && q->number < victim->number)) {
+            most = n;
+            victim = q;
+        }
     }
-    return of_one < PV_DNSASK_OF_ONE ? room : NULL;
+    end(victim);
+    return victim;
 }
 
 void pv_dnsask_put(struct pv_dnsask *ask, int fd, const struct pv_udp_in *in,
                    const struct pv_dns_reply *reply, pv_ns now)
 {
-    struct question *q = find_room(ask, &in->src);
     uint8_t id[2];
-    if (q == NULL || in->len > sizeof(q->bytes))
+    if (in->len > PV_DNS_MAX)
         return;
+    struct question *q = find_place(ask);
     pv_rng_fill(&ask->cfg.rng, id, sizeof(id));
     *q = (struct question){.ask = ask,
                            .to = -1,
@@ -142,6 +160,7 @@ void pv_dnsask_put(struct pv_dnsask *ask, int fd, const struct pv_udp_in *in,
                            .id = pv_load_be16(id),
                            .guest_id = pv_load_be16(in->ptr),
                            .reply = *reply,
+                           .number = ask->n++,
                            .len = in->len};
     memcpy(q->bytes, in->ptr, in->len);
     memcpy(q->bytes, id, sizeof(id));

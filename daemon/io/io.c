@@ -25,7 +25,8 @@ enum {
     PUNTS_A_TURN = 64, /* ours: then the engine's output is drained */
     DRAIN_ROUNDS = 32, /* ours: then descriptors get their turn again */
     RX_BUFFERS = 16,   /* datagrams of a UDP socket of this thread taken at once; ours */
-    RX_BYTES = 2048,   /* of each: none of what comes here is larger than a packet of 1,500 */
+    RX_BYTES = 2048,   /* of each: what is longer than a packet of 1,500 is an answer of a
+                        * resolver, of which a guest hears that it did not fit */
 };
 #define HEAR_AFTER PV_S(3) /* ours: datagrams wait no longer for the interface */
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */

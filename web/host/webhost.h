@@ -14,7 +14,7 @@
 
 enum {
     PV_WEBHOST_LINK_BUF = PV_ADDR_TEXT + PV_KEY_TEXT_BUF + 16,
-    PV_WEBHOST_ANSWERS = 4,   /* ours: at once */
+    PV_WEBHOST_ANSWERS = 8,   /* ours: at once; a visit of a page takes two */
     PV_WEBHOST_PATIENCE = 30, /* ours: seconds until an answer has to be whole */
 };
 

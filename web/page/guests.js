@@ -2,24 +2,33 @@
 // Guests: machines with WireGuard's own app. A file for one is made here, shown once, and kept nowhere.
 import { call, state } from "./net.js";
 import { picture } from "./qr.js";
-import { act, ago, ask, el, table } from "./util.js";
+import { act, ago, ask, el, note, table } from "./util.js";
 
 // Each value is one line of printable characters, whatever p2pvpnd says: a line of its own making could be a command.
 const plain = text => typeof text === "string" && /^[\x21-\x7e]{1,270}$/.test(text) ? text : "";
 
+const PAGE = "#/network";
+
+// An exit answers there, where no name server of the network is known.
+const DUMMY = "192.0.0.8";
+
 // As `p2pvpnctl export` writes it (ctl/cmd_export.c).
 function file(x) {
-  const v = key => plain(x[key]), dns = v("dns");
+  const v = key => plain(x[key]), search = v("dns") && `, ${v("network")}.p2p`;
+  const dns = v("dns") || (v("allowed4") === "0.0.0.0/0" ? DUMMY : "");
   return [`# ${v("name")} of network ${v("network")}, carried by ${v("by")}`, "[Interface]", `PrivateKey = ${v("private_key")}`,
-    `Address = ${v("address4")}/32, ${v("address6")}/128`, ...(dns ? [`DNS = ${dns}, ${v("network")}.p2p`] : []), "", "[Peer]",
+    `Address = ${v("address4")}/32, ${v("address6")}/128`, ...(dns ? [`DNS = ${dns}${search}`] : []), "", "[Peer]",
     `PublicKey = ${v("public_key")}`, `AllowedIPs = ${v("allowed4")}, ${v("allowed6")}`, `Endpoint = ${v("endpoint")}`,
     `PersistentKeepalive = ${Number(x.keepalive)}`, ""].join("\n");
 }
 
 const door = () => (state.status?.relays || []).map(r => r.door).find(Boolean);
 
+// The file that is shown, or that came when the page was left: its guest is there, so it waits for the user.
+let made = null;
+window.addEventListener("hashchange", e => { if (e.oldURL.endsWith(PAGE)) made = null; });
+
 export function guests(paint) {
-  let made = null;
 
   function form() {
     const name = el("input", { type: "text", placeholder: "phone", "data-key": "guest-name", maxlength: 63 });
@@ -33,6 +42,7 @@ export function guests(paint) {
         if (by.value) fields.peer = by.value;
         if (all.checked) fields.everything = true;
         made = await call("export", fields);
+        if (location.hash !== PAGE) note(`The file of ${made.name} is under Network.`);
         name.value = "";
         paint(true);
       }) }, "Let it in"))];

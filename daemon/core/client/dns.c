@@ -151,14 +151,15 @@ static void decide(const struct pv_node *n, const struct pv_dns_query *q, const 
     }
 }
 
-/* Does this node carry the guest that asks? Its address is proven (cryptokey routing). */
-static bool is_guest_here(const struct pv_node *n, const struct pv_addr *src)
+/* The guest that asks, if this node carries it; else NULL. Its address is proven (cryptokey
+ * routing). */
+static const struct pv_peer *guest_here(const struct pv_node *n, const struct pv_addr *src)
 {
     struct pv_addr ip = *src;
     ip.port = 0;
     const struct pv_member *m = pv_roster_by_ip(n->roster, &ip);
     const struct pv_peer *p = m == NULL ? NULL : pv_peers_by_pk(n->peers, m->node);
-    return p != NULL && pv_peer_is_guest(p);
+    return p != NULL && pv_peer_is_guest(p) ? p : NULL;
 }
 
 /* Names below .p2p are members' of some network: no DNS server hears of them. */
@@ -177,9 +178,10 @@ static bool ask_for_guest(struct dns *d, const struct pv_addr *src, const struct
 {
     const struct pv_node *n = d->node;
     const struct pv_addr *resolvers = n->host.plan.resolvers;
+    const struct pv_peer *guest = guest_here(n, src);
     _Static_assert((int)PV_DNS_RESOLVERS == (int)PV_NETPLAN_RESOLVERS, "as many as are told");
     if (!q->recursive || is_of_members(q->name) || resolvers[0].family == PV_AF_NONE ||
-        !is_guest_here(n, src))
+        guest == NULL)
         return false;
     if (!pv_bucket_table_take(d->asks, bucket, 1, now))
         return true; /* and nothing is said: it asks again, more slowly */
@@ -188,6 +190,7 @@ static bool ask_for_guest(struct dns *d, const struct pv_addr *src, const struct
         ret->ask[ret->n_ask++].port = PV_DNS_PORT;
     }
     ret->question = q->question;
+    ret->of = pv_peer_id(guest);
     return true;
 }
 

@@ -20,6 +20,7 @@ enum {
     EDNS_SIZE = 1232,    /* bytes we say we take: what every path carries */
     NEGATIVE_TTL = 5,    /* seconds, ours: somebody may join */
     FLAG_QR = 0x8000,    /* RFC 1035 s4.1.1 */
+    FLAG_TC = 1 << 9,
     FLAG_AA = 0x0400,
     FLAG_RD = 0x0100,
     POINTER = 0xc000, /* RFC 1035 s4.1.4 */
@@ -224,6 +225,13 @@ bool pv_dns_is_answer(struct pv_view packet, uint16_t id, struct pv_view questio
     const struct pv_view q = pv_get_bytes(&r, question.len);
     return r.status == PV_OK && same_id && (flags & FLAG_QR) != 0 && n_questions == 1 &&
            question.len > 0 && memcmp(q.ptr, question.ptr, question.len) == 0;
+}
+
+size_t pv_dns_shorten(uint8_t *answer, struct pv_view question)
+{
+    answer[2] |= FLAG_TC >> 8;
+    memset(answer + 6, 0, 6); /* records of three kinds */
+    return 12 + question.len;
 }
 
 /* --- reverse names ------------------------------------------------------------------------- */

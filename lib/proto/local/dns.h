@@ -77,12 +77,16 @@ struct pv_dns_reply {
     uint8_t bytes[PV_DNS_MAX];
     size_t n_ask;
     struct pv_addr ask[PV_DNS_RESOLVERS]; /* with their port */
+    uint32_t of;                          /* that guest: its peer's id */
     struct pv_view question;              /* in the packet; borrowed from it */
 };
 
 /* May it be what a resolver answers to that query, a whole one of which pv_dns_query_parse() has
  * taken the question: an answer with the same id and question? */
 PV_MUST_CHECK bool pv_dns_is_answer(struct pv_view packet, uint16_t id, struct pv_view question);
+/* Makes of such an answer one that says no more than that it does not fit (TC, RFC 1035 s4.1.1,
+ * RFC 2181 s9). Returns its length. */
+size_t pv_dns_shorten(uint8_t *answer, struct pv_view question);
 
 /* The address of "9.3.66.10.in-addr.arpa" or of 32 nibbles in ip6.arpa; lower case.
  * PV_ERR_NOT_FOUND: none, or only part of one. */

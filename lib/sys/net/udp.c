@@ -766,6 +766,13 @@ uint64_t pv_udp_not_received(int fd)
     return info[SK_MEMINFO_DROPS];
 }
 
+int pv_udp_connect(int fd, const struct pv_addr *addr)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = pv_sockaddr_from(addr, &ss);
+    return connect(fd, (struct sockaddr *)&ss, len) < 0 ? -errno : PV_OK;
+}
+
 int pv_udp_local(int fd, struct pv_addr *ret_addr)
 {
     struct sockaddr_storage ss = {0};

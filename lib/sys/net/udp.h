@@ -70,6 +70,9 @@ void pv_udp_set_gro(int fd);
 /* Datagrams for the socket that the kernel dropped, mostly as nobody read the others in time. */
 uint64_t pv_udp_not_received(int fd);
 bool pv_udp_has_gro(int fd);
+/* Hears that address alone from now on, and of it that nobody listens there (the error queue).
+ * -errno: no way leads there. */
+PV_MUST_CHECK int pv_udp_connect(int fd, const struct pv_addr *addr);
 /* The address the socket is bound to. -errno. */
 PV_MUST_CHECK int pv_udp_local(int fd, struct pv_addr *ret_addr);
 

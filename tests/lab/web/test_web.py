@@ -606,6 +606,7 @@ def guest_of_the_page(a, browser):
     equal(a.peer("phone")["carrier"], "a", "who carries it")
     browser.click("[data-key=guest-hide]")
     wait("the file to be hidden", lambda: not browser.find("#guest-file"))
+    everything_of_the_page(a, browser, secret)
     browser.click("button[aria-label='Remove phone']")
     browser.click("dialog button", "Remove")
     wait("phone to be gone", lambda: "phone" not in a.peers())
@@ -614,6 +615,25 @@ def guest_of_the_page(a, browser):
     browser.click("header nav a", "Health")
     browser.sees("one\n<b>two</b>", "pre.log")
     browser.click("header nav a", "Network")
+
+
+def everything_of_the_page(a, browser, secret):
+    """The same for a phone that sends everything by a; its file comes when the page was left, and waits there."""
+    a.ctl("exit", "offer")
+    a.ctl("route", "allow", "a", "default")
+    again = wait("the exit", lambda: a.ctl("export", "notebook", "--everything", check_rc=False).out)
+    check("DNS = " in again, "a DNS server with everything")
+    browser.type("[data-key=guest-name]", "traveller")
+    browser.click("#guest input[type=checkbox]")
+    browser.run("document.querySelector('[data-key=guest]').click(); location.hash = '#/health'")
+    wait("the guest", lambda: "traveller" in a.peers())
+    browser.click("header nav a", "Network")
+    file = browser.one("#guest-file") and browser.text("#guest-file")
+    equal(secret.sub(r"\1\2", file).strip(), secret.sub(r"\1\2", again).strip(), "the file with everything")
+    browser.click("header nav a", "Overview")
+    browser.click("header nav a", "Network")
+    browser.one("[data-key=guest]")
+    check(not browser.find("#guest-file"), "it is shown once")
 
 
 def qrencode(text):

@@ -30,6 +30,7 @@ static struct {
     size_t got_len;
     bool (*step)(void);
     pv_ns until;
+    uint32_t guest_id; /* of who asks */
 } w;
 
 static int start(void **state)
@@ -90,6 +91,7 @@ static void put(const struct pv_addr *first, const struct pv_addr *second, pv_ns
     const struct pv_udp_in in = {.src = w.guest_at, .ptr = query, .len = sizeof(query)};
     struct pv_dns_reply reply = {.n_ask = second == NULL ? 1 : 2,
                                  .ask = {*first},
+                                 .of = w.guest_id,
                                  .question = pv_view(query + 12, QUESTION)};
     if (second != NULL)
         reply.ask[1] = *second;
@@ -178,19 +180,59 @@ PV_TEST(the_next_resolver_is_asked_at_once_where_nobody_listens)
     w.resolver = test_port_bind(SOCK_DGRAM, &w.resolver_at);
 }
 
+PV_TEST(the_next_resolver_is_asked_at_once_where_no_way_leads)
+{
+    const struct pv_addr nowhere = pv_addr4(255, 255, 255, 255, 53); /* connect(2): EACCES */
+    put(&nowhere, &w.other_at, pv_clock_now() + HOUR);
+    until(other_is_asked);
+}
+
+PV_TEST(a_guest_hears_that_an_answer_does_not_fit)
+{
+    uint8_t bytes[4096] = {0};
+    struct sockaddr_storage to;
+    put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
+    until(resolver_is_asked);
+    socklen_t len = pv_sockaddr_from(&w.asked_by, &to);
+    memcpy(bytes, w.got, QUERY);
+    bytes[2] |= 0x80;
+    bytes[7] = bytes[9] = bytes[11] = 9; /* records */
+    assert_int_equal(sendto(w.resolver, bytes, sizeof(bytes), 0, (struct sockaddr *)&to, len),
+                     sizeof(bytes));
+    until(guest_is_answered);
+    assert_int_equal(w.got_len, QUERY);
+    assert_int_equal(pv_load_be16(w.got), GUEST_ID);
+    assert_int_equal(w.got[2], 0x83); /* an answer, cut, and what the question had */
+    assert_true(w.got[7] == 0 && w.got[9] == 0 && w.got[11] == 0);
+}
+
+PV_TEST(the_guest_with_most_questions_gives_way)
+{
+    w.guest_id = 1;
+    for (unsigned i = 0; i < PV_DNSASK_MAX; i++)
+        put(&w.other_at, NULL, pv_clock_now() + HOUR);
+    w.guest_id = 2;
+    put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
+    until(resolver_is_asked);
+    const struct pv_addr by = w.asked_by;
+    uint8_t query[QUERY];
+    memcpy(query, w.got, sizeof(query));
+    w.guest_id = 1;
+    for (unsigned i = 0; i < PV_DNSASK_MAX; i++)
+        put(&w.other_at, NULL, pv_clock_now() + HOUR);
+    w.asked_by = by;
+    memcpy(w.got, query, sizeof(query));
+    answer(w.resolver, pv_load_be16(query), 1);
+    until(guest_is_answered); /* it has kept its place */
+}
+
 PV_TEST(questions_have_an_end_and_a_number)
 {
-    for (unsigned i = 0; i < PV_DNSASK_OF_ONE + 5; i++)
-        put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
-    until(resolver_is_asked);
-    for (unsigned i = 1; i < PV_DNSASK_OF_ONE; i++)
-        until(resolver_is_asked);
-    assert_false(resolver_is_asked());
-    for (unsigned i = 0; i < PV_DNSASK_MAX; i++) { /* many guests */
-        w.guest_at.ip[3] = (uint8_t)(2 + i);
+    for (unsigned i = 0; i < PV_DNSASK_MAX; i++) { /* of many guests */
+        w.guest_id = i;
         put(&w.resolver_at, NULL, pv_clock_now() + HOUR);
     }
-    for (unsigned i = PV_DNSASK_OF_ONE; i < PV_DNSASK_MAX; i++)
+    for (unsigned i = 0; i < PV_DNSASK_MAX; i++)
         until(resolver_is_asked);
     assert_false(resolver_is_asked());
     const pv_ns later = pv_clock_now() + 2 * HOUR;

@@ -160,6 +160,7 @@ PV_TEST(resolvers_are_asked_for_a_guest_of_this_node)
     carry_bob();
     assert_false(ask(&bob, "example.org", PV_DNS_A));
     assert_int_equal(reply.n_ask, 2);
+    assert_true(pv_peer_is_guest(pv_peers_by_id(x.f.node.peers, reply.of)));
     assert_int_equal(reply.ask[0].port, 53);
     assert_true(pv_addr_equal_ip(&reply.ask[1], &x.f.node.host.plan.resolvers[1]));
     assert_int_equal(reply.question.len, sizeof(name) + 4);
