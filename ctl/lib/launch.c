@@ -216,7 +216,8 @@ static int hear(const char *path, char *const argv[], char *said, size_t cap)
         _exit(127);
     }
     close(ends[1]);
-    /* A program that says more than fits is cut off: it gets SIGPIPE. */
+    /* A program that says more than fits is cut off: its next write fails, as it has our ignored
+     * SIGPIPE (execve(2)). Its status may say so. */
     for (ssize_t got = 1; pid > 0 && got > 0 && n<cap - 1; n += got> 0 ? (size_t)got : 0)
         got = read(ends[0], said + n, cap - 1 - n);
     close(ends[0]);
