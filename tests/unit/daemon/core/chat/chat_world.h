@@ -348,6 +348,7 @@ static void drain(int i)
     if (n->link == NULL)
         return;
     while (pv_streams_next_op(&n->streams, &op) == PV_OK) {
+        assert_int_equal(op.kind, PV_STREAM_CHAT);
         if (op.type == PV_STREAM_CLOSE) {
             close_end(i, pv_sid_local(op.sid));
             continue;

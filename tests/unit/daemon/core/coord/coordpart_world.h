@@ -51,8 +51,10 @@ static inline void connect_as(enum pv_ctl_role role)
 static inline bool next_open(struct pv_stream_op *ret_op)
 {
     fake_node_wait(&node, PV_MS(1));
-    return pv_streams_next_op(&node.node.streams, ret_op) == PV_OK &&
-           ret_op->type == PV_STREAM_OPEN;
+    if (pv_streams_next_op(&node.node.streams, ret_op) != PV_OK)
+        return false;
+    assert_int_equal(ret_op->kind, PV_STREAM_COORD);
+    return ret_op->type == PV_STREAM_OPEN;
 }
 
 static inline struct pv_job *expect_resolve(const char *host)

@@ -73,6 +73,7 @@ static pv_ns next_visit(pv_ns within, uint8_t *ret_last)
     while (node.now < begin + within) {
         fake_node_wait(&node, PV_MS(100));
         while (pv_streams_next_op(&node.node.streams, &op) == PV_OK) {
+            assert_int_equal(op.kind, PV_STREAM_SCOUT);
             *ret_last = op.addr.ip[3];
             if (op.type == PV_STREAM_OPEN)
                 return node.now - begin;
