@@ -270,6 +270,7 @@ def a_member_that_was_away_for_long_comes_back_by_itself(lab):
     b.daemon()
     wait("b to be a member again", lambda: a.peer("b")["state"] == "member", timeout=40)
     b.wait_peer(a, 30)
+    c.wait_peer(b, 30)
     check(c.os_ping(c.addr(b)), "b is a member as before")
     b.stop_daemon()
     host.set_clock(360 * DAY)
