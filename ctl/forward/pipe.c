@@ -164,6 +164,8 @@ int pv_pipe_connect(struct pv_overlay *o, const char *host, int ret_fds[static 2
 
 /* --- both ---------------------------------------------------------------------------------- */
 
+static const char ended[] = "the other end has ended before all was taken";
+
 struct pipe {
     struct pv_overlay *o;
     struct pv_serving serving;
@@ -173,7 +175,7 @@ struct pipe {
     pv_ns beat_at, heard, ask_at;
     bool done;       /* here: both directions have ended */
     bool told;       /* the other is done, too */
-    const char *why; /* nothing more comes from the other; what it means if either is false */
+    const char *why; /* the loop has ended; what it means if either is false */
     int at, status;
 };
 
@@ -202,7 +204,7 @@ static void look(struct pipe *x)
 static void say(struct pipe *x, uint8_t what)
 {
     if (send(x->pulse_fd, &what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
-        end(x, "the other end has ended before all was taken");
+        end(x, ended);
 }
 
 static void on_done(void *ctx, int at, int status)
@@ -232,7 +234,7 @@ static void on_pulse(void *ctx, unsigned ready, pv_ns now)
         x->told = x->told || c == DONE;
     } else {
         x->pulse = pv_watch_free(x->pulse);
-        end(x, "the other end has ended before all was taken");
+        end(x, ended);
     }
     look(x);
 }
@@ -281,7 +283,7 @@ static pv_ns on_turn(void *ctx, pv_ns now)
     } else if (now >= x->ask_at) {
         x->ask_at = now + BEAT;
         if (is_gone(x, silent))
-            end(x, "the other end has ended before all was taken");
+            end(x, ended);
     }
     return pv_min_ns(x->beat_at, x->ask_at);
 }
@@ -301,7 +303,8 @@ static int tell_end(const struct pipe *x)
 int pv_pipe_carry(struct pv_overlay *o, struct pv_twoway_end local, const int fds[static 2])
 {
     const pv_ns now = pv_clock_now();
-    struct pipe x = {.o = o, .data_fd = fds[0], .pulse_fd = fds[1], .beat_at = now, .heard = now};
+    struct pipe x = {
+        .o = o, .data_fd = fds[0], .pulse_fd = fds[1], .beat_at = now, .heard = now, .why = ended};
     uint8_t *buf = malloc(BUF);
     x.serving = (struct pv_serving){
         .overlay = o, .turn = on_turn, .lost = on_lost, .ctx = &x, .signal_fd = -1};

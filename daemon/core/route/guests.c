@@ -29,10 +29,8 @@
 #define RETRY     PV_S(1) /* ours: after a change for which there was no memory */
 #define DOOR_WAIT PV_S(5) /* ours: for a door; the coordinator opens one within two round trips */
 
-#define ASK_AGAIN PV_S(1) /* ours: a member, for where strangers reach it */
-#define ASK_WAIT                                                                     \
-    PV_S(15) /* ours: for its answer; it may have to be reached, and wait for a door \
-              */
+#define ASK_AGAIN PV_S(1)  /* ours: a member, for where strangers reach it */
+#define ASK_WAIT  PV_S(15) /* ours: for its answer, for which it may wait for a door */
 
 static const char meta_ends[] = "guests"; /* name in the store: where their apps find this node */
 
