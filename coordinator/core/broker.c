@@ -79,7 +79,9 @@ static void drop_if_unused(struct pv_broker *b, struct pv_bnode *n)
 /* --- subscriptions --------------------------------------------------------------------------- */
 
 /* Each stands in an array of the connection and in one of the node, in order of what it leads to:
- * neither a connection that ends nor a node that changes searches long. */
+ * neither a connection that ends nor a node that changes searches long. The order is that of keys
+ * and of ids, never of addresses: who is told first must be the same in each run of a simulation.
+ */
 
 /* The place of node in the list of s, or where it belongs. */
 static size_t place_in_conn(const struct pv_conn *s, const struct pv_bnode *node)
@@ -87,7 +89,7 @@ static size_t place_in_conn(const struct pv_conn *s, const struct pv_bnode *node
     size_t lo = 0, hi = s->n_subs;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if ((uintptr_t)s->subs[mid] < (uintptr_t)node)
+        if (memcmp(&s->subs[mid]->key, &node->key, sizeof(node->key)) < 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -101,7 +103,7 @@ static size_t place_in_node(const struct pv_bnode *n, const struct pv_conn *s)
     size_t lo = 0, hi = n->n_subs;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if ((uintptr_t)n->subs[mid] < (uintptr_t)s)
+        if (n->subs[mid]->id < s->id)
             lo = mid + 1;
         else
             hi = mid;

@@ -21,7 +21,7 @@ struct pv_bnode {
     struct pv_cnet *net;
     struct pv_conn *conn;  /* its newest connection; NULL: offline */
     uint64_t since_us;     /* wall clock when it came, or went if it is offline; 0: unknown */
-    struct pv_conn **subs; /* owned: who subscribed to it, ascending by address */
+    struct pv_conn **subs; /* owned: who subscribed to it, ascending by id */
     uint32_t n_subs, subs_cap;
     UT_hash_handle hh;
 };

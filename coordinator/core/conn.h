@@ -109,7 +109,7 @@ struct pv_conn {
         struct pv_conn *prev, *next; /* there */
     } log;                           /* MEMBER: of its network */
     struct pv_bnode *bnode;          /* MEMBER: its presence; NULL: a newer connection has it */
-    struct pv_bnode **subs;          /* MEMBER: nodes it subscribed to, ascending by address */
+    struct pv_bnode **subs;          /* MEMBER: nodes it subscribed to, ascending by key */
     bool *subs_dirty;                /* of each: it has not been told the latest */
     uint32_t n_subs, subs_cap;
     size_t n_dirty; /* subscriptions whose presence has changed */

@@ -8,6 +8,7 @@
  * 15 s.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/sim/world/sim_world.h"
 #include "tests/unit/test_util.h"
@@ -17,6 +18,7 @@ enum {
     NODES = 4,
     STEPS = 150,
     FAULTS = 160,
+    BLOCKS = 20011, /* of memory; a prime */
 };
 
 struct chaos {
@@ -406,8 +408,10 @@ static void talk_all(struct chaos *c)
     }
 }
 
+/* ctx: NULL, or where the hash of all that happened goes. */
 static int storm(uint64_t seed, void *ctx)
 {
+    uint64_t *ret_hash = ctx;
     const struct pv_link_config good = {.delay = PV_MS(15), .jitter = PV_MS(5)};
     static struct chaos c;
     memset(&c, 0, sizeof(c));
@@ -448,8 +452,27 @@ static int storm(uint64_t seed, void *ctx)
         if (sim_node_pings(c.w.nodes[i]).answered - before.answered != NODES - 1)
             return failed(&c, "a ping was lost 15 s after the storm,");
     }
+    if (ret_hash != NULL)
+        *ret_hash = sim_net_hash(c.w.net);
     sim_world_done(&c.w);
     return 0;
+}
+
+/* Frees blocks of many sizes in another order than they were made in, every third stays: what is
+ * allocated from here on lies in another order than before. */
+static void shuffle_memory(void *kept[static BLOCKS])
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        kept[i] = malloc(32 + i * 7 % 1500);
+        assert_non_null(kept[i]);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        size_t k = i * 7919 % BLOCKS;
+        if (k % 3 == 0)
+            continue;
+        free(kept[k]);
+        kept[k] = NULL;
+    }
 }
 
 PV_TEST(every_pair_is_direct_again_15_seconds_after_a_storm)
@@ -458,6 +481,18 @@ PV_TEST(every_pair_is_direct_again_15_seconds_after_a_storm)
     /* A NAT gives the same port after its restart: what was said of who is there is old. */
     assert_int_equal(storm(25, NULL), 0);
     assert_int_equal(storm(108, NULL), 0);
+}
+
+PV_TEST(a_seed_repeats_a_storm_exactly_wherever_memory_lies)
+{
+    uint64_t once = 0, again = 0;
+    static void *kept[BLOCKS];
+    assert_int_equal(storm(25, &once), 0);
+    shuffle_memory(kept);
+    assert_int_equal(storm(25, &again), 0);
+    for (size_t i = 0; i < BLOCKS; i++)
+        free(kept[i]);
+    assert_int_equal(once, again);
 }
 
 PV_TEST(after_any_trouble_everybody_can_reach_everybody)

@@ -98,6 +98,7 @@ PV_TEST(subscriptions_are_those_that_were_asked_for)
     m = (struct model){.net = {.roster = roster_of(&w)}};
     pv_broker_init(&m.broker, 1000, &rng);
     for (size_t i = 0; i < NODES; i++) {
+        m.conns[i].id = i + 1;
         m.conns[i].net = &m.net;
         pv_rng_fill(&rng, m.conns[i].node, sizeof(m.conns[i].node));
     }
