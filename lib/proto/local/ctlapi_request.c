@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ctlapi_request.c - requests of the control socket, both directions, from two tables: commands and
- * fields. A command is one row: its word, whether it changes the node or the network (root only),
- * the fields it needs and those it may have. Parser, writer and error texts follow from the rows,
- * so a new command needs no code here.
+ * ctlapi_request.c - requests of the control socket, both directions, from two tables: commands,
+ * whose rows are in ctlcmd.h, and fields. Parser, writer and error texts follow from the rows, so a
+ * new command needs no code here.
  */
 #include "proto/local/ctlapi_request.h"
 
@@ -110,88 +109,19 @@ static const struct request_field {
 #undef BUF
 };
 
-/* need and may are lists of field keys, each followed by a blank. */
 static const struct command_row {
     const char *name;
     bool changes;
     const char *need;
     const char *may;
 } COMMANDS[PV_CTLAPI_N_CMDS] = {
-    [PV_CTLAPI_VERSION] = {"version", false, "", ""},
-    [PV_CTLAPI_CREATE] = {"create", true, "url ", "network name cidr timeout_ms insist "},
-    [PV_CTLAPI_INVITE] = {"invite", true, "",
-                          "uses expires admin member_for ephemeral approve tag "},
-    [PV_CTLAPI_INVITE_LIST] = {"invite_list", false, "", ""},
-    [PV_CTLAPI_INVITE_REVOKE] = {"invite_revoke", true, "invite ", ""},
-    [PV_CTLAPI_JOIN] = {"join", true, "token ", "name timeout_ms insist "},
-    [PV_CTLAPI_UP] = {"up", true, "", ""},
-    [PV_CTLAPI_DOWN] = {"down", true, "", ""},
-    [PV_CTLAPI_LEAVE] = {"leave", true, "", "forget last delete_root "},
-    [PV_CTLAPI_STATUS] = {"status", false, "", ""},
-    [PV_CTLAPI_METRICS] = {"metrics", false, "", ""},
-    [PV_CTLAPI_PEERS] = {"peers", false, "", ""},
-    [PV_CTLAPI_PING] = {"ping", false, "peer ", "count interval_ms size "},
-    [PV_CTLAPI_WAIT] = {"wait", false, "", "peer direct online "},
-    [PV_CTLAPI_IP] = {"ip", false, "", "peer "},
-    [PV_CTLAPI_REMOVE] = {"remove", true, "peer ", "keep_invite "},
-    [PV_CTLAPI_ADMIT] = {"admit", true, "peer ", ""},
-    [PV_CTLAPI_DENY] = {"deny", true, "peer ", ""},
-    [PV_CTLAPI_ADMIN_GRANT] = {"admin_grant", true, "peer ", ""},
-    [PV_CTLAPI_ADMIN_REVOKE] = {"admin_revoke", true, "peer ", "keep_invite "},
-    [PV_CTLAPI_RENAME] = {"rename", true, "name ", "peer "},
-    [PV_CTLAPI_ADDRESS_SET] = {"address_set", true, "address ", "peer "},
-    [PV_CTLAPI_REPLACE] = {"replace", true, "peer name ", "force "},
-    [PV_CTLAPI_RULES] = {"rules", false, "", ""},
-    [PV_CTLAPI_RULE_ADD] = {"rule_add", true, "verdict from to ports ", "place keep_invite "},
-    [PV_CTLAPI_RULE_REMOVE] = {"rule_remove", true, "number ", ""},
-    [PV_CTLAPI_RULES_DEFAULT] = {"rules_default", true, "verdict ", ""},
-    [PV_CTLAPI_CAN] = {"can", false, "from to ports ", ""},
-    [PV_CTLAPI_TAG] = {"tag", true, "peer tag ", "keep_invite "},
-    [PV_CTLAPI_UNTAG] = {"untag", true, "peer tag ", ""},
-    [PV_CTLAPI_EXPORT] = {"export", true, "name ", "peer endpoint everything "},
-    [PV_CTLAPI_ROUTES] = {"routes", false, "", ""},
-    [PV_CTLAPI_ROUTE_OFFER] = {"route_offer", true, "prefix ", "no_snat auto "},
-    [PV_CTLAPI_ROUTE_WITHDRAW] = {"route_withdraw", true, "prefix ", ""},
-    [PV_CTLAPI_ROUTE_ALLOW] = {"route_allow", true, "peer prefix ", ""},
-    [PV_CTLAPI_ROUTE_DENY] = {"route_deny", true, "peer prefix ", ""},
-    [PV_CTLAPI_ROUTE_USE] = {"route_use", true, "peer ", "off "},
-    [PV_CTLAPI_EXIT_USE] = {"exit_use", true, "peer ", "lan block "},
-    [PV_CTLAPI_EXIT_OFF] = {"exit_off", true, "", ""},
-    [PV_CTLAPI_COORDINATORS] = {"coordinators", false, "", ""},
-    [PV_CTLAPI_COORDINATOR_ADD] = {"coordinator_add", true, "url ", ""},
-    [PV_CTLAPI_COORDINATOR_REMOVE] = {"coordinator_remove", true, "coordinator ", ""},
-    [PV_CTLAPI_COORDINATOR_ADDRESS] = {"coordinator_address", true, "addresses ", "coordinator "},
-    [PV_CTLAPI_COORDINATOR_TOKEN] = {"coordinator_token", false, "", ""},
-    [PV_CTLAPI_COORDINATOR_TAKE] = {"coordinator_take", true, "token ", ""},
-    [PV_CTLAPI_KEY_ROTATE] = {"key_rotate", true, "", "statics "},
-    [PV_CTLAPI_ROOT_EXPORT] = {"root_export", true, "", ""},
-    [PV_CTLAPI_ROOT_IMPORT] = {"root_import", true, "key box ", ""},
-    [PV_CTLAPI_SEND] = {"send", false, "peer text ", "message "},
-    [PV_CTLAPI_INBOX] = {"inbox", false, "", "peer peek after upto "},
-    [PV_CTLAPI_READ] = {"read", false, "through ", "peer upto "},
-    [PV_CTLAPI_HISTORY] = {"history", false, "", "peer before limit "},
-    [PV_CTLAPI_HISTORY_CLEAR] = {"history_clear", false, "", "peer "},
-    [PV_CTLAPI_MUTE] = {"mute", false, "peer ", ""},
-    [PV_CTLAPI_UNMUTE] = {"unmute", false, "peer ", ""},
-    [PV_CTLAPI_MUTED] = {"muted", false, "", ""},
-    [PV_CTLAPI_WATCH] = {"watch", false, "what ", "seen since seq figures "},
-    [PV_CTLAPI_STATS] = {"stats", false, "", "peer "},
-    [PV_CTLAPI_WHY] = {"why", false, "peer ", ""},
-    [PV_CTLAPI_TRACE] = {"trace", false, "peer ", ""},
-    [PV_CTLAPI_LOG] = {"log", true, "level ", ""},
-    [PV_CTLAPI_RELOAD] = {"reload", true, "", ""},
-    [PV_CTLAPI_FILE_SEND] = {"file_send", false, "peer file ", "transfer "},
-    [PV_CTLAPI_FILES] = {"files", false, "", ""},
-    [PV_CTLAPI_FILE_ACCEPT] = {"file_accept", false, "number ", ""},
-    [PV_CTLAPI_FILE_STOP] = {"file_stop", false, "number ", ""},
-    [PV_CTLAPI_FILE_GET] = {"file_get", false, "number ", ""},
-    [PV_CTLAPI_FILE_SAVED] = {"file_saved", false, "number ", ""},
-    [PV_CTLAPI_ROOM_CREATE] = {"room_create", false, "room ", ""},
-    [PV_CTLAPI_ROOM_INVITE] = {"room_invite", false, "room peer ", ""},
-    [PV_CTLAPI_ROOM_ACCEPT] = {"room_accept", false, "room ", ""},
-    [PV_CTLAPI_ROOM_LEAVE] = {"room_leave", false, "room ", ""},
-    [PV_CTLAPI_ROOM_LIST] = {"room_list", false, "", ""},
-    [PV_CTLAPI_ROOM_MEMBERS] = {"room_members", false, "room ", ""},
+#define FOR_ANY                         false
+#define FOR_ROOT                        true
+#define ROW(name, word, who, need, may) [PV_CTLAPI_##name] = {word, FOR_##who, need, may},
+    PV_CTLAPI_REQUESTS(ROW)
+#undef ROW
+#undef FOR_ROOT
+#undef FOR_ANY
 };
 
 /* Whole words: "peer" must not be found in "peers". */

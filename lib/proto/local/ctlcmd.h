@@ -43,82 +43,102 @@ enum pv_ctlapi_code {
     PV_CTLAPI_BAD_TOKEN = 12,
 };
 
+/*
+ * Every request in one row: its name, its word, who may ask it (ANY: everybody whom the socket lets
+ * in; ROOT: it changes this node or the network), the fields that it needs, and those it may have,
+ * each followed by a blank (FIELDS of ctlapi_request.c). The codec is made from these rows.
+ */
+/* clang-format off */
+#define PV_CTLAPI_REQUESTS(X) \
+    X(VERSION, "version", ANY, "", "") \
+    X(CREATE, "create", ROOT, "url ", "network name cidr timeout_ms insist ") \
+    X(INVITE, "invite", ROOT, "", "uses expires admin member_for ephemeral approve tag ") \
+    X(INVITE_LIST, "invite_list", ANY, "", "") \
+    X(INVITE_REVOKE, "invite_revoke", ROOT, "invite ", "") \
+    X(JOIN, "join", ROOT, "token ", "name timeout_ms insist ") \
+    X(UP, "up", ROOT, "", "") \
+    X(DOWN, "down", ROOT, "", "") \
+    X(LEAVE, "leave", ROOT, "", "forget last delete_root ") \
+    X(STATUS, "status", ANY, "", "") \
+    X(PEERS, "peers", ANY, "", "") \
+    X(METRICS, "metrics", ANY, "", "") \
+    X(PING, "ping", ANY, "peer ", "count interval_ms size ") \
+    X(WAIT, "wait", ANY, "", "peer direct online ") \
+    X(IP, "ip", ANY, "", "peer ") \
+    X(REMOVE, "remove", ROOT, "peer ", "keep_invite ") \
+    X(ADMIT, "admit", ROOT, "peer ", "") \
+    X(DENY, "deny", ROOT, "peer ", "") \
+    X(ADMIN_GRANT, "admin_grant", ROOT, "peer ", "") \
+    X(ADMIN_REVOKE, "admin_revoke", ROOT, "peer ", "keep_invite ") \
+    X(RENAME, "rename", ROOT, "name ", "peer ") /* peer, or without one this node */ \
+    X(ADDRESS_SET, "address_set", ROOT, "address ", "peer ") /* the same */ \
+    X(REPLACE, "replace", ROOT, "peer name ", "force ") /* peer by the member called name */ \
+    X(RULES, "rules", ANY, "", "") /* list */ \
+    /* number: in the place of that rule, 0: as the last one */ \
+    X(RULE_ADD, "rule_add", ROOT, "verdict from to ports ", "place keep_invite ") \
+    X(RULE_REMOVE, "rule_remove", ROOT, "number ", "") /* the rule of this number */ \
+    X(RULES_DEFAULT, "rules_default", ROOT, "verdict ", "") \
+    X(CAN, "can", ANY, "from to ports ", "") /* what the rules say */ \
+    X(TAG, "tag", ROOT, "peer tag ", "keep_invite ") /* peer gets the tag name */ \
+    X(UNTAG, "untag", ROOT, "peer tag ", "") /* and loses it */ \
+    /* a guest that peer carries, or without one this node */ \
+    X(EXPORT, "export", ROOT, "name ", "peer endpoint everything ") \
+    X(ROUTES, "routes", ANY, "", "") /* list */ \
+    /* this node carries the prefix */ \
+    X(ROUTE_OFFER, "route_offer", ROOT, "prefix ", "no_snat auto ") \
+    X(ROUTE_WITHDRAW, "route_withdraw", ROOT, "prefix ", "") /* and no longer */ \
+    X(ROUTE_ALLOW, "route_allow", ROOT, "peer prefix ", "") /* peer may carry the prefix */ \
+    X(ROUTE_DENY, "route_deny", ROOT, "peer prefix ", "") /* and may not any more */ \
+    /* peer: "all", "auto", "off", a member or a prefix */ \
+    X(ROUTE_USE, "route_use", ROOT, "peer ", "off ") \
+    X(EXIT_USE, "exit_use", ROOT, "peer ", "lan block ") /* everything goes out by peer */ \
+    X(EXIT_OFF, "exit_off", ROOT, "", "") /* and no longer */ \
+    X(COORDINATORS, "coordinators", ANY, "", "") /* list */ \
+    /* url: it becomes the preferred one */ \
+    X(COORDINATOR_ADD, "coordinator_add", ROOT, "url ", "") \
+    X(COORDINATOR_REMOVE, "coordinator_remove", ROOT, "coordinator ", "") \
+    /* it is at these addresses, and no other */ \
+    X(COORDINATOR_ADDRESS, "coordinator_address", ROOT, "addresses ", "coordinator ") \
+    /* for members who hear of a change by nobody else */ \
+    X(COORDINATOR_TOKEN, "coordinator_token", ANY, "", "") \
+    X(COORDINATOR_TAKE, "coordinator_take", ROOT, "token ", "") /* such a token */ \
+    /* another transport key of this node */ \
+    X(KEY_ROTATE, "key_rotate", ROOT, "", "statics ") \
+    X(ROOT_EXPORT, "root_export", ROOT, "", "") /* where the root key is */ \
+    X(ROOT_IMPORT, "root_import", ROOT, "key box ", "") \
+    X(SEND, "send", ANY, "peer text ", "message ") \
+    X(INBOX, "inbox", ANY, "", "peer peek after upto ") \
+    X(READ, "read", ANY, "through ", "peer upto ") \
+    X(HISTORY, "history", ANY, "", "peer before limit ") \
+    X(HISTORY_CLEAR, "history_clear", ANY, "", "peer ") /* of peer, or without one of all */ \
+    X(MUTE, "mute", ANY, "peer ", "") \
+    X(UNMUTE, "unmute", ANY, "peer ", "") \
+    X(MUTED, "muted", ANY, "", "") /* list */ \
+    X(WATCH, "watch", ANY, "what ", "seen since seq figures ") \
+    X(STATS, "stats", ANY, "", "peer ") \
+    X(WHY, "why", ANY, "peer ", "") \
+    X(TRACE, "trace", ANY, "peer ", "") \
+    X(LOG, "log", ROOT, "level ", "") \
+    X(RELOAD, "reload", ROOT, "", "") \
+    /* with a descriptor of the file (SCM_RIGHTS) */ \
+    X(FILE_SEND, "file_send", ANY, "peer file ", "transfer ") \
+    X(FILES, "files", ANY, "", "") /* list */ \
+    X(FILE_ACCEPT, "file_accept", ANY, "number ", "") /* an incoming one */ \
+    /* refuse an incoming one, withdraw an outgoing one */ \
+    X(FILE_STOP, "file_stop", ANY, "number ", "") \
+    /* a descriptor of a received one comes with the answer */ \
+    X(FILE_GET, "file_get", ANY, "number ", "") \
+    X(FILE_SAVED, "file_saved", ANY, "number ", "") /* the daemon's copy may go */ \
+    X(ROOM_CREATE, "room_create", ANY, "room ", "") \
+    X(ROOM_INVITE, "room_invite", ANY, "room peer ", "") \
+    X(ROOM_ACCEPT, "room_accept", ANY, "room ", "") \
+    X(ROOM_LEAVE, "room_leave", ANY, "room ", "") \
+    X(ROOM_LIST, "room_list", ANY, "", "") \
+    X(ROOM_MEMBERS, "room_members", ANY, "room ", "")
+/* clang-format on */
+
+#define PV_CTLAPI_ENUMERATOR(name, word, who, needs, may) PV_CTLAPI_##name,
 enum pv_ctlapi_cmd {
-    PV_CTLAPI_VERSION,
-    PV_CTLAPI_CREATE,
-    PV_CTLAPI_INVITE,
-    PV_CTLAPI_INVITE_LIST,
-    PV_CTLAPI_INVITE_REVOKE,
-    PV_CTLAPI_JOIN,
-    PV_CTLAPI_UP,
-    PV_CTLAPI_DOWN,
-    PV_CTLAPI_LEAVE,
-    PV_CTLAPI_STATUS,
-    PV_CTLAPI_PEERS,
-    PV_CTLAPI_METRICS,
-    PV_CTLAPI_PING,
-    PV_CTLAPI_WAIT,
-    PV_CTLAPI_IP,
-    PV_CTLAPI_REMOVE,
-    PV_CTLAPI_ADMIT,
-    PV_CTLAPI_DENY,
-    PV_CTLAPI_ADMIN_GRANT,
-    PV_CTLAPI_ADMIN_REVOKE,
-    PV_CTLAPI_RENAME,          /* peer, or without one this node */
-    PV_CTLAPI_ADDRESS_SET,     /* the same */
-    PV_CTLAPI_REPLACE,         /* peer by the member called name */
-    PV_CTLAPI_RULES,           /* list */
-    PV_CTLAPI_RULE_ADD,        /* word: "allow" or "deny"; number: in the place of that rule,
-                                * 0: as the last one */
-    PV_CTLAPI_RULE_REMOVE,     /* the rule of this number */
-    PV_CTLAPI_RULES_DEFAULT,   /* word: "allow" or "deny" */
-    PV_CTLAPI_CAN,             /* what the rules say */
-    PV_CTLAPI_TAG,             /* peer gets the tag name; keep_invite */
-    PV_CTLAPI_UNTAG,           /* and loses it */
-    PV_CTLAPI_EXPORT,          /* name: a guest that peer carries, or without one this node;
-                                * coordinator: its endpoint, may be "" */
-    PV_CTLAPI_ROUTES,          /* list */
-    PV_CTLAPI_ROUTE_OFFER,     /* this node carries the prefix cidr */
-    PV_CTLAPI_ROUTE_WITHDRAW,  /* and no longer */
-    PV_CTLAPI_ROUTE_ALLOW,     /* peer may carry the prefix cidr */
-    PV_CTLAPI_ROUTE_DENY,      /* and may not any more */
-    PV_CTLAPI_ROUTE_USE,       /* peer: "all", "auto", "off", a member or a prefix */
-    PV_CTLAPI_EXIT_USE,        /* everything goes out by peer */
-    PV_CTLAPI_EXIT_OFF,        /* and no longer */
-    PV_CTLAPI_COORDINATORS,    /* list */
-    PV_CTLAPI_COORDINATOR_ADD, /* url: it becomes the preferred one */
-    PV_CTLAPI_COORDINATOR_REMOVE,
-    PV_CTLAPI_COORDINATOR_ADDRESS, /* it is at these addresses, and no other */
-    PV_CTLAPI_COORDINATOR_TOKEN,   /* for members who hear of a change by nobody else */
-    PV_CTLAPI_COORDINATOR_TAKE,    /* such a token */
-    PV_CTLAPI_KEY_ROTATE,          /* another transport key of this node */
-    PV_CTLAPI_ROOT_EXPORT,         /* where the root key is */
-    PV_CTLAPI_ROOT_IMPORT,
-    PV_CTLAPI_SEND,
-    PV_CTLAPI_INBOX,
-    PV_CTLAPI_READ,
-    PV_CTLAPI_HISTORY,
-    PV_CTLAPI_HISTORY_CLEAR, /* of peer, or without one of all */
-    PV_CTLAPI_MUTE,
-    PV_CTLAPI_UNMUTE,
-    PV_CTLAPI_MUTED, /* list */
-    PV_CTLAPI_WATCH,
-    PV_CTLAPI_STATS,
-    PV_CTLAPI_WHY,
-    PV_CTLAPI_TRACE,
-    PV_CTLAPI_LOG,
-    PV_CTLAPI_RELOAD,
-    PV_CTLAPI_FILE_SEND,   /* with a descriptor of the file (SCM_RIGHTS) */
-    PV_CTLAPI_FILES,       /* list */
-    PV_CTLAPI_FILE_ACCEPT, /* an incoming one */
-    PV_CTLAPI_FILE_STOP,   /* refuse an incoming one, withdraw an outgoing one */
-    PV_CTLAPI_FILE_GET,    /* a descriptor of a received one comes with the answer */
-    PV_CTLAPI_FILE_SAVED,  /* the daemon's copy may go */
-    PV_CTLAPI_ROOM_CREATE,
-    PV_CTLAPI_ROOM_INVITE,
-    PV_CTLAPI_ROOM_ACCEPT,
-    PV_CTLAPI_ROOM_LEAVE,
-    PV_CTLAPI_ROOM_LIST,
-    PV_CTLAPI_ROOM_MEMBERS,
-    PV_CTLAPI_N_CMDS,
+    PV_CTLAPI_REQUESTS(PV_CTLAPI_ENUMERATOR) PV_CTLAPI_N_CMDS,
 };
+#undef PV_CTLAPI_ENUMERATOR

@@ -181,13 +181,13 @@ class Docs(Tree):
         self.assertIn("type 77 (WAVE)", said[0])
 
     def test_a_new_command_is_documented(self):
-        said = self.problems("lib/proto/local/ctlapi_request.c", "    [PV_CTLAPI_WHY] =",
-                             '    [PV_CTLAPI_WAVE] = {"wave", false, "peer ", ""},\n    [PV_CTLAPI_WHY] =', "check_tables")
+        said = self.problems("lib/proto/local/ctlcmd.h", "    X(WHY,",
+                             '    X(WAVE, "wave", ANY, "peer ", "") \\\n    X(WHY,', "check_tables")
         self.assertEqual(len(said), 1)
         self.assertIn("the command wave of", said[0])
 
     def test_a_new_field_of_a_command_is_documented(self):
-        said = self.problems("lib/proto/local/ctlapi_request.c", '"peer before limit "', '"peer before limit wave "',
+        said = self.problems("lib/proto/local/ctlcmd.h", '"peer before limit "', '"peer before limit wave "',
                              "check_tables")
         self.assertEqual(len(said), 1)
         self.assertIn("the field wave of history", said[0])

@@ -89,14 +89,6 @@ static void request_survives_the_wire(enum pv_ctlapi_cmd cmd)
     pv_ctlapi_request_done(&b);
 }
 
-PV_TEST(every_command_has_its_row)
-{
-    for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
-        if (pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c) == NULL)
-            fail_msg("command %u has no row in COMMANDS of lib/proto/local/ctlapi_request.c", c);
-    }
-}
-
 PV_TEST(a_missing_text_is_told_as_a_bug_and_not_as_lack_of_memory)
 {
     json_t *obj = pv_ctlapi_pack("{s:s, s:s}", "network", NULL, "name", "alice");
@@ -247,34 +239,24 @@ PV_TEST(strings_are_bounded_to_the_character)
     assert_int_equal(parse_long(head, room + 1), PV_ERR_LIMIT);
 }
 
+/* The rights stand here a second time: a slip in a row of PV_CTLAPI_REQUESTS would give a request
+ * that is root's to everybody on the machine. */
 PV_TEST(only_commands_that_change_nothing_are_for_everybody)
 {
-    static const enum pv_ctlapi_cmd everybody[] = {
-        PV_CTLAPI_VERSION,      PV_CTLAPI_INVITE_LIST,
-        PV_CTLAPI_STATUS,       PV_CTLAPI_PEERS,
-        PV_CTLAPI_PING,         PV_CTLAPI_WAIT,
-        PV_CTLAPI_IP,           PV_CTLAPI_SEND,
-        PV_CTLAPI_INBOX,        PV_CTLAPI_HISTORY,
-        PV_CTLAPI_WATCH,        PV_CTLAPI_WHY,
-        PV_CTLAPI_TRACE,        PV_CTLAPI_FILE_SEND,
-        PV_CTLAPI_FILES,        PV_CTLAPI_FILE_ACCEPT,
-        PV_CTLAPI_FILE_STOP,    PV_CTLAPI_FILE_GET,
-        PV_CTLAPI_FILE_SAVED,   PV_CTLAPI_ROOM_CREATE,
-        PV_CTLAPI_ROOM_INVITE,  PV_CTLAPI_ROOM_LEAVE,
-        PV_CTLAPI_ROOM_LIST,    PV_CTLAPI_ROOM_MEMBERS,
-        PV_CTLAPI_METRICS,      PV_CTLAPI_HISTORY_CLEAR,
-        PV_CTLAPI_MUTE,         PV_CTLAPI_UNMUTE,
-        PV_CTLAPI_MUTED,        PV_CTLAPI_READ,
-        PV_CTLAPI_COORDINATORS, PV_CTLAPI_COORDINATOR_TOKEN,
-        PV_CTLAPI_RULES,        PV_CTLAPI_CAN,
-        PV_CTLAPI_ROUTES,       PV_CTLAPI_ROOM_ACCEPT,
-        PV_CTLAPI_STATS,
-    };
+    static const char everybody[] =
+        " version invite_list status peers ping wait ip send inbox history watch why "
+        "trace file_send files file_accept file_stop file_get file_saved room_create "
+        "room_invite room_leave room_list room_members metrics history_clear mute "
+        "unmute muted read coordinators coordinator_token rules can routes room_accept "
+        "stats ";
     for (unsigned c = 0; c < PV_CTLAPI_N_CMDS; c++) {
-        bool open = false;
-        for (size_t i = 0; i < PV_ARRAY_LEN(everybody); i++)
-            open = open || everybody[i] == c;
-        assert_int_equal(pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c), !open);
+        char word[64];
+        const char *name = pv_ctlapi_cmd_name((enum pv_ctlapi_cmd)c);
+        snprintf(word, sizeof(word), " %s ", name);
+        if (pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) != (strstr(everybody, word) == NULL))
+            fail_msg("the request %s is for %s by its row in lib/proto/local/ctlcmd.h, and not by "
+                     "the list in this test: who may ask it?",
+                     name, pv_ctlapi_cmd_changes((enum pv_ctlapi_cmd)c) ? "root" : "everybody");
     }
     assert_true(pv_ctlapi_cmd_changes(PV_CTLAPI_N_CMDS));
 }
