@@ -201,17 +201,6 @@ static int serve_until_end(const struct pv_coordset *set, const uint8_t *pk,
     return r == PV_OK || ended ? PV_COORDEXIT_DONE : pv_coord_print_error(error);
 }
 
-/* A limit that was not given stays 0, which stands for the built-in limit. */
-static struct pv_coord_limits core_limits(const struct pv_coordset_general *g)
-{
-    return (struct pv_coord_limits){.conns = g->conns,
-                                    .guests = g->guests,
-                                    .networks = g->networks,
-                                    .subscriptions = g->subscriptions,
-                                    .source_rate = g->source_rate,
-                                    .source_burst = 2 * g->source_rate};
-}
-
 /* The lock on the state directory is held to the end. Keys and passwords are copied by the core, so
  * both are freed as soon as it exists. */
 static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
@@ -253,7 +242,7 @@ static int run_coordinator(struct pv_coordset *set, const struct pv_log *log)
                                         .open = set->open,
                                         .stun = stun.texts,
                                         .n_stun = stun.n,
-                                        .limits = core_limits(&set->limits.general),
+                                        .limits = set->limits.general,
                                         .net_limits = &limits,
                                         .homes = set->store.postgres[0] != '\0',
                                         .relay = pv_relaycfg_get(relay),

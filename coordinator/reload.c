@@ -78,22 +78,6 @@ static void name_users(const struct pv_coordset_relay *a, const struct pv_coords
     }
 }
 
-/* Tables of these sizes were made at the start. */
-static void name_general(const struct pv_coordset_general *a, const struct pv_coordset_general *b,
-                         char *waiting)
-{
-    if (a->conns != b->conns)
-        pv_coordreload_name(waiting, "[limits] connections");
-    if (a->guests != b->guests)
-        pv_coordreload_name(waiting, "[limits] guests");
-    if (a->networks != b->networks)
-        pv_coordreload_name(waiting, "[limits] networks");
-    if (a->subscriptions != b->subscriptions)
-        pv_coordreload_name(waiting, "[limits] subscriptions");
-    if (a->source_rate != b->source_rate)
-        pv_coordreload_name(waiting, "[limits] connections-per-source");
-}
-
 /* Sockets, and passwords and certificates in other places than before, were opened with rights that
  * are gone. */
 static void name_waiting(const struct pv_coordset *now, const struct pv_coordset *old,
@@ -111,7 +95,9 @@ static void name_waiting(const struct pv_coordset *now, const struct pv_coordset
         pv_coordreload_name(waiting, "tls-key");
     if (now->relay.off != old->relay.off)
         pv_coordreload_name(waiting, "[relay] enabled");
-    name_general(&now->limits.general, &old->limits.general, waiting);
+    /* Tables of these sizes were made at the start. */
+    pv_coordset_limits_compare(&now->limits.general, &old->limits.general, pv_coordreload_name,
+                               waiting);
     name_users(&now->relay, &old->relay, waiting);
     name_users(&old->relay, &now->relay, waiting);
     if (strcmp(now->store.postgres, old->store.postgres) != 0)

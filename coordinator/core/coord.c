@@ -38,33 +38,11 @@ static int new_relay(struct pv_coord *c, const struct pv_coord_config *cfg)
     return r;
 }
 
-/* Zero in a configuration stands for the default. */
-static uint32_t or_default(uint32_t value, uint32_t standard)
-{
-    return value == 0 ? standard : value;
-}
-
-/* The defaults are those that coord.h names. */
 static struct pv_coord_limits fill_limits(const struct pv_coord_limits *given)
 {
-    return (struct pv_coord_limits){
-        .conns = or_default(given->conns, 20000),
-        .guests = or_default(given->guests, 4096),
-        .regulars = or_default(given->regulars, 4096),
-        .source_rate = or_default(given->source_rate, 500),
-        .source_burst = or_default(given->source_burst, 1000),
-        .request_rate = or_default(given->request_rate, 50),
-        .request_burst = or_default(given->request_burst, 500),
-        .network_rate = or_default(given->network_rate, 1000),
-        .network_burst = or_default(given->network_burst, 4000),
-        .signal_rate = or_default(given->signal_rate, 100),
-        .signal_burst = or_default(given->signal_burst, 400),
-        .networks = or_default(given->networks, 4096),
-        .open_rate = or_default(given->open_rate, 1),
-        .open_burst = or_default(given->open_burst, 20),
-        .subscriptions = or_default(given->subscriptions, 1024),
-        .steps = or_default(given->steps, 8192),
-    };
+#define FILLED(name, standard) .name = given->name == 0 ? (standard) : given->name,
+    return (struct pv_coord_limits){PV_COORD_LIMITS(FILLED)};
+#undef FILLED
 }
 
 /* Everything that can fail comes before the keys are copied, so a half-made machine holds none. */

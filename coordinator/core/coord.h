@@ -30,26 +30,6 @@
 #include "coordinator/core/turn/relaycore.h"
 #include "proto/control/ctlmsg.h"
 
-/* Every limit of the coordinator with its answer. Zero in the configuration = the default. */
-struct pv_coord_limits {
-    uint32_t conns;    /* 20000; accept says PV_ERR_LIMIT */
-    uint32_t guests;   /* 4096 connections without a member's hello; for one more, another ends */
-    uint32_t regulars; /* 4096 such connections more, from addresses where members were lately */
-    uint32_t source_rate;   /* 500 connections a second and /24 or /56; accept: PV_ERR_LIMIT */
-    uint32_t source_burst;  /* 1000 */
-    uint32_t request_rate;  /* 50 requests a second and connection; error "limit" */
-    uint32_t request_burst; /* 500 */
-    uint32_t network_rate;  /* 1000 statements and joins a second and network; error "limit" */
-    uint32_t network_burst; /* 4000 */
-    uint32_t signal_rate;   /* 100 signals a second and node; error "limit" */
-    uint32_t signal_burst;  /* 400 */
-    uint32_t networks;      /* 4096; error "full" */
-    uint32_t open_rate;     /* 1 network a second and source with --open; error "limit" */
-    uint32_t open_burst;    /* 20 */
-    uint32_t subscriptions; /* 1024 nodes a connection; error "limit" */
-    uint32_t steps;         /* 8192 of settling a network's statements, then others are served */
-};
-
 enum {
     PV_COORD_CLOCK_S = 60, /* ours: by which the clock may differ from the database's */
     PV_COORD_GUEST_S = 30, /* seconds a guest may take in all, DESIGN 3 */

@@ -85,17 +85,17 @@ static int take_value(const struct section *s, unsigned key, const char *name, c
 /* The keys of [limits] alone. */
 static const struct {
     const char *name;
-    size_t offset; /* in struct pv_coordset_general */
+    size_t offset; /* in struct pv_coord_limits */
     uint32_t max;
 } general_keys[] = {
-    {"connections", offsetof(struct pv_coordset_general, conns), 1000000},
-    {"guests", offsetof(struct pv_coordset_general, guests), 1000000},
-    {"networks", offsetof(struct pv_coordset_general, networks), 1000000},
-    {"subscriptions", offsetof(struct pv_coordset_general, subscriptions), 16384},
-    {"connections-per-source", offsetof(struct pv_coordset_general, source_rate), 1000000},
+    {"connections", offsetof(struct pv_coord_limits, conns), 1000000},
+    {"guests", offsetof(struct pv_coord_limits, guests), 1000000},
+    {"networks", offsetof(struct pv_coord_limits, networks), 1000000},
+    {"subscriptions", offsetof(struct pv_coord_limits, subscriptions), 16384},
+    {"connections-per-source", offsetof(struct pv_coord_limits, source_rate), 1000000},
 };
 
-static uint32_t general_value(const struct pv_coordset_general *g, size_t i)
+static uint32_t general_value(const struct pv_coord_limits *g, size_t i)
 {
     uint32_t value;
     memcpy(&value, (const char *)g + general_keys[i].offset, sizeof(value));
@@ -103,7 +103,7 @@ static uint32_t general_value(const struct pv_coordset_general *g, size_t i)
 }
 
 /* False: the key is none of these. */
-static bool take_general(struct pv_coordset_general *g, const struct pv_ini_item *item, int *ret_r,
+static bool take_general(struct pv_coord_limits *g, const struct pv_ini_item *item, int *ret_r,
                          char *error, size_t cap)
 {
     char why[64];
@@ -124,6 +124,17 @@ static bool take_general(struct pv_coordset_general *g, const struct pv_ini_item
         memcpy((char *)g + general_keys[i].offset, &value, sizeof(value));
     }
     return true;
+}
+
+void pv_coordset_limits_compare(const struct pv_coord_limits *a, const struct pv_coord_limits *b,
+                                void (*each)(char *list, const char *key), char *list)
+{
+    char key[64];
+    for (size_t i = 0; i < PV_ARRAY_LEN(general_keys); i++) {
+        snprintf(key, sizeof(key), "[%s] %s", all_section, general_keys[i].name);
+        if (general_value(a, i) != general_value(b, i))
+            each(list, key);
+    }
 }
 
 /* The keys of [limits] and of [network ID]. */
@@ -204,6 +215,7 @@ int pv_coordset_limits_item(struct pv_coordset_limits *l, const struct pv_ini_it
 /* 0 is a value, "no limit": `seen` tells what a network was given from what it lacks. */
 void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth)
 {
+    l->general.source_burst = 2 * l->general.source_rate;
     for (size_t i = 0; i < l->n; i++) {
         struct pv_netlimits *own = &l->nets[i].limits;
         if ((l->seen_of[i] & SEEN_MEMBERS) == 0)

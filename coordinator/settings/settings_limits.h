@@ -15,13 +15,8 @@ enum {
     PV_COORDSET_LIMIT_KEYS = 4,
 };
 
-/* Of the coordinator as a whole, as in pv_coord_limits (core/coord.h); 0: not given. */
-struct pv_coordset_general {
-    uint32_t conns, guests, networks, subscriptions, source_rate;
-};
-
 struct pv_coordset_limits {
-    struct pv_coordset_general general;
+    struct pv_coord_limits general; /* of the coordinator as a whole; 0: not given */
     struct pv_netlimits all;
     unsigned seen; /* keys of [limits] that were given */
     struct pv_netlimits_of nets[PV_COORDSET_NETS_MAX];
@@ -38,5 +33,9 @@ PV_MUST_CHECK int pv_coordset_limits_item(struct pv_coordset_limits *l,
 /* Does the file say the same of this network of a as of this one of b? */
 PV_MUST_CHECK bool pv_coordset_limits_same(const struct pv_coordset_limits *a, size_t i,
                                            const struct pv_coordset_limits *b, size_t k);
+/* Calls each for every key of the coordinator as a whole that a and b say otherwise, as "[limits]
+ * guests". */
+void pv_coordset_limits_compare(const struct pv_coord_limits *a, const struct pv_coord_limits *b,
+                                void (*each)(char *list, const char *key), char *list);
 /* At the end of the file: sections of networks get what they left to [limits], and to [relay]. */
 void pv_coordset_limits_end(struct pv_coordset_limits *l, uint32_t bandwidth);

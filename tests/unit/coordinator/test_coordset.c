@@ -427,7 +427,7 @@ PV_TEST(the_coordinator_itself_has_limits)
     write_config("[limits]\nconnections = 100k\nmembers = 7\nguests = 4096\nnetworks = 10k\n"
                  "subscriptions = 2000\nconnections-per-source = 5k\n");
     assert_int_equal(load(""), PV_OK);
-    const struct pv_coordset_general *g = &set.limits.general;
+    const struct pv_coord_limits *g = &set.limits.general;
     assert_true(g->conns == 100000 && g->guests == 4096 && g->networks == 10000);
     assert_true(g->subscriptions == 2000 && g->source_rate == 5000);
     assert_int_equal(set.limits.all.members, 7);
