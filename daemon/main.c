@@ -101,7 +101,7 @@ struct daemon {
     struct pv_rng rng;
     struct pv_identity *identity; /* pv_secret_alloc() */
     struct pv_helper *helper;
-    struct pv_door *door;
+    struct pv_usher *usher;
     struct pv_keeper *keeper;
     char root_file[PATH_MAX]; /* for the user */
     struct pv_store *store;
@@ -540,7 +540,7 @@ static int open_control(struct daemon *d)
     if (r >= 0 && pv_helper_fix_files(d->helper, d->socket, names, error) < 0)
         return say(EXIT_FAILED, "%s", error);
     if (r >= 0)
-        r = pv_door_open(d->door, fd);
+        r = pv_usher_open(d->usher, fd);
     if (r == PV_ERR_EXISTS)
         return say(EXIT_FAILED,
                    "already running: another p2pvpnd listens on %s: stop it, or choose another "
@@ -767,7 +767,7 @@ static void on_ready(void *ctx)
     say(EXIT_OK, "ready: version %s, UDP port %u, socket %s", PV_VERSION, d->port, d->socket);
 }
 
-/* A new life with new settings has the sockets, the interface and the clients' door of the old. */
+/* A new life with new settings has the sockets, the interface and the usher of the old. */
 static bool on_reload(void *ctx, struct pv_engine_reloaded *ret_done)
 {
     struct daemon *d = ctx;
@@ -805,7 +805,7 @@ static int run_loop(struct daemon *d)
         .log = &d->log,
         .udp = d->udp,
         .threads = d->settings.threads,
-        .door = d->door,
+        .usher = d->usher,
         .signals_fd = d->signals_fd,
         .notify_fd = d->notify_fd,
         .state = d->state,
@@ -848,7 +848,7 @@ static int live(struct daemon *d, const uint8_t *transport_key, bool *ret_again)
 }
 
 /* The steps that need root: afterwards this process is one that could as well be started by a user,
- * and only the helper, the door and the notifier have rights, each a few. */
+ * and only the helper, the usher and the notifier have rights, each a few. */
 static int open_as_root(struct daemon *d)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -947,7 +947,7 @@ static void close_fd(int fd)
 static void finish_daemon(struct daemon *d)
 {
     pv_supervisor_close(&d->supervisor);
-    d->door = pv_door_stop(d->door);
+    d->usher = pv_usher_stop(d->usher);
     d->keeper = pv_keeper_stop(d->keeper);
     pv_inside_use(-1); /* its giver ends */
     pv_udp_group_close(&d->udp);
@@ -983,10 +983,10 @@ static int serve(struct daemon *d)
     d->rng = pv_entropy();
     d->started = pv_clock_now();
     d->supervisor = pv_supervisor_open();
-    /* Helper, door and keeper first: they must not inherit a key or a descriptor of a file. */
+    /* Helper, usher and keeper first: they must not inherit a key or a descriptor of a file. */
     int r = pv_helper_start(&d->helper, run_task);
     if (r >= 0)
-        r = pv_door_start(&d->door);
+        r = pv_usher_start(&d->usher);
     if (r >= 0)
         r = pv_keeper_start(&d->keeper);
     if (r >= 0)

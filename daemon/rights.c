@@ -228,7 +228,7 @@ static int keep_files(const struct pv_rights_config *cfg, int *ret_landlock)
 }
 
 /* Beside what every daemon does: the interface is asked about itself, names are handed to the
- * helper in memory, and in the end helper and door are waited for. */
+ * helper in memory, and in the end helper and usher are waited for. */
 static int keep_calls(bool *ret_seccomp)
 {
     static const struct pv_confine_call more[] = {

@@ -49,7 +49,7 @@ struct link {
 };
 
 /* A gate in the loop. */
-struct door {
+struct entry {
     struct links *all;
     struct pv_gate *gate;
     struct pv_watch *watch;         /* NULL: it is one of UDP, or closed */
@@ -59,7 +59,7 @@ struct door {
 struct links {
     const struct pv_links_config *cfg;
     struct pv_serving serving;
-    struct door door[PV_LINKS_GATES];
+    struct entry entry[PV_LINKS_GATES];
     struct pv_watch *asking; /* of serve */
     uint8_t *buf;
     struct link *first;
@@ -74,8 +74,8 @@ static void open_gate(struct links *x)
 {
     x->open_at = PV_NEVER;
     for (size_t i = 0; i < PV_LINKS_GATES; i++) {
-        if (x->door[i].watch != NULL)
-            pv_watch_set(x->door[i].watch, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
+        if (x->entry[i].watch != NULL)
+            pv_watch_set(x->entry[i].watch, x->n < PV_LINKS_MAX ? PV_LOOP_READ : 0);
     }
 }
 
@@ -367,8 +367,8 @@ static void close_gate(struct links *x, pv_ns until, const char *why)
 {
     x->open_at = until;
     for (size_t i = 0; i < PV_LINKS_GATES; i++) {
-        if (x->door[i].watch != NULL)
-            pv_watch_set(x->door[i].watch, 0);
+        if (x->entry[i].watch != NULL)
+            pv_watch_set(x->entry[i].watch, 0);
     }
     if (!x->told_full)
         pv_cli_note(x->cfg->cli, "%s: further connections wait until one ends", why);
@@ -389,7 +389,7 @@ static void note_other(struct links *x, int status)
 
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
 {
-    const struct door *d = ctx;
+    const struct entry *d = ctx;
     struct links *x = d->all;
     int fd = -1, r = pv_gate_accept(d->gate, &fd);
     if (r == PV_OK)
@@ -404,7 +404,7 @@ static void on_gate(void *ctx, unsigned ready, pv_ns now)
         close_gate(x, PV_NEVER, "1,000 connections are open");
 }
 
-static int watch_door(struct door *d)
+static int watch_entry(struct entry *d)
 {
     const struct pv_links_config *cfg = d->all->cfg;
     struct pv_loop *loop = d->all->serving.loop;
@@ -422,7 +422,7 @@ static int watch_door(struct door *d)
                                                                          .buf = d->all->buf});
 }
 
-static void leave_door(struct door *d)
+static void leave_entry(struct entry *d)
 {
     d->watch = pv_watch_free(d->watch);
     d->datagrams = pv_datagrams_free(d->datagrams);
@@ -440,22 +440,22 @@ static int find_overlay(struct links *x)
 
 /* Members come to an address of this node and to an interface, both of which may be others after
  * `down`, `address set` or a restart of p2pvpnd. */
-static void mind_doors(struct links *x)
+static void mind_entries(struct links *x)
 {
     const struct pv_overlay *o = x->cfg->overlay;
     int code = find_overlay(x);
     for (int i = 0; i < PV_LINKS_GATES; i++) {
-        struct door *d = &x->door[i];
+        struct entry *d = &x->entry[i];
         struct pv_addr at = i == 0 ? o->own4 : o->own6;
         at.port = x->cfg->served->port;
         if (code == 0 && (at.family == PV_AF_NONE ? d->gate->fd < 0 : pv_gate_stands(d->gate, &at)))
             continue;
-        leave_door(d);
+        leave_entry(d);
         pv_gate_close(d->gate);
         /* A port that somebody has taken meanwhile may be free the next time. */
         if (code == 0 && at.family != PV_AF_NONE &&
             pv_gate_open_overlay(d->gate, &at, o->tun, x->cfg->served->udp) == PV_OK)
-            (void)!watch_door(d);
+            (void)!watch_entry(d);
     }
     open_gate(x);
 }
@@ -522,11 +522,11 @@ static void look(struct links *x, pv_ns now)
         look_at_link(l, now);
     }
     for (size_t i = 0; i < PV_LINKS_GATES; i++) {
-        if (x->door[i].datagrams != NULL)
-            pv_datagrams_handle_timeout(x->door[i].datagrams, now);
+        if (x->entry[i].datagrams != NULL)
+            pv_datagrams_handle_timeout(x->entry[i].datagrams, now);
     }
     if (x->cfg->outside != NULL)
-        mind_doors(x);
+        mind_entries(x);
     else
         end_denied(x);
 }
@@ -552,8 +552,8 @@ static void end_all(struct links *x)
     while (x->first != NULL)
         end_link(x->first);
     for (size_t i = 0; i < PV_LINKS_GATES; i++) {
-        if (x->door[i].datagrams != NULL)
-            pv_datagrams_end_all(x->door[i].datagrams);
+        if (x->entry[i].datagrams != NULL)
+            pv_datagrams_end_all(x->entry[i].datagrams);
     }
 }
 
@@ -577,8 +577,8 @@ static int start(struct links *x)
 {
     int r = pv_serving_start(&x->serving);
     for (size_t i = 0; i < PV_LINKS_GATES && r == PV_OK; i++) {
-        x->door[i] = (struct door){.all = x, .gate = &x->cfg->gate[i]};
-        r = watch_door(&x->door[i]);
+        x->entry[i] = (struct entry){.all = x, .gate = &x->cfg->gate[i]};
+        r = watch_entry(&x->entry[i]);
     }
     if (r < 0 || x->cfg->served == NULL)
         return r;
@@ -596,7 +596,7 @@ int pv_links_run(const struct pv_links_config *cfg)
         pv_serving_run(&x.serving);
     end_all(&x);
     for (size_t i = 0; i < PV_LINKS_GATES; i++)
-        leave_door(&x.door[i]);
+        leave_entry(&x.entry[i]);
     pv_watch_free(x.asking);
     pv_serving_end(&x.serving);
     free(x.buf);

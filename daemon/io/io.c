@@ -142,10 +142,11 @@ static void on_helper_death(void *ctx, unsigned ready, pv_ns now)
     stop(io, PV_ERR_CLOSED);
 }
 
-static void on_door_death(void *ctx)
+static void on_usher_death(void *ctx)
 {
     struct pv_io *io = ctx;
-    pv_log(io->turn.log, PV_LOG_ERROR, "what=stopping why=\"the door for clients has died\"");
+    pv_log(io->turn.log, PV_LOG_ERROR,
+           "what=stopping why=\"the process that accepts clients has died\"");
     stop(io, PV_ERR_CLOSED);
 }
 
@@ -395,8 +396,8 @@ static int make_sockets(struct pv_io *io)
 {
     const struct pv_io_streams_config streams = {.turn = &io->turn,
                                                  .counts = &io->counts,
-                                                 .door = io->cfg.door,
-                                                 .door_gone = on_door_death,
+                                                 .usher = io->cfg.usher,
+                                                 .usher_gone = on_usher_death,
                                                  .ctx = io,
                                                  .tun_name = io->cfg.tun_name};
     const struct pv_io_socks_config socks = {

@@ -12,8 +12,8 @@
 #include "base/pv.h"
 #include "daemon/core/engine.h"
 #include "daemon/store/store.h"
-#include "sys/helper/door.h"
 #include "sys/helper/helper.h"
+#include "sys/helper/usher.h"
 #include "sys/net/udp.h"
 #include "sys/proc/supervisor.h"
 
@@ -26,7 +26,7 @@ struct pv_io_config {
     const struct pv_log *log;
     struct pv_udp_group udp; /* a socket of each family for each worker */
     unsigned threads;        /* of a single worker, as in struct pv_datapath_config */
-    struct pv_door *door;    /* control clients come from it */
+    struct pv_usher *usher;  /* control clients come from it */
     int signals_fd;          /* of pv_signals_open(): SIGTERM, SIGINT, SIGHUP */
     char tun_name[PV_JOB_IFNAME];
     int notify_fd;     /* of pv_helper_notify(); -1: no program is run */
@@ -50,8 +50,8 @@ struct pv_io_config {
 /* Starts threads. PV_ERR_NOMEM, -errno. */
 PV_MUST_CHECK int pv_io_new(struct pv_io **ret_io, const struct pv_io_config *cfg);
 /* Runs until SIGTERM or SIGINT, or until there is to be another life (reload, or the engine wants a
- * restart): PV_OK; PV_ERR_CLOSED when the helper or the door died. The engine was told to shut down
- * and its last words were sent. */
+ * restart): PV_OK; PV_ERR_CLOSED when the helper or the usher died. The engine was told to shut
+ * down and its last words were sent. */
 PV_MUST_CHECK int pv_io_run(struct pv_io *io);
 /* Ends threads; jobs under way are finished first, the resolver's excepted. The TUN is closed. NULL
  * is fine; returns NULL. */

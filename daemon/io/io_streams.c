@@ -255,7 +255,7 @@ static int read_some(struct pv_io_stream *st, size_t *ret_n)
 {
     struct pv_io_streams *all = st->all;
     int passed = -1;
-    /* It is a porter's socket, never the client's (sys/helper/door.h). */
+    /* It is a porter's socket, never the client's (sys/helper/usher.h). */
     if (st->kind != PV_STREAM_CTL)
         return stream_read(st, all->read_buf, READ_MAX, ret_n);
     int r = pv_unix_read(st->fd, all->read_buf, READ_MAX, ret_n, &passed);
@@ -386,9 +386,9 @@ static int accept_one(struct pv_io_listener *l, int *ret_fd, struct pv_stream_pe
     struct pv_stream_peer who = {0};
     int r;
     if (l->kind == PV_STREAM_CTL) {
-        r = pv_door_accept(l->all->cfg.door, ret_fd, &cred);
+        r = pv_usher_accept(l->all->cfg.usher, ret_fd, &cred);
         if (r == PV_OK) {
-            /* The door has them from the kernel (unix(7), SO_PEERCRED): a client cannot claim
+            /* The usher has them from the kernel (unix(7), SO_PEERCRED): a client cannot claim
              * another user. */
             who.uid = cred.uid;
             who.may_change = cred.uid == 0 || is_owner(cred.uid);
@@ -426,7 +426,7 @@ static void on_listener(void *ctx, unsigned ready, pv_ns now)
     if (r == PV_ERR_CLOSED)
         pv_watch_set(l->watch, 0);
     if (r == PV_ERR_CLOSED && l->kind == PV_STREAM_CTL)
-        all->cfg.door_gone(all->cfg.ctx);
+        all->cfg.usher_gone(all->cfg.ctx);
     else if (r == PV_ERR_CLOSED)
         pv_log(all->cfg.turn->log, PV_LOG_WARN,
                "what=\"no more connections accepted\" why=\"lwIP's process has ended\"");
@@ -581,7 +581,7 @@ static int add_listener(struct pv_io_streams *all, enum pv_stream_kind kind, int
     return PV_OK;
 }
 
-/* The door is its opener's; the others are ours. */
+/* The usher is its opener's; the others are ours. */
 static void remove_listeners(struct pv_io_streams *all, enum pv_stream_kind kind)
 {
     for (struct pv_io_listener **p = &all->listeners, *l = *p; l != NULL; l = *p) {
@@ -708,7 +708,7 @@ int pv_io_streams_new(struct pv_io_streams **ret_all, const struct pv_io_streams
     all->resume_at = all->listen_at = PV_NEVER;
     all->read_buf = malloc(READ_MAX);
     int r = all->read_buf == NULL ? PV_ERR_NOMEM
-                                  : add_listener(all, PV_STREAM_CTL, pv_door_fd(cfg->door));
+                                  : add_listener(all, PV_STREAM_CTL, pv_usher_fd(cfg->usher));
     if (r < 0)
         pv_io_streams_free(all);
     else

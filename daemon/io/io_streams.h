@@ -10,15 +10,15 @@
 
 #include "daemon/core/jobs/job.h"
 #include "daemon/io/io_counts.h"
-#include "sys/helper/door.h"
+#include "sys/helper/usher.h"
 
 struct pv_io_streams; /* opaque */
 
 struct pv_io_streams_config {
     struct pv_io_turn *turn;
-    struct pv_io_counts *counts;  /* told to the engine before a control client speaks */
-    struct pv_door *door;         /* control clients come from it; borrowed */
-    void (*door_gone)(void *ctx); /* it has ended, and nobody can come any more */
+    struct pv_io_counts *counts;   /* told to the engine before a control client speaks */
+    struct pv_usher *usher;        /* control clients come from it; borrowed */
+    void (*usher_gone)(void *ctx); /* it has ended, and nobody can come any more */
     void *ctx;
     const char *tun_name; /* chat leaves by this interface only; borrowed */
 };

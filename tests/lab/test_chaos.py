@@ -136,8 +136,8 @@ class World:
         self.kill(h)
 
     def one_of_its_processes(self, h):
-        """It ends by itself, in order, when its helper, its door, or one of those in its inside has died."""
-        of_all = ["p2pvpnd-helper", "p2pvpnd-door"]
+        """It ends by itself, in order, when its helper, its usher, or one of those in its inside has died."""
+        of_all = ["p2pvpnd-helper", "p2pvpnd-usher"]
         name = self.rng.choice(of_all + (["p2pvpnd-inside", "p2pvpnd-giver"] if h in self.users else []))
         family = {h.p2pvpnd.pid}
         for line in h.run("ps", "-e", "--sort=start_time", "-o", "pid=,ppid=,comm=").out.splitlines():

@@ -90,7 +90,7 @@ def every_process_has_what_it_needs_and_no_more(lab):
               f"thread {s['Name'].strip()}")
     below = children(a, pid)
     look(a, below["p2pvpnd-helper"], 0, HELPER, 2, "the helper")
-    look(a, below["p2pvpnd-door"], 0, USER_CAPS, 2, "the door")
+    look(a, below["p2pvpnd-usher"], 0, USER_CAPS, 2, "the usher")
     look(a, below["p2pvpnd-notify"], 0, NOTIFY, 0, "the notifier")
     look(a, below["p2pvpnd-keeper"], UID, 0, 2, "the keeper")
     equal(owner(a, f"{STATE}/root.key"), f"{UID} 0", "the root key's file")

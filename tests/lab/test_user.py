@@ -513,7 +513,7 @@ def a_captured_control_process_gets_nothing_more(lab):
     a.daemon()
     a.join(b.ctl("invite").out.strip())
     b.wait_direct(a)
-    for name in ("p2pvpnd", "p2pvpnd-keeper", "p2pvpnd-door", "p2pvpnd-helper", "p2pvpnd-giver"):
+    for name in ("p2pvpnd", "p2pvpnd-keeper", "p2pvpnd-usher", "p2pvpnd-helper", "p2pvpnd-giver"):
         equal(rights(b, name), (0, 2, 1), f"rights of {name}")
     equal(rights(b, "p2pvpnd-inside"), (1 << 6 | 1 << 7 | 1 << 10 | 1 << 12 | 1 << 13, 2, 1), "rights in the inside")
     b.run("touch", f"{state}/attack")

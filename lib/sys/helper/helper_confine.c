@@ -20,7 +20,7 @@ static const struct pv_confine_call stack_calls[] = {
 
 #define CAP(name) ((uint64_t)1 << (name))
 
-/* Becoming another user: the helper for its tasks, the door for its porters. */
+/* Becoming another user: the helper for its tasks, the usher for its porters. */
 static const struct pv_confine_call user_calls[] = {
     {"setgroups", PV_CONFINE_ANY, 0},
     {"setgroups32", PV_CONFINE_ANY, 0},
@@ -52,7 +52,7 @@ static const uint64_t helper_caps = CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW) |
  * which may lead through private directories. */
 static const uint64_t notify_caps =
     CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) | CAP(CAP_DAC_READ_SEARCH);
-static const uint64_t door_caps = CAP(CAP_SETUID) | CAP(CAP_SETGID);
+static const uint64_t usher_caps = CAP(CAP_SETUID) | CAP(CAP_SETGID);
 
 /* The list of the calls is inherited by what runs later: the notifier has none, because it runs
  * programs of which nothing is known. */
@@ -60,22 +60,22 @@ int pv_helper_confine_as(enum pv_helper_role role, bool *ret_seccomp)
 {
     const uint64_t caps = role == PV_HELPER_ROLE_HELPER   ? helper_caps
                           : role == PV_HELPER_ROLE_NOTIFY ? notify_caps
-                          : role == PV_HELPER_ROLE_DOOR   ? door_caps
+                          : role == PV_HELPER_ROLE_USHER  ? usher_caps
                                                           : 0;
-    const unsigned door_calls = PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS |
-                                PV_CONFINE_CALLS_UNIX | PV_CONFINE_CALLS_SPAWN;
-    const unsigned helper_calls = door_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_LOAD |
+    const unsigned usher_calls = PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS |
+                                 PV_CONFINE_CALLS_UNIX | PV_CONFINE_CALLS_SPAWN;
+    const unsigned helper_calls = usher_calls | PV_CONFINE_CALLS_FILES | PV_CONFINE_CALLS_LOAD |
                                   PV_CONFINE_CALLS_NETFILTER; /* the latter for nft */
     const unsigned calls = role == PV_HELPER_ROLE_HELPER ? helper_calls
-                           : role == PV_HELPER_ROLE_DOOR
-                               ? door_calls
+                           : role == PV_HELPER_ROLE_USHER
+                               ? usher_calls
                                : PV_CONFINE_CALLS_RUN | PV_CONFINE_CALLS_SOCKETS;
     int landlock;
     int r = pv_confine_become(NULL, caps);
     if (r == PV_OK)
         r = pv_confine_no_new_privs();
-    /* The door opens no file, and so none of its porters can; the giver and lwIP neither. */
-    if (r == PV_OK && (role == PV_HELPER_ROLE_DOOR || role == PV_HELPER_ROLE_GIVER ||
+    /* The usher opens no file, and so none of its porters can; the giver and lwIP neither. */
+    if (r == PV_OK && (role == PV_HELPER_ROLE_USHER || role == PV_HELPER_ROLE_GIVER ||
                        role == PV_HELPER_ROLE_STACK)) {
         const unsigned more =
             role == PV_HELPER_ROLE_STACK ? PV_CONFINE_NO_SIGNALS | PV_CONFINE_NO_ABSTRACT : 0;

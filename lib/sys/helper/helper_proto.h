@@ -145,12 +145,12 @@ PV_MUST_CHECK int pv_helper_files_names(const struct pv_helper_files *files, int
 /* Removes the socket, unless another daemon has made its own there. */
 void pv_helper_files_end(const struct pv_helper_files *files);
 
-/* helper_confine.c: the calling process keeps what a helper, a notifier, a door, a giver or lwIP
+/* helper_confine.c: the calling process keeps what a helper, a notifier, an usher, a giver or lwIP
  * needs, and nothing else. -errno, PV_ERR_NOMEM: the caller must end. */
 enum pv_helper_role {
     PV_HELPER_ROLE_HELPER,
     PV_HELPER_ROLE_NOTIFY,
-    PV_HELPER_ROLE_DOOR,
+    PV_HELPER_ROLE_USHER,
     PV_HELPER_ROLE_GIVER,
     PV_HELPER_ROLE_STACK,
 };

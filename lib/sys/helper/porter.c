@@ -206,7 +206,7 @@ _Noreturn void pv_porter_run(const struct pv_porter *porter)
     uint8_t go;
     prctl(PR_SET_NAME, "p2pvpnd-porter");
     pv_helper_keep_fds(fds, PV_ARRAY_LEN(fds));
-    /* Before this byte the client's user must not be able to end this process: the door would be
+    /* Before this byte the client's user must not be able to end this process: the usher would be
      * the one that closes the client's socket. */
     if (recv(porter->daemon, &go, sizeof(go), 0) != (ssize_t)sizeof(go))
         _exit(0);

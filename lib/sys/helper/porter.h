@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * porter.h - one client's process: carries bytes between the client and the daemon, and keeps the
- * files that the client passed. For door.c only. It may be held up by what the client passes; then
+ * files that the client passed. For usher.c only. It may be held up by what the client passes; then
  * it holds up nobody else.
  */
 #pragma once
@@ -19,5 +19,5 @@ struct pv_porter {
 };
 
 /* The life of the process, which begins when the daemon's end says a first byte: until then the
- * door holds the client's socket too. Does not return. */
+ * usher holds the client's socket too. Does not return. */
 _Noreturn void pv_porter_run(const struct pv_porter *porter);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * source.h - a file that a client offers, read by a process of the client (door.h) for the daemon.
+ * source.h - a file that a client offers, read by a process of the client (usher.h) for the daemon.
  *
  * A *source* is a socket to the porter that holds the file. For each transfer the daemon opens a
  * *reading*: a stream to a reader, a process that reads nothing but this file. Only that reader

@@ -178,7 +178,7 @@ static void attack(const char *dir)
     fclose(said);
 }
 
-/* The call in which the control thread's loop waits; the helper and the door have none. */
+/* The call in which the control thread's loop waits; the helper and the usher have none. */
 int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
 {
     static int (*next)(int, struct epoll_event *, int, int);

@@ -227,19 +227,19 @@ class Promises(Tree):
 
     def test_each_test_that_a_document_names_is_there(self):
         self.assertEqual(self.problems("## Trust", "## Trust", "check_tests"), [])
-        said = self.problems("## Trust", "`unit/nobody` `lab/flood.strangers_by_pigeon` `sim/evil` `unit/door.man`\n## Trust",
+        said = self.problems("## Trust", "`unit/nobody` `lab/flood.strangers_by_pigeon` `sim/evil` `unit/usher.man`\n## Trust",
                              "check_tests")
         self.assertEqual([p.split(": ", 1)[1] for p in said], [
-            "there is no test unit/nobody", "lab/flood has no test strangers_by_pigeon", "unit/door has no test man"])
+            "there is no test unit/nobody", "lab/flood has no test strangers_by_pigeon", "unit/usher has no test man"])
 
     def test_each_promise_has_a_test(self):
         for title, added, said in (
                 ("## Trust", "", []),
                 ("## Trust", "Nobody hears you.", ["no test behind: Nobody hears you."]),
-                ("## Trust", "Nobody hears you (`unit/door`). Nobody sees you.", ["no test behind: Nobody hears you"]),
-                ("## Trust", "Nobody hears you (`unit/door`).", []),
+                ("## Trust", "Nobody hears you (`unit/usher`). Nobody sees you.", ["no test behind: Nobody hears you"]),
+                ("## Trust", "Nobody hears you (`unit/usher`).", []),
                 ("## Trust", "Men are mortal (no promise).", []),
-                ("## TLS", "- Nobody\n  hears you.\n- Nobody (`unit/door`).", ["no test behind: - Nobody"]),
+                ("## TLS", "- Nobody\n  hears you.\n- Nobody (`unit/usher`).", ["no test behind: - Nobody"]),
                 ("## TLS", "| a | test |\n|---|---|\n| b | reading |\n| c | `sim/evil` |\n| d | |",
                  ["a row without a test", "a row without a test"]),
                 ("## Known gaps", "- Anybody hears you.", [])):

@@ -25,7 +25,7 @@ struct world {
     char dir[32], socket[64];
     struct pv_store *store;
     struct pv_helper *helper;
-    struct pv_door *door;
+    struct pv_usher *usher;
     int udp, signals;
     struct pv_addr udp_addr;
     struct pv_engine engine;
@@ -75,10 +75,10 @@ static int setup(void **state)
     snprintf(world->socket, sizeof(world->socket), "%s/s", world->dir);
     world->engine.client = -1;
     int ctl = -1;
-    return pv_door_start(&world->door) | pv_helper_start(&world->helper, task) |
+    return pv_usher_start(&world->usher) | pv_helper_start(&world->helper, task) |
            helper_ready(world->helper, "pvt0") | pv_store_open(&world->store, world->dir, error) |
            pv_udp_open(&loopback, &opts, &world->udp) | pv_udp_local(world->udp, &world->udp_addr) |
-           pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_door_open(world->door, ctl) |
+           pv_unix_listen(world->socket, "p2pvpn", &ctl) | pv_usher_open(world->usher, ctl) |
            pv_signals_open(signals, 2, &world->signals);
 }
 
@@ -88,7 +88,7 @@ static int teardown(void **state)
     pv_store_close(world->store);
     pv_helper_stop(world->helper);
     close(world->udp);
-    pv_door_stop(world->door);
+    pv_usher_stop(world->usher);
     close(world->signals);
     if (world->engine.client >= 0)
         close(world->engine.client);
@@ -109,7 +109,7 @@ static int run(bool (*step)(struct pv_engine *e, pv_ns now))
                                .store = world->store,
                                .helper = world->helper,
                                .udp = {.n = 1, .fd4 = {world->udp}, .fd6 = {-1}},
-                               .door = world->door,
+                               .usher = world->usher,
                                .signals_fd = world->signals,
                                .notify_fd = -1,
                                .metrics_fd = -1,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The door: clients, their bytes and files, and what they must not be able to hold up. */
+/* The usher: clients, their bytes and files, and what they must not be able to hold up. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sys/helper/door.h"
 #include "sys/helper/source.h"
+#include "sys/helper/usher.h"
 #include "sys/net/stream.h"
 #include "tests/unit/test_util.h"
 
@@ -25,7 +25,7 @@ enum {
 
 struct fixture {
     char dir[32], path[64];
-    struct pv_door *door;
+    struct pv_usher *usher;
 };
 
 static int setup(void **state)
@@ -33,12 +33,12 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     int fd = -1;
     *state = f;
-    snprintf(f->dir, sizeof(f->dir), "/tmp/pvdoor.XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "/tmp/pvusher.XXXXXX");
     if (mkdtemp(f->dir) == NULL)
         return -1;
     snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
-    if (pv_door_start(&f->door) < 0 || pv_unix_listen(f->path, NULL, &fd) < 0 ||
-        pv_door_open(f->door, fd) < 0)
+    if (pv_usher_start(&f->usher) < 0 || pv_unix_listen(f->path, NULL, &fd) < 0 ||
+        pv_usher_open(f->usher, fd) < 0)
         return -1;
     return chmod(f->dir, 0755) | chmod(f->path, 0666);
 }
@@ -46,7 +46,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    pv_door_stop(f->door);
+    pv_usher_stop(f->usher);
     unlink(f->path);
     rmdir(f->dir);
     free(f);
@@ -66,8 +66,8 @@ static void meet(struct fixture *f, int *ret_client, int *ret_way)
 {
     struct pv_unix_cred cred;
     assert_int_equal(pv_unix_connect(f->path, ret_client), PV_OK);
-    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
-    assert_int_equal(pv_door_accept(f->door, ret_way, &cred), PV_OK);
+    assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+    assert_int_equal(pv_usher_accept(f->usher, ret_way, &cred), PV_OK);
     assert_int_equal(cred.uid, geteuid());
 }
 
@@ -321,7 +321,7 @@ PV_TEST(a_file_that_one_client_passes_holds_up_nobody_else)
     meet(f, &stuck, &way);
     assert_int_equal(send(stuck, "ask", 3, 0), 3);
     assert_reads(way, "ask"); /* the porter runs */
-    const pid_t porter = find_child(find_child(getpid(), "p2pvpnd-door"), "p2pvpnd-porter");
+    const pid_t porter = find_child(find_child(getpid(), "p2pvpnd-usher"), "p2pvpnd-porter");
     /* A porter that let go of it first would leave the last close, and its wait, to this one. */
     halt(porter);
     pass_tar(stuck, 0, &peer);
@@ -337,25 +337,25 @@ PV_TEST(a_file_that_one_client_passes_holds_up_nobody_else)
 }
 
 /* Each is sent away when its user has too many; what it passed must not be let go of here. */
-PV_TEST(a_user_has_a_share_and_the_door_lives)
+PV_TEST(a_user_has_a_share_and_the_usher_lives)
 {
     struct fixture *f = *state;
-    int clients[PV_DOOR_CLIENTS], ways[PV_DOOR_CLIENTS], peers[3];
+    int clients[PV_USHER_CLIENTS], ways[PV_USHER_CLIENTS], peers[3];
     /* Tests run as root, or as a user who has less. */
-    size_t most = geteuid() == 0 ? PV_DOOR_CLIENTS : PV_DOOR_OF_USER;
+    size_t most = geteuid() == 0 ? PV_USHER_CLIENTS : PV_USHER_OF_USER;
     for (size_t i = 0; i < most; i++)
         meet(f, &clients[i], &ways[i]);
     static const int flags[] = {0, MSG_OOB, 0};
-    const pid_t door = find_child(getpid(), "p2pvpnd-door");
+    const pid_t usher = find_child(getpid(), "p2pvpnd-usher");
     for (size_t i = 0; i < PV_ARRAY_LEN(peers); i++) {
         int more = -1;
-        /* The descriptor shall be there before the door looks. */
-        halt(door);
+        /* The descriptor shall be there before the usher looks. */
+        halt(usher);
         assert_int_equal(pv_unix_connect(f->path, &more), PV_OK);
         pass_tar(more, flags[i], &peers[i]);
         if (i == 1) /* behind urgent data there are others */
             assert_int_equal(send(more, "abc", 3, 0), 3);
-        assert_int_equal(kill(door, SIGCONT), 0);
+        assert_int_equal(kill(usher, SIGCONT), 0);
         assert_true(is_ready(more, POLLRDHUP, LONG));
         close(more);
     }
@@ -366,12 +366,12 @@ PV_TEST(a_user_has_a_share_and_the_door_lives)
     for (bool in = false; !in;) {
         struct pv_unix_cred cred;
         assert_int_equal(pv_unix_connect(f->path, &clients[0]), PV_OK);
-        struct pollfd p[] = {{.fd = pv_door_fd(f->door), .events = POLLIN},
+        struct pollfd p[] = {{.fd = pv_usher_fd(f->usher), .events = POLLIN},
                              {.fd = clients[0], .events = POLLIN}};
         assert_true(poll(p, 2, LONG) > 0); /* taken, or sent away: the place is not free yet */
         in = p[0].revents != 0;
         if (in)
-            assert_int_equal(pv_door_accept(f->door, &ways[0], &cred), PV_OK);
+            assert_int_equal(pv_usher_accept(f->usher, &ways[0], &cred), PV_OK);
         else
             close(clients[0]);
     }
@@ -387,7 +387,7 @@ PV_TEST(a_user_has_a_share_and_the_door_lives)
 static void be_other_user(const char *path, uid_t uid, size_t n, int done)
 {
     int fd;
-    /* The door ends when nobody has the other end of it. */
+    /* The usher ends when nobody has the other end of it. */
     if (dup2(done, 0) < 0 || close_range(3, ~0u, 0) < 0 || setgid(65534) < 0 || setuid(uid) < 0 ||
         prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(2);
@@ -411,20 +411,20 @@ PV_TEST(one_user_does_not_lock_out_root)
     assert_int_equal(pipe(done), 0);
     pid_t pid = fork();
     if (pid == 0)
-        be_other_user(f->path, 65534, PV_DOOR_CLIENTS, done[1]);
-    int ways[PV_DOOR_OF_USER];
-    for (size_t i = 0; i < PV_DOOR_OF_USER; i++) {
-        assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
-        assert_int_equal(pv_door_accept(f->door, &ways[i], &cred), PV_OK);
+        be_other_user(f->path, 65534, PV_USHER_CLIENTS, done[1]);
+    int ways[PV_USHER_OF_USER];
+    for (size_t i = 0; i < PV_USHER_OF_USER; i++) {
+        assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+        assert_int_equal(pv_usher_accept(f->usher, &ways[i], &cred), PV_OK);
         assert_int_equal(cred.uid, 65534);
     }
     assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
-    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
-    assert_int_equal(pv_door_accept(f->door, &way, &cred), PV_OK);
+    assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+    assert_int_equal(pv_usher_accept(f->usher, &way, &cred), PV_OK);
     assert_int_equal(cred.uid, 0);
     close(client);
     close(way);
-    for (size_t i = 0; i < PV_DOOR_OF_USER; i++)
+    for (size_t i = 0; i < PV_USHER_OF_USER; i++)
         close(ways[i]);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
@@ -440,7 +440,7 @@ PV_TEST(three_users_do_not_lock_out_root_together)
     };
     struct fixture *f = *state;
     struct pv_unix_cred cred;
-    int client, way, done[2], ways[PV_DOOR_OF_OTHERS];
+    int client, way, done[2], ways[PV_USHER_OF_OTHERS];
     char x[USERS];
     pid_t pids[USERS];
     if (geteuid() != 0)
@@ -449,22 +449,22 @@ PV_TEST(three_users_do_not_lock_out_root_together)
     for (int i = 0; i < USERS; i++) {
         pids[i] = fork();
         if (pids[i] == 0)
-            be_other_user(f->path, 65534 - (uid_t)i, PV_DOOR_OF_USER, done[1]);
+            be_other_user(f->path, 65534 - (uid_t)i, PV_USHER_OF_USER, done[1]);
     }
-    for (size_t i = 0; i < PV_DOOR_OF_OTHERS; i++) {
-        assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
-        assert_int_equal(pv_door_accept(f->door, &ways[i], &cred), PV_OK);
+    for (size_t i = 0; i < PV_USHER_OF_OTHERS; i++) {
+        assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+        assert_int_equal(pv_usher_accept(f->usher, &ways[i], &cred), PV_OK);
         assert_int_not_equal(cred.uid, 0);
     }
     for (int i = 0; i < USERS; i++)
         assert_int_equal(read(done[0], &x[i], 1), 1);
     assert_int_equal(pv_unix_connect(f->path, &client), PV_OK);
-    assert_true(is_ready(pv_door_fd(f->door), POLLIN, LONG));
-    assert_int_equal(pv_door_accept(f->door, &way, &cred), PV_OK);
+    assert_true(is_ready(pv_usher_fd(f->usher), POLLIN, LONG));
+    assert_int_equal(pv_usher_accept(f->usher, &way, &cred), PV_OK);
     assert_int_equal(cred.uid, 0);
     close(client);
     close(way);
-    for (size_t i = 0; i < PV_DOOR_OF_OTHERS; i++)
+    for (size_t i = 0; i < PV_USHER_OF_OTHERS; i++)
         close(ways[i]);
     for (int i = 0; i < USERS; i++) {
         kill(pids[i], SIGKILL);

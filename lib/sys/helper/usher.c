@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * door.c - accepts control clients and gives each a porter. The door makes no call on a client's
+ * usher.c - accepts control clients and gives each a porter. The usher makes no call on a client's
  * socket by which a descriptor could arrive or be let go of: it neither reads one nor is the last
  * to close one. So nothing that a client does holds it up.
  */
-#include "sys/helper/door.h"
+#include "sys/helper/usher.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,16 +22,16 @@
 #include "sys/helper/porter.h"
 
 enum {
-    PORTERS = PV_DOOR_CLIENTS + PV_DOOR_KEPT,
+    PORTERS = PV_USHER_CLIENTS + PV_USHER_KEPT,
     REST_MS = 100, /* ours: without descriptors or processes clients wait so long */
 };
 
-struct pv_door {
-    int fd; /* the door's clients come by it */
+struct pv_usher {
+    int fd; /* the usher's clients come by it */
     pid_t pid;
 };
 
-/* --- the door's side ----------------------------------------------------------------------- */
+/* --- the usher's side ----------------------------------------------------------------------- */
 
 /* One porter, or what is left of it. */
 struct place {
@@ -39,7 +39,7 @@ struct place {
     uint32_t uid;
 };
 
-struct doorman {
+struct ushering {
     int daemon, listener; /* listener -1: not given yet */
     struct place places[PORTERS];
     /* In memory shared with the porters: each sets its own when its client has gone. */
@@ -49,7 +49,7 @@ struct doorman {
 
 /* Room for a client of this user? The slot, or PORTERS. A user who keeps his porters from ending
  * uses up his own share. */
-static size_t find_place(const struct doorman *d, uint32_t uid)
+static size_t find_place(const struct ushering *d, uint32_t uid)
 {
     /* all, of others than root, of this user; with a client, and only keeping files */
     size_t all[2] = {0}, others[2] = {0}, own[2] = {0}, found = PORTERS;
@@ -63,10 +63,10 @@ static size_t find_place(const struct doorman *d, uint32_t uid)
         others[k] += d->places[i].uid != 0;
         own[k] += d->places[i].uid == uid;
     }
-    bool full = all[0] >= PV_DOOR_CLIENTS;
+    bool full = all[0] >= PV_USHER_CLIENTS;
     if (uid != 0)
-        full = full || others[0] >= PV_DOOR_OF_OTHERS || own[0] >= PV_DOOR_OF_USER ||
-               own[1] >= PV_DOOR_KEPT_USER;
+        full = full || others[0] >= PV_USHER_OF_OTHERS || own[0] >= PV_USHER_OF_USER ||
+               own[1] >= PV_USHER_KEPT_USER;
     return full ? PORTERS : found;
 }
 
@@ -94,7 +94,7 @@ static bool close_refused(int client)
 }
 
 /* Tells the daemon of its client. The way to the porter is not needed here afterwards. */
-static int tell_daemon(const struct doorman *d, int way, const struct pv_unix_cred *cred)
+static int tell_daemon(const struct ushering *d, int way, const struct pv_unix_cred *cred)
 {
     size_t n = 0;
     for (;;) {
@@ -109,7 +109,7 @@ static int tell_daemon(const struct doorman *d, int way, const struct pv_unix_cr
 
 /* pair: the daemon's end and the porter's. The client's socket is closed here before the porter is
  * let go: so the porter is the last who has it. */
-static int start_porter(struct doorman *d, size_t at, int client, const struct pv_unix_cred *cred,
+static int start_porter(struct ushering *d, size_t at, int client, const struct pv_unix_cred *cred,
                         const int pair[2])
 {
     int life[2];
@@ -147,7 +147,7 @@ static int open_way(int pair[static 2])
 }
 
 /* PV_ERR_CLOSED: the daemon has ended. A client that cannot be served is sent away. */
-static int take_client(struct doorman *d)
+static int take_client(struct ushering *d)
 {
     static const int yes = 1;
     struct pv_unix_cred cred;
@@ -170,12 +170,12 @@ static int take_client(struct doorman *d)
             return r;
     }
     d->resting = r != PV_ERR_REFUSED;
-    (void)!close_refused(client); /* else it stays open until the door ends */
+    (void)!close_refused(client); /* else it stays open until the usher ends */
     return PV_OK;
 }
 
 /* The daemon has one thing to say: the listener. */
-static int take_listener(struct doorman *d)
+static int take_listener(struct ushering *d)
 {
     uint8_t byte;
     size_t n = 0;
@@ -187,7 +187,7 @@ static int take_listener(struct doorman *d)
 }
 
 /* Porters end at any time; the ends of their pipes are all that is known of them. */
-static void serve_door(struct doorman *d)
+static void serve_usher(struct ushering *d)
 {
     static struct pollfd p[2 + PORTERS];
     for (;;) {
@@ -210,15 +210,15 @@ static void serve_door(struct doorman *d)
     }
 }
 
-static void be_door(int daemon, pid_t parent)
+static void be_usher(int daemon, pid_t parent)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT};
-    static struct doorman d;
+    static struct ushering d;
     for (size_t i = 0; i < PV_ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_IGN); /* nobody waits for porters */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "p2pvpnd-door");
+    prctl(PR_SET_NAME, "p2pvpnd-usher");
     pv_helper_keep_fds(&daemon, 1);
     d.daemon = daemon;
     d.listener = -1;
@@ -227,17 +227,17 @@ static void be_door(int daemon, pid_t parent)
     d.keeping = mmap(NULL, PORTERS * sizeof(*d.keeping), PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (getppid() == parent && d.keeping != MAP_FAILED &&
-        pv_helper_confine_as(PV_HELPER_ROLE_DOOR, NULL) == PV_OK)
-        serve_door(&d);
+        pv_helper_confine_as(PV_HELPER_ROLE_USHER, NULL) == PV_OK)
+        serve_usher(&d);
     _exit(0);
 }
 
 /* --- the daemon's side --------------------------------------------------------------------- */
 
-int pv_door_start(struct pv_door **ret_door)
+int pv_usher_start(struct pv_usher **ret_usher)
 {
     int pair[2];
-    struct pv_door *d = calloc(1, sizeof(*d));
+    struct pv_usher *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return PV_ERR_NOMEM;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -248,7 +248,7 @@ int pv_door_start(struct pv_door **ret_door)
     fflush(NULL); /* or the child would write what we have buffered once more */
     d->pid = fork();
     if (d->pid == 0)
-        be_door(pair[1], parent);
+        be_usher(pair[1], parent);
     close(pair[1]);
     if (d->pid < 0) {
         close(pair[0]);
@@ -256,11 +256,11 @@ int pv_door_start(struct pv_door **ret_door)
         return PV_ERR_LIMIT;
     }
     d->fd = pair[0];
-    *ret_door = d;
+    *ret_usher = d;
     return PV_OK;
 }
 
-int pv_door_open(struct pv_door *d, int listen_fd)
+int pv_usher_open(struct pv_usher *d, int listen_fd)
 {
     size_t n = 0;
     int r = pv_unix_write(d->fd, pv_view("", 1), listen_fd, &n);
@@ -268,12 +268,12 @@ int pv_door_open(struct pv_door *d, int listen_fd)
     return r;
 }
 
-int pv_door_fd(const struct pv_door *d)
+int pv_usher_fd(const struct pv_usher *d)
 {
     return d->fd;
 }
 
-int pv_door_accept(struct pv_door *d, int *ret_fd, struct pv_unix_cred *ret_cred)
+int pv_usher_accept(struct pv_usher *d, int *ret_fd, struct pv_unix_cred *ret_cred)
 {
     size_t n = 0;
     int fd = -1;
@@ -286,7 +286,7 @@ int pv_door_accept(struct pv_door *d, int *ret_fd, struct pv_unix_cred *ret_cred
     return PV_OK;
 }
 
-struct pv_door *pv_door_stop(struct pv_door *d)
+struct pv_usher *pv_usher_stop(struct pv_usher *d)
 {
     if (d != NULL) {
         close(d->fd);
