@@ -155,7 +155,7 @@ void pv_cluster_home_of(const struct pv_coordset *set, const char *network, char
         snprintf(ret_text, cap, "the database does not say which one is: %.300s", why);
     else if (!w.found)
         snprintf(ret_text, cap,
-                 "no coordinator is: `p2pvpn-coordinator homes` lists the networks that have one");
+                 "it has no home: `p2pvpn-coordinator homes` lists the networks that have one");
     else if (w.home.living && w.home.loaded)
         snprintf(ret_text, cap, "its home is %s: type the same on that machine", w.home.name);
     else

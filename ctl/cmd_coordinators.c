@@ -97,7 +97,7 @@ static int network(struct pv_cli *cli)
     int n = cli->args.n_words, code = 0;
     const char *what = n > 1 ? word[1] : "";
     if (strcmp(word[0], "coordinators") != 0)
-        return pv_cli_usage(cli, "there is network coordinators");
+        return pv_cli_usage(cli, "behind network stands the word coordinators");
     if (n == 1) {
         pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATORS, 0);
         return pv_cli_ask_and_print(cli, &req, print_list);
@@ -116,8 +116,8 @@ static int network(struct pv_cli *cli)
         pv_ctlapi_request_init(&req, PV_CTLAPI_COORDINATOR_ADDRESS, 0);
         code = change_address(cli, &req);
     } else {
-        return pv_cli_usage(cli, "there is network coordinators, and behind it add URL, remove "
-                                 "COORDINATOR, address [COORDINATOR] HOST:PORT[,...] and token");
+        return pv_cli_usage(cli, "behind network coordinators stands nothing, add URL, remove "
+                                 "COORDINATOR, address [COORDINATOR] HOST:PORT[,...] or token");
     }
     if (code == 0)
         code = change(cli, &req);

@@ -93,8 +93,8 @@ static void do_sends(struct pv_lane *lane, const struct pv_fp_send *sends, size_
         const struct pv_fp_send *first = &sends[i];
         if (first->to->kind == PV_CARRIER_STREAM) {
             send_stream(lane, first, first->run);
-            /* Sockets of attempts are few and short-lived: a batch is not worth its memory. */
         } else if (first->to->sock != 0) { /* -1: it was closed meanwhile; the path follows */
+            /* Sockets of attempts are few and short-lived: a batch is not worth its memory. */
             const struct pv_udp_out one = out_of(first);
             send_family(lane, pv_sockset_fd(&lane->dp->socks, first->to->sock), &one, 1);
         } else {

@@ -140,8 +140,8 @@ int pv_store_muted(sqlite3 *db, const struct pv_chatjob *job, struct pv_chatjob_
 /* --- deletion ------------------------------------------------------------------------------ */
 
 /* A text of a room is handed on to members that lack it, and a log with a hole would end there for
- * them; so they are hidden at first (store_room.c deletes them). A message not delivered yet
- * is no past. */
+ * them; so they are hidden at first (store_room.c deletes them). A message that is not
+ * delivered yet stays. */
 #define DELETABLE "author IS NULL AND (outgoing = 0 OR state > 0)"
 
 /* Runs a deletion (or hiding) of at most limit rows and adds them up. When it has done as many as

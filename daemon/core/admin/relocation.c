@@ -417,7 +417,8 @@ static void add_item(struct chain *c, const struct pv_roster_entry *e)
         c->items[c->n++] = (struct pv_ctl_item){.statement = e->st.raw, .receipt = e->receipt};
 }
 
-/* Whose word the record is worth something by: without its grants it would be nobody's. */
+/* The grants that make the signer of the record an admin: a node that has not got them does not
+ * believe the record. */
 static void add_grants(struct chain *c, const struct pv_roster *r, const uint8_t *pk)
 {
     const struct pv_roster_entry *e = pv_roster_next_proof(r, pk, NULL);

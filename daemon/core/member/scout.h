@@ -5,13 +5,14 @@
  * who did not know of the one in force, names. While none of the list in force lets this node in,
  * all are asked whether they know another list.
  *
- * A preferred one that lets this node in is there again, and the node goes back to it. One that
- * does not know the record in force is told it, and with it the members who only listen there; its
- * own record is taken, if that is the better one. So it is enough that one member knows of both.
+ * A preferred coordinator that lets this node in is there again, and the node goes back to it. A
+ * coordinator that does not know the record in force gets it from this node, and hands it to the
+ * members that are connected to nobody else; if its own record is the better one, this node takes
+ * that. So it is enough that one member knows of both coordinators.
  *
  * A visit is a second connection beside the one in use, as a member, or as a guest where no member
- * is let in, for as long as one question takes. Members visit at random times, and the longer the
- * more they are, so that a coordinator that comes back is not run down.
+ * is let in, for as long as one question takes. Members visit at random times, and in a larger
+ * network each of them less often, so that a coordinator that comes back is not run down.
  *
  *   IDLE  --a place's time-->                    VISIT  connects
  *   VISIT --welcome, with another record-->      TELL   puts the record in force, and removals; a

@@ -340,8 +340,8 @@ static void send_desc(struct signals *s, struct pv_peer *p, const struct pv_desc
                               .peers = pv_peer_count_in_sync(p) > 0 &&
                                        (unheard || (!online && !inband))};
     if (ways.coordinator || ways.peers) {
-        /* The statement that names the key that sealed it comes along until the peer has shown to
-         * know that. */
+        /* Until the peer has shown that it knows the key that sealed this signal, the statement of
+         * that key comes along. */
         if (!pv_peer_knows_chain(p) || !pv_peer_knows_own_key(p))
             put_chain(s, sig);
         int r = send_signal(s, p, sig, ways, now);

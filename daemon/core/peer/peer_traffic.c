@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The packets' way's view of a peer, and how large a datagram its path carries. */
+/* A peer as the packet threads see it (a snapshot), and how large a datagram its path carries. */
 #include "daemon/core/peer/peer_int.h"
 #include "proto/ip/parts.h"
 #include "proto/rules/ruletable.h"

@@ -191,8 +191,8 @@ static void show_own(const struct pv_node *n, struct pv_statuspage *st, uint64_t
                           "talks to, reach the coordinator");
 }
 
-/* Other members whose end is near were not heard of for long: admins may want to switch them on, or
- * to let them go. */
+/* Nobody has heard of some members for so long that their membership ends soon: admins may want to
+ * switch those machines on, or to let them go. */
 static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint64_t time)
 {
     char names[PV_STATUSPAGE_PROBLEM_TEXT] = "";
@@ -218,7 +218,7 @@ static void show_others(const struct pv_node *n, struct pv_statuspage *st, uint6
     char text[sizeof(names) + 24];
     snprintf(text, sizeof(text), "memberships end: %s: ", names);
     pv_statuspage_problem(st, text,
-                          "these machines were not heard of for long; switch them on to keep them");
+                          "nobody has heard of these machines for long; switch them on to keep them");
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)

@@ -456,7 +456,8 @@ size_t pv_roster_claims_by(const struct pv_roster_key *node, const struct pv_ros
  * the lowest hash. NULL when k is no invite. */
 struct pv_roster_item *pv_roster_invite_entry(const struct pv_roster *r,
                                               const struct pv_roster_key *k);
-/* Looks whose membership ends or is renewed by the time of now; touches these. */
+/* When the network's time has passed the next expiry, or has gone back: touches all members whose
+ * membership may end, so that settling judges them by the time of now. */
 void pv_roster_settle_time(struct pv_roster *r);
 /* The admission of k that counts, of several the first in order; NULL when nobody admitted it. */
 struct pv_roster_item *pv_roster_find_admission(const struct pv_roster *r,

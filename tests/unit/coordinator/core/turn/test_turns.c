@@ -747,7 +747,7 @@ PV_TEST(forbidden_peers_are_refused_everywhere)
     assert_int_equal(tw_permit(w, &c, &v6, 1), PV_TURN_E_PEER_FAMILY_MISMATCH);
 }
 
-PV_TEST(no_ipv6_clothes_lead_a_peer_inside)
+PV_TEST(an_inside_address_leads_nowhere_in_any_form_of_ipv6)
 {
     /* 10.0.0.1, mapped, translated, compatible, by NAT64, 6to4, Teredo (client, server), ISATAP;
      * and what is inside by itself. */
