@@ -160,7 +160,7 @@ static enum MHD_Result enter(struct asked *a)
     pv_wipe(field, sizeof(field));
     pv_wipe(body, sizeof(body));
     enum MHD_Result result = web_send(a->conn, MHD_HTTP_OK, response, "application/json");
-    /* A command that takes no more has ended, and with it this process. */
+    /* It fails only when the command has ended, and then this process ends, too. */
     (void)!pv_web_offer(w);
     return result;
 }
@@ -342,7 +342,7 @@ static pv_ns end_slow(struct pv_web *w, pv_ns now)
     return next;
 }
 
-/* MHD closes the descriptor where it does not take it. */
+/* When MHD does not take the descriptor it closes it. */
 static void add_browser(struct pv_web *w, int fd)
 {
     const struct sockaddr_in local = {.sin_family = AF_INET,

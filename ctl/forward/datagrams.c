@@ -174,8 +174,8 @@ static size_t receive(const struct pv_datagrams *d, struct came came[static BURS
     return n;
 }
 
-/* The question whose a sender is costs more than a datagram. Asked when all of them have come, it
- * is answered for each. */
+/* To ask the kernel which user a sender belongs to costs more than a datagram: this asks once for
+ * several datagrams of one sender that come together. */
 static void on_gate(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_datagrams *d = ctx;

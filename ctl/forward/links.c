@@ -479,8 +479,9 @@ static void look_at_carried(struct link *l)
     l->stuck = stuck;
 }
 
-/* Rules that were made since keep packets of open connections out, too, without a word: TCP would
- * wait. Each place is asked about once. */
+/* New rules of the network also drop the packets of connections that are open, without a word, and
+ * TCP would wait: so these connections are ended. p2pvpnd is asked about each member and port once,
+ * however many connections lead there. */
 static void end_denied(struct links *x)
 {
     for (struct link *l = x->first; l != NULL; l = l->next)
@@ -557,7 +558,8 @@ static void end_all(struct links *x)
     }
 }
 
-/* A connection in an inside that has ended would stand for ever. */
+/* Connections belong to the network of p2pvpnd --user, its inside: with that they can carry nothing
+ * any more, and the kernel would not say so. */
 static void on_lost(void *ctx, bool apart)
 {
     struct links *x = ctx;

@@ -123,7 +123,8 @@ int pv_nc_tcp(struct pv_overlay *o, const char *host, uint16_t port)
     int fd = -1, code = pv_overlay_find(o, host, port, &to);
     if (code != 0)
         return code;
-    pv_client_close(&o->cli->client); /* as many as ssh wants, and p2pvpnd takes 24 of a user */
+    pv_client_close(
+        &o->cli->client); /* ssh may run many of these, and p2pvpnd takes 24 clients of a user */
     int r = connect_within(o, &to, &fd);
     if (r < 0)
         return pv_overlay_complain(o, host, port, r);

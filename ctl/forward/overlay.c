@@ -47,7 +47,7 @@ static int ask(struct pv_overlay *o, struct pv_ctlapi_request *req, json_t **ret
 
 /* --- where it is --------------------------------------------------------------------------- */
 
-/* lwIP's process listens beside p2pvpnd; that it is this user's the kernel says. */
+/* lwIP's process listens beside p2pvpnd. The kernel says whether it is this user's. */
 static int find_stack(struct pv_overlay *o, int *ret_giver)
 {
     char path[PATH_MAX + sizeof(PV_INSIDE_STACK_SUFFIX)];

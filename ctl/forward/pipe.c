@@ -42,7 +42,8 @@ static int wait_for(const struct pv_overlay *o, int fd)
     return n == 0 ? PV_ERR_TIMEOUT : p[1].revents != 0 ? PV_ERR_CLOSED : PV_OK;
 }
 
-/* Has the second become a member, or can it no more? The network has this pipe's invites only. */
+/* The second end has become a member when an invite has been used, and no longer can when one has
+ * expired: in both cases the token is spent. The network has no invites but this pipe's. */
 static int look_at_token(const struct pv_overlay *o, bool *ret_spent)
 {
     const double now = (double)pv_clock_wall_us() / 1e6;
@@ -244,10 +245,10 @@ static void on_lost(void *ctx, bool apart)
     end(ctx, "p2pvpnd, which was started for it, has ended");
 }
 
-/* The last word of a process that has ended may be lost with its p2pvpnd, and the coordinator knows
- * of that. True: it is connected, the other end is not, and no path leads there. Where this node is
- * not connected itself, nobody knows; nor where it came back during the silence, as the other end
- * may still be about to. */
+/* Has the other end's process ended together with its p2pvpnd, so that its last word was lost? The
+ * coordinator knows: this node is connected to it, the other end is not, and no path leads there.
+ * False where nobody can know: when this node is not connected itself, or came back during the
+ * silence, since the other end may be about to come back, too. */
 static bool is_gone(struct pipe *x, pv_ns silent)
 {
     struct pv_ctlapi_request req;

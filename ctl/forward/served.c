@@ -17,9 +17,10 @@
 #include "sys/proc/clock.h"
 
 enum {
-    LINE = 4096,    /* bytes of /proc/net/unix, and of what one says */
-    ALL_S = 5,      /* ours: for all of them, as other users' are asked, too */
-    PATIENCE_S = 1, /* ours: one that serves answers from memory, between two connections */
+    LINE = 4096, /* bytes of /proc/net/unix, and of what one says */
+    ALL_S =
+        5, /* ours: for all answers; processes of other users, who may be silent, are asked, too */
+    PATIENCE_S = 1, /* ours: for one answer, which comes from memory between two connections */
 };
 
 static int named(const char *name, struct sockaddr_un *un, socklen_t *ret_len)

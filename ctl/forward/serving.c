@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 enum {
-    WANTED_FDS = 2064, /* a thousand connections, two each, and those that are no connection's */
+    WANTED_FDS = 2064, /* two for each of a thousand connections, and those of the program itself */
 };
 
 static void on_signal(void *ctx, unsigned ready, pv_ns now)

@@ -26,8 +26,9 @@ struct pv_twoway_config {
     size_t cap;
     struct pv_twoway_end end[2];
     struct pv_view first; /* bytes for end[1] that were read from end[0] before */
-    /* Once, at the end of both directions, when it may be freed. status: PV_OK, or what broke off
-     * the end `at`, as -errno; the other one, where it is a TCP connection, is broken off, too. */
+    /* Called once, when both directions have ended; it may free the twoway. status: PV_OK, or the
+     * -errno by which the end `at` broke off; the other end, where it is a TCP connection, has been
+     * broken off, too. */
     void (*done)(void *ctx, int at, int status);
     void *ctx;
 };

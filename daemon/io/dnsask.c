@@ -68,8 +68,9 @@ static void pass_on(struct question *q, const struct pv_udp_in *in)
 
 static bool ask_next(struct question *q, pv_ns now);
 
-/* An error is that nobody listens there: the next one is asked at once. Others may have been heard
- * before the socket knew whom it is for. */
+/* An error says that no resolver listens there: the next one is asked at once. A datagram of
+ * somebody else may have come before the socket was connected to the resolver, so each sender is
+ * looked at. */
 static void on_answer(void *ctx, unsigned ready, pv_ns now)
 {
     struct pv_udp_error error;

@@ -22,7 +22,7 @@
 #include "sys/proc/loop.h"
 
 enum {
-    REST_MS = 1000, /* ours: without descriptors, until the gate is looked at again; for who asks */
+    REST_MS = 1000, /* ours: without descriptors, until the gate and those that ask are looked at */
     UID_BUF = 12,   /* decimal, with the NUL */
 };
 
@@ -116,7 +116,7 @@ static void become_answer(const struct pv_webhost *h, char what, int to)
     _exit(0);
 }
 
-/* NULL: there are enough, which a page alone does not cause. */
+/* A place for a process that answers. NULL: all are taken; a page does not ask so much at once. */
 static pid_t *find_place(struct pv_webhost *h)
 {
     pid_t *place = NULL;
@@ -197,7 +197,8 @@ static bool is_token(const char *text)
     return is;
 }
 
-/* A browser finds the part behind # in the link, and does not send it to anybody by itself. */
+/* The token stands behind a # in the link: a browser keeps that part to itself, and the page's
+ * script reads it there. */
 static int show_link(struct pv_webhost *h, const char *token)
 {
     char place[PV_ADDR_TEXT];
@@ -299,7 +300,7 @@ static int serve_page(struct pv_webhost *h, int signals)
 
 /* --- the page ------------------------------------------------------------------------------ */
 
-/* With sudo the browser is that of who called it: root's programs have none. */
+/* Under sudo the browser belongs to the user that called sudo: root has none. */
 static uint32_t whose_browser(void)
 {
     uint64_t uid = 0;

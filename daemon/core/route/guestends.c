@@ -160,9 +160,9 @@ static bool is_lost(const struct pv_guestend *x, const struct pv_node *n)
     return pv_openport(n, &other, &why) != PV_ERR_AGAIN;
 }
 
-/* A handshake that the app began after the address was lost went to another one. By a way that this
- * node knows that is what it has now; by any other, such as a port that was forwarded by hand,
- * there is no more to say than that it finds this node. */
+/* When the app begins a handshake after the address in its file was lost, somebody has put another
+ * address there. If the handshake came by an address that this node knows, that is the one in the
+ * file now; if not (a port that was forwarded by hand), this node knows only that it is found. */
 static bool is_corrected(struct pv_guestend *x, const struct pv_node *n)
 {
     const struct pv_peer *p = pv_peers_by_pk(n->peers, x->pk);

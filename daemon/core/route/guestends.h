@@ -29,8 +29,8 @@ struct pv_guestend {
     uint8_t pk[PV_SIGN_PK_LEN];
     struct pv_addr at;
     bool by_door;
-    bool here;     /* this node carries it */
-    bool found;    /* it does not lead here, but the app came by a way that nobody here knows */
+    bool here;  /* this node carries it */
+    bool found; /* it does not lead here, but the app came by a way that nobody here knows */
     /* Until then a door is open for it, and its place is its own; PV_NEVER: it is late. */
     pv_ns come_by;
     /* It does not lead here since then, and the app has not come by another way; PV_NEVER: it
@@ -43,7 +43,7 @@ struct pv_guestends {
     size_t n;
 };
 
-/* From what pv_guestends_pack() made; anything else is nothing. */
+/* Restores what pv_guestends_pack() made; of other bytes it takes nothing. */
 void pv_guestends_restore(struct pv_guestends *e, struct pv_view kept, pv_ns now);
 struct pv_view pv_guestends_pack(const struct pv_guestends *e,
                                  uint8_t buf[static PV_GUESTENDS_BYTES]);
@@ -52,8 +52,8 @@ struct pv_view pv_guestends_pack(const struct pv_guestends *e,
  * places. That is for another admin's guest (own false) alone; for an own one another gives way. */
 PV_MUST_CHECK int pv_guestends_note(struct pv_guestends *e, const uint8_t pk[static PV_SIGN_PK_LEN],
                                     const struct pv_addr *at, bool by_door, bool own, pv_ns now);
-/* Which of them are here (is_here); those that were are forgotten: true. One whose statements come
- * late is not, as long as there is room. */
+/* Asks which guests are carried here (is_here), and forgets those that were and are no longer;
+ * true: it forgot one. A guest whose statements have not come yet is kept while there is room. */
 bool pv_guestends_settle(struct pv_guestends *e, bool (*is_here)(void *arg, const uint8_t *pk),
                          void *arg, pv_ns now);
 /* Looks whether each still leads here, or its app came by another way. True: that one is another

@@ -518,7 +518,8 @@ static void make(struct guests *g, struct making *x, const uint8_t *node_sk, pv_
     answer(n, x);
 }
 
-/* seed: of the guest's identity. may_wait: for a door, or another member. */
+/* Exports a new guest. seed: of the guest's identity. may_wait: the answer may come later, when a
+ * door is open or another member has said where strangers reach it. */
 static void make_guest(struct guests *g, const struct pv_ctlapi_request *req, uint64_t handle,
                        const uint8_t seed[static PV_SIGN_SEED_LEN], bool may_wait, pv_ns now)
 {

@@ -172,7 +172,7 @@ static void close_queues(struct pv_stack *s)
     }
 }
 
-/* All addresses are reached by the interface, so the prefix says nothing. */
+/* lwIP sends everything to its one interface, so the prefixes of the addresses do not matter. */
 static void set_addrs(struct pv_stack *s, const struct pv_prefix *addrs, size_t n)
 {
     ip4_addr_t own4 = {0}, any = {0};

@@ -37,7 +37,8 @@ static bool is_ip(const struct pv_addr *a)
     return a->family == PV_AF_INET || a->family == PV_AF_INET6;
 }
 
-/* 0 or an errno. lwIP has no way to itself here, and none to more than one address. */
+/* Can lwIP do what is asked? 0 or an errno. Here it cannot connect to its own addresses, and
+ * listens at one address at a time. */
 static int check(const struct pv_stack *s, const struct pv_inside_want *w)
 {
     if (w->kind == PV_INSIDE_SOCKET)

@@ -95,7 +95,7 @@ static void part(struct pv_stack_conn *c)
         forget_pcb(c);
 }
 
-/* Not within a callback of lwIP's, which goes on with its pcb. */
+/* Must not be called in a callback of lwIP's, which still uses its pcb after that. */
 static void break_off(struct pv_stack_conn *c)
 {
     struct tcp_pcb *pcb = c->pcb;
