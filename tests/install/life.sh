@@ -1,6 +1,6 @@
 #!/bin/sh
 # life: a package's life on a bare Debian: installed, used, upgraded, removed, purged. Runs in a chroot of
-# scripts/chroot --fresh, as root. What the packages depend on comes from the network; everything after that
+# scripts/chroot --fresh, as root. Packages that these depend on come from the network; everything after that
 # happens in a network namespace of its own.
 #
 # usage: tests/install/life.sh DIR [OLD]     DIR has the .deb files; OLD the programs of an earlier version,
@@ -63,7 +63,7 @@ install_debs() {
     apt-get install -y -q --no-install-recommends "$@" >"$out/apt" 2>&1 || fail "apt-get install $*"
 }
 
-# What a node is known by, as p2pvpnctl tells it.
+# The name and keys that a node is known by, as p2pvpnctl tells it.
 identity() {
     p2pvpnctl ip && p2pvpnctl ip --wg-key
 }

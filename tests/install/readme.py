@@ -108,7 +108,7 @@ def copy_tree(target):
 
 
 def prepare(machine, *packages):
-    """What somebody who types has: a network, sudo and a home."""
+    """The means of somebody who types: a network, sudo and a home."""
     with open("/etc/resolv.conf", encoding="utf-8") as f:
         resolv = f.read()
     machine.type(f"printf %s {shlex.quote(resolv)} >/etc/resolv.conf; apt-get update -q && apt-get install -y -q "
@@ -143,7 +143,7 @@ def install(machine, lines, url, suite, page):
 
 
 def tamper(machine, served, suite):
-    """What apt takes from a repository is what was signed."""
+    """apt takes from a repository only what was signed."""
     lists = os.path.join(served, "dists", suite)
     for name, good, bad in (("main/binary-amd64/Packages", "Package: p2pvpn\n", "Package: p2pvpn-too\n"),
                             ("InRelease", "Origin: p2pvpn", "Origin: others")):

@@ -49,7 +49,7 @@ done
 
 if command -v busybox >/dev/null; then
     cp "$(command -v busybox)" "$root/bin/busybox"
-    # What these name is not there, and must not be asked for.
+    # The modules that these name are not there, and must not be asked for.
     printf '%s: files systemd resolve\n' passwd group hosts >"$root/etc/nsswitch.conf"
     starts "busybox and nothing else" chroot "$root" /bin/busybox env PATH=/programs
 else

@@ -112,7 +112,7 @@ start)
         printf '[Unit]\nDefaultDependencies=no\n' >"/run/units/$name"
     done
     cp /lib/systemd/system/systemd-exit.service /run/units/
-    # What logind starts for a user who is there, or lingers.
+    # The manager that logind starts for a user who is there, or lingers.
     mkdir /run/user-units
     cp /run/built/systemd/user/*.service /run/user-units/
     for name in basic.target default.target; do

@@ -623,7 +623,7 @@ class Host(Namespace):
         return r
 
     def ask(self, cmd):
-        """What p2pvpnd answers, asked of the socket itself: what is asked again and again shall not cost a process
+        """The answer of p2pvpnd, asked of the socket itself: what is asked again and again shall not cost a process
         each time. p2pvpnctl status adds shared_names and what is wrong with a kept page. None: nobody listens."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
@@ -828,7 +828,7 @@ def run_inside(build, full_name, function, shell):
     started = time.monotonic()
     prepare_mounts()
     sanitizer_options()
-    # Whoever runs the lab may have a p2pvpnd --user, which p2pvpnctl would ask here.
+    # The user that runs the lab may have a p2pvpnd --user, which p2pvpnctl would ask here.
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         del os.environ[name]
     os.environ["HOME"] = "/run"

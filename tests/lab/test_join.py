@@ -365,7 +365,7 @@ class Copied:
         return self.host.run(self.file, *args).out
 
     def libraries(self):
-        """What the processes that run the file have in memory of other files."""
+        """The other files that the processes that run the file have in memory."""
         maps = self.host.run("sh", "-c", f"""for p in /proc/[0-9]*; do
             [ "$(readlink $p/exe)" != {self.file} ] || cat $p/maps $p/comm; done""").out
         check("p2pvpnd" in maps.splitlines(), f"no process of {self.file} is called p2pvpnd: {maps}")

@@ -232,7 +232,7 @@ def alerts_and_dashboard_are_what_prometheus_reads(lab):
 
 
 def told(host, *args):
-    """What `events` tells of the past."""
+    """The past, as `events` tells it."""
     r = host.ctl("events", "--past", "--json", *args)
     return [json.loads(line) for line in r.out.splitlines()]
 

@@ -57,7 +57,7 @@ def expect(a, b, kind):
 
 
 @scenario
-def what_is_so_is_said(lab):
+def status_says_whether_sessions_are_hybrid(lab):
     a, b = pair(lab)
     meet(a, b)
     s = state(a)

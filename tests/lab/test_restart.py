@@ -129,8 +129,8 @@ table inet dead {{
 @scenario
 def a_dead_stream_to_the_coordinator_is_noticed_by_who_sends(lab):
     """A NAT that restarts may give the same port again: UDP goes on, and the connection to the coordinator carries
-    nothing any more, without a word. Who sends to a member that came meanwhile finds out sooner than 25 s later, when
-    the coordinator has been silent for too long (adr/0088)."""
+    nothing any more, without a word. A member that sends to one that came meanwhile finds out sooner than 25 s later,
+    when the coordinator has been silent for too long (adr/0088)."""
     coordinator, a, b = pair(lab)
     b.stop_daemon()
     wait("a to know that b is away", lambda: not a.peer(b)["online"])

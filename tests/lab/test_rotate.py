@@ -122,7 +122,7 @@ def a_crash_and_a_restored_backup(lab):
 
 
 @scenario
-def what_status_says(lab):
+def status_tells_of_rotated_keys(lab):
     coordinator = lab.coordinator()
     a = lab.host("a")
     a.configure("[security]\nrotate = 10d\n")

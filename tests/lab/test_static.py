@@ -339,7 +339,7 @@ class ByDoor:
 
 
 def wireguard_only(path, port):
-    """What a capture has of this UDP port: how many datagrams, by WireGuard's type. All have its form."""
+    """The datagrams of this UDP port in a capture: how many, by WireGuard's type. All have its form."""
     kinds = {}
     with open(path, "rb") as f:
         while head := f.read(4):

@@ -233,14 +233,14 @@ def no_key_becomes_text(lab):
     term.wait("the end", "ended with 0")
 
 
-# What kitty's entry names and xterm's does not; the package kitty-terminfo is seldom there.
+# Keys that kitty's entry names and xterm's does not; the package kitty-terminfo is seldom there.
 KITTY = ["\x1b[1;2P", "\x1b[15;5~", "\x1b[1;3S", "\x1b[1;9A", "\x1b[57376u", "\x1b[57441;5u", "\x1b[97;5u",
          "\x1b[27;2;13~", "\x1b[1;5E", "\x1b[29~", "\x1b[I", "\x1b[O", "\x1bOE"]
 TERMS = ["xterm", "xterm-256color", "tmux", "tmux-256color", "screen", "screen-256color", "linux", "xterm-kitty"]
 
 
 def terminfo_keys(term):
-    """What the terminal sends for each key that its entry names (terminfo(5)); of the mouse it names a beginning."""
+    """The bytes that the terminal sends for each key that its entry names (terminfo(5)); of the mouse it names a beginning."""
     entry = subprocess.run(["infocmp", "-x", "-1", term], capture_output=True, text=True, check=False).stdout
     keys = dict(re.findall(r"^\t(k[A-Za-z0-9]+)=(.*),$", entry, re.M))
     keys.pop("kmous", None)

@@ -493,7 +493,7 @@ def where_a_user_may_make_no_network_lwip_is_in_the_kernels_place(lab):
 
 
 def rights(host, name):
-    """What the process of this name has: capabilities, seccomp's mode, no_new_privs."""
+    """The rights of the process of this name: capabilities, seccomp's mode, no_new_privs."""
     pid = host.run("pgrep", "-x", name).out.split()[0]
     s = dict(line.split(":", 1) for line in host.run("cat", f"/proc/{pid}/status").out.splitlines() if ":" in line)
     return int(s["CapPrm"], 16), int(s["Seccomp"]), int(s["NoNewPrivs"])
@@ -551,7 +551,7 @@ def an_ephemeral_member_leaves_when_its_p2pvpnd_ends(lab):
 
 @scenario
 def routes_exits_and_a_second_network(lab):
-    """What others carry is reached by run, the world by an exit; each network has an inside of its own."""
+    """A network that others carry is reached by run, the world by an exit; each network has an inside of its own."""
     home = lab.masquerade("home", drop_input=True)
     coordinator, printer, web = lab.coordinator(), lab.host("printer", home), lab.host("web")
     printer.answer_udp(9100)
@@ -593,7 +593,7 @@ def root_without_capabilities_is_a_user_like_others(lab):
 
 
 @scenario
-def what_keeps_it_from_starting_is_named(lab):
+def a_start_that_fails_says_why(lab):
     b = lab.host("b")
     b.without_root()
     home = b.run("sh", "-c", "echo $HOME").out.strip()
@@ -1065,7 +1065,7 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
     lines = itertools.count()
 
     def joined(ends, hosts=(a, b)):
-        """What is typed at each end comes out of the other."""
+        """A line that is typed at each end comes out of the other."""
         line = f"line {next(lines)}\n"
         for end, _ in ends:
             end.must_run()
@@ -1136,7 +1136,7 @@ def a_pipe_lives_through_what_no_end_has_caused(lab):
 
 @scenario
 def a_container_needs_nothing_but_a_token(lab):
-    """What the image of a node runs, where a container of docker's default profile denies all."""
+    """The program that the image of a node runs, where a container of docker's default profile denies all."""
     coordinator = lab.coordinator()
     a, b = lab.host("a"), lab.host("b")
     b.without_root(denied=True)
@@ -1217,7 +1217,7 @@ class Podman:
         return self.host.run("podman", "exec", name, "p2pvpn-node", *args)
 
     def hears(self, name, address, port):
-        """What a program of the container is told there."""
+        """The answer that a program of the container gets there."""
         return self.host.run("podman", "exec", name, "timeout", "10", "bash", "-c", f"cat </dev/tcp/{address}/{port}",
                              check_rc=False).out
 
@@ -1283,7 +1283,7 @@ def rootless_podman_runs_the_image(lab):
         check("kept" in a.peers(), "the member after its end")
 
 
-# What stands for the program beside the node in the examples: it says what it is to whoever connects.
+# A stand-in for the program beside the node in the examples: it says what it is to whoever connects.
 APP = ("perl", "-MIO::Socket::INET", "-e", "$| = 1; my $l = IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => "
        "shift, Listen => 5, ReuseAddr => 1) or die; while (my $c = $l->accept) { print $c 'the app'; close $c }")
 

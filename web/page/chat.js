@@ -20,7 +20,7 @@ const TYPIST = { root: "root", group: "a p2pvpn user" };
 const brief = key => `key:${key.slice(0, 4)}`;
 const sender = m => (m.unproven ? `${TYPIST[m.typist] || "somebody"} on ${m.from}'s machine` : m.from) + (m.from_former ? ` (former, ${brief(m.from_former)})` : "");
 const changed = (name, since, key) => `${name} is another machine since ${clock(since)} (before: ${brief(key)})`;
-// What p2pvpnd says of what is unread or on its way: the state tells on which side the name is.
+// The word of p2pvpnd about what is unread or on its way: the state tells on which side the name is.
 const changeOf = m => m.another_since ? changed(m.state === "unread" ? m.from : m.to, m.another_since, m.former) : null;
 
 const talkOf = m => {
@@ -56,7 +56,7 @@ hear(event => {
     if (!loaded && state.link === null) load();
     return;
   }
-  // What is told late comes without its message or file, and of what was missed nothing does.
+  // An event that is told late comes without its message or file, and of what was missed nothing does.
   if (["caught-up", "missed", "room"].includes(event.event) || (["message", "file"].includes(event.event) && !event[event.event])) load();
   if (event.event === "message" && event.message && !event.message.own && event.message.state === "unread") {
     const talk = talkOf(event.message);

@@ -60,7 +60,7 @@ export function health(main) {
   let checks = null, unfolded = false, log = null;
   const look = () => question("doctor").then(doctor => { checks = doctor.checks; paint(); });
 
-  // What `p2pvpnctl doctor` says of this machine, as the user of the page.
+  // The words of `p2pvpnctl doctor` of this machine, as the user of the page.
   function doctor() {
     const bad = (checks || []).filter(c => !c.well), good = (checks || []).filter(c => c.well);
     return el("section", { class: "card wide" }, el("h2", {}, "Doctor"), !checks ? el("p", { class: "quiet" }, "Looking …") : [

@@ -107,7 +107,7 @@ function aboutCoordinator(s) {
       ["Round trip", ms(r.rtt_ms)], ["Members by it", r.relayed], ["Sent, received", `${bytes(r.tx_bytes)}, ${bytes(r.rx_bytes)}`]]))];
 }
 
-// What `why` says, when it has come.
+// The answer of `why`, when it has come.
 export function aboutPath(peer) {
   const place = el("div", {}, el("p", { class: "quiet" }, "Asking …"));
   call("why", { peer: peer.key || peer.name }).then(why => show(place,
@@ -165,7 +165,7 @@ export function overview(main) {
 
   function details(s) {
     const peer = state.peers.find(p => idOf(p) === chosen);
-    // What was asked of `why` stays until the path is another.
+    // The answer of `why` stays until the path is another.
     const key = chosen + (peer ? JSON.stringify([health(peer), peer.path?.type]) : JSON.stringify([s.state, s.coordinator?.connected, s.public]));
     if (shown === key) return;
     shown = key;

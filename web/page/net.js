@@ -12,7 +12,7 @@ export class Refused extends Error {
   constructor(text, code, status) { super(text); this.code = code; this.status = status; }
 }
 
-// What all pages show. `link` is null while p2pvpnd answers, else why not.
+// The state that all pages show. `link` is null while p2pvpnd answers, else why not.
 export const state = { status: null, peers: [], rates: new Map(), link: "", locked: false, news: [] };
 
 const hearers = new Set();
@@ -122,7 +122,7 @@ export async function call(cmd, fields, event, signal, alive) {
   throw new Refused("p2pvpnd has ended, or starts anew", 8, 0);
 }
 
-// What the subcommand of that name prints with --json, or why it does not: of the coordinator's page all, of a node's `doctor`.
+// The output of the subcommand of that name with --json, or why there is none: of the coordinator's page all, of a node's `doctor`.
 export async function question(cmd) {
   const response = await post({ cmd });
   if (!response.ok) await refuse(response);

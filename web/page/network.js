@@ -137,7 +137,7 @@ export function network(main) {
   cards.addEventListener("focusout", () => setTimeout(paint, 300));
   function paint(force) {
     if (!state.status || !data) return show(cards, el("p", { class: "quiet" }, failed || state.link || "Loading …"));
-    // What somebody types stays: nothing is drawn again that is as before.
+    // The text that somebody types stays: nothing is drawn again that is as before.
     const now = JSON.stringify([data, state.peers.map(p => [p.name, p.state, p.online, p.tags, health(p)]), invite, verdict, apps.key()]);
     if (now === drawn && !force) return;
     // Nor is it while somebody types: afterwards.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Elements and texts. Whatever comes from members becomes text nodes here, and never markup.
+// Elements and texts. A text that comes from members becomes text nodes here, and never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,7 +22,7 @@ export const svg = (tag, attrs, ...kids) => fill(document.createElementNS(SVG, t
 export function set(node, name, value) { if (node.getAttribute(name) !== value) node.setAttribute(name, value); }
 export function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
-// Replaces what a place shows. What had the focus, or an input's text, has it afterwards (data-key).
+// Replaces what a place shows. An element that had the focus, or an input's text, has it afterwards (data-key).
 export function show(place, ...kids) {
   const active = place.contains(document.activeElement) ? document.activeElement : null;
   const key = active?.closest("[data-key]")?.getAttribute("data-key");
@@ -96,7 +96,7 @@ export function health(peer) {
 const REST = 200; // ms
 
 // Lets run() go one at a time: however often it is called for meanwhile, it goes once more, a moment later. So events that
-// come as a flood cause few requests. What comes back is of a run that began after the call.
+// come as a flood cause few requests. The value that comes back is of a run that began after the call.
 export function once(run) {
   let last = Promise.resolve(), next = null;
   return () => next ??= last.then(() => {
@@ -108,7 +108,7 @@ export function once(run) {
 }
 
 let dialogs = 0;
-// Asks before something that is hard to undo. What is typed into a field comes back, null: not wanted.
+// Asks before something that is hard to undo. The text that is typed into the field comes back; null: not wanted.
 export function ask(title, text, does, field) {
   return new Promise(resolve => {
     const input = field ? el("input", { type: "text", "aria-label": field, placeholder: field, maxlength: 4000 }) : null;

@@ -37,8 +37,8 @@ static bool is_ip(const struct pv_addr *a)
     return a->family == PV_AF_INET || a->family == PV_AF_INET6;
 }
 
-/* Can lwIP do what is asked? 0 or an errno. Here it cannot connect to its own addresses, and
- * listens at one address at a time. */
+/* Can lwIP do what is asked? 0 or an errno. It cannot connect to its own addresses, nor to several
+ * machines at once (multicast, broadcast). */
 static int check(const struct pv_stack *s, const struct pv_inside_want *w)
 {
     if (w->kind == PV_INSIDE_SOCKET)

@@ -149,7 +149,7 @@ def complain(what, out):
 
 
 def run(*argv):
-    # What a command leaves unfreed at its end is looked for elsewhere, and here 600 times half of the time.
+    # Memory that a command leaves unfreed at its end is looked for elsewhere, and here 600 times half of the time.
     env = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
     r = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, cwd=DIR, check=False, env=env)
     return r.returncode, r.stdout, r.stderr

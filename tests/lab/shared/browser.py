@@ -138,7 +138,7 @@ class Browser:
         self.do("POST", "/url", {"url": url})
 
     def run(self, script, *args):
-        """What a function with this body returns; a promise is waited for."""
+        """The value that a function with this body returns; a promise is waited for."""
         return self.do("POST", "/execute/sync", {"script": script, "args": list(args)})
 
     def find(self, css, text=None):

@@ -67,7 +67,7 @@ except OSError:
 
 
 def ask(host, server, name, qtype, timeout=2):
-    """What the name server says: (rcode, authoritative, answers as bytes); None: no answer."""
+    """The answer of the name server: (rcode, authoritative, answers as bytes); None: no answer."""
     labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".") if x)
     question = labels + b"\0" + struct.pack(">HH", qtype, 1)
     query = struct.pack(">HHHHHH", 0x4711, 0x0100, 1, 0, 0, 0) + question

@@ -5,7 +5,7 @@ import shutil
 from lab import Skip, wait
 
 RESOLVCONF = """#!/bin/sh
-# What wg-quick calls for the line DNS.
+# The program that wg-quick calls for the line DNS.
 [ "$1" != -a ] || cat >/run/resolv.conf
 """
 

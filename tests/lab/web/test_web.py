@@ -133,7 +133,7 @@ def a_link_works_once_and_the_page_comes_back(lab):
 
 
 def steal(browser, page):
-    """What a thief would have of a session: its cookie and its key."""
+    """The things of a session that a thief would have: its cookie and its key."""
     cookies = browser.do("GET", "/cookie")
     equal([(c["httpOnly"], c["sameSite"]) for c in cookies], [(True, "Strict")], "the cookie")
     check(cookies[0]["name"] == "p2pvpn-" + page.origin.split(":")[-1], cookies[0]["name"])
@@ -172,7 +172,7 @@ def the_past_is_drawn(lab):
 
 
 @scenario(minutes=6)
-def what_is_clicked_happens(lab):
+def a_click_does_what_it_says(lab):
     """Ping, a message and its states, a room, mute, an invite, a rule and the question, an admission, a removal; names
     and messages full of markup stay text."""
     _, (a, b) = world(lab, "a", "b")
@@ -223,7 +223,7 @@ def what_is_clicked_happens(lab):
 
 @scenario(minutes=4)
 def the_other_buttons_do_what_they_say(lab):
-    """Who waits is admitted or refused, tags, rules and their default, an invite revoked, a network of another member
+    """Machines that wait are admitted or refused, tags, rules and their default, an invite revoked, a network of another member
     allowed and used, an exit used and left, a member muted, a conversation searched, a dropped file, a room left."""
     _, (a, b) = world(lab, "a", "b")
     page = Page(a)
@@ -502,7 +502,7 @@ window.Notification = class {
 
 @scenario(minutes=5)
 def the_page_says_who_speaks(lab):
-    """What no daemon vouches for, in the page and in a notification; another machine by a known name; what a flood of
+    """A text that no daemon vouches for, in the page and in a notification; another machine by a known name; what a flood of
     events asks for; and an upload whose end was missed."""
     _, (a, b) = world(lab, "a", "b")
     a.wait_direct(b)
@@ -710,7 +710,7 @@ def forms_of_others(a, browser, page):
 
 
 BUSY = """
-// What a coordinator of several says on a bad day: its answers with other figures.
+// The words of one of several coordinators on a bad day: its answers with other figures.
 const ask = window.plain = window.fetch, homes = { version: 1, coordinators: [{ name: "one", addresses: "192.0.2.1:3478", living: true, draining: false, homes: 1 },
   { name: "two", addresses: "192.0.2.2:3478", living: false, draining: false, homes: 0 }],
   homes: [{ network: "abc", home: "one", living: true, loaded: true, since: 1764000000, why: "its members knock there" }] };
@@ -844,7 +844,7 @@ def a_page_that_is_kept_gives_links_to_its_user_alone(lab):
 
 @scenario
 def a_server_that_fell_to_a_browser_says_nothing_to_the_terminal(lab):
-    """What stands for p2pvpn-web sends a token with an escape in it."""
+    """A stand-in for p2pvpn-web sends a token with an escape in it."""
     _, (a,) = world(lab, "a")
     a.run("sh", "-c", f"mkdir /run/fallen && cp {lab.bin('p2pvpnctl')} /run/fallen && cd /run/fallen && "
           "cat >p2pvpn-web && chmod 755 p2pvpn-web", stdin=f"""#!{sys.executable}

@@ -105,7 +105,7 @@ class Layers(Tree):
             "lib/base/a.c": "void b(void); void (*a)(void) = b;",
             "daemon/core/b.c": "extern void (*a)(void); void b(void) { a(); }"})), 1)
 
-    def test_what_is_known_may_not_grow_nor_stay_on_the_list(self):
+    def test_a_known_circle_may_not_grow_nor_stay_on_the_list(self):
         self.assertEqual(self.problems(self.ring(8), {"lib/base": 8}), [])
         self.assertIn("a circle of 8 files", self.problems(self.ring(8), {"lib/base": 7})[0])
         self.assertIn("has 8: write 8", self.problems(self.ring(8), {"lib/base": 9})[0])
@@ -144,7 +144,7 @@ class Docs(Tree):
         getattr(docs, check)()
         return docs.problems
 
-    def test_what_there_is_is_documented(self):
+    def test_this_tree_is_documented(self):
         self.assertEqual(self.problems("docs/PROTOCOL-PEERS.md", "| type |", "| type |", "check_tables"), [])
 
     def test_a_reference_leads_to_a_document_and_a_section_that_are_there(self):
@@ -340,10 +340,15 @@ class Comments(Tree):
             self.assertEqual(lines_of("f.c", head + bad), [2], bad)
         self.assertEqual(lines_of("f.c", head + "/*\n * A door.\n *\n * What came\n * is read.\n */"), [5])
         self.assertEqual(lines_of("f.c", head + "/*\n * - Whatever comes is read.\n */"), [3])
+        self.assertEqual(lines_of("f.c", head + 'a("A door. Who "\n  "knocks is let in.");'), [2])
         for good in ("/* A peer that knocks is let in: who asks, hears. What now? */", "/* What does it do? A lot. */",
-                     "int what = 0; /* Whose it is. */", 'a("Who knocks is let in. Who else.");'):
+                     "int what = 0; /* Whose it is. */", 'a("a line: %s. What");'):
             self.assertEqual(lines_of("f.c", head + good), [], good)
         self.assertEqual(lines_of("tests/t.c", "PV_TEST(who_asks_hears)\nPV_TEST_IN(what_came, a)\nPV_TEST(a_who_b)"), [1, 2])
+        self.assertEqual(lines_of("t.py", 'a = 1  # b\n# Who knocks\n# is let in.\ndef test_what_came():\n' + 3 * '"' + "What came." + 3 * '"'),
+                         [2, 4, 5])
+        self.assertEqual(lines_of("p.js", "// A door.\n// What came is read.\nlet a = 1;\n"), [2])
+        self.assertEqual(lines_of("m.8", ".SH What it is\nA door. What came\nis read.\n"), [2])
         text = "# What it is\n\n| What | is it |\n\nA door. `Who` it is.\n\n- Who knocks\n  waits. What\n  came is read.\n"
         self.assertEqual(lines_of("d.md", text), [7, 8])
 

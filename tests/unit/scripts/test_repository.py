@@ -46,7 +46,7 @@ class Repository(unittest.TestCase):
             return f.read()
 
     def make(self, *args, data="data"):
-        """What it said, and its exit code."""
+        """Its words and its exit code."""
         env = {"PATH": os.environ["PATH"], "HOME": self.tree.name, "XDG_DATA_HOME": self.at(data)}
         r = subprocess.run([self.at("dist/repository"), *args], env=env, capture_output=True, text=True, check=False)
         return r.stdout + r.stderr, r.returncode

@@ -39,7 +39,7 @@ class Usage(unittest.TestCase):
                 self.assertNotIn("== deps", r.stdout)
                 self.assertNotIn("set -eu", r.stdout)
 
-    def test_what_there_is_not(self):
+    def test_a_missing_thing_is_named(self):
         for name in ("unt", "unit/nothing", "sim/nothing", "fuzz/nothing", "lab/nothing", "unit/check_nothing"):
             r = run("scripts/test", name)
             self.assertEqual(r.returncode, 2, name)
