@@ -27,6 +27,7 @@
 
 struct pv_engine {
     struct pv_node node;
+    enum pv_order_type giving; /* the kind of orders whose turn it is */
 };
 
 static void settle(struct pv_engine *e, pv_ns now);
@@ -307,11 +308,6 @@ void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr 
     settle(e, now);
 }
 
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op)
-{
-    return pv_relays_poll_op(&e->node, ret_op);
-}
-
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
 {
     pv_relays_connected(&e->node, stream, now);
@@ -378,11 +374,6 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
     pv_info_set_process(&e->node, process);
 }
 
-bool pv_engine_poll_reload(struct pv_engine *e)
-{
-    return pv_info_poll_reload(&e->node);
-}
-
 void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done)
 {
     pv_info_reloaded(&e->node, done);
@@ -399,29 +390,11 @@ void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
     pv_dns_serve(&e->node, src, packet, ret_reply, now);
 }
 
-/* --- out -------------------------------------------------------------------------------------- */
-
-int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
-{
-    ret_tx->router = false; /* all but the mapper's are for the network */
-    /* Each call begins at the first part again: handshakes and messages to relays leave before what
-     * the peers have to send. */
-    PV_EACH_PART(&e->node, slot)
-    {
-        if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
-            return PV_OK;
-    }
-    return PV_ERR_AGAIN;
-}
+/* --- files ------------------------------------------------------------------------------------ */
 
 void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
 {
     pv_files_part_passed(&e->node, pv_sid_local(sid), file);
-}
-
-int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
-{
-    return pv_files_part_poll_op(&e->node, ret_op);
 }
 
 void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now)
@@ -435,23 +408,6 @@ void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why
 {
     pv_files_part_done(&e->node, tag, why, done, now);
     settle(e, now);
-}
-
-/* Without memory the workers go on with the snapshot they have. The builder still counts as
- * changed, so the shell's next turn tries again. */
-int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
-{
-    if (!pv_fp_builder_changed(e->node.fp))
-        return PV_ERR_AGAIN;
-    int r = pv_fp_builder_snapshot(e->node.fp, ret_snap);
-    if (r != PV_OK)
-        pv_log(e->node.log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
-    return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
-}
-
-int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
-{
-    return pv_fifo_take(&e->node.ways.injects, ret_inject);
 }
 
 /* --- datagrams -------------------------------------------------------------------------------- */
@@ -533,11 +489,6 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
 
 /* --- sockets beside the main ones ------------------------------------------------------------- */
 
-int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
-{
-    return pv_fifo_take(&e->node.ways.sock_ops, ret_op);
-}
-
 /* Each part knows the ids of its own sockets, and passes over the others. */
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
@@ -559,11 +510,6 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 }
 
 /* --- jobs ------------------------------------------------------------------------------------- */
-
-int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
-{
-    return pv_jobqueue_poll(&e->node.jobs, ret_job);
-}
 
 void pv_engine_handle_job(struct pv_engine *e, struct pv_job_result *result, pv_ns now)
 {
@@ -637,16 +583,6 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
     settle(e, now);
 }
 
-int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
-{
-    return pv_streams_next_op(&e->node.streams, ret_op);
-}
-
-int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
-{
-    return pv_streams_next_turn(&e->node.streams, ret_sid);
-}
-
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
 {
     void *part = NULL;
@@ -669,4 +605,74 @@ bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid)
     void *part = NULL;
     const struct pv_stream_handler *h = find_stream(e, pv_sid_kind(sid), &part);
     return h != NULL && h->is_full != NULL && h->is_full(part, pv_sid_local(sid));
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
+/* Each call begins at the first part again: handshakes and messages to relays leave before what the
+ * peers have to send. */
+static int next_datagram(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
+{
+    ret_tx->router = false; /* all but the mapper's are for the network */
+    PV_EACH_PART(&e->node, slot)
+    {
+        if (slot->part->poll_transmit != NULL && slot->part->poll_transmit(slot->self, ret_tx))
+            return PV_OK;
+    }
+    return PV_ERR_AGAIN;
+}
+
+/* Without memory the workers go on with the snapshot they have. The builder still counts as
+ * changed, so the shell's next turn tries again. */
+static int next_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
+{
+    if (!pv_fp_builder_changed(e->node.fp))
+        return PV_ERR_AGAIN;
+    int r = pv_fp_builder_snapshot(e->node.fp, ret_snap);
+    if (r != PV_OK)
+        pv_log(e->node.log, PV_LOG_ERROR, "what=\"no snapshot\" why=\"%s\"", pv_strstatus(r));
+    return r == PV_OK ? PV_OK : PV_ERR_AGAIN;
+}
+
+/* Takes from where orders of this kind wait; each queue says PV_ERR_AGAIN by itself. */
+static int next_of_kind(struct pv_engine *e, enum pv_order_type kind, struct pv_engine_order *order)
+{
+    struct pv_node *n = &e->node;
+    order->type = kind;
+    switch (kind) {
+    case PV_ORDER_RELOAD:
+        return pv_info_take_reload(n);
+    case PV_ORDER_SOCK:
+        return pv_fifo_take(&n->ways.sock_ops, &order->u.sock);
+    case PV_ORDER_RELAY:
+        return pv_relays_poll_op(n, &order->u.relay);
+    case PV_ORDER_SNAPSHOT:
+        return next_snapshot(e, &order->u.snapshot);
+    case PV_ORDER_DATAGRAM:
+        return next_datagram(e, &order->u.datagram);
+    case PV_ORDER_INJECT:
+        return pv_fifo_take(&n->ways.injects, &order->u.inject);
+    case PV_ORDER_FILE:
+        return pv_files_part_poll_op(n, &order->u.file);
+    case PV_ORDER_STREAM:
+        return pv_streams_next_op(&n->streams, &order->u.stream);
+    case PV_ORDER_LOOK:
+        return pv_streams_next_turn(&n->streams, &order->u.look);
+    case PV_ORDER_JOB:
+        return pv_jobqueue_poll(&n->jobs, &order->u.job);
+    case PV_ORDER_TYPES:
+        break;
+    }
+    return PV_ERR_AGAIN;
+}
+
+int pv_engine_poll(struct pv_engine *e, struct pv_engine_order *ret_order)
+{
+    for (unsigned i = 0; i < PV_ORDER_TYPES; i++) {
+        if (next_of_kind(e, e->giving, ret_order) == PV_OK)
+            return PV_OK;
+        e->giving = (e->giving + 1) % PV_ORDER_TYPES;
+    }
+    e->giving = 0;
+    return PV_ERR_AGAIN;
 }

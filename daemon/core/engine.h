@@ -8,8 +8,7 @@
  *
  *   now = one clock reading; pv_engine_set_wall(wall clock)
  *   feed what happened:  handle_punt, stream_*, handle_links, handle_job, handle_timeout
- *   drain what it wants: poll_transmit, poll_inject, poll_snapshot, poll_stream_op,
- *                        poll_writable + stream_out/stream_wrote, poll_job   (each until AGAIN)
+ *   carry out its orders: poll, until there is none
  *   sleep until next_timeout() or something happens
  *
  * Control thread only. The packets' way (TUN and transport data) is not here: see fastpath.h; the
@@ -70,9 +69,7 @@ void pv_engine_set_process(struct pv_engine *e, const struct pv_metrics_process 
 PV_MUST_CHECK int pv_engine_metrics(struct pv_engine *e, pv_ns now, char **ret_text,
                                     size_t *ret_len);
 
-/* A client wants the settings to be read again (`reload`): true once for each. The shell reads them
- * and says what came of it, before it ends this engine for new ones. */
-PV_MUST_CHECK bool pv_engine_poll_reload(struct pv_engine *e);
+/* The answer to an order RELOAD: what came of it. */
 void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done);
 
 /* A sentence about what another program did to the interface that keeps it from working; "" =
@@ -121,13 +118,10 @@ void pv_engine_stream_bytes(struct pv_engine *e, uint32_t sid, struct pv_view by
 /* The stream is gone: status PV_ERR_CLOSED, or why (-errno, PV_ERR_TIMEOUT). */
 void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_ns now);
 
-PV_MUST_CHECK int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op);
-/* Streams that have output now, each once until it was written or has new output. */
-PV_MUST_CHECK int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid);
 /* The bytes to write next (empty: nothing); valid until the next call into the engine. */
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid);
 void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns now);
-/* The stream shall not be read for now; poll_writable names it when that changes. */
+/* The stream shall not be read for now; an order LOOK names it when that changes. */
 bool pv_engine_stream_is_full(struct pv_engine *e, uint32_t sid);
 
 /* --- names ------------------------------------------------------------------------------------ */
@@ -141,38 +135,72 @@ void pv_engine_dns(struct pv_engine *e, const struct pv_addr *src, struct pv_vie
 
 /* sid: of the control client's stream. */
 void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file);
-PV_MUST_CHECK int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op);
 void pv_engine_file_progress(struct pv_engine *e, uint64_t tag, uint64_t done, pv_ns now);
 void pv_engine_file_done(struct pv_engine *e, uint64_t tag, enum pv_file_why why, uint64_t done,
                          pv_ns now);
 
-/* --- decisions out ------------------------------------------------------------------------- */
+/* --- sockets beside the main ones ------------------------------------------------------------- */
 
-PV_MUST_CHECK int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx);
-
-/* UDP sockets beside the main ones, by id: any port, IPv4. A datagram that comes in on one is
- * handed to pv_engine_handle_punt() until the socket is adopted; then it is received and sent on
- * like the main sockets, its id in every carrier. CLOSE is for both. */
-PV_MUST_CHECK int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op);
-/* The answer to an OPEN: its port; 0 = it could not be opened. */
+/* The answer to an order SOCK that opens one: its port; 0 = it could not be opened. */
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now);
 /* ICMP came back about a datagram of that socket, which is not adopted: its TTL was used up, or it
  * got there and nobody listened. quoted: the beginning of the datagram. */
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted,
                             bool expired);
 
-/* Streams to relays (relayway.h), beside those above: their messages are not the engine's to cut.
- * The rx worker gets the messages that come in on one, one by one, from carrier STREAM. */
-PV_MUST_CHECK int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op);
+/* A stream to a relay is connected. */
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now);
 /* It could not be opened, or is no longer. */
 void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *why, pv_ns now);
 
-PV_MUST_CHECK int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject);
+/* --- orders to the shell --------------------------------------------------------------------- */
 
-/* A new snapshot for the workers; the caller owns it and publishes it. When several came up
- * between two calls only the newest is given. */
-PV_MUST_CHECK int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap);
+/*
+ * The kinds of orders, in the order in which the engine gives them: all that wait of one kind, then
+ * those of the next, and round again. A socket carries before a snapshot names it; a snapshot is
+ * published before datagrams leave, since the answer to a handshake makes the peer use keys that
+ * must be in place, as injected packets need them; and a descriptor is passed with what is written
+ * to its stream next.
+ */
+enum pv_order_type {
+    /* A client wants the settings to be read again: pv_engine_reloaded() says what came of it,
+     * before the shell ends this engine for new settings. Not given after a shutdown. */
+    PV_ORDER_RELOAD,
+    /* UDP sockets beside the main ones, by id: any port, IPv4. A datagram that comes in on one is
+     * handed to pv_engine_handle_punt() until the socket is adopted; then it is received and sent
+     * on like the main sockets, its id in every carrier. CLOSE is for both. */
+    PV_ORDER_SOCK,
+    /* Streams to relays (relayway.h), beside those of streams.h: their messages are not the
+     * engine's to cut. The rx worker gets the messages that come in on one, one by one, from
+     * carrier STREAM. */
+    PV_ORDER_RELAY,
+    /* A new snapshot for the workers, to be published. When several came up only the newest is
+     * given. */
+    PV_ORDER_SNAPSHOT,
+    PV_ORDER_DATAGRAM,
+    PV_ORDER_INJECT,
+    PV_ORDER_FILE, /* files_part.h says what it means */
+    PV_ORDER_STREAM,
+    /* A stream has output, is full, or is full no more: each once until there is other news. */
+    PV_ORDER_LOOK,
+    PV_ORDER_JOB, /* pv_engine_handle_job() takes its result */
+    PV_ORDER_TYPES,
+};
 
-/* The caller owns the job. */
-PV_MUST_CHECK int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job);
+struct pv_engine_order {
+    enum pv_order_type type;
+    union {
+        struct pv_hardnat_op sock;
+        struct pv_relaystream_op relay;
+        struct pv_fp_snapshot *snapshot; /* the taker's */
+        struct pv_engine_transmit datagram;
+        struct pv_engine_inject inject;
+        struct pv_files_op file; /* wipe its proof */
+        struct pv_stream_op stream;
+        uint32_t look;      /* the stream's sid */
+        struct pv_job *job; /* the taker's */
+    } u;
+};
+
+/* The next order. PV_ERR_AGAIN: there is none until the engine is told something. */
+PV_MUST_CHECK int pv_engine_poll(struct pv_engine *e, struct pv_engine_order *ret_order);

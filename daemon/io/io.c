@@ -22,11 +22,12 @@
 #include "sys/proc/clock.h"
 
 enum {
-    PUNTS_A_TURN = 64, /* ours: then the engine's output is drained */
-    DRAIN_ROUNDS = 32, /* ours: then descriptors get their turn again */
-    RX_BUFFERS = 16,   /* datagrams of a UDP socket of this thread taken at once; ours */
-    RX_BYTES = 2048,   /* of each: what is longer than a packet of 1,500 is an answer of a
-                        * resolver, of which a guest hears that it did not fit */
+    PUNTS_A_TURN = 64,     /* ours: then the engine's output is drained */
+    ORDERS_A_TURN = 16384, /* ours: then descriptors get their turn again */
+    LAST_TURNS = 32,       /* ours: of orders at the end */
+    RX_BUFFERS = 16,       /* datagrams of a UDP socket of this thread taken at once; ours */
+    RX_BYTES = 2048,       /* of each: what is longer than a packet of 1,500 is an answer of a
+                            * resolver, of which a guest hears that it did not fit */
 };
 #define HEAR_AFTER PV_S(3) /* ours: datagrams wait no longer for the interface */
 #define RESUME_GAP PV_S(1) /* growth of BOOTTIME - MONOTONIC that means "was suspended" */
@@ -184,145 +185,99 @@ static void check_timers(struct pv_io *io, pv_ns now)
 
 /* --- what the engine wants ----------------------------------------------------------------- */
 
-static bool drain_datagrams(struct pv_io *io)
+static void send_datagram(struct pv_io *io, const struct pv_engine_transmit *tx)
 {
-    struct pv_engine_transmit tx;
-    bool any = false;
-    while (pv_engine_poll_transmit(io->turn.engine, &tx) == PV_OK) {
-        int fd = tx.dst.family == PV_AF_INET6 ? io->cfg.udp.fd6[0] : io->cfg.udp.fd4[0];
-        any = true;
-        /* The port mapper's protocols answer on sockets of their own. */
-        if (tx.router) {
-            pv_io_router_send(io->router, &tx);
-            continue;
-        }
-        if (tx.sock != 0)
-            fd = pv_io_sock_fd(io->socks, tx.sock);
-        struct pv_udp_out out = {
-            .dst = tx.dst, .local = tx.local, .data = pv_view(tx.buf, tx.len), .ttl = tx.ttl};
-        if (tx.sock != 0 && tx.ttl != 0)
-            pv_io_sock_errors(io->socks, tx.sock); /* a send would drop those of the one before */
-        if (tx.stream != 0)
-            (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx.stream, out.data);
-        else if (fd >= 0)
-            pv_udp_send(fd, &out, 1, &io->counts.udp);
+    int fd = tx->dst.family == PV_AF_INET6 ? io->cfg.udp.fd6[0] : io->cfg.udp.fd4[0];
+    /* The port mapper's protocols answer on sockets of their own. */
+    if (tx->router) {
+        pv_io_router_send(io->router, tx);
+        return;
     }
-    pv_relayio_flush(io->relayio, PV_RELAYIO_CONTROL);
-    return any;
+    if (tx->sock != 0)
+        fd = pv_io_sock_fd(io->socks, tx->sock);
+    struct pv_udp_out out = {
+        .dst = tx->dst, .local = tx->local, .data = pv_view(tx->buf, tx->len), .ttl = tx->ttl};
+    if (tx->sock != 0 && tx->ttl != 0)
+        pv_io_sock_errors(io->socks, tx->sock); /* a send would drop those of the one before */
+    if (tx->stream != 0)
+        (void)!pv_relayio_send(io->relayio, PV_RELAYIO_CONTROL, tx->stream, out.data);
+    else if (fd >= 0)
+        pv_udp_send(fd, &out, 1, &io->counts.udp);
 }
 
-static bool drain_socks(struct pv_io *io, pv_ns now)
+static void publish(struct pv_io *io, struct pv_fp_snapshot *snap, pv_ns now)
 {
-    struct pv_hardnat_op op;
-    bool any = false;
-    while (pv_engine_poll_sock_op(io->turn.engine, &op) == PV_OK) {
-        any = true;
-        pv_io_sock_op(io->socks, &op, now);
-    }
-    return any;
+    /* The lanes keep the snapshot before: stale paths are better than none. */
+    if (pv_datapath_publish(io->datapath, snap) < 0)
+        pv_log(io->turn.log, PV_LOG_ERROR, "what=\"snapshot not published\" why=\"out of memory\"");
+    io->reclaim = pv_datapath_reclaim(io->datapath, now);
 }
 
-static bool drain_relays(struct pv_io *io, pv_ns now)
+static void inject(struct pv_io *io, const struct pv_engine_inject *inject)
 {
-    struct pv_relaystream_op op;
-    bool any = false;
-    while (pv_engine_poll_relay_op(io->turn.engine, &op) == PV_OK) {
-        any = true;
-        if (pv_relayio_do(io->relayio, &op) < 0) /* a close finds room */
-            pv_engine_relay_closed(io->turn.engine, op.stream, "too much waits", now);
-    }
-    return any;
+    if (pv_datapath_inject(io->datapath, inject->peer, pv_view(inject->buf, inject->len)) < 0)
+        pv_log(io->turn.log, PV_LOG_DEBUG, "what=\"control packet dropped\" why=\"queue full\"");
 }
 
-static bool drain_snapshots(struct pv_io *io, pv_ns now)
+static void start_job(struct pv_io *io, struct pv_job *job, pv_ns now)
 {
-    struct pv_fp_snapshot *snap = NULL;
-    bool any = false;
-    while (pv_engine_poll_snapshot(io->turn.engine, &snap) == PV_OK) {
-        any = true;
-        /* The lanes keep the snapshot before: stale paths are better than none. */
-        if (pv_datapath_publish(io->datapath, snap) < 0)
-            pv_log(io->turn.log, PV_LOG_ERROR,
-                   "what=\"snapshot not published\" why=\"out of memory\"");
-        io->reclaim = pv_datapath_reclaim(io->datapath, now);
-    }
-    return any;
+    if (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN)
+        pv_io_iface_submit(io->iface, job, now);
+    else
+        (void)pv_io_submit(io->jobs, job, false, now);
 }
 
-static bool drain_injects(struct pv_io *io)
+static void carry_out(struct pv_io *io, struct pv_engine_order *order, pv_ns now)
 {
-    struct pv_engine_inject inject;
-    bool any = false;
-    while (pv_engine_poll_inject(io->turn.engine, &inject) == PV_OK) {
-        any = true;
-        if (pv_datapath_inject(io->datapath, inject.peer, pv_view(inject.buf, inject.len)) < 0)
-            pv_log(io->turn.log, PV_LOG_DEBUG,
-                   "what=\"control packet dropped\" why=\"queue full\"");
+    switch (order->type) {
+    case PV_ORDER_RELOAD:
+        reload(io, true);
+        break;
+    case PV_ORDER_SOCK:
+        pv_io_sock_op(io->socks, &order->u.sock, now);
+        break;
+    case PV_ORDER_RELAY:
+        if (pv_relayio_do(io->relayio, &order->u.relay) < 0) /* a close finds room */
+            pv_engine_relay_closed(io->turn.engine, order->u.relay.stream, "too much waits", now);
+        break;
+    case PV_ORDER_SNAPSHOT:
+        publish(io, order->u.snapshot, now);
+        break;
+    case PV_ORDER_DATAGRAM:
+        send_datagram(io, &order->u.datagram);
+        break;
+    case PV_ORDER_INJECT:
+        inject(io, &order->u.inject);
+        break;
+    case PV_ORDER_FILE:
+        pv_io_file_op(io->files, &order->u.file, now);
+        pv_wipe(&order->u.file.proof, sizeof(order->u.file.proof));
+        break;
+    case PV_ORDER_STREAM:
+        pv_io_stream_op(io->streams, &order->u.stream, now);
+        break;
+    case PV_ORDER_LOOK:
+        pv_io_stream_writable(io->streams, order->u.look, now);
+        break;
+    case PV_ORDER_JOB:
+        start_job(io, order->u.job, now);
+        break;
+    case PV_ORDER_TYPES:
+        break;
     }
-    return any;
 }
 
-/* Operations first: one of them may open the stream that has output. */
-static bool drain_streams(struct pv_io *io, pv_ns now)
-{
-    struct pv_stream_op op;
-    uint32_t sid = 0;
-    bool any = false;
-    while (pv_engine_poll_stream_op(io->turn.engine, &op) == PV_OK) {
-        any = true;
-        pv_io_stream_op(io->streams, &op, now);
-    }
-    while (pv_engine_poll_writable(io->turn.engine, &sid) == PV_OK) {
-        any = true;
-        pv_io_stream_writable(io->streams, sid, now);
-    }
-    return any;
-}
-
-static bool drain_files(struct pv_io *io, pv_ns now)
-{
-    struct pv_files_op op;
-    bool any = false;
-    while (pv_engine_poll_fileop(io->turn.engine, &op) == PV_OK) {
-        any = true;
-        pv_io_file_op(io->files, &op, now);
-        pv_wipe(&op.proof, sizeof(op.proof));
-    }
-    return any;
-}
-
-static bool drain_jobs(struct pv_io *io, pv_ns now)
-{
-    struct pv_job *job = NULL;
-    bool any = false;
-    while (pv_engine_poll_job(io->turn.engine, &job) == PV_OK) {
-        any = true;
-        if (job->kind == PV_JOB_IFACE_UP || job->kind == PV_JOB_IFACE_DOWN)
-            pv_io_iface_submit(io->iface, job, now);
-        else
-            (void)pv_io_submit(io->jobs, job, false, now);
-    }
-    return any;
-}
-
-/* True when the engine still had output after the last round: serving one kind feeds others.
- * Snapshots first: a handshake's answer makes the peer use keys that must be in place, and injected
- * packets need them too. */
+/* True when the engine may have more orders than a turn has time for. */
 static bool drain(struct pv_io *io, pv_ns now)
 {
-    for (unsigned i = 0; i < DRAIN_ROUNDS; i++) {
-        bool any = drain_socks(io, now); /* a socket carries before a snapshot names it */
-        any = drain_relays(io, now) || any;
-        any = drain_snapshots(io, now) || any;
-        any = drain_datagrams(io) || any;
-        any = drain_injects(io) || any;
-        any = drain_files(io, now) || any; /* a descriptor goes out with what is written next */
-        any = drain_streams(io, now) || any;
-        any = drain_jobs(io, now) || any;
-        if (!any)
-            return false;
+    struct pv_engine_order order;
+    unsigned n = 0;
+    while (n < ORDERS_A_TURN && pv_engine_poll(io->turn.engine, &order) == PV_OK) {
+        carry_out(io, &order, now);
+        n++;
     }
-    return true;
+    pv_relayio_flush(io->relayio, PV_RELAYIO_CONTROL); /* messages wait for the last of them */
+    return n == ORDERS_A_TURN;
 }
 
 static void become_ready(struct pv_io *io)
@@ -340,8 +295,6 @@ static pv_ns run_turn(void *ctx, pv_ns now)
     struct pv_io *io = ctx;
     pv_io_turn_begin(&io->turn, now);
     check_timers(io, now);
-    if (pv_engine_poll_reload(io->turn.engine))
-        reload(io, true);
     bool more = drain(io, now);
     if (!io->ready && pv_io_iface_is_settled(io->iface))
         become_ready(io);
@@ -520,7 +473,8 @@ int pv_io_run(struct pv_io *io)
      * coordinator. */
     pv_io_turn_begin(&io->turn, io->turn.now);
     pv_engine_shutdown(io->turn.engine, io->turn.now);
-    (void)!drain(io, io->turn.now);
+    for (unsigned i = 0; i < LAST_TURNS && drain(io, io->turn.now); i++)
+        ;
     return io->status;
 }
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "crypto/ct.h"
 #include "daemon/io/xfer.h"
 #include "sys/file/file.h"
 #include "sys/helper/source.h"
@@ -273,7 +272,6 @@ int pv_io_files_new(struct pv_io_files **ret_files, const struct pv_io_files_con
 
 struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
 {
-    struct pv_files_op op;
     void *item = NULL;
     if (files == NULL)
         return NULL;
@@ -286,12 +284,6 @@ struct pv_io_files *pv_io_files_free(struct pv_io_files *files)
         while (pv_worker_take(files->worker, &item) == PV_OK)
             remove_xfer(files, item);
         pv_worker_free(files->worker);
-    }
-    /* Sources of offers are the engine's numbers, but ours to close. */
-    while (pv_engine_poll_fileop(files->cfg.turn->engine, &op) == PV_OK) {
-        if (op.op.type == PV_FILEOP_RELEASE)
-            close(op.op.handle);
-        pv_wipe(&op.proof, sizeof(op.proof));
     }
     if (files->dir >= 0)
         close(files->dir);

@@ -513,12 +513,20 @@ static void do_reload(void *part, struct pv_ctlapi_request *req, struct pv_peer 
     x->reload_told = false;
 }
 
-bool pv_info_poll_reload(struct pv_node *n)
+int pv_info_take_reload(struct pv_node *n)
 {
     struct info *x = pv_node_part(n, &pv_part_info);
-    bool wanted = x->reload != 0 && !x->reload_told;
-    x->reload_told = wanted || x->reload_told;
-    return wanted;
+    if (x->reload == 0 || x->reload_told)
+        return PV_ERR_AGAIN;
+    x->reload_told = true;
+    return PV_OK;
+}
+
+/* A daemon that ends reads no settings again: it would begin anew. */
+static void on_stop(void *part, pv_ns now)
+{
+    struct info *x = part;
+    x->reload_told = true;
 }
 
 /* "KEY, KEY" as a list. */
@@ -593,6 +601,7 @@ const struct pv_part pv_part_info = {
     .on_facts = on_facts,
     .on_cancel = on_cancel,
     .on_answer = on_answer,
+    .on_stop = on_stop,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .commands = commands,

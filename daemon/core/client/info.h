@@ -20,8 +20,9 @@ extern const struct pv_part pv_part_info;
 void pv_info_set_datapath(struct pv_node *n, const struct pv_engine_datapath *datapath);
 void pv_info_set_process(struct pv_node *n, const struct pv_metrics_process *process);
 
-/* A client wants the settings to be read again: true once for each. The shell owes the answer. */
-bool pv_info_poll_reload(struct pv_node *n);
+/* A client wants the settings to be read again: PV_OK once for each, else PV_ERR_AGAIN. The shell
+ * owes the answer. */
+PV_MUST_CHECK int pv_info_take_reload(struct pv_node *n);
 void pv_info_reloaded(struct pv_node *n, const struct pv_engine_reloaded *done);
 
 struct pv_statuspage;

@@ -17,9 +17,10 @@
 #include "tests/unit/kem_double.h"
 
 enum {
-    WALL_S = 1800000000, /* Unix seconds at virtual time 0; the coordinator's */
-    SKEW_US = 2000000,   /* clocks of nodes differ by up to twice that */
-    MAX_ROUNDS = 10000,  /* of draining, and timers at one instant */
+    WALL_S = 1800000000,  /* Unix seconds at virtual time 0; the coordinator's */
+    SKEW_US = 2000000,    /* clocks of nodes differ by up to twice that */
+    MAX_ROUNDS = 10000,   /* timers at one instant */
+    MAX_ORDERS = 1000000, /* of one turn */
 };
 
 static void log_line(void *ctx, enum pv_log_level level, const char *line)
@@ -365,110 +366,94 @@ static void open_sock(struct sim_node *n, uint16_t id, uint16_t port)
     pv_engine_sock_opened(n->engine, id, s->port, sim_node_now(n));
 }
 
-static bool drain_socks(struct sim_node *n)
+static void run_sock_op(struct sim_node *n, const struct pv_hardnat_op *op)
 {
-    struct pv_hardnat_op op;
-    bool any = false;
-    while (pv_engine_poll_sock_op(n->engine, &op) == PV_OK) {
-        any = true;
-        if (op.type == PV_HARDNAT_OPEN)
-            open_sock(n, op.sock, op.port);
-        for (size_t i = 0; op.type == PV_HARDNAT_CLOSE && i < SIM_MAX_SOCKS; i++) {
-            if (n->socks[i].id == op.sock)
-                n->socks[i].id = 0;
-        }
+    if (op->type == PV_HARDNAT_OPEN)
+        open_sock(n, op->sock, op->port);
+    for (size_t i = 0; op->type == PV_HARDNAT_CLOSE && i < SIM_MAX_SOCKS; i++) {
+        if (n->socks[i].id == op->sock)
+            n->socks[i].id = 0;
     }
-    return any;
 }
 
-static bool drain_datagrams(struct sim_node *n)
+static void send_datagram(struct sim_node *n, const struct pv_engine_transmit *tx)
 {
-    struct pv_engine_transmit tx;
-    bool any = false;
-    while (pv_engine_poll_transmit(n->engine, &tx) == PV_OK) {
-        struct pv_addr local = tx.local;
-        any = true;
-        if (tx.stream != 0) {
-            sim_node_relay_send(n, tx.stream, pv_view(tx.buf, tx.len));
-            continue;
-        }
-        if (tx.router)
-            local.port = SIM_ROUTER_PORT;
-        else if (!sim_node_port_of(n, tx.sock, &local.port))
-            continue;
-        n->sent++;
-        (void)sim_net_send(n->net, n->host, &local, &tx.dst, tx.ttl, pv_view(tx.buf, tx.len));
+    struct pv_addr local = tx->local;
+    if (tx->stream != 0) {
+        sim_node_relay_send(n, tx->stream, pv_view(tx->buf, tx->len));
+        return;
     }
-    return any;
+    if (tx->router)
+        local.port = SIM_ROUTER_PORT;
+    else if (!sim_node_port_of(n, tx->sock, &local.port))
+        return;
+    n->sent++;
+    (void)sim_net_send(n->net, n->host, &local, &tx->dst, tx->ttl, pv_view(tx->buf, tx->len));
 }
 
-static bool drain_datapath(struct sim_node *n)
+static void publish(struct sim_node *n, struct pv_fp_snapshot *snap)
 {
-    struct pv_fp_snapshot *snap = NULL;
-    struct pv_engine_inject inject;
-    bool any = false;
-    while (pv_engine_poll_snapshot(n->engine, &snap) == PV_OK) {
-        struct pv_fp_snapshot *old = n->snap;
-        any = true;
-        n->snap = snap;
-        sim_node_flush(n);
-        pv_fp_snapshot_free(old);
-    }
-    while (pv_engine_poll_inject(n->engine, &inject) == PV_OK) {
-        any = true;
-        if (pv_fp_inject(n->worker, n->snap, inject.peer, pv_view(inject.buf, inject.len),
-                         sim_node_now(n)) == PV_OK)
-            sim_node_results(n);
-    }
-    return any;
+    struct pv_fp_snapshot *old = n->snap;
+    n->snap = snap;
+    sim_node_flush(n);
+    pv_fp_snapshot_free(old);
 }
 
-static bool drain_streams(struct sim_node *n)
+static void inject(struct sim_node *n, const struct pv_engine_inject *inject)
 {
-    struct pv_stream_op op;
-    struct pv_relaystream_op relay;
-    uint32_t sid = 0;
-    bool any = false;
-    while (pv_engine_poll_relay_op(n->engine, &relay) == PV_OK) {
-        any = true;
-        sim_node_relay_op(n, &relay);
-    }
-    while (pv_engine_poll_stream_op(n->engine, &op) == PV_OK) {
-        any = true;
-        sim_node_stream_op(n, &op);
-    }
-    while (pv_engine_poll_writable(n->engine, &sid) == PV_OK) {
-        any = true;
-        sim_node_writable(n, sid);
-    }
-    return any;
+    if (pv_fp_inject(n->worker, n->snap, inject->peer, pv_view(inject->buf, inject->len),
+                     sim_node_now(n)) == PV_OK)
+        sim_node_results(n);
 }
 
-static bool drain_jobs(struct sim_node *n)
+static void carry_out(struct sim_node *n, const struct pv_engine_order *order)
 {
-    struct pv_job *job = NULL;
-    bool any = false;
-    while (pv_engine_poll_job(n->engine, &job) == PV_OK) {
-        any = true;
-        sim_node_take_job(n, job);
+    switch (order->type) {
+    case PV_ORDER_SOCK:
+        run_sock_op(n, &order->u.sock);
+        break;
+    case PV_ORDER_RELAY:
+        sim_node_relay_op(n, &order->u.relay);
+        break;
+    case PV_ORDER_SNAPSHOT:
+        publish(n, order->u.snapshot);
+        break;
+    case PV_ORDER_DATAGRAM:
+        send_datagram(n, &order->u.datagram);
+        break;
+    case PV_ORDER_INJECT:
+        inject(n, &order->u.inject);
+        break;
+    case PV_ORDER_STREAM:
+        sim_node_stream_op(n, &order->u.stream);
+        break;
+    case PV_ORDER_LOOK:
+        sim_node_writable(n, order->u.look);
+        break;
+    case PV_ORDER_JOB:
+        sim_node_take_job(n, order->u.job);
+        break;
+    case PV_ORDER_RELOAD: /* nobody asks for it here */
+    case PV_ORDER_FILE:   /* nor has anybody files */
+    case PV_ORDER_TYPES:
+        break;
     }
-    return any;
 }
 
 void sim_node_end(struct sim_node *n)
 {
-    bool any = true;
-    for (unsigned round = 0; any; round++) {
-        if (round == MAX_ROUNDS)
-            stuck(n, "it always has more output");
-        any = drain_socks(n);
-        any = drain_datagrams(n) || any;
-        any = drain_datapath(n) || any;
-        any = drain_streams(n) || any;
-        any = drain_jobs(n) || any;
-        any = sim_node_run_jobs(n) || any;
+    struct pv_engine_order order;
+    unsigned orders = 0;
+    bool any;
+    do {
+        while (pv_engine_poll(n->engine, &order) == PV_OK) {
+            if (++orders == MAX_ORDERS)
+                stuck(n, "it always has more orders");
+            carry_out(n, &order);
+        }
+        any = sim_node_run_jobs(n);
         any = sim_node_run_host(n) || any;
-    }
+    } while (any);
     pv_ns next = pv_engine_next_timeout(n->engine);
     next = pv_min_ns(next, pv_fp_next_timeout(n->worker));
     next = pv_min_ns(next, sim_node_io_timeout(n));

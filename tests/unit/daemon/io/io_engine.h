@@ -103,15 +103,6 @@ void pv_engine_handle_punt(struct pv_engine *e, const struct pv_fp_punt *punt, p
     e->punt_sock = punt->from.sock;
 }
 
-int pv_engine_poll_sock_op(struct pv_engine *e, struct pv_hardnat_op *ret_op)
-{
-    if (!e->has_sock_op)
-        return PV_ERR_AGAIN;
-    *ret_op = e->sock_op;
-    e->has_sock_op = false;
-    return PV_OK;
-}
-
 void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv_ns now)
 {
     assert_int_equal(sock, e->sock_op.sock);
@@ -120,11 +111,6 @@ void pv_engine_sock_opened(struct pv_engine *e, uint16_t sock, uint16_t port, pv
 
 void pv_engine_sock_bounced(struct pv_engine *e, uint16_t sock, struct pv_view quoted, bool expired)
 {
-}
-
-int pv_engine_poll_fileop(struct pv_engine *e, struct pv_files_op *ret_op)
-{
-    return PV_ERR_AGAIN;
 }
 
 void pv_engine_passed(struct pv_engine *e, uint32_t sid, const struct pv_files_passed *file)
@@ -249,27 +235,6 @@ void pv_engine_stream_closed(struct pv_engine *e, uint32_t sid, int status, pv_n
     e->streams[sid].status = status;
 }
 
-int pv_engine_poll_stream_op(struct pv_engine *e, struct pv_stream_op *ret_op)
-{
-    if (e->n_ops == 0)
-        return PV_ERR_AGAIN;
-    *ret_op = e->ops[0];
-    memmove(e->ops, e->ops + 1, --e->n_ops * sizeof(e->ops[0]));
-    return PV_OK;
-}
-
-int pv_engine_poll_writable(struct pv_engine *e, uint32_t *ret_sid)
-{
-    for (uint32_t sid = 0; sid < MAX_SIDS; sid++) {
-        if (e->streams[sid].writable) {
-            e->streams[sid].writable = false;
-            *ret_sid = sid;
-            return PV_OK;
-        }
-    }
-    return PV_ERR_AGAIN;
-}
-
 struct pv_view pv_engine_stream_out(struct pv_engine *e, uint32_t sid)
 {
     static char data[4096];
@@ -288,31 +253,8 @@ void pv_engine_stream_wrote(struct pv_engine *e, uint32_t sid, size_t n, pv_ns n
     e->streams[sid].out_len -= n;
 }
 
-int pv_engine_poll_transmit(struct pv_engine *e, struct pv_engine_transmit *ret_tx)
-{
-    if (!e->has_tx)
-        return PV_ERR_AGAIN;
-    *ret_tx = e->tx;
-    e->has_tx = false;
-    return PV_OK;
-}
-
-bool pv_engine_poll_reload(struct pv_engine *e)
-{
-    return false;
-}
-
 void pv_engine_reloaded(struct pv_engine *e, const struct pv_engine_reloaded *done)
 {
-}
-
-int pv_engine_poll_relay_op(struct pv_engine *e, struct pv_relaystream_op *ret_op)
-{
-    if (!e->has_relay_op)
-        return PV_ERR_AGAIN;
-    *ret_op = e->relay_op;
-    e->has_relay_op = false;
-    return PV_OK;
 }
 
 void pv_engine_relay_connected(struct pv_engine *e, uint16_t stream, pv_ns now)
@@ -326,21 +268,39 @@ void pv_engine_relay_closed(struct pv_engine *e, uint16_t stream, const char *wh
     e->relay_closed = stream;
 }
 
-int pv_engine_poll_inject(struct pv_engine *e, struct pv_engine_inject *ret_inject)
+static bool take_look(struct pv_engine *e, uint32_t *ret_sid)
 {
-    return PV_ERR_AGAIN;
+    for (uint32_t sid = 0; sid < MAX_SIDS; sid++) {
+        if (e->streams[sid].writable) {
+            e->streams[sid].writable = false;
+            *ret_sid = sid;
+            return true;
+        }
+    }
+    return false;
 }
 
-int pv_engine_poll_snapshot(struct pv_engine *e, struct pv_fp_snapshot **ret_snap)
+int pv_engine_poll(struct pv_engine *e, struct pv_engine_order *ret_order)
 {
-    return PV_ERR_AGAIN;
-}
-
-int pv_engine_poll_job(struct pv_engine *e, struct pv_job **ret_job)
-{
-    if (e->job == NULL)
+    if (e->has_sock_op) {
+        e->has_sock_op = false;
+        *ret_order = (struct pv_engine_order){.type = PV_ORDER_SOCK, .u.sock = e->sock_op};
+    } else if (e->has_relay_op) {
+        e->has_relay_op = false;
+        *ret_order = (struct pv_engine_order){.type = PV_ORDER_RELAY, .u.relay = e->relay_op};
+    } else if (e->has_tx) {
+        e->has_tx = false;
+        *ret_order = (struct pv_engine_order){.type = PV_ORDER_DATAGRAM, .u.datagram = e->tx};
+    } else if (e->n_ops > 0) {
+        *ret_order = (struct pv_engine_order){.type = PV_ORDER_STREAM, .u.stream = e->ops[0]};
+        memmove(e->ops, e->ops + 1, --e->n_ops * sizeof(e->ops[0]));
+    } else if (take_look(e, &ret_order->u.look)) {
+        ret_order->type = PV_ORDER_LOOK;
+    } else if (e->job != NULL) {
+        *ret_order = (struct pv_engine_order){.type = PV_ORDER_JOB, .u.job = e->job};
+        e->job = NULL;
+    } else {
         return PV_ERR_AGAIN;
-    *ret_job = e->job;
-    e->job = NULL;
+    }
     return PV_OK;
 }

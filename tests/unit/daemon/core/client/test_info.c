@@ -353,22 +353,30 @@ PV_TEST(a_reload_is_asked_of_the_shell_once)
     const struct pv_engine_reloaded good = {
         .file = "/c", .changed = "[chat] keep, [log] level", .waiting = "[interface] port"};
     const struct pv_engine_reloaded bad = {.file = "/c", .error = "/c:4: level: no such level"};
-    assert_false(pv_info_poll_reload(&x.f.node));
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
     assert_string_equal(fake_client_read(&x, client), "");
-    assert_true(pv_info_poll_reload(&x.f.node));
-    assert_false(pv_info_poll_reload(&x.f.node));
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_OK);
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     /* A second one must not be answered with what the first one found. */
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
     expect_said("another one is under way");
-    assert_false(pv_info_poll_reload(&x.f.node));
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
     pv_info_reloaded(&x.f.node, &good);
     expect_said("\"file\":\"/c\",\"changed\":[\"[chat] keep\",\"[log] level\"],"
                 "\"restart\":[\"[interface] port\"]");
     fake_client_ask(&x, client, "\"cmd\":\"reload\"");
-    assert_true(pv_info_poll_reload(&x.f.node));
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_OK);
     pv_info_reloaded(&x.f.node, &bad);
     expect_said("reload: nothing is changed: /c:4: level: no such level");
+}
+
+/* The daemon would begin anew where it was told to end. */
+PV_TEST(no_reload_is_asked_of_a_shell_that_ends)
+{
+    fake_client_ask(&x, client, "\"cmd\":\"reload\"");
+    pv_part_info.on_stop(pv_node_part(&x.f.node, &pv_part_info), x.f.now);
+    assert_int_equal(pv_info_take_reload(&x.f.node), PV_ERR_AGAIN);
 }
 
 /* By the coordinator's word, or since it does not tell of the peer any more. */
