@@ -129,15 +129,18 @@ void pv_fp_first_double(struct pv_fp_worker *w, const struct pv_fp_snapshot *sna
     f->n_marks = 0;
 }
 
-/* One whose path was not in doubt goes again by each path that takes over. True: not again. */
+/* One whose path was not in doubt goes again by each path that takes over, and by the spare way
+ * unless that is how it went. True: not again. */
 static bool follow(struct pv_fp_worker *w, const struct pv_fp_peer *peer, struct pv_fp_kept *k,
                    pv_ns heard, pv_ns now)
 {
     const struct pv_view msg = pv_view(k->msg, k->len);
     if (!pv_carrier_same(&k->way, &peer->path)) {
+        bool went_by_spare = pv_carrier_same(&k->way, &peer->spare);
         k->way = peer->path;
         send_by(w, peer, &peer->path, msg, k->ecn);
-        send_by_spare(w, peer, msg, k->ecn, now);
+        if (!went_by_spare)
+            send_by_spare(w, peer, msg, k->ecn, now);
     } else if (heard >= k->since) {
         return true;
     }

@@ -229,6 +229,27 @@ PV_TEST(after_a_rest_it_goes_again_only_by_a_path_that_takes_over)
     assert_in_range(times, 1, 5);
 }
 
+/* The talk leaves the relay, which has the datagram already. */
+PV_TEST(after_a_rest_on_the_relay_it_goes_once_more_by_the_direct_path)
+{
+    struct world *w = *state;
+    const struct pv_carrier relay = spare(), none = {.kind = PV_CARRIER_NONE};
+    assert_int_equal(pv_fp_builder_set_path(w->a.b, w->b_at_a, &relay, 0), PV_OK);
+    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &none), PV_OK);
+    fp_publish(&w->a);
+    rest(w);
+    assert_int_equal(send_one(w, 1).n_sends, 1);
+    fp_set_path(&w->a, w->b_at_a, 2, 0);
+    assert_int_equal(pv_fp_builder_set_spare(w->a.b, w->b_at_a, &relay), PV_OK);
+    fp_publish(&w->a);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
+    struct pv_fp_results r = pv_fp_results(w->a.w);
+    assert_int_equal(r.n_sends, 1);
+    assert_int_equal(r.sends[0].to->kind, PV_CARRIER_UDP);
+    assert_false(pv_fp_flush(w->a.w, w->a.snap, ++w->now));
+    assert_int_equal(pv_fp_results(w->a.w).n_sends, 0);
+}
+
 PV_TEST(after_a_rest_it_goes_by_the_relay_as_well_when_the_check_is_late)
 {
     struct world *w = *state;

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The life of a path, with the real programs under traffic: what breaks is healed within a second,
 and a change of path loses nothing that need not be lost. udpflow counts."""
-import concurrent.futures
-import itertools
 import json
-import os
-import random
 import re
 import signal
-import sys
 import time
 
 from lab import LONG, SLOW, check, equal, pause, scenario, wait
@@ -23,29 +18,6 @@ table inet wall {
     chain in { type filter hook input priority 0; iifname "eth*" udp sport != 3478 drop; }
 }
 """
-
-TCP_ECHO = """
-import socket, sys
-s = socket.create_server(("0.0.0.0", int(sys.argv[1])))
-print("ready", flush=True)
-c = s.accept()[0]
-while text := c.recv(100):
-    c.sendall(text)
-"""
-# A word and its answer, now and with each SIGUSR1.
-TCP_TALK = """
-import signal, socket, sys
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-n = 0
-while True:
-    c.sendall(b"word")
-    c.recv(100)
-    n += 1
-    print("said", n, flush=True)
-    signal.sigwait([signal.SIGUSR1])
-"""
-
 
 class Flow:
     """Numbered datagrams from one node to another over the overlay."""
@@ -187,66 +159,6 @@ def the_relay_is_left_without_loss(lab):
         gap = flow.gap_since(begin)
         check(gap <= BOUND_MS, f"change {2 * i + 2}: nothing arrived for {gap} ms")
         equal(flow.end()[2], 0, "datagrams that came twice")
-
-
-def silent_pair(lab, coordinator, life, kept, kind):
-    """Two members behind NATs of that kind, of which each keeps a binding for so many seconds."""
-    n = len(lab.lans)
-    lans = [lab.lan(f"lan{n + i}", f"profile={kind}", "delay=10ms", "ports=random") for i in range(2)]
-    a, b = (lab.host(f"{end}{n}", lan) for end, lan in zip("ab", lans))
-    lab.network(coordinator, [a, b])
-    a.wait_peer(b)
-    a.wait_direct(b)
-    for lan in lans:
-        lan.nat.set(udp_unreplied=f"{life}s", udp_replied=f"{life}s",
-                    inbound_refresh="yes" if kept == "both" else "no",
-                    **({"absolute": f"{max(life, 30)}s"} if kept == "never" else {}))
-    return f"{kind}, {life} s, kept by {kept}", a, b
-
-
-def speak_after_silences(a, b, life):
-    """Both in turn speak first. After the longest silence that is the connection, else a ping, and then both."""
-    address = {a: a.addr(b), b: b.addr(a)}
-    listener = b.start(sys.executable, "-c", TCP_ECHO, "7400", name="echo")
-    wait("the echo to listen", lambda: "ready" in listener.text())
-    talker = a.start(sys.executable, "-c", TCP_TALK, str(address[a]), "7400", name="talk")
-    wait("the connection", lambda: "said 1" in talker.text())
-
-    def talks(words):
-        os.kill(talker.pid, signal.SIGUSR1)
-        wait("the connection to go on", lambda: f"said {words}" in talker.text(), 5)
-
-    for i in range(50 if LONG else 2):
-        x, y = (a, b) if i % 2 == 0 else (b, a)
-        long = LONG and i == 0
-        pause(random.uniform(600, 640) if long else life + random.uniform(1, 6), "silence")
-        began = time.monotonic()
-        if long:
-            talks(i + 2)
-        check(x.os_ping(address[x], timeout=1.2), f"the first ping of {x.name} after silence {i + 1} is lost")
-        wait("the direct path", lambda x=x, y=y: x.os_ping(address[x]) and is_path(x, y, "direct"), 10)
-        took = time.monotonic() - began
-        check(took < 3 * SLOW + 1, f"direct again {took:.1f} s after silence {i + 1}")
-        if not long:
-            talks(i + 2)
-    retrans = a.run("ss", "-tin", "dst", str(address[a]), "dport = 7400").out
-    check("retrans:" not in retrans, f"TCP had to repeat itself: {retrans}")
-
-
-@scenario(minutes=90 if LONG else 4)
-def the_first_packet_after_silence_arrives(lab):
-    """NATs that forget, and are kept open by what goes out alone, by what comes in as well, or by nothing beyond some
-    age: each first ping after silence is answered, the path is direct again within 3 s, and a TCP connection goes on
-    without a retransmission. All pairs at once, for they are silent most of the time."""
-    kinds = [(5, "out", "port-restricted"), (12, "never", "address-restricted")]
-    if LONG:
-        kinds = itertools.product((5, 12, 30, 60), ("out", "both", "never"), ("port-restricted", "address-restricted"))
-    coordinator = lab.coordinator()
-    pairs = [(*silent_pair(lab, coordinator, *kind), kind[0]) for kind in kinds]
-    with concurrent.futures.ThreadPoolExecutor(len(pairs)) as pool:
-        runs = [(what, pool.submit(speak_after_silences, a, b, life)) for what, a, b, life in pairs]
-    failed = [f"{what}: {run.exception()}" for what, run in runs if run.exception() is not None]
-    check(not failed, "\n".join(failed))
 
 
 @scenario(long="takes four minutes", minutes=10)
