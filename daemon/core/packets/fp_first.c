@@ -16,9 +16,11 @@ enum {
 /* Ours: for so long packets count as the first ones after a rest, if nothing is heard. */
 #define WAKING PV_S(1)
 
-/* Ours: between the repetitions of a datagram. By the third both ends have had the time to be told
- * through the coordinator, and to show a relay that lost them where they are. */
-static const pv_ns waits[] = {PV_MS(100), PV_MS(150), PV_MS(250), PV_MS(400)};
+/* Ours: between the repetitions of a datagram. Most lie where both ends have been told through the
+ * coordinator and have shown a relay that lost them where they are, and where TCP still waits: it
+ * repeats itself 200 ms after a round trip (RFC 6298 in Linux). */
+static const pv_ns waits[] = {PV_MS(100), PV_MS(60),  PV_MS(60), PV_MS(80),
+                              PV_MS(100), PV_MS(200), PV_MS(300)};
 
 bool pv_fp_live_is_silent(const struct pv_fp_live *live, pv_ns now)
 {

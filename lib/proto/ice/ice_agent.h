@@ -22,11 +22,13 @@ enum {
     PV_ICE_MAX_SENDS = PV_ICE_PLAN_SENDS + PV_ICE_PRIMERS,
     /* Ours: answers waiting to be sent; more are dropped, the peer repeats. */
     PV_ICE_MAX_ANSWERS = 16,
-    PV_ICE_MAX_EARLY = 8, /* ours: checks kept from before the description of their sender */
-    PV_ICE_MAX_DESCRIBED =
-        24,              /* remote candidates taken from a description; leaves room for prflx */
-    PV_ICE_STANDBY = 2,  /* ours: valid pairs kept ready besides the selected one */
-    PV_ICE_MEASURES = 4, /* ours: answers before a change for the RTT's sake */
+    PV_ICE_MAX_EARLY = 8,      /* ours: checks kept from before the description of their sender */
+    PV_ICE_MAX_DESCRIBED = 24, /* remote candidates taken from a description */
+    /* Ours: those learnt from packets. A peer behind NATs that forget has another address after
+     * each silence, and whoever looks for a path tries all of them. */
+    PV_ICE_MAX_LEARNT = PV_ICE_MAX_REMOTE - PV_ICE_MAX_DESCRIBED,
+    PV_ICE_STANDBY = 2,               /* ours: valid pairs kept ready besides the selected one */
+    PV_ICE_MEASURES = 4,              /* ours: answers before a change for the RTT's sake */
     PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
     /* Bytes of IPv4 and UDP headers, RFC 791, RFC 768; for the rule of three. */
     PV_ICE_UDP_OVERHEAD = 28,
@@ -111,6 +113,7 @@ struct pv_ice_base {
 struct pv_ice_remote {
     bool used;
     bool described; /* listed in the current description */
+    pv_ns learnt;   /* when it was added */
     struct pv_ice_cand cand;
 };
 

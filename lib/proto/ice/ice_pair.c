@@ -152,21 +152,30 @@ static void remote_remove(struct pv_ice_agent *a, int remote)
     a->remotes[remote].used = false;
 }
 
-/* A full table takes the first expendable candidate: without this a peer behind a NAT that changes
- * ports could fill the table with its former addresses. */
-static int remote_slot(struct pv_ice_agent *a)
+/* Of a full table, or of one with many candidates that no description names, the expendable one
+ * that was learnt first gives way: a peer behind a NAT that changes ports would fill the table with
+ * its former addresses, and every search for a path would begin with them. */
+static int remote_slot(struct pv_ice_agent *a, bool described)
 {
-    int expendable = PV_ICE_NONE;
+    int unused = PV_ICE_NONE, oldest = PV_ICE_NONE;
+    unsigned learnt = 0;
 
     for (int i = 0; i < PV_ICE_MAX_REMOTE; i++) {
-        if (!a->remotes[i].used)
-            return i;
-        if (expendable == PV_ICE_NONE && is_expendable(a, i))
-            expendable = i;
+        const struct pv_ice_remote *r = &a->remotes[i];
+        if (!r->used) {
+            unused = unused == PV_ICE_NONE ? i : unused;
+            continue;
+        }
+        learnt += r->described ? 0 : 1;
+        if (is_expendable(a, i) && (oldest == PV_ICE_NONE || r->learnt < a->remotes[oldest].learnt))
+            oldest = i;
     }
-    if (expendable != PV_ICE_NONE)
-        remote_remove(a, expendable);
-    return expendable;
+    bool room = described || learnt < PV_ICE_MAX_LEARNT || oldest == PV_ICE_NONE;
+    if (unused != PV_ICE_NONE && room)
+        return unused;
+    if (oldest != PV_ICE_NONE)
+        remote_remove(a, oldest);
+    return oldest;
 }
 
 /* The other side's word about itself replaces what was guessed from its packets; a guess never
@@ -175,10 +184,11 @@ int pv_ice_remote_add(struct pv_ice_agent *a, const struct pv_ice_cand *cand, bo
 {
     int i = pv_ice_remote_find(a, &cand->addr);
     if (i == PV_ICE_NONE) {
-        i = remote_slot(a);
+        i = remote_slot(a, described);
         if (i == PV_ICE_NONE)
             return PV_ICE_NONE;
-        a->remotes[i] = (struct pv_ice_remote){.used = true, .cand = *cand, .described = described};
+        a->remotes[i] = (struct pv_ice_remote){
+            .used = true, .cand = *cand, .described = described, .learnt = a->now};
         return i;
     }
     if (described) { /* what the other side says about itself replaces what was guessed */

@@ -653,6 +653,32 @@ PV_TEST(tables_stop_at_their_limits)
     assert_true(is_proven(&l, &proven));
 }
 
+PV_TEST(of_a_peers_former_addresses_the_latest_are_remembered)
+{
+    struct lone l;
+    struct pv_ice_path paths[PV_ICE_MAX_PAIRS];
+    lone_begin(&l, true, false, true);
+    struct req q = good_request(&l);
+    enum {
+        TIMES = 40,
+        LEARNT = 8
+    };
+    for (uint16_t i = 0; i < TIMES; i++) { /* its NAT forgets between two talks */
+        struct pv_addr src = pv_addr4(10, 2, 0, 1, (uint16_t)(1000 + i));
+        l.now += PV_S(60);
+        assert_int_equal(send_request(&l, &q, &src), PV_OK);
+        (void)drain(&l);
+    }
+    bool seen[TIMES] = {false};
+    size_t n = pv_ice_paths(l.agent, paths, PV_ARRAY_LEN(paths));
+    assert_int_equal(n, 1 + LEARNT);
+    for (size_t i = 0; i < n; i++)
+        if (!pv_addr_equal(&paths[i].remote, &l.remote))
+            seen[paths[i].remote.port - 1000] = true;
+    for (size_t i = 0; i < TIMES; i++)
+        assert_int_equal(seen[i], i >= TIMES - LEARNT);
+}
+
 PV_TEST(until_the_peer_knows_us_only_our_own_nat_is_opened)
 {
     struct lone l;
