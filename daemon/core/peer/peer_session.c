@@ -23,7 +23,7 @@ int pv_peer_make_session(struct pv_peer *p, const struct pv_peer_static *conf, p
     struct pv_session_config cfg = {
         .device = pv_peer_own_key(p, now),
         .member = !p->is_static,
-        .repeat = !p->is_static,
+        .repeat = true,
         .lower_identity =
             !p->is_static && memcmp(p->node->identity->sign_pk, p->pk, sizeof(p->pk)) < 0,
         .rng = p->node->rng,

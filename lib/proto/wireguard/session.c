@@ -118,7 +118,7 @@ void pv_session_prove_keys(struct pv_session *s, pv_ns now)
 {
     pv_session_send_keepalive(s);
     s->proofs = 0;
-    s->proof_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
+    s->proof_at = s->repeat && s->member ? now + PV_SESSION_REPEAT : PV_NEVER;
 }
 
 /* Both members learn of the new suite; one handshake is enough, so the side with the lower identity
@@ -494,7 +494,8 @@ static int make_initiation(struct pv_session *s, enum pv_session_reach via, uint
     pv_cookie_jar_stamp(&s->jar, s->msg, sizeof(s->msg), via == PV_SESSION_BY_UDP, now);
     s->phase = PV_SESSION_PHASE_SENT;
     s->retry_at = pv_session_jittered(s, now + PV_SESSION_REKEY_TIMEOUT);
-    s->repeat_at = s->repeat ? now + PV_SESSION_REPEAT : PV_NEVER;
+    s->repeat_at =
+        s->repeat && (s->member || s->tries == 1) ? now + PV_SESSION_REPEAT : PV_NEVER;
     if (s->first_sent == PV_NEVER)
         s->first_sent = now;
     if (s->give_up_at == PV_NEVER)

@@ -335,6 +335,32 @@ PV_TEST(a_message_1_that_was_lost_is_repeated_after_half_a_second_and_doubling)
     assert_int_equal(w->n[0].msg1, 5);
 }
 
+/* The other end is not there yet: it starts a second later. */
+PV_TEST(a_first_message_1_to_a_static_peer_is_repeated_and_later_ones_are_not)
+{
+    struct world *w = w_new((struct w_options){.repeat = true});
+    w->cut[1] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(990));
+    assert_int_equal(w->n[0].msg1, 2);
+    w->cut[1] = false;
+    w_run(w, PV_MS(100));
+    assert_int_equal(w->n[0].msg1, 3);
+    assert_int_equal(w->n[0].done, 1);
+    assert_int_equal(w->n[1].done, 1);
+    unsigned proofs = w->n[0].keepalives;
+    w_run(w, PV_S(5));
+    assert_int_equal(w->n[0].keepalives, proofs); /* keys are proven once, as others do */
+
+    w = w_new((struct w_options){.repeat = true});
+    w->cut[1] = true;
+    w_want(w, 0);
+    w_run(w, PV_MS(4990));
+    assert_int_equal(w->n[0].msg1, 5);
+    w_run(w, PV_S(10));
+    assert_int_equal(w->n[0].msg1, 7);
+}
+
 PV_TEST(a_message_2_that_was_lost_is_given_again_to_who_repeats)
 {
     struct world *w = w_new((struct w_options){.members = true, .repeat = true});
@@ -399,7 +425,7 @@ PV_TEST(keys_are_proven_again_until_the_peer_uses_them)
     assert_in_range(w->n[0].keepalives, sent, sent + 1);
 }
 
-PV_TEST(static_peers_repeat_nothing)
+PV_TEST(static_peers_that_are_to_repeat_nothing_repeat_nothing)
 {
     struct world *w = w_new((struct w_options){.members = false});
     w->cut[0] = true;
