@@ -22,10 +22,11 @@
 #include "sys/helper/source.h"
 
 enum {
-    BUFFER = 65536,    /* bytes under way, of each direction; what the daemon takes at a time */
-    SOURCES = 16,      /* files that one connection may offer; more are not taken */
-    LINGER_MS = 30000, /* for a client to read the daemon's last words */
-    FILES_MAX = 64,    /* descriptors of this process */
+    BUFFER = 65536, /* bytes under way, of each direction; what the daemon takes at a time */
+    SOURCES = 64, /* files that one connection may offer, more are not taken: one for each member of
+                     a room */
+    LINGER_MS = 30000,            /* for a client to read the daemon's last words */
+    FILES_MAX = 2 * SOURCES + 16, /* descriptors of this process: a source has two */
 };
 
 /* Bytes on their way, and a descriptor that goes with the first of them. */

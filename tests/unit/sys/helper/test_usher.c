@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/chat/room.h"
 #include "sys/helper/source.h"
 #include "sys/helper/usher.h"
 #include "sys/net/stream.h"
@@ -204,6 +205,34 @@ PV_TEST(a_file_is_read_by_its_clients_process)
     read_range(two, 0, 4, 4, "abcd");
     close(two);
     close(source);
+    close(file);
+}
+
+/* `send-file '#room'` offers it to each of them by one connection. */
+PV_TEST(a_file_is_taken_for_each_member_of_a_full_room)
+{
+    int client, way, sources[PV_ROOM_MAX_MEMBERS], one = -1;
+    size_t n = 0;
+    meet(*state, &client, &way);
+    int file = make_file(*state, "0123456789");
+    for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
+        struct pv_source_info info = {0};
+        assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+        sources[i] = take_passed(way);
+        assert_true(sources[i] >= 0);
+        assert_true(pv_source_take(sources[i], &info));
+        assert_int_equal(info.size, 10);
+    }
+    assert_int_equal(pv_unix_write(client, pv_view("x", 1), file, &n), PV_OK);
+    assert_int_equal(take_passed(way), -1);
+    for (size_t i = 0; i < PV_ARRAY_LEN(sources); i++) {
+        assert_int_equal(pv_source_open(sources[i], &one), PV_OK);
+        read_range(one, 2, 3, 3, "234");
+        close(one);
+        close(sources[i]);
+    }
+    close(client);
+    close(way);
     close(file);
 }
 
