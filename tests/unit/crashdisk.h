@@ -387,6 +387,17 @@ enum crash_left {
     CRASH_SOME,   /* by chance; and so are all above it, each by its own */
 };
 
+/* Whether the next cut leaves the same files. What must be there by then is more, so that this one is
+ * not looked at. */
+static inline bool crash_is_next(size_t cut, unsigned left)
+{
+    const struct crash_event *e = &crash.events[cut];
+    if (cut == crash.n || left >= CRASH_SOME)
+        return false;
+    bool settles = e->kind == CRASH_SYNC || (e->kind == CRASH_DELETE && e->at != 0);
+    return left == CRASH_ALL ? e->kind == CRASH_SYNC : !settles;
+}
+
 static void crash_save(const char *dir, const char *name, const struct crash_image *f)
 {
     char path[128];

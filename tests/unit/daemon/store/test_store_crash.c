@@ -217,7 +217,8 @@ PV_TEST(nothing_answered_is_lost_by_a_power_cut)
     unsigned n_left = getenv("PV_SIM_LONG") != NULL ? LEFT_LONG : LEFT;
     for (size_t cut = 0; cut <= crash.n; cut++) {
         for (unsigned left = 0; left < n_left; left++)
-            check_state(cut, left);
+            if (!crash_is_next(cut, left))
+                check_state(cut, left);
     }
 }
 
