@@ -1,6 +1,6 @@
 #!/bin/sh
 # container: the image of a node, made as the Dockerfile says and run by rootless podman beside members of the lab
-# (lab/user), alone and as the examples of dist/container have it. As root. No registry is asked: the base is what
+# (lab/container), alone and as the examples of dist/container have it. As root. No registry is asked: the base is what
 # scripts/chroot has debootstrap make.
 #
 # usage: tests/install/container.sh BUILD      BUILD has bin/ of a build, for the lab's other machines
@@ -37,5 +37,5 @@ own build --format docker --isolation chroot --network host --pull=never --targe
 }
 rm -f "$image"
 own save -q --format docker-archive -o "$image" p2pvpn-node
-PV_LAB_LONG=1 PV_LAB_IMAGE=$image scripts/lab --build "$1" user.rootless_podman_runs_the_image \
-    user.the_examples_for_compose_and_kubernetes_run
+PV_LAB_LONG=1 PV_LAB_IMAGE=$image scripts/lab --build "$1" container.rootless_podman_runs_the_image \
+    container.the_examples_for_compose_and_kubernetes_run

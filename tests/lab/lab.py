@@ -117,42 +117,18 @@ def sh(*argv, stdin=None, check_rc=True, timeout=30, env=None):
 
 # ---- namespaces ----------------------------------------------------------------------------------
 
-HOLDER = r"""
-set -eu
-hostname "$1"
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /var/lib
-mount -t tmpfs tmpfs /etc/p2pvpn
-mkdir -p /run/sshd /run/lock /run/netns
-cd /proc/sys/net
-for d in ipv6/conf/all ipv6/conf/default; do
-    echo 0 >$d/accept_dad
-    echo 0 >$d/accept_ra
-done
-echo 0 >ipv4/conf/all/rp_filter
-echo 0 >ipv4/conf/default/rp_filter
-echo 1 >ipv4/ip_forward
-echo 1 >ipv6/conf/all/forwarding
-ip link set lo up
-mount -t sysfs sysfs /sys 2>/dev/null || true
-cd /
-echo ready
-exec sleep infinity
-"""
-
-
 class Namespace:
     """A machine: network, mount and host name of its own, held by one idle process."""
 
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
-        self.holder = subprocess.Popen(
-            ["unshare", "-n", "-m", "-u", "sh", "-c", HOLDER, "holder", name],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.holder = subprocess.Popen([lab.bin("machine"), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       stdin=subprocess.DEVNULL, text=True)
         if self.holder.stdout.readline() != "ready\n":
             raise Failure(f"namespace {name}: {self.holder.stderr.read()}")
         self.enter = ["nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "--"]
         self.netns = f"/proc/{self.holder.pid}/ns/net"
+        self.root = f"/proc/{self.holder.pid}/root"  # its files, from outside
         self.programs = []
         self.before = []  # what every command of this machine begins with
 
@@ -186,12 +162,22 @@ for c in $first; do mkdir $c && mount -t cgroup -o $c cgroup $c; done""")
 
     def set_clock(self, seconds):
         """How far its wall clock is from the true one, from now on."""
-        path = f"/proc/{self.holder.pid}/root{CLOCK}"
+        path = self.root + CLOCK
         with open(path, "r+b" if os.path.exists(path) else "wb", buffering=0) as f:
             f.write(struct.pack("=q", int(seconds * 1e9)))
 
     def nft(self, rules):
         self.run("nft", "-f", "-", stdin=rules)
+
+    def listens(self, port):
+        """Whether a program of it listens at this port by TCP; without a program that looks, since many ask."""
+        for table in ("tcp", "tcp6"):
+            with open(f"/proc/{self.holder.pid}/net/{table}", encoding="ascii") as f:
+                for line in f.readlines()[1:]:
+                    words = line.split()
+                    if words[3] == "0A" and int(words[1].split(":")[1], 16) == port:
+                        return True
+        return False
 
 
 class Program:
@@ -241,6 +227,53 @@ class Program:
 
     def kill(self):
         return self.end(signal.SIGKILL)
+
+
+class Prefork:
+    """A program that has started, and runs once for each request (programs/prefork.c)."""
+
+    def __init__(self, lab, program):
+        self.requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        env = dict(os.environ, LD_PRELOAD=lab.bin("libprefork.so"), PV_LAB_PREFORK=str(theirs.fileno()),
+                   ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0:verify_asan_link_order=0")
+        log = os.path.join(lab.logs, f"00-{os.path.basename(program)}.log")
+        with theirs, open(log, "wb") as out:
+            self.popen = subprocess.Popen([program], pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL,
+                                          stdout=out, stderr=out)
+
+    def run(self, ns, argv, stdin, timeout):
+        """As sh() would in that machine. Its output goes to files in memory: nobody has to read meanwhile."""
+        mine, answer = socket.socketpair()
+        with contextlib.ExitStack() as files:
+            out, err = (files.enter_context(os.fdopen(os.memfd_create(name), "w+b")) for name in ("stdout", "stderr"))
+            given = 0
+            if stdin is not None:
+                read = files.enter_context(os.fdopen(os.memfd_create("stdin"), "w+b"))
+                read.write(stdin.encode())
+                read.seek(0)
+                given = read.fileno()
+            files.enter_context(mine)
+            with answer:
+                request = os.fsencode("\0".join([str(ns.holder.pid), *argv, ""]))
+                socket.send_fds(self.requests, [request], [given, out.fileno(), err.fileno(), answer.fileno()])
+            mine.settimeout(timeout)
+            pid = self.number(mine)
+            try:
+                status = self.number(mine)
+            except socket.timeout:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(argv, timeout) from None
+            texts = []
+            for f in (out, err):
+                f.seek(0)
+                texts.append(f.read().decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n"))
+        return Result(argv, os.waitstatus_to_exitcode(status), *texts)
+
+    def number(self, answer):
+        data = answer.recv(4, socket.MSG_WAITALL)
+        if len(data) < 4:
+            raise Failure(f"what runs {self.popen.args[0]} has ended")
+        return struct.unpack("=i", data)[0]
 
 
 # ---- topology ------------------------------------------------------------------------------------
@@ -308,6 +341,8 @@ class Lab:
         shutil.rmtree(self.logs, ignore_errors=True)
         os.makedirs(self.logs)
         self.n_programs = 0
+        self.lock = threading.Lock()
+        self._prefork = None
         self.links = 0
         self.hosts, self.lans = {}, {}
         self.allow_in_logs = []
@@ -324,6 +359,13 @@ class Lab:
 
     def namespace(self, name):
         return Namespace(self, name)
+
+    def prefork(self):
+        """p2pvpnctl of this build; with sanitizers a start takes 30 ms of a processor, and a fork a tenth of that."""
+        with self.lock:
+            if self._prefork is None:
+                self._prefork = Prefork(self, self.bin("p2pvpnctl"))
+        return self._prefork
 
     # -- hosts and networks --
 
@@ -343,9 +385,8 @@ class Lab:
         port = f"p{self.links}"
         n = lan.next_host
         lan.next_host += 1
-        sh("ip", "link", "add", port, "netns", str(lan.ns.holder.pid), "type", "veth", "peer",
-           "name", dev, "netns", str(host.holder.pid))
-        lan.ns.ip(f"link set {port} master br0 up")
+        lan.ns.ip(f"link add {port} type veth peer name {dev} netns {host.holder.pid}",
+                  f"link set {port} master br0 up")
         lines = [f"link set {dev} up"]
         if ipv4:
             host.ip4 = f"{lan.subnet4}.{n}"
@@ -402,9 +443,7 @@ class Lab:
         lan, n = self._lan(name, ipv6)
         lan.public = f"{net4}.{n}"
         inet = self.inet.ns
-        sh("ip", "link", "add", f"nat{n}", "netns", str(inet.holder.pid), "type", "veth", "peer",
-           "name", "wan", "netns", str(lan.ns.holder.pid))
-        inet.ip(f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
+        inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}", f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
                 f"route add {lan.public}/32 dev nat{n}",
                 *([f"addr add fd00:ff:{n}::1/64 dev nat{n} nodad",
                    f"route add {lan.subnet6}::/64 via fd00:ff:{n}::2"] if ipv6 else []))
@@ -494,11 +533,7 @@ class Coordinator:
         self.wait_ready()
 
     def wait_ready(self):
-        def listening():
-            self.program.must_run()
-            r = self.host.run("ss", "-Hltn", "sport = :3478", check_rc=False)
-            return r.out.strip()
-        wait("the coordinator to listen", listening)
+        wait("the coordinator to listen", lambda: self.program.must_run() or self.host.listens(3478))
 
     def url(self):
         r = self.host.run(self.lab.bin("p2pvpn-coordinator", self.other), "url", "--public", self.public())
@@ -579,16 +614,60 @@ class Host(Namespace):
 
     def configure(self, text):
         """Adds to the daemon's configuration."""
-        self.run("sh", "-c", f"mkdir -p {self.etc}; cat >>{self.etc}/p2pvpnd.conf", stdin=text)
+        if self.before:
+            self.run("sh", "-c", f"mkdir -p {self.etc}; cat >>{self.etc}/p2pvpnd.conf", stdin=text)
+            return
+        os.makedirs(self.root + self.etc, exist_ok=True)
+        with open(f"{self.root}{self.etc}/p2pvpnd.conf", "a", encoding="utf-8") as f:
+            f.write(text)
 
     def daemon(self, *args, wait_ready=True, env=None):
         if self.p2pvpnd is None:
-            self.run("sh", "-c", f"mkdir -p {self.etc}; cd {self.etc}; grep -qs '^workers' p2pvpnd.conf || "
-                     f"printf '[interface]\\nworkers = {self.workers}\\n' >>p2pvpnd.conf")
+            self.begin()
         self.p2pvpnd = self.start(self.lab.bin("p2pvpnd", self.other), *self.flags, *args, env=env)
         if wait_ready:
             self.wait_daemon()
         return self.p2pvpnd
+
+    def begin(self):
+        """Before its first daemon: how many threads that has, unless a scenario says it, and how fast each cipher is
+        here, as p2pvpnd kept it. Measuring takes 60 ms of a processor; an ordinary user's p2pvpnd does it all the same,
+        one with a clock of its own or a [crypto], and the first of a build directory."""
+        threads = f"[interface]\nworkers = {self.workers}\n"
+        if self.before:
+            self.run("sh", "-c", f"mkdir -p {self.etc}; cd {self.etc}; grep -qs '^workers' p2pvpnd.conf || "
+                     "cat >>p2pvpnd.conf", stdin=threads)
+            return
+        with contextlib.suppress(FileNotFoundError), open(f"{self.root}{self.etc}/p2pvpnd.conf", encoding="utf-8") as f:
+            if re.search("^workers", f.read(), re.MULTILINE):
+                threads = ""
+        self.configure(threads)
+        kept = os.path.join(self.lab.build, "lab", "crypto")
+        where = self.root + self.state
+        if not self.other and not os.path.exists(where) and os.path.exists(kept):
+            os.mkdir(where, 0o700)
+            shutil.copy(kept, where)
+            for path in (f"{where}/crypto", where):
+                shutil.chown(path, "p2pvpn", "p2pvpn")
+
+    def keep_measured(self):
+        """The choice that its p2pvpnd measured, for the next machines; a file that is written anew is of another processor or
+        other libraries."""
+        if self.before or self.other:
+            return
+        kept = os.path.join(self.lab.build, "lab", "crypto")
+        with contextlib.suppress(FileNotFoundError), open(f"{self.root}{self.state}/crypto", "rb") as f:
+            measured = f.read()
+            if not measured.startswith(b"provider auto\n"):
+                return
+            if os.path.exists(kept):
+                with open(kept, "rb") as old:
+                    if old.read() == measured:
+                        return
+            with open(f"{kept}.{self.lab.name}", "wb") as new:
+                os.chmod(new.name, 0o600)
+                new.write(measured)
+            os.rename(new.name, kept)
 
     def wait_daemon(self):
         def answers():
@@ -597,6 +676,7 @@ class Host(Namespace):
                 return self.ctl("version", check_rc=False).code == 0
             return self.ask("version")
         wait(f"p2pvpnd on {self.name} to answer", answers)
+        self.keep_measured()
 
     def stop_daemon(self, sig=signal.SIGTERM):
         return self.p2pvpnd.end(sig)
@@ -610,9 +690,12 @@ class Host(Namespace):
     def ctl(self, *args, stdin=None, check_rc=True, code=None, timeout=30):
         """Runs p2pvpnctl; code = the exit code it must have. It asks once and ends: looking for what it leaks would
         take as much of the processor as all the rest of it, thousands of times."""
-        env = dict(os.environ, ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0")
-        r = self.run(self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args], stdin=stdin,
-                     check_rc=False, timeout=timeout, env=env)
+        argv = [self.lab.bin("p2pvpnctl", self.other), *[str(a) for a in args]]
+        if self.before or self.other:
+            env = dict(os.environ, ASAN_OPTIONS=os.environ["ASAN_OPTIONS"] + ":detect_leaks=0")
+            r = self.run(*argv, stdin=stdin, check_rc=False, timeout=timeout, env=env)
+        else:
+            r = self.lab.prefork().run(self, argv, stdin, timeout * SLOW)
         if code is not None:
             if r.code != code:
                 raise Failure(f"exit code {r.code}, not {code}: {r}")
@@ -757,8 +840,7 @@ def ssh_login(a, b, address, name=None, also=()):
     sshd = b.start("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", *listen, "-o", "HostKey=/run/host",
                    "-o", "AuthorizedKeysFile=/run/authorized", "-o", "StrictModes=no", "-o",
                    "UsePAM=no", "-o", "PermitRootLogin=yes", "-o", "PidFile=none")
-    wait("sshd to listen", lambda: sshd.must_run() or
-         b.run("ss", "-Hltn", "sport = :22").out.strip())
+    wait("sshd to listen", lambda: sshd.must_run() or b.listens(22))
     r = a.run("ssh", "-F", "none", "-i", "/run/user", "-o", "StrictHostKeyChecking=no", "-o",
               "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
               f"root@{name or address}", "hostname", timeout=30)

@@ -102,7 +102,7 @@ def tcp_mtu_and_ping(lab):
     lan, a, _, pub, _ = world(lab, "mtu-out=1280")
     lan.ns.run("ping", "-n", "-c", "1", "-I", f"{lan.subnet4}.1", pub.ip4)
     server = pub.start("sh", "-c", "nc -d -l 9000 | sha256sum", name="nc")
-    wait("nc to listen", lambda: pub.run("ss", "-Hltn", "sport = :9000").out.strip())
+    wait("nc to listen", lambda: pub.listens(9000))
     mine = a.run("sh", "-c", "head -c 3000000 /dev/urandom >/run/f; sha256sum </run/f;"
                  f"nc -q 1 {pub.ip4} 9000 </run/f", timeout=60).out.strip()
     server.popen.wait(20)

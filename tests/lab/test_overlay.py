@@ -24,7 +24,7 @@ def nc_and_ssh(lab):
 
     for target in (address, a.addr(b, family=6)):
         server = b.start("sh", "-c", f"nc -d -l {target} 9000 | sha256sum", name="nc")
-        wait("nc to listen", lambda: b.run("ss", "-Hltn", "sport = :9000").out.strip())
+        wait("nc to listen", lambda: b.listens(9000))
         mine = a.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/f; sha256sum </run/f;"
                      f"nc -q 1 {target} 9000 </run/f", timeout=60).out.strip()
         server.popen.wait(20)

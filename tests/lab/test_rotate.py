@@ -58,7 +58,7 @@ def iperf3_loses_nothing_and_ssh_goes_on(lab):
                     f"root@{address}", f"for i in $(seq {2 * LIFE}); do echo n$i; sleep 0.5; done",
                     name="shell")
     b.start("iperf3", "-s", "-B", address, name="iperf3-server")
-    wait("iperf3 to listen", lambda: b.run("ss", "-Hltn", "sport = :5201").out.strip())
+    wait("iperf3 to listen", lambda: b.listens(5201))
     # Both ways, 100 packets a second each, which want to be marked where a queue stands (ECN).
     before = pressure(lab, a, b)
     flows = a.start("iperf3", "-J", "-u", "--bidir", "-b", "400k", "-l", "500", "-S", "2", "-t",

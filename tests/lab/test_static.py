@@ -373,7 +373,7 @@ def a_phone_comes_by_a_door(lab):
     for server, client, address in ((x.member, x.phone, x.at), (x.phone, x.member, "10.99.0.2")):
         server.run("sh", "-c", "head -c 2000000 /dev/urandom >/run/data")
         web = server.start(sys.executable, "-m", "http.server", "-b", address, "-d", "/run", "8000", name="web")
-        wait("the server to listen", lambda s=server: s.run("ss", "-Hltn", "sport = :8000").out.strip())
+        wait("the server to listen", lambda s=server: s.listens(8000))
         script = f"import urllib.request as u; print(len(u.urlopen('http://{address}:8000/data', timeout=20).read()))"
         equal(client.run(sys.executable, "-c", script, timeout=40).out.strip(), "2000000", "bytes by TCP")
         web.kill()

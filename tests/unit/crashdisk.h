@@ -387,7 +387,7 @@ enum crash_left {
     CRASH_SOME,   /* by chance; and so are all above it, each by its own */
 };
 
-/* Whether the next cut leaves the same files. What must be there by then is more, so that this one is
+/* Whether the next cut leaves the same files. By then more has to be there, so that this one is
  * not looked at. */
 static inline bool crash_is_next(size_t cut, unsigned left)
 {

@@ -37,7 +37,7 @@ def s_server(host, port, cert):
     program = host.start("openssl", "s_server", "-quiet", "-accept", str(port), "-cert", cert[0],
                          "-key", cert[1], name=f"s_server{port}")
     wait(f"port {port} to be open", lambda: program.must_run() or
-         host.run("ss", "-Hltn", f"sport = :{port}", check_rc=False).out.strip())
+         host.listens(port))
 
 
 @scenario

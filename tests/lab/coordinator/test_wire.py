@@ -147,7 +147,7 @@ def plant(sender, receiver):
     split = receiver.start(sys.executable, "-c", "import socket\ns = socket.create_server(('', 9009))\n"
                            "print('ready', flush=True)\nc, _ = s.accept()\nwhile c.recv(100): pass", name="sink")
     wait("the servers", lambda: "ready" in split.text() and
-         receiver.run("ss", "-Hltn", "sport = :9443").out.strip())
+         receiver.listens(9443))
     sender.run("openssl", "s_client", "-connect", f"{receiver.ip4}:9443", stdin="", check_rc=False)
     sender.run(sys.executable, "-c", "import fcntl, socket, struct, termios\n"
                f"s = socket.create_connection(('{receiver.ip4}', 9009))\n"

@@ -82,9 +82,9 @@ def coturn(lab, host, cert=None, address=None, more=""):
     host.run("sh", "-c", f"cat > {path}", stdin=TURN_CONF + tls + more)
     address = address or host.ip4
     program = host.start("turnserver", "-c", path, "-L", address, "-E", address, name="turnserver")
-    ports = ["3478"] if cert is None else ["3478", "5349"]
+    ports = [3478] if cert is None else [3478, 5349]
     wait("coturn to listen", lambda: program.must_run() or all(
-        host.run("ss", "-Hltn", f"sport = :{p}", check_rc=False).out.strip() for p in ports))
+        host.listens(p) for p in ports))
     return program
 
 

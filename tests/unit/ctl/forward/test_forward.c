@@ -365,7 +365,7 @@ static const char *place(uint16_t port)
     return text;
 }
 
-/* Members are in the lab (lab/user): here all is one machine. */
+/* Members are in the lab (lab/forward): here all is one machine. */
 PV_TEST(serve_lets_no_program_of_this_machine_in)
 {
     char at[8], c;
