@@ -190,9 +190,11 @@ static const char *speak(struct pair *p, struct sim_node *from, struct sim_node 
     return both_use(p, "direct") ? NULL : "not direct again within 3 s,";
 }
 
-/* Two NATs of kinds and lives of their own. In half of the runs the life is measured by now. */
+/* Two NATs of kinds and lives of their own. In half of the runs the life is measured by now. ctx:
+ * NULL, or that there are many silences, all short: the peer has had many addresses in the end. */
 static int silences(uint64_t seed, void *ctx)
 {
+    const bool *many = ctx;
     static const char *const kinds[] = {"port-restricted", "address-restricted"};
     static const unsigned lives_s[] = {12, 5, 30, 60};
     struct pair p = {.ipv6 = false};
@@ -208,10 +210,11 @@ static int silences(uint64_t seed, void *ctx)
     forget(&p, p.zb, b);
     if (pv_natrng_below(rng, 2) == 0)
         sim_world_run(&p.w, PV_S(260)); /* its measurement is over */
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (many != NULL ? 40 : 4); i++) {
         /* Shorter than the keys live, longer, and longer than the path is kept. */
         static const unsigned most_s[] = {60, 170, 400, 900};
-        unsigned silence = least + 1 + pv_natrng_below(rng, most_s[i] - 1);
+        unsigned most = many != NULL ? 10 : most_s[i];
+        unsigned silence = least + 1 + pv_natrng_below(rng, most - 1);
         sim_world_run(&p.w, PV_S(silence) + PV_MS(pv_natrng_below(rng, 1000)));
         bool by_a = pv_natrng_below(rng, 2) == 0;
         const char *why = speak(&p, by_a ? p.a : p.b, by_a ? p.b : p.a, i % 2 == 0);
@@ -228,6 +231,15 @@ PV_TEST(the_first_packets_after_silence_arrive)
 {
     assert_int_equal(sim_seeds("bindings", 4, silences, NULL), 0);
     assert_int_equal(silences(214, NULL), 0); /* speaks as the keys end */
+}
+
+PV_TEST(the_first_packets_after_each_of_many_silences_arrive)
+{
+    static const uint64_t ends_in_use[] = {25, 112}; /* a binding, by its age, as both talk */
+    bool many = true;
+    assert_int_equal(sim_seeds("bindings", 1, silences, &many), 0);
+    for (size_t i = 0; i < PV_ARRAY_LEN(ends_in_use); i++)
+        assert_int_equal(silences(ends_in_use[i], &many), 0);
 }
 
 /* --- bindings that end whatever passes -------------------------------------------------------- */

@@ -677,6 +677,8 @@ static int handle_success(struct pv_ice_agent *a, int index, struct pv_ice_txn *
     bool remapped = p->mapped.family != PV_AF_NONE && !pv_addr_equal(&p->mapped, &mapped);
     p->mapped = mapped;
     p->stray = false;
+    if (remapped && !p->no_data)
+        p->hold_until = 0; /* what died was the binding of before, adr/0077 */
     learn_local(a, p);
     struct pv_ice_txn answered = *t;
     /* A superseded check proves the pair as well, but delivers no newer nomination. */

@@ -452,6 +452,39 @@ PV_TEST(an_abandoned_nomination_is_followed_by_a_newer_one)
     assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
 }
 
+/* The peer fell back to a relay, so the pair before is held down, unless it was our NAT's binding
+ * that had ended: then it has another one now. */
+PV_TEST(a_pair_with_another_binding_is_not_held_down_for_the_one_before)
+{
+    const struct pv_addr mapped[] = {pv_addr4(203, 0, 113, 1, 7000),
+                                     pv_addr4(203, 0, 113, 1, 7001)};
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(mapped); i++) {
+        struct lone l;
+        struct pv_ice_path path;
+        lone_begin(&l, true, false, false);
+        assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+        assert_int_equal(play(&l, PV_MS(500), &cands[0].addr, PV_MS(5), mapped[0]), 1);
+        (void)play(&l, PV_S(1), &cands[1].addr, PV_MS(5), mapped[0]);
+        assert_true(is_proven(&l, &cands[1].addr));
+
+        struct req q = good_request(&l);
+        q.nomination = 1;
+        assert_int_equal(send_request(&l, &q, &cands[1].addr), PV_OK);
+        assert_int_equal(play(&l, PV_MS(100), &cands[1].addr, PV_MS(5), mapped[0]), 2);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
+
+        pv_ice_kick(l.agent, l.now);
+        (void)play(&l, PV_MS(300), &cands[0].addr, PV_MS(5), mapped[i]);
+        assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+        assert_true(pv_addr_equal(&path.remote, &cands[i == 0 ? 1 : 0].addr));
+    }
+}
+
 PV_TEST(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort)
 {
     struct lone l;
