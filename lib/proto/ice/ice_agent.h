@@ -27,8 +27,9 @@ enum {
     /* Ours: those learnt from packets. A peer behind NATs that forget has another address after
      * each silence, and whoever looks for a path tries all of them. */
     PV_ICE_MAX_LEARNT = PV_ICE_MAX_REMOTE - PV_ICE_MAX_DESCRIBED,
-    PV_ICE_STANDBY = 2,               /* ours: valid pairs kept ready besides the selected one */
-    PV_ICE_MEASURES = 4,              /* ours: answers before a change for the RTT's sake */
+    PV_ICE_MAX_SEEN = 4, /* ours: addresses of our own that the peer saw and we did not know */
+    PV_ICE_STANDBY = 2,  /* ours: valid pairs kept ready besides the selected one */
+    PV_ICE_MEASURES = 4, /* ours: answers before a change for the RTT's sake */
     PV_ICE_NOMINATION_MAX = 0xffffff, /* 24 bits, DESIGN 5 */
     /* Bytes of IPv4 and UDP headers, RFC 791, RFC 768; for the rule of three. */
     PV_ICE_UDP_OVERHEAD = 28,

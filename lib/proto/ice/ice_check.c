@@ -629,14 +629,21 @@ static void note_rtt(struct pv_ice_pair *p, pv_ns sample)
 }
 
 /* RFC 8445 s7.2.5.3.1: the peer sees us at an address that no candidate of ours has. It becomes a
- * peer-reflexive candidate, and the owner is told, because other peers may be reachable from it. */
+ * peer-reflexive candidate, and the owner is told, because other peers may be reachable from it.
+ * The oldest gives way: a NAT that forgets has given us others since. */
 static void learn_local(struct pv_ice_agent *a, const struct pv_ice_pair *p)
 {
     for (size_t i = 0; i < a->n_locals; i++)
         if (pv_addr_equal(&a->locals[i].addr, &p->mapped))
             return;
-    if (a->n_locals == PV_ICE_MAX_LOCAL)
-        return;
+    size_t seen = a->n_locals - a->n_given;
+    if (seen == PV_ICE_MAX_SEEN || a->n_locals == PV_ICE_MAX_LOCAL) {
+        if (seen == 0)
+            return;
+        struct pv_ice_cand *oldest = &a->locals[a->n_given];
+        memmove(oldest, oldest + 1, (seen - 1) * sizeof(*oldest));
+        a->n_locals--;
+    }
     const struct pv_ice_base *base = &a->bases[p->base];
     a->locals[a->n_locals++] = (struct pv_ice_cand){
         .type = PV_ICE_PRFLX,

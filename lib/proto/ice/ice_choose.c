@@ -182,6 +182,14 @@ static void leave_retiring(struct pv_ice_agent *a, int best)
     fall_back(a, best);
 }
 
+/* A nomination is waited for, but not that of a relay, which may be dead at the other end, where a
+ * direct pair is proven. */
+static bool may_supersede(const struct pv_ice_agent *a, int best)
+{
+    return !a->cfg.foreign && pv_ice_pair_is_relayed(a, &a->pairs[a->nominating]) &&
+           !pv_ice_pair_is_relayed(a, &a->pairs[best]);
+}
+
 /* The controlling side looks for something to nominate. For foreign agents there is one nomination
  * only (RFC 8445 s8.1.1), so it waits PV_ICE_NOMINATE_BY for better pairs first. */
 void pv_ice_choose_consider(struct pv_ice_agent *a)
@@ -190,7 +198,8 @@ void pv_ice_choose_consider(struct pv_ice_agent *a)
 
     if (best != PV_ICE_NONE)
         leave_retiring(a, best);
-    if (!a->cfg.controlling || a->nominating != PV_ICE_NONE || best == PV_ICE_NONE || a->suspect)
+    if (!a->cfg.controlling || best == PV_ICE_NONE || a->suspect ||
+        (a->nominating != PV_ICE_NONE && !may_supersede(a, best)))
         return;
     if (a->cfg.foreign) {
         bool may_improve = has_open_checks(a) && a->now < a->last_switch + PV_ICE_NOMINATE_BY;

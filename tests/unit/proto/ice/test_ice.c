@@ -485,6 +485,45 @@ PV_TEST(a_pair_with_another_binding_is_not_held_down_for_the_one_before)
     }
 }
 
+PV_TEST(a_relay_whose_nomination_nobody_confirms_gives_way_to_a_direct_pair)
+{
+    struct lone l;
+    struct pv_ice_path path;
+    struct pv_addr mapped = pv_addr4(203, 0, 113, 1, 7000);
+    struct pv_ice_cand cands[2] = {
+        {.type = PV_ICE_RELAY, .addr = pv_addr4(198, 51, 100, 1, 5000), .priority = 100},
+        {.type = PV_ICE_SRFLX, .addr = pv_addr4(203, 0, 113, 2, 2000), .priority = 200},
+    };
+    lone_begin(&l, true, false, false);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 1, l.now), PV_OK);
+    (void)play(&l, PV_MS(3), &cands[0].addr, PV_MS(2), mapped);
+    assert_int_equal(play(&l, PV_MS(5), &cands[0].addr, PV_NEVER, mapped), 1);
+    assert_int_equal(pv_ice_set_remote(l.agent, &l.theirs, cands, 2, l.now), PV_OK);
+    assert_int_equal(play(&l, PV_MS(300), &cands[1].addr, PV_MS(5), mapped), 2);
+    assert_int_equal(pv_ice_selected(l.agent, &path), PV_OK);
+    assert_true(pv_addr_equal(&path.remote, &cands[1].addr));
+    assert_int_equal(pv_ice_state(l.agent), PV_ICE_COMPLETED);
+}
+
+PV_TEST(of_our_own_former_addresses_the_latest_are_described)
+{
+    struct lone l;
+    struct pv_ice_cand got[PV_ICE_MAX_LOCAL];
+    enum {
+        TIMES = 20,
+        SEEN = 4
+    };
+    lone_begin(&l, true, false, true);
+    for (uint16_t i = 0; i < TIMES; i++) { /* our NAT forgets between two talks */
+        pv_ice_kick(l.agent, l.now);
+        (void)play(&l, PV_S(1), &l.remote, PV_MS(5),
+                   pv_addr4(203, 0, 113, 1, (uint16_t)(7000 + i)));
+    }
+    assert_int_equal(pv_ice_locals(l.agent, got, PV_ARRAY_LEN(got)), 1 + SEEN);
+    for (uint16_t i = 0; i < SEEN; i++)
+        assert_int_equal(got[1 + i].addr.port, 7000 + TIMES - SEEN + i);
+}
+
 PV_TEST(a_path_that_turns_round_in_a_shared_nat_is_the_last_resort)
 {
     struct lone l;
