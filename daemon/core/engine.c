@@ -19,7 +19,7 @@
 #include "daemon/core/nat/stunroute.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/parts.h"
-#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/mapper_part.h"
 #include "daemon/core/path/relays.h"
 #include "daemon/core/peer/handshakes.h"
 #include "daemon/core/peer/peers.h"
@@ -62,7 +62,7 @@ static int make_parts(struct pv_engine *e, const struct pv_engine_config *cfg, p
     return r;
 }
 
-/* A pass of its own, since parts build on what others restore: rediscovery takes up the addresses
+/* A pass of its own, since parts build on what others restore: recall takes up the addresses
  * of members, whom membership brings back. */
 static int restore_parts(struct pv_engine *e, const struct pv_engine_config *cfg, pv_ns now)
 {
@@ -304,7 +304,7 @@ void pv_engine_handle_routers(struct pv_engine *e,
 void pv_engine_handle_router_datagram(struct pv_engine *e, const struct pv_addr *src,
                                       struct pv_view datagram, pv_ns now)
 {
-    pv_portmap_handle_router(&e->node, src, datagram, now);
+    pv_mapper_part_router(&e->node, src, datagram, now);
     settle(e, now);
 }
 

@@ -16,15 +16,15 @@
     X(relays) \
     X(bindings) \
     X(standby) \
-    X(attempts) \
-    X(candidates) \
-    X(portmap) \
+    X(hardnat) \
+    X(gatherer) \
+    X(mapper) \
     X(peers) \
     X(coordinator) \
     X(membership) \
     X(rules) \
     X(rotation) \
-    X(rediscovery) \
+    X(recall) \
     X(presence) \
     X(statements) \
     X(owed) \
@@ -35,7 +35,7 @@
     X(ephemeral) \
     X(waiting) \
     X(able) \
-    X(gossip) \
+    X(rostersync) \
     X(sealkeys) \
     X(signals) \
     X(enrol) \

@@ -10,10 +10,10 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/admin/rulesedit.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/invite.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/peer/peer_show.h"
 #include "daemon/core/peer/peers.h"
@@ -274,7 +274,7 @@ static void wait_until_told(struct admin *a, const struct waiting *w, pv_ns now)
     a->waiting[a->n_waiting] = *w;
     a->waiting[a->n_waiting++].until = now + TOLD_BY;
     pv_owed_hurry(a->node, now);
-    pv_gossip_hurry(a->node, now);
+    pv_rostersync_hurry(a->node, now);
 }
 
 static void run_admin(void *part, pv_ns now)

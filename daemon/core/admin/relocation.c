@@ -25,11 +25,11 @@
 #include "daemon/core/admin/rootkey.h"
 #include "daemon/core/coord/coordaddrs.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/puts.h"
 #include "daemon/core/member/refusal.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/node/part.h"
 #include "proto/local/ctlapi_pack.h"
 #include "proto/local/ctlapi_request.h"
@@ -369,7 +369,7 @@ static void publish(struct relocation *x, pv_ns now)
         fail(x, PV_CTLAPI_FAILED, "this node does not take the new list", "see its log", now);
         return;
     }
-    pv_gossip_hurry(n, now);
+    pv_rostersync_hurry(n, now);
 }
 
 /* To the coordinator that this node talks to; members hear of it by gossip whatever it answers. */

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/core/path/candidates.h"
-#include "daemon/core/peer/attempts.h"
+#include "daemon/core/path/gatherer_part.h"
 #include "daemon/core/peer/handshakes.h"
+#include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
 
 enum {
@@ -500,13 +500,13 @@ static const char VARIES[] = "another public port for each destination";
 /* Users may switch both methods off, and then their absence explains more than any NAT does. */
 static bool attempts_off(const struct scene *s)
 {
-    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_attempts_hardnat(s->n));
+    const struct pv_hardnat_counts h = pv_hardnat_counts(pv_hardnat_of(s->n));
     return !h.predict && !h.birthday;
 }
 
 static bool ours_varies(const struct scene *s)
 {
-    return pv_hardnat_nat(pv_attempts_hardnat(s->n))->mapping == PV_DESC_MAPPING_VARIES;
+    return pv_hardnat_nat(pv_hardnat_of(s->n))->mapping == PV_DESC_MAPPING_VARIES;
 }
 
 static bool theirs_varies(const struct scene *s)

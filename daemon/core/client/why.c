@@ -15,11 +15,11 @@
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/node/node.h"
-#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/mapper_part.h"
 #include "daemon/core/path/relays.h"
-#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/hardnat_part.h"
 #include "daemon/core/peer/peers.h"
-#include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/peer/recall_part.h"
 #include "proto/chat/file.h"
 #include "proto/local/ctlapi_pack.h"
 
@@ -125,7 +125,7 @@ static void why_found(struct pv_node *n, struct pv_peer *p, json_t **lines)
     const struct pv_peer *via = pv_peers_by_id(n->peers, pv_peer_notes_of(p)->passed_by);
     bool cached = false;
     if (pv_peer_recalled(p)->family != PV_AF_NONE) {
-        pv_recall_get(pv_rediscovery_recall(n), pv_peer_pk(p), &item);
+        pv_recall_get(pv_recall_of(n), pv_peer_pk(p), &item);
         for (size_t i = 0; i < item.n; i++)
             cached = cached || pv_addr_equal(&item.addrs[i].addr, pv_peer_recalled(p));
         line(lines, "  found without the coordinator, at its %s %s",
@@ -140,12 +140,12 @@ static void why_trying(struct pv_node *n, struct pv_peer *p, json_t **lines)
 {
     char text[PV_ADDR_TEXT];
     struct pv_recall_item item;
-    pv_recall_get(pv_rediscovery_recall(n), pv_peer_pk(p), &item);
+    pv_recall_get(pv_recall_of(n), pv_peer_pk(p), &item);
     if (item.n == 0)
         line(lines, "  and no address is known at which it was reached directly before");
     for (size_t i = 0; i < item.n; i++)
         line(lines, "  %s %s",
-             pv_recall_is_trying(pv_rediscovery_recall(n), pv_peer_pk(p))
+             pv_recall_is_trying(pv_recall_of(n), pv_peer_pk(p))
                  ? "handshakes go to its cached address"
                  : "it is looked for when it is wanted, at its cached address",
              pv_addr_format(&item.addrs[i].addr, text));
@@ -238,7 +238,7 @@ static void nat_words(const struct pv_desc_nat *nat, char *buf, size_t cap)
 /* The port that our router maps, or why it maps none. */
 static void why_portmap(struct pv_node *n, const struct pv_peer *p, json_t **lines)
 {
-    const struct pv_mapper_view v = pv_mapper_view(pv_portmap_mapper(n), PV_AF_INET);
+    const struct pv_mapper_view v = pv_mapper_view(pv_mapper_of(n), PV_AF_INET);
     bool direct = pv_peer_path(p) != NULL && pv_peer_path(p)->kind == PV_CARRIER_UDP;
     char text[PV_ADDR_TEXT];
     if (pv_peer_is_static(p))
@@ -262,7 +262,7 @@ static const struct pv_desc_nat *their_nat(const struct pv_peer *p)
 static void why_hard(struct pv_node *n, struct pv_peer *p, json_t **lines, pv_ns now)
 {
     const struct pv_peer_attempt attempt = pv_peer_attempt(p);
-    const struct pv_desc_nat *own = pv_hardnat_nat(pv_attempts_hardnat(n)), *theirs = their_nat(p);
+    const struct pv_desc_nat *own = pv_hardnat_nat(pv_hardnat_of(n)), *theirs = their_nat(p);
     bool ours = own->mapping == PV_DESC_MAPPING_VARIES;
     bool other = theirs->mapping == PV_DESC_MAPPING_VARIES;
     bool direct = pv_peer_path(p) != NULL && !pv_peer_is_relayed(p);

@@ -8,9 +8,9 @@
 
 #include "base/bytes.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/puts.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/signals.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
@@ -212,7 +212,7 @@ static bool has_all(const struct pv_node *n, const struct pv_peer *p)
 {
     const struct pv_peer_notes *notes = pv_peer_notes_of(p);
     return (n->spread != 0 && notes->spread == n->spread) ||
-           (notes->in_sync && pv_gossip_knows(n, p));
+           (notes->in_sync && pv_rostersync_member_knows(n, p));
 }
 
 /* In a large network nobody is asked who is there: a signal to who is away comes back. */
@@ -483,7 +483,7 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
         if (pv_peer_reach(p) == PV_REACH_NO)
             continue;
         /* Of the rest only its head says whether a member has it. */
-        bool knows = o->all_spread ? has_all(n, p) : pv_gossip_knows(n, p);
+        bool knows = o->all_spread ? has_all(n, p) : pv_rostersync_member_knows(n, p);
         t.online++;
         t.know += knows ? 1 : 0;
         /* Those whom nothing in-band reaches are told as well, and nobody waits for their answer.

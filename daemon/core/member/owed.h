@@ -19,12 +19,12 @@
  *
  * A removal by this node's user, or his word about rules, it spreads to every member that is
  * online, whatever the coordinator makes of it. Members with a session hear of it in-band
- * (gossip.h). To each of the others goes a signal with the statements, sealed like every signal, so
- * that the coordinator sees no more than that; a member answers with its head. To one that has not
- * named the head of this node by then, because the signal was dropped or its version takes no
- * statements of members that it knows, a path is woken, over which both compare all that they have.
- * That goes on while the coordinator owes a receipt, and for a minute at least: one that gives it
- * may keep the statement to itself.
+ * (rostersync_part.h). To each of the others goes a signal with the statements, sealed like every
+ * signal, so that the coordinator sees no more than that; a member answers with its head. To one
+ * that has not named the head of this node by then, because the signal was dropped or its version
+ * takes no statements of members that it knows, a path is woken, over which both compare all that
+ * they have. That goes on while the coordinator owes a receipt, and for a minute at least: one that
+ * gives it may keep the statement to itself.
  */
 #pragma once
 

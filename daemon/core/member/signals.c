@@ -9,9 +9,9 @@
 #include "base/bucket.h"
 #include "crypto/ct.h"
 #include "daemon/core/coord/coordinator.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/rules.h"
 #include "daemon/core/member/sealkeys.h"
 #include "daemon/core/node/node.h"
@@ -390,7 +390,7 @@ static void believe(struct signals *s, struct pv_peer *p, const struct pv_signal
     if (memcmp(own, sig->head, sizeof(own)) == 0)
         pv_peer_notes(p)->spread = s->node->spread;
     memcpy(pv_peer_notes(p)->rules.head, sig->head, sizeof(sig->head));
-    pv_gossip_head_seen(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
+    pv_rostersync_member_head(s->node, p, sig->head, sig->has_members ? sig->members : NULL, now);
     if (sig->has_rules)
         pv_rules_named(s->node, p, sig->rules, now);
     pv_sealkeys_heard(s->node, p, sig->seal, sig->sealed);

@@ -8,8 +8,8 @@
  * credentials; when an authenticated check of the peer comes in on one of its sockets, the owner
  * makes that socket a carrier of the ICE agent, which proves and uses it. One attempt at a time
  * for the whole node, within the budget of TRAVERSAL 8. Not here: which peer needs an attempt,
- * and when the other side is ready (peer/attempts.h). It owns no socket: it asks for them by id.
- * Not thread-safe.
+ * and when the other side is ready (peer/hardnat_part.h). It owns no socket: it asks for them by
+ * id. Not thread-safe.
  *
  *   IDLE      --begin-->                                 MEASURING, or READY when the NAT is known
  *   MEASURING --all samples answered, or 1 s-->          READY   (what it is, is in nat())

@@ -183,7 +183,7 @@ struct pv_node_keys {
 
 /* How this node is reached, and by what it reaches others; each field by the part it names. */
 struct pv_node_ways {
-    struct pv_gatherer *gatherer; /* of "candidates", as those below */
+    struct pv_gatherer *gatherer; /* of "gatherer", as those below */
     struct pv_ice_cand locals[PV_ICE_MAX_LOCAL];
     size_t n_locals;
     bool gathering;                    /* a public address of ours is still being asked for */
@@ -192,7 +192,7 @@ struct pv_node_ways {
     bool has_stun;                     /* one is configured */
     unsigned caps;                     /* PV_DESC_CAP_...: what this node says it can */
     uint32_t cost[PV_SUITES];          /* of sealing here, as descriptions tell it; 0 = not told */
-    struct pv_told told[PV_NODE_TOLD]; /* rediscovery */
+    struct pv_told told[PV_NODE_TOLD]; /* recall */
     struct pv_addr portmapped[2];      /* portmap: what our routers mapped; PV_AF_NONE: nothing */
     const struct pv_desc_nat *nat;     /* attempts: our NAT as measured; NULL = never */
     /* bindings: between refreshes that keep a mapping of our NAT; 0 = 25 s */

@@ -42,7 +42,7 @@ struct pv_peer_talk {
     size_t n_out;
 };
 
-/* Attempts to cross hard NATs; attempts.c's. */
+/* Attempts to cross hard NATs; hardnat_part.c's. */
 struct pv_peer_hard {
     pv_ns since; /* both know each other and no direct path answers, since then; 0 = not so */
     pv_ns wake;  /* PV_NEVER: no need */

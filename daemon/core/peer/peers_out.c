@@ -249,7 +249,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 const struct pv_part pv_part_peers = {
     .name = "peers",
-    .after = {"relays", "bindings", "attempts"},
+    .after = {"relays", "bindings", "hardnat"},
     .make = adopt,
     .free = leave,
     .restore = add_statics,

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "daemon/core/admin/ending.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer.h"
 #include "daemon/core/peer/peers.h"
@@ -69,7 +69,7 @@ static void drop(struct ephemeral *x, const struct pv_member *m, pv_ns now)
     if (r != PV_OK)
         return;
     pv_owed_hurry(n, now);
-    pv_gossip_hurry(n, now);
+    pv_rostersync_hurry(n, now);
 }
 
 /* One at a time: what it does changes the roster. Also counts those that there are. */

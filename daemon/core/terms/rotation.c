@@ -10,8 +10,8 @@
 #include "crypto/ct.h"
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/node/saved.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/peer/peers.h"
@@ -384,7 +384,7 @@ static void announce(struct rotation *r, pv_ns now)
     if (r->waiting)
         pv_admin_answer_when_told(n, r->handle, now);
     else
-        pv_gossip_hurry(n, now);
+        pv_rostersync_hurry(n, now);
     r->waiting = false;
 }
 
@@ -583,7 +583,8 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
     struct rotation *r = part;
-    if (!pv_peer_knows_own_key(p) && pv_peer_notes_of(p)->in_sync && pv_gossip_knows(r->node, p))
+    if (!pv_peer_knows_own_key(p) && pv_peer_notes_of(p)->in_sync &&
+        pv_rostersync_member_knows(r->node, p))
         pv_peer_note_own_key(p);
 }
 

@@ -2,9 +2,9 @@
 /* The statements that the user signs: who may, what becomes of it, and what the client hears and
  * when. */
 #include "daemon/core/admin/admin.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 
@@ -56,7 +56,7 @@ void pv_owed_told(const struct pv_node *n, struct pv_owed_told *ret_told)
     *ret_told = others.says;
 }
 
-void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 {
     others.told_gossip++;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A network moves to another coordinator step by step, and how each step may fail. */
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/parts.h"
 #include "proto/local/ctlapi_request.h"
 #include "proto/roster/token.h"
@@ -30,7 +30,7 @@ bool pv_membership_is_stored(const struct pv_node *n)
     return true;
 }
 
-void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 {
 }
 

@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "crypto/ct.h"
 #include "daemon/core/client/cause.h"
-#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/hardnat_part.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 #include "tests/unit/kem_double.h"
 
@@ -14,7 +14,7 @@ static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7},
 
 static int start(void **state)
 {
-    fake_peers_init(&x, &pv_part_attempts);
+    fake_peers_init(&x, &pv_part_hardnat);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);

@@ -8,16 +8,16 @@
 #include "daemon/core/member/membership.h"
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/udpwatch.h"
-#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/mapper_part.h"
 #include "daemon/core/path/relays.h"
-#include "daemon/core/peer/attempts.h"
-#include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/peer/hardnat_part.h"
+#include "daemon/core/peer/recall_part.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
 
 static struct fake_peers x;
 static struct pv_peer *bob;
 static uint32_t client;
-static void *attempts, *rediscovery; /* the real parts, which why asks */
+static void *hardnat, *recall; /* the real parts, which why asks */
 static const struct pv_addr there = {.family = PV_AF_INET, .ip = {192, 0, 2, 7}, .port = 51820};
 
 /* The words of the other parts. */
@@ -40,7 +40,7 @@ const char *pv_membership_overlap(const struct pv_node *n, struct pv_prefix *ret
     return "";
 }
 
-const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
+const struct pv_mapper *pv_mapper_of(const struct pv_node *n)
 {
     return NULL;
 }
@@ -89,12 +89,10 @@ static int start(void **state)
     bob = fake_peers_member(&x, 7, "bob", 7);
     x.f.node.online = true;
     fake_node_start(&x.f);
-    assert_int_equal(pv_part_make(&pv_part_attempts, &x.f.node, &x.f.cfg, x.f.now, &attempts),
-                     PV_OK);
-    assert_int_equal(pv_part_make(&pv_part_rediscovery, &x.f.node, &x.f.cfg, x.f.now, &rediscovery),
-                     PV_OK);
-    x.f.node.parts[1] = (struct pv_part_slot){&pv_part_attempts, attempts};
-    x.f.node.parts[2] = (struct pv_part_slot){&pv_part_rediscovery, rediscovery};
+    assert_int_equal(pv_part_make(&pv_part_hardnat, &x.f.node, &x.f.cfg, x.f.now, &hardnat), PV_OK);
+    assert_int_equal(pv_part_make(&pv_part_recall, &x.f.node, &x.f.cfg, x.f.now, &recall), PV_OK);
+    x.f.node.parts[1] = (struct pv_part_slot){&pv_part_hardnat, hardnat};
+    x.f.node.parts[2] = (struct pv_part_slot){&pv_part_recall, recall};
     x.f.node.n_parts = 3;
     assert_int_equal(pv_relayway_new(&x.f.node.ways.relays[0], 0, &x.f.node.rng), PV_OK);
     client = fake_client_open(&x);
@@ -103,8 +101,8 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    pv_part_free(&pv_part_rediscovery, rediscovery);
-    pv_part_free(&pv_part_attempts, attempts);
+    pv_part_free(&pv_part_recall, recall);
+    pv_part_free(&pv_part_hardnat, hardnat);
     for (size_t i = 0; i < PV_FP_MAX_RELAYS; i++)
         x.f.node.ways.relays[i] = pv_relayway_free(x.f.node.ways.relays[i]);
     fake_peers_done(&x);
@@ -296,7 +294,7 @@ PV_TEST(how_it_was_found_is_told)
     expect("  found without the coordinator, through carol");
     bob->recalled = there;
     expect("  found without the coordinator, at its new address 192.0.2.7:51820");
-    pv_part_rediscovery.on_peer(rediscovery, bob, PV_PEER_FACT_PATH, x.f.now);
+    pv_part_recall.on_peer(recall, bob, PV_PEER_FACT_PATH, x.f.now);
     expect("  found without the coordinator, at its cached address 192.0.2.7:51820");
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The statements for which the coordinator owes a receipt: told at once, told again, and who knows
  * meanwhile. */
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/owed.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/signals.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -25,8 +25,8 @@ size_t pv_membership_add(struct pv_node *n, const struct pv_ctl_item *items, siz
     return 0;
 }
 
-/* Stands in for gossip.c. */
-bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
+/* Stands in for rostersync_part.c. */
+bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p)
 {
     return p == bob && bob_knows;
 }

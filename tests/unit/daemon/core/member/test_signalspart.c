@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How descriptions travel: which ways they take, and what a refusal means. */
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/member/signals.h"
 #include "proto/control/signal.h"
 #include "tests/unit/daemon/core/member/fake_coord.h"
@@ -19,8 +19,8 @@ void pv_presence_subscribe(struct pv_node *n, const uint8_t *pk)
     n_subscribed++;
 }
 
-void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
-                         const uint8_t *members, pv_ns now)
+void pv_rostersync_member_head(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
+                               const uint8_t *members, pv_ns now)
 {
     n_heads++;
 }

@@ -4,7 +4,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/udpwatch.h"
 #include "daemon/core/packets/fp_state.h"
-#include "daemon/core/path/candidates.h"
+#include "daemon/core/path/gatherer_part.h"
 #include "daemon/core/path/relays.h"
 #include "proto/stun/turn.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
@@ -15,7 +15,7 @@ static const struct pv_addr server = {.family = PV_AF_INET, .ip = {203, 0, 113, 
 static struct pv_addr door; /* that the server gives; PV_AF_NONE: it knows no doors */
 static unsigned n_composed;
 
-/* Stands in for candidates.c. */
+/* Stands in for gatherer_part.c. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now)
 {
     n_composed++;

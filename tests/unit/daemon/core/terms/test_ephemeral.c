@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Ephemeral members that fell silent: who removes them, and after how long. */
 #include "daemon/core/admin/ending.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/owed.h"
 #include "daemon/core/member/presence.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/terms/ephemeral.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -24,7 +24,7 @@ void pv_owed_hurry(struct pv_node *n, pv_ns now)
 {
 }
 
-void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 {
 }
 

@@ -3,8 +3,8 @@
  * hear of it, what a start makes of each moment, and when it happens by itself. */
 #include "daemon/core/admin/admin.h"
 #include "daemon/core/coord/coordclient.h"
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "daemon/core/node/statuspage.h"
 #include "daemon/core/terms/rotation.h"
 #include "tests/unit/daemon/core/client/fake_client.h"
@@ -40,12 +40,12 @@ void pv_admin_answer_when_told(struct pv_node *n, uint64_t handle, pv_ns now)
     pv_ctlsrv_done(n->ctl, handle);
 }
 
-void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 {
     n_hurried++;
 }
 
-bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
+bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p)
 {
     return p == bob && bob_knows;
 }

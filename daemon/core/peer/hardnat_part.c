@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attempts.c - which peer needs an attempt at a hard NAT, and when both sides are ready for it
+ * hardnat_part.c - which peer needs an attempt at a hard NAT, and when both sides are ready for it
  * (DESIGN 5, TRAVERSAL 6 and 8). hardnat.h is the attempt itself.
  *
  * One peer's attempt runs at a time. It begins when both sides know each other's description and no
@@ -8,7 +8,7 @@
  * itself in our description, starts once theirs has the same number, and ends with a direct path or
  * a back-off. Sockets that carry a path stay open after it.
  */
-#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/hardnat_part.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +28,14 @@
 #define BACKOFF_MAX   PV_S(3600) /* TRAVERSAL 8 */
 #define SECOND_LOOK   PV_S(2) /* ordinary checks had their time: what was not seen may be worse */
 
-struct pv_attempts {
+struct hardnat_part {
     struct pv_node *node;
     struct pv_hardnat *hard;
 };
 
 /* --- questions ------------------------------------------------------------------------------- */
 
-static bool is_current(const struct pv_attempts *a, const struct pv_peer *p)
+static bool is_current(const struct hardnat_part *a, const struct pv_peer *p)
 {
     return pv_hardnat_phase(a->hard) != PV_HARDNAT_IDLE && pv_hardnat_peer(a->hard) == p->id;
 }
@@ -48,7 +48,7 @@ static bool is_worth_it(const struct pv_peer *p, pv_ns now)
 }
 
 /* Both sides know each other's candidates and credentials, and no direct path works. */
-static bool needs_attempt(const struct pv_attempts *a, const struct pv_peer *p, pv_ns now)
+static bool needs_attempt(const struct hardnat_part *a, const struct pv_peer *p, pv_ns now)
 {
     if (p->is_static || p->ice == NULL || pv_peer_is_direct(p) || a->node->ways.udp_blocked ||
         p->descx.theirs.gen == 0 || p->presence == PV_PRESENCE_OFFLINE)
@@ -81,7 +81,7 @@ static bool public_addr(const struct pv_peer *p, struct pv_addr *ret_addr)
 }
 
 /* Our address behind that NAT: packets of an attempt leave where the server saw us. */
-static struct pv_addr local_addr(const struct pv_attempts *a)
+static struct pv_addr local_addr(const struct hardnat_part *a)
 {
     struct pv_addr local = {.family = PV_AF_NONE};
     for (size_t i = 0; i < a->node->ways.n_locals; i++) {
@@ -97,7 +97,7 @@ static struct pv_addr local_addr(const struct pv_attempts *a)
 }
 
 /* Two destinations: two servers, or the two ports of one (docs/PROTOCOL-COORDINATOR.md "STUN"). */
-static void find_servers(const struct pv_attempts *a, struct pv_addr servers[static 2])
+static void find_servers(const struct hardnat_part *a, struct pv_addr servers[static 2])
 {
     size_t n = 0;
     const struct pv_node *node = a->node;
@@ -118,7 +118,7 @@ static void find_servers(const struct pv_attempts *a, struct pv_addr servers[sta
 /* --- sockets that carry a path --------------------------------------------------------------- */
 
 /* The agent first: it must not send over a socket that is closed. */
-static void drop_sock(struct pv_attempts *a, struct pv_peer *p, size_t i, pv_ns now)
+static void drop_sock(struct hardnat_part *a, struct pv_peer *p, size_t i, pv_ns now)
 {
     uint16_t sock = p->hard.socks[i];
     p->hard.socks[i] = p->hard.socks[--p->hard.n_socks];
@@ -128,7 +128,7 @@ static void drop_sock(struct pv_attempts *a, struct pv_peer *p, size_t i, pv_ns 
 }
 
 /* All that carry no path. */
-static void drop_unused(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void drop_unused(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     for (size_t i = p->hard.n_socks; i-- > 0;)
         if (!pv_peer_is_direct(p) || p->path.sock != p->hard.socks[i])
@@ -139,7 +139,7 @@ static void drop_unused(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
  * so the first one that proves an opening goes on to the agent as well. */
 static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     uint16_t port;
     if (from->kind != PV_CARRIER_UDP || from->sock == 0 || from->sock >= PV_HARDNAT_END_ID)
         return false; /* not a socket of any attempt */
@@ -168,7 +168,7 @@ static bool take_stun(void *part, const struct pv_carrier *from, struct pv_view 
 
 /* --- one attempt ----------------------------------------------------------------------------- */
 
-static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void begin_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     struct pv_addr servers[2];
     find_servers(a, servers);
@@ -187,7 +187,7 @@ static void begin_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 
 /* The socket that carries the found path stays open and all others go. After a failure the waiting
  * time doubles, for an attempt loads a NAT that others share. */
-static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *why, pv_ns now)
+static void end_attempt(struct hardnat_part *a, struct pv_peer *p, const char *why, pv_ns now)
 {
     bool found = pv_peer_is_direct(p);
     const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
@@ -218,7 +218,7 @@ static void end_attempt(struct pv_attempts *a, struct pv_peer *p, const char *wh
 
 /* The coordinator's clock is the common one. The time lies as far ahead as the announcement needs
  * to arrive. */
-static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void announce_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     uint64_t clock = pv_node_coord_us(a->node, now);
     pv_ns trip = a->node->coord_info.rtt + START_MARGIN;
@@ -230,7 +230,7 @@ static void announce_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
 }
 
 /* Would there be a method if the NATs were as bad as they may be? */
-static bool is_worse(const struct pv_attempts *a, const struct pv_peer *p)
+static bool is_worse(const struct hardnat_part *a, const struct pv_peer *p)
 {
     const struct pv_hardnat_plan plan = pv_hardnat_plan(
         pv_hardnat_nat(a->hard), &pv_peer_theirs(p)->nat, true, PV_HARDNAT_MAX_MAPPINGS);
@@ -238,7 +238,7 @@ static bool is_worse(const struct pv_attempts *a, const struct pv_peer *p)
 }
 
 /* Both have announced the same attempt: it starts at the later of the two times. */
-static void start_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void start_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     struct pv_hardnat_target t = {
         .own = p->talk->creds,
@@ -274,7 +274,7 @@ static void start_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
     pv_wipe(&t, sizeof(t));
 }
 
-static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void continue_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     if (pv_hardnat_phase(a->hard) == PV_HARDNAT_OVER) {
         end_attempt(a, p, "no opening was found", now);
@@ -298,7 +298,7 @@ static void continue_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
 /* The grace period lets ordinary checks win, which find most paths and cost nothing. A long
  * back-off on one side gives way to the other's attempt, or the two would never try at the same
  * time. */
-static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void consider_attempt(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     if (p->hard.since == 0)
         p->hard.since = now;
@@ -315,7 +315,7 @@ static void consider_attempt(struct pv_attempts *a, struct pv_peer *p, pv_ns now
 
 /* A peer changed: begins, goes on with or ends its attempt. Called after anything that happens to
  * the peer, so it asks for the present state and not for what has changed. */
-static void look_at_peer(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
+static void look_at_peer(struct hardnat_part *a, struct pv_peer *p, pv_ns now)
 {
     if (is_current(a, p) && !needs_attempt(a, p, now))
         end_attempt(a, p, "the attempt was ended", now);
@@ -337,7 +337,7 @@ static void look_at_peer(struct pv_attempts *a, struct pv_peer *p, pv_ns now)
 static int make_attempts(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
                          void **ret_part)
 {
-    struct pv_attempts *a = calloc(1, sizeof(*a));
+    struct hardnat_part *a = calloc(1, sizeof(*a));
     if (a == NULL)
         return PV_ERR_NOMEM;
     int r = pv_hardnat_new(&a->hard, &node->rng, &cfg->hardnat, &node->ways.sock_ops);
@@ -353,22 +353,22 @@ static int make_attempts(struct pv_node *node, const struct pv_engine_config *cf
 
 static void free_attempts(void *part)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     a->node->ways.nat = NULL;
     pv_hardnat_free(a->hard);
     free(a);
 }
 
-const struct pv_hardnat *pv_attempts_hardnat(const struct pv_node *n)
+const struct pv_hardnat *pv_hardnat_of(const struct pv_node *n)
 {
-    const struct pv_attempts *a = pv_node_part(n, &pv_part_attempts);
+    const struct hardnat_part *a = pv_node_part(n, &pv_part_hardnat);
     return a->hard;
 }
 
 /* On another network the NAT is another one, and every peer may be tried again at once. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     if ((facts & PV_FACT_MOVED) == 0)
         return;
     pv_hardnat_forget(a->hard);
@@ -387,7 +387,7 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* The sockets belong to this attempt and not to the peer: nobody else would close them. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     if (is_current(a, p))
         pv_hardnat_end(a->hard, 0);
     while (p->hard.n_socks > 0)
@@ -396,7 +396,7 @@ static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     pv_hardnat_handle_timeout(a->hard, now);
     if (pv_hardnat_phase(a->hard) == PV_HARDNAT_IDLE)
         return;
@@ -409,13 +409,13 @@ static void handle_timeout(void *part, pv_ns now)
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct pv_attempts *a = part;
+    const struct hardnat_part *a = part;
     return pv_hardnat_next_timeout(a->hard);
 }
 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     struct pv_hardnat_transmit tx;
     if (pv_hardnat_poll_transmit(a->hard, &tx) != PV_OK ||
         !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
@@ -428,20 +428,20 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 static void take_opened(void *part, uint16_t sock, uint16_t port, pv_ns now)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     if (sock < PV_HARDNAT_END_ID)
         pv_hardnat_opened(a->hard, sock, port, now);
 }
 
 static void take_bounced(void *part, uint16_t sock, struct pv_view quoted, bool expired)
 {
-    struct pv_attempts *a = part;
+    struct hardnat_part *a = part;
     pv_hardnat_bounced(a->hard, sock, quoted, expired);
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct pv_attempts *a = part;
+    const struct hardnat_part *a = part;
     const struct pv_hardnat_counts c = pv_hardnat_counts(a->hard);
     const struct pv_desc_nat *nat = pv_hardnat_nat(a->hard);
     /* Whether it is on, and its limits, stand beside what it has used of them: a person who reads
@@ -458,8 +458,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
                        (int)c.max_pps, "kept", (int)c.kept));
 }
 
-const struct pv_part pv_part_attempts = {
-    .name = "attempts",
+const struct pv_part pv_part_hardnat = {
+    .name = "hardnat",
     .make = make_attempts,
     .free = free_attempts,
     .on_facts = on_facts,

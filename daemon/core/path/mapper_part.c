@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* portmap.c - between the mapper, the shell that asks routers, and the gatherer. */
-#include "daemon/core/path/portmap.h"
+/* mapper_part.c - between the mapper, the shell that asks routers, and the gatherer. */
+#include "daemon/core/path/mapper_part.h"
 
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@
 
 static const uint16_t FAMILIES[PV_NODE_ROUTERS] = {PV_AF_INET, PV_AF_INET6};
 
-struct portmap {
+struct mapper_part {
     struct pv_node *node;
     struct pv_mapper *mapper;
     bool stopping; /* what the router maps is given back */
@@ -26,7 +26,7 @@ struct portmap {
  * renewed and deleted. */
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     static const char context[] = "p2pvpn pcp nonce v1";
     struct pv_mapper_config mc = {.rng = pm->node->rng,
                                   .jobs = &pm->node->jobs,
@@ -42,16 +42,16 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 
 static void unmake(void *part)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     pv_mapper_free(pm->mapper);
 }
 
-static struct portmap *of(const struct pv_node *n)
+static struct mapper_part *of(const struct pv_node *n)
 {
-    return pv_node_part(n, &pv_part_portmap);
+    return pv_node_part(n, &pv_part_mapper);
 }
 
-const struct pv_mapper *pv_portmap_mapper(const struct pv_node *n)
+const struct pv_mapper *pv_mapper_of(const struct pv_node *n)
 {
     return of(n)->mapper;
 }
@@ -84,7 +84,7 @@ static struct pv_addr local_towards(const struct pv_node *n, const struct pv_eng
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     const struct pv_node *n = pm->node;
     for (size_t i = 0; (facts & PV_FACT_LINKS) != 0 && i < PV_NODE_ROUTERS; i++) {
         struct pv_addr local = local_towards(n, &n->host.routers[i]);
@@ -98,15 +98,15 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_mapper_refresh(pm->mapper, now);
 }
 
-void pv_portmap_handle_router(struct pv_node *n, const struct pv_addr *src, struct pv_view datagram,
-                              pv_ns now)
+void pv_mapper_part_router(struct pv_node *n, const struct pv_addr *src, struct pv_view datagram,
+                           pv_ns now)
 {
     pv_mapper_handle_router(of(n)->mapper, src, datagram, now);
 }
 
 /* --- what is mapped --------------------------------------------------------------------------- */
 
-static void log_change(const struct portmap *pm, const struct pv_mapper_view *v)
+static void log_change(const struct mapper_part *pm, const struct pv_mapper_view *v)
 {
     char external[PV_ADDR_TEXT];
     if (v->external.family != PV_AF_NONE)
@@ -117,7 +117,7 @@ static void log_change(const struct portmap *pm, const struct pv_mapper_view *v)
 }
 
 /* Both families with every change: the gatherer ignores what is the same. */
-static void offer_mapped(struct portmap *pm)
+static void offer_mapped(struct mapper_part *pm)
 {
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
@@ -132,7 +132,7 @@ static void offer_mapped(struct portmap *pm)
 
 static void run(void *part, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     const struct pv_node *n = pm->node;
     /* A node that is down, or in no network, opens no port to the world. */
     pv_mapper_want(pm->mapper, !pm->stopping && n->up && !n->removed && pv_node_self(n) != NULL,
@@ -145,7 +145,7 @@ static void run(void *part, pv_ns now)
  * be ready. */
 static void on_stop(void *part, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     pm->stopping = true;
     run(pm, now);
 }
@@ -154,7 +154,7 @@ static void on_stop(void *part, pv_ns now)
 
 static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     if (data.len < PV_STUN_HEADER_LEN ||
         pv_stunroute_owner(pm->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT) !=
             PV_STUN_OWNER_MAPPER)
@@ -167,7 +167,7 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     struct pv_mapper_transmit tx;
     if (pv_mapper_poll_transmit(pm->mapper, &tx) != PV_OK ||
         !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
@@ -183,13 +183,13 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct portmap *pm = part;
+    struct mapper_part *pm = part;
     pv_mapper_handle_timeout(pm->mapper, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct portmap *pm = part;
+    const struct mapper_part *pm = part;
     return pv_mapper_next_timeout(pm->mapper);
 }
 
@@ -197,7 +197,7 @@ static pv_ns next_timeout(const void *part)
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct portmap *pm = part;
+    const struct mapper_part *pm = part;
     json_t *list = json_array();
     for (size_t i = 0; i < PV_NODE_ROUTERS; i++) {
         const struct pv_mapper_view v = pv_mapper_view(pm->mapper, FAMILIES[i]);
@@ -223,7 +223,7 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 /* Only a mapping that was proven from outside counts, not one that a router merely claims. */
 static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
 {
-    const struct portmap *pm = part;
+    const struct mapper_part *pm = part;
     pv_metrics_family(m, PV_METRICS_GAUGE, "p2pvpn_port_mapped",
                       "1: the router maps our port, proven from outside.");
     pv_metrics_count(m, pv_mapper_view(pm->mapper, PV_AF_INET).state == PV_MAPPER_WORKING, "family",
@@ -232,10 +232,10 @@ static void put_metrics(void *part, struct pv_metrics *m, pv_ns now)
                      "family", "ipv6", NULL);
 }
 
-const struct pv_part pv_part_portmap = {
-    .name = "portmap",
-    .after = {"relays", "bindings", "attempts"},
-    .size = PV_PART_SIZE(struct portmap),
+const struct pv_part pv_part_mapper = {
+    .name = "mapper",
+    .after = {"relays", "bindings", "hardnat"},
+    .size = PV_PART_SIZE(struct mapper_part),
     .start = start,
     .free = unmake,
     .on_facts = on_facts,

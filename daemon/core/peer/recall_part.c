@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rediscovery.c - finds members again while there is no coordinator to ask (DESIGN 5 "Without the
+ * recall_part.c - finds members again while there is no coordinator to ask (DESIGN 5 "Without the
  * coordinator"): tries the addresses they had (recall.h says when), keeps those addresses on
  * disk, and takes what peers see of us for what a STUN server would say.
  */
-#include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/peer/recall_part.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct trial {
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
 };
 
-struct pv_rediscovery {
+struct recall_part {
     struct pv_node *node;
     struct pv_recall *recall;
     struct pv_fifo trials; /* of struct trial */
@@ -36,7 +36,7 @@ struct pv_rediscovery {
 /* --- what is kept ---------------------------------------------------------------------------- */
 
 /* Remembers the address that a direct path leads to: the member is sought there later. */
-static void note_path(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
+static void note_path(struct recall_part *r, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static || !pv_peer_has_path(p) || p->path_state == PV_PATH_STATE_SUSPECT ||
         p->path.kind != PV_CARRIER_UDP)
@@ -48,7 +48,7 @@ static void note_path(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
 
 /* Through another NAT mapping than theirs an address may be wrong: what one peer told stands until
  * that peer is gone, so that two that see different ones do not make it change to and fro. */
-static struct pv_told *slot_for(struct pv_rediscovery *r, const struct pv_peer *p)
+static struct pv_told *slot_for(struct recall_part *r, const struct pv_peer *p)
 {
     struct pv_told *free_slot = NULL;
     for (size_t i = 0; i < PV_NODE_TOLD; i++) {
@@ -62,7 +62,7 @@ static struct pv_told *slot_for(struct pv_rediscovery *r, const struct pv_peer *
     return free_slot;
 }
 
-static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a)
+static bool is_own_range(const struct recall_part *r, const struct pv_addr *a)
 {
     struct pv_prefix ula = pv_network_ula(pv_roster_network_id(r->node->roster));
     return pv_prefix_contains(&pv_roster_network(r->node->roster)->range, a) ||
@@ -72,7 +72,7 @@ static bool is_own_range(const struct pv_rediscovery *r, const struct pv_addr *a
 /* Only a peer reached directly and over the main socket tells something about the NAT binding that
  * others can use. Our own overlay ranges are refused, since such an address would lead into the
  * tunnel. */
-static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
+static void learn_mapped(struct recall_part *r, const struct pv_peer *p)
 {
     struct pv_ice_path path;
     if (r->node->common->signalling || p->ice == NULL || !pv_peer_has_path(p) ||
@@ -96,7 +96,7 @@ static void learn_mapped(struct pv_rediscovery *r, const struct pv_peer *p)
 /* --- peers ----------------------------------------------------------------------------------- */
 
 /* Is it reached, wanted, and what does it see of us? */
-static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
+static void look_at_peer(struct recall_part *r, struct pv_peer *p, pv_ns now)
 {
     if (p->is_static)
         return;
@@ -112,7 +112,7 @@ static void look_at_peer(struct pv_rediscovery *r, struct pv_peer *p, pv_ns now)
 
 /* --- trying -------------------------------------------------------------------------------- */
 
-static void push_trial(struct pv_rediscovery *r, const struct pv_addr *dst, const uint8_t *msg)
+static void push_trial(struct recall_part *r, const struct pv_addr *dst, const uint8_t *msg)
 {
     struct trial item = {.dst = *dst};
     memcpy(item.msg, msg, sizeof(item.msg));
@@ -124,7 +124,7 @@ static void push_trial(struct pv_rediscovery *r, const struct pv_addr *dst, cons
  * handshake. */
 static void try_addresses(void *part, const struct pv_recall_item *item, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     struct pv_peer *p = pv_peers_by_pk(r->node->peers, item->pk);
     uint8_t msg[PV_WGMSG_INITIATION_LEN];
     char text[PV_ADDR_TEXT];
@@ -139,7 +139,7 @@ static void try_addresses(void *part, const struct pv_recall_item *item, pv_ns n
 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     struct trial item;
     if (pv_fifo_take(&r->trials, &item) != PV_OK)
         return false;
@@ -151,7 +151,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 static void keep(void *part, const struct pv_recall_item *item)
 {
-    const struct pv_rediscovery *r = part;
+    const struct recall_part *r = part;
     struct pv_job *job = pv_job_new(PV_JOB_PUT_ENDPOINTS);
     if (job == NULL) {
         r->node->store.failed = true;
@@ -167,7 +167,7 @@ static void keep(void *part, const struct pv_recall_item *item)
 /* The addresses that were stored. The roster may come back later than they: it is compared then. */
 static int load_addresses(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     for (size_t i = 0; i < cfg->saved->n_endpoints; i++) {
         const struct pv_saved_endpoint *x = &cfg->saved->endpoints[i];
         pv_recall_load(r->recall, x->node, &x->addr);
@@ -178,16 +178,16 @@ static int load_addresses(void *part, const struct pv_engine_config *cfg, pv_ns 
 
 static bool is_member(void *arg, const uint8_t *pk)
 {
-    struct pv_rediscovery *r = arg;
+    struct recall_part *r = arg;
     return pv_peers_by_pk(r->node->peers, pk) != NULL;
 }
 
 /* --- as a part ------------------------------------------------------------------------------- */
 
-static int make_rediscovery(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
-                            void **ret_part)
+static int make_recall(struct pv_node *node, const struct pv_engine_config *cfg, pv_ns now,
+                       void **ret_part)
 {
-    struct pv_rediscovery *r = calloc(1, sizeof(*r));
+    struct recall_part *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
     const struct pv_recall_hands hands = {.attempt = try_addresses, .keep = keep, .owner = r};
@@ -201,9 +201,9 @@ static int make_rediscovery(struct pv_node *node, const struct pv_engine_config 
     return PV_OK;
 }
 
-static void free_rediscovery(void *part)
+static void free_recall(void *part)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     struct pv_engine_transmit tx;
     while (poll_transmit(r, &tx))
         continue;
@@ -212,7 +212,7 @@ static void free_rediscovery(void *part)
 }
 
 /* Servers tell the truth better: what peers said is forgotten. */
-static void forget_told(struct pv_rediscovery *r)
+static void forget_told(struct recall_part *r)
 {
     for (size_t i = 0; i < PV_NODE_TOLD; i++) {
         if (r->node->ways.told[i].peer != 0)
@@ -223,7 +223,7 @@ static void forget_told(struct pv_rediscovery *r)
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL)
         pv_recall_clear(r->recall);
     /* Addresses of somebody who was removed while this node was off must not be asked. */
@@ -249,14 +249,14 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 /* The addresses stay; they are forgotten when it is a member no more. */
 static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     if (p->notes.reached)
         pv_recall_set_reached(r->recall, p->pk, false, now);
 }
 
 static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     pv_recall_forget(r->recall, pk, now);
 }
 
@@ -268,7 +268,7 @@ static bool is_away(const struct pv_node *n)
 
 static void run(void *part, pv_ns now)
 {
-    struct pv_rediscovery *r = part;
+    struct recall_part *r = part;
     bool away = is_away(r->node);
     if (!away)
         r->away_since_s = 0;
@@ -280,29 +280,29 @@ static void run(void *part, pv_ns now)
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct pv_rediscovery *r = part;
+    const struct recall_part *r = part;
     return pv_recall_next_timeout(r->recall);
 }
 
-const struct pv_recall *pv_rediscovery_recall(const struct pv_node *n)
+const struct pv_recall *pv_recall_of(const struct pv_node *n)
 {
-    const struct pv_rediscovery *r = pv_node_part(n, &pv_part_rediscovery);
+    const struct recall_part *r = pv_node_part(n, &pv_part_recall);
     return r->recall;
 }
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    const struct pv_rediscovery *r = part;
+    const struct recall_part *r = part;
     st->s.away_since_s = r->away_since_s;
     if (r->away_since_s != 0)
         st->s.reached_without = (unsigned)pv_peers_count_reached(r->node->peers);
 }
 
-const struct pv_part pv_part_rediscovery = {
-    .name = "rediscovery",
+const struct pv_part pv_part_recall = {
+    .name = "recall",
     .after = {"membership"}, /* which restores the members whose addresses it takes up */
-    .make = make_rediscovery,
-    .free = free_rediscovery,
+    .make = make_recall,
+    .free = free_recall,
     .restore = load_addresses,
     .on_facts = on_facts,
     .on_peer = on_peer,

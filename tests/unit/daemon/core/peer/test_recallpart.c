@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Members found again without the coordinator: what is kept, when addresses are tried. */
-#include "daemon/core/peer/rediscovery.h"
+#include "daemon/core/peer/recall_part.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
@@ -9,7 +9,7 @@ static const struct pv_addr bobs = {.family = PV_AF_INET, .ip = {198, 51, 100, 7
 
 static int start(void **state)
 {
-    fake_peers_init(&x, &pv_part_rediscovery);
+    fake_peers_init(&x, &pv_part_recall);
     fake_node_enter(&x.f);
     x.f.node.coord_info.as_member = x.f.node.online = true;
     return 0;
@@ -41,7 +41,7 @@ static unsigned trials_at(const struct pv_addr *addr)
 {
     struct pv_engine_transmit tx;
     unsigned n = 0;
-    for (; pv_part_rediscovery.poll_transmit(x.f.self, &tx); n++) {
+    for (; pv_part_recall.poll_transmit(x.f.self, &tx); n++) {
         assert_true(pv_addr_equal(&tx.dst, addr));
         assert_int_equal(tx.len, PV_WGMSG_INITIATION_LEN);
         assert_false(tx.router);
@@ -83,7 +83,7 @@ PV_TEST(a_lost_member_is_tried_while_the_coordinator_is_away)
     assert_int_equal(trials_at(&bobs), 0); /* the coordinator gets a moment to come back */
     wait_for(PV_RECALL_GRACE + PV_MS(1));
     assert_int_equal(trials_at(&bobs), 1);
-    assert_true(pv_recall_is_trying(pv_rediscovery_recall(&x.f.node), pv_peer_pk(bob)));
+    assert_true(pv_recall_is_trying(pv_recall_of(&x.f.node), pv_peer_pk(bob)));
 
     fake_peers_path(&x, bob, &bobs);
     wait_for(PV_S(60));
@@ -123,7 +123,7 @@ PV_TEST(addresses_are_stored_and_again_after_a_failure)
     wait_for(PV_RECALL_STORE);
     expect_stored(pk, 1, PV_OK);
 
-    pv_part_rediscovery.on_member_gone(x.f.self, pk, x.f.now);
+    pv_part_recall.on_member_gone(x.f.self, pk, x.f.now);
     pv_peers_drop(x.f.node.peers, bob, x.f.now);
     wait_for(PV_RECALL_STORE);
     expect_stored(pk, 0, PV_OK);
@@ -142,7 +142,7 @@ PV_TEST(stored_addresses_of_nobody_are_removed)
     fake_node_start(&x.f);
     fake_peers_settle(&x);
     wait_for(PV_RECALL_STORE);
-    pv_recall_get(pv_rediscovery_recall(&x.f.node), bob.pk, &item);
+    pv_recall_get(pv_recall_of(&x.f.node), bob.pk, &item);
     assert_int_equal(item.n, 1);
     expect_stored(gone.pk, 0, PV_OK);
     coordinator(false);
@@ -161,7 +161,7 @@ PV_TEST(a_node_that_leaves_the_network_forgets_all)
     test_end(x.f.node.roster);
     x.f.node.roster = NULL;
     fake_node_raise(&x.f, PV_FACT_NETWORK);
-    pv_recall_get(pv_rediscovery_recall(&x.f.node), pk, &item);
+    pv_recall_get(pv_recall_of(&x.f.node), pk, &item);
     assert_int_equal(item.n, 0);
 }
 
@@ -172,7 +172,7 @@ PV_TEST(the_word_of_peers_is_void_once_a_server_can_tell)
     pv_node_raise(&x.f.node, PV_FACT_ONLINE);
     unsigned facts = x.f.node.facts;
     x.f.node.facts = 0;
-    pv_part_rediscovery.on_facts(x.f.self, facts, x.f.now);
+    pv_part_recall.on_facts(x.f.self, facts, x.f.now);
     assert_int_equal(x.f.node.ways.told[1].peer, 0);
     assert_int_equal(x.f.node.facts, PV_FACT_TOLD);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * candidates.h - the part that knows at which addresses this node can be reached: its own, what
+ * gatherer_part.h - the part that knows at which addresses this node can be reached: its own, what
  * STUN servers see of it, what the router maps, what peers see while no server tells, and the
  * addresses that relays gave it (RFC 8445 s5.1.1). It composes them for the peers' descriptions.
  *
@@ -12,7 +12,7 @@
 
 #include "daemon/core/node/node.h"
 
-extern const struct pv_part pv_part_candidates;
+extern const struct pv_part pv_part_gatherer;
 
 /* Composes the list anew: a relay's address came or went. Peers are told. */
 void pv_candidates_compose(struct pv_node *n, pv_ns now);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* gossip.c - tells the exchange of statements who can be talked to, and carries its messages. */
-#include "daemon/core/member/gossip.h"
+/* rostersync_part.c - tells the exchange of statements who can be talked to, and carries its
+ * messages. */
+#include "daemon/core/member/rostersync_part.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ enum {
     FEW_HELPERS = 3, /* ours: when one of the first comes, peers that wait for a signal are told */
 };
 
-struct gossip {
+struct rostersync_part {
     struct pv_node *node;
     struct pv_rostersync *sync;
     bool can_forward; /* peers are to be told that somebody passes signals on */
@@ -29,7 +30,7 @@ struct kept {
 
 static struct pv_rostersync_peer *sync_of(const struct pv_peer *p)
 {
-    struct kept *k = pv_peer_find_slot(p, &pv_part_gossip);
+    struct kept *k = pv_peer_find_slot(p, &pv_part_rostersync);
     return k == NULL ? NULL : &k->sync;
 }
 
@@ -40,7 +41,7 @@ static struct pv_peer *peer_of(struct pv_rostersync_peer *p)
 
 static void send_body(void *owner, struct pv_rostersync_peer *p, struct pv_view body)
 {
-    struct gossip *g = owner;
+    struct rostersync_part *g = owner;
     pv_peers_send(g->node->peers, peer_of(p), PV_INBAND_STATEMENTS, body);
 }
 
@@ -50,7 +51,7 @@ static void send_body(void *owner, struct pv_rostersync_peer *p, struct pv_view 
 static void tell_outcome(void *owner, struct pv_rostersync_peer *p,
                          enum pv_rostersync_outcome outcome, pv_ns now)
 {
-    struct gossip *g = owner;
+    struct rostersync_part *g = owner;
     const char *peer = pv_peer_name(peer_of(p));
     char differ[PV_ROSTER_TEXT], other[PV_ROSTER_TEXT];
     snprintf(differ, sizeof(differ),
@@ -72,7 +73,7 @@ static void tell_outcome(void *owner, struct pv_rostersync_peer *p,
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     const struct pv_rostersync_config sc = {.own = g->node->identity->sign_pk,
                                             .rng = g->node->rng,
                                             .send = send_body,
@@ -81,23 +82,23 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
     return pv_rostersync_new(&g->sync, &sc);
 }
 
-static void free_gossip(void *part)
+static void free_rostersync(void *part)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     pv_rostersync_free(g->sync);
-    pv_peers_drop_slots(g->node->peers, &pv_part_gossip);
+    pv_peers_drop_slots(g->node->peers, &pv_part_rostersync);
 }
 
-static void take_down(struct gossip *g, struct pv_peer *p, pv_ns now)
+static void take_down(struct rostersync_part *g, struct pv_peer *p, pv_ns now)
 {
     struct pv_rostersync_peer *sync = sync_of(p);
     if (sync != NULL)
         pv_rostersync_peer_down(g->sync, sync, now);
 }
 
-static bool bring_up(struct gossip *g, struct pv_peer *p, pv_ns now)
+static bool bring_up(struct rostersync_part *g, struct pv_peer *p, pv_ns now)
 {
-    struct kept *k = pv_peer_slot(p, &pv_part_gossip);
+    struct kept *k = pv_peer_slot(p, &pv_part_rostersync);
     if (k == NULL)
         return false;
     k->peer = p;
@@ -107,7 +108,7 @@ static bool bring_up(struct gossip *g, struct pv_peer *p, pv_ns now)
 /* In-band messages reach the peer, or no longer do. */
 static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     bool up = !pv_peer_is_static(p) && g->node->roster != NULL && pv_peer_can_talk(p, now);
     if (up == pv_peer_notes(p)->in_sync)
         return;
@@ -133,7 +134,7 @@ static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
  * to each other at once. Without it this exchange is the only way. */
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     if ((facts & PV_FACT_NETWORK) != 0)
         pv_rostersync_set_roster(g->sync, g->node->roster);
     if ((facts & PV_FACT_STATEMENTS) != 0 && g->node->online)
@@ -142,9 +143,9 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
         pv_rostersync_changed_alone(g->sync, now);
 }
 
-static void run_gossip(void *part, pv_ns now)
+static void run_rostersync(void *part, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     pv_rostersync_run(g->sync, now);
     if (!g->can_forward)
         return;
@@ -154,7 +155,7 @@ static void run_gossip(void *part, pv_ns now)
 
 static void take_statements(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     uint8_t pk[PV_SIGN_PK_LEN];
     memcpy(pk, pv_peer_pk(from), sizeof(pk));
     /* A member can send anything: at a higher level it could fill the log. */
@@ -162,7 +163,7 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     if (r != PV_OK)
         pv_log(g->node->log, PV_LOG_DEBUG, "peer=%s what=\"statements dropped\" why=\"%s\"",
                pv_peer_name(from), pv_strstatus(r));
-    run_gossip(g, now);
+    run_rostersync(g, now);
     pv_membership_settle(g->node, now);
     /* Its statements may have ended its membership. */
     struct pv_peer *p = pv_peers_by_pk(g->node->peers, pk);
@@ -172,51 +173,51 @@ static void take_statements(void *part, struct pv_peer *from, struct pv_view bod
     pv_roster_head(g->node->roster, pv_peer_notes(p)->rules.head);
 }
 
-void pv_gossip_hurry(struct pv_node *n, pv_ns now)
+void pv_rostersync_hurry(struct pv_node *n, pv_ns now)
 {
-    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    struct rostersync_part *g = pv_node_part(n, &pv_part_rostersync);
     pv_rostersync_ask(g->sync, now);
-    run_gossip(g, now);
+    run_rostersync(g, now);
 }
 
-bool pv_gossip_knows(const struct pv_node *n, const struct pv_peer *p)
+bool pv_rostersync_member_knows(const struct pv_node *n, const struct pv_peer *p)
 {
-    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    struct rostersync_part *g = pv_node_part(n, &pv_part_rostersync);
     return n->roster != NULL && pv_rostersync_knows(g->sync, sync_of(p));
 }
 
-void pv_gossip_head_seen(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
-                         const uint8_t *members, pv_ns now)
+void pv_rostersync_member_head(struct pv_node *n, const struct pv_peer *p, const uint8_t *head,
+                               const uint8_t *members, pv_ns now)
 {
-    struct gossip *g = pv_node_part(n, &pv_part_gossip);
+    struct rostersync_part *g = pv_node_part(n, &pv_part_rostersync);
     pv_rostersync_head_seen(g->sync, sync_of(p), head, members, now);
 }
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct gossip *g = part;
+    struct rostersync_part *g = part;
     pv_rostersync_handle_timeout(g->sync, now);
 }
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct gossip *g = part;
+    const struct rostersync_part *g = part;
     return pv_rostersync_next_timeout(g->sync);
 }
 
 static const struct pv_inband_handler inband[] = {{PV_INBAND_STATEMENTS, take_statements}};
 
-const struct pv_part pv_part_gossip = {
-    .name = "gossip",
+const struct pv_part pv_part_rostersync = {
+    .name = "rostersync",
     .after = {"rules"}, /* nothing leaves for a new member before its packets are judged */
-    .size = PV_PART_SIZE(struct gossip),
+    .size = PV_PART_SIZE(struct rostersync_part),
     .peer_size = sizeof(struct kept),
     .start = start,
-    .free = free_gossip,
+    .free = free_rostersync,
     .on_facts = on_facts,
     .on_peer = on_peer,
     .on_peer_gone = on_peer_gone,
-    .run = run_gossip,
+    .run = run_rostersync,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .inband = inband,

@@ -3,7 +3,7 @@
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/mapper.h"
 #include "daemon/core/nat/stunroute.h"
-#include "daemon/core/path/portmap.h"
+#include "daemon/core/path/mapper_part.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -13,7 +13,7 @@ static struct pv_stunroute route;
 static int start(void **state)
 {
     struct pv_gatherer_config gc = {.udp_port = 51820};
-    fake_peers_init(&x, &pv_part_portmap);
+    fake_peers_init(&x, &pv_part_mapper);
     gc.rng = x.f.node.rng;
     assert_int_equal(pv_gatherer_new(&x.f.node.ways.gatherer, &gc), PV_OK);
     memset(&route, 0, sizeof(route));
@@ -31,7 +31,7 @@ static int start(void **state)
         (struct pv_engine_router){.addr = pv_addr4(192, 168, 1, 1, 0), .ifindex = 2};
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
-    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_portmap, .self = x.f.self};
+    x.f.node.parts[0] = (struct pv_part_slot){.part = &pv_part_mapper, .self = x.f.self};
     x.f.node.n_parts = 1;
     fake_node_raise(&x.f, PV_FACT_LINKS | PV_FACT_SERVERS);
     return 0;
@@ -50,7 +50,7 @@ PV_TEST_WORLD(start, stop);
 
 static enum pv_mapper_state state4(void)
 {
-    return pv_mapper_view(pv_portmap_mapper(&x.f.node), PV_AF_INET).state;
+    return pv_mapper_view(pv_mapper_of(&x.f.node), PV_AF_INET).state;
 }
 
 /* Every datagram is lost for so many tenths of a second. */

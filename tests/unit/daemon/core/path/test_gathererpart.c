@@ -3,7 +3,7 @@
 #include "daemon/core/coord/coordclient.h"
 #include "daemon/core/nat/gatherer.h"
 #include "daemon/core/nat/stunroute.h"
-#include "daemon/core/path/candidates.h"
+#include "daemon/core/path/gatherer_part.h"
 #include "proto/stun/stun.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
@@ -13,7 +13,7 @@ static struct pv_fifo events;
 
 static int start(void **state)
 {
-    fake_peers_init(&x, &pv_part_candidates);
+    fake_peers_init(&x, &pv_part_gatherer);
     const struct pv_coordclient_config cc = {
         .rng = x.f.node.rng, .streams = &x.f.node.streams, .events = &events};
     assert_int_equal(pv_coordclient_new(&x.f.node.coord, &cc), PV_OK);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The exchange of statements: with whom, and what a change of the roster leads to. */
-#include "daemon/core/member/gossip.h"
 #include "daemon/core/member/membership.h"
+#include "daemon/core/member/rostersync_part.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
@@ -17,7 +17,7 @@ void pv_membership_settle(struct pv_node *n, pv_ns now)
 static int start(void **state)
 {
     n_settled = 0;
-    fake_peers_init(&x, &pv_part_gossip);
+    fake_peers_init(&x, &pv_part_rostersync);
     fake_node_enter(&x.f);
     bob = fake_peers_member(&x, 7, "bob", 7);
     fake_node_start(&x.f);
@@ -56,8 +56,8 @@ PV_TEST(a_peer_that_cannot_be_talked_to_hears_nothing)
 PV_TEST(a_message_of_a_peer_that_is_not_up_is_dropped_and_the_roster_looked_at)
 {
     const uint8_t body[] = {0, 1, 2};
-    pv_part_gossip.inband[0].take(x.f.self, bob, pv_view(body, sizeof(body)), x.f.now);
-    assert_int_equal(pv_part_gossip.inband[0].type, PV_INBAND_STATEMENTS);
+    pv_part_rostersync.inband[0].take(x.f.self, bob, pv_view(body, sizeof(body)), x.f.now);
+    assert_int_equal(pv_part_rostersync.inband[0].type, PV_INBAND_STATEMENTS);
     assert_int_equal(n_settled, 1);
     expect_silence();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The peers that get an attempt at a hard NAT, and its end. The steps of an attempt are in
  * test_hardnat.c, and whole ones in tests/sim. */
-#include "daemon/core/peer/attempts.h"
+#include "daemon/core/peer/hardnat_part.h"
 #include "tests/unit/daemon/core/peer/fake_peers.h"
 
 static struct fake_peers x;
@@ -10,7 +10,7 @@ static struct pv_peer *bob;
 /* A node whose peer bob is being reached: both know each other's description. */
 static int start(void **state)
 {
-    fake_peers_init(&x, &pv_part_attempts);
+    fake_peers_init(&x, &pv_part_hardnat);
     fake_node_enter(&x.f);
     fake_node_start(&x.f);
     x.f.node.coord_info.servers[0] = pv_addr4(192, 0, 2, 1, 3478);
@@ -45,7 +45,7 @@ static void wait_for(pv_ns t)
     for (pv_ns end = x.f.now + t; x.f.now < end;) {
         x.f.now += PV_MS(10);
         bob->descx.acked = true;
-        pv_part_attempts.handle_timeout(x.f.self, x.f.now);
+        pv_part_hardnat.handle_timeout(x.f.self, x.f.now);
         pv_peers_touch(x.f.node.peers, bob, x.f.now);
         fake_peers_settle(&x);
     }
@@ -53,7 +53,7 @@ static void wait_for(pv_ns t)
 
 static enum pv_hardnat_phase phase(void)
 {
-    return pv_hardnat_phase(pv_attempts_hardnat(&x.f.node));
+    return pv_hardnat_phase(pv_hardnat_of(&x.f.node));
 }
 
 /* Sockets that the part wants opened are there; how many. */
@@ -65,7 +65,7 @@ static unsigned open_sockets(void)
         if (op.type != PV_HARDNAT_OPEN)
             continue;
         assert_true(op.sock > 0 && op.sock < PV_HARDNAT_END_ID);
-        pv_part_attempts.sock_opened(x.f.self, op.sock, (uint16_t)(40000 + n++), x.f.now);
+        pv_part_hardnat.sock_opened(x.f.self, op.sock, (uint16_t)(40000 + n++), x.f.now);
     }
     return n;
 }
@@ -78,7 +78,7 @@ PV_TEST(an_attempt_begins_when_ordinary_checks_had_their_time)
     assert_int_equal(phase(), PV_HARDNAT_MEASURING);
     assert_true(open_sockets() > 0);
     struct pv_engine_transmit tx;
-    assert_true(pv_part_attempts.poll_transmit(x.f.self, &tx));
+    assert_true(pv_part_hardnat.poll_transmit(x.f.self, &tx));
     assert_int_equal(tx.dst.port, 3478);
     assert_true(pv_addr_equal_ip(&tx.local, &x.f.node.ways.locals[0].addr));
 }
@@ -145,11 +145,11 @@ PV_TEST(an_attempt_ends_with_its_peer)
 PV_TEST(messages_on_other_sockets_are_for_others)
 {
     struct pv_carrier from = {.kind = PV_CARRIER_UDP, .sock = 0};
-    assert_false(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+    assert_false(pv_part_hardnat.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
     from.sock = PV_HARDNAT_END_ID;
-    assert_false(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+    assert_false(pv_part_hardnat.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
     wait_for(PV_MS(300));
     assert_true(open_sockets() > 0);
     from.sock = 1;
-    assert_true(pv_part_attempts.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
+    assert_true(pv_part_hardnat.handle_stun(x.f.self, &from, pv_view("x", 1), x.f.now));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* candidates.c - drives the gatherer, and puts all kinds of candidates into one list. */
-#include "daemon/core/path/candidates.h"
+/* gatherer_part.c - drives the gatherer, and puts all kinds of candidates into one list. */
+#include "daemon/core/path/gatherer_part.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ struct stun_family {
     bool heard;  /* it has answered since it was silent last */
 };
 
-struct candidates {
+struct gatherer_part {
     struct pv_node *node;
     struct pv_gatherer *gatherer;
     struct pv_stun_server stun; /* of the configuration */
@@ -42,7 +42,7 @@ struct candidates {
 
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     struct pv_gatherer_config gc = {
         .rng = c->node->rng, .udp_port = c->node->given.udp_port, .has_udp6 = cfg->has_udp6};
     memcpy(gc.own_tun, c->node->given.tun_name, sizeof(gc.own_tun));
@@ -60,7 +60,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 
 static void unmake(void *part)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     c->node->ways.gatherer = pv_gatherer_free(c->gatherer);
 }
 
@@ -144,7 +144,7 @@ void pv_candidates_compose(struct pv_node *n, pv_ns now)
 }
 
 /* Ranges of the overlay never serve as candidates: a path inside the tunnel would carry itself. */
-static void exclude_overlay(struct candidates *c, pv_ns now)
+static void exclude_overlay(struct gatherer_part *c, pv_ns now)
 {
     const struct pv_node *n = c->node;
     struct pv_prefix own[PV_GATHERER_MAX_EXCLUDE];
@@ -162,7 +162,7 @@ static void exclude_overlay(struct candidates *c, pv_ns now)
 
 /* The first of each family is asked. A coordinator in this node's own LAN sees no address that
  * others could use, so a server that the user named goes before. */
-static void set_servers(struct candidates *c, pv_ns now)
+static void set_servers(struct gatherer_part *c, pv_ns now)
 {
     const struct pv_node *n = c->node;
     struct pv_addr all[PV_NODE_STUN + PV_CTL_ADDRS_MAX];
@@ -173,7 +173,7 @@ static void set_servers(struct candidates *c, pv_ns now)
 
 static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_ns now)
 {
-    struct candidates *c = wait->self;
+    struct gatherer_part *c = wait->self;
     struct pv_node *n = c->node;
     c->asking = c->by[0].silent = c->by[1].silent = false;
     n->ways.n_stun = 0;
@@ -185,7 +185,7 @@ static void take_stun(struct pv_jobwait *wait, struct pv_job_result *result, pv_
     pv_gatherer_refresh(c->gatherer, now);
 }
 
-static void look_up(struct candidates *c, pv_ns now)
+static void look_up(struct gatherer_part *c, pv_ns now)
 {
     c->retry_at = PV_NEVER;
     if (!c->node->ways.has_stun || !c->node->online || c->asking)
@@ -197,7 +197,7 @@ static void look_up(struct candidates *c, pv_ns now)
 
 /* When the server counts as silent in this family, if no answer comes. Not while this node is not
  * online: there is nobody to ask instead, and the server is looked up again afterwards. */
-static pv_ns verdict_at(const struct candidates *c, const struct stun_family *f)
+static pv_ns verdict_at(const struct gatherer_part *c, const struct stun_family *f)
 {
     const struct pv_node *n = c->node;
     pv_ns since = pv_gatherer_unanswered(c->gatherer, f->family);
@@ -210,7 +210,7 @@ static pv_ns verdict_at(const struct candidates *c, const struct stun_family *f)
 
 /* This node would know no address of its own. One that has answered may have moved, or its way was
  * gone for a moment. */
-static void give_up_silent(struct candidates *c, struct stun_family *f, pv_ns now)
+static void give_up_silent(struct gatherer_part *c, struct stun_family *f, pv_ns now)
 {
     struct pv_node *n = c->node;
     size_t kept = 0;
@@ -226,7 +226,7 @@ static void give_up_silent(struct candidates *c, struct stun_family *f, pv_ns no
 }
 
 /* Machines without a way out by IPv6 are many: that alone is no problem. */
-static bool is_silent(const struct candidates *c)
+static bool is_silent(const struct gatherer_part *c)
 {
     return c->by[0].silent || (c->by[1].silent && !c->by[0].heard);
 }
@@ -247,7 +247,7 @@ bool pv_candidates_are_unseen(const struct pv_node *n)
 
 static void on_facts(void *part, unsigned facts, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     struct pv_node *n = c->node;
     /* An address that is gone takes the coordinator's connection with it, which would otherwise
      * wait for its timeout. */
@@ -269,7 +269,7 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
 
 static void run(void *part, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     /* An address that is still being asked for is one that peers do not know yet, which the agents
      * take into account (pv_ice_set_known()). */
     c->node->ways.gathering = pv_gatherer_is_asking(c->gatherer);
@@ -282,7 +282,7 @@ static void run(void *part, pv_ns now)
 
 static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_view data, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     /* An answer whose transaction id is not ours belongs to another part, or to nobody. */
     if (data.len < PV_STUN_HEADER_LEN ||
         pv_stunroute_owner(c->node->ways.stunroute, data.ptr + PV_STUN_TXID_AT) !=
@@ -303,7 +303,7 @@ static bool handle_stun(void *part, const struct pv_carrier *from, struct pv_vie
 
 static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     struct pv_gatherer_transmit tx;
     if (pv_gatherer_poll_transmit(c->gatherer, &tx) != PV_OK ||
         !pv_transmit_to(ret_tx, &tx.dst, tx.buf, tx.len))
@@ -316,7 +316,7 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
 
 static void handle_timeout(void *part, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     pv_gatherer_handle_timeout(c->gatherer, now);
     if (now >= c->retry_at)
         look_up(c, now);
@@ -328,7 +328,7 @@ static void handle_timeout(void *part, pv_ns now)
 
 static pv_ns next_timeout(const void *part)
 {
-    const struct candidates *c = part;
+    const struct gatherer_part *c = part;
     pv_ns verdict = pv_min_ns(verdict_at(c, &c->by[0]), verdict_at(c, &c->by[1]));
     return pv_min_ns(pv_gatherer_next_timeout(c->gatherer), pv_min_ns(c->retry_at, verdict));
 }
@@ -337,7 +337,7 @@ static pv_ns next_timeout(const void *part)
 
 static void show(void *part, struct pv_statuspage *st, pv_ns now)
 {
-    struct candidates *c = part;
+    struct gatherer_part *c = part;
     const struct pv_node *n = c->node;
     struct pv_ice_cand cands[PV_ICE_MAX_LOCAL];
     char what[160];
@@ -360,10 +360,10 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
             st, "this machine has no network: ", "no interface has an address: check the link");
 }
 
-const struct pv_part pv_part_candidates = {
-    .name = "candidates",
-    .after = {"relays", "bindings", "attempts"}, /* their sockets' STUN is for nobody else */
-    .size = PV_PART_SIZE(struct candidates),
+const struct pv_part pv_part_gatherer = {
+    .name = "gatherer",
+    .after = {"relays", "bindings", "hardnat"}, /* their sockets' STUN is for nobody else */
+    .size = PV_PART_SIZE(struct gatherer_part),
     .start = start,
     .free = unmake,
     .on_facts = on_facts,
