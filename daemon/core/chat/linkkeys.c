@@ -6,87 +6,61 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bucket.h"
-#include "base/heap.h"
-#include "base/map.h"
 #include "crypto/ct.h"
 #include "crypto/hash.h"
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peers.h"
 
-struct entry {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool described; /* by a description of this life */
-    bool capable;   /* it said so once; never false again */
-    bool has_theirs;
-    bool confirmed;
-    bool there;
-    uint8_t theirs[PV_PROOF_SECRET_LEN];
-    unsigned retry_s;
-    struct pv_bucket answers;
-    struct pv_heap_node timer;
-    UT_hash_handle hh; /* by pk */
-};
-
 struct pv_linkkeys {
     uint8_t own_pk[PV_SIGN_PK_LEN];
     uint8_t *seed; /* PV_PROOF_SECRET_LEN in guarded memory; every secret of ours follows from it */
-    struct pv_map map;
-    struct entry *entries;
-    pv_linkkeys_sender *send;
-    void *owner;
+    struct pv_linkkeys_hands hands;
+    size_t n_peers; /* that something is known of */
     struct pv_heap timers;
 };
 
-static struct entry *find(const struct pv_linkkeys *keys, const uint8_t *pk)
+/* NULL: nothing is known of it. */
+static struct pv_linkkeys_peer *find(const struct pv_linkkeys *keys, const uint8_t *pk)
 {
-    struct entry *e = NULL;
-    PV_MAP_FIND(&keys->map, keys->entries, pk, PV_SIGN_PK_LEN, e);
+    struct pv_linkkeys_peer *e = keys->hands.kept(keys->hands.owner, pk, false);
+    return e == NULL || e->keys == NULL ? NULL : e;
+}
+
+/* Also when nothing was known. NULL: no memory, or no such peer. */
+static struct pv_linkkeys_peer *get(struct pv_linkkeys *keys, const uint8_t *pk)
+{
+    struct pv_linkkeys_peer *e = keys->hands.kept(keys->hands.owner, pk, true);
+    if (e == NULL || e->keys != NULL)
+        return e;
+    /* Its place among the timers first: arming one later must not need memory. */
+    if (pv_heap_reserve(&keys->timers, keys->n_peers + 1) < 0)
+        return NULL;
+    keys->n_peers++;
+    e->keys = keys;
+    memcpy(e->pk, pk, sizeof(e->pk));
+    e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
     return e;
 }
 
-/* The entry of pk, made when it is new. NULL: no memory, or too many. */
-static struct entry *get(struct pv_linkkeys *keys, const uint8_t *pk)
+void pv_linkkeys_gone(struct pv_linkkeys_peer *e)
 {
-    struct entry *e = find(keys, pk);
-    if (e != NULL)
-        return e;
-    /* Its place among the timers first: arming one later must not need memory. */
-    if (pv_heap_reserve(&keys->timers, HASH_CNT(hh, keys->entries) + 1) < 0)
-        return NULL;
-    e = calloc(1, sizeof(*e));
-    if (e == NULL)
-        return NULL;
-    int r = PV_OK;
-    memcpy(e->pk, pk, sizeof(e->pk));
-    e->retry_s = PV_LINKKEYS_RETRY_MIN_S;
-    PV_MAP_ADD(&keys->map, keys->entries, pk, e, r);
-    if (r == PV_OK)
-        return e;
-    free(e);
-    return NULL;
-}
-
-static void drop(struct pv_linkkeys *keys, struct entry *e)
-{
-    pv_heap_set(&keys->timers, &e->timer, PV_NEVER);
-    PV_MAP_DEL(keys->entries, e);
-    pv_wipe(e->theirs, sizeof(e->theirs));
-    free(e);
+    if (e->keys == NULL)
+        return;
+    pv_heap_set(&e->keys->timers, &e->timer, PV_NEVER);
+    e->keys->n_peers--;
+    pv_wipe(e, sizeof(*e));
 }
 
 int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
-                    const uint8_t own_pk[static PV_SIGN_PK_LEN], pv_linkkeys_sender *send,
-                    void *owner)
+                    const uint8_t own_pk[static PV_SIGN_PK_LEN],
+                    const struct pv_linkkeys_hands *hands)
 {
     struct pv_linkkeys *keys = calloc(1, sizeof(*keys));
     if (keys == NULL)
         return PV_ERR_NOMEM;
-    keys->map = pv_map_make(rng, PV_LINKKEYS_MAX);
     pv_heap_init(&keys->timers);
     memcpy(keys->own_pk, own_pk, sizeof(keys->own_pk));
-    keys->send = send;
-    keys->owner = owner;
+    keys->hands = *hands;
     keys->seed = pv_secret_alloc(PV_PROOF_SECRET_LEN);
     if (keys->seed == NULL) {
         free(keys);
@@ -101,8 +75,6 @@ struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys)
 {
     if (keys == NULL)
         return NULL;
-    while (keys->entries != NULL)
-        drop(keys, keys->entries);
     pv_heap_done(&keys->timers);
     pv_secret_free(keys->seed);
     free(keys);
@@ -117,7 +89,7 @@ static void own_secret(const struct pv_linkkeys *keys, const uint8_t *pk,
                     pv_view("link", 4));
 }
 
-static enum pv_linkkeys_state state_of(const struct entry *e)
+static enum pv_linkkeys_state state_of(const struct pv_linkkeys_peer *e)
 {
     if (e->has_theirs)
         return e->confirmed ? PV_LINKKEYS_CONFIRMED : PV_LINKKEYS_HEARD;
@@ -128,7 +100,7 @@ static enum pv_linkkeys_state state_of(const struct entry *e)
 
 enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const uint8_t *pk)
 {
-    const struct entry *e = keys == NULL ? NULL : find(keys, pk);
+    const struct pv_linkkeys_peer *e = keys == NULL ? NULL : find(keys, pk);
     if (keys == NULL)
         return PV_LINKKEYS_NONE;
     return e == NULL ? PV_LINKKEYS_UNKNOWN : state_of(e);
@@ -138,7 +110,7 @@ enum pv_linkkeys_state pv_linkkeys_state(const struct pv_linkkeys *keys, const u
 bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
                      uint8_t ret_key[static PV_PROOF_KEY_LEN])
 {
-    const struct entry *e = keys == NULL ? NULL : find(keys, pk);
+    const struct pv_linkkeys_peer *e = keys == NULL ? NULL : find(keys, pk);
     uint8_t secret[PV_PROOF_SECRET_LEN];
     if (e == NULL || !e->has_theirs)
         return false;
@@ -152,7 +124,7 @@ bool pv_linkkeys_key(const struct pv_linkkeys *keys, const uint8_t *pk,
 
 /* --- telling ------------------------------------------------------------------------------- */
 
-static void tell(struct pv_linkkeys *keys, const struct entry *e)
+static void tell(struct pv_linkkeys *keys, const struct pv_linkkeys_peer *e)
 {
     struct pv_proof_secret msg = {.asks = !e->confirmed};
     uint8_t body[PV_PROOF_BODY_LEN];
@@ -161,12 +133,12 @@ static void tell(struct pv_linkkeys *keys, const struct entry *e)
         pv_proof_tag(e->theirs, msg.known);
     pv_proof_secret_build(&msg, body);
     pv_wipe(&msg, sizeof(msg));
-    keys->send(keys->owner, e->pk, pv_view(body, sizeof(body)));
+    keys->hands.send(keys->hands.owner, e->pk, pv_view(body, sizeof(body)));
     pv_wipe(body, sizeof(body));
 }
 
 /* Tells ours now, and again later while the peer has not said that it has it. */
-static void tell_until_known(struct pv_linkkeys *keys, struct entry *e, pv_ns now)
+static void tell_until_known(struct pv_linkkeys *keys, struct pv_linkkeys_peer *e, pv_ns now)
 {
     tell(keys, e);
     pv_heap_set(&keys->timers, &e->timer, now + PV_S(e->retry_s));
@@ -180,7 +152,7 @@ static void tell_until_known(struct pv_linkkeys *keys, struct entry *e, pv_ns no
 bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
                       const struct pv_linkkeys_seen *seen, pv_ns now)
 {
-    struct entry *e = find(keys, pk);
+    struct pv_linkkeys_peer *e = find(keys, pk);
     if (e == NULL && (seen->described || seen->there))
         e = get(keys, pk);
     if (e == NULL)
@@ -201,18 +173,11 @@ bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
     return state_of(e) != before;
 }
 
-void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk)
-{
-    struct entry *e = find(keys, pk);
-    if (e != NULL)
-        drop(keys, e);
-}
-
 bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now)
 {
     struct pv_proof_secret msg;
     uint8_t secret[PV_PROOF_SECRET_LEN], tag[PV_PROOF_TAG_LEN];
-    struct entry *e = pv_proof_secret_parse(body, &msg) == PV_OK ? get(keys, pk) : NULL;
+    struct pv_linkkeys_peer *e = pv_proof_secret_parse(body, &msg) == PV_OK ? get(keys, pk) : NULL;
     if (e == NULL)
         return false;
     enum pv_linkkeys_state before = state_of(e);
@@ -249,7 +214,7 @@ void pv_linkkeys_handle_timeout(struct pv_linkkeys *keys, pv_ns now)
 {
     struct pv_heap_node *node;
     while ((node = pv_heap_pop_due(&keys->timers, now)) != NULL)
-        tell_until_known(keys, PV_CONTAINER_OF(node, struct entry, timer), now);
+        tell_until_known(keys, PV_CONTAINER_OF(node, struct pv_linkkeys_peer, timer), now);
 }
 
 pv_ns pv_linkkeys_next_timeout(const struct pv_linkkeys *keys)
@@ -264,6 +229,17 @@ struct linkkeys_part {
     struct pv_linkkeys *keys; /* owned; node.chat.keys is the same */
 };
 
+static struct pv_linkkeys_peer *kept(void *part, const uint8_t *pk, bool make)
+{
+    const struct linkkeys_part *l = part;
+    return pv_peers_kept(l->node->peers, pk, &pv_part_linkkeys, make);
+}
+
+static void end_peer(void *slot)
+{
+    pv_linkkeys_gone(slot);
+}
+
 /* Without a path it is repeated. */
 static void send_secret(void *part, const uint8_t *pk, struct pv_view body)
 {
@@ -276,7 +252,8 @@ static void send_secret(void *part, const uint8_t *pk, struct pv_view body)
 static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct linkkeys_part *l = part;
-    int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk, send_secret, l);
+    const struct pv_linkkeys_hands hands = {.kept = kept, .send = send_secret, .owner = l};
+    int r = pv_linkkeys_new(&l->keys, &l->node->rng, l->node->identity->sign_pk, &hands);
     l->node->chat.keys = l->keys;
     return r;
 }
@@ -284,6 +261,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
 static void free_part(void *part)
 {
     struct linkkeys_part *l = part;
+    pv_peers_drop_slots(l->node->peers, &pv_part_linkkeys);
     l->node->chat.keys = pv_linkkeys_free(l->keys);
 }
 
@@ -301,12 +279,6 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     };
     if (pv_linkkeys_look(l->keys, pv_peer_pk(p), &seen, now))
         pv_peers_raise(l->node->peers, p, PV_PEER_FACT_LINK);
-}
-
-static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
-{
-    struct linkkeys_part *l = part;
-    pv_linkkeys_gone(l->keys, pk);
 }
 
 static void take_secret(void *part, struct pv_peer *from, struct pv_view body, pv_ns now)
@@ -333,11 +305,12 @@ static const struct pv_inband_handler inband[] = {{PV_INBAND_LINK, take_secret}}
 const struct pv_part pv_part_linkkeys = {
     .name = "linkkeys",
     .after = {"membership"},
+    .peer_size = sizeof(struct pv_linkkeys_peer),
+    .end_peer = end_peer,
     .size = PV_PART_SIZE(struct linkkeys_part),
     .start = start,
     .free = free_part,
     .on_peer = on_peer,
-    .on_member_gone = on_member_gone,
     .handle_timeout = handle_timeout,
     .next_timeout = next_timeout,
     .inband = inband,

@@ -26,13 +26,13 @@
  */
 #pragma once
 
-#include "base/log.h"
+#include "base/bucket.h"
+#include "base/heap.h"
 #include "base/pv.h"
 #include "daemon/core/node/part.h"
 #include "proto/chat/proof.h"
 
 enum {
-    PV_LINKKEYS_MAX = 16384,     /* peers, as chatlink's */
     PV_LINKKEYS_RETRY_MIN_S = 1, /* between repetitions, doubling */
     PV_LINKKEYS_RETRY_MAX_S = 60,
     PV_LINKKEYS_ANSWER_RATE = 1,   /* answers a second to one peer, which repeats what got none */
@@ -52,15 +52,37 @@ struct pv_linkkeys; /* opaque */
 
 extern const struct pv_part pv_part_linkkeys;
 
-/* Sends body to the peer pk in-band; one that cannot be sent is lost, as on the way. Called by
- * look(), take() and handle_timeout(); it calls none of these. */
-typedef void pv_linkkeys_sender(void *owner, const uint8_t *pk, struct pv_view body);
+/* All that is known of a peer; the owner keeps it. */
+struct pv_linkkeys_peer {
+    struct pv_linkkeys *keys; /* NULL: nothing is known yet */
+    uint8_t pk[PV_SIGN_PK_LEN];
+    bool described; /* by a description of this life */
+    bool capable;   /* it said so once; never false again */
+    bool has_theirs;
+    bool confirmed;
+    bool there;
+    uint8_t theirs[PV_PROOF_SECRET_LEN];
+    unsigned retry_s;
+    struct pv_bucket answers;
+    struct pv_heap_node timer;
+};
 
-/* PV_ERR_NOMEM: *ret_keys is as it was. owner: send's first argument. */
+/* The owner's functions, which look(), take() and handle_timeout() call; they call none of these.
+ */
+struct pv_linkkeys_hands {
+    /* The struct of the peer pk, at the same place until pv_linkkeys_gone(); make: zeroed when it
+     * is asked for first. NULL: there is no such peer, nothing is kept of it, or no memory. */
+    struct pv_linkkeys_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
+    /* Sends body to the peer pk in-band; one that cannot be sent is lost, as on the way. */
+    void (*send)(void *owner, const uint8_t *pk, struct pv_view body);
+    void *owner; /* borrowed */
+};
+
+/* PV_ERR_NOMEM: *ret_keys is as it was. */
 PV_MUST_CHECK int pv_linkkeys_new(struct pv_linkkeys **ret_keys, const struct pv_rng *rng,
                                   const uint8_t own_pk[static PV_SIGN_PK_LEN],
-                                  pv_linkkeys_sender *send, void *owner);
-/* Wipes; NULL is fine; returns NULL. */
+                                  const struct pv_linkkeys_hands *hands);
+/* All peers are gone by now. Wipes; NULL is fine; returns NULL. */
 struct pv_linkkeys *pv_linkkeys_free(struct pv_linkkeys *keys);
 
 /* The facts known of a peer now. */
@@ -72,8 +94,8 @@ struct pv_linkkeys_seen {
 /* Cheap when nothing has changed. True when its state is another now. */
 bool pv_linkkeys_look(struct pv_linkkeys *keys, const uint8_t *pk,
                       const struct pv_linkkeys_seen *seen, pv_ns now);
-/* The peer is no member any more: all about it is forgotten. */
-void pv_linkkeys_gone(struct pv_linkkeys *keys, const uint8_t *pk);
+/* The owner is about to free or to zero what it keeps: wipes what is secret. */
+void pv_linkkeys_gone(struct pv_linkkeys_peer *e);
 
 /* An in-band message of the peer. True when its state or its key is another now. */
 bool pv_linkkeys_take(struct pv_linkkeys *keys, const uint8_t *pk, struct pv_view body, pv_ns now);

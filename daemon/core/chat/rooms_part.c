@@ -24,6 +24,7 @@ struct rooms_part {
     struct pv_rooms *rooms; /* owned; node.chat.rooms is the same */
 };
 
+static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make);
 static void say_line(void *node, const uint8_t *pk, struct pv_view line, pv_ns now);
 static void want_peer(void *node, const uint8_t *pk, pv_ns now);
 static void take_event(void *node, const struct pv_rooms_event *ev, pv_ns now);
@@ -36,6 +37,7 @@ static int start(void *part, const struct pv_engine_config *cfg, pv_ns now)
                                  .jobs = &r->node->jobs,
                                  .log = r->node->log,
                                  .admits = pv_chat_may,
+                                 .kept = kept,
                                  .say = say_line,
                                  .want = want_peer,
                                  .tell = take_event,
@@ -61,7 +63,21 @@ static void save_accepted(struct rooms_part *r, bool again)
 static void free_rooms(void *part)
 {
     struct rooms_part *r = part;
+    pv_peers_drop_slots(r->node->peers, &pv_part_rooms);
     r->node->chat.rooms = pv_rooms_free(r->rooms);
+}
+
+/* --- what is kept of a peer ------------------------------------------------------------------ */
+
+static struct pv_rooms_peer *kept(void *node, const uint8_t *pk, bool make)
+{
+    const struct pv_node *n = node;
+    return pv_peers_kept(n->peers, pk, &pv_part_rooms, make);
+}
+
+static void end_peer(void *slot)
+{
+    pv_rooms_peer_gone(slot);
 }
 
 /* --- who is there ---------------------------------------------------------------------------- */
@@ -465,6 +481,8 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 
 const struct pv_part pv_part_rooms = {
     .name = "rooms",
+    .peer_size = sizeof(struct pv_rooms_peer),
+    .end_peer = end_peer,
     .size = PV_PART_SIZE(struct rooms_part),
     .start = start,
     .free = free_rooms,

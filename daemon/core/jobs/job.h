@@ -81,7 +81,7 @@ struct pv_job_set_network {
 struct pv_job_set_meta {
     char name[PV_JOB_META_NAME];
     uint8_t *value; /* owned; len bytes */
-    size_t len;     /* what its owner keeps has a limit there; the longest: PV_LINKKEYS_MAX keys */
+    size_t len;     /* what its owner keeps has a limit there */
 };
 
 struct pv_job_put_endpoints {

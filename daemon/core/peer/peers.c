@@ -55,6 +55,15 @@ struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via)
     return sum;
 }
 
+void *pv_peers_kept(const struct pv_peers *ps, const uint8_t pk[static PV_SIGN_PK_LEN],
+                    const struct pv_part *part, bool make)
+{
+    struct pv_peer *p = pv_peers_by_pk(ps, pk);
+    if (p == NULL)
+        return NULL;
+    return make ? pv_peer_slot(p, part) : pv_peer_find_slot(p, part);
+}
+
 void pv_peers_drop_slots(struct pv_peers *ps, const struct pv_part *part)
 {
     for (size_t i = 0; ps != NULL && i < ps->n_slots; i++) {

@@ -77,6 +77,11 @@ struct pv_peer_relayed pv_peers_relayed(const struct pv_peers *ps, uint16_t via)
  * directly at a public address, or another relay? */
 bool pv_peers_udp_elsewhere(const struct pv_peers *ps);
 
+/* The bytes that the member pk keeps for a part (pv_peer_slot()); make: also when it keeps none
+ * yet. NULL: there is no such member, it keeps nothing, or no memory. */
+void *pv_peers_kept(const struct pv_peers *ps, const uint8_t pk[static PV_SIGN_PK_LEN],
+                    const struct pv_part *part, bool make);
+
 /* --- coming and going ------------------------------------------------------------------------ */
 
 /* The part is about to be freed: what peers keep for it goes first. ps may be NULL. */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
+#include "base/fifo.h"
+#include "base/list.h"
 
 enum {
     QUICK = 4,     /* trials before the slow ones */
@@ -18,61 +19,28 @@ enum {
 /* When each of the quick trials follows the one before, DESIGN 5: at 0, 1, 3, 5 s. */
 static const pv_ns quick_after[QUICK] = {0, PV_S(1), PV_S(2), PV_S(2)};
 
-struct entry {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    struct pv_recall_item item;
-    bool reached;
-    bool wanted;     /* within PV_RECALL_FOR, and not reached since */
-    bool forgotten;  /* goes when the store was told */
-    pv_ns reason_at; /* last wish, start or move; counts while there is a next one */
-    pv_ns tried_at;  /* 0 = never */
-    uint64_t turn;   /* among those that wait: the lower first */
-    uint8_t place;   /* NOWHERE: not trying */
-    unsigned trials; /* in this place */
-    pv_ns next;      /* while trying */
-    bool dirty;      /* in the list of what is to be stored */
-    pv_ns store_at;
-    pv_ns stored_at; /* 0 = not in this life */
-    struct entry *next_dirty;
-    UT_hash_handle hh;
-};
-
 struct pv_recall {
-    struct pv_map map;
-    struct entry *entries;
+    struct pv_recall_peer *peers; /* of whom something is known */
     bool on;
     pv_ns on_from;
     bool settled;   /* nobody waits who could have a place */
     uint64_t turns; /* given out */
-    struct entry *places[PV_RECALL_AT_ONCE];
-    struct entry *dirty;
+    struct pv_recall_peer *places[PV_RECALL_AT_ONCE];
+    struct pv_recall_peer *dirty; /* to be stored, by next_dirty */
+    struct pv_fifo forgotten;     /* keys of members: the store is to be told so */
     struct pv_recall_hands hands;
 };
 
-/* --- entries ------------------------------------------------------------------------------- */
+/* --- members ------------------------------------------------------------------------------- */
 
-int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng, size_t limit,
-                  const struct pv_recall_hands *hands)
+int pv_recall_new(struct pv_recall **ret_recall, const struct pv_recall_hands *hands)
 {
     struct pv_recall *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
-    r->map = pv_map_make(rng, limit);
     r->hands = *hands;
     *ret_recall = r;
     return PV_OK;
-}
-
-void pv_recall_clear(struct pv_recall *r)
-{
-    struct entry *x, *tmp;
-    HASH_ITER(hh, r->entries, x, tmp)
-    {
-        PV_MAP_DEL(r->entries, x);
-        free(x);
-    }
-    memset(r->places, 0, sizeof(r->places));
-    r->dirty = NULL;
 }
 
 struct pv_recall *pv_recall_free(struct pv_recall *r)
@@ -83,41 +51,54 @@ struct pv_recall *pv_recall_free(struct pv_recall *r)
     return NULL;
 }
 
-static struct entry *find(const struct pv_recall *r, const uint8_t *pk)
+static struct pv_recall_peer *find(const struct pv_recall *r, const uint8_t *pk)
 {
-    struct entry *x;
-    PV_MAP_FIND(&r->map, r->entries, pk, sizeof(x->pk), x);
-    return x;
+    struct pv_recall_peer *x = r->hands.kept(r->hands.owner, pk, false);
+    return x == NULL || x->recall == NULL ? NULL : x;
 }
 
-static struct entry *find_or_make(struct pv_recall *r, const uint8_t *pk)
+static struct pv_recall_peer *find_or_make(struct pv_recall *r, const uint8_t *pk)
 {
-    struct entry *x = find(r, pk);
-    int status;
-    if (x != NULL)
+    struct pv_recall_peer *x = r->hands.kept(r->hands.owner, pk, true);
+    if (x == NULL || x->recall != NULL)
         return x;
-    x = calloc(1, sizeof(*x));
-    if (x == NULL)
-        return NULL;
-    memcpy(x->pk, pk, sizeof(x->pk));
+    x->recall = r;
     memcpy(x->item.pk, pk, sizeof(x->item.pk));
     x->place = NOWHERE;
-    PV_MAP_ADD(&r->map, r->entries, pk, x, status);
-    if (status != PV_OK) {
-        free(x);
-        return NULL;
-    }
+    PV_LIST_ADD(r->peers, x);
     return x;
 }
 
 /* A free place is a reason to look for somebody who waits. */
-static void leave_place(struct pv_recall *r, struct entry *x)
+static void leave_place(struct pv_recall *r, struct pv_recall_peer *x)
 {
     if (x->place == NOWHERE)
         return;
     r->places[x->place] = NULL;
     x->place = NOWHERE;
     r->settled = false;
+}
+
+/* It is not to be stored any more. */
+static void unmark(struct pv_recall *r, struct pv_recall_peer *x)
+{
+    struct pv_recall_peer **at = &r->dirty;
+    if (!x->dirty)
+        return;
+    while (*at != x)
+        at = &(*at)->next_dirty;
+    *at = x->next_dirty;
+    x->dirty = false;
+}
+
+void pv_recall_gone(struct pv_recall_peer *x)
+{
+    if (x->recall == NULL)
+        return;
+    leave_place(x->recall, x);
+    unmark(x->recall, x);
+    PV_LIST_DEL(x->recall->peers, x);
+    *x = (struct pv_recall_peer){.recall = NULL};
 }
 
 /* --- addresses ----------------------------------------------------------------------------- */
@@ -131,7 +112,7 @@ static size_t place_of(const struct pv_recall_item *item, const struct pv_addr *
 }
 
 /* Writes are put off and joined: a path that flaps must not wear out the disk. */
-static void mark(struct pv_recall *r, struct entry *x, pv_ns at)
+static void mark(struct pv_recall *r, struct pv_recall_peer *x, pv_ns at)
 {
     if (x->dirty) {
         x->store_at = pv_min_ns(x->store_at, at);
@@ -146,7 +127,7 @@ static void mark(struct pv_recall *r, struct entry *x, pv_ns at)
 void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_recall_addr *addr)
 {
-    struct entry *x = pv_addr_is_usable_remote(&addr->addr) ? find_or_make(r, pk) : NULL;
+    struct pv_recall_peer *x = pv_addr_is_usable_remote(&addr->addr) ? find_or_make(r, pk) : NULL;
     if (x == NULL || place_of(&x->item, &addr->addr) < x->item.n)
         return;
     size_t at = 0;
@@ -164,7 +145,7 @@ void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]
 void pv_recall_note(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_addr *addr, uint64_t seen_s, pv_ns now)
 {
-    struct entry *x = pv_addr_is_usable_remote(addr) ? find_or_make(r, pk) : NULL;
+    struct pv_recall_peer *x = pv_addr_is_usable_remote(addr) ? find_or_make(r, pk) : NULL;
     if (x == NULL || x->forgotten)
         return;
     struct pv_recall_item *item = &x->item;
@@ -182,39 +163,34 @@ void pv_recall_note(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]
     mark(r, x, x->stored_at == 0 && moves ? now : x->stored_at + gap);
 }
 
-/* Kept until the store has been told, or a restart would bring it back. */
-void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
+/* The store is told, or a restart would bring it back: with the next timeout, since it need not be
+ * when all are forgotten. Without memory the next start finds that it is nobody's. */
+void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    struct entry *x = find(r, pk);
-    if (x == NULL)
+    struct pv_recall_peer *x = find(r, pk);
+    if (x == NULL || x->forgotten)
         return;
     leave_place(r, x);
     x->item.n = 0;
     x->forgotten = true;
-    mark(r, x, now);
+    unmark(r, x);
+    (void)!pv_fifo_put(&r->forgotten, x->item.pk, sizeof(x->item.pk));
 }
 
-void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const uint8_t *pk),
-                      void *arg, pv_ns now)
+void pv_recall_clear(struct pv_recall *r)
 {
-    struct entry *x, *tmp;
-    HASH_ITER(hh, r->entries, x, tmp)
-    {
-        if (!is_member(arg, x->pk))
-            pv_recall_forget(r, x->pk, now);
-    }
+    pv_fifo_clear(&r->forgotten);
 }
 
 void pv_recall_store_all(struct pv_recall *r, pv_ns now)
 {
-    struct entry *x, *tmp;
-    HASH_ITER(hh, r->entries, x, tmp)
-    mark(r, x, now);
+    for (struct pv_recall_peer *x = r->peers; x != NULL; x = x->next)
+        mark(r, x, now);
 }
 
 /* --- whom to try --------------------------------------------------------------------- */
 
-static bool is_waiting(const struct entry *x, pv_ns now)
+static bool is_waiting(const struct pv_recall_peer *x, pv_ns now)
 {
     return x->place == NOWHERE && !x->reached && x->item.n > 0 &&
            now < x->reason_at + PV_RECALL_FOR;
@@ -222,7 +198,7 @@ static bool is_waiting(const struct entry *x, pv_ns now)
 
 /* Wanted ones first, then by turn, then who was reached last. A user's wish comes before fairness,
  * and fairness before the chance to succeed. */
-static bool goes_before(const struct entry *x, const struct entry *y)
+static bool goes_before(const struct pv_recall_peer *x, const struct pv_recall_peer *y)
 {
     if (x->wanted != y->wanted)
         return x->wanted;
@@ -231,16 +207,16 @@ static bool goes_before(const struct entry *x, const struct entry *y)
     return x->item.addrs[0].seen_s > y->item.addrs[0].seen_s;
 }
 
-static void take_place(struct pv_recall *r, struct entry *x, uint8_t place, pv_ns now)
+static void take_place(struct pv_recall *r, struct pv_recall_peer *x, uint8_t place, pv_ns now)
 {
     r->places[place] = x;
     x->place = place;
     x->trials = 0;
     /* The grace after the loss of the coordinator holds for all: often it is back at once. */
-    x->next = now > r->on_from ? now : r->on_from;
+    x->next_at = now > r->on_from ? now : r->on_from;
     /* One that comes and goes is not tried more often than all others. */
-    if (x->tried_at != 0 && x->next < x->tried_at + quick_after[1])
-        x->next = x->tried_at + quick_after[1];
+    if (x->tried_at != 0 && x->next_at < x->tried_at + quick_after[1])
+        x->next_at = x->tried_at + quick_after[1];
 }
 
 /* Fills free places; a wanted member takes that of one who is not. It looks at all members, so it
@@ -250,9 +226,8 @@ static void fill_places(struct pv_recall *r, pv_ns now)
     if (!r->on || r->settled)
         return;
     for (;;) {
-        struct entry *best = NULL, *x, *tmp;
-        HASH_ITER(hh, r->entries, x, tmp)
-        {
+        struct pv_recall_peer *best = NULL;
+        for (struct pv_recall_peer *x = r->peers; x != NULL; x = x->next) {
             if (is_waiting(x, now) && (best == NULL || goes_before(x, best)))
                 best = x;
         }
@@ -274,7 +249,7 @@ static void fill_places(struct pv_recall *r, pv_ns now)
 }
 
 /* Somebody has a reason to be tried. */
-static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
+static void give_reason(struct pv_recall *r, struct pv_recall_peer *x, pv_ns now)
 {
     x->reason_at = now;
     x->turn = 0;
@@ -284,9 +259,7 @@ static void give_reason(struct pv_recall *r, struct entry *x, pv_ns now)
 /* The coordinator left, or we are elsewhere: all begin again, with quick trials. */
 static void give_all_reason(struct pv_recall *r, pv_ns now)
 {
-    struct entry *x, *tmp;
-    HASH_ITER(hh, r->entries, x, tmp)
-    {
+    for (struct pv_recall_peer *x = r->peers; x != NULL; x = x->next) {
         leave_place(r, x);
         x->wanted = x->wanted && now < x->reason_at + PV_RECALL_FOR;
         give_reason(r, x, now);
@@ -311,7 +284,7 @@ void pv_recall_moved(struct pv_recall *r, pv_ns now)
 void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                            bool reached, pv_ns now)
 {
-    struct entry *x = reached ? find_or_make(r, pk) : find(r, pk);
+    struct pv_recall_peer *x = reached ? find_or_make(r, pk) : find(r, pk);
     if (x == NULL || x->reached == reached)
         return;
     x->reached = reached;
@@ -323,7 +296,7 @@ void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static PV_SIGN_
 
 void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now)
 {
-    struct entry *x = find(r, pk);
+    struct pv_recall_peer *x = find(r, pk);
     if (x == NULL || x->reached || x->item.n == 0)
         return;
     bool renewed = x->wanted && now < x->reason_at + PV_RECALL_EVERY;
@@ -337,32 +310,32 @@ void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]
     if (!renewed && x->place != NOWHERE && x->trials >= QUICK &&
         now >= x->tried_at + PV_RECALL_ANEW) {
         x->trials = 0;
-        x->next = now;
+        x->next_at = now;
     }
 }
 
 /* --- time, output -------------------------------------------------------------------------- */
 
-static pv_ns earliest_end(const struct entry *x)
+static pv_ns earliest_end(const struct pv_recall_peer *x)
 {
-    return pv_min_ns(x->next, x->reason_at + PV_RECALL_FOR);
+    return pv_min_ns(x->next_at, x->reason_at + PV_RECALL_FOR);
 }
 
 pv_ns pv_recall_next_timeout(const struct pv_recall *r)
 {
-    pv_ns next = r->on && !r->settled ? 0 : PV_NEVER;
+    pv_ns next = (r->on && !r->settled) || r->forgotten.n > 0 ? 0 : PV_NEVER;
     for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
         if (r->places[i] != NULL)
             next = pv_min_ns(next, earliest_end(r->places[i]));
     }
-    for (const struct entry *x = r->dirty; x != NULL; x = x->next_dirty)
+    for (const struct pv_recall_peer *x = r->dirty; x != NULL; x = x->next_dirty)
         next = pv_min_ns(next, x->store_at);
     return next;
 }
 
 static bool others_wait(const struct pv_recall *r, pv_ns now)
 {
-    for (const struct entry *x = r->entries; x != NULL; x = x->hh.next) {
+    for (const struct pv_recall_peer *x = r->peers; x != NULL; x = x->next) {
         if (is_waiting(x, now))
             return true;
     }
@@ -374,12 +347,12 @@ static bool next_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *re
 {
     fill_places(r, now);
     for (size_t i = 0; r->on && i < PV_RECALL_AT_ONCE; i++) {
-        struct entry *x = r->places[i];
-        if (x == NULL || now < x->next)
+        struct pv_recall_peer *x = r->places[i];
+        if (x == NULL || now < x->next_at)
             continue;
         x->tried_at = now;
         x->trials++;
-        x->next = now + (x->trials < QUICK ? quick_after[x->trials] : PV_RECALL_EVERY);
+        x->next_at = now + (x->trials < QUICK ? quick_after[x->trials] : PV_RECALL_EVERY);
         *ret_item = x->item;
         /* Somebody who is wanted keeps the place: a user is waiting. */
         if (x->trials >= TURN && !x->wanted && others_wait(r, now)) {
@@ -393,18 +366,12 @@ static bool next_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *re
 
 static bool next_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *ret_item)
 {
-    for (struct entry **at = &r->dirty; *at != NULL; at = &(*at)->next_dirty) {
-        struct entry *x = *at;
+    for (struct pv_recall_peer *x = r->dirty; x != NULL; x = x->next_dirty) {
         if (now < x->store_at)
             continue;
-        *at = x->next_dirty;
-        x->dirty = false;
+        unmark(r, x);
         x->stored_at = now;
         *ret_item = x->item;
-        if (x->forgotten) {
-            PV_MAP_DEL(r->entries, x);
-            free(x);
-        }
         return true;
     }
     return false;
@@ -414,7 +381,7 @@ void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
 {
     struct pv_recall_item item;
     for (size_t i = 0; i < PV_RECALL_AT_ONCE; i++) {
-        struct entry *x = r->places[i];
+        struct pv_recall_peer *x = r->places[i];
         if (x != NULL && now >= x->reason_at + PV_RECALL_FOR) {
             x->wanted = false;
             leave_place(r, x);
@@ -422,6 +389,10 @@ void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
     }
     while (next_trial(r, now, &item))
         r->hands.attempt(r->hands.owner, &item, now);
+    /* First: one of them may be a member again, and reached. */
+    item.n = 0;
+    while (pv_fifo_take(&r->forgotten, item.pk) == PV_OK)
+        r->hands.keep(r->hands.owner, &item);
     while (next_store(r, now, &item))
         r->hands.keep(r->hands.owner, &item);
 }
@@ -431,7 +402,7 @@ void pv_recall_handle_timeout(struct pv_recall *r, pv_ns now)
 void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                    struct pv_recall_item *ret_item)
 {
-    const struct entry *x = find(r, pk);
+    const struct pv_recall_peer *x = find(r, pk);
     if (x != NULL)
         *ret_item = x->item;
     else
@@ -440,6 +411,6 @@ void pv_recall_get(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK
 
 bool pv_recall_is_trying(const struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN])
 {
-    const struct entry *x = find(r, pk);
+    const struct pv_recall_peer *x = find(r, pk);
     return r->on && x != NULL && x->place != NOWHERE;
 }

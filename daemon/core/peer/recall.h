@@ -42,26 +42,49 @@ struct pv_recall_item {
     struct pv_recall_addr addrs[PV_RECALL_ADDRS];
 };
 
-/* The decisions, which pv_recall_handle_timeout() tells. item is borrowed. */
+/* All that is known of a member; the owner keeps it. */
+struct pv_recall_peer {
+    struct pv_recall *recall; /* NULL: nothing is known yet */
+    struct pv_recall_item item;
+    bool reached;
+    bool wanted;     /* within PV_RECALL_FOR, and not reached since */
+    bool forgotten;  /* the store was told; nothing more is learned of it */
+    pv_ns reason_at; /* last wish, start or move; counts while there is a next one */
+    pv_ns tried_at;  /* 0 = never */
+    uint64_t turn;   /* among those that wait: the lower first */
+    uint8_t place;   /* among those that are tried; UINT8_MAX: none */
+    unsigned trials; /* in this place */
+    pv_ns next_at;   /* the next of them */
+    bool dirty;      /* to be stored, */
+    pv_ns store_at;  /* then */
+    struct pv_recall_peer *next_dirty;
+    pv_ns stored_at;                    /* 0 = not in this life */
+    struct pv_recall_peer *prev, *next; /* all of them (base/list.h) */
+};
+
+/* The owner's functions. item is borrowed. */
 struct pv_recall_hands {
-    /* Try there now. */
+    /* The struct of the member pk, at the same place until pv_recall_gone(); make: zeroed when it
+     * is asked for first. NULL: there is no such member, nothing is kept of it, or no memory. */
+    struct pv_recall_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
+    /* pv_recall_handle_timeout(): try there now. */
     void (*attempt)(void *owner, const struct pv_recall_item *item, pv_ns now);
-    /* Store this now in place of what is stored of the member (n = 0: nothing). */
+    /* The same: store this now in place of what is stored of the member (n = 0: nothing). */
     void (*keep)(void *owner, const struct pv_recall_item *item);
     void *owner; /* borrowed */
 };
 
 struct pv_recall; /* opaque */
 
-/* limit: members. PV_ERR_NOMEM. */
-PV_MUST_CHECK int pv_recall_new(struct pv_recall **ret_recall, const struct pv_rng *rng,
-                                size_t limit, const struct pv_recall_hands *hands);
-struct pv_recall *pv_recall_free(struct pv_recall *r); /* NULL is fine; returns NULL */
+/* PV_ERR_NOMEM. */
+PV_MUST_CHECK int pv_recall_new(struct pv_recall **ret_recall, const struct pv_recall_hands *hands);
+/* All members are gone by now. NULL is fine; returns NULL. */
+struct pv_recall *pv_recall_free(struct pv_recall *r);
 
 /* --- facts in ------------------------------------------------------------------------------ */
 
-/* The stored addresses, at start: one address of a member. Unusable ones and those beyond the
- * limits are ignored. */
+/* The stored addresses, at start: one address of a member. Unusable ones, those beyond the limit,
+ * and those of nobody are ignored. */
 void pv_recall_load(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN],
                     const struct pv_recall_addr *addr);
 /* The member is reached directly at this address, now (wall clock seen_s). */
@@ -73,12 +96,11 @@ void pv_recall_set_reached(struct pv_recall *r, const uint8_t pk[static PV_SIGN_
 /* Somebody wants to talk to it. */
 void pv_recall_want(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
 /* It is a member no more: forgotten, on disk too. */
-void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN], pv_ns now);
-/* Forgets all for whom is_member() is false: they left while their rows were not yet gone. */
-void pv_recall_retain(struct pv_recall *r, bool (*is_member)(void *arg, const uint8_t *pk),
-                      void *arg, pv_ns now);
-/* The network was left: everything is forgotten; the store does the same by itself. */
+void pv_recall_forget(struct pv_recall *r, const uint8_t pk[static PV_SIGN_PK_LEN]);
+/* The network was left: the store forgets all by itself. */
 void pv_recall_clear(struct pv_recall *r);
+/* The owner is about to free or to zero what it keeps; the disk is told nothing. */
+void pv_recall_gone(struct pv_recall_peer *x);
 /* Is the coordinator away? Repeating what was said changes nothing. */
 void pv_recall_set_on(struct pv_recall *r, bool on, pv_ns now);
 /* Our own addresses changed: everybody who is not reached is tried anew. */

@@ -29,11 +29,10 @@ struct recall_part {
     struct pv_node *node;
     struct pv_recall *recall;
     struct pv_fifo trials; /* of struct trial */
-    bool unchecked;        /* stored addresses may be of nodes that are no members */
     uint64_t away_since_s; /* no coordinator since then, wall clock; 0 = connected, or not wanted */
 };
 
-/* --- what is kept ---------------------------------------------------------------------------- */
+/* --- what is kept of a member ---------------------------------------------------------------- */
 
 /* Remembers the address that a direct path leads to: the member is sought there later. */
 static void note_path(struct recall_part *r, struct pv_peer *p, pv_ns now)
@@ -147,6 +146,19 @@ static bool poll_transmit(void *part, struct pv_engine_transmit *ret_tx)
     return true;
 }
 
+/* --- slots of members ------------------------------------------------------------------------- */
+
+static struct pv_recall_peer *kept(void *part, const uint8_t *pk, bool make)
+{
+    const struct recall_part *r = part;
+    return pv_peers_kept(r->node->peers, pk, &pv_part_recall, make);
+}
+
+static void end_peer(void *slot)
+{
+    pv_recall_gone(slot);
+}
+
 /* --- what is kept on disk -------------------------------------------------------------------- */
 
 static void keep(void *part, const struct pv_recall_item *item)
@@ -164,22 +176,21 @@ static void keep(void *part, const struct pv_recall_item *item)
     (void)pv_jobqueue_submit(&r->node->jobs, job, pv_node_job_stored, r->node, 0);
 }
 
-/* The addresses that were stored. The roster may come back later than they: it is compared then. */
+/* The addresses that were stored. Those of a node that was removed while this one was off must not
+ * be asked, and go from the disk, too. */
 static int load_addresses(void *part, const struct pv_engine_config *cfg, pv_ns now)
 {
     struct recall_part *r = part;
     for (size_t i = 0; i < cfg->saved->n_endpoints; i++) {
         const struct pv_saved_endpoint *x = &cfg->saved->endpoints[i];
-        pv_recall_load(r->recall, x->node, &x->addr);
-        r->unchecked = true;
+        struct pv_recall_item nothing = {.n = 0};
+        memcpy(nothing.pk, x->node, sizeof(nothing.pk));
+        if (pv_peers_by_pk(r->node->peers, x->node) != NULL)
+            pv_recall_load(r->recall, x->node, &x->addr);
+        else
+            keep(r, &nothing);
     }
     return PV_OK;
-}
-
-static bool is_member(void *arg, const uint8_t *pk)
-{
-    struct recall_part *r = arg;
-    return pv_peers_by_pk(r->node->peers, pk) != NULL;
 }
 
 /* --- as a part ------------------------------------------------------------------------------- */
@@ -190,8 +201,9 @@ static int make_recall(struct pv_node *node, const struct pv_engine_config *cfg,
     struct recall_part *r = calloc(1, sizeof(*r));
     if (r == NULL)
         return PV_ERR_NOMEM;
-    const struct pv_recall_hands hands = {.attempt = try_addresses, .keep = keep, .owner = r};
-    int status = pv_recall_new(&r->recall, &node->rng, PV_PEER_MAX, &hands);
+    const struct pv_recall_hands hands = {
+        .kept = kept, .attempt = try_addresses, .keep = keep, .owner = r};
+    int status = pv_recall_new(&r->recall, &hands);
     if (status != PV_OK) {
         free(r);
         return status;
@@ -207,6 +219,7 @@ static void free_recall(void *part)
     struct pv_engine_transmit tx;
     while (poll_transmit(r, &tx))
         continue;
+    pv_peers_drop_slots(r->node->peers, &pv_part_recall);
     pv_recall_free(r->recall);
     free(r);
 }
@@ -226,11 +239,6 @@ static void on_facts(void *part, unsigned facts, pv_ns now)
     struct recall_part *r = part;
     if ((facts & PV_FACT_NETWORK) != 0 && r->node->roster == NULL)
         pv_recall_clear(r->recall);
-    /* Addresses of somebody who was removed while this node was off must not be asked. */
-    if (r->unchecked && r->node->roster != NULL) {
-        r->unchecked = false;
-        pv_recall_retain(r->recall, is_member, r, now);
-    }
     if ((facts & PV_FACT_ONLINE) != 0)
         forget_told(r);
     if ((facts & PV_FACT_MOVED) != 0)
@@ -246,18 +254,10 @@ static void on_peer(void *part, struct pv_peer *p, unsigned facts, pv_ns now)
     look_at_peer(part, p, now);
 }
 
-/* The addresses stay; they are forgotten when it is a member no more. */
-static void on_peer_gone(void *part, struct pv_peer *p, pv_ns now)
-{
-    struct recall_part *r = part;
-    if (p->notes.reached)
-        pv_recall_set_reached(r->recall, p->pk, false, now);
-}
-
 static void on_member_gone(void *part, const uint8_t *pk, pv_ns now)
 {
     struct recall_part *r = part;
-    pv_recall_forget(r->recall, pk, now);
+    pv_recall_forget(r->recall, pk);
 }
 
 /* Is the coordinator missed? A guest's connection is not for this network. */
@@ -301,12 +301,13 @@ static void show(void *part, struct pv_statuspage *st, pv_ns now)
 const struct pv_part pv_part_recall = {
     .name = "recall",
     .after = {"membership"}, /* which restores the members whose addresses it takes up */
+    .peer_size = sizeof(struct pv_recall_peer),
+    .end_peer = end_peer,
     .make = make_recall,
     .free = free_recall,
     .restore = load_addresses,
     .on_facts = on_facts,
     .on_peer = on_peer,
-    .on_peer_gone = on_peer_gone,
     .on_member_gone = on_member_gone,
     .run = run,
     .next_timeout = next_timeout,

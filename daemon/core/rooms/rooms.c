@@ -24,13 +24,13 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
     rs->sk = cfg->sk;
     rs->log = cfg->log;
     rs->admits = cfg->admits;
+    rs->kept = cfg->kept;
     rs->say = cfg->say;
     rs->want = cfg->want;
     rs->tell = cfg->tell;
     rs->owner = cfg->owner;
     memcpy(rs->own_pk, cfg->own_pk, sizeof(rs->own_pk));
     rs->load_at = PV_NEVER;
-    rs->peer_map = pv_map_make(&rs->rng, PV_ROOMS_MAX_PEERS);
     pv_heap_init(&rs->timers);
     rs->jobs = cfg->jobs;
     *ret_rooms = rs;
@@ -40,16 +40,12 @@ int pv_rooms_new(struct pv_rooms **ret_rooms, const struct pv_rooms_config *cfg)
 /* Before another network, or none: results of jobs that are out find nobody. */
 static void forget_all(struct pv_rooms *rs)
 {
-    struct pv_rooms_peer *peer, *next;
     while (rs->n_rooms > 0)
         pv_rooms_room_free(rs, rs->rooms[rs->n_rooms - 1]);
     pv_rooms_drop_jobs(rs);
     pv_rooms_drop_lines(rs);
-    HASH_ITER(hh, rs->peers, peer, next)
-    {
-        PV_MAP_DEL(rs->peers, peer);
-        free(peer);
-    }
+    while (rs->peers != NULL)
+        pv_rooms_peer_gone(rs->peers);
     rs->loaded = false;
     rs->load_at = PV_NEVER;
 }
@@ -86,9 +82,8 @@ bool pv_rooms_are_ready(const struct pv_rooms *rooms)
 
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk)
 {
-    struct pv_rooms_peer *peer = NULL;
-    PV_MAP_FIND(&rs->peer_map, rs->peers, pk, PV_SIGN_PK_LEN, peer);
-    return peer;
+    struct pv_rooms_peer *peer = rs->kept(rs->owner, pk, false);
+    return peer == NULL || peer->rooms == NULL ? NULL : peer;
 }
 
 struct pv_rooms_counts pv_rooms_counts(const struct pv_rooms *rooms)

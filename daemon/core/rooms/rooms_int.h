@@ -4,10 +4,9 @@
  */
 #pragma once
 
-#include "base/bucket.h"
 #include "base/fifo.h"
 #include "base/heap.h"
-#include "base/map.h"
+#include "base/list.h"
 #include "daemon/core/rooms/rooms.h"
 
 /* A node that is or was in a room; as an author, and as one to talk to. */
@@ -87,13 +86,6 @@ struct pv_rooms_room {
     struct pv_heap_node timer;
 };
 
-struct pv_rooms_peer {
-    uint8_t pk[PV_SIGN_PK_LEN];
-    bool online, up, wanted;
-    struct pv_bucket frames, served;
-    UT_hash_handle hh;
-};
-
 struct pv_rooms_job {
     struct pv_jobwait wait; /* its tag: has_user: of a request */
     bool has_user;
@@ -126,6 +118,7 @@ struct pv_rooms {
     uint8_t own_pk[PV_SIGN_PK_LEN];
     const struct pv_log *log;
     bool (*admits)(const void *owner, const uint8_t *pk);
+    struct pv_rooms_peer *(*kept)(void *owner, const uint8_t *pk, bool make);
     void (*say)(void *owner, const uint8_t *pk, struct pv_view line, pv_ns now);
     void (*want)(void *owner, const uint8_t *pk, pv_ns now);
     void (*tell)(void *owner, const struct pv_rooms_event *event, pv_ns now);
@@ -142,8 +135,7 @@ struct pv_rooms {
     struct pv_rooms_room **rooms;        /* owned */
     size_t n_rooms, cap_rooms;
     struct pv_heap timers;
-    struct pv_map peer_map;
-    struct pv_rooms_peer *peers;
+    struct pv_rooms_peer *peers; /* of whom something is known */
 
     struct pv_jobqueue *jobs; /* borrowed */
     struct pv_fifo lines;     /* of struct pv_rooms_line */
@@ -277,6 +269,7 @@ void pv_rooms_note_loaded(struct pv_rooms *rs);
 
 /* --- rooms_store.c: queues ----------------------------------------------------------------- */
 
+/* NULL: nothing is known of it. */
 struct pv_rooms_peer *pv_rooms_peer_find(const struct pv_rooms *rs, const uint8_t *pk);
 /* Emits job, which is taken also on failure; NULL without memory. The entry until its result. */
 struct pv_rooms_job *pv_rooms_emit(struct pv_rooms *rs, struct pv_chatjob *job);

@@ -115,8 +115,8 @@ static bool say_wishes(struct pv_rooms *rs, pv_ns now)
     rs->any_wanted = false;
     if (!any)
         return false;
-    HASH_ITER(hh, rs->peers, peer, next)
-    {
+    for (peer = rs->peers; peer != NULL; peer = next) {
+        next = peer->next;
         if (!peer->wanted)
             continue;
         peer->wanted = false;
@@ -421,7 +421,6 @@ static int load_room(struct pv_rooms *rs, const struct pv_roomjob_room *from)
 static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatjob_result *result,
                           pv_ns now)
 {
-    struct pv_rooms_peer *peer, *tmp;
     if (status < 0 || result->room == NULL) {
         rs->load_at = now + PV_S(RELOAD_S);
         return;
@@ -439,8 +438,7 @@ static void handle_loaded(struct pv_rooms *rs, int status, const struct pv_chatj
     if (rs->sweep.again)
         pv_rooms_sweep(rs, rs->sweep.keep_s, now);
     /* Peers may have come before the rooms were there. Each is treated as if it came now. */
-    HASH_ITER(hh, rs->peers, peer, tmp)
-    {
+    for (struct pv_rooms_peer *peer = rs->peers; peer != NULL; peer = peer->next) {
         if (peer->up)
             pv_rooms_peer_up(rs, peer->pk, true, now);
         else if (peer->online)

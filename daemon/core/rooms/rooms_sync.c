@@ -709,6 +709,25 @@ int pv_rooms_handle_frame(struct pv_rooms *rooms, const uint8_t *pk, struct pv_v
 
 /* --- peers --------------------------------------------------------------------------------- */
 
+static struct pv_rooms_peer *make_peer(struct pv_rooms *rs, const uint8_t *pk)
+{
+    struct pv_rooms_peer *peer = rs->kept(rs->owner, pk, true);
+    if (peer == NULL)
+        return NULL;
+    peer->rooms = rs;
+    memcpy(peer->pk, pk, sizeof(peer->pk));
+    PV_LIST_ADD(rs->peers, peer);
+    return peer;
+}
+
+void pv_rooms_peer_gone(struct pv_rooms_peer *peer)
+{
+    if (peer->rooms == NULL)
+        return;
+    PV_LIST_DEL(peer->rooms->peers, peer);
+    *peer = (struct pv_rooms_peer){.rooms = NULL};
+}
+
 void pv_rooms_peer_up(struct pv_rooms *rooms, const uint8_t *pk, bool up, pv_ns now)
 {
     rooms->now = now;
@@ -760,18 +779,8 @@ int pv_rooms_peer_online(struct pv_rooms *rooms, const uint8_t *pk, bool online,
     /* Of thousands of members most are never there. */
     if (peer == NULL && !online)
         return PV_OK;
-    if (peer == NULL) {
-        int r = PV_OK;
-        peer = calloc(1, sizeof(*peer));
-        if (peer == NULL)
-            return PV_ERR_NOMEM;
-        memcpy(peer->pk, pk, sizeof(peer->pk));
-        PV_MAP_ADD(&rooms->peer_map, rooms->peers, pk, peer, r);
-        if (r < 0) {
-            free(peer);
-            return r;
-        }
-    }
+    if (peer == NULL && (peer = make_peer(rooms, pk)) == NULL)
+        return PV_ERR_NOMEM;
     peer->online = online;
     peer->wanted = peer->wanted && online;
     /* A peer with a connection was told when the connection came up (pv_rooms_peer_up). */

@@ -13,6 +13,7 @@
 #include "tests/fuzz/fuzz_util.h"
 #include "tests/unit/daemon/core/chat_jobs.h"
 #include "tests/unit/daemon/store/chat_memstore.h"
+#include "tests/unit/slots.h"
 
 enum {
     MAX_STREAMS = 64,
@@ -25,6 +26,7 @@ static struct {
     struct pv_streams shell; /* what it is asked for */
     struct pv_fifo lines;
     struct pv_linkkeys *keys;
+    struct slots keyed;                /* of struct pv_linkkeys_peer */
     struct pv_proof_secret ours;       /* the last that keys sent */
     uint8_t nonce[PV_PROOF_NONCE_LEN]; /* ours, the newest that went out */
     struct memstore store;
@@ -156,6 +158,16 @@ static void keep_secret(void *owner, const uint8_t *pk, struct pv_view body)
     must(pv_proof_secret_parse(body, owner) == PV_OK);
 }
 
+static struct pv_linkkeys_peer *kept(void *owner, const uint8_t *pk, bool make)
+{
+    return slots_of(&f.keyed, pk, sizeof(struct pv_linkkeys_peer), make);
+}
+
+static void end_peer(void *slot)
+{
+    pv_linkkeys_gone(slot);
+}
+
 static void know_peers(void)
 {
     static const uint8_t own[PV_SIGN_PK_LEN] = {9}, anna[PV_SIGN_PK_LEN] = {1},
@@ -163,13 +175,13 @@ static void know_peers(void)
     const struct pv_rng rng = {.fill = fuzz_fill_mix, .ctx = &f.rng};
     const struct pv_linkkeys_seen old = {.described = true, .there = true};
     struct pv_proof_secret secret = {.secret = {5}};
-    struct pv_proof_secret *ours = &f.ours;
+    const struct pv_linkkeys_hands hands = {.kept = kept, .send = keep_secret, .owner = &f.ours};
     uint8_t body[PV_PROOF_BODY_LEN];
-    must(pv_linkkeys_new(&f.keys, &rng, own, keep_secret, ours) == PV_OK);
+    must(pv_linkkeys_new(&f.keys, &rng, own, &hands) == PV_OK);
     (void)pv_linkkeys_look(f.keys, anna, &old, f.now);
     pv_proof_secret_build(&secret, body);
     (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
-    pv_proof_tag(ours->secret, secret.known);
+    pv_proof_tag(f.ours.secret, secret.known);
     pv_proof_secret_build(&secret, body);
     (void)pv_linkkeys_take(f.keys, bob, pv_view(body, sizeof(body)), f.now);
     must(pv_linkkeys_state(f.keys, bob) == PV_LINKKEYS_CONFIRMED);
@@ -266,8 +278,9 @@ static void call_keys(void)
     const uint8_t *pk = peer();
     uint8_t what = next();
     size_t n = what % 64 < f.in.len ? what % 64 : f.in.len;
-    if (what >= 192)
-        pv_linkkeys_gone(f.keys, pk);
+    struct pv_linkkeys_peer *known = kept(NULL, pk, false);
+    if (what >= 192 && known != NULL)
+        pv_linkkeys_gone(known);
     else if (pv_linkkeys_take(f.keys, pk, pv_view(f.in.ptr, n), f.now))
         pv_chatlink_peer_keyed(f.link, pk, f.now);
     f.in = pv_view(f.in.ptr + n, f.in.len - n);
@@ -403,6 +416,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     pv_chatlink_free(f.link);
     pv_streams_done(&f.shell);
     pv_jobqueue_done(&f.queue);
+    slots_clear(&f.keyed, end_peer);
     pv_linkkeys_free(f.keys);
     memstore_done(&f.store);
     return 0;

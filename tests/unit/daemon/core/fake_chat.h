@@ -76,10 +76,17 @@ static inline void fake_chat_make_link(struct fake_chat *c,
     assert_int_equal(pv_chatlink_new(&n->chat.link, &cfg, c->node.now), PV_OK);
 }
 
+/* No peer comes to rooms here. */
+static inline struct pv_rooms_peer *fake_chat_kept(void *owner, const uint8_t *pk, bool make)
+{
+    return NULL;
+}
+
 static inline void fake_chat_make_rooms(struct fake_chat *c)
 {
     struct pv_node *n = &c->node.node;
-    struct pv_rooms_config cfg = {.rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs};
+    struct pv_rooms_config cfg = {
+        .rng = n->rng, .sk = n->identity->sign_sk, .jobs = &c->jobs, .kept = fake_chat_kept};
     memcpy(cfg.own_pk, n->identity->sign_pk, sizeof(cfg.own_pk));
     assert_int_equal(pv_rooms_new(&n->chat.rooms, &cfg), PV_OK);
 }

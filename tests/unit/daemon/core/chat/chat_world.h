@@ -143,7 +143,7 @@ static void start(int i)
                                      .owner = n};
     memcpy(cfg.own_pk, n->pk, sizeof(cfg.own_pk));
     if (n->proves)
-        assert_int_equal(pv_linkkeys_new(&n->keys, &cfg.rng, n->pk, said_put, &n->said), PV_OK);
+        n->keys = said_new(&n->said, &cfg.rng, n->pk);
     cfg.keys = n->keys;
     pv_jobqueue_init(&n->queue, &rng, NULL);
     assert_int_equal(pv_chatlink_new(&n->link, &cfg, w.now), PV_OK);
@@ -226,7 +226,7 @@ static void kill_node(int i)
         pv_streams_done(&n->streams);
         pv_jobqueue_done(&n->queue);
     }
-    n->keys = pv_linkkeys_free(n->keys);
+    n->keys = said_free(&n->said, n->keys);
     n->said.n = 0;
     for (size_t k = 0; k < n->n_jobs; k++)
         job_free(&n->jobs[k]);

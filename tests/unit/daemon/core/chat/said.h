@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* said.h - what linkkeys sent, in its order, until a test takes it. */
+/* said.h - the owner of linkkeys in a test: what it sent, in its order, until the test takes it,
+ * and what it keeps of peers. */
 #pragma once
 
 #include "daemon/core/chat/linkkeys.h"
+#include "tests/unit/slots.h"
 #include "tests/unit/test_util.h"
 
 struct said_one {
@@ -12,9 +14,9 @@ struct said_one {
 struct said {
     struct said_one all[64];
     size_t n;
+    struct slots peers; /* of struct pv_linkkeys_peer */
 };
 
-/* A pv_linkkeys_sender; owner: a struct said. */
 static void said_put(void *owner, const uint8_t *pk, struct pv_view body)
 {
     struct said *s = owner;
@@ -23,6 +25,33 @@ static void said_put(void *owner, const uint8_t *pk, struct pv_view body)
     memcpy(one->pk, pk, sizeof(one->pk));
     assert_int_equal(body.len, sizeof(one->body));
     memcpy(one->body, body.ptr, body.len);
+}
+
+static struct pv_linkkeys_peer *said_kept(void *owner, const uint8_t *pk, bool make)
+{
+    struct said *s = owner;
+    return slots_of(&s->peers, pk, sizeof(struct pv_linkkeys_peer), make);
+}
+
+static void said_end_peer(void *kept)
+{
+    pv_linkkeys_gone(kept);
+}
+
+/* A machine that s owns. */
+static struct pv_linkkeys *said_new(struct said *s, const struct pv_rng *rng, const uint8_t *own_pk)
+{
+    const struct pv_linkkeys_hands hands = {.kept = said_kept, .send = said_put, .owner = s};
+    struct pv_linkkeys *keys = NULL;
+    assert_int_equal(pv_linkkeys_new(&keys, rng, own_pk, &hands), PV_OK);
+    return keys;
+}
+
+/* Returns NULL. */
+static struct pv_linkkeys *said_free(struct said *s, struct pv_linkkeys *keys)
+{
+    slots_clear(&s->peers, said_end_peer);
+    return pv_linkkeys_free(keys);
 }
 
 static bool said_take(struct said *s, struct said_one *ret_one)

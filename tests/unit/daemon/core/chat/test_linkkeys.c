@@ -16,7 +16,7 @@ static struct {
 
 static void start(int i)
 {
-    assert_int_equal(pv_linkkeys_new(&w.side[i], &w.rng, w.pk[i], said_put, &w.said[i]), PV_OK);
+    w.side[i] = said_new(&w.said[i], &w.rng, w.pk[i]);
 }
 
 static int begin(void **state)
@@ -35,7 +35,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     for (int i = 0; i < 2; i++)
-        w.side[i] = pv_linkkeys_free(w.side[i]);
+        w.side[i] = said_free(&w.said[i], w.side[i]);
     return 0;
 }
 
@@ -169,7 +169,7 @@ PV_TEST(a_new_life_has_a_new_key)
     look(0, true, true, true);
     exchange();
     assert_true(pv_linkkeys_key(w.side[0], w.pk[1], before));
-    w.side[1] = pv_linkkeys_free(w.side[1]);
+    w.side[1] = said_free(&w.said[1], w.side[1]);
     start(1);
     look(1, true, true, true);
     exchange();
@@ -186,7 +186,7 @@ PV_TEST(a_peer_that_cannot_prove_itself_is_told_apart_until_it_can)
     look(0, true, true, true);
     look(0, true, false, true);
     assert_int_equal(state_of(0), PV_LINKKEYS_CAPABLE);
-    pv_linkkeys_gone(w.side[0], w.pk[1]);
+    slots_clear(&w.said[0].peers, said_end_peer);
     assert_int_equal(state_of(0), PV_LINKKEYS_UNKNOWN);
 }
 
@@ -230,14 +230,13 @@ static int start_part(void **state)
     fake_far_init(&x, &bob, 7, "bob", 7);
     fake_node_start(&x.f);
     fake_peers_settle(&x);
-    assert_int_equal(pv_linkkeys_new(&theirs, &x.f.node.rng, pv_peer_pk(bob.peer), said_put, &his),
-                     PV_OK);
+    theirs = said_new(&his, &x.f.node.rng, pv_peer_pk(bob.peer));
     return 0;
 }
 
 static int stop_part(void **state)
 {
-    theirs = pv_linkkeys_free(theirs);
+    theirs = said_free(&his, theirs);
     fake_peers_done(&x);
     return 0;
 }
@@ -341,8 +340,12 @@ PV_TEST_IN(a_lost_message_is_sent_again, start_part, stop_part)
 PV_TEST_IN(a_member_that_is_gone_is_forgotten, start_part, stop_part)
 {
     describe(PV_DESC_CAP_PROOF);
-    pv_part_linkkeys.on_member_gone(x.f.self, pv_peer_pk(bob.peer), x.f.now);
-    assert_int_equal(state_of_bob(), PV_LINKKEYS_UNKNOWN);
+    uint8_t pk[PV_SIGN_PK_LEN];
+    memcpy(pk, pv_peer_pk(bob.peer), sizeof(pk));
+    fake_far_talk(&x, &bob, &there); /* its secret is to be repeated */
+    pv_peers_drop(x.f.node.peers, bob.peer, x.f.now);
+    assert_int_equal(pv_linkkeys_state(x.f.node.chat.keys, pk), PV_LINKKEYS_UNKNOWN);
+    assert_int_equal(pv_linkkeys_next_timeout(x.f.node.chat.keys), PV_NEVER);
 }
 
 PV_TEST_IN(chat_finds_no_machine_behind_its_end, start_part, stop_part)

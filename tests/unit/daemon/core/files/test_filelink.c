@@ -418,8 +418,7 @@ PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
     struct pv_linkkeys *keys[2];
     struct said said[2] = {0};
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(pv_linkkeys_new(&keys[i], &w.rng, w.side[i].pk, said_put, &said[i]),
-                         PV_OK);
+        keys[i] = said_new(&said[i], &w.rng, w.side[i].pk);
         w.side[i].auto_max = PV_FILE_SIZE_MAX;
     }
     kill_side(0);
@@ -444,7 +443,7 @@ PV_TEST(nothing_moves_while_the_peers_daemon_is_older_than_the_proof)
     assert_int_not_equal(file(0, out)->state, PV_FILE_DONE);
     kill_side(0);
     for (int i = 0; i < 2; i++)
-        pv_linkkeys_free(keys[i]);
+        said_free(&said[i], keys[i]);
 }
 
 PV_TEST(connections_that_do_not_ask_are_closed_and_few)

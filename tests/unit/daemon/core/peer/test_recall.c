@@ -2,13 +2,29 @@
 /* Whom to try, when and where; what is stored; all in virtual time. */
 #include "base/fifo.h"
 #include "daemon/core/peer/recall.h"
+#include "tests/unit/slots.h"
 #include "tests/unit/test_util.h"
 
-static struct test_rng seed;
+static struct slots members;          /* of struct pv_recall_peer */
 static struct pv_fifo trials, stores; /* of struct pv_recall_item */
+
+static void end_member(void *slot)
+{
+    pv_recall_gone(slot);
+}
+
+static const uint8_t *nobody; /* no member; NULL: everybody is one */
+
+static struct pv_recall_peer *kept(void *owner, const uint8_t *pk, bool make)
+{
+    if (nobody != NULL && memcmp(nobody, pk, PV_SIGN_PK_LEN) == 0)
+        return NULL;
+    return slots_of(&members, pk, sizeof(struct pv_recall_peer), make);
+}
 
 static void free_recall(void *ctx)
 {
+    slots_clear(&members, end_member);
     pv_recall_free(ctx);
     pv_fifo_clear(&trials);
     pv_fifo_clear(&stores);
@@ -24,7 +40,8 @@ static void note_store(void *owner, const struct pv_recall_item *item)
     assert_int_equal(pv_fifo_put(&stores, item, sizeof(*item)), PV_OK);
 }
 
-static const struct pv_recall_hands hands = {.attempt = note_trial, .keep = note_store};
+static const struct pv_recall_hands hands = {
+    .kept = kept, .attempt = note_trial, .keep = note_store};
 
 /* The next of those that the machine told, or tells now; PV_ERR_AGAIN: there is none. */
 static int take_trial(struct pv_recall *r, pv_ns now, struct pv_recall_item *item)
@@ -41,11 +58,10 @@ static int take_store(struct pv_recall *r, pv_ns now, struct pv_recall_item *ite
     return pv_fifo_take(&stores, item);
 }
 
-static struct pv_recall *make(size_t limit)
+static struct pv_recall *make(void)
 {
-    struct pv_rng rng = test_rng_make(&seed, 3);
     struct pv_recall *r = NULL;
-    assert_int_equal(pv_recall_new(&r, &rng, limit, &hands), PV_OK);
+    assert_int_equal(pv_recall_new(&r, &hands), PV_OK);
     test_defer(free_recall, r);
     return r;
 }
@@ -104,7 +120,7 @@ static pv_ns next_trial(struct pv_recall *r, pv_ns *now, pv_ns until, struct pv_
 PV_TEST(trials_leave_at_0_1_3_5_and_then_every_15_seconds)
 {
     static const unsigned at[] = {0, 1, 3, 5, 20, 35, 50};
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     load(r, 1, addr(1), 10);
@@ -123,7 +139,7 @@ PV_TEST(trials_leave_at_0_1_3_5_and_then_every_15_seconds)
 
 PV_TEST(nobody_is_tried_while_the_coordinator_is_there)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     load(r, 1, addr(1), 10);
@@ -137,7 +153,7 @@ PV_TEST(nobody_is_tried_while_the_coordinator_is_there)
 
 PV_TEST(a_member_that_is_reached_is_left_alone_until_its_path_is_gone)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     load(r, 1, addr(1), 10);
@@ -155,7 +171,7 @@ PV_TEST(a_member_that_is_reached_is_left_alone_until_its_path_is_gone)
 
 PV_TEST(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100), last = 0;
     unsigned n = 0;
@@ -178,7 +194,7 @@ PV_TEST(trying_ends_after_ten_minutes_and_a_wish_or_a_move_begins_it_anew)
 /* The owner repeats a wish as often as it likes: that alone makes nothing due. */
 PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest)
 {
-    struct pv_recall *r = make(PV_RECALL_AT_ONCE + 8);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     for (unsigned i = 0; i < PV_RECALL_AT_ONCE + 8; i++)
@@ -200,7 +216,7 @@ PV_TEST(a_wish_that_is_repeated_at_once_leaves_the_machine_at_rest)
 /* Somebody pings every second: trials stay 15 s apart, and do not end. */
 PV_TEST(wishes_that_go_on_do_not_make_more_trials)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     unsigned n = 0;
@@ -227,7 +243,7 @@ PV_TEST(thirty_two_at_once_those_reached_last_first_and_all_in_turn)
     enum {
         MEMBERS = 100
     };
-    struct pv_recall *r = make(MEMBERS);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100), start = now;
     unsigned seen[MEMBERS] = {0}, different = 0;
@@ -257,7 +273,7 @@ PV_TEST(no_more_than_thirty_two_members_are_tried_in_any_second)
     enum {
         MEMBERS = 300
     };
-    struct pv_recall *r = make(MEMBERS);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     struct test_rng draw = {.state = 9};
     pv_ns now = PV_S(100);
@@ -278,7 +294,7 @@ PV_TEST(no_more_than_thirty_two_members_are_tried_in_any_second)
             note(r, m, addr(m + 1), step, now);
             break;
         case 3:
-            pv_recall_forget(r, pk(m), now);
+            pv_recall_forget(r, pk(m));
             break;
         default:
             if (step % 50 == 0)
@@ -296,7 +312,7 @@ PV_TEST(no_more_than_thirty_two_members_are_tried_in_any_second)
 
 PV_TEST(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     for (unsigned i = 0; i < 6; i++)
@@ -324,25 +340,30 @@ PV_TEST(the_last_four_addresses_are_kept_and_stored_a_few_seconds_apart)
 
 PV_TEST(a_member_that_is_gone_is_forgotten_on_disk_too)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     load(r, 1, addr(1), 10);
     pv_recall_set_on(r, true, now);
     assert_true(next_trial(r, &now, PV_S(200), &item) != PV_NEVER);
-    pv_recall_forget(r, pk(1), now);
-    note(r, 1, addr(2), 11, now); /* its path is the last to hear of it */
+    pv_recall_forget(r, pk(1));
+    slots_clear(&members, end_member); /* its peer goes before the store is told */
+    assert_int_equal(pv_recall_next_timeout(r), 0);
     assert_int_equal(take_store(r, now, &item), PV_OK);
     assert_int_equal(who(&item), 1);
     assert_int_equal(item.n, 0);
     assert_int_equal(next_trial(r, &now, PV_S(900), &item), PV_NEVER);
-    pv_recall_forget(r, pk(1), now); /* nothing is known: nothing to be done */
+    pv_recall_forget(r, pk(1)); /* nothing is known: nothing to be done */
+    load(r, 1, addr(1), 10);
+    pv_recall_forget(r, pk(1));
+    note(r, 1, addr(2), 11, now); /* its path is the last to hear of it */
+    pv_recall_clear(r);           /* the network is left */
     assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
 }
 
 PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
 {
-    struct pv_recall *r = make(16);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
     pv_ns now = PV_S(100);
     unsigned n = 0;
@@ -355,20 +376,37 @@ PV_TEST(an_address_that_failed_to_be_stored_is_stored_again)
     while (take_store(r, now, &item) == PV_OK)
         n++;
     assert_int_equal(n, 4);
-    pv_recall_clear(r);
-    assert_int_equal(take_store(r, now, &item), PV_ERR_AGAIN);
+    /* Their peers leave nothing behind: neither a trial nor a store. */
+    pv_recall_store_all(r, now);
+    pv_recall_set_on(r, true, now);
+    now += PV_S(1);
+    pv_recall_handle_timeout(r, now);
+    assert_int_equal(trials.n, 2);
+    pv_fifo_clear(&trials);
+    pv_fifo_clear(&stores);
+    pv_recall_store_all(r, now);
+    slots_clear(&members, end_member);
+    pv_recall_handle_timeout(r, now + PV_S(1));
+    assert_int_equal(trials.n + stores.n, 0);
+    assert_int_equal(pv_recall_next_timeout(r), PV_NEVER);
 }
 
 PV_TEST(limits_hold_and_unusable_addresses_are_ignored)
 {
-    struct pv_recall *r = make(2);
+    struct pv_recall *r = make();
     struct pv_recall_item item;
-    for (unsigned i = 0; i < 5; i++)
+    uint8_t two[PV_SIGN_PK_LEN];
+    for (unsigned i = 0; i < 2; i++)
         load(r, i, addr(i), i);
     pv_recall_get(r, pk(1), &item);
     assert_int_equal(item.n, 1);
+    memcpy(two, pk(2), sizeof(two));
+    nobody = two;
+    load(r, 2, addr(2), 2);
+    note(r, 2, addr(2), 2, PV_S(1));
     pv_recall_get(r, pk(2), &item);
     assert_int_equal(item.n, 0);
+    nobody = NULL;
     for (unsigned i = 0; i < 9; i++)
         load(r, 1, addr(i), i);
     pv_recall_get(r, pk(1), &item);
