@@ -54,7 +54,6 @@ static const struct pv_pg_statement statements[] = {
     {"belong", "INSERT INTO p2pvpn.installation(pk) VALUES($1) ON CONFLICT DO NOTHING"},
     {"owner", "SELECT pk FROM p2pvpn.installation"},
     {"take", "SELECT got, other FROM p2pvpn.take_lease($1, $2, $3, $4)"},
-    {"renew", "SELECT got FROM p2pvpn.renew_lease($1, $2, $3)"},
     {"release", "SELECT p2pvpn.release_lease($1, $2)"},
     /* take_lease() locks the table, which nobody shall wait behind while there are coordinators. */
     {"living", "SELECT NULL::bigint, name FROM p2pvpn.coordinators"
@@ -285,13 +284,15 @@ static int renew_row(struct pv_pg_lease *l, struct stayed *st,
 
 /* All homes are listed only after some were taken, or when it may have missed that: a large
  * coordinator has thousands. */
-static int stay(struct pv_pg_lease *l, struct pv_pg_renewal *re,
-                char ret_error[static PV_PG_ERROR_MAX])
+int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *re,
+                      char ret_error[static PV_PG_ERROR_MAX])
 {
     struct stayed st = {.re = re};
     const struct answer *a = &st.a;
     const struct pv_pg_value me = pv_pg_int(l->fence);
-    int r = renew_row(l, &st, ret_error);
+    int r = get_ready(l, ret_error);
+    if (r == PV_OK)
+        r = renew_row(l, &st, ret_error);
     if (r < 0)
         return r;
     if (!a->got) {
@@ -340,25 +341,6 @@ int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX
         return PV_ERR_AGAIN;
     l->fence = a.fence;
     return PV_OK;
-}
-
-int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *renewal,
-                      char ret_error[static PV_PG_ERROR_MAX])
-{
-    const struct pv_pg_value v[] = {pv_pg_bytes(l->cfg.holder, sizeof(l->cfg.holder)),
-                                    pv_pg_int(l->fence), pv_pg_int(PV_PG_LEASE_MS)};
-    struct answer a = {.got = false};
-    int r = get_ready(l, ret_error);
-    if (r == PV_OK && l->cfg.shared)
-        return stay(l, renewal, ret_error);
-    if (r == PV_OK)
-        r = ask(l, "renew", v, PV_ARRAY_LEN(v), &a, ret_error);
-    if (r < 0)
-        return r;
-    if (a.got)
-        return PV_OK;
-    snprintf(ret_error, PV_PG_ERROR_MAX, "another coordinator has taken over");
-    return PV_ERR_REFUSED;
 }
 
 /* Without it the others wait until the lease is over, so a failure costs seconds and no more. */

@@ -6,10 +6,10 @@
  * it does. A process that wants the database alone, to import or export all of it, takes the lease,
  * which nobody gets while a coordinator lives, and while which no coordinator joins.
  *
- * Both end PV_PG_LEASE_MS after they were last renewed, by the clock of the database. Each taking
- * of the lease gives it a higher number, the fence, which every transaction of the store checks
- * (store_pg.h), as it checks the fence of each home. While the database is away nobody can take
- * anything, and coordinators go on with all that needs no store.
+ * Both end PV_PG_LEASE_MS after they were taken or last renewed, by the clock of the database. Each
+ * taking of the lease gives it a higher number, the fence, which every transaction of the store
+ * checks (store_pg.h), as it checks the fence of each home. While the database is away nobody can
+ * take anything, and coordinators go on with all that needs no store.
  *
  * Every call blocks, at most some seconds. One thread at a time.
  */
@@ -80,8 +80,8 @@ struct pv_pg_lease *pv_pg_lease_free(struct pv_pg_lease *l); /* NULL is fine; re
  */
 PV_MUST_CHECK int pv_pg_lease_take(struct pv_pg_lease *l, char ret_other[static PV_PG_NAME_MAX],
                                    char ret_error[static PV_PG_ERROR_MAX]);
-/* PV_OK: still ours. PV_ERR_REFUSED: another has taken it. Others: nobody knows (away).
- * renewal: shared. */
+/* Shared: PV_OK: still one of them. PV_ERR_REFUSED: another has its place. Others: nobody knows
+ * (away). The lease is never renewed: what is written alone is one transaction, which holds it. */
 PV_MUST_CHECK int pv_pg_lease_renew(struct pv_pg_lease *l, struct pv_pg_renewal *renewal,
                                     char ret_error[static PV_PG_ERROR_MAX]);
 /* Gives it back, so that another can serve at once; shared: homes and all. */
