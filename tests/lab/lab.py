@@ -443,7 +443,8 @@ class Lab:
         lan, n = self._lan(name, ipv6)
         lan.public = f"{net4}.{n}"
         inet = self.inet.ns
-        inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}", f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
+        inet.ip(f"link add nat{n} type veth peer name wan netns {lan.ns.holder.pid}",
+                f"link set nat{n} up", f"addr add 10.255.{n}.1/30 dev nat{n}",
                 f"route add {lan.public}/32 dev nat{n}",
                 *([f"addr add fd00:ff:{n}::1/64 dev nat{n} nodad",
                    f"route add {lan.subnet6}::/64 via fd00:ff:{n}::2"] if ipv6 else []))
@@ -651,8 +652,8 @@ class Host(Namespace):
                 shutil.chown(path, "p2pvpn", "p2pvpn")
 
     def keep_measured(self):
-        """The choice that its p2pvpnd measured, for the next machines; a file that is written anew is of another processor or
-        other libraries."""
+        """The choice that its p2pvpnd measured, for the next machines; a file that is written anew is of another
+        processor or other libraries."""
         if self.before or self.other:
             return
         kept = os.path.join(self.lab.build, "lab", "crypto")

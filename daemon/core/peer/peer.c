@@ -310,10 +310,12 @@ void pv_peer_set_presence(struct pv_peer *p, enum pv_presence presence, uint64_t
     update_reach(p, now);
     if (presence == PV_PRESENCE_OFFLINE && p->ice != NULL)
         pv_ice_set_present(p->ice, false, now);
-    /* Suspect and offline agree: it is gone. A path that answers outweighs the coordinator's
-     * word. */
+    /* Suspect and offline agree: it is gone. A path that answers outweighs the coordinator's word,
+     * so a path that rests is asked: its peer may have died before it had keys to say goodbye. */
     if (presence == PV_PRESENCE_OFFLINE && p->path_state == PV_PATH_STATE_SUSPECT)
         pv_peer_goodbye(p, now);
+    else if (presence == PV_PRESENCE_OFFLINE && changed && p->ice != NULL && pv_peer_has_path(p))
+        pv_ice_kick(p->ice, now);
     if (!came)
         return;
     /* It connected anew. Where it restarted, its keys and credentials are gone: it answers our

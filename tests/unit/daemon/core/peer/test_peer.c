@@ -300,6 +300,27 @@ PV_TEST(a_goodbye_ends_the_path_at_once_and_a_return_is_noticed)
     assert_true(is_up(w, 1));
 }
 
+/* It was killed, or ended while the path was being made: no goodbye came. */
+PV_TEST(a_peer_that_the_coordinator_calls_gone_is_asked_at_once)
+{
+    struct world *w = make_world();
+    struct pv_peer *p = w->n[0].peers[0];
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
+    want(w, 0);
+    pass(w, PV_S(1));
+    assert_true(is_up(w, 0));
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
+    pass(w, PV_S(5));
+    assert_true(is_up(w, 0)); /* it answers */
+    pv_peer_set_presence(p, PV_PRESENCE_ONLINE, 1, w->now);
+    w->no_network = w->no_signals = true;
+    pv_peer_set_presence(p, PV_PRESENCE_OFFLINE, 0, w->now);
+    pass(w, PV_S(7)); /* two rounds of checks */
+    assert_int_equal(p->state, PV_PEER_IDLE);
+    assert_false(pv_peer_has_path(p));
+    assert_int_equal(pv_peer_reach(p), PV_REACH_NO);
+}
+
 PV_TEST(a_restart_is_noticed_by_the_new_connection)
 {
     struct world *w = make_world();
