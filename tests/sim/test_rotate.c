@@ -8,7 +8,6 @@
 #include "daemon/core/node/node.h"
 #include "daemon/core/peer/peer_int.h"
 #include "daemon/core/peer/peers.h"
-#include "proto/wireguard/session_int.h" /* by which keys a session was made is nobody else's business */
 #include "tests/sim/world/pair.h"
 #include "tests/sim/world/sim_node_i.h"
 
@@ -58,7 +57,7 @@ static bool made_with_newest(const struct sim_node *n)
 {
     const struct pv_node *node = pv_engine_node(n->engine);
     const struct pv_peer *peer = pv_peers_next_member(node->peers, NULL);
-    return peer->session != NULL && peer->session->agreed == peer->node->keys.device;
+    return peer->session != NULL && pv_session_device(peer->session) == peer->node->keys.device;
 }
 
 static bool is_connected(struct pair *p, struct sim_node *n)

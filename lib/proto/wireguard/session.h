@@ -245,6 +245,8 @@ bool pv_session_has_keys(const struct pv_session *s, pv_ns now);
 enum pv_suite pv_session_suite(const struct pv_session *s);
 /* The agreed preshared key in the keys that we send with; 0 = none, or no keys. */
 uint32_t pv_session_psk(const struct pv_session *s);
+/* The key of ours that they were made with; NULL: there are none. */
+const struct pv_wg_device *pv_session_device(const struct pv_session *s);
 /* Messages 1 that were made in the attempt under way; 0: there is none. */
 unsigned pv_session_tries(const struct pv_session *s);
 /* Is an attempt to get keys under way? */
