@@ -26,7 +26,7 @@
 #include "sys/helper/hostlook.h"
 #include "sys/helper/networds.h"
 #include "sys/net/ipcmd.h"
-#include "sys/net/netlink_int.h"
+#include "sys/net/netlink.h"
 #include "sys/net/tun.h"
 #include "sys/proc/clock.h"
 

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "sys/net/inside.h"
-#include "sys/net/netlink_int.h"
 #include "sys/net/netroutes.h"
 
 enum {

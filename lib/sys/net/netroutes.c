@@ -14,7 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "sys/net/netlink_int.h"
+#include "sys/net/netlink.h"
 
 enum {
     BUFFER = 32768,       /* bytes; no dump comes in larger messages (netlink(7)) */
