@@ -14,6 +14,7 @@
 #include "ctl/lib/show.h"
 #include "ctl/tui/tuiedit.h"
 #include "ctl/tui/tuisettings.h"
+#include "ctl/tui/tuiwords.h"
 #include "proto/local/ctlapi_request.h"
 
 enum {
@@ -224,3 +225,25 @@ void pv_tui_open(struct pv_tui *t, size_t index);
 
 /* PV_ERR_AGAIN: nothing to ask. */
 PV_MUST_CHECK int pv_tui_poll(struct pv_tui *t, struct pv_tui_action *ret_action);
+
+/* --- what a typed line does (tuityped.c) ----------------------------------------------------- */
+
+/* Says it in the bar, made harmless, in one row. */
+void pv_tui_note(struct pv_tui *t, const char *fmt, ...) PV_PRINTF(2, 3);
+/* Asks the daemon; takes text. */
+void pv_tui_want(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer, char *text);
+/* A line that nobody wrote, with the time of now. */
+void pv_tui_notice(struct pv_tui *t, struct pv_tui_conv *c, const char *text);
+/* An action failed: was it a part of that, of which nothing is given back? Says why where the line
+ * is. */
+bool pv_tui_keep(struct pv_tui *t, const struct pv_tui_action *action, const char *error);
+/* The unread messages of c are on the screen. */
+void pv_tui_mark_read(struct pv_tui *t, struct pv_tui_conv *c);
+bool pv_tui_is_room(const char *name);
+/* /accept, /refuse and /save NUMBER. False: it was not in order, which was said. */
+bool pv_tui_run_file(struct pv_tui *t, enum pv_tui_word word, const char *number);
+/* /search: the next older line that has text, above the one that was found last; in the network's
+ * pane in all conversations. False: it was not in order, which was said. */
+bool pv_tui_search(struct pv_tui *t, const char *text);
+/* /room, /invite, /leave, /members. False: it was not in order, which was said. */
+bool pv_tui_run_room(struct pv_tui *t, enum pv_tui_word word, const char *name);

@@ -1,6 +1,140 @@
 /* SPDX-License-Identifier: MIT */
 /* The terminal chat without a terminal: what is typed, and what is said. */
-#include "tests/unit/ctl/tui/tui_fixture.h"
+#include <limits.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/tui/tuiview.h"
+#include "ctl/tui/tuiwords.h"
+#include "sys/file/file.h"
+#include "tests/unit/test_util.h"
+
+/* A terminal chat without a terminal, for its tests: this node is lap, pi and alice are there,
+ * bob and bobby are away. */
+
+#define T0 "1795168800" /* 2026-11-20 10:00 UTC */
+
+struct fixture {
+    struct pv_tui t;
+    struct pv_tui_screen screen;
+    char row[PV_TUI_MAX_COLS * 4 + 1];
+};
+
+static inline void take(struct pv_tui *t, void (*what)(struct pv_tui *, const json_t *),
+                        const char *text)
+{
+    json_t *body = json_loads(text, 0, NULL);
+    assert_non_null(body);
+    what(t, body);
+    json_decref(body);
+}
+
+#define MSG(id, from, to, text, state)                                                          \
+    "{\"id\":\"" id "\",\"from\":\"" from "\",\"to\":\"" to "\",\"room\":null,\"text\":\"" text \
+    "\",\"time\":" T0 ",\"state\":\"" state "\"}"
+#define PEER(name, online, type, rtt)                                 \
+    "{\"name\":\"" name "\",\"ip4\":\"10.66.1.5\",\"online\":" online \
+    ",\"path\":{\"type\":\"" type "\",\"rtt_ms\":" rtt "}}"
+
+static inline void drop_actions(struct pv_tui *t)
+{
+    struct pv_tui_action a;
+    while (pv_tui_poll(t, &a) == PV_OK)
+        free(a.text);
+}
+
+static inline int make(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    assert_int_equal(pv_tui_init(&f->t), PV_OK);
+    take(&f->t, pv_tui_take_status,
+         "{\"self\":{\"name\":\"lap\"},\"network\":{\"name\":\"home\"}}");
+    take(&f->t, pv_tui_take_peers,
+         "{\"peers\":[" PEER("pi", "true", "direct", "3.14") "," PEER(
+             "alice", "true", "relay", "80") "," PEER("bob", "false", "none",
+                                                      "null") "," PEER("bobby", "false", "none",
+                                                                       "null") "]}");
+    *state = f;
+    return 0;
+}
+
+static inline int drop(void **state)
+{
+    struct fixture *f = *state;
+    pv_tui_screen_done(&f->screen);
+    pv_tui_done(&f->t);
+    free(f);
+    return 0;
+}
+
+static inline void type(struct pv_tui *t, const char *text)
+{
+    for (size_t n; *text != '\0'; text += n)
+        pv_tui_key(t, PV_TUI_CHAR, pv_tui_decode(text, &n));
+}
+
+static inline void line(struct pv_tui *t, const char *text)
+{
+    type(t, text);
+    pv_tui_key(t, PV_TUI_ENTER, 0);
+}
+
+static inline void edit(struct pv_tui *t, enum pv_tuiedit_op op)
+{
+    pv_tui_key(t, PV_TUI_EDIT, (wchar_t)op);
+}
+
+static inline const char *name_of_current(struct pv_tui *t)
+{
+    return t->convs[t->current].name;
+}
+
+static inline void assert_action(struct pv_tui *t, enum pv_tui_action_kind kind, const char *peer,
+                                 const char *text)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_OK);
+    assert_int_equal(a.kind, kind);
+    assert_string_equal(a.peer, peer);
+    assert_string_equal(a.text == NULL ? "" : a.text, text);
+    free(a.text);
+}
+
+static inline void assert_nothing_asked(struct pv_tui *t)
+{
+    struct pv_tui_action a;
+    assert_int_equal(pv_tui_poll(t, &a), PV_ERR_AGAIN);
+}
+
+/* A row of the picture without the blanks at its end. */
+static inline const char *row(struct fixture *f, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < f->screen.cols; i++) {
+        const struct pv_tui_cell *c = &f->screen.cells[n * f->screen.cols + i];
+        for (size_t k = 0; c->ch[k] != L'\0'; k++) {
+            char bytes[MB_LEN_MAX];
+            int w = wctomb(bytes, c->ch[k]);
+            assert_true(w > 0);
+            memcpy(f->row + len, bytes, (size_t)w);
+            len += (size_t)w;
+        }
+    }
+    while (len > 0 && f->row[len - 1] == ' ')
+        len--;
+    f->row[len] = '\0';
+    return f->row;
+}
+
+static inline void draw(struct fixture *f, size_t rows, size_t cols)
+{
+    assert_int_equal(pv_tui_render(&f->t, rows, cols, &f->screen), PV_OK);
+}
 
 /* --- the input line -------------------------------------------------------------------------- */
 
@@ -1103,4 +1237,550 @@ PV_TEST(a_file_is_told_in_no_line_of_whoever_had_its_senders_name_before)
     assert_string_equal(crew(f)->lines[0].text, OFFERS);
     assert_int_equal(t->convs[pv_tui_find(t, "pi", false)].n_lines, 1);
     drop_actions(t);
+}
+
+/* --- the screen ------------------------------------------------------------------------------ */
+
+/* The terminal chat without a terminal: what stands on the screen. */
+
+PV_TEST(the_usual_screen)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    take(t, pv_tui_take_message, MSG("B", "lap", "pi", "gr\\u00fc\\u00dfe \\u4f60\\u597d", "read"));
+    take(t, pv_tui_take_message, MSG("C", "lap", "pi", "two\\nlines\\u001b[31m", "queued"));
+    take(t, pv_tui_take_message, MSG("D", "alice", "lap", "psst", "unread"));
+    type(t, "typing \xe4\xbd\xa0");
+    t->now = 1795168800 + 240;
+    draw(f, 12, 80);
+    static const char *const want[] = {
+        " pi  direct, 3.1 ms",
+        "  home                 │",
+        "● alice       relay   1│",
+        "● pi          direct   │",
+        "○ bob         away     │",
+        "○ bobby       away     │ -- 2026-11-20 --",
+        "                       │ 10:00     pi: hello",
+        "                       │ 10:00 ✓✓ lap: grüße 你好",
+        "                       │ 10:00 ·  lap: two",
+        "                       │          lines\xef\xbf\xbd[31m",
+        " [1 unread: Ctrl-G]  new from alice                                       10:04",
+        "> typing 你",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++)
+        assert_string_equal(row(f, i), want[i]);
+    assert_int_equal(f->screen.cursor_row, 11);
+    assert_int_equal(f->screen.cursor_col, 11);
+    drop_actions(t);
+}
+
+PV_TEST(news_and_deeds_and_their_authors_are_seen)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, MSG("A", "pi", "lap", "seen", "read"));
+    take(t, pv_tui_take_message, MSG("B", "pi", "lap", "/me waves", "unread"));
+    take(t, pv_tui_take_message,
+         "{\"id\":\"C\",\"from\":\"pi\",\"to\":\"lap\",\"room\":null,\"text\":\"hi\",\"time\":" T0
+         ",\"state\":\"unread\",\"unproven\":true}");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    draw(f, 12, 60);
+    static const char *const want[] = {
+        "10:00     pi: seen",
+        "-- new since 10:00 --",
+        "10:00    * pi waves",
+        "│ ?pi: hi",
+    };
+    for (size_t i = 0; i < PV_ARRAY_LEN(want); i++) {
+        const char *got = row(f, 6 + i);
+        assert_non_null(strstr(got, want[i]));
+    }
+    draw(f, 12, 100);
+    assert_non_null(strstr(row(f, 9), "10:00    somebody on pi's machine: hi"));
+    take(t, pv_tui_take_sent,
+         "{\"message\":" MSG("D", "lap", "pi", "so", "sent") ",\"online\":true}");
+    draw(f, 12, 60);
+    for (size_t i = 0; i < 12; i++)
+        assert_null(strstr(row(f, i), "new since"));
+    /* Two names have two colours, and one's own none. */
+    const struct pv_tui_cell *c = f->screen.cells;
+    unsigned coloured = 0;
+    for (size_t i = 0; i < f->screen.rows * f->screen.cols; i++)
+        coloured += c[i].colour != 0;
+    assert_in_range(coloured, 6, 60);
+    drop_actions(t);
+}
+
+#define SAID(id, text)                                                                        \
+    "{\"id\":\"" id "\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":\"" text \
+    "\",\"time\":" T0 ",\"state\":\"unread\"}"
+
+/* Is a cell of a row with this character in both? */
+static bool stands_out(struct fixture *f, size_t n, wchar_t first)
+{
+    for (size_t i = 0; i < f->screen.cols; i++) {
+        const struct pv_tui_cell *c = &f->screen.cells[n * f->screen.cols + i];
+        if (c->ch[0] == first)
+            return (c->attr & PV_TUI_WARN) != 0 && (c->attr & PV_TUI_BOLD) != 0;
+    }
+    return false;
+}
+
+PV_TEST(a_line_with_ones_own_name_stands_out)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    take(t, pv_tui_take_message, SAID("A", "=the laptop, overlap, lap2"));
+    assert_false(t->convs[pv_tui_find(t, "#crew", false)].named);
+    take(t, pv_tui_take_message, SAID("B", "@Lap: look"));
+    assert_string_equal(t->note, "pi speaks to you in #crew");
+    size_t crew = pv_tui_find(t, "#crew", false);
+    assert_true(t->convs[crew].named);
+    pv_tui_open(t, crew);
+    draw(f, 12, 80);
+    assert_false(stands_out(f, 8, L'='));
+    assert_true(stands_out(f, 9, L'@'));
+    assert_false(t->convs[crew].named); /* it was seen */
+    drop_actions(t);
+}
+
+PV_TEST(a_key_hides_the_names)
+{
+    struct fixture *f = *state;
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "hello", "unread"));
+    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 9), "10:00     pi: hello");
+    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    draw(f, 12, 80);
+    assert_non_null(strstr(row(f, 9), "│ 10:00     pi: hello"));
+    drop_actions(&f->t);
+}
+
+PV_TEST(the_title_says_when_somebody_was_there_last)
+{
+    struct fixture *f = *state;
+    take(&f->t, pv_tui_take_peers,
+         "{\"peers\":[{\"name\":\"bob\",\"online\":false,\"last_seen\":" T0
+         ",\"path\":{\"type\":\"none\",\"rtt_ms\":null}}]}");
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "bob", false));
+    f->t.now = 1795168800 + 7200;
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 0), " bob  away, seen 2h 0m ago");
+    drop_actions(&f->t);
+}
+
+/* Not broken, and without anything beside them. */
+PV_TEST(lines_are_printed_whole)
+{
+    struct fixture *f = *state;
+    char *text = NULL, want[600], url[400];
+    size_t len = 0;
+    memset(url, 'u', sizeof(url));
+    url[sizeof(url) - 1] = '\0';
+    snprintf(want, sizeof(want), MSG("B", "pi", "lap", "https://%s", "unread"), url);
+    take(&f->t, pv_tui_take_message, MSG("A", "lap", "pi", "/me looks", "read"));
+    take(&f->t, pv_tui_take_message, want);
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_tui_print(&f->t, 500, out);
+    fclose(out);
+    snprintf(want, sizeof(want), "10:00 * lap looks\n10:00 pi: https://%s\n", url);
+    assert_string_equal(text, want);
+    free(text);
+    /* Help has a line about /me, which is nobody's deed. */
+    line(&f->t, "/help");
+    out = open_memstream(&text, &len);
+    assert_non_null(out);
+    pv_tui_print(&f->t, 500, out);
+    fclose(out);
+    assert_non_null(strstr(text, "/me TEXT"));
+    free(text);
+    drop_actions(&f->t);
+}
+
+PV_TEST(a_search_goes_to_what_is_older)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < 60; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "line %d%s", "read"), i, i,
+                 i % 25 == 3 ? " Needle" : "");
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pi);
+    drop_actions(t);
+    static const char *const found[] = {"line 53 Needle", "line 28 Needle", "line 3 Needle"};
+    for (size_t k = 0; k < PV_ARRAY_LEN(found); k++) {
+        bool seen = false;
+        line(t, "/search needle");
+        draw(f, 13, 50);
+        for (size_t i = 0; i < 13; i++)
+            seen = seen || strstr(row(f, i), found[k]) != NULL;
+        assert_true(seen);
+    }
+    line(t, "/search needle");
+    assert_non_null(strstr(t->note, "nothing older has \"needle\""));
+    assert_nothing_asked(t); /* nobody was sent the word */
+}
+
+/* A peer chooses when a notice of its file goes to the line of a room. */
+PV_TEST(a_search_goes_on_when_lines_have_gone)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+#define THE_NEEDLE                                                                \
+    "{\"id\":7,\"transfer\":\"L\",\"direction\":\"in\",\"peer\":\"pi\",\"name\":" \
+    "\"needle\",\"size\":2048,\"state\":\"offered\"}"
+    take(t, pv_tui_take_message, MSG("m", "pi", "lap", "an older needle", "read"));
+    take(t, pv_tui_take_file, "{\"file\":" THE_NEEDLE "}");
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    struct pv_tui_conv *c = &t->convs[t->current];
+    line(t, "/search needle");
+    assert_int_equal(c->found, 2);
+    take(t, pv_tui_take_message,
+         "{\"id\":\"L\",\"from\":\"pi\",\"to\":\"#crew\",\"room\":\"#crew\",\"text\":"
+         "\"/me offers needle (2.0 KiB) to those who are here\",\"time\":" T0
+         ",\"state\":\"read\"}");
+    take(t, pv_tui_take_files, "{\"files\":[" THE_NEEDLE "]}");
+    c = &t->convs[t->current];
+    assert_int_equal(c->n_lines, 1);
+    assert_true(c->found <= c->n_lines);
+    draw(f, 13, 50);
+    line(t, "/search needle");
+    assert_int_equal(c->found, 1);
+    draw(f, 13, 50);
+    drop_actions(t);
+}
+
+PV_TEST(help_fits_beside_the_roster)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; pv_tui_help[i] != NULL; i++) {
+        size_t columns = 0;
+        for (const char *p = pv_tui_help[i]; *p != '\0'; p++)
+            columns += ((unsigned char)*p & 0xc0) != 0x80;
+        assert_in_range(columns, 1, 55);
+    }
+    f->t.now = 1795168800;
+    line(&f->t, "/help");
+    draw(f, 40, 80);
+    assert_non_null(strstr(row(f, 37), "10:00 \xe2\x97\x8f online"));
+}
+
+PV_TEST(an_empty_home_says_how_to_begin)
+{
+    struct fixture *f = *state;
+    draw(f, 12, 80);
+    assert_non_null(strstr(row(f, 9), "Ctrl-N or /open alice opens a conversation"));
+}
+
+PV_TEST(long_texts_break_at_blanks_and_wide_characters_never_in_two)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "the quick brown fox jumps over the lazy dog", "read"));
+    take(t, pv_tui_take_message,
+         MSG("B", "pi", "lap", "\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d", "read"));
+    draw(f, 12, 26);
+    assert_string_equal(row(f, 5), "10:00     pi: the quick");
+    assert_string_equal(row(f, 6), "         brown fox jumps");
+    assert_string_equal(row(f, 7), "         over the lazy dog");
+    assert_string_equal(row(f, 8), "10:00     pi: 你好你好你好");
+    assert_string_equal(row(f, 9), "         你好");
+    drop_actions(t);
+}
+
+PV_TEST(scrolling_stays_inside_what_there_is)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    size_t pi = pv_tui_find(t, "pi", false);
+    for (int i = 0; i < 30; i++) {
+        char text[256];
+        snprintf(text, sizeof(text), MSG("%d", "pi", "lap", "n%d", "read"), i, i);
+        take(t, pv_tui_take_message, text);
+    }
+    pv_tui_open(t, pi);
+    draw(f, 13, 50); /* ten rows of messages */
+    assert_string_equal(row(f, 1), "10:00     pi: n20");
+    assert_string_equal(row(f, 10), "10:00     pi: n29");
+    pv_tui_key(t, PV_TUI_PAGE_UP, (wchar_t)pv_tui_page(13));
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 10), "10:00     pi: n20");
+    for (int i = 0; i < 9; i++)
+        pv_tui_key(t, PV_TUI_PAGE_UP, 1000);
+    draw(f, 13, 50);
+    assert_string_equal(row(f, 1), "-- 2026-11-20 --");
+    assert_string_equal(row(f, 2), "10:00     pi: n0");
+    assert_int_equal(t->convs[pi].scroll, 21);
+    draw(f, 40, 50); /* a larger screen shows all of it */
+    assert_string_equal(row(f, 37), "10:00     pi: n29");
+    assert_int_equal(t->convs[pi].scroll, 0);
+    pv_tui_key(t, PV_TUI_PAGE_DOWN, 5);
+    assert_int_equal(t->convs[pi].scroll, 0);
+    drop_actions(t);
+}
+
+PV_TEST(every_size_can_be_drawn)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    pv_tui_open(t, pv_tui_find(t, "pi", false));
+    take(t, pv_tui_take_message,
+         MSG("A", "pi", "lap", "e\\u0301\\u0302\\u0303 \\u0301 \\ttab \\u4f60\\u597d a", "read"));
+    line(t, "/help");
+    type(t, "a long line that has to be scrolled \xe4\xbd\xa0\xe5\xa5\xbd");
+    for (size_t rows = 0; rows < 30; rows++)
+        for (size_t cols = 0; cols < 90; cols++) {
+            draw(f, rows, cols);
+            assert_true(rows == 0 || cols == 0 || f->screen.cursor_col < cols);
+        }
+    draw(f, 3, 30);
+    assert_string_equal(row(f, 0), "too small");
+    draw(f, PV_TUI_MAX_ROWS + 1, PV_TUI_MAX_COLS + 1);
+    assert_int_equal(f->screen.rows, PV_TUI_MAX_ROWS);
+    draw(f, 24, 40);
+    assert_string_equal(row(f, 23), "> ong line that has to be scrolled 你好");
+    drop_actions(t);
+}
+
+PV_TEST(many_peers_are_shown_around_the_open_one)
+{
+    struct fixture *f = *state;
+    struct pv_tui *t = &f->t;
+    char name[24];
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "n%02d", i);
+        assert_int_not_equal(pv_tui_find(t, name, true), SIZE_MAX);
+    }
+    pv_tui_open(t, pv_tui_find(t, "n50", false));
+    draw(f, 13, 80);
+    assert_string_equal(row(f, 10), "○ n50         away     │");
+    assert_string_equal(row(f, 9), "○ n49         away     │");
+    drop_actions(t);
+}
+
+/* --- settings -------------------------------------------------------------------------------- */
+
+/* A user's settings of the terminal chat: what stands in the file, and what the screen makes of
+ * it. */
+
+/* The mistake in this file; NULL: none. */
+static const char *wrong_with(struct pv_tui_settings *s, const char *text)
+{
+    static char error[PV_CTLCONF_ERROR];
+    pv_tui_settings_init(s);
+    int r = pv_tui_settings_parse(s, "F", pv_view(text, strlen(text)), error);
+    return r == PV_OK ? NULL : error;
+}
+
+PV_TEST(without_a_file_all_is_as_the_manual_says)
+{
+    struct pv_tui_settings s;
+    assert_null(wrong_with(&s, ""));
+    assert_null(wrong_with(&s, "[pipe]\nbell = on\n")); /* another command's */
+    assert_true(s.roster && s.wrap && s.align && s.colours);
+    assert_false(s.bell);
+    assert_int_equal(s.roster_cols, 24);
+    assert_int_equal(s.time, PV_TUI_TIME_24H);
+    assert_int_equal(s.n_highlight, 0);
+}
+
+PV_TEST(every_key_is_taken)
+{
+    struct pv_tui_settings s;
+    assert_null(wrong_with(&s,
+                           "[chat]\nroster = off\nroster-width = 30\ntime = seconds\nwrap = no\n"
+                           "align = off\ncolours = off\nbell = on\nhighlight = deploy\n"
+                           "highlight = gr\xc3\xbc\xc3\x9f"
+                           "e ; more\n"));
+    assert_false(s.roster || s.wrap || s.align || s.colours);
+    assert_true(s.bell);
+    assert_int_equal(s.roster_cols, 30);
+    assert_int_equal(s.time, PV_TUI_TIME_SECONDS);
+    assert_int_equal(s.n_highlight, 2);
+    assert_string_equal(s.highlight[1], "gr\xc3\xbc\xc3\x9f"
+                                        "e");
+}
+
+PV_TEST(a_mistake_is_named_with_its_line_and_what_helps)
+{
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"[chat]\nroster = maybe\n", "F:2: roster: expected on or off"},
+        {"[chat]\nroster-width = 15\n", "F:2: roster-width: expected columns, from 16 to 77"},
+        {"[chat]\nroster-width = 78\n", "from 16 to 77"},
+        {"[chat]\n\ntime = 24\n", "F:3: time: expected 24h, 12h, seconds or off"},
+        {"[chat]\nwrap = 80\n", "wrap: expected on or off"},
+        {"[chat]\nalign =\n", "align: expected on or off"},
+        {"[chat]\ncolours = 12\n", "colours: expected on or off"},
+        {"[chat]\nbell = loud\n", "bell: expected on or off"},
+        {"[chat]\nhighlight = two words\n", "highlight: expected one word"},
+        {"[chat]\nhighlight = \xff\n", "highlight: expected one word"},
+        {"[chat]\nbell = on\nbell = on\n", "F:3: bell: was given before"},
+        {"[chat]\nkeep = 90d\n",
+         "unknown key keep in [chat]: there are roster, roster-width, time,"},
+        {"[interface]\n", "unknown section [interface]: there are [chat] and [pipe]"},
+        {"bell = on\n", "no section before bell: there are [chat] and [pipe]"},
+    };
+    struct pv_tui_settings s;
+    for (size_t i = 0; i < PV_ARRAY_LEN(bad); i++) {
+        const char *why = wrong_with(&s, bad[i].text);
+        assert_non_null(why);
+        if (strstr(why, bad[i].why) == NULL)
+            fail_msg("%s: %s", bad[i].text, why);
+    }
+}
+
+PV_TEST(seventeen_words_are_one_too_many)
+{
+    struct pv_tui_settings s;
+    char text[1024] = "[chat]\n";
+    const char *word = "highlight = word\n";
+    size_t len = strlen(text), n = strlen(word) + 1;
+    for (int i = 0; i < PV_TUI_HIGHLIGHTS; i++, len += n - 1)
+        memcpy(text + len, word, n);
+    assert_null(wrong_with(&s, text));
+    memcpy(text + len, word, n);
+    assert_non_null(strstr(wrong_with(&s, text), "16 in all"));
+}
+
+PV_TEST(the_file_is_the_users_own)
+{
+    char dir[] = "/tmp/pv-test-tuisettings-XXXXXX", path[128], error[PV_CTLCONF_ERROR];
+    struct pv_tui_settings s;
+    pv_tui_settings_init(&s);
+    assert_non_null(mkdtemp(dir));
+    setenv("HOME", dir, 1);
+    setenv("XDG_CONFIG_HOME", "relative", 1);                 /* no such path counts */
+    assert_int_equal(pv_tui_settings_load(&s, error), PV_OK); /* there is none */
+    snprintf(path, sizeof(path), "%s/.config/p2pvpn", dir);
+    assert_int_equal(pv_dir_make(path, 0700), PV_OK);
+    snprintf(path, sizeof(path), "%s/.config/p2pvpn/p2pvpnctl.conf", dir);
+    assert_int_equal(pv_file_write(path, pv_view("[chat]\nbell = on\n", 17), 0600), PV_OK);
+    assert_int_equal(pv_tui_settings_load(&s, error), PV_OK);
+    assert_true(s.bell);
+    assert_int_equal(pv_file_write(path, pv_view("[chat]\nbell\n", 12), 0600), PV_OK);
+    assert_int_equal(pv_tui_settings_load(&s, error), PV_ERR_MALFORMED);
+    assert_non_null(strstr(error, "/.config/p2pvpn/p2pvpnctl.conf:2: "));
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0); /* holds nobody up */
+    assert_true(pv_tui_settings_load(&s, error) < 0);
+    assert_non_null(strstr(error, "not a regular file"));
+    unlink(path);
+    setenv("XDG_CONFIG_HOME", dir, 1);
+    snprintf(path, sizeof(path), "%s/.config", dir);
+    setenv("XDG_CONFIG_HOME", path, 1);
+    assert_int_equal(pv_tui_settings_load(&s, error), PV_OK);
+    snprintf(path, sizeof(path), "%s/.config/p2pvpn", dir);
+    rmdir(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+    rmdir(dir);
+}
+
+/* --- the screen --------------------------------------------------------------------------------
+ */
+
+static void set(struct fixture *f, const char *text)
+{
+    const char *why = wrong_with(&f->t.set, text);
+    if (why != NULL)
+        fail_msg("%s", why);
+    take(&f->t, pv_tui_take_message, MSG("A", "pi", "lap", "the quick brown fox", "read"));
+    take(&f->t, pv_tui_take_message, MSG("B", "lap", "pi", "/me jumps", "read"));
+    pv_tui_open(&f->t, pv_tui_find(&f->t, "pi", false));
+    f->t.now = 1795168800 + 4 * 3600 + 7;
+    drop_actions(&f->t);
+}
+
+static void expect_rows(struct fixture *f, size_t first, const char *const *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(row(f, first + i), want[i]);
+}
+
+PV_TEST(times_are_written_as_the_user_likes)
+{
+    struct fixture *f = *state;
+    static const char *const twelve[] = {"10:00am     pi: the quick brown fox",
+                                         "10:00am \u2713\u2713 * lap jumps"};
+    static const char *const seconds[] = {"10:00:00     pi: the quick brown fox",
+                                          "10:00:00 \u2713\u2713 * lap jumps"};
+    static const char *const none[] = {"    pi: the quick brown fox", "\u2713\u2713 * lap jumps"};
+    set(f, "[chat]\ntime = 12h\n");
+    draw(f, 12, 50);
+    expect_rows(f, 8, twelve, 2);
+    assert_non_null(strstr(row(f, 10), " 02:00pm"));
+    set(f, "[chat]\ntime = seconds\n");
+    draw(f, 12, 50);
+    expect_rows(f, 8, seconds, 2);
+    assert_non_null(strstr(row(f, 10), " 14:00:07"));
+    set(f, "[chat]\ntime = off\n");
+    draw(f, 12, 50);
+    expect_rows(f, 8, none, 2);
+    assert_null(strstr(row(f, 10), "14:00"));
+    draw(f, 12, 22);
+    for (size_t cols = 0; cols < 90; cols++)
+        draw(f, 12, cols);
+}
+
+PV_TEST(lines_break_where_the_screen_ends_and_names_stand_where_they_fall)
+{
+    struct fixture *f = *state;
+    static const char *const want[] = {"10:00    pi: the quic", "k brown fox",
+                                       "10:00 \u2713\u2713 * lap jumps"};
+    set(f, "[chat]\nwrap = off\nalign = off\n");
+    take(&f->t, pv_tui_take_message, MSG("C", "lap", "pi", "a", "read"));
+    draw(f, 13, 21);
+    expect_rows(f, 7, want, 2);
+    draw(f, 13, 40);
+    assert_string_equal(row(f, 9), want[2]);
+    assert_string_equal(row(f, 10), "10:00 \u2713\u2713 lap: a");
+}
+
+PV_TEST(the_roster_has_the_width_that_was_set)
+{
+    struct fixture *f = *state;
+    set(f, "[chat]\nroster-width = 40\n");
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 2), "● alice                       relay    │");
+    draw(f, 12, 75); /* its lines would have too little room */
+    assert_string_equal(row(f, 9), "10:00 \u2713\u2713 * lap jumps");
+    set(f, "[chat]\nroster-width = 16\n");
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 2), "● ali relay    │");
+    set(f, "[chat]\nroster = off\n");
+    draw(f, 12, 80);
+    assert_string_equal(row(f, 9), "10:00 \u2713\u2713 * lap jumps");
+    pv_tui_key(&f->t, PV_TUI_ROSTER, 0);
+    draw(f, 12, 80);
+    assert_non_null(strstr(row(f, 2), "alice"));
+}
+
+PV_TEST(words_that_the_user_looks_for_stand_out_as_his_name_does)
+{
+    struct fixture *f = *state;
+    set(f, "[chat]\nhighlight = deploy\nbell = on\n");
+    take(&f->t, pv_tui_take_message, SAID("D", "deployed"));
+    assert_false(f->t.convs[pv_tui_find(&f->t, "#crew", false)].named);
+    assert_true(f->t.ring);
+    take(&f->t, pv_tui_take_message, SAID("E", "who can Deploy?"));
+    assert_true(f->t.convs[pv_tui_find(&f->t, "#crew", false)].named);
+    assert_string_equal(f->t.note, "pi speaks to you in #crew");
+    line(&f->t, "/bell off");
+    f->t.ring = false;
+    take(&f->t, pv_tui_take_message, SAID("F", "deploy"));
+    assert_false(f->t.ring);
+    drop_actions(&f->t);
 }
